@@ -1,0 +1,1 @@
+//! The benchmarks of `seawall`. The programs are in `benches/`; this library is empty.

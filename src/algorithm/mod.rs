@@ -1,0 +1,3 @@
+//! Plain state machines: `(&mut self or atomics, now) -> decision`. No runtime, no clock, no lock, no randomness, no protocol.
+
+pub(crate) mod slot;

@@ -1,0 +1,18 @@
+//! Atomics and locks, from `std`, or from `loom` when the lock-free parts are being model-checked.
+//!
+//! Every file with a concurrency claim takes them from here, so that the model runs over the same source.
+
+#[cfg(not(seawall_loom))]
+pub(crate) use std::sync::{Arc, Mutex, MutexGuard, atomic};
+
+#[cfg(seawall_loom)]
+pub(crate) use loom::sync::{Arc, Mutex, MutexGuard, atomic};
+
+/// Locks, and goes on with the data of a lock whose holder panicked: no code of the user's ever runs under our locks, so
+/// that what they guard is whole.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    match mutex.lock() {
+        Ok(guard) => guard,
+        Err(poisoned) => poisoned.into_inner(),
+    }
+}

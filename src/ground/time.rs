@@ -1,0 +1,208 @@
+//! The one reader of the clock: tokio's, so that paused time moves the whole library.
+
+use std::cell::Cell;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+/// A point in time that fits into one atomic: nanoseconds on a scale of this process, good for 290 years to either side.
+///
+/// Arithmetic saturates: a deadline past the end of representable time is simply the last instant there is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Instant(u64);
+
+/// Where the process' first reading stands on the scale. A paused runtime may show an earlier time than that reading, so
+/// there must be room on both sides.
+const ORIGIN: u64 = 1 << 63;
+
+impl Instant {
+    /// The last instant there is.
+    pub(crate) const MAX: Self = Self(u64::MAX);
+
+    pub(crate) const fn from_nanos(nanos: u64) -> Self {
+        Self(nanos)
+    }
+
+    pub(crate) const fn as_nanos(self) -> u64 {
+        self.0
+    }
+
+    /// The time from `earlier` to `self`; zero if there is none.
+    pub(crate) const fn since(self, earlier: Self) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+
+    pub(crate) fn minus(self, duration: Duration) -> Self {
+        Self(self.0.saturating_sub(nanos(duration)))
+    }
+
+    /// The same instant for tokio's timers, which cannot express the far future: about thirty years stand for ever.
+    pub(crate) fn to_tokio(self) -> tokio::time::Instant {
+        const FOREVER: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
+        let origin = *origin();
+        if self.0 < ORIGIN {
+            return origin.checked_sub(Duration::from_nanos(ORIGIN - self.0)).unwrap_or(origin);
+        }
+        origin + Duration::from_nanos(self.0 - ORIGIN).min(FOREVER)
+    }
+
+    pub(crate) fn from_tokio(instant: tokio::time::Instant) -> Self {
+        let origin = *origin();
+        match instant.checked_duration_since(origin) {
+            Some(after) => Self(ORIGIN.saturating_add(nanos(after))),
+            None => Self(ORIGIN.saturating_sub(nanos(origin.duration_since(instant)))),
+        }
+    }
+}
+
+impl std::ops::Add<Duration> for Instant {
+    type Output = Self;
+
+    fn add(self, duration: Duration) -> Self {
+        Self(self.0.saturating_add(nanos(duration)))
+    }
+}
+
+/// A duration in nanoseconds, saturating at 584 years.
+pub(crate) fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[allow(clippy::disallowed_methods, reason = "the one place that reads the clock")]
+fn read() -> tokio::time::Instant {
+    tokio::time::Instant::now()
+}
+
+fn origin() -> &'static tokio::time::Instant {
+    static ORIGIN: OnceLock<tokio::time::Instant> = OnceLock::new();
+    ORIGIN.get_or_init(read)
+}
+
+thread_local! {
+    static HANDED_OVER: Cell<Option<Instant>> = const { Cell::new(None) };
+    static LOCAL_WAITS: Cell<u64> = const { Cell::new(0) };
+}
+
+/// A fresh reading of the clock. The end of an attempt is always one.
+pub(crate) fn now() -> Instant {
+    // The origin must be read first: otherwise the very first reading would stand before it.
+    let _ = origin();
+    Instant::from_tokio(read())
+}
+
+/// The time at which a call begins: what the layer around us has just read, or a fresh reading.
+///
+/// Layers call each other directly, so a stack of them needs one reading for all (a reading costs more than the rest of
+/// a cheap layer). Taking it leaves nothing behind.
+pub(crate) fn call_start() -> Instant {
+    HANDED_OVER.take().unwrap_or_else(now)
+}
+
+/// Runs `call`, which calls the inner service, and hands it our reading. It is taken back afterwards, so that nothing
+/// later mistakes it for the present.
+pub(crate) fn hand_over<T>(now: Instant, call: impl FnOnce() -> T) -> T {
+    struct TakeBack;
+    impl Drop for TakeBack {
+        fn drop(&mut self) {
+            HANDED_OVER.set(None);
+        }
+    }
+    HANDED_OVER.set(Some(now));
+    let _take_back = TakeBack;
+    call()
+}
+
+/// Says that the poll that is going on ends in a wait of our own (a queue, a backoff), not in the callee's work.
+pub(crate) fn mark_local_wait() {
+    LOCAL_WAITS.set(LOCAL_WAITS.get().wrapping_add(1));
+}
+
+/// How long the callee has been at work on a call: all the time since its start that no layer of ours spent waiting.
+///
+/// Waits of layers further in are seen through [`mark_local_wait`], so that a queue between us and the callee is never
+/// mistaken for the callee's slowness.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stopwatch {
+    start: Instant,
+    local: Duration,
+    waiting_since: Option<Instant>,
+}
+
+impl Stopwatch {
+    pub(crate) fn start(now: Instant) -> Self {
+        Self { start: now, local: Duration::ZERO, waiting_since: None }
+    }
+
+    /// Polls the callee, and notes whether it was the callee or a queue of ours that answered `Pending`.
+    pub(crate) fn watch<T>(&mut self, poll: impl FnOnce() -> T) -> T {
+        let before = LOCAL_WAITS.get();
+        let output = poll();
+        let waits_locally = LOCAL_WAITS.get() != before;
+        // The clock is read only at the edges of a local wait: a call that never queues never pays for this.
+        match (self.waiting_since, waits_locally) {
+            (None, true) => self.waiting_since = Some(now()),
+            (Some(since), false) => {
+                self.local += now().since(since);
+                self.waiting_since = None;
+            }
+            (None, false) | (Some(_), true) => {}
+        }
+        output
+    }
+
+    /// The callee's own time up to `now`.
+    pub(crate) fn elapsed(&self, now: Instant) -> Duration {
+        let end = self.waiting_since.unwrap_or(now);
+        end.since(self.start).saturating_sub(self.local)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_saturates_at_both_ends() {
+        assert_eq!(Instant::MAX + Duration::MAX, Instant::MAX);
+        assert_eq!(Instant::from_nanos(5).minus(Duration::MAX), Instant::from_nanos(0));
+        assert_eq!(Instant::from_nanos(0).since(Instant::MAX), Duration::ZERO);
+        let far = Instant::MAX.to_tokio();
+        assert!(far > Instant::from_nanos(ORIGIN).to_tokio());
+        let _ = Instant::from_nanos(0).to_tokio();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn instants_survive_the_round_trip_and_follow_paused_time() {
+        let start = now();
+        tokio::time::advance(Duration::from_millis(1500)).await;
+        assert_eq!(now().since(start), Duration::from_millis(1500));
+        assert_eq!(Instant::from_tokio(start.to_tokio()), start);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reading_is_handed_over_once_and_taken_back() {
+        let start = now();
+        tokio::time::advance(Duration::from_secs(1)).await;
+        hand_over(start, || {
+            assert_eq!(call_start(), start);
+            assert_eq!(call_start(), now(), "a second taker reads afresh");
+        });
+        hand_over(start, || ());
+        assert_eq!(call_start(), now(), "what nobody took is gone");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stopwatch_leaves_out_local_waits() {
+        let second = Duration::from_secs(1);
+        let mut watch = Stopwatch::start(now());
+        watch.watch(mark_local_wait);
+        tokio::time::advance(3 * second).await;
+        assert_eq!(watch.elapsed(now()), Duration::ZERO, "still queued");
+        watch.watch(|| ());
+        tokio::time::advance(2 * second).await;
+        assert_eq!(watch.elapsed(now()), 2 * second, "then the callee's own time");
+        watch.watch(mark_local_wait);
+        tokio::time::advance(5 * second).await;
+        watch.watch(|| ());
+        assert_eq!(watch.elapsed(now()), 2 * second);
+    }
+}

@@ -1,0 +1,12 @@
+//! Composable [`tower`] layers that stop leaked connections, slow dependencies and retry storms inside each service.
+//!
+//! (The full page is written with the layers.)
+
+// One room a module; dependencies point down, and `tests/architecture.rs` keeps it so.
+mod admission;
+mod algorithm;
+mod ground;
+mod middleware;
+
+#[cfg(feature = "http")]
+mod http;
