@@ -1,3 +1,8 @@
 //! Plain state machines: `(&mut self or atomics, now) -> decision`. No runtime, no clock, no lock, no randomness, no protocol.
 
+pub(crate) mod abandoned;
+pub(crate) mod ages;
+pub(crate) mod breaker;
+pub(crate) mod median;
 pub(crate) mod slot;
+pub(crate) mod window;
