@@ -10,3 +10,7 @@ mod middleware;
 
 #[cfg(feature = "http")]
 mod http;
+
+pub use ground::chance::seed;
+pub use ground::{context, error, verdict};
+pub use middleware::deadline;
