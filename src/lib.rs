@@ -9,4 +9,8 @@ mod ground;
 mod middleware;
 
 #[cfg(feature = "http")]
-mod http;
+pub mod http;
+
+pub use ground::chance::seed;
+pub use ground::{context, error, verdict};
+pub use middleware::deadline;

@@ -1,1 +1,3 @@
-//! (admission)
+//! Runtime-aware pieces that several layers share.
+
+pub(crate) mod timer;
