@@ -9,7 +9,7 @@ mod ground;
 mod middleware;
 
 #[cfg(feature = "http")]
-mod http;
+pub mod http;
 
 pub use ground::chance::seed;
 pub use ground::{context, error, verdict};

@@ -31,3 +31,11 @@ pub(crate) fn transition(from: &'static str, to: &'static str) {
     #[cfg(feature = "metrics")]
     metrics::counter!("seawall_circuit_breaker_transitions_total", "from" => from, "to" => to).increment(1);
 }
+
+/// An error that no layer of ours made is answered with a 500: its cause is told here, since the answer does not tell it.
+#[cfg(feature = "http")]
+pub(crate) fn answered_with_500(error: &tower::BoxError) {
+    tracing::error!(target: "seawall", layer = "respond", error = error.as_ref() as &(dyn std::error::Error + 'static), "answered with 500");
+    #[cfg(feature = "metrics")]
+    metrics::counter!("seawall_internal_errors_total").increment(1);
+}
