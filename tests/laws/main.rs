@@ -21,6 +21,7 @@ macro_rules! every_layer {
 
 mod bounds;
 mod cancellation;
+mod configuration;
 mod drive;
 mod errors;
 mod inner;
