@@ -10,3 +10,9 @@ mod middleware;
 
 #[cfg(feature = "http")]
 mod http;
+
+pub mod keyed {
+    //! State per key: how a layer tells requests apart.
+
+    pub use crate::admission::keyed::{ByKey, KeyBy, Keying, OneKey};
+}
