@@ -9,7 +9,11 @@ mod ground;
 mod middleware;
 
 #[cfg(feature = "http")]
-mod http;
+pub mod http;
+
+pub use ground::chance::seed;
+pub use ground::{context, error, verdict};
+pub use middleware::deadline;
 
 pub mod keyed {
     //! State per key: how a layer tells requests apart.

@@ -1,4 +1,4 @@
-//! What several layers share and what needs a runtime or a lock: timers, state per key, the gate.
+//! What layers truly share and what needs the runtime: the gate and its queue, state per key, pooled timers.
 
 pub(crate) mod keyed;
 pub(crate) mod timer;

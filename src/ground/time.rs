@@ -72,6 +72,13 @@ fn read() -> tokio::time::Instant {
     tokio::time::Instant::now()
 }
 
+/// The calendar's time, for dates in headers. It does not move with paused time, and may jump.
+#[cfg(feature = "http")]
+#[allow(clippy::disallowed_methods, reason = "the one place that reads the clock")]
+pub(crate) fn wall_clock() -> std::time::SystemTime {
+    std::time::SystemTime::now()
+}
+
 fn origin() -> &'static tokio::time::Instant {
     static ORIGIN: OnceLock<tokio::time::Instant> = OnceLock::new();
     ORIGIN.get_or_init(read)

@@ -1,1 +1,11 @@
-//! (http)
+//! What the layers need to know of HTTP: what a status means, and how a refusal is answered.
+//!
+//! The `::http` constructors of the layers choose [`ByStatus`] for `http::Response`s.
+
+mod classify;
+mod constructors;
+mod retry_after;
+
+pub mod respond;
+
+pub use classify::ByStatus;

@@ -1,1 +1,5 @@
-//! (middleware)
+//! The layers, and the tower plumbing that they share. Layers do not know each other.
+
+pub(crate) mod bound;
+pub mod deadline;
+pub(crate) mod inner;

@@ -1,0 +1,191 @@
+//! What a call inherits from the call it serves: deadline, attempt number, priority.
+//!
+//! The context belongs to the task: a layer that sets something does so around every poll of what is inside it, so that
+//! it flows from a server's handler to the client calls made there with no code of the user's. Work that is spawned
+//! leaves the task, and takes the context along through [`carry`]:
+//!
+//! ```
+//! use seawall::context::{self, Priority};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() {
+//! context::with_priority(Priority::High, async {
+//!     let background = tokio::spawn(context::carry(async { context::priority() }));
+//!     assert_eq!(background.await.ok(), Some(Priority::High));
+//! })
+//! .await;
+//! # }
+//! ```
+
+use std::cell::Cell;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{self, Poll};
+use std::time::Duration;
+
+use pin_project::pin_project;
+
+use crate::ground::time::{self, Instant};
+
+/// How much a call matters. When there is not room for all, the most important are served first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Priority {
+    /// Nobody waits for it: batch, prefetch.
+    Low,
+    /// The default.
+    #[default]
+    Normal,
+    /// A person waits for it.
+    High,
+    /// Without it the service does not work: logins, payments, health checks.
+    Critical,
+}
+
+/// What a call inherits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Context {
+    pub(crate) deadline: Option<Instant>,
+    /// Whether someone further out in this very task ends the call at the deadline, so that we need no timer for it.
+    pub(crate) enforced: bool,
+    /// 0 where no retry is in charge.
+    pub(crate) attempt: u32,
+    pub(crate) priority: Priority,
+}
+
+impl Context {
+    const NONE: Self = Self { deadline: None, enforced: false, attempt: 0, priority: Priority::Normal };
+
+    /// Whether whoever polls us ends the call at `instant` or before.
+    pub(crate) fn ends_by(&self, instant: Instant) -> bool {
+        self.enforced && self.deadline.is_some_and(|deadline| deadline <= instant)
+    }
+}
+
+thread_local! {
+    static CURRENT: Cell<Context> = const { Cell::new(Context::NONE) };
+}
+
+/// The context of the call that is being served right now.
+pub(crate) fn current() -> Context {
+    CURRENT.get()
+}
+
+/// Makes `context` the current one until the guard is dropped.
+pub(crate) fn enter(context: Context) -> Entered {
+    Entered { outer: CURRENT.replace(context) }
+}
+
+/// See [`enter`].
+#[derive(Debug)]
+#[must_use]
+pub(crate) struct Entered {
+    outer: Context,
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        CURRENT.set(self.outer);
+    }
+}
+
+/// When the current call must be over, if it has a deadline.
+pub fn deadline() -> Option<tokio::time::Instant> {
+    current().deadline.map(Instant::to_tokio)
+}
+
+/// How much time the current call has left, if it has a deadline.
+pub fn time_left() -> Option<Duration> {
+    current().deadline.map(|deadline| deadline.since(time::now()))
+}
+
+/// The number of the current attempt, 1 being the first; 1 too where nothing retries.
+pub fn attempt() -> u32 {
+    current().attempt.max(1)
+}
+
+/// How much the current call matters.
+pub fn priority() -> Priority {
+    current().priority
+}
+
+/// Takes the current context along into work that is spawned. It is captured when this is called.
+///
+/// The deadline goes along too, and bounds the calls made in there; it does not end the future itself.
+pub fn carry<F>(future: F) -> Carried<F> {
+    Carried { context: Context { enforced: false, ..current() }, future }
+}
+
+/// Gives every call made in `future` this priority; the rest of the context is as it is found.
+pub fn with_priority<F>(priority: Priority, future: F) -> WithPriority<F> {
+    WithPriority { priority, future }
+}
+
+/// A future that has a context of its own. See [`carry`].
+#[pin_project]
+#[derive(Debug)]
+pub struct Carried<F> {
+    context: Context,
+    #[pin]
+    future: F,
+}
+
+impl<F: Future> Future for Carried<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let _entered = enter(*this.context);
+        this.future.poll(cx)
+    }
+}
+
+/// A future whose calls have a priority. See [`with_priority`].
+#[pin_project]
+#[derive(Debug)]
+pub struct WithPriority<F> {
+    priority: Priority,
+    #[pin]
+    future: F,
+}
+
+impl<F: Future> Future for WithPriority<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let _entered = enter(Context { priority: *this.priority, ..current() });
+        this.future.poll(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn leaving_restores_what_was_there_even_after_a_panic() {
+        let outer = Context { attempt: 3, ..Context::NONE };
+        let _entered = enter(outer);
+        let panicked = std::panic::catch_unwind(|| {
+            let _inner = enter(Context { attempt: 4, ..Context::NONE });
+            assert_eq!(attempt(), 4);
+            panic!("in the inner service");
+        });
+        assert!(panicked.is_err());
+        assert_eq!(current(), outer);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn carried_work_keeps_the_deadline_but_nobody_ends_it() {
+        let deadline = time::now() + Duration::from_secs(1);
+        let carried = {
+            let _entered = enter(Context { deadline: Some(deadline), enforced: true, ..Context::NONE });
+            carry(async { current() })
+        };
+        assert_eq!(current(), Context::NONE);
+        let inside = tokio::spawn(carried).await.expect("no panic");
+        assert_eq!(inside.deadline, Some(deadline));
+        assert!(!inside.ends_by(Instant::MAX));
+    }
+}

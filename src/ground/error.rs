@@ -1,0 +1,241 @@
+//! What callers get when a layer refuses or ends a call, and what a wrong configuration is answered with.
+
+use std::error::Error;
+use std::fmt;
+use std::time::Duration;
+
+use tower::BoxError;
+
+use crate::ground::verdict::Verdict;
+
+/// Why a layer refused a call, or ended it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Reason {
+    /// The deadline had passed before the call began. Nothing was sent.
+    DeadlineExpired,
+    /// The deadline passed while the call was going on; it was cancelled.
+    DeadlineExceeded,
+    /// There was no deadline, and the call lasted longer than the layer's own bound; it was cancelled.
+    HoldExceeded,
+    /// The inner service did not become ready in time, or too many calls were already waiting for it. Nothing was sent.
+    NotReady,
+    /// The circuit breaker is open: the callee has been failing. Nothing was sent.
+    CircuitOpen,
+    /// All permits are taken, and so are all places to wait for one. Nothing was sent.
+    QueueFull,
+    /// No permit came free within the time a call may wait for one. Nothing was sent.
+    QueueTimeout,
+    /// The time left is less than the call is expected to take. Nothing was sent.
+    NotInTime,
+    /// The rate limit is used up. Nothing was sent.
+    RateLimited,
+}
+
+impl Reason {
+    /// The reason in one word, as logs and metrics have it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::DeadlineExpired => "deadline_expired",
+            Self::DeadlineExceeded => "deadline_exceeded",
+            Self::HoldExceeded => "hold_exceeded",
+            Self::NotReady => "not_ready",
+            Self::CircuitOpen => "circuit_open",
+            Self::QueueFull => "queue_full",
+            Self::QueueTimeout => "queue_timeout",
+            Self::NotInTime => "not_in_time",
+            Self::RateLimited => "rate_limited",
+        }
+    }
+
+    const fn text(self) -> &'static str {
+        match self {
+            Self::DeadlineExpired => "the deadline had passed before the call began",
+            Self::DeadlineExceeded => "the deadline passed before there was an answer",
+            Self::HoldExceeded => "no answer within the layer's own bound (max_hold); set a deadline",
+            Self::NotReady => "the inner service did not become ready in time",
+            Self::CircuitOpen => "the circuit is open because the callee has been failing",
+            Self::QueueFull => "all permits and all places in the queue are taken",
+            Self::QueueTimeout => "no permit came free within max_wait",
+            Self::NotInTime => "less time is left than the call is expected to take",
+            Self::RateLimited => "the rate limit is used up",
+        }
+    }
+}
+
+/// A call that a layer refused, or ended before there was an answer.
+///
+/// Layers return errors as tower's [`BoxError`]; [`rejection`] finds this one in it, however deeply it is wrapped.
+///
+/// ```
+/// use std::time::Duration;
+/// use seawall::error::{Reason, rejection};
+/// use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), tower::BoxError> {
+/// let mut service = ServiceBuilder::new()
+///     .layer(seawall::deadline::DeadlineLayer::new(Duration::from_millis(5))?)
+///     .service(service_fn(|()| std::future::pending::<Result<(), tower::BoxError>>()));
+///
+/// let error = service.ready().await?.call(()).await.expect_err("nobody answers");
+/// let rejected = rejection(&error).expect("it was the deadline");
+/// assert_eq!((rejected.layer(), rejected.reason()), ("deadline", Reason::DeadlineExceeded));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejected {
+    reason: Reason,
+    layer: &'static str,
+    retry_after: Option<Duration>,
+}
+
+impl Rejected {
+    pub(crate) fn new(layer: &'static str, reason: Reason) -> Self {
+        Self { reason, layer, retry_after: None }
+    }
+
+    pub(crate) fn with_retry_after(mut self, retry_after: Option<Duration>) -> Self {
+        self.retry_after = retry_after;
+        self
+    }
+
+    /// Why the call was refused or ended.
+    pub fn reason(&self) -> Reason {
+        self.reason
+    }
+
+    /// Which layer did it, in one word: `deadline`, `retry`, `circuit_breaker`, `bulkhead`, `rate_limit`, `load_shed`.
+    pub fn layer(&self) -> &'static str {
+        self.layer
+    }
+
+    /// After how long another try has a chance, if the layer knows.
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.retry_after
+    }
+
+    /// What this says about the callee: it timed out if it was cut, and nothing if it was never asked.
+    pub fn verdict(&self) -> Verdict {
+        match self.reason {
+            Reason::DeadlineExceeded | Reason::HoldExceeded => Verdict::TimedOut,
+            Reason::DeadlineExpired
+            | Reason::NotReady
+            | Reason::CircuitOpen
+            | Reason::QueueFull
+            | Reason::QueueTimeout
+            | Reason::NotInTime
+            | Reason::RateLimited => Verdict::Ignored,
+        }
+    }
+}
+
+impl fmt::Display for Rejected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.layer, self.reason.text())?;
+        match self.retry_after {
+            Some(wait) => write!(f, "; another try has a chance in {wait:.1?}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Error for Rejected {}
+
+/// Finds the refusal in an error's chain of sources, if a layer of this crate refused or ended the call.
+pub fn rejection(error: &BoxError) -> Option<&Rejected> {
+    let mut next: Option<&(dyn Error + 'static)> = Some(error.as_ref());
+    while let Some(error) = next {
+        if let Some(rejected) = error.downcast_ref() {
+            return Some(rejected);
+        }
+        next = error.source();
+    }
+    None
+}
+
+/// A configuration that cannot be built: all that is wrong with it at once.
+///
+/// ```
+/// use seawall::deadline::DeadlineLayer;
+///
+/// let error = DeadlineLayer::new(std::time::Duration::ZERO).expect_err("zero is no deadline");
+/// assert_eq!(error.faults()[0].path(), "timeout");
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InvalidConfig {
+    pub(crate) faults: Vec<Fault>,
+}
+
+impl InvalidConfig {
+    /// Everything that is wrong, in the order of the fields; never empty.
+    pub fn faults(&self) -> &[Fault] {
+        &self.faults
+    }
+}
+
+impl fmt::Display for InvalidConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("invalid configuration")?;
+        for (n, fault) in self.faults.iter().enumerate() {
+            write!(f, "{} {fault}", if n == 0 { ":" } else { ";" })?;
+        }
+        Ok(())
+    }
+}
+
+impl Error for InvalidConfig {}
+
+/// One thing that is wrong with a configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    pub(crate) path: String,
+    pub(crate) problem: String,
+}
+
+impl Fault {
+    /// The field, with the fields it is in: `budget.ratio`.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// What is wrong with it, and what would be right.
+    pub fn problem(&self) -> &str {
+        &self.problem
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.path, self.problem)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rejection_is_found_however_deeply_it_is_wrapped() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("wrapped")]
+        struct Wrapped(#[source] BoxError);
+
+        let rejected = Rejected::new("bulkhead", Reason::QueueFull);
+        let error: BoxError = Box::new(Wrapped(Box::new(Wrapped(Box::new(rejected.clone())))));
+        assert_eq!(rejection(&error), Some(&rejected));
+        assert_eq!(rejection(&"something else".into()), None);
+    }
+
+    #[test]
+    fn a_refusal_says_who_why_and_when_to_come_back() {
+        let rejected =
+            Rejected::new("circuit_breaker", Reason::CircuitOpen).with_retry_after(Some(Duration::from_millis(1500)));
+        let text = rejected.to_string();
+        assert_eq!(
+            text,
+            "circuit_breaker: the circuit is open because the callee has been failing; another try has a chance in 1.5s"
+        );
+    }
+}

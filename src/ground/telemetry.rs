@@ -1,0 +1,41 @@
+//! The one file that names a metric or a trace event.
+//!
+//! Algorithms return decisions and layers act on them; what is worth telling is told here, off the path of a call that
+//! goes well.
+
+use crate::ground::error::Rejected;
+use crate::ground::verdict::Verdict;
+
+/// A call was refused or ended by a layer.
+pub(crate) fn rejected(rejected: &Rejected) {
+    tracing::debug!(target: "seawall", layer = rejected.layer(), reason = rejected.reason().as_str(), "rejected");
+    #[cfg(feature = "metrics")]
+    metrics::counter!(
+        "seawall_rejected_total",
+        "layer" => rejected.layer(),
+        "reason" => rejected.reason().as_str(),
+    )
+    .increment(1);
+}
+
+/// An attempt failed and another one follows.
+pub(crate) fn retried(cause: Verdict) {
+    tracing::debug!(target: "seawall", layer = "retry", cause = cause.as_str(), "retried");
+    #[cfg(feature = "metrics")]
+    metrics::counter!("seawall_retries_total", "cause" => cause.as_str()).increment(1);
+}
+
+/// A circuit breaker changed its state.
+pub(crate) fn transition(from: &'static str, to: &'static str) {
+    tracing::warn!(target: "seawall", layer = "circuit_breaker", from, to, "transition");
+    #[cfg(feature = "metrics")]
+    metrics::counter!("seawall_circuit_breaker_transitions_total", "from" => from, "to" => to).increment(1);
+}
+
+/// An error that no layer of ours made is answered with a 500: its cause is told here, since the answer does not tell it.
+#[cfg(feature = "http")]
+pub(crate) fn answered_with_500(error: &tower::BoxError) {
+    tracing::error!(target: "seawall", layer = "respond", error = error.as_ref() as &(dyn std::error::Error + 'static), "answered with 500");
+    #[cfg(feature = "metrics")]
+    metrics::counter!("seawall_internal_errors_total").increment(1);
+}

@@ -1,0 +1,209 @@
+//! What an attempt says about the callee, and when it has said it.
+//!
+//! A layer asks one seam, [`Classify`], two things about each result: *what does it mean* and *when is the call over*. For
+//! any service the answer is [`AtResponse`]: an `Ok` is a success, an `Err` a failure, and the call is over when the
+//! response is there. Protocols know better: see the `::http` constructors of the layers.
+//!
+//! # What is done with a verdict
+//!
+//! | verdict | retried | breaker | estimates of service time |
+//! |---|---|---|---|
+//! | [`Success`](Verdict::Success) | – | success | sampled |
+//! | [`CallerFault`](Verdict::CallerFault) | no | success: the callee is alive | sampled |
+//! | [`Transient`](Verdict::Transient) | yes | failure | – |
+//! | [`Overloaded`](Verdict::Overloaded) | yes, no sooner than told | failure | – |
+//! | [`TimedOut`](Verdict::TimedOut) | yes | failure, and a slow call | at least that long |
+//! | [`Lost`](Verdict::Lost) | once, if the request is idempotent | failure | – |
+//! | [`Abandoned`](Verdict::Abandoned) | no | neutral if early, else a slow call | at least that long |
+//! | [`Ignored`](Verdict::Ignored) | no | neutral | – |
+//!
+//! Every retry is paid for from the budget, whatever the verdict; whether a call was slow is measured beside the verdict.
+//!
+//! ```
+//! use seawall::verdict::{self, Classify, Verdict};
+//!
+//! // a cache miss is an answer, not a failure
+//! let classifier = verdict::from_fn(|result: Result<&u32, &tower::BoxError>| match result {
+//!     Ok(_) => Verdict::Success,
+//!     Err(error) if error.to_string() == "miss" => Verdict::CallerFault,
+//!     Err(_) => Verdict::Transient,
+//! });
+//! assert_eq!(classifier.classify(Err(&"miss".into())), Verdict::CallerFault);
+//! ```
+
+use std::fmt;
+use std::future::{Future, Ready, ready};
+use std::time::Duration;
+
+use tower::BoxError;
+
+use crate::ground::error::rejection;
+
+/// What an attempt says about the callee. The [module](self) has the table of what follows from each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Verdict {
+    /// It did what it was asked to.
+    Success,
+    /// The request was at fault, which proves the callee alive: HTTP 4xx, `INVALID_ARGUMENT`.
+    CallerFault,
+    /// It failed in a way that may pass.
+    Transient,
+    /// It said that it has too much to do.
+    Overloaded {
+        /// How long it asked to be left alone.
+        retry_after: Option<Duration>,
+    },
+    /// It took longer than it was given.
+    TimedOut,
+    /// The connection died after the request was sent: it may have been executed, and it may be what killed the server.
+    Lost,
+    /// The caller gave up before there was an answer.
+    Abandoned,
+    /// It says nothing about the callee: refused by a layer of ours before it got there.
+    Ignored,
+}
+
+/// What a verdict says about the callee's health.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Health {
+    Good,
+    Bad,
+    Unknown,
+}
+
+impl Verdict {
+    pub(crate) fn health(self) -> Health {
+        match self {
+            Self::Success | Self::CallerFault => Health::Good,
+            Self::Transient | Self::Overloaded { .. } | Self::TimedOut | Self::Lost => Health::Bad,
+            Self::Abandoned | Self::Ignored => Health::Unknown,
+        }
+    }
+
+    /// The verdict in one word, as logs and metrics have it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::CallerFault => "caller_fault",
+            Self::Transient => "transient",
+            Self::Overloaded { .. } => "overloaded",
+            Self::TimedOut => "timed_out",
+            Self::Lost => "lost",
+            Self::Abandoned => "abandoned",
+            Self::Ignored => "ignored",
+        }
+    }
+}
+
+/// What a layer gives to a call for as long as it lasts: a permit, a ticket, a deadline.
+///
+/// It is settled once with a verdict, or dropped, which is the same as [`Verdict::Abandoned`].
+pub trait Guard: Send + 'static {
+    /// The call is over, and this is what it said about the callee.
+    fn settle(self, verdict: Verdict);
+
+    /// When whoever still keeps the guard in a response must let go of it; `None` leaves the bound to others.
+    fn expires(&self) -> Option<tokio::time::Instant>;
+}
+
+/// The seam that decides what a result means and when the call is over. It is chosen once per layer.
+///
+/// Most classifiers are a closure, see [`from_fn`]. Implement the trait for a response that goes on after it was returned,
+/// as a stream does: keep the guard inside, and settle it at the end.
+pub trait Classify<Res>: Clone {
+    /// A response in which a guard lives until the call is over.
+    type Held<G: Guard>;
+
+    /// A response as a retry hands it on: nothing of it waits to be read, or it is the caller's.
+    type Settled;
+
+    /// See [`settle`](Self::settle).
+    type Settling: Future<Output = (Verdict, Self::Settled)>;
+
+    /// What the result means, as far as can be said when the response is there.
+    fn classify(&self, result: Result<&Res, &BoxError>) -> Verdict;
+
+    /// Hands the response on with the guard in it. If the call is already over, this settles the guard with `verdict`.
+    fn hold<G: Guard>(&self, response: Res, verdict: Verdict, guard: G) -> Self::Held<G>;
+
+    /// Finds out what the response means before it is handed on, and lets go of all that a failed one still holds (its
+    /// connection, its permits), so that they are free while a retry waits.
+    fn settle(&self, response: Res) -> Self::Settling;
+}
+
+/// What an error means that nobody knows more about: a refusal or a cut of ours says so itself, any other is a failure
+/// that may pass.
+pub fn of_error(error: &BoxError) -> Verdict {
+    match rejection(error) {
+        Some(rejected) => rejected.verdict(),
+        None => Verdict::Transient,
+    }
+}
+
+/// The classifier for any service: `Ok` is a success, `Err` a failure, and the call is over when either is there.
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct AtResponse;
+
+impl<Res> Classify<Res> for AtResponse {
+    type Held<G: Guard> = Res;
+    type Settled = Res;
+    type Settling = Ready<(Verdict, Res)>;
+
+    fn classify(&self, result: Result<&Res, &BoxError>) -> Verdict {
+        match result {
+            Ok(_) => Verdict::Success,
+            Err(error) => of_error(error),
+        }
+    }
+
+    fn hold<G: Guard>(&self, response: Res, verdict: Verdict, guard: G) -> Res {
+        guard.settle(verdict);
+        response
+    }
+
+    fn settle(&self, response: Res) -> Self::Settling {
+        ready((self.classify(Ok(&response)), response))
+    }
+}
+
+/// A classifier made from a closure; the call is over at the response. See [`from_fn`].
+#[derive(Clone, Copy)]
+pub struct FromFn<F>(F);
+
+impl<F> fmt::Debug for FromFn<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("FromFn").finish_non_exhaustive()
+    }
+}
+
+/// A classifier made from a closure; the call is over at the response. The closure runs once a result and should be cheap.
+pub fn from_fn<F, Res>(classify: F) -> FromFn<F>
+where
+    F: Fn(Result<&Res, &BoxError>) -> Verdict + Clone,
+{
+    FromFn(classify)
+}
+
+impl<F, Res> Classify<Res> for FromFn<F>
+where
+    F: Fn(Result<&Res, &BoxError>) -> Verdict + Clone,
+{
+    type Held<G: Guard> = Res;
+    type Settled = Res;
+    type Settling = Ready<(Verdict, Res)>;
+
+    fn classify(&self, result: Result<&Res, &BoxError>) -> Verdict {
+        (self.0)(result)
+    }
+
+    fn hold<G: Guard>(&self, response: Res, verdict: Verdict, guard: G) -> Res {
+        guard.settle(verdict);
+        response
+    }
+
+    fn settle(&self, response: Res) -> Self::Settling {
+        ready((self.classify(Ok(&response)), response))
+    }
+}

@@ -1,0 +1,139 @@
+//! Verdicts by HTTP status and by transport error.
+
+use std::error::Error;
+use std::future::{Ready, ready};
+use std::io;
+
+use ::http::{Response, StatusCode};
+use tower::BoxError;
+
+use crate::ground::error::rejection;
+use crate::ground::verdict::{Classify, Guard, Verdict};
+use crate::http::retry_after;
+
+/// The classifier for HTTP: by status and by transport error. The call is over when the head of the response is there.
+///
+/// | status | verdict |
+/// |---|---|
+/// | 429, 503 | [`Overloaded`](Verdict::Overloaded), with `Retry-After` if it is there |
+/// | 504 | [`TimedOut`](Verdict::TimedOut) |
+/// | 501, 505 | [`CallerFault`](Verdict::CallerFault): asking again changes nothing |
+/// | any other 5xx; 408, 421, 425 | [`Transient`](Verdict::Transient) |
+/// | any other 4xx | [`CallerFault`](Verdict::CallerFault) |
+/// | anything else | [`Success`](Verdict::Success) |
+///
+/// | error | verdict |
+/// |---|---|
+/// | a refusal or a cut of a layer of this crate | what it says of itself |
+/// | not sent: no connection could be made, or the request never left the client | [`Transient`](Verdict::Transient) |
+/// | a timeout of the connection | [`TimedOut`](Verdict::TimedOut) |
+/// | any other: the request may have been executed | [`Lost`](Verdict::Lost) |
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct ByStatus;
+
+impl<B> Classify<Response<B>> for ByStatus {
+    type Held<G: Guard> = Response<B>;
+    type Settled = Response<B>;
+    type Settling = Ready<(Verdict, Response<B>)>;
+
+    fn classify(&self, result: Result<&Response<B>, &BoxError>) -> Verdict {
+        match result {
+            Ok(response) => of_status(response),
+            Err(error) => of_error(error),
+        }
+    }
+
+    fn hold<G: Guard>(&self, response: Response<B>, verdict: Verdict, guard: G) -> Response<B> {
+        guard.settle(verdict);
+        response
+    }
+
+    fn settle(&self, response: Response<B>) -> Self::Settling {
+        ready((of_status(&response), response))
+    }
+}
+
+fn of_status<B>(response: &Response<B>) -> Verdict {
+    match response.status() {
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
+            Verdict::Overloaded { retry_after: retry_after::parse(response.headers()) }
+        }
+        StatusCode::GATEWAY_TIMEOUT => Verdict::TimedOut,
+        StatusCode::NOT_IMPLEMENTED | StatusCode::HTTP_VERSION_NOT_SUPPORTED => Verdict::CallerFault,
+        StatusCode::REQUEST_TIMEOUT | StatusCode::MISDIRECTED_REQUEST | StatusCode::TOO_EARLY => Verdict::Transient,
+        status if status.is_server_error() => Verdict::Transient,
+        status if status.is_client_error() => Verdict::CallerFault,
+        _ => Verdict::Success,
+    }
+}
+
+/// An error is only taken for "not sent" where it proves that; all doubt means that the request may have been executed.
+fn of_error(error: &BoxError) -> Verdict {
+    if let Some(rejected) = rejection(error) {
+        return rejected.verdict();
+    }
+    let mut next: Option<&(dyn Error + 'static)> = Some(error.as_ref());
+    while let Some(error) = next {
+        if let Some(hyper) = error.downcast_ref::<hyper::Error>() {
+            if hyper.is_canceled() {
+                return Verdict::Transient;
+            }
+            if hyper.is_timeout() {
+                return Verdict::TimedOut;
+            }
+        }
+        if let Some(io) = error.downcast_ref::<io::Error>() {
+            match io.kind() {
+                io::ErrorKind::ConnectionRefused
+                | io::ErrorKind::HostUnreachable
+                | io::ErrorKind::NetworkUnreachable
+                | io::ErrorKind::AddrNotAvailable => return Verdict::Transient,
+                io::ErrorKind::TimedOut => return Verdict::TimedOut,
+                _ => {}
+            }
+        }
+        next = error.source();
+    }
+    Verdict::Lost
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use ::http::header::RETRY_AFTER;
+
+    use super::*;
+    use crate::ground::error::{Reason, Rejected};
+
+    #[test]
+    fn every_status_has_its_verdict() {
+        for code in 100..1000 {
+            let response = Response::builder().status(code).body(()).unwrap();
+            let expected = match code {
+                429 | 503 => Verdict::Overloaded { retry_after: None },
+                504 => Verdict::TimedOut,
+                501 | 505 => Verdict::CallerFault,
+                408 | 421 | 425 => Verdict::Transient,
+                400..=499 => Verdict::CallerFault,
+                500..=599 => Verdict::Transient,
+                _ => Verdict::Success,
+            };
+            assert_eq!(ByStatus.classify(Ok(&response)), expected, "{code}");
+        }
+        let response = Response::builder().status(503).header(RETRY_AFTER, "7").body(()).unwrap();
+        let overloaded = Verdict::Overloaded { retry_after: Some(Duration::from_secs(7)) };
+        assert_eq!(ByStatus.classify(Ok(&response)), overloaded);
+    }
+
+    #[test]
+    fn doubt_means_that_the_request_may_have_been_executed() {
+        let of = |error: BoxError| Classify::<Response<()>>::classify(&ByStatus, Err(&error));
+        assert_eq!(of(io::Error::from(io::ErrorKind::ConnectionRefused).into()), Verdict::Transient);
+        assert_eq!(of(io::Error::from(io::ErrorKind::ConnectionReset).into()), Verdict::Lost);
+        assert_eq!(of(io::Error::from(io::ErrorKind::TimedOut).into()), Verdict::TimedOut);
+        assert_eq!(of("who knows".into()), Verdict::Lost);
+        assert_eq!(of(Rejected::new("bulkhead", Reason::QueueFull).into()), Verdict::Ignored);
+    }
+}

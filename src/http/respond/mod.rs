@@ -1,0 +1,49 @@
+//! Refusals become answers.
+//!
+//! An axum `Router`, and a server in general, wants services that never fail. Put this layer outside of the layers that
+//! may refuse, and each error becomes an HTTP response:
+//!
+//! | error | answer |
+//! |---|---|
+//! | a deadline passed, or the layer's own bound | 504 Gateway Timeout |
+//! | the rate limit is used up | 429 Too Many Requests |
+//! | any other refusal of a layer of this crate | 503 Service Unavailable |
+//! | any other error | 500 Internal Server Error |
+//!
+//! An answer carries `Retry-After` where the layer knows, and the refusal's text as its body, so that the reason is visible
+//! from outside. The text of other errors is logged and not sent: it may hold what is nobody's business.
+//!
+//! # How it behaves
+//! - **Readiness:** ready when the inner service is; if it fails to become ready, the next call answers so.
+//! - **Cancellation:** dropping the call drops the inner call.
+//! - **Clones** are independent; there is no state.
+//! - **Errors:** none, [`Infallible`](std::convert::Infallible).
+//! - **Place:** outermost on a server.
+//!
+//! # Example
+//! ```
+//! use std::time::Duration;
+//! use axum::{Router, routing::get};
+//! use seawall::{deadline::DeadlineLayer, http::respond::RespondLayer};
+//! use tower::ServiceBuilder;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let app: Router = Router::new().route("/", get(|| async { "hello" })).layer(
+//!     ServiceBuilder::new()
+//!         .layer(RespondLayer::new())
+//!         .layer(DeadlineLayer::http(Duration::from_secs(2))?),
+//! );
+//! # let _ = app;
+//! # Ok(())
+//! # }
+//! ```
+
+mod body;
+mod future;
+mod layer;
+mod service;
+
+pub use body::Body;
+pub use future::ResponseFuture;
+pub use layer::RespondLayer;
+pub use service::Respond;

@@ -1,0 +1,54 @@
+//! The bound on a call: whoever holds something for it lets go at the deadline, or after `max_hold` where there is none.
+
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use crate::admission::timer::Timer;
+use crate::ground::context;
+use crate::ground::error::Reason;
+use crate::ground::time::Instant;
+
+/// The bound of a layer that has none of its own to configure, used only where no deadline is set.
+pub(crate) const DEFAULT_MAX_HOLD: Duration = Duration::from_secs(60);
+
+/// When a call must be over, and why. Costs nothing until it is polled.
+#[derive(Debug)]
+pub(crate) struct Bound {
+    at: Instant,
+    reason: Reason,
+    timer: Timer,
+}
+
+impl Bound {
+    /// The bound of a call that begins now: its deadline, or else `max_hold`.
+    pub(crate) fn new(now: Instant, max_hold: Duration) -> Self {
+        match context::current().deadline {
+            Some(deadline) => Self::at(deadline, Reason::DeadlineExceeded),
+            None => Self::at(now + max_hold, Reason::HoldExceeded),
+        }
+    }
+
+    pub(crate) fn at(at: Instant, reason: Reason) -> Self {
+        Self { at, reason, timer: Timer::new() }
+    }
+
+    /// For a call that is over before it begins.
+    pub(crate) fn never() -> Self {
+        Self::at(Instant::MAX, Reason::HoldExceeded)
+    }
+
+    pub(crate) fn instant(&self) -> Instant {
+        self.at
+    }
+
+    /// Ready when the time is over. Poll this after the call itself: what is ready in time is not thrown away.
+    ///
+    /// No timer is armed while a layer around us, in this very task, ends the call at the same time or before. That is
+    /// asked on each poll, since the call may have been moved to another task.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Reason> {
+        if context::current().ends_by(self.at) {
+            return Poll::Pending;
+        }
+        self.timer.poll_until(cx, self.at).map(|()| self.reason)
+    }
+}

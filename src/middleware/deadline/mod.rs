@@ -1,0 +1,51 @@
+//! A deadline for every call.
+//!
+//! Every wait inside this layer has its bound: readiness, queues, retries and their backoff, and the answer. When the
+//! time is over, the call is cancelled by dropping it, and the caller gets [`Reason::DeadlineExceeded`].
+//!
+//! # When not
+//! Around calls that are meant to last, such as subscriptions: give them a layer with a bound of their own.
+//!
+//! # How it behaves
+//! - **The deadline** of a call is the earlier of its own timeout and the deadline it inherits from the call that is being
+//!   served ([`context`](crate::context)); layers further in, and calls made in there, see it and wait no longer than that.
+//! - **Readiness:** always ready; a wait for the inner service is part of the call and ends at the deadline too.
+//! - **Cancellation:** dropping the call cancels it; the layer keeps nothing.
+//! - **Clones** share nothing but the setting.
+//! - **Errors:** [`Reason::DeadlineExpired`] if there was no time left when the call came (nothing is sent),
+//!   [`Reason::DeadlineExceeded`] if it was cut; any other error is the inner service's own. An answer that is ready in
+//!   the same moment is returned.
+//! - **The call is over** when its response is there.
+//! - **Cost:** one reading of the clock, which the layers further in share; a pooled timer only if the call has to wait.
+//! - **Place:** outermost, so that everything inside has the bound.
+//!
+//! # Example
+//! ```
+//! use std::time::Duration;
+//! use seawall::deadline::DeadlineLayer;
+//! use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), tower::BoxError> {
+//! let mut service = ServiceBuilder::new()
+//!     .layer(DeadlineLayer::new(Duration::from_secs(2))?)
+//!     .service(service_fn(|name: &'static str| async move { Ok::<_, tower::BoxError>(name.len()) }));
+//!
+//! assert_eq!(service.ready().await?.call("seawall").await?, 7);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! [`Reason::DeadlineExceeded`]: crate::error::Reason::DeadlineExceeded
+//! [`Reason::DeadlineExpired`]: crate::error::Reason::DeadlineExpired
+
+mod future;
+mod layer;
+mod service;
+
+pub use future::ResponseFuture;
+pub use layer::DeadlineLayer;
+pub use service::Deadline;
+
+/// The layer's name in errors, logs and metrics.
+const NAME: &str = "deadline";

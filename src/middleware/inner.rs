@@ -1,0 +1,288 @@
+//! The inner service, its readiness, and one call of it.
+//!
+//! `poll_ready` of our layers reserves nothing of ours and refuses nothing. The inner service is polled: if it is ready,
+//! it is called directly, without a clone; if not, we report ready all the same, move the polled service into the call and
+//! wait there, where the wait has a bound. So a readied clone that sits idle never holds a permit, and a caller is never
+//! stuck in `poll_ready`, where no deadline can reach it.
+
+use std::future::Future;
+use std::mem;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, ready};
+
+use pin_project::pin_project;
+use tower::{BoxError, Service};
+
+use crate::ground::context;
+use crate::ground::error::{Reason, Rejected};
+use crate::ground::telemetry;
+use crate::ground::time::{self, Instant};
+use crate::middleware::bound::Bound;
+
+/// How many calls of one layer may wait for inner services that are not ready. Waiting costs memory, and a service that
+/// keeps a thousand waiting is not short of callers.
+const MAX_WAITING: usize = 1024;
+
+/// How many calls wait for readiness, over all clones.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Waiting(Arc<AtomicUsize>);
+
+/// One of the calls that wait. Dropping it gives the place back.
+#[derive(Debug)]
+pub(crate) struct Place(Arc<AtomicUsize>);
+
+impl Waiting {
+    fn place(&self) -> Option<Place> {
+        let taken = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| (n < MAX_WAITING).then_some(n + 1));
+        taken.ok().map(|_| Place(Arc::clone(&self.0)))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// An inner service and what its `poll_ready` said last.
+#[derive(Debug)]
+pub(crate) struct Inner<S> {
+    service: S,
+    readiness: Readiness,
+    waiting: Waiting,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Readiness {
+    /// Not polled since the last call.
+    Unknown,
+    Ready,
+    /// Polled, and not ready yet: it has our waker, so this very value must be the one that is waited for.
+    Pending,
+}
+
+/// A clone starts unready, as clones of services do: what was reserved belongs to the one that was polled.
+impl<S: Clone> Clone for Inner<S> {
+    fn clone(&self) -> Self {
+        Self { service: self.service.clone(), readiness: Readiness::Unknown, waiting: self.waiting.clone() }
+    }
+}
+
+impl<S> Inner<S> {
+    pub(crate) fn new(service: S) -> Self {
+        Self { service, readiness: Readiness::Unknown, waiting: Waiting::default() }
+    }
+
+    /// What our own `poll_ready` returns: an error of the inner service, or ready.
+    pub(crate) fn poll_ready<Req>(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>>
+    where
+        S: Service<Req>,
+    {
+        if self.readiness != Readiness::Ready {
+            self.readiness = match self.service.poll_ready(cx) {
+                Poll::Ready(Ok(())) => Readiness::Ready,
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => Readiness::Pending,
+            };
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Calls the inner service if it is ready, and else moves it into the call, to wait there. `now` is handed over to
+    /// the next layer.
+    pub(crate) fn call<Req>(&mut self, request: Req, now: Instant) -> Call<S, Req, S::Future>
+    where
+        S: Service<Req> + Clone,
+    {
+        if mem::replace(&mut self.readiness, Readiness::Unknown) == Readiness::Ready {
+            Call::Running { future: time::hand_over(now, || self.service.call(request)) }
+        } else {
+            self.take().call(request)
+        }
+    }
+
+    /// Takes the service that was polled out, for a call that has to wait for something else first.
+    pub(crate) fn take(&mut self) -> Taken<S>
+    where
+        S: Clone,
+    {
+        let clone = self.service.clone();
+        let service = mem::replace(&mut self.service, clone);
+        let ready = mem::replace(&mut self.readiness, Readiness::Unknown) == Readiness::Ready;
+        Taken { service, ready, waiting: self.waiting.clone() }
+    }
+
+    /// Lets go of a readied service when the call is refused, so that whatever it had reserved is free again.
+    pub(crate) fn let_go(&mut self)
+    where
+        S: Clone,
+    {
+        if mem::replace(&mut self.readiness, Readiness::Unknown) == Readiness::Ready {
+            self.service = self.service.clone();
+        }
+    }
+}
+
+/// A service taken out of its layer, for one call.
+#[derive(Debug)]
+pub(crate) struct Taken<S> {
+    service: S,
+    ready: bool,
+    waiting: Waiting,
+}
+
+impl<S> Taken<S> {
+    pub(crate) fn call<Req>(mut self, request: Req) -> Call<S, Req, S::Future>
+    where
+        S: Service<Req>,
+    {
+        if self.ready {
+            return Call::Running { future: self.service.call(request) };
+        }
+        Call::Waiting { waiting: self.waiting, service: self.service, request: Some(request), place: None }
+    }
+
+    /// The same service for a further call: a clone, which has to become ready first.
+    pub(crate) fn again(&self) -> Self
+    where
+        S: Clone,
+    {
+        Self { service: self.service.clone(), ready: false, waiting: self.waiting.clone() }
+    }
+}
+
+/// One call of an inner service, from waiting for its readiness to its answer.
+#[pin_project(project = CallProj)]
+#[derive(Debug)]
+pub(crate) enum Call<S, Req, F> {
+    /// The layer lets nothing through => Over.
+    Refused(Rejected),
+    /// The service is not ready => Running.
+    Waiting { service: S, request: Option<Req>, waiting: Waiting, place: Option<Place> },
+    /// The answer is on its way => Over.
+    Running {
+        #[pin]
+        future: F,
+    },
+    /// It has answered, or was cancelled; nothing of it is left.
+    Over,
+}
+
+impl<S, Req, F> Call<S, Req, F>
+where
+    S: Service<Req, Future = F>,
+    S::Error: Into<BoxError>,
+    F: Future<Output = Result<S::Response, S::Error>>,
+{
+    /// Polls the call of the layer called `layer`.
+    pub(crate) fn poll(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        layer: &'static str,
+    ) -> Poll<Result<S::Response, BoxError>> {
+        loop {
+            let future = match self.as_mut().project() {
+                CallProj::Refused(rejected) => {
+                    let rejected = rejected.clone();
+                    self.set(Self::Over);
+                    return Poll::Ready(Err(reject(rejected)));
+                }
+                CallProj::Waiting { service, request, waiting, place } => {
+                    match service.poll_ready(cx) {
+                        Poll::Ready(Ok(())) => {}
+                        Poll::Ready(Err(error)) => {
+                            self.set(Self::Over);
+                            return Poll::Ready(Err(error.into()));
+                        }
+                        Poll::Pending => {
+                            if place.is_none() {
+                                *place = waiting.place();
+                            }
+                            if place.is_none() {
+                                self.set(Self::Over);
+                                return Poll::Ready(Err(reject(Rejected::new(layer, Reason::NotReady))));
+                            }
+                            // The callee has not been asked yet, so this is no time of the callee's.
+                            time::mark_local_wait();
+                            return Poll::Pending;
+                        }
+                    }
+                    match request.take() {
+                        Some(request) => service.call(request),
+                        None => return Poll::Pending,
+                    }
+                }
+                CallProj::Running { future } => {
+                    let result = ready!(future.poll(cx));
+                    self.set(Self::Over);
+                    return Poll::Ready(result.map_err(Into::into));
+                }
+                // Polled after it was over: as fused futures do.
+                CallProj::Over => return Poll::Pending,
+            };
+            self.set(Self::Running { future });
+        }
+    }
+}
+
+/// A call that ends at its bound.
+#[pin_project]
+#[derive(Debug)]
+pub(crate) struct BoundedCall<S, Req, F> {
+    #[pin]
+    call: Call<S, Req, F>,
+    bound: Bound,
+}
+
+impl<S, Req, F> BoundedCall<S, Req, F> {
+    pub(crate) fn new(call: Call<S, Req, F>, bound: Bound) -> Self {
+        Self { call, bound }
+    }
+
+    /// A call that the layer lets nothing of through.
+    pub(crate) fn refused(rejected: Rejected) -> Self {
+        Self { call: Call::Refused(rejected), bound: Bound::never() }
+    }
+
+    /// When the call must be over.
+    pub(crate) fn bound(&self) -> &Bound {
+        &self.bound
+    }
+
+    /// Polls the call first and the bound second: what is ready in time is not thrown away.
+    ///
+    /// What is in the call is polled in the context `inside`, if there is one. The bound is not: it must not take the
+    /// deadline that it enforces itself for one that is enforced around it.
+    pub(crate) fn poll(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        layer: &'static str,
+        inside: Option<context::Context>,
+    ) -> Poll<Result<S::Response, BoxError>>
+    where
+        S: Service<Req, Future = F>,
+        S::Error: Into<BoxError>,
+        F: Future<Output = Result<S::Response, S::Error>>,
+    {
+        let mut this = self.project();
+        let answer = {
+            let _entered = inside.map(context::enter);
+            this.call.as_mut().poll(cx, layer)
+        };
+        if answer.is_ready() {
+            return answer;
+        }
+        let reason = ready!(this.bound.poll(cx));
+        // All that the call holds is free from now on, even if the caller keeps our future.
+        this.call.set(Call::Over);
+        Poll::Ready(Err(reject(Rejected::new(layer, reason))))
+    }
+}
+
+/// Reports a refusal and makes an error of it.
+pub(crate) fn reject(rejected: Rejected) -> BoxError {
+    telemetry::rejected(&rejected);
+    rejected.into()
+}

@@ -1,0 +1,89 @@
+//! The deadline layer, through its public face and in virtual time.
+
+use std::future::pending;
+use std::time::Duration;
+
+use seawall::context;
+use seawall::deadline::DeadlineLayer;
+use seawall::error::{Reason, rejection};
+use tokio::time::{Instant, sleep};
+use tower::{BoxError, Layer, Service, ServiceExt, service_fn};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn layer(timeout: Duration) -> DeadlineLayer {
+    DeadlineLayer::new(timeout).expect("a valid timeout")
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_never_answers_ends_at_its_deadline() {
+    let service = layer(SECOND).layer(service_fn(|()| pending::<Result<(), BoxError>>()));
+    let start = Instant::now();
+    let error = service.oneshot(()).await.unwrap_err();
+    assert_eq!(rejection(&error).map(|rejected| rejected.reason()), Some(Reason::DeadlineExceeded));
+    assert_eq!(start.elapsed().as_millis(), 1000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_earlier_of_two_deadlines_counts() {
+    let inner = service_fn(|()| async { Ok::<_, BoxError>(context::time_left()) });
+    let outer = service_fn(move |()| layer(10 * SECOND).layer(inner).oneshot(()));
+    assert_eq!(layer(SECOND).layer(outer).oneshot(()).await.unwrap(), Some(SECOND));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_without_time_left_is_not_sent() {
+    let outer = service_fn(|()| async {
+        // Spawned work outlives the call that it came from, and keeps its deadline.
+        let background = tokio::spawn(context::carry(async {
+            sleep(2 * SECOND).await;
+            let sent = service_fn(|()| async { Ok::<_, std::io::Error>("sent") });
+            layer(10 * SECOND).layer(sent).oneshot(()).await
+        }));
+        Ok::<_, BoxError>(background)
+    });
+    let background = layer(SECOND).layer(outer).oneshot(()).await.unwrap();
+    let error = background.await.unwrap().unwrap_err();
+    assert_eq!(rejection(&error).map(|rejected| rejected.reason()), Some(Reason::DeadlineExpired));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_in_the_same_moment_is_not_thrown_away() {
+    let service = layer(SECOND).layer(service_fn(|()| async {
+        sleep(SECOND).await;
+        Ok::<_, BoxError>("just in time")
+    }));
+    assert_eq!(service.oneshot(()).await.unwrap(), "just in time");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_moved_out_of_the_context_that_enforced_its_deadline_still_ends() {
+    let (escape, mut escaped) = tokio::sync::mpsc::unbounded_channel();
+    let inner = layer(10 * SECOND).layer(service_fn(|()| pending::<Result<(), BoxError>>()));
+    let outer = service_fn(move |()| {
+        let mut inner = inner.clone();
+        let escape = escape.clone();
+        async move {
+            inner.ready().await?;
+            escape.send(inner.call(())).map_err(|_| "nobody waits")?;
+            Ok::<_, BoxError>(())
+        }
+    });
+    layer(SECOND).layer(outer).oneshot(()).await.unwrap();
+    let start = Instant::now();
+    let error = escaped.recv().await.unwrap().await.unwrap_err();
+    assert_eq!(rejection(&error).map(|rejected| rejected.reason()), Some(Reason::DeadlineExceeded));
+    assert_eq!(start.elapsed(), SECOND);
+}
+
+#[tokio::test(start_paused = true)]
+async fn deadlines_near_the_end_of_time_saturate() {
+    let ten_years = Duration::from_secs(10 * 365 * 24 * 3600);
+    let service = layer(ten_years).layer(service_fn(|()| async {
+        sleep(SECOND).await;
+        Ok::<_, BoxError>(7)
+    }));
+    assert_eq!(service.oneshot(()).await.unwrap(), 7);
+    let error = DeadlineLayer::new(Duration::MAX).unwrap_err();
+    assert_eq!(error.faults()[0].path(), "timeout");
+}

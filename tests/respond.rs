@@ -1,0 +1,73 @@
+//! Refusals become answers, on a real axum server.
+#![cfg(feature = "http")]
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use axum::Router;
+use axum::routing::get;
+use bytes::Bytes;
+use http_body_util::{BodyExt, Empty};
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::TokioExecutor;
+use seawall::deadline::DeadlineLayer;
+use seawall::http::respond::RespondLayer;
+use tokio::net::TcpListener;
+use tower::{BoxError, Service, ServiceBuilder, ServiceExt, service_fn};
+
+async fn get_from(app: Router, path: &str) -> (u16, String) {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = tokio::spawn(async move { axum::serve(listener, app).await });
+    let client: Client<_, Empty<Bytes>> = Client::builder(TokioExecutor::new()).build_http();
+    let response = client.get(format!("http://{address}{path}").parse().unwrap()).await.unwrap();
+    let status = response.status().as_u16();
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    server.abort();
+    (status, String::from_utf8(body.to_vec()).unwrap())
+}
+
+#[tokio::test]
+async fn a_handler_past_its_deadline_is_answered_with_504_and_says_why() {
+    let layers =
+        ServiceBuilder::new().layer(RespondLayer::new()).layer(DeadlineLayer::http(Duration::from_millis(20)).unwrap());
+    let app = Router::new()
+        .route("/slow", get(|| std::future::pending::<String>()))
+        .route("/quick", get(|| async { "hello" }))
+        .layer(layers);
+    let (status, body) = get_from(app.clone(), "/slow").await;
+    assert_eq!((status, body.as_str()), (504, "deadline: the deadline passed before there was an answer"));
+    assert_eq!(get_from(app, "/quick").await, (200, "hello".to_owned()));
+}
+
+#[tokio::test]
+async fn other_errors_are_answered_with_500_and_not_told() {
+    let failing = service_fn(|_: axum::extract::Request| async {
+        Err::<axum::response::Response, BoxError>("the password is 1234".into())
+    });
+    let failing = ServiceBuilder::new().layer(RespondLayer::new()).service(failing);
+    let app = Router::new().route_service("/", failing);
+    assert_eq!(get_from(app, "/").await, (500, "internal server error".to_owned()));
+}
+
+#[tokio::test]
+async fn a_service_that_never_becomes_ready_is_answered_too() {
+    #[derive(Clone)]
+    struct Broken;
+    impl Service<()> for Broken {
+        type Response = http::Response<Empty<Bytes>>;
+        type Error = BoxError;
+        type Future = std::future::Ready<Result<Self::Response, BoxError>>;
+
+        fn poll_ready(&mut self, _: &mut std::task::Context<'_>) -> std::task::Poll<Result<(), BoxError>> {
+            std::task::Poll::Ready(Err("closed".into()))
+        }
+
+        fn call(&mut self, (): ()) -> Self::Future {
+            unreachable!("it was never ready")
+        }
+    }
+    let service = ServiceBuilder::new().layer(RespondLayer::new()).service(Broken);
+    let answer: Result<_, Infallible> = service.oneshot(()).await;
+    assert_eq!(answer.unwrap().status(), 500);
+}
