@@ -14,3 +14,8 @@ pub mod http;
 pub use ground::chance::seed;
 pub use ground::{context, error, verdict};
 pub use middleware::deadline;
+
+#[doc(hidden)]
+pub mod retry {
+    pub use crate::algorithm::backoff::*;
+}
