@@ -2,4 +2,9 @@
 
 pub(crate) mod backoff;
 pub(crate) mod budget;
+pub(crate) mod abandoned;
+pub(crate) mod ages;
+pub(crate) mod breaker;
+pub(crate) mod median;
 pub(crate) mod slot;
+pub(crate) mod window;
