@@ -24,7 +24,7 @@ pub(crate) struct Progress {
 impl Progress {
     pub(crate) fn new(scenario: &Scenario, runs: usize) -> Result<Self, Error> {
         let bar = ProgressBar::new(scenario.length().as_millis() as u64 * runs as u64);
-        bar.set_style(ProgressStyle::with_template("{bar:40} {percent:>3} %  {msg}")?);
+        bar.set_style(ProgressStyle::with_template("{bar:24} {percent:>3} %  {msg}")?);
         Ok(Self { bar, most_descriptors: AtomicUsize::new(0) })
     }
 
