@@ -128,3 +128,56 @@ impl Tally {
         (!self.waits.is_empty()).then(|| Duration::from_millis(self.waits.value_at_quantile(quantile)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    /// A quick run (the outage ends after 4 s of 8) in which the requests of some stretches of time fail.
+    fn record(failing: &[Range<Duration>]) -> Record {
+        let scenario = Scenario::quick(1);
+        let arrivals = scenario.arrivals();
+        let outcome = |(request, intended): (usize, &Duration)| {
+            let fails = failing.iter().any(|span| span.contains(intended));
+            let answer = if fails { Answer::Failed } else { Answer::Success };
+            Outcome { request, intended: *intended, latency: 20 * MS, answer }
+        };
+        let outcomes = arrivals.iter().enumerate().map(outcome).collect();
+        let attempts = Attempts { per_request: vec![2; arrivals.len()], arrivals };
+        Record::new(&scenario, &Seen { outcomes, attempts, refusals: Vec::new() }).unwrap()
+    }
+
+    #[test]
+    fn recovery_is_the_start_of_the_first_bin_from_which_all_are_well() {
+        assert_eq!(record(&[]).recovery, Some(Duration::ZERO));
+        assert_eq!(
+            record(&[2000 * MS..4000 * MS]).recovery,
+            Some(Duration::ZERO),
+            "what was ill before does not count"
+        );
+        assert_eq!(record(&[2000 * MS..4700 * MS]).recovery, Some(1000 * MS));
+        assert_eq!(record(&[4000 * MS..4500 * MS, 6000 * MS..6400 * MS]).recovery, Some(2500 * MS), "a relapse counts");
+        assert_eq!(record(&[7800 * MS..8000 * MS]).recovery, None, "ill to the end");
+    }
+
+    #[test]
+    fn the_share_after_the_outage_is_counted_from_the_recovery_or_over_the_whole_phase() {
+        assert_eq!(record(&[2000 * MS..5000 * MS]).after.good_share(), Some(1.0));
+        let down = record(&[4000 * MS..8000 * MS]);
+        assert_eq!((down.recovery, down.after.good_share()), (None, Some(0.0)));
+        assert_eq!(down.after.offered, down.phase(Phase::After).offered);
+    }
+
+    #[test]
+    fn every_request_and_attempt_is_counted_once() {
+        let record = record(&[]);
+        let in_phases: usize = Phase::ALL.iter().map(|phase| record.phase(*phase).offered).sum();
+        let in_bins: usize = record.bins.iter().map(|bin| bin.tally.offered).sum();
+        assert_eq!((in_phases, in_bins), (record.whole.offered, record.whole.offered));
+        assert_eq!(record.whole.attempts_per_request(), Some(2.0));
+        let arrived: f64 = record.bins.iter().map(|bin| bin.attempt_rate * BIN.as_secs_f64()).sum();
+        assert_eq!(arrived, record.whole.offered as f64);
+    }
+}

@@ -11,7 +11,12 @@ use crate::scenario::Scenario;
 
 pub(super) fn page(scenario: &Scenario, runs: &[Run]) -> Result<String, Error> {
     let mut html = String::new();
-    write!(html, "<!doctype html><html lang=en><meta charset=utf-8><title>seawall: a storm</title>{}", style())?;
+    write!(
+        html,
+        "<!doctype html><html lang=en><meta charset=utf-8>\
+         <meta name=viewport content=\"width=device-width\"><title>seawall: a storm</title>{}",
+        style()
+    )?;
     write!(html, "<h1>A storm, bare and with seawall</h1>{}", story(scenario))?;
     verdict(&mut html, runs)?;
     html.write_str("<div class=runs>")?;
