@@ -2,7 +2,9 @@
 
 pub(crate) mod abandoned;
 pub(crate) mod ages;
+pub(crate) mod backoff;
 pub(crate) mod breaker;
+pub(crate) mod budget;
 pub(crate) mod median;
 pub(crate) mod slot;
 pub(crate) mod window;

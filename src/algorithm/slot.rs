@@ -12,7 +12,7 @@
 use crate::ground::sync::atomic::{AtomicU64, Ordering};
 
 const COUNT_BITS: u32 = 28;
-const EPOCH_BITS: u32 = 28;
+const EPOCH_BITS: u32 = Stamp::EPOCH_BITS;
 const COUNT_MASK: u64 = (1 << COUNT_BITS) - 1;
 const EPOCH_MASK: u64 = (1 << EPOCH_BITS) - 1;
 
@@ -26,6 +26,9 @@ pub(crate) const MAX_COUNT: u32 = COUNT_MASK as u32;
 pub(crate) struct Stamp(u64);
 
 impl Stamp {
+    /// How many bits of an epoch a stamp tells apart.
+    pub(crate) const EPOCH_BITS: u32 = 28;
+
     pub(crate) const fn new(era: u8, epoch: u64) -> Self {
         Self((era as u64) << EPOCH_BITS | (epoch & EPOCH_MASK))
     }
