@@ -13,9 +13,4 @@ pub mod http;
 
 pub use ground::chance::seed;
 pub use ground::{context, error, verdict};
-pub use middleware::deadline;
-
-#[doc(hidden)]
-pub mod retry {
-    pub use crate::algorithm::backoff::*;
-}
+pub use middleware::{deadline, retry};

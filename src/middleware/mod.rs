@@ -3,3 +3,4 @@
 pub(crate) mod bound;
 pub mod deadline;
 pub(crate) mod inner;
+pub mod retry;
