@@ -14,3 +14,9 @@ pub mod http;
 pub use ground::chance::seed;
 pub use ground::{context, error, verdict};
 pub use middleware::{deadline, retry};
+
+pub mod keyed {
+    //! State per key: how a layer tells requests apart.
+
+    pub use crate::admission::keyed::{ByKey, KeyBy, Keying, OneKey};
+}

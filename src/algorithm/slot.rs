@@ -33,8 +33,14 @@ impl Stamp {
         Self((era as u64) << EPOCH_BITS | (epoch & EPOCH_MASK))
     }
 
-    const fn era(self) -> u8 {
+    pub(crate) const fn era(self) -> u8 {
         (self.0 >> EPOCH_BITS) as u8
+    }
+
+    /// By how many epochs `epoch` is ahead of this stamp's; negative if it is behind.
+    pub(crate) fn epochs_until(self, epoch: u64) -> i64 {
+        let ahead = epoch.wrapping_sub(self.0) & EPOCH_MASK;
+        if ahead < 1 << (EPOCH_BITS - 1) { ahead as i64 } else { ahead as i64 - (1 << EPOCH_BITS) }
     }
 
     /// Whether `self` is of an earlier era than `other`, or of an earlier epoch in the same era. Wraps.
@@ -103,6 +109,12 @@ impl Slot {
                 Err(actual) => word = actual,
             }
         }
+    }
+
+    /// Forgets what is counted here, whatever it belongs to. (A swap, because the model checker does not order a plain store
+    /// against a racing update.)
+    pub(crate) fn clear(&self) {
+        self.0.swap(0, Ordering::AcqRel);
     }
 
     /// Takes up to `n` from a count of that stamp, and says how many there were to take.
