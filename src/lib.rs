@@ -20,3 +20,8 @@ pub mod keyed {
 
     pub use crate::admission::keyed::{ByKey, KeyBy, Keying, OneKey};
 }
+
+#[doc(hidden)]
+pub mod retry {
+    pub use crate::algorithm::backoff::*;
+}

@@ -114,12 +114,13 @@ impl<S> Inner<S> {
         Taken { service, ready, waiting: self.waiting.clone() }
     }
 
-    /// Lets go of a readied service when the call is refused, so that whatever it had reserved is free again.
+    /// Lets go of a service that was polled when the call is refused, so that whatever it has reserved, or stands in a
+    /// queue for, is free again.
     pub(crate) fn let_go(&mut self)
     where
         S: Clone,
     {
-        if mem::replace(&mut self.readiness, Readiness::Unknown) == Readiness::Ready {
+        if mem::replace(&mut self.readiness, Readiness::Unknown) != Readiness::Unknown {
             self.service = self.service.clone();
         }
     }

@@ -1,0 +1,49 @@
+//! Nothing is allocated on the path of a call that goes well: a free bulkhead, a closed breaker, a first attempt that
+//! succeeds.
+
+use std::future::{Future, Ready, poll_fn, ready};
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use seawall::deadline::DeadlineLayer;
+use tower::{BoxError, Layer, Service, service_fn};
+
+type Callee = tower::util::ServiceFn<fn(u32) -> Ready<Result<u32, BoxError>>>;
+
+fn callee() -> Callee {
+    service_fn(|request| ready(Ok(request)))
+}
+
+/// What a thousand calls allocate, after some that may set things up.
+fn allocations<S>(mut service: S) -> u64
+where
+    S: Service<u32, Response = u32, Error = BoxError>,
+{
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let _entered = runtime.enter();
+    let mut call = || {
+        let cx = &mut Context::from_waker(Waker::noop());
+        assert!(service.poll_ready(cx).is_ready());
+        let answer = pin!(service.call(7)).poll(cx);
+        assert!(matches!(answer, Poll::Ready(Ok(7))));
+    };
+    for _ in 0..10 {
+        call();
+    }
+    allocation_counter::measure(|| (0..1000).for_each(|_| call())).count_total
+}
+
+#[test]
+fn the_counter_counts() {
+    let boxes = service_fn(|request: u32| {
+        let boxed = Box::new(request);
+        poll_fn(move |_| Poll::Ready(Ok::<u32, BoxError>(*boxed)))
+    });
+    assert_eq!(allocations(boxes), 1000);
+}
+
+#[test]
+fn a_deadline_allocates_nothing() {
+    assert_eq!(allocations(DeadlineLayer::new(Duration::from_secs(1)).unwrap().layer(callee())), 0);
+}

@@ -1,0 +1,107 @@
+//! Every wait has a bound: of its own where there is no deadline, and the deadline where there is one. And nobody spins
+//! while he waits.
+
+use std::time::Duration;
+
+use seawall::deadline::DeadlineLayer;
+use seawall::error::rejection;
+use tokio::time::Instant;
+use tower::{Layer, Service, ServiceExt};
+
+use crate::drive::Driven;
+use crate::inner::{Answer, Hard, Readiness};
+use crate::subject::Subject;
+
+/// What a call of a callee that never says anything may take in polls: some for each layer of a stack and for each
+/// attempt of a retry, whatever the time.
+const FEW: usize = 24;
+
+every_layer!(
+    a_callee_that_is_never_ready_is_not_waited_for_beyond_the_bound,
+    a_callee_that_never_answers_is_not_waited_for_beyond_the_bound,
+    no_call_of_a_crowd_waits_beyond_the_bound,
+    every_wait_ends_at_the_deadline,
+    what_is_cut_is_let_go_of_at_once,
+);
+
+async fn a_callee_that_is_never_ready_is_not_waited_for_beyond_the_bound(subject: Subject) {
+    ends_within_the_bound(subject, Readiness::Never).await;
+}
+
+async fn a_callee_that_never_answers_is_not_waited_for_beyond_the_bound(subject: Subject) {
+    ends_within_the_bound(subject, Readiness::AtOnce).await;
+}
+
+async fn ends_within_the_bound(subject: Subject, readiness: Readiness) {
+    let value = (subject.default)();
+    let before = value.gauges();
+    let mut service = value.around(Hard::new(readiness, Answer::Never));
+    let mut call = Driven::new(service.ready().await.unwrap().call(7));
+    let error = call.finish().await.unwrap_err();
+    assert!(rejection(&error).is_some(), "{error}");
+    assert!(call.age() <= subject.longest, "it took {:?}", call.age());
+    assert!(call.polls() <= FEW && call.wakes() <= FEW, "{} polls, {} wakes", call.polls(), call.wakes());
+    let after = value.gauges();
+    assert!(after.are_back_at(&before), "before {before}after {after}");
+}
+
+async fn no_call_of_a_crowd_waits_beyond_the_bound(subject: Subject) {
+    for readiness in [Readiness::AtOnce, Readiness::Never, Readiness::Slots] {
+        let value = (subject.tight)();
+        let before = value.gauges();
+        let callee = Hard::new(readiness, Answer::Never);
+        let (census, slots) = (callee.census(), callee.slots());
+        let service = value.around(callee);
+        let start = Instant::now();
+        let mut crowd = Vec::new();
+        for request in 0..20 {
+            let mut call = Driven::new(service.clone().call(request));
+            if call.poll().is_pending() {
+                crowd.push(tokio::spawn(async move { (call.finish().await, call.polls()) }));
+            }
+        }
+        for call in crowd {
+            let (answer, polls) = call.await.unwrap();
+            assert!(answer.is_err());
+            assert!(polls <= FEW, "{readiness:?}: {polls} polls");
+        }
+        assert!(start.elapsed() <= 20 * subject.longest, "{readiness:?}: it took {:?}", start.elapsed());
+        let after = value.gauges();
+        assert!(after.are_back_at(&before), "{readiness:?}: before {before}after {after}");
+        assert_eq!((census.futures(), census.readied(), slots.available_permits()), (0, 0, 1), "{readiness:?}");
+    }
+}
+
+async fn every_wait_ends_at_the_deadline(subject: Subject) {
+    const TIMEOUT: Duration = Duration::from_millis(10);
+    for readiness in [Readiness::AtOnce, Readiness::Never, Readiness::Slots] {
+        for answer in [Answer::Never, Answer::Fails] {
+            let value = (subject.tight)();
+            // One call is in our way all the time, and one in the callee's.
+            let _company = value.occupy();
+            let callee = Hard::new(readiness, answer);
+            let _slot = callee.slots().try_acquire_owned();
+            let mut service = DeadlineLayer::new(TIMEOUT).unwrap().layer(value.around(callee));
+            let mut call = Driven::new(service.ready().await.unwrap().call(7));
+            assert!(call.finish().await.is_err());
+            assert!(call.age() <= TIMEOUT, "{readiness:?} {answer:?}: it took {:?}", call.age());
+        }
+    }
+}
+
+async fn what_is_cut_is_let_go_of_at_once(subject: Subject) {
+    for readiness in [Readiness::AtOnce, Readiness::Slots, Readiness::Never] {
+        let value = (subject.default)();
+        let before = value.gauges();
+        let callee = Hard::new(readiness, Answer::Never);
+        let (census, slots) = (callee.census(), callee.slots());
+        let mut service = value.around(callee);
+        let mut call = Driven::new(service.ready().await.unwrap().call(7));
+        assert!(call.finish().await.is_err());
+        // The caller has his error and keeps the future all the same.
+        assert_eq!((census.futures(), census.readied(), slots.available_permits()), (0, 0, 1), "{readiness:?}");
+        let after = value.gauges();
+        assert!(after.are_back_at(&before), "{readiness:?}: before {before}after {after}");
+        drop(call);
+    }
+}

@@ -1,0 +1,118 @@
+//! Dropping is cancelling: at every await point, it gives back everything at once.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{advance, sleep};
+use tower::{Service, ServiceExt};
+
+use crate::drive::Driven;
+use crate::inner::{Answer, Hard, Readiness};
+use crate::subject::{Subject, Value};
+
+const SOON: Duration = Duration::from_millis(10);
+
+const READINESS: [Readiness; 6] = [
+    Readiness::AtOnce,
+    Readiness::AfterPolls(2),
+    Readiness::After(SOON),
+    Readiness::Never,
+    Readiness::Slots,
+    Readiness::Fails,
+];
+
+const ANSWERS: [Answer; 6] = [
+    Answer::AtOnce,
+    Answer::AfterPolls(2),
+    Answer::After(SOON),
+    Answer::Never,
+    Answer::Fails,
+    Answer::FailsAfter(SOON),
+];
+
+/// Whether another call takes up room, until some time into ours.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Company {
+    None,
+    ForAWhile,
+}
+
+every_layer!(dropping_at_any_poll_gives_everything_back, dropping_without_a_poll_gives_everything_back);
+
+async fn dropping_at_any_poll_gives_everything_back(subject: Subject) {
+    for readiness in READINESS {
+        for answer in ANSWERS {
+            for company in [Company::None, Company::ForAWhile] {
+                let mut polls = 0;
+                while drop_after(polls, &(subject.tight)(), readiness, answer, company).await {
+                    polls += 1;
+                    assert!(polls < 100, "{readiness:?} {answer:?} {company:?} is never over");
+                }
+                assert!(polls > 0, "{readiness:?} {answer:?} {company:?} was over before it was polled");
+            }
+        }
+    }
+}
+
+/// Drops a call after so many polls, and looks that nothing of it is left; false if it was over before.
+async fn drop_after(polls: usize, value: &Value, readiness: Readiness, answer: Answer, company: Company) -> bool {
+    let case = format!("{readiness:?} {answer:?} {company:?}, dropped after {polls} polls");
+    let alone = value.gauges();
+    let callee = Hard::new(readiness, answer);
+    let (census, slots) = (callee.census(), callee.slots());
+    let mut service = value.around(callee);
+
+    // The company's call holds our room, and its slot holds up our readiness; both are free after a while.
+    let company = (company == Company::ForAWhile).then(|| (value.occupy().0, Arc::clone(&slots).try_acquire_owned()));
+    let accompanied = value.gauges();
+    let company = tokio::spawn(async move {
+        if company.is_some() {
+            sleep(2 * SOON).await;
+        }
+        drop(company);
+    });
+    tokio::task::yield_now().await;
+
+    let Ok(readied) = service.ready().await else {
+        // A callee that fails to become ready says so in `poll_ready`, and there is no call.
+        assert_eq!(readiness, Readiness::Fails, "{case}");
+        return polls == 0;
+    };
+    let mut call = Driven::new(readied.call(7));
+    let mut over = false;
+    for _ in 0..polls {
+        over = call.step().await.is_ready();
+        if over {
+            break;
+        }
+    }
+    drop(call);
+    let before = if company.is_finished() { &alone } else { &accompanied };
+    let after = value.gauges();
+    assert!(after.are_back_at(before), "{case}: before {before}after {after}");
+    assert_eq!((census.futures(), census.readied()), (0, 0), "{case}: futures and readied callees");
+    assert_eq!(census.called_unready(), 0, "{case}: calls of a callee that was not ready");
+
+    company.abort();
+    let _ = company.await;
+    let after = value.gauges();
+    assert!(after.are_back_at(&alone), "{case}: with the company gone, before {alone}after {after}");
+    assert_eq!(slots.available_permits(), 1, "{case}: slots of the callee");
+    advance(Duration::from_secs(3600)).await;
+    assert!(value.serves(), "{case}: no call is served any more");
+    !over
+}
+
+async fn dropping_without_a_poll_gives_everything_back(subject: Subject) {
+    let value = (subject.tight)();
+    let before = value.gauges();
+    for _ in 0..100 {
+        let callee = Hard::new(Readiness::AtOnce, Answer::AtOnce);
+        let mut service = value.around(callee);
+        drop(service.ready().await.unwrap().call(7));
+        let after = value.gauges();
+        assert!(after.are_back_at(&before), "before {before}after {after}");
+    }
+    advance(Duration::from_secs(3600)).await;
+    assert!(value.serves());
+}

@@ -1,0 +1,101 @@
+//! Drives a future poll by poll, in virtual time, and counts what it takes.
+
+use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
+
+use tokio::task::unconstrained;
+use tokio::time::{Instant, timeout};
+
+/// Far beyond any bound there is. A call that is still not over waits for ever.
+const FOR_EVER: Duration = Duration::from_secs(24 * 3600);
+
+/// Nobody needs that many polls. A call that does spins.
+const TOO_MANY_POLLS: usize = 10_000;
+
+#[derive(Debug)]
+struct Flag {
+    woken: AtomicBool,
+    wakes: AtomicUsize,
+    task: Mutex<Option<Waker>>,
+}
+
+impl Wake for Flag {
+    fn wake(self: Arc<Self>) {
+        self.woken.store(true, Ordering::SeqCst);
+        self.wakes.fetch_add(1, Ordering::SeqCst);
+        if let Some(task) = self.task.lock().unwrap().take() {
+            task.wake();
+        }
+    }
+}
+
+/// A future in the hands of a test. It is polled when it was woken, and never otherwise.
+pub(crate) struct Driven<F> {
+    future: Pin<Box<tokio::task::Unconstrained<F>>>,
+    flag: Arc<Flag>,
+    polls: usize,
+    since: Instant,
+}
+
+impl<F: Future> Driven<F> {
+    pub(crate) fn new(future: F) -> Self {
+        let flag = Flag { woken: AtomicBool::new(true), wakes: AtomicUsize::new(0), task: Mutex::default() };
+        Self { future: Box::pin(unconstrained(future)), flag: Arc::new(flag), polls: 0, since: Instant::now() }
+    }
+
+    pub(crate) fn polls(&self) -> usize {
+        self.polls
+    }
+
+    /// How often its waker was used.
+    pub(crate) fn wakes(&self) -> usize {
+        self.flag.wakes.load(Ordering::SeqCst)
+    }
+
+    /// The time since it was made.
+    pub(crate) fn age(&self) -> Duration {
+        self.since.elapsed()
+    }
+
+    /// Polls it once, woken or not.
+    pub(crate) fn poll(&mut self) -> Poll<F::Output> {
+        self.polls += 1;
+        assert!(self.polls < TOO_MANY_POLLS, "it spins");
+        self.flag.woken.store(false, Ordering::SeqCst);
+        self.future.as_mut().poll(&mut Context::from_waker(&Waker::from(Arc::clone(&self.flag))))
+    }
+
+    /// Polls it once, and says whether that panicked.
+    pub(crate) fn poll_panics(&mut self) -> bool {
+        catch_unwind(AssertUnwindSafe(|| {
+            let _ = self.poll();
+        }))
+        .is_err()
+    }
+
+    /// Waits until it is woken, and then polls it once.
+    pub(crate) async fn step(&mut self) -> Poll<F::Output> {
+        let woken = poll_fn(|cx| {
+            *self.flag.task.lock().unwrap() = Some(cx.waker().clone());
+            if self.flag.woken.load(Ordering::SeqCst) { Poll::Ready(()) } else { Poll::Pending }
+        });
+        timeout(FOR_EVER, woken).await.expect("nobody wakes it: it waits for ever");
+        self.poll()
+    }
+
+    /// Drives it to its end.
+    pub(crate) async fn finish(&mut self) -> F::Output {
+        loop {
+            if let Poll::Ready(output) = self.step().await {
+                return output;
+            }
+            // Whatever else is to run at this instant runs before the next poll.
+            tokio::task::yield_now().await;
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! The laws of the library: each is written once, and holds for every layer and for the full stack of a client and of a
+//! server.
+//!
+//! The callees are the hard ones of `inner`; time is virtual, and chance is seeded.
+
+/// Makes a test of each law for each subject, so that a failure names both.
+macro_rules! every_layer {
+    ($($law:ident),+ $(,)?) => { $(
+        mod $law {
+            every_layer!(@ $law deadline);
+        }
+    )+ };
+    (@ $law:ident $($subject:ident)+) => { $(
+        #[tokio::test(start_paused = true)]
+        async fn $subject() {
+            seawall::seed(42);
+            super::$law(crate::subject::$subject()).await;
+        }
+    )+ };
+}
+
+mod bounds;
+mod cancellation;
+mod configuration;
+mod drive;
+mod errors;
+mod inner;
+mod panics;
+mod readiness;
+mod refusals;
+mod subject;
