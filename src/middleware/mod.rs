@@ -4,3 +4,4 @@ pub(crate) mod bound;
 pub mod circuit_breaker;
 pub mod deadline;
 pub(crate) mod inner;
+pub mod retry;
