@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use seawall::deadline::DeadlineLayer;
 use seawall::error::rejection;
+use seawall::retry::{BudgetConfig, RetryConfig, RetryLayer};
 use tower::util::BoxCloneService;
 use tower::{BoxError, Layer, Service, ServiceExt};
 
@@ -133,6 +134,28 @@ pub(crate) fn deadline() -> Subject {
         default: || Value::new(DeadlineLayer::new(Duration::from_secs(2)).unwrap(), Vec::new),
         tight: || Value::new(DeadlineLayer::new(Duration::from_millis(50)).unwrap(), Vec::new),
         longest: Duration::from_secs(2),
+        refuses: false,
+    }
+}
+
+pub(crate) fn retry() -> Subject {
+    fn value(config: RetryConfig) -> Value {
+        let layer = RetryLayer::new(config).unwrap();
+        let budget = layer.budget().clone();
+        Value::new(layer, move || vec![Gauge::balance("retry budget", budget.balance().into())])
+    }
+    Subject {
+        default: || value(RetryConfig::default()),
+        tight: || {
+            value(RetryConfig {
+                max_attempts: 2,
+                attempt_timeout: Some(Duration::from_millis(50)),
+                // Each call earns what its one retry costs, so that a balance that falls has lost something.
+                budget: BudgetConfig { ratio: 1.0, reserve_per_second: 0.0, ..BudgetConfig::default() },
+                ..RetryConfig::default()
+            })
+        },
+        longest: RetryConfig::default().max_hold,
         refuses: false,
     }
 }
