@@ -10,7 +10,7 @@ use tower::{Layer, Service, ServiceExt};
 
 use crate::drive::Driven;
 use crate::inner::{Answer, Hard, Readiness};
-use crate::subject::Subject;
+use crate::subject::{Subject, ready};
 
 /// What a call of a callee that never says anything may take in polls: some for each layer of a stack and for each
 /// attempt of a retry, whatever the time.
@@ -36,7 +36,7 @@ async fn ends_within_the_bound(subject: Subject, readiness: Readiness) {
     let value = (subject.default)();
     let before = value.gauges();
     let mut service = value.around(Hard::new(readiness, Answer::Never));
-    let mut call = Driven::new(service.ready().await.unwrap().call(7));
+    let mut call = Driven::new(ready(&mut service).unwrap().call(7));
     let error = call.finish().await.unwrap_err();
     assert!(rejection(&error).is_some(), "{error}");
     assert!(call.age() <= subject.longest, "it took {:?}", call.age());
@@ -81,8 +81,8 @@ async fn every_wait_ends_at_the_deadline(subject: Subject) {
             let _company = value.occupy();
             let callee = Hard::new(readiness, answer);
             let _slot = callee.slots().try_acquire_owned();
-            let mut service = DeadlineLayer::new(TIMEOUT).unwrap().layer(value.around(callee));
-            let mut call = Driven::new(service.ready().await.unwrap().call(7));
+            let mut service = DeadlineLayer::new(TIMEOUT).unwrap().layer(value.around(callee)).boxed_clone();
+            let mut call = Driven::new(ready(&mut service).unwrap().call(7));
             assert!(call.finish().await.is_err());
             assert!(call.age() <= TIMEOUT, "{readiness:?} {answer:?}: it took {:?}", call.age());
         }
@@ -96,7 +96,7 @@ async fn what_is_cut_is_let_go_of_at_once(subject: Subject) {
         let callee = Hard::new(readiness, Answer::Never);
         let (census, slots) = (callee.census(), callee.slots());
         let mut service = value.around(callee);
-        let mut call = Driven::new(service.ready().await.unwrap().call(7));
+        let mut call = Driven::new(ready(&mut service).unwrap().call(7));
         assert!(call.finish().await.is_err());
         // The caller has his error and keeps the future all the same.
         assert_eq!((census.futures(), census.readied(), slots.available_permits()), (0, 0, 1), "{readiness:?}");

@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{advance, sleep};
-use tower::{Service, ServiceExt};
+use tower::Service;
 
 use crate::drive::Driven;
 use crate::inner::{Answer, Hard, Readiness};
-use crate::subject::{Subject, Value};
+use crate::subject::{Subject, Value, ready};
 
 const SOON: Duration = Duration::from_millis(10);
 
@@ -73,7 +73,7 @@ async fn drop_after(polls: usize, value: &Value, readiness: Readiness, answer: A
     });
     tokio::task::yield_now().await;
 
-    let Ok(readied) = service.ready().await else {
+    let Ok(readied) = ready(&mut service) else {
         // A callee that fails to become ready says so in `poll_ready`, and there is no call.
         assert_eq!(readiness, Readiness::Fails, "{case}");
         return polls == 0;
@@ -109,7 +109,7 @@ async fn dropping_without_a_poll_gives_everything_back(subject: Subject) {
     for _ in 0..100 {
         let callee = Hard::new(Readiness::AtOnce, Answer::AtOnce);
         let mut service = value.around(callee);
-        drop(service.ready().await.unwrap().call(7));
+        drop(ready(&mut service).unwrap().call(7));
         let after = value.gauges();
         assert!(after.are_back_at(&before), "before {before}after {after}");
     }

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use tokio::time::advance;
-use tower::{Service, ServiceExt};
+use tower::Service;
 
 use crate::drive::Driven;
 use crate::inner::{Answer, Hard, Readiness};
-use crate::subject::Subject;
+use crate::subject::{Subject, ready};
 
 every_layer!(a_callee_that_panics_takes_nothing_with_it);
 
@@ -23,13 +23,13 @@ async fn a_callee_that_panics_takes_nothing_with_it(subject: Subject) {
                 let case = format!("{readiness:?} {answer:?}, call {n}");
                 let panicked = tokio::spawn({
                     let mut service = service.clone();
-                    async move { service.ready().await.unwrap().call(7).await }
+                    async move { ready(&mut service).unwrap().call(7).await }
                 });
                 let ended = panicked.await;
                 assert!(ended.is_err() || ended.is_ok_and(|answer| answer.is_err()), "{case}");
                 // The same, with a caller that catches the panic and keeps the future.
                 service = value.around(Hard::new(readiness, answer));
-                service.ready().await.unwrap();
+                ready(&mut service).unwrap();
                 let called = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| Driven::new(service.call(7))));
                 if let Ok(mut call) = called {
                     for _ in 0..3 {

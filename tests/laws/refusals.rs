@@ -12,7 +12,7 @@ use tower::{BoxError, Layer, Service, ServiceExt, service_fn};
 
 use crate::drive::Driven;
 use crate::inner::{Answer, Hard, Readiness};
-use crate::subject::{Subject, Value};
+use crate::subject::{Subject, Value, ready};
 
 every_layer!(
     a_refusal_comes_within_one_poll,
@@ -50,7 +50,7 @@ async fn a_refusal_comes_within_one_poll(subject: Subject) {
         let callee = Hard::new(readiness, Answer::AtOnce);
         let census = callee.census();
         let mut service = value.around(callee);
-        let Poll::Ready(Err(error)) = Driven::new(service.ready().await.unwrap().call(7)).poll() else {
+        let Poll::Ready(Err(error)) = Driven::new(ready(&mut service).unwrap().call(7)).poll() else {
             panic!("{readiness:?}: not refused at once")
         };
         assert!(rejection(&error).is_some(), "{readiness:?}: {error}");
@@ -65,7 +65,7 @@ async fn a_call_without_time_left_is_refused_or_ended_at_once(subject: Subject) 
         let (census, slots) = (callee.census(), callee.slots());
         let mut service = value.around(callee);
         let service = late(async move {
-            let mut call = Driven::new(service.ready().await.unwrap().call(7));
+            let mut call = Driven::new(ready(&mut service).unwrap().call(7));
             let error = call.finish().await.unwrap_err();
             let reason = rejection(&error).unwrap().reason();
             let expired = [Reason::DeadlineExpired, Reason::DeadlineExceeded, Reason::NotInTime];
@@ -112,7 +112,7 @@ async fn a_refusal_lets_go_of_a_readied_callee(subject: Subject) {
     let (census, slots) = (callee.census(), callee.slots());
     let mut service = value.around(callee);
     let refused = async move {
-        service.ready().await.unwrap();
+        ready(&mut service).unwrap();
         let mut call = Driven::new(service.call(7));
         assert!(call.finish().await.is_err());
         (service, call)
@@ -134,7 +134,7 @@ async fn a_refusal_leaves_the_queue_for_a_callee_s_readiness(subject: Subject) {
     let mut service = value.around(callee);
     let refused = async move {
         // Readiness is asked for, and is not there: the value stands in the callee's queue.
-        service.ready().await.unwrap();
+        ready(&mut service).unwrap();
         let mut call = Driven::new(service.call(7));
         assert!(call.finish().await.is_err());
         (service, call)

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use futures::FutureExt;
 use seawall::deadline::DeadlineLayer;
 use seawall::error::rejection;
 use tower::util::BoxCloneService;
@@ -114,6 +115,11 @@ impl Value {
         let answer = Driven::new(service.call(7)).poll();
         matches!(answer, std::task::Poll::Ready(Ok(7)))
     }
+}
+
+/// Readies the service. That never waits: what there is to wait for is waited for in the call, where it has a bound.
+pub(crate) fn ready(service: &mut Wrapped) -> Result<&mut Wrapped, BoxError> {
+    service.ready().now_or_never().expect("poll_ready waits")
 }
 
 /// A layer, or a stack of layers, under the laws.
