@@ -12,7 +12,7 @@
 use crate::ground::sync::atomic::{AtomicU64, Ordering};
 
 const COUNT_BITS: u32 = 28;
-const EPOCH_BITS: u32 = 28;
+const EPOCH_BITS: u32 = Stamp::EPOCH_BITS;
 const COUNT_MASK: u64 = (1 << COUNT_BITS) - 1;
 const EPOCH_MASK: u64 = (1 << EPOCH_BITS) - 1;
 
@@ -26,12 +26,21 @@ pub(crate) const MAX_COUNT: u32 = COUNT_MASK as u32;
 pub(crate) struct Stamp(u64);
 
 impl Stamp {
+    /// How many bits of an epoch a stamp tells apart.
+    pub(crate) const EPOCH_BITS: u32 = 28;
+
     pub(crate) const fn new(era: u8, epoch: u64) -> Self {
         Self((era as u64) << EPOCH_BITS | (epoch & EPOCH_MASK))
     }
 
-    const fn era(self) -> u8 {
+    pub(crate) const fn era(self) -> u8 {
         (self.0 >> EPOCH_BITS) as u8
+    }
+
+    /// By how many epochs `epoch` is ahead of this stamp's; negative if it is behind.
+    pub(crate) fn epochs_until(self, epoch: u64) -> i64 {
+        let ahead = epoch.wrapping_sub(self.0) & EPOCH_MASK;
+        if ahead < 1 << (EPOCH_BITS - 1) { ahead as i64 } else { ahead as i64 - (1 << EPOCH_BITS) }
     }
 
     /// Whether `self` is of an earlier era than `other`, or of an earlier epoch in the same era. Wraps.
@@ -100,6 +109,12 @@ impl Slot {
                 Err(actual) => word = actual,
             }
         }
+    }
+
+    /// Forgets what is counted here, whatever it belongs to. (A swap, because the model checker does not order a plain store
+    /// against a racing update.)
+    pub(crate) fn clear(&self) {
+        self.0.swap(0, Ordering::AcqRel);
     }
 
     /// Takes up to `n` from a count of that stamp, and says how many there were to take.

@@ -1,0 +1,76 @@
+//! What a call costs: every layer and the assembled stacks, beside tower's own in the same run.
+//!
+//! ```text
+//! cargo bench -p seawall-benches --bench cost [-- --quick] [--only NAME]
+//! ```
+//!
+//! All rows are measured in turn, round after round (A B C … A B C …), so that whatever else the machine does hits them
+//! alike. A row's cost is the time of its calls less that of the bare inner service in the same round; a ratio is taken
+//! within each round, against the row measured next to it. Medians are reported.
+
+mod measure;
+mod report;
+mod rows;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+const USAGE: &str = "\
+What a call costs, in nanoseconds and allocations, beside tower's own layers.
+
+usage: cost [--quick] [--only NAME]
+  --quick      fewer and shorter rounds: under 10 seconds
+  --only NAME  only rows whose name contains NAME (and what they are compared with)";
+
+struct Options {
+    quick: bool,
+    only: Option<String>,
+}
+
+/// `None` if help was asked for.
+fn options() -> Result<Option<Options>, lexopt::Error> {
+    use lexopt::prelude::*;
+    let mut options = Options { quick: false, only: None };
+    let mut arguments = lexopt::Parser::from_env();
+    while let Some(argument) = arguments.next()? {
+        match argument {
+            Long("quick") => options.quick = true,
+            Long("only") => options.only = Some(arguments.value()?.string()?),
+            // What `cargo bench` passes.
+            Long("bench") => {}
+            Short('h') | Long("help") => return Ok(None),
+            _ => return Err(argument.unexpected()),
+        }
+    }
+    Ok(Some(options))
+}
+
+fn main() -> ExitCode {
+    let options = match options() {
+        Ok(Some(options)) => options,
+        Ok(None) => {
+            println!("{USAGE}");
+            return ExitCode::SUCCESS;
+        }
+        Err(error) => {
+            eprintln!("{error}\n\n{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    let plan = if options.quick {
+        measure::Plan { rounds: 25, slice: Duration::from_millis(3) }
+    } else {
+        measure::Plan { rounds: 80, slice: Duration::from_millis(8) }
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let mut rows = runtime.block_on(async { rows::all() });
+    rows.retain(|row| row.is_asked_for(options.only.as_deref()));
+    if rows.iter().all(rows::Row::is_bare) {
+        eprintln!("no row has that name\n\n{USAGE}");
+        return ExitCode::from(2);
+    }
+    let costs = measure::measure(&runtime, rows, &plan);
+    report::table(&costs, &plan);
+    report::figures(&costs);
+    ExitCode::SUCCESS
+}

@@ -1,0 +1,102 @@
+//! How it is measured.
+#![allow(clippy::disallowed_methods, reason = "a benchmark reads the real clock")]
+
+use std::time::{Duration, Instant};
+
+use tokio::runtime::Runtime;
+
+use crate::rows::{Inner, Row};
+
+pub(crate) struct Plan {
+    pub(crate) rounds: usize,
+    /// How long one row is measured in one round.
+    pub(crate) slice: Duration,
+}
+
+/// What was found out about one row.
+pub(crate) struct Cost {
+    pub(crate) name: &'static str,
+    pub(crate) inner: Inner,
+    /// Nanoseconds a call, over and above the bare service; of the bare service itself, all of it.
+    pub(crate) ns: Spread,
+    pub(crate) allocations: f64,
+    /// What tower's counterpart is called, and how many times as much as it this costs.
+    pub(crate) tower: Option<(&'static str, Spread)>,
+}
+
+/// Where the middle and the tails of many rounds lie.
+#[derive(Clone, Copy)]
+pub(crate) struct Spread {
+    pub(crate) p10: f64,
+    pub(crate) median: f64,
+    pub(crate) p90: f64,
+}
+
+impl Spread {
+    fn of(samples: impl Iterator<Item = f64>) -> Self {
+        let mut sorted: Vec<f64> = samples.collect();
+        sorted.sort_by(f64::total_cmp);
+        let at = |share: f64| sorted[((sorted.len() - 1) as f64 * share).round() as usize];
+        Self { p10: at(0.1), median: at(0.5), p90: at(0.9) }
+    }
+}
+
+const WARM_UP: u64 = 10_000;
+const COUNTED: u64 = 2_000;
+
+pub(crate) fn measure(runtime: &Runtime, mut rows: Vec<Row>, plan: &Plan) -> Vec<Cost> {
+    let calls: Vec<u64> = rows.iter_mut().map(|row| calibrate(runtime, row, plan.slice)).collect();
+    let allocations: Vec<f64> = rows.iter_mut().map(|row| allocations(runtime, row)).collect();
+    let mut samples: Vec<Vec<f64>> = vec![Vec::with_capacity(plan.rounds); rows.len()];
+    for _ in 0..plan.rounds {
+        for ((row, samples), calls) in rows.iter_mut().zip(&mut samples).zip(&calls) {
+            samples.push(time(runtime, row, *calls).as_nanos() as f64 / *calls as f64);
+        }
+    }
+    let find = |name: &str, inner: Inner| rows.iter().position(|row| row.name == name && row.inner == inner);
+    let net = |index: usize, round: usize| {
+        let bare = find(crate::rows::BARE, rows[index].inner).filter(|bare| *bare != index);
+        samples[index][round] - bare.map_or(0.0, |bare| samples[bare][round])
+    };
+    let cost = |(index, row): (usize, &Row)| {
+        let rounds = 0..plan.rounds;
+        let tower = row.counterpart.and_then(|name| Some((name, find(name, row.inner)?)));
+        Cost {
+            name: row.name,
+            inner: row.inner,
+            ns: Spread::of(rounds.clone().map(|round| net(index, round))),
+            allocations: allocations[index],
+            tower: tower.map(|(name, tower)| {
+                (name, Spread::of(rounds.map(|round| net(index, round) / net(tower, round).max(0.1))))
+            }),
+        }
+    };
+    rows.iter().enumerate().map(cost).collect()
+}
+
+fn time(runtime: &Runtime, row: &mut Row, calls: u64) -> Duration {
+    runtime.block_on(async {
+        // The time driver gets its turn before each slice, not within.
+        tokio::task::yield_now().await;
+        let start = Instant::now();
+        row.calls.make(calls).await;
+        start.elapsed()
+    })
+}
+
+/// How many calls fill a slice.
+fn calibrate(runtime: &Runtime, row: &mut Row, slice: Duration) -> u64 {
+    let warm_up = time(runtime, row, WARM_UP);
+    let a_call = time(runtime, row, WARM_UP).min(warm_up).as_secs_f64() / WARM_UP as f64;
+    (slice.as_secs_f64() / a_call) as u64 + 1
+}
+
+/// Allocations a call, without those that a batch makes once.
+fn allocations(runtime: &Runtime, row: &mut Row) -> f64 {
+    let mut count = |calls| {
+        let counted = allocation_counter::measure(|| runtime.block_on(row.calls.make(calls)));
+        counted.count_total as f64
+    };
+    let once = count(0);
+    (count(COUNTED) - once) / COUNTED as f64
+}

@@ -1,0 +1,64 @@
+//! The same service with seawall's layers: around its client and in front of its handlers.
+//!
+//! Only the deadline and the concurrency are this service's own; all else is the library's defaults.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+
+use axum::Router;
+use axum::body::{Body, Bytes, HttpBody};
+use axum::extract::Path;
+use axum::http::{Request, Response, StatusCode};
+use axum::routing::get;
+use http_body_util::Empty;
+use seawall::deadline::DeadlineLayer;
+use seawall::error::rejection;
+use seawall::http::respond::RespondLayer;
+use tower::util::MapErrLayer;
+use tower::{BoxError, Service, ServiceBuilder, ServiceExt};
+
+use super::Refusals;
+use crate::Error;
+use crate::load::http_client;
+use crate::scenario::Scenario;
+
+pub(crate) fn service(scenario: &Scenario, dependency: SocketAddr, refusals: &Refusals) -> Result<Router, Error> {
+    let client = ServiceBuilder::new()
+        .layer(RespondLayer::new())
+        .layer(counted(refusals.clone()))
+        .layer(DeadlineLayer::http(scenario.deadline)?)
+        .service(http_client());
+    let app = router(client, dependency).layer(
+        ServiceBuilder::new()
+            .layer(RespondLayer::new())
+            .layer(counted(refusals.clone()))
+            .layer(DeadlineLayer::http(scenario.deadline)?),
+    );
+    Ok(app)
+}
+
+/// Passes each request on. The client's refusals are answers already, and become the service's own.
+fn router<C, B>(client: C, dependency: SocketAddr) -> Router
+where
+    C: Service<Request<Empty<Bytes>>, Response = Response<B>, Error = Infallible> + Clone + Send + Sync + 'static,
+    C::Future: Send,
+    B: HttpBody<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    let handler = async move |Path(request): Path<usize>| {
+        let query = super::query(dependency, request).map_err(|_| StatusCode::BAD_REQUEST)?;
+        let Ok(answer) = client.clone().oneshot(query).await;
+        Ok::<_, StatusCode>(answer.map(Body::new))
+    };
+    Router::new().route("/{request}", get(handler))
+}
+
+/// Lets errors through, and notes which layer refused or cut the call.
+fn counted(refusals: Refusals) -> MapErrLayer<impl FnOnce(BoxError) -> BoxError + Clone> {
+    MapErrLayer::new(move |error: BoxError| {
+        if let Some(rejected) = rejection(&error) {
+            refusals.note(rejected.layer());
+        }
+        error
+    })
+}

@@ -1,0 +1,57 @@
+//! The colours of the curves, by day and by night.
+//!
+//! Blue and vermilion are Okabe and Ito's, which the colour-blind tell apart. The charts are
+//! drawn in the colours of the day, and a style sheet within them exchanges each for its twin where the reader prefers dark.
+
+use plotters::style::RGBColor;
+
+/// A colour by day and its twin by night.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Tint {
+    day: RGBColor,
+    night: RGBColor,
+}
+
+pub(super) const PAPER: Tint = tint((255, 255, 255), (13, 17, 23));
+pub(super) const INK: Tint = tint((36, 41, 47), (214, 220, 228));
+pub(super) const GRID: Tint = tint((225, 228, 232), (42, 48, 56));
+pub(super) const OUTAGE: Tint = tint((250, 236, 210), (58, 46, 24));
+pub(super) const BARE: Tint = tint((213, 94, 0), (240, 138, 62));
+pub(super) const SEAWALL: Tint = tint((0, 114, 178), (86, 180, 233));
+
+const ALL: [Tint; 6] = [PAPER, INK, GRID, OUTAGE, BARE, SEAWALL];
+
+const fn tint(day: (u8, u8, u8), night: (u8, u8, u8)) -> Tint {
+    Tint { day: RGBColor(day.0, day.1, day.2), night: RGBColor(night.0, night.1, night.2) }
+}
+
+impl Tint {
+    pub(super) fn day(self) -> RGBColor {
+        self.day
+    }
+
+    /// As CSS writes it.
+    fn hex(RGBColor(red, green, blue): RGBColor) -> String {
+        format!("#{red:02X}{green:02X}{blue:02X}")
+    }
+
+    pub(super) fn day_hex(self) -> String {
+        Self::hex(self.day)
+    }
+
+    pub(super) fn night_hex(self) -> String {
+        Self::hex(self.night)
+    }
+}
+
+/// The style sheet that turns the charts dark. The selectors match colours as plotters writes them.
+pub(super) fn style_sheet() -> String {
+    let rules: String = ALL
+        .iter()
+        .map(|tint| {
+            let (day, night) = (tint.day_hex(), tint.night_hex());
+            format!("[fill=\"{day}\"]{{fill:{night}}}[stroke=\"{day}\"]{{stroke:{night}}}")
+        })
+        .collect();
+    format!("<style>@media (prefers-color-scheme:dark){{{rules}}}</style>")
+}

@@ -1,0 +1,127 @@
+//! What happens in a storm: the size of the dependency, the load, the outage and its phases, and what is drawn from the seed.
+//!
+//! Arrivals and service times are drawn before a run begins and are the same for every contestant: the n-th attempt of a
+//! given request takes the same time at the dependency, whoever sends it and whenever it comes.
+
+use std::ops::Range;
+use std::time::Duration;
+
+/// The width of the bins in which answers and attempts are counted. All phases are multiples of it.
+pub(crate) const BIN: Duration = Duration::from_millis(500);
+
+/// The three phases of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// All is well.
+    Before,
+    /// The dependency is slower.
+    Outage,
+    /// The dependency is as quick as it was before.
+    After,
+}
+
+impl Phase {
+    pub(crate) const ALL: [Self; 3] = [Self::Before, Self::Outage, Self::After];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Before => "before",
+            Self::Outage => "outage",
+            Self::After => "after",
+        }
+    }
+}
+
+/// The parameters of both runs.
+#[derive(Clone, Debug)]
+pub(crate) struct Scenario {
+    pub(crate) seed: u64,
+    /// How many requests the dependency works on at once; all others queue.
+    pub(crate) slots: usize,
+    /// The mean of the dependency's exponential service time, while it is healthy.
+    pub(crate) service: Duration,
+    /// How many times slower the dependency is during the outage.
+    pub(crate) slowdown: u32,
+    /// Requests offered each second, whatever becomes of the earlier ones.
+    pub(crate) rate: f64,
+    /// How long a caller has any use for an answer, counted from the moment at which it meant to ask.
+    pub(crate) deadline: Duration,
+    /// What the bare service allows one attempt.
+    pub(crate) attempt_timeout: Duration,
+    /// How often the bare service tries again.
+    pub(crate) retries: u32,
+    phases: [Duration; 3],
+}
+
+impl Scenario {
+    /// 4 slots of 20 ms serve 200 requests a second; 140 are offered. Five times slower, the same slots serve 40.
+    ///
+    /// The bare service's four attempts of 300 ms just fill its caller's 1.2 s: a usual choice, and a fatal one, since 560
+    /// attempts a second are more than the healthy dependency can serve.
+    fn new(seed: u64, phases: [u64; 3]) -> Self {
+        Self {
+            seed,
+            slots: 4,
+            service: Duration::from_millis(20),
+            slowdown: 5,
+            rate: 140.0,
+            deadline: Duration::from_millis(1200),
+            attempt_timeout: Duration::from_millis(300),
+            retries: 3,
+            phases: phases.map(Duration::from_secs),
+        }
+    }
+
+    pub(crate) fn full(seed: u64) -> Self {
+        Self::new(seed, [5, 10, 15])
+    }
+
+    pub(crate) fn quick(seed: u64) -> Self {
+        Self::new(seed, [1, 3, 4])
+    }
+
+    /// When `phase` begins and ends, counted from the start of the run.
+    pub(crate) fn span(&self, phase: Phase) -> Range<Duration> {
+        let [before, outage, after] = self.phases;
+        match phase {
+            Phase::Before => Duration::ZERO..before,
+            Phase::Outage => before..before + outage,
+            Phase::After => before + outage..before + outage + after,
+        }
+    }
+
+    /// How long requests are offered.
+    pub(crate) fn length(&self) -> Duration {
+        self.phases.iter().sum()
+    }
+
+    /// The phase in which something happened; what comes after the last request belongs to the last phase.
+    pub(crate) fn phase_at(&self, offset: Duration) -> Phase {
+        Phase::ALL.into_iter().find(|phase| offset < self.span(*phase).end).unwrap_or(Phase::After)
+    }
+
+    /// When each request is meant to start: a Poisson process, in order.
+    pub(crate) fn arrivals(&self) -> Vec<Duration> {
+        let mut rng = fastrand::Rng::with_seed(self.seed);
+        let gap = Duration::from_secs_f64(1.0 / self.rate);
+        let mut arrivals = Vec::new();
+        let mut next = exponential(&mut rng, gap);
+        while next < self.length() {
+            arrivals.push(next);
+            next += exponential(&mut rng, gap);
+        }
+        arrivals
+    }
+
+    /// How long the dependency works on the given attempt (1 = first) of a request, while it is healthy.
+    pub(crate) fn service_time(&self, request: usize, attempt: u32) -> Duration {
+        let place = (request as u64) << 32 | u64::from(attempt);
+        let seed = self.seed.rotate_left(17) ^ place.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        exponential(&mut fastrand::Rng::with_seed(seed), self.service)
+    }
+}
+
+/// A draw from the exponential distribution with this mean.
+fn exponential(rng: &mut fastrand::Rng, mean: Duration) -> Duration {
+    mean.mul_f64(-(1.0 - rng.f64()).ln())
+}

@@ -1,0 +1,244 @@
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Wake;
+use std::time::Duration;
+
+use tokio::runtime::{Builder, Runtime};
+use tokio::time::advance;
+
+use super::*;
+
+const MS: Duration = Duration::from_millis(1);
+
+fn paused() -> Runtime {
+    Builder::new_current_thread().enable_time().start_paused(true).build().unwrap()
+}
+
+#[derive(Default)]
+struct Counting(AtomicUsize);
+
+impl Wake for Counting {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+fn counting() -> (Arc<Counting>, Waker) {
+    let count = Arc::new(Counting::default());
+    (Arc::clone(&count), Waker::from(count))
+}
+
+async fn until(timer: &mut Timer, deadline: Instant) {
+    poll_fn(|cx| timer.poll_until(cx, deadline)).await;
+}
+
+async fn settle() {
+    tokio::task::yield_now().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_fires_at_its_deadline_and_not_before() {
+    let start = time::now();
+    let (count, waker) = counting();
+    let cx = &mut Context::from_waker(&waker);
+    let mut timer = Timer::new();
+    let deadline = start + 20 * MS;
+    assert!(timer.poll_until(cx, deadline).is_pending());
+    advance(19 * MS).await;
+    settle().await;
+    assert!(timer.poll_until(cx, deadline).is_pending());
+    assert_eq!(count.0.load(Ordering::Relaxed), 0);
+    advance(MS).await;
+    settle().await;
+    assert_eq!(count.0.load(Ordering::Relaxed), 1);
+    assert!(timer.poll_until(cx, deadline).is_ready());
+    assert!(timer.poll_until(cx, deadline).is_ready(), "and stays so");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deadline_may_be_past_move_and_be_the_end_of_time() {
+    let start = time::now();
+    let (_, waker) = counting();
+    let cx = &mut Context::from_waker(&waker);
+    let mut timer = Timer::new();
+    assert!(timer.poll_until(cx, start).is_ready());
+    assert!(timer.poll_until(cx, Instant::MAX).is_pending());
+    assert!(timer.poll_until(cx, start + MS).is_pending());
+    advance(2 * MS).await;
+    settle().await;
+    assert!(timer.poll_until(cx, start + MS).is_ready());
+    assert!(timer.poll_until(cx, start + 10 * MS).is_pending());
+    until(&mut timer, start + 10 * MS).await;
+    assert_eq!(time::now().since(start), 10 * MS);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unarmed_timer_takes_nothing_and_a_dropped_one_is_used_again() {
+    let start = time::now();
+    drop(Timer::new());
+    assert_eq!(pooled(), 0);
+    for round in 1..100u32 {
+        let mut timer = Timer::new();
+        let (count, waker) = counting();
+        let deadline = start + 50 * MS + round * MS;
+        assert!(timer.poll_until(&mut Context::from_waker(&waker), deadline).is_pending());
+        assert_eq!(pooled(), 0, "the one there is is in use");
+        advance(MS / 2).await;
+        drop(timer);
+        assert_eq!(pooled(), 1);
+        assert_eq!(Arc::strong_count(&count), 2, "the pool keeps no waker");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pooled_sleep_wakes_nobody_when_its_old_time_comes() {
+    let start = time::now();
+    let (count, waker) = counting();
+    let mut timer = Timer::new();
+    assert!(timer.poll_until(&mut Context::from_waker(&waker), start + MS).is_pending());
+    drop(timer);
+    advance(5 * MS).await;
+    settle().await;
+    assert_eq!(count.0.load(Ordering::Relaxed), 0);
+    // It has fired in the pool, and works all the same.
+    let mut timer = Timer::new();
+    until(&mut timer, start + 9 * MS).await;
+    assert_eq!(time::now().since(start), 9 * MS);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sleep_that_fires_no_later_is_preferred() {
+    let start = time::now();
+    let (_, waker) = counting();
+    let cx = &mut Context::from_waker(&waker);
+    let (mut short, mut long) = (Timer::new(), Timer::new());
+    assert!(short.poll_until(cx, start + 10 * MS).is_pending());
+    assert!(long.poll_until(cx, start + 1000 * MS).is_pending());
+    drop(short);
+    drop(long);
+    let alarm = Alarm::take(start + 20 * MS).unwrap();
+    assert!(POOL.with_borrow(|pool| pool.alarms[0].deadline == start + 1000 * MS));
+    drop(alarm);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_pool_is_bounded() {
+    let start = time::now();
+    let (_, waker) = counting();
+    let cx = &mut Context::from_waker(&waker);
+    let mut timers: Vec<_> = std::iter::repeat_with(Timer::new).take(2 * POOLED).collect();
+    for timer in &mut timers {
+        assert!(timer.poll_until(cx, start + MS).is_pending());
+    }
+    drop(timers);
+    assert_eq!(pooled(), POOLED);
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_task_may_take_over_an_armed_timer() {
+    let start = time::now();
+    let ((first, a), (second, b)) = (counting(), counting());
+    let mut timer = Timer::new();
+    assert!(timer.poll_until(&mut Context::from_waker(&a), start + MS).is_pending());
+    assert!(timer.poll_until(&mut Context::from_waker(&b), start + MS).is_pending());
+    advance(2 * MS).await;
+    settle().await;
+    assert_eq!((first.0.load(Ordering::Relaxed), second.0.load(Ordering::Relaxed)), (0, 1));
+}
+
+#[test]
+fn many_runtimes_on_one_thread_never_share_a_sleep() {
+    let mut ids = std::collections::HashSet::new();
+    for _ in 0..20 {
+        let runtime = paused();
+        assert!(ids.insert(runtime.handle().id()), "the pool holds a sleep of the one before, so its id is not free");
+        runtime.block_on(async {
+            let start = time::now();
+            let mut timer = Timer::new();
+            until(&mut timer, start + 7 * MS).await;
+            assert_eq!(time::now().since(start), 7 * MS);
+            drop(timer);
+            assert_eq!(pooled(), 1);
+        });
+    }
+}
+
+#[test]
+fn a_sleep_of_an_ended_runtime_is_found_out_even_under_the_same_id() {
+    let stale = {
+        let ended = paused();
+        ended.block_on(async { Alarm::take(time::now() + MS).unwrap() })
+    };
+    let runtime = paused();
+    runtime.block_on(async {
+        let start = time::now();
+        let id = Handle::current().id();
+        let mut stale = stale;
+        *stale.as_mut().project().runtime = id;
+        POOL.with_borrow_mut(|pool| {
+            pool.runtime = Some(id);
+            pool.alarms.push(stale);
+        });
+        let mut timer = Timer::new();
+        until(&mut timer, start + 5 * MS).await;
+        assert_eq!(time::now().since(start), 5 * MS);
+    });
+}
+
+#[test]
+fn a_timer_may_outlive_its_runtime_and_be_polled_and_dropped_anywhere() {
+    let (_, waker) = counting();
+    let cx = &mut Context::from_waker(&waker);
+    let runtime = paused();
+    let handle = runtime.handle().clone();
+    let (mut armed, mut dropped, mut late) = (Timer::new(), Timer::new(), Timer::new());
+    let deadline = runtime.block_on(async { time::now() + 1000 * MS });
+    runtime.block_on(async {
+        assert!(armed.poll_until(cx, deadline).is_pending());
+        assert!(dropped.poll_until(cx, deadline).is_pending());
+    });
+    drop(runtime);
+    assert!(armed.poll_until(cx, deadline).is_ready(), "a runtime that ends ends all waits");
+    std::thread::spawn(move || drop(dropped)).join().unwrap();
+    let _inside = handle.enter();
+    assert!(late.poll_until(cx, deadline + MS).is_ready(), "and new ones do not begin");
+    assert!(armed.poll_until(cx, deadline + MS).is_ready());
+}
+
+#[test]
+fn without_a_runtime_a_timer_only_tells_the_time() {
+    let (_, waker) = counting();
+    let cx = &mut Context::from_waker(&waker);
+    let mut timer = Timer::new();
+    assert!(timer.poll_until(cx, Instant::MAX).is_pending());
+    assert!(timer.poll_until(cx, time::now()).is_ready());
+}
+
+#[test]
+fn timers_that_end_on_other_workers_still_fire() {
+    let runtime = Builder::new_multi_thread().worker_threads(2).enable_time().build().unwrap();
+    runtime.block_on(async {
+        let tasks: Vec<_> = (0..200u32)
+            .map(|n| {
+                tokio::spawn(async move {
+                    for round in 0..5 {
+                        let deadline = time::now() + (n % 3) * MS;
+                        let mut timer = Timer::new();
+                        let mut never = Timer::new();
+                        let mut wait = pin!(until(&mut timer, deadline));
+                        poll_fn(|cx| {
+                            assert!(never.poll_until(cx, deadline + 1000 * MS).is_pending());
+                            wait.as_mut().poll(cx)
+                        })
+                        .await;
+                        assert!(time::now() >= deadline, "round {round}");
+                    }
+                })
+            })
+            .collect();
+        for task in tasks {
+            task.await.unwrap();
+        }
+    });
+}

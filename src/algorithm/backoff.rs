@@ -1,0 +1,159 @@
+//! How long to wait before another attempt.
+//!
+//! Growth decides how the longest wait of a retry grows with its number, jitter what part of it is waited. Callers that
+//! failed together must not come back together: a fleet that backs off in step meets again at every step, so that the
+//! waits grow and the load at the meetings does not shrink. See Marc Brooker, *Exponential Backoff And Jitter* (AWS
+//! Architecture Blog, 2015), whose names for the kinds of jitter are used here.
+
+use std::time::Duration;
+
+use crate::ground::config::Validation;
+
+/// How long to wait before another attempt: a growth, bounded by a cap, and a jitter.
+///
+/// The default is what most calls between services want: exponential from 50 ms, doubling, at most 2 s, full jitter.
+///
+/// ```
+/// use std::time::Duration;
+/// use seawall::retry::{Backoff, Jitter};
+///
+/// let backoff = Backoff { cap: Duration::from_secs(30), ..Backoff::exponential(Duration::from_secs(2), 2.0) };
+/// let longest: Vec<_> = (1..=5).map(|retry| backoff.longest(retry).as_secs()).collect();
+/// assert_eq!(longest, [2, 4, 8, 16, 30]);
+///
+/// // Exact waits are for tests and for a lone caller.
+/// let every_second = Backoff { jitter: Jitter::None, ..Backoff::constant(Duration::from_secs(1)) };
+/// # let _ = every_second;
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Backoff {
+    /// How the wait grows from one retry to the next.
+    pub growth: Growth,
+    /// The wait before the first retry, before jitter. Not zero.
+    pub base: Duration,
+    /// No wait is longer, whatever the growth. At least `base`.
+    pub cap: Duration,
+    /// What part of the wait chance decides.
+    pub jitter: Jitter,
+}
+
+/// How the wait grows from one retry to the next. [`Jitter::Decorrelated`] grows by its own law and leaves it out.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Growth {
+    /// It does not: `base` each time.
+    Constant,
+    /// By `base` each time: `base`, 2 `base`, 3 `base`.
+    Linear,
+    /// By this factor each time, at least 1.
+    Exponential(f64),
+}
+
+/// What part of the wait chance decides. `d` is the wait that growth and cap allow.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Jitter {
+    /// None: always `d`. Callers that failed together come back together.
+    None,
+    /// All: anything in `0..d`. Spreads best, and waits half as long on average.
+    #[default]
+    Full,
+    /// Half: anything in `d/2..d`, where there must be some rest between attempts.
+    Equal,
+    /// Anything between `base` and three times the wait before; at most the cap.
+    Decorrelated,
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self {
+            growth: Growth::Exponential(2.0),
+            base: Duration::from_millis(50),
+            cap: Duration::from_secs(2),
+            jitter: Jitter::Full,
+        }
+    }
+}
+
+impl Backoff {
+    /// Waits of up to `base` each, with full jitter.
+    pub const fn constant(base: Duration) -> Self {
+        Self { growth: Growth::Constant, base, cap: base, jitter: Jitter::Full }
+    }
+
+    /// Waits of up to `base`, 2 `base`, 3 `base` and so on, at most ten times `base`, with full jitter.
+    pub const fn linear(base: Duration) -> Self {
+        Self { growth: Growth::Linear, base, cap: base.saturating_mul(10), jitter: Jitter::Full }
+    }
+
+    /// Waits of up to `base`, and `factor` times longer each time, at most forty times `base`, with full jitter.
+    pub const fn exponential(base: Duration, factor: f64) -> Self {
+        Self { growth: Growth::Exponential(factor), base, cap: base.saturating_mul(40), jitter: Jitter::Full }
+    }
+
+    /// The longest wait before the given retry (1 is the first), which no jitter exceeds; decorrelated jitter knows only
+    /// the cap.
+    pub fn longest(&self, retry: u32) -> Duration {
+        if self.jitter == Jitter::Decorrelated { self.cap } else { self.grown(retry) }
+    }
+
+    /// The wait before the given retry (1 is the first); `previous` is the wait before the last one, zero if there was
+    /// none, and `chance` a sample in `0.0..1.0`.
+    pub(crate) fn delay(&self, retry: u32, previous: Duration, chance: f64) -> Duration {
+        let grown = self.grown(retry);
+        match self.jitter {
+            Jitter::None => grown,
+            Jitter::Full => part(grown, chance),
+            Jitter::Equal => {
+                let half = grown / 2;
+                half + part(grown - half, chance)
+            }
+            Jitter::Decorrelated => {
+                let base = self.base.min(self.cap);
+                // Before the first retry there was no wait; the law takes it for one of `base`.
+                let bound = previous.max(base).saturating_mul(3);
+                // Cut before the sample and not after: else most waits of a long row would be exactly the cap, together.
+                base + part(bound.min(self.cap).saturating_sub(base), chance)
+            }
+        }
+    }
+
+    fn grown(&self, retry: u32) -> Duration {
+        let before = retry.saturating_sub(1);
+        let grown = match self.growth {
+            Growth::Constant => self.base,
+            Growth::Linear => self.base.saturating_mul(before.saturating_add(1)),
+            Growth::Exponential(factor) => {
+                let times = factor.powi(i32::try_from(before).unwrap_or(i32::MAX));
+                // Zero stays zero, even times infinity; what no `Duration` can hold is the cap.
+                Duration::try_from_secs_f64(self.base.as_secs_f64() * times).unwrap_or(if self.base.is_zero() {
+                    Duration::ZERO
+                } else {
+                    Duration::MAX
+                })
+            }
+        };
+        grown.min(self.cap)
+    }
+
+    pub(crate) fn validate(&self, validation: &mut Validation) {
+        if let Growth::Exponential(factor) = self.growth {
+            validation.check(
+                factor >= 1.0 && factor.is_finite(),
+                "growth",
+                format_args!("{factor} is no factor to grow by: it must be at least 1"),
+            );
+        }
+        validation.positive("base", self.base);
+        validation.positive("cap", self.cap);
+        validation.check(self.base <= self.cap, "cap", format_args!("{:?} is less than base", self.cap));
+    }
+}
+
+/// That part of `whole` which `chance` says, never more than the whole.
+fn part(whole: Duration, chance: f64) -> Duration {
+    Duration::try_from_secs_f64(whole.as_secs_f64() * chance.clamp(0.0, 1.0)).map_or(whole, |part| part.min(whole))
+}
+
+#[cfg(all(test, not(seawall_loom)))]
+mod tests;

@@ -1,0 +1,163 @@
+//! What retries may cost: Finagle's law, without a lock.
+//!
+//! Every call deposits a fraction of a token, every retry costs a whole one, and what was deposited expires: so retries are
+//! at most that fraction of the calls of the last seconds, however many of them fail. A call deposits once, when it comes,
+//! and not for its success: otherwise the retries would earn retries. A small [`Reserve`] lets a quiet client retry, whose
+//! few calls would never save a token. See `RetryBudget` in Twitter's Finagle.
+//!
+//! Deposits lie in a ring of [`Slot`]s, each for a tenth of the time to live. A token is gathered from the oldest of them
+//! by atomic steps, each of which takes what it sees: nothing is checked first and done later, so that no race overdraws,
+//! and a token that cannot be completed is put back. A full bucket (26,843 tokens) takes no more deposits.
+//!
+//! In any stretch of time, the tokens spent are at most `ratio` for each call in it and in the time to live before it, plus
+//! what the reserve grows meanwhile, plus its burst. The property test beside this file holds that against a naive model.
+
+mod reserve;
+
+use std::time::Duration;
+
+use crate::algorithm::budget::reserve::Reserve;
+use crate::algorithm::slot::{Slot, Stamp};
+use crate::ground::time::{self, Instant};
+
+/// Deposits are counted in ten-thousandths of a token, so that a ratio of 0.6 acts as 0.6.
+pub(crate) const TOKEN: u32 = 10_000;
+
+/// How finely deposits expire. A loom model explores every step of every bucket, and has few.
+#[cfg(not(seawall_loom))]
+const BUCKETS: usize = 10;
+#[cfg(seawall_loom)]
+const BUCKETS: usize = 2;
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Ledger {
+    per_call: u32,
+    bucket: u64,
+    deposits: [Slot; BUCKETS],
+    reserve: Reserve,
+}
+
+/// A token that was withdrawn. It is [spent](Ledger::spend) or [refunded](Ledger::refund).
+#[derive(Debug)]
+#[must_use]
+pub(crate) enum Claim {
+    /// Gathered from deposits; the oldest of them is of this epoch.
+    Deposited { epoch: u64 },
+    /// Held in the reserve.
+    Reserved,
+}
+
+impl Ledger {
+    /// Each call deposits `ratio` of a token for up to `ttl`; the reserve grows by `per_second` up to `burst`.
+    pub(crate) fn new(ratio: f64, ttl: Duration, per_second: f64, burst: u32) -> Self {
+        Self {
+            per_call: (ratio * f64::from(TOKEN)).round() as u32,
+            bucket: (time::nanos(ttl) / BUCKETS as u64).max(1),
+            deposits: std::array::from_fn(|_| Slot::new()),
+            reserve: Reserve::new(per_second, burst),
+        }
+    }
+
+    /// A call comes.
+    pub(crate) fn deposit(&self, now: Instant) {
+        if self.per_call > 0 {
+            let (slot, stamp) = self.slot(self.epoch(now));
+            // A deposit that lost the race against the bucket's next round would be worth nothing anyway.
+            let _ = slot.add(stamp, self.per_call);
+        }
+    }
+
+    /// Takes a token, if there is one.
+    pub(crate) fn withdraw(&self, now: Instant) -> Option<Claim> {
+        self.gather(self.epoch(now)).or_else(|| self.reserve.hold(now).then_some(Claim::Reserved))
+    }
+
+    /// The token has bought what it was for.
+    pub(crate) fn spend(&self, claim: Claim, now: Instant) {
+        match claim {
+            Claim::Deposited { .. } => {}
+            Claim::Reserved => self.reserve.spend(now),
+        }
+    }
+
+    /// The token was not needed: it goes back to where it came from, unless that has expired.
+    pub(crate) fn refund(&self, claim: Claim) {
+        match claim {
+            // All of it expires with its oldest part: erring to this side lengthens no deposit's life.
+            Claim::Deposited { epoch } => self.put_back(epoch, TOKEN),
+            Claim::Reserved => self.reserve.refund(),
+        }
+    }
+
+    /// How many whole tokens could be withdrawn at once.
+    pub(crate) fn balance(&self, now: Instant) -> u32 {
+        let deposited = self.deposited(self.epoch(now)) / u64::from(TOKEN);
+        u32::try_from(deposited).unwrap_or(u32::MAX).saturating_add(self.reserve.free(now))
+    }
+
+    fn gather(&self, current: u64) -> Option<Claim> {
+        // Another one that gathers, and fails, has parts in its hands for a moment. A second look tells that from too little.
+        for _ in 0..2 {
+            if self.deposited(current) < u64::from(TOKEN) {
+                return None;
+            }
+            let mut taken = [0; BUCKETS];
+            let mut missing = TOKEN;
+            let mut oldest = current;
+            for (epoch, taken) in live(current).zip(&mut taken) {
+                let (slot, stamp) = self.slot(epoch);
+                *taken = slot.take(stamp, missing);
+                if *taken > 0 {
+                    oldest = oldest.min(epoch);
+                    missing -= *taken;
+                }
+            }
+            if missing == 0 {
+                return Some(Claim::Deposited { epoch: oldest });
+            }
+            for (epoch, taken) in live(current).zip(taken) {
+                self.put_back(epoch, taken);
+            }
+        }
+        None
+    }
+
+    fn put_back(&self, epoch: u64, units: u32) {
+        if units > 0 {
+            let (slot, stamp) = self.slot(epoch);
+            // Too late means expired.
+            let _ = slot.add(stamp, units);
+        }
+    }
+
+    fn deposited(&self, current: u64) -> u64 {
+        live(current)
+            .map(|epoch| {
+                let (slot, stamp) = self.slot(epoch);
+                u64::from(slot.get(stamp))
+            })
+            .sum()
+    }
+
+    fn epoch(&self, now: Instant) -> u64 {
+        now.as_nanos() / self.bucket
+    }
+
+    /// The era continues the epoch's number where a stamp's epoch ends, so that no idle time makes old deposits look new.
+    fn slot(&self, epoch: u64) -> (&Slot, Stamp) {
+        (&self.deposits[(epoch % BUCKETS as u64) as usize], Stamp::new((epoch >> Stamp::EPOCH_BITS) as u8, epoch))
+    }
+}
+
+/// The epochs whose deposits are alive, oldest first. The current one is always young: a deposit lives for nine to ten
+/// tenths of its time, never longer.
+fn live(current: u64) -> impl Iterator<Item = u64> {
+    current.saturating_sub(BUCKETS as u64 - 1)..=current
+}
+
+#[cfg(all(test, not(seawall_loom)))]
+mod tests;
+
+#[cfg(all(test, seawall_loom))]
+mod loom_tests;

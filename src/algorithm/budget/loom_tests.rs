@@ -1,0 +1,69 @@
+use super::*;
+use crate::ground::sync::Arc;
+
+const NOW: Instant = Instant::from_nanos(1 << 63);
+const TTL: Duration = Duration::from_secs(2);
+
+fn both<T: Send + 'static, U>(
+    ledger: &Arc<Ledger>,
+    theirs: impl FnOnce(&Ledger) -> T + Send + 'static,
+    ours: impl FnOnce(&Ledger) -> U,
+) -> (T, U) {
+    let shared = Arc::clone(ledger);
+    let thread = loom::thread::spawn(move || theirs(&shared));
+    let ours = ours(ledger);
+    (thread.join().expect("no panic"), ours)
+}
+
+/// One token in two buckets, and two that want it: never both get one. (tower reads the balance and then takes.)
+#[test]
+fn loom_no_race_overdraws_the_deposits() {
+    loom::model(|| {
+        let ledger = Arc::new(Ledger::new(0.75, TTL, 0.0, 0));
+        ledger.deposit(NOW);
+        let now = NOW + TTL / 2;
+        ledger.deposit(now);
+        let (theirs, ours) = both(&ledger, move |ledger| ledger.withdraw(now), |ledger| ledger.withdraw(now));
+        assert!(theirs.is_none() || ours.is_none());
+        let left = ledger.deposited(ledger.epoch(now));
+        let taken = if theirs.is_some() || ours.is_some() { 10_000 } else { 0 };
+        assert_eq!(left + taken, 15_000, "what was not withdrawn is still there");
+    });
+}
+
+/// A reserve of one, and two that want it.
+#[test]
+fn loom_no_race_overdraws_the_reserve() {
+    loom::model(|| {
+        let ledger = Arc::new(Ledger::new(0.0, TTL, 1.0, 1));
+        let take = |ledger: &Ledger| {
+            let claim = ledger.withdraw(NOW)?;
+            ledger.spend(claim, NOW);
+            Some(())
+        };
+        let (theirs, ours) = both(&ledger, take, take);
+        assert!(theirs.is_some() != ours.is_some());
+        assert_eq!(ledger.balance(NOW), 0);
+    });
+}
+
+/// A refund races with a withdrawal and with the bucket's next round: nothing is ever there twice.
+#[test]
+fn loom_a_refund_creates_nothing() {
+    loom::model(|| {
+        let ledger = Arc::new(Ledger::new(1.0, TTL, 1.0, 1));
+        ledger.deposit(NOW);
+        let claim = ledger.withdraw(NOW).expect("one deposit");
+        let later = NOW + TTL;
+        let (_, second) = both(
+            &ledger,
+            |ledger| ledger.refund(claim),
+            |ledger| {
+                ledger.deposit(later);
+                ledger.withdraw(later).is_some()
+            },
+        );
+        assert!(second);
+        assert_eq!(ledger.balance(later), 1, "only the reserve: the refunded token has expired");
+    });
+}

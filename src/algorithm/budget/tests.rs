@@ -1,0 +1,274 @@
+use std::collections::VecDeque;
+
+use proptest::prelude::*;
+
+use super::*;
+
+const START: Instant = Instant::from_nanos(1 << 63);
+const SECOND: Duration = Duration::from_secs(1);
+const TTL: Duration = Duration::from_secs(10);
+
+fn withdrawals(ledger: &Ledger, now: Instant) -> u32 {
+    let mut n = 0;
+    while let Some(claim) = ledger.withdraw(now) {
+        ledger.spend(claim, now);
+        n += 1;
+    }
+    n
+}
+
+/// Finagle gives its reserve for the whole time to live at once; that is our burst.
+#[test]
+fn finagle_ten_thousand_calls_at_one_instant_earn_the_ratio() {
+    let ratios = [0.1, 0.5, 0.25, 0.75, 0.99, 0.999, 0.9999, 0.01, 0.001, 0.0001];
+    let plain = ratios.map(|ratio| (1, 0, ratio));
+    for (ttl, per_second, ratio) in plain.into_iter().chain([(1, 10, 0.1), (2, 5, 0.5), (1, 10, 0.0), (2, 5, 0.0)]) {
+        let ledger = Ledger::new(ratio, Duration::from_secs(ttl), f64::from(per_second), ttl as u32 * per_second);
+        let mut retries = 0;
+        for _ in 0..10_000 {
+            ledger.deposit(START);
+            if let Some(claim) = ledger.withdraw(START) {
+                ledger.spend(claim, START);
+                retries += 1;
+            }
+        }
+        let expected = (10_000.0 * ratio) as i64 + (ttl as u32 * per_second) as i64;
+        assert!((i64::from(retries) - expected).abs() <= 1, "{ratio} {per_second}: {retries}, not {expected}");
+    }
+}
+
+#[test]
+fn finagle_a_balance_of_a_hundred_and_ten_calls_make_a_hundred_and_one() {
+    let ledger = Ledger::new(0.1, TTL, 10.0, 100);
+    assert_eq!(ledger.balance(START), 100);
+    (0..10).for_each(|_| ledger.deposit(START));
+    assert_eq!(ledger.balance(START), 101);
+}
+
+#[test]
+fn no_ratio_and_no_reserve_is_the_empty_budget() {
+    let ledger = Ledger::new(0.0, TTL, 0.0, 0);
+    (0..100).for_each(|_| ledger.deposit(START));
+    assert_eq!(ledger.balance(START), 0);
+    assert!(ledger.withdraw(START).is_none());
+    assert!(Ledger::new(0.0, TTL, 0.0, 10).withdraw(START).is_none(), "a burst that nothing refills");
+}
+
+/// tower rounds the tokens of a deposit to whole ones: its 0.6 acts as 1.0.
+#[test]
+fn a_ratio_of_six_tenths_is_six_tenths() {
+    let ledger = Ledger::new(0.6, TTL, 0.0, 0);
+    (0..1000).for_each(|_| ledger.deposit(START));
+    assert_eq!(withdrawals(&ledger, START), 600);
+}
+
+/// tower's budget clears its ring bucket by bucket for all the time that has passed, under a lock: 132 ms after 30 idle
+/// days. Here a deposit is one atomic update of one bucket, and what is stale needs no clearing.
+#[test]
+fn the_first_deposit_after_thirty_idle_days_finds_an_empty_ring() {
+    let ledger = Ledger::new(1.0, TTL, 0.0, 0);
+    let mut now = START;
+    for day in [30, 155, 200, 310, 311, 4000] {
+        (0..100).for_each(|_| ledger.deposit(now));
+        assert_eq!(ledger.balance(now), 100, "before {day} idle days");
+        now = now + Duration::from_secs(day * 24 * 3600);
+        assert_eq!(ledger.balance(now), 0, "after {day} idle days");
+    }
+}
+
+/// The same where a bucket's stamp has come round: 2^28 buckets later it would look alike, but for its era.
+#[test]
+fn deposits_do_not_come_back_when_stamps_wrap() {
+    let ledger = Ledger::new(1.0, TTL, 0.0, 0);
+    for wrap in [1, 2, 255] {
+        let later = START + SECOND * (wrap << 28) as u32;
+        ledger.deposit(START);
+        assert_eq!(ledger.balance(later), 0, "{wrap}");
+    }
+}
+
+#[test]
+fn deposits_expire() {
+    let ledger = Ledger::new(1.0, TTL, 0.0, 0);
+    ledger.deposit(START);
+    ledger.deposit(START + SECOND * 5);
+    assert_eq!(ledger.balance(START + SECOND * 8), 2);
+    assert_eq!(ledger.balance(START + TTL), 1);
+    assert_eq!(withdrawals(&ledger, START + TTL), 1);
+    assert_eq!(withdrawals(&ledger, START + TTL), 0);
+}
+
+#[test]
+fn a_refund_returns_a_token_to_where_it_came_from_and_no_further() {
+    let ledger = Ledger::new(1.0, TTL, 0.0, 0);
+    ledger.deposit(START);
+    let claim = ledger.withdraw(START).unwrap();
+    assert_eq!(ledger.balance(START), 0);
+    ledger.refund(claim);
+    assert_eq!(ledger.balance(START), 1);
+    let claim = ledger.withdraw(START).unwrap();
+    ledger.deposit(START + TTL);
+    ledger.refund(claim);
+    assert_eq!(ledger.balance(START + TTL), 1, "what has expired does not come back");
+}
+
+#[test]
+fn the_reserve_grows_at_its_rate_up_to_its_burst() {
+    let ledger = Ledger::new(0.0, TTL, 2.0, 3);
+    assert_eq!(withdrawals(&ledger, START), 3);
+    let millis = |n| START + Duration::from_millis(n);
+    assert_eq!(ledger.balance(millis(499)), 0);
+    assert_eq!(withdrawals(&ledger, millis(500)), 1);
+    assert_eq!(ledger.balance(millis(1400)), 1);
+    assert_eq!(ledger.balance(millis(3_600_000)), 3);
+}
+
+#[test]
+fn a_held_token_of_the_reserve_does_not_grow_back() {
+    let ledger = Ledger::new(0.0, TTL, 1.0, 2);
+    let held = ledger.withdraw(START).unwrap();
+    let later = START + SECOND * 60;
+    assert_eq!(ledger.balance(later), 1);
+    ledger.refund(held);
+    assert_eq!(ledger.balance(later), 2, "as if it had never been withdrawn");
+    let held = ledger.withdraw(later).unwrap();
+    ledger.spend(held, later);
+    assert_eq!(ledger.balance(later + SECOND), 2);
+}
+
+/// The law, without atomics: lists of deposits by epoch, and a count in the reserve that grows by the microsecond.
+struct Model {
+    per_call: u32,
+    bucket: u64,
+    deposits: VecDeque<(u64, u32)>,
+    interval: u64,
+    burst: u64,
+    /// Microseconds' worth of tokens.
+    reserve: u64,
+    held: u64,
+    at: u64,
+}
+
+impl Model {
+    fn advance(&mut self, now: Instant) {
+        let micros = now.as_nanos() / 1000;
+        self.reserve = (self.reserve + (micros - self.at)).min(self.burst * self.interval);
+        self.at = micros;
+        let epoch = now.as_nanos() / self.bucket;
+        self.deposits.retain(|(of, _)| of + BUCKETS as u64 > epoch);
+    }
+
+    fn put(&mut self, epoch: u64, units: u32, now: Instant) {
+        if epoch + BUCKETS as u64 <= now.as_nanos() / self.bucket {
+            return;
+        }
+        match self.deposits.iter_mut().find(|(of, _)| *of == epoch) {
+            Some((_, there)) => *there += units,
+            None => self.deposits.push_back((epoch, units)),
+        }
+        self.deposits.make_contiguous().sort_unstable();
+    }
+
+    fn withdraw(&mut self) -> Option<Claim> {
+        if self.deposits.iter().map(|(_, units)| units).sum::<u32>() >= TOKEN {
+            let mut missing = TOKEN;
+            let oldest = self.deposits.iter().find(|(_, units)| *units > 0).map(|(epoch, _)| *epoch)?;
+            for (_, units) in &mut self.deposits {
+                let taken = missing.min(*units);
+                *units -= taken;
+                missing -= taken;
+            }
+            return Some(Claim::Deposited { epoch: oldest });
+        }
+        if (self.reserve / self.interval).saturating_sub(self.held) == 0 {
+            return None;
+        }
+        self.held += 1;
+        Some(Claim::Reserved)
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Call,
+    Withdraw,
+    Spend(usize),
+    Refund(usize),
+    Wait(u64),
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        6 => Just(Step::Call),
+        4 => Just(Step::Withdraw),
+        3 => any::<usize>().prop_map(Step::Spend),
+        2 => any::<usize>().prop_map(Step::Refund),
+        2 => (0u64..3000).prop_map(Step::Wait),
+        1 => (0u64..200_000).prop_map(Step::Wait),
+    ];
+    prop::collection::vec(step, 1..400)
+}
+
+proptest! {
+    #[test]
+    fn it_agrees_with_a_naive_model_and_keeps_the_law_in_every_window(
+        steps in steps(), units in 0u32..=TOKEN, ttl in 1u64..20, rate in 1u32..50, burst in 1u32..20,
+    ) {
+        let (ratio, rate) = (f64::from(units) / f64::from(TOKEN), f64::from(rate) / 10.0);
+        let ttl = Duration::from_secs(ttl);
+        let ledger = Ledger::new(ratio, ttl, rate, burst);
+        let interval = (1e6 / rate).ceil() as u64;
+        let mut model = Model {
+            per_call: units, bucket: ledger.bucket, deposits: VecDeque::new(),
+            interval, burst: burst.into(), reserve: u64::from(burst) * interval, held: 0, at: START.as_nanos() / 1000,
+        };
+        let mut now = START;
+        let (mut calls, mut withdrawn, mut open) = (Vec::new(), Vec::new(), Vec::new());
+        for step in steps {
+            model.advance(now);
+            match step {
+                Step::Call => {
+                    ledger.deposit(now);
+                    model.put(now.as_nanos() / model.bucket, model.per_call, now);
+                    calls.push(now);
+                }
+                Step::Withdraw => {
+                    let claim = ledger.withdraw(now);
+                    prop_assert_eq!(format!("{:?}", claim), format!("{:?}", model.withdraw()));
+                    if let Some(claim) = claim {
+                        open.push((claim, withdrawn.len()));
+                        withdrawn.push(Some(now));
+                    }
+                }
+                Step::Spend(n) if !open.is_empty() => {
+                    let (claim, _) = open.swap_remove(n % open.len());
+                    if let Claim::Reserved = claim {
+                        model.held -= 1;
+                        model.reserve -= model.interval;
+                    }
+                    ledger.spend(claim, now);
+                }
+                Step::Refund(n) if !open.is_empty() => {
+                    let (claim, index) = open.swap_remove(n % open.len());
+                    match claim {
+                        Claim::Deposited { epoch } => model.put(epoch, TOKEN, now),
+                        Claim::Reserved => model.held -= 1,
+                    }
+                    ledger.refund(claim);
+                    withdrawn[index] = None;
+                }
+                Step::Spend(_) | Step::Refund(_) => {}
+                Step::Wait(millis) => now = now + Duration::from_millis(millis),
+            }
+        }
+        let spent: Vec<Instant> = withdrawn.into_iter().flatten().collect();
+        for (first, from) in spent.iter().enumerate() {
+            for (last, to) in spent.iter().enumerate().skip(first) {
+                let earning = calls.iter().filter(|call| **call >= from.minus(ttl) && *call <= to).count() as f64;
+                let allowed = ratio * earning + rate * to.since(*from).as_secs_f64() + f64::from(burst);
+                let count = (last - first + 1) as f64;
+                prop_assert!(count <= allowed + 1e-6, "{} spent, {} allowed", count, allowed);
+            }
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! A window over the last stretch of time: a ring of buckets, each stamped with the stretch it belongs to.
+
+use std::time::Duration;
+
+use super::{Counts, Outcome};
+use crate::algorithm::slot::{Slot, Stamp};
+use crate::ground::sync::atomic::{AtomicU64, Ordering};
+use crate::ground::time::{self, Instant};
+
+/// More buckets slide more smoothly and cost more to sum up: with ten, an outcome leaves between 0.9 and 1.0 of the window
+/// after it came.
+#[cfg(not(seawall_loom))]
+const BUCKETS: usize = 10;
+// The model checker pays for every atomic.
+#[cfg(seawall_loom)]
+const BUCKETS: usize = 2;
+
+/// Counts that stand apart, so that a good call touches one atomic only.
+#[derive(Debug)]
+struct Bucket {
+    calls: Slot,
+    failures: Slot,
+    slow: Slot,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct TimeWindow {
+    /// Of one bucket, in nanoseconds; at least one.
+    width: u64,
+    buckets: [Bucket; BUCKETS],
+    /// The epoch after that of the last bad outcome; zero: none.
+    last_bad: AtomicU64,
+}
+
+impl TimeWindow {
+    pub(crate) fn new(length: Duration) -> Self {
+        Self {
+            width: (time::nanos(length) / BUCKETS as u64).max(1),
+            buckets: std::array::from_fn(|_| Bucket { calls: Slot::new(), failures: Slot::new(), slow: Slot::new() }),
+            last_bad: AtomicU64::new(0),
+        }
+    }
+
+    fn epoch(&self, now: Instant) -> u64 {
+        now.as_nanos() / self.width
+    }
+
+    pub(super) fn add(&self, era: u8, now: Instant, outcome: Outcome) -> bool {
+        let epoch = self.epoch(now);
+        let stamp = Stamp::new(era, epoch);
+        let bucket = &self.buckets[(epoch % BUCKETS as u64) as usize];
+        // Too late to count: a round of the ring has passed since `now` was read, or a new era has begun.
+        let _ = bucket.calls.add(stamp, 1);
+        if outcome.failure {
+            let _ = bucket.failures.add(stamp, 1);
+        }
+        if outcome.slow {
+            let _ = bucket.slow.add(stamp, 1);
+        }
+        if outcome.is_bad() {
+            // Of an era that is over, it costs the present one a few needless sums, no more.
+            self.last_bad.fetch_max(epoch.saturating_add(1), Ordering::AcqRel);
+            return true;
+        }
+        let last_bad = self.last_bad.load(Ordering::Acquire);
+        last_bad != 0 && epoch < last_bad.saturating_add(BUCKETS as u64 - 1)
+    }
+
+    pub(super) fn counts(&self, era: u8, now: Instant) -> Counts {
+        let epoch = self.epoch(now);
+        let mut counts = Counts::default();
+        for back in 0..(BUCKETS as u64).min(epoch.saturating_add(1)) {
+            let (epoch, stamp) = (epoch - back, Stamp::new(era, epoch - back));
+            let bucket = &self.buckets[(epoch % BUCKETS as u64) as usize];
+            // Calls last: whoever adds does so in the other order, so that no share ever exceeds one.
+            counts.failures += u64::from(bucket.failures.get(stamp));
+            counts.slow += u64::from(bucket.slow.get(stamp));
+            counts.calls += u64::from(bucket.calls.get(stamp));
+        }
+        counts
+    }
+
+    pub(super) fn begin(&self) {
+        self.last_bad.swap(0, Ordering::AcqRel);
+        for bucket in &self.buckets {
+            bucket.calls.clear();
+            bucket.failures.clear();
+            bucket.slow.clear();
+        }
+    }
+}
+
+#[cfg(all(test, seawall_loom))]
+mod loom_tests {
+    use super::*;
+    use crate::ground::sync::Arc;
+
+    const FAILURE: Outcome = Outcome { failure: true, slow: false };
+
+    /// Two threads count across the turn of a bucket, a third looks: nothing is lost, and no share exceeds one.
+    #[test]
+    fn loom_no_outcome_is_lost_at_the_turn_of_a_bucket() {
+        loom::model(|| {
+            let window = Arc::new(TimeWindow::new(Duration::from_nanos(20)));
+            let (first, second) = (Instant::from_nanos(109), Instant::from_nanos(110));
+            let theirs = Arc::clone(&window);
+            let thread = loom::thread::spawn(move || {
+                theirs.add(0, second, FAILURE);
+            });
+            window.add(0, first, FAILURE);
+            let seen = window.counts(0, second);
+            assert!(seen.failures <= seen.calls, "{seen:?}");
+            thread.join().expect("no panic");
+            assert_eq!(window.counts(0, second), Counts { calls: 2, failures: 2, slow: 0 });
+        });
+    }
+
+    /// A new era begins while an old call is being counted: the new era sees its own call and nothing else.
+    #[test]
+    fn loom_an_old_call_never_enters_a_new_era() {
+        loom::model(|| {
+            let window = Arc::new(TimeWindow::new(Duration::from_nanos(20)));
+            let now = Instant::from_nanos(100);
+            let theirs = Arc::clone(&window);
+            let thread = loom::thread::spawn(move || {
+                theirs.add(0, now, FAILURE);
+            });
+            window.begin();
+            window.add(1, now, FAILURE);
+            thread.join().expect("no panic");
+            assert_eq!(window.counts(1, now), Counts { calls: 1, failures: 1, slow: 0 });
+        });
+    }
+}
