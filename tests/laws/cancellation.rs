@@ -37,7 +37,11 @@ enum Company {
     ForAWhile,
 }
 
-every_layer!(dropping_at_any_poll_gives_everything_back, dropping_without_a_poll_gives_everything_back);
+every_layer!(
+    dropping_at_any_poll_gives_everything_back,
+    dropping_without_a_poll_gives_everything_back,
+    gauges_show_a_call_while_it_lasts,
+);
 
 async fn dropping_at_any_poll_gives_everything_back(subject: Subject) {
     for readiness in READINESS {
@@ -88,15 +92,13 @@ async fn drop_after(polls: usize, value: &Value, readiness: Readiness, answer: A
     }
     drop(call);
     let before = if company.is_finished() { &alone } else { &accompanied };
-    let after = value.gauges();
-    assert!(after.are_back_at(before), "{case}: before {before}after {after}");
+    assert_eq!(value.gauges(), *before, "{case}");
     assert_eq!((census.futures(), census.readied()), (0, 0), "{case}: futures and readied callees");
     assert_eq!(census.called_unready(), 0, "{case}: calls of a callee that was not ready");
 
     company.abort();
     let _ = company.await;
-    let after = value.gauges();
-    assert!(after.are_back_at(&alone), "{case}: with the company gone, before {alone}after {after}");
+    assert_eq!(value.gauges(), alone, "{case}");
     assert_eq!(slots.available_permits(), 1, "{case}: slots of the callee");
     advance(Duration::from_secs(3600)).await;
     assert!(value.serves(), "{case}: no call is served any more");
@@ -110,9 +112,17 @@ async fn dropping_without_a_poll_gives_everything_back(subject: Subject) {
         let callee = Hard::new(Readiness::AtOnce, Answer::AtOnce);
         let mut service = value.around(callee);
         drop(ready(&mut service).unwrap().call(7));
-        let after = value.gauges();
-        assert!(after.are_back_at(&before), "before {before}after {after}");
+        assert_eq!(value.gauges(), before);
     }
     advance(Duration::from_secs(3600)).await;
     assert!(value.serves());
+}
+
+async fn gauges_show_a_call_while_it_lasts(subject: Subject) {
+    let value = (subject.tight)();
+    let before = value.gauges();
+    let occupied = value.occupy();
+    assert_eq!(value.gauges() == before, before.is_empty(), "{before:?}");
+    drop(occupied);
+    assert_eq!(value.gauges(), before);
 }

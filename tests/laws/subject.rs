@@ -1,6 +1,5 @@
 //! What the laws are about: every layer, and the full stack of a client and of a server.
 
-use std::fmt;
 use std::time::Duration;
 
 use futures::FutureExt;
@@ -16,54 +15,17 @@ use crate::inner::{Answer, Hard, Readiness};
 pub(crate) type Wrapped = BoxCloneService<u32, u32, BoxError>;
 pub(crate) type Call = <Wrapped as Service<u32>>::Future;
 
-/// Something that a layer counts, read through its public handle.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Gauge {
-    name: &'static str,
-    value: f64,
-    /// A balance may be higher than it was, a count of what is held may not.
-    may_rise: bool,
-}
-
-impl Gauge {
-    /// A count of what is held, which must come back to what it was.
-    pub(crate) fn held(name: &'static str, value: usize) -> Self {
-        Self { name, value: value as f64, may_rise: false }
-    }
-
-    /// Something that calls pay from, which must not be less than it was.
-    pub(crate) fn balance(name: &'static str, value: f64) -> Self {
-        Self { name, value, may_rise: true }
-    }
-}
-
-/// All gauges of a subject at one moment.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Gauges(Vec<Gauge>);
-
-impl Gauges {
-    /// Whether everything that was there `before` is there again.
-    pub(crate) fn are_back_at(&self, before: &Self) -> bool {
-        let back =
-            |(now, before): (&Gauge, &Gauge)| now.value == before.value || (now.may_rise && now.value > before.value);
-        self.0.len() == before.0.len() && self.0.iter().zip(&before.0).all(back)
-    }
-}
-
-impl fmt::Display for Gauges {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|gauge| write!(f, "{} {}, ", gauge.name, gauge.value))
-    }
-}
+/// What a layer holds at one moment, by name, read through its public handles.
+pub(crate) type Gauges = Vec<(&'static str, usize)>;
 
 /// One value of a layer, which can be put around any number of callees.
 pub(crate) struct Value {
     wrap: Box<dyn Fn(Hard) -> Wrapped>,
-    gauges: Box<dyn Fn() -> Vec<Gauge>>,
+    gauges: Box<dyn Fn() -> Gauges>,
 }
 
 impl Value {
-    pub(crate) fn new<L>(layer: L, gauges: impl Fn() -> Vec<Gauge> + 'static) -> Self
+    pub(crate) fn new<L>(layer: L, gauges: impl Fn() -> Gauges + 'static) -> Self
     where
         L: Layer<Hard> + 'static,
         L::Service: Service<u32, Response = u32, Error = BoxError, Future: Send> + Clone + Send + 'static,
@@ -77,7 +39,7 @@ impl Value {
     }
 
     pub(crate) fn gauges(&self) -> Gauges {
-        Gauges((self.gauges)())
+        (self.gauges)()
     }
 
     /// A call of a callee that never answers, as far as it gets at once.
