@@ -13,15 +13,10 @@ pub mod http;
 
 pub use ground::chance::seed;
 pub use ground::{context, error, verdict};
-pub use middleware::deadline;
+pub use middleware::{deadline, retry};
 
 pub mod keyed {
     //! State per key: how a layer tells requests apart.
 
     pub use crate::admission::keyed::{ByKey, KeyBy, Keying, OneKey};
-}
-
-#[doc(hidden)]
-pub mod retry {
-    pub use crate::algorithm::backoff::*;
 }

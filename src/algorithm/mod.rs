@@ -5,6 +5,8 @@ pub(crate) mod ages;
 pub(crate) mod backoff;
 pub(crate) mod breaker;
 pub(crate) mod budget;
+pub(crate) mod estimate;
 pub(crate) mod median;
+pub(crate) mod queue;
 pub(crate) mod slot;
 pub(crate) mod window;

@@ -114,6 +114,14 @@ impl<S> Inner<S> {
         Taken { service, ready, waiting: self.waiting.clone() }
     }
 
+    /// The service for further attempts of one call: a clone, which has to become ready first.
+    pub(crate) fn again(&self) -> Taken<S>
+    where
+        S: Clone,
+    {
+        Taken { service: self.service.clone(), ready: false, waiting: self.waiting.clone() }
+    }
+
     /// Lets go of a service that was polled when the call is refused, so that whatever it has reserved, or stands in a
     /// queue for, is free again.
     pub(crate) fn let_go(&mut self)
@@ -169,6 +177,13 @@ pub(crate) enum Call<S, Req, F> {
     },
     /// It has answered, or was cancelled; nothing of it is left.
     Over,
+}
+
+impl<S, Req, F> Call<S, Req, F> {
+    /// Whether nothing has been sent yet, since the service is not ready.
+    pub(crate) fn is_waiting(&self) -> bool {
+        matches!(self, Self::Waiting { .. })
+    }
 }
 
 impl<S, Req, F> Call<S, Req, F>

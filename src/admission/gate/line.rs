@@ -1,0 +1,154 @@
+//! The line of waiters: a plain ordered structure, which its gate keeps under a lock.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, HashMap};
+use std::task::Waker;
+
+use super::Claim;
+use crate::algorithm::queue::Refusal;
+use crate::ground::context::Priority;
+use crate::ground::error::Reason;
+use crate::ground::time::Instant;
+
+/// Which of the waiters of one priority comes first. Without a wait there is no difference.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Order {
+    /// Who came first: fair, and all wait about the same.
+    #[default]
+    Fifo,
+    /// Who came last: under lasting overload most calls hardly wait, and those at the end of the line give up.
+    Lifo,
+}
+
+/// A place in the line; the least comes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct Place {
+    priority: Reverse<Priority>,
+    /// Rises with time in a line that is first come, first served, and else falls.
+    turn: i64,
+}
+
+/// Who stands in front of a newcomer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Ahead {
+    pub(crate) waiting: u32,
+    /// What they weigh together.
+    pub(crate) weight: u64,
+}
+
+#[derive(Debug)]
+pub(super) struct Standing {
+    pub(super) weight: u32,
+    pub(super) deadline: Option<Instant>,
+    waker: Option<Waker>,
+}
+
+/// What has become of a waiter that has not been told yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    Granted { weight: u32 },
+    Refused(Reason),
+}
+
+#[derive(Debug)]
+pub(super) struct Line {
+    order: Order,
+    turn: i64,
+    standing: BTreeMap<Place, Standing>,
+    /// Bounded by the number of waiters that exist: each takes its own out, at the latest when it is dropped.
+    outcomes: HashMap<Place, Outcome>,
+    by_priority: BTreeMap<Reverse<Priority>, Ahead>,
+}
+
+impl Line {
+    pub(super) fn new(order: Order) -> Self {
+        Self { order, turn: 0, standing: BTreeMap::new(), outcomes: HashMap::new(), by_priority: BTreeMap::new() }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.standing.len()
+    }
+
+    pub(super) fn ahead(&self, priority: Priority) -> Ahead {
+        let mut ahead = Ahead::default();
+        for (&Reverse(theirs), sum) in &self.by_priority {
+            if theirs > priority || theirs == priority && self.order == Order::Fifo {
+                ahead.waiting += sum.waiting;
+                ahead.weight += sum.weight;
+            }
+        }
+        ahead
+    }
+
+    /// Puts a waiter in. If the line was full, its last has to go: that is refused, and its waker returned.
+    #[allow(
+        clippy::type_complexity,
+        reason = "the outer option says whether someone had to go, the inner has its waker"
+    )]
+    pub(super) fn enter(&mut self, claim: Claim, max: u32) -> Result<(Place, Option<Option<Waker>>), Refusal> {
+        self.turn += 1;
+        let turn = match self.order {
+            Order::Fifo => self.turn,
+            Order::Lifo => -self.turn,
+        };
+        let place = Place { priority: Reverse(claim.priority), turn };
+        let mut last = None;
+        if self.len() >= max as usize {
+            match self.standing.last_key_value() {
+                Some((&theirs, _)) if place < theirs => {
+                    last = Some(self.settle(theirs, Outcome::Refused(Reason::QueueFull)))
+                }
+                _ => return Err(Refusal { reason: Reason::QueueFull, retry_after: None }),
+            }
+        }
+        let sum = self.by_priority.entry(place.priority).or_default();
+        sum.waiting += 1;
+        sum.weight += u64::from(claim.weight);
+        self.standing.insert(place, Standing { weight: claim.weight, deadline: claim.deadline, waker: None });
+        Ok((place, last))
+    }
+
+    pub(super) fn head(&self) -> Option<&Standing> {
+        self.standing.first_key_value().map(|(_, head)| head)
+    }
+
+    #[must_use]
+    pub(super) fn grant_head(&mut self, weight: u32) -> Option<Waker> {
+        let (&place, _) = self.standing.first_key_value()?;
+        self.settle(place, Outcome::Granted { weight })
+    }
+
+    #[must_use]
+    pub(super) fn refuse_head(&mut self, reason: Reason) -> Option<Waker> {
+        let (&place, _) = self.standing.first_key_value()?;
+        self.settle(place, Outcome::Refused(reason))
+    }
+
+    fn settle(&mut self, place: Place, outcome: Outcome) -> Option<Waker> {
+        let left = self.leave(place)?;
+        self.outcomes.insert(place, outcome);
+        left.waker
+    }
+
+    /// Takes a waiter out, if it still stands in the line.
+    pub(super) fn leave(&mut self, place: Place) -> Option<Standing> {
+        let left = self.standing.remove(&place)?;
+        if let Some(sum) = self.by_priority.get_mut(&place.priority) {
+            sum.waiting -= 1;
+            sum.weight -= u64::from(left.weight);
+        }
+        Some(left)
+    }
+
+    /// What a waiter has to be told, once.
+    pub(super) fn take_outcome(&mut self, place: Place) -> Option<Outcome> {
+        self.outcomes.remove(&place)
+    }
+
+    /// Whom to wake when there is something to tell. Returns who was to be woken before, to be dropped unlocked.
+    #[must_use]
+    pub(super) fn register(&mut self, place: Place, waker: Waker) -> Option<Waker> {
+        self.standing.get_mut(&place)?.waker.replace(waker)
+    }
+}

@@ -1,0 +1,286 @@
+//! Permits, and the line of those who wait for them.
+//!
+//! A call takes as many permits as it weighs. While there are enough, taking and giving back are one compare-and-swap of
+//! one word, which holds both the permits in use and the number of waiters; no lock. When there are not, the call
+//! stands in a line under a short lock: by priority, and within one priority first come, first served (or the other way
+//! round, see [`Order`]). The head of the line gets what comes free; nobody passes it, however light, so that a heavy
+//! call is served too. Every change of the word while someone waits happens under the lock; thus no permit that comes
+//! free is missed by the line.
+//!
+//! - A waiter is woken when its turn has come, or when it is refused, and never before.
+//! - A waiter that is dropped is gone at once. If it had just been given a permit, that goes to the next.
+//! - A waiter whose turn comes too late to be served in time is refused instead (see [`queue`](crate::algorithm::queue)).
+//! - The limit may change at any time: a lower one takes no permit away, and is reached as permits come back. What weighs
+//!   more than the limit runs alone.
+//! - A call of no weight passes, and is not counted.
+
+mod line;
+mod waiter;
+
+#[cfg(all(test, seawall_loom))]
+mod loom_tests;
+#[cfg(all(test, not(seawall_loom)))]
+mod tests;
+
+use std::task::Waker;
+use std::time::Duration;
+
+use self::line::Line;
+pub(crate) use self::line::{Ahead, Order};
+pub(crate) use self::waiter::Waiter;
+use crate::algorithm::estimate::Estimate;
+use crate::algorithm::queue::{self, Refusal, Until, Wait};
+use crate::ground::context::Priority;
+use crate::ground::error::Reason;
+use crate::ground::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use crate::ground::sync::{Arc, Mutex, lock};
+use crate::ground::time::{self, Instant};
+use crate::ground::verdict::Verdict;
+
+/// What a call asks for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Claim {
+    pub(crate) weight: u32,
+    pub(crate) priority: Priority,
+    pub(crate) deadline: Option<Instant>,
+}
+
+/// What the gate has for a call.
+#[derive(Debug)]
+pub(crate) enum Admitted {
+    Now(Permit),
+    Later(Waiter),
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Gate {
+    /// See [`Word`].
+    word: AtomicU64,
+    limit: AtomicU32,
+    service: Estimate,
+    line: Mutex<Line>,
+}
+
+/// The permits in use and the number of waiters, as one atomic has them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Word {
+    in_use: u32,
+    waiting: u32,
+}
+
+impl Word {
+    const ONE_IN_USE: u64 = 1 << 32;
+
+    const fn unpack(word: u64) -> Self {
+        Self { in_use: (word >> 32) as u32, waiting: word as u32 }
+    }
+}
+
+impl Gate {
+    pub(crate) fn new(limit: u32, order: Order) -> Self {
+        Self {
+            word: AtomicU64::new(0),
+            limit: AtomicU32::new(limit.max(1)),
+            service: Estimate::new(),
+            line: Mutex::new(Line::new(order)),
+        }
+    }
+
+    /// A permit, a place in the line, or a refusal. No more than `max_waiting` stand in the line; who ranks before its
+    /// last takes that one's place.
+    pub(crate) fn admit(
+        gate: &Arc<Self>,
+        now: Instant,
+        claim: Claim,
+        max_waiting: u32,
+        max_wait: Duration,
+    ) -> Result<Admitted, Refusal> {
+        if !gate.is_worth_starting(now, claim.deadline) {
+            return Err(Refusal { reason: Reason::NotInTime, retry_after: None });
+        }
+        if let Some(permit) = Self::try_acquire(gate, claim.weight) {
+            return Ok(Admitted::Now(permit));
+        }
+        let mut predicted = Duration::ZERO;
+        let waiter = Self::stand_in_line(gate, claim, max_waiting, |ahead| {
+            let service = gate.service.read(now);
+            predicted = queue::predict(ahead.weight, claim.weight, gate.limit(), service.mean);
+            Wait { now, deadline: claim.deadline, max_wait, predicted, service }.decide()
+        });
+        let waiter = waiter.map_err(|refusal| refusal.or_retry_after(predicted))?;
+        Ok(Admitted::Later(waiter))
+    }
+
+    /// The slack rule for a call that may find a free permit. An idle gate lets every call try that has not expired: its
+    /// answer is the only way to learn.
+    fn is_worth_starting(&self, now: Instant, deadline: Option<Instant>) -> bool {
+        let Some(deadline) = deadline else { return true };
+        queue::starts_in_time(now, Some(deadline), self.service.read(now))
+            || deadline > now && (self.in_use() == 0 || self.service.try_anyway(now))
+    }
+
+    /// Permits, if there are enough and nobody waits for them.
+    pub(crate) fn try_acquire(gate: &Arc<Self>, weight: u32) -> Option<Permit> {
+        if weight > 0 {
+            let limit = gate.limit();
+            let weight = weight.min(limit);
+            let mut word = gate.word.load(Ordering::Acquire);
+            loop {
+                let Word { in_use, waiting } = Word::unpack(word);
+                if waiting > 0 || u64::from(in_use) + u64::from(weight) > u64::from(limit) {
+                    return None;
+                }
+                let next = word + u64::from(weight) * Word::ONE_IN_USE;
+                match gate.word.compare_exchange_weak(word, next, Ordering::AcqRel, Ordering::Acquire) {
+                    Ok(_) => return Some(Permit { gate: Arc::clone(gate), weight }),
+                    Err(actual) => word = actual,
+                }
+            }
+        }
+        Some(Permit { gate: Arc::clone(gate), weight })
+    }
+
+    /// A place in the line, if there is room and `decide`, who sees what is ahead, is for it. `decide` runs under the lock.
+    pub(crate) fn stand_in_line(
+        gate: &Arc<Self>,
+        claim: Claim,
+        max_waiting: u32,
+        decide: impl FnOnce(Ahead) -> Result<Until, Refusal>,
+    ) -> Result<Waiter, Refusal> {
+        let mut line = lock(&gate.line);
+        let until = decide(line.ahead(claim.priority))?;
+        let (place, last) = line.enter(claim, max_waiting)?;
+        if last.is_none() {
+            gate.word.fetch_add(1, Ordering::AcqRel);
+        }
+        let mut woken = gate.serve(&mut line);
+        drop(line);
+        woken.extend(last.flatten());
+        wake(woken);
+        Ok(Waiter::new(Arc::clone(gate), place, until))
+    }
+
+    fn release(&self, weight: u32) {
+        let freed = u64::from(weight) * Word::ONE_IN_USE;
+        let mut word = self.word.load(Ordering::Acquire);
+        while Word::unpack(word).waiting == 0 {
+            match self.word.compare_exchange_weak(word, word - freed, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => return,
+                Err(actual) => word = actual,
+            }
+        }
+        let mut line = lock(&self.line);
+        self.word.fetch_sub(freed, Ordering::AcqRel);
+        let woken = self.serve(&mut line);
+        drop(line);
+        wake(woken);
+    }
+
+    /// Gives the head of the line its permits for as long as there are enough. The caller wakes who is returned, unlocked.
+    #[must_use]
+    fn serve(&self, line: &mut Line) -> Vec<Waker> {
+        let mut woken = Vec::new();
+        let mut clock = None;
+        while let Some(head) = line.head() {
+            if head.deadline.is_some() {
+                let (now, service) = *clock.get_or_insert_with(|| {
+                    let now = time::now();
+                    (now, self.service.read(now))
+                });
+                if !queue::is_worth_it(now, head.deadline, service, line.len() > 1) {
+                    self.word.fetch_sub(1, Ordering::AcqRel);
+                    woken.extend(line.refuse_head(Reason::NotInTime));
+                    continue;
+                }
+            }
+            let limit = self.limit();
+            let weight = head.weight.min(limit);
+            let mut word = self.word.load(Ordering::Acquire);
+            let granted = loop {
+                if u64::from(Word::unpack(word).in_use) + u64::from(weight) > u64::from(limit) {
+                    break false;
+                }
+                let next = word + u64::from(weight) * Word::ONE_IN_USE - 1;
+                match self.word.compare_exchange_weak(word, next, Ordering::AcqRel, Ordering::Acquire) {
+                    Ok(_) => break true,
+                    Err(actual) => word = actual,
+                }
+            };
+            if !granted {
+                break;
+            }
+            woken.extend(line.grant_head(weight));
+        }
+        woken
+    }
+
+    /// What the callee's own time on a call, and its end, say about the calls to come.
+    pub(crate) fn learn(&self, now: Instant, verdict: Verdict, took: Duration) {
+        match verdict {
+            Verdict::Success | Verdict::CallerFault => self.service.sample(now, took),
+            Verdict::TimedOut | Verdict::Abandoned => self.service.at_least(now, took),
+            Verdict::Transient | Verdict::Overloaded { .. } | Verdict::Lost | Verdict::Ignored => {}
+        }
+    }
+
+    /// Whether no permit is in use and nobody waits.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.word.load(Ordering::Acquire) == 0
+    }
+
+    /// How many permits are in use.
+    pub(crate) fn in_use(&self) -> u32 {
+        Word::unpack(self.word.load(Ordering::Acquire)).in_use
+    }
+
+    /// How many stand in the line.
+    pub(crate) fn waiting(&self) -> u32 {
+        Word::unpack(self.word.load(Ordering::Acquire)).waiting
+    }
+
+    pub(crate) fn limit(&self) -> u32 {
+        self.limit.load(Ordering::Acquire)
+    }
+
+    /// Changes the limit, to at least one.
+    pub(crate) fn set_limit(&self, limit: u32) {
+        self.limit.store(limit.max(1), Ordering::Release);
+        let mut line = lock(&self.line);
+        let woken = self.serve(&mut line);
+        drop(line);
+        wake(woken);
+    }
+
+    /// How long a call takes, as far as is known.
+    pub(crate) fn service_time(&self, now: Instant) -> Duration {
+        self.service.read(now).mean
+    }
+}
+
+fn wake(woken: Vec<Waker>) {
+    for waker in woken {
+        waker.wake();
+    }
+}
+
+/// As many permits as a call weighs, given back on drop.
+#[derive(Debug)]
+pub(crate) struct Permit {
+    gate: Arc<Gate>,
+    weight: u32,
+}
+
+impl Permit {
+    pub(crate) fn gate(&self) -> &Gate {
+        &self.gate
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        if self.weight > 0 {
+            self.gate.release(self.weight);
+        }
+    }
+}

@@ -1,0 +1,374 @@
+use std::sync::Arc as StdArc;
+use std::sync::atomic::AtomicUsize;
+use std::task::{Context, Poll, Wake};
+
+use proptest::prelude::*;
+use tokio::time::advance;
+
+use super::*;
+
+const MS: Duration = Duration::from_millis(1);
+
+#[derive(Default)]
+struct Counting(AtomicUsize);
+
+impl Wake for Counting {
+    fn wake(self: StdArc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// A waiter with a waker that counts.
+struct Caller {
+    waiter: Waiter,
+    count: StdArc<Counting>,
+    waker: Waker,
+}
+
+impl Caller {
+    fn new(waiter: Waiter) -> Self {
+        let count = StdArc::new(Counting::default());
+        Self { waiter, waker: Waker::from(StdArc::clone(&count)), count }
+    }
+
+    fn poll(&mut self) -> Poll<Result<Permit, Reason>> {
+        self.waiter.poll(&mut Context::from_waker(&self.waker))
+    }
+
+    fn woken(&self) -> usize {
+        self.count.0.load(Ordering::Relaxed)
+    }
+}
+
+fn gate(limit: u32, order: Order) -> Arc<Gate> {
+    Arc::new(Gate::new(limit, order))
+}
+
+fn claim(weight: u32) -> Claim {
+    Claim { weight, priority: Priority::Normal, deadline: None }
+}
+
+fn ask(gate: &Arc<Gate>, claim: Claim) -> Result<Admitted, Refusal> {
+    Gate::admit(gate, time::now(), claim, 100, 100 * MS)
+}
+
+fn now(gate: &Arc<Gate>, weight: u32) -> Permit {
+    match ask(gate, claim(weight)).unwrap() {
+        Admitted::Now(permit) => permit,
+        Admitted::Later(_) => panic!("there is no free permit"),
+    }
+}
+
+fn later(gate: &Arc<Gate>, claim: Claim) -> Caller {
+    match ask(gate, claim).unwrap() {
+        Admitted::Now(_) => panic!("there is a free permit"),
+        Admitted::Later(waiter) => {
+            let mut caller = Caller::new(waiter);
+            assert!(caller.poll().is_pending());
+            caller
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn waiters_are_served_in_their_order_and_only_the_one_served_is_woken() {
+    for (order, expected) in [(Order::Fifo, [0, 1, 2]), (Order::Lifo, [2, 1, 0])] {
+        let gate = gate(1, order);
+        let mut permit = Some(now(&gate, 1));
+        let mut callers: Vec<_> = (0..3).map(|_| later(&gate, claim(1))).collect();
+        for n in expected {
+            assert!(callers.iter().all(|caller| caller.woken() <= 1));
+            permit.take();
+            assert_eq!(callers[n].woken(), 1, "{order:?}");
+            permit = Some(match callers[n].poll() {
+                Poll::Ready(Ok(permit)) => permit,
+                other => panic!("{other:?}"),
+            });
+        }
+        assert_eq!((gate.in_use(), gate.waiting()), (1, 0));
+        drop(permit);
+        assert!(gate.is_idle());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_more_important_are_served_first_and_displace_the_least_important() {
+    let gate = gate(1, Order::Fifo);
+    let permit = now(&gate, 1);
+    let with = |priority| Claim { priority, ..claim(1) };
+    let mut low = later(&gate, with(Priority::Low));
+    let mut high = later(&gate, with(Priority::High));
+    let refused = Gate::admit(&gate, time::now(), with(Priority::Low), 2, MS).unwrap_err();
+    assert_eq!(refused.reason, Reason::QueueFull);
+    let Ok(Admitted::Later(critical)) = Gate::admit(&gate, time::now(), with(Priority::Critical), 2, MS) else {
+        panic!("it ranks before the others");
+    };
+    assert_eq!((low.woken(), gate.waiting()), (1, 2));
+    assert!(matches!(low.poll(), Poll::Ready(Err(Reason::QueueFull))));
+    let mut critical = Caller::new(critical);
+    drop(permit);
+    assert!(high.poll().is_pending());
+    assert!(matches!(critical.poll(), Poll::Ready(Ok(_))), "and is dropped at once");
+    assert!(matches!(high.poll(), Poll::Ready(Ok(_))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_heavy_call_is_not_passed_by_light_ones_and_runs_alone_if_it_weighs_too_much() {
+    let gate = gate(4, Order::Fifo);
+    let (one, two) = (now(&gate, 1), now(&gate, 2));
+    let mut heavy = later(&gate, claim(9));
+    let mut light = later(&gate, claim(1));
+    assert_eq!(gate.in_use(), 3, "one is free, and nobody takes it");
+    drop(one);
+    assert!(heavy.poll().is_pending());
+    drop(two);
+    let Poll::Ready(Ok(alone)) = heavy.poll() else { panic!("nothing else is going on") };
+    assert_eq!(gate.in_use(), 4);
+    assert!(light.poll().is_pending());
+    drop(alone);
+    assert!(light.poll().is_ready());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dropped_waiter_is_gone_at_once_and_its_grant_goes_on() {
+    let gate = gate(4, Order::Fifo);
+    let permit = now(&gate, 3);
+    let heavy = later(&gate, claim(2));
+    let mut light = later(&gate, claim(1));
+    drop(heavy);
+    assert_eq!((light.woken(), gate.waiting(), gate.in_use()), (1, 0, 4), "the one it stood in front of goes on");
+    let Poll::Ready(Ok(_light)) = light.poll() else { panic!("granted") };
+    let (first, mut second) = (later(&gate, claim(3)), later(&gate, claim(3)));
+    drop(permit);
+    assert_eq!((first.woken(), second.woken()), (1, 0));
+    drop(first);
+    assert_eq!(second.woken(), 1, "a grant that nobody took is not lost");
+    assert!(second.poll().is_ready());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wait_ends_with_its_time_or_the_last_moment_it_could_still_be_served() {
+    let gate = gate(1, Order::Fifo);
+    let start = time::now();
+    gate.learn(start, Verdict::Success, 10 * MS);
+    let permit = now(&gate, 1);
+    let mut patient = later(&gate, claim(1));
+    let mut hurried = later(&gate, Claim { deadline: Some(start + 50 * MS), ..claim(1) });
+    advance(39 * MS).await;
+    tokio::task::yield_now().await;
+    assert!(hurried.poll().is_pending());
+    advance(2 * MS).await;
+    tokio::task::yield_now().await;
+    assert_eq!(hurried.woken(), 1);
+    assert!(matches!(hurried.poll(), Poll::Ready(Err(Reason::NotInTime))), "10 ms were still left");
+    advance(60 * MS).await;
+    tokio::task::yield_now().await;
+    assert!(matches!(patient.poll(), Poll::Ready(Err(Reason::QueueTimeout))));
+    drop(permit);
+    assert!(gate.is_idle());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_queue_of_dead_work_is_refused_and_not_served() {
+    let gate = gate(1, Order::Fifo);
+    let start = time::now();
+    for _ in 0..200 {
+        gate.learn(start, Verdict::Success, 10 * MS);
+    }
+    let permit = now(&gate, 1);
+    let mut dead: Vec<_> =
+        (0..3).map(|_| later(&gate, Claim { deadline: Some(start + 60 * MS), ..claim(1) })).collect();
+    let mut alive = later(&gate, Claim { deadline: Some(start + 90 * MS), ..claim(1) });
+    // None of them has been polled when the permit comes free, so no timer of theirs can help.
+    advance(55 * MS).await;
+    drop(permit);
+    for caller in &mut dead {
+        assert!(matches!(caller.poll(), Poll::Ready(Err(Reason::NotInTime))));
+    }
+    assert!(matches!(alive.poll(), Poll::Ready(Ok(_))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_gate_lets_a_call_try_whatever_the_estimate_says() {
+    let gate = gate(2, Order::Fifo);
+    let start = time::now();
+    for _ in 0..50 {
+        gate.learn(start, Verdict::TimedOut, 1000 * MS);
+    }
+    let hurried = |deadline| Claim { deadline: Some(start + deadline * MS), ..claim(1) };
+    assert_eq!(ask(&gate, hurried(0)).unwrap_err().reason, Reason::NotInTime, "there must be some time left");
+    let Ok(Admitted::Now(_trial)) = ask(&gate, hurried(5)) else { panic!("nothing else is going on") };
+    assert_eq!(ask(&gate, hurried(5)).unwrap_err().reason, Reason::NotInTime);
+    advance(4000 * MS).await;
+    // The first one hangs, and there has been no news for four service times: one more may try.
+    assert!(matches!(ask(&gate, hurried(4005)), Ok(Admitted::Now(_))));
+    assert!(ask(&gate, hurried(4005)).is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_limit_changes_while_calls_run_and_wait() {
+    let gate = gate(2, Order::Fifo);
+    let mut held = vec![now(&gate, 1), now(&gate, 1)];
+    let mut callers: Vec<_> = (0..3).map(|_| later(&gate, claim(1))).collect();
+    gate.set_limit(4);
+    assert_eq!(callers.iter().map(Caller::woken).sum::<usize>(), 2);
+    held.extend(callers.drain(..2).map(|mut caller| match caller.poll() {
+        Poll::Ready(Ok(permit)) => permit,
+        other => panic!("{other:?}"),
+    }));
+    gate.set_limit(0);
+    assert_eq!((gate.limit(), gate.in_use()), (1, 4), "shrinking takes nothing away");
+    while held.len() > 1 {
+        held.pop();
+        assert!(callers[0].poll().is_pending());
+    }
+    held.pop();
+    assert!(callers[0].poll().is_ready());
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_weight_passes_and_is_not_counted() {
+    let gate = gate(1, Order::Fifo);
+    let _held = now(&gate, 1);
+    let free = now(&gate, 0);
+    assert_eq!(gate.in_use(), 1);
+    drop(free);
+    assert_eq!(gate.in_use(), 1);
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Ask { weight: u32, priority: u8 },
+    GiveBack(usize),
+    GiveUp(usize),
+    Poll(usize),
+    SetLimit(u32),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        5 => (1..5u32, 0..3u8).prop_map(|(weight, priority)| Step::Ask { weight, priority }),
+        3 => any::<usize>().prop_map(Step::GiveBack),
+        1 => any::<usize>().prop_map(Step::GiveUp),
+        3 => any::<usize>().prop_map(Step::Poll),
+        1 => (1..8u32).prop_map(Step::SetLimit),
+    ]
+}
+
+/// The gate as one would write it without any care for speed.
+#[derive(Default)]
+struct Naive {
+    limit: u32,
+    max_waiting: usize,
+    lifo: bool,
+    in_use: u32,
+    /// Identity, weight, priority; the head first.
+    line: Vec<(usize, u32, Priority)>,
+    granted: Vec<(usize, u32)>,
+    refused: Vec<usize>,
+}
+
+impl Naive {
+    fn serve(&mut self) {
+        while let Some(&(id, weight, _)) = self.line.first() {
+            let weight = weight.min(self.limit);
+            if self.in_use + weight > self.limit {
+                return;
+            }
+            self.in_use += weight;
+            self.line.remove(0);
+            self.granted.push((id, weight));
+        }
+    }
+
+    fn ask(&mut self, id: usize, weight: u32, priority: Priority) {
+        let fits = self.line.is_empty() && self.in_use + weight.min(self.limit) <= self.limit;
+        let behind = |&(_, _, theirs): &(usize, u32, Priority)| theirs < priority || theirs == priority && self.lifo;
+        let at = self.line.iter().position(behind).unwrap_or(self.line.len());
+        self.line.insert(at, (id, weight, priority));
+        if !fits && self.line.len() > self.max_waiting {
+            let (last, ..) = self.line.pop().unwrap();
+            self.refused.push(last);
+        }
+        self.serve();
+    }
+}
+
+proptest! {
+    #[test]
+    fn it_does_what_a_naive_gate_would_do(
+        steps in prop::collection::vec(step(), 0..120), limit in 1..8u32, max_waiting in 0..5usize, lifo: bool,
+    ) {
+        let gate = gate(limit, if lifo { Order::Lifo } else { Order::Fifo });
+        let mut naive = Naive { limit, max_waiting, lifo, ..Naive::default() };
+        let mut held: Vec<(usize, Permit)> = Vec::new();
+        let mut callers: Vec<(usize, Caller)> = Vec::new();
+        for (id, step) in steps.into_iter().enumerate() {
+            match step {
+                Step::Ask { weight, priority } => {
+                    let priority = [Priority::Low, Priority::Normal, Priority::High][usize::from(priority)];
+                    let claim = Claim { weight, priority, deadline: None };
+                    naive.ask(id, weight, priority);
+                    match Gate::admit(&gate, time::now(), claim, max_waiting as u32, Duration::from_secs(1000)) {
+                        Ok(Admitted::Now(permit)) => {
+                            prop_assert!(naive.granted.iter().any(|(granted, _)| *granted == id));
+                            held.push((id, permit));
+                        }
+                        Ok(Admitted::Later(waiter)) => callers.push((id, Caller::new(waiter))),
+                        Err(refusal) => {
+                            prop_assert_eq!(refusal.reason, Reason::QueueFull);
+                            prop_assert!(naive.refused.contains(&id));
+                        }
+                    }
+                }
+                Step::GiveBack(n) => {
+                    if !held.is_empty() {
+                        let (id, permit) = held.swap_remove(n % held.len());
+                        drop(permit);
+                        let at = naive.granted.iter().position(|(granted, _)| *granted == id).unwrap();
+                        naive.in_use -= naive.granted.remove(at).1;
+                        naive.serve();
+                    }
+                }
+                Step::GiveUp(n) => {
+                    if !callers.is_empty() {
+                        let (id, caller) = callers.swap_remove(n % callers.len());
+                        drop(caller);
+                        naive.line.retain(|(waiting, ..)| *waiting != id);
+                        if let Some(at) = naive.granted.iter().position(|(granted, _)| *granted == id) {
+                            naive.in_use -= naive.granted.remove(at).1;
+                        }
+                        naive.serve();
+                    }
+                }
+                Step::Poll(n) => {
+                    if !callers.is_empty() {
+                        let n = n % callers.len();
+                        let id = callers[n].0;
+                        match callers[n].1.poll() {
+                            Poll::Pending => prop_assert!(naive.line.iter().any(|(waiting, ..)| *waiting == id)),
+                            Poll::Ready(Ok(permit)) => {
+                                prop_assert!(naive.granted.iter().any(|(granted, _)| *granted == id));
+                                held.push((id, permit));
+                                callers.swap_remove(n);
+                            }
+                            Poll::Ready(Err(reason)) => {
+                                prop_assert_eq!(reason, Reason::QueueFull);
+                                prop_assert!(naive.refused.contains(&id));
+                                callers.swap_remove(n);
+                            }
+                        }
+                    }
+                }
+                Step::SetLimit(limit) => {
+                    gate.set_limit(limit);
+                    naive.limit = limit;
+                    naive.serve();
+                }
+            }
+            prop_assert_eq!((gate.in_use(), gate.waiting() as usize), (naive.in_use, naive.line.len()));
+        }
+        drop((held, callers));
+        prop_assert!(gate.is_idle(), "everything is back");
+    }
+}

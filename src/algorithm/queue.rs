@@ -1,0 +1,173 @@
+//! Whether a call may wait for a permit, and until when: a queue bounded in time.
+//!
+//! A queue that is bounded by its length alone is full of dead work as soon as there is more to do than can be done: all
+//! that is served has waited so long that nobody waits for it any more, and goodput falls to nothing. So a call waits only if it can
+//! be expected to start early enough to end in time (the *slack rule*); whoever cannot make it is told so at once, while
+//! there is time to do something else. Where no deadline is known, `max_wait` is the bound.
+//!
+//! While a permit is free the rule is lenient: nobody else needs it, and a call that fails half of the time is still worth
+//! a try. When calls compete it is strict, since each permit given to a call that then fails is taken from one that
+//! would not have. See [`ServiceTime`] for the two measures.
+
+use std::time::Duration;
+
+use crate::algorithm::estimate::ServiceTime;
+use crate::ground::error::Reason;
+use crate::ground::time::Instant;
+
+/// What a call is up against when there is no free permit for it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wait {
+    pub(crate) now: Instant,
+    pub(crate) deadline: Option<Instant>,
+    /// The longest a call may wait.
+    pub(crate) max_wait: Duration,
+    /// The time until the call's turn comes.
+    pub(crate) predicted: Duration,
+    pub(crate) service: ServiceTime,
+}
+
+/// The end of a wait, and why it is the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Until {
+    pub(crate) at: Instant,
+    pub(crate) reason: Reason,
+}
+
+/// A call is refused. If `retry_after` is there, things should look better then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    pub(crate) reason: Reason,
+    pub(crate) retry_after: Option<Duration>,
+}
+
+impl Refusal {
+    /// Tells `predicted`, if nothing else is told. While nothing is known (zero), there is nothing to tell either.
+    pub(crate) fn or_retry_after(self, predicted: Duration) -> Self {
+        let retry_after = self.retry_after.or((!predicted.is_zero()).then_some(predicted));
+        Self { retry_after, ..self }
+    }
+}
+
+/// The time until all that is ahead has been served and `own` has its turn: what `limit` permits get done in a service
+/// time is `limit`.
+pub(crate) fn predict(ahead: u64, own: u32, limit: u32, mean: Duration) -> Duration {
+    let turns = (ahead as f64 + f64::from(own)) / f64::from(limit.max(1));
+    Duration::try_from_secs_f64(mean.as_secs_f64() * turns).unwrap_or(Duration::MAX)
+}
+
+impl Wait {
+    /// Until when the call may wait, or that it had better not.
+    pub(crate) fn decide(self) -> Result<Until, Refusal> {
+        let refuse = |reason| Err(Refusal { reason, retry_after: None }.or_retry_after(self.predicted));
+        if self.max_wait.is_zero() || self.predicted > self.max_wait {
+            return refuse(Reason::QueueFull);
+        }
+        let patience = Until { at: self.now + self.max_wait, reason: Reason::QueueTimeout };
+        let Some(deadline) = self.deadline else {
+            return Ok(patience);
+        };
+        if deadline.since(self.now) < self.predicted.saturating_add(self.service.cautious) {
+            return refuse(Reason::NotInTime);
+        }
+        let last_start = Until { at: deadline.minus(self.service.mean), reason: Reason::NotInTime };
+        Ok(if last_start.at < patience.at { last_start } else { patience })
+    }
+}
+
+/// Whether a call is worth starting on a permit that nobody else waits for.
+pub(crate) fn starts_in_time(now: Instant, deadline: Option<Instant>, service: ServiceTime) -> bool {
+    deadline.is_none_or(|deadline| deadline > now && deadline.since(now) >= service.mean)
+}
+
+/// Whether a waiter is still worth the permit whose turn has come; `contended`: others wait behind it.
+pub(crate) fn is_worth_it(now: Instant, deadline: Option<Instant>, service: ServiceTime, contended: bool) -> bool {
+    let needs = if contended { service.cautious } else { service.mean };
+    deadline.is_none_or(|deadline| deadline > now && deadline.since(now) >= needs)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+    const NOW: Instant = Instant::from_nanos(1 << 63);
+
+    fn service(mean: u32, cautious: u32) -> ServiceTime {
+        ServiceTime { mean: mean * MS, cautious: cautious * MS }
+    }
+
+    fn wait(predicted: u32, deadline: Option<u32>) -> Wait {
+        Wait {
+            now: NOW,
+            deadline: deadline.map(|deadline| NOW + deadline * MS),
+            max_wait: 100 * MS,
+            predicted: predicted * MS,
+            service: service(10, 20),
+        }
+    }
+
+    #[test]
+    fn a_queue_moves_at_the_pace_of_all_permits_together() {
+        assert_eq!(predict(0, 1, 10, 10 * MS), MS);
+        assert_eq!(predict(39, 1, 10, 10 * MS), 40 * MS);
+        assert_eq!(predict(0, 10, 10, 10 * MS), 10 * MS, "a heavy call waits for all permits");
+        assert_eq!(predict(u64::MAX, u32::MAX, 1, Duration::MAX), Duration::MAX);
+        assert_eq!(predict(1000, 1, 10, Duration::ZERO), Duration::ZERO, "nothing is known yet");
+    }
+
+    #[test]
+    fn who_has_no_slack_is_told_at_once_and_others_wait_as_long_as_it_makes_sense() {
+        let cases = [
+            (wait(50, None), Ok(100)),
+            (wait(101, None), Err(Reason::QueueFull)),
+            (wait(50, Some(69)), Err(Reason::NotInTime)),
+            (wait(50, Some(70)), Ok(60)),
+            (wait(50, Some(500)), Ok(100)),
+            (wait(0, Some(0)), Err(Reason::NotInTime)),
+            (Wait { max_wait: Duration::ZERO, ..wait(0, None) }, Err(Reason::QueueFull)),
+        ];
+        for (wait, expected) in cases {
+            let decided = wait.decide().map(|until| until.at).map_err(|refusal| refusal.reason);
+            assert_eq!(decided, expected.map(|ms: u32| NOW + ms * MS), "{wait:?}");
+        }
+    }
+
+    #[test]
+    fn a_free_permit_is_worth_a_try_where_a_contended_one_is_not() {
+        let at = |ms: u32| Some(NOW + ms * MS);
+        assert!(starts_in_time(NOW, at(10), service(10, 20)) && !starts_in_time(NOW, at(9), service(10, 20)));
+        assert!(is_worth_it(NOW, at(10), service(10, 20), false) && !is_worth_it(NOW, at(19), service(10, 20), true));
+        assert!(!starts_in_time(NOW, at(0), ServiceTime::default()), "expired is expired");
+        assert!(starts_in_time(NOW, None, service(10, 20)) && is_worth_it(NOW, None, service(10, 20), true));
+    }
+
+    proptest! {
+        /// Nobody is made to wait past the point where it could still be served, nor longer than it may.
+        #[test]
+        fn a_wait_always_leaves_time_to_be_served(
+            predicted in 0u32..2000, deadline in prop::option::of(0u32..3000), max_wait in 0u32..1500,
+            mean in 0u32..1000, more in 0u32..1000,
+        ) {
+            let service = service(mean, mean + more);
+            let wait = Wait { max_wait: max_wait * MS, service, ..wait(predicted, deadline) };
+            match wait.decide() {
+                Ok(Until { at: until, .. }) => {
+                    prop_assert!(until <= NOW + max_wait * MS);
+                    prop_assert!(predicted <= max_wait && max_wait > 0);
+                    if let Some(deadline) = deadline {
+                        prop_assert!(until + mean * MS <= NOW + deadline * MS);
+                        prop_assert!(predicted + mean + more <= deadline);
+                    }
+                }
+                Err(refusal) => {
+                    prop_assert_eq!(refusal.retry_after.unwrap_or_default(), predicted * MS);
+                    let in_time = deadline.is_none_or(|deadline| predicted + mean + more <= deadline);
+                    prop_assert!(!in_time || predicted > max_wait || max_wait == 0);
+                }
+            }
+        }
+    }
+}

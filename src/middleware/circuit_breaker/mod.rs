@@ -1,0 +1,3 @@
+//! (circuit breaker)
+
+mod state;
