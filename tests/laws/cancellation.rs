@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use seawall::retry::{BudgetConfig, RetryConfig, RetryLayer};
 use tokio::time::{advance, sleep};
-use tower::Service;
+use tower::{Layer, Service};
 
 use crate::drive::Driven;
 use crate::inner::{Answer, Hard, Readiness};
@@ -116,6 +117,33 @@ async fn dropping_without_a_poll_gives_everything_back(subject: Subject) {
     }
     advance(Duration::from_secs(3600)).await;
     assert!(value.serves());
+}
+
+/// What a dropped call has paid is what it has sent, and no more.
+#[tokio::test(start_paused = true)]
+async fn a_retry_that_is_dropped_before_it_is_sent_costs_nothing() {
+    let budget = BudgetConfig { ratio: 0.0, reserve_per_second: 0.001, ..BudgetConfig::default() };
+    for readiness in [Readiness::AtOnce, Readiness::AfterPolls(2), Readiness::After(SOON)] {
+        for answer in [Answer::Fails, Answer::FailsAfter(SOON), Answer::PanicsInPoll] {
+            for polls in 0..20 {
+                let layer = RetryLayer::new(RetryConfig { budget: budget.clone(), ..RetryConfig::default() }).unwrap();
+                let callee = Hard::new(readiness, answer);
+                let census = callee.census();
+                let mut call = Driven::new(layer.layer(callee).call(7));
+                for _ in 0..polls {
+                    if answer == Answer::PanicsInPoll {
+                        call.poll_panics();
+                    } else if call.step().await.is_ready() {
+                        break;
+                    }
+                }
+                drop(call);
+                let retries = census.calls().saturating_sub(1);
+                let case = format!("{readiness:?} {answer:?}, dropped after {polls} polls");
+                assert_eq!(layer.budget().balance() as usize, 10 - retries, "{case}");
+            }
+        }
+    }
 }
 
 async fn gauges_show_a_call_while_it_lasts(subject: Subject) {

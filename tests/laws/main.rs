@@ -7,7 +7,7 @@
 macro_rules! every_layer {
     ($($law:ident),+ $(,)?) => { $(
         mod $law {
-            every_layer!(@ $law deadline);
+            every_layer!(@ $law deadline retry);
         }
     )+ };
     (@ $law:ident $($subject:ident)+) => { $(

@@ -1,4 +1,4 @@
-//! A callee that panics takes nothing of ours with it.
+//! A callee or a classifier that panics takes nothing of ours with it.
 
 use std::time::Duration;
 
@@ -7,9 +7,9 @@ use tower::Service;
 
 use crate::drive::Driven;
 use crate::inner::{Answer, Hard, Readiness};
-use crate::subject::{Subject, ready};
+use crate::subject::{POISON, Subject, ready};
 
-every_layer!(a_callee_that_panics_takes_nothing_with_it);
+every_layer!(a_callee_that_panics_takes_nothing_with_it, a_classifier_that_panics_takes_nothing_with_it);
 
 async fn a_callee_that_panics_takes_nothing_with_it(subject: Subject) {
     for readiness in [Readiness::AtOnce, Readiness::AfterPolls(1), Readiness::Slots] {
@@ -41,6 +41,27 @@ async fn a_callee_that_panics_takes_nothing_with_it(subject: Subject) {
                 advance(Duration::from_secs(3600)).await;
                 assert!(value.serves(), "{case}: no call is served any more");
             }
+        }
+    }
+}
+
+async fn a_classifier_that_panics_takes_nothing_with_it(subject: Subject) {
+    for readiness in [Readiness::AtOnce, Readiness::AfterPolls(1), Readiness::Slots] {
+        let value = (subject.tight)();
+        let before = value.gauges();
+        let callee = Hard::new(readiness, Answer::AtOnce);
+        let (census, slots) = (callee.census(), callee.slots());
+        let mut service = value.around(callee);
+        for n in 0..20 {
+            let mut call = Driven::new(ready(&mut service).unwrap().call(POISON));
+            let panicked = (0..3).any(|_| call.poll_panics());
+            assert!(panicked, "{readiness:?}, call {n}");
+            // As unwinding would do, sooner or later.
+            drop(call);
+            assert_eq!(value.gauges(), before, "{readiness:?}, call {n}");
+            assert_eq!((census.futures(), census.readied(), slots.available_permits()), (0, 0, 1), "{readiness:?}");
+            advance(Duration::from_secs(3600)).await;
+            assert!(value.serves(), "{readiness:?}, call {n}: no call is served any more");
         }
     }
 }

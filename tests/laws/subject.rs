@@ -5,6 +5,8 @@ use std::time::Duration;
 use futures::FutureExt;
 use seawall::deadline::DeadlineLayer;
 use seawall::error::rejection;
+use seawall::retry::{Backoff, Jitter, RetryConfig, RetryLayer};
+use seawall::verdict::{self, FromFn, Verdict};
 use tower::util::BoxCloneService;
 use tower::{BoxError, Layer, Service, ServiceExt};
 
@@ -14,6 +16,18 @@ use crate::inner::{Answer, Hard, Readiness};
 /// A subject around a callee. All the rest of the laws knows no more of a layer than this.
 pub(crate) type Wrapped = BoxCloneService<u32, u32, BoxError>;
 pub(crate) type Call = <Wrapped as Service<u32>>::Future;
+
+/// An answer that the classifier of a tight subject panics at.
+pub(crate) const POISON: u32 = u32::MAX;
+
+/// The classifier of tight subjects.
+fn poisoned() -> FromFn<fn(Result<&u32, &BoxError>) -> Verdict> {
+    verdict::from_fn(|result| match result {
+        Ok(&POISON) => panic!("the classifier panics"),
+        Ok(_) => Verdict::Success,
+        Err(error) => verdict::of_error(error),
+    })
+}
 
 /// What a layer holds at one moment, by name, read through its public handles.
 pub(crate) type Gauges = Vec<(&'static str, usize)>;
@@ -99,8 +113,26 @@ pub(crate) struct Subject {
 pub(crate) fn deadline() -> Subject {
     Subject {
         default: || Value::new(DeadlineLayer::new(Duration::from_secs(2)).unwrap(), Vec::new),
-        tight: || Value::new(DeadlineLayer::new(Duration::from_millis(50)).unwrap(), Vec::new),
+        tight: || {
+            let layer = DeadlineLayer::new(Duration::from_millis(50)).unwrap();
+            Value::new(layer.with_classifier(poisoned()), Vec::new)
+        },
         longest: Duration::from_secs(2),
         refuses: false,
     }
+}
+
+pub(crate) fn retry() -> Subject {
+    // What a retry holds is a part of its budget, and budgets have a law of their own.
+    Subject {
+        default: || Value::new(RetryLayer::new(RetryConfig::default()).unwrap(), Vec::new),
+        tight: || Value::new(tight_retry().with_classifier(poisoned()), Vec::new),
+        longest: Duration::from_secs(60),
+        refuses: false,
+    }
+}
+
+fn tight_retry() -> RetryLayer {
+    let backoff = Backoff { jitter: Jitter::None, ..Backoff::constant(Duration::from_millis(10)) };
+    RetryLayer::new(RetryConfig { max_attempts: 2, backoff, ..RetryConfig::default() }).unwrap()
 }

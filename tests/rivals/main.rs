@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 mod deadline;
+mod retry;
 
 const SECOND: Duration = Duration::from_secs(1);
 const MILLISECOND: Duration = Duration::from_millis(1);
