@@ -33,7 +33,7 @@ async fn a_callee_that_never_answers_is_not_waited_for_beyond_the_bound(subject:
 }
 
 async fn ends_within_the_bound(subject: Subject, readiness: Readiness) {
-    let value = (subject.default)();
+    let value = subject.default();
     let before = value.gauges();
     let mut service = value.around(Hard::new(readiness, Answer::Never));
     let mut call = Driven::new(ready(&mut service).unwrap().call(7));
@@ -46,7 +46,7 @@ async fn ends_within_the_bound(subject: Subject, readiness: Readiness) {
 
 async fn no_call_of_a_crowd_waits_beyond_the_bound(subject: Subject) {
     for readiness in [Readiness::AtOnce, Readiness::Never, Readiness::Slots] {
-        let value = (subject.tight)();
+        let value = subject.tight().await;
         let before = value.gauges();
         let callee = Hard::new(readiness, Answer::Never);
         let (census, slots) = (callee.census(), callee.slots());
@@ -74,7 +74,7 @@ async fn every_wait_ends_at_the_deadline(subject: Subject) {
     const TIMEOUT: Duration = Duration::from_millis(10);
     for readiness in [Readiness::AtOnce, Readiness::Never, Readiness::Slots] {
         for answer in [Answer::Never, Answer::Fails] {
-            let value = (subject.tight)();
+            let value = subject.tight().await;
             // One call is in our way all the time, and one in the callee's.
             let _company = value.occupy();
             let callee = Hard::new(readiness, answer);
@@ -89,7 +89,7 @@ async fn every_wait_ends_at_the_deadline(subject: Subject) {
 
 async fn what_is_cut_is_let_go_of_at_once(subject: Subject) {
     for readiness in [Readiness::AtOnce, Readiness::Slots, Readiness::Never] {
-        let value = (subject.default)();
+        let value = subject.default();
         let before = value.gauges();
         let callee = Hard::new(readiness, Answer::Never);
         let (census, slots) = (callee.census(), callee.slots());

@@ -9,7 +9,7 @@ use tower::{Layer, Service};
 
 use crate::drive::Driven;
 use crate::inner::{Answer, Hard, Readiness};
-use crate::subject::{Subject, Value, ready};
+use crate::subject::{Subject, ready};
 
 const SOON: Duration = Duration::from_millis(10);
 
@@ -49,7 +49,7 @@ async fn dropping_at_any_poll_gives_everything_back(subject: Subject) {
         for answer in ANSWERS {
             for company in [Company::None, Company::ForAWhile] {
                 let mut polls = 0;
-                while drop_after(polls, &(subject.tight)(), readiness, answer, company).await {
+                while drop_after(polls, &subject, readiness, answer, company).await {
                     polls += 1;
                     assert!(polls < 100, "{readiness:?} {answer:?} {company:?} is never over");
                 }
@@ -60,8 +60,15 @@ async fn dropping_at_any_poll_gives_everything_back(subject: Subject) {
 }
 
 /// Drops a call after so many polls, and looks that nothing of it is left; false if it was over before.
-async fn drop_after(polls: usize, value: &Value, readiness: Readiness, answer: Answer, company: Company) -> bool {
+async fn drop_after(
+    polls: usize,
+    subject: &Subject,
+    readiness: Readiness,
+    answer: Answer,
+    company: Company,
+) -> bool {
     let case = format!("{readiness:?} {answer:?} {company:?}, dropped after {polls} polls");
+    let value = subject.tight().await;
     let alone = value.gauges();
     let callee = Hard::new(readiness, answer);
     let (census, slots) = (callee.census(), callee.slots());
@@ -91,6 +98,7 @@ async fn drop_after(polls: usize, value: &Value, readiness: Readiness, answer: A
             break;
         }
     }
+    let early = call.age() <= 2 * SOON;
     drop(call);
     let before = if company.is_finished() { &alone } else { &accompanied };
     assert_eq!(value.gauges(), *before, "{case}");
@@ -101,13 +109,17 @@ async fn drop_after(polls: usize, value: &Value, readiness: Readiness, answer: A
     let _ = company.await;
     assert_eq!(value.gauges(), alone, "{case}");
     assert_eq!(slots.available_permits(), 1, "{case}: slots of the callee");
+    let says_nothing = early && !over && !matches!(answer, Answer::Fails | Answer::FailsAfter(_));
+    if subject.has_room_again && says_nothing {
+        assert!(value.serves(), "{case}: there is no room at once");
+    }
     advance(Duration::from_secs(3600)).await;
     assert!(value.serves(), "{case}: no call is served any more");
     !over
 }
 
 async fn dropping_without_a_poll_gives_everything_back(subject: Subject) {
-    let value = (subject.tight)();
+    let value = subject.tight().await;
     let before = value.gauges();
     for _ in 0..100 {
         let callee = Hard::new(Readiness::AtOnce, Answer::AtOnce);
@@ -147,7 +159,7 @@ async fn a_retry_that_is_dropped_before_it_is_sent_costs_nothing() {
 }
 
 async fn gauges_show_a_call_while_it_lasts(subject: Subject) {
-    let value = (subject.tight)();
+    let value = subject.tight().await;
     let before = value.gauges();
     let occupied = value.occupy();
     assert_eq!(value.gauges() == before, before.is_empty(), "{before:?}");

@@ -21,7 +21,7 @@ fn broken(error: &BoxError) -> Option<Broken> {
 async fn an_error_of_the_callee_comes_out_as_it_is(subject: Subject) {
     for readiness in [Readiness::AtOnce, Readiness::AfterPolls(2), Readiness::Slots] {
         for answer in [Answer::Fails, Answer::FailsAfter(Duration::from_millis(10))] {
-            for value in [(subject.default)(), (subject.tight)()] {
+            for value in [subject.default(), subject.tight().await] {
                 let callee = Hard::new(readiness, answer);
                 let census = callee.census();
                 let mut service = value.around(callee);
@@ -35,7 +35,7 @@ async fn an_error_of_the_callee_comes_out_as_it_is(subject: Subject) {
 }
 
 async fn an_error_of_the_callee_s_readiness_comes_out_as_it_is(subject: Subject) {
-    for value in [(subject.default)(), (subject.tight)()] {
+    for value in [subject.default(), subject.tight().await] {
         let mut service = value.around(Hard::new(Readiness::Fails, Answer::AtOnce));
         let error = ready(&mut service).err().unwrap();
         assert_eq!(broken(&error), Some(Broken::WhenPolledReady), "{error}");
@@ -48,7 +48,7 @@ async fn an_error_of_the_callee_s_readiness_comes_out_as_it_is(subject: Subject)
 async fn an_answer_comes_out_however_long_the_way(subject: Subject) {
     for readiness in [Readiness::AtOnce, Readiness::AfterPolls(5), Readiness::After(Duration::from_millis(10))] {
         for answer in [Answer::AtOnce, Answer::AfterPolls(5), Answer::After(Duration::from_millis(10))] {
-            for value in [(subject.default)(), (subject.tight)()] {
+            for value in [subject.default(), subject.tight().await] {
                 let callee = Hard::new(readiness, answer);
                 let census = callee.census();
                 let mut service = value.around(callee);

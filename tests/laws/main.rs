@@ -7,7 +7,7 @@
 macro_rules! every_layer {
     ($($law:ident),+ $(,)?) => { $(
         mod $law {
-            every_layer!(@ $law deadline retry);
+            every_layer!(@ $law deadline retry circuit_breaker half_open);
         }
     )+ };
     (@ $law:ident $($subject:ident)+) => { $(
@@ -25,6 +25,7 @@ mod configuration;
 mod drive;
 mod errors;
 mod inner;
+mod late;
 mod panics;
 mod readiness;
 mod refusals;

@@ -14,7 +14,7 @@ every_layer!(a_callee_that_panics_takes_nothing_with_it, a_classifier_that_panic
 async fn a_callee_that_panics_takes_nothing_with_it(subject: Subject) {
     for readiness in [Readiness::AtOnce, Readiness::AfterPolls(1), Readiness::Slots] {
         for answer in [Answer::PanicsInCall, Answer::PanicsInPoll] {
-            let value = (subject.tight)();
+            let value = subject.tight().await;
             let before = value.gauges();
             let callee = Hard::new(readiness, answer);
             let (census, slots) = (callee.census(), callee.slots());
@@ -47,7 +47,7 @@ async fn a_callee_that_panics_takes_nothing_with_it(subject: Subject) {
 
 async fn a_classifier_that_panics_takes_nothing_with_it(subject: Subject) {
     for readiness in [Readiness::AtOnce, Readiness::AfterPolls(1), Readiness::Slots] {
-        let value = (subject.tight)();
+        let value = subject.tight().await;
         let before = value.gauges();
         let callee = Hard::new(readiness, Answer::AtOnce);
         let (census, slots) = (callee.census(), callee.slots());

@@ -20,7 +20,7 @@ every_layer!(
 );
 
 async fn idle_readied_clones_hold_nothing_of_ours(subject: Subject) {
-    let value = (subject.tight)();
+    let value = subject.tight().await;
     let before = value.gauges();
     let service = value.around(Hard::new(Readiness::AtOnce, Answer::AtOnce));
     let mut idle = vec![service; 100];
@@ -32,7 +32,7 @@ async fn idle_readied_clones_hold_nothing_of_ours(subject: Subject) {
 }
 
 async fn poll_ready_never_waits_and_never_refuses(subject: Subject) {
-    let value = (subject.tight)();
+    let value = subject.tight().await;
     let mut service = value.around(Hard::new(Readiness::Never, Answer::Never));
     assert!(ready(&mut service).is_ok(), "the callee's readiness is waited for in the call");
     let trouble = value.exhaust().await;
@@ -44,7 +44,7 @@ async fn poll_ready_never_waits_and_never_refuses(subject: Subject) {
 }
 
 async fn the_service_that_was_readied_is_the_one_that_is_called(subject: Subject) {
-    let value = (subject.default)();
+    let value = subject.default();
     let callee = Hard::new(Readiness::Slots, Answer::AtOnce);
     let (census, slots) = (callee.census(), callee.slots());
     let mut service = value.around(callee);
@@ -57,7 +57,7 @@ async fn the_service_that_was_readied_is_the_one_that_is_called(subject: Subject
 }
 
 async fn clones_start_unready(subject: Subject) {
-    let value = (subject.default)();
+    let value = subject.default();
     let callee = Hard::new(Readiness::Slots, Answer::AtOnce);
     let (census, slots) = (callee.census(), callee.slots());
     slots.add_permits(1);
@@ -74,7 +74,7 @@ async fn clones_start_unready(subject: Subject) {
 }
 
 async fn a_service_that_was_not_readied_is_called_all_the_same(subject: Subject) {
-    let value = (subject.default)();
+    let value = subject.default();
     for readiness in [Readiness::AtOnce, Readiness::AfterPolls(3), Readiness::Slots] {
         let callee = Hard::new(readiness, Answer::AtOnce);
         let census = callee.census();
@@ -85,7 +85,7 @@ async fn a_service_that_was_not_readied_is_called_all_the_same(subject: Subject)
 }
 
 async fn one_service_serves_many_calls(subject: Subject) {
-    let value = (subject.tight)();
+    let value = subject.tight().await;
     let before = value.gauges();
     for readiness in [Readiness::AtOnce, Readiness::AfterPolls(1), Readiness::Slots] {
         let callee = Hard::new(readiness, Answer::AfterPolls(1));

@@ -41,7 +41,7 @@ where
 }
 
 async fn a_refusal_comes_within_one_poll(subject: Subject) {
-    let value = (subject.tight)();
+    let value = subject.tight().await;
     let Some(_trouble) = value.exhaust().await else {
         assert!(!subject.refuses);
         return;
@@ -60,7 +60,7 @@ async fn a_refusal_comes_within_one_poll(subject: Subject) {
 
 async fn a_call_without_time_left_is_refused_or_ended_at_once(subject: Subject) {
     for readiness in [Readiness::AtOnce, Readiness::Never, Readiness::Slots] {
-        let value = (subject.tight)();
+        let value = subject.tight().await;
         let callee = Hard::new(readiness, Answer::Never);
         let (census, slots) = (callee.census(), callee.slots());
         let mut service = value.around(callee);
@@ -80,7 +80,7 @@ async fn a_call_without_time_left_is_refused_or_ended_at_once(subject: Subject) 
 }
 
 async fn one_layer_value_has_one_state_however_often_it_is_applied(subject: Subject) {
-    let value = (subject.tight)();
+    let value = subject.tight().await;
     let untroubled = value.around(Hard::new(Readiness::AtOnce, Answer::AtOnce));
     // Every call of the trouble came through an application of its own.
     let trouble = value.exhaust().await;
@@ -91,14 +91,14 @@ async fn one_layer_value_has_one_state_however_often_it_is_applied(subject: Subj
             let answer = Driven::new(service.call(7)).poll();
             assert!(matches!(answer, Poll::Ready(Err(_))), "{answer:?}");
         }
-        let other = (subject.tight)();
+        let other = subject.tight().await;
         assert!(other.serves(), "another value has a state of its own");
     }
 }
 
 /// A value that refuses the next call, and what keeps it in that state.
 async fn refusing(subject: &Subject) -> Option<(Value, Vec<Driven<crate::subject::Call>>)> {
-    let value = (subject.tight)();
+    let value = subject.tight().await;
     let trouble = value.exhaust().await?;
     Some((value, trouble))
 }
@@ -106,7 +106,7 @@ async fn refusing(subject: &Subject) -> Option<(Value, Vec<Driven<crate::subject
 async fn a_refusal_lets_go_of_a_readied_callee(subject: Subject) {
     let (value, _trouble) = match refusing(&subject).await {
         Some(refusing) => refusing,
-        None => ((subject.tight)(), Vec::new()),
+        None => (subject.tight().await, Vec::new()),
     };
     let callee = Hard::new(Readiness::Slots, Answer::Never);
     let (census, slots) = (callee.census(), callee.slots());
@@ -126,7 +126,7 @@ async fn a_refusal_lets_go_of_a_readied_callee(subject: Subject) {
 async fn a_refusal_leaves_the_queue_for_a_callee_s_readiness(subject: Subject) {
     let (value, _trouble) = match refusing(&subject).await {
         Some(refusing) => refusing,
-        None => ((subject.tight)(), Vec::new()),
+        None => (subject.tight().await, Vec::new()),
     };
     let callee = Hard::new(Readiness::Slots, Answer::Never);
     let slots = callee.slots();

@@ -3,10 +3,13 @@
 use std::time::Duration;
 
 use futures::FutureExt;
+use futures::future::LocalBoxFuture;
+use seawall::circuit_breaker::{CircuitBreakerConfig, CircuitBreakerLayer};
 use seawall::deadline::DeadlineLayer;
 use seawall::error::rejection;
 use seawall::retry::{Backoff, Jitter, RetryConfig, RetryLayer};
 use seawall::verdict::{self, FromFn, Verdict};
+use tokio::time::advance;
 use tower::util::BoxCloneService;
 use tower::{BoxError, Layer, Service, ServiceExt};
 
@@ -100,25 +103,42 @@ pub(crate) fn ready(service: &mut Wrapped) -> Result<&mut Wrapped, BoxError> {
 
 /// A layer, or a stack of layers, under the laws.
 pub(crate) struct Subject {
-    /// As its users get it.
-    pub(crate) default: fn() -> Value,
-    /// With as little room as can be configured: one call at a time, one that waits, one failure that opens it.
-    pub(crate) tight: fn() -> Value,
+    default: fn() -> Value,
+    tight: fn() -> Value,
+    /// What it takes to bring a tight value into the state that is of interest.
+    prepare: Option<fn(&Value) -> LocalBoxFuture<'_, ()>>,
     /// How long a call can last at most, by default and where no deadline is set.
     pub(crate) longest: Duration,
     /// Whether it ever refuses a call, other than for want of time.
     pub(crate) refuses: bool,
+    /// Whether there is room again at once when a call is dropped. What a rate limit let pass has passed.
+    pub(crate) has_room_again: bool,
+}
+
+impl Subject {
+    /// As its users get it.
+    pub(crate) fn default(&self) -> Value {
+        (self.default)()
+    }
+
+    /// With as little room as can be configured: one call at a time, one that waits, one failure that opens it.
+    pub(crate) async fn tight(&self) -> Value {
+        let value = (self.tight)();
+        if let Some(prepare) = self.prepare {
+            prepare(&value).await;
+        }
+        value
+    }
 }
 
 pub(crate) fn deadline() -> Subject {
     Subject {
         default: || Value::new(DeadlineLayer::new(Duration::from_secs(2)).unwrap(), Vec::new),
-        tight: || {
-            let layer = DeadlineLayer::new(Duration::from_millis(50)).unwrap();
-            Value::new(layer.with_classifier(poisoned()), Vec::new)
-        },
+        tight: || Value::new(tight_deadline().with_classifier(poisoned()), Vec::new),
+        prepare: None,
         longest: Duration::from_secs(2),
         refuses: false,
+        has_room_again: true,
     }
 }
 
@@ -127,12 +147,54 @@ pub(crate) fn retry() -> Subject {
     Subject {
         default: || Value::new(RetryLayer::new(RetryConfig::default()).unwrap(), Vec::new),
         tight: || Value::new(tight_retry().with_classifier(poisoned()), Vec::new),
+        prepare: None,
         longest: Duration::from_secs(60),
         refuses: false,
+        has_room_again: true,
     }
+}
+
+pub(crate) fn circuit_breaker() -> Subject {
+    Subject {
+        default: || Value::new(CircuitBreakerLayer::new(CircuitBreakerConfig::default()).unwrap(), Vec::new),
+        tight: || Value::new(tight_circuit_breaker().with_classifier(poisoned()), Vec::new),
+        prepare: None,
+        longest: Duration::from_secs(60),
+        refuses: true,
+        has_room_again: true,
+    }
+}
+
+/// The same where there is room for one probe only.
+pub(crate) fn half_open() -> Subject {
+    Subject { prepare: Some(|value| Box::pin(half_opened(value))), ..circuit_breaker() }
+}
+
+async fn half_opened(value: &Value) {
+    let mut service = value.around(Hard::new(Readiness::AtOnce, Answer::Fails));
+    assert!(Driven::new(service.call(0)).finish().await.is_err());
+    assert!(value.occupy().1.is_some(), "it has opened");
+    advance(BREAK).await;
+}
+
+fn tight_deadline() -> DeadlineLayer {
+    DeadlineLayer::new(Duration::from_millis(50)).unwrap()
 }
 
 fn tight_retry() -> RetryLayer {
     let backoff = Backoff { jitter: Jitter::None, ..Backoff::constant(Duration::from_millis(10)) };
     RetryLayer::new(RetryConfig { max_attempts: 2, backoff, ..RetryConfig::default() }).unwrap()
+}
+
+const BREAK: Duration = Duration::from_secs(1);
+
+fn tight_circuit_breaker() -> CircuitBreakerLayer {
+    CircuitBreakerLayer::new(CircuitBreakerConfig {
+        consecutive_failures: Some(1),
+        break_duration: BREAK,
+        // So many that it stays half-open: one probe, then two, and so on.
+        half_open_rounds: 10,
+        ..CircuitBreakerConfig::default()
+    })
+    .unwrap()
 }
