@@ -60,13 +60,7 @@ async fn dropping_at_any_poll_gives_everything_back(subject: Subject) {
 }
 
 /// Drops a call after so many polls, and looks that nothing of it is left; false if it was over before.
-async fn drop_after(
-    polls: usize,
-    subject: &Subject,
-    readiness: Readiness,
-    answer: Answer,
-    company: Company,
-) -> bool {
+async fn drop_after(polls: usize, subject: &Subject, readiness: Readiness, answer: Answer, company: Company) -> bool {
     let case = format!("{readiness:?} {answer:?} {company:?}, dropped after {polls} polls");
     let value = subject.tight().await;
     let alone = value.gauges();

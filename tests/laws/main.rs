@@ -26,6 +26,7 @@ mod drive;
 mod errors;
 mod inner;
 mod late;
+mod latency;
 mod panics;
 mod readiness;
 mod refusals;

@@ -1,16 +1,12 @@
 //! A refusal is cheap, typed and at once; and what refuses is the layer value, whoever is behind it.
 
-use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use seawall::context;
-use seawall::deadline::DeadlineLayer;
 use seawall::error::{Reason, rejection};
-use tokio::time::sleep;
-use tower::{BoxError, Layer, Service, ServiceExt, service_fn};
+use tower::Service;
 
-use crate::drive::Driven;
+use crate::drive::{Driven, past_its_deadline};
 use crate::inner::{Answer, Hard, Readiness};
 use crate::subject::{Subject, Value, ready};
 
@@ -21,24 +17,6 @@ every_layer!(
     a_refusal_lets_go_of_a_readied_callee,
     a_refusal_leaves_the_queue_for_a_callee_s_readiness,
 );
-
-/// Runs `body` where a deadline has been inherited, and has passed.
-async fn late<F>(body: F) -> F::Output
-where
-    F: Future<Output: Send> + Send + 'static,
-{
-    let body = Arc::new(std::sync::Mutex::new(Some(body)));
-    let outer = service_fn(move |()| {
-        let body = body.lock().unwrap().take().unwrap();
-        let late = context::carry(async {
-            sleep(Duration::from_secs(2)).await;
-            body.await
-        });
-        async { Ok::<_, BoxError>(tokio::spawn(late)) }
-    });
-    let body = DeadlineLayer::new(Duration::from_secs(1)).unwrap().layer(outer).oneshot(()).await.unwrap();
-    body.await.unwrap()
-}
 
 async fn a_refusal_comes_within_one_poll(subject: Subject) {
     let value = subject.tight().await;
@@ -64,7 +42,7 @@ async fn a_call_without_time_left_is_refused_or_ended_at_once(subject: Subject) 
         let callee = Hard::new(readiness, Answer::Never);
         let (census, slots) = (callee.census(), callee.slots());
         let mut service = value.around(callee);
-        let service = late(async move {
+        let service = past_its_deadline(async move {
             let mut call = Driven::new(ready(&mut service).unwrap().call(7));
             let error = call.finish().await.unwrap_err();
             let reason = rejection(&error).unwrap().reason();
@@ -118,7 +96,7 @@ async fn a_refusal_lets_go_of_a_readied_callee(subject: Subject) {
         (service, call)
     };
     // What refuses nothing else refuses what is too late.
-    let kept = if subject.refuses { refused.await } else { late(refused).await };
+    let kept = if subject.refuses { refused.await } else { past_its_deadline(refused).await };
     assert_eq!((census.readied(), slots.available_permits()), (0, 1), "the slot is free while the service is kept");
     drop(kept);
 }
@@ -139,7 +117,7 @@ async fn a_refusal_leaves_the_queue_for_a_callee_s_readiness(subject: Subject) {
         assert!(call.finish().await.is_err());
         (service, call)
     };
-    let kept = if subject.refuses { refused.await } else { late(refused).await };
+    let kept = if subject.refuses { refused.await } else { past_its_deadline(refused).await };
     drop(taken);
     assert_eq!(slots.available_permits(), 1, "nobody who was refused takes the slot that comes free");
     drop(kept);
