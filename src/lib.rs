@@ -13,7 +13,7 @@ pub mod http;
 
 pub use ground::chance::seed;
 pub use ground::{context, error, verdict};
-pub use middleware::{deadline, retry};
+pub use middleware::{circuit_breaker, deadline, retry};
 
 pub mod keyed {
     //! State per key: how a layer tells requests apart.

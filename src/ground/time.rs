@@ -156,6 +156,11 @@ impl Stopwatch {
         output
     }
 
+    /// Whether the last poll ended in a wait of our own.
+    pub(crate) fn waits_locally(&self) -> bool {
+        self.waiting_since.is_some()
+    }
+
     /// The callee's own time up to `now`.
     pub(crate) fn elapsed(&self, now: Instant) -> Duration {
         let end = self.waiting_since.unwrap_or(now);

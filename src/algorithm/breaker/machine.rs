@@ -131,6 +131,14 @@ impl Machine {
         }
     }
 
+    /// How many probes are in flight.
+    pub(crate) fn probes(&self) -> u32 {
+        match &self.phase {
+            Phase::HalfOpen { round, .. } => round.in_flight(),
+            Phase::Closed | Phase::Open { .. } => 0,
+        }
+    }
+
     /// A call comes. `median` is that of the callee's successes.
     ///
     /// ## Open => HalfOpen, when the break is over

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use super::handle::Snapshot;
 use crate::algorithm::abandoned;
-use crate::algorithm::breaker::{Admission, End, Entry, Machine, Mode, Policy, Probe, Seat, State, Transition, Watch};
-use crate::algorithm::window::{Counts, Window};
+use crate::algorithm::breaker::{Admission, End, Entry, Machine, Mode, Policy, Probe, Seat, Transition, Watch};
+use crate::algorithm::window::Window;
 use crate::ground::chance;
 use crate::ground::sync::{Mutex, lock};
 use crate::ground::telemetry;
@@ -127,13 +128,21 @@ impl Breaker {
         self.step(now, |machine, _| ((), machine.reset()));
     }
 
-    pub(super) fn state(&self) -> State {
-        lock(&self.machine).state()
-    }
-
-    /// The calls of the window, and how many in flight are overdue.
-    pub(super) fn counts(&self, now: Instant) -> (Counts, u64) {
-        self.watch.counts(&self.policy, now)
+    pub(super) fn snapshot(&self, now: Instant) -> Snapshot {
+        let (state, probes) = {
+            let machine = lock(&self.machine);
+            (machine.state(), machine.probes())
+        };
+        let counts = self.watch.counts(now);
+        let (in_flight, overdue) = self.watch.in_flight(&self.policy, now);
+        Snapshot {
+            state,
+            calls: counts.calls,
+            failures: counts.failures,
+            slow: counts.slow,
+            in_flight: in_flight + u64::from(probes),
+            overdue,
+        }
     }
 
     fn trip(&self, generation: u64, now: Instant) {
