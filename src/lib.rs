@@ -13,7 +13,7 @@ pub mod http;
 
 pub use ground::chance::seed;
 pub use ground::{context, error, verdict};
-pub use middleware::{circuit_breaker, deadline, retry};
+pub use middleware::{bulkhead, circuit_breaker, deadline, load_shed, retry};
 
 pub mod keyed {
     //! State per key: how a layer tells requests apart.
