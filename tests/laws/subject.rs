@@ -1,15 +1,10 @@
-//! What the laws are about: every layer, and the full stack of a client and of a server.
+//! What the laws know of a layer: how to put it around a callee, what it counts, and how to bring trouble to it.
 
 use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::LocalBoxFuture;
-use seawall::circuit_breaker::{CircuitBreakerConfig, CircuitBreakerLayer};
-use seawall::deadline::DeadlineLayer;
 use seawall::error::rejection;
-use seawall::retry::{Backoff, Jitter, RetryConfig, RetryLayer};
-use seawall::verdict::{self, FromFn, Verdict};
-use tokio::time::advance;
 use tower::util::BoxCloneService;
 use tower::{BoxError, Layer, Service, ServiceExt};
 
@@ -22,15 +17,6 @@ pub(crate) type Call = <Wrapped as Service<u32>>::Future;
 
 /// An answer that the classifier of a tight subject panics at.
 pub(crate) const POISON: u32 = u32::MAX;
-
-/// The classifier of tight subjects.
-fn poisoned() -> FromFn<fn(Result<&u32, &BoxError>) -> Verdict> {
-    verdict::from_fn(|result| match result {
-        Ok(&POISON) => panic!("the classifier panics"),
-        Ok(_) => Verdict::Success,
-        Err(error) => verdict::of_error(error),
-    })
-}
 
 /// What a layer holds at one moment, by name, read through its public handles.
 pub(crate) type Gauges = Vec<(&'static str, usize)>;
@@ -103,10 +89,12 @@ pub(crate) fn ready(service: &mut Wrapped) -> Result<&mut Wrapped, BoxError> {
 
 /// A layer, or a stack of layers, under the laws.
 pub(crate) struct Subject {
-    default: fn() -> Value,
-    tight: fn() -> Value,
+    /// See [`default`](Self::default).
+    pub(crate) as_configured_by_default: fn() -> Value,
+    /// See [`tight`](Self::tight).
+    pub(crate) as_tight_as_can_be: fn() -> Value,
     /// What it takes to bring a tight value into the state that is of interest.
-    prepare: Option<fn(&Value) -> LocalBoxFuture<'_, ()>>,
+    pub(crate) prepare: Option<fn(&Value) -> LocalBoxFuture<'_, ()>>,
     /// How long a call can last at most, by default and where no deadline is set.
     pub(crate) longest: Duration,
     /// Whether it ever refuses a call, other than for want of time.
@@ -118,83 +106,15 @@ pub(crate) struct Subject {
 impl Subject {
     /// As its users get it.
     pub(crate) fn default(&self) -> Value {
-        (self.default)()
+        (self.as_configured_by_default)()
     }
 
     /// With as little room as can be configured: one call at a time, one that waits, one failure that opens it.
     pub(crate) async fn tight(&self) -> Value {
-        let value = (self.tight)();
+        let value = (self.as_tight_as_can_be)();
         if let Some(prepare) = self.prepare {
             prepare(&value).await;
         }
         value
     }
-}
-
-pub(crate) fn deadline() -> Subject {
-    Subject {
-        default: || Value::new(DeadlineLayer::new(Duration::from_secs(2)).unwrap(), Vec::new),
-        tight: || Value::new(tight_deadline().with_classifier(poisoned()), Vec::new),
-        prepare: None,
-        longest: Duration::from_secs(2),
-        refuses: false,
-        has_room_again: true,
-    }
-}
-
-pub(crate) fn retry() -> Subject {
-    // What a retry holds is a part of its budget, and budgets have a law of their own.
-    Subject {
-        default: || Value::new(RetryLayer::new(RetryConfig::default()).unwrap(), Vec::new),
-        tight: || Value::new(tight_retry().with_classifier(poisoned()), Vec::new),
-        prepare: None,
-        longest: Duration::from_secs(60),
-        refuses: false,
-        has_room_again: true,
-    }
-}
-
-pub(crate) fn circuit_breaker() -> Subject {
-    Subject {
-        default: || Value::new(CircuitBreakerLayer::new(CircuitBreakerConfig::default()).unwrap(), Vec::new),
-        tight: || Value::new(tight_circuit_breaker().with_classifier(poisoned()), Vec::new),
-        prepare: None,
-        longest: Duration::from_secs(60),
-        refuses: true,
-        has_room_again: true,
-    }
-}
-
-/// The same where there is room for one probe only.
-pub(crate) fn half_open() -> Subject {
-    Subject { prepare: Some(|value| Box::pin(half_opened(value))), ..circuit_breaker() }
-}
-
-async fn half_opened(value: &Value) {
-    let mut service = value.around(Hard::new(Readiness::AtOnce, Answer::Fails));
-    assert!(Driven::new(service.call(0)).finish().await.is_err());
-    assert!(value.occupy().1.is_some(), "it has opened");
-    advance(BREAK).await;
-}
-
-fn tight_deadline() -> DeadlineLayer {
-    DeadlineLayer::new(Duration::from_millis(50)).unwrap()
-}
-
-fn tight_retry() -> RetryLayer {
-    let backoff = Backoff { jitter: Jitter::None, ..Backoff::constant(Duration::from_millis(10)) };
-    RetryLayer::new(RetryConfig { max_attempts: 2, backoff, ..RetryConfig::default() }).unwrap()
-}
-
-const BREAK: Duration = Duration::from_secs(1);
-
-fn tight_circuit_breaker() -> CircuitBreakerLayer {
-    CircuitBreakerLayer::new(CircuitBreakerConfig {
-        consecutive_failures: Some(1),
-        break_duration: BREAK,
-        // So many that it stays half-open: one probe, then two, and so on.
-        half_open_rounds: 10,
-        ..CircuitBreakerConfig::default()
-    })
-    .unwrap()
 }
