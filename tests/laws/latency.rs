@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
+use seawall::bulkhead::{BulkheadConfig, BulkheadLayer};
 use seawall::circuit_breaker::{CircuitBreakerConfig, CircuitBreakerLayer, Snapshot, State};
+use seawall::deadline::DeadlineLayer;
+use seawall::load_shed::{LoadShedConfig, LoadShedLayer};
 use seawall::retry::{Backoff, Jitter, RetryConfig, RetryLayer};
 use tokio::time::{sleep, timeout};
 use tower::layer::util::Identity;
@@ -13,6 +16,7 @@ use crate::inner::{Answer, Hard, Readiness};
 
 const SECOND: Duration = Duration::from_secs(1);
 const QUICK: Duration = Duration::from_millis(20);
+const AS_USUAL: Answer = Answer::After(QUICK);
 /// What no quick callee takes, and every wait of these tests does.
 const SLOW: Duration = Duration::from_millis(500);
 
@@ -53,24 +57,18 @@ async fn a_callee_that_is_slow_itself_opens_the_breaker() {
 
 #[tokio::test(start_paused = true)]
 async fn a_wait_for_readiness_is_no_time_of_the_callee_s() {
-    let callee = Hard::new(Readiness::After(4 * SLOW), Answer::After(QUICK));
+    let callee = Hard::new(Readiness::After(4 * SLOW), AS_USUAL);
     let end = crowd(Identity::new(), callee, 60 * SECOND).await;
     assert_eq!((end.state, end.calls, end.slow), (State::Closed, 50, 0));
     // One slot, for which all of them wait in turn.
-    let callee = Hard::new(Readiness::Slots, Answer::After(QUICK));
+    let callee = Hard::new(Readiness::Slots, AS_USUAL);
     let end = crowd(Identity::new(), callee, 60 * SECOND).await;
     assert_eq!((end.state, end.calls, end.slow), (State::Closed, 50, 0));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_wait_for_another_attempt_is_no_time_of_the_callee_s() {
-    let callee =
-        Hard::scripted(
-            Readiness::AtOnce,
-            |call| {
-                if call < 5 { Answer::FailsAfter(QUICK) } else { Answer::After(QUICK) }
-            },
-        );
+    let callee = Hard::scripted(Readiness::AtOnce, |call| if call < 5 { Answer::FailsAfter(QUICK) } else { AS_USUAL });
     let backoff = Backoff { jitter: Jitter::None, ..Backoff::constant(4 * SLOW) };
     let retry = RetryLayer::new(RetryConfig { backoff, ..RetryConfig::default() }).unwrap();
     let end = crowd(retry, callee, 60 * SECOND).await;
@@ -78,8 +76,36 @@ async fn a_wait_for_another_attempt_is_no_time_of_the_callee_s() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_wait_in_a_queue_is_no_time_of_the_callee_s() {
+    let bulkhead = BulkheadConfig { max_concurrent: 1, max_wait: 60 * SECOND, ..BulkheadConfig::default() };
+    let end = crowd(BulkheadLayer::new(bulkhead).unwrap(), Hard::new(Readiness::AtOnce, AS_USUAL), 60 * SECOND).await;
+    assert_eq!((end.state, end.calls, end.slow), (State::Closed, 50, 0));
+    let load_shed = LoadShedConfig { max_in_flight: 1, queue_ratio: 100.0, ..LoadShedConfig::default() };
+    let end = crowd(LoadShedLayer::new(load_shed).unwrap(), Hard::new(Readiness::AtOnce, AS_USUAL), 60 * SECOND).await;
+    assert_eq!((end.state, end.calls, end.slow), (State::Closed, 50, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wait_in_a_queue_further_in_makes_no_estimate_of_the_service_time_longer() {
+    // What the outer layer learns from fifty calls that wait for each other, it learns as if each had come alone.
+    let inner = BulkheadConfig { max_concurrent: 1, max_wait: 60 * SECOND, ..BulkheadConfig::default() };
+    let inner = BulkheadLayer::new(inner).unwrap();
+    let outer = LoadShedLayer::new(LoadShedConfig::default()).unwrap();
+    let service = outer.layer(inner.layer(Hard::new(Readiness::AtOnce, AS_USUAL)));
+    let calls: Vec<_> = (0..50).map(|n| tokio::spawn(service.clone().oneshot(n))).collect();
+    for call in calls {
+        call.await.unwrap().unwrap();
+    }
+    // One call is always let through, to learn; the second has to be worth it.
+    let _company = tokio::spawn(service.clone().oneshot(0));
+    tokio::task::yield_now().await;
+    let in_time = DeadlineLayer::new(3 * QUICK).unwrap().layer(service);
+    assert_eq!(in_time.oneshot(7).await.unwrap(), 7);
+}
+
+#[tokio::test(start_paused = true)]
 async fn who_gives_up_in_a_queue_of_ours_says_nothing_of_the_callee() {
-    let callee = Hard::new(Readiness::Slots, Answer::After(QUICK));
+    let callee = Hard::new(Readiness::Slots, AS_USUAL);
     let _taken = callee.slots().try_acquire_owned();
     let end = crowd(Identity::new(), callee, 4 * SLOW).await;
     assert_eq!((end.state, end.slow), (State::Closed, 0));
@@ -91,7 +117,7 @@ async fn a_call_that_had_no_time_says_nothing_of_the_callee() {
     let handle = breaker.handle();
     past_its_deadline(async move {
         for _ in 0..100 {
-            let mut service = breaker.layer(Hard::new(Readiness::AtOnce, Answer::After(QUICK)));
+            let mut service = breaker.layer(Hard::new(Readiness::AtOnce, AS_USUAL));
             assert!(Driven::new(service.call(7)).finish().await.is_err());
         }
     })

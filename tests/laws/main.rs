@@ -24,6 +24,7 @@ mod cancellation;
 mod configuration;
 mod drive;
 mod errors;
+mod holding;
 mod inner;
 mod late;
 mod latency;
