@@ -56,13 +56,14 @@ fn every_fault_of_a_retry_is_found() {
         attempt_timeout: Some(Duration::ZERO),
         max_retry_after: ABSURD,
         max_hold: Duration::ZERO,
+        max_keys: 0,
     };
     let budget = ["ratio", "ttl", "reserve_per_second", "reserve_burst"];
     assert_eq!(faults(Budget::new(all.budget.clone())), budget);
     let mut paths = vec!["max_attempts", "backoff.growth", "backoff.base", "backoff.cap"];
     let nested = budget.map(|field| format!("budget.{field}"));
     paths.extend(nested.iter().map(String::as_str));
-    paths.extend(["attempt_timeout", "max_retry_after", "max_hold"]);
+    paths.extend(["attempt_timeout", "max_retry_after", "max_hold", "max_keys"]);
     assert_eq!(faults(RetryLayer::new(all)), paths);
 
     let layer = |config| RetryLayer::new(config);
