@@ -25,8 +25,9 @@ mod tests;
 use std::task::Waker;
 use std::time::Duration;
 
+pub(crate) use self::line::Ahead;
 use self::line::Line;
-pub(crate) use self::line::{Ahead, Order};
+pub use self::line::Order;
 pub(crate) use self::waiter::Waiter;
 use crate::algorithm::estimate::Estimate;
 use crate::algorithm::queue::{self, Refusal, Until, Wait};
