@@ -13,7 +13,7 @@ pub mod http;
 
 pub use ground::chance::seed;
 pub use ground::{context, error, verdict};
-pub use middleware::{bulkhead, deadline, load_shed};
+pub use middleware::{bulkhead, deadline, load_shed, rate_limit};
 
 pub mod keyed {
     //! State per key: how a layer tells requests apart.
