@@ -46,7 +46,12 @@ impl Calls {
 
 /// An open loop of calls, at `load` times what the service can do, each with a deadline; service times are exponential, and
 /// so are the gaps between calls. `slowdown` says how many times slower the service is at a time.
-async fn run(load: f64, seconds: u32, deadline: Duration, slowdown: impl Fn(Duration) -> f64 + Copy + 'static) -> Calls {
+async fn run(
+    load: f64,
+    seconds: u32,
+    deadline: Duration,
+    slowdown: impl Fn(Duration) -> f64 + Copy + 'static,
+) -> Calls {
     let mut random = fastrand::Rng::with_seed(42);
     let mut exponential = move || -(1.0 - random.f64()).ln();
     let start = Instant::now();
