@@ -7,6 +7,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use seawall::deadline::DeadlineLayer;
+use seawall::retry::{RetryConfig, RetryLayer};
 use tower::{BoxError, Layer, Service, service_fn};
 
 type Callee = tower::util::ServiceFn<fn(u32) -> Ready<Result<u32, BoxError>>>;
@@ -46,4 +47,9 @@ fn the_counter_counts() {
 #[test]
 fn a_deadline_allocates_nothing() {
     assert_eq!(allocations(DeadlineLayer::new(Duration::from_secs(1)).unwrap().layer(callee())), 0);
+}
+
+#[test]
+fn a_first_attempt_that_succeeds_allocates_nothing() {
+    assert_eq!(allocations(RetryLayer::new(RetryConfig::default()).unwrap().layer(callee())), 0);
 }

@@ -16,6 +16,8 @@ pub enum Reason {
     DeadlineExpired,
     /// The deadline passed while the call was going on; it was cancelled.
     DeadlineExceeded,
+    /// One attempt took longer than the retry layer gives it; it was cancelled.
+    AttemptTimeout,
     /// There was no deadline, and the call lasted longer than the layer's own bound; it was cancelled.
     HoldExceeded,
     /// The inner service did not become ready in time, or too many calls were already waiting for it. Nothing was sent.
@@ -38,6 +40,7 @@ impl Reason {
         match self {
             Self::DeadlineExpired => "deadline_expired",
             Self::DeadlineExceeded => "deadline_exceeded",
+            Self::AttemptTimeout => "attempt_timeout",
             Self::HoldExceeded => "hold_exceeded",
             Self::NotReady => "not_ready",
             Self::CircuitOpen => "circuit_open",
@@ -52,6 +55,7 @@ impl Reason {
         match self {
             Self::DeadlineExpired => "the deadline had passed before the call began",
             Self::DeadlineExceeded => "the deadline passed before there was an answer",
+            Self::AttemptTimeout => "no answer within the time of one attempt",
             Self::HoldExceeded => "no answer within the layer's own bound (max_hold); set a deadline",
             Self::NotReady => "the inner service did not become ready in time",
             Self::CircuitOpen => "the circuit is open because the callee has been failing",
@@ -119,7 +123,7 @@ impl Rejected {
     /// What this says about the callee: it timed out if it was cut, and nothing if it was never asked.
     pub fn verdict(&self) -> Verdict {
         match self.reason {
-            Reason::DeadlineExceeded | Reason::HoldExceeded => Verdict::TimedOut,
+            Reason::DeadlineExceeded | Reason::AttemptTimeout | Reason::HoldExceeded => Verdict::TimedOut,
             Reason::DeadlineExpired
             | Reason::NotReady
             | Reason::CircuitOpen

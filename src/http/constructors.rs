@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use crate::ground::error::InvalidConfig;
-use crate::http::ByStatus;
+use crate::http::{ByMethod, ByStatus};
 use crate::middleware::deadline::DeadlineLayer;
+use crate::middleware::retry::{RetryConfig, RetryLayer};
 
 impl DeadlineLayer<ByStatus> {
     /// A deadline of `timeout` after the call's beginning, for HTTP.
@@ -13,5 +14,15 @@ impl DeadlineLayer<ByStatus> {
     /// If `timeout` is zero or more than ten years.
     pub fn http(timeout: Duration) -> Result<Self, InvalidConfig> {
         Ok(DeadlineLayer::new(timeout)?.with_classifier(ByStatus))
+    }
+}
+
+impl RetryLayer<ByStatus, ByMethod> {
+    /// Retries for HTTP: by status and transport error, and only requests that may be repeated. See [`ByMethod`].
+    ///
+    /// # Errors
+    /// If a setting is out of its range; all faults are listed, with the path of the field.
+    pub fn http(config: RetryConfig) -> Result<Self, InvalidConfig> {
+        Ok(RetryLayer::new(config)?.with_classifier(ByStatus).with_replay(ByMethod))
     }
 }

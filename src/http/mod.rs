@@ -4,8 +4,10 @@
 
 mod classify;
 mod constructors;
+mod replay;
 mod retry_after;
 
 pub mod respond;
 
 pub use classify::ByStatus;
+pub use replay::{ByMethod, KeptRequest};

@@ -114,6 +114,14 @@ impl<S> Inner<S> {
         Taken { service, ready, waiting: self.waiting.clone() }
     }
 
+    /// The service for further attempts of one call: a clone, which has to become ready first.
+    pub(crate) fn again(&self) -> Taken<S>
+    where
+        S: Clone,
+    {
+        Taken { service: self.service.clone(), ready: false, waiting: self.waiting.clone() }
+    }
+
     /// Lets go of a service that was polled when the call is refused, so that whatever it has reserved, or stands in a
     /// queue for, is free again.
     pub(crate) fn let_go(&mut self)
@@ -171,6 +179,13 @@ pub(crate) enum Call<S, Req, F> {
     Over,
 }
 
+impl<S, Req, F> Call<S, Req, F> {
+    /// Whether nothing has been sent yet, since the service is not ready.
+    pub(crate) fn is_waiting(&self) -> bool {
+        matches!(self, Self::Waiting { .. })
+    }
+}
+
 impl<S, Req, F> Call<S, Req, F>
 where
     S: Service<Req, Future = F>,
@@ -178,6 +193,7 @@ where
     F: Future<Output = Result<S::Response, S::Error>>,
 {
     /// Polls the call of the layer called `layer`.
+    #[inline]
     pub(crate) fn poll(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -256,6 +272,7 @@ impl<S, Req, F> BoundedCall<S, Req, F> {
     ///
     /// What is in the call is polled in the context `inside`, if there is one. The bound is not: it must not take the
     /// deadline that it enforces itself for one that is enforced around it.
+    #[inline]
     pub(crate) fn poll(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -268,12 +285,11 @@ impl<S, Req, F> BoundedCall<S, Req, F> {
         F: Future<Output = Result<S::Response, S::Error>>,
     {
         let mut this = self.project();
-        let answer = {
+        {
             let _entered = inside.map(context::enter);
-            this.call.as_mut().poll(cx, layer)
-        };
-        if answer.is_ready() {
-            return answer;
+            if let Poll::Ready(answer) = this.call.as_mut().poll(cx, layer) {
+                return Poll::Ready(answer);
+            }
         }
         let reason = ready!(this.bound.poll(cx));
         // All that the call holds is free from now on, even if the caller keeps our future.

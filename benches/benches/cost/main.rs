@@ -58,18 +58,18 @@ fn main() -> ExitCode {
         }
     };
     let plan = if options.quick {
-        measure::Plan { rounds: 25, slice: Duration::from_millis(3) }
+        measure::Plan { rounds: 75, slice: Duration::from_millis(1) }
     } else {
-        measure::Plan { rounds: 80, slice: Duration::from_millis(8) }
+        measure::Plan { rounds: 600, slice: Duration::from_millis(1) }
     };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    let mut rows = runtime.block_on(async { rows::all() });
+    let runtimes = measure::Runtimes::new();
+    let mut rows = runtimes.inside(rows::all);
     rows.retain(|row| row.is_asked_for(options.only.as_deref()));
     if rows.iter().all(rows::Row::is_bare) {
         eprintln!("no row has that name\n\n{USAGE}");
         return ExitCode::from(2);
     }
-    let costs = measure::measure(&runtime, rows, &plan);
+    let costs = measure::measure(&runtimes, rows, &plan);
     report::table(&costs, &plan);
     report::figures(&costs);
     ExitCode::SUCCESS

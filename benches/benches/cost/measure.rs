@@ -1,11 +1,13 @@
 //! How it is measured.
 #![allow(clippy::disallowed_methods, reason = "a benchmark reads the real clock")]
 
+use std::sync::Barrier;
+use std::thread;
 use std::time::{Duration, Instant};
 
-use tokio::runtime::Runtime;
+use tokio::runtime::{Builder, Runtime};
 
-use crate::rows::{Inner, Row};
+use crate::rows::{Calls, Case, Row};
 
 pub(crate) struct Plan {
     pub(crate) rounds: usize,
@@ -16,7 +18,7 @@ pub(crate) struct Plan {
 /// What was found out about one row.
 pub(crate) struct Cost {
     pub(crate) name: &'static str,
-    pub(crate) inner: Inner,
+    pub(crate) case: Case,
     /// Nanoseconds a call, over and above the bare service; of the bare service itself, all of it.
     pub(crate) ns: Spread,
     pub(crate) allocations: f64,
@@ -44,26 +46,26 @@ impl Spread {
 const WARM_UP: u64 = 10_000;
 const COUNTED: u64 = 2_000;
 
-pub(crate) fn measure(runtime: &Runtime, mut rows: Vec<Row>, plan: &Plan) -> Vec<Cost> {
-    let calls: Vec<u64> = rows.iter_mut().map(|row| calibrate(runtime, row, plan.slice)).collect();
-    let allocations: Vec<f64> = rows.iter_mut().map(|row| allocations(runtime, row)).collect();
+pub(crate) fn measure(runtimes: &Runtimes, mut rows: Vec<Row>, plan: &Plan) -> Vec<Cost> {
+    let calls: Vec<u64> = rows.iter_mut().map(|row| calibrate(runtimes, row, plan.slice)).collect();
+    let allocations: Vec<f64> = rows.iter_mut().map(|row| allocations(runtimes, row)).collect();
     let mut samples: Vec<Vec<f64>> = vec![Vec::with_capacity(plan.rounds); rows.len()];
     for _ in 0..plan.rounds {
         for ((row, samples), calls) in rows.iter_mut().zip(&mut samples).zip(&calls) {
-            samples.push(time(runtime, row, *calls).as_nanos() as f64 / *calls as f64);
+            samples.push(time(runtimes, row, *calls).as_nanos() as f64 / *calls as f64);
         }
     }
-    let find = |name: &str, inner: Inner| rows.iter().position(|row| row.name == name && row.inner == inner);
+    let find = |name: &str, case: Case| rows.iter().position(|row| row.name == name && row.case == case);
     let net = |index: usize, round: usize| {
-        let bare = find(crate::rows::BARE, rows[index].inner).filter(|bare| *bare != index);
+        let bare = find(crate::rows::BARE, rows[index].case).filter(|bare| *bare != index);
         samples[index][round] - bare.map_or(0.0, |bare| samples[bare][round])
     };
     let cost = |(index, row): (usize, &Row)| {
         let rounds = 0..plan.rounds;
-        let tower = row.counterpart.and_then(|name| Some((name, find(name, row.inner)?)));
+        let tower = row.counterpart.and_then(|name| Some((name, find(name, row.case)?)));
         Cost {
             name: row.name,
-            inner: row.inner,
+            case: row.case,
             ns: Spread::of(rounds.clone().map(|round| net(index, round))),
             allocations: allocations[index],
             tower: tower.map(|(name, tower)| {
@@ -74,27 +76,66 @@ pub(crate) fn measure(runtime: &Runtime, mut rows: Vec<Row>, plan: &Plan) -> Vec
     rows.iter().enumerate().map(cost).collect()
 }
 
-fn time(runtime: &Runtime, row: &mut Row, calls: u64) -> Duration {
-    runtime.block_on(async {
-        // The time driver gets its turn before each slice, not within.
-        tokio::task::yield_now().await;
-        let start = Instant::now();
-        row.calls.make(calls).await;
-        start.elapsed()
-    })
+/// Single callers run on the one, several on the other.
+pub(crate) struct Runtimes {
+    current_thread: Runtime,
+    multi_thread: Runtime,
+}
+
+impl Runtimes {
+    pub(crate) fn new() -> Self {
+        let current_thread = Builder::new_current_thread().enable_all().build();
+        let multi_thread = Builder::new_multi_thread().worker_threads(2).enable_all().build();
+        Self { current_thread: current_thread.expect("a runtime"), multi_thread: multi_thread.expect("a runtime") }
+    }
+
+    /// Some of tower's layers can only be made on a runtime.
+    pub(crate) fn inside<T>(&self, make: impl FnOnce() -> T) -> T {
+        let _entered = self.current_thread.enter();
+        make()
+    }
+}
+
+/// The time that each caller takes for its calls, on average.
+fn time(runtimes: &Runtimes, row: &mut Row, calls: u64) -> Duration {
+    if let [caller] = &mut row.callers[..] {
+        return runtimes.current_thread.block_on(async {
+            // The time driver gets its turn before each slice, not within.
+            tokio::task::yield_now().await;
+            time_one(caller, calls).await
+        });
+    }
+    let callers = row.callers.len();
+    let start = Barrier::new(callers);
+    let run = |caller| {
+        start.wait();
+        runtimes.multi_thread.block_on(time_one(caller, calls))
+    };
+    let total: Duration = thread::scope(|scope| {
+        let threads: Vec<_> = row.callers.iter_mut().map(|caller| scope.spawn(|| run(caller))).collect();
+        threads.into_iter().map(|thread| thread.join().expect("no call fails")).sum()
+    });
+    total / callers as u32
+}
+
+async fn time_one(caller: &mut Box<dyn Calls>, calls: u64) -> Duration {
+    let start = Instant::now();
+    caller.make(calls).await;
+    start.elapsed()
 }
 
 /// How many calls fill a slice.
-fn calibrate(runtime: &Runtime, row: &mut Row, slice: Duration) -> u64 {
-    let warm_up = time(runtime, row, WARM_UP);
-    let a_call = time(runtime, row, WARM_UP).min(warm_up).as_secs_f64() / WARM_UP as f64;
+fn calibrate(runtimes: &Runtimes, row: &mut Row, slice: Duration) -> u64 {
+    let warm_up = time(runtimes, row, WARM_UP);
+    let a_call = time(runtimes, row, WARM_UP).min(warm_up).as_secs_f64() / WARM_UP as f64;
     (slice.as_secs_f64() / a_call) as u64 + 1
 }
 
 /// Allocations a call, without those that a batch makes once.
-fn allocations(runtime: &Runtime, row: &mut Row) -> f64 {
+fn allocations(runtimes: &Runtimes, row: &mut Row) -> f64 {
     let mut count = |calls| {
-        let counted = allocation_counter::measure(|| runtime.block_on(row.calls.make(calls)));
+        let runtime = &runtimes.current_thread;
+        let counted = allocation_counter::measure(|| runtime.block_on(row.callers[0].make(calls)));
         counted.count_total as f64
     };
     let once = count(0);

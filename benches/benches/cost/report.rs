@@ -3,21 +3,21 @@
 use comfy_table::{CellAlignment, Table, presets};
 
 use crate::measure::{Cost, Plan, Spread};
-use crate::rows::Inner;
+use crate::rows::Case;
 
 pub(crate) fn table(costs: &[Cost], plan: &Plan) {
-    for inner in [Inner::Ready, Inner::Yield] {
+    for case in [Case::Ready, Case::Yield, Case::Contended] {
         let mut table = Table::new();
         table.load_preset(presets::ASCII_MARKDOWN);
         table.set_header([
-            "inner ".to_owned() + inner.as_str(),
+            case.as_str().to_owned(),
             "ns/call".into(),
             "p10..p90".into(),
             "allocs".into(),
             "x tower".into(),
             "p10..p90".into(),
         ]);
-        for cost in costs.iter().filter(|cost| cost.inner == inner) {
+        for cost in costs.iter().filter(|cost| cost.case == case) {
             let tails = |spread: Spread, digits: usize| format!("{:.digits$}..{:.digits$}", spread.p10, spread.p90);
             table.add_row([
                 cost.name.to_owned(),
@@ -44,7 +44,7 @@ pub(crate) fn table(costs: &[Cost], plan: &Plan) {
 
 pub(crate) fn figures(costs: &[Cost]) {
     for cost in costs {
-        let name = format!("figure cost.{}.{}", cost.name, cost.inner.as_str());
+        let name = format!("figure cost.{}.{}", cost.name, cost.case.as_str());
         println!("{name}.ns {:.1}", cost.ns.median);
         println!("{name}.allocs {:.2}", cost.allocations);
         if let Some((_, ratio)) = cost.tower {

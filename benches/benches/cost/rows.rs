@@ -8,23 +8,29 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use seawall::deadline::DeadlineLayer;
+use seawall::retry::{RetryConfig, RetryLayer};
 use tokio::task::coop::unconstrained;
 use tower::retry::budget::{Budget, TpsBudget};
 use tower::retry::{Policy, RetryLayer as TowerRetryLayer};
 use tower::{BoxError, Layer, Service, ServiceBuilder};
 
-/// Whether the inner service's answer is there at once, or only when it is polled a second time.
+/// What a call meets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Inner {
+pub(crate) enum Case {
+    /// The inner service's answer is there at once.
     Ready,
+    /// It is there when the call is polled for the second time.
     Yield,
+    /// As before, with two threads that call through clones of one service.
+    Contended,
 }
 
-impl Inner {
+impl Case {
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Ready => "ready",
             Self::Yield => "yield",
+            Self::Contended => "contended",
         }
     }
 }
@@ -32,10 +38,11 @@ impl Inner {
 /// One thing to measure.
 pub(crate) struct Row {
     pub(crate) name: &'static str,
-    pub(crate) inner: Inner,
+    pub(crate) case: Case,
     /// The row of tower's that does the same or comes nearest to it.
     pub(crate) counterpart: Option<&'static str>,
-    pub(crate) calls: Box<dyn Calls>,
+    /// One, or where it is contended two, which share what the layers share.
+    pub(crate) callers: Vec<Box<dyn Calls>>,
 }
 
 pub(crate) const BARE: &str = "bare";
@@ -54,13 +61,13 @@ impl Row {
 }
 
 /// A service that can be called many times over.
-pub(crate) trait Calls {
+pub(crate) trait Calls: Send {
     fn make(&mut self, calls: u64) -> Pin<Box<dyn Future<Output = ()> + '_>>;
 }
 
 impl<S> Calls for S
 where
-    S: Service<u64, Response = u64>,
+    S: Service<u64, Response = u64> + Send,
 {
     fn make(&mut self, calls: u64) -> Pin<Box<dyn Future<Output = ()> + '_>> {
         // Without this, tokio's cooperative budget would end after 128 polls of a timer or semaphore, and what is
@@ -69,13 +76,14 @@ where
             for request in 0..calls {
                 let is_ready = std::future::poll_fn(|cx| self.poll_ready(cx)).await.is_ok();
                 let mut call = pin!(self.call(black_box(request)));
-                // Polled again on the spot: what the runtime's scheduler costs is no layer's doing.
-                let answer = std::future::poll_fn(|cx| match call.as_mut().poll(cx) {
-                    Poll::Pending => call.as_mut().poll(cx),
-                    answer => answer,
+                let check = |answer: Result<u64, S::Error>| answer.is_ok_and(|answer| black_box(answer) == request);
+                // Polled again on the spot: what the runtime's scheduler costs is no layer's doing. The answer is looked
+                // at where it is, as `?` does: moving it around would be ours.
+                let is_right = std::future::poll_fn(|cx| match call.as_mut().poll(cx) {
+                    Poll::Ready(answer) => Poll::Ready(check(answer)),
+                    Poll::Pending => call.as_mut().poll(cx).map(check),
                 });
-                let answer = answer.await;
-                assert!(is_ready && answer.is_ok_and(|answer| black_box(answer) == request), "a call was refused");
+                assert!(is_right.await && is_ready, "a call was refused");
             }
         }))
     }
@@ -83,7 +91,9 @@ where
 
 /// The inner service.
 #[derive(Clone, Copy, Debug)]
-struct Echo<const YIELDS: bool>;
+struct Echo {
+    yields: bool,
+}
 
 #[derive(Debug)]
 struct Answer {
@@ -91,7 +101,7 @@ struct Answer {
     yields: bool,
 }
 
-impl<const YIELDS: bool> Service<u64> for Echo<YIELDS> {
+impl Service<u64> for Echo {
     type Response = u64;
     type Error = BoxError;
     type Future = Answer;
@@ -101,7 +111,7 @@ impl<const YIELDS: bool> Service<u64> for Echo<YIELDS> {
     }
 
     fn call(&mut self, request: u64) -> Answer {
-        Answer { request, yields: black_box(YIELDS) }
+        Answer { request, yields: self.yields }
     }
 }
 
@@ -141,51 +151,87 @@ impl Policy<u64, u64, BoxError> for Budgeted {
 const TIMEOUT: Duration = Duration::from_secs(5);
 const CONCURRENCY: usize = 1000;
 const PER_SECOND: u64 = 1_000_000_000;
+const SECOND: Duration = Duration::from_secs(1);
 
 /// Ours, and what comes nearest to it in tower.
-const COUNTERPARTS: [(&str, &str); 1] = [("deadline", "tower.timeout")];
+const COUNTERPARTS: [(&str, &str); 2] = [("deadline", "tower.timeout"), ("retry", "tower.retry")];
 
 /// All rows; those to be compared stand together, tower's first.
 pub(crate) fn all() -> Vec<Row> {
-    let mut rows = of_inner(Inner::Ready, Echo::<false>);
-    rows.extend(of_inner(Inner::Yield, Echo::<true>));
+    let mut rows = Vec::new();
+    for (case, yields) in [(Case::Ready, false), (Case::Yield, true), (Case::Contended, true)] {
+        add_rows(&mut Rows { case, rows: &mut rows }, Echo { yields });
+    }
     rows
 }
 
-fn of_inner<const YIELDS: bool>(inner: Inner, echo: Echo<YIELDS>) -> Vec<Row> {
-    let second = Duration::from_secs(1);
-    let tower_retry = || TowerRetryLayer::new(Budgeted(Arc::new(TpsBudget::default())));
-    let deadline = || DeadlineLayer::new(TIMEOUT).expect("a valid timeout");
-    let mut rows = Vec::new();
-    let mut row = |name: &'static str, calls: Box<dyn Calls>| {
-        let counterpart = COUNTERPARTS.iter().find(|(ours, _)| *ours == name).map(|(_, tower)| *tower);
-        rows.push(Row { name, inner, counterpart, calls });
-    };
+struct Rows<'a> {
+    case: Case,
+    rows: &'a mut Vec<Row>,
+}
 
-    row(BARE, Box::new(echo));
-    row("tower.timeout", Box::new(ServiceBuilder::new().timeout(TIMEOUT).service(echo)));
-    row("deadline", Box::new(deadline().layer(echo)));
-    row("tower.retry", Box::new(tower_retry().layer(echo)));
-    row("tower.concurrency_limit", Box::new(ServiceBuilder::new().concurrency_limit(CONCURRENCY).service(echo)));
-    row("tower.rate_limit", Box::new(ServiceBuilder::new().rate_limit(PER_SECOND, second).service(echo)));
-    row("tower.load_shed", Box::new(ServiceBuilder::new().load_shed().concurrency_limit(CONCURRENCY).service(echo)));
-    row(
+impl Rows<'_> {
+    fn add<S>(&mut self, name: &'static str, service: S)
+    where
+        S: Service<u64, Response = u64> + Clone + Send + 'static,
+    {
+        match self.case {
+            Case::Ready | Case::Yield => self.push(name, vec![Box::new(service)]),
+            Case::Contended => self.push(name, vec![Box::new(service.clone()), Box::new(service)]),
+        }
+    }
+
+    /// What cannot be cloned cannot be contended.
+    fn add_single<S>(&mut self, name: &'static str, service: S)
+    where
+        S: Service<u64, Response = u64> + Send + 'static,
+    {
+        if self.case != Case::Contended {
+            self.push(name, vec![Box::new(service)]);
+        }
+    }
+
+    fn push(&mut self, name: &'static str, callers: Vec<Box<dyn Calls>>) {
+        let counterpart = COUNTERPARTS.iter().find(|(ours, _)| *ours == name).map(|(_, tower)| *tower);
+        self.rows.push(Row { name, case: self.case, counterpart, callers });
+    }
+}
+
+fn add_rows(rows: &mut Rows<'_>, echo: Echo) {
+    let tower = ServiceBuilder::new;
+    let tower_retry = || TowerRetryLayer::new(Budgeted(Arc::new(TpsBudget::default())));
+    let retry = || RetryLayer::new(RetryConfig::default()).expect("valid defaults");
+    let deadline = || DeadlineLayer::new(TIMEOUT).expect("a valid timeout");
+
+    rows.add(BARE, echo);
+
+    rows.add("tower.timeout", tower().timeout(TIMEOUT).service(echo));
+    rows.add("deadline", deadline().layer(echo));
+
+    rows.add("tower.retry", tower().layer(tower_retry()).service(echo));
+
+    rows.add("retry", retry().layer(echo));
+
+    rows.add("tower.concurrency_limit", tower().concurrency_limit(CONCURRENCY).service(echo));
+
+    rows.add_single("tower.rate_limit", tower().rate_limit(PER_SECOND, SECOND).service(echo));
+
+    // Tower's shedding alone knows no limit; what is shed is what the limit inside keeps waiting.
+    rows.add("tower.load_shed", tower().load_shed().concurrency_limit(CONCURRENCY).service(echo));
+
+    rows.add(
         "tower.client",
-        Box::new(
-            ServiceBuilder::new().timeout(TIMEOUT).layer(tower_retry()).concurrency_limit(CONCURRENCY).service(echo),
-        ),
+        tower().timeout(TIMEOUT).layer(tower_retry()).concurrency_limit(CONCURRENCY).service(echo),
     );
-    row(
+
+    rows.add_single(
         "tower.stack",
-        Box::new(
-            ServiceBuilder::new()
-                .load_shed()
-                .rate_limit(PER_SECOND, second)
-                .concurrency_limit(CONCURRENCY)
-                .timeout(TIMEOUT)
-                .layer(tower_retry())
-                .service(echo),
-        ),
+        tower()
+            .load_shed()
+            .rate_limit(PER_SECOND, SECOND)
+            .concurrency_limit(CONCURRENCY)
+            .timeout(TIMEOUT)
+            .layer(tower_retry())
+            .service(echo),
     );
-    rows
 }

@@ -1,1 +1,51 @@
-//! (breaker)
+//! The circuit breaker: when to stop asking a callee that fails, and how to begin again.
+//!
+//! In two parts. [`Watch`] is the path of a call while all is well: atomics only, no lock. [`Machine`] knows the states and moves
+//! between them, `&mut`, which happens rarely; its owner keeps it under a lock and publishes each state to the watch.
+//!
+//! ```text
+//!              too many failures, slow calls, or bad calls in a row
+//!   Closed ──────────────────────────────────────────────────────────▶ Open ◀─┐
+//!      ▲                                                     the break is over │ a round fails, or its
+//!      │  all rounds were good                                        ▼        │ probes hang
+//!      └───────────────────────────────────────────────────────── HalfOpen ────┘
+//! ```
+//!
+//! Each of these moves begins a new *generation*, and each call carries the generation it was admitted in: what an older
+//! generation says is old news, and cannot move the present state.
+//!
+//! What is judged is chosen against false alarms as much as against outages. *Slow* is by default relative to what the
+//! callee's successes usually take, and the measure follows the callee: one that answers five times slower under load moves
+//! it, one that hangs does not, since there are no answers. Calls in flight past the threshold count as slow calls without
+//! waiting for their ends, and when none is answered any more (see [`watch`]), the breaker does not wait for them to
+//! become the greater part of a window full of better days.
+
+mod machine;
+mod policy;
+mod round;
+mod watch;
+
+#[cfg(all(test, not(seawall_loom)))]
+mod tests;
+
+pub use machine::State;
+pub(crate) use machine::{Admission, Machine, Mode, Probe, Transition};
+pub(crate) use policy::{Policy, SlowAfter};
+pub(crate) use watch::{Entry, Seat, Watch};
+
+use std::time::Duration;
+
+/// How a call ended, as far as the breaker is concerned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// The callee is alive; it took that long.
+    Good(Duration),
+    /// It failed; it took that long.
+    Bad(Duration),
+    /// It was cut for taking too long: a failure, and slow.
+    TimedOut,
+    /// The caller gave up later than any patience asks for: a slow call without an answer.
+    GivenUpLate,
+    /// It says nothing: given up early, or refused before it reached the callee.
+    Nothing,
+}

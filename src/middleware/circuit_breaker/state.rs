@@ -1,0 +1,166 @@
+//! One breaker: the lock-free watch, and the machine under its lock.
+
+use std::time::Duration;
+
+use super::handle::Snapshot;
+use crate::algorithm::abandoned;
+use crate::algorithm::breaker::{Admission, End, Entry, Machine, Mode, Policy, Probe, Seat, Transition, Watch};
+use crate::algorithm::window::Window;
+use crate::ground::chance;
+use crate::ground::sync::{Mutex, lock};
+use crate::ground::telemetry;
+use crate::ground::time::Instant;
+
+/// What a call that may pass was given. To be given back once: through [`Breaker::settle`] or [`Breaker::abandon`].
+#[derive(Debug)]
+#[must_use]
+pub(super) enum Pass {
+    Closed(Seat),
+    Probe(Probe),
+    /// Nobody is interested in how it ends.
+    Free,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Breaker {
+    policy: Policy,
+    watch: Watch,
+    machine: Mutex<Machine>,
+}
+
+impl Breaker {
+    pub(super) fn new(policy: Policy, window: Window, mode: Mode) -> Self {
+        let machine = Machine::new(mode);
+        Self { watch: Watch::new(window, &machine), machine: Mutex::new(machine), policy }
+    }
+
+    /// Lets a call pass, or says after how long another try has a chance.
+    pub(super) fn admit(&self, now: Instant) -> Result<Pass, Option<Duration>> {
+        match self.watch.enter(&self.policy, now) {
+            Entry::Closed(seat) => Ok(Pass::Closed(seat)),
+            Entry::Free => Ok(Pass::Free),
+            Entry::Refused(left) => Err(Some(left)),
+            Entry::Ask => self.ask(now),
+            Entry::Trip(generation) => {
+                self.trip(generation, now);
+                self.ask(now)
+            }
+        }
+    }
+
+    fn ask(&self, now: Instant) -> Result<Pass, Option<Duration>> {
+        let median = self.watch.median(&self.policy);
+        self.step(now, |machine, chance| {
+            let (admission, transition) = machine.admit(&self.policy, median, now, chance);
+            let pass = match admission {
+                Admission::Probe(probe) => Ok(Pass::Probe(probe)),
+                Admission::Free => Ok(Pass::Free),
+                Admission::Refused { retry_after } => Err(retry_after),
+                // It closed while we came here. Nothing moves now, so that the watch admits; should it want to trip at
+                // once, the next call will tell.
+                Admission::Closed => match self.watch.enter(&self.policy, now) {
+                    Entry::Closed(seat) => Ok(Pass::Closed(seat)),
+                    _ => Ok(Pass::Free),
+                },
+            };
+            (pass, transition)
+        })
+    }
+
+    /// A call is over.
+    pub(super) fn settle(&self, pass: Pass, end: End, now: Instant) {
+        match pass {
+            Pass::Closed(seat) => {
+                if let Some(generation) = self.watch.leave(seat, end, &self.policy, now) {
+                    self.trip(generation, now);
+                }
+            }
+            Pass::Probe(probe) => {
+                let median = self.watch.median(&self.policy);
+                self.step(now, |machine, chance| {
+                    if let End::Good(took) = end {
+                        self.watch.measure_probe(took, machine.awaits_first_answer());
+                    }
+                    ((), machine.settle(probe, end, &self.policy, median, now, chance))
+                });
+            }
+            Pass::Free => {}
+        }
+    }
+
+    /// The caller gave the call up. `left` is the time it had when it was admitted, `waited` the callee's own time.
+    pub(super) fn abandon(&self, pass: Pass, waited: Duration, left: Option<Duration>, now: Instant) {
+        let slow_after = self.watch.slow_after(&self.policy).unwrap_or_else(|| self.policy.slow_after.floor());
+        let patience = abandoned::patience(Some(slow_after), left, self.watch.median(&self.policy));
+        match pass {
+            pass if abandoned::was_slow(waited, patience) => self.settle(pass, End::GivenUpLate, now),
+            Pass::Probe(probe) => {
+                self.step(now, |machine, chance| ((), machine.give_up(probe, &self.policy, now, chance)))
+            }
+            pass => self.settle(pass, End::Nothing, now),
+        }
+    }
+
+    /// The callee has answered, or the call waits in a queue of ours: it no longer ages.
+    pub(super) fn stop_aging(&self, pass: &mut Pass) {
+        match pass {
+            Pass::Closed(seat) => self.watch.stop_aging(seat),
+            Pass::Probe(probe) => lock(&self.machine).set_local_wait(*probe, None),
+            Pass::Free => {}
+        }
+    }
+
+    /// The callee is at work on the call again.
+    pub(super) fn start_aging(&self, pass: &mut Pass, now: Instant) {
+        match pass {
+            Pass::Closed(seat) => self.watch.start_aging(seat, &self.policy, now),
+            Pass::Probe(probe) => lock(&self.machine).set_local_wait(*probe, Some(now)),
+            Pass::Free => {}
+        }
+    }
+
+    pub(super) fn set_mode(&self, mode: Mode, now: Instant) {
+        self.step(now, |machine, _| ((), machine.set_mode(mode)));
+    }
+
+    pub(super) fn reset(&self, now: Instant) {
+        self.step(now, |machine, _| ((), machine.reset()));
+    }
+
+    pub(super) fn snapshot(&self, now: Instant) -> Snapshot {
+        let (state, probes) = {
+            let machine = lock(&self.machine);
+            (machine.state(), machine.probes())
+        };
+        let counts = self.watch.counts(now);
+        let (in_flight, overdue) = self.watch.in_flight(&self.policy, now);
+        Snapshot {
+            state,
+            calls: counts.calls,
+            failures: counts.failures,
+            slow: counts.slow,
+            in_flight: in_flight + u64::from(probes),
+            overdue,
+        }
+    }
+
+    fn trip(&self, generation: u64, now: Instant) {
+        self.step(now, |machine, chance| ((), machine.trip(generation, &self.policy, now, chance)));
+    }
+
+    /// One step of the machine under its lock: shown to the watch before the lock is free, and told afterwards.
+    fn step<T>(&self, now: Instant, step: impl FnOnce(&mut Machine, f64) -> (T, Option<Transition>)) -> T {
+        let chance = chance::sample();
+        let (output, transition) = {
+            let mut machine = lock(&self.machine);
+            let (output, transition) = step(&mut machine, chance);
+            self.watch.publish(&machine, now);
+            (output, transition)
+        };
+        if let Some(Transition { from, to }) = transition {
+            telemetry::transition(from.as_str(), to.as_str());
+        }
+        output
+    }
+}

@@ -1,0 +1,133 @@
+//! The handle of a retry budget, and a withdrawal from it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::algorithm::budget::{Claim, Ledger};
+use crate::ground::config::Validation;
+use crate::ground::error::InvalidConfig;
+use crate::ground::time::{self, Instant};
+
+/// What retries may cost.
+///
+/// The defaults let retries add a fifth to the calls of the last ten seconds. Beside that, a client that calls too rarely
+/// to save for a retry has a reserve of ten, of which one comes back each second.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BudgetConfig {
+    /// How much of a retry each call earns, within `0..=1`, in steps of 0.0001. Retries are at most this share of the calls.
+    pub ratio: f64,
+    /// How long what a call has earned can be spent, from one second to one minute. It decays in ten steps.
+    pub ttl: Duration,
+    /// How many retries a second come without calls, up to 1000; zero for no reserve.
+    pub reserve_per_second: f64,
+    /// How many retries the reserve holds at most, within `1..=1000`.
+    pub reserve_burst: u32,
+}
+
+impl Default for BudgetConfig {
+    fn default() -> Self {
+        Self { ratio: 0.2, ttl: Duration::from_secs(10), reserve_per_second: 1.0, reserve_burst: 10 }
+    }
+}
+
+impl BudgetConfig {
+    pub(super) fn validate(&self, validation: &mut Validation) {
+        validation.ratio("ratio", self.ratio);
+        validation.check(
+            !(self.ratio > 0.0 && self.ratio < 0.0001),
+            "ratio",
+            format_args!("{} is less than the least there is, 0.0001", self.ratio),
+        );
+        validation.check(
+            (Duration::from_secs(1)..=Duration::from_secs(60)).contains(&self.ttl),
+            "ttl",
+            format_args!("{:?} is not within 1s..=60s", self.ttl),
+        );
+        validation.check(
+            self.reserve_per_second == 0.0 || (0.001..=1000.0).contains(&self.reserve_per_second),
+            "reserve_per_second",
+            format_args!("{} is neither 0 nor within 0.001..=1000", self.reserve_per_second),
+        );
+        validation.check(
+            self.reserve_per_second == 0.0 || (1..=1000).contains(&self.reserve_burst),
+            "reserve_burst",
+            format_args!("{} is not within 1..=1000", self.reserve_burst),
+        );
+    }
+}
+
+/// A retry budget. Clones are handles of one budget, so that layers to which the same one is
+/// [given](super::RetryLayer::with_budget) share it.
+///
+/// Each call deposits, each retry withdraws before it waits for its turn, and a retry that is not made after all is
+/// refunded. Lock-free; a deposit is one atomic update (about 10 ns), however long the budget was idle.
+///
+/// ```
+/// use seawall::retry::{Budget, BudgetConfig, RetryConfig, RetryLayer};
+///
+/// let budget = Budget::new(BudgetConfig::default())?;
+/// let reads = RetryLayer::new(RetryConfig::default())?.with_budget(budget.clone());
+/// let writes = RetryLayer::new(RetryConfig { max_attempts: 2, ..RetryConfig::default() })?.with_budget(budget.clone());
+/// # let _ = (reads, writes);
+/// assert_eq!(budget.balance(), 10);
+/// # Ok::<(), seawall::error::InvalidConfig>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Budget {
+    ledger: Arc<Ledger>,
+}
+
+impl Budget {
+    /// A budget whose reserve is full.
+    ///
+    /// # Errors
+    /// If a field is out of its range; all faults are listed.
+    pub fn new(config: BudgetConfig) -> Result<Self, InvalidConfig> {
+        let mut validation = Validation::new();
+        config.validate(&mut validation);
+        validation.finish()?;
+        Ok(Self::valid(&config))
+    }
+
+    pub(super) fn valid(config: &BudgetConfig) -> Self {
+        let ledger = Ledger::new(config.ratio, config.ttl, config.reserve_per_second, config.reserve_burst);
+        Self { ledger: Arc::new(ledger) }
+    }
+
+    /// How many retries could be made right now.
+    pub fn balance(&self) -> u32 {
+        self.ledger.balance(time::now())
+    }
+
+    pub(super) fn deposit(&self, now: Instant) {
+        self.ledger.deposit(now);
+    }
+
+    pub(super) fn withdraw(&self, now: Instant) -> Option<Withdrawal> {
+        let claim = self.ledger.withdraw(now)?;
+        Some(Withdrawal { ledger: Arc::clone(&self.ledger), claim: Some(claim) })
+    }
+}
+
+/// The price of one retry, refunded on drop unless it was spent.
+#[derive(Debug)]
+pub(super) struct Withdrawal {
+    ledger: Arc<Ledger>,
+    claim: Option<Claim>,
+}
+
+impl Withdrawal {
+    pub(super) fn spend(mut self, now: Instant) {
+        if let Some(claim) = self.claim.take() {
+            self.ledger.spend(claim, now);
+        }
+    }
+}
+
+impl Drop for Withdrawal {
+    fn drop(&mut self) {
+        if let Some(claim) = self.claim.take() {
+            self.ledger.refund(claim);
+        }
+    }
+}

@@ -1,0 +1,58 @@
+use std::time::Duration;
+
+use super::budget::BudgetConfig;
+use crate::admission::keyed::DEFAULT_MAX_KEYS;
+use crate::algorithm::backoff::Backoff;
+use crate::ground::config::Validation;
+use crate::ground::error::InvalidConfig;
+use crate::middleware::bound::DEFAULT_MAX_HOLD;
+
+/// The settings of a [`RetryLayer`](super::RetryLayer).
+#[derive(Clone, Debug, PartialEq)]
+pub struct RetryConfig {
+    /// How many attempts a call gets, the first one included. 1 is no retry.
+    pub max_attempts: u32,
+    /// How long to wait before each retry.
+    pub backoff: Backoff,
+    /// What retries may cost. A budget that is [given](super::RetryLayer::with_budget) replaces it.
+    pub budget: BudgetConfig,
+    /// How long one attempt may take until there is a response, never longer than the call has left. `None`: as long as
+    /// the call has left, so that an attempt that hangs is not repeated.
+    pub attempt_timeout: Option<Duration>,
+    /// The longest pause that a callee may ask for. When it asks for more, its answer is returned instead.
+    pub max_retry_after: Duration,
+    /// How long a call may take, attempts and waits together, where it has no deadline.
+    pub max_hold: Duration,
+    /// How many keys have a budget of their own at a time, where the layer [is told keys](super::RetryLayer::keyed_by).
+    pub max_keys: usize,
+}
+
+impl Default for RetryConfig {
+    fn default() -> Self {
+        Self {
+            max_attempts: 3,
+            backoff: Backoff::default(),
+            budget: BudgetConfig::default(),
+            attempt_timeout: None,
+            max_retry_after: Duration::from_secs(5),
+            max_hold: DEFAULT_MAX_HOLD,
+            max_keys: DEFAULT_MAX_KEYS,
+        }
+    }
+}
+
+impl RetryConfig {
+    pub(super) fn validate(&self) -> Result<(), InvalidConfig> {
+        let mut validation = Validation::new();
+        validation.at_least_one("max_attempts", self.max_attempts.into());
+        validation.nested("backoff", |validation| self.backoff.validate(validation));
+        validation.nested("budget", |validation| self.budget.validate(validation));
+        if let Some(timeout) = self.attempt_timeout {
+            validation.positive("attempt_timeout", timeout);
+        }
+        validation.bounded("max_retry_after", self.max_retry_after);
+        validation.positive("max_hold", self.max_hold);
+        validation.at_least_one("max_keys", self.max_keys as u64);
+        validation.finish()
+    }
+}

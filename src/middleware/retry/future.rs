@@ -1,0 +1,317 @@
+use std::fmt;
+use std::future::Future;
+use std::mem;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{self, Poll, ready};
+
+use pin_project::{pin_project, pinned_drop};
+use tower::{BoxError, Service};
+
+use super::NAME;
+use super::budget::Withdrawal;
+use super::policy::{Granted, Policy, Progress};
+use super::replay::Kept;
+use super::report::{self, Report, Stop};
+use crate::admission::timer::Timer;
+use crate::ground::chance;
+use crate::ground::context::{self, Context};
+use crate::ground::error::{Reason, Rejected, rejection};
+use crate::ground::telemetry;
+use crate::ground::time::{self, Instant};
+use crate::ground::verdict::{Classify, Verdict};
+use crate::middleware::bound::Bound;
+use crate::middleware::inner::{Call, Taken, reject};
+
+/// What further attempts are made of.
+#[derive(Debug)]
+pub(super) struct Further<S, K> {
+    pub(super) kept: K,
+    pub(super) service: Taken<S>,
+}
+
+/// A call that is tried again when it fails.
+#[pin_project(project = FutureProj, PinnedDrop)]
+pub struct ResponseFuture<S, K, C>
+where
+    K: Kept,
+    S: Service<K::Attempt>,
+    C: Classify<S::Response>,
+{
+    #[pin]
+    state: State<Call<S, K::Attempt, S::Future>, C::Settling>,
+    /// The bound of the present attempt.
+    bound: Bound,
+    /// The bound of the whole call.
+    limit: Limit,
+    /// None once no further attempt can follow.
+    further: Option<Further<S, K>>,
+    /// The price of the present attempt, until it is sent.
+    withdrawal: Option<Withdrawal>,
+    /// How the last attempt failed. A cut or a refusal of ours never takes the place of the callee's own failure.
+    failure: Option<Result<C::Settled, BoxError>>,
+    progress: Progress,
+    /// Kept only for those who ask.
+    verdicts: Vec<Verdict>,
+    start: Instant,
+    inherited: Context,
+    classifier: C,
+    policy: Arc<Policy>,
+}
+
+#[pin_project(project = StateProj)]
+enum State<Call, Settling> {
+    /// An attempt is on its way => Settling | Resting | Over
+    Attempting {
+        #[pin]
+        call: Call,
+    },
+    /// There is a response; it shows what it means, and a failed one lets go of what it holds => Resting | Over
+    Settling {
+        #[pin]
+        settling: Settling,
+    },
+    /// The next attempt is paid for and waits for its time => Attempting | Over
+    Resting { until: Instant, timer: Timer, cause: Verdict },
+    /// The caller has got the result.
+    Over,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Limit {
+    at: Instant,
+    reason: Reason,
+}
+
+impl Limit {
+    /// The bound of an attempt that begins now.
+    fn of_attempt(self, policy: &Policy, now: Instant) -> Bound {
+        match policy.config.attempt_timeout.map(|timeout| now + timeout) {
+            Some(at) if at < self.at => Bound::at(at, Reason::AttemptTimeout),
+            _ => Bound::at(self.at, self.reason),
+        }
+    }
+}
+
+impl<S, K, C> ResponseFuture<S, K, C>
+where
+    K: Kept,
+    S: Service<K::Attempt>,
+    C: Classify<S::Response>,
+{
+    pub(super) fn new(
+        call: Call<S, K::Attempt, S::Future>,
+        further: Option<Further<S, K>>,
+        start: Instant,
+        inherited: Context,
+        policy: Arc<Policy>,
+        classifier: C,
+    ) -> Self {
+        let attempts = if matches!(call, Call::Refused(_)) { 0 } else { 1 };
+        let limit = match inherited.deadline {
+            Some(at) => Limit { at, reason: Reason::DeadlineExceeded },
+            None => Limit { at: start + policy.config.max_hold, reason: Reason::HoldExceeded },
+        };
+        Self {
+            state: State::Attempting { call },
+            bound: limit.of_attempt(&policy, start),
+            limit,
+            further,
+            withdrawal: None,
+            failure: None,
+            progress: Progress::new(attempts),
+            verdicts: Vec::new(),
+            start,
+            inherited,
+            classifier,
+            policy,
+        }
+    }
+}
+
+impl<S, K, C> Future for ResponseFuture<S, K, C>
+where
+    K: Kept,
+    S: Service<K::Attempt> + Clone,
+    S::Error: Into<BoxError>,
+    C: Classify<S::Response>,
+{
+    type Output = Result<C::Settled, BoxError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        loop {
+            let inside = Context {
+                attempt: this.progress.attempts,
+                // The call may have been moved to a task in which nobody ends it.
+                enforced: this.inherited.deadline.is_some_and(|deadline| context::current().ends_by(deadline)),
+                ..*this.inherited
+            };
+            let (verdict, result) = match this.state.as_mut().project() {
+                StateProj::Attempting { mut call } => {
+                    let answer = {
+                        let _entered = context::enter(inside);
+                        call.as_mut().poll(cx, NAME)
+                    };
+                    if !call.is_waiting() {
+                        if let Some(withdrawal) = this.withdrawal.take() {
+                            withdrawal.spend(time::now());
+                        }
+                    }
+                    match answer {
+                        Poll::Ready(Ok(response)) => {
+                            let settling = this.classifier.settle(response);
+                            this.state.set(State::Settling { settling });
+                            continue;
+                        }
+                        Poll::Ready(Err(error)) => (this.classifier.classify(Err(&error)), Err(error)),
+                        Poll::Pending => ready!(poll_cut(this.bound, cx, this.failure.is_some())),
+                    }
+                }
+                StateProj::Settling { settling } => {
+                    let settled = {
+                        let _entered = context::enter(inside);
+                        settling.poll(cx)
+                    };
+                    match settled {
+                        Poll::Ready((verdict, response)) => (verdict, Ok(response)),
+                        Poll::Pending => ready!(poll_cut(this.bound, cx, this.failure.is_some())),
+                    }
+                }
+                StateProj::Resting { until, timer, cause } => {
+                    if timer.poll_until(cx, *until).is_pending() {
+                        time::mark_local_wait();
+                        return Poll::Pending;
+                    }
+                    let (cause, attempt) = (*cause, inside.attempt.saturating_add(1));
+                    let next = {
+                        let _entered = context::enter(Context { attempt, ..inside });
+                        this.further.as_mut().and_then(|further| {
+                            let request = further.kept.next()?;
+                            Some(further.service.again().call(request))
+                        })
+                    };
+                    match (next, this.failure.take()) {
+                        (Some(call), failure) => {
+                            telemetry::retried(cause);
+                            *this.failure = failure;
+                            *this.bound = this.limit.of_attempt(this.policy, time::now());
+                            this.progress.attempts = attempt;
+                            if attempt >= this.policy.config.max_attempts {
+                                *this.further = None;
+                            }
+                            this.state.set(State::Attempting { call });
+                            continue;
+                        }
+                        (None, Some(failure)) => {
+                            this.finish(Stop::NotRepeatable);
+                            return Poll::Ready(failure);
+                        }
+                        (None, None) => return Poll::Pending,
+                    }
+                }
+                // Polled after it was over: as fused futures do.
+                StateProj::Over => return Poll::Pending,
+            };
+
+            let result = if is_ours(&result) { this.failure.take().unwrap_or(result) } else { result };
+            match this.next(verdict) {
+                Ok(granted) => {
+                    *this.failure = Some(result);
+                    *this.withdrawal = Some(granted.withdrawal);
+                    let timer = Timer::new();
+                    // This drops what is left of the attempt, so that all that it held is free while we rest.
+                    this.state.set(State::Resting { until: granted.at, timer, cause: verdict });
+                }
+                Err(stop) => {
+                    this.finish(stop);
+                    return Poll::Ready(result);
+                }
+            }
+        }
+    }
+}
+
+impl<S, K, C> FutureProj<'_, S, K, C>
+where
+    K: Kept,
+    S: Service<K::Attempt>,
+    C: Classify<S::Response>,
+{
+    /// What follows on an attempt that ended.
+    fn next(&mut self, verdict: Verdict) -> Result<Granted, Stop> {
+        if report::is_asked() {
+            self.verdicts.push(verdict);
+        }
+        // Decided first, so that a call that succeeds does not read the clock again.
+        if verdict == Verdict::Success {
+            return Err(Stop::Succeeded);
+        }
+        let further = &*self.further;
+        let repeatable = |verdict| further.as_ref().is_some_and(|further| further.kept.repeatable(verdict));
+        self.policy.retry(self.progress, verdict, repeatable, time::now(), self.limit.at, chance::sample)
+    }
+
+    /// The call is over: nothing is held for it from now on, and whoever asked learns how it went.
+    fn finish(&mut self, stopped: Stop) {
+        self.state.set(State::Over);
+        *self.withdrawal = None;
+        self.tell(stopped);
+    }
+
+    fn tell(&mut self, stopped: Stop) {
+        if report::is_asked() {
+            report::tell(Report {
+                attempts: self.progress.attempts,
+                stopped,
+                verdicts: mem::take(self.verdicts),
+                elapsed: time::now().since(*self.start),
+            });
+        }
+    }
+}
+
+/// Ready when an attempt has lasted too long. Poll this after the attempt: what is ready in time is not thrown away.
+///
+/// While there is a failure to return, the call ends at its deadline by itself: whoever enforces the deadline around us
+/// knows nothing of the failure, and would put an error of its own in its place.
+fn poll_cut<T>(
+    bound: &mut Bound,
+    cx: &mut task::Context<'_>,
+    has_failed: bool,
+) -> Poll<(Verdict, Result<T, BoxError>)> {
+    let _entered = has_failed.then(|| context::enter(Context { enforced: false, ..context::current() }));
+    bound.poll(cx).map(|reason| (Verdict::TimedOut, Err(reject(Rejected::new(NAME, reason)))))
+}
+
+/// Whether it was a layer that ended the attempt and not the callee.
+fn is_ours<T>(result: &Result<T, BoxError>) -> bool {
+    result.as_ref().is_err_and(|error| rejection(error).is_some())
+}
+
+#[pinned_drop]
+impl<S, K, C> PinnedDrop for ResponseFuture<S, K, C>
+where
+    K: Kept,
+    S: Service<K::Attempt>,
+    C: Classify<S::Response>,
+{
+    fn drop(self: Pin<&mut Self>) {
+        let mut this = self.project();
+        if !matches!(*this.state, State::Over) {
+            this.tell(Stop::Dropped);
+        }
+    }
+}
+
+impl<S, K, C> fmt::Debug for ResponseFuture<S, K, C>
+where
+    K: Kept,
+    S: Service<K::Attempt>,
+    C: Classify<S::Response>,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { progress, limit, .. } = self;
+        f.debug_struct("ResponseFuture").field("progress", progress).field("limit", limit).finish_non_exhaustive()
+    }
+}

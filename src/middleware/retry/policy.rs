@@ -1,0 +1,90 @@
+//! What follows on a failed attempt.
+
+use std::time::Duration;
+
+use super::budget::{Budget, Withdrawal};
+use super::config::RetryConfig;
+use super::report::Stop;
+use crate::ground::time::Instant;
+use crate::ground::verdict::Verdict;
+
+/// What all calls with one key share.
+#[derive(Debug)]
+pub(super) struct Policy {
+    pub(super) config: RetryConfig,
+    pub(super) budget: Budget,
+}
+
+/// How far a call has come.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Progress {
+    /// Attempts that were begun.
+    pub(super) attempts: u32,
+    /// The wait before the last one.
+    delay: Duration,
+    /// Whether an attempt was lost.
+    lost: bool,
+}
+
+impl Progress {
+    pub(super) fn new(attempts: u32) -> Self {
+        Self { attempts, delay: Duration::ZERO, lost: false }
+    }
+}
+
+/// A retry that may be made, and is paid for.
+#[derive(Debug)]
+pub(super) struct Granted {
+    pub(super) at: Instant,
+    pub(super) withdrawal: Withdrawal,
+}
+
+impl Policy {
+    /// With a budget of its own.
+    pub(super) fn new(config: RetryConfig) -> Self {
+        let budget = Budget::valid(&config.budget);
+        Self { config, budget }
+    }
+
+    /// Whether, and when, another attempt follows on one that has just ended with `verdict`. The price is paid before the
+    /// wait: whoever cannot afford a retry learns that at once.
+    pub(super) fn retry(
+        &self,
+        progress: &mut Progress,
+        verdict: Verdict,
+        repeatable: impl FnOnce(Verdict) -> bool,
+        now: Instant,
+        limit: Instant,
+        chance: impl FnOnce() -> f64,
+    ) -> Result<Granted, Stop> {
+        let told = match verdict {
+            Verdict::Transient | Verdict::TimedOut => None,
+            Verdict::Overloaded { retry_after } => retry_after,
+            // It may be what killed the callee: one more is the most that anyone should suffer.
+            Verdict::Lost if !progress.lost => {
+                progress.lost = true;
+                None
+            }
+            _ => return Err(Stop::Verdict),
+        };
+        if progress.attempts >= self.config.max_attempts {
+            return Err(Stop::Attempts);
+        }
+        if !repeatable(verdict) {
+            return Err(Stop::NotRepeatable);
+        }
+        let told = told.unwrap_or_default();
+        if told > self.config.max_retry_after {
+            return Err(Stop::RetryAfter);
+        }
+        let backoff = self.config.backoff.delay(progress.attempts, progress.delay, chance());
+        // On top of what was told: all callers are told the same, and must not come back together.
+        let at = now + told + backoff;
+        if at >= limit {
+            return Err(Stop::Deadline);
+        }
+        let withdrawal = self.budget.withdraw(now).ok_or(Stop::Budget)?;
+        progress.delay = backoff;
+        Ok(Granted { at, withdrawal })
+    }
+}

@@ -1,0 +1,80 @@
+use std::sync::Arc;
+use std::task::{self, Poll};
+
+use tower::{BoxError, Service};
+
+use super::NAME;
+use super::future::{Further, ResponseFuture};
+use super::policy::Policy;
+use super::replay::{CloneRequest, Replay};
+use crate::admission::keyed::{KeyBy, Keyed, Keying, OneKey};
+use crate::ground::context::{self, Context};
+use crate::ground::error::{Reason, Rejected};
+use crate::ground::time;
+use crate::ground::verdict::{AtResponse, Classify};
+use crate::middleware::inner::{Call, Inner};
+
+/// A service whose failed calls are tried again. See the [module](super).
+#[derive(Debug)]
+pub struct Retry<S, C = AtResponse, P = CloneRequest, K: Keying = OneKey> {
+    inner: Inner<S>,
+    policies: Arc<Keyed<K, Policy>>,
+    classifier: C,
+    replay: P,
+}
+
+impl<S, C, P, K: Keying> Retry<S, C, P, K> {
+    pub(super) fn new(inner: S, policies: Arc<Keyed<K, Policy>>, classifier: C, replay: P) -> Self {
+        Self { inner: Inner::new(inner), policies, classifier, replay }
+    }
+}
+
+/// By hand, so that a keying needs not be `Clone`: clones share it.
+impl<S: Clone, C: Clone, P: Clone, K: Keying> Clone for Retry<S, C, P, K> {
+    fn clone(&self) -> Self {
+        Self {
+            inner: self.inner.clone(),
+            policies: Arc::clone(&self.policies),
+            classifier: self.classifier.clone(),
+            replay: self.replay.clone(),
+        }
+    }
+}
+
+impl<S, C, P, K, Req> Service<Req> for Retry<S, C, P, K>
+where
+    K: KeyBy<Req>,
+    P: Replay<Req>,
+    S: Service<P::Attempt> + Clone,
+    S::Error: Into<BoxError>,
+    C: Classify<S::Response>,
+{
+    type Response = C::Settled;
+    type Error = BoxError;
+    type Future = ResponseFuture<S, P::Kept, C>;
+
+    fn poll_ready(&mut self, cx: &mut task::Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(cx).map_err(Into::into)
+    }
+
+    fn call(&mut self, request: Req) -> Self::Future {
+        let now = time::call_start();
+        let inherited = context::current();
+        let policy = self.policies.get(&request, || Policy::new(self.policies.common().config.clone()));
+        let classifier = self.classifier.clone();
+        if inherited.deadline.is_some_and(|deadline| deadline <= now) {
+            self.inner.let_go();
+            let refused = Call::Refused(Rejected::new(NAME, Reason::DeadlineExpired));
+            return ResponseFuture::new(refused, None, now, inherited, policy, classifier);
+        }
+        // What is itself a repetition, made by a retry around us, earns nothing: else retries would earn retries.
+        if inherited.attempt <= 1 {
+            policy.budget.deposit(now);
+        }
+        let _entered = context::enter(Context { attempt: 1, ..inherited });
+        let (attempt, kept) = self.replay.first(request);
+        let further = (policy.config.max_attempts > 1).then(|| Further { kept, service: self.inner.again() });
+        let call = self.inner.call(attempt, now);
+        ResponseFuture::new(call, further, now, inherited, policy, classifier)
+    }
+}
