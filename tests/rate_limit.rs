@@ -1,4 +1,5 @@
 //! The rate limit layer, through its public face and in virtual time.
+#![allow(clippy::disallowed_methods, reason = "tests sleep and look at the clock as users do")]
 
 use std::pin::pin;
 use std::task::Poll;

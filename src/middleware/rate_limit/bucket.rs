@@ -115,6 +115,7 @@ fn limited(retry_after: Duration) -> Refusal {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::admission::timer::Timer;
 
     const MS: Duration = Duration::from_millis(1);
 
@@ -128,7 +129,7 @@ mod tests {
         let start = time::now();
         let mut tasks = Vec::new();
         for &(at, calls) in calls {
-            tokio::time::sleep_until((start + at * MS).to_tokio()).await;
+            sleep_until(start + at * MS).await;
             for _ in 0..calls {
                 let (bucket, config) = (std::sync::Arc::clone(&bucket), config.clone());
                 let turn = bucket.admit(time::now(), &config).expect("room and time enough");
@@ -147,6 +148,11 @@ mod tests {
         started
     }
 
+    async fn sleep_until(instant: Instant) {
+        let mut timer = Timer::new();
+        std::future::poll_fn(|cx| timer.poll_until(cx, instant)).await;
+    }
+
     async fn wait(bucket: &Bucket, turn: Turn) {
         let _place = match turn {
             Turn::Head { place, .. } => place,
@@ -155,7 +161,7 @@ mod tests {
             }
         };
         while let Err(earliest) = bucket.take(time::now()) {
-            tokio::time::sleep_until(earliest.to_tokio()).await;
+            sleep_until(earliest).await;
         }
     }
 
