@@ -8,5 +8,4 @@ pub mod deadline;
 pub(crate) mod gates;
 pub(crate) mod inner;
 pub mod load_shed;
-//pub mod rate_limit;
 pub mod retry;

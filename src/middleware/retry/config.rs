@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use super::budget::BudgetConfig;
+use crate::admission::keyed::DEFAULT_MAX_KEYS;
 use crate::algorithm::backoff::Backoff;
 use crate::ground::config::Validation;
 use crate::ground::error::InvalidConfig;
@@ -22,6 +23,8 @@ pub struct RetryConfig {
     pub max_retry_after: Duration,
     /// How long a call may take, attempts and waits together, where it has no deadline.
     pub max_hold: Duration,
+    /// How many keys have a budget of their own at a time, where the layer [is told keys](super::RetryLayer::keyed_by).
+    pub max_keys: usize,
 }
 
 impl Default for RetryConfig {
@@ -33,6 +36,7 @@ impl Default for RetryConfig {
             attempt_timeout: None,
             max_retry_after: Duration::from_secs(5),
             max_hold: DEFAULT_MAX_HOLD,
+            max_keys: DEFAULT_MAX_KEYS,
         }
     }
 }
@@ -48,6 +52,7 @@ impl RetryConfig {
         }
         validation.bounded("max_retry_after", self.max_retry_after);
         validation.positive("max_hold", self.max_hold);
+        validation.at_least_one("max_keys", self.max_keys as u64);
         validation.finish()
     }
 }

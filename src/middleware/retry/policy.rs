@@ -8,7 +8,7 @@ use super::report::Stop;
 use crate::ground::time::Instant;
 use crate::ground::verdict::Verdict;
 
-/// What all calls of a layer share.
+/// What all calls with one key share.
 #[derive(Debug)]
 pub(super) struct Policy {
     pub(super) config: RetryConfig,
@@ -40,6 +40,12 @@ pub(super) struct Granted {
 }
 
 impl Policy {
+    /// With a budget of its own.
+    pub(super) fn new(config: RetryConfig) -> Self {
+        let budget = Budget::valid(&config.budget);
+        Self { config, budget }
+    }
+
     /// Whether, and when, another attempt follows on one that has just ended with `verdict`. The price is paid before the
     /// wait: whoever cannot afford a retry learns that at once.
     pub(super) fn retry(

@@ -7,6 +7,7 @@ use super::NAME;
 use super::future::{Further, ResponseFuture};
 use super::policy::Policy;
 use super::replay::{CloneRequest, Replay};
+use crate::admission::keyed::{KeyBy, Keyed, Keying, OneKey};
 use crate::ground::context::{self, Context};
 use crate::ground::error::{Reason, Rejected};
 use crate::ground::time;
@@ -14,22 +15,35 @@ use crate::ground::verdict::{AtResponse, Classify};
 use crate::middleware::inner::{Call, Inner};
 
 /// A service whose failed calls are tried again. See the [module](super).
-#[derive(Clone, Debug)]
-pub struct Retry<S, C = AtResponse, P = CloneRequest> {
+#[derive(Debug)]
+pub struct Retry<S, C = AtResponse, P = CloneRequest, K: Keying = OneKey> {
     inner: Inner<S>,
-    policy: Arc<Policy>,
+    policies: Arc<Keyed<K, Policy>>,
     classifier: C,
     replay: P,
 }
 
-impl<S, C, P> Retry<S, C, P> {
-    pub(super) fn new(inner: S, policy: Arc<Policy>, classifier: C, replay: P) -> Self {
-        Self { inner: Inner::new(inner), policy, classifier, replay }
+impl<S, C, P, K: Keying> Retry<S, C, P, K> {
+    pub(super) fn new(inner: S, policies: Arc<Keyed<K, Policy>>, classifier: C, replay: P) -> Self {
+        Self { inner: Inner::new(inner), policies, classifier, replay }
     }
 }
 
-impl<S, C, P, Req> Service<Req> for Retry<S, C, P>
+/// By hand, so that a keying needs not be `Clone`: clones share it.
+impl<S: Clone, C: Clone, P: Clone, K: Keying> Clone for Retry<S, C, P, K> {
+    fn clone(&self) -> Self {
+        Self {
+            inner: self.inner.clone(),
+            policies: Arc::clone(&self.policies),
+            classifier: self.classifier.clone(),
+            replay: self.replay.clone(),
+        }
+    }
+}
+
+impl<S, C, P, K, Req> Service<Req> for Retry<S, C, P, K>
 where
+    K: KeyBy<Req>,
     P: Replay<Req>,
     S: Service<P::Attempt> + Clone,
     S::Error: Into<BoxError>,
@@ -46,7 +60,7 @@ where
     fn call(&mut self, request: Req) -> Self::Future {
         let now = time::call_start();
         let inherited = context::current();
-        let policy = Arc::clone(&self.policy);
+        let policy = self.policies.get(&request, || Policy::new(self.policies.common().config.clone()));
         let classifier = self.classifier.clone();
         if inherited.deadline.is_some_and(|deadline| deadline <= now) {
             self.inner.let_go();

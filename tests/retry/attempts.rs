@@ -1,0 +1,241 @@
+//! Which attempts are made, and what the caller gets when there are no more.
+
+use std::future::{pending, ready};
+
+use seawall::deadline::DeadlineLayer;
+use seawall::error::{Reason, rejection};
+use seawall::retry::{CloneRequest, Kept, Replay, Report, Stop, report};
+use seawall::verdict::{self, Verdict};
+use tokio::time::{sleep, sleep_until};
+use tower::{Layer, ServiceBuilder, ServiceExt};
+
+use super::*;
+
+#[tokio::test(start_paused = true)]
+async fn each_attempt_knows_its_number_and_the_last_error_is_the_caller_s() {
+    let log = Log::default();
+    let error = layer(every_second()).layer(failing(&log)).oneshot(()).await.unwrap_err();
+    assert_eq!(error.to_string(), "failure 3");
+    assert_eq!(log.attempts(), [1, 2, 3]);
+    assert_eq!(log.waits(), [SECOND, SECOND]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_success_ends_the_call() {
+    let log = Log::default();
+    let service = callee(&log, |attempt| async move { if attempt < 2 { Err("stumbled".into()) } else { Ok(7) } });
+    let (answer, report) = report(layer(every_second()).layer(service).oneshot(())).await;
+    let report = report.unwrap();
+    assert_eq!(answer.unwrap(), 7);
+    assert_eq!((report.attempts, report.stopped, report.elapsed), (2, Stop::Succeeded, SECOND));
+    assert_eq!(report.verdicts, [Verdict::Transient, Verdict::Success]);
+}
+
+/// failsafe-go: a retry of two outside a timeout of 50 ms; two attempts block for 100 ms, the third is quick.
+#[tokio::test(start_paused = true)]
+async fn failsafe_go_attempts_that_take_too_long_are_cut_and_repeated() {
+    let log = Log::default();
+    let service = callee(&log, |attempt| async move {
+        if attempt < 3 {
+            sleep(millis(100)).await;
+        }
+        Ok(attempt)
+    });
+    let config = RetryConfig { attempt_timeout: Some(millis(50)), ..every_second() };
+    let (answer, report) = report(layer(config).layer(service).oneshot(())).await;
+    let report = report.unwrap();
+    assert_eq!(answer.unwrap(), 3);
+    assert_eq!(report.verdicts, [Verdict::TimedOut, Verdict::TimedOut, Verdict::Success]);
+    assert_eq!(log.waits(), [millis(1050), millis(1050)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_what_may_pass_is_retried() {
+    let retried = [Verdict::Transient, Verdict::TimedOut, Verdict::Overloaded { retry_after: None }];
+    let final_ones = [Verdict::Success, Verdict::CallerFault, Verdict::Abandoned, Verdict::Ignored];
+    for verdict in retried.into_iter().chain(final_ones) {
+        let log = Log::default();
+        let classifier = verdict::from_fn(move |_: Result<&u32, &BoxError>| verdict);
+        let service = layer(every_second()).with_classifier(classifier).layer(callee(&log, |n| async move { Ok(n) }));
+        let expected = if retried.contains(&verdict) { 3 } else { 1 };
+        assert_eq!(service.oneshot(()).await.unwrap(), expected, "{verdict:?}: the last response, whatever it means");
+        assert_eq!(log.attempts().len(), expected as usize);
+    }
+}
+
+/// It may have been executed, and it may be what killed the callee.
+#[tokio::test(start_paused = true)]
+async fn a_lost_request_is_repeated_once_and_only_if_it_is_idempotent() {
+    for (replay, attempts, stopped) in
+        [(CloneRequest::new(), 1, Stop::NotRepeatable), (CloneRequest::idempotent(), 2, Stop::Verdict)]
+    {
+        let log = Log::default();
+        let classifier = verdict::from_fn(|_: Result<&u32, &BoxError>| Verdict::Lost);
+        let layer = layer(RetryConfig { max_attempts: 5, ..every_second() });
+        let service = layer.with_classifier(classifier).with_replay(replay).layer(failing(&log));
+        let (answer, report) = report(service.oneshot(())).await;
+        assert_eq!(answer.unwrap_err().to_string(), format!("failure {attempts}"));
+        assert_eq!(report.map(|report| (report.attempts, report.stopped)), Some((attempts, stopped)));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cut_never_takes_the_place_of_the_callee_s_own_failure() {
+    let hanging = |log: &Log| {
+        callee(
+            log,
+            |attempt| async move { if attempt == 1 { Err("the real failure".into()) } else { pending().await } },
+        )
+    };
+    let log = Log::default();
+    let config = RetryConfig { attempt_timeout: Some(millis(50)), max_attempts: 2, ..every_second() };
+    let (answer, told) = report(layer(config).layer(hanging(&log)).oneshot(())).await;
+    assert_eq!(answer.unwrap_err().to_string(), "the real failure");
+    let told = told.unwrap();
+    assert_eq!((told.verdicts, told.stopped), (vec![Verdict::Transient, Verdict::TimedOut], Stop::Attempts));
+
+    // The same when it is the deadline that cuts, even if a layer around us would.
+    let service = ServiceBuilder::new()
+        .layer(DeadlineLayer::new(3 * SECOND).unwrap())
+        .layer(layer(every_second()))
+        .service(hanging(&log));
+    let start = Instant::now();
+    let (answer, told) = report(service.oneshot(())).await;
+    assert_eq!(answer.unwrap_err().to_string(), "the real failure");
+    assert_eq!(told.map(|told| told.stopped), Some(Stop::Deadline));
+    assert_eq!(start.elapsed(), 3 * SECOND);
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_failure_of_the_callee_s_the_cut_is_what_is_told() {
+    let config = RetryConfig { attempt_timeout: Some(millis(50)), ..every_second() };
+    let hanging = service_fn(|()| pending::<Result<(), BoxError>>());
+    let error = layer(config).layer(hanging).oneshot(()).await.unwrap_err();
+    let rejected = rejection(&error).unwrap();
+    assert_eq!((rejected.layer(), rejected.reason()), ("retry", Reason::AttemptTimeout));
+}
+
+/// tower-http looks at its timer first.
+#[tokio::test(start_paused = true)]
+async fn a_response_in_the_moment_of_the_timeout_is_not_thrown_away() {
+    let log = Log::default();
+    let service = callee(&log, |attempt| async move {
+        sleep(millis(50)).await;
+        Ok(attempt)
+    });
+    let config = RetryConfig { attempt_timeout: Some(millis(50)), ..every_second() };
+    assert_eq!(layer(config).layer(service).oneshot(()).await.unwrap(), 1);
+}
+
+/// A request of which only so many copies can be made; what is sent is of another type than what comes in.
+#[derive(Clone)]
+struct Copies(u32);
+
+struct CopiesLeft(u32);
+
+impl Replay<u32> for Copies {
+    type Attempt = ();
+    type Kept = CopiesLeft;
+
+    fn first(&self, _: u32) -> ((), CopiesLeft) {
+        assert_eq!(context::attempt(), 1);
+        ((), CopiesLeft(self.0))
+    }
+}
+
+impl Kept for CopiesLeft {
+    type Attempt = ();
+
+    fn repeatable(&self, _: Verdict) -> bool {
+        true
+    }
+
+    fn next(&mut self) -> Option<()> {
+        assert!(context::attempt() > 1);
+        self.0 = self.0.checked_sub(1)?;
+        Some(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_cannot_be_made_again_after_all_costs_nothing_more() {
+    let log = Log::default();
+    let layer = layer(every_second()).with_replay(Copies(1));
+    let (answer, report) = report(layer.layer(failing(&log)).oneshot(7)).await;
+    assert_eq!(answer.unwrap_err().to_string(), "failure 2");
+    assert_eq!(report.map(|report| (report.attempts, report.stopped)), Some((2, Stop::NotRepeatable)));
+    assert_eq!(layer.budget().balance(), 10, "one retry was made, and a second has come back to the reserve");
+}
+
+/// Calls `service` with a deadline that has passed.
+async fn too_late<S>(service: S) -> (Result<u32, BoxError>, Option<Report>)
+where
+    S: Service<(), Response = u32, Error = BoxError, Future: Send> + Clone + Send + 'static,
+{
+    let outer = service_fn(move |()| {
+        let (service, start) = (service.clone(), Instant::now());
+        let late = context::carry(async move {
+            sleep_until(start + 2 * SECOND).await;
+            report(service.oneshot(())).await
+        });
+        ready(Ok::<_, BoxError>(late))
+    });
+    DeadlineLayer::new(SECOND).unwrap().layer(outer).oneshot(()).await.unwrap().await
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_without_time_left_is_not_sent() {
+    let log = Log::default();
+    let (answer, report) = too_late(layer(every_second()).layer(failing(&log))).await;
+    assert_eq!(rejection(&answer.unwrap_err()).map(|rejected| rejected.reason()), Some(Reason::DeadlineExpired));
+    assert_eq!((report.unwrap().attempts, log.attempts().len()), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_layer_of_ours_refused_is_not_retried_and_replaces_no_failure() {
+    let (refused, _) = too_late(layer(every_second()).layer(failing(&Log::default()))).await;
+    let refusal = rejection(&refused.unwrap_err()).unwrap().clone();
+    for (refused_attempt, expected) in [(1, refusal.to_string()), (2, "failure 1".to_owned())] {
+        let (log, refusal) = (Log::default(), refusal.clone());
+        let service = callee(&log, move |attempt| {
+            let refused = attempt == refused_attempt;
+            ready(Err(if refused { refusal.clone().into() } else { format!("failure {attempt}").into() }))
+        });
+        let (answer, report) = report(layer(every_second()).layer(service).oneshot(())).await;
+        assert_eq!(answer.unwrap_err().to_string(), expected);
+        assert_eq!(report.map(|report| (report.attempts, report.stopped)), Some((refused_attempt, Stop::Verdict)));
+    }
+}
+
+#[test]
+fn a_wrong_configuration_names_all_its_faults() {
+    let config = RetryConfig {
+        max_attempts: 0,
+        backoff: Backoff { cap: millis(1), ..Backoff::default() },
+        budget: seawall::retry::BudgetConfig {
+            ratio: f64::NAN,
+            ttl: Duration::ZERO,
+            reserve_per_second: -1.0,
+            reserve_burst: 0,
+        },
+        attempt_timeout: Some(Duration::ZERO),
+        max_retry_after: Duration::MAX,
+        max_hold: Duration::ZERO,
+        max_keys: 0,
+    };
+    let error = RetryLayer::new(config).unwrap_err();
+    let paths: Vec<_> = error.faults().iter().map(|fault| fault.path()).collect();
+    let expected = [
+        "max_attempts",
+        "backoff.cap",
+        "budget.ratio",
+        "budget.ttl",
+        "budget.reserve_per_second",
+        "budget.reserve_burst",
+        "attempt_timeout",
+        "max_retry_after",
+        "max_hold",
+        "max_keys",
+    ];
+    assert_eq!(paths, expected);
+}

@@ -1,0 +1,214 @@
+//! What a layer owes to tower and to its callee: readiness, cancellation, pinning, panics.
+
+use std::marker::PhantomPinned;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+
+use pin_project::pin_project;
+use seawall::verdict::{AtResponse, Classify, Guard, Verdict};
+use tokio::sync::Semaphore;
+use tokio::time::sleep;
+use tower::{Layer, ServiceExt};
+
+use super::*;
+
+/// A callee that panics when it is called without having said that it is ready, and counts its values that were.
+#[derive(Debug)]
+struct Strict {
+    id: usize,
+    clones: Arc<AtomicUsize>,
+    ready: bool,
+    called: Arc<Mutex<Vec<usize>>>,
+}
+
+impl Strict {
+    fn new() -> Self {
+        Self { id: 0, clones: Arc::default(), ready: false, called: Arc::default() }
+    }
+}
+
+impl Clone for Strict {
+    fn clone(&self) -> Self {
+        let id = self.clones.fetch_add(1, Ordering::Relaxed) + 1;
+        Self { id, clones: Arc::clone(&self.clones), ready: false, called: Arc::clone(&self.called) }
+    }
+}
+
+impl Service<()> for Strict {
+    type Response = ();
+    type Error = BoxError;
+    type Future = NotUnpin;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.ready = true;
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, (): ()) -> NotUnpin {
+        assert!(std::mem::take(&mut self.ready), "called without being ready");
+        self.called.lock().unwrap().push(self.id);
+        NotUnpin { address: None, pinned: PhantomPinned }
+    }
+}
+
+/// Fails at its second poll, and panics if it was moved in between.
+#[pin_project]
+struct NotUnpin {
+    address: Option<usize>,
+    #[pin]
+    pinned: PhantomPinned,
+}
+
+impl Future for NotUnpin {
+    type Output = Result<(), BoxError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let here = std::ptr::from_ref(this.address).addr();
+        match this.address.replace(here) {
+            None => {
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            Some(address) => {
+                assert_eq!(address, here, "it was moved");
+                Poll::Ready(Err("down".into()))
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_service_that_was_readied_is_called_first_and_each_further_attempt_readies_its_own() {
+    let callee = Strict::new();
+    let called = Arc::clone(&callee.called);
+    let mut service = layer(every_second()).layer(callee);
+    service.ready().await.unwrap().call(()).await.unwrap_err();
+    let called = called.lock().unwrap();
+    assert_eq!((called.len(), called[0]), (3, 0), "{called:?}");
+    assert!(called[1..].iter().all(|id| *id != 0), "{called:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_dropped_at_any_poll_gives_everything_back() {
+    let slots = Arc::new(Semaphore::new(1));
+    let layer = layer(every_second());
+    for polls in 0..12 {
+        let held = Arc::clone(&slots);
+        let service = layer.layer(service_fn(move |()| {
+            let held = Arc::clone(&held);
+            async move {
+                let _slot = held.acquire().await?;
+                sleep(millis(10)).await;
+                Err::<(), BoxError>("down".into())
+            }
+        }));
+        let mut call = tokio_test::task::spawn(service.oneshot(()));
+        for _ in 0..polls {
+            if call.poll().is_ready() {
+                break;
+            }
+            tokio::time::advance(millis(600)).await;
+        }
+        drop(call);
+        assert_eq!(slots.available_permits(), 1, "dropped after {polls} polls");
+        tokio::time::advance(100 * SECOND).await;
+        assert_eq!(layer.budget().balance(), 10, "dropped after {polls} polls");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_callee_that_panics_leaves_nothing_behind() {
+    let panicking = service_fn(|()| async {
+        if context::attempt() == 2 {
+            panic!("the callee panics");
+        }
+        Err::<(), BoxError>("down".into())
+    });
+    let layer = layer(every_second());
+    let call = tokio::spawn(layer.layer(panicking).oneshot(()));
+    assert!(call.await.unwrap_err().is_panic());
+    assert_eq!(context::attempt(), 1);
+    sleep(10 * SECOND).await;
+    assert_eq!(layer.budget().balance(), 10);
+    let log = Log::default();
+    let _ = layer.layer(failing(&log)).oneshot(()).await;
+    assert_eq!(log.attempts(), [1, 2, 3]);
+}
+
+/// A response that holds a slot of the callee's until it is settled, as one with a body holds its connection.
+#[derive(Clone)]
+struct Releases;
+
+struct Holding(#[expect(dead_code, reason = "it is held")] tokio::sync::OwnedSemaphorePermit);
+
+impl Classify<Holding> for Releases {
+    type Held<G: Guard> = Holding;
+    type Settled = &'static str;
+    type Settling = Pin<Box<dyn Future<Output = (Verdict, &'static str)> + Send>>;
+
+    fn classify(&self, _: Result<&Holding, &BoxError>) -> Verdict {
+        Verdict::Transient
+    }
+
+    fn hold<G: Guard>(&self, response: Holding, verdict: Verdict, guard: G) -> Holding {
+        AtResponse::default().hold(response, verdict, guard)
+    }
+
+    fn settle(&self, response: Holding) -> Self::Settling {
+        Box::pin(async move {
+            sleep(millis(5)).await;
+            drop(response);
+            (Verdict::Transient, "the head and some of the body")
+        })
+    }
+}
+
+/// Sixty-four failing calls of a callee with sixty-four slots: those that rest hold none.
+#[tokio::test(start_paused = true)]
+async fn a_failed_response_lets_go_before_the_wait() {
+    let slots = Arc::new(Semaphore::new(64));
+    let free = Arc::clone(&slots);
+    let layer = layer(every_second()).with_classifier(Releases);
+    let service = layer.layer(service_fn(move |()| {
+        let slots = Arc::clone(&slots);
+        async move { Ok::<_, BoxError>(Holding(slots.acquire_owned().await?)) }
+    }));
+    let calls: Vec<_> = (0..128).map(|_| tokio::spawn(service.clone().oneshot(()))).collect();
+    sleep(millis(500)).await;
+    assert_eq!(free.available_permits(), 64, "all of them rest, or have been told");
+    for call in calls {
+        assert_eq!(call.await.unwrap().unwrap(), "the head and some of the body");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_classifier_that_never_settles_is_cut_too() {
+    #[derive(Clone)]
+    struct NeverSettles;
+    impl Classify<u32> for NeverSettles {
+        type Held<G: Guard> = u32;
+        type Settled = u32;
+        type Settling = std::future::Pending<(Verdict, u32)>;
+
+        fn classify(&self, result: Result<&u32, &BoxError>) -> Verdict {
+            AtResponse::default().classify(result)
+        }
+
+        fn hold<G: Guard>(&self, response: u32, verdict: Verdict, guard: G) -> u32 {
+            AtResponse::default().hold(response, verdict, guard)
+        }
+
+        fn settle(&self, _: u32) -> Self::Settling {
+            std::future::pending()
+        }
+    }
+
+    let log = Log::default();
+    let config = RetryConfig { max_hold: 5 * SECOND, ..every_second() };
+    let service = layer(config).with_classifier(NeverSettles).layer(callee(&log, |n| async move { Ok(n) }));
+    let start = Instant::now();
+    assert!(seawall::error::rejection(&service.oneshot(()).await.unwrap_err()).is_some());
+    assert_eq!(start.elapsed(), 5 * SECOND);
+}

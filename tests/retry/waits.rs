@@ -1,0 +1,176 @@
+//! How long is waited between attempts, and what the wait is bounded by.
+
+use std::collections::HashSet;
+use std::future::pending;
+
+use proptest::prelude::*;
+use seawall::deadline::DeadlineLayer;
+use seawall::error::{Reason, rejection};
+use seawall::retry::{Growth, Stop, report};
+use seawall::verdict::{self, Verdict};
+use tokio::time::sleep;
+use tower::{Layer, ServiceBuilder, ServiceExt};
+
+use super::*;
+
+/// tower clones its generator with the policy, so that every request draws the same jitter; others have none for a base
+/// of whole seconds.
+#[tokio::test(start_paused = true)]
+async fn every_call_draws_its_own_jitter() {
+    seawall::seed(1);
+    let service = layer(RetryConfig { max_attempts: 2, backoff: Backoff::constant(SECOND), ..RetryConfig::default() });
+    let mut waits = HashSet::new();
+    for _ in 0..10 {
+        let log = Log::default();
+        let _ = service.layer(failing(&log)).oneshot(()).await;
+        waits.extend(log.waits());
+    }
+    assert!(waits.len() > 8, "{waits:?}");
+    assert!(waits.iter().all(|wait| *wait <= SECOND + millis(1)), "{waits:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_same_seed_makes_the_same_waits() {
+    let mut rows = Vec::new();
+    for _ in 0..2 {
+        seawall::seed(42);
+        let log = Log::default();
+        let config = RetryConfig { max_attempts: 6, ..RetryConfig::default() };
+        let _ = layer(config).layer(failing(&log)).oneshot(()).await;
+        rows.push(log.waits());
+    }
+    assert_eq!(rows[0], rows[1]);
+    assert_eq!(rows[0].len(), 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn waits_grow_to_the_cap() {
+    let log = Log::default();
+    let backoff =
+        Backoff { growth: Growth::Exponential(2.0), base: 2 * SECOND, cap: 30 * SECOND, jitter: Jitter::None };
+    let config = RetryConfig { max_attempts: 6, backoff, max_hold: 100 * SECOND, ..RetryConfig::default() };
+    let _ = layer(config).layer(failing(&log)).oneshot(()).await;
+    assert_eq!(log.waits(), [2, 4, 8, 16, 30].map(Duration::from_secs));
+}
+
+/// failsafe-go sleeps on until its total timeout of 100 ms cuts a delay of a second. The real failure is worth more, and
+/// known at once.
+#[tokio::test(start_paused = true)]
+async fn a_wait_that_would_end_past_the_deadline_is_not_begun() {
+    let log = Log::default();
+    let service = ServiceBuilder::new()
+        .layer(DeadlineLayer::new(millis(100)).unwrap())
+        .layer(layer(every_second()))
+        .service(failing(&log));
+    let start = Instant::now();
+    let (answer, report) = report(service.oneshot(())).await;
+    assert_eq!(answer.unwrap_err().to_string(), "failure 1");
+    assert_eq!(report.map(|report| (report.attempts, report.stopped)), Some((1, Stop::Deadline)));
+    assert_eq!(start.elapsed(), Duration::ZERO);
+}
+
+fn overloaded(retry_after: Duration) -> impl verdict::Classify<u32, Settled = u32> + Clone {
+    verdict::from_fn(move |result: Result<&u32, &BoxError>| match result {
+        Ok(_) => Verdict::Success,
+        Err(_) => Verdict::Overloaded { retry_after: Some(retry_after) },
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_callee_that_asks_for_a_pause_gets_it_and_not_all_of_us_at_its_end() {
+    seawall::seed(3);
+    let config = RetryConfig { backoff: Backoff::constant(SECOND), ..RetryConfig::default() };
+    let mut waits = HashSet::new();
+    for _ in 0..3 {
+        let log = Log::default();
+        let service = layer(config.clone()).with_classifier(overloaded(3 * SECOND)).layer(failing(&log));
+        let _ = service.oneshot(()).await;
+        waits.extend(log.waits());
+    }
+    assert_eq!(waits.len(), 6);
+    assert!(waits.iter().all(|wait| (3 * SECOND..=4 * SECOND + millis(1)).contains(wait)), "{waits:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_callee_that_asks_for_too_long_a_pause_gets_peace() {
+    for (deadline, stopped) in [(60 * SECOND, Stop::RetryAfter), (4 * SECOND, Stop::Deadline)] {
+        let log = Log::default();
+        let pause = if stopped == Stop::Deadline { 4 * SECOND } else { 6 * SECOND };
+        let retry = layer(every_second()).with_classifier(overloaded(pause));
+        let service =
+            ServiceBuilder::new().layer(DeadlineLayer::new(deadline).unwrap()).layer(retry).service(failing(&log));
+        let start = Instant::now();
+        let (answer, report) = report(service.oneshot(())).await;
+        assert_eq!(answer.unwrap_err().to_string(), "failure 1");
+        assert_eq!(report.map(|report| report.stopped), Some(stopped));
+        assert_eq!(start.elapsed(), Duration::ZERO);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_deadline_the_layer_s_own_bound_ends_the_call() {
+    let hanging = service_fn(|()| pending::<Result<(), BoxError>>());
+    let start = Instant::now();
+    let error =
+        layer(RetryConfig { max_hold: 5 * SECOND, ..every_second() }).layer(hanging).oneshot(()).await.unwrap_err();
+    assert_eq!(rejection(&error).map(|rejected| rejected.reason()), Some(Reason::HoldExceeded));
+    assert_eq!(start.elapsed(), 5 * SECOND);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attempt_has_no_more_time_than_the_call_has_left() {
+    let log = Log::default();
+    let config = RetryConfig { attempt_timeout: Some(2 * SECOND), max_hold: 4 * SECOND, ..every_second() };
+    let (answer, report) = report(layer(config).layer(callee(&log, |_| pending())).oneshot(())).await;
+    assert_eq!(rejection(&answer.unwrap_err()).map(|rejected| rejected.layer()), Some("retry"));
+    let report = report.unwrap();
+    assert_eq!((report.attempts, report.elapsed), (2, 4 * SECOND));
+    assert_eq!(report.verdicts, [Verdict::TimedOut, Verdict::TimedOut]);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Nobody else in Rust bounds the backoff by the caller's time.
+    #[test]
+    fn no_call_outlasts_its_deadline_and_none_that_ends_early_has_waited_for_nothing(
+        seed: u64, deadline in 1u64..3000, base in 1u64..1000, took in 0u64..500, attempts in 1u32..8,
+        timeout in proptest::option::of(1u64..500),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        runtime.block_on(async {
+            seawall::seed(seed);
+            let log = Log::default();
+            let config = RetryConfig {
+                max_attempts: attempts,
+                backoff: Backoff::exponential(millis(base), 2.0),
+                attempt_timeout: timeout.map(millis),
+                ..RetryConfig::default()
+            };
+            let failing = callee(&log, move |attempt| async move {
+                sleep(millis(took)).await;
+                Err(format!("failure {attempt}").into())
+            });
+            let service = ServiceBuilder::new()
+                .layer(DeadlineLayer::new(millis(deadline)).unwrap())
+                .layer(layer(config))
+                .service(failing);
+            let start = Instant::now();
+            let (answer, report) = report(service.oneshot(())).await;
+            let elapsed = start.elapsed();
+            // Timers are a millisecond late at most.
+            prop_assert!(elapsed <= millis(deadline + 1), "{:?}", elapsed);
+            prop_assert!(answer.is_err());
+            let report = report.unwrap();
+            if report.stopped != Stop::Dropped {
+                prop_assert_eq!(report.verdicts.len() as u32, report.attempts);
+                prop_assert!(report.attempts <= attempts);
+                // The end is the end of the last attempt: no wait was in vain.
+                let last = log.0.lock().unwrap().last().unwrap().0;
+                let longest = timeout.unwrap_or(u64::MAX).min(took);
+                prop_assert!(start + elapsed <= last + millis(longest + 2));
+            }
+            Ok(())
+        })?;
+    }
+}
