@@ -60,13 +60,14 @@ fn every_fault_of_a_retry_is_found() {
         attempt_timeout: Some(Duration::ZERO),
         max_retry_after: ABSURD,
         max_hold: Duration::ZERO,
+        max_keys: 0,
     };
     let budget = ["ratio", "ttl", "reserve_per_second", "reserve_burst"];
     assert_eq!(faults(Budget::new(all.budget.clone())), budget);
     let mut paths = vec!["max_attempts", "backoff.growth", "backoff.base", "backoff.cap"];
     let nested = budget.map(|field| format!("budget.{field}"));
     paths.extend(nested.iter().map(String::as_str));
-    paths.extend(["attempt_timeout", "max_retry_after", "max_hold"]);
+    paths.extend(["attempt_timeout", "max_retry_after", "max_hold", "max_keys"]);
     assert_eq!(faults(RetryLayer::new(all)), paths);
 
     let layer = |config| RetryLayer::new(config);
@@ -90,6 +91,7 @@ fn every_fault_of_a_retry_is_found() {
     }
     fault("budget.reserve_burst", layer, |config| config.budget.reserve_burst = 0);
     fault("max_retry_after", layer, |config| config.max_retry_after = ABSURD);
+    fault("max_keys", layer, |config| config.max_keys = 0);
 }
 
 #[test]
