@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use seawall::deadline::DeadlineLayer;
+use seawall::retry::{RetryConfig, RetryLayer};
 use tokio::task::coop::unconstrained;
 use tower::retry::budget::{Budget, TpsBudget};
 use tower::retry::{Policy, RetryLayer as TowerRetryLayer};
@@ -152,7 +153,7 @@ const PER_SECOND: u64 = 1_000_000_000;
 const SECOND: Duration = Duration::from_secs(1);
 
 /// Ours, and what comes nearest to it in tower.
-const COUNTERPARTS: [(&str, &str); 1] = [("deadline", "tower.timeout")];
+const COUNTERPARTS: [(&str, &str); 2] = [("deadline", "tower.timeout"), ("retry", "tower.retry")];
 
 /// All rows; those to be compared stand together, tower's first.
 pub(crate) fn all() -> Vec<Row> {
@@ -200,12 +201,15 @@ fn add_rows(rows: &mut Rows<'_>, echo: Echo) {
     let tower_retry = || TowerRetryLayer::new(Budgeted(Arc::new(TpsBudget::default())));
     let deadline = || DeadlineLayer::new(TIMEOUT).expect("a valid timeout");
 
+    let retry = || RetryLayer::new(RetryConfig::default()).expect("a valid configuration");
+
     rows.add(BARE, echo);
 
     rows.add("tower.timeout", tower().timeout(TIMEOUT).service(echo));
     rows.add("deadline", deadline().layer(echo));
 
     rows.add("tower.retry", tower().layer(tower_retry()).service(echo));
+    rows.add("retry", retry().layer(echo));
 
     rows.add("tower.concurrency_limit", tower().concurrency_limit(CONCURRENCY).service(echo));
 
