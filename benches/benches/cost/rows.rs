@@ -203,12 +203,15 @@ fn add_rows(rows: &mut Rows<'_>, echo: Echo) {
     let retry = || RetryLayer::new(RetryConfig::default()).expect("valid defaults");
     let deadline = || DeadlineLayer::new(TIMEOUT).expect("a valid timeout");
 
+    let retry = || RetryLayer::new(RetryConfig::default()).expect("a valid configuration");
+
     rows.add(BARE, echo);
 
     rows.add("tower.timeout", tower().timeout(TIMEOUT).service(echo));
     rows.add("deadline", deadline().layer(echo));
 
     rows.add("tower.retry", tower().layer(tower_retry()).service(echo));
+    rows.add("retry", retry().layer(echo));
 
     rows.add("retry", retry().layer(echo));
 
