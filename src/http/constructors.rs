@@ -4,8 +4,19 @@ use std::time::Duration;
 
 use crate::ground::error::InvalidConfig;
 use crate::http::{ByMethod, ByStatus};
+use crate::middleware::circuit_breaker::{CircuitBreakerConfig, CircuitBreakerLayer};
 use crate::middleware::deadline::DeadlineLayer;
 use crate::middleware::retry::{RetryConfig, RetryLayer};
+
+impl CircuitBreakerLayer<ByStatus> {
+    /// A circuit breaker for HTTP: statuses and transport errors say what is a failure of the callee. See [`ByStatus`].
+    ///
+    /// # Errors
+    /// If a setting is out of its range; all faults are listed, with the path of the field.
+    pub fn http(config: CircuitBreakerConfig) -> Result<Self, InvalidConfig> {
+        Ok(CircuitBreakerLayer::new(config)?.with_classifier(ByStatus))
+    }
+}
 
 impl DeadlineLayer<ByStatus> {
     /// A deadline of `timeout` after the call's beginning, for HTTP.
