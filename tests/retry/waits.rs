@@ -69,7 +69,7 @@ async fn a_wait_that_would_end_past_the_deadline_is_not_begun() {
     assert_eq!(start.elapsed(), Duration::ZERO);
 }
 
-fn overloaded(retry_after: Duration) -> impl verdict::Classify<u32, Settled = u32> + Clone {
+fn overloaded(retry_after: Duration) -> impl verdict::Classify<u32, Settled = u32> {
     verdict::from_fn(move |result: Result<&u32, &BoxError>| match result {
         Ok(_) => Verdict::Success,
         Err(_) => Verdict::Overloaded { retry_after: Some(retry_after) },
