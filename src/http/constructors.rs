@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use crate::ground::error::InvalidConfig;
 use crate::http::{ByMethod, ByStatus};
+use crate::middleware::bulkhead::{BulkheadConfig, BulkheadLayer};
 use crate::middleware::deadline::DeadlineLayer;
+use crate::middleware::load_shed::{LoadShedConfig, LoadShedLayer};
 use crate::middleware::retry::{RetryConfig, RetryLayer};
 
 impl DeadlineLayer<ByStatus> {
@@ -24,5 +26,25 @@ impl RetryLayer<ByStatus, ByMethod> {
     /// If a setting is out of its range; all faults are listed, with the path of the field.
     pub fn http(config: RetryConfig) -> Result<Self, InvalidConfig> {
         Ok(RetryLayer::new(config)?.with_classifier(ByStatus).with_replay(ByMethod))
+    }
+}
+
+impl BulkheadLayer<ByStatus> {
+    /// A bulkhead for HTTP.
+    ///
+    /// # Errors
+    /// If a limit or a duration is zero, or a duration more than ten years.
+    pub fn http(config: BulkheadConfig) -> Result<Self, InvalidConfig> {
+        Ok(BulkheadLayer::new(config)?.with_classifier(ByStatus))
+    }
+}
+
+impl LoadShedLayer<ByStatus> {
+    /// Load shedding for an HTTP service: answers that are failures say nothing about how long the service takes.
+    ///
+    /// # Errors
+    /// If a limit or a duration is zero, a duration more than ten years, or the ratio no number from 0 to 1000.
+    pub fn http(config: LoadShedConfig) -> Result<Self, InvalidConfig> {
+        Ok(LoadShedLayer::new(config)?.with_classifier(ByStatus))
     }
 }
