@@ -57,6 +57,7 @@ impl Context {
     const NONE: Self = Self { deadline: None, enforced: false, attempt: 0, priority: Priority::Normal };
 
     /// Whether whoever polls us ends the call at `instant` or before.
+    #[inline]
     pub(crate) fn ends_by(&self, instant: Instant) -> bool {
         self.enforced && self.deadline.is_some_and(|deadline| deadline <= instant)
     }
@@ -67,11 +68,13 @@ thread_local! {
 }
 
 /// The context of the call that is being served right now.
+#[inline]
 pub(crate) fn current() -> Context {
     CURRENT.get()
 }
 
 /// Makes `context` the current one until the guard is dropped.
+#[inline]
 pub(crate) fn enter(context: Context) -> Entered {
     Entered { outer: CURRENT.replace(context) }
 }
@@ -84,6 +87,7 @@ pub(crate) struct Entered {
 }
 
 impl Drop for Entered {
+    #[inline]
     fn drop(&mut self) {
         CURRENT.set(self.outer);
     }
