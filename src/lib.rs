@@ -1,6 +1,65 @@
 //! Composable [`tower`] layers that stop leaked connections, slow dependencies and retry storms inside each service.
 //!
-//! (The full page is written with the layers.)
+//! | layer | what it does |
+//! |---|---|
+//! | [`deadline`] | ends every call, and every wait inside it, at one instant |
+//! | [`retry`] | a second try where it is safe, affordable and in time |
+//! | [`circuit_breaker`] | stops calling what fails, hangs or is slow, and probes it gently |
+//! | [`bulkhead`] | bounds the calls at work in one dependency, and the time that others queue |
+//! | [`rate_limit`] | so many calls per time, at once or after a bounded wait |
+//! | [`load_shed`] | in front of a service: refuses at once what it cannot serve in time |
+#![cfg_attr(feature = "http", doc = "| [`http::respond`] | turns refusals into HTTP answers |")]
+//!
+//! Each module is a page: what the layer is for and when not, what it does when a call is dropped, what its clones share,
+//! which errors it returns, and where in a stack it belongs. The layers work around any [`tower::Service`]; those for
+//! HTTP are made by their `::http` constructors.
+//!
+//! # A stack
+//! ```
+//! use std::time::Duration;
+//! use seawall::bulkhead::{BulkheadConfig, BulkheadLayer};
+//! use seawall::circuit_breaker::{CircuitBreakerConfig, CircuitBreakerLayer};
+//! use seawall::deadline::DeadlineLayer;
+//! use seawall::retry::{RetryConfig, RetryLayer};
+//! use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), tower::BoxError> {
+//! let mut service = ServiceBuilder::new()
+//!     .layer(DeadlineLayer::new(Duration::from_secs(2))?)
+//!     .layer(RetryLayer::new(RetryConfig::default())?)
+//!     .layer(BulkheadLayer::new(BulkheadConfig { max_concurrent: 64, ..Default::default() })?)
+//!     .layer(CircuitBreakerLayer::new(CircuitBreakerConfig::default())?)
+//!     .service(service_fn(|name: &'static str| async move { Ok::<_, std::io::Error>(name.len()) }));
+//!
+//! assert_eq!(service.ready().await?.call("seawall").await?, 7);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # What all layers promise
+//! - **Every wait has a bound**: the call's deadline, or the layer's own bound where there is none.
+//! - **Dropping is cancelling**: whatever a call held is free at once, whenever it is dropped. A call that its caller gave
+//!   up is neither a success nor lost: a dependency that hangs until its callers give up opens its breaker.
+//! - **`poll_ready` reserves nothing and refuses nothing.** An inner service that is not ready is waited for in the call,
+//!   where the wait has a bound; so services are `Clone`. What a foreign inner service reserves in an idle clone that was
+//!   readied (a `tower::buffer::Buffer` does) stays reserved there, as with any layer.
+//! - **State belongs to the layer value**: what `layer()` returns, and all clones of it, share one breaker, one bulkhead,
+//!   one budget; or one for each [key](keyed) of the request.
+//! - **A refusal is typed and useful** ([`error::Rejected`]), and an error of the inner service is never replaced by ours.
+//! - **A call that goes well** takes no lock, allocates nothing and formats nothing.
+//!
+//! Settings are plain structs with safe defaults. They are validated when a layer is made, and all faults are reported at
+//! once ([`error::InvalidConfig`]).
+//!
+//! Time is tokio's: under `tokio::time::pause` the whole library moves with it. Randomness can be seeded with [`seed`].
+//!
+//! # Features
+//! `http` (on by default): verdicts, retries and answers for `http` types. `metrics` (on by default): counters through the
+//! [`metrics`](https://docs.rs/metrics) facade. `full`: everything.
+//!
+//! # Which failures, and who answers
+//! See [`failures`].
 
 // One room a module; dependencies point down, and `tests/architecture.rs` keeps it so.
 mod admission;
@@ -13,10 +72,20 @@ pub mod http;
 
 pub use ground::chance::seed;
 pub use ground::{context, error, verdict};
-pub use middleware::{deadline, retry};
+pub use middleware::{bulkhead, circuit_breaker, deadline, load_shed, rate_limit, retry};
 
 pub mod keyed {
     //! State per key: how a layer tells requests apart.
+    //!
+    //! A client that talks to many hosts must not cut them all when one is dead: `keyed_by` gives a layer a state for each
+    //! value of a function of the request. The number of keys is bounded, and the longest idle one is forgotten.
 
     pub use crate::admission::keyed::{ByKey, KeyBy, Keying, OneKey};
 }
+
+#[doc = include_str!("failures.md")]
+pub mod failures {}
+
+#[cfg(all(doctest, feature = "http"))]
+#[doc = include_str!("../README.md")]
+pub struct Readme;

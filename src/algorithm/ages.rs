@@ -103,17 +103,25 @@ impl Ages {
     /// How many calls of the era are in flight and older than `threshold`.
     pub(crate) fn overdue(&self, era: u8, now: Instant, threshold: Duration) -> u64 {
         let (now, threshold) = (now.as_nanos() >> UNIT_SHIFT, i64::try_from(units(threshold)).unwrap_or(i64::MAX));
-        // The counter first: a call that moves to it meanwhile is then missed for once, rather than seen twice.
-        let word = self.overdue.load(Ordering::Acquire);
-        let moved = if era_of(word) == era { count_of(word).max(0) as u64 } else { 0 };
-        let ring = self.cohorts.iter().map(Slot::load);
-        let ring = ring.filter(|(stamp, _)| stamp.era() == era && stamp.epochs_until(now) >= threshold);
-        moved + ring.map(|(_, calls)| u64::from(calls)).sum::<u64>()
+        self.count(era, |stamp| stamp.epochs_until(now) >= threshold)
+    }
+
+    /// How many calls of the era are in flight.
+    pub(crate) fn in_flight(&self, era: u8) -> u64 {
+        self.count(era, |_| true)
     }
 
     /// A new era: nothing of before counts. See [`super::window::Window::begin`] for who may call.
     pub(crate) fn begin_era(&self, era: u8) {
         self.overdue.swap(u64::from(era), Ordering::AcqRel);
+    }
+
+    fn count(&self, era: u8, included: impl Fn(Stamp) -> bool) -> u64 {
+        // The counter first: a call that moves to it meanwhile is then missed for once, rather than seen twice.
+        let word = self.overdue.load(Ordering::Acquire);
+        let moved = if era_of(word) == era { count_of(word).max(0) as u64 } else { 0 };
+        let ring = self.cohorts.iter().map(Slot::load).filter(|(stamp, _)| stamp.era() == era && included(*stamp));
+        moved + ring.map(|(_, calls)| u64::from(calls)).sum::<u64>()
     }
 
     fn slot(&self, cohort: u8) -> &Slot {

@@ -63,27 +63,56 @@ impl Context {
     }
 }
 
+/// A context as it is kept: a pair of words, which is moved through registers. A struct of many small fields is written
+/// field by field and copied in one piece, and the processor has to wait for the one before it can do the other.
+#[derive(Clone, Copy, Debug)]
+struct Packed(Option<Instant>, u32);
+
+const ENFORCED: u32 = 1 << 31;
+const PRIORITY_SHIFT: u32 = 29;
+const ATTEMPT_MASK: u32 = (1 << PRIORITY_SHIFT) - 1;
+
+impl Packed {
+    #[inline]
+    const fn new(context: Context) -> Self {
+        let enforced = if context.enforced { ENFORCED } else { 0 };
+        let attempt = if context.attempt < ATTEMPT_MASK { context.attempt } else { ATTEMPT_MASK };
+        Self(context.deadline, enforced | (context.priority as u32) << PRIORITY_SHIFT | attempt)
+    }
+
+    #[inline]
+    const fn unpack(self) -> Context {
+        let priority = match self.1 >> PRIORITY_SHIFT & 3 {
+            0 => Priority::Low,
+            1 => Priority::Normal,
+            2 => Priority::High,
+            _ => Priority::Critical,
+        };
+        Context { deadline: self.0, enforced: self.1 & ENFORCED != 0, attempt: self.1 & ATTEMPT_MASK, priority }
+    }
+}
+
 thread_local! {
-    static CURRENT: Cell<Context> = const { Cell::new(Context::NONE) };
+    static CURRENT: Cell<Packed> = const { Cell::new(Packed::new(Context::NONE)) };
 }
 
 /// The context of the call that is being served right now.
 #[inline]
 pub(crate) fn current() -> Context {
-    CURRENT.get()
+    CURRENT.get().unpack()
 }
 
 /// Makes `context` the current one until the guard is dropped.
 #[inline]
 pub(crate) fn enter(context: Context) -> Entered {
-    Entered { outer: CURRENT.replace(context) }
+    Entered { outer: CURRENT.replace(Packed::new(context)) }
 }
 
 /// See [`enter`].
 #[derive(Debug)]
 #[must_use]
 pub(crate) struct Entered {
-    outer: Context,
+    outer: Packed,
 }
 
 impl Drop for Entered {
@@ -166,6 +195,19 @@ impl<F: Future> Future for WithPriority<F> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn packing_loses_nothing() {
+        for priority in [Priority::Low, Priority::Normal, Priority::High, Priority::Critical] {
+            for (deadline, enforced, attempt) in [(None, false, 0), (Some(Instant::MAX), true, 1), (None, true, 70_000)]
+            {
+                let context = Context { deadline, enforced, attempt, priority };
+                assert_eq!(Packed::new(context).unpack(), context);
+            }
+        }
+        let endless = Context { attempt: u32::MAX, ..Context::NONE };
+        assert_eq!(Packed::new(endless).unpack(), Context { attempt: ATTEMPT_MASK, ..Context::NONE });
+    }
 
     #[test]
     fn leaving_restores_what_was_there_even_after_a_panic() {

@@ -1,14 +1,16 @@
 //! The one reader of the clock: tokio's, so that paused time moves the whole library.
 
 use std::cell::Cell;
+use std::num::NonZeroU64;
 use std::sync::OnceLock;
 use std::time::Duration;
 
 /// A point in time that fits into one atomic: nanoseconds on a scale of this process, good for 290 years to either side.
 ///
 /// Arithmetic saturates: a deadline past the end of representable time is simply the last instant there is.
+/// Never zero, so that an `Option` of it is one word too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Instant(u64);
+pub(crate) struct Instant(NonZeroU64);
 
 /// Where the process' first reading stands on the scale. A paused runtime may show an earlier time than that reading, so
 /// there must be room on both sides.
@@ -16,40 +18,46 @@ const ORIGIN: u64 = 1 << 63;
 
 impl Instant {
     /// The last instant there is.
-    pub(crate) const MAX: Self = Self(u64::MAX);
+    pub(crate) const MAX: Self = Self(NonZeroU64::MAX);
 
     pub(crate) const fn from_nanos(nanos: u64) -> Self {
-        Self(nanos)
+        match NonZeroU64::new(nanos) {
+            Some(nanos) => Self(nanos),
+            None => Self(NonZeroU64::MIN),
+        }
     }
 
     pub(crate) const fn as_nanos(self) -> u64 {
-        self.0
+        self.0.get()
     }
 
     /// The time from `earlier` to `self`; zero if there is none.
     pub(crate) const fn since(self, earlier: Self) -> Duration {
-        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+        Duration::from_nanos(self.as_nanos().saturating_sub(earlier.as_nanos()))
     }
 
+    #[inline]
     pub(crate) fn minus(self, duration: Duration) -> Self {
-        Self(self.0.saturating_sub(nanos(duration)))
+        Self::from_nanos(self.as_nanos().saturating_sub(nanos(duration)))
     }
 
     /// The same instant for tokio's timers, which cannot express the far future: about thirty years stand for ever.
+    #[inline]
     pub(crate) fn to_tokio(self) -> tokio::time::Instant {
         const FOREVER: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
         let origin = *origin();
-        if self.0 < ORIGIN {
-            return origin.checked_sub(Duration::from_nanos(ORIGIN - self.0)).unwrap_or(origin);
+        if self.as_nanos() < ORIGIN {
+            return origin.checked_sub(Duration::from_nanos(ORIGIN - self.as_nanos())).unwrap_or(origin);
         }
-        origin + Duration::from_nanos(self.0 - ORIGIN).min(FOREVER)
+        origin + Duration::from_nanos(self.as_nanos() - ORIGIN).min(FOREVER)
     }
 
+    #[inline]
     pub(crate) fn from_tokio(instant: tokio::time::Instant) -> Self {
         let origin = *origin();
         match instant.checked_duration_since(origin) {
-            Some(after) => Self(ORIGIN.saturating_add(nanos(after))),
-            None => Self(ORIGIN.saturating_sub(nanos(origin.duration_since(instant)))),
+            Some(after) => Self::from_nanos(ORIGIN.saturating_add(nanos(after))),
+            None => Self::from_nanos(ORIGIN.saturating_sub(nanos(origin.duration_since(instant)))),
         }
     }
 }
@@ -57,17 +65,20 @@ impl Instant {
 impl std::ops::Add<Duration> for Instant {
     type Output = Self;
 
+    #[inline]
     fn add(self, duration: Duration) -> Self {
-        Self(self.0.saturating_add(nanos(duration)))
+        Self::from_nanos(self.as_nanos().saturating_add(nanos(duration)))
     }
 }
 
 /// A duration in nanoseconds, saturating at 584 years.
+#[inline]
 pub(crate) fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[allow(clippy::disallowed_methods, reason = "the one place that reads the clock")]
+#[inline]
 fn read() -> tokio::time::Instant {
     tokio::time::Instant::now()
 }
@@ -79,6 +90,7 @@ pub(crate) fn wall_clock() -> std::time::SystemTime {
     std::time::SystemTime::now()
 }
 
+#[inline]
 fn origin() -> &'static tokio::time::Instant {
     static ORIGIN: OnceLock<tokio::time::Instant> = OnceLock::new();
     ORIGIN.get_or_init(read)
@@ -90,6 +102,7 @@ thread_local! {
 }
 
 /// A fresh reading of the clock. The end of an attempt is always one.
+#[inline]
 pub(crate) fn now() -> Instant {
     // The origin must be read first: otherwise the very first reading would stand before it.
     let _ = origin();
@@ -107,9 +120,11 @@ pub(crate) fn call_start() -> Instant {
 
 /// Runs `call`, which calls the inner service, and hands it our reading. It is taken back afterwards, so that nothing
 /// later mistakes it for the present.
+#[inline]
 pub(crate) fn hand_over<T>(now: Instant, call: impl FnOnce() -> T) -> T {
     struct TakeBack;
     impl Drop for TakeBack {
+        #[inline]
         fn drop(&mut self) {
             HANDED_OVER.set(None);
         }
@@ -120,6 +135,7 @@ pub(crate) fn hand_over<T>(now: Instant, call: impl FnOnce() -> T) -> T {
 }
 
 /// Says that the poll that is going on ends in a wait of our own (a queue, a backoff), not in the callee's work.
+#[inline]
 pub(crate) fn mark_local_wait() {
     LOCAL_WAITS.set(LOCAL_WAITS.get().wrapping_add(1));
 }
@@ -155,6 +171,11 @@ impl Stopwatch {
             (None, false) | (Some(_), true) => {}
         }
         output
+    }
+
+    /// Whether the last poll ended in a wait of our own.
+    pub(crate) fn waits_locally(&self) -> bool {
+        self.waiting_since.is_some()
     }
 
     /// The callee's own time up to `now`.

@@ -21,6 +21,7 @@ pub(crate) struct Bound {
 
 impl Bound {
     /// The bound of a call that begins now: its deadline, or else `max_hold`.
+    #[inline]
     pub(crate) fn new(now: Instant, max_hold: Duration) -> Self {
         match context::current().deadline {
             Some(deadline) => Self::at(deadline, Reason::DeadlineExceeded),
@@ -28,15 +29,18 @@ impl Bound {
         }
     }
 
+    #[inline]
     pub(crate) fn at(at: Instant, reason: Reason) -> Self {
         Self { at, reason, timer: Timer::new() }
     }
 
     /// For a call that is over before it begins.
+    #[inline]
     pub(crate) fn never() -> Self {
         Self::at(Instant::MAX, Reason::HoldExceeded)
     }
 
+    #[inline]
     pub(crate) fn instant(&self) -> Instant {
         self.at
     }
@@ -45,6 +49,7 @@ impl Bound {
     ///
     /// No timer is armed while a layer around us, in this very task, ends the call at the same time or before. That is
     /// asked on each poll, since the call may have been moved to another task.
+    #[inline]
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Reason> {
         if context::current().ends_by(self.at) {
             return Poll::Pending;

@@ -190,6 +190,7 @@ where
     F: Future<Output = Result<S::Response, S::Error>>,
 {
     /// Polls the call of the layer called `layer`.
+    #[inline]
     pub(crate) fn poll(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -268,6 +269,7 @@ impl<S, Req, F> BoundedCall<S, Req, F> {
     ///
     /// What is in the call is polled in the context `inside`, if there is one. The bound is not: it must not take the
     /// deadline that it enforces itself for one that is enforced around it.
+    #[inline]
     pub(crate) fn poll(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -280,12 +282,11 @@ impl<S, Req, F> BoundedCall<S, Req, F> {
         F: Future<Output = Result<S::Response, S::Error>>,
     {
         let mut this = self.project();
-        let answer = {
+        {
             let _entered = inside.map(context::enter);
-            this.call.as_mut().poll(cx, layer)
-        };
-        if answer.is_ready() {
-            return answer;
+            if let Poll::Ready(answer) = this.call.as_mut().poll(cx, layer) {
+                return Poll::Ready(answer);
+            }
         }
         let reason = ready!(this.bound.poll(cx));
         // All that the call holds is free from now on, even if the caller keeps our future.

@@ -1,6 +1,7 @@
 //! Every wait has a bound: of its own where there is no deadline, and the deadline where there is one. And nobody spins
 //! while he waits.
 
+use std::task::Poll;
 use std::time::Duration;
 
 use seawall::deadline::DeadlineLayer;
@@ -10,7 +11,7 @@ use tower::{Layer, Service, ServiceExt};
 
 use crate::drive::Driven;
 use crate::inner::{Answer, Hard, Readiness};
-use crate::subject::Subject;
+use crate::subject::{Subject, ready};
 
 /// What a call of a callee that never says anything may take in polls: some for each layer of a stack and for each
 /// attempt of a retry, whatever the time.
@@ -22,6 +23,7 @@ every_layer!(
     no_call_of_a_crowd_waits_beyond_the_bound,
     every_wait_ends_at_the_deadline,
     what_is_cut_is_let_go_of_at_once,
+    so_many_calls_wait_and_no_more,
 );
 
 async fn a_callee_that_is_never_ready_is_not_waited_for_beyond_the_bound(subject: Subject) {
@@ -33,21 +35,20 @@ async fn a_callee_that_never_answers_is_not_waited_for_beyond_the_bound(subject:
 }
 
 async fn ends_within_the_bound(subject: Subject, readiness: Readiness) {
-    let value = (subject.default)();
+    let value = subject.default();
     let before = value.gauges();
     let mut service = value.around(Hard::new(readiness, Answer::Never));
-    let mut call = Driven::new(service.ready().await.unwrap().call(7));
+    let mut call = Driven::new(ready(&mut service).unwrap().call(7));
     let error = call.finish().await.unwrap_err();
     assert!(rejection(&error).is_some(), "{error}");
     assert!(call.age() <= subject.longest, "it took {:?}", call.age());
     assert!(call.polls() <= FEW && call.wakes() <= FEW, "{} polls, {} wakes", call.polls(), call.wakes());
-    let after = value.gauges();
-    assert!(after.are_back_at(&before), "before {before}after {after}");
+    assert_eq!(value.gauges(), before);
 }
 
 async fn no_call_of_a_crowd_waits_beyond_the_bound(subject: Subject) {
     for readiness in [Readiness::AtOnce, Readiness::Never, Readiness::Slots] {
-        let value = (subject.tight)();
+        let value = subject.tight().await;
         let before = value.gauges();
         let callee = Hard::new(readiness, Answer::Never);
         let (census, slots) = (callee.census(), callee.slots());
@@ -66,8 +67,7 @@ async fn no_call_of_a_crowd_waits_beyond_the_bound(subject: Subject) {
             assert!(polls <= FEW, "{readiness:?}: {polls} polls");
         }
         assert!(start.elapsed() <= 20 * subject.longest, "{readiness:?}: it took {:?}", start.elapsed());
-        let after = value.gauges();
-        assert!(after.are_back_at(&before), "{readiness:?}: before {before}after {after}");
+        assert_eq!(value.gauges(), before, "{readiness:?}");
         assert_eq!((census.futures(), census.readied(), slots.available_permits()), (0, 0, 1), "{readiness:?}");
     }
 }
@@ -76,13 +76,13 @@ async fn every_wait_ends_at_the_deadline(subject: Subject) {
     const TIMEOUT: Duration = Duration::from_millis(10);
     for readiness in [Readiness::AtOnce, Readiness::Never, Readiness::Slots] {
         for answer in [Answer::Never, Answer::Fails] {
-            let value = (subject.tight)();
+            let value = subject.tight().await;
             // One call is in our way all the time, and one in the callee's.
             let _company = value.occupy();
             let callee = Hard::new(readiness, answer);
             let _slot = callee.slots().try_acquire_owned();
-            let mut service = DeadlineLayer::new(TIMEOUT).unwrap().layer(value.around(callee));
-            let mut call = Driven::new(service.ready().await.unwrap().call(7));
+            let mut service = DeadlineLayer::new(TIMEOUT).unwrap().layer(value.around(callee)).boxed_clone();
+            let mut call = Driven::new(ready(&mut service).unwrap().call(7));
             assert!(call.finish().await.is_err());
             assert!(call.age() <= TIMEOUT, "{readiness:?} {answer:?}: it took {:?}", call.age());
         }
@@ -91,17 +91,37 @@ async fn every_wait_ends_at_the_deadline(subject: Subject) {
 
 async fn what_is_cut_is_let_go_of_at_once(subject: Subject) {
     for readiness in [Readiness::AtOnce, Readiness::Slots, Readiness::Never] {
-        let value = (subject.default)();
+        let value = subject.default();
         let before = value.gauges();
         let callee = Hard::new(readiness, Answer::Never);
         let (census, slots) = (callee.census(), callee.slots());
         let mut service = value.around(callee);
-        let mut call = Driven::new(service.ready().await.unwrap().call(7));
+        let mut call = Driven::new(ready(&mut service).unwrap().call(7));
         assert!(call.finish().await.is_err());
         // The caller has his error and keeps the future all the same.
         assert_eq!((census.futures(), census.readied(), slots.available_permits()), (0, 0, 1), "{readiness:?}");
-        let after = value.gauges();
-        assert!(after.are_back_at(&before), "{readiness:?}: before {before}after {after}");
+        assert_eq!(value.gauges(), before, "{readiness:?}");
         drop(call);
     }
+}
+
+async fn so_many_calls_wait_and_no_more(subject: Subject) {
+    let value = subject.default();
+    let before = value.gauges();
+    let service = value.around(Hard::new(Readiness::Never, Answer::Never));
+    let mut rounds = [0, 0];
+    for waiting in &mut rounds {
+        let mut crowd = Vec::new();
+        for request in 0..3000 {
+            let mut call = Driven::new(service.clone().call(request));
+            match call.poll() {
+                Poll::Pending => crowd.push(call),
+                Poll::Ready(answer) => assert!(rejection(&answer.unwrap_err()).is_some()),
+            }
+        }
+        *waiting = crowd.len();
+    }
+    assert!(rounds[0] > 0 && rounds[0] < 2000, "{} wait", rounds[0]);
+    assert_eq!(rounds[1], rounds[0], "the places of those who have left are free again");
+    assert_eq!(value.gauges(), before);
 }

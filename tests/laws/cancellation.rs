@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use seawall::retry::{BudgetConfig, RetryConfig, RetryLayer};
 use tokio::time::{advance, sleep};
-use tower::{Service, ServiceExt};
+use tower::{Layer, Service};
 
 use crate::drive::Driven;
 use crate::inner::{Answer, Hard, Readiness};
-use crate::subject::{Subject, Value};
+use crate::subject::{Subject, ready};
 
 const SOON: Duration = Duration::from_millis(10);
 
@@ -37,14 +38,18 @@ enum Company {
     ForAWhile,
 }
 
-every_layer!(dropping_at_any_poll_gives_everything_back, dropping_without_a_poll_gives_everything_back);
+every_layer!(
+    dropping_at_any_poll_gives_everything_back,
+    dropping_without_a_poll_gives_everything_back,
+    gauges_show_a_call_while_it_lasts,
+);
 
 async fn dropping_at_any_poll_gives_everything_back(subject: Subject) {
     for readiness in READINESS {
         for answer in ANSWERS {
             for company in [Company::None, Company::ForAWhile] {
                 let mut polls = 0;
-                while drop_after(polls, &(subject.tight)(), readiness, answer, company).await {
+                while drop_after(polls, &subject, readiness, answer, company).await {
                     polls += 1;
                     assert!(polls < 100, "{readiness:?} {answer:?} {company:?} is never over");
                 }
@@ -55,8 +60,9 @@ async fn dropping_at_any_poll_gives_everything_back(subject: Subject) {
 }
 
 /// Drops a call after so many polls, and looks that nothing of it is left; false if it was over before.
-async fn drop_after(polls: usize, value: &Value, readiness: Readiness, answer: Answer, company: Company) -> bool {
+async fn drop_after(polls: usize, subject: &Subject, readiness: Readiness, answer: Answer, company: Company) -> bool {
     let case = format!("{readiness:?} {answer:?} {company:?}, dropped after {polls} polls");
+    let value = subject.tight().await;
     let alone = value.gauges();
     let callee = Hard::new(readiness, answer);
     let (census, slots) = (callee.census(), callee.slots());
@@ -73,7 +79,7 @@ async fn drop_after(polls: usize, value: &Value, readiness: Readiness, answer: A
     });
     tokio::task::yield_now().await;
 
-    let Ok(readied) = service.ready().await else {
+    let Ok(readied) = ready(&mut service) else {
         // A callee that fails to become ready says so in `poll_ready`, and there is no call.
         assert_eq!(readiness, Readiness::Fails, "{case}");
         return polls == 0;
@@ -86,33 +92,71 @@ async fn drop_after(polls: usize, value: &Value, readiness: Readiness, answer: A
             break;
         }
     }
+    let early = call.age() <= 2 * SOON;
     drop(call);
     let before = if company.is_finished() { &alone } else { &accompanied };
-    let after = value.gauges();
-    assert!(after.are_back_at(before), "{case}: before {before}after {after}");
+    assert_eq!(value.gauges(), *before, "{case}");
     assert_eq!((census.futures(), census.readied()), (0, 0), "{case}: futures and readied callees");
     assert_eq!(census.called_unready(), 0, "{case}: calls of a callee that was not ready");
 
     company.abort();
     let _ = company.await;
-    let after = value.gauges();
-    assert!(after.are_back_at(&alone), "{case}: with the company gone, before {alone}after {after}");
+    assert_eq!(value.gauges(), alone, "{case}");
     assert_eq!(slots.available_permits(), 1, "{case}: slots of the callee");
+    let says_nothing = early && !over && !matches!(answer, Answer::Fails | Answer::FailsAfter(_));
+    if subject.has_room_again && says_nothing {
+        assert!(value.serves(), "{case}: there is no room at once");
+    }
     advance(Duration::from_secs(3600)).await;
     assert!(value.serves(), "{case}: no call is served any more");
     !over
 }
 
 async fn dropping_without_a_poll_gives_everything_back(subject: Subject) {
-    let value = (subject.tight)();
+    let value = subject.tight().await;
     let before = value.gauges();
     for _ in 0..100 {
         let callee = Hard::new(Readiness::AtOnce, Answer::AtOnce);
         let mut service = value.around(callee);
-        drop(service.ready().await.unwrap().call(7));
-        let after = value.gauges();
-        assert!(after.are_back_at(&before), "before {before}after {after}");
+        drop(ready(&mut service).unwrap().call(7));
+        assert_eq!(value.gauges(), before);
     }
     advance(Duration::from_secs(3600)).await;
     assert!(value.serves());
+}
+
+/// What a dropped call has paid is what it has sent, and no more.
+#[tokio::test(start_paused = true)]
+async fn a_retry_that_is_dropped_before_it_is_sent_costs_nothing() {
+    let budget = BudgetConfig { ratio: 0.0, reserve_per_second: 0.001, ..BudgetConfig::default() };
+    for readiness in [Readiness::AtOnce, Readiness::AfterPolls(2), Readiness::After(SOON)] {
+        for answer in [Answer::Fails, Answer::FailsAfter(SOON), Answer::PanicsInPoll] {
+            for polls in 0..20 {
+                let layer = RetryLayer::new(RetryConfig { budget: budget.clone(), ..RetryConfig::default() }).unwrap();
+                let callee = Hard::new(readiness, answer);
+                let census = callee.census();
+                let mut call = Driven::new(layer.layer(callee).call(7));
+                for _ in 0..polls {
+                    if answer == Answer::PanicsInPoll {
+                        call.poll_panics();
+                    } else if call.step().await.is_ready() {
+                        break;
+                    }
+                }
+                drop(call);
+                let retries = census.calls().saturating_sub(1);
+                let case = format!("{readiness:?} {answer:?}, dropped after {polls} polls");
+                assert_eq!(layer.budget().balance() as usize, 10 - retries, "{case}");
+            }
+        }
+    }
+}
+
+async fn gauges_show_a_call_while_it_lasts(subject: Subject) {
+    let value = subject.tight().await;
+    let before = value.gauges();
+    let occupied = value.occupy();
+    assert_eq!(value.gauges() == before, before.is_empty(), "{before:?}");
+    drop(occupied);
+    assert_eq!(value.gauges(), before);
 }

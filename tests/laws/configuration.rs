@@ -1,9 +1,18 @@
 //! Illegal configuration cannot be built: every fault is found at once, and each is named by the path of its field.
 
+use std::fmt::Debug;
 use std::time::Duration;
 
+use seawall::bulkhead::{BulkheadConfig, BulkheadLayer};
+use seawall::circuit_breaker::{CircuitBreakerConfig, CircuitBreakerLayer, Window};
 use seawall::deadline::DeadlineLayer;
 use seawall::error::{Fault, InvalidConfig};
+use seawall::load_shed::{LoadShedConfig, LoadShedLayer};
+use seawall::retry::{Backoff, Budget, BudgetConfig, Growth, RetryConfig, RetryLayer};
+use tokio::time::timeout;
+use tower::{Layer, ServiceBuilder, ServiceExt};
+
+use crate::inner::{Answer, Hard, Readiness};
 
 /// A unit mistaken, or arithmetic gone wrong: too long for any wait.
 const ABSURD: Duration = Duration::MAX;
@@ -19,9 +28,196 @@ fn faults<L>(built: Result<L, InvalidConfig>) -> Vec<String> {
     }
 }
 
+/// One thing wrong with the defaults is one fault, by its path; and the defaults are not at fault.
+fn fault<C, L>(path: &str, layer: fn(C) -> Result<L, InvalidConfig>, spoil: impl Fn(&mut C))
+where
+    C: Default + Clone + Debug,
+{
+    assert_eq!(faults(layer(C::default())), [""; 0]);
+    let mut config = C::default();
+    spoil(&mut config);
+    assert_eq!(faults(layer(config.clone())), [path], "{config:?}");
+}
+
 #[test]
 fn a_deadline_needs_a_timeout_that_can_be_waited_for() {
     assert_eq!(faults(DeadlineLayer::new(Duration::ZERO)), ["timeout"]);
     assert_eq!(faults(DeadlineLayer::new(ABSURD)), ["timeout"]);
     assert_eq!(faults(DeadlineLayer::new(Duration::from_nanos(1))), [""; 0]);
+}
+
+#[test]
+fn every_fault_of_a_retry_is_found() {
+    let all = RetryConfig {
+        max_attempts: 0,
+        backoff: Backoff {
+            growth: Growth::Exponential(f64::NAN),
+            base: Duration::ZERO,
+            cap: ABSURD,
+            ..Backoff::default()
+        },
+        budget: BudgetConfig { ratio: 1.1, ttl: ABSURD, reserve_per_second: -1.0, reserve_burst: 0 },
+        attempt_timeout: Some(Duration::ZERO),
+        max_retry_after: ABSURD,
+        max_hold: Duration::ZERO,
+        max_keys: 0,
+    };
+    let budget = ["ratio", "ttl", "reserve_per_second", "reserve_burst"];
+    assert_eq!(faults(Budget::new(all.budget.clone())), budget);
+    let mut paths = vec!["max_attempts", "backoff.growth", "backoff.base", "backoff.cap"];
+    let nested = budget.map(|field| format!("budget.{field}"));
+    paths.extend(nested.iter().map(String::as_str));
+    paths.extend(["attempt_timeout", "max_retry_after", "max_hold", "max_keys"]);
+    assert_eq!(faults(RetryLayer::new(all)), paths);
+
+    let layer = |config| RetryLayer::new(config);
+    fault("max_attempts", layer, |config| config.max_attempts = 0);
+    for factor in [0.5, f64::NAN, f64::INFINITY, -2.0] {
+        fault("backoff.growth", layer, |config| config.backoff.growth = Growth::Exponential(factor));
+    }
+    fault("backoff.base", layer, |config| config.backoff.base = Duration::ZERO);
+    fault("backoff.cap", layer, |config| config.backoff.cap = config.backoff.base / 2);
+    fault("backoff.cap", layer, |config| config.backoff.cap = ABSURD);
+    for ratio in [-0.1, 1.01, f64::NAN, f64::INFINITY] {
+        fault("budget.ratio", layer, |config| config.budget.ratio = ratio);
+    }
+    for length in [Duration::ZERO, ABSURD] {
+        fault("budget.ttl", layer, |config| config.budget.ttl = length);
+        fault("attempt_timeout", layer, |config| config.attempt_timeout = Some(length));
+        fault("max_hold", layer, |config| config.max_hold = length);
+    }
+    for rate in [-1.0, f64::NAN, f64::INFINITY] {
+        fault("budget.reserve_per_second", layer, |config| config.budget.reserve_per_second = rate);
+    }
+    fault("budget.reserve_burst", layer, |config| config.budget.reserve_burst = 0);
+    fault("max_retry_after", layer, |config| config.max_retry_after = ABSURD);
+    fault("max_keys", layer, |config| config.max_keys = 0);
+}
+
+#[test]
+fn every_fault_of_a_circuit_breaker_is_found() {
+    let layer = |config| CircuitBreakerLayer::new(config);
+    for rate in [0.0, -0.1, 1.01, f64::NAN, f64::INFINITY] {
+        fault("failure_rate", layer, |config| config.failure_rate = rate);
+        fault("slow_rate", layer, |config| config.slow_rate = Some(rate));
+    }
+    for factor in [0.5, f64::NAN, f64::INFINITY] {
+        fault("slow_factor", layer, |config| config.slow_factor = factor);
+        fault("break_growth", layer, |config| config.break_growth = factor);
+    }
+    for jitter in [-0.1, 1.1, f64::NAN] {
+        fault("jitter", layer, |config| config.jitter = jitter);
+    }
+    for length in [Duration::ZERO, ABSURD] {
+        fault("window", layer, |config| config.window = Window::Time(length));
+        fault("slow_after", layer, |config| config.slow_after = Some(length));
+        fault("slow_floor", layer, |config| config.slow_floor = length);
+        fault("max_hold", layer, |config| config.max_hold = length);
+    }
+    fault("break_duration", layer, |config| config.break_duration = Duration::ZERO);
+    fault("max_break", layer, |config| config.max_break = config.break_duration / 2);
+    fault("max_break", layer, |config| config.max_break = ABSURD);
+    fault("window", layer, |config| config.window = Window::Calls(u32::MAX));
+    fault("minimum_calls", layer, |config| config.minimum_calls = 0);
+    fault("minimum_calls", layer, |config| config.window = Window::Calls(config.minimum_calls - 1));
+    fault("consecutive_failures", layer, |config| config.consecutive_failures = Some(0));
+    fault("short_breaks", layer, |config| config.short_breaks = 0);
+    fault("half_open_rounds", layer, |config| config.half_open_rounds = 0);
+    fault("half_open_rounds", layer, |config| config.half_open_rounds = u32::MAX);
+    fault("max_keys", layer, |config| config.max_keys = 0);
+
+    let all = CircuitBreakerConfig {
+        failure_rate: f64::NAN,
+        break_duration: Duration::ZERO,
+        break_growth: 0.0,
+        max_break: ABSURD,
+        ..CircuitBreakerConfig::default()
+    };
+    assert_eq!(faults(layer(all)), ["failure_rate", "break_duration", "break_growth", "max_break"]);
+}
+
+#[test]
+fn every_fault_of_a_bulkhead_is_found() {
+    let layer = |config| BulkheadLayer::new(config);
+    fault("max_concurrent", layer, |config| config.max_concurrent = 0);
+    fault("max_keys", layer, |config| config.max_keys = 0);
+    for length in [Duration::ZERO, ABSURD] {
+        fault("max_wait", layer, |config| config.max_wait = length);
+        fault("max_hold", layer, |config| config.max_hold = length);
+    }
+    let all =
+        BulkheadConfig { max_concurrent: 0, max_wait: ABSURD, max_hold: ABSURD, max_keys: 0, ..Default::default() };
+    assert_eq!(faults(layer(all)), ["max_concurrent", "max_wait", "max_hold", "max_keys"]);
+}
+
+#[test]
+fn every_fault_of_a_load_shed_is_found() {
+    let layer = |config| LoadShedLayer::new(config);
+    fault("max_in_flight", layer, |config| config.max_in_flight = 0);
+    fault("max_keys", layer, |config| config.max_keys = 0);
+    for ratio in [-1.0, f64::NAN, f64::INFINITY] {
+        fault("queue_ratio", layer, |config| config.queue_ratio = ratio);
+    }
+    for length in [Duration::ZERO, ABSURD] {
+        fault("max_wait", layer, |config| config.max_wait = length);
+        fault("max_hold", layer, |config| config.max_hold = length);
+    }
+    let all = LoadShedConfig { max_in_flight: 0, queue_ratio: f64::NAN, max_wait: ABSURD, ..Default::default() };
+    assert_eq!(faults(layer(all)), ["max_in_flight", "queue_ratio", "max_wait"]);
+}
+
+/// The longest durations there are overflow nothing, whatever the callee does.
+#[tokio::test(start_paused = true)]
+async fn the_longest_durations_overflow_nothing() {
+    const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+    let retry = RetryConfig {
+        max_attempts: u32::MAX,
+        backoff: Backoff { cap: LONGEST, ..Backoff::exponential(LONGEST, 1e300) },
+        attempt_timeout: Some(LONGEST),
+        max_retry_after: LONGEST,
+        max_hold: LONGEST,
+        ..RetryConfig::default()
+    };
+    let bulkhead = BulkheadConfig {
+        max_concurrent: u32::MAX,
+        max_waiting: u32::MAX,
+        max_wait: LONGEST,
+        max_hold: LONGEST,
+        ..BulkheadConfig::default()
+    };
+    let breaker = CircuitBreakerConfig {
+        window: Window::Time(LONGEST),
+        minimum_calls: 1,
+        slow_factor: f64::MAX,
+        slow_floor: LONGEST,
+        break_duration: LONGEST,
+        break_growth: f64::MAX,
+        max_break: LONGEST,
+        max_hold: LONGEST,
+        ..CircuitBreakerConfig::default()
+    };
+    let load_shed = LoadShedConfig {
+        max_in_flight: u32::MAX,
+        queue_ratio: 1000.0,
+        max_wait: LONGEST,
+        max_hold: LONGEST,
+        ..LoadShedConfig::default()
+    };
+    let (retry, bulkhead) = (RetryLayer::new(retry).unwrap(), BulkheadLayer::new(bulkhead).unwrap());
+    let (breaker, load_shed) = (CircuitBreakerLayer::new(breaker).unwrap(), LoadShedLayer::new(load_shed).unwrap());
+    let deadline = DeadlineLayer::new(LONGEST).unwrap();
+    for answer in [Answer::AtOnce, Answer::AfterPolls(2), Answer::Fails, Answer::Never] {
+        let callee = || Hard::new(Readiness::AfterPolls(1), answer);
+        let stack = ServiceBuilder::new()
+            .layer(load_shed.clone())
+            .layer(deadline.clone())
+            .layer(retry.clone())
+            .layer(bulkhead.clone())
+            .layer(breaker.clone());
+        let _ = timeout(LONGEST / 2, stack.service(callee()).oneshot(7)).await;
+        let _ = timeout(LONGEST / 2, retry.layer(callee()).oneshot(7)).await;
+        let _ = timeout(LONGEST / 2, bulkhead.layer(callee()).oneshot(7)).await;
+        let _ = timeout(LONGEST / 2, breaker.layer(callee()).oneshot(7)).await;
+        let _ = timeout(LONGEST / 2, load_shed.layer(callee()).oneshot(7)).await;
+    }
 }

@@ -1,4 +1,4 @@
-//! Drives a future poll by poll, in virtual time, and counts what it takes.
+//! Drives a future poll by poll, in virtual time, and counts what it takes; or drives it where there is no time left.
 
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -8,8 +8,11 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
+use seawall::context;
+use seawall::deadline::DeadlineLayer;
 use tokio::task::unconstrained;
 use tokio::time::{Instant, timeout};
+use tower::{BoxError, Layer, ServiceExt, service_fn};
 
 /// Far beyond any bound there is. A call that is still not over waits for ever.
 const FOR_EVER: Duration = Duration::from_secs(24 * 3600);
@@ -98,4 +101,22 @@ impl<F: Future> Driven<F> {
             tokio::task::yield_now().await;
         }
     }
+}
+
+/// Runs `body` where a deadline has been inherited, and has passed.
+pub(crate) async fn past_its_deadline<F>(body: F) -> F::Output
+where
+    F: Future<Output: Send> + Send + 'static,
+{
+    let body = Arc::new(Mutex::new(Some(body)));
+    let outer = service_fn(move |()| {
+        let body = body.lock().unwrap().take().unwrap();
+        let late = context::carry(async {
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            body.await
+        });
+        async { Ok::<_, BoxError>(tokio::spawn(late)) }
+    });
+    let body = DeadlineLayer::new(Duration::from_secs(1)).unwrap().layer(outer).oneshot(()).await.unwrap();
+    body.await.unwrap()
 }

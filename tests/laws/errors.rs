@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use tower::{BoxError, Service, ServiceExt};
+use tower::{BoxError, Service};
 
 use crate::drive::Driven;
 use crate::inner::{Answer, Broken, Hard, Readiness};
-use crate::subject::Subject;
+use crate::subject::{Subject, ready};
 
 every_layer!(
     an_error_of_the_callee_comes_out_as_it_is,
@@ -21,11 +21,11 @@ fn broken(error: &BoxError) -> Option<Broken> {
 async fn an_error_of_the_callee_comes_out_as_it_is(subject: Subject) {
     for readiness in [Readiness::AtOnce, Readiness::AfterPolls(2), Readiness::Slots] {
         for answer in [Answer::Fails, Answer::FailsAfter(Duration::from_millis(10))] {
-            for value in [(subject.default)(), (subject.tight)()] {
+            for value in [subject.default(), subject.tight().await] {
                 let callee = Hard::new(readiness, answer);
                 let census = callee.census();
                 let mut service = value.around(callee);
-                let call = service.ready().await.unwrap().call(7);
+                let call = ready(&mut service).unwrap().call(7);
                 let error = Driven::new(call).finish().await.unwrap_err();
                 let last = census.calls() - 1;
                 assert_eq!(broken(&error), Some(Broken::InCall(last)), "{readiness:?} {answer:?}: {error}");
@@ -35,9 +35,9 @@ async fn an_error_of_the_callee_comes_out_as_it_is(subject: Subject) {
 }
 
 async fn an_error_of_the_callee_s_readiness_comes_out_as_it_is(subject: Subject) {
-    for value in [(subject.default)(), (subject.tight)()] {
+    for value in [subject.default(), subject.tight().await] {
         let mut service = value.around(Hard::new(Readiness::Fails, Answer::AtOnce));
-        let error = service.ready().await.err().unwrap();
+        let error = ready(&mut service).err().unwrap();
         assert_eq!(broken(&error), Some(Broken::WhenPolledReady), "{error}");
         // Called all the same, it fails the same way.
         let error = Driven::new(service.call(7)).finish().await.unwrap_err();
@@ -48,11 +48,11 @@ async fn an_error_of_the_callee_s_readiness_comes_out_as_it_is(subject: Subject)
 async fn an_answer_comes_out_however_long_the_way(subject: Subject) {
     for readiness in [Readiness::AtOnce, Readiness::AfterPolls(5), Readiness::After(Duration::from_millis(10))] {
         for answer in [Answer::AtOnce, Answer::AfterPolls(5), Answer::After(Duration::from_millis(10))] {
-            for value in [(subject.default)(), (subject.tight)()] {
+            for value in [subject.default(), subject.tight().await] {
                 let callee = Hard::new(readiness, answer);
                 let census = callee.census();
                 let mut service = value.around(callee);
-                let call = service.ready().await.unwrap().call(7);
+                let call = ready(&mut service).unwrap().call(7);
                 let answered = Driven::new(call).finish().await;
                 assert!(matches!(answered, Ok(7)), "{readiness:?} {answer:?}: {answered:?}");
                 assert_eq!((census.calls(), census.futures(), census.called_unready()), (1, 0, 0));

@@ -7,14 +7,14 @@
 macro_rules! every_layer {
     ($($law:ident),+ $(,)?) => { $(
         mod $law {
-            every_layer!(@ $law deadline retry);
+            every_layer!(@ $law deadline retry circuit_breaker half_open bulkhead load_shed client_stack server_stack);
         }
     )+ };
     (@ $law:ident $($subject:ident)+) => { $(
         #[tokio::test(start_paused = true)]
         async fn $subject() {
             seawall::seed(42);
-            super::$law(crate::subject::$subject()).await;
+            super::$law(crate::layers::$subject()).await;
         }
     )+ };
 }
@@ -24,7 +24,11 @@ mod cancellation;
 mod configuration;
 mod drive;
 mod errors;
+mod holding;
 mod inner;
+mod late;
+mod latency;
+mod layers;
 mod panics;
 mod readiness;
 mod refusals;

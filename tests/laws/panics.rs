@@ -1,20 +1,20 @@
-//! A callee that panics takes nothing of ours with it.
+//! A callee or a classifier that panics takes nothing of ours with it.
 
 use std::time::Duration;
 
 use tokio::time::advance;
-use tower::{Service, ServiceExt};
+use tower::Service;
 
 use crate::drive::Driven;
 use crate::inner::{Answer, Hard, Readiness};
-use crate::subject::Subject;
+use crate::subject::{POISON, Subject, ready};
 
-every_layer!(a_callee_that_panics_takes_nothing_with_it);
+every_layer!(a_callee_that_panics_takes_nothing_with_it, a_classifier_that_panics_takes_nothing_with_it);
 
 async fn a_callee_that_panics_takes_nothing_with_it(subject: Subject) {
     for readiness in [Readiness::AtOnce, Readiness::AfterPolls(1), Readiness::Slots] {
         for answer in [Answer::PanicsInCall, Answer::PanicsInPoll] {
-            let value = (subject.tight)();
+            let value = subject.tight().await;
             let before = value.gauges();
             let callee = Hard::new(readiness, answer);
             let (census, slots) = (callee.census(), callee.slots());
@@ -23,25 +23,45 @@ async fn a_callee_that_panics_takes_nothing_with_it(subject: Subject) {
                 let case = format!("{readiness:?} {answer:?}, call {n}");
                 let panicked = tokio::spawn({
                     let mut service = service.clone();
-                    async move { service.ready().await.unwrap().call(7).await }
+                    async move { ready(&mut service).unwrap().call(7).await }
                 });
                 let ended = panicked.await;
                 assert!(ended.is_err() || ended.is_ok_and(|answer| answer.is_err()), "{case}");
                 // The same, with a caller that catches the panic and keeps the future.
                 service = value.around(Hard::new(readiness, answer));
-                service.ready().await.unwrap();
+                ready(&mut service).unwrap();
                 let called = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| Driven::new(service.call(7))));
                 if let Ok(mut call) = called {
                     for _ in 0..3 {
                         let _ = call.poll_panics();
                     }
                 }
-                let after = value.gauges();
-                assert!(after.are_back_at(&before), "{case}: before {before}after {after}");
+                assert_eq!(value.gauges(), before, "{case}");
                 assert_eq!((census.futures(), census.readied(), slots.available_permits()), (0, 0, 1), "{case}");
                 advance(Duration::from_secs(3600)).await;
                 assert!(value.serves(), "{case}: no call is served any more");
             }
+        }
+    }
+}
+
+async fn a_classifier_that_panics_takes_nothing_with_it(subject: Subject) {
+    for readiness in [Readiness::AtOnce, Readiness::AfterPolls(1), Readiness::Slots] {
+        let value = subject.tight().await;
+        let before = value.gauges();
+        let callee = Hard::new(readiness, Answer::AtOnce);
+        let (census, slots) = (callee.census(), callee.slots());
+        let mut service = value.around(callee);
+        for n in 0..20 {
+            let mut call = Driven::new(ready(&mut service).unwrap().call(POISON));
+            let panicked = (0..3).any(|_| call.poll_panics());
+            assert!(panicked, "{readiness:?}, call {n}");
+            // As unwinding would do, sooner or later.
+            drop(call);
+            assert_eq!(value.gauges(), before, "{readiness:?}, call {n}");
+            assert_eq!((census.futures(), census.readied(), slots.available_permits()), (0, 0, 1), "{readiness:?}");
+            advance(Duration::from_secs(3600)).await;
+            assert!(value.serves(), "{readiness:?}, call {n}: no call is served any more");
         }
     }
 }

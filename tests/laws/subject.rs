@@ -1,9 +1,9 @@
-//! What the laws are about: every layer, and the full stack of a client and of a server.
+//! What the laws know of a layer: how to put it around a callee, what it counts, and how to bring trouble to it.
 
-use std::fmt;
 use std::time::Duration;
 
-use seawall::deadline::DeadlineLayer;
+use futures::FutureExt;
+use futures::future::LocalBoxFuture;
 use seawall::error::rejection;
 use seawall::retry::{BudgetConfig, RetryConfig, RetryLayer};
 use tower::util::BoxCloneService;
@@ -16,54 +16,20 @@ use crate::inner::{Answer, Hard, Readiness};
 pub(crate) type Wrapped = BoxCloneService<u32, u32, BoxError>;
 pub(crate) type Call = <Wrapped as Service<u32>>::Future;
 
-/// Something that a layer counts, read through its public handle.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Gauge {
-    name: &'static str,
-    value: f64,
-    /// A balance may be higher than it was, a count of what is held may not.
-    may_rise: bool,
-}
+/// An answer that the classifier of a tight subject panics at.
+pub(crate) const POISON: u32 = u32::MAX;
 
-impl Gauge {
-    /// A count of what is held, which must come back to what it was.
-    pub(crate) fn held(name: &'static str, value: usize) -> Self {
-        Self { name, value: value as f64, may_rise: false }
-    }
-
-    /// Something that calls pay from, which must not be less than it was.
-    pub(crate) fn balance(name: &'static str, value: f64) -> Self {
-        Self { name, value, may_rise: true }
-    }
-}
-
-/// All gauges of a subject at one moment.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Gauges(Vec<Gauge>);
-
-impl Gauges {
-    /// Whether everything that was there `before` is there again.
-    pub(crate) fn are_back_at(&self, before: &Self) -> bool {
-        let back =
-            |(now, before): (&Gauge, &Gauge)| now.value == before.value || (now.may_rise && now.value > before.value);
-        self.0.len() == before.0.len() && self.0.iter().zip(&before.0).all(back)
-    }
-}
-
-impl fmt::Display for Gauges {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|gauge| write!(f, "{} {}, ", gauge.name, gauge.value))
-    }
-}
+/// What a layer holds at one moment, by name, read through its public handles.
+pub(crate) type Gauges = Vec<(&'static str, usize)>;
 
 /// One value of a layer, which can be put around any number of callees.
 pub(crate) struct Value {
     wrap: Box<dyn Fn(Hard) -> Wrapped>,
-    gauges: Box<dyn Fn() -> Vec<Gauge>>,
+    gauges: Box<dyn Fn() -> Gauges>,
 }
 
 impl Value {
-    pub(crate) fn new<L>(layer: L, gauges: impl Fn() -> Vec<Gauge> + 'static) -> Self
+    pub(crate) fn new<L>(layer: L, gauges: impl Fn() -> Gauges + 'static) -> Self
     where
         L: Layer<Hard> + 'static,
         L::Service: Service<u32, Response = u32, Error = BoxError, Future: Send> + Clone + Send + 'static,
@@ -77,7 +43,7 @@ impl Value {
     }
 
     pub(crate) fn gauges(&self) -> Gauges {
-        Gauges((self.gauges)())
+        (self.gauges)()
     }
 
     /// A call of a callee that never answers, as far as it gets at once.
@@ -117,45 +83,39 @@ impl Value {
     }
 }
 
+/// Readies the service. That never waits: what there is to wait for is waited for in the call, where it has a bound.
+pub(crate) fn ready(service: &mut Wrapped) -> Result<&mut Wrapped, BoxError> {
+    service.ready().now_or_never().expect("poll_ready waits")
+}
+
 /// A layer, or a stack of layers, under the laws.
 pub(crate) struct Subject {
-    /// As its users get it.
-    pub(crate) default: fn() -> Value,
-    /// With as little room as can be configured: one call at a time, one that waits, one failure that opens it.
-    pub(crate) tight: fn() -> Value,
+    /// See [`default`](Self::default).
+    pub(crate) as_configured_by_default: fn() -> Value,
+    /// See [`tight`](Self::tight).
+    pub(crate) as_tight_as_can_be: fn() -> Value,
+    /// What it takes to bring a tight value into the state that is of interest.
+    pub(crate) prepare: Option<fn(&Value) -> LocalBoxFuture<'_, ()>>,
     /// How long a call can last at most, by default and where no deadline is set.
     pub(crate) longest: Duration,
     /// Whether it ever refuses a call, other than for want of time.
     pub(crate) refuses: bool,
+    /// Whether there is room again at once when a call is dropped. What a rate limit let pass has passed.
+    pub(crate) has_room_again: bool,
 }
 
-pub(crate) fn deadline() -> Subject {
-    Subject {
-        default: || Value::new(DeadlineLayer::new(Duration::from_secs(2)).unwrap(), Vec::new),
-        tight: || Value::new(DeadlineLayer::new(Duration::from_millis(50)).unwrap(), Vec::new),
-        longest: Duration::from_secs(2),
-        refuses: false,
+impl Subject {
+    /// As its users get it.
+    pub(crate) fn default(&self) -> Value {
+        (self.as_configured_by_default)()
     }
-}
 
-pub(crate) fn retry() -> Subject {
-    fn value(config: RetryConfig) -> Value {
-        let layer = RetryLayer::new(config).unwrap();
-        let budget = layer.budget().clone();
-        Value::new(layer, move || vec![Gauge::balance("retry budget", budget.balance().into())])
-    }
-    Subject {
-        default: || value(RetryConfig::default()),
-        tight: || {
-            value(RetryConfig {
-                max_attempts: 2,
-                attempt_timeout: Some(Duration::from_millis(50)),
-                // Each call earns what its one retry costs, so that a balance that falls has lost something.
-                budget: BudgetConfig { ratio: 1.0, reserve_per_second: 0.0, ..BudgetConfig::default() },
-                ..RetryConfig::default()
-            })
-        },
-        longest: RetryConfig::default().max_hold,
-        refuses: false,
+    /// With as little room as can be configured: one call at a time, one that waits, one failure that opens it.
+    pub(crate) async fn tight(&self) -> Value {
+        let value = (self.as_tight_as_can_be)();
+        if let Some(prepare) = self.prepare {
+            prepare(&value).await;
+        }
+        value
     }
 }

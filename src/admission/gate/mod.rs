@@ -25,8 +25,9 @@ mod tests;
 use std::task::Waker;
 use std::time::Duration;
 
+pub(crate) use self::line::Ahead;
 use self::line::Line;
-pub(crate) use self::line::{Ahead, Order};
+pub use self::line::Order;
 pub(crate) use self::waiter::Waiter;
 use crate::algorithm::estimate::Estimate;
 use crate::algorithm::queue::{self, Refusal, Until, Wait};
@@ -250,11 +251,6 @@ impl Gate {
         let woken = self.serve(&mut line);
         drop(line);
         wake(woken);
-    }
-
-    /// How long a call takes, as far as is known.
-    pub(crate) fn service_time(&self, now: Instant) -> Duration {
-        self.service.read(now).mean
     }
 }
 

@@ -65,15 +65,16 @@ impl Timer {
     }
 
     /// Gives the sleep back, and can be used again.
+    #[inline]
     pub(crate) fn disarm(&mut self) {
         if let Some(alarm) = self.alarm.take() {
-            alarm.relay.forget_task();
-            Pool::put(alarm);
+            alarm.give_back();
         }
     }
 }
 
 impl Drop for Timer {
+    #[inline]
     fn drop(&mut self) {
         self.disarm();
     }
@@ -94,6 +95,11 @@ struct Alarm {
 }
 
 impl Alarm {
+    fn give_back(self: Pin<Box<Self>>) {
+        self.relay.forget_task();
+        Pool::put(self);
+    }
+
     /// From the pool, or a fresh one; none outside a runtime.
     fn take(deadline: Instant) -> Option<Pin<Box<Self>>> {
         let runtime = Handle::try_current().ok()?.id();

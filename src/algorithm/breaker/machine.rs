@@ -70,11 +70,10 @@ pub(crate) enum Admission {
 }
 
 /// A place among the probes. It has to come back, through [`Machine::settle`] or [`Machine::give_up`].
+///
+/// Its number is never used again, so that what an old probe says finds no place in a present round.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Probe {
-    generation: u64,
-    id: u64,
-}
+pub(crate) struct Probe(u64);
 
 #[derive(Debug)]
 enum Phase {
@@ -93,12 +92,12 @@ pub(crate) struct Machine {
     era: u8,
     /// How many breaks there were since the breaker was last closed.
     breaks: u32,
-    next_probe: u64,
+    last_probe: u64,
 }
 
 impl Machine {
     pub(crate) fn new(mode: Mode) -> Self {
-        Self { mode, phase: Phase::Closed, generation: 0, era: 0, breaks: 0, next_probe: 0 }
+        Self { mode, phase: Phase::Closed, generation: 0, era: 0, breaks: 0, last_probe: 0 }
     }
 
     pub(crate) fn state(&self) -> State {
@@ -131,6 +130,14 @@ impl Machine {
         }
     }
 
+    /// How many probes are in flight.
+    pub(crate) fn probes(&self) -> u32 {
+        match &self.phase {
+            Phase::HalfOpen { round, .. } => round.in_flight(),
+            Phase::Closed | Phase::Open { .. } => 0,
+        }
+    }
+
     /// A call comes. `median` is that of the callee's successes.
     ///
     /// ## Open => HalfOpen, when the break is over
@@ -160,9 +167,9 @@ impl Machine {
             Phase::Closed => Admission::Closed,
             Phase::Open { until } => Admission::Refused { retry_after: Some(until.since(now)) },
             Phase::HalfOpen { round, .. } => {
-                self.next_probe += 1;
-                if round.admit(self.next_probe, now) {
-                    Admission::Probe(Probe { generation: self.generation, id: self.next_probe })
+                self.last_probe += 1;
+                if round.admit(self.last_probe, now) {
+                    Admission::Probe(Probe(self.last_probe))
                 } else {
                     // Sooner, if the probes are answered; but then there is nobody to tell it to.
                     let judged = round.next_judgement(slow_after).map_or(policy.break_for, |at| at.since(now));
@@ -197,20 +204,20 @@ impl Machine {
         chance: f64,
     ) -> Option<Transition> {
         let slow_after = self.probe_slow_after(policy, median);
-        self.judge_round(probe, policy, now, chance, |round| round.settle(probe.id, end, slow_after, policy))
+        self.judge_round(policy, now, chance, |round| round.settle(probe.0, end, slow_after, policy))
     }
 
     /// The caller of a probe gave up early, which says nothing; unless too many of them do, one after another.
     ///
     /// ## HalfOpen => Open, when probes are given up time and again, and none is answered
     pub(crate) fn give_up(&mut self, probe: Probe, policy: &Policy, now: Instant, chance: f64) -> Option<Transition> {
-        self.judge_round(probe, policy, now, chance, |round| round.give_up(probe.id))
+        self.judge_round(policy, now, chance, |round| round.give_up(probe.0))
     }
 
     /// The probe waits in a queue of ours since now, or (`Some`) has left it.
     pub(crate) fn set_local_wait(&mut self, probe: Probe, since: Option<Instant>) {
-        if let (Phase::HalfOpen { round, .. }, true) = (&mut self.phase, self.generation == probe.generation) {
-            round.set_local_wait(probe.id, since);
+        if let Phase::HalfOpen { round, .. } = &mut self.phase {
+            round.set_local_wait(probe.0, since);
         }
     }
 
@@ -246,7 +253,6 @@ impl Machine {
 
     fn judge_round(
         &mut self,
-        probe: Probe,
         policy: &Policy,
         now: Instant,
         chance: f64,
@@ -254,7 +260,7 @@ impl Machine {
     ) -> Option<Transition> {
         let from = self.state();
         match &mut self.phase {
-            Phase::HalfOpen { round, .. } if self.generation == probe.generation => {
+            Phase::HalfOpen { round, .. } => {
                 let judgement = judge(round);
                 self.follow(judgement, policy, now, chance);
                 self.transition_from(from)

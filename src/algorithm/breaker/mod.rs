@@ -28,7 +28,8 @@ mod watch;
 #[cfg(all(test, not(seawall_loom)))]
 mod tests;
 
-pub(crate) use machine::{Admission, Machine, Mode, Probe, State, Transition};
+pub use machine::State;
+pub(crate) use machine::{Admission, Machine, Mode, Probe, Transition};
 pub(crate) use policy::{Policy, SlowAfter};
 pub(crate) use watch::{Entry, Seat, Watch};
 

@@ -209,10 +209,15 @@ impl Watch {
         policy.slow_after(self.median(policy))
     }
 
-    /// The calls of the window, and how many in flight are overdue.
-    pub(crate) fn counts(&self, policy: &Policy, now: Instant) -> (Counts, u64) {
+    /// The calls of the window.
+    pub(crate) fn counts(&self, now: Instant) -> Counts {
+        self.window.counts(self.load().era(), now)
+    }
+
+    /// How many calls are with the callee, and how many of them are overdue.
+    pub(crate) fn in_flight(&self, policy: &Policy, now: Instant) -> (u64, u64) {
         let era = self.load().era();
-        (self.window.counts(era, now), self.ages.overdue(era, now, self.hangs_after(policy)))
+        (self.ages.in_flight(era), self.ages.overdue(era, now, self.hangs_after(policy)))
     }
 
     fn load(&self) -> Word {

@@ -1,3 +1,89 @@
-//! (circuit breaker)
+//! A circuit breaker: stops asking a callee that fails, hangs or is slow beyond all measure, and begins again gently.
+//!
+//! A callee that is down costs every caller its whole timeout, and what they all keep sending keeps it down. The breaker
+//! watches how calls end, and when too many end badly it *opens*: calls are refused at once, and the callee is left alone
+//! for a second. Then it is *half-open*: one call passes as a probe; if it is well, two more, four, eight, and the breaker is
+//! *closed* again. If a probe fails, there is another break, and after several they grow.
+//!
+//! # What opens it
+//! - the share of failures in the window, or of slow calls, once there were enough calls to tell;
+//! - so many calls in a row without a good answer;
+//! - calls in flight past the slow threshold: a callee that hangs is seen before anything times out. They count as slow
+//!   calls, and if nothing good came for as long as the threshold, a few of them are enough;
+//! - calls that their callers gave up, if they gave up late: later than the slow threshold, than half of the time they
+//!   had left, or than three times what a success usually takes. Given up earlier, a call says nothing.
+//!
+//! *Slow* is by default relative to the median success, which follows the callee: to get several times slower under load
+//! does not open it, to stop answering does.
+//!
+//! # When not
+//! Around something local that cannot be overloaded by asking, or with a handful of calls a minute: there is nothing to count.
+//!
+//! # How it behaves
+//! - **Readiness:** always ready, and refuses nothing before a call; a wait for the inner service is part of the call, and is not
+//!   held against the callee.
+//! - **Cancellation:** dropping a call gives its place back, a probe's too. See above for what it says.
+//! - **Clones**, and all services of one layer value, share one state; [`keyed_by`](CircuitBreakerLayer::keyed_by) keeps one for each host,
+//!   tenant or whatever tells calls apart.
+//! - **Errors:** [`Reason::CircuitOpen`], with the time after which another try has a chance, in which case nothing was sent and
+//!   a readied inner service was let go; [`Reason::HoldExceeded`] or [`Reason::DeadlineExceeded`] at the call's bound,
+//!   [`Reason::NotReady`]; any other error is the inner service's own.
+//! - **The call is over** when the classifier says so, and what it says late, after the breaker has moved on, moves nothing.
+//!   The callee is judged for its own time: neither our queues nor a slow reader of its answer count.
+//! - **Cost:** closed, no lock and no allocation: two readings of the clock and four atomic updates; refused, a few loads.
+//! - **Place:** inside bulkhead and retry, outside nothing but the client: each attempt is judged, and no queue of ours.
+//!
+//! # Example
+//! ```
+//! use seawall::circuit_breaker::{CircuitBreakerConfig, CircuitBreakerLayer};
+//! use seawall::error::{Reason, rejection};
+//! use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), tower::BoxError> {
+//! let mut service = ServiceBuilder::new()
+//!     .layer(CircuitBreakerLayer::new(CircuitBreakerConfig::default())?)
+//!     .service(service_fn(|()| async { Err::<(), _>(tower::BoxError::from("connection refused")) }));
+//!
+//! for _ in 0..10 {
+//!     assert!(service.ready().await?.call(()).await.is_err());
+//! }
+//! let error = service.ready().await?.call(()).await.expect_err("ten of ten have failed");
+//! let rejected = rejection(&error).expect("nothing was sent");
+//! assert_eq!(rejected.reason(), Reason::CircuitOpen);
+//! assert!(rejected.retry_after().is_some());
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Sources
+//! Michael Nygard's *Release It!* for the pattern; resilience4j for slow-call rates and sliding windows; Finagle for growing breaks. The
+//! states are argued for in `algorithm/breaker`.
+//!
+//! [`Reason::CircuitOpen`]: crate::error::Reason::CircuitOpen
+//! [`Reason::DeadlineExceeded`]: crate::error::Reason::DeadlineExceeded
+//! [`Reason::HoldExceeded`]: crate::error::Reason::HoldExceeded
+//! [`Reason::NotReady`]: crate::error::Reason::NotReady
 
+mod config;
+mod future;
+mod handle;
+mod layer;
+mod service;
+mod shared;
 mod state;
+mod ticket;
+
+#[cfg(all(test, not(seawall_loom)))]
+mod tests;
+
+pub use self::config::{CircuitBreakerConfig, Window};
+pub use self::future::ResponseFuture;
+pub use self::handle::{CircuitBreakerHandle, Snapshot};
+pub use self::layer::CircuitBreakerLayer;
+pub use self::service::CircuitBreaker;
+pub use self::ticket::Ticket;
+pub use crate::algorithm::breaker::State;
+
+/// The layer's name in errors, logs and metrics.
+const NAME: &str = "circuit_breaker";

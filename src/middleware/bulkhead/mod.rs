@@ -1,0 +1,72 @@
+//! A share of its own for each dependency: so many calls run at once, and no more.
+//!
+//! A slow dependency collects calls until it has taken every connection, task and byte that others would need. Behind a
+//! bulkhead it can take no more than its share. Calls beyond that wait for a permit, but only as long as it makes sense.
+//!
+//! # When not
+//! To keep a service of your own from being overrun: that is the [`load_shed`](crate::load_shed) layer, which lets go of its permits
+//! earlier and keeps its queue short. To bound how many calls *start* in a second, take [`rate_limit`](crate::rate_limit).
+//!
+//! # How it behaves
+//! - **Permits:** a call takes one, or as many as it [weighs](BulkheadLayer::weighed_by), and holds them until it is over.
+//! - **Waiting:** by [priority](crate::context::Priority), then in the [`Order`] configured; a heavy call is not passed by light
+//!   ones of its priority. The wait is bounded three times over: a call is refused at once if its turn is not
+//!   expected to come in time for its deadline, given how long calls have taken lately; when the time left is less than a call
+//!   takes; and after `max_wait`. Nobody whose time is over is served.
+//! - **Readiness:** always ready, and an idle clone holds no permit. Whether the inner service is ready is found out with
+//!   the permit in hand.
+//! - **Cancellation:** dropping the call gives back its permits, or its place in the queue, at once.
+//! - **Clones**, and all services made by clones of one layer value, share the permits; with
+//!   [`keyed_by`](BulkheadLayer::keyed_by) each key has its own.
+//! - **Errors:** [`Reason::QueueFull`], [`Reason::QueueTimeout`] and [`Reason::NotInTime`], with the time after which the queue
+//!   should have been served, if that is known; [`Reason::HoldExceeded`] where there is no deadline; any other error
+//!   is the inner service's own.
+//! - **The call is over** when its classifier says so: at the response, or for HTTP at the end of its body.
+//! - **Cost:** an `Arc` clone, two atomic updates and one reading of the clock; a short lock while calls wait.
+//! - **Place:** inside retry, so that attempts that wait for their backoff hold no permit; outside of the circuit breaker, which
+//!   then judges the dependency without our queue.
+//!
+//! # Example
+//! ```
+//! use seawall::bulkhead::{BulkheadConfig, BulkheadLayer};
+//! use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), tower::BoxError> {
+//! let layer = BulkheadLayer::new(BulkheadConfig { max_concurrent: 8, ..Default::default() })?;
+//! let handle = layer.handle();
+//! let mut service = ServiceBuilder::new()
+//!     .layer(layer)
+//!     .service(service_fn(|name: &'static str| async move { Ok::<_, tower::BoxError>(name.len()) }));
+//!
+//! let call = service.ready().await?.call("seawall");
+//! assert_eq!(handle.in_flight(), 1);
+//! assert_eq!(call.await?, 7);
+//! assert_eq!(handle.in_flight(), 0);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! [`Reason::QueueFull`]: crate::error::Reason::QueueFull
+//! [`Reason::QueueTimeout`]: crate::error::Reason::QueueTimeout
+//! [`Reason::NotInTime`]: crate::error::Reason::NotInTime
+//! [`Reason::HoldExceeded`]: crate::error::Reason::HoldExceeded
+
+mod config;
+mod future;
+mod handle;
+mod layer;
+mod service;
+mod weight;
+
+pub use config::BulkheadConfig;
+pub use future::ResponseFuture;
+pub use handle::BulkheadHandle;
+pub use layer::BulkheadLayer;
+pub use service::Bulkhead;
+pub use weight::{Alike, Weigh, WeighedBy};
+
+pub use crate::admission::gate::Order;
+
+/// The layer's name in errors, logs and metrics.
+const NAME: &str = "bulkhead";

@@ -1,0 +1,38 @@
+use std::fmt;
+
+/// How many permits a call takes.
+///
+/// [`weighed_by`](super::BulkheadLayer::weighed_by) takes a closure, which is all that most need.
+pub trait Weigh<Request> {
+    /// The request's weight. More than there are permits takes all of them; 0 passes freely, and is not counted.
+    fn weight(&self, request: &Request) -> u32;
+}
+
+/// Every call takes one permit: the default.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Alike;
+
+impl<Request> Weigh<Request> for Alike {
+    fn weight(&self, _: &Request) -> u32 {
+        1
+    }
+}
+
+/// The weight is a function of the request.
+#[derive(Clone, Copy)]
+pub struct WeighedBy<F>(pub(super) F);
+
+impl<F, Request> Weigh<Request> for WeighedBy<F>
+where
+    F: Fn(&Request) -> u32,
+{
+    fn weight(&self, request: &Request) -> u32 {
+        (self.0)(request)
+    }
+}
+
+impl<F> fmt::Debug for WeighedBy<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("WeighedBy").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,258 @@
+use std::time::Duration;
+
+use crate::admission::keyed::DEFAULT_MAX_KEYS;
+use crate::algorithm::breaker::{Policy, SlowAfter};
+use crate::algorithm::window::{self, CountWindow, MAX_CALLS, TimeWindow};
+use crate::ground::config::Validation;
+use crate::ground::error::InvalidConfig;
+use crate::middleware::bound::DEFAULT_MAX_HOLD;
+
+/// Which calls a breaker looks back on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Window {
+    /// Those of the last stretch of time. An outcome leaves between 0.9 and 1.0 of it after it came.
+    Time(Duration),
+    /// The last so many, at most 100,000, however long ago they were.
+    Calls(u32),
+}
+
+/// When a circuit breaker opens, and how it closes again. The defaults are meant for production.
+///
+/// ```
+/// use std::time::Duration;
+/// use seawall::circuit_breaker::{CircuitBreakerConfig, CircuitBreakerLayer};
+///
+/// let config = CircuitBreakerConfig { failure_rate: 0.3, slow_after: Some(Duration::from_secs(2)), ..Default::default() };
+/// assert!(CircuitBreakerLayer::new(config).is_ok());
+///
+/// let config = CircuitBreakerConfig { failure_rate: 30.0, max_break: Duration::ZERO, ..Default::default() };
+/// let error = CircuitBreakerLayer::new(config).expect_err("a rate is not a percentage");
+/// assert_eq!(error.faults().len(), 2);
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct CircuitBreakerConfig {
+    /// The calls that the rates are of. Default: the last 10 s.
+    pub window: Window,
+    /// Below so many calls in the window no rate is looked at. Default: 10.
+    pub minimum_calls: u32,
+    /// The share of failures that opens, above 0 and up to 1. Default: 0.5.
+    pub failure_rate: f64,
+    /// The share of slow calls that opens, above 0 and up to 1; `None`: slowness never opens. Calls in flight past the
+    /// threshold count as slow calls, and so do those that were given up late. Default: 0.8.
+    pub slow_rate: Option<f64>,
+    /// From when on a call is slow; `None`: relative to what successes usually take, see
+    /// [`slow_factor`](Self::slow_factor). Default: `None`.
+    pub slow_after: Option<Duration>,
+    /// How many times the median success a slow call takes, if [`slow_after`](Self::slow_after) is not set; at least 1. The
+    /// median follows the callee, so that one which answers several times slower under load is not cut off for it, while
+    /// one that does not answer is. Default: 10.
+    pub slow_factor: f64,
+    /// A relative threshold is never below this. A lost packet costs 200 ms and more before TCP sends it again, and is no
+    /// sign of a callee that hangs. Default: 500 ms.
+    pub slow_floor: Duration,
+    /// So many calls in a row without a good answer open, whatever the rates; `None`: never. Default: 20.
+    pub consecutive_failures: Option<u32>,
+    /// How long a break lasts. Default: 1 s.
+    pub break_duration: Duration,
+    /// How many breaks in a row are of that length, before they grow. Default: 3.
+    pub short_breaks: u32,
+    /// By what factor each further break is longer than the one before, at least 1. Default: 2.
+    pub break_growth: f64,
+    /// The longest break. Default: 30 s.
+    pub max_break: Duration,
+    /// By what share a break may be cut short, at random, so that a fleet does not come back in step. Default: 0.2.
+    pub jitter: f64,
+    /// How many rounds of probes must be good before it closes: one probe, then two, four, and so on; 1 to 10. Default: 4.
+    pub half_open_rounds: u32,
+    /// Move as ever, count and report, but refuse nothing. Default: `false`.
+    pub observe_only: bool,
+    /// The bound on a call that has no deadline. Default: 60 s.
+    pub max_hold: Duration,
+    /// For how many keys state is kept, if calls are told apart by key. Default: 1024.
+    pub max_keys: usize,
+}
+
+impl Default for CircuitBreakerConfig {
+    fn default() -> Self {
+        Self {
+            window: Window::Time(Duration::from_secs(10)),
+            minimum_calls: 10,
+            failure_rate: 0.5,
+            slow_rate: Some(0.8),
+            slow_after: None,
+            slow_factor: 10.0,
+            slow_floor: Duration::from_millis(500),
+            consecutive_failures: Some(20),
+            break_duration: Duration::from_secs(1),
+            short_breaks: 3,
+            break_growth: 2.0,
+            max_break: Duration::from_secs(30),
+            jitter: 0.2,
+            half_open_rounds: 4,
+            observe_only: false,
+            max_hold: DEFAULT_MAX_HOLD,
+            max_keys: DEFAULT_MAX_KEYS,
+        }
+    }
+}
+
+impl CircuitBreakerConfig {
+    pub(super) fn validate(&self) -> Result<(), InvalidConfig> {
+        let mut validation = Validation::new();
+        match self.window {
+            Window::Time(length) => validation.positive("window", length),
+            Window::Calls(calls) => {
+                let possible = (1..=MAX_CALLS as u32).contains(&calls);
+                validation.check(possible, "window", format_args!("{calls} calls are not within 1..={MAX_CALLS}"));
+                let reachable = self.minimum_calls <= calls;
+                validation.check(
+                    reachable,
+                    "minimum_calls",
+                    format_args!("is more than the {calls} calls of the window"),
+                );
+            }
+        }
+        validation.at_least_one("minimum_calls", self.minimum_calls.into());
+        rate(&mut validation, "failure_rate", self.failure_rate);
+        if let Some(slow_rate) = self.slow_rate {
+            rate(&mut validation, "slow_rate", slow_rate);
+        }
+        if let Some(slow_after) = self.slow_after {
+            validation.positive("slow_after", slow_after);
+        }
+        factor(&mut validation, "slow_factor", self.slow_factor);
+        validation.positive("slow_floor", self.slow_floor);
+        if let Some(calls) = self.consecutive_failures {
+            validation.at_least_one("consecutive_failures", calls.into());
+        }
+        validation.positive("break_duration", self.break_duration);
+        validation.at_least_one("short_breaks", self.short_breaks.into());
+        factor(&mut validation, "break_growth", self.break_growth);
+        validation.bounded("max_break", self.max_break);
+        validation.check(self.break_duration <= self.max_break, "max_break", "must not be less than break_duration");
+        validation.ratio("jitter", self.jitter);
+        let rounds = self.half_open_rounds;
+        validation.check((1..=10).contains(&rounds), "half_open_rounds", format_args!("{rounds} is not within 1..=10"));
+        validation.positive("max_hold", self.max_hold);
+        validation.at_least_one("max_keys", self.max_keys as u64);
+        validation.finish()
+    }
+
+    pub(super) fn policy(&self) -> Policy {
+        Policy {
+            failure_rate: self.failure_rate,
+            slow_rate: self.slow_rate,
+            bad_in_a_row: self.consecutive_failures,
+            minimum_calls: self.minimum_calls,
+            slow_after: match self.slow_after {
+                Some(after) => SlowAfter::Fixed(after),
+                None => SlowAfter::Relative { factor: self.slow_factor, floor: self.slow_floor },
+            },
+            break_for: self.break_duration,
+            short_breaks: self.short_breaks,
+            break_growth: self.break_growth,
+            max_break: self.max_break,
+            jitter: self.jitter,
+            rounds: self.half_open_rounds,
+        }
+    }
+
+    pub(super) fn new_window(&self) -> window::Window {
+        match self.window {
+            Window::Time(length) => window::Window::Time(TimeWindow::new(length)),
+            Window::Calls(calls) => window::Window::Count(CountWindow::new(calls as usize)),
+        }
+    }
+}
+
+fn rate(validation: &mut Validation, field: &str, rate: f64) {
+    validation.check(rate > 0.0 && rate <= 1.0, field, format_args!("{rate} is not above 0 and up to 1"));
+}
+
+fn factor(validation: &mut Validation, field: &str, factor: f64) {
+    validation.check(
+        factor >= 1.0 && factor.is_finite(),
+        field,
+        format_args!("{factor} is not a number of at least 1"),
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn faults(config: CircuitBreakerConfig) -> Vec<String> {
+        match config.validate() {
+            Ok(()) => Vec::new(),
+            Err(error) => error.faults().iter().map(|fault| fault.path().to_owned()).collect(),
+        }
+    }
+
+    #[test]
+    fn the_defaults_are_valid() {
+        assert!(faults(CircuitBreakerConfig::default()).is_empty());
+    }
+
+    #[test]
+    fn every_fault_is_found_at_once() {
+        let config = CircuitBreakerConfig {
+            window: Window::Time(Duration::ZERO),
+            minimum_calls: 0,
+            failure_rate: 0.0,
+            slow_rate: Some(f64::NAN),
+            slow_after: Some(Duration::MAX),
+            slow_factor: f64::INFINITY,
+            slow_floor: Duration::ZERO,
+            consecutive_failures: Some(0),
+            break_duration: Duration::ZERO,
+            short_breaks: 0,
+            break_growth: 0.5,
+            max_break: Duration::MAX,
+            jitter: 1.5,
+            half_open_rounds: 0,
+            observe_only: false,
+            max_hold: Duration::ZERO,
+            max_keys: 0,
+        };
+        let expected = [
+            "window",
+            "minimum_calls",
+            "failure_rate",
+            "slow_rate",
+            "slow_after",
+            "slow_factor",
+            "slow_floor",
+            "consecutive_failures",
+            "break_duration",
+            "short_breaks",
+            "break_growth",
+            "max_break",
+            "jitter",
+            "half_open_rounds",
+            "max_hold",
+            "max_keys",
+        ];
+        assert_eq!(faults(config), expected);
+    }
+
+    #[test]
+    fn what_contradicts_itself_is_a_fault() {
+        let valid = CircuitBreakerConfig::default;
+        let table = [
+            (
+                CircuitBreakerConfig { window: Window::Calls(0), minimum_calls: 1, ..valid() },
+                vec!["window", "minimum_calls"],
+            ),
+            (CircuitBreakerConfig { window: Window::Calls(100_001), ..valid() }, vec!["window"]),
+            (CircuitBreakerConfig { window: Window::Calls(5), minimum_calls: 6, ..valid() }, vec!["minimum_calls"]),
+            (CircuitBreakerConfig { max_break: Duration::from_millis(999), ..valid() }, vec!["max_break"]),
+            (CircuitBreakerConfig { failure_rate: 1.01, ..valid() }, vec!["failure_rate"]),
+            (CircuitBreakerConfig { half_open_rounds: 11, ..valid() }, vec!["half_open_rounds"]),
+            (CircuitBreakerConfig { failure_rate: 1.0, window: Window::Calls(100_000), ..valid() }, vec![]),
+        ];
+        for (config, expected) in table {
+            assert_eq!(faults(config.clone()), expected, "{config:?}");
+        }
+    }
+}

@@ -1,0 +1,102 @@
+use super::shared::Shared;
+use crate::admission::keyed::{Keying, OneKey};
+use crate::algorithm::breaker::{Mode, State};
+use crate::ground::sync::Arc;
+use crate::ground::time;
+
+/// Looks at the breaker of a layer value, and moves it by hand. Cheap to clone.
+///
+/// ```
+/// use seawall::circuit_breaker::{CircuitBreakerConfig, CircuitBreakerLayer, State};
+///
+/// # fn main() -> Result<(), seawall::error::InvalidConfig> {
+/// let layer = CircuitBreakerLayer::new(CircuitBreakerConfig::default())?;
+/// let handle = layer.handle();
+/// assert_eq!(handle.state(), State::Closed);
+///
+/// handle.force_open(); // until told otherwise: maintenance over there
+/// assert_eq!(handle.state(), State::ForcedOpen);
+/// handle.enforce();
+/// assert_eq!(handle.state(), State::Closed);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct CircuitBreakerHandle<K: Keying = OneKey> {
+    shared: Arc<Shared<K>>,
+}
+
+/// What a breaker looks like at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Snapshot {
+    /// What it does with calls.
+    pub state: State,
+    /// How many calls of the window were settled.
+    pub calls: u64,
+    /// How many of them failed.
+    pub failures: u64,
+    /// How many of them were slow, or were given up late.
+    pub slow: u64,
+    /// How many calls are with the callee: counted ones, or probes.
+    pub in_flight: u64,
+    /// How many of the counted ones are past the slow threshold.
+    pub overdue: u64,
+}
+
+impl<K: Keying> CircuitBreakerHandle<K> {
+    pub(super) fn new(shared: Arc<Shared<K>>) -> Self {
+        Self { shared }
+    }
+
+    /// The state of the breaker; with keys, of the one that calls without a key share.
+    pub fn state(&self) -> State {
+        self.snapshot().state
+    }
+
+    /// The state and the counts of the breaker; with keys, of the one that calls without a key share.
+    pub fn snapshot(&self) -> Snapshot {
+        self.shared.common().snapshot(time::now())
+    }
+
+    /// The snapshots of all keys there are now, after that of the calls without a key.
+    pub fn snapshots(&self) -> Vec<Snapshot> {
+        let now = time::now();
+        self.shared.all().iter().map(|breaker| breaker.snapshot(now)).collect()
+    }
+
+    /// Refuses all calls, of all keys, until told otherwise.
+    pub fn force_open(&self) {
+        self.shared.set_mode(Mode::ForcedOpen, time::now());
+    }
+
+    /// Lets all calls pass, of all keys, and counts nothing, until told otherwise.
+    pub fn disable(&self) {
+        self.shared.set_mode(Mode::Disabled, time::now());
+    }
+
+    /// Refuses nothing, but counts and moves as ever, until told otherwise.
+    pub fn observe(&self) {
+        self.shared.set_mode(Mode::Observing, time::now());
+    }
+
+    /// Lets the breaker decide (again). After [`force_open`](Self::force_open) or [`disable`](Self::disable) it begins closed,
+    /// and after [`observe`](Self::observe) as it is.
+    pub fn enforce(&self) {
+        self.shared.set_mode(Mode::Enforcing, time::now());
+    }
+
+    /// Forgets all counts, and closes every breaker that opened by itself.
+    pub fn reset(&self) {
+        let now = time::now();
+        for breaker in self.shared.all() {
+            breaker.reset(now);
+        }
+    }
+}
+
+impl<K: Keying> Clone for CircuitBreakerHandle<K> {
+    fn clone(&self) -> Self {
+        Self { shared: Arc::clone(&self.shared) }
+    }
+}

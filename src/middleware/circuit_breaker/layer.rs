@@ -1,0 +1,75 @@
+use std::hash::Hash;
+
+use tower::Layer;
+
+use super::config::CircuitBreakerConfig;
+use super::handle::CircuitBreakerHandle;
+use super::service::CircuitBreaker;
+use super::shared::Shared;
+use crate::admission::keyed::{ByKey, Keying, OneKey};
+use crate::ground::error::InvalidConfig;
+use crate::ground::sync::Arc;
+use crate::ground::verdict::AtResponse;
+
+/// Stops asking a callee that fails. See the [module](super).
+///
+/// All services made by one layer value and its clones share one state, or one for each key.
+#[derive(Debug)]
+pub struct CircuitBreakerLayer<C = AtResponse, K: Keying = OneKey> {
+    shared: Arc<Shared<K>>,
+    classifier: C,
+}
+
+impl CircuitBreakerLayer {
+    /// A breaker for any service: an `Err` is a failure, and the call is over when its response is there.
+    ///
+    /// # Errors
+    /// If a rate, count or duration is out of its range, or two settings contradict each other; all faults are listed.
+    pub fn new(config: CircuitBreakerConfig) -> Result<Self, InvalidConfig> {
+        config.validate()?;
+        Ok(Self { shared: Arc::new(Shared::new(config, OneKey)), classifier: AtResponse })
+    }
+}
+
+impl<C, K: Keying> CircuitBreakerLayer<C, K> {
+    /// Lets `classifier` say what a result means and when a call is over.
+    pub fn with_classifier<D>(self, classifier: D) -> CircuitBreakerLayer<D, K> {
+        CircuitBreakerLayer { shared: self.shared, classifier }
+    }
+
+    /// Keeps a breaker for each value of `key`: one dead host must not open the breaker of all. The state begins anew.
+    ///
+    /// At most [`max_keys`](CircuitBreakerConfig::max_keys) are kept; the longest idle is forgotten for a new one.
+    pub fn keyed_by<Req, Key, F>(self, key: F) -> CircuitBreakerLayer<C, ByKey<F, Key>>
+    where
+        F: Fn(&Req) -> Key,
+        Key: Hash + Eq + Clone + Send + Sync + 'static,
+    {
+        self.keyed(ByKey::new(key))
+    }
+
+    /// Keeps a breaker for each key, as [`keyed_by`](Self::keyed_by) does, with a type of one's own that tells them apart.
+    pub fn keyed<L: Keying>(self, keying: L) -> CircuitBreakerLayer<C, L> {
+        let shared = Shared::new(self.shared.config().clone(), keying);
+        CircuitBreakerLayer { shared: Arc::new(shared), classifier: self.classifier }
+    }
+
+    /// To look at the breaker, and to move it by hand.
+    pub fn handle(&self) -> CircuitBreakerHandle<K> {
+        CircuitBreakerHandle::new(Arc::clone(&self.shared))
+    }
+}
+
+impl<C: Clone, K: Keying> Clone for CircuitBreakerLayer<C, K> {
+    fn clone(&self) -> Self {
+        Self { shared: Arc::clone(&self.shared), classifier: self.classifier.clone() }
+    }
+}
+
+impl<S, C: Clone, K: Keying> Layer<S> for CircuitBreakerLayer<C, K> {
+    type Service = CircuitBreaker<S, C, K>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        CircuitBreaker::new(inner, Arc::clone(&self.shared), self.classifier.clone())
+    }
+}

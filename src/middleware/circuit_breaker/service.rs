@@ -1,0 +1,74 @@
+use std::task::{Context, Poll};
+
+use tower::{BoxError, Service};
+
+use super::NAME;
+use super::future::ResponseFuture;
+use super::shared::Shared;
+use super::state::Pass;
+use super::ticket::Ticket;
+use crate::admission::keyed::{KeyBy, Keying, OneKey};
+use crate::ground::context;
+use crate::ground::error::{Reason, Rejected};
+use crate::ground::sync::Arc;
+use crate::ground::time;
+use crate::ground::verdict::{AtResponse, Classify};
+use crate::middleware::bound::Bound;
+use crate::middleware::inner::{BoundedCall, Inner};
+
+/// A service behind a circuit breaker. See the [module](super).
+#[derive(Debug)]
+pub struct CircuitBreaker<S, C = AtResponse, K: Keying = OneKey> {
+    inner: Inner<S>,
+    shared: Arc<Shared<K>>,
+    classifier: C,
+}
+
+impl<S, C, K: Keying> CircuitBreaker<S, C, K> {
+    pub(super) fn new(inner: S, shared: Arc<Shared<K>>, classifier: C) -> Self {
+        Self { inner: Inner::new(inner), shared, classifier }
+    }
+}
+
+/// By hand: the keying need not be `Clone` for it, being shared.
+impl<S: Clone, C: Clone, K: Keying> Clone for CircuitBreaker<S, C, K> {
+    fn clone(&self) -> Self {
+        Self { inner: self.inner.clone(), shared: Arc::clone(&self.shared), classifier: self.classifier.clone() }
+    }
+}
+
+impl<S, C, K, Req> Service<Req> for CircuitBreaker<S, C, K>
+where
+    S: Service<Req> + Clone,
+    S::Error: Into<BoxError>,
+    C: Classify<S::Response>,
+    K: KeyBy<Req>,
+{
+    type Response = C::Held<Ticket>;
+    type Error = BoxError;
+    type Future = ResponseFuture<S, Req, S::Future, C>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(cx).map_err(Into::into)
+    }
+
+    fn call(&mut self, request: Req) -> Self::Future {
+        let now = time::call_start();
+        let bound = Bound::new(now, self.shared.config().max_hold);
+        let left = context::current().deadline.map(|deadline| deadline.since(now));
+        let breaker = self.shared.breaker(&request);
+        let (pass, refusal) = match breaker.admit(now) {
+            Ok(pass) => (pass, None),
+            Err(retry_after) => (Pass::Free, Some(retry_after)),
+        };
+        let ticket = Ticket::new(breaker, pass, now, left, bound.instant());
+        let call = match refusal {
+            None => BoundedCall::new(self.inner.call(request, now), bound),
+            Some(retry_after) => {
+                self.inner.let_go();
+                BoundedCall::refused(Rejected::new(NAME, Reason::CircuitOpen).with_retry_after(retry_after))
+            }
+        };
+        ResponseFuture::new(call, ticket, self.classifier.clone())
+    }
+}

@@ -1,0 +1,95 @@
+use std::fmt;
+use std::time::Duration;
+
+use super::state::{Breaker, Pass};
+use crate::algorithm::breaker::End;
+use crate::ground::sync::Arc;
+use crate::ground::time::{self, Instant, Stopwatch};
+use crate::ground::verdict::{Guard, Health, Verdict};
+
+/// What a breaker gives to a call: settled once, with what the call said about the callee, or dropped, if it was given up.
+pub struct Ticket {
+    breaker: Arc<Breaker>,
+    /// Gone once it is settled.
+    pass: Option<Pass>,
+    stopwatch: Stopwatch,
+    /// How long the callee took to answer, if it has.
+    took: Option<Duration>,
+    /// The time that the call had left when it was admitted.
+    left: Option<Duration>,
+    expires: Instant,
+}
+
+impl Ticket {
+    pub(super) fn new(
+        breaker: Arc<Breaker>,
+        pass: Pass,
+        now: Instant,
+        left: Option<Duration>,
+        expires: Instant,
+    ) -> Self {
+        Self { breaker, pass: Some(pass), stopwatch: Stopwatch::start(now), took: None, left, expires }
+    }
+
+    /// Polls the callee, and notes when it is not the callee that the call waits for.
+    pub(super) fn watch<T>(&mut self, poll: impl FnOnce() -> T) -> T {
+        let waited = self.stopwatch.waits_locally();
+        let output = self.stopwatch.watch(poll);
+        match (waited, self.stopwatch.waits_locally(), &mut self.pass) {
+            (false, true, Some(pass)) => self.breaker.stop_aging(pass),
+            (true, false, Some(pass)) => self.breaker.start_aging(pass, time::now()),
+            _ => {}
+        }
+        output
+    }
+
+    /// The callee has answered now: whoever reads its answer may take his time. `None`: nobody is interested.
+    pub(super) fn answered(&mut self) -> Option<Instant> {
+        let pass = self.pass.as_mut().filter(|pass| pass.counts())?;
+        let now = time::now();
+        self.took = Some(self.stopwatch.elapsed(now));
+        self.breaker.stop_aging(pass);
+        Some(now)
+    }
+
+    fn took(&self, now: Instant) -> Duration {
+        self.took.unwrap_or_else(|| self.stopwatch.elapsed(now))
+    }
+}
+
+impl Guard for Ticket {
+    fn settle(mut self, verdict: Verdict) {
+        if verdict == Verdict::Abandoned {
+            return;
+        }
+        let Some(pass) = self.pass.take().filter(Pass::counts) else { return };
+        // In the moment of the answer its reading is handed over to us.
+        let now = time::call_start();
+        let end = match (verdict, verdict.health()) {
+            (Verdict::TimedOut, _) => End::TimedOut,
+            (_, Health::Good) => End::Good(self.took(now)),
+            (_, Health::Bad) => End::Bad(self.took(now)),
+            (_, Health::Unknown) => End::Nothing,
+        };
+        self.breaker.settle(pass, end, now);
+    }
+
+    fn expires(&self) -> Option<tokio::time::Instant> {
+        Some(self.expires.to_tokio())
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        if let Some(pass) = self.pass.take().filter(Pass::counts) {
+            let now = time::now();
+            self.breaker.abandon(pass, self.took(now), self.left, now);
+        }
+    }
+}
+
+impl fmt::Debug for Ticket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ticket").field("pass", &self.pass).field("took", &self.took).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,85 @@
+//! What a layer that hands out permits keeps: a gate for each key, and the terms on which calls pass it.
+
+use std::time::Duration;
+
+use crate::admission::gate::{Gate, Order};
+use crate::admission::keyed::{KeyBy, Keyed, Keying};
+use crate::ground::sync::Arc;
+use crate::ground::sync::atomic::{AtomicU32, Ordering};
+
+/// How many calls may wait.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Room {
+    AtMost(u32),
+    /// So many for each permit.
+    PerPermit(f64),
+}
+
+/// The terms on which calls pass a gate.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Terms {
+    pub(crate) order: Order,
+    pub(crate) room: Room,
+    pub(crate) max_wait: Duration,
+    pub(crate) max_hold: Duration,
+}
+
+impl Terms {
+    pub(crate) fn max_waiting(&self, limit: u32) -> u32 {
+        match self.room {
+            Room::AtMost(waiting) => waiting,
+            // At least one: a queue without any place makes two calls that come together a refusal.
+            Room::PerPermit(ratio) => ((f64::from(limit) * ratio) as u32).max(1),
+        }
+    }
+}
+
+/// The gates of a layer value, one for each key.
+#[derive(Debug)]
+pub(crate) struct Gates<K: Keying> {
+    gates: Keyed<K, Gate>,
+    terms: Terms,
+    /// That of gates to come.
+    limit: AtomicU32,
+}
+
+impl<K: Keying> Gates<K> {
+    pub(crate) fn new(keying: K, max_keys: usize, limit: u32, terms: Terms) -> Self {
+        let gates = Keyed::new(keying, max_keys, Gate::new(limit, terms.order));
+        Self { gates, terms, limit: AtomicU32::new(limit) }
+    }
+
+    pub(crate) fn terms(&self) -> &Terms {
+        &self.terms
+    }
+
+    pub(crate) fn gate<Req>(&self, request: &Req) -> Arc<Gate>
+    where
+        K: KeyBy<Req>,
+    {
+        self.gates.get(request, || Gate::new(self.limit(), self.terms.order))
+    }
+
+    /// The limit of each gate.
+    pub(crate) fn limit(&self) -> u32 {
+        self.limit.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set_limit(&self, limit: u32) {
+        // A gate that is made meanwhile either sees the new limit or is among all of them.
+        self.limit.store(limit, Ordering::Release);
+        for gate in self.gates.all() {
+            gate.set_limit(limit);
+        }
+    }
+
+    /// The permits in use, over all keys.
+    pub(crate) fn in_use(&self) -> usize {
+        self.gates.all().iter().map(|gate| gate.in_use() as usize).sum()
+    }
+
+    /// The calls that wait, over all keys.
+    pub(crate) fn waiting(&self) -> usize {
+        self.gates.all().iter().map(|gate| gate.waiting() as usize).sum()
+    }
+}

@@ -1,0 +1,67 @@
+//! Serves what can be served in time, and refuses the rest early and cheaply.
+//!
+//! More calls than a service can handle do not make it answer more of them; they make it answer all of them late. Queues
+//! fill with calls whose callers have left, and the work goes into answers that nobody reads. This layer stands in
+//! front of a service, measures how long it takes, and refuses at once what it could only serve too late, the least
+//! important first.
+//!
+//! # When not
+//! In front of calls to *another* service: that is a [`bulkhead`](crate::bulkhead), whose queue may be longer, and whose permits last
+//! as long as the response does.
+//!
+//! # How it behaves
+//! - **Admission:** at most `max_in_flight` calls are served at once. Others wait, by [priority](crate::context::Priority), in a
+//!   queue so short that it is worked off within a few service times. A call that ranks before the last one of a full
+//!   queue takes its place.
+//! - **Deadlines:** a call with less time left than the service usually takes is refused; while calls compete, so is one
+//!   that is not likely to make it. The measure is the service's own time of calls that went well, and at least the
+//!   time after which others were cut. It fades when there is no news, and now and then a call is let through against
+//!   it: whatever happens, the layer learns when things are well again.
+//! - **Readiness:** always ready, and an idle clone holds no place.
+//! - **Cancellation:** dropping the call gives back its place at once.
+//! - **Clones**, and all services made by clones of one layer value, share the limit; with
+//!   [`keyed_by`](LoadShedLayer::keyed_by) each key has its own.
+//! - **Errors:** [`Reason::QueueFull`], [`Reason::QueueTimeout`] and [`Reason::NotInTime`], with the time after which the queue
+//!   should have been served, if that is known; [`Reason::HoldExceeded`] where there is no deadline; any other error
+//!   is the inner service's own.
+//! - **The call is over** when its response is there: a slow reader of a body holds no place.
+//! - **Cost:** an `Arc` clone, two atomic updates and one reading of the clock; a short lock while calls wait.
+//! - **Place:** outermost on the service's side, but inside the layers that turn refusals into answers and set the deadline.
+//!
+//! # Example
+//! ```
+//! use seawall::load_shed::{LoadShedConfig, LoadShedLayer};
+//! use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), tower::BoxError> {
+//! let mut service = ServiceBuilder::new()
+//!     .layer(LoadShedLayer::new(LoadShedConfig { max_in_flight: 10, ..Default::default() })?)
+//!     .service(service_fn(|name: &'static str| async move { Ok::<_, tower::BoxError>(name.len()) }));
+//!
+//! assert_eq!(service.ready().await?.call("seawall").await?, 7);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! [`Reason::QueueFull`]: crate::error::Reason::QueueFull
+//! [`Reason::QueueTimeout`]: crate::error::Reason::QueueTimeout
+//! [`Reason::NotInTime`]: crate::error::Reason::NotInTime
+//! [`Reason::HoldExceeded`]: crate::error::Reason::HoldExceeded
+
+mod config;
+mod future;
+mod handle;
+mod layer;
+mod service;
+
+pub use config::LoadShedConfig;
+pub use future::ResponseFuture;
+pub use handle::LoadShedHandle;
+pub use layer::LoadShedLayer;
+pub use service::LoadShed;
+
+pub use crate::admission::gate::Order;
+
+/// The layer's name in errors, logs and metrics.
+const NAME: &str = "load_shed";

@@ -1,0 +1,316 @@
+//! The circuit breaker, through its public face and in virtual time.
+
+use std::future::{Future, pending};
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures::task::noop_waker;
+use seawall::circuit_breaker::{CircuitBreakerConfig, CircuitBreakerLayer, State};
+use seawall::deadline::DeadlineLayer;
+use seawall::error::{Reason, Rejected, rejection};
+use seawall::verdict::{self, Verdict};
+use tokio::time::{Instant, advance, sleep};
+use tower::{BoxError, Layer, Service, ServiceBuilder, ServiceExt, service_fn};
+
+const MS: Duration = Duration::from_millis(1);
+const SECOND: Duration = Duration::from_secs(1);
+
+fn layer(config: CircuitBreakerConfig) -> CircuitBreakerLayer {
+    CircuitBreakerLayer::new(CircuitBreakerConfig { jitter: 0.0, ..config }).expect("a valid configuration")
+}
+
+/// Three failures of three open it.
+fn quick() -> CircuitBreakerLayer {
+    layer(CircuitBreakerConfig { minimum_calls: 3, ..Default::default() })
+}
+
+/// Answers after so many milliseconds; from a million on, never; an odd number is a failure.
+async fn callee(millis: u64) -> Result<u64, BoxError> {
+    match millis {
+        1_000_000.. => pending().await,
+        0 => Ok(0),
+        1 => Err("down".into()),
+        millis => {
+            sleep(Duration::from_millis(millis)).await;
+            if millis % 2 == 0 { Ok(millis) } else { Err("down".into()) }
+        }
+    }
+}
+
+const OK: u64 = 0;
+const FAILS: u64 = 1;
+const HANGS: u64 = 1_000_000;
+
+async fn call<S: Service<u64, Error = BoxError> + Clone>(
+    service: &S,
+    millis: u64,
+) -> Result<S::Response, Option<Rejected>> {
+    service.clone().oneshot(millis).await.map_err(|error| rejection(&error).cloned())
+}
+
+fn poll_once<F: Future>(future: std::pin::Pin<&mut F>) -> Poll<F::Output> {
+    future.poll(&mut Context::from_waker(&noop_waker()))
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_opens_refuses_probes_and_closes() {
+    let layer = quick();
+    let handle = layer.handle();
+    let service = layer.layer(service_fn(callee));
+    for _ in 0..3 {
+        assert_eq!(call(&service, FAILS).await, Err(None), "the callee's own error");
+    }
+    assert_eq!(handle.state(), State::Open);
+    advance(300 * MS).await;
+    let rejected = call(&service, OK).await.unwrap_err().expect("nothing was sent");
+    assert_eq!((rejected.layer(), rejected.reason()), ("circuit_breaker", Reason::CircuitOpen));
+    assert_eq!(rejected.retry_after(), Some(700 * MS));
+    assert_eq!(rejected.verdict(), Verdict::Ignored);
+    advance(700 * MS).await;
+    for _ in 0..15 {
+        assert_eq!(call(&service, OK).await, Ok(0));
+    }
+    assert_eq!(handle.state(), State::Closed);
+}
+
+/// With answers in 20 ms and a hundred calls a second, an outage is over a quarter of a second after the break.
+#[tokio::test(start_paused = true)]
+async fn it_is_back_in_full_soon_when_answers_are_quick() {
+    let layer = quick();
+    let handle = layer.handle();
+    let service = layer.layer(service_fn(callee));
+    for _ in 0..3 {
+        let _ = call(&service, FAILS).await;
+    }
+    advance(SECOND).await;
+    let start = Instant::now();
+    while handle.state() != State::Closed {
+        let service = service.clone();
+        tokio::spawn(async move { call(&service, 20).await.is_ok() });
+        sleep(10 * MS).await;
+        assert!(start.elapsed() < SECOND, "{:?}", handle.snapshot());
+    }
+    assert!(start.elapsed() < 400 * MS, "{:?}", start.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_is_there_at_the_first_poll_and_lets_go_of_the_inner_service() {
+    let layer = quick();
+    layer.handle().force_open();
+    let limited = tower::limit::ConcurrencyLimit::new(service_fn(callee), 1);
+    let mut other = limited.clone();
+    let mut service = layer.layer(limited);
+    service.ready().await.unwrap();
+    assert!(futures::poll!(other.ready()).is_pending(), "the readied service has the only permit");
+    let mut refused = pin!(service.call(OK));
+    assert!(futures::poll!(other.ready()).is_ready(), "the refusal gives it back");
+    let Poll::Ready(Err(error)) = poll_once(refused.as_mut()) else { panic!("not refused at once") };
+    assert_eq!(rejection(&error).map(Rejected::retry_after), Some(None), "nobody knows for how long");
+    assert!(poll_once(refused).is_pending(), "polled too often, it does not panic");
+}
+
+/// polly, resilience4j: a probe that is given up closes the circuit, or is lost.
+#[tokio::test(start_paused = true)]
+async fn a_probe_that_is_dropped_gives_its_place_back() {
+    let layer = quick();
+    let handle = layer.handle();
+    let service = layer.layer(service_fn(callee));
+    for _ in 0..3 {
+        let _ = call(&service, FAILS).await;
+    }
+    advance(SECOND).await;
+    {
+        let mut probe = pin!(service.clone().oneshot(HANGS));
+        assert!(poll_once(probe.as_mut()).is_pending());
+        assert_eq!(handle.snapshot().in_flight, 1);
+        assert!(call(&service, OK).await.is_err(), "one probe at a time");
+    }
+    assert_eq!((handle.state(), handle.snapshot().in_flight), (State::HalfOpen, 0));
+    assert_eq!(call(&service, OK).await, Ok(0));
+    assert_eq!(handle.state(), State::HalfOpen);
+}
+
+/// tower-resilience: calls cut by an outer timeout are not recorded, and a hung callee gets every probe there is.
+#[tokio::test(start_paused = true)]
+async fn calls_cut_by_an_outer_timeout_open_it() {
+    let layer = layer(CircuitBreakerConfig::default());
+    let handle = layer.handle();
+    let sent = Arc::new(AtomicU32::new(0));
+    let count = Arc::clone(&sent);
+    let service = ServiceBuilder::new().layer(DeadlineLayer::new(100 * MS).unwrap()).layer(layer).service(service_fn(
+        move |millis| {
+            count.fetch_add(1, Ordering::Relaxed);
+            callee(millis)
+        },
+    ));
+    for _ in 0..200 {
+        let rejected = call(&service, HANGS).await.unwrap_err().expect("one of ours");
+        assert!(matches!(rejected.reason(), Reason::DeadlineExceeded | Reason::CircuitOpen));
+    }
+    assert_eq!(handle.state(), State::Open);
+    assert_eq!(sent.load(Ordering::Relaxed), 10);
+    for _ in 0..100 {
+        advance(50 * MS).await;
+        let _ = call(&service, HANGS).await;
+    }
+    assert!(sent.load(Ordering::Relaxed) <= 15, "{sent:?} in five seconds of probing");
+}
+
+/// The same without a deadline of ours, and without a single success to measure by.
+#[tokio::test(start_paused = true)]
+async fn calls_cut_by_a_foreign_timeout_open_it() {
+    let layer = layer(CircuitBreakerConfig::default());
+    let handle = layer.handle();
+    let service = tower::timeout::Timeout::new(layer.layer(service_fn(callee)), SECOND);
+    for _ in 0..20 {
+        assert!(service.clone().oneshot(HANGS).await.is_err());
+    }
+    assert_ne!(handle.state(), State::Closed);
+}
+
+/// Sentinel: refused by an inner layer during its probe, it stays half-open for ever.
+#[tokio::test(start_paused = true)]
+async fn a_probe_refused_further_in_does_not_wedge_it() {
+    let (outer, inner) = (quick(), quick());
+    let (handle, gate) = (outer.handle(), inner.handle());
+    let service = ServiceBuilder::new().layer(outer).layer(inner).service(service_fn(callee));
+    for _ in 0..3 {
+        let _ = call(&service, FAILS).await;
+    }
+    gate.force_open();
+    advance(SECOND).await;
+    for _ in 0..50 {
+        assert!(call(&service, OK).await.is_err());
+    }
+    assert_eq!(handle.state(), State::HalfOpen, "a refusal says nothing about the callee");
+    gate.enforce();
+    for _ in 0..15 {
+        assert_eq!(call(&service, OK).await, Ok(0));
+    }
+    assert_eq!(handle.state(), State::Closed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_inner_services_readiness_is_not_held_against_the_callee() {
+    let layer = layer(CircuitBreakerConfig { minimum_calls: 3, slow_after: Some(100 * MS), ..Default::default() });
+    let handle = layer.handle();
+    let service = layer.layer(tower::limit::ConcurrencyLimit::new(service_fn(callee), 1));
+    let calls = (0..50).map(|_| {
+        let mut service = service.clone();
+        tokio::spawn(async move { service.ready().await?.call(50).await })
+    });
+    for answer in futures::future::join_all(calls).await {
+        assert_eq!(answer.unwrap().unwrap(), 50, "the last of them after 2.5 s");
+    }
+    let snapshot = handle.snapshot();
+    assert_eq!((snapshot.state, snapshot.slow, snapshot.overdue, snapshot.in_flight), (State::Closed, 0, 0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_deadline_a_call_ends_at_max_hold_and_counts() {
+    let layer = layer(CircuitBreakerConfig { max_hold: 5 * SECOND, ..Default::default() });
+    let handle = layer.handle();
+    let service = layer.layer(service_fn(callee));
+    let start = Instant::now();
+    let rejected = call(&service, HANGS).await.unwrap_err().expect("one of ours");
+    assert_eq!((rejected.reason(), start.elapsed()), (Reason::HoldExceeded, 5 * SECOND));
+    let snapshot = handle.snapshot();
+    assert_eq!((snapshot.calls, snapshot.failures, snapshot.slow, snapshot.in_flight), (1, 1, 1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_services_of_a_layer_value_share_one_state() {
+    let layer = quick();
+    let (first, second) = (layer.layer(service_fn(callee)), layer.clone().layer(service_fn(callee)));
+    for service in [&first, &second, &first] {
+        assert_eq!(call(service, FAILS).await, Err(None));
+    }
+    assert!(call(&second, OK).await.is_err_and(|rejected| rejected.is_some()));
+    assert_eq!(call(&quick().layer(service_fn(callee)), OK).await, Ok(0), "another value has a state of its own");
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_dead_host_does_not_open_the_breaker_of_all() {
+    let layer = quick().keyed_by(|host: &u64| *host);
+    let handle = layer.handle();
+    let service = layer.layer(service_fn(callee));
+    for _ in 0..3 {
+        let _ = call(&service, FAILS).await;
+        assert_eq!(call(&service, OK).await, Ok(0));
+    }
+    assert!(call(&service, FAILS).await.is_err_and(|rejected| rejected.is_some()));
+    assert_eq!(call(&service, OK).await, Ok(0));
+    let mut states: Vec<_> = handle.snapshots().iter().map(|snapshot| snapshot.state.as_str()).collect();
+    states.sort_unstable();
+    assert_eq!(states, ["closed", "closed", "open"], "the common one, and two hosts");
+    handle.force_open();
+    assert!(call(&service, OK).await.is_err());
+    assert!(call(&service, 2).await.is_err(), "a host that is new, too");
+    handle.enforce();
+    assert_eq!(call(&service, FAILS).await, Err(None), "it begins anew");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_classifier_decides_what_a_failure_is() {
+    let classifier = verdict::from_fn(|result: Result<&u64, &BoxError>| match result {
+        Ok(7) => Verdict::Overloaded { retry_after: None },
+        Ok(_) => Verdict::Success,
+        Err(_) => Verdict::CallerFault,
+    });
+    let layer = quick().with_classifier(classifier);
+    let handle = layer.handle();
+    let service =
+        layer.layer(service_fn(|n| async move { if n == FAILS { Err(BoxError::from("bad input")) } else { Ok(n) } }));
+    for _ in 0..10 {
+        assert_eq!(call(&service, FAILS).await, Err(None));
+    }
+    assert_eq!(handle.state(), State::Closed, "a fault of the caller proves the callee alive");
+    for _ in 0..10 {
+        let _ = call(&service, 7).await;
+    }
+    assert_eq!(handle.state(), State::Open);
+}
+
+#[tokio::test(start_paused = true)]
+async fn by_hand() {
+    let layer = quick();
+    let handle = layer.handle();
+    let service = layer.layer(service_fn(callee));
+    handle.observe();
+    for _ in 0..5 {
+        assert_eq!(call(&service, FAILS).await, Err(None));
+    }
+    assert_eq!(handle.state(), State::Open, "it moves, and refuses nothing");
+    handle.enforce();
+    assert!(call(&service, OK).await.is_err(), "now it does");
+    handle.reset();
+    assert_eq!(call(&service, OK).await, Ok(0));
+    handle.disable();
+    for _ in 0..10 {
+        assert_eq!(call(&service, FAILS).await, Err(None));
+    }
+    let snapshot = handle.snapshot();
+    assert_eq!((snapshot.state, snapshot.calls), (State::Disabled, 0));
+}
+
+/// What panics is given back like anything that is dropped.
+#[tokio::test(start_paused = true)]
+async fn a_panic_further_in_releases_the_probe() {
+    let layer = quick();
+    let handle = layer.handle();
+    let service = layer.layer(service_fn(|millis| async move {
+        assert_ne!(millis, 13, "a bug");
+        callee(millis).await
+    }));
+    for _ in 0..3 {
+        let _ = call(&service, FAILS).await;
+    }
+    advance(SECOND).await;
+    let panicking = service.clone();
+    assert!(tokio::spawn(panicking.oneshot(13)).await.is_err());
+    assert_eq!((handle.state(), handle.snapshot().in_flight), (State::HalfOpen, 0));
+    assert_eq!(call(&service, OK).await, Ok(0));
+}

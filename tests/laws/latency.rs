@@ -1,0 +1,127 @@
+//! The callee is judged for its own time only: no wait of ours is in any sample, and no lack of time of the caller's.
+
+use std::time::Duration;
+
+use seawall::bulkhead::{BulkheadConfig, BulkheadLayer};
+use seawall::circuit_breaker::{CircuitBreakerConfig, CircuitBreakerLayer, Snapshot, State};
+use seawall::deadline::DeadlineLayer;
+use seawall::load_shed::{LoadShedConfig, LoadShedLayer};
+use seawall::retry::{Backoff, Jitter, RetryConfig, RetryLayer};
+use tokio::time::{sleep, timeout};
+use tower::layer::util::Identity;
+use tower::{BoxError, Layer, Service, ServiceExt};
+
+use crate::drive::{Driven, past_its_deadline};
+use crate::inner::{Answer, Hard, Readiness};
+
+const SECOND: Duration = Duration::from_secs(1);
+const QUICK: Duration = Duration::from_millis(20);
+const AS_USUAL: Answer = Answer::After(QUICK);
+/// What no quick callee takes, and every wait of these tests does.
+const SLOW: Duration = Duration::from_millis(500);
+
+fn breaker() -> CircuitBreakerLayer {
+    CircuitBreakerLayer::new(CircuitBreakerConfig { slow_after: Some(SLOW), ..CircuitBreakerConfig::default() })
+        .unwrap()
+}
+
+/// Fifty calls at once through a breaker and, further in, a layer that makes them wait. Looks at the breaker all the
+/// while, and returns how it looks in the end.
+async fn crowd<L>(within: L, callee: Hard, patience: Duration) -> Snapshot
+where
+    L: Layer<Hard>,
+    L::Service: Service<u32, Response = u32, Error: Into<BoxError>, Future: Send> + Clone + Send + 'static,
+{
+    let breaker = breaker();
+    let service = breaker.layer(within.layer(callee));
+    let calls: Vec<_> = (0..50).map(|n| tokio::spawn(timeout(patience, service.clone().oneshot(n)))).collect();
+    let handle = breaker.handle();
+    while !calls.iter().all(tokio::task::JoinHandle::is_finished) {
+        let snapshot = handle.snapshot();
+        assert_eq!((snapshot.state, snapshot.slow, snapshot.overdue), (State::Closed, 0, 0));
+        sleep(QUICK / 3).await;
+    }
+    handle.snapshot()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_callee_that_is_slow_itself_opens_the_breaker() {
+    let breaker = breaker();
+    let service = breaker.layer(Hard::new(Readiness::AtOnce, Answer::After(2 * SLOW)));
+    let calls: Vec<_> = (0..50).map(|n| tokio::spawn(service.clone().oneshot(n))).collect();
+    for call in calls {
+        let _ = call.await.unwrap();
+    }
+    assert_ne!(breaker.handle().state(), State::Closed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wait_for_readiness_is_no_time_of_the_callee_s() {
+    let callee = Hard::new(Readiness::After(4 * SLOW), AS_USUAL);
+    let end = crowd(Identity::new(), callee, 60 * SECOND).await;
+    assert_eq!((end.state, end.calls, end.slow), (State::Closed, 50, 0));
+    // One slot, for which all of them wait in turn.
+    let callee = Hard::new(Readiness::Slots, AS_USUAL);
+    let end = crowd(Identity::new(), callee, 60 * SECOND).await;
+    assert_eq!((end.state, end.calls, end.slow), (State::Closed, 50, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wait_for_another_attempt_is_no_time_of_the_callee_s() {
+    let callee = Hard::scripted(Readiness::AtOnce, |call| if call < 5 { Answer::FailsAfter(QUICK) } else { AS_USUAL });
+    let backoff = Backoff { jitter: Jitter::None, ..Backoff::constant(4 * SLOW) };
+    let retry = RetryLayer::new(RetryConfig { backoff, ..RetryConfig::default() }).unwrap();
+    let end = crowd(retry, callee, 60 * SECOND).await;
+    assert_eq!((end.state, end.calls, end.slow), (State::Closed, 50, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wait_in_a_queue_is_no_time_of_the_callee_s() {
+    let bulkhead = BulkheadConfig { max_concurrent: 1, max_wait: 60 * SECOND, ..BulkheadConfig::default() };
+    let end = crowd(BulkheadLayer::new(bulkhead).unwrap(), Hard::new(Readiness::AtOnce, AS_USUAL), 60 * SECOND).await;
+    assert_eq!((end.state, end.calls, end.slow), (State::Closed, 50, 0));
+    let load_shed = LoadShedConfig { max_in_flight: 1, queue_ratio: 100.0, ..LoadShedConfig::default() };
+    let end = crowd(LoadShedLayer::new(load_shed).unwrap(), Hard::new(Readiness::AtOnce, AS_USUAL), 60 * SECOND).await;
+    assert_eq!((end.state, end.calls, end.slow), (State::Closed, 50, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wait_in_a_queue_further_in_makes_no_estimate_of_the_service_time_longer() {
+    // What the outer layer learns from fifty calls that wait for each other, it learns as if each had come alone.
+    let inner = BulkheadConfig { max_concurrent: 1, max_wait: 60 * SECOND, ..BulkheadConfig::default() };
+    let inner = BulkheadLayer::new(inner).unwrap();
+    let outer = LoadShedLayer::new(LoadShedConfig::default()).unwrap();
+    let service = outer.layer(inner.layer(Hard::new(Readiness::AtOnce, AS_USUAL)));
+    let calls: Vec<_> = (0..50).map(|n| tokio::spawn(service.clone().oneshot(n))).collect();
+    for call in calls {
+        call.await.unwrap().unwrap();
+    }
+    // One call is always let through, to learn; the second has to be worth it.
+    let _company = tokio::spawn(service.clone().oneshot(0));
+    tokio::task::yield_now().await;
+    let in_time = DeadlineLayer::new(3 * QUICK).unwrap().layer(service);
+    assert_eq!(in_time.oneshot(7).await.unwrap(), 7);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_gives_up_in_a_queue_of_ours_says_nothing_of_the_callee() {
+    let callee = Hard::new(Readiness::Slots, AS_USUAL);
+    let _taken = callee.slots().try_acquire_owned();
+    let end = crowd(Identity::new(), callee, 4 * SLOW).await;
+    assert_eq!((end.state, end.slow), (State::Closed, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_had_no_time_says_nothing_of_the_callee() {
+    let breaker = breaker();
+    let handle = breaker.handle();
+    past_its_deadline(async move {
+        for _ in 0..100 {
+            let mut service = breaker.layer(Hard::new(Readiness::AtOnce, AS_USUAL));
+            assert!(Driven::new(service.call(7)).finish().await.is_err());
+        }
+    })
+    .await;
+    let end = handle.snapshot();
+    assert_eq!((end.state, end.failures, end.slow), (State::Closed, 0, 0));
+}

@@ -1,0 +1,222 @@
+//! The layers that are under the laws, and the full stack of a client and of a server.
+
+use std::time::Duration;
+
+use seawall::bulkhead::{BulkheadConfig, BulkheadHandle, BulkheadLayer};
+use seawall::circuit_breaker::{CircuitBreakerConfig, CircuitBreakerLayer};
+use seawall::deadline::DeadlineLayer;
+use seawall::load_shed::{LoadShedConfig, LoadShedHandle, LoadShedLayer};
+use seawall::retry::{Backoff, Jitter, RetryConfig, RetryLayer};
+use seawall::verdict::{self, FromFn, Verdict};
+use tokio::time::advance;
+use tower::{BoxError, Service, ServiceBuilder};
+
+use crate::drive::Driven;
+use crate::inner::{Answer, Hard, Readiness};
+use crate::subject::{Gauges, POISON, Subject, Value};
+
+const HOLD: Duration = Duration::from_secs(60);
+const BREAK: Duration = Duration::from_secs(1);
+
+pub(crate) fn deadline() -> Subject {
+    Subject {
+        as_configured_by_default: || Value::new(default_deadline(), Vec::new),
+        as_tight_as_can_be: || Value::new(tight_deadline(), Vec::new),
+        prepare: None,
+        longest: Duration::from_secs(2),
+        refuses: false,
+        has_room_again: true,
+    }
+}
+
+pub(crate) fn retry() -> Subject {
+    // What a retry holds is a part of its budget, and budgets have a law of their own.
+    Subject {
+        as_configured_by_default: || Value::new(default_retry(), Vec::new),
+        as_tight_as_can_be: || Value::new(tight_retry(), Vec::new),
+        prepare: None,
+        longest: HOLD,
+        refuses: false,
+        has_room_again: true,
+    }
+}
+
+pub(crate) fn circuit_breaker() -> Subject {
+    Subject {
+        as_configured_by_default: || Value::new(default_circuit_breaker(), Vec::new),
+        as_tight_as_can_be: || Value::new(tight_circuit_breaker(), Vec::new),
+        prepare: None,
+        longest: HOLD,
+        refuses: true,
+        has_room_again: true,
+    }
+}
+
+/// The same where there is room for one probe only.
+pub(crate) fn half_open() -> Subject {
+    async fn half_opened(value: &Value) {
+        let mut service = value.around(Hard::new(Readiness::AtOnce, Answer::Fails));
+        assert!(Driven::new(service.call(0)).finish().await.is_err());
+        assert!(value.occupy().1.is_some(), "it has opened");
+        advance(BREAK).await;
+    }
+    Subject { prepare: Some(|value| Box::pin(half_opened(value))), ..circuit_breaker() }
+}
+
+pub(crate) fn bulkhead() -> Subject {
+    Subject {
+        as_configured_by_default: || {
+            let layer = default_bulkhead();
+            let handle = layer.handle();
+            Value::new(layer, move || of_bulkhead(&handle))
+        },
+        as_tight_as_can_be: || {
+            let layer = tight_bulkhead();
+            let handle = layer.handle();
+            Value::new(layer, move || of_bulkhead(&handle))
+        },
+        prepare: None,
+        longest: HOLD,
+        refuses: true,
+        has_room_again: true,
+    }
+}
+
+pub(crate) fn load_shed() -> Subject {
+    Subject {
+        as_configured_by_default: || {
+            let layer = default_load_shed();
+            let handle = layer.handle();
+            Value::new(layer, move || of_load_shed(&handle))
+        },
+        as_tight_as_can_be: || {
+            let layer = tight_load_shed();
+            let handle = layer.handle();
+            Value::new(layer, move || of_load_shed(&handle))
+        },
+        prepare: None,
+        longest: HOLD,
+        refuses: true,
+        has_room_again: true,
+    }
+}
+
+pub(crate) fn client_stack() -> Subject {
+    Subject {
+        as_configured_by_default: || {
+            let bulkhead = default_bulkhead();
+            let handle = bulkhead.handle();
+            let stack = ServiceBuilder::new()
+                .layer(default_deadline())
+                .layer(default_retry())
+                .layer(bulkhead)
+                .layer(default_circuit_breaker());
+            Value::new(stack.into_inner(), move || of_bulkhead(&handle))
+        },
+        as_tight_as_can_be: || {
+            let bulkhead = tight_bulkhead();
+            let handle = bulkhead.handle();
+            let stack = ServiceBuilder::new()
+                .layer(tight_deadline())
+                .layer(tight_retry())
+                .layer(bulkhead)
+                .layer(tight_circuit_breaker());
+            Value::new(stack.into_inner(), move || of_bulkhead(&handle))
+        },
+        prepare: None,
+        longest: Duration::from_secs(2),
+        refuses: true,
+        has_room_again: true,
+    }
+}
+
+pub(crate) fn server_stack() -> Subject {
+    Subject {
+        as_configured_by_default: || {
+            let load_shed = default_load_shed();
+            let handle = load_shed.handle();
+            let stack = ServiceBuilder::new().layer(load_shed).layer(default_deadline());
+            Value::new(stack.into_inner(), move || of_load_shed(&handle))
+        },
+        as_tight_as_can_be: || {
+            let load_shed = tight_load_shed();
+            let handle = load_shed.handle();
+            let stack = ServiceBuilder::new().layer(load_shed).layer(tight_deadline());
+            Value::new(stack.into_inner(), move || of_load_shed(&handle))
+        },
+        prepare: None,
+        longest: Duration::from_secs(2),
+        refuses: true,
+        has_room_again: true,
+    }
+}
+
+fn of_bulkhead(handle: &BulkheadHandle) -> Gauges {
+    vec![("in flight", handle.in_flight()), ("waiting", handle.waiting())]
+}
+
+fn of_load_shed(handle: &LoadShedHandle) -> Gauges {
+    vec![("in flight", handle.in_flight()), ("waiting", handle.waiting())]
+}
+
+fn default_deadline() -> DeadlineLayer {
+    DeadlineLayer::new(Duration::from_secs(2)).unwrap()
+}
+
+fn default_retry() -> RetryLayer {
+    RetryLayer::new(RetryConfig::default()).unwrap()
+}
+
+fn default_circuit_breaker() -> CircuitBreakerLayer {
+    CircuitBreakerLayer::new(CircuitBreakerConfig::default()).unwrap()
+}
+
+fn default_bulkhead() -> BulkheadLayer {
+    BulkheadLayer::new(BulkheadConfig::default()).unwrap()
+}
+
+fn default_load_shed() -> LoadShedLayer {
+    LoadShedLayer::new(LoadShedConfig::default()).unwrap()
+}
+
+type Poisoned = FromFn<fn(Result<&u32, &BoxError>) -> Verdict>;
+
+/// The classifier of tight layers. It panics at an answer of its own.
+fn poisoned() -> Poisoned {
+    verdict::from_fn(|result| match result {
+        Ok(&POISON) => panic!("the classifier panics"),
+        Ok(_) => Verdict::Success,
+        Err(error) => verdict::of_error(error),
+    })
+}
+
+fn tight_deadline() -> DeadlineLayer<Poisoned> {
+    DeadlineLayer::new(Duration::from_millis(50)).unwrap().with_classifier(poisoned())
+}
+
+fn tight_retry() -> RetryLayer<Poisoned> {
+    let backoff = Backoff { jitter: Jitter::None, ..Backoff::constant(Duration::from_millis(10)) };
+    let config = RetryConfig { max_attempts: 2, backoff, ..RetryConfig::default() };
+    RetryLayer::new(config).unwrap().with_classifier(poisoned())
+}
+
+/// One failure opens it, and so many rounds of probes close it that it stays half-open.
+fn tight_circuit_breaker() -> CircuitBreakerLayer<Poisoned> {
+    let config = CircuitBreakerConfig {
+        consecutive_failures: Some(1),
+        break_duration: BREAK,
+        half_open_rounds: 10,
+        ..CircuitBreakerConfig::default()
+    };
+    CircuitBreakerLayer::new(config).unwrap().with_classifier(poisoned())
+}
+
+fn tight_bulkhead() -> BulkheadLayer<Poisoned> {
+    let config = BulkheadConfig { max_concurrent: 1, max_waiting: 1, ..BulkheadConfig::default() };
+    BulkheadLayer::new(config).unwrap().with_classifier(poisoned())
+}
+
+fn tight_load_shed() -> LoadShedLayer<Poisoned> {
+    let config = LoadShedConfig { max_in_flight: 1, queue_ratio: 1.0, ..LoadShedConfig::default() };
+    LoadShedLayer::new(config).unwrap().with_classifier(poisoned())
+}

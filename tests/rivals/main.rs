@@ -1,0 +1,13 @@
+//! What is known to go wrong with layers like these, promised not to go wrong here. Each test is one such promise.
+//!
+//! What holds for every layer alike is among the laws, in `tests/laws`.
+
+use std::time::Duration;
+
+mod bulkhead;
+mod circuit_breaker;
+mod deadline;
+mod retry;
+
+const SECOND: Duration = Duration::from_secs(1);
+const MILLISECOND: Duration = Duration::from_millis(1);
