@@ -4,19 +4,11 @@ use std::time::Duration;
 
 use crate::ground::error::InvalidConfig;
 use crate::http::{ByMethod, ByStatus};
+use crate::middleware::bulkhead::{BulkheadConfig, BulkheadLayer};
 use crate::middleware::circuit_breaker::{CircuitBreakerConfig, CircuitBreakerLayer};
 use crate::middleware::deadline::DeadlineLayer;
+use crate::middleware::load_shed::{LoadShedConfig, LoadShedLayer};
 use crate::middleware::retry::{RetryConfig, RetryLayer};
-
-impl CircuitBreakerLayer<ByStatus> {
-    /// A circuit breaker for HTTP: statuses and transport errors say what is a failure of the callee. See [`ByStatus`].
-    ///
-    /// # Errors
-    /// If a setting is out of its range; all faults are listed, with the path of the field.
-    pub fn http(config: CircuitBreakerConfig) -> Result<Self, InvalidConfig> {
-        Ok(CircuitBreakerLayer::new(config)?.with_classifier(ByStatus))
-    }
-}
 
 impl DeadlineLayer<ByStatus> {
     /// A deadline of `timeout` after the call's beginning, for HTTP.
@@ -35,5 +27,35 @@ impl RetryLayer<ByStatus, ByMethod> {
     /// If a setting is out of its range; all faults are listed, with the path of the field.
     pub fn http(config: RetryConfig) -> Result<Self, InvalidConfig> {
         Ok(RetryLayer::new(config)?.with_classifier(ByStatus).with_replay(ByMethod))
+    }
+}
+
+impl BulkheadLayer<ByStatus> {
+    /// A bulkhead for HTTP.
+    ///
+    /// # Errors
+    /// If a setting is out of its range; all faults are listed, with the path of the field.
+    pub fn http(config: BulkheadConfig) -> Result<Self, InvalidConfig> {
+        Ok(BulkheadLayer::new(config)?.with_classifier(ByStatus))
+    }
+}
+
+impl CircuitBreakerLayer<ByStatus> {
+    /// A circuit breaker for HTTP: by status and transport error.
+    ///
+    /// # Errors
+    /// If a setting is out of its range; all faults are listed, with the path of the field.
+    pub fn http(config: CircuitBreakerConfig) -> Result<Self, InvalidConfig> {
+        Ok(CircuitBreakerLayer::new(config)?.with_classifier(ByStatus))
+    }
+}
+
+impl LoadShedLayer<ByStatus> {
+    /// A load shedder in front of an HTTP service.
+    ///
+    /// # Errors
+    /// If a setting is out of its range; all faults are listed, with the path of the field.
+    pub fn http(config: LoadShedConfig) -> Result<Self, InvalidConfig> {
+        Ok(LoadShedLayer::new(config)?.with_classifier(ByStatus))
     }
 }

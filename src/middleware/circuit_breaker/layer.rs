@@ -45,11 +45,11 @@ impl<C, K: Keying> CircuitBreakerLayer<C, K> {
         F: Fn(&Req) -> Key,
         Key: Hash + Eq + Clone + Send + Sync + 'static,
     {
-        self.keyed(ByKey::new(key))
+        self.with_keying(ByKey::new(key))
     }
 
     /// Keeps a breaker for each key, as [`keyed_by`](Self::keyed_by) does, with a type of one's own that tells them apart.
-    pub fn keyed<L: Keying>(self, keying: L) -> CircuitBreakerLayer<C, L> {
+    pub fn with_keying<L: Keying>(self, keying: L) -> CircuitBreakerLayer<C, L> {
         let breakers = Breakers::new(self.breakers.config().clone(), keying);
         CircuitBreakerLayer { breakers: Arc::new(breakers), classifier: self.classifier }
     }
