@@ -320,6 +320,28 @@ fn calls_given_up_early_say_nothing() {
     assert_eq!((rig.state(), rig.snapshot().calls), (Closed, 0));
 }
 
+/// A last retry, two milliseconds before its deadline: cut off, but not for the callee's fault.
+#[test]
+fn calls_that_had_no_chance_say_nothing() {
+    let mut rig = Rig::new(default());
+    rig.calls([End::Good(20 * MS); 20]);
+    rig.wait(20 * SECOND);
+    for late in [End::GivenUpLate, End::TimedOut] {
+        for _ in 0..100 {
+            let pass = rig.pass().expect("it stays closed");
+            rig.wait(2 * MS);
+            rig.breaker.give_up(pass, 2 * MS, Some(2 * MS), late, rig.now);
+        }
+        assert_eq!((rig.state(), rig.snapshot().calls), (Closed, 0));
+    }
+    for _ in 0..10 {
+        let pass = rig.pass().expect("it is closed");
+        rig.wait(50 * MS);
+        rig.breaker.give_up(pass, 50 * MS, Some(50 * MS), End::TimedOut, rig.now);
+    }
+    assert_eq!(rig.state(), Open, "with time for an answer, they do");
+}
+
 #[test]
 fn observing_it_moves_and_refuses_nothing() {
     let mut rig = Rig::new(CircuitBreakerConfig { observe_only: true, ..default() });
