@@ -72,7 +72,7 @@ pub mod http;
 
 pub use ground::chance::seed;
 pub use ground::{context, error, verdict};
-pub use middleware::{bulkhead, circuit_breaker, deadline, load_shed, retry};
+pub use middleware::{bulkhead, circuit_breaker, deadline, load_shed, rate_limit, retry};
 
 pub mod keyed {
     //! State per key: how a layer tells requests apart.

@@ -6,9 +6,12 @@ use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use seawall::bulkhead::{BulkheadConfig, BulkheadLayer};
+use seawall::circuit_breaker::{CircuitBreakerConfig, CircuitBreakerLayer};
 use seawall::deadline::DeadlineLayer;
+use seawall::load_shed::{LoadShedConfig, LoadShedLayer};
 use seawall::retry::{RetryConfig, RetryLayer};
-use tower::{BoxError, Layer, Service, service_fn};
+use tower::{BoxError, Layer, Service, ServiceBuilder, service_fn};
 
 type Callee = tower::util::ServiceFn<fn(u32) -> Ready<Result<u32, BoxError>>>;
 
@@ -46,10 +49,53 @@ fn the_counter_counts() {
 
 #[test]
 fn a_deadline_allocates_nothing() {
-    assert_eq!(allocations(DeadlineLayer::new(Duration::from_secs(1)).unwrap().layer(callee())), 0);
+    assert_eq!(allocations(deadline().layer(callee())), 0);
 }
 
 #[test]
 fn a_first_attempt_that_succeeds_allocates_nothing() {
-    assert_eq!(allocations(RetryLayer::new(RetryConfig::default()).unwrap().layer(callee())), 0);
+    assert_eq!(allocations(retry().layer(callee())), 0);
+}
+
+#[test]
+fn a_closed_circuit_breaker_allocates_nothing() {
+    assert_eq!(allocations(circuit_breaker().layer(callee())), 0);
+}
+
+#[test]
+fn a_free_bulkhead_allocates_nothing() {
+    assert_eq!(allocations(bulkhead().layer(callee())), 0);
+}
+
+#[test]
+fn a_load_shed_with_room_allocates_nothing() {
+    assert_eq!(allocations(load_shed().layer(callee())), 0);
+}
+
+#[test]
+fn the_full_stacks_allocate_nothing() {
+    let client = ServiceBuilder::new().layer(deadline()).layer(retry()).layer(bulkhead()).layer(circuit_breaker());
+    assert_eq!(allocations(client.service(callee())), 0);
+    let server = ServiceBuilder::new().layer(load_shed()).layer(deadline());
+    assert_eq!(allocations(server.service(callee())), 0);
+}
+
+fn deadline() -> DeadlineLayer {
+    DeadlineLayer::new(Duration::from_secs(1)).unwrap()
+}
+
+fn retry() -> RetryLayer {
+    RetryLayer::new(RetryConfig::default()).unwrap()
+}
+
+fn circuit_breaker() -> CircuitBreakerLayer {
+    CircuitBreakerLayer::new(CircuitBreakerConfig::default()).unwrap()
+}
+
+fn bulkhead() -> BulkheadLayer {
+    BulkheadLayer::new(BulkheadConfig::default()).unwrap()
+}
+
+fn load_shed() -> LoadShedLayer {
+    LoadShedLayer::new(LoadShedConfig::default()).unwrap()
 }

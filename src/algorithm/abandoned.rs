@@ -9,15 +9,16 @@ use std::time::Duration;
 /// How many times the usual time a caller must have waited for its going away to speak against the callee.
 const USUAL_TIMES: u32 = 3;
 
-/// The patience of a call: the smallest of the slow threshold, half of the time it had left when it was admitted, and three
-/// times the median of a success. Half of the time left is for the caller that gives up *because* its time is over, and
-/// whose time may be shorter than any threshold. `None`: nothing to judge by.
+/// The patience of a call: the smallest of the slow threshold, three times the median success, and half of the time it had
+/// left when it was admitted. The last is for the caller that gives up *because* its time is over, and whose time may be
+/// shorter than any threshold; but it is never less than the median, since a call that had no chance from the start (a last
+/// retry, two milliseconds before the deadline) says nothing about the callee. `None`: nothing to judge by.
 pub(crate) fn patience(
     slow_after: Option<Duration>,
     left_at_admission: Option<Duration>,
     median_success: Option<Duration>,
 ) -> Option<Duration> {
-    let half = left_at_admission.map(|left| left / 2);
+    let half = left_at_admission.map(|left| (left / 2).max(median_success.unwrap_or_default()));
     let usual = median_success.map(|median| median.saturating_mul(USUAL_TIMES));
     [slow_after, half, usual].into_iter().flatten().min()
 }
@@ -43,7 +44,9 @@ mod tests {
             (ms(4000), ms(1200), ms(20), ms(60)),
             (ms(4000), ms(100), ms(20), ms(50)),
             (ms(40), ms(1200), ms(20), ms(40)),
-            (ms(40), ms(0), ms(20), ms(0)),
+            (ms(4000), ms(30), ms(20), ms(20)),
+            (ms(10), ms(0), ms(20), ms(10)),
+            (None, ms(0), None, ms(0)),
             (None, None, Some(Duration::MAX), Some(Duration::MAX)),
         ];
         for (slow_after, left, median, expected) in table {

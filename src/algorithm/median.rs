@@ -2,7 +2,7 @@
 //!
 //! After Ma, Muthukrishnan and Sandler, "Frugal Streaming for Estimating Quantiles" (2013): a sample above the estimate moves
 //! it up by a step, one below moves it down, so that it comes to rest where half of the samples are on either side. Latencies
-//! spread over orders of magnitude, so the step is a factor; it begins large and ends at a tenth, which follows a shift by a
+//! spread over orders of magnitude, so the step is a factor; it begins large and ends at an eighth, which follows a shift by a
 //! factor of five within twenty samples and mostly stays within a factor of two of the median of an exponential distribution.
 
 use std::time::Duration;
@@ -27,12 +27,13 @@ impl Median {
         Self { word: AtomicU64::new(0) }
     }
 
-    /// Takes a sample in. Two at the same moment: one of them may be lost, which an estimate can bear.
+    /// Takes a sample in. Of two at the same moment one may be lost, which an estimate can bear better than the price of an
+    /// atomic update.
     pub(crate) fn record(&self, sample: Duration) {
         let word = self.word.load(Ordering::Relaxed);
         let next = step(word, time::nanos(sample));
         if next != word {
-            let _ = self.word.compare_exchange(word, next, Ordering::Relaxed, Ordering::Relaxed);
+            self.word.store(next, Ordering::Relaxed);
         }
     }
 
@@ -51,16 +52,15 @@ impl Median {
 
 fn step(word: u64, sample: u64) -> u64 {
     let (estimate, count) = (word >> COUNT_BITS, word & COUNT_MASK);
-    let next = if count == 0 {
-        sample
-    } else {
-        let factor = 1.0 + (1.0 / (count + 1) as f64).max(0.1);
-        match sample.cmp(&estimate) {
-            // Never past the sample itself, so that equal samples are met exactly.
-            std::cmp::Ordering::Greater => ((estimate as f64 * factor) as u64).max(estimate + 1).min(sample),
-            std::cmp::Ordering::Less => ((estimate as f64 / factor) as u64).max(sample),
-            std::cmp::Ordering::Equal => estimate,
-        }
+    // Whole numbers and shifts: this is on the path of every call.
+    let eighth = estimate >> 3;
+    let (up, down) =
+        if count >= 8 { (eighth, eighth - (eighth >> 3)) } else { (estimate / (count + 1), estimate / (count + 2)) };
+    let next = match sample {
+        _ if count == 0 => sample,
+        // Never past the sample itself, so that equal samples are met exactly.
+        _ if sample > estimate => (estimate + up.max(1)).min(sample),
+        _ => (estimate - down).max(sample),
     };
     next.clamp(1, MAX_NANOS) << COUNT_BITS | (count + 1).min(COUNT_MASK)
 }

@@ -114,12 +114,12 @@ impl<S> Inner<S> {
         Taken { service, ready, waiting: self.waiting.clone() }
     }
 
-    /// The service for further attempts of one call: a clone, which has to become ready first.
-    pub(crate) fn again(&self) -> Taken<S>
+    /// The service for further attempts of a call, which start from a clone of their own.
+    pub(crate) fn spare(&self) -> S
     where
         S: Clone,
     {
-        Taken { service: self.service.clone(), ready: false, waiting: self.waiting.clone() }
+        self.service.clone()
     }
 
     /// Lets go of a service that was polled when the call is refused, so that whatever it has reserved, or stands in a
@@ -153,12 +153,9 @@ impl<S> Taken<S> {
         Call::Waiting { waiting: self.waiting, service: self.service, request: Some(request), place: None }
     }
 
-    /// The same service for a further call: a clone, which has to become ready first.
-    pub(crate) fn again(&self) -> Self
-    where
-        S: Clone,
-    {
-        Self { service: self.service.clone(), ready: false, waiting: self.waiting.clone() }
+    /// A service that has to become ready first, with others that are counted in `waiting`.
+    pub(crate) fn unready(service: S, waiting: Waiting) -> Self {
+        Self { service, ready: false, waiting }
     }
 }
 

@@ -8,4 +8,5 @@ pub mod deadline;
 pub(crate) mod gates;
 pub(crate) mod inner;
 pub mod load_shed;
+pub mod rate_limit;
 pub mod retry;

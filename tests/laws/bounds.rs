@@ -1,6 +1,7 @@
 //! Every wait has a bound: of its own where there is no deadline, and the deadline where there is one. And nobody spins
 //! while he waits.
 
+use std::task::Poll;
 use std::time::Duration;
 
 use seawall::deadline::DeadlineLayer;
@@ -22,6 +23,7 @@ every_layer!(
     no_call_of_a_crowd_waits_beyond_the_bound,
     every_wait_ends_at_the_deadline,
     what_is_cut_is_let_go_of_at_once,
+    so_many_calls_wait_and_no_more,
 );
 
 async fn a_callee_that_is_never_ready_is_not_waited_for_beyond_the_bound(subject: Subject) {
@@ -101,4 +103,25 @@ async fn what_is_cut_is_let_go_of_at_once(subject: Subject) {
         assert_eq!(value.gauges(), before, "{readiness:?}");
         drop(call);
     }
+}
+
+async fn so_many_calls_wait_and_no_more(subject: Subject) {
+    let value = subject.default();
+    let before = value.gauges();
+    let service = value.around(Hard::new(Readiness::Never, Answer::Never));
+    let mut rounds = [0, 0];
+    for waiting in &mut rounds {
+        let mut crowd = Vec::new();
+        for request in 0..3000 {
+            let mut call = Driven::new(service.clone().call(request));
+            match call.poll() {
+                Poll::Pending => crowd.push(call),
+                Poll::Ready(answer) => assert!(rejection(&answer.unwrap_err()).is_some()),
+            }
+        }
+        *waiting = crowd.len();
+    }
+    assert!(rounds[0] > 0 && rounds[0] < 2000, "{} wait", rounds[0]);
+    assert_eq!(rounds[1], rounds[0], "the places of those who have left are free again");
+    assert_eq!(value.gauges(), before);
 }

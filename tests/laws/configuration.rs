@@ -9,6 +9,10 @@ use seawall::deadline::DeadlineLayer;
 use seawall::error::{Fault, InvalidConfig};
 use seawall::load_shed::{LoadShedConfig, LoadShedLayer};
 use seawall::retry::{Backoff, Budget, BudgetConfig, Growth, RetryConfig, RetryLayer};
+use tokio::time::timeout;
+use tower::{Layer, ServiceBuilder, ServiceExt};
+
+use crate::inner::{Answer, Hard, Readiness};
 
 /// A unit mistaken, or arithmetic gone wrong: too long for any wait.
 const ABSURD: Duration = Duration::MAX;
@@ -87,6 +91,7 @@ fn every_fault_of_a_retry_is_found() {
     }
     fault("budget.reserve_burst", layer, |config| config.budget.reserve_burst = 0);
     fault("max_retry_after", layer, |config| config.max_retry_after = ABSURD);
+    fault("max_keys", layer, |config| config.max_keys = 0);
 }
 
 #[test]
@@ -159,4 +164,60 @@ fn every_fault_of_a_load_shed_is_found() {
     }
     let all = LoadShedConfig { max_in_flight: 0, queue_ratio: f64::NAN, max_wait: ABSURD, ..Default::default() };
     assert_eq!(faults(layer(all)), ["max_in_flight", "queue_ratio", "max_wait"]);
+}
+
+/// The longest durations there are overflow nothing, whatever the callee does.
+#[tokio::test(start_paused = true)]
+async fn the_longest_durations_overflow_nothing() {
+    const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+    let retry = RetryConfig {
+        max_attempts: u32::MAX,
+        backoff: Backoff { cap: LONGEST, ..Backoff::exponential(LONGEST, 1e300) },
+        attempt_timeout: Some(LONGEST),
+        max_retry_after: LONGEST,
+        max_hold: LONGEST,
+        ..RetryConfig::default()
+    };
+    let bulkhead = BulkheadConfig {
+        max_concurrent: u32::MAX,
+        max_waiting: u32::MAX,
+        max_wait: LONGEST,
+        max_hold: LONGEST,
+        ..BulkheadConfig::default()
+    };
+    let breaker = CircuitBreakerConfig {
+        window: Window::Time(LONGEST),
+        minimum_calls: 1,
+        slow_factor: f64::MAX,
+        slow_floor: LONGEST,
+        break_duration: LONGEST,
+        break_growth: f64::MAX,
+        max_break: LONGEST,
+        max_hold: LONGEST,
+        ..CircuitBreakerConfig::default()
+    };
+    let load_shed = LoadShedConfig {
+        max_in_flight: u32::MAX,
+        queue_ratio: 1000.0,
+        max_wait: LONGEST,
+        max_hold: LONGEST,
+        ..LoadShedConfig::default()
+    };
+    let (retry, bulkhead) = (RetryLayer::new(retry).unwrap(), BulkheadLayer::new(bulkhead).unwrap());
+    let (breaker, load_shed) = (CircuitBreakerLayer::new(breaker).unwrap(), LoadShedLayer::new(load_shed).unwrap());
+    let deadline = DeadlineLayer::new(LONGEST).unwrap();
+    for answer in [Answer::AtOnce, Answer::AfterPolls(2), Answer::Fails, Answer::Never] {
+        let callee = || Hard::new(Readiness::AfterPolls(1), answer);
+        let stack = ServiceBuilder::new()
+            .layer(load_shed.clone())
+            .layer(deadline.clone())
+            .layer(retry.clone())
+            .layer(bulkhead.clone())
+            .layer(breaker.clone());
+        let _ = timeout(LONGEST / 2, stack.service(callee()).oneshot(7)).await;
+        let _ = timeout(LONGEST / 2, retry.layer(callee()).oneshot(7)).await;
+        let _ = timeout(LONGEST / 2, bulkhead.layer(callee()).oneshot(7)).await;
+        let _ = timeout(LONGEST / 2, breaker.layer(callee()).oneshot(7)).await;
+        let _ = timeout(LONGEST / 2, load_shed.layer(callee()).oneshot(7)).await;
+    }
 }

@@ -16,6 +16,7 @@ every_layer!(
     one_layer_value_has_one_state_however_often_it_is_applied,
     a_refusal_lets_go_of_a_readied_callee,
     a_refusal_leaves_the_queue_for_a_callee_s_readiness,
+    who_waits_for_us_lets_go_of_a_readied_callee,
 );
 
 async fn a_refusal_comes_within_one_poll(subject: Subject) {
@@ -121,4 +122,20 @@ async fn a_refusal_leaves_the_queue_for_a_callee_s_readiness(subject: Subject) {
     drop(taken);
     assert_eq!(slots.available_permits(), 1, "nobody who was refused takes the slot that comes free");
     drop(kept);
+}
+
+async fn who_waits_for_us_lets_go_of_a_readied_callee(subject: Subject) {
+    let value = subject.tight().await;
+    let _company = value.occupy();
+    let callee = Hard::new(Readiness::Slots, Answer::Never);
+    let (census, slots) = (callee.census(), callee.slots());
+    let mut service = value.around(callee);
+    ready(&mut service).unwrap();
+    let mut call = Driven::new(service.call(7));
+    let waits = call.poll().is_pending() && census.calls() == 0;
+    let is_there_a_queue = value.gauges().iter().any(|(gauge, _)| *gauge == "waiting");
+    assert_eq!(waits, is_there_a_queue);
+    if waits {
+        assert_eq!((census.readied(), slots.available_permits()), (0, 1), "others may have the slot meanwhile");
+    }
 }

@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+mod bulkhead;
 mod circuit_breaker;
 mod deadline;
 mod retry;

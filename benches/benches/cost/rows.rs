@@ -11,6 +11,7 @@ use seawall::bulkhead::{BulkheadConfig, BulkheadLayer};
 use seawall::circuit_breaker::{CircuitBreakerConfig, CircuitBreakerLayer};
 use seawall::deadline::DeadlineLayer;
 use seawall::load_shed::{LoadShedConfig, LoadShedLayer};
+use seawall::rate_limit::{RateLimitConfig, RateLimitLayer};
 use seawall::retry::{RetryConfig, RetryLayer};
 use tokio::task::coop::unconstrained;
 use tower::retry::budget::{Budget, TpsBudget};
@@ -153,14 +154,15 @@ impl Policy<u64, u64, BoxError> for Budgeted {
 /// Long, high and far: no limit is ever reached.
 const TIMEOUT: Duration = Duration::from_secs(5);
 const CONCURRENCY: u32 = 1000;
-const PER_SECOND: u64 = 1_000_000_000;
+const PER_SECOND: u32 = 1_000_000_000;
 const SECOND: Duration = Duration::from_secs(1);
 
 /// Ours, and what comes nearest to it in tower.
-const COUNTERPARTS: [(&str, &str); 6] = [
+const COUNTERPARTS: [(&str, &str); 7] = [
     ("deadline", "tower.timeout"),
     ("retry", "tower.retry"),
     ("bulkhead", "tower.concurrency_limit"),
+    ("rate_limit", "tower.rate_limit"),
     ("load_shed", "tower.load_shed"),
     ("client", "tower.client"),
     ("stack", "tower.stack"),
@@ -212,11 +214,14 @@ fn add_rows(rows: &mut Rows<'_>, echo: Echo) {
     let tower_retry = || TowerRetryLayer::new(Budgeted(Arc::new(TpsBudget::default())));
     let retry = || RetryLayer::new(RetryConfig::default()).expect("valid defaults");
     let deadline = || DeadlineLayer::new(TIMEOUT).expect("a valid timeout");
-
     let circuit_breaker = || CircuitBreakerLayer::new(CircuitBreakerConfig::default()).expect("valid defaults");
     let bulkhead = || {
         let config = BulkheadConfig { max_concurrent: CONCURRENCY, ..BulkheadConfig::default() };
         BulkheadLayer::new(config).expect("a valid limit")
+    };
+    let rate_limit = || {
+        let config = RateLimitConfig { permits: PER_SECOND, per: SECOND, ..RateLimitConfig::default() };
+        RateLimitLayer::new(config).expect("a valid limit")
     };
     let load_shed = || {
         let config = LoadShedConfig { max_in_flight: CONCURRENCY, ..LoadShedConfig::default() };
@@ -229,7 +234,6 @@ fn add_rows(rows: &mut Rows<'_>, echo: Echo) {
     rows.add("deadline", deadline().layer(echo));
 
     rows.add("tower.retry", tower().layer(tower_retry()).service(echo));
-
     rows.add("retry", retry().layer(echo));
 
     rows.add("tower.concurrency_limit", tower().concurrency_limit(CONCURRENCY as usize).service(echo));
@@ -238,7 +242,9 @@ fn add_rows(rows: &mut Rows<'_>, echo: Echo) {
 
     rows.add("circuit_breaker", circuit_breaker().layer(echo));
 
-    rows.add_single("tower.rate_limit", tower().rate_limit(PER_SECOND, SECOND).service(echo));
+    rows.add_single("tower.rate_limit", tower().rate_limit(PER_SECOND.into(), SECOND).service(echo));
+
+    rows.add("rate_limit", rate_limit().layer(echo));
 
     // Tower's shedding alone knows no limit; what is shed is what the limit inside keeps waiting.
     rows.add("tower.load_shed", tower().load_shed().concurrency_limit(CONCURRENCY as usize).service(echo));
@@ -250,6 +256,7 @@ fn add_rows(rows: &mut Rows<'_>, echo: Echo) {
         tower().timeout(TIMEOUT).layer(tower_retry()).concurrency_limit(CONCURRENCY as usize).service(echo),
     );
 
+    // One layer more than tower has: it has no circuit breaker.
     rows.add(
         "client",
         tower().layer(deadline()).layer(retry()).layer(bulkhead()).layer(circuit_breaker()).service(echo),
@@ -259,10 +266,16 @@ fn add_rows(rows: &mut Rows<'_>, echo: Echo) {
         "tower.stack",
         tower()
             .load_shed()
-            .rate_limit(PER_SECOND, SECOND)
+            .rate_limit(PER_SECOND.into(), SECOND)
             .concurrency_limit(CONCURRENCY as usize)
             .timeout(TIMEOUT)
             .layer(tower_retry())
             .service(echo),
+    );
+
+    // The same five, with the deadline where it belongs: around all that can wait, so that it is the only timer.
+    rows.add(
+        "stack",
+        tower().layer(deadline()).layer(load_shed()).layer(rate_limit()).layer(bulkhead()).layer(retry()).service(echo),
     );
 }

@@ -252,11 +252,6 @@ impl Gate {
         drop(line);
         wake(woken);
     }
-
-    /// How long a call takes, as far as is known.
-    pub(crate) fn service_time(&self, now: Instant) -> Duration {
-        self.service.read(now).mean
-    }
 }
 
 fn wake(woken: Vec<Waker>) {

@@ -25,6 +25,11 @@ impl Waiter {
         Self { gate, place: Some(place), until, timer: Timer::new() }
     }
 
+    /// When the wait ends at the latest.
+    pub(crate) fn until(&self) -> Until {
+        self.until
+    }
+
     /// The permit, or why there will be none. The wait is bounded by time, and counts as no time of the callee's.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Permit, Reason>> {
         let Some(place) = self.place else { return Poll::Pending };

@@ -38,22 +38,6 @@ pub(crate) struct Counts {
     pub(crate) slow: u64,
 }
 
-impl Counts {
-    /// The share of failures; zero when there were no calls.
-    pub(crate) fn failure_rate(self) -> f64 {
-        share(self.failures, self.calls)
-    }
-
-    /// The share of slow calls; zero when there were no calls.
-    pub(crate) fn slow_rate(self) -> f64 {
-        share(self.slow, self.calls)
-    }
-}
-
-fn share(part: u64, whole: u64) -> f64 {
-    if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
-}
-
 /// One of the two.
 #[derive(Debug)]
 pub(crate) enum Window {

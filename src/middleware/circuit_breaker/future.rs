@@ -43,18 +43,21 @@ where
         let call = this.call;
         let result = ready!(ticket.watch(|| call.poll(cx, NAME, None)));
         let Some(mut ticket) = this.ticket.take() else { return Poll::Pending };
-        let now = time::now();
-        ticket.answered(now);
-        Poll::Ready(match result {
+        let now = ticket.answered();
+        match result {
             Ok(response) => {
                 let verdict = this.classifier.classify(Ok(&response));
-                Ok(time::hand_over(now, || this.classifier.hold(response, verdict, ticket)))
+                let hold = || this.classifier.hold(response, verdict, ticket);
+                // If the call is over with this, it needs no second reading.
+                Poll::Ready(Ok(match now {
+                    Some(now) => time::hand_over(now, hold),
+                    None => hold(),
+                }))
             }
             Err(error) => {
-                let verdict = this.classifier.classify(Err(&error));
-                time::hand_over(now, || ticket.settle(verdict));
-                Err(error)
+                ticket.settle(this.classifier.classify(Err(&error)));
+                Poll::Ready(Err(error))
             }
-        })
+        }
     }
 }

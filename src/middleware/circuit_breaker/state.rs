@@ -21,6 +21,12 @@ pub(super) enum Pass {
     Free,
 }
 
+impl Pass {
+    pub(super) fn counts(&self) -> bool {
+        !matches!(self, Self::Free)
+    }
+}
+
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Breaker {
@@ -162,5 +168,84 @@ impl Breaker {
             telemetry::transition(from.as_str(), to.as_str());
         }
         output
+    }
+}
+
+#[cfg(all(test, seawall_loom))]
+mod loom_tests {
+    use super::*;
+    use crate::algorithm::breaker::{SlowAfter, State};
+    use crate::algorithm::window::CountWindow;
+    use crate::ground::sync::Arc;
+
+    const NOW: Instant = Instant::from_nanos(1 << 40);
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// One failure opens it, one good probe closes it.
+    fn breaker() -> Arc<Breaker> {
+        let policy = Policy {
+            failure_rate: 1.0,
+            slow_rate: None,
+            bad_in_a_row: Some(1),
+            minimum_calls: 1,
+            slow_after: SlowAfter::Fixed(SECOND),
+            break_for: SECOND,
+            short_breaks: 1,
+            break_growth: 1.0,
+            max_break: SECOND,
+            jitter: 0.0,
+            rounds: 1,
+        };
+        Arc::new(Breaker::new(policy, Window::Count(CountWindow::new(1)), Mode::Enforcing))
+    }
+
+    fn pass(breaker: &Breaker, now: Instant) -> Pass {
+        breaker.admit(now).unwrap_or_else(|_| panic!("refused"))
+    }
+
+    /// Two calls of a closed breaker fail at once: it opens once, and nothing stays in flight.
+    #[test]
+    fn loom_two_failures_open_it_once() {
+        loom::model(|| {
+            let breaker = breaker();
+            let (ours, theirs) = (pass(&breaker, NOW), pass(&breaker, NOW));
+            let other = Arc::clone(&breaker);
+            let thread = loom::thread::spawn(move || other.settle(theirs, End::Bad(SECOND), NOW));
+            breaker.settle(ours, End::Bad(SECOND), NOW);
+            thread.join().expect("no panic");
+            let snapshot = breaker.snapshot(NOW);
+            assert_eq!((snapshot.state, snapshot.in_flight), (State::Open, 0));
+            assert_eq!(breaker.admit(NOW).err(), Some(Some(SECOND)), "one break, not two");
+        });
+    }
+
+    /// The break is over, and two calls come: exactly one of them is the probe.
+    #[test]
+    fn loom_one_of_two_is_the_probe() {
+        loom::model(|| {
+            let breaker = breaker();
+            breaker.settle(pass(&breaker, NOW), End::Bad(SECOND), NOW);
+            let other = Arc::clone(&breaker);
+            let thread = loom::thread::spawn(move || other.admit(NOW + SECOND).is_ok());
+            let ours = breaker.admit(NOW + SECOND).is_ok();
+            assert!(ours ^ thread.join().expect("no panic"));
+        });
+    }
+
+    /// A late failure of the closed time races with the probe that closes it again: it does not open what is new.
+    #[test]
+    fn loom_a_late_failure_does_not_open_the_next_era() {
+        loom::model(|| {
+            let breaker = breaker();
+            let late = pass(&breaker, NOW);
+            breaker.settle(pass(&breaker, NOW), End::Bad(SECOND), NOW);
+            let probe = pass(&breaker, NOW + SECOND);
+            let other = Arc::clone(&breaker);
+            let thread = loom::thread::spawn(move || other.settle(late, End::Bad(SECOND), NOW + SECOND));
+            breaker.settle(probe, End::Good(Duration::ZERO), NOW + SECOND);
+            thread.join().expect("no panic");
+            let snapshot = breaker.snapshot(NOW + SECOND);
+            assert_eq!((snapshot.state, snapshot.calls, snapshot.in_flight), (State::Closed, 0, 0));
+        });
     }
 }

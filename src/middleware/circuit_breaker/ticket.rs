@@ -43,12 +43,13 @@ impl Ticket {
         output
     }
 
-    /// The callee has answered: whoever reads its answer may take his time.
-    pub(super) fn answered(&mut self, now: Instant) {
+    /// The callee has answered now: whoever reads its answer may take his time. `None`: nobody is interested.
+    pub(super) fn answered(&mut self) -> Option<Instant> {
+        let pass = self.pass.as_mut().filter(|pass| pass.counts())?;
+        let now = time::now();
         self.took = Some(self.stopwatch.elapsed(now));
-        if let Some(pass) = &mut self.pass {
-            self.breaker.stop_aging(pass);
-        }
+        self.breaker.stop_aging(pass);
+        Some(now)
     }
 
     fn took(&self, now: Instant) -> Duration {
@@ -61,7 +62,7 @@ impl Guard for Ticket {
         if verdict == Verdict::Abandoned {
             return;
         }
-        let Some(pass) = self.pass.take() else { return };
+        let Some(pass) = self.pass.take().filter(Pass::counts) else { return };
         // In the moment of the answer its reading is handed over to us.
         let now = time::call_start();
         let end = match (verdict, verdict.health()) {
@@ -80,7 +81,7 @@ impl Guard for Ticket {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        if let Some(pass) = self.pass.take() {
+        if let Some(pass) = self.pass.take().filter(Pass::counts) {
             let now = time::now();
             self.breaker.abandon(pass, self.took(now), self.left, now);
         }

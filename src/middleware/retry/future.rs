@@ -27,7 +27,7 @@ use crate::middleware::inner::{Call, Taken, reject};
 #[derive(Debug)]
 pub(super) struct Further<S, K> {
     pub(super) kept: K,
-    pub(super) service: Taken<S>,
+    pub(super) service: S,
 }
 
 /// A call that is tried again when it fails.
@@ -140,13 +140,10 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
+        // The call may have been moved to a task in which nobody ends it.
+        let enforced = this.inherited.deadline.is_some_and(|deadline| context::current().ends_by(deadline));
         loop {
-            let inside = Context {
-                attempt: this.progress.attempts,
-                // The call may have been moved to a task in which nobody ends it.
-                enforced: this.inherited.deadline.is_some_and(|deadline| context::current().ends_by(deadline)),
-                ..*this.inherited
-            };
+            let inside = Context { attempt: this.progress.attempts, enforced, ..*this.inherited };
             let (verdict, result) = match this.state.as_mut().project() {
                 StateProj::Attempting { mut call } => {
                     let answer = {
@@ -188,7 +185,8 @@ where
                         let _entered = context::enter(Context { attempt, ..inside });
                         this.further.as_mut().and_then(|further| {
                             let request = further.kept.next()?;
-                            Some(further.service.again().call(request))
+                            let service = Taken::unready(further.service.clone(), this.policy.waiting.clone());
+                            Some(service.call(request))
                         })
                     };
                     match (next, this.failure.take()) {

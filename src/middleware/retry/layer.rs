@@ -35,7 +35,7 @@ impl<C, P> RetryLayer<C, P> {
     /// Pays from `budget`, which may be shared with other layers.
     pub fn with_budget(self, budget: Budget) -> Self {
         let config = self.policies.common().config.clone();
-        let policies = Keyed::new(OneKey, config.max_keys, Policy { config, budget });
+        let policies = Keyed::new(OneKey, config.max_keys, Policy::paid_from(budget, config));
         Self { policies: Arc::new(policies), ..self }
     }
 
@@ -62,8 +62,8 @@ impl<C, P> RetryLayer<C, P> {
 
     /// Keeps a budget for each key. Requests without one share the layer's [`budget`](Self::budget).
     pub fn with_keying<K: Keying>(self, keying: K) -> RetryLayer<C, P, K> {
-        let Policy { config, budget } = &**self.policies.common();
-        let common = Policy { config: config.clone(), budget: budget.clone() };
+        let Policy { config, budget, .. } = &**self.policies.common();
+        let common = Policy::paid_from(budget.clone(), config.clone());
         let policies = Arc::new(Keyed::new(keying, config.max_keys, common));
         RetryLayer { policies, classifier: self.classifier, replay: self.replay }
     }

@@ -7,12 +7,16 @@ use super::config::RetryConfig;
 use super::report::Stop;
 use crate::ground::time::Instant;
 use crate::ground::verdict::Verdict;
+use crate::middleware::inner::Waiting;
 
 /// What all calls with one key share.
 #[derive(Debug)]
 pub(super) struct Policy {
     pub(super) config: RetryConfig,
     pub(super) budget: Budget,
+    /// How many retries wait for services that are not ready. A count of their own: the callers' is not looked at before
+    /// there is a retry.
+    pub(super) waiting: Waiting,
 }
 
 /// How far a call has come.
@@ -43,7 +47,11 @@ impl Policy {
     /// With a budget of its own.
     pub(super) fn new(config: RetryConfig) -> Self {
         let budget = Budget::valid(&config.budget);
-        Self { config, budget }
+        Self::paid_from(budget, config)
+    }
+
+    pub(super) fn paid_from(budget: Budget, config: RetryConfig) -> Self {
+        Self { config, budget, waiting: Waiting::default() }
     }
 
     /// Whether, and when, another attempt follows on one that has just ended with `verdict`. The price is paid before the

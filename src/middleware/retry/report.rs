@@ -1,8 +1,7 @@
 //! How a call went: told to whoever asks, and to nobody else.
 
-use std::cell::RefCell;
+use std::cell::Cell;
 use std::future::Future;
-use std::mem;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -47,26 +46,20 @@ pub struct Report {
     pub elapsed: Duration,
 }
 
-#[derive(Debug, Default)]
-enum Slot {
-    #[default]
-    NotAsked,
-    Asked,
-    Told(Report),
-}
-
 thread_local! {
-    static SLOT: RefCell<Slot> = const { RefCell::new(Slot::NotAsked) };
+    /// Apart from what is told, so that a call which nobody asks about looks at one flag.
+    static ASKED: Cell<bool> = const { Cell::new(false) };
+    static TOLD: Cell<Option<Report>> = const { Cell::new(None) };
 }
 
 /// Whether anyone wants to know how the present call goes.
 pub(super) fn is_asked() -> bool {
-    SLOT.with_borrow(|slot| !matches!(slot, Slot::NotAsked))
+    ASKED.get()
 }
 
 /// The last to tell is the one furthest out.
 pub(super) fn tell(report: Report) {
-    SLOT.with_borrow_mut(|slot| *slot = Slot::Told(report));
+    TOLD.set(Some(report));
 }
 
 /// Runs `future` and says how the call in it went through a [`RetryLayer`](super::RetryLayer): how many attempts it took
@@ -107,9 +100,9 @@ impl<F: Future> Future for Reported<F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let asking = Asking { outer: SLOT.replace(Slot::Asked) };
+        let asking = Asking { asked: ASKED.replace(true), told: TOLD.take() };
         let poll = this.future.poll(cx);
-        if let Slot::Told(report) = SLOT.take() {
+        if let Some(report) = TOLD.take() {
             *this.report = Some(report);
         }
         drop(asking);
@@ -118,13 +111,15 @@ impl<F: Future> Future for Reported<F> {
     }
 }
 
-/// Puts back what stood in the slot, even if the poll panics.
+/// Puts back what was asked and told around us, even if the poll panics.
 struct Asking {
-    outer: Slot,
+    asked: bool,
+    told: Option<Report>,
 }
 
 impl Drop for Asking {
     fn drop(&mut self) {
-        SLOT.set(mem::take(&mut self.outer));
+        ASKED.set(self.asked);
+        TOLD.set(self.told.take());
     }
 }

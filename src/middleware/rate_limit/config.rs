@@ -1,0 +1,83 @@
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use governor::Quota;
+
+use crate::ground::config::Validation;
+use crate::ground::error::InvalidConfig;
+
+/// How many calls may start in a stretch of time, and how many wait when those are used up.
+///
+/// ```
+/// use std::time::Duration;
+/// use seawall::rate_limit::{RateLimitConfig, RateLimitLayer};
+///
+/// let five_a_minute =
+///     RateLimitConfig { permits: 5, per: Duration::from_secs(60), ..Default::default() };
+/// assert!(RateLimitLayer::new(five_a_minute).is_ok());
+///
+/// let never = RateLimitConfig { permits: 0, ..Default::default() };
+/// assert_eq!(RateLimitLayer::new(never).unwrap_err().faults()[0].path(), "permits");
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct RateLimitConfig {
+    /// How many calls may start in each `per`, in the long run. Default: 100.
+    pub permits: u32,
+    /// The stretch of time that `permits` is about. Default: one second.
+    pub per: Duration,
+    /// How many calls may start at once after a pause; 1 spaces all calls evenly. Default: as many as `permits`.
+    pub burst: Option<u32>,
+    /// The longest a call waits for its turn. Default: zero, which refuses at once what may not start now.
+    pub max_wait: Duration,
+    /// How many calls may wait. Default: 1024.
+    pub max_waiting: u32,
+    /// With [`keyed_by`](super::RateLimitLayer::keyed_by): how many keys have a rate of their own. Default: 1024.
+    ///
+    /// Beyond that the key that has been idle the longest is forgotten, and would start again with a full burst: take more
+    /// than there are keys with calls within `per`.
+    pub max_keys: usize,
+}
+
+impl Default for RateLimitConfig {
+    fn default() -> Self {
+        Self {
+            permits: 100,
+            per: Duration::from_secs(1),
+            burst: None,
+            max_wait: Duration::ZERO,
+            max_waiting: 1024,
+            max_keys: 1024,
+        }
+    }
+}
+
+impl RateLimitConfig {
+    pub(super) fn validate(&self) -> Result<(), InvalidConfig> {
+        let mut validation = Validation::new();
+        validation.at_least_one("permits", self.permits.into());
+        validation.positive("per", self.per);
+        let too_many = self.permits > 0 && !self.per.is_zero() && self.interval().is_zero();
+        validation.check(!too_many, "permits", "must be at most one a nanosecond");
+        validation.check(self.burst != Some(0), "burst", "must be at least 1");
+        // The limiter counts the burst in time.
+        validation.bounded("burst", self.interval().saturating_mul(self.burst()));
+        validation.bounded("max_wait", self.max_wait);
+        validation.at_least_one("max_keys", self.max_keys as u64);
+        validation.finish()
+    }
+
+    /// That of a valid configuration; of any other, something harmless.
+    pub(super) fn quota(&self) -> Quota {
+        let burst = NonZeroU32::new(self.burst()).unwrap_or(NonZeroU32::MIN);
+        Quota::with_period(self.interval()).unwrap_or(Quota::per_second(burst)).allow_burst(burst)
+    }
+
+    fn burst(&self) -> u32 {
+        self.burst.unwrap_or(self.permits)
+    }
+
+    /// The time between two calls at the full rate.
+    fn interval(&self) -> Duration {
+        self.per.checked_div(self.permits).unwrap_or_default()
+    }
+}

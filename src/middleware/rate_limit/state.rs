@@ -1,0 +1,29 @@
+use super::bucket::Bucket;
+use super::config::RateLimitConfig;
+use crate::admission::keyed::{KeyBy, Keyed, Keying};
+use crate::ground::sync::Arc;
+
+/// What all services of one layer value share: a bucket for each key.
+#[derive(Debug)]
+pub(super) struct State<K: Keying> {
+    pub(super) config: RateLimitConfig,
+    buckets: Keyed<K, Bucket>,
+}
+
+impl<K: Keying> State<K> {
+    pub(super) fn new(config: RateLimitConfig, keying: K) -> Self {
+        let buckets = Keyed::new(keying, config.max_keys, Bucket::new(config.quota()));
+        Self { config, buckets }
+    }
+
+    pub(super) fn bucket<Req>(&self, request: &Req) -> Arc<Bucket>
+    where
+        K: KeyBy<Req>,
+    {
+        self.buckets.get(request, || Bucket::new(self.config.quota()))
+    }
+
+    pub(super) fn waiting(&self) -> usize {
+        self.buckets.all().iter().map(|bucket| bucket.waiting()).sum()
+    }
+}

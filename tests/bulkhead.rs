@@ -1,0 +1,398 @@
+//! The bulkhead layer, through its public face and in virtual time.
+#![allow(clippy::disallowed_methods, reason = "tests sleep and look at the clock as users do")]
+
+use std::future::pending;
+use std::num::NonZeroU32;
+use std::panic::AssertUnwindSafe;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
+use std::time::Duration;
+
+use futures::future::{FutureExt, join_all};
+use futures::poll;
+use seawall::bulkhead::{BulkheadConfig, BulkheadLayer, Order};
+use seawall::context::{Priority, with_priority};
+use seawall::deadline::DeadlineLayer;
+use seawall::error::{Reason, Rejected, rejection};
+use seawall::verdict::{Classify, Guard, Verdict};
+use tokio::time::{Instant, advance, sleep};
+use tower::limit::ConcurrencyLimitLayer;
+use tower::{BoxError, Layer, Service, ServiceExt, service_fn};
+
+const MS: Duration = Duration::from_millis(1);
+const SECOND: Duration = Duration::from_secs(1);
+
+fn config(max_concurrent: u32) -> BulkheadConfig {
+    BulkheadConfig { max_concurrent, ..Default::default() }
+}
+
+fn layer(max_concurrent: u32) -> BulkheadLayer {
+    BulkheadLayer::new(config(max_concurrent)).unwrap()
+}
+
+/// Sleeps as many milliseconds as the request says.
+fn sleeper()
+-> tower::util::ServiceFn<impl FnMut(u32) -> futures::future::BoxFuture<'static, Result<u32, BoxError>> + Clone> {
+    service_fn(|ms: u32| {
+        async move {
+            sleep(ms * MS).await;
+            Ok(ms)
+        }
+        .boxed()
+    })
+}
+
+fn rejected<T>(answer: Result<T, BoxError>) -> Option<Rejected> {
+    rejection(&answer.err()?).cloned()
+}
+
+fn reason<T>(answer: Result<T, BoxError>) -> Option<Reason> {
+    rejected(answer).map(|rejected| rejected.reason())
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_more_calls_run_than_may_and_the_rest_waits() {
+    let layer = layer(2);
+    let handle = layer.handle();
+    let running = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&running);
+    let service = layer.layer(service_fn(move |()| {
+        let running = Arc::clone(&counted);
+        async move {
+            assert!(running.fetch_add(1, Ordering::SeqCst) < 2);
+            sleep(SECOND).await;
+            running.fetch_sub(1, Ordering::SeqCst);
+            Ok::<_, BoxError>(())
+        }
+    }));
+    let start = Instant::now();
+    let calls: Vec<_> = (0..5).map(|_| tokio::spawn(service.clone().oneshot(()))).collect();
+    tokio::task::yield_now().await;
+    assert_eq!((handle.in_flight(), handle.waiting()), (2, 3));
+    for call in calls {
+        call.await.unwrap().unwrap();
+    }
+    assert_eq!((start.elapsed(), handle.in_flight(), handle.waiting()), (3 * SECOND, 0, 0));
+}
+
+/// tower's `LoadShed<ConcurrencyLimit>` sheds everything while nothing is in flight, because readied clones hold permits.
+#[tokio::test(start_paused = true)]
+async fn idle_readied_clones_hold_no_permit() {
+    let service = layer(1).layer(sleeper());
+    let mut idle: Vec<_> = (0..1000).map(|_| service.clone()).collect();
+    for clone in &mut idle {
+        clone.ready().await.unwrap();
+    }
+    assert_eq!(service.oneshot(1).now_or_never().map(|_| ()), None, "it runs");
+    for clone in &mut idle[..3] {
+        assert_eq!(clone.call(1).await.unwrap(), 1);
+    }
+}
+
+/// tower-resilience's bulkhead waits for ever by default: 10,000 of 10,000 callers parked.
+#[tokio::test(start_paused = true)]
+async fn by_default_nobody_waits_for_ever_and_the_queue_is_bounded() {
+    let layer = layer(1);
+    let handle = layer.handle();
+    let service = layer.layer(service_fn(|()| pending::<Result<(), BoxError>>()));
+    let start = Instant::now();
+    let calls: Vec<_> = (0..10_000).map(|_| tokio::spawn(service.clone().oneshot(()))).collect();
+    sleep(MS).await;
+    assert_eq!((handle.in_flight(), handle.waiting()), (1, 1024));
+    let mut reasons = std::collections::HashMap::new();
+    for call in calls {
+        *reasons.entry(reason(call.await.unwrap()).unwrap()).or_insert(0) += 1;
+    }
+    let expected = [(Reason::QueueFull, 8975), (Reason::QueueTimeout, 1024), (Reason::HoldExceeded, 1)];
+    assert_eq!(reasons, expected.into());
+    assert_eq!(start.elapsed(), 60 * SECOND);
+    assert_eq!((handle.in_flight(), handle.waiting()), (0, 0));
+}
+
+/// tower-resilience's outlier layer spins while it waits: 463,754 polls in 200 ms.
+#[tokio::test(start_paused = true)]
+async fn who_waits_is_polled_only_when_there_is_something_to_tell() {
+    let service = layer(1).layer(sleeper());
+    let _running = tokio::spawn(service.clone().oneshot(5000));
+    tokio::task::yield_now().await;
+    let mut polls = 0;
+    let mut call = Box::pin(service.oneshot(1));
+    let answer = std::future::poll_fn(|cx| {
+        polls += 1;
+        call.as_mut().poll(cx)
+    });
+    assert_eq!(answer.await.unwrap(), 1);
+    assert!(polls <= 4, "{polls}");
+}
+
+/// Netflix' limiter lets more in than its limit under a race; its own test tolerates five.
+#[test]
+fn no_race_admits_too_many() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_time().build().unwrap();
+    let layer = BulkheadLayer::new(BulkheadConfig { max_waiting: 64, ..config(3) }).unwrap();
+    let (handle, running) = (layer.handle(), Arc::new(AtomicUsize::new(0)));
+    let counted = Arc::clone(&running);
+    let service = layer.layer(service_fn(move |()| {
+        let running = Arc::clone(&counted);
+        async move {
+            assert!(running.fetch_add(1, Ordering::SeqCst) < 3);
+            tokio::task::yield_now().await;
+            running.fetch_sub(1, Ordering::SeqCst);
+            Ok::<_, std::convert::Infallible>(())
+        }
+    }));
+    runtime.block_on(async {
+        let tasks = (0..8).map(|_| {
+            let service = service.clone();
+            tokio::spawn(async move {
+                for _ in 0..2000 {
+                    service.clone().oneshot(()).await.unwrap();
+                }
+            })
+        });
+        for task in tasks.collect::<Vec<_>>() {
+            task.await.unwrap();
+        }
+    });
+    assert_eq!((handle.in_flight(), handle.waiting(), running.load(Ordering::SeqCst)), (0, 0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn dropped_at_any_poll_everything_is_back() {
+    for polls in 0..8 {
+        for busy in [false, true] {
+            let layer = layer(1);
+            let handle = layer.handle();
+            let service = layer.layer(service_fn(|()| async {
+                for _ in 0..3 {
+                    tokio::task::yield_now().await;
+                }
+                Ok::<_, BoxError>(())
+            }));
+            let company = busy.then(|| tokio::spawn(service.clone().oneshot(())));
+            tokio::task::yield_now().await;
+            let mut call = Box::pin(service.clone().oneshot(()));
+            for _ in 0..polls {
+                if poll!(&mut call).is_ready() {
+                    break;
+                }
+                tokio::task::yield_now().await;
+            }
+            drop(call);
+            if let Some(company) = company {
+                company.await.unwrap().unwrap();
+            }
+            assert_eq!((handle.in_flight(), handle.waiting()), (0, 0), "after {polls} polls, busy: {busy}");
+            service.oneshot(()).await.unwrap();
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_of_the_callee_gives_everything_back() {
+    let layer = layer(1);
+    let handle = layer.handle();
+    let in_call = layer.layer(service_fn(|()| -> std::future::Ready<Result<(), BoxError>> { panic!("in call") }));
+    let in_poll = layer.layer(service_fn(|()| async { panic!("in poll") as Result<(), BoxError> }));
+    assert!(AssertUnwindSafe(in_call.oneshot(())).catch_unwind().await.is_err());
+    assert!(AssertUnwindSafe(in_poll.oneshot(())).catch_unwind().await.is_err());
+    assert_eq!(handle.in_flight(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_comes_within_one_poll_and_lets_go_of_a_readied_callee() {
+    let config = BulkheadConfig { max_waiting: 0, ..config(1) };
+    let limited = ConcurrencyLimitLayer::new(2).layer(sleeper());
+    let mut observer = limited.clone();
+    let service = BulkheadLayer::new(config).unwrap().layer(limited);
+    let mut running = Box::pin(service.clone().oneshot(1000));
+    assert!(poll!(&mut running).is_pending());
+    let mut refused = service.clone();
+    refused.ready().await.unwrap();
+    let mut call = pin!(refused.call(1));
+    let Poll::Ready(answer) = poll!(&mut call) else { panic!("not at once") };
+    assert_eq!(reason(answer), Some(Reason::QueueFull));
+    assert!(observer.ready().now_or_never().is_some(), "the callee's second permit is free");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_holds_nothing_of_the_callee() {
+    let limited = ConcurrencyLimitLayer::new(2).layer(sleeper());
+    let mut observer = limited.clone();
+    let service = layer(1).layer(limited);
+    let mut running = Box::pin(service.clone().oneshot(1000));
+    assert!(poll!(&mut running).is_pending());
+    let mut waiting = service.clone();
+    waiting.ready().await.unwrap();
+    let waiting = waiting.call(1);
+    assert!(observer.ready().now_or_never().is_some());
+    drop(observer);
+    let (first, second) = tokio::join!(running, waiting);
+    assert_eq!((first.unwrap(), second.unwrap()), (1000, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn waiting_calls_go_by_priority_and_order() {
+    for (order, expected) in [(Order::Fifo, [2, 0, 1]), (Order::Lifo, [2, 1, 0])] {
+        let service = BulkheadLayer::new(BulkheadConfig { order, ..config(1) }).unwrap().layer(sleeper());
+        let _running = tokio::spawn(service.clone().oneshot(100));
+        tokio::task::yield_now().await;
+        let ended = std::sync::Mutex::new(Vec::new());
+        let calls =
+            [Priority::Normal, Priority::Normal, Priority::High].into_iter().enumerate().map(|(n, priority)| {
+                let (call, ended) = (with_priority(priority, service.clone().oneshot(10)), &ended);
+                async move {
+                    call.await.unwrap();
+                    ended.lock().unwrap().push(n);
+                }
+            });
+        join_all(calls).await;
+        assert_eq!(ended.into_inner().unwrap(), expected, "{order:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_cannot_be_served_in_time_is_told_at_once_and_nobody_is_served_too_late() {
+    let layer = layer(1);
+    let service = layer.layer(sleeper());
+    for _ in 0..100 {
+        service.clone().oneshot(100).await.unwrap();
+    }
+    let hurried = DeadlineLayer::new(350 * MS).unwrap().layer(service.clone());
+    let mut calls: Vec<_> = (0..4).map(|_| Box::pin(hurried.clone().oneshot(100))).collect();
+    for call in &mut calls[..3] {
+        assert!(poll!(call).is_pending());
+    }
+    let Poll::Ready(answer) = poll!(&mut calls[3]) else { panic!("its turn would come after 300 ms and end at 400") };
+    let rejected = rejected(answer).unwrap();
+    assert_eq!((rejected.layer(), rejected.reason()), ("bulkhead", Reason::NotInTime));
+    assert_eq!(rejected.retry_after().unwrap().as_millis(), 300);
+    for answer in join_all(calls.drain(..3)).await {
+        assert_eq!(answer.unwrap(), 100);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_without_a_deadline_holds_its_permit_no_longer_than_the_bound() {
+    let layer = BulkheadLayer::new(BulkheadConfig { max_hold: 3 * SECOND, ..config(1) }).unwrap();
+    let handle = layer.handle();
+    let mut service = layer.layer(sleeper());
+    let mut hangs = Box::pin(service.ready().await.unwrap().call(1_000_000));
+    let start = Instant::now();
+    assert_eq!(reason((&mut hangs).await), Some(Reason::HoldExceeded));
+    assert_eq!((start.elapsed(), handle.in_flight()), (3 * SECOND, 0), "while the future is kept");
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_layer_value_is_one_bulkhead_and_keys_have_permits_of_their_own() {
+    let layer = BulkheadLayer::new(BulkheadConfig { max_waiting: 0, ..config(1) }).unwrap();
+    let _running = tokio::spawn(layer.layer(sleeper()).oneshot(1000));
+    tokio::task::yield_now().await;
+    assert_eq!(reason(layer.clone().layer(sleeper()).oneshot(1)), Some(Reason::QueueFull));
+
+    let keyed = layer.keyed_by(|ms: &u32| ms % 2);
+    let handle = keyed.handle();
+    let service = keyed.layer(sleeper());
+    let running = [1000, 1001].map(|ms| tokio::spawn(service.clone().oneshot(ms)));
+    tokio::task::yield_now().await;
+    assert_eq!(handle.in_flight(), 2);
+    assert_eq!(reason(service.oneshot(3)), Some(Reason::QueueFull));
+    drop(running);
+
+    fn reason<F: Future<Output = Result<u32, BoxError>>>(call: F) -> Option<Reason> {
+        crate::reason(call.now_or_never().expect("at once"))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn heavy_calls_take_more_and_the_limit_changes_at_work() {
+    let layer = layer(10).weighed_by(|ms: &u32| *ms);
+    let handle = layer.handle();
+    let service = layer.layer(sleeper());
+    let mut heavy = Box::pin(service.clone().oneshot(8));
+    let mut light = Box::pin(service.clone().oneshot(3));
+    assert!(poll!(&mut heavy).is_pending() && poll!(&mut light).is_pending());
+    assert_eq!((handle.in_flight(), handle.waiting(), handle.limit()), (8, 1, 10));
+    handle.set_limit(NonZeroU32::new(11).unwrap());
+    assert_eq!((handle.in_flight(), handle.waiting(), handle.limit()), (11, 0, 11));
+    assert_eq!(tokio::join!(heavy, light).1.unwrap(), 3);
+    assert_eq!(service.oneshot(50).await.unwrap(), 50, "more than there are runs alone");
+    assert_eq!(handle.in_flight(), 0);
+}
+
+/// A classifier whose responses go on: the permit lives in them.
+#[derive(Clone)]
+struct Streams;
+
+struct Stream<G: Guard> {
+    guard: Option<G>,
+}
+
+impl Classify<u32> for Streams {
+    type Held<G: Guard> = Stream<G>;
+    type Settled = u32;
+    type Settling = std::future::Ready<(Verdict, u32)>;
+
+    fn classify(&self, _: Result<&u32, &BoxError>) -> Verdict {
+        Verdict::Success
+    }
+
+    fn hold<G: Guard>(&self, _: u32, _: Verdict, guard: G) -> Stream<G> {
+        Stream { guard: Some(guard) }
+    }
+
+    fn settle(&self, response: u32) -> Self::Settling {
+        std::future::ready((Verdict::Success, response))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_permit_is_held_until_the_call_is_over_and_says_when_that_must_be() {
+    let layer = layer(1).with_classifier(Streams);
+    let handle = layer.handle();
+    let service = layer.layer(sleeper());
+    let start = Instant::now();
+    let mut stream = service.clone().oneshot(10).await.unwrap();
+    assert_eq!(handle.in_flight(), 1);
+    let guard = stream.guard.take().unwrap();
+    assert_eq!(guard.expires(), Some(start + 60 * SECOND));
+    guard.settle(Verdict::Success);
+    assert_eq!(handle.in_flight(), 0);
+    drop(service.oneshot(10).await.unwrap());
+    assert_eq!(handle.in_flight(), 0, "a stream that is dropped ends the call too");
+}
+
+#[tokio::test(start_paused = true)]
+async fn time_in_a_queue_further_in_is_not_taken_for_the_callee_s() {
+    let inner = layer(1);
+    let outer = layer(100);
+    let service = outer.layer(inner.layer(sleeper()));
+    // Fifty calls that take ten milliseconds each, one after the other: the last waits for half a second.
+    let calls = (0..50).map(|_| service.clone().oneshot(10));
+    for answer in join_all(calls).await {
+        answer.unwrap();
+    }
+    // If the outer one took queueing for service, it would refuse this one: it is busy, and 30 ms are less than that.
+    let mut busy = Box::pin(service.clone().oneshot(1));
+    assert!(poll!(&mut busy).is_pending());
+    advance(MS).await;
+    let hurried = DeadlineLayer::new(30 * MS).unwrap().layer(service);
+    let (_, answer) = tokio::join!(busy, hurried.oneshot(10));
+    assert_eq!(answer.unwrap(), 10);
+}
+
+#[test]
+fn all_faults_of_a_configuration_are_told_at_once() {
+    let config = BulkheadConfig {
+        max_concurrent: 0,
+        max_wait: Duration::MAX,
+        max_hold: Duration::ZERO,
+        max_keys: 0,
+        ..Default::default()
+    };
+    let error = BulkheadLayer::new(config).unwrap_err();
+    let paths: Vec<_> = error.faults().iter().map(|fault| fault.path()).collect();
+    assert_eq!(paths, ["max_concurrent", "max_wait", "max_hold", "max_keys"]);
+}

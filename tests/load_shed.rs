@@ -1,0 +1,194 @@
+//! The load shed layer, through its public face and in virtual time.
+#![allow(clippy::disallowed_methods, reason = "tests sleep and look at the clock as users do")]
+
+use std::cell::RefCell;
+use std::future::pending;
+use std::rc::Rc;
+use std::time::Duration;
+
+use seawall::context::{Priority, with_priority};
+use seawall::deadline::DeadlineLayer;
+use seawall::error::{Reason, rejection};
+use seawall::load_shed::{LoadShedConfig, LoadShedLayer};
+use tokio::task::LocalSet;
+use tokio::time::{Instant, sleep, sleep_until};
+use tower::{BoxError, Layer, Service, ServiceExt, service_fn};
+
+const MS: Duration = Duration::from_millis(1);
+
+/// What the service takes on average; ten calls at once.
+const SERVICE: Duration = Duration::from_millis(100);
+const SLOTS: u32 = 10;
+
+fn layer(max_in_flight: u32) -> LoadShedLayer {
+    LoadShedLayer::new(LoadShedConfig { max_in_flight, ..Default::default() }).unwrap()
+}
+
+fn reason<T>(answer: Result<T, BoxError>) -> Option<Reason> {
+    rejection(&answer.err()?).map(|rejected| rejected.reason())
+}
+
+/// What came of a run, by the time at which the calls came.
+struct Calls(Vec<(Duration, Option<Duration>)>);
+
+impl Calls {
+    fn good(&self, from: u32, to: u32) -> f64 {
+        let from_to = Duration::from_secs(from.into())..Duration::from_secs(to.into());
+        let calls: Vec<_> = self.0.iter().filter(|(at, _)| from_to.contains(at)).collect();
+        calls.iter().filter(|(_, took)| took.is_some()).count() as f64 / calls.len() as f64
+    }
+
+    fn p99(&self) -> Duration {
+        let mut took: Vec<_> = self.0.iter().filter_map(|(_, took)| *took).collect();
+        took.sort();
+        took[took.len() * 99 / 100]
+    }
+}
+
+/// An open loop of calls, at `load` times what the service can do, each with a deadline; service times are exponential, and
+/// so are the gaps between calls. `slowdown` says how many times slower the service is at a time.
+async fn run(
+    load: f64,
+    seconds: u32,
+    deadline: Duration,
+    slowdown: impl Fn(Duration) -> f64 + Copy + 'static,
+) -> Calls {
+    let mut random = fastrand::Rng::with_seed(42);
+    let mut exponential = move || -(1.0 - random.f64()).ln();
+    let start = Instant::now();
+    let service = service_fn(move |work: f64| {
+        let took = SERVICE.mul_f64(work * slowdown(start.elapsed()));
+        async move {
+            sleep(took).await;
+            Ok::<_, BoxError>(())
+        }
+    });
+    let service = DeadlineLayer::new(deadline).unwrap().layer(layer(SLOTS).layer(service));
+    let calls = Rc::new(RefCell::new(Vec::new()));
+    let local = LocalSet::new();
+    local
+        .run_until(async {
+            let mut at = Duration::ZERO;
+            while at < Duration::from_secs(seconds.into()) {
+                sleep_until(start + at).await;
+                let (call, calls) = (service.clone().oneshot(exponential()), Rc::clone(&calls));
+                let intended = start + at;
+                tokio::task::spawn_local(async move {
+                    let good = call.await.is_ok();
+                    calls.borrow_mut().push((at, good.then(|| intended.elapsed())));
+                });
+                at += SERVICE.mul_f64(exponential() / (load * f64::from(SLOTS)));
+            }
+            sleep(deadline).await;
+        })
+        .await;
+    Calls(calls.take())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_is_not_overloaded_hardly_notices() {
+    let calls = run(0.5, 60, 25 * SERVICE, |_| 1.0).await;
+    assert!(calls.good(0, 60) > 0.999, "{}", calls.good(0, 60));
+    let calls = run(0.9, 120, 25 * SERVICE, |_| 1.0).await;
+    assert!(calls.good(0, 120) > 0.985, "{}", calls.good(0, 120));
+}
+
+#[tokio::test(start_paused = true)]
+async fn whatever_the_overload_the_service_does_what_it_can_and_does_it_in_time() {
+    for load in [1.2, 2.0, 10.0] {
+        let calls = run(load, 60, 25 * SERVICE, |_| 1.0).await;
+        let goodput = calls.good(5, 60) * load;
+        assert!(goodput > 0.96, "{load} times too much: {goodput} of what it can do");
+        assert!(calls.p99() < 10 * SERVICE, "{load} times too much: {:?}", calls.p99());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn deadlines_that_few_calls_can_meet_do_not_stop_the_rest() {
+    // Half of all calls take longer than they have. The other half is what there is to win.
+    let calls = run(2.0, 60, SERVICE.mul_f64(0.7), |_| 1.0).await;
+    let goodput = calls.good(5, 60) * 2.0;
+    assert!(goodput > 0.6, "{goodput}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_recovers_at_once_when_a_slow_spell_is_over() {
+    let slow = |now: Duration| if (20..30).contains(&now.as_secs()) { 5.0 } else { 1.0 };
+    let calls = run(0.7, 60, 10 * SERVICE, slow).await;
+    assert!(calls.good(22, 30) < 0.5, "the spell is real: {}", calls.good(22, 30));
+    assert!(calls.good(32, 60) > 0.98, "{}", calls.good(32, 60));
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_learns_that_things_are_well_again_after_refusing_everything() {
+    // Nothing can be done in time; nothing that is done says so but by being cut.
+    let slow = |now: Duration| if now.as_secs() < 20 { 100.0 } else { 1.0 };
+    let calls = run(0.5, 40, 4 * SERVICE, slow).await;
+    assert!(calls.good(1, 20) < 0.1, "{}", calls.good(1, 20));
+    assert!(calls.good(22, 40) > 0.9, "{}", calls.good(22, 40));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_queue_is_short_and_the_important_go_first() {
+    let layer = layer(2);
+    let handle = layer.handle();
+    let service = layer.layer(service_fn(|()| async {
+        sleep(SERVICE).await;
+        Ok::<_, BoxError>(Instant::now())
+    }));
+    let start = Instant::now();
+    let mut calls: Vec<_> = (0..11).map(|_| Box::pin(service.clone().oneshot(()))).collect();
+    for call in &mut calls {
+        assert!(futures::poll!(call).is_pending());
+    }
+    assert_eq!((handle.in_flight(), handle.waiting()), (2, 9));
+    assert_eq!(reason(service.clone().oneshot(()).await), Some(Reason::QueueFull));
+    let vip = with_priority(Priority::Critical, service.oneshot(()));
+    let (ended, _) = tokio::join!(vip, futures::future::join_all(calls));
+    assert_eq!((ended.unwrap() - start).as_millis(), 200, "it took the first place that came free");
+    assert_eq!((handle.in_flight(), handle.waiting()), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_without_enough_time_is_refused_before_work_starts() {
+    let service = layer(2).layer(service_fn(|sleeps: u32| async move {
+        sleep(sleeps * MS).await;
+        Ok::<_, BoxError>(())
+    }));
+    for _ in 0..20 {
+        service.clone().oneshot(100).await.unwrap();
+    }
+    // Somebody is being served, so this one is not the only way to learn.
+    let _other = tokio::spawn(service.clone().oneshot(100));
+    tokio::task::yield_now().await;
+    let hurried = DeadlineLayer::new(50 * MS).unwrap().layer(service);
+    let start = Instant::now();
+    assert_eq!(reason(hurried.oneshot(1).await), Some(Reason::NotInTime));
+    assert_eq!(start.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_never_answers_is_given_up_and_its_place_is_free() {
+    let layer = layer(1);
+    let handle = layer.handle();
+    let mut service = layer.layer(service_fn(|()| pending::<Result<(), BoxError>>()));
+    let start = Instant::now();
+    let answer = service.ready().await.unwrap().call(()).await;
+    assert_eq!(reason(answer), Some(Reason::HoldExceeded));
+    assert_eq!((start.elapsed(), handle.in_flight()), (Duration::from_secs(60), 0));
+}
+
+#[test]
+fn all_faults_of_a_configuration_are_told_at_once() {
+    let config = LoadShedConfig {
+        max_in_flight: 0,
+        queue_ratio: f64::NAN,
+        max_wait: Duration::ZERO,
+        max_hold: Duration::MAX,
+        max_keys: 0,
+        ..Default::default()
+    };
+    let error = LoadShedLayer::new(config).unwrap_err();
+    let paths: Vec<_> = error.faults().iter().map(|fault| fault.path()).collect();
+    assert_eq!(paths, ["max_in_flight", "queue_ratio", "max_wait", "max_hold", "max_keys"]);
+}

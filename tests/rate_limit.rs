@@ -1,0 +1,229 @@
+//! The rate limit layer, through its public face and in virtual time.
+#![allow(clippy::disallowed_methods, reason = "tests sleep and look at the clock as users do")]
+
+use std::pin::pin;
+use std::task::Poll;
+use std::time::Duration;
+
+use futures::future::{FutureExt, join_all};
+use futures::poll;
+use seawall::context::{Priority, with_priority};
+use seawall::deadline::DeadlineLayer;
+use seawall::error::{Reason, Rejected, rejection};
+use seawall::rate_limit::{RateLimitConfig, RateLimitLayer};
+use tokio::time::{Instant, advance, sleep};
+use tower::limit::ConcurrencyLimitLayer;
+use tower::util::ServiceFn;
+use tower::{BoxError, Layer, Service, ServiceExt, service_fn};
+
+const MS: Duration = Duration::from_millis(1);
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
+
+fn rate(permits: u32, per: Duration) -> RateLimitConfig {
+    RateLimitConfig { permits, per, ..Default::default() }
+}
+
+/// One call each tenth of a second, and the others wait up to a second.
+fn paced() -> RateLimitLayer {
+    let config = RateLimitConfig { burst: Some(1), max_wait: SECOND, ..rate(10, SECOND) };
+    RateLimitLayer::new(config).unwrap()
+}
+
+type Started = std::future::Ready<Result<Instant, BoxError>>;
+
+/// Answers with the time at which it was called.
+fn clock() -> ServiceFn<impl Fn(u32) -> Started + Clone> {
+    service_fn(|_: u32| std::future::ready(Ok(Instant::now())))
+}
+
+fn rejected<T>(answer: Result<T, BoxError>) -> Rejected {
+    match answer {
+        Ok(_) => panic!("it was let through"),
+        Err(error) => rejection(&error).expect("a refusal").clone(),
+    }
+}
+
+/// tower and tower-resilience mint a limit with each `layer()` call: five a minute on ten routes are fifty.
+#[tokio::test(start_paused = true)]
+async fn five_a_minute_on_ten_routes_are_five() {
+    let layer = RateLimitLayer::new(rate(5, MINUTE)).unwrap();
+    let routes: Vec<_> = (0..10).map(|_| layer.clone().layer(clock())).collect();
+    let mut admitted = 0;
+    for _ in 0..5 {
+        for route in &routes {
+            admitted += u32::from(route.clone().oneshot(0).await.is_ok());
+        }
+    }
+    assert_eq!(admitted, 5);
+    advance(12 * SECOND).await;
+    assert!(routes[7].clone().oneshot(0).await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_is_at_once_says_when_to_come_back_and_lets_go_of_a_readied_callee() {
+    let limited = ConcurrencyLimitLayer::new(1).layer(clock());
+    let mut observer = limited.clone();
+    let mut service = RateLimitLayer::new(rate(1, MINUTE)).unwrap().layer(limited);
+    service.ready().await.unwrap().call(0).await.unwrap();
+    advance(20 * SECOND).await;
+    service.ready().await.unwrap();
+    let mut call = pin!(service.call(0));
+    let Poll::Ready(answer) = poll!(&mut call) else { panic!("not at once") };
+    let rejected = rejected(answer);
+    assert_eq!((rejected.layer(), rejected.reason()), ("rate_limit", Reason::RateLimited));
+    assert_eq!(rejected.retry_after(), Some(40 * SECOND));
+    assert!(observer.ready().now_or_never().is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_is_told_at_once_whether_his_turn_will_come() {
+    let layer = paced();
+    let (handle, service) = (layer.handle(), layer.layer(clock()));
+    let start = Instant::now();
+    let mut calls: Vec<_> = (0..14).map(|n| Box::pin(service.clone().oneshot(n))).collect();
+    let refused: Vec<_> = calls.iter_mut().map(|call| call.now_or_never()).collect();
+    assert!(matches!(refused[0], Some(Ok(_))));
+    assert!(refused[1..11].iter().all(Option::is_none));
+    assert_eq!(handle.waiting(), 10);
+    for (n, answer) in refused.into_iter().enumerate().skip(11) {
+        // All would be the next, once those that wait are gone.
+        assert_eq!(rejected(answer.unwrap()).retry_after(), Some(1100 * MS), "{n}");
+    }
+    for (n, call) in calls.drain(1..11).enumerate() {
+        assert_eq!(call.await.unwrap() - start, (n as u32 + 1) * 100 * MS);
+    }
+    assert_eq!(handle.waiting(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_waits_for_a_turn_after_his_deadline() {
+    let service = DeadlineLayer::new(250 * MS).unwrap().layer(paced().layer(clock()));
+    let calls: Vec<_> = (0..5).map(|n| Box::pin(service.clone().oneshot(n))).collect();
+    let start = Instant::now();
+    let answers = join_all(calls).await;
+    assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 3);
+    assert_eq!(start.elapsed(), 200 * MS);
+    for answer in answers.into_iter().skip(3) {
+        assert_eq!(rejected(answer).reason(), Reason::RateLimited);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_turn_that_is_given_up_goes_to_the_next_at_any_poll() {
+    for polls in 0..4 {
+        for who in 0..2 {
+            let layer = paced();
+            let (handle, service) = (layer.handle(), layer.layer(clock()));
+            let start = Instant::now();
+            service.clone().oneshot(0).await.unwrap();
+            let mut calls: Vec<_> = (0..3).map(|n| Box::pin(service.clone().oneshot(n))).collect();
+            for _ in 0..polls {
+                for call in &mut calls {
+                    assert!(poll!(call).is_pending());
+                }
+                advance(10 * MS).await;
+            }
+            drop(calls.remove(who));
+            for (n, call) in calls.into_iter().enumerate() {
+                assert_eq!(call.await.unwrap() - start, (n as u32 + 1) * 100 * MS, "{polls} polls, {who} gave up");
+            }
+            assert_eq!(handle.waiting(), 0);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_goes_by_priority() {
+    let service = paced().layer(clock());
+    service.clone().oneshot(0).await.unwrap();
+    let mut calls = Vec::new();
+    // The first of them is at the head already, and stays there.
+    for priority in [Priority::Low, Priority::Low, Priority::Normal, Priority::Critical] {
+        let mut call = Box::pin(with_priority(priority, service.clone().oneshot(0)));
+        assert!(poll!(&mut call).is_pending());
+        calls.push(call);
+    }
+    let started = join_all(calls).await.into_iter().map(Result::unwrap).collect::<Vec<_>>();
+    assert!(started[0] < started[3] && started[3] < started[2] && started[2] < started[1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_wait_costs_a_handful_of_polls_and_holds_nothing_of_the_callee() {
+    let limited = ConcurrencyLimitLayer::new(1).layer(clock());
+    let mut observer = limited.clone();
+    let mut service = paced().layer(limited);
+    service.ready().await.unwrap().call(0).await.unwrap();
+    service.ready().await.unwrap();
+    let mut call = Box::pin(service.call(0));
+    let mut polls = 0;
+    let answer = std::future::poll_fn(|cx| {
+        polls += 1;
+        if polls == 1 {
+            assert!(call.as_mut().poll(cx).is_pending());
+            assert!(observer.ready().now_or_never().is_some());
+            observer = observer.clone();
+            return Poll::Pending;
+        }
+        call.as_mut().poll(cx)
+    });
+    answer.await.unwrap();
+    assert!(polls <= 3, "{polls}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_key_has_a_rate_of_its_own() {
+    let service = RateLimitLayer::new(rate(1, MINUTE)).unwrap().keyed_by(|tenant: &u32| *tenant).layer(clock());
+    for tenant in 0..3 {
+        assert!(service.clone().oneshot(tenant).await.is_ok());
+        assert!(service.clone().oneshot(tenant).await.is_err());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_callee_that_never_answers_is_given_up() {
+    let service = RateLimitLayer::new(rate(1, MINUTE)).unwrap();
+    let service = service.layer(service_fn(|()| std::future::pending::<Result<(), BoxError>>()));
+    let start = Instant::now();
+    assert_eq!(rejected(service.oneshot(()).await).reason(), Reason::HoldExceeded);
+    assert_eq!(start.elapsed(), MINUTE);
+}
+
+#[tokio::test(start_paused = true)]
+async fn in_the_long_run_the_rate_is_exact() {
+    let config = RateLimitConfig { burst: Some(5), max_wait: 10 * SECOND, ..rate(50, SECOND) };
+    let service = RateLimitLayer::new(config).unwrap().layer(clock());
+    let start = Instant::now();
+    let mut calls = Vec::new();
+    for _ in 0..400 {
+        calls.push(tokio::spawn(service.clone().oneshot(0)));
+        sleep(10 * MS).await;
+    }
+    let mut last = start;
+    for call in calls {
+        last = last.max(call.await.unwrap().unwrap());
+    }
+    // 400 calls, five of them at once.
+    let took = last - start;
+    assert!((7890 * MS..7930 * MS).contains(&took), "{took:?}");
+}
+
+#[test]
+fn all_faults_of_a_configuration_are_told_at_once() {
+    let faults = |config| {
+        let error = RateLimitLayer::new(config).unwrap_err();
+        error.faults().iter().map(|fault| fault.path().to_owned()).collect::<Vec<_>>()
+    };
+    let config = RateLimitConfig {
+        permits: 0,
+        per: Duration::ZERO,
+        burst: Some(0),
+        max_wait: Duration::MAX,
+        max_keys: 0,
+        ..Default::default()
+    };
+    assert_eq!(faults(config), ["permits", "per", "burst", "max_wait", "max_keys"]);
+    assert_eq!(faults(rate(u32::MAX, SECOND)), ["permits"]);
+    let endless = RateLimitConfig { burst: Some(u32::MAX), ..rate(1, SECOND) };
+    assert_eq!(faults(endless), ["burst"]);
+}
