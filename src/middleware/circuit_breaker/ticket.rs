@@ -21,6 +21,7 @@ pub struct Ticket {
 }
 
 impl Ticket {
+    #[inline]
     pub(super) fn new(
         breaker: Arc<Breaker>,
         pass: Pass,
@@ -44,6 +45,7 @@ impl Ticket {
     }
 
     /// The callee has answered now: whoever reads its answer may take his time. `None`: nobody is interested.
+    #[inline]
     pub(super) fn answered(&mut self) -> Option<Instant> {
         let pass = self.pass.as_mut().filter(|pass| pass.counts())?;
         let now = time::now();
@@ -70,6 +72,7 @@ impl Ticket {
 }
 
 impl Guard for Ticket {
+    #[inline]
     fn settle(mut self, verdict: Verdict) {
         if verdict == Verdict::Abandoned {
             return;
