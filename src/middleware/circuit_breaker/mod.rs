@@ -65,12 +65,13 @@
 //! [`Reason::HoldExceeded`]: crate::error::Reason::HoldExceeded
 //! [`Reason::NotReady`]: crate::error::Reason::NotReady
 
+mod breakers;
 mod config;
 mod future;
 mod handle;
 mod layer;
 mod service;
-mod shared;
+
 mod state;
 mod ticket;
 

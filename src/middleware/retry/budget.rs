@@ -99,6 +99,7 @@ impl Budget {
         self.ledger.balance(time::now())
     }
 
+    #[inline]
     pub(super) fn deposit(&self, now: Instant) {
         self.ledger.deposit(now);
     }
