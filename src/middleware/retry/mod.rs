@@ -10,7 +10,7 @@
 //! # What follows on a failed attempt
 //! In this order; the first *no* ends the call.
 //! 1. **Its verdict**: is it one that [is retried](crate::verdict)? [`Lost`] once at most. What a layer of this crate
-//!    refused locally is not.
+//!    refused locally is not, whatever the classifier says.
 //! 2. **Attempts**: are any left of `max_attempts`?
 //! 3. **The request**: can it be made again, and may it be ([`Kept::repeatable`])?
 //! 4. **Time**: the wait is a fresh [`Backoff`] sample, on top of the pause that the callee asked for (`Retry-After`) if it
