@@ -239,7 +239,8 @@ where
     /// What an attempt that ended in an error says about the callee.
     fn classify(&self, error: &BoxError) -> Verdict {
         match rejection(error).map(Rejected::verdict) {
-            // Refused before it got to the callee: a classifier to which every error is a failure must not make us retry that.
+            // Refused before it got to the callee: a classifier to which every error is a failure must not make us
+            // retry that.
             Some(Verdict::Ignored) => Verdict::Ignored,
             _ => self.classifier.classify(Err(error)),
         }
