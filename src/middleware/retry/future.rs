@@ -2,7 +2,6 @@ use std::fmt;
 use std::future::Future;
 use std::mem;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{self, Poll, ready};
 
 use pin_project::{pin_project, pinned_drop};
@@ -17,6 +16,7 @@ use crate::admission::timer::Timer;
 use crate::ground::chance;
 use crate::ground::context::{self, Context};
 use crate::ground::error::{Reason, Rejected, rejection};
+use crate::ground::sync::Arc;
 use crate::ground::telemetry;
 use crate::ground::time::{self, Instant};
 use crate::ground::verdict::{Classify, Verdict};
