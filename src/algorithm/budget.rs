@@ -60,6 +60,7 @@ impl Ledger {
     }
 
     /// A call comes.
+    #[inline]
     pub(crate) fn deposit(&self, now: Instant) {
         if self.per_call > 0 {
             let (slot, stamp) = self.slot(self.epoch(now));

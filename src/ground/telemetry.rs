@@ -25,6 +25,13 @@ pub(crate) fn retried(cause: Verdict) {
     metrics::counter!("seawall_retries_total", "cause" => cause.as_str()).increment(1);
 }
 
+/// An attempt failed, and another one that would have been in order is not made.
+pub(crate) fn not_retried(why: &'static str) {
+    tracing::debug!(target: "seawall", layer = "retry", why, "not retried");
+    #[cfg(feature = "metrics")]
+    metrics::counter!("seawall_retries_refused_total", "why" => why).increment(1);
+}
+
 /// A circuit breaker changed its state.
 pub(crate) fn transition(from: &'static str, to: &'static str) {
     tracing::warn!(target: "seawall", layer = "circuit_breaker", from, to, "transition");

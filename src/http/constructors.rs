@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::ground::error::InvalidConfig;
 use crate::http::{ByMethod, ByStatus};
 use crate::middleware::bulkhead::{BulkheadConfig, BulkheadLayer};
+use crate::middleware::circuit_breaker::{CircuitBreakerConfig, CircuitBreakerLayer};
 use crate::middleware::deadline::DeadlineLayer;
 use crate::middleware::load_shed::{LoadShedConfig, LoadShedLayer};
 use crate::middleware::retry::{RetryConfig, RetryLayer};
@@ -33,17 +34,27 @@ impl BulkheadLayer<ByStatus> {
     /// A bulkhead for HTTP.
     ///
     /// # Errors
-    /// If a limit or a duration is zero, or a duration more than ten years.
+    /// If a setting is out of its range; all faults are listed, with the path of the field.
     pub fn http(config: BulkheadConfig) -> Result<Self, InvalidConfig> {
         Ok(BulkheadLayer::new(config)?.with_classifier(ByStatus))
     }
 }
 
-impl LoadShedLayer<ByStatus> {
-    /// Load shedding for an HTTP service: answers that are failures say nothing about how long the service takes.
+impl CircuitBreakerLayer<ByStatus> {
+    /// A circuit breaker for HTTP: by status and transport error.
     ///
     /// # Errors
-    /// If a limit or a duration is zero, a duration more than ten years, or the ratio no number from 0 to 1000.
+    /// If a setting is out of its range; all faults are listed, with the path of the field.
+    pub fn http(config: CircuitBreakerConfig) -> Result<Self, InvalidConfig> {
+        Ok(CircuitBreakerLayer::new(config)?.with_classifier(ByStatus))
+    }
+}
+
+impl LoadShedLayer<ByStatus> {
+    /// A load shedder in front of an HTTP service.
+    ///
+    /// # Errors
+    /// If a setting is out of its range; all faults are listed, with the path of the field.
     pub fn http(config: LoadShedConfig) -> Result<Self, InvalidConfig> {
         Ok(LoadShedLayer::new(config)?.with_classifier(ByStatus))
     }

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::future::pending;
+use std::task::{Context, Poll};
 
 use proptest::prelude::*;
 use seawall::deadline::DeadlineLayer;
@@ -69,7 +70,7 @@ async fn a_wait_that_would_end_past_the_deadline_is_not_begun() {
     assert_eq!(start.elapsed(), Duration::ZERO);
 }
 
-fn overloaded(retry_after: Duration) -> impl verdict::Classify<u32, Settled = u32> + Clone {
+fn overloaded(retry_after: Duration) -> impl verdict::Classify<u32, Settled = u32> {
     verdict::from_fn(move |result: Result<&u32, &BoxError>| match result {
         Ok(_) => Verdict::Success,
         Err(_) => Verdict::Overloaded { retry_after: Some(retry_after) },
@@ -126,6 +127,32 @@ async fn an_attempt_has_no_more_time_than_the_call_has_left() {
     let report = report.unwrap();
     assert_eq!((report.attempts, report.elapsed), (2, 4 * SECOND));
     assert_eq!(report.verdicts, [Verdict::TimedOut, Verdict::TimedOut]);
+}
+
+/// Nothing was sent: repeating it would only make our own queue longer.
+#[tokio::test(start_paused = true)]
+async fn an_attempt_that_the_callee_is_not_ready_for_in_time_is_not_repeated() {
+    #[derive(Clone)]
+    struct NeverReady;
+    impl Service<()> for NeverReady {
+        type Response = u32;
+        type Error = BoxError;
+        type Future = std::future::Ready<Result<u32, BoxError>>;
+
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+            Poll::Pending
+        }
+
+        fn call(&mut self, (): ()) -> Self::Future {
+            panic!("called without being ready")
+        }
+    }
+
+    let config = RetryConfig { attempt_timeout: Some(millis(50)), ..every_second() };
+    let (answer, report) = report(layer(config).layer(NeverReady).oneshot(())).await;
+    assert_eq!(rejection(&answer.unwrap_err()).map(|rejected| rejected.reason()), Some(Reason::NotReady));
+    let report = report.unwrap();
+    assert_eq!((report.attempts, report.stopped, report.elapsed), (1, Stop::Verdict, millis(50)));
 }
 
 proptest! {

@@ -11,7 +11,7 @@ use crate::ground::sync::{Mutex, lock};
 use crate::ground::telemetry;
 use crate::ground::time::Instant;
 
-/// What a call that may pass was given. To be given back once: through [`Breaker::settle`] or [`Breaker::abandon`].
+/// What a call that may pass was given. To be given back once: through [`Breaker::settle`] or [`Breaker::give_up`].
 #[derive(Debug)]
 #[must_use]
 pub(super) enum Pass {
@@ -95,12 +95,13 @@ impl Breaker {
         }
     }
 
-    /// The caller gave the call up. `left` is the time it had when it was admitted, `waited` the callee's own time.
-    pub(super) fn abandon(&self, pass: Pass, waited: Duration, left: Option<Duration>, now: Instant) {
+    /// The caller gave the call up, or its time was over. `left` is the time it had when it was admitted, `waited` the
+    /// callee's own time, and `late` what it says if that was longer than any patience asks for.
+    pub(super) fn give_up(&self, pass: Pass, waited: Duration, left: Option<Duration>, late: End, now: Instant) {
         let slow_after = self.watch.slow_after(&self.policy).unwrap_or_else(|| self.policy.slow_after.floor());
         let patience = abandoned::patience(Some(slow_after), left, self.watch.median(&self.policy));
         match pass {
-            pass if abandoned::was_slow(waited, patience) => self.settle(pass, End::GivenUpLate, now),
+            pass if abandoned::was_slow(waited, patience) => self.settle(pass, late, now),
             Pass::Probe(probe) => {
                 self.step(now, |machine, chance| ((), machine.give_up(probe, &self.policy, now, chance)))
             }

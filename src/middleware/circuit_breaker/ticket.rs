@@ -52,6 +52,18 @@ impl Ticket {
         Some(now)
     }
 
+    /// The caller's time was over before the callee answered.
+    pub(super) fn run_out_of_time(mut self) {
+        self.give_up(End::TimedOut);
+    }
+
+    fn give_up(&mut self, late: End) {
+        if let Some(pass) = self.pass.take().filter(Pass::counts) {
+            let now = time::now();
+            self.breaker.give_up(pass, self.took(now), self.left, late, now);
+        }
+    }
+
     fn took(&self, now: Instant) -> Duration {
         self.took.unwrap_or_else(|| self.stopwatch.elapsed(now))
     }
@@ -81,10 +93,7 @@ impl Guard for Ticket {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        if let Some(pass) = self.pass.take().filter(Pass::counts) {
-            let now = time::now();
-            self.breaker.abandon(pass, self.took(now), self.left, now);
-        }
+        self.give_up(End::GivenUpLate);
     }
 }
 

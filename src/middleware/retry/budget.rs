@@ -1,11 +1,11 @@
 //! The handle of a retry budget, and a withdrawal from it.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use crate::algorithm::budget::{Claim, Ledger};
 use crate::ground::config::Validation;
 use crate::ground::error::InvalidConfig;
+use crate::ground::sync::Arc;
 use crate::ground::time::{self, Instant};
 
 /// What retries may cost.
@@ -99,6 +99,7 @@ impl Budget {
         self.ledger.balance(time::now())
     }
 
+    #[inline]
     pub(super) fn deposit(&self, now: Instant) {
         self.ledger.deposit(now);
     }

@@ -2,7 +2,6 @@ use std::fmt;
 use std::future::Future;
 use std::mem;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{self, Poll, ready};
 
 use pin_project::{pin_project, pinned_drop};
@@ -17,6 +16,7 @@ use crate::admission::timer::Timer;
 use crate::ground::chance;
 use crate::ground::context::{self, Context};
 use crate::ground::error::{Reason, Rejected, rejection};
+use crate::ground::sync::Arc;
 use crate::ground::telemetry;
 use crate::ground::time::{self, Instant};
 use crate::ground::verdict::{Classify, Verdict};
@@ -162,7 +162,7 @@ where
                             continue;
                         }
                         Poll::Ready(Err(error)) => (this.classifier.classify(Err(&error)), Err(error)),
-                        Poll::Pending => ready!(poll_cut(this.bound, cx, this.failure.is_some())),
+                        Poll::Pending => ready!(poll_cut(this.bound, cx, this.failure.is_some(), call.is_waiting())),
                     }
                 }
                 StateProj::Settling { settling } => {
@@ -172,7 +172,7 @@ where
                     };
                     match settled {
                         Poll::Ready((verdict, response)) => (verdict, Ok(response)),
-                        Poll::Pending => ready!(poll_cut(this.bound, cx, this.failure.is_some())),
+                        Poll::Pending => ready!(poll_cut(this.bound, cx, this.failure.is_some(), false)),
                     }
                 }
                 StateProj::Resting { until, timer, cause } => {
@@ -254,6 +254,9 @@ where
     fn finish(&mut self, stopped: Stop) {
         self.state.set(State::Over);
         *self.withdrawal = None;
+        if stopped.is_want() {
+            telemetry::not_retried(stopped.as_str());
+        }
         self.tell(stopped);
     }
 
@@ -277,9 +280,15 @@ fn poll_cut<T>(
     bound: &mut Bound,
     cx: &mut task::Context<'_>,
     has_failed: bool,
+    was_waiting: bool,
 ) -> Poll<(Verdict, Result<T, BoxError>)> {
     let _entered = has_failed.then(|| context::enter(Context { enforced: false, ..context::current() }));
-    bound.poll(cx).map(|reason| (Verdict::TimedOut, Err(reject(Rejected::new(NAME, reason)))))
+    bound.poll(cx).map(|reason| {
+        // An attempt that was not sent says nothing about the callee.
+        let unsent = was_waiting && reason == Reason::AttemptTimeout;
+        let rejected = Rejected::new(NAME, if unsent { Reason::NotReady } else { reason });
+        (rejected.verdict(), Err(reject(rejected)))
+    })
 }
 
 /// Whether it was a layer that ended the attempt and not the callee.

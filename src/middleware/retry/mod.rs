@@ -22,13 +22,14 @@
 //! - **Readiness:** always ready; each attempt waits for the inner service within the call, further ones for a clone of it.
 //! - **Bounds:** the whole call, waits included, ends at its deadline, or after `max_hold` where there is none; an attempt
 //!   also ends after `attempt_timeout`, and counts as [`TimedOut`]. A response that is ready in the same moment is returned.
+//!   An attempt that the inner service is not ready for in that time was not sent, and is not retried.
 //! - **Waiting:** a failed response has let go of all it held before the wait begins
 //!   ([`Classify::settle`](crate::verdict::Classify::settle)): its connection, and the permits of layers further in.
 //! - **Cancellation:** dropping the call cancels the attempt; a retry that was paid for and not sent yet is refunded.
 //! - **Clones**, and all services that one layer makes, share the budget; [`Budget`] lets layers share one.
 //! - **Errors:** the inner service's own, or an earlier attempt's if the last one was cut or refused by a layer of this
 //!   crate. Only if no attempt has failed by itself: [`Reason::AttemptTimeout`], [`Reason::DeadlineExceeded`],
-//!   [`Reason::HoldExceeded`]; and [`Reason::DeadlineExpired`] if there was no time left when the call came.
+//!   [`Reason::HoldExceeded`], [`Reason::NotReady`]; and [`Reason::DeadlineExpired`] if there was no time left when the call came.
 //! - **How it went** is told to whoever asks, by [`report`]; the attempt's number is in the [context](crate::context).
 //! - **The call is over** for this layer when it returns the response.
 //! - **Cost:** one clone of the request and of the inner service a call, one atomic update for the budget; nothing is
@@ -71,6 +72,7 @@
 //! [`Reason::AttemptTimeout`]: crate::error::Reason::AttemptTimeout
 //! [`Reason::DeadlineExceeded`]: crate::error::Reason::DeadlineExceeded
 //! [`Reason::DeadlineExpired`]: crate::error::Reason::DeadlineExpired
+//! [`Reason::NotReady`]: crate::error::Reason::NotReady
 //! [`Reason::HoldExceeded`]: crate::error::Reason::HoldExceeded
 
 mod budget;
@@ -81,6 +83,8 @@ mod policy;
 mod replay;
 mod report;
 mod service;
+#[cfg(all(test, not(seawall_loom)))]
+mod tests;
 
 pub use crate::algorithm::backoff::{Backoff, Growth, Jitter};
 pub use budget::{Budget, BudgetConfig};

@@ -32,6 +32,27 @@ pub enum Stop {
     Dropped,
 }
 
+impl Stop {
+    /// The reason in one word, as logs and metrics have it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Succeeded => "succeeded",
+            Self::Verdict => "verdict",
+            Self::NotRepeatable => "not_repeatable",
+            Self::Attempts => "attempts",
+            Self::RetryAfter => "retry_after",
+            Self::Deadline => "deadline",
+            Self::Budget => "budget",
+            Self::Dropped => "dropped",
+        }
+    }
+
+    /// Whether another attempt would have been in order, but was not to be had.
+    pub(super) const fn is_want(self) -> bool {
+        matches!(self, Self::NotRepeatable | Self::Attempts | Self::RetryAfter | Self::Deadline | Self::Budget)
+    }
+}
+
 /// How a call went through a retry. See [`report`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -53,6 +74,7 @@ thread_local! {
 }
 
 /// Whether anyone wants to know how the present call goes.
+#[inline]
 pub(super) fn is_asked() -> bool {
     ASKED.get()
 }
