@@ -57,6 +57,7 @@ impl Ages {
 
     /// A call begins. Says whether it is the first of a cohort, that is, whether a reading may tell something new. `None`: its
     /// era is over.
+    #[inline]
     pub(crate) fn begin(&self, era: u8, now: Instant, threshold: Duration) -> Option<(Age, bool)> {
         let now = now.as_nanos() >> UNIT_SHIFT;
         let mut word = self.filling.load(Ordering::Acquire);
@@ -80,6 +81,7 @@ impl Ages {
         }
     }
 
+    #[inline]
     fn join(&self, era: u8, number: u64, end: u64) -> Option<Age> {
         let cohort = (number % COHORTS) as u8;
         let stamp = Stamp::new(era, end);
@@ -94,6 +96,7 @@ impl Ages {
     }
 
     /// The call is over, however it ended.
+    #[inline]
     pub(crate) fn end(&self, age: Age) {
         if self.slot(age.cohort).take(age.stamp, 1) == 0 {
             self.move_overdue(age.stamp.era(), -1);
@@ -124,6 +127,7 @@ impl Ages {
         moved + ring.map(|(_, calls)| u64::from(calls)).sum::<u64>()
     }
 
+    #[inline]
     fn slot(&self, cohort: u8) -> &Slot {
         &self.cohorts[usize::from(cohort) % COHORTS as usize]
     }
@@ -149,6 +153,7 @@ fn count_of(word: u64) -> i64 {
 }
 
 /// Rounded up, so that nothing is overdue too early.
+#[inline]
 fn units(duration: Duration) -> u64 {
     // Ends are compared over half a ring of stamps, some thirty hours.
     const LONGEST: u64 = 1 << 26;

@@ -42,10 +42,12 @@ impl TimeWindow {
         }
     }
 
+    #[inline]
     fn epoch(&self, now: Instant) -> u64 {
         now.as_nanos() / self.width
     }
 
+    #[inline]
     pub(super) fn add(&self, era: u8, now: Instant, outcome: Outcome) -> bool {
         let epoch = self.epoch(now);
         let stamp = Stamp::new(era, epoch);

@@ -42,6 +42,7 @@ impl Breaker {
     }
 
     /// Lets a call pass, or says after how long another try has a chance.
+    #[inline]
     pub(super) fn admit(&self, now: Instant) -> Result<Pass, Option<Duration>> {
         match self.watch.enter(&self.policy, now) {
             Entry::Closed(seat) => Ok(Pass::Closed(seat)),
@@ -55,6 +56,7 @@ impl Breaker {
         }
     }
 
+    #[cold]
     fn ask(&self, now: Instant) -> Result<Pass, Option<Duration>> {
         let median = self.watch.median(&self.policy);
         self.step(now, |machine, chance| {
@@ -75,6 +77,7 @@ impl Breaker {
     }
 
     /// A call is over.
+    #[inline]
     pub(super) fn settle(&self, pass: Pass, end: End, now: Instant) {
         match pass {
             Pass::Closed(seat) => {
@@ -110,6 +113,7 @@ impl Breaker {
     }
 
     /// The callee has answered, or the call waits in a queue of ours: it no longer ages.
+    #[inline]
     pub(super) fn stop_aging(&self, pass: &mut Pass) {
         match pass {
             Pass::Closed(seat) => self.watch.stop_aging(seat),
@@ -152,6 +156,7 @@ impl Breaker {
         }
     }
 
+    #[cold]
     fn trip(&self, generation: u64, now: Instant) {
         self.step(now, |machine, chance| ((), machine.trip(generation, &self.policy, now, chance)));
     }

@@ -21,6 +21,7 @@ pub struct Ticket {
 }
 
 impl Ticket {
+    #[inline]
     pub(super) fn new(
         breaker: Arc<Breaker>,
         pass: Pass,
@@ -32,6 +33,7 @@ impl Ticket {
     }
 
     /// Polls the callee, and notes when it is not the callee that the call waits for.
+    #[inline]
     pub(super) fn watch<T>(&mut self, poll: impl FnOnce() -> T) -> T {
         let waited = self.stopwatch.waits_locally();
         let output = self.stopwatch.watch(poll);
@@ -44,6 +46,7 @@ impl Ticket {
     }
 
     /// The callee has answered now: whoever reads its answer may take his time. `None`: nobody is interested.
+    #[inline]
     pub(super) fn answered(&mut self) -> Option<Instant> {
         let pass = self.pass.as_mut().filter(|pass| pass.counts())?;
         let now = time::now();
@@ -64,12 +67,14 @@ impl Ticket {
         }
     }
 
+    #[inline]
     fn took(&self, now: Instant) -> Duration {
         self.took.unwrap_or_else(|| self.stopwatch.elapsed(now))
     }
 }
 
 impl Guard for Ticket {
+    #[inline]
     fn settle(mut self, verdict: Verdict) {
         if verdict == Verdict::Abandoned {
             return;
@@ -92,6 +97,7 @@ impl Guard for Ticket {
 }
 
 impl Drop for Ticket {
+    #[inline]
     fn drop(&mut self) {
         self.give_up(End::GivenUpLate);
     }
