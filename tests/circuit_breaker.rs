@@ -1,4 +1,5 @@
 //! The circuit breaker, through its public face and in virtual time.
+#![allow(clippy::disallowed_methods, reason = "tests sleep and look at the clock as users do")]
 
 use std::future::{Future, pending};
 use std::pin::pin;

@@ -1,4 +1,5 @@
 //! The deadline layer, through its public face and in virtual time.
+#![allow(clippy::disallowed_methods, reason = "tests sleep and look at the clock as users do")]
 
 use std::future::pending;
 use std::time::Duration;

@@ -49,7 +49,7 @@ impl Dependency {
         let desk = Arc::new(Desk {
             scenario: scenario.clone(),
             start,
-            slots: Semaphore::new(scenario.slots),
+            slots: Semaphore::new(scenario.slots as usize),
             slowdown: AtomicU32::new(1),
             attempts: Mutex::new(Attempts { per_request: vec![0; requests], arrivals: Vec::new() }),
         });

@@ -20,7 +20,7 @@ use crate::Error;
 
 /// How many requests may be under way at once. Each may own both ends of a connection to the service, and the service both
 /// ends of one to the dependency: this keeps the process well within 2,000 descriptors. A caller beyond it fails at once.
-const MAX_UNDER_WAY: usize = 400;
+const MAX_UNDER_WAY: usize = 300;
 
 /// A client with a pool of kept-alive connections, as both the callers and the service use it.
 pub(crate) fn http_client<B>() -> Client<HttpConnector, B>

@@ -37,7 +37,7 @@ impl Phase {
 pub(crate) struct Scenario {
     pub(crate) seed: u64,
     /// How many requests the dependency works on at once; all others queue.
-    pub(crate) slots: usize,
+    pub(crate) slots: u32,
     /// The mean of the dependency's exponential service time, while it is healthy.
     pub(crate) service: Duration,
     /// How many times slower the dependency is during the outage.

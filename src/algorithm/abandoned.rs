@@ -2,12 +2,15 @@
 //!
 //! A caller may go away at once for reasons of its own, and that says nothing. But a callee that hangs until its callers give up
 //! leaves nothing else behind than calls that were given up, and must not look healthy for it. So there is a patience: given up
-//! sooner, the call is neutral; later, it was a slow call.
+//! sooner, the call is neutral; later, it was a slow call. The same goes for calls cut at their caller's deadline.
 
 use std::time::Duration;
 
 /// How many times the usual time a caller must have waited for its going away to speak against the callee.
 const USUAL_TIMES: u32 = 3;
+
+/// What a callee has to be given at least, if nothing is known of it: about a round trip and a little work.
+const A_CHANCE: Duration = Duration::from_millis(1);
 
 /// The patience of a call: the smallest of the slow threshold, three times the median success, and half of the time it had
 /// left when it was admitted. The last is for the caller that gives up *because* its time is over, and whose time may be
@@ -18,7 +21,7 @@ pub(crate) fn patience(
     left_at_admission: Option<Duration>,
     median_success: Option<Duration>,
 ) -> Option<Duration> {
-    let half = left_at_admission.map(|left| (left / 2).max(median_success.unwrap_or_default()));
+    let half = left_at_admission.map(|left| (left / 2).max(median_success.unwrap_or(A_CHANCE)));
     let usual = median_success.map(|median| median.saturating_mul(USUAL_TIMES));
     [slow_after, half, usual].into_iter().flatten().min()
 }
@@ -46,7 +49,7 @@ mod tests {
             (ms(40), ms(1200), ms(20), ms(40)),
             (ms(4000), ms(30), ms(20), ms(20)),
             (ms(10), ms(0), ms(20), ms(10)),
-            (None, ms(0), None, ms(0)),
+            (None, ms(0), None, ms(1)),
             (None, None, Some(Duration::MAX), Some(Duration::MAX)),
         ];
         for (slow_after, left, median, expected) in table {

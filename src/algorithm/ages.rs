@@ -57,6 +57,7 @@ impl Ages {
 
     /// A call begins. Says whether it is the first of a cohort, that is, whether a reading may tell something new. `None`: its
     /// era is over.
+    #[inline]
     pub(crate) fn begin(&self, era: u8, now: Instant, threshold: Duration) -> Option<(Age, bool)> {
         let now = now.as_nanos() >> UNIT_SHIFT;
         let mut word = self.filling.load(Ordering::Acquire);
@@ -94,6 +95,7 @@ impl Ages {
     }
 
     /// The call is over, however it ended.
+    #[inline]
     pub(crate) fn end(&self, age: Age) {
         if self.slot(age.cohort).take(age.stamp, 1) == 0 {
             self.move_overdue(age.stamp.era(), -1);

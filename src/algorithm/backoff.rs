@@ -91,8 +91,8 @@ impl Backoff {
         Self { growth: Growth::Exponential(factor), base, cap: base.saturating_mul(40), jitter: Jitter::Full }
     }
 
-    /// The longest wait before the given retry (1 is the first), which no jitter exceeds; decorrelated jitter knows only
-    /// the cap.
+    /// The longest wait before the given retry (1 is the first), which no jitter exceeds; decorrelated jitter knows
+    /// only the cap.
     pub fn longest(&self, retry: u32) -> Duration {
         if self.jitter == Jitter::Decorrelated { self.cap } else { self.grown(retry) }
     }
@@ -112,7 +112,7 @@ impl Backoff {
                 let base = self.base.min(self.cap);
                 // Before the first retry there was no wait; the law takes it for one of `base`.
                 let bound = previous.max(base).saturating_mul(3);
-                // Cut before the sample and not after: else most waits of a long row would be exactly the cap, together.
+                // Cut before the sample and not after: else most waits of a long row would be the cap, together.
                 base + part(bound.min(self.cap).saturating_sub(base), chance)
             }
         }

@@ -1,16 +1,16 @@
 //! What retries may cost: Finagle's law, without a lock.
 //!
-//! Every call deposits a fraction of a token, every retry costs a whole one, and what was deposited expires: so retries are
-//! at most that fraction of the calls of the last seconds, however many of them fail. A call deposits once, when it comes,
-//! and not for its success: otherwise the retries would earn retries. A small [`Reserve`] lets a quiet client retry, whose
-//! few calls would never save a token. See `RetryBudget` in Twitter's Finagle.
+//! Every call deposits a fraction of a token, every retry costs a whole one, and what was deposited expires: so retries
+//! are at most that fraction of the calls of the last seconds, however many of them fail. A call deposits once, when it
+//! comes, and not for its success: otherwise the retries would earn retries. A small [`Reserve`] lets a quiet client
+//! retry, whose few calls would never save a token. See `RetryBudget` in Twitter's Finagle.
 //!
-//! Deposits lie in a ring of [`Slot`]s, each for a tenth of the time to live. A token is gathered from the oldest of them
-//! by atomic steps, each of which takes what it sees: nothing is checked first and done later, so that no race overdraws,
-//! and a token that cannot be completed is put back. A full bucket (26,843 tokens) takes no more deposits.
+//! Deposits lie in a ring of [`Slot`]s, each for a tenth of the time to live. A token is gathered from the oldest of
+//! them by atomic steps, each of which takes what it sees: nothing is checked first and done later, so that no race
+//! overdraws, and a token that cannot be completed is put back. A full bucket (26,843 tokens) takes no more deposits.
 //!
-//! In any stretch of time, the tokens spent are at most `ratio` for each call in it and in the time to live before it, plus
-//! what the reserve grows meanwhile, plus its burst. The property test beside this file holds that against a naive model.
+//! In any stretch of time, the tokens spent are at most `ratio` for each call in it and in the time to live before it,
+//! plus what the reserve grows meanwhile, plus its burst. The property test holds that against a naive model.
 
 mod reserve;
 
@@ -98,7 +98,7 @@ impl Ledger {
     }
 
     fn gather(&self, current: u64) -> Option<Claim> {
-        // Another one that gathers, and fails, has parts in its hands for a moment. A second look tells that from too little.
+        // Another one that gathers, and fails, has parts in its hands for a moment: a second look tells the difference.
         for _ in 0..2 {
             if self.deposited(current) < u64::from(TOKEN) {
                 return None;
@@ -145,7 +145,7 @@ impl Ledger {
         now.as_nanos() / self.bucket
     }
 
-    /// The era continues the epoch's number where a stamp's epoch ends, so that no idle time makes old deposits look new.
+    /// The era continues the epoch where a stamp's bits end, so that no idle time makes old deposits look new.
     fn slot(&self, epoch: u64) -> (&Slot, Stamp) {
         (&self.deposits[(epoch % BUCKETS as u64) as usize], Stamp::new((epoch >> Stamp::EPOCH_BITS) as u8, epoch))
     }

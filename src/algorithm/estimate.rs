@@ -8,8 +8,8 @@
 //! A percentile would need a histogram, and would refuse all calls whose deadline lies below it, which is fatal for a service
 //! that does well enough on most of them.
 //!
-//! Nothing here is a fixed duration. After a silence the estimate halves every [`HALVES_IN`] means, and counts for
-//! less against new samples in the same measure: an estimate that has led to the refusal of everything fades.
+//! Nothing here is a fixed duration. In a silence the estimate halves every [`HALVES_IN`] means, and counts for less
+//! against new samples in the same measure: an estimate that has led to the refusal of everything fades.
 
 use std::time::Duration;
 
@@ -19,11 +19,11 @@ use crate::ground::time::{Instant, nanos};
 /// How many samples the mean follows: its standard error is then an eighth of the samples' deviation.
 const MEMORY: f64 = 32.0;
 
-/// After a silence of so many means, half of the estimate is left.
-const HALVES_IN: f64 = 16.0;
+/// How many means may pass without news before the estimate begins to fade, and before a call is let through against it.
+const FRESH_FOR: f64 = 4.0;
 
-/// How many means may pass without news before a call is let through against the estimate.
-const TRIES_EVERY: f64 = 4.0;
+/// After a further silence of so many means, half of the estimate is left.
+const HALVES_IN: f64 = 16.0;
 
 /// What is known about the service time; zero where nothing is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -71,29 +71,30 @@ impl Estimate {
                 Err(actual) => word = actual,
             }
         }
-        self.sampled_at.fetch_max(now.as_nanos(), Ordering::AcqRel);
+        // Who races with us may store an earlier time; both are of this moment.
+        self.sampled_at.store(now.as_nanos(), Ordering::Release);
     }
 
     fn faded(&self, word: u64, now: Instant) -> Moments {
         let moments = Moments::unpack(word);
-        if moments.mean == 0.0 {
-            return moments;
-        }
         let silence = now.as_nanos().saturating_sub(self.sampled_at.load(Ordering::Acquire)) as f64;
+        let beyond = silence - FRESH_FOR * moments.mean;
         // Busy services never get past this, and never pay for the power.
-        if silence < moments.mean {
+        if beyond <= 0.0 || moments.mean == 0.0 {
             return moments;
         }
-        moments.scaled(f64::exp2((moments.mean - silence) / (HALVES_IN * moments.mean)))
+        moments.scaled(f64::exp2(-beyond / (HALVES_IN * moments.mean)))
+    }
+
+    /// Whether a call may well take no longer than `time`. Cheaper than to [`read`](Self::read), and never too strict.
+    pub(crate) fn may_fit(&self, time: Duration) -> bool {
+        Moments::unpack(self.moments.load(Ordering::Acquire)).mean <= nanos(time) as f64
     }
 
     pub(crate) fn read(&self, now: Instant) -> ServiceTime {
         let moments = self.faded(self.moments.load(Ordering::Acquire), now);
         let duration = |nanos: f64| Duration::from_nanos(nanos as u64);
-        ServiceTime {
-            mean: duration(moments.mean),
-            cautious: duration(moments.mean * 2.0f64.mul_add(moments.spread, 1.0)),
-        }
+        ServiceTime { mean: duration(moments.mean), cautious: duration(moments.mean + 2.0 * moments.deviation) }
     }
 
     /// Whether to let one call through although the estimate speaks against it: there has been no news for some time.
@@ -102,51 +103,48 @@ impl Estimate {
         let mean = Moments::unpack(self.moments.load(Ordering::Acquire)).mean;
         let tried_at = self.tried_at.load(Ordering::Acquire);
         let news = tried_at.max(self.sampled_at.load(Ordering::Acquire));
-        now.as_nanos().saturating_sub(news) as f64 >= TRIES_EVERY * mean
+        now.as_nanos().saturating_sub(news) as f64 >= FRESH_FOR * mean
             && self.tried_at.compare_exchange(tried_at, now.as_nanos(), Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 }
 
-/// The mean in nanoseconds, the mean deviation as a share of the mean, and how many samples stand behind them: packed into
-/// one word, so that they change together.
+/// The mean and the mean deviation in nanoseconds, and how many samples stand behind them: packed into one word, so that
+/// they change together.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Moments {
     mean: f64,
-    spread: f64,
+    deviation: f64,
     weight: f64,
 }
 
 impl Moments {
-    const SPREAD_UNIT: f64 = 65536.0;
-    const SPREAD_BITS: u32 = 24;
     const WEIGHT_UNIT: f64 = 7.0;
 
     fn with(self, sample: f64) -> Self {
         if self.weight < 1.0 {
             // The first one: as far as anyone knows, the next may as well take half as long or half as long again.
-            return Self { mean: sample, spread: 0.5, weight: 1.0 };
+            return Self { mean: sample, deviation: sample / 2.0, weight: 1.0 };
         }
         let weight = (self.weight + 1.0).min(MEMORY);
-        let mean = self.mean + (sample - self.mean) / weight;
-        let deviation = self.mean * self.spread;
-        let deviation = deviation + ((sample - self.mean).abs() - deviation) / weight;
-        Self { mean, spread: if mean > 0.0 { deviation / mean } else { 0.0 }, weight }
+        let (off, share) = (sample - self.mean, 1.0 / weight);
+        Self { mean: self.mean + off * share, deviation: self.deviation + (off.abs() - self.deviation) * share, weight }
     }
 
     fn scaled(self, factor: f64) -> Self {
-        Self { mean: self.mean * factor, weight: self.weight * factor, ..self }
+        Self { mean: self.mean * factor, deviation: self.deviation * factor, weight: self.weight * factor }
     }
 
+    /// The mean in single precision, the deviation with a third of its digits less, and the weight in sevenths.
     fn pack(self) -> u64 {
-        let spread = ((self.spread * Self::SPREAD_UNIT) as u64).min((1 << Self::SPREAD_BITS) - 1);
-        let weight = ((self.weight * Self::WEIGHT_UNIT).round() as u64).min(0xff);
-        u64::from((self.mean as f32).to_bits()) << 32 | spread << 8 | weight
+        let deviation = u64::from((self.deviation as f32).to_bits()) & !0xff;
+        let weight = (self.weight * Self::WEIGHT_UNIT + 0.5) as u64;
+        u64::from((self.mean as f32).to_bits()) << 32 | deviation | weight.min(0xff)
     }
 
     fn unpack(word: u64) -> Self {
         Self {
             mean: f64::from(f32::from_bits((word >> 32) as u32)),
-            spread: ((word >> 8) & ((1 << Self::SPREAD_BITS) - 1)) as f64 / Self::SPREAD_UNIT,
+            deviation: f64::from(f32::from_bits(word as u32 & !0xff)),
             weight: (word & 0xff) as f64 / Self::WEIGHT_UNIT,
         }
     }
@@ -217,12 +215,12 @@ mod tests {
         let estimate = Estimate::new();
         let now = feed(&estimate, START, [1000 * MS; 100]);
         let mut last = estimate.read(now).mean;
-        for seconds in [2, 4, 17, 60, 600] {
+        for seconds in [5, 10, 20, 60, 600] {
             let mean = estimate.read(now + Duration::from_secs(seconds)).mean;
             assert!(mean < last, "{mean:?} after {seconds} s");
             last = mean;
         }
-        assert!((490..510).contains(&estimate.read(now + 17_000 * MS).mean.as_millis()));
+        assert!((495..505).contains(&estimate.read(now + 20_000 * MS).mean.as_millis()));
         let later = now + Duration::from_secs(600);
         estimate.sample(later, 10 * MS);
         assert_eq!(estimate.read(later).mean.as_millis(), 10, "yesterday is forgotten");

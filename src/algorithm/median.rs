@@ -29,6 +29,7 @@ impl Median {
 
     /// Takes a sample in. Of two at the same moment one may be lost, which an estimate can bear better than the price of an
     /// atomic update.
+    #[inline]
     pub(crate) fn record(&self, sample: Duration) {
         let word = self.word.load(Ordering::Relaxed);
         let next = step(word, time::nanos(sample));
@@ -50,6 +51,7 @@ impl Median {
     }
 }
 
+#[inline]
 fn step(word: u64, sample: u64) -> u64 {
     let (estimate, count) = (word >> COUNT_BITS, word & COUNT_MASK);
     // Whole numbers and shifts: this is on the path of every call.

@@ -93,6 +93,7 @@ impl Slot {
         if current == stamp { count } else { 0 }
     }
 
+    #[inline]
     pub(crate) fn add(&self, stamp: Stamp, n: u32) -> Added {
         let mut word = self.0.load(Ordering::Acquire);
         loop {
@@ -118,6 +119,7 @@ impl Slot {
     }
 
     /// Takes up to `n` from a count of that stamp, and says how many there were to take.
+    #[inline]
     pub(crate) fn take(&self, stamp: Stamp, n: u32) -> u32 {
         let mut word = self.0.load(Ordering::Acquire);
         loop {

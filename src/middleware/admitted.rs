@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use pin_project::pin_project;
 use tower::{BoxError, Service};
@@ -18,40 +19,39 @@ use crate::middleware::gates::Terms;
 use crate::middleware::inner::{BoundedCall, Call, Inner, Taken, reject};
 
 /// A permit that lives in a response until the call is over.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Hold {
     permit: Option<Permit>,
-    expires: Option<Instant>,
+    expires: Instant,
 }
 
 impl Guard for Hold {
     fn settle(self, _verdict: Verdict) {}
 
     fn expires(&self) -> Option<tokio::time::Instant> {
-        self.expires.map(Instant::to_tokio)
+        Some(self.expires.to_tokio())
     }
 }
 
 /// A permit at work, and the measure of what the callee needs for the call. Dropped, the call was abandoned.
 #[derive(Debug)]
 pub(crate) struct Serving {
-    hold: Hold,
+    permit: Option<Permit>,
     watch: Stopwatch,
 }
 
 impl Serving {
-    fn new(permit: Permit, now: Instant, expires: Instant) -> Self {
-        Self { hold: Hold { permit: Some(permit), expires: Some(expires) }, watch: Stopwatch::start(now) }
+    fn new(permit: Permit, now: Instant) -> Self {
+        Self { permit: Some(permit), watch: Stopwatch::start(now) }
     }
 
-    /// There is an answer. The permit is held on to for as long as the guard lives.
-    pub(crate) fn answered(mut self, verdict: Verdict) -> Hold {
+    fn answered(mut self, verdict: Verdict) -> Option<Permit> {
         self.learn(verdict);
-        Hold { permit: self.hold.permit.take(), expires: self.hold.expires }
+        self.permit.take()
     }
 
     fn learn(&self, verdict: Verdict) {
-        if let Some(permit) = &self.hold.permit {
+        if let Some(permit) = &self.permit {
             let now = time::now();
             permit.gate().learn(now, verdict, self.watch.elapsed(now));
         }
@@ -74,7 +74,7 @@ pub(crate) enum AdmittedCall<S, Req, F> {
     Waiting {
         waiter: Waiter,
         inner: Option<(Taken<S>, Req)>,
-        terms: Terms,
+        max_hold: Duration,
         deadline: Option<Instant>,
     },
     /// Has its permit => Over. The call goes before the permit: no one else starts while it is still there.
@@ -86,17 +86,18 @@ pub(crate) enum AdmittedCall<S, Req, F> {
     Over,
 }
 
-/// An answer, and the permit unless the call never had one.
+/// An answer, what it means, and the permit: to be held on to, or let go of.
 pub(crate) struct Answer<Res> {
-    pub(crate) result: Result<Res, BoxError>,
-    pub(crate) serving: Option<Serving>,
+    pub(crate) response: Res,
+    pub(crate) verdict: Verdict,
+    pub(crate) hold: Hold,
 }
 
 impl<S, Req, F> AdmittedCall<S, Req, F> {
     /// Asks `gate` for as many permits as the call weighs, for the layer called `layer`.
     pub(crate) fn new(
         layer: &'static str,
-        gate: &Arc<Gate>,
+        gate: Arc<Gate>,
         inner: &mut Inner<S>,
         request: Req,
         now: Instant,
@@ -108,17 +109,17 @@ impl<S, Req, F> AdmittedCall<S, Req, F> {
     {
         let context::Context { deadline, priority, .. } = context::current();
         let claim = Claim { weight, priority, deadline };
-        match Gate::admit(gate, now, claim, terms.max_waiting(gate.limit()), terms.max_wait) {
+        let max_waiting = terms.max_waiting(gate.limit());
+        match Gate::admit(gate, now, claim, max_waiting, terms.max_wait) {
             Ok(Admitted::Now(permit)) => {
-                let bound = bound(now, deadline, terms);
-                let serving = Serving::new(permit, now, bound.instant());
+                let serving = Some(Serving::new(permit, now));
                 let call = inner.call(request, now);
-                Self::Running { call: BoundedCall::new(call, bound), serving: Some(serving) }
+                Self::Running { call: BoundedCall::new(call, bound(now, deadline, terms.max_hold)), serving }
             }
             Ok(Admitted::Later(waiter)) => {
                 // Who waits for us holds nothing of the inner service, which becomes ready again when it is its turn.
                 inner.let_go();
-                Self::Waiting { waiter, inner: Some((inner.take(), request)), terms: *terms, deadline }
+                Self::Waiting { waiter, inner: Some((inner.take(), request)), max_hold: terms.max_hold, deadline }
             }
             Err(refusal) => {
                 inner.let_go();
@@ -127,7 +128,13 @@ impl<S, Req, F> AdmittedCall<S, Req, F> {
         }
     }
 
-    pub(crate) fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>, layer: &'static str) -> Poll<Answer<S::Response>>
+    /// Polls the call of the layer called `layer`. `judge` says what a result means.
+    pub(crate) fn poll(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        layer: &'static str,
+        judge: impl FnOnce(Result<&S::Response, &BoxError>) -> Verdict,
+    ) -> Poll<Result<Answer<S::Response>, BoxError>>
     where
         S: Service<Req, Future = F>,
         S::Error: Into<BoxError>,
@@ -135,35 +142,40 @@ impl<S, Req, F> AdmittedCall<S, Req, F> {
     {
         loop {
             match self.as_mut().project() {
-                AdmittedProj::Refused(rejected) => {
-                    let error = reject(rejected.clone());
+                AdmittedProj::Running { mut call, serving } => {
+                    let result = match serving {
+                        Some(serving) => ready!(serving.watch.watch(|| call.as_mut().poll(cx, layer, None))),
+                        None => return Poll::Pending,
+                    };
+                    let expires = call.bound().instant();
+                    let serving = serving.take();
                     self.set(Self::Over);
-                    return Poll::Ready(Answer { result: Err(error), serving: None });
+                    let verdict = judge(result.as_ref());
+                    let permit = serving.and_then(|serving| serving.answered(verdict));
+                    return Poll::Ready(result.map(|response| {
+                        let hold = Hold { permit, expires };
+                        Answer { response, verdict, hold }
+                    }));
                 }
-                AdmittedProj::Waiting { waiter, inner, terms, deadline } => {
+                AdmittedProj::Waiting { waiter, inner, max_hold, deadline } => {
                     let permit = match ready!(waiter.poll(cx)) {
                         Ok(permit) => permit,
                         Err(reason) => {
                             self.set(Self::Over);
-                            let error = reject(Rejected::new(layer, reason));
-                            return Poll::Ready(Answer { result: Err(error), serving: None });
+                            return Poll::Ready(Err(reject(Rejected::new(layer, reason))));
                         }
                     };
                     let Some((inner, request)) = inner.take() else { return Poll::Pending };
                     let now = time::now();
-                    let bound = bound(now, *deadline, terms);
-                    let serving = Some(Serving::new(permit, now, bound.instant()));
+                    let bound = bound(now, *deadline, *max_hold);
+                    let serving = Some(Serving::new(permit, now));
                     let call: Call<S, Req, F> = inner.call(request);
                     self.set(Self::Running { call: BoundedCall::new(call, bound), serving });
                 }
-                AdmittedProj::Running { call, serving } => {
-                    let result = match serving {
-                        Some(serving) => ready!(serving.watch.watch(|| call.poll(cx, layer, None))),
-                        None => ready!(call.poll(cx, layer, None)),
-                    };
-                    let serving = serving.take();
+                AdmittedProj::Refused(rejected) => {
+                    let error = reject(rejected.clone());
                     self.set(Self::Over);
-                    return Poll::Ready(Answer { result, serving });
+                    return Poll::Ready(Err(error));
                 }
                 AdmittedProj::Over => return Poll::Pending,
             }
@@ -172,9 +184,9 @@ impl<S, Req, F> AdmittedCall<S, Req, F> {
 }
 
 /// The hold of a permit begins with the permit, not with the wait for it.
-fn bound(now: Instant, deadline: Option<Instant>, terms: &Terms) -> Bound {
+fn bound(now: Instant, deadline: Option<Instant>, max_hold: Duration) -> Bound {
     match deadline {
         Some(deadline) => Bound::at(deadline, Reason::DeadlineExceeded),
-        None => Bound::at(now + terms.max_hold, Reason::HoldExceeded),
+        None => Bound::at(now + max_hold, Reason::HoldExceeded),
     }
 }

@@ -2,6 +2,7 @@
 //! server.
 //!
 //! The callees are the hard ones of `inner`; time is virtual, and chance is seeded.
+#![allow(clippy::disallowed_methods, reason = "tests sleep and look at the clock as users do")]
 
 /// Makes a test of each law for each subject, so that a failure names both.
 macro_rules! every_layer {

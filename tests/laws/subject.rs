@@ -5,7 +5,6 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::LocalBoxFuture;
 use seawall::error::rejection;
-use seawall::retry::{BudgetConfig, RetryConfig, RetryLayer};
 use tower::util::BoxCloneService;
 use tower::{BoxError, Layer, Service, ServiceExt};
 

@@ -201,7 +201,10 @@ async fn what_a_layer_of_ours_refused_is_not_retried_and_replaces_no_failure() {
             let refused = attempt == refused_attempt;
             ready(Err(if refused { refusal.clone().into() } else { format!("failure {attempt}").into() }))
         });
-        let (answer, report) = report(layer(every_second()).layer(service).oneshot(())).await;
+        // Nor if all errors are alike to the classifier.
+        let transient = verdict::from_fn(|_: Result<&u32, &BoxError>| Verdict::Transient);
+        let (answer, report) =
+            report(layer(every_second()).with_classifier(transient).layer(service).oneshot(())).await;
         assert_eq!(answer.unwrap_err().to_string(), expected);
         assert_eq!(report.map(|report| (report.attempts, report.stopped)), Some((refused_attempt, Stop::Verdict)));
     }

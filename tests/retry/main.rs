@@ -1,6 +1,5 @@
 //! The retry layer, through its public face and in virtual time.
-
-#![allow(clippy::disallowed_methods, reason = "what stands around the layer may read the paused clock, and sleep")]
+#![allow(clippy::disallowed_methods, reason = "tests sleep and look at the clock as users do")]
 
 use std::future::{Future, ready};
 use std::sync::{Arc, Mutex};

@@ -54,8 +54,8 @@ async fn waits_grow_to_the_cap() {
     assert_eq!(log.waits(), [2, 4, 8, 16, 30].map(Duration::from_secs));
 }
 
-/// failsafe-go sleeps on until its total timeout of 100 ms cuts a delay of a second. The real failure is worth more, and
-/// known at once.
+/// failsafe-go sleeps on until its total timeout of 100 ms cuts a delay of a second. The real failure is worth more,
+/// and known at once.
 #[tokio::test(start_paused = true)]
 async fn a_wait_that_would_end_past_the_deadline_is_not_begun() {
     let log = Log::default();

@@ -1,6 +1,7 @@
 //! What is known to go wrong with layers like these, promised not to go wrong here. Each test is one such promise.
 //!
 //! What holds for every layer alike is among the laws, in `tests/laws`.
+#![allow(clippy::disallowed_methods, reason = "tests sleep and look at the clock as users do")]
 
 use std::time::Duration;
 

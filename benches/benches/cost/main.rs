@@ -58,9 +58,9 @@ fn main() -> ExitCode {
         }
     };
     let plan = if options.quick {
-        measure::Plan { rounds: 75, slice: Duration::from_millis(1) }
+        measure::Plan { rounds: 60, slice: Duration::from_millis(1) }
     } else {
-        measure::Plan { rounds: 600, slice: Duration::from_millis(1) }
+        measure::Plan { rounds: 400, slice: Duration::from_millis(1) }
     };
     let runtimes = measure::Runtimes::new();
     let mut rows = runtimes.inside(rows::all);

@@ -36,7 +36,8 @@ pub(crate) fn table(costs: &[Cost], plan: &Plan) {
         println!("{table}\n");
     }
     println!(
-        "{} rounds of {} ms a row. `bare` is the inner service with the harness around it; it is taken off all others.\n",
+        "{} rounds of {} ms a row. `bare` is the inner service with the harness around it; it is taken off all others.\n\
+         What is contended needs two cores that have nothing else to do.\n",
         plan.rounds,
         plan.slice.as_millis()
     );

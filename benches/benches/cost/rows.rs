@@ -7,7 +7,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use seawall::bulkhead::{BulkheadConfig, BulkheadLayer};
+use seawall::circuit_breaker::{CircuitBreakerConfig, CircuitBreakerLayer};
 use seawall::deadline::DeadlineLayer;
+use seawall::load_shed::{LoadShedConfig, LoadShedLayer};
+use seawall::rate_limit::{RateLimitConfig, RateLimitLayer};
 use seawall::retry::{RetryConfig, RetryLayer};
 use tokio::task::coop::unconstrained;
 use tower::retry::budget::{Budget, TpsBudget};
@@ -149,12 +153,20 @@ impl Policy<u64, u64, BoxError> for Budgeted {
 
 /// Long, high and far: no limit is ever reached.
 const TIMEOUT: Duration = Duration::from_secs(5);
-const CONCURRENCY: usize = 1000;
-const PER_SECOND: u64 = 1_000_000_000;
+const CONCURRENCY: u32 = 1000;
+const PER_SECOND: u32 = 1_000_000_000;
 const SECOND: Duration = Duration::from_secs(1);
 
 /// Ours, and what comes nearest to it in tower.
-const COUNTERPARTS: [(&str, &str); 2] = [("deadline", "tower.timeout"), ("retry", "tower.retry")];
+const COUNTERPARTS: [(&str, &str); 7] = [
+    ("deadline", "tower.timeout"),
+    ("retry", "tower.retry"),
+    ("bulkhead", "tower.concurrency_limit"),
+    ("rate_limit", "tower.rate_limit"),
+    ("load_shed", "tower.load_shed"),
+    ("client", "tower.client"),
+    ("stack", "tower.stack"),
+];
 
 /// All rows; those to be compared stand together, tower's first.
 pub(crate) fn all() -> Vec<Row> {
@@ -202,8 +214,19 @@ fn add_rows(rows: &mut Rows<'_>, echo: Echo) {
     let tower_retry = || TowerRetryLayer::new(Budgeted(Arc::new(TpsBudget::default())));
     let retry = || RetryLayer::new(RetryConfig::default()).expect("valid defaults");
     let deadline = || DeadlineLayer::new(TIMEOUT).expect("a valid timeout");
-
-    let retry = || RetryLayer::new(RetryConfig::default()).expect("a valid configuration");
+    let circuit_breaker = || CircuitBreakerLayer::new(CircuitBreakerConfig::default()).expect("valid defaults");
+    let bulkhead = || {
+        let config = BulkheadConfig { max_concurrent: CONCURRENCY, ..BulkheadConfig::default() };
+        BulkheadLayer::new(config).expect("a valid limit")
+    };
+    let rate_limit = || {
+        let config = RateLimitConfig { permits: PER_SECOND, per: SECOND, ..RateLimitConfig::default() };
+        RateLimitLayer::new(config).expect("a valid limit")
+    };
+    let load_shed = || {
+        let config = LoadShedConfig { max_in_flight: CONCURRENCY, ..LoadShedConfig::default() };
+        LoadShedLayer::new(config).expect("a valid limit")
+    };
 
     rows.add(BARE, echo);
 
@@ -213,28 +236,46 @@ fn add_rows(rows: &mut Rows<'_>, echo: Echo) {
     rows.add("tower.retry", tower().layer(tower_retry()).service(echo));
     rows.add("retry", retry().layer(echo));
 
-    rows.add("retry", retry().layer(echo));
+    rows.add("tower.concurrency_limit", tower().concurrency_limit(CONCURRENCY as usize).service(echo));
 
-    rows.add("tower.concurrency_limit", tower().concurrency_limit(CONCURRENCY).service(echo));
+    rows.add("bulkhead", bulkhead().layer(echo));
 
-    rows.add_single("tower.rate_limit", tower().rate_limit(PER_SECOND, SECOND).service(echo));
+    rows.add("circuit_breaker", circuit_breaker().layer(echo));
+
+    rows.add_single("tower.rate_limit", tower().rate_limit(PER_SECOND.into(), SECOND).service(echo));
+
+    rows.add("rate_limit", rate_limit().layer(echo));
 
     // Tower's shedding alone knows no limit; what is shed is what the limit inside keeps waiting.
-    rows.add("tower.load_shed", tower().load_shed().concurrency_limit(CONCURRENCY).service(echo));
+    rows.add("tower.load_shed", tower().load_shed().concurrency_limit(CONCURRENCY as usize).service(echo));
+
+    rows.add("load_shed", load_shed().layer(echo));
 
     rows.add(
         "tower.client",
-        tower().timeout(TIMEOUT).layer(tower_retry()).concurrency_limit(CONCURRENCY).service(echo),
+        tower().timeout(TIMEOUT).layer(tower_retry()).concurrency_limit(CONCURRENCY as usize).service(echo),
+    );
+
+    // One layer more than tower has: it has no circuit breaker.
+    rows.add(
+        "client",
+        tower().layer(deadline()).layer(retry()).layer(bulkhead()).layer(circuit_breaker()).service(echo),
     );
 
     rows.add_single(
         "tower.stack",
         tower()
             .load_shed()
-            .rate_limit(PER_SECOND, SECOND)
-            .concurrency_limit(CONCURRENCY)
+            .rate_limit(PER_SECOND.into(), SECOND)
+            .concurrency_limit(CONCURRENCY as usize)
             .timeout(TIMEOUT)
             .layer(tower_retry())
             .service(echo),
+    );
+
+    // The same five, with the deadline where it belongs: around all that can wait, so that it is the only timer.
+    rows.add(
+        "stack",
+        tower().layer(deadline()).layer(load_shed()).layer(rate_limit()).layer(bulkhead()).layer(retry()).service(echo),
     );
 }

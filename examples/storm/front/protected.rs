@@ -11,9 +11,13 @@ use axum::extract::Path;
 use axum::http::{Request, Response, StatusCode};
 use axum::routing::get;
 use http_body_util::Empty;
+use seawall::bulkhead::{BulkheadConfig, BulkheadLayer};
+use seawall::circuit_breaker::{CircuitBreakerConfig, CircuitBreakerLayer};
 use seawall::deadline::DeadlineLayer;
 use seawall::error::rejection;
 use seawall::http::respond::RespondLayer;
+use seawall::load_shed::{LoadShedConfig, LoadShedLayer};
+use seawall::retry::{RetryConfig, RetryLayer};
 use tower::util::MapErrLayer;
 use tower::{BoxError, Service, ServiceBuilder, ServiceExt};
 
@@ -23,16 +27,22 @@ use crate::load::http_client;
 use crate::scenario::Scenario;
 
 pub(crate) fn service(scenario: &Scenario, dependency: SocketAddr, refusals: &Refusals) -> Result<Router, Error> {
+    let at_most = |max_concurrent| BulkheadConfig { max_concurrent, ..BulkheadConfig::default() };
     let client = ServiceBuilder::new()
         .layer(RespondLayer::new())
         .layer(counted(refusals.clone()))
         .layer(DeadlineLayer::http(scenario.deadline)?)
+        .layer(RetryLayer::http(RetryConfig::default())?)
+        // As many as the dependency works on at once: whoever waits does it here, where waiting can end.
+        .layer(BulkheadLayer::http(at_most(scenario.slots))?)
+        .layer(CircuitBreakerLayer::http(CircuitBreakerConfig::default())?)
         .service(http_client());
     let app = router(client, dependency).layer(
         ServiceBuilder::new()
             .layer(RespondLayer::new())
             .layer(counted(refusals.clone()))
-            .layer(DeadlineLayer::http(scenario.deadline)?),
+            .layer(DeadlineLayer::http(scenario.deadline)?)
+            .layer(LoadShedLayer::http(LoadShedConfig::default())?),
     );
     Ok(app)
 }

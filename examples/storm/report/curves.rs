@@ -95,7 +95,7 @@ fn panel(quantity: Quantity, scenario: &Scenario, runs: &[Run], shown: &[Run]) -
 
 /// What the dependency can serve each second: the measure of the attempts that are made.
 fn capacity(scenario: &Scenario) -> Line {
-    let healthy = scenario.slots as f64 / scenario.service.as_secs_f64();
+    let healthy = f64::from(scenario.slots) / scenario.service.as_secs_f64();
     let mut points = Vec::new();
     for phase in Phase::ALL {
         let slowdown = if phase == Phase::Outage { scenario.slowdown } else { 1 };

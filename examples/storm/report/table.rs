@@ -14,7 +14,8 @@ pub(super) const HEADINGS: [&str; 9] =
 
 /// How the columns are meant.
 pub(super) const LEGEND: &str = "good: 200 within the deadline, counted from the intended start, as a share of offered.\n\
-     P50, P99: how long the callers waited who were not refused. attempts: as they arrived at the dependency.";
+     P50, P99: how long the callers waited who were not refused. attempts: as they arrived at the dependency.\n\
+     recovered after: from the outage's end to the first half second from which at least 0.9 stay good.";
 
 /// A line of the table, in the order of [`HEADINGS`].
 pub(super) type Line = [String; HEADINGS.len()];

@@ -91,7 +91,7 @@ impl Gate {
     /// A permit, a place in the line, or a refusal. No more than `max_waiting` stand in the line; who ranks before its
     /// last takes that one's place.
     pub(crate) fn admit(
-        gate: &Arc<Self>,
+        gate: Arc<Self>,
         now: Instant,
         claim: Claim,
         max_waiting: u32,
@@ -100,11 +100,11 @@ impl Gate {
         if !gate.is_worth_starting(now, claim.deadline) {
             return Err(Refusal { reason: Reason::NotInTime, retry_after: None });
         }
-        if let Some(permit) = Self::try_acquire(gate, claim.weight) {
-            return Ok(Admitted::Now(permit));
+        if let Some(weight) = gate.try_take(claim.weight) {
+            return Ok(Admitted::Now(Permit { gate, weight }));
         }
         let mut predicted = Duration::ZERO;
-        let waiter = Self::stand_in_line(gate, claim, max_waiting, |ahead| {
+        let waiter = Self::stand_in_line(&gate, claim, max_waiting, |ahead| {
             let service = gate.service.read(now);
             predicted = queue::predict(ahead.weight, claim.weight, gate.limit(), service.mean);
             Wait { now, deadline: claim.deadline, max_wait, predicted, service }.decide()
@@ -117,29 +117,34 @@ impl Gate {
     /// answer is the only way to learn.
     fn is_worth_starting(&self, now: Instant, deadline: Option<Instant>) -> bool {
         let Some(deadline) = deadline else { return true };
-        queue::starts_in_time(now, Some(deadline), self.service.read(now))
+        deadline > now && self.service.may_fit(deadline.since(now))
+            || queue::starts_in_time(now, Some(deadline), self.service.read(now))
             || deadline > now && (self.in_use() == 0 || self.service.try_anyway(now))
     }
 
     /// Permits, if there are enough and nobody waits for them.
     pub(crate) fn try_acquire(gate: &Arc<Self>, weight: u32) -> Option<Permit> {
-        if weight > 0 {
-            let limit = gate.limit();
-            let weight = weight.min(limit);
-            let mut word = gate.word.load(Ordering::Acquire);
-            loop {
-                let Word { in_use, waiting } = Word::unpack(word);
-                if waiting > 0 || u64::from(in_use) + u64::from(weight) > u64::from(limit) {
-                    return None;
-                }
-                let next = word + u64::from(weight) * Word::ONE_IN_USE;
-                match gate.word.compare_exchange_weak(word, next, Ordering::AcqRel, Ordering::Acquire) {
-                    Ok(_) => return Some(Permit { gate: Arc::clone(gate), weight }),
-                    Err(actual) => word = actual,
-                }
+        gate.try_take(weight).map(|weight| Permit { gate: Arc::clone(gate), weight })
+    }
+
+    fn try_take(&self, weight: u32) -> Option<u32> {
+        if weight == 0 {
+            return Some(0);
+        }
+        let limit = self.limit();
+        let weight = weight.min(limit);
+        let mut word = self.word.load(Ordering::Acquire);
+        loop {
+            let Word { in_use, waiting } = Word::unpack(word);
+            if waiting > 0 || u64::from(in_use) + u64::from(weight) > u64::from(limit) {
+                return None;
+            }
+            let next = word + u64::from(weight) * Word::ONE_IN_USE;
+            match self.word.compare_exchange_weak(word, next, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => return Some(weight),
+                Err(actual) => word = actual,
             }
         }
-        Some(Permit { gate: Arc::clone(gate), weight })
     }
 
     /// A place in the line, if there is room and `decide`, who sees what is ahead, is for it. `decide` runs under the lock.

@@ -49,7 +49,7 @@ fn claim(weight: u32) -> Claim {
 }
 
 fn ask(gate: &Arc<Gate>, claim: Claim) -> Result<Admitted, Refusal> {
-    Gate::admit(gate, time::now(), claim, 100, 100 * MS)
+    Gate::admit(Arc::clone(gate), time::now(), claim, 100, 100 * MS)
 }
 
 fn now(gate: &Arc<Gate>, weight: u32) -> Permit {
@@ -98,9 +98,10 @@ async fn the_more_important_are_served_first_and_displace_the_least_important() 
     let with = |priority| Claim { priority, ..claim(1) };
     let mut low = later(&gate, with(Priority::Low));
     let mut high = later(&gate, with(Priority::High));
-    let refused = Gate::admit(&gate, time::now(), with(Priority::Low), 2, MS).unwrap_err();
+    let refused = Gate::admit(Arc::clone(&gate), time::now(), with(Priority::Low), 2, MS).unwrap_err();
     assert_eq!(refused.reason, Reason::QueueFull);
-    let Ok(Admitted::Later(critical)) = Gate::admit(&gate, time::now(), with(Priority::Critical), 2, MS) else {
+    let Ok(Admitted::Later(critical)) = Gate::admit(Arc::clone(&gate), time::now(), with(Priority::Critical), 2, MS)
+    else {
         panic!("it ranks before the others");
     };
     assert_eq!((low.woken(), gate.waiting()), (1, 2));
@@ -309,7 +310,7 @@ proptest! {
                     let priority = [Priority::Low, Priority::Normal, Priority::High][usize::from(priority)];
                     let claim = Claim { weight, priority, deadline: None };
                     naive.ask(id, weight, priority);
-                    match Gate::admit(&gate, time::now(), claim, max_waiting as u32, Duration::from_secs(1000)) {
+                    match Gate::admit(Arc::clone(&gate), time::now(), claim, max_waiting as u32, Duration::from_secs(1000)) {
                         Ok(Admitted::Now(permit)) => {
                             prop_assert!(naive.granted.iter().any(|(granted, _)| *granted == id));
                             held.push((id, permit));

@@ -128,6 +128,7 @@ impl Watch {
     }
 
     /// A call comes.
+    #[inline]
     pub(crate) fn enter(&self, policy: &Policy, now: Instant) -> Entry {
         let word = self.load();
         match word.sign() {
@@ -152,6 +153,7 @@ impl Watch {
     }
 
     /// The callee has answered, or has not been asked yet: from now on the call does not age.
+    #[inline]
     pub(crate) fn stop_aging(&self, seat: &mut Seat) {
         if let Some(age) = seat.age.take() {
             self.ages.end(age);
@@ -166,6 +168,7 @@ impl Watch {
     }
 
     /// A call is over. `Some`: that was enough, trip the machine out of this generation.
+    #[inline]
     pub(crate) fn leave(&self, mut seat: Seat, end: End, policy: &Policy, now: Instant) -> Option<u64> {
         self.stop_aging(&mut seat);
         if let End::Good(took) = end {

@@ -1,9 +1,10 @@
 //! A few tokens that come with time instead of calls: a token bucket in one atomic word.
 //!
-//! The rate law is GCRA: all that is kept of the past is the instant at which the bucket will be full again, so that idle
-//! time costs nothing and needs no one to refill. Beside it, in the same word, stands the number of tokens that are *held*:
-//! withdrawn, and neither spent nor refunded yet. A held token stays in the bucket until it is spent, so that it does not
-//! grow back meanwhile; a refund is then exactly as if it had never been withdrawn, and burst and rate are never exceeded.
+//! The rate law is GCRA: all that is kept of the past is the instant at which the bucket will be full again, so that
+//! idle time costs nothing and needs no one to refill. Beside it, in the same word, stands the number of tokens that
+//! are *held*: withdrawn, and neither spent nor refunded yet. A held token stays in the bucket until it is spent, so
+//! that it does not grow back meanwhile; a refund is then exactly as if it had never been withdrawn, and burst and rate
+//! are never exceeded.
 
 use crate::ground::sync::atomic::{AtomicU64, Ordering};
 use crate::ground::time::Instant;

@@ -49,6 +49,7 @@ pub(crate) enum Window {
 impl Window {
     /// Counts one call; says whether there is anything bad in the window, that is, whether a look at the counts can tell
     /// anything new. A window without a single bad outcome never sums anything up.
+    #[inline]
     pub(crate) fn add(&self, era: u8, now: Instant, outcome: Outcome) -> bool {
         match self {
             Self::Time(window) => window.add(era, now, outcome),

@@ -46,6 +46,7 @@ impl TimeWindow {
         now.as_nanos() / self.width
     }
 
+    #[inline]
     pub(super) fn add(&self, era: u8, now: Instant, outcome: Outcome) -> bool {
         let epoch = self.epoch(now);
         let stamp = Stamp::new(era, epoch);

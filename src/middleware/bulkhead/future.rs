@@ -35,9 +35,8 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let Answer { result, serving } = ready!(this.call.poll(cx, NAME));
-        let verdict = this.classifier.classify(result.as_ref());
-        let hold = serving.map(|serving| serving.answered(verdict)).unwrap_or_default();
-        Poll::Ready(result.map(|response| this.classifier.hold(response, verdict, hold)))
+        let Answer { response, verdict, hold } =
+            ready!(this.call.poll(cx, NAME, |result| this.classifier.classify(result)))?;
+        Poll::Ready(Ok(this.classifier.hold(response, verdict, hold)))
     }
 }

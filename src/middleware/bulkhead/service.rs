@@ -49,7 +49,7 @@ where
         let gate = self.gates.gate(&request);
         let weight = self.weigh.weight(&request);
         let terms = self.gates.terms();
-        let call = AdmittedCall::new(NAME, &gate, &mut self.inner, request, now, weight, terms);
+        let call = AdmittedCall::new(NAME, gate, &mut self.inner, request, now, weight, terms);
         ResponseFuture::new(call, self.classifier.clone())
     }
 }

@@ -7,8 +7,9 @@ use tower::{BoxError, Service};
 
 use super::NAME;
 use super::ticket::Ticket;
+use crate::ground::error::{Reason, rejection};
 use crate::ground::time;
-use crate::ground::verdict::{AtResponse, Classify, Guard};
+use crate::ground::verdict::{AtResponse, Classify, Guard, Verdict};
 use crate::middleware::inner::BoundedCall;
 
 /// A call that a circuit breaker has let pass, or refused.
@@ -55,9 +56,17 @@ where
                 }))
             }
             Err(error) => {
-                ticket.settle(this.classifier.classify(Err(&error)));
+                match this.classifier.classify(Err(&error)) {
+                    // How much that says depends on how much time there was.
+                    Verdict::TimedOut if is_cut_at_deadline(&error) => ticket.run_out_of_time(),
+                    verdict => ticket.settle(verdict),
+                }
                 Poll::Ready(Err(error))
             }
         }
     }
+}
+
+fn is_cut_at_deadline(error: &BoxError) -> bool {
+    rejection(error).is_some_and(|rejected| rejected.reason() == Reason::DeadlineExceeded)
 }

@@ -1,4 +1,4 @@
-use super::shared::Shared;
+use super::breakers::Breakers;
 use crate::admission::keyed::{Keying, OneKey};
 use crate::algorithm::breaker::{Mode, State};
 use crate::ground::sync::Arc;
@@ -23,7 +23,7 @@ use crate::ground::time;
 /// ```
 #[derive(Debug)]
 pub struct CircuitBreakerHandle<K: Keying = OneKey> {
-    shared: Arc<Shared<K>>,
+    breakers: Arc<Breakers<K>>,
 }
 
 /// What a breaker looks like at one moment.
@@ -45,8 +45,8 @@ pub struct Snapshot {
 }
 
 impl<K: Keying> CircuitBreakerHandle<K> {
-    pub(super) fn new(shared: Arc<Shared<K>>) -> Self {
-        Self { shared }
+    pub(super) fn new(breakers: Arc<Breakers<K>>) -> Self {
+        Self { breakers }
     }
 
     /// The state of the breaker; with keys, of the one that calls without a key share.
@@ -56,40 +56,40 @@ impl<K: Keying> CircuitBreakerHandle<K> {
 
     /// The state and the counts of the breaker; with keys, of the one that calls without a key share.
     pub fn snapshot(&self) -> Snapshot {
-        self.shared.common().snapshot(time::now())
+        self.breakers.common().snapshot(time::now())
     }
 
     /// The snapshots of all keys there are now, after that of the calls without a key.
     pub fn snapshots(&self) -> Vec<Snapshot> {
         let now = time::now();
-        self.shared.all().iter().map(|breaker| breaker.snapshot(now)).collect()
+        self.breakers.all().iter().map(|breaker| breaker.snapshot(now)).collect()
     }
 
     /// Refuses all calls, of all keys, until told otherwise.
     pub fn force_open(&self) {
-        self.shared.set_mode(Mode::ForcedOpen, time::now());
+        self.breakers.set_mode(Mode::ForcedOpen, time::now());
     }
 
     /// Lets all calls pass, of all keys, and counts nothing, until told otherwise.
     pub fn disable(&self) {
-        self.shared.set_mode(Mode::Disabled, time::now());
+        self.breakers.set_mode(Mode::Disabled, time::now());
     }
 
     /// Refuses nothing, but counts and moves as ever, until told otherwise.
     pub fn observe(&self) {
-        self.shared.set_mode(Mode::Observing, time::now());
+        self.breakers.set_mode(Mode::Observing, time::now());
     }
 
     /// Lets the breaker decide (again). After [`force_open`](Self::force_open) or [`disable`](Self::disable) it begins closed,
     /// and after [`observe`](Self::observe) as it is.
     pub fn enforce(&self) {
-        self.shared.set_mode(Mode::Enforcing, time::now());
+        self.breakers.set_mode(Mode::Enforcing, time::now());
     }
 
     /// Forgets all counts, and closes every breaker that opened by itself.
     pub fn reset(&self) {
         let now = time::now();
-        for breaker in self.shared.all() {
+        for breaker in self.breakers.all() {
             breaker.reset(now);
         }
     }
@@ -97,6 +97,6 @@ impl<K: Keying> CircuitBreakerHandle<K> {
 
 impl<K: Keying> Clone for CircuitBreakerHandle<K> {
     fn clone(&self) -> Self {
-        Self { shared: Arc::clone(&self.shared) }
+        Self { breakers: Arc::clone(&self.breakers) }
     }
 }

@@ -2,10 +2,10 @@ use std::hash::Hash;
 
 use tower::Layer;
 
+use super::breakers::Breakers;
 use super::config::CircuitBreakerConfig;
 use super::handle::CircuitBreakerHandle;
 use super::service::CircuitBreaker;
-use super::shared::Shared;
 use crate::admission::keyed::{ByKey, Keying, OneKey};
 use crate::ground::error::InvalidConfig;
 use crate::ground::sync::Arc;
@@ -16,7 +16,7 @@ use crate::ground::verdict::AtResponse;
 /// All services made by one layer value and its clones share one state, or one for each key.
 #[derive(Debug)]
 pub struct CircuitBreakerLayer<C = AtResponse, K: Keying = OneKey> {
-    shared: Arc<Shared<K>>,
+    breakers: Arc<Breakers<K>>,
     classifier: C,
 }
 
@@ -27,14 +27,14 @@ impl CircuitBreakerLayer {
     /// If a rate, count or duration is out of its range, or two settings contradict each other; all faults are listed.
     pub fn new(config: CircuitBreakerConfig) -> Result<Self, InvalidConfig> {
         config.validate()?;
-        Ok(Self { shared: Arc::new(Shared::new(config, OneKey)), classifier: AtResponse })
+        Ok(Self { breakers: Arc::new(Breakers::new(config, OneKey)), classifier: AtResponse })
     }
 }
 
 impl<C, K: Keying> CircuitBreakerLayer<C, K> {
     /// Lets `classifier` say what a result means and when a call is over.
     pub fn with_classifier<D>(self, classifier: D) -> CircuitBreakerLayer<D, K> {
-        CircuitBreakerLayer { shared: self.shared, classifier }
+        CircuitBreakerLayer { breakers: self.breakers, classifier }
     }
 
     /// Keeps a breaker for each value of `key`: one dead host must not open the breaker of all. The state begins anew.
@@ -50,19 +50,19 @@ impl<C, K: Keying> CircuitBreakerLayer<C, K> {
 
     /// Keeps a breaker for each key, as [`keyed_by`](Self::keyed_by) does, with a type of one's own that tells them apart.
     pub fn with_keying<L: Keying>(self, keying: L) -> CircuitBreakerLayer<C, L> {
-        let shared = Shared::new(self.shared.config().clone(), keying);
-        CircuitBreakerLayer { shared: Arc::new(shared), classifier: self.classifier }
+        let breakers = Breakers::new(self.breakers.config().clone(), keying);
+        CircuitBreakerLayer { breakers: Arc::new(breakers), classifier: self.classifier }
     }
 
     /// To look at the breaker, and to move it by hand.
     pub fn handle(&self) -> CircuitBreakerHandle<K> {
-        CircuitBreakerHandle::new(Arc::clone(&self.shared))
+        CircuitBreakerHandle::new(Arc::clone(&self.breakers))
     }
 }
 
 impl<C: Clone, K: Keying> Clone for CircuitBreakerLayer<C, K> {
     fn clone(&self) -> Self {
-        Self { shared: Arc::clone(&self.shared), classifier: self.classifier.clone() }
+        Self { breakers: Arc::clone(&self.breakers), classifier: self.classifier.clone() }
     }
 }
 
@@ -70,6 +70,6 @@ impl<S, C: Clone, K: Keying> Layer<S> for CircuitBreakerLayer<C, K> {
     type Service = CircuitBreaker<S, C, K>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        CircuitBreaker::new(inner, Arc::clone(&self.shared), self.classifier.clone())
+        CircuitBreaker::new(inner, Arc::clone(&self.breakers), self.classifier.clone())
     }
 }

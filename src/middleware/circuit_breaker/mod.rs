@@ -10,8 +10,9 @@
 //! - so many calls in a row without a good answer;
 //! - calls in flight past the slow threshold: a callee that hangs is seen before anything times out. They count as slow
 //!   calls, and if nothing good came for as long as the threshold, a few of them are enough;
-//! - calls that their callers gave up, if they gave up late: later than the slow threshold, than half of the time they
-//!   had left, or than three times what a success usually takes. Given up earlier, a call says nothing.
+//! - calls that their callers gave up, or that were cut at their deadline, if that was late: later than the slow threshold,
+//!   than half of the time they had left, or than three times what a success usually takes. Earlier, it says nothing; nor
+//!   does a call that had less time than a success usually takes.
 //!
 //! *Slow* is by default relative to the median success, which follows the callee: to get several times slower under load
 //! does not open it, to stop answering does.
@@ -65,12 +66,13 @@
 //! [`Reason::HoldExceeded`]: crate::error::Reason::HoldExceeded
 //! [`Reason::NotReady`]: crate::error::Reason::NotReady
 
+mod breakers;
 mod config;
 mod future;
 mod handle;
 mod layer;
 mod service;
-mod shared;
+
 mod state;
 mod ticket;
 

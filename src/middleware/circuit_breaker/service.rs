@@ -3,8 +3,8 @@ use std::task::{Context, Poll};
 use tower::{BoxError, Service};
 
 use super::NAME;
+use super::breakers::Breakers;
 use super::future::ResponseFuture;
-use super::shared::Shared;
 use super::state::Pass;
 use super::ticket::Ticket;
 use crate::admission::keyed::{KeyBy, Keying, OneKey};
@@ -20,20 +20,20 @@ use crate::middleware::inner::{BoundedCall, Inner};
 #[derive(Debug)]
 pub struct CircuitBreaker<S, C = AtResponse, K: Keying = OneKey> {
     inner: Inner<S>,
-    shared: Arc<Shared<K>>,
+    breakers: Arc<Breakers<K>>,
     classifier: C,
 }
 
 impl<S, C, K: Keying> CircuitBreaker<S, C, K> {
-    pub(super) fn new(inner: S, shared: Arc<Shared<K>>, classifier: C) -> Self {
-        Self { inner: Inner::new(inner), shared, classifier }
+    pub(super) fn new(inner: S, breakers: Arc<Breakers<K>>, classifier: C) -> Self {
+        Self { inner: Inner::new(inner), breakers, classifier }
     }
 }
 
 /// By hand: the keying need not be `Clone` for it, being shared.
 impl<S: Clone, C: Clone, K: Keying> Clone for CircuitBreaker<S, C, K> {
     fn clone(&self) -> Self {
-        Self { inner: self.inner.clone(), shared: Arc::clone(&self.shared), classifier: self.classifier.clone() }
+        Self { inner: self.inner.clone(), breakers: Arc::clone(&self.breakers), classifier: self.classifier.clone() }
     }
 }
 
@@ -54,9 +54,9 @@ where
 
     fn call(&mut self, request: Req) -> Self::Future {
         let now = time::call_start();
-        let bound = Bound::new(now, self.shared.config().max_hold);
+        let bound = Bound::new(now, self.breakers.config().max_hold);
         let left = context::current().deadline.map(|deadline| deadline.since(now));
-        let breaker = self.shared.breaker(&request);
+        let breaker = self.breakers.breaker(&request);
         let (pass, refusal) = match breaker.admit(now) {
             Ok(pass) => (pass, None),
             Err(retry_after) => (Pass::Free, Some(retry_after)),

@@ -11,7 +11,7 @@ use crate::ground::sync::{Mutex, lock};
 use crate::ground::telemetry;
 use crate::ground::time::Instant;
 
-/// What a call that may pass was given. To be given back once: through [`Breaker::settle`] or [`Breaker::abandon`].
+/// What a call that may pass was given. To be given back once: through [`Breaker::settle`] or [`Breaker::give_up`].
 #[derive(Debug)]
 #[must_use]
 pub(super) enum Pass {
@@ -42,6 +42,7 @@ impl Breaker {
     }
 
     /// Lets a call pass, or says after how long another try has a chance.
+    #[inline]
     pub(super) fn admit(&self, now: Instant) -> Result<Pass, Option<Duration>> {
         match self.watch.enter(&self.policy, now) {
             Entry::Closed(seat) => Ok(Pass::Closed(seat)),
@@ -55,6 +56,7 @@ impl Breaker {
         }
     }
 
+    #[cold]
     fn ask(&self, now: Instant) -> Result<Pass, Option<Duration>> {
         let median = self.watch.median(&self.policy);
         self.step(now, |machine, chance| {
@@ -75,6 +77,7 @@ impl Breaker {
     }
 
     /// A call is over.
+    #[inline]
     pub(super) fn settle(&self, pass: Pass, end: End, now: Instant) {
         match pass {
             Pass::Closed(seat) => {
@@ -95,12 +98,13 @@ impl Breaker {
         }
     }
 
-    /// The caller gave the call up. `left` is the time it had when it was admitted, `waited` the callee's own time.
-    pub(super) fn abandon(&self, pass: Pass, waited: Duration, left: Option<Duration>, now: Instant) {
+    /// The caller gave the call up, or its time was over. `left` is the time it had when it was admitted, `waited` the
+    /// callee's own time, and `late` what it says if that was longer than any patience asks for.
+    pub(super) fn give_up(&self, pass: Pass, waited: Duration, left: Option<Duration>, late: End, now: Instant) {
         let slow_after = self.watch.slow_after(&self.policy).unwrap_or_else(|| self.policy.slow_after.floor());
         let patience = abandoned::patience(Some(slow_after), left, self.watch.median(&self.policy));
         match pass {
-            pass if abandoned::was_slow(waited, patience) => self.settle(pass, End::GivenUpLate, now),
+            pass if abandoned::was_slow(waited, patience) => self.settle(pass, late, now),
             Pass::Probe(probe) => {
                 self.step(now, |machine, chance| ((), machine.give_up(probe, &self.policy, now, chance)))
             }
@@ -109,6 +113,7 @@ impl Breaker {
     }
 
     /// The callee has answered, or the call waits in a queue of ours: it no longer ages.
+    #[inline]
     pub(super) fn stop_aging(&self, pass: &mut Pass) {
         match pass {
             Pass::Closed(seat) => self.watch.stop_aging(seat),
@@ -151,6 +156,7 @@ impl Breaker {
         }
     }
 
+    #[cold]
     fn trip(&self, generation: u64, now: Instant) {
         self.step(now, |machine, chance| ((), machine.trip(generation, &self.policy, now, chance)));
     }

@@ -290,7 +290,7 @@ fn a_callee_that_hangs_until_its_callers_give_up_opens_it_and_is_not_flooded_wit
     for _ in 0..200 {
         if let Some(pass) = rig.pass() {
             rig.wait(50 * MS);
-            rig.breaker.abandon(pass, 50 * MS, None, rig.now);
+            rig.breaker.give_up(pass, 50 * MS, None, End::GivenUpLate, rig.now);
             sent += 1;
         }
     }
@@ -300,7 +300,7 @@ fn a_callee_that_hangs_until_its_callers_give_up_opens_it_and_is_not_flooded_wit
     for _ in 0..3000 {
         rig.wait(MS);
         if let Some(pass) = rig.pass() {
-            rig.breaker.abandon(pass, 50 * MS, None, rig.now);
+            rig.breaker.give_up(pass, 50 * MS, None, End::GivenUpLate, rig.now);
             probes += 1;
         }
     }
@@ -314,10 +314,32 @@ fn calls_given_up_early_say_nothing() {
     rig.wait(20 * SECOND);
     for _ in 0..1000 {
         let pass = rig.pass().expect("it stays closed");
-        rig.breaker.abandon(pass, 59 * MS, Some(SECOND), rig.now);
+        rig.breaker.give_up(pass, 59 * MS, Some(SECOND), End::GivenUpLate, rig.now);
         rig.wait(MS);
     }
     assert_eq!((rig.state(), rig.snapshot().calls), (Closed, 0));
+}
+
+/// A last retry, two milliseconds before its deadline: cut off, but not for the callee's fault.
+#[test]
+fn calls_that_had_no_chance_say_nothing() {
+    let mut rig = Rig::new(default());
+    rig.calls([End::Good(20 * MS); 20]);
+    rig.wait(20 * SECOND);
+    for late in [End::GivenUpLate, End::TimedOut] {
+        for _ in 0..100 {
+            let pass = rig.pass().expect("it stays closed");
+            rig.wait(2 * MS);
+            rig.breaker.give_up(pass, 2 * MS, Some(2 * MS), late, rig.now);
+        }
+        assert_eq!((rig.state(), rig.snapshot().calls), (Closed, 0));
+    }
+    for _ in 0..10 {
+        let pass = rig.pass().expect("it is closed");
+        rig.wait(50 * MS);
+        rig.breaker.give_up(pass, 50 * MS, Some(50 * MS), End::TimedOut, rig.now);
+    }
+    assert_eq!(rig.state(), Open, "with time for an answer, they do");
 }
 
 #[test]
@@ -427,7 +449,7 @@ impl<L: Fn(Duration, f64) -> Answer> Traffic<L> {
             }
             let Some((pass, since)) = self.passes.remove(&id) else { continue };
             match (self.latency)(since.since(self.start), 0.5) {
-                Answer::GivenUp(after) => self.rig.breaker.abandon(pass, after, Some(after), at),
+                Answer::GivenUp(after) => self.rig.breaker.give_up(pass, after, Some(after), End::GivenUpLate, at),
                 _ => self.rig.breaker.settle(pass, End::Good(at.since(since)), at),
             }
         }
@@ -569,7 +591,7 @@ proptest! {
                 }
                 Step::Abandon(which, waited) if !passes.is_empty() => {
                     let pass = passes.swap_remove(which.index(passes.len()));
-                    rig.breaker.abandon(pass, Duration::from_millis(waited), None, rig.now);
+                    rig.breaker.give_up(pass, Duration::from_millis(waited), None, End::GivenUpLate, rig.now);
                 }
                 Step::Queue(which, queues) if !passes.is_empty() => {
                     let which = which.index(passes.len());

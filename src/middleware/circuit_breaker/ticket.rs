@@ -21,6 +21,7 @@ pub struct Ticket {
 }
 
 impl Ticket {
+    #[inline]
     pub(super) fn new(
         breaker: Arc<Breaker>,
         pass: Pass,
@@ -44,6 +45,7 @@ impl Ticket {
     }
 
     /// The callee has answered now: whoever reads its answer may take his time. `None`: nobody is interested.
+    #[inline]
     pub(super) fn answered(&mut self) -> Option<Instant> {
         let pass = self.pass.as_mut().filter(|pass| pass.counts())?;
         let now = time::now();
@@ -52,12 +54,25 @@ impl Ticket {
         Some(now)
     }
 
+    /// The caller's time was over before the callee answered.
+    pub(super) fn run_out_of_time(mut self) {
+        self.give_up(End::TimedOut);
+    }
+
+    fn give_up(&mut self, late: End) {
+        if let Some(pass) = self.pass.take().filter(Pass::counts) {
+            let now = time::now();
+            self.breaker.give_up(pass, self.took(now), self.left, late, now);
+        }
+    }
+
     fn took(&self, now: Instant) -> Duration {
         self.took.unwrap_or_else(|| self.stopwatch.elapsed(now))
     }
 }
 
 impl Guard for Ticket {
+    #[inline]
     fn settle(mut self, verdict: Verdict) {
         if verdict == Verdict::Abandoned {
             return;
@@ -81,10 +96,7 @@ impl Guard for Ticket {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        if let Some(pass) = self.pass.take().filter(Pass::counts) {
-            let now = time::now();
-            self.breaker.abandon(pass, self.took(now), self.left, now);
-        }
+        self.give_up(End::GivenUpLate);
     }
 }
 

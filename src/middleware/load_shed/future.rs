@@ -7,7 +7,7 @@ use tower::{BoxError, Service};
 
 use super::NAME;
 use crate::ground::verdict::{AtResponse, Classify};
-use crate::middleware::admitted::{AdmittedCall, Answer};
+use crate::middleware::admitted::AdmittedCall;
 
 /// A call that is served, waits for that, or is refused.
 #[pin_project]
@@ -35,11 +35,9 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let Answer { result, serving } = ready!(this.call.poll(cx, NAME));
-        if let Some(serving) = serving {
-            // The head is there, so the work is done: a slow reader of the body must not hold the place.
-            drop(serving.answered(this.classifier.classify(result.as_ref())));
-        }
-        Poll::Ready(result)
+        // The permit goes with the rest of the answer: the head is there, so the work is done, and a slow reader of the
+        // body must not hold the place.
+        let answer = ready!(this.call.poll(cx, NAME, |result| this.classifier.classify(result)));
+        Poll::Ready(answer.map(|answer| answer.response))
     }
 }

@@ -45,7 +45,7 @@ where
         let now = time::call_start();
         let gate = self.gates.gate(&request);
         let terms = self.gates.terms();
-        let call = AdmittedCall::new(NAME, &gate, &mut self.inner, request, now, 1, terms);
+        let call = AdmittedCall::new(NAME, gate, &mut self.inner, request, now, 1, terms);
         ResponseFuture::new(call, self.classifier.clone())
     }
 }

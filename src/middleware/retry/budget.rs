@@ -1,20 +1,21 @@
 //! The handle of a retry budget, and a withdrawal from it.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use crate::algorithm::budget::{Claim, Ledger};
 use crate::ground::config::Validation;
 use crate::ground::error::InvalidConfig;
+use crate::ground::sync::Arc;
 use crate::ground::time::{self, Instant};
 
 /// What retries may cost.
 ///
-/// The defaults let retries add a fifth to the calls of the last ten seconds. Beside that, a client that calls too rarely
-/// to save for a retry has a reserve of ten, of which one comes back each second.
+/// The defaults let retries add a fifth to the calls of the last ten seconds. Beside that, a client that calls too
+/// rarely to save for a retry has a reserve of ten, of which one comes back each second.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BudgetConfig {
-    /// How much of a retry each call earns, within `0..=1`, in steps of 0.0001. Retries are at most this share of the calls.
+    /// How much of a retry each call earns, within `0..=1`, in steps of 0.0001. Retries are at most this share of the
+    /// calls.
     pub ratio: f64,
     /// How long what a call has earned can be spent, from one second to one minute. It decays in ten steps.
     pub ttl: Duration,
@@ -67,7 +68,8 @@ impl BudgetConfig {
 ///
 /// let budget = Budget::new(BudgetConfig::default())?;
 /// let reads = RetryLayer::new(RetryConfig::default())?.with_budget(budget.clone());
-/// let writes = RetryLayer::new(RetryConfig { max_attempts: 2, ..RetryConfig::default() })?.with_budget(budget.clone());
+/// let once_more = RetryConfig { max_attempts: 2, ..RetryConfig::default() };
+/// let writes = RetryLayer::new(once_more)?.with_budget(budget.clone());
 /// # let _ = (reads, writes);
 /// assert_eq!(budget.balance(), 10);
 /// # Ok::<(), seawall::error::InvalidConfig>(())

@@ -2,7 +2,6 @@ use std::fmt;
 use std::future::Future;
 use std::mem;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{self, Poll, ready};
 
 use pin_project::{pin_project, pinned_drop};
@@ -17,6 +16,7 @@ use crate::admission::timer::Timer;
 use crate::ground::chance;
 use crate::ground::context::{self, Context};
 use crate::ground::error::{Reason, Rejected, rejection};
+use crate::ground::sync::Arc;
 use crate::ground::telemetry;
 use crate::ground::time::{self, Instant};
 use crate::ground::verdict::{Classify, Verdict};
@@ -161,7 +161,7 @@ where
                             this.state.set(State::Settling { settling });
                             continue;
                         }
-                        Poll::Ready(Err(error)) => (this.classifier.classify(Err(&error)), Err(error)),
+                        Poll::Ready(Err(error)) => (this.classify(&error), Err(error)),
                         Poll::Pending => ready!(poll_cut(this.bound, cx, this.failure.is_some(), call.is_waiting())),
                     }
                 }
@@ -180,33 +180,15 @@ where
                         time::mark_local_wait();
                         return Poll::Pending;
                     }
-                    let (cause, attempt) = (*cause, inside.attempt.saturating_add(1));
-                    let next = {
-                        let _entered = context::enter(Context { attempt, ..inside });
-                        this.further.as_mut().and_then(|further| {
-                            let request = further.kept.next()?;
-                            let service = Taken::unready(further.service.clone(), this.policy.waiting.clone());
-                            Some(service.call(request))
-                        })
-                    };
-                    match (next, this.failure.take()) {
-                        (Some(call), failure) => {
-                            telemetry::retried(cause);
-                            *this.failure = failure;
-                            *this.bound = this.limit.of_attempt(this.policy, time::now());
-                            this.progress.attempts = attempt;
-                            if attempt >= this.policy.config.max_attempts {
-                                *this.further = None;
-                            }
-                            this.state.set(State::Attempting { call });
-                            continue;
-                        }
-                        (None, Some(failure)) => {
-                            this.finish(Stop::NotRepeatable);
-                            return Poll::Ready(failure);
-                        }
-                        (None, None) => return Poll::Pending,
+                    let cause = *cause;
+                    if let Some(call) = this.begin(inside) {
+                        telemetry::retried(cause);
+                        this.state.set(State::Attempting { call });
+                        continue;
                     }
+                    let failure = this.failure.take();
+                    this.finish(Stop::NotRepeatable);
+                    return failure.map_or(Poll::Pending, Poll::Ready);
                 }
                 // Polled after it was over: as fused futures do.
                 StateProj::Over => return Poll::Pending,
@@ -236,6 +218,34 @@ where
     S: Service<K::Attempt>,
     C: Classify<S::Response>,
 {
+    /// Begins the next attempt, unless its request cannot be made after all.
+    fn begin(&mut self, inside: Context) -> Option<Call<S, K::Attempt, S::Future>>
+    where
+        S: Clone,
+    {
+        let attempt = inside.attempt.saturating_add(1);
+        let _entered = context::enter(Context { attempt, ..inside });
+        let further = self.further.as_mut()?;
+        let request = further.kept.next()?;
+        let service = Taken::unready(further.service.clone(), self.policy.waiting.clone());
+        self.progress.attempts = attempt;
+        *self.bound = self.limit.of_attempt(self.policy, time::now());
+        if attempt >= self.policy.config.max_attempts {
+            *self.further = None;
+        }
+        Some(service.call(request))
+    }
+
+    /// What an attempt that ended in an error says about the callee.
+    fn classify(&self, error: &BoxError) -> Verdict {
+        match rejection(error).map(Rejected::verdict) {
+            // Refused before it got to the callee: a classifier to which every error is a failure must not make us
+            // retry that.
+            Some(Verdict::Ignored) => Verdict::Ignored,
+            _ => self.classifier.classify(Err(error)),
+        }
+    }
+
     /// What follows on an attempt that ended.
     fn next(&mut self, verdict: Verdict) -> Result<Granted, Stop> {
         if report::is_asked() {

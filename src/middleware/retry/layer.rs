@@ -1,5 +1,3 @@
-use std::sync::Arc;
-
 use tower::Layer;
 
 use super::budget::Budget;
@@ -9,6 +7,7 @@ use super::replay::CloneRequest;
 use super::service::Retry;
 use crate::admission::keyed::{ByKey, Keyed, Keying, OneKey};
 use crate::ground::error::InvalidConfig;
+use crate::ground::sync::Arc;
 use crate::ground::verdict::AtResponse;
 
 /// Makes a further attempt when one fails, within a budget. See the [module](super).

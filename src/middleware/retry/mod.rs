@@ -1,8 +1,8 @@
 //! Another attempt for a call that failed, within a budget.
 //!
-//! A failure that may pass is worth a second try; a callee in trouble is not worth three times the load. So a retry is made
-//! only if the verdict, the request, the time left and the budget allow it, after a wait that grows and that chance
-//! shortens. In every other case the caller gets the last real response or error, unchanged and at once.
+//! A failure that may pass is worth a second try; a callee in trouble is not worth three times the load. So a retry is
+//! made only if the verdict, the request, the time left and the budget allow it, after a wait that grows and that
+//! chance shortens. In every other case the caller gets the last real response or error, unchanged and at once.
 //!
 //! # When not
 //! Where a layer below or above retries already: attempts multiply. Retry in one tier, the one next to what fails.
@@ -10,31 +10,34 @@
 //! # What follows on a failed attempt
 //! In this order; the first *no* ends the call.
 //! 1. **Its verdict**: is it one that [is retried](crate::verdict)? [`Lost`] once at most. What a layer of this crate
-//!    refused locally is not.
+//!    refused locally is not, whatever the classifier says.
 //! 2. **Attempts**: are any left of `max_attempts`?
 //! 3. **The request**: can it be made again, and may it be ([`Kept::repeatable`])?
-//! 4. **Time**: the wait is a fresh [`Backoff`] sample, on top of the pause that the callee asked for (`Retry-After`) if it
-//!    did. Does the callee ask for no more than `max_retry_after`, and does the wait end before the deadline?
-//! 5. **The [`Budget`]**: is there a token? It is asked before the wait, and each call deposits once, however many attempts
-//!    it takes.
+//! 4. **Time**: the wait is a fresh [`Backoff`] sample, on top of the pause that the callee asked for (`Retry-After`)
+//!    if it did. Does the callee ask for no more than `max_retry_after`, and does the wait end before the deadline?
+//! 5. **The [`Budget`]**: is there a token? It is asked before the wait, and each call deposits once, however many
+//!    attempts it takes.
 //!
 //! # How it behaves
-//! - **Readiness:** always ready; each attempt waits for the inner service within the call, further ones for a clone of it.
-//! - **Bounds:** the whole call, waits included, ends at its deadline, or after `max_hold` where there is none; an attempt
-//!   also ends after `attempt_timeout`, and counts as [`TimedOut`]. A response that is ready in the same moment is returned.
-//!   An attempt that the inner service is not ready for in that time was not sent, and is not retried.
+//! - **Readiness:** always ready; each attempt waits for the inner service within the call, further ones for a clone.
+//! - **Bounds:** the whole call, waits included, ends at its deadline, or after `max_hold` where there is none; an
+//!   attempt also ends after `attempt_timeout`, and counts as [`TimedOut`]. A response that is ready in the same moment
+//!   is returned. An attempt that the inner service is not ready for in that time was not sent, and is not retried.
 //! - **Waiting:** a failed response has let go of all it held before the wait begins
 //!   ([`Classify::settle`](crate::verdict::Classify::settle)): its connection, and the permits of layers further in.
 //! - **Cancellation:** dropping the call cancels the attempt; a retry that was paid for and not sent yet is refunded.
-//! - **Clones**, and all services that one layer makes, share the budget; [`Budget`] lets layers share one.
+//! - **Clones**, and all services that one layer makes, share the budget; [`Budget`] lets layers share one,
+//!   and [`keyed_by`](RetryLayer::keyed_by) gives each host or tenant its own.
 //! - **Errors:** the inner service's own, or an earlier attempt's if the last one was cut or refused by a layer of this
 //!   crate. Only if no attempt has failed by itself: [`Reason::AttemptTimeout`], [`Reason::DeadlineExceeded`],
-//!   [`Reason::HoldExceeded`], [`Reason::NotReady`]; and [`Reason::DeadlineExpired`] if there was no time left when the call came.
+//!   [`Reason::HoldExceeded`], [`Reason::NotReady`]; and [`Reason::DeadlineExpired`] if there was no time left when the
+//!   call came.
 //! - **How it went** is told to whoever asks, by [`report`]; the attempt's number is in the [context](crate::context).
 //! - **The call is over** for this layer when it returns the response.
 //! - **Cost:** one clone of the request and of the inner service a call, one atomic update for the budget; nothing is
-//!   allocated unless an attempt fails.
-//! - **Place:** inside the deadline; outside the layers that should see each attempt: bulkhead, circuit breaker, rate limit.
+//!   allocated unless an attempt fails. A pooled timer if the call has to wait and no deadline around it keeps time.
+//! - **Place:** inside the deadline; outside the layers that should see each attempt: bulkhead, circuit breaker, rate
+//!   limit.
 //!
 //! # Example
 //! ```
@@ -65,7 +68,8 @@
 //! # }
 //! ```
 //!
-//! The budget is Finagle's (`RetryBudget`), the jitter that of *Exponential Backoff And Jitter* (AWS Architecture Blog).
+//! The budget is Finagle's (`RetryBudget`), the jitter that of *Exponential Backoff And Jitter* (AWS Architecture
+//! Blog).
 //!
 //! [`Lost`]: crate::verdict::Verdict::Lost
 //! [`TimedOut`]: crate::verdict::Verdict::TimedOut

@@ -14,8 +14,8 @@ use crate::middleware::inner::Waiting;
 pub(super) struct Policy {
     pub(super) config: RetryConfig,
     pub(super) budget: Budget,
-    /// How many retries wait for services that are not ready. A count of their own: the callers' is not looked at before
-    /// there is a retry.
+    /// How many retries wait for services that are not ready. A count of their own: the callers' is not looked at
+    /// before there is a retry.
     pub(super) waiting: Waiting,
 }
 
@@ -54,8 +54,8 @@ impl Policy {
         Self { config, budget, waiting: Waiting::default() }
     }
 
-    /// Whether, and when, another attempt follows on one that has just ended with `verdict`. The price is paid before the
-    /// wait: whoever cannot afford a retry learns that at once.
+    /// Whether, and when, another attempt follows on one that has just ended with `verdict`. The price is paid before
+    /// the wait: whoever cannot afford a retry learns that at once.
     pub(super) fn retry(
         &self,
         progress: &mut Progress,

@@ -4,8 +4,9 @@ use crate::ground::verdict::Verdict;
 
 /// How a request is kept, so that it can be made again from the start for each attempt.
 ///
-/// What is sent may be of another type than what came in: a request whose body is a stream is sent with a body that records
-/// what passes, and is replayed from the record. For requests that can simply be cloned there is [`CloneRequest`].
+/// What is sent may be of another type than what came in: a request whose body is a stream is sent with a body that
+/// records what passes, and is replayed from the record. For requests that can simply be cloned there is
+/// [`CloneRequest`].
 ///
 /// ```
 /// use seawall::retry::{Kept, Replay};
@@ -58,8 +59,8 @@ pub trait Kept {
 
     /// Whether the request can be made again, and may be after this verdict. Asked before anything is spent on a retry.
     ///
-    /// After [`Verdict::Lost`], and strictly also after [`Verdict::TimedOut`], the request may have been executed: say yes
-    /// only if executing it twice does no harm.
+    /// After [`Verdict::Lost`], and strictly also after [`Verdict::TimedOut`], the request may have been executed: say
+    /// yes only if executing it twice does no harm.
     fn repeatable(&self, verdict: Verdict) -> bool;
 
     /// Makes the request again, from the start; `None` if that turns out to be impossible after all. The

@@ -84,9 +84,10 @@ pub(super) fn tell(report: Report) {
     TOLD.set(Some(report));
 }
 
-/// Runs `future` and says how the call in it went through a [`RetryLayer`](super::RetryLayer): how many attempts it took
-/// and why they stopped. The output is the response or the error as it would be without; the report is `None` if no such
-/// layer was passed in this very task. Of several calls the last to end is reported, of nested layers the outermost.
+/// Runs `future` and says how the call in it went through a [`RetryLayer`](super::RetryLayer): how many attempts it
+/// took and why they stopped. The output is the response or the error as it would be without; the report is `None` if
+/// no such layer was passed in this very task. Of several calls the last to end is reported, of nested layers the
+/// outermost.
 ///
 /// ```
 /// use seawall::retry::{RetryConfig, RetryLayer, Stop, report};

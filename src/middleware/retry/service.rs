@@ -1,4 +1,3 @@
-use std::sync::Arc;
 use std::task::{self, Poll};
 
 use tower::{BoxError, Service};
@@ -10,6 +9,7 @@ use super::replay::{CloneRequest, Replay};
 use crate::admission::keyed::{KeyBy, Keyed, Keying, OneKey};
 use crate::ground::context::{self, Context};
 use crate::ground::error::{Reason, Rejected};
+use crate::ground::sync::Arc;
 use crate::ground::time;
 use crate::ground::verdict::{AtResponse, Classify};
 use crate::middleware::inner::{Call, Inner};
