@@ -81,6 +81,7 @@ impl Ages {
         }
     }
 
+    #[inline]
     fn join(&self, era: u8, number: u64, end: u64) -> Option<Age> {
         let cohort = (number % COHORTS) as u8;
         let stamp = Stamp::new(era, end);
@@ -126,6 +127,7 @@ impl Ages {
         moved + ring.map(|(_, calls)| u64::from(calls)).sum::<u64>()
     }
 
+    #[inline]
     fn slot(&self, cohort: u8) -> &Slot {
         &self.cohorts[usize::from(cohort) % COHORTS as usize]
     }
@@ -151,6 +153,7 @@ fn count_of(word: u64) -> i64 {
 }
 
 /// Rounded up, so that nothing is overdue too early.
+#[inline]
 fn units(duration: Duration) -> u64 {
     // Ends are compared over half a ring of stamps, some thirty hours.
     const LONGEST: u64 = 1 << 26;

@@ -141,11 +141,13 @@ impl Ledger {
             .sum()
     }
 
+    #[inline]
     fn epoch(&self, now: Instant) -> u64 {
         now.as_nanos() / self.bucket
     }
 
     /// The era continues the epoch where a stamp's bits end, so that no idle time makes old deposits look new.
+    #[inline]
     fn slot(&self, epoch: u64) -> (&Slot, Stamp) {
         (&self.deposits[(epoch % BUCKETS as u64) as usize], Stamp::new((epoch >> Stamp::EPOCH_BITS) as u8, epoch))
     }

@@ -48,6 +48,7 @@ impl Estimate {
     }
 
     /// The callee took that long.
+    #[inline]
     pub(crate) fn sample(&self, now: Instant, took: Duration) {
         self.update(now, |before| before.with(nanos(took) as f64));
     }
@@ -58,6 +59,7 @@ impl Estimate {
         self.update(now, |before| if took > before.mean { before.with(took) } else { before });
     }
 
+    #[inline]
     fn update(&self, now: Instant, change: impl Fn(Moments) -> Moments) {
         let mut word = self.moments.load(Ordering::Acquire);
         loop {
@@ -75,6 +77,7 @@ impl Estimate {
         self.sampled_at.store(now.as_nanos(), Ordering::Release);
     }
 
+    #[inline]
     fn faded(&self, word: u64, now: Instant) -> Moments {
         let moments = Moments::unpack(word);
         let silence = now.as_nanos().saturating_sub(self.sampled_at.load(Ordering::Acquire)) as f64;
@@ -91,6 +94,7 @@ impl Estimate {
         Moments::unpack(self.moments.load(Ordering::Acquire)).mean <= nanos(time) as f64
     }
 
+    #[inline]
     pub(crate) fn read(&self, now: Instant) -> ServiceTime {
         let moments = self.faded(self.moments.load(Ordering::Acquire), now);
         let duration = |nanos: f64| Duration::from_nanos(nanos as u64);
@@ -120,6 +124,7 @@ struct Moments {
 impl Moments {
     const WEIGHT_UNIT: f64 = 7.0;
 
+    #[inline]
     fn with(self, sample: f64) -> Self {
         if self.weight < 1.0 {
             // The first one: as far as anyone knows, the next may as well take half as long or half as long again.
@@ -135,12 +140,14 @@ impl Moments {
     }
 
     /// The mean in single precision, the deviation with a third of its digits less, and the weight in sevenths.
+    #[inline]
     fn pack(self) -> u64 {
         let deviation = u64::from((self.deviation as f32).to_bits()) & !0xff;
         let weight = (self.weight * Self::WEIGHT_UNIT + 0.5) as u64;
         u64::from((self.mean as f32).to_bits()) << 32 | deviation | weight.min(0xff)
     }
 
+    #[inline]
     fn unpack(word: u64) -> Self {
         Self {
             mean: f64::from(f32::from_bits((word >> 32) as u32)),

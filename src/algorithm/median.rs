@@ -44,6 +44,7 @@ impl Median {
     }
 
     /// The estimate, once there were as many samples (at most 255).
+    #[inline]
     pub(crate) fn after(&self, samples: u32) -> Option<Duration> {
         let word = self.word.load(Ordering::Relaxed);
         let count = word & COUNT_MASK;

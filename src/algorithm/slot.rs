@@ -29,10 +29,12 @@ impl Stamp {
     /// How many bits of an epoch a stamp tells apart.
     pub(crate) const EPOCH_BITS: u32 = 28;
 
+    #[inline]
     pub(crate) const fn new(era: u8, epoch: u64) -> Self {
         Self((era as u64) << EPOCH_BITS | (epoch & EPOCH_MASK))
     }
 
+    #[inline]
     pub(crate) const fn era(self) -> u8 {
         (self.0 >> EPOCH_BITS) as u8
     }
@@ -44,6 +46,7 @@ impl Stamp {
     }
 
     /// Whether `self` is of an earlier era than `other`, or of an earlier epoch in the same era. Wraps.
+    #[inline]
     fn is_before(self, other: Self) -> bool {
         if self.era() != other.era() {
             return other.era().wrapping_sub(self.era()) < 0x80;
@@ -71,18 +74,22 @@ pub(crate) struct Slot(AtomicU64);
 
 impl Slot {
     /// An empty slot of a time long ago.
+    #[inline]
     pub(crate) fn new() -> Self {
         Self(AtomicU64::new(0))
     }
 
+    #[inline]
     fn unpack(word: u64) -> (Stamp, u32) {
         (Stamp(word >> COUNT_BITS), (word & COUNT_MASK) as u32)
     }
 
+    #[inline]
     fn pack(stamp: Stamp, count: u32) -> u64 {
         stamp.0 << COUNT_BITS | u64::from(count.min(MAX_COUNT))
     }
 
+    #[inline]
     pub(crate) fn load(&self) -> (Stamp, u32) {
         Self::unpack(self.0.load(Ordering::Acquire))
     }

@@ -27,11 +27,13 @@ impl Instant {
         }
     }
 
+    #[inline]
     pub(crate) const fn as_nanos(self) -> u64 {
         self.0.get()
     }
 
     /// The time from `earlier` to `self`; zero if there is none.
+    #[inline]
     pub(crate) const fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.as_nanos().saturating_sub(earlier.as_nanos()))
     }
@@ -152,11 +154,13 @@ pub(crate) struct Stopwatch {
 }
 
 impl Stopwatch {
+    #[inline]
     pub(crate) fn start(now: Instant) -> Self {
         Self { start: now, local: Duration::ZERO, waiting_since: None }
     }
 
     /// Polls the callee, and notes whether it was the callee or a queue of ours that answered `Pending`.
+    #[inline]
     pub(crate) fn watch<T>(&mut self, poll: impl FnOnce() -> T) -> T {
         let before = LOCAL_WAITS.get();
         let output = poll();
@@ -179,6 +183,7 @@ impl Stopwatch {
     }
 
     /// The callee's own time up to `now`.
+    #[inline]
     pub(crate) fn elapsed(&self, now: Instant) -> Duration {
         let end = self.waiting_since.unwrap_or(now);
         end.since(self.start).saturating_sub(self.local)

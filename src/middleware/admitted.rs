@@ -50,6 +50,7 @@ impl Serving {
         self.permit.take()
     }
 
+    #[inline]
     fn learn(&self, verdict: Verdict) {
         if let Some(permit) = &self.permit {
             let now = time::now();
@@ -59,6 +60,7 @@ impl Serving {
 }
 
 impl Drop for Serving {
+    #[inline]
     fn drop(&mut self) {
         self.learn(Verdict::Abandoned);
     }
@@ -95,6 +97,7 @@ pub(crate) struct Answer<Res> {
 
 impl<S, Req, F> AdmittedCall<S, Req, F> {
     /// Asks `gate` for as many permits as the call weighs, for the layer called `layer`.
+    #[inline]
     pub(crate) fn new(
         layer: &'static str,
         gate: Arc<Gate>,

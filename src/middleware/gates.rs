@@ -25,6 +25,7 @@ pub(crate) struct Terms {
 }
 
 impl Terms {
+    #[inline]
     pub(crate) fn max_waiting(&self, limit: u32) -> u32 {
         match self.room {
             Room::AtMost(waiting) => waiting,
@@ -49,10 +50,12 @@ impl<K: Keying> Gates<K> {
         Self { gates, terms, limit: AtomicU32::new(limit) }
     }
 
+    #[inline]
     pub(crate) fn terms(&self) -> &Terms {
         &self.terms
     }
 
+    #[inline]
     pub(crate) fn gate<Req>(&self, request: &Req) -> Arc<Gate>
     where
         K: KeyBy<Req>,

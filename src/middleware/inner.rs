@@ -71,11 +71,13 @@ impl<S: Clone> Clone for Inner<S> {
 }
 
 impl<S> Inner<S> {
+    #[inline]
     pub(crate) fn new(service: S) -> Self {
         Self { service, readiness: Readiness::Unknown, waiting: Waiting::default() }
     }
 
     /// What our own `poll_ready` returns: an error of the inner service, or ready.
+    #[inline]
     pub(crate) fn poll_ready<Req>(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>>
     where
         S: Service<Req>,
@@ -92,6 +94,7 @@ impl<S> Inner<S> {
 
     /// Calls the inner service if it is ready, and else moves it into the call, to wait there. `now` is handed over to
     /// the next layer.
+    #[inline]
     pub(crate) fn call<Req>(&mut self, request: Req, now: Instant) -> Call<S, Req, S::Future>
     where
         S: Service<Req> + Clone,
@@ -104,6 +107,7 @@ impl<S> Inner<S> {
     }
 
     /// Takes the service that was polled out, for a call that has to wait for something else first.
+    #[inline]
     pub(crate) fn take(&mut self) -> Taken<S>
     where
         S: Clone,
@@ -143,6 +147,7 @@ pub(crate) struct Taken<S> {
 }
 
 impl<S> Taken<S> {
+    #[inline]
     pub(crate) fn call<Req>(mut self, request: Req) -> Call<S, Req, S::Future>
     where
         S: Service<Req>,
@@ -251,6 +256,7 @@ pub(crate) struct BoundedCall<S, Req, F> {
 }
 
 impl<S, Req, F> BoundedCall<S, Req, F> {
+    #[inline]
     pub(crate) fn new(call: Call<S, Req, F>, bound: Bound) -> Self {
         Self { call, bound }
     }

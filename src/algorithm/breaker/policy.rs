@@ -46,6 +46,7 @@ pub(crate) struct Policy {
 
 impl Policy {
     /// The slow threshold, given the median success, if that is known.
+    #[inline]
     pub(super) fn slow_after(&self, median: Option<Duration>) -> Option<Duration> {
         match self.slow_after {
             SlowAfter::Fixed(after) => Some(after),

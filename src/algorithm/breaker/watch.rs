@@ -57,14 +57,17 @@ impl Word {
         Self(generation << 10 | u64::from(era) << 2 | sign)
     }
 
+    #[inline]
     fn sign(self) -> u64 {
         self.0 & 3
     }
 
+    #[inline]
     fn era(self) -> u8 {
         (self.0 >> 2) as u8
     }
 
+    #[inline]
     fn generation(self) -> u64 {
         self.0 >> 10
     }
@@ -203,11 +206,13 @@ impl Watch {
     }
 
     /// The median success, once there were enough to call it so.
+    #[inline]
     pub(crate) fn median(&self, policy: &Policy) -> Option<Duration> {
         self.median.after(policy.minimum_calls)
     }
 
     /// From when on a call is slow; `None`: not known yet.
+    #[inline]
     pub(crate) fn slow_after(&self, policy: &Policy) -> Option<Duration> {
         policy.slow_after(self.median(policy))
     }
@@ -223,15 +228,18 @@ impl Watch {
         (self.ages.in_flight(era), self.ages.overdue(era, now, self.hangs_after(policy)))
     }
 
+    #[inline]
     fn load(&self) -> Word {
         Word(self.word.load(Ordering::Acquire))
     }
 
     /// Of a callee that never answered nothing is known, and to wait for the longest break there is errs on its side.
+    #[inline]
     fn hangs_after(&self, policy: &Policy) -> Duration {
         self.slow_after(policy).unwrap_or(policy.max_break)
     }
 
+    #[inline]
     fn note_good(&self, era: u8, now: Instant) -> u64 {
         let nanos = now.as_nanos();
         if nanos >> LAST_GOOD_SHIFT > self.last_good.load(Ordering::Relaxed) >> LAST_GOOD_SHIFT {

@@ -42,6 +42,7 @@ impl TimeWindow {
         }
     }
 
+    #[inline]
     fn epoch(&self, now: Instant) -> u64 {
         now.as_nanos() / self.width
     }

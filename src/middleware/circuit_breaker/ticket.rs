@@ -33,6 +33,7 @@ impl Ticket {
     }
 
     /// Polls the callee, and notes when it is not the callee that the call waits for.
+    #[inline]
     pub(super) fn watch<T>(&mut self, poll: impl FnOnce() -> T) -> T {
         let waited = self.stopwatch.waits_locally();
         let output = self.stopwatch.watch(poll);
@@ -66,6 +67,7 @@ impl Ticket {
         }
     }
 
+    #[inline]
     fn took(&self, now: Instant) -> Duration {
         self.took.unwrap_or_else(|| self.stopwatch.elapsed(now))
     }
@@ -95,6 +97,7 @@ impl Guard for Ticket {
 }
 
 impl Drop for Ticket {
+    #[inline]
     fn drop(&mut self) {
         self.give_up(End::GivenUpLate);
     }
