@@ -160,7 +160,8 @@ impl Machine {
             self.generation += 1;
             self.phase = Phase::HalfOpen { round: Round::new(1), number: 1 };
         } else if let Phase::HalfOpen { round, .. } = &mut self.phase {
-            let judgement = round.judge_hanging(now, slow_after, policy);
+            let hangs_after = policy.probe_hangs_after(median, policy.pause(self.breaks));
+            let judgement = round.judge_in_flight(now, slow_after, hangs_after, policy);
             self.follow(judgement, policy, now, chance);
         }
         let admission = match &mut self.phase {

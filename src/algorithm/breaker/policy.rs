@@ -57,7 +57,7 @@ impl Policy {
         }
     }
 
-    /// From when on a *probe* is slow, and one in flight hangs, when breaks are of length `pause`.
+    /// From when on a *probe* is slow, when breaks are of length `pause`.
     ///
     /// A relative threshold is of the time before the outage, and a callee may come back slower than it was. So a probe may take
     /// as long as a break at least: breaks grow, so every callee that answers within the longest one comes back.
@@ -66,6 +66,12 @@ impl Policy {
             SlowAfter::Fixed(after) => after,
             SlowAfter::Relative { .. } => self.slow_after(median).map_or(pause, |after| after.max(pause)),
         }
+    }
+
+    /// From when on a probe in flight hangs: not before a break is over, or half-open would be stricter than closed, where
+    /// what is slow may still be answered.
+    pub(super) fn probe_hangs_after(&self, median: Option<Duration>, pause: Duration) -> Duration {
+        self.probe_slow_after(median, pause).max(pause)
     }
 
     /// The length of the `n`th break in a row, the first being 1, before jitter.

@@ -30,6 +30,12 @@ struct InFlight {
     since: Option<Instant>,
 }
 
+impl InFlight {
+    fn is_older_than(&self, age: Duration, now: Instant) -> bool {
+        self.since.is_some_and(|since| now.since(since) >= age)
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub(super) enum Judgement {
@@ -83,12 +89,23 @@ impl Round {
         if self.given_up >= PATIENCE { Judgement::Failed } else { Judgement::Undecided }
     }
 
-    /// Probes in flight for longer than `slow_after` hang, and have failed.
-    pub(super) fn judge_hanging(&mut self, now: Instant, slow_after: Duration, policy: &Policy) -> Judgement {
+    /// Probes in flight for longer than `slow_after` are slow already, and those for longer than `hangs_after` have failed: no
+    /// answer of theirs is waited for.
+    pub(super) fn judge_in_flight(
+        &mut self,
+        now: Instant,
+        slow_after: Duration,
+        hangs_after: Duration,
+        policy: &Policy,
+    ) -> Judgement {
         let before = self.in_flight.len();
-        self.in_flight.retain(|probe| probe.since.is_none_or(|since| now.since(since) < slow_after));
+        self.in_flight.retain(|probe| !probe.is_older_than(hangs_after, now));
         for _ in self.in_flight.len()..before {
             self.answer(true, true);
+        }
+        let slow = self.in_flight.iter().filter(|probe| probe.is_older_than(slow_after, now)).count();
+        if policy.too_many_slow(f64::from(self.slow) + slow as f64, f64::from(self.size)) {
+            return Judgement::Failed;
         }
         self.judge(policy)
     }

@@ -85,6 +85,14 @@ impl Rig {
         self.machine.state()
     }
 
+    fn calls<const N: usize>(&mut self, ends: [End; N]) -> State {
+        for end in ends {
+            let probe = self.probe().expect("there is a place");
+            self.settle(probe, end);
+        }
+        self.machine.state()
+    }
+
     /// Probes as many times as it takes to close, one after another.
     fn recover(&mut self) -> u32 {
         for n in 1..100 {
@@ -268,6 +276,35 @@ fn a_hanging_probe_is_judged_when_the_next_call_comes() {
     assert_eq!(rig.settle(probe, QUICK), State::Open, "what it answers later is old news");
 }
 
+/// Half-open is no stricter than closed: where slowness never trips, a slow probe fails nothing, only because calls come meanwhile.
+#[test]
+fn where_slowness_never_trips_a_callee_above_the_threshold_comes_back() {
+    let slow_after = SlowAfter::Fixed(Duration::from_millis(100));
+    let took = Duration::from_millis(200);
+    let (mut rig, probe) = Rig::half_open(Policy { slow_rate: None, slow_after, rounds: 1, ..policy() });
+    rig.now = rig.now + took;
+    assert!(rig.probe().is_none(), "a call comes meanwhile");
+    assert_eq!(rig.settle(probe, End::Good(took)), State::Closed);
+}
+
+/// And where it does, slow probes count as slow, and not as failures too.
+#[test]
+fn slow_probes_are_judged_by_the_rate_of_slow_calls_though_calls_come_meanwhile() {
+    let slow_after = SlowAfter::Fixed(Duration::from_millis(100));
+    let took = Duration::from_millis(200);
+    let mut rig = Rig::open(Policy { slow_after, rounds: 3, ..policy() });
+    rig.now = rig.machine.open_until().expect("it is open");
+    assert_eq!(rig.calls([QUICK; 3]), State::HalfOpen);
+    let probes: Vec<_> = (0..4).map(|_| rig.probe().expect("there is a place")).collect();
+    rig.settle(probes[0], QUICK);
+    rig.now = rig.now + took;
+    let _ = rig.admit();
+    for probe in &probes[1..] {
+        rig.settle(*probe, End::Good(took));
+    }
+    assert_eq!(rig.machine.state(), State::Closed, "three of four are less than 0.8");
+}
+
 #[test]
 fn a_probe_that_waits_in_a_queue_of_ours_does_not_hang() {
     let (mut rig, probe) = Rig::half_open(policy());
@@ -382,23 +419,35 @@ impl Model {
         }
     }
 
+    fn pause(&self) -> Duration {
+        [1, 1, 1, 2, 4, 8, 16, 30][(self.breaks as usize).saturating_sub(1).min(7)] * SECOND
+    }
+
     fn open(&mut self, now: Instant) {
         self.breaks += 1;
-        let pause = [1, 1, 1, 2, 4, 8, 16, 30][(self.breaks as usize - 1).min(7)];
-        self.phase = Naive::Open(now + pause * SECOND);
+        self.phase = Naive::Open(now + self.pause());
     }
 
     /// Before a call is admitted; says whether there is a place for a probe.
     fn admits_probe(&mut self, now: Instant) -> bool {
+        let pause = self.pause();
         match &mut self.phase {
             Naive::Open(until) if *until <= now => {
                 self.phase = Naive::HalfOpen { round: 1, probes: Vec::new() };
             }
-            Naive::HalfOpen { probes, .. } => {
-                for probe in probes.iter_mut().filter(|probe| probe.end.is_none() && now.since(probe.since) >= SECOND) {
+            Naive::HalfOpen { round, probes } => {
+                for probe in probes.iter_mut().filter(|probe| probe.end.is_none() && now.since(probe.since) >= pause) {
                     probe.end = Some(End::TimedOut);
                 }
-                self.judge(now);
+                let is_slow = |probe: &&NaiveProbe| match probe.end {
+                    None => now.since(probe.since) >= SECOND,
+                    Some(end) => matches!(end, End::TimedOut | End::GivenUpLate),
+                };
+                if 10 * probes.iter().filter(is_slow).count() >= 8 << (*round - 1) {
+                    self.open(now);
+                } else {
+                    self.judge(now);
+                }
             }
             _ => {}
         }
