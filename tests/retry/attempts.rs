@@ -106,6 +106,26 @@ async fn a_cut_never_takes_the_place_of_the_callee_s_own_failure() {
     assert_eq!(start.elapsed(), 3 * SECOND);
 }
 
+/// Envoy: each try's own timeout is what the callee is told to expect.
+#[tokio::test(start_paused = true)]
+async fn the_time_of_an_attempt_is_the_deadline_of_what_is_further_in() {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let note = Arc::clone(&seen);
+    let config = RetryConfig { attempt_timeout: Some(2 * SECOND), max_attempts: 2, ..every_second() };
+    let service = ServiceBuilder::new().layer(DeadlineLayer::new(4 * SECOND).unwrap()).layer(layer(config)).service(
+        service_fn(move |()| {
+            let (note, at_call) = (Arc::clone(&note), context::time_left());
+            async move {
+                note.lock().unwrap().extend([at_call, context::time_left()]);
+                pending::<Result<(), BoxError>>().await
+            }
+        }),
+    );
+    let error = service.oneshot(()).await.unwrap_err();
+    assert_eq!(rejection(&error).map(|rejected| rejected.reason()), Some(Reason::AttemptTimeout));
+    assert_eq!(*seen.lock().unwrap(), [2, 2, 1, 1].map(|seconds| Some(seconds * SECOND)));
+}
+
 #[tokio::test(start_paused = true)]
 async fn without_a_failure_of_the_callee_s_the_cut_is_what_is_told() {
     let config = RetryConfig { attempt_timeout: Some(millis(50)), ..every_second() };

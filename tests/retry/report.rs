@@ -5,6 +5,7 @@ use std::future::pending;
 use seawall::deadline::DeadlineLayer;
 use seawall::retry::{Report, Stop, report};
 use seawall::verdict::Verdict;
+use tokio::time::timeout;
 use tower::{Layer, ServiceBuilder, ServiceExt};
 
 use super::*;
@@ -50,4 +51,14 @@ async fn two_who_ask_at_once_hear_of_their_own_calls() {
     let thrice = report(thrice.layer(failing(&log)).oneshot(()));
     let ((_, once), (_, thrice)) = tokio::join!(once, thrice);
     assert_eq!((once.unwrap().attempts, thrice.unwrap().attempts), (1, 3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_nested_layers_the_outermost_reports_when_both_are_dropped() {
+    let log = Log::default();
+    let service =
+        ServiceBuilder::new().layer(layer(every_second())).layer(layer(every_second())).service(failing(&log));
+    let (_, told) = report(async { timeout(millis(1500), service.oneshot(())).await.is_err() }).await;
+    assert_eq!(log.attempts(), [1, 2], "the inner one is at its second");
+    assert_eq!(told.map(|told| (told.attempts, told.stopped)), Some((1, Stop::Dropped)));
 }

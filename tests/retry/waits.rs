@@ -70,6 +70,20 @@ async fn a_wait_that_would_end_past_the_deadline_is_not_begun() {
     assert_eq!(start.elapsed(), Duration::ZERO);
 }
 
+/// A process that was stopped for a while wakes up after the deadline: what it would send now, nobody waits for.
+#[tokio::test(start_paused = true)]
+async fn a_wait_that_ends_too_late_after_all_is_followed_by_no_attempt() {
+    let log = Log::default();
+    let layer = layer(RetryConfig { max_hold: 2 * SECOND, ..every_second() });
+    let mut call = Box::pin(report(layer.layer(failing(&log)).oneshot(())));
+    assert!(futures::poll!(call.as_mut()).is_pending());
+    tokio::time::advance(5 * SECOND).await;
+    let (answer, told) = call.await;
+    assert_eq!(answer.unwrap_err().to_string(), "failure 1");
+    assert_eq!(told.map(|told| (told.attempts, told.stopped)), Some((1, Stop::Deadline)));
+    assert_eq!((log.attempts(), layer.budget().balance()), (vec![1], 10));
+}
+
 fn overloaded(retry_after: Duration) -> impl verdict::Classify<u32, Settled = u32> {
     verdict::from_fn(move |result: Result<&u32, &BoxError>| match result {
         Ok(_) => Verdict::Success,

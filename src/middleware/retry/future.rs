@@ -42,6 +42,8 @@ where
     state: State<Call<S, K::Attempt, S::Future>, C::Settling>,
     /// The bound of the present attempt.
     bound: Bound,
+    /// When the present attempt is cut, if that is before the call is.
+    cut: Option<Instant>,
     /// The bound of the whole call.
     limit: Limit,
     /// None once no further attempt can follow.
@@ -77,19 +79,40 @@ enum State<Call, Settling> {
     Over,
 }
 
+/// The bound of a whole call.
 #[derive(Clone, Copy, Debug)]
-struct Limit {
+pub(super) struct Limit {
     at: Instant,
     reason: Reason,
 }
 
 impl Limit {
-    /// The bound of an attempt that begins now.
-    fn of_attempt(self, policy: &Policy, now: Instant) -> Bound {
-        match policy.config.attempt_timeout.map(|timeout| now + timeout) {
-            Some(at) if at < self.at => Bound::at(at, Reason::AttemptTimeout),
-            _ => Bound::at(self.at, self.reason),
+    pub(super) fn new(inherited: Context, policy: &Policy, start: Instant) -> Self {
+        match inherited.deadline {
+            Some(at) => Self { at, reason: Reason::DeadlineExceeded },
+            None => Self { at: start + policy.config.max_hold, reason: Reason::HoldExceeded },
         }
+    }
+
+    /// When an attempt that begins now is cut, if that is before the call is.
+    pub(super) fn cut(self, policy: &Policy, now: Instant) -> Option<Instant> {
+        policy.config.attempt_timeout.map(|timeout| now + timeout).filter(|at| *at < self.at)
+    }
+
+    fn of_attempt(self, cut: Option<Instant>) -> Bound {
+        match cut {
+            Some(at) => Bound::at(at, Reason::AttemptTimeout),
+            None => Bound::at(self.at, self.reason),
+        }
+    }
+}
+
+/// What is further in sees the time of its attempt and not that of the whole call: it waits no longer than that, and a
+/// callee that hangs for all of it has hung.
+pub(super) fn inside(context: Context, cut: Option<Instant>) -> Context {
+    match cut {
+        Some(_) => Context { deadline: cut, enforced: true, ..context },
+        None => context,
     }
 }
 
@@ -108,13 +131,12 @@ where
         classifier: C,
     ) -> Self {
         let attempts = if matches!(call, Call::Refused(_)) { 0 } else { 1 };
-        let limit = match inherited.deadline {
-            Some(at) => Limit { at, reason: Reason::DeadlineExceeded },
-            None => Limit { at: start + policy.config.max_hold, reason: Reason::HoldExceeded },
-        };
+        let limit = Limit::new(inherited, &policy, start);
+        let cut = limit.cut(&policy, start);
         Self {
             state: State::Attempting { call },
-            bound: limit.of_attempt(&policy, start),
+            bound: limit.of_attempt(cut),
+            cut,
             limit,
             further,
             withdrawal: None,
@@ -143,7 +165,8 @@ where
         // The call may have been moved to a task in which nobody ends it.
         let enforced = this.inherited.deadline.is_some_and(|deadline| context::current().ends_by(deadline));
         loop {
-            let inside = Context { attempt: this.progress.attempts, enforced, ..*this.inherited };
+            let call_context = Context { attempt: this.progress.attempts, enforced, ..*this.inherited };
+            let inside = inside(call_context, *this.cut);
             let (verdict, result) = match this.state.as_mut().project() {
                 StateProj::Attempting { mut call } => {
                     let answer = {
@@ -180,14 +203,19 @@ where
                         time::mark_local_wait();
                         return Poll::Pending;
                     }
-                    let cause = *cause;
-                    if let Some(call) = this.begin(inside) {
+                    let (cause, now) = (*cause, time::now());
+                    // We may wake up much later than we wanted to.
+                    let stop = if now >= this.limit.at {
+                        Stop::Deadline
+                    } else if let Some(call) = this.begin(call_context, now) {
                         telemetry::retried(cause);
                         this.state.set(State::Attempting { call });
                         continue;
-                    }
+                    } else {
+                        Stop::NotRepeatable
+                    };
                     let failure = this.failure.take();
-                    this.finish(Stop::NotRepeatable);
+                    this.finish(stop);
                     return failure.map_or(Poll::Pending, Poll::Ready);
                 }
                 // Polled after it was over: as fused futures do.
@@ -219,17 +247,19 @@ where
     C: Classify<S::Response>,
 {
     /// Begins the next attempt, unless its request cannot be made after all.
-    fn begin(&mut self, inside: Context) -> Option<Call<S, K::Attempt, S::Future>>
+    fn begin(&mut self, context: Context, now: Instant) -> Option<Call<S, K::Attempt, S::Future>>
     where
         S: Clone,
     {
-        let attempt = inside.attempt.saturating_add(1);
-        let _entered = context::enter(Context { attempt, ..inside });
+        let attempt = context.attempt.saturating_add(1);
+        let cut = self.limit.cut(self.policy, now);
+        let _entered = context::enter(inside(Context { attempt, ..context }, cut));
         let further = self.further.as_mut()?;
         let request = further.kept.next()?;
         let service = Taken::unready(further.service.clone(), self.policy.waiting.clone());
         self.progress.attempts = attempt;
-        *self.bound = self.limit.of_attempt(self.policy, time::now());
+        *self.cut = cut;
+        *self.bound = self.limit.of_attempt(cut);
         if attempt >= self.policy.config.max_attempts {
             *self.further = None;
         }
@@ -306,7 +336,8 @@ where
     fn drop(self: Pin<&mut Self>) {
         let mut this = self.project();
         if !matches!(*this.state, State::Over) {
-            this.tell(Stop::Dropped);
+            // The attempt goes first, so that a retry further in tells before we do.
+            this.finish(Stop::Dropped);
         }
     }
 }

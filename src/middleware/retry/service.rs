@@ -3,7 +3,7 @@ use std::task::{self, Poll};
 use tower::{BoxError, Service};
 
 use super::NAME;
-use super::future::{Further, ResponseFuture};
+use super::future::{Further, Limit, ResponseFuture, inside};
 use super::policy::Policy;
 use super::replay::{CloneRequest, Replay};
 use crate::admission::keyed::{KeyBy, Keyed, Keying, OneKey};
@@ -71,7 +71,8 @@ where
         if inherited.attempt <= 1 {
             policy.budget.deposit(now);
         }
-        let _entered = context::enter(Context { attempt: 1, ..inherited });
+        let cut = Limit::new(inherited, &policy, now).cut(&policy, now);
+        let _entered = context::enter(inside(Context { attempt: 1, ..inherited }, cut));
         let (attempt, kept) = self.replay.first(request);
         let further = (policy.config.max_attempts > 1).then(|| Further { kept, service: self.inner.spare() });
         let call = self.inner.call(attempt, now);
