@@ -13,6 +13,7 @@ use seawall::circuit_breaker::{CircuitBreakerConfig, CircuitBreakerLayer, State}
 use seawall::deadline::DeadlineLayer;
 use seawall::error::{Reason, Rejected, rejection};
 use seawall::rate_limit::{RateLimitConfig, RateLimitLayer};
+use seawall::retry::{RetryConfig, RetryLayer};
 use seawall::verdict::{self, Verdict};
 use tokio::time::{Instant, advance, sleep};
 use tower::{BoxError, Layer, Service, ServiceBuilder, ServiceExt, service_fn};
@@ -335,4 +336,53 @@ async fn what_is_refused_further_in_opens_nothing_even_if_every_error_is_a_failu
         refused += usize::from(service.clone().oneshot(OK).await.is_err());
     }
     assert_eq!((refused, handle.state()), (99, State::Closed));
+}
+
+/// What was never sent cannot have been answered late, whichever bound ends the wait.
+#[tokio::test(start_paused = true)]
+async fn a_wait_for_readiness_that_ends_at_max_hold_is_not_held_against_the_callee() {
+    let layer = layer(CircuitBreakerConfig { minimum_calls: 3, max_hold: 5 * SECOND, ..Default::default() });
+    let handle = layer.handle();
+    let limited = tower::limit::ConcurrencyLimit::new(service_fn(callee), 1);
+    let mut holder = limited.clone();
+    holder.ready().await.unwrap();
+    let service = layer.layer(limited);
+    for _ in 0..5 {
+        let rejected = call(&service, OK).await.unwrap_err().expect("it was cut");
+        assert_eq!(rejected.reason(), Reason::HoldExceeded);
+    }
+    assert_eq!((handle.state(), handle.snapshot().calls), (State::Closed, 0));
+}
+
+/// A time limit further in is what the callee is given: however short, to exceed it is a failure, not a caller's impatience.
+#[tokio::test(start_paused = true)]
+async fn a_callee_that_hangs_until_a_deadline_further_in_opens_it() {
+    let breaker = quick();
+    let handle = breaker.handle();
+    let service = ServiceBuilder::new()
+        .layer(DeadlineLayer::new(10 * SECOND).unwrap())
+        .layer(breaker)
+        .layer(DeadlineLayer::new(100 * MS).unwrap())
+        .service(service_fn(callee));
+    for _ in 0..3 {
+        let rejected = call(&service, HANGS).await.unwrap_err().expect("it was cut");
+        assert_eq!(rejected.reason(), Reason::DeadlineExceeded);
+    }
+    assert_eq!(handle.state(), State::Open);
+}
+
+/// The time of an attempt is the time that the layers further in have, or a callee that hangs from the start would look like
+/// one whose callers are impatient.
+#[tokio::test(start_paused = true)]
+async fn a_callee_that_hangs_until_its_attempts_are_cut_opens_it() {
+    let breaker = quick();
+    let handle = breaker.handle();
+    let config = RetryConfig { attempt_timeout: Some(300 * MS), max_attempts: 1, ..RetryConfig::default() };
+    let service =
+        ServiceBuilder::new().layer(RetryLayer::new(config).unwrap()).layer(breaker).service(service_fn(callee));
+    for _ in 0..3 {
+        let rejected = call(&service, HANGS).await.unwrap_err().expect("it was cut");
+        assert_eq!((rejected.layer(), rejected.reason()), ("retry", Reason::AttemptTimeout));
+    }
+    assert_eq!(handle.state(), State::Open);
 }

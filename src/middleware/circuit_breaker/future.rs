@@ -7,7 +7,6 @@ use tower::{BoxError, Service};
 
 use super::NAME;
 use super::ticket::Ticket;
-use crate::ground::error::{Reason, rejection};
 use crate::ground::time;
 use crate::ground::verdict::{self, AtResponse, Classify, Guard, Verdict};
 use crate::middleware::inner::BoundedCall;
@@ -58,15 +57,11 @@ where
             Err(error) => {
                 match verdict::judge(this.classifier, Err(&error)) {
                     // How much that says depends on how much time there was.
-                    Verdict::TimedOut if is_cut_at_deadline(&error) => ticket.run_out_of_time(),
+                    Verdict::TimedOut if now.is_some_and(|now| ticket.was_out_of_time(now)) => ticket.run_out_of_time(),
                     verdict => ticket.settle(verdict),
                 }
                 Poll::Ready(Err(error))
             }
         }
     }
-}
-
-fn is_cut_at_deadline(error: &BoxError) -> bool {
-    rejection(error).is_some_and(|rejected| rejected.reason() == Reason::DeadlineExceeded)
 }

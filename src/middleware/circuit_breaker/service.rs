@@ -1,5 +1,4 @@
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use tower::{BoxError, Service};
 
@@ -9,7 +8,6 @@ use super::future::ResponseFuture;
 use super::state::Pass;
 use super::ticket::Ticket;
 use crate::admission::keyed::{KeyBy, Keying, OneKey};
-use crate::ground::context;
 use crate::ground::error::{Reason, Rejected};
 use crate::ground::sync::Arc;
 use crate::ground::time;
@@ -56,18 +54,18 @@ where
     fn call(&mut self, request: Req) -> Self::Future {
         let now = time::call_start();
         let bound = Bound::new(now, self.breakers.config().max_hold);
-        let left = context::current().deadline.map(|deadline| deadline.since(now));
         let breaker = self.breakers.breaker(&request);
-        let admitted = match left {
+        let admitted = if bound.instant() <= now {
             // It would not be sent in time, and its end would be held against the callee.
-            Some(Duration::ZERO) => Err(Rejected::new(NAME, Reason::DeadlineExpired)),
-            _ => breaker.admit(now).map_err(|wait| Rejected::new(NAME, Reason::CircuitOpen).with_retry_after(wait)),
+            Err(Rejected::new(NAME, Reason::DeadlineExpired))
+        } else {
+            breaker.admit(now).map_err(|wait| Rejected::new(NAME, Reason::CircuitOpen).with_retry_after(wait))
         };
         let (pass, refusal) = match admitted {
             Ok(pass) => (pass, None),
             Err(rejected) => (Pass::Free, Some(rejected)),
         };
-        let ticket = Ticket::new(breaker, pass, now, left, bound.instant());
+        let ticket = Ticket::new(breaker, pass, now, bound.instant());
         let call = match refusal {
             None => BoundedCall::new(self.inner.call(request, now), bound),
             Some(rejected) => {

@@ -100,9 +100,9 @@ impl Breaker {
 
     /// The caller gave the call up, or its time was over. `left` is the time it had when it was admitted, `waited` the
     /// callee's own time, and `late` what it says if that was longer than any patience asks for.
-    pub(super) fn give_up(&self, pass: Pass, waited: Duration, left: Option<Duration>, late: End, now: Instant) {
+    pub(super) fn give_up(&self, pass: Pass, waited: Duration, left: Duration, late: End, now: Instant) {
         let slow_after = self.watch.slow_after(&self.policy).unwrap_or_else(|| self.policy.slow_after.floor());
-        let patience = abandoned::patience(Some(slow_after), left, self.watch.median(&self.policy));
+        let patience = abandoned::patience(Some(slow_after), Some(left), self.watch.median(&self.policy));
         match pass {
             pass if abandoned::was_slow(waited, patience) => self.settle(pass, late, now),
             Pass::Probe(probe) => {

@@ -280,6 +280,22 @@ fn yesterdays_failures_open_nothing_today() {
     assert_eq!(rig.call(F), Open);
 }
 
+/// Nor do the answers of the time before a break stretch the measure of the time after it.
+#[test]
+fn late_answers_do_not_move_the_slow_threshold() {
+    let mut rig = Rig::new(default());
+    rig.calls([End::Good(100 * MS); 20]);
+    let late: Vec<_> = (0..30).filter_map(|_| rig.pass()).collect();
+    rig.calls([F; 20]);
+    rig.wait(SECOND);
+    assert_eq!(rig.calls([End::Good(100 * MS); 15]), Closed);
+    for pass in late {
+        rig.settle(pass, End::Good(30 * SECOND));
+    }
+    rig.call(End::Good(2 * SECOND));
+    assert_eq!(rig.snapshot().slow, 1, "slow still begins at about a second");
+}
+
 /// tower-resilience: 200 of 200 calls cut by an outer timeout, none recorded, and then 50 of 50 probes sent into the hung callee.
 #[test]
 fn a_callee_that_hangs_until_its_callers_give_up_opens_it_and_is_not_flooded_with_probes() {
@@ -290,7 +306,7 @@ fn a_callee_that_hangs_until_its_callers_give_up_opens_it_and_is_not_flooded_wit
     for _ in 0..200 {
         if let Some(pass) = rig.pass() {
             rig.wait(50 * MS);
-            rig.breaker.give_up(pass, 50 * MS, None, End::GivenUpLate, rig.now);
+            rig.breaker.give_up(pass, 50 * MS, 60 * SECOND, End::GivenUpLate, rig.now);
             sent += 1;
         }
     }
@@ -300,7 +316,7 @@ fn a_callee_that_hangs_until_its_callers_give_up_opens_it_and_is_not_flooded_wit
     for _ in 0..3000 {
         rig.wait(MS);
         if let Some(pass) = rig.pass() {
-            rig.breaker.give_up(pass, 50 * MS, None, End::GivenUpLate, rig.now);
+            rig.breaker.give_up(pass, 50 * MS, 60 * SECOND, End::GivenUpLate, rig.now);
             probes += 1;
         }
     }
@@ -314,7 +330,7 @@ fn calls_given_up_early_say_nothing() {
     rig.wait(20 * SECOND);
     for _ in 0..1000 {
         let pass = rig.pass().expect("it stays closed");
-        rig.breaker.give_up(pass, 59 * MS, Some(SECOND), End::GivenUpLate, rig.now);
+        rig.breaker.give_up(pass, 59 * MS, SECOND, End::GivenUpLate, rig.now);
         rig.wait(MS);
     }
     assert_eq!((rig.state(), rig.snapshot().calls), (Closed, 0));
@@ -330,14 +346,14 @@ fn calls_that_had_no_chance_say_nothing() {
         for _ in 0..100 {
             let pass = rig.pass().expect("it stays closed");
             rig.wait(2 * MS);
-            rig.breaker.give_up(pass, 2 * MS, Some(2 * MS), late, rig.now);
+            rig.breaker.give_up(pass, 2 * MS, 2 * MS, late, rig.now);
         }
         assert_eq!((rig.state(), rig.snapshot().calls), (Closed, 0));
     }
     for _ in 0..10 {
         let pass = rig.pass().expect("it is closed");
         rig.wait(50 * MS);
-        rig.breaker.give_up(pass, 50 * MS, Some(50 * MS), End::TimedOut, rig.now);
+        rig.breaker.give_up(pass, 50 * MS, 50 * MS, End::TimedOut, rig.now);
     }
     assert_eq!(rig.state(), Open, "with time for an answer, they do");
 }
@@ -449,7 +465,7 @@ impl<L: Fn(Duration, f64) -> Answer> Traffic<L> {
             }
             let Some((pass, since)) = self.passes.remove(&id) else { continue };
             match (self.latency)(since.since(self.start), 0.5) {
-                Answer::GivenUp(after) => self.rig.breaker.give_up(pass, after, Some(after), End::GivenUpLate, at),
+                Answer::GivenUp(after) => self.rig.breaker.give_up(pass, after, after, End::GivenUpLate, at),
                 _ => self.rig.breaker.settle(pass, End::Good(at.since(since)), at),
             }
         }
@@ -591,7 +607,7 @@ proptest! {
                 }
                 Step::Abandon(which, waited) if !passes.is_empty() => {
                     let pass = passes.swap_remove(which.index(passes.len()));
-                    rig.breaker.give_up(pass, Duration::from_millis(waited), None, End::GivenUpLate, rig.now);
+                    rig.breaker.give_up(pass, Duration::from_millis(waited), 60 * SECOND, End::GivenUpLate, rig.now);
                 }
                 Step::Queue(which, queues) if !passes.is_empty() => {
                     let which = which.index(passes.len());

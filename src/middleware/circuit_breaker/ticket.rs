@@ -15,21 +15,16 @@ pub struct Ticket {
     stopwatch: Stopwatch,
     /// How long the callee took to answer, if it has.
     took: Option<Duration>,
-    /// The time that the call had left when it was admitted.
-    left: Option<Duration>,
+    /// The time that the call had when it was admitted.
+    left: Duration,
     expires: Instant,
 }
 
 impl Ticket {
     #[inline]
-    pub(super) fn new(
-        breaker: Arc<Breaker>,
-        pass: Pass,
-        now: Instant,
-        left: Option<Duration>,
-        expires: Instant,
-    ) -> Self {
-        Self { breaker, pass: Some(pass), stopwatch: Stopwatch::start(now), took: None, left, expires }
+    pub(super) fn new(breaker: Arc<Breaker>, pass: Pass, now: Instant, expires: Instant) -> Self {
+        let (stopwatch, left) = (Stopwatch::start(now), expires.since(now));
+        Self { breaker, pass: Some(pass), stopwatch, took: None, left, expires }
     }
 
     /// Polls the callee, and notes when it is not the callee that the call waits for.
@@ -53,6 +48,12 @@ impl Ticket {
         self.took = Some(self.stopwatch.elapsed(now));
         self.breaker.stop_aging(pass);
         Some(now)
+    }
+
+    /// Whether what ended the call at `now` was the end of the caller's time, or a wait in a queue of ours, and not a time limit
+    /// that is meant for the callee alone.
+    pub(super) fn was_out_of_time(&self, now: Instant) -> bool {
+        self.expires <= now || self.stopwatch.waits_locally()
     }
 
     /// The caller's time was over before the callee answered.
