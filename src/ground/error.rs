@@ -2,6 +2,8 @@
 
 use std::error::Error;
 use std::fmt;
+use std::io;
+use std::iter;
 use std::time::Duration;
 
 use tower::BoxError;
@@ -149,14 +151,16 @@ impl Error for Rejected {}
 
 /// Finds the refusal in an error's chain of sources, if a layer of this crate refused or ended the call.
 pub fn rejection(error: &BoxError) -> Option<&Rejected> {
-    let mut next: Option<&(dyn Error + 'static)> = Some(error.as_ref());
-    while let Some(error) = next {
-        if let Some(rejected) = error.downcast_ref() {
-            return Some(rejected);
-        }
-        next = error.source();
-    }
-    None
+    chain(error).find_map(|error| error.downcast_ref())
+}
+
+/// An error and its causes. An [`io::Error`] around another error passes for that one, and names only what is behind it.
+pub(crate) fn chain(error: &BoxError) -> impl Iterator<Item = &(dyn Error + 'static)> {
+    let outermost: &(dyn Error + 'static) = error.as_ref();
+    iter::successors(Some(outermost), |&error| match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+        Some(within) => Some(within),
+        None => error.source(),
+    })
 }
 
 /// A configuration that cannot be built: all that is wrong with it at once.
@@ -229,7 +233,10 @@ mod tests {
         let rejected = Rejected::new("bulkhead", Reason::QueueFull);
         let error: BoxError = Box::new(Wrapped(Box::new(Wrapped(Box::new(rejected.clone())))));
         assert_eq!(rejection(&error), Some(&rejected));
+        let error: BoxError = Box::new(Wrapped(io::Error::other(io::Error::other(rejected.clone())).into()));
+        assert_eq!(rejection(&error), Some(&rejected), "an io::Error is not the source of itself");
         assert_eq!(rejection(&"something else".into()), None);
+        assert_eq!(rejection(&io::Error::from(io::ErrorKind::TimedOut).into()), None);
     }
 
     #[test]

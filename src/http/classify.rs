@@ -1,13 +1,12 @@
 //! Verdicts by HTTP status and by transport error.
 
-use std::error::Error;
 use std::future::{Ready, ready};
 use std::io;
 
 use ::http::{Response, StatusCode};
 use tower::BoxError;
 
-use crate::ground::error::rejection;
+use crate::ground::error::{chain, rejection};
 use crate::ground::verdict::{Classify, Guard, Verdict};
 use crate::http::retry_after;
 
@@ -73,9 +72,10 @@ fn of_error(error: &BoxError) -> Verdict {
     if let Some(rejected) = rejection(error) {
         return rejected.verdict();
     }
-    let mut next: Option<&(dyn Error + 'static)> = Some(error.as_ref());
-    while let Some(error) = next {
+    let mut connected = false;
+    for error in chain(error) {
         if let Some(hyper) = error.downcast_ref::<hyper::Error>() {
+            connected = true;
             if hyper.is_canceled() {
                 return Verdict::Transient;
             }
@@ -88,12 +88,14 @@ fn of_error(error: &BoxError) -> Verdict {
                 io::ErrorKind::ConnectionRefused
                 | io::ErrorKind::HostUnreachable
                 | io::ErrorKind::NetworkUnreachable
-                | io::ErrorKind::AddrNotAvailable => return Verdict::Transient,
+                | io::ErrorKind::AddrNotAvailable => {
+                    // A connection can lose its route, too, and by then the request may be over there.
+                    return if connected { Verdict::Lost } else { Verdict::Transient };
+                }
                 io::ErrorKind::TimedOut => return Verdict::TimedOut,
                 _ => {}
             }
         }
-        next = error.source();
     }
     Verdict::Lost
 }
@@ -135,5 +137,24 @@ mod tests {
         assert_eq!(of(io::Error::from(io::ErrorKind::TimedOut).into()), Verdict::TimedOut);
         assert_eq!(of("who knows".into()), Verdict::Lost);
         assert_eq!(of(Rejected::new("bulkhead", Reason::QueueFull).into()), Verdict::Ignored);
+        assert_eq!(of(io::Error::other(io::Error::from(io::ErrorKind::ConnectionRefused)).into()), Verdict::Transient);
+    }
+
+    /// The kernel reports a lost route by the same error, whether it was looking for one or had one.
+    #[tokio::test]
+    async fn no_route_is_not_sent_only_while_there_was_no_connection() {
+        let unreachable = || io::Error::from(io::ErrorKind::HostUnreachable);
+        let of = |error: BoxError| Classify::<Response<()>>::classify(&ByStatus, Err(&error));
+        assert_eq!(of(unreachable().into()), Verdict::Transient);
+
+        let connection = tokio_test::io::Builder::new()
+            .write(b"GET / HTTP/1.1\r\nhost: callee\r\n\r\n")
+            .read_error(unreachable())
+            .build();
+        let io = hyper_util::rt::TokioIo::new(connection);
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(io).await.unwrap();
+        let request = ::http::Request::get("/").header("host", "callee").body(String::new()).unwrap();
+        let (answer, _) = futures::join!(sender.send_request(request), connection);
+        assert_eq!(of(answer.unwrap_err().into()), Verdict::Lost);
     }
 }
