@@ -16,6 +16,9 @@ const EPOCH_BITS: u32 = Stamp::EPOCH_BITS;
 const COUNT_MASK: u64 = (1 << COUNT_BITS) - 1;
 const EPOCH_MASK: u64 = (1 << EPOCH_BITS) - 1;
 
+/// By how many epochs whoever counts may be late: a day of 100 ms.
+const LATEST: u64 = 1 << 20;
+
 /// The highest count a slot can hold; it saturates there.
 pub(crate) const MAX_COUNT: u32 = COUNT_MASK as u32;
 
@@ -46,13 +49,15 @@ impl Stamp {
     }
 
     /// Whether `self` is of an earlier era than `other`, or of an earlier epoch in the same era. Wraps.
+    ///
+    /// Who counts is late by moments, while silence has no bound: of what can be either, the slot is old.
     #[inline]
     fn is_before(self, other: Self) -> bool {
         if self.era() != other.era() {
             return other.era().wrapping_sub(self.era()) < 0x80;
         }
-        let ahead = (other.0.wrapping_sub(self.0)) & EPOCH_MASK;
-        ahead != 0 && ahead < 1 << (EPOCH_BITS - 1)
+        let behind = self.0.wrapping_sub(other.0) & EPOCH_MASK;
+        behind > LATEST
     }
 }
 
@@ -171,6 +176,21 @@ mod tests {
         let _ = slot.add(Stamp::new(255, 9), 1);
         assert_eq!(slot.add(Stamp::new(0, 3), 1), Added::Evicted(Stamp::new(255, 9), 1));
         assert_eq!(slot.add(Stamp::new(255, 10), 1), Added::TooLate);
+    }
+
+    /// What was left behind before a long silence makes room, however long that was.
+    #[test]
+    fn a_slot_of_long_ago_is_not_taken_for_a_later_one() {
+        let before = 77;
+        for silence in [1, 1 << 20, (1 << 27) - 1, 1 << 27, (1 << 27) + 1, (1 << 28) - LATEST - 1] {
+            let slot = Slot::new();
+            let _ = slot.add(Stamp::new(0, before), 1);
+            let _ = slot.add(Stamp::new(0, before + silence), 1);
+            assert_eq!(slot.get(Stamp::new(0, before + silence)), 1, "after {silence}");
+        }
+        let slot = Slot::new();
+        let _ = slot.add(Stamp::new(0, before), 1);
+        assert_eq!(slot.add(Stamp::new(0, before.wrapping_sub(LATEST)), 1), Added::TooLate);
     }
 
     #[test]
