@@ -7,11 +7,15 @@ use crate::ground::config::Validation;
 use crate::ground::error::InvalidConfig;
 use crate::middleware::bound::DEFAULT_MAX_HOLD;
 
+/// The shortest window of time. Its buckets have numbers that wrap, within days for this one and in a blink for one of
+/// nanoseconds, which is a mistaken unit.
+const SHORTEST: Duration = Duration::from_millis(10);
+
 /// Which calls a breaker looks back on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Window {
-    /// Those of the last stretch of time. An outcome leaves between 0.9 and 1.0 of it after it came.
+    /// Those of the last stretch of time, at least 10 ms. An outcome leaves between 0.9 and 1.0 of it after it came.
     Time(Duration),
     /// The last so many, at most 100,000, however long ago they were.
     Calls(u32),
@@ -101,7 +105,10 @@ impl CircuitBreakerConfig {
     pub(super) fn validate(&self) -> Result<(), InvalidConfig> {
         let mut validation = Validation::new();
         match self.window {
-            Window::Time(length) => validation.positive("window", length),
+            Window::Time(length) => {
+                validation.check(length >= SHORTEST, "window", format_args!("{length:?} is less than {SHORTEST:?}"));
+                validation.bounded("window", length);
+            }
             Window::Calls(calls) => {
                 let possible = (1..=MAX_CALLS as u32).contains(&calls);
                 validation.check(possible, "window", format_args!("{calls} calls are not within 1..={MAX_CALLS}"));
@@ -245,6 +252,7 @@ mod tests {
                 vec!["window", "minimum_calls"],
             ),
             (CircuitBreakerConfig { window: Window::Calls(100_001), ..valid() }, vec!["window"]),
+            (CircuitBreakerConfig { window: Window::Time(Duration::from_micros(9_999)), ..valid() }, vec!["window"]),
             (CircuitBreakerConfig { window: Window::Calls(5), minimum_calls: 6, ..valid() }, vec!["minimum_calls"]),
             (CircuitBreakerConfig { max_break: Duration::from_millis(999), ..valid() }, vec!["max_break"]),
             (CircuitBreakerConfig { failure_rate: 1.01, ..valid() }, vec!["failure_rate"]),
