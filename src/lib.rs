@@ -47,7 +47,8 @@
 //! - **State belongs to the layer value**: what `layer()` returns, and all clones of it, share one breaker, one bulkhead,
 //!   one budget; or one for each [key](keyed) of the request.
 //! - **A refusal is typed and useful** ([`error::Rejected`]), and an error of the inner service is never replaced by ours.
-//! - **A call that goes well** takes no lock, allocates nothing and formats nothing.
+//! - **A call that goes well** takes no lock (one short one where state is kept per key), allocates nothing and formats
+//!   nothing.
 //!
 //! Settings are plain structs with safe defaults. They are validated when a layer is made, and all faults are reported at
 //! once ([`error::InvalidConfig`]).

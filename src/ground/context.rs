@@ -144,7 +144,9 @@ pub fn priority() -> Priority {
 
 /// Takes the current context along into work that is spawned. It is captured when this is called.
 ///
-/// The deadline goes along too, and bounds the calls made in there; it does not end the future itself.
+/// The deadline goes along too, and bounds the calls made in there; it does not end the future itself. Work that a call
+/// *blocks* on (`block_on` inside `block_in_place`) needs this too: the layers around it cannot end it in time, and so the
+/// calls made in there must.
 pub fn carry<F>(future: F) -> Carried<F> {
     Carried { context: Context { enforced: false, ..current() }, future }
 }

@@ -21,7 +21,7 @@
 //! - **Errors:** [`Reason::QueueFull`], [`Reason::QueueTimeout`] and [`Reason::NotInTime`], with the time after which the queue
 //!   should have been served, if that is known; [`Reason::HoldExceeded`] where there is no deadline; any other error
 //!   is the inner service's own.
-//! - **The call is over** when its classifier says so: at the response, or for HTTP at the end of its body.
+//! - **The call is over** when its classifier says so: at the response, which for HTTP is its head.
 //! - **Cost:** an `Arc` clone, two atomic updates and one reading of the clock; a short lock while calls wait.
 //! - **Place:** inside retry, so that attempts that wait for their backoff hold no permit; outside of the circuit breaker, which
 //!   then judges the dependency without our queue.

@@ -12,7 +12,8 @@
 //!   calls, and if nothing good came for as long as the threshold, a few of them are enough;
 //! - calls that their callers gave up, or that were cut at their deadline, if that was late: later than the slow threshold,
 //!   than half of the time they had left, or than three times what a success usually takes. Earlier, it says nothing; nor
-//!   does a call that had less time than a success usually takes.
+//!   does a call that had less time than a success usually takes. To be cut by a time limit *further in* is a failure, however
+//!   short the limit.
 //!
 //! *Slow* is by default relative to the median success, which follows the callee: to get several times slower under load
 //! does not open it, to stop answering does.
