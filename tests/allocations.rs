@@ -10,6 +10,7 @@ use seawall::bulkhead::{BulkheadConfig, BulkheadLayer};
 use seawall::circuit_breaker::{CircuitBreakerConfig, CircuitBreakerLayer};
 use seawall::deadline::DeadlineLayer;
 use seawall::load_shed::{LoadShedConfig, LoadShedLayer};
+use seawall::rate_limit::{RateLimitConfig, RateLimitLayer};
 use seawall::retry::{RetryConfig, RetryLayer};
 use tower::{BoxError, Layer, Service, ServiceBuilder, service_fn};
 
@@ -65,6 +66,12 @@ fn a_closed_circuit_breaker_allocates_nothing() {
 #[test]
 fn a_free_bulkhead_allocates_nothing() {
     assert_eq!(allocations(bulkhead().layer(callee())), 0);
+}
+
+#[test]
+fn a_rate_that_is_not_used_up_allocates_nothing() {
+    let config = RateLimitConfig { permits: 1_000_000, ..RateLimitConfig::default() };
+    assert_eq!(allocations(RateLimitLayer::new(config).unwrap().layer(callee())), 0);
 }
 
 #[test]

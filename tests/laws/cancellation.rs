@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use seawall::retry::{BudgetConfig, RetryConfig, RetryLayer};
-use tokio::time::{advance, sleep};
+use tokio::time::{advance, sleep, timeout};
 use tower::{Layer, Service};
 
 use crate::drive::Driven;
@@ -38,6 +38,21 @@ enum Company {
     ForAWhile,
 }
 
+#[derive(Clone, Copy, Debug)]
+struct Case {
+    readiness: Readiness,
+    answer: Answer,
+    company: Company,
+}
+
+/// When a call is dropped: as soon as it was polled, or when it was woken and has not been polled since. It may have
+/// been given something in between.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Moment {
+    Polled,
+    Woken,
+}
+
 every_layer!(
     dropping_at_any_poll_gives_everything_back,
     dropping_without_a_poll_gives_everything_back,
@@ -48,20 +63,24 @@ async fn dropping_at_any_poll_gives_everything_back(subject: Subject) {
     for readiness in READINESS {
         for answer in ANSWERS {
             for company in [Company::None, Company::ForAWhile] {
-                let mut polls = 0;
-                while drop_after(polls, &subject, readiness, answer, company).await {
-                    polls += 1;
-                    assert!(polls < 100, "{readiness:?} {answer:?} {company:?} is never over");
+                let case = Case { readiness, answer, company };
+                for moment in [Moment::Polled, Moment::Woken] {
+                    let mut polls = 0;
+                    while drop_after(polls, moment, &subject, case).await {
+                        polls += 1;
+                        assert!(polls < 100, "{case:?} is never over");
+                    }
+                    assert!(polls > 0, "{case:?} was over before it was polled");
                 }
-                assert!(polls > 0, "{readiness:?} {answer:?} {company:?} was over before it was polled");
             }
         }
     }
 }
 
 /// Drops a call after so many polls, and looks that nothing of it is left; false if it was over before.
-async fn drop_after(polls: usize, subject: &Subject, readiness: Readiness, answer: Answer, company: Company) -> bool {
-    let case = format!("{readiness:?} {answer:?} {company:?}, dropped after {polls} polls");
+async fn drop_after(polls: usize, moment: Moment, subject: &Subject, case: Case) -> bool {
+    let Case { readiness, answer, company } = case;
+    let case = format!("{case:?}, dropped after {polls} polls, when {moment:?}");
     let value = subject.tight().await;
     let alone = value.gauges();
     let callee = Hard::new(readiness, answer);
@@ -91,6 +110,9 @@ async fn drop_after(polls: usize, subject: &Subject, readiness: Readiness, answe
         if over {
             break;
         }
+    }
+    if moment == Moment::Woken && !over {
+        let _ = timeout(10 * SOON, call.woken()).await;
     }
     let early = call.age() <= 2 * SOON;
     drop(call);
@@ -155,7 +177,7 @@ async fn a_retry_that_is_dropped_before_it_is_sent_costs_nothing() {
 async fn gauges_show_a_call_while_it_lasts(subject: Subject) {
     let value = subject.tight().await;
     let before = value.gauges();
-    let occupied = value.occupy();
+    let occupied = [value.occupy(), value.occupy()];
     assert_eq!(value.gauges() == before, before.is_empty(), "{before:?}");
     drop(occupied);
     assert_eq!(value.gauges(), before);

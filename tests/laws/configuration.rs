@@ -8,6 +8,7 @@ use seawall::circuit_breaker::{CircuitBreakerConfig, CircuitBreakerLayer, Window
 use seawall::deadline::DeadlineLayer;
 use seawall::error::{Fault, InvalidConfig};
 use seawall::load_shed::{LoadShedConfig, LoadShedLayer};
+use seawall::rate_limit::{RateLimitConfig, RateLimitLayer};
 use seawall::retry::{Backoff, Budget, BudgetConfig, Growth, RetryConfig, RetryLayer};
 use tokio::time::timeout;
 use tower::{Layer, ServiceBuilder, ServiceExt};
@@ -151,6 +152,22 @@ fn every_fault_of_a_bulkhead_is_found() {
 }
 
 #[test]
+fn every_fault_of_a_rate_limit_is_found() {
+    let layer = |config| RateLimitLayer::new(config);
+    fault("permits", layer, |config| config.permits = 0);
+    fault("permits", layer, |config| config.per = Duration::from_nanos(1));
+    fault("per", layer, |config| config.per = Duration::ZERO);
+    fault("per", layer, |config| config.per = ABSURD);
+    fault("burst", layer, |config| config.burst = Some(0));
+    fault("max_wait", layer, |config| config.max_wait = ABSURD);
+    fault("max_keys", layer, |config| config.max_keys = 0);
+    let endless = RateLimitConfig { per: Duration::from_secs(3600), burst: Some(u32::MAX), ..Default::default() };
+    assert_eq!(faults(layer(endless)), ["burst"]);
+    let all = RateLimitConfig { permits: 0, per: ABSURD, max_wait: ABSURD, max_keys: 0, ..Default::default() };
+    assert_eq!(faults(layer(all)), ["permits", "per", "max_wait", "max_keys"]);
+}
+
+#[test]
 fn every_fault_of_a_load_shed_is_found() {
     let layer = |config| LoadShedLayer::new(config);
     fault("max_in_flight", layer, |config| config.max_in_flight = 0);
@@ -170,6 +187,7 @@ fn every_fault_of_a_load_shed_is_found() {
 #[tokio::test(start_paused = true)]
 async fn the_longest_durations_overflow_nothing() {
     const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+    const DAY: Duration = Duration::from_secs(24 * 3600);
     let retry = RetryConfig {
         max_attempts: u32::MAX,
         backoff: Backoff { cap: LONGEST, ..Backoff::exponential(LONGEST, 1e300) },
@@ -203,6 +221,14 @@ async fn the_longest_durations_overflow_nothing() {
         max_hold: LONGEST,
         ..LoadShedConfig::default()
     };
+    let rate_limit = RateLimitConfig {
+        permits: 1,
+        per: LONGEST,
+        max_wait: LONGEST,
+        max_waiting: u32::MAX,
+        ..RateLimitConfig::default()
+    };
+    let rate_limit = RateLimitLayer::new(rate_limit).unwrap();
     let (retry, bulkhead) = (RetryLayer::new(retry).unwrap(), BulkheadLayer::new(bulkhead).unwrap());
     let (breaker, load_shed) = (CircuitBreakerLayer::new(breaker).unwrap(), LoadShedLayer::new(load_shed).unwrap());
     let deadline = DeadlineLayer::new(LONGEST).unwrap();
@@ -214,10 +240,13 @@ async fn the_longest_durations_overflow_nothing() {
             .layer(retry.clone())
             .layer(bulkhead.clone())
             .layer(breaker.clone());
-        let _ = timeout(LONGEST / 2, stack.service(callee()).oneshot(7)).await;
-        let _ = timeout(LONGEST / 2, retry.layer(callee()).oneshot(7)).await;
-        let _ = timeout(LONGEST / 2, bulkhead.layer(callee()).oneshot(7)).await;
-        let _ = timeout(LONGEST / 2, breaker.layer(callee()).oneshot(7)).await;
-        let _ = timeout(LONGEST / 2, load_shed.layer(callee()).oneshot(7)).await;
+        let _ = timeout(DAY, stack.service(callee()).oneshot(7)).await;
+        for _ in 0..3 {
+            let _ = timeout(DAY, rate_limit.layer(callee()).oneshot(7)).await;
+        }
+        let _ = timeout(DAY, retry.layer(callee()).oneshot(7)).await;
+        let _ = timeout(DAY, bulkhead.layer(callee()).oneshot(7)).await;
+        let _ = timeout(DAY, breaker.layer(callee()).oneshot(7)).await;
+        let _ = timeout(DAY, load_shed.layer(callee()).oneshot(7)).await;
     }
 }

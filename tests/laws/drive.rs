@@ -81,13 +81,18 @@ impl<F: Future> Driven<F> {
         .is_err()
     }
 
+    /// Waits until it is woken. It is from the beginning, until it is polled.
+    pub(crate) fn woken(&self) -> impl Future<Output = ()> + use<F> {
+        let flag = Arc::clone(&self.flag);
+        poll_fn(move |cx| {
+            *flag.task.lock().unwrap() = Some(cx.waker().clone());
+            if flag.woken.load(Ordering::SeqCst) { Poll::Ready(()) } else { Poll::Pending }
+        })
+    }
+
     /// Waits until it is woken, and then polls it once.
     pub(crate) async fn step(&mut self) -> Poll<F::Output> {
-        let woken = poll_fn(|cx| {
-            *self.flag.task.lock().unwrap() = Some(cx.waker().clone());
-            if self.flag.woken.load(Ordering::SeqCst) { Poll::Ready(()) } else { Poll::Pending }
-        });
-        timeout(FOR_EVER, woken).await.expect("nobody wakes it: it waits for ever");
+        timeout(FOR_EVER, self.woken()).await.expect("nobody wakes it: it waits for ever");
         self.poll()
     }
 

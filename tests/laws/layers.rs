@@ -6,6 +6,7 @@ use seawall::bulkhead::{BulkheadConfig, BulkheadHandle, BulkheadLayer};
 use seawall::circuit_breaker::{CircuitBreakerConfig, CircuitBreakerLayer};
 use seawall::deadline::DeadlineLayer;
 use seawall::load_shed::{LoadShedConfig, LoadShedHandle, LoadShedLayer};
+use seawall::rate_limit::{RateLimitConfig, RateLimitHandle, RateLimitLayer};
 use seawall::retry::{Backoff, Jitter, RetryConfig, RetryLayer};
 use seawall::verdict::{self, FromFn, Verdict};
 use tokio::time::advance;
@@ -26,6 +27,7 @@ pub(crate) fn deadline() -> Subject {
         longest: Duration::from_secs(2),
         refuses: false,
         has_room_again: true,
+        classifies: true,
     }
 }
 
@@ -38,6 +40,7 @@ pub(crate) fn retry() -> Subject {
         longest: HOLD,
         refuses: false,
         has_room_again: true,
+        classifies: true,
     }
 }
 
@@ -49,6 +52,7 @@ pub(crate) fn circuit_breaker() -> Subject {
         longest: HOLD,
         refuses: true,
         has_room_again: true,
+        classifies: true,
     }
 }
 
@@ -79,6 +83,28 @@ pub(crate) fn bulkhead() -> Subject {
         longest: HOLD,
         refuses: true,
         has_room_again: true,
+        classifies: true,
+    }
+}
+
+pub(crate) fn rate_limit() -> Subject {
+    Subject {
+        as_configured_by_default: || {
+            let layer = default_rate_limit();
+            let handle = layer.handle();
+            Value::new(layer, move || of_rate_limit(&handle))
+        },
+        as_tight_as_can_be: || {
+            let layer = tight_rate_limit();
+            let handle = layer.handle();
+            Value::new(layer, move || of_rate_limit(&handle))
+        },
+        prepare: None,
+        longest: HOLD,
+        refuses: true,
+        // What was let pass has passed.
+        has_room_again: false,
+        classifies: false,
     }
 }
 
@@ -98,6 +124,7 @@ pub(crate) fn load_shed() -> Subject {
         longest: HOLD,
         refuses: true,
         has_room_again: true,
+        classifies: true,
     }
 }
 
@@ -127,6 +154,7 @@ pub(crate) fn client_stack() -> Subject {
         longest: Duration::from_secs(2),
         refuses: true,
         has_room_again: true,
+        classifies: true,
     }
 }
 
@@ -148,11 +176,16 @@ pub(crate) fn server_stack() -> Subject {
         longest: Duration::from_secs(2),
         refuses: true,
         has_room_again: true,
+        classifies: true,
     }
 }
 
 fn of_bulkhead(handle: &BulkheadHandle) -> Gauges {
     vec![("in flight", handle.in_flight()), ("waiting", handle.waiting())]
+}
+
+fn of_rate_limit(handle: &RateLimitHandle) -> Gauges {
+    vec![("waiting", handle.waiting())]
 }
 
 fn of_load_shed(handle: &LoadShedHandle) -> Gauges {
@@ -173,6 +206,10 @@ fn default_circuit_breaker() -> CircuitBreakerLayer {
 
 fn default_bulkhead() -> BulkheadLayer {
     BulkheadLayer::new(BulkheadConfig::default()).unwrap()
+}
+
+fn default_rate_limit() -> RateLimitLayer {
+    RateLimitLayer::new(RateLimitConfig::default()).unwrap()
 }
 
 fn default_load_shed() -> LoadShedLayer {
@@ -214,6 +251,17 @@ fn tight_circuit_breaker() -> CircuitBreakerLayer<Poisoned> {
 fn tight_bulkhead() -> BulkheadLayer<Poisoned> {
     let config = BulkheadConfig { max_concurrent: 1, max_waiting: 1, ..BulkheadConfig::default() };
     BulkheadLayer::new(config).unwrap().with_classifier(poisoned())
+}
+
+fn tight_rate_limit() -> RateLimitLayer {
+    let config = RateLimitConfig {
+        permits: 1,
+        per: Duration::from_millis(100),
+        max_wait: Duration::from_secs(10),
+        max_waiting: 1,
+        ..RateLimitConfig::default()
+    };
+    RateLimitLayer::new(config).unwrap()
 }
 
 fn tight_load_shed() -> LoadShedLayer<Poisoned> {

@@ -101,6 +101,8 @@ pub(crate) struct Subject {
     pub(crate) refuses: bool,
     /// Whether there is room again at once when a call is dropped. What a rate limit let pass has passed.
     pub(crate) has_room_again: bool,
+    /// Whether it asks a classifier what a result means.
+    pub(crate) classifies: bool,
 }
 
 impl Subject {

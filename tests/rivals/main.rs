@@ -8,6 +8,7 @@ use std::time::Duration;
 mod bulkhead;
 mod circuit_breaker;
 mod deadline;
+mod rate_limit;
 mod retry;
 
 const SECOND: Duration = Duration::from_secs(1);

@@ -123,13 +123,15 @@ async fn a_month_of_silence_neither_fills_the_budget_nor_stalls_the_next_call() 
     for _ in 0..1000 {
         service.clone().oneshot(()).await.unwrap();
     }
-    advance(30 * 24 * 3600 * SECOND).await;
-    #[allow(clippy::disallowed_methods, reason = "what is measured is what it costs, not what it waits")]
-    let start = std::time::Instant::now();
+    let mut quickest = Duration::MAX;
     for _ in 0..4 {
+        advance(30 * 24 * 3600 * SECOND).await;
+        #[allow(clippy::disallowed_methods, reason = "what is measured is what it costs, not what it waits")]
+        let start = std::time::Instant::now();
         assert!(service.clone().oneshot(()).await.is_err());
+        quickest = quickest.min(start.elapsed());
     }
-    assert!(start.elapsed() < 50 * MILLISECOND, "{:?}", start.elapsed());
+    assert!(quickest < 10 * MILLISECOND, "{quickest:?}");
     assert_eq!(attempts.load(Ordering::SeqCst), 1004, "what was earned a month ago pays for nothing");
 }
 

@@ -27,8 +27,9 @@
 //! - **Clones**, and all services of one layer value, share one state; [`keyed_by`](CircuitBreakerLayer::keyed_by) keeps one for each host,
 //!   tenant or whatever tells calls apart.
 //! - **Errors:** [`Reason::CircuitOpen`], with the time after which another try has a chance, in which case nothing was sent and
-//!   a readied inner service was let go; [`Reason::HoldExceeded`] or [`Reason::DeadlineExceeded`] at the call's bound,
-//!   [`Reason::NotReady`]; any other error is the inner service's own.
+//!   a readied inner service was let go; the same with [`Reason::DeadlineExpired`] for a call that comes too late;
+//!   [`Reason::HoldExceeded`] or [`Reason::DeadlineExceeded`] at the call's bound, [`Reason::NotReady`]; any other error is
+//!   the inner service's own.
 //! - **The call is over** when the classifier says so, and what it says late, after the breaker has moved on, moves nothing.
 //!   The callee is judged for its own time: neither our queues nor a slow reader of its answer count.
 //! - **Cost:** closed, no lock and no allocation: two readings of the clock and four atomic updates; refused, a few loads.
@@ -63,6 +64,7 @@
 //!
 //! [`Reason::CircuitOpen`]: crate::error::Reason::CircuitOpen
 //! [`Reason::DeadlineExceeded`]: crate::error::Reason::DeadlineExceeded
+//! [`Reason::DeadlineExpired`]: crate::error::Reason::DeadlineExpired
 //! [`Reason::HoldExceeded`]: crate::error::Reason::HoldExceeded
 //! [`Reason::NotReady`]: crate::error::Reason::NotReady
 

@@ -1,4 +1,5 @@
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use tower::{BoxError, Service};
 
@@ -57,16 +58,21 @@ where
         let bound = Bound::new(now, self.breakers.config().max_hold);
         let left = context::current().deadline.map(|deadline| deadline.since(now));
         let breaker = self.breakers.breaker(&request);
-        let (pass, refusal) = match breaker.admit(now) {
+        let admitted = match left {
+            // It would not be sent in time, and its end would be held against the callee.
+            Some(Duration::ZERO) => Err(Rejected::new(NAME, Reason::DeadlineExpired)),
+            _ => breaker.admit(now).map_err(|wait| Rejected::new(NAME, Reason::CircuitOpen).with_retry_after(wait)),
+        };
+        let (pass, refusal) = match admitted {
             Ok(pass) => (pass, None),
-            Err(retry_after) => (Pass::Free, Some(retry_after)),
+            Err(rejected) => (Pass::Free, Some(rejected)),
         };
         let ticket = Ticket::new(breaker, pass, now, left, bound.instant());
         let call = match refusal {
             None => BoundedCall::new(self.inner.call(request, now), bound),
-            Some(retry_after) => {
+            Some(rejected) => {
                 self.inner.let_go();
-                BoundedCall::refused(Rejected::new(NAME, Reason::CircuitOpen).with_retry_after(retry_after))
+                BoundedCall::refused(rejected)
             }
         };
         ResponseFuture::new(call, ticket, self.classifier.clone())

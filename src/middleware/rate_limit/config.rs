@@ -59,8 +59,10 @@ impl RateLimitConfig {
         let too_many = self.permits > 0 && !self.per.is_zero() && self.interval().is_zero();
         validation.check(!too_many, "permits", "must be at most one a nanosecond");
         validation.check(self.burst != Some(0), "burst", "must be at least 1");
-        // The limiter counts the burst in time.
-        validation.bounded("burst", self.interval().saturating_mul(self.burst()));
+        if let Some(burst) = self.burst {
+            // The limiter counts the burst in time.
+            validation.bounded("burst", self.interval().saturating_mul(burst));
+        }
         validation.bounded("max_wait", self.max_wait);
         validation.at_least_one("max_keys", self.max_keys as u64);
         validation.finish()
