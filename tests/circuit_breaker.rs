@@ -12,6 +12,7 @@ use futures::task::noop_waker;
 use seawall::circuit_breaker::{CircuitBreakerConfig, CircuitBreakerLayer, State};
 use seawall::deadline::DeadlineLayer;
 use seawall::error::{Reason, Rejected, rejection};
+use seawall::rate_limit::{RateLimitConfig, RateLimitLayer};
 use seawall::verdict::{self, Verdict};
 use tokio::time::{Instant, advance, sleep};
 use tower::{BoxError, Layer, Service, ServiceBuilder, ServiceExt, service_fn};
@@ -314,4 +315,24 @@ async fn a_panic_further_in_releases_the_probe() {
     assert!(tokio::spawn(panicking.oneshot(13)).await.is_err());
     assert_eq!((handle.state(), handle.snapshot().in_flight), (State::HalfOpen, 0));
     assert_eq!(call(&service, OK).await, Ok(0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_refused_further_in_opens_nothing_even_if_every_error_is_a_failure() {
+    let every_error = verdict::from_fn(|result: Result<&u64, &BoxError>| match result {
+        Ok(_) => Verdict::Success,
+        Err(_) => Verdict::Transient,
+    });
+    let breaker = quick().with_classifier(every_error);
+    let handle = breaker.handle();
+    let one_an_hour = RateLimitConfig { permits: 1, per: Duration::from_secs(3600), ..RateLimitConfig::default() };
+    let service = ServiceBuilder::new()
+        .layer(breaker)
+        .layer(RateLimitLayer::new(one_an_hour).unwrap())
+        .service(service_fn(callee));
+    let mut refused = 0;
+    for _ in 0..100 {
+        refused += usize::from(service.clone().oneshot(OK).await.is_err());
+    }
+    assert_eq!((refused, handle.state()), (99, State::Closed));
 }

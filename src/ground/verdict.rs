@@ -37,7 +37,7 @@ use std::time::Duration;
 
 use tower::BoxError;
 
-use crate::ground::error::rejection;
+use crate::ground::error::{Rejected, rejection};
 
 /// What an attempt says about the callee. The [module](self) has the table of what follows from each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -138,6 +138,16 @@ pub fn of_error(error: &BoxError) -> Verdict {
     match rejection(error) {
         Some(rejected) => rejected.verdict(),
         None => Verdict::Transient,
+    }
+}
+
+/// What a result means to a layer. What was refused further in never got to the callee and says nothing about it, even to a
+/// classifier to which every error is a failure: a full queue of ours must open no breaker, and an open breaker must not
+/// be retried.
+pub(crate) fn judge<Res>(classifier: &impl Classify<Res>, result: Result<&Res, &BoxError>) -> Verdict {
+    match result.err().and_then(rejection).map(Rejected::verdict) {
+        Some(Verdict::Ignored) => Verdict::Ignored,
+        _ => classifier.classify(result),
     }
 }
 

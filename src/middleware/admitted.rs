@@ -26,7 +26,9 @@ pub struct Hold {
 }
 
 impl Guard for Hold {
-    fn settle(self, _verdict: Verdict) {}
+    fn settle(self, _verdict: Verdict) {
+        drop(self.permit);
+    }
 
     fn expires(&self) -> Option<tokio::time::Instant> {
         Some(self.expires.to_tokio())

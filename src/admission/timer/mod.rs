@@ -1,17 +1,20 @@
 //! Timers that cost nothing until something really waits, and little then: pooled tokio sleeps.
 //!
 //! Registering a fresh tokio `Sleep` is the dearest thing on a call's path: a lock on the runtime's wheel to put it in, the
-//! same lock to take it out. But nearly every timer of ours is dropped long before it fires, and a sleep that is moved to
-//! a *later* instant takes tokio's lock-free path. So a sleep that is no longer needed stays registered and goes into a
-//! pool of its thread, and the next timer only moves it.
+//! same lock to take it out. But nearly every timer of ours is dropped long before it fires. So a sleep that is no longer
+//! needed stays registered as it is and goes into a pool of its thread, and the next timer that has to fire *later* takes it
+//! as it is: when the sleep fires too early, which is once in the length of a whole wait and not once a call, it is moved.
+//! In between no call touches the wheel.
 //!
 //! What follows from that:
 //! - A sleep belongs to the runtime that made it. A thread's pool holds the sleeps of one runtime only (that which asked
 //!   last) and lets go of them when another one asks.
 //! - A runtime's id may be used again once it has ended, says tokio. (Today it is a counter, and never is.) A sleep of an
-//!   ended runtime shows itself: tokio fires it in the very moment it is reset. Such a one is thrown away.
+//!   ended runtime shows itself: tokio fires all sleeps when a runtime shuts down, and then at once whenever one is
+//!   moved. Such a one is thrown away.
 //! - The pool is bounded, and keeps no task alive: what the sleep wakes is a [`Relay`] that forgets its task.
-//! - Under a paused clock, pooled sleeps are stops that auto-advance makes on its way. Nobody is woken there.
+//! - A task that waits may be woken once before its time.
+//! - Under a paused clock, pooled sleeps are stops that auto-advance makes on its way.
 
 mod relay;
 #[cfg(all(test, not(seawall_loom)))]
@@ -33,8 +36,8 @@ use crate::ground::time::{self, Instant};
 /// How many unused sleeps a thread keeps (about 400 bytes each).
 const POOLED: usize = 256;
 
-/// How many of the pool's sleeps are looked at for one that fires no later than what is wanted, so that moving it is
-/// cheap. Two or three different waits in a stack are common; more are not.
+/// How many of the pool's sleeps are looked at for one that fires no later than what is wanted. Two or three different
+/// waits in a stack are common; more are not.
 const LOOKED_AT: usize = 4;
 
 /// A timer that is armed by the first poll that has to wait.
@@ -86,7 +89,8 @@ impl Drop for Timer {
 struct Alarm {
     #[pin]
     sleep: Sleep,
-    deadline: Instant,
+    /// The sleep's own time: no later than what is waited for.
+    fires_at: Instant,
     /// The sleep was moved, and has to be polled before it may be relied on.
     moved: bool,
     runtime: Id,
@@ -95,15 +99,13 @@ struct Alarm {
 }
 
 impl Alarm {
-    fn give_back(self: Pin<Box<Self>>) {
-        self.relay.forget_task();
-        Pool::put(self);
-    }
-
     /// From the pool, or a fresh one; none outside a runtime.
     fn take(deadline: Instant) -> Option<Pin<Box<Self>>> {
         let runtime = Handle::try_current().ok()?.id();
         if let Some(mut alarm) = Pool::take(runtime, deadline) {
+            if !alarm.sleep.is_elapsed() {
+                return Some(alarm);
+            }
             alarm.as_mut().move_to(deadline);
             // At once, and before its time? Then its runtime has ended, and ours only has the same id.
             if !alarm.sleep.is_elapsed() || time::now() >= deadline {
@@ -121,7 +123,7 @@ impl Alarm {
         let waker = Waker::from(Arc::clone(&relay));
         Box::pin(Self {
             sleep: tokio::time::sleep_until(deadline.to_tokio()),
-            deadline,
+            fires_at: deadline,
             moved: true,
             runtime,
             relay,
@@ -129,27 +131,38 @@ impl Alarm {
         })
     }
 
+    fn give_back(self: Pin<Box<Self>>) {
+        self.relay.forget_task();
+        Pool::put(self);
+    }
+
     fn move_to(self: Pin<&mut Self>, deadline: Instant) {
         let this = self.project();
         // A reset also registers a fresh sleep. A first poll would do that too, but panics if the runtime has shut down.
         this.sleep.reset(deadline.to_tokio());
-        *this.deadline = deadline;
+        *this.fires_at = deadline;
         *this.moved = true;
     }
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>, deadline: Instant) -> Poll<()> {
-        if self.deadline != deadline {
+        if self.fires_at > deadline {
             self.as_mut().move_to(deadline);
         }
-        let this = self.project();
-        let registered = this.relay.forward_to(cx.waker());
+        let registered = self.relay.forward_to(cx.waker());
         // The task must be known to the relay before this look, or a firing in between would wake nobody.
-        if this.sleep.is_elapsed() {
-            return Poll::Ready(());
+        if self.sleep.is_elapsed() {
+            if self.fires_at < deadline {
+                self.as_mut().move_to(deadline);
+            }
+            // Still, or again: the time has passed, or the runtime has shut down.
+            if self.sleep.is_elapsed() {
+                return Poll::Ready(());
+            }
         }
-        if registered && !*this.moved {
+        if registered && !self.moved {
             return Poll::Pending;
         }
+        let this = self.project();
         *this.moved = false;
         this.sleep.poll(&mut Context::from_waker(this.waker))
     }
@@ -191,7 +204,7 @@ impl Pool {
 
     fn pick(&mut self, deadline: Instant) -> Option<Pin<Box<Alarm>>> {
         let last = self.alarms.len().checked_sub(1)?;
-        let nearest = self.alarms.iter().rev().take(LOOKED_AT).position(|alarm| alarm.deadline <= deadline);
+        let nearest = self.alarms.iter().rev().take(LOOKED_AT).position(|alarm| alarm.fires_at <= deadline);
         Some(self.alarms.swap_remove(last - nearest.unwrap_or(0)))
     }
 

@@ -108,6 +108,32 @@ async fn a_pooled_sleep_wakes_nobody_when_its_old_time_comes() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_sleep_is_used_as_it_is_and_moved_only_when_it_fires_too_early() {
+    let start = time::now();
+    let mut first = Timer::new();
+    let (_, waker) = counting();
+    assert!(first.poll_until(&mut Context::from_waker(&waker), start + 10 * MS).is_pending());
+    drop(first);
+    for round in 0..8u32 {
+        advance(MS).await;
+        let mut timer = Timer::new();
+        let deadline = start + (round + 1) * MS + 10 * MS;
+        assert!(timer.poll_until(&mut Context::from_waker(&waker), deadline).is_pending());
+        let alarm = timer.alarm.as_ref().unwrap();
+        assert!(alarm.fires_at == start + 10 * MS && !alarm.moved, "the wheel was not touched");
+    }
+    let mut timer = Timer::new();
+    let mut polls = 0;
+    let end = start + 50 * MS;
+    poll_fn(|cx| {
+        polls += 1;
+        timer.poll_until(cx, end)
+    })
+    .await;
+    assert_eq!((time::now(), polls), (end, 3), "it begins to wait, is woken too early, and on time");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_sleep_that_fires_no_later_is_preferred() {
     let start = time::now();
     let (_, waker) = counting();
@@ -118,7 +144,7 @@ async fn a_sleep_that_fires_no_later_is_preferred() {
     drop(short);
     drop(long);
     let alarm = Alarm::take(start + 20 * MS).unwrap();
-    assert!(POOL.with_borrow(|pool| pool.alarms[0].deadline == start + 1000 * MS));
+    assert!(POOL.with_borrow(|pool| pool.alarms[0].fires_at == start + 1000 * MS));
     drop(alarm);
 }
 

@@ -6,7 +6,7 @@ use pin_project::pin_project;
 use tower::{BoxError, Service};
 
 use super::NAME;
-use crate::ground::verdict::{AtResponse, Classify};
+use crate::ground::verdict::{self, AtResponse, Classify};
 use crate::middleware::admitted::{AdmittedCall, Answer, Hold};
 
 /// A call that holds its permits until it is over.
@@ -36,7 +36,7 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let Answer { response, verdict, hold } =
-            ready!(this.call.poll(cx, NAME, |result| this.classifier.classify(result)))?;
+            ready!(this.call.poll(cx, NAME, |result| verdict::judge(this.classifier, result)))?;
         Poll::Ready(Ok(this.classifier.hold(response, verdict, hold)))
     }
 }

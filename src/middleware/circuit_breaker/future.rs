@@ -9,7 +9,7 @@ use super::NAME;
 use super::ticket::Ticket;
 use crate::ground::error::{Reason, rejection};
 use crate::ground::time;
-use crate::ground::verdict::{AtResponse, Classify, Guard, Verdict};
+use crate::ground::verdict::{self, AtResponse, Classify, Guard, Verdict};
 use crate::middleware::inner::BoundedCall;
 
 /// A call that a circuit breaker has let pass, or refused.
@@ -56,7 +56,7 @@ where
                 }))
             }
             Err(error) => {
-                match this.classifier.classify(Err(&error)) {
+                match verdict::judge(this.classifier, Err(&error)) {
                     // How much that says depends on how much time there was.
                     Verdict::TimedOut if is_cut_at_deadline(&error) => ticket.run_out_of_time(),
                     verdict => ticket.settle(verdict),

@@ -6,7 +6,7 @@ use pin_project::pin_project;
 use tower::{BoxError, Service};
 
 use super::NAME;
-use crate::ground::verdict::{AtResponse, Classify};
+use crate::ground::verdict::{self, AtResponse, Classify};
 use crate::middleware::admitted::AdmittedCall;
 
 /// A call that is served, waits for that, or is refused.
@@ -37,7 +37,7 @@ where
         let this = self.project();
         // The permit goes with the rest of the answer: the head is there, so the work is done, and a slow reader of the
         // body must not hold the place.
-        let answer = ready!(this.call.poll(cx, NAME, |result| this.classifier.classify(result)));
+        let answer = ready!(this.call.poll(cx, NAME, |result| verdict::judge(this.classifier, result)));
         Poll::Ready(answer.map(|answer| answer.response))
     }
 }

@@ -19,7 +19,7 @@ use crate::ground::error::{Reason, Rejected, rejection};
 use crate::ground::sync::Arc;
 use crate::ground::telemetry;
 use crate::ground::time::{self, Instant};
-use crate::ground::verdict::{Classify, Verdict};
+use crate::ground::verdict::{self, Classify, Verdict};
 use crate::middleware::bound::Bound;
 use crate::middleware::inner::{Call, Taken, reject};
 
@@ -161,7 +161,7 @@ where
                             this.state.set(State::Settling { settling });
                             continue;
                         }
-                        Poll::Ready(Err(error)) => (this.classify(&error), Err(error)),
+                        Poll::Ready(Err(error)) => (verdict::judge(this.classifier, Err(&error)), Err(error)),
                         Poll::Pending => ready!(poll_cut(this.bound, cx, this.failure.is_some(), call.is_waiting())),
                     }
                 }
@@ -234,16 +234,6 @@ where
             *self.further = None;
         }
         Some(service.call(request))
-    }
-
-    /// What an attempt that ended in an error says about the callee.
-    fn classify(&self, error: &BoxError) -> Verdict {
-        match rejection(error).map(Rejected::verdict) {
-            // Refused before it got to the callee: a classifier to which every error is a failure must not make us
-            // retry that.
-            Some(Verdict::Ignored) => Verdict::Ignored,
-            _ => self.classifier.classify(Err(error)),
-        }
     }
 
     /// What follows on an attempt that ended.
