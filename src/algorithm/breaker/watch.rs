@@ -174,12 +174,12 @@ impl Watch {
     #[inline]
     pub(crate) fn leave(&self, mut seat: Seat, end: End, policy: &Policy, now: Instant) -> Option<u64> {
         self.stop_aging(&mut seat);
-        if let End::Good(took) = end {
-            self.median.record(took);
-        }
         let word = seat.word;
         if self.load() != word {
             return None;
+        }
+        if let End::Good(took) = end {
+            self.median.record(took);
         }
         let slow = |took| self.slow_after(policy).is_some_and(|after| took >= after);
         let (outcome, good) = match end {
