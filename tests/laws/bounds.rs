@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use seawall::deadline::DeadlineLayer;
 use seawall::error::rejection;
-use tokio::time::{Instant, advance};
+use tokio::time::{Instant, advance, sleep};
 use tower::{Layer, Service, ServiceExt};
 
 use crate::drive::Driven;
@@ -24,6 +24,7 @@ every_layer!(
     every_wait_ends_at_the_deadline,
     what_is_cut_is_let_go_of_at_once,
     so_many_calls_wait_and_no_more,
+    nobody_spins_while_he_waits,
 );
 
 async fn a_callee_that_is_never_ready_is_not_waited_for_beyond_the_bound(subject: Subject) {
@@ -128,4 +129,20 @@ async fn so_many_calls_wait_and_no_more(subject: Subject) {
     assert!(rounds[0] > 0 && rounds[0] < 2000, "{} wait", rounds[0]);
     assert_eq!(rounds[1], rounds[0], "the places of those who have left are free again");
     assert_eq!(value.gauges(), before);
+}
+
+async fn nobody_spins_while_he_waits(subject: Subject) {
+    for readiness in [Readiness::AtOnce, Readiness::Never, Readiness::Slots] {
+        let value = subject.tight().await;
+        // Something to wait for in our queues, and in the callee's.
+        let _company = value.occupy();
+        let callee = Hard::new(readiness, Answer::Never);
+        let _slot = callee.slots().try_acquire_owned();
+        let mut call = Driven::new(value.around(callee).call(7));
+        if call.poll().is_pending() {
+            sleep(Duration::from_millis(40)).await;
+            // A pooled timer may ring once for the call that it served before.
+            assert!(call.wakes() <= 3, "{readiness:?}: woken {} times, and nothing has changed", call.wakes());
+        }
+    }
 }
