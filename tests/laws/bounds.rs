@@ -25,6 +25,7 @@ every_layer!(
     what_is_cut_is_let_go_of_at_once,
     so_many_calls_wait_and_no_more,
     nobody_spins_while_he_waits,
+    a_call_that_moves_to_another_task_is_woken_there,
 );
 
 async fn a_callee_that_is_never_ready_is_not_waited_for_beyond_the_bound(subject: Subject) {
@@ -144,5 +145,25 @@ async fn nobody_spins_while_he_waits(subject: Subject) {
             // A pooled timer may ring once for the call that it served before.
             assert!(call.wakes() <= 3, "{readiness:?}: woken {} times, and nothing has changed", call.wakes());
         }
+    }
+}
+
+async fn a_call_that_moves_to_another_task_is_woken_there(subject: Subject) {
+    for readiness in [Readiness::AtOnce, Readiness::Never, Readiness::Slots] {
+        let value = subject.tight().await;
+        let callee = Hard::new(readiness, Answer::Never);
+        // In its way for a while are a call in our room, and one in the callee's.
+        let company = (value.occupy(), callee.slots().try_acquire_owned());
+        let mut call = Driven::new(value.around(callee).call(7));
+        if call.poll().is_ready() {
+            continue;
+        }
+        call.move_to_another_task();
+        assert!(call.poll().is_pending());
+        sleep(Duration::from_millis(5)).await;
+        drop(company);
+        call.move_to_another_task();
+        assert!(call.finish().await.is_err(), "it ends, and nobody has forgotten to wake it");
+        assert!(call.age() <= subject.longest + Duration::from_secs(10), "{readiness:?}: it took {:?}", call.age());
     }
 }
