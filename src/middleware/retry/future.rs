@@ -227,7 +227,7 @@ where
         let _entered = context::enter(Context { attempt, ..inside });
         let further = self.further.as_mut()?;
         let request = further.kept.next()?;
-        let service = Taken::unready(further.service.clone(), self.policy.waiting.clone());
+        let service = Taken::unready(further.service.clone(), self.policy.unready.clone());
         self.progress.attempts = attempt;
         *self.bound = self.limit.of_attempt(self.policy, time::now());
         if attempt >= self.policy.config.max_attempts {

@@ -74,7 +74,7 @@ where
         let _entered = context::enter(Context { attempt: 1, ..inherited });
         let (attempt, kept) = self.replay.first(request);
         let further = (policy.config.max_attempts > 1).then(|| Further { kept, service: self.inner.spare() });
-        let call = self.inner.call(attempt, now);
+        let call = self.inner.call(attempt, now, &policy.unready);
         ResponseFuture::new(call, further, now, inherited, policy, classifier)
     }
 }
