@@ -62,6 +62,8 @@
 //! # Which failures, and who answers
 //! See [`failures`].
 
+#![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
 // One room a module; dependencies point down, and `tests/architecture.rs` keeps it so.
 mod admission;
 mod algorithm;

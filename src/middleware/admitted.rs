@@ -16,7 +16,7 @@ use crate::ground::time::{self, Instant, Stopwatch};
 use crate::ground::verdict::{Guard, Verdict};
 use crate::middleware::bound::Bound;
 use crate::middleware::gates::Terms;
-use crate::middleware::inner::{BoundedCall, Call, Inner, Taken, reject};
+use crate::middleware::inner::{BoundedCall, Call, Inner, Taken, Unready, reject};
 
 /// A permit that lives in a response until the call is over.
 #[derive(Debug)]
@@ -118,13 +118,18 @@ impl<S, Req, F> AdmittedCall<S, Req, F> {
         match Gate::admit(gate, now, claim, max_waiting, terms.max_wait) {
             Ok(Admitted::Now(permit)) => {
                 let serving = Some(Serving::new(permit, now));
-                let call = inner.call(request, now);
+                let call = inner.call(request, now, &Unready::Permitted);
                 Self::Running { call: BoundedCall::new(call, bound(now, deadline, terms.max_hold)), serving }
             }
             Ok(Admitted::Later(waiter)) => {
                 // Who waits for us holds nothing of the inner service, which becomes ready again when it is its turn.
                 inner.let_go();
-                Self::Waiting { waiter, inner: Some((inner.take(), request)), max_hold: terms.max_hold, deadline }
+                Self::Waiting {
+                    waiter,
+                    inner: Some((inner.take(&Unready::Permitted), request)),
+                    max_hold: terms.max_hold,
+                    deadline,
+                }
             }
             Err(refusal) => {
                 inner.let_go();

@@ -25,24 +25,38 @@ use crate::middleware::bound::Bound;
 /// keeps a thousand waiting is not short of callers.
 const MAX_WAITING: usize = 1024;
 
-/// How many calls wait for readiness, over all clones.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Waiting(Arc<AtomicUsize>);
+/// The calls of one layer value that wait for inner services which are not ready.
+#[derive(Clone, Debug)]
+pub(crate) enum Unready {
+    /// So many wait, over all services of the layer value.
+    Counted(Arc<AtomicUsize>),
+    /// Each has a permit, which bounds their number already.
+    Permitted,
+}
 
 /// One of the calls that wait. Dropping it gives the place back.
 #[derive(Debug)]
-pub(crate) struct Place(Arc<AtomicUsize>);
+pub(crate) struct Place(Unready);
 
-impl Waiting {
+impl Unready {
+    pub(crate) fn counted() -> Self {
+        Self::Counted(Arc::default())
+    }
+
     fn place(&self) -> Option<Place> {
-        let taken = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| (n < MAX_WAITING).then_some(n + 1));
-        taken.ok().map(|_| Place(Arc::clone(&self.0)))
+        if let Self::Counted(waiting) = self {
+            let more = |waiting| (waiting < MAX_WAITING).then_some(waiting + 1);
+            waiting.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
+        }
+        Some(Place(self.clone()))
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        if let Unready::Counted(waiting) = &self.0 {
+            waiting.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 }
 
@@ -51,7 +65,6 @@ impl Drop for Place {
 pub(crate) struct Inner<S> {
     service: S,
     readiness: Readiness,
-    waiting: Waiting,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,14 +79,14 @@ enum Readiness {
 /// A clone starts unready, as clones of services do: what was reserved belongs to the one that was polled.
 impl<S: Clone> Clone for Inner<S> {
     fn clone(&self) -> Self {
-        Self { service: self.service.clone(), readiness: Readiness::Unknown, waiting: self.waiting.clone() }
+        Self { service: self.service.clone(), readiness: Readiness::Unknown }
     }
 }
 
 impl<S> Inner<S> {
     #[inline]
     pub(crate) fn new(service: S) -> Self {
-        Self { service, readiness: Readiness::Unknown, waiting: Waiting::default() }
+        Self { service, readiness: Readiness::Unknown }
     }
 
     /// What our own `poll_ready` returns: an error of the inner service, or ready.
@@ -92,30 +105,30 @@ impl<S> Inner<S> {
         Poll::Ready(Ok(()))
     }
 
-    /// Calls the inner service if it is ready, and else moves it into the call, to wait there. `now` is handed over to
-    /// the next layer.
+    /// Calls the inner service if it is ready, and else moves it into the call, to wait there with the others that are
+    /// `unready`. `now` is handed over to the next layer.
     #[inline]
-    pub(crate) fn call<Req>(&mut self, request: Req, now: Instant) -> Call<S, Req, S::Future>
+    pub(crate) fn call<Req>(&mut self, request: Req, now: Instant, unready: &Unready) -> Call<S, Req, S::Future>
     where
         S: Service<Req> + Clone,
     {
         if mem::replace(&mut self.readiness, Readiness::Unknown) == Readiness::Ready {
             Call::Running { future: time::hand_over(now, || self.service.call(request)) }
         } else {
-            self.take().call(request)
+            self.take(unready).call(request)
         }
     }
 
     /// Takes the service that was polled out, for a call that has to wait for something else first.
     #[inline]
-    pub(crate) fn take(&mut self) -> Taken<S>
+    pub(crate) fn take(&mut self, unready: &Unready) -> Taken<S>
     where
         S: Clone,
     {
         let clone = self.service.clone();
         let service = mem::replace(&mut self.service, clone);
         let ready = mem::replace(&mut self.readiness, Readiness::Unknown) == Readiness::Ready;
-        Taken { service, ready, waiting: self.waiting.clone() }
+        Taken { service, ready, unready: unready.clone() }
     }
 
     /// The service for further attempts of a call, which start from a clone of their own.
@@ -143,7 +156,7 @@ impl<S> Inner<S> {
 pub(crate) struct Taken<S> {
     service: S,
     ready: bool,
-    waiting: Waiting,
+    unready: Unready,
 }
 
 impl<S> Taken<S> {
@@ -155,12 +168,12 @@ impl<S> Taken<S> {
         if self.ready {
             return Call::Running { future: self.service.call(request) };
         }
-        Call::Waiting { waiting: self.waiting, service: self.service, request: Some(request), place: None }
+        Call::Waiting { unready: self.unready, service: self.service, request: Some(request), place: None }
     }
 
-    /// A service that has to become ready first, with others that are counted in `waiting`.
-    pub(crate) fn unready(service: S, waiting: Waiting) -> Self {
-        Self { service, ready: false, waiting }
+    /// A service that has to become ready first, with the others that are `unready`.
+    pub(crate) fn unready(service: S, unready: Unready) -> Self {
+        Self { service, ready: false, unready }
     }
 }
 
@@ -171,7 +184,7 @@ pub(crate) enum Call<S, Req, F> {
     /// The layer lets nothing through => Over.
     Refused(Rejected),
     /// The service is not ready => Running.
-    Waiting { service: S, request: Option<Req>, waiting: Waiting, place: Option<Place> },
+    Waiting { service: S, request: Option<Req>, unready: Unready, place: Option<Place> },
     /// The answer is on its way => Over.
     Running {
         #[pin]
@@ -208,7 +221,7 @@ where
                     self.set(Self::Over);
                     return Poll::Ready(Err(reject(rejected)));
                 }
-                CallProj::Waiting { service, request, waiting, place } => {
+                CallProj::Waiting { service, request, unready, place } => {
                     match service.poll_ready(cx) {
                         Poll::Ready(Ok(())) => {}
                         Poll::Ready(Err(error)) => {
@@ -217,7 +230,7 @@ where
                         }
                         Poll::Pending => {
                             if place.is_none() {
-                                *place = waiting.place();
+                                *place = unready.place();
                             }
                             if place.is_none() {
                                 self.set(Self::Over);

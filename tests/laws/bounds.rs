@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use seawall::deadline::DeadlineLayer;
 use seawall::error::rejection;
-use tokio::time::{Instant, advance};
+use tokio::time::{Instant, advance, sleep};
 use tower::{Layer, Service, ServiceExt};
 
 use crate::drive::Driven;
@@ -24,6 +24,8 @@ every_layer!(
     every_wait_ends_at_the_deadline,
     what_is_cut_is_let_go_of_at_once,
     so_many_calls_wait_and_no_more,
+    nobody_spins_while_he_waits,
+    a_call_that_moves_to_another_task_is_woken_there,
 );
 
 async fn a_callee_that_is_never_ready_is_not_waited_for_beyond_the_bound(subject: Subject) {
@@ -108,12 +110,15 @@ async fn what_is_cut_is_let_go_of_at_once(subject: Subject) {
 async fn so_many_calls_wait_and_no_more(subject: Subject) {
     let value = subject.default();
     let before = value.gauges();
-    let service = value.around(Hard::new(Readiness::Never, Answer::Never));
+    let callee = Hard::new(Readiness::Never, Answer::Never);
+    let service = value.around(callee.clone());
     let mut rounds = [0, 0];
     for waiting in &mut rounds {
         let mut crowd = Vec::new();
         for request in 0..3000 {
-            let mut call = Driven::new(service.clone().call(request));
+            // There are frameworks that apply a layer anew for each request.
+            let mut service = if request % 2 == 0 { service.clone() } else { value.around(callee.clone()) };
+            let mut call = Driven::new(service.call(request));
             match call.poll() {
                 Poll::Pending => crowd.push(call),
                 Poll::Ready(answer) => assert!(rejection(&answer.unwrap_err()).is_some()),
@@ -128,4 +133,40 @@ async fn so_many_calls_wait_and_no_more(subject: Subject) {
     assert!(rounds[0] > 0 && rounds[0] < 2000, "{} wait", rounds[0]);
     assert_eq!(rounds[1], rounds[0], "the places of those who have left are free again");
     assert_eq!(value.gauges(), before);
+}
+
+async fn nobody_spins_while_he_waits(subject: Subject) {
+    for readiness in [Readiness::AtOnce, Readiness::Never, Readiness::Slots] {
+        let value = subject.tight().await;
+        // Something to wait for in our queues, and in the callee's.
+        let _company = value.occupy();
+        let callee = Hard::new(readiness, Answer::Never);
+        let _slot = callee.slots().try_acquire_owned();
+        let mut call = Driven::new(value.around(callee).call(7));
+        if call.poll().is_pending() {
+            sleep(Duration::from_millis(40)).await;
+            // A pooled timer may ring once for the call that it served before.
+            assert!(call.wakes() <= 3, "{readiness:?}: woken {} times, and nothing has changed", call.wakes());
+        }
+    }
+}
+
+async fn a_call_that_moves_to_another_task_is_woken_there(subject: Subject) {
+    for readiness in [Readiness::AtOnce, Readiness::Never, Readiness::Slots] {
+        let value = subject.tight().await;
+        let callee = Hard::new(readiness, Answer::Never);
+        // In its way for a while are a call in our room, and one in the callee's.
+        let company = (value.occupy(), callee.slots().try_acquire_owned());
+        let mut call = Driven::new(value.around(callee).call(7));
+        if call.poll().is_ready() {
+            continue;
+        }
+        call.move_to_another_task();
+        assert!(call.poll().is_pending());
+        sleep(Duration::from_millis(5)).await;
+        drop(company);
+        call.move_to_another_task();
+        assert!(call.finish().await.is_err(), "it ends, and nobody has forgotten to wake it");
+        assert!(call.age() <= subject.longest + Duration::from_secs(10), "{readiness:?}: it took {:?}", call.age());
+    }
 }

@@ -45,10 +45,20 @@ pub(crate) struct Driven<F> {
     since: Instant,
 }
 
+impl Flag {
+    fn raised() -> Arc<Self> {
+        Arc::new(Self { woken: AtomicBool::new(true), wakes: AtomicUsize::new(0), task: Mutex::default() })
+    }
+}
+
 impl<F: Future> Driven<F> {
     pub(crate) fn new(future: F) -> Self {
-        let flag = Flag { woken: AtomicBool::new(true), wakes: AtomicUsize::new(0), task: Mutex::default() };
-        Self { future: Box::pin(unconstrained(future)), flag: Arc::new(flag), polls: 0, since: Instant::now() }
+        Self { future: Box::pin(unconstrained(future)), flag: Flag::raised(), polls: 0, since: Instant::now() }
+    }
+
+    /// Moves it to another task: whoever has its waker wakes nobody any more.
+    pub(crate) fn move_to_another_task(&mut self) {
+        self.flag = Flag::raised();
     }
 
     pub(crate) fn polls(&self) -> usize {

@@ -34,16 +34,16 @@ async fn sixty_four_failing_calls_under_a_bulkhead_of_sixty_four_do_not_wait_for
                 if call < 64 { Answer::FailsAfter(WORK) } else { Answer::After(WORK) }
             },
         );
-    let slots = callee.census();
+    let census = callee.census();
     let service = ServiceBuilder::new().layer(retry()).layer(bulkhead).service(callee);
     let start = Instant::now();
     let calls: Vec<_> = (0..64).map(|n| tokio::spawn(service.clone().oneshot(n))).collect();
 
     sleep(WORK / 2).await;
-    assert_eq!((handle.in_flight(), slots.futures()), (64, 64));
+    assert_eq!((handle.in_flight(), census.futures()), (64, 64));
     sleep(WORK).await;
     // All of them rest. Another call finds a free bulkhead, and is served at once.
-    assert_eq!((handle.in_flight(), handle.waiting(), slots.futures()), (0, 0, 0));
+    assert_eq!((handle.in_flight(), handle.waiting(), census.futures()), (0, 0, 0));
     let other = Instant::now();
     service.clone().oneshot(7).await.unwrap();
     assert_eq!(other.elapsed(), WORK);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use seawall::circuit_breaker::{CircuitBreakerConfig, CircuitBreakerHandle, CircuitBreakerLayer, State};
-use tokio::time::advance;
+use tokio::time::{Instant, advance, sleep};
 use tower::util::BoxCloneService;
 use tower::{BoxError, Layer, Service, ServiceExt};
 
@@ -124,4 +124,80 @@ async fn news_that_is_not_late_is_news() {
     let mut call = breaker.call(Answer::FailsAfter(60 * SECOND));
     assert!(call.finish().await.is_err());
     assert_eq!((breaker.handle.state(), breaker.handle.snapshot().failures), (State::Open, 1));
+}
+
+/// How long a breaker takes to see that a callee hangs, which it has known as a quick one.
+async fn opens_after(layer: &CircuitBreakerLayer) -> Duration {
+    let handle = layer.handle();
+    let start = Instant::now();
+    let mut hung = Vec::new();
+    while handle.state() == State::Closed {
+        let mut call = Driven::new(layer.layer(Hard::new(Readiness::AtOnce, Answer::Never)).call(7));
+        let _ = call.poll();
+        hung.push(call);
+        advance(Duration::from_millis(100)).await;
+        assert!(start.elapsed() < 3600 * SECOND, "it never sees that");
+    }
+    start.elapsed()
+}
+
+#[tokio::test(start_paused = true)]
+async fn answers_of_an_earlier_era_do_not_move_what_is_slow() {
+    let layer = CircuitBreakerLayer::new(CircuitBreakerConfig::default()).unwrap();
+    let handle = layer.handle();
+    let quick = Hard::new(Readiness::AtOnce, Answer::After(Duration::from_millis(20)));
+    for _ in 0..500 {
+        layer.layer(quick.clone()).oneshot(7).await.unwrap();
+    }
+    let usually = opens_after(&layer).await;
+    let recovered = async || {
+        while handle.state() != State::Closed {
+            advance(SECOND).await;
+            let _ = layer.layer(quick.clone()).oneshot(7).await;
+        }
+    };
+    recovered().await;
+
+    // Five hundred calls are sent before anyone can know that the callee has stalled. It opens, and is well again, long
+    // before they are answered.
+    let stalled = layer.layer(Hard::new(Readiness::AtOnce, Answer::After(50 * SECOND)));
+    let calls: Vec<_> = (0..500).map(|n| tokio::spawn(stalled.clone().oneshot(n))).collect();
+    sleep(Duration::from_millis(1)).await;
+    opens_after(&layer).await;
+    recovered().await;
+    for call in calls {
+        call.await.unwrap().unwrap();
+    }
+    assert_eq!(opens_after(&layer).await, usually);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_probe_that_was_given_up_on_does_not_move_what_is_slow() {
+    let layer = CircuitBreakerLayer::new(CircuitBreakerConfig { jitter: 0.0, ..Default::default() }).unwrap();
+    let handle = layer.handle();
+    let quick = Hard::new(Readiness::AtOnce, Answer::After(Duration::from_millis(20)));
+    for _ in 0..500 {
+        layer.layer(quick.clone()).oneshot(7).await.unwrap();
+    }
+    let usually = opens_after(&layer).await;
+    advance(SECOND).await;
+    let mut late = Driven::new(layer.layer(Hard::new(Readiness::AtOnce, Answer::After(60 * SECOND))).call(7));
+    assert!(late.poll().is_pending());
+    assert_eq!(handle.state(), State::HalfOpen);
+    // The probe hangs, and there is another break.
+    advance(10 * SECOND).await;
+    let _ = layer.layer(quick.clone()).oneshot(7).await;
+    assert_eq!(handle.state(), State::Open);
+    // Its answer comes when the next one is on its way.
+    advance(49 * SECOND).await;
+    let mut probe = Driven::new(layer.layer(Hard::new(Readiness::AtOnce, Answer::After(2 * SECOND))).call(7));
+    assert!(probe.poll().is_pending());
+    assert_eq!(handle.state(), State::HalfOpen);
+    late.finish().await.unwrap();
+    drop(probe);
+    while handle.state() != State::Closed {
+        let _ = layer.layer(quick.clone()).oneshot(7).await;
+        advance(SECOND / 10).await;
+    }
+    assert_eq!(opens_after(&layer).await, usually);
 }

@@ -227,6 +227,7 @@ async fn the_limit_changes_while_calls_run_and_wait() {
     assert!(callers[0].poll().is_ready());
 }
 
+/// Netflix: bypassed calls always pass, and never count as in flight.
 #[tokio::test(start_paused = true)]
 async fn no_weight_passes_and_is_not_counted() {
     let gate = gate(1, Order::Fifo);

@@ -6,6 +6,7 @@ use crate::admission::keyed::{KeyBy, Keyed, Keying};
 use crate::algorithm::breaker::Mode;
 use crate::ground::sync::{Arc, Mutex, lock};
 use crate::ground::time::Instant;
+use crate::middleware::inner::Unready;
 
 #[derive(Debug)]
 pub(super) struct Breakers<K: Keying> {
@@ -13,13 +14,19 @@ pub(super) struct Breakers<K: Keying> {
     /// What breakers for new keys begin with.
     mode: Mutex<Mode>,
     keyed: Keyed<K, Breaker>,
+    unready: Unready,
 }
 
 impl<K: Keying> Breakers<K> {
     pub(super) fn new(config: CircuitBreakerConfig, keying: K) -> Self {
         let mode = if config.observe_only { Mode::Observing } else { Mode::Enforcing };
         let common = Breaker::new(config.policy(), config.new_window(), mode);
-        Self { keyed: Keyed::new(keying, config.max_keys, common), mode: Mutex::new(mode), config }
+        Self {
+            keyed: Keyed::new(keying, config.max_keys, common),
+            mode: Mutex::new(mode),
+            unready: Unready::counted(),
+            config,
+        }
     }
 
     pub(super) fn config(&self) -> &CircuitBreakerConfig {
@@ -31,6 +38,10 @@ impl<K: Keying> Breakers<K> {
         K: KeyBy<Req>,
     {
         self.keyed.get(request, || Breaker::new(self.config.policy(), self.config.new_window(), *lock(&self.mode)))
+    }
+
+    pub(super) fn unready(&self) -> &Unready {
+        &self.unready
     }
 
     pub(super) fn common(&self) -> &Arc<Breaker> {

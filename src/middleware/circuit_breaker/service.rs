@@ -67,7 +67,7 @@ where
         };
         let ticket = Ticket::new(breaker, pass, now, bound.instant());
         let call = match refusal {
-            None => BoundedCall::new(self.inner.call(request, now), bound),
+            None => BoundedCall::new(self.inner.call(request, now, self.breakers.unready()), bound),
             Some(rejected) => {
                 self.inner.let_go();
                 BoundedCall::refused(rejected)

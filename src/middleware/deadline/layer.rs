@@ -6,10 +6,12 @@ use super::service::Deadline;
 use crate::ground::config::Validation;
 use crate::ground::error::InvalidConfig;
 use crate::ground::verdict::AtResponse;
+use crate::middleware::inner::Unready;
 
 /// Gives every call a deadline. See the [module](super).
 #[derive(Clone, Debug)]
 pub struct DeadlineLayer<C = AtResponse> {
+    unready: Unready,
     timeout: Duration,
     classifier: C,
 }
@@ -23,14 +25,14 @@ impl DeadlineLayer {
         let mut validation = Validation::new();
         validation.positive("timeout", timeout);
         validation.finish()?;
-        Ok(Self { timeout, classifier: AtResponse })
+        Ok(Self { unready: Unready::counted(), timeout, classifier: AtResponse })
     }
 }
 
 impl<C> DeadlineLayer<C> {
     /// Lets `classifier` say when a call is over.
     pub fn with_classifier<D>(self, classifier: D) -> DeadlineLayer<D> {
-        DeadlineLayer { timeout: self.timeout, classifier }
+        DeadlineLayer { unready: self.unready, timeout: self.timeout, classifier }
     }
 }
 
@@ -38,6 +40,6 @@ impl<S, C: Clone> Layer<S> for DeadlineLayer<C> {
     type Service = Deadline<S, C>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        Deadline::new(inner, self.timeout, self.classifier.clone())
+        Deadline::new(inner, self.unready.clone(), self.timeout, self.classifier.clone())
     }
 }

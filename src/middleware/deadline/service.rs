@@ -10,19 +10,20 @@ use crate::ground::error::{Reason, Rejected};
 use crate::ground::time::{self, Instant};
 use crate::ground::verdict::{AtResponse, Classify};
 use crate::middleware::bound::Bound;
-use crate::middleware::inner::{BoundedCall, Inner};
+use crate::middleware::inner::{BoundedCall, Inner, Unready};
 
 /// A service whose calls have a deadline. See the [module](super).
 #[derive(Clone, Debug)]
 pub struct Deadline<S, C = AtResponse> {
     inner: Inner<S>,
+    unready: Unready,
     timeout: Duration,
     classifier: C,
 }
 
 impl<S, C> Deadline<S, C> {
-    pub(super) fn new(inner: S, timeout: Duration, classifier: C) -> Self {
-        Self { inner: Inner::new(inner), timeout, classifier }
+    pub(super) fn new(inner: S, unready: Unready, timeout: Duration, classifier: C) -> Self {
+        Self { inner: Inner::new(inner), unready, timeout, classifier }
     }
 }
 
@@ -52,7 +53,7 @@ where
         let context = Context { deadline: Some(deadline), enforced: true, ..inherited };
         let call = {
             let _entered = context::enter(context);
-            self.inner.call(request, now)
+            self.inner.call(request, now, &self.unready)
         };
         let bound = Bound::at(deadline, Reason::DeadlineExceeded);
         ResponseFuture::new(BoundedCall::new(call, bound), context, self.classifier.clone())

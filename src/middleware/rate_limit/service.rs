@@ -48,11 +48,11 @@ where
         }
         let bucket = self.state.bucket(&request);
         match bucket.admit(now, &self.state.config) {
-            Ok(None) => ResponseFuture::running(self.inner.call(request, now), now),
+            Ok(None) => ResponseFuture::running(self.inner.call(request, now, &self.state.unready), now),
             Ok(Some(turn)) => {
                 // Who waits for us holds nothing of the inner service, which becomes ready again when it is its turn.
                 self.inner.let_go();
-                ResponseFuture::waiting(turn, bucket, self.inner.take(), request)
+                ResponseFuture::waiting(turn, bucket, self.inner.take(&self.state.unready), request)
             }
             Err(refusal) => {
                 self.inner.let_go();

@@ -2,18 +2,20 @@ use super::bucket::Bucket;
 use super::config::RateLimitConfig;
 use crate::admission::keyed::{KeyBy, Keyed, Keying};
 use crate::ground::sync::Arc;
+use crate::middleware::inner::Unready;
 
 /// What all services of one layer value share: a bucket for each key.
 #[derive(Debug)]
 pub(super) struct State<K: Keying> {
     pub(super) config: RateLimitConfig,
+    pub(super) unready: Unready,
     buckets: Keyed<K, Bucket>,
 }
 
 impl<K: Keying> State<K> {
     pub(super) fn new(config: RateLimitConfig, keying: K) -> Self {
         let buckets = Keyed::new(keying, config.max_keys, Bucket::new(config.quota()));
-        Self { config, buckets }
+        Self { config, unready: Unready::counted(), buckets }
     }
 
     pub(super) fn bucket<Req>(&self, request: &Req) -> Arc<Bucket>

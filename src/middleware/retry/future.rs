@@ -256,7 +256,7 @@ where
         let _entered = context::enter(inside(Context { attempt, ..context }, cut));
         let further = self.further.as_mut()?;
         let request = further.kept.next()?;
-        let service = Taken::unready(further.service.clone(), self.policy.waiting.clone());
+        let service = Taken::unready(further.service.clone(), self.policy.unready.clone());
         self.progress.attempts = attempt;
         *self.cut = cut;
         *self.bound = self.limit.of_attempt(cut);

@@ -7,16 +7,14 @@ use super::config::RetryConfig;
 use super::report::Stop;
 use crate::ground::time::Instant;
 use crate::ground::verdict::Verdict;
-use crate::middleware::inner::Waiting;
+use crate::middleware::inner::Unready;
 
 /// What all calls with one key share.
 #[derive(Debug)]
 pub(super) struct Policy {
     pub(super) config: RetryConfig,
     pub(super) budget: Budget,
-    /// How many retries wait for services that are not ready. A count of their own: the callers' is not looked at
-    /// before there is a retry.
-    pub(super) waiting: Waiting,
+    pub(super) unready: Unready,
 }
 
 /// How far a call has come.
@@ -51,7 +49,7 @@ impl Policy {
     }
 
     pub(super) fn paid_from(budget: Budget, config: RetryConfig) -> Self {
-        Self { config, budget, waiting: Waiting::default() }
+        Self { config, budget, unready: Unready::counted() }
     }
 
     /// Whether, and when, another attempt follows on one that has just ended with `verdict`. The price is paid before

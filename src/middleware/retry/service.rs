@@ -75,7 +75,7 @@ where
         let _entered = context::enter(inside(Context { attempt: 1, ..inherited }, cut));
         let (attempt, kept) = self.replay.first(request);
         let further = (policy.config.max_attempts > 1).then(|| Further { kept, service: self.inner.spare() });
-        let call = self.inner.call(attempt, now);
+        let call = self.inner.call(attempt, now, &policy.unready);
         ResponseFuture::new(call, further, now, inherited, policy, classifier)
     }
 }

@@ -1,0 +1,107 @@
+//! A client's stack around hyper-util's client, on real sockets.
+#![cfg(feature = "http")]
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use axum::Router;
+use axum::http::StatusCode;
+use axum::routing::any;
+use bytes::Bytes;
+use http::{Method, Request, Response};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::TokioExecutor;
+use seawall::bulkhead::{BulkheadConfig, BulkheadLayer};
+use seawall::circuit_breaker::{CircuitBreakerConfig, CircuitBreakerLayer};
+use seawall::deadline::DeadlineLayer;
+use seawall::error::{Reason, rejection};
+use seawall::http::ByAuthority;
+use seawall::retry::{Backoff, RetryConfig, RetryLayer};
+use seawall::verdict::Verdict;
+use tokio::net::TcpListener;
+use tower::{BoxError, Service, ServiceBuilder, ServiceExt};
+
+trait Calls: Service<Request<Full<Bytes>>, Response = Response<Incoming>, Error = BoxError> {}
+impl<S: Service<Request<Full<Bytes>>, Response = Response<Incoming>, Error = BoxError>> Calls for S {}
+
+fn client() -> impl Calls<Future: Send> + Clone + Send {
+    let backoff = Backoff::exponential(Duration::from_millis(2), 2.0);
+    let breaker = CircuitBreakerConfig { consecutive_failures: Some(3), ..CircuitBreakerConfig::default() };
+    ServiceBuilder::new()
+        .layer(DeadlineLayer::http(Duration::from_secs(30)).unwrap())
+        .layer(RetryLayer::http(RetryConfig { backoff, ..RetryConfig::default() }).unwrap())
+        .layer(BulkheadLayer::http(BulkheadConfig::default()).unwrap().with_keying(ByAuthority))
+        .layer(CircuitBreakerLayer::http(breaker).unwrap().with_keying(ByAuthority))
+        .service(Client::builder(TokioExecutor::new()).build_http())
+}
+
+/// Fails the first `failures` requests with `status`, then answers with what it was sent.
+async fn server(failures: usize, status: StatusCode) -> (SocketAddr, Arc<AtomicUsize>) {
+    let seen = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&seen);
+    let app = Router::new().fallback(any(move |body: String| {
+        let attempt = count.fetch_add(1, Ordering::SeqCst);
+        async move { if attempt < failures { (status, String::from("no")) } else { (StatusCode::OK, body) } }
+    }));
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    (address, seen)
+}
+
+fn request(method: Method, to: SocketAddr) -> Request<Full<Bytes>> {
+    Request::builder().method(method).uri(format!("http://{to}/")).body(Full::from("hello")).unwrap()
+}
+
+async fn answer(response: Result<Response<Incoming>, BoxError>) -> (u16, Bytes) {
+    let response = response.unwrap();
+    (response.status().as_u16(), response.into_body().collect().await.unwrap().to_bytes())
+}
+
+#[tokio::test]
+async fn an_idempotent_request_is_sent_again_with_its_body() {
+    let (address, seen) = server(2, StatusCode::SERVICE_UNAVAILABLE).await;
+    let (response, report) = seawall::retry::report(client().oneshot(request(Method::PUT, address))).await;
+    assert_eq!(answer(response).await, (200, Bytes::from("hello")));
+    assert_eq!(seen.load(Ordering::SeqCst), 3);
+    let report = report.expect("there is a retry layer");
+    let overloaded = Verdict::Overloaded { retry_after: None };
+    assert_eq!((report.attempts, report.verdicts), (3, vec![overloaded, overloaded, Verdict::Success]));
+}
+
+#[tokio::test]
+async fn a_request_that_may_do_harm_twice_is_sent_once_and_the_real_answer_returned() {
+    let (address, seen) = server(1, StatusCode::INTERNAL_SERVER_ERROR).await;
+    let (status, body) = answer(client().oneshot(request(Method::POST, address)).await).await;
+    assert_eq!((status, body.as_ref(), seen.load(Ordering::SeqCst)), (500, b"no".as_ref(), 1));
+}
+
+#[tokio::test]
+async fn a_callers_own_mistake_is_returned_untouched_and_opens_nothing() {
+    let (address, seen) = server(100, StatusCode::NOT_FOUND).await;
+    let client = client();
+    for _ in 0..50 {
+        assert_eq!(answer(client.clone().oneshot(request(Method::GET, address)).await).await.0, 404);
+    }
+    assert_eq!(seen.load(Ordering::SeqCst), 50);
+}
+
+#[tokio::test]
+async fn a_dead_host_is_cut_off_and_the_others_are_not() {
+    let (alive, _) = server(0, StatusCode::OK).await;
+    // Bound, and not listened on any more: nobody answers there.
+    let dead = TcpListener::bind(("127.0.0.1", 0)).await.unwrap().local_addr().unwrap();
+    let client = client();
+    let mut reasons = Vec::new();
+    for _ in 0..5 {
+        let error = client.clone().oneshot(request(Method::GET, dead)).await.unwrap_err();
+        reasons.push(rejection(&error).map(|rejected| rejected.reason()));
+        assert_eq!(answer(client.clone().oneshot(request(Method::GET, alive)).await).await.0, 200);
+    }
+    assert_eq!(reasons.first(), Some(&None), "first the connector's own error comes out");
+    assert_eq!(reasons.last(), Some(&Some(Reason::CircuitOpen)));
+}

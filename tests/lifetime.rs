@@ -1,0 +1,125 @@
+//! A call is over when its response is over, and only the classifier knows when that is: here, for a response that goes on
+//! after it was returned, as a stream does.
+#![allow(clippy::disallowed_methods, reason = "tests sleep and look at the clock as users do")]
+
+use std::future::{Ready, ready};
+use std::time::Duration;
+
+use seawall::bulkhead::{BulkheadConfig, BulkheadLayer};
+use seawall::circuit_breaker::{CircuitBreakerConfig, CircuitBreakerLayer, State};
+use seawall::deadline::DeadlineLayer;
+use seawall::load_shed::{LoadShedConfig, LoadShedLayer};
+use seawall::verdict::{Classify, Guard, Verdict};
+use tokio::time::advance;
+use tower::{BoxError, Layer, Service, ServiceBuilder, ServiceExt, service_fn};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// The call is over when its stream is.
+#[derive(Clone, Copy, Debug)]
+struct AtEndOfStream;
+
+/// What is still to come, and what a layer has put into it.
+#[derive(Debug)]
+struct Stream<G>(G);
+
+impl<G: Guard> Stream<G> {
+    fn ends(self, verdict: Verdict) {
+        self.0.settle(verdict);
+    }
+}
+
+impl<R> Classify<R> for AtEndOfStream {
+    type Held<G: Guard> = Stream<G>;
+    type Settled = R;
+    type Settling = Ready<(Verdict, R)>;
+
+    fn classify(&self, result: Result<&R, &BoxError>) -> Verdict {
+        result.map_or(Verdict::Transient, |_| Verdict::Success)
+    }
+
+    fn hold<G: Guard>(&self, _: R, _: Verdict, guard: G) -> Stream<G> {
+        Stream(guard)
+    }
+
+    fn settle(&self, response: R) -> Self::Settling {
+        ready((Verdict::Success, response))
+    }
+}
+
+fn callee() -> impl Service<(), Response = (), Error = BoxError, Future: Send> + Clone + Send + 'static {
+    service_fn(|()| async { Ok::<_, BoxError>(()) })
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_permit_is_held_until_the_stream_ends_fails_or_is_dropped() {
+    let config = BulkheadConfig { max_concurrent: 2, max_waiting: 0, ..BulkheadConfig::default() };
+    let layer = BulkheadLayer::new(config).unwrap().with_classifier(AtEndOfStream);
+    let handle = layer.handle();
+    let service = layer.layer(callee());
+    let first = service.clone().oneshot(()).await.unwrap();
+    let second = service.clone().oneshot(()).await.unwrap();
+    assert_eq!(handle.in_flight(), 2);
+    assert!(service.clone().oneshot(()).await.is_err(), "both heads are there, and neither stream is over");
+    first.ends(Verdict::Success);
+    assert_eq!(handle.in_flight(), 1);
+    drop(second);
+    assert_eq!(handle.in_flight(), 0);
+    assert!(service.oneshot(()).await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_end_of_the_stream_says_is_what_the_breaker_counts() {
+    let config = CircuitBreakerConfig { minimum_calls: 5, ..CircuitBreakerConfig::default() };
+    let layer = CircuitBreakerLayer::new(config).unwrap().with_classifier(AtEndOfStream);
+    let handle = layer.handle();
+    let service = layer.layer(callee());
+    for n in 0..5 {
+        assert_eq!(handle.state(), State::Closed, "after {n} failures");
+        // The head says 200; the trailers say that it went wrong.
+        service.clone().oneshot(()).await.unwrap().ends(Verdict::Transient);
+    }
+    assert_eq!(handle.state(), State::Open);
+}
+
+/// A holder who takes his time with a response that has come is not the callee's slowness.
+#[tokio::test(start_paused = true)]
+async fn a_holder_who_takes_his_time_opens_no_breaker() {
+    let config = CircuitBreakerConfig { minimum_calls: 5, slow_after: Some(SECOND), ..CircuitBreakerConfig::default() };
+    let layer = CircuitBreakerLayer::new(config).unwrap().with_classifier(AtEndOfStream);
+    let handle = layer.handle();
+    let service = layer.layer(callee());
+    for _ in 0..20 {
+        let stream = service.clone().oneshot(()).await.unwrap();
+        advance(2 * SECOND).await;
+        stream.ends(Verdict::Success);
+    }
+    assert_eq!((handle.state(), handle.snapshot().slow), (State::Closed, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_knows_when_it_must_be_over() {
+    let start = tokio::time::Instant::now();
+    let service = ServiceBuilder::new()
+        .layer(DeadlineLayer::new(SECOND).unwrap().with_classifier(AtEndOfStream))
+        .layer(BulkheadLayer::new(BulkheadConfig::default()).unwrap().with_classifier(AtEndOfStream))
+        .service(callee());
+    let Stream(deadline) = service.oneshot(()).await.unwrap();
+    assert_eq!(deadline.expires(), Some(start + SECOND));
+
+    let bulkhead = BulkheadLayer::new(BulkheadConfig { max_hold: 3 * SECOND, ..BulkheadConfig::default() }).unwrap();
+    let Stream(permit) = bulkhead.with_classifier(AtEndOfStream).layer(callee()).oneshot(()).await.unwrap();
+    assert_eq!(permit.expires(), Some(start + 3 * SECOND), "without a deadline, the layer's own bound");
+}
+
+/// In front of a service the work is done when the head is there: a slow reader holds no place.
+#[tokio::test(start_paused = true)]
+async fn a_slow_reader_holds_no_place_of_the_shedder() {
+    let layer = LoadShedLayer::new(LoadShedConfig { max_in_flight: 1, ..LoadShedConfig::default() }).unwrap();
+    let layer = layer.with_classifier(AtEndOfStream);
+    let handle = layer.handle();
+    let service = layer.layer(service_fn(|()| async { Ok::<_, BoxError>(String::from("a long body")) }));
+    let unread = service.clone().oneshot(()).await.unwrap();
+    assert_eq!(handle.in_flight(), 0);
+    assert_eq!(service.oneshot(()).await.unwrap(), unread);
+}
