@@ -164,7 +164,9 @@ impl Gate {
         drop(line);
         woken.extend(last.flatten());
         wake(woken);
-        Ok(Waiter::new(Arc::clone(gate), place, until))
+        // The place is somebody's before foreign code runs, which may panic.
+        let waiter = Waiter::new(Arc::clone(gate), place, until);
+        Ok(waiter)
     }
 
     fn release(&self, weight: u32) {
@@ -260,7 +262,15 @@ impl Gate {
 }
 
 fn wake(woken: Vec<Waker>) {
-    for waker in woken {
+/// Wakes all of them, even if to wake one of them panics: what the others have been given is theirs to give back.
+    struct Rest(std::vec::IntoIter<Waker>);
+    impl Drop for Rest {
+        fn drop(&mut self) {
+            self.0.by_ref().for_each(Waker::wake);
+        }
+    }
+    let mut rest = Rest(woken.into_iter());
+    while let Some(waker) = rest.0.next() {
         waker.wake();
     }
 }
