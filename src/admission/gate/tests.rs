@@ -313,6 +313,20 @@ fn a_waker_whose_drop_panics_keeps_nobody_from_being_woken() {
     assert_eq!(light.woken(), 1);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_call_that_weighs_too_much_counts_for_all_permits_and_not_for_more() {
+    let gate = gate(4, Order::Fifo);
+    for _ in 0..200 {
+        gate.learn(time::now(), Verdict::Success, 10 * MS);
+    }
+    let permit = now(&gate, 1);
+    let mut heavy = later(&gate, claim(u32::MAX));
+    let mut light = later(&gate, claim(1));
+    drop(permit);
+    drop(heavy.poll());
+    assert!(light.poll().is_ready());
+}
+
 #[derive(Clone, Copy, Debug)]
 enum Step {
     Ask { weight: u32, priority: u8 },
