@@ -10,7 +10,7 @@ use tower::{BoxError, Service};
 
 use crate::admission::gate::{Admitted, Claim, Gate, Permit, Waiter};
 use crate::ground::context;
-use crate::ground::error::{Reason, Rejected};
+use crate::ground::error::Rejected;
 use crate::ground::sync::Arc;
 use crate::ground::time::{self, Instant, Stopwatch};
 use crate::ground::verdict::{Guard, Verdict};
@@ -119,7 +119,7 @@ impl<S, Req, F> AdmittedCall<S, Req, F> {
             Ok(Admitted::Now(permit)) => {
                 let serving = Some(Serving::new(permit, now));
                 let call = inner.call(request, now);
-                Self::Running { call: BoundedCall::new(call, bound(now, deadline, terms.max_hold)), serving }
+                Self::Running { call: BoundedCall::new(call, Bound::within(now, deadline, terms.max_hold)), serving }
             }
             Ok(Admitted::Later(waiter)) => {
                 // Who waits for us holds nothing of the inner service, which becomes ready again when it is its turn.
@@ -172,7 +172,8 @@ impl<S, Req, F> AdmittedCall<S, Req, F> {
                     };
                     let Some((inner, request)) = inner.take() else { return Poll::Pending };
                     let now = time::now();
-                    let bound = bound(now, *deadline, *max_hold);
+                    // The hold of a permit begins with the permit, not with the wait for it.
+                    let bound = Bound::within(now, *deadline, *max_hold);
                     let serving = Some(Serving::new(permit, now));
                     let call: Call<S, Req, F> = inner.call(request);
                     self.set(Self::Running { call: BoundedCall::new(call, bound), serving });
@@ -185,13 +186,5 @@ impl<S, Req, F> AdmittedCall<S, Req, F> {
                 AdmittedProj::Over => return Poll::Pending,
             }
         }
-    }
-}
-
-/// The hold of a permit begins with the permit, not with the wait for it.
-fn bound(now: Instant, deadline: Option<Instant>, max_hold: Duration) -> Bound {
-    match deadline {
-        Some(deadline) => Bound::at(deadline, Reason::DeadlineExceeded),
-        None => Bound::at(now + max_hold, Reason::HoldExceeded),
     }
 }

@@ -23,7 +23,13 @@ impl Bound {
     /// The bound of a call that begins now: its deadline, or else `max_hold`.
     #[inline]
     pub(crate) fn new(now: Instant, max_hold: Duration) -> Self {
-        match context::current().deadline {
+        Self::within(now, context::current().deadline, max_hold)
+    }
+
+    /// The bound of what begins now in a call that has `deadline`.
+    #[inline]
+    pub(crate) fn within(now: Instant, deadline: Option<Instant>, max_hold: Duration) -> Self {
+        match deadline {
             Some(deadline) => Self::at(deadline, Reason::DeadlineExceeded),
             None => Self::at(now + max_hold, Reason::HoldExceeded),
         }
