@@ -40,11 +40,13 @@ impl Guard for Hold {
 pub(crate) struct Serving {
     permit: Option<Permit>,
     watch: Stopwatch,
+    /// A call that nobody has ever polled says nothing about the callee, however long it was kept.
+    polled: bool,
 }
 
 impl Serving {
     fn new(permit: Permit, now: Instant) -> Self {
-        Self { permit: Some(permit), watch: Stopwatch::start(now) }
+        Self { permit: Some(permit), watch: Stopwatch::start(now), polled: false }
     }
 
     fn answered(mut self, verdict: Verdict) -> Option<Permit> {
@@ -54,7 +56,7 @@ impl Serving {
 
     #[inline]
     fn learn(&self, verdict: Verdict) {
-        if let Some(permit) = &self.permit {
+        if let (Some(permit), true) = (&self.permit, self.polled) {
             let now = time::now();
             permit.gate().learn(now, verdict, self.watch.elapsed(now));
         }
@@ -149,7 +151,10 @@ impl<S, Req, F> AdmittedCall<S, Req, F> {
             match self.as_mut().project() {
                 AdmittedProj::Running { mut call, serving } => {
                     let result = match serving {
-                        Some(serving) => ready!(serving.watch.watch(|| call.as_mut().poll(cx, layer, None))),
+                        Some(serving) => {
+                            serving.polled = true;
+                            ready!(serving.watch.watch(|| call.as_mut().poll(cx, layer, None)))
+                        }
                         None => return Poll::Pending,
                     };
                     let expires = call.bound().instant();
