@@ -254,7 +254,8 @@ impl Gate {
 
     /// Changes the limit, to at least one.
     pub(crate) fn set_limit(&self, limit: u32) {
-        self.limit.store(limit.max(1), Ordering::Release);
+        // A swap, so that who overwrites a limit also sees what its setter did before.
+        self.limit.swap(limit.max(1), Ordering::AcqRel);
         let mut line = lock(&self.line);
         let woken = self.serve(&mut line);
         drop(line);
