@@ -21,13 +21,17 @@ pub(crate) const MAX_COUNT: u32 = COUNT_MASK as u32;
 
 /// Which stretch of time a count belongs to: the number of the bucket since the beginning of time, within an era.
 ///
-/// Epochs wrap after 2^28 buckets (310 days of 100 ms), eras after 256.
+/// Epochs wrap after 2^28 buckets (310 days of 100 ms), eras after 256. Who comes late does so by a few epochs, but a slot may
+/// not be used for any time: so nearly all of that circle is the past, and only [`Stamp::LATE`] of it the future.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Stamp(u64);
 
 impl Stamp {
     /// How many bits of an epoch a stamp tells apart.
     pub(crate) const EPOCH_BITS: u32 = 28;
+
+    /// By how many epochs a stamp can be late; what is further back is taken for what is left of a round long ago.
+    const LATE: u64 = 1 << 16;
 
     #[inline]
     pub(crate) const fn new(era: u8, epoch: u64) -> Self {
@@ -52,7 +56,7 @@ impl Stamp {
             return other.era().wrapping_sub(self.era()) < 0x80;
         }
         let ahead = (other.0.wrapping_sub(self.0)) & EPOCH_MASK;
-        ahead != 0 && ahead < 1 << (EPOCH_BITS - 1)
+        ahead != 0 && ahead <= EPOCH_MASK - Self::LATE
     }
 }
 
@@ -171,6 +175,16 @@ mod tests {
         let _ = slot.add(Stamp::new(255, 9), 1);
         assert_eq!(slot.add(Stamp::new(0, 3), 1), Added::Evicted(Stamp::new(255, 9), 1));
         assert_eq!(slot.add(Stamp::new(255, 10), 1), Added::TooLate);
+    }
+
+    /// A count of failures of 100 ms may well not be touched for half a year.
+    #[test]
+    fn a_slot_that_was_not_used_for_most_of_the_circle_counts_again() {
+        for silence in [1, 1 << 27, (1 << 27) + 1, (1 << 28) - (1 << 17)] {
+            let slot = Slot::new();
+            let _ = slot.add(Stamp::new(1, 7), 2);
+            assert_eq!(slot.add(Stamp::new(1, 7 + silence), 1), Added::Evicted(Stamp::new(1, 7), 2), "{silence}");
+        }
     }
 
     #[test]
