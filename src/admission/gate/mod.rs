@@ -272,7 +272,7 @@ fn wake(woken: Vec<Waker>) {
         }
     }
     let mut rest = Rest(woken.into_iter());
-    while let Some(waker) = rest.0.next() {
+    for waker in rest.0.by_ref() {
         waker.wake();
     }
 }
