@@ -4,10 +4,11 @@
 use std::future::pending;
 use std::time::Duration;
 
+use futures::FutureExt;
 use seawall::context;
 use seawall::deadline::DeadlineLayer;
 use seawall::error::{Reason, rejection};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 use tower::{BoxError, Layer, Service, ServiceExt, service_fn};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -75,6 +76,40 @@ async fn a_call_moved_out_of_the_context_that_enforced_its_deadline_still_ends()
     let error = escaped.recv().await.unwrap().await.unwrap_err();
     assert_eq!(rejection(&error).map(|rejected| rejected.reason()), Some(Reason::DeadlineExceeded));
     assert_eq!(start.elapsed(), SECOND);
+}
+
+/// Two callers share one call. The first, in whose task it began, gives up; the other is not left with a call without end.
+#[tokio::test(start_paused = true)]
+async fn a_call_shared_by_two_tasks_ends_for_the_one_that_stays() {
+    let inner = layer(10 * SECOND).layer(service_fn(|()| pending::<Result<(), BoxError>>()));
+    let shared = inner.oneshot(()).map(|answer| answer.is_err()).shared();
+    let theirs = shared.clone();
+    let outer = service_fn(move |()| theirs.clone().map(Ok::<_, BoxError>));
+    let first = tokio::spawn(layer(SECOND).layer(outer).oneshot(()));
+    tokio::task::yield_now().await;
+    assert!(timeout(5 * SECOND, shared).await.expect("it has a bound"));
+    first.await.unwrap().ok();
+}
+
+/// Synchronous code in the middle waits by itself: nobody polls the layer outside of it meanwhile.
+#[test]
+fn a_call_that_is_blocked_on_within_another_still_ends() {
+    let (done, finished) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_time().build().unwrap();
+        let inner = layer(10 * SECOND).layer(service_fn(|()| pending::<Result<(), BoxError>>()));
+        let outer = service_fn(move |()| {
+            let inner = inner.clone();
+            async move {
+                let blocking = || tokio::runtime::Handle::current().block_on(inner.oneshot(()));
+                tokio::task::block_in_place(blocking)
+            }
+        });
+        let call = layer(Duration::from_millis(20)).layer(outer).oneshot(());
+        let answer = runtime.block_on(async { tokio::spawn(call).await.unwrap() });
+        done.send(answer.is_err())
+    });
+    assert_eq!(finished.recv_timeout(10 * SECOND), Ok(true));
 }
 
 #[tokio::test(start_paused = true)]

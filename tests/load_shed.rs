@@ -11,7 +11,7 @@ use seawall::deadline::DeadlineLayer;
 use seawall::error::{Reason, rejection};
 use seawall::load_shed::{LoadShedConfig, LoadShedLayer};
 use tokio::task::LocalSet;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, advance, sleep, sleep_until};
 use tower::{BoxError, Layer, Service, ServiceExt, service_fn};
 
 const MS: Duration = Duration::from_millis(1);
@@ -191,4 +191,20 @@ fn all_faults_of_a_configuration_are_told_at_once() {
     let error = LoadShedLayer::new(config).unwrap_err();
     let paths: Vec<_> = error.faults().iter().map(|fault| fault.path()).collect();
     assert_eq!(paths, ["max_in_flight", "queue_ratio", "max_wait", "max_hold", "max_keys"]);
+}
+
+/// Calls are polled by their callers; one that nobody polls has not begun.
+#[tokio::test(start_paused = true)]
+async fn a_call_that_was_made_and_never_polled_teaches_nothing() {
+    let mut service = layer(4).layer(service_fn(|()| async {
+        sleep(10 * MS).await;
+        Ok::<_, BoxError>(())
+    }));
+    let parked = service.ready().await.unwrap().call(());
+    advance(Duration::from_secs(3600)).await;
+    drop(parked);
+    let _running = tokio::spawn(service.clone().oneshot(()));
+    tokio::task::yield_now().await;
+    let hurried = DeadlineLayer::new(Duration::from_secs(1)).unwrap().layer(service);
+    assert_eq!(reason(hurried.oneshot(()).await), None, "an hour was not the callee's");
 }

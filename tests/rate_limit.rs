@@ -1,8 +1,9 @@
 //! The rate limit layer, through its public face and in virtual time.
 #![allow(clippy::disallowed_methods, reason = "tests sleep and look at the clock as users do")]
 
+use std::future::{Future, pending};
 use std::pin::pin;
-use std::task::Poll;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use futures::future::{FutureExt, join_all};
@@ -11,6 +12,7 @@ use seawall::context::{Priority, with_priority};
 use seawall::deadline::DeadlineLayer;
 use seawall::error::{Reason, Rejected, rejection};
 use seawall::rate_limit::{RateLimitConfig, RateLimitLayer};
+use tokio::runtime::Builder;
 use tokio::time::{Instant, advance, sleep};
 use tower::limit::ConcurrencyLimitLayer;
 use tower::util::ServiceFn;
@@ -226,4 +228,48 @@ fn all_faults_of_a_configuration_are_told_at_once() {
     assert_eq!(faults(rate(u32::MAX, SECOND)), ["permits"]);
     let endless = RateLimitConfig { burst: Some(u32::MAX), ..rate(1, SECOND) };
     assert_eq!(faults(endless), ["burst"]);
+}
+
+/// The deadline is the call's, not that of the task in which its turn comes.
+#[tokio::test(start_paused = true)]
+async fn a_call_that_waits_takes_its_deadline_along_to_another_task() {
+    let (escape, mut escaped) = tokio::sync::mpsc::unbounded_channel();
+    let limited = paced().layer(service_fn(|()| pending::<Result<(), BoxError>>()));
+    let outer = service_fn(move |()| {
+        let (mut limited, escape) = (limited.clone(), escape.clone());
+        async move {
+            for _ in 0..2 {
+                limited.ready().await?;
+                escape.send(limited.call(())).map_err(|_| "nobody waits")?;
+            }
+            Ok::<_, BoxError>(())
+        }
+    });
+    DeadlineLayer::new(SECOND).unwrap().layer(outer).oneshot(()).await.unwrap();
+    let start = Instant::now();
+    let (first, second) = (escaped.recv().await.unwrap(), escaped.recv().await.unwrap());
+    for answer in join_all([first, second]).await {
+        assert_eq!(rejected(answer).reason(), Reason::DeadlineExceeded);
+    }
+    assert_eq!(start.elapsed(), SECOND);
+}
+
+/// Timers of a runtime that has shut down are up at once: whoever waited by them must not ask again and again.
+#[test]
+fn a_wait_in_a_runtime_that_has_shut_down_ends_at_once() {
+    let runtime = || Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    let ended = runtime();
+    let handle = ended.handle().clone();
+    let limited = paced().layer(clock());
+    let mut waits = Box::pin(limited.clone().oneshot(0));
+    ended.block_on(async {
+        limited.oneshot(0).await.unwrap();
+        assert!(poll!(&mut waits).is_pending());
+    });
+    drop(ended);
+    let _inside = handle.enter();
+    match waits.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(answer) => assert_eq!(rejected(answer).reason(), Reason::RateLimited),
+        Poll::Pending => panic!("nobody would wake it"),
+    }
 }

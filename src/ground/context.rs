@@ -20,7 +20,7 @@
 use std::cell::Cell;
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{self, Poll};
+use std::task::{self, Poll, Waker};
 use std::time::Duration;
 
 use pin_project::pin_project;
@@ -96,6 +96,11 @@ thread_local! {
     static CURRENT: Cell<Packed> = const { Cell::new(Packed::new(Context::NONE)) };
 }
 
+thread_local! {
+    /// By what waker one knows the task of whoever ends the current call; never used as a pointer.
+    static ENFORCER: Cell<*const ()> = const { Cell::new(std::ptr::null()) };
+}
+
 /// The context of the call that is being served right now.
 #[inline]
 pub(crate) fn current() -> Context {
@@ -119,6 +124,35 @@ impl Drop for Entered {
     #[inline]
     fn drop(&mut self) {
         CURRENT.set(self.outer);
+    }
+}
+
+/// Says, until the guard is dropped, that the current call is ended by whoever is polled with this waker.
+///
+/// What polls with a waker of its own in there (a nested `block_on`, a shared future, a set of local tasks) may stop to
+/// be polled by us, or never come back to us: our word is no good for that.
+#[inline]
+pub(crate) fn enforce(waker: &Waker) -> Enforcing {
+    Enforcing { outer: ENFORCER.replace(waker.data()) }
+}
+
+/// Whether who is polled with this waker and who has promised to end the current call are polled as one.
+#[inline]
+pub(crate) fn is_enforced_for(waker: &Waker) -> bool {
+    ENFORCER.get() == waker.data()
+}
+
+/// See [`enforce`].
+#[derive(Debug)]
+#[must_use]
+pub(crate) struct Enforcing {
+    outer: *const (),
+}
+
+impl Drop for Enforcing {
+    #[inline]
+    fn drop(&mut self) {
+        ENFORCER.set(self.outer);
     }
 }
 

@@ -10,7 +10,7 @@ use tower::{BoxError, Service};
 
 use crate::admission::gate::{Admitted, Claim, Gate, Permit, Waiter};
 use crate::ground::context;
-use crate::ground::error::{Reason, Rejected};
+use crate::ground::error::Rejected;
 use crate::ground::sync::Arc;
 use crate::ground::time::{self, Instant, Stopwatch};
 use crate::ground::verdict::{Guard, Verdict};
@@ -40,11 +40,13 @@ impl Guard for Hold {
 pub(crate) struct Serving {
     permit: Option<Permit>,
     watch: Stopwatch,
+    /// A call that nobody has ever polled says nothing about the callee, however long it was kept.
+    polled: bool,
 }
 
 impl Serving {
     fn new(permit: Permit, now: Instant) -> Self {
-        Self { permit: Some(permit), watch: Stopwatch::start(now) }
+        Self { permit: Some(permit), watch: Stopwatch::start(now), polled: false }
     }
 
     fn answered(mut self, verdict: Verdict) -> Option<Permit> {
@@ -54,7 +56,7 @@ impl Serving {
 
     #[inline]
     fn learn(&self, verdict: Verdict) {
-        if let Some(permit) = &self.permit {
+        if let (Some(permit), true) = (&self.permit, self.polled) {
             let now = time::now();
             permit.gate().learn(now, verdict, self.watch.elapsed(now));
         }
@@ -119,7 +121,7 @@ impl<S, Req, F> AdmittedCall<S, Req, F> {
             Ok(Admitted::Now(permit)) => {
                 let serving = Some(Serving::new(permit, now));
                 let call = inner.call(request, now, &Unready::Permitted);
-                Self::Running { call: BoundedCall::new(call, bound(now, deadline, terms.max_hold)), serving }
+                Self::Running { call: BoundedCall::new(call, Bound::within(now, deadline, terms.max_hold)), serving }
             }
             Ok(Admitted::Later(waiter)) => {
                 // Who waits for us holds nothing of the inner service, which becomes ready again when it is its turn.
@@ -154,7 +156,10 @@ impl<S, Req, F> AdmittedCall<S, Req, F> {
             match self.as_mut().project() {
                 AdmittedProj::Running { mut call, serving } => {
                     let result = match serving {
-                        Some(serving) => ready!(serving.watch.watch(|| call.as_mut().poll(cx, layer, None))),
+                        Some(serving) => {
+                            serving.polled = true;
+                            ready!(serving.watch.watch(|| call.as_mut().poll(cx, layer, None)))
+                        }
                         None => return Poll::Pending,
                     };
                     let expires = call.bound().instant();
@@ -177,7 +182,8 @@ impl<S, Req, F> AdmittedCall<S, Req, F> {
                     };
                     let Some((inner, request)) = inner.take() else { return Poll::Pending };
                     let now = time::now();
-                    let bound = bound(now, *deadline, *max_hold);
+                    // The hold of a permit begins with the permit, not with the wait for it.
+                    let bound = Bound::within(now, *deadline, *max_hold);
                     let serving = Some(Serving::new(permit, now));
                     let call: Call<S, Req, F> = inner.call(request);
                     self.set(Self::Running { call: BoundedCall::new(call, bound), serving });
@@ -190,13 +196,5 @@ impl<S, Req, F> AdmittedCall<S, Req, F> {
                 AdmittedProj::Over => return Poll::Pending,
             }
         }
-    }
-}
-
-/// The hold of a permit begins with the permit, not with the wait for it.
-fn bound(now: Instant, deadline: Option<Instant>, max_hold: Duration) -> Bound {
-    match deadline {
-        Some(deadline) => Bound::at(deadline, Reason::DeadlineExceeded),
-        None => Bound::at(now + max_hold, Reason::HoldExceeded),
     }
 }

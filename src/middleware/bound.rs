@@ -23,7 +23,13 @@ impl Bound {
     /// The bound of a call that begins now: its deadline, or else `max_hold`.
     #[inline]
     pub(crate) fn new(now: Instant, max_hold: Duration) -> Self {
-        match context::current().deadline {
+        Self::within(now, context::current().deadline, max_hold)
+    }
+
+    /// The bound of what begins now in a call that has `deadline`.
+    #[inline]
+    pub(crate) fn within(now: Instant, deadline: Option<Instant>, max_hold: Duration) -> Self {
+        match deadline {
             Some(deadline) => Self::at(deadline, Reason::DeadlineExceeded),
             None => Self::at(now + max_hold, Reason::HoldExceeded),
         }
@@ -48,10 +54,10 @@ impl Bound {
     /// Ready when the time is over. Poll this after the call itself: what is ready in time is not thrown away.
     ///
     /// No timer is armed while a layer around us, in this very task, ends the call at the same time or before. That is
-    /// asked on each poll, since the call may have been moved to another task.
+    /// asked on each poll, since the call may have been moved to another task, or be shared with one.
     #[inline]
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Reason> {
-        if context::current().ends_by(self.at) {
+        if context::current().ends_by(self.at) && context::is_enforced_for(cx.waker()) {
             return Poll::Pending;
         }
         self.timer.poll_until(cx, self.at).map(|()| self.reason)

@@ -71,8 +71,14 @@ impl<K: Keying> Gates<K> {
     pub(crate) fn set_limit(&self, limit: u32) {
         // A gate that is made meanwhile either sees the new limit or is among all of them.
         self.limit.store(limit, Ordering::Release);
-        for gate in self.gates.all() {
-            gate.set_limit(limit);
+        let mut set = None;
+        // Who sets another limit at the same time may have been overtaken by us: the last one that was stored holds.
+        while set != Some(self.limit()) {
+            let limit = self.limit();
+            for gate in self.gates.all() {
+                gate.set_limit(limit);
+            }
+            set = Some(limit);
         }
     }
 
@@ -84,5 +90,26 @@ impl<K: Keying> Gates<K> {
     /// The calls that wait, over all keys.
     pub(crate) fn waiting(&self) -> usize {
         self.gates.all().iter().map(|gate| gate.waiting() as usize).sum()
+    }
+}
+
+#[cfg(all(test, seawall_loom))]
+mod loom_tests {
+    use super::*;
+    use crate::admission::keyed::OneKey;
+
+    /// Two set the limit at once: whoever wins, the gates have the limit that is shown.
+    #[test]
+    fn loom_the_limit_that_is_shown_is_that_of_the_gates() {
+        loom::model(|| {
+            let zero = Duration::ZERO;
+            let terms = Terms { order: Order::Fifo, room: Room::AtMost(1), max_wait: zero, max_hold: zero };
+            let gates = Arc::new(Gates::new(OneKey, 1, 1, terms));
+            let theirs = Arc::clone(&gates);
+            let thread = loom::thread::spawn(move || theirs.set_limit(2));
+            gates.set_limit(3);
+            thread.join().expect("no panic");
+            assert_eq!(gates.gate(&()).limit(), gates.limit());
+        });
     }
 }

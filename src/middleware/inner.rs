@@ -302,7 +302,7 @@ impl<S, Req, F> BoundedCall<S, Req, F> {
     {
         let mut this = self.project();
         {
-            let _entered = inside.map(context::enter);
+            let _entered = inside.map(|inside| (context::enter(inside), context::enforce(cx.waker())));
             if let Poll::Ready(answer) = this.call.as_mut().poll(cx, layer) {
                 return Poll::Ready(answer);
             }

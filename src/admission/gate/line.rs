@@ -33,7 +33,7 @@ pub(super) struct Place {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Ahead {
     pub(crate) waiting: u32,
-    /// What they weigh together.
+    /// How many permits they take together.
     pub(crate) weight: u64,
 }
 
@@ -41,6 +41,8 @@ pub(crate) struct Ahead {
 pub(super) struct Standing {
     pub(super) weight: u32,
     pub(super) deadline: Option<Instant>,
+    /// How many permits it takes, as far as could be said when it came: the limit may change.
+    takes: u32,
     waker: Option<Waker>,
 }
 
@@ -86,7 +88,12 @@ impl Line {
         clippy::type_complexity,
         reason = "the outer option says whether someone had to go, the inner has its waker"
     )]
-    pub(super) fn enter(&mut self, claim: Claim, max: u32) -> Result<(Place, Option<Option<Waker>>), Refusal> {
+    pub(super) fn enter(
+        &mut self,
+        claim: Claim,
+        takes: u32,
+        max: u32,
+    ) -> Result<(Place, Option<Option<Waker>>), Refusal> {
         self.turn += 1;
         let turn = match self.order {
             Order::Fifo => self.turn,
@@ -104,8 +111,9 @@ impl Line {
         }
         let sum = self.by_priority.entry(place.priority).or_default();
         sum.waiting += 1;
-        sum.weight += u64::from(claim.weight);
-        self.standing.insert(place, Standing { weight: claim.weight, deadline: claim.deadline, waker: None });
+        sum.weight += u64::from(takes);
+        let Claim { weight, deadline, .. } = claim;
+        self.standing.insert(place, Standing { weight, deadline, takes, waker: None });
         Ok((place, last))
     }
 
@@ -136,7 +144,7 @@ impl Line {
         let left = self.standing.remove(&place)?;
         if let Some(sum) = self.by_priority.get_mut(&place.priority) {
             sum.waiting -= 1;
-            sum.weight -= u64::from(left.weight);
+            sum.weight -= u64::from(left.takes);
         }
         Some(left)
     }

@@ -106,7 +106,8 @@ impl Gate {
         let mut predicted = Duration::ZERO;
         let waiter = Self::stand_in_line(&gate, claim, max_waiting, |ahead| {
             let service = gate.service.read(now);
-            predicted = queue::predict(ahead.weight, claim.weight, gate.limit(), service.mean);
+            let limit = gate.limit();
+            predicted = queue::predict(ahead.weight, claim.weight.min(limit), limit, service.mean);
             Wait { now, deadline: claim.deadline, max_wait, predicted, service }.decide()
         });
         let waiter = waiter.map_err(|refusal| refusal.or_retry_after(predicted))?;
@@ -156,15 +157,17 @@ impl Gate {
     ) -> Result<Waiter, Refusal> {
         let mut line = lock(&gate.line);
         let until = decide(line.ahead(claim.priority))?;
-        let (place, last) = line.enter(claim, max_waiting)?;
+        let (place, last) = line.enter(claim, claim.weight.min(gate.limit()), max_waiting)?;
         if last.is_none() {
             gate.word.fetch_add(1, Ordering::AcqRel);
         }
         let mut woken = gate.serve(&mut line);
         drop(line);
         woken.extend(last.flatten());
+        // The place is somebody's before foreign code runs, which may panic.
+        let waiter = Waiter::new(Arc::clone(gate), place, until);
         wake(woken);
-        Ok(Waiter::new(Arc::clone(gate), place, until))
+        Ok(waiter)
     }
 
     fn release(&self, weight: u32) {
@@ -251,7 +254,8 @@ impl Gate {
 
     /// Changes the limit, to at least one.
     pub(crate) fn set_limit(&self, limit: u32) {
-        self.limit.store(limit.max(1), Ordering::Release);
+        // A swap, so that who overwrites a limit also sees what its setter did before.
+        self.limit.swap(limit.max(1), Ordering::AcqRel);
         let mut line = lock(&self.line);
         let woken = self.serve(&mut line);
         drop(line);
@@ -259,8 +263,16 @@ impl Gate {
     }
 }
 
+/// Wakes all of them, even if to wake one of them panics: what the others have been given is theirs to give back.
 fn wake(woken: Vec<Waker>) {
-    for waker in woken {
+    struct Rest(std::vec::IntoIter<Waker>);
+    impl Drop for Rest {
+        fn drop(&mut self) {
+            self.0.by_ref().for_each(Waker::wake);
+        }
+    }
+    let mut rest = Rest(woken.into_iter());
+    for waker in rest.0.by_ref() {
         waker.wake();
     }
 }

@@ -238,6 +238,96 @@ async fn no_weight_passes_and_is_not_counted() {
     assert_eq!(gate.in_use(), 1);
 }
 
+struct Faulty;
+
+impl Wake for Faulty {
+    fn wake(self: StdArc<Self>) {
+        panic!("an executor that has gone wrong");
+    }
+}
+
+fn catch<T>(action: impl FnOnce() -> T) -> Option<T> {
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(action)).ok()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_waker_that_panics_keeps_nobody_else_from_being_woken() {
+    let gate = gate(2, Order::Fifo);
+    let permit = now(&gate, 2);
+    let mut faulty = later(&gate, claim(1));
+    assert!(faulty.waiter.poll(&mut Context::from_waker(&Waker::from(StdArc::new(Faulty)))).is_pending());
+    let mut other = later(&gate, claim(1));
+    assert!(catch(|| drop(permit)).is_none());
+    assert_eq!(other.woken(), 1);
+    assert!(other.poll().is_ready());
+    assert!(catch(|| drop(faulty)).is_some());
+    assert!(gate.is_idle());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_waker_that_panics_costs_a_newcomer_no_place() {
+    let gate = gate(1, Order::Lifo);
+    let permit = now(&gate, 1);
+    let mut faulty = later(&gate, claim(1));
+    assert!(faulty.waiter.poll(&mut Context::from_waker(&Waker::from(StdArc::new(Faulty)))).is_pending());
+    let newcomer = catch(|| Gate::admit(Arc::clone(&gate), time::now(), claim(1), 1, 100 * MS));
+    assert!(newcomer.is_none(), "it displaces the faulty one, and has to wake it");
+    assert_eq!(gate.waiting(), 0);
+    drop((permit, faulty));
+    assert!(gate.is_idle());
+}
+
+/// A waker whose memory is not given back without a panic.
+struct Sticky;
+
+impl Wake for Sticky {
+    fn wake(self: StdArc<Self>) {}
+}
+
+impl Drop for Sticky {
+    fn drop(&mut self) {
+        assert!(std::thread::panicking(), "an executor that has gone wrong");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_waker_whose_drop_panics_costs_no_permit() {
+    let gate = gate(1, Order::Fifo);
+    let permit = now(&gate, 1);
+    let Ok(Admitted::Later(mut waiter)) = ask(&gate, claim(1)) else { panic!("the permit is taken") };
+    assert!(waiter.poll(&mut Context::from_waker(&Waker::from(StdArc::new(Sticky)))).is_pending());
+    drop(permit);
+    // The line has used its waker up; that of the timer is the last.
+    assert!(catch(|| waiter.poll(&mut Context::from_waker(Waker::noop()))).is_none());
+    assert!(gate.is_idle());
+}
+
+/// Outside of a runtime, where there is no timer that shares the waker.
+#[test]
+fn a_waker_whose_drop_panics_keeps_nobody_from_being_woken() {
+    let gate = gate(2, Order::Fifo);
+    let _permit = now(&gate, 1);
+    let Ok(Admitted::Later(mut heavy)) = ask(&gate, claim(2)) else { panic!("there is one permit for two") };
+    assert!(heavy.poll(&mut Context::from_waker(&Waker::from(StdArc::new(Sticky)))).is_pending());
+    let light = later(&gate, claim(1));
+    assert!(catch(|| drop(heavy)).is_none());
+    assert_eq!(light.woken(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_weighs_too_much_counts_for_all_permits_and_not_for_more() {
+    let gate = gate(4, Order::Fifo);
+    for _ in 0..200 {
+        gate.learn(time::now(), Verdict::Success, 10 * MS);
+    }
+    let permit = now(&gate, 1);
+    let mut heavy = later(&gate, claim(u32::MAX));
+    let mut light = later(&gate, claim(1));
+    drop(permit);
+    drop(heavy.poll());
+    assert!(light.poll().is_ready());
+}
+
 #[derive(Clone, Copy, Debug)]
 enum Step {
     Ask { weight: u32, priority: u8 },

@@ -53,11 +53,13 @@ impl Waiter {
 
     fn end(&mut self, outcome: Outcome) -> Result<Permit, Reason> {
         self.place = None;
-        self.timer.disarm();
-        match outcome {
+        let result = match outcome {
             Outcome::Granted { weight } => Ok(Permit { gate: Arc::clone(&self.gate), weight }),
             Outcome::Refused(reason) => Err(reason),
-        }
+        };
+        // It lets go of a waker, which is foreign code: the permit is somebody's by now.
+        self.timer.disarm();
+        result
     }
 
     /// Gives the place up. What had been decided before that is returned.
@@ -71,8 +73,8 @@ impl Waiter {
         // It may have been the head, and too heavy for what is free: the next need not be.
         let woken = self.gate.serve(&mut line);
         drop(line);
-        drop(left);
         wake(woken);
+        drop(left);
         None
     }
 }

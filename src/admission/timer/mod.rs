@@ -24,7 +24,7 @@ use std::cell::RefCell;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 
 use pin_project::pin_project;
 use tokio::runtime::{Handle, Id};
@@ -44,7 +44,7 @@ const LOOKED_AT: usize = 4;
 ///
 /// Outside a tokio runtime nothing can wake its task: it then only tells whether the deadline has passed. A runtime
 /// without a time driver makes it panic, as it does any timer of tokio's. When its runtime is shut down, every timer is
-/// up at once.
+/// up at once, but for those that are polled in another runtime.
 #[derive(Debug, Default)]
 pub(crate) struct Timer {
     alarm: Option<Pin<Box<Alarm>>>,
@@ -60,11 +60,16 @@ impl Timer {
         if self.alarm.is_none() {
             self.alarm = Alarm::take(deadline);
         }
-        match &mut self.alarm {
-            Some(alarm) => alarm.as_mut().poll(cx, deadline),
-            None if time::now() >= deadline => Poll::Ready(()),
-            None => Poll::Pending,
+        let Some(alarm) = &mut self.alarm else {
+            return if time::now() >= deadline { Poll::Ready(()) } else { Poll::Pending };
+        };
+        ready!(alarm.as_mut().poll(cx, deadline));
+        if time::now() < deadline && alarm.is_foreign() {
+            // Its runtime has ended, and the wait goes on in ours.
+            self.alarm = Alarm::take(deadline);
+            return self.alarm.as_mut().map_or(Poll::Ready(()), |alarm| alarm.as_mut().poll(cx, deadline));
         }
+        Poll::Ready(())
     }
 
     /// Gives the sleep back, and can be used again.
@@ -129,6 +134,11 @@ impl Alarm {
             relay,
             waker,
         })
+    }
+
+    /// Whether another runtime is at work here than the one whose sleep this is.
+    fn is_foreign(&self) -> bool {
+        Handle::try_current().is_ok_and(|handle| handle.id() != self.runtime)
     }
 
     fn give_back(self: Pin<Box<Self>>) {

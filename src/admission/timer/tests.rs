@@ -233,6 +233,22 @@ fn a_timer_may_outlive_its_runtime_and_be_polled_and_dropped_anywhere() {
 }
 
 #[test]
+fn a_timer_whose_runtime_has_ended_goes_on_in_another() {
+    let (_, waker) = counting();
+    let mut timer = Timer::new();
+    let ended = paused();
+    ended.block_on(async {
+        assert!(timer.poll_until(&mut Context::from_waker(&waker), time::now() + MS).is_pending());
+    });
+    drop(ended);
+    paused().block_on(async {
+        let start = time::now();
+        until(&mut timer, start + 5 * MS).await;
+        assert_eq!(time::now().since(start), 5 * MS);
+    });
+}
+
+#[test]
 fn without_a_runtime_a_timer_only_tells_the_time() {
     let (_, waker) = counting();
     let cx = &mut Context::from_waker(&waker);

@@ -10,6 +10,7 @@ use super::bucket::{Bucket, Turn};
 use crate::admission::gate::{Permit, Waiter};
 use crate::admission::timer::Timer;
 use crate::algorithm::queue::Until;
+use crate::ground::context;
 use crate::ground::error::{Reason, Rejected};
 use crate::ground::sync::Arc;
 use crate::ground::time::{self, Instant};
@@ -32,6 +33,7 @@ enum State<S, Req, F> {
         turn: Place,
         bucket: Arc<Bucket>,
         inner: Option<(Taken<S>, Req)>,
+        deadline: Option<Instant>,
     },
     /// It has started, or was refused => Over.
     Running {
@@ -56,7 +58,7 @@ impl<S, Req, F> ResponseFuture<S, Req, F> {
     }
 
     pub(super) fn running(call: Call<S, Req, F>, now: Instant) -> Self {
-        Self { state: State::running(call, now) }
+        Self { state: State::running(call, now, context::current().deadline) }
     }
 
     pub(super) fn waiting(turn: Turn, bucket: Arc<Bucket>, inner: Taken<S>, request: Req) -> Self {
@@ -66,13 +68,20 @@ impl<S, Req, F> ResponseFuture<S, Req, F> {
                 Place::Head { _place: place, earliest: Some(earliest), until, timer: Timer::new() }
             }
         };
-        Self { state: State::Waiting { turn, bucket, inner: Some((inner, request)) } }
+        Self {
+            state: State::Waiting {
+                turn,
+                bucket,
+                inner: Some((inner, request)),
+                deadline: context::current().deadline,
+            },
+        }
     }
 }
 
 impl<S, Req, F> State<S, Req, F> {
-    fn running(call: Call<S, Req, F>, now: Instant) -> Self {
-        Self::Running { call: BoundedCall::new(call, Bound::new(now, DEFAULT_MAX_HOLD)) }
+    fn running(call: Call<S, Req, F>, now: Instant, deadline: Option<Instant>) -> Self {
+        Self::Running { call: BoundedCall::new(call, Bound::within(now, deadline, DEFAULT_MAX_HOLD)) }
     }
 }
 
@@ -96,9 +105,11 @@ impl Place {
                         }
                         _ => time::now(),
                     };
+                    // Up before its time: the runtime has shut down, and nothing can be waited for any more.
+                    let ended = earliest.is_some_and(|earliest| now < earliest.min(until.at));
                     match bucket.take(now) {
                         Ok(()) => return Poll::Ready(Ok(now)),
-                        Err(next) if now >= until.at || next > until.at => {
+                        Err(next) if ended || now >= until.at || next > until.at => {
                             let rejected = Rejected::new(NAME, Reason::RateLimited);
                             return Poll::Ready(Err(rejected.with_retry_after(Some(next.since(now)))));
                         }
@@ -122,13 +133,15 @@ where
         let mut state = self.project().state;
         loop {
             match state.as_mut().project() {
-                StateProj::Waiting { turn, bucket, inner } => {
+                StateProj::Waiting { turn, bucket, inner, deadline } => {
                     let started = ready!(turn.poll(bucket, cx));
-                    let inner = inner.take();
+                    let (inner, deadline) = (inner.take(), *deadline);
                     // The head's place is the next one's before our call begins.
                     state.set(State::Over);
                     match (started, inner) {
-                        (Ok(now), Some((inner, request))) => state.set(State::running(inner.call(request), now)),
+                        (Ok(now), Some((inner, request))) => {
+                            state.set(State::running(inner.call(request), now, deadline))
+                        }
                         (Err(rejected), _) => return Poll::Ready(Err(reject(rejected))),
                         (Ok(_), None) => return Poll::Pending,
                     }
