@@ -261,11 +261,10 @@ fn a_wait_in_a_runtime_that_has_shut_down_ends_at_once() {
     let ended = runtime();
     let handle = ended.handle().clone();
     let limited = paced().layer(clock());
-    let mut waits = ended.block_on(async {
-        limited.clone().oneshot(0).await.unwrap();
-        let mut waits = Box::pin(limited.oneshot(0));
+    let mut waits = Box::pin(limited.clone().oneshot(0));
+    ended.block_on(async {
+        limited.oneshot(0).await.unwrap();
         assert!(poll!(&mut waits).is_pending());
-        waits
     });
     drop(ended);
     let _inside = handle.enter();
