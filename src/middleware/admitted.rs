@@ -9,14 +9,14 @@ use pin_project::pin_project;
 use tower::{BoxError, Service};
 
 use crate::admission::gate::{Admitted, Claim, Gate, Permit, Waiter};
+use crate::admission::keyed::KeyBy;
 use crate::ground::context;
 use crate::ground::error::Rejected;
-use crate::ground::sync::Arc;
 use crate::ground::time::{self, Instant, Stopwatch};
 use crate::ground::verdict::{Guard, Verdict};
 use crate::middleware::bound::Bound;
-use crate::middleware::gates::Terms;
-use crate::middleware::inner::{BoundedCall, Call, Inner, Taken, Unready, reject};
+use crate::middleware::gates::Gates;
+use crate::middleware::inner::{BoundedCall, Call, Inner, Taken, reject};
 
 /// A permit that lives in a response until the call is over.
 #[derive(Debug)]
@@ -100,27 +100,29 @@ pub(crate) struct Answer<Res> {
 }
 
 impl<S, Req, F> AdmittedCall<S, Req, F> {
-    /// Asks `gate` for as many permits as the call weighs, for the layer called `layer`.
+    /// Asks the request's gate for as many permits as the call weighs, for the layer called `layer`.
     #[inline]
-    pub(crate) fn new(
+    pub(crate) fn new<K>(
         layer: &'static str,
-        gate: Arc<Gate>,
+        gates: &Gates<K>,
         inner: &mut Inner<S>,
         request: Req,
         now: Instant,
         weight: u32,
-        terms: &Terms,
     ) -> Self
     where
         S: Service<Req, Future = F> + Clone,
+        K: KeyBy<Req>,
     {
+        let gate = gates.gate(&request);
+        let terms = gates.terms();
         let context::Context { deadline, priority, .. } = context::current();
         let claim = Claim { weight, priority, deadline };
         let max_waiting = terms.max_waiting(gate.limit());
         match Gate::admit(gate, now, claim, max_waiting, terms.max_wait) {
             Ok(Admitted::Now(permit)) => {
                 let serving = Some(Serving::new(permit, now));
-                let call = inner.call(request, now, &Unready::Permitted);
+                let call = inner.call(request, now, gates.unready());
                 Self::Running { call: BoundedCall::new(call, Bound::within(now, deadline, terms.max_hold)), serving }
             }
             Ok(Admitted::Later(waiter)) => {
@@ -128,7 +130,7 @@ impl<S, Req, F> AdmittedCall<S, Req, F> {
                 inner.let_go();
                 Self::Waiting {
                     waiter,
-                    inner: Some((inner.take(&Unready::Permitted), request)),
+                    inner: Some((inner.take(gates.unready()), request)),
                     max_hold: terms.max_hold,
                     deadline,
                 }

@@ -6,6 +6,7 @@ use crate::admission::gate::{Gate, Order};
 use crate::admission::keyed::{KeyBy, Keyed, Keying};
 use crate::ground::sync::Arc;
 use crate::ground::sync::atomic::{AtomicU32, Ordering};
+use crate::middleware::inner::Unready;
 
 /// How many calls may wait.
 #[derive(Clone, Copy, Debug)]
@@ -42,17 +43,24 @@ pub(crate) struct Gates<K: Keying> {
     terms: Terms,
     /// That of gates to come.
     limit: AtomicU32,
+    /// Permits do not bound their number: a limit may be anything, and a call without weight needs none.
+    unready: Unready,
 }
 
 impl<K: Keying> Gates<K> {
     pub(crate) fn new(keying: K, max_keys: usize, limit: u32, terms: Terms) -> Self {
         let gates = Keyed::new(keying, max_keys, Gate::new(limit, terms.order));
-        Self { gates, terms, limit: AtomicU32::new(limit) }
+        Self { gates, terms, limit: AtomicU32::new(limit), unready: Unready::default() }
     }
 
     #[inline]
     pub(crate) fn terms(&self) -> &Terms {
         &self.terms
+    }
+
+    #[inline]
+    pub(crate) fn unready(&self) -> &Unready {
+        &self.unready
     }
 
     #[inline]

@@ -25,38 +25,25 @@ use crate::middleware::bound::Bound;
 /// keeps a thousand waiting is not short of callers.
 const MAX_WAITING: usize = 1024;
 
-/// The calls of one layer value that wait for inner services which are not ready.
-#[derive(Clone, Debug)]
-pub(crate) enum Unready {
-    /// So many wait, over all services of the layer value.
-    Counted(Arc<AtomicUsize>),
-    /// Each has a permit, which bounds their number already.
-    Permitted,
-}
+/// How many calls of one layer value wait for inner services that are not ready.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Unready(Arc<AtomicUsize>);
 
 /// One of the calls that wait. Dropping it gives the place back.
 #[derive(Debug)]
 pub(crate) struct Place(Unready);
 
 impl Unready {
-    pub(crate) fn counted() -> Self {
-        Self::Counted(Arc::default())
-    }
-
     fn place(&self) -> Option<Place> {
-        if let Self::Counted(waiting) = self {
-            let more = |waiting| (waiting < MAX_WAITING).then_some(waiting + 1);
-            waiting.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
-        }
+        let more = |waiting| (waiting < MAX_WAITING).then_some(waiting + 1);
+        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
         Some(Place(self.clone()))
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        if let Unready::Counted(waiting) = &self.0 {
-            waiting.fetch_sub(1, Ordering::Relaxed);
-        }
+        self.0.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -46,10 +46,8 @@ where
 
     fn call(&mut self, request: Req) -> Self::Future {
         let now = time::call_start();
-        let gate = self.gates.gate(&request);
         let weight = self.weigh.weight(&request);
-        let terms = self.gates.terms();
-        let call = AdmittedCall::new(NAME, gate, &mut self.inner, request, now, weight, terms);
+        let call = AdmittedCall::new(NAME, &self.gates, &mut self.inner, request, now, weight);
         ResponseFuture::new(call, self.classifier.clone())
     }
 }

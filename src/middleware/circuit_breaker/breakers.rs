@@ -24,7 +24,7 @@ impl<K: Keying> Breakers<K> {
         Self {
             keyed: Keyed::new(keying, config.max_keys, common),
             mode: Mutex::new(mode),
-            unready: Unready::counted(),
+            unready: Unready::default(),
             config,
         }
     }

@@ -25,7 +25,7 @@ impl DeadlineLayer {
         let mut validation = Validation::new();
         validation.positive("timeout", timeout);
         validation.finish()?;
-        Ok(Self { unready: Unready::counted(), timeout, classifier: AtResponse })
+        Ok(Self { unready: Unready::default(), timeout, classifier: AtResponse })
     }
 }
 

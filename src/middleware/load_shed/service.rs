@@ -43,9 +43,7 @@ where
 
     fn call(&mut self, request: Req) -> Self::Future {
         let now = time::call_start();
-        let gate = self.gates.gate(&request);
-        let terms = self.gates.terms();
-        let call = AdmittedCall::new(NAME, gate, &mut self.inner, request, now, 1, terms);
+        let call = AdmittedCall::new(NAME, &self.gates, &mut self.inner, request, now, 1);
         ResponseFuture::new(call, self.classifier.clone())
     }
 }

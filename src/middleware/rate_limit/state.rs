@@ -15,7 +15,7 @@ pub(super) struct State<K: Keying> {
 impl<K: Keying> State<K> {
     pub(super) fn new(config: RateLimitConfig, keying: K) -> Self {
         let buckets = Keyed::new(keying, config.max_keys, Bucket::new(config.quota()));
-        Self { config, unready: Unready::counted(), buckets }
+        Self { config, unready: Unready::default(), buckets }
     }
 
     pub(super) fn bucket<Req>(&self, request: &Req) -> Arc<Bucket>

@@ -170,7 +170,7 @@ where
             let (verdict, result) = match this.state.as_mut().project() {
                 StateProj::Attempting { mut call } => {
                     let answer = {
-                        let _entered = context::enter(inside);
+                        let _entered = (context::enter(inside), this.cut.map(|_| context::enforce(cx.waker())));
                         call.as_mut().poll(cx, NAME)
                     };
                     if !call.is_waiting() {
@@ -190,7 +190,7 @@ where
                 }
                 StateProj::Settling { settling } => {
                     let settled = {
-                        let _entered = context::enter(inside);
+                        let _entered = (context::enter(inside), this.cut.map(|_| context::enforce(cx.waker())));
                         settling.poll(cx)
                     };
                     match settled {

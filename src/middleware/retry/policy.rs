@@ -49,7 +49,7 @@ impl Policy {
     }
 
     pub(super) fn paid_from(budget: Budget, config: RetryConfig) -> Self {
-        Self { config, budget, unready: Unready::counted() }
+        Self { config, budget, unready: Unready::default() }
     }
 
     /// Whether, and when, another attempt follows on one that has just ended with `verdict`. The price is paid before
