@@ -8,8 +8,8 @@ pub(crate) use std::sync::{Arc, Mutex, MutexGuard, atomic};
 #[cfg(seawall_loom)]
 pub(crate) use loom::sync::{Arc, Mutex, MutexGuard, atomic};
 
-/// Locks, and goes on with the data of a lock whose holder panicked: no code of the user's ever runs under our locks, so
-/// that what they guard is whole.
+/// Locks, and goes on with the data of a lock whose holder panicked: whatever a lock of ours guards is whole at each point
+/// at which foreign code (a key's hash or clone, a waker's clone) runs under it. Calls, closures and wake-ups never do.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     match mutex.lock() {
         Ok(guard) => guard,

@@ -47,7 +47,7 @@ async fn a_call_without_time_left_is_refused_or_ended_at_once(subject: Subject) 
             let mut call = Driven::new(ready(&mut service).unwrap().call(7));
             let error = call.finish().await.unwrap_err();
             let reason = rejection(&error).unwrap().reason();
-            let expired = [Reason::DeadlineExpired, Reason::DeadlineExceeded, Reason::NotInTime];
+            let expired = [Reason::DeadlineExpired, Reason::DeadlineExceeded];
             assert!(expired.contains(&reason), "{readiness:?}: {reason:?}");
             assert_eq!(call.age(), Duration::ZERO, "{readiness:?}");
             service

@@ -97,8 +97,11 @@ impl Gate {
         max_waiting: u32,
         max_wait: Duration,
     ) -> Result<Admitted, Refusal> {
-        if !gate.is_worth_starting(now, claim.deadline) {
-            return Err(Refusal { reason: Reason::NotInTime, retry_after: None });
+        if let Some(deadline) = claim.deadline {
+            let reason = if deadline <= now { Reason::DeadlineExpired } else { Reason::NotInTime };
+            if deadline <= now || !gate.is_worth_starting(now, deadline) {
+                return Err(Refusal { reason, retry_after: None });
+            }
         }
         if let Some(weight) = gate.try_take(claim.weight) {
             return Ok(Admitted::Now(Permit { gate, weight }));
@@ -114,13 +117,13 @@ impl Gate {
         Ok(Admitted::Later(waiter))
     }
 
-    /// The slack rule for a call that may find a free permit. An idle gate lets every call try that has not expired: its
-    /// answer is the only way to learn.
-    fn is_worth_starting(&self, now: Instant, deadline: Option<Instant>) -> bool {
-        let Some(deadline) = deadline else { return true };
-        deadline > now && self.service.may_fit(deadline.since(now))
+    /// The slack rule for a call that may find a free permit. An idle gate lets every call try: its answer is the only way
+    /// to learn.
+    fn is_worth_starting(&self, now: Instant, deadline: Instant) -> bool {
+        self.service.may_fit(deadline.since(now))
             || queue::starts_in_time(now, Some(deadline), self.service.read(now))
-            || deadline > now && (self.in_use() == 0 || self.service.try_anyway(now))
+            || self.in_use() == 0
+            || self.service.try_anyway(now)
     }
 
     /// Permits, if there are enough and nobody waits for them.

@@ -197,7 +197,7 @@ async fn an_idle_gate_lets_a_call_try_whatever_the_estimate_says() {
         gate.learn(start, Verdict::TimedOut, 1000 * MS);
     }
     let hurried = |deadline| Claim { deadline: Some(start + deadline * MS), ..claim(1) };
-    assert_eq!(ask(&gate, hurried(0)).unwrap_err().reason, Reason::NotInTime, "there must be some time left");
+    assert_eq!(ask(&gate, hurried(0)).unwrap_err().reason, Reason::DeadlineExpired, "there must be some time left");
     let Ok(Admitted::Now(_trial)) = ask(&gate, hurried(5)) else { panic!("nothing else is going on") };
     assert_eq!(ask(&gate, hurried(5)).unwrap_err().reason, Reason::NotInTime);
     advance(4000 * MS).await;

@@ -19,8 +19,9 @@
 //! - **Clones**, and all services made by clones of one layer value, share the permits; with
 //!   [`keyed_by`](BulkheadLayer::keyed_by) each key has its own.
 //! - **Errors:** [`Reason::QueueFull`], [`Reason::QueueTimeout`] and [`Reason::NotInTime`], with the time after which the queue
-//!   should have been served, if that is known; [`Reason::HoldExceeded`] where there is no deadline; any other error
-//!   is the inner service's own.
+//!   should have been served, if that is known; [`Reason::DeadlineExpired`] if there was no time left when the call came;
+//!   [`Reason::DeadlineExceeded`], or [`Reason::HoldExceeded`] where there is no deadline, at the call's bound; any other
+//!   error is the inner service's own.
 //! - **The call is over** when its classifier says so: at the response, which for HTTP is its head.
 //! - **Cost:** an `Arc` clone, two atomic updates and one reading of the clock; a short lock while calls wait.
 //! - **Place:** inside retry, so that attempts that wait for their backoff hold no permit; outside of the circuit breaker, which
@@ -49,6 +50,8 @@
 //!
 //! [`Reason::QueueFull`]: crate::error::Reason::QueueFull
 //! [`Reason::QueueTimeout`]: crate::error::Reason::QueueTimeout
+//! [`Reason::DeadlineExceeded`]: crate::error::Reason::DeadlineExceeded
+//! [`Reason::DeadlineExpired`]: crate::error::Reason::DeadlineExpired
 //! [`Reason::NotInTime`]: crate::error::Reason::NotInTime
 //! [`Reason::HoldExceeded`]: crate::error::Reason::HoldExceeded
 

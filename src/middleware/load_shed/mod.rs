@@ -22,8 +22,9 @@
 //! - **Clones**, and all services made by clones of one layer value, share the limit; with
 //!   [`keyed_by`](LoadShedLayer::keyed_by) each key has its own.
 //! - **Errors:** [`Reason::QueueFull`], [`Reason::QueueTimeout`] and [`Reason::NotInTime`], with the time after which the queue
-//!   should have been served, if that is known; [`Reason::HoldExceeded`] where there is no deadline; any other error
-//!   is the inner service's own.
+//!   should have been served, if that is known; [`Reason::DeadlineExpired`] if there was no time left when the call came;
+//!   [`Reason::DeadlineExceeded`], or [`Reason::HoldExceeded`] where there is no deadline, at the call's bound; any other
+//!   error is the inner service's own.
 //! - **The call is over** when its response is there: a slow reader of a body holds no place.
 //! - **Cost:** an `Arc` clone, two atomic updates and one reading of the clock; a short lock while calls wait.
 //! - **Place:** outermost on the service's side, but inside the layers that turn refusals into answers and set the deadline.
@@ -46,6 +47,8 @@
 //!
 //! [`Reason::QueueFull`]: crate::error::Reason::QueueFull
 //! [`Reason::QueueTimeout`]: crate::error::Reason::QueueTimeout
+//! [`Reason::DeadlineExceeded`]: crate::error::Reason::DeadlineExceeded
+//! [`Reason::DeadlineExpired`]: crate::error::Reason::DeadlineExpired
 //! [`Reason::NotInTime`]: crate::error::Reason::NotInTime
 //! [`Reason::HoldExceeded`]: crate::error::Reason::HoldExceeded
 
