@@ -40,7 +40,8 @@
 //! # What all layers promise
 //! - **Every wait has a bound**: the call's deadline, or the layer's own bound where there is none.
 //! - **Dropping is cancelling**: whatever a call held is free at once, whenever it is dropped. A call that its caller gave
-//!   up is neither a success nor lost: a dependency that hangs until its callers give up opens its breaker.
+//!   up is neither a success nor lost: a dependency that hangs until its callers give up opens its breaker. (A future
+//!   that is kept and never polled is not dropped: it keeps what it was given.)
 //! - **`poll_ready` reserves nothing and refuses nothing.** An inner service that is not ready is waited for in the call,
 //!   where the wait has a bound; so services are `Clone`. What a foreign inner service reserves in an idle clone that was
 //!   readied (a `tower::buffer::Buffer` does) stays reserved there, as with any layer.

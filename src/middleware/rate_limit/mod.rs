@@ -13,7 +13,8 @@
 //! - **Waiting:** by [priority](crate::context::Priority), then first come, first served. The place in the queue says when a call's
 //!   turn will come; if that is after `max_wait` or its deadline, it is refused at once.
 //! - **Readiness:** always ready; a readied clone has taken no permit. A call that is refused takes none either.
-//! - **Cancellation:** dropping a call that waits gives its turn to the next. Once started, it has been counted.
+//! - **Cancellation:** dropping a call that waits gives its turn to the next. Once started, it has been counted. A call that is
+//!   kept and not polled when its turn has come holds up those behind it until they are refused: poll or drop what waits.
 //! - **Clones**, and all services made by clones of one layer value, share the rate: a limit on a whole application, however many
 //!   routes the layer is applied to. With [`keyed_by`](RateLimitLayer::keyed_by) each key has its own.
 //! - **Errors:** [`Reason::RateLimited`], which says when to come back; [`Reason::DeadlineExpired`] if the call came too late;
