@@ -25,6 +25,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
 
 use pin_project::pin_project;
 use tokio::runtime::{Handle, Id};
@@ -32,6 +33,9 @@ use tokio::time::Sleep;
 
 use self::relay::Relay;
 use crate::ground::time::{self, Instant};
+
+/// How late a timer may be: tokio's wheel turns in whole milliseconds, and rounds up.
+pub(crate) const GRAIN: Duration = Duration::from_millis(1);
 
 /// How many unused sleeps a thread keeps (about 400 bytes each).
 const POOLED: usize = 256;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::budget::{Budget, Withdrawal};
 use super::config::RetryConfig;
 use super::report::Stop;
+use crate::admission::timer;
 use crate::ground::time::Instant;
 use crate::ground::verdict::Verdict;
 use crate::middleware::inner::Unready;
@@ -86,7 +87,8 @@ impl Policy {
         let backoff = self.config.backoff.delay(progress.attempts, progress.delay, chance());
         // On top of what was told: all callers are told the same, and must not come back together.
         let at = now + told + backoff;
-        if at >= limit {
+        // The timer may be late by its grain; who wakes up with no time left has waited in vain.
+        if at + timer::GRAIN >= limit {
             return Err(Stop::Deadline);
         }
         let withdrawal = self.budget.withdraw(now).ok_or(Stop::Budget)?;
