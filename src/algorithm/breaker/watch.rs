@@ -192,6 +192,8 @@ impl Watch {
         let in_a_row = if good { self.note_good(word.era(), now) } else { self.note_bad(word.era()) };
         let anything_bad = self.window.add(word.era(), now, outcome);
         let trips = policy.bad_in_a_row.is_some_and(|limit| in_a_row >= u64::from(limit))
+            // A crowd of callers that hangs up all at once leaves a row of its own, between one good answer and the next.
+            && (end != End::GivenUpLate || self.is_silent(policy, now))
             || (anything_bad && self.rates_trip(word.era(), policy, now));
         trips.then(|| word.generation())
     }
@@ -279,8 +281,15 @@ impl Watch {
 
     fn stalls(&self, overdue: u64, policy: &Policy, now: Instant, threshold: Duration) -> bool {
         let unanswered = overdue + (self.in_a_row.load(Ordering::Acquire) >> 8);
-        let last_good = Instant::from_nanos(self.last_good.load(Ordering::Relaxed));
-        unanswered >= u64::from(policy.minimum_calls) && now.since(last_good) >= threshold
+        unanswered >= u64::from(policy.minimum_calls) && self.since_last_good(now) >= threshold
+    }
+
+    fn is_silent(&self, policy: &Policy, now: Instant) -> bool {
+        self.since_last_good(now) >= self.hangs_after(policy)
+    }
+
+    fn since_last_good(&self, now: Instant) -> Duration {
+        now.since(Instant::from_nanos(self.last_good.load(Ordering::Relaxed)))
     }
 }
 

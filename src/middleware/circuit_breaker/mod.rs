@@ -7,7 +7,8 @@
 //!
 //! # What opens it
 //! - the share of failures in the window, or of slow calls, once there were enough calls to tell;
-//! - so many calls in a row without a good answer;
+//! - so many calls in a row without a good answer (a crowd of callers that gives up at once is no such row while others
+//!   are still answered);
 //! - calls in flight past the slow threshold: a callee that hangs is seen before anything times out. They count as slow
 //!   calls, and if nothing good came for as long as the threshold, a few of them are enough;
 //! - calls that their callers gave up, or that were cut at their deadline, if that was late: later than the slow threshold,

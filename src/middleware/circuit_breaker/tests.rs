@@ -323,6 +323,20 @@ fn a_callee_that_hangs_until_its_callers_give_up_opens_it_and_is_not_flooded_wit
     assert!(probes <= 3, "{probes} probes in three seconds");
 }
 
+/// A balancer that drops a hundred clients at once says nothing about a callee that has just answered others.
+#[test]
+fn a_crowd_that_hangs_up_at_once_opens_nothing() {
+    let mut rig = Rig::new(default());
+    rig.calls([S; 300]);
+    let crowd: Vec<_> = (0..100).filter_map(|_| rig.pass()).collect();
+    rig.wait(200 * MS);
+    rig.call(S);
+    for pass in crowd {
+        rig.breaker.give_up(pass, 200 * MS, 60 * SECOND, End::GivenUpLate, rig.now);
+    }
+    assert_eq!(rig.state(), Closed);
+}
+
 #[test]
 fn calls_given_up_early_say_nothing() {
     let mut rig = Rig::new(default());
