@@ -56,6 +56,12 @@ pub(crate) struct Context {
 impl Context {
     const NONE: Self = Self { deadline: None, enforced: false, attempt: 0, priority: Priority::Normal };
 
+    /// Whether there is no time left at `now`.
+    #[inline]
+    pub(crate) fn has_expired(&self, now: Instant) -> bool {
+        self.deadline.is_some_and(|deadline| deadline <= now)
+    }
+
     /// Whether whoever polls us ends the call at `instant` or before.
     #[inline]
     pub(crate) fn ends_by(&self, instant: Instant) -> bool {
@@ -94,9 +100,6 @@ impl Packed {
 
 thread_local! {
     static CURRENT: Cell<Packed> = const { Cell::new(Packed::new(Context::NONE)) };
-}
-
-thread_local! {
     /// By what waker one knows the task of whoever ends the current call; never used as a pointer.
     static ENFORCER: Cell<*const ()> = const { Cell::new(std::ptr::null()) };
 }

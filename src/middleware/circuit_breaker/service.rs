@@ -8,6 +8,7 @@ use super::future::ResponseFuture;
 use super::state::Pass;
 use super::ticket::Ticket;
 use crate::admission::keyed::{KeyBy, Keying, OneKey};
+use crate::ground::context;
 use crate::ground::error::{Reason, Rejected};
 use crate::ground::sync::Arc;
 use crate::ground::time;
@@ -55,7 +56,7 @@ where
         let now = time::call_start();
         let bound = Bound::new(now, self.breakers.config().max_hold);
         let breaker = self.breakers.breaker(&request);
-        let admitted = if bound.instant() <= now {
+        let admitted = if context::current().has_expired(now) {
             // It would not be sent in time, and its end would be held against the callee.
             Err(Rejected::new(NAME, Reason::DeadlineExpired))
         } else {

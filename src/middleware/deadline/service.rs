@@ -44,7 +44,7 @@ where
     fn call(&mut self, request: Req) -> Self::Future {
         let now = time::call_start();
         let inherited = context::current();
-        if inherited.deadline.is_some_and(|deadline| deadline <= now) {
+        if inherited.has_expired(now) {
             self.inner.let_go();
             let call = BoundedCall::refused(Rejected::new(NAME, Reason::DeadlineExpired));
             return ResponseFuture::new(call, inherited, self.classifier.clone());

@@ -41,7 +41,7 @@ where
 
     fn call(&mut self, request: Req) -> Self::Future {
         let now = time::call_start();
-        if context::current().deadline.is_some_and(|deadline| deadline <= now) {
+        if context::current().has_expired(now) {
             // What is not sent takes no permit.
             self.inner.let_go();
             return ResponseFuture::refused(Rejected::new(NAME, Reason::DeadlineExpired));

@@ -62,7 +62,7 @@ where
         let inherited = context::current();
         let policy = self.policies.get(&request, || Policy::new(self.policies.common().config.clone()));
         let classifier = self.classifier.clone();
-        if inherited.deadline.is_some_and(|deadline| deadline <= now) {
+        if inherited.has_expired(now) {
             self.inner.let_go();
             let refused = Call::Refused(Rejected::new(NAME, Reason::DeadlineExpired));
             return ResponseFuture::new(refused, None, now, inherited, policy, classifier);

@@ -1,0 +1,179 @@
+//! A callee under steady traffic, simulated: what is noticed, how soon, and what is not.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+use super::*;
+
+/// An open loop: so many calls a second, each answered after `latency(the time, a random number)` if at all.
+struct Traffic<L> {
+    rig: Rig,
+    start: Instant,
+    in_flight: BinaryHeap<Reverse<(Instant, u64)>>,
+    passes: std::collections::HashMap<u64, (Pass, Instant)>,
+    limit: usize,
+    latency: L,
+    random: fastrand::Rng,
+    refused: u64,
+}
+
+/// When and how a call ends.
+enum Answer {
+    Good(Duration),
+    Never,
+    GivenUp(Duration),
+}
+
+impl<L: Fn(Duration, f64) -> Answer> Traffic<L> {
+    fn new(config: CircuitBreakerConfig, latency: L) -> Self {
+        let rig = Rig::new(config);
+        Self {
+            start: rig.now,
+            rig,
+            in_flight: BinaryHeap::new(),
+            passes: Default::default(),
+            limit: usize::MAX,
+            latency,
+            random: fastrand::Rng::with_seed(7),
+            refused: 0,
+        }
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.rig.now.since(self.start)
+    }
+
+    /// Runs until the time, or until the first call is refused, which it returns the time of.
+    fn run(&mut self, rate: u32, until: Duration) -> Option<Duration> {
+        for id in 0.. {
+            let id = id + (self.elapsed().as_nanos() as u64) * 100_000;
+            self.rig.wait(SECOND / rate);
+            if self.elapsed() > until {
+                return None;
+            }
+            self.settle_due();
+            if self.passes.len() >= self.limit {
+                continue;
+            }
+            let Some(pass) = self.rig.pass() else {
+                self.refused += 1;
+                return Some(self.elapsed());
+            };
+            let now = self.rig.now;
+            match (self.latency)(self.elapsed(), self.random.f64()) {
+                Answer::Good(after) | Answer::GivenUp(after) => self.in_flight.push(Reverse((now + after, id))),
+                Answer::Never => {}
+            }
+            self.passes.insert(id, (pass, now));
+        }
+        None
+    }
+
+    fn settle_due(&mut self) {
+        let now = self.rig.now;
+        while let Some(Reverse((at, id))) = self.in_flight.pop() {
+            if at > now {
+                self.in_flight.push(Reverse((at, id)));
+                break;
+            }
+            let Some((pass, since)) = self.passes.remove(&id) else { continue };
+            match (self.latency)(since.since(self.start), 0.5) {
+                Answer::GivenUp(after) => self.rig.breaker.give_up(pass, after, after, End::GivenUpLate, at),
+                _ => self.rig.breaker.settle(pass, End::Good(at.since(since)), at),
+            }
+        }
+    }
+}
+
+/// Exponential, with that mean.
+fn about(mean: Duration, chance: f64) -> Answer {
+    Answer::Good(mean.mul_f64(-(1.0 - chance).ln()))
+}
+
+/// A minute of busy and good days in the window, and then no call returns: nothing times out, nobody gives up.
+#[test]
+fn a_callee_that_hangs_is_noticed_from_the_calls_in_flight() {
+    for rate in [20, 100, 1000] {
+        let hangs = 60 * SECOND;
+        let mut traffic =
+            Traffic::new(default(), |at, chance| if at < hangs { about(20 * MS, chance) } else { Answer::Never });
+        let refused = traffic.run(rate, 120 * SECOND).expect("it opens");
+        assert!(refused > hangs && refused < hangs + 2 * SECOND, "{rate}/s: {:?}", refused.saturating_sub(hangs));
+    }
+}
+
+/// The same with few in flight: a bulkhead of eight further out, whose callers give up after their deadline of 1.2 s.
+#[test]
+fn a_callee_that_hangs_behind_a_small_bulkhead_is_noticed() {
+    let hangs = 60 * SECOND;
+    let mut traffic =
+        Traffic::new(
+            default(),
+            |at, chance| {
+                if at < hangs { about(20 * MS, chance) } else { Answer::GivenUp(1200 * MS) }
+            },
+        );
+    traffic.limit = 8;
+    let refused = traffic.run(100, 120 * SECOND).expect("it opens");
+    assert!(refused > hangs && refused < hangs + 4 * SECOND, "{:?}", refused.saturating_sub(hangs));
+}
+
+/// Five times slower for ten seconds, as under load: calls are answered, so it stays closed, and does when it is over.
+#[test]
+fn a_callee_that_gets_five_times_slower_is_not_cut_off() {
+    for (rate, usual) in [(20, 20 * MS), (140, 20 * MS), (1000, 2 * MS), (100, 300 * MS), (5, 3 * SECOND)] {
+        let mut traffic = Traffic::new(default(), |at, chance| {
+            let slower = (30 * SECOND..40 * SECOND).contains(&at);
+            about(if slower { 5 * usual } else { usual }, chance)
+        });
+        assert_eq!(traffic.run(rate, 60 * SECOND), None, "{rate}/s of {usual:?}");
+    }
+}
+
+/// A hundred times slower from one moment to the next, and for good: it may open, but has to come back.
+#[test]
+fn a_callee_that_gets_slow_for_good_is_served() {
+    let mut traffic =
+        Traffic::new(default(), |at, chance| about(if at < 30 * SECOND { 20 * MS } else { 2 * SECOND }, chance));
+    while traffic.elapsed() < 200 * SECOND {
+        let until = traffic.elapsed() + SECOND;
+        traffic.run(100, until);
+    }
+    assert_eq!(traffic.rig.state(), Closed);
+    let before = traffic.refused;
+    while traffic.elapsed() < 300 * SECOND {
+        let until = traffic.elapsed() + SECOND;
+        traffic.run(100, until);
+    }
+    assert_eq!(traffic.refused, before, "and stays closed");
+}
+
+/// A cold start of a callee whose answers take long: nothing is known of it, and nothing is held against it.
+#[test]
+fn a_callee_that_is_slow_from_the_start_is_served() {
+    let mut traffic = Traffic::new(default(), |_, chance| about(5 * SECOND, chance));
+    assert_eq!(traffic.run(20, 60 * SECOND), None);
+}
+
+/// Our own process stands still for three seconds; when it goes on, the answers are all there, only unread.
+#[test]
+fn a_hiccup_of_our_own_process_opens_nothing() {
+    let mut rig = Rig::new(default());
+    for _ in 0..1000 {
+        rig.call(End::Good(20 * MS));
+        rig.wait(MS);
+    }
+    rig.wait(20 * SECOND);
+    let in_flight: Vec<_> = (0..200).filter_map(|_| rig.pass()).collect();
+    rig.wait(3 * SECOND);
+    assert!(!rig.refused(), "the first thing that goes on may be a new call");
+    let median = 20 * MS;
+    for pass in in_flight {
+        rig.settle(pass, End::Good(median));
+    }
+    for _ in 0..1000 {
+        rig.wait(MS);
+        rig.call(S);
+    }
+    assert_eq!(rig.state(), Closed);
+}

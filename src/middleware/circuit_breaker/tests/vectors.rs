@@ -1,0 +1,166 @@
+//! Cases from the suites of resilience4j, failsafe-go, Sentinel and Finagle.
+
+use super::*;
+
+/// The configuration that most cases of resilience4j's suite share. They know no consecutive failures.
+fn resilience4j() -> CircuitBreakerConfig {
+    CircuitBreakerConfig {
+        window: Window::Time(20 * SECOND),
+        minimum_calls: 5,
+        failure_rate: 0.5,
+        slow_rate: Some(0.5),
+        slow_after: Some(4 * SECOND),
+        consecutive_failures: None,
+        break_duration: 5 * SECOND,
+        max_break: 5 * SECOND,
+        ..default()
+    }
+}
+
+#[test]
+fn resilience4j_opens_after_the_failure_rate_is_reached_even_by_a_success() {
+    let rig = Rig::new(resilience4j());
+    assert_eq!(rig.calls([F, F, F, S]), Closed, "below the minimum of calls there is no rate");
+    assert_eq!(rig.call(S), Open);
+    assert!(rig.refused());
+    let counts = rig.snapshot();
+    assert_eq!((counts.calls, counts.failures), (5, 3));
+}
+
+#[test]
+fn resilience4j_opens_at_exactly_the_rate() {
+    let mut rig = Rig::new(resilience4j());
+    for end in [S, S, S, F, F] {
+        assert_eq!(rig.call(end), Closed);
+        rig.wait(SECOND);
+    }
+    assert_eq!(rig.call(F), Open, "three of six");
+}
+
+#[test]
+fn resilience4j_opens_after_the_slow_call_rate_is_reached() {
+    let mut rig = Rig::new(resilience4j());
+    for seconds in [5, 5, 1, 1] {
+        let pass = rig.pass().expect("it is closed");
+        rig.wait(seconds * SECOND);
+        assert_eq!(rig.settle(pass, End::Good(seconds * SECOND)), Closed);
+    }
+    let pass = rig.pass().expect("it is closed");
+    rig.wait(5 * SECOND);
+    assert_eq!(rig.settle(pass, End::Good(5 * SECOND)), Open);
+}
+
+#[test]
+fn resilience4j_is_half_open_when_the_break_is_over_and_not_before() {
+    for (pause, too_early) in [(5 * SECOND, 3 * SECOND), (7200 * SECOND, 3600 * SECOND)] {
+        let mut rig = Rig::new(CircuitBreakerConfig { break_duration: pause, max_break: pause, ..resilience4j() });
+        rig.calls([F; 5]);
+        rig.wait(too_early);
+        assert!(rig.refused());
+        rig.wait(pause.saturating_sub(too_early) + SECOND);
+        assert!(rig.pass().is_some());
+        assert_eq!(rig.state(), HalfOpen);
+    }
+}
+
+#[test]
+fn resilience4j_closing_forgets_what_was_counted() {
+    let mut rig = Rig::new(resilience4j());
+    rig.calls([F; 5]);
+    rig.wait(5 * SECOND);
+    assert_eq!(rig.calls([S; 15]), Closed);
+    assert_eq!(rig.snapshot(), Snapshot { state: Closed, calls: 0, failures: 0, slow: 0, in_flight: 0, overdue: 0 });
+    assert_eq!(rig.call(S), Closed);
+    assert_eq!(rig.snapshot().calls, 1);
+}
+
+#[test]
+fn resilience4j_disabled_counts_nothing_and_forced_open_stays_so() {
+    let mut rig = Rig::new(resilience4j());
+    rig.breaker.set_mode(Mode::Disabled, rig.now);
+    assert_eq!(rig.calls([F; 50]), Disabled);
+    assert_eq!(rig.snapshot().calls, 0);
+    rig.breaker.set_mode(Mode::ForcedOpen, rig.now);
+    rig.wait(6 * SECOND);
+    assert_eq!(rig.breaker.admit(rig.now).err(), Some(None), "nobody knows for how long");
+    assert_eq!(rig.state(), ForcedOpen);
+}
+
+/// resilience4j has a separate longest wait in half-open; here a probe that hangs is judged like any call that hangs.
+#[test]
+fn resilience4j_half_open_does_not_last_when_probes_hang() {
+    let mut rig = Rig::new(resilience4j());
+    rig.calls([F; 5]);
+    rig.wait(5 * SECOND);
+    let _hangs = rig.pass().expect("the break is over");
+    rig.wait(4 * SECOND);
+    assert!(rig.refused());
+    assert_eq!(rig.state(), Open);
+}
+
+#[test]
+fn failsafe_three_failures_in_a_row() {
+    let rig = Rig::new(CircuitBreakerConfig { consecutive_failures: Some(3), minimum_calls: 1000, ..default() });
+    assert_eq!(rig.calls([F, S, F, F]), Closed);
+    assert_eq!(rig.call(F), Open);
+}
+
+#[test]
+fn failsafe_ratios_over_the_last_few_calls() {
+    let last = |window, failure_rate| CircuitBreakerConfig {
+        window: Window::Calls(window),
+        minimum_calls: window,
+        failure_rate,
+        consecutive_failures: None,
+        ..default()
+    };
+    let two_of_three = Rig::new(last(3, 2.0 / 3.0));
+    assert_eq!(two_of_three.calls([F, S]), Closed);
+    assert_eq!(two_of_three.call(F), Open);
+    let three_of_four = Rig::new(last(4, 0.75));
+    for _ in 0..20 {
+        assert_eq!(three_of_four.calls([S, F]), Closed);
+    }
+}
+
+#[test]
+fn sentinel_slow_requests() {
+    let slow = End::Good(60 * MS);
+    let mut rig = Rig::new(CircuitBreakerConfig {
+        window: Window::Time(20 * SECOND),
+        slow_after: Some(50 * MS),
+        break_duration: 5 * SECOND,
+        max_break: 5 * SECOND,
+        half_open_rounds: 1,
+        ..default()
+    });
+    assert_eq!(rig.calls([slow; 7]), Closed);
+    assert_eq!(rig.calls([S; 3]), Closed);
+    // Seven and five of fifteen: exactly the rate.
+    assert_eq!(rig.calls([slow; 5]), Open);
+    rig.wait(SECOND);
+    assert!(rig.refused());
+    rig.wait(5 * SECOND);
+    assert_eq!(rig.call(slow), Open);
+    rig.wait(6 * SECOND);
+    assert_eq!(rig.call(S), Closed);
+}
+
+#[test]
+fn finagle_consecutive_failures_begin_anew_after_a_success() {
+    let rig = Rig::new(CircuitBreakerConfig { consecutive_failures: Some(3), minimum_calls: 1000, ..default() });
+    assert_eq!(rig.calls([F, S, F, F]), Closed);
+    assert_eq!(rig.call(F), Open);
+}
+
+#[test]
+fn finagle_success_rates_wait_for_enough_requests() {
+    let five = CircuitBreakerConfig { minimum_calls: 5, consecutive_failures: None, ..default() };
+    let rig = Rig::new(CircuitBreakerConfig { window: Window::Calls(5), ..five.clone() });
+    assert_eq!(rig.calls([F; 4]), Closed);
+    assert_eq!(rig.call(F), Open);
+    let mut rig = Rig::new(CircuitBreakerConfig { window: Window::Time(30 * SECOND), failure_rate: 0.01, ..five });
+    rig.wait(30 * SECOND);
+    assert_eq!(rig.calls([F; 4]), Closed);
+    assert_eq!(rig.call(F), Open);
+}
