@@ -1,4 +1,4 @@
-//! Composable [`tower`] layers that stop leaked connections, slow dependencies and retry storms inside each service.
+//! Composable [`tower`] layers that stop hanging calls, slow dependencies and retry storms inside each service.
 //!
 //! | layer | what it does |
 //! |---|---|
@@ -38,7 +38,8 @@
 //! ```
 //!
 //! # What all layers promise
-//! - **Every wait has a bound**: the call's deadline, or the layer's own bound where there is none.
+//! - **Every wait has a bound**: the call's deadline, or the layer's own bound where there is none. (For HTTP a call is over
+//!   when the head of its response is there; its body is not bounded yet.)
 //! - **Dropping is cancelling**: whatever a call held is free at once, whenever it is dropped. A call that its caller gave
 //!   up is neither a success nor lost: a dependency that hangs until its callers give up opens its breaker. (A future
 //!   that is kept and never polled is not dropped: it keeps what it was given.)

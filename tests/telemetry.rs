@@ -65,5 +65,19 @@ fn retries_and_transitions_are_counted() {
     });
     let has = |start: &str| lines.iter().any(|line| line.starts_with(start));
     assert!(has("seawall_retries_total{cause=transient} 2"), "{lines:?}");
+    assert!(has("seawall_retries_refused_total{why=attempts} 1"), "{lines:?}");
     assert!(has("seawall_circuit_breaker_transitions_total{from=closed,to=open} 1"), "{lines:?}");
+}
+
+#[cfg(feature = "http")]
+#[test]
+fn an_answer_that_does_not_tell_its_cause_is_counted() {
+    use http_body_util::Empty;
+    use seawall::http::respond::RespondLayer;
+
+    let lines = counted(async {
+        let failing = service_fn(|()| async { Err::<http::Response<Empty<bytes::Bytes>>, BoxError>("secret".into()) });
+        assert_eq!(RespondLayer::new().layer(failing).oneshot(()).await.unwrap().status(), 500);
+    });
+    assert_eq!(lines, ["seawall_internal_errors_total{} 1"]);
 }

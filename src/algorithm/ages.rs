@@ -280,7 +280,9 @@ mod loom_tests {
             thread.join().expect("no panic");
             assert_eq!(ages.overdue(0, at(20), UNIT), 2, "the stayer and the first of the pushers");
             ages.end(stayer);
-            pushed.map(|age| ages.end(age));
+            for age in pushed {
+                ages.end(age);
+            }
             assert_eq!(ages.overdue(0, at(100), UNIT), 0);
         });
     }
