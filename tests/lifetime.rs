@@ -33,6 +33,7 @@ impl<R> Classify<R> for AtEndOfStream {
     type Held<G: Guard> = Stream<G>;
     type Settled = R;
     type Settling = Ready<(Verdict, R)>;
+    type Detaching = Ready<R>;
 
     fn classify(&self, result: Result<&R, &BoxError>) -> Verdict {
         result.map_or(Verdict::Transient, |_| Verdict::Success)
@@ -44,6 +45,10 @@ impl<R> Classify<R> for AtEndOfStream {
 
     fn settle(&self, response: R) -> Self::Settling {
         ready((Verdict::Success, response))
+    }
+
+    fn detach(&self, response: R) -> Self::Detaching {
+        ready(response)
     }
 }
 
@@ -105,11 +110,11 @@ async fn a_stream_knows_when_it_must_be_over() {
         .layer(BulkheadLayer::new(BulkheadConfig::default()).unwrap().with_classifier(AtEndOfStream))
         .service(callee());
     let Stream(deadline) = service.oneshot(()).await.unwrap();
-    assert_eq!(deadline.expires(), Some(start + SECOND));
+    assert_eq!(deadline.expiry().at(), start + SECOND);
 
     let bulkhead = BulkheadLayer::new(BulkheadConfig { max_hold: 3 * SECOND, ..BulkheadConfig::default() }).unwrap();
     let Stream(permit) = bulkhead.with_classifier(AtEndOfStream).layer(callee()).oneshot(()).await.unwrap();
-    assert_eq!(permit.expires(), Some(start + 3 * SECOND), "without a deadline, the layer's own bound");
+    assert_eq!(permit.expiry().at(), start + 3 * SECOND, "without a deadline, the layer's own bound");
 }
 
 /// In front of a service the work is done when the head is there: a slow reader holds no place.

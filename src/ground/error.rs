@@ -18,6 +18,10 @@ pub enum Reason {
     DeadlineExpired,
     /// The deadline passed while the call was going on; it was cancelled.
     DeadlineExceeded,
+    /// The response did not begin within the time that the deadline layer gives to its head; the call was cancelled.
+    HeadTimeout,
+    /// The callee kept a reader of the response waiting for longer than the deadline layer allows; the call was cancelled.
+    IdleTimeout,
     /// One attempt took longer than the retry layer gives it; it was cancelled.
     AttemptTimeout,
     /// There was no deadline, and the call lasted longer than the layer's own bound; it was cancelled.
@@ -42,6 +46,8 @@ impl Reason {
         match self {
             Self::DeadlineExpired => "deadline_expired",
             Self::DeadlineExceeded => "deadline_exceeded",
+            Self::HeadTimeout => "head_timeout",
+            Self::IdleTimeout => "idle_timeout",
             Self::AttemptTimeout => "attempt_timeout",
             Self::HoldExceeded => "hold_exceeded",
             Self::NotReady => "not_ready",
@@ -56,9 +62,11 @@ impl Reason {
     const fn text(self) -> &'static str {
         match self {
             Self::DeadlineExpired => "the deadline had passed before the call began",
-            Self::DeadlineExceeded => "the deadline passed before there was an answer",
+            Self::DeadlineExceeded => "the deadline passed before the call was over",
+            Self::HeadTimeout => "the response did not begin within head_timeout",
+            Self::IdleTimeout => "nothing of the response came for longer than idle_timeout",
             Self::AttemptTimeout => "no answer within the time of one attempt",
-            Self::HoldExceeded => "no answer within the layer's own bound (max_hold); set a deadline",
+            Self::HoldExceeded => "the call was not over within the layer's own bound (max_hold); set a deadline",
             Self::NotReady => "the inner service did not become ready in time",
             Self::CircuitOpen => "the circuit is open because the callee has been failing",
             Self::QueueFull => "all permits and all places in the queue are taken",
@@ -125,7 +133,11 @@ impl Rejected {
     /// What this says about the callee: it timed out if it was cut, and nothing if it was never asked.
     pub fn verdict(&self) -> Verdict {
         match self.reason {
-            Reason::DeadlineExceeded | Reason::AttemptTimeout | Reason::HoldExceeded => Verdict::TimedOut,
+            Reason::DeadlineExceeded
+            | Reason::HeadTimeout
+            | Reason::IdleTimeout
+            | Reason::AttemptTimeout
+            | Reason::HoldExceeded => Verdict::TimedOut,
             Reason::DeadlineExpired
             | Reason::NotReady
             | Reason::CircuitOpen

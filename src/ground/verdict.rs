@@ -13,7 +13,9 @@
 //! | [`Transient`](Verdict::Transient) | yes | failure | – |
 //! | [`Overloaded`](Verdict::Overloaded) | yes, no sooner than told | failure | – |
 //! | [`TimedOut`](Verdict::TimedOut) | yes | failure, and a slow call | at least that long |
+//! | [`Unsent`](Verdict::Unsent) | yes, whatever the request is | failure | – |
 //! | [`Lost`](Verdict::Lost) | once, if the request is idempotent | failure | – |
+//! | [`Failed`](Verdict::Failed) | no | failure | – |
 //! | [`Abandoned`](Verdict::Abandoned) | no | neutral if early, else a slow call | at least that long |
 //! | [`Ignored`](Verdict::Ignored) | no | neutral | – |
 //!
@@ -31,9 +33,13 @@
 //! assert_eq!(classifier.classify(Err(&"miss".into())), Verdict::CallerFault);
 //! ```
 
+mod guard;
+
 use std::fmt;
 use std::future::{Future, Ready, ready};
 use std::time::Duration;
+
+pub use self::guard::{Expiry, Guard};
 
 use tower::BoxError;
 
@@ -56,8 +62,12 @@ pub enum Verdict {
     },
     /// It took longer than it was given.
     TimedOut,
+    /// The request provably never got there: no connection could be made, or the callee turned it away unread.
+    Unsent,
     /// The connection died after the request was sent: it may have been executed, and it may be what killed the server.
     Lost,
+    /// It failed, and another attempt is not wanted: it said so, having spent its own, or the failure is not one that passes.
+    Failed,
     /// The caller gave up before there was an answer.
     Abandoned,
     /// It says nothing about the callee: refused by a layer of ours before it got there.
@@ -76,7 +86,9 @@ impl Verdict {
     pub(crate) fn health(self) -> Health {
         match self {
             Self::Success | Self::CallerFault => Health::Good,
-            Self::Transient | Self::Overloaded { .. } | Self::TimedOut | Self::Lost => Health::Bad,
+            Self::Transient | Self::Overloaded { .. } | Self::TimedOut | Self::Unsent | Self::Lost | Self::Failed => {
+                Health::Bad
+            }
             Self::Abandoned | Self::Ignored => Health::Unknown,
         }
     }
@@ -89,22 +101,13 @@ impl Verdict {
             Self::Transient => "transient",
             Self::Overloaded { .. } => "overloaded",
             Self::TimedOut => "timed_out",
+            Self::Unsent => "unsent",
             Self::Lost => "lost",
+            Self::Failed => "failed",
             Self::Abandoned => "abandoned",
             Self::Ignored => "ignored",
         }
     }
-}
-
-/// What a layer gives to a call for as long as it lasts: a permit, a ticket, a deadline.
-///
-/// It is settled once with a verdict, or dropped, which is the same as [`Verdict::Abandoned`].
-pub trait Guard: Send + 'static {
-    /// The call is over, and this is what it said about the callee.
-    fn settle(self, verdict: Verdict);
-
-    /// When whoever still keeps the guard in a response must let go of it; `None` leaves the bound to others.
-    fn expires(&self) -> Option<tokio::time::Instant>;
 }
 
 /// The seam that decides what a result means and when the call is over. It is chosen once per layer.
@@ -121,15 +124,21 @@ pub trait Classify<Res>: Clone {
     /// See [`settle`](Self::settle).
     type Settling: Future<Output = (Verdict, Self::Settled)>;
 
+    /// See [`detach`](Self::detach).
+    type Detaching: Future<Output = Self::Settled>;
+
     /// What the result means, as far as can be said when the response is there.
     fn classify(&self, result: Result<&Res, &BoxError>) -> Verdict;
 
     /// Hands the response on with the guard in it. If the call is already over, this settles the guard with `verdict`.
     fn hold<G: Guard>(&self, response: Res, verdict: Verdict, guard: G) -> Self::Held<G>;
 
-    /// Finds out what the response means before it is handed on, and lets go of all that a failed one still holds (its
-    /// connection, its permits), so that they are free while a retry waits.
+    /// Finds out what the response means before it is handed on, if that is not clear from the response itself.
     fn settle(&self, response: Res) -> Self::Settling;
+
+    /// Lets go of all that a failed response still holds (its connection, its permits), so that they are free while a retry
+    /// waits, and keeps what can be kept of it, in case that it is the last one. This must end soon by itself.
+    fn detach(&self, response: Self::Settled) -> Self::Detaching;
 }
 
 /// What an error means that nobody knows more about: a refusal or a cut of ours says so itself, any other is a failure
@@ -160,6 +169,7 @@ impl<Res> Classify<Res> for AtResponse {
     type Held<G: Guard> = Res;
     type Settled = Res;
     type Settling = Ready<(Verdict, Res)>;
+    type Detaching = Ready<Res>;
 
     fn classify(&self, result: Result<&Res, &BoxError>) -> Verdict {
         match result {
@@ -175,6 +185,10 @@ impl<Res> Classify<Res> for AtResponse {
 
     fn settle(&self, response: Res) -> Self::Settling {
         ready((self.classify(Ok(&response)), response))
+    }
+
+    fn detach(&self, response: Res) -> Self::Detaching {
+        ready(response)
     }
 }
 
@@ -203,6 +217,7 @@ where
     type Held<G: Guard> = Res;
     type Settled = Res;
     type Settling = Ready<(Verdict, Res)>;
+    type Detaching = Ready<Res>;
 
     fn classify(&self, result: Result<&Res, &BoxError>) -> Verdict {
         (self.0)(result)
@@ -215,5 +230,9 @@ where
 
     fn settle(&self, response: Res) -> Self::Settling {
         ready((self.classify(Ok(&response)), response))
+    }
+
+    fn detach(&self, response: Res) -> Self::Detaching {
+        ready(response)
     }
 }

@@ -35,6 +35,7 @@ impl<B> Classify<Response<B>> for ByStatus {
     type Held<G: Guard> = Response<B>;
     type Settled = Response<B>;
     type Settling = Ready<(Verdict, Response<B>)>;
+    type Detaching = Ready<Response<B>>;
 
     fn classify(&self, result: Result<&Response<B>, &BoxError>) -> Verdict {
         match result {
@@ -50,6 +51,10 @@ impl<B> Classify<Response<B>> for ByStatus {
 
     fn settle(&self, response: Response<B>) -> Self::Settling {
         ready((of_status(&response), response))
+    }
+
+    fn detach(&self, response: Response<B>) -> Self::Detaching {
+        ready(response)
     }
 }
 

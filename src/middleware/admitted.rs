@@ -13,27 +13,10 @@ use crate::admission::keyed::KeyBy;
 use crate::ground::context;
 use crate::ground::error::Rejected;
 use crate::ground::time::{self, Instant, Stopwatch};
-use crate::ground::verdict::{Guard, Verdict};
+use crate::ground::verdict::{Expiry, Guard, Verdict};
 use crate::middleware::bound::Bound;
 use crate::middleware::gates::Gates;
 use crate::middleware::inner::{BoundedCall, Call, Inner, Taken, reject};
-
-/// A permit that lives in a response until the call is over.
-#[derive(Debug)]
-pub struct Hold {
-    permit: Option<Permit>,
-    expires: Instant,
-}
-
-impl Guard for Hold {
-    fn settle(self, _verdict: Verdict) {
-        drop(self.permit);
-    }
-
-    fn expires(&self) -> Option<tokio::time::Instant> {
-        Some(self.expires.to_tokio())
-    }
-}
 
 /// A permit at work, and the measure of what the callee needs for the call. Dropped, the call was abandoned.
 #[derive(Debug)]
@@ -49,24 +32,57 @@ impl Serving {
         Self { permit: Some(permit), watch: Stopwatch::start(now), polled: false }
     }
 
-    fn answered(mut self, verdict: Verdict) -> Option<Permit> {
-        self.learn(verdict);
-        self.permit.take()
-    }
-
+    /// The head of the answer is there: from now on only such time counts in which someone waits for the rest.
     #[inline]
-    fn learn(&self, verdict: Verdict) {
-        if let (Some(permit), true) = (&self.permit, self.polled) {
-            let now = time::now();
-            permit.gate().learn(now, verdict, self.watch.elapsed(now));
-        }
+    fn answered(mut self, now: Instant, expiry: Expiry) -> Hold {
+        Hold { took: self.watch.elapsed(now), permit: self.permit.take(), expiry }
     }
 }
 
 impl Drop for Serving {
     #[inline]
     fn drop(&mut self) {
-        self.learn(Verdict::Abandoned);
+        if let (Some(permit), true) = (&self.permit, self.polled) {
+            let now = time::now();
+            permit.gate().learn(now, Verdict::Abandoned, self.watch.elapsed(now));
+        }
+    }
+}
+
+/// A permit that lives in a response until the call is over.
+#[derive(Debug)]
+pub struct Hold {
+    /// Gone once it is settled.
+    permit: Option<Permit>,
+    /// The callee's own time on the call.
+    took: Duration,
+    expiry: Expiry,
+}
+
+impl Guard for Hold {
+    #[inline]
+    fn settle(mut self, verdict: Verdict) {
+        if let Some(permit) = self.permit.take() {
+            // In the moment of the answer its reading is handed over to us.
+            permit.gate().learn(time::call_start(), verdict, self.took);
+        }
+    }
+
+    fn waited(&mut self, time: Duration) {
+        self.took += time;
+    }
+
+    fn expiry(&self) -> Expiry {
+        self.expiry
+    }
+}
+
+impl Drop for Hold {
+    #[inline]
+    fn drop(&mut self) {
+        if let Some(permit) = self.permit.take() {
+            permit.gate().learn(time::now(), Verdict::Abandoned, self.took);
+        }
     }
 }
 
@@ -97,6 +113,8 @@ pub(crate) struct Answer<Res> {
     pub(crate) response: Res,
     pub(crate) verdict: Verdict,
     pub(crate) hold: Hold,
+    /// When it was there.
+    pub(crate) now: Instant,
 }
 
 impl<S, Req, F> AdmittedCall<S, Req, F> {
@@ -164,15 +182,21 @@ impl<S, Req, F> AdmittedCall<S, Req, F> {
                         }
                         None => return Poll::Pending,
                     };
-                    let expires = call.bound().instant();
-                    let serving = serving.take();
+                    let expiry = call.bound().expiry(layer);
+                    let hold = serving.take().map(|serving| {
+                        let now = time::now();
+                        (now, serving.answered(now, expiry))
+                    });
                     self.set(Self::Over);
+                    let Some((now, hold)) = hold else { return Poll::Pending };
                     let verdict = judge(result.as_ref());
-                    let permit = serving.and_then(|serving| serving.answered(verdict));
-                    return Poll::Ready(result.map(|response| {
-                        let hold = Hold { permit, expires };
-                        Answer { response, verdict, hold }
-                    }));
+                    return Poll::Ready(match result {
+                        Ok(response) => Ok(Answer { response, verdict, hold, now }),
+                        Err(error) => {
+                            time::hand_over(now, || hold.settle(verdict));
+                            Err(error)
+                        }
+                    });
                 }
                 AdmittedProj::Waiting { waiter, inner, max_hold, deadline } => {
                     let permit = match ready!(waiter.poll(cx)) {

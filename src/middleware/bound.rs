@@ -7,6 +7,7 @@ use crate::admission::timer::Timer;
 use crate::ground::context;
 use crate::ground::error::Reason;
 use crate::ground::time::Instant;
+use crate::ground::verdict::Expiry;
 
 /// The bound of a layer that has none of its own to configure, used only where no deadline is set.
 pub(crate) const DEFAULT_MAX_HOLD: Duration = Duration::from_secs(60);
@@ -46,9 +47,10 @@ impl Bound {
         Self::at(Instant::MAX, Reason::HoldExceeded)
     }
 
+    /// The same bound for what the call leaves in its response.
     #[inline]
-    pub(crate) fn instant(&self) -> Instant {
-        self.at
+    pub(crate) fn expiry(&self, layer: &'static str) -> Expiry {
+        Expiry::new(layer, self.at, self.reason)
     }
 
     /// Ready when the time is over. Poll this after the call itself: what is ready in time is not thrown away.

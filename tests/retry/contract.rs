@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
+use futures::TryFutureExt as _;
 use pin_project::pin_project;
 use seawall::verdict::{AtResponse, Classify, Guard, Verdict};
 use tokio::sync::Semaphore;
@@ -137,16 +138,17 @@ async fn a_callee_that_panics_leaves_nothing_behind() {
     assert_eq!(log.attempts(), [1, 2, 3]);
 }
 
-/// A response that holds a slot of the callee's until it is settled, as one with a body holds its connection.
+/// A response that holds a slot of the callee's until it is let go of, as one with a body holds its connection.
+struct Holding(Option<tokio::sync::OwnedSemaphorePermit>);
+
 #[derive(Clone)]
-struct Releases;
+struct LetsGo;
 
-struct Holding(#[expect(dead_code, reason = "it is held")] tokio::sync::OwnedSemaphorePermit);
-
-impl Classify<Holding> for Releases {
+impl Classify<Holding> for LetsGo {
     type Held<G: Guard> = Holding;
-    type Settled = &'static str;
-    type Settling = Pin<Box<dyn Future<Output = (Verdict, &'static str)> + Send>>;
+    type Settled = Holding;
+    type Settling = std::future::Ready<(Verdict, Holding)>;
+    type Detaching = Pin<Box<dyn Future<Output = Holding> + Send>>;
 
     fn classify(&self, _: Result<&Holding, &BoxError>) -> Verdict {
         Verdict::Transient
@@ -157,10 +159,14 @@ impl Classify<Holding> for Releases {
     }
 
     fn settle(&self, response: Holding) -> Self::Settling {
+        std::future::ready((Verdict::Transient, response))
+    }
+
+    fn detach(&self, response: Holding) -> Self::Detaching {
         Box::pin(async move {
             sleep(millis(5)).await;
             drop(response);
-            (Verdict::Transient, "the head and some of the body")
+            Holding(None)
         })
     }
 }
@@ -170,45 +176,74 @@ impl Classify<Holding> for Releases {
 async fn a_failed_response_lets_go_before_the_wait() {
     let slots = Arc::new(Semaphore::new(64));
     let free = Arc::clone(&slots);
-    let layer = layer(every_second()).with_classifier(Releases);
+    let layer = layer(every_second()).with_classifier(LetsGo);
     let service = layer.layer(service_fn(move |()| {
         let slots = Arc::clone(&slots);
-        async move { Ok::<_, BoxError>(Holding(slots.acquire_owned().await?)) }
+        async move { Ok::<_, BoxError>(Holding(Some(slots.acquire_owned().await?))) }
     }));
-    let calls: Vec<_> = (0..128).map(|_| tokio::spawn(service.clone().oneshot(()))).collect();
+    let calls: Vec<_> = (0..128).map(|_| tokio::spawn(service.clone().oneshot(()).map_ok(drop))).collect();
     sleep(millis(500)).await;
     assert_eq!(free.available_permits(), 64, "all of them rest, or have been told");
     for call in calls {
-        assert_eq!(call.await.unwrap().unwrap(), "the head and some of the body");
+        assert!(call.await.unwrap().is_ok());
+    }
+}
+
+/// Hangs in one of its futures.
+#[derive(Clone)]
+struct Hangs {
+    settling: bool,
+}
+
+impl Classify<u32> for Hangs {
+    type Held<G: Guard> = u32;
+    type Settled = u32;
+    type Settling = Pin<Box<dyn Future<Output = (Verdict, u32)>>>;
+    type Detaching = std::future::Pending<u32>;
+
+    fn classify(&self, _: Result<&u32, &BoxError>) -> Verdict {
+        Verdict::Transient
+    }
+
+    fn hold<G: Guard>(&self, response: u32, verdict: Verdict, guard: G) -> u32 {
+        AtResponse::default().hold(response, verdict, guard)
+    }
+
+    fn settle(&self, response: u32) -> Self::Settling {
+        if self.settling {
+            Box::pin(std::future::pending())
+        } else {
+            Box::pin(async move { (Verdict::Transient, response) })
+        }
+    }
+
+    fn detach(&self, _: u32) -> Self::Detaching {
+        std::future::pending()
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_classifier_that_never_settles_is_cut_too() {
-    #[derive(Clone)]
-    struct NeverSettles;
-    impl Classify<u32> for NeverSettles {
-        type Held<G: Guard> = u32;
-        type Settled = u32;
-        type Settling = std::future::Pending<(Verdict, u32)>;
+async fn the_last_response_is_handed_on_with_all_that_it_holds() {
+    let slots = Arc::new(Semaphore::new(1));
+    let free = Arc::clone(&slots);
+    let service = layer(every_second()).with_classifier(LetsGo).layer(service_fn(move |()| {
+        let slots = Arc::clone(&slots);
+        async move { Ok::<_, BoxError>(Holding(Some(slots.acquire_owned().await?))) }
+    }));
+    let last = service.oneshot(()).await.unwrap();
+    assert_eq!((last.0.is_some(), free.available_permits()), (true, 0));
+}
 
-        fn classify(&self, result: Result<&u32, &BoxError>) -> Verdict {
-            AtResponse::default().classify(result)
-        }
-
-        fn hold<G: Guard>(&self, response: u32, verdict: Verdict, guard: G) -> u32 {
-            AtResponse::default().hold(response, verdict, guard)
-        }
-
-        fn settle(&self, _: u32) -> Self::Settling {
-            std::future::pending()
-        }
+#[tokio::test(start_paused = true)]
+async fn a_classifier_that_hangs_is_cut_too() {
+    for settling in [true, false] {
+        let log = Log::default();
+        let config = RetryConfig { max_hold: 5 * SECOND, ..every_second() };
+        let layer = layer(config).with_classifier(Hangs { settling });
+        let service = layer.layer(callee(&log, |n| async move { Ok(n) }));
+        let start = Instant::now();
+        assert!(seawall::error::rejection(&service.oneshot(()).await.unwrap_err()).is_some());
+        assert_eq!(start.elapsed(), 5 * SECOND);
+        assert_eq!(layer.budget().balance(), 10, "a retry that was paid for and not sent is refunded");
     }
-
-    let log = Log::default();
-    let config = RetryConfig { max_hold: 5 * SECOND, ..every_second() };
-    let service = layer(config).with_classifier(NeverSettles).layer(callee(&log, |n| async move { Ok(n) }));
-    let start = Instant::now();
-    assert!(seawall::error::rejection(&service.oneshot(()).await.unwrap_err()).is_some());
-    assert_eq!(start.elapsed(), 5 * SECOND);
 }

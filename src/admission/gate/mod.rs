@@ -232,7 +232,12 @@ impl Gate {
         match verdict {
             Verdict::Success | Verdict::CallerFault => self.service.sample(now, took),
             Verdict::TimedOut | Verdict::Abandoned => self.service.at_least(now, took),
-            Verdict::Transient | Verdict::Overloaded { .. } | Verdict::Lost | Verdict::Ignored => {}
+            Verdict::Transient
+            | Verdict::Overloaded { .. }
+            | Verdict::Unsent
+            | Verdict::Lost
+            | Verdict::Failed
+            | Verdict::Ignored => {}
         }
     }
 

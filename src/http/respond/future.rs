@@ -80,9 +80,12 @@ fn answer<B>(error: &BoxError) -> Response<Body<B>> {
 
 fn status(rejected: &Rejected) -> StatusCode {
     match rejected.reason() {
-        Reason::DeadlineExpired | Reason::DeadlineExceeded | Reason::AttemptTimeout | Reason::HoldExceeded => {
-            StatusCode::GATEWAY_TIMEOUT
-        }
+        Reason::DeadlineExpired
+        | Reason::DeadlineExceeded
+        | Reason::HeadTimeout
+        | Reason::IdleTimeout
+        | Reason::AttemptTimeout
+        | Reason::HoldExceeded => StatusCode::GATEWAY_TIMEOUT,
         Reason::RateLimited => StatusCode::TOO_MANY_REQUESTS,
         Reason::NotReady | Reason::CircuitOpen | Reason::QueueFull | Reason::QueueTimeout | Reason::NotInTime => {
             StatusCode::SERVICE_UNAVAILABLE

@@ -6,6 +6,7 @@ use pin_project::pin_project;
 use tower::{BoxError, Service};
 
 use super::NAME;
+use crate::ground::time;
 use crate::ground::verdict::{self, AtResponse, Classify};
 use crate::middleware::admitted::{AdmittedCall, Answer, Hold};
 
@@ -35,8 +36,9 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let Answer { response, verdict, hold } =
+        let Answer { response, verdict, hold, now } =
             ready!(this.call.poll(cx, NAME, |result| verdict::judge(this.classifier, result)))?;
-        Poll::Ready(Ok(this.classifier.hold(response, verdict, hold)))
+        // If the call is over with this, it needs no second reading.
+        Poll::Ready(Ok(time::hand_over(now, || this.classifier.hold(response, verdict, hold))))
     }
 }

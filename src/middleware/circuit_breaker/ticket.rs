@@ -5,7 +5,7 @@ use super::state::{Breaker, Pass};
 use crate::algorithm::breaker::End;
 use crate::ground::sync::Arc;
 use crate::ground::time::{self, Instant, Stopwatch};
-use crate::ground::verdict::{Guard, Health, Verdict};
+use crate::ground::verdict::{Expiry, Guard, Health, Verdict};
 
 /// What a breaker gives to a call: settled once, with what the call said about the callee, or dropped, if it was given up.
 pub struct Ticket {
@@ -17,14 +17,14 @@ pub struct Ticket {
     took: Option<Duration>,
     /// The time that the call had when it was admitted.
     left: Duration,
-    expires: Instant,
+    expiry: Expiry,
 }
 
 impl Ticket {
     #[inline]
-    pub(super) fn new(breaker: Arc<Breaker>, pass: Pass, now: Instant, expires: Instant) -> Self {
-        let (stopwatch, left) = (Stopwatch::start(now), expires.since(now));
-        Self { breaker, pass: Some(pass), stopwatch, took: None, left, expires }
+    pub(super) fn new(breaker: Arc<Breaker>, pass: Pass, now: Instant, expiry: Expiry) -> Self {
+        let (stopwatch, left) = (Stopwatch::start(now), expiry.at.since(now));
+        Self { breaker, pass: Some(pass), stopwatch, took: None, left, expiry }
     }
 
     /// Polls the callee, and notes when it is not the callee that the call waits for.
@@ -53,7 +53,7 @@ impl Ticket {
     /// Whether what ended the call at `now` was the end of the caller's time, or a wait in a queue of ours, and not a time limit
     /// that is meant for the callee alone.
     pub(super) fn was_out_of_time(&self, now: Instant) -> bool {
-        self.expires <= now || self.stopwatch.waits_locally()
+        self.expiry.at <= now || self.stopwatch.waits_locally()
     }
 
     /// The caller's time was over before the callee answered.
@@ -83,6 +83,10 @@ impl Guard for Ticket {
         let Some(pass) = self.pass.take().filter(Pass::counts) else { return };
         // In the moment of the answer its reading is handed over to us.
         let now = time::call_start();
+        if verdict == Verdict::TimedOut && self.took.is_some() && self.was_out_of_time(now) {
+            // The head was there and the rest was not, when the caller's time was over.
+            return self.breaker.give_up(pass, self.took(now), self.left, End::TimedOut, now);
+        }
         let end = match (verdict, verdict.health()) {
             (Verdict::TimedOut, _) => End::TimedOut,
             (_, Health::Good) => End::Good(self.took(now)),
@@ -92,8 +96,14 @@ impl Guard for Ticket {
         self.breaker.settle(pass, end, now);
     }
 
-    fn expires(&self) -> Option<tokio::time::Instant> {
-        Some(self.expires.to_tokio())
+    fn waited(&mut self, time: Duration) {
+        if let Some(took) = &mut self.took {
+            *took += time;
+        }
+    }
+
+    fn expiry(&self) -> Expiry {
+        self.expiry
     }
 }
 

@@ -1,27 +1,51 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{self, Poll, ready};
+use std::time::Duration;
 
 use pin_project::pin_project;
 use tower::{BoxError, Service};
 
 use super::NAME;
-use crate::ground::context::Context;
-use crate::ground::time::Instant;
-use crate::ground::verdict::{AtResponse, Classify, Guard, Verdict};
+use crate::ground::context::{self, Context};
+use crate::ground::error::Reason;
+use crate::ground::time::{self, Instant};
+use crate::ground::verdict::{AtResponse, Classify, Expiry, Guard, Verdict};
 use crate::middleware::inner::BoundedCall;
 
 /// What lives in a response until the call is over: the instant at which it must be.
 #[derive(Debug)]
 pub struct Cut {
-    deadline: Instant,
+    expiry: Expiry,
 }
 
 impl Guard for Cut {
     fn settle(self, _verdict: Verdict) {}
 
-    fn expires(&self) -> Option<tokio::time::Instant> {
-        Some(self.deadline.to_tokio())
+    fn expiry(&self) -> Expiry {
+        self.expiry
+    }
+}
+
+/// When the response of a call must be over.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ending {
+    /// The call's deadline.
+    pub(super) at: Instant,
+    /// The deadline that was inherited.
+    pub(super) outermost: Instant,
+    /// Counts from the head, where the body has a bound of its own.
+    pub(super) body_timeout: Option<Duration>,
+    pub(super) idle: Option<Duration>,
+}
+
+impl Ending {
+    fn cut(self) -> Cut {
+        let at = match self.body_timeout {
+            Some(timeout) => self.outermost.min(time::now() + timeout),
+            None => self.at,
+        };
+        Cut { expiry: Expiry { idle: self.idle, ..Expiry::new(NAME, at, Reason::DeadlineExceeded) } }
     }
 }
 
@@ -33,12 +57,13 @@ pub struct ResponseFuture<S, Req, F, C = AtResponse> {
     call: BoundedCall<S, Req, F>,
     /// The context that everything in the call is polled in.
     inside: Context,
+    ending: Ending,
     classifier: C,
 }
 
 impl<S, Req, F, C> ResponseFuture<S, Req, F, C> {
-    pub(super) fn new(call: BoundedCall<S, Req, F>, inside: Context, classifier: C) -> Self {
-        Self { call, inside, classifier }
+    pub(super) fn new(call: BoundedCall<S, Req, F>, inside: Context, ending: Ending, classifier: C) -> Self {
+        Self { call, inside, ending, classifier }
     }
 }
 
@@ -53,9 +78,9 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let deadline = this.call.bound().instant();
         let response = ready!(this.call.poll(cx, NAME, Some(*this.inside)))?;
         let verdict = this.classifier.classify(Ok(&response));
-        Poll::Ready(Ok(this.classifier.hold(response, verdict, Cut { deadline })))
+        let _entered = context::enter(*this.inside);
+        Poll::Ready(Ok(this.classifier.hold(response, verdict, this.ending.cut())))
     }
 }

@@ -39,11 +39,15 @@
 //! [`Reason::DeadlineExceeded`]: crate::error::Reason::DeadlineExceeded
 //! [`Reason::DeadlineExpired`]: crate::error::Reason::DeadlineExpired
 
+mod config;
 mod future;
+mod lasting;
 mod layer;
 mod service;
 
-pub use future::ResponseFuture;
+pub use config::DeadlineConfig;
+pub use future::{Cut, ResponseFuture};
+pub use lasting::{Alike, Lasting, LastingBy};
 pub use layer::DeadlineLayer;
 pub use service::Deadline;
 

@@ -1,10 +1,11 @@
 use std::task::{self, Poll};
-use std::time::Duration;
 
 use tower::{BoxError, Service};
 
 use super::NAME;
-use super::future::{Cut, ResponseFuture};
+use super::config::DeadlineConfig;
+use super::future::{Cut, Ending, ResponseFuture};
+use super::lasting::{Alike, Lasting};
 use crate::ground::context::{self, Context};
 use crate::ground::error::{Reason, Rejected};
 use crate::ground::time::{self, Instant};
@@ -14,24 +15,26 @@ use crate::middleware::inner::{BoundedCall, Inner, Unready};
 
 /// A service whose calls have a deadline. See the [module](super).
 #[derive(Clone, Debug)]
-pub struct Deadline<S, C = AtResponse> {
+pub struct Deadline<S, C = AtResponse, L = Alike> {
     inner: Inner<S>,
     unready: Unready,
-    timeout: Duration,
+    config: DeadlineConfig,
     classifier: C,
+    lasting: L,
 }
 
-impl<S, C> Deadline<S, C> {
-    pub(super) fn new(inner: S, unready: Unready, timeout: Duration, classifier: C) -> Self {
-        Self { inner: Inner::new(inner), unready, timeout, classifier }
+impl<S, C, L> Deadline<S, C, L> {
+    pub(super) fn new(inner: S, unready: Unready, config: DeadlineConfig, classifier: C, lasting: L) -> Self {
+        Self { inner: Inner::new(inner), unready, config, classifier, lasting }
     }
 }
 
-impl<S, C, Req> Service<Req> for Deadline<S, C>
+impl<S, C, L, Req> Service<Req> for Deadline<S, C, L>
 where
     S: Service<Req> + Clone,
     S::Error: Into<BoxError>,
     C: Classify<S::Response>,
+    L: Lasting<Req>,
 {
     type Response = C::Held<Cut>;
     type Error = BoxError;
@@ -44,18 +47,29 @@ where
     fn call(&mut self, request: Req) -> Self::Future {
         let now = time::call_start();
         let inherited = context::current();
+        let config = &self.config;
         if inherited.has_expired(now) {
             self.inner.let_go();
             let call = BoundedCall::refused(Rejected::new(NAME, Reason::DeadlineExpired));
-            return ResponseFuture::new(call, inherited, self.classifier.clone());
+            let ending = Ending { at: now, outermost: now, body_timeout: None, idle: None };
+            return ResponseFuture::new(call, inherited, ending, self.classifier.clone());
         }
-        let deadline = inherited.deadline.unwrap_or(Instant::MAX).min(now + self.timeout);
+        let outermost = inherited.deadline.unwrap_or(Instant::MAX);
+        let lasts = self.lasting.lasts(&request);
+        let deadline = outermost.min(now + lasts.unwrap_or_default().max(config.timeout));
+        let head = now + config.head_timeout.unwrap_or(config.timeout).min(config.timeout);
+        let bound = if head < deadline {
+            Bound::at(head, Reason::HeadTimeout)
+        } else {
+            Bound::at(deadline, Reason::DeadlineExceeded)
+        };
+        let body_timeout = config.body_timeout.filter(|_| lasts.is_none());
+        let ending = Ending { at: deadline, outermost, body_timeout, idle: config.idle_timeout };
         let context = Context { deadline: Some(deadline), enforced: true, ..inherited };
         let call = {
             let _entered = context::enter(context);
             self.inner.call(request, now, &self.unready)
         };
-        let bound = Bound::at(deadline, Reason::DeadlineExceeded);
-        ResponseFuture::new(BoundedCall::new(call, bound), context, self.classifier.clone())
+        ResponseFuture::new(BoundedCall::new(call, bound), context, ending, self.classifier.clone())
     }
 }

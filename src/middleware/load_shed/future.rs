@@ -6,8 +6,9 @@ use pin_project::pin_project;
 use tower::{BoxError, Service};
 
 use super::NAME;
-use crate::ground::verdict::{self, AtResponse, Classify};
-use crate::middleware::admitted::AdmittedCall;
+use crate::ground::time;
+use crate::ground::verdict::{self, AtResponse, Classify, Guard};
+use crate::middleware::admitted::{AdmittedCall, Answer};
 
 /// A call that is served, waits for that, or is refused.
 #[pin_project]
@@ -37,7 +38,9 @@ where
         let this = self.project();
         // The permit goes with the rest of the answer: the head is there, so the work is done, and a slow reader of the
         // body must not hold the place.
-        let answer = ready!(this.call.poll(cx, NAME, |result| verdict::judge(this.classifier, result)));
-        Poll::Ready(answer.map(|answer| answer.response))
+        let Answer { response, verdict, hold, now } =
+            ready!(this.call.poll(cx, NAME, |result| verdict::judge(this.classifier, result)))?;
+        time::hand_over(now, || hold.settle(verdict));
+        Poll::Ready(Ok(response))
     }
 }

@@ -38,8 +38,9 @@ where
     S: Service<K::Attempt>,
     C: Classify<S::Response>,
 {
+    #[allow(clippy::type_complexity, reason = "three futures, each in its state")]
     #[pin]
-    state: State<Call<S, K::Attempt, S::Future>, C::Settling>,
+    state: State<Call<S, K::Attempt, S::Future>, C::Settling, C::Detaching>,
     /// The bound of the present attempt.
     bound: Bound,
     /// When the present attempt is cut, if that is before the call is.
@@ -62,18 +63,25 @@ where
 }
 
 #[pin_project(project = StateProj)]
-enum State<Call, Settling> {
+enum State<Call, Settling, Detaching> {
     /// An attempt is on its way => Settling | Resting | Over
     Attempting {
         #[pin]
         call: Call,
     },
-    /// There is a response; it shows what it means, and a failed one lets go of what it holds => Resting | Over
+    /// There is a response, which shows what it means => Detaching | Over
     Settling {
         #[pin]
         settling: Settling,
     },
-    /// The next attempt is paid for and waits for its time => Attempting | Over
+    /// It failed, another attempt is paid for, and it lets go of what it holds => Resting | Over
+    Detaching {
+        #[pin]
+        detaching: Detaching,
+        until: Instant,
+        cause: Verdict,
+    },
+    /// The next attempt waits for its time => Attempting | Over
     Resting { until: Instant, timer: Timer, cause: Verdict },
     /// The caller has got the result.
     Over,
@@ -198,6 +206,21 @@ where
                         Poll::Pending => ready!(poll_cut(this.bound, cx, this.failure.is_some(), false)),
                     }
                 }
+                StateProj::Detaching { detaching, until, cause } => {
+                    let (until, cause) = (*until, *cause);
+                    let detached = {
+                        let _entered = (context::enter(inside), this.cut.map(|_| context::enforce(cx.waker())));
+                        detaching.poll(cx)
+                    };
+                    match detached {
+                        Poll::Ready(response) => {
+                            *this.failure = Some(Ok(response));
+                            this.state.set(State::Resting { until, timer: Timer::new(), cause });
+                            continue;
+                        }
+                        Poll::Pending => ready!(poll_cut(this.bound, cx, this.failure.is_some(), false)),
+                    }
+                }
                 StateProj::Resting { until, timer, cause } => {
                     if timer.poll_until(cx, *until).is_pending() {
                         time::mark_local_wait();
@@ -225,11 +248,22 @@ where
             let result = if is_ours(&result) { this.failure.take().unwrap_or(result) } else { result };
             match this.next(verdict) {
                 Ok(granted) => {
-                    *this.failure = Some(result);
                     *this.withdrawal = Some(granted.withdrawal);
-                    let timer = Timer::new();
+                    let (until, cause) = (granted.at, verdict);
                     // This drops what is left of the attempt, so that all that it held is free while we rest.
-                    this.state.set(State::Resting { until: granted.at, timer, cause: verdict });
+                    match result {
+                        Ok(response) => {
+                            // The attempt is over; what follows is bounded by the call alone.
+                            *this.cut = None;
+                            *this.bound = this.limit.of_attempt(None);
+                            let detaching = this.classifier.detach(response);
+                            this.state.set(State::Detaching { detaching, until, cause });
+                        }
+                        Err(error) => {
+                            *this.failure = Some(Err(error));
+                            this.state.set(State::Resting { until, timer: Timer::new(), cause });
+                        }
+                    }
                 }
                 Err(stop) => {
                     this.finish(stop);

@@ -65,7 +65,7 @@ impl Policy {
         chance: impl FnOnce() -> f64,
     ) -> Result<Granted, Stop> {
         let told = match verdict {
-            Verdict::Transient | Verdict::TimedOut => None,
+            Verdict::Transient | Verdict::TimedOut | Verdict::Unsent => None,
             Verdict::Overloaded { retry_after } => retry_after,
             // It may be what killed the callee: one more is the most that anyone should suffer.
             Verdict::Lost if !progress.lost => {

@@ -1,0 +1,55 @@
+use std::time::Duration;
+
+use crate::ground::error::Reason;
+use crate::ground::time::Instant;
+use crate::ground::verdict::Verdict;
+
+/// What a layer gives to a call for as long as it lasts: a permit, a ticket, a deadline.
+///
+/// It is settled once with a verdict, or dropped, which is the same as [`Verdict::Abandoned`].
+pub trait Guard: Send + 'static {
+    /// The call is over, and this is what it said about the callee.
+    fn settle(self, verdict: Verdict);
+
+    /// After the response was there, someone waited for the rest of it, and for so long it was the callee who kept him
+    /// waiting. Time in which nobody asked for more is the holder's own, and is not told.
+    fn waited(&mut self, _time: Duration) {}
+
+    /// When whoever still keeps the guard in a response must let go of it.
+    fn expiry(&self) -> Expiry;
+}
+
+/// When a call must be over, and who says so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Expiry {
+    pub(crate) at: Instant,
+    pub(crate) idle: Option<Duration>,
+    pub(crate) layer: &'static str,
+    pub(crate) reason: Reason,
+}
+
+impl Expiry {
+    pub(crate) fn new(layer: &'static str, at: Instant, reason: Reason) -> Self {
+        Self { at, idle: None, layer, reason }
+    }
+
+    /// The instant at which the call is cut.
+    pub fn at(&self) -> tokio::time::Instant {
+        self.at.to_tokio()
+    }
+
+    /// How long the callee may keep a reader waiting for the next piece of the response, if that has a bound of its own.
+    pub fn idle(&self) -> Option<Duration> {
+        self.idle
+    }
+
+    /// The layer whose bound it is, in one word.
+    pub fn layer(&self) -> &'static str {
+        self.layer
+    }
+
+    /// What the caller is told when the call is cut.
+    pub fn reason(&self) -> Reason {
+        self.reason
+    }
+}

@@ -1,0 +1,66 @@
+use std::time::Duration;
+
+use crate::ground::config::Validation;
+use crate::ground::error::InvalidConfig;
+
+/// How long a call may take, and its parts.
+///
+/// A plain [`Duration`] is a configuration, too: `DeadlineLayer::new(Duration::from_secs(2))`.
+///
+/// ```
+/// use std::time::Duration;
+/// use seawall::deadline::{DeadlineConfig, DeadlineLayer};
+///
+/// let second = Duration::from_secs(1);
+/// let config = DeadlineConfig { timeout: 5 * second, idle_timeout: Some(second), ..DeadlineConfig::default() };
+/// assert!(DeadlineLayer::new(config).is_ok());
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct DeadlineConfig {
+    /// From the beginning of a call to its end, the body of its response included: the call's deadline, which is what
+    /// everything inside sees. Default: 10 s.
+    pub timeout: Duration,
+    /// From the beginning of a call to the head of its response, if that has to be there earlier. Default: `None`.
+    pub head_timeout: Option<Duration>,
+    /// How long the callee may keep a reader of the body waiting for the next piece of it. Time in which nobody waits for
+    /// one does not count. Default: `None`.
+    pub idle_timeout: Option<Duration>,
+    /// From the head of a response to the end of its body, if that may come *after* the deadline: on a server, where the
+    /// deadline is that of the work, and the reader may be slow. A deadline that was inherited holds all the same. Default:
+    /// `None`, the body ends at the deadline.
+    pub body_timeout: Option<Duration>,
+}
+
+impl Default for DeadlineConfig {
+    fn default() -> Self {
+        Self { timeout: Duration::from_secs(10), head_timeout: None, idle_timeout: None, body_timeout: None }
+    }
+}
+
+impl From<Duration> for DeadlineConfig {
+    fn from(timeout: Duration) -> Self {
+        Self { timeout, ..Self::default() }
+    }
+}
+
+impl DeadlineConfig {
+    pub(super) fn validate(&self) -> Result<(), InvalidConfig> {
+        let mut validation = Validation::new();
+        self.check(&mut validation);
+        validation.finish()
+    }
+
+    pub(crate) fn check(&self, validation: &mut Validation) {
+        validation.positive("timeout", self.timeout);
+        let parts = [
+            ("head_timeout", self.head_timeout),
+            ("idle_timeout", self.idle_timeout),
+            ("body_timeout", self.body_timeout),
+        ];
+        for (field, duration) in parts {
+            if let Some(duration) = duration {
+                validation.positive(field, duration);
+            }
+        }
+    }
+}

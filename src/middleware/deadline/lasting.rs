@@ -1,0 +1,41 @@
+use std::fmt;
+use std::time::Duration;
+
+/// Says which calls are meant to last: subscriptions, long polls, large downloads.
+///
+/// [`lasting_by`](super::DeadlineLayer::lasting_by) takes a closure, which is all that most need.
+pub trait Lasting<Request> {
+    /// How long the call may take in all, if that is more than usual. The head of its response must be there within the
+    /// layer's `timeout` all the same.
+    fn lasts(&self, request: &Request) -> Option<Duration>;
+}
+
+/// No call is meant to last: the default.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Alike;
+
+impl<Request> Lasting<Request> for Alike {
+    #[inline]
+    fn lasts(&self, _: &Request) -> Option<Duration> {
+        None
+    }
+}
+
+/// A function of the request says how long its call lasts.
+#[derive(Clone, Copy)]
+pub struct LastingBy<F>(pub(super) F);
+
+impl<F, Request> Lasting<Request> for LastingBy<F>
+where
+    F: Fn(&Request) -> Option<Duration>,
+{
+    fn lasts(&self, request: &Request) -> Option<Duration> {
+        (self.0)(request)
+    }
+}
+
+impl<F> fmt::Debug for LastingBy<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("LastingBy").finish_non_exhaustive()
+    }
+}
