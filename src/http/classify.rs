@@ -73,7 +73,7 @@ fn of_status<B>(response: &Response<B>) -> Verdict {
 }
 
 /// An error is only taken for "not sent" where it proves that; all doubt means that the request may have been executed.
-fn of_error(error: &BoxError) -> Verdict {
+pub(crate) fn of_error(error: &BoxError) -> Verdict {
     if let Some(rejected) = rejection(error) {
         return rejected.verdict();
     }

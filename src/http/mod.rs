@@ -3,7 +3,7 @@
 //! The `::http` constructors of the layers choose [`ByStatus`] for `http::Response`s; [`ByAuthority`] gives each host a state of its own.
 
 mod authority;
-mod classify;
+pub(crate) mod classify;
 mod constructors;
 mod replay;
 mod retry_after;
