@@ -4,13 +4,17 @@ use std::fmt;
 use std::sync::Arc;
 
 use ::http::{HeaderMap, Response, StatusCode};
+use bytes::Bytes;
+use http_body::Body;
 use tower::BoxError;
 
 use crate::ground::error::{chain, rejection};
-use crate::ground::verdict::Verdict;
+use crate::ground::verdict::{Classify, Guard, Verdict};
 use crate::grpc::Code;
+use crate::grpc::settle::Settling;
 use crate::grpc::status::{self, Pushback};
-use crate::http::classify;
+use crate::http::lifetime::{self, HeldBody, Judge};
+use crate::http::{Detaching, SettledBody, classify};
 
 /// The classifier for gRPC: by the status, wherever it stands, and by transport error. The call is over when its body is.
 ///
@@ -123,6 +127,51 @@ impl ByCode {
         let none = HeaderMap::new();
         let trailers = trailers.unwrap_or(&none);
         self.of(status::code(trailers).unwrap_or(Code::Unknown), trailers)
+    }
+}
+
+impl<B> Classify<Response<B>> for ByCode
+where
+    B: Body<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: Into<BoxError>,
+{
+    type Held<G: Guard> = Response<HeldBody<B, G, Self>>;
+    type Settled = Response<SettledBody<B>>;
+    type Settling = Settling<B>;
+    type Detaching = Detaching<B>;
+
+    fn classify(&self, result: Result<&Response<B>, &BoxError>) -> Verdict {
+        match result {
+            Ok(response) => self.of_head(response),
+            Err(error) => of_error(error),
+        }
+    }
+
+    fn hold<G: Guard>(&self, response: Response<B>, verdict: Verdict, guard: G) -> Self::Held<G> {
+        lifetime::hold(response, verdict, guard, self.clone())
+    }
+
+    fn settle(&self, response: Response<B>) -> Self::Settling {
+        Settling::new(response, self.clone())
+    }
+
+    fn detach(&self, response: Self::Settled) -> Self::Detaching {
+        Detaching::new(response)
+    }
+}
+
+impl Judge for ByCode {
+    fn of_head<B>(&self, response: &Response<B>) -> Verdict {
+        self.decided(response).unwrap_or(Verdict::Success)
+    }
+
+    fn is_decided<B>(&self, response: &Response<B>) -> bool {
+        response.status() != StatusCode::OK || response.headers().contains_key(&status::STATUS)
+    }
+
+    fn at_end(&self, head: Verdict, trailers: Option<&HeaderMap>) -> Verdict {
+        // A head that decides may have a body all the same, as a proxy's page of regret.
+        if head == Verdict::Success { self.of_trailers(trailers) } else { head }
     }
 }
 

@@ -5,7 +5,7 @@
 mod authority;
 pub(crate) mod classify;
 mod constructors;
-mod lifetime;
+pub(crate) mod lifetime;
 mod replay;
 mod retry_after;
 mod settled;

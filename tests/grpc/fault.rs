@@ -47,6 +47,10 @@ pub(crate) enum Answer {
     Body(Vec<Step>),
     /// Not even a head comes.
     Never,
+    /// The stream is reset, and the server says that it did nothing for it.
+    Refused,
+    /// The stream is reset without a word.
+    Broken,
 }
 
 impl Answer {
@@ -84,7 +88,7 @@ impl Fault {
                 let service = service_fn(move |request: Request<Incoming>| {
                     let stream = Open::one(&streams);
                     let answer = answer(count.fetch_add(1, Ordering::SeqCst), request.headers());
-                    async move { Ok::<_, Infallible>(respond(answer, stream).await) }
+                    respond(answer, stream)
                 });
                 connections.spawn(
                     hyper::server::conn::http2::Builder::new(TokioExecutor::new())
@@ -126,7 +130,7 @@ pub(crate) async fn comes_true(holds: impl Fn() -> bool) -> bool {
     true
 }
 
-async fn respond(answer: Answer, open: Open) -> Response<Script> {
+async fn respond(answer: Answer, open: Open) -> Result<Response<Script>, h2::Error> {
     let (status, headers, steps) = match answer {
         Answer::Head(headers) => (StatusCode::OK, headers, VecDeque::new()),
         Answer::Http(status) => (status, &[][..], VecDeque::new()),
@@ -136,12 +140,15 @@ async fn respond(answer: Answer, open: Open) -> Response<Script> {
             poll_fn(|_| Poll::<Infallible>::Pending).await;
             unreachable!("never is never");
         }
+        // The server resets the stream with the code of such an error.
+        Answer::Broken => return Err(h2::Reason::INTERNAL_ERROR.into()),
+        Answer::Refused => return Err(h2::Reason::REFUSED_STREAM.into()),
     };
     let mut response = Response::new(Script { steps, sleep: None, _open: open });
     *response.status_mut() = status;
     *response.headers_mut() = map(headers);
     response.headers_mut().insert("content-type", HeaderValue::from_static("application/grpc"));
-    response
+    Ok(response)
 }
 
 fn map(headers: Headers) -> HeaderMap {

@@ -3,4 +3,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests sleep and look at the clock as users do")]
 
 mod fault;
+
 mod respond;
+mod streams;
+mod verdicts;

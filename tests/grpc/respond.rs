@@ -12,9 +12,6 @@ use seawall::deadline::DeadlineLayer;
 use seawall::error::{Reason, rejection_in};
 use seawall::grpc::respond::RespondLayer;
 use seawall::rate_limit::{RateLimitConfig, RateLimitLayer};
-use tokio::net::TcpListener;
-use tokio_stream::wrappers::TcpListenerStream;
-use tonic::transport::Server;
 use tonic::{Code, Status};
 use tonic_health::pb::health_client::HealthClient;
 use tonic_health::pb::health_server::{Health, HealthServer};
@@ -27,14 +24,18 @@ use crate::fault::{Answer, Fault, channel};
 /// Serves tonic-health behind a layer; the answering one is the outermost.
 macro_rules! serve {
     ($service:expr, $layer:expr) => {{
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
-        let layers = ServiceBuilder::new().layer(RespondLayer::new()).layer($layer);
-        let server = Server::builder().layer(layers).add_service($service);
-        tokio::spawn(async move { server.serve_with_incoming(TcpListenerStream::new(listener)).await });
+        let layers = tower::ServiceBuilder::new().layer(seawall::grpc::respond::RespondLayer::new()).layer($layer);
+        let server = tonic::transport::Server::builder().layer(layers).add_service($service);
+        tokio::spawn(async move {
+            server.serve_with_incoming(tokio_stream::wrappers::TcpListenerStream::new(listener)).await
+        });
         address
     }};
 }
+
+pub(crate) use serve;
 
 /// Answers one method never, and the other with a stream that never ends.
 struct Endless;
