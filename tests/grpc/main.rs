@@ -5,5 +5,6 @@
 mod fault;
 
 mod respond;
+mod settle;
 mod streams;
 mod verdicts;
