@@ -8,12 +8,14 @@ use tower::BoxError;
 
 use crate::ground::error::{chain, rejection};
 use crate::ground::verdict::{Classify, Guard, Verdict};
+use crate::http::propagation::last_word::forbids_retry;
 use crate::http::retry_after;
 
 /// The classifier for HTTP: by status and by transport error. The call is over when the head of the response is there.
 ///
 /// | status | verdict |
 /// |---|---|
+/// | 429 or 5xx with `x-should-retry: false` | [`Failed`](Verdict::Failed): whoever answers has spent its retries |
 /// | 429, 503 | [`Overloaded`](Verdict::Overloaded), with `Retry-After` if it is there |
 /// | 504 | [`TimedOut`](Verdict::TimedOut) |
 /// | 501, 505 | [`CallerFault`](Verdict::CallerFault): asking again changes nothing |
@@ -60,6 +62,7 @@ impl<B> Classify<Response<B>> for ByStatus {
 
 fn of_status<B>(response: &Response<B>) -> Verdict {
     match response.status() {
+        _ if forbids_retry(response) => Verdict::Failed,
         StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
             Verdict::Overloaded { retry_after: retry_after::parse(response.headers()) }
         }

@@ -8,6 +8,7 @@ mod constructors;
 mod replay;
 mod retry_after;
 
+pub mod propagation;
 pub mod respond;
 
 pub use authority::ByAuthority;
