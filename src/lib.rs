@@ -9,6 +9,10 @@
 //! | [`rate_limit`] | so many calls per time, at once or after a bounded wait |
 //! | [`load_shed`] | in front of a service: refuses at once what it cannot serve in time |
 #![cfg_attr(feature = "http", doc = "| [`http::respond`] | turns refusals into HTTP answers |")]
+#![cfg_attr(
+    feature = "http",
+    doc = "| [`http::propagation`] | carries deadlines, attempts and \"do not retry\" between processes |"
+)]
 //!
 //! Each module is a page: what the layer is for and when not, what it does when a call is dropped, what its clones share,
 //! which errors it returns, and where in a stack it belongs. The layers work around any [`tower::Service`]; those for
@@ -72,6 +76,8 @@ mod algorithm;
 mod ground;
 mod middleware;
 
+#[cfg(feature = "grpc")]
+pub mod grpc;
 #[cfg(feature = "http")]
 pub mod http;
 
