@@ -80,6 +80,8 @@ mod middleware;
 pub mod grpc;
 #[cfg(feature = "http")]
 pub mod http;
+#[cfg(feature = "http")]
+pub mod stack;
 
 pub use ground::chance::seed;
 pub use ground::{context, error, verdict};
