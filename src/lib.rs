@@ -10,6 +10,10 @@
 //! | [`load_shed`] | in front of a service: refuses at once what it cannot serve in time |
 #![cfg_attr(feature = "http", doc = "| [`http::respond`] | turns refusals into HTTP answers |")]
 #![cfg_attr(feature = "grpc", doc = "| [`grpc::respond`] | turns refusals and failures into gRPC statuses |")]
+#![cfg_attr(
+    feature = "http",
+    doc = "| [`http::propagation`] | carries deadlines, attempts and \"do not retry\" between processes |"
+)]
 //!
 //! Each module is a page: what the layer is for and when not, what it does when a call is dropped, what its clones share,
 //! which errors it returns, and where in a stack it belongs. The layers work around any [`tower::Service`]; those for
@@ -77,6 +81,8 @@ mod middleware;
 pub mod grpc;
 #[cfg(feature = "http")]
 pub mod http;
+#[cfg(feature = "http")]
+pub mod stack;
 
 pub use ground::chance::seed;
 pub use ground::{context, error, verdict};

@@ -6,6 +6,7 @@ mod constructors;
 mod settle;
 mod status;
 
+pub mod propagation;
 pub mod respond;
 
 pub use classify::ByCode;
