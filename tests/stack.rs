@@ -124,12 +124,14 @@ async fn a_server_that_is_full_says_so_and_when_to_come_back() {
     let layers = stack::client(&config).unwrap();
     let calls: Vec<_> = (0..3).map(|_| send(&layers, address)).collect();
     let results = futures::future::join_all(calls).await;
-    let count = |status: u16| results.iter().filter(|result| matches!(result, Ok((is, _)) if *is == status)).count();
-    assert_eq!(
-        (count(503), count(504)),
-        (2, 1),
-        "two refused, and one cut at the deadline that came with it: {results:?}"
-    );
+    let refused = results.iter().filter(|result| matches!(result, Ok((status, _)) if *status == 503)).count();
+    assert_eq!(refused, 2, "{results:?}");
+    // The one that hung was cut at its deadline, by the server's stack or by the client's, whichever looked first.
+    let cut = |result: &Result<(StatusCode, Bytes), BoxError>| match result {
+        Ok((status, _)) => *status == 504,
+        Err(error) => rejection(error).is_some(),
+    };
+    assert!(results.iter().any(cut), "{results:?}");
     // Those that hung are gone, here and there.
     assert_eq!(layers.bulkhead().in_flight(), 0);
     while handle.in_flight() > 0 {
