@@ -5,11 +5,16 @@
 mod authority;
 mod classify;
 mod constructors;
+mod map_request_body;
 mod replay;
 mod retry_after;
+mod transport;
 
+#[cfg(feature = "reqwest")]
+pub mod reqwest;
 pub mod respond;
 
 pub use authority::ByAuthority;
 pub use classify::ByStatus;
-pub use replay::{ByMethod, KeptRequest};
+pub use map_request_body::{MapRequestBody, MapRequestBodyLayer};
+pub use replay::{ByMethod, Idempotent, KeptRequest, ReplayBody};
