@@ -1,5 +1,6 @@
 //! Verdicts by gRPC code and by transport error.
 
+use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
@@ -8,13 +9,13 @@ use bytes::Bytes;
 use http_body::Body;
 use tower::BoxError;
 
-use crate::ground::error::{chain, rejection};
+use crate::ground::error::chain;
 use crate::ground::verdict::{Classify, Guard, Verdict};
 use crate::grpc::Code;
 use crate::grpc::settle::Settling;
 use crate::grpc::status::{self, Pushback};
 use crate::http::lifetime::{self, HeldBody, Judge};
-use crate::http::{Detaching, SettledBody, classify};
+use crate::http::{Detaching, SettledBody, transport};
 
 /// The classifier for gRPC: by the status, wherever it stands, and by transport error. The call is over when its body is.
 ///
@@ -29,6 +30,7 @@ use crate::http::{Detaching, SettledBody, classify};
 /// | `DEADLINE_EXCEEDED` | [`TimedOut`](Verdict::TimedOut) |
 /// | `UNKNOWN`, `INTERNAL`, `DATA_LOSS` | [`Failed`](Verdict::Failed) |
 /// | `CANCELLED`, `INVALID_ARGUMENT`, `NOT_FOUND`, `ALREADY_EXISTS`, `PERMISSION_DENIED`, `FAILED_PRECONDITION`, `ABORTED`, `OUT_OF_RANGE`, `UNIMPLEMENTED`, `UNAUTHENTICATED` | [`CallerFault`](Verdict::CallerFault) |
+/// | `CANCELLED` with tonic's message that a `grpc-timeout` has passed | [`TimedOut`](Verdict::TimedOut) |
 /// | none at the end of the body, one that is no number, that nobody knows, or two that differ | as `UNKNOWN` |
 ///
 /// A verdict that is retried gives way to what the callee asks for in `grpc-retry-pushback-ms`
@@ -53,8 +55,8 @@ use crate::http::{Detaching, SettledBody, classify};
 ///
 /// | error | verdict |
 /// |---|---|
-/// | a stream that was reset with `REFUSED_STREAM` | [`Unsent`](Verdict::Unsent) |
 /// | a stream that was reset with `ENHANCE_YOUR_CALM` | [`Overloaded`](Verdict::Overloaded) |
+/// | the channel's own timer for a `grpc-timeout`, in tonic | [`TimedOut`](Verdict::TimedOut) |
 /// | any other | as [`http::ByStatus`](crate::http::ByStatus) has it |
 ///
 /// # Other verdicts
@@ -80,6 +82,10 @@ use crate::http::{Detaching, SettledBody, classify};
 pub struct ByCode {
     overrides: Option<Arc<Overrides>>,
 }
+
+/// What tonic calls it when the time of a `grpc-timeout` has passed: its server in a status of `CANCELLED`, its channel in
+/// an error of a type that only tonic has.
+const TONIC_TIMEOUT: &str = "Timeout expired";
 
 type Overrides = dyn Fn(Code, &HeaderMap) -> Option<Verdict> + Send + Sync;
 
@@ -108,7 +114,11 @@ impl ByCode {
 
     fn of(&self, code: Code, headers: &HeaderMap) -> Verdict {
         let own = self.overrides.as_ref().and_then(|overrides| overrides(code, headers));
-        own.unwrap_or_else(|| with_pushback(of_code(code), headers))
+        own.unwrap_or_else(|| match code {
+            // A callee that hangs must not look well because its server keeps time.
+            Code::Cancelled if status::message_is(headers, TONIC_TIMEOUT) => Verdict::TimedOut,
+            code => with_pushback(of_code(code), headers),
+        })
     }
 
     /// What a head says, if it says what the call came to.
@@ -210,18 +220,18 @@ fn with_pushback(verdict: Verdict, headers: &HeaderMap) -> Verdict {
     }
 }
 
-/// By the specification's mapping of HTTP/2 error codes, where it says more than that it went wrong.
+/// What HTTP knows of it, and where that is no more than "it is lost", what gRPC knows.
 pub(super) fn of_error(error: &BoxError) -> Verdict {
-    if rejection(error).is_none() {
-        for error in chain(error).filter_map(|error| error.downcast_ref::<h2::Error>()) {
-            match error.reason().filter(|_| error.is_reset()) {
-                Some(h2::Reason::REFUSED_STREAM) => return Verdict::Unsent,
-                Some(h2::Reason::ENHANCE_YOUR_CALM) if error.is_remote() => {
-                    return Verdict::Overloaded { retry_after: None };
-                }
-                _ => {}
-            }
-        }
+    let verdict = transport::verdict(error);
+    if verdict != Verdict::Lost {
+        return verdict;
     }
-    classify::of_error(error)
+    let of_grpc = |error: &(dyn Error + 'static)| match error.downcast_ref::<h2::Error>() {
+        Some(error) => {
+            let told = error.reason().filter(|_| error.is_reset() && error.is_remote());
+            (told == Some(h2::Reason::ENHANCE_YOUR_CALM)).then_some(Verdict::Overloaded { retry_after: None })
+        }
+        None => (error.to_string() == TONIC_TIMEOUT).then_some(Verdict::TimedOut),
+    };
+    chain(error).find_map(of_grpc).unwrap_or(verdict)
 }

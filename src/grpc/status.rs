@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use ::http::header::{HeaderName, HeaderValue};
 use ::http::{HeaderMap, StatusCode};
+use percent_encoding::percent_decode;
 
 use crate::grpc::Code;
 
@@ -35,6 +36,11 @@ pub(crate) fn code_of_http(status: StatusCode) -> Code {
         429 | 502 | 503 | 504 => Code::Unavailable,
         _ => Code::Unknown,
     }
+}
+
+/// Whether the status comes with this message.
+pub(crate) fn message_is(headers: &HeaderMap, message: &str) -> bool {
+    headers.get(&MESSAGE).is_some_and(|value| percent_decode(value.as_bytes()).eq(message.bytes()))
 }
 
 /// What the callee says about another attempt (gRFC A6).

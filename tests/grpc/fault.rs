@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
-use std::future::{Future, poll_fn};
+use std::future::{Future, poll_fn, ready};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -13,6 +13,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
 use http_body::{Body, Frame};
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -49,6 +50,8 @@ pub(crate) enum Answer {
     Never,
     /// The stream is reset, and the server says that it did nothing for it.
     Refused,
+    /// The stream is reset, and the server says that there are too many.
+    Calm,
     /// The stream is reset without a word.
     Broken,
 }
@@ -75,8 +78,25 @@ impl Drop for Fault {
 }
 
 impl Fault {
-    /// Answers the call of each number, the first one is 0, as `answer` says.
-    pub(crate) async fn serve(answer: impl Fn(usize, &HeaderMap) -> Answer + Send + Sync + 'static) -> Self {
+    /// Answers the call of each number, the first one is 0, as `answer` says, at once.
+    pub(crate) async fn serve(answer: impl Fn(usize) -> Answer + Send + Sync + 'static) -> Self {
+        Self::serve_requests(move |n, _| ready(answer(n))).await
+    }
+
+    /// Answers each call once it has been read to its end.
+    pub(crate) async fn serve_reading(answer: impl Fn(usize, Bytes) -> Answer + Send + Sync + 'static) -> Self {
+        let answer = Arc::new(answer);
+        Self::serve_requests(move |n, request| {
+            let answer = Arc::clone(&answer);
+            async move { answer(n, request.into_body().collect().await.unwrap().to_bytes()) }
+        })
+        .await
+    }
+
+    async fn serve_requests<F>(answer: impl Fn(usize, Request<Incoming>) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = Answer> + Send + 'static,
+    {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let (calls, open) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
@@ -84,11 +104,13 @@ impl Fault {
         let task = tokio::spawn(async move {
             let mut connections = tokio::task::JoinSet::new();
             while let Ok((socket, _)) = listener.accept().await {
+                // Else what comes after the head waits for the acknowledgement of the head.
+                socket.set_nodelay(true).unwrap();
                 let (count, streams, answer) = (Arc::clone(&count), Arc::clone(&streams), Arc::clone(&answer));
                 let service = service_fn(move |request: Request<Incoming>| {
                     let stream = Open::one(&streams);
-                    let answer = answer(count.fetch_add(1, Ordering::SeqCst), request.headers());
-                    respond(answer, stream)
+                    let answer = answer(count.fetch_add(1, Ordering::SeqCst), request);
+                    async move { respond(answer.await, stream).await }
                 });
                 connections.spawn(
                     hyper::server::conn::http2::Builder::new(TokioExecutor::new())
@@ -107,6 +129,12 @@ impl Fault {
     /// How many calls are neither answered to the end nor reset.
     pub(crate) fn open(&self) -> usize {
         self.open.load(Ordering::SeqCst)
+    }
+
+    /// Nobody is there any more.
+    pub(crate) async fn close(mut self) {
+        self.task.abort();
+        let _ = (&mut self.task).await;
     }
 
     pub(crate) fn channel(&self) -> Channel {
@@ -141,6 +169,7 @@ async fn respond(answer: Answer, open: Open) -> Result<Response<Script>, h2::Err
             unreachable!("never is never");
         }
         // The server resets the stream with the code of such an error.
+        Answer::Calm => return Err(h2::Reason::ENHANCE_YOUR_CALM.into()),
         Answer::Broken => return Err(h2::Reason::INTERNAL_ERROR.into()),
         Answer::Refused => return Err(h2::Reason::REFUSED_STREAM.into()),
     };

@@ -5,6 +5,7 @@
 mod fault;
 
 mod respond;
+mod retry;
 mod settle;
 mod streams;
 mod verdicts;

@@ -38,7 +38,7 @@ macro_rules! serve {
 pub(crate) use serve;
 
 /// Answers one method never, and the other with a stream that never ends.
-struct Endless;
+pub(crate) struct Endless;
 
 #[tonic::async_trait]
 impl Health for Endless {
@@ -133,7 +133,11 @@ async fn a_body_that_fails_on_its_way_ends_in_a_status() {
     use http_body::Frame;
 
     let service = service_fn(|_: Request<()>| async {
-        let frames = [Ok(Frame::data(Bytes::from("half"))), Err::<_, BoxError>("lost in the cellar".into())];
+        let frames = [
+            Ok(Frame::data(Bytes::from("half"))),
+            Err::<_, BoxError>("lost in the cellar".into()),
+            Ok(Frame::data(Bytes::from("more"))),
+        ];
         Ok::<_, BoxError>(Response::new(http_body_util::StreamBody::new(tokio_stream::iter(frames))))
     });
     let mut body = RespondLayer::new().layer(service).call(Request::new(())).await.unwrap().into_body();
@@ -166,7 +170,7 @@ async fn a_service_that_never_becomes_ready_is_answered_too() {
 
 #[tokio::test]
 async fn inside_a_client_the_refusal_is_the_source_of_the_status() {
-    let fault = Fault::serve(|_, _| Answer::Never).await;
+    let fault = Fault::serve(|_| Answer::Never).await;
     let stack = DeadlineLayer::new(Duration::from_millis(50)).unwrap().layer(fault.channel());
     let status = HealthClient::new(stack).check(HealthCheckRequest::default()).await.unwrap_err();
     let rejected = rejection_in(&status).expect("our error is its source");
@@ -175,7 +179,7 @@ async fn inside_a_client_the_refusal_is_the_source_of_the_status() {
 
 #[tokio::test]
 async fn outermost_on_a_client_it_gives_the_code_instead() {
-    let fault = Fault::serve(|_, _| Answer::Never).await;
+    let fault = Fault::serve(|_| Answer::Never).await;
     let stack = ServiceBuilder::new()
         .layer(RespondLayer::new())
         .layer(DeadlineLayer::new(Duration::from_millis(50)).unwrap())

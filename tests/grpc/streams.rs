@@ -25,7 +25,7 @@ const MILLIS: Duration = Duration::from_millis(1);
 async fn a_stalled_server_is_cut_at_the_deadline_and_its_stream_reset() {
     for answer in [Answer::Never, Answer::Body(vec![Step::Stall]), Answer::Body(vec![Step::Message, Step::Stall])] {
         let told = answer.clone();
-        let fault = Fault::serve(move |_, _| told.clone()).await;
+        let fault = Fault::serve(move |_| told.clone()).await;
         let client = DeadlineLayer::grpc(300 * MILLIS).unwrap().layer(fault.channel());
         let start = Instant::now();
         let status = HealthClient::new(client).check(HealthCheckRequest::default()).await.unwrap_err();
@@ -40,7 +40,7 @@ async fn a_stalled_server_is_cut_at_the_deadline_and_its_stream_reset() {
 /// Nobody reads it, and it goes all the same.
 #[tokio::test]
 async fn a_stream_that_is_kept_and_not_read_is_reset_at_the_deadline() {
-    let fault = Fault::serve(|_, _| Answer::Body(vec![Step::Message, Step::Stall])).await;
+    let fault = Fault::serve(|_| Answer::Body(vec![Step::Message, Step::Stall])).await;
     let bulkhead = BulkheadLayer::grpc(BulkheadConfig::default()).unwrap();
     let handle = bulkhead.handle();
     let stack = ServiceBuilder::new().layer(DeadlineLayer::grpc(200 * MILLIS).unwrap()).layer(bulkhead);
@@ -102,7 +102,7 @@ async fn a_servers_stream_past_its_deadline_ends_in_deadline_exceeded() {
 
 #[tokio::test]
 async fn messages_and_trailers_pass_untouched() {
-    let fault = Fault::serve(|_, _| {
+    let fault = Fault::serve(|_| {
         Answer::Body(vec![Step::Message, Step::Message, Step::Trailers(&[("grpc-status", "0"), ("x-cost", "7")])])
     })
     .await;

@@ -12,12 +12,14 @@ use seawall::error::{Reason, rejection_in};
 use seawall::grpc::{ByCode, Code};
 use seawall::http::Judge;
 use seawall::verdict::{Classify, Verdict};
-use tonic::transport::Channel;
+use tonic::transport::{Channel, Server};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
+use tonic_health::pb::health_server::HealthServer;
 use tower::{BoxError, Layer, ServiceExt};
 
-use crate::fault::{Answer, Fault, Step};
+use crate::fault::{Answer, Fault, Step, channel};
+use crate::respond::Endless;
 
 fn response(status: u16, headers: &[(&str, &str)]) -> Response<Full<bytes::Bytes>> {
     let builder = Response::builder().status(status);
@@ -122,16 +124,19 @@ fn verdicts_can_be_set_per_code_and_by_closure() {
 }
 
 async fn verdict_of_transport(answer: Answer) -> Verdict {
-    let fault = Fault::serve(move |_, _| answer.clone()).await;
-    let request = http::Request::post("http://callee/a.Service/Call").body(tonic::body::Body::empty()).unwrap();
+    let fault = Fault::serve(move |_| answer.clone()).await;
+    let request = http::Request::post("http://callee/a.Service/Call").header("grpc-timeout", "50m");
+    let request = request.body(tonic::body::Body::empty()).unwrap();
     let error: BoxError = fault.channel().oneshot(request).await.unwrap_err().into();
     Classify::<Response<tonic::body::Body>>::classify(&ByCode::new(), Err(&error))
 }
 
 #[tokio::test]
-async fn a_stream_that_was_refused_was_not_sent_and_any_other_doubt_is_lost() {
+async fn a_transport_error_says_what_the_transport_knows() {
     assert_eq!(verdict_of_transport(Answer::Refused).await, Verdict::Unsent);
+    assert_eq!(verdict_of_transport(Answer::Calm).await, Verdict::Overloaded { retry_after: None });
     assert_eq!(verdict_of_transport(Answer::Broken).await, Verdict::Lost);
+    assert_eq!(verdict_of_transport(Answer::Never).await, Verdict::TimedOut, "the channel keeps the grpc-timeout");
 }
 
 proptest! {
@@ -179,7 +184,7 @@ fn breaker(fault: &Fault, minimum_calls: u32) -> (Breaker, CircuitBreakerHandle)
 
 /// How many of 200 calls reach the callee before the breaker opens.
 async fn calls_until_open(answer: Answer, minimum_calls: u32) -> (usize, usize) {
-    let fault = Fault::serve(move |_, _| answer.clone()).await;
+    let fault = Fault::serve(move |_| answer.clone()).await;
     let (mut client, handle) = breaker(&fault, minimum_calls);
     let mut refused = 0;
     for _ in 0..200 {
@@ -216,7 +221,7 @@ async fn two_hundred_answers_of_a_proxy_open_the_breaker_at_its_threshold() {
 
 #[tokio::test]
 async fn what_the_caller_did_wrong_opens_nothing() {
-    let fault = Fault::serve(|_, _| Answer::Body(vec![Step::Trailers(&[("grpc-status", "5")])])).await;
+    let fault = Fault::serve(|_| Answer::Body(vec![Step::Trailers(&[("grpc-status", "5")])])).await;
     let (mut client, handle) = breaker(&fault, 10);
     for _ in 0..50 {
         let status = client.check(HealthCheckRequest::default()).await.unwrap_err();
@@ -225,10 +230,36 @@ async fn what_the_caller_did_wrong_opens_nothing() {
     assert_eq!((handle.state(), fault.calls()), (State::Closed, 50));
 }
 
+/// tonic's server keeps time for each call and calls it a cancellation, which otherwise would be the caller's doing.
+#[tokio::test]
+async fn a_callee_that_hangs_opens_the_breaker_though_its_tonic_keeps_the_time() {
+    let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = Server::builder().timeout(Duration::from_millis(5)).add_service(HealthServer::new(Endless));
+    tokio::spawn(server.serve_with_incoming(tokio_stream::wrappers::TcpListenerStream::new(listener)));
+    let config = CircuitBreakerConfig { minimum_calls: 10, ..CircuitBreakerConfig::default() };
+    let layer = CircuitBreakerLayer::grpc(config).unwrap();
+    let handle = layer.handle();
+    let mut client = HealthClient::new(layer.layer(channel(address)));
+    for _ in 0..10 {
+        let status = client.check(HealthCheckRequest::default()).await.unwrap_err();
+        assert_eq!((status.code(), status.message()), (tonic::Code::Cancelled, "Timeout expired"));
+    }
+    assert_eq!(handle.state(), State::Open);
+}
+
+#[test]
+fn a_cancellation_is_a_timeout_only_where_tonic_says_so() {
+    let classifier = ByCode::new();
+    let of = |message| head(&classifier, &[("grpc-status", "1"), ("grpc-message", message)]);
+    assert_eq!((of("Timeout expired"), of("Timeout%20expired")), (Verdict::TimedOut, Verdict::TimedOut));
+    assert_eq!((of("the user left"), of("")), (Verdict::CallerFault, Verdict::CallerFault));
+}
+
 /// A stream that goes on is no success yet: it is counted when it ends, and as what it ends in.
 #[tokio::test]
 async fn a_stream_counts_when_it_is_over() {
-    let fault = Fault::serve(|_, _| {
+    let fault = Fault::serve(|_| {
         Answer::Body(vec![
             Step::Message,
             Step::Wait(Duration::from_millis(5)),
