@@ -193,11 +193,13 @@ pub fn rejection_in<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Rejected
     causes(error).find_map(|error| error.downcast_ref())
 }
 
-/// An error and its causes. An [`io::Error`] around another error passes for that one, and names only what is behind it.
+/// An error and its causes.
+#[cfg(feature = "http")]
 pub(crate) fn chain(error: &BoxError) -> impl Iterator<Item = &(dyn Error + 'static)> {
     causes(error.as_ref())
 }
 
+/// An [`io::Error`] around another error passes for that one, and names only what is behind it.
 fn causes<'a>(outermost: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     iter::successors(Some(outermost), |&error| match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
         Some(within) => Some(within),

@@ -67,7 +67,7 @@ impl Answer {
 pub(crate) struct Fault {
     pub(crate) address: SocketAddr,
     calls: Arc<AtomicUsize>,
-    open: Arc<AtomicUsize>,
+    open: Arc<Count>,
     task: tokio::task::JoinHandle<()>,
 }
 
@@ -99,7 +99,7 @@ impl Fault {
     {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
-        let (calls, open) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let (calls, open) = (Arc::new(AtomicUsize::new(0)), Arc::new(Count::default()));
         let (count, streams, answer) = (Arc::clone(&calls), Arc::clone(&open), Arc::new(answer));
         let task = tokio::spawn(async move {
             let mut connections = tokio::task::JoinSet::new();
@@ -128,7 +128,12 @@ impl Fault {
 
     /// How many calls are neither answered to the end nor reset.
     pub(crate) fn open(&self) -> usize {
-        self.open.load(Ordering::SeqCst)
+        self.open.now.load(Ordering::SeqCst)
+    }
+
+    /// And how many were so at the same time.
+    pub(crate) fn most_open(&self) -> usize {
+        self.open.most.load(Ordering::SeqCst)
     }
 
     /// Nobody is there any more.
@@ -184,19 +189,26 @@ fn map(headers: Headers) -> HeaderMap {
     headers.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value))).collect()
 }
 
+#[derive(Default)]
+struct Count {
+    now: AtomicUsize,
+    most: AtomicUsize,
+}
+
 /// Counts one stream while it lives.
-struct Open(Arc<AtomicUsize>);
+struct Open(Arc<Count>);
 
 impl Open {
-    fn one(count: &Arc<AtomicUsize>) -> Self {
-        count.fetch_add(1, Ordering::SeqCst);
+    fn one(count: &Arc<Count>) -> Self {
+        let now = count.now.fetch_add(1, Ordering::SeqCst) + 1;
+        count.most.fetch_max(now, Ordering::SeqCst);
         Self(Arc::clone(count))
     }
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::SeqCst);
+        self.0.now.fetch_sub(1, Ordering::SeqCst);
     }
 }
 

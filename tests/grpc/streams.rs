@@ -8,7 +8,8 @@ use seawall::bulkhead::{BulkheadConfig, BulkheadLayer};
 use seawall::circuit_breaker::{CircuitBreakerConfig, CircuitBreakerLayer};
 use seawall::deadline::{DeadlineConfig, DeadlineLayer};
 use seawall::error::{Reason, rejection_in};
-use seawall::http::LongLived;
+use seawall::http::{LongLived, MapRequestBodyLayer};
+use seawall::retry::{Backoff, Budget, BudgetConfig, RetryConfig, RetryLayer};
 use tokio::time::Instant;
 use tonic::Code;
 use tonic_health::ServingStatus;
@@ -116,4 +117,95 @@ async fn messages_and_trailers_pass_untouched() {
     let whole = response.into_body().collect().await.unwrap();
     assert_eq!(whole.trailers().map(|trailers| &trailers["x-cost"]), Some(&"7".parse().unwrap()));
     assert_eq!(whole.to_bytes().len(), 14);
+}
+
+#[tokio::test]
+async fn fifty_endless_streams_through_a_bulkhead_of_two_are_never_more_than_two() {
+    let fault = Fault::serve(|_| Answer::Body(vec![Step::Message, Step::Stall])).await;
+    let config =
+        BulkheadConfig { max_concurrent: 2, max_waiting: 4, max_wait: 100 * MILLIS, ..BulkheadConfig::default() };
+    let bulkhead = BulkheadLayer::grpc(config).unwrap();
+    let handle = bulkhead.handle();
+    let stack = ServiceBuilder::new().layer(DeadlineLayer::grpc(400 * MILLIS).unwrap()).layer(bulkhead);
+    let client = HealthClient::new(stack.service(fault.channel()));
+    let start = Instant::now();
+    let calls = (0..50).map(|n| {
+        let mut client = client.clone();
+        async move {
+            let mut stream = client.watch(HealthCheckRequest::default()).await?.into_inner();
+            // Every other one reads on, and the rest is kept.
+            if n % 2 == 0 {
+                while stream.message().await?.is_some() {}
+            } else {
+                tokio::time::sleep(1000 * MILLIS).await;
+            }
+            Ok::<_, tonic::Status>(())
+        }
+    });
+    let watch = async {
+        assert!(comes_true(|| fault.open() > 0).await);
+        assert!(comes_true(|| fault.open() == 0 && handle.in_flight() == 0).await);
+        start.elapsed()
+    };
+    let (_, gone) = futures::join!(futures::future::join_all(calls), watch);
+    assert_eq!(fault.most_open(), 2);
+    assert!(gone < 1000 * MILLIS, "kept until the holders let go: {gone:?}");
+}
+
+/// Polls it so many times at the most, and then drops it.
+async fn polled<F: Future>(times: usize, future: F) -> Option<F::Output> {
+    let mut future = Box::pin(future);
+    let mut left = times;
+    std::future::poll_fn(|cx| match left.checked_sub(1) {
+        Some(fewer) => {
+            left = fewer;
+            future.as_mut().poll(cx).map(Some)
+        }
+        None => std::task::Poll::Ready(None),
+    })
+    .await
+}
+
+#[tokio::test]
+async fn dropped_at_any_poll_a_call_leaves_nothing_behind() {
+    let millis = Step::Wait(MILLIS);
+    let fault = Fault::serve(move |n| match n % 2 {
+        0 => Answer::Head(&[("grpc-status", "14")]),
+        _ => Answer::Body(vec![
+            millis,
+            Step::Message,
+            millis,
+            Step::Message,
+            millis,
+            Step::Trailers(&[("grpc-status", "0")]),
+        ]),
+    })
+    .await;
+    let bulkhead = BulkheadLayer::grpc(BulkheadConfig::default()).unwrap();
+    let handle = bulkhead.handle();
+    let backoff = Backoff::exponential(MILLIS, 1.0);
+    let budget =
+        Budget::new(BudgetConfig { reserve_per_second: 1000.0, reserve_burst: 1000, ..BudgetConfig::default() })
+            .unwrap();
+    let stack = ServiceBuilder::new()
+        .layer(DeadlineLayer::grpc(Duration::from_secs(10)).unwrap())
+        .layer(RetryLayer::grpc(RetryConfig { backoff, ..RetryConfig::default() }).unwrap().with_budget(budget))
+        .layer(MapRequestBodyLayer::new(tonic::body::Body::new))
+        .layer(bulkhead)
+        .layer(CircuitBreakerLayer::grpc(CircuitBreakerConfig { observe_only: true, ..Default::default() }).unwrap());
+    let client = HealthClient::new(stack.service(fault.channel()));
+    let (mut finished, mut times) = (0, 0);
+    // Until it has come to its end three times.
+    while finished < 3 {
+        let mut client = client.clone();
+        let whole = polled(times, async move {
+            let mut stream = client.watch(HealthCheckRequest::default()).await?.into_inner();
+            while stream.message().await?.is_some() {}
+            Ok::<_, tonic::Status>(())
+        });
+        finished += usize::from(whole.await.is_some());
+        times += 1;
+        assert!(comes_true(|| handle.in_flight() == 0 && fault.open() == 0).await, "after {times} polls");
+        assert!(times < 200, "it never ends");
+    }
 }

@@ -280,3 +280,18 @@ async fn a_stream_counts_when_it_is_over() {
     }
     assert_eq!(handle.state(), State::Open);
 }
+
+#[tokio::test]
+async fn a_stream_that_breaks_off_is_a_failure() {
+    let fault =
+        Fault::serve(|_| Answer::Body(vec![Step::Message, Step::Wait(Duration::from_millis(1)), Step::Reset])).await;
+    let (mut client, handle) = breaker(&fault, 10);
+    for n in 0..10 {
+        assert_eq!(handle.state(), State::Closed, "after {n}");
+        let mut stream = client.watch(HealthCheckRequest::default()).await.unwrap().into_inner();
+        while let Ok(message) = stream.message().await {
+            assert!(message.is_some(), "it ended well");
+        }
+    }
+    assert_eq!(handle.state(), State::Open);
+}
