@@ -25,8 +25,9 @@
 //! - **Clones** are independent; there is no state.
 //! - **Errors:** none, [`Infallible`](std::convert::Infallible), neither of the call nor of its body.
 //! - **Cost:** nothing for a call that goes well.
-//! - **Place:** outermost on a server, in front of services that speak gRPC alone: whatever asks is answered in gRPC. Outermost on a client, it gives the caller a code where he would otherwise get a
-//!   `tonic::Status` of `UNKNOWN` with the refusal as its source; see [`rejection_in`](crate::error::rejection_in).
+//! - **Place:** outermost on a server, in front of services that speak gRPC alone: whatever asks is answered in gRPC.
+//!   Outermost on a client, it gives the caller a code where he would otherwise get a `tonic::Status` of `UNKNOWN` with the
+//!   refusal as its source; see [`rejection_in`](crate::error::rejection_in).
 //!
 //! # Example
 //! ```
