@@ -76,8 +76,7 @@ async fn headers_sent(
     let sees = Arc::clone(&seen);
     let address = tier(move |headers: HeaderMap| async move { *sees.lock().unwrap() = headers }).await;
     send(&client(ServiceBuilder::new()), address, own).await.unwrap();
-    let headers = std::mem::take(&mut *seen.lock().unwrap());
-    headers
+    std::mem::take(&mut *seen.lock().unwrap())
 }
 
 fn with_deadline(builder: ServiceBuilder<tower::layer::util::Identity>) -> Client {
