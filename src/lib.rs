@@ -42,8 +42,10 @@
 //! ```
 //!
 //! # What all layers promise
-//! - **Every wait has a bound**: the call's deadline, or the layer's own bound where there is none. (For HTTP a call is over
-//!   when the head of its response is there; its body is not bounded yet.)
+//! - **Every wait has a bound**: the call's deadline, or the layer's own bound where there is none.
+//! - **A call is over when its response is over**: for HTTP and gRPC at the end of its body, its error or its drop. Permits, tickets
+//!   and deadlines live until then; and a body that stalls, drips or is never read is cut when its time is over, even if nobody
+//!   polls it, so that no connection leaks.
 //! - **Dropping is cancelling**: whatever a call held is free at once, whenever it is dropped. A call that its caller gave
 //!   up is neither a success nor lost: a dependency that hangs until its callers give up opens its breaker. (A future
 //!   that is kept and never polled is not dropped: it keeps what it was given.)
@@ -80,6 +82,8 @@ mod middleware;
 pub mod grpc;
 #[cfg(feature = "http")]
 pub mod http;
+#[cfg(feature = "http")]
+pub mod stack;
 
 pub use ground::chance::seed;
 pub use ground::{context, error, verdict};

@@ -1,7 +1,6 @@
 use std::time::Duration;
 
 use crate::ground::config::Validation;
-use crate::ground::error::InvalidConfig;
 use crate::http::propagation::{DEFAULT_ALLOWANCE, DEFAULT_MAX_TIMEOUT, check_times};
 
 /// How deadlines and attempts travel over gRPC. One value serves both ends; the names of the headers are given.
@@ -22,13 +21,7 @@ impl Default for PropagationConfig {
 }
 
 impl PropagationConfig {
-    pub(super) fn validate(&self) -> Result<(), InvalidConfig> {
-        let mut validation = Validation::new();
-        self.check(&mut validation);
-        validation.finish()
-    }
-
-    pub(crate) fn check(&self, validation: &mut Validation) {
+    pub(crate) fn validate(&self, validation: &mut Validation) {
         check_times(validation, self.allowance, self.max_timeout);
     }
 }

@@ -1,5 +1,6 @@
 use super::config::PropagationConfig;
 use super::propagator::GrpcPropagator;
+use crate::ground::config::Validation;
 use crate::ground::error::InvalidConfig;
 use crate::http::propagation::{ExtractLayer, InjectLayer};
 
@@ -9,7 +10,7 @@ impl InjectLayer<GrpcPropagator> {
     /// # Errors
     /// If a setting is out of its range; all faults are listed, with the path of the field.
     pub fn grpc(config: PropagationConfig) -> Result<Self, InvalidConfig> {
-        config.validate()?;
+        Validation::of(|validation| config.validate(validation))?;
         InjectLayer::new(GrpcPropagator, config.allowance)
     }
 }
@@ -20,7 +21,7 @@ impl ExtractLayer<GrpcPropagator> {
     /// # Errors
     /// If a setting is out of its range; all faults are listed, with the path of the field.
     pub fn grpc(config: PropagationConfig) -> Result<Self, InvalidConfig> {
-        config.validate()?;
+        Validation::of(|validation| config.validate(validation))?;
         ExtractLayer::new(GrpcPropagator, config.max_timeout)
     }
 }

@@ -62,13 +62,11 @@ impl Default for HeaderNames {
 
 impl PropagationConfig {
     pub(super) fn propagator(self) -> Result<HttpPropagator, InvalidConfig> {
-        let mut validation = Validation::new();
-        self.check(&mut validation);
-        validation.finish()?;
+        Validation::of(|validation| self.validate(validation))?;
         Ok(HttpPropagator::new(self.headers))
     }
 
-    pub(crate) fn check(&self, validation: &mut Validation) {
+    pub(crate) fn validate(&self, validation: &mut Validation) {
         let HeaderNames { timeout, also_understood, attempt } = &self.headers;
         validation.nested("headers", |validation| {
             validation.check(

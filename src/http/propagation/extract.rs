@@ -42,9 +42,7 @@ impl<P: Propagator> ExtractLayer<P> {
     /// # Errors
     /// If `max_timeout` is zero or more than ten years.
     pub fn new(propagator: P, max_timeout: Duration) -> Result<Self, InvalidConfig> {
-        let mut validation = Validation::new();
-        validation.positive("max_timeout", max_timeout);
-        validation.finish()?;
+        Validation::of(|validation| validation.positive("max_timeout", max_timeout))?;
         Ok(Self { propagator, max_timeout })
     }
 }

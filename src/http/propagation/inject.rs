@@ -41,9 +41,7 @@ impl<P: Propagator> InjectLayer<P> {
     /// # Errors
     /// If `allowance` is more than ten years.
     pub fn new(propagator: P, allowance: Duration) -> Result<Self, InvalidConfig> {
-        let mut validation = Validation::new();
-        validation.bounded("allowance", allowance);
-        validation.finish()?;
+        Validation::of(|validation| validation.bounded("allowance", allowance))?;
         Ok(Self { propagator, allowance })
     }
 }
