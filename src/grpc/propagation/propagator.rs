@@ -53,7 +53,28 @@ fn has_failed<B>(response: &Response<B>) -> bool {
 mod tests {
     use std::time::Duration;
 
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::http::propagation::nothing_lengthens;
+
+    proptest! {
+        #[test]
+        fn no_headers_lengthen_a_deadline(
+            bytes: Vec<u8>,
+            timeout in "[0-9]{1,9}[HMSmun]",
+            inherited in prop::option::of(0_u64..1_000_000),
+            max_timeout in 1_u64..1_000_000,
+        ) {
+            let headers = [
+                ("grpc-timeout", bytes.clone()),
+                ("grpc-timeout", timeout.into_bytes()),
+                ("grpc-previous-rpc-attempts", bytes),
+            ];
+            let inherited = inherited.map(Duration::from_millis);
+            nothing_lengthens(GrpcPropagator, &headers, inherited, Duration::from_millis(max_timeout));
+        }
+    }
 
     fn read(pairs: &[(&'static str, &'static str)]) -> (Option<Duration>, u32) {
         let mut headers = HeaderMap::new();
