@@ -90,6 +90,20 @@ async fn so_does_one_that_never_answers() {
 }
 
 #[tokio::test]
+async fn a_tier_whose_time_is_used_up_by_the_one_below_says_so_and_a_slow_one_does_not() {
+    let (begun, dropped) = (Count::default(), Count::default());
+    let (began, drops) = (begun.clone(), dropped.clone());
+    let slow = tier(move || hang(&began, &drops)).await;
+    let above = relay(retrying(RetryLayer::http(retries()).unwrap()), slow).await;
+    for (address, says_so) in [(slow, false), (above, true)] {
+        let answer = send(&bare(), address, &[("x-request-timeout-ms", "100")]).await.unwrap();
+        assert_eq!(answer.status, 504);
+        assert_eq!(answer.headers.contains_key("x-should-retry"), says_so);
+    }
+    assert_eq!(begun.get(), 2);
+}
+
+#[tokio::test]
 async fn a_tier_without_a_retry_passes_the_word_on() {
     let attempts = Count::default();
     let count = attempts.clone();

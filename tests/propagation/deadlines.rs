@@ -67,6 +67,17 @@ async fn a_handler_is_cut_at_the_deadline_of_its_request() {
     assert_eq!((answer.status.as_u16(), begun.get(), dropped.get()), (504, 1, 1));
 }
 
+#[tokio::test]
+async fn a_body_that_is_made_while_it_is_sent_has_the_deadline_too() {
+    let address = tier(|| async {
+        let left = async { Ok::<_, BoxError>(format!("{:?}", context::time_left().map(|left| left < LONG / 2))) };
+        axum::body::Body::from_stream(futures::stream::once(left))
+    })
+    .await;
+    let answer = send(&bare(), address, &[("x-request-timeout-ms", "5000")]).await.unwrap();
+    assert_eq!(answer.body, "Some(true)");
+}
+
 /// The headers that the callee gets from a client with a deadline of three seconds.
 async fn headers_sent(
     client: impl FnOnce(ServiceBuilder<tower::layer::util::Identity>) -> Client,
