@@ -5,16 +5,23 @@ use std::future::{Ready, ready};
 use std::sync::Arc;
 
 use ::http::{HeaderMap, Response, StatusCode};
+use bytes::Bytes;
+use http_body::Body;
 use tower::BoxError;
 
 use crate::ground::verdict::{Classify, Guard, Verdict};
+use crate::http::lifetime::{self, HeldBody, Judge};
+use crate::http::propagation::last_word::forbids_retry;
+use crate::http::settled::{Detaching, SettledBody};
 use crate::http::{retry_after, transport};
 
-/// The classifier for HTTP: by status and by transport error. The call is over when the head of the response is there.
+/// The classifier for HTTP: by status and by transport error. The call is over when the body
+/// of the response is.
 ///
 /// | status | verdict |
 /// |---|---|
 /// | 1xx, 2xx, 3xx, and what is outside of 100 to 599 | [`Success`](Verdict::Success) |
+/// | 429 or 5xx with `x-should-retry: false` | [`Failed`](Verdict::Failed): whoever answers has spent its retries |
 /// | 408, 421, 425 | [`Transient`](Verdict::Transient): the same request may do better |
 /// | 429, 503 | [`Overloaded`](Verdict::Overloaded), with `Retry-After` if it is there |
 /// | any other 4xx | [`CallerFault`](Verdict::CallerFault) |
@@ -62,7 +69,7 @@ impl ByStatus {
         Self { own: None }
     }
 
-    /// Responses with `status` mean `verdict`.
+    /// Responses with `status` mean `verdict`, whatever else is in them.
     pub fn with_status(self, status: StatusCode, verdict: Verdict) -> Self {
         self.with(move |of, _| (of == status).then_some(verdict))
     }
@@ -81,17 +88,6 @@ impl ByStatus {
         };
         Self { own: Some(own) }
     }
-
-    /// What the head of a response says.
-    pub(crate) fn of_status<B>(&self, response: &Response<B>) -> Verdict {
-        let own = self.own.as_ref().and_then(|own| own(response.status(), response.headers()));
-        own.unwrap_or_else(|| by_table(response.status(), response.headers()))
-    }
-
-    /// What it says that there was no response.
-    pub(crate) fn of_error(&self, error: &BoxError) -> Verdict {
-        transport::verdict(error)
-    }
 }
 
 impl fmt::Debug for ByStatus {
@@ -100,30 +96,52 @@ impl fmt::Debug for ByStatus {
     }
 }
 
-impl<B> Classify<Response<B>> for ByStatus {
-    type Held<G: Guard> = Response<B>;
-    type Settled = Response<B>;
-    type Settling = Ready<(Verdict, Response<B>)>;
-    type Detaching = Ready<Response<B>>;
+impl<B> Classify<Response<B>> for ByStatus
+where
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    type Held<G: Guard> = Response<HeldBody<B, G>>;
+    type Settled = Response<SettledBody<B>>;
+    type Settling = Ready<(Verdict, Self::Settled)>;
+    type Detaching = Detaching<B>;
 
     fn classify(&self, result: Result<&Response<B>, &BoxError>) -> Verdict {
         match result {
-            Ok(response) => self.of_status(response),
-            Err(error) => self.of_error(error),
+            Ok(response) => self.of_head(response),
+            Err(error) => transport::verdict(error),
         }
     }
 
-    fn hold<G: Guard>(&self, response: Response<B>, verdict: Verdict, guard: G) -> Response<B> {
-        guard.settle(verdict);
-        response
+    fn hold<G: Guard>(&self, response: Response<B>, verdict: Verdict, guard: G) -> Self::Held<G> {
+        lifetime::hold(response, verdict, guard, self.clone())
     }
 
     fn settle(&self, response: Response<B>) -> Self::Settling {
-        ready((self.of_status(&response), response))
+        ready((self.of_head(&response), response.map(SettledBody::unread)))
     }
 
-    fn detach(&self, response: Response<B>) -> Self::Detaching {
-        ready(response)
+    fn detach(&self, response: Self::Settled) -> Self::Detaching {
+        Detaching::new(response)
+    }
+}
+
+impl Judge for ByStatus {
+    fn of_head<B>(&self, response: &Response<B>) -> Verdict {
+        let own = self.own.as_ref().and_then(|own| own(response.status(), response.headers()));
+        match own {
+            Some(verdict) => verdict,
+            None if forbids_retry(response) => Verdict::Failed,
+            None => by_table(response.status(), response.headers()),
+        }
+    }
+
+    fn is_decided<B>(&self, _: &Response<B>) -> bool {
+        true
+    }
+
+    fn at_end(&self, head: Verdict, _: Option<&HeaderMap>) -> Verdict {
+        head
     }
 }
 
@@ -152,7 +170,7 @@ mod tests {
     #[test]
     fn every_status_has_its_verdict() {
         for code in 100..1000 {
-            let response = Response::builder().status(code).body(()).unwrap();
+            let response = Response::builder().status(code).body(String::new()).unwrap();
             let expected = match code {
                 429 | 503 => Verdict::Overloaded { retry_after: None },
                 504 => Verdict::TimedOut,
@@ -164,7 +182,7 @@ mod tests {
             };
             assert_eq!(ByStatus::new().classify(Ok(&response)), expected, "{code}");
         }
-        let response = Response::builder().status(503).header(RETRY_AFTER, "7").body(()).unwrap();
+        let response = Response::builder().status(503).header(RETRY_AFTER, "7").body(String::new()).unwrap();
         let overloaded = Verdict::Overloaded { retry_after: Some(Duration::from_secs(7)) };
         assert_eq!(ByStatus::new().classify(Ok(&response)), overloaded);
     }
@@ -178,7 +196,7 @@ mod tests {
                 (status == StatusCode::GONE && headers.contains_key("moved")).then_some(Verdict::Success)
             });
         let of = |status: u16, header: &str| {
-            let response = Response::builder().status(status).header(header, "1").body(()).unwrap();
+            let response = Response::builder().status(status).header(header, "1").body(String::new()).unwrap();
             classifier.classify(Ok(&response))
         };
         assert_eq!(of(404, "moved"), Verdict::Transient);
