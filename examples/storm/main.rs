@@ -14,26 +14,30 @@
     reason = "a storm happens in real time; only the library's clock is one file's matter"
 )]
 
+mod acts;
 mod claim;
 mod dependency;
 mod front;
+mod leak;
 mod listen;
 mod load;
+mod overload;
 mod progress;
 mod record;
 mod report;
 mod run;
 mod scenario;
+mod trace;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
 
+use acts::Scripts;
 use progress::Progress;
 use report::Report;
-use run::{Contestant, Run};
-use scenario::Scenario;
+use run::Contestant;
 
 pub(crate) type Error = Box<dyn std::error::Error + Send + Sync>;
 
@@ -73,33 +77,30 @@ fn main() -> ExitCode {
 
 /// Runs the storm, reports it, and returns the promises that were not kept.
 fn storm(arguments: &Arguments) -> Result<Vec<String>, Error> {
-    let scenario = if arguments.quick { Scenario::quick(arguments.seed) } else { Scenario::full(arguments.seed) };
+    let scripts = if arguments.quick { Scripts::quick(arguments.seed) } else { Scripts::full(arguments.seed) };
     let contestants = match arguments.only {
         Some(contestant) => vec![contestant],
         None => Contestant::ALL.to_vec(),
     };
     // Before the run, not after it: nobody likes to wait for a report that cannot be written.
     let report = Report::create(&arguments.out)?;
-    let progress = Progress::new(&scenario, contestants.len())?;
-    let mut runs = Vec::<Run>::new();
-    for contestant in contestants {
-        runs.push(run::run(contestant, &scenario, arguments.port, &progress)?);
-    }
+    let progress = Progress::new(scripts.length() * contestants.len() as u32)?;
+    let runs = scripts.run(&contestants, arguments.port, &progress)?;
     progress.finish();
-    report.write(&scenario, &runs)?;
+    report.write(&scripts, &runs)?;
 
-    println!("{}", report::table(&runs));
+    println!("{}", report::tables(&scripts, &runs));
     println!(
         "At most {} descriptors were open at once. The curves: {}",
         progress.most_descriptors(),
         report.page().display()
     );
-    let broken = claim::broken_promises(&runs);
+    let broken = scripts.broken_promises(&runs);
     for sentence in &broken {
         eprintln!("promise not kept: {sentence}");
     }
     // The very last lines are for machines.
-    for figure in claim::figures(&runs) {
+    for figure in runs.figures() {
         println!("{figure}");
     }
     Ok(broken)

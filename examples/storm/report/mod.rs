@@ -1,19 +1,19 @@
-//! What a storm leaves behind: a table on the terminal, a page to open in a browser, and one picture.
+//! What a storm leaves behind: tables on the terminal, a page to open in a browser, and one picture.
 
 mod chart;
 mod curves;
+mod leak;
+mod overload;
 mod page;
+mod sheet;
 mod table;
 mod theme;
 
 use std::fs::{self, OpenOptions};
 use std::path::{Path, PathBuf};
 
-pub(crate) use table::table;
-
 use crate::Error;
-use crate::run::Run;
-use crate::scenario::Scenario;
+use crate::acts::{Runs, Scripts};
 
 /// The files of the report.
 #[derive(Debug)]
@@ -34,9 +34,9 @@ impl Report {
         Ok(report)
     }
 
-    pub(crate) fn write(&self, scenario: &Scenario, runs: &[Run]) -> Result<(), Error> {
-        let picture = curves::picture(scenario, runs)?;
-        fs::write(&self.page, page::page(scenario, runs)?).map_err(|cause| unwritable("write", &self.page, &cause))?;
+    pub(crate) fn write(&self, scripts: &Scripts, runs: &Runs) -> Result<(), Error> {
+        let picture = picture(scripts, runs)?;
+        fs::write(&self.page, page::page(scripts, runs)?).map_err(|cause| unwritable("write", &self.page, &cause))?;
         fs::write(&self.picture, picture).map_err(|cause| unwritable("write", &self.picture, &cause))?;
         Ok(())
     }
@@ -44,6 +44,24 @@ impl Report {
     pub(crate) fn page(&self) -> &Path {
         &self.page
     }
+}
+
+/// The picture of all acts: the storm, and below it the leak beside the overload.
+fn picture(scripts: &Scripts, runs: &Runs) -> Result<String, Error> {
+    let [good, attempts] = curves::panels(&scripts.storm, &runs.storm);
+    let others = vec![leak::panel(&scripts.leak, &runs.leak), overload::panel(&scripts.overload, &runs.overload)];
+    chart::svg(&[vec![good], vec![attempts], others], 1000, 320)
+}
+
+/// The tables for the terminal.
+pub(crate) fn tables(scripts: &Scripts, runs: &Runs) -> String {
+    let [storm, leak, overload] = [
+        table::sheet(&runs.storm),
+        leak::sheet(&scripts.leak, &runs.leak),
+        overload::sheet(&scripts.overload, &runs.overload),
+    ]
+    .map(|sheet| sheet.text());
+    format!("{storm}\n\nThe leak:\n{leak}\n\nThe overload:\n{overload}\n")
 }
 
 fn unwritable(verb: &str, path: &Path, cause: &std::io::Error) -> Error {
