@@ -11,8 +11,8 @@ use axum::http::StatusCode;
 use axum::routing::any;
 use bytes::Bytes;
 use http::{Method, Request, Response};
+use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use seawall::bulkhead::{BulkheadConfig, BulkheadLayer};
@@ -25,13 +25,16 @@ use seawall::verdict::Verdict;
 use tokio::net::TcpListener;
 use tower::{BoxError, Service, ServiceBuilder, ServiceExt};
 
-trait Calls: Service<Request<Full<Bytes>>, Response = Response<Incoming>, Error = BoxError> {}
-impl<S: Service<Request<Full<Bytes>>, Response = Response<Incoming>, Error = BoxError>> Calls for S {}
+type Body = UnsyncBoxBody<Bytes, BoxError>;
+
+trait Calls: Service<Request<Full<Bytes>>, Response = Response<Body>, Error = BoxError> {}
+impl<S: Service<Request<Full<Bytes>>, Response = Response<Body>, Error = BoxError>> Calls for S {}
 
 fn client() -> impl Calls<Future: Send> + Clone + Send {
     let backoff = Backoff::exponential(Duration::from_millis(2), 2.0);
     let breaker = CircuitBreakerConfig { consecutive_failures: Some(3), ..CircuitBreakerConfig::default() };
     ServiceBuilder::new()
+        .map_response(|response: Response<_>| response.map(BodyExt::boxed_unsync))
         .layer(DeadlineLayer::http(Duration::from_secs(30)).unwrap())
         .layer(RetryLayer::http(RetryConfig { backoff, ..RetryConfig::default() }).unwrap())
         .layer(BulkheadLayer::http(BulkheadConfig::default()).unwrap().with_keying(ByAuthority))
@@ -57,7 +60,7 @@ fn request(method: Method, to: SocketAddr) -> Request<Full<Bytes>> {
     Request::builder().method(method).uri(format!("http://{to}/")).body(Full::from("hello")).unwrap()
 }
 
-async fn answer(response: Result<Response<Incoming>, BoxError>) -> (u16, Bytes) {
+async fn answer(response: Result<Response<Body>, BoxError>) -> (u16, Bytes) {
     let response = response.unwrap();
     (response.status().as_u16(), response.into_body().collect().await.unwrap().to_bytes())
 }

@@ -17,8 +17,11 @@ pub(crate) struct Validation {
 }
 
 impl Validation {
-    pub(crate) fn new() -> Self {
-        Self::default()
+    /// All the faults that `validate` finds.
+    pub(crate) fn of(validate: impl FnOnce(&mut Self)) -> Result<(), InvalidConfig> {
+        let mut validation = Self::default();
+        validate(&mut validation);
+        if validation.faults.is_empty() { Ok(()) } else { Err(InvalidConfig { faults: validation.faults }) }
     }
 
     /// Notes a fault of `field` unless `holds`. A comparison with NaN does not hold.
@@ -57,10 +60,6 @@ impl Validation {
         validate(self);
         self.prefix.truncate(outer);
     }
-
-    pub(crate) fn finish(self) -> Result<(), InvalidConfig> {
-        if self.faults.is_empty() { Ok(()) } else { Err(InvalidConfig { faults: self.faults }) }
-    }
 }
 
 #[cfg(test)]
@@ -69,14 +68,15 @@ mod tests {
 
     #[test]
     fn all_faults_are_reported_at_once_with_their_paths() {
-        let mut validation = Validation::new();
-        validation.positive("timeout", Duration::ZERO);
-        validation.nested("budget", |validation| {
-            validation.ratio("ratio", f64::NAN);
-            validation.bounded("ttl", Duration::MAX);
-        });
-        validation.at_least_one("limit", 0);
-        let error = validation.finish().expect_err("four faults");
+        let error = Validation::of(|validation| {
+            validation.positive("timeout", Duration::ZERO);
+            validation.nested("budget", |validation| {
+                validation.ratio("ratio", f64::NAN);
+                validation.bounded("ttl", Duration::MAX);
+            });
+            validation.at_least_one("limit", 0);
+        })
+        .expect_err("four faults");
         let paths: Vec<_> = error.faults().iter().map(Fault::path).collect();
         assert_eq!(paths, ["timeout", "budget.ratio", "budget.ttl", "limit"]);
         assert!(error.to_string().contains("budget.ratio NaN is not within 0..=1; budget.ttl"), "{error}");

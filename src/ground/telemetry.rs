@@ -39,6 +39,17 @@ pub(crate) fn transition(from: &'static str, to: &'static str) {
     metrics::counter!("seawall_circuit_breaker_transitions_total", "from" => from, "to" => to).increment(1);
 }
 
+/// The body of a response was kept beyond its time, and has been cut. Someone `waited` for it, or it was put aside and
+/// forgotten.
+#[cfg(feature = "http")]
+pub(crate) fn body_cut(rejected: &Rejected, waited: bool, age: std::time::Duration) {
+    let (layer, reason) = (rejected.layer(), rejected.reason().as_str());
+    let held = if waited { "read" } else { "parked" };
+    tracing::warn!(target: "seawall", layer, reason, held, ?age, "body cut");
+    #[cfg(feature = "metrics")]
+    metrics::counter!("seawall_bodies_cut_total", "layer" => layer, "reason" => reason, "held" => held).increment(1);
+}
+
 /// An error that no layer of ours made is answered with a 500: its cause is told here, since the answer does not tell it.
 #[cfg(feature = "http")]
 pub(crate) fn answered_with_500(error: &tower::BoxError) {

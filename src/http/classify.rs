@@ -3,14 +3,19 @@
 use std::future::{Ready, ready};
 use std::io;
 
-use ::http::{Response, StatusCode};
+use ::http::{HeaderMap, Response, StatusCode};
+use bytes::Bytes;
+use http_body::Body;
 use tower::BoxError;
 
 use crate::ground::error::{chain, rejection};
 use crate::ground::verdict::{Classify, Guard, Verdict};
+use crate::http::lifetime::{self, HeldBody, Judge};
 use crate::http::retry_after;
+use crate::http::settled::{Detaching, SettledBody};
 
-/// The classifier for HTTP: by status and by transport error. The call is over when the head of the response is there.
+/// The classifier for HTTP: by status and by transport error. The call is over when the body
+/// of the response is.
 ///
 /// | status | verdict |
 /// |---|---|
@@ -31,30 +36,47 @@ use crate::http::retry_after;
 #[non_exhaustive]
 pub struct ByStatus;
 
-impl<B> Classify<Response<B>> for ByStatus {
-    type Held<G: Guard> = Response<B>;
-    type Settled = Response<B>;
-    type Settling = Ready<(Verdict, Response<B>)>;
-    type Detaching = Ready<Response<B>>;
+impl<B> Classify<Response<B>> for ByStatus
+where
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    type Held<G: Guard> = Response<HeldBody<B, G>>;
+    type Settled = Response<SettledBody<B>>;
+    type Settling = Ready<(Verdict, Self::Settled)>;
+    type Detaching = Detaching<B>;
 
     fn classify(&self, result: Result<&Response<B>, &BoxError>) -> Verdict {
         match result {
-            Ok(response) => of_status(response),
+            Ok(response) => self.of_head(response),
             Err(error) => of_error(error),
         }
     }
 
-    fn hold<G: Guard>(&self, response: Response<B>, verdict: Verdict, guard: G) -> Response<B> {
-        guard.settle(verdict);
-        response
+    fn hold<G: Guard>(&self, response: Response<B>, verdict: Verdict, guard: G) -> Self::Held<G> {
+        lifetime::hold(response, verdict, guard, *self)
     }
 
     fn settle(&self, response: Response<B>) -> Self::Settling {
-        ready((of_status(&response), response))
+        ready((self.of_head(&response), response.map(SettledBody::unread)))
     }
 
-    fn detach(&self, response: Response<B>) -> Self::Detaching {
-        ready(response)
+    fn detach(&self, response: Self::Settled) -> Self::Detaching {
+        Detaching::new(response)
+    }
+}
+
+impl Judge for ByStatus {
+    fn of_head<B>(&self, response: &Response<B>) -> Verdict {
+        of_status(response)
+    }
+
+    fn is_decided<B>(&self, _: &Response<B>) -> bool {
+        true
+    }
+
+    fn at_end(&self, head: Verdict, _: Option<&HeaderMap>) -> Verdict {
+        head
     }
 }
 
@@ -117,7 +139,7 @@ mod tests {
     #[test]
     fn every_status_has_its_verdict() {
         for code in 100..1000 {
-            let response = Response::builder().status(code).body(()).unwrap();
+            let response = Response::builder().status(code).body(String::new()).unwrap();
             let expected = match code {
                 429 | 503 => Verdict::Overloaded { retry_after: None },
                 504 => Verdict::TimedOut,
@@ -129,14 +151,14 @@ mod tests {
             };
             assert_eq!(ByStatus.classify(Ok(&response)), expected, "{code}");
         }
-        let response = Response::builder().status(503).header(RETRY_AFTER, "7").body(()).unwrap();
+        let response = Response::builder().status(503).header(RETRY_AFTER, "7").body(String::new()).unwrap();
         let overloaded = Verdict::Overloaded { retry_after: Some(Duration::from_secs(7)) };
         assert_eq!(ByStatus.classify(Ok(&response)), overloaded);
     }
 
     #[test]
     fn doubt_means_that_the_request_may_have_been_executed() {
-        let of = |error: BoxError| Classify::<Response<()>>::classify(&ByStatus, Err(&error));
+        let of = |error: BoxError| Classify::<Response<String>>::classify(&ByStatus, Err(&error));
         assert_eq!(of(io::Error::from(io::ErrorKind::ConnectionRefused).into()), Verdict::Transient);
         assert_eq!(of(io::Error::from(io::ErrorKind::ConnectionReset).into()), Verdict::Lost);
         assert_eq!(of(io::Error::from(io::ErrorKind::TimedOut).into()), Verdict::TimedOut);
@@ -149,7 +171,7 @@ mod tests {
     #[tokio::test]
     async fn no_route_is_not_sent_only_while_there_was_no_connection() {
         let unreachable = || io::Error::from(io::ErrorKind::HostUnreachable);
-        let of = |error: BoxError| Classify::<Response<()>>::classify(&ByStatus, Err(&error));
+        let of = |error: BoxError| Classify::<Response<String>>::classify(&ByStatus, Err(&error));
         assert_eq!(of(unreachable().into()), Verdict::Transient);
 
         let connection = tokio_test::io::Builder::new()

@@ -1,20 +1,20 @@
 //! The `::http` constructors of the layers. They stand here because protocols know the layers, and layers know no protocol.
 
 use crate::ground::error::InvalidConfig;
-use crate::http::{ByMethod, ByStatus};
+use crate::http::{ByExtension, ByMethod, ByStatus};
 use crate::middleware::bulkhead::{BulkheadConfig, BulkheadLayer};
 use crate::middleware::circuit_breaker::{CircuitBreakerConfig, CircuitBreakerLayer};
 use crate::middleware::deadline::{DeadlineConfig, DeadlineLayer};
 use crate::middleware::load_shed::{LoadShedConfig, LoadShedLayer};
 use crate::middleware::retry::{RetryConfig, RetryLayer};
 
-impl DeadlineLayer<ByStatus> {
+impl DeadlineLayer<ByStatus, ByExtension> {
     /// A deadline for HTTP, `timeout` after the call's beginning.
     ///
     /// # Errors
     /// If a duration is zero or more than ten years.
     pub fn http(config: impl Into<DeadlineConfig>) -> Result<Self, InvalidConfig> {
-        Ok(DeadlineLayer::new(config)?.with_classifier(ByStatus))
+        Ok(DeadlineLayer::new(config)?.with_classifier(ByStatus).with_lasting(ByExtension))
     }
 }
 

@@ -5,11 +5,15 @@
 mod authority;
 mod classify;
 mod constructors;
+mod lifetime;
 mod replay;
 mod retry_after;
+mod settled;
 
 pub mod respond;
 
 pub use authority::ByAuthority;
 pub use classify::ByStatus;
+pub use lifetime::{ByExtension, HeldBody, Judge, LongLived};
 pub use replay::{ByMethod, KeptRequest};
+pub use settled::{Detaching, SettledBody};

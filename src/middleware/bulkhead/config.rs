@@ -2,7 +2,6 @@ use std::time::Duration;
 
 use super::Order;
 use crate::ground::config::Validation;
-use crate::ground::error::InvalidConfig;
 use crate::middleware::bound::DEFAULT_MAX_HOLD;
 use crate::middleware::gates::{Room, Terms};
 
@@ -49,13 +48,11 @@ impl Default for BulkheadConfig {
 }
 
 impl BulkheadConfig {
-    pub(super) fn validate(&self) -> Result<(), InvalidConfig> {
-        let mut validation = Validation::new();
+    pub(crate) fn validate(&self, validation: &mut Validation) {
         validation.at_least_one("max_concurrent", self.max_concurrent.into());
         validation.positive("max_wait", self.max_wait);
         validation.positive("max_hold", self.max_hold);
         validation.at_least_one("max_keys", self.max_keys as u64);
-        validation.finish()
     }
 
     pub(super) fn terms(&self) -> Terms {

@@ -9,6 +9,7 @@ use super::handle::BulkheadHandle;
 use super::service::Bulkhead;
 use super::weight::{Alike, WeighedBy};
 use crate::admission::keyed::{ByKey, Keying, OneKey};
+use crate::ground::config::Validation;
 use crate::ground::error::InvalidConfig;
 use crate::ground::verdict::AtResponse;
 use crate::middleware::gates::Gates;
@@ -29,7 +30,7 @@ impl BulkheadLayer {
     /// # Errors
     /// If a limit or a duration is zero, or a duration more than ten years.
     pub fn new(config: BulkheadConfig) -> Result<Self, InvalidConfig> {
-        config.validate()?;
+        Validation::of(|validation| config.validate(validation))?;
         let gates = gates(&config, OneKey);
         Ok(Self { config, gates, classifier: AtResponse, weigh: Alike })
     }

@@ -4,7 +4,6 @@ use crate::admission::keyed::DEFAULT_MAX_KEYS;
 use crate::algorithm::breaker::{Policy, SlowAfter};
 use crate::algorithm::window::{self, CountWindow, MAX_CALLS, TimeWindow};
 use crate::ground::config::Validation;
-use crate::ground::error::InvalidConfig;
 use crate::middleware::bound::DEFAULT_MAX_HOLD;
 
 /// The shortest window of time. Its buckets have numbers that wrap, within days for this one and in a blink for one of
@@ -102,8 +101,7 @@ impl Default for CircuitBreakerConfig {
 }
 
 impl CircuitBreakerConfig {
-    pub(super) fn validate(&self) -> Result<(), InvalidConfig> {
-        let mut validation = Validation::new();
+    pub(crate) fn validate(&self, validation: &mut Validation) {
         match self.window {
             Window::Time(length) => {
                 validation.check(length >= SHORTEST, "window", format_args!("{length:?} is less than {SHORTEST:?}"));
@@ -121,21 +119,21 @@ impl CircuitBreakerConfig {
             }
         }
         validation.at_least_one("minimum_calls", self.minimum_calls.into());
-        rate(&mut validation, "failure_rate", self.failure_rate);
+        rate(validation, "failure_rate", self.failure_rate);
         if let Some(slow_rate) = self.slow_rate {
-            rate(&mut validation, "slow_rate", slow_rate);
+            rate(validation, "slow_rate", slow_rate);
         }
         if let Some(slow_after) = self.slow_after {
             validation.positive("slow_after", slow_after);
         }
-        factor(&mut validation, "slow_factor", self.slow_factor);
+        factor(validation, "slow_factor", self.slow_factor);
         validation.positive("slow_floor", self.slow_floor);
         if let Some(calls) = self.consecutive_failures {
             validation.at_least_one("consecutive_failures", calls.into());
         }
         validation.positive("break_duration", self.break_duration);
         validation.at_least_one("short_breaks", self.short_breaks.into());
-        factor(&mut validation, "break_growth", self.break_growth);
+        factor(validation, "break_growth", self.break_growth);
         validation.bounded("max_break", self.max_break);
         validation.check(self.break_duration <= self.max_break, "max_break", "must not be less than break_duration");
         validation.ratio("jitter", self.jitter);
@@ -143,7 +141,6 @@ impl CircuitBreakerConfig {
         validation.check((1..=10).contains(&rounds), "half_open_rounds", format_args!("{rounds} is not within 1..=10"));
         validation.positive("max_hold", self.max_hold);
         validation.at_least_one("max_keys", self.max_keys as u64);
-        validation.finish()
     }
 
     pub(super) fn policy(&self) -> Policy {
@@ -190,7 +187,7 @@ mod tests {
     use super::*;
 
     fn faults(config: CircuitBreakerConfig) -> Vec<String> {
-        match config.validate() {
+        match Validation::of(|validation| config.validate(validation)) {
             Ok(()) => Vec::new(),
             Err(error) => error.faults().iter().map(|fault| fault.path().to_owned()).collect(),
         }

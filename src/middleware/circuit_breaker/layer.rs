@@ -7,6 +7,7 @@ use super::config::CircuitBreakerConfig;
 use super::handle::CircuitBreakerHandle;
 use super::service::CircuitBreaker;
 use crate::admission::keyed::{ByKey, Keying, OneKey};
+use crate::ground::config::Validation;
 use crate::ground::error::InvalidConfig;
 use crate::ground::sync::Arc;
 use crate::ground::verdict::AtResponse;
@@ -26,7 +27,7 @@ impl CircuitBreakerLayer {
     /// # Errors
     /// If a rate, count or duration is out of its range, or two settings contradict each other; all faults are listed.
     pub fn new(config: CircuitBreakerConfig) -> Result<Self, InvalidConfig> {
-        config.validate()?;
+        Validation::of(|validation| config.validate(validation))?;
         Ok(Self { breakers: Arc::new(Breakers::new(config, OneKey)), classifier: AtResponse })
     }
 }

@@ -26,7 +26,7 @@ struct Rig {
 
 impl Rig {
     fn new(config: CircuitBreakerConfig) -> Self {
-        config.validate().expect("a valid configuration");
+        crate::ground::config::Validation::of(|validation| config.validate(validation)).expect("a valid configuration");
         let mode = if config.observe_only { Mode::Observing } else { Mode::Enforcing };
         Self { breaker: Breaker::new(config.policy(), config.new_window(), mode), now: Instant::from_nanos(1 << 63) }
     }

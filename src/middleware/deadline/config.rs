@@ -1,7 +1,6 @@
 use std::time::Duration;
 
 use crate::ground::config::Validation;
-use crate::ground::error::InvalidConfig;
 
 /// How long a call may take, and its parts.
 ///
@@ -44,13 +43,7 @@ impl From<Duration> for DeadlineConfig {
 }
 
 impl DeadlineConfig {
-    pub(super) fn validate(&self) -> Result<(), InvalidConfig> {
-        let mut validation = Validation::new();
-        self.check(&mut validation);
-        validation.finish()
-    }
-
-    pub(crate) fn check(&self, validation: &mut Validation) {
+    pub(crate) fn validate(&self, validation: &mut Validation) {
         validation.positive("timeout", self.timeout);
         let parts = [
             ("head_timeout", self.head_timeout),

@@ -5,6 +5,7 @@ use tower::Layer;
 use super::config::DeadlineConfig;
 use super::lasting::{Alike, LastingBy};
 use super::service::Deadline;
+use crate::ground::config::Validation;
 use crate::ground::error::InvalidConfig;
 use crate::ground::verdict::AtResponse;
 use crate::middleware::inner::Unready;
@@ -25,7 +26,7 @@ impl DeadlineLayer {
     /// If a duration is zero or more than ten years.
     pub fn new(config: impl Into<DeadlineConfig>) -> Result<Self, InvalidConfig> {
         let config = config.into();
-        config.validate()?;
+        Validation::of(|validation| config.validate(validation))?;
         Ok(Self { unready: Unready::default(), config, classifier: AtResponse, lasting: Alike })
     }
 }

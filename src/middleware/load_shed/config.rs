@@ -2,7 +2,6 @@ use std::time::Duration;
 
 use super::Order;
 use crate::ground::config::Validation;
-use crate::ground::error::InvalidConfig;
 use crate::middleware::bound::DEFAULT_MAX_HOLD;
 use crate::middleware::gates::{Room, Terms};
 
@@ -53,8 +52,7 @@ impl Default for LoadShedConfig {
 }
 
 impl LoadShedConfig {
-    pub(super) fn validate(&self) -> Result<(), InvalidConfig> {
-        let mut validation = Validation::new();
+    pub(crate) fn validate(&self, validation: &mut Validation) {
         validation.at_least_one("max_in_flight", self.max_in_flight.into());
         let ratio = self.queue_ratio;
         validation.check(
@@ -65,7 +63,6 @@ impl LoadShedConfig {
         validation.positive("max_wait", self.max_wait);
         validation.positive("max_hold", self.max_hold);
         validation.at_least_one("max_keys", self.max_keys as u64);
-        validation.finish()
     }
 
     pub(super) fn terms(&self) -> Terms {

@@ -8,6 +8,7 @@ use super::config::LoadShedConfig;
 use super::handle::LoadShedHandle;
 use super::service::LoadShed;
 use crate::admission::keyed::{ByKey, Keying, OneKey};
+use crate::ground::config::Validation;
 use crate::ground::error::InvalidConfig;
 use crate::ground::verdict::AtResponse;
 use crate::middleware::gates::Gates;
@@ -27,7 +28,7 @@ impl LoadShedLayer {
     /// # Errors
     /// If a limit or a duration is zero, a duration more than ten years, or the ratio no number from 0 to 1000.
     pub fn new(config: LoadShedConfig) -> Result<Self, InvalidConfig> {
-        config.validate()?;
+        Validation::of(|validation| config.validate(validation))?;
         let gates = gates(&config, OneKey);
         Ok(Self { config, gates, classifier: AtResponse })
     }

@@ -4,7 +4,6 @@ use std::time::Duration;
 use governor::Quota;
 
 use crate::ground::config::Validation;
-use crate::ground::error::InvalidConfig;
 
 /// How many calls may start in a stretch of time, and how many wait when those are used up.
 ///
@@ -52,8 +51,7 @@ impl Default for RateLimitConfig {
 }
 
 impl RateLimitConfig {
-    pub(super) fn validate(&self) -> Result<(), InvalidConfig> {
-        let mut validation = Validation::new();
+    pub(crate) fn validate(&self, validation: &mut Validation) {
         validation.at_least_one("permits", self.permits.into());
         validation.positive("per", self.per);
         let too_many = self.permits > 0 && !self.per.is_zero() && self.interval().is_zero();
@@ -65,7 +63,6 @@ impl RateLimitConfig {
         }
         validation.bounded("max_wait", self.max_wait);
         validation.at_least_one("max_keys", self.max_keys as u64);
-        validation.finish()
     }
 
     /// That of a valid configuration; of any other, something harmless.

@@ -9,6 +9,7 @@ use super::handle::RateLimitHandle;
 use super::service::RateLimit;
 use super::state::State;
 use crate::admission::keyed::{ByKey, Keying, OneKey};
+use crate::ground::config::Validation;
 use crate::ground::error::InvalidConfig;
 
 /// Bounds how many calls start in a stretch of time. See the [module](super).
@@ -24,7 +25,7 @@ impl RateLimitLayer {
     /// # Errors
     /// If a number or `per` is zero, a duration more than ten years, or there is more than one permit a nanosecond.
     pub fn new(config: RateLimitConfig) -> Result<Self, InvalidConfig> {
-        config.validate()?;
+        Validation::of(|validation| config.validate(validation))?;
         Ok(Self { state: Arc::new(State::new(config, OneKey)) })
     }
 }

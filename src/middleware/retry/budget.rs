@@ -85,9 +85,7 @@ impl Budget {
     /// # Errors
     /// If a field is out of its range; all faults are listed.
     pub fn new(config: BudgetConfig) -> Result<Self, InvalidConfig> {
-        let mut validation = Validation::new();
-        config.validate(&mut validation);
-        validation.finish()?;
+        Validation::of(|validation| config.validate(validation))?;
         Ok(Self::valid(&config))
     }
 

@@ -4,7 +4,6 @@ use super::budget::BudgetConfig;
 use crate::admission::keyed::DEFAULT_MAX_KEYS;
 use crate::algorithm::backoff::Backoff;
 use crate::ground::config::Validation;
-use crate::ground::error::InvalidConfig;
 use crate::middleware::bound::DEFAULT_MAX_HOLD;
 
 /// The settings of a [`RetryLayer`](super::RetryLayer).
@@ -43,8 +42,7 @@ impl Default for RetryConfig {
 }
 
 impl RetryConfig {
-    pub(super) fn validate(&self) -> Result<(), InvalidConfig> {
-        let mut validation = Validation::new();
+    pub(crate) fn validate(&self, validation: &mut Validation) {
         validation.at_least_one("max_attempts", self.max_attempts.into());
         validation.nested("backoff", |validation| self.backoff.validate(validation));
         validation.nested("budget", |validation| self.budget.validate(validation));
@@ -54,6 +52,5 @@ impl RetryConfig {
         validation.bounded("max_retry_after", self.max_retry_after);
         validation.positive("max_hold", self.max_hold);
         validation.at_least_one("max_keys", self.max_keys as u64);
-        validation.finish()
     }
 }

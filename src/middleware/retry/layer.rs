@@ -6,6 +6,7 @@ use super::policy::Policy;
 use super::replay::CloneRequest;
 use super::service::Retry;
 use crate::admission::keyed::{ByKey, Keyed, Keying, OneKey};
+use crate::ground::config::Validation;
 use crate::ground::error::InvalidConfig;
 use crate::ground::sync::Arc;
 use crate::ground::verdict::AtResponse;
@@ -24,7 +25,7 @@ impl RetryLayer {
     /// # Errors
     /// If a setting is out of its range; all faults are listed, with the path of the field.
     pub fn new(config: RetryConfig) -> Result<Self, InvalidConfig> {
-        config.validate()?;
+        Validation::of(|validation| config.validate(validation))?;
         let policies = Keyed::new(OneKey, config.max_keys, Policy::new(config));
         Ok(Self { policies: Arc::new(policies), classifier: AtResponse, replay: CloneRequest::new() })
     }

@@ -1,0 +1,208 @@
+#![allow(clippy::disallowed_methods, reason = "tests sleep and look at the clock as users do")]
+
+use std::sync::atomic::AtomicUsize;
+
+use proptest::prelude::*;
+
+use super::*;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Notes when it was visited, and says what is to follow.
+struct Thing {
+    visited: Mutex<Vec<Instant>>,
+    then: Visit,
+}
+
+impl Thing {
+    fn new(then: Visit) -> Arc<Self> {
+        Arc::new(Self { visited: Mutex::default(), then })
+    }
+
+    fn visits(&self) -> Vec<Instant> {
+        self.visited.lock().unwrap().clone()
+    }
+}
+
+impl Parked for Thing {
+    fn visit(&self, now: Instant) -> Visit {
+        let mut visited = self.visited.lock().unwrap();
+        visited.push(now);
+        if visited.len() > 1 { Visit::Done } else { self.then }
+    }
+}
+
+async fn pass(time: Duration) {
+    tokio::time::sleep(time).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_thing_is_visited_once_when_it_is_due_and_not_before() {
+    let thing = Thing::new(Visit::Done);
+    let due = time::now() + SECOND;
+    let place = watch(Arc::clone(&thing) as _, due).unwrap();
+    pass(SECOND - Duration::from_millis(1)).await;
+    assert_eq!(thing.visits(), []);
+    pass(9 * SECOND).await;
+    assert!(matches!(thing.visits()[..], [at] if due <= at && at <= due + GRAIN + Duration::from_millis(1)));
+    drop(place);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_thing_that_left_is_neither_visited_nor_kept() {
+    let thing = Thing::new(Visit::Done);
+    drop(watch(Arc::clone(&thing) as _, time::now() + SECOND).unwrap());
+    assert_eq!(Arc::strong_count(&thing), 1);
+    pass(2 * SECOND).await;
+    assert_eq!(thing.visits(), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_thing_is_visited_again_when_it_asks_for_that() {
+    let start = time::now();
+    let thing = Thing::new(Visit::Again(start + 3 * SECOND));
+    let _place = watch(Arc::clone(&thing) as _, start + SECOND).unwrap();
+    pass(10 * SECOND).await;
+    let visits = thing.visits();
+    assert_eq!(visits.len(), 2);
+    assert!(visits[1].since(start + 3 * SECOND) <= GRAIN + Duration::from_millis(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_due_earlier_than_all_others_wakes_the_reaper() {
+    let (late, early) = (Thing::new(Visit::Done), Thing::new(Visit::Done));
+    let _late = watch(Arc::clone(&late) as _, time::now() + 60 * SECOND).unwrap();
+    pass(SECOND).await;
+    let _early = watch(Arc::clone(&early) as _, time::now() + SECOND).unwrap();
+    pass(2 * SECOND).await;
+    assert_eq!((early.visits().len(), late.visits().len()), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_things_that_are_due_together_the_youngest_goes_first() {
+    struct Named(&'static str, Arc<Mutex<Vec<&'static str>>>);
+    impl Parked for Named {
+        fn visit(&self, _: Instant) -> Visit {
+            self.1.lock().unwrap().push(self.0);
+            Visit::Done
+        }
+    }
+    let order = Arc::default();
+    let due = time::now() + SECOND;
+    let _places = ["inner", "middle", "outer"].map(|name| watch(Arc::new(Named(name, Arc::clone(&order))), due));
+    pass(2 * SECOND).await;
+    assert_eq!(*order.lock().unwrap(), ["outer", "middle", "inner"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_thing_that_panics_takes_no_other_along() {
+    struct Panics;
+    impl Parked for Panics {
+        fn visit(&self, _: Instant) -> Visit {
+            panic!("in a destructor");
+        }
+    }
+    let other = Thing::new(Visit::Done);
+    let _other = watch(Arc::clone(&other) as _, time::now() + SECOND).unwrap();
+    let _panics = watch(Arc::new(Panics), time::now() + SECOND).unwrap();
+    pass(2 * SECOND).await;
+    assert_eq!(other.visits().len(), 1);
+}
+
+#[test]
+fn a_reaper_ends_with_its_runtime_and_the_next_one_has_its_own() {
+    assert!(watch(Thing::new(Visit::Done), Instant::MAX).is_none(), "there is no runtime");
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let mut places = Vec::new();
+    for _ in 0..3 {
+        let runtime = runtime();
+        let place = runtime.block_on(async {
+            let first = watch(Thing::new(Visit::Done), time::now() + SECOND).unwrap();
+            let second = watch(Thing::new(Visit::Done), time::now() + SECOND).unwrap();
+            assert!(Arc::ptr_eq(&first.reaper, &second.reaper), "one per runtime");
+            second
+        });
+        assert!(place.is_watched());
+        drop(runtime);
+        assert!(!place.is_watched());
+        places.push(place);
+    }
+    let runtime = runtime();
+    let _guard = runtime.enter();
+    drop(watch(Thing::new(Visit::Done), Instant::MAX));
+    assert!(REAPERS.lock().unwrap().iter().all(|(_, reaper)| !reaper.is_closed()), "what has ended is forgotten");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_threads_come_and_go_and_nothing_is_left() {
+    let visited = Arc::new(AtomicUsize::new(0));
+    struct Counts(Arc<AtomicUsize>);
+    impl Parked for Counts {
+        fn visit(&self, _: Instant) -> Visit {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            Visit::Done
+        }
+    }
+    let tasks: Vec<_> = (0..8)
+        .map(|_| {
+            let visited = Arc::clone(&visited);
+            tokio::spawn(async move {
+                for n in 0..1000_u64 {
+                    let due = time::now() + Duration::from_millis(n % 7);
+                    let place = watch(Arc::new(Counts(Arc::clone(&visited))), due);
+                    if n % 3 == 0 {
+                        tokio::task::yield_now().await;
+                    }
+                    drop(place);
+                }
+            })
+        })
+        .collect();
+    for task in tasks {
+        task.await.unwrap();
+    }
+    let reaper = Reaper::current().unwrap();
+    assert_eq!(reaper.lock().schedule.next(), None);
+    assert_eq!(Arc::strong_count(&visited), 1);
+}
+
+proptest! {
+    /// Against a list that is searched from end to end.
+    #[test]
+    fn the_schedule_does_what_a_list_does(steps in prop::collection::vec((0_u8..4, 0_u64..60, any::<prop::sample::Index>()), 1..200)) {
+        let at = |ms: u64| Instant::from_nanos(1 << 40) + Duration::from_millis(ms);
+        let grain = time::nanos(GRAIN);
+        let round = |at: Instant| at.as_nanos().div_ceil(grain) * grain;
+        let mut schedule = Schedule::default();
+        // Due (none while it is being visited), entry.
+        let mut model: Vec<(Option<u64>, Entry)> = Vec::new();
+        for (step, ms, index) in steps {
+            match step {
+                0 | 1 => {
+                    let entry = schedule.enter(Thing::new(Visit::Done), at(ms));
+                    model.push((Some(round(at(ms))), entry));
+                }
+                2 if !model.is_empty() => {
+                    let (_, entry) = model.remove(index.index(model.len()));
+                    prop_assert!(schedule.leave(entry).is_some());
+                    prop_assert!(schedule.leave(entry).is_none());
+                    schedule.again(entry, at(ms));
+                }
+                _ => {
+                    let due = model.iter().enumerate().filter_map(|(place, (due, _))| Some(((*due)?, std::cmp::Reverse(place))))
+                        .filter(|(due, _)| *due <= at(ms).as_nanos()).min();
+                    let taken = schedule.take_due(at(ms)).map(|(entry, _)| entry);
+                    prop_assert_eq!(taken, due.map(|(_, std::cmp::Reverse(place))| model[place].1));
+                    if let Some((_, std::cmp::Reverse(place))) = due {
+                        model[place].0 = None;
+                        if index.index(2) == 0 {
+                            schedule.again(model[place].1, at(ms + 30));
+                            model[place].0 = Some(round(at(ms + 30)));
+                        }
+                    }
+                }
+            }
+            prop_assert_eq!(schedule.next().map(Instant::as_nanos), model.iter().filter_map(|(due, _)| *due).min());
+        }
+    }
+}

@@ -1,0 +1,167 @@
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{self, Poll};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use pin_project::{pin_project, pinned_drop};
+use tower::BoxError;
+
+use super::carried::{Call, Carried};
+use super::judge::Judge;
+use super::slot::Slot;
+use crate::admission::reaper::{self, Parked as _, Place};
+use crate::ground::context::{self, Context};
+use crate::ground::time::{self, Instant};
+use crate::ground::verdict::Guard;
+use crate::http::ByStatus;
+
+/// The body of a response, with what a layer gave to the call in it.
+///
+/// It is the inner body in all that a reader sees: its frames, trailers, length and end. What the layer holds is given back when
+/// the body ends, fails or is dropped; and when the call's time is over, **whether anyone polls the body or not**: then the
+/// inner body is dropped, which closes its connection or resets its stream, a waiting reader is woken, and the next poll
+/// yields the layer's [`Rejected`](crate::error::Rejected).
+///
+/// What it says about the callee:
+///
+/// | the body | verdict |
+/// |---|---|
+/// | comes to its end | that of the head, or of the trailers where the protocol has it there |
+/// | fails | [`Lost`](crate::verdict::Verdict::Lost) |
+/// | is cut while its reader waits for more | [`TimedOut`](crate::verdict::Verdict::TimedOut) |
+/// | is cut while nobody reads | [`Abandoned`](crate::verdict::Verdict::Abandoned) |
+/// | is dropped while its reader waits for more | [`Abandoned`](crate::verdict::Verdict::Abandoned), a slow call if that was late |
+/// | is dropped otherwise | that of the head, if the head decides |
+///
+/// Only such time counts as the callee's in which a reader has asked for more and waits.
+///
+/// **Cost:** a body that is empty costs nothing; any other two allocations, and two short locks a frame. Nothing is allocated for a
+/// frame. Outside a tokio runtime nobody cuts a body that is not polled.
+#[pin_project(PinnedDrop)]
+pub struct HeldBody<B, G, J = ByStatus>
+where
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+    G: Guard,
+    J: Judge,
+{
+    #[pin]
+    kind: Kind<B, G, J>,
+}
+
+#[pin_project(project = KindProj)]
+enum Kind<B, G: Guard, J: Judge> {
+    /// The call was over with the head.
+    Over(#[pin] B),
+    Held {
+        slot: Arc<Slot<B, G, J>>,
+        /// In the reaper's schedule; none where there is no reaper, and once there is nothing left to cut.
+        place: Option<Place>,
+        /// That of the call.
+        context: Context,
+    },
+}
+
+impl<B, G, J> HeldBody<B, G, J>
+where
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+    G: Guard,
+    J: Judge,
+{
+    pub(super) fn over(body: B) -> Self {
+        Self { kind: Kind::Over(body) }
+    }
+
+    pub(super) fn new(body: B, call: Call<G, J>, now: Instant) -> Self {
+        let expiry = call.expiry;
+        let inherited = context::current();
+        let deadline = inherited.deadline.map(|_| expiry.at);
+        let context = Context { deadline, enforced: deadline.is_some(), ..inherited };
+        let slot = Arc::new(Slot::new(Carried::new(body, call), expiry, now));
+        let place = reaper::watch(Arc::clone(&slot) as _, slot.due());
+        Self { kind: Kind::Held { slot, place, context } }
+    }
+}
+
+impl<B, G, J> Body for HeldBody<B, G, J>
+where
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+    G: Guard,
+    J: Judge,
+{
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut task::Context<'_>,
+    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+        let (slot, place, context) = match self.project().kind.project() {
+            KindProj::Over(body) => return body.poll_frame(cx).map_err(Into::into),
+            KindProj::Held { slot, place, context } => (slot, place, context),
+        };
+        if !place.as_ref().is_some_and(Place::is_watched) && !slot.is_settled() {
+            *place = reaper::watch(Arc::clone(slot) as _, slot.due());
+            if place.is_none() {
+                slot.visit(time::now());
+            }
+        }
+        let frame = {
+            let _entered = (context::enter(*context), context::enforce(cx.waker()));
+            slot.poll_frame(cx)
+        };
+        if frame.is_ready() && slot.is_settled() {
+            *place = None;
+        }
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.kind {
+            Kind::Over(body) => body.is_end_stream(),
+            Kind::Held { slot, .. } => slot.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.kind {
+            Kind::Over(body) => body.size_hint(),
+            Kind::Held { slot, .. } => slot.size_hint(),
+        }
+    }
+}
+
+#[pinned_drop]
+impl<B, G, J> PinnedDrop for HeldBody<B, G, J>
+where
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+    G: Guard,
+    J: Judge,
+{
+    fn drop(self: Pin<&mut Self>) {
+        if let KindProj::Held { slot, .. } = self.project().kind.project() {
+            slot.clear();
+        }
+    }
+}
+
+impl<B, G, J> fmt::Debug for HeldBody<B, G, J>
+where
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+    G: Guard,
+    J: Judge,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let settled = match &self.kind {
+            Kind::Over(_) => true,
+            Kind::Held { slot, .. } => slot.is_settled(),
+        };
+        f.debug_struct("HeldBody").field("settled", &settled).finish_non_exhaustive()
+    }
+}

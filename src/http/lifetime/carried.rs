@@ -1,0 +1,135 @@
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use pin_project::{pin_project, pinned_drop};
+use tower::BoxError;
+
+use super::judge::Judge;
+use crate::ground::error::rejection;
+use crate::ground::time::{self, Instant};
+use crate::ground::verdict::{Expiry, Guard, Verdict};
+
+/// A call that goes on in the body of its response.
+#[derive(Debug)]
+pub(super) struct Call<G, J> {
+    pub(super) guard: G,
+    pub(super) judge: J,
+    /// What the head said.
+    pub(super) head: Verdict,
+    /// Whether that is all there is to say.
+    pub(super) decided: bool,
+    pub(super) expiry: Expiry,
+}
+
+/// A body with the call that goes on in it.
+#[pin_project(PinnedDrop)]
+#[derive(Debug)]
+pub(super) struct Carried<B, G: Guard, J: Judge> {
+    #[pin]
+    body: B,
+    /// Gone once it is settled.
+    call: Option<Call<G, J>>,
+    /// Since when someone waits for the callee.
+    waiting_since: Option<Instant>,
+}
+
+impl<B, G: Guard, J: Judge> Carried<B, G, J> {
+    pub(super) fn new(body: B, call: Call<G, J>) -> Self {
+        Self { body, call: Some(call), waiting_since: None }
+    }
+
+    pub(super) fn body(&self) -> &B {
+        &self.body
+    }
+
+    pub(super) fn is_settled(&self) -> bool {
+        self.call.is_none()
+    }
+
+    pub(super) fn waiting_since(&self) -> Option<Instant> {
+        self.waiting_since
+    }
+
+    /// The call's time is over: the callee's fault if it was him who was waited for.
+    pub(super) fn cut(self: Pin<&mut Self>, now: Instant) {
+        let this = self.project();
+        let Some(mut call) = this.call.take() else { return };
+        if let Some(since) = this.waiting_since.take() {
+            call.guard.waited(now.since(since));
+            call.guard.settle(Verdict::TimedOut);
+        }
+    }
+}
+
+impl<B, G, J> Carried<B, G, J>
+where
+    B: Body<Data = Bytes>,
+    B::Error: Into<BoxError>,
+    G: Guard,
+    J: Judge,
+{
+    pub(super) fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let mut this = self.project();
+        let Poll::Ready(frame) = this.body.as_mut().poll_frame(cx) else {
+            if this.waiting_since.is_none() {
+                *this.waiting_since = Some(time::now());
+            }
+            return Poll::Pending;
+        };
+        if let (Some(since), Some(call)) = (this.waiting_since.take(), this.call.as_mut()) {
+            call.guard.waited(time::now().since(since));
+        }
+        let frame = frame.map(|frame| frame.map_err(Into::into));
+        let end = |call: &Call<G, J>| match &frame {
+            None => Some(call.judge.at_end(call.head, None)),
+            Some(Err(error)) => Some(of_error(error)),
+            Some(Ok(frame)) => match frame.trailers_ref() {
+                Some(trailers) => Some(call.judge.at_end(call.head, Some(trailers))),
+                // Whoever sees that this was all does not poll again.
+                None => this.body.is_end_stream().then(|| call.judge.at_end(call.head, None)),
+            },
+        };
+        if let Some(verdict) = this.call.as_ref().and_then(end) {
+            if let Some(call) = this.call.take() {
+                call.guard.settle(verdict);
+            }
+        }
+        Poll::Ready(frame)
+    }
+
+    pub(super) fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// The head was there, so the request was executed, and what it led to is lost; unless a layer further in says that it
+/// was its doing.
+fn of_error(error: &BoxError) -> Verdict {
+    rejection(error).map_or(Verdict::Lost, |rejected| rejected.verdict())
+}
+
+#[pinned_drop]
+impl<B, G: Guard, J: Judge> PinnedDrop for Carried<B, G, J> {
+    fn drop(self: Pin<&mut Self>) {
+        let this = self.project();
+        let Some(mut call) = this.call.take() else { return };
+        match *this.waiting_since {
+            Some(since) => {
+                let now = time::now();
+                call.guard.waited(now.since(since));
+                // Cut by a layer further out, which had the same bound.
+                if call.expiry.at <= now {
+                    call.guard.settle(Verdict::TimedOut);
+                }
+            }
+            // Whoever has seen enough has got an answer.
+            None if call.decided => call.guard.settle(call.head),
+            None => {}
+        }
+    }
+}

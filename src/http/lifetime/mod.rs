@@ -1,0 +1,45 @@
+//! A call is over when its body is over: bodies that carry what the layers gave to their call.
+//!
+//! What a layer holds for a call (a permit, a ticket, a deadline) lives in the body of the response, and ends with it: at the
+//! end of the stream, its error or its drop; or at the call's deadline, polled or not.
+
+mod body;
+mod carried;
+mod judge;
+mod long_lived;
+mod slot;
+#[cfg(all(test, not(seawall_loom)))]
+mod tests;
+
+use ::http::Response;
+use bytes::Bytes;
+use tower::BoxError;
+
+pub use self::body::HeldBody;
+pub use self::judge::Judge;
+pub use self::long_lived::{ByExtension, LongLived};
+use crate::ground::time;
+use crate::ground::verdict::{Guard, Verdict};
+
+/// Puts the guard of a call into the body of its response; if that is over already, so is the call.
+pub(crate) fn hold<B, G, J>(response: Response<B>, verdict: Verdict, guard: G, judge: J) -> Response<HeldBody<B, G, J>>
+where
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+    G: Guard,
+    J: Judge,
+{
+    if response.body().is_end_stream() {
+        let verdict = if judge.is_decided(&response) { verdict } else { judge.at_end(verdict, None) };
+        guard.settle(verdict);
+        return response.map(HeldBody::over);
+    }
+    let now = time::call_start();
+    let mut expiry = guard.expiry();
+    if let Some(long_lived) = response.extensions().get::<LongLived>() {
+        expiry.at = now + long_lived.total();
+        expiry.idle = None;
+    }
+    let decided = judge.is_decided(&response);
+    response.map(|body| HeldBody::new(body, carried::Call { guard, judge, head: verdict, decided, expiry }, now))
+}

@@ -1,0 +1,163 @@
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use tower::BoxError;
+
+use super::carried::Carried;
+use super::judge::Judge;
+use crate::admission::reaper::{self, Parked, Visit};
+use crate::ground::error::{Reason, Rejected};
+use crate::ground::sync::{Mutex, lock};
+use crate::ground::telemetry;
+use crate::ground::time::Instant;
+use crate::ground::verdict::{Expiry, Guard};
+
+/// Where a body is kept while nobody polls it, so that its owner and the reaper can both take it out.
+///
+/// Whoever takes it out has it alone, and puts it back, or not; so nothing foreign ever runs under the lock.
+#[derive(Debug)]
+pub(super) struct Slot<B, G: Guard, J: Judge> {
+    state: Mutex<State<B, G, J>>,
+    expiry: Expiry,
+    /// When the head of the response was there.
+    since: Instant,
+}
+
+#[derive(Debug)]
+enum State<B, G: Guard, J: Judge> {
+    /// => Taken | Cut | Over
+    Kept { carried: Pin<Box<Carried<B, G, J>>>, waker: Option<Waker> },
+    /// It is being polled => Kept | Over. The waker is that of the poll before.
+    Taken { waker: Option<Waker> },
+    /// The reaper has taken it, and its owner does not know yet => Over
+    Cut(Rejected),
+    /// There is nothing more to come.
+    Over,
+}
+
+impl<B, G, J> Slot<B, G, J>
+where
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+    G: Guard,
+    J: Judge,
+{
+    pub(super) fn new(carried: Carried<B, G, J>, expiry: Expiry, since: Instant) -> Self {
+        let state = State::Kept { carried: Box::pin(carried), waker: None };
+        Self { state: Mutex::new(state), expiry, since }
+    }
+
+    /// When the reaper has to look for the first time.
+    pub(super) fn due(&self) -> Instant {
+        self.expiry.idle.map_or(self.expiry.at, |idle| self.expiry.at.min(self.since + idle))
+    }
+
+    /// Polls the body, which nobody else can do.
+    pub(super) fn poll_frame(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let mut carried = {
+            let mut state = lock(&self.state);
+            match std::mem::replace(&mut *state, State::Over) {
+                State::Kept { carried, waker } => {
+                    *state = State::Taken { waker };
+                    carried
+                }
+                State::Cut(rejected) => return Poll::Ready(Some(Err(rejected.into()))),
+                // Taken: a poll before this one has panicked.
+                State::Taken { .. } | State::Over => return Poll::Ready(None),
+            }
+        };
+        let frame = carried.as_mut().poll_frame(cx);
+        let over = matches!(frame, Poll::Ready(None | Some(Err(_))));
+        let mut state = lock(&self.state);
+        if over {
+            *state = State::Over;
+            drop(state);
+            drop(carried);
+            return frame;
+        }
+        let waker = match std::mem::replace(&mut *state, State::Over) {
+            State::Taken { waker } if frame.is_pending() => match waker {
+                Some(waker) if waker.will_wake(cx.waker()) => Some(waker),
+                _ => Some(cx.waker().clone()),
+            },
+            _ => None,
+        };
+        *state = State::Kept { carried, waker };
+        frame
+    }
+
+    /// Lets go of the body, if it is still there: its owner is gone.
+    pub(super) fn clear(&self) {
+        let state = std::mem::replace(&mut *lock(&self.state), State::Over);
+        drop(state);
+    }
+
+    pub(super) fn size_hint(&self) -> SizeHint {
+        match &*lock(&self.state) {
+            State::Kept { carried, .. } => carried.size_hint(),
+            State::Over => SizeHint::with_exact(0),
+            State::Taken { .. } | State::Cut(_) => SizeHint::default(),
+        }
+    }
+
+    pub(super) fn is_end_stream(&self) -> bool {
+        match &*lock(&self.state) {
+            State::Kept { carried, .. } => carried.body().is_end_stream(),
+            State::Over => true,
+            State::Taken { .. } | State::Cut(_) => false,
+        }
+    }
+
+    /// Whether nothing is left that would have to be cut.
+    pub(super) fn is_settled(&self) -> bool {
+        match &*lock(&self.state) {
+            State::Kept { carried, .. } => carried.is_settled(),
+            State::Taken { .. } => false,
+            State::Cut(_) | State::Over => true,
+        }
+    }
+}
+
+impl<B, G, J> Parked for Slot<B, G, J>
+where
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+    G: Guard,
+    J: Judge,
+{
+    fn visit(&self, now: Instant) -> Visit {
+        let mut state = lock(&self.state);
+        let waiting_since = match &*state {
+            State::Kept { carried, .. } => carried.waiting_since(),
+            // It is not parked; the next time it may be.
+            State::Taken { .. } => return Visit::Again(now + reaper::GRAIN),
+            State::Cut(_) | State::Over => return Visit::Done,
+        };
+        let reason = if self.expiry.at <= now {
+            self.expiry.reason
+        } else if let Some(idle) = self.expiry.idle {
+            let idle_at = waiting_since.unwrap_or(now) + idle;
+            if idle_at > now {
+                return Visit::Again(idle_at.min(self.expiry.at));
+            }
+            Reason::IdleTimeout
+        } else {
+            return Visit::Again(self.expiry.at);
+        };
+        let rejected = Rejected::new(self.expiry.layer, reason);
+        let State::Kept { mut carried, waker } = std::mem::replace(&mut *state, State::Cut(rejected.clone())) else {
+            return Visit::Done;
+        };
+        drop(state);
+        telemetry::body_cut(&rejected, waiting_since.is_some(), now.since(self.since));
+        // First what the layers hold, then the connection: whoever is woken by the one finds the other free.
+        carried.as_mut().cut(now);
+        drop(carried);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+        Visit::Done
+    }
+}

@@ -1,0 +1,179 @@
+//! What a retry makes of a response: the last one is handed on as it is; of one that is followed by another attempt as much is
+//! kept as comes quickly, and the rest is closed.
+
+use std::collections::VecDeque;
+use std::error::Error;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use ::http::Response;
+use ::http::response::Parts;
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use pin_project::pin_project;
+use tower::BoxError;
+
+use crate::admission::timer::{self, Timer};
+use crate::ground::context;
+use crate::ground::time::{self, Instant};
+
+/// How much of a failed response is kept: more than any error message, little enough for each call in flight.
+const KEPT_BYTES: u64 = 64 * 1024;
+
+/// How long its body may take: reading what has been sent already, so that the connection can be used again, and no more.
+const KEPT_WITHIN: Duration = Duration::from_millis(50);
+
+/// The body of a response that has passed a retry: what was read of it to decide, and then the rest.
+#[pin_project]
+pub struct SettledBody<B> {
+    read: VecDeque<Frame<Bytes>>,
+    #[pin]
+    rest: Option<B>,
+    /// How it ended, if it was read to an end that was none.
+    error: Option<BoxError>,
+}
+
+impl<B> SettledBody<B> {
+    /// Nothing has been read.
+    pub(crate) fn unread(body: B) -> Self {
+        Self::partly_read(VecDeque::new(), body)
+    }
+
+    /// Some frames have been read.
+    pub(crate) fn partly_read(read: VecDeque<Frame<Bytes>>, rest: B) -> Self {
+        Self { read, rest: Some(rest), error: None }
+    }
+
+    /// Nothing more will come.
+    pub(crate) fn read(read: VecDeque<Frame<Bytes>>, error: Option<BoxError>) -> Self {
+        Self { read, rest: None, error }
+    }
+}
+
+impl<B> Body for SettledBody<B>
+where
+    B: Body<Data = Bytes>,
+    B::Error: Into<BoxError>,
+{
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+        let this = self.project();
+        if let Some(frame) = this.read.pop_front() {
+            return Poll::Ready(Some(Ok(frame)));
+        }
+        match this.rest.as_pin_mut() {
+            Some(rest) => rest.poll_frame(cx).map_err(Into::into),
+            None => Poll::Ready(this.error.take().map(Err)),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.read.is_empty() && self.error.is_none() && self.rest.as_ref().is_none_or(B::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let read = self.read.iter().filter_map(Frame::data_ref).map(|data| data.len() as u64).sum::<u64>();
+        let rest = self.rest.as_ref().map_or_else(|| SizeHint::with_exact(0), B::size_hint);
+        let mut hint = SizeHint::new();
+        hint.set_lower(rest.lower().saturating_add(read));
+        if let (Some(upper), None) = (rest.upper(), &self.error) {
+            hint.set_upper(upper.saturating_add(read));
+        }
+        hint
+    }
+}
+
+impl<B> fmt::Debug for SettledBody<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SettledBody")
+            .field("read", &self.read.len())
+            .field("error", &self.error)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Keeps the head of a failed response and what comes quickly of its body, and lets go of the rest.
+#[pin_project]
+#[derive(Debug)]
+pub struct Detaching<B> {
+    head: Option<Parts>,
+    #[pin]
+    body: SettledBody<B>,
+    kept: VecDeque<Frame<Bytes>>,
+    bytes: u64,
+    timer: Timer,
+    until: Option<Instant>,
+}
+
+impl<B> Detaching<B> {
+    pub(crate) fn new(response: Response<SettledBody<B>>) -> Self {
+        let (head, body) = response.into_parts();
+        Self { head: Some(head), body, kept: VecDeque::new(), bytes: 0, timer: Timer::new(), until: None }
+    }
+}
+
+impl<B> Future for Detaching<B>
+where
+    B: Body<Data = Bytes>,
+    B::Error: Into<BoxError>,
+{
+    type Output = Response<SettledBody<B>>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        let error = loop {
+            // What cannot be kept whole is not worth reading.
+            if this.bytes.saturating_add(this.body.size_hint().lower()) > KEPT_BYTES {
+                break Some(Truncated.into());
+            }
+            match this.body.as_mut().poll_frame(cx) {
+                Poll::Ready(Some(Ok(frame))) => {
+                    *this.bytes += frame.data_ref().map_or(0, |data| data.len() as u64);
+                    if *this.bytes > KEPT_BYTES {
+                        break Some(Truncated.into());
+                    }
+                    this.kept.push_back(frame);
+                }
+                Poll::Ready(Some(Err(error))) => break Some(error),
+                Poll::Ready(None) => break None,
+                Poll::Pending => {
+                    let until = *this.until.get_or_insert_with(|| {
+                        let until = time::now() + KEPT_WITHIN;
+                        // Before whoever is around ends the call, for whom this response may be the last.
+                        let deadline = context::current().deadline.map(|deadline| deadline.minus(2 * timer::GRAIN));
+                        deadline.map_or(until, |deadline| until.min(deadline))
+                    });
+                    std::task::ready!(this.timer.poll_until(cx, until));
+                    break Some(Truncated.into());
+                }
+            }
+        };
+        // All that the rest holds is free now: connection, permits, tickets.
+        this.body.set(SettledBody::read(VecDeque::new(), None));
+        match this.head.take() {
+            Some(head) => {
+                let body = SettledBody::read(std::mem::take(this.kept), error);
+                Poll::Ready(Response::from_parts(head, body))
+            }
+            // Polled after it was over: as fused futures do.
+            None => Poll::Pending,
+        }
+    }
+}
+
+/// The end of a body of which a retry has kept the beginning only.
+#[derive(Debug)]
+struct Truncated;
+
+impl fmt::Display for Truncated {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("retry: only the beginning of this failed response was kept while another attempt was made")
+    }
+}
+
+impl Error for Truncated {}
