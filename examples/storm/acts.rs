@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use clap::ValueEnum;
+
 use crate::Error;
 use crate::claim;
 use crate::leak;
@@ -9,6 +11,21 @@ use crate::overload;
 use crate::progress::Progress;
 use crate::run::{self, Contestant, Run};
 use crate::scenario::Scenario;
+
+/// One of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Act {
+    /// A dependency becomes slow for a while.
+    Storm,
+    /// A dependency stalls its bodies.
+    Leak,
+    /// A service is offered more than it can do.
+    Overload,
+}
+
+impl Act {
+    pub(crate) const ALL: [Self; 3] = [Self::Storm, Self::Leak, Self::Overload];
+}
 
 /// What is going to happen.
 #[derive(Debug)]
@@ -35,23 +52,30 @@ impl Scripts {
         Self { storm: Scenario::quick(seed), leak: leak::Script::quick(seed), overload: overload::Script::quick(seed) }
     }
 
-    /// How long it takes one contestant.
-    pub(crate) fn length(&self) -> Duration {
-        self.storm.length() + self.leak.length() + self.overload.length()
+    /// How long an act takes one contestant.
+    pub(crate) fn length(&self, act: Act) -> Duration {
+        match act {
+            Act::Storm => self.storm.length(),
+            Act::Leak => self.leak.length(),
+            Act::Overload => self.overload.length(),
+        }
     }
 
-    pub(crate) fn run(&self, contestants: &[Contestant], port: u16, progress: &Progress) -> Result<Runs, Error> {
-        let mut runs = Runs::default();
-        for contestant in contestants {
-            runs.storm.push(run::run(*contestant, &self.storm, port, progress)?);
+    /// Adds the run of an act to the others.
+    pub(crate) fn run(
+        &self,
+        act: Act,
+        contestant: Contestant,
+        port: u16,
+        progress: &Progress,
+        runs: &mut Runs,
+    ) -> Result<(), Error> {
+        match act {
+            Act::Storm => runs.storm.push(run::run(contestant, &self.storm, port, progress)?),
+            Act::Leak => runs.leak.push(leak::run(contestant, &self.leak, port, progress)?),
+            Act::Overload => runs.overload.push(overload::run(contestant, &self.overload, port, progress)?),
         }
-        for contestant in contestants {
-            runs.leak.push(leak::run(*contestant, &self.leak, port, progress)?);
-        }
-        for contestant in contestants {
-            runs.overload.push(overload::run(*contestant, &self.overload, port, progress)?);
-        }
-        Ok(runs)
+        Ok(())
     }
 
     /// A sentence for each promise that was not kept.

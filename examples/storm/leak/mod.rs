@@ -21,7 +21,8 @@ use std::time::Duration;
 use tokio::runtime::Runtime;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
-pub(crate) use record::{Record, Sample};
+pub(crate) use record::Record;
+use record::Sample;
 pub(crate) use script::Script;
 
 use crate::Error;
@@ -43,11 +44,11 @@ pub(crate) struct Run {
 
 /// Runs the leak. With the runtime, whatever was leaked goes away before the next run.
 pub(crate) fn run(contestant: Contestant, script: &Script, port: u16, progress: &Progress) -> Result<Run, Error> {
-    let record = Runtime::new()?.block_on(leak(contestant, script, port, progress))?;
-    Ok(Run { contestant, record })
+    let samples = Runtime::new()?.block_on(leak(contestant, script, port, progress))?;
+    Ok(Run { contestant, record: Record::new(script, samples) })
 }
 
-async fn leak(contestant: Contestant, script: &Script, port: u16, progress: &Progress) -> Result<Record, Error> {
+async fn leak(contestant: Contestant, script: &Script, port: u16, progress: &Progress) -> Result<Vec<Sample>, Error> {
     let start = Instant::now() + PREPARATION;
     let dependency = Dependency::start(port).await?;
     let pulse = Arc::new(Pulse::default());
@@ -56,11 +57,10 @@ async fn leak(contestant: Contestant, script: &Script, port: u16, progress: &Pro
     tokio::spawn(callers.call(start, script.arrivals()));
     tokio::spawn(stretch(script.clone(), dependency.clone(), start));
     let tell = |_| format!("{} of {} connections have a stalled body", dependency.stalled.now(), dependency.open.now());
-    let samples = tokio::select! {
-        samples = sample(script, &dependency, &pulse, start) => samples,
+    tokio::select! {
+        samples = sample(script, &dependency, &pulse, start) => Ok(samples),
         never = progress.follow(contestant, "leak", start, script.length(), tell) => never,
-    };
-    Ok(Record::new(script, &dependency, samples))
+    }
 }
 
 /// The script: bodies stall, and then they are whole again.

@@ -37,7 +37,7 @@ impl Script {
     }
 
     pub(crate) fn quick(seed: u64) -> Self {
-        Self::new(seed, 400, 1500, 1000)
+        Self::new(seed, 400, 1300, 1600)
     }
 
     /// When the dependency stalls the bodies that it begins, counted from the start of the run.

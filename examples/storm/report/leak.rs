@@ -39,23 +39,17 @@ fn line(run: &Run) -> Line {
 
 pub(super) fn sheet(script: &Script, runs: &[Run]) -> Sheet {
     let line = |Run { contestant, record }: &Run| {
-        let numbers = [
-            record.most_open,
-            record.most_stalled,
-            record.stalled_after_deadline,
-            record.good_before,
-            record.good_after,
-        ];
+        let numbers = [record.most_open, record.stalled_after_deadline, record.good_before, record.good_after];
         [contestant.name().into()].into_iter().chain(numbers.map(|number| number.to_string())).collect()
     };
     Sheet {
-        headings: &["client", "most open", "most stalled", "still stalled", "whole before", "whole after"],
+        headings: &["client", "most open", "still stalled", "whole before", "whole after"],
         lines: runs.iter().map(line).collect(),
         names: 1,
         legend: format!(
-            "open: connections as the dependency counts them. still stalled: of those, the ones with an unfinished body {:?} \
+            "most open: connections at once, as the dependency counts them. still stalled: those with an unfinished body {:?} \
              after the stretch,\nwhen the deadline of each call is over. whole: answers read to their end, before the stretch \
-             and from then on.",
+             and after it.",
             script.settled() - script.stretch().end
         ),
     }

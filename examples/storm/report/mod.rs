@@ -46,22 +46,38 @@ impl Report {
     }
 }
 
-/// The picture of all acts: the storm, and below it the leak beside the overload.
+/// The picture of all acts that were run: the storm, and below it the leak beside the overload.
 fn picture(scripts: &Scripts, runs: &Runs) -> Result<String, Error> {
-    let [good, attempts] = curves::panels(&scripts.storm, &runs.storm);
-    let others = vec![leak::panel(&scripts.leak, &runs.leak), overload::panel(&scripts.overload, &runs.overload)];
-    chart::svg(&[vec![good], vec![attempts], others], 1000, 320)
+    let mut rows = Vec::new();
+    if !runs.storm.is_empty() {
+        rows.extend(curves::panels(&scripts.storm, &runs.storm).map(|panel| vec![panel]));
+    }
+    let mut last = Vec::new();
+    if !runs.leak.is_empty() {
+        last.push(leak::panel(&scripts.leak, &runs.leak));
+    }
+    if !runs.overload.is_empty() {
+        last.push(overload::panel(&scripts.overload, &runs.overload));
+    }
+    if !last.is_empty() {
+        rows.push(last);
+    }
+    chart::svg(&rows, 1000, 320)
 }
 
 /// The tables for the terminal.
 pub(crate) fn tables(scripts: &Scripts, runs: &Runs) -> String {
-    let [storm, leak, overload] = [
-        table::sheet(&runs.storm),
-        leak::sheet(&scripts.leak, &runs.leak),
-        overload::sheet(&scripts.overload, &runs.overload),
-    ]
-    .map(|sheet| sheet.text());
-    format!("{storm}\n\nThe leak:\n{leak}\n\nThe overload:\n{overload}\n")
+    let mut tables = String::new();
+    if !runs.storm.is_empty() {
+        tables += &format!("The storm\n{}\n\n", table::sheet(&runs.storm).text());
+    }
+    if !runs.leak.is_empty() {
+        tables += &format!("The leak\n{}\n\n", leak::sheet(&scripts.leak, &runs.leak).text());
+    }
+    if !runs.overload.is_empty() {
+        tables += &format!("The overload\n{}\n\n", overload::sheet(&scripts.overload, &runs.overload).text());
+    }
+    tables
 }
 
 fn unwritable(verb: &str, path: &Path, cause: &std::io::Error) -> Error {

@@ -23,15 +23,21 @@ pub(super) fn page(scripts: &Scripts, runs: &Runs) -> Result<String, Error> {
     )?;
     html.write_str("<h1>A storm, a leak and an overload, bare and with seawall</h1>")?;
     verdict(&mut html, &scripts.broken_promises(runs))?;
-    write!(html, "<h2>The storm</h2>{}", story(&scripts.storm))?;
-    side_by_side(&mut html, &scripts.storm, &runs.storm)?;
-    table_of(&mut html, &table::sheet(&runs.storm))?;
-    write!(html, "<h2>The leak</h2>{}", leak_story(&scripts.leak))?;
-    single(&mut html, leak::panel(&scripts.leak, &runs.leak))?;
-    table_of(&mut html, &leak::sheet(&scripts.leak, &runs.leak))?;
-    write!(html, "<h2>The overload</h2>{}", overload_story(&scripts.overload))?;
-    single(&mut html, overload::panel(&scripts.overload, &runs.overload))?;
-    table_of(&mut html, &overload::sheet(&scripts.overload, &runs.overload))?;
+    if !runs.storm.is_empty() {
+        write!(html, "<h2>The storm</h2>{}", story(&scripts.storm))?;
+        side_by_side(&mut html, &scripts.storm, &runs.storm)?;
+        table_of(&mut html, &table::sheet(&runs.storm))?;
+    }
+    if !runs.leak.is_empty() {
+        write!(html, "<h2>The leak</h2>{}", leak_story(&scripts.leak))?;
+        single(&mut html, leak::panel(&scripts.leak, &runs.leak))?;
+        table_of(&mut html, &leak::sheet(&scripts.leak, &runs.leak))?;
+    }
+    if !runs.overload.is_empty() {
+        write!(html, "<h2>The overload</h2>{}", overload_story(&scripts.overload))?;
+        single(&mut html, overload::panel(&scripts.overload, &runs.overload))?;
+        table_of(&mut html, &overload::sheet(&scripts.overload, &runs.overload))?;
+    }
     Ok(html)
 }
 
