@@ -215,7 +215,7 @@ where
                     match detached {
                         Poll::Ready(response) => {
                             *this.failure = Some(Ok(response));
-                            this.state.set(State::Resting { until, timer: Timer::new(), cause });
+                            this.rest(until, cause);
                             continue;
                         }
                         Poll::Pending => ready!(poll_cut(this.bound, cx, this.failure.is_some(), false)),
@@ -261,11 +261,14 @@ where
                         }
                         Err(error) => {
                             *this.failure = Some(Err(error));
-                            this.state.set(State::Resting { until, timer: Timer::new(), cause });
+                            this.rest(until, cause);
                         }
                     }
                 }
                 Err(stop) => {
+                    if verdict == Verdict::Failed {
+                        context::say_last_word();
+                    }
                     this.finish(stop);
                     return Poll::Ready(result);
                 }
@@ -280,6 +283,14 @@ where
     S: Service<K::Attempt>,
     C: Classify<S::Response>,
 {
+    /// The attempt is over, and nothing of it goes on while the next one waits for its time.
+    fn rest(&mut self, until: Instant, cause: Verdict) {
+        self.state.set(State::Resting { until, timer: Timer::new(), cause });
+        if let Some(further) = self.further {
+            further.kept.give_up();
+        }
+    }
+
     /// Begins the next attempt, unless its request cannot be made after all.
     fn begin(&mut self, context: Context, now: Instant) -> Option<Call<S, K::Attempt, S::Future>>
     where
@@ -320,6 +331,9 @@ where
         *self.withdrawal = None;
         if stopped.is_want() {
             telemetry::not_retried(stopped.as_str());
+        }
+        if stopped.is_for_good(self.progress.attempts) {
+            context::say_last_word();
         }
         self.tell(stopped);
     }
@@ -372,6 +386,10 @@ where
         if !matches!(*this.state, State::Over) {
             // The attempt goes first, so that a retry further in tells before we do.
             this.finish(Stop::Dropped);
+            // Cut by the deadline further out, which leaves no time for another attempt: the same as if we had seen it.
+            if this.inherited.deadline.is_some() && this.inherited.has_expired(time::now()) {
+                context::say_last_word();
+            }
         }
     }
 }
