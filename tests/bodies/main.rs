@@ -28,6 +28,7 @@ mod cancellation;
 mod cuts;
 mod endless;
 mod health;
+mod hostile;
 mod long_lived;
 mod memory;
 mod retries;
