@@ -104,7 +104,7 @@ where
 
     pub(super) fn is_end_stream(&self) -> bool {
         match &*lock(&self.state) {
-            State::Kept { carried, .. } => carried.body().is_end_stream(),
+            State::Kept { carried, .. } => carried.is_end_stream(),
             State::Over => true,
             State::Taken { .. } | State::Cut(_) => false,
         }
@@ -152,7 +152,6 @@ where
         };
         drop(state);
         telemetry::body_cut(&rejected, waiting_since.is_some(), now.since(self.since));
-        // First what the layers hold, then the connection: whoever is woken by the one finds the other free.
         carried.as_mut().cut(now);
         drop(carried);
         if let Some(waker) = waker {
