@@ -9,6 +9,10 @@
 //! | [`rate_limit`] | so many calls per time, at once or after a bounded wait |
 //! | [`load_shed`] | in front of a service: refuses at once what it cannot serve in time |
 #![cfg_attr(feature = "http", doc = "| [`http::respond`] | turns refusals into HTTP answers |")]
+#![cfg_attr(
+    feature = "http",
+    doc = "| [`http::propagation`] | carries deadlines, attempts and \"do not retry\" between processes |"
+)]
 //!
 //! Each module is a page: what the layer is for and when not, what it does when a call is dropped, what its clones share,
 //! which errors it returns, and where in a stack it belongs. The layers work around any [`tower::Service`]; those for
@@ -38,8 +42,10 @@
 //! ```
 //!
 //! # What all layers promise
-//! - **Every wait has a bound**: the call's deadline, or the layer's own bound where there is none. (For HTTP a call is over
-//!   when the head of its response is there; its body is not bounded yet.)
+//! - **Every wait has a bound**: the call's deadline, or the layer's own bound where there is none.
+//! - **A call is over when its response is over**: for HTTP and gRPC at the end of its body, its error or its drop. Permits, tickets
+//!   and deadlines live until then; and a body that stalls, drips or is never read is cut when its time is over, even if nobody
+//!   polls it, so that no connection leaks.
 //! - **Dropping is cancelling**: whatever a call held is free at once, whenever it is dropped. A call that its caller gave
 //!   up is neither a success nor lost: a dependency that hangs until its callers give up opens its breaker. (A future
 //!   that is kept and never polled is not dropped: it keeps what it was given.)
@@ -72,8 +78,12 @@ mod algorithm;
 mod ground;
 mod middleware;
 
+#[cfg(feature = "grpc")]
+pub mod grpc;
 #[cfg(feature = "http")]
 pub mod http;
+#[cfg(feature = "http")]
+pub mod stack;
 
 pub use ground::chance::seed;
 pub use ground::{context, error, verdict};

@@ -27,6 +27,12 @@ use pin_project::pin_project;
 
 use crate::ground::time::{self, Instant};
 
+mod last_word;
+
+#[cfg(feature = "http")]
+pub(crate) use last_word::listen;
+pub(crate) use last_word::say_last_word;
+
 /// How much a call matters. When there is not room for all, the most important are served first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
@@ -48,18 +54,32 @@ pub(crate) struct Context {
     pub(crate) deadline: Option<Instant>,
     /// Whether someone further out in this very task ends the call at the deadline, so that we need no timer for it.
     pub(crate) enforced: bool,
-    /// 0 where no retry is in charge.
+    /// 0 where no retry is in charge, here or at the other end of the connection that we serve.
     pub(crate) attempt: u32,
+    /// How often this work had been tried before by retries further out than the one that counts in `attempt`.
+    pub(crate) before: u32,
     pub(crate) priority: Priority,
 }
 
 impl Context {
-    const NONE: Self = Self { deadline: None, enforced: false, attempt: 0, priority: Priority::Normal };
+    const NONE: Self = Self { deadline: None, enforced: false, attempt: 0, before: 0, priority: Priority::Normal };
 
     /// Whether there is no time left at `now`.
     #[inline]
     pub(crate) fn has_expired(&self, now: Instant) -> bool {
         self.deadline.is_some_and(|deadline| deadline <= now)
+    }
+
+    /// The context as it is for a retry that begins to count anew.
+    #[inline]
+    pub(crate) fn uncounted(self) -> Self {
+        Self { before: self.before_all(), attempt: 0, ..self }
+    }
+
+    /// How often this work was tried before, by anyone on the way to here. What is itself a repetition earns no retries.
+    #[inline]
+    pub(crate) fn before_all(&self) -> u32 {
+        self.before.saturating_add(self.attempt.saturating_sub(1))
     }
 
     /// Whether whoever polls us ends the call at `instant` or before.
@@ -76,14 +96,20 @@ struct Packed(Option<Instant>, u32);
 
 const ENFORCED: u32 = 1 << 31;
 const PRIORITY_SHIFT: u32 = 29;
-const ATTEMPT_MASK: u32 = (1 << PRIORITY_SHIFT) - 1;
+const BEFORE_SHIFT: u32 = 20;
+const BEFORE_MASK: u32 = (1 << (PRIORITY_SHIFT - BEFORE_SHIFT)) - 1;
+const ATTEMPT_MASK: u32 = (1 << BEFORE_SHIFT) - 1;
 
 impl Packed {
     #[inline]
     const fn new(context: Context) -> Self {
         let enforced = if context.enforced { ENFORCED } else { 0 };
         let attempt = if context.attempt < ATTEMPT_MASK { context.attempt } else { ATTEMPT_MASK };
-        Self(context.deadline, enforced | (context.priority as u32) << PRIORITY_SHIFT | attempt)
+        let before = if context.before < BEFORE_MASK { context.before } else { BEFORE_MASK };
+        Self(
+            context.deadline,
+            enforced | (context.priority as u32) << PRIORITY_SHIFT | before << BEFORE_SHIFT | attempt,
+        )
     }
 
     #[inline]
@@ -94,7 +120,13 @@ impl Packed {
             2 => Priority::High,
             _ => Priority::Critical,
         };
-        Context { deadline: self.0, enforced: self.1 & ENFORCED != 0, attempt: self.1 & ATTEMPT_MASK, priority }
+        Context {
+            deadline: self.0,
+            enforced: self.1 & ENFORCED != 0,
+            attempt: self.1 & ATTEMPT_MASK,
+            before: self.1 >> BEFORE_SHIFT & BEFORE_MASK,
+            priority,
+        }
     }
 }
 
@@ -169,7 +201,8 @@ pub fn time_left() -> Option<Duration> {
     current().deadline.map(|deadline| deadline.since(time::now()))
 }
 
-/// The number of the current attempt, 1 being the first; 1 too where nothing retries.
+/// The number of the current attempt, 1 being the first; 1 too where nothing retries. In a handler it is the number that
+/// came with the request, if a layer reads it there; in a client's stack it is that of the retry in charge.
 pub fn attempt() -> u32 {
     current().attempt.max(1)
 }
@@ -240,12 +273,24 @@ mod tests {
         for priority in [Priority::Low, Priority::Normal, Priority::High, Priority::Critical] {
             for (deadline, enforced, attempt) in [(None, false, 0), (Some(Instant::MAX), true, 1), (None, true, 70_000)]
             {
-                let context = Context { deadline, enforced, attempt, priority };
-                assert_eq!(Packed::new(context).unpack(), context);
+                for before in [0, 1, BEFORE_MASK] {
+                    let context = Context { deadline, enforced, attempt, before, priority };
+                    assert_eq!(Packed::new(context).unpack(), context);
+                }
             }
         }
-        let endless = Context { attempt: u32::MAX, ..Context::NONE };
-        assert_eq!(Packed::new(endless).unpack(), Context { attempt: ATTEMPT_MASK, ..Context::NONE });
+        let endless = Context { attempt: u32::MAX, before: u32::MAX, ..Context::NONE };
+        let most = Context { attempt: ATTEMPT_MASK, before: BEFORE_MASK, ..Context::NONE };
+        assert_eq!(Packed::new(endless).unpack(), most);
+    }
+
+    #[test]
+    fn a_retry_that_counts_anew_forgets_no_repetition_further_out() {
+        let second = Context { attempt: 2, ..Context::NONE }.uncounted();
+        assert_eq!((second.attempt, second.before_all()), (0, 1));
+        let within = Context { attempt: 3, ..second }.uncounted();
+        assert_eq!((within.attempt, within.before_all()), (0, 3));
+        assert_eq!(Context::NONE.uncounted(), Context::NONE);
     }
 
     #[test]

@@ -11,6 +11,7 @@ use tower::BoxError;
 use crate::ground::error::{chain, rejection};
 use crate::ground::verdict::{Classify, Guard, Verdict};
 use crate::http::lifetime::{self, HeldBody, Judge};
+use crate::http::propagation::last_word::forbids_retry;
 use crate::http::retry_after;
 use crate::http::settled::{Detaching, SettledBody};
 
@@ -19,6 +20,7 @@ use crate::http::settled::{Detaching, SettledBody};
 ///
 /// | status | verdict |
 /// |---|---|
+/// | 429 or 5xx with `x-should-retry: false` | [`Failed`](Verdict::Failed): whoever answers has spent its retries |
 /// | 429, 503 | [`Overloaded`](Verdict::Overloaded), with `Retry-After` if it is there |
 /// | 504 | [`TimedOut`](Verdict::TimedOut) |
 /// | 501, 505 | [`CallerFault`](Verdict::CallerFault): asking again changes nothing |
@@ -82,6 +84,7 @@ impl Judge for ByStatus {
 
 fn of_status<B>(response: &Response<B>) -> Verdict {
     match response.status() {
+        _ if forbids_retry(response) => Verdict::Failed,
         StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
             Verdict::Overloaded { retry_after: retry_after::parse(response.headers()) }
         }

@@ -10,6 +10,7 @@ mod replay;
 mod retry_after;
 mod settled;
 
+pub mod propagation;
 pub mod respond;
 
 pub use authority::ByAuthority;

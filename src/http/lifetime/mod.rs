@@ -2,11 +2,15 @@
 //!
 //! What a layer holds for a call (a permit, a ticket, a deadline) lives in the body of the response, and ends with it: at the
 //! end of the stream, its error or its drop; or at the call's deadline, polled or not.
+//!
+//! That a body is let go of exactly once, whoever comes first, is checked by the models in `loom_tests`.
 
 mod body;
 mod carried;
 mod judge;
 mod long_lived;
+#[cfg(all(test, seawall_loom))]
+mod loom_tests;
 mod slot;
 #[cfg(all(test, not(seawall_loom)))]
 mod tests;

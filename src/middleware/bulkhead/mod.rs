@@ -22,7 +22,8 @@
 //!   should have been served, if that is known; [`Reason::DeadlineExpired`] if there was no time left when the call came;
 //!   [`Reason::DeadlineExceeded`], or [`Reason::HoldExceeded`] where there is no deadline, at the call's bound; any other
 //!   error is the inner service's own.
-//! - **The call is over** when its classifier says so: at the response, which for HTTP is its head.
+//! - **The call is over** when its classifier says so: at the response; for HTTP and gRPC at the end of its body, so that there are never
+//!   more open responses than permits. A body that is kept beyond the deadline, or `max_hold`, is cut, read or not.
 //! - **Cost:** an `Arc` clone, two atomic updates and one reading of the clock; a short lock while calls wait.
 //! - **Place:** inside retry, so that attempts that wait for their backoff hold no permit; outside of the circuit breaker, which
 //!   then judges the dependency without our queue.

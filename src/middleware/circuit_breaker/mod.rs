@@ -33,7 +33,8 @@
 //!   [`Reason::HoldExceeded`] or [`Reason::DeadlineExceeded`] at the call's bound, [`Reason::NotReady`]; any other error is
 //!   the inner service's own.
 //! - **The call is over** when the classifier says so, and what it says late, after the breaker has moved on, moves nothing.
-//!   The callee is judged for its own time: neither our queues nor a slow reader of its answer count.
+//!   For HTTP that is the end of the body, for gRPC its trailers. The callee is judged for its own time: neither our queues nor a
+//!   slow reader of its answer count; a body that stalls until its deadline does.
 //! - **Cost:** closed, no lock and no allocation: two readings of the clock and four atomic updates; refused, a few loads.
 //! - **Place:** inside bulkhead and retry, outside nothing but the client: each attempt is judged, and no queue of ours.
 //!

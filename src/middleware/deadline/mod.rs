@@ -4,7 +4,8 @@
 //! time is over, the call is cancelled by dropping it, and the caller gets [`Reason::DeadlineExceeded`].
 //!
 //! # When not
-//! Around calls that are meant to last, such as subscriptions: give them a layer with a bound of their own.
+//! Calls that are meant to last, such as subscriptions, say so ([`lasting_by`](DeadlineLayer::lasting_by)), or have a layer with a
+//! bound of their own.
 //!
 //! # How it behaves
 //! - **The deadline** of a call is the earlier of its own timeout and the deadline it inherits from the call that is being
@@ -13,9 +14,10 @@
 //! - **Cancellation:** dropping the call cancels it; the layer keeps nothing.
 //! - **Clones** share nothing but the setting.
 //! - **Errors:** [`Reason::DeadlineExpired`] if there was no time left when the call came (nothing is sent),
-//!   [`Reason::DeadlineExceeded`] if it was cut; any other error is the inner service's own. An answer that is ready in
+//!   [`Reason::DeadlineExceeded`], [`Reason::HeadTimeout`] or [`Reason::IdleTimeout`] if it was cut; any other error is the inner service's own. An answer that is ready in
 //!   the same moment is returned.
-//! - **The call is over** when its response is there.
+//! - **The call is over** when its response is there; for HTTP and gRPC at the end of its body, which is cut at the deadline even if
+//!   nobody reads it. Head, idle time and body may have bounds of their own ([`DeadlineConfig`]).
 //! - **Cost:** one reading of the clock, which the layers further in share; a pooled timer only if the call has to wait.
 //! - **Place:** outermost, so that everything inside has the bound.
 //!
@@ -36,6 +38,8 @@
 //! # }
 //! ```
 //!
+//! [`Reason::HeadTimeout`]: crate::error::Reason::HeadTimeout
+//! [`Reason::IdleTimeout`]: crate::error::Reason::IdleTimeout
 //! [`Reason::DeadlineExceeded`]: crate::error::Reason::DeadlineExceeded
 //! [`Reason::DeadlineExpired`]: crate::error::Reason::DeadlineExpired
 

@@ -266,6 +266,9 @@ where
                     }
                 }
                 Err(stop) => {
+                    if verdict == Verdict::Failed {
+                        context::say_last_word();
+                    }
                     this.finish(stop);
                     return Poll::Ready(result);
                 }
@@ -321,6 +324,9 @@ where
         if stopped.is_want() {
             telemetry::not_retried(stopped.as_str());
         }
+        if stopped.is_for_good(self.progress.attempts) {
+            context::say_last_word();
+        }
         self.tell(stopped);
     }
 
@@ -372,6 +378,10 @@ where
         if !matches!(*this.state, State::Over) {
             // The attempt goes first, so that a retry further in tells before we do.
             this.finish(Stop::Dropped);
+            // Cut by the deadline further out, which leaves no time for another attempt: the same as if we had seen it.
+            if this.inherited.deadline.is_some() && this.inherited.has_expired(time::now()) {
+                context::say_last_word();
+            }
         }
     }
 }

@@ -24,7 +24,9 @@
 //!   attempt also ends after `attempt_timeout`, and counts as [`TimedOut`]. A response that is ready in the same moment
 //!   is returned. An attempt that the inner service is not ready for in that time was not sent, and is not retried.
 //! - **Waiting:** a failed response has let go of all it held before the wait begins
-//!   ([`Classify::settle`](crate::verdict::Classify::settle)): its connection, and the permits of layers further in.
+//!   ([`Classify::detach`](crate::verdict::Classify::detach)): its connection, and the permits of layers further in. Over HTTP
+//!   64 KiB of its body are kept, as far as they come within 50 ms, in case that no later attempt ends in a response; the last
+//!   response is handed on as it is, however large.
 //! - **Cancellation:** dropping the call cancels the attempt; a retry that was paid for and not sent yet is refunded.
 //! - **Clones**, and all services that one layer makes, share the budget; [`Budget`] lets layers share one,
 //!   and [`keyed_by`](RetryLayer::keyed_by) gives each host or tenant its own.

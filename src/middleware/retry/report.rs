@@ -47,6 +47,16 @@ impl Stop {
         }
     }
 
+    /// Whether a call that went through `attempts` has failed for good: another tier that repeats what this one has spent
+    /// its retries on, or had none to spend, multiplies them. A tier that is to make one attempt only leaves it to others.
+    pub(super) const fn is_for_good(self, attempts: u32) -> bool {
+        match self {
+            Self::Attempts => attempts > 1,
+            Self::RetryAfter | Self::Deadline | Self::Budget => true,
+            Self::Succeeded | Self::Verdict | Self::NotRepeatable | Self::Dropped => false,
+        }
+    }
+
     /// Whether another attempt would have been in order, but was not to be had.
     pub(super) const fn is_want(self) -> bool {
         matches!(self, Self::NotRepeatable | Self::Attempts | Self::RetryAfter | Self::Deadline | Self::Budget)

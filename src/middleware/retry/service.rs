@@ -59,7 +59,7 @@ where
 
     fn call(&mut self, request: Req) -> Self::Future {
         let now = time::call_start();
-        let inherited = context::current();
+        let inherited = context::current().uncounted();
         let policy = self.policies.get(&request, || Policy::new(self.policies.common().config.clone()));
         let classifier = self.classifier.clone();
         if inherited.has_expired(now) {
@@ -67,8 +67,9 @@ where
             let refused = Call::Refused(Rejected::new(NAME, Reason::DeadlineExpired));
             return ResponseFuture::new(refused, None, now, inherited, policy, classifier);
         }
-        // What is itself a repetition, made by a retry around us, earns nothing: else retries would earn retries.
-        if inherited.attempt <= 1 {
+        // What is itself a repetition, made by a retry around us or by a tier above, earns nothing: else retries would
+        // earn retries.
+        if inherited.before == 0 {
             policy.budget.deposit(now);
         }
         let cut = Limit::new(inherited, &policy, now).cut(&policy, now);

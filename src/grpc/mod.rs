@@ -1,0 +1,3 @@
+//! What the layers need to know of gRPC, whatever implements it.
+
+pub mod propagation;

@@ -1,0 +1,27 @@
+use std::time::Duration;
+
+use crate::ground::config::Validation;
+use crate::http::propagation::{DEFAULT_ALLOWANCE, DEFAULT_MAX_TIMEOUT, check_times};
+
+/// How deadlines and attempts travel over gRPC. One value serves both ends; the names of the headers are given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PropagationConfig {
+    /// What is kept back of the time left when a request is sent, for its way there and the answer's way back; never more
+    /// than a tenth of it. Default: 5 ms.
+    pub allowance: Duration,
+    /// The longest time that is believed. A request that asks for more has no deadline of its own, and those of the
+    /// layers inside hold. Default: 10 minutes.
+    pub max_timeout: Duration,
+}
+
+impl Default for PropagationConfig {
+    fn default() -> Self {
+        Self { allowance: DEFAULT_ALLOWANCE, max_timeout: DEFAULT_MAX_TIMEOUT }
+    }
+}
+
+impl PropagationConfig {
+    pub(crate) fn validate(&self, validation: &mut Validation) {
+        check_times(validation, self.allowance, self.max_timeout);
+    }
+}

@@ -1,0 +1,27 @@
+use super::config::PropagationConfig;
+use super::propagator::GrpcPropagator;
+use crate::ground::config::Validation;
+use crate::ground::error::InvalidConfig;
+use crate::http::propagation::{ExtractLayer, InjectLayer};
+
+impl InjectLayer<GrpcPropagator> {
+    /// For gRPC.
+    ///
+    /// # Errors
+    /// If a setting is out of its range; all faults are listed, with the path of the field.
+    pub fn grpc(config: PropagationConfig) -> Result<Self, InvalidConfig> {
+        Validation::of(|validation| config.validate(validation))?;
+        InjectLayer::new(GrpcPropagator, config.allowance)
+    }
+}
+
+impl ExtractLayer<GrpcPropagator> {
+    /// For gRPC.
+    ///
+    /// # Errors
+    /// If a setting is out of its range; all faults are listed, with the path of the field.
+    pub fn grpc(config: PropagationConfig) -> Result<Self, InvalidConfig> {
+        Validation::of(|validation| config.validate(validation))?;
+        ExtractLayer::new(GrpcPropagator, config.max_timeout)
+    }
+}

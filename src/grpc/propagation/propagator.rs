@@ -1,0 +1,121 @@
+use ::http::{HeaderMap, HeaderName, HeaderValue, Response};
+
+use super::timeout;
+use crate::http::propagation::{Propagated, Propagator, number, values};
+
+static TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
+static PREVIOUS_ATTEMPTS: HeaderName = HeaderName::from_static("grpc-previous-rpc-attempts");
+static PUSHBACK: HeaderName = HeaderName::from_static("grpc-retry-pushback-ms");
+static STATUS: HeaderName = HeaderName::from_static("grpc-status");
+
+/// Deadlines and attempts in the headers of gRPC.
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct GrpcPropagator;
+
+impl Propagator for GrpcPropagator {
+    fn inject(&self, call: &Propagated, headers: &mut HeaderMap) {
+        if let Some(value) = call.time_left.and_then(timeout::value) {
+            headers.insert(&TIMEOUT, value);
+        }
+        if call.attempt > 1 {
+            headers.insert(&PREVIOUS_ATTEMPTS, HeaderValue::from(call.attempt - 1));
+        }
+    }
+
+    fn extract(&self, headers: &HeaderMap) -> Propagated {
+        let mut call = Propagated::default();
+        call.time_left = values(headers, &TIMEOUT).filter_map(timeout::parse).min();
+        let previous = values(headers, &PREVIOUS_ATTEMPTS).filter_map(number::parse_count).max();
+        call.attempt = previous.map_or(0, |previous| previous.saturating_add(1));
+        call
+    }
+
+    fn forbid_retry<B>(&self, response: &mut Response<B>) {
+        if has_failed(response) {
+            response.headers_mut().entry(&PUSHBACK).or_insert(HeaderValue::from_static("-1"));
+        }
+    }
+
+    /// gRPC A6: "If the value for pushback is negative or unparseable, then it will be seen as the server asking the client
+    /// not to retry at all."
+    fn forbids_retry<B>(&self, response: &Response<B>) -> bool {
+        has_failed(response) && values(response.headers(), &PUSHBACK).any(|value| number::parse(value).is_none())
+    }
+}
+
+/// Whether the head says by itself that the call failed. A stream that fails later has handed something on by then, and
+/// is not retried.
+fn has_failed<B>(response: &Response<B>) -> bool {
+    response.status().is_server_error()
+        || response.headers().get(&STATUS).is_some_and(|status| status.as_bytes() != b"0")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn read(pairs: &[(&'static str, &'static str)]) -> (Option<Duration>, u32) {
+        let mut headers = HeaderMap::new();
+        for (name, value) in pairs {
+            headers.append(*name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
+        }
+        let call = GrpcPropagator.extract(&headers);
+        (call.time_left, call.attempt)
+    }
+
+    #[test]
+    fn what_was_written_is_read_again() {
+        let mut headers = HeaderMap::new();
+        let mut call = Propagated::default();
+        call.time_left = Some(Duration::from_millis(300));
+        call.attempt = 3;
+        GrpcPropagator.inject(&call, &mut headers);
+        assert_eq!(
+            (&headers["grpc-timeout"], &headers["grpc-previous-rpc-attempts"]),
+            (&"300000u".parse().unwrap(), &"2".parse().unwrap())
+        );
+        assert_eq!(GrpcPropagator.extract(&headers), call);
+    }
+
+    #[test]
+    fn a_first_attempt_has_none_before_it() {
+        let mut headers = HeaderMap::new();
+        let mut call = Propagated::default();
+        call.attempt = 1;
+        GrpcPropagator.inject(&call, &mut headers);
+        assert!(headers.is_empty());
+        assert_eq!(read(&[("grpc-previous-rpc-attempts", "0")]), (None, 0));
+    }
+
+    #[test]
+    fn of_several_bounds_all_hold_and_nonsense_is_none() {
+        assert_eq!(read(&[("grpc-timeout", "5S"), ("grpc-timeout", "1S")]).0, Some(Duration::from_secs(1)));
+        assert_eq!(read(&[("grpc-timeout", "-1S"), ("grpc-timeout", "2S")]).0, Some(Duration::from_secs(2)));
+        assert_eq!(read(&[("grpc-timeout", "1S, 2S")]).0, None);
+        assert_eq!(read(&[("grpc-previous-rpc-attempts", "4294967295")]).1, u32::MAX);
+        assert_eq!(read(&[("grpc-previous-rpc-attempts", "many")]).1, 0);
+    }
+
+    #[test]
+    fn only_a_failure_forbids_retries() {
+        let answer = |status: &str, pushback: &str| {
+            let response = Response::builder().header("grpc-status", status).header("grpc-retry-pushback-ms", pushback);
+            response.body(()).unwrap()
+        };
+        for (status, pushback, forbids) in
+            [("14", "-1", true), ("14", "soon", true), ("14", "", true), ("14", "250", false), ("0", "-1", false)]
+        {
+            assert_eq!(GrpcPropagator.forbids_retry(&answer(status, pushback)), forbids, "{status} {pushback}");
+        }
+        let mut failed = Response::builder().header("grpc-status", "14").body(()).unwrap();
+        assert!(!GrpcPropagator.forbids_retry(&failed));
+        GrpcPropagator.forbid_retry(&mut failed);
+        assert!(GrpcPropagator.forbids_retry(&failed));
+        let mut fine = Response::new(());
+        GrpcPropagator.forbid_retry(&mut fine);
+        assert!(fine.headers().is_empty());
+    }
+}

@@ -1,0 +1,86 @@
+use std::time::Duration;
+
+use ::http::HeaderName;
+
+use super::headers::HttpPropagator;
+use crate::ground::config::Validation;
+use crate::ground::error::InvalidConfig;
+
+/// How deadlines and attempts travel over HTTP. One value serves both ends.
+///
+/// ```
+/// use std::time::Duration;
+/// use http::HeaderName;
+/// use seawall::http::propagation::{ExtractLayer, HeaderNames, PropagationConfig};
+///
+/// let headers = HeaderNames { timeout: HeaderName::from_static("x-patience-ms"), ..HeaderNames::default() };
+/// let layer = ExtractLayer::http(PropagationConfig { headers, ..PropagationConfig::default() })?;
+/// # let _ = layer;
+/// # Ok::<(), seawall::error::InvalidConfig>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PropagationConfig {
+    /// What the headers are called.
+    pub headers: HeaderNames,
+    /// What is kept back of the time left when a request is sent, for its way there and the answer's way back; never more
+    /// than a tenth of it. Default: 5 ms.
+    pub allowance: Duration,
+    /// The longest time that is believed. A request that asks for more has no deadline of its own, and those of the
+    /// layers inside hold. Default: 10 minutes.
+    pub max_timeout: Duration,
+}
+
+/// What the headers are called in which deadlines and attempts travel over HTTP.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeaderNames {
+    /// The time left, in whole milliseconds: written and read. Default: `x-request-timeout-ms`.
+    pub timeout: HeaderName,
+    /// Headers of the same meaning that others write: read only. Default: Envoy's `x-envoy-expected-rq-timeout-ms`.
+    pub also_understood: Vec<HeaderName>,
+    /// The number of the attempt, 1 being the first: written and read. Default: Envoy's `x-envoy-attempt-count`.
+    pub attempt: HeaderName,
+}
+
+pub(crate) const DEFAULT_ALLOWANCE: Duration = Duration::from_millis(5);
+pub(crate) const DEFAULT_MAX_TIMEOUT: Duration = Duration::from_secs(600);
+
+impl Default for PropagationConfig {
+    fn default() -> Self {
+        Self { headers: HeaderNames::default(), allowance: DEFAULT_ALLOWANCE, max_timeout: DEFAULT_MAX_TIMEOUT }
+    }
+}
+
+impl Default for HeaderNames {
+    fn default() -> Self {
+        Self {
+            timeout: HeaderName::from_static("x-request-timeout-ms"),
+            also_understood: vec![HeaderName::from_static("x-envoy-expected-rq-timeout-ms")],
+            attempt: HeaderName::from_static("x-envoy-attempt-count"),
+        }
+    }
+}
+
+impl PropagationConfig {
+    pub(super) fn propagator(self) -> Result<HttpPropagator, InvalidConfig> {
+        Validation::of(|validation| self.validate(validation))?;
+        Ok(HttpPropagator::new(self.headers))
+    }
+
+    pub(crate) fn validate(&self, validation: &mut Validation) {
+        let HeaderNames { timeout, also_understood, attempt } = &self.headers;
+        validation.nested("headers", |validation| {
+            validation.check(
+                attempt != timeout && !also_understood.contains(attempt),
+                "attempt",
+                format_args!("{attempt} is a header of the time left, too; give each its own"),
+            );
+        });
+        check_times(validation, self.allowance, self.max_timeout);
+    }
+}
+
+/// The part that is the same for all protocols.
+pub(crate) fn check_times(validation: &mut Validation, allowance: Duration, max_timeout: Duration) {
+    validation.bounded("allowance", allowance);
+    validation.positive("max_timeout", max_timeout);
+}

@@ -1,0 +1,149 @@
+//! The server's side: what came with a request becomes the context of everything that is done for it.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{self, Poll, ready};
+use std::time::Duration;
+
+use ::http::{HeaderMap, Request, Response};
+use pin_project::pin_project;
+use tower::{Layer, Service};
+
+use super::config::PropagationConfig;
+use super::headers::HttpPropagator;
+use super::propagator::Propagator;
+use crate::ground::config::Validation;
+use crate::ground::context::{self, Context};
+use crate::ground::error::InvalidConfig;
+use crate::ground::time::{self, Instant};
+
+/// Reads deadline and attempt of each request into its context, and tells the tiers above when to stop. See the
+/// [module](super).
+#[derive(Clone, Debug)]
+pub struct ExtractLayer<P = HttpPropagator> {
+    propagator: P,
+    max_timeout: Duration,
+}
+
+impl ExtractLayer<HttpPropagator> {
+    /// For HTTP.
+    ///
+    /// # Errors
+    /// If a setting is out of its range, or two headers have one name; all faults are listed, with the path of the field.
+    pub fn http(config: PropagationConfig) -> Result<Self, InvalidConfig> {
+        let max_timeout = config.max_timeout;
+        Ok(Self { propagator: config.propagator()?, max_timeout })
+    }
+}
+
+impl<P: Propagator> ExtractLayer<P> {
+    /// For any protocol over HTTP. A request that asks for more than `max_timeout` has no deadline of its own.
+    ///
+    /// # Errors
+    /// If `max_timeout` is zero or more than ten years.
+    pub fn new(propagator: P, max_timeout: Duration) -> Result<Self, InvalidConfig> {
+        Validation::of(|validation| validation.positive("max_timeout", max_timeout))?;
+        Ok(Self { propagator, max_timeout })
+    }
+}
+
+impl<S, P: Clone> Layer<S> for ExtractLayer<P> {
+    type Service = Extract<S, P>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        Extract { inner, propagator: self.propagator.clone(), max_timeout: self.max_timeout }
+    }
+}
+
+/// A service that keeps the deadlines it is sent. See the [module](super).
+#[derive(Clone, Debug)]
+pub struct Extract<S, P = HttpPropagator> {
+    inner: S,
+    propagator: P,
+    max_timeout: Duration,
+}
+
+impl<S, P: Propagator> Extract<S, P> {
+    /// The context of a request, and the reading of the clock that it took.
+    fn read(&self, headers: &HeaderMap) -> (Context, Option<Instant>) {
+        let inherited = context::current();
+        let call = self.propagator.extract(headers);
+        let attempt = inherited.attempt.max(call.attempt);
+        match call.time_left.filter(|time| *time <= self.max_timeout) {
+            Some(time) => {
+                let now = time::call_start();
+                let deadline = (now + time).min(inherited.deadline.unwrap_or(Instant::MAX));
+                (Context { deadline: Some(deadline), attempt, ..inherited }, Some(now))
+            }
+            None => (Context { attempt, ..inherited }, None),
+        }
+    }
+}
+
+impl<S, P, B, R> Service<Request<B>> for Extract<S, P>
+where
+    S: Service<Request<B>, Response = Response<R>>,
+    P: Propagator,
+{
+    type Response = Response<R>;
+    type Error = S::Error;
+    type Future = Extracted<S::Future, P>;
+
+    fn poll_ready(&mut self, cx: &mut task::Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let (context, now) = self.read(request.headers());
+        let mut is_final = false;
+        let future = context::listen(&mut is_final, || {
+            let _entered = context::enter(enforced_here(context));
+            match now {
+                Some(now) => time::hand_over(now, || self.inner.call(request)),
+                None => self.inner.call(request),
+            }
+        });
+        Extracted { future, context, is_final, propagator: self.propagator.clone() }
+    }
+}
+
+/// A deadline that was read here is enforced by nobody yet: the layers inside do that. One that is further out may be.
+fn enforced_here(context: Context) -> Context {
+    let enforced = context.deadline.is_some_and(|deadline| context::current().ends_by(deadline));
+    Context { enforced, ..context }
+}
+
+/// A call in the context that came with its request.
+#[pin_project]
+#[derive(Debug)]
+pub struct Extracted<F, P> {
+    #[pin]
+    future: F,
+    context: Context,
+    /// Whether a call that was made in there failed for good.
+    is_final: bool,
+    propagator: P,
+}
+
+impl<F, P, R, E> Future for Extracted<F, P>
+where
+    F: Future<Output = Result<Response<R>, E>>,
+    P: Propagator,
+{
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let (future, context) = (this.future, enforced_here(*this.context));
+        let mut answer = ready!(context::listen(this.is_final, || {
+            let _entered = context::enter(context);
+            future.poll(cx)
+        }));
+        if *this.is_final {
+            if let Ok(response) = &mut answer {
+                this.propagator.forbid_retry(response);
+            }
+        }
+        Poll::Ready(answer)
+    }
+}

@@ -1,0 +1,112 @@
+use std::sync::Arc;
+
+use ::http::{HeaderMap, HeaderName, HeaderValue, Response};
+
+use super::config::HeaderNames;
+use super::propagator::{Propagated, Propagator};
+use super::{last_word, number, timeout};
+
+/// Deadlines and attempts in headers of plain HTTP.
+#[derive(Clone, Debug, Default)]
+pub struct HttpPropagator {
+    names: Arc<HeaderNames>,
+}
+
+impl HttpPropagator {
+    /// One with headers of these names.
+    pub(super) fn new(names: HeaderNames) -> Self {
+        Self { names: Arc::new(names) }
+    }
+}
+
+impl Propagator for HttpPropagator {
+    fn inject(&self, call: &Propagated, headers: &mut HeaderMap) {
+        if let Some(time) = call.time_left {
+            headers.insert(&self.names.timeout, timeout::value(time));
+        }
+        if call.attempt > 1 {
+            headers.insert(&self.names.attempt, HeaderValue::from(call.attempt));
+        }
+    }
+
+    fn extract(&self, headers: &HeaderMap) -> Propagated {
+        let names = &*self.names;
+        // Each is a bound, and where there are several all of them hold.
+        let time_left = std::iter::once(&names.timeout)
+            .chain(&names.also_understood)
+            .flat_map(|name| values(headers, name))
+            .filter_map(timeout::parse)
+            .min();
+        let attempt = values(headers, &names.attempt).filter_map(number::parse_count).max().unwrap_or_default();
+        Propagated { time_left, attempt }
+    }
+
+    fn forbid_retry<B>(&self, response: &mut Response<B>) {
+        last_word::forbid_retry(response);
+    }
+
+    fn forbids_retry<B>(&self, response: &Response<B>) -> bool {
+        last_word::forbids_retry(response)
+    }
+}
+
+/// All values of a header, as they came.
+pub(crate) fn values<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a [u8]> {
+    headers.get_all(name).into_iter().map(HeaderValue::as_bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn read(pairs: &[(&'static str, &[u8])]) -> (Option<u64>, u32) {
+        let mut headers = HeaderMap::new();
+        for (name, value) in pairs {
+            headers.append(*name, HeaderValue::from_bytes(value).unwrap());
+        }
+        let call = HttpPropagator::default().extract(&headers);
+        (call.time_left.map(|time| time.as_millis() as u64), call.attempt)
+    }
+
+    #[test]
+    fn of_several_bounds_all_hold_and_nonsense_is_none() {
+        assert_eq!(read(&[]), (None, 0));
+        assert_eq!(read(&[("x-request-timeout-ms", b"250")]), (Some(250), 0));
+        assert_eq!(read(&[("x-envoy-expected-rq-timeout-ms", b"250")]), (Some(250), 0));
+        assert_eq!(read(&[("x-request-timeout-ms", b"90"), ("x-envoy-expected-rq-timeout-ms", b"80")]), (Some(80), 0));
+        assert_eq!(read(&[("x-request-timeout-ms", b"7"), ("x-request-timeout-ms", b"5")]), (Some(5), 0));
+        assert_eq!(read(&[("x-request-timeout-ms", b"\xff"), ("x-request-timeout-ms", b"5")]), (Some(5), 0));
+        assert_eq!(read(&[("x-request-timeout-ms", b"5, 6")]), (None, 0));
+        assert_eq!(read(&[("x-envoy-attempt-count", b"3")]), (None, 3));
+        assert_eq!(read(&[("x-envoy-attempt-count", b"0")]), (None, 0));
+        assert_eq!(read(&[("x-envoy-attempt-count", b"-2"), ("x-envoy-attempt-count", b"2")]), (None, 2));
+    }
+
+    #[test]
+    fn a_first_attempt_without_a_deadline_leaves_the_headers_alone() {
+        let mut headers = HeaderMap::new();
+        HttpPropagator::default().inject(&Propagated { time_left: None, attempt: 1 }, &mut headers);
+        assert!(headers.is_empty());
+    }
+
+    proptest! {
+        #[test]
+        fn any_values_are_read_without_harm(values: Vec<Vec<u8>>, numbers: Vec<u64>) {
+            let mut headers = HeaderMap::new();
+            let written = values.into_iter().chain(numbers.iter().map(|number| number.to_string().into_bytes()));
+            for value in written {
+                if let Ok(value) = HeaderValue::from_bytes(&value) {
+                    headers.append("x-request-timeout-ms", value.clone());
+                    headers.append("x-envoy-attempt-count", value);
+                }
+            }
+            let call = HttpPropagator::default().extract(&headers);
+            let least = numbers.iter().min().map(|least| Duration::from_millis(*least));
+            prop_assert!(least.is_none_or(|least| call.time_left.is_some_and(|time| time <= least)));
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! The client's side: what is known of a call is written into its request.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{self, Poll, ready};
+use std::time::Duration;
+
+use ::http::{HeaderMap, Request, Response};
+use pin_project::pin_project;
+use tower::{Layer, Service};
+
+use super::config::PropagationConfig;
+use super::headers::HttpPropagator;
+use super::propagator::{Propagated, Propagator};
+use crate::ground::config::Validation;
+use crate::ground::context;
+use crate::ground::error::InvalidConfig;
+use crate::ground::time;
+
+/// Writes the time left and the number of the attempt into each request. See the [module](super).
+#[derive(Clone, Debug)]
+pub struct InjectLayer<P = HttpPropagator> {
+    propagator: P,
+    allowance: Duration,
+}
+
+impl InjectLayer<HttpPropagator> {
+    /// For HTTP.
+    ///
+    /// # Errors
+    /// If a setting is out of its range, or two headers have one name; all faults are listed, with the path of the field.
+    pub fn http(config: PropagationConfig) -> Result<Self, InvalidConfig> {
+        let allowance = config.allowance;
+        Ok(Self { propagator: config.propagator()?, allowance })
+    }
+}
+
+impl<P: Propagator> InjectLayer<P> {
+    /// For any protocol over HTTP. `allowance` is kept back of the time left, but no more than a tenth of it.
+    ///
+    /// # Errors
+    /// If `allowance` is more than ten years.
+    pub fn new(propagator: P, allowance: Duration) -> Result<Self, InvalidConfig> {
+        Validation::of(|validation| validation.bounded("allowance", allowance))?;
+        Ok(Self { propagator, allowance })
+    }
+}
+
+impl<S, P: Clone> Layer<S> for InjectLayer<P> {
+    type Service = Inject<S, P>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        Inject { inner, propagator: self.propagator.clone(), allowance: self.allowance }
+    }
+}
+
+/// A client whose requests carry their deadline. See the [module](super).
+#[derive(Clone, Debug)]
+pub struct Inject<S, P = HttpPropagator> {
+    inner: S,
+    propagator: P,
+    allowance: Duration,
+}
+
+impl<S, P: Propagator> Inject<S, P> {
+    fn write(&self, headers: &mut HeaderMap) {
+        let context = context::current();
+        let attempt = context.before_all().saturating_add(1);
+        if context.deadline.is_none() && attempt == 1 {
+            return;
+        }
+        let time_left = context.deadline.map(|deadline| {
+            let left = deadline.since(time::call_start());
+            left - self.allowance.min(left / 10)
+        });
+        // What stands there already was written by someone who knows something of the request: a bound of his holds too.
+        let there = self.propagator.extract(headers);
+        let shorter = |left: &Duration| there.time_left.is_none_or(|there| *left < there);
+        let call = Propagated { time_left: time_left.filter(shorter), attempt: attempt.max(there.attempt) };
+        self.propagator.inject(&call, headers);
+    }
+}
+
+impl<S, P, B, R> Service<Request<B>> for Inject<S, P>
+where
+    S: Service<Request<B>, Response = Response<R>>,
+    P: Propagator,
+{
+    type Response = Response<R>;
+    type Error = S::Error;
+    type Future = Injected<S::Future, P>;
+
+    fn poll_ready(&mut self, cx: &mut task::Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        self.write(request.headers_mut());
+        Injected { future: self.inner.call(request), propagator: self.propagator.clone() }
+    }
+}
+
+/// A call whose answer may say that another attempt is not wanted, by anyone on the way back.
+#[pin_project]
+#[derive(Debug)]
+pub struct Injected<F, P> {
+    #[pin]
+    future: F,
+    propagator: P,
+}
+
+impl<F, P, R, E> Future for Injected<F, P>
+where
+    F: Future<Output = Result<Response<R>, E>>,
+    P: Propagator,
+{
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let answer = ready!(this.future.poll(cx));
+        // A service that has no retry of its own passes on what it was told.
+        if answer.as_ref().is_ok_and(|response| this.propagator.forbids_retry(response)) {
+            context::say_last_word();
+        }
+        Poll::Ready(answer)
+    }
+}

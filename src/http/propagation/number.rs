@@ -1,0 +1,60 @@
+//! Numbers in headers that anybody may have sent.
+
+/// Digits and nothing else: no sign, no space, no fraction, and not nothing. More than fit are the largest number there is:
+/// very many, not a mistake.
+pub(crate) fn parse(value: &[u8]) -> Option<u64> {
+    if value.is_empty() {
+        return None;
+    }
+    value.iter().try_fold(0_u64, |number, digit| {
+        let digit = digit.is_ascii_digit().then(|| u64::from(digit - b'0'))?;
+        Some(number.saturating_mul(10).saturating_add(digit))
+    })
+}
+
+/// The same for what must be at least one: nobody's attempt has the number zero.
+pub(crate) fn parse_count(value: &[u8]) -> Option<u32> {
+    let number = parse(value).filter(|number| *number > 0)?;
+    Some(u32::try_from(number).unwrap_or(u32::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn only_digits_are_a_number() {
+        for hostile in ["", " ", "-1", "+1", " 1", "1 ", "1.5", "1,2", "0x10", "1e3", "1_0", "\u{663}", "NaN", "\0"] {
+            assert_eq!(parse(hostile.as_bytes()), None, "{hostile:?}");
+        }
+        assert_eq!(parse(b"\xff1"), None);
+        assert_eq!(parse(b"007"), Some(7));
+        assert_eq!(parse(b"18446744073709551615"), Some(u64::MAX));
+        assert_eq!(parse(b"18446744073709551616"), Some(u64::MAX));
+        assert_eq!(parse(&[b'9'; 10_000]), Some(u64::MAX));
+        assert_eq!((parse_count(b"0"), parse_count(b"3")), (None, Some(3)));
+        assert_eq!(parse_count(b"4294967296"), Some(u32::MAX));
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_comes_is_read_as_the_standard_library_would_or_not_at_all(value: Vec<u8>) {
+            check(&value);
+        }
+
+        #[test]
+        fn so_is_what_looks_like_a_number(value in "[-+ ]?[0-9]{0,24}[ .,m]?[0-9]{0,2}") {
+            check(value.as_bytes());
+        }
+    }
+
+    fn check(value: &[u8]) {
+        let digits = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
+        let text = std::str::from_utf8(value).unwrap_or_default();
+        let expected = digits.then(|| text.parse().unwrap_or(u64::MAX));
+        assert_eq!(parse(value), expected);
+        assert_eq!(parse_count(value).is_some(), expected.is_some_and(|number: u64| number > 0));
+    }
+}

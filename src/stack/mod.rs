@@ -1,0 +1,56 @@
+//! The recommended stacks, assembled: one call a client, one a server, one plain struct to tune each.
+//!
+//! | client, outermost first | why there |
+//! |---|---|
+//! | [`deadline`](crate::deadline) | every wait inside has this bound, bodies too |
+//! | [`retry`](crate::retry) | all attempts together end in time; each is admitted, judged and sent by itself, and none holds a permit while the next one waits |
+//! | [`bulkhead`](crate::bulkhead) | outside the breaker: a call that queues here has not asked the breaker yet |
+//! | [`circuit_breaker`](crate::circuit_breaker) | sees what the callee does, and not what our own queues do |
+//! | [`inject`](crate::http::propagation) | each attempt is sent with its number, and with what is left to *it* |
+//!
+//! | server, outermost first | why there |
+//! |---|---|
+//! | [`extract`](crate::http::propagation) | whatever is done for a request knows the caller's deadline; answers, refusals too, tell the tiers above when to stop |
+//! | [`respond`](crate::http::respond) | refusals become answers: what is outside never sees an error |
+//! | [`deadline`](crate::deadline) | ends the handler, and the client calls in it; the body has a bound of its own |
+//! | [`load_shed`](crate::load_shed) | compares the time left with the time that a request takes; its place is free again when the head is there |
+//!
+//! For gRPC there are the same stacks in
+//! `stack::grpc` (feature `grpc`).
+//! A stack of one's own is as short: the layers are public, and the order above is all that there is to know. Where the
+//! callee gives so many calls per second, a [`rate_limit`](crate::rate_limit) belongs between retry and bulkhead.
+//!
+//! One value is one state: everything made by it and its clones shares one budget, one bulkhead, one breaker, or one for each
+//! host with [`per_authority`](ClientConfig::per_authority). Make one for each dependency; and one for calls that are
+//! [meant to last](crate::http::LongLived), so that they do not take the permits of short ones.
+//!
+//! # Example
+//! ```
+//! use axum::{Router, routing::get};
+//! use hyper_util::{client::legacy::Client, rt::TokioExecutor};
+//! use seawall::stack::{self, ClientConfig, ServerConfig};
+//! # use bytes::Bytes;
+//! # use http_body_util::Full;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let client = stack::client(&ClientConfig::default())?
+//!     .service(Client::builder(TokioExecutor::new()).build_http());
+//! # fn is_client<S: tower::Service<http::Request<Full<Bytes>>>>(_: &S) {}
+//! # is_client(&client);
+//!
+//! let app: Router =
+//!     Router::new().route("/", get(|| async { "hello" })).layer(stack::server(&ServerConfig::default())?);
+//! # let _ = app;
+//! # Ok(())
+//! # }
+//! ```
+
+mod client;
+mod config;
+mod per_authority;
+mod server;
+
+pub use client::{Client, ClientLayer, client};
+pub use config::{ClientConfig, ServerConfig};
+pub use per_authority::PerAuthority;
+pub use server::{ServerLayer, server};

@@ -1,0 +1,20 @@
+use ::http::Request;
+use ::http::uri::Authority;
+
+use crate::admission::keyed::{KeyBy, Keying};
+use crate::http::ByAuthority;
+
+/// One state for each host and port, or one for all: what [`ClientConfig::per_authority`](super::ClientConfig) says.
+#[derive(Clone, Copy, Debug)]
+pub struct PerAuthority(pub(super) bool);
+
+impl Keying for PerAuthority {
+    type Key = Authority;
+}
+
+impl<B> KeyBy<Request<B>> for PerAuthority {
+    #[inline]
+    fn key(&self, request: &Request<B>) -> Option<Authority> {
+        if self.0 { ByAuthority.key(request) } else { None }
+    }
+}

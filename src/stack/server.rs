@@ -1,0 +1,80 @@
+use tower::Layer;
+
+use super::config::ServerConfig;
+use crate::ground::config::Validation;
+use crate::ground::error::InvalidConfig;
+use crate::http::propagation::{Extract, ExtractLayer, HttpPropagator, PropagationConfig};
+use crate::http::respond::RespondLayer;
+use crate::http::{ByExtension, ByStatus};
+use crate::middleware::deadline::{Deadline, DeadlineLayer};
+use crate::middleware::load_shed::{LoadShed, LoadShedHandle, LoadShedLayer};
+
+/// The layers in front of a service. See the [module](super) for their order, and [`server`].
+///
+/// `C` is the classifier, `P` how deadlines travel, `A` what makes answers of refusals: those of the protocol.
+#[derive(Clone, Debug)]
+pub struct ServerLayer<C = ByStatus, P = HttpPropagator, A = RespondLayer> {
+    extract: ExtractLayer<P>,
+    respond: A,
+    deadline: DeadlineLayer<C, ByExtension>,
+    load_shed: LoadShedLayer<C>,
+}
+
+/// The layers in front of an HTTP service, such as an axum `Router`.
+///
+/// # Errors
+/// If a setting is out of its range; all faults are listed, with the path of the field.
+pub fn server(config: &ServerConfig) -> Result<ServerLayer, InvalidConfig> {
+    ServerLayer::new(config, ByStatus::default(), ExtractLayer::http, RespondLayer::new())
+}
+
+impl<C: Clone, P, A> ServerLayer<C, P, A> {
+    pub(super) fn new(
+        config: &ServerConfig,
+        classifier: C,
+        extract: impl FnOnce(PropagationConfig) -> Result<ExtractLayer<P>, InvalidConfig>,
+        respond: A,
+    ) -> Result<Self, InvalidConfig> {
+        Validation::of(|validation| config.validate(validation))?;
+        let ServerConfig { propagation, deadline, load_shed } = config.clone();
+        Ok(Self {
+            extract: extract(propagation)?,
+            respond,
+            deadline: DeadlineLayer::new(deadline)?
+                .with_classifier(classifier.clone())
+                .with_lasting(ByExtension::default()),
+            load_shed: LoadShedLayer::new(load_shed)?.with_classifier(classifier),
+        })
+    }
+}
+
+impl<C, P, A> ServerLayer<C, P, A> {
+    /// Puts the layers in front of `service`.
+    pub fn service<S>(&self, service: S) -> <Self as Layer<S>>::Service
+    where
+        Self: Layer<S>,
+    {
+        self.layer(service)
+    }
+
+    /// To look at the shedder, and to change its limit.
+    pub fn load_shed(&self) -> LoadShedHandle {
+        self.load_shed.handle()
+    }
+}
+
+impl<S, C, P, A> Layer<S> for ServerLayer<C, P, A>
+where
+    C: Clone,
+    P: Clone,
+    A: Layer<Deadline<LoadShed<S, C>, C, ByExtension>>,
+{
+    type Service = Extract<A::Service, P>;
+
+    fn layer(&self, service: S) -> Self::Service {
+        let service = self.load_shed.layer(service);
+        let service = self.deadline.layer(service);
+        let service = self.respond.layer(service);
+        self.extract.layer(service)
+    }
+}

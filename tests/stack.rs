@@ -1,0 +1,152 @@
+//! The assembled stacks, as a user meets them: a service that calls another one, over real sockets.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use axum::Router;
+use axum::routing::{any, get};
+use bytes::Bytes;
+use http::{Request, StatusCode};
+use http_body_util::{BodyExt, Full};
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::TokioExecutor;
+use seawall::bulkhead::BulkheadConfig;
+use seawall::circuit_breaker::CircuitBreakerConfig;
+use seawall::context;
+use seawall::error::{Reason, rejection};
+use seawall::load_shed::LoadShedConfig;
+use seawall::retry::{Backoff, RetryConfig};
+use seawall::stack::{self, ClientConfig, ServerConfig};
+use tokio::net::TcpListener;
+use tower::{BoxError, ServiceExt};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+async fn serve(app: Router) -> SocketAddr {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    address
+}
+
+fn request(to: SocketAddr) -> Request<Full<Bytes>> {
+    Request::get(format!("http://{to}/")).body(Full::default()).unwrap()
+}
+
+/// Sends one request through the layers.
+async fn send(layers: &stack::ClientLayer, to: SocketAddr) -> Result<(StatusCode, Bytes), BoxError> {
+    let client = layers.service(Client::builder(TokioExecutor::new()).build_http());
+    let response = client.oneshot(request(to)).await?;
+    let status = response.status();
+    Ok((status, response.into_body().collect().await?.to_bytes()))
+}
+
+fn quick() -> ClientConfig {
+    let backoff = Backoff::exponential(Duration::from_millis(2), 2.0);
+    ClientConfig { deadline: SECOND.into(), retry: RetryConfig { backoff, ..Default::default() }, ..Default::default() }
+}
+
+#[test]
+fn all_faults_of_a_stack_are_listed_with_their_paths() {
+    let mut config = quick();
+    config.deadline.timeout = Duration::ZERO;
+    config.retry.budget.ratio = f64::NAN;
+    config.bulkhead.max_concurrent = 0;
+    config.circuit_breaker.failure_rate = 2.0;
+    config.propagation.max_timeout = Duration::ZERO;
+    let error = stack::client(&config).unwrap_err();
+    let paths: Vec<_> = error.faults().iter().map(|fault| fault.path()).collect();
+    let expected = [
+        "deadline.timeout",
+        "retry.budget.ratio",
+        "bulkhead.max_concurrent",
+        "circuit_breaker.failure_rate",
+        "propagation.max_timeout",
+    ];
+    assert_eq!(paths, expected);
+
+    let mut config = ServerConfig::default();
+    config.deadline.body_timeout = Some(Duration::ZERO);
+    config.load_shed.max_in_flight = 0;
+    let error = stack::server(&config).unwrap_err();
+    let paths: Vec<_> = error.faults().iter().map(|fault| fault.path()).collect();
+    assert_eq!(paths, ["deadline.body_timeout", "load_shed.max_in_flight"]);
+}
+
+#[tokio::test]
+async fn a_call_passes_both_stacks_and_takes_its_deadline_along() {
+    let server = stack::server(&ServerConfig::default()).unwrap();
+    let app = Router::new().route("/", get(|| async { format!("{:?}", context::time_left()) })).layer(server);
+    let address = serve(app).await;
+    let (status, left) = send(&stack::client(&quick()).unwrap(), address).await.unwrap();
+    assert_eq!(status, 200);
+    assert!(left.starts_with(b"Some(9"), "nearly a second is left, not ten: {left:?}");
+}
+
+#[tokio::test]
+async fn what_fails_for_a_moment_is_tried_again() {
+    let seen = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&seen);
+    let app = Router::new().fallback(any(move || {
+        let attempt = count.fetch_add(1, Ordering::SeqCst);
+        async move { if attempt == 0 { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK } }
+    }));
+    let layers = stack::client(&quick()).unwrap();
+    let before = layers.budget().balance();
+    assert_eq!(send(&layers, serve(app).await).await.unwrap().0, 200);
+    assert_eq!((seen.load(Ordering::SeqCst), layers.budget().balance()), (2, before - 1));
+}
+
+#[tokio::test]
+async fn a_dead_host_is_cut_off_and_the_others_are_not_when_each_has_a_state_of_its_own() {
+    let alive = serve(Router::new().fallback(any(|| async {}))).await;
+    let dead = TcpListener::bind(("127.0.0.1", 0)).await.unwrap().local_addr().unwrap();
+    for per_authority in [true, false] {
+        let circuit_breaker = CircuitBreakerConfig { consecutive_failures: Some(3), ..Default::default() };
+        let layers = stack::client(&ClientConfig { circuit_breaker, per_authority, ..quick() }).unwrap();
+        while rejection(&send(&layers, dead).await.unwrap_err()).map(|rejected| rejected.reason())
+            != Some(Reason::CircuitOpen)
+        {}
+        assert_eq!(send(&layers, alive).await.is_ok(), per_authority);
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_is_full_says_so_and_when_to_come_back() {
+    let load_shed = LoadShedConfig { max_in_flight: 1, queue_ratio: 0.0, ..Default::default() };
+    let layers = stack::server(&ServerConfig { load_shed, ..Default::default() }).unwrap();
+    let handle = layers.load_shed();
+    let app = Router::new().fallback(any(std::future::pending::<()>)).layer(layers);
+    let address = serve(app).await;
+    let config = ClientConfig { retry: RetryConfig { max_attempts: 1, ..Default::default() }, ..quick() };
+    let layers = stack::client(&config).unwrap();
+    let calls: Vec<_> = (0..3).map(|_| send(&layers, address)).collect();
+    let results = futures::future::join_all(calls).await;
+    let refused = results.iter().filter(|result| matches!(result, Ok((status, _)) if *status == 503)).count();
+    assert_eq!(refused, 2, "{results:?}");
+    // The one that hung was cut at its deadline, by the server's stack or by the client's, whichever looked first.
+    let cut = |result: &Result<(StatusCode, Bytes), BoxError>| match result {
+        Ok((status, _)) => *status == 504,
+        Err(error) => rejection(error).is_some(),
+    };
+    assert!(results.iter().any(cut), "{results:?}");
+    // Those that hung are gone, here and there.
+    assert_eq!(layers.bulkhead().in_flight(), 0);
+    while handle.in_flight() > 0 {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn a_call_that_queues_has_not_asked_the_breaker() {
+    let app = Router::new().fallback(any(std::future::pending::<()>));
+    let address = serve(app).await;
+    let bulkhead = BulkheadConfig { max_concurrent: 1, ..Default::default() };
+    let deadline = Duration::from_millis(200).into();
+    let layers = stack::client(&ClientConfig { bulkhead, deadline, ..quick() }).unwrap();
+    let calls: Vec<_> = (0..4).map(|_| send(&layers, address)).collect();
+    assert!(futures::future::join_all(calls).await.iter().all(Result::is_err));
+    assert!(layers.circuit_breaker().snapshot().calls <= 1, "{:?}", layers.circuit_breaker().snapshot());
+}
