@@ -115,10 +115,12 @@ async fn calls_that_come_and_go_leave_no_task(protocol: Protocol) {
         let calls = (0..5_usize).map(|n| {
             let stack = stack.clone();
             let server = &server;
-            after_polls(
-                polls + n,
-                async move { drain(&mut stack.get(server).await.unwrap().into_body()).await.unwrap() },
-            )
+            after_polls(polls + n, async move {
+                // Who waits for a connection that somebody else opens and gives up on may be told so.
+                if let Ok(response) = stack.get(server).await {
+                    let _ = drain(&mut response.into_body()).await;
+                }
+            })
         });
         futures::future::join_all(calls).await;
         drop(stack);

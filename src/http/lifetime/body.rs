@@ -59,6 +59,8 @@ enum Kind<B, G: Guard, J: Judge> {
         slot: Arc<Slot<B, G, J>>,
         /// In the reaper's schedule; none where there is no reaper, and once there is nothing left to cut.
         place: Option<Place>,
+        /// In that of the runtime that it is read in, if it is another one: the first may exist and not be run by anybody.
+        guest: Option<Place>,
         /// That of the call.
         context: Context,
     },
@@ -82,7 +84,7 @@ where
         let context = Context { deadline, enforced: deadline.is_some(), ..inherited };
         let slot = Arc::new(Slot::new(Carried::new(body, call), expiry, now));
         let place = reaper::watch(Arc::clone(&slot) as _, slot.due());
-        Self { kind: Kind::Held { slot, place, context } }
+        Self { kind: Kind::Held { slot, place, guest: None, context } }
     }
 }
 
@@ -100,22 +102,29 @@ where
         self: Pin<&mut Self>,
         cx: &mut task::Context<'_>,
     ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
-        let (slot, place, context) = match self.project().kind.project() {
+        let (slot, place, guest, context) = match self.project().kind.project() {
             KindProj::Over(body) => return body.poll_frame(cx).map_err(Into::into),
-            KindProj::Held { slot, place, context } => (slot, place, context),
+            KindProj::Held { slot, place, guest, context } => (slot, place, guest, context),
         };
         if !place.as_ref().is_some_and(Place::is_watched) && !slot.is_settled() {
             *place = reaper::watch(Arc::clone(slot) as _, slot.due());
-            if place.is_none() {
-                slot.visit(time::now());
-            }
+        }
+        // A body that is always being polled is never found parked.
+        let now = time::now();
+        if place.is_none() || slot.expires_at() <= now {
+            slot.visit(now);
         }
         let frame = {
             let _entered = (context::enter(*context), context::enforce(cx.waker()));
             slot.poll_frame(cx)
         };
-        if frame.is_ready() && slot.is_settled() {
-            *place = None;
+        if frame.is_pending() {
+            let known = |place: &Option<Place>| place.as_ref().is_some_and(Place::is_here);
+            if !known(place) && !known(guest) {
+                *guest = reaper::watch(Arc::clone(slot) as _, slot.due());
+            }
+        } else if slot.is_settled() {
+            (*place, *guest) = (None, None);
         }
         frame
     }

@@ -54,6 +54,11 @@ where
         self.expiry.idle.map_or(self.expiry.at, |idle| self.expiry.at.min(self.since + idle))
     }
 
+    /// When the call must be over.
+    pub(super) fn expires_at(&self) -> Instant {
+        self.expiry.at
+    }
+
     /// Polls the body, which nobody else can do.
     pub(super) fn poll_frame(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let mut carried = {
@@ -130,6 +135,8 @@ where
     fn visit(&self, now: Instant) -> Visit {
         let mut state = lock(&self.state);
         let waiting_since = match &*state {
+            // All of it was read, and only the word that this was all was not.
+            State::Kept { carried, .. } if carried.is_settled() => return Visit::Done,
             State::Kept { carried, .. } => carried.waiting_since(),
             // It is not parked; the next time it may be.
             State::Taken { .. } => return Visit::Again(now + reaper::GRAIN),
