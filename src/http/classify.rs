@@ -1,42 +1,111 @@
 //! Verdicts by HTTP status and by transport error.
 
+use std::fmt;
 use std::future::{Ready, ready};
-use std::io;
+use std::sync::Arc;
 
 use ::http::{HeaderMap, Response, StatusCode};
 use bytes::Bytes;
 use http_body::Body;
 use tower::BoxError;
 
-use crate::ground::error::{chain, rejection};
 use crate::ground::verdict::{Classify, Guard, Verdict};
 use crate::http::lifetime::{self, HeldBody, Judge};
-use crate::http::propagation::last_word::forbids_retry;
-use crate::http::retry_after;
+use crate::http::propagation::last_word;
 use crate::http::settled::{Detaching, SettledBody};
+use crate::http::{retry_after, transport};
 
-/// The classifier for HTTP: by status and by transport error. The call is over when the body
-/// of the response is.
+/// The classifier for HTTP: by status and by transport error. The call is over when the body of the
+/// response is.
 ///
 /// | status | verdict |
 /// |---|---|
 /// | 429 or 5xx with `x-should-retry: false` | [`Failed`](Verdict::Failed): whoever answers has spent its retries |
+/// | 1xx, 2xx, 3xx, and what is outside of 100 to 599 | [`Success`](Verdict::Success) |
+/// | 408, 421, 425 | [`Transient`](Verdict::Transient): the same request may do better |
 /// | 429, 503 | [`Overloaded`](Verdict::Overloaded), with `Retry-After` if it is there |
-/// | 504 | [`TimedOut`](Verdict::TimedOut) |
-/// | 501, 505 | [`CallerFault`](Verdict::CallerFault): asking again changes nothing |
-/// | any other 5xx; 408, 421, 425 | [`Transient`](Verdict::Transient) |
 /// | any other 4xx | [`CallerFault`](Verdict::CallerFault) |
-/// | anything else | [`Success`](Verdict::Success) |
+/// | 501, 505 | [`CallerFault`](Verdict::CallerFault): asking again changes nothing |
+/// | 504 | [`TimedOut`](Verdict::TimedOut) |
+/// | any other 5xx | [`Transient`](Verdict::Transient) |
 ///
-/// | error | verdict |
+/// | error, as hyper, hyper-util, h2 (feature `grpc`) and reqwest (feature `reqwest`) report it | verdict |
 /// |---|---|
 /// | a refusal or a cut of a layer of this crate | what it says of itself |
-/// | not sent: no connection could be made, or the request never left the client | [`Transient`](Verdict::Transient) |
-/// | a timeout of the connection | [`TimedOut`](Verdict::TimedOut) |
+/// | no connection could be made, or not in the time that the connector gives it | [`Unsent`](Verdict::Unsent) |
+/// | the connection was closed before the request was written | [`Unsent`](Verdict::Unsent) |
+/// | HTTP/2: `REFUSED_STREAM`, or a `GOAWAY` that says it was not processed | [`Unsent`](Verdict::Unsent) |
+/// | the request cannot be sent as it is, or its own body failed | [`Ignored`](Verdict::Ignored) |
+/// | a timeout of the connection or of the client | [`TimedOut`](Verdict::TimedOut) |
+/// | too many redirects | [`CallerFault`](Verdict::CallerFault) |
 /// | any other: the request may have been executed | [`Lost`](Verdict::Lost) |
-#[derive(Clone, Copy, Debug, Default)]
-#[non_exhaustive]
-pub struct ByStatus;
+///
+/// What a callee means differently can be said for a status or by a closure:
+///
+/// ```
+/// use http::StatusCode;
+/// use seawall::circuit_breaker::{CircuitBreakerConfig, CircuitBreakerLayer};
+/// use seawall::http::ByStatus;
+/// use seawall::verdict::Verdict;
+///
+/// let classifier = ByStatus::new()
+///     // there it means "being indexed, come back"
+///     .with_status(StatusCode::NOT_FOUND, Verdict::Transient)
+///     .with(|_, headers| headers.contains_key("x-maintenance").then_some(Verdict::Failed));
+/// let breaker = CircuitBreakerLayer::http(CircuitBreakerConfig::default())?.with_classifier(classifier);
+/// # let _ = breaker;
+/// # Ok::<(), seawall::error::InvalidConfig>(())
+/// ```
+#[derive(Clone, Default)]
+pub struct ByStatus {
+    own: Option<Arc<Own>>,
+}
+
+type Own = dyn Fn(StatusCode, &HeaderMap) -> Option<Verdict> + Send + Sync;
+
+impl ByStatus {
+    /// Verdicts as in the table.
+    pub const fn new() -> Self {
+        Self { own: None }
+    }
+
+    /// Responses with `status` mean `verdict`.
+    pub fn with_status(self, status: StatusCode, verdict: Verdict) -> Self {
+        self.with(move |of, _| (of == status).then_some(verdict))
+    }
+
+    /// Asks `verdict` about each response, and what was said before if it returns `None`. It should be cheap, and is asked
+    /// more than once in a call that passes several layers.
+    pub fn with<F>(self, verdict: F) -> Self
+    where
+        F: Fn(StatusCode, &HeaderMap) -> Option<Verdict> + Send + Sync + 'static,
+    {
+        let own: Arc<Own> = match self.own {
+            None => Arc::new(verdict),
+            Some(before) => {
+                Arc::new(move |status, headers| verdict(status, headers).or_else(|| before(status, headers)))
+            }
+        };
+        Self { own: Some(own) }
+    }
+
+    /// What the head of a response says.
+    pub(crate) fn of_status<B>(&self, response: &Response<B>) -> Verdict {
+        let own = self.own.as_ref().and_then(|own| own(response.status(), response.headers()));
+        own.unwrap_or_else(|| by_table(response.status(), response.headers()))
+    }
+
+    /// What it says that there was no response.
+    pub(crate) fn of_error(&self, error: &BoxError) -> Verdict {
+        transport::verdict(error)
+    }
+}
+
+impl fmt::Debug for ByStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ByStatus").field("own", &self.own.is_some()).finish()
+    }
+}
 
 impl<B> Classify<Response<B>> for ByStatus
 where
@@ -50,17 +119,17 @@ where
 
     fn classify(&self, result: Result<&Response<B>, &BoxError>) -> Verdict {
         match result {
-            Ok(response) => self.of_head(response),
-            Err(error) => of_error(error),
+            Ok(response) => self.of_status(response),
+            Err(error) => self.of_error(error),
         }
     }
 
     fn hold<G: Guard>(&self, response: Response<B>, verdict: Verdict, guard: G) -> Self::Held<G> {
-        lifetime::hold(response, verdict, guard, *self)
+        lifetime::hold(response, verdict, guard, self.clone())
     }
 
     fn settle(&self, response: Response<B>) -> Self::Settling {
-        ready((self.of_head(&response), response.map(SettledBody::unread)))
+        ready((self.of_status(&response), response.map(SettledBody::unread)))
     }
 
     fn detach(&self, response: Self::Settled) -> Self::Detaching {
@@ -70,7 +139,7 @@ where
 
 impl Judge for ByStatus {
     fn of_head<B>(&self, response: &Response<B>) -> Verdict {
-        of_status(response)
+        self.of_status(response)
     }
 
     fn is_decided<B>(&self, _: &Response<B>) -> bool {
@@ -82,11 +151,11 @@ impl Judge for ByStatus {
     }
 }
 
-fn of_status<B>(response: &Response<B>) -> Verdict {
-    match response.status() {
-        _ if forbids_retry(response) => Verdict::Failed,
+fn by_table(status: StatusCode, headers: &HeaderMap) -> Verdict {
+    match status {
+        _ if last_word::forbids_retry(status, headers) => Verdict::Failed,
         StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
-            Verdict::Overloaded { retry_after: retry_after::parse(response.headers()) }
+            Verdict::Overloaded { retry_after: retry_after::parse(headers) }
         }
         StatusCode::GATEWAY_TIMEOUT => Verdict::TimedOut,
         StatusCode::NOT_IMPLEMENTED | StatusCode::HTTP_VERSION_NOT_SUPPORTED => Verdict::CallerFault,
@@ -97,39 +166,6 @@ fn of_status<B>(response: &Response<B>) -> Verdict {
     }
 }
 
-/// An error is only taken for "not sent" where it proves that; all doubt means that the request may have been executed.
-fn of_error(error: &BoxError) -> Verdict {
-    if let Some(rejected) = rejection(error) {
-        return rejected.verdict();
-    }
-    let mut connected = false;
-    for error in chain(error) {
-        if let Some(hyper) = error.downcast_ref::<hyper::Error>() {
-            connected = true;
-            if hyper.is_canceled() {
-                return Verdict::Transient;
-            }
-            if hyper.is_timeout() {
-                return Verdict::TimedOut;
-            }
-        }
-        if let Some(io) = error.downcast_ref::<io::Error>() {
-            match io.kind() {
-                io::ErrorKind::ConnectionRefused
-                | io::ErrorKind::HostUnreachable
-                | io::ErrorKind::NetworkUnreachable
-                | io::ErrorKind::AddrNotAvailable => {
-                    // A connection can lose its route, too, and by then the request may be over there.
-                    return if connected { Verdict::Lost } else { Verdict::Transient };
-                }
-                io::ErrorKind::TimedOut => return Verdict::TimedOut,
-                _ => {}
-            }
-        }
-    }
-    Verdict::Lost
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -137,7 +173,6 @@ mod tests {
     use ::http::header::RETRY_AFTER;
 
     use super::*;
-    use crate::ground::error::{Reason, Rejected};
 
     #[test]
     fn every_status_has_its_verdict() {
@@ -152,39 +187,28 @@ mod tests {
                 500..=599 => Verdict::Transient,
                 _ => Verdict::Success,
             };
-            assert_eq!(ByStatus.classify(Ok(&response)), expected, "{code}");
+            assert_eq!(ByStatus::new().classify(Ok(&response)), expected, "{code}");
         }
         let response = Response::builder().status(503).header(RETRY_AFTER, "7").body(String::new()).unwrap();
         let overloaded = Verdict::Overloaded { retry_after: Some(Duration::from_secs(7)) };
-        assert_eq!(ByStatus.classify(Ok(&response)), overloaded);
+        assert_eq!(ByStatus::new().classify(Ok(&response)), overloaded);
     }
 
     #[test]
-    fn doubt_means_that_the_request_may_have_been_executed() {
-        let of = |error: BoxError| Classify::<Response<String>>::classify(&ByStatus, Err(&error));
-        assert_eq!(of(io::Error::from(io::ErrorKind::ConnectionRefused).into()), Verdict::Transient);
-        assert_eq!(of(io::Error::from(io::ErrorKind::ConnectionReset).into()), Verdict::Lost);
-        assert_eq!(of(io::Error::from(io::ErrorKind::TimedOut).into()), Verdict::TimedOut);
-        assert_eq!(of("who knows".into()), Verdict::Lost);
-        assert_eq!(of(Rejected::new("bulkhead", Reason::QueueFull).into()), Verdict::Ignored);
-        assert_eq!(of(io::Error::other(io::Error::from(io::ErrorKind::ConnectionRefused)).into()), Verdict::Transient);
-    }
-
-    /// The kernel reports a lost route by the same error, whether it was looking for one or had one.
-    #[tokio::test]
-    async fn no_route_is_not_sent_only_while_there_was_no_connection() {
-        let unreachable = || io::Error::from(io::ErrorKind::HostUnreachable);
-        let of = |error: BoxError| Classify::<Response<String>>::classify(&ByStatus, Err(&error));
-        assert_eq!(of(unreachable().into()), Verdict::Transient);
-
-        let connection = tokio_test::io::Builder::new()
-            .write(b"GET / HTTP/1.1\r\nhost: callee\r\n\r\n")
-            .read_error(unreachable())
-            .build();
-        let io = hyper_util::rt::TokioIo::new(connection);
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(io).await.unwrap();
-        let request = ::http::Request::get("/").header("host", "callee").body(String::new()).unwrap();
-        let (answer, _) = futures::join!(sender.send_request(request), connection);
-        assert_eq!(of(answer.unwrap_err().into()), Verdict::Lost);
+    fn what_was_said_last_is_asked_first() {
+        let classifier = ByStatus::new()
+            .with_status(StatusCode::NOT_FOUND, Verdict::Transient)
+            .with_status(StatusCode::GONE, Verdict::Transient)
+            .with(|status, headers| {
+                (status == StatusCode::GONE && headers.contains_key("moved")).then_some(Verdict::Success)
+            });
+        let of = |status: u16, header: &str| {
+            let response = Response::builder().status(status).header(header, "1").body(String::new()).unwrap();
+            classifier.classify(Ok(&response))
+        };
+        assert_eq!(of(404, "moved"), Verdict::Transient);
+        assert_eq!(of(410, "other"), Verdict::Transient);
+        assert_eq!(of(410, "moved"), Verdict::Success);
+        assert_eq!(of(400, "moved"), Verdict::CallerFault);
     }
 }

@@ -14,7 +14,7 @@ impl DeadlineLayer<ByStatus, ByExtension> {
     /// # Errors
     /// If a duration is zero or more than ten years.
     pub fn http(config: impl Into<DeadlineConfig>) -> Result<Self, InvalidConfig> {
-        Ok(DeadlineLayer::new(config)?.with_classifier(ByStatus).with_lasting(ByExtension))
+        Ok(DeadlineLayer::new(config)?.with_classifier(ByStatus::new()).with_lasting(ByExtension))
     }
 }
 
@@ -24,7 +24,7 @@ impl RetryLayer<ByStatus, ByMethod> {
     /// # Errors
     /// If a setting is out of its range; all faults are listed, with the path of the field.
     pub fn http(config: RetryConfig) -> Result<Self, InvalidConfig> {
-        Ok(RetryLayer::new(config)?.with_classifier(ByStatus).with_replay(ByMethod))
+        Ok(RetryLayer::new(config)?.with_classifier(ByStatus::new()).with_replay(ByMethod::default()))
     }
 }
 
@@ -34,7 +34,7 @@ impl BulkheadLayer<ByStatus> {
     /// # Errors
     /// If a setting is out of its range; all faults are listed, with the path of the field.
     pub fn http(config: BulkheadConfig) -> Result<Self, InvalidConfig> {
-        Ok(BulkheadLayer::new(config)?.with_classifier(ByStatus))
+        Ok(BulkheadLayer::new(config)?.with_classifier(ByStatus::new()))
     }
 }
 
@@ -44,7 +44,7 @@ impl CircuitBreakerLayer<ByStatus> {
     /// # Errors
     /// If a setting is out of its range; all faults are listed, with the path of the field.
     pub fn http(config: CircuitBreakerConfig) -> Result<Self, InvalidConfig> {
-        Ok(CircuitBreakerLayer::new(config)?.with_classifier(ByStatus))
+        Ok(CircuitBreakerLayer::new(config)?.with_classifier(ByStatus::new()))
     }
 }
 
@@ -54,6 +54,6 @@ impl LoadShedLayer<ByStatus> {
     /// # Errors
     /// If a setting is out of its range; all faults are listed, with the path of the field.
     pub fn http(config: LoadShedConfig) -> Result<Self, InvalidConfig> {
-        Ok(LoadShedLayer::new(config)?.with_classifier(ByStatus))
+        Ok(LoadShedLayer::new(config)?.with_classifier(ByStatus::new()))
     }
 }

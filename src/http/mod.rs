@@ -6,15 +6,20 @@ mod authority;
 mod classify;
 mod constructors;
 mod lifetime;
+mod map_request_body;
 mod replay;
 mod retry_after;
 mod settled;
+mod transport;
 
 pub mod propagation;
+#[cfg(feature = "reqwest")]
+pub mod reqwest;
 pub mod respond;
 
 pub use authority::ByAuthority;
 pub use classify::ByStatus;
 pub use lifetime::{ByExtension, HeldBody, Judge, LongLived};
-pub use replay::{ByMethod, KeptRequest};
+pub use map_request_body::{MapRequestBody, MapRequestBodyLayer};
+pub use replay::{ByMethod, Idempotent, KeptRequest, ReplayBody};
 pub use settled::{Detaching, SettledBody};

@@ -215,7 +215,7 @@ where
                     match detached {
                         Poll::Ready(response) => {
                             *this.failure = Some(Ok(response));
-                            this.state.set(State::Resting { until, timer: Timer::new(), cause });
+                            this.rest(until, cause);
                             continue;
                         }
                         Poll::Pending => ready!(poll_cut(this.bound, cx, this.failure.is_some(), false)),
@@ -261,7 +261,7 @@ where
                         }
                         Err(error) => {
                             *this.failure = Some(Err(error));
-                            this.state.set(State::Resting { until, timer: Timer::new(), cause });
+                            this.rest(until, cause);
                         }
                     }
                 }
@@ -283,6 +283,14 @@ where
     S: Service<K::Attempt>,
     C: Classify<S::Response>,
 {
+    /// The attempt is over, and nothing of it goes on while the next one waits for its time.
+    fn rest(&mut self, until: Instant, cause: Verdict) {
+        self.state.set(State::Resting { until, timer: Timer::new(), cause });
+        if let Some(further) = self.further {
+            further.kept.give_up();
+        }
+    }
+
     /// Begins the next attempt, unless its request cannot be made after all.
     fn begin(&mut self, context: Context, now: Instant) -> Option<Call<S, K::Attempt, S::Future>>
     where

@@ -63,6 +63,10 @@ pub trait Kept {
     /// yes only if executing it twice does no harm.
     fn repeatable(&self, verdict: Verdict) -> bool;
 
+    /// The attempt has failed, and after a wait another one follows: what may still be going on of it (a request body
+    /// that is still being sent) should end now, and not hold anything while we wait.
+    fn give_up(&mut self) {}
+
     /// Makes the request again, from the start; `None` if that turns out to be impossible after all. The
     /// [context](crate::context) has the attempt's number in it.
     fn next(&mut self) -> Option<Self::Attempt>;

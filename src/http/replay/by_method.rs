@@ -1,0 +1,136 @@
+use std::fmt;
+
+use ::http::header::UPGRADE;
+use ::http::request::Parts;
+use ::http::{Method, Request};
+use http_body::Body;
+
+use super::body::{Left, ReplayBody};
+use super::idempotent::is_idempotent;
+use super::source::Source;
+use crate::ground::sync::Arc;
+use crate::ground::verdict::Verdict;
+use crate::middleware::retry::{Kept, Replay};
+
+/// How much of a body is kept unless told otherwise: most requests are smaller, and ten thousand calls at once are not
+/// the end of the process.
+const DEFAULT_MAX_BODY: usize = 64 * 1024;
+
+/// Sends a request again if that does no harm.
+///
+/// | request | after [`Unsent`](Verdict::Unsent) | after any other failure |
+/// |---|---|---|
+/// | its method is idempotent (RFC 9110, section 9.2.2), it carries an `Idempotency-Key`, or [`Idempotent(true)`] | yes | yes |
+/// | any other, or [`Idempotent(false)`] | yes | no |
+/// | `CONNECT`, or one with an `Upgrade` header | no | no |
+///
+/// Neither request nor body has to be `Clone`: the body is sent as a [`ReplayBody`], which keeps what passes, up to
+/// [`max_body`](Self::with_max_body) bytes. A body that has become longer than that, or that failed, cannot be sent
+/// again; the call goes on as if there were no retry.
+///
+/// **Cost:** a clone of the request's head, which a `HeaderMap` has to allocate for; three allocations if there is a body.
+///
+/// ```
+/// use seawall::http::ByMethod;
+/// use seawall::retry::{RetryConfig, RetryLayer};
+///
+/// let layer = RetryLayer::http(RetryConfig::default())?.with_replay(ByMethod::default().with_max_body(1024 * 1024));
+/// # let _ = layer;
+/// # Ok::<(), seawall::error::InvalidConfig>(())
+/// ```
+///
+/// [`Idempotent(true)`]: super::Idempotent
+/// [`Idempotent(false)`]: super::Idempotent
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ByMethod {
+    max_body: usize,
+}
+
+impl Default for ByMethod {
+    fn default() -> Self {
+        Self { max_body: DEFAULT_MAX_BODY }
+    }
+}
+
+impl ByMethod {
+    /// Keeps up to `bytes` of each request's body, 64 KiB if not told. With 0 a request is only sent again if its body
+    /// is empty or was not begun.
+    pub const fn with_max_body(self, bytes: usize) -> Self {
+        Self { max_body: bytes }
+    }
+}
+
+impl<B: Body> Replay<Request<B>> for ByMethod {
+    type Attempt = Request<ReplayBody<B>>;
+    type Kept = KeptRequest<B>;
+
+    fn first(&self, request: Request<B>) -> (Self::Attempt, KeptRequest<B>) {
+        let (head, body) = request.into_parts();
+        let may_repeat = head.method != Method::CONNECT && !head.headers.contains_key(UPGRADE);
+        let idempotent = is_idempotent(&head);
+        let left = Left::all_of(&body);
+        let source = (!body.is_end_stream()).then(|| Arc::new(Source::new(body, self.max_body)));
+        let kept = KeptRequest { head: may_repeat.then(|| head.clone()), source: source.clone(), left, idempotent };
+        let body = match source {
+            Some(source) => ReplayBody::first(source, left),
+            None => ReplayBody::empty(left),
+        };
+        (Request::from_parts(head, body), kept)
+    }
+}
+
+/// A request kept for further attempts, if it may have any. See [`ByMethod`].
+pub struct KeptRequest<B> {
+    /// None if it must not be sent again, whatever happens.
+    head: Option<Parts>,
+    /// None if there is no body.
+    source: Option<Arc<Source<B>>>,
+    left: Left,
+    idempotent: bool,
+}
+
+impl<B> Kept for KeptRequest<B> {
+    type Attempt = Request<ReplayBody<B>>;
+
+    fn repeatable(&self, verdict: Verdict) -> bool {
+        self.head.is_some()
+            && (self.idempotent || verdict == Verdict::Unsent)
+            && self.source.as_ref().is_none_or(|source| source.is_repeatable())
+    }
+
+    fn give_up(&mut self) {
+        if let Some(source) = &self.source {
+            source.supersede();
+        }
+    }
+
+    fn next(&mut self) -> Option<Self::Attempt> {
+        let head = self.head.clone()?;
+        let body = match &self.source {
+            Some(source) => ReplayBody::further(source, self.left)?,
+            None => ReplayBody::empty(self.left),
+        };
+        Some(Request::from_parts(head, body))
+    }
+}
+
+/// No attempt follows any more: what still streams is not kept.
+impl<B> Drop for KeptRequest<B> {
+    fn drop(&mut self) {
+        if let Some(source) = &self.source {
+            source.stop_recording();
+        }
+    }
+}
+
+impl<B> fmt::Debug for KeptRequest<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { head, source, left, idempotent } = self;
+        f.debug_struct("KeptRequest")
+            .field("head", head)
+            .field("source", source)
+            .field("left", left)
+            .field("idempotent", idempotent)
+            .finish()
+    }
+}

@@ -1,0 +1,33 @@
+use ::http::HeaderName;
+use ::http::request::Parts;
+
+/// The client's promise that a request with the same key is executed once, however often it arrives
+/// (draft-ietf-httpapi-idempotency-key-header).
+static IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+/// Says in a request's extensions whether it may be executed twice, where its method says something else.
+///
+/// ```
+/// use http::Request;
+/// use seawall::http::Idempotent;
+///
+/// # fn main() -> Result<(), http::Error> {
+/// // a search that is only a POST because its query is long
+/// let search = Request::post("http://books.test/search").extension(Idempotent(true)).body("title: ...")?;
+/// // a GET that spends something
+/// let ticket = Request::get("http://books.test/next-ticket").extension(Idempotent(false)).body("")?;
+/// # drop((search, ticket));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Idempotent(pub bool);
+
+/// Whether a request may be executed twice: who made it knows best, then its key, then its method (RFC 9110, section
+/// 9.2.2).
+pub(super) fn is_idempotent(head: &Parts) -> bool {
+    match head.extensions.get() {
+        Some(Idempotent(told)) => *told,
+        None => head.method.is_idempotent() || head.headers.contains_key(&IDEMPOTENCY_KEY),
+    }
+}

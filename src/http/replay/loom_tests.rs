@@ -1,0 +1,102 @@
+//! One attempt takes over while another one is reading: nothing that was read is lost, and nobody sleeps for ever.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc as StdArc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+
+use bytes::Bytes;
+use http_body::{Body, Frame};
+
+use super::record::Place;
+use super::source::{Source, Step};
+use crate::ground::sync::Arc;
+
+#[derive(Default)]
+struct Flag(AtomicBool);
+
+impl Wake for Flag {
+    fn wake(self: StdArc<Self>) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+/// Yields what it holds; an empty piece is a pause, after which it wakes who asked.
+struct Pieces(VecDeque<&'static [u8]>);
+
+impl Body for Pieces {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        loom::thread::yield_now();
+        match self.0.pop_front() {
+            Some([]) => {
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            Some(piece) => Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(piece))))),
+            None => Poll::Ready(None),
+        }
+    }
+}
+
+#[derive(Default)]
+struct Reader {
+    attempt: u32,
+    place: Place,
+    read: Vec<u8>,
+    flag: StdArc<Flag>,
+}
+
+impl Reader {
+    /// Reads until it has to wait or it is over; whether it is over, and well.
+    fn read(&mut self, source: &Source<Pieces>) -> Option<bool> {
+        let waker = Waker::from(StdArc::clone(&self.flag));
+        loop {
+            match source.poll_frame(self.attempt, &mut self.place, &mut Context::from_waker(&waker)) {
+                Poll::Ready(Step::Frame(frame, _)) => self.read.extend_from_slice(frame.data_ref().expect("data")),
+                Poll::Ready(Step::End) => return Some(true),
+                Poll::Ready(Step::Failed(_)) => return Some(false),
+                Poll::Pending if self.flag.0.swap(false, Ordering::SeqCst) => {}
+                Poll::Pending => return None,
+            }
+        }
+    }
+}
+
+#[test]
+fn loom_who_takes_over_gets_all_and_is_woken() {
+    loom::model(|| {
+        let pieces = VecDeque::from([&b"ab"[..], b"", b"cd"]);
+        let source = Arc::new(Source::new(Pieces(pieces), 3));
+        let older = loom::thread::spawn({
+            let source = Arc::clone(&source);
+            move || {
+                let mut reader = Reader::default();
+                let over = reader.read(&source);
+                (over, reader)
+            }
+        });
+        if let Some((attempt, _)) = source.begin() {
+            let mut reader = Reader { attempt, ..Reader::default() };
+            let mut over = reader.read(&source);
+            let (older_over, mut older) = older.join().expect("no panic");
+            if over.is_none() {
+                assert!(reader.flag.0.load(Ordering::SeqCst), "it waits, and the older one is done");
+                over = reader.read(&source);
+            }
+            assert_eq!((over, &reader.read[..]), (Some(true), &b"abcd"[..]));
+            if older_over.is_none() {
+                assert!(older.flag.0.load(Ordering::SeqCst), "the connection is to let go of it");
+                assert_eq!(older.read(&source), Some(false));
+            }
+            assert!(b"abcd".starts_with(&older.read));
+        } else {
+            let (over, reader) = older.join().expect("no panic");
+            assert_eq!((over, &reader.read[..]), (Some(true), &b"abcd"[..]), "too much had passed already");
+        }
+    });
+}

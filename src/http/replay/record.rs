@@ -1,0 +1,215 @@
+//! What has passed of a body, kept within a bound.
+
+use std::mem;
+
+use ::http::HeaderMap;
+use bytes::Bytes;
+use http_body::Frame;
+
+/// Smaller frames are copied together: each frame that is kept as it is holds on to a buffer of unknown size.
+const SMALL: usize = 1024;
+
+/// The data and the trailers that have passed. Of the frames only the order is kept, not where one ends.
+#[derive(Debug)]
+pub(super) struct Record {
+    pieces: Vec<Piece>,
+    trailers: Option<HeaderMap>,
+    size: usize,
+    max: usize,
+    complete: bool,
+}
+
+#[derive(Debug)]
+enum Piece {
+    /// A frame's own buffer.
+    Whole(Bytes),
+    /// Small frames, one after another.
+    Gathered(Vec<u8>),
+}
+
+/// How much of a record an attempt has sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Place {
+    piece: usize,
+    offset: usize,
+    trailers: bool,
+}
+
+/// What a record no longer keeps. To be dropped where no lock is held: a buffer may have an owner of the user's.
+#[derive(Debug, Default)]
+#[must_use]
+pub(super) struct Discarded {
+    _pieces: Vec<Piece>,
+    _trailers: Option<HeaderMap>,
+}
+
+impl Record {
+    pub(super) fn new(max: usize) -> Self {
+        Self { pieces: Vec::new(), trailers: None, size: 0, max, complete: true }
+    }
+
+    /// Whether all that has passed is in it.
+    pub(super) fn is_complete(&self) -> bool {
+        self.complete
+    }
+
+    /// Where everything has been sent.
+    pub(super) fn end(&self) -> Place {
+        let piece = self.pieces.len().saturating_sub(1);
+        Place { piece, offset: self.pieces.last().map_or(0, Piece::len), trailers: self.trailers.is_some() }
+    }
+
+    /// Keeps what passes, or nothing any more if that is too much.
+    pub(super) fn push(&mut self, frame: &Frame<Bytes>) -> Discarded {
+        if !self.complete {
+            return Discarded::default();
+        }
+        match size(frame).and_then(|size| self.size.checked_add(size)) {
+            Some(size) if size <= self.max => {
+                self.append(frame);
+                Discarded::default()
+            }
+            _ => self.discard(),
+        }
+    }
+
+    /// Keeps a frame whatever its size: it has not been sent, and has no other place to be.
+    pub(super) fn push_unsent(&mut self, frame: &Frame<Bytes>) {
+        if self.complete {
+            self.append(frame);
+        }
+    }
+
+    /// Keeps nothing more. What there is stays until the attempt that is at work has sent it.
+    pub(super) fn close(&mut self) {
+        self.max = 0;
+    }
+
+    /// The next frame at `place`, which moves on.
+    pub(super) fn next(&self, place: &mut Place) -> Option<Frame<Bytes>> {
+        while let Some(piece) = self.pieces.get(place.piece) {
+            if let Some(rest) = piece.after(place.offset) {
+                place.offset += rest.len();
+                return Some(Frame::data(rest));
+            }
+            // The last one may still grow.
+            if place.piece + 1 == self.pieces.len() {
+                break;
+            }
+            *place = Place { piece: place.piece + 1, offset: 0, ..*place };
+        }
+        match &self.trailers {
+            Some(trailers) if !place.trailers => {
+                place.trailers = true;
+                Some(Frame::trailers(trailers.clone()))
+            }
+            _ => None,
+        }
+    }
+
+    fn append(&mut self, frame: &Frame<Bytes>) {
+        self.size = self.size.saturating_add(size(frame).unwrap_or(0));
+        if let Some(trailers) = frame.trailers_ref() {
+            self.trailers = Some(trailers.clone());
+        }
+        match frame.data_ref() {
+            Some(data) if data.len() >= SMALL => self.pieces.push(Piece::Whole(data.clone())),
+            Some(data) if !data.is_empty() => match self.pieces.last_mut() {
+                Some(Piece::Gathered(gathered)) => gathered.extend_from_slice(data),
+                _ => self.pieces.push(Piece::Gathered(data.to_vec())),
+            },
+            _ => {}
+        }
+    }
+
+    fn discard(&mut self) -> Discarded {
+        self.complete = false;
+        Discarded { _pieces: mem::take(&mut self.pieces), _trailers: self.trailers.take() }
+    }
+}
+
+impl Piece {
+    fn len(&self) -> usize {
+        match self {
+            Self::Whole(bytes) => bytes.len(),
+            Self::Gathered(bytes) => bytes.len(),
+        }
+    }
+
+    /// What comes after the first `offset` bytes, if there is any.
+    fn after(&self, offset: usize) -> Option<Bytes> {
+        let rest = match self {
+            Self::Whole(bytes) if offset == 0 => bytes.clone(),
+            Self::Whole(bytes) => Bytes::copy_from_slice(bytes.get(offset..)?),
+            Self::Gathered(bytes) => Bytes::copy_from_slice(bytes.get(offset..)?),
+        };
+        (!rest.is_empty()).then_some(rest)
+    }
+}
+
+/// `None` for a frame of a kind that is not known here, and cannot be made again.
+fn size(frame: &Frame<Bytes>) -> Option<usize> {
+    match (frame.data_ref(), frame.trailers_ref()) {
+        (Some(data), _) => Some(data.len()),
+        (_, Some(trailers)) => Some(trailers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum()),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn data(byte: u8, len: usize) -> Frame<Bytes> {
+        Frame::data(Bytes::from(vec![byte; len]))
+    }
+
+    fn replay(record: &Record) -> Vec<u8> {
+        let mut place = Place::default();
+        let mut all = Vec::new();
+        while let Some(frame) = record.next(&mut place) {
+            all.extend_from_slice(&frame.into_data().unwrap());
+        }
+        assert_eq!(place, record.end());
+        all
+    }
+
+    #[test]
+    fn small_frames_are_kept_together_and_large_ones_as_they_are() {
+        let mut record = Record::new(10_000);
+        for (byte, len) in [(1, 10), (2, 20), (3, 5000), (4, 1), (5, 0), (6, 1)] {
+            let _ = record.push(&data(byte, len));
+        }
+        assert_eq!(record.pieces.len(), 3);
+        let expected = [vec![1; 10], vec![2; 20], vec![3; 5000], vec![4], vec![6]].concat();
+        assert_eq!(replay(&record), expected);
+    }
+
+    #[test]
+    fn who_has_read_to_the_end_gets_what_comes_after() {
+        let mut record = Record::new(100);
+        let mut place = Place::default();
+        for byte in 1..5 {
+            let _ = record.push(&data(byte, 3));
+            let frame = record.next(&mut place).and_then(|frame| frame.into_data().ok()).expect("a frame");
+            assert_eq!((frame, record.next(&mut place).is_none()), (Bytes::from(vec![byte; 3]), true));
+            assert_eq!(place, record.end());
+        }
+    }
+
+    #[test]
+    fn the_bound_holds_for_data_and_trailers_together() {
+        let mut record = Record::new(10);
+        let _ = record.push(&data(0, 5));
+        let trailers = HeaderMap::from_iter([(::http::header::AGE, ::http::HeaderValue::from_static("12"))]);
+        let _ = record.push(&Frame::trailers(trailers.clone()));
+        assert!(record.is_complete(), "5 + 3 + 2");
+        assert_eq!(
+            record.next(&mut Place { piece: 0, offset: 5, trailers: false }).unwrap().into_trailers().unwrap(),
+            trailers
+        );
+        let _ = record.push(&data(0, 1));
+        assert!(!record.is_complete());
+        assert!(record.next(&mut Place::default()).is_none());
+    }
+}

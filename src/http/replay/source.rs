@@ -1,0 +1,261 @@
+//! One body for all attempts: who may read it now, and what has passed of it.
+
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+
+use bytes::{Buf, Bytes};
+use http_body::{Body, Frame};
+use tower::BoxError;
+
+use super::record::{Discarded, Place, Record};
+use crate::ground::sync::{Mutex, lock};
+
+/// The original body with the record of what has passed. Attempts are numbered, and only the newest one reads on: a
+/// connection may hold the body of an older one for as long as it likes, and gets an error the next time it asks.
+pub(super) struct Source<B> {
+    slot: Mutex<Slot<B>>,
+}
+
+struct Slot<B> {
+    original: Original<B>,
+    record: Record,
+    attempt: u32,
+    /// Who is told when the newest attempt may go on, or when it is not the newest one any more.
+    waiting: Option<Waker>,
+}
+
+enum Original<B> {
+    Here(Pin<Box<B>>),
+    /// It is being polled, unlocked: by the newest attempt, or by one that was the newest when it began.
+    Away,
+    Ended,
+    /// With the error, if it has not been told yet.
+    Failed(Option<BoxError>),
+}
+
+/// What an attempt gets.
+#[derive(Debug)]
+pub(super) enum Step {
+    /// A frame, and whether it is the last one.
+    Frame(Frame<Bytes>, bool),
+    End,
+    Failed(BoxError),
+}
+
+/// What an attempt is told that is no longer the newest.
+#[derive(Debug)]
+struct Superseded;
+
+impl fmt::Display for Superseded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("this attempt has failed, and its request body is needed for the next one")
+    }
+}
+
+impl std::error::Error for Superseded {}
+
+impl<B> Source<B> {
+    pub(super) fn new(body: B, max: usize) -> Self {
+        let slot =
+            Slot { original: Original::Here(Box::pin(body)), record: Record::new(max), attempt: 0, waiting: None };
+        Self { slot: Mutex::new(slot) }
+    }
+
+    /// Whether the body can be made again from its beginning.
+    pub(super) fn is_repeatable(&self) -> bool {
+        lock(&self.slot).is_repeatable()
+    }
+
+    /// Ends the present attempt. Whoever still sends it is told.
+    pub(super) fn supersede(&self) {
+        let told = lock(&self.slot).supersede();
+        wake(told);
+    }
+
+    /// Begins another attempt, and says which and whether there is nothing to send. `None` if too much has passed by now.
+    pub(super) fn begin(&self) -> Option<(u32, bool)> {
+        let mut slot = lock(&self.slot);
+        if !slot.is_repeatable() {
+            return None;
+        }
+        let told = slot.supersede();
+        let begun = (slot.attempt, slot.is_over(Place::default()));
+        drop(slot);
+        wake(told);
+        Some(begun)
+    }
+
+    /// No attempt follows on the present one.
+    pub(super) fn stop_recording(&self) {
+        lock(&self.slot).record.close();
+    }
+}
+
+impl<B> Slot<B> {
+    fn is_repeatable(&self) -> bool {
+        self.record.is_complete() && !matches!(self.original, Original::Failed(_))
+    }
+
+    fn supersede(&mut self) -> Option<Waker> {
+        self.attempt = self.attempt.wrapping_add(1);
+        self.waiting.take()
+    }
+
+    /// Whether there is nothing after `place`.
+    fn is_over(&self, mut place: Place) -> bool {
+        matches!(self.original, Original::Ended) && self.record.next(&mut place).is_none()
+    }
+
+    /// What is said of a frame that comes right before `place`.
+    fn frame(&self, frame: Frame<Bytes>, place: Place) -> Step {
+        Step::Frame(frame, self.is_over(place))
+    }
+
+    #[must_use]
+    fn wait(&mut self, cx: &Context<'_>) -> Option<Waker> {
+        match &self.waiting {
+            Some(waker) if waker.will_wake(cx.waker()) => None,
+            _ => self.waiting.replace(cx.waker().clone()),
+        }
+    }
+}
+
+impl<B> Source<B>
+where
+    B: Body,
+    B::Error: Into<BoxError>,
+{
+    /// The next frame for `attempt`, which has come to `place`: of the record, then of the original.
+    pub(super) fn poll_frame(&self, attempt: u32, place: &mut Place, cx: &mut Context<'_>) -> Poll<Step> {
+        let mut body = match self.take(attempt, place, cx) {
+            Ok(body) => body,
+            Err(answer) => return answer,
+        };
+        let mut away = Away { source: self, is_back: false };
+        let news = body
+            .as_mut()
+            .poll_frame(cx)
+            .map_ok(|frame| frame.map_data(|mut data| data.copy_to_bytes(data.remaining())));
+        let is_last = match &news {
+            Poll::Ready(Some(Ok(frame))) => frame.is_trailers() || body.is_end_stream(),
+            Poll::Ready(_) => true,
+            Poll::Pending => false,
+        };
+        let original = if is_last {
+            drop(body);
+            Original::Ended
+        } else {
+            Original::Here(body)
+        };
+        away.is_back = true;
+        self.put_back(attempt, place, original, news.map_err(Into::into), cx)
+    }
+
+    /// The original if it is `attempt`'s to poll, else what there is to answer without it.
+    fn take(&self, attempt: u32, place: &mut Place, cx: &Context<'_>) -> Result<Pin<Box<B>>, Poll<Step>> {
+        let mut slot = lock(&self.slot);
+        if slot.attempt != attempt {
+            return Err(Poll::Ready(Step::Failed(Superseded.into())));
+        }
+        if let Some(frame) = slot.record.next(place) {
+            return Err(Poll::Ready(slot.frame(frame, *place)));
+        }
+        match std::mem::replace(&mut slot.original, Original::Away) {
+            Original::Here(body) => Ok(body),
+            Original::Away => {
+                let forgotten = slot.wait(cx);
+                drop(slot);
+                drop(forgotten);
+                Err(Poll::Pending)
+            }
+            Original::Ended => {
+                slot.original = Original::Ended;
+                Err(Poll::Ready(Step::End))
+            }
+            Original::Failed(error) => {
+                slot.original = Original::Failed(None);
+                let error = error.unwrap_or_else(|| "the request body has failed before".into());
+                Err(Poll::Ready(Step::Failed(error)))
+            }
+        }
+    }
+
+    /// The original comes back from `attempt` with what it said. If that is not the newest one any more, the newest one
+    /// gets it all.
+    fn put_back(
+        &self,
+        attempt: u32,
+        place: &mut Place,
+        original: Original<B>,
+        news: Poll<Option<Result<Frame<Bytes>, BoxError>>>,
+        cx: &Context<'_>,
+    ) -> Poll<Step> {
+        let mut discarded = Discarded::default();
+        let mut slot = lock(&self.slot);
+        slot.original = original;
+        let is_newest = slot.attempt == attempt;
+        let told = if is_newest { None } else { slot.waiting.take() };
+        let mut forgotten = None;
+        let step = match news {
+            Poll::Ready(Some(Ok(frame))) if is_newest => {
+                discarded = slot.record.push(&frame);
+                *place = slot.record.end();
+                Poll::Ready(slot.frame(frame, *place))
+            }
+            Poll::Ready(Some(Ok(frame))) => {
+                slot.record.push_unsent(&frame);
+                Poll::Ready(Step::Failed(Superseded.into()))
+            }
+            Poll::Ready(Some(Err(error))) if is_newest => {
+                slot.original = Original::Failed(None);
+                Poll::Ready(Step::Failed(error))
+            }
+            Poll::Ready(Some(Err(error))) => {
+                slot.original = Original::Failed(Some(error));
+                Poll::Ready(Step::Failed(Superseded.into()))
+            }
+            Poll::Ready(None) if is_newest => Poll::Ready(Step::End),
+            Poll::Pending if is_newest => {
+                forgotten = slot.wait(cx);
+                Poll::Pending
+            }
+            _ => Poll::Ready(Step::Failed(Superseded.into())),
+        };
+        drop(slot);
+        drop((discarded, forgotten));
+        // It is polled again with its own waker, even if nothing has come: the original knows only ours.
+        wake(told);
+        step
+    }
+}
+
+/// The original is away from its place. If its poll panics it is gone for good, and nobody waits for it.
+struct Away<'a, B> {
+    source: &'a Source<B>,
+    is_back: bool,
+}
+
+impl<B> Drop for Away<'_, B> {
+    fn drop(&mut self) {
+        if !self.is_back {
+            let mut slot = lock(&self.source.slot);
+            slot.original = Original::Failed(None);
+            let told = slot.waiting.take();
+            drop(slot);
+            wake(told);
+        }
+    }
+}
+
+fn wake(waiting: Option<Waker>) {
+    if let Some(waker) = waiting {
+        waker.wake();
+    }
+}
+
+impl<B> fmt::Debug for Source<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Source").finish_non_exhaustive()
+    }
+}

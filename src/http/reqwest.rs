@@ -1,0 +1,222 @@
+//! [`reqwest::Client`](::reqwest::Client) as a service of [`http::Request`](::http::Request), so that the layers go around it.
+//!
+//! reqwest's client is a service too, but one of its own request type, which no layer for HTTP knows. [`ReqwestService`]
+//! takes requests with any body and streams both ways.
+//!
+//! # How it behaves
+//! - **Readiness:** always ready, as reqwest is.
+//! - **Cancellation:** dropping the call drops reqwest's.
+//! - **Clones** share the connection pool.
+//! - **Errors** are reqwest's own, as [`BoxError`]; wrapped in one case, [`MaybeSent`].
+//! - **Settings** of the client are untouched: its timeouts, redirects and default headers do what they do. A deadline
+//!   layer around it ends a call when that is sooner. A client that was told to retry (`reqwest::ClientBuilder::retry`)
+//!   should not be under a retry layer: attempts multiply.
+//! - **Cost:** four allocations for a request with a body, and the URI is parsed again, since reqwest has a type of its own
+//!   for it.
+//!
+//! # Example
+//! ```
+//! use std::time::Duration;
+//! use seawall::deadline::DeadlineLayer;
+//! use seawall::http::reqwest::ReqwestService;
+//! use seawall::retry::{RetryConfig, RetryLayer};
+//! use tower::ServiceBuilder;
+//!
+//! # fn main() -> Result<(), tower::BoxError> {
+//! let client = ServiceBuilder::new()
+//!     .layer(DeadlineLayer::http(Duration::from_secs(2))?)
+//!     .layer(RetryLayer::http(RetryConfig::default())?)
+//!     .service(ReqwestService::new(reqwest::Client::new()));
+//! # fn is_service<S: tower::Service<http::Request<String>>>(_: &S) {}
+//! # is_service(&client);
+//! # Ok(())
+//! # }
+//! ```
+
+use std::error::Error;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
+
+use ::http::{Request, Response};
+use ::reqwest::{Body, Client};
+use bytes::{Buf, Bytes};
+use http_body::{Frame, SizeHint};
+use pin_project::pin_project;
+use tower::{BoxError, Service};
+
+/// A [`reqwest::Client`](Client) that takes [`http::Request`](Request)s. See the [module](self).
+#[derive(Clone, Debug, Default)]
+pub struct ReqwestService {
+    client: Client,
+}
+
+impl ReqwestService {
+    /// Sends requests through `client`.
+    pub fn new(client: Client) -> Self {
+        Self { client }
+    }
+}
+
+impl From<Client> for ReqwestService {
+    fn from(client: Client) -> Self {
+        Self::new(client)
+    }
+}
+
+impl<B> Service<Request<B>> for ReqwestService
+where
+    B: http_body::Body + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    type Response = Response<Body>;
+    type Error = BoxError;
+    type Future = ResponseFuture;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.client.poll_ready(cx).map_err(Into::into)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let is_idempotent = request.method().is_idempotent();
+        let (head, body) = request.into_parts();
+        // An empty one of reqwest's own: only such a request is sent on to where a 307 or 308 redirects it.
+        let (body, sent) = if body.is_end_stream() {
+            (Body::default(), Sent::Unknown)
+        } else {
+            let body = Streamed::new(body);
+            let begun = Arc::clone(&body.begun);
+            (Body::wrap(body), Sent::IfBegun(begun))
+        };
+        let state = match ::reqwest::Request::try_from(Request::from_parts(head, body)) {
+            Ok(request) => State::Calling(self.client.call(request)),
+            Err(error) => State::Invalid(Some(error)),
+        };
+        ResponseFuture { state, sent: if is_idempotent { Sent::AsOftenAsYouLike } else { sent } }
+    }
+}
+
+/// A call of [`ReqwestService`].
+#[pin_project]
+pub struct ResponseFuture {
+    #[pin]
+    state: State,
+    sent: Sent,
+}
+
+#[pin_project(project = StateProj)]
+enum State {
+    Calling(#[pin] <Client as Service<::reqwest::Request>>::Future),
+    /// reqwest cannot ask this.
+    Invalid(Option<::reqwest::Error>),
+}
+
+/// Whether the request may have been executed, by the time that a connection could not be made.
+#[derive(Debug)]
+enum Sent {
+    /// It does no harm.
+    AsOftenAsYouLike,
+    /// There is no body to know it by.
+    Unknown,
+    /// If someone asked for its body.
+    IfBegun(Arc<AtomicBool>),
+}
+
+impl Sent {
+    fn is_possible(&self) -> bool {
+        match self {
+            Self::AsOftenAsYouLike => false,
+            Self::Unknown => true,
+            Self::IfBegun(begun) => begun.load(Ordering::Relaxed),
+        }
+    }
+}
+
+impl Future for ResponseFuture {
+    type Output = Result<Response<Body>, BoxError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let error = match this.state.project() {
+            StateProj::Calling(call) => match ready!(call.poll(cx)) {
+                Ok(response) => return Poll::Ready(Ok(response.into())),
+                Err(error) => error,
+            },
+            StateProj::Invalid(error) => match error.take() {
+                Some(error) => error,
+                // Polled after it was over: as fused futures do.
+                None => return Poll::Pending,
+            },
+        };
+        Poll::Ready(Err(if error.is_connect() && this.sent.is_possible() {
+            MaybeSent(error).into()
+        } else {
+            error.into()
+        }))
+    }
+}
+
+impl fmt::Debug for ResponseFuture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseFuture").field("sent", &self.sent).finish_non_exhaustive()
+    }
+}
+
+/// No connection could be made, and still the request may have been executed: reqwest follows redirects by itself, and it
+/// may be the second host that is not there. It is only said of requests of which it matters; the source is reqwest's error.
+///
+/// A POST that was answered by a redirect to a dead host must not be sent again because of that. A client without
+/// redirects (`reqwest::redirect::Policy::none()`) still gets this for a request without a body, since it is not told apart.
+#[derive(Debug)]
+pub struct MaybeSent(::reqwest::Error);
+
+impl fmt::Display for MaybeSent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("no connection, and the request may have been executed before it was redirected there")
+    }
+}
+
+impl Error for MaybeSent {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&self.0)
+    }
+}
+
+/// A request body as reqwest wants it: one that may be looked at from several threads. It never is, but axum's and tonic's
+/// bodies do not allow it.
+struct Streamed<B> {
+    body: Mutex<Pin<Box<B>>>,
+    begun: Arc<AtomicBool>,
+}
+
+impl<B> Streamed<B> {
+    fn new(body: B) -> Self {
+        Self { body: Mutex::new(Box::pin(body)), begun: Arc::default() }
+    }
+}
+
+impl<B> http_body::Body for Streamed<B>
+where
+    B: http_body::Body,
+{
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        let this = self.get_mut();
+        this.begun.store(true, Ordering::Relaxed);
+        let body = this.body.get_mut().unwrap_or_else(PoisonError::into_inner);
+        body.as_mut().poll_frame(cx).map_ok(|frame| frame.map_data(|mut data| data.copy_to_bytes(data.remaining())))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.lock().unwrap_or_else(PoisonError::into_inner).is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.lock().unwrap_or_else(PoisonError::into_inner).size_hint()
+    }
+}

@@ -1,0 +1,202 @@
+//! What a transport error says: whether the request was sent, and whether the callee is to blame.
+
+use std::error::Error;
+use std::io;
+
+use hyper_util::client::legacy;
+use tower::BoxError;
+
+use crate::ground::error::{Rejected, chain};
+use crate::ground::verdict::Verdict;
+
+/// The verdict of a call that ended without a response. The causes are asked from the outside in, and the first that
+/// knows decides: further in may be the error of the caller's own body, with another client's story in it.
+///
+/// "Not sent" is only said where it is proven; all doubt means that the request may have been executed.
+pub(crate) fn verdict(error: &BoxError) -> Verdict {
+    let mut otherwise = Verdict::Lost;
+    for error in chain(error) {
+        if let Some(rejected) = error.downcast_ref::<Rejected>() {
+            return rejected.verdict();
+        }
+        #[cfg(feature = "reqwest")]
+        if let Some(verdict) = of_reqwest(error, &mut otherwise) {
+            return verdict;
+        }
+        if let Some(client) = error.downcast_ref::<legacy::Error>() {
+            if client.is_connect() {
+                return Verdict::Unsent;
+            }
+            // It did not even try: a URI without a host, a version it cannot speak.
+            if client.source().is_none() {
+                return Verdict::Ignored;
+            }
+        }
+        if let Some(hyper) = error.downcast_ref() {
+            return of_hyper(hyper);
+        }
+        #[cfg(feature = "grpc")]
+        if let Some(h2) = error.downcast_ref() {
+            return of_h2(h2);
+        }
+        if let Some(io) = error.downcast_ref::<io::Error>() {
+            match io.kind() {
+                // Nothing spoke HTTP yet, so there was no connection that could have lost its way.
+                io::ErrorKind::ConnectionRefused
+                | io::ErrorKind::HostUnreachable
+                | io::ErrorKind::NetworkUnreachable
+                | io::ErrorKind::AddrNotAvailable => return Verdict::Unsent,
+                io::ErrorKind::TimedOut => return Verdict::TimedOut,
+                _ => {}
+            }
+        }
+    }
+    otherwise
+}
+
+/// There was a connection.
+fn of_hyper(error: &hyper::Error) -> Verdict {
+    // The message was still ours when the connection was closed.
+    if error.is_canceled() {
+        return Verdict::Unsent;
+    }
+    if error.is_user() {
+        // The connection's task ended with the request in its hands; hyper has no other way to tell it from the rest.
+        if error.to_string() == "dispatch task is gone" {
+            return Verdict::Lost;
+        }
+        // The caller's own body failed. That says nothing about the callee, which may have been reading happily: a crowd
+        // of uploaders that hang up must not open the breaker of the storage behind us. Nor is the callee proven alive.
+        return Verdict::Ignored;
+    }
+    #[cfg(feature = "grpc")]
+    if let Some(h2) = error.source().and_then(|source| source.downcast_ref()) {
+        if is_refused(h2) {
+            return Verdict::Unsent;
+        }
+    }
+    let io = error.source().and_then(|source| source.downcast_ref::<io::Error>());
+    if error.is_timeout() || io.is_some_and(|io| io.kind() == io::ErrorKind::TimedOut) {
+        return Verdict::TimedOut;
+    }
+    Verdict::Lost
+}
+
+#[cfg(feature = "grpc")]
+fn of_h2(error: &h2::Error) -> Verdict {
+    if is_refused(error) {
+        return Verdict::Unsent;
+    }
+    match error.get_io() {
+        Some(io) if io.kind() == io::ErrorKind::TimedOut => Verdict::TimedOut,
+        _ => Verdict::Lost,
+    }
+}
+
+/// Whether the peer says that it has not looked at the request (RFC 9113, section 8.7): by `REFUSED_STREAM`, or by a `GOAWAY`.
+/// h2 gives the error of a received `GOAWAY` to streams above the last one that it names and to requests that come after
+/// it; streams that the peer may have processed go on, and end in an error of another kind if the connection dies.
+#[cfg(feature = "grpc")]
+fn is_refused(error: &h2::Error) -> bool {
+    error.is_remote()
+        && (error.is_go_away() || (error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM)))
+}
+
+/// What reqwest says by itself; of most things it says only that they are further in.
+#[cfg(feature = "reqwest")]
+fn of_reqwest(error: &(dyn Error + 'static), otherwise: &mut Verdict) -> Option<Verdict> {
+    if error.is::<super::reqwest::MaybeSent>() {
+        return Some(Verdict::Lost);
+    }
+    let error = error.downcast_ref::<::reqwest::Error>()?;
+    // A URL that it cannot ask.
+    if error.is_builder() {
+        return Some(Verdict::Ignored);
+    }
+    // The callee did answer.
+    if error.is_redirect() {
+        return Some(Verdict::CallerFault);
+    }
+    // Its own timeouts have no other cause behind them.
+    if error.is_timeout() {
+        *otherwise = Verdict::TimedOut;
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use ::http::Request;
+    use http_body_util::StreamBody;
+    use hyper_util::rt::TokioIo;
+
+    use super::*;
+    use crate::ground::error::Reason;
+
+    fn of(error: impl Into<BoxError>) -> Verdict {
+        verdict(&error.into())
+    }
+
+    #[test]
+    fn doubt_means_that_the_request_may_have_been_executed() {
+        assert_eq!(of(io::Error::from(io::ErrorKind::ConnectionRefused)), Verdict::Unsent);
+        assert_eq!(of(io::Error::from(io::ErrorKind::ConnectionReset)), Verdict::Lost);
+        assert_eq!(of(io::Error::from(io::ErrorKind::TimedOut)), Verdict::TimedOut);
+        assert_eq!(of("who knows"), Verdict::Lost);
+        assert_eq!(of(Rejected::new("bulkhead", Reason::QueueFull)), Verdict::Ignored);
+        assert_eq!(of(io::Error::other(io::Error::from(io::ErrorKind::ConnectionRefused))), Verdict::Unsent);
+    }
+
+    /// The kernel reports a lost route by the same error, whether it was looking for one or had one.
+    #[tokio::test]
+    async fn no_route_is_not_sent_only_while_there_was_no_connection() {
+        let unreachable = || io::Error::from(io::ErrorKind::HostUnreachable);
+        assert_eq!(of(unreachable()), Verdict::Unsent);
+
+        let connection = tokio_test::io::Builder::new()
+            .write(b"GET / HTTP/1.1\r\nhost: callee\r\n\r\n")
+            .read_error(unreachable())
+            .build();
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(connection)).await.unwrap();
+        let request = Request::get("/").header("host", "callee").body(String::new()).unwrap();
+        let (answer, _) = futures::join!(sender.send_request(request), connection);
+        assert_eq!(of(answer.unwrap_err()), Verdict::Lost);
+    }
+
+    #[tokio::test]
+    async fn a_request_whose_connection_task_is_gone_may_have_been_executed() {
+        let (client, _server) = tokio::io::duplex(1024);
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(client)).await.unwrap();
+        let connection = tokio::spawn(connection);
+        let answer = sender.send_request(Request::get("/").body(String::new()).unwrap());
+        let (answer, _) = futures::join!(answer, async {
+            tokio::task::yield_now().await;
+            connection.abort();
+        });
+        let error = answer.unwrap_err();
+        assert!(error.is_user(), "{error:?}");
+        assert_eq!(of(error), Verdict::Lost);
+    }
+
+    /// Whatever is behind it: here, a body that is itself the answer of a client that could not connect.
+    #[tokio::test]
+    async fn the_callers_own_body_says_nothing_about_the_callee() {
+        for kind in [io::ErrorKind::ConnectionRefused, io::ErrorKind::TimedOut, io::ErrorKind::ConnectionReset] {
+            let (client, _server) = tokio::io::duplex(1024);
+            let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(client)).await.unwrap();
+            let frames = futures::stream::iter([Err::<http_body::Frame<bytes::Bytes>, _>(io::Error::from(kind))]);
+            let request = Request::post("/").body(StreamBody::new(frames)).unwrap();
+            let (answer, _) = futures::join!(sender.send_request(request), connection);
+            let error = answer.unwrap_err();
+            assert!(error.is_user(), "{error:?}");
+            assert_eq!(of(error), Verdict::Ignored, "{kind}");
+        }
+    }
+
+    #[cfg(feature = "grpc")]
+    #[test]
+    fn a_refusal_that_is_not_the_peers_proves_nothing() {
+        assert_eq!(of(h2::Error::from(h2::Reason::REFUSED_STREAM)), Verdict::Lost);
+        assert_eq!(of(h2::Error::from(h2::Reason::INTERNAL_ERROR)), Verdict::Lost);
+    }
+}

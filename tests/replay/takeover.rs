@@ -1,0 +1,96 @@
+//! An attempt that was answered early is still sending when the next one begins.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Method;
+use seawall::http::ByMethod;
+use seawall::retry::{Backoff, Jitter, Kept, Replay, RetryConfig, RetryLayer};
+use tokio::sync::oneshot;
+use tower::Layer;
+
+use crate::server::Act::{Answer, Early};
+use crate::server::Server;
+use crate::upload::{Piece, Upload};
+use crate::{BOTH, Protocol, call, client, config, eventually, request, retry};
+
+#[tokio::test]
+async fn a_slow_upload_that_was_answered_early_is_taken_over() {
+    for protocol in BOTH {
+        let server = Server::new(&[Early(503, 6), Answer(200)]).await;
+        let (gate, opened) = oneshot::channel();
+        let upload = Upload::of(&["hello "]).with(Piece::Gate(opened)).with(Piece::Data("world".into()));
+        let retry = retry().layer(client(protocol));
+        let calling = tokio::spawn(call(retry, request(Method::PUT, server.address, upload)));
+        // The rest comes when the second attempt has all that there was.
+        eventually("the beginning is replayed", || server.bodies() == ["hello ", "hello "]).await;
+        gate.send(()).unwrap();
+        let (answer, report) = calling.await.unwrap();
+        assert_eq!((answer.unwrap().0, report.attempts), (200, 2), "{protocol:?}");
+        assert_eq!(server.bodies(), ["hello ", "hello world"], "{protocol:?}");
+        eventually("the first attempt is cut", || server.seen()[0].complete == Some(false)).await;
+    }
+}
+
+#[tokio::test]
+async fn what_is_left_of_a_failed_attempt_is_over_before_the_wait_for_the_next() {
+    for protocol in BOTH {
+        let server = Server::new(&[Early(503, 6), Answer(200)]).await;
+        let (gate, opened) = oneshot::channel();
+        let upload = Upload::of(&["hello "]).with(Piece::Gate(opened)).with(Piece::Data("world".into()));
+        let backoff = Backoff { jitter: Jitter::None, ..Backoff::constant(Duration::from_secs(60)) };
+        let retry = RetryLayer::http(RetryConfig { backoff, max_hold: Duration::from_secs(600), ..config() }).unwrap();
+        let retry = retry.layer(client(protocol));
+        let calling = tokio::spawn(call(retry, request(Method::PUT, server.address, upload)));
+        eventually("the first attempt is cut", || server.seen().iter().any(|seen| seen.complete == Some(false))).await;
+        if protocol == Protocol::Http1 {
+            eventually("its connection is free", || server.open() == 0).await;
+        }
+        assert_eq!((server.seen().len(), calling.is_finished()), (1, false), "the next one waits for its time");
+        calling.abort();
+        drop(gate);
+    }
+}
+
+/// The response may be there long before the upload is, and then it is not the library's business to stop it.
+#[tokio::test]
+async fn an_upload_that_was_answered_well_goes_on_and_is_not_kept_any_more() {
+    for protocol in BOTH {
+        let server = Server::new(&[Early(200, 6)]).await;
+        let (gate, opened) = oneshot::channel();
+        let upload = Upload::of(&["hello "]).with(Piece::Gate(opened)).with(Piece::Data("world".into()));
+        let client = client(protocol);
+        let (answer, _) = call(retry().layer(client.clone()), request(Method::PUT, server.address, upload)).await;
+        assert_eq!(answer.unwrap().0, 200);
+        gate.send(()).unwrap();
+        eventually("the upload is whole", || server.seen()[0].complete == Some(true)).await;
+        assert_eq!(server.bodies(), ["hello world"], "{protocol:?}");
+        drop(client);
+    }
+}
+
+#[tokio::test]
+async fn an_older_attempt_gets_an_error_and_lets_go_of_the_body() {
+    use http_body_util::BodyExt;
+
+    let live = std::sync::Arc::new(());
+    let (gate, opened) = oneshot::channel();
+    let upload = Upload::of(&["hello "]).with(Piece::Gate(opened)).with(Piece::Data("world".into())).counted(&live);
+    let (first, mut kept) = ByMethod::default().first(http::Request::put("/").body(upload).unwrap());
+    let mut first = first.into_body();
+    assert_eq!(first.frame().await.unwrap().unwrap().into_data().unwrap(), "hello ");
+    let mut parked = tokio_test::task::spawn(first.frame());
+    assert!(parked.poll().is_pending());
+
+    let second = kept.next().unwrap().into_body();
+    assert!(parked.is_woken(), "or its connection would stay as it is");
+    let error = parked.await.unwrap().unwrap_err();
+    assert_eq!(error.to_string(), "this attempt has failed, and its request body is needed for the next one");
+    assert!(first.frame().await.is_none());
+
+    gate.send(()).unwrap();
+    drop(kept);
+    assert_eq!(second.collect().await.unwrap().to_bytes(), Bytes::from("hello world"));
+    assert_eq!(std::sync::Arc::strong_count(&live), 1, "with the first one still there");
+    drop(first);
+}

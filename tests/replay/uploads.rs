@@ -1,0 +1,127 @@
+//! Bodies arrive whole in each attempt, or the request is not sent again.
+
+use bytes::Bytes;
+use http::Method;
+use http::header::{CONTENT_LENGTH, TRAILER, TRANSFER_ENCODING};
+use http_body_util::Empty;
+use seawall::http::ByMethod;
+use seawall::retry::Stop;
+use seawall::verdict::Verdict;
+use tower::Layer;
+
+use crate::server::Act::{Answer, Die};
+use crate::server::Server;
+use crate::upload::{Piece, Upload};
+use crate::{BOTH, Protocol, call, client, request, retry};
+
+const EVERYTHING: usize = usize::MAX;
+
+#[tokio::test]
+async fn a_streamed_upload_is_sent_again_byte_for_byte_with_its_trailers() {
+    for protocol in BOTH {
+        let server = Server::new(&[Answer(503), Die(EVERYTHING), Answer(200)]).await;
+        let large = "x".repeat(20_000);
+        let upload = Upload::of(&["a ", "", "few ", "small ones, "])
+            .with(Piece::Data(large.clone().into()))
+            .with(Piece::Pause)
+            .with(Piece::Data(" and the rest".into()))
+            .with_trailer("x-checksum", "7");
+        let mut request = request(Method::PUT, server.address, upload);
+        // Over HTTP/1.1 only trailers that were announced are sent.
+        request.headers_mut().insert(TRAILER, "x-checksum".parse().unwrap());
+
+        let (answer, report) = call(retry().layer(client(protocol)), request).await;
+        assert_eq!(answer.unwrap(), (200, Bytes::from("answered 200")), "{protocol:?}");
+        let verdicts = [Verdict::Overloaded { retry_after: None }, Verdict::Lost, Verdict::Success];
+        assert_eq!(report.verdicts, verdicts, "{protocol:?}");
+        let seen = server.seen();
+        assert_eq!(seen.len(), 3);
+        for attempt in seen {
+            let sent = format!("a few small ones, {large} and the rest");
+            assert_eq!((attempt.method.as_str(), attempt.complete), ("PUT", Some(true)), "{protocol:?}");
+            assert!(attempt.body == sent.as_bytes(), "{protocol:?}");
+            assert_eq!(attempt.trailers.unwrap()["x-checksum"], "7", "{protocol:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_length_that_was_known_is_told_in_each_attempt() {
+    for protocol in BOTH {
+        let server = Server::new(&[Answer(500), Die(3), Answer(200)]).await;
+        let upload = Upload::of(&["hello ", "world"]).exact();
+        let (answer, _) = call(retry().layer(client(protocol)), request(Method::PUT, server.address, upload)).await;
+        assert_eq!(answer.unwrap().0, 200);
+        let seen = server.seen();
+        assert_eq!(seen.len(), 3);
+        for attempt in seen {
+            assert_eq!(attempt.headers[CONTENT_LENGTH], "11", "{protocol:?}");
+            assert!(!attempt.headers.contains_key(TRANSFER_ENCODING), "{protocol:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_request_without_a_body_stays_without() {
+    for protocol in BOTH {
+        let server = Server::new(&[Answer(503), Answer(200)]).await;
+        let request = request(Method::GET, server.address, Empty::<Bytes>::new());
+        let (answer, _) = call(retry().layer(client(protocol)), request).await;
+        assert_eq!(answer.unwrap().0, 200);
+        let seen = server.seen();
+        assert_eq!(seen.len(), 2);
+        for attempt in seen {
+            assert!(!attempt.headers.contains_key(CONTENT_LENGTH) && !attempt.headers.contains_key(TRANSFER_ENCODING));
+            assert!(attempt.body.is_empty());
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_upload_over_the_bound_is_sent_once_and_the_real_answer_returned() {
+    for (bound, attempts) in [(0, 1), (10, 1), (11, 3), (1000, 3)] {
+        let server = Server::new(&[Answer(503)]).await;
+        let retry = retry().with_replay(ByMethod::default().with_max_body(bound));
+        let upload = Upload::of(&["hello", " ", "world"]);
+        let (answer, report) =
+            call(retry.layer(client(Protocol::Http1)), request(Method::PUT, server.address, upload)).await;
+        assert_eq!(answer.unwrap(), (503, Bytes::from("answered 503")), "{bound}");
+        assert_eq!(server.bodies(), vec!["hello world"; attempts], "{bound}");
+        assert_eq!(report.stopped, if attempts == 1 { Stop::NotRepeatable } else { Stop::Attempts }, "{bound}");
+    }
+}
+
+/// The bound is for what must be kept, and the last attempt needs not be kept.
+#[tokio::test]
+async fn an_upload_over_the_bound_is_sent_again_if_only_its_beginning_has_passed() {
+    for protocol in BOTH {
+        let server = Server::new(&[Die(2), Answer(200)]).await;
+        // The connection is dead before anybody asks for the rest.
+        let (gate, opened) = tokio::sync::oneshot::channel();
+        let upload = Upload::of(&["start "]).with(Piece::Gate(opened)).with(Piece::Data("x".repeat(100_000).into()));
+        let watched = server.clone();
+        let opener = tokio::spawn(async move {
+            crate::eventually("the second attempt begins", || watched.seen().len() == 2).await;
+            gate.send(()).expect("someone waits");
+        });
+        let (answer, report) =
+            call(retry().layer(client(protocol)), request(Method::PUT, server.address, upload)).await;
+        opener.await.unwrap();
+        assert_eq!((answer.unwrap().0, report.attempts), (200, 2), "{protocol:?}");
+        assert_eq!(server.seen()[1].body.len(), 100_006, "{protocol:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_upload_that_fails_by_itself_is_not_sent_again_and_the_callee_is_not_to_blame() {
+    let server = Server::new(&[Answer(200)]).await;
+    let upload = Upload::of(&["hello"]).with(Piece::Pause).with(Piece::Error);
+    let (answer, report) =
+        call(retry().layer(client(Protocol::Http1)), request(Method::PUT, server.address, upload)).await;
+    let error = answer.unwrap_err();
+    let causes: Vec<String> = std::iter::successors(Some(&*error as &dyn std::error::Error), |error| error.source())
+        .map(ToString::to_string)
+        .collect();
+    assert!(causes.contains(&"the disk is gone".to_owned()), "{causes:?}");
+    assert_eq!((report.verdicts, report.stopped), (vec![Verdict::Ignored], Stop::Verdict));
+}
