@@ -1,4 +1,4 @@
-//! [`reqwest::Client`](::reqwest::Client) as a service of [`http::Request`](::http::Request), so that the layers go around it.
+//! `reqwest::Client` as a service of `http::Request`, so that the layers go around it.
 //!
 //! reqwest's client is a service too, but one of its own request type, which no layer for HTTP knows. [`ReqwestService`]
 //! takes requests with any body and streams both ways.
@@ -48,7 +48,7 @@ use http_body::{Frame, SizeHint};
 use pin_project::pin_project;
 use tower::{BoxError, Service};
 
-/// A [`reqwest::Client`](Client) that takes [`http::Request`](Request)s. See the [module](self).
+/// A [`Client`] that takes [`Request`]s of the `http` crate. See the [module](self).
 #[derive(Clone, Debug, Default)]
 pub struct ReqwestService {
     client: Client,

@@ -14,6 +14,7 @@ use crate::ground::verdict::Verdict;
 ///
 /// "Not sent" is only said where it is proven; all doubt means that the request may have been executed.
 pub(crate) fn verdict(error: &BoxError) -> Verdict {
+    #[cfg_attr(not(feature = "reqwest"), expect(unused_mut, reason = "only reqwest knows better"))]
     let mut otherwise = Verdict::Lost;
     for error in chain(error) {
         if let Some(rejected) = error.downcast_ref::<Rejected>() {

@@ -16,7 +16,9 @@
 //! | [`load_shed`](crate::load_shed) | compares the time left with the time that a request takes; its place is free again when the head is there |
 //!
 //! For gRPC there are the same stacks in
-//! `stack::grpc` (feature `grpc`).
+#![cfg_attr(feature = "grpc", doc = "[`stack::grpc`](self::grpc).")]
+#![cfg_attr(not(feature = "grpc"), doc = "`stack::grpc` (feature `grpc`).")]
+//!
 //! A stack of one's own is as short: the layers are public, and the order above is all that there is to know. Where the
 //! callee gives so many calls per second, a [`rate_limit`](crate::rate_limit) belongs between retry and bulkhead.
 //!
@@ -47,6 +49,8 @@
 
 mod client;
 mod config;
+#[cfg(feature = "grpc")]
+pub mod grpc;
 mod per_authority;
 mod server;
 

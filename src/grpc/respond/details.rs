@@ -1,11 +1,11 @@
 //! `grpc-status-details-bin`: a `google.rpc.Status` with an `ErrorInfo` and a `RetryInfo` in it.
-//!
-//! Four messages with a handful of fields are written here by hand, which is less than the code that would be generated.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
+use prost::Message;
 
 use crate::ground::error::Rejected;
 use crate::grpc::Code;
@@ -16,74 +16,80 @@ const DOMAIN: &str = "seawall";
 /// In the header's encoding.
 pub(super) fn encode(code: Code, message: &str, rejected: &Rejected) -> String {
     // The specification wants binary headers without padding.
-    STANDARD_NO_PAD.encode(status(code, message, rejected).0)
+    STANDARD_NO_PAD.encode(status(code, message, rejected).encode_to_vec())
 }
 
-/// `Status { int32 code = 1; string message = 2; repeated Any details = 3; }`
-fn status(code: Code, message: &str, rejected: &Rejected) -> Message {
-    let mut status = Message::default().number(1, code.to_i32().unsigned_abs().into()).text(2, message);
-    status = status.message(3, &any("google.rpc.ErrorInfo", &error_info(rejected)));
-    match rejected.retry_after() {
-        Some(wait) => status.message(3, &any("google.rpc.RetryInfo", &retry_info(wait))),
-        None => status,
+fn status(code: Code, message: &str, rejected: &Rejected) -> Status {
+    let info = ErrorInfo {
+        reason: rejected.reason().as_str().to_ascii_uppercase(),
+        domain: DOMAIN.to_owned(),
+        metadata: BTreeMap::from([("layer".to_owned(), rejected.layer().to_owned())]),
+    };
+    let mut details = vec![Any::of("google.rpc.ErrorInfo", &info)];
+    if let Some(wait) = rejected.retry_after() {
+        details.push(Any::of("google.rpc.RetryInfo", &RetryInfo { retry_delay: Some(Delay::of(wait)) }));
+    }
+    Status { code: code.to_i32(), message: message.to_owned(), details }
+}
+
+/// `google.rpc.Status`
+#[derive(Clone, PartialEq, Message)]
+struct Status {
+    #[prost(int32, tag = "1")]
+    code: i32,
+    #[prost(string, tag = "2")]
+    message: String,
+    #[prost(message, repeated, tag = "3")]
+    details: Vec<Any>,
+}
+
+/// `google.rpc.ErrorInfo`
+#[derive(Clone, PartialEq, Message)]
+struct ErrorInfo {
+    #[prost(string, tag = "1")]
+    reason: String,
+    #[prost(string, tag = "2")]
+    domain: String,
+    #[prost(btree_map = "string, string", tag = "3")]
+    metadata: BTreeMap<String, String>,
+}
+
+/// `google.rpc.RetryInfo`
+#[derive(Clone, PartialEq, Message)]
+struct RetryInfo {
+    #[prost(message, optional, tag = "1")]
+    retry_delay: Option<Delay>,
+}
+
+/// `google.protobuf.Duration`
+#[derive(Clone, PartialEq, Message)]
+struct Delay {
+    #[prost(int64, tag = "1")]
+    seconds: i64,
+    #[prost(int32, tag = "2")]
+    nanos: i32,
+}
+
+impl Delay {
+    fn of(wait: Duration) -> Self {
+        // What Protobuf allows: about ten thousand years.
+        let wait = wait.min(Duration::from_secs(315_576_000_000));
+        Self { seconds: wait.as_secs() as i64, nanos: wait.subsec_nanos() as i32 }
     }
 }
 
-/// `Any { string type_url = 1; bytes value = 2; }`
-fn any(name: &str, value: &Message) -> Message {
-    Message::default().text(1, &format!("type.googleapis.com/{name}")).message(2, value)
+/// `google.protobuf.Any`
+#[derive(Clone, PartialEq, Message)]
+struct Any {
+    #[prost(string, tag = "1")]
+    type_url: String,
+    #[prost(bytes = "vec", tag = "2")]
+    value: Vec<u8>,
 }
 
-/// `ErrorInfo { string reason = 1; string domain = 2; map<string, string> metadata = 3; }`
-fn error_info(rejected: &Rejected) -> Message {
-    let metadata = Message::default().text(1, "layer").text(2, rejected.layer());
-    Message::default().text(1, &rejected.reason().as_str().to_ascii_uppercase()).text(2, DOMAIN).message(3, &metadata)
-}
-
-/// `RetryInfo { Duration retry_delay = 1; }`, `Duration { int64 seconds = 1; int32 nanos = 2; }`
-fn retry_info(wait: Duration) -> Message {
-    // What Protobuf allows in a `Duration`: about ten thousand years.
-    let wait = wait.min(Duration::from_secs(315_576_000_000));
-    let delay = Message::default().number(1, wait.as_secs()).number(2, wait.subsec_nanos().into());
-    Message::default().message(1, &delay)
-}
-
-/// A Protobuf message that is being written.
-#[derive(Default)]
-struct Message(Vec<u8>);
-
-impl Message {
-    /// An `int32` or `int64` that is not negative; zero is the default and is not sent.
-    fn number(mut self, field: u8, value: u64) -> Self {
-        if value != 0 {
-            self.0.push(field << 3);
-            self.varint(value);
-        }
-        self
-    }
-
-    fn text(self, field: u8, text: &str) -> Self {
-        self.bytes(field, text.as_bytes())
-    }
-
-    fn message(self, field: u8, message: &Self) -> Self {
-        self.bytes(field, &message.0)
-    }
-
-    /// Whatever has a length before it.
-    fn bytes(mut self, field: u8, bytes: &[u8]) -> Self {
-        self.0.push(field << 3 | 2);
-        self.varint(bytes.len() as u64);
-        self.0.extend_from_slice(bytes);
-        self
-    }
-
-    fn varint(&mut self, mut value: u64) {
-        while value >= 0x80 {
-            self.0.push(value.to_le_bytes()[0] | 0x80);
-            value >>= 7;
-        }
-        self.0.push(value.to_le_bytes()[0]);
+impl Any {
+    fn of(name: &str, message: &impl Message) -> Self {
+        Self { type_url: format!("type.googleapis.com/{name}"), value: message.encode_to_vec() }
     }
 }
 
@@ -94,13 +100,6 @@ mod tests {
 
     use super::*;
     use crate::ground::error::Reason;
-
-    #[test]
-    fn the_bytes_are_those_of_the_specification() {
-        assert_eq!(Message::default().number(1, 150).0, [0x08, 0x96, 0x01]);
-        assert_eq!(Message::default().number(1, 0).0, [0; 0]);
-        assert_eq!(Message::default().text(2, "testing").0, b"\x12\x07testing");
-    }
 
     proptest! {
         #[test]

@@ -18,7 +18,7 @@ use crate::ground::verdict::Guard;
 use crate::http::ByStatus;
 
 /// After so many frames without a pause a body looks at the clock by itself.
-const LOOKS_AFTER: u8 = 64;
+const LOOKS_AFTER: u8 = 8;
 
 /// The body of a response, with what a layer gave to the call in it.
 ///
@@ -122,7 +122,7 @@ where
         }
         *in_a_row += 1;
         if *in_a_row == LOOKS_AFTER {
-            // A body that never pauses may keep the reaper from running.
+            // A body that never pauses may keep the reaper from running, or its task from being begun at all.
             *in_a_row = 0;
             slot.cut_if_late(time::now());
         }

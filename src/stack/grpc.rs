@@ -1,0 +1,51 @@
+//! The same stacks for gRPC: verdicts by code, retries of calls, `grpc-timeout`, refusals as statuses.
+//!
+//! # Example
+//! A tonic `Channel` is fixed to tonic's own body type, which takes one mapping, innermost.
+//! ```
+//! use seawall::http::MapRequestBodyLayer;
+//! use seawall::stack::{self, ClientConfig, ServerConfig};
+//! use tonic::service::Routes;
+//! use tonic::transport::Endpoint;
+//! use tonic_health::pb::health_client::HealthClient;
+//! use tower::Layer;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let channel = Endpoint::from_static("http://[::1]:50051").connect_lazy();
+//! let channel = stack::grpc::client(&ClientConfig::default())?
+//!     .service(MapRequestBodyLayer::new(tonic::body::Body::new).layer(channel));
+//! let client = HealthClient::new(channel);
+//!
+//! let (_, health) = tonic_health::server::health_reporter();
+//! let server = stack::grpc::server(&ServerConfig::default())?
+//!     .service(Routes::new(health).prepare());
+//! # drop((client, server));
+//! # Ok(())
+//! # }
+//! ```
+
+use super::client::ClientLayer;
+use super::config::{ClientConfig, ServerConfig};
+use super::server::ServerLayer;
+use crate::ground::error::InvalidConfig;
+use crate::grpc::propagation::GrpcPropagator;
+use crate::grpc::respond::RespondLayer;
+use crate::grpc::{ByCall, ByCode};
+use crate::http::propagation::{ExtractLayer, InjectLayer};
+
+/// The layers around a gRPC client, such as a tonic `Channel`.
+///
+/// # Errors
+/// If a setting is out of its range; all faults are listed, with the path of the field.
+pub fn client(config: &ClientConfig) -> Result<ClientLayer<ByCode, ByCall, GrpcPropagator>, InvalidConfig> {
+    ClientLayer::new(config, ByCode::new(), ByCall::default(), InjectLayer::grpc)
+}
+
+/// The layers in front of a gRPC service, such as tonic's `Routes`.
+///
+/// # Errors
+/// If a setting is out of its range; all faults are listed, with the path of the field.
+pub fn server(config: &ServerConfig) -> Result<ServerLayer<ByCode, GrpcPropagator, RespondLayer>, InvalidConfig> {
+    ServerLayer::new(config, ByCode::new(), ExtractLayer::grpc, RespondLayer::new())
+}
