@@ -15,8 +15,8 @@ use crate::http::propagation::last_word::forbids_retry;
 use crate::http::settled::{Detaching, SettledBody};
 use crate::http::{retry_after, transport};
 
-/// The classifier for HTTP: by status and by transport error. The call is over when the body
-/// of the response is.
+/// The classifier for HTTP: by status and by transport error. The call is over when the body of the
+/// response is.
 ///
 /// | status | verdict |
 /// |---|---|
@@ -131,7 +131,7 @@ impl Judge for ByStatus {
         let own = self.own.as_ref().and_then(|own| own(response.status(), response.headers()));
         match own {
             Some(verdict) => verdict,
-            None if forbids_retry(response) => Verdict::Failed,
+            None if forbids_retry(response.status(), response.headers()) => Verdict::Failed,
             None => by_table(response.status(), response.headers()),
         }
     }

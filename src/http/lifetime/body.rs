@@ -59,6 +59,7 @@ enum Kind<B, G: Guard, J: Judge> {
         slot: Arc<Slot<B, G, J>>,
         /// In the reaper's schedule; none where there is no reaper, and once there is nothing left to cut.
         place: Option<Place>,
+        settled: bool,
         /// That of the call.
         context: Context,
     },
@@ -82,7 +83,7 @@ where
         let context = Context { deadline, enforced: deadline.is_some(), ..inherited };
         let slot = Arc::new(Slot::new(Carried::new(body, call), expiry, now));
         let place = reaper::watch(Arc::clone(&slot) as _, slot.due());
-        Self { kind: Kind::Held { slot, place, context } }
+        Self { kind: Kind::Held { slot, place, settled: false, context } }
     }
 }
 
@@ -100,21 +101,22 @@ where
         self: Pin<&mut Self>,
         cx: &mut task::Context<'_>,
     ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
-        let (slot, place, context) = match self.project().kind.project() {
+        let (slot, place, settled, context) = match self.project().kind.project() {
             KindProj::Over(body) => return body.poll_frame(cx).map_err(Into::into),
-            KindProj::Held { slot, place, context } => (slot, place, context),
+            KindProj::Held { slot, place, settled, context } => (slot, place, settled, context),
         };
-        if !place.as_ref().is_some_and(Place::is_watched) && !slot.is_settled() {
+        if !*settled && !place.as_ref().is_some_and(Place::is_watched) {
             *place = reaper::watch(Arc::clone(slot) as _, slot.due());
             if place.is_none() {
                 slot.visit(time::now());
             }
         }
-        let frame = {
+        let frame;
+        (frame, *settled) = {
             let _entered = (context::enter(*context), context::enforce(cx.waker()));
             slot.poll_frame(cx)
         };
-        if frame.is_ready() && slot.is_settled() {
+        if *settled {
             *place = None;
         }
         frame
@@ -160,7 +162,7 @@ where
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let settled = match &self.kind {
             Kind::Over(_) => true,
-            Kind::Held { slot, .. } => slot.is_settled(),
+            Kind::Held { settled, .. } => *settled,
         };
         f.debug_struct("HeldBody").field("settled", &settled).finish_non_exhaustive()
     }

@@ -46,7 +46,7 @@ impl Propagator for HttpPropagator {
     }
 
     fn forbids_retry<B>(&self, response: &Response<B>) -> bool {
-        last_word::forbids_retry(response)
+        last_word::forbids_retry(response.status(), response.headers())
     }
 }
 

@@ -1,14 +1,14 @@
 //! `x-should-retry: false`: the tier that answers has spent its retries, or had none to spend.
 
-use ::http::{HeaderName, HeaderValue, Response, StatusCode};
+use ::http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 
 /// The name is that of several public HTTP interfaces, whose clients obey it.
 static SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 
 /// Whether the answer is a failure that asks not to be tried again. That of anything else says nothing about retries.
-pub(crate) fn forbids_retry<B>(response: &Response<B>) -> bool {
-    is_failure(response.status())
-        && response.headers().get_all(&SHOULD_RETRY).iter().any(|value| value.as_bytes().eq_ignore_ascii_case(b"false"))
+pub(crate) fn forbids_retry(status: StatusCode, headers: &HeaderMap) -> bool {
+    is_failure(status)
+        && headers.get_all(&SHOULD_RETRY).iter().any(|value| value.as_bytes().eq_ignore_ascii_case(b"false"))
 }
 
 /// Asks, in a 5xx, that it is not tried again, unless it says something about that by itself.
@@ -25,6 +25,10 @@ fn is_failure(status: StatusCode) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn forbids_retry(response: &Response<()>) -> bool {
+        super::forbids_retry(response.status(), response.headers())
+    }
 
     fn answer(status: u16, value: &str) -> Response<()> {
         Response::builder().status(status).header("X-Should-Retry", value).body(()).unwrap()
