@@ -66,7 +66,7 @@
 //!
 //! # Features
 //! `http` (on by default): verdicts, retries and answers for `http` types. `metrics` (on by default): counters through the
-//! [`metrics`](https://docs.rs/metrics) facade. `full`: everything.
+//! [`metrics`](https://docs.rs/metrics) facade. `reqwest`: `reqwest::Client` as a service of `http` requests. `full`: everything.
 //!
 //! # Which failures, and who answers
 //! See [`failures`].

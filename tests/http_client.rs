@@ -19,7 +19,7 @@ use seawall::bulkhead::{BulkheadConfig, BulkheadLayer};
 use seawall::circuit_breaker::{CircuitBreakerConfig, CircuitBreakerLayer};
 use seawall::deadline::DeadlineLayer;
 use seawall::error::{Reason, rejection};
-use seawall::http::ByAuthority;
+use seawall::http::{ByAuthority, MapRequestBodyLayer};
 use seawall::retry::{Backoff, RetryConfig, RetryLayer};
 use seawall::verdict::Verdict;
 use tokio::net::TcpListener;
@@ -107,4 +107,24 @@ async fn a_dead_host_is_cut_off_and_the_others_are_not() {
     }
     assert_eq!(reasons.first(), Some(&None), "first the connector's own error comes out");
     assert_eq!(reasons.last(), Some(&Some(Reason::CircuitOpen)));
+}
+
+/// A client with a body type of its own, as tonic's channel is one.
+#[tokio::test]
+async fn a_client_with_a_fixed_body_type_gets_it_from_one_layer() {
+    let calls = |address: SocketAddr| {
+        let channel = tonic::transport::Endpoint::from_shared(format!("http://{address}")).unwrap().connect_lazy();
+        ServiceBuilder::new()
+            .layer(RetryLayer::http(RetryConfig::default()).unwrap())
+            .layer(MapRequestBodyLayer::new(tonic::body::Body::new))
+            .service(channel)
+    };
+    let (address, seen) = server(1, StatusCode::SERVICE_UNAVAILABLE).await;
+    let answer = calls(address).oneshot(request(Method::PUT, address)).await.unwrap();
+    assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), "hello");
+    assert_eq!(seen.load(Ordering::SeqCst), 2);
+
+    let nobody = TcpListener::bind(("127.0.0.1", 0)).await.unwrap().local_addr().unwrap();
+    let (answer, report) = seawall::retry::report(calls(nobody).oneshot(request(Method::POST, nobody))).await;
+    assert_eq!((answer.is_err(), report.unwrap().verdicts), (true, vec![Verdict::Unsent; 3]));
 }

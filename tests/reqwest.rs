@@ -147,6 +147,19 @@ async fn the_clients_own_redirects_and_timeouts_are_untouched() {
 }
 
 #[tokio::test]
+async fn a_host_that_redirects_for_ever_is_alive_and_not_asked_again() {
+    let address = serve(|_| async {
+        let moved = Response::builder().status(StatusCode::FOUND).header(LOCATION, "/again");
+        moved.body(Empty::<Bytes>::new()).unwrap()
+    })
+    .await;
+    let (answer, report) =
+        report(retry().layer(client()).oneshot(request(Method::GET, address, Empty::<Bytes>::new()))).await;
+    assert!(own(&answer.unwrap_err()).is_redirect());
+    assert_eq!(report.unwrap().verdicts, [Verdict::CallerFault]);
+}
+
+#[tokio::test]
 async fn a_deadline_ends_the_call_if_that_is_sooner() {
     let address = serve(|_| std::future::pending::<Response<Empty<Bytes>>>()).await;
     let deadline = seawall::deadline::DeadlineLayer::http(Duration::from_millis(50)).unwrap();

@@ -1,4 +1,4 @@
-//! `reqwest::Client` as a service of `http::Request`, so that the layers go around it.
+//! reqwest's [`Client`] as a service of `http` requests, so that the layers go around it.
 //!
 //! reqwest's client is a service too, but one of its own request type, which no layer for HTTP knows. [`ReqwestService`]
 //! takes requests with any body and streams both ways.
@@ -11,7 +11,7 @@
 //! - **Settings** of the client are untouched: its timeouts, redirects and default headers do what they do. A deadline
 //!   layer around it ends a call when that is sooner. A client that was told to retry (`reqwest::ClientBuilder::retry`)
 //!   should not be under a retry layer: attempts multiply.
-//! - **Cost:** four allocations for a request with a body, and the URI is parsed again, since reqwest has a type of its own
+//! - **Cost:** three allocations for a request with a body, and the URI is parsed again, since reqwest has a type of its own
 //!   for it.
 //!
 //! # Example
@@ -48,7 +48,7 @@ use http_body::{Frame, SizeHint};
 use pin_project::pin_project;
 use tower::{BoxError, Service};
 
-/// A [`Client`] that takes [`Request`]s of the `http` crate. See the [module](self).
+/// A [`Client`] that takes [`Request`]s. See the [module](self).
 #[derive(Clone, Debug, Default)]
 pub struct ReqwestService {
     client: Client,

@@ -14,14 +14,12 @@ use crate::ground::verdict::Verdict;
 ///
 /// "Not sent" is only said where it is proven; all doubt means that the request may have been executed.
 pub(crate) fn verdict(error: &BoxError) -> Verdict {
-    #[cfg_attr(not(feature = "reqwest"), expect(unused_mut, reason = "only reqwest knows better"))]
-    let mut otherwise = Verdict::Lost;
     for error in chain(error) {
         if let Some(rejected) = error.downcast_ref::<Rejected>() {
             return rejected.verdict();
         }
         #[cfg(feature = "reqwest")]
-        if let Some(verdict) = of_reqwest(error, &mut otherwise) {
+        if let Some(verdict) = of_reqwest(error) {
             return verdict;
         }
         if let Some(client) = error.downcast_ref::<legacy::Error>() {
@@ -52,7 +50,12 @@ pub(crate) fn verdict(error: &BoxError) -> Verdict {
             }
         }
     }
-    otherwise
+    // reqwest's own timeouts have no other cause behind them.
+    #[cfg(feature = "reqwest")]
+    if chain(error).any(|error| error.downcast_ref().is_some_and(::reqwest::Error::is_timeout)) {
+        return Verdict::TimedOut;
+    }
+    Verdict::Lost
 }
 
 /// There was a connection.
@@ -105,7 +108,7 @@ fn is_refused(error: &h2::Error) -> bool {
 
 /// What reqwest says by itself; of most things it says only that they are further in.
 #[cfg(feature = "reqwest")]
-fn of_reqwest(error: &(dyn Error + 'static), otherwise: &mut Verdict) -> Option<Verdict> {
+fn of_reqwest(error: &(dyn Error + 'static)) -> Option<Verdict> {
     if error.is::<super::reqwest::MaybeSent>() {
         return Some(Verdict::Lost);
     }
@@ -117,10 +120,6 @@ fn of_reqwest(error: &(dyn Error + 'static), otherwise: &mut Verdict) -> Option<
     // The callee did answer.
     if error.is_redirect() {
         return Some(Verdict::CallerFault);
-    }
-    // Its own timeouts have no other cause behind them.
-    if error.is_timeout() {
-        *otherwise = Verdict::TimedOut;
     }
     None
 }

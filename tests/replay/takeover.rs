@@ -1,9 +1,11 @@
 //! An attempt that was answered early is still sending when the next one begins.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::Method;
+use http::{Method, Request};
+use http_body_util::BodyExt;
 use seawall::http::ByMethod;
 use seawall::retry::{Backoff, Jitter, Kept, Replay, RetryConfig, RetryLayer};
 use tokio::sync::oneshot;
@@ -54,7 +56,7 @@ async fn what_is_left_of_a_failed_attempt_is_over_before_the_wait_for_the_next()
 
 /// The response may be there long before the upload is, and then it is not the library's business to stop it.
 #[tokio::test]
-async fn an_upload_that_was_answered_well_goes_on_and_is_not_kept_any_more() {
+async fn an_upload_that_was_answered_well_goes_on() {
     for protocol in BOTH {
         let server = Server::new(&[Early(200, 6)]).await;
         let (gate, opened) = oneshot::channel();
@@ -70,27 +72,53 @@ async fn an_upload_that_was_answered_well_goes_on_and_is_not_kept_any_more() {
 }
 
 #[tokio::test]
-async fn an_older_attempt_gets_an_error_and_lets_go_of_the_body() {
-    use http_body_util::BodyExt;
+async fn an_older_attempt_is_told_and_lets_go_of_the_body() {
+    for waits_between in [false, true] {
+        let live = Arc::new(());
+        let (gate, opened) = oneshot::channel();
+        let upload = Upload::of(&["hello "]).with(Piece::Gate(opened)).with(Piece::Data("world".into()));
+        let request = Request::put("/").body(upload.counted(&live)).unwrap();
+        let (first, mut kept) = ByMethod::default().first(request);
+        let mut first = first.into_body();
+        assert_eq!(first.frame().await.unwrap().unwrap().into_data().unwrap(), "hello ");
+        let mut parked = tokio_test::task::spawn(first.frame());
+        assert!(parked.poll().is_pending());
 
-    let live = std::sync::Arc::new(());
-    let (gate, opened) = oneshot::channel();
-    let upload = Upload::of(&["hello "]).with(Piece::Gate(opened)).with(Piece::Data("world".into())).counted(&live);
-    let (first, mut kept) = ByMethod::default().first(http::Request::put("/").body(upload).unwrap());
-    let mut first = first.into_body();
-    assert_eq!(first.frame().await.unwrap().unwrap().into_data().unwrap(), "hello ");
-    let mut parked = tokio_test::task::spawn(first.frame());
-    assert!(parked.poll().is_pending());
+        let begin = if waits_between { Kept::give_up } else { |_: &mut _| {} };
+        begin(&mut kept);
+        assert_eq!(parked.is_woken(), waits_between);
+        let second = kept.next().unwrap().into_body();
+        assert!(parked.is_woken(), "or its connection would stay as it is");
+        let error = parked.await.unwrap().unwrap_err();
+        assert_eq!(error.to_string(), "this attempt has failed, and its request body is needed for the next one");
+        assert!(first.frame().await.is_none());
 
-    let second = kept.next().unwrap().into_body();
-    assert!(parked.is_woken(), "or its connection would stay as it is");
-    let error = parked.await.unwrap().unwrap_err();
-    assert_eq!(error.to_string(), "this attempt has failed, and its request body is needed for the next one");
-    assert!(first.frame().await.is_none());
+        gate.send(()).unwrap();
+        drop(kept);
+        assert_eq!(second.collect().await.unwrap().to_bytes(), Bytes::from("hello world"));
+        assert_eq!(Arc::strong_count(&live), 1, "with the first one still there");
+        drop(first);
+    }
+}
 
-    gate.send(()).unwrap();
+/// What is kept for another attempt is kept no longer than one may follow.
+#[tokio::test]
+async fn what_passes_after_the_call_is_over_is_not_kept() {
+    struct Counted(#[allow(dead_code, reason = "it is only there")] Arc<()>);
+
+    impl AsRef<[u8]> for Counted {
+        fn as_ref(&self) -> &[u8] {
+            &[0; 2048]
+        }
+    }
+
+    let live = Arc::new(());
+    let frames: Vec<_> = (0..4).map(|_| Piece::Data(Bytes::from_owner(Counted(Arc::clone(&live))))).collect();
+    let (request, kept) = ByMethod::default().first(Request::put("/").body(Upload::new(frames)).unwrap());
+    let mut body = request.into_body();
+    body.frame().await.unwrap().unwrap();
+    assert_eq!(Arc::strong_count(&live), 5, "the first one is sent, and kept");
     drop(kept);
-    assert_eq!(second.collect().await.unwrap().to_bytes(), Bytes::from("hello world"));
-    assert_eq!(std::sync::Arc::strong_count(&live), 1, "with the first one still there");
-    drop(first);
+    body.frame().await.unwrap().unwrap();
+    assert_eq!(Arc::strong_count(&live), 3, "two are to come");
 }

@@ -134,6 +134,14 @@ async fn a_connection_that_was_not_made_in_time_is_an_unsent_request() {
     assert_eq!(report.verdicts, [Verdict::Unsent; 3]);
 }
 
+#[tokio::test]
+async fn a_request_that_the_client_cannot_send_is_the_callers_own_fault() {
+    let nowhere = Request::put("/no/host").body(Full::<Bytes>::from("pay")).unwrap();
+    let (answer, report) = call(retry().layer(client(Protocol::Http1)), nowhere).await;
+    assert!(answer.is_err());
+    assert_eq!((report.verdicts, report.stopped), (vec![Verdict::Ignored], Stop::Verdict));
+}
+
 #[test]
 fn methods_are_idempotent_as_rfc_9110_has_it() {
     let repeatable = |request: Request<Upload>, verdict| ByMethod::default().first(request).1.repeatable(verdict);

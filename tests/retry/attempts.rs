@@ -187,6 +187,51 @@ async fn a_request_that_cannot_be_made_again_after_all_costs_nothing_more() {
     assert_eq!(layer.budget().balance(), 10, "one retry was made, and a second has come back to the reserve");
 }
 
+/// Notes what is asked of it.
+#[derive(Clone, Default)]
+struct Noting(Arc<Mutex<Vec<&'static str>>>);
+
+impl Replay<()> for Noting {
+    type Attempt = ();
+    type Kept = Self;
+
+    fn first(&self, (): ()) -> ((), Self) {
+        ((), self.clone())
+    }
+}
+
+impl Kept for Noting {
+    type Attempt = ();
+
+    fn repeatable(&self, _: Verdict) -> bool {
+        self.0.lock().unwrap().push("repeatable");
+        true
+    }
+
+    fn give_up(&mut self) {
+        self.0.lock().unwrap().push("give up");
+    }
+
+    fn next(&mut self) -> Option<()> {
+        self.0.lock().unwrap().push("next");
+        Some(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_left_of_an_attempt_is_given_up_before_the_wait_and_not_if_none_follows() {
+    let (log, noting) = (Log::default(), Noting::default());
+    let config = RetryConfig { max_attempts: 2, ..every_second() };
+    let call = layer(config).with_replay(noting.clone()).layer(failing(&log)).oneshot(());
+    assert!(tokio::time::timeout(SECOND / 2, call).await.is_err());
+    assert_eq!(noting.0.lock().unwrap()[..], ["repeatable", "give up"]);
+
+    let (log, noting) = (Log::default(), Noting::default());
+    let config = RetryConfig { max_attempts: 2, ..every_second() };
+    layer(config).with_replay(noting.clone()).layer(failing(&log)).oneshot(()).await.unwrap_err();
+    assert_eq!(noting.0.lock().unwrap()[..], ["repeatable", "give up", "next"]);
+}
+
 /// Calls `service` with a deadline that has passed.
 async fn too_late<S>(service: S) -> (Result<u32, BoxError>, Option<Report>)
 where
