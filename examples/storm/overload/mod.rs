@@ -25,6 +25,7 @@ use crate::listen::serve;
 use crate::load::{Callers, Outcome, Pulse};
 use crate::progress::{LastSecond, Progress};
 use crate::run::{Contestant, PREPARATION};
+use service::Workers;
 
 /// A contestant and what was recorded of its run.
 #[derive(Debug)]
@@ -35,18 +36,20 @@ pub(crate) struct Run {
 
 /// Runs the overload. With the runtime, all work still queued goes away before the next run.
 pub(crate) fn run(contestant: Contestant, script: &Script, port: u16, progress: &Progress) -> Result<Run, Error> {
-    let outcomes = Runtime::new()?.block_on(overload(contestant, script, port, progress))?;
-    Ok(Run { contestant, record: Record::new(script, &outcomes)? })
+    let workers = Workers::new(script);
+    let outcomes = Runtime::new()?.block_on(overload(contestant, script, workers.clone(), port, progress))?;
+    Ok(Run { contestant, record: Record::new(script, workers.capacity(), &outcomes)? })
 }
 
 async fn overload(
     contestant: Contestant,
     script: &Script,
+    workers: Workers,
     port: u16,
     progress: &Progress,
 ) -> Result<Vec<Outcome>, Error> {
     let start = Instant::now() + PREPARATION;
-    let service = serve(port, service::service(contestant, script)?).await?;
+    let service = serve(port, service::service(contestant, workers)?).await?;
     let pulse = Arc::new(Pulse::default());
     let callers = Callers::new(service, start, script.deadline, Arc::clone(&pulse));
     let arrivals = script.arrivals();

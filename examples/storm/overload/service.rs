@@ -3,6 +3,7 @@
 //! As with a pool of threads, work that was handed in is done, even if its caller has gone.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use axum::Router;
 use axum::extract::{Path, State};
@@ -12,19 +13,20 @@ use seawall::deadline::DeadlineLayer;
 use seawall::http::respond::RespondLayer;
 use seawall::load_shed::{LoadShedConfig, LoadShedLayer};
 use tokio::sync::Semaphore;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tower::ServiceBuilder;
 
 use super::Script;
 use crate::Error;
 use crate::run::Contestant;
 
-pub(crate) fn service(contestant: Contestant, script: &Script) -> Result<Router, Error> {
-    let workers = Workers { script: script.clone(), free: Arc::new(Semaphore::new(script.workers as usize)) };
+/// The service of a contestant.
+pub(crate) fn service(contestant: Contestant, workers: Workers) -> Result<Router, Error> {
+    let script = workers.script.clone();
     let bare = Router::new().route("/{request}", get(answer)).with_state(workers);
     match contestant {
         Contestant::Bare => Ok(bare),
-        Contestant::Seawall => protected(script, bare),
+        Contestant::Seawall => protected(&script, bare),
     }
 }
 
@@ -40,9 +42,17 @@ fn protected(script: &Script, bare: Router) -> Result<Router, Error> {
 
 /// The workers, and an endless queue in front of them.
 #[derive(Clone)]
-struct Workers {
+pub(crate) struct Workers {
     script: Script,
     free: Arc<Semaphore>,
+    done: Arc<Done>,
+}
+
+/// The work that was done, and how long it really took: on a busy machine, more than was asked for.
+#[derive(Default)]
+struct Done {
+    pieces: AtomicU64,
+    micros: AtomicU64,
 }
 
 async fn answer(State(workers): State<Workers>, Path(request): Path<usize>) -> StatusCode {
@@ -54,8 +64,23 @@ async fn answer(State(workers): State<Workers>, Path(request): Path<usize>) -> S
 }
 
 impl Workers {
+    pub(crate) fn new(script: &Script) -> Self {
+        let free = Arc::new(Semaphore::new(script.workers as usize));
+        Self { script: script.clone(), free, done: Arc::default() }
+    }
+
     async fn work(&self, request: usize) {
         let _worker = self.free.acquire().await;
+        let start = Instant::now();
         sleep(self.script.work_of(request)).await;
+        self.done.pieces.fetch_add(1, Ordering::Relaxed);
+        self.done.micros.fetch_add(start.elapsed().as_micros() as u64, Ordering::Relaxed);
+    }
+
+    /// Answers a second that these workers could give, by the work that they have done.
+    pub(crate) fn capacity(&self) -> f64 {
+        let pieces = self.done.pieces.load(Ordering::Relaxed) as f64;
+        let seconds = self.done.micros.load(Ordering::Relaxed) as f64 / 1e6;
+        f64::from(self.script.workers) * pieces / seconds
     }
 }
