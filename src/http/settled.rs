@@ -97,6 +97,11 @@ impl<B> fmt::Debug for SettledBody<B> {
     }
 }
 
+/// An extension of a response of which all that there will ever be is in memory: nothing is held for it any more, and it may be
+/// read when the call's time is over, which is when it is handed on mostly.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct AllHere;
+
 /// Keeps the head of a failed response and what comes quickly of its body, and lets go of the rest.
 #[pin_project]
 #[derive(Debug)]
@@ -156,7 +161,8 @@ where
         // All that the rest holds is free now: connection, permits, tickets.
         this.body.set(SettledBody::read(VecDeque::new(), None));
         match this.head.take() {
-            Some(head) => {
+            Some(mut head) => {
+                head.extensions.insert(AllHere);
                 let body = SettledBody::read(std::mem::take(this.kept), error);
                 Poll::Ready(Response::from_parts(head, body))
             }

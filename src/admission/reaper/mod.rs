@@ -49,9 +49,10 @@ pub(crate) enum Visit {
 
 /// Has `parked` visited at `due`, for as long as the place is kept. `None` outside a runtime, where nobody could do it.
 pub(crate) fn watch(parked: Arc<dyn Parked>, due: Instant) -> Option<Place> {
-    let reaper = Reaper::current()?;
+    let runtime = Handle::try_current().ok()?;
+    let reaper = Reaper::of_runtime(&runtime)?;
     let entry = reaper.enter(parked, due);
-    Some(Place { reaper, entry })
+    Some(Place { reaper, entry, runtime: runtime.id() })
 }
 
 /// A place in a reaper's schedule. Dropping it takes it out.
@@ -59,6 +60,7 @@ pub(crate) fn watch(parked: Arc<dyn Parked>, due: Instant) -> Option<Place> {
 pub(crate) struct Place {
     reaper: Arc<Reaper>,
     entry: Entry,
+    runtime: Id,
 }
 
 impl Place {
@@ -66,6 +68,12 @@ impl Place {
     #[inline]
     pub(crate) fn is_watched(&self) -> bool {
         !self.reaper.closed.load(Ordering::Relaxed)
+    }
+
+    /// Whether the one who comes belongs to the runtime that this is called in, which is being run, therefore.
+    #[inline]
+    pub(crate) fn is_here(&self) -> bool {
+        self.is_watched() && Handle::try_current().is_ok_and(|runtime| runtime.id() == self.runtime)
     }
 }
 
@@ -100,9 +108,7 @@ thread_local! {
 }
 
 impl Reaper {
-    /// The reaper of the runtime that this thread is in.
-    fn current() -> Option<Arc<Self>> {
-        let runtime = Handle::try_current().ok()?;
+    fn of_runtime(runtime: &Handle) -> Option<Arc<Self>> {
         let id = runtime.id();
         let last = LAST.try_with(|last| match &*last.borrow() {
             Some((of, reaper)) if *of == id && !reaper.is_closed() => Some(Arc::clone(reaper)),
@@ -111,7 +117,7 @@ impl Reaper {
         if let Ok(Some(reaper)) = last {
             return Some(reaper);
         }
-        let reaper = Self::of(&runtime, id)?;
+        let reaper = Self::of(runtime, id)?;
         let _ = LAST.try_with(|last| last.replace(Some((id, Arc::clone(&reaper)))));
         Some(reaper)
     }

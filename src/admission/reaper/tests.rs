@@ -161,7 +161,7 @@ async fn many_threads_come_and_go_and_nothing_is_left() {
     for task in tasks {
         task.await.unwrap();
     }
-    let reaper = Reaper::current().unwrap();
+    let reaper = Reaper::of_runtime(&Handle::current()).unwrap();
     assert_eq!(reaper.lock().schedule.next(), None);
     assert_eq!(Arc::strong_count(&visited), 1);
 }

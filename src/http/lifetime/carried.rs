@@ -27,8 +27,9 @@ pub(super) struct Call<G, J> {
 #[pin_project(PinnedDrop)]
 #[derive(Debug)]
 pub(super) struct Carried<B, G: Guard, J: Judge> {
+    /// It goes before the call is settled: whoever gets the permit must not begin while the connection is still there.
     #[pin]
-    body: B,
+    body: Option<B>,
     /// Gone once it is settled.
     call: Option<Call<G, J>>,
     /// Since when someone waits for the callee.
@@ -37,11 +38,7 @@ pub(super) struct Carried<B, G: Guard, J: Judge> {
 
 impl<B, G: Guard, J: Judge> Carried<B, G, J> {
     pub(super) fn new(body: B, call: Call<G, J>) -> Self {
-        Self { body, call: Some(call), waiting_since: None }
-    }
-
-    pub(super) fn body(&self) -> &B {
-        &self.body
+        Self { body: Some(body), call: Some(call), waiting_since: None }
     }
 
     pub(super) fn is_settled(&self) -> bool {
@@ -54,8 +51,11 @@ impl<B, G: Guard, J: Judge> Carried<B, G, J> {
 
     /// The call's time is over: the callee's fault if it was him who was waited for.
     pub(super) fn cut(self: Pin<&mut Self>, now: Instant) {
-        let this = self.project();
-        let Some(mut call) = this.call.take() else { return };
+        let mut this = self.project();
+        // Taken first, so that it comes to its end even if the body panics.
+        let call = this.call.take();
+        this.body.set(None);
+        let Some(mut call) = call else { return };
         if let Some(since) = this.waiting_since.take() {
             call.guard.waited(now.since(since));
             call.guard.settle(Verdict::TimedOut);
@@ -75,7 +75,8 @@ where
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let mut this = self.project();
-        let Poll::Ready(frame) = this.body.as_mut().poll_frame(cx) else {
+        let Some(mut body) = this.body.as_mut().as_pin_mut() else { return Poll::Ready(None) };
+        let Poll::Ready(frame) = body.as_mut().poll_frame(cx) else {
             if this.waiting_since.is_none() {
                 *this.waiting_since = Some(time::now());
             }
@@ -91,7 +92,7 @@ where
             Some(Ok(frame)) => match frame.trailers_ref() {
                 Some(trailers) => Some(call.judge.at_end(call.head, Some(trailers))),
                 // Whoever sees that this was all does not poll again.
-                None => this.body.is_end_stream().then(|| call.judge.at_end(call.head, None)),
+                None => body.is_end_stream().then(|| call.judge.at_end(call.head, None)),
             },
         };
         if let Some(verdict) = this.call.as_ref().and_then(end) {
@@ -102,8 +103,12 @@ where
         Poll::Ready(frame)
     }
 
+    pub(super) fn is_end_stream(&self) -> bool {
+        self.body.as_ref().is_none_or(B::is_end_stream)
+    }
+
     pub(super) fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        self.body.as_ref().map_or_else(|| SizeHint::with_exact(0), B::size_hint)
     }
 }
 
@@ -116,8 +121,10 @@ fn of_error(error: &BoxError) -> Verdict {
 #[pinned_drop]
 impl<B, G: Guard, J: Judge> PinnedDrop for Carried<B, G, J> {
     fn drop(self: Pin<&mut Self>) {
-        let this = self.project();
-        let Some(mut call) = this.call.take() else { return };
+        let mut this = self.project();
+        let call = this.call.take();
+        this.body.set(None);
+        let Some(mut call) = call else { return };
         match *this.waiting_since {
             Some(since) => {
                 let now = time::now();

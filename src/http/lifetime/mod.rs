@@ -24,9 +24,15 @@ pub use self::judge::Judge;
 pub use self::long_lived::{ByExtension, LongLived};
 use crate::ground::time;
 use crate::ground::verdict::{Guard, Verdict};
+use crate::http::settled::AllHere;
 
 /// Puts the guard of a call into the body of its response; if that is over already, so is the call.
-pub(crate) fn hold<B, G, J>(response: Response<B>, verdict: Verdict, guard: G, judge: J) -> Response<HeldBody<B, G, J>>
+pub(crate) fn hold<B, G, J>(
+    mut response: Response<B>,
+    verdict: Verdict,
+    guard: G,
+    judge: J,
+) -> Response<HeldBody<B, G, J>>
 where
     B: http_body::Body<Data = Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
@@ -35,6 +41,10 @@ where
 {
     if response.body().is_end_stream() {
         let verdict = if judge.is_decided(&response) { verdict } else { judge.at_end(verdict, None) };
+        guard.settle(verdict);
+        return response.map(HeldBody::over);
+    }
+    if response.extensions_mut().remove::<AllHere>().is_some() {
         guard.settle(verdict);
         return response.map(HeldBody::over);
     }

@@ -11,7 +11,7 @@ use crate::admission::reaper::{self, Parked, Visit};
 use crate::ground::error::{Reason, Rejected};
 use crate::ground::sync::{Mutex, lock};
 use crate::ground::telemetry;
-use crate::ground::time::Instant;
+use crate::ground::time::{self, Instant};
 use crate::ground::verdict::{Expiry, Guard};
 
 /// Where a body is kept while nobody polls it, so that its owner and the reaper can both take it out.
@@ -29,13 +29,19 @@ pub(super) struct Slot<B, G: Guard, J: Judge> {
 enum State<B, G: Guard, J: Judge> {
     /// => Taken | Cut | Over
     Kept { carried: Pin<Box<Carried<B, G, J>>>, waker: Option<Waker> },
-    /// It is being polled => Kept | Over. The waker is that of the poll before.
-    Taken { waker: Option<Waker> },
+    /// It is being polled => Kept | Cut | Over. The waker is that of the poll before; `due` is set if the reaper came meanwhile,
+    /// as it may each time where a body is always being polled.
+    Taken { waker: Option<Waker>, due: Option<Rejected> },
     /// The reaper has taken it, and its owner does not know yet => Over
     Cut(Rejected),
     /// There is nothing more to come.
     Over,
 }
+
+type Polled = Poll<Option<Result<Frame<Bytes>, BoxError>>>;
+
+/// Whether what the call holds has been given back.
+type Settled = bool;
 
 impl<B, G, J> Slot<B, G, J>
 where
@@ -54,18 +60,18 @@ where
         self.expiry.idle.map_or(self.expiry.at, |idle| self.expiry.at.min(self.since + idle))
     }
 
-    /// Polls the body, which nobody else can do.
-    pub(super) fn poll_frame(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+    /// Polls the body, which nobody else can do. Once the call is settled nothing is left that would have to be cut.
+    pub(super) fn poll_frame(&self, cx: &mut Context<'_>) -> (Polled, Settled) {
         let mut carried = {
             let mut state = lock(&self.state);
             match std::mem::replace(&mut *state, State::Over) {
                 State::Kept { carried, waker } => {
-                    *state = State::Taken { waker };
+                    *state = State::Taken { waker, due: None };
                     carried
                 }
-                State::Cut(rejected) => return Poll::Ready(Some(Err(rejected.into()))),
+                State::Cut(rejected) => return (Poll::Ready(Some(Err(rejected.into()))), true),
                 // Taken: a poll before this one has panicked.
-                State::Taken { .. } | State::Over => return Poll::Ready(None),
+                State::Taken { .. } | State::Over => return (Poll::Ready(None), true),
             }
         };
         let frame = carried.as_mut().poll_frame(cx);
@@ -75,17 +81,37 @@ where
             *state = State::Over;
             drop(state);
             drop(carried);
-            return frame;
+            return (frame, true);
         }
+        let settled = carried.is_settled();
         let waker = match std::mem::replace(&mut *state, State::Over) {
-            State::Taken { waker } if frame.is_pending() => match waker {
+            // What was ready is handed on; there is no more after it.
+            State::Taken { due: Some(rejected), .. } if frame.is_ready() && !settled => {
+                *state = State::Cut(rejected.clone());
+                drop(state);
+                self.cut(carried, &rejected, time::now());
+                return (frame, false);
+            }
+            State::Taken { waker, .. } if frame.is_pending() => match waker {
                 Some(waker) if waker.will_wake(cx.waker()) => Some(waker),
                 _ => Some(cx.waker().clone()),
             },
             _ => None,
         };
         *state = State::Kept { carried, waker };
-        frame
+        (frame, settled)
+    }
+
+    fn cut(&self, mut carried: Pin<Box<Carried<B, G, J>>>, rejected: &Rejected, now: Instant) {
+        telemetry::body_cut(rejected, carried.waiting_since().is_some(), now.since(self.since));
+        carried.as_mut().cut(now);
+    }
+
+    /// As the reaper would.
+    pub(super) fn cut_if_late(&self, now: Instant) {
+        if self.expiry.at <= now {
+            self.visit(now);
+        }
     }
 
     /// Lets go of the body, if it is still there: its owner is gone.
@@ -104,18 +130,9 @@ where
 
     pub(super) fn is_end_stream(&self) -> bool {
         match &*lock(&self.state) {
-            State::Kept { carried, .. } => carried.body().is_end_stream(),
+            State::Kept { carried, .. } => carried.is_end_stream(),
             State::Over => true,
             State::Taken { .. } | State::Cut(_) => false,
-        }
-    }
-
-    /// Whether nothing is left that would have to be cut.
-    pub(super) fn is_settled(&self) -> bool {
-        match &*lock(&self.state) {
-            State::Kept { carried, .. } => carried.is_settled(),
-            State::Taken { .. } => false,
-            State::Cut(_) | State::Over => true,
         }
     }
 }
@@ -130,9 +147,18 @@ where
     fn visit(&self, now: Instant) -> Visit {
         let mut state = lock(&self.state);
         let waiting_since = match &*state {
+            // All of it was read, and only the word that this was all was not.
+            State::Kept { carried, .. } if carried.is_settled() => return Visit::Done,
             State::Kept { carried, .. } => carried.waiting_since(),
-            // It is not parked; the next time it may be.
-            State::Taken { .. } => return Visit::Again(now + reaper::GRAIN),
+            State::Taken { .. } => {
+                if self.expiry.at <= now {
+                    if let State::Taken { due, .. } = &mut *state {
+                        *due = Some(Rejected::new(self.expiry.layer, self.expiry.reason));
+                    }
+                }
+                // It is not parked; the next time it may be.
+                return Visit::Again(now + reaper::GRAIN);
+            }
             State::Cut(_) | State::Over => return Visit::Done,
         };
         let reason = if self.expiry.at <= now {
@@ -147,14 +173,11 @@ where
             return Visit::Again(self.expiry.at);
         };
         let rejected = Rejected::new(self.expiry.layer, reason);
-        let State::Kept { mut carried, waker } = std::mem::replace(&mut *state, State::Cut(rejected.clone())) else {
+        let State::Kept { carried, waker } = std::mem::replace(&mut *state, State::Cut(rejected.clone())) else {
             return Visit::Done;
         };
         drop(state);
-        telemetry::body_cut(&rejected, waiting_since.is_some(), now.since(self.since));
-        // First what the layers hold, then the connection: whoever is woken by the one finds the other free.
-        carried.as_mut().cut(now);
-        drop(carried);
+        self.cut(carried, &rejected, now);
         if let Some(waker) = waker {
             waker.wake();
         }

@@ -1,0 +1,126 @@
+//! Bodies without end, and few permits: there are never more open than permits, and none after the deadline.
+
+use std::time::Duration;
+
+use http_body_util::BodyExt;
+use seawall::bulkhead::BulkheadConfig;
+use seawall::error::Reason;
+use tokio::time::{Instant, sleep_until};
+use tower::BoxError;
+
+use crate::client::{Body, Settings, Stack, drain, told, until};
+use crate::servers::{Protocol, Rest, Server};
+
+both_protocols!(
+    fifty_that_are_read,
+    fifty_that_are_parked,
+    fifty_that_are_parked_after_a_piece,
+    fifty_that_are_dropped_after_a_piece,
+    fifty_that_never_begin,
+);
+
+const DEADLINE: Duration = Duration::from_millis(300);
+const GRACE: Duration = Duration::from_millis(100);
+const CALLS: usize = 50;
+
+/// What a caller does with the body that he got, until the deadline.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Holder {
+    Reads,
+    Parks,
+    ParksAfterAPiece,
+}
+
+impl Holder {
+    async fn hold(self, body: &mut Body, longer_than: Instant) -> Result<usize, BoxError> {
+        if self == Self::ParksAfterAPiece {
+            body.frame().await.expect("it has no end")?;
+        }
+        if self != Self::Reads {
+            // The body is kept for as long as it takes, and a little more.
+            sleep_until(longer_than).await;
+        }
+        drain(body).await
+    }
+}
+
+async fn fifty(protocol: Protocol, rest: Rest, holder: Holder) {
+    let server = Server::answering(protocol, rest).await;
+    let mut settings = Settings::lasting(DEADLINE).with_permits(2);
+    settings.bulkhead = BulkheadConfig { max_waiting: 10, ..settings.bulkhead };
+    let stack = Stack::new(protocol, settings);
+
+    let start = Instant::now();
+    let later = start + 2 * DEADLINE;
+    let calls: Vec<_> = (0..CALLS)
+        .map(|_| {
+            let (stack, address) = (stack.clone(), server.uri());
+            tokio::spawn(async move {
+                let request = http::Request::get(address).body(http_body_util::Empty::new()).unwrap();
+                match tower::ServiceExt::oneshot(stack.calls, request).await {
+                    Ok(response) => {
+                        let error = holder.hold(&mut response.into_body(), later).await.unwrap_err();
+                        (true, told(&error), Instant::now())
+                    }
+                    Err(error) => (false, told(&error), Instant::now()),
+                }
+            })
+        })
+        .collect();
+
+    tokio::time::sleep(DEADLINE / 2).await;
+    assert_eq!((server.open(), stack.bulkhead.in_flight()), (2, 2), "both permits are in use in the meantime");
+    until(|| server.open() == 0 && stack.bulkhead.in_flight() == 0 && stack.bulkhead.waiting() == 0).await;
+    assert!(start.elapsed() <= DEADLINE + GRACE, "the last one is gone after {:?}", start.elapsed());
+
+    let (mut served, mut full) = (0, 0);
+    for call in calls {
+        let (had_head, told, at) = call.await.unwrap();
+        let (layer, reason) = told.expect("a layer ends it, and says so");
+        match reason {
+            Reason::QueueFull => full += 1,
+            Reason::DeadlineExceeded | Reason::NotInTime | Reason::QueueTimeout => {}
+            other => panic!("{layer} says {other:?}"),
+        }
+        served += usize::from(had_head);
+        if !had_head || holder == Holder::Reads {
+            assert!(at <= start + DEADLINE + GRACE, "{layer} says {reason:?} after {:?}", at - start);
+        }
+    }
+    assert!(server.census.most_answers() <= 2, "{} open at once", server.census.most_answers());
+    assert!(served <= 4, "two at a time, and each until the deadline: {served}");
+    assert_eq!(full, CALLS - 2 - 10, "ten wait, the others are refused");
+}
+
+async fn fifty_that_are_read(protocol: Protocol) {
+    fifty(protocol, Rest::Endless, Holder::Reads).await;
+    fifty(protocol, Rest::Stall, Holder::Reads).await;
+    fifty(protocol, Rest::Drip(Duration::from_millis(10)), Holder::Reads).await;
+}
+
+async fn fifty_that_are_parked(protocol: Protocol) {
+    fifty(protocol, Rest::Endless, Holder::Parks).await;
+    fifty(protocol, Rest::Stall, Holder::Parks).await;
+}
+
+async fn fifty_that_are_parked_after_a_piece(protocol: Protocol) {
+    fifty(protocol, Rest::Endless, Holder::ParksAfterAPiece).await;
+}
+
+async fn fifty_that_never_begin(protocol: Protocol) {
+    fifty(protocol, Rest::Silence, Holder::Reads).await;
+}
+
+/// Permits go from one to the next fifty times, and a new answer never begins before an old one is let go of.
+async fn fifty_that_are_dropped_after_a_piece(protocol: Protocol) {
+    let server = Server::answering(protocol, Rest::Endless).await;
+    let stack = Stack::new(protocol, Settings::lasting(Duration::from_secs(10)).with_permits(2));
+    let calls = (0..CALLS).map(|_| async {
+        let mut body = stack.get(&server).await.unwrap().into_body();
+        body.frame().await.unwrap().unwrap();
+    });
+    futures::future::join_all(calls).await;
+    until(|| server.open() == 0).await;
+    assert_eq!((server.census.requests(), stack.bulkhead.in_flight()), (CALLS, 0));
+    assert!(server.census.most_answers() <= 2, "{} open at once", server.census.most_answers());
+}

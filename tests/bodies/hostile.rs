@@ -1,0 +1,135 @@
+//! Bodies that no server is needed for: they never pause, take long, or look at what is held for them.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::{Body, Frame};
+use http_body_util::{BodyExt, Empty};
+use seawall::bulkhead::{BulkheadConfig, BulkheadHandle, BulkheadLayer};
+use seawall::circuit_breaker::{CircuitBreakerConfig, CircuitBreakerLayer};
+use seawall::deadline::DeadlineLayer;
+use seawall::error::Reason;
+use tokio::time::{Instant, sleep};
+use tower::{BoxError, ServiceBuilder, ServiceExt, service_fn};
+
+use crate::client::{boxed, told, until};
+
+const DEADLINE: Duration = Duration::from_millis(100);
+
+/// Always has another piece, each of which takes so long to make.
+struct Busy(Duration);
+
+impl Body for Busy {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        std::thread::sleep(self.0);
+        Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(b"x")))))
+    }
+}
+
+/// Reads for a second at most, without ever giving way to others.
+async fn is_cut_in_time(takes: Duration) {
+    let service = ServiceBuilder::new()
+        .layer(DeadlineLayer::http(DEADLINE).unwrap())
+        .layer(BulkheadLayer::http(BulkheadConfig::default()).unwrap())
+        .service(service_fn(move |_| async move { Ok::<_, BoxError>(Response::new(Busy(takes))) }));
+    let service = boxed(service);
+    let start = Instant::now();
+    let mut body = service.oneshot(Request::new(Empty::new())).await.unwrap().into_body();
+    while start.elapsed() < 10 * DEADLINE {
+        if let Err(error) = body.frame().await.unwrap() {
+            assert_eq!(told(&error).map(|(_, reason)| reason), Some(Reason::DeadlineExceeded));
+            assert!(start.elapsed() >= DEADLINE && start.elapsed() < 2 * DEADLINE, "{:?}", start.elapsed());
+            return;
+        }
+    }
+    panic!("it is not cut");
+}
+
+#[tokio::test]
+async fn a_body_that_never_pauses_is_cut_though_nothing_else_gets_to_run() {
+    is_cut_in_time(Duration::ZERO).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_body_that_is_nearly_always_being_polled_is_cut() {
+    tokio::spawn(is_cut_in_time(Duration::from_millis(5))).await.unwrap();
+}
+
+/// Notes how many permits are in use in the moment when it is dropped.
+struct Witness(BulkheadHandle, Arc<AtomicUsize>);
+
+impl Body for Witness {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        Poll::Pending
+    }
+}
+
+impl Drop for Witness {
+    fn drop(&mut self) {
+        self.1.store(1 + self.0.in_flight(), SeqCst);
+    }
+}
+
+/// Whoever gets the permit next must not begin while the connection is still there.
+#[tokio::test]
+async fn the_connection_goes_before_the_permit() {
+    let bulkhead = BulkheadLayer::http(BulkheadConfig::default()).unwrap();
+    let (handle, seen) = (bulkhead.handle(), Arc::new(AtomicUsize::new(0)));
+    let witness = (handle.clone(), Arc::clone(&seen));
+    let breaker = CircuitBreakerLayer::http(CircuitBreakerConfig::default()).unwrap();
+    let service = ServiceBuilder::new().layer(DeadlineLayer::http(DEADLINE).unwrap()).layer(bulkhead).layer(breaker);
+    let service = service.service(service_fn(move |_| {
+        let (handle, seen) = witness.clone();
+        async move { Ok::<_, BoxError>(Response::new(Witness(handle, seen))) }
+    }));
+    let body = async || service.clone().oneshot(Request::new(())).await.unwrap().into_body();
+
+    drop(body().await);
+    assert_eq!(seen.swap(0, SeqCst), 1 + 1, "dropped");
+    assert_eq!(handle.in_flight(), 0);
+
+    let mut waited = body().await;
+    assert!(futures::poll!(waited.frame()).is_pending());
+    drop(waited);
+    assert_eq!(seen.swap(0, SeqCst), 1 + 1, "dropped while somebody waits for it");
+
+    let parked = body().await;
+    until(|| handle.in_flight() == 0).await;
+    assert_eq!(seen.swap(0, SeqCst), 1 + 1, "cut");
+    drop(parked);
+
+    let mut read = body().await;
+    assert!(read.frame().await.unwrap().is_err());
+    assert_eq!(seen.swap(0, SeqCst), 1 + 1, "cut while somebody waits for it");
+}
+
+/// A reader that panics in between, and unwinds with the body in his hands.
+#[tokio::test]
+async fn a_reader_that_panics_leaves_nothing() {
+    let bulkhead = BulkheadLayer::http(BulkheadConfig::default()).unwrap();
+    let handle = bulkhead.handle();
+    let service = ServiceBuilder::new()
+        .layer(DeadlineLayer::http(DEADLINE).unwrap())
+        .layer(bulkhead)
+        .service(service_fn(|_| async { Ok::<_, BoxError>(Response::new(Busy(Duration::ZERO))) }));
+    let service = boxed(service);
+    let reader = tokio::spawn(async move {
+        let mut body = service.oneshot(Request::new(Empty::new())).await.unwrap().into_body();
+        body.frame().await.unwrap().unwrap();
+        sleep(Duration::from_millis(1)).await;
+        panic!("while it holds a body");
+    });
+    assert!(reader.await.is_err());
+    assert_eq!(handle.in_flight(), 0);
+}

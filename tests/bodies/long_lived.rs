@@ -1,0 +1,89 @@
+//! Calls that are meant to go on: streams with a time of their own, and connections that change their protocol.
+
+use std::time::Duration;
+
+use hyper_util::rt::TokioIo;
+use seawall::error::Reason;
+use seawall::http::LongLived;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::{Instant, sleep};
+use tower::ServiceExt;
+
+use crate::client::{Body, Settings, Stack, drain, request, told, until};
+use crate::servers::{Protocol, Rest, Server};
+
+both_protocols!(
+    a_long_lived_call_goes_on_for_its_own_time,
+    a_long_lived_call_is_not_waited_for_any_longer_than_others,
+    a_long_lived_call_holds_its_permit,
+);
+
+const DEADLINE: Duration = Duration::from_millis(100);
+
+async fn long_lived(stack: &Stack, server: &Server, total: Duration) -> Result<http::Response<Body>, tower::BoxError> {
+    let mut request = request(server);
+    request.extensions_mut().insert(LongLived::new(total));
+    stack.calls.clone().oneshot(request).await
+}
+
+async fn a_long_lived_call_goes_on_for_its_own_time(protocol: Protocol) {
+    let server = Server::answering(protocol, Rest::Drip(DEADLINE / 10)).await;
+    let stack = Stack::new(protocol, Settings::lasting(DEADLINE));
+    let start = Instant::now();
+    let mut body = long_lived(&stack, &server, 4 * DEADLINE).await.unwrap().into_body();
+    let error = drain(&mut body).await.unwrap_err();
+    let lasted = start.elapsed();
+    assert!(lasted >= 4 * DEADLINE && lasted <= 5 * DEADLINE, "{lasted:?}");
+    assert_eq!(told(&error).map(|(_, reason)| reason), Some(Reason::DeadlineExceeded));
+    until(|| server.open() == 0).await;
+
+    let start = Instant::now();
+    let mut body = stack.get(&server).await.unwrap().into_body();
+    assert!(drain(&mut body).await.is_err());
+    assert!(start.elapsed() < 2 * DEADLINE, "the others are as short as ever");
+}
+
+async fn a_long_lived_call_is_not_waited_for_any_longer_than_others(protocol: Protocol) {
+    let server = Server::answering(protocol, Rest::Silence).await;
+    let stack = Stack::new(protocol, Settings::lasting(DEADLINE));
+    let start = Instant::now();
+    let error = long_lived(&stack, &server, Duration::from_secs(60)).await.unwrap_err();
+    assert!(start.elapsed() < 2 * DEADLINE, "{:?}", start.elapsed());
+    assert_eq!(told(&error).map(|(layer, _)| layer), Some("deadline"));
+    until(|| server.open() == 0).await;
+}
+
+async fn a_long_lived_call_holds_its_permit(protocol: Protocol) {
+    let server = Server::answering(protocol, Rest::Stall).await;
+    let stack = Stack::new(protocol, Settings::lasting(DEADLINE));
+    let parked = long_lived(&stack, &server, 3 * DEADLINE).await.unwrap();
+    sleep(2 * DEADLINE).await;
+    assert_eq!((stack.bulkhead.in_flight(), server.open()), (1, 1));
+    until(|| server.open() == 0).await;
+    assert_eq!(stack.bulkhead.in_flight(), 0);
+    drop(parked);
+}
+
+#[tokio::test]
+async fn an_upgraded_connection_belongs_to_whoever_upgraded_it() {
+    let server = Server::answering(Protocol::Http1, Rest::Echo).await;
+    let stack = Stack::new(Protocol::Http1, Settings::lasting(DEADLINE).with_permits(1));
+    let mut request = request(&server);
+    request.headers_mut().insert("connection", "upgrade".parse().unwrap());
+    request.headers_mut().insert("upgrade", "echo".parse().unwrap());
+    let response = stack.calls.clone().oneshot(request).await.unwrap();
+    assert_eq!(response.status(), 101);
+    let upgraded = hyper::upgrade::on(response).await.unwrap();
+    assert_eq!(stack.bulkhead.in_flight(), 0, "the call is over");
+    let mut stream = TokioIo::new(upgraded);
+    for _ in 0..4 {
+        sleep(DEADLINE / 2).await;
+        stream.write_all(b"hello").await.unwrap();
+        let mut echo = [0; 5];
+        stream.read_exact(&mut echo).await.unwrap();
+        assert_eq!(&echo, b"hello");
+    }
+    assert_eq!(server.open(), 1);
+    drop(stream);
+    until(|| server.census.connections() == 0).await;
+}

@@ -1,0 +1,36 @@
+//! A call is over when its body is over: a client's layers around hyper-util's client, and servers that misbehave, over
+//! real sockets.
+#![cfg(feature = "http")]
+#![allow(clippy::disallowed_methods, reason = "tests sleep and look at the clock as users do")]
+
+/// Makes a test of each function for HTTP/1.1 and for HTTP/2, so that a failure names both.
+macro_rules! both_protocols {
+    ($($test:ident),+ $(,)?) => { $(
+        mod $test {
+            #[tokio::test]
+            async fn http1() {
+                super::$test(crate::servers::Protocol::Http1).await;
+            }
+
+            #[tokio::test]
+            async fn http2() {
+                super::$test(crate::servers::Protocol::Http2).await;
+            }
+        }
+    )+ };
+}
+
+mod client;
+mod servers;
+
+mod bounds;
+mod cancellation;
+mod cuts;
+mod endless;
+mod health;
+mod hostile;
+mod long_lived;
+mod memory;
+mod retries;
+mod runtimes;
+mod transparency;

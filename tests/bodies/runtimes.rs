@@ -1,0 +1,171 @@
+//! Bodies that leave the runtime they were made in, or outlive it.
+
+use std::time::Duration;
+
+use http_body_util::BodyExt;
+use seawall::error::Reason;
+use tokio::runtime::{Builder, Runtime};
+use tokio::time::{Instant, timeout};
+
+use crate::client::{Body, Settings, Stack, drain, told, until};
+use crate::servers::{Protocol, Rest, Server};
+
+const DEADLINE: Duration = Duration::from_millis(200);
+
+fn single() -> Runtime {
+    Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+/// One that works also while nobody is in it.
+fn driven() -> Runtime {
+    Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap()
+}
+
+fn stack() -> Stack {
+    Stack::new(Protocol::Http1, Settings::lasting(DEADLINE))
+}
+
+async fn body(stack: &Stack, server: &Server) -> Body {
+    stack.get(server).await.unwrap().into_body()
+}
+
+/// Waits for the callee and for the cut, and says how long that took.
+async fn is_cut(body: &mut Body) -> Duration {
+    let start = Instant::now();
+    let error = timeout(5 * DEADLINE, drain(body)).await.expect("it is cut").unwrap_err();
+    assert_eq!(told(&error).map(|(_, reason)| reason), Some(Reason::DeadlineExceeded));
+    start.elapsed()
+}
+
+#[test]
+fn a_body_that_is_read_in_another_runtime_is_cut_there() {
+    let servers = driven();
+    let server = servers.block_on(Server::answering(Protocol::Http1, Rest::Stall));
+    let made_in = driven();
+    let stack = stack();
+    let mut moved = made_in.block_on(body(&stack, &server));
+    assert!(single().block_on(is_cut(&mut moved)) < 2 * DEADLINE);
+    assert_eq!(stack.bulkhead.in_flight(), 0);
+    servers.block_on(until(|| server.open() == 0));
+}
+
+/// The runtime that it was made in still exists, but nobody runs it, and so nothing in there ever wakes up.
+#[test]
+fn a_body_whose_runtime_stands_still_is_cut_where_it_is_read() {
+    let servers = driven();
+    let server = servers.block_on(Server::answering(Protocol::Http1, Rest::Stall));
+    let standing_still = single();
+    let stack = stack();
+    let mut moved = standing_still.block_on(body(&stack, &server));
+    assert!(single().block_on(is_cut(&mut moved)) < 2 * DEADLINE);
+    assert_eq!(stack.bulkhead.in_flight(), 0);
+    drop(standing_still);
+    servers.block_on(until(|| server.open() == 0));
+}
+
+#[test]
+fn a_body_that_is_dropped_in_another_runtime_gives_everything_back() {
+    let servers = driven();
+    let server = servers.block_on(Server::answering(Protocol::Http1, Rest::Stall));
+    let made_in = driven();
+    let stack = stack();
+    let moved = made_in.block_on(body(&stack, &server));
+    assert_eq!(stack.bulkhead.in_flight(), 1);
+    single().block_on(async { drop(moved) });
+    assert_eq!(stack.bulkhead.in_flight(), 0);
+    servers.block_on(until(|| server.open() == 0));
+}
+
+#[test]
+fn a_runtime_that_shuts_down_with_parked_bodies_leaves_no_connection_and_no_panic() {
+    let servers = driven();
+    let server = servers.block_on(Server::answering(Protocol::Http1, Rest::Stall));
+    for made_in in [single(), driven()] {
+        let stack = stack();
+        let mut parked: Vec<_> = (0..3).map(|_| made_in.block_on(body(&stack, &server))).collect();
+        drop(made_in);
+        servers.block_on(until(|| server.open() == 0));
+        // Read outside of any runtime, in another one, or not at all.
+        let mut outside = parked.pop().unwrap();
+        let _ = futures::executor::block_on(outside.frame());
+        let mut elsewhere = parked.pop().unwrap();
+        let frames = single().block_on(async {
+            timeout(5 * DEADLINE, async {
+                let mut frames = 0;
+                while let Some(Ok(_)) = elsewhere.frame().await {
+                    frames += 1;
+                }
+                frames
+            })
+            .await
+        });
+        assert!(frames.expect("it does not hang") <= 1);
+        drop((outside, elsewhere, parked));
+        assert_eq!(stack.bulkhead.in_flight(), 0);
+    }
+}
+
+#[test]
+fn many_short_runtimes_on_one_thread_each_cut_their_own() {
+    let servers = driven();
+    let server = servers.block_on(Server::answering(Protocol::Http1, Rest::Stall));
+    let stack = || Stack::new(Protocol::Http1, Settings::lasting(Duration::from_millis(20)));
+    let mut outlived = Vec::new();
+    for round in 0..30 {
+        let (runtime, stack) = (single(), stack());
+        runtime.block_on(async {
+            let parked = body(&stack, &server).await;
+            if round % 3 == 0 {
+                until(|| stack.bulkhead.in_flight() == 0).await;
+            }
+            outlived.push((parked, stack.clone()));
+        });
+    }
+    servers.block_on(until(|| server.open() == 0));
+    for (parked, stack) in outlived {
+        drop(parked);
+        assert_eq!(stack.bulkhead.in_flight(), 0);
+    }
+}
+
+#[test]
+fn a_body_is_read_outside_of_any_runtime() {
+    let servers = driven();
+    let server = servers.block_on(Server::answering(Protocol::Http1, Rest::Trickle(3, Duration::from_millis(5))));
+    let made_in = driven();
+    let stack = stack();
+    let mut body = made_in.block_on(body(&stack, &server));
+    assert_eq!(futures::executor::block_on(drain(&mut body)).unwrap(), 3);
+    assert_eq!(stack.bulkhead.in_flight(), 0);
+}
+
+#[test]
+fn a_body_that_is_waited_for_outside_of_any_runtime_is_cut_by_its_own() {
+    let servers = driven();
+    let server = servers.block_on(Server::answering(Protocol::Http1, Rest::Stall));
+    let made_in = driven();
+    let stack = stack();
+    let mut body = made_in.block_on(body(&stack, &server));
+    let error = futures::executor::block_on(drain(&mut body)).unwrap_err();
+    assert_eq!(told(&error).map(|(_, reason)| reason), Some(Reason::DeadlineExceeded));
+    assert_eq!(stack.bulkhead.in_flight(), 0);
+}
+
+/// A runtime is told to shut down and does not wait: bodies that are read at that moment end.
+#[test]
+fn a_reader_in_another_runtime_learns_that_the_first_one_is_gone() {
+    let servers = driven();
+    let server = servers.block_on(Server::answering(Protocol::Http1, Rest::Stall));
+    let made_in = driven();
+    let stack = stack();
+    let mut moved = made_in.block_on(body(&stack, &server));
+    single().block_on(async {
+        moved.frame().await.unwrap().unwrap();
+        let reading = tokio::spawn(async move { timeout(5 * DEADLINE, moved.frame()).await });
+        tokio::task::yield_now().await;
+        made_in.shutdown_background();
+        let end = reading.await.unwrap().expect("it does not hang");
+        assert!(end.is_none_or(|frame| frame.is_err()));
+    });
+    assert_eq!(stack.bulkhead.in_flight(), 0);
+}

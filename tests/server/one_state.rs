@@ -1,0 +1,122 @@
+//! A layer value is one state: however often axum applies it, and however the router is served.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::Request;
+use axum::routing::get;
+use http_body_util::BodyExt;
+use hyper_util::rt::TokioIo;
+use seawall::bulkhead::{BulkheadConfig, BulkheadHandle, BulkheadLayer};
+use seawall::deadline::DeadlineLayer;
+use seawall::http::respond::RespondLayer;
+use seawall::load_shed::{LoadShedConfig, LoadShedHandle, LoadShedLayer};
+use tokio::net::TcpListener;
+use tokio::sync::Notify;
+use tower::{ServiceBuilder, ServiceExt};
+
+use crate::serving::{Reader, serve, until};
+
+const ROUTES: usize = 10;
+
+/// Many routes, each of which works until it is told to stop, and two at once in all.
+fn two_at_once() -> (Router, LoadShedHandle, BulkheadHandle, Arc<Notify>) {
+    let config = LoadShedConfig { max_in_flight: 2, queue_ratio: 0.0, ..LoadShedConfig::default() };
+    let shed = LoadShedLayer::http(config).unwrap();
+    let bulkhead = BulkheadLayer::http(BulkheadConfig { max_concurrent: 5, ..BulkheadConfig::default() }).unwrap();
+    let handles = (shed.handle(), bulkhead.handle());
+    let layers = ServiceBuilder::new()
+        .layer(RespondLayer::new())
+        .layer(DeadlineLayer::http(Duration::from_secs(5)).unwrap())
+        .layer(shed)
+        .layer(bulkhead);
+    let stop = Arc::new(Notify::new());
+    let app = (0..ROUTES).fold(Router::new(), |app, n| {
+        let stop = Arc::clone(&stop);
+        app.route(
+            &format!("/{n}"),
+            get(move || async move {
+                stop.notified().await;
+                "well"
+            }),
+        )
+    });
+    (app.layer(layers), handles.0, handles.1, stop)
+}
+
+fn status(answer: &[u8]) -> &str {
+    std::str::from_utf8(&answer[9..12]).unwrap()
+}
+
+#[tokio::test]
+async fn many_routes_served_by_axum_have_one_state() {
+    let (app, shed, bulkhead, stop) = two_at_once();
+    let address = serve(app).await;
+    let served = [Reader::get(address, "/0").await, Reader::get(address, "/1").await];
+    until(|| shed.in_flight() == 2).await;
+    // The queue has one place. Who comes after that is refused, on whatever route.
+    let waiting = Reader::get(address, "/2").await;
+    until(|| shed.waiting() == 1).await;
+    for n in 3..ROUTES {
+        let answer = Reader::get(address, &format!("/{n}")).await.to_end().await;
+        assert_eq!(status(&answer), "503", "route {n}");
+    }
+    assert_eq!(bulkhead.in_flight(), 2);
+    stop.notify_waiters();
+    for reader in served {
+        assert_eq!(status(&reader.to_end().await), "200");
+    }
+    until(|| shed.waiting() == 0).await;
+    stop.notify_one();
+    assert_eq!(status(&waiting.to_end().await), "200");
+    until(|| shed.in_flight() == 0 && bulkhead.in_flight() == 0).await;
+}
+
+/// A router that is no make-service applies its layers anew for each request.
+#[tokio::test]
+async fn a_router_served_by_hyper_as_it_is_has_one_state() {
+    let (app, shed, bulkhead, stop) = two_at_once();
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let app = app.clone();
+            let service = hyper::service::service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
+                app.clone().oneshot(request.map(Body::new))
+            });
+            let connection = hyper::server::conn::http1::Builder::new();
+            tokio::spawn(async move { connection.serve_connection(TokioIo::new(stream), service).await });
+        }
+    });
+    let served = [Reader::get(address, "/0").await, Reader::get(address, "/1").await];
+    until(|| shed.in_flight() == 2).await;
+    let waiting = Reader::get(address, "/2").await;
+    until(|| shed.waiting() == 1).await;
+    assert_eq!(status(&Reader::get(address, "/9").await.to_end().await), "503");
+    stop.notify_waiters();
+    for reader in served {
+        assert_eq!(status(&reader.to_end().await), "200");
+    }
+    drop(waiting);
+    until(|| shed.in_flight() == 0 && shed.waiting() == 0 && bulkhead.in_flight() == 0).await;
+}
+
+#[tokio::test]
+async fn a_body_that_is_not_read_yet_holds_the_permit_of_a_bulkhead_and_not_of_a_shedder() {
+    let (app, shed, bulkhead, stop) = two_at_once();
+    let mut unread = Vec::new();
+    for n in 0..5 {
+        stop.notify_one();
+        let request = Request::get(format!("/{n}")).body(Body::empty()).unwrap();
+        unread.push(app.clone().oneshot(request).await.unwrap());
+        assert_eq!((shed.in_flight(), bulkhead.in_flight()), (0, n + 1));
+    }
+    assert!(unread.iter().all(|response| response.status() == 200));
+    for response in unread.drain(..) {
+        assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "well");
+    }
+    assert_eq!(bulkhead.in_flight(), 0);
+}

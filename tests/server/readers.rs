@@ -1,0 +1,196 @@
+//! Readers who are slow, and streams that are long: the work has one deadline, and the reading of its result another.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::Request;
+use axum::routing::get;
+use http::Response;
+use hyper_util::rt::TokioIo;
+use seawall::bulkhead::{BulkheadConfig, BulkheadLayer};
+use seawall::deadline::{DeadlineConfig, DeadlineLayer};
+use seawall::http::LongLived;
+use seawall::http::respond::RespondLayer;
+use seawall::load_shed::{LoadShedConfig, LoadShedHandle, LoadShedLayer};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep, timeout};
+use tower::ServiceBuilder;
+
+use crate::serving::{Endless, Reader, serve, until};
+
+const DEADLINE: Duration = Duration::from_millis(100);
+const BODY: Duration = Duration::from_millis(400);
+const LONG: usize = 16 << 20;
+
+type Dropped = Arc<Mutex<Vec<oneshot::Receiver<Instant>>>>;
+
+/// A service that works for a tenth of a second at the most, whose answers may be read for longer than that.
+fn app() -> (Router, LoadShedHandle, Dropped) {
+    let shed = LoadShedLayer::http(LoadShedConfig { max_in_flight: 1, ..LoadShedConfig::default() }).unwrap();
+    let handle = shed.handle();
+    let config = DeadlineConfig { timeout: DEADLINE, body_timeout: Some(BODY), ..DeadlineConfig::default() };
+    let layers =
+        ServiceBuilder::new().layer(RespondLayer::new()).layer(DeadlineLayer::http(config).unwrap()).layer(shed);
+    let dropped = Dropped::default();
+    let endless = |every: Duration, lives: Option<Duration>| {
+        let dropped = Arc::clone(&dropped);
+        get(move || {
+            let (body, told) = Endless::new(every);
+            dropped.lock().unwrap().push(told);
+            let mut response = Response::new(Body::new(body));
+            if let Some(lives) = lives {
+                response.extensions_mut().insert(LongLived::new(lives));
+            }
+            std::future::ready(response)
+        })
+    };
+    let app = Router::new()
+        .route("/slow", get(|| async { sleep(10 * DEADLINE).await }))
+        .route("/long", get(|| async { vec![b'x'; LONG] }))
+        .route("/endless", endless(Duration::ZERO, None))
+        .route("/events", endless(DEADLINE / 5, None))
+        .route("/live", endless(DEADLINE / 5, Some(3 * BODY)))
+        .layer(layers);
+    (app, handle, dropped)
+}
+
+#[tokio::test]
+async fn work_that_takes_too_long_is_answered_at_the_deadline() {
+    let (app, ..) = app();
+    let address = serve(app).await;
+    let start = Instant::now();
+    let answer = Reader::get(address, "/slow").await.to_end().await;
+    assert!(answer.starts_with(b"HTTP/1.1 504"), "{}", String::from_utf8_lossy(&answer));
+    assert!(start.elapsed() < 2 * DEADLINE);
+}
+
+#[tokio::test]
+async fn a_slow_reader_may_read_for_longer_than_the_work_may_take() {
+    let (app, handle, _) = app();
+    let mut reader = Reader::get(serve(app).await, "/long").await;
+    // Something of it every now and then, until well after the deadline, and then the rest.
+    let mut bytes = 0;
+    for _ in 0..5 {
+        bytes += reader.read(16 * 1024).await;
+        sleep(DEADLINE / 2).await;
+        assert_eq!(handle.in_flight(), 0, "the work is done");
+    }
+    bytes += reader.to_end().await.len();
+    assert!(bytes > LONG, "head and body: {bytes}");
+}
+
+#[tokio::test]
+async fn readers_who_do_not_read_hold_no_slot_and_are_thrown_out_in_the_end() {
+    let (app, handle, dropped) = app();
+    let address = serve(app).await;
+    let start = Instant::now();
+    let mut readers = Vec::new();
+    for _ in 0..20 {
+        // There is one slot, and each of them gets his head.
+        let mut reader = Reader::get(address, "/endless").await;
+        assert!(reader.read(1024).await > 0);
+        readers.push(reader);
+    }
+    assert_eq!((handle.in_flight(), handle.waiting()), (0, 0));
+    let dropped = std::mem::take(&mut *dropped.lock().unwrap());
+    for told in dropped {
+        let at = timeout(4 * BODY, told).await.expect("it is cut").unwrap();
+        assert!(at >= start + BODY && at < start + 2 * BODY, "cut after {:?}", at - start);
+    }
+    for reader in readers {
+        let rest = timeout(4 * BODY, reader.to_end()).await.expect("the connection is closed");
+        assert!(!rest.ends_with(b"0\r\n\r\n"), "half an answer must not look like a whole one");
+    }
+}
+
+#[tokio::test]
+async fn a_reader_who_leaves_takes_the_body_along_at_once() {
+    let (app, _, dropped) = app();
+    let mut reader = Reader::get(serve(app).await, "/events").await;
+    assert!(reader.read(1024).await > 0);
+    let told = dropped.lock().unwrap().pop().unwrap();
+    let left = Instant::now();
+    drop(reader);
+    let at = timeout(BODY, told).await.expect("it is dropped").unwrap();
+    assert!(at < left + DEADLINE, "hyper notices when it next writes: {:?}", at - left);
+}
+
+#[tokio::test]
+async fn a_stream_that_is_not_said_to_be_long_lived_ends_with_the_time_for_bodies() {
+    let (app, _, dropped) = app();
+    let start = Instant::now();
+    let reader = Reader::get(serve(app).await, "/events").await;
+    timeout(4 * BODY, reader.to_end()).await.expect("the connection is closed");
+    let told = dropped.lock().unwrap().pop().unwrap();
+    let at = told.await.unwrap() - start;
+    assert!(at >= BODY && at < 2 * BODY, "{at:?}");
+}
+
+#[tokio::test]
+async fn a_long_lived_stream_goes_on_for_its_own_time() {
+    let (app, handle, dropped) = app();
+    let start = Instant::now();
+    let reader = Reader::get(serve(app).await, "/live").await;
+    let reading = tokio::spawn(reader.to_end());
+    until(|| start.elapsed() > 2 * DEADLINE).await;
+    assert_eq!(handle.in_flight(), 0);
+    timeout(6 * BODY, reading).await.expect("the connection is closed").unwrap();
+    let told = dropped.lock().unwrap().pop().unwrap();
+    let at = told.await.unwrap() - start;
+    assert!(at >= 3 * BODY && at < 4 * BODY, "{at:?}");
+}
+
+#[tokio::test]
+async fn an_upgraded_connection_goes_on_beyond_all_deadlines() {
+    let shed = LoadShedLayer::http(LoadShedConfig { max_in_flight: 1, ..LoadShedConfig::default() }).unwrap();
+    let bulkhead = BulkheadLayer::http(BulkheadConfig::default()).unwrap();
+    let handles = (shed.handle(), bulkhead.handle());
+    let config = DeadlineConfig { timeout: DEADLINE, body_timeout: Some(DEADLINE), ..DeadlineConfig::default() };
+    let layers = ServiceBuilder::new()
+        .layer(RespondLayer::new())
+        .layer(DeadlineLayer::http(config).unwrap())
+        .layer(shed)
+        .layer(bulkhead);
+    let handler = |mut request: Request| async move {
+        let upgrade = hyper::upgrade::on(&mut request);
+        tokio::spawn(async move {
+            let (mut read, mut write) = tokio::io::split(TokioIo::new(upgrade.await.unwrap()));
+            tokio::io::copy(&mut read, &mut write).await
+        });
+        let switching = Response::builder().status(101).header("connection", "upgrade").header("upgrade", "echo");
+        switching.body(Body::empty()).unwrap()
+    };
+    let address = serve(Router::new().route("/", get(handler)).layer(layers)).await;
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let request = b"GET / HTTP/1.1\r\nhost: server\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\n";
+    stream.write_all(request).await.unwrap();
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await.unwrap());
+    }
+    assert!(head.starts_with(b"HTTP/1.1 101"), "{}", String::from_utf8_lossy(&head));
+    for _ in 0..6 {
+        sleep(DEADLINE / 2).await;
+        stream.write_all(b"hello").await.unwrap();
+        let mut echo = [0; 5];
+        stream.read_exact(&mut echo).await.unwrap();
+        assert_eq!((&echo, handles.0.in_flight(), handles.1.in_flight()), (b"hello", 0, 0));
+    }
+}
+
+#[tokio::test]
+async fn without_a_time_for_bodies_they_end_at_the_deadline() {
+    let (body, told) = Endless::new(DEADLINE / 5);
+    let body = Arc::new(Mutex::new(Some(body)));
+    let layers = ServiceBuilder::new().layer(RespondLayer::new()).layer(DeadlineLayer::http(2 * DEADLINE).unwrap());
+    let handler = move || std::future::ready(Response::new(Body::new(body.lock().unwrap().take().unwrap())));
+    let address = serve(Router::new().route("/", get(handler)).layer(layers)).await;
+    let start = Instant::now();
+    timeout(20 * DEADLINE, Reader::get(address, "/").await.to_end()).await.expect("the connection is closed");
+    let at = told.await.unwrap() - start;
+    assert!(at >= 2 * DEADLINE && at < 3 * DEADLINE, "{at:?}");
+}

@@ -1,0 +1,91 @@
+//! A router on a port of its own, and clients that read by hand.
+
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::Router;
+use bytes::Bytes;
+use http_body::{Body, Frame};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::time::{Instant, Sleep, sleep};
+
+pub(crate) async fn serve(app: Router) -> SocketAddr {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    address
+}
+
+/// A client that reads what it likes, when it likes.
+pub(crate) struct Reader(TcpStream);
+
+impl Reader {
+    /// Asks for `path`. What it does not read, the kernel keeps for it, but not much of that.
+    pub(crate) async fn get(address: SocketAddr, path: &str) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(4096).unwrap();
+        let mut stream = socket.connect(address).await.unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nhost: server\r\nconnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        Self(stream)
+    }
+
+    /// Reads up to so many bytes; 0 at the end of the connection, however it ends.
+    pub(crate) async fn read(&mut self, bytes: usize) -> usize {
+        self.0.read(&mut vec![0; bytes]).await.unwrap_or(0)
+    }
+
+    /// Reads to the end of the connection, however it ends.
+    pub(crate) async fn to_end(mut self) -> Vec<u8> {
+        let mut all = Vec::new();
+        let _ = self.0.read_to_end(&mut all).await;
+        all
+    }
+}
+
+/// A body that goes on for ever, a piece every so often; it tells when it is dropped.
+pub(crate) struct Endless {
+    every: Duration,
+    wait: Pin<Box<Sleep>>,
+    dropped: Option<tokio::sync::oneshot::Sender<Instant>>,
+}
+
+impl Endless {
+    pub(crate) fn new(every: Duration) -> (Self, tokio::sync::oneshot::Receiver<Instant>) {
+        let (tell, told) = tokio::sync::oneshot::channel();
+        (Self { every, wait: Box::pin(sleep(every)), dropped: Some(tell) }, told)
+    }
+}
+
+impl Body for Endless {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        if !self.every.is_zero() {
+            std::task::ready!(self.wait.as_mut().poll(cx));
+            self.wait = Box::pin(sleep(self.every));
+        }
+        Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(&[b'x'; 16 * 1024])))))
+    }
+}
+
+impl Drop for Endless {
+    fn drop(&mut self) {
+        if let Some(tell) = self.dropped.take() {
+            let _ = tell.send(Instant::now());
+        }
+    }
+}
+
+/// Waits until something holds. Panics when it takes longer than a second.
+pub(crate) async fn until(mut holds: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !holds() {
+        assert!(start.elapsed() < Duration::from_secs(1), "it does not come to hold");
+        sleep(Duration::from_millis(1)).await;
+    }
+}
