@@ -6,6 +6,7 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 
 use super::Script;
+use super::service::Piece;
 use crate::Error;
 use crate::load::{Answer, Outcome};
 
@@ -26,12 +27,11 @@ pub(crate) struct Record {
 }
 
 impl Record {
-    /// Of a service that could give `capacity` answers a second.
-    pub(crate) fn new(script: &Script, capacity: f64, outcomes: &[Outcome]) -> Result<Self, Error> {
+    pub(crate) fn new(script: &Script, outcomes: &[Outcome], done: &[Piece]) -> Result<Self, Error> {
         let goodput = |span: &Range<Duration>| {
             let given = |outcome: &&Outcome| span.contains(&(outcome.intended + outcome.latency));
             let good = outcomes.iter().filter(given).filter(|outcome| outcome.is_good(script.deadline)).count();
-            good as f64 / (capacity * (span.end - span.start).as_secs_f64())
+            good as f64 / (capacity(script, done, span) * (span.end - span.start).as_secs_f64())
         };
         let within = |span: Range<Duration>| outcomes.iter().filter(move |outcome| span.contains(&outcome.intended));
         let mut waits = Histogram::<u64>::new(3)?;
@@ -50,6 +50,14 @@ impl Record {
     }
 }
 
+/// Answers a second that the workers could give in this time, by how long they really took for what they did in it.
+fn capacity(script: &Script, done: &[Piece], span: &Range<Duration>) -> f64 {
+    let pieces = || done.iter().filter(|piece| span.contains(&piece.end));
+    let took: Duration = pieces().map(|piece| piece.took).sum();
+    let mean = took.checked_div(pieces().count() as u32).unwrap_or(script.work);
+    f64::from(script.workers) / mean.as_secs_f64()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -64,7 +72,7 @@ mod tests {
         let offered = script.rise().into_iter().map(|step| offered(step.span)).collect();
         let outcome = |(request, intended)| Outcome { request, intended, latency, answer: Answer::Success };
         let outcomes: Vec<_> = arrivals.iter().copied().enumerate().map(outcome).collect();
-        (Record::new(&script, 200.0, &outcomes).unwrap(), offered)
+        (Record::new(&script, &outcomes, &[]).unwrap(), offered)
     }
 
     #[test]
@@ -73,6 +81,15 @@ mod tests {
         assert_eq!(record.curve.iter().map(|(_, goodput)| *goodput).collect::<Vec<_>>(), offered);
         assert!((record.during - (offered[2] + offered[3]) / 2.0).abs() < 1e-9);
         assert_eq!((record.after, record.p99), (1.0, Some(Duration::ZERO)));
+    }
+
+    #[test]
+    fn the_capacity_is_what_the_workers_could_really_do() {
+        let (script, span) = (Script::quick(1), 1000 * MS..2000 * MS);
+        let piece = |end: u32, took: u32| Piece { end: end * MS, took: took * MS };
+        let done = [piece(999, 500), piece(1000, 30), piece(1999, 50), piece(2000, 500)];
+        assert_eq!(capacity(&script, &[], &span), 200.0);
+        assert_eq!(capacity(&script, &done, &span), 100.0);
     }
 
     #[test]

@@ -2,8 +2,8 @@
 //!
 //! As with a pool of threads, work that was handed in is done, even if its caller has gone.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{Path, State};
@@ -45,14 +45,17 @@ fn protected(script: &Script, bare: Router) -> Result<Router, Error> {
 pub(crate) struct Workers {
     script: Script,
     free: Arc<Semaphore>,
-    done: Arc<Done>,
+    start: Instant,
+    done: Arc<Mutex<Vec<Piece>>>,
 }
 
-/// The work that was done, and how long it really took: on a busy machine, more than was asked for.
-#[derive(Default)]
-struct Done {
-    pieces: AtomicU64,
-    micros: AtomicU64,
+/// Work that was done.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Piece {
+    /// Counted from the start of the run.
+    pub(crate) end: Duration,
+    /// How long it really took: on a busy machine, more than was asked for.
+    pub(crate) took: Duration,
 }
 
 async fn answer(State(workers): State<Workers>, Path(request): Path<usize>) -> StatusCode {
@@ -64,23 +67,20 @@ async fn answer(State(workers): State<Workers>, Path(request): Path<usize>) -> S
 }
 
 impl Workers {
-    pub(crate) fn new(script: &Script) -> Self {
+    pub(crate) fn new(script: &Script, start: Instant) -> Self {
         let free = Arc::new(Semaphore::new(script.workers as usize));
-        Self { script: script.clone(), free, done: Arc::default() }
+        Self { script: script.clone(), free, start, done: Arc::default() }
     }
 
     async fn work(&self, request: usize) {
         let _worker = self.free.acquire().await;
-        let start = Instant::now();
+        let begun = Instant::now();
         sleep(self.script.work_of(request)).await;
-        self.done.pieces.fetch_add(1, Ordering::Relaxed);
-        self.done.micros.fetch_add(start.elapsed().as_micros() as u64, Ordering::Relaxed);
+        let piece = Piece { end: self.start.elapsed(), took: begun.elapsed() };
+        self.done.lock().unwrap_or_else(PoisonError::into_inner).push(piece);
     }
 
-    /// Answers a second that these workers could give, by the work that they have done.
-    pub(crate) fn capacity(&self) -> f64 {
-        let pieces = self.done.pieces.load(Ordering::Relaxed) as f64;
-        let seconds = self.done.micros.load(Ordering::Relaxed) as f64 / 1e6;
-        f64::from(self.script.workers) * pieces / seconds
+    pub(crate) fn done(&self) -> Vec<Piece> {
+        self.done.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
