@@ -4,7 +4,7 @@ use super::{Run, Script};
 use crate::run::Contestant;
 
 /// The bare service must really be overloaded: it keeps at most this share of its capacity for good answers.
-const BARE_DURING_AT_MOST: f64 = 0.5;
+const BARE_DURING_AT_MOST: f64 = 0.6;
 /// The protected one keeps at least this share of it...
 const DURING_AT_LEAST: f64 = 0.85;
 /// ...and this share of good answers when the overload is over.

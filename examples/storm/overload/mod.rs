@@ -25,6 +25,7 @@ use crate::listen::serve;
 use crate::load::{Callers, Outcome, Pulse};
 use crate::progress::{LastSecond, Progress};
 use crate::run::{Contestant, PREPARATION};
+use service::{Piece, Workers};
 
 /// A contestant and what was recorded of its run.
 #[derive(Debug)]
@@ -35,8 +36,8 @@ pub(crate) struct Run {
 
 /// Runs the overload. With the runtime, all work still queued goes away before the next run.
 pub(crate) fn run(contestant: Contestant, script: &Script, port: u16, progress: &Progress) -> Result<Run, Error> {
-    let outcomes = Runtime::new()?.block_on(overload(contestant, script, port, progress))?;
-    Ok(Run { contestant, record: Record::new(script, &outcomes)? })
+    let (outcomes, done) = Runtime::new()?.block_on(overload(contestant, script, port, progress))?;
+    Ok(Run { contestant, record: Record::new(script, &outcomes, &done)? })
 }
 
 async fn overload(
@@ -44,15 +45,17 @@ async fn overload(
     script: &Script,
     port: u16,
     progress: &Progress,
-) -> Result<Vec<Outcome>, Error> {
+) -> Result<(Vec<Outcome>, Vec<Piece>), Error> {
     let start = Instant::now() + PREPARATION;
-    let service = serve(port, service::service(contestant, script)?).await?;
+    let workers = Workers::new(script, start);
+    let service = serve(port, service::service(contestant, workers.clone())?).await?;
     let pulse = Arc::new(Pulse::default());
     let callers = Callers::new(service, start, script.deadline, Arc::clone(&pulse));
     let arrivals = script.arrivals();
     let mut last_second = LastSecond::default();
-    tokio::select! {
-        outcomes = callers.call(&arrivals) => outcomes,
+    let outcomes = tokio::select! {
+        outcomes = callers.call(&arrivals) => outcomes?,
         never = progress.follow(contestant, "overload", start, script.length(), |_| last_second.of(&pulse)) => never,
-    }
+    };
+    Ok((outcomes, workers.done()))
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 
 use super::Script;
+use super::service::Piece;
 use crate::Error;
 use crate::load::{Answer, Outcome};
 
@@ -26,11 +27,11 @@ pub(crate) struct Record {
 }
 
 impl Record {
-    pub(crate) fn new(script: &Script, outcomes: &[Outcome]) -> Result<Self, Error> {
+    pub(crate) fn new(script: &Script, outcomes: &[Outcome], done: &[Piece]) -> Result<Self, Error> {
         let goodput = |span: &Range<Duration>| {
             let given = |outcome: &&Outcome| span.contains(&(outcome.intended + outcome.latency));
             let good = outcomes.iter().filter(given).filter(|outcome| outcome.is_good(script.deadline)).count();
-            good as f64 / (script.capacity() * (span.end - span.start).as_secs_f64())
+            good as f64 / (capacity(script, done, span) * (span.end - span.start).as_secs_f64())
         };
         let within = |span: Range<Duration>| outcomes.iter().filter(move |outcome| span.contains(&outcome.intended));
         let mut waits = Histogram::<u64>::new(3)?;
@@ -49,40 +50,58 @@ impl Record {
     }
 }
 
+/// Answers a second that the workers could give in this time, by how long they really took for what they did in it.
+fn capacity(script: &Script, done: &[Piece], span: &Range<Duration>) -> f64 {
+    let pieces = || done.iter().filter(|piece| span.contains(&piece.end));
+    let took: Duration = pieces().map(|piece| piece.took).sum();
+    let mean = took.checked_div(pieces().count() as u32).unwrap_or(script.work);
+    f64::from(script.workers) / mean.as_secs_f64()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     const MS: Duration = Duration::from_millis(1);
 
-    /// A quick run in which each request took so long.
-    fn record(latency: Duration) -> Record {
+    /// A quick run in which each request took so long; and what was offered in each step, by a capacity of 200 a second.
+    fn record(latency: Duration) -> (Record, Vec<f64>) {
         let script = Script::quick(1);
+        let arrivals = script.arrivals();
+        let offered = |span: Range<Duration>| arrivals.iter().filter(|at| span.contains(at)).count() as f64 / 100.0;
+        let offered = script.rise().into_iter().map(|step| offered(step.span)).collect();
         let outcome = |(request, intended)| Outcome { request, intended, latency, answer: Answer::Success };
-        let outcomes: Vec<_> = script.arrivals().into_iter().enumerate().map(outcome).collect();
-        Record::new(&script, &outcomes).unwrap()
+        let outcomes: Vec<_> = arrivals.iter().copied().enumerate().map(outcome).collect();
+        (Record::new(&script, &outcomes, &[]).unwrap(), offered)
     }
 
     #[test]
-    fn goodput_at_a_load_that_is_served_in_time_is_that_load() {
-        let record = record(MS);
-        for (load, goodput) in &record.curve {
-            assert!((goodput / load - 1.0).abs() < 0.25, "{goodput} at {load}");
-        }
-        assert!((record.during - 3.0).abs() < 0.4, "the mean of 2 and 4, not {}", record.during);
-        assert_eq!((record.after, record.p99), (1.0, Some(MS)));
+    fn goodput_is_what_was_offered_if_that_is_served_at_once() {
+        let (record, offered) = record(Duration::ZERO);
+        assert_eq!(record.curve.iter().map(|(_, goodput)| *goodput).collect::<Vec<_>>(), offered);
+        assert!((record.during - (offered[2] + offered[3]) / 2.0).abs() < 1e-9);
+        assert_eq!((record.after, record.p99), (1.0, Some(Duration::ZERO)));
+    }
+
+    #[test]
+    fn the_capacity_is_what_the_workers_could_really_do() {
+        let (script, span) = (Script::quick(1), 1000 * MS..2000 * MS);
+        let piece = |end: u32, took: u32| Piece { end: end * MS, took: took * MS };
+        let done = [piece(999, 500), piece(1000, 30), piece(1999, 50), piece(2000, 500)];
+        assert_eq!(capacity(&script, &[], &span), 200.0);
+        assert_eq!(capacity(&script, &done, &span), 100.0);
     }
 
     #[test]
     fn an_answer_that_comes_late_is_no_goodput() {
-        let record = record(251 * MS);
+        let (record, _) = record(251 * MS);
         assert!(record.curve.iter().all(|(_, goodput)| *goodput == 0.0));
         assert_eq!((record.during, record.after), (0.0, 0.0));
     }
 
     #[test]
     fn answers_count_when_they_are_given() {
-        let (at_once, later) = (record(MS), record(200 * MS));
-        assert!(later.curve[2].1 < at_once.curve[2].1, "what is asked at a double load is partly answered later");
+        let (record, offered) = record(200 * MS);
+        assert!(record.curve[2].1 < offered[2], "of what is asked at a double load, a part is answered later");
     }
 }

@@ -50,8 +50,8 @@ impl Script {
         Self::new(seed, &[0.5, 1.0, 2.0, 4.0, 0.7], 500)
     }
 
-    /// Answers a second, at best.
-    pub(crate) fn capacity(&self) -> f64 {
+    /// Answers a second, at best: the measure of the load.
+    fn capacity(&self) -> f64 {
         f64::from(self.workers) / self.work.as_secs_f64()
     }
 

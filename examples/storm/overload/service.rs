@@ -2,7 +2,8 @@
 //!
 //! As with a pool of threads, work that was handed in is done, even if its caller has gone.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{Path, State};
@@ -12,19 +13,20 @@ use seawall::deadline::DeadlineLayer;
 use seawall::http::respond::RespondLayer;
 use seawall::load_shed::{LoadShedConfig, LoadShedLayer};
 use tokio::sync::Semaphore;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tower::ServiceBuilder;
 
 use super::Script;
 use crate::Error;
 use crate::run::Contestant;
 
-pub(crate) fn service(contestant: Contestant, script: &Script) -> Result<Router, Error> {
-    let workers = Workers { script: script.clone(), free: Arc::new(Semaphore::new(script.workers as usize)) };
+/// The service of a contestant.
+pub(crate) fn service(contestant: Contestant, workers: Workers) -> Result<Router, Error> {
+    let script = workers.script.clone();
     let bare = Router::new().route("/{request}", get(answer)).with_state(workers);
     match contestant {
         Contestant::Bare => Ok(bare),
-        Contestant::Seawall => protected(script, bare),
+        Contestant::Seawall => protected(&script, bare),
     }
 }
 
@@ -40,9 +42,20 @@ fn protected(script: &Script, bare: Router) -> Result<Router, Error> {
 
 /// The workers, and an endless queue in front of them.
 #[derive(Clone)]
-struct Workers {
+pub(crate) struct Workers {
     script: Script,
     free: Arc<Semaphore>,
+    start: Instant,
+    done: Arc<Mutex<Vec<Piece>>>,
+}
+
+/// Work that was done.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Piece {
+    /// Counted from the start of the run.
+    pub(crate) end: Duration,
+    /// How long it really took: on a busy machine, more than was asked for.
+    pub(crate) took: Duration,
 }
 
 async fn answer(State(workers): State<Workers>, Path(request): Path<usize>) -> StatusCode {
@@ -54,8 +67,20 @@ async fn answer(State(workers): State<Workers>, Path(request): Path<usize>) -> S
 }
 
 impl Workers {
+    pub(crate) fn new(script: &Script, start: Instant) -> Self {
+        let free = Arc::new(Semaphore::new(script.workers as usize));
+        Self { script: script.clone(), free, start, done: Arc::default() }
+    }
+
     async fn work(&self, request: usize) {
         let _worker = self.free.acquire().await;
+        let begun = Instant::now();
         sleep(self.script.work_of(request)).await;
+        let piece = Piece { end: self.start.elapsed(), took: begun.elapsed() };
+        self.done.lock().unwrap_or_else(PoisonError::into_inner).push(piece);
+    }
+
+    pub(crate) fn done(&self) -> Vec<Piece> {
+        self.done.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }

@@ -44,9 +44,9 @@ pub(super) fn sheet(script: &Script, runs: &[Run]) -> Sheet {
         lines: runs.iter().map(line).collect(),
         names: 1,
         legend: format!(
-            "goodput: answers within {:?} while more was offered than the service can do, as a share of what it can do.\n\
-             P99: how long the callers waited then who were not refused. good after: when the load is low again, as a share of \
-             offered.",
+            "goodput: answers within {:?} while more was offered than the service can do, as a share of what it can do:\n\
+             its workers by the time that their work really took. P99: how long the callers waited then who were not refused.\n\
+             good after: when the load is low again, as a share of offered.",
             script.deadline
         ),
     }
