@@ -9,6 +9,7 @@
 //! | [`rate_limit`] | so many calls per time, at once or after a bounded wait |
 //! | [`load_shed`] | in front of a service: refuses at once what it cannot serve in time |
 #![cfg_attr(feature = "http", doc = "| [`http::respond`] | turns refusals into HTTP answers |")]
+#![cfg_attr(feature = "grpc", doc = "| [`grpc::respond`] | turns refusals and failures into gRPC statuses |")]
 #![cfg_attr(
     feature = "http",
     doc = "| [`http::propagation`] | carries deadlines, attempts and \"do not retry\" between processes |"

@@ -87,6 +87,21 @@ fn the_full_stacks_allocate_nothing() {
     assert_eq!(allocations(server.service(callee())), 0);
 }
 
+#[cfg(feature = "http")]
+#[test]
+fn a_request_without_a_deadline_is_passed_on_as_it_is() {
+    use http::{Request, Response};
+    use seawall::http::propagation::{ExtractLayer, InjectLayer, PropagationConfig};
+
+    let callee = service_fn(|request: Request<u32>| ready(Ok::<_, BoxError>(Response::new(request.into_body()))));
+    let layers = ServiceBuilder::new()
+        .map_request(Request::new)
+        .map_response(Response::into_body)
+        .layer(ExtractLayer::http(PropagationConfig::default()).unwrap())
+        .layer(InjectLayer::http(PropagationConfig::default()).unwrap());
+    assert_eq!(allocations(layers.service(callee)), 0);
+}
+
 fn deadline() -> DeadlineLayer {
     DeadlineLayer::new(Duration::from_secs(1)).unwrap()
 }

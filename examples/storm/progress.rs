@@ -10,7 +10,6 @@ use tokio::time::{Instant, sleep};
 use crate::Error;
 use crate::load::Pulse;
 use crate::run::Contestant;
-use crate::scenario::Scenario;
 
 const TICK: Duration = Duration::from_millis(100);
 
@@ -22,30 +21,33 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    pub(crate) fn new(scenario: &Scenario, runs: usize) -> Result<Self, Error> {
-        let bar = ProgressBar::new(scenario.length().as_millis() as u64 * runs as u64);
+    /// For runs that take so long together.
+    pub(crate) fn new(all: Duration) -> Result<Self, Error> {
+        let bar = ProgressBar::new(all.as_millis() as u64);
         bar.set_style(ProgressStyle::with_template("{bar:24} {percent:>3} %  {msg}")?);
         Ok(Self { bar, most_descriptors: AtomicUsize::new(0) })
     }
 
-    /// Follows a run for ever: to be dropped when it is over.
-    pub(crate) async fn show(&self, contestant: Contestant, scenario: &Scenario, start: Instant, pulse: &Pulse) -> ! {
+    /// Follows a run of this length for ever: to be dropped when it is over. `tell` says how it fares so long after its start.
+    pub(crate) async fn follow(
+        &self,
+        contestant: Contestant,
+        act: &str,
+        start: Instant,
+        length: Duration,
+        mut tell: impl FnMut(Duration) -> String,
+    ) -> ! {
+        let name = contestant.name();
         if self.bar.is_hidden() {
-            eprintln!("{}: {} s of load", contestant.name(), scenario.length().as_secs());
+            eprintln!("{act}, {name}: {:.1} s of load", length.as_secs_f64());
         }
         let earlier = self.bar.position();
-        let mut last_second = VecDeque::from([(0, 0); 10]);
         loop {
             sleep(TICK).await;
             self.most_descriptors.fetch_max(open_descriptors(), Ordering::Relaxed);
-            let elapsed = start.elapsed().min(scenario.length());
+            let elapsed = start.elapsed().min(length);
             self.bar.set_position(earlier + elapsed.as_millis() as u64);
-            let now = (pulse.answered.load(Ordering::Relaxed), pulse.good.load(Ordering::Relaxed));
-            let then = last_second.pop_front().unwrap_or_default();
-            last_second.push_back(now);
-            let (answered, good) = (now.0 - then.0, now.1 - then.1);
-            let (name, phase) = (contestant.name(), scenario.phase_at(elapsed).name());
-            self.bar.set_message(format!("{name}, {phase}: {good} of the last second's {answered} answers are good"));
+            self.bar.set_message(format!("{act}, {name}: {}", tell(elapsed)));
         }
     }
 
@@ -56,6 +58,27 @@ impl Progress {
     /// The most file descriptors that were seen open at once; 0 where the system does not tell.
     pub(crate) fn most_descriptors(&self) -> usize {
         self.most_descriptors.load(Ordering::Relaxed)
+    }
+}
+
+/// What the callers got in the last second.
+#[derive(Debug)]
+pub(crate) struct LastSecond(VecDeque<(usize, usize)>);
+
+impl Default for LastSecond {
+    fn default() -> Self {
+        Self(VecDeque::from([(0, 0); 10]))
+    }
+}
+
+impl LastSecond {
+    /// To be asked once a [`TICK`].
+    pub(crate) fn of(&mut self, pulse: &Pulse) -> String {
+        let now = (pulse.answered.load(Ordering::Relaxed), pulse.good.load(Ordering::Relaxed));
+        let then = self.0.pop_front().unwrap_or_default();
+        self.0.push_back(now);
+        let (answered, good) = (now.0 - then.0, now.1 - then.1);
+        format!("{good} of the last second's {answered} answers are good")
     }
 }
 

@@ -11,7 +11,7 @@ use crate::Error;
 use crate::dependency::Dependency;
 use crate::front::{self, Refusals};
 use crate::load::{Callers, Pulse};
-use crate::progress::Progress;
+use crate::progress::{LastSecond, Progress};
 use crate::record::{Record, Seen};
 use crate::scenario::{Phase, Scenario};
 
@@ -43,7 +43,7 @@ pub(crate) struct Run {
 }
 
 /// The time between the start of the servers and the first request.
-const PREPARATION: Duration = Duration::from_millis(50);
+pub(crate) const PREPARATION: Duration = Duration::from_millis(50);
 
 /// Runs the storm. With the runtime, all its connections and all work still queued go away before the next run.
 pub(crate) fn run(contestant: Contestant, scenario: &Scenario, port: u16, progress: &Progress) -> Result<Run, Error> {
@@ -66,9 +66,11 @@ async fn storm(contestant: Contestant, scenario: &Scenario, port: u16, progress:
     let pulse = Arc::new(Pulse::default());
     tokio::spawn(outage(scenario.clone(), dependency.clone(), start));
     let callers = Callers::new(service, start, scenario.deadline, Arc::clone(&pulse));
+    let mut last_second = LastSecond::default();
+    let tell = |elapsed| format!("{}: {}", scenario.phase_at(elapsed).name(), last_second.of(&pulse));
     let outcomes = tokio::select! {
         outcomes = callers.call(&arrivals) => outcomes?,
-        never = progress.show(contestant, scenario, start, &pulse) => never,
+        never = progress.follow(contestant, "storm", start, scenario.length(), tell) => never,
     };
     Ok(Seen { outcomes, attempts: dependency.attempts(), refusals: refusals.seen() })
 }

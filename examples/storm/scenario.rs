@@ -6,6 +6,8 @@
 use std::ops::Range;
 use std::time::Duration;
 
+use crate::trace;
+
 /// The width of the bins in which answers and attempts are counted. All phases are multiples of it.
 pub(crate) const BIN: Duration = Duration::from_millis(500);
 
@@ -100,28 +102,13 @@ impl Scenario {
         Phase::ALL.into_iter().find(|phase| offset < self.span(*phase).end).unwrap_or(Phase::After)
     }
 
-    /// When each request is meant to start: a Poisson process, in order.
+    /// When each request is meant to start.
     pub(crate) fn arrivals(&self) -> Vec<Duration> {
-        let mut rng = fastrand::Rng::with_seed(self.seed);
-        let gap = Duration::from_secs_f64(1.0 / self.rate);
-        let mut arrivals = Vec::new();
-        let mut next = exponential(&mut rng, gap);
-        while next < self.length() {
-            arrivals.push(next);
-            next += exponential(&mut rng, gap);
-        }
-        arrivals
+        trace::arrivals(self.seed, [(self.rate, self.length())])
     }
 
     /// How long the dependency works on the given attempt (1 = first) of a request, while it is healthy.
     pub(crate) fn service_time(&self, request: usize, attempt: u32) -> Duration {
-        let place = (request as u64) << 32 | u64::from(attempt);
-        let seed = self.seed.rotate_left(17) ^ place.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        exponential(&mut fastrand::Rng::with_seed(seed), self.service)
+        trace::exponential(&mut trace::chance_of(self.seed, request, attempt), self.service)
     }
-}
-
-/// A draw from the exponential distribution with this mean.
-fn exponential(rng: &mut fastrand::Rng, mean: Duration) -> Duration {
-    mean.mul_f64(-(1.0 - rng.f64()).ln())
 }

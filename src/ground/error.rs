@@ -79,7 +79,8 @@ impl Reason {
 
 /// A call that a layer refused, or ended before there was an answer.
 ///
-/// Layers return errors as tower's [`BoxError`]; [`rejection`] finds this one in it, however deeply it is wrapped.
+/// Layers return errors as tower's [`BoxError`]; [`rejection`] finds this one in it, however deeply it is wrapped, and
+/// [`rejection_in`] in any other error.
 ///
 /// ```
 /// use std::time::Duration;
@@ -163,12 +164,43 @@ impl Error for Rejected {}
 
 /// Finds the refusal in an error's chain of sources, if a layer of this crate refused or ended the call.
 pub fn rejection(error: &BoxError) -> Option<&Rejected> {
-    chain(error).find_map(|error| error.downcast_ref())
+    rejection_in(error.as_ref())
 }
 
-/// An error and its causes. An [`io::Error`] around another error passes for that one, and names only what is behind it.
+/// The same for an error that is not boxed: a client's own error type with ours as its source, as a `tonic::Status` is.
+///
+/// ```
+/// use std::time::Duration;
+/// use seawall::error::{Reason, rejection_in};
+/// use tower::{Layer, ServiceExt, service_fn};
+///
+/// #[derive(Debug, thiserror::Error)]
+/// #[error("the books are closed")]
+/// struct Closed(#[source] tower::BoxError);
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), seawall::error::InvalidConfig> {
+/// let books = seawall::deadline::DeadlineLayer::new(Duration::from_millis(5))?
+///     .layer(service_fn(|()| std::future::pending::<Result<(), tower::BoxError>>()));
+///
+/// let error = books.oneshot(()).await.map_err(Closed).expect_err("nobody answers");
+/// let rejected = rejection_in(&error).expect("it was the deadline");
+/// assert_eq!(rejected.reason(), Reason::DeadlineExceeded);
+/// # Ok(())
+/// # }
+/// ```
+pub fn rejection_in<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Rejected> {
+    causes(error).find_map(|error| error.downcast_ref())
+}
+
+/// An error and its causes.
+#[cfg(feature = "http")]
 pub(crate) fn chain(error: &BoxError) -> impl Iterator<Item = &(dyn Error + 'static)> {
-    let outermost: &(dyn Error + 'static) = error.as_ref();
+    causes(error.as_ref())
+}
+
+/// An [`io::Error`] around another error passes for that one, and names only what is behind it.
+fn causes<'a>(outermost: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     iter::successors(Some(outermost), |&error| match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
         Some(within) => Some(within),
         None => error.source(),

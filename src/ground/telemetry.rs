@@ -57,3 +57,11 @@ pub(crate) fn answered_with_500(error: &tower::BoxError) {
     #[cfg(feature = "metrics")]
     metrics::counter!("seawall_internal_errors_total").increment(1);
 }
+
+/// The same for gRPC, where the answer is `INTERNAL`.
+#[cfg(feature = "grpc")]
+pub(crate) fn answered_with_internal(error: &tower::BoxError) {
+    tracing::error!(target: "seawall", layer = "respond", error = error.as_ref() as &(dyn std::error::Error + 'static), "answered with INTERNAL");
+    #[cfg(feature = "metrics")]
+    metrics::counter!("seawall_internal_errors_total").increment(1);
+}

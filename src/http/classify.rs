@@ -11,7 +11,7 @@ use tower::BoxError;
 
 use crate::ground::verdict::{Classify, Guard, Verdict};
 use crate::http::lifetime::{self, HeldBody, Judge};
-use crate::http::propagation::last_word;
+use crate::http::propagation::last_word::forbids_retry;
 use crate::http::settled::{Detaching, SettledBody};
 use crate::http::{retry_after, transport};
 
@@ -20,8 +20,8 @@ use crate::http::{retry_after, transport};
 ///
 /// | status | verdict |
 /// |---|---|
-/// | 429 or 5xx with `x-should-retry: false` | [`Failed`](Verdict::Failed): whoever answers has spent its retries |
 /// | 1xx, 2xx, 3xx, and what is outside of 100 to 599 | [`Success`](Verdict::Success) |
+/// | 429 or 5xx with `x-should-retry: false` | [`Failed`](Verdict::Failed): whoever answers has spent its retries |
 /// | 408, 421, 425 | [`Transient`](Verdict::Transient): the same request may do better |
 /// | 429, 503 | [`Overloaded`](Verdict::Overloaded), with `Retry-After` if it is there |
 /// | any other 4xx | [`CallerFault`](Verdict::CallerFault) |
@@ -69,7 +69,7 @@ impl ByStatus {
         Self { own: None }
     }
 
-    /// Responses with `status` mean `verdict`.
+    /// Responses with `status` mean `verdict`, whatever else is in them.
     pub fn with_status(self, status: StatusCode, verdict: Verdict) -> Self {
         self.with(move |of, _| (of == status).then_some(verdict))
     }
@@ -87,17 +87,6 @@ impl ByStatus {
             }
         };
         Self { own: Some(own) }
-    }
-
-    /// What the head of a response says.
-    pub(crate) fn of_status<B>(&self, response: &Response<B>) -> Verdict {
-        let own = self.own.as_ref().and_then(|own| own(response.status(), response.headers()));
-        own.unwrap_or_else(|| by_table(response.status(), response.headers()))
-    }
-
-    /// What it says that there was no response.
-    pub(crate) fn of_error(&self, error: &BoxError) -> Verdict {
-        transport::verdict(error)
     }
 }
 
@@ -119,8 +108,8 @@ where
 
     fn classify(&self, result: Result<&Response<B>, &BoxError>) -> Verdict {
         match result {
-            Ok(response) => self.of_status(response),
-            Err(error) => self.of_error(error),
+            Ok(response) => self.of_head(response),
+            Err(error) => transport::verdict(error),
         }
     }
 
@@ -129,7 +118,7 @@ where
     }
 
     fn settle(&self, response: Response<B>) -> Self::Settling {
-        ready((self.of_status(&response), response.map(SettledBody::unread)))
+        ready((self.of_head(&response), response.map(SettledBody::unread)))
     }
 
     fn detach(&self, response: Self::Settled) -> Self::Detaching {
@@ -139,7 +128,12 @@ where
 
 impl Judge for ByStatus {
     fn of_head<B>(&self, response: &Response<B>) -> Verdict {
-        self.of_status(response)
+        let own = self.own.as_ref().and_then(|own| own(response.status(), response.headers()));
+        match own {
+            Some(verdict) => verdict,
+            None if forbids_retry(response.status(), response.headers()) => Verdict::Failed,
+            None => by_table(response.status(), response.headers()),
+        }
     }
 
     fn is_decided<B>(&self, _: &Response<B>) -> bool {
@@ -153,7 +147,6 @@ impl Judge for ByStatus {
 
 fn by_table(status: StatusCode, headers: &HeaderMap) -> Verdict {
     match status {
-        _ if last_word::forbids_retry(status, headers) => Verdict::Failed,
         StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
             Verdict::Overloaded { retry_after: retry_after::parse(headers) }
         }

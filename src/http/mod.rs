@@ -5,12 +5,12 @@
 mod authority;
 mod classify;
 mod constructors;
-mod lifetime;
+pub(crate) mod lifetime;
 mod map_request_body;
 mod replay;
 mod retry_after;
 mod settled;
-mod transport;
+pub(crate) mod transport;
 
 pub mod propagation;
 #[cfg(feature = "reqwest")]

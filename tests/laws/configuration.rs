@@ -47,6 +47,21 @@ fn a_deadline_needs_a_timeout_that_can_be_waited_for() {
     assert_eq!(faults(DeadlineLayer::new(Duration::from_nanos(1))), [""; 0]);
 }
 
+#[cfg(feature = "http")]
+#[test]
+fn every_fault_of_propagation_is_found() {
+    use seawall::http::propagation::{ExtractLayer, InjectLayer, PropagationConfig};
+
+    let layers = [|config| InjectLayer::http(config).map(drop), |config| ExtractLayer::http(config).map(drop)];
+    for layer in layers {
+        fault("headers.attempt", layer, |config: &mut PropagationConfig| {
+            config.headers.attempt = config.headers.timeout.clone();
+        });
+        fault("allowance", layer, |config| config.allowance = ABSURD);
+        fault("max_timeout", layer, |config| config.max_timeout = Duration::ZERO);
+    }
+}
+
 #[test]
 fn every_fault_of_a_retry_is_found() {
     let all = RetryConfig {

@@ -1,11 +1,12 @@
 //! Bodies arrive whole in each attempt, or the request is not sent again.
 
 use bytes::Bytes;
-use http::Method;
 use http::header::{CONTENT_LENGTH, TRAILER, TRANSFER_ENCODING};
-use http_body_util::Empty;
+use http::{Method, Request};
+use http_body::Body;
+use http_body_util::{BodyExt, Empty};
 use seawall::http::ByMethod;
-use seawall::retry::Stop;
+use seawall::retry::{Kept, Replay, Stop};
 use seawall::verdict::Verdict;
 use tower::Layer;
 
@@ -124,4 +125,22 @@ async fn an_upload_that_fails_by_itself_is_not_sent_again_and_the_callee_is_not_
         .collect();
     assert!(causes.contains(&"the disk is gone".to_owned()), "{causes:?}");
     assert_eq!((report.verdicts, report.stopped), (vec![Verdict::Ignored], Stop::Verdict));
+}
+
+#[tokio::test]
+async fn the_end_is_told_with_the_last_frame_in_each_attempt() {
+    let upload = Upload::of(&["one", "two"]).exact();
+    let (first, mut kept) = ByMethod::default().first(Request::put("/").body(upload).unwrap());
+    let mut first = first.into_body();
+    for (frame, over) in [("one", false), ("two", true)] {
+        assert!(!first.is_end_stream());
+        assert_eq!(first.frame().await.unwrap().unwrap().into_data().unwrap(), frame);
+        assert_eq!(first.is_end_stream(), over);
+    }
+    for _ in 0..2 {
+        let mut further = kept.next().unwrap().into_body();
+        assert!(!further.is_end_stream());
+        assert_eq!(further.frame().await.unwrap().unwrap().into_data().unwrap(), "onetwo");
+        assert!(further.is_end_stream());
+    }
 }

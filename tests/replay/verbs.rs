@@ -2,14 +2,18 @@
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Method, Request};
 use http_body_util::Full;
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
 use seawall::http::{ByMethod, Idempotent, ReplayBody};
 use seawall::retry::{Kept, Replay, Stop};
 use seawall::verdict::Verdict;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tower::{Layer, Service, service_fn};
 
 use crate::server::Act::{self, Answer, Die};
@@ -108,6 +112,26 @@ async fn a_dead_host_is_an_unsent_request_and_the_connectors_error_is_returned()
     let error = answer.unwrap_err();
     assert!(error.downcast_ref::<hyper_util::client::legacy::Error>().is_some_and(|error| error.is_connect()));
     assert_eq!((report.verdicts, report.stopped), (vec![Verdict::Unsent; 3], Stop::Attempts));
+}
+
+/// A host that lets nobody in: its queue of connections is full, and nobody takes one out.
+#[tokio::test]
+async fn a_connection_that_was_not_made_in_time_is_an_unsent_request() {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
+    let address = socket.local_addr().unwrap();
+    let _listener = socket.listen(1).unwrap();
+    let mut queue = Vec::new();
+    while let Ok(stream) = tokio::time::timeout(Duration::from_millis(100), TcpStream::connect(address)).await {
+        queue.push(stream.unwrap());
+    }
+    let mut connector = HttpConnector::new();
+    connector.set_connect_timeout(Some(Duration::from_millis(20)));
+    let client = Client::builder(TokioExecutor::new()).build(connector);
+    let request = request(Method::POST, address, Full::<Bytes>::from("pay"));
+    let (answer, report) = call(retry().layer(client), request).await;
+    assert!(answer.is_err());
+    assert_eq!(report.verdicts, [Verdict::Unsent; 3]);
 }
 
 #[test]

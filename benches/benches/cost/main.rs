@@ -8,6 +8,7 @@
 //! alike. A row's cost is the time of its calls less that of the bare inner service in the same round; a ratio is taken
 //! within each round, against the row measured next to it. Medians are reported.
 
+mod http;
 mod measure;
 mod report;
 mod rows;

@@ -13,10 +13,13 @@ use seawall::deadline::DeadlineLayer;
 use seawall::load_shed::{LoadShedConfig, LoadShedLayer};
 use seawall::rate_limit::{RateLimitConfig, RateLimitLayer};
 use seawall::retry::{RetryConfig, RetryLayer};
+use seawall::stack::{self, ClientConfig};
 use tokio::task::coop::unconstrained;
 use tower::retry::budget::{Budget, TpsBudget};
 use tower::retry::{Policy, RetryLayer as TowerRetryLayer};
 use tower::{BoxError, Layer, Service, ServiceBuilder};
+
+use crate::http::{Answers, OverHttp};
 
 /// What a call meets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -187,9 +190,13 @@ impl Rows<'_> {
     where
         S: Service<u64, Response = u64> + Clone + Send + 'static,
     {
+        self.add_calls(name, service);
+    }
+
+    fn add_calls(&mut self, name: &'static str, calls: impl Calls + Clone + 'static) {
         match self.case {
-            Case::Ready | Case::Yield => self.push(name, vec![Box::new(service)]),
-            Case::Contended => self.push(name, vec![Box::new(service.clone()), Box::new(service)]),
+            Case::Ready | Case::Yield => self.push(name, vec![Box::new(calls)]),
+            Case::Contended => self.push(name, vec![Box::new(calls.clone()), Box::new(calls)]),
         }
     }
 
@@ -278,4 +285,10 @@ fn add_rows(rows: &mut Rows<'_>, echo: Echo) {
         "stack",
         tower().layer(deadline()).layer(load_shed()).layer(rate_limit()).layer(bulkhead()).layer(retry()).service(echo),
     );
+
+    // What the layers of the client add is the difference between the two.
+    let answers = Answers { yields: echo.yields };
+    rows.add_calls("http.bare", OverHttp(answers));
+    let config = ClientConfig { deadline: TIMEOUT.into(), ..ClientConfig::default() };
+    rows.add_calls("http.client", OverHttp(stack::client(&config).expect("valid defaults").service(answers)));
 }

@@ -1,4 +1,4 @@
-//! Draws panels of lines over time with plotters: axes, grid, the outage as a band, a legend.
+//! Draws panels of lines with plotters: axes, grid, a band for what happens in it, a legend.
 
 use std::ops::Range;
 
@@ -9,23 +9,34 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 use super::theme::{self, Tint};
 use crate::Error;
 
-/// One chart: lines over the seconds of a run.
+/// One chart.
 #[derive(Debug)]
 pub(super) struct Panel {
     pub(super) title: &'static str,
-    pub(super) unit: &'static str,
-    pub(super) seconds: f64,
-    /// The outage, in seconds.
-    pub(super) outage: Range<f64>,
-    pub(super) outage_label: String,
-    /// The top of the vertical axis; it begins at zero.
-    pub(super) top: f64,
+    pub(super) across: Axis,
+    pub(super) up: Axis,
+    pub(super) band: Option<Band>,
     pub(super) lines: Vec<Line>,
+}
+
+/// An axis; it begins at zero.
+#[derive(Debug)]
+pub(super) struct Axis {
+    pub(super) name: &'static str,
+    pub(super) end: f64,
+}
+
+/// A stretch of the horizontal axis in which something is different.
+#[derive(Debug)]
+pub(super) struct Band {
+    pub(super) span: Range<f64>,
+    pub(super) label: String,
 }
 
 /// One line of a chart. Where it has no value, it is interrupted.
 #[derive(Debug)]
 pub(super) struct Line {
+    /// As the legend has it; it has no line without one.
     pub(super) label: String,
     pub(super) tint: Tint,
     /// In pixels.
@@ -38,16 +49,18 @@ const FONT: &str = "sans-serif";
 const TEXT: u32 = 20;
 const HEADER: u32 = 40;
 
-/// The panels below each other in one self-contained SVG.
-pub(super) fn svg(panels: &[Panel], width: u32, height_of_each: u32) -> Result<String, Error> {
+/// Rows of panels below each other in one self-contained SVG. The panels of a row share its width.
+pub(super) fn svg(rows: &[Vec<Panel>], width: u32, height_of_each: u32) -> Result<String, Error> {
     let mut svg = String::new();
     {
-        let area = SVGBackend::with_string(&mut svg, (width, height_of_each * panels.len() as u32)).into_drawing_area();
+        let area = SVGBackend::with_string(&mut svg, (width, height_of_each * rows.len() as u32)).into_drawing_area();
         area.fill(&theme::PAPER.day())?;
-        for (area, panel) in area.split_evenly((panels.len(), 1)).iter().zip(panels) {
-            let (header, body) = area.split_vertically(HEADER);
-            draw_header(&header, panel)?;
-            draw_body(&body, panel)?;
+        for (area, row) in area.split_evenly((rows.len(), 1)).iter().zip(rows) {
+            for (area, panel) in area.split_evenly((1, row.len())).iter().zip(row) {
+                let (header, body) = area.split_vertically(HEADER);
+                draw_header(&header, panel)?;
+                draw_body(&body, panel)?;
+            }
         }
         area.present()?;
     }
@@ -65,7 +78,7 @@ fn draw_header(area: &Area<'_>, panel: &Panel) -> Result<(), Error> {
     area.draw(&Text::new(panel.title, (16, TEXT_TOP), style.clone()))?;
     let mut right = area.dim_in_pixel().0 as i32 - 24;
     let middle = TEXT_TOP + TEXT as i32 / 2;
-    for line in panel.lines.iter().rev() {
+    for line in panel.lines.iter().rev().filter(|line| !line.label.is_empty()) {
         // Without the font at hand, its width can only be guessed.
         right -= line.label.chars().count() as i32 * TEXT as i32 * 11 / 20;
         area.draw(&Text::new(line.label.as_str(), (right, TEXT_TOP), style.clone()))?;
@@ -82,9 +95,13 @@ fn draw_body(area: &Area<'_>, panel: &Panel) -> Result<(), Error> {
         .margin_right(24)
         .x_label_area_size(48)
         .y_label_area_size(68)
-        .build_cartesian_2d(0.0..panel.seconds, 0.0..panel.top)?;
-    let band = [(panel.outage.start, 0.0), (panel.outage.end, panel.top)];
-    chart.draw_series([Rectangle::new(band, theme::OUTAGE.day().filled())])?;
+        .build_cartesian_2d(0.0..panel.across.end, 0.0..panel.up.end)?;
+    if let Some(Band { span, .. }) = &panel.band {
+        chart.draw_series([Rectangle::new(
+            [(span.start, 0.0), (span.end, panel.up.end)],
+            theme::OUTAGE.day().filled(),
+        )])?;
+    }
     chart
         .configure_mesh()
         .disable_x_mesh()
@@ -92,15 +109,18 @@ fn draw_body(area: &Area<'_>, panel: &Panel) -> Result<(), Error> {
         .light_line_style(TRANSPARENT)
         .axis_style(theme::INK.day())
         .label_style(text())
-        .x_desc("seconds")
-        .y_desc(panel.unit)
-        .x_label_formatter(&|seconds| format!("{seconds:.0}"))
+        .x_desc(panel.across.name)
+        .y_desc(panel.up.name)
+        .x_labels(8)
+        .x_label_formatter(&|value| format!("{}", (value * 10.0).round() / 10.0))
         .y_labels(6)
-        .y_label_formatter(&|value| if panel.top < 10.0 { format!("{value:.1}") } else { format!("{value:.0}") })
+        .y_label_formatter(&|value| if panel.up.end < 10.0 { format!("{value:.1}") } else { format!("{value:.0}") })
         .draw()?;
-    let middle = ((panel.outage.start + panel.outage.end) / 2.0, panel.top * 0.98);
-    let label = text().pos(Pos::new(HPos::Center, VPos::Top));
-    chart.draw_series([Text::new(panel.outage_label.clone(), middle, label)])?;
+    if let Some(Band { span, label }) = &panel.band {
+        let middle = ((span.start + span.end) / 2.0, panel.up.end * 0.98);
+        let style = text().pos(Pos::new(HPos::Center, VPos::Top));
+        chart.draw_series([Text::new(label.clone(), middle, style)])?;
+    }
     for line in &panel.lines {
         for piece in line.points.split(|(_, value)| value.is_none()) {
             let points: Vec<_> = piece.iter().filter_map(|(x, y)| y.map(|y| (*x, y))).collect();

@@ -2,22 +2,22 @@
 
 use std::ops::Range;
 
-use super::chart::{Line, Panel, svg};
+use super::chart::{Axis, Band, Line, Panel, svg};
 use super::theme::{self, Tint};
 use crate::Error;
 use crate::record::Bin;
 use crate::run::{Contestant, Run};
 use crate::scenario::{BIN, Phase, Scenario};
 
-/// The picture of a storm: both runs in one, good answers above attempts.
-pub(super) fn picture(scenario: &Scenario, runs: &[Run]) -> Result<String, Error> {
-    svg(&[Quantity::Good, Quantity::Attempts].map(|quantity| panel(quantity, scenario, runs, runs)), 1000, 320)
+/// What is most telling of a storm: both runs in one, good answers above attempts.
+pub(super) fn panels(scenario: &Scenario, runs: &[Run]) -> [Panel; 2] {
+    [Quantity::Good, Quantity::Attempts].map(|quantity| panel(quantity, scenario, runs, runs))
 }
 
 /// The curves of one run. Their axes leave room for all runs, so that they can be compared side by side.
 pub(super) fn curves(scenario: &Scenario, runs: &[Run], run: &Run) -> Result<String, Error> {
     let shown = std::slice::from_ref(run);
-    svg(&Quantity::ALL.map(|quantity| panel(quantity, scenario, runs, shown)), 640, 320)
+    svg(&Quantity::ALL.map(|quantity| vec![panel(quantity, scenario, runs, shown)]), 640, 320)
 }
 
 /// What a panel shows.
@@ -84,11 +84,12 @@ fn panel(quantity: Quantity, scenario: &Scenario, runs: &[Run], shown: &[Run]) -
     let outage = scenario.span(Phase::Outage);
     Panel {
         title: quantity.title(),
-        unit: quantity.unit(),
-        seconds: scenario.length().as_secs_f64(),
-        outage: outage.start.as_secs_f64()..outage.end.as_secs_f64(),
-        outage_label: format!("dependency {}x slower", scenario.slowdown),
-        top: quantity.top(runs),
+        across: Axis { name: "seconds", end: scenario.length().as_secs_f64() },
+        up: Axis { name: quantity.unit(), end: quantity.top(runs) },
+        band: Some(Band {
+            span: outage.start.as_secs_f64()..outage.end.as_secs_f64(),
+            label: format!("dependency {}x slower", scenario.slowdown),
+        }),
         lines: quantity.context(scenario).into_iter().chain(shown.iter().flat_map(|run| quantity.lines(run))).collect(),
     }
 }

@@ -1,19 +1,19 @@
-//! What a storm leaves behind: a table on the terminal, a page to open in a browser, and one picture.
+//! What a storm leaves behind: tables on the terminal, a page to open in a browser, and one picture.
 
 mod chart;
 mod curves;
+mod leak;
+mod overload;
 mod page;
+mod sheet;
 mod table;
 mod theme;
 
 use std::fs::{self, OpenOptions};
 use std::path::{Path, PathBuf};
 
-pub(crate) use table::table;
-
 use crate::Error;
-use crate::run::Run;
-use crate::scenario::Scenario;
+use crate::acts::{Runs, Scripts};
 
 /// The files of the report.
 #[derive(Debug)]
@@ -34,9 +34,9 @@ impl Report {
         Ok(report)
     }
 
-    pub(crate) fn write(&self, scenario: &Scenario, runs: &[Run]) -> Result<(), Error> {
-        let picture = curves::picture(scenario, runs)?;
-        fs::write(&self.page, page::page(scenario, runs)?).map_err(|cause| unwritable("write", &self.page, &cause))?;
+    pub(crate) fn write(&self, scripts: &Scripts, runs: &Runs) -> Result<(), Error> {
+        let picture = picture(scripts, runs)?;
+        fs::write(&self.page, page::page(scripts, runs)?).map_err(|cause| unwritable("write", &self.page, &cause))?;
         fs::write(&self.picture, picture).map_err(|cause| unwritable("write", &self.picture, &cause))?;
         Ok(())
     }
@@ -44,6 +44,40 @@ impl Report {
     pub(crate) fn page(&self) -> &Path {
         &self.page
     }
+}
+
+/// The picture of all acts that were run: the storm, and below it the leak beside the overload.
+fn picture(scripts: &Scripts, runs: &Runs) -> Result<String, Error> {
+    let mut rows = Vec::new();
+    if !runs.storm.is_empty() {
+        rows.extend(curves::panels(&scripts.storm, &runs.storm).map(|panel| vec![panel]));
+    }
+    let mut last = Vec::new();
+    if !runs.leak.is_empty() {
+        last.push(leak::panel(&scripts.leak, &runs.leak));
+    }
+    if !runs.overload.is_empty() {
+        last.push(overload::panel(&scripts.overload, &runs.overload));
+    }
+    if !last.is_empty() {
+        rows.push(last);
+    }
+    chart::svg(&rows, 1000, 320)
+}
+
+/// The tables for the terminal.
+pub(crate) fn tables(scripts: &Scripts, runs: &Runs) -> String {
+    let mut tables = String::new();
+    if !runs.storm.is_empty() {
+        tables += &format!("The storm\n{}\n\n", table::sheet(&runs.storm).text());
+    }
+    if !runs.leak.is_empty() {
+        tables += &format!("The leak\n{}\n\n", leak::sheet(&scripts.leak, &runs.leak).text());
+    }
+    if !runs.overload.is_empty() {
+        tables += &format!("The overload\n{}\n\n", overload::sheet(&scripts.overload, &runs.overload).text());
+    }
+    tables
 }
 
 fn unwritable(verb: &str, path: &Path, cause: &std::io::Error) -> Error {

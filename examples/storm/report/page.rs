@@ -2,14 +2,18 @@
 
 use std::fmt::{self, Write};
 
+use super::chart::{self, Panel};
 use super::curves::{curves, tint};
-use super::{table, theme};
+use super::sheet::Sheet;
+use super::{leak, overload, table, theme};
 use crate::Error;
-use crate::claim::broken_promises;
+use crate::acts::{Runs, Scripts};
+use crate::leak::Script as Leak;
+use crate::overload::Script as Overload;
 use crate::run::Run;
 use crate::scenario::Scenario;
 
-pub(super) fn page(scenario: &Scenario, runs: &[Run]) -> Result<String, Error> {
+pub(super) fn page(scripts: &Scripts, runs: &Runs) -> Result<String, Error> {
     let mut html = String::new();
     write!(
         html,
@@ -17,8 +21,28 @@ pub(super) fn page(scenario: &Scenario, runs: &[Run]) -> Result<String, Error> {
          <meta name=viewport content=\"width=device-width\"><title>seawall: a storm</title>{}",
         style()
     )?;
-    write!(html, "<h1>A storm, bare and with seawall</h1>{}", story(scenario))?;
-    verdict(&mut html, runs)?;
+    html.write_str("<h1>A storm, a leak and an overload, bare and with seawall</h1>")?;
+    verdict(&mut html, &scripts.broken_promises(runs))?;
+    if !runs.storm.is_empty() {
+        write!(html, "<h2>The storm</h2>{}", story(&scripts.storm))?;
+        side_by_side(&mut html, &scripts.storm, &runs.storm)?;
+        table_of(&mut html, &table::sheet(&runs.storm))?;
+    }
+    if !runs.leak.is_empty() {
+        write!(html, "<h2>The leak</h2>{}", leak_story(&scripts.leak))?;
+        single(&mut html, leak::panel(&scripts.leak, &runs.leak))?;
+        table_of(&mut html, &leak::sheet(&scripts.leak, &runs.leak))?;
+    }
+    if !runs.overload.is_empty() {
+        write!(html, "<h2>The overload</h2>{}", overload_story(&scripts.overload))?;
+        single(&mut html, overload::panel(&scripts.overload, &runs.overload))?;
+        table_of(&mut html, &overload::sheet(&scripts.overload, &runs.overload))?;
+    }
+    Ok(html)
+}
+
+/// The curves of each run, beside each other.
+fn side_by_side(html: &mut String, scenario: &Scenario, runs: &[Run]) -> Result<(), Error> {
     html.write_str("<div class=runs>")?;
     for run in runs {
         let (name, colour) = (run.contestant.name(), tint(run.contestant).day_hex());
@@ -26,8 +50,13 @@ pub(super) fn page(scenario: &Scenario, runs: &[Run]) -> Result<String, Error> {
         write!(html, "{}</figure>", curves(scenario, runs, run)?)?;
     }
     html.write_str("</div>")?;
-    table_of(&mut html, runs)?;
-    Ok(html)
+    Ok(())
+}
+
+/// Both runs in one chart.
+fn single(html: &mut String, panel: Panel) -> Result<(), Error> {
+    write!(html, "<figure>{}</figure>", chart::svg(&[vec![panel]], 1000, 320)?)?;
+    Ok(())
 }
 
 fn story(scenario: &Scenario) -> String {
@@ -41,8 +70,25 @@ fn story(scenario: &Scenario) -> String {
     )
 }
 
-fn verdict(html: &mut String, runs: &[Run]) -> fmt::Result {
-    let broken = broken_promises(runs);
+fn leak_story(Leak { rate, deadline, bulkhead, .. }: &Leak) -> String {
+    format!(
+        "<p>A client makes {rate} calls a second. During the shaded time the dependency sends heads and stalls their bodies, \
+         and what has stalled stays stalled. Half of the answers are read at once; the others wait for a reader that takes them \
+         in turn, and so are parked behind a stalled one. The bare client has a timeout of {deadline:?}, which ends with the head; \
+         the protected one has a deadline of {deadline:?}, which ends with the body, and a bulkhead of {bulkhead}.</p>"
+    )
+}
+
+fn overload_story(Overload { workers, work, deadline, .. }: &Overload) -> String {
+    format!(
+        "<p>A service has {workers} workers, which take {work:?} a request (mean). The load rises in steps to several times what \
+         they can do, and is low again at the end. An answer is good within {deadline:?}. Work that was handed in is done, even \
+         if the caller has gone. The bare service queues whatever comes; the protected one refuses what it could only do too \
+         late.</p>"
+    )
+}
+
+fn verdict(html: &mut String, broken: &[String]) -> fmt::Result {
     if broken.is_empty() {
         return html.write_str("<p><strong>All promises were kept.</strong></p>");
     }
@@ -53,14 +99,15 @@ fn verdict(html: &mut String, runs: &[Run]) -> fmt::Result {
     html.write_str("</ul>")
 }
 
-fn table_of(html: &mut String, runs: &[Run]) -> fmt::Result {
-    html.write_str("<table><thead>")?;
-    row(html, "th", &table::HEADINGS)?;
+fn table_of(html: &mut String, sheet: &Sheet) -> fmt::Result {
+    let class = if sheet.names > 1 { " class=phases" } else { "" };
+    write!(html, "<table{class}><thead>")?;
+    row(html, "th", sheet.headings)?;
     html.write_str("</thead><tbody>")?;
-    for line in runs.iter().flat_map(table::lines) {
-        row(html, "td", &line)?;
+    for line in &sheet.lines {
+        row(html, "td", line)?;
     }
-    write!(html, "</tbody></table><p class=legend>{}</p>", table::LEGEND)
+    write!(html, "</tbody></table><p class=legend>{}</p>", sheet.legend)
 }
 
 fn row(html: &mut String, element: &str, cells: &[impl fmt::Display]) -> fmt::Result {
@@ -84,7 +131,7 @@ fn style() -> String {
          svg{{width:100%;height:auto}}\
          table{{border-collapse:collapse;display:block;overflow-x:auto}}\
          th,td{{padding:.3rem .8rem;border-bottom:1px solid var(--grid);text-align:right;vertical-align:top;white-space:pre-line}}\
-         th:nth-child(-n+2),td:nth-child(-n+2){{text-align:left}}.legend{{font-size:.9em}}\
+         th:first-child,td:first-child,.phases :nth-child(2){{text-align:left}}.legend{{font-size:.9em}}\
          </style>",
         paper.day_hex(),
         ink.day_hex(),

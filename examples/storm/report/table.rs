@@ -1,40 +1,24 @@
-//! The table: good answers, waits, attempts, refusals and recovery, by phase.
+//! The storm's table: good answers, waits, attempts, refusals and recovery, by phase.
 
-use std::time::Duration;
-
-use comfy_table::{CellAlignment, Table};
-
+use super::sheet::{Sheet, milliseconds, number};
 use crate::record::Tally;
 use crate::run::Run;
 use crate::scenario::Phase;
 
-/// What stands above the columns.
-pub(super) const HEADINGS: [&str; 9] =
+const HEADINGS: [&str; 9] =
     ["service", "phase", "offered", "good", "P50", "P99", "attempts/request", "refused or cut by", "recovered after"];
 
-/// How the columns are meant.
-pub(super) const LEGEND: &str = "good: 200 within the deadline, counted from the intended start, as a share of offered.\n\
+const LEGEND: &str = "good: 200 within the deadline, counted from the intended start, as a share of offered.\n\
      P50, P99: how long the callers waited who were not refused. attempts: as they arrived at the dependency.\n\
      recovered after: from the outage's end to the first half second from which at least 0.9 stay good.";
 
-/// A line of the table, in the order of [`HEADINGS`].
-pub(super) type Line = [String; HEADINGS.len()];
-
-/// The table for the terminal.
-pub(crate) fn table(runs: &[Run]) -> String {
-    let mut table = Table::new();
-    table.load_preset(comfy_table::presets::UTF8_FULL_CONDENSED).set_header(HEADINGS);
-    for line in runs.iter().flat_map(lines) {
-        table.add_row(line);
-    }
-    for column in table.column_iter_mut().skip(2) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
-    format!("{table}\n{LEGEND}")
+pub(super) fn sheet(runs: &[Run]) -> Sheet {
+    let lines = runs.iter().flat_map(lines).map(Vec::from).collect();
+    Sheet { headings: &HEADINGS, lines, names: 2, legend: LEGEND.into() }
 }
 
 /// The lines of one run, one a phase.
-pub(super) fn lines(run: &Run) -> [Line; Phase::ALL.len()] {
+fn lines(run: &Run) -> [[String; HEADINGS.len()]; Phase::ALL.len()] {
     Phase::ALL.map(|phase| {
         let tally = run.record.phase(phase);
         let recovery = match phase {
@@ -53,14 +37,6 @@ pub(super) fn lines(run: &Run) -> [Line; Phase::ALL.len()] {
             recovery,
         ]
     })
-}
-
-fn number(number: Option<f64>, digits: usize) -> String {
-    number.map_or("–".into(), |number| format!("{number:.digits$}"))
-}
-
-fn milliseconds(wait: Option<Duration>) -> String {
-    wait.map_or("–".into(), |wait| format!("{} ms", wait.as_millis()))
 }
 
 fn refusals(tally: &Tally) -> String {

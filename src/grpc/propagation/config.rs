@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use crate::ground::config::Validation;
+use crate::http;
 use crate::http::propagation::{DEFAULT_ALLOWANCE, DEFAULT_MAX_TIMEOUT, check_times};
 
 /// How deadlines and attempts travel over gRPC. One value serves both ends; the names of the headers are given.
@@ -17,6 +18,13 @@ pub struct PropagationConfig {
 impl Default for PropagationConfig {
     fn default() -> Self {
         Self { allowance: DEFAULT_ALLOWANCE, max_timeout: DEFAULT_MAX_TIMEOUT }
+    }
+}
+
+/// Without the names of the headers, which are given.
+impl From<http::propagation::PropagationConfig> for PropagationConfig {
+    fn from(config: http::propagation::PropagationConfig) -> Self {
+        Self { allowance: config.allowance, max_timeout: config.max_timeout }
     }
 }
 

@@ -9,7 +9,8 @@ impl InjectLayer<GrpcPropagator> {
     ///
     /// # Errors
     /// If a setting is out of its range; all faults are listed, with the path of the field.
-    pub fn grpc(config: PropagationConfig) -> Result<Self, InvalidConfig> {
+    pub fn grpc(config: impl Into<PropagationConfig>) -> Result<Self, InvalidConfig> {
+        let config = config.into();
         Validation::of(|validation| config.validate(validation))?;
         InjectLayer::new(GrpcPropagator, config.allowance)
     }
@@ -20,7 +21,8 @@ impl ExtractLayer<GrpcPropagator> {
     ///
     /// # Errors
     /// If a setting is out of its range; all faults are listed, with the path of the field.
-    pub fn grpc(config: PropagationConfig) -> Result<Self, InvalidConfig> {
+    pub fn grpc(config: impl Into<PropagationConfig>) -> Result<Self, InvalidConfig> {
+        let config = config.into();
         Validation::of(|validation| config.validate(validation))?;
         ExtractLayer::new(GrpcPropagator, config.max_timeout)
     }

@@ -1,6 +1,7 @@
 //! Deadlines, attempts and "do not retry" between processes that speak gRPC.
 //!
-//! [`InjectLayer::grpc`] on a client and [`ExtractLayer::grpc`] on a server; all about them stands at
+//! [`InjectLayer::grpc`](crate::http::propagation::InjectLayer::grpc) on a client and
+//! [`ExtractLayer::grpc`](crate::http::propagation::ExtractLayer::grpc) on a server; all about them stands at
 //! [`http::propagation`](crate::http::propagation). The headers are those of gRPC itself, so that whatever is at the other
 //! end needs not be of this house:
 //!

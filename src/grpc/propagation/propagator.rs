@@ -24,11 +24,9 @@ impl Propagator for GrpcPropagator {
     }
 
     fn extract(&self, headers: &HeaderMap) -> Propagated {
-        let mut call = Propagated::default();
-        call.time_left = values(headers, &TIMEOUT).filter_map(timeout::parse).min();
+        let time_left = values(headers, &TIMEOUT).filter_map(timeout::parse).min();
         let previous = values(headers, &PREVIOUS_ATTEMPTS).filter_map(number::parse_count).max();
-        call.attempt = previous.map_or(0, |previous| previous.saturating_add(1));
-        call
+        Propagated { time_left, attempt: previous.map_or(0, |previous| previous.saturating_add(1)) }
     }
 
     fn forbid_retry<B>(&self, response: &mut Response<B>) {
@@ -55,7 +53,28 @@ fn has_failed<B>(response: &Response<B>) -> bool {
 mod tests {
     use std::time::Duration;
 
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::http::propagation::nothing_lengthens;
+
+    proptest! {
+        #[test]
+        fn no_headers_lengthen_a_deadline(
+            bytes: Vec<u8>,
+            timeout in "[0-9]{1,9}[HMSmun]",
+            inherited in prop::option::of(0_u64..1_000_000),
+            max_timeout in 1_u64..1_000_000,
+        ) {
+            let headers = [
+                ("grpc-timeout", bytes.clone()),
+                ("grpc-timeout", timeout.into_bytes()),
+                ("grpc-previous-rpc-attempts", bytes),
+            ];
+            let inherited = inherited.map(Duration::from_millis);
+            nothing_lengthens(GrpcPropagator, &headers, inherited, Duration::from_millis(max_timeout));
+        }
+    }
 
     fn read(pairs: &[(&'static str, &'static str)]) -> (Option<Duration>, u32) {
         let mut headers = HeaderMap::new();
@@ -69,23 +88,17 @@ mod tests {
     #[test]
     fn what_was_written_is_read_again() {
         let mut headers = HeaderMap::new();
-        let mut call = Propagated::default();
-        call.time_left = Some(Duration::from_millis(300));
-        call.attempt = 3;
+        let call = Propagated { time_left: Some(Duration::from_millis(300)), attempt: 3 };
         GrpcPropagator.inject(&call, &mut headers);
-        assert_eq!(
-            (&headers["grpc-timeout"], &headers["grpc-previous-rpc-attempts"]),
-            (&"300000u".parse().unwrap(), &"2".parse().unwrap())
-        );
+        assert_eq!(headers["grpc-timeout"], "300000u");
+        assert_eq!(headers["grpc-previous-rpc-attempts"], "2");
         assert_eq!(GrpcPropagator.extract(&headers), call);
     }
 
     #[test]
     fn a_first_attempt_has_none_before_it() {
         let mut headers = HeaderMap::new();
-        let mut call = Propagated::default();
-        call.attempt = 1;
-        GrpcPropagator.inject(&call, &mut headers);
+        GrpcPropagator.inject(&Propagated { time_left: None, attempt: 1 }, &mut headers);
         assert!(headers.is_empty());
         assert_eq!(read(&[("grpc-previous-rpc-attempts", "0")]), (None, 0));
     }

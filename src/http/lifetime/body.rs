@@ -61,6 +61,7 @@ enum Kind<B, G: Guard, J: Judge> {
         place: Option<Place>,
         /// In that of the runtime that it is read in, if it is another one: the first may exist and not be run by anybody.
         guest: Option<Place>,
+        settled: bool,
         /// That of the call.
         context: Context,
     },
@@ -84,7 +85,7 @@ where
         let context = Context { deadline, enforced: deadline.is_some(), ..inherited };
         let slot = Arc::new(Slot::new(Carried::new(body, call), expiry, now));
         let place = reaper::watch(Arc::clone(&slot) as _, slot.due());
-        Self { kind: Kind::Held { slot, place, guest: None, context } }
+        Self { kind: Kind::Held { slot, place, guest: None, settled: false, context } }
     }
 }
 
@@ -102,29 +103,32 @@ where
         self: Pin<&mut Self>,
         cx: &mut task::Context<'_>,
     ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
-        let (slot, place, guest, context) = match self.project().kind.project() {
+        let (slot, place, guest, settled, context) = match self.project().kind.project() {
             KindProj::Over(body) => return body.poll_frame(cx).map_err(Into::into),
-            KindProj::Held { slot, place, guest, context } => (slot, place, guest, context),
+            KindProj::Held { slot, place, guest, settled, context } => (slot, place, guest, settled, context),
         };
-        if !place.as_ref().is_some_and(Place::is_watched) && !slot.is_settled() {
+        if !*settled && !place.as_ref().is_some_and(Place::is_watched) {
             *place = reaper::watch(Arc::clone(slot) as _, slot.due());
         }
         // A body that is always being polled is never found parked.
-        let now = time::now();
-        if place.is_none() || slot.expires_at() <= now {
-            slot.visit(now);
+        if !*settled {
+            let now = time::now();
+            if place.is_none() || slot.expires_at() <= now {
+                slot.visit(now);
+            }
         }
-        let frame = {
+        let frame;
+        (frame, *settled) = {
             let _entered = (context::enter(*context), context::enforce(cx.waker()));
             slot.poll_frame(cx)
         };
-        if frame.is_pending() {
+        if *settled {
+            (*place, *guest) = (None, None);
+        } else if frame.is_pending() {
             let known = |place: &Option<Place>| place.as_ref().is_some_and(Place::is_here);
             if !known(place) && !known(guest) {
                 *guest = reaper::watch(Arc::clone(slot) as _, slot.due());
             }
-        } else if slot.is_settled() {
-            (*place, *guest) = (None, None);
         }
         frame
     }
@@ -169,7 +173,7 @@ where
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let settled = match &self.kind {
             Kind::Over(_) => true,
-            Kind::Held { slot, .. } => slot.is_settled(),
+            Kind::Held { settled, .. } => *settled,
         };
         f.debug_struct("HeldBody").field("settled", &settled).finish_non_exhaustive()
     }

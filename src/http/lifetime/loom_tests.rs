@@ -96,7 +96,7 @@ fn loom_no_reader_waits_for_a_body_that_is_gone() {
         let reaper = loom::thread::spawn(move || reaped.visit(DUE));
         let flag = Arc::new(Flag::default());
         let waker = Waker::from(Arc::clone(&flag));
-        let frame = slot.poll_frame(&mut Context::from_waker(&waker));
+        let (frame, _) = slot.poll_frame(&mut Context::from_waker(&waker));
         let visit = reaper.join().expect("no panic");
         match frame {
             Poll::Pending if flag.0.load(Ordering::SeqCst) => assert_eq!(visit, Visit::Done),

@@ -37,6 +37,11 @@ enum State<B, G: Guard, J: Judge> {
     Over,
 }
 
+type Polled = Poll<Option<Result<Frame<Bytes>, BoxError>>>;
+
+/// Whether what the call holds has been given back.
+type Settled = bool;
+
 impl<B, G, J> Slot<B, G, J>
 where
     B: Body<Data = Bytes> + Send + 'static,
@@ -59,8 +64,8 @@ where
         self.expiry.at
     }
 
-    /// Polls the body, which nobody else can do.
-    pub(super) fn poll_frame(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+    /// Polls the body, which nobody else can do. Once the call is settled nothing is left that would have to be cut.
+    pub(super) fn poll_frame(&self, cx: &mut Context<'_>) -> (Polled, Settled) {
         let mut carried = {
             let mut state = lock(&self.state);
             match std::mem::replace(&mut *state, State::Over) {
@@ -68,9 +73,9 @@ where
                     *state = State::Taken { waker };
                     carried
                 }
-                State::Cut(rejected) => return Poll::Ready(Some(Err(rejected.into()))),
+                State::Cut(rejected) => return (Poll::Ready(Some(Err(rejected.into()))), true),
                 // Taken: a poll before this one has panicked.
-                State::Taken { .. } | State::Over => return Poll::Ready(None),
+                State::Taken { .. } | State::Over => return (Poll::Ready(None), true),
             }
         };
         let frame = carried.as_mut().poll_frame(cx);
@@ -80,8 +85,9 @@ where
             *state = State::Over;
             drop(state);
             drop(carried);
-            return frame;
+            return (frame, true);
         }
+        let settled = carried.is_settled();
         let waker = match std::mem::replace(&mut *state, State::Over) {
             State::Taken { waker } if frame.is_pending() => match waker {
                 Some(waker) if waker.will_wake(cx.waker()) => Some(waker),
@@ -90,7 +96,7 @@ where
             _ => None,
         };
         *state = State::Kept { carried, waker };
-        frame
+        (frame, settled)
     }
 
     /// Lets go of the body, if it is still there: its owner is gone.
@@ -112,15 +118,6 @@ where
             State::Kept { carried, .. } => carried.is_end_stream(),
             State::Over => true,
             State::Taken { .. } | State::Cut(_) => false,
-        }
-    }
-
-    /// Whether nothing is left that would have to be cut.
-    pub(super) fn is_settled(&self) -> bool {
-        match &*lock(&self.state) {
-            State::Kept { carried, .. } => carried.is_settled(),
-            State::Taken { .. } => false,
-            State::Cut(_) | State::Over => true,
         }
     }
 }

@@ -147,3 +147,50 @@ where
         Poll::Ready(answer)
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use ::http::HeaderValue;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Whatever these headers hold, the deadline is no later than the one that is inherited and `max_timeout` allow.
+    pub(crate) fn nothing_lengthens<P: Propagator>(
+        propagator: P,
+        headers: &[(&'static str, Vec<u8>)],
+        inherited: Option<Duration>,
+        max_timeout: Duration,
+    ) {
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            if let Ok(value) = HeaderValue::from_bytes(value) {
+                map.append(*name, value);
+            }
+        }
+        let bound = inherited.map(|time| time::now() + time);
+        let _entered = context::enter(Context { deadline: bound, ..context::current() });
+        let (inside, _) = Extract { inner: (), propagator, max_timeout }.read(&map);
+        let latest = time::now() + max_timeout;
+        assert!(inside.deadline.is_none_or(|deadline| deadline <= bound.unwrap_or(latest)));
+        assert!(bound.is_none() || inside.deadline.is_some());
+    }
+
+    proptest! {
+        #[test]
+        fn no_headers_lengthen_a_deadline(
+            bytes: Vec<u8>,
+            digits in "[0-9]{1,22}",
+            inherited in prop::option::of(0_u64..1_000_000),
+            max_timeout in 1_u64..1_000_000,
+        ) {
+            let headers = [
+                ("x-request-timeout-ms", bytes),
+                ("x-request-timeout-ms", digits.clone().into_bytes()),
+                ("x-envoy-attempt-count", digits.into_bytes()),
+            ];
+            let inherited = inherited.map(Duration::from_millis);
+            nothing_lengthens(HttpPropagator::default(), &headers, inherited, Duration::from_millis(max_timeout));
+        }
+    }
+}

@@ -99,6 +99,8 @@ mod timeout;
 
 #[cfg(feature = "grpc")]
 pub(crate) use config::{DEFAULT_ALLOWANCE, DEFAULT_MAX_TIMEOUT, check_times};
+#[cfg(all(test, feature = "grpc"))]
+pub(crate) use extract::tests::nothing_lengthens;
 #[cfg(feature = "grpc")]
 pub(crate) use headers::values;
 

@@ -4,7 +4,6 @@ use ::http::{HeaderMap, Response};
 
 /// What travels with a request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct Propagated {
     /// How long whoever sent it will wait for the end of the answer, if that has a bound.
     pub time_left: Option<Duration>,
@@ -34,9 +33,7 @@ pub struct Propagated {
 ///
 ///     fn extract(&self, headers: &HeaderMap) -> Propagated {
 ///         let seconds = headers.get("x-patience").and_then(|value| value.to_str().ok()?.parse().ok());
-///         let mut call = Propagated::default();
-///         call.time_left = seconds.map(Duration::from_secs);
-///         call
+///         Propagated { time_left: seconds.map(Duration::from_secs), ..Propagated::default() }
 ///     }
 ///
 ///     fn forbid_retry<B>(&self, _response: &mut Response<B>) {}

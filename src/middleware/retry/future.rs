@@ -239,6 +239,7 @@ where
                     };
                     let failure = this.failure.take();
                     this.finish(stop);
+                    this.say_last_word(stop, cause);
                     return failure.map_or(Poll::Pending, Poll::Ready);
                 }
                 // Polled after it was over: as fused futures do.
@@ -266,10 +267,8 @@ where
                     }
                 }
                 Err(stop) => {
-                    if verdict == Verdict::Failed {
-                        context::say_last_word();
-                    }
                     this.finish(stop);
+                    this.say_last_word(stop, verdict);
                     return Poll::Ready(result);
                 }
             }
@@ -332,10 +331,14 @@ where
         if stopped.is_want() {
             telemetry::not_retried(stopped.as_str());
         }
-        if stopped.is_for_good(self.progress.attempts) {
+        self.tell(stopped);
+    }
+
+    /// Tells the tiers above, if this one has done what can be done.
+    fn say_last_word(&self, stopped: Stop, last: Verdict) {
+        if stopped.is_for_good(last, self.progress.attempts) {
             context::say_last_word();
         }
-        self.tell(stopped);
     }
 
     fn tell(&mut self, stopped: Stop) {

@@ -5,7 +5,9 @@
 //! chance shortens. In every other case the caller gets the last real response or error, unchanged and at once.
 //!
 //! # When not
-//! Where a layer below or above retries already: attempts multiply. Retry in one tier, the one next to what fails.
+//! Where a layer below or above retries already: attempts multiply. Retry in one tier, the one next to what fails. (Services
+//! that have their deadlines [carried](crate::http::propagation) to each other see to that by themselves: whoever has spent
+//! its retries tells the tiers above not to try again.)
 //!
 //! # What follows on a failed attempt
 //! In this order; the first *no* ends the call.

@@ -47,13 +47,15 @@ impl Stop {
         }
     }
 
-    /// Whether a call that went through `attempts` has failed for good: another tier that repeats what this one has spent
-    /// its retries on, or had none to spend, multiplies them. A tier that is to make one attempt only leaves it to others.
-    pub(super) const fn is_for_good(self, attempts: u32) -> bool {
+    /// Whether a call that went through `attempts`, the last with the verdict `last`, has failed for good: a tier above that
+    /// tries again what this one has spent its retries on, or had none to spend on, multiplies them. Where no other attempt
+    /// was to be made in any case, that is left to others.
+    pub(super) fn is_for_good(self, last: Verdict, attempts: u32) -> bool {
         match self {
-            Self::Attempts => attempts > 1,
             Self::RetryAfter | Self::Deadline | Self::Budget => true,
-            Self::Succeeded | Self::Verdict | Self::NotRepeatable | Self::Dropped => false,
+            Self::Attempts | Self::NotRepeatable => attempts > 1,
+            Self::Verdict => last == Verdict::Failed || attempts > 1 && last != Verdict::CallerFault,
+            Self::Succeeded | Self::Dropped => false,
         }
     }
 

@@ -1,0 +1,114 @@
+//! A hyper-util client with its layers, calling a service that is having a bad day, and a host that is not there.
+//!
+//! It brings its own flaky server, prints what happened to each call, and fails if that is not what it says below.
+//!
+//! ```console
+//! cargo run --example client
+//! ```
+
+use std::error::Error;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto;
+use seawall::bulkhead::{BulkheadConfig, BulkheadLayer};
+use seawall::circuit_breaker::{CircuitBreakerConfig, CircuitBreakerLayer};
+use seawall::deadline::DeadlineLayer;
+use seawall::error::{Reason, rejection};
+use seawall::http::{ByAuthority, ByMethod};
+use seawall::retry::{Backoff, RetryConfig, RetryLayer, Stop, report};
+use tokio::net::TcpListener;
+use tower::{BoxError, ServiceBuilder, ServiceExt};
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
+    let flaky = flaky_server().await?;
+    let nobody = TcpListener::bind(("127.0.0.1", 0)).await?.local_addr()?;
+
+    let backoff = Backoff::exponential(Duration::from_millis(10), 2.0);
+    let breaker = CircuitBreakerConfig { consecutive_failures: Some(4), ..CircuitBreakerConfig::default() };
+    let client = ServiceBuilder::new()
+        // Everything below ends by then, the response's body too.
+        .layer(DeadlineLayer::http(Duration::from_secs(2))?)
+        // Uploads stream, and are kept as they pass, up to this much, in case that they are needed again.
+        .layer(
+            RetryLayer::http(RetryConfig { backoff, ..RetryConfig::default() })?
+                .with_replay(ByMethod::default().with_max_body(1024 * 1024)),
+        )
+        // One state for each host: many hosts behind one client must not suffer for the one that is dead.
+        .layer(BulkheadLayer::http(BulkheadConfig::default())?.with_keying(ByAuthority))
+        .layer(CircuitBreakerLayer::http(breaker)?.with_keying(ByAuthority))
+        .service(Client::builder(TokioExecutor::new()).build_http());
+
+    // Idempotent: refused once, its connection lost once, and there at last.
+    let request = Request::builder().method(Method::PUT).uri(format!("http://{flaky}/flaky"));
+    let request = request.body(Full::<Bytes>::from("a report of the day"))?;
+    let (answer, told) = report(client.clone().oneshot(request)).await;
+    let answer = answer?;
+    let (status, told) = (answer.status(), told.ok_or("there is a retry layer")?);
+    let body = answer.into_body().collect().await?.to_bytes();
+    println!("PUT  /flaky: {status} after {} attempts, {:?}: {body:?}", told.attempts, told.verdicts);
+    assert_eq!((status, told.attempts, &body[..]), (StatusCode::OK, 3, &b"a report of the day"[..]));
+
+    // Not idempotent, and the server may have done something: the real answer comes back at once.
+    let request = Request::post(format!("http://{flaky}/broken")).body(Full::<Bytes>::from("pay 5"))?;
+    let (answer, told) = report(client.clone().oneshot(request)).await;
+    let (status, told) = (answer?.status(), told.ok_or("there is a retry layer")?);
+    println!("POST /broken: {status} after {} attempt, stopped: {}", told.attempts, told.stopped.as_str());
+    assert_eq!((status, told.stopped), (StatusCode::INTERNAL_SERVER_ERROR, Stop::NotRepeatable));
+
+    // Nobody there: nothing was sent, so even this is tried again, until the breaker of this host opens.
+    for call in 1..=3 {
+        let request = Request::post(format!("http://{nobody}/")).body(Full::<Bytes>::from("pay 5"))?;
+        let (answer, told) = report(client.clone().oneshot(request)).await;
+        let error: BoxError = answer.err().ok_or("somebody answered")?;
+        let refused = rejection(&error).map(|rejected| rejected.reason());
+        let attempts = told.map_or(0, |told| told.attempts);
+        println!("POST to nobody: {attempts} attempts, {}", refused.map_or("connection refused", Reason::as_str));
+        assert!(call < 3 || refused == Some(Reason::CircuitOpen));
+    }
+
+    // And the other host's is not.
+    let request = Request::get(format!("http://{flaky}/fine")).body(Full::<Bytes>::default())?;
+    let status = client.oneshot(request).await?.status();
+    println!("GET  /fine: {status}");
+    assert_eq!(status, StatusCode::OK);
+    Ok(())
+}
+
+/// `/flaky` refuses the first request and drops the connection of the second; `/broken` fails; all else goes well.
+async fn flaky_server() -> std::io::Result<SocketAddr> {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+    let address = listener.local_addr()?;
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let builder = auto::Builder::new(TokioExecutor::new());
+            tokio::spawn(async move { builder.serve_connection(TokioIo::new(stream), service_fn(answer)).await });
+        }
+    });
+    Ok(address)
+}
+
+async fn answer(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, BoxError> {
+    static FLAKY: AtomicU32 = AtomicU32::new(0);
+    let path = request.uri().path().to_owned();
+    let body = request.into_body().collect().await?.to_bytes();
+    let status = match path.as_str() {
+        "/flaky" => match FLAKY.fetch_add(1, Ordering::SeqCst) {
+            0 => StatusCode::SERVICE_UNAVAILABLE,
+            1 => return Err("hangs up".into()),
+            _ => StatusCode::OK,
+        },
+        "/broken" => StatusCode::INTERNAL_SERVER_ERROR,
+        _ => StatusCode::OK,
+    };
+    Ok(Response::builder().status(status).body(Full::new(body))?)
+}

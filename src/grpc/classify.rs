@@ -1,0 +1,237 @@
+//! Verdicts by gRPC code and by transport error.
+
+use std::error::Error;
+use std::fmt;
+use std::sync::Arc;
+
+use ::http::{HeaderMap, Response, StatusCode};
+use bytes::Bytes;
+use http_body::Body;
+use tower::BoxError;
+
+use crate::ground::error::chain;
+use crate::ground::verdict::{Classify, Guard, Verdict};
+use crate::grpc::Code;
+use crate::grpc::settle::Settling;
+use crate::grpc::status::{self, Pushback};
+use crate::http::lifetime::{self, HeldBody, Judge};
+use crate::http::{Detaching, SettledBody, transport};
+
+/// The classifier for gRPC: by the status, wherever it stands, and by transport error. The call is over when its body is.
+///
+/// The status stands in the trailers, or in the head of a response that has nothing else to say (*Trailers-Only*). Until
+/// the trailers are there, a response counts as a success that may still become something else.
+///
+/// | code | verdict |
+/// |---|---|
+/// | `OK` | [`Success`](Verdict::Success) |
+/// | `UNAVAILABLE` | [`Transient`](Verdict::Transient) |
+/// | `RESOURCE_EXHAUSTED` | [`Overloaded`](Verdict::Overloaded) |
+/// | `DEADLINE_EXCEEDED` | [`TimedOut`](Verdict::TimedOut) |
+/// | `UNKNOWN`, `INTERNAL`, `DATA_LOSS` | [`Failed`](Verdict::Failed) |
+/// | `CANCELLED`, `INVALID_ARGUMENT`, `NOT_FOUND`, `ALREADY_EXISTS`, `PERMISSION_DENIED`, `FAILED_PRECONDITION`, `ABORTED`, `OUT_OF_RANGE`, `UNIMPLEMENTED`, `UNAUTHENTICATED` | [`CallerFault`](Verdict::CallerFault) |
+/// | `CANCELLED` with tonic's message that a `grpc-timeout` has passed | [`TimedOut`](Verdict::TimedOut) |
+/// | none at the end of the body, one that is no number, that nobody knows, or two that differ | as `UNKNOWN` |
+///
+/// A verdict that is retried gives way to what the callee asks for in `grpc-retry-pushback-ms`
+/// ([gRFC A6](https://github.com/grpc/proposal/blob/master/A6-client-retries.md)):
+///
+/// | pushback | verdict |
+/// |---|---|
+/// | zero or more milliseconds | [`Overloaded`](Verdict::Overloaded) with that wait |
+/// | negative, or not to be read | [`Failed`](Verdict::Failed): do not retry |
+///
+/// A response of another HTTP status than 200 without a gRPC status is not the callee's but a proxy's. It has the code that the
+/// [specification](https://grpc.github.io/grpc/core/md_doc_http-grpc-status-mapping.html) gives it:
+///
+/// | HTTP status | code |
+/// |---|---|
+/// | 400 | `INTERNAL` |
+/// | 401 | `UNAUTHENTICATED` |
+/// | 403 | `PERMISSION_DENIED` |
+/// | 404 | `UNIMPLEMENTED` |
+/// | 429, 502, 503, 504 | `UNAVAILABLE` |
+/// | any other but 200 | `UNKNOWN` |
+///
+/// | error | verdict |
+/// |---|---|
+/// | a stream that was reset with `ENHANCE_YOUR_CALM` | [`Overloaded`](Verdict::Overloaded) |
+/// | the channel's own timer for a `grpc-timeout`, in tonic | [`TimedOut`](Verdict::TimedOut) |
+/// | any other | as [`http::ByStatus`](crate::http::ByStatus) has it |
+///
+/// # Other verdicts
+/// ```
+/// use seawall::circuit_breaker::{CircuitBreakerConfig, CircuitBreakerLayer};
+/// use seawall::grpc::{ByCode, Code};
+/// use seawall::verdict::Verdict;
+///
+/// # fn main() -> Result<(), seawall::error::InvalidConfig> {
+/// let classifier = ByCode::new()
+///     // a clash that another attempt resolves
+///     .with_code(Code::Aborted, Verdict::Transient)
+///     // one that this callee marks; what a closure has no opinion on is left as it is
+///     .with_codes(|code, headers| {
+///         (code == Code::Internal && headers.contains_key("x-restarting")).then_some(Verdict::Transient)
+///     });
+/// let layer = CircuitBreakerLayer::new(CircuitBreakerConfig::default())?.with_classifier(classifier);
+/// # drop(layer);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Default)]
+pub struct ByCode {
+    overrides: Option<Arc<Overrides>>,
+}
+
+/// What tonic calls it when the time of a `grpc-timeout` has passed: its server in a status of `CANCELLED`, its channel in
+/// an error of a type that only tonic has.
+const TONIC_TIMEOUT: &str = "Timeout expired";
+
+type Overrides = dyn Fn(Code, &HeaderMap) -> Option<Verdict> + Send + Sync;
+
+impl ByCode {
+    /// The verdicts of the table.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The same, but for one code. A pushback still counts.
+    #[must_use]
+    pub fn with_code(self, code: Code, verdict: Verdict) -> Self {
+        self.with_codes(move |given, headers| (given == code).then(|| with_pushback(verdict, headers)))
+    }
+
+    /// The same, but where `of` has an opinion: it is given the code, and the headers or trailers that it stands in. It
+    /// runs once a response in each layer and should be cheap. What was said last is asked first.
+    #[must_use]
+    pub fn with_codes(self, of: impl Fn(Code, &HeaderMap) -> Option<Verdict> + Send + Sync + 'static) -> Self {
+        let overrides: Arc<Overrides> = match self.overrides {
+            Some(earlier) => Arc::new(move |code, headers| of(code, headers).or_else(|| earlier(code, headers))),
+            None => Arc::new(of),
+        };
+        Self { overrides: Some(overrides) }
+    }
+
+    fn of(&self, code: Code, headers: &HeaderMap) -> Verdict {
+        let own = self.overrides.as_ref().and_then(|overrides| overrides(code, headers));
+        own.unwrap_or_else(|| match code {
+            // A callee that hangs must not look well because its server keeps time.
+            Code::Cancelled if status::message_is(headers, TONIC_TIMEOUT) => Verdict::TimedOut,
+            code => with_pushback(of_code(code), headers),
+        })
+    }
+
+    /// What a head says, if it says what the call came to.
+    fn decided<B>(&self, response: &Response<B>) -> Option<Verdict> {
+        let headers = response.headers();
+        let code = match status::code(headers) {
+            Some(code) => code,
+            None if response.status() == StatusCode::OK => return None,
+            None => status::code_of_http(response.status()),
+        };
+        Some(self.of(code, headers))
+    }
+
+    /// What the end of a body says whose head said nothing.
+    fn of_trailers(&self, trailers: Option<&HeaderMap>) -> Verdict {
+        let none = HeaderMap::new();
+        let trailers = trailers.unwrap_or(&none);
+        self.of(status::code(trailers).unwrap_or(Code::Unknown), trailers)
+    }
+}
+
+impl<B> Classify<Response<B>> for ByCode
+where
+    B: Body<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: Into<BoxError>,
+{
+    type Held<G: Guard> = Response<HeldBody<B, G, Self>>;
+    type Settled = Response<SettledBody<B>>;
+    type Settling = Settling<B>;
+    type Detaching = Detaching<B>;
+
+    fn classify(&self, result: Result<&Response<B>, &BoxError>) -> Verdict {
+        match result {
+            Ok(response) => self.of_head(response),
+            Err(error) => of_error(error),
+        }
+    }
+
+    fn hold<G: Guard>(&self, response: Response<B>, verdict: Verdict, guard: G) -> Self::Held<G> {
+        lifetime::hold(response, verdict, guard, self.clone())
+    }
+
+    fn settle(&self, response: Response<B>) -> Self::Settling {
+        Settling::new(response, self.clone())
+    }
+
+    fn detach(&self, response: Self::Settled) -> Self::Detaching {
+        Detaching::new(response)
+    }
+}
+
+impl Judge for ByCode {
+    fn of_head<B>(&self, response: &Response<B>) -> Verdict {
+        self.decided(response).unwrap_or(Verdict::Success)
+    }
+
+    fn is_decided<B>(&self, response: &Response<B>) -> bool {
+        response.status() != StatusCode::OK || response.headers().contains_key(&status::STATUS)
+    }
+
+    fn at_end(&self, head: Verdict, trailers: Option<&HeaderMap>) -> Verdict {
+        // A head that decides may have a body all the same, as a proxy's page of regret.
+        if head == Verdict::Success { self.of_trailers(trailers) } else { head }
+    }
+}
+
+impl fmt::Debug for ByCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ByCode").field("overridden", &self.overrides.is_some()).finish()
+    }
+}
+
+fn of_code(code: Code) -> Verdict {
+    match code {
+        Code::Ok => Verdict::Success,
+        Code::Unavailable => Verdict::Transient,
+        Code::ResourceExhausted => Verdict::Overloaded { retry_after: None },
+        Code::DeadlineExceeded => Verdict::TimedOut,
+        Code::Unknown | Code::Internal | Code::DataLoss => Verdict::Failed,
+        Code::Cancelled
+        | Code::InvalidArgument
+        | Code::NotFound
+        | Code::AlreadyExists
+        | Code::PermissionDenied
+        | Code::FailedPrecondition
+        | Code::Aborted
+        | Code::OutOfRange
+        | Code::Unimplemented
+        | Code::Unauthenticated => Verdict::CallerFault,
+    }
+}
+
+fn with_pushback(verdict: Verdict, headers: &HeaderMap) -> Verdict {
+    let is_retried = matches!(verdict, Verdict::Transient | Verdict::Overloaded { .. } | Verdict::TimedOut);
+    match status::pushback(headers) {
+        Pushback::After(wait) if is_retried => Verdict::Overloaded { retry_after: Some(wait) },
+        Pushback::Never if is_retried => Verdict::Failed,
+        Pushback::Silent | Pushback::After(_) | Pushback::Never => verdict,
+    }
+}
+
+/// What HTTP knows of it, and where that is no more than "it is lost", what gRPC knows.
+pub(super) fn of_error(error: &BoxError) -> Verdict {
+    let verdict = transport::verdict(error);
+    if verdict != Verdict::Lost {
+        return verdict;
+    }
+    let of_grpc = |error: &(dyn Error + 'static)| match error.downcast_ref::<h2::Error>() {
+        Some(error) => {
+            let told = error.reason().filter(|_| error.is_reset() && error.is_remote());
+            (told == Some(h2::Reason::ENHANCE_YOUR_CALM)).then_some(Verdict::Overloaded { retry_after: None })
+        }
+        None => (error.to_string() == TONIC_TIMEOUT).then_some(Verdict::TimedOut),
+    };
+    chain(error).find_map(of_grpc).unwrap_or(verdict)
+}

@@ -1,0 +1,62 @@
+//! The `::grpc` constructors of the layers. They stand here because protocols know the layers, and layers know no protocol.
+
+use crate::ground::error::InvalidConfig;
+use crate::grpc::{ByCall, ByCode};
+use crate::http::ByExtension;
+use crate::middleware::bulkhead::{BulkheadConfig, BulkheadLayer};
+use crate::middleware::circuit_breaker::{CircuitBreakerConfig, CircuitBreakerLayer};
+use crate::middleware::deadline::{DeadlineConfig, DeadlineLayer};
+use crate::middleware::load_shed::{LoadShedConfig, LoadShedLayer};
+use crate::middleware::retry::{RetryConfig, RetryLayer};
+
+impl DeadlineLayer<ByCode, ByExtension> {
+    /// A deadline for gRPC, `timeout` after the call's beginning. Streams that are meant to last longer say so by
+    /// [`LongLived`](crate::http::LongLived).
+    ///
+    /// # Errors
+    /// If a duration is zero or more than ten years.
+    pub fn grpc(config: impl Into<DeadlineConfig>) -> Result<Self, InvalidConfig> {
+        Ok(DeadlineLayer::new(config)?.with_classifier(ByCode::new()).with_lasting(ByExtension))
+    }
+}
+
+impl RetryLayer<ByCode, ByCall> {
+    /// Retries for gRPC: by the status in head or trailers and by transport error, and only calls that may be repeated. See
+    /// [`ByCall`].
+    ///
+    /// # Errors
+    /// If a setting is out of its range; all faults are listed, with the path of the field.
+    pub fn grpc(config: RetryConfig) -> Result<Self, InvalidConfig> {
+        Ok(RetryLayer::new(config)?.with_classifier(ByCode::new()).with_replay(ByCall::default()))
+    }
+}
+
+impl BulkheadLayer<ByCode> {
+    /// A bulkhead for gRPC: a call holds its permit until its stream is over.
+    ///
+    /// # Errors
+    /// If a setting is out of its range; all faults are listed, with the path of the field.
+    pub fn grpc(config: BulkheadConfig) -> Result<Self, InvalidConfig> {
+        Ok(BulkheadLayer::new(config)?.with_classifier(ByCode::new()))
+    }
+}
+
+impl CircuitBreakerLayer<ByCode> {
+    /// A circuit breaker for gRPC: by the status in head or trailers, and by transport error.
+    ///
+    /// # Errors
+    /// If a setting is out of its range; all faults are listed, with the path of the field.
+    pub fn grpc(config: CircuitBreakerConfig) -> Result<Self, InvalidConfig> {
+        Ok(CircuitBreakerLayer::new(config)?.with_classifier(ByCode::new()))
+    }
+}
+
+impl LoadShedLayer<ByCode> {
+    /// A load shedder in front of a gRPC service.
+    ///
+    /// # Errors
+    /// If a setting is out of its range; all faults are listed, with the path of the field.
+    pub fn grpc(config: LoadShedConfig) -> Result<Self, InvalidConfig> {
+        Ok(LoadShedLayer::new(config)?.with_classifier(ByCode::new()))
+    }
+}

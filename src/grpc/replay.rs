@@ -1,0 +1,93 @@
+use ::http::Request;
+use http_body::Body;
+
+use crate::ground::verdict::Verdict;
+use crate::http::{ByMethod, Idempotent, KeptRequest, ReplayBody};
+use crate::middleware::retry::{Kept, Replay};
+
+/// Sends a call again if that does no harm. Every gRPC call is a `POST`, so it is not the method that says so, but what
+/// became of the call and the extension [`Idempotent`].
+///
+/// | call | after `Unsent` | after `Transient`, `Overloaded` | after `TimedOut`, `Lost` |
+/// |---|---|---|---|
+/// | any | yes | yes | no |
+/// | [`Idempotent(true)`](Idempotent), or with an `Idempotency-Key` | yes | yes | yes |
+/// | [`Idempotent(false)`](Idempotent) | yes | no | no |
+///
+/// A callee that answers `UNAVAILABLE` or `RESOURCE_EXHAUSTED` says by it that it did not do what it was asked to; one that
+/// does not keep to that wants `Idempotent(false)`. What a call is known to have done, as by a time that has passed, is another
+/// matter.
+///
+/// Messages are kept as they pass, up to [`max_body`](Self::with_max_body) bytes. A call that has sent more than that, as
+/// a long stream has, is not sent again and goes on as if there were no retry; so it is the size that tells calls apart, and
+/// not whether they stream. Nothing is sent again once a message of the answer was handed on.
+///
+/// **Cost:** that of [`ByMethod`], which does the work.
+///
+/// ```
+/// use seawall::grpc::ByCall;
+/// use seawall::http::Idempotent;
+/// use seawall::retry::{RetryConfig, RetryLayer};
+/// use tonic_health::pb::HealthCheckRequest;
+///
+/// # fn main() -> Result<(), seawall::error::InvalidConfig> {
+/// let layer = RetryLayer::grpc(RetryConfig::default())?.with_replay(ByCall::default().with_max_body(1024 * 1024));
+/// # drop(layer);
+///
+/// // a call that may be made twice, whatever became of the first one
+/// let mut request = tonic::Request::new(HealthCheckRequest::default());
+/// request.extensions_mut().insert(Idempotent(true));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ByCall {
+    of_http: ByMethod,
+}
+
+impl ByCall {
+    /// Keeps up to `bytes` of what each call sends, 64 KiB if not told.
+    pub const fn with_max_body(self, bytes: usize) -> Self {
+        Self { of_http: self.of_http.with_max_body(bytes) }
+    }
+}
+
+impl<B: Body> Replay<Request<B>> for ByCall {
+    type Attempt = Request<ReplayBody<B>>;
+    type Kept = KeptCall<B>;
+
+    fn first(&self, request: Request<B>) -> (Self::Attempt, KeptCall<B>) {
+        let once = matches!(request.extensions().get(), Some(Idempotent(false)));
+        let (attempt, request) = self.of_http.first(request);
+        (attempt, KeptCall { request, once })
+    }
+}
+
+/// A call kept for further attempts. See [`ByCall`].
+#[derive(Debug)]
+pub struct KeptCall<B> {
+    request: KeptRequest<B>,
+    /// It must not be executed twice, whatever the callee answers.
+    once: bool,
+}
+
+impl<B> Kept for KeptCall<B> {
+    type Attempt = Request<ReplayBody<B>>;
+
+    fn repeatable(&self, verdict: Verdict) -> bool {
+        // By such an answer it was not executed, which is as good as not sent.
+        let as_good_as = match verdict {
+            Verdict::Transient | Verdict::Overloaded { .. } if !self.once => Verdict::Unsent,
+            other => other,
+        };
+        self.request.repeatable(as_good_as)
+    }
+
+    fn give_up(&mut self) {
+        self.request.give_up();
+    }
+
+    fn next(&mut self) -> Option<Self::Attempt> {
+        self.request.next()
+    }
+}

@@ -1,0 +1,104 @@
+use std::borrow::Cow;
+use std::time::Duration;
+
+use ::http::HeaderMap;
+use ::http::header::HeaderValue;
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use tower::BoxError;
+
+use super::details;
+use crate::ground::error::{Reason, Rejected, rejection};
+use crate::ground::telemetry;
+use crate::grpc::Code;
+use crate::grpc::status::{DETAILS, MESSAGE, PUSHBACK, STATUS, pushback_value};
+
+/// All that `grpc-message` must not have as it is: what cannot be printed, and the sign of the encoding itself.
+const ENCODED: &AsciiSet = &CONTROLS.add(b'%');
+
+/// What a caller is told of an error.
+#[derive(Debug)]
+pub(super) struct Answer {
+    code: Code,
+    message: Cow<'static, str>,
+    retry_after: Option<Duration>,
+    /// In the wire's encoding; only a refusal of ours has any.
+    details: Option<String>,
+}
+
+impl Answer {
+    pub(super) fn to(error: &BoxError) -> Self {
+        let Some(rejected) = rejection(error) else {
+            telemetry::answered_with_internal(error);
+            let message = Cow::Borrowed("internal error");
+            return Self { code: Code::Internal, message, retry_after: None, details: None };
+        };
+        let (code, message) = (code(rejected), rejected.to_string());
+        let details = details::encode(code, &message, rejected);
+        Self { code, message: message.into(), retry_after: rejected.retry_after(), details: Some(details) }
+    }
+
+    pub(super) fn headers(self) -> HeaderMap {
+        let mut headers = HeaderMap::with_capacity(5);
+        headers.insert(STATUS.clone(), HeaderValue::from(self.code.to_i32()));
+        let message = utf8_percent_encode(&self.message, ENCODED).to_string();
+        if let Ok(message) = HeaderValue::try_from(message) {
+            headers.insert(MESSAGE.clone(), message);
+        }
+        if let Some(wait) = self.retry_after {
+            headers.insert(PUSHBACK.clone(), pushback_value(wait));
+        }
+        if let Some(Ok(details)) = self.details.map(HeaderValue::try_from) {
+            headers.insert(DETAILS.clone(), details);
+        }
+        headers
+    }
+}
+
+fn code(rejected: &Rejected) -> Code {
+    match rejected.reason() {
+        Reason::DeadlineExpired
+        | Reason::DeadlineExceeded
+        | Reason::HeadTimeout
+        | Reason::IdleTimeout
+        | Reason::AttemptTimeout
+        | Reason::HoldExceeded => Code::DeadlineExceeded,
+        Reason::RateLimited => Code::ResourceExhausted,
+        Reason::NotReady | Reason::CircuitOpen | Reason::QueueFull | Reason::QueueTimeout | Reason::NotInTime => {
+            Code::Unavailable
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_is_one_of_three_codes_and_any_other_error_is_internal() {
+        let code = |reason| Answer::to(&Rejected::new("bulkhead", reason).into()).code;
+        for reason in [Reason::DeadlineExpired, Reason::DeadlineExceeded, Reason::HeadTimeout, Reason::IdleTimeout] {
+            assert_eq!(code(reason), Code::DeadlineExceeded, "{reason:?}");
+        }
+        assert_eq!(code(Reason::AttemptTimeout), Code::DeadlineExceeded);
+        assert_eq!(code(Reason::HoldExceeded), Code::DeadlineExceeded);
+        assert_eq!(code(Reason::RateLimited), Code::ResourceExhausted);
+        for reason in
+            [Reason::NotReady, Reason::CircuitOpen, Reason::QueueFull, Reason::QueueTimeout, Reason::NotInTime]
+        {
+            assert_eq!(code(reason), Code::Unavailable, "{reason:?}");
+        }
+        assert_eq!(Answer::to(&"who knows".into()).code, Code::Internal);
+    }
+
+    /// A wait of some microseconds is written with a letter that is not ASCII.
+    #[test]
+    fn a_message_that_is_not_ascii_arrives_as_it_was() {
+        let wait = Some(Duration::from_nanos(1500));
+        let rejected = Rejected::new("rate_limit", Reason::RateLimited).with_retry_after(wait);
+        let headers = Answer::to(&rejected.clone().into()).headers();
+        let status = tonic::Status::from_header_map(&headers).expect("a status");
+        assert_eq!((status.code(), status.message()), (tonic::Code::ResourceExhausted, &*rejected.to_string()));
+        assert!(!status.message().is_ascii());
+        assert_eq!(headers[&PUSHBACK], "1");
+    }
+}

@@ -1,0 +1,58 @@
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Frame, SizeHint};
+use pin_project::pin_project;
+use tower::BoxError;
+
+use super::answer::Answer;
+
+/// The inner service's body, which ends in a status even where it fails; or none.
+#[pin_project]
+#[derive(Debug)]
+pub struct Body<B> {
+    #[pin]
+    inner: Option<B>,
+}
+
+impl<B> Body<B> {
+    pub(super) fn inner(body: B) -> Self {
+        Self { inner: Some(body) }
+    }
+
+    pub(super) fn none() -> Self {
+        Self { inner: None }
+    }
+}
+
+impl<B> http_body::Body for Body<B>
+where
+    B: http_body::Body<Data = Bytes>,
+    B::Error: Into<BoxError>,
+{
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let mut this = self.project();
+        let Some(body) = this.inner.as_mut().as_pin_mut() else { return Poll::Ready(None) };
+        body.poll_frame(cx).map(|frame| match frame? {
+            Ok(frame) => Some(Ok(frame)),
+            Err(error) => {
+                // A reset would say nothing but that it went wrong; trailers can say what.
+                this.inner.set(None);
+                Some(Ok(Frame::trailers(Answer::to(&error.into()).headers())))
+            }
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.as_ref().is_none_or(B::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.as_ref().map_or_else(|| SizeHint::with_exact(0), B::size_hint)
+    }
+}

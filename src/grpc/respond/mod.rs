@@ -1,0 +1,58 @@
+//! Refusals and failures become gRPC statuses.
+//!
+//! A tonic server wants services that answer whatever happens. Put this layer outside of the layers that may refuse, and
+//! each error becomes a status:
+//!
+//! | error | code |
+//! |---|---|
+//! | a deadline passed, or the layer's own bound | `DEADLINE_EXCEEDED` |
+//! | the rate limit is used up | `RESOURCE_EXHAUSTED` |
+//! | any other refusal of a layer of this crate | `UNAVAILABLE` |
+//! | any other error | `INTERNAL` |
+//!
+//! A call that failed before there was a response is answered by a head alone, the specification's *Trailers-Only*. A
+//! response that fails on its way, as one whose deadline passes in the midst of a stream, ends in trailers with the status,
+//! where it would otherwise end in a reset that says nothing.
+//!
+//! The status has the refusal's text (`grpc-message`), `grpc-retry-pushback-ms` where the layer knows when to come back, and
+//! in `grpc-status-details-bin` what a program can read: an `ErrorInfo` of domain `seawall` with the
+//! [reason](crate::error::Reason) and the layer, and a `RetryInfo`. The text of other errors is logged and not sent: it may
+//! hold what is nobody's business.
+//!
+//! # How it behaves
+//! - **Readiness:** ready when the inner service is; if it fails to become ready, the next call answers so.
+//! - **Cancellation:** dropping the call or the body drops what is inside.
+//! - **Clones** are independent; there is no state.
+//! - **Errors:** none, [`Infallible`](std::convert::Infallible), neither of the call nor of its body.
+//! - **Cost:** nothing for a call that goes well.
+//! - **Place:** outermost on a server. Outermost on a client, it gives the caller a code where he would otherwise get a
+//!   `tonic::Status` of `UNKNOWN` with the refusal as its source; see [`rejection_in`](crate::error::rejection_in).
+//!
+//! # Example
+//! ```
+//! use std::time::Duration;
+//! use seawall::{deadline::DeadlineLayer, grpc::respond::RespondLayer};
+//! use tonic::transport::Server;
+//! use tower::ServiceBuilder;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let (_, health) = tonic_health::server::health_reporter();
+//! let server = Server::builder()
+//!     .layer(ServiceBuilder::new().layer(RespondLayer::new()).layer(DeadlineLayer::new(Duration::from_secs(2))?))
+//!     .add_service(health);
+//! # drop(server.serve(([127, 0, 0, 1], 0).into()));
+//! # Ok(())
+//! # }
+//! ```
+
+mod answer;
+mod body;
+mod details;
+mod future;
+mod layer;
+mod service;
+
+pub use body::Body;
+pub use future::ResponseFuture;
+pub use layer::RespondLayer;
+pub use service::Respond;

@@ -1,0 +1,109 @@
+use std::collections::VecDeque;
+use std::future::Future;
+use std::mem;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use ::http::Response;
+use bytes::Bytes;
+use http_body::{Body, Frame};
+use pin_project::pin_project;
+use tower::BoxError;
+
+use super::ByCode;
+use super::classify::of_error;
+use crate::admission::timer::Timer;
+use crate::ground::time::{self, Instant};
+use crate::ground::verdict::Verdict;
+use crate::http::{Judge, SettledBody};
+
+/// How long the first frame after the head is waited for. A call that fails has its trailers right behind the head; a stream
+/// that has nothing to say yet is handed on this much later.
+const FIRST_FRAME_WITHIN: Duration = Duration::from_millis(10);
+
+/// How much is read to find out. Answers to unary calls are shorter, as a rule.
+const READ_AHEAD: usize = 64 * 1024;
+
+/// And how many frames, which may be empty.
+const FRAMES_AHEAD: usize = 64;
+
+/// Looks for the status of a response behind its head: in what has been sent already, and for a short time in what comes
+/// first. Once there is a message, nothing is waited for.
+#[pin_project]
+#[derive(Debug)]
+pub struct Settling<B> {
+    /// None once it is handed on.
+    response: Option<Response<B>>,
+    judge: ByCode,
+    /// What the head said.
+    head: Verdict,
+    decided: bool,
+    read: VecDeque<Frame<Bytes>>,
+    bytes: usize,
+    timer: Timer,
+    until: Option<Instant>,
+}
+
+impl<B> Settling<B> {
+    pub(super) fn new(response: Response<B>, judge: ByCode) -> Self {
+        let (head, decided) = (judge.of_head(&response), judge.is_decided(&response));
+        let (read, timer) = (VecDeque::new(), Timer::new());
+        Self { response: Some(response), judge, head, decided, read, bytes: 0, timer, until: None }
+    }
+}
+
+/// How the reading ended.
+enum Found {
+    /// Nothing was found out; the rest is still to come.
+    Nothing,
+    /// All of it was read, and says this.
+    End(Verdict),
+    /// It broke off.
+    Error(BoxError),
+}
+
+impl<B> Future for Settling<B>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: Into<BoxError>,
+{
+    type Output = (Verdict, Response<SettledBody<B>>);
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        // Polled after it was over: as fused futures do.
+        let Some(response) = this.response.as_mut() else { return Poll::Pending };
+        let found = loop {
+            if *this.decided || *this.bytes > READ_AHEAD || this.read.len() >= FRAMES_AHEAD {
+                break Found::Nothing;
+            }
+            match Pin::new(response.body_mut()).poll_frame(cx) {
+                Poll::Ready(Some(Ok(frame))) => {
+                    let verdict = frame.trailers_ref().map(|trailers| this.judge.at_end(*this.head, Some(trailers)));
+                    *this.bytes += frame.data_ref().map_or(0, Bytes::len);
+                    this.read.push_back(frame);
+                    if let Some(verdict) = verdict {
+                        break Found::End(verdict);
+                    }
+                }
+                Poll::Ready(Some(Err(error))) => break Found::Error(error.into()),
+                Poll::Ready(None) => break Found::End(this.judge.at_end(*this.head, None)),
+                Poll::Pending if *this.bytes > 0 => break Found::Nothing,
+                Poll::Pending => {
+                    let until = *this.until.get_or_insert_with(|| time::now() + FIRST_FRAME_WITHIN);
+                    ready!(this.timer.poll_until(cx, until));
+                    break Found::Nothing;
+                }
+            }
+        };
+        this.timer.disarm();
+        let Some(response) = this.response.take() else { return Poll::Pending };
+        let read = mem::take(this.read);
+        Poll::Ready(match found {
+            Found::Nothing => (*this.head, response.map(|rest| SettledBody::partly_read(read, rest))),
+            Found::End(verdict) => (verdict, response.map(|_| SettledBody::read(read, None))),
+            Found::Error(error) => (of_error(&error), response.map(|_| SettledBody::read(read, Some(error)))),
+        })
+    }
+}

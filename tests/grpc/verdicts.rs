@@ -1,0 +1,297 @@
+//! What a gRPC call says about the callee, wherever it says it.
+
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
+use http_body_util::Full;
+use proptest::prelude::*;
+use seawall::circuit_breaker::{
+    CircuitBreaker, CircuitBreakerConfig, CircuitBreakerHandle, CircuitBreakerLayer, State,
+};
+use seawall::error::{Reason, rejection_in};
+use seawall::grpc::{ByCode, Code};
+use seawall::http::Judge;
+use seawall::verdict::{Classify, Verdict};
+use tonic::transport::{Channel, Server};
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_client::HealthClient;
+use tonic_health::pb::health_server::HealthServer;
+use tower::{BoxError, Layer, ServiceExt};
+
+use crate::fault::{Answer, Fault, Step, channel};
+use crate::respond::Endless;
+
+fn response(status: u16, headers: &[(&str, &str)]) -> Response<Full<bytes::Bytes>> {
+    let builder = Response::builder().status(status);
+    headers.iter().fold(builder, |builder, (name, value)| builder.header(*name, *value)).body(Full::default()).unwrap()
+}
+
+fn head(classifier: &ByCode, headers: &[(&str, &str)]) -> Verdict {
+    classifier.classify(Ok(&response(200, headers)))
+}
+
+fn trailers(classifier: &ByCode, trailers: &[(&'static str, &'static str)]) -> Verdict {
+    let before = classifier.of_head(&response(200, &[]));
+    let map: HeaderMap =
+        trailers.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value))).collect();
+    classifier.at_end(before, Some(&map))
+}
+
+/// The table of the documentation, once more.
+fn of(code: Code) -> Verdict {
+    match code {
+        Code::Ok => Verdict::Success,
+        Code::Unavailable => Verdict::Transient,
+        Code::ResourceExhausted => Verdict::Overloaded { retry_after: None },
+        Code::DeadlineExceeded => Verdict::TimedOut,
+        Code::Unknown | Code::Internal | Code::DataLoss => Verdict::Failed,
+        _ => Verdict::CallerFault,
+    }
+}
+
+#[test]
+fn every_code_has_its_verdict_in_the_head_and_in_the_trailers() {
+    let classifier = ByCode::new();
+    for code in Code::ALL {
+        let number: &'static str = code.to_i32().to_string().leak();
+        assert_eq!(head(&classifier, &[("grpc-status", number)]), of(code), "{code}");
+        assert_eq!(trailers(&classifier, &[("grpc-status", number)]), of(code), "{code}");
+    }
+    assert_eq!(head(&classifier, &[("grpc-status", "99")]), Verdict::Failed);
+    assert_eq!(trailers(&classifier, &[("grpc-status", "soon")]), Verdict::Failed);
+    assert_eq!(trailers(&classifier, &[]), Verdict::Failed, "no status is UNKNOWN");
+    assert_eq!(classifier.at_end(Verdict::Success, None), Verdict::Failed, "and so are no trailers");
+}
+
+#[test]
+fn a_head_without_a_status_decides_nothing_unless_it_is_a_proxys() {
+    let classifier = ByCode::new();
+    assert!(!classifier.is_decided(&response(200, &[])));
+    assert_eq!(head(&classifier, &[]), Verdict::Success);
+    assert!(classifier.is_decided(&response(200, &[("grpc-status", "0")])));
+    for status in (100..1000).filter(|status| *status != 200) {
+        let code = match status {
+            400 => Code::Internal,
+            401 => Code::Unauthenticated,
+            403 => Code::PermissionDenied,
+            404 => Code::Unimplemented,
+            429 | 502 | 503 | 504 => Code::Unavailable,
+            _ => Code::Unknown,
+        };
+        let response = response(status, &[]);
+        assert!(classifier.is_decided(&response));
+        let verdict = classifier.of_head(&response);
+        assert_eq!(verdict, of(code), "{status}");
+        assert_eq!(classifier.at_end(verdict, None), verdict, "its page of regret changes nothing");
+    }
+    assert_eq!(classifier.of_head(&response(503, &[("grpc-status", "3")])), Verdict::CallerFault);
+}
+
+#[test]
+fn a_pushback_is_obeyed_where_it_would_be_retried() {
+    let classifier = ByCode::new();
+    let wait = |millis| Verdict::Overloaded { retry_after: Some(Duration::from_millis(millis)) };
+    for status in ["14", "8", "4"] {
+        assert_eq!(trailers(&classifier, &[("grpc-status", status), ("grpc-retry-pushback-ms", "70")]), wait(70));
+        for never in ["-1", "", "soon", "99999999999"] {
+            let verdict = trailers(&classifier, &[("grpc-status", status), ("grpc-retry-pushback-ms", never)]);
+            assert_eq!(verdict, Verdict::Failed, "{never:?}");
+        }
+    }
+    for (status, verdict) in [("0", Verdict::Success), ("3", Verdict::CallerFault), ("13", Verdict::Failed)] {
+        for pushback in ["70", "-1"] {
+            let headers = [("grpc-status", status), ("grpc-retry-pushback-ms", pushback)];
+            assert_eq!(head(&classifier, &headers), verdict);
+        }
+    }
+}
+
+#[test]
+fn verdicts_can_be_set_per_code_and_by_closure() {
+    let classifier = ByCode::new()
+        .with_code(Code::Aborted, Verdict::Transient)
+        .with_code(Code::Unavailable, Verdict::Ignored)
+        .with_codes(|code, headers| {
+            (code == Code::Internal && headers.contains_key("x-restarting")).then_some(Verdict::Transient)
+        });
+    assert_eq!(trailers(&classifier, &[("grpc-status", "10")]), Verdict::Transient);
+    let pushed_back = [("grpc-status", "10"), ("grpc-retry-pushback-ms", "-1")];
+    assert_eq!(trailers(&classifier, &pushed_back), Verdict::Failed);
+    assert_eq!(head(&classifier, &[("grpc-status", "14")]), Verdict::Ignored);
+    assert_eq!(head(&classifier, &[("grpc-status", "13")]), Verdict::Failed);
+    assert_eq!(head(&classifier, &[("grpc-status", "13"), ("x-restarting", "1")]), Verdict::Transient);
+    assert_eq!(head(&classifier.with_code(Code::Aborted, Verdict::Failed), &[("grpc-status", "10")]), Verdict::Failed);
+}
+
+async fn verdict_of_transport(answer: Answer) -> Verdict {
+    let fault = Fault::serve(move |_| answer.clone()).await;
+    let request = http::Request::post("http://callee/a.Service/Call").header("grpc-timeout", "50m");
+    let request = request.body(tonic::body::Body::empty()).unwrap();
+    let error: BoxError = fault.channel().oneshot(request).await.unwrap_err().into();
+    Classify::<Response<tonic::body::Body>>::classify(&ByCode::new(), Err(&error))
+}
+
+#[tokio::test]
+async fn a_transport_error_says_what_the_transport_knows() {
+    assert_eq!(verdict_of_transport(Answer::Refused).await, Verdict::Unsent);
+    assert_eq!(verdict_of_transport(Answer::Calm).await, Verdict::Overloaded { retry_after: None });
+    assert_eq!(verdict_of_transport(Answer::Broken).await, Verdict::Lost);
+    assert_eq!(verdict_of_transport(Answer::Never).await, Verdict::TimedOut, "the channel keeps the grpc-timeout");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(20_000))]
+
+    #[test]
+    fn hostile_headers_have_a_verdict_and_never_panic(
+        status in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..12), 0..3),
+        pushback in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..12), 0..3),
+        http in 100..1000_u16,
+    ) {
+        let mut response = response(http, &[]);
+        for (name, values) in [("grpc-status", &status), ("grpc-retry-pushback-ms", &pushback)] {
+            for value in values.iter().filter_map(|value| HeaderValue::from_bytes(value).ok()) {
+                response.headers_mut().append(name, value);
+            }
+        }
+        let classifier = ByCode::new();
+        let verdict = classifier.classify(Ok(&response));
+        let at_end = classifier.at_end(verdict, Some(response.headers()));
+        if response.headers().contains_key("grpc-status") {
+            prop_assert_eq!(verdict, at_end, "it is the same, wherever it stands");
+        }
+        let longest = Duration::from_millis(i32::MAX as u64);
+        if let Verdict::Overloaded { retry_after: Some(wait) } = verdict {
+            prop_assert!(wait <= longest);
+        }
+    }
+}
+
+type Breaker = HealthClient<CircuitBreaker<Channel, ByCode>>;
+
+fn breaker(fault: &Fault, minimum_calls: u32) -> (Breaker, CircuitBreakerHandle) {
+    let config = CircuitBreakerConfig {
+        minimum_calls,
+        consecutive_failures: None,
+        break_duration: Duration::from_secs(600),
+        max_break: Duration::from_secs(600),
+        ..CircuitBreakerConfig::default()
+    };
+    let layer = CircuitBreakerLayer::grpc(config).unwrap();
+    let handle = layer.handle();
+    (HealthClient::new(layer.layer(fault.channel())), handle)
+}
+
+/// How many of 200 calls reach the callee before the breaker opens.
+async fn calls_until_open(answer: Answer, minimum_calls: u32) -> (usize, usize) {
+    let fault = Fault::serve(move |_| answer.clone()).await;
+    let (mut client, handle) = breaker(&fault, minimum_calls);
+    let mut refused = 0;
+    for _ in 0..200 {
+        let status = client.check(HealthCheckRequest::default()).await.unwrap_err();
+        match rejection_in(&status) {
+            Some(rejected) => {
+                assert_eq!(rejected.reason(), Reason::CircuitOpen);
+                refused += 1;
+            }
+            None => assert_eq!(status.code(), tonic::Code::Unavailable),
+        }
+    }
+    assert_eq!(handle.state(), State::Open);
+    (fault.calls(), refused)
+}
+
+#[tokio::test]
+async fn two_hundred_unavailable_in_trailers_open_the_breaker_at_its_threshold() {
+    let in_trailers = Answer::Body(vec![Step::Message, Step::Trailers(&[("grpc-status", "14")])]);
+    assert_eq!(calls_until_open(in_trailers, 20).await, (20, 180));
+    let nothing_before = Answer::Body(vec![Step::Trailers(&[("grpc-status", "14")])]);
+    assert_eq!(calls_until_open(nothing_before, 20).await, (20, 180));
+}
+
+#[tokio::test]
+async fn two_hundred_unavailable_in_heads_open_the_breaker_at_its_threshold() {
+    assert_eq!(calls_until_open(Answer::Head(&[("grpc-status", "14")]), 15).await, (15, 185));
+}
+
+#[tokio::test]
+async fn two_hundred_answers_of_a_proxy_open_the_breaker_at_its_threshold() {
+    assert_eq!(calls_until_open(Answer::Http(StatusCode::SERVICE_UNAVAILABLE), 10).await, (10, 190));
+}
+
+#[tokio::test]
+async fn what_the_caller_did_wrong_opens_nothing() {
+    let fault = Fault::serve(|_| Answer::Body(vec![Step::Trailers(&[("grpc-status", "5")])])).await;
+    let (mut client, handle) = breaker(&fault, 10);
+    for _ in 0..50 {
+        let status = client.check(HealthCheckRequest::default()).await.unwrap_err();
+        assert_eq!(status.code(), tonic::Code::NotFound);
+    }
+    assert_eq!((handle.state(), fault.calls()), (State::Closed, 50));
+}
+
+/// tonic's server keeps time for each call and calls it a cancellation, which otherwise would be the caller's doing.
+#[tokio::test]
+async fn a_callee_that_hangs_opens_the_breaker_though_its_tonic_keeps_the_time() {
+    let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = Server::builder().timeout(Duration::from_millis(5)).add_service(HealthServer::new(Endless));
+    tokio::spawn(server.serve_with_incoming(tokio_stream::wrappers::TcpListenerStream::new(listener)));
+    let config = CircuitBreakerConfig { minimum_calls: 10, ..CircuitBreakerConfig::default() };
+    let layer = CircuitBreakerLayer::grpc(config).unwrap();
+    let handle = layer.handle();
+    let mut client = HealthClient::new(layer.layer(channel(address)));
+    for _ in 0..10 {
+        let status = client.check(HealthCheckRequest::default()).await.unwrap_err();
+        assert_eq!((status.code(), status.message()), (tonic::Code::Cancelled, "Timeout expired"));
+    }
+    assert_eq!(handle.state(), State::Open);
+}
+
+#[test]
+fn a_cancellation_is_a_timeout_only_where_tonic_says_so() {
+    let classifier = ByCode::new();
+    let of = |message| head(&classifier, &[("grpc-status", "1"), ("grpc-message", message)]);
+    assert_eq!((of("Timeout expired"), of("Timeout%20expired")), (Verdict::TimedOut, Verdict::TimedOut));
+    assert_eq!((of("the user left"), of("")), (Verdict::CallerFault, Verdict::CallerFault));
+}
+
+/// A stream that goes on is no success yet: it is counted when it ends, and as what it ends in.
+#[tokio::test]
+async fn a_stream_counts_when_it_is_over() {
+    let fault = Fault::serve(|_| {
+        Answer::Body(vec![
+            Step::Message,
+            Step::Wait(Duration::from_millis(5)),
+            Step::Trailers(&[("grpc-status", "13")]),
+        ])
+    })
+    .await;
+    let (mut client, handle) = breaker(&fault, 10);
+    let mut streams = Vec::new();
+    for _ in 0..10 {
+        let mut stream = client.watch(HealthCheckRequest::default()).await.unwrap().into_inner();
+        assert!(stream.message().await.unwrap().is_some());
+        streams.push(stream);
+    }
+    assert_eq!((handle.state(), handle.snapshot().calls), (State::Closed, 0));
+    for mut stream in streams {
+        assert_eq!(stream.message().await.unwrap_err().code(), tonic::Code::Internal);
+    }
+    assert_eq!(handle.state(), State::Open);
+}
+
+#[tokio::test]
+async fn a_stream_that_breaks_off_is_a_failure() {
+    let fault =
+        Fault::serve(|_| Answer::Body(vec![Step::Message, Step::Wait(Duration::from_millis(1)), Step::Reset])).await;
+    let (mut client, handle) = breaker(&fault, 10);
+    for n in 0..10 {
+        assert_eq!(handle.state(), State::Closed, "after {n}");
+        let mut stream = client.watch(HealthCheckRequest::default()).await.unwrap().into_inner();
+        while let Ok(message) = stream.message().await {
+            assert!(message.is_some(), "it ended well");
+        }
+    }
+    assert_eq!(handle.state(), State::Open);
+}

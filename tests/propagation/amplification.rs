@@ -1,0 +1,153 @@
+//! Four tiers that retry, one on top of the other, over a last one that is dead.
+
+use seawall::retry::BudgetConfig;
+use tokio::io::AsyncReadExt;
+use tokio::task::JoinSet;
+
+use super::*;
+
+const REQUESTS: usize = 300;
+
+const AT_ONCE: usize = 50;
+
+/// Four tiers, each with a client that retries.
+async fn four_tiers(config: RetryConfig, dead: SocketAddr) -> SocketAddr {
+    let mut below = dead;
+    for _ in 0..4 {
+        below = relay(retrying(RetryLayer::http(config.clone()).unwrap()), below).await;
+    }
+    below
+}
+
+fn assert_at_most_a_third_more(attempts: usize) {
+    let ratio = attempts as f64 / REQUESTS as f64;
+    println!("{attempts} attempts for {REQUESTS} requests: {ratio:.3}");
+    assert!(ratio <= 1.3, "{ratio} attempts a request");
+    assert!(attempts > REQUESTS, "the tier next to it does retry");
+}
+
+#[tokio::test]
+async fn a_last_tier_that_always_fails_gets_hardly_more_than_its_requests() {
+    let attempts = Count::default();
+    let count = attempts.clone();
+    let dead = tier(move || async move {
+        count.add();
+        StatusCode::SERVICE_UNAVAILABLE
+    })
+    .await;
+    let first = four_tiers(retries(), dead).await;
+    let client = bare();
+    for _ in 0..REQUESTS {
+        let answer = get(&client, first).await.unwrap();
+        assert_eq!((answer.status.as_u16(), &answer.headers["x-should-retry"]), (503, &"false".parse().unwrap()));
+    }
+    assert_at_most_a_third_more(attempts.get());
+}
+
+#[tokio::test]
+async fn so_does_one_that_closes_each_connection() {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let dead = listener.local_addr().unwrap();
+    let attempts = Count::default();
+    let count = attempts.clone();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            // A connection that nothing is sent on was opened in advance and is no attempt.
+            let _ = stream.read(&mut [0; 1024]).await.map(|read| (read > 0).then(|| count.add()));
+        }
+    });
+    let first = four_tiers(retries(), dead).await;
+    let client = bare();
+    for _ in 0..REQUESTS {
+        assert_eq!(get(&client, first).await.unwrap().status, 502);
+    }
+    assert_at_most_a_third_more(attempts.get());
+}
+
+#[tokio::test]
+async fn so_does_one_that_never_answers() {
+    let (begun, dropped) = (Count::default(), Count::default());
+    let (began, drops) = (begun.clone(), dropped.clone());
+    let dead = tier(move || hang(&began, &drops)).await;
+    // It takes as long as the machine is slow, and the reserve shall not grow with that.
+    let budget = BudgetConfig { reserve_per_second: 0.001, ..BudgetConfig::default() };
+    let config = RetryConfig { attempt_timeout: Some(Duration::from_millis(400)), budget, ..retries() };
+    let first = four_tiers(config, dead).await;
+    let client = bare();
+    // Not all at once: each shall get to the last tier, however slow the machine is.
+    for _ in 0..REQUESTS / AT_ONCE {
+        let mut calls = JoinSet::new();
+        for _ in 0..AT_ONCE {
+            let client = client.clone();
+            calls.spawn(async move { get(&client, first).await.unwrap().status });
+        }
+        for status in calls.join_all().await {
+            assert!(status.is_server_error(), "{status}");
+        }
+    }
+    assert_at_most_a_third_more(begun.get());
+    eventually("nothing hangs on", || dropped.get() == begun.get()).await;
+}
+
+#[tokio::test]
+async fn a_tier_whose_time_is_used_up_by_the_one_below_says_so_and_a_slow_one_does_not() {
+    let (begun, dropped) = (Count::default(), Count::default());
+    let (began, drops) = (begun.clone(), dropped.clone());
+    let slow = tier(move || hang(&began, &drops)).await;
+    let above = relay(retrying(RetryLayer::http(retries()).unwrap()), slow).await;
+    for (address, says_so) in [(slow, false), (above, true)] {
+        let answer = send(&bare(), address, &[("x-request-timeout-ms", "100")]).await.unwrap();
+        assert_eq!(answer.status, 504);
+        assert_eq!(answer.headers.contains_key("x-should-retry"), says_so);
+    }
+    eventually("no handler hangs on", || dropped.get() == begun.get()).await;
+}
+
+#[tokio::test]
+async fn a_tier_without_a_retry_passes_the_word_on() {
+    let attempts = Count::default();
+    let count = attempts.clone();
+    let dead = tier(move || async move {
+        count.add();
+        StatusCode::INTERNAL_SERVER_ERROR
+    })
+    .await;
+    let third = relay(retrying(RetryLayer::http(retries()).unwrap()), dead).await;
+    let second = relay(injecting(), third).await;
+    let first = relay(retrying(RetryLayer::http(retries()).unwrap()), second).await;
+    assert_eq!(get(&bare(), first).await.unwrap().status, 500);
+    assert_eq!(attempts.get(), 3, "three attempts of the tier next to it, and none of the first");
+}
+
+#[tokio::test]
+async fn a_tier_that_makes_one_attempt_leaves_retries_to_the_one_above() {
+    let attempts = Count::default();
+    let count = attempts.clone();
+    let dead = tier(move || async move {
+        count.add();
+        StatusCode::INTERNAL_SERVER_ERROR
+    })
+    .await;
+    let once = RetryConfig { max_attempts: 1, ..retries() };
+    let second = relay(retrying(RetryLayer::http(once).unwrap()), dead).await;
+    let first = relay(retrying(RetryLayer::http(retries()).unwrap()), second).await;
+    assert_eq!(get(&bare(), first).await.unwrap().status, 500);
+    assert_eq!(attempts.get(), 3);
+}
+
+#[tokio::test]
+async fn what_a_handler_got_over_is_not_held_against_its_answer() {
+    let dead = tier(|| async { StatusCode::INTERNAL_SERVER_ERROR }).await;
+    let client = retrying(RetryLayer::http(retries()).unwrap());
+    let fallback = tier(move || {
+        let client = client.clone();
+        async move {
+            assert_eq!(get(&client, dead).await.unwrap().status, 500);
+            "something else"
+        }
+    })
+    .await;
+    let answer = get(&bare(), fallback).await.unwrap();
+    assert_eq!(answer.status, 200);
+    assert!(!answer.headers.contains_key("x-should-retry"));
+}

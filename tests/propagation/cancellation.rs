@@ -1,0 +1,19 @@
+//! A caller that gives up is heard by all tiers.
+
+use super::*;
+
+#[tokio::test]
+async fn the_last_handler_is_dropped_when_the_first_caller_gives_up() {
+    let (begun, dropped) = (Count::default(), Count::default());
+    let (began, drops) = (begun.clone(), dropped.clone());
+    let third = tier(move || hang(&began, &drops)).await;
+    let second = relay(retrying(RetryLayer::http(retries()).unwrap()), third).await;
+    let first = relay(retrying(RetryLayer::http(retries()).unwrap()), second).await;
+
+    let call = tokio::spawn(async move { get(&bare(), first).await.map(|answer| answer.status) });
+    eventually("the last tier is reached", || begun.get() == 1).await;
+    assert_eq!(dropped.get(), 0);
+    call.abort();
+    eventually("the last handler is dropped", || dropped.get() == 1).await;
+    assert_eq!(begun.get(), 1, "nobody tries again for one who has gone");
+}

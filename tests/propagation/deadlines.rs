@@ -1,0 +1,139 @@
+//! What each tier sees of the deadline that the first one gave.
+
+use std::sync::{Arc, Mutex};
+
+use axum::http::HeaderMap;
+use seawall::context;
+
+use super::*;
+
+/// What each handler sees is left, in the order in which they were called.
+type Seen = Arc<Mutex<Vec<Option<Duration>>>>;
+
+fn see(seen: &Seen) {
+    seen.lock().unwrap().push(context::time_left());
+}
+
+async fn last(seen: &Seen) -> SocketAddr {
+    let seen = Arc::clone(seen);
+    tier(move || async move { see(&seen) }).await
+}
+
+async fn middle(seen: &Seen, below: SocketAddr) -> SocketAddr {
+    let (seen, client) = (Arc::clone(seen), injecting());
+    tier(move || async move {
+        see(&seen);
+        get(&client, below).await.unwrap().status
+    })
+    .await
+}
+
+#[tokio::test]
+async fn each_of_three_tiers_sees_less_than_the_one_before_with_no_code_of_the_handlers() {
+    let seen = Seen::default();
+    let third = last(&seen).await;
+    let second = middle(&seen, third).await;
+    let first = middle(&seen, second).await;
+    let stack = ServiceBuilder::new().layer(DeadlineLayer::http(Duration::from_secs(3)).unwrap()).layer(inject());
+    let client = whole(stack.service(HyperClient::builder(TokioExecutor::new()).build_http()));
+
+    assert_eq!(get(&client, first).await.unwrap().status, 200);
+    let seen: Vec<_> = seen.lock().unwrap().iter().map(|left| left.expect("it has a deadline")).collect();
+    assert_eq!(seen.len(), 3);
+    assert!(seen[0] <= Duration::from_millis(2995), "an allowance is kept back for the way: {seen:?}");
+    assert!(seen[1] + Duration::from_millis(5) <= seen[0] && seen[2] + Duration::from_millis(5) <= seen[1], "{seen:?}");
+    assert!(seen[2] > Duration::from_secs(1), "what is left is not much less: {seen:?}");
+}
+
+#[tokio::test]
+async fn a_request_that_arrives_expired_is_refused_before_the_handler_runs() {
+    let begun = Count::default();
+    let count = begun.clone();
+    let address = tier(move || async move { count.add().to_string() }).await;
+    let answer = send(&bare(), address, &[("x-request-timeout-ms", "0")]).await.unwrap();
+    assert_eq!(answer.status, 504);
+    assert_eq!(answer.body, "deadline: the deadline had passed before the call began");
+    assert_eq!(begun.get(), 0);
+    assert_eq!(send(&bare(), address, &[("x-request-timeout-ms", "5000")]).await.unwrap().status, 200);
+    assert_eq!(begun.get(), 1);
+}
+
+#[tokio::test]
+async fn a_handler_is_cut_at_the_deadline_of_its_request() {
+    let (begun, dropped) = (Count::default(), Count::default());
+    let (began, drops) = (begun.clone(), dropped.clone());
+    let address = tier(move || hang(&began, &drops)).await;
+    let answer = send(&bare(), address, &[("x-envoy-expected-rq-timeout-ms", "40")]).await.unwrap();
+    assert_eq!((answer.status.as_u16(), begun.get(), dropped.get()), (504, 1, 1));
+}
+
+#[tokio::test]
+async fn a_body_that_is_made_while_it_is_sent_has_the_deadline_too() {
+    let address = tier(|| async {
+        let left = async { Ok::<_, BoxError>(format!("{:?}", context::time_left().map(|left| left < LONG / 2))) };
+        axum::body::Body::from_stream(futures::stream::once(left))
+    })
+    .await;
+    let answer = send(&bare(), address, &[("x-request-timeout-ms", "5000")]).await.unwrap();
+    assert_eq!(answer.body, "Some(true)");
+}
+
+/// The headers that the callee gets from a client with a deadline of three seconds.
+async fn headers_sent(
+    client: impl FnOnce(ServiceBuilder<tower::layer::util::Identity>) -> Client,
+    own: &[(&str, &str)],
+) -> HeaderMap {
+    let seen = Arc::new(Mutex::new(HeaderMap::new()));
+    let sees = Arc::clone(&seen);
+    let address = tier(move |headers: HeaderMap| async move { *sees.lock().unwrap() = headers }).await;
+    send(&client(ServiceBuilder::new()), address, own).await.unwrap();
+    std::mem::take(&mut *seen.lock().unwrap())
+}
+
+fn with_deadline(builder: ServiceBuilder<tower::layer::util::Identity>) -> Client {
+    let stack = builder.layer(DeadlineLayer::http(Duration::from_secs(3)).unwrap()).layer(inject());
+    whole(stack.service(HyperClient::builder(TokioExecutor::new()).build_http()))
+}
+
+#[tokio::test]
+async fn what_the_user_wrote_stays_if_it_is_less_and_is_overwritten_if_it_is_more() {
+    let less = headers_sent(with_deadline, &[("x-request-timeout-ms", "70")]).await;
+    assert_eq!(less["x-request-timeout-ms"], "70");
+    for more in [&[("x-request-timeout-ms", "60000")][..], &[("x-request-timeout-ms", "soon")], &[]] {
+        let headers = headers_sent(with_deadline, more).await;
+        let values: Vec<_> = headers.get_all("x-request-timeout-ms").iter().collect();
+        let [value] = values[..] else { panic!("{values:?}") };
+        let left: u64 = value.to_str().unwrap().parse().unwrap();
+        assert!((1000..=2995).contains(&left), "{left}");
+    }
+}
+
+#[tokio::test]
+async fn a_request_without_a_deadline_is_left_alone() {
+    let headers = headers_sent(|_| injecting(), &[]).await;
+    assert!(!headers.keys().any(|name| name.as_str().starts_with("x-")), "{headers:?}");
+    let own = headers_sent(|_| injecting(), &[("x-request-timeout-ms", "soon")]).await;
+    assert_eq!(own["x-request-timeout-ms"], "soon");
+}
+
+#[tokio::test]
+async fn a_short_deadline_is_not_eaten_up_by_the_allowance() {
+    let tight = |builder: ServiceBuilder<_>| {
+        let config = PropagationConfig { allowance: LONG, ..PropagationConfig::default() };
+        let stack = builder.layer(DeadlineLayer::http(Duration::from_secs(3)).unwrap());
+        let stack = stack.layer(InjectLayer::http(config).unwrap());
+        whole(stack.service(HyperClient::builder(TokioExecutor::new()).build_http()))
+    };
+    let left: u64 = headers_sent(tight, &[]).await["x-request-timeout-ms"].to_str().unwrap().parse().unwrap();
+    assert!((1000..=2700).contains(&left), "{left}");
+}
+
+#[test]
+fn a_header_has_one_meaning() {
+    let name = http::HeaderName::from_static("x-envoy-attempt-count");
+    let headers = seawall::http::propagation::HeaderNames { timeout: name, ..Default::default() };
+    let config = PropagationConfig { headers, max_timeout: Duration::ZERO, ..Default::default() };
+    let faults = ExtractLayer::http(config).unwrap_err();
+    let paths: Vec<_> = faults.faults().iter().map(|fault| fault.path()).collect();
+    assert_eq!(paths, ["headers.attempt", "max_timeout"]);
+}

@@ -1,0 +1,156 @@
+//! The same over gRPC, with tonic at both ends.
+
+use std::sync::Mutex;
+
+use seawall::context;
+use seawall::grpc::propagation::{GrpcPropagator, PropagationConfig};
+use seawall::http::propagation::Inject;
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::transport::{Channel, Endpoint, Server};
+use tonic::{Code, Request, Response, Status};
+use tonic_health::pb::health_client::HealthClient;
+use tonic_health::pb::health_server::{Health, HealthServer};
+use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
+use tower::service_fn;
+
+use super::*;
+
+type Client = HealthClient<Inject<Channel, GrpcPropagator>>;
+
+fn inject() -> InjectLayer<GrpcPropagator> {
+    InjectLayer::grpc(PropagationConfig::default()).unwrap()
+}
+
+fn channel(address: SocketAddr) -> Channel {
+    Endpoint::from_shared(format!("http://{address}")).unwrap().connect_lazy()
+}
+
+fn client(below: SocketAddr) -> Client {
+    HealthClient::new(inject().layer(channel(below)))
+}
+
+/// What a tier does, the last one of which asks nobody.
+enum Does {
+    Ask(Client),
+    Hang,
+    Fail,
+}
+
+/// What the tiers saw, the first one first.
+#[derive(Clone, Default)]
+struct Seen {
+    left: Arc<Mutex<Vec<Option<Duration>>>>,
+    attempts: Arc<Mutex<Vec<u32>>>,
+    begun: Count,
+    dropped: Count,
+}
+
+struct Tier(Does, Seen);
+
+#[tonic::async_trait]
+impl Health for Tier {
+    type WatchStream = tokio_stream::Empty<Result<HealthCheckResponse, Status>>;
+
+    async fn check(&self, _: Request<HealthCheckRequest>) -> Result<Response<HealthCheckResponse>, Status> {
+        let Self(does, seen) = self;
+        seen.left.lock().unwrap().push(context::time_left());
+        seen.attempts.lock().unwrap().push(context::attempt());
+        match does {
+            Does::Ask(client) => {
+                let answer = client.clone().check(HealthCheckRequest::default()).await;
+                // An error of its own: nothing of what came from below is in it.
+                answer.map_err(|status| Status::new(status.code(), "of the tier below"))
+            }
+            Does::Hang => {
+                hang(&seen.begun, &seen.dropped).await;
+                Ok(Response::new(HealthCheckResponse::default()))
+            }
+            Does::Fail => {
+                let failing =
+                    RetryLayer::new(retries()).unwrap().layer(service_fn(|()| async { Err::<(), _>("down") }));
+                failing.oneshot(()).await.map_err(|error| Status::unavailable(error.to_string()))?;
+                Ok(Response::new(HealthCheckResponse::default()))
+            }
+        }
+    }
+
+    async fn watch(&self, _: Request<HealthCheckRequest>) -> Result<Response<Self::WatchStream>, Status> {
+        Ok(Response::new(tokio_stream::empty()))
+    }
+}
+
+async fn tier(does: Does, seen: &Seen) -> SocketAddr {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = Server::builder()
+        .layer(ExtractLayer::grpc(PropagationConfig::default()).unwrap())
+        .add_service(HealthServer::new(Tier(does, seen.clone())));
+    tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
+    address
+}
+
+/// Three tiers, the last of which does this.
+async fn three_tiers(last: Does) -> (SocketAddr, Seen) {
+    let seen = Seen::default();
+    let third = tier(last, &seen).await;
+    let second = tier(Does::Ask(client(third)), &seen).await;
+    (tier(Does::Ask(client(second)), &seen).await, seen)
+}
+
+#[tokio::test]
+async fn the_last_of_three_tiers_has_less_than_the_caller_and_is_cancelled_with_it() {
+    let (first, seen) = three_tiers(Does::Hang).await;
+    let stack = ServiceBuilder::new().layer(DeadlineLayer::new(Duration::from_secs(3)).unwrap()).layer(inject());
+    let call = async move {
+        HealthClient::new(stack.service(channel(first))).check(HealthCheckRequest::default()).await.map(drop)
+    };
+    let call = tokio::spawn(call);
+    eventually("the last tier is reached", || seen.begun.get() == 1).await;
+    let left: Vec<_> = seen.left.lock().unwrap().iter().map(|left| left.expect("it has a deadline")).collect();
+    assert_eq!(left.len(), 3);
+    assert!(left[0] < Duration::from_secs(3) && left[1] < left[0] && left[2] < left[1], "{left:?}");
+    assert_eq!(seen.dropped.get(), 0);
+    call.abort();
+    eventually("the last handler is dropped", || seen.dropped.get() == 1).await;
+}
+
+#[tokio::test]
+async fn a_timeout_that_tonic_sets_is_inherited_and_kept_where_it_is_shorter() {
+    let (first, seen) = three_tiers(Does::Hang).await;
+    let mut request = Request::new(HealthCheckRequest::default());
+    request.set_timeout(Duration::from_millis(300));
+    let stack = ServiceBuilder::new().layer(DeadlineLayer::new(LONG).unwrap()).layer(inject());
+    let status = HealthClient::new(stack.service(channel(first))).check(request).await.unwrap_err();
+    assert!(matches!(status.code(), Code::Cancelled | Code::DeadlineExceeded), "{status:?}");
+    let left = seen.left.lock().unwrap().clone();
+    assert!(left.iter().all(|left| left.is_some_and(|left| left < Duration::from_millis(300))), "{left:?}");
+    eventually("no handler hangs on", || seen.dropped.get() == seen.begun.get()).await;
+}
+
+#[tokio::test]
+async fn a_tier_that_has_spent_its_retries_pushes_back_and_so_do_those_above() {
+    let (first, _) = three_tiers(Does::Fail).await;
+    let status = client(first).check(HealthCheckRequest::default()).await.unwrap_err();
+    assert_eq!((status.code(), status.message()), (Code::Unavailable, "of the tier below"));
+    assert_eq!(status.metadata().get("grpc-retry-pushback-ms").unwrap(), "-1");
+}
+
+#[tokio::test]
+async fn the_number_of_attempts_travels() {
+    let (first, seen) = three_tiers(Does::Fail).await;
+    let mut request = Request::new(HealthCheckRequest::default());
+    request.metadata_mut().insert("grpc-previous-rpc-attempts", "2".parse().unwrap());
+    client(first).check(request).await.unwrap_err();
+    assert_eq!(*seen.attempts.lock().unwrap(), [3, 3, 3]);
+}
+
+#[tokio::test]
+async fn hostile_values_are_as_if_they_were_not_there() {
+    for value in ["-5S", "999999999n", "1", "S", "5 S", "5s", "1.5S", "99999999999999999999H", "99999999H"] {
+        let (first, seen) = three_tiers(Does::Fail).await;
+        let mut request = Request::new(HealthCheckRequest::default());
+        request.metadata_mut().insert("grpc-timeout", value.parse().unwrap());
+        assert_eq!(client(first).check(request).await.unwrap_err().code(), Code::Unavailable);
+        assert_eq!(*seen.left.lock().unwrap(), [None, None, None], "{value}");
+    }
+}

@@ -1,0 +1,189 @@
+//! reqwest's client under the layers, on real sockets.
+#![cfg(feature = "reqwest")]
+#![allow(clippy::disallowed_methods, reason = "tests sleep and look at the clock as users do")]
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::LOCATION;
+use http::{Method, Request, Response, StatusCode};
+use http_body::Frame;
+use http_body_util::{BodyExt, Empty, Full, StreamBody};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto;
+use seawall::error::{Reason, rejection};
+use seawall::http::reqwest::{MaybeSent, ReqwestService};
+use seawall::http::{ByMethod, ByStatus};
+use seawall::retry::{Backoff, RetryConfig, RetryLayer, Stop, report};
+use seawall::verdict::Verdict;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tower::{BoxError, Layer, ServiceBuilder, ServiceExt};
+
+#[allow(dead_code, reason = "some of it is for other tests")]
+#[path = "replay/server.rs"]
+mod server;
+#[allow(dead_code, reason = "some of it is for other tests")]
+#[path = "replay/upload.rs"]
+mod upload;
+
+use server::Act::{Answer, Die};
+use server::Server;
+use upload::{Piece, Upload};
+
+fn retry() -> RetryLayer<ByStatus, ByMethod> {
+    let backoff = Backoff::constant(Duration::from_millis(1));
+    RetryLayer::http(RetryConfig { backoff, ..RetryConfig::default() }).unwrap()
+}
+
+fn client() -> ReqwestService {
+    ReqwestService::new(reqwest::Client::builder().no_proxy().build().unwrap())
+}
+
+fn request<B>(method: Method, to: SocketAddr, body: B) -> Request<B> {
+    Request::builder().method(method).uri(format!("http://{to}/?a=b")).body(body).unwrap()
+}
+
+/// Bound, and not listened on any more: nobody answers there.
+async fn nobody() -> SocketAddr {
+    TcpListener::bind(("127.0.0.1", 0)).await.unwrap().local_addr().unwrap()
+}
+
+fn own(error: &BoxError) -> &reqwest::Error {
+    error.downcast_ref().expect("reqwest's own error")
+}
+
+#[tokio::test]
+async fn a_streamed_upload_is_sent_again_and_its_length_told() {
+    let server = Server::new(&[Answer(503), Die(usize::MAX), Answer(200)]).await;
+    let upload = Upload::of(&["hello "]).with(Piece::Pause).with(Piece::Data("world".into())).exact();
+    let answer = retry().layer(client()).oneshot(request(Method::PUT, server.address, upload)).await.unwrap();
+    assert_eq!(answer.status(), 200);
+    assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), "answered 200");
+    assert_eq!(server.bodies(), ["hello world"; 3]);
+    for seen in server.seen() {
+        assert_eq!(seen.headers["content-length"], "11");
+    }
+}
+
+#[tokio::test]
+async fn bodies_stream_both_ways_at_once() {
+    let echo = serve(|request| async { Response::new(request.into_body()) }).await;
+    let (sender, frames) = mpsc::channel::<Result<Frame<Bytes>, Infallible>>(1);
+    let body = StreamBody::new(tokio_stream::wrappers::ReceiverStream::new(frames));
+    sender.send(Ok(Frame::data("one".into()))).await.unwrap();
+    let answer = retry().layer(client()).oneshot(request(Method::POST, echo, body)).await.unwrap();
+    let mut body = answer.into_body();
+    assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "one", "while the upload goes on");
+    sender.send(Ok(Frame::data("two".into()))).await.unwrap();
+    assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "two");
+    drop(sender);
+    assert!(body.frame().await.is_none());
+}
+
+#[tokio::test]
+async fn a_post_that_found_nobody_is_sent_again_and_the_error_is_reqwests_own() {
+    let request = request(Method::POST, nobody().await, Full::<Bytes>::from("pay"));
+    let (answer, report) = report(retry().layer(client()).oneshot(request)).await;
+    assert!(own(&answer.unwrap_err()).is_connect());
+    assert_eq!(report.unwrap().verdicts, [Verdict::Unsent; 3]);
+}
+
+/// The first host has executed it, and only the second one is not there.
+#[tokio::test]
+async fn a_post_that_was_redirected_to_nobody_is_not_sent_again() {
+    for body in ["pay", ""] {
+        let dead = nobody().await;
+        let count = Arc::new(AtomicUsize::new(0));
+        let counting = Arc::clone(&count);
+        let address = serve(move |request| {
+            counting.fetch_add(1, Ordering::SeqCst);
+            async move {
+                request.into_body().collect().await.unwrap();
+                let away = Response::builder().status(StatusCode::SEE_OTHER);
+                away.header(LOCATION, format!("http://{dead}/receipt")).body(Empty::<Bytes>::new()).unwrap()
+            }
+        })
+        .await;
+        let request = request(Method::POST, address, Full::<Bytes>::from(body));
+        let (answer, report) = report(retry().layer(client()).oneshot(request)).await;
+        let error = answer.unwrap_err();
+        assert!(error.is::<MaybeSent>(), "{error:?}");
+        assert!(error.source().and_then(|error| error.downcast_ref::<reqwest::Error>()).unwrap().is_connect());
+        let report = report.unwrap();
+        assert_eq!((report.verdicts, report.stopped), (vec![Verdict::Lost], Stop::NotRepeatable));
+        assert_eq!(count.load(Ordering::SeqCst), 1, "{body:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_clients_own_redirects_and_timeouts_are_untouched() {
+    let address = serve(|request| async move {
+        if request.uri().path() == "/new" {
+            std::future::pending::<()>().await;
+        }
+        let moved = Response::builder().status(StatusCode::TEMPORARY_REDIRECT);
+        moved.header(LOCATION, "/new").body(Empty::<Bytes>::new()).unwrap()
+    })
+    .await;
+    let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_millis(100)).build().unwrap();
+    let request = request(Method::GET, address, Empty::<Bytes>::new());
+    let (answer, report) = report(
+        ServiceBuilder::new()
+            .layer(RetryLayer::http(RetryConfig { max_attempts: 1, ..RetryConfig::default() }).unwrap())
+            .service(ReqwestService::new(client))
+            .oneshot(request),
+    )
+    .await;
+    let error = answer.unwrap_err();
+    assert!(own(&error).is_timeout(), "the redirect was followed to where nobody answers: {error:?}");
+    assert_eq!(report.unwrap().verdicts, [Verdict::TimedOut]);
+}
+
+#[tokio::test]
+async fn a_deadline_ends_the_call_if_that_is_sooner() {
+    let address = serve(|_| std::future::pending::<Response<Empty<Bytes>>>()).await;
+    let deadline = seawall::deadline::DeadlineLayer::http(Duration::from_millis(50)).unwrap();
+    let request = request(Method::GET, address, Empty::<Bytes>::new());
+    let error = deadline.layer(client()).oneshot(request).await.unwrap_err();
+    assert_eq!(rejection(&error).unwrap().reason(), Reason::DeadlineExceeded);
+}
+
+#[tokio::test]
+async fn what_reqwest_cannot_ask_is_the_callers_fault() {
+    let request = Request::post("/no/host").body(Full::<Bytes>::from("pay")).unwrap();
+    let (answer, report) = report(retry().layer(client()).oneshot(request)).await;
+    assert!(own(&answer.unwrap_err()).is_builder());
+    assert_eq!(report.unwrap().verdicts, [Verdict::Ignored]);
+}
+
+async fn serve<F, R, B>(answer: F) -> SocketAddr
+where
+    F: Fn(Request<Incoming>) -> R + Clone + Send + 'static,
+    R: Future<Output = Response<B>> + Send + 'static,
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let answer = answer.clone();
+            let service = service_fn(move |request| {
+                let response = answer(request);
+                async move { Ok::<_, Infallible>(response.await) }
+            });
+            tokio::spawn(async move {
+                let builder = auto::Builder::new(TokioExecutor::new());
+                let _ = builder.serve_connection(TokioIo::new(stream), service).await;
+            });
+        }
+    });
+    address
+}
