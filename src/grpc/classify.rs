@@ -70,7 +70,7 @@ use crate::http::{Detaching, SettledBody, transport};
 ///     // a clash that another attempt resolves
 ///     .with_code(Code::Aborted, Verdict::Transient)
 ///     // one that this callee marks; what a closure has no opinion on is left as it is
-///     .with_codes(|code, headers| {
+///     .with(|code, headers| {
 ///         (code == Code::Internal && headers.contains_key("x-restarting")).then_some(Verdict::Transient)
 ///     });
 /// let layer = CircuitBreakerLayer::new(CircuitBreakerConfig::default())?.with_classifier(classifier);
@@ -91,20 +91,20 @@ type Overrides = dyn Fn(Code, &HeaderMap) -> Option<Verdict> + Send + Sync;
 
 impl ByCode {
     /// The verdicts of the table.
-    pub fn new() -> Self {
-        Self::default()
+    pub const fn new() -> Self {
+        Self { overrides: None }
     }
 
     /// The same, but for one code. A pushback still counts.
     #[must_use]
     pub fn with_code(self, code: Code, verdict: Verdict) -> Self {
-        self.with_codes(move |given, headers| (given == code).then(|| with_pushback(verdict, headers)))
+        self.with(move |given, headers| (given == code).then(|| with_pushback(verdict, headers)))
     }
 
     /// The same, but where `of` has an opinion: it is given the code, and the headers or trailers that it stands in. It
     /// runs once a response in each layer and should be cheap. What was said last is asked first.
     #[must_use]
-    pub fn with_codes(self, of: impl Fn(Code, &HeaderMap) -> Option<Verdict> + Send + Sync + 'static) -> Self {
+    pub fn with(self, of: impl Fn(Code, &HeaderMap) -> Option<Verdict> + Send + Sync + 'static) -> Self {
         let overrides: Arc<Overrides> = match self.overrides {
             Some(earlier) => Arc::new(move |code, headers| of(code, headers).or_else(|| earlier(code, headers))),
             None => Arc::new(of),

@@ -111,7 +111,7 @@ fn verdicts_can_be_set_per_code_and_by_closure() {
     let classifier = ByCode::new()
         .with_code(Code::Aborted, Verdict::Transient)
         .with_code(Code::Unavailable, Verdict::Ignored)
-        .with_codes(|code, headers| {
+        .with(|code, headers| {
             (code == Code::Internal && headers.contains_key("x-restarting")).then_some(Verdict::Transient)
         });
     assert_eq!(trailers(&classifier, &[("grpc-status", "10")]), Verdict::Transient);

@@ -25,8 +25,9 @@
 //! - **Clones** are independent; there is no state.
 //! - **Errors:** none, [`Infallible`](std::convert::Infallible), neither of the call nor of its body.
 //! - **Cost:** nothing for a call that goes well.
-//! - **Place:** outermost on a server. Outermost on a client, it gives the caller a code where he would otherwise get a
-//!   `tonic::Status` of `UNKNOWN` with the refusal as its source; see [`rejection_in`](crate::error::rejection_in).
+//! - **Place:** outermost on a server, in front of services that speak gRPC alone: whatever asks is answered in gRPC.
+//!   Outermost on a client, it gives the caller a code where he would otherwise get a `tonic::Status` of `UNKNOWN` with the
+//!   refusal as its source; see [`rejection_in`](crate::error::rejection_in).
 //!
 //! # Example
 //! ```
@@ -38,7 +39,7 @@
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let (_, health) = tonic_health::server::health_reporter();
 //! let server = Server::builder()
-//!     .layer(ServiceBuilder::new().layer(RespondLayer::new()).layer(DeadlineLayer::new(Duration::from_secs(2))?))
+//!     .layer(ServiceBuilder::new().layer(RespondLayer::new()).layer(DeadlineLayer::grpc(Duration::from_secs(2))?))
 //!     .add_service(health);
 //! # drop(server.serve(([127, 0, 0, 1], 0).into()));
 //! # Ok(())

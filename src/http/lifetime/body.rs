@@ -17,6 +17,9 @@ use crate::ground::time::{self, Instant};
 use crate::ground::verdict::Guard;
 use crate::http::ByStatus;
 
+/// After so many frames without a pause a body looks at the clock by itself.
+const LOOKS_AFTER: u8 = 64;
+
 /// The body of a response, with what a layer gave to the call in it.
 ///
 /// It is the inner body in all that a reader sees: its frames, trailers, length and end. What the layer holds is given back when
@@ -59,9 +62,11 @@ enum Kind<B, G: Guard, J: Judge> {
         slot: Arc<Slot<B, G, J>>,
         /// In the reaper's schedule; none where there is no reaper, and once there is nothing left to cut.
         place: Option<Place>,
-        /// In that of the runtime that it is read in, if it is another one: the first may exist and not be run by anybody.
-        guest: Option<Place>,
         settled: bool,
+        /// In the schedule of the runtime that it is read in, if that is another one: the first may exist and not be run by anybody.
+        guest: Option<Place>,
+        /// Frames that came without a pause.
+        in_a_row: u8,
         /// That of the call.
         context: Context,
     },
@@ -85,7 +90,7 @@ where
         let context = Context { deadline, enforced: deadline.is_some(), ..inherited };
         let slot = Arc::new(Slot::new(Carried::new(body, call), expiry, now));
         let place = reaper::watch(Arc::clone(&slot) as _, slot.due());
-        Self { kind: Kind::Held { slot, place, guest: None, settled: false, context } }
+        Self { kind: Kind::Held { slot, place, settled: false, guest: None, in_a_row: 0, context } }
     }
 }
 
@@ -103,32 +108,37 @@ where
         self: Pin<&mut Self>,
         cx: &mut task::Context<'_>,
     ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
-        let (slot, place, guest, settled, context) = match self.project().kind.project() {
+        let (slot, place, settled, guest, in_a_row, context) = match self.project().kind.project() {
             KindProj::Over(body) => return body.poll_frame(cx).map_err(Into::into),
-            KindProj::Held { slot, place, guest, settled, context } => (slot, place, guest, settled, context),
+            KindProj::Held { slot, place, settled, guest, in_a_row, context } => {
+                (slot, place, settled, guest, in_a_row, context)
+            }
         };
         if !*settled && !place.as_ref().is_some_and(Place::is_watched) {
             *place = reaper::watch(Arc::clone(slot) as _, slot.due());
-        }
-        // A body that is always being polled is never found parked.
-        if !*settled {
-            let now = time::now();
-            if place.is_none() || slot.expires_at() <= now {
-                slot.visit(now);
+            if place.is_none() {
+                slot.visit(time::now());
             }
+        }
+        *in_a_row += 1;
+        if *in_a_row == LOOKS_AFTER {
+            // A body that never pauses may keep the reaper from running.
+            *in_a_row = 0;
+            slot.cut_if_late(time::now());
         }
         let frame;
         (frame, *settled) = {
             let _entered = context::enter(*context);
             slot.poll_frame(cx)
         };
-        if *settled {
-            (*place, *guest) = (None, None);
-        } else if frame.is_pending() {
-            let known = |place: &Option<Place>| place.as_ref().is_some_and(Place::is_here);
-            if !known(place) && !known(guest) {
+        if frame.is_pending() {
+            *in_a_row = 0;
+            let is_here = |place: &Option<Place>| place.as_ref().is_some_and(Place::is_here);
+            if !is_here(place) && !is_here(guest) {
                 *guest = reaper::watch(Arc::clone(slot) as _, slot.due());
             }
+        } else if *settled {
+            (*place, *guest) = (None, None);
         }
         frame
     }

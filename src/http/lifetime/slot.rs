@@ -35,8 +35,9 @@ pub(super) struct Slot<B, G: Guard, J: Judge> {
 enum State<B, G: Guard, J: Judge> {
     /// => Taken | Cut | Over
     Kept { carried: Pin<Box<Carried<B, G, J>>>, waker: Option<Waker> },
-    /// It is being polled => Kept | Over
-    Taken { waker: Option<Waker> },
+    /// It is being polled => Kept | Cut | Over. `due` is set if the reaper came meanwhile, as it may each time where a body is
+    /// always being polled.
+    Taken { waker: Option<Waker>, due: Option<Rejected> },
     /// The reaper has taken it, and its owner does not know yet => Over
     Cut(Rejected),
     /// There is nothing more to come.
@@ -65,11 +66,6 @@ where
         self.expiry.idle.map_or(self.expiry.at, |idle| self.expiry.at.min(self.since + idle))
     }
 
-    /// When the call must be over.
-    pub(super) fn expires_at(&self) -> Instant {
-        self.expiry.at
-    }
-
     /// When something came for a reader that waits, if it has. Told once.
     fn came(&self) -> Option<Instant> {
         match self.came_at.swap(0, Ordering::AcqRel) {
@@ -89,7 +85,7 @@ where
                         Some(waker) if waker.will_wake(reader) => (waker, None),
                         replaced => (reader.clone(), replaced),
                     };
-                    *state = State::Taken { waker: Some(waker) };
+                    *state = State::Taken { waker: Some(waker), due: None };
                     (carried, replaced)
                 }
                 State::Cut(rejected) => return (Poll::Ready(Some(Err(rejected.into()))), true),
@@ -111,12 +107,35 @@ where
         }
         let settled = carried.is_settled();
         let mut state = lock(&self.state);
-        // The waker is kept: mostly it is the same the next time.
-        if let State::Taken { waker } = &mut *state {
-            let waker = waker.take();
-            *state = State::Kept { carried, waker };
+        match std::mem::replace(&mut *state, State::Over) {
+            // What was ready is handed on; there is no more after it.
+            State::Taken { due: Some(rejected), .. } if frame.is_ready() && !settled => {
+                *state = State::Cut(rejected.clone());
+                drop(state);
+                self.cut(carried, &rejected, time::now());
+                (frame, false)
+            }
+            // The waker is kept: mostly it is the same the next time.
+            State::Taken { waker, .. } => {
+                *state = State::Kept { carried, waker };
+                (frame, settled)
+            }
+            // Nobody takes it from us.
+            State::Kept { .. } | State::Cut(_) | State::Over => (frame, true),
         }
-        (frame, settled)
+    }
+
+    fn cut(&self, mut carried: Pin<Box<Carried<B, G, J>>>, rejected: &Rejected, now: Instant) {
+        carried.as_mut().came(self.came());
+        telemetry::body_cut(rejected, carried.waiting_since().is_some(), now.since(self.since));
+        carried.as_mut().cut(now);
+    }
+
+    /// As the reaper would.
+    pub(super) fn cut_if_late(&self, now: Instant) {
+        if self.expiry.at <= now {
+            self.visit(now);
+        }
     }
 
     /// Lets go of the body, if it is still there: its owner is gone.
@@ -159,8 +178,15 @@ where
             State::Kept { carried, .. } => {
                 carried.waiting_since().filter(|_| self.came_at.load(Ordering::Acquire) == 0)
             }
-            // It is not parked; the next time it may be.
-            State::Taken { .. } => return Visit::Again(now + reaper::GRAIN),
+            State::Taken { .. } => {
+                if self.expiry.at <= now {
+                    if let State::Taken { due, .. } = &mut *state {
+                        *due = Some(Rejected::new(self.expiry.layer, self.expiry.reason));
+                    }
+                }
+                // It is not parked; the next time it may be.
+                return Visit::Again(now + reaper::GRAIN);
+            }
             State::Cut(_) | State::Over => return Visit::Done,
         };
         let reason = if self.expiry.at <= now {
@@ -175,14 +201,11 @@ where
             return Visit::Again(self.expiry.at);
         };
         let rejected = Rejected::new(self.expiry.layer, reason);
-        let State::Kept { mut carried, waker } = std::mem::replace(&mut *state, State::Cut(rejected.clone())) else {
+        let State::Kept { carried, waker } = std::mem::replace(&mut *state, State::Cut(rejected.clone())) else {
             return Visit::Done;
         };
         drop(state);
-        telemetry::body_cut(&rejected, waiting_since.is_some(), now.since(self.since));
-        carried.as_mut().came(self.came());
-        carried.as_mut().cut(now);
-        drop(carried);
+        self.cut(carried, &rejected, now);
         if let Some(waker) = waker {
             waker.wake();
         }
@@ -206,7 +229,7 @@ where
         let now = time::now().as_nanos();
         let _ = self.came_at.compare_exchange(0, now, Ordering::AcqRel, Ordering::Relaxed);
         let waker = match &*lock(&self.state) {
-            State::Kept { waker, .. } | State::Taken { waker } => waker.clone(),
+            State::Kept { waker, .. } | State::Taken { waker, .. } => waker.clone(),
             State::Cut(_) | State::Over => None,
         };
         if let Some(waker) = waker {
