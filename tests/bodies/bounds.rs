@@ -8,7 +8,7 @@ use seawall::error::Reason;
 use tokio::time::{Instant, sleep};
 
 use crate::client::{Settings, Stack, drain, told, until};
-use crate::servers::{Answer, Protocol, Rest, Server};
+use crate::servers::{Protocol, Rest, Server};
 
 both_protocols!(
     a_head_that_does_not_come_is_waited_for_no_longer_than_the_head_timeout,
@@ -18,7 +18,6 @@ both_protocols!(
     a_holder_who_pauses_is_not_cut_for_idling,
     a_body_that_stalls_after_a_pause_gets_the_whole_idle_timeout,
     a_body_has_what_the_deadline_leaves_and_no_more,
-    a_failure_is_not_replaced_by_the_head_timeout,
 );
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -105,17 +104,4 @@ async fn a_body_has_what_the_deadline_leaves_and_no_more(protocol: Protocol) {
     let error = drain(&mut body).await.unwrap_err();
     assert!(start.elapsed() >= 2 * IDLE && start.elapsed() < 3 * IDLE, "{:?}", start.elapsed());
     assert_eq!(told(&error).map(|(_, reason)| reason), Some(Reason::DeadlineExceeded));
-}
-
-/// There was an answer already, and the time for a head was over before there was a better one.
-async fn a_failure_is_not_replaced_by_the_head_timeout(protocol: Protocol) {
-    let server = Server::scripted(protocol, |n| {
-        if n == 0 { Answer::whole("not now").with_status(500) } else { Answer::of(Rest::Silence) }
-    })
-    .await;
-    let config = DeadlineConfig { timeout: 5 * SECOND, head_timeout: Some(SECOND / 5), ..DeadlineConfig::default() };
-    let stack = Stack::new(protocol, Settings::lasting(config));
-    let response = stack.get(&server).await.unwrap();
-    assert_eq!(response.status(), 500);
-    assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "not now");
 }

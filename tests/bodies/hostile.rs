@@ -60,7 +60,7 @@ async fn a_body_that_never_pauses_is_cut_though_nothing_else_gets_to_run() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_body_that_is_nearly_always_being_polled_is_cut() {
-    tokio::spawn(is_cut_in_time(Duration::from_millis(5))).await.unwrap();
+    tokio::spawn(is_cut_in_time(Duration::from_millis(1))).await.unwrap();
 }
 
 /// Notes how many permits are in use in the moment when it is dropped.
