@@ -60,7 +60,7 @@ async fn a_body_that_never_pauses_is_cut_though_nothing_else_gets_to_run() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_body_that_is_nearly_always_being_polled_is_cut() {
-    tokio::spawn(is_cut_in_time(Duration::from_millis(5))).await.unwrap();
+    tokio::spawn(is_cut_in_time(Duration::from_millis(1))).await.unwrap();
 }
 
 /// Notes how many permits are in use in the moment when it is dropped.
@@ -132,4 +132,67 @@ async fn a_reader_that_panics_leaves_nothing() {
     });
     assert!(reader.await.is_err());
     assert_eq!(handle.in_flight(), 0);
+}
+
+/// Always another end: read, dropped, forgotten for a while, or cut in that very moment; by four threads and the reaper.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn thousands_of_bodies_race_with_their_deadline() {
+    let bulkhead = BulkheadLayer::http(BulkheadConfig { max_concurrent: 10_000, ..BulkheadConfig::default() }).unwrap();
+    let breaker = CircuitBreakerLayer::http(CircuitBreakerConfig { observe_only: true, ..Default::default() }).unwrap();
+    let (permits, breakers) = (bulkhead.handle(), breaker.handle());
+    let service = ServiceBuilder::new()
+        .layer(DeadlineLayer::http(Duration::from_millis(20)).unwrap())
+        .layer(bulkhead)
+        .layer(breaker)
+        .service(service_fn(|_| async { Ok::<_, BoxError>(Response::new(Ticking(Box::pin(sleep(TICK))))) }));
+    let service = boxed(service);
+    let readers: Vec<_> = (0..2000_u64)
+        .map(|n| {
+            let service = service.clone();
+            tokio::spawn(async move {
+                let Ok(response) = service.oneshot(Request::new(Empty::new())).await else { return };
+                let mut body = response.into_body();
+                let mut frames = 0;
+                let end = loop {
+                    match body.frame().await {
+                        Some(Ok(_)) => frames += 1,
+                        end => break end,
+                    }
+                    if frames > n % 7 && n % 2 == 0 {
+                        // Asks for more and turns away, comes back in time or does not, and drops it.
+                        let _ = futures::poll!(body.frame());
+                        sleep(Duration::from_millis(n % 31)).await;
+                        return;
+                    }
+                    if n % 3 == 0 {
+                        sleep(Duration::from_millis(n % 11)).await;
+                    }
+                };
+                let error = end.expect("it has no end").unwrap_err();
+                assert!(told(&error).is_some(), "{error}");
+                assert!(body.frame().await.is_none());
+            })
+        })
+        .collect();
+    for reader in readers {
+        reader.await.unwrap();
+    }
+    until(|| permits.in_flight() == 0).await;
+    assert_eq!(breakers.snapshot().in_flight, 0);
+}
+
+const TICK: Duration = Duration::from_millis(2);
+
+/// A piece every two milliseconds.
+struct Ticking(Pin<Box<tokio::time::Sleep>>);
+
+impl Body for Ticking {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        std::task::ready!(self.0.as_mut().poll(cx));
+        self.0 = Box::pin(sleep(TICK));
+        Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(b"x")))))
+    }
 }

@@ -31,6 +31,7 @@ mod health;
 mod hostile;
 mod long_lived;
 mod memory;
+mod pauses;
 mod retries;
 mod runtimes;
 mod transparency;

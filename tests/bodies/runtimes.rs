@@ -109,13 +109,12 @@ fn a_runtime_that_shuts_down_with_parked_bodies_leaves_no_connection_and_no_pani
 fn many_short_runtimes_on_one_thread_each_cut_their_own() {
     let servers = driven();
     let server = servers.block_on(Server::answering(Protocol::Http1, Rest::Stall));
-    let stack = || Stack::new(Protocol::Http1, Settings::lasting(Duration::from_millis(20)));
     let mut outlived = Vec::new();
-    for round in 0..30 {
+    for round in 0..12 {
         let (runtime, stack) = (single(), stack());
         runtime.block_on(async {
             let parked = body(&stack, &server).await;
-            if round % 3 == 0 {
+            if round % 4 == 0 {
                 until(|| stack.bulkhead.in_flight() == 0).await;
             }
             outlived.push((parked, stack.clone()));

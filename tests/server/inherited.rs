@@ -56,7 +56,7 @@ async fn a_body_that_a_handler_puts_aside_is_cut_at_the_handlers_deadline() {
     let front = serve(Router::new().route("/", get(handler)).layer(layers)).await;
 
     let start = Instant::now();
-    let answer = Reader::get(front, "/").await.into_end().await;
+    let answer = Reader::get(front, "/").await.rest().await;
     assert!(answer.ends_with(b"thank you"), "{}", String::from_utf8_lossy(&answer));
     assert!(start.elapsed() < DEADLINE && handle.in_flight() == 1);
 

@@ -60,17 +60,17 @@ async fn many_routes_served_by_axum_have_one_state() {
     let waiting = Reader::get(address, "/2").await;
     until(|| shed.waiting() == 1).await;
     for n in 3..ROUTES {
-        let answer = Reader::get(address, &format!("/{n}")).await.into_end().await;
+        let answer = Reader::get(address, &format!("/{n}")).await.rest().await;
         assert_eq!(status(&answer), "503", "route {n}");
     }
     assert_eq!(bulkhead.in_flight(), 2);
     stop.notify_waiters();
     for reader in served {
-        assert_eq!(status(&reader.into_end().await), "200");
+        assert_eq!(status(&reader.rest().await), "200");
     }
     until(|| shed.waiting() == 0).await;
     stop.notify_one();
-    assert_eq!(status(&waiting.into_end().await), "200");
+    assert_eq!(status(&waiting.rest().await), "200");
     until(|| shed.in_flight() == 0 && bulkhead.in_flight() == 0).await;
 }
 
@@ -95,10 +95,10 @@ async fn a_router_served_by_hyper_as_it_is_has_one_state() {
     until(|| shed.in_flight() == 2).await;
     let waiting = Reader::get(address, "/2").await;
     until(|| shed.waiting() == 1).await;
-    assert_eq!(status(&Reader::get(address, "/9").await.into_end().await), "503");
+    assert_eq!(status(&Reader::get(address, "/9").await.rest().await), "503");
     stop.notify_waiters();
     for reader in served {
-        assert_eq!(status(&reader.into_end().await), "200");
+        assert_eq!(status(&reader.rest().await), "200");
     }
     drop(waiting);
     until(|| shed.in_flight() == 0 && shed.waiting() == 0 && bulkhead.in_flight() == 0).await;

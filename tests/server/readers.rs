@@ -63,7 +63,7 @@ async fn work_that_takes_too_long_is_answered_at_the_deadline() {
     let (app, ..) = app();
     let address = serve(app).await;
     let start = Instant::now();
-    let answer = Reader::get(address, "/slow").await.into_end().await;
+    let answer = Reader::get(address, "/slow").await.rest().await;
     assert!(answer.starts_with(b"HTTP/1.1 504"), "{}", String::from_utf8_lossy(&answer));
     assert!(start.elapsed() < 2 * DEADLINE);
 }
@@ -79,7 +79,7 @@ async fn a_slow_reader_may_read_for_longer_than_the_work_may_take() {
         sleep(DEADLINE / 2).await;
         assert_eq!(handle.in_flight(), 0, "the work is done");
     }
-    bytes += reader.into_end().await.len();
+    bytes += reader.rest().await.len();
     assert!(bytes > LONG, "head and body: {bytes}");
 }
 
@@ -102,7 +102,7 @@ async fn readers_who_do_not_read_hold_no_slot_and_are_thrown_out_in_the_end() {
         assert!(at >= start + BODY && at < start + 2 * BODY, "cut after {:?}", at - start);
     }
     for reader in readers {
-        let rest = timeout(4 * BODY, reader.into_end()).await.expect("the connection is closed");
+        let rest = timeout(4 * BODY, reader.rest()).await.expect("the connection is closed");
         assert!(!rest.ends_with(b"0\r\n\r\n"), "half an answer must not look like a whole one");
     }
 }
@@ -124,7 +124,7 @@ async fn a_stream_that_is_not_said_to_be_long_lived_ends_with_the_time_for_bodie
     let (app, _, dropped) = app();
     let start = Instant::now();
     let reader = Reader::get(serve(app).await, "/events").await;
-    timeout(4 * BODY, reader.into_end()).await.expect("the connection is closed");
+    timeout(4 * BODY, reader.rest()).await.expect("the connection is closed");
     let told = dropped.lock().unwrap().pop().unwrap();
     let at = told.await.unwrap() - start;
     assert!(at >= BODY && at < 2 * BODY, "{at:?}");
@@ -135,7 +135,7 @@ async fn a_long_lived_stream_goes_on_for_its_own_time() {
     let (app, handle, dropped) = app();
     let start = Instant::now();
     let reader = Reader::get(serve(app).await, "/live").await;
-    let reading = tokio::spawn(reader.into_end());
+    let reading = tokio::spawn(reader.rest());
     until(|| start.elapsed() > 2 * DEADLINE).await;
     assert_eq!(handle.in_flight(), 0);
     timeout(6 * BODY, reading).await.expect("the connection is closed").unwrap();
@@ -190,7 +190,7 @@ async fn without_a_time_for_bodies_they_end_at_the_deadline() {
     let handler = move || std::future::ready(Response::new(Body::new(body.lock().unwrap().take().unwrap())));
     let address = serve(Router::new().route("/", get(handler)).layer(layers)).await;
     let start = Instant::now();
-    timeout(20 * DEADLINE, Reader::get(address, "/").await.into_end()).await.expect("the connection is closed");
+    timeout(20 * DEADLINE, Reader::get(address, "/").await.rest()).await.expect("the connection is closed");
     let at = told.await.unwrap() - start;
     assert!(at >= 2 * DEADLINE && at < 3 * DEADLINE, "{at:?}");
 }

@@ -39,7 +39,7 @@ impl Reader {
     }
 
     /// Reads to the end of the connection, however it ends.
-    pub(crate) async fn into_end(mut self) -> Vec<u8> {
+    pub(crate) async fn rest(mut self) -> Vec<u8> {
         let mut all = Vec::new();
         let _ = self.0.read_to_end(&mut all).await;
         all

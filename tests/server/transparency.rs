@@ -41,7 +41,7 @@ fn app() -> Router {
 }
 
 async fn wire(path: &str) -> String {
-    let bytes = Reader::get(serve(app()).await, path).await.into_end().await;
+    let bytes = Reader::get(serve(app()).await, path).await.rest().await;
     String::from_utf8(bytes).unwrap().to_ascii_lowercase()
 }
 

@@ -128,7 +128,7 @@ where
         }
         let frame;
         (frame, *settled) = {
-            let _entered = (context::enter(*context), context::enforce(cx.waker()));
+            let _entered = context::enter(*context);
             slot.poll_frame(cx)
         };
         if frame.is_pending() {

@@ -49,6 +49,16 @@ impl<B, G: Guard, J: Judge> Carried<B, G, J> {
         self.waiting_since
     }
 
+    /// Something came for a reader that waits, if there is one: from then on the time is his own, until he has looked.
+    pub(super) fn came(self: Pin<&mut Self>, at: Option<Instant>) {
+        let this = self.project();
+        let (Some(since), Some(at)) = (*this.waiting_since, at) else { return };
+        *this.waiting_since = None;
+        if let Some(call) = this.call {
+            call.guard.waited(at.since(since));
+        }
+    }
+
     /// The call's time is over: the callee's fault if it was him who was waited for.
     pub(super) fn cut(self: Pin<&mut Self>, now: Instant) {
         let mut this = self.project();

@@ -1,5 +1,6 @@
 use std::pin::Pin;
-use std::task::{Context, Poll, Waker};
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
@@ -8,7 +9,9 @@ use tower::BoxError;
 use super::carried::Carried;
 use super::judge::Judge;
 use crate::admission::reaper::{self, Parked, Visit};
+use crate::ground::context;
 use crate::ground::error::{Reason, Rejected};
+use crate::ground::sync::atomic::{AtomicU64, Ordering};
 use crate::ground::sync::{Mutex, lock};
 use crate::ground::telemetry;
 use crate::ground::time::{self, Instant};
@@ -20,6 +23,9 @@ use crate::ground::verdict::{Expiry, Guard};
 #[derive(Debug)]
 pub(super) struct Slot<B, G: Guard, J: Judge> {
     state: Mutex<State<B, G, J>>,
+    /// When something came for a reader that waits, in nanoseconds; 0 until it does. He may be busy with other things then, and
+    /// the rest of the time is his own.
+    came_at: AtomicU64,
     expiry: Expiry,
     /// When the head of the response was there.
     since: Instant,
@@ -29,8 +35,8 @@ pub(super) struct Slot<B, G: Guard, J: Judge> {
 enum State<B, G: Guard, J: Judge> {
     /// => Taken | Cut | Over
     Kept { carried: Pin<Box<Carried<B, G, J>>>, waker: Option<Waker> },
-    /// It is being polled => Kept | Cut | Over. The waker is that of the poll before; `due` is set if the reaper came meanwhile,
-    /// as it may each time where a body is always being polled.
+    /// It is being polled => Kept | Cut | Over. `due` is set if the reaper came meanwhile, as it may each time where a body is
+    /// always being polled.
     Taken { waker: Option<Waker>, due: Option<Rejected> },
     /// The reaper has taken it, and its owner does not know yet => Over
     Cut(Rejected),
@@ -52,7 +58,7 @@ where
 {
     pub(super) fn new(carried: Carried<B, G, J>, expiry: Expiry, since: Instant) -> Self {
         let state = State::Kept { carried: Box::pin(carried), waker: None };
-        Self { state: Mutex::new(state), expiry, since }
+        Self { state: Mutex::new(state), came_at: AtomicU64::new(0), expiry, since }
     }
 
     /// When the reaper has to look for the first time.
@@ -60,49 +66,67 @@ where
         self.expiry.idle.map_or(self.expiry.at, |idle| self.expiry.at.min(self.since + idle))
     }
 
+    /// When something came for a reader that waits, if it has. Told once.
+    fn came(&self) -> Option<Instant> {
+        match self.came_at.swap(0, Ordering::AcqRel) {
+            0 => None,
+            nanos => Some(Instant::from_nanos(nanos)),
+        }
+    }
+
     /// Polls the body, which nobody else can do. Once the call is settled nothing is left that would have to be cut.
-    pub(super) fn poll_frame(&self, cx: &mut Context<'_>) -> (Polled, Settled) {
-        let mut carried = {
+    pub(super) fn poll_frame(self: &Arc<Self>, cx: &mut Context<'_>) -> (Polled, Settled) {
+        let reader = cx.waker();
+        let (mut carried, replaced) = {
             let mut state = lock(&self.state);
             match std::mem::replace(&mut *state, State::Over) {
                 State::Kept { carried, waker } => {
-                    *state = State::Taken { waker, due: None };
-                    carried
+                    let (waker, replaced) = match waker {
+                        Some(waker) if waker.will_wake(reader) => (waker, None),
+                        replaced => (reader.clone(), replaced),
+                    };
+                    *state = State::Taken { waker: Some(waker), due: None };
+                    (carried, replaced)
                 }
                 State::Cut(rejected) => return (Poll::Ready(Some(Err(rejected.into()))), true),
                 // Taken: a poll before this one has panicked.
                 State::Taken { .. } | State::Over => return (Poll::Ready(None), true),
             }
         };
-        let frame = carried.as_mut().poll_frame(cx);
-        let over = matches!(frame, Poll::Ready(None | Some(Err(_))));
-        let mut state = lock(&self.state);
-        if over {
-            *state = State::Over;
-            drop(state);
-            drop(carried);
+        drop(replaced);
+        carried.as_mut().came(self.came());
+        let frame = {
+            let bell = Waker::from(Arc::clone(self));
+            let _enforcing = context::enforce(&bell);
+            carried.as_mut().poll_frame(&mut Context::from_waker(&bell))
+        };
+        if matches!(frame, Poll::Ready(None | Some(Err(_)))) {
+            let taken = std::mem::replace(&mut *lock(&self.state), State::Over);
+            drop((taken, carried));
             return (frame, true);
         }
         let settled = carried.is_settled();
-        let waker = match std::mem::replace(&mut *state, State::Over) {
+        let mut state = lock(&self.state);
+        match std::mem::replace(&mut *state, State::Over) {
             // What was ready is handed on; there is no more after it.
             State::Taken { due: Some(rejected), .. } if frame.is_ready() && !settled => {
                 *state = State::Cut(rejected.clone());
                 drop(state);
                 self.cut(carried, &rejected, time::now());
-                return (frame, false);
+                (frame, false)
             }
-            State::Taken { waker, .. } if frame.is_pending() => match waker {
-                Some(waker) if waker.will_wake(cx.waker()) => Some(waker),
-                _ => Some(cx.waker().clone()),
-            },
-            _ => None,
-        };
-        *state = State::Kept { carried, waker };
-        (frame, settled)
+            // The waker is kept: mostly it is the same the next time.
+            State::Taken { waker, .. } => {
+                *state = State::Kept { carried, waker };
+                (frame, settled)
+            }
+            // Nobody takes it from us.
+            State::Kept { .. } | State::Cut(_) | State::Over => (frame, true),
+        }
     }
 
     fn cut(&self, mut carried: Pin<Box<Carried<B, G, J>>>, rejected: &Rejected, now: Instant) {
+        carried.as_mut().came(self.came());
         telemetry::body_cut(rejected, carried.waiting_since().is_some(), now.since(self.since));
         carried.as_mut().cut(now);
     }
@@ -117,7 +141,9 @@ where
     /// Lets go of the body, if it is still there: its owner is gone.
     pub(super) fn clear(&self) {
         let state = std::mem::replace(&mut *lock(&self.state), State::Over);
-        drop(state);
+        if let State::Kept { mut carried, .. } = state {
+            carried.as_mut().came(self.came());
+        }
     }
 
     pub(super) fn size_hint(&self) -> SizeHint {
@@ -149,7 +175,9 @@ where
         let waiting_since = match &*state {
             // All of it was read, and only the word that this was all was not.
             State::Kept { carried, .. } if carried.is_settled() => return Visit::Done,
-            State::Kept { carried, .. } => carried.waiting_since(),
+            State::Kept { carried, .. } => {
+                carried.waiting_since().filter(|_| self.came_at.load(Ordering::Acquire) == 0)
+            }
             State::Taken { .. } => {
                 if self.expiry.at <= now {
                     if let State::Taken { due, .. } = &mut *state {
@@ -182,5 +210,30 @@ where
             waker.wake();
         }
         Visit::Done
+    }
+}
+
+/// Something came, or may have: whoever waits for it is woken.
+impl<B, G, J> Wake for Slot<B, G, J>
+where
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+    G: Guard,
+    J: Judge,
+{
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        let now = time::now().as_nanos();
+        let _ = self.came_at.compare_exchange(0, now, Ordering::AcqRel, Ordering::Relaxed);
+        let waker = match &*lock(&self.state) {
+            State::Kept { waker, .. } | State::Taken { waker, .. } => waker.clone(),
+            State::Cut(_) | State::Over => None,
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
     }
 }

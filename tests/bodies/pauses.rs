@@ -1,0 +1,68 @@
+//! A reader who has asked for more and is busy with other things when it comes: that he comes late is not the callee's doing.
+
+use std::time::Duration;
+
+use http_body_util::BodyExt;
+use seawall::bulkhead::BulkheadConfig;
+use seawall::circuit_breaker::{CircuitBreakerConfig, State};
+use seawall::deadline::DeadlineConfig;
+use tokio::time::sleep;
+
+use crate::client::{Body, Settings, Stack, drain, until};
+use crate::servers::{Protocol, Rest, Server};
+
+both_protocols!(
+    what_came_in_time_was_not_slow_because_it_was_read_late,
+    what_came_in_time_was_not_idle_because_it_was_read_late,
+    a_body_that_was_cut_when_its_reader_was_late_did_not_time_out,
+);
+
+const SLOW: Duration = Duration::from_millis(300);
+
+fn stack(protocol: Protocol, deadline: DeadlineConfig) -> Stack {
+    let breaker = CircuitBreakerConfig { slow_after: Some(SLOW), minimum_calls: 5, ..CircuitBreakerConfig::default() };
+    let bulkhead = BulkheadConfig { max_concurrent: 100, ..BulkheadConfig::default() };
+    Stack::new(protocol, Settings { breaker, bulkhead, ..Settings::lasting(deadline) })
+}
+
+/// As `select!` does it: asks for more, and turns to something else before it is there.
+async fn ask_and_turn_away(body: &mut Body, away: Duration) {
+    assert!(futures::poll!(body.frame()).is_pending());
+    sleep(away).await;
+}
+
+async fn what_came_in_time_was_not_slow_because_it_was_read_late(protocol: Protocol) {
+    let server = Server::answering(protocol, Rest::Trickle(2, Duration::from_millis(20))).await;
+    let stack = stack(protocol, Duration::from_secs(10).into());
+    let calls = (0..10).map(|_| async {
+        let mut body = stack.get(&server).await.unwrap().into_body();
+        ask_and_turn_away(&mut body, 2 * SLOW).await;
+        assert_eq!(drain(&mut body).await.unwrap(), 2);
+    });
+    futures::future::join_all(calls).await;
+    let snapshot = stack.breaker.snapshot();
+    assert_eq!((snapshot.state, snapshot.calls, snapshot.slow), (State::Closed, 10, 0));
+}
+
+async fn what_came_in_time_was_not_idle_because_it_was_read_late(protocol: Protocol) {
+    let server = Server::answering(protocol, Rest::Trickle(2, Duration::from_millis(20))).await;
+    let deadline =
+        DeadlineConfig { timeout: Duration::from_secs(10), idle_timeout: Some(SLOW / 2), ..DeadlineConfig::default() };
+    let stack = stack(protocol, deadline);
+    let mut body = stack.get(&server).await.unwrap().into_body();
+    ask_and_turn_away(&mut body, 2 * SLOW).await;
+    assert_eq!(drain(&mut body).await.unwrap(), 2);
+}
+
+async fn a_body_that_was_cut_when_its_reader_was_late_did_not_time_out(protocol: Protocol) {
+    let server = Server::answering(protocol, Rest::Drip(Duration::from_millis(20))).await;
+    let stack = stack(protocol, (2 * SLOW).into());
+    let calls = (0..10).map(|_| async {
+        let mut body = stack.get(&server).await.unwrap().into_body();
+        ask_and_turn_away(&mut body, 3 * SLOW).await;
+    });
+    futures::future::join_all(calls).await;
+    until(|| server.open() == 0).await;
+    let snapshot = stack.breaker.snapshot();
+    assert_eq!((snapshot.state, snapshot.failures, snapshot.slow), (State::Closed, 0, 0));
+}

@@ -1,0 +1,341 @@
+//! The laws of bodies: a reader sees what he would see without any layer, until the call's time is over; and then there is
+//! an end, whether he reads or not.
+#![cfg(feature = "http")]
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, Request, Response};
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Empty};
+use seawall::bulkhead::{BulkheadConfig, BulkheadLayer};
+use seawall::circuit_breaker::{CircuitBreakerConfig, CircuitBreakerLayer};
+use seawall::deadline::DeadlineLayer;
+use seawall::error::rejection;
+use seawall::load_shed::{LoadShedConfig, LoadShedLayer};
+use seawall::rate_limit::{RateLimitConfig, RateLimitLayer};
+use seawall::retry::{RetryConfig, RetryLayer};
+use tokio::time::{Instant, Sleep, sleep};
+use tower::util::BoxCloneService;
+use tower::{BoxError, Layer, Service, ServiceBuilder, ServiceExt, service_fn};
+
+use crate::drive::Driven;
+use crate::inner::Broken;
+use crate::subject::Gauges;
+
+/// Makes a test of each law for each layer, so that a failure names both.
+macro_rules! every_http_layer {
+    ($($law:ident),+ $(,)?) => { $(
+        mod $law {
+            every_http_layer!(@ $law deadline retry circuit_breaker bulkhead rate_limit load_shed client_stack server_stack);
+        }
+    )+ };
+    (@ $law:ident $($layer:ident)+) => { $(
+        #[tokio::test(start_paused = true)]
+        async fn $layer() {
+            super::$law(super::$layer).await;
+        }
+    )+ };
+}
+
+every_http_layer!(
+    a_reader_sees_what_is_there,
+    an_error_of_the_body_is_returned_as_it_is,
+    a_body_that_is_empty_is_at_its_end,
+    a_body_without_end_is_cut_in_time,
+    dropping_a_body_after_any_poll_gives_everything_back,
+    a_reader_is_woken_as_often_as_there_is_something_to_read,
+);
+
+const MOMENT: Duration = Duration::from_millis(10);
+/// How late a cut may be.
+const LATE: Duration = Duration::from_millis(25);
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Step {
+    Data(&'static str),
+    Trailers,
+    Waits,
+    Fails,
+    NeverAgain,
+}
+
+const WHOLE: [Step; 6] = [Step::Data("one"), Step::Waits, Step::Data("two"), Step::Waits, Step::Waits, Step::Trailers];
+
+/// Does as it is told, then ends. `_alive` is alive as long as it is.
+struct Script {
+    steps: VecDeque<Step>,
+    wait: Option<Pin<Box<Sleep>>>,
+    _alive: Arc<()>,
+}
+
+impl Body for Script {
+    type Data = Bytes;
+    type Error = Broken;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        loop {
+            if let Some(wait) = &mut self.wait {
+                ready!(wait.as_mut().poll(cx));
+                self.wait = None;
+            }
+            match self.steps.front() {
+                None => return Poll::Ready(None),
+                Some(Step::NeverAgain) => return Poll::Pending,
+                Some(Step::Waits) => self.wait = Some(Box::pin(sleep(MOMENT))),
+                Some(Step::Fails) => return Poll::Ready(Some(Err(Broken::InCall(7)))),
+                Some(Step::Data(data)) => {
+                    let frame = Frame::data(Bytes::from_static(data.as_bytes()));
+                    self.steps.pop_front();
+                    return Poll::Ready(Some(Ok(frame)));
+                }
+                Some(Step::Trailers) => {
+                    self.steps.pop_front();
+                    return Poll::Ready(Some(Ok(Frame::trailers(HeaderMap::new()))));
+                }
+            }
+            self.steps.pop_front();
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.steps.is_empty() && self.wait.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let data = |step: &Step| if let Step::Data(data) = step { data.len() as u64 } else { 0 };
+        SizeHint::with_exact(self.steps.iter().map(data).sum())
+    }
+}
+
+type Held = UnsyncBoxBody<Bytes, BoxError>;
+
+/// A layer around a callee that answers with bodies.
+struct Subject {
+    calls: BoxCloneService<Request<Empty<Bytes>>, Response<Held>, BoxError>,
+    gauges: Box<dyn Fn() -> Gauges>,
+    /// Who is alive of the bodies.
+    alive: Arc<()>,
+    /// How long a response can last at most; `None` where nothing is held for it, and so nothing has to end.
+    longest: Option<Duration>,
+}
+
+impl Subject {
+    fn new<B>(
+        service: impl Service<Request<Empty<Bytes>>, Response = Response<B>, Error = BoxError, Future: Send>
+        + Clone
+        + Send
+        + 'static,
+        alive: Arc<()>,
+        longest: Option<Duration>,
+        gauges: impl Fn() -> Gauges + 'static,
+    ) -> Self
+    where
+        B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+    {
+        let calls = service
+            .map_response(|response: Response<B>| response.map(|body| body.map_err(Into::into).boxed_unsync()))
+            .boxed_clone();
+        Self { calls, gauges: Box::new(gauges), alive, longest }
+    }
+
+    async fn body(&self) -> Held {
+        self.calls.clone().oneshot(Request::new(Empty::new())).await.unwrap().into_body()
+    }
+
+    /// How many inner bodies there are.
+    fn alive(&self) -> usize {
+        // The subject has one, and so has the callee.
+        Arc::strong_count(&self.alive) - 2
+    }
+}
+
+const HOLD: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_secs(2);
+
+/// The callee, which is generic in what it is sent: a retry sends something else.
+macro_rules! callee {
+    ($steps:expr, $alive:expr) => {{
+        let (steps, alive) = ($steps, Arc::clone(&$alive));
+        service_fn(move |_: Request<_>| {
+            let script = Script { steps: steps.iter().copied().collect(), wait: None, _alive: Arc::clone(&alive) };
+            async move { Ok::<_, BoxError>(Response::new(script)) }
+        })
+    }};
+}
+
+fn deadline(steps: &'static [Step]) -> Subject {
+    let alive = Arc::new(());
+    let layer = DeadlineLayer::http(DEADLINE).unwrap();
+    Subject::new(layer.layer(callee!(steps, alive)), alive, Some(DEADLINE), Vec::new)
+}
+
+fn retry(steps: &'static [Step]) -> Subject {
+    let alive = Arc::new(());
+    let layer = RetryLayer::http(RetryConfig::default()).unwrap();
+    Subject::new(layer.layer(callee!(steps, alive)), alive, None, Vec::new)
+}
+
+fn circuit_breaker(steps: &'static [Step]) -> Subject {
+    let alive = Arc::new(());
+    let layer = CircuitBreakerLayer::http(CircuitBreakerConfig::default()).unwrap();
+    let handle = layer.handle();
+    let gauges = move || vec![("in flight", handle.snapshot().in_flight as usize)];
+    Subject::new(layer.layer(callee!(steps, alive)), alive, Some(HOLD), gauges)
+}
+
+fn bulkhead(steps: &'static [Step]) -> Subject {
+    let alive = Arc::new(());
+    let layer = BulkheadLayer::http(BulkheadConfig::default()).unwrap();
+    let handle = layer.handle();
+    let gauges = move || vec![("in flight", handle.in_flight())];
+    Subject::new(layer.layer(callee!(steps, alive)), alive, Some(HOLD), gauges)
+}
+
+fn rate_limit(steps: &'static [Step]) -> Subject {
+    let alive = Arc::new(());
+    let layer = RateLimitLayer::new(RateLimitConfig::default()).unwrap();
+    Subject::new(layer.layer(callee!(steps, alive)), alive, None, Vec::new)
+}
+
+fn load_shed(steps: &'static [Step]) -> Subject {
+    let alive = Arc::new(());
+    let layer = LoadShedLayer::http(LoadShedConfig::default()).unwrap();
+    let handle = layer.handle();
+    let gauges = move || vec![("in flight", handle.in_flight())];
+    Subject::new(layer.layer(callee!(steps, alive)), alive, None, gauges)
+}
+
+fn client_stack(steps: &'static [Step]) -> Subject {
+    let alive = Arc::new(());
+    let bulkhead = BulkheadLayer::http(BulkheadConfig::default()).unwrap();
+    let handle = bulkhead.handle();
+    let stack = ServiceBuilder::new()
+        .layer(DeadlineLayer::http(DEADLINE).unwrap())
+        .layer(RetryLayer::http(RetryConfig::default()).unwrap())
+        .layer(bulkhead)
+        .layer(CircuitBreakerLayer::http(CircuitBreakerConfig::default()).unwrap())
+        .service(callee!(steps, alive));
+    Subject::new(stack, alive, Some(DEADLINE), move || vec![("in flight", handle.in_flight())])
+}
+
+fn server_stack(steps: &'static [Step]) -> Subject {
+    let alive = Arc::new(());
+    let shed = LoadShedLayer::http(LoadShedConfig::default()).unwrap();
+    let handle = shed.handle();
+    let stack =
+        ServiceBuilder::new().layer(DeadlineLayer::http(DEADLINE).unwrap()).layer(shed).service(callee!(steps, alive));
+    Subject::new(stack, alive, Some(DEADLINE), move || vec![("in flight", handle.in_flight())])
+}
+
+async fn a_reader_sees_what_is_there(layer: fn(&'static [Step]) -> Subject) {
+    let subject = layer(&WHOLE);
+    let alive = Arc::new(());
+    let mut bare = Script { steps: WHOLE.into_iter().collect(), wait: None, _alive: alive };
+    let mut body = subject.body().await;
+    loop {
+        assert_eq!((body.size_hint().exact(), body.is_end_stream()), (bare.size_hint().exact(), bare.is_end_stream()));
+        let (there, expected) = futures::join!(body.frame(), bare.frame());
+        match (there, expected) {
+            (None, None) => break,
+            (Some(Ok(there)), Some(Ok(expected))) => {
+                assert_eq!(there.data_ref(), expected.data_ref());
+                assert_eq!(there.trailers_ref(), expected.trailers_ref());
+            }
+            (there, expected) => panic!("{there:?} instead of {expected:?}"),
+        }
+    }
+    assert!(body.is_end_stream());
+    assert_eq!(
+        (subject.gauges)(),
+        (layer(&[]).gauges)(),
+        "nothing is held for a body that was read, though it is still there"
+    );
+}
+
+async fn an_error_of_the_body_is_returned_as_it_is(layer: fn(&'static [Step]) -> Subject) {
+    let subject = layer(&[Step::Data("one"), Step::Waits, Step::Fails]);
+    let mut body = subject.body().await;
+    body.frame().await.unwrap().unwrap();
+    let error = body.frame().await.unwrap().unwrap_err();
+    assert_eq!(error.downcast_ref::<Broken>(), Some(&Broken::InCall(7)), "{error}");
+    assert_eq!((subject.gauges)(), (layer(&[]).gauges)(), "it is over");
+}
+
+async fn a_body_that_is_empty_is_at_its_end(layer: fn(&'static [Step]) -> Subject) {
+    let subject = layer(&[]);
+    let before = (subject.gauges)();
+    let body = subject.body().await;
+    assert_eq!((body.is_end_stream(), body.size_hint().exact()), (true, Some(0)));
+    assert_eq!((subject.gauges)(), before);
+}
+
+async fn a_body_without_end_is_cut_in_time(layer: fn(&'static [Step]) -> Subject) {
+    for (steps, reads) in [
+        (&[Step::NeverAgain] as &[_], true),
+        (&[Step::NeverAgain], false),
+        (&[Step::Data("one"), Step::NeverAgain], true),
+        (&[Step::Data("one"), Step::Data("two")], false),
+    ] {
+        let subject = layer(steps);
+        let before = (subject.gauges)();
+        let Some(longest) = subject.longest else { return };
+        let start = Instant::now();
+        let mut body = subject.body().await;
+        assert_eq!(subject.alive(), 1);
+        if reads {
+            let error = loop {
+                if let Err(error) = body.frame().await.unwrap() {
+                    break error;
+                }
+            };
+            assert!(start.elapsed() >= longest && start.elapsed() <= longest + LATE, "{:?}", start.elapsed());
+            assert!(rejection(&error).is_some(), "{error}");
+            assert_eq!((subject.alive(), (subject.gauges)()), (0, before));
+        } else {
+            sleep(longest - MOMENT).await;
+            assert_eq!(subject.alive(), 1);
+            sleep(MOMENT + LATE).await;
+            assert_eq!((subject.alive(), (subject.gauges)()), (0, before));
+            let error = body.frame().await.unwrap().unwrap_err();
+            assert!(rejection(&error).is_some(), "{error}");
+        }
+    }
+}
+
+async fn dropping_a_body_after_any_poll_gives_everything_back(layer: fn(&'static [Step]) -> Subject) {
+    for polls in 0..10 {
+        let subject = layer(&WHOLE);
+        let before = (subject.gauges)();
+        let mut body = subject.body().await;
+        let mut read = Driven::new(async move { while let Some(Ok(_)) = body.frame().await {} });
+        for _ in 0..polls {
+            if read.poll().is_ready() {
+                break;
+            }
+            sleep(MOMENT).await;
+        }
+        drop(read);
+        assert_eq!((subject.alive(), (subject.gauges)()), (0, before), "after {polls} polls");
+    }
+}
+
+async fn a_reader_is_woken_as_often_as_there_is_something_to_read(layer: fn(&'static [Step]) -> Subject) {
+    let subject = layer(&[Step::Waits, Step::Data("one"), Step::NeverAgain]);
+    let mut body = subject.body().await;
+    let mut read = Driven::new(async move { while let Some(Ok(_)) = body.frame().await {} });
+    assert!(read.poll().is_pending());
+    sleep(DEADLINE / 2).await;
+    assert_eq!(read.wakes(), 1, "for the piece that came");
+    read.move_to_another_task();
+    assert!(read.poll().is_pending());
+    if let Some(longest) = subject.longest {
+        read.finish().await;
+        assert!(read.age() <= longest + LATE, "the cut wakes whoever reads now");
+    }
+}
