@@ -17,7 +17,7 @@ pub mod propagation;
 pub mod reqwest;
 pub mod respond;
 
-pub use authority::ByAuthority;
+pub use authority::{ByAuthority, HostAndPort};
 pub use classify::ByStatus;
 pub use lifetime::{ByExtension, HeldBody, Judge, LongLived};
 pub use map_request_body::{MapRequestBody, MapRequestBodyLayer};
