@@ -13,12 +13,14 @@ use http_body_util::{BodyExt, Full};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use seawall::bulkhead::BulkheadConfig;
-use seawall::circuit_breaker::CircuitBreakerConfig;
+use seawall::circuit_breaker::{CircuitBreakerConfig, State};
 use seawall::context;
 use seawall::error::{Reason, rejection};
+use seawall::http::ByStatus;
 use seawall::load_shed::LoadShedConfig;
 use seawall::retry::{Backoff, RetryConfig};
 use seawall::stack::{self, ClientConfig, ServerConfig};
+use seawall::verdict::Verdict;
 use tokio::net::TcpListener;
 use tower::{BoxError, ServiceExt};
 
@@ -97,6 +99,25 @@ async fn what_fails_for_a_moment_is_tried_again() {
     let before = layers.budget().balance();
     assert_eq!(send(&layers, serve(app).await).await.unwrap().0, 200);
     assert_eq!((seen.load(Ordering::SeqCst), layers.budget().balance()), (2, before - 1));
+}
+
+#[tokio::test]
+async fn what_a_status_means_can_be_changed_for_the_whole_stack() {
+    let seen = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&seen);
+    let app = Router::new().fallback(any(move || {
+        count.fetch_add(1, Ordering::SeqCst);
+        std::future::ready(StatusCode::NOT_FOUND)
+    }));
+    let address = serve(app).await;
+    let not_yet = ByStatus::new().with_status(StatusCode::NOT_FOUND, Verdict::Transient);
+    let circuit_breaker = CircuitBreakerConfig { consecutive_failures: Some(3), ..Default::default() };
+    let layers = stack::client(&ClientConfig { circuit_breaker, ..quick() }).unwrap();
+    assert_eq!(send(&layers, address).await.unwrap().0, 404);
+    assert_eq!((seen.load(Ordering::SeqCst), layers.circuit_breaker().state()), (1, State::Closed));
+    let layers = layers.with_classifier(not_yet);
+    assert_eq!(send(&layers, address).await.unwrap().0, 404);
+    assert_eq!((seen.load(Ordering::SeqCst), layers.circuit_breaker().state()), (4, State::Open));
 }
 
 #[tokio::test]

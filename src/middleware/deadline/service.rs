@@ -56,7 +56,10 @@ where
         }
         let outermost = inherited.deadline.unwrap_or(Instant::MAX);
         let lasts = self.lasting.lasts(&request);
-        let deadline = outermost.min(now + lasts.unwrap_or_default().max(config.timeout));
+        let mut deadline = outermost.min(now + lasts.unwrap_or_default().max(config.timeout));
+        if let Some(less) = self.lasting.within(&request) {
+            deadline = deadline.min(now + less);
+        }
         let head = now + config.head_timeout.unwrap_or(config.timeout).min(config.timeout);
         let bound = if head < deadline {
             Bound::at(head, Reason::HeadTimeout)
