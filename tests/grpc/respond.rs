@@ -9,7 +9,7 @@ use http::{Request, Response};
 use http_body_util::BodyExt;
 use seawall::bulkhead::{BulkheadConfig, BulkheadLayer};
 use seawall::deadline::DeadlineLayer;
-use seawall::error::{Reason, rejection_in};
+use seawall::error::{Reason, rejection, rejection_in};
 use seawall::grpc::respond::RespondLayer;
 use seawall::rate_limit::{RateLimitConfig, RateLimitLayer};
 use tonic::{Code, Status};
@@ -80,6 +80,16 @@ async fn a_call_past_its_deadline_is_deadline_exceeded() {
     assert_eq!(status.message(), "deadline: the deadline passed before the call was over");
     assert_eq!(reason(&status), ("DEADLINE_EXCEEDED".into(), "seawall".into(), "deadline".into()));
     assert!(pushback(&status).is_none() && status.get_details_retry_info().is_none());
+}
+
+#[tokio::test]
+async fn a_call_that_has_no_time_at_all_is_refused_before_the_handler_runs() {
+    let handler =
+        service_fn(|_: Request<()>| async { unreachable!("it has begun") as Result<Response<String>, BoxError> });
+    let mut service = DeadlineLayer::grpc(Duration::from_secs(1)).unwrap().layer(handler);
+    let request = Request::builder().header("grpc-timeout", "0n").body(()).unwrap();
+    let error = service.call(request).await.err().expect("it is refused");
+    assert_eq!(rejection(&error).map(|rejected| rejected.reason()), Some(Reason::DeadlineExpired));
 }
 
 #[tokio::test]
