@@ -55,14 +55,14 @@ async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     let answer = answer?;
     let (status, told) = (answer.status(), told.ok_or("there is a retry layer")?);
     let body = answer.into_body().collect().await?.to_bytes();
-    println!("PUT  /flaky: {status} after {} attempts, {:?}: {body:?}", told.attempts, told.verdicts);
+    println!("PUT  /flaky: {status}, attempts {}, {:?}: {body:?}", told.attempts, told.verdicts);
     assert_eq!((status, told.attempts, &body[..]), (StatusCode::OK, 3, &b"a report of the day"[..]));
 
     // Not idempotent, and the server may have done something: the real answer comes back at once.
     let request = Request::post(format!("http://{flaky}/broken")).body(Full::<Bytes>::from("pay 5"))?;
     let (answer, told) = report(client.clone().oneshot(request)).await;
     let (status, told) = (answer?.status(), told.ok_or("there is a retry layer")?);
-    println!("POST /broken: {status} after {} attempt, stopped: {}", told.attempts, told.stopped.as_str());
+    println!("POST /broken: {status}, attempts {}, stopped: {}", told.attempts, told.stopped.as_str());
     assert_eq!((status, told.stopped), (StatusCode::INTERNAL_SERVER_ERROR, Stop::NotRepeatable));
 
     // Nobody there: nothing was sent, so even this is tried again, until the breaker of this host opens.
@@ -72,7 +72,7 @@ async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
         let error: BoxError = answer.err().ok_or("somebody answered")?;
         let refused = rejection(&error).map(|rejected| rejected.reason());
         let attempts = told.map_or(0, |told| told.attempts);
-        println!("POST to nobody: {attempts} attempts, {}", refused.map_or("connection refused", Reason::as_str));
+        println!("POST to nobody: attempts {attempts}, {}", refused.map_or("connection refused", Reason::as_str));
         assert!(call < 3 || refused == Some(Reason::CircuitOpen));
     }
 

@@ -14,6 +14,7 @@
     feature = "http",
     doc = "| [`http::propagation`] | carries deadlines, attempts and \"do not retry\" between processes |"
 )]
+#![cfg_attr(feature = "http", doc = "| [`stack`] | all of it in the recommended order, with one struct to tune |")]
 //!
 //! Each module is a page: what the layer is for and when not, what it does when a call is dropped, what its clones share,
 //! which errors it returns, and where in a stack it belongs. The layers work around any [`tower::Service`]; those for
@@ -61,8 +62,8 @@
 //!   one budget; or one for each [key](keyed) of the request.
 //! - **A refusal is typed and useful** ([`error::Rejected`]), and an error of the inner service is never replaced by ours.
 //! - **A call that goes well** takes no lock (one short one where state is kept per key), allocates nothing and formats
-//!   nothing. (A body that is not empty is kept where its reader and the reaper can both reach it, which takes two allocations a
-//!   layer, and a short lock a frame.)
+//!   nothing. For HTTP and gRPC, a layer that holds something until the end of a body that is not empty makes two allocations,
+//!   and takes two short locks a frame.
 //!
 //! Settings are plain structs with safe defaults. They are validated when a layer is made, and all faults are reported at
 //! once ([`error::InvalidConfig`]).
@@ -70,8 +71,9 @@
 //! Time is tokio's: under `tokio::time::pause` the whole library moves with it. Randomness can be seeded with [`seed`].
 //!
 //! # Features
-//! `http` (on by default): verdicts, retries and answers for `http` types. `metrics` (on by default): counters through the
-//! [`metrics`](https://docs.rs/metrics) facade. `grpc`: the same as `http` for gRPC, whatever implements it. `reqwest`: `reqwest::Client` as a service of `http` requests. `full`: everything.
+//! `http` (on by default): verdicts, bodies, retries, deadlines on the wire and answers for `http` types, and the assembled stacks.
+//! `grpc`: the same for gRPC. `metrics` (on by default): counters through the [`metrics`](https://docs.rs/metrics) facade. `reqwest`:
+//! `reqwest::Client` as a service of `http` requests. `full`: everything.
 //!
 //! # Which failures, and who answers
 //! See [`failures`].

@@ -20,8 +20,9 @@ use seawall::circuit_breaker::{CircuitBreakerConfig, CircuitBreakerLayer};
 use seawall::deadline::DeadlineLayer;
 use seawall::error::{Reason, rejection};
 use seawall::http::{ByAuthority, MapRequestBodyLayer};
-use seawall::retry::{Backoff, RetryConfig, RetryLayer};
+use seawall::retry::{Backoff, RetryConfig, RetryLayer, report};
 use seawall::verdict::Verdict;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tower::{BoxError, Service, ServiceBuilder, ServiceExt};
 
@@ -127,4 +128,46 @@ async fn a_client_with_a_fixed_body_type_gets_it_from_one_layer() {
     let nobody = TcpListener::bind(("127.0.0.1", 0)).await.unwrap().local_addr().unwrap();
     let (answer, report) = seawall::retry::report(calls(nobody).oneshot(request(Method::POST, nobody))).await;
     assert_eq!((answer.is_err(), report.unwrap().verdicts), (true, vec![Verdict::Unsent; 3]));
+}
+
+/// Headers as a callee that has lost its mind may send them, byte by byte.
+#[tokio::test]
+async fn a_callee_cannot_make_us_wait_for_long_or_for_nothing() {
+    let far = b"retry-after: Fri, 31 Dec 9999 23:59:59 GMT\r\n";
+    let huge = [b"retry-after: ".as_slice(), &[b'9'; 4000], b"\r\n"].concat();
+    let answers: [(&[u8], u32); 11] = [
+        (far, 1),
+        (&huge, 1),
+        (b"retry-after: 18446744073709551615\r\n", 1),
+        (b"x-should-retry: false\r\n", 1),
+        (b"x-should-retry: true\r\nX-Should-Retry: FALSE\r\n", 1),
+        // what makes no sense is as if it were not there
+        (b"retry-after: \xff\xfe\r\nx-should-retry: \xff\r\n", 3),
+        (b"retry-after: -1\r\n", 3),
+        (b"retry-after: 1\r\nretry-after: 99999\r\n", 3),
+        (b"retry-after: \r\n", 3),
+        (b"retry-after: Sun, 06 Nov 1994 08:49:37 GMT\r\n", 3),
+        (b"retry-after: 0\r\n", 3),
+    ];
+    for (headers, attempts) in answers {
+        let answer = [b"HTTP/1.1 503 No\r\ncontent-length: 0\r\nconnection: close\r\n", headers, b"\r\n"].concat();
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let mut request = Vec::new();
+                while !request.ends_with(b"hello") {
+                    stream.read_buf(&mut request).await.unwrap();
+                }
+                stream.write_all(&answer).await.unwrap();
+            }
+        });
+        let (response, told) = report(client().oneshot(request(Method::PUT, address))).await;
+        let shown = String::from_utf8_lossy(&headers[..headers.len().min(60)]);
+        assert_eq!(response.unwrap().status(), 503, "{shown}");
+        let told = told.expect("there is a retry");
+        assert_eq!(told.attempts, attempts, "{shown}: {told:?}");
+        assert!(told.elapsed < Duration::from_secs(5), "{shown}: {told:?}");
+        server.abort();
+    }
 }

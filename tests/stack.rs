@@ -1,4 +1,5 @@
 //! The assembled stacks, as a user meets them: a service that calls another one, over real sockets.
+#![cfg(feature = "http")]
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,15 +12,28 @@ use bytes::Bytes;
 use http::{Request, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use seawall::bulkhead::BulkheadConfig;
-use seawall::circuit_breaker::CircuitBreakerConfig;
+use seawall::circuit_breaker::{CircuitBreakerConfig, State};
 use seawall::context;
 use seawall::error::{Reason, rejection};
+#[cfg(feature = "grpc")]
+use seawall::grpc::{ByCall, ByCode, ByTimeout, propagation::GrpcPropagator};
+#[cfg(feature = "reqwest")]
+use seawall::http::reqwest::ReqwestService;
+use seawall::http::{ByStatus, ReplayBody};
+#[cfg(feature = "grpc")]
+use seawall::http::{MapRequestBody, MapRequestBodyLayer};
 use seawall::load_shed::LoadShedConfig;
 use seawall::retry::{Backoff, RetryConfig};
 use seawall::stack::{self, ClientConfig, ServerConfig};
+use seawall::verdict::Verdict;
 use tokio::net::TcpListener;
+#[cfg(feature = "grpc")]
+use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
+#[cfg(feature = "grpc")]
+use tower::Layer;
 use tower::{BoxError, ServiceExt};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -100,6 +114,25 @@ async fn what_fails_for_a_moment_is_tried_again() {
 }
 
 #[tokio::test]
+async fn what_a_status_means_can_be_changed_for_the_whole_stack() {
+    let seen = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&seen);
+    let app = Router::new().fallback(any(move || {
+        count.fetch_add(1, Ordering::SeqCst);
+        std::future::ready(StatusCode::NOT_FOUND)
+    }));
+    let address = serve(app).await;
+    let not_yet = ByStatus::new().with_status(StatusCode::NOT_FOUND, Verdict::Transient);
+    let circuit_breaker = CircuitBreakerConfig { consecutive_failures: Some(3), ..Default::default() };
+    let layers = stack::client(&ClientConfig { circuit_breaker, ..quick() }).unwrap();
+    assert_eq!(send(&layers, address).await.unwrap().0, 404);
+    assert_eq!((seen.load(Ordering::SeqCst), layers.circuit_breaker().state()), (1, State::Closed));
+    let layers = layers.with_classifier(not_yet);
+    assert_eq!(send(&layers, address).await.unwrap().0, 404);
+    assert_eq!((seen.load(Ordering::SeqCst), layers.circuit_breaker().state()), (4, State::Open));
+}
+
+#[tokio::test]
 async fn a_dead_host_is_cut_off_and_the_others_are_not_when_each_has_a_state_of_its_own() {
     let alive = serve(Router::new().fallback(any(|| async {}))).await;
     let dead = TcpListener::bind(("127.0.0.1", 0)).await.unwrap().local_addr().unwrap();
@@ -149,4 +182,48 @@ async fn a_call_that_queues_has_not_asked_the_breaker() {
     let calls: Vec<_> = (0..4).map(|_| send(&layers, address)).collect();
     assert!(futures::future::join_all(calls).await.iter().all(Result::is_err));
     assert!(layers.circuit_breaker().snapshot().calls <= 1, "{:?}", layers.circuit_breaker().snapshot());
+}
+
+/// A bound that is missing somewhere would only show in a user's code.
+#[tokio::test]
+async fn every_client_can_be_named_shared_and_spawned() {
+    fn is_shared<T: Clone + Send + Sync + 'static>(_: &T) {}
+
+    struct Http {
+        client: stack::Client<Client<HttpConnector, ReplayBody<Full<Bytes>>>>,
+    }
+    let layers = stack::client(&quick()).unwrap();
+    let http = Http { client: layers.service(Client::builder(TokioExecutor::new()).build_http()) };
+    is_shared(&layers);
+    is_shared(&http.client);
+    is_shared(&stack::server(&ServerConfig::default()).unwrap());
+    let address = serve(Router::new().fallback(any(|| async { "hello" }))).await;
+    let call = async move {
+        let response = http.client.oneshot(request(address)).await?;
+        Ok::<_, BoxError>(response.into_body().collect().await?.to_bytes())
+    };
+    assert_eq!(tokio::spawn(call).await.unwrap().unwrap(), "hello");
+
+    #[cfg(feature = "reqwest")]
+    {
+        let client: stack::Client<ReqwestService> = layers.service(reqwest::Client::new().into());
+        is_shared(&client);
+        let call = async move { Ok::<_, BoxError>(client.oneshot(request(address)).await?.status()) };
+        assert_eq!(tokio::spawn(call).await.unwrap().unwrap(), 200);
+    }
+    #[cfg(feature = "grpc")]
+    {
+        type ToTonic = fn(ReplayBody<tonic::body::Body>) -> tonic::body::Body;
+        type Channel = MapRequestBody<tonic::transport::Channel, ToTonic>;
+        type Stack = stack::Client<Channel, ByCode, ByCall, GrpcPropagator, ByTimeout>;
+
+        let layers = stack::grpc::client(&quick()).unwrap();
+        let channel = tonic::transport::Endpoint::from_static("http://127.0.0.1:9").connect_lazy();
+        let map = MapRequestBodyLayer::new(tonic::body::Body::new as ToTonic);
+        let mut client: HealthClient<Stack> = HealthClient::new(layers.service(map.layer(channel)));
+        is_shared(&client);
+        is_shared(&stack::grpc::server(&ServerConfig::default()).unwrap());
+        let call = async move { client.check(HealthCheckRequest::default()).await };
+        assert!(tokio::spawn(call).await.unwrap().is_err(), "nobody is at home");
+    }
 }

@@ -58,10 +58,14 @@ pub(crate) fn answered_with_500(error: &tower::BoxError) {
     metrics::counter!("seawall_internal_errors_total").increment(1);
 }
 
-/// The same for gRPC, where the answer is `INTERNAL`.
+/// The same for gRPC, where the answer is `INTERNAL` unless the error is known to be the transport's.
 #[cfg(feature = "grpc")]
-pub(crate) fn answered_with_internal(error: &tower::BoxError) {
-    tracing::error!(target: "seawall", layer = "respond", error = error.as_ref() as &(dyn std::error::Error + 'static), "answered with INTERNAL");
+pub(crate) fn answered_with_code(error: &tower::BoxError, code: &'static str, is_internal: bool) {
+    tracing::error!(target: "seawall", layer = "respond", code, error = error.as_ref() as &(dyn std::error::Error + 'static), "answered with a code");
     #[cfg(feature = "metrics")]
-    metrics::counter!("seawall_internal_errors_total").increment(1);
+    if is_internal {
+        metrics::counter!("seawall_internal_errors_total").increment(1);
+    }
+    #[cfg(not(feature = "metrics"))]
+    let _ = is_internal;
 }

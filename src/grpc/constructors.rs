@@ -1,22 +1,21 @@
 //! The `::grpc` constructors of the layers. They stand here because protocols know the layers, and layers know no protocol.
 
 use crate::ground::error::InvalidConfig;
-use crate::grpc::{ByCall, ByCode};
-use crate::http::ByExtension;
+use crate::grpc::{ByCall, ByCode, ByTimeout};
 use crate::middleware::bulkhead::{BulkheadConfig, BulkheadLayer};
 use crate::middleware::circuit_breaker::{CircuitBreakerConfig, CircuitBreakerLayer};
 use crate::middleware::deadline::{DeadlineConfig, DeadlineLayer};
 use crate::middleware::load_shed::{LoadShedConfig, LoadShedLayer};
 use crate::middleware::retry::{RetryConfig, RetryLayer};
 
-impl DeadlineLayer<ByCode, ByExtension> {
-    /// A deadline for gRPC, `timeout` after the call's beginning. Streams that are meant to last longer say so by
-    /// [`LongLived`](crate::http::LongLived).
+impl DeadlineLayer<ByCode, ByTimeout> {
+    /// A deadline for gRPC, `timeout` after the call's beginning, or what the call has by its `grpc-timeout` if that is less.
+    /// Streams that are meant to last longer say so by [`LongLived`](crate::http::LongLived).
     ///
     /// # Errors
     /// If a duration is zero or more than ten years.
     pub fn grpc(config: impl Into<DeadlineConfig>) -> Result<Self, InvalidConfig> {
-        Ok(DeadlineLayer::new(config)?.with_classifier(ByCode::new()).with_lasting(ByExtension))
+        Ok(DeadlineLayer::new(config)?.with_classifier(ByCode::new()).with_lasting(ByTimeout))
     }
 }
 

@@ -48,13 +48,15 @@
 //! See [`respond`].
 //!
 //! # Streams
-//! A deadline bounds the whole stream, in either direction. A stream that is meant to last says so with
+//! A deadline bounds the whole stream, in either direction; a `tonic::Request` has less than the layer gives by its
+//! [`set_timeout`](ByTimeout). A stream that is meant to last says so with
 //! [`LongLived`](crate::http::LongLived) in the extensions of its `tonic::Request`, and has a bound of its own.
 //!
 //! A retry looks behind the head of a response before it hands it on: at what has been sent already, and for 10 ms at most
 //! where nothing has. So a call that fails before its first message is tried again, wherever its status stands; and one
 //! that fails after its first message was handed on never is. Reading ahead costs one allocation a call, and up to 64 KiB.
 
+mod by_timeout;
 mod classify;
 mod code;
 mod constructors;
@@ -65,6 +67,7 @@ mod status;
 pub mod propagation;
 pub mod respond;
 
+pub use by_timeout::ByTimeout;
 pub use classify::ByCode;
 pub use code::Code;
 pub use replay::{ByCall, KeptCall};

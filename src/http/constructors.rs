@@ -9,7 +9,8 @@ use crate::middleware::load_shed::{LoadShedConfig, LoadShedLayer};
 use crate::middleware::retry::{RetryConfig, RetryLayer};
 
 impl DeadlineLayer<ByStatus, ByExtension> {
-    /// A deadline for HTTP, `timeout` after the call's beginning.
+    /// A deadline for HTTP, `timeout` after the call's beginning; the body of the response is cut at it, too. Responses that are
+    /// meant to last longer say so by [`LongLived`](crate::http::LongLived).
     ///
     /// # Errors
     /// If a duration is zero or more than ten years.
@@ -29,7 +30,7 @@ impl RetryLayer<ByStatus, ByMethod> {
 }
 
 impl BulkheadLayer<ByStatus> {
-    /// A bulkhead for HTTP.
+    /// A bulkhead for HTTP: a call holds its permit until the body of its response is over.
     ///
     /// # Errors
     /// If a setting is out of its range; all faults are listed, with the path of the field.
@@ -39,7 +40,7 @@ impl BulkheadLayer<ByStatus> {
 }
 
 impl CircuitBreakerLayer<ByStatus> {
-    /// A circuit breaker for HTTP: by status and transport error.
+    /// A circuit breaker for HTTP: by status and transport error, and by what becomes of the body.
     ///
     /// # Errors
     /// If a setting is out of its range; all faults are listed, with the path of the field.
@@ -49,7 +50,8 @@ impl CircuitBreakerLayer<ByStatus> {
 }
 
 impl LoadShedLayer<ByStatus> {
-    /// A load shedder in front of an HTTP service.
+    /// A load shedder in front of an HTTP service: a request has its place until the head of its response is there, so that slow
+    /// readers hold none.
     ///
     /// # Errors
     /// If a setting is out of its range; all faults are listed, with the path of the field.

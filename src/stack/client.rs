@@ -13,10 +13,11 @@ use crate::middleware::retry::{Budget, Retry, RetryLayer};
 
 /// The layers around a client of one dependency. See the [module](super) for their order, and [`client`].
 ///
-/// `C` is the classifier, `R` what makes each attempt's request, `P` how deadlines travel: those of the protocol.
+/// `C` is the classifier, `R` what makes each attempt's request, `P` how deadlines travel, `L` what a request says of its time:
+/// those of the protocol.
 #[derive(Clone, Debug)]
-pub struct ClientLayer<C = ByStatus, R = ByMethod, P = HttpPropagator> {
-    deadline: DeadlineLayer<C, ByExtension>,
+pub struct ClientLayer<C = ByStatus, R = ByMethod, P = HttpPropagator, L = ByExtension> {
+    deadline: DeadlineLayer<C, L>,
     retry: RetryLayer<C, R, PerAuthority>,
     bulkhead: BulkheadLayer<C, PerAuthority>,
     circuit_breaker: CircuitBreakerLayer<C, PerAuthority>,
@@ -45,23 +46,22 @@ pub struct ClientLayer<C = ByStatus, R = ByMethod, P = HttpPropagator> {
 /// # Errors
 /// If a setting is out of its range; all faults are listed, with the path of the field.
 pub fn client(config: &ClientConfig) -> Result<ClientLayer, InvalidConfig> {
-    ClientLayer::new(config, ByStatus::default(), ByMethod::default(), InjectLayer::http)
+    ClientLayer::new(config, ByStatus::default(), ByMethod::default(), ByExtension::default(), InjectLayer::http)
 }
 
-impl<C: Clone, R, P> ClientLayer<C, R, P> {
+impl<C: Clone, R, P, L> ClientLayer<C, R, P, L> {
     pub(super) fn new(
         config: &ClientConfig,
         classifier: C,
         replay: R,
+        lasting: L,
         inject: impl FnOnce(crate::http::propagation::PropagationConfig) -> Result<InjectLayer<P>, InvalidConfig>,
     ) -> Result<Self, InvalidConfig> {
         Validation::of(|validation| config.validate(validation))?;
         let ClientConfig { deadline, retry, bulkhead, circuit_breaker, propagation, per_authority } = config.clone();
         let keying = PerAuthority(per_authority);
         Ok(Self {
-            deadline: DeadlineLayer::new(deadline)?
-                .with_classifier(classifier.clone())
-                .with_lasting(ByExtension::default()),
+            deadline: DeadlineLayer::new(deadline)?.with_classifier(classifier.clone()).with_lasting(lasting),
             retry: RetryLayer::new(retry)?.with_classifier(classifier.clone()).with_replay(replay).with_keying(keying),
             bulkhead: BulkheadLayer::new(bulkhead)?.with_classifier(classifier.clone()).with_keying(keying),
             circuit_breaker: CircuitBreakerLayer::new(circuit_breaker)?.with_classifier(classifier).with_keying(keying),
@@ -70,7 +70,43 @@ impl<C: Clone, R, P> ClientLayer<C, R, P> {
     }
 }
 
-impl<C, R, P> ClientLayer<C, R, P> {
+impl<C, R, P, L> ClientLayer<C, R, P, L> {
+    /// Lets `classifier` say what results mean, to every layer: the protocol's own with other verdicts for some, or another.
+    ///
+    /// ```
+    /// use http::StatusCode;
+    /// use seawall::http::{ByMethod, ByStatus};
+    /// use seawall::stack::{self, ClientConfig};
+    /// use seawall::verdict::Verdict;
+    ///
+    /// # fn main() -> Result<(), seawall::error::InvalidConfig> {
+    /// let layers = stack::client(&ClientConfig::default())?
+    ///     // there it means "being indexed, come back"
+    ///     .with_classifier(ByStatus::new().with_status(StatusCode::NOT_FOUND, Verdict::Transient))
+    ///     .with_replay(ByMethod::default().with_max_body(1024 * 1024));
+    /// # drop(layers);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn with_classifier<D: Clone>(self, classifier: D) -> ClientLayer<D, R, P, L> {
+        ClientLayer {
+            deadline: self.deadline.with_classifier(classifier.clone()),
+            retry: self.retry.with_classifier(classifier.clone()),
+            bulkhead: self.bulkhead.with_classifier(classifier.clone()),
+            circuit_breaker: self.circuit_breaker.with_classifier(classifier),
+            inject: self.inject,
+        }
+    }
+
+    /// Lets `replay` say which requests may be sent again, and make them again: the protocol's own with more room for bodies,
+    /// or another.
+    #[must_use]
+    pub fn with_replay<Q>(self, replay: Q) -> ClientLayer<C, Q, P, L> {
+        let Self { deadline, retry, bulkhead, circuit_breaker, inject } = self;
+        ClientLayer { deadline, retry: retry.with_replay(replay), bulkhead, circuit_breaker, inject }
+    }
+
     /// Puts the layers around `client`.
     pub fn service<S>(&self, client: S) -> <Self as Layer<S>>::Service
     where
@@ -95,8 +131,8 @@ impl<C, R, P> ClientLayer<C, R, P> {
     }
 }
 
-impl<S, C: Clone, R: Clone, P: Clone> Layer<S> for ClientLayer<C, R, P> {
-    type Service = Client<S, C, R, P>;
+impl<S, C: Clone, R: Clone, P: Clone, L: Clone> Layer<S> for ClientLayer<C, R, P, L> {
+    type Service = Client<S, C, R, P, L>;
 
     fn layer(&self, client: S) -> Self::Service {
         let client = self.inject.layer(client);
@@ -107,9 +143,37 @@ impl<S, C: Clone, R: Clone, P: Clone> Layer<S> for ClientLayer<C, R, P> {
     }
 }
 
-/// A client with all its layers, to be named where types have to be.
-pub type Client<S, C = ByStatus, R = ByMethod, P = HttpPropagator> = Deadline<
-    Retry<Bulkhead<CircuitBreaker<Inject<S, P>, C, PerAuthority>, C, PerAuthority>, C, R, PerAuthority>,
-    C,
-    ByExtension,
->;
+/// A client with all its layers, to be named where types have to be, as in the field of a struct:
+///
+/// ```
+/// use bytes::Bytes;
+/// use http::{Request, Response};
+/// use http_body_util::{BodyExt, Full};
+/// use hyper_util::client::legacy::{self, connect::HttpConnector};
+/// use hyper_util::rt::TokioExecutor;
+/// use seawall::http::ReplayBody;
+/// use seawall::stack::{self, ClientConfig};
+/// use tower::{BoxError, ServiceExt};
+///
+/// struct Payments {
+///     client: stack::Client<legacy::Client<HttpConnector, ReplayBody<Full<Bytes>>>>,
+/// }
+///
+/// impl Payments {
+///     fn new() -> Result<Self, BoxError> {
+///         let layers = stack::client(&ClientConfig::default())?;
+///         Ok(Self { client: layers.service(legacy::Client::builder(TokioExecutor::new()).build_http()) })
+///     }
+///
+///     /// A clone of a client costs little, shares all its state, and lets calls go on side by side.
+///     async fn of_today(&self) -> Result<Bytes, BoxError> {
+///         let request = Request::get("http://payments.test/today").body(Full::default())?;
+///         let response = self.client.clone().oneshot(request).await?;
+///         Ok(response.into_body().collect().await?.to_bytes())
+///     }
+/// }
+/// # let _ = |payments: std::sync::Arc<Payments>| tokio::spawn(async move { payments.of_today().await });
+/// # assert!(Payments::new().is_ok());
+/// ```
+pub type Client<S, C = ByStatus, R = ByMethod, P = HttpPropagator, L = ByExtension> =
+    Deadline<Retry<Bulkhead<CircuitBreaker<Inject<S, P>, C, PerAuthority>, C, PerAuthority>, C, R, PerAuthority>, C, L>;

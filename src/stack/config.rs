@@ -42,7 +42,8 @@ pub struct ClientConfig {
     /// How deadline and attempt travel to the dependency. For gRPC the names of the headers are given.
     pub propagation: PropagationConfig,
     /// Whether each host and port has a budget, a bulkhead and a breaker of its own. Say so for a client of many hosts: one
-    /// dead host must not cut them all. For one dependency behind one name there is nothing to gain. Default: no.
+    /// dead host must not cut them all. For one dependency behind one name there is nothing to gain. A tonic client says no
+    /// host in its requests unless it was made `with_origin`, and has one state. Default: no.
     pub per_authority: bool,
 }
 

@@ -31,15 +31,15 @@ use super::server::ServerLayer;
 use crate::ground::error::InvalidConfig;
 use crate::grpc::propagation::GrpcPropagator;
 use crate::grpc::respond::RespondLayer;
-use crate::grpc::{ByCall, ByCode};
+use crate::grpc::{ByCall, ByCode, ByTimeout};
 use crate::http::propagation::{ExtractLayer, InjectLayer};
 
 /// The layers around a gRPC client, such as a tonic `Channel`.
 ///
 /// # Errors
 /// If a setting is out of its range; all faults are listed, with the path of the field.
-pub fn client(config: &ClientConfig) -> Result<ClientLayer<ByCode, ByCall, GrpcPropagator>, InvalidConfig> {
-    ClientLayer::new(config, ByCode::new(), ByCall::default(), InjectLayer::grpc)
+pub fn client(config: &ClientConfig) -> Result<ClientLayer<ByCode, ByCall, GrpcPropagator, ByTimeout>, InvalidConfig> {
+    ClientLayer::new(config, ByCode::new(), ByCall::default(), ByTimeout::default(), InjectLayer::grpc)
 }
 
 /// The layers in front of a gRPC service, such as tonic's `Routes`.

@@ -1,20 +1,19 @@
 use ::http::Request;
-use ::http::uri::Authority;
 
 use crate::admission::keyed::{KeyBy, Keying};
-use crate::http::ByAuthority;
+use crate::http::{ByAuthority, HostAndPort};
 
 /// One state for each host and port, or one for all: what [`ClientConfig::per_authority`](super::ClientConfig) says.
 #[derive(Clone, Copy, Debug)]
 pub struct PerAuthority(pub(super) bool);
 
 impl Keying for PerAuthority {
-    type Key = Authority;
+    type Key = HostAndPort;
 }
 
 impl<B> KeyBy<Request<B>> for PerAuthority {
     #[inline]
-    fn key(&self, request: &Request<B>) -> Option<Authority> {
+    fn key(&self, request: &Request<B>) -> Option<HostAndPort> {
         if self.0 { ByAuthority.key(request) } else { None }
     }
 }

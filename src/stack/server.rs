@@ -49,6 +49,17 @@ impl<C: Clone, P, A> ServerLayer<C, P, A> {
 }
 
 impl<C, P, A> ServerLayer<C, P, A> {
+    /// Lets `classifier` say what answers mean, to every layer: the protocol's own with other verdicts for some, or another.
+    #[must_use]
+    pub fn with_classifier<D: Clone>(self, classifier: D) -> ServerLayer<D, P, A> {
+        ServerLayer {
+            extract: self.extract,
+            respond: self.respond,
+            deadline: self.deadline.with_classifier(classifier.clone()),
+            load_shed: self.load_shed.with_classifier(classifier),
+        }
+    }
+
     /// Puts the layers in front of `service`.
     pub fn service<S>(&self, service: S) -> <Self as Layer<S>>::Service
     where

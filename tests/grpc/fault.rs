@@ -93,7 +93,10 @@ impl Fault {
         .await
     }
 
-    async fn serve_requests<F>(answer: impl Fn(usize, Request<Incoming>) -> F + Send + Sync + 'static) -> Self
+    /// Answers each call when it has found out how.
+    pub(crate) async fn serve_requests<F>(
+        answer: impl Fn(usize, Request<Incoming>) -> F + Send + Sync + 'static,
+    ) -> Self
     where
         F: Future<Output = Answer> + Send + 'static,
     {

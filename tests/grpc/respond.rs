@@ -9,7 +9,7 @@ use http::{Request, Response};
 use http_body_util::BodyExt;
 use seawall::bulkhead::{BulkheadConfig, BulkheadLayer};
 use seawall::deadline::DeadlineLayer;
-use seawall::error::{Reason, rejection_in};
+use seawall::error::{Reason, rejection, rejection_in};
 use seawall::grpc::respond::RespondLayer;
 use seawall::rate_limit::{RateLimitConfig, RateLimitLayer};
 use tonic::{Code, Status};
@@ -83,6 +83,16 @@ async fn a_call_past_its_deadline_is_deadline_exceeded() {
 }
 
 #[tokio::test]
+async fn a_call_that_has_no_time_at_all_is_refused_before_the_handler_runs() {
+    let handler =
+        service_fn(|_: Request<()>| async { unreachable!("it has begun") as Result<Response<String>, BoxError> });
+    let mut service = DeadlineLayer::grpc(Duration::from_secs(1)).unwrap().layer(handler);
+    let request = Request::builder().header("grpc-timeout", "0n").body(()).unwrap();
+    let error = service.call(request).await.err().expect("it is refused");
+    assert_eq!(rejection(&error).map(|rejected| rejected.reason()), Some(Reason::DeadlineExpired));
+}
+
+#[tokio::test]
 async fn a_used_up_rate_is_resource_exhausted_and_says_when_to_come_back() {
     let limit = RateLimitConfig { permits: 1, per: Duration::from_secs(60), ..RateLimitConfig::default() };
     let (_, health) = tonic_health::server::health_reporter();
@@ -138,13 +148,50 @@ async fn a_body_that_fails_on_its_way_ends_in_a_status() {
             Err::<_, BoxError>("lost in the cellar".into()),
             Ok(Frame::data(Bytes::from("more"))),
         ];
-        Ok::<_, BoxError>(Response::new(http_body_util::StreamBody::new(tokio_stream::iter(frames))))
+        let body = http_body_util::StreamBody::new(tokio_stream::iter(frames));
+        Ok::<_, BoxError>(Response::builder().header("content-type", "application/grpc+proto").body(body).unwrap())
     });
     let mut body = RespondLayer::new().layer(service).call(Request::new(())).await.unwrap().into_body();
     assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "half");
     let trailers = body.frame().await.unwrap().unwrap().into_trailers().unwrap();
     assert_eq!(trailers["grpc-status"], "13");
     assert!(body.frame().await.is_none(), "and it is over");
+}
+
+/// To whoever does not read gRPC's trailers, and over HTTP/1.1 they are not even sent, it would look complete.
+#[tokio::test]
+async fn half_an_answer_that_is_not_grpc_does_not_look_like_a_whole_one() {
+    let app = axum::Router::new().fallback(|| async {
+        use tokio_stream::StreamExt as _;
+
+        let beginning = tokio_stream::once(Ok::<_, BoxError>("half"));
+        axum::body::Body::from_stream(beginning.chain(tokio_stream::pending()))
+    });
+    let layers =
+        ServiceBuilder::new().layer(RespondLayer::new()).layer(DeadlineLayer::grpc(Duration::from_millis(20)).unwrap());
+    let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move { axum::serve(listener, app.layer(layers)).await });
+    for only_http2 in [false, true] {
+        let client = hyper_util::client::legacy::Client::builder(hyper_util::rt::TokioExecutor::new())
+            .http2_only(only_http2)
+            .build_http::<String>();
+        let mut body = client.get(format!("http://{address}/").parse().unwrap()).await.unwrap().into_body();
+        assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "half");
+        assert!(body.frame().await.unwrap().is_err(), "it is cut, and told so");
+    }
+}
+
+#[tokio::test]
+async fn nobody_at_home_is_unavailable() {
+    let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    let status = HealthClient::new(RespondLayer::new().layer(channel(address)))
+        .check(HealthCheckRequest::default())
+        .await
+        .unwrap_err();
+    assert_eq!((status.code(), status.message()), (Code::Unavailable, "the callee was not reached"));
 }
 
 #[tokio::test]

@@ -188,3 +188,23 @@ async fn nobody_at_home_is_tried_again_whatever_the_call() {
     assert!(result.is_err());
     assert_eq!((verdicts, stopped), (vec![Verdict::Unsent; 3], Stop::Attempts));
 }
+
+/// gRPC's deadline is that of a call, and not of an attempt.
+#[tokio::test]
+async fn a_timeout_that_the_caller_sets_holds_for_all_attempts_together() {
+    let fault = Fault::serve_requests(|_, _| async {
+        tokio::time::sleep(200 * MILLIS).await;
+        Answer::Head(UNAVAILABLE)
+    })
+    .await;
+    let (mut client, bulkhead) = stack!(fault.address, RetryConfig { max_attempts: 5, ..RetryConfig::default() });
+    for timeout in [100 * MILLIS, 300 * MILLIS, 500 * MILLIS] {
+        let mut request = tonic::Request::new(HealthCheckRequest::default());
+        request.set_timeout(timeout);
+        let start = Instant::now();
+        client.check(request).await.unwrap_err();
+        let took = start.elapsed();
+        assert!(took >= timeout - 20 * MILLIS && took < timeout + 300 * MILLIS, "{timeout:?}: {took:?}");
+        assert!(comes_true(|| fault.open() == 0 && bulkhead.in_flight() == 0).await);
+    }
+}

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
-use http_body_util::Full;
+use http_body_util::{BodyExt, Full, StreamBody};
 use proptest::prelude::*;
 use seawall::circuit_breaker::{
     CircuitBreaker, CircuitBreakerConfig, CircuitBreakerHandle, CircuitBreakerLayer, State,
@@ -16,7 +16,7 @@ use tonic::transport::{Channel, Server};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
 use tonic_health::pb::health_server::HealthServer;
-use tower::{BoxError, Layer, ServiceExt};
+use tower::{BoxError, Layer, ServiceExt, service_fn};
 
 use crate::fault::{Answer, Fault, Step, channel};
 use crate::respond::Endless;
@@ -121,6 +121,23 @@ fn verdicts_can_be_set_per_code_and_by_closure() {
     assert_eq!(head(&classifier, &[("grpc-status", "13")]), Verdict::Failed);
     assert_eq!(head(&classifier, &[("grpc-status", "13"), ("x-restarting", "1")]), Verdict::Transient);
     assert_eq!(head(&classifier.with_code(Code::Aborted, Verdict::Failed), &[("grpc-status", "10")]), Verdict::Failed);
+}
+
+/// As some servers and most proxies send it: a head that says all, and the end of the stream in a frame of its own.
+#[tokio::test]
+async fn a_head_that_decides_is_not_unsaid_by_an_end_without_trailers() {
+    let not_found_is_fine = ByCode::new().with_code(Code::NotFound, Verdict::Success);
+    for (classifier, status) in [(ByCode::new(), "0"), (not_found_is_fine, "5")] {
+        let layer = CircuitBreakerLayer::grpc(CircuitBreakerConfig::default()).unwrap().with_classifier(classifier);
+        let callee = layer.layer(service_fn(move |_: http::Request<()>| {
+            let frames = tokio_stream::iter([Ok::<_, BoxError>(http_body::Frame::data(bytes::Bytes::new()))]);
+            let response = Response::builder().header("grpc-status", status).body(StreamBody::new(frames)).unwrap();
+            std::future::ready(Ok::<_, BoxError>(response))
+        }));
+        callee.oneshot(http::Request::new(())).await.unwrap().into_body().collect().await.unwrap();
+        let seen = layer.handle().snapshot();
+        assert_eq!((seen.calls, seen.failures), (1, 0), "{status}");
+    }
 }
 
 async fn verdict_of_transport(answer: Answer) -> Verdict {

@@ -4,7 +4,10 @@ use std::sync::Mutex;
 
 use seawall::context;
 use seawall::grpc::propagation::{GrpcPropagator, PropagationConfig};
+use seawall::grpc::{ByCall, ByCode, ByTimeout};
 use seawall::http::propagation::Inject;
+use seawall::http::{MapRequestBody, MapRequestBodyLayer, ReplayBody};
+use seawall::stack::{self, ClientConfig, ServerConfig};
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::{Channel, Endpoint, Server};
 use tonic::{Code, Request, Response, Status};
@@ -32,6 +35,8 @@ fn client(below: SocketAddr) -> Client {
 /// What a tier does, the last one of which asks nobody.
 enum Does {
     Ask(Client),
+    /// Through all layers.
+    AskWell(Whole),
     Hang,
     Fail,
 }
@@ -61,6 +66,7 @@ impl Health for Tier {
                 // An error of its own: nothing of what came from below is in it.
                 answer.map_err(|status| Status::new(status.code(), "of the tier below"))
             }
+            Does::AskWell(client) => client.clone().check(HealthCheckRequest::default()).await,
             Does::Hang => {
                 hang(&seen.begun, &seen.dropped).await;
                 Ok(Response::new(HealthCheckResponse::default()))
@@ -79,14 +85,18 @@ impl Health for Tier {
     }
 }
 
+macro_rules! serve_tier {
+    ($layer:expr, $does:expr, $seen:expr) => {{
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = Server::builder().layer($layer).add_service(HealthServer::new(Tier($does, $seen.clone())));
+        tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
+        address
+    }};
+}
+
 async fn tier(does: Does, seen: &Seen) -> SocketAddr {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let server = Server::builder()
-        .layer(ExtractLayer::grpc(PropagationConfig::default()).unwrap())
-        .add_service(HealthServer::new(Tier(does, seen.clone())));
-    tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
-    address
+    serve_tier!(ExtractLayer::grpc(PropagationConfig::default()).unwrap(), does, seen)
 }
 
 /// Three tiers, the last of which does this.
@@ -153,4 +163,51 @@ async fn hostile_values_are_as_if_they_were_not_there() {
         assert_eq!(client(first).check(request).await.unwrap_err().code(), Code::Unavailable);
         assert_eq!(*seen.left.lock().unwrap(), [None, None, None], "{value}");
     }
+}
+
+/// As it is recommended: the assembled stacks at both ends of each hop, and a deadline that only the first caller knows of.
+#[tokio::test]
+async fn three_hundred_milliseconds_through_three_tiers_of_whole_stacks() {
+    let seen = Seen::default();
+    let third = whole_tier(Does::Hang, &seen).await;
+    let second = whole_tier(Does::AskWell(whole_client(third)), &seen).await;
+    let first = whole_tier(Does::AskWell(whole_client(second)), &seen).await;
+    let mut request = Request::new(HealthCheckRequest::default());
+    request.set_timeout(Duration::from_millis(300));
+    let status = whole_client(first).check(request).await.unwrap_err();
+    // Whichever of the four was the first to look at its clock.
+    let cut = seawall::error::rejection_in(&status).is_some_and(|rejected| rejected.layer() == "deadline");
+    assert!(cut || matches!(status.code(), Code::Cancelled | Code::DeadlineExceeded), "{status:?}");
+    let left: Vec<_> = seen.left.lock().unwrap().iter().map(|left| left.expect("it has a deadline")).collect();
+    assert_eq!(left.len(), 3, "nobody tries again what has no time left");
+    assert!(left[0] < Duration::from_millis(300) && left[1] < left[0] && left[2] < left[1], "{left:?}");
+    assert_eq!(*seen.attempts.lock().unwrap(), [1, 1, 1]);
+
+    // And before that if the first one gives up.
+    let call = tokio::spawn(async move { whole_client(first).check(HealthCheckRequest::default()).await.map(drop) });
+    eventually("the last tier is reached again", || seen.begun.get() == 2).await;
+    eventually("the handler of the first call is gone", || seen.dropped.get() == 1).await;
+    call.abort();
+    eventually("and that of the second", || seen.dropped.get() == 2).await;
+}
+
+type Whole = HealthClient<
+    stack::Client<
+        MapRequestBody<Channel, fn(ReplayBody<tonic::body::Body>) -> tonic::body::Body>,
+        ByCode,
+        ByCall,
+        GrpcPropagator,
+        ByTimeout,
+    >,
+>;
+
+async fn whole_tier(does: Does, seen: &Seen) -> SocketAddr {
+    serve_tier!(stack::grpc::server(&ServerConfig::default()).unwrap(), does, seen)
+}
+
+fn whole_client(below: SocketAddr) -> Whole {
+    let layers = stack::grpc::client(&ClientConfig::default()).unwrap();
+    HealthClient::new(
+        layers.service(MapRequestBodyLayer::new(tonic::body::Body::new as fn(_) -> _).layer(channel(below))),
+    )
 }

@@ -48,3 +48,4 @@ mod timeout;
 
 pub use config::PropagationConfig;
 pub use propagator::GrpcPropagator;
+pub(super) use propagator::timeout_of;

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use ::http::{HeaderMap, HeaderName, HeaderValue, Response};
 
 use super::timeout;
@@ -24,7 +26,7 @@ impl Propagator for GrpcPropagator {
     }
 
     fn extract(&self, headers: &HeaderMap) -> Propagated {
-        let time_left = values(headers, &TIMEOUT).filter_map(timeout::parse).min();
+        let time_left = timeout_of(headers);
         let previous = values(headers, &PREVIOUS_ATTEMPTS).filter_map(number::parse_count).max();
         Propagated { time_left, attempt: previous.map_or(0, |previous| previous.saturating_add(1)) }
     }
@@ -42,6 +44,11 @@ impl Propagator for GrpcPropagator {
     }
 }
 
+/// What stands in `grpc-timeout`. Of several values each is a bound.
+pub(in crate::grpc) fn timeout_of(headers: &HeaderMap) -> Option<Duration> {
+    values(headers, &TIMEOUT).filter_map(timeout::parse).min()
+}
+
 /// Whether the head says by itself that the call failed. A stream that fails later has handed something on by then, and
 /// is not retried.
 fn has_failed<B>(response: &Response<B>) -> bool {
@@ -51,8 +58,6 @@ fn has_failed<B>(response: &Response<B>) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use proptest::prelude::*;
 
     use super::*;

@@ -9,7 +9,9 @@ use tower::BoxError;
 use super::details;
 use crate::ground::error::{Reason, Rejected, rejection};
 use crate::ground::telemetry;
+use crate::ground::verdict::Verdict;
 use crate::grpc::Code;
+use crate::grpc::classify::of_error;
 use crate::grpc::status::{DETAILS, MESSAGE, PUSHBACK, STATUS, pushback_value};
 
 /// All that `grpc-message` must not have as it is: what cannot be printed, and the sign of the encoding itself.
@@ -28,9 +30,9 @@ pub(super) struct Answer {
 impl Answer {
     pub(super) fn to(error: &BoxError) -> Self {
         let Some(rejected) = rejection(error) else {
-            telemetry::answered_with_internal(error);
-            let message = Cow::Borrowed("internal error");
-            return Self { code: Code::Internal, message, retry_after: None, details: None };
+            let (code, message) = of_transport(error);
+            telemetry::answered_with_code(error, code.as_str(), code == Code::Internal);
+            return Self { code, message: Cow::Borrowed(message), retry_after: None, details: None };
         };
         let (code, message) = (code(rejected), rejected.to_string());
         let details = details::encode(code, &message, rejected);
@@ -51,6 +53,15 @@ impl Answer {
             headers.insert(DETAILS.clone(), details);
         }
         headers
+    }
+}
+
+/// What the transport knows of an error that is not ours. Its own text stays here.
+fn of_transport(error: &BoxError) -> (Code, &'static str) {
+    match of_error(error) {
+        Verdict::Unsent => (Code::Unavailable, "the callee was not reached"),
+        Verdict::TimedOut => (Code::DeadlineExceeded, "the callee did not answer in time"),
+        _ => (Code::Internal, "internal error"),
     }
 }
 

@@ -1,4 +1,3 @@
-use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -9,21 +8,22 @@ use tower::BoxError;
 
 use super::answer::Answer;
 
-/// The inner service's body, which ends in a status even where it fails; or none.
+/// The inner service's body, which ends in a status even where it fails, if it is gRPC's; or none.
 #[pin_project]
 #[derive(Debug)]
 pub struct Body<B> {
     #[pin]
     inner: Option<B>,
+    is_grpc: bool,
 }
 
 impl<B> Body<B> {
-    pub(super) fn inner(body: B) -> Self {
-        Self { inner: Some(body) }
+    pub(super) fn inner(body: B, is_grpc: bool) -> Self {
+        Self { inner: Some(body), is_grpc }
     }
 
     pub(super) fn none() -> Self {
-        Self { inner: None }
+        Self { inner: None, is_grpc: true }
     }
 }
 
@@ -33,13 +33,15 @@ where
     B::Error: Into<BoxError>,
 {
     type Data = Bytes;
-    type Error = Infallible;
+    type Error = BoxError;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let mut this = self.project();
         let Some(body) = this.inner.as_mut().as_pin_mut() else { return Poll::Ready(None) };
         body.poll_frame(cx).map(|frame| match frame? {
             Ok(frame) => Some(Ok(frame)),
+            // To whoever does not look for a status, it would be complete with it.
+            Err(error) if !*this.is_grpc => Some(Err(error.into())),
             Err(error) => {
                 // A reset would say nothing but that it went wrong; trailers can say what.
                 this.inner.set(None);

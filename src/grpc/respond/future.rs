@@ -48,7 +48,10 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let error = match self.project().state.project() {
             StateProj::Calling(future) => match ready!(future.poll(cx)) {
-                Ok(response) => return Poll::Ready(Ok(response.map(Body::inner))),
+                Ok(response) => {
+                    let is_grpc = is_grpc(&response);
+                    return Poll::Ready(Ok(response.map(|body| Body::inner(body, is_grpc))));
+                }
                 Err(error) => error.into(),
             },
             StateProj::Failed(error) => match error.take() {
@@ -59,6 +62,13 @@ where
         };
         Poll::Ready(Ok(trailers_only(&error)))
     }
+}
+
+/// `Content-Type → "application/grpc" [("+proto" / "+json" / {custom})]`: not that of gRPC-Web, whose trailers are a message.
+fn is_grpc<B>(response: &Response<B>) -> bool {
+    let value = response.headers().get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+    let rest = value.strip_prefix(b"application/grpc".as_slice());
+    rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';' | b' ')))
 }
 
 /// The specification's `Trailers-Only`: all that there is to say stands in the head, and no body follows.

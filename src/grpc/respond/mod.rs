@@ -8,11 +8,14 @@
 //! | a deadline passed, or the layer's own bound | `DEADLINE_EXCEEDED` |
 //! | the rate limit is used up | `RESOURCE_EXHAUSTED` |
 //! | any other refusal of a layer of this crate | `UNAVAILABLE` |
+//! | of the transport: no connection could be made | `UNAVAILABLE` |
+//! | of the transport: a timeout | `DEADLINE_EXCEEDED` |
 //! | any other error | `INTERNAL` |
 //!
 //! A call that failed before there was a response is answered by a head alone, the specification's *Trailers-Only*. A
 //! response that fails on its way, as one whose deadline passes in the midst of a stream, ends in trailers with the status,
-//! where it would otherwise end in a reset that says nothing.
+//! where it would otherwise end in a reset that says nothing. (Only if its `Content-Type` is `application/grpc`: half a page of
+//! anything else must not look like a whole one. gRPC-Web is translated outside of this layer.)
 //!
 //! The status has the refusal's text (`grpc-message`), `grpc-retry-pushback-ms` where the layer knows when to come back, and
 //! in `grpc-status-details-bin` what a program can read: an `ErrorInfo` of domain `seawall` with the
@@ -23,7 +26,7 @@
 //! - **Readiness:** ready when the inner service is; if it fails to become ready, the next call answers so.
 //! - **Cancellation:** dropping the call or the body drops what is inside.
 //! - **Clones** are independent; there is no state.
-//! - **Errors:** none, [`Infallible`](std::convert::Infallible), neither of the call nor of its body.
+//! - **Errors:** none, [`Infallible`](std::convert::Infallible); of a body, only if it is not gRPC's.
 //! - **Cost:** nothing for a call that goes well.
 //! - **Place:** outermost on a server, in front of services that speak gRPC alone: whatever asks is answered in gRPC.
 //!   Outermost on a client, it gives the caller a code where he would otherwise get a `tonic::Status` of `UNKNOWN` with the

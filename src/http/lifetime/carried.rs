@@ -96,13 +96,15 @@ where
             call.guard.waited(time::now().since(since));
         }
         let frame = frame.map(|frame| frame.map_err(Into::into));
+        // A head that has said all is not unsaid by an end that says nothing.
+        let silent = |call: &Call<G, J>| if call.decided { call.head } else { call.judge.at_end(call.head, None) };
         let end = |call: &Call<G, J>| match &frame {
-            None => Some(call.judge.at_end(call.head, None)),
+            None => Some(silent(call)),
             Some(Err(error)) => Some(of_error(error)),
             Some(Ok(frame)) => match frame.trailers_ref() {
                 Some(trailers) => Some(call.judge.at_end(call.head, Some(trailers))),
                 // Whoever sees that this was all does not poll again.
-                None => body.is_end_stream().then(|| call.judge.at_end(call.head, None)),
+                None => body.is_end_stream().then(|| silent(call)),
             },
         };
         if let Some(verdict) = this.call.as_ref().and_then(end) {

@@ -10,6 +10,7 @@ pub trait Judge: Clone + Send + Unpin + 'static {
     /// Whether the head alone decides, so that nobody has to wait for the end to know.
     fn is_decided<B>(&self, response: &Response<B>) -> bool;
 
-    /// What the whole response said, `head` being what its head did. There may be no trailers.
+    /// What the whole response said, `head` being what its head did. There may be no trailers; then this is not asked about
+    /// a head that decides.
     fn at_end(&self, head: Verdict, trailers: Option<&HeaderMap>) -> Verdict;
 }

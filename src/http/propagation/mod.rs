@@ -40,7 +40,9 @@
 //! holds; and no header makes a deadline later: what counts is the earliest of the header's, the inherited one, and that of
 //! the [deadline layer](crate::deadline) inside. Where there is none inside, a header takes the place of the layers' own
 //! bounds (`max_hold`), up to `max_timeout`: so put one there. A request without a deadline is left alone, and so is a
-//! smaller value that the user has put into one.
+//! smaller value that the user has put into one (over HTTP it is that of each attempt; for a whole call there is the
+//! [deadline layer](crate::deadline)). Who counts up the attempts of its requests earns no retries for them, but uses up
+//! those that others have earned: at the edge of a system, where strangers call, take these headers off.
 //!
 //! # How it behaves
 //! - **Readiness:** that of the inner service.

@@ -1,13 +1,20 @@
 use std::fmt;
 use std::time::Duration;
 
-/// Says which calls are meant to last: subscriptions, long polls, large downloads.
+/// Says which calls are meant to last: subscriptions, long polls, large downloads; and which have less time than usual.
 ///
 /// [`lasting_by`](super::DeadlineLayer::lasting_by) takes a closure, which is all that most need.
 pub trait Lasting<Request> {
     /// How long the call may take in all, if that is more than usual. The head of its response must be there within the
     /// layer's `timeout` all the same.
     fn lasts(&self, request: &Request) -> Option<Duration>;
+
+    /// How long the call may take in all, if the request itself says so, in words of its protocol. What is longer than the
+    /// layer gives says nothing.
+    #[inline]
+    fn within(&self, _: &Request) -> Option<Duration> {
+        None
+    }
 }
 
 /// No call is meant to last: the default.

@@ -48,7 +48,8 @@ where
         let now = time::call_start();
         let inherited = context::current();
         let config = &self.config;
-        if inherited.has_expired(now) {
+        let within = self.lasting.within(&request);
+        if inherited.has_expired(now) || within.is_some_and(|time| time.is_zero()) {
             self.inner.let_go();
             let call = BoundedCall::refused(Rejected::new(NAME, Reason::DeadlineExpired));
             let ending = Ending { at: now, outermost: now, body_timeout: None, idle: None };
@@ -56,7 +57,8 @@ where
         }
         let outermost = inherited.last_instant().unwrap_or(Instant::MAX);
         let lasts = self.lasting.lasts(&request);
-        let end = outermost.min(now + lasts.unwrap_or_default().max(config.timeout));
+        let own = lasts.unwrap_or_default().max(config.timeout);
+        let end = outermost.min(now + within.map_or(own, |time| time.min(own)));
         let head = now + config.head_timeout.unwrap_or(config.timeout).min(config.timeout);
         let deadline = inherited.deadline.unwrap_or(end).min(end);
         let bound = if head < deadline {

@@ -1,0 +1,42 @@
+use std::time::Duration;
+
+use ::http::Request;
+
+use super::propagation::timeout_of;
+use crate::http::ByExtension;
+use crate::middleware::deadline::Lasting;
+
+/// Knows how long a call may take by its `grpc-timeout`, which is what `tonic::Request::set_timeout` writes, and which streams
+/// are meant to last by the extension [`LongLived`](crate::http::LongLived).
+///
+/// By gRPC's rules such a timeout is that of the whole call, however many attempts are made. tonic's channel sees one
+/// attempt at a time and gives each all of it.
+///
+/// ```
+/// use std::time::Duration;
+/// use seawall::deadline::DeadlineLayer;
+/// use tonic_health::pb::HealthCheckRequest;
+///
+/// # fn main() -> Result<(), seawall::error::InvalidConfig> {
+/// let layer = DeadlineLayer::grpc(Duration::from_secs(2))?;
+///
+/// // this one has less, retries and all
+/// let mut request = tonic::Request::new(HealthCheckRequest::default());
+/// request.set_timeout(Duration::from_millis(300));
+/// # drop((layer, request));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct ByTimeout;
+
+impl<B> Lasting<Request<B>> for ByTimeout {
+    fn lasts(&self, request: &Request<B>) -> Option<Duration> {
+        ByExtension.lasts(request)
+    }
+
+    fn within(&self, request: &Request<B>) -> Option<Duration> {
+        timeout_of(request.headers())
+    }
+}
