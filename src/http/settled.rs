@@ -23,6 +23,9 @@ use crate::ground::time::{self, Instant};
 /// How much of a failed response is kept: more than any error message, little enough for each call in flight.
 const KEPT_BYTES: u64 = 64 * 1024;
 
+/// In how many frames: crumbs, and frames with nothing in them, cost more than they carry.
+const KEPT_FRAMES: usize = 1024;
+
 /// How long its body may take: reading what has been sent already, so that the connection can be used again, and no more.
 const KEPT_WITHIN: Duration = Duration::from_millis(50);
 
@@ -139,7 +142,7 @@ where
             match this.body.as_mut().poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => {
                     *this.bytes += frame.data_ref().map_or(0, |data| data.len() as u64);
-                    if *this.bytes > KEPT_BYTES {
+                    if *this.bytes > KEPT_BYTES || this.kept.len() == KEPT_FRAMES {
                         break Some(Truncated.into());
                     }
                     this.kept.push_back(frame);
@@ -183,3 +186,39 @@ impl fmt::Display for Truncated {
 }
 
 impl Error for Truncated {}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt as _;
+    use futures::stream;
+    use http_body_util::{BodyExt as _, StreamBody};
+
+    use super::*;
+
+    fn detach(
+        frames: impl Iterator<Item = Frame<Bytes>>,
+    ) -> Response<SettledBody<impl Body<Data = Bytes, Error = BoxError>>> {
+        let frames = stream::iter(frames.map(Ok::<_, BoxError>));
+        let response = Response::new(SettledBody::unread(StreamBody::new(frames)));
+        Detaching::new(response).now_or_never().expect("all is there")
+    }
+
+    #[test]
+    fn a_body_of_empty_frames_comes_to_an_end_too() {
+        let mut asked = 0_u32;
+        let endless = std::iter::from_fn(move || {
+            asked += 1;
+            assert!(asked < 1_000_000, "it is still being read");
+            Some(Frame::data(Bytes::new()))
+        });
+        let body = detach(endless).into_body();
+        assert!(body.collect().now_or_never().expect("all is there").is_err(), "it is not whole");
+    }
+
+    #[test]
+    fn what_is_kept_of_crumbs_is_bounded_too() {
+        let crumbs = std::iter::repeat_with(|| Frame::data(Bytes::from_static(b".")));
+        let body = detach(crumbs).into_body();
+        assert!(body.read.len() <= 1024, "{}", body.read.len());
+    }
+}
