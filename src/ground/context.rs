@@ -27,8 +27,10 @@ use pin_project::pin_project;
 
 use crate::ground::time::{self, Instant};
 
+mod cut;
 mod last_word;
 
+pub(crate) use cut::{cut_for_slowness, is_cut_for_slowness};
 #[cfg(feature = "http")]
 pub(crate) use last_word::listen;
 pub(crate) use last_word::say_last_word;

@@ -6,11 +6,12 @@ use std::error::Error;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use ::http::Response;
 use ::http::response::Parts;
+use ::http::{HeaderMap, Response};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use pin_project::pin_project;
@@ -37,6 +38,8 @@ pub struct SettledBody<B> {
     rest: Option<B>,
     /// How it ended, if it was read to an end that was none.
     error: Option<BoxError>,
+    /// What [`AllHere`] knows it by.
+    here: Option<Arc<()>>,
 }
 
 impl<B> SettledBody<B> {
@@ -47,12 +50,12 @@ impl<B> SettledBody<B> {
 
     /// Some frames have been read.
     pub(crate) fn partly_read(read: VecDeque<Frame<Bytes>>, rest: B) -> Self {
-        Self { read, rest: Some(rest), error: None }
+        Self { read, rest: Some(rest), error: None, here: None }
     }
 
     /// Nothing more will come.
     pub(crate) fn read(read: VecDeque<Frame<Bytes>>, error: Option<BoxError>) -> Self {
-        Self { read, rest: None, error }
+        Self { read, rest: None, error, here: None }
     }
 }
 
@@ -102,8 +105,21 @@ impl<B> fmt::Debug for SettledBody<B> {
 
 /// An extension of a response of which all that there will ever be is in memory: nothing is held for it any more, and it may be
 /// read when the call's time is over, which is when it is handed on mostly.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct AllHere;
+///
+/// It stays in the response, for all layers further out, and so may come to stand beside another body, which it must not speak for.
+#[derive(Clone, Debug)]
+pub(crate) struct AllHere {
+    body: Weak<()>,
+    trailers: Option<HeaderMap>,
+}
+
+impl AllHere {
+    /// What `response` ends with, if all of it is here.
+    pub(crate) fn end_of<B>(response: &Response<B>) -> Option<Option<&HeaderMap>> {
+        let here = response.extensions().get::<Self>()?;
+        (here.body.strong_count() > 0).then_some(here.trailers.as_ref())
+    }
+}
 
 /// Keeps the head of a failed response and what comes quickly of its body, and lets go of the rest.
 #[pin_project]
@@ -165,8 +181,10 @@ where
         this.body.set(SettledBody::read(VecDeque::new(), None));
         match this.head.take() {
             Some(mut head) => {
-                head.extensions.insert(AllHere);
-                let body = SettledBody::read(std::mem::take(this.kept), error);
+                let here = Arc::new(());
+                let trailers = this.kept.back().and_then(Frame::trailers_ref).cloned();
+                head.extensions.insert(AllHere { body: Arc::downgrade(&here), trailers });
+                let body = SettledBody { here: Some(here), ..SettledBody::read(std::mem::take(this.kept), error) };
                 Poll::Ready(Response::from_parts(head, body))
             }
             // Polled after it was over: as fused futures do.

@@ -129,7 +129,7 @@ where
     fn cut(&self, mut carried: Pin<Box<Carried<B, G, J>>>, rejected: &Rejected, now: Instant) {
         carried.as_mut().came(self.came());
         telemetry::body_cut(rejected, carried.waiting_since().is_some(), now.since(self.since));
-        carried.as_mut().cut(now);
+        carried.as_mut().cut(now, rejected.reason());
     }
 
     /// As the reaper would.
