@@ -18,9 +18,9 @@ use seawall::bulkhead::{BulkheadConfig, BulkheadLayer};
 use seawall::circuit_breaker::{CircuitBreakerConfig, CircuitBreakerLayer, State};
 use seawall::deadline::{DeadlineConfig, DeadlineLayer};
 use seawall::error::{Reason, rejection};
-use seawall::retry::{RetryConfig, RetryLayer};
+use seawall::retry::{Backoff, RetryConfig, RetryLayer};
 use tokio::time::Sleep;
-use tower::{BoxError, ServiceBuilder, ServiceExt, service_fn};
+use tower::{BoxError, Layer, ServiceBuilder, ServiceExt, service_fn};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -104,4 +104,17 @@ async fn a_failure_that_a_retry_kept_is_read_through_layers_further_out() {
     assert_eq!(response.status(), 500);
     tokio::time::sleep(SECOND).await;
     assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "regret");
+}
+
+/// There is no deadline, and a retry has a bound of its own.
+#[tokio::test(start_paused = true)]
+async fn a_failure_is_returned_though_the_retrys_own_bound_comes_while_it_lets_go() {
+    let config = RetryConfig { max_hold: SECOND / 10, ..RetryConfig::default() };
+    let config = RetryConfig { backoff: Backoff::constant(SECOND / 1000), ..config };
+    let calls = RetryLayer::http(config).unwrap().layer(service_fn(|_: Request<_>| async {
+        tokio::time::sleep(SECOND / 1000 * 80).await;
+        Ok::<_, BoxError>(Response::builder().status(500).body(slow(&[Duration::ZERO, SECOND])).unwrap())
+    }));
+    let response = calls.oneshot(request()).await.unwrap();
+    assert_eq!(response.status(), 500);
 }

@@ -32,9 +32,9 @@ use crate::ground::time::{self, Instant};
 /// How late a cut may be.
 pub(crate) const GRAIN: Duration = Duration::from_millis(10);
 
-/// How many visits are made before others have their turn: what is dropped may take some microseconds each, and a worker that is
-/// kept from its tasks for longer than a timer's grain is late for all of them.
-const VISITS_AT_ONCE: usize = 128;
+/// How many visits are made before others have their turn. What is dropped may take some microseconds, and a worker with nothing
+/// else to do looks at its sockets and timers only after some sixty turns.
+const VISITS_AT_ONCE: usize = 32;
 
 /// Something that must not be kept for ever.
 pub(crate) trait Parked: Send + Sync {
