@@ -62,3 +62,38 @@ async fn a_cut_further_in_is_the_callees_fault_only_if_it_was_waited_for() {
         assert_eq!(waited >= SECOND, waits, "{waited:?}");
     }
 }
+
+/// A failed response as a retry keeps it; its trailers are that of the verdict.
+async fn kept() -> Response<crate::http::settled::SettledBody<Script>> {
+    let alive = Arc::new(AtomicUsize::new(1));
+    let steps = [data("regret"), trailers("status", "14")].into();
+    let response = Response::new(crate::http::settled::SettledBody::unread(Script { steps, wait: None, alive }));
+    crate::http::settled::Detaching::new(response).await
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_here_is_judged_by_its_trailers_and_by_every_layer() {
+    let (inner, outer) = (Scene::new(), Scene::new());
+    let held = hold(kept().await, Verdict::Success, recorder(&inner, SECOND), ByTrailer);
+    let held = hold(held, Verdict::Success, recorder(&outer, SECOND), ByTrailer);
+    for scene in [inner, outer] {
+        assert_eq!(scene.end().unwrap().0, Some(Verdict::Transient));
+    }
+    sleep(2 * SECOND).await;
+    assert_eq!(held.into_body().collect().await.unwrap().to_bytes(), "regret");
+}
+
+/// A proxy may answer with the head that it got, and another body.
+#[tokio::test(start_paused = true)]
+async fn the_word_of_a_kept_response_does_not_hold_for_another_body() {
+    let scene = Scene::new();
+    let (head, _) = kept().await.into_parts();
+    scene.alive.fetch_add(1, Ordering::Relaxed);
+    let script = Script { steps: [data("one")].into(), wait: None, alive: Arc::clone(&scene.alive) };
+    let response = Response::from_parts(head, script);
+    let body = hold(response, Verdict::Success, recorder(&scene, SECOND), ByStatus::default());
+    assert_eq!(scene.end(), None);
+    sleep(2 * SECOND).await;
+    assert!(scene.end().is_some() && scene.alive() == 0);
+    drop(body);
+}
