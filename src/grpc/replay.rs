@@ -83,10 +83,6 @@ impl<B> Kept for KeptCall<B> {
         self.request.repeatable(as_good_as)
     }
 
-    fn lasts(&self) -> bool {
-        self.request.lasts()
-    }
-
     fn give_up(&mut self) {
         self.request.give_up();
     }

@@ -9,7 +9,7 @@ use crate::middleware::deadline::Lasting;
 ///
 /// - **In a request**, to a client with [`DeadlineLayer::http`](crate::deadline::DeadlineLayer::http): the call has so much time in
 ///   all, and the layer's `timeout` bounds the head of the response only. A deadline that is inherited from a call that is
-///   being served holds all the same. The `attempt_timeout` of a retry, too, bounds the head only.
+///   being served holds all the same.
 /// - **In a response**, from a handler: every layer that holds something for it lets it go on for so long from then on, whatever the
 ///   deadline was; and no idle timeout ends it.
 ///

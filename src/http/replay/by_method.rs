@@ -10,7 +10,6 @@ use super::idempotent::is_idempotent;
 use super::source::Source;
 use crate::ground::sync::Arc;
 use crate::ground::verdict::Verdict;
-use crate::http::lifetime::LongLived;
 use crate::middleware::retry::{Kept, Replay};
 
 /// How much of a body is kept unless told otherwise: most requests are smaller, and ten thousand calls at once are not
@@ -71,9 +70,7 @@ impl<B: Body> Replay<Request<B>> for ByMethod {
         let idempotent = is_idempotent(&head);
         let left = Left::all_of(&body);
         let source = (!body.is_end_stream()).then(|| Arc::new(Source::new(body, self.max_body)));
-        let lasts = head.extensions.get::<LongLived>().is_some();
-        let kept =
-            KeptRequest { head: may_repeat.then(|| head.clone()), source: source.clone(), left, idempotent, lasts };
+        let kept = KeptRequest { head: may_repeat.then(|| head.clone()), source: source.clone(), left, idempotent };
         let body = match source {
             Some(source) => ReplayBody::first(source, left),
             None => ReplayBody::empty(left),
@@ -90,7 +87,6 @@ pub struct KeptRequest<B> {
     source: Option<Arc<Source<B>>>,
     left: Left,
     idempotent: bool,
-    lasts: bool,
 }
 
 impl<B> Kept for KeptRequest<B> {
@@ -100,10 +96,6 @@ impl<B> Kept for KeptRequest<B> {
         self.head.is_some()
             && (self.idempotent || verdict == Verdict::Unsent)
             && self.source.as_ref().is_none_or(|source| source.is_repeatable())
-    }
-
-    fn lasts(&self) -> bool {
-        self.lasts
     }
 
     fn give_up(&mut self) {
@@ -133,13 +125,12 @@ impl<B> Drop for KeptRequest<B> {
 
 impl<B> fmt::Debug for KeptRequest<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { head, source, left, idempotent, lasts } = self;
+        let Self { head, source, left, idempotent } = self;
         f.debug_struct("KeptRequest")
             .field("head", head)
             .field("source", source)
             .field("left", left)
             .field("idempotent", idempotent)
-            .field("lasts", lasts)
             .finish()
     }
 }

@@ -45,8 +45,6 @@ where
     bound: Bound,
     /// When the present attempt is cut, if that is before the call is.
     cut: Option<Instant>,
-    /// Further in one sees the time of the call and not that of its attempts: the response is meant to outlast them.
-    lasts: bool,
     /// The bound of the whole call.
     limit: Limit,
     /// None once no further attempt can follow.
@@ -135,7 +133,6 @@ where
     pub(super) fn new(
         call: Call<S, K::Attempt, S::Future>,
         further: Option<Further<S, K>>,
-        lasts: bool,
         start: Instant,
         inherited: Context,
         policy: Arc<Policy>,
@@ -148,7 +145,6 @@ where
             state: State::Attempting { call },
             bound: limit.of_attempt(cut),
             cut,
-            lasts,
             limit,
             further,
             withdrawal: None,
@@ -178,12 +174,11 @@ where
         let enforced = this.inherited.deadline.is_some_and(|deadline| context::current().ends_by(deadline));
         loop {
             let call_context = Context { attempt: this.progress.attempts, enforced, ..*this.inherited };
-            let seen = this.cut.filter(|_| !*this.lasts);
-            let inside = inside(call_context, seen);
+            let inside = inside(call_context, *this.cut);
             let (verdict, result) = match this.state.as_mut().project() {
                 StateProj::Attempting { mut call } => {
                     let answer = {
-                        let _entered = (context::enter(inside), seen.map(|_| context::enforce(cx.waker())));
+                        let _entered = (context::enter(inside), this.cut.map(|_| context::enforce(cx.waker())));
                         call.as_mut().poll(cx, NAME)
                     };
                     if !call.is_waiting() {
@@ -198,19 +193,12 @@ where
                             continue;
                         }
                         Poll::Ready(Err(error)) => (verdict::judge(this.classifier, Err(&error)), Err(error)),
-                        Poll::Pending => {
-                            let cut = ready!(poll_cut(this.bound, cx, this.failure.is_some(), call.is_waiting()));
-                            if *this.lasts && this.cut.is_some() {
-                                // Further in it would pass for a caller who has lost patience.
-                                context::cut_for_slowness(|| this.state.set(State::Over));
-                            }
-                            cut
-                        }
+                        Poll::Pending => ready!(poll_cut(this.bound, cx, this.failure.is_some(), call.is_waiting())),
                     }
                 }
                 StateProj::Settling { settling } => {
                     let settled = {
-                        let _entered = (context::enter(inside), seen.map(|_| context::enforce(cx.waker())));
+                        let _entered = (context::enter(inside), this.cut.map(|_| context::enforce(cx.waker())));
                         settling.poll(cx)
                     };
                     match settled {
@@ -223,7 +211,7 @@ where
                     // It ends before the call does, whose bound may be our own: what it keeps must not be lost to that.
                     let inside = Context { deadline: Some(this.limit.at), ..inside };
                     let detached = {
-                        let _entered = (context::enter(inside), seen.map(|_| context::enforce(cx.waker())));
+                        let _entered = (context::enter(inside), this.cut.map(|_| context::enforce(cx.waker())));
                         detaching.poll(cx)
                     };
                     match detached {
@@ -311,7 +299,7 @@ where
     {
         let attempt = context.attempt.saturating_add(1);
         let cut = self.limit.cut(self.policy, now);
-        let _entered = context::enter(inside(Context { attempt, ..context }, cut.filter(|_| !*self.lasts)));
+        let _entered = context::enter(inside(Context { attempt, ..context }, cut));
         let further = self.further.as_mut()?;
         let request = further.kept.next()?;
         let service = Taken::unready(further.service.clone(), self.policy.unready.clone());

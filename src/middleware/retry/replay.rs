@@ -63,12 +63,6 @@ pub trait Kept {
     /// yes only if executing it twice does no harm.
     fn repeatable(&self, verdict: Verdict) -> bool;
 
-    /// Whether the response is meant to go on for longer than usual, as a subscription does: then the time of an attempt is that
-    /// of its response's head only.
-    fn lasts(&self) -> bool {
-        false
-    }
-
     /// The attempt has failed, and after a wait another one follows: what may still be going on of it (a request body
     /// that is still being sent) should end now, and not hold anything while we wait.
     fn give_up(&mut self) {}

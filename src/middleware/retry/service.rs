@@ -5,7 +5,7 @@ use tower::{BoxError, Service};
 use super::NAME;
 use super::future::{Further, Limit, ResponseFuture, inside};
 use super::policy::Policy;
-use super::replay::{CloneRequest, Kept as _, Replay};
+use super::replay::{CloneRequest, Replay};
 use crate::admission::keyed::{KeyBy, Keyed, Keying, OneKey};
 use crate::ground::context::{self, Context};
 use crate::ground::error::{Reason, Rejected};
@@ -65,7 +65,7 @@ where
         if inherited.has_expired(now) {
             self.inner.let_go();
             let refused = Call::Refused(Rejected::new(NAME, Reason::DeadlineExpired));
-            return ResponseFuture::new(refused, None, false, now, inherited, policy, classifier);
+            return ResponseFuture::new(refused, None, now, inherited, policy, classifier);
         }
         // What is itself a repetition, made by a retry around us or by a tier above, earns nothing: else retries would
         // earn retries.
@@ -73,13 +73,10 @@ where
             policy.budget.deposit(now);
         }
         let cut = Limit::new(inherited, &policy, now).cut(&policy, now);
-        let context = Context { attempt: 1, ..inherited };
-        let _entered = context::enter(inside(context, cut));
+        let _entered = context::enter(inside(Context { attempt: 1, ..inherited }, cut));
         let (attempt, kept) = self.replay.first(request);
-        let lasts = kept.lasts();
-        let _lasting = lasts.then(|| context::enter(context));
         let further = (policy.config.max_attempts > 1).then(|| Further { kept, service: self.inner.spare() });
         let call = self.inner.call(attempt, now, &policy.unready);
-        ResponseFuture::new(call, further, lasts, now, inherited, policy, classifier)
+        ResponseFuture::new(call, further, now, inherited, policy, classifier)
     }
 }
