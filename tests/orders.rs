@@ -18,6 +18,7 @@ use seawall::bulkhead::{BulkheadConfig, BulkheadLayer};
 use seawall::circuit_breaker::{CircuitBreakerConfig, CircuitBreakerLayer, State};
 use seawall::deadline::{DeadlineConfig, DeadlineLayer};
 use seawall::error::{Reason, rejection};
+use seawall::http::LongLived;
 use seawall::retry::{Backoff, RetryConfig, RetryLayer};
 use tokio::time::Sleep;
 use tower::{BoxError, Layer, ServiceBuilder, ServiceExt, service_fn};
@@ -117,4 +118,32 @@ async fn a_failure_is_returned_though_the_retrys_own_bound_comes_while_it_lets_g
     }));
     let response = calls.oneshot(request()).await.unwrap();
     assert_eq!(response.status(), 500);
+}
+
+/// What is meant to last is not cut with the time of an attempt, and a head that does not come is.
+#[tokio::test(start_paused = true)]
+async fn a_long_lived_response_outlasts_the_time_of_an_attempt() {
+    let attempts = Arc::new(AtomicUsize::new(0));
+    let breaker = CircuitBreakerLayer::http(CircuitBreakerConfig::default()).unwrap();
+    let handle = breaker.handle();
+    let config = RetryConfig { attempt_timeout: Some(SECOND / 5), ..RetryConfig::default() };
+    let calls = ServiceBuilder::new()
+        .layer(DeadlineLayer::http(10 * SECOND).unwrap())
+        .layer(RetryLayer::http(config).unwrap())
+        .layer(BulkheadLayer::http(BulkheadConfig::default()).unwrap())
+        .layer(breaker)
+        .service(service_fn(move |_: Request<_>| {
+            let first = attempts.fetch_add(1, Ordering::Relaxed) == 0;
+            async move {
+                if first {
+                    std::future::pending::<()>().await;
+                }
+                Ok::<_, BoxError>(Response::new(slow(&[30 * SECOND, 40 * SECOND])))
+            }
+        }));
+    let mut request = request();
+    request.extensions_mut().insert(LongLived::new(60 * SECOND));
+    let response = calls.oneshot(request).await.unwrap();
+    assert_eq!(handle.snapshot().slow, 1, "the first attempt hung: {:?}", handle.snapshot());
+    assert_eq!(response.into_body().collect().await.unwrap().to_bytes().len(), 2);
 }
