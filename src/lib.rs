@@ -1,4 +1,4 @@
-//! Composable [`tower`] layers that stop hanging calls, slow dependencies and retry storms inside each service.
+//! Composable [`tower`] layers that stop leaked pool connections, slow dependencies and retry storms inside each service.
 //!
 //! | layer | what it does |
 //! |---|---|
@@ -17,7 +17,7 @@
 //!
 //! Each module is a page: what the layer is for and when not, what it does when a call is dropped, what its clones share,
 //! which errors it returns, and where in a stack it belongs. The layers work around any [`tower::Service`]; those for
-//! HTTP are made by their `::http` constructors.
+//! HTTP and gRPC are made by their `::http` and `::grpc` constructors.
 //!
 //! # A stack
 //! ```
@@ -42,6 +42,10 @@
 //! # }
 //! ```
 //!
+//! Over HTTP and gRPC the recommended stacks are there ready-made, for clients and for servers: see
+#![cfg_attr(feature = "http", doc = "[`stack`].")]
+#![cfg_attr(not(feature = "http"), doc = "`stack` (feature `http`).")]
+//!
 //! # What all layers promise
 //! - **Every wait has a bound**: the call's deadline, or the layer's own bound where there is none.
 //! - **A call is over when its response is over**: for HTTP and gRPC at the end of its body, its error or its drop. Permits, tickets
@@ -57,7 +61,8 @@
 //!   one budget; or one for each [key](keyed) of the request.
 //! - **A refusal is typed and useful** ([`error::Rejected`]), and an error of the inner service is never replaced by ours.
 //! - **A call that goes well** takes no lock (one short one where state is kept per key), allocates nothing and formats
-//!   nothing.
+//!   nothing. (A body that is not empty is kept where its reader and the reaper can both reach it, which takes two allocations a
+//!   layer, and a short lock a frame.)
 //!
 //! Settings are plain structs with safe defaults. They are validated when a layer is made, and all faults are reported at
 //! once ([`error::InvalidConfig`]).
@@ -66,7 +71,7 @@
 //!
 //! # Features
 //! `http` (on by default): verdicts, retries and answers for `http` types. `metrics` (on by default): counters through the
-//! [`metrics`](https://docs.rs/metrics) facade. `reqwest`: `reqwest::Client` as a service of `http` requests. `full`: everything.
+//! [`metrics`](https://docs.rs/metrics) facade. `grpc`: the same as `http` for gRPC, whatever implements it. `reqwest`: `reqwest::Client` as a service of `http` requests. `full`: everything.
 //!
 //! # Which failures, and who answers
 //! See [`failures`].

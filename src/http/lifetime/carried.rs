@@ -150,8 +150,8 @@ impl<B, G: Guard, J: Judge> PinnedDrop for Carried<B, G, J> {
                     call.guard.settle(Verdict::TimedOut);
                 }
             }
-            // Whoever has seen enough has got an answer.
-            None if call.decided => call.guard.settle(call.head),
+            // Whoever has seen enough has got an answer; and whoever is past his time has put it aside, and was cut.
+            None if call.decided && time::now() < call.expiry.at => call.guard.settle(call.head),
             None => {}
         }
     }

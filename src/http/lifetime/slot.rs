@@ -90,17 +90,18 @@ where
                     (carried, replaced)
                 }
                 State::Cut(rejected) => return (Poll::Ready(Some(Err(rejected.into()))), true),
-                // Taken: a poll before this one has panicked.
                 State::Taken { .. } | State::Over => return (Poll::Ready(None), true),
             }
         };
         drop(replaced);
         carried.as_mut().came(self.came());
+        let unwinding = Unwinding(&self.state);
         let frame = {
             let bell = Waker::from(Arc::clone(self));
             let _enforcing = context::enforce(&bell);
             carried.as_mut().poll_frame(&mut Context::from_waker(&bell))
         };
+        std::mem::forget(unwinding);
         if matches!(frame, Poll::Ready(None | Some(Err(_)))) {
             let taken = std::mem::replace(&mut *lock(&self.state), State::Over);
             drop((taken, carried));
@@ -161,6 +162,16 @@ where
             State::Over => true,
             State::Taken { .. } | State::Cut(_) => false,
         }
+    }
+}
+
+/// A body that panics takes itself along: nothing is left to be polled, or to be cut.
+struct Unwinding<'a, B, G: Guard, J: Judge>(&'a Mutex<State<B, G, J>>);
+
+impl<B, G: Guard, J: Judge> Drop for Unwinding<'_, B, G, J> {
+    fn drop(&mut self) {
+        let taken = std::mem::replace(&mut *lock(self.0), State::Over);
+        drop(taken);
     }
 }
 

@@ -271,6 +271,13 @@ async fn what_a_drop_says_depends_on_who_waited_for_whom() {
     assert_eq!(scene.end(), Some((Some(Verdict::Success), Duration::ZERO)), "the head was the answer");
 
     let scene = Scene::new();
+    let parked = scene.held([data("unread")]);
+    // Somebody further out cuts what nobody has read.
+    tokio::time::advance(2 * SECOND).await;
+    drop(parked);
+    assert_eq!(scene.end(), Some((None, Duration::ZERO)), "abandoned");
+
+    let scene = Scene::new();
     let mut body = scene.held([Step::Waits(60 * SECOND)]).into_body();
     let _ = tokio::time::timeout(SECOND, body.frame()).await;
     drop(body);
