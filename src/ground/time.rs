@@ -182,11 +182,6 @@ impl Stopwatch {
         self.waiting_since.is_some()
     }
 
-    /// All the time up to `now`, whoever it was that was waited for.
-    pub(crate) fn age(&self, now: Instant) -> Duration {
-        now.since(self.start)
-    }
-
     /// The callee's own time up to `now`.
     #[inline]
     pub(crate) fn elapsed(&self, now: Instant) -> Duration {

@@ -296,11 +296,7 @@ impl<S, Req, F> BoundedCall<S, Req, F> {
         }
         let reason = ready!(this.bound.poll(cx));
         // All that the call holds is free from now on, even if the caller keeps our future.
-        if reason == Reason::HeadTimeout {
-            context::cut_for_slowness(|| this.call.set(Call::Over));
-        } else {
-            this.call.set(Call::Over);
-        }
+        this.call.set(Call::Over);
         Poll::Ready(Err(reject(Rejected::new(layer, reason))))
     }
 }

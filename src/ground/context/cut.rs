@@ -1,7 +1,7 @@
 //! What a layer tells those further in while it takes their call away: that it is for its slowness.
 //!
-//! Layers further in know the call's deadline. They do not know that a part of the call had a time of its own, and would take its
-//! end for that of a caller who has lost patience.
+//! Layers further in know when the call must be over. They do not know how long a wait in it may be, and would take the cut for the
+//! hanging-up of a caller who has lost patience.
 
 use std::cell::Cell;
 
@@ -9,7 +9,7 @@ thread_local! {
     static CUT: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Runs `cut`, which drops a call, or what is left of one, because a part of it took longer than it may.
+/// Runs `cut`, which drops what is left of a call, because a wait in it was longer than it may be.
 pub(crate) fn cut_for_slowness<T>(cut: impl FnOnce() -> T) -> T {
     /// Leaves what was said around us as it was, even if something panics when it is dropped.
     struct Outer(bool);

@@ -3,7 +3,6 @@ use std::time::Duration;
 
 use super::state::{Breaker, Pass};
 use crate::algorithm::breaker::End;
-use crate::ground::context;
 use crate::ground::sync::Arc;
 use crate::ground::time::{self, Instant, Stopwatch};
 use crate::ground::verdict::{Expiry, Guard, Health, Verdict};
@@ -115,11 +114,6 @@ impl Guard for Ticket {
 impl Drop for Ticket {
     #[inline]
     fn drop(&mut self) {
-        if self.took.is_none() && context::is_cut_for_slowness() {
-            // It has turned out that there was less time than it seemed.
-            self.left = self.left.min(self.stopwatch.age(time::now()));
-            return self.give_up(End::TimedOut);
-        }
         self.give_up(End::GivenUpLate);
     }
 }
