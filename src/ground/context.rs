@@ -27,8 +27,12 @@ use pin_project::pin_project;
 
 use crate::ground::time::{self, Instant};
 
+#[cfg(feature = "http")]
+mod cut;
 mod last_word;
 
+#[cfg(feature = "http")]
+pub(crate) use cut::{cut_for_slowness, is_cut_for_slowness};
 #[cfg(feature = "http")]
 pub(crate) use last_word::listen;
 pub(crate) use last_word::say_last_word;

@@ -1,5 +1,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests sleep and look at the clock as users do")]
 
+mod hostile;
+
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
