@@ -115,7 +115,10 @@ where
                 (slot, place, settled, guest, in_a_row, context)
             }
         };
-        if !*settled && !place.as_ref().is_some_and(Place::is_watched) {
+        if *settled {
+            return Poll::Ready(None);
+        }
+        if !place.as_ref().is_some_and(Place::is_watched) {
             *place = reaper::watch(Arc::clone(slot) as _, slot.due());
             if place.is_none() {
                 slot.visit(time::now());
@@ -147,6 +150,7 @@ where
     fn is_end_stream(&self) -> bool {
         match &self.kind {
             Kind::Over(body) => body.is_end_stream(),
+            Kind::Held { settled: true, .. } => true,
             Kind::Held { slot, .. } => slot.is_end_stream(),
         }
     }
@@ -154,6 +158,7 @@ where
     fn size_hint(&self) -> SizeHint {
         match &self.kind {
             Kind::Over(body) => body.size_hint(),
+            Kind::Held { settled: true, .. } => SizeHint::with_exact(0),
             Kind::Held { slot, .. } => slot.size_hint(),
         }
     }

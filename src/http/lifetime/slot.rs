@@ -102,16 +102,16 @@ where
             carried.as_mut().poll_frame(&mut Context::from_waker(&bell))
         };
         std::mem::forget(unwinding);
-        if matches!(frame, Poll::Ready(None | Some(Err(_)))) {
+        // Settled by a frame, it has said that this was the last one.
+        if carried.is_settled() || matches!(frame, Poll::Ready(None | Some(Err(_)))) {
             let taken = std::mem::replace(&mut *lock(&self.state), State::Over);
             drop((taken, carried));
             return (frame, true);
         }
-        let settled = carried.is_settled();
         let mut state = lock(&self.state);
         match std::mem::replace(&mut *state, State::Over) {
             // What was ready is handed on; there is no more after it.
-            State::Taken { due: Some(rejected), .. } if frame.is_ready() && !settled => {
+            State::Taken { due: Some(rejected), .. } if frame.is_ready() => {
                 *state = State::Cut(rejected.clone());
                 drop(state);
                 self.cut(carried, &rejected, time::now());
@@ -120,7 +120,7 @@ where
             // The waker is kept: mostly it is the same the next time.
             State::Taken { waker, .. } => {
                 *state = State::Kept { carried, waker };
-                (frame, settled)
+                (frame, false)
             }
             // Nobody takes it from us.
             State::Kept { .. } | State::Cut(_) | State::Over => (frame, true),
@@ -185,8 +185,6 @@ where
     fn visit(&self, now: Instant) -> Visit {
         let mut state = lock(&self.state);
         let waiting_since = match &*state {
-            // All of it was read, and only the word that this was all was not.
-            State::Kept { carried, .. } if carried.is_settled() => return Visit::Done,
             State::Kept { carried, .. } => {
                 carried.waiting_since().filter(|_| self.came_at.load(Ordering::Acquire) == 0)
             }

@@ -202,6 +202,8 @@ async fn who_sees_the_last_frame_needs_not_poll_again() {
     let scene = Scene::new();
     let mut body = scene.held([data("all")]).into_body();
     assert!(body.frame().await.unwrap().is_ok());
+    assert_eq!(scene.alive(), 0, "the inner body goes with its last frame");
+    assert!(body.is_end_stream() && body.frame().await.is_none());
     assert_eq!(scene.end(), Some((Some(Verdict::Success), Duration::ZERO)));
 }
 
