@@ -1,4 +1,4 @@
-//! Composable [`tower`] layers that stop hanging calls, slow dependencies and retry storms inside each service.
+//! Composable [`tower`] layers that stop leaked pool connections, slow dependencies and retry storms inside each service.
 //!
 //! | layer | what it does |
 //! |---|---|
@@ -42,6 +42,10 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! Over HTTP and gRPC the recommended stacks are there ready-made, for clients and for servers: see
+#![cfg_attr(feature = "http", doc = "[`stack`].")]
+#![cfg_attr(not(feature = "http"), doc = "`stack` (feature `http`).")]
 //!
 //! # What all layers promise
 //! - **Every wait has a bound**: the call's deadline, or the layer's own bound where there is none.

@@ -2,12 +2,14 @@
 #![allow(clippy::disallowed_methods, reason = "tests sleep and look at the clock as users do")]
 
 use std::future::pending;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use futures::FutureExt;
 use seawall::context;
-use seawall::deadline::DeadlineLayer;
+use seawall::deadline::{DeadlineConfig, DeadlineLayer};
 use seawall::error::{Reason, rejection};
+use seawall::retry::{RetryConfig, RetryLayer};
 use tokio::time::{Instant, sleep, timeout};
 use tower::{BoxError, Layer, Service, ServiceExt, service_fn};
 
@@ -122,4 +124,40 @@ async fn deadlines_near_the_end_of_time_saturate() {
     assert_eq!(service.oneshot(()).await.unwrap(), 7);
     let error = DeadlineLayer::new(Duration::MAX).unwrap_err();
     assert_eq!(error.faults()[0].path(), "timeout");
+}
+
+/// A first attempt has failed by itself when the head's time is over: that is what the caller gets.
+#[tokio::test(start_paused = true)]
+async fn the_time_of_the_head_is_that_of_all_attempts_and_replaces_no_failure() {
+    let attempts = AtomicU32::new(0);
+    let callee = service_fn(|()| async {
+        if attempts.fetch_add(1, Ordering::Relaxed) > 0 {
+            pending::<()>().await;
+        }
+        Err::<(), BoxError>("stumbled".into())
+    });
+    for lasts in [None, Some(3600 * SECOND)] {
+        attempts.store(0, Ordering::Relaxed);
+        let config = DeadlineConfig { timeout: 10 * SECOND, head_timeout: Some(SECOND), ..DeadlineConfig::default() };
+        let deadline = DeadlineLayer::new(config).unwrap().lasting_by(move |()| lasts);
+        let service = deadline.layer(RetryLayer::new(RetryConfig::default()).unwrap().layer(callee));
+        let start = Instant::now();
+        assert_eq!(service.oneshot(()).await.unwrap_err().to_string(), "stumbled");
+        assert_eq!((start.elapsed().as_secs(), attempts.load(Ordering::Relaxed)), (1, 2));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_lasts_answers_in_the_usual_time_or_not_at_all() {
+    let config = DeadlineConfig { timeout: SECOND, ..DeadlineConfig::default() };
+    let deadline = DeadlineLayer::new(config).unwrap().lasting_by(|lasts: &bool| lasts.then_some(3600 * SECOND));
+    let left = deadline.layer(service_fn(|_| async { Ok::<_, BoxError>(context::time_left()) }));
+    assert_eq!(left.oneshot(true).await.unwrap(), Some(SECOND), "whatever waits for an answer has no more time");
+    for (lasts, reason) in [(true, Reason::HeadTimeout), (false, Reason::DeadlineExceeded)] {
+        let start = Instant::now();
+        let hangs = deadline.layer(service_fn(|_| pending::<Result<(), BoxError>>()));
+        let error = hangs.oneshot(lasts).await.unwrap_err();
+        assert_eq!(rejection(&error).map(|rejected| rejected.reason()), Some(reason));
+        assert_eq!(start.elapsed().as_secs(), 1);
+    }
 }

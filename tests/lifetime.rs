@@ -9,7 +9,7 @@ use seawall::bulkhead::{BulkheadConfig, BulkheadLayer};
 use seawall::circuit_breaker::{CircuitBreakerConfig, CircuitBreakerLayer, State};
 use seawall::deadline::DeadlineLayer;
 use seawall::load_shed::{LoadShedConfig, LoadShedLayer};
-use seawall::verdict::{Classify, Guard, Verdict};
+use seawall::verdict::{AtResponse, Classify, Guard, Verdict};
 use tokio::time::advance;
 use tower::{BoxError, Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 
@@ -111,6 +111,18 @@ async fn a_stream_knows_when_it_must_be_over() {
         .service(callee());
     let Stream(deadline) = service.oneshot(()).await.unwrap();
     assert_eq!(deadline.expiry().at(), start + SECOND);
+
+    let service = ServiceBuilder::new()
+        .layer(
+            DeadlineLayer::new(SECOND)
+                .unwrap()
+                .with_classifier(AtResponse::default())
+                .lasting_by(|()| Some(60 * SECOND)),
+        )
+        .layer(BulkheadLayer::new(BulkheadConfig::default()).unwrap().with_classifier(AtEndOfStream))
+        .service(callee());
+    let Stream(permit) = service.oneshot(()).await.unwrap();
+    assert_eq!(permit.expiry().at(), start + 60 * SECOND, "one that is meant to last");
 
     let bulkhead = BulkheadLayer::new(BulkheadConfig { max_hold: 3 * SECOND, ..BulkheadConfig::default() }).unwrap();
     let Stream(permit) = bulkhead.with_classifier(AtEndOfStream).layer(callee()).oneshot(()).await.unwrap();

@@ -27,8 +27,12 @@ use pin_project::pin_project;
 
 use crate::ground::time::{self, Instant};
 
+#[cfg(feature = "http")]
+mod cut;
 mod last_word;
 
+#[cfg(feature = "http")]
+pub(crate) use cut::{cut_for_slowness, is_cut_for_slowness};
 #[cfg(feature = "http")]
 pub(crate) use last_word::listen;
 pub(crate) use last_word::say_last_word;
@@ -51,7 +55,10 @@ pub enum Priority {
 /// What a call inherits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Context {
+    /// By when there must be a response. All that waits for one keeps to it.
     pub(crate) deadline: Option<Instant>,
+    /// By when the response must be over, if it may go on beyond the deadline.
+    pub(crate) end: Option<Instant>,
     /// Whether someone further out in this very task ends the call at the deadline, so that we need no timer for it.
     pub(crate) enforced: bool,
     /// 0 where no retry is in charge, here or at the other end of the connection that we serve.
@@ -62,7 +69,14 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    const NONE: Self = Self { deadline: None, enforced: false, attempt: 0, before: 0, priority: Priority::Normal };
+    const NONE: Self =
+        Self { deadline: None, end: None, enforced: false, attempt: 0, before: 0, priority: Priority::Normal };
+
+    /// By when everything must be over, if there is a bound.
+    #[inline]
+    pub(crate) fn last_instant(&self) -> Option<Instant> {
+        self.end.or(self.deadline)
+    }
 
     /// Whether there is no time left at `now`.
     #[inline]
@@ -122,6 +136,7 @@ impl Packed {
         };
         Context {
             deadline: self.0,
+            end: None,
             enforced: self.1 & ENFORCED != 0,
             attempt: self.1 & ATTEMPT_MASK,
             before: self.1 >> BEFORE_SHIFT & BEFORE_MASK,
@@ -132,6 +147,8 @@ impl Packed {
 
 thread_local! {
     static CURRENT: Cell<Packed> = const { Cell::new(Packed::new(Context::NONE)) };
+    /// Apart from the pair, for the same reason.
+    static END: Cell<Option<Instant>> = const { Cell::new(None) };
     /// By what waker one knows the task of whoever ends the current call; never used as a pointer.
     static ENFORCER: Cell<*const ()> = const { Cell::new(std::ptr::null()) };
 }
@@ -139,13 +156,13 @@ thread_local! {
 /// The context of the call that is being served right now.
 #[inline]
 pub(crate) fn current() -> Context {
-    CURRENT.get().unpack()
+    Context { end: END.get(), ..CURRENT.get().unpack() }
 }
 
 /// Makes `context` the current one until the guard is dropped.
 #[inline]
 pub(crate) fn enter(context: Context) -> Entered {
-    Entered { outer: CURRENT.replace(Packed::new(context)) }
+    Entered { outer: CURRENT.replace(Packed::new(context)), end: END.replace(context.end) }
 }
 
 /// See [`enter`].
@@ -153,12 +170,14 @@ pub(crate) fn enter(context: Context) -> Entered {
 #[must_use]
 pub(crate) struct Entered {
     outer: Packed,
+    end: Option<Instant>,
 }
 
 impl Drop for Entered {
     #[inline]
     fn drop(&mut self) {
         CURRENT.set(self.outer);
+        END.set(self.end);
     }
 }
 
@@ -274,7 +293,7 @@ mod tests {
             for (deadline, enforced, attempt) in [(None, false, 0), (Some(Instant::MAX), true, 1), (None, true, 70_000)]
             {
                 for before in [0, 1, BEFORE_MASK] {
-                    let context = Context { deadline, enforced, attempt, before, priority };
+                    let context = Context { deadline, enforced, attempt, before, priority, end: None };
                     assert_eq!(Packed::new(context).unpack(), context);
                 }
             }
@@ -295,7 +314,7 @@ mod tests {
 
     #[test]
     fn leaving_restores_what_was_there_even_after_a_panic() {
-        let outer = Context { attempt: 3, ..Context::NONE };
+        let outer = Context { attempt: 3, end: Some(Instant::MAX), ..Context::NONE };
         let _entered = enter(outer);
         let panicked = std::panic::catch_unwind(|| {
             let _inner = enter(Context { attempt: 4, ..Context::NONE });

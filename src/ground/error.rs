@@ -104,15 +104,24 @@ pub struct Rejected {
     reason: Reason,
     layer: &'static str,
     retry_after: Option<Duration>,
+    /// It was a response that nobody was waiting for more of.
+    parked: bool,
 }
 
 impl Rejected {
     pub(crate) fn new(layer: &'static str, reason: Reason) -> Self {
-        Self { reason, layer, retry_after: None }
+        Self { reason, layer, retry_after: None, parked: false }
     }
 
     pub(crate) fn with_retry_after(mut self, retry_after: Option<Duration>) -> Self {
         self.retry_after = retry_after;
+        self
+    }
+
+    /// Whether what was cut was a response of which its holder did not ask for more.
+    #[cfg(feature = "http")]
+    pub(crate) fn while_parked(mut self, parked: bool) -> Self {
+        self.parked = parked;
         self
     }
 
@@ -131,9 +140,11 @@ impl Rejected {
         self.retry_after
     }
 
-    /// What this says about the callee: it timed out if it was cut, and nothing if it was never asked.
+    /// What this says about the callee: it timed out if the call was cut while someone waited for it, was abandoned if that
+    /// was a response that nobody read any more, and said nothing if it was never asked.
     pub fn verdict(&self) -> Verdict {
         match self.reason {
+            _ if self.parked => Verdict::Abandoned,
             Reason::DeadlineExceeded
             | Reason::HeadTimeout
             | Reason::IdleTimeout

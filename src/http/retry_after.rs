@@ -32,6 +32,8 @@ pub(crate) fn value(wait: Duration) -> HeaderValue {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn parsed(values: &[&str]) -> Option<Duration> {
@@ -64,5 +66,25 @@ mod tests {
         assert_eq!(value(Duration::from_millis(1001)), "2");
         assert_eq!(value(Duration::from_secs(3)), "3");
         assert_eq!(value(Duration::MAX), "18446744073709551615");
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_a_wait_or_are_not_there(values in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..40), 0..3)) {
+            let mut headers = HeaderMap::new();
+            for value in values.iter().filter_map(|value| HeaderValue::from_bytes(value).ok()) {
+                headers.append(RETRY_AFTER, value);
+            }
+            if let Some(wait) = parse(&headers) {
+                prop_assert!(!headers.is_empty() && wait.subsec_nanos() < 1_000_000_000);
+            }
+        }
+
+        #[test]
+        fn seconds_are_read_back(seconds: u64) {
+            let wait = Duration::from_secs(seconds);
+            let headers = HeaderMap::from_iter([(RETRY_AFTER, value(wait))]);
+            prop_assert_eq!(parse(&headers), Some(wait.max(Duration::from_secs(1))));
+        }
     }
 }

@@ -6,11 +6,12 @@ use std::error::Error;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use ::http::Response;
 use ::http::response::Parts;
+use ::http::{HeaderMap, Response};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use pin_project::pin_project;
@@ -23,6 +24,9 @@ use crate::ground::time::{self, Instant};
 /// How much of a failed response is kept: more than any error message, little enough for each call in flight.
 const KEPT_BYTES: u64 = 64 * 1024;
 
+/// In how many frames: crumbs, and frames with nothing in them, cost more than they carry.
+const KEPT_FRAMES: usize = 1024;
+
 /// How long its body may take: reading what has been sent already, so that the connection can be used again, and no more.
 const KEPT_WITHIN: Duration = Duration::from_millis(50);
 
@@ -34,6 +38,8 @@ pub struct SettledBody<B> {
     rest: Option<B>,
     /// How it ended, if it was read to an end that was none.
     error: Option<BoxError>,
+    /// What [`AllHere`] knows it by.
+    here: Option<Arc<()>>,
 }
 
 impl<B> SettledBody<B> {
@@ -44,12 +50,12 @@ impl<B> SettledBody<B> {
 
     /// Some frames have been read.
     pub(crate) fn partly_read(read: VecDeque<Frame<Bytes>>, rest: B) -> Self {
-        Self { read, rest: Some(rest), error: None }
+        Self { read, rest: Some(rest), error: None, here: None }
     }
 
     /// Nothing more will come.
     pub(crate) fn read(read: VecDeque<Frame<Bytes>>, error: Option<BoxError>) -> Self {
-        Self { read, rest: None, error }
+        Self { read, rest: None, error, here: None }
     }
 }
 
@@ -99,8 +105,21 @@ impl<B> fmt::Debug for SettledBody<B> {
 
 /// An extension of a response of which all that there will ever be is in memory: nothing is held for it any more, and it may be
 /// read when the call's time is over, which is when it is handed on mostly.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct AllHere;
+///
+/// It stays in the response, for all layers further out, and so may come to stand beside another body, which it must not speak for.
+#[derive(Clone, Debug)]
+pub(crate) struct AllHere {
+    body: Weak<()>,
+    trailers: Option<HeaderMap>,
+}
+
+impl AllHere {
+    /// What `response` ends with, if all of it is here.
+    pub(crate) fn end_of<B>(response: &Response<B>) -> Option<Option<&HeaderMap>> {
+        let here = response.extensions().get::<Self>()?;
+        (here.body.strong_count() > 0).then_some(here.trailers.as_ref())
+    }
+}
 
 /// Keeps the head of a failed response and what comes quickly of its body, and lets go of the rest.
 #[pin_project]
@@ -139,7 +158,7 @@ where
             match this.body.as_mut().poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => {
                     *this.bytes += frame.data_ref().map_or(0, |data| data.len() as u64);
-                    if *this.bytes > KEPT_BYTES {
+                    if *this.bytes > KEPT_BYTES || this.kept.len() == KEPT_FRAMES {
                         break Some(Truncated.into());
                     }
                     this.kept.push_back(frame);
@@ -162,8 +181,10 @@ where
         this.body.set(SettledBody::read(VecDeque::new(), None));
         match this.head.take() {
             Some(mut head) => {
-                head.extensions.insert(AllHere);
-                let body = SettledBody::read(std::mem::take(this.kept), error);
+                let here = Arc::new(());
+                let trailers = this.kept.back().and_then(Frame::trailers_ref).cloned();
+                head.extensions.insert(AllHere { body: Arc::downgrade(&here), trailers });
+                let body = SettledBody { here: Some(here), ..SettledBody::read(std::mem::take(this.kept), error) };
                 Poll::Ready(Response::from_parts(head, body))
             }
             // Polled after it was over: as fused futures do.
@@ -183,3 +204,39 @@ impl fmt::Display for Truncated {
 }
 
 impl Error for Truncated {}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt as _;
+    use futures::stream;
+    use http_body_util::{BodyExt as _, StreamBody};
+
+    use super::*;
+
+    fn detach(
+        frames: impl Iterator<Item = Frame<Bytes>>,
+    ) -> Response<SettledBody<impl Body<Data = Bytes, Error = BoxError>>> {
+        let frames = stream::iter(frames.map(Ok::<_, BoxError>));
+        let response = Response::new(SettledBody::unread(StreamBody::new(frames)));
+        Detaching::new(response).now_or_never().expect("all is there")
+    }
+
+    #[test]
+    fn a_body_of_empty_frames_comes_to_an_end_too() {
+        let mut asked = 0_u32;
+        let endless = std::iter::from_fn(move || {
+            asked += 1;
+            assert!(asked < 1_000_000, "it is still being read");
+            Some(Frame::data(Bytes::new()))
+        });
+        let body = detach(endless).into_body();
+        assert!(body.collect().now_or_never().expect("all is there").is_err(), "it is not whole");
+    }
+
+    #[test]
+    fn what_is_kept_of_crumbs_is_bounded_too() {
+        let crumbs = std::iter::repeat_with(|| Frame::data(Bytes::from_static(b".")));
+        let body = detach(crumbs).into_body();
+        assert!(body.read.len() <= 1024, "{}", body.read.len());
+    }
+}

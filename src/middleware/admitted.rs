@@ -97,7 +97,7 @@ pub(crate) enum AdmittedCall<S, Req, F> {
         waiter: Waiter,
         inner: Option<(Taken<S>, Req)>,
         max_hold: Duration,
-        deadline: Option<Instant>,
+        context: context::Context,
     },
     /// Has its permit => Over. The call goes before the permit: no one else starts while it is still there.
     Running {
@@ -134,14 +134,14 @@ impl<S, Req, F> AdmittedCall<S, Req, F> {
     {
         let gate = gates.gate(&request);
         let terms = gates.terms();
-        let context::Context { deadline, priority, .. } = context::current();
-        let claim = Claim { weight, priority, deadline };
+        let context = context::current();
+        let claim = Claim { weight, priority: context.priority, deadline: context.deadline };
         let max_waiting = terms.max_waiting(gate.limit());
         match Gate::admit(gate, now, claim, max_waiting, terms.max_wait) {
             Ok(Admitted::Now(permit)) => {
                 let serving = Some(Serving::new(permit, now));
                 let call = inner.call(request, now, gates.unready());
-                Self::Running { call: BoundedCall::new(call, Bound::within(now, deadline, terms.max_hold)), serving }
+                Self::Running { call: BoundedCall::new(call, Bound::within(now, &context, terms.max_hold)), serving }
             }
             Ok(Admitted::Later(waiter)) => {
                 // Who waits for us holds nothing of the inner service, which becomes ready again when it is its turn.
@@ -150,7 +150,7 @@ impl<S, Req, F> AdmittedCall<S, Req, F> {
                     waiter,
                     inner: Some((inner.take(gates.unready()), request)),
                     max_hold: terms.max_hold,
-                    deadline,
+                    context,
                 }
             }
             Err(refusal) => {
@@ -198,7 +198,7 @@ impl<S, Req, F> AdmittedCall<S, Req, F> {
                         }
                     });
                 }
-                AdmittedProj::Waiting { waiter, inner, max_hold, deadline } => {
+                AdmittedProj::Waiting { waiter, inner, max_hold, context } => {
                     let permit = match ready!(waiter.poll(cx)) {
                         Ok(permit) => permit,
                         Err(reason) => {
@@ -209,7 +209,7 @@ impl<S, Req, F> AdmittedCall<S, Req, F> {
                     let Some((inner, request)) = inner.take() else { return Poll::Pending };
                     let now = time::now();
                     // The hold of a permit begins with the permit, not with the wait for it.
-                    let bound = Bound::within(now, *deadline, *max_hold);
+                    let bound = Bound::within(now, context, *max_hold);
                     let serving = Some(Serving::new(permit, now));
                     let call: Call<S, Req, F> = inner.call(request);
                     self.set(Self::Running { call: BoundedCall::new(call, bound), serving });

@@ -16,6 +16,8 @@ pub(crate) const DEFAULT_MAX_HOLD: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub(crate) struct Bound {
     at: Instant,
+    /// When what the call leaves in its response must be over, if that is later.
+    end: Option<Instant>,
     reason: Reason,
     timer: Timer,
 }
@@ -24,21 +26,21 @@ impl Bound {
     /// The bound of a call that begins now: its deadline, or else `max_hold`.
     #[inline]
     pub(crate) fn new(now: Instant, max_hold: Duration) -> Self {
-        Self::within(now, context::current().deadline, max_hold)
+        Self::within(now, &context::current(), max_hold)
     }
 
-    /// The bound of what begins now in a call that has `deadline`.
+    /// The bound of what begins now in a call that has this context.
     #[inline]
-    pub(crate) fn within(now: Instant, deadline: Option<Instant>, max_hold: Duration) -> Self {
-        match deadline {
-            Some(deadline) => Self::at(deadline, Reason::DeadlineExceeded),
+    pub(crate) fn within(now: Instant, context: &context::Context, max_hold: Duration) -> Self {
+        match context.deadline {
+            Some(deadline) => Self { end: context.end, ..Self::at(deadline, Reason::DeadlineExceeded) },
             None => Self::at(now + max_hold, Reason::HoldExceeded),
         }
     }
 
     #[inline]
     pub(crate) fn at(at: Instant, reason: Reason) -> Self {
-        Self { at, reason, timer: Timer::new() }
+        Self { at, end: None, reason, timer: Timer::new() }
     }
 
     /// For a call that is over before it begins.
@@ -47,10 +49,15 @@ impl Bound {
         Self::at(Instant::MAX, Reason::HoldExceeded)
     }
 
-    /// The same bound for what the call leaves in its response.
+    #[inline]
+    pub(crate) fn instant(&self) -> Instant {
+        self.at
+    }
+
+    /// The bound of what the call leaves in its response.
     #[inline]
     pub(crate) fn expiry(&self, layer: &'static str) -> Expiry {
-        Expiry::new(layer, self.at, self.reason)
+        Expiry::new(layer, self.end.unwrap_or(self.at), self.reason)
     }
 
     /// Ready when the time is over. Poll this after the call itself: what is ready in time is not thrown away.

@@ -14,7 +14,7 @@ use seawall::circuit_breaker::{CircuitBreakerConfig, CircuitBreakerHandle, Circu
 use seawall::deadline::{DeadlineConfig, DeadlineLayer};
 use seawall::error::{Reason, rejection};
 use seawall::retry::{Backoff, RetryConfig, RetryLayer};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 use tower::util::BoxCloneService;
 use tower::{BoxError, Service, ServiceBuilder, ServiceExt};
 
@@ -102,8 +102,13 @@ pub(crate) async fn get(calls: &Calls, server: &Server) -> Result<Response<Body>
     calls.clone().oneshot(request(server)).await
 }
 
-/// Reads to the end: how many bytes there were, or what ended it.
+/// Reads to the end: how many bytes there were, or what ended it. Panics if nothing does.
 pub(crate) async fn drain(body: &mut Body) -> Result<usize, BoxError> {
+    timeout(Duration::from_secs(20), read(body)).await.expect("it ends, one way or the other")
+}
+
+/// The same without a timer, for where there is no runtime.
+pub(crate) async fn read(body: &mut Body) -> Result<usize, BoxError> {
     let mut bytes = 0;
     while let Some(frame) = body.frame().await {
         bytes += frame?.data_ref().map_or(0, Bytes::len);

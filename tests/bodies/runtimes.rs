@@ -7,7 +7,7 @@ use seawall::error::Reason;
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::{Instant, timeout};
 
-use crate::client::{Body, Settings, Stack, drain, told, until};
+use crate::client::{Body, Settings, Stack, drain, read, told, until};
 use crate::servers::{Protocol, Rest, Server};
 
 const DEADLINE: Duration = Duration::from_millis(200);
@@ -134,7 +134,7 @@ fn a_body_is_read_outside_of_any_runtime() {
     let made_in = driven();
     let stack = stack();
     let mut body = made_in.block_on(body(&stack, &server));
-    assert_eq!(futures::executor::block_on(drain(&mut body)).unwrap(), 3);
+    assert_eq!(futures::executor::block_on(read(&mut body)).unwrap(), 3);
     assert_eq!(stack.bulkhead.in_flight(), 0);
 }
 
@@ -145,7 +145,7 @@ fn a_body_that_is_waited_for_outside_of_any_runtime_is_cut_by_its_own() {
     let made_in = driven();
     let stack = stack();
     let mut body = made_in.block_on(body(&stack, &server));
-    let error = futures::executor::block_on(drain(&mut body)).unwrap_err();
+    let error = futures::executor::block_on(read(&mut body)).unwrap_err();
     assert_eq!(told(&error).map(|(_, reason)| reason), Some(Reason::DeadlineExceeded));
     assert_eq!(stack.bulkhead.in_flight(), 0);
 }

@@ -14,7 +14,7 @@ use crate::load::{Answer, Outcome};
 /// allows in that time. They are counted when they are *given*: what was still queued when a step began is work of that step.
 #[derive(Debug)]
 pub(crate) struct Record {
-    /// The load as a multiple of the capacity, and the goodput at it; in rising order.
+    /// What was offered as a multiple of the capacity, and the goodput at it, step by step.
     pub(crate) curve: Vec<(f64, f64)>,
     /// The goodput while more was offered than the service can do.
     pub(crate) during: f64,
@@ -34,13 +34,16 @@ impl Record {
             good as f64 / (capacity(script, done, span) * (span.end - span.start).as_secs_f64())
         };
         let within = |span: Range<Duration>| outcomes.iter().filter(move |outcome| span.contains(&outcome.intended));
+        let load = |span: &Range<Duration>| {
+            within(span.clone()).count() as f64 / (capacity(script, done, span) * (span.end - span.start).as_secs_f64())
+        };
         let mut waits = Histogram::<u64>::new(3)?;
         for outcome in within(script.overload()).filter(|outcome| outcome.answer != Answer::Refused) {
             waits.record(outcome.latency.as_millis() as u64)?;
         }
         let good_after = within(script.after()).filter(|outcome| outcome.is_good(script.deadline)).count();
         Ok(Self {
-            curve: script.rise().iter().map(|step| (step.load, goodput(&step.span))).collect(),
+            curve: script.rise().iter().map(|step| (load(&step.span), goodput(&step.span))).collect(),
             during: goodput(&script.overload()),
             p99: (!waits.is_empty()).then(|| Duration::from_millis(waits.value_at_quantile(0.99))),
             after: good_after as f64 / within(script.after()).count().max(1) as f64,
@@ -78,7 +81,8 @@ mod tests {
     #[test]
     fn goodput_is_what_was_offered_if_that_is_served_at_once() {
         let (record, offered) = record(Duration::ZERO);
-        assert_eq!(record.curve.iter().map(|(_, goodput)| *goodput).collect::<Vec<_>>(), offered);
+        let expected: Vec<_> = offered.iter().map(|load| (*load, *load)).collect();
+        assert_eq!(record.curve, expected, "the load is what was offered, and not what was meant to be");
         assert!((record.during - (offered[2] + offered[3]) / 2.0).abs() < 1e-9);
         assert_eq!((record.after, record.p99), (1.0, Some(Duration::ZERO)));
     }

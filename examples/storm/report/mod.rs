@@ -57,7 +57,7 @@ fn picture(scripts: &Scripts, runs: &Runs) -> Result<String, Error> {
         last.push(leak::panel(&scripts.leak, &runs.leak));
     }
     if !runs.overload.is_empty() {
-        last.push(overload::panel(&scripts.overload, &runs.overload));
+        last.push(overload::panel(&runs.overload));
     }
     if !last.is_empty() {
         rows.push(last);

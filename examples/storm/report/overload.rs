@@ -6,8 +6,8 @@ use super::sheet::{Sheet, milliseconds, number};
 use super::theme;
 use crate::overload::{Run, Script};
 
-pub(super) fn panel(script: &Script, runs: &[Run]) -> Panel {
-    let highest = script.rise().iter().map(|step| step.load).fold(1.0, f64::max);
+pub(super) fn panel(runs: &[Run]) -> Panel {
+    let highest = runs.iter().flat_map(|run| &run.record.curve).map(|(load, _)| *load).fold(1.0, f64::max);
     Panel {
         title: "Goodput over load",
         across: Axis { name: "offered, as a multiple of the capacity", end: highest },

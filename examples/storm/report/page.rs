@@ -35,7 +35,7 @@ pub(super) fn page(scripts: &Scripts, runs: &Runs) -> Result<String, Error> {
     }
     if !runs.overload.is_empty() {
         write!(html, "<h2>The overload</h2>{}", overload_story(&scripts.overload))?;
-        single(&mut html, overload::panel(&scripts.overload, &runs.overload))?;
+        single(&mut html, overload::panel(&runs.overload))?;
         table_of(&mut html, &overload::sheet(&scripts.overload, &runs.overload))?;
     }
     Ok(html)

@@ -32,6 +32,10 @@ use crate::ground::time::{self, Instant};
 /// How late a cut may be.
 pub(crate) const GRAIN: Duration = Duration::from_millis(10);
 
+/// How many visits are made before others have their turn. What is dropped may take some microseconds, and a worker with nothing
+/// else to do looks at its sockets and timers only after some sixty turns.
+const VISITS_AT_ONCE: usize = 32;
+
 /// Something that must not be kept for ever.
 pub(crate) trait Parked: Send + Sync {
     /// Lets go of what is kept if its time is over at `now`. Asked when it is due; it must not block.
@@ -170,11 +174,17 @@ impl Future for Task {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
+        let mut visits = 0;
         loop {
             let now = time::now();
             loop {
+                if visits == VISITS_AT_ONCE {
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
                 let due = this.reaper.lock().schedule.take_due(now);
                 let Some((entry, parked)) = due else { break };
+                visits += 1;
                 // A body that panics when it is dropped must not take the cuts of all others along. The panic has been reported.
                 let visit = catch_unwind(AssertUnwindSafe(|| parked.visit(now))).unwrap_or(Visit::Done);
                 if let Visit::Again(at) = visit {

@@ -206,3 +206,43 @@ proptest! {
         }
     }
 }
+
+/// On a runtime with one thread, everybody else waits while the reaper visits.
+#[tokio::test(start_paused = true)]
+async fn thousands_that_are_due_together_do_not_keep_a_worker_for_themselves() {
+    struct Counted(Arc<AtomicUsize>);
+    impl Parked for Counted {
+        fn visit(&self, _: Instant) -> Visit {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            Visit::Done
+        }
+    }
+    let visits = Arc::new(AtomicUsize::new(0));
+    let due = time::now() + SECOND;
+    let thing: Arc<dyn Parked> = Arc::new(Counted(Arc::clone(&visits)));
+    let places: Vec<_> = (0..10_000).map(|_| watch(Arc::clone(&thing), due).unwrap()).collect();
+    pass(SECOND).await;
+    let bystander = tokio::spawn(async move {
+        let (mut before, mut most) = (0, 0);
+        while before < 10_000 {
+            let now = visits.load(Ordering::Relaxed);
+            most = most.max(now - before);
+            before = now;
+            if now == 0 {
+                pass(GRAIN / 10).await;
+            } else {
+                // To the end of the queue; tokio's own yield waits for the driver.
+                let mut yielded = false;
+                std::future::poll_fn(|cx| {
+                    cx.waker().wake_by_ref();
+                    if std::mem::replace(&mut yielded, true) { Poll::Ready(()) } else { Poll::Pending }
+                })
+                .await;
+            }
+        }
+        most
+    });
+    let most = bystander.await.unwrap();
+    assert!(most <= 256, "{most} in one go");
+    drop(places);
+}

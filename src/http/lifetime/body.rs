@@ -38,10 +38,11 @@ const LOOKS_AFTER: u8 = 8;
 /// | is dropped while its reader waits for more | [`Abandoned`](crate::verdict::Verdict::Abandoned), a slow call if that was late |
 /// | is dropped otherwise | that of the head, if the head decides |
 ///
-/// Only such time counts as the callee's in which a reader has asked for more and waits.
+/// Only such time counts as the callee's in which a reader has asked for more and waits, until it comes: a reader who is busy with
+/// other things by then, as one in a `select!` may be, takes his own time.
 ///
-/// **Cost:** a body that is empty costs nothing; any other two allocations, and two short locks a frame. Nothing is allocated for a
-/// frame. Outside a tokio runtime nobody cuts a body that is not polled.
+/// **Cost:** a body that is empty costs nothing; any other two allocations, two short locks a frame, and one more with
+/// a reading of the clock for a frame that was waited for. Nothing is allocated for a frame. Outside a tokio runtime nobody cuts a body that is not polled.
 #[pin_project(PinnedDrop)]
 pub struct HeldBody<B, G, J = ByStatus>
 where
@@ -87,7 +88,7 @@ where
         let expiry = call.expiry;
         let inherited = context::current();
         let deadline = inherited.deadline.map(|_| expiry.at);
-        let context = Context { deadline, enforced: deadline.is_some(), ..inherited };
+        let context = Context { deadline, end: None, enforced: deadline.is_some(), ..inherited };
         let slot = Arc::new(Slot::new(Carried::new(body, call), expiry, now));
         let place = reaper::watch(Arc::clone(&slot) as _, slot.due());
         Self { kind: Kind::Held { slot, place, settled: false, guest: None, in_a_row: 0, context } }

@@ -7,7 +7,8 @@ use pin_project::{pin_project, pinned_drop};
 use tower::BoxError;
 
 use super::judge::Judge;
-use crate::ground::error::rejection;
+use crate::ground::context;
+use crate::ground::error::{Reason, rejection};
 use crate::ground::time::{self, Instant};
 use crate::ground::verdict::{Expiry, Guard, Verdict};
 use crate::http::transport;
@@ -61,11 +62,15 @@ impl<B, G: Guard, J: Judge> Carried<B, G, J> {
     }
 
     /// The call's time is over: the callee's fault if it was him who was waited for.
-    pub(super) fn cut(self: Pin<&mut Self>, now: Instant) {
+    pub(super) fn cut(self: Pin<&mut Self>, now: Instant, reason: Reason) {
         let mut this = self.project();
         // Taken first, so that it comes to its end even if the body panics.
         let call = this.call.take();
-        this.body.set(None);
+        if reason == Reason::IdleTimeout {
+            context::cut_for_slowness(|| this.body.set(None));
+        } else {
+            this.body.set(None);
+        }
         let Some(mut call) = call else { return };
         if let Some(since) = this.waiting_since.take() {
             call.guard.waited(now.since(since));
@@ -139,6 +144,7 @@ fn of_error(error: &BoxError) -> Verdict {
 impl<B, G: Guard, J: Judge> PinnedDrop for Carried<B, G, J> {
     fn drop(self: Pin<&mut Self>) {
         let mut this = self.project();
+        let is_cut = context::is_cut_for_slowness();
         let call = this.call.take();
         this.body.set(None);
         let Some(mut call) = call else { return };
@@ -146,13 +152,13 @@ impl<B, G: Guard, J: Judge> PinnedDrop for Carried<B, G, J> {
             Some(since) => {
                 let now = time::now();
                 call.guard.waited(now.since(since));
-                // Cut by a layer further out, which had the same bound.
-                if call.expiry.at <= now {
+                // Cut by a layer further out, which had the same bound, or one for the waits.
+                if call.expiry.at <= now || is_cut {
                     call.guard.settle(Verdict::TimedOut);
                 }
             }
-            // Whoever has seen enough has got an answer.
-            None if call.decided => call.guard.settle(call.head),
+            // Whoever has seen enough has got an answer; and whoever is past his time has put it aside, and was cut.
+            None if call.decided && time::now() < call.expiry.at => call.guard.settle(call.head),
             None => {}
         }
     }

@@ -27,12 +27,7 @@ use crate::ground::verdict::{Guard, Verdict};
 use crate::http::settled::AllHere;
 
 /// Puts the guard of a call into the body of its response; if that is over already, so is the call.
-pub(crate) fn hold<B, G, J>(
-    mut response: Response<B>,
-    verdict: Verdict,
-    guard: G,
-    judge: J,
-) -> Response<HeldBody<B, G, J>>
+pub(crate) fn hold<B, G, J>(response: Response<B>, verdict: Verdict, guard: G, judge: J) -> Response<HeldBody<B, G, J>>
 where
     B: http_body::Body<Data = Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
@@ -44,7 +39,8 @@ where
         guard.settle(verdict);
         return response.map(HeldBody::over);
     }
-    if response.extensions_mut().remove::<AllHere>().is_some() {
+    if let Some(trailers) = AllHere::end_of(&response) {
+        let verdict = if judge.is_decided(&response) { verdict } else { judge.at_end(verdict, trailers) };
         guard.settle(verdict);
         return response.map(HeldBody::over);
     }

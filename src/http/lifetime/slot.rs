@@ -1,3 +1,4 @@
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
@@ -89,17 +90,18 @@ where
                     (carried, replaced)
                 }
                 State::Cut(rejected) => return (Poll::Ready(Some(Err(rejected.into()))), true),
-                // Taken: a poll before this one has panicked.
                 State::Taken { .. } | State::Over => return (Poll::Ready(None), true),
             }
         };
         drop(replaced);
         carried.as_mut().came(self.came());
+        let unwinding = Unwinding(&self.state);
         let frame = {
             let bell = Waker::from(Arc::clone(self));
             let _enforcing = context::enforce(&bell);
             carried.as_mut().poll_frame(&mut Context::from_waker(&bell))
         };
+        std::mem::forget(unwinding);
         if matches!(frame, Poll::Ready(None | Some(Err(_)))) {
             let taken = std::mem::replace(&mut *lock(&self.state), State::Over);
             drop((taken, carried));
@@ -128,7 +130,7 @@ where
     fn cut(&self, mut carried: Pin<Box<Carried<B, G, J>>>, rejected: &Rejected, now: Instant) {
         carried.as_mut().came(self.came());
         telemetry::body_cut(rejected, carried.waiting_since().is_some(), now.since(self.since));
-        carried.as_mut().cut(now);
+        carried.as_mut().cut(now, rejected.reason());
     }
 
     /// As the reaper would.
@@ -163,6 +165,16 @@ where
     }
 }
 
+/// A body that panics takes itself along: nothing is left to be polled, or to be cut.
+struct Unwinding<'a, B, G: Guard, J: Judge>(&'a Mutex<State<B, G, J>>);
+
+impl<B, G: Guard, J: Judge> Drop for Unwinding<'_, B, G, J> {
+    fn drop(&mut self) {
+        let taken = std::mem::replace(&mut *lock(self.0), State::Over);
+        drop(taken);
+    }
+}
+
 impl<B, G, J> Parked for Slot<B, G, J>
 where
     B: Body<Data = Bytes> + Send + 'static,
@@ -181,7 +193,8 @@ where
             State::Taken { .. } => {
                 if self.expiry.at <= now {
                     if let State::Taken { due, .. } = &mut *state {
-                        *due = Some(Rejected::new(self.expiry.layer, self.expiry.reason));
+                        // It is used only if there is something to hand on, and then nobody waits.
+                        *due = Some(Rejected::new(self.expiry.layer, self.expiry.reason).while_parked(true));
                     }
                 }
                 // It is not parked; the next time it may be.
@@ -200,14 +213,18 @@ where
         } else {
             return Visit::Again(self.expiry.at);
         };
-        let rejected = Rejected::new(self.expiry.layer, reason);
+        let rejected = Rejected::new(self.expiry.layer, reason).while_parked(waiting_since.is_none());
         let State::Kept { carried, waker } = std::mem::replace(&mut *state, State::Cut(rejected.clone())) else {
             return Visit::Done;
         };
         drop(state);
-        self.cut(carried, &rejected, now);
+        // A body that panics when it is dropped must not leave its reader waiting for ever.
+        let cut = catch_unwind(AssertUnwindSafe(|| self.cut(carried, &rejected, now)));
         if let Some(waker) = waker {
             waker.wake();
+        }
+        if let Err(panic) = cut {
+            resume_unwind(panic);
         }
         Visit::Done
     }

@@ -1,5 +1,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests sleep and look at the clock as users do")]
 
+mod hostile;
+
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -267,6 +269,13 @@ async fn what_a_drop_says_depends_on_who_waited_for_whom() {
     let scene = Scene::new();
     drop(scene.held([data("unread")]));
     assert_eq!(scene.end(), Some((Some(Verdict::Success), Duration::ZERO)), "the head was the answer");
+
+    let scene = Scene::new();
+    let parked = scene.held([data("unread")]);
+    // Somebody further out cuts what nobody has read.
+    tokio::time::advance(2 * SECOND).await;
+    drop(parked);
+    assert_eq!(scene.end(), Some((None, Duration::ZERO)), "abandoned");
 
     let scene = Scene::new();
     let mut body = scene.held([Step::Waits(60 * SECOND)]).into_body();

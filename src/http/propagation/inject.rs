@@ -69,7 +69,7 @@ impl<S, P: Propagator> Inject<S, P> {
         if context.deadline.is_none() && attempt == 1 {
             return;
         }
-        let time_left = context.deadline.map(|deadline| {
+        let time_left = context.last_instant().map(|deadline| {
             let left = deadline.since(time::call_start());
             left - self.allowance.min(left / 10)
         });

@@ -66,7 +66,7 @@ where
             Ok(pass) => (pass, None),
             Err(rejected) => (Pass::Free, Some(rejected)),
         };
-        let ticket = Ticket::new(breaker, pass, now, bound.expiry(NAME));
+        let ticket = Ticket::new(breaker, pass, now, bound.instant(), bound.expiry(NAME));
         let call = match refusal {
             None => BoundedCall::new(self.inner.call(request, now, self.breakers.unready()), bound),
             Some(rejected) => {

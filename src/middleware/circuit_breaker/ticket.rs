@@ -17,14 +17,17 @@ pub struct Ticket {
     took: Option<Duration>,
     /// The time that the call had when it was admitted.
     left: Duration,
+    /// When there must be an answer.
+    deadline: Instant,
+    /// When all of it must be there.
     expiry: Expiry,
 }
 
 impl Ticket {
     #[inline]
-    pub(super) fn new(breaker: Arc<Breaker>, pass: Pass, now: Instant, expiry: Expiry) -> Self {
-        let (stopwatch, left) = (Stopwatch::start(now), expiry.at.since(now));
-        Self { breaker, pass: Some(pass), stopwatch, took: None, left, expiry }
+    pub(super) fn new(breaker: Arc<Breaker>, pass: Pass, now: Instant, deadline: Instant, expiry: Expiry) -> Self {
+        let (stopwatch, left) = (Stopwatch::start(now), deadline.since(now));
+        Self { breaker, pass: Some(pass), stopwatch, took: None, left, deadline, expiry }
     }
 
     /// Polls the callee, and notes when it is not the callee that the call waits for.
@@ -53,7 +56,8 @@ impl Ticket {
     /// Whether what ended the call at `now` was the end of the caller's time, or a wait in a queue of ours, and not a time limit
     /// that is meant for the callee alone.
     pub(super) fn was_out_of_time(&self, now: Instant) -> bool {
-        self.expiry.at <= now || self.stopwatch.waits_locally()
+        let until = if self.took.is_some() { self.expiry.at } else { self.deadline };
+        until <= now || self.stopwatch.waits_locally()
     }
 
     /// The caller's time was over before the callee answered.

@@ -25,8 +25,10 @@ pub struct DeadlineConfig {
     /// one does not count. Default: `None`.
     pub idle_timeout: Option<Duration>,
     /// From the head of a response to the end of its body, if that may come *after* the deadline: on a server, where the
-    /// deadline is that of the work, and the reader may be slow. A deadline that was inherited holds all the same. Default:
-    /// `None`, the body ends at the deadline.
+    /// deadline is that of the work, and the reader may be slow. A deadline that was inherited holds all the same, and so does
+    /// this one for what layers further in hold until the body's end: a bulkhead in here lets go at the deadline, and the
+    /// body ends with that. (Load shedding lets go at the head, and is not concerned.) Default: `None`, the body ends at the
+    /// deadline.
     pub body_timeout: Option<Duration>,
 }
 

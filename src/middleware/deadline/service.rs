@@ -55,19 +55,22 @@ where
             let ending = Ending { at: now, outermost: now, body_timeout: None, idle: None };
             return ResponseFuture::new(call, inherited, ending, self.classifier.clone());
         }
-        let outermost = inherited.deadline.unwrap_or(Instant::MAX);
+        let outermost = inherited.last_instant().unwrap_or(Instant::MAX);
         let lasts = self.lasting.lasts(&request);
         let own = lasts.unwrap_or_default().max(config.timeout);
-        let deadline = outermost.min(now + within.map_or(own, |time| time.min(own)));
+        let end = outermost.min(now + within.map_or(own, |time| time.min(own)));
         let head = now + config.head_timeout.unwrap_or(config.timeout).min(config.timeout);
+        let deadline = inherited.deadline.unwrap_or(end).min(end);
         let bound = if head < deadline {
             Bound::at(head, Reason::HeadTimeout)
         } else {
             Bound::at(deadline, Reason::DeadlineExceeded)
         };
+        let deadline = head.min(deadline);
         let body_timeout = config.body_timeout.filter(|_| lasts.is_none());
-        let ending = Ending { at: deadline, outermost, body_timeout, idle: config.idle_timeout };
-        let context = Context { deadline: Some(deadline), enforced: true, ..inherited };
+        let ending = Ending { at: end, outermost, body_timeout, idle: config.idle_timeout };
+        let end = (end > deadline).then_some(end);
+        let context = Context { deadline: Some(deadline), end, enforced: true, ..inherited };
         let call = {
             let _entered = context::enter(context);
             self.inner.call(request, now, &self.unready)

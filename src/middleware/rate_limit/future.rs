@@ -10,7 +10,7 @@ use super::bucket::{Bucket, Turn};
 use crate::admission::gate::{Permit, Waiter};
 use crate::admission::timer::Timer;
 use crate::algorithm::queue::Until;
-use crate::ground::context;
+use crate::ground::context::{self, Context};
 use crate::ground::error::{Reason, Rejected};
 use crate::ground::sync::Arc;
 use crate::ground::time::{self, Instant};
@@ -33,7 +33,7 @@ enum State<S, Req, F> {
         turn: Place,
         bucket: Arc<Bucket>,
         inner: Option<(Taken<S>, Req)>,
-        deadline: Option<Instant>,
+        context: Context,
     },
     /// It has started, or was refused => Over.
     Running {
@@ -58,7 +58,7 @@ impl<S, Req, F> ResponseFuture<S, Req, F> {
     }
 
     pub(super) fn running(call: Call<S, Req, F>, now: Instant) -> Self {
-        Self { state: State::running(call, now, context::current().deadline) }
+        Self { state: State::running(call, now, &context::current()) }
     }
 
     pub(super) fn waiting(turn: Turn, bucket: Arc<Bucket>, inner: Taken<S>, request: Req) -> Self {
@@ -68,20 +68,13 @@ impl<S, Req, F> ResponseFuture<S, Req, F> {
                 Place::Head { _place: place, earliest: Some(earliest), until, timer: Timer::new() }
             }
         };
-        Self {
-            state: State::Waiting {
-                turn,
-                bucket,
-                inner: Some((inner, request)),
-                deadline: context::current().deadline,
-            },
-        }
+        Self { state: State::Waiting { turn, bucket, inner: Some((inner, request)), context: context::current() } }
     }
 }
 
 impl<S, Req, F> State<S, Req, F> {
-    fn running(call: Call<S, Req, F>, now: Instant, deadline: Option<Instant>) -> Self {
-        Self::Running { call: BoundedCall::new(call, Bound::within(now, deadline, DEFAULT_MAX_HOLD)) }
+    fn running(call: Call<S, Req, F>, now: Instant, context: &Context) -> Self {
+        Self::Running { call: BoundedCall::new(call, Bound::within(now, context, DEFAULT_MAX_HOLD)) }
     }
 }
 
@@ -133,14 +126,14 @@ where
         let mut state = self.project().state;
         loop {
             match state.as_mut().project() {
-                StateProj::Waiting { turn, bucket, inner, deadline } => {
+                StateProj::Waiting { turn, bucket, inner, context } => {
                     let started = ready!(turn.poll(bucket, cx));
-                    let (inner, deadline) = (inner.take(), *deadline);
+                    let (inner, context) = (inner.take(), *context);
                     // The head's place is the next one's before our call begins.
                     state.set(State::Over);
                     match (started, inner) {
                         (Ok(now), Some((inner, request))) => {
-                            state.set(State::running(inner.call(request), now, deadline))
+                            state.set(State::running(inner.call(request), now, &context))
                         }
                         (Err(rejected), _) => return Poll::Ready(Err(reject(rejected))),
                         (Ok(_), None) => return Poll::Pending,

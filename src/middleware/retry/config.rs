@@ -16,8 +16,8 @@ pub struct RetryConfig {
     /// What retries may cost. A budget that is [given](super::RetryLayer::with_budget) replaces it.
     pub budget: BudgetConfig,
     /// How long one attempt may take, never longer than the call has left; to the layers and calls further in this is the
-    /// deadline, and so it is for the body of a response that they hold a permit for. `None`: as long as the call has left, so that an attempt that hangs is not
-    /// repeated.
+    /// deadline, and so it is for the body of a response that they hold something for. `None`: as long as the call has left, so
+    /// that an attempt that hangs is not repeated.
     pub attempt_timeout: Option<Duration>,
     /// The longest pause that a callee may ask for. When it asks for more, its answer is returned instead.
     pub max_retry_after: Duration,

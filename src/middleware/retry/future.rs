@@ -208,6 +208,8 @@ where
                 }
                 StateProj::Detaching { detaching, until, cause } => {
                     let (until, cause) = (*until, *cause);
+                    // It ends before the call does, whose bound may be our own: what it keeps must not be lost to that.
+                    let inside = Context { deadline: Some(this.limit.at), ..inside };
                     let detached = {
                         let _entered = (context::enter(inside), this.cut.map(|_| context::enforce(cx.waker())));
                         detaching.poll(cx)
