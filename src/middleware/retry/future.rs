@@ -119,7 +119,7 @@ impl Limit {
 /// callee that hangs for all of it has hung.
 pub(super) fn inside(context: Context, cut: Option<Instant>) -> Context {
     match cut {
-        Some(_) => Context { deadline: cut, end: None, enforced: true, ..context },
+        Some(_) => Context { deadline: cut, enforced: true, ..context },
         None => context,
     }
 }
