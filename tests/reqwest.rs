@@ -17,6 +17,7 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
+use seawall::circuit_breaker::{CircuitBreakerConfig, CircuitBreakerLayer};
 use seawall::error::{Reason, rejection};
 use seawall::http::reqwest::{MaybeSent, ReqwestService};
 use seawall::http::{ByMethod, ByStatus};
@@ -144,6 +145,22 @@ async fn the_clients_own_redirects_and_timeouts_are_untouched() {
     let error = answer.unwrap_err();
     assert!(own(&error).is_timeout(), "the redirect was followed to where nobody answers: {error:?}");
     assert_eq!(report.unwrap().verdicts, [Verdict::TimedOut]);
+}
+
+/// To a body too, and that is a callee that was waited for, not a connection that died.
+#[tokio::test]
+async fn a_body_that_the_clients_own_timeout_ends_has_timed_out() {
+    let address = serve(|_| async {
+        Response::new(StreamBody::new(tokio_stream::pending::<Result<Frame<Bytes>, Infallible>>()))
+    })
+    .await;
+    let client = reqwest::Client::builder().no_proxy().read_timeout(Duration::from_millis(50)).build().unwrap();
+    let layer = CircuitBreakerLayer::http(CircuitBreakerConfig::default()).unwrap();
+    let client = layer.layer(ReqwestService::new(client));
+    let answer = client.oneshot(request(Method::GET, address, Empty::<Bytes>::new())).await.unwrap();
+    assert!(own(&answer.into_body().collect().await.unwrap_err()).is_timeout());
+    let seen = layer.handle().snapshot();
+    assert_eq!((seen.calls, seen.failures, seen.slow), (1, 1, 1), "what times out is slow, too");
 }
 
 #[tokio::test]

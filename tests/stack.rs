@@ -206,7 +206,8 @@ async fn every_client_can_be_named_shared_and_spawned() {
 
     #[cfg(feature = "reqwest")]
     {
-        let client: stack::Client<ReqwestService> = layers.service(reqwest::Client::new().into());
+        let client: stack::Client<ReqwestService> =
+            layers.service(reqwest::Client::builder().no_proxy().build().unwrap().into());
         is_shared(&client);
         let call = async move { Ok::<_, BoxError>(client.oneshot(request(address)).await?.status()) };
         assert_eq!(tokio::spawn(call).await.unwrap().unwrap(), 200);

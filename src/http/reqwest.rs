@@ -10,7 +10,8 @@
 //! - **Errors** are reqwest's own, as [`BoxError`]; wrapped in one case, [`MaybeSent`].
 //! - **Settings** of the client are untouched: its timeouts, redirects and default headers do what they do. A deadline
 //!   layer around it ends a call when that is sooner. A client that was told to retry (`reqwest::ClientBuilder::retry`)
-//!   should not be under a retry layer: attempts multiply.
+//!   should not be under a retry layer: attempts multiply. The version of a request is passed on: one that came in over HTTP/2 and
+//!   is sent on by a client without it is refused.
 //! - **Cost:** three allocations for a request with a body, and the URI is parsed again, since reqwest has a type of its own
 //!   for it.
 //!

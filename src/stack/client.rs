@@ -115,7 +115,8 @@ impl<C, R, P, L> ClientLayer<C, R, P, L> {
         self.layer(client)
     }
 
-    /// The budget that retries are paid from.
+    /// The budget that retries are paid from; with [`per_authority`](ClientConfig::per_authority), that of requests without a
+    /// host.
     pub fn budget(&self) -> &Budget {
         self.retry.budget()
     }

@@ -36,7 +36,7 @@ fn client(below: SocketAddr) -> Client {
 enum Does {
     Ask(Client),
     /// Through all layers.
-    AskWell(Whole),
+    AskWell(Box<Whole>),
     Hang,
     Fail,
 }
@@ -170,8 +170,8 @@ async fn hostile_values_are_as_if_they_were_not_there() {
 async fn three_hundred_milliseconds_through_three_tiers_of_whole_stacks() {
     let seen = Seen::default();
     let third = whole_tier(Does::Hang, &seen).await;
-    let second = whole_tier(Does::AskWell(whole_client(third)), &seen).await;
-    let first = whole_tier(Does::AskWell(whole_client(second)), &seen).await;
+    let second = whole_tier(Does::AskWell(Box::new(whole_client(third))), &seen).await;
+    let first = whole_tier(Does::AskWell(Box::new(whole_client(second))), &seen).await;
     let mut request = Request::new(HealthCheckRequest::default());
     request.set_timeout(Duration::from_millis(300));
     let status = whole_client(first).check(request).await.unwrap_err();

@@ -32,7 +32,7 @@ const LOOKS_AFTER: u8 = 8;
 /// | the body | verdict |
 /// |---|---|
 /// | comes to its end | that of the head, or of the trailers where the protocol has it there |
-/// | fails | [`Lost`](crate::verdict::Verdict::Lost) |
+/// | fails | [`Lost`](crate::verdict::Verdict::Lost), or [`TimedOut`](crate::verdict::Verdict::TimedOut) by a timeout of the client |
 /// | is cut while its reader waits for more | [`TimedOut`](crate::verdict::Verdict::TimedOut) |
 /// | is cut while nobody reads | [`Abandoned`](crate::verdict::Verdict::Abandoned) |
 /// | is dropped while its reader waits for more | [`Abandoned`](crate::verdict::Verdict::Abandoned), a slow call if that was late |

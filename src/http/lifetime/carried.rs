@@ -11,6 +11,7 @@ use crate::ground::context;
 use crate::ground::error::{Reason, rejection};
 use crate::ground::time::{self, Instant};
 use crate::ground::verdict::{Expiry, Guard, Verdict};
+use crate::http::transport;
 
 /// A call that goes on in the body of its response.
 #[derive(Debug)]
@@ -130,9 +131,13 @@ where
 }
 
 /// The head was there, so the request was executed, and what it led to is lost; unless a layer further in says that it
-/// was its doing.
+/// was its doing, or the client that it has waited long enough.
 fn of_error(error: &BoxError) -> Verdict {
-    rejection(error).map_or(Verdict::Lost, |rejected| rejected.verdict())
+    match rejection(error) {
+        Some(rejected) => rejected.verdict(),
+        None if transport::verdict(error) == Verdict::TimedOut => Verdict::TimedOut,
+        None => Verdict::Lost,
+    }
 }
 
 #[pinned_drop]
