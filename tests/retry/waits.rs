@@ -144,6 +144,23 @@ async fn an_attempt_has_no_more_time_than_the_call_has_left() {
 }
 
 /// Nothing was sent: repeating it would only make our own queue longer.
+/// The deadline of a callee is mostly a little earlier than that of its caller: what it says at its end leaves crumbs.
+#[tokio::test(start_paused = true)]
+async fn what_timed_out_is_not_tried_again_with_the_crumbs_of_its_time() {
+    for (deadline, attempts) in [(1009, 1), (1150, 2)] {
+        let log = Log::default();
+        let backoff = Backoff { jitter: Jitter::None, ..Backoff::constant(millis(1)) };
+        let layer = layer(RetryConfig { backoff, ..RetryConfig::default() })
+            .with_classifier(verdict::from_fn(|_: Result<&u32, &BoxError>| Verdict::TimedOut));
+        let service = layer.layer(callee(&log, |n| async move {
+            sleep(SECOND).await;
+            Ok(n)
+        }));
+        let _ = DeadlineLayer::new(millis(deadline)).unwrap().layer(service).oneshot(()).await;
+        assert_eq!(log.attempts().len(), attempts, "{deadline} ms");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_attempt_that_the_callee_is_not_ready_for_in_time_is_not_repeated() {
     #[derive(Clone)]

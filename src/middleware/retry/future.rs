@@ -149,7 +149,7 @@ where
             further,
             withdrawal: None,
             failure: None,
-            progress: Progress::new(attempts),
+            progress: Progress::new(attempts, start),
             verdicts: Vec::new(),
             start,
             inherited,
@@ -304,6 +304,7 @@ where
         let request = further.kept.next()?;
         let service = Taken::unready(further.service.clone(), self.policy.unready.clone());
         self.progress.attempts = attempt;
+        self.progress.since = now;
         *self.cut = cut;
         *self.bound = self.limit.of_attempt(cut);
         if attempt >= self.policy.config.max_attempts {

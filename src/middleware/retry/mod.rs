@@ -16,7 +16,8 @@
 //! 2. **Attempts**: are any left of `max_attempts`?
 //! 3. **The request**: can it be made again, and may it be ([`Kept::repeatable`])?
 //! 4. **Time**: the wait is a fresh [`Backoff`] sample, on top of the pause that the callee asked for (`Retry-After`)
-//!    if it did. Does the callee ask for no more than `max_retry_after`, and does the wait end before the deadline?
+//!    if it did. Does the callee ask for no more than `max_retry_after`, and does the wait end before the deadline? After an
+//!    attempt that timed out at least a tenth of its time must be left: what was too slow will not be quick with crumbs.
 //! 5. **The [`Budget`]**: is there a token? It is asked before the wait, and each call deposits once, however many
 //!    attempts it takes.
 //!

@@ -23,6 +23,8 @@ pub(super) struct Policy {
 pub(super) struct Progress {
     /// Attempts that were begun.
     pub(super) attempts: u32,
+    /// When the last one was begun.
+    pub(super) since: Instant,
     /// The wait before the last one.
     delay: Duration,
     /// Whether an attempt was lost.
@@ -30,8 +32,8 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    pub(super) fn new(attempts: u32) -> Self {
-        Self { attempts, delay: Duration::ZERO, lost: false }
+    pub(super) fn new(attempts: u32, since: Instant) -> Self {
+        Self { attempts, since, delay: Duration::ZERO, lost: false }
     }
 }
 
@@ -87,8 +89,10 @@ impl Policy {
         let backoff = self.config.backoff.delay(progress.attempts, progress.delay, chance());
         // On top of what was told: all callers are told the same, and must not come back together.
         let at = now + told + backoff;
-        // The timer may be late by its grain; who wakes up with no time left has waited in vain.
-        if at + timer::GRAIN >= limit {
+        // The timer may be late by its grain; who wakes up with no time left has waited in vain. And what was too slow with all
+        // the time that it had will not be quick with the crumbs of it.
+        let crumbs = if verdict == Verdict::TimedOut { now.since(progress.since) / 10 } else { Duration::ZERO };
+        if at + crumbs.max(timer::GRAIN) >= limit {
             return Err(Stop::Deadline);
         }
         let withdrawal = self.budget.withdraw(now).ok_or(Stop::Budget)?;
