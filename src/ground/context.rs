@@ -59,6 +59,8 @@ pub(crate) struct Context {
     pub(crate) deadline: Option<Instant>,
     /// By when the response must be over, if it may go on beyond the deadline.
     pub(crate) end: Option<Instant>,
+    /// Whether the response is meant to go on until then, so that nothing shorter than the call cuts it.
+    pub(crate) lasts: bool,
     /// Whether someone further out in this very task ends the call at the deadline, so that we need no timer for it.
     pub(crate) enforced: bool,
     /// 0 where no retry is in charge, here or at the other end of the connection that we serve.
@@ -69,8 +71,15 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    const NONE: Self =
-        Self { deadline: None, end: None, enforced: false, attempt: 0, before: 0, priority: Priority::Normal };
+    const NONE: Self = Self {
+        deadline: None,
+        end: None,
+        lasts: false,
+        enforced: false,
+        attempt: 0,
+        before: 0,
+        priority: Priority::Normal,
+    };
 
     /// By when everything must be over, if there is a bound.
     #[inline]
@@ -112,7 +121,8 @@ const ENFORCED: u32 = 1 << 31;
 const PRIORITY_SHIFT: u32 = 29;
 const BEFORE_SHIFT: u32 = 20;
 const BEFORE_MASK: u32 = (1 << (PRIORITY_SHIFT - BEFORE_SHIFT)) - 1;
-const ATTEMPT_MASK: u32 = (1 << BEFORE_SHIFT) - 1;
+const LASTS: u32 = 1 << 19;
+const ATTEMPT_MASK: u32 = LASTS - 1;
 
 impl Packed {
     #[inline]
@@ -120,9 +130,10 @@ impl Packed {
         let enforced = if context.enforced { ENFORCED } else { 0 };
         let attempt = if context.attempt < ATTEMPT_MASK { context.attempt } else { ATTEMPT_MASK };
         let before = if context.before < BEFORE_MASK { context.before } else { BEFORE_MASK };
+        let lasts = if context.lasts { LASTS } else { 0 };
         Self(
             context.deadline,
-            enforced | (context.priority as u32) << PRIORITY_SHIFT | before << BEFORE_SHIFT | attempt,
+            enforced | (context.priority as u32) << PRIORITY_SHIFT | before << BEFORE_SHIFT | lasts | attempt,
         )
     }
 
@@ -137,6 +148,7 @@ impl Packed {
         Context {
             deadline: self.0,
             end: None,
+            lasts: self.1 & LASTS != 0,
             enforced: self.1 & ENFORCED != 0,
             attempt: self.1 & ATTEMPT_MASK,
             before: self.1 >> BEFORE_SHIFT & BEFORE_MASK,
@@ -293,7 +305,8 @@ mod tests {
             for (deadline, enforced, attempt) in [(None, false, 0), (Some(Instant::MAX), true, 1), (None, true, 70_000)]
             {
                 for before in [0, 1, BEFORE_MASK] {
-                    let context = Context { deadline, enforced, attempt, before, priority, end: None };
+                    let context =
+                        Context { deadline, enforced, attempt, before, priority, end: None, lasts: !enforced };
                     assert_eq!(Packed::new(context).unpack(), context);
                 }
             }

@@ -5,6 +5,8 @@ use std::sync::{Arc, Mutex};
 use axum::http::HeaderMap;
 use seawall::context;
 
+use seawall::deadline::DeadlineConfig;
+
 use super::*;
 
 /// What each handler sees is left, in the order in which they were called.
@@ -136,4 +138,24 @@ fn a_header_has_one_meaning() {
     let faults = ExtractLayer::http(config).unwrap_err();
     let paths: Vec<_> = faults.faults().iter().map(|fault| fault.path()).collect();
     assert_eq!(paths, ["headers.attempt", "max_timeout"]);
+}
+
+/// What is told to the callee is the time of this attempt, however much longer a body might go on.
+#[tokio::test]
+async fn an_attempt_that_has_less_time_than_the_call_says_so() {
+    let service = tower::service_fn(|request: Request<Empty<Bytes>>| async move {
+        let told = request.headers()["x-request-timeout-ms"].to_str().unwrap().to_owned();
+        Ok::<_, BoxError>(Response::new(told))
+    });
+    let deadline = DeadlineConfig { head_timeout: Some(LONG / 2), timeout: LONG, ..DeadlineConfig::default() };
+    let config = RetryConfig { attempt_timeout: Some(Duration::from_millis(700)), ..retries() };
+    let stack = ServiceBuilder::new()
+        .layer(DeadlineLayer::http(deadline).unwrap())
+        .layer(RetryLayer::http(config).unwrap())
+        .layer(inject())
+        .map_request(|request: Request<_>| request.map(|_| Empty::new()))
+        .service(service);
+    let answer = stack.oneshot(Request::new(Empty::<Bytes>::new())).await.unwrap();
+    let told = String::from_utf8(answer.into_body().collect().await.unwrap().to_bytes().to_vec()).unwrap();
+    assert!(told.parse::<u64>().unwrap() <= 700, "{told}");
 }

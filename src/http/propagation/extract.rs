@@ -73,7 +73,7 @@ impl<S, P: Propagator> Extract<S, P> {
             Some(time) => {
                 let now = time::call_start();
                 let deadline = (now + time).min(inherited.deadline.unwrap_or(Instant::MAX));
-                (Context { deadline: Some(deadline), end: None, attempt, ..inherited }, Some(now))
+                (Context { deadline: Some(deadline), end: None, lasts: false, attempt, ..inherited }, Some(now))
             }
             None => (Context { attempt, ..inherited }, None),
         }

@@ -70,7 +70,8 @@ where
         let body_timeout = config.body_timeout.filter(|_| lasts.is_none());
         let ending = Ending { at: end, outermost, body_timeout, idle: config.idle_timeout };
         let end = (end > deadline).then_some(end);
-        let context = Context { deadline: Some(deadline), end, enforced: true, ..inherited };
+        let lasts = end.is_some() && (lasts.is_some() || inherited.lasts);
+        let context = Context { deadline: Some(deadline), end, lasts, enforced: true, ..inherited };
         let call = {
             let _entered = context::enter(context);
             self.inner.call(request, now, &self.unready)

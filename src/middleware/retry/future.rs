@@ -119,7 +119,10 @@ impl Limit {
 /// callee that hangs for all of it has hung.
 pub(super) fn inside(context: Context, cut: Option<Instant>) -> Context {
     match cut {
-        Some(_) => Context { deadline: cut, enforced: true, ..context },
+        Some(_) => {
+            let end = context.end.filter(|_| context.lasts);
+            Context { deadline: cut, end, enforced: true, ..context }
+        }
         None => context,
     }
 }
