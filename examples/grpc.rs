@@ -15,7 +15,7 @@ use seawall::bulkhead::{BulkheadConfig, BulkheadLayer};
 use seawall::circuit_breaker::{CircuitBreakerConfig, CircuitBreakerLayer};
 use seawall::deadline::DeadlineLayer;
 use seawall::error::{InvalidConfig, Reason, rejection_in};
-use seawall::grpc::respond::RespondLayer;
+use seawall::http::respond::RespondLayer;
 use seawall::http::{LongLived, MapRequestBodyLayer};
 use seawall::load_shed::{LoadShedConfig, LoadShedLayer};
 use seawall::retry::{Backoff, RetryConfig, RetryLayer, report};
@@ -117,7 +117,7 @@ async fn serve(reporter: &HealthReporter, calls: Arc<AtomicUsize>) -> Result<Soc
     let health = Troubled { health: HealthService::from_health_reporter(reporter.clone()), calls, stumbles: 2.into() };
     let layers = ServiceBuilder::new()
         // refusals become statuses, so that tonic needs to know of nothing
-        .layer(RespondLayer::new())
+        .layer(RespondLayer::grpc())
         .layer(DeadlineLayer::grpc(Duration::from_secs(5))?)
         .layer(LoadShedLayer::grpc(LoadShedConfig::default())?);
     let listener = TcpListener::bind(("127.0.0.1", 0)).await?;

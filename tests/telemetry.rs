@@ -86,11 +86,11 @@ fn an_answer_that_does_not_tell_its_cause_is_counted() {
 #[test]
 fn a_grpc_answer_that_does_not_tell_its_cause_is_counted_too() {
     use http_body_util::Empty;
-    use seawall::grpc::respond::RespondLayer;
+    use seawall::http::respond::RespondLayer;
 
     let lines = counted(async {
         let failing = service_fn(|()| async { Err::<http::Response<Empty<bytes::Bytes>>, BoxError>("secret".into()) });
-        assert_eq!(RespondLayer::new().layer(failing).oneshot(()).await.unwrap().headers()["grpc-status"], "13");
+        assert_eq!(RespondLayer::grpc().layer(failing).oneshot(()).await.unwrap().headers()["grpc-status"], "13");
     });
     assert_eq!(lines, ["seawall_internal_errors_total{} 1"]);
 }

@@ -140,6 +140,23 @@ impl Rejected {
         self.retry_after
     }
 
+    /// What it comes to for whoever is answered, in any protocol.
+    #[cfg(feature = "http")]
+    pub(crate) fn kind(&self) -> Kind {
+        match self.reason {
+            Reason::DeadlineExpired
+            | Reason::DeadlineExceeded
+            | Reason::HeadTimeout
+            | Reason::IdleTimeout
+            | Reason::AttemptTimeout
+            | Reason::HoldExceeded => Kind::TooLate,
+            Reason::RateLimited => Kind::TooOften,
+            Reason::NotReady | Reason::CircuitOpen | Reason::QueueFull | Reason::QueueTimeout | Reason::NotInTime => {
+                Kind::Unavailable
+            }
+        }
+    }
+
     /// What this says about the callee: it timed out if the call was cut while someone waited for it, was abandoned if that
     /// was a response that nobody read any more, and said nothing if it was never asked.
     pub fn verdict(&self) -> Verdict {
@@ -159,6 +176,18 @@ impl Rejected {
             | Reason::RateLimited => Verdict::Ignored,
         }
     }
+}
+
+/// See [`Rejected::kind`].
+#[cfg(feature = "http")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Its time was over.
+    TooLate,
+    /// It came more often than it may.
+    TooOften,
+    /// It may be served another time.
+    Unavailable,
 }
 
 impl fmt::Display for Rejected {

@@ -50,18 +50,11 @@ pub(crate) fn body_cut(rejected: &Rejected, waited: bool, age: std::time::Durati
     metrics::counter!("seawall_bodies_cut_total", "layer" => layer, "reason" => reason, "held" => held).increment(1);
 }
 
-/// An error that no layer of ours made is answered with a 500: its cause is told here, since the answer does not tell it.
+/// An error that no layer of ours made is answered: its cause is told here, since the answer does not tell it.
 #[cfg(feature = "http")]
-pub(crate) fn answered_with_500(error: &tower::BoxError) {
-    tracing::error!(target: "seawall", layer = "respond", error = error.as_ref() as &(dyn std::error::Error + 'static), "answered with 500");
-    #[cfg(feature = "metrics")]
-    metrics::counter!("seawall_internal_errors_total").increment(1);
-}
-
-/// The same for gRPC, where the answer is `INTERNAL` unless the error is known to be the transport's.
-#[cfg(feature = "grpc")]
-pub(crate) fn answered_with_code(error: &tower::BoxError, code: &'static str, is_internal: bool) {
-    tracing::error!(target: "seawall", layer = "respond", code, error = error.as_ref() as &(dyn std::error::Error + 'static), "answered with a code");
+pub(crate) fn answered(error: &tower::BoxError, answer: &'static str, is_internal: bool) {
+    let error = error.as_ref() as &(dyn std::error::Error + 'static);
+    tracing::error!(target: "seawall", layer = "respond", answer, error, "answered");
     #[cfg(feature = "metrics")]
     if is_internal {
         metrics::counter!("seawall_internal_errors_total").increment(1);

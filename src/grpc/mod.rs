@@ -42,7 +42,7 @@
 //! ```
 //! An error of a layer reaches the caller as a `tonic::Status` of code `UNKNOWN` with the [refusal](crate::error::Rejected) as its
 //! source: [`rejection_in`](crate::error::rejection_in) finds it there, and [`retry::report`](crate::retry::report) tells of the
-//! attempts behind it. Whoever wants a code instead puts a [`RespondLayer`](respond::RespondLayer) outermost.
+//! attempts behind it. Whoever wants a code instead puts a [`RespondLayer::grpc`](respond) outermost.
 //!
 //! # A server
 //! See [`respond`].

@@ -30,9 +30,10 @@ use super::config::{ClientConfig, ServerConfig};
 use super::server::ServerLayer;
 use crate::ground::error::InvalidConfig;
 use crate::grpc::propagation::GrpcPropagator;
-use crate::grpc::respond::RespondLayer;
+use crate::grpc::respond::WithCode;
 use crate::grpc::{ByCall, ByCode, ByTimeout};
 use crate::http::propagation::{ExtractLayer, InjectLayer};
+use crate::http::respond::RespondLayer;
 
 /// The layers around a gRPC client, such as a tonic `Channel`.
 ///
@@ -46,6 +47,6 @@ pub fn client(config: &ClientConfig) -> Result<ClientLayer<ByCode, ByCall, GrpcP
 ///
 /// # Errors
 /// If a setting is out of its range; all faults are listed, with the path of the field.
-pub fn server(config: &ServerConfig) -> Result<ServerLayer<ByCode, GrpcPropagator, RespondLayer>, InvalidConfig> {
-    ServerLayer::new(config, ByCode::new(), ExtractLayer::grpc, RespondLayer::new())
+pub fn server(config: &ServerConfig) -> Result<ServerLayer<ByCode, GrpcPropagator, WithCode>, InvalidConfig> {
+    ServerLayer::new(config, ByCode::new(), ExtractLayer::grpc, RespondLayer::grpc())
 }

@@ -4,7 +4,7 @@ use super::config::ServerConfig;
 use crate::ground::config::Validation;
 use crate::ground::error::InvalidConfig;
 use crate::http::propagation::{Extract, ExtractLayer, HttpPropagator, PropagationConfig};
-use crate::http::respond::RespondLayer;
+use crate::http::respond::{Respond, RespondLayer, WithStatus};
 use crate::http::{ByExtension, ByStatus};
 use crate::middleware::deadline::{Deadline, DeadlineLayer};
 use crate::middleware::load_shed::{LoadShed, LoadShedHandle, LoadShedLayer};
@@ -13,9 +13,9 @@ use crate::middleware::load_shed::{LoadShed, LoadShedHandle, LoadShedLayer};
 ///
 /// `C` is the classifier, `P` how deadlines travel, `A` what makes answers of refusals: those of the protocol.
 #[derive(Clone, Debug)]
-pub struct ServerLayer<C = ByStatus, P = HttpPropagator, A = RespondLayer> {
+pub struct ServerLayer<C = ByStatus, P = HttpPropagator, A = WithStatus> {
     extract: ExtractLayer<P>,
-    respond: A,
+    respond: RespondLayer<A>,
     deadline: DeadlineLayer<C, ByExtension>,
     load_shed: LoadShedLayer<C>,
 }
@@ -33,7 +33,7 @@ impl<C: Clone, P, A> ServerLayer<C, P, A> {
         config: &ServerConfig,
         classifier: C,
         extract: impl FnOnce(PropagationConfig) -> Result<ExtractLayer<P>, InvalidConfig>,
-        respond: A,
+        respond: RespondLayer<A>,
     ) -> Result<Self, InvalidConfig> {
         Validation::of(|validation| config.validate(validation))?;
         let ServerConfig { propagation, deadline, load_shed } = config.clone();
@@ -74,13 +74,8 @@ impl<C, P, A> ServerLayer<C, P, A> {
     }
 }
 
-impl<S, C, P, A> Layer<S> for ServerLayer<C, P, A>
-where
-    C: Clone,
-    P: Clone,
-    A: Layer<Deadline<LoadShed<S, C>, C, ByExtension>>,
-{
-    type Service = Extract<A::Service, P>;
+impl<S, C: Clone, P: Clone, A: Clone> Layer<S> for ServerLayer<C, P, A> {
+    type Service = Extract<Respond<Deadline<LoadShed<S, C>, C, ByExtension>, A>, P>;
 
     fn layer(&self, service: S) -> Self::Service {
         let service = self.load_shed.layer(service);

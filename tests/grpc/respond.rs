@@ -10,7 +10,7 @@ use http_body_util::BodyExt;
 use seawall::bulkhead::{BulkheadConfig, BulkheadLayer};
 use seawall::deadline::DeadlineLayer;
 use seawall::error::{Reason, rejection, rejection_in};
-use seawall::grpc::respond::RespondLayer;
+use seawall::http::respond::RespondLayer;
 use seawall::rate_limit::{RateLimitConfig, RateLimitLayer};
 use tonic::{Code, Status};
 use tonic_health::pb::health_client::HealthClient;
@@ -26,7 +26,7 @@ macro_rules! serve {
     ($service:expr, $layer:expr) => {{
         let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
-        let layers = tower::ServiceBuilder::new().layer(seawall::grpc::respond::RespondLayer::new()).layer($layer);
+        let layers = tower::ServiceBuilder::new().layer(seawall::http::respond::RespondLayer::grpc()).layer($layer);
         let server = tonic::transport::Server::builder().layer(layers).add_service($service);
         tokio::spawn(async move {
             server.serve_with_incoming(tokio_stream::wrappers::TcpListenerStream::new(listener)).await
@@ -125,7 +125,7 @@ async fn any_other_refusal_is_unavailable() {
 async fn another_error_is_internal_and_its_text_stays_here() {
     let failing =
         service_fn(|_: Request<()>| async { Err::<Response<String>, BoxError>("the password is 1234".into()) });
-    let response = RespondLayer::new().layer(failing).call(Request::new(())).await.unwrap();
+    let response = RespondLayer::grpc().layer(failing).call(Request::new(())).await.unwrap();
     assert_eq!(
         (response.status().as_u16(), &response.headers()["content-type"]),
         (200, &"application/grpc".parse().unwrap())
@@ -151,7 +151,7 @@ async fn a_body_that_fails_on_its_way_ends_in_a_status() {
         let body = http_body_util::StreamBody::new(tokio_stream::iter(frames));
         Ok::<_, BoxError>(Response::builder().header("content-type", "application/grpc+proto").body(body).unwrap())
     });
-    let mut body = RespondLayer::new().layer(service).call(Request::new(())).await.unwrap().into_body();
+    let mut body = RespondLayer::grpc().layer(service).call(Request::new(())).await.unwrap().into_body();
     assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "half");
     let trailers = body.frame().await.unwrap().unwrap().into_trailers().unwrap();
     assert_eq!(trailers["grpc-status"], "13");
@@ -167,8 +167,9 @@ async fn half_an_answer_that_is_not_grpc_does_not_look_like_a_whole_one() {
         let beginning = tokio_stream::once(Ok::<_, BoxError>("half"));
         axum::body::Body::from_stream(beginning.chain(tokio_stream::pending()))
     });
-    let layers =
-        ServiceBuilder::new().layer(RespondLayer::new()).layer(DeadlineLayer::grpc(Duration::from_millis(20)).unwrap());
+    let layers = ServiceBuilder::new()
+        .layer(RespondLayer::grpc())
+        .layer(DeadlineLayer::grpc(Duration::from_millis(20)).unwrap());
     let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move { axum::serve(listener, app.layer(layers)).await });
@@ -187,7 +188,7 @@ async fn nobody_at_home_is_unavailable() {
     let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let address = listener.local_addr().unwrap();
     drop(listener);
-    let status = HealthClient::new(RespondLayer::new().layer(channel(address)))
+    let status = HealthClient::new(RespondLayer::grpc().layer(channel(address)))
         .check(HealthCheckRequest::default())
         .await
         .unwrap_err();
@@ -211,7 +212,7 @@ async fn a_service_that_never_becomes_ready_is_answered_too() {
             unreachable!("it was never ready")
         }
     }
-    let response = tower::ServiceExt::oneshot(RespondLayer::new().layer(Broken), ()).await.unwrap();
+    let response = tower::ServiceExt::oneshot(RespondLayer::grpc().layer(Broken), ()).await.unwrap();
     assert_eq!(response.headers()["grpc-status"], "13");
 }
 
@@ -228,7 +229,7 @@ async fn inside_a_client_the_refusal_is_the_source_of_the_status() {
 async fn outermost_on_a_client_it_gives_the_code_instead() {
     let fault = Fault::serve(|_| Answer::Never).await;
     let stack = ServiceBuilder::new()
-        .layer(RespondLayer::new())
+        .layer(RespondLayer::grpc())
         .layer(DeadlineLayer::new(Duration::from_millis(50)).unwrap())
         .service(fault.channel());
     let status = HealthClient::new(stack).check(HealthCheckRequest::default()).await.unwrap_err();

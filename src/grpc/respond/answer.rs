@@ -7,7 +7,7 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use tower::BoxError;
 
 use super::details;
-use crate::ground::error::{Reason, Rejected, rejection};
+use crate::ground::error::{Kind, rejection};
 use crate::ground::telemetry;
 use crate::ground::verdict::Verdict;
 use crate::grpc::Code;
@@ -31,10 +31,10 @@ impl Answer {
     pub(super) fn to(error: &BoxError) -> Self {
         let Some(rejected) = rejection(error) else {
             let (code, message) = of_transport(error);
-            telemetry::answered_with_code(error, code.as_str(), code == Code::Internal);
+            telemetry::answered(error, code.as_str(), code == Code::Internal);
             return Self { code, message: Cow::Borrowed(message), retry_after: None, details: None };
         };
-        let (code, message) = (code(rejected), rejected.to_string());
+        let (code, message) = (code(rejected.kind()), rejected.to_string());
         let details = details::encode(code, &message, rejected);
         Self { code, message: message.into(), retry_after: rejected.retry_after(), details: Some(details) }
     }
@@ -65,24 +65,18 @@ fn of_transport(error: &BoxError) -> (Code, &'static str) {
     }
 }
 
-fn code(rejected: &Rejected) -> Code {
-    match rejected.reason() {
-        Reason::DeadlineExpired
-        | Reason::DeadlineExceeded
-        | Reason::HeadTimeout
-        | Reason::IdleTimeout
-        | Reason::AttemptTimeout
-        | Reason::HoldExceeded => Code::DeadlineExceeded,
-        Reason::RateLimited => Code::ResourceExhausted,
-        Reason::NotReady | Reason::CircuitOpen | Reason::QueueFull | Reason::QueueTimeout | Reason::NotInTime => {
-            Code::Unavailable
-        }
+fn code(kind: Kind) -> Code {
+    match kind {
+        Kind::TooLate => Code::DeadlineExceeded,
+        Kind::TooOften => Code::ResourceExhausted,
+        Kind::Unavailable => Code::Unavailable,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ground::error::{Reason, Rejected};
 
     #[test]
     fn every_reason_is_one_of_three_codes_and_any_other_error_is_internal() {

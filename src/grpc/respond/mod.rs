@@ -1,6 +1,7 @@
 //! Refusals and failures become gRPC statuses.
 //!
-//! A tonic server wants services that answer whatever happens. Put this layer outside of the layers that may refuse, and
+//! A tonic server wants services that answer whatever happens. Put
+//! [`RespondLayer::grpc`](crate::http::respond::RespondLayer::grpc) outside of the layers that may refuse, and
 //! each error becomes a status:
 //!
 //! | error | code |
@@ -23,9 +24,7 @@
 //! hold what is nobody's business.
 //!
 //! # How it behaves
-//! - **Readiness:** ready when the inner service is; if it fails to become ready, the next call answers so.
-//! - **Cancellation:** dropping the call or the body drops what is inside.
-//! - **Clones** are independent; there is no state.
+//! As [`http::respond`](crate::http::respond) does, and:
 //! - **Errors:** none, [`Infallible`](std::convert::Infallible); of a body, only if it is not gRPC's.
 //! - **Cost:** nothing for a call that goes well.
 //! - **Place:** outermost on a server, in front of services that speak gRPC alone: whatever asks is answered in gRPC.
@@ -35,14 +34,14 @@
 //! # Example
 //! ```
 //! use std::time::Duration;
-//! use seawall::{deadline::DeadlineLayer, grpc::respond::RespondLayer};
+//! use seawall::{deadline::DeadlineLayer, http::respond::RespondLayer};
 //! use tonic::transport::Server;
 //! use tower::ServiceBuilder;
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let (_, health) = tonic_health::server::health_reporter();
 //! let server = Server::builder()
-//!     .layer(ServiceBuilder::new().layer(RespondLayer::new()).layer(DeadlineLayer::grpc(Duration::from_secs(2))?))
+//!     .layer(ServiceBuilder::new().layer(RespondLayer::grpc()).layer(DeadlineLayer::grpc(Duration::from_secs(2))?))
 //!     .add_service(health);
 //! # drop(server.serve(([127, 0, 0, 1], 0).into()));
 //! # Ok(())
@@ -52,11 +51,7 @@
 mod answer;
 mod body;
 mod details;
-mod future;
-mod layer;
-mod service;
+mod with_code;
 
 pub use body::Body;
-pub use future::ResponseFuture;
-pub use layer::RespondLayer;
-pub use service::Respond;
+pub use with_code::WithCode;

@@ -1,23 +1,32 @@
 use tower::Layer;
 
+use super::answers::WithStatus;
 use super::service::Respond;
 
-/// Answers with an HTTP response where the inner service fails. See the [module](super).
+/// Answers where the inner service fails. See the [module](super).
 #[derive(Clone, Copy, Debug, Default)]
-#[non_exhaustive]
-pub struct RespondLayer;
+pub struct RespondLayer<A = WithStatus> {
+    answers: A,
+}
 
 impl RespondLayer {
-    /// The layer; it has no settings.
+    /// Answers with an HTTP status; there are no settings.
     pub fn new() -> Self {
-        Self
+        Self::with(WithStatus)
     }
 }
 
-impl<S> Layer<S> for RespondLayer {
-    type Service = Respond<S>;
+impl<A> RespondLayer<A> {
+    /// Answers as `answers` does.
+    pub fn with(answers: A) -> Self {
+        Self { answers }
+    }
+}
+
+impl<S, A: Clone> Layer<S> for RespondLayer<A> {
+    type Service = Respond<S, A>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        Respond::new(inner)
+        Respond::new(inner, self.answers.clone())
     }
 }

@@ -13,6 +13,10 @@
 //! An answer carries `Retry-After` where the layer knows, and the refusal's text as its body, so that the reason is visible
 //! from outside. The text of other errors is logged and not sent: it may hold what is nobody's business.
 //!
+//! Services that speak gRPC answer in its codes:
+#![cfg_attr(feature = "grpc", doc = "[`RespondLayer::grpc`], see [`grpc::respond`](crate::grpc::respond).")]
+#![cfg_attr(not(feature = "grpc"), doc = "`RespondLayer::grpc` (feature `grpc`).")]
+//!
 //! # How it behaves
 //! - **Readiness:** ready when the inner service is; if it fails to become ready, the next call answers so.
 //! - **Cancellation:** dropping the call drops the inner call.
@@ -38,11 +42,13 @@
 //! # }
 //! ```
 
+mod answers;
 mod body;
 mod future;
 mod layer;
 mod service;
 
+pub use answers::{Answers, WithStatus};
 pub use body::Body;
 pub use future::ResponseFuture;
 pub use layer::RespondLayer;

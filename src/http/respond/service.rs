@@ -2,40 +2,44 @@ use std::convert::Infallible;
 use std::task::{Context, Poll};
 
 use ::http::Response;
+use bytes::Bytes;
 use tower::{BoxError, Service};
 
-use super::body::Body;
+use super::answers::{Answers, WithStatus};
 use super::future::ResponseFuture;
 
 /// A service that never fails. See the [module](super).
 #[derive(Debug)]
-pub struct Respond<S> {
+pub struct Respond<S, A = WithStatus> {
     inner: S,
     /// Why the inner service cannot be called: the answer to the next call.
     failed: Option<BoxError>,
+    answers: A,
 }
 
-impl<S> Respond<S> {
-    pub(super) fn new(inner: S) -> Self {
-        Self { inner, failed: None }
+impl<S, A> Respond<S, A> {
+    pub(super) fn new(inner: S, answers: A) -> Self {
+        Self { inner, failed: None, answers }
     }
 }
 
 /// A clone has not failed yet.
-impl<S: Clone> Clone for Respond<S> {
+impl<S: Clone, A: Clone> Clone for Respond<S, A> {
     fn clone(&self) -> Self {
-        Self::new(self.inner.clone())
+        Self::new(self.inner.clone(), self.answers.clone())
     }
 }
 
-impl<S, Req, B> Service<Req> for Respond<S>
+impl<S, A, Req, B> Service<Req> for Respond<S, A>
 where
     S: Service<Req, Response = Response<B>>,
     S::Error: Into<BoxError>,
+    A: Answers,
+    B: http_body::Body<Data = Bytes>,
 {
-    type Response = Response<Body<B>>;
+    type Response = Response<A::Body<B>>;
     type Error = Infallible;
-    type Future = ResponseFuture<S::Future>;
+    type Future = ResponseFuture<S::Future, A>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         if self.failed.is_none() {
@@ -50,8 +54,8 @@ where
 
     fn call(&mut self, request: Req) -> Self::Future {
         match self.failed.take() {
-            Some(error) => ResponseFuture::failed(error),
-            None => ResponseFuture::new(self.inner.call(request)),
+            Some(error) => ResponseFuture::failed(error, self.answers.clone()),
+            None => ResponseFuture::new(self.inner.call(request), self.answers.clone()),
         }
     }
 }

@@ -1,0 +1,50 @@
+use ::http::Response;
+use ::http::header::{CONTENT_TYPE, HeaderValue};
+use bytes::Bytes;
+use tower::BoxError;
+
+use super::answer::Answer;
+use super::body::Body;
+use crate::http::respond::{Answers, RespondLayer};
+
+/// Answers with a gRPC status. See the [module](super).
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct WithCode;
+
+impl RespondLayer<WithCode> {
+    /// Answers with a gRPC status; there are no settings. See [`grpc::respond`](crate::grpc::respond).
+    pub fn grpc() -> Self {
+        Self::with(WithCode)
+    }
+}
+
+impl Answers for WithCode {
+    type Body<B> = Body<B>;
+
+    fn pass<B>(&self, response: Response<B>) -> Response<Body<B>>
+    where
+        B: http_body::Body<Data = Bytes>,
+    {
+        let is_grpc = is_grpc(&response);
+        response.map(|body| Body::inner(body, is_grpc))
+    }
+
+    /// The specification's `Trailers-Only`: all that there is to say stands in the head, and no body follows.
+    fn answer<B>(&self, error: &BoxError) -> Response<Body<B>>
+    where
+        B: http_body::Body<Data = Bytes>,
+    {
+        let mut response = Response::new(Body::none());
+        *response.headers_mut() = Answer::to(error).headers();
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+        response
+    }
+}
+
+/// `Content-Type → "application/grpc" [("+proto" / "+json" / {custom})]`: not that of gRPC-Web, whose trailers are a message.
+fn is_grpc<B>(response: &Response<B>) -> bool {
+    let value = response.headers().get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+    let rest = value.strip_prefix(b"application/grpc".as_slice());
+    rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';' | b' ')))
+}

@@ -1,0 +1,63 @@
+use ::http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use ::http::{Response, StatusCode};
+use bytes::Bytes;
+use tower::BoxError;
+
+use super::body::Body;
+use crate::ground::error::{Kind, rejection};
+use crate::ground::telemetry;
+use crate::http::retry_after;
+
+/// How a protocol says that a call failed.
+pub trait Answers: Clone {
+    /// The body of a response that is passed on, or of an answer.
+    type Body<B>;
+
+    /// Passes on what the inner service said.
+    fn pass<B>(&self, response: Response<B>) -> Response<Self::Body<B>>
+    where
+        B: http_body::Body<Data = Bytes>;
+
+    /// Says that there is no response, and why, as far as that is anybody's business.
+    fn answer<B>(&self, error: &BoxError) -> Response<Self::Body<B>>
+    where
+        B: http_body::Body<Data = Bytes>;
+}
+
+/// Answers with an HTTP status and a line of text.
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct WithStatus;
+
+impl Answers for WithStatus {
+    type Body<B> = Body<B>;
+
+    fn pass<B>(&self, response: Response<B>) -> Response<Body<B>> {
+        response.map(Body::inner)
+    }
+
+    fn answer<B>(&self, error: &BoxError) -> Response<Body<B>> {
+        let (status, text, wait) = match rejection(error) {
+            Some(rejected) => (status(rejected.kind()), rejected.to_string(), rejected.retry_after()),
+            None => {
+                telemetry::answered(error, "500", true);
+                (StatusCode::INTERNAL_SERVER_ERROR, "internal server error".to_owned(), None)
+            }
+        };
+        let mut response = Response::new(Body::text(text));
+        *response.status_mut() = status;
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+        if let Some(wait) = wait {
+            response.headers_mut().insert(RETRY_AFTER, retry_after::value(wait));
+        }
+        response
+    }
+}
+
+fn status(kind: Kind) -> StatusCode {
+    match kind {
+        Kind::TooLate => StatusCode::GATEWAY_TIMEOUT,
+        Kind::TooOften => StatusCode::TOO_MANY_REQUESTS,
+        Kind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+    }
+}
