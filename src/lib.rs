@@ -62,8 +62,8 @@
 //!   one budget; or one for each [key](keyed) of the request.
 //! - **A refusal is typed and useful** ([`error::Rejected`]), and an error of the inner service is never replaced by ours.
 //! - **A call that goes well** takes no lock (one short one where state is kept per key), allocates nothing and formats
-//!   nothing. For HTTP and gRPC, a layer that holds something until the end of a body that is not empty makes two allocations,
-//!   and takes two short locks a frame.
+//!   nothing. Over HTTP and gRPC something is paid for: where a layer holds on to a body that is not empty, where a retry
+//!   keeps a request, and where headers are written. The types that do so say what it costs.
 //!
 //! Settings are plain structs with safe defaults. They are validated when a layer is made, and all faults are reported at
 //! once ([`error::InvalidConfig`]).

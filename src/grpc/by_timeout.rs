@@ -4,7 +4,7 @@ use ::http::Request;
 
 use super::propagation::timeout_of;
 use crate::http::ByExtension;
-use crate::middleware::deadline::Lasting;
+use crate::middleware::deadline::Timing;
 
 /// Knows how long a call may take by its `grpc-timeout`, which is what `tonic::Request::set_timeout` writes, and which streams
 /// are meant to last by the extension [`LongLived`](crate::http::LongLived).
@@ -31,7 +31,7 @@ use crate::middleware::deadline::Lasting;
 #[non_exhaustive]
 pub struct ByTimeout;
 
-impl<B> Lasting<Request<B>> for ByTimeout {
+impl<B> Timing<Request<B>> for ByTimeout {
     fn lasts(&self, request: &Request<B>) -> Option<Duration> {
         ByExtension.lasts(request)
     }

@@ -1,8 +1,6 @@
 //! Verdicts by gRPC code and by transport error.
 
 use std::error::Error;
-use std::fmt;
-use std::sync::Arc;
 
 use ::http::{HeaderMap, Response, StatusCode};
 use bytes::Bytes;
@@ -15,6 +13,7 @@ use crate::grpc::Code;
 use crate::grpc::settle::Settling;
 use crate::grpc::status::{self, Pushback};
 use crate::http::lifetime::{self, HeldBody, Judge};
+use crate::http::overrides::Overrides;
 use crate::http::{Detaching, SettledBody, transport};
 
 /// The classifier for gRPC: by the status, wherever it stands, and by transport error. The call is over when its body is.
@@ -78,21 +77,19 @@ use crate::http::{Detaching, SettledBody, transport};
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Clone, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct ByCode {
-    overrides: Option<Arc<Overrides>>,
+    overrides: Overrides<Code>,
 }
 
 /// What tonic calls it when the time of a `grpc-timeout` has passed: its server in a status of `CANCELLED`, its channel in
 /// an error of a type that only tonic has.
 const TONIC_TIMEOUT: &str = "Timeout expired";
 
-type Overrides = dyn Fn(Code, &HeaderMap) -> Option<Verdict> + Send + Sync;
-
 impl ByCode {
     /// The verdicts of the table.
     pub const fn new() -> Self {
-        Self { overrides: None }
+        Self { overrides: Overrides::none() }
     }
 
     /// The same, but for one code. A pushback still counts.
@@ -105,16 +102,11 @@ impl ByCode {
     /// runs once a response in each layer and should be cheap. What was said last is asked first.
     #[must_use]
     pub fn with(self, of: impl Fn(Code, &HeaderMap) -> Option<Verdict> + Send + Sync + 'static) -> Self {
-        let overrides: Arc<Overrides> = match self.overrides {
-            Some(earlier) => Arc::new(move |code, headers| of(code, headers).or_else(|| earlier(code, headers))),
-            None => Arc::new(of),
-        };
-        Self { overrides: Some(overrides) }
+        Self { overrides: self.overrides.with(of) }
     }
 
     fn of(&self, code: Code, headers: &HeaderMap) -> Verdict {
-        let own = self.overrides.as_ref().and_then(|overrides| overrides(code, headers));
-        own.unwrap_or_else(|| match code {
+        self.overrides.ask(code, headers).unwrap_or_else(|| match code {
             // A callee that hangs must not look well because its server keeps time.
             Code::Cancelled if status::message_is(headers, TONIC_TIMEOUT) => Verdict::TimedOut,
             code => with_pushback(of_code(code), headers),
@@ -182,12 +174,6 @@ impl Judge for ByCode {
     fn at_end(&self, head: Verdict, trailers: Option<&HeaderMap>) -> Verdict {
         // A head that decides may have a body all the same, as a proxy's page of regret.
         if head == Verdict::Success { self.of_trailers(trailers) } else { head }
-    }
-}
-
-impl fmt::Debug for ByCode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ByCode").field("overridden", &self.overrides.is_some()).finish()
     }
 }
 

@@ -15,7 +15,7 @@ impl DeadlineLayer<ByCode, ByTimeout> {
     /// # Errors
     /// If a duration is zero or more than ten years.
     pub fn grpc(config: impl Into<DeadlineConfig>) -> Result<Self, InvalidConfig> {
-        Ok(DeadlineLayer::new(config)?.with_classifier(ByCode::new()).with_lasting(ByTimeout))
+        Ok(DeadlineLayer::new(config)?.with_classifier(ByCode::new()).with_timing(ByTimeout))
     }
 }
 

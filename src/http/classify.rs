@@ -1,8 +1,6 @@
 //! Verdicts by HTTP status and by transport error.
 
-use std::fmt;
 use std::future::{Ready, ready};
-use std::sync::Arc;
 
 use ::http::{HeaderMap, Response, StatusCode};
 use bytes::Bytes;
@@ -11,12 +9,13 @@ use tower::BoxError;
 
 use crate::ground::verdict::{Classify, Guard, Verdict};
 use crate::http::lifetime::{self, HeldBody, Judge};
+use crate::http::overrides::Overrides;
 use crate::http::propagation::last_word::forbids_retry;
 use crate::http::settled::{Detaching, SettledBody};
 use crate::http::{retry_after, transport};
 
-/// The classifier for HTTP: by status and by transport error. The call is over when the body of the
-/// response is.
+/// The classifier for HTTP: by status and by transport error. The call is over when the body of
+/// the response is.
 ///
 /// | status | verdict |
 /// |---|---|
@@ -56,17 +55,15 @@ use crate::http::{retry_after, transport};
 /// # let _ = breaker;
 /// # Ok::<(), seawall::error::InvalidConfig>(())
 /// ```
-#[derive(Clone, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct ByStatus {
-    own: Option<Arc<Own>>,
+    overrides: Overrides<StatusCode>,
 }
-
-type Own = dyn Fn(StatusCode, &HeaderMap) -> Option<Verdict> + Send + Sync;
 
 impl ByStatus {
     /// Verdicts as in the table.
     pub const fn new() -> Self {
-        Self { own: None }
+        Self { overrides: Overrides::none() }
     }
 
     /// Responses with `status` mean `verdict`, whatever else is in them.
@@ -80,19 +77,7 @@ impl ByStatus {
     where
         F: Fn(StatusCode, &HeaderMap) -> Option<Verdict> + Send + Sync + 'static,
     {
-        let own: Arc<Own> = match self.own {
-            None => Arc::new(verdict),
-            Some(before) => {
-                Arc::new(move |status, headers| verdict(status, headers).or_else(|| before(status, headers)))
-            }
-        };
-        Self { own: Some(own) }
-    }
-}
-
-impl fmt::Debug for ByStatus {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ByStatus").field("own", &self.own.is_some()).finish()
+        Self { overrides: self.overrides.with(verdict) }
     }
 }
 
@@ -128,11 +113,11 @@ where
 
 impl Judge for ByStatus {
     fn of_head<B>(&self, response: &Response<B>) -> Verdict {
-        let own = self.own.as_ref().and_then(|own| own(response.status(), response.headers()));
-        match own {
+        let (status, headers) = (response.status(), response.headers());
+        match self.overrides.ask(status, headers) {
             Some(verdict) => verdict,
-            None if forbids_retry(response.status(), response.headers()) => Verdict::Failed,
-            None => by_table(response.status(), response.headers()),
+            None if forbids_retry(status, headers) => Verdict::Failed,
+            None => by_table(status, headers),
         }
     }
 

@@ -15,7 +15,7 @@ impl DeadlineLayer<ByStatus, ByExtension> {
     /// # Errors
     /// If a duration is zero or more than ten years.
     pub fn http(config: impl Into<DeadlineConfig>) -> Result<Self, InvalidConfig> {
-        Ok(DeadlineLayer::new(config)?.with_classifier(ByStatus::new()).with_lasting(ByExtension))
+        Ok(DeadlineLayer::new(config)?.with_classifier(ByStatus::new()).with_timing(ByExtension))
     }
 }
 

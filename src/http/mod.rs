@@ -63,6 +63,7 @@ mod classify;
 mod constructors;
 pub(crate) mod lifetime;
 mod map_request_body;
+pub(crate) mod overrides;
 mod replay;
 mod retry_after;
 mod settled;

@@ -39,7 +39,7 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use ::http::{Request, Response};
@@ -48,6 +48,8 @@ use bytes::{Buf, Bytes};
 use http_body::{Frame, SizeHint};
 use pin_project::pin_project;
 use tower::{BoxError, Service};
+
+use crate::ground::sync::{Mutex, lock};
 
 /// A [`Client`] that takes [`Request`]s. See the [module](self).
 #[derive(Clone, Debug, Default)]
@@ -214,10 +216,10 @@ where
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.lock().unwrap_or_else(PoisonError::into_inner).is_end_stream()
+        lock(&self.body).is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.lock().unwrap_or_else(PoisonError::into_inner).size_hint()
+        lock(&self.body).size_hint()
     }
 }

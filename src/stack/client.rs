@@ -54,14 +54,14 @@ impl<C: Clone, R, P, L> ClientLayer<C, R, P, L> {
         config: &ClientConfig,
         classifier: C,
         replay: R,
-        lasting: L,
+        timing: L,
         inject: impl FnOnce(crate::http::propagation::PropagationConfig) -> Result<InjectLayer<P>, InvalidConfig>,
     ) -> Result<Self, InvalidConfig> {
         Validation::of(|validation| config.validate(validation))?;
         let ClientConfig { deadline, retry, bulkhead, circuit_breaker, propagation, per_authority } = config.clone();
         let keying = PerAuthority(per_authority);
         Ok(Self {
-            deadline: DeadlineLayer::new(deadline)?.with_classifier(classifier.clone()).with_lasting(lasting),
+            deadline: DeadlineLayer::new(deadline)?.with_classifier(classifier.clone()).with_timing(timing),
             retry: RetryLayer::new(retry)?.with_classifier(classifier.clone()).with_replay(replay).with_keying(keying),
             bulkhead: BulkheadLayer::new(bulkhead)?.with_classifier(classifier.clone()).with_keying(keying),
             circuit_breaker: CircuitBreakerLayer::new(circuit_breaker)?.with_classifier(classifier).with_keying(keying),

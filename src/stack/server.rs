@@ -42,7 +42,7 @@ impl<C: Clone, P, A> ServerLayer<C, P, A> {
             respond,
             deadline: DeadlineLayer::new(deadline)?
                 .with_classifier(classifier.clone())
-                .with_lasting(ByExtension::default()),
+                .with_timing(ByExtension::default()),
             load_shed: LoadShedLayer::new(load_shed)?.with_classifier(classifier),
         })
     }

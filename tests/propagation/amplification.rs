@@ -19,6 +19,17 @@ async fn four_tiers(config: RetryConfig, dead: SocketAddr) -> SocketAddr {
     below
 }
 
+/// Answers so whatever it is asked, and counts how often that is.
+async fn dead_tier(status: StatusCode) -> (SocketAddr, Count) {
+    let attempts = Count::default();
+    let count = attempts.clone();
+    let dead = tier(move || async move {
+        count.add();
+        status
+    });
+    (dead.await, attempts)
+}
+
 fn assert_at_most_a_third_more(attempts: usize) {
     let ratio = attempts as f64 / REQUESTS as f64;
     println!("{attempts} attempts for {REQUESTS} requests: {ratio:.3}");
@@ -28,13 +39,7 @@ fn assert_at_most_a_third_more(attempts: usize) {
 
 #[tokio::test]
 async fn a_last_tier_that_always_fails_gets_hardly_more_than_its_requests() {
-    let attempts = Count::default();
-    let count = attempts.clone();
-    let dead = tier(move || async move {
-        count.add();
-        StatusCode::SERVICE_UNAVAILABLE
-    })
-    .await;
+    let (dead, attempts) = dead_tier(StatusCode::SERVICE_UNAVAILABLE).await;
     let first = four_tiers(retries(), dead).await;
     let client = bare();
     for _ in 0..REQUESTS {
@@ -107,13 +112,7 @@ async fn a_tier_whose_time_is_used_up_by_the_one_below_says_so_and_a_slow_one_do
 
 #[tokio::test]
 async fn a_tier_without_a_retry_passes_the_word_on() {
-    let attempts = Count::default();
-    let count = attempts.clone();
-    let dead = tier(move || async move {
-        count.add();
-        StatusCode::INTERNAL_SERVER_ERROR
-    })
-    .await;
+    let (dead, attempts) = dead_tier(StatusCode::INTERNAL_SERVER_ERROR).await;
     let third = relay(retrying(RetryLayer::http(retries()).unwrap()), dead).await;
     let second = relay(injecting(), third).await;
     let first = relay(retrying(RetryLayer::http(retries()).unwrap()), second).await;
@@ -123,13 +122,7 @@ async fn a_tier_without_a_retry_passes_the_word_on() {
 
 #[tokio::test]
 async fn a_tier_that_makes_one_attempt_leaves_retries_to_the_one_above() {
-    let attempts = Count::default();
-    let count = attempts.clone();
-    let dead = tier(move || async move {
-        count.add();
-        StatusCode::INTERNAL_SERVER_ERROR
-    })
-    .await;
+    let (dead, attempts) = dead_tier(StatusCode::INTERNAL_SERVER_ERROR).await;
     let once = RetryConfig { max_attempts: 1, ..retries() };
     let second = relay(retrying(RetryLayer::http(once).unwrap()), dead).await;
     let first = relay(retrying(RetryLayer::http(retries()).unwrap()), second).await;

@@ -16,6 +16,8 @@ use seawall::http::{ByMethod, ByStatus, ReplayBody};
 use seawall::retry::{Backoff, BudgetConfig, Report, RetryConfig, RetryLayer, report};
 use tower::{BoxError, Service, ServiceExt};
 
+#[cfg(feature = "reqwest")]
+mod adapter;
 mod cancellation;
 mod memory;
 mod model;

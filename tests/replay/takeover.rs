@@ -104,7 +104,7 @@ async fn an_older_attempt_is_told_and_lets_go_of_the_body() {
 /// What is kept for another attempt is kept no longer than one may follow.
 #[tokio::test]
 async fn what_passes_after_the_call_is_over_is_not_kept() {
-    struct Counted(#[allow(dead_code, reason = "it is only there")] Arc<()>);
+    struct Counted(#[expect(dead_code, reason = "it is only there to be counted")] Arc<()>);
 
     impl AsRef<[u8]> for Counted {
         fn as_ref(&self) -> &[u8] {

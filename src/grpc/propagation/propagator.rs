@@ -3,12 +3,12 @@ use std::time::Duration;
 use ::http::{HeaderMap, HeaderName, HeaderValue, Response};
 
 use super::timeout;
+use crate::grpc::Code;
+use crate::grpc::status::{self, PUSHBACK, Pushback};
 use crate::http::propagation::{Propagated, Propagator, number, values};
 
 static TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 static PREVIOUS_ATTEMPTS: HeaderName = HeaderName::from_static("grpc-previous-rpc-attempts");
-static PUSHBACK: HeaderName = HeaderName::from_static("grpc-retry-pushback-ms");
-static STATUS: HeaderName = HeaderName::from_static("grpc-status");
 
 /// Deadlines and attempts in the headers of gRPC.
 #[derive(Clone, Copy, Debug, Default)]
@@ -37,10 +37,8 @@ impl Propagator for GrpcPropagator {
         }
     }
 
-    /// gRPC A6: "If the value for pushback is negative or unparseable, then it will be seen as the server asking the client
-    /// not to retry at all."
     fn forbids_retry<B>(&self, response: &Response<B>) -> bool {
-        has_failed(response) && values(response.headers(), &PUSHBACK).any(|value| number::parse(value).is_none())
+        has_failed(response) && status::pushback(response.headers()) == Pushback::Never
     }
 }
 
@@ -52,8 +50,7 @@ pub(in crate::grpc) fn timeout_of(headers: &HeaderMap) -> Option<Duration> {
 /// Whether the head says by itself that the call failed. A stream that fails later has handed something on by then, and
 /// is not retried.
 fn has_failed<B>(response: &Response<B>) -> bool {
-    response.status().is_server_error()
-        || response.headers().get(&STATUS).is_some_and(|status| status.as_bytes() != b"0")
+    response.status().is_server_error() || status::code(response.headers()).is_some_and(|code| code != Code::Ok)
 }
 
 #[cfg(test)]

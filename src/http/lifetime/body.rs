@@ -41,8 +41,10 @@ const LOOKS_AFTER: u8 = 8;
 /// Only such time counts as the callee's in which a reader has asked for more and waits, until it comes: a reader who is busy with
 /// other things by then, as one in a `select!` may be, takes his own time.
 ///
-/// **Cost:** a body that is empty costs nothing; any other two allocations, two short locks a frame, and one more with
-/// a reading of the clock for a frame that was waited for. Nothing is allocated for a frame. Outside a tokio runtime nobody cuts a body that is not polled.
+/// **Cost:** a body that is empty costs nothing; any other two allocations, a place in the reaper's schedule, two short locks a
+/// frame, and one more for a frame that was waited for. Nothing is allocated for a frame.
+///
+/// Outside a tokio runtime nobody cuts a body that is not polled.
 #[pin_project(PinnedDrop)]
 pub struct HeldBody<B, G, J = ByStatus>
 where

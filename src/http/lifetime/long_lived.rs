@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use ::http::Request;
 
-use crate::middleware::deadline::Lasting;
+use crate::middleware::deadline::Timing;
 
 /// An extension that says: this response is meant to go on, for so long at the most. For event streams, long polls, watches and
 /// large downloads.
@@ -57,7 +57,7 @@ impl LongLived {
 #[non_exhaustive]
 pub struct ByExtension;
 
-impl<B> Lasting<Request<B>> for ByExtension {
+impl<B> Timing<Request<B>> for ByExtension {
     #[inline]
     fn lasts(&self, request: &Request<B>) -> Option<Duration> {
         request.extensions().get::<LongLived>().map(|long_lived| long_lived.total)

@@ -34,14 +34,10 @@ where
     G: Guard,
     J: Judge,
 {
-    if response.body().is_end_stream() {
-        let verdict = if judge.is_decided(&response) { verdict } else { judge.at_end(verdict, None) };
-        guard.settle(verdict);
-        return response.map(HeldBody::over);
-    }
-    if let Some(trailers) = AllHere::end_of(&response) {
-        let verdict = if judge.is_decided(&response) { verdict } else { judge.at_end(verdict, trailers) };
-        guard.settle(verdict);
+    let decided = judge.is_decided(&response);
+    let end = if response.body().is_end_stream() { Some(None) } else { AllHere::end_of(&response) };
+    if let Some(trailers) = end {
+        guard.settle(if decided { verdict } else { judge.at_end(verdict, trailers) });
         return response.map(HeldBody::over);
     }
     let now = time::call_start();
@@ -50,6 +46,5 @@ where
         expiry.at = now + long_lived.total();
         expiry.idle = None;
     }
-    let decided = judge.is_decided(&response);
     response.map(|body| HeldBody::new(body, carried::Call { guard, judge, head: verdict, decided, expiry }, now))
 }

@@ -241,14 +241,15 @@ where
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        let now = time::now().as_nanos();
-        let _ = self.came_at.compare_exchange(0, now, Ordering::AcqRel, Ordering::Relaxed);
+        let now = time::call_start();
+        let _ = self.came_at.compare_exchange(0, now.as_nanos(), Ordering::AcqRel, Ordering::Relaxed);
         let waker = match &*lock(&self.state) {
             State::Kept { waker, .. } | State::Taken { waker, .. } => waker.clone(),
             State::Cut(_) | State::Over => None,
         };
         if let Some(waker) = waker {
-            waker.wake();
+            // It may be that of a layer further out, which needs no reading of its own.
+            time::hand_over(now, || waker.wake());
         }
     }
 }

@@ -3,8 +3,8 @@ use std::time::Duration;
 use tower::Layer;
 
 use super::config::DeadlineConfig;
-use super::lasting::{Alike, LastingBy};
 use super::service::Deadline;
+use super::timing::{Alike, LastingBy};
 use crate::ground::config::Validation;
 use crate::ground::error::InvalidConfig;
 use crate::ground::verdict::AtResponse;
@@ -16,7 +16,7 @@ pub struct DeadlineLayer<C = AtResponse, L = Alike> {
     unready: Unready,
     config: DeadlineConfig,
     classifier: C,
-    lasting: L,
+    timing: L,
 }
 
 impl DeadlineLayer {
@@ -27,14 +27,14 @@ impl DeadlineLayer {
     pub fn new(config: impl Into<DeadlineConfig>) -> Result<Self, InvalidConfig> {
         let config = config.into();
         Validation::of(|validation| config.validate(validation))?;
-        Ok(Self { unready: Unready::default(), config, classifier: AtResponse, lasting: Alike })
+        Ok(Self { unready: Unready::default(), config, classifier: AtResponse, timing: Alike })
     }
 }
 
 impl<C, L> DeadlineLayer<C, L> {
     /// Lets `classifier` say when a call is over.
     pub fn with_classifier<D>(self, classifier: D) -> DeadlineLayer<D, L> {
-        DeadlineLayer { unready: self.unready, config: self.config, classifier, lasting: self.lasting }
+        DeadlineLayer { unready: self.unready, config: self.config, classifier, timing: self.timing }
     }
 
     /// Gives the calls for which `lasts` returns a duration so much time in all, instead of `timeout`, which then bounds the
@@ -43,12 +43,12 @@ impl<C, L> DeadlineLayer<C, L> {
     where
         F: Fn(&Request) -> Option<Duration>,
     {
-        self.with_lasting(LastingBy(lasts))
+        self.with_timing(LastingBy(lasts))
     }
 
-    /// As [`lasting_by`](Self::lasting_by), for a type that implements [`Lasting`](super::Lasting).
-    pub fn with_lasting<M>(self, lasting: M) -> DeadlineLayer<C, M> {
-        DeadlineLayer { unready: self.unready, config: self.config, classifier: self.classifier, lasting }
+    /// As [`lasting_by`](Self::lasting_by), for a type that implements [`Timing`](super::Timing).
+    pub fn with_timing<M>(self, timing: M) -> DeadlineLayer<C, M> {
+        DeadlineLayer { unready: self.unready, config: self.config, classifier: self.classifier, timing }
     }
 }
 
@@ -56,6 +56,6 @@ impl<S, C: Clone, L: Clone> Layer<S> for DeadlineLayer<C, L> {
     type Service = Deadline<S, C, L>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        Deadline::new(inner, self.unready.clone(), self.config.clone(), self.classifier.clone(), self.lasting.clone())
+        Deadline::new(inner, self.unready.clone(), self.config.clone(), self.classifier.clone(), self.timing.clone())
     }
 }

@@ -45,15 +45,15 @@
 
 mod config;
 mod future;
-mod lasting;
 mod layer;
 mod service;
+mod timing;
 
 pub use config::DeadlineConfig;
 pub use future::{Cut, ResponseFuture};
-pub use lasting::{Alike, Lasting, LastingBy};
 pub use layer::DeadlineLayer;
 pub use service::Deadline;
+pub use timing::{Alike, LastingBy, Timing};
 
 /// The layer's name in errors, logs and metrics.
 const NAME: &str = "deadline";

@@ -5,7 +5,7 @@ use tower::{BoxError, Service};
 use super::NAME;
 use super::config::DeadlineConfig;
 use super::future::{Cut, Ending, ResponseFuture};
-use super::lasting::{Alike, Lasting};
+use super::timing::{Alike, Timing};
 use crate::ground::context::{self, Context};
 use crate::ground::error::{Reason, Rejected};
 use crate::ground::time::{self, Instant};
@@ -20,12 +20,12 @@ pub struct Deadline<S, C = AtResponse, L = Alike> {
     unready: Unready,
     config: DeadlineConfig,
     classifier: C,
-    lasting: L,
+    timing: L,
 }
 
 impl<S, C, L> Deadline<S, C, L> {
-    pub(super) fn new(inner: S, unready: Unready, config: DeadlineConfig, classifier: C, lasting: L) -> Self {
-        Self { inner: Inner::new(inner), unready, config, classifier, lasting }
+    pub(super) fn new(inner: S, unready: Unready, config: DeadlineConfig, classifier: C, timing: L) -> Self {
+        Self { inner: Inner::new(inner), unready, config, classifier, timing }
     }
 }
 
@@ -34,7 +34,7 @@ where
     S: Service<Req> + Clone,
     S::Error: Into<BoxError>,
     C: Classify<S::Response>,
-    L: Lasting<Req>,
+    L: Timing<Req>,
 {
     type Response = C::Held<Cut>;
     type Error = BoxError;
@@ -48,7 +48,7 @@ where
         let now = time::call_start();
         let inherited = context::current();
         let config = &self.config;
-        let within = self.lasting.within(&request);
+        let within = self.timing.within(&request);
         if inherited.has_expired(now) || within.is_some_and(|time| time.is_zero()) {
             self.inner.let_go();
             let call = BoundedCall::refused(Rejected::new(NAME, Reason::DeadlineExpired));
@@ -56,7 +56,7 @@ where
             return ResponseFuture::new(call, inherited, ending, self.classifier.clone());
         }
         let outermost = inherited.last_instant().unwrap_or(Instant::MAX);
-        let lasts = self.lasting.lasts(&request);
+        let lasts = self.timing.lasts(&request);
         let own = lasts.unwrap_or_default().max(config.timeout);
         let end = outermost.min(now + within.map_or(own, |time| time.min(own)));
         let head = now + config.head_timeout.unwrap_or(config.timeout).min(config.timeout);

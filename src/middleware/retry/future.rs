@@ -214,7 +214,7 @@ where
                     // It ends before the call does, whose bound may be our own: what it keeps must not be lost to that.
                     let inside = Context { deadline: Some(this.limit.at), ..inside };
                     let detached = {
-                        let _entered = (context::enter(inside), this.cut.map(|_| context::enforce(cx.waker())));
+                        let _entered = context::enter(inside);
                         detaching.poll(cx)
                     };
                     match detached {

@@ -1,10 +1,11 @@
 use std::fmt;
 use std::time::Duration;
 
-/// Says which calls are meant to last: subscriptions, long polls, large downloads; and which have less time than usual.
+/// Says what a request itself says of its call's time: that it is meant to last, as subscriptions, long polls and large downloads
+/// are, or that it has less than usual.
 ///
 /// [`lasting_by`](super::DeadlineLayer::lasting_by) takes a closure, which is all that most need.
-pub trait Lasting<Request> {
+pub trait Timing<Request> {
     /// How long the call may take in all, if that is more than usual. The head of its response must be there within the
     /// layer's `timeout` all the same.
     fn lasts(&self, request: &Request) -> Option<Duration>;
@@ -17,11 +18,11 @@ pub trait Lasting<Request> {
     }
 }
 
-/// No call is meant to last: the default.
+/// All calls have the same time: the default.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Alike;
 
-impl<Request> Lasting<Request> for Alike {
+impl<Request> Timing<Request> for Alike {
     #[inline]
     fn lasts(&self, _: &Request) -> Option<Duration> {
         None
@@ -32,7 +33,7 @@ impl<Request> Lasting<Request> for Alike {
 #[derive(Clone, Copy)]
 pub struct LastingBy<F>(pub(super) F);
 
-impl<F, Request> Lasting<Request> for LastingBy<F>
+impl<F, Request> Timing<Request> for LastingBy<F>
 where
     F: Fn(&Request) -> Option<Duration>,
 {

@@ -1,6 +1,4 @@
 //! reqwest's client under the layers, on real sockets.
-#![cfg(feature = "reqwest")]
-#![allow(clippy::disallowed_methods, reason = "tests sleep and look at the clock as users do")]
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -27,16 +25,9 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tower::{BoxError, Layer, ServiceBuilder, ServiceExt};
 
-#[allow(dead_code, reason = "some of it is for other tests")]
-#[path = "replay/server.rs"]
-mod server;
-#[allow(dead_code, reason = "some of it is for other tests")]
-#[path = "replay/upload.rs"]
-mod upload;
-
-use server::Act::{Answer, Die};
-use server::Server;
-use upload::{Piece, Upload};
+use crate::server::Act::{Answer, Die};
+use crate::server::Server;
+use crate::upload::{Piece, Upload};
 
 fn retry() -> RetryLayer<ByStatus, ByMethod> {
     let backoff = Backoff::constant(Duration::from_millis(1));
