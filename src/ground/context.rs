@@ -52,39 +52,102 @@ pub enum Priority {
     Critical,
 }
 
-/// What a call inherits.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// What a call inherits: two instants, and the rest in one word, so that it is moved and compared in pieces that the
+/// processor has in one piece.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Context {
     /// By when there must be a response. All that waits for one keeps to it.
     pub(crate) deadline: Option<Instant>,
-    /// By when the response must be over, if it may go on beyond the deadline.
-    pub(crate) end: Option<Instant>,
-    /// Whether the response is meant to go on until then, so that nothing shorter than the call cuts it.
-    pub(crate) lasts: bool,
-    /// Whether someone further out in this very task ends the call at the deadline, so that we need no timer for it.
-    pub(crate) enforced: bool,
-    /// 0 where no retry is in charge, here or at the other end of the connection that we serve.
-    pub(crate) attempt: u32,
-    /// How often this work had been tried before by retries further out than the one that counts in `attempt`.
-    pub(crate) before: u32,
-    pub(crate) priority: Priority,
+    end: Option<Instant>,
+    word: u32,
 }
 
+const ENFORCED: u32 = 1 << 31;
+const PRIORITY_SHIFT: u32 = 29;
+const BEFORE_SHIFT: u32 = 20;
+const BEFORE_MASK: u32 = (1 << (PRIORITY_SHIFT - BEFORE_SHIFT)) - 1;
+const LASTS: u32 = 1 << 19;
+const HAS_END: u32 = 1 << 18;
+const ATTEMPT_MASK: u32 = HAS_END - 1;
+
 impl Context {
-    const NONE: Self = Self {
-        deadline: None,
-        end: None,
-        lasts: false,
-        enforced: false,
-        attempt: 0,
-        before: 0,
-        priority: Priority::Normal,
-    };
+    const NONE: Self = Self { deadline: None, end: None, word: (Priority::Normal as u32) << PRIORITY_SHIFT };
+
+    /// By when the response must be over, if it may go on beyond the deadline.
+    #[inline]
+    pub(crate) fn end(&self) -> Option<Instant> {
+        self.end
+    }
 
     /// By when everything must be over, if there is a bound.
     #[inline]
     pub(crate) fn last_instant(&self) -> Option<Instant> {
         self.end.or(self.deadline)
+    }
+
+    /// Whether the response is meant to go on until its end, so that nothing shorter than the call cuts it.
+    #[inline]
+    pub(crate) fn lasts(&self) -> bool {
+        self.word & LASTS != 0
+    }
+
+    /// Whether someone further out in this very task ends the call at the deadline, so that we need no timer for it.
+    #[inline]
+    pub(crate) fn enforced(&self) -> bool {
+        self.word & ENFORCED != 0
+    }
+
+    /// 0 where no retry is in charge, here or at the other end of the connection that we serve.
+    #[inline]
+    pub(crate) fn attempt(&self) -> u32 {
+        self.word & ATTEMPT_MASK
+    }
+
+    /// How often this work had been tried before by retries further out than the one that counts in `attempt`.
+    #[inline]
+    pub(crate) fn before(&self) -> u32 {
+        self.word >> BEFORE_SHIFT & BEFORE_MASK
+    }
+
+    #[inline]
+    pub(crate) fn priority(&self) -> Priority {
+        match self.word >> PRIORITY_SHIFT & 3 {
+            0 => Priority::Low,
+            1 => Priority::Normal,
+            2 => Priority::High,
+            _ => Priority::Critical,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn with_deadline(self, deadline: Option<Instant>) -> Self {
+        Self { deadline, ..self }
+    }
+
+    #[inline]
+    pub(crate) fn with_end(self, end: Option<Instant>, lasts: bool) -> Self {
+        let end_bits = if end.is_none() { 0 } else { HAS_END } | if lasts { LASTS } else { 0 };
+        Self { end, word: self.word & !(HAS_END | LASTS) | end_bits, ..self }
+    }
+
+    #[inline]
+    pub(crate) fn with_enforced(self, enforced: bool) -> Self {
+        Self { word: self.word & !ENFORCED | if enforced { ENFORCED } else { 0 }, ..self }
+    }
+
+    #[inline]
+    pub(crate) fn with_attempt(self, attempt: u32) -> Self {
+        Self { word: self.word & !ATTEMPT_MASK | attempt.min(ATTEMPT_MASK), ..self }
+    }
+
+    #[inline]
+    fn with_before(self, before: u32) -> Self {
+        Self { word: self.word & !(BEFORE_MASK << BEFORE_SHIFT) | before.min(BEFORE_MASK) << BEFORE_SHIFT, ..self }
+    }
+
+    #[inline]
+    fn with_priority(self, priority: Priority) -> Self {
+        Self { word: self.word & !(3 << PRIORITY_SHIFT) | (priority as u32) << PRIORITY_SHIFT, ..self }
     }
 
     /// Whether there is no time left at `now`.
@@ -96,70 +159,26 @@ impl Context {
     /// The context as it is for a retry that begins to count anew.
     #[inline]
     pub(crate) fn uncounted(self) -> Self {
-        Self { before: self.before_all(), attempt: 0, ..self }
+        if self.attempt() == 0 { self } else { self.with_before(self.before_all()).with_attempt(0) }
     }
 
     /// How often this work was tried before, by anyone on the way to here. What is itself a repetition earns no retries.
     #[inline]
     pub(crate) fn before_all(&self) -> u32 {
-        self.before.saturating_add(self.attempt.saturating_sub(1))
+        self.before() + self.attempt().saturating_sub(1)
     }
 
     /// Whether whoever polls us ends the call at `instant` or before.
     #[inline]
     pub(crate) fn ends_by(&self, instant: Instant) -> bool {
-        self.enforced && self.deadline.is_some_and(|deadline| deadline <= instant)
-    }
-}
-
-/// A context as it is kept: a pair of words, which is moved through registers. A struct of many small fields is written
-/// field by field and copied in one piece, and the processor has to wait for the one before it can do the other.
-#[derive(Clone, Copy, Debug)]
-struct Packed(Option<Instant>, u32);
-
-const ENFORCED: u32 = 1 << 31;
-const PRIORITY_SHIFT: u32 = 29;
-const BEFORE_SHIFT: u32 = 20;
-const BEFORE_MASK: u32 = (1 << (PRIORITY_SHIFT - BEFORE_SHIFT)) - 1;
-const LASTS: u32 = 1 << 19;
-const ATTEMPT_MASK: u32 = LASTS - 1;
-
-impl Packed {
-    #[inline]
-    const fn new(context: Context) -> Self {
-        let enforced = if context.enforced { ENFORCED } else { 0 };
-        let attempt = if context.attempt < ATTEMPT_MASK { context.attempt } else { ATTEMPT_MASK };
-        let before = if context.before < BEFORE_MASK { context.before } else { BEFORE_MASK };
-        let lasts = if context.lasts { LASTS } else { 0 };
-        Self(
-            context.deadline,
-            enforced | (context.priority as u32) << PRIORITY_SHIFT | before << BEFORE_SHIFT | lasts | attempt,
-        )
-    }
-
-    #[inline]
-    const fn unpack(self) -> Context {
-        let priority = match self.1 >> PRIORITY_SHIFT & 3 {
-            0 => Priority::Low,
-            1 => Priority::Normal,
-            2 => Priority::High,
-            _ => Priority::Critical,
-        };
-        Context {
-            deadline: self.0,
-            end: None,
-            lasts: self.1 & LASTS != 0,
-            enforced: self.1 & ENFORCED != 0,
-            attempt: self.1 & ATTEMPT_MASK,
-            before: self.1 >> BEFORE_SHIFT & BEFORE_MASK,
-            priority,
-        }
+        self.enforced() && self.deadline.is_some_and(|deadline| deadline <= instant)
     }
 }
 
 thread_local! {
-    static CURRENT: Cell<Packed> = const { Cell::new(Packed::new(Context::NONE)) };
-    /// Apart from the pair, for the same reason.
+    /// A pair of words, which is moved through registers.
+    static CURRENT: Cell<(Option<Instant>, u32)> = const { Cell::new((Context::NONE.deadline, Context::NONE.word)) };
+    /// Looked at only where the current context has one, which is rare.
     static END: Cell<Option<Instant>> = const { Cell::new(None) };
     /// By what waker one knows the task of whoever ends the current call; never used as a pointer.
     static ENFORCER: Cell<*const ()> = const { Cell::new(std::ptr::null()) };
@@ -168,28 +187,35 @@ thread_local! {
 /// The context of the call that is being served right now.
 #[inline]
 pub(crate) fn current() -> Context {
-    Context { end: END.get(), ..CURRENT.get().unpack() }
+    let (deadline, word) = CURRENT.get();
+    let end = if word & HAS_END == 0 { None } else { END.get() };
+    Context { deadline, end, word }
 }
 
 /// Makes `context` the current one until the guard is dropped.
 #[inline]
 pub(crate) fn enter(context: Context) -> Entered {
-    Entered { outer: CURRENT.replace(Packed::new(context)), end: END.replace(context.end) }
+    let outer = CURRENT.replace((context.deadline, context.word));
+    let has_end = (context.word | outer.1) & HAS_END != 0;
+    Entered { outer, end: has_end.then(|| END.replace(context.end)) }
 }
 
 /// See [`enter`].
 #[derive(Debug)]
 #[must_use]
 pub(crate) struct Entered {
-    outer: Packed,
-    end: Option<Instant>,
+    outer: (Option<Instant>, u32),
+    /// What the end was, if it has been touched.
+    end: Option<Option<Instant>>,
 }
 
 impl Drop for Entered {
     #[inline]
     fn drop(&mut self) {
         CURRENT.set(self.outer);
-        END.set(self.end);
+        if let Some(end) = self.end {
+            END.set(end);
+        }
     }
 }
 
@@ -235,12 +261,12 @@ pub fn time_left() -> Option<Duration> {
 /// The number of the current attempt, 1 being the first; 1 too where nothing retries. In a handler it is the number that
 /// came with the request, if a layer reads it there; in a client's stack it is that of the retry in charge.
 pub fn attempt() -> u32 {
-    current().attempt.max(1)
+    current().attempt().max(1)
 }
 
 /// How much the current call matters.
 pub fn priority() -> Priority {
-    current().priority
+    current().priority()
 }
 
 /// Takes the current context along into work that is spawned. It is captured when this is called.
@@ -249,7 +275,7 @@ pub fn priority() -> Priority {
 /// *blocks* on (`block_on` inside `block_in_place`) needs this too: the layers around it cannot end it in time, and so the
 /// calls made in there must.
 pub fn carry<F>(future: F) -> Carried<F> {
-    Carried { context: Context { enforced: false, ..current() }, future }
+    Carried { context: current().with_enforced(false), future }
 }
 
 /// Gives every call made in `future` this priority; the rest of the context is as it is found.
@@ -290,7 +316,7 @@ impl<F: Future> Future for WithPriority<F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let _entered = enter(Context { priority: *this.priority, ..current() });
+        let _entered = enter(current().with_priority(*this.priority));
         this.future.poll(cx)
     }
 }
@@ -300,49 +326,61 @@ mod tests {
     use super::*;
 
     #[test]
-    fn packing_loses_nothing() {
+    fn each_part_is_set_without_a_change_of_the_others() {
         for priority in [Priority::Low, Priority::Normal, Priority::High, Priority::Critical] {
-            for (deadline, enforced, attempt) in [(None, false, 0), (Some(Instant::MAX), true, 1), (None, true, 70_000)]
+            for (enforced, lasts, attempt, before) in
+                [(false, true, 0, 1), (true, false, 1, 0), (true, true, 70_000, 511)]
             {
-                for before in [0, 1, BEFORE_MASK] {
-                    let context =
-                        Context { deadline, enforced, attempt, before, priority, end: None, lasts: !enforced };
-                    assert_eq!(Packed::new(context).unpack(), context);
-                }
+                let end = Some(Instant::MAX);
+                let set = |context: Context| {
+                    context
+                        .with_priority(priority)
+                        .with_before(before)
+                        .with_end(end, lasts)
+                        .with_attempt(attempt)
+                        .with_enforced(enforced)
+                };
+                let all = set(Context::NONE);
+                assert_eq!(all, set(all.with_attempt(3).with_before(3).with_end(None, false).with_enforced(!enforced)));
+                assert_eq!((all.priority(), all.enforced(), all.lasts()), (priority, enforced, lasts));
+                assert_eq!((all.attempt(), all.before(), all.end()), (attempt, before, end));
             }
         }
-        let endless = Context { attempt: u32::MAX, before: u32::MAX, ..Context::NONE };
-        let most = Context { attempt: ATTEMPT_MASK, before: BEFORE_MASK, ..Context::NONE };
-        assert_eq!(Packed::new(endless).unpack(), most);
+        let most = Context::NONE.with_attempt(u32::MAX).with_before(u32::MAX);
+        assert_eq!((most.attempt(), most.before()), (ATTEMPT_MASK, BEFORE_MASK));
+        assert_eq!((most.priority(), most.enforced(), most.lasts()), (Priority::Normal, false, false));
     }
 
     #[test]
     fn a_retry_that_counts_anew_forgets_no_repetition_further_out() {
-        let second = Context { attempt: 2, ..Context::NONE }.uncounted();
-        assert_eq!((second.attempt, second.before_all()), (0, 1));
-        let within = Context { attempt: 3, ..second }.uncounted();
-        assert_eq!((within.attempt, within.before_all()), (0, 3));
+        let second = Context::NONE.with_attempt(2).uncounted();
+        assert_eq!((second.attempt(), second.before_all()), (0, 1));
+        let within = second.with_attempt(3).uncounted();
+        assert_eq!((within.attempt(), within.before_all()), (0, 3));
         assert_eq!(Context::NONE.uncounted(), Context::NONE);
     }
 
     #[test]
     fn leaving_restores_what_was_there_even_after_a_panic() {
-        let outer = Context { attempt: 3, end: Some(Instant::MAX), ..Context::NONE };
+        let outer = Context::NONE.with_attempt(3).with_end(Some(Instant::MAX), false);
         let _entered = enter(outer);
-        let panicked = std::panic::catch_unwind(|| {
-            let _inner = enter(Context { attempt: 4, ..Context::NONE });
-            assert_eq!(attempt(), 4);
-            panic!("in the inner service");
-        });
-        assert!(panicked.is_err());
-        assert_eq!(current(), outer);
+        for inner in [Context::NONE.with_attempt(4), outer.with_attempt(4), outer.with_attempt(4).with_end(None, false)]
+        {
+            let panicked = std::panic::catch_unwind(|| {
+                let _inner = enter(inner);
+                assert_eq!(current(), inner);
+                panic!("in the inner service");
+            });
+            assert!(panicked.is_err());
+            assert_eq!(current(), outer);
+        }
     }
 
     #[tokio::test(start_paused = true)]
     async fn carried_work_keeps_the_deadline_but_nobody_ends_it() {
         let deadline = time::now() + Duration::from_secs(1);
         let carried = {
-            let _entered = enter(Context { deadline: Some(deadline), enforced: true, ..Context::NONE });
+            let _entered = enter(Context::NONE.with_deadline(Some(deadline)).with_enforced(true));
             carry(async { current() })
         };
         assert_eq!(current(), Context::NONE);

@@ -135,7 +135,7 @@ impl<S, Req, F> AdmittedCall<S, Req, F> {
         let gate = gates.gate(&request);
         let terms = gates.terms();
         let context = context::current();
-        let claim = Claim { weight, priority: context.priority, deadline: context.deadline };
+        let claim = Claim { weight, priority: context.priority(), deadline: context.deadline };
         let max_waiting = terms.max_waiting(gate.limit());
         match Gate::admit(gate, now, claim, max_waiting, terms.max_wait) {
             Ok(Admitted::Now(permit)) => {

@@ -33,7 +33,7 @@ impl Bound {
     #[inline]
     pub(crate) fn within(now: Instant, context: &context::Context, max_hold: Duration) -> Self {
         match context.deadline {
-            Some(deadline) => Self { end: context.end, ..Self::at(deadline, Reason::DeadlineExceeded) },
+            Some(deadline) => Self { end: context.end(), ..Self::at(deadline, Reason::DeadlineExceeded) },
             None => Self::at(now + max_hold, Reason::HoldExceeded),
         }
     }

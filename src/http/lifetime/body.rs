@@ -90,7 +90,7 @@ where
         let expiry = call.expiry;
         let inherited = context::current();
         let deadline = inherited.deadline.map(|_| expiry.at);
-        let context = Context { deadline, end: None, lasts: false, enforced: deadline.is_some(), ..inherited };
+        let context = inherited.with_deadline(deadline).with_end(None, false).with_enforced(deadline.is_some());
         let slot = Arc::new(Slot::new(Carried::new(body, call), expiry, now));
         let place = reaper::watch(Arc::clone(&slot) as _, slot.due());
         Self { kind: Kind::Held { slot, place, settled: false, guest: None, in_a_row: 0, context } }

@@ -350,15 +350,15 @@ async fn a_body_is_polled_in_the_context_of_its_call() {
     let seen = Arc::default();
     let expiry = Expiry::new("layer", scene.start + 2 * SECOND, Reason::DeadlineExceeded);
     let guard = Recorder { told: Arc::clone(&scene.told), waited: Duration::ZERO, expiry, settled: None };
-    let call = context::Context { deadline: Some(scene.start + SECOND), attempt: 2, ..context::current() };
+    let call = context::current().with_deadline(Some(scene.start + SECOND)).with_attempt(2);
     let mut body = {
         let _entered = context::enter(call);
         hold(Response::new(Looks(Arc::clone(&seen))), Verdict::Success, guard, ByStatus::default()).into_body()
     };
     assert!(body.frame().await.is_none());
     let seen = seen.lock().unwrap();
-    assert_eq!((seen[0].attempt, seen[0].deadline), (2, Some(expiry.at)));
-    assert_eq!(context::current().attempt, 0);
+    assert_eq!((seen[0].attempt(), seen[0].deadline), (2, Some(expiry.at)));
+    assert_eq!(context::current().attempt(), 0);
 }
 
 /// The trailers decide.

@@ -68,14 +68,14 @@ impl<S, P: Propagator> Extract<S, P> {
     fn read(&self, headers: &HeaderMap) -> (Context, Option<Instant>) {
         let inherited = context::current();
         let call = self.propagator.extract(headers);
-        let attempt = inherited.attempt.max(call.attempt);
+        let attempt = inherited.attempt().max(call.attempt);
         match call.time_left.filter(|time| *time <= self.max_timeout) {
             Some(time) => {
                 let now = time::call_start();
                 let deadline = (now + time).min(inherited.deadline.unwrap_or(Instant::MAX));
-                (Context { deadline: Some(deadline), end: None, lasts: false, attempt, ..inherited }, Some(now))
+                (inherited.with_deadline(Some(deadline)).with_end(None, false).with_attempt(attempt), Some(now))
             }
-            None => (Context { attempt, ..inherited }, None),
+            None => (inherited.with_attempt(attempt), None),
         }
     }
 }
@@ -110,7 +110,7 @@ where
 /// A deadline that was read here is enforced by nobody yet: the layers inside do that. One that is further out may be.
 fn enforced_here(context: Context) -> Context {
     let enforced = context.deadline.is_some_and(|deadline| context::current().ends_by(deadline));
-    Context { enforced, ..context }
+    context.with_enforced(enforced)
 }
 
 /// A call in the context that came with its request.
@@ -169,7 +169,7 @@ pub(crate) mod tests {
             }
         }
         let bound = inherited.map(|time| time::now() + time);
-        let _entered = context::enter(Context { deadline: bound, ..context::current() });
+        let _entered = context::enter(context::current().with_deadline(bound));
         let (inside, _) = Extract { inner: (), propagator, max_timeout }.read(&map);
         let latest = time::now() + max_timeout;
         assert!(inside.deadline.is_none_or(|deadline| deadline <= bound.unwrap_or(latest)));

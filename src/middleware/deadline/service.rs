@@ -6,7 +6,7 @@ use super::NAME;
 use super::config::DeadlineConfig;
 use super::future::{Cut, Ending, ResponseFuture};
 use super::timing::{Alike, Timing};
-use crate::ground::context::{self, Context};
+use crate::ground::context;
 use crate::ground::error::{Reason, Rejected};
 use crate::ground::time::{self, Instant};
 use crate::ground::verdict::{AtResponse, Classify};
@@ -69,9 +69,9 @@ where
         let deadline = head.min(deadline);
         let body_timeout = config.body_timeout.filter(|_| lasts.is_none());
         let ending = Ending { at: end, outermost, body_timeout, idle: config.idle_timeout };
+        let lasts = lasts.is_some() || inherited.lasts();
         let end = (end > deadline).then_some(end);
-        let lasts = end.is_some() && (lasts.is_some() || inherited.lasts);
-        let context = Context { deadline: Some(deadline), end, lasts, enforced: true, ..inherited };
+        let context = inherited.with_deadline(Some(deadline)).with_end(end, lasts && end.is_some()).with_enforced(true);
         let call = {
             let _entered = context::enter(context);
             self.inner.call(request, now, &self.unready)

@@ -119,10 +119,8 @@ impl Limit {
 /// callee that hangs for all of it has hung.
 pub(super) fn inside(context: Context, cut: Option<Instant>) -> Context {
     match cut {
-        Some(_) => {
-            let end = context.end.filter(|_| context.lasts);
-            Context { deadline: cut, end, enforced: true, ..context }
-        }
+        Some(_) if context.lasts() => context.with_deadline(cut).with_enforced(true),
+        Some(_) => context.with_deadline(cut).with_end(None, false).with_enforced(true),
         None => context,
     }
 }
@@ -176,7 +174,7 @@ where
         // The call may have been moved to a task in which nobody ends it.
         let enforced = this.inherited.deadline.is_some_and(|deadline| context::current().ends_by(deadline));
         loop {
-            let call_context = Context { attempt: this.progress.attempts, enforced, ..*this.inherited };
+            let call_context = this.inherited.with_attempt(this.progress.attempts).with_enforced(enforced);
             let inside = inside(call_context, *this.cut);
             let (verdict, result) = match this.state.as_mut().project() {
                 StateProj::Attempting { mut call } => {
@@ -212,7 +210,7 @@ where
                 StateProj::Detaching { detaching, until, cause } => {
                     let (until, cause) = (*until, *cause);
                     // It ends before the call does, whose bound may be our own: what it keeps must not be lost to that.
-                    let inside = Context { deadline: Some(this.limit.at), ..inside };
+                    let inside = inside.with_deadline(Some(this.limit.at));
                     let detached = {
                         let _entered = context::enter(inside);
                         detaching.poll(cx)
@@ -300,9 +298,9 @@ where
     where
         S: Clone,
     {
-        let attempt = context.attempt.saturating_add(1);
+        let attempt = context.attempt().saturating_add(1);
         let cut = self.limit.cut(self.policy, now);
-        let _entered = context::enter(inside(Context { attempt, ..context }, cut));
+        let _entered = context::enter(inside(context.with_attempt(attempt), cut));
         let further = self.further.as_mut()?;
         let request = further.kept.next()?;
         let service = Taken::unready(further.service.clone(), self.policy.unready.clone());
@@ -369,7 +367,7 @@ fn poll_cut<T>(
     has_failed: bool,
     was_waiting: bool,
 ) -> Poll<(Verdict, Result<T, BoxError>)> {
-    let _entered = has_failed.then(|| context::enter(Context { enforced: false, ..context::current() }));
+    let _entered = has_failed.then(|| context::enter(context::current().with_enforced(false)));
     bound.poll(cx).map(|reason| {
         // An attempt that was not sent says nothing about the callee.
         let unsent = was_waiting && reason == Reason::AttemptTimeout;

@@ -7,7 +7,7 @@ use super::future::{Further, Limit, ResponseFuture, inside};
 use super::policy::Policy;
 use super::replay::{CloneRequest, Replay};
 use crate::admission::keyed::{KeyBy, Keyed, Keying, OneKey};
-use crate::ground::context::{self, Context};
+use crate::ground::context;
 use crate::ground::error::{Reason, Rejected};
 use crate::ground::sync::Arc;
 use crate::ground::time;
@@ -69,11 +69,11 @@ where
         }
         // What is itself a repetition, made by a retry around us or by a tier above, earns nothing: else retries would
         // earn retries.
-        if inherited.before == 0 {
+        if inherited.before() == 0 {
             policy.budget.deposit(now);
         }
         let cut = Limit::new(inherited, &policy, now).cut(&policy, now);
-        let _entered = context::enter(inside(Context { attempt: 1, ..inherited }, cut));
+        let _entered = context::enter(inside(inherited.with_attempt(1), cut));
         let (attempt, kept) = self.replay.first(request);
         let further = (policy.config.max_attempts > 1).then(|| Further { kept, service: self.inner.spare() });
         let call = self.inner.call(attempt, now, &policy.unready);

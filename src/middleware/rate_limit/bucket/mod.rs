@@ -76,7 +76,8 @@ impl Bucket {
     /// Starts a call (`None`), lets it wait, or refuses it.
     pub(super) fn admit(&self, now: Instant, config: &RateLimitConfig) -> Result<Option<Turn>, Refusal> {
         let mut earliest = Instant::from_nanos(self.next.load(Ordering::Acquire));
-        let context::Context { deadline, priority, .. } = context::current();
+        let context = context::current();
+        let (deadline, priority) = (context.deadline, context.priority());
         let decide = |predicted| {
             let (max_wait, service) = (config.max_wait, Default::default());
             Wait { now, deadline, max_wait, predicted, service }.decide().map_err(|_| limited(predicted))
