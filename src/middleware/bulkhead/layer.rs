@@ -11,6 +11,7 @@ use super::weight::{Alike, WeighedBy};
 use crate::admission::keyed::{ByKey, Keying, OneKey};
 use crate::ground::config::Validation;
 use crate::ground::error::InvalidConfig;
+use crate::ground::live::Current;
 use crate::ground::verdict::AtResponse;
 use crate::middleware::gates::Gates;
 
@@ -18,7 +19,7 @@ use crate::middleware::gates::Gates;
 ///
 /// All services that this value makes, and all clones of it, share the permits.
 pub struct BulkheadLayer<C = AtResponse, K: Keying = OneKey, W = Alike> {
-    config: BulkheadConfig,
+    config: Arc<Current<BulkheadConfig>>,
     gates: Arc<Gates<K>>,
     classifier: C,
     weigh: W,
@@ -32,12 +33,12 @@ impl BulkheadLayer {
     pub fn new(config: BulkheadConfig) -> Result<Self, InvalidConfig> {
         Validation::of(|validation| config.validate(validation))?;
         let gates = gates(&config, OneKey);
-        Ok(Self { config, gates, classifier: AtResponse, weigh: Alike })
+        Ok(Self { config: Arc::new(Current::new(config)), gates, classifier: AtResponse, weigh: Alike })
     }
 }
 
 fn gates<K: Keying>(config: &BulkheadConfig, keying: K) -> Arc<Gates<K>> {
-    Arc::new(Gates::new(keying, config.max_keys, config.max_concurrent, config.terms()))
+    Arc::new(Gates::new(keying, config.max_keys, config.max_concurrent, config.order, config.terms()))
 }
 
 impl<C, K: Keying, W> BulkheadLayer<C, K, W> {
@@ -71,8 +72,9 @@ impl<C, K: Keying, W> BulkheadLayer<C, K, W> {
 
     /// As [`keyed_by`](Self::keyed_by), for a type that implements [`KeyBy`](crate::keyed::KeyBy).
     pub fn with_keying<L: Keying>(self, keying: L) -> BulkheadLayer<C, L, W> {
-        let gates = gates(&self.config, keying);
-        BulkheadLayer { config: self.config, gates, classifier: self.classifier, weigh: self.weigh }
+        let config = self.config.get();
+        let gates = gates(&config, keying);
+        BulkheadLayer { config: Arc::new(Current::new(config)), gates, classifier: self.classifier, weigh: self.weigh }
     }
 
     /// Lets a call take as many permits as `weight` says, so that a few expensive requests do not starve the cheap ones.
@@ -95,6 +97,47 @@ impl<C, K: Keying, W> BulkheadLayer<C, K, W> {
         BulkheadLayer { config: self.config, gates: self.gates, classifier: self.classifier, weigh: WeighedBy(weight) }
     }
 
+    /// Lets `config` hold from now on, for all clones of this value, all services made by them and all keys.
+    ///
+    /// - **At once:** `max_concurrent` (more permits are given out to those who wait; fewer take none away, and are reached as
+    ///   calls end), and `max_keys` (fewer forget idle keys; those in use go when they are idle).
+    /// - **For calls to come:** `max_waiting`, `max_wait`, `max_hold` and `order`. A call that waits keeps its place and its
+    ///   bound, and one that runs its own.
+    /// - **What survives:** everything else: permits in use, the line, and what is known of the callee's service time. A limit
+    ///   that was [set by hand](BulkheadHandle::set_limit) holds until `max_concurrent` changes.
+    ///
+    /// Calls read their settings without a lock; there is no cost but to the one who calls this.
+    ///
+    /// ```
+    /// use seawall::bulkhead::{BulkheadConfig, BulkheadLayer};
+    ///
+    /// let layer = BulkheadLayer::new(BulkheadConfig::default())?;
+    /// layer.reload(&BulkheadConfig { max_concurrent: 16, ..layer.config() })?;
+    /// assert_eq!(layer.handle().limit(), 16);
+    /// # Ok::<(), seawall::error::InvalidConfig>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`new`](BulkheadLayer::new); all faults are listed, and nothing has changed.
+    pub fn reload(&self, config: &BulkheadConfig) -> Result<(), InvalidConfig> {
+        Validation::of(|validation| config.validate(validation))?;
+        self.apply(config)();
+        Ok(())
+    }
+
+    /// Carries a valid configuration out. What is returned is to be done where foreign code may run.
+    pub(crate) fn apply(&self, config: &BulkheadConfig) -> impl FnOnce() {
+        self.config.replace(config, |before| {
+            let limit = (config.max_concurrent != before.max_concurrent).then_some(config.max_concurrent);
+            self.gates.replace(config.terms(), config.order, config.max_keys, limit)
+        })
+    }
+
+    /// The configuration that holds now. A limit that was set by hand is not part of it.
+    pub fn config(&self) -> BulkheadConfig {
+        self.config.get()
+    }
+
     /// Shows how full the bulkhead is, and changes its limit.
     pub fn handle(&self) -> BulkheadHandle<K> {
         BulkheadHandle::new(Arc::clone(&self.gates))
@@ -112,7 +155,7 @@ impl<S, C: Clone, K: Keying, W: Clone> Layer<S> for BulkheadLayer<C, K, W> {
 impl<C: Clone, K: Keying, W: Clone> Clone for BulkheadLayer<C, K, W> {
     fn clone(&self) -> Self {
         Self {
-            config: self.config.clone(),
+            config: Arc::clone(&self.config),
             gates: Arc::clone(&self.gates),
             classifier: self.classifier.clone(),
             weigh: self.weigh.clone(),
@@ -122,6 +165,6 @@ impl<C: Clone, K: Keying, W: Clone> Clone for BulkheadLayer<C, K, W> {
 
 impl<C, K: Keying, W> fmt::Debug for BulkheadLayer<C, K, W> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("BulkheadLayer").field("config", &self.config).finish_non_exhaustive()
+        f.debug_struct("BulkheadLayer").field("config", &self.config.get()).finish_non_exhaustive()
     }
 }
