@@ -67,7 +67,6 @@ impl LoadShedConfig {
 
     pub(super) fn terms(&self) -> Terms {
         Terms {
-            order: self.order,
             room: Room::PerPermit(self.queue_ratio),
             max_wait: self.max_wait,
             max_hold: self.max_hold,

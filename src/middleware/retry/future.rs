@@ -9,9 +9,10 @@ use tower::{BoxError, Service};
 
 use super::KIND;
 use super::budget::Withdrawal;
-use super::policy::{Granted, Policy, Progress};
+use super::policy::{Ended, Granted, Policy, Progress};
 use super::replay::Kept;
 use super::report::{self, Report, Stop};
+use super::terms::Terms;
 use crate::admission::timer::Timer;
 use crate::ground::chance;
 use crate::ground::context::{self, Context};
@@ -59,6 +60,7 @@ where
     start: Instant,
     inherited: Context,
     classifier: C,
+    terms: Terms,
     policy: Arc<Policy>,
 }
 
@@ -95,16 +97,16 @@ pub(super) struct Limit {
 }
 
 impl Limit {
-    pub(super) fn new(inherited: Context, policy: &Policy, start: Instant) -> Self {
+    pub(super) fn new(inherited: Context, terms: &Terms, start: Instant) -> Self {
         match inherited.deadline {
             Some(at) => Self { at, reason: Reason::DeadlineExceeded },
-            None => Self { at: start + policy.config.max_hold, reason: Reason::HoldExceeded },
+            None => Self { at: start + terms.max_hold(), reason: Reason::HoldExceeded },
         }
     }
 
     /// When an attempt that begins now is cut, if that is before the call is.
-    pub(super) fn cut(self, policy: &Policy, now: Instant) -> Option<Instant> {
-        policy.config.attempt_timeout.map(|timeout| now + timeout).filter(|at| *at < self.at)
+    pub(super) fn cut(self, terms: &Terms, now: Instant) -> Option<Instant> {
+        terms.attempt_timeout().map(|timeout| now + timeout).filter(|at| *at < self.at)
     }
 
     fn of_attempt(self, cut: Option<Instant>) -> Bound {
@@ -136,12 +138,13 @@ where
         further: Option<Further<S, K>>,
         start: Instant,
         inherited: Context,
+        terms: Terms,
         policy: Arc<Policy>,
         classifier: C,
     ) -> Self {
         let attempts = if matches!(call, Call::Refused(_)) { 0 } else { 1 };
-        let limit = Limit::new(inherited, &policy, start);
-        let cut = limit.cut(&policy, start);
+        let limit = Limit::new(inherited, &terms, start);
+        let cut = limit.cut(&terms, start);
         Self {
             state: State::Attempting { call },
             bound: limit.of_attempt(cut),
@@ -155,6 +158,7 @@ where
             start,
             inherited,
             classifier,
+            terms,
             policy,
         }
     }
@@ -299,7 +303,7 @@ where
         S: Clone,
     {
         let attempt = context.attempt().saturating_add(1);
-        let cut = self.limit.cut(self.policy, now);
+        let cut = self.limit.cut(self.terms, now);
         let _entered = context::enter(inside(context.with_attempt(attempt), cut));
         let further = self.further.as_mut()?;
         let request = further.kept.next()?;
@@ -308,7 +312,7 @@ where
         self.progress.since = now;
         *self.cut = cut;
         *self.bound = self.limit.of_attempt(cut);
-        if attempt >= self.policy.config.max_attempts {
+        if attempt >= self.terms.max_attempts() {
             *self.further = None;
         }
         Some(service.call(request))
@@ -325,7 +329,8 @@ where
         }
         let further = &*self.further;
         let repeatable = |verdict| further.as_ref().is_some_and(|further| further.kept.repeatable(verdict));
-        self.policy.retry(self.progress, verdict, repeatable, time::now(), self.limit.at, chance::sample)
+        let ended = Ended { verdict, now: time::now(), limit: self.limit.at };
+        self.policy.retry(self.terms, self.progress, ended, repeatable, chance::sample)
     }
 
     /// The call is over: nothing is held for it from now on, and whoever asked learns how it went.

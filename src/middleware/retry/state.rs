@@ -1,0 +1,59 @@
+use super::budget::Budget;
+use super::config::RetryConfig;
+use super::policy::Policy;
+use super::terms::Terms;
+use crate::admission::keyed::{KeyBy, Keyed, Keying};
+use crate::ground::live::{Current, Live};
+use crate::ground::sync::Arc;
+use crate::ground::time;
+
+/// What the services of one layer value share: the settings, and a budget for each key.
+#[derive(Debug)]
+pub(super) struct State<K: Keying> {
+    pub(super) config: Current<RetryConfig>,
+    terms: Live<Terms, 7>,
+    policies: Keyed<K, Policy>,
+}
+
+impl<K: Keying> State<K> {
+    pub(super) fn new(config: RetryConfig, keying: K, common: Policy) -> Self {
+        Self {
+            terms: Live::new(&Terms::of(&config)),
+            policies: Keyed::new(keying, config.max_keys, common),
+            config: Current::new(config),
+        }
+    }
+
+    #[inline]
+    pub(super) fn terms(&self) -> Terms {
+        self.terms.read()
+    }
+
+    #[inline]
+    pub(super) fn policy<Req>(&self, request: &Req) -> Arc<Policy>
+    where
+        K: KeyBy<Req>,
+    {
+        self.policies.get(request, || Policy::new(&self.config.get()))
+    }
+
+    pub(super) fn common(&self) -> &Policy {
+        self.policies.common()
+    }
+
+    pub(super) fn budget(&self) -> &Budget {
+        &self.policies.common().budget
+    }
+
+    /// What is returned is to be dropped where foreign code may run.
+    pub(super) fn apply(&self, config: &RetryConfig) -> impl Sized + use<K> {
+        self.config.replace(config, |_| {
+            self.terms.write(&Terms::of(config));
+            let now = time::now();
+            for policy in self.policies.all() {
+                policy.reload(&config.budget, now);
+            }
+            self.policies.set_max_keys(config.max_keys)
+        })
+    }
+}
