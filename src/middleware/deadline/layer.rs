@@ -7,6 +7,7 @@ use super::config::DeadlineConfig;
 use super::service::Deadline;
 use super::state::State;
 use super::timing::{Alike, LastingBy};
+use crate::admission::registry::{Observed, Registry};
 use crate::ground::config::Validation;
 use crate::ground::error::InvalidConfig;
 use crate::ground::verdict::AtResponse;
@@ -49,6 +50,28 @@ impl<C, L> DeadlineLayer<C, L> {
     /// As [`lasting_by`](Self::lasting_by), for a type that implements [`Timing`](super::Timing).
     pub fn with_timing<M>(self, timing: M) -> DeadlineLayer<C, M> {
         DeadlineLayer { state: self.state, classifier: self.classifier, timing }
+    }
+
+    /// Gives it a name, by which it is known in refusals, logs and metrics, and in the [`registry`](crate::registry) of the
+    /// process.
+    ///
+    /// # Errors
+    /// If the name is empty, or taken by another layer of this kind, or the layer has one already.
+    pub fn named(self, name: &str) -> Result<Self, InvalidConfig> {
+        self.named_in(Registry::global(), name)
+    }
+
+    /// As [`named`](Self::named), in another registry.
+    ///
+    /// # Errors
+    /// As [`named`](Self::named).
+    pub fn named_in(self, registry: &Registry, name: &str) -> Result<Self, InvalidConfig> {
+        registry.register(name, &[self.observed()])?;
+        Ok(self)
+    }
+
+    pub(crate) fn observed(&self) -> Arc<dyn Observed> {
+        Arc::clone(&self.state) as _
     }
 
     /// Gives calls from now on the times of `config`: those of all clones of this value, and of all services made by them.

@@ -3,13 +3,11 @@ use std::task::{self, Poll};
 
 use tower::{BoxError, Service};
 
-use super::KIND;
 use super::future::{Cut, Ending, ResponseFuture};
 use super::state::State;
 use super::timing::{Alike, Timing};
 use crate::ground::context;
 use crate::ground::error::{Reason, Rejected};
-use crate::ground::telemetry::Source;
 use crate::ground::time::{self, Instant};
 use crate::ground::verdict::{AtResponse, Classify};
 use crate::middleware::bound::Bound;
@@ -48,11 +46,12 @@ where
     fn call(&mut self, request: Req) -> Self::Future {
         let now = time::call_start();
         let inherited = context::current();
+        let source = self.state.instruments.source();
         let within = self.timing.within(&request);
         if inherited.has_expired(now) || within.is_some_and(|time| time.is_zero()) {
             self.inner.let_go();
-            let call = BoundedCall::refused(Rejected::by(Source::nameless(KIND), Reason::DeadlineExpired));
-            let ending = Ending { at: now, outermost: now, body_timeout: None, idle: None };
+            let call = BoundedCall::refused(Rejected::new(self.state.instruments.clone(), Reason::DeadlineExpired));
+            let ending = Ending { at: now, outermost: now, body_timeout: None, idle: None, source };
             return ResponseFuture::new(call, inherited, ending, self.classifier.clone());
         }
         let times = self.state.times();
@@ -69,7 +68,7 @@ where
         };
         let deadline = head.min(deadline);
         let body_timeout = times.body_timeout.filter(|_| lasts.is_none());
-        let ending = Ending { at: end, outermost, body_timeout, idle: times.idle_timeout };
+        let ending = Ending { at: end, outermost, body_timeout, idle: times.idle_timeout, source };
         let lasts = lasts.is_some() || inherited.lasts();
         let end = (end > deadline).then_some(end);
         let context = inherited.with_deadline(Some(deadline)).with_end(end, lasts && end.is_some()).with_enforced(true);

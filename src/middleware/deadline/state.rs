@@ -1,21 +1,30 @@
 use std::time::Duration;
 
+use super::KIND;
 use super::config::DeadlineConfig;
+use crate::admission::registry::{Condition, DeadlineCondition, Observed};
 use crate::ground::live::{Current, Live, Settings, pack_optional, unpack_optional};
-use crate::ground::time;
+use crate::ground::telemetry::Instruments;
+use crate::ground::time::{self, Instant};
 use crate::middleware::inner::Unready;
 
 /// What the services of one layer value share: the settings, and how many calls wait for the inner service.
 #[derive(Debug)]
 pub(super) struct State {
     pub(super) unready: Unready,
+    pub(super) instruments: Instruments,
     pub(super) config: Current<DeadlineConfig>,
     times: Live<Times, 4>,
 }
 
 impl State {
     pub(super) fn new(config: DeadlineConfig) -> Self {
-        Self { unready: Unready::default(), times: Live::new(&Times::of(&config)), config: Current::new(config) }
+        Self {
+            unready: Unready::default(),
+            instruments: Instruments::new(KIND),
+            times: Live::new(&Times::of(&config)),
+            config: Current::new(config),
+        }
     }
 
     #[inline]
@@ -25,6 +34,17 @@ impl State {
 
     pub(super) fn apply(&self, config: &DeadlineConfig) {
         self.config.replace(config, |_| self.times.write(&Times::of(config)));
+    }
+}
+
+impl Observed for State {
+    fn instruments(&self) -> &Instruments {
+        &self.instruments
+    }
+
+    fn condition(&self, _now: Instant) -> Condition {
+        let Times { timeout, head_timeout, idle_timeout, body_timeout } = self.times();
+        Condition::Deadline(DeadlineCondition { timeout, head_timeout, idle_timeout, body_timeout })
     }
 }
 

@@ -1,5 +1,8 @@
+use std::sync::Arc;
+
 use tower::Layer;
 
+use super::KIND;
 use super::budget::Budget;
 use super::config::RetryConfig;
 use super::policy::Policy;
@@ -7,9 +10,10 @@ use super::replay::CloneRequest;
 use super::service::Retry;
 use super::state::State;
 use crate::admission::keyed::{ByKey, Keying, OneKey};
+use crate::admission::registry::{self, Observed, Registry};
 use crate::ground::config::Validation;
 use crate::ground::error::InvalidConfig;
-use crate::ground::sync::Arc;
+use crate::ground::telemetry::Instruments;
 use crate::ground::verdict::AtResponse;
 
 /// Makes a further attempt when one fails, within a budget. See the [module](super).
@@ -27,8 +31,12 @@ impl RetryLayer {
     /// If a setting is out of its range; all faults are listed, with the path of the field.
     pub fn new(config: RetryConfig) -> Result<Self, InvalidConfig> {
         Validation::of(|validation| config.validate(validation))?;
-        let common = Policy::new(&config);
-        Ok(Self { state: Arc::new(State::new(config, OneKey, common)), classifier: AtResponse, replay: CloneRequest::new() })
+        let common = Policy::new(&config, Instruments::new(KIND));
+        Ok(Self {
+            state: Arc::new(State::new(config, OneKey, common)),
+            classifier: AtResponse,
+            replay: CloneRequest::new(),
+        })
     }
 }
 
@@ -36,8 +44,10 @@ impl<C, P> RetryLayer<C, P> {
     /// Pays from `budget`, which may be shared with other layers. Its settings are its own: a [`reload`](Self::reload) of the
     /// layer leaves them alone, and there is [`Budget::reload`].
     pub fn with_budget(self, budget: Budget) -> Self {
-        let state = State::new(self.config(), OneKey, Policy::paid_from(budget));
-        Self { state: Arc::new(state), ..self }
+        let common = Policy::paid_from(budget, self.state.common().instruments.clone());
+        let state = Arc::new(State::new(self.config(), OneKey, common));
+        registry::replace(Arc::clone(&state) as _);
+        Self { state, ..self }
     }
 
     /// Keeps a budget for each value of `key`, so that one host in trouble does not use up what all may spend.
@@ -64,6 +74,7 @@ impl<C, P> RetryLayer<C, P> {
     /// Keeps a budget for each key. Requests without one share the layer's [`budget`](Self::budget).
     pub fn with_keying<K: Keying>(self, keying: K) -> RetryLayer<C, P, K> {
         let state = Arc::new(State::new(self.config(), keying, self.state.common().renewed()));
+        registry::replace(Arc::clone(&state) as _);
         RetryLayer { state, classifier: self.classifier, replay: self.replay }
     }
 }
@@ -82,6 +93,28 @@ impl<C, P, K: Keying> RetryLayer<C, P, K> {
     /// The budget that retries are paid from; where there is one for each key, that of the requests without a key.
     pub fn budget(&self) -> &Budget {
         self.state.budget()
+    }
+
+    /// Gives it a name, by which it is known in refusals, logs and metrics, and in the [`registry`](crate::registry) of the
+    /// process.
+    ///
+    /// # Errors
+    /// If the name is empty, or taken by another layer of this kind, or the layer has one already.
+    pub fn named(self, name: &str) -> Result<Self, InvalidConfig> {
+        self.named_in(Registry::global(), name)
+    }
+
+    /// As [`named`](Self::named), in another registry.
+    ///
+    /// # Errors
+    /// As [`named`](Self::named).
+    pub fn named_in(self, registry: &Registry, name: &str) -> Result<Self, InvalidConfig> {
+        registry.register(name, &[self.observed()])?;
+        Ok(self)
+    }
+
+    pub(crate) fn observed(&self) -> Arc<dyn Observed> {
+        Arc::clone(&self.state) as _
     }
 
     /// Lets `config` hold from now on, for all clones of this value, all services made by them and all keys.

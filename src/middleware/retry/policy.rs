@@ -7,6 +7,7 @@ use super::config::RetryConfig;
 use super::report::Stop;
 use super::terms::Terms;
 use crate::admission::timer;
+use crate::ground::telemetry::Instruments;
 use crate::ground::time::Instant;
 use crate::ground::verdict::Verdict;
 use crate::middleware::inner::Unready;
@@ -18,6 +19,7 @@ pub(super) struct Policy {
     /// Whether the budget was given by the user, who sees to its settings.
     given: bool,
     pub(super) unready: Unready,
+    pub(super) instruments: Instruments,
 }
 
 /// How far a call has come.
@@ -56,18 +58,19 @@ pub(super) struct Granted {
 
 impl Policy {
     /// With a budget of its own.
-    pub(super) fn new(config: &RetryConfig) -> Self {
-        Self { budget: Budget::valid(&config.budget), given: false, unready: Unready::default() }
+    pub(super) fn new(config: &RetryConfig, instruments: Instruments) -> Self {
+        Self { budget: Budget::valid(&config.budget), given: false, unready: Unready::default(), instruments }
     }
 
     /// With a budget that is given.
-    pub(super) fn paid_from(budget: Budget) -> Self {
-        Self { budget, given: true, unready: Unready::default() }
+    pub(super) fn paid_from(budget: Budget, instruments: Instruments) -> Self {
+        Self { budget, given: true, unready: Unready::default(), instruments }
     }
 
     /// With the same budget.
     pub(super) fn renewed(&self) -> Self {
-        Self { budget: self.budget.clone(), given: self.given, unready: Unready::default() }
+        let (budget, instruments) = (self.budget.clone(), self.instruments.clone());
+        Self { budget, given: self.given, unready: Unready::default(), instruments }
     }
 
     pub(super) fn reload(&self, config: &BudgetConfig, now: Instant) {

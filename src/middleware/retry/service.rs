@@ -1,16 +1,15 @@
+use std::sync::Arc;
 use std::task::{self, Poll};
 
 use tower::{BoxError, Service};
 
-use super::KIND;
 use super::future::{Further, Limit, ResponseFuture, inside};
 use super::replay::{CloneRequest, Replay};
 use super::state::State;
 use crate::admission::keyed::{KeyBy, Keying, OneKey};
 use crate::ground::context;
 use crate::ground::error::{Reason, Rejected};
-use crate::ground::sync::Arc;
-use crate::ground::telemetry::Source;
+use crate::ground::telemetry::AttemptSpan;
 use crate::ground::time;
 use crate::ground::verdict::{AtResponse, Classify};
 use crate::middleware::inner::{Call, Inner};
@@ -66,7 +65,7 @@ where
         let classifier = self.classifier.clone();
         if inherited.has_expired(now) {
             self.inner.let_go();
-            let refused = Call::Refused(Rejected::by(Source::nameless(KIND), Reason::DeadlineExpired));
+            let refused = Call::Refused(Rejected::new(policy.instruments.clone(), Reason::DeadlineExpired));
             return ResponseFuture::new(refused, None, now, inherited, terms, policy, classifier);
         }
         // What is itself a repetition, made by a retry around us or by a tier above, earns nothing: else retries would
@@ -78,7 +77,11 @@ where
         let _entered = context::enter(inside(inherited.with_attempt(1), cut));
         let (attempt, kept) = self.replay.first(request);
         let further = (terms.max_attempts() > 1).then(|| Further { kept, service: self.inner.spare() });
-        let call = self.inner.call(attempt, now, &policy.unready);
-        ResponseFuture::new(call, further, now, inherited, terms, policy, classifier)
+        let span = terms.attempt_spans().then(|| AttemptSpan::new(&policy.instruments, 1));
+        let call = {
+            let _entered = span.as_ref().map(|span| span.enter());
+            self.inner.call(attempt, now, &policy.unready)
+        };
+        ResponseFuture::new(call, further, now, inherited, terms, policy, classifier).with_span(span)
     }
 }

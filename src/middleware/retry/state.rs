@@ -3,9 +3,12 @@ use super::config::RetryConfig;
 use super::policy::Policy;
 use super::terms::Terms;
 use crate::admission::keyed::{KeyBy, Keyed, Keying};
+use crate::admission::registry::{Condition, Observed, RetryCondition};
 use crate::ground::live::{Current, Live};
 use crate::ground::sync::Arc;
-use crate::ground::time;
+use crate::ground::telemetry::{Instruments, NotRetried, Tally};
+use crate::ground::time::{self, Instant};
+use crate::ground::verdict::Verdict;
 
 /// What the services of one layer value share: the settings, and a budget for each key.
 #[derive(Debug)]
@@ -34,7 +37,7 @@ impl<K: Keying> State<K> {
     where
         K: KeyBy<Req>,
     {
-        self.policies.get(request, || Policy::new(&self.config.get()))
+        self.policies.get(request, || Policy::new(&self.config.get(), self.instruments().clone()))
     }
 
     pub(super) fn common(&self) -> &Policy {
@@ -54,6 +57,26 @@ impl<K: Keying> State<K> {
                 policy.reload(&config.budget, now);
             }
             self.policies.set_max_keys(config.max_keys)
+        })
+    }
+}
+
+impl<K: Keying> Observed for State<K> {
+    fn instruments(&self) -> &Instruments {
+        &self.common().instruments
+    }
+
+    fn keys(&self) -> usize {
+        self.policies.len()
+    }
+
+    fn condition(&self, _now: Instant) -> Condition {
+        let tally = self.instruments().tally();
+        Condition::Retry(RetryCondition {
+            max_attempts: self.terms().max_attempts(),
+            budget_left: self.budget().balance(),
+            retries: Tally::occurred(&tally.retried, Verdict::NAMES).collect(),
+            not_retried: Tally::occurred(&tally.not_retried, NotRetried::NAMES).collect(),
         })
     }
 }

@@ -10,7 +10,7 @@ use crate::ground::time;
 /// The settings as words, which every call takes along: most succeed, and never look at more than two of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Terms {
-    /// The number of attempts, and how the backoff grows and jitters.
+    /// The number of attempts, how the backoff grows and jitters, and whether attempts have spans.
     kinds: u64,
     factor: u64,
     base: u64,
@@ -25,6 +25,7 @@ const LINEAR: u32 = 1;
 const EXPONENTIAL: u32 = 2;
 const JITTERS: [Jitter; 4] = [Jitter::None, Jitter::Full, Jitter::Equal, Jitter::Decorrelated];
 const JITTER_SHIFT: u32 = 8;
+const SPANS: u32 = 1 << 16;
 
 impl Terms {
     pub(super) fn of(config: &RetryConfig) -> Self {
@@ -40,8 +41,9 @@ impl Terms {
             Jitter::Equal => 2,
             Jitter::Decorrelated => 3,
         };
+        let spans = if config.attempt_spans { SPANS } else { 0 };
         Self {
-            kinds: pack_pair(config.max_attempts, jitter << JITTER_SHIFT | growth),
+            kinds: pack_pair(config.max_attempts, spans | jitter << JITTER_SHIFT | growth),
             factor: factor.to_bits(),
             base: time::nanos(base),
             cap: time::nanos(cap),
@@ -63,8 +65,13 @@ impl Terms {
             LINEAR => Growth::Linear,
             _ => Growth::Exponential(f64::from_bits(self.factor)),
         };
-        let jitter = JITTERS.get((kinds >> JITTER_SHIFT) as usize).copied().unwrap_or_default();
+        let jitter = JITTERS.get((kinds >> JITTER_SHIFT & 0xff) as usize).copied().unwrap_or_default();
         Backoff { growth, base: Duration::from_nanos(self.base), cap: Duration::from_nanos(self.cap), jitter }
+    }
+
+    #[inline]
+    pub(super) fn attempt_spans(&self) -> bool {
+        unpack_pair(self.kinds).1 & SPANS != 0
     }
 
     #[inline]
@@ -104,7 +111,7 @@ mod tests {
         #[test]
         fn terms_say_what_the_configuration_said(
             max_attempts: u32, growth in 0..3, factor in 1.0..1e9, jitter in prop::sample::select(&JITTERS[..]),
-            times: [u32; 4], attempt_timeout: Option<u32>,
+            times: [u32; 4], attempt_timeout: Option<u32>, attempt_spans: bool,
         ) {
             let [base, cap, max_retry_after, max_hold] = times.map(|time| Duration::from_nanos(u64::from(time) << 25));
             let growth = match growth {
@@ -115,12 +122,12 @@ mod tests {
             let backoff = Backoff { growth, base, cap, jitter };
             let attempt_timeout = attempt_timeout.map(|time| Duration::from_nanos(time.into()));
             let config = RetryConfig {
-                max_attempts, backoff, attempt_timeout, max_retry_after, max_hold, ..RetryConfig::default()
+                max_attempts, backoff, attempt_timeout, max_retry_after, max_hold, attempt_spans, ..RetryConfig::default()
             };
             let terms = Terms::of(&config);
             let terms = Terms::unpack(terms.pack());
             prop_assert_eq!(terms.max_attempts(), max_attempts);
-            prop_assert_eq!(terms.backoff(), backoff);
+            prop_assert_eq!((terms.backoff(), terms.attempt_spans()), (backoff, attempt_spans));
             prop_assert_eq!(terms.attempt_timeout(), attempt_timeout);
             prop_assert_eq!((terms.max_retry_after(), terms.max_hold()), (max_retry_after, max_hold));
         }
