@@ -123,6 +123,14 @@ fn address(recorder: &dyn Recorder) -> usize {
     (&raw const *recorder).cast::<()>() as usize
 }
 
+/// Whether a counter is there from the beginning, at zero. Its first increase is worth waking someone for, and Prometheus sees none
+/// in a series that begins with it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Begins {
+    AtZero,
+    WithTheFirst,
+}
+
 /// A counter, once there was something to count, and how far it has been told.
 #[derive(Default)]
 struct Told {
@@ -131,8 +139,8 @@ struct Told {
 }
 
 impl Told {
-    fn tell(&mut self, recorder: &dyn Recorder, count: u64, key: impl FnOnce() -> Key) {
-        if count > self.count {
+    fn tell(&mut self, recorder: &dyn Recorder, count: u64, begins: Begins, key: impl FnOnce() -> Key) {
+        if count > self.count || begins == Begins::AtZero && self.counter.is_none() {
             let counter = self.counter.get_or_insert_with(|| recorder.register_counter(&key(), &METADATA));
             counter.increment(count - self.count);
             self.count = count;
@@ -202,40 +210,50 @@ impl Publication {
 
     fn publish_tally(&mut self, recorder: &dyn Recorder, tally: &Tally) {
         let (name, kind) = (self.label(), self.kind.as_str());
+        let is_named = self.name.as_ref() != NAMELESS;
+        let from_the_beginning = |is: bool| if is && is_named { Begins::AtZero } else { Begins::WithTheFirst };
         let mut told = self.told.iter_mut();
         let mut missing = Vec::new();
-        let mut tell = |count: &Count, metric, labels: &[(&'static str, &'static str)]| {
+        let mut tell = |count: &Count, begins, metric, labels: &[(&'static str, &'static str)]| {
             let key = || key(metric, [name.clone()].into_iter().chain(labels.iter().map(Label::from)));
             match told.next() {
-                Some(told) => told.tell(recorder, count.get(), key),
+                Some(told) => told.tell(recorder, count.get(), begins, key),
                 None => {
                     let mut told = Told::default();
-                    told.tell(recorder, count.get(), key);
+                    told.tell(recorder, count.get(), begins, key);
                     missing.push(told);
                 }
             }
         };
         for (count, reason) in tally.refused.iter().zip(Reason::ALL) {
-            tell(count, REJECTED, &[("layer", kind), ("reason", reason.as_str())]);
+            tell(count, Begins::WithTheFirst, REJECTED, &[("layer", kind), ("reason", reason.as_str())]);
         }
         for (cut, reason) in tally.bodies_cut.iter().zip(Reason::ALL) {
             for (count, held) in cut.iter().zip(["read", "parked"]) {
-                tell(count, BODIES_CUT, &[("layer", kind), ("reason", reason.as_str()), ("held", held)]);
+                let is_usual = self.kind == LayerKind::Deadline && reason == Reason::DeadlineExceeded;
+                tell(
+                    count,
+                    from_the_beginning(is_usual),
+                    BODIES_CUT,
+                    &[("layer", kind), ("reason", reason.as_str()), ("held", held)],
+                );
             }
         }
         for (count, cause) in tally.retried.iter().zip(Verdict::NAMES) {
-            tell(count, RETRIES, &[("cause", cause)]);
+            tell(count, Begins::WithTheFirst, RETRIES, &[("cause", cause)]);
         }
         for (count, why) in tally.not_retried.iter().zip(NotRetried::NAMES) {
-            tell(count, RETRIES_REFUSED, &[("why", why)]);
+            let begins = from_the_beginning(self.kind == LayerKind::Retry && why == NotRetried::Budget.as_str());
+            tell(count, begins, RETRIES_REFUSED, &[("why", why)]);
         }
         for (transitions, from) in tally.transitions.iter().zip(STATES) {
             for (count, to) in transitions.iter().zip(STATES) {
-                tell(count, TRANSITIONS, &[("from", from), ("to", to)]);
+                let opens = self.kind == LayerKind::CircuitBreaker && (from, to) == ("closed", "open");
+                tell(count, from_the_beginning(opens), TRANSITIONS, &[("from", from), ("to", to)]);
             }
         }
         for (count, result) in tally.reloads.iter().zip(["applied", "rejected"]) {
-            tell(count, RELOADS, &[("layer", kind), ("result", result)]);
+            tell(count, from_the_beginning(true), RELOADS, &[("layer", kind), ("result", result)]);
         }
         self.told.extend(missing);
     }
@@ -280,7 +298,7 @@ pub(crate) fn publish_process() {
             describe(recorder);
         }
         #[cfg(feature = "http")]
-        process.internal_errors.tell(recorder, super::ANSWERED[0].get(), || key(INTERNAL_ERRORS, []));
+        process.internal_errors.tell(recorder, super::ANSWERED[0].get(), Begins::AtZero, || key(INTERNAL_ERRORS, []));
     });
     for (publication, kind) in process.nameless.iter_mut().zip(LayerKind::ALL) {
         publication.publish(Instruments::nameless_tally(kind), None, []);
