@@ -35,12 +35,7 @@ impl<T: Settings<N>, const N: usize> Live<T, N> {
     pub(crate) fn new(settings: &T) -> Self {
         let words = settings.pack();
         let copy = || std::array::from_fn(|word| AtomicU64::new(words[word]));
-        Self {
-            version: AtomicU64::new(0),
-            copies: [copy(), copy()],
-            writing: Mutex::new(()),
-            settings: PhantomData,
-        }
+        Self { version: AtomicU64::new(0), copies: [copy(), copy()], writing: Mutex::new(()), settings: PhantomData }
     }
 
     /// The settings that hold now.

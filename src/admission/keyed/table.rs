@@ -64,11 +64,7 @@ impl<Key: Hash + Eq + Clone, T> Table<Key, T> {
     /// The key's state; None: there is no room, and of the entries looked at none is idle. With it, what had to be forgotten
     /// (to be dropped by the caller, unlocked).
     #[allow(clippy::type_complexity, reason = "a name for it would say less")]
-    pub(super) fn get_or_make(
-        &mut self,
-        key: Key,
-        make: impl FnOnce() -> T,
-    ) -> (Option<Arc<T>>, Vec<(Key, Arc<T>)>) {
+    pub(super) fn get_or_make(&mut self, key: Key, make: impl FnOnce() -> T) -> (Option<Arc<T>>, Vec<(Key, Arc<T>)>) {
         let mut forgotten = Vec::new();
         while self.slab.len() > self.max {
             // There was room for more, and it was in use.

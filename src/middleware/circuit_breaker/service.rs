@@ -61,7 +61,9 @@ where
             // It would not be sent in time, and its end would be held against the callee.
             Err(Rejected::new(NAME, Reason::DeadlineExpired))
         } else {
-            breaker.admit(&terms.policy, now).map_err(|wait| Rejected::new(NAME, Reason::CircuitOpen).with_retry_after(wait))
+            breaker
+                .admit(&terms.policy, now)
+                .map_err(|wait| Rejected::new(NAME, Reason::CircuitOpen).with_retry_after(wait))
         };
         let (pass, refusal) = match admitted {
             Ok(pass) => (pass, None),

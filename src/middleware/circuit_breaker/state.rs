@@ -159,9 +159,7 @@ impl Breaker {
         let patience = abandoned::patience(Some(slow_after), Some(left), self.watch.median(&policy));
         match pass {
             pass if abandoned::was_slow(waited, patience) => self.settle(pass, late, now),
-            Pass::Probe(probe) => {
-                self.step(now, |machine, chance| ((), machine.give_up(probe, &policy, now, chance)))
-            }
+            Pass::Probe(probe) => self.step(now, |machine, chance| ((), machine.give_up(probe, &policy, now, chance))),
             pass => self.settle(pass, End::Nothing, now),
         }
     }

@@ -28,7 +28,11 @@ impl RetryLayer {
     pub fn new(config: RetryConfig) -> Result<Self, InvalidConfig> {
         Validation::of(|validation| config.validate(validation))?;
         let common = Policy::new(&config);
-        Ok(Self { state: Arc::new(State::new(config, OneKey, common)), classifier: AtResponse, replay: CloneRequest::new() })
+        Ok(Self {
+            state: Arc::new(State::new(config, OneKey, common)),
+            classifier: AtResponse,
+            replay: CloneRequest::new(),
+        })
     }
 }
 
