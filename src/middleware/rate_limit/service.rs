@@ -48,7 +48,7 @@ where
             return ResponseFuture::refused(Rejected::by(Source::nameless(KIND), Reason::DeadlineExpired));
         }
         let bucket = self.state.bucket(&request);
-        match bucket.admit(now, &self.state.config) {
+        match bucket.admit(now, &self.state.terms()) {
             Ok(None) => ResponseFuture::running(self.inner.call(request, now, &self.state.unready), now),
             Ok(Some(turn)) => {
                 // Who waits for us holds nothing of the inner service, which becomes ready again when it is its turn.
