@@ -4,7 +4,7 @@ use tower::Layer;
 
 use super::config::ClientConfig;
 use super::per_authority::PerAuthority;
-use crate::admission::registry::Registry;
+use crate::admission::registry::{Observed, Registry};
 use crate::ground::config::Validation;
 use crate::ground::error::InvalidConfig;
 use crate::ground::live::Current;
@@ -13,6 +13,7 @@ use crate::http::{ByExtension, ByMethod, ByStatus};
 use crate::middleware::bulkhead::{Bulkhead, BulkheadHandle, BulkheadLayer};
 use crate::middleware::circuit_breaker::{CircuitBreaker, CircuitBreakerHandle, CircuitBreakerLayer};
 use crate::middleware::deadline::{Deadline, DeadlineLayer};
+use crate::middleware::observed;
 use crate::middleware::retry::{Budget, Retry, RetryLayer};
 
 /// The layers around a client of one dependency. See the [module](super) for their order, and [`client`].
@@ -147,10 +148,12 @@ impl<C, R, P, L> ClientLayer<C, R, P, L> {
     /// nothing has changed.
     pub fn reload(&self, config: &ClientConfig) -> Result<(), InvalidConfig> {
         let now = self.config.get();
-        Validation::of(|validation| {
+        let valid = Validation::of(|validation| {
             config.validate(validation);
             config.check_fixed(&now, validation);
-        })?;
+        });
+        let layers = self.observed();
+        observed::reload(layers.iter().map(|layer| layer.instruments()), valid)?;
         let (forgotten, bulkhead, circuit_breaker) = self.config.replace(config, |_| {
             self.deadline.apply(&config.deadline);
             self.inject.set_allowance(config.propagation.allowance);
@@ -201,16 +204,12 @@ impl<C, R, P, L> ClientLayer<C, R, P, L> {
     /// # Errors
     /// As [`named`](Self::named).
     pub fn named_in(self, registry: &Registry, name: &str) -> Result<Self, InvalidConfig> {
-        registry.register(
-            name,
-            &[
-                self.deadline.observed(),
-                self.retry.observed(),
-                self.bulkhead.observed(),
-                self.circuit_breaker.observed(),
-            ],
-        )?;
+        registry.register(name, &self.observed())?;
         Ok(self)
+    }
+
+    fn observed(&self) -> [Arc<dyn Observed>; 4] {
+        [self.deadline.observed(), self.retry.observed(), self.bulkhead.observed(), self.circuit_breaker.observed()]
     }
 
     /// Puts the layers around `client`.

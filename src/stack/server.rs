@@ -3,7 +3,7 @@ use std::sync::Arc;
 use tower::Layer;
 
 use super::config::ServerConfig;
-use crate::admission::registry::Registry;
+use crate::admission::registry::{Observed, Registry};
 use crate::ground::config::Validation;
 use crate::ground::error::InvalidConfig;
 use crate::ground::live::Current;
@@ -12,6 +12,7 @@ use crate::http::respond::{Respond, RespondLayer, WithStatus};
 use crate::http::{ByExtension, ByStatus};
 use crate::middleware::deadline::{Deadline, DeadlineLayer};
 use crate::middleware::load_shed::{LoadShed, LoadShedHandle, LoadShedLayer};
+use crate::middleware::observed;
 
 /// The layers in front of a service. See the [module](super) for their order, and [`server`].
 ///
@@ -94,7 +95,7 @@ impl<C, P, A> ServerLayer<C, P, A> {
     /// # Errors
     /// As [`named`](Self::named).
     pub fn named_in(self, registry: &Registry, name: &str) -> Result<Self, InvalidConfig> {
-        registry.register(name, &[self.deadline.observed(), self.load_shed.observed()])?;
+        registry.register(name, &self.observed())?;
         Ok(self)
     }
 
@@ -111,10 +112,12 @@ impl<C, P, A> ServerLayer<C, P, A> {
     /// nothing has changed.
     pub fn reload(&self, config: &ServerConfig) -> Result<(), InvalidConfig> {
         let now = self.config.get();
-        Validation::of(|validation| {
+        let valid = Validation::of(|validation| {
             config.validate(validation);
             config.check_fixed(&now, validation);
-        })?;
+        });
+        let layers = self.observed();
+        observed::reload(layers.iter().map(|layer| layer.instruments()), valid)?;
         let load_shed = self.config.replace(config, |_| {
             self.extract.set_max_timeout(config.propagation.max_timeout);
             self.deadline.apply(&config.deadline);
@@ -128,6 +131,10 @@ impl<C, P, A> ServerLayer<C, P, A> {
     /// The configuration that holds now. A limit that was set by hand is not part of it.
     pub fn config(&self) -> ServerConfig {
         self.config.get()
+    }
+
+    fn observed(&self) -> [Arc<dyn Observed>; 2] {
+        [self.deadline.observed(), self.load_shed.observed()]
     }
 
     /// Puts the layers in front of `service`.

@@ -23,6 +23,7 @@ const RETRIES: &str = "seawall_retries_total";
 const RETRIES_REFUSED: &str = "seawall_retries_refused_total";
 const TRANSITIONS: &str = "seawall_circuit_breaker_transitions_total";
 const BODIES_CUT: &str = "seawall_bodies_cut_total";
+const PASSED: &str = "seawall_rate_limit_passed_total";
 const RELOADS: &str = "seawall_reloads_total";
 const INTERNAL_ERRORS: &str = "seawall_internal_errors_total";
 
@@ -100,6 +101,7 @@ fn describe(recorder: &dyn Recorder) {
         (RETRIES_REFUSED, "Retries that were wanted and not made"),
         (TRANSITIONS, "Changes of a circuit breaker's state"),
         (BODIES_CUT, "Bodies of responses that were kept beyond their time, and cut"),
+        (PASSED, "Calls that a rate limit let start"),
         (RELOADS, "New settings that were offered"),
         (INTERNAL_ERRORS, "Answers that do not tell the error behind them"),
     ];
@@ -252,6 +254,7 @@ impl Publication {
                 tell(count, from_the_beginning(opens), TRANSITIONS, &[("from", from), ("to", to)]);
             }
         }
+        tell(&tally.passed, from_the_beginning(self.kind == LayerKind::RateLimit), PASSED, &[]);
         for (count, result) in tally.reloads.iter().zip(["applied", "rejected"]) {
             tell(count, from_the_beginning(true), RELOADS, &[("layer", kind), ("result", result)]);
         }

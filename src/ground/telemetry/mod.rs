@@ -15,7 +15,6 @@ mod tally;
 pub(crate) use self::metrics::{Gauge, Publication, publish_process};
 #[cfg(feature = "http")]
 pub(crate) use events::answered;
-#[allow(unused_imports, reason = "reload and spans follow")]
 pub(crate) use events::{AttemptSpan, Reload, body_cut, not_retried, rejected, reloaded, retried, transition};
 pub(crate) use instruments::{Instruments, LayerKind, Source};
 pub(crate) use tally::{NotRetried, STATES, Tally};

@@ -14,6 +14,7 @@ use crate::ground::config::Validation;
 use crate::ground::error::InvalidConfig;
 use crate::ground::telemetry::Instruments;
 use crate::ground::verdict::AtResponse;
+use crate::middleware::observed;
 
 /// Stops asking a callee that fails. See the [module](super).
 ///
@@ -107,7 +108,7 @@ impl<C, K: Keying> CircuitBreakerLayer<C, K> {
     /// # Errors
     /// As [`new`](CircuitBreakerLayer::new); all faults are listed, and nothing has changed.
     pub fn reload(&self, config: &CircuitBreakerConfig) -> Result<(), InvalidConfig> {
-        Validation::of(|validation| config.validate(validation))?;
+        observed::reload([self.breakers.instruments()], Validation::of(|validation| config.validate(validation)))?;
         self.apply(config)();
         Ok(())
     }

@@ -5,7 +5,6 @@ use std::task::{self, Poll, ready};
 use pin_project::pin_project;
 use tower::{BoxError, Service};
 
-use super::KIND;
 use super::bucket::{Bucket, Head, Turn};
 use crate::admission::gate::Waiter;
 use crate::admission::timer::Timer;
@@ -24,6 +23,7 @@ use crate::middleware::inner::{BoundedCall, Call, Taken, reject};
 pub struct ResponseFuture<S, Req, F> {
     #[pin]
     state: State<S, Req, F>,
+    source: Source,
 }
 
 #[pin_project(project = StateProj)]
@@ -62,11 +62,12 @@ struct Told {
 
 impl<S, Req, F> ResponseFuture<S, Req, F> {
     pub(super) fn refused(rejected: Rejected) -> Self {
-        Self { state: State::Running { call: BoundedCall::refused(rejected) } }
+        let source = rejected.instruments().source();
+        Self { state: State::Running { call: BoundedCall::refused(rejected) }, source }
     }
 
-    pub(super) fn running(call: Call<S, Req, F>, now: Instant) -> Self {
-        Self { state: State::running(call, now, &context::current()) }
+    pub(super) fn running(call: Call<S, Req, F>, now: Instant, source: Source) -> Self {
+        Self { state: State::running(call, now, &context::current()), source }
     }
 
     pub(super) fn waiting(turn: Turn, bucket: Arc<Bucket>, inner: Taken<S>, request: Req) -> Self {
@@ -74,7 +75,9 @@ impl<S, Req, F> ResponseFuture<S, Req, F> {
             Turn::Waiting(waiter) => Place::Waiting(waiter),
             Turn::Head { place, until } => Place::head(Head::new(&bucket, place), until),
         };
-        Self { state: State::Waiting { turn, bucket, inner: Some((inner, request)), context: context::current() } }
+        let source = bucket.instruments().source();
+        let context = context::current();
+        Self { state: State::Waiting { turn, bucket, inner: Some((inner, request)), context }, source }
     }
 }
 
@@ -97,7 +100,9 @@ impl Place {
                     let until = waiter.until();
                     *self = match ready!(waiter.poll(cx)) {
                         Ok(place) => Self::head(Head::new(bucket, place), until),
-                        Err(_) => return Poll::Ready(Err(Rejected::by(Source::nameless(KIND), Reason::RateLimited))),
+                        Err(_) => {
+                            return Poll::Ready(Err(Rejected::new(bucket.instruments().clone(), Reason::RateLimited)));
+                        }
                     };
                 }
                 Self::Head { head, told, until, timer } => {
@@ -115,7 +120,7 @@ impl Place {
                     match bucket.take(now) {
                         Ok(()) => return Poll::Ready(Ok(now)),
                         Err(next) if ended || now >= until.at || next > until.at => {
-                            let rejected = Rejected::by(Source::nameless(KIND), Reason::RateLimited);
+                            let rejected = Rejected::new(bucket.instruments().clone(), Reason::RateLimited);
                             return Poll::Ready(Err(rejected.with_retry_after(Some(next.since(now)))));
                         }
                         Err(next) => *told = Some(Told { earliest: next, rate }),
@@ -135,7 +140,8 @@ where
     type Output = Result<S::Response, BoxError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Self::Output> {
-        let mut state = self.project().state;
+        let this = self.project();
+        let mut state = this.state;
         loop {
             match state.as_mut().project() {
                 StateProj::Waiting { turn, bucket, inner, context } => {
@@ -152,7 +158,7 @@ where
                     }
                 }
                 StateProj::Running { call } => {
-                    let result = ready!(call.poll(cx, Source::nameless(KIND), None));
+                    let result = ready!(call.poll(cx, *this.source, None));
                     state.set(State::Over);
                     return Poll::Ready(result);
                 }

@@ -3,9 +3,11 @@ use std::time::Duration;
 use super::bucket::Bucket;
 use super::config::RateLimitConfig;
 use crate::admission::keyed::{KeyBy, Keyed, Keying};
+use crate::admission::registry::{Condition, Observed, RateLimitCondition};
 use crate::ground::live::{Current, Live, Settings};
 use crate::ground::sync::Arc;
-use crate::ground::time;
+use crate::ground::telemetry::Instruments;
+use crate::ground::time::{self, Instant};
 use crate::middleware::inner::Unready;
 
 /// What all services of one layer value share: a bucket for each key.
@@ -13,6 +15,7 @@ use crate::middleware::inner::Unready;
 pub(super) struct State<K: Keying> {
     pub(super) config: Current<RateLimitConfig>,
     pub(super) unready: Unready,
+    pub(super) instruments: Instruments,
     terms: Live<Terms, 2>,
     buckets: Keyed<K, Bucket>,
 }
@@ -42,9 +45,10 @@ impl Settings<2> for Terms {
 }
 
 impl<K: Keying> State<K> {
-    pub(super) fn new(config: RateLimitConfig, keying: K) -> Self {
+    pub(super) fn new(config: RateLimitConfig, keying: K, instruments: Instruments) -> Self {
         Self {
-            buckets: Keyed::new(keying, config.max_keys, Bucket::new(config.rate())),
+            buckets: Keyed::new(keying, config.max_keys, Bucket::new(config.rate(), instruments.clone())),
+            instruments,
             unready: Unready::default(),
             terms: Live::new(&Terms::of(&config)),
             config: Current::new(config),
@@ -60,7 +64,7 @@ impl<K: Keying> State<K> {
     where
         K: KeyBy<Req>,
     {
-        self.buckets.get(request, || Bucket::new(self.config.get().rate()))
+        self.buckets.get(request, || Bucket::new(self.config.get().rate(), self.instruments.clone()))
     }
 
     pub(super) fn waiting(&self) -> usize {
@@ -83,6 +87,26 @@ impl<K: Keying> State<K> {
             buckets.iter().for_each(|bucket| bucket.ring());
             drop(forgotten);
         }
+    }
+}
+
+impl<K: Keying> Observed for State<K> {
+    fn instruments(&self) -> &Instruments {
+        &self.instruments
+    }
+
+    fn keys(&self) -> usize {
+        self.buckets.len()
+    }
+
+    fn condition(&self, _now: Instant) -> Condition {
+        let config = self.config.get();
+        Condition::RateLimit(RateLimitCondition {
+            per_second: f64::from(config.permits) / config.per.as_secs_f64(),
+            burst: config.burst.unwrap_or(config.permits),
+            waiting: self.waiting() as u64,
+            passed: self.instruments.tally().passed.get(),
+        })
     }
 }
 

@@ -18,6 +18,7 @@ use crate::algorithm::queue::{Refusal, Until, Wait};
 use crate::ground::context;
 use crate::ground::error::Reason;
 use crate::ground::sync::Arc;
+use crate::ground::telemetry::Instruments;
 use crate::ground::time::Instant;
 
 #[derive(Debug)]
@@ -25,6 +26,7 @@ pub(super) struct Bucket {
     gcra: Gcra,
     line: Arc<Gate>,
     bell: Bell,
+    instruments: Instruments,
 }
 
 /// The place at the head of the line, which hears of a new rate. Given up on drop.
@@ -42,13 +44,19 @@ pub(super) enum Turn {
 }
 
 impl Bucket {
-    pub(super) fn new(rate: Rate) -> Self {
-        Self { gcra: Gcra::new(rate), line: Arc::new(Gate::new(1, Order::Fifo)), bell: Bell::default() }
+    pub(super) fn new(rate: Rate, instruments: Instruments) -> Self {
+        let line = Arc::new(Gate::new(1, Order::Fifo));
+        Self { gcra: Gcra::new(rate), line, bell: Bell::default(), instruments }
     }
 
     /// Another rate from now on. The caller rings afterwards, where foreign code may run.
     pub(super) fn set_rate(&self, rate: Rate, now: Instant) {
         self.gcra.set_rate(rate, now);
+    }
+
+    #[inline]
+    pub(super) fn instruments(&self) -> &Instruments {
+        &self.instruments
     }
 
     pub(super) fn ring(&self) {
@@ -57,7 +65,9 @@ impl Bucket {
 
     /// Takes a permit, or says when there will be one. Only for the head of the line, or when there is no line.
     pub(super) fn take(&self, now: Instant) -> Result<(), Instant> {
-        self.gcra.take(now)
+        self.gcra.take(now)?;
+        self.instruments.pass();
+        Ok(())
     }
 
     /// Starts a call (`None`), lets it wait, or refuses it.
@@ -140,7 +150,8 @@ mod loom_tests {
     #[test]
     fn loom_no_head_sleeps_through_a_change_of_rate() {
         loom::model(|| {
-            let bucket = Arc::new(Bucket::new(Rate { interval: 1_000_000, burst: 1 }));
+            let bucket =
+                Arc::new(Bucket::new(Rate { interval: 1_000_000, burst: 1 }, Instruments::new(super::super::KIND)));
             let place = Gate::try_acquire(&bucket.line, 1).expect("nobody is there");
             let theirs = Arc::clone(&bucket);
             let thread = loom::thread::spawn(move || {
