@@ -103,7 +103,7 @@ pub(crate) struct Echo {
 }
 
 #[derive(Debug)]
-struct Answer {
+pub(crate) struct Answer {
     request: u64,
     yields: bool,
 }
