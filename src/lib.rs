@@ -106,6 +106,15 @@ pub mod keyed {
     pub use crate::admission::keyed::{ByKey, KeyBy, Keying, OneKey};
 }
 
+#[doc = include_str!("config.md")]
+pub mod config {
+    #[cfg(feature = "config")]
+    pub use crate::ground::config::{Draft, load};
+    pub use crate::ground::config::{Validate, Validation};
+    #[cfg(all(feature = "config", feature = "http"))]
+    pub use crate::stack::config::{Config, SCHEMA, presets};
+}
+
 #[doc = include_str!("failures.md")]
 pub mod failures {}
 

@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use crate::ground::config::Validation;
+use crate::ground::config::{Validate, Validation};
 
 /// How long to wait before another attempt: a growth, bounded by a cap, and a jitter.
 ///
@@ -26,12 +26,16 @@ use crate::ground::config::Validation;
 /// # let _ = every_second;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
+#[cfg_attr(all(test, feature = "config"), derive(schemars::JsonSchema))]
 pub struct Backoff {
     /// How the wait grows from one retry to the next.
     pub growth: Growth,
     /// The wait before the first retry, before jitter. Not zero.
+    #[cfg_attr(feature = "config", serde(with = "crate::ground::config::duration"))]
     pub base: Duration,
     /// No wait is longer, whatever the growth. At least `base`.
+    #[cfg_attr(feature = "config", serde(with = "crate::ground::config::duration"))]
     pub cap: Duration,
     /// What part of the wait chance decides.
     pub jitter: Jitter,
@@ -39,6 +43,8 @@ pub struct Backoff {
 
 /// How the wait grows from one retry to the next. [`Jitter::Decorrelated`] grows by its own law and leaves it out.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+#[cfg_attr(all(test, feature = "config"), derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub enum Growth {
     /// It does not: `base` each time.
@@ -51,6 +57,8 @@ pub enum Growth {
 
 /// What part of the wait chance decides. `d` is the wait that growth and cap allow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+#[cfg_attr(all(test, feature = "config"), derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub enum Jitter {
     /// None: always `d`. Callers that failed together come back together.
@@ -72,6 +80,12 @@ impl Default for Backoff {
             cap: Duration::from_secs(2),
             jitter: Jitter::Full,
         }
+    }
+}
+
+impl Validate for Backoff {
+    fn check(&self, validation: &mut Validation) {
+        self.validate(validation);
     }
 }
 
@@ -146,7 +160,12 @@ impl Backoff {
         }
         validation.positive("base", self.base);
         validation.positive("cap", self.cap);
-        validation.check(self.base <= self.cap, "cap", format_args!("{:?} is less than base", self.cap));
+        validation.check_against(
+            self.base <= self.cap,
+            "cap",
+            &["base"],
+            format_args!("{:?} is less than base", self.cap),
+        );
     }
 }
 

@@ -1,12 +1,24 @@
+#[cfg(feature = "config")]
+pub mod presets;
+#[cfg(feature = "config")]
+mod schema;
+#[cfg(feature = "config")]
+mod whole;
+
 use std::time::Duration;
 
-use crate::ground::config::Validation;
+use crate::ground::config::{Validate, Validation};
 use crate::http::propagation::PropagationConfig;
 use crate::middleware::bulkhead::BulkheadConfig;
 use crate::middleware::circuit_breaker::CircuitBreakerConfig;
 use crate::middleware::deadline::DeadlineConfig;
 use crate::middleware::load_shed::LoadShedConfig;
 use crate::middleware::retry::RetryConfig;
+
+#[cfg(feature = "config")]
+pub use schema::SCHEMA;
+#[cfg(feature = "config")]
+pub use whole::Config;
 
 /// Everything that there is to tune about the calls to one dependency.
 ///
@@ -30,6 +42,8 @@ use crate::middleware::retry::RetryConfig;
 /// assert_eq!(paths, ["retry.budget.ratio", "bulkhead.max_concurrent"]);
 /// ```
 #[derive(Clone, Debug, Default, PartialEq)]
+#[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
+#[cfg_attr(all(test, feature = "config"), derive(schemars::JsonSchema))]
 pub struct ClientConfig {
     /// How long a call may take in all.
     pub deadline: DeadlineConfig,
@@ -47,6 +61,12 @@ pub struct ClientConfig {
     pub per_authority: bool,
 }
 
+impl Validate for ClientConfig {
+    fn check(&self, validation: &mut Validation) {
+        self.validate(validation);
+    }
+}
+
 impl ClientConfig {
     pub(super) fn validate(&self, validation: &mut Validation) {
         validation.nested("deadline", |validation| self.deadline.validate(validation));
@@ -59,11 +79,14 @@ impl ClientConfig {
 
 /// Everything that there is to tune about the requests that a service gets.
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
+#[cfg_attr(all(test, feature = "config"), derive(schemars::JsonSchema))]
 pub struct ServerConfig {
     /// How deadline and attempt are read from a request. For gRPC the names of the headers are given.
     pub propagation: PropagationConfig,
     /// How long the work on a request may take, and how long a reader may take to read the answer. Default: 10 s, and one
     /// minute for the body.
+    #[cfg_attr(feature = "config", serde(deserialize_with = "ServerDeadline::deserialize"))]
     pub deadline: DeadlineConfig,
     /// How many requests are worked on at once, and how many wait.
     pub load_shed: LoadShedConfig,
@@ -73,9 +96,34 @@ impl Default for ServerConfig {
     fn default() -> Self {
         Self {
             propagation: PropagationConfig::default(),
-            deadline: DeadlineConfig { body_timeout: Some(Duration::from_secs(60)), ..DeadlineConfig::default() },
+            deadline: server_deadline(),
             load_shed: LoadShedConfig::default(),
         }
+    }
+}
+
+fn server_deadline() -> DeadlineConfig {
+    DeadlineConfig { body_timeout: Some(Duration::from_secs(60)), ..DeadlineConfig::default() }
+}
+
+/// A [`DeadlineConfig`] from a file, of which what is left out is that of a server.
+#[cfg(feature = "config")]
+#[derive(serde::Deserialize)]
+#[serde(remote = "DeadlineConfig", default = "server_deadline", deny_unknown_fields)]
+struct ServerDeadline {
+    #[serde(with = "crate::ground::config::duration")]
+    timeout: Duration,
+    #[serde(with = "crate::ground::config::off::duration")]
+    head_timeout: Option<Duration>,
+    #[serde(with = "crate::ground::config::off::duration")]
+    idle_timeout: Option<Duration>,
+    #[serde(with = "crate::ground::config::off::duration")]
+    body_timeout: Option<Duration>,
+}
+
+impl Validate for ServerConfig {
+    fn check(&self, validation: &mut Validation) {
+        self.validate(validation);
     }
 }
 

@@ -3,7 +3,7 @@ use std::time::Duration;
 use ::http::HeaderName;
 
 use super::headers::HttpPropagator;
-use crate::ground::config::Validation;
+use crate::ground::config::{Validate, Validation};
 use crate::ground::error::InvalidConfig;
 
 /// How deadlines and attempts travel over HTTP. One value serves both ends.
@@ -19,25 +19,34 @@ use crate::ground::error::InvalidConfig;
 /// # Ok::<(), seawall::error::InvalidConfig>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
+#[cfg_attr(all(test, feature = "config"), derive(schemars::JsonSchema))]
 pub struct PropagationConfig {
     /// What the headers are called.
     pub headers: HeaderNames,
     /// What is kept back of the time left when a request is sent, for its way there and the answer's way back; never more
     /// than a tenth of it. Default: 5 ms.
+    #[cfg_attr(feature = "config", serde(with = "crate::ground::config::duration"))]
     pub allowance: Duration,
     /// The longest time that is believed. A request that asks for more has no deadline of its own, and those of the
     /// layers inside hold. Default: 10 minutes.
+    #[cfg_attr(feature = "config", serde(with = "crate::ground::config::duration"))]
     pub max_timeout: Duration,
 }
 
 /// What the headers are called in which deadlines and attempts travel over HTTP.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
+#[cfg_attr(all(test, feature = "config"), derive(schemars::JsonSchema))]
 pub struct HeaderNames {
     /// The time left, in whole milliseconds: written and read. Default: `x-request-timeout-ms`.
+    #[cfg_attr(feature = "config", serde(with = "super::header_name"))]
     pub timeout: HeaderName,
     /// Headers of the same meaning that others write: read only. Default: Envoy's `x-envoy-expected-rq-timeout-ms`.
+    #[cfg_attr(feature = "config", serde(with = "super::header_name::list"))]
     pub also_understood: Vec<HeaderName>,
     /// The number of the attempt, 1 being the first: written and read. Default: Envoy's `x-envoy-attempt-count`.
+    #[cfg_attr(feature = "config", serde(with = "super::header_name"))]
     pub attempt: HeaderName,
 }
 
@@ -60,6 +69,12 @@ impl Default for HeaderNames {
     }
 }
 
+impl Validate for PropagationConfig {
+    fn check(&self, validation: &mut Validation) {
+        self.validate(validation);
+    }
+}
+
 impl PropagationConfig {
     pub(super) fn propagator(self) -> Result<HttpPropagator, InvalidConfig> {
         Validation::of(|validation| self.validate(validation))?;
@@ -69,9 +84,10 @@ impl PropagationConfig {
     pub(crate) fn validate(&self, validation: &mut Validation) {
         let HeaderNames { timeout, also_understood, attempt } = &self.headers;
         validation.nested("headers", |validation| {
-            validation.check(
+            validation.check_against(
                 attempt != timeout && !also_understood.contains(attempt),
                 "attempt",
+                &["timeout", "also_understood"],
                 format_args!("{attempt} is a header of the time left, too; give each its own"),
             );
         });

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use super::Order;
-use crate::ground::config::Validation;
+use crate::ground::config::{Validate, Validation};
 use crate::middleware::bound::DEFAULT_MAX_HOLD;
 use crate::middleware::gates::{Room, Terms};
 
@@ -17,6 +17,8 @@ use crate::middleware::gates::{Room, Terms};
 /// assert_eq!(BulkheadLayer::new(nobody).unwrap_err().faults()[0].path(), "max_concurrent");
 /// ```
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
+#[cfg_attr(all(test, feature = "config"), derive(schemars::JsonSchema))]
 pub struct BulkheadConfig {
     /// How many calls run at once; with weights, how much they weigh together. Default: 64.
     pub max_concurrent: u32,
@@ -24,10 +26,12 @@ pub struct BulkheadConfig {
     /// a call does not wait if its turn will not come within `max_wait`, or too late for its deadline.
     pub max_waiting: u32,
     /// The longest a call waits. Default: 10 s, for calls without a deadline; a deadline is mostly earlier.
+    #[cfg_attr(feature = "config", serde(with = "crate::ground::config::duration"))]
     pub max_wait: Duration,
     /// Which of the waiting calls of one priority comes first. Default: [`Order::Fifo`].
     pub order: Order,
     /// How long a call without a deadline may hold its permit. Default: one minute.
+    #[cfg_attr(feature = "config", serde(with = "crate::ground::config::duration"))]
     pub max_hold: Duration,
     /// With [`keyed_by`](super::BulkheadLayer::keyed_by): how many keys have permits of their own. Default: 1024. Beyond
     /// that the key that has been idle the longest is forgotten; while none is, new ones share permits.
@@ -44,6 +48,12 @@ impl Default for BulkheadConfig {
             max_hold: DEFAULT_MAX_HOLD,
             max_keys: 1024,
         }
+    }
+}
+
+impl Validate for BulkheadConfig {
+    fn check(&self, validation: &mut Validation) {
+        self.validate(validation);
     }
 }
 

@@ -3,7 +3,7 @@ use std::time::Duration;
 use crate::admission::keyed::DEFAULT_MAX_KEYS;
 use crate::algorithm::breaker::{Policy, SlowAfter};
 use crate::algorithm::window::{self, CountWindow, MAX_CALLS, TimeWindow};
-use crate::ground::config::Validation;
+use crate::ground::config::{Validate, Validation};
 use crate::middleware::bound::DEFAULT_MAX_HOLD;
 
 /// The shortest window of time. Its buckets have numbers that wrap, within days for this one and in a blink for one of
@@ -12,10 +12,12 @@ const SHORTEST: Duration = Duration::from_millis(10);
 
 /// Which calls a breaker looks back on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+#[cfg_attr(all(test, feature = "config"), derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub enum Window {
     /// Those of the last stretch of time, at least 10 ms. An outcome leaves between 0.9 and 1.0 of it after it came.
-    Time(Duration),
+    Time(#[cfg_attr(feature = "config", serde(with = "crate::ground::config::duration"))] Duration),
     /// The last so many, at most 100,000, however long ago they were.
     Calls(u32),
 }
@@ -34,6 +36,8 @@ pub enum Window {
 /// assert_eq!(error.faults().len(), 2);
 /// ```
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
+#[cfg_attr(all(test, feature = "config"), derive(schemars::JsonSchema))]
 pub struct CircuitBreakerConfig {
     /// The calls that the rates are of. Default: the last 10 s.
     pub window: Window,
@@ -43,9 +47,11 @@ pub struct CircuitBreakerConfig {
     pub failure_rate: f64,
     /// The share of slow calls that opens, above 0 and up to 1; `None`: slowness never opens. Calls in flight past the
     /// threshold count as slow calls, and so do those that were given up late. Default: 0.8.
+    #[cfg_attr(feature = "config", serde(with = "crate::ground::config::off"))]
     pub slow_rate: Option<f64>,
     /// From when on a call is slow; `None`: relative to what successes usually take, see
     /// [`slow_factor`](Self::slow_factor). Default: `None`.
+    #[cfg_attr(feature = "config", serde(with = "crate::ground::config::off::duration"))]
     pub slow_after: Option<Duration>,
     /// How many times the median success a slow call takes, if [`slow_after`](Self::slow_after) is not set; at least 1. The
     /// median follows the callee, so that one which answers several times slower under load is not cut off for it, while
@@ -53,16 +59,20 @@ pub struct CircuitBreakerConfig {
     pub slow_factor: f64,
     /// A relative threshold is never below this. A lost packet costs 200 ms and more before TCP sends it again, and is no
     /// sign of a callee that hangs. Default: 500 ms.
+    #[cfg_attr(feature = "config", serde(with = "crate::ground::config::duration"))]
     pub slow_floor: Duration,
     /// So many calls in a row without a good answer open, whatever the rates; `None`: never. Default: 20.
+    #[cfg_attr(feature = "config", serde(with = "crate::ground::config::off"))]
     pub consecutive_failures: Option<u32>,
     /// How long a break lasts. Default: 1 s.
+    #[cfg_attr(feature = "config", serde(with = "crate::ground::config::duration"))]
     pub break_duration: Duration,
     /// How many breaks in a row are of that length, before they grow. Default: 3.
     pub short_breaks: u32,
     /// By what factor each further break is longer than the one before, at least 1. Default: 2.
     pub break_growth: f64,
     /// The longest break. Default: 30 s.
+    #[cfg_attr(feature = "config", serde(with = "crate::ground::config::duration"))]
     pub max_break: Duration,
     /// By what share a break may be cut short, at random, so that a fleet does not come back in step. Default: 0.2.
     pub jitter: f64,
@@ -71,6 +81,7 @@ pub struct CircuitBreakerConfig {
     /// Move as ever, count and report, but refuse nothing. Default: `false`.
     pub observe_only: bool,
     /// The bound on a call that has no deadline. Default: 60 s.
+    #[cfg_attr(feature = "config", serde(with = "crate::ground::config::duration"))]
     pub max_hold: Duration,
     /// For how many keys state is kept, if calls are told apart by key. Default: 1024.
     pub max_keys: usize,
@@ -100,6 +111,12 @@ impl Default for CircuitBreakerConfig {
     }
 }
 
+impl Validate for CircuitBreakerConfig {
+    fn check(&self, validation: &mut Validation) {
+        self.validate(validation);
+    }
+}
+
 impl CircuitBreakerConfig {
     pub(crate) fn validate(&self, validation: &mut Validation) {
         match self.window {
@@ -111,9 +128,10 @@ impl CircuitBreakerConfig {
                 let possible = (1..=MAX_CALLS as u32).contains(&calls);
                 validation.check(possible, "window", format_args!("{calls} calls are not within 1..={MAX_CALLS}"));
                 let reachable = self.minimum_calls <= calls;
-                validation.check(
+                validation.check_against(
                     reachable,
                     "minimum_calls",
+                    &["window"],
                     format_args!("is more than the {calls} calls of the window"),
                 );
             }
@@ -135,7 +153,12 @@ impl CircuitBreakerConfig {
         validation.at_least_one("short_breaks", self.short_breaks.into());
         factor(validation, "break_growth", self.break_growth);
         validation.bounded("max_break", self.max_break);
-        validation.check(self.break_duration <= self.max_break, "max_break", "must not be less than break_duration");
+        validation.check_against(
+            self.break_duration <= self.max_break,
+            "max_break",
+            &["break_duration"],
+            "must not be less than break_duration",
+        );
         validation.ratio("jitter", self.jitter);
         let rounds = self.half_open_rounds;
         validation.check((1..=10).contains(&rounds), "half_open_rounds", format_args!("{rounds} is not within 1..=10"));

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use crate::ground::config::Validation;
+use crate::ground::config::{Validate, Validation};
 
 /// How long a call may take, and its parts.
 ///
@@ -15,20 +15,26 @@ use crate::ground::config::Validation;
 /// assert!(DeadlineLayer::new(config).is_ok());
 /// ```
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
+#[cfg_attr(all(test, feature = "config"), derive(schemars::JsonSchema))]
 pub struct DeadlineConfig {
     /// From the beginning of a call to its end, the body of its response included: the call's deadline, which is what
     /// everything inside sees. Default: 10 s.
+    #[cfg_attr(feature = "config", serde(with = "crate::ground::config::duration"))]
     pub timeout: Duration,
     /// From the beginning of a call to the head of its response, if that has to be there earlier. Default: `None`.
+    #[cfg_attr(feature = "config", serde(with = "crate::ground::config::off::duration"))]
     pub head_timeout: Option<Duration>,
     /// How long the callee may keep a reader of the body waiting for the next piece of it. Time in which nobody waits for
     /// one does not count. Default: `None`.
+    #[cfg_attr(feature = "config", serde(with = "crate::ground::config::off::duration"))]
     pub idle_timeout: Option<Duration>,
     /// From the head of a response to the end of its body, if that may come *after* the deadline: on a server, where the
     /// deadline is that of the work, and the reader may be slow. A deadline that was inherited holds all the same, and so does
     /// this one for what layers further in hold until the body's end: a bulkhead in here lets go at the deadline, and the
     /// body ends with that. (Load shedding lets go at the head, and is not concerned.) Default: `None`, the body ends at the
     /// deadline.
+    #[cfg_attr(feature = "config", serde(with = "crate::ground::config::off::duration"))]
     pub body_timeout: Option<Duration>,
 }
 
@@ -41,6 +47,12 @@ impl Default for DeadlineConfig {
 impl From<Duration> for DeadlineConfig {
     fn from(timeout: Duration) -> Self {
         Self { timeout, ..Self::default() }
+    }
+}
+
+impl Validate for DeadlineConfig {
+    fn check(&self, validation: &mut Validation) {
+        self.validate(validation);
     }
 }
 

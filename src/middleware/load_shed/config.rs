@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use super::Order;
-use crate::ground::config::Validation;
+use crate::ground::config::{Validate, Validation};
 use crate::middleware::bound::DEFAULT_MAX_HOLD;
 use crate::middleware::gates::{Room, Terms};
 
@@ -17,6 +17,8 @@ use crate::middleware::gates::{Room, Terms};
 /// assert_eq!(LoadShedLayer::new(endless).unwrap_err().faults()[0].path(), "queue_ratio");
 /// ```
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
+#[cfg_attr(all(test, feature = "config"), derive(schemars::JsonSchema))]
 pub struct LoadShedConfig {
     /// How many calls are served at once: what the service can do without slowing down, such as its workers or its
     /// connections to a database. Default: 256.
@@ -28,10 +30,12 @@ pub struct LoadShedConfig {
     /// slowest answer in a hundred takes less than ten service times, if those are exponential.
     pub queue_ratio: f64,
     /// The longest a call waits. Default: 10 s, for calls without a deadline; what bounds the queue otherwise is its length.
+    #[cfg_attr(feature = "config", serde(with = "crate::ground::config::duration"))]
     pub max_wait: Duration,
     /// Which of the waiting calls of one priority comes first. Default: [`Order::Fifo`].
     pub order: Order,
     /// How long a call without a deadline may be served. Default: one minute.
+    #[cfg_attr(feature = "config", serde(with = "crate::ground::config::duration"))]
     pub max_hold: Duration,
     /// With [`keyed_by`](super::LoadShedLayer::keyed_by): how many keys have a limit of their own. Default: 1024. Beyond
     /// that the key that has been idle the longest is forgotten; while none is, new ones share a limit.
@@ -48,6 +52,12 @@ impl Default for LoadShedConfig {
             max_hold: DEFAULT_MAX_HOLD,
             max_keys: 1024,
         }
+    }
+}
+
+impl Validate for LoadShedConfig {
+    fn check(&self, validation: &mut Validation) {
+        self.validate(validation);
     }
 }
 

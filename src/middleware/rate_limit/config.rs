@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use governor::Quota;
 
-use crate::ground::config::Validation;
+use crate::ground::config::{LONGEST, Validate, Validation};
 
 /// How many calls may start in a stretch of time, and how many wait when those are used up.
 ///
@@ -19,14 +19,19 @@ use crate::ground::config::Validation;
 /// assert_eq!(RateLimitLayer::new(never).unwrap_err().faults()[0].path(), "permits");
 /// ```
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
+#[cfg_attr(all(test, feature = "config"), derive(schemars::JsonSchema))]
 pub struct RateLimitConfig {
     /// How many calls may start in each `per`, in the long run. Default: 100.
     pub permits: u32,
     /// The stretch of time that `permits` is about. Default: one second.
+    #[cfg_attr(feature = "config", serde(with = "crate::ground::config::duration"))]
     pub per: Duration,
     /// How many calls may start at once after a pause; 1 spaces all calls evenly. Default: as many as `permits`.
+    #[cfg_attr(feature = "config", serde(with = "crate::ground::config::off"))]
     pub burst: Option<u32>,
     /// The longest a call waits for its turn. Default: zero, which refuses at once what may not start now.
+    #[cfg_attr(feature = "config", serde(with = "crate::ground::config::duration"))]
     pub max_wait: Duration,
     /// How many calls may wait. Default: 1024.
     pub max_waiting: u32,
@@ -50,16 +55,28 @@ impl Default for RateLimitConfig {
     }
 }
 
+impl Validate for RateLimitConfig {
+    fn check(&self, validation: &mut Validation) {
+        self.validate(validation);
+    }
+}
+
 impl RateLimitConfig {
     pub(crate) fn validate(&self, validation: &mut Validation) {
         validation.at_least_one("permits", self.permits.into());
         validation.positive("per", self.per);
         let too_many = self.permits > 0 && !self.per.is_zero() && self.interval().is_zero();
-        validation.check(!too_many, "permits", "must be at most one a nanosecond");
+        validation.check_against(!too_many, "permits", &["per"], "must be at most one a nanosecond");
         validation.check(self.burst != Some(0), "burst", "must be at least 1");
         if let Some(burst) = self.burst {
             // The limiter counts the burst in time.
-            validation.bounded("burst", self.interval().saturating_mul(burst));
+            let length = self.interval().saturating_mul(burst);
+            validation.check_against(
+                length <= LONGEST,
+                "burst",
+                &["permits", "per"],
+                format_args!("{burst} calls are those of {length:?}, which is more than ten years"),
+            );
         }
         validation.bounded("max_wait", self.max_wait);
         validation.at_least_one("max_keys", self.max_keys as u64);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::algorithm::budget::{Claim, Ledger};
-use crate::ground::config::Validation;
+use crate::ground::config::{Validate, Validation};
 use crate::ground::error::InvalidConfig;
 use crate::ground::sync::Arc;
 use crate::ground::time::{self, Instant};
@@ -13,11 +13,14 @@ use crate::ground::time::{self, Instant};
 /// The defaults let retries add a fifth to the calls of the last ten seconds. Beside that, a client that calls too
 /// rarely to save for a retry has a reserve of ten, of which one comes back each second.
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
+#[cfg_attr(all(test, feature = "config"), derive(schemars::JsonSchema))]
 pub struct BudgetConfig {
     /// How much of a retry each call earns, within `0..=1`, in steps of 0.0001. Retries are at most this share of the
     /// calls.
     pub ratio: f64,
     /// How long what a call has earned can be spent, from one second to one minute. It decays in ten steps.
+    #[cfg_attr(feature = "config", serde(with = "crate::ground::config::duration"))]
     pub ttl: Duration,
     /// How many retries a second come without calls, up to 1000; zero for no reserve.
     pub reserve_per_second: f64,
@@ -28,6 +31,12 @@ pub struct BudgetConfig {
 impl Default for BudgetConfig {
     fn default() -> Self {
         Self { ratio: 0.2, ttl: Duration::from_secs(10), reserve_per_second: 1.0, reserve_burst: 10 }
+    }
+}
+
+impl Validate for BudgetConfig {
+    fn check(&self, validation: &mut Validation) {
+        self.validate(validation);
     }
 }
 
@@ -49,9 +58,10 @@ impl BudgetConfig {
             "reserve_per_second",
             format_args!("{} is neither 0 nor within 0.001..=1000", self.reserve_per_second),
         );
-        validation.check(
+        validation.check_against(
             self.reserve_per_second == 0.0 || (1..=1000).contains(&self.reserve_burst),
             "reserve_burst",
+            &["reserve_per_second"],
             format_args!("{} is not within 1..=1000", self.reserve_burst),
         );
     }

@@ -3,11 +3,13 @@ use std::time::Duration;
 use super::budget::BudgetConfig;
 use crate::admission::keyed::DEFAULT_MAX_KEYS;
 use crate::algorithm::backoff::Backoff;
-use crate::ground::config::Validation;
+use crate::ground::config::{Validate, Validation};
 use crate::middleware::bound::DEFAULT_MAX_HOLD;
 
 /// The settings of a [`RetryLayer`](super::RetryLayer).
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
+#[cfg_attr(all(test, feature = "config"), derive(schemars::JsonSchema))]
 pub struct RetryConfig {
     /// How many attempts a call gets, the first one included. 1 is no retry.
     pub max_attempts: u32,
@@ -18,10 +20,13 @@ pub struct RetryConfig {
     /// How long one attempt may take, never longer than the call has left; to the layers and calls further in this is the
     /// deadline, and so it is for the body of a response that they hold something for. `None`: as long as the call has left, so
     /// that an attempt that hangs is not repeated.
+    #[cfg_attr(feature = "config", serde(with = "crate::ground::config::off::duration"))]
     pub attempt_timeout: Option<Duration>,
     /// The longest pause that a callee may ask for. When it asks for more, its answer is returned instead.
+    #[cfg_attr(feature = "config", serde(with = "crate::ground::config::duration"))]
     pub max_retry_after: Duration,
     /// How long a call may take, attempts and waits together, where it has no deadline.
+    #[cfg_attr(feature = "config", serde(with = "crate::ground::config::duration"))]
     pub max_hold: Duration,
     /// How many keys have a budget of their own at a time, where the layer [is told keys](super::RetryLayer::keyed_by).
     pub max_keys: usize,
@@ -38,6 +43,12 @@ impl Default for RetryConfig {
             max_hold: DEFAULT_MAX_HOLD,
             max_keys: DEFAULT_MAX_KEYS,
         }
+    }
+}
+
+impl Validate for RetryConfig {
+    fn check(&self, validation: &mut Validation) {
+        self.validate(validation);
     }
 }
 
