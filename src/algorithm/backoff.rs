@@ -7,6 +7,8 @@
 
 use std::time::Duration;
 
+#[cfg(feature = "config")]
+use crate::ground::config::HumanTime;
 use crate::ground::config::{Validate, Validation};
 
 /// How long to wait before another attempt: a growth, bounded by a cap, and a jitter.
@@ -29,15 +31,15 @@ use crate::ground::config::{Validate, Validation};
 #[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 #[cfg_attr(all(test, feature = "config"), derive(schemars::JsonSchema))]
 pub struct Backoff {
-    /// How the wait grows from one retry to the next.
+    /// How the wait grows from one retry to the next. Default: exponential, doubling.
     pub growth: Growth,
-    /// The wait before the first retry, before jitter. Not zero.
-    #[cfg_attr(feature = "config", serde(with = "crate::ground::config::duration"))]
+    /// The wait before the first retry, before jitter; more than zero. Default: 50 ms.
+    #[cfg_attr(feature = "config", serde(with = "HumanTime"))]
     pub base: Duration,
-    /// No wait is longer, whatever the growth. At least `base`.
-    #[cfg_attr(feature = "config", serde(with = "crate::ground::config::duration"))]
+    /// No wait is longer, whatever the growth. At least `base`. Default: 2 s.
+    #[cfg_attr(feature = "config", serde(with = "HumanTime"))]
     pub cap: Duration,
-    /// What part of the wait chance decides.
+    /// What part of the wait chance decides. Default: all of it, full jitter.
     pub jitter: Jitter,
 }
 
@@ -52,7 +54,7 @@ pub enum Growth {
     /// By `base` each time: `base`, 2 `base`, 3 `base`.
     Linear,
     /// By this factor each time, at least 1.
-    Exponential(f64),
+    Exponential(#[cfg_attr(all(test, feature = "config"), schemars(range(min = 1.0)))] f64),
 }
 
 /// What part of the wait chance decides. `d` is the wait that growth and cap allow.

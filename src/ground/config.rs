@@ -4,16 +4,14 @@
 #[cfg(feature = "config")]
 mod draft;
 #[cfg(feature = "config")]
-pub(crate) mod duration;
+mod duration;
 #[cfg(feature = "config")]
 mod load;
 #[cfg(feature = "config")]
 mod node;
 #[cfg(feature = "config")]
-pub(crate) mod off;
+mod off;
 mod path;
-#[cfg(all(test, feature = "config"))]
-pub(crate) mod schema;
 #[cfg(feature = "config")]
 mod stumble;
 
@@ -25,7 +23,11 @@ use crate::ground::error::{Fault, InvalidConfig};
 #[cfg(feature = "config")]
 pub use draft::Draft;
 #[cfg(feature = "config")]
+pub(crate) use duration::HumanTime;
+#[cfg(feature = "config")]
 pub use load::load;
+#[cfg(feature = "config")]
+pub(crate) use off::Off;
 
 /// The longest duration a configuration may hold. Nobody waits for ten years; what is longer is a mistaken unit.
 pub(crate) const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
@@ -81,7 +83,8 @@ pub struct Validation {
 #[derive(Debug)]
 struct Finding {
     fault: Fault,
-    /// Paths of the fields that the value was held against.
+    /// Paths of the fields that the value was held against: nobody asks where nothing is read from files.
+    #[cfg_attr(not(feature = "config"), allow(dead_code))]
     against: Vec<String>,
 }
 

@@ -7,6 +7,8 @@ mod whole;
 
 use std::time::Duration;
 
+#[cfg(feature = "config")]
+use crate::ground::config::{HumanTime, Off};
 use crate::ground::config::{Validate, Validation};
 use crate::http::propagation::PropagationConfig;
 use crate::middleware::bulkhead::BulkheadConfig;
@@ -45,15 +47,16 @@ pub use whole::Config;
 #[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 #[cfg_attr(all(test, feature = "config"), derive(schemars::JsonSchema))]
 pub struct ClientConfig {
-    /// How long a call may take in all.
+    /// How long a call may take in all. Default: 10 s, body included.
     pub deadline: DeadlineConfig,
-    /// When a failed call is tried again. `max_attempts: 1` never does.
+    /// When a failed call is tried again. `max_attempts: 1` never does. Default: three attempts, within a budget.
     pub retry: RetryConfig,
-    /// How many calls are at work in the dependency at once.
+    /// How many calls are at work in the dependency at once. Default: 64, others wait for up to 10 s.
     pub bulkhead: BulkheadConfig,
-    /// When to stop asking.
+    /// When to stop asking. Default: when half of the last calls failed, or most were slow.
     pub circuit_breaker: CircuitBreakerConfig,
-    /// How deadline and attempt travel to the dependency. For gRPC the names of the headers are given.
+    /// How deadline and attempt travel to the dependency. For gRPC the names of the headers are given. Default:
+    /// `x-request-timeout-ms` and Envoy's names.
     pub propagation: PropagationConfig,
     /// Whether each host and port has a budget, a bulkhead and a breaker of its own. Say so for a client of many hosts: one
     /// dead host must not cut them all. For one dependency behind one name there is nothing to gain. A tonic client says no
@@ -82,13 +85,14 @@ impl ClientConfig {
 #[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 #[cfg_attr(all(test, feature = "config"), derive(schemars::JsonSchema))]
 pub struct ServerConfig {
-    /// How deadline and attempt are read from a request. For gRPC the names of the headers are given.
+    /// How deadline and attempt are read from a request. For gRPC the names of the headers are given. Default:
+    /// `x-request-timeout-ms` and Envoy's names.
     pub propagation: PropagationConfig,
     /// How long the work on a request may take, and how long a reader may take to read the answer. Default: 10 s, and one
     /// minute for the body.
     #[cfg_attr(feature = "config", serde(deserialize_with = "ServerDeadline::deserialize"))]
     pub deadline: DeadlineConfig,
-    /// How many requests are worked on at once, and how many wait.
+    /// How many requests are worked on at once, and how many wait. Default: 256, and 4.5 times as many.
     pub load_shed: LoadShedConfig,
 }
 
@@ -111,13 +115,13 @@ fn server_deadline() -> DeadlineConfig {
 #[derive(serde::Deserialize)]
 #[serde(remote = "DeadlineConfig", default = "server_deadline", deny_unknown_fields)]
 struct ServerDeadline {
-    #[serde(with = "crate::ground::config::duration")]
+    #[serde(with = "HumanTime")]
     timeout: Duration,
-    #[serde(with = "crate::ground::config::off::duration")]
+    #[serde(with = "Off::<Duration>")]
     head_timeout: Option<Duration>,
-    #[serde(with = "crate::ground::config::off::duration")]
+    #[serde(with = "Off::<Duration>")]
     idle_timeout: Option<Duration>,
-    #[serde(with = "crate::ground::config::off::duration")]
+    #[serde(with = "Off::<Duration>")]
     body_timeout: Option<Duration>,
 }
 

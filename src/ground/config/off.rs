@@ -1,82 +1,107 @@
-//! Settings that can be switched off: `None` is written `"off"`, for `#[serde(with = "...")]`.
-//!
-//! TOML has no null, and what is left out of a file takes its default, which may be a value: so there is a word for none.
-
 use std::fmt;
 use std::marker::PhantomData;
+use std::time::Duration;
 
 use serde::de::value::Error as Misfit;
 use serde::de::{Deserialize, Error, IntoDeserializer, Visitor};
-use serde::{Deserializer, Serialize, Serializer};
+use serde::{Deserializer, Serializer};
 
-/// The word. A null means the same where there is one.
+use super::duration::HumanTime;
+
+/// The word for `None`. A null means the same where there is one.
 const OFF: &str = "off";
 
-pub(crate) fn serialize<T: Serialize, S: Serializer>(setting: &Option<T>, serializer: S) -> Result<S::Ok, S::Error> {
-    match setting {
-        Some(value) => value.serialize(serializer),
-        None => serializer.serialize_str(OFF),
-    }
-}
+/// Settings that can be switched off: `None` is written `"off"`, for `#[serde(with = "Off::<u32>")]`.
+///
+/// TOML has no null, and what is left out of a file takes its default, which may be a value: so there is a word for none.
+pub(crate) struct Off<T>(PhantomData<T>);
 
-pub(crate) fn deserialize<'de, T: Scalar, D: Deserializer<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
-    deserializer.deserialize_any(OffOr(PhantomData))
+impl<T: Scalar> Off<T> {
+    pub(crate) fn serialize<S: Serializer>(setting: &Option<T>, serializer: S) -> Result<S::Ok, S::Error> {
+        match setting {
+            Some(value) => value.write(serializer),
+            None => serializer.serialize_str(OFF),
+        }
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+        deserializer.deserialize_any(Self(PhantomData))
+    }
+
+    /// What was found, as the setting itself reads it.
+    fn read<'a, E: Error>(found: impl IntoDeserializer<'a, Misfit>, shown: impl fmt::Display) -> Result<Option<T>, E> {
+        T::read(found.into_deserializer())
+            .map(Some)
+            .map_err(|_| E::custom(format_args!("expected {}, and found {shown}", T::OR_OFF)))
+    }
 }
 
 /// What can be switched off.
-pub(crate) trait Scalar: for<'a> Deserialize<'a> {
-    /// What else is expected beside the word.
-    const EXPECTED: &'static str;
+pub(crate) trait Scalar: Sized {
+    /// What is expected, the word included.
+    const OR_OFF: &'static str;
+
+    fn write<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error>;
+    fn read<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error>;
 }
 
 impl Scalar for u32 {
-    const EXPECTED: &'static str = "a whole number from 0 to 4294967295, or \"off\"";
+    const OR_OFF: &'static str = "a whole number or \"off\"";
+
+    fn write<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u32(*self)
+    }
+
+    fn read<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::deserialize(deserializer)
+    }
 }
 
 impl Scalar for f64 {
-    const EXPECTED: &'static str = "a number, or \"off\"";
-}
+    const OR_OFF: &'static str = "a number or \"off\"";
 
-impl Scalar for super::duration::Written {
-    const EXPECTED: &'static str = "a duration with its unit, such as \"250ms\", or \"off\"";
-}
+    fn write<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_f64(*self)
+    }
 
-struct OffOr<T>(PhantomData<T>);
-
-impl<T: Scalar> OffOr<T> {
-    /// What was found, as the setting itself reads it.
-    fn read<'a, E: Error>(
-        self,
-        found: impl IntoDeserializer<'a, Misfit>,
-        shown: impl fmt::Display,
-    ) -> Result<Option<T>, E> {
-        T::deserialize(found.into_deserializer())
-            .map(Some)
-            .map_err(|_| E::custom(format_args!("expected {}, and found {shown}", T::EXPECTED)))
+    fn read<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::deserialize(deserializer)
     }
 }
 
-impl<T: Scalar> Visitor<'_> for OffOr<T> {
+impl Scalar for Duration {
+    const OR_OFF: &'static str = "a duration with its unit, such as \"250ms\", or \"off\"";
+
+    fn write<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        HumanTime::serialize(self, serializer)
+    }
+
+    fn read<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        HumanTime::deserialize(deserializer)
+    }
+}
+
+impl<T: Scalar> Visitor<'_> for Off<T> {
     type Value = Option<T>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(T::EXPECTED)
+        f.write_str(T::OR_OFF)
     }
 
     fn visit_str<E: Error>(self, found: &str) -> Result<Option<T>, E> {
-        if found == OFF { Ok(None) } else { self.read(found, format_args!("{found:?}")) }
+        if found == OFF { Ok(None) } else { Self::read(found, format_args!("{found:?}")) }
     }
 
     fn visit_u64<E: Error>(self, found: u64) -> Result<Option<T>, E> {
-        self.read(found, found)
+        Self::read(found, found)
     }
 
     fn visit_i64<E: Error>(self, found: i64) -> Result<Option<T>, E> {
-        self.read(found, found)
+        Self::read(found, found)
     }
 
     fn visit_f64<E: Error>(self, found: f64) -> Result<Option<T>, E> {
-        self.read(found, format_args!("{found:?}"))
+        Self::read(found, format_args!("{found:?}"))
     }
 
     fn visit_unit<E>(self) -> Result<Option<T>, E> {
@@ -88,19 +113,32 @@ impl<T: Scalar> Visitor<'_> for OffOr<T> {
     }
 }
 
-/// The same for a duration.
-pub(crate) mod duration {
-    use std::time::Duration;
+#[cfg(test)]
+mod schema {
+    use std::borrow::Cow;
 
-    use serde::{Deserializer, Serializer};
+    use schemars::{JsonSchema, Schema, SchemaGenerator};
 
-    use crate::ground::config::duration::Written;
+    use super::{Duration, HumanTime, Off};
 
-    pub(crate) fn serialize<S: Serializer>(setting: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
-        super::serialize(&setting.map(Written), serializer)
+    /// That of an option: the word is put in for all of them at once.
+    macro_rules! like_an_option {
+        ($($value:ty as $written:ty),+) => {$(
+            impl JsonSchema for Off<$value> {
+                fn inline_schema() -> bool {
+                    true
+                }
+
+                fn schema_name() -> Cow<'static, str> {
+                    Option::<$written>::schema_name()
+                }
+
+                fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+                    Option::<$written>::json_schema(generator)
+                }
+            }
+        )+};
     }
 
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
-        super::deserialize(deserializer).map(|setting| setting.map(|Written(duration)| duration))
-    }
+    like_an_option!(u32 as u32, f64 as f64, Duration as HumanTime);
 }

@@ -2,7 +2,11 @@ use std::time::Duration;
 
 use ::http::HeaderName;
 
+#[cfg(feature = "config")]
+use super::header_name::{Written, WrittenList};
 use super::headers::HttpPropagator;
+#[cfg(feature = "config")]
+use crate::ground::config::HumanTime;
 use crate::ground::config::{Validate, Validation};
 use crate::ground::error::InvalidConfig;
 
@@ -22,15 +26,15 @@ use crate::ground::error::InvalidConfig;
 #[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 #[cfg_attr(all(test, feature = "config"), derive(schemars::JsonSchema))]
 pub struct PropagationConfig {
-    /// What the headers are called.
+    /// What the headers are called. Default: `x-request-timeout-ms` and Envoy's names.
     pub headers: HeaderNames,
     /// What is kept back of the time left when a request is sent, for its way there and the answer's way back; never more
-    /// than a tenth of it. Default: 5 ms.
-    #[cfg_attr(feature = "config", serde(with = "crate::ground::config::duration"))]
+    /// than a tenth of it. Zero keeps nothing back. Default: 5 ms.
+    #[cfg_attr(feature = "config", serde(with = "HumanTime"))]
     pub allowance: Duration,
-    /// The longest time that is believed. A request that asks for more has no deadline of its own, and those of the
+    /// The longest time that is believed; more than zero. A request that asks for more has no deadline of its own, and those of the
     /// layers inside hold. Default: 10 minutes.
-    #[cfg_attr(feature = "config", serde(with = "crate::ground::config::duration"))]
+    #[cfg_attr(feature = "config", serde(with = "HumanTime"))]
     pub max_timeout: Duration,
 }
 
@@ -40,13 +44,14 @@ pub struct PropagationConfig {
 #[cfg_attr(all(test, feature = "config"), derive(schemars::JsonSchema))]
 pub struct HeaderNames {
     /// The time left, in whole milliseconds: written and read. Default: `x-request-timeout-ms`.
-    #[cfg_attr(feature = "config", serde(with = "super::header_name"))]
+    #[cfg_attr(feature = "config", serde(with = "Written"))]
     pub timeout: HeaderName,
     /// Headers of the same meaning that others write: read only. Default: Envoy's `x-envoy-expected-rq-timeout-ms`.
-    #[cfg_attr(feature = "config", serde(with = "super::header_name::list"))]
+    #[cfg_attr(feature = "config", serde(with = "WrittenList"))]
     pub also_understood: Vec<HeaderName>,
-    /// The number of the attempt, 1 being the first: written and read. Default: Envoy's `x-envoy-attempt-count`.
-    #[cfg_attr(feature = "config", serde(with = "super::header_name"))]
+    /// The number of the attempt, 1 being the first: written and read; none of the others. Default: Envoy's
+    /// `x-envoy-attempt-count`.
+    #[cfg_attr(feature = "config", serde(with = "Written"))]
     pub attempt: HeaderName,
 }
 

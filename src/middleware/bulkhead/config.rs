@@ -1,6 +1,8 @@
 use std::time::Duration;
 
 use super::Order;
+#[cfg(feature = "config")]
+use crate::ground::config::HumanTime;
 use crate::ground::config::{Validate, Validation};
 use crate::middleware::bound::DEFAULT_MAX_HOLD;
 use crate::middleware::gates::{Room, Terms};
@@ -20,21 +22,23 @@ use crate::middleware::gates::{Room, Terms};
 #[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 #[cfg_attr(all(test, feature = "config"), derive(schemars::JsonSchema))]
 pub struct BulkheadConfig {
-    /// How many calls run at once; with weights, how much they weigh together. Default: 64.
+    /// How many calls run at once; with weights, how much they weigh together. At least 1. Default: 64.
+    #[cfg_attr(all(test, feature = "config"), schemars(range(min = 1)))]
     pub max_concurrent: u32,
     /// How many calls may wait for a permit; with 0 none does. Default: 1024. The queue is bounded by time in the first place:
     /// a call does not wait if its turn will not come within `max_wait`, or too late for its deadline.
     pub max_waiting: u32,
-    /// The longest a call waits. Default: 10 s, for calls without a deadline; a deadline is mostly earlier.
-    #[cfg_attr(feature = "config", serde(with = "crate::ground::config::duration"))]
+    /// The longest a call waits; more than zero. Default: 10 s, for calls without a deadline; a deadline is mostly earlier.
+    #[cfg_attr(feature = "config", serde(with = "HumanTime"))]
     pub max_wait: Duration,
     /// Which of the waiting calls of one priority comes first. Default: [`Order::Fifo`].
     pub order: Order,
-    /// How long a call without a deadline may hold its permit. Default: one minute.
-    #[cfg_attr(feature = "config", serde(with = "crate::ground::config::duration"))]
+    /// How long a call without a deadline may hold its permit; more than zero. Default: one minute.
+    #[cfg_attr(feature = "config", serde(with = "HumanTime"))]
     pub max_hold: Duration,
-    /// With [`keyed_by`](super::BulkheadLayer::keyed_by): how many keys have permits of their own. Default: 1024. Beyond
+    /// With [`keyed_by`](super::BulkheadLayer::keyed_by): how many keys have permits of their own, at least 1. Default: 1024. Beyond
     /// that the key that has been idle the longest is forgotten; while none is, new ones share permits.
+    #[cfg_attr(all(test, feature = "config"), schemars(range(min = 1)))]
     pub max_keys: usize,
 }
 

@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+#[cfg(feature = "config")]
+use crate::ground::config::{HumanTime, Off};
 use crate::ground::config::{Validate, Validation};
 
 /// How long a call may take, and its parts.
@@ -19,22 +21,22 @@ use crate::ground::config::{Validate, Validation};
 #[cfg_attr(all(test, feature = "config"), derive(schemars::JsonSchema))]
 pub struct DeadlineConfig {
     /// From the beginning of a call to its end, the body of its response included: the call's deadline, which is what
-    /// everything inside sees. Default: 10 s.
-    #[cfg_attr(feature = "config", serde(with = "crate::ground::config::duration"))]
+    /// everything inside sees. More than zero. Default: 10 s.
+    #[cfg_attr(feature = "config", serde(with = "HumanTime"))]
     pub timeout: Duration,
-    /// From the beginning of a call to the head of its response, if that has to be there earlier. Default: `None`.
-    #[cfg_attr(feature = "config", serde(with = "crate::ground::config::off::duration"))]
+    /// From the beginning of a call to the head of its response, if that has to be there earlier; more than zero. Default: `None`.
+    #[cfg_attr(feature = "config", serde(with = "Off::<Duration>"))]
     pub head_timeout: Option<Duration>,
     /// How long the callee may keep a reader of the body waiting for the next piece of it. Time in which nobody waits for
-    /// one does not count. Default: `None`.
-    #[cfg_attr(feature = "config", serde(with = "crate::ground::config::off::duration"))]
+    /// one does not count. More than zero. Default: `None`.
+    #[cfg_attr(feature = "config", serde(with = "Off::<Duration>"))]
     pub idle_timeout: Option<Duration>,
     /// From the head of a response to the end of its body, if that may come *after* the deadline: on a server, where the
     /// deadline is that of the work, and the reader may be slow. A deadline that was inherited holds all the same, and so does
     /// this one for what layers further in hold until the body's end: a bulkhead in here lets go at the deadline, and the
-    /// body ends with that. (Load shedding lets go at the head, and is not concerned.) Default: `None`, the body ends at the
+    /// body ends with that. (Load shedding lets go at the head, and is not concerned.) More than zero. Default: `None`, the body ends at the
     /// deadline.
-    #[cfg_attr(feature = "config", serde(with = "crate::ground::config::off::duration"))]
+    #[cfg_attr(feature = "config", serde(with = "Off::<Duration>"))]
     pub body_timeout: Option<Duration>,
 }
 

@@ -1,6 +1,8 @@
 use std::time::Duration;
 
 use super::Order;
+#[cfg(feature = "config")]
+use crate::ground::config::HumanTime;
 use crate::ground::config::{Validate, Validation};
 use crate::middleware::bound::DEFAULT_MAX_HOLD;
 use crate::middleware::gates::{Room, Terms};
@@ -21,24 +23,27 @@ use crate::middleware::gates::{Room, Terms};
 #[cfg_attr(all(test, feature = "config"), derive(schemars::JsonSchema))]
 pub struct LoadShedConfig {
     /// How many calls are served at once: what the service can do without slowing down, such as its workers or its
-    /// connections to a database. Default: 256.
+    /// connections to a database. At least 1. Default: 256.
+    #[cfg_attr(all(test, feature = "config"), schemars(range(min = 1)))]
     pub max_in_flight: u32,
-    /// How many calls may wait for each one that is served. Default: 4.5.
+    /// How many calls may wait for each one that is served, within `0..=1000`. Default: 4.5.
     ///
     /// That is also how long the last of them waits, in service times, whatever those are. At nine tenths of what the service
     /// can do, less than one call in a hundred would have to wait longer; and with more than it can do, the
     /// slowest answer in a hundred takes less than ten service times, if those are exponential.
+    #[cfg_attr(all(test, feature = "config"), schemars(range(min = 0.0, max = 1000.0)))]
     pub queue_ratio: f64,
-    /// The longest a call waits. Default: 10 s, for calls without a deadline; what bounds the queue otherwise is its length.
-    #[cfg_attr(feature = "config", serde(with = "crate::ground::config::duration"))]
+    /// The longest a call waits; more than zero. Default: 10 s, for calls without a deadline; what bounds the queue otherwise is its length.
+    #[cfg_attr(feature = "config", serde(with = "HumanTime"))]
     pub max_wait: Duration,
     /// Which of the waiting calls of one priority comes first. Default: [`Order::Fifo`].
     pub order: Order,
-    /// How long a call without a deadline may be served. Default: one minute.
-    #[cfg_attr(feature = "config", serde(with = "crate::ground::config::duration"))]
+    /// How long a call without a deadline may be served; more than zero. Default: one minute.
+    #[cfg_attr(feature = "config", serde(with = "HumanTime"))]
     pub max_hold: Duration,
-    /// With [`keyed_by`](super::LoadShedLayer::keyed_by): how many keys have a limit of their own. Default: 1024. Beyond
+    /// With [`keyed_by`](super::LoadShedLayer::keyed_by): how many keys have a limit of their own, at least 1. Default: 1024. Beyond
     /// that the key that has been idle the longest is forgotten; while none is, new ones share a limit.
+    #[cfg_attr(all(test, feature = "config"), schemars(range(min = 1)))]
     pub max_keys: usize,
 }
 

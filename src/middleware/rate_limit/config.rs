@@ -3,6 +3,8 @@ use std::time::Duration;
 
 use governor::Quota;
 
+#[cfg(feature = "config")]
+use crate::ground::config::{HumanTime, Off};
 use crate::ground::config::{LONGEST, Validate, Validation};
 
 /// How many calls may start in a stretch of time, and how many wait when those are used up.
@@ -22,23 +24,27 @@ use crate::ground::config::{LONGEST, Validate, Validation};
 #[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 #[cfg_attr(all(test, feature = "config"), derive(schemars::JsonSchema))]
 pub struct RateLimitConfig {
-    /// How many calls may start in each `per`, in the long run. Default: 100.
+    /// How many calls may start in each `per`, in the long run: at least 1, and at most one a nanosecond. Default: 100.
+    #[cfg_attr(all(test, feature = "config"), schemars(range(min = 1)))]
     pub permits: u32,
-    /// The stretch of time that `permits` is about. Default: one second.
-    #[cfg_attr(feature = "config", serde(with = "crate::ground::config::duration"))]
+    /// The stretch of time that `permits` is about; more than zero. Default: one second.
+    #[cfg_attr(feature = "config", serde(with = "HumanTime"))]
     pub per: Duration,
-    /// How many calls may start at once after a pause; 1 spaces all calls evenly. Default: as many as `permits`.
-    #[cfg_attr(feature = "config", serde(with = "crate::ground::config::off"))]
+    /// How many calls may start at once after a pause; at least 1, which spaces all calls evenly. Default:
+    /// `None`, as many as `permits`.
+    #[cfg_attr(feature = "config", serde(with = "Off::<u32>"))]
+    #[cfg_attr(all(test, feature = "config"), schemars(range(min = 1)))]
     pub burst: Option<u32>,
     /// The longest a call waits for its turn. Default: zero, which refuses at once what may not start now.
-    #[cfg_attr(feature = "config", serde(with = "crate::ground::config::duration"))]
+    #[cfg_attr(feature = "config", serde(with = "HumanTime"))]
     pub max_wait: Duration,
     /// How many calls may wait. Default: 1024.
     pub max_waiting: u32,
-    /// With [`keyed_by`](super::RateLimitLayer::keyed_by): how many keys have a rate of their own. Default: 1024.
+    /// With [`keyed_by`](super::RateLimitLayer::keyed_by): how many keys have a rate of their own, at least 1. Default: 1024.
     ///
     /// Beyond that the key that has been idle the longest is forgotten, and would start again with a full burst: take more
     /// than there are keys with calls within `per`.
+    #[cfg_attr(all(test, feature = "config"), schemars(range(min = 1)))]
     pub max_keys: usize,
 }
 

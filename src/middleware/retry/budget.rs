@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use crate::algorithm::budget::{Claim, Ledger};
+#[cfg(feature = "config")]
+use crate::ground::config::HumanTime;
 use crate::ground::config::{Validate, Validation};
 use crate::ground::error::InvalidConfig;
 use crate::ground::sync::Arc;
@@ -17,14 +19,16 @@ use crate::ground::time::{self, Instant};
 #[cfg_attr(all(test, feature = "config"), derive(schemars::JsonSchema))]
 pub struct BudgetConfig {
     /// How much of a retry each call earns, within `0..=1`, in steps of 0.0001. Retries are at most this share of the
-    /// calls.
+    /// calls. Default: 0.2.
+    #[cfg_attr(all(test, feature = "config"), schemars(range(min = 0.0, max = 1.0)))]
     pub ratio: f64,
-    /// How long what a call has earned can be spent, from one second to one minute. It decays in ten steps.
-    #[cfg_attr(feature = "config", serde(with = "crate::ground::config::duration"))]
+    /// How long what a call has earned can be spent, from one second to one minute. It decays in ten steps. Default: 10 s.
+    #[cfg_attr(feature = "config", serde(with = "HumanTime"))]
     pub ttl: Duration,
-    /// How many retries a second come without calls, up to 1000; zero for no reserve.
+    /// How many retries a second come without calls, up to 1000 and, if any, at least 0.001; zero for no reserve. Default: 1.
+    #[cfg_attr(all(test, feature = "config"), schemars(range(min = 0.0, max = 1000.0)))]
     pub reserve_per_second: f64,
-    /// How many retries the reserve holds at most, within `1..=1000`.
+    /// How many retries the reserve holds at most, within `1..=1000`. Default: 10.
     pub reserve_burst: u32,
 }
 

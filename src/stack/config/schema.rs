@@ -3,3 +3,6 @@
 ///
 /// It is for any format that has the data model of JSON, as TOML and YAML do.
 pub const SCHEMA: &str = include_str!("../../../docs/config.schema.json");
+
+#[cfg(test)]
+mod tests;
