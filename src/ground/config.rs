@@ -29,8 +29,8 @@ pub use load::load;
 #[cfg(feature = "config")]
 pub(crate) use off::Off;
 
-/// The longest duration a configuration may hold. Nobody waits for ten years; what is longer is a mistaken unit.
-pub(crate) const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+/// The longest duration a configuration may hold, `"10years"`. Nobody waits for that; what is longer is a mistaken unit.
+pub(crate) const LONGEST: Duration = Duration::from_secs(87_660 * 3600);
 
 /// Settings that know what is wrong with them: all configuration structs of this crate, and structs of one's own that are
 /// made of them.

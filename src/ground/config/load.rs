@@ -23,9 +23,9 @@ use crate::ground::error::{Fault, InvalidConfig};
 /// So many faults are listed; the others are counted.
 const MAX_LISTED: usize = 100;
 
-/// How many nodes are visited for faults that are only counted. Each needs a reading of the whole tree, and a file may be
+/// After how many visits of nodes no more are made for faults that are only counted. Each needs a reading of the whole tree, and a file may be
 /// large, and wrong everywhere.
-const MAX_VISITS: u64 = 2_000_000;
+const MAX_VISITS: u64 = 200_000;
 
 /// What is longer, a path or a problem, is cut: both may quote the file.
 const MAX_CHARS: usize = 500;

@@ -87,7 +87,6 @@ pub(super) struct Reader<'n> {
 
 impl<'n> Reader<'n> {
     pub(super) fn new(node: &'n Node, visits: &'n Cell<u64>) -> Self {
-        visits.set(visits.get().saturating_add(1));
         Self { node, visits }
     }
 }
@@ -171,6 +170,12 @@ impl<'de> de::Deserializer<'de> for Reader<'_> {
     }
 }
 
+/// Whether there is anything. What was left out is passed by, and costs all the same.
+fn visit(visits: &Cell<u64>, node: &Node) -> bool {
+    visits.set(visits.get().saturating_add(1));
+    !node.is_gone()
+}
+
 struct Elements<'n, I> {
     rest: I,
     visits: &'n Cell<u64>,
@@ -180,7 +185,7 @@ impl<'de, 'n, I: Iterator<Item = (usize, &'n Node)>> SeqAccess<'de> for Elements
     type Error = Stumble;
 
     fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, Stumble> {
-        match self.rest.find(|(_, node)| !node.is_gone()) {
+        match self.rest.find(|(_, node)| visit(self.visits, node)) {
             Some((index, node)) => {
                 seed.deserialize(Reader::new(node, self.visits)).map(Some).map_err(|stumble| stumble.within(index))
             }
@@ -199,7 +204,7 @@ impl<'de, 'n, I: Iterator<Item = (usize, &'n (String, Node))>> MapAccess<'de> fo
     type Error = Stumble;
 
     fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Stumble> {
-        match self.rest.find(|(_, (_, node))| !node.is_gone()) {
+        match self.rest.find(|(_, (_, node))| visit(self.visits, node)) {
             Some((index, (key, node))) => {
                 self.value = Some((index, node));
                 seed.deserialize(text(key)).map(Some).map_err(|stumble| stumble.within(index))

@@ -46,7 +46,7 @@ pub(crate) trait Scalar: Sized {
 }
 
 impl Scalar for u32 {
-    const OR_OFF: &'static str = "a whole number or \"off\"";
+    const OR_OFF: &'static str = "a whole number from 0 to 4294967295, or \"off\"";
 
     fn write<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_u32(*self)

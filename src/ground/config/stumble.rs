@@ -59,8 +59,7 @@ impl Error for Stumble {
 
     fn invalid_type(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
         let expected = expected.to_string();
-        // Who writes settings knows tables, and not what they are called in here.
-        let expected = if expected.starts_with("struct ") { "a table" } else { &expected };
+        let expected = plainly(&expected);
         match found {
             Unexpected::Unit | Unexpected::Option => Self::custom(format_args!("expected {expected}, and found null")),
             Unexpected::Map => Self::custom(format_args!("expected {expected}, and found a table")),
@@ -83,6 +82,23 @@ impl Error for Stumble {
 
     fn missing_field(field: &'static str) -> Self {
         Self::because(Cause::MissingField(field))
+    }
+}
+
+/// What Rust expects, for those who write settings and not Rust.
+fn plainly(expected: &str) -> &str {
+    match expected {
+        "a boolean" => "true or false",
+        "a map" => "a table",
+        "a sequence" => "a list",
+        "f32" | "f64" => "a number",
+        "i8" | "i16" | "i32" | "i64" | "isize" => "a whole number",
+        "u8" => "a whole number from 0 to 255",
+        "u16" => "a whole number from 0 to 65535",
+        "u32" => "a whole number from 0 to 4294967295",
+        "u64" | "usize" => "a whole number that is not negative",
+        _ if expected.starts_with("struct ") => "a table",
+        _ => expected,
     }
 }
 

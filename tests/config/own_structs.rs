@@ -1,0 +1,116 @@
+use std::time::Duration;
+
+use seawall::config::{Validate, Validation};
+use seawall::deadline::DeadlineConfig;
+use seawall::stack::{ClientConfig, ServerConfig};
+use serde::Deserialize;
+
+use crate::{load_as, told};
+
+/// What an application has around ours: required fields, lists, maps, and fields that are not for us.
+#[derive(Debug, Deserialize)]
+struct Application {
+    name: String,
+    #[serde(default)]
+    payments: ClientConfig,
+    #[serde(default)]
+    inbound: ServerConfig,
+    #[serde(default)]
+    routes: Vec<Route>,
+    level: Option<Level>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Route {
+    path: String,
+    deadline: DeadlineConfig,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Level {
+    Loud { echo: bool, volume: u8 },
+}
+
+impl Validate for Application {
+    fn check(&self, validation: &mut Validation) {
+        validation.check(self.name.is_ascii(), "name", "must be plain");
+        validation.nested("payments", |validation| self.payments.check(validation));
+        validation.nested("inbound", |validation| self.inbound.check(validation));
+        for (n, route) in self.routes.iter().enumerate() {
+            validation.nested(&format!("routes[{n}]"), |validation| {
+                validation.check(route.path.starts_with('/'), "path", "must start with a slash");
+                validation.nested("deadline", |validation| route.deadline.check(validation));
+            });
+        }
+    }
+}
+
+#[track_caller]
+fn faults(toml: &str) -> Vec<String> {
+    told(&load_as::<Application>(toml).expect_err("there is something wrong"))
+}
+
+#[test]
+fn what_is_right_is_read() {
+    let application: Application = load_as(
+        "
+        name = 'shop'
+        unknown = 'and no concern of ours'
+        level = { loud = { volume = 3, echo = true } }
+        payments.deadline.timeout = '2s'
+        [[routes]]
+        path = '/pay'
+        deadline.timeout = '1s'
+        ",
+    )
+    .unwrap();
+    assert_eq!(application.payments.deadline.timeout, Duration::from_secs(2));
+    assert_eq!(application.routes[0].deadline.timeout, Duration::from_secs(1));
+    assert!(matches!(application.level, Some(Level::Loud { echo: true, volume: 3 })));
+}
+
+#[test]
+fn all_faults_of_ours_and_theirs_at_once() {
+    let told = faults(
+        "
+        name = 'sch\u{f6}n'
+        payments.retry.max_attempts = 0
+        inbound.deadline.timeout = 2
+        [[routes]]
+        path = 'pay'
+        deadline.timeout = '0s'
+        ",
+    );
+    assert_eq!(
+        told,
+        [
+            "inbound.deadline.timeout: expected a duration with its unit, such as \"250ms\", and found integer `2`",
+            "name: must be plain",
+            "payments.retry.max_attempts: must be at least 1",
+            "routes[0].deadline.timeout: must be more than zero",
+            "routes[0].path: must start with a slash",
+        ]
+    );
+}
+
+#[test]
+fn what_is_missing_is_told_unless_it_was_there_and_wrong() {
+    assert_eq!(faults(""), ["name: is missing"]);
+    assert_eq!(faults("name = 5"), ["name: expected a string, and found integer `5`"]);
+    assert_eq!(
+        faults("name = 'a'\nlevel = { loud = { volume = 'high' } }"),
+        [
+            "level.loud.echo: is missing",
+            "level.loud.volume: expected a whole number from 0 to 255, and found string \"high\"",
+        ]
+    );
+    assert_eq!(
+        faults("name = 'a'\n[[routes]]\npath = 1\ndeadline = {}\n[[routes]]\npath = '/'\ndeadline = 2\n[[routes]]"),
+        [
+            "routes[0].path: expected a string, and found integer `1`",
+            "routes[1].deadline: expected a table, and found integer `2`",
+            "routes[2].path: is missing",
+        ]
+    );
+}
