@@ -1,7 +1,13 @@
 use std::time::Duration;
 
+use seawall::bulkhead::BulkheadConfig;
+use seawall::circuit_breaker::CircuitBreakerConfig;
 use seawall::config::{Validate, Validation};
 use seawall::deadline::DeadlineConfig;
+use seawall::http::propagation::PropagationConfig;
+use seawall::load_shed::LoadShedConfig;
+use seawall::rate_limit::RateLimitConfig;
+use seawall::retry::{Backoff, BudgetConfig, RetryConfig};
 use seawall::stack::{ClientConfig, ServerConfig};
 use serde::Deserialize;
 
@@ -92,6 +98,39 @@ fn all_faults_of_ours_and_theirs_at_once() {
             "routes[0].path: must start with a slash",
         ]
     );
+}
+
+/// Made in code, they can be asked without making a layer.
+#[test]
+fn every_struct_of_ours_can_be_asked() {
+    fn told<T: Default + Validate>(spoil: impl FnOnce(&mut T)) -> Vec<String> {
+        assert_eq!(T::default().validate(), Ok(()));
+        let mut config = T::default();
+        spoil(&mut config);
+        crate::told(&config.validate().expect_err("there is something wrong"))
+    }
+
+    assert_eq!(
+        told(|config: &mut DeadlineConfig| config.timeout = Duration::ZERO),
+        ["timeout: must be more than zero"]
+    );
+    assert_eq!(told(|config: &mut RetryConfig| config.max_keys = 0), ["max_keys: must be at least 1"]);
+    assert_eq!(told(|config: &mut BudgetConfig| config.ratio = 2.0), ["ratio: 2 is not within 0..=1"]);
+    assert_eq!(told(|config: &mut Backoff| config.base = Duration::ZERO), ["base: must be more than zero"]);
+    assert_eq!(told(|config: &mut BulkheadConfig| config.max_keys = 0), ["max_keys: must be at least 1"]);
+    assert_eq!(told(|config: &mut CircuitBreakerConfig| config.max_keys = 0), ["max_keys: must be at least 1"]);
+    assert_eq!(told(|config: &mut RateLimitConfig| config.permits = 0), ["permits: must be at least 1"]);
+    assert_eq!(told(|config: &mut LoadShedConfig| config.max_keys = 0), ["max_keys: must be at least 1"]);
+    let max_timeout = |config: &mut PropagationConfig| config.max_timeout = Duration::ZERO;
+    assert_eq!(told(max_timeout), ["max_timeout: must be more than zero"]);
+    let client = |config: &mut ClientConfig| config.retry.max_attempts = 0;
+    assert_eq!(told(client), ["retry.max_attempts: must be at least 1"]);
+    let server = |config: &mut ServerConfig| config.load_shed.max_in_flight = 0;
+    assert_eq!(told(server), ["load_shed.max_in_flight: must be at least 1"]);
+
+    // As a method, too.
+    assert_eq!(RetryConfig::default().validate(), Ok(()));
+    assert_eq!(ClientConfig::default().validate(), Ok(()));
 }
 
 #[test]
