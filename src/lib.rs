@@ -106,12 +106,13 @@ pub mod keyed {
     pub use crate::admission::keyed::{ByKey, KeyBy, Keying, OneKey};
 }
 
-#[cfg_attr(all(feature = "config", feature = "http"), doc = include_str!("config.md"))]
-#[cfg_attr(
-    not(all(feature = "config", feature = "http")),
-    doc = "Validation of settings; and, with the features `config` and `http`, reading them from files."
-)]
 pub mod config {
+    #![cfg_attr(all(feature = "config", feature = "http"), doc = include_str!("config.md"))]
+    #![cfg_attr(
+        not(all(feature = "config", feature = "http")),
+        doc = "Validation of settings; and, with the features `config` and `http`, reading them from files."
+    )]
+
     #[cfg(feature = "config")]
     pub use crate::ground::config::{Draft, load};
     pub use crate::ground::config::{Validate, Validation};

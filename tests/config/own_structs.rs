@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use seawall::bulkhead::BulkheadConfig;
@@ -9,7 +10,8 @@ use seawall::load_shed::LoadShedConfig;
 use seawall::rate_limit::RateLimitConfig;
 use seawall::retry::{Backoff, BudgetConfig, RetryConfig};
 use seawall::stack::{ClientConfig, ServerConfig};
-use serde::Deserialize;
+use serde::de::Error;
+use serde::{Deserialize, Deserializer};
 
 use crate::{load_as, told};
 
@@ -96,6 +98,48 @@ fn all_faults_of_ours_and_theirs_at_once() {
             "payments.retry.max_attempts: must be at least 1",
             "routes[0].deadline.timeout: must be more than zero",
             "routes[0].path: must start with a slash",
+        ]
+    );
+}
+
+/// A table with fields of which only its own code knows.
+#[derive(Debug)]
+struct Headers(Vec<String>);
+
+impl<'de> Deserialize<'de> for Headers {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let map = BTreeMap::<String, String>::deserialize(deserializer)?;
+        match map.keys().find(|key| !key.starts_with("x-")) {
+            Some(key) => Err(D::Error::unknown_field(key, &["x-*"])),
+            None => Ok(Self(map.into_values().collect())),
+        }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Gateway {
+    headers: Headers,
+}
+
+impl Validate for Gateway {
+    fn check(&self, validation: &mut Validation) {
+        validation.check(self.headers.0.len() < 3, "headers", "are too many");
+    }
+}
+
+#[test]
+fn tables_that_are_read_by_code_of_ones_own() {
+    let told = |toml| told(&load_as::<Gateway>(toml).expect_err("there is something wrong"));
+    assert!(load_as::<Gateway>("headers = { x-a = 'a', x-b = 'b' }").is_ok());
+    assert_eq!(told("headers = { x-a = 'a', x-b = 'b', x-c = 'c' }"), ["headers: are too many"]);
+    assert_eq!(
+        told("headers = { a = 'a', x-b = 'b', c = 'c' }\nheader = 1\nhead = 2"),
+        [
+            "head: there is no such field, but headers",
+            "header: there is no such field, but headers",
+            "headers.a: there is no such field, but x-*",
+            "headers.c: there is no such field, but x-*",
         ]
     );
 }

@@ -111,11 +111,17 @@ impl Notes {
     }
 
     /// Notes what serde stumbled over, unless that is only so because of what had been left out, and leaves it out.
+    /// `None` if there is no such place.
     fn leave_out(&mut self, root: &mut Node, stumble: &Stumble) -> Option<()> {
         let steps: Vec<_> = stumble.steps().collect();
         let (path, node) = descend(root, &steps)?;
         match &stumble.cause {
-            Cause::UnknownField(known) => self.leave_out_unknown(root, &steps, known)?,
+            Cause::UnknownField { field, known } => {
+                if self.leave_out_unknown(root, &steps, field, known)? {
+                    return Some(());
+                }
+                self.fault(&path, stumble);
+            }
             Cause::MissingField(field) => {
                 if !node.has_gap_at(field) {
                     let mut path = path;
@@ -138,18 +144,28 @@ impl Notes {
     }
 
     /// Where one field is unknown others may be, too: all that a table has are noted at once, for a reading each would be dear.
-    fn leave_out_unknown(&mut self, root: &mut Node, steps: &[Step], known: &[&str]) -> Option<()> {
-        let table = steps.split_last().map_or(steps, |(_, table)| table);
+    /// Is false where there is no such entry.
+    fn leave_out_unknown(&mut self, root: &mut Node, steps: &[Step], field: &str, known: &[&str]) -> Option<bool> {
+        // serde's own code stumbles over the key, which is of the entry; code of somebody's own may do so over the table, and
+        // have its own idea of what else is known.
+        let (table, all) = match steps.split_last() {
+            Some((entry, outer)) if descend(root, outer)?.1.has_key_at(entry.index, field) => (outer, true),
+            _ => (steps, false),
+        };
         let (mut path, node) = descend(root, table)?;
-        let Node::Table(entries) = node else { return None };
-        let outer = path.len();
-        for (key, node) in entries.iter_mut().filter(|(key, node)| !node.is_gone() && !known.contains(&&**key)) {
-            path::push_key(&mut path, key);
-            self.fault(&path, format_args!("there is no such field, but {}", known.join(", ")));
-            path.truncate(outer);
-            *node = Node::Gone;
+        let Node::Table(entries) = node else { return Some(false) };
+        let (outer, mut found) = (path.len(), false);
+        for (key, node) in entries {
+            let is_it = key == field;
+            if !node.is_gone() && (is_it || all && !known.contains(&&**key)) {
+                path::push_key(&mut path, key);
+                self.fault(&path, format_args!("there is no such field, but {}", known.join(", ")));
+                path.truncate(outer);
+                *node = Node::Gone;
+                found |= is_it;
+            }
         }
-        Some(())
+        Some(found)
     }
 
     /// Whether what is at `path` was left out, or is in what was, or holds such a thing.
@@ -175,6 +191,9 @@ impl Notes {
         match value {
             Some(value) if self.faults.is_empty() => Ok(value),
             _ => {
+                if self.faults.is_empty() {
+                    self.fault("", "these are no settings");
+                }
                 self.faults.sort_by(|one, other| one.path.cmp(&other.path));
                 Err(InvalidConfig::with_unlisted(self.faults, self.unlisted))
             }

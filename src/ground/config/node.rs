@@ -52,6 +52,14 @@ impl Node {
         }
     }
 
+    /// Whether the entry with this index has this key.
+    pub(super) fn has_key_at(&self, index: usize, key: &str) -> bool {
+        match self {
+            Self::Table(entries) => entries.get(index).is_some_and(|(name, _)| name == key),
+            _ => false,
+        }
+    }
+
     /// The child with this index, whose step is appended to `path`.
     pub(super) fn child(&mut self, index: usize, path: &mut String) -> Option<&mut Self> {
         match self {

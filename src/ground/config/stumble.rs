@@ -22,8 +22,11 @@ pub(super) struct Step {
 
 #[derive(Debug)]
 pub(super) enum Cause {
-    /// The entry is of no field of the table that it is in; these there are.
-    UnknownField(&'static [&'static str]),
+    /// There is no such field; these there are.
+    UnknownField {
+        field: String,
+        known: &'static [&'static str],
+    },
     /// The table lacks this field, which has no default.
     MissingField(&'static str),
     Other(String),
@@ -76,8 +79,8 @@ impl Error for Stumble {
         Self::custom(format_args!("{variant:?} is none of {}", expected.join(", ")))
     }
 
-    fn unknown_field(_: &str, expected: &'static [&'static str]) -> Self {
-        Self::because(Cause::UnknownField(expected))
+    fn unknown_field(field: &str, known: &'static [&'static str]) -> Self {
+        Self::because(Cause::UnknownField { field: field.to_owned(), known })
     }
 
     fn missing_field(field: &'static str) -> Self {
@@ -105,7 +108,9 @@ fn plainly(expected: &str) -> &str {
 impl Display for Stumble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.cause {
-            Cause::UnknownField(_) => f.write_str("an unknown field"),
+            Cause::UnknownField { field, known } => {
+                write!(f, "there is no such field as {field}, but {}", known.join(", "))
+            }
             Cause::MissingField(field) => write!(f, "no {field}"),
             Cause::Other(problem) => f.write_str(problem),
         }

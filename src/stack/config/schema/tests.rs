@@ -40,6 +40,8 @@ fn it_accepts_what_is_right_and_refuses_what_is_not() {
         let preset = from_toml(text);
         assert!(schema.is_valid(&preset), "{name}: {:?}", schema.iter_errors(&preset).collect::<Vec<_>>());
     }
+    let example = include_str!("../../../config.md").split("r#\"").nth(1).and_then(|rest| rest.split("\"#").next());
+    assert!(schema.is_valid(&from_toml(example.expect("the first file on the page"))));
     for right in [
         "client.a.retry.attempt_timeout = 'off'",
         "client.a.circuit_breaker.slow_rate = 0.5",
