@@ -41,6 +41,18 @@ impl<T: Settings<N>, const N: usize> Live<T, N> {
     /// The settings that hold now.
     #[inline]
     pub(crate) fn read(&self) -> T {
+        T::unpack(self.words())
+    }
+
+    /// The part of them that is packed into the first `M` words.
+    #[inline]
+    pub(crate) fn first<P: Settings<M>, const M: usize>(&self) -> P {
+        const { assert!(M <= N) };
+        P::unpack(self.words())
+    }
+
+    #[inline]
+    fn words<const M: usize>(&self) -> [u64; M] {
         let mut version = self.version.load(Ordering::Acquire);
         loop {
             let copy = &self.copies[(version & 1) as usize];
@@ -48,7 +60,7 @@ impl<T: Settings<N>, const N: usize> Live<T, N> {
             // Not moved on, so what was read is all of this version: see the module for two writes in a row.
             let now = self.version.load(Ordering::Acquire);
             if now == version {
-                return T::unpack(words);
+                return words;
             }
             version = now;
         }
@@ -158,6 +170,24 @@ mod tests {
         }
         live.update(|Twins(n)| Twins(n * 10).pack());
         assert_eq!(live.read(), Twins(40));
+    }
+
+    #[test]
+    fn a_part_is_read_alone() {
+        #[derive(Debug, PartialEq)]
+        struct First(u64);
+        impl Settings<1> for First {
+            fn pack(&self) -> [u64; 1] {
+                [self.0]
+            }
+
+            fn unpack([word]: [u64; 1]) -> Self {
+                Self(word)
+            }
+        }
+        let live = Live::new(&Twins(3));
+        assert_eq!(live.first::<First, 1>(), First(3));
+        assert_eq!(First(3).pack(), [3]);
     }
 
     #[test]

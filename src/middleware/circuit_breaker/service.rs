@@ -55,14 +55,14 @@ where
     fn call(&mut self, request: Req) -> Self::Future {
         let now = time::call_start();
         let breaker = self.breakers.breaker(&request);
-        let terms = breaker.terms();
-        let bound = Bound::new(now, terms.max_hold);
+        let entrance = breaker.entrance();
+        let bound = Bound::new(now, entrance.max_hold);
         let admitted = if context::current().has_expired(now) {
             // It would not be sent in time, and its end would be held against the callee.
             Err(Rejected::new(NAME, Reason::DeadlineExpired))
         } else {
             breaker
-                .admit(&terms.policy, now)
+                .admit(&entrance.pace, now)
                 .map_err(|wait| Rejected::new(NAME, Reason::CircuitOpen).with_retry_after(wait))
         };
         let (pass, refusal) = match admitted {
