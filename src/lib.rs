@@ -66,7 +66,9 @@
 //!   keeps a request, and where headers are written. The types that do so say what it costs.
 //!
 //! Settings are plain structs with safe defaults. They are validated when a layer is made, and all faults are reported at
-//! once ([`error::InvalidConfig`]). They can be read from files, in any format that serde reads ([`config`]).
+//! once ([`error::InvalidConfig`]). They can be read from files, in any format that serde reads ([`config`]). Every layer takes other
+//! settings at work: its `reload` replaces them whole, or not at all if they are not valid, for all its clones and services; calls
+//! in flight keep what they began with, and what a layer has counted, queued and earned survives.
 //!
 //! Time is tokio's: under `tokio::time::pause` the whole library moves with it. Randomness can be seeded with [`seed`].
 //!

@@ -27,20 +27,45 @@ pub(crate) trait Settings<const N: usize>: Sized {
 pub(crate) struct Live<T, const N: usize> {
     version: AtomicU64,
     copies: [[AtomicU64; N]; 2],
-    writing: Mutex<()>,
+    /// What was written last, for the next writer. (Not read back from the atomics: the model checker remembers only the latest
+    /// look at one, and a writer's own would hide that of the reader it races with.)
+    written: Mutex<Written<N>>,
     settings: PhantomData<fn() -> T>,
+}
+
+#[derive(Clone, Copy)]
+struct Written<const N: usize> {
+    version: u64,
+    words: [u64; N],
 }
 
 impl<T: Settings<N>, const N: usize> Live<T, N> {
     pub(crate) fn new(settings: &T) -> Self {
         let words = settings.pack();
         let copy = || std::array::from_fn(|word| AtomicU64::new(words[word]));
-        Self { version: AtomicU64::new(0), copies: [copy(), copy()], writing: Mutex::new(()), settings: PhantomData }
+        Self {
+            version: AtomicU64::new(0),
+            copies: [copy(), copy()],
+            written: Mutex::new(Written { version: 0, words }),
+            settings: PhantomData,
+        }
     }
 
     /// The settings that hold now.
     #[inline]
     pub(crate) fn read(&self) -> T {
+        T::unpack(self.words())
+    }
+
+    /// The part of them that is packed into the first `M` words.
+    #[inline]
+    pub(crate) fn first<P: Settings<M>, const M: usize>(&self) -> P {
+        const { assert!(M <= N) };
+        P::unpack(self.words())
+    }
+
+    #[inline]
+    fn words<const M: usize>(&self) -> [u64; M] {
         let mut version = self.version.load(Ordering::Acquire);
         loop {
             let copy = &self.copies[(version & 1) as usize];
@@ -48,7 +73,7 @@ impl<T: Settings<N>, const N: usize> Live<T, N> {
             // Not moved on, so what was read is all of this version: see the module for two writes in a row.
             let now = self.version.load(Ordering::Acquire);
             if now == version {
-                return T::unpack(words);
+                return words;
             }
             version = now;
         }
@@ -60,9 +85,10 @@ impl<T: Settings<N>, const N: usize> Live<T, N> {
 
     /// Replaces the settings by what `next` makes of them. No other write comes in between.
     pub(crate) fn update(&self, next: impl FnOnce(T) -> [u64; N]) {
-        let _writing = lock(&self.writing);
-        let version = self.version.load(Ordering::Acquire).wrapping_add(1);
-        let words = next(self.read());
+        let mut written = lock(&self.written);
+        let words = next(T::unpack(written.words));
+        let version = written.version.wrapping_add(1);
+        *written = Written { version, words };
         for (to, word) in self.copies[(version & 1) as usize].iter().zip(words) {
             to.store(word, Ordering::Release);
         }
@@ -158,6 +184,24 @@ mod tests {
         }
         live.update(|Twins(n)| Twins(n * 10).pack());
         assert_eq!(live.read(), Twins(40));
+    }
+
+    #[test]
+    fn a_part_is_read_alone() {
+        #[derive(Debug, PartialEq)]
+        struct First(u64);
+        impl Settings<1> for First {
+            fn pack(&self) -> [u64; 1] {
+                [self.0]
+            }
+
+            fn unpack([word]: [u64; 1]) -> Self {
+                Self(word)
+            }
+        }
+        let live = Live::new(&Twins(3));
+        assert_eq!(live.first::<First, 1>(), First(3));
+        assert_eq!(First(3).pack(), [3]);
     }
 
     #[test]

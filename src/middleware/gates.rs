@@ -234,7 +234,22 @@ mod tests {
 #[cfg(all(test, seawall_loom))]
 mod loom_tests {
     use super::*;
-    use crate::admission::keyed::OneKey;
+    use crate::admission::keyed::{ByKey, OneKey};
+
+    /// A key's gate is made while the settings are replaced: it is made by the new ones, or changed with the others.
+    #[test]
+    fn loom_a_gate_that_is_made_meanwhile_has_the_new_limit() {
+        loom::model(|| {
+            let zero = Duration::ZERO;
+            let terms = Terms { room: Room::AtMost(1), max_wait: zero, max_hold: zero };
+            let gates = Arc::new(Gates::new(ByKey::new(|key: &u8| *key), 8, 1, Order::Fifo, terms));
+            let theirs = Arc::clone(&gates);
+            let thread = loom::thread::spawn(move || theirs.gate(&7));
+            gates.replace(terms, Order::Lifo, 8, Some(3))();
+            let gate = thread.join().expect("no panic");
+            assert_eq!((gate.limit(), gates.gate(&7).limit()), (3, 3));
+        });
+    }
 
     /// Two set the limit at once: whoever wins, the gates have the limit that is shown.
     #[test]

@@ -26,6 +26,9 @@
 //! host with [`per_authority`](ClientConfig::per_authority). Make one for each dependency; and one for calls that are
 //! [meant to last](crate::http::LongLived), so that they do not take the permits of short ones.
 //!
+//! All settings but the names of headers and `per_authority` may change while calls are in flight: [`ClientLayer::reload`] and
+//! [`ServerLayer::reload`] take a whole new struct, or none of it.
+//!
 //! # Example
 //! ```
 //! use axum::{Router, routing::get};

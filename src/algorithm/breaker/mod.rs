@@ -30,7 +30,7 @@ mod tests;
 
 pub use machine::State;
 pub(crate) use machine::{Admission, Machine, Mode, Probe, Transition};
-pub(crate) use policy::{Policy, SlowAfter};
+pub(crate) use policy::{Pace, Policy, SlowAfter};
 pub(crate) use watch::{Entry, Seat, Watch};
 
 use std::time::Duration;

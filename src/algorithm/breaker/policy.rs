@@ -14,16 +14,6 @@ pub(crate) enum SlowAfter {
     },
 }
 
-impl SlowAfter {
-    /// What nothing is ever slow before.
-    pub(crate) fn floor(self) -> Duration {
-        match self {
-            Self::Fixed(after) => after,
-            Self::Relative { floor, .. } => floor,
-        }
-    }
-}
-
 /// The numbers of a breaker. Validated by whoever makes it; odd ones misbehave but do not panic.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Policy {
@@ -47,46 +37,89 @@ pub(crate) struct Policy {
     pub(crate) rounds: u32,
 }
 
-/// No rate and no number of calls is zero, and no factor: zero stands for "none", and for a fixed threshold.
-impl Settings<10> for Policy {
-    fn pack(&self) -> [u64; 10] {
-        let (factor, after) = match self.slow_after {
-            SlowAfter::Fixed(after) => (0.0, after),
-            SlowAfter::Relative { factor, floor } => (factor, floor),
-        };
-        [
-            self.failure_rate.to_bits(),
-            self.slow_rate.unwrap_or(0.0).to_bits(),
-            pack_pair(self.bad_in_a_row.unwrap_or(0), self.minimum_calls),
-            pack_pair(self.short_breaks, self.rounds),
-            factor.to_bits(),
-            time::nanos(after),
-            time::nanos(self.break_for),
-            self.break_growth.to_bits(),
-            time::nanos(self.max_break),
-            self.jitter.to_bits(),
-        ]
+/// The part of a policy that every call of a closed breaker looks at, as it is packed.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Pace {
+    /// Zero: never.
+    bad_in_a_row: u32,
+    pub(super) minimum_calls: u32,
+    /// Zero: the threshold is fixed.
+    factor: f64,
+    /// The fixed threshold, or the floor of a relative one; in nanoseconds, as the next.
+    after: u64,
+    max_break: u64,
+}
+
+impl Pace {
+    /// What nothing is ever slow before.
+    pub(crate) fn floor(&self) -> Duration {
+        Duration::from_nanos(self.after)
+    }
+
+    /// The slow threshold, given the median success, if that is known.
+    #[inline]
+    pub(super) fn slow_after(&self, median: Option<Duration>) -> Option<Duration> {
+        if self.factor == 0.0 {
+            return Some(Duration::from_nanos(self.after));
+        }
+        // In nanoseconds, where `as` saturates: factors are the user's, and `Duration` would panic.
+        median.map(|median| Duration::from_nanos(((median.as_nanos() as f64 * self.factor) as u64).max(self.after)))
     }
 
     #[inline]
+    pub(super) fn max_break(&self) -> Duration {
+        Duration::from_nanos(self.max_break)
+    }
+
+    #[inline]
+    pub(super) fn is_row_too_long(&self, in_a_row: u64) -> bool {
+        self.bad_in_a_row != 0 && in_a_row >= u64::from(self.bad_in_a_row)
+    }
+}
+
+impl Settings<4> for Pace {
+    fn pack(&self) -> [u64; 4] {
+        let Self { bad_in_a_row, minimum_calls, factor, after, max_break } = *self;
+        [pack_pair(bad_in_a_row, minimum_calls), factor.to_bits(), after, max_break]
+    }
+
+    #[inline]
+    fn unpack([calls, factor, after, max_break]: [u64; 4]) -> Self {
+        let (bad_in_a_row, minimum_calls) = unpack_pair(calls);
+        Self { bad_in_a_row, minimum_calls, factor: f64::from_bits(factor), after, max_break }
+    }
+}
+
+/// No rate and no number of calls is zero, and no factor: zero stands for "none", and for a fixed threshold. The pace comes
+/// first.
+impl Settings<10> for Policy {
+    fn pack(&self) -> [u64; 10] {
+        let [calls, factor, after, max_break] = self.pace().pack();
+        let rates = [self.failure_rate, self.slow_rate.unwrap_or(0.0), self.break_growth, self.jitter];
+        let [failure_rate, slow_rate, break_growth, jitter] = rates.map(f64::to_bits);
+        let breaks = pack_pair(self.short_breaks, self.rounds);
+        let break_for = time::nanos(self.break_for);
+        [calls, factor, after, max_break, failure_rate, slow_rate, breaks, break_for, break_growth, jitter]
+    }
+
     fn unpack(words: [u64; 10]) -> Self {
-        let [failure_rate, slow_rate, calls, breaks, factor, after, break_for, break_growth, max_break, jitter] = words;
-        let ((in_a_row, minimum_calls), (short_breaks, rounds)) = (unpack_pair(calls), unpack_pair(breaks));
-        let after = Duration::from_nanos(after);
+        let [calls, factor, after, max_break, failure_rate, slow_rate, breaks, break_for, break_growth, jitter] = words;
+        let pace = Pace::unpack([calls, factor, after, max_break]);
+        let (short_breaks, rounds) = unpack_pair(breaks);
         Self {
             failure_rate: f64::from_bits(failure_rate),
             slow_rate: (slow_rate != 0).then(|| f64::from_bits(slow_rate)),
-            bad_in_a_row: (in_a_row != 0).then_some(in_a_row),
-            minimum_calls,
-            slow_after: if factor == 0 {
-                SlowAfter::Fixed(after)
+            bad_in_a_row: (pace.bad_in_a_row != 0).then_some(pace.bad_in_a_row),
+            minimum_calls: pace.minimum_calls,
+            slow_after: if pace.factor == 0.0 {
+                SlowAfter::Fixed(pace.floor())
             } else {
-                SlowAfter::Relative { factor: f64::from_bits(factor), floor: after }
+                SlowAfter::Relative { factor: pace.factor, floor: pace.floor() }
             },
             break_for: Duration::from_nanos(break_for),
             short_breaks,
             break_growth: f64::from_bits(break_growth),
-            max_break: Duration::from_nanos(max_break),
+            max_break: pace.max_break(),
             jitter: f64::from_bits(jitter),
             rounds,
         }
@@ -94,15 +127,17 @@ impl Settings<10> for Policy {
 }
 
 impl Policy {
-    /// The slow threshold, given the median success, if that is known.
-    #[inline]
-    pub(super) fn slow_after(&self, median: Option<Duration>) -> Option<Duration> {
-        match self.slow_after {
-            SlowAfter::Fixed(after) => Some(after),
-            SlowAfter::Relative { factor, floor } => {
-                // In nanoseconds, where `as` saturates: factors are the user's, and `Duration` would panic.
-                median.map(|median| Duration::from_nanos((median.as_nanos() as f64 * factor) as u64).max(floor))
-            }
+    pub(crate) fn pace(&self) -> Pace {
+        let (factor, after) = match self.slow_after {
+            SlowAfter::Fixed(after) => (0.0, after),
+            SlowAfter::Relative { factor, floor } => (factor, floor),
+        };
+        Pace {
+            bad_in_a_row: self.bad_in_a_row.unwrap_or(0),
+            minimum_calls: self.minimum_calls,
+            factor,
+            after: time::nanos(after),
+            max_break: time::nanos(self.max_break),
         }
     }
 
@@ -113,7 +148,7 @@ impl Policy {
     pub(super) fn probe_slow_after(&self, median: Option<Duration>, pause: Duration) -> Duration {
         match self.slow_after {
             SlowAfter::Fixed(after) => after,
-            SlowAfter::Relative { .. } => self.slow_after(median).map_or(pause, |after| after.max(pause)),
+            SlowAfter::Relative { .. } => self.pace().slow_after(median).map_or(pause, |after| after.max(pause)),
         }
     }
 
@@ -178,6 +213,8 @@ mod tests {
                 rounds: calls.3,
             };
             prop_assert_eq!(Policy::unpack(policy.pack()), policy);
+            prop_assert_eq!(Pace::unpack(policy.pace().pack()), policy.pace());
+            prop_assert_eq!(&policy.pack()[..4], &policy.pace().pack()[..]);
         }
     }
 }

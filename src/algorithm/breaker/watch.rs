@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use super::End;
 use super::machine::{Machine, Mode, State};
-use super::policy::Policy;
+use super::policy::{Pace, Policy};
 use crate::algorithm::ages::{Age, Ages};
 use crate::algorithm::median::Median;
 use crate::algorithm::window::{Counts, Outcome, Span, Window};
@@ -135,17 +135,17 @@ impl Watch {
         self.window.set_span(span);
     }
 
-    /// A call comes.
+    /// A call comes. The whole policy is asked for only when there may be something to decide.
     #[inline]
-    pub(crate) fn enter(&self, policy: &Policy, now: Instant) -> Entry {
+    pub(crate) fn enter(&self, pace: &Pace, policy: impl FnOnce() -> Policy, now: Instant) -> Entry {
         let word = self.load();
         match word.sign() {
             CLOSED => {
-                let threshold = self.hangs_after(policy);
+                let threshold = self.hangs_after(pace);
                 let Some((age, first)) = self.ages.begin(word.era(), now, threshold) else {
                     return Entry::Closed(Seat { word, age: None });
                 };
-                if first && self.hangs(word.era(), policy, now, threshold) {
+                if first && self.hangs(word.era(), &policy(), now, threshold) {
                     self.ages.end(age);
                     return Entry::Trip(word.generation());
                 }
@@ -169,15 +169,22 @@ impl Watch {
     }
 
     /// The callee is (again) at work on the call.
-    pub(crate) fn start_aging(&self, seat: &mut Seat, policy: &Policy, now: Instant) {
+    pub(crate) fn start_aging(&self, seat: &mut Seat, pace: &Pace, now: Instant) {
         if seat.age.is_none() && self.load() == seat.word {
-            seat.age = self.ages.begin(seat.word.era(), now, self.hangs_after(policy)).map(|(age, _)| age);
+            seat.age = self.ages.begin(seat.word.era(), now, self.hangs_after(pace)).map(|(age, _)| age);
         }
     }
 
     /// A call is over. `Some`: that was enough, trip the machine out of this generation.
     #[inline]
-    pub(crate) fn leave(&self, mut seat: Seat, end: End, policy: &Policy, now: Instant) -> Option<u64> {
+    pub(crate) fn leave(
+        &self,
+        mut seat: Seat,
+        end: End,
+        pace: &Pace,
+        policy: impl FnOnce() -> Policy,
+        now: Instant,
+    ) -> Option<u64> {
         self.stop_aging(&mut seat);
         let word = seat.word;
         if self.load() != word {
@@ -186,7 +193,7 @@ impl Watch {
         if let End::Good(took) = end {
             self.median.record(took);
         }
-        let slow = |took| self.slow_after(policy).is_some_and(|after| took >= after);
+        let slow = |took| self.slow_after(pace).is_some_and(|after| took >= after);
         let (outcome, good) = match end {
             End::Good(took) => (Outcome { failure: false, slow: slow(took) }, true),
             End::Bad(took) => (Outcome { failure: true, slow: slow(took) }, false),
@@ -196,10 +203,10 @@ impl Watch {
         };
         let in_a_row = if good { self.note_good(word.era(), now) } else { self.note_bad(word.era()) };
         let anything_bad = self.window.add(word.era(), now, outcome);
-        let trips = policy.bad_in_a_row.is_some_and(|limit| in_a_row >= u64::from(limit))
+        let trips = pace.is_row_too_long(in_a_row)
             // A crowd of callers that hangs up all at once leaves a row of its own, between one good answer and the next.
-            && (end != End::GivenUpLate || self.is_silent(policy, now))
-            || (anything_bad && self.rates_trip(word.era(), policy, now));
+            && (end != End::GivenUpLate || self.is_silent(pace, now))
+            || (anything_bad && self.rates_trip(word.era(), &policy(), now));
         trips.then(|| word.generation())
     }
 
@@ -214,14 +221,14 @@ impl Watch {
 
     /// The median success, once there were enough to call it so.
     #[inline]
-    pub(crate) fn median(&self, policy: &Policy) -> Option<Duration> {
-        self.median.after(policy.minimum_calls)
+    pub(crate) fn median(&self, pace: &Pace) -> Option<Duration> {
+        self.median.after(pace.minimum_calls)
     }
 
     /// From when on a call is slow; `None`: not known yet.
     #[inline]
-    pub(crate) fn slow_after(&self, policy: &Policy) -> Option<Duration> {
-        policy.slow_after(self.median(policy))
+    pub(crate) fn slow_after(&self, pace: &Pace) -> Option<Duration> {
+        pace.slow_after(self.median(pace))
     }
 
     /// The calls of the window.
@@ -230,9 +237,9 @@ impl Watch {
     }
 
     /// How many calls are with the callee, and how many of them are overdue.
-    pub(crate) fn in_flight(&self, policy: &Policy, now: Instant) -> (u64, u64) {
+    pub(crate) fn in_flight(&self, pace: &Pace, now: Instant) -> (u64, u64) {
         let era = self.load().era();
-        (self.ages.in_flight(era), self.ages.overdue(era, now, self.hangs_after(policy)))
+        (self.ages.in_flight(era), self.ages.overdue(era, now, self.hangs_after(pace)))
     }
 
     #[inline]
@@ -242,8 +249,8 @@ impl Watch {
 
     /// Of a callee that never answered nothing is known, and to wait for the longest break there is errs on its side.
     #[inline]
-    fn hangs_after(&self, policy: &Policy) -> Duration {
-        self.slow_after(policy).unwrap_or(policy.max_break)
+    fn hangs_after(&self, pace: &Pace) -> Duration {
+        self.slow_after(pace).unwrap_or_else(|| pace.max_break())
     }
 
     #[inline]
@@ -289,8 +296,8 @@ impl Watch {
         unanswered >= u64::from(policy.minimum_calls) && self.since_last_good(now) >= threshold
     }
 
-    fn is_silent(&self, policy: &Policy, now: Instant) -> bool {
-        self.since_last_good(now) >= self.hangs_after(policy)
+    fn is_silent(&self, pace: &Pace, now: Instant) -> bool {
+        self.since_last_good(now) >= self.hangs_after(pace)
     }
 
     fn since_last_good(&self, now: Instant) -> Duration {

@@ -84,3 +84,22 @@ fn loom_a_change_of_the_reserve_makes_no_token() {
         assert_eq!(ledger.balance(NOW), 0);
     });
 }
+
+/// The time to live changes while a call deposits: what it earned is there once, before and after.
+#[test]
+fn loom_a_deposit_survives_a_change_of_its_time_to_live() {
+    loom::model(|| {
+        let ledger = Arc::new(Ledger::new(1.0, TTL, 0.0, 0));
+        let (_, seen) = both(
+            &ledger,
+            |ledger| ledger.deposit(NOW),
+            |ledger| {
+                ledger.reload(1.0, TTL * 10, 0.0, 0, NOW);
+                ledger.balance(NOW)
+            },
+        );
+        assert!(seen <= 1);
+        assert_eq!(ledger.balance(NOW), 1);
+        assert_eq!(ledger.balance(NOW + TTL * 20), 0);
+    });
+}

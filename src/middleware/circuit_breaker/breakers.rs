@@ -180,3 +180,26 @@ fn severity(state: State) -> u8 {
         State::ForcedOpen => 3,
     }
 }
+
+#[cfg(all(test, seawall_loom))]
+mod loom_tests {
+    use super::*;
+    use crate::admission::keyed::OneKey;
+    use crate::algorithm::breaker::State;
+
+    /// A breaker is forced open while a reload ends the observing: whoever came first, forced open it stays.
+    #[test]
+    fn loom_a_reload_does_not_undo_what_was_forced_by_hand() {
+        loom::model(|| {
+            let observing = CircuitBreakerConfig { observe_only: true, ..CircuitBreakerConfig::default() };
+            let breakers = Arc::new(Breakers::new(observing, OneKey, Instruments::new(KIND)));
+            let theirs = Arc::clone(&breakers);
+            let now = Instant::from_nanos(1 << 63);
+            let thread = loom::thread::spawn(move || theirs.set_mode(Mode::ForcedOpen, now));
+            breakers.apply(&CircuitBreakerConfig::default())();
+            thread.join().expect("no panic");
+            assert_eq!(breakers.common().snapshot(now).state, State::ForcedOpen);
+            assert_eq!(breakers.mode(), Mode::ForcedOpen);
+        });
+    }
+}

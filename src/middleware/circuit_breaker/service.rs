@@ -54,13 +54,13 @@ where
         let now = time::call_start();
         let breaker = self.breakers.breaker(&request);
         let source = breaker.instruments().source();
-        let terms = breaker.terms();
-        let bound = Bound::new(now, terms.max_hold);
+        let entrance = breaker.entrance();
+        let bound = Bound::new(now, entrance.max_hold);
         let admitted = if context::current().has_expired(now) {
             // It would not be sent in time, and its end would be held against the callee.
             Err(Rejected::new(breaker.instruments().clone(), Reason::DeadlineExpired))
         } else {
-            breaker.admit(&terms.policy, now).map_err(|wait| {
+            breaker.admit(&entrance.pace, now).map_err(|wait| {
                 Rejected::new(breaker.instruments().clone(), Reason::CircuitOpen).with_retry_after(wait)
             })
         };

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::config::CircuitBreakerConfig;
 use super::handle::Snapshot;
 use crate::algorithm::abandoned;
-use crate::algorithm::breaker::{Admission, End, Entry, Machine, Mode, Policy, Probe, Seat, Transition, Watch};
+use crate::algorithm::breaker::{Admission, End, Entry, Machine, Mode, Pace, Policy, Probe, Seat, Transition, Watch};
 use crate::algorithm::window::{Span, Window};
 use crate::ground::chance;
 use crate::ground::live::{Live, Settings};
@@ -32,10 +32,17 @@ impl Pass {
     }
 }
 
-/// What a call is let pass by, and how long it may last.
+/// What a breaker goes by, and how long a call may last.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Terms {
-    pub(super) policy: Policy,
+    policy: Policy,
+    max_hold: Duration,
+}
+
+/// The part of it that every call needs to be let in.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Entrance {
+    pub(super) pace: Pace,
     pub(super) max_hold: Duration,
 }
 
@@ -45,16 +52,28 @@ impl Terms {
     }
 }
 
+/// In front what [`Entrance`] is made of.
 impl Settings<11> for Terms {
     fn pack(&self) -> [u64; 11] {
         let [a, b, c, d, e, f, g, h, i, j] = self.policy.pack();
-        [a, b, c, d, e, f, g, h, i, j, time::nanos(self.max_hold)]
+        [a, b, c, d, time::nanos(self.max_hold), e, f, g, h, i, j]
+    }
+
+    fn unpack([a, b, c, d, max_hold, e, f, g, h, i, j]: [u64; 11]) -> Self {
+        let policy = Policy::unpack([a, b, c, d, e, f, g, h, i, j]);
+        Self { policy, max_hold: Duration::from_nanos(max_hold) }
+    }
+}
+
+impl Settings<5> for Entrance {
+    fn pack(&self) -> [u64; 5] {
+        let [a, b, c, d] = self.pace.pack();
+        [a, b, c, d, time::nanos(self.max_hold)]
     }
 
     #[inline]
-    fn unpack([a, b, c, d, e, f, g, h, i, j, max_hold]: [u64; 11]) -> Self {
-        let policy = Policy::unpack([a, b, c, d, e, f, g, h, i, j]);
-        Self { policy, max_hold: Duration::from_nanos(max_hold) }
+    fn unpack([a, b, c, d, max_hold]: [u64; 5]) -> Self {
+        Self { pace: Pace::unpack([a, b, c, d]), max_hold: Duration::from_nanos(max_hold) }
     }
 }
 
@@ -87,13 +106,18 @@ impl Breaker {
         &self.instruments
     }
 
-    /// To be read once for each step of a call: when it is admitted, and when it has ended.
+    /// To be read once, when a call comes.
     #[inline]
-    pub(super) fn terms(&self) -> Terms {
-        self.terms.read()
+    pub(super) fn entrance(&self) -> Entrance {
+        self.terms.first()
     }
 
     #[inline]
+    fn pace(&self) -> Pace {
+        self.terms.first()
+    }
+
+    #[cold]
     fn policy(&self) -> Policy {
         self.terms.read().policy
     }
@@ -111,31 +135,32 @@ impl Breaker {
 
     /// Lets a call pass, or says after how long another try has a chance.
     #[inline]
-    pub(super) fn admit(&self, policy: &Policy, now: Instant) -> Result<Pass, Option<Duration>> {
-        match self.watch.enter(policy, now) {
+    pub(super) fn admit(&self, pace: &Pace, now: Instant) -> Result<Pass, Option<Duration>> {
+        match self.watch.enter(pace, || self.policy(), now) {
             Entry::Closed(seat) => Ok(Pass::Closed(seat)),
             Entry::Free => Ok(Pass::Free),
             Entry::Refused(left) => Err(Some(left)),
-            Entry::Ask => self.ask(policy, now),
+            Entry::Ask => self.ask(now),
             Entry::Trip(generation) => {
-                self.trip(generation, policy, now);
-                self.ask(policy, now)
+                self.trip(generation, now);
+                self.ask(now)
             }
         }
     }
 
     #[cold]
-    fn ask(&self, policy: &Policy, now: Instant) -> Result<Pass, Option<Duration>> {
-        let median = self.watch.median(policy);
+    fn ask(&self, now: Instant) -> Result<Pass, Option<Duration>> {
+        let policy = self.policy();
+        let (pace, median) = (policy.pace(), self.median(&policy));
         self.step(now, |machine, chance| {
-            let (admission, transition) = machine.admit(policy, median, now, chance);
+            let (admission, transition) = machine.admit(&policy, median, now, chance);
             let pass = match admission {
                 Admission::Probe(probe) => Ok(Pass::Probe(probe)),
                 Admission::Free => Ok(Pass::Free),
                 Admission::Refused { retry_after } => Err(retry_after),
                 // It closed while we came here. Nothing moves now, so that the watch admits; should it want to trip at
                 // once, the next call will tell.
-                Admission::Closed => match self.watch.enter(policy, now) {
+                Admission::Closed => match self.watch.enter(&pace, || policy, now) {
                     Entry::Closed(seat) => Ok(Pass::Closed(seat)),
                     _ => Ok(Pass::Free),
                 },
@@ -144,19 +169,22 @@ impl Breaker {
         })
     }
 
+    fn median(&self, policy: &Policy) -> Option<Duration> {
+        self.watch.median(&policy.pace())
+    }
+
     /// A call is over.
     #[inline]
     pub(super) fn settle(&self, pass: Pass, end: End, now: Instant) {
         match pass {
             Pass::Closed(seat) => {
-                let policy = self.policy();
-                if let Some(generation) = self.watch.leave(seat, end, &policy, now) {
-                    self.trip(generation, &policy, now);
+                if let Some(generation) = self.watch.leave(seat, end, &self.pace(), || self.policy(), now) {
+                    self.trip(generation, now);
                 }
             }
             Pass::Probe(probe) => {
                 let policy = self.policy();
-                let median = self.watch.median(&policy);
+                let median = self.median(&policy);
                 self.step(now, |machine, chance| {
                     if let End::Good(took) = end {
                         self.watch.measure_probe(took, machine.awaits_first_answer());
@@ -171,12 +199,15 @@ impl Breaker {
     /// The caller gave the call up, or its time was over. `left` is the time it had when it was admitted, `waited` the
     /// callee's own time, and `late` what it says if that was longer than any patience asks for.
     pub(super) fn give_up(&self, pass: Pass, waited: Duration, left: Duration, late: End, now: Instant) {
-        let policy = self.policy();
-        let slow_after = self.watch.slow_after(&policy).unwrap_or_else(|| policy.slow_after.floor());
-        let patience = abandoned::patience(Some(slow_after), Some(left), self.watch.median(&policy));
+        let pace = self.pace();
+        let slow_after = self.watch.slow_after(&pace).unwrap_or_else(|| pace.floor());
+        let patience = abandoned::patience(Some(slow_after), Some(left), self.watch.median(&pace));
         match pass {
             pass if abandoned::was_slow(waited, patience) => self.settle(pass, late, now),
-            Pass::Probe(probe) => self.step(now, |machine, chance| ((), machine.give_up(probe, &policy, now, chance))),
+            Pass::Probe(probe) => {
+                let policy = self.policy();
+                self.step(now, |machine, chance| ((), machine.give_up(probe, &policy, now, chance)))
+            }
             pass => self.settle(pass, End::Nothing, now),
         }
     }
@@ -194,7 +225,7 @@ impl Breaker {
     /// The callee is at work on the call again.
     pub(super) fn start_aging(&self, pass: &mut Pass, now: Instant) {
         match pass {
-            Pass::Closed(seat) => self.watch.start_aging(seat, &self.policy(), now),
+            Pass::Closed(seat) => self.watch.start_aging(seat, &self.pace(), now),
             Pass::Probe(probe) => lock(&self.machine).machine.set_local_wait(*probe, Some(now)),
             Pass::Free => {}
         }
@@ -214,7 +245,7 @@ impl Breaker {
             (kept.machine.state(), kept.machine.probes())
         };
         let counts = self.watch.counts(now);
-        let (in_flight, overdue) = self.watch.in_flight(&self.policy(), now);
+        let (in_flight, overdue) = self.watch.in_flight(&self.pace(), now);
         Snapshot {
             state,
             calls: counts.calls,
@@ -234,8 +265,9 @@ impl Breaker {
     }
 
     #[cold]
-    fn trip(&self, generation: u64, policy: &Policy, now: Instant) {
-        self.step(now, |machine, chance| ((), machine.trip(generation, policy, now, chance)));
+    fn trip(&self, generation: u64, now: Instant) {
+        let policy = self.policy();
+        self.step(now, |machine, chance| ((), machine.trip(generation, &policy, now, chance)));
     }
 
     /// One step of the machine under its lock: shown to the watch before the lock is free, and told afterwards.
@@ -255,6 +287,31 @@ impl Breaker {
             observed::stir();
         }
         output
+    }
+}
+
+#[cfg(all(test, not(seawall_loom)))]
+mod pack_tests {
+    use super::*;
+
+    #[test]
+    fn terms_come_back_as_they_were_packed_and_begin_with_the_entrance() {
+        let configs = [
+            CircuitBreakerConfig::default(),
+            CircuitBreakerConfig { slow_after: Some(Duration::from_secs(1)), slow_rate: None, ..Default::default() },
+            CircuitBreakerConfig {
+                consecutive_failures: None,
+                max_hold: Duration::from_nanos(1),
+                ..Default::default()
+            },
+        ];
+        for config in configs {
+            let terms = Terms::of(&config);
+            assert_eq!(Terms::unpack(terms.pack()), terms);
+            let entrance = Entrance { pace: terms.policy.pace(), max_hold: config.max_hold };
+            assert_eq!(Live::new(&terms).first::<Entrance, 5>(), entrance);
+            assert_eq!(Entrance::unpack(entrance.pack()), entrance);
+        }
     }
 }
 
@@ -287,7 +344,7 @@ mod loom_tests {
     }
 
     fn pass(breaker: &Breaker, now: Instant) -> Pass {
-        breaker.admit(&breaker.policy(), now).unwrap_or_else(|_| panic!("refused"))
+        breaker.admit(&breaker.pace(), now).unwrap_or_else(|_| panic!("refused"))
     }
 
     /// Two calls of a closed breaker fail at once: it opens once, and nothing stays in flight.
@@ -302,7 +359,7 @@ mod loom_tests {
             thread.join().expect("no panic");
             let snapshot = breaker.snapshot(NOW);
             assert_eq!((snapshot.state, snapshot.in_flight), (State::Open, 0));
-            assert_eq!(breaker.admit(&breaker.policy(), NOW).err(), Some(Some(SECOND)), "one break, not two");
+            assert_eq!(breaker.admit(&breaker.pace(), NOW).err(), Some(Some(SECOND)), "one break, not two");
         });
     }
 
@@ -313,8 +370,8 @@ mod loom_tests {
             let breaker = breaker();
             breaker.settle(pass(&breaker, NOW), End::Bad(SECOND), NOW);
             let other = Arc::clone(&breaker);
-            let thread = loom::thread::spawn(move || other.admit(&other.policy(), NOW + SECOND).is_ok());
-            let ours = breaker.admit(&breaker.policy(), NOW + SECOND).is_ok();
+            let thread = loom::thread::spawn(move || other.admit(&other.pace(), NOW + SECOND).is_ok());
+            let ours = breaker.admit(&breaker.pace(), NOW + SECOND).is_ok();
             assert!(ours ^ thread.join().expect("no panic"));
         });
     }
@@ -344,7 +401,7 @@ mod loom_tests {
             let late = pass(&breaker, NOW);
             let other = Arc::clone(&breaker);
             let thread = loom::thread::spawn(move || other.settle(late, End::Bad(SECOND), NOW));
-            breaker.reload(&breaker.terms(), Some(Span::Calls(2)), NOW);
+            breaker.reload(&breaker.terms.read(), Some(Span::Calls(2)), NOW);
             let state = breaker.snapshot(NOW).state;
             thread.join().expect("no panic");
             let snapshot = breaker.snapshot(NOW);

@@ -42,7 +42,7 @@ impl Rig {
     }
 
     fn pass(&self) -> Option<Pass> {
-        self.breaker.admit(&self.breaker.terms().policy, self.now).ok()
+        self.breaker.admit(&self.breaker.entrance().pace, self.now).ok()
     }
 
     fn refused(&self) -> bool {
