@@ -15,6 +15,7 @@
     doc = "| [`http::propagation`] | carries deadlines, attempts and \"do not retry\" between processes |"
 )]
 #![cfg_attr(feature = "http", doc = "| [`stack`] | all of it in the recommended order, with one struct to tune |")]
+#![cfg_attr(feature = "dashboard", doc = "| [`dashboard`] | a page that shows every named layer live |")]
 //!
 //! Each module is a page: what the layer is for and when not, what it does when a call is dropped, what its clones share,
 //! which errors it returns, and where in a stack it belongs. The layers work around any [`tower::Service`]; those for
@@ -86,6 +87,8 @@ mod algorithm;
 mod ground;
 mod middleware;
 
+#[cfg(feature = "dashboard")]
+pub mod dashboard;
 #[cfg(feature = "grpc")]
 pub mod grpc;
 #[cfg(feature = "http")]

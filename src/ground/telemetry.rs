@@ -39,6 +39,12 @@ pub(crate) fn transition(from: &'static str, to: &'static str) {
     metrics::counter!("seawall_circuit_breaker_transitions_total", "from" => from, "to" => to).increment(1);
 }
 
+/// Someone moved a named component by hand.
+#[cfg(feature = "dashboard")]
+pub(crate) fn controlled(name: &str, layer: &str, command: &str) {
+    tracing::warn!(target: "seawall", name, layer, command, "controlled");
+}
+
 /// The body of a response was kept beyond its time, and has been cut. Someone `waited` for it, or it was put aside and
 /// forgotten.
 #[cfg(feature = "http")]

@@ -1,0 +1,17 @@
+//! A page.
+
+mod answer;
+mod body;
+mod control;
+mod future;
+mod history;
+mod page;
+mod reading;
+mod sampler;
+mod service;
+mod source;
+
+pub use body::Body;
+pub use future::ResponseFuture;
+pub use service::Dashboard;
+pub use source::{Look, Refused, Source};
