@@ -96,6 +96,7 @@ pub mod http;
 #[cfg(feature = "http")]
 pub mod stack;
 
+pub use admission::registry;
 pub use ground::chance::seed;
 pub use ground::{context, error, verdict};
 pub use middleware::{bulkhead, circuit_breaker, deadline, load_shed, rate_limit, retry};

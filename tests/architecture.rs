@@ -129,8 +129,11 @@ fn check_path(file: &File, path: &Module, layers: &BTreeSet<&str>) -> Vec<String
     if path[0] == "fastrand" && file.path != "src/ground/chance.rs" {
         fault("draws randomness; only src/ground/chance.rs does, so that it can be seeded".to_owned());
     }
-    if ["metrics", "tracing"].contains(&path[0]) && path.len() > 1 && file.path != "src/ground/telemetry.rs" {
-        fault("tells of something; only src/ground/telemetry.rs does, so that there is one scheme of names".to_owned());
+    for (teller, only) in [("metrics", "metrics"), ("tracing", "events")] {
+        let only = format!("src/ground/telemetry/{only}.rs");
+        if path[0] == teller && path.len() > 1 && file.path != only {
+            fault(format!("tells of something; only {only} does, so that there is one scheme of names"));
+        }
     }
     what
 }
@@ -461,7 +464,8 @@ mod it_can_fail {
         let faults = faults_of(&[
             ("src/ground/time.rs", "fn f() { tokio::time::Instant::now(); }"),
             ("src/ground/chance.rs", "thread_local! { static G: fastrand::Rng = fastrand::Rng::new(); }"),
-            ("src/ground/telemetry.rs", "fn f() { tracing::debug!(\"x\"); metrics::counter!(\"y\"); }"),
+            ("src/ground/telemetry/events.rs", "fn f() { tracing::debug!(\"x\"); }"),
+            ("src/ground/telemetry/metrics.rs", "fn f() { metrics::counter!(\"y\"); }"),
             ("src/algorithm/window.rs", &long),
             (
                 "src/algorithm/ring.rs",

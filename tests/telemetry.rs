@@ -1,13 +1,16 @@
-//! What a layer decides is counted, with the layer and the reason.
+//! What a layer decides is counted, with its name, the layer and the reason.
 #![cfg(feature = "metrics")]
 
 use std::time::Duration;
 
+use futures::FutureExt;
 use metrics_util::MetricKind;
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 use seawall::circuit_breaker::{CircuitBreakerConfig, CircuitBreakerLayer};
 use seawall::deadline::DeadlineLayer;
+use seawall::load_shed::{LoadShedConfig, LoadShedLayer};
 use seawall::rate_limit::{RateLimitConfig, RateLimitLayer};
+use seawall::registry::Registry;
 use seawall::retry::{RetryConfig, RetryLayer};
 use tower::{BoxError, Layer, ServiceExt, service_fn};
 
@@ -16,7 +19,7 @@ fn counted(calls: impl Future<Output = ()>) -> Vec<String> {
     let recorder = DebuggingRecorder::new();
     let snapshotter = recorder.snapshotter();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-    metrics::with_local_recorder(&recorder, || runtime.block_on(calls));
+    metrics::with_local_recorder(&recorder, || runtime.block_on(calls.map(|()| Registry::global().publish())));
     let mut lines: Vec<_> = snapshotter
         .snapshot()
         .into_vec()
@@ -32,16 +35,28 @@ fn counted(calls: impl Future<Output = ()>) -> Vec<String> {
     lines
 }
 
+/// As [`counted`], what is told of layers with this name.
+fn counted_of(name: &str, calls: impl Future<Output = ()>) -> Vec<String> {
+    let label = format!("name={name}");
+    counted(calls)
+        .into_iter()
+        .filter(|line| line.contains(&label))
+        .map(|line| line.replace(&format!("{label},"), ""))
+        .collect()
+}
+
 #[test]
 fn refusals_are_counted_by_layer_and_reason() {
-    let lines = counted(async {
-        let limit = RateLimitConfig { permits: 1, per: Duration::from_secs(60), ..RateLimitConfig::default() };
-        let limited = RateLimitLayer::new(limit).unwrap().layer(service_fn(|()| async { Ok::<_, BoxError>(()) }));
+    let limit = RateLimitConfig { permits: 1, per: Duration::from_secs(60), ..RateLimitConfig::default() };
+    let limit = RateLimitLayer::new(limit).unwrap().named("refusals").unwrap();
+    let deadline = DeadlineLayer::new(Duration::from_secs(1)).unwrap().named("refusals").unwrap();
+    let lines = counted_of("refusals", async {
+        let limited = limit.layer(service_fn(|()| async { Ok::<_, BoxError>(()) }));
         for _ in 0..4 {
             let _ = limited.clone().oneshot(()).await;
         }
         let endless = service_fn(|()| std::future::pending::<Result<(), BoxError>>());
-        let _ = DeadlineLayer::new(Duration::from_secs(1)).unwrap().layer(endless).oneshot(()).await;
+        let _ = deadline.layer(endless).oneshot(()).await;
     });
     assert_eq!(
         lines,
@@ -54,19 +69,45 @@ fn refusals_are_counted_by_layer_and_reason() {
 
 #[test]
 fn retries_and_transitions_are_counted() {
-    let lines = counted(async {
+    let retry = RetryLayer::new(RetryConfig::default()).unwrap().named("retries").unwrap();
+    let breaker = CircuitBreakerConfig { minimum_calls: 3, ..Default::default() };
+    let breaker = CircuitBreakerLayer::new(breaker).unwrap().named("retries").unwrap();
+    let lines = counted_of("retries", async {
         let failing = service_fn(|()| async { Err::<(), BoxError>("down".into()) });
-        let _ = RetryLayer::new(RetryConfig::default()).unwrap().layer(failing).oneshot(()).await;
-        let breaker =
-            CircuitBreakerLayer::new(CircuitBreakerConfig { minimum_calls: 3, ..Default::default() }).unwrap();
+        let _ = retry.layer(failing).oneshot(()).await;
         for _ in 0..3 {
             let _ = breaker.layer(failing).oneshot(()).await;
         }
     });
-    let has = |start: &str| lines.iter().any(|line| line.starts_with(start));
-    assert!(has("seawall_retries_total{cause=transient} 2"), "{lines:?}");
-    assert!(has("seawall_retries_refused_total{why=attempts} 1"), "{lines:?}");
-    assert!(has("seawall_circuit_breaker_transitions_total{from=closed,to=open} 1"), "{lines:?}");
+    assert_eq!(
+        lines,
+        [
+            "seawall_circuit_breaker_transitions_total{from=closed,to=open} 1",
+            "seawall_retries_refused_total{why=attempts} 1",
+            "seawall_retries_total{cause=transient} 2",
+        ]
+    );
+}
+
+/// The names are all there is to tell them apart: what layers without one tell, they tell together.
+#[test]
+fn nameless_layers_are_counted_together() {
+    let refused = |lines: Vec<String>| {
+        let line =
+            lines.into_iter().find(|line| line.starts_with("seawall_rejected_total{name=unnamed,layer=load_shed"));
+        line.map_or(0, |line| line.rsplit(' ').next().unwrap().parse::<u32>().unwrap())
+    };
+    let before = refused(counted(async {}));
+    let lines = counted(async {
+        for _ in 0..2 {
+            let config = LoadShedConfig { max_in_flight: 1, queue_ratio: 0.0, ..LoadShedConfig::default() };
+            let layer = LoadShedLayer::new(config).unwrap();
+            let endless = layer.layer(service_fn(|()| std::future::pending::<Result<(), BoxError>>()));
+            let calls = (0..3).map(|_| endless.clone().oneshot(()));
+            let _ = tokio::time::timeout(Duration::from_secs(1), futures::future::join_all(calls)).await;
+        }
+    });
+    assert_eq!(refused(lines) - before, 2, "one serves, one waits, one is refused");
 }
 
 #[cfg(feature = "http")]
@@ -75,22 +116,16 @@ fn an_answer_that_does_not_tell_its_cause_is_counted() {
     use http_body_util::Empty;
     use seawall::http::respond::RespondLayer;
 
+    let internal = |lines: &[String]| {
+        let line = lines.iter().find(|line| line.starts_with("seawall_internal_errors_total{}"));
+        line.map_or(0, |line| line.rsplit(' ').next().unwrap().parse::<u32>().unwrap())
+    };
+    let before = internal(&counted(async {}));
     let lines = counted(async {
         let failing = service_fn(|()| async { Err::<http::Response<Empty<bytes::Bytes>>, BoxError>("secret".into()) });
         assert_eq!(RespondLayer::new().layer(failing).oneshot(()).await.unwrap().status(), 500);
-    });
-    assert_eq!(lines, ["seawall_internal_errors_total{} 1"]);
-}
-
-#[cfg(feature = "grpc")]
-#[test]
-fn a_grpc_answer_that_does_not_tell_its_cause_is_counted_too() {
-    use http_body_util::Empty;
-    use seawall::http::respond::RespondLayer;
-
-    let lines = counted(async {
-        let failing = service_fn(|()| async { Err::<http::Response<Empty<bytes::Bytes>>, BoxError>("secret".into()) });
+        #[cfg(feature = "grpc")]
         assert_eq!(RespondLayer::grpc().layer(failing).oneshot(()).await.unwrap().headers()["grpc-status"], "13");
     });
-    assert_eq!(lines, ["seawall_internal_errors_total{} 1"]);
+    assert_eq!(internal(&lines) - before, if cfg!(feature = "grpc") { 2 } else { 1 });
 }

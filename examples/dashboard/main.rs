@@ -92,7 +92,9 @@ fn callees(at: SocketAddr) -> Result<Callees, BoxError> {
 
 /// One request: search, pay, and a mail to one in three.
 async fn order(State(callees): State<Callees>) -> StatusCode {
-    let at = |path: &str| Request::get(format!("http://{}{path}", callees.at)).body(Empty::<Bytes>::new()).unwrap_or_default();
+    let at = |path: &str| {
+        Request::get(format!("http://{}{path}", callees.at)).body(Empty::<Bytes>::new()).unwrap_or_default()
+    };
     let found = read(callees.search.clone().oneshot(at("/search"))).await;
     let paid = read(callees.payments.clone().oneshot(at("/payments"))).await;
     if weather::one_in_three() {

@@ -4,11 +4,12 @@
 use ::http::header::{CONTENT_TYPE, HOST, HeaderName, ORIGIN};
 use ::http::request::Parts;
 use ::http::{Response, StatusCode};
-use serde_json::Value;
+use serde::Deserialize;
+use serde_json::{Value, json};
 
 use super::answer;
 use super::body::Body;
-use super::source::{Refused, Source};
+use crate::admission::registry::{Command, Registry};
 use crate::ground::telemetry;
 
 /// No form and no link can send it, and a script of another origin would have to ask first, which is not answered.
@@ -50,7 +51,7 @@ fn is_same_origin(parts: &Parts) -> bool {
 }
 
 /// Does what the body says.
-pub(super) fn apply(source: &Source, body: &[u8]) -> Response<Body> {
+pub(super) fn apply(registry: &Registry, body: &[u8]) -> Response<Body> {
     let Ok(order) = serde_json::from_slice::<Value>(body) else {
         return answer::error(StatusCode::BAD_REQUEST, "the body is not JSON");
     };
@@ -58,12 +59,16 @@ pub(super) fn apply(source: &Source, body: &[u8]) -> Response<Body> {
     let (Some(name), Some(layer), Some(command)) = (text("name"), text("layer"), order.get("command")) else {
         return answer::error(StatusCode::BAD_REQUEST, "name, layer and command are needed");
     };
-    match source.apply(name, layer, command) {
-        Ok(component) => {
-            telemetry::controlled(name, layer, &command.to_string());
-            answer::json(StatusCode::OK, &component)
-        }
-        Err(Refused::Unknown) => answer::error(StatusCode::NOT_FOUND, "there is no such component"),
-        Err(Refused::Unsupported(what)) => answer::error(StatusCode::UNPROCESSABLE_ENTITY, &what),
+    let Some(component) = registry.find(name).into_iter().find(|component| component.layer() == layer) else {
+        return answer::error(StatusCode::NOT_FOUND, "there is no such component");
+    };
+    let command = match Command::deserialize(command) {
+        Ok(command) => command,
+        Err(error) => return answer::error(StatusCode::UNPROCESSABLE_ENTITY, &error.to_string()),
+    };
+    if let Err(unsupported) = component.apply(command) {
+        return answer::error(StatusCode::UNPROCESSABLE_ENTITY, &unsupported.to_string());
     }
+    telemetry::controlled(name, layer, &command);
+    answer::json(StatusCode::OK, &json!(component.snapshot()))
 }

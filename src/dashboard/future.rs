@@ -75,7 +75,7 @@ impl<B: http_body::Body> Future for ResponseFuture<B> {
                     }
                     read.put(data);
                 }
-                Poll::Ready(None) => return Poll::Ready(Ok(control::apply(dashboard.source(), read))),
+                Poll::Ready(None) => return Poll::Ready(Ok(control::apply(dashboard.registry(), read))),
                 Poll::Ready(Some(Err(_))) => break answer::error(StatusCode::BAD_REQUEST, "the body broke off"),
                 Poll::Pending => {
                     ready!(timer.poll_until(cx, until));

@@ -27,8 +27,12 @@ struct Track {
     samples: VecDeque<Sample>,
 }
 
-/// Growth per second of what is counted, then gauges.
-type Sample = [Option<f64>; COUNTED.len() + GAUGES.len()];
+/// Growth per second of what is counted, then gauges, then how long successes took.
+type Sample = [Option<f64>; COUNTED.len() + GAUGES.len() + 1];
+
+fn columns() -> impl Iterator<Item = &'static str> {
+    COUNTED.into_iter().chain(GAUGES).chain(["p99_s"])
+}
 
 impl History {
     /// Takes up what all components show at `now`. Those that are not among them any more are forgotten, and one that came
@@ -47,11 +51,11 @@ impl History {
     }
 
     /// The last minute of one component as arrays of one length, oldest first; what never had a value is left out.
-    pub(super) fn of(&self, key: &Key) -> Value {
-        let Some(track) = self.tracks.get(key) else { return Value::Object(Map::new()) };
-        let columns = COUNTED.iter().chain(&GAUGES).enumerate().filter_map(|(column, name)| {
+    pub(super) fn of(&self, name: &str, layer: &'static str) -> Value {
+        let Some(track) = self.tracks.get(&(name.to_owned(), layer)) else { return Value::Object(Map::new()) };
+        let columns = columns().enumerate().filter_map(|(column, name)| {
             let values = || track.samples.iter().map(move |sample| sample.get(column).copied().flatten());
-            values().any(|value| value.is_some()).then(|| ((*name).to_owned(), values().map(number).collect()))
+            values().any(|value| value.is_some()).then(|| (name.to_owned(), values().map(number).collect()))
         });
         columns.collect::<Map<_, _>>().into()
     }
@@ -88,18 +92,19 @@ impl Reading {
             .iter()
             .zip(before.counted)
             .map(|(now, before)| now.map(|now| now.saturating_sub(before.unwrap_or(0)) as f64 / seconds));
+        let p99 = self.successes.p99_since(&before.successes).map(|p99| p99.as_secs_f64());
         let mut sample = Sample::default();
-        for (slot, value) in sample.iter_mut().zip(growth.chain(self.gauges)) {
+        for (slot, value) in sample.iter_mut().zip(growth.chain(self.gauges).chain([p99])) {
             *slot = value;
         }
         sample
     }
 }
 
-/// With three places, which is more than a curve can show, and short where it is whole.
+/// With four places: a tenth of a millisecond, and more than a curve can show. Short where it is whole.
 fn number(value: Option<f64>) -> Value {
     let Some(value) = value else { return Value::Null };
-    let rounded = (value * 1e3).round() / 1e3;
+    let rounded = (value * 1e4).round() / 1e4;
     if rounded.fract() == 0.0 && rounded.abs() < 1e15 { Value::from(rounded as i64) } else { Value::from(rounded) }
 }
 
@@ -123,11 +128,11 @@ mod tests {
     }
 
     fn key(name: &str) -> Key {
-        (name.to_owned(), "bulkhead".to_owned())
+        (name.to_owned(), "bulkhead")
     }
 
     fn good(history: &History, name: &str) -> Value {
-        history.of(&key(name)).get("good").cloned().unwrap_or_default()
+        history.of(name, "bulkhead").get("good").cloned().unwrap_or_default()
     }
 
     #[test]
@@ -160,7 +165,7 @@ mod tests {
             history.record(at(second), vec![(key("a"), reading(10 + second, 100))]);
         }
         history.record(at(5), Vec::new());
-        assert_eq!(history.of(&key("a")), json!({}));
+        assert_eq!(history.of("a", "bulkhead"), json!({}));
         assert!(history.tracks.is_empty());
 
         history.record(at(6), vec![(key("a"), reading(1, 4))]);

@@ -9,9 +9,7 @@ mod page;
 mod reading;
 mod sampler;
 mod service;
-mod source;
 
 pub use body::Body;
 pub use future::ResponseFuture;
 pub use service::Dashboard;
-pub use source::{Look, Refused, Source};

@@ -48,7 +48,7 @@ pub(super) const PAGE: &str = concat!(
 );
 
 pub(super) const POLICY: &str =
-    policy!("FneECBXpPF8yX+yy+k4NePNL72Iz7eCKpMRkw2Q5tcA=", "HZlNuVMo8KDYpXI3zSj+ktxB1Fh6/zha+JBNCxSzDJg=");
+    policy!("Noxf0xJACm4b46d7nm3OP2SfDQ8IzUOUsZf5zZ3cneA=", "/OV2f5z96ISUveuk5qqfwy9rPLxtYhf6NiCyVibVx6M=");
 
 #[cfg(test)]
 mod tests {

@@ -1,15 +1,15 @@
-//! Looks at all components once a second, for as long as somebody has the page.
+//! Looks at all components once a second, for as long as there is a page.
 
 use std::future::poll_fn;
 use std::sync::Arc;
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 
 use super::history::{History, INTERVAL};
 use super::reading::Reading;
-use super::source::Source;
+use crate::admission::registry::Registry;
 use crate::admission::timer::Timer;
 use crate::ground::sync::{Mutex, lock};
 use crate::ground::time;
@@ -23,20 +23,20 @@ pub(super) struct Sampler {
 
 #[derive(Debug)]
 struct Watched {
-    source: Source,
+    registry: Registry,
     history: Mutex<History>,
 }
 
 impl Sampler {
-    pub(super) fn new(source: Source) -> Self {
-        let watched = Arc::new(Watched { source, history: Mutex::default() });
+    pub(super) fn new(registry: Registry) -> Self {
+        let watched = Arc::new(Watched { registry, history: Mutex::default() });
         let sampler = Self { watched, task: Mutex::new(None) };
         sampler.run();
         sampler
     }
 
-    pub(super) fn source(&self) -> &Source {
-        &self.watched.source
+    pub(super) fn registry(&self) -> &Registry {
+        &self.watched.registry
     }
 
     /// Starts the task if there is none, or if its runtime has ended; not outside a runtime.
@@ -50,15 +50,20 @@ impl Sampler {
 
     /// All components now, each with its last minute.
     pub(super) fn live(&self) -> Map<String, Value> {
-        let Value::Object(mut live) = self.watched.source.snapshot() else { return Map::new() };
-        let history = lock(&self.watched.history);
-        for component in live.get_mut("components").and_then(Value::as_array_mut).into_iter().flatten() {
-            let last_minute = Reading::of(component).map(|(key, _)| history.of(&key));
-            if let (Some(component), Some(last_minute)) = (component.as_object_mut(), last_minute) {
-                component.insert("last_minute".to_owned(), last_minute);
+        let snapshot = self.watched.registry.snapshot();
+        let mut components: Vec<Value> = snapshot.components.iter().map(|component| json!(component)).collect();
+        {
+            let history = lock(&self.watched.history);
+            for (shown, component) in components.iter_mut().zip(&snapshot.components) {
+                if let Some(shown) = shown.as_object_mut() {
+                    shown.insert("last_minute".to_owned(), history.of(&component.name, component.layer));
+                }
             }
         }
-        live
+        Map::from_iter([
+            ("unix_ms".to_owned(), json!(snapshot.unix_ms)),
+            ("components".to_owned(), Value::Array(components)),
+        ])
     }
 }
 
@@ -76,13 +81,20 @@ impl Watched {
         let mut next = time::now();
         loop {
             let now = time::now();
-            let components = self.source.snapshot();
-            let components = components.get("components").and_then(Value::as_array);
-            let readings = components.into_iter().flatten().filter_map(Reading::of).collect();
-            lock(&self.history).record(now, readings);
+            self.look(now);
             // Ticks that were missed are not made up for.
             next = (next + INTERVAL).max(now + INTERVAL / 2);
             poll_fn(|cx| timer.poll_until(cx, next)).await;
         }
+    }
+
+    fn look(&self, now: time::Instant) {
+        let readings = self.registry.components().into_iter().map(|component| {
+            let snapshot = component.snapshot();
+            let reading = Reading::of(&snapshot, component.successes());
+            ((snapshot.name, snapshot.layer), reading)
+        });
+        let readings = readings.collect();
+        lock(&self.history).record(now, readings);
     }
 }

@@ -13,7 +13,7 @@ use super::body::Body;
 use super::control;
 use super::future::ResponseFuture;
 use super::sampler::Sampler;
-use super::source::Source;
+use crate::admission::registry::Registry;
 
 /// A service that shows every named component live. See the [module](super).
 ///
@@ -30,7 +30,7 @@ type Authorize = dyn Fn(&Parts) -> bool + Send + Sync;
 impl Dashboard {
     /// Shows the components that are named in `registry`. Made inside a runtime, it keeps the last minute from then on;
     /// otherwise from the first request on.
-    pub fn new(registry: Source) -> Self {
+    pub fn new(registry: Registry) -> Self {
         Self { sampler: Arc::new(Sampler::new(registry)), authorize: None, mounted_at: Arc::from("") }
     }
 
@@ -56,8 +56,8 @@ impl Dashboard {
         self
     }
 
-    pub(super) fn source(&self) -> &Source {
-        self.sampler.source()
+    pub(super) fn registry(&self) -> &Registry {
+        self.sampler.registry()
     }
 
     fn is_controlled_by(&self, parts: &Parts) -> bool {

@@ -8,6 +8,9 @@ use std::time::Duration;
 
 use tower::BoxError;
 
+#[cfg(test)]
+use crate::ground::telemetry::LayerKind;
+use crate::ground::telemetry::{Instruments, Source};
 use crate::ground::verdict::Verdict;
 
 /// Why a layer refused a call, or ended it.
@@ -41,6 +44,22 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// All of them, in the order of their numbers.
+    pub(crate) const ALL: [Self; 12] = [
+        Self::DeadlineExpired,
+        Self::DeadlineExceeded,
+        Self::HeadTimeout,
+        Self::IdleTimeout,
+        Self::AttemptTimeout,
+        Self::HoldExceeded,
+        Self::NotReady,
+        Self::CircuitOpen,
+        Self::QueueFull,
+        Self::QueueTimeout,
+        Self::NotInTime,
+        Self::RateLimited,
+    ];
+
     /// The reason in one word, as logs and metrics have it.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -99,18 +118,30 @@ impl Reason {
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Rejected {
     reason: Reason,
-    layer: &'static str,
+    /// Whose doing it was.
+    instruments: Instruments,
     retry_after: Option<Duration>,
     /// It was a response that nobody was waiting for more of.
     parked: bool,
 }
 
 impl Rejected {
-    pub(crate) fn new(layer: &'static str, reason: Reason) -> Self {
-        Self { reason, layer, retry_after: None, parked: false }
+    pub(crate) fn new(instruments: Instruments, reason: Reason) -> Self {
+        Self { reason, instruments, retry_after: None, parked: false }
+    }
+
+    /// By whoever it was, who has to be looked up: for what does not happen often, or only after a wait.
+    pub(crate) fn by(source: Source, reason: Reason) -> Self {
+        Self::new(source.instruments(), reason)
+    }
+
+    /// By a layer without a name.
+    #[cfg(test)]
+    pub(crate) fn nameless(kind: LayerKind, reason: Reason) -> Self {
+        Self::new(Instruments::nameless(kind), reason)
     }
 
     pub(crate) fn with_retry_after(mut self, retry_after: Option<Duration>) -> Self {
@@ -132,7 +163,17 @@ impl Rejected {
 
     /// Which layer did it, in one word: `deadline`, `retry`, `circuit_breaker`, `bulkhead`, `rate_limit`, `load_shed`.
     pub fn layer(&self) -> &'static str {
-        self.layer
+        self.instruments.kind().as_str()
+    }
+
+    /// The name that was given to the layer or its stack, if it has one: which dependency it is about.
+    pub fn name(&self) -> Option<&str> {
+        self.instruments.name()
+    }
+
+    #[inline]
+    pub(crate) fn instruments(&self) -> &Instruments {
+        &self.instruments
     }
 
     /// After how long another try has a chance, if the layer knows.
@@ -192,7 +233,10 @@ pub(crate) enum Kind {
 
 impl fmt::Display for Rejected {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.layer, self.reason.text())?;
+        match self.name() {
+            Some(name) => write!(f, "{name}, {}: {}", self.layer(), self.reason.text())?,
+            None => write!(f, "{}: {}", self.layer(), self.reason.text())?,
+        }
         match self.retry_after {
             Some(wait) => write!(f, "; another try has a chance in {wait:.1?}"),
             None => Ok(()),
@@ -201,6 +245,16 @@ impl fmt::Display for Rejected {
 }
 
 impl Error for Rejected {}
+
+/// They say the same.
+impl PartialEq for Rejected {
+    fn eq(&self, other: &Self) -> bool {
+        let said = |rejected: &Self| (rejected.reason, rejected.layer(), rejected.retry_after, rejected.parked);
+        said(self) == said(other) && self.name() == other.name()
+    }
+}
+
+impl Eq for Rejected {}
 
 /// Finds the refusal in an error's chain of sources, if a layer of this crate refused or ended the call.
 pub fn rejection(error: &BoxError) -> Option<&Rejected> {
@@ -314,7 +368,7 @@ mod tests {
         #[error("wrapped")]
         struct Wrapped(#[source] BoxError);
 
-        let rejected = Rejected::new("bulkhead", Reason::QueueFull);
+        let rejected = Rejected::nameless(LayerKind::Bulkhead, Reason::QueueFull);
         let error: BoxError = Box::new(Wrapped(Box::new(Wrapped(Box::new(rejected.clone())))));
         assert_eq!(rejection(&error), Some(&rejected));
         let error: BoxError = Box::new(Wrapped(io::Error::other(io::Error::other(rejected.clone())).into()));
@@ -325,8 +379,8 @@ mod tests {
 
     #[test]
     fn a_refusal_says_who_why_and_when_to_come_back() {
-        let rejected =
-            Rejected::new("circuit_breaker", Reason::CircuitOpen).with_retry_after(Some(Duration::from_millis(1500)));
+        let rejected = Rejected::nameless(LayerKind::CircuitBreaker, Reason::CircuitOpen)
+            .with_retry_after(Some(Duration::from_millis(1500)));
         let text = rejected.to_string();
         assert_eq!(
             text,

@@ -85,8 +85,7 @@ fn read() -> tokio::time::Instant {
     tokio::time::Instant::now()
 }
 
-/// The calendar's time, for dates in headers. It does not move with paused time, and may jump.
-#[cfg(feature = "http")]
+/// The calendar's time, for dates in headers and snapshots. It does not move with paused time, and may jump.
 #[allow(clippy::disallowed_methods, reason = "the one place that reads the clock")]
 pub(crate) fn wall_clock() -> std::time::SystemTime {
     std::time::SystemTime::now()

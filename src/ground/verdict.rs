@@ -95,17 +95,39 @@ impl Verdict {
 
     /// The verdict in one word, as logs and metrics have it.
     pub const fn as_str(self) -> &'static str {
+        Self::NAMES[self.index()]
+    }
+
+    /// How many there are.
+    pub(crate) const COUNT: usize = 10;
+
+    /// Each in one word, by [`index`](Self::index).
+    pub(crate) const NAMES: [&'static str; Self::COUNT] = [
+        "success",
+        "caller_fault",
+        "transient",
+        "overloaded",
+        "timed_out",
+        "unsent",
+        "lost",
+        "failed",
+        "abandoned",
+        "ignored",
+    ];
+
+    #[inline]
+    pub(crate) const fn index(self) -> usize {
         match self {
-            Self::Success => "success",
-            Self::CallerFault => "caller_fault",
-            Self::Transient => "transient",
-            Self::Overloaded { .. } => "overloaded",
-            Self::TimedOut => "timed_out",
-            Self::Unsent => "unsent",
-            Self::Lost => "lost",
-            Self::Failed => "failed",
-            Self::Abandoned => "abandoned",
-            Self::Ignored => "ignored",
+            Self::Success => 0,
+            Self::CallerFault => 1,
+            Self::Transient => 2,
+            Self::Overloaded { .. } => 3,
+            Self::TimedOut => 4,
+            Self::Unsent => 5,
+            Self::Lost => 6,
+            Self::Failed => 7,
+            Self::Abandoned => 8,
+            Self::Ignored => 9,
         }
     }
 }

@@ -132,6 +132,7 @@ mod tests {
 
     use super::*;
     use crate::ground::error::Reason;
+    use crate::ground::telemetry::LayerKind;
 
     fn of(error: impl Into<BoxError>) -> Verdict {
         verdict(&error.into())
@@ -143,7 +144,7 @@ mod tests {
         assert_eq!(of(io::Error::from(io::ErrorKind::ConnectionReset)), Verdict::Lost);
         assert_eq!(of(io::Error::from(io::ErrorKind::TimedOut)), Verdict::TimedOut);
         assert_eq!(of("who knows"), Verdict::Lost);
-        assert_eq!(of(Rejected::new("bulkhead", Reason::QueueFull)), Verdict::Ignored);
+        assert_eq!(of(Rejected::nameless(LayerKind::Bulkhead, Reason::QueueFull)), Verdict::Ignored);
         assert_eq!(of(io::Error::other(io::Error::from(io::ErrorKind::ConnectionRefused))), Verdict::Unsent);
     }
 

@@ -17,6 +17,7 @@ use crate::ground::verdict::{Expiry, Guard, Verdict};
 use crate::middleware::bound::Bound;
 use crate::middleware::gates::Gates;
 use crate::middleware::inner::{BoundedCall, Call, Inner, Taken, reject};
+use crate::middleware::observed;
 
 /// A permit at work, and the measure of what the callee needs for the call. Dropped, the call was abandoned.
 #[derive(Debug)]
@@ -44,9 +45,17 @@ impl Drop for Serving {
     fn drop(&mut self) {
         if let (Some(permit), true) = (&self.permit, self.polled) {
             let now = time::now();
-            permit.gate().learn(now, Verdict::Abandoned, self.watch.elapsed(now));
+            learn(permit, now, Verdict::Abandoned, self.watch.elapsed(now));
         }
     }
+}
+
+/// A call has ended: what it says is learned, and told.
+#[inline]
+fn learn(permit: &Permit, now: Instant, verdict: Verdict, took: Duration) {
+    let gate = permit.gate();
+    gate.learn(now, verdict, took);
+    observed::record(gate.instruments(), verdict, took);
 }
 
 /// A permit that lives in a response until the call is over.
@@ -64,7 +73,7 @@ impl Guard for Hold {
     fn settle(mut self, verdict: Verdict) {
         if let Some(permit) = self.permit.take() {
             // In the moment of the answer its reading is handed over to us.
-            permit.gate().learn(time::call_start(), verdict, self.took);
+            learn(&permit, time::call_start(), verdict, self.took);
         }
     }
 
@@ -81,7 +90,7 @@ impl Drop for Hold {
     #[inline]
     fn drop(&mut self) {
         if let Some(permit) = self.permit.take() {
-            permit.gate().learn(time::now(), Verdict::Abandoned, self.took);
+            learn(&permit, time::now(), Verdict::Abandoned, self.took);
         }
     }
 }
@@ -118,16 +127,9 @@ pub(crate) struct Answer<Res> {
 }
 
 impl<S, Req, F> AdmittedCall<S, Req, F> {
-    /// Asks the request's gate for as many permits as the call weighs, for the layer called `layer`.
+    /// Asks the request's gate for as many permits as the call weighs.
     #[inline]
-    pub(crate) fn new<K>(
-        layer: &'static str,
-        gates: &Gates<K>,
-        inner: &mut Inner<S>,
-        request: Req,
-        now: Instant,
-        weight: u32,
-    ) -> Self
+    pub(crate) fn new<K>(gates: &Gates<K>, inner: &mut Inner<S>, request: Req, now: Instant, weight: u32) -> Self
     where
         S: Service<Req, Future = F> + Clone,
         K: KeyBy<Req>,
@@ -155,16 +157,16 @@ impl<S, Req, F> AdmittedCall<S, Req, F> {
             }
             Err(refusal) => {
                 inner.let_go();
-                Self::Refused(Rejected::new(layer, refusal.reason).with_retry_after(refusal.retry_after))
+                let instruments = gates.instruments().clone();
+                Self::Refused(Rejected::new(instruments, refusal.reason).with_retry_after(refusal.retry_after))
             }
         }
     }
 
-    /// Polls the call of the layer called `layer`. `judge` says what a result means.
+    /// Polls the call. `judge` says what a result means.
     pub(crate) fn poll(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        layer: &'static str,
         judge: impl FnOnce(Result<&S::Response, &BoxError>) -> Verdict,
     ) -> Poll<Result<Answer<S::Response>, BoxError>>
     where
@@ -175,14 +177,13 @@ impl<S, Req, F> AdmittedCall<S, Req, F> {
         loop {
             match self.as_mut().project() {
                 AdmittedProj::Running { mut call, serving } => {
-                    let result = match serving {
-                        Some(serving) => {
-                            serving.polled = true;
-                            ready!(serving.watch.watch(|| call.as_mut().poll(cx, layer, None)))
-                        }
-                        None => return Poll::Pending,
+                    let Some(Serving { permit: Some(permit), watch, polled }) = serving else {
+                        return Poll::Pending;
                     };
-                    let expiry = call.bound().expiry(layer);
+                    let source = permit.gate().instruments().source();
+                    *polled = true;
+                    let result = ready!(watch.watch(|| call.as_mut().poll(cx, source, None)));
+                    let expiry = call.bound().expiry(source);
                     let hold = serving.take().map(|serving| {
                         let now = time::now();
                         (now, serving.answered(now, expiry))
@@ -202,8 +203,9 @@ impl<S, Req, F> AdmittedCall<S, Req, F> {
                     let permit = match ready!(waiter.poll(cx)) {
                         Ok(permit) => permit,
                         Err(reason) => {
+                            let instruments = waiter.gate().instruments().clone();
                             self.set(Self::Over);
-                            return Poll::Ready(Err(reject(Rejected::new(layer, reason))));
+                            return Poll::Ready(Err(reject(Rejected::new(instruments, reason))));
                         }
                     };
                     let Some((inner, request)) = inner.take() else { return Poll::Pending };

@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::admission::timer::Timer;
 use crate::ground::context;
 use crate::ground::error::Reason;
+use crate::ground::telemetry::Source;
 use crate::ground::time::Instant;
 use crate::ground::verdict::Expiry;
 
@@ -56,8 +57,8 @@ impl Bound {
 
     /// The bound of what the call leaves in its response.
     #[inline]
-    pub(crate) fn expiry(&self, layer: &'static str) -> Expiry {
-        Expiry::new(layer, self.end.unwrap_or(self.at), self.reason)
+    pub(crate) fn expiry(&self, source: Source) -> Expiry {
+        Expiry::new(source, self.end.unwrap_or(self.at), self.reason)
     }
 
     /// Ready when the time is over. Poll this after the call itself: what is ready in time is not thrown away.

@@ -4,8 +4,11 @@ use std::time::Duration;
 
 use crate::admission::gate::{Gate, Order};
 use crate::admission::keyed::{KeyBy, Keyed, Keying};
+use crate::admission::registry::{Command, Condition, GateCondition, Observed, Unsupported};
 use crate::ground::sync::Arc;
 use crate::ground::sync::atomic::{AtomicU32, Ordering};
+use crate::ground::telemetry::{Instruments, LayerKind};
+use crate::ground::time::Instant;
 use crate::middleware::inner::Unready;
 
 /// How many calls may wait.
@@ -43,14 +46,20 @@ pub(crate) struct Gates<K: Keying> {
     terms: Terms,
     /// That of gates to come.
     limit: AtomicU32,
+    instruments: Instruments,
     /// Permits do not bound their number: a limit may be anything, and a call without weight needs none.
     unready: Unready,
 }
 
 impl<K: Keying> Gates<K> {
-    pub(crate) fn new(keying: K, max_keys: usize, limit: u32, terms: Terms) -> Self {
-        let gates = Keyed::new(keying, max_keys, Gate::new(limit, terms.order));
-        Self { gates, terms, limit: AtomicU32::new(limit), unready: Unready::default() }
+    pub(crate) fn new(keying: K, max_keys: usize, limit: u32, terms: Terms, instruments: Instruments) -> Self {
+        let common = Gate::observed(limit, terms.order, instruments.clone());
+        let gates = Keyed::new(keying, max_keys, common);
+        Self { gates, terms, limit: AtomicU32::new(limit), instruments, unready: Unready::default() }
+    }
+
+    pub(crate) fn instruments(&self) -> &Instruments {
+        &self.instruments
     }
 
     #[inline]
@@ -68,7 +77,7 @@ impl<K: Keying> Gates<K> {
     where
         K: KeyBy<Req>,
     {
-        self.gates.get(request, || Gate::new(self.limit(), self.terms.order))
+        self.gates.get(request, || Gate::observed(self.limit(), self.terms.order, self.instruments.clone()))
     }
 
     /// The limit of each gate.
@@ -101,6 +110,40 @@ impl<K: Keying> Gates<K> {
     }
 }
 
+impl<K: Keying> Observed for Gates<K> {
+    fn instruments(&self) -> &Instruments {
+        &self.instruments
+    }
+
+    fn keys(&self) -> usize {
+        self.gates.len()
+    }
+
+    fn condition(&self, now: Instant) -> Condition {
+        let (mut in_flight, mut waiting, mut service_time) = (0, 0, Duration::ZERO);
+        for gate in self.gates.all() {
+            in_flight += u64::from(gate.in_use());
+            waiting += u64::from(gate.waiting());
+            service_time = service_time.max(gate.service_time(now));
+        }
+        let condition = GateCondition { in_flight, waiting, limit: self.limit(), service_time };
+        match self.instruments.kind() {
+            LayerKind::LoadShed => Condition::LoadShed(condition),
+            _ => Condition::Bulkhead(condition),
+        }
+    }
+
+    fn apply(&self, command: Command, _now: Instant) -> Result<(), Unsupported> {
+        match command {
+            Command::SetLimit(limit) => {
+                self.set_limit(limit.get());
+                Ok(())
+            }
+            other => Err(Unsupported::new(self.instruments.kind(), other)),
+        }
+    }
+}
+
 #[cfg(all(test, seawall_loom))]
 mod loom_tests {
     use super::*;
@@ -112,7 +155,7 @@ mod loom_tests {
         loom::model(|| {
             let zero = Duration::ZERO;
             let terms = Terms { order: Order::Fifo, room: Room::AtMost(1), max_wait: zero, max_hold: zero };
-            let gates = Arc::new(Gates::new(OneKey, 1, 1, terms));
+            let gates = Arc::new(Gates::new(OneKey, 1, 1, terms, Instruments::new(LayerKind::Bulkhead)));
             let theirs = Arc::clone(&gates);
             let thread = loom::thread::spawn(move || theirs.set_limit(2));
             gates.set_limit(3);

@@ -17,9 +17,10 @@ use tower::{BoxError, Service};
 
 use crate::ground::context;
 use crate::ground::error::{Reason, Rejected};
-use crate::ground::telemetry;
+use crate::ground::telemetry::{self, Source};
 use crate::ground::time::{self, Instant};
 use crate::middleware::bound::Bound;
+use crate::middleware::observed;
 
 /// How many calls of one layer may wait for inner services that are not ready. Waiting costs memory, and a service that
 /// keeps a thousand waiting is not short of callers.
@@ -194,12 +195,12 @@ where
     S::Error: Into<BoxError>,
     F: Future<Output = Result<S::Response, S::Error>>,
 {
-    /// Polls the call of the layer called `layer`.
+    /// Polls the call of the layer that `source` is.
     #[inline]
     pub(crate) fn poll(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        layer: &'static str,
+        source: Source,
     ) -> Poll<Result<S::Response, BoxError>> {
         loop {
             let future = match self.as_mut().project() {
@@ -221,7 +222,7 @@ where
                             }
                             if place.is_none() {
                                 self.set(Self::Over);
-                                return Poll::Ready(Err(reject(Rejected::new(layer, Reason::NotReady))));
+                                return Poll::Ready(Err(reject(Rejected::by(source, Reason::NotReady))));
                             }
                             // The callee has not been asked yet, so this is no time of the callee's.
                             time::mark_local_wait();
@@ -279,7 +280,7 @@ impl<S, Req, F> BoundedCall<S, Req, F> {
     pub(crate) fn poll(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        layer: &'static str,
+        source: Source,
         inside: Option<context::Context>,
     ) -> Poll<Result<S::Response, BoxError>>
     where
@@ -290,19 +291,20 @@ impl<S, Req, F> BoundedCall<S, Req, F> {
         let mut this = self.project();
         {
             let _entered = inside.map(|inside| (context::enter(inside), context::enforce(cx.waker())));
-            if let Poll::Ready(answer) = this.call.as_mut().poll(cx, layer) {
+            if let Poll::Ready(answer) = this.call.as_mut().poll(cx, source) {
                 return Poll::Ready(answer);
             }
         }
         let reason = ready!(this.bound.poll(cx));
         // All that the call holds is free from now on, even if the caller keeps our future.
         this.call.set(Call::Over);
-        Poll::Ready(Err(reject(Rejected::new(layer, reason))))
+        Poll::Ready(Err(reject(Rejected::by(source, reason))))
     }
 }
 
 /// Reports a refusal and makes an error of it.
 pub(crate) fn reject(rejected: Rejected) -> BoxError {
     telemetry::rejected(&rejected);
+    observed::stir();
     rejected.into()
 }

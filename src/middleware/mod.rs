@@ -8,5 +8,6 @@ pub mod deadline;
 pub(crate) mod gates;
 pub(crate) mod inner;
 pub mod load_shed;
+pub(crate) mod observed;
 pub mod rate_limit;
 pub mod retry;

@@ -11,11 +11,12 @@ use bytes::Bytes;
 use http::{Request, StatusCode};
 use http_body::Frame;
 use http_body_util::{BodyExt, Full, StreamBody};
+use seawall::circuit_breaker::State;
 use seawall::dashboard::Dashboard;
 use serde_json::Value;
 use tower::ServiceExt;
 
-use crate::fake::{ask, dashboard};
+use crate::{Payments, ask, payments};
 
 const FORCE_OPEN: &str = r#"{"name":"payments","layer":"circuit_breaker","command":"force_open"}"#;
 
@@ -33,18 +34,19 @@ async fn status(dashboard: &Dashboard, request: Request<Full<Bytes>>) -> u16 {
     ask(dashboard, request).await.0.status().as_u16()
 }
 
-fn open_to_all() -> Dashboard {
-    dashboard().with_controls(|_| true)
+fn open_to_all() -> (Dashboard, Payments) {
+    let (dashboard, payments) = payments();
+    (dashboard.with_controls(|_| true), payments)
 }
 
 #[tokio::test]
 async fn without_consent_there_is_nothing_to_press() {
-    let looking = dashboard();
+    let (looking, payments) = payments();
     assert_eq!(status(&looking, order(FORCE_OPEN)).await, 404);
 
     let asked = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&asked);
-    let for_ops = dashboard().with_controls(move |parts| {
+    let for_ops = looking.clone().with_controls(move |parts| {
         counted.fetch_add(1, Ordering::Relaxed);
         parts.headers.get("x-user").is_some_and(|user| user == "ops")
     });
@@ -55,21 +57,40 @@ async fn without_consent_there_is_nothing_to_press() {
         let mut order = order(FORCE_OPEN);
         order.headers_mut().insert("x-user", user.parse().unwrap());
         assert_eq!(status(&for_ops, order).await, if allowed { 200 } else { 403 });
+        assert_eq!(payments.1.handle().state(), if allowed { State::ForcedOpen } else { State::Closed });
+        payments.1.handle().enforce();
     }
     assert_eq!(asked.load(Ordering::Relaxed), 4, "at each look and at each order");
 }
 
 #[tokio::test]
 async fn an_order_is_applied_and_answered_with_what_became_of_it() {
-    let (response, body) = ask(&open_to_all(), order(FORCE_OPEN)).await;
-    assert_eq!(response.status(), StatusCode::OK);
-    let component: Value = serde_json::from_slice(&body).unwrap();
-    assert_eq!((&component["name"], &component["layer"]), (&"payments".into(), &"circuit_breaker".into()));
+    let (dashboard, payments) = open_to_all();
+    let breaker = payments.1.handle();
+    for (command, state, word) in [
+        ("force_open", State::ForcedOpen, "forced_open"),
+        ("enforce", State::Closed, "closed"),
+        ("disable", State::Disabled, "disabled"),
+        ("observe", State::Closed, "closed"),
+        ("reset", State::Closed, "closed"),
+    ] {
+        let body = FORCE_OPEN.replace("force_open", command);
+        let (response, answer) = ask(&dashboard, order(&body)).await;
+        assert_eq!(response.status(), StatusCode::OK, "{command}");
+        let component: Value = serde_json::from_slice(&answer).unwrap();
+        assert_eq!((&component["name"], &component["layer"]), (&"payments".into(), &"circuit_breaker".into()));
+        assert_eq!(component["condition"]["circuit_breaker"]["state"], word);
+        assert_eq!(breaker.state(), state, "{command}");
+    }
+    let set = r#"{"name":"payments","layer":"bulkhead","command":{"set_limit":7}}"#;
+    let (_, answer) = ask(&dashboard, order(set)).await;
+    let component: Value = serde_json::from_slice(&answer).unwrap();
+    assert_eq!(component["condition"]["bulkhead"]["limit"], 7);
 }
 
 #[tokio::test]
 async fn what_makes_no_sense_is_told_so() {
-    let dashboard = open_to_all();
+    let (dashboard, _payments) = open_to_all();
     for (body, expected) in [
         ("", 400),
         ("{", 400),
@@ -87,6 +108,7 @@ async fn what_makes_no_sense_is_told_so() {
         (r#"{"name":"payments","layer":"bulkhead","command":{"set_limit":4294967296}}"#, 422),
         (r#"{"name":"payments","layer":"bulkhead","command":{"set_limit":1.5}}"#, 422),
         (r#"{"name":"payments","layer":"bulkhead","command":{"set_limit":5,"reset":1}}"#, 422),
+        (r#"{"name":"payments","layer":"bulkhead","command":"force_open"}"#, 422),
     ] {
         let (response, answer) = ask(&dashboard, order(body)).await;
         assert_eq!(response.status().as_u16(), expected, "{body}");
@@ -103,7 +125,7 @@ async fn what_makes_no_sense_is_told_so() {
 
 #[tokio::test]
 async fn another_site_cannot_send_orders() {
-    let dashboard = open_to_all();
+    let (dashboard, _payments) = open_to_all();
     let with = |headers: &[(&'static str, &str)]| {
         let mut order = order(FORCE_OPEN);
         for (name, value) in headers {
@@ -159,14 +181,14 @@ impl http_body::Body for Untouched {
 
 #[tokio::test]
 async fn who_may_not_is_not_read() {
-    let denied = dashboard().with_controls(|_| false);
+    let denied = payments().0.with_controls(|_| false);
     let response = denied.oneshot(order("").map(|_| Untouched)).await.unwrap();
     assert_eq!(response.status(), StatusCode::FORBIDDEN);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_body_is_bounded_in_size_and_in_time() {
-    let dashboard = open_to_all();
+    let (dashboard, _payments) = open_to_all();
     let large = format!(r#"{{"name":"{}""#, "x".repeat(4096));
     assert_eq!(status(&dashboard, order(&large)).await, 413);
     let padded = format!("{FORCE_OPEN:4096}");

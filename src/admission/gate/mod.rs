@@ -35,6 +35,7 @@ use crate::ground::context::Priority;
 use crate::ground::error::Reason;
 use crate::ground::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::ground::sync::{Arc, Mutex, lock};
+use crate::ground::telemetry::{Instruments, LayerKind};
 use crate::ground::time::{self, Instant};
 use crate::ground::verdict::Verdict;
 
@@ -61,6 +62,8 @@ pub(crate) struct Gate {
     limit: AtomicU32,
     service: Estimate,
     line: Mutex<Line>,
+    /// Of the layer that hands out the permits.
+    instruments: Instruments,
 }
 
 /// The permits in use and the number of waiters, as one atomic has them.
@@ -79,12 +82,18 @@ impl Word {
 }
 
 impl Gate {
+    /// Of a layer that is not shown by its gates.
     pub(crate) fn new(limit: u32, order: Order) -> Self {
+        Self::observed(limit, order, Instruments::nameless(LayerKind::Bulkhead))
+    }
+
+    pub(crate) fn observed(limit: u32, order: Order, instruments: Instruments) -> Self {
         Self {
             word: AtomicU64::new(0),
             limit: AtomicU32::new(limit.max(1)),
             service: Estimate::new(),
             line: Mutex::new(Line::new(order)),
+            instruments,
         }
     }
 
@@ -254,6 +263,15 @@ impl Gate {
     /// How many stand in the line.
     pub(crate) fn waiting(&self) -> u32 {
         Word::unpack(self.word.load(Ordering::Acquire)).waiting
+    }
+
+    pub(crate) fn instruments(&self) -> &Instruments {
+        &self.instruments
+    }
+
+    /// How long a call takes, as far as is known.
+    pub(crate) fn service_time(&self, now: Instant) -> Duration {
+        self.service.read(now).mean
     }
 
     pub(crate) fn limit(&self) -> u32 {

@@ -25,6 +25,10 @@ impl Waiter {
         Self { gate, place: Some(place), until, timer: Timer::new() }
     }
 
+    pub(crate) fn gate(&self) -> &Gate {
+        &self.gate
+    }
+
     /// When the wait ends at the latest.
     pub(crate) fn until(&self) -> Until {
         self.until

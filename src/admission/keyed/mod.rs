@@ -19,7 +19,7 @@ use crate::ground::sync::{Arc, Mutex, lock};
 /// The type of the keys by which something tells requests apart.
 ///
 /// This half of [`KeyBy`] does not know the request, so that a layer's type needs not name it.
-pub trait Keying {
+pub trait Keying: Send + Sync + 'static {
     /// What requests with a common state have in common: an authority, a tenant, a shard.
     type Key: Hash + Eq + Clone + Send + Sync + 'static;
 }
@@ -87,6 +87,7 @@ impl<F, Key> ByKey<F, Key> {
 
 impl<F, Key> Keying for ByKey<F, Key>
 where
+    F: Send + Sync + 'static,
     Key: Hash + Eq + Clone + Send + Sync + 'static,
 {
     type Key = Key;
@@ -94,7 +95,7 @@ where
 
 impl<F, Key, Request> KeyBy<Request> for ByKey<F, Key>
 where
-    F: Fn(&Request) -> Key,
+    F: Fn(&Request) -> Key + Send + Sync + 'static,
     Key: Hash + Eq + Clone + Send + Sync + 'static,
 {
     fn key(&self, request: &Request) -> Option<Key> {

@@ -13,7 +13,8 @@ function set(node, attribute, value) {
   if (node.getAttribute(attribute) !== value) node.setAttribute(attribute, value);
 }
 
-// `kinds`: the classes of what lies on each other, bottom first; `over`: those of lines over it.
+// `kinds`: the classes of what lies on each other, bottom first; `over`: those of lines over it. The top of the scale is the
+// highest value, or `least`, so that a single call is no mountain.
 function chart(kinds, over = []) {
   const root = svg("svg", { class: "chart", role: "img", viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none" });
   const path = (kind) => root.appendChild(svg("path", { class: kind, d: "" }));
@@ -22,7 +23,7 @@ function chart(kinds, over = []) {
   const lines = over.map(path);
   return {
     root,
-    draw(stacked, lined, words) {
+    draw(stacked, lined, words, least = 1) {
       const sums = [];
       let below = new Array(SECONDS).fill(0);
       for (const series of stacked) {
@@ -33,7 +34,7 @@ function chart(kinds, over = []) {
         sums.push(sum.map((height, i) => values[i] || values[i - 1] || values[i + 1] ? height : null));
       }
       const tops = lined.map(padded);
-      const top = Math.max(1, ...sums.flat(), ...tops.flat()) * 1.06;
+      const top = Math.max(least, 1e-9, ...sums.flat(), ...tops.flat()) * 1.06;
       areas.forEach((node, i) => set(node, "d", outline(sums[i] || [], top, true)));
       lines.forEach((node, i) => set(node, "d", outline(tops[i] || [], top, false)));
       set(root, "aria-label", words);

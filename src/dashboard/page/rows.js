@@ -111,10 +111,12 @@ const CELLS = {
     }];
   },
   latency() {
-    const box = facts("Latency, median", "99th percentile, longest");
-    return [box.root, ({ latency }) => {
-      if (latency) box.show(time(latency.p50_s), `${time(latency.p99_s)}, ${time(latency.max_s)}`);
-      else box.show("–", "–");
+    const drawing = chart(["time"]), box = cell("99 % within", drawing);
+    return [box.root, ({ last_minute: m = {}, latency }) => {
+      const known = (m.p99_s || []).filter((value) => value !== null), latest = known.length ? time(last(known)) : "–";
+      const median = latency ? `median ${time(latency.p50_s)}` : "";
+      box.show(latest, median, false, known.length ? `peak ${time(peak(known))}` : "");
+      drawing.draw([m.p99_s], [], `Latency: 99 % of the successes of the last second within ${latest}, at most ${time(peak(known))}; ${median} since it was named`, 0);
     }];
   },
   times() {

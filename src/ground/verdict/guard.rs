@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use crate::ground::error::Reason;
+use crate::ground::telemetry::Source;
 use crate::ground::time::Instant;
 use crate::ground::verdict::Verdict;
 
@@ -24,13 +25,13 @@ pub trait Guard: Send + 'static {
 pub struct Expiry {
     pub(crate) at: Instant,
     pub(crate) idle: Option<Duration>,
-    pub(crate) layer: &'static str,
+    pub(crate) source: Source,
     pub(crate) reason: Reason,
 }
 
 impl Expiry {
-    pub(crate) fn new(layer: &'static str, at: Instant, reason: Reason) -> Self {
-        Self { at, idle: None, layer, reason }
+    pub(crate) fn new(source: Source, at: Instant, reason: Reason) -> Self {
+        Self { at, idle: None, source, reason }
     }
 
     /// The instant at which the call is cut.
@@ -45,7 +46,7 @@ impl Expiry {
 
     /// The layer whose bound it is, in one word.
     pub fn layer(&self) -> &'static str {
-        self.layer
+        self.source.layer()
     }
 
     /// What the caller is told when the call is cut.

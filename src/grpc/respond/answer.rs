@@ -77,10 +77,11 @@ fn code(kind: Kind) -> Code {
 mod tests {
     use super::*;
     use crate::ground::error::{Reason, Rejected};
+    use crate::ground::telemetry::LayerKind;
 
     #[test]
     fn every_reason_is_one_of_three_codes_and_any_other_error_is_internal() {
-        let code = |reason| Answer::to(&Rejected::new("bulkhead", reason).into()).code;
+        let code = |reason| Answer::to(&Rejected::nameless(LayerKind::Bulkhead, reason).into()).code;
         for reason in [Reason::DeadlineExpired, Reason::DeadlineExceeded, Reason::HeadTimeout, Reason::IdleTimeout] {
             assert_eq!(code(reason), Code::DeadlineExceeded, "{reason:?}");
         }
@@ -99,7 +100,7 @@ mod tests {
     #[test]
     fn a_message_that_is_not_ascii_arrives_as_it_was() {
         let wait = Some(Duration::from_nanos(1500));
-        let rejected = Rejected::new("rate_limit", Reason::RateLimited).with_retry_after(wait);
+        let rejected = Rejected::nameless(LayerKind::RateLimit, Reason::RateLimited).with_retry_after(wait);
         let headers = Answer::to(&rejected.clone().into()).headers();
         let status = tonic::Status::from_header_map(&headers).expect("a status");
         assert_eq!((status.code(), status.message()), (tonic::Code::ResourceExhausted, &*rejected.to_string()));

@@ -100,6 +100,7 @@ mod tests {
 
     use super::*;
     use crate::ground::error::Reason;
+    use crate::ground::telemetry::LayerKind;
 
     proptest! {
         #[test]
@@ -107,7 +108,7 @@ mod tests {
             use prost::Message as _;
 
             let wait = nanos.map(Duration::from_nanos);
-            let rejected = Rejected::new("bulkhead", Reason::QueueFull).with_retry_after(wait);
+            let rejected = Rejected::nameless(LayerKind::Bulkhead, Reason::QueueFull).with_retry_after(wait);
             let bytes = STANDARD_NO_PAD.decode(encode(Code::Unavailable, &message, &rejected)).unwrap();
             let status = Status::decode(bytes.as_slice()).unwrap();
             prop_assert_eq!((status.code, status.message), (14, message));

@@ -12,6 +12,7 @@ use super::carried::{Call, Carried};
 use super::slot::Slot;
 use crate::admission::reaper::{Parked, Visit};
 use crate::ground::error::{Reason, rejection};
+use crate::ground::telemetry::{LayerKind, Source};
 use crate::ground::time::Instant;
 use crate::ground::verdict::{Expiry, Guard, Verdict};
 use crate::http::ByStatus;
@@ -66,7 +67,7 @@ const DUE: Instant = Instant::from_nanos(1 << 62);
 
 fn slot() -> (Arc<Slot<Stalled, Recorder, ByStatus>>, Count, Count) {
     let (guards, bodies) = (Count::default(), Count::default());
-    let expiry = Expiry::new("layer", DUE, Reason::DeadlineExceeded);
+    let expiry = Expiry::new(Source::nameless(LayerKind::Deadline), DUE, Reason::DeadlineExceeded);
     let guard = Recorder(Arc::clone(&guards), expiry);
     let call = Call { guard, judge: ByStatus::default(), head: Verdict::Success, decided: true, expiry };
     let slot = Slot::new(Carried::new(Stalled(Arc::clone(&bodies)), call), expiry, DUE.minus(Duration::from_secs(1)));

@@ -192,7 +192,7 @@ where
                 if self.expiry.at <= now {
                     if let State::Taken { due, .. } = &mut *state {
                         // It is used only if there is something to hand on, and then nobody waits.
-                        *due = Some(Rejected::new(self.expiry.layer, self.expiry.reason).while_parked(true));
+                        *due = Some(Rejected::by(self.expiry.source, self.expiry.reason).while_parked(true));
                     }
                 }
                 // It is not parked; the next time it may be.
@@ -211,7 +211,7 @@ where
         } else {
             return Visit::Again(self.expiry.at);
         };
-        let rejected = Rejected::new(self.expiry.layer, reason).while_parked(waiting_since.is_none());
+        let rejected = Rejected::by(self.expiry.source, reason).while_parked(waiting_since.is_none());
         let State::Kept { carried, waker } = std::mem::replace(&mut *state, State::Cut(rejected.clone())) else {
             return Visit::Done;
         };

@@ -19,6 +19,7 @@ use tower::BoxError;
 use super::*;
 use crate::ground::context;
 use crate::ground::error::{Reason, rejection};
+use crate::ground::telemetry::{LayerKind, Source};
 use crate::ground::time::Instant;
 use crate::ground::verdict::Expiry;
 use crate::http::ByStatus;
@@ -140,7 +141,10 @@ impl Scene {
         self.alive.fetch_add(1, Ordering::Relaxed);
         let alive = Arc::clone(&self.alive);
         let response = head.map(|()| Script { steps: steps.into_iter().collect(), wait: None, alive });
-        let expiry = Expiry { idle, ..Expiry::new("layer", self.start + 2 * SECOND, Reason::DeadlineExceeded) };
+        let expiry = Expiry {
+            idle,
+            ..Expiry::new(Source::nameless(LayerKind::Deadline), self.start + 2 * SECOND, Reason::DeadlineExceeded)
+        };
         let guard = Recorder { told: Arc::clone(&self.told), waited: Duration::ZERO, expiry, settled: None };
         let verdict = judge.of_head(&response);
         hold(response, verdict, guard, judge)
@@ -230,7 +234,7 @@ async fn a_parked_body_is_cut_and_its_holder_is_told() {
     assert_eq!(body.size_hint().upper(), None);
     let error = body.frame().await.unwrap().unwrap_err();
     let rejected = rejection(&error).unwrap();
-    assert_eq!((rejected.layer(), rejected.reason()), ("layer", Reason::DeadlineExceeded));
+    assert_eq!((rejected.layer(), rejected.reason()), ("deadline", Reason::DeadlineExceeded));
     assert!(body.frame().await.is_none());
     drop(body);
     assert!(scene.end().is_some());
@@ -348,7 +352,7 @@ async fn a_body_is_polled_in_the_context_of_its_call() {
     }
     let scene = Scene::new();
     let seen = Arc::default();
-    let expiry = Expiry::new("layer", scene.start + 2 * SECOND, Reason::DeadlineExceeded);
+    let expiry = Expiry::new(Source::nameless(LayerKind::Deadline), scene.start + 2 * SECOND, Reason::DeadlineExceeded);
     let guard = Recorder { told: Arc::clone(&scene.told), waited: Duration::ZERO, expiry, settled: None };
     let call = context::current().with_deadline(Some(scene.start + SECOND)).with_attempt(2);
     let mut body = {
@@ -414,7 +418,7 @@ async fn a_body_that_panics_gives_everything_back() {
         }
     }
     let scene = Scene::new();
-    let expiry = Expiry::new("layer", scene.start + 2 * SECOND, Reason::DeadlineExceeded);
+    let expiry = Expiry::new(Source::nameless(LayerKind::Deadline), scene.start + 2 * SECOND, Reason::DeadlineExceeded);
     let guard = Recorder { told: Arc::clone(&scene.told), waited: Duration::ZERO, expiry, settled: None };
     let mut body = hold(Response::new(Panics), Verdict::Success, guard, ByStatus::default()).into_body();
     let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {

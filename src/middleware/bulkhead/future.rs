@@ -5,7 +5,6 @@ use std::task::{self, Poll, ready};
 use pin_project::pin_project;
 use tower::{BoxError, Service};
 
-use super::NAME;
 use crate::ground::time;
 use crate::ground::verdict::{self, AtResponse, Classify};
 use crate::middleware::admitted::{AdmittedCall, Answer, Hold};
@@ -37,7 +36,7 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let Answer { response, verdict, hold, now } =
-            ready!(this.call.poll(cx, NAME, |result| verdict::judge(this.classifier, result)))?;
+            ready!(this.call.poll(cx, |result| verdict::judge(this.classifier, result)))?;
         // If the call is over with this, it needs no second reading.
         Poll::Ready(Ok(time::hand_over(now, || this.classifier.hold(response, verdict, hold))))
     }

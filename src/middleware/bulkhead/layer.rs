@@ -4,13 +4,16 @@ use std::sync::Arc;
 
 use tower::Layer;
 
+use super::KIND;
 use super::config::BulkheadConfig;
 use super::handle::BulkheadHandle;
 use super::service::Bulkhead;
 use super::weight::{Alike, WeighedBy};
 use crate::admission::keyed::{ByKey, Keying, OneKey};
+use crate::admission::registry::{self, Observed, Registry};
 use crate::ground::config::Validation;
 use crate::ground::error::InvalidConfig;
+use crate::ground::telemetry::Instruments;
 use crate::ground::verdict::AtResponse;
 use crate::middleware::gates::Gates;
 
@@ -31,13 +34,13 @@ impl BulkheadLayer {
     /// If a limit or a duration is zero, or a duration more than ten years.
     pub fn new(config: BulkheadConfig) -> Result<Self, InvalidConfig> {
         Validation::of(|validation| config.validate(validation))?;
-        let gates = gates(&config, OneKey);
+        let gates = gates(&config, OneKey, Instruments::new(KIND));
         Ok(Self { config, gates, classifier: AtResponse, weigh: Alike })
     }
 }
 
-fn gates<K: Keying>(config: &BulkheadConfig, keying: K) -> Arc<Gates<K>> {
-    Arc::new(Gates::new(keying, config.max_keys, config.max_concurrent, config.terms()))
+fn gates<K: Keying>(config: &BulkheadConfig, keying: K, instruments: Instruments) -> Arc<Gates<K>> {
+    Arc::new(Gates::new(keying, config.max_keys, config.max_concurrent, config.terms(), instruments))
 }
 
 impl<C, K: Keying, W> BulkheadLayer<C, K, W> {
@@ -63,7 +66,7 @@ impl<C, K: Keying, W> BulkheadLayer<C, K, W> {
     /// ```
     pub fn keyed_by<Request, Key, F>(self, key: F) -> BulkheadLayer<C, ByKey<F, Key>, W>
     where
-        F: Fn(&Request) -> Key,
+        F: Fn(&Request) -> Key + Send + Sync + 'static,
         Key: Hash + Eq + Clone + Send + Sync + 'static,
     {
         self.with_keying(ByKey::new(key))
@@ -71,7 +74,8 @@ impl<C, K: Keying, W> BulkheadLayer<C, K, W> {
 
     /// As [`keyed_by`](Self::keyed_by), for a type that implements [`KeyBy`](crate::keyed::KeyBy).
     pub fn with_keying<L: Keying>(self, keying: L) -> BulkheadLayer<C, L, W> {
-        let gates = gates(&self.config, keying);
+        let gates = gates(&self.config, keying, self.gates.instruments().clone());
+        registry::replace(Arc::clone(&gates) as _);
         BulkheadLayer { config: self.config, gates, classifier: self.classifier, weigh: self.weigh }
     }
 
@@ -93,6 +97,28 @@ impl<C, K: Keying, W> BulkheadLayer<C, K, W> {
         F: Fn(&Request) -> u32,
     {
         BulkheadLayer { config: self.config, gates: self.gates, classifier: self.classifier, weigh: WeighedBy(weight) }
+    }
+
+    /// Gives it a name, by which it is known in refusals, logs and metrics, and in the [`registry`](crate::registry) of the
+    /// process.
+    ///
+    /// # Errors
+    /// If the name is empty, or taken by another layer of this kind, or the layer has one already.
+    pub fn named(self, name: &str) -> Result<Self, InvalidConfig> {
+        self.named_in(Registry::global(), name)
+    }
+
+    /// As [`named`](Self::named), in another registry.
+    ///
+    /// # Errors
+    /// As [`named`](Self::named).
+    pub fn named_in(self, registry: &Registry, name: &str) -> Result<Self, InvalidConfig> {
+        registry.register(name, &[self.observed()])?;
+        Ok(self)
+    }
+
+    pub(crate) fn observed(&self) -> Arc<dyn Observed> {
+        Arc::clone(&self.gates) as _
     }
 
     /// Shows how full the bulkhead is, and changes its limit.

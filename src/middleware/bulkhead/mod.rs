@@ -63,6 +63,8 @@ mod layer;
 mod service;
 mod weight;
 
+use crate::ground::telemetry::LayerKind;
+
 pub use config::BulkheadConfig;
 pub use future::ResponseFuture;
 pub use handle::BulkheadHandle;
@@ -73,4 +75,4 @@ pub use weight::{Alike, Weigh, WeighedBy};
 pub use crate::admission::gate::Order;
 
 /// The layer's name in errors, logs and metrics.
-const NAME: &str = "bulkhead";
+const KIND: LayerKind = LayerKind::Bulkhead;

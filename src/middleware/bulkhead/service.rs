@@ -4,7 +4,6 @@ use std::task::{self, Poll};
 
 use tower::{BoxError, Service};
 
-use super::NAME;
 use super::future::ResponseFuture;
 use super::weight::{Alike, Weigh};
 use crate::admission::keyed::{KeyBy, Keying, OneKey};
@@ -47,7 +46,7 @@ where
     fn call(&mut self, request: Req) -> Self::Future {
         let now = time::call_start();
         let weight = self.weigh.weight(&request);
-        let call = AdmittedCall::new(NAME, &self.gates, &mut self.inner, request, now, weight);
+        let call = AdmittedCall::new(&self.gates, &mut self.inner, request, now, weight);
         ResponseFuture::new(call, self.classifier.clone())
     }
 }

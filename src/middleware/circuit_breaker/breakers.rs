@@ -1,10 +1,13 @@
 //! The breakers of one layer value: one for each key, shared by all its services and handles.
 
+use super::KIND;
 use super::config::CircuitBreakerConfig;
 use super::state::Breaker;
 use crate::admission::keyed::{KeyBy, Keyed, Keying};
-use crate::algorithm::breaker::Mode;
+use crate::admission::registry::{BreakerCondition, Command, Condition, LastTransition, Observed, Unsupported};
+use crate::algorithm::breaker::{Mode, State, Transition};
 use crate::ground::sync::{Arc, Mutex, lock};
+use crate::ground::telemetry::Instruments;
 use crate::ground::time::Instant;
 use crate::middleware::inner::Unready;
 
@@ -15,16 +18,18 @@ pub(super) struct Breakers<K: Keying> {
     mode: Mutex<Mode>,
     keyed: Keyed<K, Breaker>,
     unready: Unready,
+    instruments: Instruments,
 }
 
 impl<K: Keying> Breakers<K> {
-    pub(super) fn new(config: CircuitBreakerConfig, keying: K) -> Self {
+    pub(super) fn new(config: CircuitBreakerConfig, keying: K, instruments: Instruments) -> Self {
         let mode = if config.observe_only { Mode::Observing } else { Mode::Enforcing };
-        let common = Breaker::new(config.policy(), config.new_window(), mode);
+        let common = Breaker::new(config.policy(), config.new_window(), mode, instruments.clone());
         Self {
             keyed: Keyed::new(keying, config.max_keys, common),
             mode: Mutex::new(mode),
             unready: Unready::default(),
+            instruments,
             config,
         }
     }
@@ -37,7 +42,10 @@ impl<K: Keying> Breakers<K> {
     where
         K: KeyBy<Req>,
     {
-        self.keyed.get(request, || Breaker::new(self.config.policy(), self.config.new_window(), *lock(&self.mode)))
+        self.keyed.get(request, || {
+            let (policy, window) = (self.config.policy(), self.config.new_window());
+            Breaker::new(policy, window, *lock(&self.mode), self.instruments.clone())
+        })
     }
 
     pub(super) fn unready(&self) -> &Unready {
@@ -52,11 +60,83 @@ impl<K: Keying> Breakers<K> {
         self.keyed.all()
     }
 
+    pub(super) fn reset(&self, now: Instant) {
+        for breaker in self.keyed.all() {
+            breaker.reset(now);
+        }
+    }
+
     pub(super) fn set_mode(&self, mode: Mode, now: Instant) {
         // In this order, so that a key which is new at this very moment is in the list or begins with the new mode.
         *lock(&self.mode) = mode;
         for breaker in self.keyed.all() {
             breaker.set_mode(mode, now);
         }
+    }
+}
+
+impl<K: Keying> Observed for Breakers<K> {
+    fn instruments(&self) -> &Instruments {
+        &self.instruments
+    }
+
+    fn keys(&self) -> usize {
+        self.keyed.len()
+    }
+
+    fn condition(&self, now: Instant) -> Condition {
+        let breakers = self.keyed.all();
+        let common = self.common().snapshot(now);
+        let mut in_flight = 0;
+        let (mut worst, mut last, mut open_keys) = (common.state, None, 0);
+        for (number, breaker) in breakers.iter().enumerate() {
+            let snapshot = breaker.snapshot(now);
+            in_flight += snapshot.in_flight;
+            open_keys += usize::from(number > 0 && snapshot.state != State::Closed);
+            if severity(snapshot.state) > severity(worst) {
+                worst = snapshot.state;
+            }
+            let transition = breaker.last_transition();
+            if transition.map(|(_, at)| at) > last.map(|(_, at)| at) {
+                last = transition;
+            }
+        }
+        let tally = self.instruments.tally();
+        let named = self.instruments.named().map_or(now, |named| named.since);
+        Condition::CircuitBreaker(BreakerCondition {
+            state: worst,
+            since: now.since(last.map_or(named, |(_, at): (Transition, Instant)| at)),
+            observe_only: self.common().mode() == Mode::Observing,
+            calls: common.calls,
+            failures: common.failures,
+            slow: common.slow,
+            in_flight,
+            overdue: common.overdue,
+            open_keys,
+            transitions: tally.transitions.iter().flatten().map(|count| count.get()).sum(),
+            last_transition: last.map(|(Transition { from, to }, at)| LastTransition { from, to, ago: now.since(at) }),
+        })
+    }
+
+    fn apply(&self, command: Command, now: Instant) -> Result<(), Unsupported> {
+        match command {
+            Command::ForceOpen => self.set_mode(Mode::ForcedOpen, now),
+            Command::Disable => self.set_mode(Mode::Disabled, now),
+            Command::Observe => self.set_mode(Mode::Observing, now),
+            Command::Enforce => self.set_mode(Mode::Enforcing, now),
+            Command::Reset => self.reset(now),
+            other => return Err(Unsupported::new(KIND, other)),
+        }
+        Ok(())
+    }
+}
+
+/// How little a breaker lets pass.
+fn severity(state: State) -> u8 {
+    match state {
+        State::Disabled | State::Closed => 0,
+        State::HalfOpen => 1,
+        State::Open => 2,
+        State::ForcedOpen => 3,
     }
 }

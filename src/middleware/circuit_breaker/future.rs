@@ -5,7 +5,6 @@ use std::task::{Context, Poll, ready};
 use pin_project::pin_project;
 use tower::{BoxError, Service};
 
-use super::NAME;
 use super::ticket::Ticket;
 use crate::ground::time;
 use crate::ground::verdict::{self, AtResponse, Classify, Guard, Verdict};
@@ -40,8 +39,8 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let Some(ticket) = this.ticket else { return Poll::Pending };
-        let call = this.call;
-        let result = ready!(ticket.watch(|| call.poll(cx, NAME, None)));
+        let (call, source) = (this.call, ticket.expiry().source);
+        let result = ready!(ticket.watch(|| call.poll(cx, source, None)));
         let Some(mut ticket) = this.ticket.take() else { return Poll::Pending };
         let now = ticket.answered();
         match result {

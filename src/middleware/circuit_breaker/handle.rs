@@ -1,7 +1,8 @@
+use std::sync::Arc;
+
 use super::breakers::Breakers;
 use crate::admission::keyed::{Keying, OneKey};
 use crate::algorithm::breaker::{Mode, State};
-use crate::ground::sync::Arc;
 use crate::ground::time;
 
 /// Looks at the breaker of a layer value, and moves it by hand. Cheap to clone.
@@ -88,10 +89,7 @@ impl<K: Keying> CircuitBreakerHandle<K> {
 
     /// Forgets all counts, and closes every breaker that opened by itself.
     pub fn reset(&self) {
-        let now = time::now();
-        for breaker in self.breakers.all() {
-            breaker.reset(now);
-        }
+        self.breakers.reset(time::now());
     }
 }
 

@@ -1,15 +1,18 @@
 use std::hash::Hash;
+use std::sync::Arc;
 
 use tower::Layer;
 
+use super::KIND;
 use super::breakers::Breakers;
 use super::config::CircuitBreakerConfig;
 use super::handle::CircuitBreakerHandle;
 use super::service::CircuitBreaker;
 use crate::admission::keyed::{ByKey, Keying, OneKey};
+use crate::admission::registry::{self, Observed, Registry};
 use crate::ground::config::Validation;
 use crate::ground::error::InvalidConfig;
-use crate::ground::sync::Arc;
+use crate::ground::telemetry::Instruments;
 use crate::ground::verdict::AtResponse;
 
 /// Stops asking a callee that fails. See the [module](super).
@@ -28,7 +31,7 @@ impl CircuitBreakerLayer {
     /// If a rate, count or duration is out of its range, or two settings contradict each other; all faults are listed.
     pub fn new(config: CircuitBreakerConfig) -> Result<Self, InvalidConfig> {
         Validation::of(|validation| config.validate(validation))?;
-        Ok(Self { breakers: Arc::new(Breakers::new(config, OneKey)), classifier: AtResponse })
+        Ok(Self { breakers: Arc::new(Breakers::new(config, OneKey, Instruments::new(KIND))), classifier: AtResponse })
     }
 }
 
@@ -43,7 +46,7 @@ impl<C, K: Keying> CircuitBreakerLayer<C, K> {
     /// At most [`max_keys`](CircuitBreakerConfig::max_keys) are kept; the longest idle is forgotten for a new one.
     pub fn keyed_by<Req, Key, F>(self, key: F) -> CircuitBreakerLayer<C, ByKey<F, Key>>
     where
-        F: Fn(&Req) -> Key,
+        F: Fn(&Req) -> Key + Send + Sync + 'static,
         Key: Hash + Eq + Clone + Send + Sync + 'static,
     {
         self.with_keying(ByKey::new(key))
@@ -51,8 +54,32 @@ impl<C, K: Keying> CircuitBreakerLayer<C, K> {
 
     /// Keeps a breaker for each key, as [`keyed_by`](Self::keyed_by) does, with a type of one's own that tells them apart.
     pub fn with_keying<L: Keying>(self, keying: L) -> CircuitBreakerLayer<C, L> {
-        let breakers = Breakers::new(self.breakers.config().clone(), keying);
-        CircuitBreakerLayer { breakers: Arc::new(breakers), classifier: self.classifier }
+        let instruments = self.breakers.instruments().clone();
+        let breakers = Arc::new(Breakers::new(self.breakers.config().clone(), keying, instruments));
+        registry::replace(Arc::clone(&breakers) as _);
+        CircuitBreakerLayer { breakers, classifier: self.classifier }
+    }
+
+    /// Gives it a name, by which it is known in refusals, logs and metrics, and in the [`registry`](crate::registry) of the
+    /// process.
+    ///
+    /// # Errors
+    /// If the name is empty, or taken by another layer of this kind, or the layer has one already.
+    pub fn named(self, name: &str) -> Result<Self, InvalidConfig> {
+        self.named_in(Registry::global(), name)
+    }
+
+    /// As [`named`](Self::named), in another registry.
+    ///
+    /// # Errors
+    /// As [`named`](Self::named).
+    pub fn named_in(self, registry: &Registry, name: &str) -> Result<Self, InvalidConfig> {
+        registry.register(name, &[self.observed()])?;
+        Ok(self)
+    }
+
+    pub(crate) fn observed(&self) -> Arc<dyn Observed> {
+        Arc::clone(&self.breakers) as _
     }
 
     /// To look at the breaker, and to move it by hand.

@@ -84,6 +84,8 @@ mod ticket;
 #[cfg(all(test, not(seawall_loom)))]
 mod tests;
 
+use crate::ground::telemetry::LayerKind;
+
 pub use self::config::{CircuitBreakerConfig, Window};
 pub use self::future::ResponseFuture;
 pub use self::handle::{CircuitBreakerHandle, Snapshot};
@@ -93,4 +95,4 @@ pub use self::ticket::Ticket;
 pub use crate::algorithm::breaker::State;
 
 /// The layer's name in errors, logs and metrics.
-const NAME: &str = "circuit_breaker";
+const KIND: LayerKind = LayerKind::CircuitBreaker;

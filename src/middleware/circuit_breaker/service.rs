@@ -1,16 +1,14 @@
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use tower::{BoxError, Service};
 
-use super::NAME;
 use super::breakers::Breakers;
 use super::future::ResponseFuture;
-use super::state::Pass;
 use super::ticket::Ticket;
 use crate::admission::keyed::{KeyBy, Keying, OneKey};
 use crate::ground::context;
 use crate::ground::error::{Reason, Rejected};
-use crate::ground::sync::Arc;
 use crate::ground::time;
 use crate::ground::verdict::{AtResponse, Classify};
 use crate::middleware::bound::Bound;
@@ -56,17 +54,20 @@ where
         let now = time::call_start();
         let bound = Bound::new(now, self.breakers.config().max_hold);
         let breaker = self.breakers.breaker(&request);
+        let source = breaker.instruments().source();
         let admitted = if context::current().has_expired(now) {
             // It would not be sent in time, and its end would be held against the callee.
-            Err(Rejected::new(NAME, Reason::DeadlineExpired))
+            Err(Rejected::new(breaker.instruments().clone(), Reason::DeadlineExpired))
         } else {
-            breaker.admit(now).map_err(|wait| Rejected::new(NAME, Reason::CircuitOpen).with_retry_after(wait))
+            breaker.admit(now).map_err(|wait| {
+                Rejected::new(breaker.instruments().clone(), Reason::CircuitOpen).with_retry_after(wait)
+            })
         };
         let (pass, refusal) = match admitted {
-            Ok(pass) => (pass, None),
-            Err(rejected) => (Pass::Free, Some(rejected)),
+            Ok(pass) => (Some(pass), None),
+            Err(rejected) => (None, Some(rejected)),
         };
-        let ticket = Ticket::new(breaker, pass, now, bound.instant(), bound.expiry(NAME));
+        let ticket = Ticket::new(breaker, pass, now, bound.instant(), bound.expiry(source));
         let call = match refusal {
             None => BoundedCall::new(self.inner.call(request, now, self.breakers.unready()), bound),
             Some(rejected) => {

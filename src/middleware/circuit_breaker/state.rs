@@ -8,8 +8,9 @@ use crate::algorithm::breaker::{Admission, End, Entry, Machine, Mode, Policy, Pr
 use crate::algorithm::window::Window;
 use crate::ground::chance;
 use crate::ground::sync::{Mutex, lock};
-use crate::ground::telemetry;
+use crate::ground::telemetry::{self, Instruments};
 use crate::ground::time::Instant;
+use crate::middleware::observed;
 
 /// What a call that may pass was given. To be given back once: through [`Breaker::settle`] or [`Breaker::give_up`].
 #[derive(Debug)]
@@ -17,13 +18,15 @@ use crate::ground::time::Instant;
 pub(super) enum Pass {
     Closed(Seat),
     Probe(Probe),
-    /// Nobody is interested in how it ends.
+    /// It is nothing to the breaker how it ends.
     Free,
 }
 
 impl Pass {
-    pub(super) fn counts(&self) -> bool {
-        !matches!(self, Self::Free)
+    /// Whether anyone is interested in how a call with it ends: the breaker, or who looks at what has a name.
+    #[inline]
+    pub(super) fn counts(&self, instruments: &Instruments) -> bool {
+        !matches!(self, Self::Free) || instruments.named().is_some()
     }
 }
 
@@ -32,13 +35,27 @@ impl Pass {
 pub(super) struct Breaker {
     policy: Policy,
     watch: Watch,
-    machine: Mutex<Machine>,
+    machine: Mutex<Kept>,
+    instruments: Instruments,
+}
+
+/// The machine, and what is remembered of it for those who look.
+#[derive(Debug)]
+struct Kept {
+    machine: Machine,
+    last_transition: Option<(Transition, Instant)>,
 }
 
 impl Breaker {
-    pub(super) fn new(policy: Policy, window: Window, mode: Mode) -> Self {
+    pub(super) fn new(policy: Policy, window: Window, mode: Mode, instruments: Instruments) -> Self {
         let machine = Machine::new(mode);
-        Self { watch: Watch::new(window, &machine), machine: Mutex::new(machine), policy }
+        let watch = Watch::new(window, &machine);
+        Self { watch, machine: Mutex::new(Kept { machine, last_transition: None }), policy, instruments }
+    }
+
+    #[inline]
+    pub(super) fn instruments(&self) -> &Instruments {
+        &self.instruments
     }
 
     /// Lets a call pass, or says after how long another try has a chance.
@@ -117,7 +134,7 @@ impl Breaker {
     pub(super) fn stop_aging(&self, pass: &mut Pass) {
         match pass {
             Pass::Closed(seat) => self.watch.stop_aging(seat),
-            Pass::Probe(probe) => lock(&self.machine).set_local_wait(*probe, None),
+            Pass::Probe(probe) => lock(&self.machine).machine.set_local_wait(*probe, None),
             Pass::Free => {}
         }
     }
@@ -126,7 +143,7 @@ impl Breaker {
     pub(super) fn start_aging(&self, pass: &mut Pass, now: Instant) {
         match pass {
             Pass::Closed(seat) => self.watch.start_aging(seat, &self.policy, now),
-            Pass::Probe(probe) => lock(&self.machine).set_local_wait(*probe, Some(now)),
+            Pass::Probe(probe) => lock(&self.machine).machine.set_local_wait(*probe, Some(now)),
             Pass::Free => {}
         }
     }
@@ -141,8 +158,8 @@ impl Breaker {
 
     pub(super) fn snapshot(&self, now: Instant) -> Snapshot {
         let (state, probes) = {
-            let machine = lock(&self.machine);
-            (machine.state(), machine.probes())
+            let kept = lock(&self.machine);
+            (kept.machine.state(), kept.machine.probes())
         };
         let counts = self.watch.counts(now);
         let (in_flight, overdue) = self.watch.in_flight(&self.policy, now);
@@ -156,6 +173,14 @@ impl Breaker {
         }
     }
 
+    pub(super) fn mode(&self) -> Mode {
+        lock(&self.machine).machine.mode()
+    }
+
+    pub(super) fn last_transition(&self) -> Option<(Transition, Instant)> {
+        lock(&self.machine).last_transition
+    }
+
     #[cold]
     fn trip(&self, generation: u64, now: Instant) {
         self.step(now, |machine, chance| ((), machine.trip(generation, &self.policy, now, chance)));
@@ -165,13 +190,17 @@ impl Breaker {
     fn step<T>(&self, now: Instant, step: impl FnOnce(&mut Machine, f64) -> (T, Option<Transition>)) -> T {
         let chance = chance::sample();
         let (output, transition) = {
-            let mut machine = lock(&self.machine);
-            let (output, transition) = step(&mut machine, chance);
-            self.watch.publish(&machine, now);
+            let mut kept = lock(&self.machine);
+            let (output, transition) = step(&mut kept.machine, chance);
+            self.watch.publish(&kept.machine, now);
+            if let Some(transition) = transition {
+                kept.last_transition = Some((transition, now));
+            }
             (output, transition)
         };
         if let Some(Transition { from, to }) = transition {
-            telemetry::transition(from.as_str(), to.as_str());
+            telemetry::transition(&self.instruments, from.as_str(), to.as_str());
+            observed::stir();
         }
         output
     }
@@ -202,7 +231,12 @@ mod loom_tests {
             jitter: 0.0,
             rounds: 1,
         };
-        Arc::new(Breaker::new(policy, Window::Count(CountWindow::new(1)), Mode::Enforcing))
+        Arc::new(Breaker::new(
+            policy,
+            Window::Count(CountWindow::new(1)),
+            Mode::Enforcing,
+            Instruments::new(super::super::KIND),
+        ))
     }
 
     fn pass(breaker: &Breaker, now: Instant) -> Pass {

@@ -12,6 +12,7 @@ use super::handle::Snapshot;
 use super::state::{Breaker, Pass};
 use super::{State, State::*};
 use crate::algorithm::breaker::{End, Mode};
+use crate::ground::telemetry::Instruments;
 use crate::ground::time::Instant;
 
 const MS: Duration = Duration::from_millis(1);
@@ -28,7 +29,10 @@ impl Rig {
     fn new(config: CircuitBreakerConfig) -> Self {
         crate::ground::config::Validation::of(|validation| config.validate(validation)).expect("a valid configuration");
         let mode = if config.observe_only { Mode::Observing } else { Mode::Enforcing };
-        Self { breaker: Breaker::new(config.policy(), config.new_window(), mode), now: Instant::from_nanos(1 << 63) }
+        Self {
+            breaker: Breaker::new(config.policy(), config.new_window(), mode, Instruments::new(super::KIND)),
+            now: Instant::from_nanos(1 << 63),
+        }
     }
 
     fn snapshot(&self) -> Snapshot {

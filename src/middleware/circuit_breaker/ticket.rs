@@ -6,11 +6,12 @@ use crate::algorithm::breaker::End;
 use crate::ground::sync::Arc;
 use crate::ground::time::{self, Instant, Stopwatch};
 use crate::ground::verdict::{Expiry, Guard, Health, Verdict};
+use crate::middleware::observed;
 
 /// What a breaker gives to a call: settled once, with what the call said about the callee, or dropped, if it was given up.
 pub struct Ticket {
     breaker: Arc<Breaker>,
-    /// Gone once it is settled.
+    /// Gone once it is settled; none for a call that was refused.
     pass: Option<Pass>,
     stopwatch: Stopwatch,
     /// How long the callee took to answer, if it has.
@@ -25,9 +26,15 @@ pub struct Ticket {
 
 impl Ticket {
     #[inline]
-    pub(super) fn new(breaker: Arc<Breaker>, pass: Pass, now: Instant, deadline: Instant, expiry: Expiry) -> Self {
+    pub(super) fn new(
+        breaker: Arc<Breaker>,
+        pass: Option<Pass>,
+        now: Instant,
+        deadline: Instant,
+        expiry: Expiry,
+    ) -> Self {
         let (stopwatch, left) = (Stopwatch::start(now), deadline.since(now));
-        Self { breaker, pass: Some(pass), stopwatch, took: None, left, deadline, expiry }
+        Self { breaker, pass, stopwatch, took: None, left, deadline, expiry }
     }
 
     /// Polls the callee, and notes when it is not the callee that the call waits for.
@@ -46,7 +53,8 @@ impl Ticket {
     /// The callee has answered now: whoever reads its answer may take his time. `None`: nobody is interested.
     #[inline]
     pub(super) fn answered(&mut self) -> Option<Instant> {
-        let pass = self.pass.as_mut().filter(|pass| pass.counts())?;
+        let instruments = self.breaker.instruments();
+        let pass = self.pass.as_mut().filter(|pass| pass.counts(instruments))?;
         let now = time::now();
         self.took = Some(self.stopwatch.elapsed(now));
         self.breaker.stop_aging(pass);
@@ -66,10 +74,17 @@ impl Ticket {
     }
 
     fn give_up(&mut self, late: End) {
-        if let Some(pass) = self.pass.take().filter(Pass::counts) {
+        if let Some(pass) = self.take_pass() {
             let now = time::now();
-            self.breaker.give_up(pass, self.took(now), self.left, late, now);
+            let took = self.took(now);
+            let verdict = if late == End::TimedOut { Verdict::TimedOut } else { Verdict::Abandoned };
+            observed::record(self.breaker.instruments(), verdict, took);
+            self.breaker.give_up(pass, took, self.left, late, now);
         }
+    }
+
+    fn take_pass(&mut self) -> Option<Pass> {
+        self.pass.take().filter(|pass| pass.counts(self.breaker.instruments()))
     }
 
     #[inline]
@@ -84,17 +99,19 @@ impl Guard for Ticket {
         if verdict == Verdict::Abandoned {
             return;
         }
-        let Some(pass) = self.pass.take().filter(Pass::counts) else { return };
+        let Some(pass) = self.take_pass() else { return };
         // In the moment of the answer its reading is handed over to us.
         let now = time::call_start();
+        let took = self.took(now);
+        observed::record(self.breaker.instruments(), verdict, took);
         if verdict == Verdict::TimedOut && self.took.is_some() && self.was_out_of_time(now) {
             // The head was there and the rest was not, when the caller's time was over.
-            return self.breaker.give_up(pass, self.took(now), self.left, End::TimedOut, now);
+            return self.breaker.give_up(pass, took, self.left, End::TimedOut, now);
         }
         let end = match (verdict, verdict.health()) {
             (Verdict::TimedOut, _) => End::TimedOut,
-            (_, Health::Good) => End::Good(self.took(now)),
-            (_, Health::Bad) => End::Bad(self.took(now)),
+            (_, Health::Good) => End::Good(took),
+            (_, Health::Bad) => End::Bad(took),
             (_, Health::Unknown) => End::Nothing,
         };
         self.breaker.settle(pass, end, now);

@@ -6,9 +6,10 @@ use std::time::Duration;
 use pin_project::pin_project;
 use tower::{BoxError, Service};
 
-use super::NAME;
+use super::KIND;
 use crate::ground::context::{self, Context};
 use crate::ground::error::Reason;
+use crate::ground::telemetry::Source;
 use crate::ground::time::{self, Instant};
 use crate::ground::verdict::{AtResponse, Classify, Expiry, Guard, Verdict};
 use crate::middleware::inner::BoundedCall;
@@ -45,7 +46,7 @@ impl Ending {
             Some(timeout) => self.outermost.min(time::now() + timeout),
             None => self.at,
         };
-        Cut { expiry: Expiry { idle: self.idle, ..Expiry::new(NAME, at, Reason::DeadlineExceeded) } }
+        Cut { expiry: Expiry { idle: self.idle, ..Expiry::new(Source::nameless(KIND), at, Reason::DeadlineExceeded) } }
     }
 }
 
@@ -78,7 +79,7 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let response = ready!(this.call.poll(cx, NAME, Some(*this.inside)))?;
+        let response = ready!(this.call.poll(cx, Source::nameless(KIND), Some(*this.inside)))?;
         let verdict = this.classifier.classify(Ok(&response));
         let _entered = context::enter(*this.inside);
         Poll::Ready(Ok(this.classifier.hold(response, verdict, this.ending.cut())))

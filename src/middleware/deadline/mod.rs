@@ -49,6 +49,8 @@ mod layer;
 mod service;
 mod timing;
 
+use crate::ground::telemetry::LayerKind;
+
 pub use config::DeadlineConfig;
 pub use future::{Cut, ResponseFuture};
 pub use layer::DeadlineLayer;
@@ -56,4 +58,4 @@ pub use service::Deadline;
 pub use timing::{Alike, LastingBy, Timing};
 
 /// The layer's name in errors, logs and metrics.
-const NAME: &str = "deadline";
+const KIND: LayerKind = LayerKind::Deadline;

@@ -2,12 +2,13 @@ use std::task::{self, Poll};
 
 use tower::{BoxError, Service};
 
-use super::NAME;
+use super::KIND;
 use super::config::DeadlineConfig;
 use super::future::{Cut, Ending, ResponseFuture};
 use super::timing::{Alike, Timing};
 use crate::ground::context;
 use crate::ground::error::{Reason, Rejected};
+use crate::ground::telemetry::Source;
 use crate::ground::time::{self, Instant};
 use crate::ground::verdict::{AtResponse, Classify};
 use crate::middleware::bound::Bound;
@@ -51,7 +52,7 @@ where
         let within = self.timing.within(&request);
         if inherited.has_expired(now) || within.is_some_and(|time| time.is_zero()) {
             self.inner.let_go();
-            let call = BoundedCall::refused(Rejected::new(NAME, Reason::DeadlineExpired));
+            let call = BoundedCall::refused(Rejected::by(Source::nameless(KIND), Reason::DeadlineExpired));
             let ending = Ending { at: now, outermost: now, body_timeout: None, idle: None };
             return ResponseFuture::new(call, inherited, ending, self.classifier.clone());
         }

@@ -5,7 +5,6 @@ use std::task::{self, Poll, ready};
 use pin_project::pin_project;
 use tower::{BoxError, Service};
 
-use super::NAME;
 use crate::ground::time;
 use crate::ground::verdict::{self, AtResponse, Classify, Guard};
 use crate::middleware::admitted::{AdmittedCall, Answer};
@@ -39,7 +38,7 @@ where
         // The permit goes with the rest of the answer: the head is there, so the work is done, and a slow reader of the
         // body must not hold the place.
         let Answer { response, verdict, hold, now } =
-            ready!(this.call.poll(cx, NAME, |result| verdict::judge(this.classifier, result)))?;
+            ready!(this.call.poll(cx, |result| verdict::judge(this.classifier, result)))?;
         time::hand_over(now, || hold.settle(verdict));
         Poll::Ready(Ok(response))
     }

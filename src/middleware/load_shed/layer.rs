@@ -4,12 +4,15 @@ use std::sync::Arc;
 
 use tower::Layer;
 
+use super::KIND;
 use super::config::LoadShedConfig;
 use super::handle::LoadShedHandle;
 use super::service::LoadShed;
 use crate::admission::keyed::{ByKey, Keying, OneKey};
+use crate::admission::registry::{self, Observed, Registry};
 use crate::ground::config::Validation;
 use crate::ground::error::InvalidConfig;
+use crate::ground::telemetry::Instruments;
 use crate::ground::verdict::AtResponse;
 use crate::middleware::gates::Gates;
 
@@ -29,13 +32,13 @@ impl LoadShedLayer {
     /// If a limit or a duration is zero, a duration more than ten years, or the ratio no number from 0 to 1000.
     pub fn new(config: LoadShedConfig) -> Result<Self, InvalidConfig> {
         Validation::of(|validation| config.validate(validation))?;
-        let gates = gates(&config, OneKey);
+        let gates = gates(&config, OneKey, Instruments::new(KIND));
         Ok(Self { config, gates, classifier: AtResponse })
     }
 }
 
-fn gates<K: Keying>(config: &LoadShedConfig, keying: K) -> Arc<Gates<K>> {
-    Arc::new(Gates::new(keying, config.max_keys, config.max_in_flight, config.terms()))
+fn gates<K: Keying>(config: &LoadShedConfig, keying: K, instruments: Instruments) -> Arc<Gates<K>> {
+    Arc::new(Gates::new(keying, config.max_keys, config.max_in_flight, config.terms(), instruments))
 }
 
 impl<C, K: Keying> LoadShedLayer<C, K> {
@@ -61,7 +64,7 @@ impl<C, K: Keying> LoadShedLayer<C, K> {
     /// ```
     pub fn keyed_by<Request, Key, F>(self, key: F) -> LoadShedLayer<C, ByKey<F, Key>>
     where
-        F: Fn(&Request) -> Key,
+        F: Fn(&Request) -> Key + Send + Sync + 'static,
         Key: Hash + Eq + Clone + Send + Sync + 'static,
     {
         self.with_keying(ByKey::new(key))
@@ -69,8 +72,31 @@ impl<C, K: Keying> LoadShedLayer<C, K> {
 
     /// As [`keyed_by`](Self::keyed_by), for a type that implements [`KeyBy`](crate::keyed::KeyBy).
     pub fn with_keying<L: Keying>(self, keying: L) -> LoadShedLayer<C, L> {
-        let gates = gates(&self.config, keying);
+        let gates = gates(&self.config, keying, self.gates.instruments().clone());
+        registry::replace(Arc::clone(&gates) as _);
         LoadShedLayer { config: self.config, gates, classifier: self.classifier }
+    }
+
+    /// Gives it a name, by which it is known in refusals, logs and metrics, and in the [`registry`](crate::registry) of the
+    /// process.
+    ///
+    /// # Errors
+    /// If the name is empty, or taken by another layer of this kind, or the layer has one already.
+    pub fn named(self, name: &str) -> Result<Self, InvalidConfig> {
+        self.named_in(Registry::global(), name)
+    }
+
+    /// As [`named`](Self::named), in another registry.
+    ///
+    /// # Errors
+    /// As [`named`](Self::named).
+    pub fn named_in(self, registry: &Registry, name: &str) -> Result<Self, InvalidConfig> {
+        registry.register(name, &[self.observed()])?;
+        Ok(self)
+    }
+
+    pub(crate) fn observed(&self) -> Arc<dyn Observed> {
+        Arc::clone(&self.gates) as _
     }
 
     /// Shows how busy the service is, and changes its limit.

@@ -58,6 +58,8 @@ mod handle;
 mod layer;
 mod service;
 
+use crate::ground::telemetry::LayerKind;
+
 pub use config::LoadShedConfig;
 pub use future::ResponseFuture;
 pub use handle::LoadShedHandle;
@@ -67,4 +69,4 @@ pub use service::LoadShed;
 pub use crate::admission::gate::Order;
 
 /// The layer's name in errors, logs and metrics.
-const NAME: &str = "load_shed";
+const KIND: LayerKind = LayerKind::LoadShed;

@@ -4,7 +4,6 @@ use std::task::{self, Poll};
 
 use tower::{BoxError, Service};
 
-use super::NAME;
 use super::future::ResponseFuture;
 use crate::admission::keyed::{KeyBy, Keying, OneKey};
 use crate::ground::time;
@@ -43,7 +42,7 @@ where
 
     fn call(&mut self, request: Req) -> Self::Future {
         let now = time::call_start();
-        let call = AdmittedCall::new(NAME, &self.gates, &mut self.inner, request, now, 1);
+        let call = AdmittedCall::new(&self.gates, &mut self.inner, request, now, 1);
         ResponseFuture::new(call, self.classifier.clone())
     }
 }

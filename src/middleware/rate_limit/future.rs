@@ -5,7 +5,7 @@ use std::task::{self, Poll, ready};
 use pin_project::pin_project;
 use tower::{BoxError, Service};
 
-use super::NAME;
+use super::KIND;
 use super::bucket::{Bucket, Turn};
 use crate::admission::gate::{Permit, Waiter};
 use crate::admission::timer::Timer;
@@ -13,6 +13,7 @@ use crate::algorithm::queue::Until;
 use crate::ground::context::{self, Context};
 use crate::ground::error::{Reason, Rejected};
 use crate::ground::sync::Arc;
+use crate::ground::telemetry::Source;
 use crate::ground::time::{self, Instant};
 use crate::middleware::bound::{Bound, DEFAULT_MAX_HOLD};
 use crate::middleware::inner::{BoundedCall, Call, Taken, reject};
@@ -87,7 +88,7 @@ impl Place {
                     let until = waiter.until();
                     *self = match ready!(waiter.poll(cx)) {
                         Ok(place) => Self::Head { _place: place, earliest: None, until, timer: Timer::new() },
-                        Err(_) => return Poll::Ready(Err(Rejected::new(NAME, Reason::RateLimited))),
+                        Err(_) => return Poll::Ready(Err(Rejected::by(Source::nameless(KIND), Reason::RateLimited))),
                     };
                 }
                 Self::Head { earliest, until, timer, .. } => {
@@ -103,7 +104,7 @@ impl Place {
                     match bucket.take(now) {
                         Ok(()) => return Poll::Ready(Ok(now)),
                         Err(next) if ended || now >= until.at || next > until.at => {
-                            let rejected = Rejected::new(NAME, Reason::RateLimited);
+                            let rejected = Rejected::by(Source::nameless(KIND), Reason::RateLimited);
                             return Poll::Ready(Err(rejected.with_retry_after(Some(next.since(now)))));
                         }
                         Err(next) => *earliest = Some(next),
@@ -140,7 +141,7 @@ where
                     }
                 }
                 StateProj::Running { call } => {
-                    let result = ready!(call.poll(cx, NAME, None));
+                    let result = ready!(call.poll(cx, Source::nameless(KIND), None));
                     state.set(State::Over);
                     return Poll::Ready(result);
                 }

@@ -48,7 +48,7 @@ impl<K: Keying> RateLimitLayer<K> {
     /// ```
     pub fn keyed_by<Request, Key, F>(self, key: F) -> RateLimitLayer<ByKey<F, Key>>
     where
-        F: Fn(&Request) -> Key,
+        F: Fn(&Request) -> Key + Send + Sync + 'static,
         Key: Hash + Eq + Clone + Send + Sync + 'static,
     {
         self.with_keying(ByKey::new(key))

@@ -58,6 +58,8 @@ mod layer;
 mod service;
 mod state;
 
+use crate::ground::telemetry::LayerKind;
+
 pub use config::RateLimitConfig;
 pub use future::ResponseFuture;
 pub use handle::RateLimitHandle;
@@ -65,4 +67,4 @@ pub use layer::RateLimitLayer;
 pub use service::RateLimit;
 
 /// The layer's name in errors, logs and metrics.
-const NAME: &str = "rate_limit";
+const KIND: LayerKind = LayerKind::RateLimit;

@@ -4,12 +4,13 @@ use std::task::{self, Poll};
 
 use tower::{BoxError, Service};
 
-use super::NAME;
+use super::KIND;
 use super::future::ResponseFuture;
 use super::state::State;
 use crate::admission::keyed::{KeyBy, Keying, OneKey};
 use crate::ground::context;
 use crate::ground::error::{Reason, Rejected};
+use crate::ground::telemetry::Source;
 use crate::ground::time;
 use crate::middleware::inner::Inner;
 
@@ -44,7 +45,7 @@ where
         if context::current().has_expired(now) {
             // What is not sent takes no permit.
             self.inner.let_go();
-            return ResponseFuture::refused(Rejected::new(NAME, Reason::DeadlineExpired));
+            return ResponseFuture::refused(Rejected::by(Source::nameless(KIND), Reason::DeadlineExpired));
         }
         let bucket = self.state.bucket(&request);
         match bucket.admit(now, &self.state.config) {
@@ -56,7 +57,9 @@ where
             }
             Err(refusal) => {
                 self.inner.let_go();
-                ResponseFuture::refused(Rejected::new(NAME, refusal.reason).with_retry_after(refusal.retry_after))
+                ResponseFuture::refused(
+                    Rejected::by(Source::nameless(KIND), refusal.reason).with_retry_after(refusal.retry_after),
+                )
             }
         }
     }

@@ -7,7 +7,7 @@ use std::task::{self, Poll, ready};
 use pin_project::{pin_project, pinned_drop};
 use tower::{BoxError, Service};
 
-use super::NAME;
+use super::KIND;
 use super::budget::Withdrawal;
 use super::policy::{Granted, Policy, Progress};
 use super::replay::Kept;
@@ -17,7 +17,7 @@ use crate::ground::chance;
 use crate::ground::context::{self, Context};
 use crate::ground::error::{Reason, Rejected, rejection};
 use crate::ground::sync::Arc;
-use crate::ground::telemetry;
+use crate::ground::telemetry::{self, Instruments, Source};
 use crate::ground::time::{self, Instant};
 use crate::ground::verdict::{self, Classify, Verdict};
 use crate::middleware::bound::Bound;
@@ -180,7 +180,7 @@ where
                 StateProj::Attempting { mut call } => {
                     let answer = {
                         let _entered = (context::enter(inside), this.cut.map(|_| context::enforce(cx.waker())));
-                        call.as_mut().poll(cx, NAME)
+                        call.as_mut().poll(cx, Source::nameless(KIND))
                     };
                     if !call.is_waiting() {
                         if let Some(withdrawal) = this.withdrawal.take() {
@@ -234,7 +234,7 @@ where
                     let stop = if now >= this.limit.at {
                         Stop::Deadline
                     } else if let Some(call) = this.begin(call_context, now) {
-                        telemetry::retried(cause);
+                        telemetry::retried(&Instruments::nameless(KIND), cause);
                         this.state.set(State::Attempting { call });
                         continue;
                     } else {
@@ -332,8 +332,8 @@ where
     fn finish(&mut self, stopped: Stop) {
         self.state.set(State::Over);
         *self.withdrawal = None;
-        if stopped.is_want() {
-            telemetry::not_retried(stopped.as_str());
+        if let Some(why) = stopped.not_retried() {
+            telemetry::not_retried(&Instruments::nameless(KIND), why);
         }
         self.tell(stopped);
     }
@@ -371,7 +371,7 @@ fn poll_cut<T>(
     bound.poll(cx).map(|reason| {
         // An attempt that was not sent says nothing about the callee.
         let unsent = was_waiting && reason == Reason::AttemptTimeout;
-        let rejected = Rejected::new(NAME, if unsent { Reason::NotReady } else { reason });
+        let rejected = Rejected::by(Source::nameless(KIND), if unsent { Reason::NotReady } else { reason });
         (rejected.verdict(), Err(reject(rejected)))
     })
 }

@@ -95,6 +95,8 @@ mod service;
 #[cfg(all(test, not(seawall_loom)))]
 mod tests;
 
+use crate::ground::telemetry::LayerKind;
+
 pub use crate::algorithm::backoff::{Backoff, Growth, Jitter};
 pub use budget::{Budget, BudgetConfig};
 pub use config::RetryConfig;
@@ -105,4 +107,4 @@ pub use report::{Report, Reported, Stop, report};
 pub use service::Retry;
 
 /// The layer's name in errors, logs and metrics.
-const NAME: &str = "retry";
+const KIND: LayerKind = LayerKind::Retry;

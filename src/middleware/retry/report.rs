@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use pin_project::pin_project;
 
+use crate::ground::telemetry::NotRetried;
 use crate::ground::verdict::Verdict;
 
 /// Why no further attempt was made.
@@ -59,9 +60,16 @@ impl Stop {
         }
     }
 
-    /// Whether another attempt would have been in order, but was not to be had.
-    pub(super) const fn is_want(self) -> bool {
-        matches!(self, Self::NotRepeatable | Self::Attempts | Self::RetryAfter | Self::Deadline | Self::Budget)
+    /// Why another attempt that would have been in order was not to be had, if that is how it was.
+    pub(super) const fn not_retried(self) -> Option<NotRetried> {
+        match self {
+            Self::NotRepeatable => Some(NotRetried::NotRepeatable),
+            Self::Attempts => Some(NotRetried::Attempts),
+            Self::RetryAfter => Some(NotRetried::RetryAfter),
+            Self::Deadline => Some(NotRetried::Deadline),
+            Self::Budget => Some(NotRetried::Budget),
+            Self::Succeeded | Self::Verdict | Self::Dropped => None,
+        }
     }
 }
 

@@ -2,7 +2,7 @@ use std::task::{self, Poll};
 
 use tower::{BoxError, Service};
 
-use super::NAME;
+use super::KIND;
 use super::future::{Further, Limit, ResponseFuture, inside};
 use super::policy::Policy;
 use super::replay::{CloneRequest, Replay};
@@ -10,6 +10,7 @@ use crate::admission::keyed::{KeyBy, Keyed, Keying, OneKey};
 use crate::ground::context;
 use crate::ground::error::{Reason, Rejected};
 use crate::ground::sync::Arc;
+use crate::ground::telemetry::Source;
 use crate::ground::time;
 use crate::ground::verdict::{AtResponse, Classify};
 use crate::middleware::inner::{Call, Inner};
@@ -64,7 +65,7 @@ where
         let classifier = self.classifier.clone();
         if inherited.has_expired(now) {
             self.inner.let_go();
-            let refused = Call::Refused(Rejected::new(NAME, Reason::DeadlineExpired));
+            let refused = Call::Refused(Rejected::by(Source::nameless(KIND), Reason::DeadlineExpired));
             return ResponseFuture::new(refused, None, now, inherited, policy, classifier);
         }
         // What is itself a repetition, made by a retry around us or by a tier above, earns nothing: else retries would

@@ -1,0 +1,154 @@
+use std::error::Error;
+use std::fmt;
+use std::sync::Arc;
+
+use super::snapshot::{Command, ComponentSnapshot, LastRefusal, Latency};
+use super::{Observed, Snapshot};
+use crate::ground::error::Reason;
+#[cfg(feature = "dashboard")]
+use crate::ground::telemetry::Successes;
+use crate::ground::telemetry::{Instruments, LayerKind, Tally};
+use crate::ground::time::{self, Instant};
+
+/// A handle of one named layer. It keeps the layer's state; cheap to clone.
+#[derive(Clone)]
+pub struct Component {
+    observed: Arc<dyn Observed>,
+}
+
+impl Component {
+    pub(super) fn new(observed: Arc<dyn Observed>) -> Self {
+        Self { observed }
+    }
+
+    /// The name that it was given.
+    pub fn name(&self) -> &str {
+        name(self.observed.instruments())
+    }
+
+    /// Which layer it is, in one word.
+    pub fn layer(&self) -> &'static str {
+        self.observed.instruments().kind().as_str()
+    }
+
+    /// What it is doing now.
+    pub fn snapshot(&self) -> ComponentSnapshot {
+        snapshot(&*self.observed, time::now())
+    }
+
+    /// How long its successes have taken so far.
+    #[cfg(feature = "dashboard")]
+    pub(crate) fn successes(&self) -> Successes {
+        self.observed.instruments().named().map_or_else(Successes::default, |named| Successes::of(&named.calls))
+    }
+
+    /// Moves it by hand. What is set this way holds until it is set again, here or by a reload of that very setting.
+    ///
+    /// # Errors
+    /// If this layer can do no such thing.
+    pub fn apply(&self, command: Command) -> Result<(), Unsupported> {
+        self.observed.apply(command, time::now())
+    }
+}
+
+impl fmt::Debug for Component {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Component").field("name", &self.name()).field("layer", &self.layer()).finish_non_exhaustive()
+    }
+}
+
+fn name(instruments: &Instruments) -> &str {
+    instruments.name().unwrap_or_default()
+}
+
+/// What a component is doing at `now`.
+pub(super) fn snapshot(observed: &dyn Observed, now: Instant) -> ComponentSnapshot {
+    let instruments = observed.instruments();
+    let named = instruments.named();
+    let (tally, reasons) = (instruments.tally(), Reason::ALL.map(Reason::as_str));
+    let count = |histogram: histogram::Histogram| histogram.as_slice().iter().sum();
+    let latency = named.and_then(|named| named.calls.latency());
+    let cut =
+        tally.bodies_cut.iter().zip(reasons).map(|(held, reason)| (reason, held.iter().map(|count| count.get()).sum()));
+    ComponentSnapshot {
+        name: name(instruments).to_owned(),
+        layer: instruments.kind().as_str(),
+        age: named.map_or_else(Default::default, |named| now.since(named.since)),
+        keys: observed.keys(),
+        calls: named
+            .into_iter()
+            .flat_map(|named| named.calls.load())
+            .map(|(verdict, calls)| (verdict, count(calls)))
+            .collect(),
+        latency: latency.map(|latency| Latency {
+            count: latency.count,
+            p50: latency.p50,
+            p90: latency.p90,
+            p99: latency.p99,
+            max: latency.max,
+        }),
+        refused: Tally::occurred(&tally.refused, reasons).collect(),
+        last_refusal: tally
+            .last_refusal()
+            .map(|(reason, at)| LastRefusal { reason: reason.as_str(), ago: now.since(at) }),
+        bodies_cut: cut.filter(|(_, count)| *count > 0).collect(),
+        reloads: tally.reloads[0].get(),
+        condition: observed.condition(now),
+    }
+}
+
+/// A component that can do no such thing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unsupported {
+    layer: &'static str,
+    command: Command,
+}
+
+impl Unsupported {
+    pub(crate) fn new(kind: LayerKind, command: Command) -> Self {
+        Self { layer: kind.as_str(), command }
+    }
+}
+
+impl fmt::Display for Unsupported {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (what, who) = match self.command {
+            Command::ForceOpen => ("be forced open", "circuit_breaker"),
+            Command::Disable => ("be switched off", "circuit_breaker"),
+            Command::Observe => ("only observe", "circuit_breaker"),
+            Command::Enforce => ("be told to decide again", "circuit_breaker"),
+            Command::Reset => ("be reset", "circuit_breaker"),
+            Command::SetLimit(_) => ("be given a limit by hand", "bulkhead or load_shed"),
+        };
+        write!(f, "{} cannot {what}; {who} can", self.layer)
+    }
+}
+
+impl Error for Unsupported {}
+
+/// There is no such component.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotFound {
+    name: String,
+}
+
+impl NotFound {
+    pub(super) fn new(name: &str) -> Self {
+        Self { name: name.to_owned() }
+    }
+}
+
+impl fmt::Display for NotFound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "no circuit breaker is named {:?}: name the layer or the stack that it is in", self.name)
+    }
+}
+
+impl Error for NotFound {}
+
+impl Snapshot {
+    /// The components with this name.
+    pub fn of<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a ComponentSnapshot> {
+        self.components.iter().filter(move |component| component.name == name)
+    }
+}

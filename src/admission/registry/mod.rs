@@ -1,0 +1,256 @@
+//! The named layers of a process: what they are doing, in plain data, and handles to move them by hand.
+//!
+//! A layer that is given a name, by its `named` or by that of a stack, registers itself. From then on it counts its calls and
+//! measures them, its name stands in refusals, logs and metrics, and it is found here:
+//!
+//! ```
+//! use seawall::bulkhead::{BulkheadConfig, BulkheadLayer};
+//! use seawall::registry::{Command, Condition, Registry};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let registry = Registry::new(); // or the one that `named` uses: Registry::global()
+//! let layer = BulkheadLayer::new(BulkheadConfig::default())?.named_in(&registry, "payments")?;
+//!
+//! let snapshot = registry.snapshot();
+//! assert_eq!((snapshot.components[0].name.as_str(), snapshot.components[0].layer), ("payments", "bulkhead"));
+//!
+//! for component in registry.find("payments") {
+//!     component.apply(Command::SetLimit(16.try_into()?))?;
+//! }
+//! let Condition::Bulkhead(bulkhead) = &registry.snapshot().components[0].condition else { unreachable!() };
+//! assert_eq!(bulkhead.limit, 16);
+//!
+//! drop(layer);
+//! assert!(registry.snapshot().components.is_empty());
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The registry keeps no component alive: it is there for as long as its layer, or a service made by it, is, and then leaves
+//! nothing behind. A name may be given to one layer of each kind at a time. Names become labels of metrics: name dependencies,
+//! of which there are few, and nothing that comes with a request.
+//!
+//! **Cost:** nothing for a layer without a name. One with a name pays one or two relaxed atomic additions for each call that it
+//! measures (retry, bulkhead, circuit breaker, load shed), and 1.6 kB for each kind of outcome that occurs. Whoever looks pays
+//! for it: a snapshot reads each component without stopping it.
+
+mod component;
+#[cfg(feature = "metrics")]
+pub(crate) mod publisher;
+mod snapshot;
+#[cfg(all(test, not(seawall_loom)))]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
+
+pub use self::component::{Component, NotFound, Unsupported};
+pub use self::snapshot::{
+    BreakerCondition, Command, ComponentSnapshot, Condition, Counts, DeadlineCondition, GateCondition, LastRefusal,
+    LastTransition, Latency, RateLimitCondition, RetryCondition, Snapshot,
+};
+use crate::ground::config::Validation;
+use crate::ground::error::InvalidConfig;
+use crate::ground::telemetry::{Instruments, LayerKind};
+use crate::ground::time::{self, Instant};
+
+/// The state of a layer value, as the registry sees it.
+pub(crate) trait Observed: Send + Sync {
+    fn instruments(&self) -> &Instruments;
+
+    /// How many keys have a state of their own.
+    fn keys(&self) -> usize {
+        0
+    }
+
+    fn condition(&self, now: Instant) -> Condition;
+
+    /// Does as it is told, unless that makes no sense for this layer.
+    fn apply(&self, command: Command, now: Instant) -> Result<(), Unsupported> {
+        let _ = now;
+        Err(Unsupported::new(self.instruments().kind(), command))
+    }
+}
+
+/// Knows the named layers. See the [module](self). Clones are handles of one registry.
+#[derive(Clone, Default)]
+pub struct Registry {
+    inner: Arc<Inner>,
+}
+
+#[derive(Default)]
+struct Inner {
+    components: Mutex<BTreeMap<Key, Entry>>,
+    #[cfg(feature = "metrics")]
+    publications: Mutex<publisher::Publications>,
+}
+
+type Key = (Arc<str>, LayerKind);
+
+struct Entry {
+    /// Tells it from others that have had the name.
+    token: u64,
+    observed: Weak<dyn Observed>,
+}
+
+impl Registry {
+    /// A registry of one's own, as tests want it.
+    pub fn new() -> Self {
+        let registry = Self::default();
+        #[cfg(feature = "metrics")]
+        publisher::also_publish(&registry.inner);
+        registry
+    }
+
+    /// The registry of the process, in which `named` registers.
+    pub fn global() -> &'static Self {
+        static GLOBAL: LazyLock<Registry> = LazyLock::new(Registry::new);
+        &GLOBAL
+    }
+
+    /// What all components are doing now.
+    pub fn snapshot(&self) -> Snapshot {
+        let now = time::now();
+        let components = self.observed().iter().map(|observed| component::snapshot(&**observed, now)).collect();
+        let since_1970 = time::wall_clock().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        Snapshot { unix_ms: u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX), components }
+    }
+
+    /// Handles of all components, in the order of their names. A handle keeps its component.
+    pub fn components(&self) -> Vec<Component> {
+        self.observed().into_iter().map(Component::new).collect()
+    }
+
+    /// Handles of the components with this name: one for each layer of a stack.
+    pub fn find(&self, name: &str) -> Vec<Component> {
+        self.components().into_iter().filter(|component| component.name() == name).collect()
+    }
+
+    /// Isolates a dependency: its circuit breaker refuses all calls, until it is told to decide again
+    /// ([`Command::Enforce`]).
+    ///
+    /// # Errors
+    /// If there is no circuit breaker with this name.
+    pub fn isolate(&self, name: &str) -> Result<(), NotFound> {
+        let mut found = false;
+        for component in self.find(name) {
+            found |= component.apply(Command::ForceOpen).is_ok();
+        }
+        if found { Ok(()) } else { Err(NotFound::new(name)) }
+    }
+
+    /// Publishes all metrics now, through the recorder that is installed. That happens by itself once a second, in a task of the
+    /// runtime in which calls are made: whoever is asked for metrics may call this first, to answer with those of this moment.
+    #[cfg(feature = "metrics")]
+    pub fn publish(&self) {
+        publisher::publish(&self.inner);
+    }
+
+    /// Gives the layer value behind each of `observed` the name, or none of them.
+    pub(crate) fn register(&self, name: &str, observed: &[Arc<dyn Observed>]) -> Result<(), InvalidConfig> {
+        let name: Arc<str> = Arc::from(name);
+        let token = {
+            static LAST: AtomicU64 = AtomicU64::new(0);
+            LAST.fetch_add(1, Ordering::Relaxed) + 1
+        };
+        let key = |observed: &Arc<dyn Observed>| (Arc::clone(&name), observed.instruments().kind());
+        {
+            let mut components = self.lock();
+            let is_taken = |kind| {
+                let entry = components.get(&(Arc::clone(&name), kind));
+                entry.is_some_and(|entry| entry.observed.strong_count() > 0)
+            };
+            Validation::of(|validation| {
+                let is_empty = name.trim().is_empty();
+                validation.check(!is_empty, "name", "must not be empty");
+                validation.check(name.len() <= LONGEST, "name", format_args!("is longer than {LONGEST} bytes"));
+                for instruments in observed.iter().map(|observed| observed.instruments()) {
+                    let kind = instruments.kind();
+                    if let Some(other) = instruments.name() {
+                        let layer = kind.as_str();
+                        validation.check(false, "name", format_args!("this {layer} layer is called {other:?} already"));
+                    } else if is_taken(kind) {
+                        let layer = kind.as_str();
+                        let problem = format_args!(
+                            "{name:?} is taken by another {layer} layer: give each its own, or clone the one"
+                        );
+                        validation.check(false, "name", problem);
+                    }
+                }
+            })?;
+            for observed in observed {
+                components.insert(key(observed), Entry { token, observed: Arc::downgrade(observed) });
+            }
+        }
+        let now = time::now();
+        // Not under the lock: what is dropped here, should somebody have been faster, gives its place back.
+        for observed in observed {
+            let registration = Registration { registry: Arc::downgrade(&self.inner), key: key(observed), token };
+            observed.instruments().give_name(Arc::clone(&name), now, Box::new(registration));
+        }
+        #[cfg(feature = "metrics")]
+        publisher::stir();
+        Ok(())
+    }
+
+    fn observed(&self) -> Vec<Arc<dyn Observed>> {
+        self.inner.observed()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Key, Entry>> {
+        self.inner.lock()
+    }
+}
+
+/// The longest name, in bytes.
+const LONGEST: usize = 128;
+
+impl Inner {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Key, Entry>> {
+        self.components.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Those that are there. Dropped unlocked: one of them may be the last.
+    fn observed(&self) -> Vec<Arc<dyn Observed>> {
+        self.lock().values().filter_map(|entry| entry.observed.upgrade()).collect()
+    }
+}
+
+/// Shows `observed` from now on where another state of the same layer value was shown: it has been made anew, to keep a state for
+/// each key, say.
+pub(crate) fn replace(observed: Arc<dyn Observed>) {
+    let Some(named) = observed.instruments().named() else { return };
+    let Some(Registration { registry, key, token }) = named.registration.downcast_ref() else { return };
+    let Some(registry) = registry.upgrade() else { return };
+    if let Some(entry) = registry.lock().get_mut(key).filter(|entry| entry.token == *token) {
+        entry.observed = Arc::downgrade(&observed);
+    }
+}
+
+/// A place in a registry. Dropping it takes it out.
+struct Registration {
+    registry: Weak<Inner>,
+    key: Key,
+    token: u64,
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        let Some(registry) = self.registry.upgrade() else { return };
+        let mut components = registry.lock();
+        let gone = match components.get(&self.key) {
+            Some(entry) if entry.token == self.token => components.remove(&self.key),
+            _ => None,
+        };
+        drop(components);
+        drop(gone);
+    }
+}
+
+impl fmt::Debug for Registry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Registry").field("components", &self.lock().len()).finish_non_exhaustive()
+    }
+}

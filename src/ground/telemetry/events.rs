@@ -1,0 +1,142 @@
+//! The one file that names a trace event or a span.
+//!
+//! In a storm the log must not be the next outage: of one layer value the same event for the same reason is told at most once a
+//! second, with the number of those that were `suppressed`.
+
+#[cfg(feature = "http")]
+use std::time::Duration;
+
+use super::instruments::Instruments;
+use super::tally::{Count, NotRetried, STATES};
+use crate::ground::error::Rejected;
+use crate::ground::time;
+use crate::ground::verdict::Verdict;
+
+/// As logs and metrics name a layer without a name.
+pub(super) const NAMELESS: &str = "unnamed";
+
+fn name(instruments: &Instruments) -> &str {
+    instruments.name().unwrap_or(NAMELESS)
+}
+
+/// Tells what is counted by `$count`, unless nobody listens or it has just been told.
+macro_rules! tell {
+    ($level:ident, $count:expr, $($rest:tt)*) => {
+        if tracing::enabled!(target: "seawall", tracing::Level::$level) {
+            if let Some(suppressed) = $count.to_be_told(time::now()) {
+                tracing::event!(target: "seawall", tracing::Level::$level, suppressed, $($rest)*);
+            }
+        }
+    };
+}
+
+/// A call was refused or ended by a layer.
+pub(crate) fn rejected(rejected: &Rejected) {
+    let (instruments, reason) = (rejected.instruments(), rejected.reason());
+    let count = instruments.tally().refuse(reason, time::now());
+    tell!(WARN, count, name = name(instruments), layer = rejected.layer(), reason = reason.as_str(), "rejected");
+}
+
+/// An attempt failed and another one follows.
+pub(crate) fn retried(instruments: &Instruments, cause: Verdict) {
+    let count = &instruments.tally().retried[cause.index()];
+    count.add();
+    tell!(DEBUG, count, name = name(instruments), layer = "retry", cause = cause.as_str(), "retried");
+}
+
+/// An attempt failed, and another one that would have been in order is not made.
+pub(crate) fn not_retried(instruments: &Instruments, why: NotRetried) {
+    let count = &instruments.tally().not_retried[why as usize];
+    count.add();
+    tell!(DEBUG, count, name = name(instruments), layer = "retry", why = why.as_str(), "not retried");
+}
+
+/// A circuit breaker changed its state.
+pub(crate) fn transition(instruments: &Instruments, from: &'static str, to: &'static str) {
+    let number = |state| STATES.iter().position(|name| *name == state);
+    let (Some(from_number), Some(to_number)) = (number(from), number(to)) else { return };
+    let count: &Count = &instruments.tally().transitions[from_number][to_number];
+    count.add();
+    tell!(WARN, count, name = name(instruments), layer = "circuit_breaker", from, to, "transition");
+}
+
+/// What has become of new settings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reload {
+    Applied,
+    Rejected,
+}
+
+/// New settings were offered to a layer.
+pub(crate) fn reloaded(instruments: &Instruments, reload: Reload) {
+    let count = &instruments.tally().reloads[reload as usize];
+    count.add();
+    let layer = instruments.kind().as_str();
+    match reload {
+        Reload::Applied => tell!(INFO, count, name = name(instruments), layer, "reloaded"),
+        Reload::Rejected => tell!(WARN, count, name = name(instruments), layer, "reload rejected"),
+    }
+}
+
+/// Someone has moved a named layer by hand. Always told: people are no storm.
+#[cfg(feature = "dashboard")]
+pub(crate) fn controlled(name: &str, layer: &str, command: &dyn std::fmt::Debug) {
+    tracing::warn!(target: "seawall", name, layer, ?command, "moved by hand");
+}
+
+/// The body of a response was kept beyond its time, and has been cut. Someone `waited` for it, or it was put aside and
+/// forgotten.
+#[cfg(feature = "http")]
+pub(crate) fn body_cut(rejected: &Rejected, waited: bool, age: Duration) {
+    let (instruments, reason) = (rejected.instruments(), rejected.reason());
+    let held = if waited { "read" } else { "parked" };
+    let count = &instruments.tally().bodies_cut[reason as usize][usize::from(!waited)];
+    count.add();
+    let layer = rejected.layer();
+    tell!(WARN, count, name = name(instruments), layer, reason = reason.as_str(), held, ?age, "body cut");
+}
+
+/// An error that no layer of ours made is answered: its cause is told here, since the answer does not tell it.
+#[cfg(feature = "http")]
+pub(crate) fn answered(error: &tower::BoxError, answer: &'static str, is_internal: bool) {
+    let error = error.as_ref() as &(dyn std::error::Error + 'static);
+    let count = &super::ANSWERED[usize::from(!is_internal)];
+    count.add();
+    tell!(ERROR, count, layer = "respond", answer, error, "answered");
+}
+
+/// The span of one attempt, for those who asked for it.
+#[derive(Debug)]
+pub(crate) struct AttemptSpan {
+    span: tracing::Span,
+}
+
+impl AttemptSpan {
+    /// The `number` counts from 1. Names are OpenTelemetry's where it has any: `http.request.resend_count` is how often the request
+    /// had been sent before, `error.type` is set where the attempt fails.
+    pub(crate) fn new(instruments: &Instruments, number: u32) -> Self {
+        let span = tracing::info_span!(
+            target: "seawall",
+            "attempt",
+            otel.kind = "client",
+            otel.status_code = tracing::field::Empty,
+            name = name(instruments),
+            http.request.resend_count = number.saturating_sub(1),
+            error.type = tracing::field::Empty,
+        );
+        Self { span }
+    }
+
+    #[inline]
+    pub(crate) fn enter(&self) -> tracing::span::Entered<'_> {
+        self.span.enter()
+    }
+
+    /// The attempt is over.
+    pub(crate) fn end(self, verdict: Verdict) {
+        if !matches!(verdict, Verdict::Success | Verdict::CallerFault) {
+            self.span.record("otel.status_code", "ERROR");
+            self.span.record("error.type", verdict.as_str());
+        }
+    }
+}

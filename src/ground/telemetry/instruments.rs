@@ -1,0 +1,193 @@
+//! The instruments of one layer value: what it counts, and under which name.
+
+use std::any::Any;
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::time::Duration;
+
+use super::calls::Calls;
+use super::tally::Tally;
+use crate::ground::time::Instant;
+use crate::ground::verdict::Verdict;
+
+/// Which layer it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum LayerKind {
+    Deadline,
+    Retry,
+    Bulkhead,
+    CircuitBreaker,
+    RateLimit,
+    LoadShed,
+}
+
+impl LayerKind {
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Deadline, Self::Retry, Self::Bulkhead, Self::CircuitBreaker, Self::RateLimit, Self::LoadShed];
+
+    /// The layer in one word, as errors, logs and metrics have it.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Deadline => "deadline",
+            Self::Retry => "retry",
+            Self::Bulkhead => "bulkhead",
+            Self::CircuitBreaker => "circuit_breaker",
+            Self::RateLimit => "rate_limit",
+            Self::LoadShed => "load_shed",
+        }
+    }
+}
+
+/// Whose bound or refusal it is, in one word that a call can carry along: the instruments are looked up when there is something
+/// to tell. A call that is refused cheaply has them at hand and does not look.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Source {
+    id: u64,
+}
+
+const KIND_BITS: u32 = 3;
+
+impl Source {
+    /// Of any layer of a kind that has no name.
+    pub(crate) const fn nameless(kind: LayerKind) -> Self {
+        Self { id: kind as u64 }
+    }
+
+    pub(crate) const fn id(self) -> u64 {
+        self.id
+    }
+
+    fn kind(self) -> LayerKind {
+        LayerKind::ALL[(self.id & ((1 << KIND_BITS) - 1)) as usize % LayerKind::ALL.len()]
+    }
+
+    pub(crate) fn layer(self) -> &'static str {
+        self.kind().as_str()
+    }
+
+    /// Those of the layer value, if it has a name and is still there; else those that the nameless of its kind share.
+    pub(crate) fn instruments(self) -> Instruments {
+        let found = named().get(&self.id).and_then(Weak::upgrade);
+        found.map_or_else(|| Instruments::nameless(self.kind()), |inner| Instruments { inner })
+    }
+}
+
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.layer())
+    }
+}
+
+/// The instruments that have a name, by the id of their source.
+fn named() -> MutexGuard<'static, HashMap<u64, Weak<Inner>>> {
+    static NAMED: LazyLock<Mutex<HashMap<u64, Weak<Inner>>>> = LazyLock::new(Mutex::default);
+    NAMED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// See the module. Without a name they are a few words, and what happens is counted with all other nameless layers of the kind.
+/// Clones are handles of the same instruments.
+#[derive(Clone)]
+pub(crate) struct Instruments {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    source: Source,
+    named: OnceLock<Named>,
+}
+
+/// What comes with a name.
+pub(crate) struct Named {
+    pub(crate) name: Arc<str>,
+    pub(crate) since: Instant,
+    pub(crate) calls: Calls,
+    pub(crate) tally: Tally,
+    /// The place in a registry, given back when the instruments are dropped.
+    pub(crate) registration: Box<dyn Any + Send + Sync>,
+}
+
+impl Instruments {
+    pub(crate) fn new(kind: LayerKind) -> Self {
+        static LAST: AtomicU64 = AtomicU64::new(0);
+        let number = LAST.fetch_add(1, Ordering::Relaxed) + 1;
+        Self::of(Source { id: number << KIND_BITS | kind as u64 })
+    }
+
+    fn of(source: Source) -> Self {
+        Self { inner: Arc::new(Inner { source, named: OnceLock::new() }) }
+    }
+
+    /// Those of all layers of a kind that have no name. Their calls are not counted.
+    pub(crate) fn nameless(kind: LayerKind) -> Self {
+        static NAMELESS: LazyLock<[Instruments; LayerKind::ALL.len()]> =
+            LazyLock::new(|| LayerKind::ALL.map(|kind| Instruments::of(Source::nameless(kind))));
+        NAMELESS[kind as usize].clone()
+    }
+
+    /// What the nameless of a kind have counted.
+    pub(crate) fn nameless_tally(kind: LayerKind) -> &'static Tally {
+        static TALLIES: [Tally; LayerKind::ALL.len()] = [const { Tally::new() }; LayerKind::ALL.len()];
+        &TALLIES[kind as usize]
+    }
+
+    /// Gives them a name, unless they have one. `registration` is dropped with them.
+    pub(crate) fn give_name(&self, name: Arc<str>, since: Instant, registration: Box<dyn Any + Send + Sync>) {
+        let named_now = Named { name, since, calls: Calls::default(), tally: Tally::new(), registration };
+        if self.inner.named.set(named_now).is_ok() {
+            named().insert(self.inner.source.id, Arc::downgrade(&self.inner));
+        }
+    }
+
+    #[inline]
+    pub(crate) fn named(&self) -> Option<&Named> {
+        self.inner.named.get()
+    }
+
+    pub(crate) fn name(&self) -> Option<&str> {
+        self.named().map(|named| &*named.name)
+    }
+
+    #[inline]
+    pub(crate) fn source(&self) -> Source {
+        self.inner.source
+    }
+
+    pub(crate) fn kind(&self) -> LayerKind {
+        self.inner.source.kind()
+    }
+
+    pub(crate) fn tally(&self) -> &Tally {
+        match self.named() {
+            Some(named) => &named.tally,
+            None => Self::nameless_tally(self.kind()),
+        }
+    }
+
+    /// A call has ended. Says whether anyone is interested.
+    #[inline]
+    pub(crate) fn record(&self, verdict: Verdict, took: Duration) -> bool {
+        match self.named() {
+            Some(named) => {
+                named.calls.record(verdict, took);
+                true
+            }
+            None => false,
+        }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if self.named.get().is_some() {
+            named().remove(&self.source.id);
+        }
+    }
+}
+
+impl fmt::Debug for Instruments {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Instruments").field("layer", &self.kind()).field("name", &self.name()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,306 @@
+//! The one file that names a metric, and how what is counted reaches the recorder.
+//!
+//! Nothing is pushed on a call's path. A layer value counts in atomics of its own, and what has changed since the last time is
+//! published now and then, to the recorder that is there then: it may be installed before or after, or be another one, which is
+//! seen by its address and is told everything from the beginning. Gauges are read from the state that they show.
+
+use std::array;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use histogram::Histogram;
+use metrics::{Key, Label, Level, Metadata, Recorder, SharedString, Unit};
+
+use super::calls::{self, Calls};
+use super::events::NAMELESS;
+use super::instruments::{Instruments, LayerKind};
+use super::tally::{Count, NotRetried, STATES, Tally};
+use crate::ground::error::Reason;
+use crate::ground::verdict::Verdict;
+
+const CALL_DURATION: &str = "seawall_call_duration_seconds";
+const REJECTED: &str = "seawall_rejected_total";
+const RETRIES: &str = "seawall_retries_total";
+const RETRIES_REFUSED: &str = "seawall_retries_refused_total";
+const TRANSITIONS: &str = "seawall_circuit_breaker_transitions_total";
+const BODIES_CUT: &str = "seawall_bodies_cut_total";
+const RELOADS: &str = "seawall_reloads_total";
+const INTERNAL_ERRORS: &str = "seawall_internal_errors_total";
+
+/// What is read from a layer's state when it is published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Gauge {
+    BreakerState,
+    BreakerOpenKeys,
+    InFlight,
+    Waiting,
+    Limit,
+    ServiceTime,
+    RateLimit,
+    BudgetLeft,
+}
+
+impl Gauge {
+    const ALL: [Self; 8] = [
+        Self::BreakerState,
+        Self::BreakerOpenKeys,
+        Self::InFlight,
+        Self::Waiting,
+        Self::Limit,
+        Self::ServiceTime,
+        Self::RateLimit,
+        Self::BudgetLeft,
+    ];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::BreakerState => "seawall_circuit_breaker_state",
+            Self::BreakerOpenKeys => "seawall_circuit_breaker_open_keys",
+            Self::InFlight => "seawall_in_flight",
+            Self::Waiting => "seawall_waiting",
+            Self::Limit => "seawall_limit",
+            Self::ServiceTime => "seawall_service_time_seconds",
+            Self::RateLimit => "seawall_rate_limit_per_second",
+            Self::BudgetLeft => "seawall_retry_budget_left",
+        }
+    }
+
+    const fn unit(self) -> Unit {
+        match self {
+            Self::ServiceTime => Unit::Seconds,
+            Self::RateLimit => Unit::CountPerSecond,
+            _ => Unit::Count,
+        }
+    }
+
+    const fn description(self) -> &'static str {
+        match self {
+            Self::BreakerState => {
+                "0 closed, 1 half-open, 2 open, 3 forced open, 4 disabled; with keys, the worst of all"
+            }
+            Self::BreakerOpenKeys => "Keys whose circuit breaker is not closed",
+            Self::InFlight => "Calls at work, or the permits that they hold",
+            Self::Waiting => "Calls that wait for their turn",
+            Self::Limit => "Permits for each key",
+            Self::ServiceTime => "What a call is expected to take",
+            Self::RateLimit => "Calls a second that the rate limit lets start",
+            Self::BudgetLeft => "Retries that could be made now",
+        }
+    }
+
+    /// Whether several layers have it, so that a label says which.
+    const fn is_shared(self) -> bool {
+        matches!(self, Self::InFlight | Self::Waiting | Self::Limit | Self::ServiceTime)
+    }
+}
+
+fn describe(recorder: &dyn Recorder) {
+    let counters = [
+        (REJECTED, "Calls that a layer refused or cut"),
+        (RETRIES, "Further attempts, by the verdict on the one before"),
+        (RETRIES_REFUSED, "Retries that were wanted and not made"),
+        (TRANSITIONS, "Changes of a circuit breaker's state"),
+        (BODIES_CUT, "Bodies of responses that were kept beyond their time, and cut"),
+        (RELOADS, "New settings that were offered"),
+        (INTERNAL_ERRORS, "Answers that do not tell the error behind them"),
+    ];
+    for (name, description) in counters {
+        recorder.describe_counter(name.into(), Some(Unit::Count), description.into());
+    }
+    for gauge in Gauge::ALL {
+        recorder.describe_gauge(gauge.name().into(), Some(gauge.unit()), gauge.description().into());
+    }
+    recorder.describe_histogram(CALL_DURATION.into(), Some(Unit::Seconds), "Calls that have ended, by verdict".into());
+}
+
+const METADATA: Metadata<'static> = Metadata::new("seawall", Level::INFO, Some(module_path!()));
+
+fn key(metric: &'static str, labels: impl IntoIterator<Item = Label>) -> Key {
+    Key::from_parts(metric, labels.into_iter().collect::<Vec<_>>())
+}
+
+/// By its address a recorder is known from the one before.
+fn address(recorder: &dyn Recorder) -> usize {
+    (&raw const *recorder).cast::<()>() as usize
+}
+
+/// A counter, once there was something to count, and how far it has been told.
+#[derive(Default)]
+struct Told {
+    counter: Option<metrics::Counter>,
+    count: u64,
+}
+
+impl Told {
+    fn tell(&mut self, recorder: &dyn Recorder, count: u64, key: impl FnOnce() -> Key) {
+        if count > self.count {
+            let counter = self.counter.get_or_insert_with(|| recorder.register_counter(&key(), &METADATA));
+            counter.increment(count - self.count);
+            self.count = count;
+        }
+    }
+}
+
+/// What one layer value has told one recorder.
+pub(crate) struct Publication {
+    name: SharedString,
+    kind: LayerKind,
+    recorder: usize,
+    told: Vec<Told>,
+    histograms: [Option<(metrics::Histogram, Histogram)>; Verdict::COUNT],
+    gauges: [Option<metrics::Gauge>; Gauge::ALL.len()],
+}
+
+impl Publication {
+    pub(crate) fn new(name: &Arc<str>, kind: LayerKind) -> Self {
+        Self::of(SharedString::from_shared(Arc::clone(name)), kind)
+    }
+
+    fn of(name: SharedString, kind: LayerKind) -> Self {
+        Self {
+            name,
+            kind,
+            recorder: 0,
+            told: Vec::new(),
+            histograms: array::from_fn(|_| None),
+            gauges: array::from_fn(|_| None),
+        }
+    }
+
+    /// Publishes what is new.
+    pub(crate) fn publish(
+        &mut self,
+        tally: &Tally,
+        calls: Option<&Calls>,
+        gauges: impl IntoIterator<Item = (Gauge, f64)>,
+    ) {
+        metrics::with_recorder(|recorder| {
+            self.begin(recorder);
+            self.publish_tally(recorder, tally);
+            if let Some(calls) = calls {
+                self.publish_calls(recorder, calls);
+            }
+            for (gauge, value) in gauges {
+                self.gauge(recorder, gauge).set(value);
+            }
+        });
+    }
+
+    /// The layer value is gone: nothing of it is at work any more.
+    pub(crate) fn close(&self) {
+        self.gauges.iter().flatten().for_each(|gauge| gauge.set(0.0));
+    }
+
+    fn begin(&mut self, recorder: &dyn Recorder) {
+        if self.recorder != address(recorder) {
+            *self = Self { recorder: address(recorder), ..Self::of(self.name.clone(), self.kind) };
+        }
+    }
+
+    fn label(&self) -> Label {
+        Label::new("name", self.name.clone())
+    }
+
+    fn publish_tally(&mut self, recorder: &dyn Recorder, tally: &Tally) {
+        let (name, kind) = (self.label(), self.kind.as_str());
+        let mut told = self.told.iter_mut();
+        let mut missing = Vec::new();
+        let mut tell = |count: &Count, metric, labels: &[(&'static str, &'static str)]| {
+            let key = || key(metric, [name.clone()].into_iter().chain(labels.iter().map(Label::from)));
+            match told.next() {
+                Some(told) => told.tell(recorder, count.get(), key),
+                None => {
+                    let mut told = Told::default();
+                    told.tell(recorder, count.get(), key);
+                    missing.push(told);
+                }
+            }
+        };
+        for (count, reason) in tally.refused.iter().zip(Reason::ALL) {
+            tell(count, REJECTED, &[("layer", kind), ("reason", reason.as_str())]);
+        }
+        for (cut, reason) in tally.bodies_cut.iter().zip(Reason::ALL) {
+            for (count, held) in cut.iter().zip(["read", "parked"]) {
+                tell(count, BODIES_CUT, &[("layer", kind), ("reason", reason.as_str()), ("held", held)]);
+            }
+        }
+        for (count, cause) in tally.retried.iter().zip(Verdict::NAMES) {
+            tell(count, RETRIES, &[("cause", cause)]);
+        }
+        for (count, why) in tally.not_retried.iter().zip(NotRetried::NAMES) {
+            tell(count, RETRIES_REFUSED, &[("why", why)]);
+        }
+        for (transitions, from) in tally.transitions.iter().zip(STATES) {
+            for (count, to) in transitions.iter().zip(STATES) {
+                tell(count, TRANSITIONS, &[("from", from), ("to", to)]);
+            }
+        }
+        for (count, result) in tally.reloads.iter().zip(["applied", "rejected"]) {
+            tell(count, RELOADS, &[("layer", kind), ("result", result)]);
+        }
+        self.told.extend(missing);
+    }
+
+    fn publish_calls(&mut self, recorder: &dyn Recorder, calls: &Calls) {
+        let (name, kind) = (self.label(), self.kind.as_str());
+        for (verdict, now) in calls.load() {
+            let Some(place) = Verdict::NAMES.iter().position(|name| *name == verdict) else { continue };
+            let Some(told) = self.histograms.get_mut(place) else { continue };
+            let (histogram, before) = told.get_or_insert_with(|| {
+                let labels = [name.clone(), Label::new("layer", kind), Label::new("verdict", verdict)];
+                let handle = recorder.register_histogram(&key(CALL_DURATION, labels), &METADATA);
+                (handle, Histogram::with_config(&now.config()))
+            });
+            // Counts only grow.
+            let Ok(new) = now.wrapping_sub(before) else { continue };
+            for bucket in new.iter().filter(|bucket| bucket.count() > 0) {
+                let seconds = calls::middle(&bucket).as_secs_f64();
+                histogram.record_many(seconds, usize::try_from(bucket.count()).unwrap_or(usize::MAX));
+            }
+            *before = now;
+        }
+    }
+
+    fn gauge(&mut self, recorder: &dyn Recorder, gauge: Gauge) -> &metrics::Gauge {
+        let (name, kind) = (self.label(), self.kind.as_str());
+        self.gauges[gauge as usize].get_or_insert_with(|| {
+            let layer = gauge.is_shared().then(|| Label::new("layer", kind));
+            recorder.register_gauge(&key(gauge.name(), [name].into_iter().chain(layer)), &METADATA)
+        })
+    }
+}
+
+/// Publishes what belongs to no layer value in particular.
+pub(crate) fn publish_process() {
+    static PROCESS: Mutex<Option<Process>> = Mutex::new(None);
+    let mut process = PROCESS.lock().unwrap_or_else(PoisonError::into_inner);
+    let process = process.get_or_insert_with(Process::new);
+    metrics::with_recorder(|recorder| {
+        if process.recorder != address(recorder) {
+            *process = Process { recorder: address(recorder), ..Process::new() };
+            describe(recorder);
+        }
+        #[cfg(feature = "http")]
+        process.internal_errors.tell(recorder, super::ANSWERED[0].get(), || key(INTERNAL_ERRORS, []));
+    });
+    for (publication, kind) in process.nameless.iter_mut().zip(LayerKind::ALL) {
+        publication.publish(Instruments::nameless_tally(kind), None, []);
+    }
+}
+
+struct Process {
+    recorder: usize,
+    #[cfg(feature = "http")]
+    internal_errors: Told,
+    nameless: [Publication; LayerKind::ALL.len()],
+}
+
+impl Process {
+    fn new() -> Self {
+        Self {
+            recorder: 0,
+            #[cfg(feature = "http")]
+            internal_errors: Told::default(),
+            nameless: LayerKind::ALL.map(|kind| Publication::of(SharedString::const_str(NAMELESS), kind)),
+        }
+    }
+}

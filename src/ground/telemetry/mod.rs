@@ -1,0 +1,29 @@
+//! What is told: counted, measured, logged.
+//!
+//! Algorithms return decisions and layers act on them; what is worth telling is told here. Each layer value has
+//! [`Instruments`], in which it counts by itself: an atomic or two on a call's path if it has a name, none if not. What
+//! is made of that stands in one file each: `metrics` has the names of all metrics, `events` those of all trace events.
+
+mod calls;
+mod events;
+mod instruments;
+#[cfg(feature = "metrics")]
+mod metrics;
+mod tally;
+
+#[cfg(feature = "metrics")]
+pub(crate) use self::metrics::{Gauge, Publication, publish_process};
+#[cfg(feature = "dashboard")]
+pub(crate) use calls::Successes;
+#[cfg(feature = "http")]
+pub(crate) use events::answered;
+#[cfg(feature = "dashboard")]
+pub(crate) use events::controlled;
+#[allow(unused_imports, reason = "reload and spans follow")]
+pub(crate) use events::{AttemptSpan, Reload, body_cut, not_retried, rejected, reloaded, retried, transition};
+pub(crate) use instruments::{Instruments, LayerKind, Source};
+pub(crate) use tally::{NotRetried, STATES, Tally};
+
+/// Errors of a service that were answered: such that the answer does not tell, and such that it does.
+#[cfg(feature = "http")]
+static ANSWERED: [tally::Count; 2] = [tally::Count::NEW; 2];

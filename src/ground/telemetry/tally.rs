@@ -1,0 +1,159 @@
+//! Counts of what happens now and then: refusals, cuts, retries, transitions, reloads.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use crate::ground::error::Reason;
+use crate::ground::time::Instant;
+use crate::ground::verdict::Verdict;
+
+/// The states of a circuit breaker, by the number that the metric has for them. The higher, the less passes; a breaker that is
+/// switched off is beside that.
+pub(crate) const STATES: [&str; 5] = ["closed", "half_open", "open", "forced_open", "disabled"];
+
+/// Why a retry that would have been in order was not made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NotRetried {
+    NotRepeatable,
+    Attempts,
+    RetryAfter,
+    Deadline,
+    Budget,
+}
+
+impl NotRetried {
+    pub(crate) const NAMES: [&'static str; 5] = ["not_repeatable", "attempts", "retry_after", "deadline", "budget"];
+
+    pub(crate) const fn as_str(self) -> &'static str {
+        Self::NAMES[self as usize]
+    }
+}
+
+/// A count, and when it was last talked about: the same thing is told at most once a [`QUIET`], with how often it happened
+/// meanwhile, so that a storm of refusals is no storm of log lines.
+#[derive(Debug, Default)]
+pub(crate) struct Count {
+    count: AtomicU64,
+    /// Nanoseconds; zero: never.
+    told_at: AtomicU64,
+    /// The count when it was told.
+    told: AtomicU64,
+}
+
+/// For so long the same thing is not told again.
+const QUIET: Duration = Duration::from_secs(1);
+
+impl Count {
+    pub(super) const NEW: Self = Self { count: AtomicU64::new(0), told_at: AtomicU64::new(0), told: AtomicU64::new(0) };
+
+    #[inline]
+    pub(crate) fn add(&self) {
+        self.count.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn get(&self) -> u64 {
+        self.count.load(Ordering::Relaxed)
+    }
+
+    /// Whether it is to be told at `now`, and if so, how often it has happened since it was told last without being told.
+    pub(crate) fn to_be_told(&self, now: Instant) -> Option<u64> {
+        let told_at = self.told_at.load(Ordering::Relaxed);
+        if told_at != 0 && now.since(Instant::from_nanos(told_at)) < QUIET {
+            return None;
+        }
+        // Of several who come at once one tells.
+        self.told_at.compare_exchange(told_at, now.as_nanos(), Ordering::Relaxed, Ordering::Relaxed).ok()?;
+        let count = self.get();
+        Some(count.saturating_sub(self.told.swap(count, Ordering::Relaxed)).saturating_sub(1))
+    }
+}
+
+/// All that a layer value counts beside its calls.
+#[derive(Debug)]
+pub(crate) struct Tally {
+    pub(crate) refused: [Count; Reason::ALL.len()],
+    /// Of each reason: bodies whose reader waited, and bodies that were put aside.
+    pub(crate) bodies_cut: [[Count; 2]; Reason::ALL.len()],
+    pub(crate) retried: [Count; Verdict::COUNT],
+    pub(crate) not_retried: [Count; NotRetried::NAMES.len()],
+    pub(crate) transitions: [[Count; STATES.len()]; STATES.len()],
+    /// Reloads that were applied, and such that were refused.
+    pub(crate) reloads: [Count; 2],
+    /// When the last refusal was, in nanoseconds with the lowest bits cleared, and the number of its reason in those.
+    last_refusal: AtomicU64,
+}
+
+const REASON_MASK: u64 = 0xff;
+
+impl Tally {
+    pub(crate) const fn new() -> Self {
+        Self {
+            refused: [Count::NEW; Reason::ALL.len()],
+            bodies_cut: [const { [Count::NEW; 2] }; Reason::ALL.len()],
+            retried: [Count::NEW; Verdict::COUNT],
+            not_retried: [Count::NEW; NotRetried::NAMES.len()],
+            transitions: [const { [Count::NEW; STATES.len()] }; STATES.len()],
+            reloads: [Count::NEW; 2],
+            last_refusal: AtomicU64::new(0),
+        }
+    }
+
+    pub(crate) fn refuse(&self, reason: Reason, now: Instant) -> &Count {
+        self.last_refusal.store(now.as_nanos() & !REASON_MASK | reason as u64, Ordering::Relaxed);
+        let count = &self.refused[reason as usize];
+        count.add();
+        count
+    }
+
+    pub(crate) fn last_refusal(&self) -> Option<(Reason, Instant)> {
+        let word = self.last_refusal.load(Ordering::Relaxed);
+        let reason = Reason::ALL.get((word & REASON_MASK) as usize)?;
+        (word != 0).then(|| (*reason, Instant::from_nanos(word & !REASON_MASK)))
+    }
+
+    /// How often something happened, by name, without what never did.
+    pub(crate) fn occurred<'a>(
+        counts: &'a [Count],
+        names: impl IntoIterator<Item = &'static str> + 'a,
+    ) -> impl Iterator<Item = (&'static str, u64)> + 'a {
+        names.into_iter().zip(counts).map(|(name, count)| (name, count.get())).filter(|(_, count)| *count > 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const START: Instant = Instant::from_nanos(1 << 63);
+
+    #[test]
+    fn reasons_stand_in_the_order_of_their_numbers() {
+        for (number, reason) in Reason::ALL.into_iter().enumerate() {
+            assert_eq!(reason as usize, number, "{reason:?}");
+        }
+    }
+
+    #[test]
+    fn the_same_is_told_once_a_second_with_what_was_left_out() {
+        let count = Count::default();
+        let happens = |millis| {
+            count.add();
+            count.to_be_told(START + Duration::from_millis(millis))
+        };
+        assert_eq!(happens(0), Some(0));
+        assert_eq!([happens(1), happens(500), happens(999)], [None; 3]);
+        assert_eq!(happens(1000), Some(3));
+        assert_eq!(happens(2500), Some(0));
+    }
+
+    #[test]
+    fn the_last_refusal_is_known_with_its_reason() {
+        let tally = Tally::new();
+        assert_eq!(tally.last_refusal(), None);
+        tally.refuse(Reason::DeadlineExpired, START);
+        assert_eq!(tally.last_refusal(), Some((Reason::DeadlineExpired, START)));
+        tally.refuse(Reason::RateLimited, START + Duration::from_secs(1));
+        let (reason, at) = tally.last_refusal().expect("two refusals");
+        assert_eq!((reason, at.since(START).as_millis()), (Reason::RateLimited, 1000));
+    }
+}
