@@ -78,6 +78,9 @@
 //!
 //! # Which failures, and who answers
 //! See [`failures`].
+//!
+//! # How to run it
+//! See [`operations`]: what to look at first, what each number and each refusal means, how to choose the settings.
 
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
@@ -112,6 +115,9 @@ pub mod keyed {
 
 #[doc = include_str!("failures.md")]
 pub mod failures {}
+
+#[doc = include_str!("operations.md")]
+pub mod operations {}
 
 #[cfg(all(doctest, feature = "http"))]
 #[doc = include_str!("../README.md")]

@@ -9,6 +9,10 @@
 //! them by atomic steps, each of which takes what it sees: nothing is checked first and done later, so that no race
 //! overdraws, and a token that cannot be completed is put back. A full bucket (26,843 tokens) takes no more deposits.
 //!
+//! All of it may change at work. What was deposited keeps its place when deposits are to last longer or shorter, so that it expires in
+//! a tenth of the new time for each tenth that it had left, and a new tenth begins: nothing lives longer than the longer of the
+//! two, and no token comes of a change.
+//!
 //! In any stretch of time, the tokens spent are at most `ratio` for each call in it and in the time to live before it,
 //! plus what the reserve grows meanwhile, plus its burst. The property test holds that against a naive model.
 
@@ -18,6 +22,7 @@ use std::time::Duration;
 
 use crate::algorithm::budget::reserve::Reserve;
 use crate::algorithm::slot::{Slot, Stamp};
+use crate::ground::live::{Live, Settings};
 use crate::ground::time::{self, Instant};
 
 /// Deposits are counted in ten-thousandths of a token, so that a ratio of 0.6 acts as 0.6.
@@ -32,10 +37,55 @@ const BUCKETS: usize = 2;
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Ledger {
-    per_call: u32,
-    bucket: u64,
+    earnings: Live<Earnings, 4>,
     deposits: [Slot; BUCKETS],
     reserve: Reserve,
+}
+
+/// What a call earns, and for how long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Earnings {
+    per_call: u32,
+    /// The length of an epoch, in nanoseconds.
+    bucket: u64,
+    /// Since when epochs are of that length, and the number of the first of them: numbers go on when the length changes.
+    since: u64,
+    first: u64,
+}
+
+impl Earnings {
+    fn new(ratio: f64, ttl: Duration) -> Self {
+        let per_call = (ratio * f64::from(TOKEN)).round() as u32;
+        Self { per_call, bucket: (time::nanos(ttl) / BUCKETS as u64).max(1), since: 0, first: 0 }
+    }
+
+    #[inline]
+    fn epoch(&self, now: Instant) -> u64 {
+        match now.as_nanos().checked_sub(self.since) {
+            Some(after) => self.first.saturating_add(after / self.bucket),
+            // A reading of before the change.
+            None => self.first.saturating_sub(1),
+        }
+    }
+
+    /// What the next call earns by `next`, from now on.
+    fn then(self, next: Self, now: Instant) -> Self {
+        if next.bucket == self.bucket {
+            return Self { per_call: next.per_call, ..self };
+        }
+        Self { since: now.as_nanos(), first: self.epoch(now).saturating_add(1), ..next }
+    }
+}
+
+impl Settings<4> for Earnings {
+    fn pack(&self) -> [u64; 4] {
+        [self.per_call.into(), self.bucket, self.since, self.first]
+    }
+
+    #[inline]
+    fn unpack([per_call, bucket, since, first]: [u64; 4]) -> Self {
+        Self { per_call: per_call as u32, bucket, since, first }
+    }
 }
 
 /// A token that was withdrawn. It is [spent](Ledger::spend) or [refunded](Ledger::refund).
@@ -52,20 +102,26 @@ impl Ledger {
     /// Each call deposits `ratio` of a token for up to `ttl`; the reserve grows by `per_second` up to `burst`.
     pub(crate) fn new(ratio: f64, ttl: Duration, per_second: f64, burst: u32) -> Self {
         Self {
-            per_call: (ratio * f64::from(TOKEN)).round() as u32,
-            bucket: (time::nanos(ttl) / BUCKETS as u64).max(1),
+            earnings: Live::new(&Earnings::new(ratio, ttl)),
             deposits: std::array::from_fn(|_| Slot::new()),
             reserve: Reserve::new(per_second, burst),
         }
     }
 
+    /// Other numbers from now on, see [`new`](Self::new). There are never more tokens than before.
+    pub(crate) fn reload(&self, ratio: f64, ttl: Duration, per_second: f64, burst: u32, now: Instant) {
+        self.earnings.update(|earnings| earnings.then(Earnings::new(ratio, ttl), now).pack());
+        self.reserve.set_rate(per_second, burst, now);
+    }
+
     /// A call comes.
     #[inline]
     pub(crate) fn deposit(&self, now: Instant) {
-        if self.per_call > 0 {
-            let (slot, stamp) = self.slot(self.epoch(now));
+        let earnings = self.earnings.read();
+        if earnings.per_call > 0 {
+            let (slot, stamp) = self.slot(earnings.epoch(now));
             // A deposit that lost the race against the bucket's next round would be worth nothing anyway.
-            let _ = slot.add(stamp, self.per_call);
+            let _ = slot.add(stamp, earnings.per_call);
         }
     }
 
@@ -143,7 +199,7 @@ impl Ledger {
 
     #[inline]
     fn epoch(&self, now: Instant) -> u64 {
-        now.as_nanos() / self.bucket
+        self.earnings.read().epoch(now)
     }
 
     /// The era continues the epoch where a stamp's bits end, so that no idle time makes old deposits look new.

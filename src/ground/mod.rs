@@ -4,6 +4,7 @@ pub(crate) mod chance;
 pub(crate) mod config;
 pub mod context;
 pub mod error;
+pub(crate) mod live;
 pub(crate) mod sync;
 pub(crate) mod telemetry;
 pub(crate) mod time;

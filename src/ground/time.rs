@@ -100,6 +100,7 @@ fn origin() -> &'static tokio::time::Instant {
 thread_local! {
     static HANDED_OVER: Cell<Option<Instant>> = const { Cell::new(None) };
     static LOCAL_WAITS: Cell<u64> = const { Cell::new(0) };
+    static LATEST: Cell<Option<Instant>> = const { Cell::new(None) };
 }
 
 /// A fresh reading of the clock. The end of an attempt is always one.
@@ -107,7 +108,22 @@ thread_local! {
 pub(crate) fn now() -> Instant {
     // The origin must be read first: otherwise the very first reading would stand before it.
     let _ = origin();
-    Instant::from_tokio(read())
+    let now = Instant::from_tokio(read());
+    LATEST.set(Some(now));
+    now
+}
+
+/// From here on [`latest_or_now`] knows only of readings that are yet to come.
+#[inline]
+pub(crate) fn forget_latest() {
+    LATEST.set(None);
+}
+
+/// The latest reading on this thread since [`forget_latest`], or a fresh one. For what is only told, and need not be right to the
+/// time that code between two layers takes in one poll.
+#[inline]
+pub(crate) fn latest_or_now() -> Instant {
+    LATEST.get().unwrap_or_else(now)
 }
 
 /// The time at which a call begins: what the layer around us has just read, or a fresh reading.

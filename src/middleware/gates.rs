@@ -5,14 +5,15 @@ use std::time::Duration;
 use crate::admission::gate::{Gate, Order};
 use crate::admission::keyed::{KeyBy, Keyed, Keying};
 use crate::admission::registry::{Command, Condition, GateCondition, Observed, Unsupported};
+use crate::ground::live::{Live, Settings};
 use crate::ground::sync::Arc;
-use crate::ground::sync::atomic::{AtomicU32, Ordering};
+use crate::ground::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use crate::ground::telemetry::{Instruments, LayerKind};
-use crate::ground::time::Instant;
+use crate::ground::time::{self, Instant};
 use crate::middleware::inner::Unready;
 
 /// How many calls may wait.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Room {
     AtMost(u32),
     /// So many for each permit.
@@ -20,9 +21,8 @@ pub(crate) enum Room {
 }
 
 /// The terms on which calls pass a gate.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Terms {
-    pub(crate) order: Order,
     pub(crate) room: Room,
     pub(crate) max_wait: Duration,
     pub(crate) max_hold: Duration,
@@ -39,23 +39,56 @@ impl Terms {
     }
 }
 
+/// The sign bit, which no ratio has, says that the rest is a number of calls.
+const AT_MOST: u64 = 1 << 63;
+
+impl Settings<3> for Terms {
+    fn pack(&self) -> [u64; 3] {
+        let room = match self.room {
+            Room::AtMost(waiting) => AT_MOST | u64::from(waiting),
+            Room::PerPermit(ratio) => ratio.to_bits(),
+        };
+        [room, time::nanos(self.max_wait), time::nanos(self.max_hold)]
+    }
+
+    #[inline]
+    fn unpack([room, max_wait, max_hold]: [u64; 3]) -> Self {
+        let room = if room & AT_MOST != 0 { Room::AtMost(room as u32) } else { Room::PerPermit(f64::from_bits(room)) };
+        Self { room, max_wait: Duration::from_nanos(max_wait), max_hold: Duration::from_nanos(max_hold) }
+    }
+}
+
 /// The gates of a layer value, one for each key.
 #[derive(Debug)]
 pub(crate) struct Gates<K: Keying> {
     gates: Keyed<K, Gate>,
-    terms: Terms,
+    terms: Live<Terms, 3>,
     /// That of gates to come.
     limit: AtomicU32,
+    /// Whether that of gates to come is [`Order::Lifo`].
+    lifo: AtomicBool,
     instruments: Instruments,
     /// Permits do not bound their number: a limit may be anything, and a call without weight needs none.
     unready: Unready,
 }
 
 impl<K: Keying> Gates<K> {
-    pub(crate) fn new(keying: K, max_keys: usize, limit: u32, terms: Terms, instruments: Instruments) -> Self {
-        let common = Gate::observed(limit, terms.order, instruments.clone());
-        let gates = Keyed::new(keying, max_keys, common);
-        Self { gates, terms, limit: AtomicU32::new(limit), instruments, unready: Unready::default() }
+    pub(crate) fn new(
+        keying: K,
+        max_keys: usize,
+        limit: u32,
+        order: Order,
+        terms: Terms,
+        instruments: Instruments,
+    ) -> Self {
+        Self {
+            gates: Keyed::new(keying, max_keys, Gate::observed(limit, order, instruments.clone())),
+            terms: Live::new(&terms),
+            limit: AtomicU32::new(limit),
+            lifo: AtomicBool::new(order == Order::Lifo),
+            instruments,
+            unready: Unready::default(),
+        }
     }
 
     pub(crate) fn instruments(&self) -> &Instruments {
@@ -63,8 +96,8 @@ impl<K: Keying> Gates<K> {
     }
 
     #[inline]
-    pub(crate) fn terms(&self) -> &Terms {
-        &self.terms
+    pub(crate) fn terms(&self) -> Terms {
+        self.terms.read()
     }
 
     #[inline]
@@ -77,7 +110,37 @@ impl<K: Keying> Gates<K> {
     where
         K: KeyBy<Req>,
     {
-        self.gates.get(request, || Gate::observed(self.limit(), self.terms.order, self.instruments.clone()))
+        self.gates.get(request, || Gate::observed(self.limit(), self.order(), self.instruments.clone()))
+    }
+
+    fn order(&self) -> Order {
+        if self.lifo.load(Ordering::Acquire) { Order::Lifo } else { Order::Fifo }
+    }
+
+    /// Lets other terms hold for calls to come, and another limit if there is one. One at a time; what is returned is to be
+    /// done afterwards, where foreign code may run.
+    pub(crate) fn replace(
+        &self,
+        terms: Terms,
+        order: Order,
+        max_keys: usize,
+        limit: Option<u32>,
+    ) -> impl FnOnce() + use<'_, K> {
+        self.terms.write(&terms);
+        self.lifo.store(order == Order::Lifo, Ordering::Release);
+        for gate in self.gates.all() {
+            gate.set_order(order);
+        }
+        if let Some(limit) = limit {
+            self.limit.store(limit, Ordering::Release);
+        }
+        let forgotten = self.gates.set_max_keys(max_keys);
+        move || {
+            drop(forgotten);
+            if limit.is_some() {
+                self.spread_limit();
+            }
+        }
     }
 
     /// The limit of each gate.
@@ -88,6 +151,10 @@ impl<K: Keying> Gates<K> {
     pub(crate) fn set_limit(&self, limit: u32) {
         // A gate that is made meanwhile either sees the new limit or is among all of them.
         self.limit.store(limit, Ordering::Release);
+        self.spread_limit();
+    }
+
+    fn spread_limit(&self) {
         let mut set = None;
         // Who sets another limit at the same time may have been overtaken by us: the last one that was stored holds.
         while set != Some(self.limit()) {
@@ -144,6 +211,26 @@ impl<K: Keying> Observed for Gates<K> {
     }
 }
 
+#[cfg(all(test, not(seawall_loom)))]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn terms_come_back_as_they_were_packed(
+            room in prop_oneof![any::<u32>().prop_map(Room::AtMost), (0.0..=1000.0).prop_map(Room::PerPermit)],
+            max_wait: u64,
+            max_hold: u64,
+        ) {
+            let [max_wait, max_hold] = [max_wait, max_hold].map(Duration::from_nanos);
+            let terms = Terms { room, max_wait, max_hold };
+            prop_assert_eq!(Terms::unpack(terms.pack()), terms);
+        }
+    }
+}
+
 #[cfg(all(test, seawall_loom))]
 mod loom_tests {
     use super::*;
@@ -154,8 +241,9 @@ mod loom_tests {
     fn loom_the_limit_that_is_shown_is_that_of_the_gates() {
         loom::model(|| {
             let zero = Duration::ZERO;
-            let terms = Terms { order: Order::Fifo, room: Room::AtMost(1), max_wait: zero, max_hold: zero };
-            let gates = Arc::new(Gates::new(OneKey, 1, 1, terms, Instruments::new(LayerKind::Bulkhead)));
+            let terms = Terms { room: Room::AtMost(1), max_wait: zero, max_hold: zero };
+            let instruments = Instruments::new(LayerKind::Bulkhead);
+            let gates = Arc::new(Gates::new(OneKey, 1, 1, Order::Fifo, terms, instruments));
             let theirs = Arc::clone(&gates);
             let thread = loom::thread::spawn(move || theirs.set_limit(2));
             gates.set_limit(3);

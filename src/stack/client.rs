@@ -2,6 +2,7 @@ use tower::Layer;
 
 use super::config::ClientConfig;
 use super::per_authority::PerAuthority;
+use crate::admission::registry::Registry;
 use crate::ground::config::Validation;
 use crate::ground::error::InvalidConfig;
 use crate::http::propagation::{HttpPropagator, Inject, InjectLayer};
@@ -105,6 +106,47 @@ impl<C, R, P, L> ClientLayer<C, R, P, L> {
     pub fn with_replay<Q>(self, replay: Q) -> ClientLayer<C, Q, P, L> {
         let Self { deadline, retry, bulkhead, circuit_breaker, inject } = self;
         ClientLayer { deadline, retry: retry.with_replay(replay), bulkhead, circuit_breaker, inject }
+    }
+
+    /// Gives the layers a name, all the same one, by which they are known in refusals, logs and metrics, and in the
+    /// [`registry`](crate::registry) of the process: which dependency it is.
+    ///
+    /// ```
+    /// use seawall::circuit_breaker::State;
+    /// use seawall::registry::{Condition, Registry};
+    /// use seawall::stack::{self, ClientConfig};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let registry = Registry::new();
+    /// let layers = stack::client(&ClientConfig::default())?.named_in(&registry, "payments")?;
+    ///
+    /// registry.isolate("payments")?; // until it is told to decide again
+    /// assert_eq!(layers.circuit_breaker().state(), State::ForcedOpen);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// If the name is empty, or taken by another client, or the layers have one already.
+    pub fn named(self, name: &str) -> Result<Self, InvalidConfig> {
+        self.named_in(Registry::global(), name)
+    }
+
+    /// As [`named`](Self::named), in another registry.
+    ///
+    /// # Errors
+    /// As [`named`](Self::named).
+    pub fn named_in(self, registry: &Registry, name: &str) -> Result<Self, InvalidConfig> {
+        registry.register(
+            name,
+            &[
+                self.deadline.observed(),
+                self.retry.observed(),
+                self.bulkhead.observed(),
+                self.circuit_breaker.observed(),
+            ],
+        )?;
+        Ok(self)
     }
 
     /// Puts the layers around `client`.

@@ -1,6 +1,7 @@
 use tower::Layer;
 
 use super::config::ServerConfig;
+use crate::admission::registry::Registry;
 use crate::ground::config::Validation;
 use crate::ground::error::InvalidConfig;
 use crate::http::propagation::{Extract, ExtractLayer, HttpPropagator, PropagationConfig};
@@ -58,6 +59,37 @@ impl<C, P, A> ServerLayer<C, P, A> {
             deadline: self.deadline.with_classifier(classifier.clone()),
             load_shed: self.load_shed.with_classifier(classifier),
         }
+    }
+
+    /// Gives the layers a name, all the same one, by which they are known in refusals, logs and metrics, and in the
+    /// [`registry`](crate::registry) of the process: which service it is.
+    ///
+    /// ```
+    /// use seawall::registry::Registry;
+    /// use seawall::stack::{self, ServerConfig};
+    ///
+    /// # fn main() -> Result<(), seawall::error::InvalidConfig> {
+    /// let registry = Registry::new();
+    /// let layers = stack::server(&ServerConfig::default())?.named_in(&registry, "inbound")?;
+    /// assert_eq!(registry.snapshot().of("inbound").count(), 2);
+    /// # drop(layers);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// If the name is empty, or taken by another service, or the layers have one already.
+    pub fn named(self, name: &str) -> Result<Self, InvalidConfig> {
+        self.named_in(Registry::global(), name)
+    }
+
+    /// As [`named`](Self::named), in another registry.
+    ///
+    /// # Errors
+    /// As [`named`](Self::named).
+    pub fn named_in(self, registry: &Registry, name: &str) -> Result<Self, InvalidConfig> {
+        registry.register(name, &[self.deadline.observed(), self.load_shed.observed()])?;
+        Ok(self)
     }
 
     /// Puts the layers in front of `service`.

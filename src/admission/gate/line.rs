@@ -68,6 +68,12 @@ impl Line {
         Self { order, turn: 0, standing: BTreeMap::new(), outcomes: HashMap::new(), by_priority: BTreeMap::new() }
     }
 
+    /// Turns rise and fall from one middle, so that a newcomer comes before or behind all that stand there, whatever order
+    /// those came in.
+    pub(super) fn set_order(&mut self, order: Order) {
+        self.order = order;
+    }
+
     pub(super) fn len(&self) -> usize {
         self.standing.len()
     }

@@ -278,6 +278,11 @@ impl Gate {
         self.limit.load(Ordering::Acquire)
     }
 
+    /// Lets those who come from now on stand in another order. Who stands in the line keeps his place.
+    pub(crate) fn set_order(&self, order: Order) {
+        lock(&self.line).set_order(order);
+    }
+
     /// Changes the limit, to at least one.
     pub(crate) fn set_limit(&self, limit: u32) {
         // A swap, so that who overwrites a limit also sees what its setter did before.

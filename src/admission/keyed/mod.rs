@@ -145,14 +145,16 @@ impl<K: Keying, T> Keyed<K, T> {
         let Some(key) = self.keying.key(request) else {
             return Arc::clone(&self.common);
         };
-        let found = lock(&self.table).get_or_make(key, make);
-        match found {
-            Some((state, forgotten)) => {
-                drop(forgotten);
-                state
-            }
-            None => Arc::clone(&self.common),
-        }
+        let (state, forgotten) = lock(&self.table).get_or_make(key, make);
+        drop(forgotten);
+        state.unwrap_or_else(|| Arc::clone(&self.common))
+    }
+
+    /// Makes room for so many keys. If that is less than before, idle ones are forgotten at once, and those in use when they
+    /// are idle. What is returned was forgotten, and is to be dropped where foreign code may run.
+    #[must_use]
+    pub(crate) fn set_max_keys(&self, max_keys: usize) -> Vec<(K::Key, Arc<T>)> {
+        lock(&self.table).set_max(max_keys)
     }
 
     /// The state that requests without a key share, and those for whose key there is no room.

@@ -41,17 +41,39 @@ impl<Key: Hash + Eq + Clone, T> Table<Key, T> {
         self.slab.iter().map(|entry| &entry.state)
     }
 
-    /// The key's state, and what had to be forgotten for it (to be dropped by the caller, unlocked). None: there is no
-    /// room, and of the entries looked at none is idle.
+    /// Makes room for `max` entries. What is idle and beyond them is forgotten, the longest idle first, and returned (to be
+    /// dropped by the caller, unlocked); what is in use goes with later calls of [`get_or_make`](Self::get_or_make).
+    pub(super) fn set_max(&mut self, max: usize) -> Vec<(Key, Arc<T>)> {
+        self.max = max.min(NIL - 1);
+        let mut forgotten = Vec::new();
+        let mut slot = self.oldest;
+        while self.slab.len() > self.max && slot != NIL {
+            let next = self.slab[slot].later;
+            if Arc::strong_count(&self.slab[slot].state) == 1 {
+                // The last entry moves into the place that is free.
+                let last = self.slab.len() - 1;
+                forgotten.push(self.remove(slot));
+                slot = if next == last { slot } else { next };
+            } else {
+                slot = next;
+            }
+        }
+        forgotten
+    }
+
+    /// The key's state; None: there is no room, and of the entries looked at none is idle. With it, what had to be forgotten
+    /// (to be dropped by the caller, unlocked).
     #[allow(clippy::type_complexity, reason = "a name for it would say less")]
-    pub(super) fn get_or_make(
-        &mut self,
-        key: Key,
-        make: impl FnOnce() -> T,
-    ) -> Option<(Arc<T>, Option<(Key, Arc<T>)>)> {
+    pub(super) fn get_or_make(&mut self, key: Key, make: impl FnOnce() -> T) -> (Option<Arc<T>>, Vec<(Key, Arc<T>)>) {
+        let mut forgotten = Vec::new();
+        while self.slab.len() > self.max {
+            // There was room for more, and it was in use.
+            let Some(slot) = self.find_idle() else { break };
+            forgotten.push(self.remove(slot));
+        }
         if let Some(&slot) = self.slots.get(&key) {
             self.touch(slot);
-            return Some((Arc::clone(&self.slab[slot].state), None));
+            return (Some(Arc::clone(&self.slab[slot].state)), forgotten);
         }
         if self.slab.len() < self.max {
             let slot = self.slab.len();
@@ -59,9 +81,10 @@ impl<Key: Hash + Eq + Clone, T> Table<Key, T> {
             self.slots.insert(key.clone(), slot);
             self.slab.push(Entry { key, state: Arc::clone(&state), later: NIL, earlier: NIL });
             self.link_first(slot);
-            return Some((state, None));
+            return (Some(state), forgotten);
         }
-        let slot = self.find_idle()?;
+        let idle = if self.slab.len() == self.max { self.find_idle() } else { None };
+        let Some(slot) = idle else { return (None, forgotten) };
         let state = Arc::new(make());
         self.slots.remove(&self.slab[slot].key);
         self.slots.insert(key.clone(), slot);
@@ -69,7 +92,27 @@ impl<Key: Hash + Eq + Clone, T> Table<Key, T> {
         let old_key = std::mem::replace(&mut entry.key, key);
         let old_state = std::mem::replace(&mut entry.state, Arc::clone(&state));
         self.touch(slot);
-        Some((state, Some((old_key, old_state))))
+        forgotten.push((old_key, old_state));
+        (Some(state), forgotten)
+    }
+
+    fn remove(&mut self, slot: usize) -> (Key, Arc<T>) {
+        self.unlink(slot);
+        let Entry { key, state, .. } = self.slab.swap_remove(slot);
+        self.slots.remove(&key);
+        if let Some(moved) = self.slab.get(slot) {
+            let Entry { later, earlier, .. } = *moved;
+            self.slots.insert(moved.key.clone(), slot);
+            match later {
+                NIL => self.latest = slot,
+                _ => self.slab[later].earlier = slot,
+            }
+            match earlier {
+                NIL => self.oldest = slot,
+                _ => self.slab[earlier].later = slot,
+            }
+        }
+        (key, state)
     }
 
     fn find_idle(&mut self) -> Option<usize> {
@@ -88,13 +131,20 @@ impl<Key: Hash + Eq + Clone, T> Table<Key, T> {
         if self.latest == slot {
             return;
         }
+        self.unlink(slot);
+        self.link_first(slot);
+    }
+
+    fn unlink(&mut self, slot: usize) {
         let Entry { later, earlier, .. } = self.slab[slot];
-        self.slab[later].earlier = earlier;
+        match later {
+            NIL => self.latest = earlier,
+            _ => self.slab[later].earlier = earlier,
+        }
         match earlier {
             NIL => self.oldest = later,
             _ => self.slab[earlier].later = later,
         }
-        self.link_first(slot);
     }
 
     fn link_first(&mut self, slot: usize) {

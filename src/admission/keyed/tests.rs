@@ -67,6 +67,7 @@ enum Step {
     Get(u8),
     Hold(u8),
     LetGo(usize),
+    Bound(usize),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -74,13 +75,32 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (0..12u8).prop_map(Step::Get),
         2 => (0..12u8).prop_map(Step::Hold),
         2 => any::<usize>().prop_map(Step::LetGo),
+        1 => (1..6usize).prop_map(Step::Bound),
     ]
+}
+
+#[test]
+fn a_lower_bound_forgets_idle_keys_at_once_and_used_ones_when_they_are_idle() {
+    let store = Keyed::new(by_number(), 8, 99);
+    let held: Vec<_> = (0..4).map(|n| store.get(&n, || n)).collect();
+    let idle: Vec<_> = (4..8).map(|n| *store.get(&n, || n)).collect();
+    assert_eq!(idle, [4, 5, 6, 7]);
+    let forgotten = store.set_max_keys(2);
+    assert_eq!(forgotten.iter().map(|(key, _)| *key).collect::<Vec<_>>(), idle);
+    assert_eq!(*store.get(&9, || 9), 99, "the four in use are more than the bound");
+    assert_eq!(*store.get(&3, || 33), 3, "and stay what they are");
+    drop(held);
+    assert_eq!(*store.get(&9, || 9), 9);
+    assert_eq!(store.len(), 2);
+    drop(store.set_max_keys(3));
+    assert_eq!((*store.get(&7, || 77), store.len()), (77, 3));
 }
 
 proptest! {
     /// Against a plain list of the keys, the latest used first.
     #[test]
     fn it_forgets_what_a_naive_list_would_forget(steps in prop::collection::vec(step(), 0..300), max in 1..6usize) {
+        let mut max = max;
         let store = Keyed::new(by_number(), max, (u8::MAX, 0));
         let mut list: Vec<(u8, usize)> = Vec::new();
         let mut held: Vec<Arc<(u8, usize)>> = Vec::new();
@@ -93,14 +113,42 @@ proptest! {
                     }
                     continue;
                 }
+                Step::Bound(bound) => {
+                    max = bound;
+                    let forgotten = store.set_max_keys(max);
+                    let mut naive = Vec::new();
+                    while list.len() > max {
+                        let idle = list.iter().rposition(|known| held.iter().all(|state| **state != *known));
+                        let Some(idle) = idle else { break };
+                        naive.push(list.remove(idle).0);
+                    }
+                    prop_assert_eq!(forgotten.into_iter().map(|(key, _)| key).collect::<Vec<_>>(), naive);
+                    prop_assert_eq!(store.len(), list.len());
+                    continue;
+                }
             };
+            // Where the bound was lowered, what was in use goes when it is idle.
+            while list.len() > max {
+                let in_use = |known: &(u8, usize)| held.iter().any(|state| **state == *known);
+                let before = list.len();
+                for _ in 0..before {
+                    let oldest = list.pop().unwrap();
+                    if !in_use(&oldest) {
+                        break;
+                    }
+                    list.insert(0, oldest);
+                }
+                if list.len() == before {
+                    break;
+                }
+            }
             let expected = if let Some(at) = list.iter().position(|(known, _)| *known == key) {
                 let found = list.remove(at);
                 list.insert(0, found);
                 found
             } else {
                 let mut room = list.len() < max;
-                for _ in 0..list.len() {
+                for _ in 0..if list.len() == max { max } else { 0 } {
                     if room {
                         break;
                     }

@@ -67,3 +67,20 @@ fn loom_a_refund_creates_nothing() {
         assert_eq!(ledger.balance(later), 1, "only the reserve: the refunded token has expired");
     });
 }
+
+/// One of a reserve of two is spent when its rate changes, while two want the last: one gets it, at whatever rate.
+#[test]
+fn loom_a_change_of_the_reserve_makes_no_token() {
+    loom::model(|| {
+        let ledger = Arc::new(Ledger::new(0.0, TTL, 0.001, 2));
+        let spent = ledger.withdraw(NOW).expect("two are there");
+        ledger.spend(spent, NOW);
+        let take = |ledger: &Ledger| ledger.withdraw(NOW).map(|claim| ledger.spend(claim, NOW)).is_some();
+        let (theirs, ours) = both(&ledger, take, |ledger| {
+            ledger.reload(0.0, TTL, 1000.0, 4, NOW);
+            take(ledger)
+        });
+        assert!(theirs != ours);
+        assert_eq!(ledger.balance(NOW), 0);
+    });
+}

@@ -6,13 +6,23 @@
 //! that it does not grow back meanwhile; a refund is then exactly as if it had never been withdrawn, and burst and rate
 //! are never exceeded.
 
+//!
+//! Rate and burst may change. As in [`gcra`](crate::algorithm::gcra), the word says which of two rates it is counted in, and
+//! who finds it behind takes it over; but here as many tokens are *there* as before (at most the new burst), so that nobody
+//! fills the reserve by changing it.
+
+use crate::algorithm::gcra::{Rate, Rates};
+use crate::ground::live::{Live, Settings as _};
 use crate::ground::sync::atomic::{AtomicU64, Ordering};
 use crate::ground::time::Instant;
 
 const HELD_BITS: u32 = 10;
 const HELD_MASK: u64 = (1 << HELD_BITS) - 1;
-/// The last instant the word can hold, in microseconds: 280 years from now.
-const LAST: u64 = u64::MAX >> HELD_BITS;
+const GENERATION_BITS: u32 = 3;
+const GENERATION_MASK: u64 = (1 << GENERATION_BITS) - 1;
+/// Microseconds are counted from nine years before the process, and the word can hold the 60 years that follow.
+const EPOCH: u64 = ((1 << 63) - (1 << 58)) / 1000;
+const LAST: u64 = u64::MAX >> (HELD_BITS + GENERATION_BITS);
 
 /// The largest burst.
 pub(crate) const MAX_BURST: u32 = HELD_MASK as u32;
@@ -20,10 +30,8 @@ pub(crate) const MAX_BURST: u32 = HELD_MASK as u32;
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Reserve {
-    /// Microseconds in which one token grows.
-    interval: u64,
-    /// Zero if there is no reserve.
-    burst: u64,
+    /// In microseconds; a burst of zero is no reserve.
+    rates: Live<Rates, 4>,
     state: AtomicU64,
 }
 
@@ -33,67 +41,122 @@ struct State {
     full_at: u64,
     /// Tokens in the bucket that belong to someone already.
     held: u64,
+    /// The low bits of that of the rate that is meant.
+    generation: u64,
 }
 
 impl State {
     fn unpack(word: u64) -> Self {
-        Self { full_at: word >> HELD_BITS, held: word & HELD_MASK }
+        Self {
+            full_at: word >> (HELD_BITS + GENERATION_BITS),
+            held: word >> GENERATION_BITS & HELD_MASK,
+            generation: word & GENERATION_MASK,
+        }
     }
 
     fn pack(self) -> u64 {
-        self.full_at.min(LAST) << HELD_BITS | self.held.min(HELD_MASK)
+        (self.full_at.min(LAST) << HELD_BITS | self.held.min(HELD_MASK)) << GENERATION_BITS | self.generation
     }
+
+    /// The same in the present rate; `None`: these rates are old.
+    fn by(self, rates: &Rates, now: u64) -> Option<Self> {
+        let generation = u64::from(rates.generation) & GENERATION_MASK;
+        match generation.wrapping_sub(self.generation) & GENERATION_MASK {
+            0 => Some(self),
+            1 => {
+                let missing = rates.now.rescaled(self.full_at.saturating_sub(now), rates.before);
+                let tokens = |rate: Rate| u64::from(rate.burst).saturating_mul(rates.now.interval);
+                let missing = missing.saturating_add(tokens(rates.now)).saturating_sub(tokens(rates.before));
+                Some(Self { full_at: now.saturating_add(missing).min(LAST), generation, ..self })
+            }
+            _ => None,
+        }
+    }
+}
+
+fn rate(per_second: f64, burst: u32) -> Rate {
+    // Rounded up, so that rounding never makes the rate higher.
+    let interval = (1e6 / per_second).ceil();
+    let burst = if interval.is_finite() { burst.min(MAX_BURST) } else { 0 };
+    Rate { interval: (interval as u64).max(1), burst }
 }
 
 impl Reserve {
     pub(super) fn new(per_second: f64, burst: u32) -> Self {
-        // Rounded up, so that rounding never makes the rate higher.
-        let interval = (1e6 / per_second).ceil();
-        let burst = if interval.is_finite() { burst.min(MAX_BURST) } else { 0 };
-        Self { interval: (interval as u64).max(1), burst: burst.into(), state: AtomicU64::new(0) }
+        Self { rates: Live::new(&Rates::first(rate(per_second, burst))), state: AtomicU64::new(0) }
+    }
+
+    /// Another rate and burst from now on. What is there stays, up to the new burst; what is held stays held.
+    pub(super) fn set_rate(&self, per_second: f64, burst: u32, now: Instant) {
+        let next = rate(per_second, burst);
+        self.rates.update(|rates| {
+            // Nobody may be two rates behind.
+            self.update(now, |state, _, _| Some(state));
+            if rates.now == next { rates } else { rates.then(next) }.pack()
+        });
+        self.update(now, |state, _, _| Some(state));
     }
 
     /// Takes a token that stays in the bucket until it is spent or refunded.
     pub(super) fn hold(&self, now: Instant) -> bool {
-        let now = micros(now);
-        self.update(|state| (self.whole(state, now) > 0).then_some(State { held: state.held + 1, ..state }))
+        self.update(now, |state, rate, now| {
+            (whole(state, rate, now) > 0).then_some(State { held: state.held + 1, ..state })
+        })
     }
 
     /// A held token leaves the bucket, and begins to grow back.
     pub(super) fn spend(&self, now: Instant) {
-        let now = micros(now);
-        self.update(|state| {
+        self.update(now, |state, rate, now| {
             Some(State {
-                full_at: state.full_at.max(now).saturating_add(self.interval),
+                full_at: state.full_at.max(now).saturating_add(rate.interval),
                 held: state.held.saturating_sub(1),
+                ..state
             })
         });
     }
 
     /// A held token is free again.
     pub(super) fn refund(&self) {
-        self.update(|state| Some(State { held: state.held.saturating_sub(1), ..state }));
+        // The same at any rate.
+        let next = |word| {
+            let state = State::unpack(word);
+            Some(State { held: state.held.saturating_sub(1), ..state }.pack())
+        };
+        let _ = self.state.fetch_update(Ordering::AcqRel, Ordering::Acquire, next);
     }
 
     /// How many tokens can be held at once.
     pub(super) fn free(&self, now: Instant) -> u32 {
-        let state = State::unpack(self.state.load(Ordering::Acquire));
-        u32::try_from(self.whole(state, micros(now))).unwrap_or(MAX_BURST)
+        let now = micros(now);
+        loop {
+            let rates = self.rates.read();
+            if let Some(state) = State::unpack(self.state.load(Ordering::Acquire)).by(&rates, now) {
+                return u32::try_from(whole(state, rates.now, now)).unwrap_or(MAX_BURST);
+            }
+        }
     }
 
-    /// Whole tokens in the bucket that nobody holds.
-    fn whole(&self, state: State, now: u64) -> u64 {
-        let missing = state.full_at.saturating_sub(now).div_ceil(self.interval);
-        self.burst.saturating_sub(missing).saturating_sub(state.held)
-    }
-
-    /// Replaces the state by what `next` makes of it; `false` if it makes nothing of it.
-    fn update(&self, next: impl Fn(State) -> Option<State>) -> bool {
-        let next = |word| next(State::unpack(word)).map(State::pack);
-        self.state.fetch_update(Ordering::AcqRel, Ordering::Acquire, next).is_ok()
+    /// Replaces the state by what `next` makes of it, at the present rate; `false` if it makes nothing of it.
+    fn update(&self, now: Instant, next: impl Fn(State, Rate, u64) -> Option<State>) -> bool {
+        let now = micros(now);
+        loop {
+            let rates = self.rates.read();
+            let word = self.state.load(Ordering::Acquire);
+            let Some(state) = State::unpack(word).by(&rates, now) else { continue };
+            let Some(next) = next(state, rates.now, now) else { return false };
+            if self.state.compare_exchange_weak(word, next.pack(), Ordering::AcqRel, Ordering::Acquire).is_ok() {
+                return true;
+            }
+        }
     }
 }
 
+/// Whole tokens in the bucket that nobody holds.
+fn whole(state: State, rate: Rate, now: u64) -> u64 {
+    let missing = state.full_at.saturating_sub(now).div_ceil(rate.interval);
+    u64::from(rate.burst).saturating_sub(missing).saturating_sub(state.held)
+}
+
 fn micros(now: Instant) -> u64 {
-    (now.as_nanos() / 1000).min(LAST)
+    (now.as_nanos() / 1000).saturating_sub(EPOCH).min(LAST)
 }

@@ -136,6 +136,41 @@ fn a_held_token_of_the_reserve_does_not_grow_back() {
     assert_eq!(ledger.balance(later + SECOND), 2);
 }
 
+#[test]
+fn what_was_earned_survives_a_change_of_ratio_and_of_the_time_to_live() {
+    let ledger = Ledger::new(0.5, TTL, 0.0, 0);
+    (0..20).for_each(|_| ledger.deposit(START));
+    ledger.reload(1.0, TTL, 0.0, 0, START);
+    assert_eq!(ledger.balance(START), 10);
+    ledger.deposit(START);
+    assert_eq!(ledger.balance(START), 11);
+    ledger.reload(0.0, TTL * 6, 0.0, 0, START + TTL / 2);
+    ledger.deposit(START + TTL / 2);
+    assert_eq!(ledger.balance(START + TTL), 11, "half of the time is left to them, which is more now");
+    assert_eq!(ledger.balance(START + TTL * 3), 0, "but not all of it again");
+}
+
+#[test]
+fn a_change_of_the_reserve_neither_fills_nor_empties_it() {
+    let ledger = Ledger::new(0.0, TTL, 1.0, 10);
+    (0..4).for_each(|_| ledger.spend(ledger.withdraw(START).unwrap(), START));
+    let reload = |per_second, burst| {
+        ledger.reload(0.0, TTL, per_second, burst, START);
+        ledger.balance(START)
+    };
+    assert_eq!(reload(1.0, 100), 6);
+    assert_eq!(reload(100.0, 100), 6, "at another rate");
+    assert_eq!(ledger.balance(START + Duration::from_millis(10)), 7, "at which it grows from now on");
+    assert_eq!(reload(1.0, 3), 3);
+    assert_eq!(reload(1.0, 10), 3);
+    let held = ledger.withdraw(START).unwrap();
+    assert_eq!(reload(5.0, 20), 2);
+    ledger.refund(held);
+    assert_eq!(ledger.balance(START), 3);
+    assert_eq!((reload(0.0, 10), reload(1.0, 10)), (0, 0));
+    assert_eq!(ledger.balance(START + SECOND * 10), 10);
+}
+
 /// The law, without atomics: lists of deposits by epoch, and a count in the reserve that grows by the microsecond.
 struct Model {
     per_call: u32,
@@ -209,6 +244,27 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step, 1..400)
 }
 
+#[derive(Clone, Debug)]
+enum Change {
+    Call,
+    Withdraw,
+    Refund,
+    Wait(u64),
+    Reload { units: u32, ttl: u64, tenths: u32, burst: u32 },
+}
+
+fn changes() -> impl Strategy<Value = Vec<Change>> {
+    let reload = (0..=TOKEN, 1..60u64, 0..50u32, 1..20u32);
+    let step = prop_oneof![
+        6 => Just(Change::Call),
+        4 => Just(Change::Withdraw),
+        2 => Just(Change::Refund),
+        3 => (0..3000u64).prop_map(Change::Wait),
+        2 => reload.prop_map(|(units, ttl, tenths, burst)| Change::Reload { units, ttl, tenths, burst }),
+    ];
+    prop::collection::vec(step, 1..300)
+}
+
 proptest! {
     #[test]
     fn it_agrees_with_a_naive_model_and_keeps_the_law_in_every_window(
@@ -219,7 +275,7 @@ proptest! {
         let ledger = Ledger::new(ratio, ttl, rate, burst);
         let interval = (1e6 / rate).ceil() as u64;
         let mut model = Model {
-            per_call: units, bucket: ledger.bucket, deposits: VecDeque::new(),
+            per_call: units, bucket: ledger.earnings.read().bucket, deposits: VecDeque::new(),
             interval, burst: burst.into(), reserve: u64::from(burst) * interval, held: 0, at: START.as_nanos() / 1000,
         };
         let mut now = START;
@@ -270,5 +326,58 @@ proptest! {
                 prop_assert!(count <= allowed + 1e-6, "{} spent, {} allowed", count, allowed);
             }
         }
+    }
+
+    /// Whatever changes, and when: no change makes a token, and in all no more is spent than calls have earned, the fastest
+    /// reserve could have grown, and the first burst held; nor is a deposit spent when the longest time to live is over.
+    #[test]
+    fn no_change_ever_makes_a_token(changes in changes()) {
+        let ledger = Ledger::new(0.5, TTL, 1.0, 10);
+        let (mut now, mut units) = (START, TOKEN / 2);
+        let (mut earned, mut spent, mut open, mut grown, mut per_second) = (0u64, 0u64, Vec::new(), 0.0, 1.0);
+        for change in changes {
+            match change {
+                Change::Call => {
+                    ledger.deposit(now);
+                    earned += u64::from(units);
+                }
+                Change::Withdraw => {
+                    if let Some(claim) = ledger.withdraw(now) {
+                        open.push(claim);
+                        spent += 1;
+                    }
+                }
+                Change::Refund => {
+                    if let Some(claim) = open.pop() {
+                        ledger.refund(claim);
+                        spent -= 1;
+                    }
+                }
+                Change::Wait(millis) => {
+                    open.drain(..).for_each(|claim| ledger.spend(claim, now));
+                    now = now + Duration::from_millis(millis);
+                    grown += per_second * millis as f64 / 1000.0;
+                }
+                Change::Reload { units: next, ttl, tenths, burst } => {
+                    let before = ledger.balance(now);
+                    units = next;
+                    per_second = f64::from(tenths) / 10.0;
+                    let ratio = f64::from(units) / f64::from(TOKEN);
+                    ledger.reload(ratio, Duration::from_secs(ttl), per_second, burst, now);
+                    prop_assert!(ledger.balance(now) <= before);
+                }
+            }
+            let allowed = earned as f64 / f64::from(TOKEN) + grown + 10.0;
+            prop_assert!(spent as f64 <= allowed + 1e-6, "{} spent, {} allowed", spent, allowed);
+        }
+        let dead = now + Duration::from_secs(60);
+        prop_assert_eq!(ledger.deposited(ledger.epoch(dead)), 0);
+    }
+
+    #[test]
+    fn earnings_come_back_as_they_were_packed(per_call: u32, words: [u64; 3]) {
+        let [bucket, since, first] = words;
+        let earnings = Earnings { per_call, bucket, since, first };
+        prop_assert_eq!(Earnings::unpack(earnings.pack()), earnings);
     }
 }

@@ -70,7 +70,7 @@ impl Source {
     /// Those of the layer value, if it has a name and is still there; else those that the nameless of its kind share.
     pub(crate) fn instruments(self) -> Instruments {
         let found = named().get(&self.id).and_then(Weak::upgrade);
-        found.map_or_else(|| Instruments::nameless(self.kind()), |inner| Instruments { inner })
+        found.map_or_else(|| Instruments::nameless(self.kind()), |inner| Instruments { source: self, inner })
     }
 }
 
@@ -90,6 +90,7 @@ fn named() -> MutexGuard<'static, HashMap<u64, Weak<Inner>>> {
 /// Clones are handles of the same instruments.
 #[derive(Clone)]
 pub(crate) struct Instruments {
+    source: Source,
     inner: Arc<Inner>,
 }
 
@@ -116,7 +117,7 @@ impl Instruments {
     }
 
     fn of(source: Source) -> Self {
-        Self { inner: Arc::new(Inner { source, named: OnceLock::new() }) }
+        Self { source, inner: Arc::new(Inner { source, named: OnceLock::new() }) }
     }
 
     /// Those of all layers of a kind that have no name. Their calls are not counted.
@@ -136,7 +137,7 @@ impl Instruments {
     pub(crate) fn give_name(&self, name: Arc<str>, since: Instant, registration: Box<dyn Any + Send + Sync>) {
         let named_now = Named { name, since, calls: Calls::default(), tally: Tally::new(), registration };
         if self.inner.named.set(named_now).is_ok() {
-            named().insert(self.inner.source.id, Arc::downgrade(&self.inner));
+            named().insert(self.source.id, Arc::downgrade(&self.inner));
         }
     }
 
@@ -151,11 +152,11 @@ impl Instruments {
 
     #[inline]
     pub(crate) fn source(&self) -> Source {
-        self.inner.source
+        self.source
     }
 
     pub(crate) fn kind(&self) -> LayerKind {
-        self.inner.source.kind()
+        self.source.kind()
     }
 
     pub(crate) fn tally(&self) -> &Tally {

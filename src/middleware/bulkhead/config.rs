@@ -56,11 +56,6 @@ impl BulkheadConfig {
     }
 
     pub(super) fn terms(&self) -> Terms {
-        Terms {
-            order: self.order,
-            room: Room::AtMost(self.max_waiting),
-            max_wait: self.max_wait,
-            max_hold: self.max_hold,
-        }
+        Terms { room: Room::AtMost(self.max_waiting), max_wait: self.max_wait, max_hold: self.max_hold }
     }
 }

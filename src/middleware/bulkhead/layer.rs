@@ -13,6 +13,7 @@ use crate::admission::keyed::{ByKey, Keying, OneKey};
 use crate::admission::registry::{self, Observed, Registry};
 use crate::ground::config::Validation;
 use crate::ground::error::InvalidConfig;
+use crate::ground::live::Current;
 use crate::ground::telemetry::Instruments;
 use crate::ground::verdict::AtResponse;
 use crate::middleware::gates::Gates;
@@ -21,7 +22,7 @@ use crate::middleware::gates::Gates;
 ///
 /// All services that this value makes, and all clones of it, share the permits.
 pub struct BulkheadLayer<C = AtResponse, K: Keying = OneKey, W = Alike> {
-    config: BulkheadConfig,
+    config: Arc<Current<BulkheadConfig>>,
     gates: Arc<Gates<K>>,
     classifier: C,
     weigh: W,
@@ -35,12 +36,12 @@ impl BulkheadLayer {
     pub fn new(config: BulkheadConfig) -> Result<Self, InvalidConfig> {
         Validation::of(|validation| config.validate(validation))?;
         let gates = gates(&config, OneKey, Instruments::new(KIND));
-        Ok(Self { config, gates, classifier: AtResponse, weigh: Alike })
+        Ok(Self { config: Arc::new(Current::new(config)), gates, classifier: AtResponse, weigh: Alike })
     }
 }
 
 fn gates<K: Keying>(config: &BulkheadConfig, keying: K, instruments: Instruments) -> Arc<Gates<K>> {
-    Arc::new(Gates::new(keying, config.max_keys, config.max_concurrent, config.terms(), instruments))
+    Arc::new(Gates::new(keying, config.max_keys, config.max_concurrent, config.order, config.terms(), instruments))
 }
 
 impl<C, K: Keying, W> BulkheadLayer<C, K, W> {
@@ -74,9 +75,10 @@ impl<C, K: Keying, W> BulkheadLayer<C, K, W> {
 
     /// As [`keyed_by`](Self::keyed_by), for a type that implements [`KeyBy`](crate::keyed::KeyBy).
     pub fn with_keying<L: Keying>(self, keying: L) -> BulkheadLayer<C, L, W> {
-        let gates = gates(&self.config, keying, self.gates.instruments().clone());
+        let config = self.config.get();
+        let gates = gates(&config, keying, self.gates.instruments().clone());
         registry::replace(Arc::clone(&gates) as _);
-        BulkheadLayer { config: self.config, gates, classifier: self.classifier, weigh: self.weigh }
+        BulkheadLayer { config: Arc::new(Current::new(config)), gates, classifier: self.classifier, weigh: self.weigh }
     }
 
     /// Lets a call take as many permits as `weight` says, so that a few expensive requests do not starve the cheap ones.
@@ -121,6 +123,47 @@ impl<C, K: Keying, W> BulkheadLayer<C, K, W> {
         Arc::clone(&self.gates) as _
     }
 
+    /// Lets `config` hold from now on, for all clones of this value, all services made by them and all keys.
+    ///
+    /// - **At once:** `max_concurrent` (more permits are given out to those who wait; fewer take none away, and are reached as
+    ///   calls end), and `max_keys` (fewer forget idle keys; those in use go when they are idle).
+    /// - **For calls to come:** `max_waiting`, `max_wait`, `max_hold` and `order`. A call that waits keeps its place and its
+    ///   bound, and one that runs its own.
+    /// - **What survives:** everything else: permits in use, the line, and what is known of the callee's service time. A limit
+    ///   that was [set by hand](BulkheadHandle::set_limit) holds until `max_concurrent` changes.
+    ///
+    /// Calls read their settings without a lock; there is no cost but to the one who calls this.
+    ///
+    /// ```
+    /// use seawall::bulkhead::{BulkheadConfig, BulkheadLayer};
+    ///
+    /// let layer = BulkheadLayer::new(BulkheadConfig::default())?;
+    /// layer.reload(&BulkheadConfig { max_concurrent: 16, ..layer.config() })?;
+    /// assert_eq!(layer.handle().limit(), 16);
+    /// # Ok::<(), seawall::error::InvalidConfig>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`new`](BulkheadLayer::new); all faults are listed, and nothing has changed.
+    pub fn reload(&self, config: &BulkheadConfig) -> Result<(), InvalidConfig> {
+        Validation::of(|validation| config.validate(validation))?;
+        self.apply(config)();
+        Ok(())
+    }
+
+    /// Carries a valid configuration out. What is returned is to be done where foreign code may run.
+    pub(crate) fn apply(&self, config: &BulkheadConfig) -> impl FnOnce() {
+        self.config.replace(config, |before| {
+            let limit = (config.max_concurrent != before.max_concurrent).then_some(config.max_concurrent);
+            self.gates.replace(config.terms(), config.order, config.max_keys, limit)
+        })
+    }
+
+    /// The configuration that holds now. A limit that was set by hand is not part of it.
+    pub fn config(&self) -> BulkheadConfig {
+        self.config.get()
+    }
+
     /// Shows how full the bulkhead is, and changes its limit.
     pub fn handle(&self) -> BulkheadHandle<K> {
         BulkheadHandle::new(Arc::clone(&self.gates))
@@ -138,7 +181,7 @@ impl<S, C: Clone, K: Keying, W: Clone> Layer<S> for BulkheadLayer<C, K, W> {
 impl<C: Clone, K: Keying, W: Clone> Clone for BulkheadLayer<C, K, W> {
     fn clone(&self) -> Self {
         Self {
-            config: self.config.clone(),
+            config: Arc::clone(&self.config),
             gates: Arc::clone(&self.gates),
             classifier: self.classifier.clone(),
             weigh: self.weigh.clone(),
@@ -148,6 +191,6 @@ impl<C: Clone, K: Keying, W: Clone> Clone for BulkheadLayer<C, K, W> {
 
 impl<C, K: Keying, W> fmt::Debug for BulkheadLayer<C, K, W> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("BulkheadLayer").field("config", &self.config).finish_non_exhaustive()
+        f.debug_struct("BulkheadLayer").field("config", &self.config.get()).finish_non_exhaustive()
     }
 }

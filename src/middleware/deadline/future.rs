@@ -6,7 +6,6 @@ use std::time::Duration;
 use pin_project::pin_project;
 use tower::{BoxError, Service};
 
-use super::KIND;
 use crate::ground::context::{self, Context};
 use crate::ground::error::Reason;
 use crate::ground::telemetry::Source;
@@ -38,6 +37,8 @@ pub(super) struct Ending {
     /// Counts from the head, where the body has a bound of its own.
     pub(super) body_timeout: Option<Duration>,
     pub(super) idle: Option<Duration>,
+    /// Whose bound it is.
+    pub(super) source: Source,
 }
 
 impl Ending {
@@ -46,7 +47,7 @@ impl Ending {
             Some(timeout) => self.outermost.min(time::now() + timeout),
             None => self.at,
         };
-        Cut { expiry: Expiry { idle: self.idle, ..Expiry::new(Source::nameless(KIND), at, Reason::DeadlineExceeded) } }
+        Cut { expiry: Expiry { idle: self.idle, ..Expiry::new(self.source, at, Reason::DeadlineExceeded) } }
     }
 }
 
@@ -79,7 +80,7 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let response = ready!(this.call.poll(cx, Source::nameless(KIND), Some(*this.inside)))?;
+        let response = ready!(this.call.poll(cx, this.ending.source, Some(*this.inside)))?;
         let verdict = this.classifier.classify(Ok(&response));
         let _entered = context::enter(*this.inside);
         Poll::Ready(Ok(this.classifier.hold(response, verdict, this.ending.cut())))

@@ -1,20 +1,21 @@
+use std::sync::Arc;
 use std::time::Duration;
 
 use tower::Layer;
 
 use super::config::DeadlineConfig;
 use super::service::Deadline;
+use super::state::State;
 use super::timing::{Alike, LastingBy};
+use crate::admission::registry::{Observed, Registry};
 use crate::ground::config::Validation;
 use crate::ground::error::InvalidConfig;
 use crate::ground::verdict::AtResponse;
-use crate::middleware::inner::Unready;
 
 /// Gives every call a deadline. See the [module](super).
 #[derive(Clone, Debug)]
 pub struct DeadlineLayer<C = AtResponse, L = Alike> {
-    unready: Unready,
-    config: DeadlineConfig,
+    state: Arc<State>,
     classifier: C,
     timing: L,
 }
@@ -27,14 +28,14 @@ impl DeadlineLayer {
     pub fn new(config: impl Into<DeadlineConfig>) -> Result<Self, InvalidConfig> {
         let config = config.into();
         Validation::of(|validation| config.validate(validation))?;
-        Ok(Self { unready: Unready::default(), config, classifier: AtResponse, timing: Alike })
+        Ok(Self { state: Arc::new(State::new(config)), classifier: AtResponse, timing: Alike })
     }
 }
 
 impl<C, L> DeadlineLayer<C, L> {
     /// Lets `classifier` say when a call is over.
     pub fn with_classifier<D>(self, classifier: D) -> DeadlineLayer<D, L> {
-        DeadlineLayer { unready: self.unready, config: self.config, classifier, timing: self.timing }
+        DeadlineLayer { state: self.state, classifier, timing: self.timing }
     }
 
     /// Gives the calls for which `lasts` returns a duration so much time in all, instead of `timeout`, which then bounds the
@@ -48,7 +49,65 @@ impl<C, L> DeadlineLayer<C, L> {
 
     /// As [`lasting_by`](Self::lasting_by), for a type that implements [`Timing`](super::Timing).
     pub fn with_timing<M>(self, timing: M) -> DeadlineLayer<C, M> {
-        DeadlineLayer { unready: self.unready, config: self.config, classifier: self.classifier, timing }
+        DeadlineLayer { state: self.state, classifier: self.classifier, timing }
+    }
+
+    /// Gives it a name, by which it is known in refusals, logs and metrics, and in the [`registry`](crate::registry) of the
+    /// process.
+    ///
+    /// # Errors
+    /// If the name is empty, or taken by another layer of this kind, or the layer has one already.
+    pub fn named(self, name: &str) -> Result<Self, InvalidConfig> {
+        self.named_in(Registry::global(), name)
+    }
+
+    /// As [`named`](Self::named), in another registry.
+    ///
+    /// # Errors
+    /// As [`named`](Self::named).
+    pub fn named_in(self, registry: &Registry, name: &str) -> Result<Self, InvalidConfig> {
+        registry.register(name, &[self.observed()])?;
+        Ok(self)
+    }
+
+    pub(crate) fn observed(&self) -> Arc<dyn Observed> {
+        Arc::clone(&self.state) as _
+    }
+
+    /// Gives calls from now on the times of `config`: those of all clones of this value, and of all services made by them.
+    /// A call that has begun keeps its deadline, and so does its body.
+    ///
+    /// Calls read their times without a lock; there is no cost but to the one who calls this.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use seawall::deadline::{DeadlineConfig, DeadlineLayer};
+    ///
+    /// let layer = DeadlineLayer::new(Duration::from_secs(2))?;
+    /// layer.reload(&DeadlineConfig { head_timeout: Some(Duration::from_secs(1)), ..layer.config() })?;
+    /// assert_eq!(layer.config().head_timeout, Some(Duration::from_secs(1)));
+    ///
+    /// assert!(layer.reload(&Duration::ZERO.into()).is_err());
+    /// assert_eq!(layer.config().timeout, Duration::from_secs(2));
+    /// # Ok::<(), seawall::error::InvalidConfig>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`new`](DeadlineLayer::new); all faults are listed, and nothing has changed.
+    pub fn reload(&self, config: &DeadlineConfig) -> Result<(), InvalidConfig> {
+        Validation::of(|validation| config.validate(validation))?;
+        self.apply(config);
+        Ok(())
+    }
+
+    /// Carries a valid configuration out.
+    pub(crate) fn apply(&self, config: &DeadlineConfig) {
+        self.state.apply(config);
+    }
+
+    /// The configuration that holds now.
+    pub fn config(&self) -> DeadlineConfig {
+        self.state.config.get()
     }
 }
 
@@ -56,6 +115,6 @@ impl<S, C: Clone, L: Clone> Layer<S> for DeadlineLayer<C, L> {
     type Service = Deadline<S, C, L>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        Deadline::new(inner, self.unready.clone(), self.config.clone(), self.classifier.clone(), self.timing.clone())
+        Deadline::new(inner, Arc::clone(&self.state), self.classifier.clone(), self.timing.clone())
     }
 }

@@ -12,7 +12,7 @@
 //!   served ([`context`](crate::context)); layers further in, and calls made in there, see it and wait no longer than that.
 //! - **Readiness:** always ready; a wait for the inner service is part of the call and ends at the deadline too.
 //! - **Cancellation:** dropping the call cancels it; the layer keeps nothing.
-//! - **Clones** share nothing but the setting.
+//! - **Clones** share nothing but the settings, which may be [changed](DeadlineLayer::reload) at work.
 //! - **Errors:** [`Reason::DeadlineExpired`] if there was no time left when the call came (nothing is sent),
 //!   [`Reason::DeadlineExceeded`], [`Reason::HeadTimeout`] or [`Reason::IdleTimeout`] if it was cut; any other error is the inner service's own. An answer that is ready in
 //!   the same moment is returned.
@@ -47,6 +47,7 @@ mod config;
 mod future;
 mod layer;
 mod service;
+mod state;
 mod timing;
 
 use crate::ground::telemetry::LayerKind;

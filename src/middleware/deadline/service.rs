@@ -1,32 +1,30 @@
+use std::sync::Arc;
 use std::task::{self, Poll};
 
 use tower::{BoxError, Service};
 
-use super::KIND;
-use super::config::DeadlineConfig;
 use super::future::{Cut, Ending, ResponseFuture};
+use super::state::State;
 use super::timing::{Alike, Timing};
 use crate::ground::context;
 use crate::ground::error::{Reason, Rejected};
-use crate::ground::telemetry::Source;
 use crate::ground::time::{self, Instant};
 use crate::ground::verdict::{AtResponse, Classify};
 use crate::middleware::bound::Bound;
-use crate::middleware::inner::{BoundedCall, Inner, Unready};
+use crate::middleware::inner::{BoundedCall, Inner};
 
 /// A service whose calls have a deadline. See the [module](super).
 #[derive(Clone, Debug)]
 pub struct Deadline<S, C = AtResponse, L = Alike> {
     inner: Inner<S>,
-    unready: Unready,
-    config: DeadlineConfig,
+    state: Arc<State>,
     classifier: C,
     timing: L,
 }
 
 impl<S, C, L> Deadline<S, C, L> {
-    pub(super) fn new(inner: S, unready: Unready, config: DeadlineConfig, classifier: C, timing: L) -> Self {
-        Self { inner: Inner::new(inner), unready, config, classifier, timing }
+    pub(super) fn new(inner: S, state: Arc<State>, classifier: C, timing: L) -> Self {
+        Self { inner: Inner::new(inner), state, classifier, timing }
     }
 }
 
@@ -48,19 +46,20 @@ where
     fn call(&mut self, request: Req) -> Self::Future {
         let now = time::call_start();
         let inherited = context::current();
-        let config = &self.config;
+        let source = self.state.instruments.source();
         let within = self.timing.within(&request);
         if inherited.has_expired(now) || within.is_some_and(|time| time.is_zero()) {
             self.inner.let_go();
-            let call = BoundedCall::refused(Rejected::by(Source::nameless(KIND), Reason::DeadlineExpired));
-            let ending = Ending { at: now, outermost: now, body_timeout: None, idle: None };
+            let call = BoundedCall::refused(Rejected::new(self.state.instruments.clone(), Reason::DeadlineExpired));
+            let ending = Ending { at: now, outermost: now, body_timeout: None, idle: None, source };
             return ResponseFuture::new(call, inherited, ending, self.classifier.clone());
         }
+        let times = self.state.times();
         let outermost = inherited.last_instant().unwrap_or(Instant::MAX);
         let lasts = self.timing.lasts(&request);
-        let own = lasts.unwrap_or_default().max(config.timeout);
+        let own = lasts.unwrap_or_default().max(times.timeout);
         let end = outermost.min(now + within.map_or(own, |time| time.min(own)));
-        let head = now + config.head_timeout.unwrap_or(config.timeout).min(config.timeout);
+        let head = now + times.head_timeout.unwrap_or(times.timeout).min(times.timeout);
         let deadline = inherited.deadline.unwrap_or(end).min(end);
         let bound = if head < deadline {
             Bound::at(head, Reason::HeadTimeout)
@@ -68,14 +67,14 @@ where
             Bound::at(deadline, Reason::DeadlineExceeded)
         };
         let deadline = head.min(deadline);
-        let body_timeout = config.body_timeout.filter(|_| lasts.is_none());
-        let ending = Ending { at: end, outermost, body_timeout, idle: config.idle_timeout };
+        let body_timeout = times.body_timeout.filter(|_| lasts.is_none());
+        let ending = Ending { at: end, outermost, body_timeout, idle: times.idle_timeout, source };
         let lasts = lasts.is_some() || inherited.lasts();
         let end = (end > deadline).then_some(end);
         let context = inherited.with_deadline(Some(deadline)).with_end(end, lasts && end.is_some()).with_enforced(true);
         let call = {
             let _entered = context::enter(context);
-            self.inner.call(request, now, &self.unready)
+            self.inner.call(request, now, &self.state.unready)
         };
         ResponseFuture::new(BoundedCall::new(call, bound), context, ending, self.classifier.clone())
     }

@@ -66,11 +66,6 @@ impl LoadShedConfig {
     }
 
     pub(super) fn terms(&self) -> Terms {
-        Terms {
-            order: self.order,
-            room: Room::PerPermit(self.queue_ratio),
-            max_wait: self.max_wait,
-            max_hold: self.max_hold,
-        }
+        Terms { room: Room::PerPermit(self.queue_ratio), max_wait: self.max_wait, max_hold: self.max_hold }
     }
 }

@@ -12,6 +12,7 @@ use crate::admission::keyed::{ByKey, Keying, OneKey};
 use crate::admission::registry::{self, Observed, Registry};
 use crate::ground::config::Validation;
 use crate::ground::error::InvalidConfig;
+use crate::ground::live::Current;
 use crate::ground::telemetry::Instruments;
 use crate::ground::verdict::AtResponse;
 use crate::middleware::gates::Gates;
@@ -20,7 +21,7 @@ use crate::middleware::gates::Gates;
 ///
 /// All services that this value makes, and all clones of it, share the limit.
 pub struct LoadShedLayer<C = AtResponse, K: Keying = OneKey> {
-    config: LoadShedConfig,
+    config: Arc<Current<LoadShedConfig>>,
     gates: Arc<Gates<K>>,
     classifier: C,
 }
@@ -33,12 +34,12 @@ impl LoadShedLayer {
     pub fn new(config: LoadShedConfig) -> Result<Self, InvalidConfig> {
         Validation::of(|validation| config.validate(validation))?;
         let gates = gates(&config, OneKey, Instruments::new(KIND));
-        Ok(Self { config, gates, classifier: AtResponse })
+        Ok(Self { config: Arc::new(Current::new(config)), gates, classifier: AtResponse })
     }
 }
 
 fn gates<K: Keying>(config: &LoadShedConfig, keying: K, instruments: Instruments) -> Arc<Gates<K>> {
-    Arc::new(Gates::new(keying, config.max_keys, config.max_in_flight, config.terms(), instruments))
+    Arc::new(Gates::new(keying, config.max_keys, config.max_in_flight, config.order, config.terms(), instruments))
 }
 
 impl<C, K: Keying> LoadShedLayer<C, K> {
@@ -72,9 +73,51 @@ impl<C, K: Keying> LoadShedLayer<C, K> {
 
     /// As [`keyed_by`](Self::keyed_by), for a type that implements [`KeyBy`](crate::keyed::KeyBy).
     pub fn with_keying<L: Keying>(self, keying: L) -> LoadShedLayer<C, L> {
-        let gates = gates(&self.config, keying, self.gates.instruments().clone());
+        let config = self.config.get();
+        let gates = gates(&config, keying, self.gates.instruments().clone());
         registry::replace(Arc::clone(&gates) as _);
-        LoadShedLayer { config: self.config, gates, classifier: self.classifier }
+        LoadShedLayer { config: Arc::new(Current::new(config)), gates, classifier: self.classifier }
+    }
+
+    /// Lets `config` hold from now on, for all clones of this value, all services made by them and all keys.
+    ///
+    /// - **At once:** `max_in_flight` (more calls are served of those that wait; a lower limit ends none, and is reached as
+    ///   calls end), and `max_keys` (fewer forget idle keys; those in use go when they are idle).
+    /// - **For calls to come:** `queue_ratio`, `max_wait`, `max_hold` and `order`. A call that waits keeps its place and its
+    ///   bound, and one that is served its own.
+    /// - **What survives:** everything else: calls that are served, the line, and what is known of the service's time. A limit
+    ///   that was [set by hand](LoadShedHandle::set_limit) holds until `max_in_flight` changes.
+    ///
+    /// Calls read their settings without a lock; there is no cost but to the one who calls this.
+    ///
+    /// ```
+    /// use seawall::load_shed::{LoadShedConfig, LoadShedLayer};
+    ///
+    /// let layer = LoadShedLayer::new(LoadShedConfig::default())?;
+    /// layer.reload(&LoadShedConfig { max_in_flight: 16, ..layer.config() })?;
+    /// assert_eq!(layer.handle().limit(), 16);
+    /// # Ok::<(), seawall::error::InvalidConfig>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`new`](LoadShedLayer::new); all faults are listed, and nothing has changed.
+    pub fn reload(&self, config: &LoadShedConfig) -> Result<(), InvalidConfig> {
+        Validation::of(|validation| config.validate(validation))?;
+        self.apply(config)();
+        Ok(())
+    }
+
+    /// Carries a valid configuration out. What is returned is to be done where foreign code may run.
+    pub(crate) fn apply(&self, config: &LoadShedConfig) -> impl FnOnce() {
+        self.config.replace(config, |before| {
+            let limit = (config.max_in_flight != before.max_in_flight).then_some(config.max_in_flight);
+            self.gates.replace(config.terms(), config.order, config.max_keys, limit)
+        })
+    }
+
+    /// The configuration that holds now. A limit that was set by hand is not part of it.
+    pub fn config(&self) -> LoadShedConfig {
+        self.config.get()
     }
 
     /// Gives it a name, by which it is known in refusals, logs and metrics, and in the [`registry`](crate::registry) of the
@@ -115,12 +158,12 @@ impl<S, C: Clone, K: Keying> Layer<S> for LoadShedLayer<C, K> {
 
 impl<C: Clone, K: Keying> Clone for LoadShedLayer<C, K> {
     fn clone(&self) -> Self {
-        Self { config: self.config.clone(), gates: Arc::clone(&self.gates), classifier: self.classifier.clone() }
+        Self { config: Arc::clone(&self.config), gates: Arc::clone(&self.gates), classifier: self.classifier.clone() }
     }
 }
 
 impl<C, K: Keying> fmt::Debug for LoadShedLayer<C, K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LoadShedLayer").field("config", &self.config).finish_non_exhaustive()
+        f.debug_struct("LoadShedLayer").field("config", &self.config.get()).finish_non_exhaustive()
     }
 }

@@ -94,6 +94,25 @@ impl Budget {
         Self { ledger: Arc::new(ledger) }
     }
 
+    /// Other settings from now on, for all layers that pay from this budget. What calls have earned survives, and expires in the
+    /// new time to live; the reserve holds what it held, up to the new burst, and is not filled: no change makes a retry.
+    ///
+    /// A budget of a layer's own changes with [the layer](super::RetryLayer::reload); one that was
+    /// [given](super::RetryLayer::with_budget) to layers only by this. Calls read the settings without a lock.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new); nothing has changed.
+    pub fn reload(&self, config: &BudgetConfig) -> Result<(), InvalidConfig> {
+        Validation::of(|validation| config.validate(validation))?;
+        self.apply(config, time::now());
+        Ok(())
+    }
+
+    pub(super) fn apply(&self, config: &BudgetConfig, now: Instant) {
+        let BudgetConfig { ratio, ttl, reserve_per_second, reserve_burst } = *config;
+        self.ledger.reload(ratio, ttl, reserve_per_second, reserve_burst, now);
+    }
+
     /// How many retries could be made right now.
     pub fn balance(&self) -> u32 {
         self.ledger.balance(time::now())

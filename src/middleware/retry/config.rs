@@ -23,6 +23,9 @@ pub struct RetryConfig {
     pub max_retry_after: Duration,
     /// How long a call may take, attempts and waits together, where it has no deadline.
     pub max_hold: Duration,
+    /// Whether each attempt has a `tracing` span, called `attempt`, with OpenTelemetry's names where it has any: how often the
+    /// request was sent before, and how it failed. Default: `false`.
+    pub attempt_spans: bool,
     /// How many keys have a budget of their own at a time, where the layer [is told keys](super::RetryLayer::keyed_by).
     pub max_keys: usize,
 }
@@ -36,6 +39,7 @@ impl Default for RetryConfig {
             attempt_timeout: None,
             max_retry_after: Duration::from_secs(5),
             max_hold: DEFAULT_MAX_HOLD,
+            attempt_spans: false,
             max_keys: DEFAULT_MAX_KEYS,
         }
     }

@@ -7,21 +7,22 @@ use std::task::{self, Poll, ready};
 use pin_project::{pin_project, pinned_drop};
 use tower::{BoxError, Service};
 
-use super::KIND;
 use super::budget::Withdrawal;
-use super::policy::{Granted, Policy, Progress};
+use super::policy::{Ended, Granted, Policy, Progress};
 use super::replay::Kept;
 use super::report::{self, Report, Stop};
+use super::terms::Terms;
 use crate::admission::timer::Timer;
 use crate::ground::chance;
 use crate::ground::context::{self, Context};
 use crate::ground::error::{Reason, Rejected, rejection};
 use crate::ground::sync::Arc;
-use crate::ground::telemetry::{self, Instruments, Source};
+use crate::ground::telemetry::{self, AttemptSpan, Source};
 use crate::ground::time::{self, Instant};
 use crate::ground::verdict::{self, Classify, Verdict};
 use crate::middleware::bound::Bound;
 use crate::middleware::inner::{Call, Taken, reject};
+use crate::middleware::observed;
 
 /// What further attempts are made of.
 #[derive(Debug)]
@@ -54,11 +55,14 @@ where
     /// How the last attempt failed. A cut or a refusal of ours never takes the place of the callee's own failure.
     failure: Option<Result<C::Settled, BoxError>>,
     progress: Progress,
+    /// Of the present attempt, if spans were asked for.
+    span: Option<Box<AttemptSpan>>,
     /// Kept only for those who ask.
     verdicts: Vec<Verdict>,
     start: Instant,
     inherited: Context,
     classifier: C,
+    terms: Terms,
     policy: Arc<Policy>,
 }
 
@@ -95,16 +99,16 @@ pub(super) struct Limit {
 }
 
 impl Limit {
-    pub(super) fn new(inherited: Context, policy: &Policy, start: Instant) -> Self {
+    pub(super) fn new(inherited: Context, terms: &Terms, start: Instant) -> Self {
         match inherited.deadline {
             Some(at) => Self { at, reason: Reason::DeadlineExceeded },
-            None => Self { at: start + policy.config.max_hold, reason: Reason::HoldExceeded },
+            None => Self { at: start + terms.max_hold(), reason: Reason::HoldExceeded },
         }
     }
 
     /// When an attempt that begins now is cut, if that is before the call is.
-    pub(super) fn cut(self, policy: &Policy, now: Instant) -> Option<Instant> {
-        policy.config.attempt_timeout.map(|timeout| now + timeout).filter(|at| *at < self.at)
+    pub(super) fn cut(self, terms: &Terms, now: Instant) -> Option<Instant> {
+        terms.attempt_timeout().map(|timeout| now + timeout).filter(|at| *at < self.at)
     }
 
     fn of_attempt(self, cut: Option<Instant>) -> Bound {
@@ -136,12 +140,13 @@ where
         further: Option<Further<S, K>>,
         start: Instant,
         inherited: Context,
+        terms: Terms,
         policy: Arc<Policy>,
         classifier: C,
     ) -> Self {
         let attempts = if matches!(call, Call::Refused(_)) { 0 } else { 1 };
-        let limit = Limit::new(inherited, &policy, start);
-        let cut = limit.cut(&policy, start);
+        let limit = Limit::new(inherited, &terms, start);
+        let cut = limit.cut(&terms, start);
         Self {
             state: State::Attempting { call },
             bound: limit.of_attempt(cut),
@@ -151,12 +156,19 @@ where
             withdrawal: None,
             failure: None,
             progress: Progress::new(attempts, start),
+            span: None,
             verdicts: Vec::new(),
             start,
             inherited,
             classifier,
+            terms,
             policy,
         }
+    }
+
+    pub(super) fn with_span(mut self, span: Option<AttemptSpan>) -> Self {
+        self.span = span.map(Box::new);
+        self
     }
 }
 
@@ -173,6 +185,9 @@ where
         let mut this = self.project();
         // The call may have been moved to a task in which nobody ends it.
         let enforced = this.inherited.deadline.is_some_and(|deadline| context::current().ends_by(deadline));
+        let source = this.policy.instruments.source();
+        // So that the end of the call can go by a reading that is made further in.
+        time::forget_latest();
         loop {
             let call_context = this.inherited.with_attempt(this.progress.attempts).with_enforced(enforced);
             let inside = inside(call_context, *this.cut);
@@ -180,7 +195,8 @@ where
                 StateProj::Attempting { mut call } => {
                     let answer = {
                         let _entered = (context::enter(inside), this.cut.map(|_| context::enforce(cx.waker())));
-                        call.as_mut().poll(cx, Source::nameless(KIND))
+                        let _span = this.span.as_ref().map(|span| span.enter());
+                        call.as_mut().poll(cx, source)
                     };
                     if !call.is_waiting() {
                         if let Some(withdrawal) = this.withdrawal.take() {
@@ -194,17 +210,20 @@ where
                             continue;
                         }
                         Poll::Ready(Err(error)) => (verdict::judge(this.classifier, Err(&error)), Err(error)),
-                        Poll::Pending => ready!(poll_cut(this.bound, cx, this.failure.is_some(), call.is_waiting())),
+                        Poll::Pending => {
+                            ready!(poll_cut(this.bound, cx, this.failure.is_some(), call.is_waiting(), source))
+                        }
                     }
                 }
                 StateProj::Settling { settling } => {
                     let settled = {
                         let _entered = (context::enter(inside), this.cut.map(|_| context::enforce(cx.waker())));
+                        let _span = this.span.as_ref().map(|span| span.enter());
                         settling.poll(cx)
                     };
                     match settled {
                         Poll::Ready((verdict, response)) => (verdict, Ok(response)),
-                        Poll::Pending => ready!(poll_cut(this.bound, cx, this.failure.is_some(), false)),
+                        Poll::Pending => ready!(poll_cut(this.bound, cx, this.failure.is_some(), false, source)),
                     }
                 }
                 StateProj::Detaching { detaching, until, cause } => {
@@ -221,7 +240,7 @@ where
                             this.rest(until, cause);
                             continue;
                         }
-                        Poll::Pending => ready!(poll_cut(this.bound, cx, this.failure.is_some(), false)),
+                        Poll::Pending => ready!(poll_cut(this.bound, cx, this.failure.is_some(), false, source)),
                     }
                 }
                 StateProj::Resting { until, timer, cause } => {
@@ -234,14 +253,15 @@ where
                     let stop = if now >= this.limit.at {
                         Stop::Deadline
                     } else if let Some(call) = this.begin(call_context, now) {
-                        telemetry::retried(&Instruments::nameless(KIND), cause);
+                        telemetry::retried(&this.policy.instruments, cause);
+                        observed::stir();
                         this.state.set(State::Attempting { call });
                         continue;
                     } else {
                         Stop::NotRepeatable
                     };
                     let failure = this.failure.take();
-                    this.finish(stop);
+                    this.finish(stop, cause);
                     this.say_last_word(stop, cause);
                     return failure.map_or(Poll::Pending, Poll::Ready);
                 }
@@ -249,6 +269,7 @@ where
                 StateProj::Over => return Poll::Pending,
             };
 
+            this.end_span(verdict);
             let result = if is_ours(&result) { this.failure.take().unwrap_or(result) } else { result };
             match this.next(verdict) {
                 Ok(granted) => {
@@ -270,7 +291,7 @@ where
                     }
                 }
                 Err(stop) => {
-                    this.finish(stop);
+                    this.finish(stop, verdict);
                     this.say_last_word(stop, verdict);
                     return Poll::Ready(result);
                 }
@@ -299,7 +320,7 @@ where
         S: Clone,
     {
         let attempt = context.attempt().saturating_add(1);
-        let cut = self.limit.cut(self.policy, now);
+        let cut = self.limit.cut(self.terms, now);
         let _entered = context::enter(inside(context.with_attempt(attempt), cut));
         let further = self.further.as_mut()?;
         let request = further.kept.next()?;
@@ -308,10 +329,18 @@ where
         self.progress.since = now;
         *self.cut = cut;
         *self.bound = self.limit.of_attempt(cut);
-        if attempt >= self.policy.config.max_attempts {
+        if attempt >= self.terms.max_attempts() {
             *self.further = None;
         }
+        *self.span = self.terms.attempt_spans().then(|| Box::new(AttemptSpan::new(&self.policy.instruments, attempt)));
+        let _span = self.span.as_ref().map(|span| span.enter());
         Some(service.call(request))
+    }
+
+    fn end_span(&mut self, verdict: Verdict) {
+        if let Some(span) = self.span.take() {
+            span.end(verdict);
+        }
     }
 
     /// What follows on an attempt that ended.
@@ -325,15 +354,23 @@ where
         }
         let further = &*self.further;
         let repeatable = |verdict| further.as_ref().is_some_and(|further| further.kept.repeatable(verdict));
-        self.policy.retry(self.progress, verdict, repeatable, time::now(), self.limit.at, chance::sample)
+        let ended = Ended { verdict, now: time::now(), limit: self.limit.at };
+        self.policy.retry(self.terms, self.progress, ended, repeatable, chance::sample)
     }
 
     /// The call is over: nothing is held for it from now on, and whoever asked learns how it went.
-    fn finish(&mut self, stopped: Stop) {
+    fn finish(&mut self, stopped: Stop, last: Verdict) {
         self.state.set(State::Over);
         *self.withdrawal = None;
+        self.end_span(last);
         if let Some(why) = stopped.not_retried() {
-            telemetry::not_retried(&Instruments::nameless(KIND), why);
+            telemetry::not_retried(&self.policy.instruments, why);
+            observed::stir();
+        }
+        let instruments = &self.policy.instruments;
+        // A call of which nothing was begun was refused, and is counted as that.
+        if instruments.named().is_some() && self.progress.attempts > 0 {
+            observed::record(instruments, last, time::latest_or_now().since(*self.start));
         }
         self.tell(stopped);
     }
@@ -366,12 +403,13 @@ fn poll_cut<T>(
     cx: &mut task::Context<'_>,
     has_failed: bool,
     was_waiting: bool,
+    source: Source,
 ) -> Poll<(Verdict, Result<T, BoxError>)> {
     let _entered = has_failed.then(|| context::enter(context::current().with_enforced(false)));
     bound.poll(cx).map(|reason| {
         // An attempt that was not sent says nothing about the callee.
         let unsent = was_waiting && reason == Reason::AttemptTimeout;
-        let rejected = Rejected::by(Source::nameless(KIND), if unsent { Reason::NotReady } else { reason });
+        let rejected = Rejected::by(source, if unsent { Reason::NotReady } else { reason });
         (rejected.verdict(), Err(reject(rejected)))
     })
 }
@@ -391,8 +429,9 @@ where
     fn drop(self: Pin<&mut Self>) {
         let mut this = self.project();
         if !matches!(*this.state, State::Over) {
+            time::forget_latest();
             // The attempt goes first, so that a retry further in tells before we do.
-            this.finish(Stop::Dropped);
+            this.finish(Stop::Dropped, Verdict::Abandoned);
             // Cut by the deadline further out, which leaves no time for another attempt: the same as if we had seen it.
             if this.inherited.deadline.is_some() && this.inherited.has_expired(time::now()) {
                 context::say_last_word();

@@ -92,6 +92,8 @@ mod policy;
 mod replay;
 mod report;
 mod service;
+mod state;
+mod terms;
 #[cfg(all(test, not(seawall_loom)))]
 mod tests;
 

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use super::budget::{Budget, Withdrawal};
+use super::budget::{Budget, BudgetConfig, Withdrawal};
 use super::config::RetryConfig;
 use super::report::Stop;
+use super::terms::Terms;
 use crate::admission::timer;
+use crate::ground::telemetry::Instruments;
 use crate::ground::time::Instant;
 use crate::ground::verdict::Verdict;
 use crate::middleware::inner::Unready;
@@ -13,9 +15,11 @@ use crate::middleware::inner::Unready;
 /// What all calls with one key share.
 #[derive(Debug)]
 pub(super) struct Policy {
-    pub(super) config: RetryConfig,
     pub(super) budget: Budget,
+    /// Whether the budget was given by the user, who sees to its settings.
+    given: bool,
     pub(super) unready: Unready,
+    pub(super) instruments: Instruments,
 }
 
 /// How far a call has come.
@@ -37,6 +41,14 @@ impl Progress {
     }
 }
 
+/// An attempt that has just ended, in a call that ends at `limit`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ended {
+    pub(super) verdict: Verdict,
+    pub(super) now: Instant,
+    pub(super) limit: Instant,
+}
+
 /// A retry that may be made, and is paid for.
 #[derive(Debug)]
 pub(super) struct Granted {
@@ -46,26 +58,38 @@ pub(super) struct Granted {
 
 impl Policy {
     /// With a budget of its own.
-    pub(super) fn new(config: RetryConfig) -> Self {
-        let budget = Budget::valid(&config.budget);
-        Self::paid_from(budget, config)
+    pub(super) fn new(config: &RetryConfig, instruments: Instruments) -> Self {
+        Self { budget: Budget::valid(&config.budget), given: false, unready: Unready::default(), instruments }
     }
 
-    pub(super) fn paid_from(budget: Budget, config: RetryConfig) -> Self {
-        Self { config, budget, unready: Unready::default() }
+    /// With a budget that is given.
+    pub(super) fn paid_from(budget: Budget, instruments: Instruments) -> Self {
+        Self { budget, given: true, unready: Unready::default(), instruments }
     }
 
-    /// Whether, and when, another attempt follows on one that has just ended with `verdict`. The price is paid before
+    /// With the same budget.
+    pub(super) fn renewed(&self) -> Self {
+        let (budget, instruments) = (self.budget.clone(), self.instruments.clone());
+        Self { budget, given: self.given, unready: Unready::default(), instruments }
+    }
+
+    pub(super) fn reload(&self, config: &BudgetConfig, now: Instant) {
+        if !self.given {
+            self.budget.apply(config, now);
+        }
+    }
+
+    /// Whether, and when, another attempt follows on one that has ended. The price is paid before
     /// the wait: whoever cannot afford a retry learns that at once.
     pub(super) fn retry(
         &self,
+        terms: &Terms,
         progress: &mut Progress,
-        verdict: Verdict,
+        ended: Ended,
         repeatable: impl FnOnce(Verdict) -> bool,
-        now: Instant,
-        limit: Instant,
         chance: impl FnOnce() -> f64,
     ) -> Result<Granted, Stop> {
+        let Ended { verdict, now, limit } = ended;
         let told = match verdict {
             Verdict::Transient | Verdict::TimedOut | Verdict::Unsent => None,
             Verdict::Overloaded { retry_after } => retry_after,
@@ -76,17 +100,17 @@ impl Policy {
             }
             _ => return Err(Stop::Verdict),
         };
-        if progress.attempts >= self.config.max_attempts {
+        if progress.attempts >= terms.max_attempts() {
             return Err(Stop::Attempts);
         }
         if !repeatable(verdict) {
             return Err(Stop::NotRepeatable);
         }
         let told = told.unwrap_or_default();
-        if told > self.config.max_retry_after {
+        if told > terms.max_retry_after() {
             return Err(Stop::RetryAfter);
         }
-        let backoff = self.config.backoff.delay(progress.attempts, progress.delay, chance());
+        let backoff = terms.backoff().delay(progress.attempts, progress.delay, chance());
         // On top of what was told: all callers are told the same, and must not come back together.
         let at = now + told + backoff;
         // The timer may be late by its grain; who wakes up with no time left has waited in vain. And what was too slow with all

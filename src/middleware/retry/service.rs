@@ -1,16 +1,15 @@
+use std::sync::Arc;
 use std::task::{self, Poll};
 
 use tower::{BoxError, Service};
 
-use super::KIND;
 use super::future::{Further, Limit, ResponseFuture, inside};
-use super::policy::Policy;
 use super::replay::{CloneRequest, Replay};
-use crate::admission::keyed::{KeyBy, Keyed, Keying, OneKey};
+use super::state::State;
+use crate::admission::keyed::{KeyBy, Keying, OneKey};
 use crate::ground::context;
 use crate::ground::error::{Reason, Rejected};
-use crate::ground::sync::Arc;
-use crate::ground::telemetry::Source;
+use crate::ground::telemetry::AttemptSpan;
 use crate::ground::time;
 use crate::ground::verdict::{AtResponse, Classify};
 use crate::middleware::inner::{Call, Inner};
@@ -19,14 +18,14 @@ use crate::middleware::inner::{Call, Inner};
 #[derive(Debug)]
 pub struct Retry<S, C = AtResponse, P = CloneRequest, K: Keying = OneKey> {
     inner: Inner<S>,
-    policies: Arc<Keyed<K, Policy>>,
+    state: Arc<State<K>>,
     classifier: C,
     replay: P,
 }
 
 impl<S, C, P, K: Keying> Retry<S, C, P, K> {
-    pub(super) fn new(inner: S, policies: Arc<Keyed<K, Policy>>, classifier: C, replay: P) -> Self {
-        Self { inner: Inner::new(inner), policies, classifier, replay }
+    pub(super) fn new(inner: S, state: Arc<State<K>>, classifier: C, replay: P) -> Self {
+        Self { inner: Inner::new(inner), state, classifier, replay }
     }
 }
 
@@ -35,7 +34,7 @@ impl<S: Clone, C: Clone, P: Clone, K: Keying> Clone for Retry<S, C, P, K> {
     fn clone(&self) -> Self {
         Self {
             inner: self.inner.clone(),
-            policies: Arc::clone(&self.policies),
+            state: Arc::clone(&self.state),
             classifier: self.classifier.clone(),
             replay: self.replay.clone(),
         }
@@ -61,23 +60,28 @@ where
     fn call(&mut self, request: Req) -> Self::Future {
         let now = time::call_start();
         let inherited = context::current().uncounted();
-        let policy = self.policies.get(&request, || Policy::new(self.policies.common().config.clone()));
+        let policy = self.state.policy(&request);
+        let terms = self.state.terms();
         let classifier = self.classifier.clone();
         if inherited.has_expired(now) {
             self.inner.let_go();
-            let refused = Call::Refused(Rejected::by(Source::nameless(KIND), Reason::DeadlineExpired));
-            return ResponseFuture::new(refused, None, now, inherited, policy, classifier);
+            let refused = Call::Refused(Rejected::new(policy.instruments.clone(), Reason::DeadlineExpired));
+            return ResponseFuture::new(refused, None, now, inherited, terms, policy, classifier);
         }
         // What is itself a repetition, made by a retry around us or by a tier above, earns nothing: else retries would
         // earn retries.
         if inherited.before() == 0 {
             policy.budget.deposit(now);
         }
-        let cut = Limit::new(inherited, &policy, now).cut(&policy, now);
+        let cut = Limit::new(inherited, &terms, now).cut(&terms, now);
         let _entered = context::enter(inside(inherited.with_attempt(1), cut));
         let (attempt, kept) = self.replay.first(request);
-        let further = (policy.config.max_attempts > 1).then(|| Further { kept, service: self.inner.spare() });
-        let call = self.inner.call(attempt, now, &policy.unready);
-        ResponseFuture::new(call, further, now, inherited, policy, classifier)
+        let further = (terms.max_attempts() > 1).then(|| Further { kept, service: self.inner.spare() });
+        let span = terms.attempt_spans().then(|| AttemptSpan::new(&policy.instruments, 1));
+        let call = {
+            let _entered = span.as_ref().map(|span| span.enter());
+            self.inner.call(attempt, now, &policy.unready)
+        };
+        ResponseFuture::new(call, further, now, inherited, terms, policy, classifier).with_span(span)
     }
 }

@@ -1,0 +1,301 @@
+//! Drives layers of every kind into everything that they tell of, in virtual time, and returns what Prometheus scrapes then.
+#![allow(clippy::disallowed_methods, reason = "tests sleep as users do")]
+
+use std::future::pending;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::stream;
+use http::{Request, Response};
+use http_body::{Body, Frame};
+use http_body_util::{BodyExt, StreamBody};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
+use seawall::bulkhead::{BulkheadConfig, BulkheadLayer};
+use seawall::circuit_breaker::{CircuitBreakerConfig, CircuitBreakerLayer, State};
+use seawall::context;
+use seawall::deadline::{DeadlineConfig, DeadlineLayer};
+use seawall::http::respond::RespondLayer;
+use seawall::load_shed::{LoadShedConfig, LoadShedLayer};
+use seawall::rate_limit::{RateLimitConfig, RateLimitLayer};
+use seawall::registry::Registry;
+use seawall::retry::{Backoff, BudgetConfig, CloneRequest, Jitter, RetryConfig, RetryLayer};
+use seawall::verdict::{self, Verdict};
+use tokio::runtime::Builder;
+use tokio::time::{advance, sleep};
+use tower::limit::ConcurrencyLimit;
+use tower::{BoxError, Layer, Service, ServiceExt, service_fn};
+
+const MS: Duration = Duration::from_millis(1);
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
+
+const VERDICTS: [Verdict; 10] = [
+    Verdict::Success,
+    Verdict::CallerFault,
+    Verdict::Transient,
+    Verdict::Overloaded { retry_after: None },
+    Verdict::TimedOut,
+    Verdict::Unsent,
+    Verdict::Lost,
+    Verdict::Failed,
+    Verdict::Abandoned,
+    Verdict::Ignored,
+];
+
+/// Everything once; the recorder is this process's from then on.
+pub(crate) fn scrape() -> String {
+    let buckets = [0.01, 0.1, 1.0, 10.0];
+    let builder = PrometheusBuilder::new().set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &buckets);
+    let recorder = builder.unwrap().install_recorder().unwrap();
+    Builder::new_current_thread().enable_all().start_paused(true).build().unwrap().block_on(async {
+        let registry = Registry::new();
+        deadlines(&registry).await;
+        bodies(&registry).await;
+        retries(&registry).await;
+        retries_refused(&registry).await;
+        attempts(&registry).await;
+        rate_limit(&registry).await;
+        bulkhead(&registry).await;
+        load_shed(&registry).await;
+        circuit_breaker(&registry).await;
+        transitions(&registry).await;
+        without_a_name().await;
+    });
+    recorder.render()
+}
+
+/// Answers with the verdict that was asked for.
+async fn echo(verdict: Verdict) -> Result<Verdict, BoxError> {
+    Ok(verdict)
+}
+
+/// Takes an answer at its word.
+fn as_told(result: Result<&Verdict, &BoxError>) -> Verdict {
+    result.map_or_else(verdict::of_error, |verdict| *verdict)
+}
+
+/// Answers after so many milliseconds.
+async fn sleeper(ms: u32) -> Result<u32, BoxError> {
+    sleep(ms * MS).await;
+    Ok(ms)
+}
+
+async fn hang<Req>(_: Req) -> Result<(), BoxError> {
+    pending().await
+}
+
+/// Starts a call, and lets it get as far as it can at once.
+async fn begin<S, Req>(service: &S, request: Req) -> tokio::task::JoinHandle<Result<S::Response, BoxError>>
+where
+    S: Service<Req, Error = BoxError, Future: Send> + Clone + Send + 'static,
+    S::Response: Send,
+    Req: Send + 'static,
+{
+    let call = tokio::spawn(service.clone().oneshot(request));
+    tokio::task::yield_now().await;
+    call
+}
+
+async fn deadlines(registry: &Registry) {
+    let layer = DeadlineLayer::new(SECOND).unwrap().named_in(registry, "front").unwrap();
+    layer.layer(service_fn(hang::<()>)).oneshot(()).await.unwrap_err();
+
+    // Spawned work outlives the call that it came from, and keeps its deadline.
+    let inner = layer.clone();
+    let spawns = service_fn(move |()| {
+        let inner = inner.clone();
+        let late = context::carry(async move {
+            sleep(2 * SECOND).await;
+            inner.layer(service_fn(hang::<()>)).oneshot(()).await.unwrap_err()
+        });
+        async { Ok::<_, BoxError>(tokio::spawn(late)) }
+    });
+    layer.layer(spawns).oneshot(()).await.unwrap().await.unwrap();
+
+    layer.reload(&DeadlineConfig { head_timeout: Some(SECOND / 2), ..SECOND.into() }).unwrap();
+    layer.reload(&Duration::ZERO.into()).unwrap_err();
+    layer.layer(service_fn(hang::<()>)).oneshot(()).await.unwrap_err();
+    registry.publish();
+}
+
+/// A response of which there is a head, and nothing more.
+async fn stalling(_: Request<()>) -> Result<Response<impl Body<Data = Bytes, Error = BoxError> + Unpin>, BoxError> {
+    Ok(Response::new(StreamBody::new(stream::pending::<Result<Frame<Bytes>, BoxError>>())))
+}
+
+async fn bodies(registry: &Registry) {
+    let config = DeadlineConfig { idle_timeout: Some(SECOND), ..DeadlineConfig::from(10 * SECOND) };
+    let deadline = DeadlineLayer::http(config).unwrap().named_in(registry, "bodies").unwrap();
+    let config = BulkheadConfig { max_hold: SECOND, ..BulkheadConfig::default() };
+    let bulkhead = BulkheadLayer::http(config).unwrap().named_in(registry, "bodies").unwrap();
+    let config = CircuitBreakerConfig { max_hold: SECOND, ..CircuitBreakerConfig::default() };
+    let breaker = CircuitBreakerLayer::http(config).unwrap().named_in(registry, "bodies").unwrap();
+
+    let read = deadline.layer(service_fn(stalling)).oneshot(Request::new(())).await.unwrap();
+    assert!(read.into_body().collect().await.is_err(), "idle_timeout");
+    let parked = deadline.layer(service_fn(stalling)).oneshot(Request::new(())).await.unwrap();
+    sleep(11 * SECOND).await;
+    drop(parked);
+    let parked = bulkhead.layer(service_fn(stalling)).oneshot(Request::new(())).await.unwrap();
+    sleep(2 * SECOND).await;
+    drop(parked);
+    let parked = breaker.layer(service_fn(stalling)).oneshot(Request::new(())).await.unwrap();
+    sleep(2 * SECOND).await;
+    drop(parked);
+    registry.publish();
+}
+
+async fn retries(registry: &Registry) {
+    let config = RetryConfig { max_attempts: 2, ..RetryConfig::default() };
+    let layer = RetryLayer::new(config.clone()).unwrap().with_replay(CloneRequest::idempotent());
+    let layer = layer.with_classifier(verdict::from_fn(as_told)).named_in(registry, "retries").unwrap();
+    for verdict in VERDICTS {
+        layer.layer(service_fn(echo)).oneshot(verdict).await.unwrap();
+    }
+    layer.reload(&RetryConfig { max_attempts: 3, ..config.clone() }).unwrap();
+    layer.reload(&RetryConfig { max_attempts: 0, ..config }).unwrap_err();
+    registry.publish();
+}
+
+/// Each *why*; the first call above had attempts enough and failed all the same.
+async fn retries_refused(registry: &Registry) {
+    let retry = |name: &str, config: RetryConfig| {
+        let layer = RetryLayer::new(config).unwrap().with_classifier(verdict::from_fn(as_told));
+        layer.named_in(registry, name).unwrap()
+    };
+    let one_token = BudgetConfig { ratio: 0.0, reserve_burst: 1, ..BudgetConfig::default() };
+    let poor = retry("poor", RetryConfig { budget: one_token, ..RetryConfig::default() });
+    poor.layer(service_fn(echo)).oneshot(Verdict::Transient).await.unwrap();
+
+    let slow = Backoff { jitter: Jitter::None, ..Backoff::constant(10 * SECOND) };
+    let hurried = retry("hurried", RetryConfig { backoff: slow, ..RetryConfig::default() });
+    let service = DeadlineLayer::new(SECOND).unwrap().layer(hurried.layer(service_fn(echo)));
+    service.oneshot(Verdict::Transient).await.unwrap();
+
+    let patient = retry("patient", RetryConfig::default());
+    let come_back_later = Verdict::Overloaded { retry_after: Some(MINUTE) };
+    patient.layer(service_fn(echo)).oneshot(come_back_later).await.unwrap();
+    // It may have been executed, and is not said to be idempotent.
+    patient.layer(service_fn(echo)).oneshot(Verdict::Lost).await.unwrap();
+    registry.publish();
+}
+
+async fn attempts(registry: &Registry) {
+    let config = RetryConfig { max_attempts: 1, attempt_timeout: Some(SECOND), ..RetryConfig::default() };
+    let layer = RetryLayer::new(config).unwrap().named_in(registry, "attempts").unwrap();
+    layer.layer(service_fn(hang::<()>)).oneshot(()).await.unwrap_err();
+    let never_ready = ConcurrencyLimit::new(service_fn(hang::<()>), 0);
+    layer.layer(never_ready).oneshot(()).await.unwrap_err();
+    registry.publish();
+}
+
+async fn rate_limit(registry: &Registry) {
+    let config = RateLimitConfig { permits: 1, per: MINUTE, max_wait: MINUTE, ..RateLimitConfig::default() };
+    let layer = RateLimitLayer::new(config.clone()).unwrap().named_in(registry, "partner").unwrap();
+    let service = layer.layer(service_fn(sleeper));
+    service.clone().oneshot(0).await.unwrap();
+    let waits = begin(&service, 0).await;
+    service.clone().oneshot(0).await.unwrap_err();
+    registry.publish();
+    waits.abort();
+    layer.reload(&RateLimitConfig { permits: 2, ..config.clone() }).unwrap();
+    layer.reload(&RateLimitConfig { permits: 0, ..config }).unwrap_err();
+    registry.publish();
+}
+
+async fn bulkhead(registry: &Registry) {
+    let judged = BulkheadLayer::new(BulkheadConfig::default()).unwrap().with_classifier(verdict::from_fn(as_told));
+    let judged = judged.named_in(registry, "judged").unwrap();
+    for verdict in VERDICTS {
+        judged.layer(service_fn(echo)).oneshot(verdict).await.unwrap();
+    }
+
+    let config = BulkheadConfig {
+        max_concurrent: 1,
+        max_waiting: 1,
+        max_wait: SECOND,
+        max_hold: MINUTE,
+        ..BulkheadConfig::default()
+    };
+    let layer = BulkheadLayer::new(config.clone()).unwrap().named_in(registry, "slow").unwrap();
+    let service = layer.layer(service_fn(sleeper));
+    service.clone().oneshot(100).await.unwrap();
+    let holds = begin(&service, 120_000).await;
+    // Its turn will not come in that time.
+    DeadlineLayer::new(50 * MS).unwrap().layer(service.clone()).oneshot(0).await.unwrap_err();
+    let waits = begin(&service, 0).await;
+    service.clone().oneshot(0).await.unwrap_err();
+    registry.publish();
+    waits.await.unwrap().unwrap_err();
+    holds.await.unwrap().unwrap_err();
+    layer.reload(&BulkheadConfig { max_concurrent: 2, ..config.clone() }).unwrap();
+    layer.reload(&BulkheadConfig { max_concurrent: 0, ..config }).unwrap_err();
+    registry.publish();
+}
+
+async fn load_shed(registry: &Registry) {
+    let judged = LoadShedLayer::new(LoadShedConfig::default()).unwrap().with_classifier(verdict::from_fn(as_told));
+    let judged = judged.named_in(registry, "judged").unwrap();
+    for verdict in VERDICTS {
+        judged.layer(service_fn(echo)).oneshot(verdict).await.unwrap();
+    }
+
+    let config = LoadShedConfig { max_in_flight: 1, queue_ratio: 1.0, max_wait: SECOND, ..LoadShedConfig::default() };
+    let layer = LoadShedLayer::new(config.clone()).unwrap().named_in(registry, "inbound").unwrap();
+    let service = layer.layer(service_fn(sleeper));
+    service.clone().oneshot(100).await.unwrap();
+    let holds = begin(&service, 10_000).await;
+    let waits = begin(&service, 0).await;
+    service.clone().oneshot(0).await.unwrap_err();
+    registry.publish();
+    waits.await.unwrap().unwrap_err();
+    holds.await.unwrap().unwrap();
+    layer.reload(&LoadShedConfig { max_in_flight: 2, ..config.clone() }).unwrap();
+    layer.reload(&LoadShedConfig { max_in_flight: 0, ..config }).unwrap_err();
+    registry.publish();
+}
+
+async fn circuit_breaker(registry: &Registry) {
+    let config = CircuitBreakerConfig { minimum_calls: 1000, ..CircuitBreakerConfig::default() };
+    let layer = CircuitBreakerLayer::new(config.clone()).unwrap().with_classifier(verdict::from_fn(as_told));
+    let layer = layer.named_in(registry, "judged").unwrap();
+    for verdict in VERDICTS {
+        layer.layer(service_fn(echo)).oneshot(verdict).await.unwrap();
+    }
+    layer.reload(&CircuitBreakerConfig { failure_rate: 0.4, ..config.clone() }).unwrap();
+    layer.reload(&CircuitBreakerConfig { failure_rate: 0.0, ..config }).unwrap_err();
+    registry.publish();
+}
+
+async fn transitions(registry: &Registry) {
+    let config = CircuitBreakerConfig { minimum_calls: 3, jitter: 0.0, ..CircuitBreakerConfig::default() };
+    let layer = CircuitBreakerLayer::new(config).unwrap().with_classifier(verdict::from_fn(as_told));
+    let layer = layer.named_in(registry, "moving").unwrap();
+    let (handle, service) = (layer.handle(), layer.layer(service_fn(echo)));
+    for _ in 0..3 {
+        service.clone().oneshot(Verdict::Transient).await.unwrap();
+    }
+    service.clone().oneshot(Verdict::Success).await.unwrap_err();
+    registry.publish();
+    advance(SECOND).await;
+    service.clone().oneshot(Verdict::Transient).await.unwrap();
+    assert_eq!(handle.state(), State::Open, "the probe failed");
+    advance(SECOND).await;
+    for _ in 0..15 {
+        service.clone().oneshot(Verdict::Success).await.unwrap();
+    }
+    assert_eq!(handle.state(), State::Closed);
+    handle.force_open();
+    handle.enforce();
+    handle.disable();
+    handle.enforce();
+    registry.publish();
+}
+
+async fn without_a_name() {
+    DeadlineLayer::new(SECOND).unwrap().layer(service_fn(hang::<()>)).oneshot(()).await.unwrap_err();
+    BulkheadLayer::new(BulkheadConfig::default()).unwrap().layer(service_fn(sleeper)).oneshot(0).await.unwrap();
+    let failing = service_fn(|()| async { Err::<Response<http_body_util::Empty<Bytes>>, BoxError>("secret".into()) });
+    assert_eq!(RespondLayer::new().layer(failing).oneshot(()).await.unwrap().status(), 500);
+    Registry::global().publish();
+}

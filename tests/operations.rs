@@ -1,0 +1,180 @@
+//! The operations guide names every refusal and every setting, each with its true default; this keeps it so.
+#![cfg(feature = "http")]
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::fs;
+use std::path::Path;
+
+use seawall::bulkhead::BulkheadConfig;
+use seawall::circuit_breaker::CircuitBreakerConfig;
+use seawall::deadline::DeadlineConfig;
+use seawall::load_shed::LoadShedConfig;
+use seawall::rate_limit::RateLimitConfig;
+use seawall::retry::{Backoff, BudgetConfig, RetryConfig};
+use syn::visit::{self, Visit};
+
+fn page() -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/operations.md")).unwrap()
+}
+
+/// What stands under a heading, up to the next one.
+fn section<'a>(page: &'a str, heading: &str) -> &'a str {
+    let start = page.find(&format!("\n{heading}\n")).unwrap_or_else(|| panic!("no section {heading}"));
+    let rest = &page[start + heading.len() + 2..];
+    &rest[..rest.find("\n#").unwrap_or(rest.len())]
+}
+
+/// The rows of all tables in `text`, as cells.
+fn rows(text: &str) -> impl Iterator<Item = Vec<&str>> {
+    let rows = text.lines().filter(|line| line.starts_with("| ") && line.ends_with('|'));
+    rows.map(|row| row.trim_matches('|').split('|').map(str::trim).collect())
+}
+
+/// Every public field of every struct that holds settings, and every variant of `Reason`.
+#[derive(Default)]
+struct Found {
+    fields: BTreeMap<String, Vec<String>>,
+    reasons: Vec<String>,
+}
+
+impl Visit<'_> for Found {
+    fn visit_item_struct(&mut self, item: &syn::ItemStruct) {
+        let name = item.ident.to_string();
+        let is_public = matches!(item.vis, syn::Visibility::Public(_));
+        if is_public && (name.ends_with("Config") || ["Backoff", "HeaderNames"].contains(&name.as_str())) {
+            let fields = item.fields.iter().filter(|field| matches!(field.vis, syn::Visibility::Public(_)));
+            let names = fields.filter_map(|field| field.ident.as_ref().map(ToString::to_string));
+            self.fields.entry(name).or_default().extend(names);
+        }
+        visit::visit_item_struct(self, item);
+    }
+
+    fn visit_item_enum(&mut self, item: &syn::ItemEnum) {
+        if item.ident == "Reason" {
+            self.reasons.extend(item.variants.iter().map(|variant| variant.ident.to_string()));
+        }
+    }
+}
+
+fn read(dir: &Path, found: &mut Found) {
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            read(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.visit_file(&syn::parse_file(&fs::read_to_string(&path).unwrap()).unwrap());
+        }
+    }
+}
+
+fn source() -> Found {
+    let mut found = Found::default();
+    read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut found);
+    found
+}
+
+/// Where the settings of a layer are explained; those of a stack are explained where its layers are.
+fn heading(config: &str) -> Option<&'static str> {
+    Some(match config {
+        "DeadlineConfig" => "## Deadline",
+        "RetryConfig" | "Backoff" | "BudgetConfig" => "## Retry",
+        "BulkheadConfig" => "## Bulkhead",
+        "LoadShedConfig" => "## Load shed",
+        "CircuitBreakerConfig" => "## Circuit breaker",
+        "RateLimitConfig" => "## Rate limit",
+        "ClientConfig" | "ServerConfig" | "PropagationConfig" => "## Stacks and propagation",
+        _ => return None,
+    })
+}
+
+#[test]
+fn every_reason_is_explained() {
+    let page = page();
+    let explained: Vec<_> = rows(section(&page, "# What a refusal means")).map(|cells| cells[0]).collect();
+    let reasons = source().reasons;
+    assert!(reasons.len() >= 12, "{reasons:?}");
+    for reason in &reasons {
+        let link = format!("[`{reason}`](crate::error::Reason::{reason})");
+        assert!(explained.iter().any(|cell| cell.starts_with(&link)), "no row for {reason}");
+    }
+    let rows = explained.iter().filter(|cell| cell.starts_with('[')).count();
+    assert_eq!(rows, reasons.len(), "a row for what is no reason any more, or two for one: {explained:?}");
+}
+
+#[test]
+fn every_setting_is_explained() {
+    let page = page();
+    let fields = source().fields;
+    let mut checked = 0;
+    for (config, fields) in &fields {
+        let Some(heading) = heading(config) else { continue };
+        for field in fields {
+            let shown = format!("`{field}`");
+            assert!(section(&page, heading).contains(&shown), "{config}::{field} is not mentioned in `{heading}`");
+            checked += 1;
+        }
+    }
+    assert!(checked >= 50, "only {checked} settings were found");
+}
+
+/// The fields of a struct as it is printed, `Name { field: value, … }`.
+fn defaults<C: Debug + Default>() -> BTreeMap<String, String> {
+    let text = format!("{:?}", C::default());
+    let inner = text.split_once('{').unwrap().1.trim_end_matches('}');
+    let mut fields = Vec::new();
+    let (mut depth, mut start) = (0, 0);
+    for (at, c) in inner.char_indices() {
+        match c {
+            '(' | '{' | '[' => depth += 1,
+            ')' | '}' | ']' => depth -= 1,
+            ',' if depth == 0 => {
+                fields.push(&inner[start..at]);
+                start = at + 1;
+            }
+            _ => {}
+        }
+    }
+    fields.push(&inner[start..]);
+    let pairs = fields.iter().filter_map(|field| field.split_once(": "));
+    pairs.map(|(name, value)| (name.trim().to_owned(), value.trim().to_owned())).collect()
+}
+
+/// Every row of the table with this head is a setting, and has its default.
+fn check_defaults<C: Debug + Default>(page: &str, heading: &str, head: &str) {
+    let fields = defaults::<C>();
+    let table = section(page, heading).split("\n\n").find(|part| part.starts_with(&format!("| {head} |")));
+    let table = table.unwrap_or_else(|| panic!("no table `{head}` in `{heading}`"));
+    let mut checked = 0;
+    for cells in rows(table).skip(1) {
+        let (name, default) = (cells[0].trim_matches('`'), cells[1]);
+        let Some(value) = fields.get(name) else { panic!("`{heading}`: {name} is no setting") };
+        if !default.is_empty() {
+            assert_eq!(default, format!("`{value}`"), "`{heading}`: the default of {name}");
+            checked += 1;
+        }
+    }
+    assert!(checked >= 4, "`{heading}`: {checked} defaults");
+}
+
+#[test]
+fn every_default_is_true() {
+    let page = page();
+    check_defaults::<DeadlineConfig>(&page, "## Deadline", "setting");
+    check_defaults::<RetryConfig>(&page, "## Retry", "setting");
+    check_defaults::<Backoff>(&page, "## Retry", "setting of `backoff`");
+    check_defaults::<BudgetConfig>(&page, "## Retry", "setting of `budget`");
+    check_defaults::<BulkheadConfig>(&page, "## Bulkhead", "setting");
+    check_defaults::<LoadShedConfig>(&page, "## Load shed", "setting");
+    check_defaults::<CircuitBreakerConfig>(&page, "## Circuit breaker", "setting");
+    check_defaults::<RateLimitConfig>(&page, "## Rate limit", "setting");
+}
+
+#[test]
+fn the_files_that_are_named_exist() {
+    let page = page();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for path in page.split('`').filter(|code| code.starts_with("docs/") && !code.contains(' ')) {
+        assert!(root.join(path).exists(), "{path}");
+    }
+}
