@@ -85,7 +85,7 @@ async fn components_come_and_go_and_come_again() {
 
 #[test]
 fn made_outside_a_runtime_it_begins_with_the_first_request() {
-    let (dashboard, _payments) = payments();
+    let dashboard = Dashboard::new(Registry::new());
     let runtime = || tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     // And again in a second runtime, when the first one has ended.
     for _ in 0..2 {
@@ -103,7 +103,7 @@ fn made_outside_a_runtime_it_begins_with_the_first_request() {
 #[tokio::test(start_paused = true)]
 async fn the_task_ends_with_the_last_clone() {
     let metrics = Handle::current().metrics();
-    let (dashboard, _payments) = payments();
+    let dashboard = Dashboard::new(Registry::new());
     let clone = dashboard.clone().with_controls(|_| true);
     drop(dashboard);
     tokio::task::yield_now().await;

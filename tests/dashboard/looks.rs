@@ -26,7 +26,7 @@ fn hostile() -> Vec<String> {
 }
 
 /// The page of bulkheads with these names.
-fn page(names: &[String]) -> (String, impl Sized) {
+fn page(names: &[String]) -> (String, impl Sized + use<>) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let registry = Registry::new();
     let layer =
@@ -36,7 +36,7 @@ fn page(names: &[String]) -> (String, impl Sized) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let dashboard = Dashboard::new(registry).with_controls(|_| true);
-        tokio::spawn(axum::serve(listener, Router::new().nest_service("/", dashboard)).into_future());
+        tokio::spawn(axum::serve(listener, Router::new().fallback_service(dashboard)).into_future());
         format!("http://{address}/")
     });
     (url, (layers, runtime))
