@@ -2,6 +2,8 @@
 //!
 //! Every file with a concurrency claim takes them from here, so that the model runs over the same source.
 
+/// What is made once; the model checker does not look into it.
+pub(crate) use std::sync::OnceLock;
 #[cfg(not(seawall_loom))]
 pub(crate) use std::sync::{Arc, Mutex, MutexGuard, atomic};
 

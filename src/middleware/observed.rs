@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use crate::ground::telemetry::Instruments;
+use crate::ground::error::InvalidConfig;
+use crate::ground::telemetry::{self, Instruments, Reload};
 use crate::ground::verdict::Verdict;
 
 /// A call has ended: counted and measured, if the layer has a name.
@@ -18,4 +19,17 @@ pub(crate) fn record(instruments: &Instruments, verdict: Verdict, took: Duration
 pub(crate) fn stir() {
     #[cfg(feature = "metrics")]
     crate::admission::registry::publisher::stir();
+}
+
+/// New settings were offered, and are `valid` or not: told for each of the layers that they are for.
+pub(crate) fn reload<'a>(
+    layers: impl IntoIterator<Item = &'a Instruments>,
+    valid: Result<(), InvalidConfig>,
+) -> Result<(), InvalidConfig> {
+    let reload = if valid.is_ok() { Reload::Applied } else { Reload::Rejected };
+    for instruments in layers {
+        telemetry::reloaded(instruments, reload);
+    }
+    stir();
+    valid
 }

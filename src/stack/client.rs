@@ -1,15 +1,19 @@
+use std::sync::Arc;
+
 use tower::Layer;
 
 use super::config::ClientConfig;
 use super::per_authority::PerAuthority;
-use crate::admission::registry::Registry;
+use crate::admission::registry::{Observed, Registry};
 use crate::ground::config::Validation;
 use crate::ground::error::InvalidConfig;
+use crate::ground::live::Current;
 use crate::http::propagation::{HttpPropagator, Inject, InjectLayer};
 use crate::http::{ByExtension, ByMethod, ByStatus};
 use crate::middleware::bulkhead::{Bulkhead, BulkheadHandle, BulkheadLayer};
 use crate::middleware::circuit_breaker::{CircuitBreaker, CircuitBreakerHandle, CircuitBreakerLayer};
 use crate::middleware::deadline::{Deadline, DeadlineLayer};
+use crate::middleware::observed;
 use crate::middleware::retry::{Budget, Retry, RetryLayer};
 
 /// The layers around a client of one dependency. See the [module](super) for their order, and [`client`].
@@ -23,6 +27,7 @@ pub struct ClientLayer<C = ByStatus, R = ByMethod, P = HttpPropagator, L = ByExt
     bulkhead: BulkheadLayer<C, PerAuthority>,
     circuit_breaker: CircuitBreakerLayer<C, PerAuthority>,
     inject: InjectLayer<P>,
+    config: Arc<Current<ClientConfig>>,
 }
 
 /// The layers around an HTTP client.
@@ -67,6 +72,7 @@ impl<C: Clone, R, P, L> ClientLayer<C, R, P, L> {
             bulkhead: BulkheadLayer::new(bulkhead)?.with_classifier(classifier.clone()).with_keying(keying),
             circuit_breaker: CircuitBreakerLayer::new(circuit_breaker)?.with_classifier(classifier).with_keying(keying),
             inject: inject(propagation)?,
+            config: Arc::new(Current::new(config.clone())),
         })
     }
 }
@@ -97,6 +103,7 @@ impl<C, R, P, L> ClientLayer<C, R, P, L> {
             bulkhead: self.bulkhead.with_classifier(classifier.clone()),
             circuit_breaker: self.circuit_breaker.with_classifier(classifier),
             inject: self.inject,
+            config: self.config,
         }
     }
 
@@ -104,8 +111,68 @@ impl<C, R, P, L> ClientLayer<C, R, P, L> {
     /// or another.
     #[must_use]
     pub fn with_replay<Q>(self, replay: Q) -> ClientLayer<C, Q, P, L> {
-        let Self { deadline, retry, bulkhead, circuit_breaker, inject } = self;
-        ClientLayer { deadline, retry: retry.with_replay(replay), bulkhead, circuit_breaker, inject }
+        let Self { deadline, retry, bulkhead, circuit_breaker, inject, config } = self;
+        ClientLayer { deadline, retry: retry.with_replay(replay), bulkhead, circuit_breaker, inject, config }
+    }
+
+    /// Lets `config` hold from now on, in all layers, for all clones of this value, all services made by it and all keys: all of it,
+    /// or nothing if it is not valid. What survives, and what calls in flight keep, stands at the `reload` of each layer:
+    /// [deadline](DeadlineLayer::reload), [retry](RetryLayer::reload), [bulkhead](BulkheadLayer::reload),
+    /// [circuit breaker](CircuitBreakerLayer::reload).
+    ///
+    /// Fixed for as long as the layers live are `propagation.headers` and `per_authority`: another value there is a fault.
+    ///
+    /// Calls read their settings without a lock; there is no cost but to the one who calls this.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use seawall::stack::{self, ClientConfig};
+    ///
+    /// let layers = stack::client(&ClientConfig::default())?;
+    /// let mut config = layers.config();
+    /// config.deadline.timeout = Duration::from_secs(1);
+    /// config.bulkhead.max_concurrent = 16;
+    /// layers.reload(&config)?;
+    /// assert_eq!(layers.bulkhead().limit(), 16);
+    ///
+    /// config.retry.max_attempts = 0;
+    /// config.per_authority = true;
+    /// let error = layers.reload(&config).unwrap_err();
+    /// let paths: Vec<_> = error.faults().iter().map(|fault| fault.path()).collect();
+    /// assert_eq!(paths, ["retry.max_attempts", "per_authority"]);
+    /// # Ok::<(), seawall::error::InvalidConfig>(())
+    /// ```
+    ///
+    /// # Errors
+    /// If a setting is out of its range, or a fixed one is another; all faults are listed, with the path of the field, and
+    /// nothing has changed.
+    pub fn reload(&self, config: &ClientConfig) -> Result<(), InvalidConfig> {
+        let now = self.config.get();
+        let valid = Validation::of(|validation| {
+            config.validate(validation);
+            config.check_fixed(&now, validation);
+        });
+        let layers = self.observed();
+        observed::reload(layers.iter().map(|layer| layer.instruments()), valid)?;
+        let (forgotten, bulkhead, circuit_breaker) = self.config.replace(config, |_| {
+            self.deadline.apply(&config.deadline);
+            self.inject.set_allowance(config.propagation.allowance);
+            (
+                self.retry.apply(&config.retry),
+                self.bulkhead.apply(&config.bulkhead),
+                self.circuit_breaker.apply(&config.circuit_breaker),
+            )
+        });
+        // What runs foreign code runs when nothing is locked.
+        drop(forgotten);
+        bulkhead();
+        circuit_breaker();
+        Ok(())
+    }
+
+    /// The configuration that holds now. What was set by hand through a handle is not part of it.
+    pub fn config(&self) -> ClientConfig {
+        self.config.get()
     }
 
     /// Gives the layers a name, all the same one, by which they are known in refusals, logs and metrics, and in the
@@ -137,16 +204,12 @@ impl<C, R, P, L> ClientLayer<C, R, P, L> {
     /// # Errors
     /// As [`named`](Self::named).
     pub fn named_in(self, registry: &Registry, name: &str) -> Result<Self, InvalidConfig> {
-        registry.register(
-            name,
-            &[
-                self.deadline.observed(),
-                self.retry.observed(),
-                self.bulkhead.observed(),
-                self.circuit_breaker.observed(),
-            ],
-        )?;
+        registry.register(name, &self.observed())?;
         Ok(self)
+    }
+
+    fn observed(&self) -> [Arc<dyn Observed>; 4] {
+        [self.deadline.observed(), self.retry.observed(), self.bulkhead.observed(), self.circuit_breaker.observed()]
     }
 
     /// Puts the layers around `client`.

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use crate::ground::config::Validation;
-use crate::http::propagation::PropagationConfig;
+use crate::http::propagation::{FIXED, PropagationConfig};
 use crate::middleware::bulkhead::BulkheadConfig;
 use crate::middleware::circuit_breaker::CircuitBreakerConfig;
 use crate::middleware::deadline::DeadlineConfig;
@@ -55,6 +55,18 @@ impl ClientConfig {
         validation.nested("circuit_breaker", |validation| self.circuit_breaker.validate(validation));
         validation.nested("propagation", |validation| self.propagation.validate(validation));
     }
+
+    /// Notes what cannot change while the layers are at work.
+    pub(super) fn check_fixed(&self, now: &Self, validation: &mut Validation) {
+        check_headers(&self.propagation, &now.propagation, validation);
+        validation.check(self.per_authority == now.per_authority, "per_authority", FIXED);
+    }
+}
+
+fn check_headers(propagation: &PropagationConfig, now: &PropagationConfig, validation: &mut Validation) {
+    validation.nested("propagation", |validation| {
+        validation.nested("headers", |validation| propagation.headers.check_unchanged(&now.headers, validation));
+    });
 }
 
 /// Everything that there is to tune about the requests that a service gets.
@@ -84,5 +96,10 @@ impl ServerConfig {
         validation.nested("propagation", |validation| self.propagation.validate(validation));
         validation.nested("deadline", |validation| self.deadline.validate(validation));
         validation.nested("load_shed", |validation| self.load_shed.validate(validation));
+    }
+
+    /// Notes what cannot change while the layers are at work.
+    pub(super) fn check_fixed(&self, now: &Self, validation: &mut Validation) {
+        check_headers(&self.propagation, &now.propagation, validation);
     }
 }

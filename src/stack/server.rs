@@ -1,14 +1,18 @@
+use std::sync::Arc;
+
 use tower::Layer;
 
 use super::config::ServerConfig;
-use crate::admission::registry::Registry;
+use crate::admission::registry::{Observed, Registry};
 use crate::ground::config::Validation;
 use crate::ground::error::InvalidConfig;
+use crate::ground::live::Current;
 use crate::http::propagation::{Extract, ExtractLayer, HttpPropagator, PropagationConfig};
 use crate::http::respond::{Respond, RespondLayer, WithStatus};
 use crate::http::{ByExtension, ByStatus};
 use crate::middleware::deadline::{Deadline, DeadlineLayer};
 use crate::middleware::load_shed::{LoadShed, LoadShedHandle, LoadShedLayer};
+use crate::middleware::observed;
 
 /// The layers in front of a service. See the [module](super) for their order, and [`server`].
 ///
@@ -19,6 +23,7 @@ pub struct ServerLayer<C = ByStatus, P = HttpPropagator, A = WithStatus> {
     respond: RespondLayer<A>,
     deadline: DeadlineLayer<C, ByExtension>,
     load_shed: LoadShedLayer<C>,
+    config: Arc<Current<ServerConfig>>,
 }
 
 /// The layers in front of an HTTP service, such as an axum `Router`.
@@ -45,6 +50,7 @@ impl<C: Clone, P, A> ServerLayer<C, P, A> {
                 .with_classifier(classifier.clone())
                 .with_timing(ByExtension::default()),
             load_shed: LoadShedLayer::new(load_shed)?.with_classifier(classifier),
+            config: Arc::new(Current::new(config.clone())),
         })
     }
 }
@@ -58,6 +64,7 @@ impl<C, P, A> ServerLayer<C, P, A> {
             respond: self.respond,
             deadline: self.deadline.with_classifier(classifier.clone()),
             load_shed: self.load_shed.with_classifier(classifier),
+            config: self.config,
         }
     }
 
@@ -88,8 +95,46 @@ impl<C, P, A> ServerLayer<C, P, A> {
     /// # Errors
     /// As [`named`](Self::named).
     pub fn named_in(self, registry: &Registry, name: &str) -> Result<Self, InvalidConfig> {
-        registry.register(name, &[self.deadline.observed(), self.load_shed.observed()])?;
+        registry.register(name, &self.observed())?;
         Ok(self)
+    }
+
+    /// Lets `config` hold from now on, in all layers, for all clones of this value and all services made by it: all of it, or
+    /// nothing if it is not valid. What survives, and what calls in flight keep, stands at the `reload` of each layer:
+    /// [deadline](DeadlineLayer::reload), [load shed](LoadShedLayer::reload).
+    ///
+    /// Fixed for as long as the layers live is `propagation.headers`: another value there is a fault.
+    ///
+    /// Calls read their settings without a lock; there is no cost but to the one who calls this.
+    ///
+    /// # Errors
+    /// If a setting is out of its range, or a fixed one is another; all faults are listed, with the path of the field, and
+    /// nothing has changed.
+    pub fn reload(&self, config: &ServerConfig) -> Result<(), InvalidConfig> {
+        let now = self.config.get();
+        let valid = Validation::of(|validation| {
+            config.validate(validation);
+            config.check_fixed(&now, validation);
+        });
+        let layers = self.observed();
+        observed::reload(layers.iter().map(|layer| layer.instruments()), valid)?;
+        let load_shed = self.config.replace(config, |_| {
+            self.extract.set_max_timeout(config.propagation.max_timeout);
+            self.deadline.apply(&config.deadline);
+            self.load_shed.apply(&config.load_shed)
+        });
+        // What runs foreign code runs when nothing is locked.
+        load_shed();
+        Ok(())
+    }
+
+    /// The configuration that holds now. A limit that was set by hand is not part of it.
+    pub fn config(&self) -> ServerConfig {
+        self.config.get()
+    }
+
+    fn observed(&self) -> [Arc<dyn Observed>; 2] {
+        [self.deadline.observed(), self.load_shed.observed()]
     }
 
     /// Puts the layers in front of `service`.

@@ -7,11 +7,14 @@
 //! All rows are measured in turn, round after round (A B C … A B C …), so that whatever else the machine does hits them
 //! alike. A row's cost is the time of its calls less that of the bare inner service in the same round; a ratio is taken
 //! within each round, against the row measured next to it. Medians are reported.
+//!
+//! At the end the client's stack is measured with a name and without, before and after a metrics recorder is there.
 
 mod http;
 mod measure;
 mod report;
 mod rows;
+mod telemetry;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -66,12 +69,17 @@ fn main() -> ExitCode {
     let runtimes = measure::Runtimes::new();
     let mut rows = runtimes.inside(rows::all);
     rows.retain(|row| row.is_asked_for(options.only.as_deref()));
-    if rows.iter().all(rows::Row::is_bare) {
+    if rows.iter().all(rows::Row::is_bare)
+        && !options.only.as_deref().is_some_and(|only| telemetry::NAME.contains(only))
+    {
         eprintln!("no row has that name\n\n{USAGE}");
         return ExitCode::from(2);
     }
     let costs = measure::measure(&runtimes, rows, &plan);
     report::table(&costs, &plan);
     report::figures(&costs);
+    if options.only.as_deref().is_none_or(|only| telemetry::NAME.contains(only)) {
+        telemetry::overhead(&runtimes, &plan);
+    }
     ExitCode::SUCCESS
 }

@@ -47,7 +47,21 @@ impl Spread {
 const WARM_UP: u64 = 10_000;
 const COUNTED: u64 = 2_000;
 
-pub(crate) fn measure(runtimes: &Runtimes, mut rows: Vec<Row>, plan: &Plan) -> Vec<Cost> {
+/// What was seen of each row: nanoseconds a call in each round, and allocations a call.
+pub(crate) struct Seen {
+    pub(crate) samples: Vec<Vec<f64>>,
+    pub(crate) allocations: Vec<f64>,
+}
+
+impl Seen {
+    /// What a call of one row costs more than one of another, round by round.
+    pub(crate) fn difference(&self, more: usize, less: usize) -> Spread {
+        Spread::of(self.samples[more].iter().zip(&self.samples[less]).map(|(more, less)| more - less))
+    }
+}
+
+/// Measures the rows in turn, round after round.
+pub(crate) fn look_at(runtimes: &Runtimes, rows: &mut [Row], plan: &Plan) -> Seen {
     let calls: Vec<u64> = rows.iter_mut().map(|row| calibrate(runtimes, row, plan.slice)).collect();
     let allocations: Vec<f64> = rows.iter_mut().map(|row| allocations(runtimes, row)).collect();
     let mut samples: Vec<Vec<f64>> = vec![Vec::with_capacity(plan.rounds); rows.len()];
@@ -56,6 +70,11 @@ pub(crate) fn measure(runtimes: &Runtimes, mut rows: Vec<Row>, plan: &Plan) -> V
             samples.push(time(runtimes, row, *calls).as_nanos() as f64 / *calls as f64);
         }
     }
+    Seen { samples, allocations }
+}
+
+pub(crate) fn measure(runtimes: &Runtimes, mut rows: Vec<Row>, plan: &Plan) -> Vec<Cost> {
+    let Seen { samples, allocations } = look_at(runtimes, &mut rows, plan);
     let find = |name: &str, case: Case| rows.iter().position(|row| row.name == name && row.case == case);
     let net = |index: usize, round: usize| {
         let bare = find(crate::rows::BARE, rows[index].case).filter(|bare| *bare != index);

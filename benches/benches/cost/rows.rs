@@ -98,12 +98,12 @@ where
 
 /// The inner service.
 #[derive(Clone, Copy, Debug)]
-struct Echo {
-    yields: bool,
+pub(crate) struct Echo {
+    pub(crate) yields: bool,
 }
 
 #[derive(Debug)]
-struct Answer {
+pub(crate) struct Answer {
     request: u64,
     yields: bool,
 }
@@ -155,8 +155,8 @@ impl Policy<u64, u64, BoxError> for Budgeted {
 }
 
 /// Long, high and far: no limit is ever reached.
-const TIMEOUT: Duration = Duration::from_secs(5);
-const CONCURRENCY: u32 = 1000;
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(5);
+pub(crate) const CONCURRENCY: u32 = 1000;
 const PER_SECOND: u32 = 1_000_000_000;
 const SECOND: Duration = Duration::from_secs(1);
 

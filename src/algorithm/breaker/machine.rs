@@ -253,6 +253,12 @@ impl Machine {
         self.transition_from(from)
     }
 
+    /// What was counted is of no use any more. All else stays as it is; what calls that are in flight say is old news.
+    pub(crate) fn count_anew(&mut self) {
+        self.generation += 1;
+        self.era = self.era.wrapping_add(1);
+    }
+
     fn judge_round(
         &mut self,
         policy: &Policy,

@@ -1,5 +1,8 @@
 use std::time::Duration;
 
+use crate::ground::live::{Settings, pack_pair, unpack_pair};
+use crate::ground::time;
+
 /// From when on a call is slow.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum SlowAfter {
@@ -22,7 +25,7 @@ impl SlowAfter {
 }
 
 /// The numbers of a breaker. Validated by whoever makes it; odd ones misbehave but do not panic.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Policy {
     /// In `0..=1`, not zero; a share of failures this high trips.
     pub(crate) failure_rate: f64,
@@ -42,6 +45,52 @@ pub(crate) struct Policy {
     pub(crate) jitter: f64,
     /// How many rounds of probes must be good: 1, 2, 4, … probes.
     pub(crate) rounds: u32,
+}
+
+/// No rate and no number of calls is zero, and no factor: zero stands for "none", and for a fixed threshold.
+impl Settings<10> for Policy {
+    fn pack(&self) -> [u64; 10] {
+        let (factor, after) = match self.slow_after {
+            SlowAfter::Fixed(after) => (0.0, after),
+            SlowAfter::Relative { factor, floor } => (factor, floor),
+        };
+        [
+            self.failure_rate.to_bits(),
+            self.slow_rate.unwrap_or(0.0).to_bits(),
+            pack_pair(self.bad_in_a_row.unwrap_or(0), self.minimum_calls),
+            pack_pair(self.short_breaks, self.rounds),
+            factor.to_bits(),
+            time::nanos(after),
+            time::nanos(self.break_for),
+            self.break_growth.to_bits(),
+            time::nanos(self.max_break),
+            self.jitter.to_bits(),
+        ]
+    }
+
+    #[inline]
+    fn unpack(words: [u64; 10]) -> Self {
+        let [failure_rate, slow_rate, calls, breaks, factor, after, break_for, break_growth, max_break, jitter] = words;
+        let ((in_a_row, minimum_calls), (short_breaks, rounds)) = (unpack_pair(calls), unpack_pair(breaks));
+        let after = Duration::from_nanos(after);
+        Self {
+            failure_rate: f64::from_bits(failure_rate),
+            slow_rate: (slow_rate != 0).then(|| f64::from_bits(slow_rate)),
+            bad_in_a_row: (in_a_row != 0).then_some(in_a_row),
+            minimum_calls,
+            slow_after: if factor == 0 {
+                SlowAfter::Fixed(after)
+            } else {
+                SlowAfter::Relative { factor: f64::from_bits(factor), floor: after }
+            },
+            break_for: Duration::from_nanos(break_for),
+            short_breaks,
+            break_growth: f64::from_bits(break_growth),
+            max_break: Duration::from_nanos(max_break),
+            jitter: f64::from_bits(jitter),
+            rounds,
+        }
+    }
 }
 
 impl Policy {
@@ -94,5 +143,41 @@ impl Policy {
 
     pub(super) fn too_many_slow(&self, slow: f64, calls: f64) -> bool {
         calls > 0.0 && self.slow_rate.is_some_and(|rate| slow / calls >= rate)
+    }
+}
+
+#[cfg(all(test, not(seawall_loom)))]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_policy_comes_back_as_it_was_packed(
+            rates in (1e-9..=1.0, prop::option::of(1e-9..=1.0), 0.0..=1.0),
+            calls in (prop::option::of(1u32..), 1u32.., 1u32.., 1u32..=10),
+            factors in (prop::option::of(1.0..1e12), 1.0..1e12),
+            times: [u64; 3],
+        ) {
+            let [after, break_for, max_break] = times.map(Duration::from_nanos);
+            let policy = Policy {
+                failure_rate: rates.0,
+                slow_rate: rates.1,
+                bad_in_a_row: calls.0,
+                minimum_calls: calls.1,
+                slow_after: match factors.0 {
+                    Some(factor) => SlowAfter::Relative { factor, floor: after },
+                    None => SlowAfter::Fixed(after),
+                },
+                break_for,
+                short_breaks: calls.2,
+                break_growth: factors.1,
+                max_break,
+                jitter: rates.2,
+                rounds: calls.3,
+            };
+            prop_assert_eq!(Policy::unpack(policy.pack()), policy);
+        }
     }
 }

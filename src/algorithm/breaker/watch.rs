@@ -15,7 +15,7 @@ use super::machine::{Machine, Mode, State};
 use super::policy::Policy;
 use crate::algorithm::ages::{Age, Ages};
 use crate::algorithm::median::Median;
-use crate::algorithm::window::{Counts, Outcome, Window};
+use crate::algorithm::window::{Counts, Outcome, Span, Window};
 use crate::ground::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::ground::time::Instant;
 
@@ -128,6 +128,11 @@ impl Watch {
             self.open_until.store(until.as_nanos(), Ordering::Release);
         }
         self.word.store(Word::new(sign, machine.era(), machine.generation()).0, Ordering::Release);
+    }
+
+    /// Looks back on something else. Under the machine's lock, after it was told to count anew and before that is published.
+    pub(crate) fn set_span(&self, span: Span) {
+        self.window.set_span(span);
     }
 
     /// A call comes.

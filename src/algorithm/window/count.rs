@@ -4,8 +4,12 @@
 //! two steps others may already have pushed it out again, so that for a moment a sum can stand below zero; sums wrap within
 //! their field, and one that reads as negative counts as zero. All three sums and the era stand in one word: what comes late
 //! from an earlier era finds another era there and is dropped.
+//!
+//! The window may get another size, with a new era. Its cells lie in segments, each as large as all before it together, which
+//! are made when they are needed for the first time and then stay where they are.
 
 use super::{Counts, Outcome};
+use crate::ground::sync::OnceLock;
 use crate::ground::sync::atomic::{AtomicU16, AtomicU64, Ordering};
 
 /// The most calls a window can cover: the sums have 18 bits each, and the upper half of that range means "below zero".
@@ -21,28 +25,66 @@ const FAILURE: u16 = 2;
 const SLOW: u16 = 4;
 const CELL_ERA_SHIFT: u32 = 3;
 
+/// The cells of the first segment. (The model checker pays for every atomic.)
+#[cfg(not(seawall_loom))]
+const FIRST: usize = 64;
+#[cfg(seawall_loom)]
+const FIRST: usize = 1;
+#[cfg(not(seawall_loom))]
+const SEGMENTS: usize = 12;
+#[cfg(seawall_loom)]
+const SEGMENTS: usize = 18;
+const _: () = assert!(FIRST << (SEGMENTS - 1) >= MAX_CALLS);
+
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct CountWindow {
-    cells: Box<[AtomicU16]>,
+    segments: [OnceLock<Box<[AtomicU16]>>; SEGMENTS],
+    /// How many cells there are to go round.
+    size: AtomicU64,
     next: AtomicU64,
     sums: AtomicU64,
 }
 
 impl CountWindow {
     /// Covers the last `calls` calls: at least one, at most [`MAX_CALLS`].
+    #[cfg(test)]
     pub(crate) fn new(calls: usize) -> Self {
-        let calls = calls.clamp(1, MAX_CALLS);
+        let window = Self::empty();
+        window.set_size(calls);
+        window
+    }
+
+    /// For nobody yet: it covers one call, and costs next to nothing.
+    pub(super) fn empty() -> Self {
         Self {
-            cells: (0..calls).map(|_| AtomicU16::new(0)).collect(),
+            segments: std::array::from_fn(|_| OnceLock::new()),
+            size: AtomicU64::new(1),
             next: AtomicU64::new(0),
             sums: AtomicU64::new(0),
         }
     }
 
+    /// Covers the last `calls` calls from the next era on, which its caller begins: at least one, at most [`MAX_CALLS`].
+    pub(super) fn set_size(&self, calls: usize) {
+        let calls = calls.clamp(1, MAX_CALLS);
+        for (n, segment) in self.segments.iter().enumerate().take(place(calls - 1).0 + 1) {
+            segment.get_or_init(|| (0..length(n)).map(|_| AtomicU16::new(0)).collect());
+        }
+        self.size.store(calls as u64, Ordering::Release);
+    }
+
+    /// `None`: the caller is of an era in which there were more.
+    #[inline]
+    fn cell(&self, index: usize) -> Option<&AtomicU16> {
+        let (segment, offset) = place(index);
+        self.segments.get(segment)?.get()?.get(offset)
+    }
+
     pub(super) fn add(&self, era: u8, outcome: Outcome) -> bool {
-        let index = (self.next.fetch_add(1, Ordering::Relaxed) % self.cells.len() as u64) as usize;
-        let Some(evicted) = self.cells.get(index).and_then(|cell| replace(cell, era, outcome)) else {
+        let size = self.size.load(Ordering::Acquire);
+        let index = (self.next.fetch_add(1, Ordering::Relaxed) % size) as usize;
+        let Some(evicted) = self.cell(index).and_then(|cell| replace(cell, era, outcome)) else {
             return false;
         };
         let mut word = self.sums.load(Ordering::Acquire);
@@ -71,11 +113,24 @@ impl CountWindow {
     }
 
     pub(super) fn begin(&self, era: u8) {
-        for cell in &self.cells {
+        for cell in self.segments.iter().filter_map(OnceLock::get).flatten() {
             cell.swap(0, Ordering::AcqRel);
         }
         self.sums.swap(u64::from(era) << ERA_SHIFT, Ordering::AcqRel);
     }
+}
+
+/// The segment of a cell, and its place there.
+#[inline]
+fn place(index: usize) -> (usize, usize) {
+    let segment = (usize::BITS - (index / FIRST).leading_zeros()) as usize;
+    (segment, if segment == 0 { index } else { index - length(segment) })
+}
+
+/// How many cells a segment has: as many as all before it.
+#[inline]
+fn length(segment: usize) -> usize {
+    FIRST << segment.saturating_sub(1)
 }
 
 /// Puts an outcome into a cell and returns what was there, if that was of the same era. `None`: the cell belongs to a later era
@@ -146,9 +201,28 @@ mod loom_tests {
             let seen = window.counts(0);
             assert!(seen.failures <= seen.calls && seen.calls <= 2, "{seen:?}");
             let _ = thread.join().expect("no panic");
-            let cell = window.cells[0].load(Ordering::Acquire);
+            let cell = window.cell(0).expect("there is one").load(Ordering::Acquire);
             let failures = u64::from(cell & super::FAILURE != 0);
             assert_eq!(window.counts(0), Counts { calls: 1, failures, slow: 0 });
+        });
+    }
+
+    /// The window grows while a call of the era before is being counted: the call neither counts nor pushes anything out.
+    #[test]
+    fn loom_an_old_call_never_enters_a_larger_window() {
+        loom::model(|| {
+            let window = Arc::new(CountWindow::new(1));
+            let theirs = Arc::clone(&window);
+            let thread = loom::thread::spawn(move || theirs.add(0, FAILURE));
+            window.set_size(2);
+            window.begin(1);
+            window.add(1, SUCCESS);
+            let _ = thread.join().expect("no panic");
+            assert_eq!(window.counts(1), Counts { calls: 1, failures: 0, slow: 0 });
+            window.add(1, FAILURE);
+            window.add(1, FAILURE);
+            let counts = window.counts(1);
+            assert!(counts.calls <= 2 && counts.failures >= 1, "{counts:?}");
         });
     }
 

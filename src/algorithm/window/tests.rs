@@ -97,7 +97,7 @@ fn nothing_of_before_a_silence_is_read_after_it() {
 
 #[test]
 fn a_success_looks_at_the_sums_only_while_something_bad_is_in_the_window() {
-    let windows = [Window::Time(TimeWindow::new(Duration::from_secs(10))), Window::Count(CountWindow::new(3))];
+    let windows = [Span::Time(Duration::from_secs(10)), Span::Calls(3)].map(Window::new);
     for window in windows {
         assert!(!window.add(0, at(0), S));
         assert!(window.add(0, at(1000), F));
@@ -114,6 +114,39 @@ fn windows_stand_the_ends_of_time() {
         window.begin();
         window.add(0, end, F);
         assert_eq!(window.counts(0, end), counts(1, 1, 0));
+    }
+}
+
+/// Each cell of the largest window is one of its own.
+#[test]
+fn a_count_window_grows_in_place() {
+    let window = CountWindow::new(1);
+    let mut era = 0;
+    for size in [2, 64, 65, 129, 100_000, 3] {
+        window.set_size(size);
+        era += 1;
+        window.begin(era);
+        for n in 0..size {
+            window.add(era, if n == 0 { F } else { S });
+        }
+        assert_eq!(window.counts(era), counts(size as u64, 1, 0), "of {size}");
+        window.add(era, S);
+        assert_eq!(window.counts(era), counts(size as u64, 0, 0), "of {size}");
+    }
+}
+
+#[test]
+fn a_window_of_another_kind_begins_anew() {
+    let spans = [Span::Time(Duration::from_secs(10)), Span::Calls(3), Span::Time(Duration::from_millis(20))];
+    let window = Window::new(Span::Calls(2));
+    for (era, span) in (1..=255).zip(spans.into_iter().cycle()) {
+        window.set_span(span);
+        window.begin(era);
+        assert!(!window.add(era, at(500_000), S), "nothing bad of before");
+        window.add(era.wrapping_sub(1), at(500_000), F);
+        assert_eq!(window.counts(era, at(500_000)), counts(1, 0, 0), "{span:?}");
+        window.add(era, at(500_000), F);
+        assert_eq!(window.counts(era, at(500_001)), counts(2, 1, 0), "{span:?}");
     }
 }
 
@@ -149,7 +182,7 @@ proptest! {
     /// Against a plain list of events, cut at bucket bounds.
     #[test]
     fn a_time_window_is_a_list_of_the_last_events(start in 0..10_000u64, steps in steps()) {
-        let window = Window::Time(TimeWindow::new(Duration::from_secs(1)));
+        let window = Window::new(Span::Time(Duration::from_secs(1)));
         let mut events: Vec<(u64, Outcome)> = Vec::new();
         let (mut now, mut era, mut late_news) = (start, 7u8, false);
         for step in steps {
@@ -180,7 +213,7 @@ proptest! {
 
     #[test]
     fn a_count_window_is_a_list_of_the_last_outcomes(size in 1..40usize, steps in steps()) {
-        let window = Window::Count(CountWindow::new(size));
+        let window = Window::new(Span::Calls(size as u32));
         let mut events = VecDeque::new();
         let mut era = 250u8;
         window.begin(era);

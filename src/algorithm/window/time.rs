@@ -27,29 +27,35 @@ struct Bucket {
 #[derive(Debug)]
 pub(crate) struct TimeWindow {
     /// Of one bucket, in nanoseconds; at least one.
-    width: u64,
+    width: AtomicU64,
     buckets: [Bucket; BUCKETS],
-    /// The epoch after that of the last bad outcome; zero: none.
+    /// The end of the bucket of the last bad outcome, in nanoseconds; zero: none.
     last_bad: AtomicU64,
 }
 
 impl TimeWindow {
     pub(crate) fn new(length: Duration) -> Self {
         Self {
-            width: (time::nanos(length) / BUCKETS as u64).max(1),
+            width: AtomicU64::new(width(length)),
             buckets: std::array::from_fn(|_| Bucket { calls: Slot::new(), failures: Slot::new(), slow: Slot::new() }),
             last_bad: AtomicU64::new(0),
         }
     }
 
+    /// Covers another length from the next era on, which its caller begins.
+    pub(super) fn set_length(&self, length: Duration) {
+        self.width.store(width(length), Ordering::Release);
+    }
+
     #[inline]
-    fn epoch(&self, now: Instant) -> u64 {
-        now.as_nanos() / self.width
+    fn width(&self) -> u64 {
+        self.width.load(Ordering::Relaxed)
     }
 
     #[inline]
     pub(super) fn add(&self, era: u8, now: Instant, outcome: Outcome) -> bool {
-        let epoch = self.epoch(now);
+        let width = self.width();
+        let epoch = now.as_nanos() / width;
         let stamp = Stamp::new(era, epoch);
         let bucket = &self.buckets[(epoch % BUCKETS as u64) as usize];
         // Too late to count: a round of the ring has passed since `now` was read, or a new era has begun.
@@ -62,15 +68,15 @@ impl TimeWindow {
         }
         if outcome.is_bad() {
             // Of an era that is over, it costs the present one a few needless sums, no more.
-            self.last_bad.fetch_max(epoch.saturating_add(1), Ordering::AcqRel);
+            self.last_bad.fetch_max(epoch.saturating_add(1).saturating_mul(width), Ordering::AcqRel);
             return true;
         }
         let last_bad = self.last_bad.load(Ordering::Acquire);
-        last_bad != 0 && epoch < last_bad.saturating_add(BUCKETS as u64 - 1)
+        last_bad != 0 && epoch * width < last_bad.saturating_add((BUCKETS as u64 - 1).saturating_mul(width))
     }
 
     pub(super) fn counts(&self, era: u8, now: Instant) -> Counts {
-        let epoch = self.epoch(now);
+        let epoch = now.as_nanos() / self.width();
         let mut counts = Counts::default();
         for back in 0..(BUCKETS as u64).min(epoch.saturating_add(1)) {
             let (epoch, stamp) = (epoch - back, Stamp::new(era, epoch - back));
@@ -91,6 +97,10 @@ impl TimeWindow {
             bucket.slow.clear();
         }
     }
+}
+
+fn width(length: Duration) -> u64 {
+    (time::nanos(length) / BUCKETS as u64).max(1)
 }
 
 #[cfg(all(test, seawall_loom))]

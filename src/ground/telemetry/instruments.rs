@@ -166,6 +166,14 @@ impl Instruments {
         }
     }
 
+    /// A call was let start.
+    #[inline]
+    pub(crate) fn pass(&self) {
+        if let Some(named) = self.named() {
+            named.tally.passed.add();
+        }
+    }
+
     /// A call has ended. Says whether anyone is interested.
     #[inline]
     pub(crate) fn record(&self, verdict: Verdict, took: Duration) -> bool {

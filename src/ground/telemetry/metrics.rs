@@ -23,6 +23,7 @@ const RETRIES: &str = "seawall_retries_total";
 const RETRIES_REFUSED: &str = "seawall_retries_refused_total";
 const TRANSITIONS: &str = "seawall_circuit_breaker_transitions_total";
 const BODIES_CUT: &str = "seawall_bodies_cut_total";
+const PASSED: &str = "seawall_rate_limit_passed_total";
 const RELOADS: &str = "seawall_reloads_total";
 const INTERNAL_ERRORS: &str = "seawall_internal_errors_total";
 
@@ -100,6 +101,7 @@ fn describe(recorder: &dyn Recorder) {
         (RETRIES_REFUSED, "Retries that were wanted and not made"),
         (TRANSITIONS, "Changes of a circuit breaker's state"),
         (BODIES_CUT, "Bodies of responses that were kept beyond their time, and cut"),
+        (PASSED, "Calls that a rate limit let start"),
         (RELOADS, "New settings that were offered"),
         (INTERNAL_ERRORS, "Answers that do not tell the error behind them"),
     ];
@@ -123,6 +125,14 @@ fn address(recorder: &dyn Recorder) -> usize {
     (&raw const *recorder).cast::<()>() as usize
 }
 
+/// Whether a counter is there from the beginning, at zero. Its first increase is worth waking someone for, and Prometheus sees none
+/// in a series that begins with it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Begins {
+    AtZero,
+    WithTheFirst,
+}
+
 /// A counter, once there was something to count, and how far it has been told.
 #[derive(Default)]
 struct Told {
@@ -131,8 +141,8 @@ struct Told {
 }
 
 impl Told {
-    fn tell(&mut self, recorder: &dyn Recorder, count: u64, key: impl FnOnce() -> Key) {
-        if count > self.count {
+    fn tell(&mut self, recorder: &dyn Recorder, count: u64, begins: Begins, key: impl FnOnce() -> Key) {
+        if count > self.count || begins == Begins::AtZero && self.counter.is_none() {
             let counter = self.counter.get_or_insert_with(|| recorder.register_counter(&key(), &METADATA));
             counter.increment(count - self.count);
             self.count = count;
@@ -202,40 +212,51 @@ impl Publication {
 
     fn publish_tally(&mut self, recorder: &dyn Recorder, tally: &Tally) {
         let (name, kind) = (self.label(), self.kind.as_str());
+        let is_named = self.name.as_ref() != NAMELESS;
+        let from_the_beginning = |is: bool| if is && is_named { Begins::AtZero } else { Begins::WithTheFirst };
         let mut told = self.told.iter_mut();
         let mut missing = Vec::new();
-        let mut tell = |count: &Count, metric, labels: &[(&'static str, &'static str)]| {
+        let mut tell = |count: &Count, begins, metric, labels: &[(&'static str, &'static str)]| {
             let key = || key(metric, [name.clone()].into_iter().chain(labels.iter().map(Label::from)));
             match told.next() {
-                Some(told) => told.tell(recorder, count.get(), key),
+                Some(told) => told.tell(recorder, count.get(), begins, key),
                 None => {
                     let mut told = Told::default();
-                    told.tell(recorder, count.get(), key);
+                    told.tell(recorder, count.get(), begins, key);
                     missing.push(told);
                 }
             }
         };
         for (count, reason) in tally.refused.iter().zip(Reason::ALL) {
-            tell(count, REJECTED, &[("layer", kind), ("reason", reason.as_str())]);
+            tell(count, Begins::WithTheFirst, REJECTED, &[("layer", kind), ("reason", reason.as_str())]);
         }
         for (cut, reason) in tally.bodies_cut.iter().zip(Reason::ALL) {
             for (count, held) in cut.iter().zip(["read", "parked"]) {
-                tell(count, BODIES_CUT, &[("layer", kind), ("reason", reason.as_str()), ("held", held)]);
+                let is_usual = self.kind == LayerKind::Deadline && reason == Reason::DeadlineExceeded;
+                tell(
+                    count,
+                    from_the_beginning(is_usual),
+                    BODIES_CUT,
+                    &[("layer", kind), ("reason", reason.as_str()), ("held", held)],
+                );
             }
         }
         for (count, cause) in tally.retried.iter().zip(Verdict::NAMES) {
-            tell(count, RETRIES, &[("cause", cause)]);
+            tell(count, Begins::WithTheFirst, RETRIES, &[("cause", cause)]);
         }
         for (count, why) in tally.not_retried.iter().zip(NotRetried::NAMES) {
-            tell(count, RETRIES_REFUSED, &[("why", why)]);
+            let begins = from_the_beginning(self.kind == LayerKind::Retry && why == NotRetried::Budget.as_str());
+            tell(count, begins, RETRIES_REFUSED, &[("why", why)]);
         }
         for (transitions, from) in tally.transitions.iter().zip(STATES) {
             for (count, to) in transitions.iter().zip(STATES) {
-                tell(count, TRANSITIONS, &[("from", from), ("to", to)]);
+                let opens = self.kind == LayerKind::CircuitBreaker && (from, to) == ("closed", "open");
+                tell(count, from_the_beginning(opens), TRANSITIONS, &[("from", from), ("to", to)]);
             }
         }
+        tell(&tally.passed, from_the_beginning(self.kind == LayerKind::RateLimit), PASSED, &[]);
         for (count, result) in tally.reloads.iter().zip(["applied", "rejected"]) {
-            tell(count, RELOADS, &[("layer", kind), ("result", result)]);
+            tell(count, from_the_beginning(true), RELOADS, &[("layer", kind), ("result", result)]);
         }
         self.told.extend(missing);
     }
@@ -280,7 +301,7 @@ pub(crate) fn publish_process() {
             describe(recorder);
         }
         #[cfg(feature = "http")]
-        process.internal_errors.tell(recorder, super::ANSWERED[0].get(), || key(INTERNAL_ERRORS, []));
+        process.internal_errors.tell(recorder, super::ANSWERED[0].get(), Begins::AtZero, || key(INTERNAL_ERRORS, []));
     });
     for (publication, kind) in process.nameless.iter_mut().zip(LayerKind::ALL) {
         publication.publish(Instruments::nameless_tally(kind), None, []);

@@ -19,7 +19,6 @@ pub(crate) use calls::Successes;
 pub(crate) use events::answered;
 #[cfg(feature = "dashboard")]
 pub(crate) use events::controlled;
-#[allow(unused_imports, reason = "reload and spans follow")]
 pub(crate) use events::{AttemptSpan, Reload, body_cut, not_retried, rejected, reloaded, retried, transition};
 pub(crate) use instruments::{Instruments, LayerKind, Source};
 pub(crate) use tally::{NotRetried, STATES, Tally};

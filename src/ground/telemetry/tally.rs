@@ -77,6 +77,8 @@ pub(crate) struct Tally {
     pub(crate) retried: [Count; Verdict::COUNT],
     pub(crate) not_retried: [Count; NotRetried::NAMES.len()],
     pub(crate) transitions: [[Count; STATES.len()]; STATES.len()],
+    /// Calls that a rate limit let start.
+    pub(crate) passed: Count,
     /// Reloads that were applied, and such that were refused.
     pub(crate) reloads: [Count; 2],
     /// When the last refusal was, in nanoseconds with the lowest bits cleared, and the number of its reason in those.
@@ -93,6 +95,7 @@ impl Tally {
             retried: [Count::NEW; Verdict::COUNT],
             not_retried: [Count::NEW; NotRetried::NAMES.len()],
             transitions: [const { [Count::NEW; STATES.len()] }; STATES.len()],
+            passed: Count::NEW,
             reloads: [Count::NEW; 2],
             last_refusal: AtomicU64::new(0),
         }

@@ -79,6 +79,23 @@ impl PropagationConfig {
     }
 }
 
+impl HeaderNames {
+    /// Names are woven into the services, and cannot change while those are at work.
+    pub(crate) fn check_unchanged(&self, now: &Self, validation: &mut Validation) {
+        let fixed = [
+            ("timeout", self.timeout == now.timeout),
+            ("also_understood", self.also_understood == now.also_understood),
+            ("attempt", self.attempt == now.attempt),
+        ];
+        for (field, unchanged) in fixed {
+            validation.check(unchanged, field, FIXED);
+        }
+    }
+}
+
+/// What is wrong with another value of a setting that is the same for as long as a layer lives.
+pub(crate) const FIXED: &str = "cannot change while the layer is at work: it takes a new one, or a restart";
+
 /// The part that is the same for all protocols.
 pub(crate) fn check_times(validation: &mut Validation, allowance: Duration, max_timeout: Duration) {
     validation.bounded("allowance", allowance);

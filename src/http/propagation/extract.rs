@@ -11,6 +11,7 @@ use tower::{Layer, Service};
 
 use super::config::PropagationConfig;
 use super::headers::HttpPropagator;
+use super::live_time::LiveTime;
 use super::propagator::Propagator;
 use crate::ground::config::Validation;
 use crate::ground::context::{self, Context};
@@ -22,7 +23,7 @@ use crate::ground::time::{self, Instant};
 #[derive(Clone, Debug)]
 pub struct ExtractLayer<P = HttpPropagator> {
     propagator: P,
-    max_timeout: Duration,
+    max_timeout: LiveTime,
 }
 
 impl ExtractLayer<HttpPropagator> {
@@ -31,7 +32,7 @@ impl ExtractLayer<HttpPropagator> {
     /// # Errors
     /// If a setting is out of its range, or two headers have one name; all faults are listed, with the path of the field.
     pub fn http(config: PropagationConfig) -> Result<Self, InvalidConfig> {
-        let max_timeout = config.max_timeout;
+        let max_timeout = LiveTime::new(config.max_timeout);
         Ok(Self { propagator: config.propagator()?, max_timeout })
     }
 }
@@ -43,7 +44,14 @@ impl<P: Propagator> ExtractLayer<P> {
     /// If `max_timeout` is zero or more than ten years.
     pub fn new(propagator: P, max_timeout: Duration) -> Result<Self, InvalidConfig> {
         Validation::of(|validation| validation.positive("max_timeout", max_timeout))?;
-        Ok(Self { propagator, max_timeout })
+        Ok(Self { propagator, max_timeout: LiveTime::new(max_timeout) })
+    }
+}
+
+impl<P> ExtractLayer<P> {
+    /// Believes so much, which must be valid, from now on.
+    pub(crate) fn set_max_timeout(&self, max_timeout: Duration) {
+        self.max_timeout.set(max_timeout);
     }
 }
 
@@ -51,7 +59,7 @@ impl<S, P: Clone> Layer<S> for ExtractLayer<P> {
     type Service = Extract<S, P>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        Extract { inner, propagator: self.propagator.clone(), max_timeout: self.max_timeout }
+        Extract { inner, propagator: self.propagator.clone(), max_timeout: self.max_timeout.clone() }
     }
 }
 
@@ -60,7 +68,7 @@ impl<S, P: Clone> Layer<S> for ExtractLayer<P> {
 pub struct Extract<S, P = HttpPropagator> {
     inner: S,
     propagator: P,
-    max_timeout: Duration,
+    max_timeout: LiveTime,
 }
 
 impl<S, P: Propagator> Extract<S, P> {
@@ -69,7 +77,7 @@ impl<S, P: Propagator> Extract<S, P> {
         let inherited = context::current();
         let call = self.propagator.extract(headers);
         let attempt = inherited.attempt().max(call.attempt);
-        match call.time_left.filter(|time| *time <= self.max_timeout) {
+        match call.time_left.filter(|time| *time <= self.max_timeout.get()) {
             Some(time) => {
                 let now = time::call_start();
                 let deadline = (now + time).min(inherited.deadline.unwrap_or(Instant::MAX));
@@ -170,7 +178,7 @@ pub(crate) mod tests {
         }
         let bound = inherited.map(|time| time::now() + time);
         let _entered = context::enter(context::current().with_deadline(bound));
-        let (inside, _) = Extract { inner: (), propagator, max_timeout }.read(&map);
+        let (inside, _) = Extract { inner: (), propagator, max_timeout: LiveTime::new(max_timeout) }.read(&map);
         let latest = time::now() + max_timeout;
         assert!(inside.deadline.is_none_or(|deadline| deadline <= bound.unwrap_or(latest)));
         assert!(bound.is_none() || inside.deadline.is_some());

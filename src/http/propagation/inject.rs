@@ -11,6 +11,7 @@ use tower::{Layer, Service};
 
 use super::config::PropagationConfig;
 use super::headers::HttpPropagator;
+use super::live_time::LiveTime;
 use super::propagator::{Propagated, Propagator};
 use crate::ground::config::Validation;
 use crate::ground::context;
@@ -21,7 +22,7 @@ use crate::ground::time;
 #[derive(Clone, Debug)]
 pub struct InjectLayer<P = HttpPropagator> {
     propagator: P,
-    allowance: Duration,
+    allowance: LiveTime,
 }
 
 impl InjectLayer<HttpPropagator> {
@@ -30,7 +31,7 @@ impl InjectLayer<HttpPropagator> {
     /// # Errors
     /// If a setting is out of its range, or two headers have one name; all faults are listed, with the path of the field.
     pub fn http(config: PropagationConfig) -> Result<Self, InvalidConfig> {
-        let allowance = config.allowance;
+        let allowance = LiveTime::new(config.allowance);
         Ok(Self { propagator: config.propagator()?, allowance })
     }
 }
@@ -42,7 +43,14 @@ impl<P: Propagator> InjectLayer<P> {
     /// If `allowance` is more than ten years.
     pub fn new(propagator: P, allowance: Duration) -> Result<Self, InvalidConfig> {
         Validation::of(|validation| validation.bounded("allowance", allowance))?;
-        Ok(Self { propagator, allowance })
+        Ok(Self { propagator, allowance: LiveTime::new(allowance) })
+    }
+}
+
+impl<P> InjectLayer<P> {
+    /// Keeps back so much, which must be valid, from now on.
+    pub(crate) fn set_allowance(&self, allowance: Duration) {
+        self.allowance.set(allowance);
     }
 }
 
@@ -50,7 +58,7 @@ impl<S, P: Clone> Layer<S> for InjectLayer<P> {
     type Service = Inject<S, P>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        Inject { inner, propagator: self.propagator.clone(), allowance: self.allowance }
+        Inject { inner, propagator: self.propagator.clone(), allowance: self.allowance.clone() }
     }
 }
 
@@ -59,7 +67,7 @@ impl<S, P: Clone> Layer<S> for InjectLayer<P> {
 pub struct Inject<S, P = HttpPropagator> {
     inner: S,
     propagator: P,
-    allowance: Duration,
+    allowance: LiveTime,
 }
 
 impl<S, P: Propagator> Inject<S, P> {
@@ -71,7 +79,7 @@ impl<S, P: Propagator> Inject<S, P> {
         }
         let time_left = context.last_instant().map(|deadline| {
             let left = deadline.since(time::call_start());
-            left - self.allowance.min(left / 10)
+            left - self.allowance.get().min(left / 10)
         });
         // What stands there already was written by someone who knows something of the request: a bound of his holds too.
         let there = self.propagator.extract(headers);

@@ -95,6 +95,7 @@ mod extract;
 mod headers;
 mod inject;
 pub(crate) mod last_word;
+mod live_time;
 pub(crate) mod number;
 mod propagator;
 mod timeout;
@@ -106,6 +107,7 @@ pub(crate) use extract::tests::nothing_lengthens;
 #[cfg(feature = "grpc")]
 pub(crate) use headers::values;
 
+pub(crate) use config::FIXED;
 pub use config::{HeaderNames, PropagationConfig};
 pub use extract::{Extract, ExtractLayer, Extracted};
 pub use headers::HttpPropagator;

@@ -17,6 +17,7 @@ use crate::ground::live::Current;
 use crate::ground::telemetry::Instruments;
 use crate::ground::verdict::AtResponse;
 use crate::middleware::gates::Gates;
+use crate::middleware::observed;
 
 /// Bounds how many calls run at once. See the [module](super).
 ///
@@ -146,7 +147,7 @@ impl<C, K: Keying, W> BulkheadLayer<C, K, W> {
     /// # Errors
     /// As [`new`](BulkheadLayer::new); all faults are listed, and nothing has changed.
     pub fn reload(&self, config: &BulkheadConfig) -> Result<(), InvalidConfig> {
-        Validation::of(|validation| config.validate(validation))?;
+        observed::reload([self.gates.instruments()], Validation::of(|validation| config.validate(validation)))?;
         self.apply(config)();
         Ok(())
     }

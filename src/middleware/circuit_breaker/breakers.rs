@@ -2,18 +2,19 @@
 
 use super::KIND;
 use super::config::CircuitBreakerConfig;
-use super::state::Breaker;
+use super::state::{Breaker, Terms};
 use crate::admission::keyed::{KeyBy, Keyed, Keying};
 use crate::admission::registry::{BreakerCondition, Command, Condition, LastTransition, Observed, Unsupported};
 use crate::algorithm::breaker::{Mode, State, Transition};
+use crate::ground::live::Current;
 use crate::ground::sync::{Arc, Mutex, lock};
 use crate::ground::telemetry::Instruments;
-use crate::ground::time::Instant;
+use crate::ground::time::{self, Instant};
 use crate::middleware::inner::Unready;
 
 #[derive(Debug)]
 pub(super) struct Breakers<K: Keying> {
-    config: CircuitBreakerConfig,
+    config: Current<CircuitBreakerConfig>,
     /// What breakers for new keys begin with.
     mode: Mutex<Mode>,
     keyed: Keyed<K, Breaker>,
@@ -23,19 +24,19 @@ pub(super) struct Breakers<K: Keying> {
 
 impl<K: Keying> Breakers<K> {
     pub(super) fn new(config: CircuitBreakerConfig, keying: K, instruments: Instruments) -> Self {
-        let mode = if config.observe_only { Mode::Observing } else { Mode::Enforcing };
-        let common = Breaker::new(config.policy(), config.new_window(), mode, instruments.clone());
+        let mode = config.mode();
+        let common = Breaker::new(&Terms::of(&config), config.span(), mode, instruments.clone());
         Self {
             keyed: Keyed::new(keying, config.max_keys, common),
             mode: Mutex::new(mode),
             unready: Unready::default(),
             instruments,
-            config,
+            config: Current::new(config),
         }
     }
 
-    pub(super) fn config(&self) -> &CircuitBreakerConfig {
-        &self.config
+    pub(super) fn config(&self) -> CircuitBreakerConfig {
+        self.config.get()
     }
 
     pub(super) fn breaker<Req>(&self, request: &Req) -> Arc<Breaker>
@@ -43,8 +44,8 @@ impl<K: Keying> Breakers<K> {
         K: KeyBy<Req>,
     {
         self.keyed.get(request, || {
-            let (policy, window) = (self.config.policy(), self.config.new_window());
-            Breaker::new(policy, window, *lock(&self.mode), self.instruments.clone())
+            let config = self.config();
+            Breaker::new(&Terms::of(&config), config.span(), self.mode(), self.instruments.clone())
         })
     }
 
@@ -66,11 +67,50 @@ impl<K: Keying> Breakers<K> {
         }
     }
 
+    fn mode(&self) -> Mode {
+        *lock(&self.mode)
+    }
+
     pub(super) fn set_mode(&self, mode: Mode, now: Instant) {
         // In this order, so that a key which is new at this very moment is in the list or begins with the new mode.
         *lock(&self.mode) = mode;
-        for breaker in self.keyed.all() {
-            breaker.set_mode(mode, now);
+        self.spread_mode(now);
+    }
+
+    fn spread_mode(&self, now: Instant) {
+        let mut set = None;
+        // Who sets another mode at the same time may have been overtaken by us: the last one that was stored holds.
+        while set != Some(self.mode()) {
+            let mode = self.mode();
+            for breaker in self.keyed.all() {
+                breaker.set_mode(mode, now);
+            }
+            set = Some(mode);
+        }
+    }
+
+    /// What is returned is to be done where foreign code may run.
+    pub(super) fn apply(&self, config: &CircuitBreakerConfig) -> impl FnOnce() + use<'_, K> {
+        let now = time::now();
+        let (forgotten, changes_mode) = self.config.replace(config, |before| {
+            let span = (config.window != before.window).then(|| config.span());
+            for breaker in self.keyed.all() {
+                breaker.reload(&Terms::of(config), span, now);
+            }
+            let mut mode = lock(&self.mode);
+            let is_forced = matches!(*mode, Mode::ForcedOpen | Mode::Disabled);
+            let changes_mode = config.observe_only != before.observe_only && !is_forced;
+            if changes_mode {
+                *mode = config.mode();
+            }
+            drop(mode);
+            (self.keyed.set_max_keys(config.max_keys), changes_mode)
+        });
+        move || {
+            drop(forgotten);
+            if changes_mode {
+                self.spread_mode(now);
+            }
         }
     }
 }

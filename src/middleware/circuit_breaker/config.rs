@@ -1,8 +1,8 @@
 use std::time::Duration;
 
 use crate::admission::keyed::DEFAULT_MAX_KEYS;
-use crate::algorithm::breaker::{Policy, SlowAfter};
-use crate::algorithm::window::{self, CountWindow, MAX_CALLS, TimeWindow};
+use crate::algorithm::breaker::{Mode, Policy, SlowAfter};
+use crate::algorithm::window::{MAX_CALLS, Span};
 use crate::ground::config::Validation;
 use crate::middleware::bound::DEFAULT_MAX_HOLD;
 
@@ -162,11 +162,15 @@ impl CircuitBreakerConfig {
         }
     }
 
-    pub(super) fn new_window(&self) -> window::Window {
+    pub(super) fn span(&self) -> Span {
         match self.window {
-            Window::Time(length) => window::Window::Time(TimeWindow::new(length)),
-            Window::Calls(calls) => window::Window::Count(CountWindow::new(calls as usize)),
+            Window::Time(length) => Span::Time(length),
+            Window::Calls(calls) => Span::Calls(calls),
         }
+    }
+
+    pub(super) fn mode(&self) -> Mode {
+        if self.observe_only { Mode::Observing } else { Mode::Enforcing }
     }
 }
 

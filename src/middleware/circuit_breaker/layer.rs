@@ -14,6 +14,7 @@ use crate::ground::config::Validation;
 use crate::ground::error::InvalidConfig;
 use crate::ground::telemetry::Instruments;
 use crate::ground::verdict::AtResponse;
+use crate::middleware::observed;
 
 /// Stops asking a callee that fails. See the [module](super).
 ///
@@ -55,7 +56,7 @@ impl<C, K: Keying> CircuitBreakerLayer<C, K> {
     /// Keeps a breaker for each key, as [`keyed_by`](Self::keyed_by) does, with a type of one's own that tells them apart.
     pub fn with_keying<L: Keying>(self, keying: L) -> CircuitBreakerLayer<C, L> {
         let instruments = self.breakers.instruments().clone();
-        let breakers = Arc::new(Breakers::new(self.breakers.config().clone(), keying, instruments));
+        let breakers = Arc::new(Breakers::new(self.config(), keying, instruments));
         registry::replace(Arc::clone(&breakers) as _);
         CircuitBreakerLayer { breakers, classifier: self.classifier }
     }
@@ -80,6 +81,46 @@ impl<C, K: Keying> CircuitBreakerLayer<C, K> {
 
     pub(crate) fn observed(&self) -> Arc<dyn Observed> {
         Arc::clone(&self.breakers) as _
+    }
+
+    /// Lets `config` hold from now on, for all clones of this value, all services made by them and all keys.
+    ///
+    /// - **At once:** everything that a breaker goes by, for calls in flight too when they end: they are judged by what holds then.
+    ///   A break that has begun keeps its end. `observe_only` changes the mode only if it is another than before, and not that of a
+    ///   breaker that was [forced open](CircuitBreakerHandle::force_open) or [disabled](CircuitBreakerHandle::disable) by hand. Of
+    ///   `max_keys`, fewer forget idle keys; those in use go when they are idle.
+    /// - **For calls to come:** `max_hold`.
+    /// - **What survives:** the state, the counts of the window, and what is known of the callee's speed. Only with another `window`
+    ///   counting begins anew, and what calls in flight will say is not counted; but an open breaker stays open all the same.
+    ///
+    /// Calls read their settings without a lock; there is no cost but to the one who calls this. Windows of calls keep the
+    /// memory of the largest that they were, two bytes a call.
+    ///
+    /// ```
+    /// use seawall::circuit_breaker::{CircuitBreakerConfig, CircuitBreakerLayer};
+    ///
+    /// let layer = CircuitBreakerLayer::new(CircuitBreakerConfig::default())?;
+    /// layer.reload(&CircuitBreakerConfig { failure_rate: 0.3, ..layer.config() })?;
+    /// assert_eq!(layer.config().failure_rate, 0.3);
+    /// # Ok::<(), seawall::error::InvalidConfig>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`new`](CircuitBreakerLayer::new); all faults are listed, and nothing has changed.
+    pub fn reload(&self, config: &CircuitBreakerConfig) -> Result<(), InvalidConfig> {
+        observed::reload([self.breakers.instruments()], Validation::of(|validation| config.validate(validation)))?;
+        self.apply(config)();
+        Ok(())
+    }
+
+    /// Carries a valid configuration out. What is returned is to be done where foreign code may run.
+    pub(crate) fn apply(&self, config: &CircuitBreakerConfig) -> impl FnOnce() + use<'_, C, K> {
+        self.breakers.apply(config)
+    }
+
+    /// The configuration that holds now. A mode that was set by hand is not part of it.
+    pub fn config(&self) -> CircuitBreakerConfig {
+        self.breakers.config()
     }
 
     /// To look at the breaker, and to move it by hand.

@@ -52,14 +52,15 @@ where
 
     fn call(&mut self, request: Req) -> Self::Future {
         let now = time::call_start();
-        let bound = Bound::new(now, self.breakers.config().max_hold);
         let breaker = self.breakers.breaker(&request);
         let source = breaker.instruments().source();
+        let terms = breaker.terms();
+        let bound = Bound::new(now, terms.max_hold);
         let admitted = if context::current().has_expired(now) {
             // It would not be sent in time, and its end would be held against the callee.
             Err(Rejected::new(breaker.instruments().clone(), Reason::DeadlineExpired))
         } else {
-            breaker.admit(now).map_err(|wait| {
+            breaker.admit(&terms.policy, now).map_err(|wait| {
                 Rejected::new(breaker.instruments().clone(), Reason::CircuitOpen).with_retry_after(wait)
             })
         };

@@ -2,14 +2,16 @@
 
 use std::time::Duration;
 
+use super::config::CircuitBreakerConfig;
 use super::handle::Snapshot;
 use crate::algorithm::abandoned;
 use crate::algorithm::breaker::{Admission, End, Entry, Machine, Mode, Policy, Probe, Seat, Transition, Watch};
-use crate::algorithm::window::Window;
+use crate::algorithm::window::{Span, Window};
 use crate::ground::chance;
+use crate::ground::live::{Live, Settings};
 use crate::ground::sync::{Mutex, lock};
 use crate::ground::telemetry::{self, Instruments};
-use crate::ground::time::Instant;
+use crate::ground::time::{self, Instant};
 use crate::middleware::observed;
 
 /// What a call that may pass was given. To be given back once: through [`Breaker::settle`] or [`Breaker::give_up`].
@@ -30,10 +32,36 @@ impl Pass {
     }
 }
 
+/// What a call is let pass by, and how long it may last.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Terms {
+    pub(super) policy: Policy,
+    pub(super) max_hold: Duration,
+}
+
+impl Terms {
+    pub(super) fn of(config: &CircuitBreakerConfig) -> Self {
+        Self { policy: config.policy(), max_hold: config.max_hold }
+    }
+}
+
+impl Settings<11> for Terms {
+    fn pack(&self) -> [u64; 11] {
+        let [a, b, c, d, e, f, g, h, i, j] = self.policy.pack();
+        [a, b, c, d, e, f, g, h, i, j, time::nanos(self.max_hold)]
+    }
+
+    #[inline]
+    fn unpack([a, b, c, d, e, f, g, h, i, j, max_hold]: [u64; 11]) -> Self {
+        let policy = Policy::unpack([a, b, c, d, e, f, g, h, i, j]);
+        Self { policy, max_hold: Duration::from_nanos(max_hold) }
+    }
+}
+
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Breaker {
-    policy: Policy,
+    terms: Live<Terms, 11>,
     watch: Watch,
     machine: Mutex<Kept>,
     instruments: Instruments,
@@ -47,10 +75,11 @@ struct Kept {
 }
 
 impl Breaker {
-    pub(super) fn new(policy: Policy, window: Window, mode: Mode, instruments: Instruments) -> Self {
+    pub(super) fn new(terms: &Terms, span: Span, mode: Mode, instruments: Instruments) -> Self {
         let machine = Machine::new(mode);
-        let watch = Watch::new(window, &machine);
-        Self { watch, machine: Mutex::new(Kept { machine, last_transition: None }), policy, instruments }
+        let watch = Watch::new(Window::new(span), &machine);
+        let machine = Mutex::new(Kept { machine, last_transition: None });
+        Self { terms: Live::new(terms), watch, machine, instruments }
     }
 
     #[inline]
@@ -58,33 +87,55 @@ impl Breaker {
         &self.instruments
     }
 
+    /// To be read once for each step of a call: when it is admitted, and when it has ended.
+    #[inline]
+    pub(super) fn terms(&self) -> Terms {
+        self.terms.read()
+    }
+
+    #[inline]
+    fn policy(&self) -> Policy {
+        self.terms.read().policy
+    }
+
+    /// Other terms from now on, and if there is another window, counts that begin anew.
+    pub(super) fn reload(&self, terms: &Terms, span: Option<Span>, now: Instant) {
+        self.terms.write(terms);
+        if let Some(span) = span {
+            let mut kept = lock(&self.machine);
+            kept.machine.count_anew();
+            self.watch.set_span(span);
+            self.watch.publish(&kept.machine, now);
+        }
+    }
+
     /// Lets a call pass, or says after how long another try has a chance.
     #[inline]
-    pub(super) fn admit(&self, now: Instant) -> Result<Pass, Option<Duration>> {
-        match self.watch.enter(&self.policy, now) {
+    pub(super) fn admit(&self, policy: &Policy, now: Instant) -> Result<Pass, Option<Duration>> {
+        match self.watch.enter(policy, now) {
             Entry::Closed(seat) => Ok(Pass::Closed(seat)),
             Entry::Free => Ok(Pass::Free),
             Entry::Refused(left) => Err(Some(left)),
-            Entry::Ask => self.ask(now),
+            Entry::Ask => self.ask(policy, now),
             Entry::Trip(generation) => {
-                self.trip(generation, now);
-                self.ask(now)
+                self.trip(generation, policy, now);
+                self.ask(policy, now)
             }
         }
     }
 
     #[cold]
-    fn ask(&self, now: Instant) -> Result<Pass, Option<Duration>> {
-        let median = self.watch.median(&self.policy);
+    fn ask(&self, policy: &Policy, now: Instant) -> Result<Pass, Option<Duration>> {
+        let median = self.watch.median(policy);
         self.step(now, |machine, chance| {
-            let (admission, transition) = machine.admit(&self.policy, median, now, chance);
+            let (admission, transition) = machine.admit(policy, median, now, chance);
             let pass = match admission {
                 Admission::Probe(probe) => Ok(Pass::Probe(probe)),
                 Admission::Free => Ok(Pass::Free),
                 Admission::Refused { retry_after } => Err(retry_after),
                 // It closed while we came here. Nothing moves now, so that the watch admits; should it want to trip at
                 // once, the next call will tell.
-                Admission::Closed => match self.watch.enter(&self.policy, now) {
+                Admission::Closed => match self.watch.enter(policy, now) {
                     Entry::Closed(seat) => Ok(Pass::Closed(seat)),
                     _ => Ok(Pass::Free),
                 },
@@ -98,17 +149,19 @@ impl Breaker {
     pub(super) fn settle(&self, pass: Pass, end: End, now: Instant) {
         match pass {
             Pass::Closed(seat) => {
-                if let Some(generation) = self.watch.leave(seat, end, &self.policy, now) {
-                    self.trip(generation, now);
+                let policy = self.policy();
+                if let Some(generation) = self.watch.leave(seat, end, &policy, now) {
+                    self.trip(generation, &policy, now);
                 }
             }
             Pass::Probe(probe) => {
-                let median = self.watch.median(&self.policy);
+                let policy = self.policy();
+                let median = self.watch.median(&policy);
                 self.step(now, |machine, chance| {
                     if let End::Good(took) = end {
                         self.watch.measure_probe(took, machine.awaits_first_answer());
                     }
-                    ((), machine.settle(probe, end, &self.policy, median, now, chance))
+                    ((), machine.settle(probe, end, &policy, median, now, chance))
                 });
             }
             Pass::Free => {}
@@ -118,13 +171,12 @@ impl Breaker {
     /// The caller gave the call up, or its time was over. `left` is the time it had when it was admitted, `waited` the
     /// callee's own time, and `late` what it says if that was longer than any patience asks for.
     pub(super) fn give_up(&self, pass: Pass, waited: Duration, left: Duration, late: End, now: Instant) {
-        let slow_after = self.watch.slow_after(&self.policy).unwrap_or_else(|| self.policy.slow_after.floor());
-        let patience = abandoned::patience(Some(slow_after), Some(left), self.watch.median(&self.policy));
+        let policy = self.policy();
+        let slow_after = self.watch.slow_after(&policy).unwrap_or_else(|| policy.slow_after.floor());
+        let patience = abandoned::patience(Some(slow_after), Some(left), self.watch.median(&policy));
         match pass {
             pass if abandoned::was_slow(waited, patience) => self.settle(pass, late, now),
-            Pass::Probe(probe) => {
-                self.step(now, |machine, chance| ((), machine.give_up(probe, &self.policy, now, chance)))
-            }
+            Pass::Probe(probe) => self.step(now, |machine, chance| ((), machine.give_up(probe, &policy, now, chance))),
             pass => self.settle(pass, End::Nothing, now),
         }
     }
@@ -142,7 +194,7 @@ impl Breaker {
     /// The callee is at work on the call again.
     pub(super) fn start_aging(&self, pass: &mut Pass, now: Instant) {
         match pass {
-            Pass::Closed(seat) => self.watch.start_aging(seat, &self.policy, now),
+            Pass::Closed(seat) => self.watch.start_aging(seat, &self.policy(), now),
             Pass::Probe(probe) => lock(&self.machine).machine.set_local_wait(*probe, Some(now)),
             Pass::Free => {}
         }
@@ -162,7 +214,7 @@ impl Breaker {
             (kept.machine.state(), kept.machine.probes())
         };
         let counts = self.watch.counts(now);
-        let (in_flight, overdue) = self.watch.in_flight(&self.policy, now);
+        let (in_flight, overdue) = self.watch.in_flight(&self.policy(), now);
         Snapshot {
             state,
             calls: counts.calls,
@@ -182,8 +234,8 @@ impl Breaker {
     }
 
     #[cold]
-    fn trip(&self, generation: u64, now: Instant) {
-        self.step(now, |machine, chance| ((), machine.trip(generation, &self.policy, now, chance)));
+    fn trip(&self, generation: u64, policy: &Policy, now: Instant) {
+        self.step(now, |machine, chance| ((), machine.trip(generation, policy, now, chance)));
     }
 
     /// One step of the machine under its lock: shown to the watch before the lock is free, and told afterwards.
@@ -210,7 +262,6 @@ impl Breaker {
 mod loom_tests {
     use super::*;
     use crate::algorithm::breaker::{SlowAfter, State};
-    use crate::algorithm::window::CountWindow;
     use crate::ground::sync::Arc;
 
     const NOW: Instant = Instant::from_nanos(1 << 40);
@@ -231,16 +282,12 @@ mod loom_tests {
             jitter: 0.0,
             rounds: 1,
         };
-        Arc::new(Breaker::new(
-            policy,
-            Window::Count(CountWindow::new(1)),
-            Mode::Enforcing,
-            Instruments::new(super::super::KIND),
-        ))
+        let terms = Terms { policy, max_hold: SECOND };
+        Arc::new(Breaker::new(&terms, Span::Calls(1), Mode::Enforcing, Instruments::new(super::super::KIND)))
     }
 
     fn pass(breaker: &Breaker, now: Instant) -> Pass {
-        breaker.admit(now).unwrap_or_else(|_| panic!("refused"))
+        breaker.admit(&breaker.policy(), now).unwrap_or_else(|_| panic!("refused"))
     }
 
     /// Two calls of a closed breaker fail at once: it opens once, and nothing stays in flight.
@@ -255,7 +302,7 @@ mod loom_tests {
             thread.join().expect("no panic");
             let snapshot = breaker.snapshot(NOW);
             assert_eq!((snapshot.state, snapshot.in_flight), (State::Open, 0));
-            assert_eq!(breaker.admit(NOW).err(), Some(Some(SECOND)), "one break, not two");
+            assert_eq!(breaker.admit(&breaker.policy(), NOW).err(), Some(Some(SECOND)), "one break, not two");
         });
     }
 
@@ -266,8 +313,8 @@ mod loom_tests {
             let breaker = breaker();
             breaker.settle(pass(&breaker, NOW), End::Bad(SECOND), NOW);
             let other = Arc::clone(&breaker);
-            let thread = loom::thread::spawn(move || other.admit(NOW + SECOND).is_ok());
-            let ours = breaker.admit(NOW + SECOND).is_ok();
+            let thread = loom::thread::spawn(move || other.admit(&other.policy(), NOW + SECOND).is_ok());
+            let ours = breaker.admit(&breaker.policy(), NOW + SECOND).is_ok();
             assert!(ours ^ thread.join().expect("no panic"));
         });
     }
@@ -286,6 +333,22 @@ mod loom_tests {
             thread.join().expect("no panic");
             let snapshot = breaker.snapshot(NOW + SECOND);
             assert_eq!((snapshot.state, snapshot.calls, snapshot.in_flight), (State::Closed, 0, 0));
+        });
+    }
+
+    /// The window changes while a call of before fails: it does not open what begins to count anew, and it opens at most once.
+    #[test]
+    fn loom_a_failure_of_before_is_not_counted_in_a_new_window() {
+        loom::model(|| {
+            let breaker = breaker();
+            let late = pass(&breaker, NOW);
+            let other = Arc::clone(&breaker);
+            let thread = loom::thread::spawn(move || other.settle(late, End::Bad(SECOND), NOW));
+            breaker.reload(&breaker.terms(), Some(Span::Calls(2)), NOW);
+            let state = breaker.snapshot(NOW).state;
+            thread.join().expect("no panic");
+            let snapshot = breaker.snapshot(NOW);
+            assert_eq!((snapshot.state, snapshot.calls, snapshot.in_flight), (state, 0, 0));
         });
     }
 }

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 
 use super::config::{CircuitBreakerConfig, Window};
 use super::handle::Snapshot;
-use super::state::{Breaker, Pass};
+use super::state::{Breaker, Pass, Terms};
 use super::{State, State::*};
 use crate::algorithm::breaker::{End, Mode};
 use crate::ground::telemetry::Instruments;
@@ -28,11 +28,9 @@ struct Rig {
 impl Rig {
     fn new(config: CircuitBreakerConfig) -> Self {
         crate::ground::config::Validation::of(|validation| config.validate(validation)).expect("a valid configuration");
-        let mode = if config.observe_only { Mode::Observing } else { Mode::Enforcing };
-        Self {
-            breaker: Breaker::new(config.policy(), config.new_window(), mode, Instruments::new(super::KIND)),
-            now: Instant::from_nanos(1 << 63),
-        }
+        let instruments = Instruments::new(super::KIND);
+        let breaker = Breaker::new(&Terms::of(&config), config.span(), config.mode(), instruments);
+        Self { breaker, now: Instant::from_nanos(1 << 63) }
     }
 
     fn snapshot(&self) -> Snapshot {
@@ -44,7 +42,7 @@ impl Rig {
     }
 
     fn pass(&self) -> Option<Pass> {
-        self.breaker.admit(self.now).ok()
+        self.breaker.admit(&self.breaker.terms().policy, self.now).ok()
     }
 
     fn refused(&self) -> bool {

@@ -11,6 +11,7 @@ use crate::admission::registry::{Observed, Registry};
 use crate::ground::config::Validation;
 use crate::ground::error::InvalidConfig;
 use crate::ground::verdict::AtResponse;
+use crate::middleware::observed;
 
 /// Gives every call a deadline. See the [module](super).
 #[derive(Clone, Debug)]
@@ -95,7 +96,7 @@ impl<C, L> DeadlineLayer<C, L> {
     /// # Errors
     /// As [`new`](DeadlineLayer::new); all faults are listed, and nothing has changed.
     pub fn reload(&self, config: &DeadlineConfig) -> Result<(), InvalidConfig> {
-        Validation::of(|validation| config.validate(validation))?;
+        observed::reload([&self.state.instruments], Validation::of(|validation| config.validate(validation)))?;
         self.apply(config);
         Ok(())
     }

@@ -16,6 +16,7 @@ use crate::ground::live::Current;
 use crate::ground::telemetry::Instruments;
 use crate::ground::verdict::AtResponse;
 use crate::middleware::gates::Gates;
+use crate::middleware::observed;
 
 /// Refuses what cannot be served in time. See the [module](super).
 ///
@@ -102,7 +103,7 @@ impl<C, K: Keying> LoadShedLayer<C, K> {
     /// # Errors
     /// As [`new`](LoadShedLayer::new); all faults are listed, and nothing has changed.
     pub fn reload(&self, config: &LoadShedConfig) -> Result<(), InvalidConfig> {
-        Validation::of(|validation| config.validate(validation))?;
+        observed::reload([self.gates.instruments()], Validation::of(|validation| config.validate(validation)))?;
         self.apply(config)();
         Ok(())
     }

@@ -1,9 +1,8 @@
-use std::num::NonZeroU32;
 use std::time::Duration;
 
-use governor::Quota;
-
+use crate::algorithm::gcra::Rate;
 use crate::ground::config::Validation;
+use crate::ground::time;
 
 /// How many calls may start in a stretch of time, and how many wait when those are used up.
 ///
@@ -20,7 +19,8 @@ use crate::ground::config::Validation;
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct RateLimitConfig {
-    /// How many calls may start in each `per`, in the long run. Default: 100.
+    /// How many calls may start in each `per`, in the long run: never more, and less by what it takes to make the time between
+    /// two of them whole nanoseconds. Default: 100.
     pub permits: u32,
     /// The stretch of time that `permits` is about. Default: one second.
     pub per: Duration,
@@ -66,13 +66,10 @@ impl RateLimitConfig {
     }
 
     /// That of a valid configuration; of any other, something harmless.
-    pub(super) fn quota(&self) -> Quota {
-        let burst = NonZeroU32::new(self.burst()).unwrap_or(NonZeroU32::MIN);
-        Quota::with_period(self.interval()).unwrap_or(Quota::per_second(burst)).allow_burst(burst)
-    }
-
-    fn burst(&self) -> u32 {
-        self.burst.unwrap_or(self.permits)
+    pub(super) fn rate(&self) -> Rate {
+        // Rounded up: never more than `permits` in the long run.
+        let interval = time::nanos(self.per).div_ceil(u64::from(self.permits.max(1))).max(1);
+        Rate { interval, burst: self.burst.unwrap_or(self.permits).max(1) }
     }
 
     /// The time between two calls at the full rate.

@@ -5,9 +5,8 @@ use std::task::{self, Poll, ready};
 use pin_project::pin_project;
 use tower::{BoxError, Service};
 
-use super::KIND;
-use super::bucket::{Bucket, Turn};
-use crate::admission::gate::{Permit, Waiter};
+use super::bucket::{Bucket, Head, Turn};
+use crate::admission::gate::Waiter;
 use crate::admission::timer::Timer;
 use crate::algorithm::queue::Until;
 use crate::ground::context::{self, Context};
@@ -24,6 +23,7 @@ use crate::middleware::inner::{BoundedCall, Call, Taken, reject};
 pub struct ResponseFuture<S, Req, F> {
     #[pin]
     state: State<S, Req, F>,
+    source: Source,
 }
 
 #[pin_project(project = StateProj)]
@@ -49,27 +49,35 @@ enum State<S, Req, F> {
 enum Place {
     /// In the line => Head.
     Waiting(Waiter),
-    /// Asks the limiter, and sleeps until the instant it is told. `None` is: it has not asked yet.
-    Head { _place: Permit, earliest: Option<Instant>, until: Until, timer: Timer },
+    /// Asks for a permit, and sleeps until the instant it is told. `None` is: it has not asked yet.
+    Head { head: Head, told: Option<Told>, until: Until, timer: Timer },
+}
+
+/// When there will be a permit, at the rate of this generation.
+#[derive(Clone, Copy, Debug)]
+struct Told {
+    earliest: Instant,
+    rate: u32,
 }
 
 impl<S, Req, F> ResponseFuture<S, Req, F> {
     pub(super) fn refused(rejected: Rejected) -> Self {
-        Self { state: State::Running { call: BoundedCall::refused(rejected) } }
+        let source = rejected.instruments().source();
+        Self { state: State::Running { call: BoundedCall::refused(rejected) }, source }
     }
 
-    pub(super) fn running(call: Call<S, Req, F>, now: Instant) -> Self {
-        Self { state: State::running(call, now, &context::current()) }
+    pub(super) fn running(call: Call<S, Req, F>, now: Instant, source: Source) -> Self {
+        Self { state: State::running(call, now, &context::current()), source }
     }
 
     pub(super) fn waiting(turn: Turn, bucket: Arc<Bucket>, inner: Taken<S>, request: Req) -> Self {
         let turn = match turn {
             Turn::Waiting(waiter) => Place::Waiting(waiter),
-            Turn::Head { place, earliest, until } => {
-                Place::Head { _place: place, earliest: Some(earliest), until, timer: Timer::new() }
-            }
+            Turn::Head { place, until } => Place::head(Head::new(&bucket, place), until),
         };
-        Self { state: State::Waiting { turn, bucket, inner: Some((inner, request)), context: context::current() } }
+        let source = bucket.instruments().source();
+        let context = context::current();
+        Self { state: State::Waiting { turn, bucket, inner: Some((inner, request)), context }, source }
     }
 }
 
@@ -80,34 +88,42 @@ impl<S, Req, F> State<S, Req, F> {
 }
 
 impl Place {
+    fn head(head: Head, until: Until) -> Self {
+        Self::Head { head, told: None, until, timer: Timer::new() }
+    }
+
     /// Ready when the call has its permit, or will not have one in time.
-    fn poll(&mut self, bucket: &Bucket, cx: &mut task::Context<'_>) -> Poll<Result<Instant, Rejected>> {
+    fn poll(&mut self, bucket: &Arc<Bucket>, cx: &mut task::Context<'_>) -> Poll<Result<Instant, Rejected>> {
         loop {
             match self {
                 Self::Waiting(waiter) => {
                     let until = waiter.until();
                     *self = match ready!(waiter.poll(cx)) {
-                        Ok(place) => Self::Head { _place: place, earliest: None, until, timer: Timer::new() },
-                        Err(_) => return Poll::Ready(Err(Rejected::by(Source::nameless(KIND), Reason::RateLimited))),
+                        Ok(place) => Self::head(Head::new(bucket, place), until),
+                        Err(_) => {
+                            return Poll::Ready(Err(Rejected::new(bucket.instruments().clone(), Reason::RateLimited)));
+                        }
                     };
                 }
-                Self::Head { earliest, until, timer, .. } => {
-                    let now = match *earliest {
-                        Some(earliest) if timer.poll_until(cx, earliest.min(until.at)).is_pending() => {
+                Self::Head { head, told, until, timer } => {
+                    let rate = head.attend(cx.waker());
+                    let earliest = told.filter(|told| told.rate == rate).map(|told| told.earliest.min(until.at));
+                    let now = match earliest {
+                        Some(earliest) if timer.poll_until(cx, earliest).is_pending() => {
                             time::mark_local_wait();
                             return Poll::Pending;
                         }
                         _ => time::now(),
                     };
                     // Up before its time: the runtime has shut down, and nothing can be waited for any more.
-                    let ended = earliest.is_some_and(|earliest| now < earliest.min(until.at));
+                    let ended = earliest.is_some_and(|earliest| now < earliest);
                     match bucket.take(now) {
                         Ok(()) => return Poll::Ready(Ok(now)),
                         Err(next) if ended || now >= until.at || next > until.at => {
-                            let rejected = Rejected::by(Source::nameless(KIND), Reason::RateLimited);
+                            let rejected = Rejected::new(bucket.instruments().clone(), Reason::RateLimited);
                             return Poll::Ready(Err(rejected.with_retry_after(Some(next.since(now)))));
                         }
-                        Err(next) => *earliest = Some(next),
+                        Err(next) => *told = Some(Told { earliest: next, rate }),
                     }
                 }
             }
@@ -124,7 +140,8 @@ where
     type Output = Result<S::Response, BoxError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Self::Output> {
-        let mut state = self.project().state;
+        let this = self.project();
+        let mut state = this.state;
         loop {
             match state.as_mut().project() {
                 StateProj::Waiting { turn, bucket, inner, context } => {
@@ -141,7 +158,7 @@ where
                     }
                 }
                 StateProj::Running { call } => {
-                    let result = ready!(call.poll(cx, Source::nameless(KIND), None));
+                    let result = ready!(call.poll(cx, *this.source, None));
                     state.set(State::Over);
                     return Poll::Ready(result);
                 }

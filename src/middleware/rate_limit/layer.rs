@@ -4,13 +4,17 @@ use std::sync::Arc;
 
 use tower::Layer;
 
+use super::KIND;
 use super::config::RateLimitConfig;
 use super::handle::RateLimitHandle;
 use super::service::RateLimit;
 use super::state::State;
 use crate::admission::keyed::{ByKey, Keying, OneKey};
+use crate::admission::registry::{self, Observed, Registry};
 use crate::ground::config::Validation;
 use crate::ground::error::InvalidConfig;
+use crate::ground::telemetry::Instruments;
+use crate::middleware::observed;
 
 /// Bounds how many calls start in a stretch of time. See the [module](super).
 ///
@@ -26,7 +30,7 @@ impl RateLimitLayer {
     /// If a number or `per` is zero, a duration more than ten years, or there is more than one permit a nanosecond.
     pub fn new(config: RateLimitConfig) -> Result<Self, InvalidConfig> {
         Validation::of(|validation| config.validate(validation))?;
-        Ok(Self { state: Arc::new(State::new(config, OneKey)) })
+        Ok(Self { state: Arc::new(State::new(config, OneKey, Instruments::new(KIND))) })
     }
 }
 
@@ -56,7 +60,63 @@ impl<K: Keying> RateLimitLayer<K> {
 
     /// As [`keyed_by`](Self::keyed_by), for a type that implements [`KeyBy`](crate::keyed::KeyBy).
     pub fn with_keying<L: Keying>(self, keying: L) -> RateLimitLayer<L> {
-        RateLimitLayer { state: Arc::new(State::new(self.state.config.clone(), keying)) }
+        let state = Arc::new(State::new(self.config(), keying, self.state.instruments.clone()));
+        registry::replace(Arc::clone(&state) as _);
+        RateLimitLayer { state }
+    }
+
+    /// Gives it a name, by which it is known in refusals, logs and metrics, and in the [`registry`](crate::registry) of the
+    /// process.
+    ///
+    /// # Errors
+    /// If the name is empty, or taken by another layer of this kind, or the layer has one already.
+    pub fn named(self, name: &str) -> Result<Self, InvalidConfig> {
+        self.named_in(Registry::global(), name)
+    }
+
+    /// As [`named`](Self::named), in another registry.
+    ///
+    /// # Errors
+    /// As [`named`](Self::named).
+    pub fn named_in(self, registry: &Registry, name: &str) -> Result<Self, InvalidConfig> {
+        registry.register(name, &[self.observed()])?;
+        Ok(self)
+    }
+
+    pub(crate) fn observed(&self) -> Arc<dyn Observed> {
+        Arc::clone(&self.state) as _
+    }
+
+    /// Lets `config` hold from now on, for all clones of this value, all services made by them and all keys.
+    ///
+    /// - **At once:** the rate (`permits`, `per`, `burst`). Permits that are used up stay used up, but come back at the new rate: from
+    ///   one a minute to a hundred a second, whoever waits goes on within the hundredth of a second; and `max_keys` (fewer forget
+    ///   idle keys, those in use go when they are idle).
+    /// - **For calls to come:** `max_wait` and `max_waiting`. A call that waits keeps its place, and the bound of its wait; if the
+    ///   new rate is too slow for that, it is refused when its turn has not come in time.
+    ///
+    /// Calls read their settings without a lock; there is no cost but to the one who calls this.
+    ///
+    /// ```
+    /// use seawall::rate_limit::{RateLimitConfig, RateLimitLayer};
+    ///
+    /// let layer = RateLimitLayer::new(RateLimitConfig::default())?;
+    /// layer.reload(&RateLimitConfig { permits: 200, ..layer.config() })?;
+    /// assert_eq!(layer.config().permits, 200);
+    /// # Ok::<(), seawall::error::InvalidConfig>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`new`](RateLimitLayer::new); all faults are listed, and nothing has changed.
+    pub fn reload(&self, config: &RateLimitConfig) -> Result<(), InvalidConfig> {
+        observed::reload([&self.state.instruments], Validation::of(|validation| config.validate(validation)))?;
+        self.state.apply(config)();
+        Ok(())
+    }
+
+    /// The configuration that holds now.
+    pub fn config(&self) -> RateLimitConfig {
+        self.state.config.get()
     }
 
     /// Shows how many calls wait.
@@ -81,6 +141,6 @@ impl<K: Keying> Clone for RateLimitLayer<K> {
 
 impl<K: Keying> fmt::Debug for RateLimitLayer<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RateLimitLayer").field("config", &self.state.config).finish_non_exhaustive()
+        f.debug_struct("RateLimitLayer").field("config", &self.config()).finish_non_exhaustive()
     }
 }

@@ -9,7 +9,8 @@
 //! [`load_shed`](crate::load_shed) and [`bulkhead`](crate::bulkhead) are for, which go by what is going on.
 //!
 //! # How it behaves
-//! - **The rate** is exact in the long run: [governor](https://docs.rs/governor)'s GCRA, with a burst after a pause.
+//! - **The rate** is exact in the long run (GCRA), with a burst after a pause. It may be [changed](RateLimitLayer::reload) while calls
+//!   wait for it.
 //! - **Waiting:** by [priority](crate::context::Priority), then first come, first served. The place in the queue says when a call's
 //!   turn will come; if that is after `max_wait` or its deadline, it is refused at once.
 //! - **Readiness:** always ready; a readied clone has taken no permit. A call that is refused takes none either.

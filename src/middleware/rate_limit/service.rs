@@ -4,13 +4,11 @@ use std::task::{self, Poll};
 
 use tower::{BoxError, Service};
 
-use super::KIND;
 use super::future::ResponseFuture;
 use super::state::State;
 use crate::admission::keyed::{KeyBy, Keying, OneKey};
 use crate::ground::context;
 use crate::ground::error::{Reason, Rejected};
-use crate::ground::telemetry::Source;
 use crate::ground::time;
 use crate::middleware::inner::Inner;
 
@@ -45,11 +43,14 @@ where
         if context::current().has_expired(now) {
             // What is not sent takes no permit.
             self.inner.let_go();
-            return ResponseFuture::refused(Rejected::by(Source::nameless(KIND), Reason::DeadlineExpired));
+            return ResponseFuture::refused(Rejected::new(self.state.instruments.clone(), Reason::DeadlineExpired));
         }
         let bucket = self.state.bucket(&request);
-        match bucket.admit(now, &self.state.config) {
-            Ok(None) => ResponseFuture::running(self.inner.call(request, now, &self.state.unready), now),
+        match bucket.admit(now, &self.state.terms()) {
+            Ok(None) => {
+                let source = self.state.instruments.source();
+                ResponseFuture::running(self.inner.call(request, now, &self.state.unready), now, source)
+            }
             Ok(Some(turn)) => {
                 // Who waits for us holds nothing of the inner service, which becomes ready again when it is its turn.
                 self.inner.let_go();
@@ -58,7 +59,7 @@ where
             Err(refusal) => {
                 self.inner.let_go();
                 ResponseFuture::refused(
-                    Rejected::by(Source::nameless(KIND), refusal.reason).with_retry_after(refusal.retry_after),
+                    Rejected::new(bucket.instruments().clone(), refusal.reason).with_retry_after(refusal.retry_after),
                 )
             }
         }

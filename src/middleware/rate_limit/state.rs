@@ -1,31 +1,126 @@
+use std::time::Duration;
+
 use super::bucket::Bucket;
 use super::config::RateLimitConfig;
 use crate::admission::keyed::{KeyBy, Keyed, Keying};
+use crate::admission::registry::{Condition, Observed, RateLimitCondition};
+use crate::ground::live::{Current, Live, Settings};
 use crate::ground::sync::Arc;
+use crate::ground::telemetry::Instruments;
+use crate::ground::time::{self, Instant};
 use crate::middleware::inner::Unready;
 
 /// What all services of one layer value share: a bucket for each key.
 #[derive(Debug)]
 pub(super) struct State<K: Keying> {
-    pub(super) config: RateLimitConfig,
+    pub(super) config: Current<RateLimitConfig>,
     pub(super) unready: Unready,
+    pub(super) instruments: Instruments,
+    terms: Live<Terms, 2>,
     buckets: Keyed<K, Bucket>,
 }
 
+/// How calls may wait; see [`RateLimitConfig`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Terms {
+    pub(super) max_wait: Duration,
+    pub(super) max_waiting: u32,
+}
+
+impl Terms {
+    pub(super) fn of(config: &RateLimitConfig) -> Self {
+        Self { max_wait: config.max_wait, max_waiting: config.max_waiting }
+    }
+}
+
+impl Settings<2> for Terms {
+    fn pack(&self) -> [u64; 2] {
+        [time::nanos(self.max_wait), self.max_waiting.into()]
+    }
+
+    #[inline]
+    fn unpack([max_wait, max_waiting]: [u64; 2]) -> Self {
+        Self { max_wait: Duration::from_nanos(max_wait), max_waiting: max_waiting as u32 }
+    }
+}
+
 impl<K: Keying> State<K> {
-    pub(super) fn new(config: RateLimitConfig, keying: K) -> Self {
-        let buckets = Keyed::new(keying, config.max_keys, Bucket::new(config.quota()));
-        Self { config, unready: Unready::default(), buckets }
+    pub(super) fn new(config: RateLimitConfig, keying: K, instruments: Instruments) -> Self {
+        Self {
+            buckets: Keyed::new(keying, config.max_keys, Bucket::new(config.rate(), instruments.clone())),
+            instruments,
+            unready: Unready::default(),
+            terms: Live::new(&Terms::of(&config)),
+            config: Current::new(config),
+        }
+    }
+
+    #[inline]
+    pub(super) fn terms(&self) -> Terms {
+        self.terms.read()
     }
 
     pub(super) fn bucket<Req>(&self, request: &Req) -> Arc<Bucket>
     where
         K: KeyBy<Req>,
     {
-        self.buckets.get(request, || Bucket::new(self.config.quota()))
+        self.buckets.get(request, || Bucket::new(self.config.get().rate(), self.instruments.clone()))
     }
 
     pub(super) fn waiting(&self) -> usize {
         self.buckets.all().iter().map(|bucket| bucket.waiting()).sum()
+    }
+
+    /// What is returned is to be done where foreign code may run.
+    pub(super) fn apply(&self, config: &RateLimitConfig) -> impl FnOnce() + use<K> {
+        let (buckets, forgotten) = self.config.replace(config, |_| {
+            self.terms.write(&Terms::of(config));
+            // First, since what we hold ourselves looks like in use.
+            let forgotten = self.buckets.set_max_keys(config.max_keys);
+            let (buckets, now) = (self.buckets.all(), time::now());
+            for bucket in &buckets {
+                bucket.set_rate(config.rate(), now);
+            }
+            (buckets, forgotten)
+        });
+        move || {
+            buckets.iter().for_each(|bucket| bucket.ring());
+            drop(forgotten);
+        }
+    }
+}
+
+impl<K: Keying> Observed for State<K> {
+    fn instruments(&self) -> &Instruments {
+        &self.instruments
+    }
+
+    fn keys(&self) -> usize {
+        self.buckets.len()
+    }
+
+    fn condition(&self, _now: Instant) -> Condition {
+        let config = self.config.get();
+        Condition::RateLimit(RateLimitCondition {
+            per_second: f64::from(config.permits) / config.per.as_secs_f64(),
+            burst: config.burst.unwrap_or(config.permits),
+            waiting: self.waiting() as u64,
+            passed: self.instruments.tally().passed.get(),
+        })
+    }
+}
+
+#[cfg(all(test, not(seawall_loom)))]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn terms_come_back_as_they_were_packed(max_wait: u64, max_waiting: u32) {
+            let terms = Terms { max_wait: Duration::from_nanos(max_wait), max_waiting };
+            prop_assert_eq!(Terms::unpack(terms.pack()), terms);
+        }
     }
 }

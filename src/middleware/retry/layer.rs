@@ -15,6 +15,7 @@ use crate::ground::config::Validation;
 use crate::ground::error::InvalidConfig;
 use crate::ground::telemetry::Instruments;
 use crate::ground::verdict::AtResponse;
+use crate::middleware::observed;
 
 /// Makes a further attempt when one fails, within a budget. See the [module](super).
 #[derive(Debug)]
@@ -140,7 +141,10 @@ impl<C, P, K: Keying> RetryLayer<C, P, K> {
     /// # Errors
     /// As [`new`](RetryLayer::new); all faults are listed, and nothing has changed.
     pub fn reload(&self, config: &RetryConfig) -> Result<(), InvalidConfig> {
-        Validation::of(|validation| config.validate(validation))?;
+        observed::reload(
+            [Observed::instruments(&*self.state)],
+            Validation::of(|validation| config.validate(validation)),
+        )?;
         drop(self.apply(config));
         Ok(())
     }

@@ -82,7 +82,7 @@ fn resilience4j_disabled_counts_nothing_and_forced_open_stays_so() {
     assert_eq!(rig.snapshot().calls, 0);
     rig.breaker.set_mode(Mode::ForcedOpen, rig.now);
     rig.wait(6 * SECOND);
-    assert_eq!(rig.breaker.admit(rig.now).err(), Some(None), "nobody knows for how long");
+    assert_eq!(rig.breaker.admit(&rig.breaker.terms().policy, rig.now).err(), Some(None), "nobody knows for how long");
     assert_eq!(rig.state(), ForcedOpen);
 }
 

@@ -1,7 +1,10 @@
 use proptest::prelude::*;
 
+use super::super::config::RateLimitConfig;
 use super::*;
 use crate::admission::timer::Timer;
+use crate::ground::telemetry::Instruments;
+use crate::ground::time;
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -11,14 +14,14 @@ fn config(permits: u32, per: Duration, burst: u32) -> RateLimitConfig {
 
 /// Lets calls come, `(at, how many)`, and returns when each one starts, in milliseconds; all in virtual time.
 async fn starts(config: RateLimitConfig, calls: &[(u32, u32)]) -> Vec<u128> {
-    let bucket = std::sync::Arc::new(Bucket::new(config.quota()));
+    let bucket = std::sync::Arc::new(Bucket::new(config.rate(), Instruments::new(super::super::KIND)));
     let start = time::now();
     let mut tasks = Vec::new();
     for &(at, calls) in calls {
         sleep_until(start + at * MS).await;
         for _ in 0..calls {
             let (bucket, config) = (std::sync::Arc::clone(&bucket), config.clone());
-            let turn = bucket.admit(time::now(), &config).expect("room and time enough");
+            let turn = bucket.admit(time::now(), &Terms::of(&config)).expect("room and time enough");
             tasks.push(tokio::spawn(async move {
                 if let Some(turn) = turn {
                     wait(&bucket, turn).await;
@@ -77,24 +80,24 @@ async fn a_burst_starts_at_once_and_the_rest_at_the_rate() {
 #[tokio::test(start_paused = true)]
 async fn a_burst_as_large_as_the_rate_is_allowed_and_the_refusal_says_when() {
     let config = RateLimitConfig { permits: 60, per: Duration::from_secs(60), ..Default::default() };
-    let bucket = Bucket::new(config.quota());
+    let bucket = Bucket::new(config.rate(), Instruments::new(super::super::KIND));
     for _ in 0..60 {
-        assert!(matches!(bucket.admit(time::now(), &config), Ok(None)));
+        assert!(matches!(bucket.admit(time::now(), &Terms::of(&config)), Ok(None)));
     }
-    let refusal = bucket.admit(time::now(), &config).unwrap_err();
+    let refusal = bucket.admit(time::now(), &Terms::of(&config)).unwrap_err();
     assert_eq!(refusal, limited(Duration::from_secs(1)));
     tokio::time::advance(Duration::from_millis(999)).await;
-    assert!(bucket.admit(time::now(), &config).is_err());
+    assert!(bucket.admit(time::now(), &Terms::of(&config)).is_err());
     tokio::time::advance(MS).await;
-    assert!(matches!(bucket.admit(time::now(), &config), Ok(None)));
+    assert!(matches!(bucket.admit(time::now(), &Terms::of(&config)), Ok(None)));
 }
 
 /// Sentinel: pacing 10 a second with a queue of 500 ms lets six of ten pass.
 #[tokio::test(start_paused = true)]
 async fn a_place_too_far_back_in_the_queue_is_refused_at_once() {
     let config = RateLimitConfig { max_wait: 500 * MS, ..config(10, 1000 * MS, 1) };
-    let bucket = Bucket::new(config.quota());
-    let turns: Vec<_> = (0..10).map(|_| bucket.admit(time::now(), &config)).collect();
+    let bucket = Bucket::new(config.rate(), Instruments::new(super::super::KIND));
+    let turns: Vec<_> = (0..10).map(|_| bucket.admit(time::now(), &Terms::of(&config))).collect();
     assert_eq!(turns.iter().filter(|turn| turn.is_ok()).count(), 6);
     assert_eq!(turns[6].as_ref().unwrap_err(), &limited(600 * MS));
     assert_eq!(bucket.waiting(), 5);

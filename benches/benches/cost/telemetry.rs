@@ -1,0 +1,50 @@
+//! What it costs to be seen: the layers of a client with a name, beside the same without.
+
+use seawall::bulkhead::{BulkheadConfig, BulkheadLayer};
+use seawall::circuit_breaker::{CircuitBreakerConfig, CircuitBreakerLayer};
+use seawall::deadline::DeadlineLayer;
+use seawall::retry::{RetryConfig, RetryLayer};
+use tower::{BoxError, Service, ServiceBuilder};
+
+use crate::measure::{Plan, Runtimes, Seen, look_at};
+use crate::rows::{CONCURRENCY, Case, Echo, Row, TIMEOUT};
+
+pub(crate) const NAME: &str = "telemetry";
+
+/// Prints what names and metrics add to a call.
+pub(crate) fn overhead(runtimes: &Runtimes, plan: &Plan) {
+    let mut rows = runtimes.inside(|| {
+        let row = |name, callers| Row { name, case: Case::Yield, counterpart: None, callers };
+        vec![row("client", vec![Box::new(client(None))]), row("client.named", vec![Box::new(client(Some("payments")))])]
+    });
+    report("without_recorder", &look_at(runtimes, &mut rows, plan));
+    let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+    let handle = recorder.handle();
+    metrics::set_global_recorder(recorder).expect("the only one");
+    report("with_recorder", &look_at(runtimes, &mut rows, plan));
+    seawall::registry::Registry::global().publish();
+    assert!(handle.render().contains("seawall_call_duration_seconds_count"), "nothing was published");
+}
+
+fn report(name: &str, seen: &Seen) {
+    let overhead = seen.difference(1, 0);
+    println!("named, {name}: {:.1} ns more than nameless ({:.1}..{:.1})", overhead.median, overhead.p10, overhead.p90);
+    println!("figure telemetry.overhead.ns.{name} {:.1}", overhead.median);
+    println!("figure telemetry.overhead.allocs.{name} {:.2}", seen.allocations[1] - seen.allocations[0]);
+}
+
+fn client(name: Option<&str>) -> impl Service<u64, Response = u64, Error = BoxError> + Send + Clone + 'static {
+    let mut deadline = DeadlineLayer::new(TIMEOUT).expect("a valid timeout");
+    let mut retry = RetryLayer::new(RetryConfig::default()).expect("valid defaults");
+    let config = BulkheadConfig { max_concurrent: CONCURRENCY, ..BulkheadConfig::default() };
+    let mut bulkhead = BulkheadLayer::new(config).expect("a valid limit");
+    let mut circuit_breaker = CircuitBreakerLayer::new(CircuitBreakerConfig::default()).expect("valid defaults");
+    if let Some(name) = name {
+        deadline = deadline.named(name).expect("a free name");
+        retry = retry.named(name).expect("a free name");
+        bulkhead = bulkhead.named(name).expect("a free name");
+        circuit_breaker = circuit_breaker.named(name).expect("a free name");
+    }
+    let layers = ServiceBuilder::new().layer(deadline).layer(retry).layer(bulkhead).layer(circuit_breaker);
+    layers.service(Echo { yields: true })
+}
