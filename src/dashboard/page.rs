@@ -48,7 +48,7 @@ pub(super) const PAGE: &str = concat!(
 );
 
 pub(super) const POLICY: &str =
-    policy!("Noxf0xJACm4b46d7nm3OP2SfDQ8IzUOUsZf5zZ3cneA=", "/OV2f5z96ISUveuk5qqfwy9rPLxtYhf6NiCyVibVx6M=");
+    policy!("kouJIuEVmw9K6DZ5cf5uneF8dUhr8aYmfMUvqM2uCCc=", "1ij8+msX/3WoOVvvML5ZqXyyXYyiRIOBpD94KS0wf8o=");
 
 #[cfg(test)]
 mod tests {

@@ -8,8 +8,9 @@ use crate::ground::telemetry::{STATES, Successes};
 /// A component's name and layer.
 pub(super) type Key = (String, &'static str);
 
-/// What grows. `good` calls proved the callee alive, `failed` ones counted against it, `given_up` ones say nothing.
-pub(super) const COUNTED: [&str; 6] = ["good", "failed", "given_up", "refused", "cut", "retries"];
+/// What grows. `good` calls proved the callee alive, `failed` ones counted against it, `inside` ones never got there since a layer
+/// further in refused them, and `given_up` ones were abandoned by their caller.
+pub(super) const COUNTED: [&str; 7] = ["good", "failed", "inside", "given_up", "refused", "cut", "retries"];
 
 /// What goes up and down. `state` is that of a circuit breaker, as the metric has it.
 pub(super) const GAUGES: [&str; 5] = ["in_flight", "waiting", "limit", "budget_left", "state"];
@@ -25,13 +26,17 @@ pub(super) struct Reading {
 
 impl Reading {
     pub(super) fn of(component: &ComponentSnapshot, successes: Successes) -> Self {
-        let (mut good, mut failed, mut given_up) = (None, None, None);
+        let (mut good, mut failed, mut inside, mut given_up) = (None, None, None, None);
         if !matches!(component.condition, Condition::Deadline(_) | Condition::RateLimit(_)) {
-            let count = |verdict: &str| component.calls.get(verdict).copied().unwrap_or(0);
-            let [proved, neutral] = [["success", "caller_fault"], ["abandoned", "ignored"]]
-                .map(|verdicts| verdicts.into_iter().map(count).fold(0, u64::saturating_add));
-            (good, given_up) = (Some(proved), Some(neutral));
-            failed = Some(sum(&component.calls).saturating_sub(proved).saturating_sub(neutral));
+            let of = |verdicts: &[&str]| {
+                let counts = verdicts.iter().filter_map(|verdict| component.calls.get(verdict));
+                counts.copied().fold(0, u64::saturating_add)
+            };
+            let proved = of(&["success", "caller_fault"]);
+            let (ignored, abandoned) = (of(&["ignored"]), of(&["abandoned"]));
+            let others = proved.saturating_add(ignored).saturating_add(abandoned);
+            (good, inside, given_up) = (Some(proved), Some(ignored), Some(abandoned));
+            failed = Some(sum(&component.calls).saturating_sub(others));
         }
         let mut retries = None;
         let gauges = match &component.condition {
@@ -53,7 +58,7 @@ impl Reading {
             }
         };
         let (refused, cut) = (Some(sum(&component.refused)), Some(sum(&component.bodies_cut)));
-        Self { age: component.age, counted: [good, failed, given_up, refused, cut, retries], gauges, successes }
+        Self { age: component.age, counted: [good, failed, inside, given_up, refused, cut, retries], gauges, successes }
     }
 
     /// Whether this can be the component that `before` was.

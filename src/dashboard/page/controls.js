@@ -63,7 +63,7 @@ function controls({ name, layer }) {
     const force = button("Force open…", async () => await confirmed(name) ? "force_open" : undefined);
     force.classList.add("danger");
     root.append(force, button("Let it decide", () => "enforce"), button("Reset", () => "reset"), said);
-  } else if (layer === "bulkhead") {
+  } else if (layer === "bulkhead" || layer === "load_shed") {
     limit = element("input");
     limit.type = "number";
     limit.min = "1";

@@ -70,13 +70,14 @@ const last = (series) => (series && series.length ? series[series.length - 1] : 
 
 // The cells of a layer: each makes its node, and draws a component.
 const CELLS = {
-  calls(label = "Calls / s") {
-    const drawing = chart(["good", "bad", "none"]), box = cell(label, drawing);
+  calls() {
+    const drawing = chart(["good", "bad", "inside", "none"]), box = cell("Calls / s", drawing);
     return [box.root, ({ last_minute: m = {} }) => {
-      const all = sum(m.good, m.failed, m.given_up), failed = last(m.failed) || 0;
-      const words = [failed > 0 ? `${rate(failed)} failed` : "", last(m.given_up) > 0 ? `${rate(last(m.given_up))} given up` : ""];
-      box.show(rate(last(all)), words.filter(Boolean).join(", "), failed > 0, `peak ${rate(peak(all))}`);
-      drawing.draw([m.good, m.failed, m.given_up], [], `${label}: ${rate(last(all))} now, ${rate(failed)} of them failed, ${rate(peak(all))} at most`);
+      const all = sum(m.good, m.failed, m.inside, m.given_up);
+      const parts = [[m.failed, "failed"], [m.inside, "refused inside"], [m.given_up, "given up"]];
+      const words = parts.filter(([series]) => last(series) > 0).map(([series, word]) => `${rate(last(series))} ${word}`);
+      box.show(rate(last(all)), words.join(", "), last(m.failed) > 0, `peak ${rate(peak(all))}`);
+      drawing.draw([m.good, m.failed, m.inside, m.given_up], [], `Calls per second: ${[rate(last(all)) + " now", ...words].join(", ")}; ${rate(peak(all))} at most`);
     }];
   },
   refused() {
@@ -88,11 +89,12 @@ const CELLS = {
   },
   load() {
     const drawing = chart(["good", "none"], ["limit"]), box = cell("In flight", drawing);
-    return [box.root, ({ last_minute: m = {} }, is) => {
-      const waiting = is.waiting > 0 ? `${count(is.waiting)} waiting` : "";
-      const of = is.limit === undefined ? "" : ` of ${count(is.limit)}`;
+    return [box.root, ({ last_minute: m = {}, keys }, is) => {
+      // With keys, each of them has the limit, and all together have none.
+      const waiting = is.waiting > 0 ? `${count(is.waiting)} waiting` : keys > 0 && is.limit > 0 ? `${count(is.limit)} a key` : "";
+      const of = is.limit === undefined || keys > 0 ? "" : ` of ${count(is.limit)}`;
       box.show(count(is.in_flight) + of, waiting, false, `peak ${count(Math.round(peak(m.in_flight)))}`);
-      drawing.draw([m.in_flight, m.waiting], [m.limit], `In flight: ${count(is.in_flight)}${of}, ${count(is.waiting || 0)} waiting`);
+      drawing.draw([m.in_flight, m.waiting], keys > 0 ? [] : [m.limit], `In flight: ${count(is.in_flight)}${of}, ${count(is.waiting || 0)} waiting`);
     }];
   },
   waiting() {
@@ -111,19 +113,20 @@ const CELLS = {
     }];
   },
   latency() {
-    const drawing = chart(["time"]), box = cell("99 % within", drawing);
+    const drawing = chart(["time"]), box = cell("p99", drawing);
     return [box.root, ({ last_minute: m = {}, latency }) => {
       const known = (m.p99_s || []).filter((value) => value !== null), latest = known.length ? time(last(known)) : "–";
-      const median = latency ? `median ${time(latency.p50_s)}` : "";
+      const median = latency ? `p50 ${time(latency.p50_s)}` : "";
       box.show(latest, median, false, known.length ? `peak ${time(peak(known))}` : "");
-      drawing.draw([m.p99_s], [], `Latency: 99 % of the successes of the last second within ${latest}, at most ${time(peak(known))}; ${median} since it was named`, 0);
+      drawing.draw([m.p99_s], [], `Latency: 99 % of the successes of the last second within ${latest}, at most ${time(peak(known))}; ${median || "no median"} since it was named`, 0);
     }];
   },
   times() {
     const box = facts("A call may take", "Head, idle, body");
     return [box.root, (_, is) => {
       const or = (seconds) => seconds === null || seconds === undefined ? "–" : time(seconds);
-      box.show(or(is.timeout_s), [is.head_timeout_s, is.idle_timeout_s, is.body_timeout_s].map(or).join(", "));
+      const parts = [is.head_timeout_s, is.idle_timeout_s, is.body_timeout_s].map(or);
+      box.show(or(is.timeout_s), parts.every((part) => part === "–") ? "none" : parts.join(", "));
     }];
   },
   bodies() {
@@ -155,8 +158,11 @@ function row(component) {
   note.append(what, how);
   const buttons = controls(component);
   if (strip) below.append(strip.root);
-  foot.append(stripWords, buttons.root);
-  below.append(foot, note);
+  const told = element("div", "told");
+  if (strip) told.append(stripWords);
+  told.append(note);
+  foot.append(told, buttons.root);
+  below.append(foot);
   root.append(below);
   return {
     root,
@@ -180,7 +186,9 @@ function row(component) {
         say(what, "");
         say(how, "Nothing was refused.");
       }
+      note.classList.toggle("has", Boolean(refusal));
       buttons.show(component, is, withControls);
+      root.classList.toggle("controlled", !buttons.root.hidden);
       return rank;
     },
   };

@@ -80,23 +80,27 @@ function judge(component) {
   const minute = component.last_minute || {};
   const refused = lately(minute.refused) > 0;
   const [good, failed] = [lately(minute.good), lately(minute.failed)];
+  const inside = lately(minute.inside);
+  const turned = inside >= 1 && inside > 0.05 * (good + failed + inside);
   const failing = failed >= 1 && failed > 0.05 * (good + failed);
   const refusing = [2, "Refusing"];
   switch (component.layer) {
-    case "circuit_breaker": return breaker(is, refused, failing);
+    case "circuit_breaker": return breaker(is, component.keys, refused, failing);
     case "retry": {
       const detail = `${is.max_attempts} attempts at most`;
       if (is.budget_left === 0 && failing) return [2, "Out of budget", "No retries until the budget fills up"];
       if (failing) return [2, "Calls fail", share(failed, good + failed) + " fail in spite of retries"];
+      if (turned) return [1, "Refused inside", "A layer further in refuses calls"];
       if (lately(minute.retries) > 0) return [1, "Retrying", detail];
       return [0, "Fine", detail];
     }
     case "bulkhead":
     case "load_shed": {
-      const detail = is.service_time_s > 0 ? `A call takes ${time(is.service_time_s)}` : "No call has been measured yet";
+      const detail = is.service_time_s > 0 ? `A call takes ${time(is.service_time_s)}` : "No call to measure lately";
       if (refused) return [...refusing, detail];
       if (is.waiting > 0) return [1, "Queueing", detail];
-      if (is.limit > 0 && is.in_flight >= is.limit) return [1, "Full", detail];
+      if (!component.keys && is.limit > 0 && is.in_flight >= is.limit) return [1, "Full", detail];
+      if (turned) return [1, "Refused inside", "A layer further in refuses calls"];
       return [0, "Fine", detail];
     }
     case "rate_limit": {
@@ -111,19 +115,19 @@ function judge(component) {
   }
 }
 
-function breaker(is, refused, failing) {
+// With keys, the state is that of the worst, and the window is of no interest: it is that of calls without a key.
+function breaker(is, keys, refused, failing) {
   const since = `for ${time(is.since_s)}`;
-  const keys = is.open_keys > 0 ? ` ${count(is.open_keys)} keys are not closed.` : "";
-  switch (is.state) {
-    case "open": return [3, "Open", `Refuses calls ${since}.${keys}`];
-    case "forced_open": return [3, "Forced open", `By hand, ${since}, until told otherwise.${keys}`];
-    case "half_open": return [2, "Half-open", `Tries the callee with probes ${since}.${keys}`];
-    case "disabled": return [1, "Disabled", `Lets all calls pass ${since}, and counts nothing.`];
-  }
-  const window = `${count(is.failures)} failed and ${count(is.slow)} slow of ${count(is.calls)} in its window.${keys}`;
-  if (is.observe_only) return [1, "Observing", `Refuses nothing. ${window}`];
-  if (is.open_keys > 0) return [3, "Open for some", window];
-  if (is.overdue > 0) return [2, "Calls hang", `${count(is.overdue)} are overdue. ${window}`];
+  const window = keys > 0 ? `All ${count(keys)} keys are closed`
+    : `${count(is.failures)} failed and ${count(is.slow)} slow of ${count(is.calls)} in its window`;
+  const some = is.open_keys > 0 ? `${count(is.open_keys)} of ${count(keys)} keys are not closed, ${since}` : "";
+  const [isOpen, isHalfOpen] = [is.state === "open", is.state === "half_open"];
+  if (is.state === "forced_open") return [3, "Forced open", `By hand, ${since}, until told otherwise`];
+  if (is.state === "disabled") return [1, "Disabled", `By hand, ${since}: all calls pass`];
+  if (is.observe_only) return [isOpen || isHalfOpen ? 2 : 1, "Observing", isOpen || isHalfOpen ? `Refuses nothing, but would ${since}` : window];
+  if (isOpen) return [3, some ? "Open for some" : "Open", some || `Refuses calls ${since}`];
+  if (isHalfOpen) return [2, some ? "Half-open for some" : "Half-open", some || `Tries the callee with probes ${since}`];
+  if (is.overdue > 0) return [2, "Calls hang", `${count(is.overdue)} calls are overdue`];
   if (failing || refused) return [2, "Closed, failing", window];
   return [0, "Closed", window];
 }
