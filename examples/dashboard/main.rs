@@ -30,6 +30,7 @@ use http_body_util::{BodyExt, Empty};
 use hyper_util::client::legacy::{Client, connect::HttpConnector};
 use hyper_util::rt::TokioExecutor;
 use seawall::bulkhead::BulkheadConfig;
+use seawall::circuit_breaker::CircuitBreakerConfig;
 use seawall::dashboard::Dashboard;
 use seawall::deadline::{Deadline, DeadlineLayer};
 use seawall::http::{ByExtension, ByStatus, ReplayBody};
@@ -45,7 +46,7 @@ use browser::Browser;
 use weather::Weather;
 
 /// When both storms are there to be seen.
-const MIDST: Duration = Duration::from_secs(54);
+const MIDST: Duration = Duration::from_secs(57);
 
 /// A service in trouble, and the page on which one sees it.
 #[derive(Debug, Parser)]
@@ -79,6 +80,8 @@ fn callees(at: SocketAddr) -> Result<Callees, BoxError> {
     let config = ClientConfig {
         deadline: Duration::from_millis(500).into(),
         bulkhead: BulkheadConfig { max_concurrent: 12, max_wait: Duration::from_millis(100), ..Default::default() },
+        // Probes often enough to be seen.
+        circuit_breaker: CircuitBreakerConfig { max_break: Duration::from_secs(3), ..Default::default() },
         ..Default::default()
     };
     let client = |name| -> Result<Callee, BoxError> {
@@ -177,7 +180,7 @@ async fn main() -> Result<(), BoxError> {
 
 fn picture(url: &str) -> String {
     let mut browser = Browser::start();
-    browser.viewport(1200, 1080, false);
+    browser.viewport(1200, 1180, false);
     browser.color_scheme("light");
     browser.open(url);
     browser.wait_for("the rows", "document.querySelectorAll('.row').length > 0");

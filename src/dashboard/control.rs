@@ -16,20 +16,20 @@ use crate::ground::telemetry;
 const CONTROL: HeaderName = HeaderName::from_static("x-seawall-control");
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-/// Why a request is not even read.
-pub(super) fn check_origin(parts: &Parts) -> Result<(), Response<Body>> {
+/// What is wrong with a request that our page did not send.
+pub(super) fn fault(parts: &Parts) -> Option<Response<Body>> {
     if parts.headers.get(CONTROL).is_none_or(|value| value != "1") {
-        return Err(answer::error(StatusCode::FORBIDDEN, "x-seawall-control: 1 is missing"));
+        return Some(answer::error(StatusCode::FORBIDDEN, "x-seawall-control: 1 is missing"));
     }
     if !is_same_origin(parts) {
-        return Err(answer::error(StatusCode::FORBIDDEN, "the request comes from another origin"));
+        return Some(answer::error(StatusCode::FORBIDDEN, "the request comes from another origin"));
     }
     let content_type = parts.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let essence = content_type.split(';').next().unwrap_or_default().trim();
     if !essence.eq_ignore_ascii_case("application/json") {
-        return Err(answer::error(StatusCode::UNSUPPORTED_MEDIA_TYPE, "the content-type must be application/json"));
+        return Some(answer::error(StatusCode::UNSUPPORTED_MEDIA_TYPE, "the content-type must be application/json"));
     }
-    Ok(())
+    None
 }
 
 /// Browsers say where a request comes from, and scripts cannot make them lie. `Sec-Fetch-Site` is the browser's own judgement,

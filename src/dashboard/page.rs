@@ -48,7 +48,7 @@ pub(super) const PAGE: &str = concat!(
 );
 
 pub(super) const POLICY: &str =
-    policy!("kouJIuEVmw9K6DZ5cf5uneF8dUhr8aYmfMUvqM2uCCc=", "1ij8+msX/3WoOVvvML5ZqXyyXYyiRIOBpD94KS0wf8o=");
+    policy!("sj88p7mCEvElaLex5p8litzNw18HMqheuO5qlJBdjnw=", "1ij8+msX/3WoOVvvML5ZqXyyXYyiRIOBpD94KS0wf8o=");
 
 #[cfg(test)]
 mod tests {

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use crate::admission::registry::{ComponentSnapshot, Condition, Counts};
+use super::history::INTERVAL;
+use crate::admission::registry::{BreakerCondition, ComponentSnapshot, Condition, Counts};
+use crate::algorithm::breaker::State;
 use crate::ground::telemetry::{STATES, Successes};
 
 /// A component's name and layer.
@@ -49,7 +51,7 @@ impl Reading {
                 [Some(gate.in_flight as f64), Some(gate.waiting as f64), Some(f64::from(gate.limit)), None, None]
             }
             Condition::CircuitBreaker(breaker) => {
-                let state = STATES.iter().position(|state| *state == breaker.state.as_str());
+                let state = STATES.iter().position(|state| *state == seen(breaker).as_str());
                 [Some(breaker.in_flight as f64), None, None, None, state.map(|state| state as f64)]
             }
             Condition::RateLimit(limit) => {
@@ -65,6 +67,14 @@ impl Reading {
     pub(super) fn continues(&self, before: &Self) -> bool {
         let grown = |(now, before): (&Option<u64>, &Option<u64>)| now.unwrap_or(0) >= before.unwrap_or(0);
         self.age >= before.age && self.counted.iter().zip(&before.counted).all(grown)
+    }
+}
+
+/// The state that is worth seeing in this second: a probe that fails at once is half-open for no longer than a blink.
+fn seen(breaker: &BreakerCondition) -> State {
+    match breaker.last_transition {
+        Some(last) if breaker.state == State::Open && last.from == State::HalfOpen && last.ago <= INTERVAL => last.from,
+        _ => breaker.state,
     }
 }
 

@@ -76,7 +76,7 @@ impl Dashboard {
         let show: fn(&Self, &Parts) -> Response<Body> = match path.strip_prefix(&*self.mounted_at).unwrap_or(path) {
             "" | "/" => |_, _| answer::page(),
             "/live" => Self::live,
-            "/control" if self.authorize.is_some() => return self.order(parts).err(),
+            "/control" if self.authorize.is_some() => return self.fault(parts),
             _ => return Some(fit(parts, answer::error(StatusCode::NOT_FOUND, "there is nothing here"))),
         };
         Some(match parts.method {
@@ -85,15 +85,15 @@ impl Dashboard {
         })
     }
 
-    fn order(&self, parts: &Parts) -> Result<(), Response<Body>> {
+    /// Why an order is not even read.
+    fn fault(&self, parts: &Parts) -> Option<Response<Body>> {
         if parts.method != Method::POST {
-            return Err(fit(parts, answer::wrong_method("POST")));
+            return Some(fit(parts, answer::wrong_method("POST")));
         }
-        control::check_origin(parts)?;
-        if !self.is_controlled_by(parts) {
-            return Err(answer::error(StatusCode::FORBIDDEN, "you may look, and not touch"));
-        }
-        Ok(())
+        control::fault(parts).or_else(|| {
+            let may = self.is_controlled_by(parts);
+            (!may).then(|| answer::error(StatusCode::FORBIDDEN, "you may look, and not touch"))
+        })
     }
 }
 

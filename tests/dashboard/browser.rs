@@ -1,5 +1,7 @@
 //! A real Chromium, spoken to as its developer tools do (the DevTools protocol, over two pipes: no port, no client library).
 
+#![allow(clippy::disallowed_methods, reason = "a browser lives in real time")]
+
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
@@ -169,7 +171,7 @@ impl Browser {
         self.events.drain(..).filter_map(|event| complaint(&event)).collect()
     }
 
-    /// The page as far as it is seen, or as long as it is, as PNG in base64.
+    /// The page as far as it is seen, as PNG in base64.
     pub(crate) fn screenshot(&mut self) -> String {
         let shot = self.ask("Page.captureScreenshot", json!({ "format": "png" }));
         shot["data"].as_str().expect("a picture").to_owned()

@@ -1,6 +1,8 @@
 //! The live page: its answers, and what a real browser makes of it.
 #![cfg(feature = "dashboard")]
+#![allow(clippy::disallowed_methods, reason = "callers live in real time")]
 
+#[allow(dead_code, reason = "the example asks more of it")]
 mod browser;
 mod history;
 mod looks;
