@@ -32,6 +32,7 @@ use hyper_util::service::TowerToHyperService;
 use indicatif::{ProgressBar, ProgressStyle};
 use notify::{RecursiveMode, Watcher};
 use seawall::config;
+use seawall::error::InvalidConfig;
 use seawall::http::ReplayBody;
 use seawall::stack::{self, ClientConfig, ClientLayer};
 use tokio::net::TcpListener;
@@ -57,7 +58,7 @@ struct Options {
 /// Reads the settings of the client from a file. All that is wrong with it is in the error.
 fn load(file: &Path) -> Result<ClientConfig, Error> {
     let text = fs::read_to_string(file)?;
-    Ok(config::load(toml::Deserializer::parse(&text)?)?)
+    Ok(config::load(toml::Deserializer::parse(&text).map_err(InvalidConfig::unreadable)?)?)
 }
 
 /// Tells of each change of a file, however it is made: the folder is watched, since a rename puts another file in its place.

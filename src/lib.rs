@@ -67,14 +67,14 @@
 //!   keeps a request, and where headers are written. The types that do so say what it costs.
 //!
 //! Settings are plain structs with safe defaults. They are validated when a layer is made, and all faults are reported at
-//! once ([`error::InvalidConfig`]).
+//! once ([`error::InvalidConfig`]). They can be read from files, in any format that serde reads ([`config`]).
 //!
 //! Time is tokio's: under `tokio::time::pause` the whole library moves with it. Randomness can be seeded with [`seed`].
 //!
 //! # Features
 //! `http` (on by default): verdicts, bodies, retries, deadlines on the wire and answers for `http` types, and the assembled stacks.
 //! `grpc`: the same for gRPC. `metrics` (on by default): counters through the [`metrics`](https://docs.rs/metrics) facade. `reqwest`:
-//! `reqwest::Client` as a service of `http` requests. `full`: everything.
+//! `reqwest::Client` as a service of `http` requests. `config`: [settings from files](config). `full`: everything.
 //!
 //! # Which failures, and who answers
 //! See [`failures`].
@@ -111,6 +111,20 @@ pub mod keyed {
     //! value of a function of the request. The number of keys is bounded, and the longest idle one is forgotten.
 
     pub use crate::admission::keyed::{ByKey, KeyBy, Keying, OneKey};
+}
+
+pub mod config {
+    #![cfg_attr(all(feature = "config", feature = "http"), doc = include_str!("config.md"))]
+    #![cfg_attr(
+        not(all(feature = "config", feature = "http")),
+        doc = "Validation of settings; and, with the features `config` and `http`, reading them from files."
+    )]
+
+    #[cfg(feature = "config")]
+    pub use crate::ground::config::{Draft, load};
+    pub use crate::ground::config::{Validate, Validation};
+    #[cfg(all(feature = "config", feature = "http"))]
+    pub use crate::stack::config::{Config, SCHEMA, presets};
 }
 
 #[doc = include_str!("failures.md")]

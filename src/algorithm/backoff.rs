@@ -7,7 +7,9 @@
 
 use std::time::Duration;
 
-use crate::ground::config::Validation;
+#[cfg(feature = "config")]
+use crate::ground::config::HumanTime;
+use crate::ground::config::{Validate, Validation};
 
 /// How long to wait before another attempt: a growth, bounded by a cap, and a jitter.
 ///
@@ -26,19 +28,25 @@ use crate::ground::config::Validation;
 /// # let _ = every_second;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
+#[cfg_attr(all(test, feature = "config"), derive(schemars::JsonSchema))]
 pub struct Backoff {
-    /// How the wait grows from one retry to the next.
+    /// How the wait grows from one retry to the next. Default: exponential, doubling.
     pub growth: Growth,
-    /// The wait before the first retry, before jitter. Not zero.
+    /// The wait before the first retry, before jitter; more than zero. Default: 50 ms.
+    #[cfg_attr(feature = "config", serde(with = "HumanTime"))]
     pub base: Duration,
-    /// No wait is longer, whatever the growth. At least `base`.
+    /// No wait is longer, whatever the growth. At least `base`. Default: 2 s.
+    #[cfg_attr(feature = "config", serde(with = "HumanTime"))]
     pub cap: Duration,
-    /// What part of the wait chance decides.
+    /// What part of the wait chance decides. Default: all of it, full jitter.
     pub jitter: Jitter,
 }
 
 /// How the wait grows from one retry to the next. [`Jitter::Decorrelated`] grows by its own law and leaves it out.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+#[cfg_attr(all(test, feature = "config"), derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub enum Growth {
     /// It does not: `base` each time.
@@ -46,11 +54,13 @@ pub enum Growth {
     /// By `base` each time: `base`, 2 `base`, 3 `base`.
     Linear,
     /// By this factor each time, at least 1.
-    Exponential(f64),
+    Exponential(#[cfg_attr(all(test, feature = "config"), schemars(range(min = 1.0)))] f64),
 }
 
 /// What part of the wait chance decides. `d` is the wait that growth and cap allow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+#[cfg_attr(all(test, feature = "config"), derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub enum Jitter {
     /// None: always `d`. Callers that failed together come back together.
@@ -72,6 +82,26 @@ impl Default for Backoff {
             cap: Duration::from_secs(2),
             jitter: Jitter::Full,
         }
+    }
+}
+
+impl Validate for Backoff {
+    fn check(&self, validation: &mut Validation) {
+        if let Growth::Exponential(factor) = self.growth {
+            validation.check(
+                factor >= 1.0 && factor.is_finite(),
+                "growth",
+                format_args!("{factor} is no factor to grow by: it must be at least 1"),
+            );
+        }
+        validation.positive("base", self.base);
+        validation.positive("cap", self.cap);
+        validation.check_against(
+            self.base <= self.cap,
+            "cap",
+            &["base"],
+            format_args!("{:?} is less than base", self.cap),
+        );
     }
 }
 
@@ -134,19 +164,6 @@ impl Backoff {
             }
         };
         grown.min(self.cap)
-    }
-
-    pub(crate) fn validate(&self, validation: &mut Validation) {
-        if let Growth::Exponential(factor) = self.growth {
-            validation.check(
-                factor >= 1.0 && factor.is_finite(),
-                "growth",
-                format_args!("{factor} is no factor to grow by: it must be at least 1"),
-            );
-        }
-        validation.positive("base", self.base);
-        validation.positive("cap", self.cap);
-        validation.check(self.base <= self.cap, "cap", format_args!("{:?} is less than base", self.cap));
     }
 }
 

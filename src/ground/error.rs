@@ -308,16 +308,47 @@ fn causes<'a>(outermost: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a 
 ///
 /// let error = DeadlineLayer::new(std::time::Duration::ZERO).expect_err("zero is no deadline");
 /// assert_eq!(error.faults()[0].path(), "timeout");
+/// assert_eq!(error.to_string(), "invalid configuration: timeout: must be more than zero");
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvalidConfig {
-    pub(crate) faults: Vec<Fault>,
+    faults: Vec<Fault>,
+    unlisted: usize,
 }
 
 impl InvalidConfig {
-    /// Everything that is wrong, in the order of the fields; never empty.
+    /// These faults, of which there is at least one.
+    pub(crate) fn new(faults: Vec<Fault>) -> Self {
+        Self { faults, unlisted: 0 }
+    }
+
+    /// These, and so many others.
+    #[cfg(feature = "config")]
+    pub(crate) fn with_unlisted(faults: Vec<Fault>, unlisted: usize) -> Self {
+        Self { faults, unlisted }
+    }
+
+    /// A file that cannot be read at all, for the reason that its parser or the system gives: one fault, without a path.
+    ///
+    /// ```
+    /// use seawall::error::InvalidConfig;
+    ///
+    /// let invalid = InvalidConfig::unreadable("expected `=` at line 3 column 9");
+    /// assert_eq!(invalid.to_string(), "invalid configuration: expected `=` at line 3 column 9");
+    /// ```
+    pub fn unreadable(why: impl fmt::Display) -> Self {
+        Self::new(vec![Fault { path: String::new(), problem: why.to_string().trim_end().to_owned() }])
+    }
+
+    /// Everything that is wrong, never empty: in the order of the fields, or in that of the paths if it was read from a file.
     pub fn faults(&self) -> &[Fault] {
         &self.faults
+    }
+
+    /// How many further faults were found in a file, but are not listed. After the first hundred others are counted, and after
+    /// very many they are not looked for any more.
+    pub fn unlisted(&self) -> usize {
+        self.unlisted
     }
 }
 
@@ -327,7 +358,10 @@ impl fmt::Display for InvalidConfig {
         for (n, fault) in self.faults.iter().enumerate() {
             write!(f, "{} {fault}", if n == 0 { ":" } else { ";" })?;
         }
-        Ok(())
+        match self.unlisted {
+            0 => Ok(()),
+            more => write!(f, "; and at least {more} more"),
+        }
     }
 }
 
@@ -341,7 +375,8 @@ pub struct Fault {
 }
 
 impl Fault {
-    /// The field, with the fields it is in: `budget.ratio`.
+    /// The field, with the fields it is in: `budget.ratio`, or `client.payments.retry.budget.ratio` in a file. Empty if it is
+    /// about the whole.
     pub fn path(&self) -> &str {
         &self.path
     }
@@ -354,7 +389,10 @@ impl Fault {
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.path, self.problem)
+        match &*self.path {
+            "" => f.write_str(&self.problem),
+            path => write!(f, "{path}: {}", self.problem),
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use tower::Layer;
 use super::config::ClientConfig;
 use super::per_authority::PerAuthority;
 use crate::admission::registry::{Observed, Registry};
-use crate::ground::config::Validation;
+use crate::ground::config::{Validate, Validation};
 use crate::ground::error::InvalidConfig;
 use crate::ground::live::Current;
 use crate::http::propagation::{HttpPropagator, Inject, InjectLayer};
@@ -63,7 +63,7 @@ impl<C: Clone, R, P, L> ClientLayer<C, R, P, L> {
         timing: L,
         inject: impl FnOnce(crate::http::propagation::PropagationConfig) -> Result<InjectLayer<P>, InvalidConfig>,
     ) -> Result<Self, InvalidConfig> {
-        Validation::of(|validation| config.validate(validation))?;
+        config.validate()?;
         let ClientConfig { deadline, retry, bulkhead, circuit_breaker, propagation, per_authority } = config.clone();
         let keying = PerAuthority(per_authority);
         Ok(Self {
@@ -149,7 +149,7 @@ impl<C, R, P, L> ClientLayer<C, R, P, L> {
     pub fn reload(&self, config: &ClientConfig) -> Result<(), InvalidConfig> {
         let now = self.config.get();
         let valid = Validation::of(|validation| {
-            config.validate(validation);
+            config.check(validation);
             config.check_fixed(&now, validation);
         });
         let layers = self.observed();

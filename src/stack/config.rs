@@ -1,12 +1,26 @@
+#[cfg(feature = "config")]
+pub mod presets;
+#[cfg(feature = "config")]
+mod schema;
+#[cfg(feature = "config")]
+mod whole;
+
 use std::time::Duration;
 
-use crate::ground::config::Validation;
+#[cfg(feature = "config")]
+use crate::ground::config::{HumanTime, Off};
+use crate::ground::config::{Validate, Validation};
 use crate::http::propagation::{FIXED, PropagationConfig};
 use crate::middleware::bulkhead::BulkheadConfig;
 use crate::middleware::circuit_breaker::CircuitBreakerConfig;
 use crate::middleware::deadline::DeadlineConfig;
 use crate::middleware::load_shed::LoadShedConfig;
 use crate::middleware::retry::RetryConfig;
+
+#[cfg(feature = "config")]
+pub use schema::SCHEMA;
+#[cfg(feature = "config")]
+pub use whole::Config;
 
 /// Everything that there is to tune about the calls to one dependency.
 ///
@@ -30,16 +44,19 @@ use crate::middleware::retry::RetryConfig;
 /// assert_eq!(paths, ["retry.budget.ratio", "bulkhead.max_concurrent"]);
 /// ```
 #[derive(Clone, Debug, Default, PartialEq)]
+#[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
+#[cfg_attr(all(test, feature = "config"), derive(schemars::JsonSchema))]
 pub struct ClientConfig {
-    /// How long a call may take in all.
+    /// How long a call may take in all. Default: 10 s, body included.
     pub deadline: DeadlineConfig,
-    /// When a failed call is tried again. `max_attempts: 1` never does.
+    /// When a failed call is tried again. `max_attempts: 1` never does. Default: three attempts, within a budget.
     pub retry: RetryConfig,
-    /// How many calls are at work in the dependency at once.
+    /// How many calls are at work in the dependency at once. Default: 64, others wait for up to 10 s.
     pub bulkhead: BulkheadConfig,
-    /// When to stop asking.
+    /// When to stop asking. Default: when half of the last calls failed, or most were slow.
     pub circuit_breaker: CircuitBreakerConfig,
-    /// How deadline and attempt travel to the dependency. For gRPC the names of the headers are given.
+    /// How deadline and attempt travel to the dependency. For gRPC the names of the headers are given. Default:
+    /// `x-request-timeout-ms` and Envoy's names.
     pub propagation: PropagationConfig,
     /// Whether each host and port has a budget, a bulkhead and a breaker of its own. Say so for a client of many hosts: one
     /// dead host must not cut them all. For one dependency behind one name there is nothing to gain. A tonic client says no
@@ -47,15 +64,17 @@ pub struct ClientConfig {
     pub per_authority: bool,
 }
 
-impl ClientConfig {
-    pub(super) fn validate(&self, validation: &mut Validation) {
-        validation.nested("deadline", |validation| self.deadline.validate(validation));
-        validation.nested("retry", |validation| self.retry.validate(validation));
-        validation.nested("bulkhead", |validation| self.bulkhead.validate(validation));
-        validation.nested("circuit_breaker", |validation| self.circuit_breaker.validate(validation));
-        validation.nested("propagation", |validation| self.propagation.validate(validation));
+impl Validate for ClientConfig {
+    fn check(&self, validation: &mut Validation) {
+        validation.nested("deadline", |validation| self.deadline.check(validation));
+        validation.nested("retry", |validation| self.retry.check(validation));
+        validation.nested("bulkhead", |validation| self.bulkhead.check(validation));
+        validation.nested("circuit_breaker", |validation| self.circuit_breaker.check(validation));
+        validation.nested("propagation", |validation| self.propagation.check(validation));
     }
+}
 
+impl ClientConfig {
     /// Notes what cannot change while the layers are at work.
     pub(super) fn check_fixed(&self, now: &Self, validation: &mut Validation) {
         check_headers(&self.propagation, &now.propagation, validation);
@@ -71,13 +90,17 @@ fn check_headers(propagation: &PropagationConfig, now: &PropagationConfig, valid
 
 /// Everything that there is to tune about the requests that a service gets.
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
+#[cfg_attr(all(test, feature = "config"), derive(schemars::JsonSchema))]
 pub struct ServerConfig {
-    /// How deadline and attempt are read from a request. For gRPC the names of the headers are given.
+    /// How deadline and attempt are read from a request. For gRPC the names of the headers are given. Default:
+    /// `x-request-timeout-ms` and Envoy's names.
     pub propagation: PropagationConfig,
     /// How long the work on a request may take, and how long a reader may take to read the answer. Default: 10 s, and one
     /// minute for the body.
+    #[cfg_attr(feature = "config", serde(deserialize_with = "ServerDeadline::deserialize"))]
     pub deadline: DeadlineConfig,
-    /// How many requests are worked on at once, and how many wait.
+    /// How many requests are worked on at once, and how many wait. Default: 256, and 4.5 times as many.
     pub load_shed: LoadShedConfig,
 }
 
@@ -85,19 +108,40 @@ impl Default for ServerConfig {
     fn default() -> Self {
         Self {
             propagation: PropagationConfig::default(),
-            deadline: DeadlineConfig { body_timeout: Some(Duration::from_secs(60)), ..DeadlineConfig::default() },
+            deadline: server_deadline(),
             load_shed: LoadShedConfig::default(),
         }
     }
 }
 
-impl ServerConfig {
-    pub(super) fn validate(&self, validation: &mut Validation) {
-        validation.nested("propagation", |validation| self.propagation.validate(validation));
-        validation.nested("deadline", |validation| self.deadline.validate(validation));
-        validation.nested("load_shed", |validation| self.load_shed.validate(validation));
-    }
+fn server_deadline() -> DeadlineConfig {
+    DeadlineConfig { body_timeout: Some(Duration::from_secs(60)), ..DeadlineConfig::default() }
+}
 
+/// A [`DeadlineConfig`] from a file, of which what is left out is that of a server.
+#[cfg(feature = "config")]
+#[derive(serde::Deserialize)]
+#[serde(remote = "DeadlineConfig", default = "server_deadline", deny_unknown_fields)]
+struct ServerDeadline {
+    #[serde(with = "HumanTime")]
+    timeout: Duration,
+    #[serde(with = "Off::<Duration>")]
+    head_timeout: Option<Duration>,
+    #[serde(with = "Off::<Duration>")]
+    idle_timeout: Option<Duration>,
+    #[serde(with = "Off::<Duration>")]
+    body_timeout: Option<Duration>,
+}
+
+impl Validate for ServerConfig {
+    fn check(&self, validation: &mut Validation) {
+        validation.nested("propagation", |validation| self.propagation.check(validation));
+        validation.nested("deadline", |validation| self.deadline.check(validation));
+        validation.nested("load_shed", |validation| self.load_shed.check(validation));
+    }
+}
+
+impl ServerConfig {
     /// Notes what cannot change while the layers are at work.
     pub(super) fn check_fixed(&self, now: &Self, validation: &mut Validation) {
         check_headers(&self.propagation, &now.propagation, validation);

@@ -48,7 +48,7 @@
 //! ```
 
 mod client;
-mod config;
+pub(crate) mod config;
 #[cfg(feature = "grpc")]
 pub mod grpc;
 mod per_authority;

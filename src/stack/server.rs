@@ -4,7 +4,7 @@ use tower::Layer;
 
 use super::config::ServerConfig;
 use crate::admission::registry::{Observed, Registry};
-use crate::ground::config::Validation;
+use crate::ground::config::{Validate, Validation};
 use crate::ground::error::InvalidConfig;
 use crate::ground::live::Current;
 use crate::http::propagation::{Extract, ExtractLayer, HttpPropagator, PropagationConfig};
@@ -41,7 +41,7 @@ impl<C: Clone, P, A> ServerLayer<C, P, A> {
         extract: impl FnOnce(PropagationConfig) -> Result<ExtractLayer<P>, InvalidConfig>,
         respond: RespondLayer<A>,
     ) -> Result<Self, InvalidConfig> {
-        Validation::of(|validation| config.validate(validation))?;
+        config.validate()?;
         let ServerConfig { propagation, deadline, load_shed } = config.clone();
         Ok(Self {
             extract: extract(propagation)?,
@@ -113,7 +113,7 @@ impl<C, P, A> ServerLayer<C, P, A> {
     pub fn reload(&self, config: &ServerConfig) -> Result<(), InvalidConfig> {
         let now = self.config.get();
         let valid = Validation::of(|validation| {
-            config.validate(validation);
+            config.check(validation);
             config.check_fixed(&now, validation);
         });
         let layers = self.observed();

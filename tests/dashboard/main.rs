@@ -1,6 +1,6 @@
 //! The live page: its answers, and what a real browser makes of it.
 #![cfg(feature = "dashboard")]
-#![allow(clippy::disallowed_methods, reason = "callers live in real time")]
+#![allow(clippy::disallowed_methods, reason = "tests sleep and look at the clock as users do")]
 
 #[allow(dead_code, reason = "the example asks more of it")]
 mod browser;

@@ -76,6 +76,7 @@ fn every_fault_of_a_retry_is_found() {
         attempt_timeout: Some(Duration::ZERO),
         max_retry_after: ABSURD,
         max_hold: Duration::ZERO,
+        attempt_spans: false,
         max_keys: 0,
     };
     let budget = ["ratio", "ttl", "reserve_per_second", "reserve_burst"];

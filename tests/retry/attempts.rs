@@ -289,6 +289,7 @@ fn a_wrong_configuration_names_all_its_faults() {
         attempt_timeout: Some(Duration::ZERO),
         max_retry_after: Duration::MAX,
         max_hold: Duration::ZERO,
+        attempt_spans: false,
         max_keys: 0,
     };
     let error = RetryLayer::new(config).unwrap_err();

@@ -12,6 +12,8 @@ use crate::ground::time::Instant;
 
 /// Which of the waiters of one priority comes first. Without a wait there is no difference.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+#[cfg_attr(all(test, feature = "config"), derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub enum Order {
     /// Who came first: fair, and all wait about the same.

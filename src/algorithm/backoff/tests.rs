@@ -89,9 +89,7 @@ fn every_retry_number_saturates_at_the_cap() {
 #[test]
 fn what_is_wrong_is_named() {
     let paths = |backoff: Backoff| -> Vec<String> {
-        Validation::of(|validation| backoff.validate(validation))
-            .err()
-            .map_or(Vec::new(), |e| e.faults().iter().map(|f| f.path().to_owned()).collect())
+        backoff.validate().err().map_or(Vec::new(), |e| e.faults().iter().map(|f| f.path().to_owned()).collect())
     };
     assert!(paths(Backoff::default()).is_empty());
     for good in [Backoff::constant(SECOND), Backoff::linear(SECOND), Backoff::exponential(SECOND, 1.5)] {

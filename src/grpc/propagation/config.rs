@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use crate::ground::config::Validation;
+use crate::ground::config::{Validate, Validation};
 use crate::http;
 use crate::http::propagation::{DEFAULT_ALLOWANCE, DEFAULT_MAX_TIMEOUT, check_times};
 
@@ -28,8 +28,8 @@ impl From<http::propagation::PropagationConfig> for PropagationConfig {
     }
 }
 
-impl PropagationConfig {
-    pub(crate) fn validate(&self, validation: &mut Validation) {
+impl Validate for PropagationConfig {
+    fn check(&self, validation: &mut Validation) {
         check_times(validation, self.allowance, self.max_timeout);
     }
 }

@@ -1,6 +1,6 @@
 use super::config::PropagationConfig;
 use super::propagator::GrpcPropagator;
-use crate::ground::config::Validation;
+use crate::ground::config::Validate;
 use crate::ground::error::InvalidConfig;
 use crate::http::propagation::{ExtractLayer, InjectLayer};
 
@@ -11,7 +11,7 @@ impl InjectLayer<GrpcPropagator> {
     /// If a setting is out of its range; all faults are listed, with the path of the field.
     pub fn grpc(config: impl Into<PropagationConfig>) -> Result<Self, InvalidConfig> {
         let config = config.into();
-        Validation::of(|validation| config.validate(validation))?;
+        config.validate()?;
         InjectLayer::new(GrpcPropagator, config.allowance)
     }
 }
@@ -23,7 +23,7 @@ impl ExtractLayer<GrpcPropagator> {
     /// If a setting is out of its range; all faults are listed, with the path of the field.
     pub fn grpc(config: impl Into<PropagationConfig>) -> Result<Self, InvalidConfig> {
         let config = config.into();
-        Validation::of(|validation| config.validate(validation))?;
+        config.validate()?;
         ExtractLayer::new(GrpcPropagator, config.max_timeout)
     }
 }

@@ -2,8 +2,12 @@ use std::time::Duration;
 
 use ::http::HeaderName;
 
+#[cfg(feature = "config")]
+use super::header_name::{Written, WrittenList};
 use super::headers::HttpPropagator;
-use crate::ground::config::Validation;
+#[cfg(feature = "config")]
+use crate::ground::config::HumanTime;
+use crate::ground::config::{Validate, Validation};
 use crate::ground::error::InvalidConfig;
 
 /// How deadlines and attempts travel over HTTP. One value serves both ends.
@@ -19,25 +23,35 @@ use crate::ground::error::InvalidConfig;
 /// # Ok::<(), seawall::error::InvalidConfig>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
+#[cfg_attr(all(test, feature = "config"), derive(schemars::JsonSchema))]
 pub struct PropagationConfig {
-    /// What the headers are called.
+    /// What the headers are called. Default: `x-request-timeout-ms` and Envoy's names.
     pub headers: HeaderNames,
     /// What is kept back of the time left when a request is sent, for its way there and the answer's way back; never more
-    /// than a tenth of it. Default: 5 ms.
+    /// than a tenth of it. Zero keeps nothing back. Default: 5 ms.
+    #[cfg_attr(feature = "config", serde(with = "HumanTime"))]
     pub allowance: Duration,
-    /// The longest time that is believed. A request that asks for more has no deadline of its own, and those of the
+    /// The longest time that is believed; more than zero. A request that asks for more has no deadline of its own, and those of the
     /// layers inside hold. Default: 10 minutes.
+    #[cfg_attr(feature = "config", serde(with = "HumanTime"))]
     pub max_timeout: Duration,
 }
 
 /// What the headers are called in which deadlines and attempts travel over HTTP.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
+#[cfg_attr(all(test, feature = "config"), derive(schemars::JsonSchema))]
 pub struct HeaderNames {
     /// The time left, in whole milliseconds: written and read. Default: `x-request-timeout-ms`.
+    #[cfg_attr(feature = "config", serde(with = "Written"))]
     pub timeout: HeaderName,
     /// Headers of the same meaning that others write: read only. Default: Envoy's `x-envoy-expected-rq-timeout-ms`.
+    #[cfg_attr(feature = "config", serde(with = "WrittenList"))]
     pub also_understood: Vec<HeaderName>,
-    /// The number of the attempt, 1 being the first: written and read. Default: Envoy's `x-envoy-attempt-count`.
+    /// The number of the attempt, 1 being the first: written and read; none of the others. Default: Envoy's
+    /// `x-envoy-attempt-count`.
+    #[cfg_attr(feature = "config", serde(with = "Written"))]
     pub attempt: HeaderName,
 }
 
@@ -60,22 +74,25 @@ impl Default for HeaderNames {
     }
 }
 
-impl PropagationConfig {
-    pub(super) fn propagator(self) -> Result<HttpPropagator, InvalidConfig> {
-        Validation::of(|validation| self.validate(validation))?;
-        Ok(HttpPropagator::new(self.headers))
-    }
-
-    pub(crate) fn validate(&self, validation: &mut Validation) {
+impl Validate for PropagationConfig {
+    fn check(&self, validation: &mut Validation) {
         let HeaderNames { timeout, also_understood, attempt } = &self.headers;
         validation.nested("headers", |validation| {
-            validation.check(
+            validation.check_against(
                 attempt != timeout && !also_understood.contains(attempt),
                 "attempt",
+                &["timeout", "also_understood"],
                 format_args!("{attempt} is a header of the time left, too; give each its own"),
             );
         });
         check_times(validation, self.allowance, self.max_timeout);
+    }
+}
+
+impl PropagationConfig {
+    pub(super) fn propagator(self) -> Result<HttpPropagator, InvalidConfig> {
+        self.validate()?;
+        Ok(HttpPropagator::new(self.headers))
     }
 }
 

@@ -92,6 +92,8 @@
 
 mod config;
 mod extract;
+#[cfg(feature = "config")]
+mod header_name;
 mod headers;
 mod inject;
 pub(crate) mod last_word;

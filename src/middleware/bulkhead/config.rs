@@ -1,7 +1,9 @@
 use std::time::Duration;
 
 use super::Order;
-use crate::ground::config::Validation;
+#[cfg(feature = "config")]
+use crate::ground::config::HumanTime;
+use crate::ground::config::{Validate, Validation};
 use crate::middleware::bound::DEFAULT_MAX_HOLD;
 use crate::middleware::gates::{Room, Terms};
 
@@ -17,20 +19,26 @@ use crate::middleware::gates::{Room, Terms};
 /// assert_eq!(BulkheadLayer::new(nobody).unwrap_err().faults()[0].path(), "max_concurrent");
 /// ```
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
+#[cfg_attr(all(test, feature = "config"), derive(schemars::JsonSchema))]
 pub struct BulkheadConfig {
-    /// How many calls run at once; with weights, how much they weigh together. Default: 64.
+    /// How many calls run at once; with weights, how much they weigh together. At least 1. Default: 64.
+    #[cfg_attr(all(test, feature = "config"), schemars(range(min = 1)))]
     pub max_concurrent: u32,
     /// How many calls may wait for a permit; with 0 none does. Default: 1024. The queue is bounded by time in the first place:
     /// a call does not wait if its turn will not come within `max_wait`, or too late for its deadline.
     pub max_waiting: u32,
-    /// The longest a call waits. Default: 10 s, for calls without a deadline; a deadline is mostly earlier.
+    /// The longest a call waits; more than zero. Default: 10 s, for calls without a deadline; a deadline is mostly earlier.
+    #[cfg_attr(feature = "config", serde(with = "HumanTime"))]
     pub max_wait: Duration,
     /// Which of the waiting calls of one priority comes first. Default: [`Order::Fifo`].
     pub order: Order,
-    /// How long a call without a deadline may hold its permit. Default: one minute.
+    /// How long a call without a deadline may hold its permit; more than zero. Default: one minute.
+    #[cfg_attr(feature = "config", serde(with = "HumanTime"))]
     pub max_hold: Duration,
-    /// With [`keyed_by`](super::BulkheadLayer::keyed_by): how many keys have permits of their own. Default: 1024. Beyond
+    /// With [`keyed_by`](super::BulkheadLayer::keyed_by): how many keys have permits of their own, at least 1. Default: 1024. Beyond
     /// that the key that has been idle the longest is forgotten; while none is, new ones share permits.
+    #[cfg_attr(all(test, feature = "config"), schemars(range(min = 1)))]
     pub max_keys: usize,
 }
 
@@ -47,14 +55,16 @@ impl Default for BulkheadConfig {
     }
 }
 
-impl BulkheadConfig {
-    pub(crate) fn validate(&self, validation: &mut Validation) {
+impl Validate for BulkheadConfig {
+    fn check(&self, validation: &mut Validation) {
         validation.at_least_one("max_concurrent", self.max_concurrent.into());
         validation.positive("max_wait", self.max_wait);
         validation.positive("max_hold", self.max_hold);
         validation.at_least_one("max_keys", self.max_keys as u64);
     }
+}
 
+impl BulkheadConfig {
     pub(super) fn terms(&self) -> Terms {
         Terms { room: Room::AtMost(self.max_waiting), max_wait: self.max_wait, max_hold: self.max_hold }
     }

@@ -11,7 +11,7 @@ use super::service::Bulkhead;
 use super::weight::{Alike, WeighedBy};
 use crate::admission::keyed::{ByKey, Keying, OneKey};
 use crate::admission::registry::{self, Observed, Registry};
-use crate::ground::config::Validation;
+use crate::ground::config::Validate;
 use crate::ground::error::InvalidConfig;
 use crate::ground::live::Current;
 use crate::ground::telemetry::Instruments;
@@ -35,7 +35,7 @@ impl BulkheadLayer {
     /// # Errors
     /// If a limit or a duration is zero, or a duration more than ten years.
     pub fn new(config: BulkheadConfig) -> Result<Self, InvalidConfig> {
-        Validation::of(|validation| config.validate(validation))?;
+        config.validate()?;
         let gates = gates(&config, OneKey, Instruments::new(KIND));
         Ok(Self { config: Arc::new(Current::new(config)), gates, classifier: AtResponse, weigh: Alike })
     }
@@ -147,7 +147,7 @@ impl<C, K: Keying, W> BulkheadLayer<C, K, W> {
     /// # Errors
     /// As [`new`](BulkheadLayer::new); all faults are listed, and nothing has changed.
     pub fn reload(&self, config: &BulkheadConfig) -> Result<(), InvalidConfig> {
-        observed::reload([self.gates.instruments()], Validation::of(|validation| config.validate(validation)))?;
+        observed::reload([self.gates.instruments()], config.validate())?;
         self.apply(config)();
         Ok(())
     }

@@ -3,7 +3,9 @@ use std::time::Duration;
 use crate::admission::keyed::DEFAULT_MAX_KEYS;
 use crate::algorithm::breaker::{Mode, Policy, SlowAfter};
 use crate::algorithm::window::{MAX_CALLS, Span};
-use crate::ground::config::Validation;
+#[cfg(feature = "config")]
+use crate::ground::config::{HumanTime, Off};
+use crate::ground::config::{Validate, Validation};
 use crate::middleware::bound::DEFAULT_MAX_HOLD;
 
 /// The shortest window of time. Its buckets have numbers that wrap, within days for this one and in a blink for one of
@@ -12,12 +14,14 @@ const SHORTEST: Duration = Duration::from_millis(10);
 
 /// Which calls a breaker looks back on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+#[cfg_attr(all(test, feature = "config"), derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub enum Window {
     /// Those of the last stretch of time, at least 10 ms. An outcome leaves between 0.9 and 1.0 of it after it came.
-    Time(Duration),
+    Time(#[cfg_attr(feature = "config", serde(with = "HumanTime"))] Duration),
     /// The last so many, at most 100,000, however long ago they were.
-    Calls(u32),
+    Calls(#[cfg_attr(all(test, feature = "config"), schemars(range(min = 1, max = 100_000)))] u32),
 }
 
 /// When a circuit breaker opens, and how it closes again. The defaults are meant for production.
@@ -34,45 +38,65 @@ pub enum Window {
 /// assert_eq!(error.faults().len(), 2);
 /// ```
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
+#[cfg_attr(all(test, feature = "config"), derive(schemars::JsonSchema))]
 pub struct CircuitBreakerConfig {
     /// The calls that the rates are of. Default: the last 10 s.
     pub window: Window,
-    /// Below so many calls in the window no rate is looked at. Default: 10.
+    /// Below so many calls in the window no rate is looked at: at least 1, and no more than a window of calls has. Default: 10.
+    #[cfg_attr(all(test, feature = "config"), schemars(range(min = 1)))]
     pub minimum_calls: u32,
     /// The share of failures that opens, above 0 and up to 1. Default: 0.5.
+    #[cfg_attr(all(test, feature = "config"), schemars(extend("exclusiveMinimum" = 0, "maximum" = 1)))]
     pub failure_rate: f64,
     /// The share of slow calls that opens, above 0 and up to 1; `None`: slowness never opens. Calls in flight past the
     /// threshold count as slow calls, and so do those that were given up late. Default: 0.8.
+    #[cfg_attr(feature = "config", serde(with = "Off::<f64>"))]
+    #[cfg_attr(all(test, feature = "config"), schemars(extend("exclusiveMinimum" = 0, "maximum" = 1)))]
     pub slow_rate: Option<f64>,
     /// From when on a call is slow; `None`: relative to what successes usually take, see
-    /// [`slow_factor`](Self::slow_factor). Default: `None`.
+    /// [`slow_factor`](Self::slow_factor). More than zero. Default: `None`.
+    #[cfg_attr(feature = "config", serde(with = "Off::<Duration>"))]
     pub slow_after: Option<Duration>,
     /// How many times the median success a slow call takes, if [`slow_after`](Self::slow_after) is not set; at least 1. The
     /// median follows the callee, so that one which answers several times slower under load is not cut off for it, while
     /// one that does not answer is. Default: 10.
+    #[cfg_attr(all(test, feature = "config"), schemars(range(min = 1.0)))]
     pub slow_factor: f64,
-    /// A relative threshold is never below this. A lost packet costs 200 ms and more before TCP sends it again, and is no
+    /// A relative threshold is never below this, more than zero. A lost packet costs 200 ms and more before TCP sends it again, and is no
     /// sign of a callee that hangs. Default: 500 ms.
+    #[cfg_attr(feature = "config", serde(with = "HumanTime"))]
     pub slow_floor: Duration,
-    /// So many calls in a row without a good answer open, whatever the rates; `None`: never. Default: 20.
+    /// So many calls in a row without a good answer open, whatever the rates, at least 1; `None`: never. Default: 20.
+    #[cfg_attr(feature = "config", serde(with = "Off::<u32>"))]
+    #[cfg_attr(all(test, feature = "config"), schemars(range(min = 1)))]
     pub consecutive_failures: Option<u32>,
-    /// How long a break lasts. Default: 1 s.
+    /// How long a break lasts; more than zero. Default: 1 s.
+    #[cfg_attr(feature = "config", serde(with = "HumanTime"))]
     pub break_duration: Duration,
-    /// How many breaks in a row are of that length, before they grow. Default: 3.
+    /// How many breaks in a row are of that length, before they grow: at least 1. Default: 3.
+    #[cfg_attr(all(test, feature = "config"), schemars(range(min = 1)))]
     pub short_breaks: u32,
     /// By what factor each further break is longer than the one before, at least 1. Default: 2.
+    #[cfg_attr(all(test, feature = "config"), schemars(range(min = 1.0)))]
     pub break_growth: f64,
-    /// The longest break. Default: 30 s.
+    /// The longest break, at least `break_duration`. Default: 30 s.
+    #[cfg_attr(feature = "config", serde(with = "HumanTime"))]
     pub max_break: Duration,
-    /// By what share a break may be cut short, at random, so that a fleet does not come back in step. Default: 0.2.
+    /// By what share a break may be cut short, at random, so that a fleet does not come back in step: within
+    /// `0..=1`. Default: 0.2.
+    #[cfg_attr(all(test, feature = "config"), schemars(range(min = 0.0, max = 1.0)))]
     pub jitter: f64,
     /// How many rounds of probes must be good before it closes: one probe, then two, four, and so on; 1 to 10. Default: 4.
+    #[cfg_attr(all(test, feature = "config"), schemars(range(min = 1, max = 10)))]
     pub half_open_rounds: u32,
     /// Move as ever, count and report, but refuse nothing. Default: `false`.
     pub observe_only: bool,
-    /// The bound on a call that has no deadline. Default: 60 s.
+    /// The bound on a call that has no deadline; more than zero. Default: 60 s.
+    #[cfg_attr(feature = "config", serde(with = "HumanTime"))]
     pub max_hold: Duration,
-    /// For how many keys state is kept, if calls are told apart by key. Default: 1024.
+    /// For how many keys state is kept, if calls are told apart by key: at least 1. Default: 1024.
+    #[cfg_attr(all(test, feature = "config"), schemars(range(min = 1)))]
     pub max_keys: usize,
 }
 
@@ -100,8 +124,8 @@ impl Default for CircuitBreakerConfig {
     }
 }
 
-impl CircuitBreakerConfig {
-    pub(crate) fn validate(&self, validation: &mut Validation) {
+impl Validate for CircuitBreakerConfig {
+    fn check(&self, validation: &mut Validation) {
         match self.window {
             Window::Time(length) => {
                 validation.check(length >= SHORTEST, "window", format_args!("{length:?} is less than {SHORTEST:?}"));
@@ -111,9 +135,10 @@ impl CircuitBreakerConfig {
                 let possible = (1..=MAX_CALLS as u32).contains(&calls);
                 validation.check(possible, "window", format_args!("{calls} calls are not within 1..={MAX_CALLS}"));
                 let reachable = self.minimum_calls <= calls;
-                validation.check(
+                validation.check_against(
                     reachable,
                     "minimum_calls",
+                    &["window"],
                     format_args!("is more than the {calls} calls of the window"),
                 );
             }
@@ -135,14 +160,21 @@ impl CircuitBreakerConfig {
         validation.at_least_one("short_breaks", self.short_breaks.into());
         factor(validation, "break_growth", self.break_growth);
         validation.bounded("max_break", self.max_break);
-        validation.check(self.break_duration <= self.max_break, "max_break", "must not be less than break_duration");
+        validation.check_against(
+            self.break_duration <= self.max_break,
+            "max_break",
+            &["break_duration"],
+            "must not be less than break_duration",
+        );
         validation.ratio("jitter", self.jitter);
         let rounds = self.half_open_rounds;
         validation.check((1..=10).contains(&rounds), "half_open_rounds", format_args!("{rounds} is not within 1..=10"));
         validation.positive("max_hold", self.max_hold);
         validation.at_least_one("max_keys", self.max_keys as u64);
     }
+}
 
+impl CircuitBreakerConfig {
     pub(super) fn policy(&self) -> Policy {
         Policy {
             failure_rate: self.failure_rate,
@@ -191,7 +223,7 @@ mod tests {
     use super::*;
 
     fn faults(config: CircuitBreakerConfig) -> Vec<String> {
-        match Validation::of(|validation| config.validate(validation)) {
+        match config.validate() {
             Ok(()) => Vec::new(),
             Err(error) => error.faults().iter().map(|fault| fault.path().to_owned()).collect(),
         }

@@ -10,7 +10,7 @@ use super::handle::CircuitBreakerHandle;
 use super::service::CircuitBreaker;
 use crate::admission::keyed::{ByKey, Keying, OneKey};
 use crate::admission::registry::{self, Observed, Registry};
-use crate::ground::config::Validation;
+use crate::ground::config::Validate;
 use crate::ground::error::InvalidConfig;
 use crate::ground::telemetry::Instruments;
 use crate::ground::verdict::AtResponse;
@@ -31,7 +31,7 @@ impl CircuitBreakerLayer {
     /// # Errors
     /// If a rate, count or duration is out of its range, or two settings contradict each other; all faults are listed.
     pub fn new(config: CircuitBreakerConfig) -> Result<Self, InvalidConfig> {
-        Validation::of(|validation| config.validate(validation))?;
+        config.validate()?;
         Ok(Self { breakers: Arc::new(Breakers::new(config, OneKey, Instruments::new(KIND))), classifier: AtResponse })
     }
 }
@@ -108,7 +108,7 @@ impl<C, K: Keying> CircuitBreakerLayer<C, K> {
     /// # Errors
     /// As [`new`](CircuitBreakerLayer::new); all faults are listed, and nothing has changed.
     pub fn reload(&self, config: &CircuitBreakerConfig) -> Result<(), InvalidConfig> {
-        observed::reload([self.breakers.instruments()], Validation::of(|validation| config.validate(validation)))?;
+        observed::reload([self.breakers.instruments()], config.validate())?;
         self.apply(config)();
         Ok(())
     }

@@ -27,7 +27,7 @@ struct Rig {
 
 impl Rig {
     fn new(config: CircuitBreakerConfig) -> Self {
-        crate::ground::config::Validation::of(|validation| config.validate(validation)).expect("a valid configuration");
+        crate::ground::config::Validate::validate(&config).expect("a valid configuration");
         let instruments = Instruments::new(super::KIND);
         let breaker = Breaker::new(&Terms::of(&config), config.span(), config.mode(), instruments);
         Self { breaker, now: Instant::from_nanos(1 << 63) }

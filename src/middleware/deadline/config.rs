@@ -1,6 +1,8 @@
 use std::time::Duration;
 
-use crate::ground::config::Validation;
+#[cfg(feature = "config")]
+use crate::ground::config::{HumanTime, Off};
+use crate::ground::config::{Validate, Validation};
 
 /// How long a call may take, and its parts.
 ///
@@ -15,20 +17,26 @@ use crate::ground::config::Validation;
 /// assert!(DeadlineLayer::new(config).is_ok());
 /// ```
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
+#[cfg_attr(all(test, feature = "config"), derive(schemars::JsonSchema))]
 pub struct DeadlineConfig {
     /// From the beginning of a call to its end, the body of its response included: the call's deadline, which is what
-    /// everything inside sees. Default: 10 s.
+    /// everything inside sees. More than zero. Default: 10 s.
+    #[cfg_attr(feature = "config", serde(with = "HumanTime"))]
     pub timeout: Duration,
-    /// From the beginning of a call to the head of its response, if that has to be there earlier. Default: `None`.
+    /// From the beginning of a call to the head of its response, if that has to be there earlier; more than zero. Default: `None`.
+    #[cfg_attr(feature = "config", serde(with = "Off::<Duration>"))]
     pub head_timeout: Option<Duration>,
     /// How long the callee may keep a reader of the body waiting for the next piece of it. Time in which nobody waits for
-    /// one does not count. Default: `None`.
+    /// one does not count. More than zero. Default: `None`.
+    #[cfg_attr(feature = "config", serde(with = "Off::<Duration>"))]
     pub idle_timeout: Option<Duration>,
     /// From the head of a response to the end of its body, if that may come *after* the deadline: on a server, where the
     /// deadline is that of the work, and the reader may be slow. A deadline that was inherited holds all the same, and so does
     /// this one for what layers further in hold until the body's end: a bulkhead in here lets go at the deadline, and the
-    /// body ends with that. (Load shedding lets go at the head, and is not concerned.) Default: `None`, the body ends at the
+    /// body ends with that. (Load shedding lets go at the head, and is not concerned.) More than zero. Default: `None`, the body ends at the
     /// deadline.
+    #[cfg_attr(feature = "config", serde(with = "Off::<Duration>"))]
     pub body_timeout: Option<Duration>,
 }
 
@@ -44,8 +52,8 @@ impl From<Duration> for DeadlineConfig {
     }
 }
 
-impl DeadlineConfig {
-    pub(crate) fn validate(&self, validation: &mut Validation) {
+impl Validate for DeadlineConfig {
+    fn check(&self, validation: &mut Validation) {
         validation.positive("timeout", self.timeout);
         let parts = [
             ("head_timeout", self.head_timeout),

@@ -8,7 +8,7 @@ use super::service::Deadline;
 use super::state::State;
 use super::timing::{Alike, LastingBy};
 use crate::admission::registry::{Observed, Registry};
-use crate::ground::config::Validation;
+use crate::ground::config::Validate;
 use crate::ground::error::InvalidConfig;
 use crate::ground::verdict::AtResponse;
 use crate::middleware::observed;
@@ -28,7 +28,7 @@ impl DeadlineLayer {
     /// If a duration is zero or more than ten years.
     pub fn new(config: impl Into<DeadlineConfig>) -> Result<Self, InvalidConfig> {
         let config = config.into();
-        Validation::of(|validation| config.validate(validation))?;
+        config.validate()?;
         Ok(Self { state: Arc::new(State::new(config)), classifier: AtResponse, timing: Alike })
     }
 }
@@ -96,7 +96,7 @@ impl<C, L> DeadlineLayer<C, L> {
     /// # Errors
     /// As [`new`](DeadlineLayer::new); all faults are listed, and nothing has changed.
     pub fn reload(&self, config: &DeadlineConfig) -> Result<(), InvalidConfig> {
-        observed::reload([&self.state.instruments], Validation::of(|validation| config.validate(validation)))?;
+        observed::reload([&self.state.instruments], config.validate())?;
         self.apply(config);
         Ok(())
     }

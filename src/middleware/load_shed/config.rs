@@ -1,7 +1,9 @@
 use std::time::Duration;
 
 use super::Order;
-use crate::ground::config::Validation;
+#[cfg(feature = "config")]
+use crate::ground::config::HumanTime;
+use crate::ground::config::{Validate, Validation};
 use crate::middleware::bound::DEFAULT_MAX_HOLD;
 use crate::middleware::gates::{Room, Terms};
 
@@ -17,24 +19,31 @@ use crate::middleware::gates::{Room, Terms};
 /// assert_eq!(LoadShedLayer::new(endless).unwrap_err().faults()[0].path(), "queue_ratio");
 /// ```
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
+#[cfg_attr(all(test, feature = "config"), derive(schemars::JsonSchema))]
 pub struct LoadShedConfig {
     /// How many calls are served at once: what the service can do without slowing down, such as its workers or its
-    /// connections to a database. Default: 256.
+    /// connections to a database. At least 1. Default: 256.
+    #[cfg_attr(all(test, feature = "config"), schemars(range(min = 1)))]
     pub max_in_flight: u32,
-    /// How many calls may wait for each one that is served. Default: 4.5.
+    /// How many calls may wait for each one that is served, within `0..=1000`. Default: 4.5.
     ///
     /// That is also how long the last of them waits, in service times, whatever those are. At nine tenths of what the service
     /// can do, less than one call in a hundred would have to wait longer; and with more than it can do, the
     /// slowest answer in a hundred takes less than ten service times, if those are exponential.
+    #[cfg_attr(all(test, feature = "config"), schemars(range(min = 0.0, max = 1000.0)))]
     pub queue_ratio: f64,
-    /// The longest a call waits. Default: 10 s, for calls without a deadline; what bounds the queue otherwise is its length.
+    /// The longest a call waits; more than zero. Default: 10 s, for calls without a deadline; what bounds the queue otherwise is its length.
+    #[cfg_attr(feature = "config", serde(with = "HumanTime"))]
     pub max_wait: Duration,
     /// Which of the waiting calls of one priority comes first. Default: [`Order::Fifo`].
     pub order: Order,
-    /// How long a call without a deadline may be served. Default: one minute.
+    /// How long a call without a deadline may be served; more than zero. Default: one minute.
+    #[cfg_attr(feature = "config", serde(with = "HumanTime"))]
     pub max_hold: Duration,
-    /// With [`keyed_by`](super::LoadShedLayer::keyed_by): how many keys have a limit of their own. Default: 1024. Beyond
+    /// With [`keyed_by`](super::LoadShedLayer::keyed_by): how many keys have a limit of their own, at least 1. Default: 1024. Beyond
     /// that the key that has been idle the longest is forgotten; while none is, new ones share a limit.
+    #[cfg_attr(all(test, feature = "config"), schemars(range(min = 1)))]
     pub max_keys: usize,
 }
 
@@ -51,8 +60,8 @@ impl Default for LoadShedConfig {
     }
 }
 
-impl LoadShedConfig {
-    pub(crate) fn validate(&self, validation: &mut Validation) {
+impl Validate for LoadShedConfig {
+    fn check(&self, validation: &mut Validation) {
         validation.at_least_one("max_in_flight", self.max_in_flight.into());
         let ratio = self.queue_ratio;
         validation.check(
@@ -64,7 +73,9 @@ impl LoadShedConfig {
         validation.positive("max_hold", self.max_hold);
         validation.at_least_one("max_keys", self.max_keys as u64);
     }
+}
 
+impl LoadShedConfig {
     pub(super) fn terms(&self) -> Terms {
         Terms { room: Room::PerPermit(self.queue_ratio), max_wait: self.max_wait, max_hold: self.max_hold }
     }

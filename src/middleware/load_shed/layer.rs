@@ -10,7 +10,7 @@ use super::handle::LoadShedHandle;
 use super::service::LoadShed;
 use crate::admission::keyed::{ByKey, Keying, OneKey};
 use crate::admission::registry::{self, Observed, Registry};
-use crate::ground::config::Validation;
+use crate::ground::config::Validate;
 use crate::ground::error::InvalidConfig;
 use crate::ground::live::Current;
 use crate::ground::telemetry::Instruments;
@@ -33,7 +33,7 @@ impl LoadShedLayer {
     /// # Errors
     /// If a limit or a duration is zero, a duration more than ten years, or the ratio no number from 0 to 1000.
     pub fn new(config: LoadShedConfig) -> Result<Self, InvalidConfig> {
-        Validation::of(|validation| config.validate(validation))?;
+        config.validate()?;
         let gates = gates(&config, OneKey, Instruments::new(KIND));
         Ok(Self { config: Arc::new(Current::new(config)), gates, classifier: AtResponse })
     }
@@ -103,7 +103,7 @@ impl<C, K: Keying> LoadShedLayer<C, K> {
     /// # Errors
     /// As [`new`](LoadShedLayer::new); all faults are listed, and nothing has changed.
     pub fn reload(&self, config: &LoadShedConfig) -> Result<(), InvalidConfig> {
-        observed::reload([self.gates.instruments()], Validation::of(|validation| config.validate(validation)))?;
+        observed::reload([self.gates.instruments()], config.validate())?;
         self.apply(config)();
         Ok(())
     }

@@ -1,7 +1,9 @@
 use std::time::Duration;
 
 use crate::algorithm::gcra::Rate;
-use crate::ground::config::Validation;
+#[cfg(feature = "config")]
+use crate::ground::config::{HumanTime, Off};
+use crate::ground::config::{LONGEST, Validate, Validation};
 use crate::ground::time;
 
 /// How many calls may start in a stretch of time, and how many wait when those are used up.
@@ -18,22 +20,31 @@ use crate::ground::time;
 /// assert_eq!(RateLimitLayer::new(never).unwrap_err().faults()[0].path(), "permits");
 /// ```
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
+#[cfg_attr(all(test, feature = "config"), derive(schemars::JsonSchema))]
 pub struct RateLimitConfig {
     /// How many calls may start in each `per`, in the long run: never more, and less by what it takes to make the time between
-    /// two of them whole nanoseconds. Default: 100.
+    /// two of them whole nanoseconds. At least 1, and at most one a nanosecond. Default: 100.
+    #[cfg_attr(all(test, feature = "config"), schemars(range(min = 1)))]
     pub permits: u32,
-    /// The stretch of time that `permits` is about. Default: one second.
+    /// The stretch of time that `permits` is about; more than zero. Default: one second.
+    #[cfg_attr(feature = "config", serde(with = "HumanTime"))]
     pub per: Duration,
-    /// How many calls may start at once after a pause; 1 spaces all calls evenly. Default: as many as `permits`.
+    /// How many calls may start at once after a pause; at least 1, which spaces all calls evenly. Default:
+    /// `None`, as many as `permits`.
+    #[cfg_attr(feature = "config", serde(with = "Off::<u32>"))]
+    #[cfg_attr(all(test, feature = "config"), schemars(range(min = 1)))]
     pub burst: Option<u32>,
     /// The longest a call waits for its turn. Default: zero, which refuses at once what may not start now.
+    #[cfg_attr(feature = "config", serde(with = "HumanTime"))]
     pub max_wait: Duration,
     /// How many calls may wait. Default: 1024.
     pub max_waiting: u32,
-    /// With [`keyed_by`](super::RateLimitLayer::keyed_by): how many keys have a rate of their own. Default: 1024.
+    /// With [`keyed_by`](super::RateLimitLayer::keyed_by): how many keys have a rate of their own, at least 1. Default: 1024.
     ///
     /// Beyond that the key that has been idle the longest is forgotten, and would start again with a full burst: take more
     /// than there are keys with calls within `per`.
+    #[cfg_attr(all(test, feature = "config"), schemars(range(min = 1)))]
     pub max_keys: usize,
 }
 
@@ -50,21 +61,29 @@ impl Default for RateLimitConfig {
     }
 }
 
-impl RateLimitConfig {
-    pub(crate) fn validate(&self, validation: &mut Validation) {
+impl Validate for RateLimitConfig {
+    fn check(&self, validation: &mut Validation) {
         validation.at_least_one("permits", self.permits.into());
         validation.positive("per", self.per);
         let too_many = self.permits > 0 && !self.per.is_zero() && self.interval().is_zero();
-        validation.check(!too_many, "permits", "must be at most one a nanosecond");
+        validation.check_against(!too_many, "permits", &["per"], "must be at most one a nanosecond");
         validation.check(self.burst != Some(0), "burst", "must be at least 1");
         if let Some(burst) = self.burst {
             // The limiter counts the burst in time.
-            validation.bounded("burst", self.interval().saturating_mul(burst));
+            let length = self.interval().saturating_mul(burst);
+            validation.check_against(
+                length <= LONGEST,
+                "burst",
+                &["permits", "per"],
+                format_args!("{burst} calls are those of {length:?}, which is more than ten years"),
+            );
         }
         validation.bounded("max_wait", self.max_wait);
         validation.at_least_one("max_keys", self.max_keys as u64);
     }
+}
 
+impl RateLimitConfig {
     /// That of a valid configuration; of any other, something harmless.
     pub(super) fn rate(&self) -> Rate {
         // Rounded up: never more than `permits` in the long run.

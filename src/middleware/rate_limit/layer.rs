@@ -11,7 +11,7 @@ use super::service::RateLimit;
 use super::state::State;
 use crate::admission::keyed::{ByKey, Keying, OneKey};
 use crate::admission::registry::{self, Observed, Registry};
-use crate::ground::config::Validation;
+use crate::ground::config::Validate;
 use crate::ground::error::InvalidConfig;
 use crate::ground::telemetry::Instruments;
 use crate::middleware::observed;
@@ -29,7 +29,7 @@ impl RateLimitLayer {
     /// # Errors
     /// If a number or `per` is zero, a duration more than ten years, or there is more than one permit a nanosecond.
     pub fn new(config: RateLimitConfig) -> Result<Self, InvalidConfig> {
-        Validation::of(|validation| config.validate(validation))?;
+        config.validate()?;
         Ok(Self { state: Arc::new(State::new(config, OneKey, Instruments::new(KIND))) })
     }
 }
@@ -109,7 +109,7 @@ impl<K: Keying> RateLimitLayer<K> {
     /// # Errors
     /// As [`new`](RateLimitLayer::new); all faults are listed, and nothing has changed.
     pub fn reload(&self, config: &RateLimitConfig) -> Result<(), InvalidConfig> {
-        observed::reload([&self.state.instruments], Validation::of(|validation| config.validate(validation)))?;
+        observed::reload([&self.state.instruments], config.validate())?;
         self.state.apply(config)();
         Ok(())
     }

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use crate::algorithm::budget::{Claim, Ledger};
-use crate::ground::config::Validation;
+#[cfg(feature = "config")]
+use crate::ground::config::HumanTime;
+use crate::ground::config::{Validate, Validation};
 use crate::ground::error::InvalidConfig;
 use crate::ground::sync::Arc;
 use crate::ground::time::{self, Instant};
@@ -13,15 +15,20 @@ use crate::ground::time::{self, Instant};
 /// The defaults let retries add a fifth to the calls of the last ten seconds. Beside that, a client that calls too
 /// rarely to save for a retry has a reserve of ten, of which one comes back each second.
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
+#[cfg_attr(all(test, feature = "config"), derive(schemars::JsonSchema))]
 pub struct BudgetConfig {
     /// How much of a retry each call earns, within `0..=1`, in steps of 0.0001. Retries are at most this share of the
-    /// calls.
+    /// calls. Default: 0.2.
+    #[cfg_attr(all(test, feature = "config"), schemars(range(min = 0.0, max = 1.0)))]
     pub ratio: f64,
-    /// How long what a call has earned can be spent, from one second to one minute. It decays in ten steps.
+    /// How long what a call has earned can be spent, from one second to one minute. It decays in ten steps. Default: 10 s.
+    #[cfg_attr(feature = "config", serde(with = "HumanTime"))]
     pub ttl: Duration,
-    /// How many retries a second come without calls, up to 1000; zero for no reserve.
+    /// How many retries a second come without calls, up to 1000 and, if any, at least 0.001; zero for no reserve. Default: 1.
+    #[cfg_attr(all(test, feature = "config"), schemars(range(min = 0.0, max = 1000.0)))]
     pub reserve_per_second: f64,
-    /// How many retries the reserve holds at most, within `1..=1000`.
+    /// How many retries the reserve holds at most, within `1..=1000`. Default: 10.
     pub reserve_burst: u32,
 }
 
@@ -31,8 +38,8 @@ impl Default for BudgetConfig {
     }
 }
 
-impl BudgetConfig {
-    pub(super) fn validate(&self, validation: &mut Validation) {
+impl Validate for BudgetConfig {
+    fn check(&self, validation: &mut Validation) {
         validation.ratio("ratio", self.ratio);
         validation.check(
             !(self.ratio > 0.0 && self.ratio < 0.0001),
@@ -49,9 +56,10 @@ impl BudgetConfig {
             "reserve_per_second",
             format_args!("{} is neither 0 nor within 0.001..=1000", self.reserve_per_second),
         );
-        validation.check(
+        validation.check_against(
             self.reserve_per_second == 0.0 || (1..=1000).contains(&self.reserve_burst),
             "reserve_burst",
+            &["reserve_per_second"],
             format_args!("{} is not within 1..=1000", self.reserve_burst),
         );
     }
@@ -85,7 +93,7 @@ impl Budget {
     /// # Errors
     /// If a field is out of its range; all faults are listed.
     pub fn new(config: BudgetConfig) -> Result<Self, InvalidConfig> {
-        Validation::of(|validation| config.validate(validation))?;
+        config.validate()?;
         Ok(Self::valid(&config))
     }
 
@@ -103,7 +111,7 @@ impl Budget {
     /// # Errors
     /// As [`new`](Self::new); nothing has changed.
     pub fn reload(&self, config: &BudgetConfig) -> Result<(), InvalidConfig> {
-        Validation::of(|validation| config.validate(validation))?;
+        config.validate()?;
         self.apply(config, time::now());
         Ok(())
     }

@@ -3,30 +3,42 @@ use std::time::Duration;
 use super::budget::BudgetConfig;
 use crate::admission::keyed::DEFAULT_MAX_KEYS;
 use crate::algorithm::backoff::Backoff;
-use crate::ground::config::Validation;
+#[cfg(feature = "config")]
+use crate::ground::config::{HumanTime, Off};
+use crate::ground::config::{Validate, Validation};
 use crate::middleware::bound::DEFAULT_MAX_HOLD;
 
 /// The settings of a [`RetryLayer`](super::RetryLayer).
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
+#[cfg_attr(all(test, feature = "config"), derive(schemars::JsonSchema))]
 pub struct RetryConfig {
-    /// How many attempts a call gets, the first one included. 1 is no retry.
+    /// How many attempts a call gets, the first one included: at least 1, which is no retry. Default: 3.
+    #[cfg_attr(all(test, feature = "config"), schemars(range(min = 1)))]
     pub max_attempts: u32,
-    /// How long to wait before each retry.
+    /// How long to wait before each retry. Default: exponential from 50 ms, doubling, at most 2 s, full jitter.
     pub backoff: Backoff,
-    /// What retries may cost. A budget that is [given](super::RetryLayer::with_budget) replaces it.
+    /// What retries may cost. Default: a fifth of the calls of the last 10 s, and a reserve of ten. A budget that is [given](super::RetryLayer::with_budget) replaces it.
     pub budget: BudgetConfig,
     /// How long one attempt may take, never longer than the call has left; to the layers and calls further in this is the
-    /// deadline, and so it is for the body of a response that they hold something for. `None`: as long as the call has left, so
-    /// that an attempt that hangs is not repeated.
+    /// deadline, and so it is for the body of a response that they hold something for. More than zero. Default: `None`, as long
+    /// as the call has left, so that an attempt that hangs is not repeated.
+    #[cfg_attr(feature = "config", serde(with = "Off::<Duration>"))]
     pub attempt_timeout: Option<Duration>,
-    /// The longest pause that a callee may ask for. When it asks for more, its answer is returned instead.
+    /// The longest pause that a callee may ask for. When it asks for more, its answer is returned instead. Zero obeys
+    /// none. Default: 5 s.
+    #[cfg_attr(feature = "config", serde(with = "HumanTime"))]
     pub max_retry_after: Duration,
-    /// How long a call may take, attempts and waits together, where it has no deadline.
+    /// How long a call may take, attempts and waits together, where it has no deadline; more than zero. Default: one
+    /// minute.
+    #[cfg_attr(feature = "config", serde(with = "HumanTime"))]
     pub max_hold: Duration,
     /// Whether each attempt has a `tracing` span, called `attempt`, with OpenTelemetry's names where it has any: how often the
     /// request was sent before, and how it failed. Default: `false`.
     pub attempt_spans: bool,
-    /// How many keys have a budget of their own at a time, where the layer [is told keys](super::RetryLayer::keyed_by).
+    /// How many keys have a budget of their own at a time, where the layer [is told keys](super::RetryLayer::keyed_by): at
+    /// least 1. Default: 1024.
+    #[cfg_attr(all(test, feature = "config"), schemars(range(min = 1)))]
     pub max_keys: usize,
 }
 
@@ -45,11 +57,11 @@ impl Default for RetryConfig {
     }
 }
 
-impl RetryConfig {
-    pub(crate) fn validate(&self, validation: &mut Validation) {
+impl Validate for RetryConfig {
+    fn check(&self, validation: &mut Validation) {
         validation.at_least_one("max_attempts", self.max_attempts.into());
-        validation.nested("backoff", |validation| self.backoff.validate(validation));
-        validation.nested("budget", |validation| self.budget.validate(validation));
+        validation.nested("backoff", |validation| self.backoff.check(validation));
+        validation.nested("budget", |validation| self.budget.check(validation));
         if let Some(timeout) = self.attempt_timeout {
             validation.positive("attempt_timeout", timeout);
         }

@@ -186,8 +186,10 @@ where
         // The call may have been moved to a task in which nobody ends it.
         let enforced = this.inherited.deadline.is_some_and(|deadline| context::current().ends_by(deadline));
         let source = this.policy.instruments.source();
-        // So that the end of the call can go by a reading that is made further in.
-        time::forget_latest();
+        if this.policy.instruments.named().is_some() {
+            // So that the end of the call can go by a reading that is made further in.
+            time::forget_latest();
+        }
         loop {
             let call_context = this.inherited.with_attempt(this.progress.attempts).with_enforced(enforced);
             let inside = inside(call_context, *this.cut);

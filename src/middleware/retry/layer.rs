@@ -11,7 +11,7 @@ use super::service::Retry;
 use super::state::State;
 use crate::admission::keyed::{ByKey, Keying, OneKey};
 use crate::admission::registry::{self, Observed, Registry};
-use crate::ground::config::Validation;
+use crate::ground::config::Validate;
 use crate::ground::error::InvalidConfig;
 use crate::ground::telemetry::Instruments;
 use crate::ground::verdict::AtResponse;
@@ -31,7 +31,7 @@ impl RetryLayer {
     /// # Errors
     /// If a setting is out of its range; all faults are listed, with the path of the field.
     pub fn new(config: RetryConfig) -> Result<Self, InvalidConfig> {
-        Validation::of(|validation| config.validate(validation))?;
+        config.validate()?;
         let common = Policy::new(&config, Instruments::new(KIND));
         Ok(Self {
             state: Arc::new(State::new(config, OneKey, common)),
@@ -141,10 +141,7 @@ impl<C, P, K: Keying> RetryLayer<C, P, K> {
     /// # Errors
     /// As [`new`](RetryLayer::new); all faults are listed, and nothing has changed.
     pub fn reload(&self, config: &RetryConfig) -> Result<(), InvalidConfig> {
-        observed::reload(
-            [Observed::instruments(&*self.state)],
-            Validation::of(|validation| config.validate(validation)),
-        )?;
+        observed::reload([Observed::instruments(&*self.state)], config.validate())?;
         drop(self.apply(config));
         Ok(())
     }

@@ -1,11 +1,6 @@
 //! What a layer decides is counted, with its name, the layer and the reason.
-#![cfg(feature = "metrics")]
-
 use std::time::Duration;
 
-use futures::FutureExt;
-use metrics_util::MetricKind;
-use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 use seawall::circuit_breaker::{CircuitBreakerConfig, CircuitBreakerLayer};
 use seawall::deadline::DeadlineLayer;
 use seawall::load_shed::{LoadShedConfig, LoadShedLayer};
@@ -14,35 +9,23 @@ use seawall::registry::Registry;
 use seawall::retry::{RetryConfig, RetryLayer};
 use tower::{BoxError, Layer, ServiceExt, service_fn};
 
-/// Every counter, as `name{label=value,…} count`, after `calls` have run.
-fn counted(calls: impl Future<Output = ()>) -> Vec<String> {
-    let recorder = DebuggingRecorder::new();
-    let snapshotter = recorder.snapshotter();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-    metrics::with_local_recorder(&recorder, || runtime.block_on(calls.map(|()| Registry::global().publish())));
-    let mut lines: Vec<_> = snapshotter
-        .snapshot()
-        .into_vec()
-        .into_iter()
-        .filter(|(key, ..)| key.kind() == MetricKind::Counter)
-        .map(|(key, _, _, value)| {
-            let labels: Vec<_> = key.key().labels().map(|label| format!("{}={}", label.key(), label.value())).collect();
-            let DebugValue::Counter(count) = value else { unreachable!("a counter counts") };
-            format!("{}{{{}}} {count}", key.key().name(), labels.join(","))
-        })
-        .collect();
-    lines.sort();
-    lines
-}
+use crate::recorded::{Metrics, read, with_recorder};
 
-/// As [`counted`], what is told of layers with this name.
+/// Every counter of layers with this name, as `name{label=value,…} count`, after `calls` have run.
 fn counted_of(name: &str, calls: impl Future<Output = ()>) -> Vec<String> {
     let label = format!("name={name}");
-    counted(calls)
-        .into_iter()
-        .filter(|line| line.contains(&label))
-        .map(|line| line.replace(&format!("{label},"), ""))
-        .collect()
+    let counted = counted(calls).into_iter().filter(|(metric, count)| metric.contains(&label) && *count > 0.0);
+    let counters = counted.filter(|(metric, _)| metric.contains("_total"));
+    let without_name = |metric: String| metric.replace(&format!("{label},"), "").replace(&label, "");
+    counters.map(|(metric, count)| format!("{} {count}", without_name(metric))).collect()
+}
+
+fn counted(calls: impl Future<Output = ()>) -> Metrics {
+    with_recorder(async |snapshotter| {
+        calls.await;
+        Registry::global().publish();
+        read(snapshotter)
+    })
 }
 
 #[test]
@@ -61,6 +44,7 @@ fn refusals_are_counted_by_layer_and_reason() {
     assert_eq!(
         lines,
         [
+            "seawall_rate_limit_passed_total{} 1",
             "seawall_rejected_total{layer=deadline,reason=deadline_exceeded} 1",
             "seawall_rejected_total{layer=rate_limit,reason=rate_limited} 3",
         ]
@@ -92,10 +76,9 @@ fn retries_and_transitions_are_counted() {
 /// The names are all there is to tell them apart: what layers without one tell, they tell together.
 #[test]
 fn nameless_layers_are_counted_together() {
-    let refused = |lines: Vec<String>| {
-        let line =
-            lines.into_iter().find(|line| line.starts_with("seawall_rejected_total{name=unnamed,layer=load_shed"));
-        line.map_or(0, |line| line.rsplit(' ').next().unwrap().parse::<u32>().unwrap())
+    let refused = |metrics: Metrics| {
+        let is_of_load_shed = |metric: &str| metric.starts_with("seawall_rejected_total{name=unnamed,layer=load_shed");
+        metrics.iter().filter(|(metric, _)| is_of_load_shed(metric)).map(|(_, count)| *count as u32).sum::<u32>()
     };
     let before = refused(counted(async {}));
     let lines = counted(async {
@@ -116,10 +99,7 @@ fn an_answer_that_does_not_tell_its_cause_is_counted() {
     use http_body_util::Empty;
     use seawall::http::respond::RespondLayer;
 
-    let internal = |lines: &[String]| {
-        let line = lines.iter().find(|line| line.starts_with("seawall_internal_errors_total{}"));
-        line.map_or(0, |line| line.rsplit(' ').next().unwrap().parse::<u32>().unwrap())
-    };
+    let internal = |metrics: &Metrics| metrics["seawall_internal_errors_total{}"] as u32;
     let before = internal(&counted(async {}));
     let lines = counted(async {
         let failing = service_fn(|()| async { Err::<http::Response<Empty<bytes::Bytes>>, BoxError>("secret".into()) });

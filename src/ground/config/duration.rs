@@ -1,0 +1,49 @@
+use std::fmt;
+use std::time::Duration;
+
+use serde::de::{Error, Visitor};
+use serde::{Deserializer, Serializer};
+
+/// Durations as people write them, `"250ms"` or `"1m 30s"`: for `#[serde(with = "HumanTime")]`.
+pub(crate) enum HumanTime {}
+
+impl HumanTime {
+    pub(crate) fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&humantime::format_duration(*duration))
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+        deserializer.deserialize_str(Text)
+    }
+}
+
+struct Text;
+
+impl Visitor<'_> for Text {
+    type Value = Duration;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a duration with its unit, such as \"250ms\"")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Duration, E> {
+        humantime::parse_duration(text)
+            .map_err(|why| E::custom(format_args!("{text:?} is no duration such as \"250ms\" or \"1m 30s\": {why}")))
+    }
+}
+
+#[cfg(test)]
+impl schemars::JsonSchema for HumanTime {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Duration".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "type": "string",
+            "description": "A duration with its unit. At most ten years.",
+            "pattern": r"^(0|(\s*[0-9]+(\.[0-9]+)?\s*[A-Za-zµ]+\s*)+)$",
+            "examples": ["250ms", "10s", "1m 30s"]
+        })
+    }
+}

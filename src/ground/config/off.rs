@@ -1,0 +1,144 @@
+use std::fmt;
+use std::marker::PhantomData;
+use std::time::Duration;
+
+use serde::de::value::Error as Misfit;
+use serde::de::{Deserialize, Error, IntoDeserializer, Visitor};
+use serde::{Deserializer, Serializer};
+
+use super::duration::HumanTime;
+
+/// The word for `None`. A null means the same where there is one.
+const OFF: &str = "off";
+
+/// Settings that can be switched off: `None` is written `"off"`, for `#[serde(with = "Off::<u32>")]`.
+///
+/// TOML has no null, and what is left out of a file takes its default, which may be a value: so there is a word for none.
+pub(crate) struct Off<T>(PhantomData<T>);
+
+impl<T: Scalar> Off<T> {
+    pub(crate) fn serialize<S: Serializer>(setting: &Option<T>, serializer: S) -> Result<S::Ok, S::Error> {
+        match setting {
+            Some(value) => value.write(serializer),
+            None => serializer.serialize_str(OFF),
+        }
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+        deserializer.deserialize_any(Self(PhantomData))
+    }
+
+    /// What was found, as the setting itself reads it.
+    fn read<'a, E: Error>(found: impl IntoDeserializer<'a, Misfit>, shown: impl fmt::Display) -> Result<Option<T>, E> {
+        T::read(found.into_deserializer())
+            .map(Some)
+            .map_err(|_| E::custom(format_args!("expected {}, and found {shown}", T::OR_OFF)))
+    }
+}
+
+/// What can be switched off.
+pub(crate) trait Scalar: Sized {
+    /// What is expected, the word included.
+    const OR_OFF: &'static str;
+
+    fn write<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error>;
+    fn read<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error>;
+}
+
+impl Scalar for u32 {
+    const OR_OFF: &'static str = "a whole number from 0 to 4294967295, or \"off\"";
+
+    fn write<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u32(*self)
+    }
+
+    fn read<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::deserialize(deserializer)
+    }
+}
+
+impl Scalar for f64 {
+    const OR_OFF: &'static str = "a number or \"off\"";
+
+    fn write<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_f64(*self)
+    }
+
+    fn read<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::deserialize(deserializer)
+    }
+}
+
+impl Scalar for Duration {
+    const OR_OFF: &'static str = "a duration with its unit, such as \"250ms\", or \"off\"";
+
+    fn write<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        HumanTime::serialize(self, serializer)
+    }
+
+    fn read<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        HumanTime::deserialize(deserializer)
+    }
+}
+
+impl<T: Scalar> Visitor<'_> for Off<T> {
+    type Value = Option<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(T::OR_OFF)
+    }
+
+    fn visit_str<E: Error>(self, found: &str) -> Result<Option<T>, E> {
+        if found == OFF { Ok(None) } else { Self::read(found, format_args!("{found:?}")) }
+    }
+
+    fn visit_u64<E: Error>(self, found: u64) -> Result<Option<T>, E> {
+        Self::read(found, found)
+    }
+
+    fn visit_i64<E: Error>(self, found: i64) -> Result<Option<T>, E> {
+        Self::read(found, found)
+    }
+
+    fn visit_f64<E: Error>(self, found: f64) -> Result<Option<T>, E> {
+        Self::read(found, format_args!("{found:?}"))
+    }
+
+    fn visit_unit<E>(self) -> Result<Option<T>, E> {
+        Ok(None)
+    }
+
+    fn visit_none<E>(self) -> Result<Option<T>, E> {
+        Ok(None)
+    }
+}
+
+#[cfg(test)]
+mod schema {
+    use std::borrow::Cow;
+
+    use schemars::{JsonSchema, Schema, SchemaGenerator};
+
+    use super::{Duration, HumanTime, Off};
+
+    /// That of an option: the word is put in for all of them at once.
+    macro_rules! like_an_option {
+        ($($value:ty as $written:ty),+) => {$(
+            impl JsonSchema for Off<$value> {
+                fn inline_schema() -> bool {
+                    true
+                }
+
+                fn schema_name() -> Cow<'static, str> {
+                    Option::<$written>::schema_name()
+                }
+
+                fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+                    Option::<$written>::json_schema(generator)
+                }
+            }
+        )+};
+    }
+
+    like_an_option!(u32 as u32, f64 as f64, Duration as HumanTime);
+}

@@ -1,0 +1,120 @@
+//! Why and where a tree could not be read as settings.
+
+use std::fmt::{self, Display};
+
+use serde::de::{Error, Expected, Unexpected};
+
+/// The first thing that was wrong on the way through a tree.
+#[derive(Debug)]
+pub(super) struct Stumble {
+    /// The way there from the root, its last step first.
+    steps: Vec<Step>,
+    pub(super) cause: Cause,
+}
+
+/// From a list or a table to one of its children.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Step {
+    pub(super) index: usize,
+    /// The child is what an enum's variant holds, and nothing without it.
+    pub(super) of_variant: bool,
+}
+
+#[derive(Debug)]
+pub(super) enum Cause {
+    /// There is no such field; these there are.
+    UnknownField {
+        field: String,
+        known: &'static [&'static str],
+    },
+    /// The table lacks this field, which has no default.
+    MissingField(&'static str),
+    Other(String),
+}
+
+impl Stumble {
+    /// What was wrong was so in the child with this index.
+    pub(super) fn within(mut self, index: usize) -> Self {
+        self.steps.push(Step { index, of_variant: false });
+        self
+    }
+
+    /// The same for what the variant of an enum holds.
+    pub(super) fn within_variant(mut self, index: usize) -> Self {
+        self.steps.push(Step { index, of_variant: true });
+        self
+    }
+
+    /// The way there from the root.
+    pub(super) fn steps(&self) -> impl DoubleEndedIterator<Item = Step> + ExactSizeIterator + '_ {
+        self.steps.iter().rev().copied()
+    }
+
+    fn because(cause: Cause) -> Self {
+        Self { steps: Vec::new(), cause }
+    }
+}
+
+impl Error for Stumble {
+    fn custom<T: Display>(problem: T) -> Self {
+        Self::because(Cause::Other(problem.to_string()))
+    }
+
+    fn invalid_type(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
+        let expected = expected.to_string();
+        let expected = plainly(&expected);
+        match found {
+            Unexpected::Unit | Unexpected::Option => Self::custom(format_args!("expected {expected}, and found null")),
+            Unexpected::Map => Self::custom(format_args!("expected {expected}, and found a table")),
+            Unexpected::Seq => Self::custom(format_args!("expected {expected}, and found a list")),
+            found => Self::custom(format_args!("expected {expected}, and found {found}")),
+        }
+    }
+
+    fn invalid_value(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
+        Self::invalid_type(found, expected)
+    }
+
+    fn unknown_variant(variant: &str, expected: &'static [&'static str]) -> Self {
+        Self::custom(format_args!("{variant:?} is none of {}", expected.join(", ")))
+    }
+
+    fn unknown_field(field: &str, known: &'static [&'static str]) -> Self {
+        Self::because(Cause::UnknownField { field: field.to_owned(), known })
+    }
+
+    fn missing_field(field: &'static str) -> Self {
+        Self::because(Cause::MissingField(field))
+    }
+}
+
+/// What Rust expects, for those who write settings and not Rust.
+fn plainly(expected: &str) -> &str {
+    match expected {
+        "a boolean" => "true or false",
+        "a map" => "a table",
+        "a sequence" => "a list",
+        "f32" | "f64" => "a number",
+        "i8" | "i16" | "i32" | "i64" | "isize" => "a whole number",
+        "u8" => "a whole number from 0 to 255",
+        "u16" => "a whole number from 0 to 65535",
+        "u32" => "a whole number from 0 to 4294967295",
+        "u64" | "usize" => "a whole number that is not negative",
+        _ if expected.starts_with("struct ") => "a table",
+        _ => expected,
+    }
+}
+
+impl Display for Stumble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.cause {
+            Cause::UnknownField { field, known } => {
+                write!(f, "there is no such field as {field}, but {}", known.join(", "))
+            }
+            Cause::MissingField(field) => write!(f, "no {field}"),
+            Cause::Other(problem) => f.write_str(problem),
+        }
+    }
+}
+
+impl std::error::Error for Stumble {}

@@ -1,0 +1,137 @@
+use std::{env, fs};
+
+use schemars::generate::SchemaSettings;
+use schemars::transform::{Transform, transform_subschemas};
+use schemars::{Schema, json_schema};
+use serde_json::{Value, json};
+
+use super::SCHEMA;
+use crate::stack::config::{Config, presets};
+
+const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/config.schema.json");
+
+#[test]
+fn it_is_that_of_the_structs() {
+    let schema = generated();
+    if env::var_os("SEAWALL_BLESS").is_some() {
+        let text = serde_json::to_string_pretty(&schema).unwrap() + "\n";
+        fs::write(FILE, text).unwrap();
+        return;
+    }
+    let committed: Value = serde_json::from_str(SCHEMA).unwrap();
+    assert!(
+        committed == schema,
+        "docs/config.schema.json is stale: SEAWALL_BLESS=1 cargo test --all-features --lib stack::config::schema"
+    );
+}
+
+#[test]
+fn it_accepts_what_is_right_and_refuses_what_is_not() {
+    let schema = jsonschema::validator_for(&generated()).unwrap();
+    let from_toml = |text: &str| -> Value { toml::from_str(text).unwrap() };
+
+    assert!(schema.is_valid(&json!({})));
+    assert!(schema.is_valid(&serde_json::to_value(Config::default()).unwrap()));
+    let default = "[client.a]\n[server.b]\n";
+    let default: Config = toml::from_str(default).unwrap();
+    let default = serde_json::to_value(default).unwrap();
+    assert!(schema.is_valid(&default), "{:?}", schema.iter_errors(&default).collect::<Vec<_>>());
+    for (name, text) in presets::ALL {
+        let preset = from_toml(text);
+        assert!(schema.is_valid(&preset), "{name}: {:?}", schema.iter_errors(&preset).collect::<Vec<_>>());
+    }
+    let example = include_str!("../../../config.md").split("r#\"").nth(1).and_then(|rest| rest.split("\"#").next());
+    assert!(schema.is_valid(&from_toml(example.expect("the first file on the page"))));
+    for right in [
+        "client.a.retry.attempt_timeout = 'off'",
+        "client.a.circuit_breaker.slow_rate = 0.5",
+        "client.a.circuit_breaker.slow_rate = 'off'",
+        "client.a.circuit_breaker.window = { calls = 100 }",
+        "client.a.retry.backoff.growth = 'linear'",
+        "client.a.deadline.timeout = '1m 1.5s'",
+    ] {
+        assert!(schema.is_valid(&from_toml(right)), "{right}");
+    }
+    for wrong in [
+        "clients = {}",
+        "client.a.retries = {}",
+        "client.a.retry.attempt_timeout = 'of'",
+        "client.a.retry.attempt_timeout = 5",
+        "client.a.retry.max_attempts = 0",
+        "client.a.retry.budget.ratio = 1.7",
+        "client.a.circuit_breaker.slow_rate = 0",
+        "client.a.circuit_breaker.slow_rate = 'on'",
+        "client.a.circuit_breaker.consecutive_failures = 0",
+        "client.a.circuit_breaker.window = { calls = 0 }",
+        "client.a.propagation.headers.timeout = 'two words'",
+        "server.a.deadline.body_timeout = false",
+        "server.a.load_shed.order = 'random'",
+        "server.'' = {}",
+    ] {
+        assert!(!schema.is_valid(&from_toml(wrong)), "{wrong}");
+    }
+}
+
+fn generated() -> Value {
+    let mut schema = SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<Config>();
+    AsWritten.transform(&mut schema);
+    let title = "Settings of seawall's layers: its clients and servers by name";
+    schema.insert("title".to_owned(), title.into());
+    for named in ["client", "server"] {
+        if let Some(Value::Object(map)) = schema.pointer_mut(&format!("/properties/{named}")) {
+            map.insert("propertyNames".to_owned(), json!({ "pattern": r"\S" }));
+        }
+    }
+    schema.into()
+}
+
+/// Makes of the schema of the structs that of the files: an option is off where it is not set, and descriptions are for
+/// readers who do not know the code.
+struct AsWritten;
+
+impl Transform for AsWritten {
+    fn transform(&mut self, schema: &mut Schema) {
+        transform_subschemas(self, schema);
+        let off = || [json!({ "const": "off" }), json!({ "type": "null" })];
+        if let Some(Value::Array(choices)) = schema.get_mut("anyOf") {
+            let null = json!({ "type": "null" });
+            if let Some(at) = choices.iter().position(|choice| *choice == null) {
+                choices.splice(at..=at, off());
+            }
+        }
+        if let Some(Value::Array(types)) = schema.get("type").cloned() {
+            let mut set = json_schema!({ "type": types[0] });
+            for key in ["format", "minimum", "maximum", "exclusiveMinimum"] {
+                if let Some(value) = schema.remove(key) {
+                    set.insert(key.to_owned(), value);
+                }
+            }
+            schema.remove("type");
+            let [word, none] = off();
+            schema.insert("anyOf".to_owned(), json!([set, word, none]));
+        }
+        if let Some(Value::String(text)) = schema.get_mut("description") {
+            *text = plain(text);
+        }
+    }
+}
+
+/// A doc comment without the links that only rustdoc can follow.
+fn plain(text: &str) -> String {
+    let text = text.replace("`None`", "`\"off\"`").replace("\n\n", "\u{0}").replace('\n', " ").replace('\u{0}', "\n\n");
+    let mut out = String::new();
+    let mut rest = &*text;
+    while let Some((before, link)) = rest.split_once('[') {
+        out.push_str(before);
+        let Some((label, after)) = link.split_once(']') else {
+            rest = link;
+            break;
+        };
+        out.push_str(label);
+        rest = match after.strip_prefix('(').and_then(|target| target.split_once(')')) {
+            Some((_, after)) => after,
+            None => after,
+        };
+    }
+    out + rest
+}

@@ -1,0 +1,38 @@
+use std::collections::BTreeMap;
+
+use super::{ClientConfig, ServerConfig};
+use crate::ground::config::{Validate, Validation};
+
+/// The settings of a process: of its clients and of its services, each under a name.
+///
+/// See the [module](crate::config) for how they are read from a file.
+#[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// The dependencies that are called, by name. No name is empty.
+    pub client: BTreeMap<String, ClientConfig>,
+    /// The services that are offered, by name. No name is empty.
+    pub server: BTreeMap<String, ServerConfig>,
+}
+
+impl Validate for Config {
+    fn check(&self, validation: &mut Validation) {
+        for (name, client) in &self.client {
+            validation.entry("client", name, |validation| {
+                check_name(validation, name);
+                client.check(validation);
+            });
+        }
+        for (name, server) in &self.server {
+            validation.entry("server", name, |validation| {
+                check_name(validation, name);
+                server.check(validation);
+            });
+        }
+    }
+}
+
+fn check_name(validation: &mut Validation, name: &str) {
+    validation.check(!name.trim().is_empty(), "", "a name must not be empty");
+}

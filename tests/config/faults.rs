@@ -1,0 +1,262 @@
+use crate::faults;
+
+#[test]
+fn a_malformed_file_is_one_fault_with_the_parsers_word() {
+    let told = faults("[client.payments]\ndeadline = = 5\n");
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].contains("line 2, column 12"), "{told:?}");
+}
+
+#[test]
+fn values_of_the_wrong_type() {
+    let told = faults(
+        "
+        [client.payments]
+        per_authority = 'yes'
+        bulkhead = 7
+        retry.max_attempts = 3.5
+        retry.max_keys = -1
+        retry.budget = [0.1]
+        retry.budget.ratio = 'much'
+        "
+        .replace("        retry.budget = [0.1]\n", "")
+        .as_str(),
+    );
+    assert_eq!(
+        told,
+        [
+            "client.payments.bulkhead: expected a table, and found integer `7`",
+            "client.payments.per_authority: expected true or false, and found string \"yes\"",
+            "client.payments.retry.budget.ratio: expected a number, and found string \"much\"",
+            "client.payments.retry.max_attempts: expected a whole number from 0 to 4294967295, and found floating point `3.5`",
+            "client.payments.retry.max_keys: expected a whole number that is not negative, and found integer `-1`",
+        ]
+    );
+    assert_eq!(faults("client = 5"), ["client: expected a table, and found integer `5`"]);
+    assert_eq!(
+        faults("client.a.retry.budget = [0.1, '1s', 1.0, 10]"),
+        ["client.a.retry.budget: expected a table, and found a list"],
+        "fields have no order"
+    );
+    assert_eq!(faults("[[client.a]]"), ["client.a: expected a table, and found a list"]);
+}
+
+#[test]
+fn durations_need_a_number_and_a_unit() {
+    let told = faults(
+        "
+        [client.a]
+        deadline.timeout = 5
+        deadline.head_timeout = 5
+        deadline.idle_timeout = '5 parsecs'
+        retry.max_hold = '5'
+        retry.max_retry_after = '5 parsecs'
+        retry.attempt_timeout = ''
+        bulkhead.max_wait = 'off'
+        bulkhead.max_hold = 12:00:00
+        ",
+    );
+    let paths: Vec<_> = told.iter().map(|fault| fault.split(": ").next().unwrap()).collect();
+    assert_eq!(
+        paths,
+        [
+            "client.a.bulkhead.max_hold",
+            "client.a.bulkhead.max_wait",
+            "client.a.deadline.head_timeout",
+            "client.a.deadline.idle_timeout",
+            "client.a.deadline.timeout",
+            "client.a.retry.attempt_timeout",
+            "client.a.retry.max_hold",
+            "client.a.retry.max_retry_after",
+        ]
+    );
+    assert!(told.iter().all(|fault| fault.contains("\"250ms\"")), "each says how it is written: {told:#?}");
+    assert!(told[7].contains("unknown time unit \"parsecs\""), "{}", told[7]);
+    assert!(told[2].contains("or \"off\""), "{}", told[2]);
+    assert!(!told[4].contains("off"), "this one cannot be: {}", told[4]);
+}
+
+#[test]
+fn enums_name_what_there_is() {
+    let told = faults(
+        "
+        [client.a]
+        retry.backoff.growth = 'cubic'
+        retry.backoff.jitter = 1
+        bulkhead.order = { fifo = true }
+        circuit_breaker.window = { tme = '10s' }
+        [client.b]
+        retry.backoff.growth = 'exponential'
+        circuit_breaker.window = { time = '10s', calls = 100 }
+        [client.c]
+        retry.backoff.growth = { exponential = 'fast' }
+        circuit_breaker.window = { time = 10 }
+        ",
+    );
+    assert_eq!(
+        told,
+        [
+            "client.a.bulkhead.order: fifo has no value: write \"fifo\" alone",
+            "client.a.circuit_breaker.window: \"tme\" is none of time, calls",
+            "client.a.retry.backoff.growth: \"cubic\" is none of constant, linear, exponential",
+            "client.a.retry.backoff.jitter: expected one of none, full, equal, decorrelated, and found integer `1`",
+            "client.b.circuit_breaker.window: expected one of time, calls",
+            "client.b.retry.backoff.growth: exponential needs a value: { exponential = ... }",
+            "client.c.circuit_breaker.window.time: expected a duration with its unit, such as \"250ms\", and found integer `10`",
+            "client.c.retry.backoff.growth.exponential: expected a number, and found string \"fast\"",
+        ]
+    );
+}
+
+#[test]
+fn fields_that_there_are_not_and_those_that_there_are() {
+    let told = faults(
+        "
+        clients = {}
+        [client.a]
+        retries = {}
+        timeout = '5s'
+        deadline.timeout_ms = 5
+        [server.b.propagation]
+        header = {}
+        ",
+    );
+    assert_eq!(
+        told,
+        [
+            "client.a.deadline.timeout_ms: there is no such field, but timeout, head_timeout, idle_timeout, body_timeout",
+            "client.a.retries: there is no such field, but deadline, retry, bulkhead, circuit_breaker, propagation, per_authority",
+            "client.a.timeout: there is no such field, but deadline, retry, bulkhead, circuit_breaker, propagation, per_authority",
+            "clients: there is no such field, but client, server",
+            "server.b.propagation.header: there is no such field, but headers, allowance, max_timeout",
+        ]
+    );
+}
+
+#[test]
+fn values_out_of_range() {
+    let told = faults(
+        "
+        [client.payments]
+        deadline.timeout = '0s'
+        retry.max_attempts = 0
+        retry.budget.ratio = 1.7
+        bulkhead.max_hold = '11years'
+        circuit_breaker.window = { calls = 0 }
+        circuit_breaker.minimum_calls = 0
+        circuit_breaker.failure_rate = 50
+        [server.inbound]
+        load_shed.queue_ratio = -1
+        deadline.body_timeout = '0s'
+        ",
+    );
+    assert_eq!(
+        told,
+        [
+            "client.payments.bulkhead.max_hold: 347133600s is more than ten years",
+            "client.payments.circuit_breaker.failure_rate: 50 is not above 0 and up to 1",
+            "client.payments.circuit_breaker.minimum_calls: must be at least 1",
+            "client.payments.circuit_breaker.window: 0 calls are not within 1..=100000",
+            "client.payments.deadline.timeout: must be more than zero",
+            "client.payments.retry.budget.ratio: 1.7 is not within 0..=1",
+            "client.payments.retry.max_attempts: must be at least 1",
+            "server.inbound.deadline.body_timeout: must be more than zero",
+            "server.inbound.load_shed.queue_ratio: -1 is not within 0..=1000",
+        ]
+    );
+}
+
+#[test]
+fn numbers_that_are_not_finite() {
+    let told = faults(
+        "
+        [client.a]
+        retry.budget.ratio = nan
+        circuit_breaker.slow_rate = inf
+        retry.backoff.growth = { exponential = -inf }
+        ",
+    );
+    assert_eq!(
+        told,
+        [
+            "client.a.circuit_breaker.slow_rate: inf is not a finite number",
+            "client.a.retry.backoff.growth.exponential: -inf is not a finite number",
+            "client.a.retry.budget.ratio: NaN is not a finite number",
+        ],
+        "each is told once"
+    );
+}
+
+#[test]
+fn names_that_are_empty_or_odd() {
+    assert_eq!(
+        faults("client.'' = {}\nserver.'  ' = {}\nserver.'a.b'.deadline.timeout = 5"),
+        [
+            "client.\"\": a name must not be empty",
+            "server.\"  \": a name must not be empty",
+            "server.\"a.b\".deadline.timeout: expected a duration with its unit, such as \"250ms\", and found integer `5`",
+        ]
+    );
+}
+
+#[test]
+fn names_of_headers() {
+    assert_eq!(
+        faults(
+            "
+            [client.a.propagation.headers]
+            timeout = 'two words'
+            also_understood = ['x-good', 'x bad', 5, 'x-fine', '']
+            "
+        ),
+        [
+            "client.a.propagation.headers.also_understood[1]: \"x bad\" is no name of a header",
+            "client.a.propagation.headers.also_understood[2]: expected the name of a header, and found integer `5`",
+            "client.a.propagation.headers.also_understood[4]: \"\" is no name of a header",
+            "client.a.propagation.headers.timeout: \"two words\" is no name of a header",
+        ],
+        "elements keep their places"
+    );
+}
+
+#[test]
+fn all_of_it_at_once() {
+    let invalid = crate::load(
+        "
+        servers = {}
+        [client.payments]
+        per_authority = 1
+        deadline.timeout = '2 parsecs'
+        retry.budget.ratio = 1.7
+        retry.backoff.growth = 'cubic'
+        retry.tries = 3
+        bulkhead.max_concurrent = 0
+        circuit_breaker.jitter = nan
+        [client.'']
+        [server.inbound]
+        load_shed.max_wait = '0s'
+        ",
+    )
+    .unwrap_err();
+    let paths: Vec<_> = invalid.faults().iter().map(|fault| fault.path()).collect();
+    assert_eq!(
+        paths,
+        [
+            "client.\"\"",
+            "client.payments.bulkhead.max_concurrent",
+            "client.payments.circuit_breaker.jitter",
+            "client.payments.deadline.timeout",
+            "client.payments.per_authority",
+            "client.payments.retry.backoff.growth",
+            "client.payments.retry.budget.ratio",
+            "client.payments.retry.tries",
+            "server.inbound.load_shed.max_wait",
+            "servers",
+        ]
+    );
+    let text = invalid.to_string();
+    assert!(
+        text.starts_with("invalid configuration: client.\"\": a name must not be empty; client.payments.bulk"),
+        "{text}"
+    );
+}

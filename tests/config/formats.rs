@@ -1,0 +1,83 @@
+use std::time::Duration;
+
+use seawall::circuit_breaker::Window;
+use seawall::config::{self, Config, Draft};
+use seawall::error::InvalidConfig;
+
+use crate::told;
+
+fn from_json(json: &str) -> Result<Config, InvalidConfig> {
+    serde_json::from_str::<Draft>(json).map_err(InvalidConfig::unreadable)?.load()
+}
+
+fn from_yaml(yaml: &str) -> Result<Config, InvalidConfig> {
+    config::load(yaml_serde::Deserializer::from_str(yaml))
+}
+
+#[test]
+fn a_malformed_json_file() {
+    for (json, place) in [("{ \"client\": [", "line 1 column 13"), ("{}\n}", "line 2 column 1")] {
+        let told = told(&from_json(json).unwrap_err());
+        assert!(told.len() == 1 && told[0].ends_with(place), "{told:?}");
+    }
+}
+
+/// A format that allows a key twice lets the last one win, and nobody hears of the first.
+#[test]
+fn names_that_are_there_twice() {
+    let told = told(
+        &from_json(
+            r#"{
+                "client": { "a": { "per_authority": true, "per_authority": false }, "b": {}, "b": { "retry": 7 } },
+                "client": {}
+            }"#,
+        )
+        .unwrap_err(),
+    );
+    assert_eq!(
+        told,
+        [
+            "client: is there more than once",
+            "client.a.per_authority: is there more than once",
+            "client.b: is there more than once",
+        ]
+    );
+    let toml = crate::faults("[client.a]\n[client.a]\n");
+    assert!(toml.len() == 1 && toml[0].contains("duplicate key"), "{toml:?}");
+    let yaml = from_yaml("client: {a: {}, b: {}, a: {}}").unwrap_err();
+    assert_eq!(yaml.faults()[0].path(), "client.a");
+}
+
+#[test]
+fn yaml_by_hand_and_with_tags() {
+    let window = |config: Result<Config, InvalidConfig>| config.unwrap().client["a"].circuit_breaker.window;
+    let ten = Window::Time(Duration::from_secs(10));
+    assert_eq!(window(from_yaml("client: {a: {circuit_breaker: {window: {time: 10s}}}}")), ten);
+    assert_eq!(window(from_yaml("client: {a: {circuit_breaker: {window: !time 10s}}}")), ten);
+    assert_eq!(window(from_yaml("client: {a: {circuit_breaker: {slow_rate: off}}}")), ten);
+    assert!(from_yaml("client: {1: {}, true: {}}").unwrap().client.contains_key("true"));
+
+    let told = told(&from_yaml("client:\n  a: {bulkhead: {max_concurrent: .nan}}\n").unwrap_err());
+    assert_eq!(told, ["client.a.bulkhead.max_concurrent: NaN is not a finite number"]);
+}
+
+#[test]
+fn a_tree_of_another_crate() {
+    let tree = serde_json::json!({ "client": { "a": { "per_authority": true, "retry": { "max_attempts": 0 } } } });
+    let invalid = config::load::<Config, _>(tree).unwrap_err();
+    assert_eq!(told(&invalid), ["client.a.retry.max_attempts: must be at least 1"]);
+}
+
+/// With the feature `arbitrary_precision`, which any crate can switch on for all, numbers come as tables.
+#[test]
+fn numbers_that_hide_in_tables() {
+    let hidden = |number: &str| format!(r#"{{ "$serde_json::private::Number": "{number}" }}"#);
+    let json = format!(
+        r#"{{ "client": {{ "a": {{ "retry": {{ "max_attempts": {}, "budget": {{ "ratio": {} }} }} }} }} }}"#,
+        hidden("5"),
+        hidden("0.25")
+    );
+    let retry = &from_json(&json).unwrap().client["a"].retry;
+    assert_eq!((retry.max_attempts, retry.budget.ratio), (5, 0.25));
+    assert!(from_json(&hidden("1e999")).unwrap_err().to_string().contains("inf is not a finite number"));
+}

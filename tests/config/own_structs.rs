@@ -1,0 +1,199 @@
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use seawall::bulkhead::BulkheadConfig;
+use seawall::circuit_breaker::CircuitBreakerConfig;
+use seawall::config::{Validate, Validation};
+use seawall::deadline::DeadlineConfig;
+use seawall::http::propagation::PropagationConfig;
+use seawall::load_shed::LoadShedConfig;
+use seawall::rate_limit::RateLimitConfig;
+use seawall::retry::{Backoff, BudgetConfig, RetryConfig};
+use seawall::stack::{ClientConfig, ServerConfig};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer};
+
+use crate::{load_as, told};
+
+/// What an application has around ours: required fields, lists, maps, and fields that are not for us.
+#[derive(Debug, Deserialize)]
+struct Application {
+    name: String,
+    #[serde(default)]
+    payments: ClientConfig,
+    #[serde(default)]
+    inbound: ServerConfig,
+    #[serde(default)]
+    routes: Vec<Route>,
+    level: Option<Level>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Route {
+    path: String,
+    deadline: DeadlineConfig,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Level {
+    Loud { echo: bool, volume: u8 },
+}
+
+impl Validate for Application {
+    fn check(&self, validation: &mut Validation) {
+        validation.check(self.name.is_ascii(), "name", "must be plain");
+        validation.nested("payments", |validation| self.payments.check(validation));
+        validation.nested("inbound", |validation| self.inbound.check(validation));
+        for (n, route) in self.routes.iter().enumerate() {
+            validation.nested(&format!("routes[{n}]"), |validation| {
+                validation.check(route.path.starts_with('/'), "path", "must start with a slash");
+                validation.nested("deadline", |validation| route.deadline.check(validation));
+            });
+        }
+    }
+}
+
+#[track_caller]
+fn faults(toml: &str) -> Vec<String> {
+    told(&load_as::<Application>(toml).expect_err("there is something wrong"))
+}
+
+#[test]
+fn what_is_right_is_read() {
+    let application: Application = load_as(
+        "
+        name = 'shop'
+        unknown = 'and no concern of ours'
+        level = { loud = { volume = 3, echo = true } }
+        payments.deadline.timeout = '2s'
+        [[routes]]
+        path = '/pay'
+        deadline.timeout = '1s'
+        ",
+    )
+    .unwrap();
+    assert_eq!(application.payments.deadline.timeout, Duration::from_secs(2));
+    assert_eq!(application.routes[0].deadline.timeout, Duration::from_secs(1));
+    assert!(matches!(application.level, Some(Level::Loud { echo: true, volume: 3 })));
+}
+
+#[test]
+fn all_faults_of_ours_and_theirs_at_once() {
+    let told = faults(
+        "
+        name = 'sch\u{f6}n'
+        payments.retry.max_attempts = 0
+        inbound.deadline.timeout = 2
+        [[routes]]
+        path = 'pay'
+        deadline.timeout = '0s'
+        ",
+    );
+    assert_eq!(
+        told,
+        [
+            "inbound.deadline.timeout: expected a duration with its unit, such as \"250ms\", and found integer `2`",
+            "name: must be plain",
+            "payments.retry.max_attempts: must be at least 1",
+            "routes[0].deadline.timeout: must be more than zero",
+            "routes[0].path: must start with a slash",
+        ]
+    );
+}
+
+/// A table with fields of which only its own code knows.
+#[derive(Debug)]
+struct Headers(Vec<String>);
+
+impl<'de> Deserialize<'de> for Headers {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let map = BTreeMap::<String, String>::deserialize(deserializer)?;
+        match map.keys().find(|key| !key.starts_with("x-")) {
+            Some(key) => Err(D::Error::unknown_field(key, &["x-*"])),
+            None => Ok(Self(map.into_values().collect())),
+        }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Gateway {
+    headers: Headers,
+}
+
+impl Validate for Gateway {
+    fn check(&self, validation: &mut Validation) {
+        validation.check(self.headers.0.len() < 3, "headers", "are too many");
+    }
+}
+
+#[test]
+fn tables_that_are_read_by_code_of_ones_own() {
+    let told = |toml| told(&load_as::<Gateway>(toml).expect_err("there is something wrong"));
+    assert!(load_as::<Gateway>("headers = { x-a = 'a', x-b = 'b' }").is_ok());
+    assert_eq!(told("headers = { x-a = 'a', x-b = 'b', x-c = 'c' }"), ["headers: are too many"]);
+    assert_eq!(
+        told("headers = { a = 'a', x-b = 'b', c = 'c' }\nheader = 1\nhead = 2"),
+        [
+            "head: there is no such field, but headers",
+            "header: there is no such field, but headers",
+            "headers.a: there is no such field, but x-*",
+            "headers.c: there is no such field, but x-*",
+        ]
+    );
+}
+
+/// Made in code, they can be asked without making a layer.
+#[test]
+fn every_struct_of_ours_can_be_asked() {
+    fn told<T: Default + Validate>(spoil: impl FnOnce(&mut T)) -> Vec<String> {
+        assert_eq!(T::default().validate(), Ok(()));
+        let mut config = T::default();
+        spoil(&mut config);
+        crate::told(&config.validate().expect_err("there is something wrong"))
+    }
+
+    assert_eq!(
+        told(|config: &mut DeadlineConfig| config.timeout = Duration::ZERO),
+        ["timeout: must be more than zero"]
+    );
+    assert_eq!(told(|config: &mut RetryConfig| config.max_keys = 0), ["max_keys: must be at least 1"]);
+    assert_eq!(told(|config: &mut BudgetConfig| config.ratio = 2.0), ["ratio: 2 is not within 0..=1"]);
+    assert_eq!(told(|config: &mut Backoff| config.base = Duration::ZERO), ["base: must be more than zero"]);
+    assert_eq!(told(|config: &mut BulkheadConfig| config.max_keys = 0), ["max_keys: must be at least 1"]);
+    assert_eq!(told(|config: &mut CircuitBreakerConfig| config.max_keys = 0), ["max_keys: must be at least 1"]);
+    assert_eq!(told(|config: &mut RateLimitConfig| config.permits = 0), ["permits: must be at least 1"]);
+    assert_eq!(told(|config: &mut LoadShedConfig| config.max_keys = 0), ["max_keys: must be at least 1"]);
+    let max_timeout = |config: &mut PropagationConfig| config.max_timeout = Duration::ZERO;
+    assert_eq!(told(max_timeout), ["max_timeout: must be more than zero"]);
+    let client = |config: &mut ClientConfig| config.retry.max_attempts = 0;
+    assert_eq!(told(client), ["retry.max_attempts: must be at least 1"]);
+    let server = |config: &mut ServerConfig| config.load_shed.max_in_flight = 0;
+    assert_eq!(told(server), ["load_shed.max_in_flight: must be at least 1"]);
+
+    // As a method, too.
+    assert_eq!(RetryConfig::default().validate(), Ok(()));
+    assert_eq!(ClientConfig::default().validate(), Ok(()));
+}
+
+#[test]
+fn what_is_missing_is_told_unless_it_was_there_and_wrong() {
+    assert_eq!(faults(""), ["name: is missing"]);
+    assert_eq!(faults("name = 5"), ["name: expected a string, and found integer `5`"]);
+    assert_eq!(
+        faults("name = 'a'\nlevel = { loud = { volume = 'high' } }"),
+        [
+            "level.loud.echo: is missing",
+            "level.loud.volume: expected a whole number from 0 to 255, and found string \"high\"",
+        ]
+    );
+    assert_eq!(
+        faults("name = 'a'\n[[routes]]\npath = 1\ndeadline = {}\n[[routes]]\npath = '/'\ndeadline = 2\n[[routes]]"),
+        [
+            "routes[0].path: expected a string, and found integer `1`",
+            "routes[1].deadline: expected a table, and found integer `2`",
+            "routes[2].path: is missing",
+        ]
+    );
+}

@@ -1,0 +1,237 @@
+use std::time::Duration;
+
+use http::HeaderName;
+use proptest::collection::{btree_map, vec};
+use proptest::option;
+use proptest::prelude::*;
+use seawall::bulkhead::{BulkheadConfig, Order};
+use seawall::circuit_breaker::{CircuitBreakerConfig, Window};
+use seawall::config::{self, Config, Draft};
+use seawall::deadline::DeadlineConfig;
+use seawall::http::propagation::{HeaderNames, PropagationConfig};
+use seawall::load_shed::LoadShedConfig;
+use seawall::rate_limit::RateLimitConfig;
+use seawall::retry::{Backoff, BudgetConfig, Growth, Jitter, RetryConfig};
+use seawall::stack::{ClientConfig, ServerConfig};
+
+const TEN_YEARS: u128 = 10 * 365 * 24 * 3600 * 1_000_000_000;
+
+/// From one nanosecond to ten years, short ones as often as long ones.
+fn duration() -> impl Strategy<Value = Duration> {
+    prop_oneof![
+        (1..1_000_u64).prop_map(Duration::from_nanos),
+        (1..100_000_u64).prop_map(Duration::from_millis),
+        (1..=TEN_YEARS).prop_map(|nanos| Duration::new((nanos / 1_000_000_000) as u64, (nanos % 1_000_000_000) as u32)),
+    ]
+}
+
+fn count() -> impl Strategy<Value = u32> {
+    1..=u32::MAX
+}
+
+fn keys() -> impl Strategy<Value = usize> {
+    1..=i64::MAX as usize
+}
+
+fn order() -> impl Strategy<Value = Order> {
+    prop_oneof![Just(Order::Fifo), Just(Order::Lifo)]
+}
+
+fn deadline() -> impl Strategy<Value = DeadlineConfig> {
+    (duration(), option::of(duration()), option::of(duration()), option::of(duration())).prop_map(
+        |(timeout, head_timeout, idle_timeout, body_timeout)| DeadlineConfig {
+            timeout,
+            head_timeout,
+            idle_timeout,
+            body_timeout,
+        },
+    )
+}
+
+fn backoff() -> impl Strategy<Value = Backoff> {
+    let growth = prop_oneof![
+        Just(Growth::Constant),
+        Just(Growth::Linear),
+        (1.0..1e9).prop_map(Growth::Exponential),
+        Just(Growth::Exponential(f64::MAX)),
+    ];
+    let jitter = prop_oneof![Just(Jitter::None), Just(Jitter::Full), Just(Jitter::Equal), Just(Jitter::Decorrelated)];
+    (growth, duration(), duration(), jitter).prop_map(|(growth, one, other, jitter)| Backoff {
+        growth,
+        base: one.min(other),
+        cap: one.max(other),
+        jitter,
+    })
+}
+
+fn budget() -> impl Strategy<Value = BudgetConfig> {
+    let ratio = prop_oneof![Just(0.0), Just(1.0), 0.0001..1.0];
+    let reserve = prop_oneof![Just(0.0), 0.001..1000.0];
+    (ratio, 1_000..=60_000_u64, reserve, 1..=1000_u32).prop_map(|(ratio, ttl, reserve_per_second, reserve_burst)| {
+        BudgetConfig { ratio, ttl: Duration::from_millis(ttl), reserve_per_second, reserve_burst }
+    })
+}
+
+fn retry() -> impl Strategy<Value = RetryConfig> {
+    (count(), backoff(), budget(), option::of(duration()), duration(), duration(), any::<bool>(), keys()).prop_map(
+        |(max_attempts, backoff, budget, attempt_timeout, max_retry_after, max_hold, attempt_spans, max_keys)| {
+            RetryConfig {
+                max_attempts,
+                backoff,
+                budget,
+                attempt_timeout,
+                max_retry_after,
+                max_hold,
+                attempt_spans,
+                max_keys,
+            }
+        },
+    )
+}
+
+fn bulkhead() -> impl Strategy<Value = BulkheadConfig> {
+    (count(), any::<u32>(), duration(), order(), duration(), keys()).prop_map(
+        |(max_concurrent, max_waiting, max_wait, order, max_hold, max_keys)| BulkheadConfig {
+            max_concurrent,
+            max_waiting,
+            max_wait,
+            order,
+            max_hold,
+            max_keys,
+        },
+    )
+}
+
+fn load_shed() -> impl Strategy<Value = LoadShedConfig> {
+    (count(), 0.0..=1000.0, duration(), order(), duration(), keys()).prop_map(
+        |(max_in_flight, queue_ratio, max_wait, order, max_hold, max_keys)| LoadShedConfig {
+            max_in_flight,
+            queue_ratio,
+            max_wait,
+            order,
+            max_hold,
+            max_keys,
+        },
+    )
+}
+
+fn rate_limit() -> impl Strategy<Value = RateLimitConfig> {
+    let per = (1..100_000_u64).prop_map(Duration::from_secs);
+    (1..1_000_000_u32, per, option::of(1..1_000_u32), option::of(duration()), any::<u32>(), keys()).prop_map(
+        |(permits, per, burst, max_wait, max_waiting, max_keys)| RateLimitConfig {
+            permits,
+            per,
+            burst,
+            max_wait: max_wait.unwrap_or_default(),
+            max_waiting,
+            max_keys,
+        },
+    )
+}
+
+fn circuit_breaker() -> impl Strategy<Value = CircuitBreakerConfig> {
+    let rate = || prop_oneof![Just(1.0), 1e-9..1.0];
+    let window = prop_oneof![
+        duration().prop_map(|length| Window::Time(length.max(Duration::from_millis(10)))),
+        (1_u32..=100_000).prop_map(Window::Calls),
+    ];
+    let opens = (window, 1..=1000_u32, rate(), option::of(rate()), option::of(duration()), option::of(count()));
+    let slow = (1.0..1e9, duration(), any::<bool>());
+    let breaks = (duration(), duration(), count(), 1.0..100.0, 0.0..=1.0, 1..=10_u32);
+    (opens, slow, breaks, duration(), keys()).prop_map(|(opens, slow, breaks, max_hold, max_keys)| {
+        let (window, minimum_calls, failure_rate, slow_rate, slow_after, consecutive_failures) = opens;
+        let (slow_factor, slow_floor, observe_only) = slow;
+        let (one, other, short_breaks, break_growth, jitter, half_open_rounds) = breaks;
+        let minimum_calls = match window {
+            Window::Calls(calls) => minimum_calls.min(calls),
+            _ => minimum_calls,
+        };
+        CircuitBreakerConfig {
+            window,
+            minimum_calls,
+            failure_rate,
+            slow_rate,
+            slow_after,
+            slow_factor,
+            slow_floor,
+            consecutive_failures,
+            break_duration: one.min(other),
+            short_breaks,
+            break_growth,
+            max_break: one.max(other),
+            jitter,
+            half_open_rounds,
+            observe_only,
+            max_hold,
+            max_keys,
+        }
+    })
+}
+
+fn propagation() -> impl Strategy<Value = PropagationConfig> {
+    let header = |prefix: &'static str| {
+        "[a-z0-9!#$%&'*+.^_`|~-]{0,20}"
+            .prop_map(move |name: String| HeaderName::try_from(format!("{prefix}{name}")).unwrap())
+    };
+    (header("t-"), vec(header("u-"), 0..4), header("a-"), option::of(duration()), duration()).prop_map(
+        |(timeout, also_understood, attempt, allowance, max_timeout)| PropagationConfig {
+            headers: HeaderNames { timeout, also_understood, attempt },
+            allowance: allowance.unwrap_or_default(),
+            max_timeout,
+        },
+    )
+}
+
+fn client() -> impl Strategy<Value = ClientConfig> {
+    (deadline(), retry(), bulkhead(), circuit_breaker(), propagation(), any::<bool>()).prop_map(
+        |(deadline, retry, bulkhead, circuit_breaker, propagation, per_authority)| ClientConfig {
+            deadline,
+            retry,
+            bulkhead,
+            circuit_breaker,
+            propagation,
+            per_authority,
+        },
+    )
+}
+
+fn server() -> impl Strategy<Value = ServerConfig> {
+    (propagation(), deadline(), load_shed()).prop_map(|(propagation, deadline, load_shed)| ServerConfig {
+        propagation,
+        deadline,
+        load_shed,
+    })
+}
+
+fn whole() -> impl Strategy<Value = Config> {
+    let name = || prop_oneof!["[a-z][a-z0-9_-]{0,8}", "[^\\s\\p{C}]{1,8}", "[0-9]{1,4}", Just("true".to_owned())];
+    (btree_map(name(), client(), 0..3), btree_map(name(), server(), 0..3))
+        .prop_map(|(client, server)| Config { client, server })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn what_is_written_is_read_back(config in whole()) {
+        let json = serde_json::to_string(&config).unwrap();
+        let read: Config = serde_json::from_str::<Draft>(&json).unwrap().load().unwrap();
+        prop_assert_eq!(&read, &config);
+        prop_assert_eq!(&serde_json::from_str::<Config>(&json).unwrap(), &config);
+
+        let toml = toml::to_string(&config).unwrap();
+        prop_assert_eq!(&crate::load(&toml).unwrap(), &config, "{}", toml);
+        prop_assert_eq!(&toml::from_str::<Config>(&toml).unwrap(), &config);
+
+        let yaml = yaml_serde::to_string(&config).unwrap();
+        let read: Config = config::load(yaml_serde::Deserializer::from_str(&yaml)).unwrap();
+        prop_assert_eq!(&read, &config, "{}", yaml);
+    }
+
+    /// It is in no stack, and stands alone.
+    #[test]
+    fn a_rate_limit_is_read_back(config in rate_limit()) {
+        let toml = toml::to_string(&config).unwrap();
+        prop_assert_eq!(&crate::load_as::<RateLimitConfig>(&toml).unwrap(), &config, "{}", toml);
+    }
+}

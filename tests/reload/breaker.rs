@@ -1,0 +1,118 @@
+use std::future::ready;
+
+use futures::poll;
+use seawall::circuit_breaker::{CircuitBreakerConfig, CircuitBreakerLayer, State, Window};
+use seawall::error::Reason;
+use tokio::time::{Instant, advance};
+use tower::util::ServiceFn;
+use tower::{BoxError, Layer, ServiceExt, service_fn};
+
+use crate::*;
+
+type Answer = std::future::Ready<Result<u32, BoxError>>;
+
+/// Fails when it is asked to by a zero.
+fn callee() -> ServiceFn<impl Fn(u32) -> Answer + Clone> {
+    service_fn(|n: u32| ready(if n == 0 { Err("failed".into()) } else { Ok(n) }))
+}
+
+fn config() -> CircuitBreakerConfig {
+    CircuitBreakerConfig { jitter: 0.0, consecutive_failures: None, ..Default::default() }
+}
+
+async fn calls(layer: &CircuitBreakerLayer, requests: impl IntoIterator<Item = u32>) -> State {
+    for request in requests {
+        let _ = layer.layer(callee()).oneshot(request).await;
+    }
+    layer.handle().state()
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_open_breaker_stays_open_and_keeps_its_break() {
+    let layer = CircuitBreakerLayer::new(config()).unwrap();
+    assert_eq!(calls(&layer, [0; 10]).await, State::Open);
+    for window in [Window::Time(10 * SECOND), Window::Calls(50), Window::Time(SECOND)] {
+        layer.reload(&CircuitBreakerConfig { window, failure_rate: 0.9, ..config() }).unwrap();
+        assert_eq!(layer.handle().state(), State::Open);
+        assert_eq!(reason(layer.layer(callee()).oneshot(1).await), Some(Reason::CircuitOpen));
+    }
+    advance(SECOND).await;
+    assert_eq!(calls(&layer, [1; 15]).await, State::Closed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_window_is_judged_by_the_new_rates() {
+    let layer = CircuitBreakerLayer::new(config()).unwrap();
+    assert_eq!(calls(&layer, [0, 0, 0, 0, 1, 1, 1, 1, 1, 1]).await, State::Closed);
+    let stricter = CircuitBreakerConfig { failure_rate: 0.3, ..config() };
+    layer.reload(&stricter).unwrap();
+    assert_eq!(layer.config(), stricter);
+    let counts = layer.handle().snapshot();
+    assert_eq!((counts.calls, counts.failures), (10, 4));
+    assert_eq!(calls(&layer, [1]).await, State::Open, "four of eleven");
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_window_begins_anew_and_the_calls_of_before_are_not_in_it() {
+    let layer = CircuitBreakerLayer::new(config()).unwrap();
+    assert_eq!(calls(&layer, [0; 9]).await, State::Closed);
+    let mut late = Box::pin(layer.layer(silent()).oneshot(0));
+    assert!(poll!(&mut late).is_pending());
+    layer.reload(&CircuitBreakerConfig { window: Window::Calls(20), ..config() }).unwrap();
+    let counts = layer.handle().snapshot();
+    assert_eq!((counts.calls, counts.failures, counts.state), (0, 0, State::Closed));
+    drop(late);
+    assert_eq!(calls(&layer, [1; 10].into_iter().chain([0; 9])).await, State::Closed);
+    assert_eq!(layer.handle().snapshot().calls, 19);
+    assert_eq!(calls(&layer, [0]).await, State::Open, "ten of the last twenty");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_break_to_come_is_as_long_as_it_is_configured_then() {
+    let layer = CircuitBreakerLayer::new(config()).unwrap();
+    layer.reload(&CircuitBreakerConfig { break_duration: 5 * SECOND, ..config() }).unwrap();
+    calls(&layer, [0; 10]).await;
+    let error = layer.layer(callee()).oneshot(1).await.unwrap_err();
+    assert_eq!(seawall::error::rejection(&error).unwrap().retry_after(), Some(5 * SECOND));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_mode_changes_only_if_the_setting_does_and_nobody_forced_it() {
+    let observing = CircuitBreakerConfig { observe_only: true, ..config() };
+    let layer = CircuitBreakerLayer::new(config()).unwrap();
+    let handle = layer.handle();
+    layer.reload(&observing).unwrap();
+    assert_eq!(calls(&layer, [0; 10]).await, State::Open);
+    assert!(layer.layer(callee()).oneshot(1).await.is_ok(), "it observes");
+    layer.reload(&config()).unwrap();
+    assert_eq!(reason(layer.layer(callee()).oneshot(1).await), Some(Reason::CircuitOpen));
+    handle.observe();
+    layer.reload(&CircuitBreakerConfig { minimum_calls: 20, ..config() }).unwrap();
+    assert!(layer.layer(callee()).oneshot(1).await.is_ok(), "by hand, until the setting changes");
+    for force in [true, false] {
+        if force {
+            handle.force_open()
+        } else {
+            handle.disable()
+        }
+        let state = handle.state();
+        layer.reload(&observing).unwrap();
+        layer.reload(&config()).unwrap();
+        assert_eq!(handle.state(), state);
+    }
+    handle.enforce();
+    assert_eq!(handle.state(), State::Closed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_to_come_are_held_as_long_as_it_is_configured_then() {
+    let layer = CircuitBreakerLayer::new(config()).unwrap();
+    let mut old = Box::pin(layer.layer(silent()).oneshot(0));
+    assert!(poll!(&mut old).is_pending());
+    layer.reload(&CircuitBreakerConfig { max_hold: SECOND, ..config() }).unwrap();
+    let start = Instant::now();
+    assert_eq!(reason(layer.layer(silent()).oneshot(0).await), Some(Reason::HoldExceeded));
+    assert_eq!(start.elapsed(), SECOND);
+    assert_eq!(reason(old.await), Some(Reason::HoldExceeded));
+    assert_eq!(start.elapsed(), MINUTE);
+}

@@ -1,0 +1,94 @@
+//! Events: what is told, and that a storm is told in few words.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use seawall::circuit_breaker::{CircuitBreakerConfig, CircuitBreakerLayer};
+use seawall::rate_limit::{RateLimitConfig, RateLimitLayer};
+use seawall::registry::Registry;
+use tokio::time::advance;
+use tower::{BoxError, Layer, ServiceExt, service_fn};
+use tracing::field::{Field, Visit};
+use tracing::{Event, Subscriber};
+use tracing_subscriber::layer::{Context, SubscriberExt as _};
+
+use crate::recorded::in_virtual_time;
+
+/// The fields of an event or a span, as text.
+pub(crate) type Fields = BTreeMap<String, String>;
+
+pub(crate) struct Reader<'a>(pub(crate) &'a mut Fields);
+
+impl Visit for Reader<'_> {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.0.insert(field.name().to_owned(), format!("{value:?}"));
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.0.insert(field.name().to_owned(), value.to_owned());
+    }
+}
+
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<Fields>>>);
+
+impl<S: Subscriber> tracing_subscriber::Layer<S> for Log {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        if event.metadata().target() == "seawall" {
+            let mut fields = Fields::from([("level".to_owned(), event.metadata().level().to_string())]);
+            event.record(&mut Reader(&mut fields));
+            self.0.lock().unwrap().push(fields);
+        }
+    }
+}
+
+fn logged(calls: impl Future<Output = ()>) -> Vec<Fields> {
+    let log = Log::default();
+    let subscriber = tracing_subscriber::registry().with(log.clone());
+    tracing::subscriber::with_default(subscriber, || in_virtual_time(calls));
+    let events = log.0.lock().unwrap().clone();
+    events
+}
+
+#[test]
+fn a_storm_of_refusals_is_told_once_a_second_with_what_was_left_out() {
+    let registry = Registry::new();
+    let config = RateLimitConfig { permits: 1, per: Duration::from_secs(3600), ..RateLimitConfig::default() };
+    let layer = RateLimitLayer::new(config).unwrap().named_in(&registry, "payments").unwrap();
+    let events = logged(async {
+        let service = layer.layer(service_fn(|()| async { Ok::<_, BoxError>(()) }));
+        for _ in 0..10_000 {
+            let _ = service.clone().oneshot(()).await;
+            advance(Duration::from_micros(500)).await;
+        }
+    });
+    let told: Vec<_> = events.iter().filter(|event| event["message"] == "rejected").collect();
+    assert!((5..=6).contains(&told.len()), "five seconds: {told:?}");
+    let first = told[0];
+    assert_eq!(
+        [&first["name"], &first["layer"], &first["reason"], &first["level"]],
+        ["payments", "rate_limit", "rate_limited", "WARN"]
+    );
+    let suppressed: u32 = told.iter().map(|event| event["suppressed"].parse::<u32>().unwrap()).sum();
+    assert!((7_000..10_000).contains(&suppressed), "{suppressed} of 9,999 are accounted for so far");
+}
+
+#[test]
+fn every_change_of_state_is_told_with_the_name() {
+    let registry = Registry::new();
+    let config =
+        CircuitBreakerConfig { consecutive_failures: Some(1), half_open_rounds: 1, ..CircuitBreakerConfig::default() };
+    let layer = CircuitBreakerLayer::new(config).unwrap().named_in(&registry, "payments").unwrap();
+    let events = logged(async {
+        let service = layer
+            .layer(service_fn(|fails: bool| async move { if fails { Err(BoxError::from("down")) } else { Ok(()) } }));
+        let _ = service.clone().oneshot(true).await;
+        advance(Duration::from_secs(2)).await;
+        let _ = service.clone().oneshot(false).await;
+    });
+    let states = events.iter().filter(|event| event["message"] == "transition" && event["name"] == "payments");
+    let states: Vec<_> = states.map(|event| (event["from"].as_str(), event["to"].as_str())).collect();
+    assert_eq!(states, [("closed", "open"), ("open", "half_open"), ("half_open", "closed")]);
+}

@@ -1,0 +1,200 @@
+//! The registry shows each layer as it is, and moves it by hand.
+
+use std::time::Duration;
+
+use futures::FutureExt;
+use futures::future::join_all;
+use seawall::bulkhead::{BulkheadConfig, BulkheadLayer};
+use seawall::circuit_breaker::{CircuitBreakerConfig, CircuitBreakerLayer, State};
+use seawall::deadline::{DeadlineConfig, DeadlineLayer};
+use seawall::error::{Reason, rejection};
+use seawall::load_shed::{LoadShedConfig, LoadShedLayer};
+use seawall::rate_limit::{RateLimitConfig, RateLimitLayer};
+use seawall::registry::{BreakerCondition, Command, Condition, Registry};
+use seawall::retry::{RetryConfig, RetryLayer};
+use tokio::time::advance;
+use tower::{BoxError, Layer, ServiceBuilder, ServiceExt, service_fn};
+
+use crate::recorded::in_virtual_time;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Takes as long as it is asked to.
+async fn takes(time: Duration) -> Result<(), BoxError> {
+    tokio::time::sleep(time).await;
+    Ok(())
+}
+
+#[test]
+fn a_snapshot_has_every_layer_with_its_settings_counts_and_state() {
+    in_virtual_time(async {
+        let registry = Registry::new();
+        let deadline = DeadlineConfig { timeout: 5 * SECOND, idle_timeout: Some(SECOND), ..DeadlineConfig::default() };
+        let deadline = DeadlineLayer::new(deadline).unwrap().named_in(&registry, "payments").unwrap();
+        let retry = RetryLayer::new(RetryConfig::default()).unwrap().named_in(&registry, "payments").unwrap();
+        let limit = RateLimitConfig { permits: 50, burst: Some(7), ..RateLimitConfig::default() };
+        let limit = RateLimitLayer::new(limit).unwrap().named_in(&registry, "payments").unwrap();
+        let bulkhead = BulkheadConfig { max_concurrent: 2, max_waiting: 1, ..BulkheadConfig::default() };
+        let bulkhead = BulkheadLayer::new(bulkhead).unwrap().named_in(&registry, "payments").unwrap();
+        let breaker =
+            CircuitBreakerLayer::new(CircuitBreakerConfig::default()).unwrap().named_in(&registry, "payments").unwrap();
+        let layers = ServiceBuilder::new().layer(deadline).layer(retry).layer(limit).layer(bulkhead).layer(breaker);
+        let service = layers.service(service_fn(takes));
+
+        advance(SECOND).await;
+        let mut calls = join_all((0..4).map(|_| service.clone().oneshot(2 * SECOND)));
+        assert!((&mut calls).now_or_never().is_none());
+        let condition = |layer: &str| {
+            let snapshot = registry.snapshot();
+            let component = snapshot.of("payments").find(|component| component.layer == layer).unwrap().clone();
+            (component.condition.clone(), component)
+        };
+        let (Condition::Bulkhead(bulkhead), component) = condition("bulkhead") else { panic!("a bulkhead") };
+        assert_eq!((bulkhead.in_flight, bulkhead.waiting, bulkhead.limit), (2, 1, 2));
+        assert_eq!((component.refused["queue_full"], component.age), (1, SECOND));
+        let last = component.last_refusal.unwrap();
+        assert_eq!((last.reason, last.ago.as_millis()), ("queue_full", 0));
+        let (Condition::CircuitBreaker(breaker), _) = condition("circuit_breaker") else { panic!("a breaker") };
+        assert_eq!((breaker.state, breaker.in_flight, breaker.since), (State::Closed, 2, SECOND));
+        let (Condition::RateLimit(limit), _) = condition("rate_limit") else { panic!("a rate limit") };
+        assert_eq!((limit.per_second, limit.burst, limit.passed, limit.waiting), (50.0, 7, 4, 0));
+        let (Condition::Deadline(deadline), _) = condition("deadline") else { panic!("a deadline") };
+        assert_eq!((deadline.timeout, deadline.idle_timeout, deadline.head_timeout), (5 * SECOND, Some(SECOND), None));
+
+        let answers = calls.await;
+        assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 3);
+        let (Condition::Retry(retry), component) = condition("retry") else { panic!("a retry") };
+        assert_eq!((retry.max_attempts, retry.budget_left), (3, 10));
+        assert_eq!((component.calls["success"], component.calls["ignored"]), (3, 1));
+        let latency = component.latency.unwrap();
+        assert_eq!(latency.count, 3);
+        let near = |time: Duration, seconds: f64| (time.as_secs_f64() / seconds - 1.0).abs() < 0.07;
+        assert!(near(latency.p50, 2.0) && near(latency.max, 4.0), "{latency:?}");
+        let (Condition::Bulkhead(bulkhead), component) = condition("bulkhead") else { panic!("a bulkhead") };
+        assert_eq!((bulkhead.in_flight, bulkhead.service_time), (0, 2 * SECOND));
+        assert!(near(component.latency.unwrap().max, 2.0), "a wait in the queue is no time of the callee's");
+    });
+}
+
+#[test]
+fn a_breaker_is_seen_to_open_and_close_and_moved_by_hand() {
+    in_virtual_time(async {
+        let registry = Registry::new();
+        let config = CircuitBreakerConfig {
+            consecutive_failures: Some(2),
+            half_open_rounds: 1,
+            ..CircuitBreakerConfig::default()
+        };
+        let layer = CircuitBreakerLayer::new(config).unwrap().named_in(&registry, "payments").unwrap();
+        let service = layer
+            .layer(service_fn(|fails: bool| async move { if fails { Err(BoxError::from("down")) } else { Ok(()) } }));
+        let call = async |fails| service.clone().oneshot(fails).await;
+        let condition = || -> BreakerCondition {
+            let Condition::CircuitBreaker(condition) = registry.snapshot().components[0].condition else {
+                panic!("a breaker")
+            };
+            condition
+        };
+        for _ in 0..2 {
+            assert!(call(true).await.is_err());
+        }
+        advance(SECOND / 4).await;
+        let last = condition().last_transition.unwrap();
+        assert_eq!((condition().state, condition().since), (State::Open, SECOND / 4));
+        assert_eq!((last.from, last.to, last.ago), (State::Closed, State::Open, SECOND / 4));
+        let error = call(false).await.unwrap_err();
+        let rejected = rejection(&error).unwrap();
+        assert_eq!(
+            (rejected.name(), rejected.layer(), rejected.reason()),
+            (Some("payments"), "circuit_breaker", Reason::CircuitOpen)
+        );
+        assert!(error.to_string().starts_with("payments, circuit_breaker: the circuit is open"), "{error}");
+
+        advance(2 * SECOND).await;
+        assert!(call(false).await.is_ok());
+        assert_eq!((condition().state, condition().transitions), (State::Closed, 3));
+
+        registry.isolate("payments").unwrap();
+        assert_eq!(condition().state, State::ForcedOpen);
+        assert!(call(false).await.is_err());
+        let component = &registry.find("payments")[0];
+        component.apply(Command::Disable).unwrap();
+        assert!(call(true).await.is_err_and(|error| rejection(&error).is_none()));
+        assert_eq!(
+            component.snapshot().calls["transient"],
+            3,
+            "what passes a breaker that is switched off is counted all the same"
+        );
+        component.apply(Command::Observe).unwrap();
+        assert!(condition().observe_only);
+        component.apply(Command::Enforce).unwrap();
+        assert_eq!((condition().state, condition().observe_only), (State::Closed, false));
+    });
+}
+
+#[test]
+fn of_keyed_breakers_the_worst_is_shown_and_how_many_are_open() {
+    in_virtual_time(async {
+        let registry = Registry::new();
+        let config = CircuitBreakerConfig { consecutive_failures: Some(1), ..CircuitBreakerConfig::default() };
+        let layer = CircuitBreakerLayer::new(config)
+            .unwrap()
+            .named_in(&registry, "shards")
+            .unwrap()
+            .keyed_by(|shard: &u32| *shard);
+        let service = layer.layer(service_fn(|shard: u32| async move {
+            if shard < 2 { Err(BoxError::from("down")) } else { Ok(()) }
+        }));
+        for shard in 0..5 {
+            let _ = service.clone().oneshot(shard).await;
+        }
+        let component = &registry.snapshot().components[0];
+        let Condition::CircuitBreaker(breaker) = component.condition else { panic!("a breaker") };
+        assert_eq!(
+            (component.keys, breaker.open_keys, breaker.state),
+            (5, 2, State::Open),
+            "named before it was keyed"
+        );
+        assert_eq!((component.calls["success"], component.calls["transient"]), (3, 2));
+    });
+}
+
+#[test]
+fn a_limit_that_is_set_by_hand_holds_until_another_one_is_configured() {
+    let registry = Registry::new();
+    let config = LoadShedConfig { max_in_flight: 8, ..LoadShedConfig::default() };
+    let layer = LoadShedLayer::new(config.clone()).unwrap().named_in(&registry, "inbound").unwrap();
+    let component = &registry.find("inbound")[0];
+    component.apply(Command::SetLimit(3.try_into().unwrap())).unwrap();
+    layer.reload(&LoadShedConfig { max_wait: SECOND, ..config.clone() }).unwrap();
+    assert_eq!(layer.handle().limit(), 3);
+    layer.reload(&LoadShedConfig { max_in_flight: 4, ..config.clone() }).unwrap();
+    assert_eq!(layer.handle().limit(), 4);
+    assert!(layer.reload(&LoadShedConfig { max_in_flight: 0, ..config }).is_err());
+    assert_eq!(component.snapshot().reloads, 2, "the one that was refused is not one of them");
+}
+
+#[cfg(feature = "config")]
+#[test]
+fn a_snapshot_is_plain_data_for_any_format() {
+    in_virtual_time(async {
+        let registry = Registry::new();
+        let breaker = CircuitBreakerLayer::new(CircuitBreakerConfig::default())
+            .unwrap()
+            .named_in(&registry, "a \"name\" <b>")
+            .unwrap();
+        let service = breaker.layer(service_fn(takes));
+        service.oneshot(SECOND).await.unwrap();
+        let json = serde_json::to_value(registry.snapshot()).unwrap();
+        let component = &json["components"][0];
+        assert_eq!((&component["name"], &component["layer"]), (&"a \"name\" <b>".into(), &"circuit_breaker".into()));
+        assert_eq!(component["calls"], serde_json::json!({ "success": 1 }));
+        let breaker = &component["condition"]["circuit_breaker"];
+        assert_eq!(
+            (&breaker["state"], &breaker["since_s"], &breaker["last_transition"]),
+            (&"closed".into(), &1.0.into(), &().into())
+        );
+        assert!((component["latency"]["p50_s"].as_f64().unwrap() - 1.0).abs() < 0.07);
+        assert_eq!(component["last_refusal"], serde_json::Value::Null);
+    });
+}
