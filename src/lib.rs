@@ -74,7 +74,8 @@
 //! # Features
 //! `http` (on by default): verdicts, bodies, retries, deadlines on the wire and answers for `http` types, and the assembled stacks.
 //! `grpc`: the same for gRPC. `metrics` (on by default): counters through the [`metrics`](https://docs.rs/metrics) facade. `reqwest`:
-//! `reqwest::Client` as a service of `http` requests. `config`: [settings from files](config). `full`: everything.
+//! `reqwest::Client` as a service of `http` requests. `config`: [settings from files](config). `dashboard`: a page that shows every named layer live.
+//! `full`: everything.
 //!
 //! # Which failures, and who answers
 //! See [`failures`].

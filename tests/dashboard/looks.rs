@@ -61,6 +61,27 @@ fn names_are_text_and_nothing_else() {
     assert_eq!(browser.complaints(), [""; 0]);
 }
 
+/// And the test would see it if they were not.
+#[test]
+fn the_policy_forbids_what_text_could_do() {
+    let (url, _kept) = page(&["payments".to_owned()]);
+    let mut browser = Browser::start();
+    browser.open(&url);
+    browser.wait_for("a row", "document.querySelectorAll('.row').length === 1");
+    let markup =
+        "(() => { try { document.body.innerHTML = '<p>'; return 'made' } catch (error) { return error.name } })()";
+    assert_eq!(browser.eval(markup), "TypeError", "no markup is made of text");
+    assert!(!browser.complaints().is_empty());
+    for (what, attributes) in [("img", "src: '/x.png'"), ("style", "textContent: 'body { display: none }'")] {
+        browser.eval(&format!(
+            "document.body.append(Object.assign(document.createElement('{what}'), {{ {attributes} }})); 0"
+        ));
+        browser.wait_for("the page stands", "getComputedStyle(document.body).display === 'block'");
+        let heard = browser.complaints();
+        assert!(heard.iter().any(|complaint| complaint.contains("Content Security Policy")), "{what}: {heard:?}");
+    }
+}
+
 #[test]
 fn it_fits_a_phone_and_a_desktop_in_both_schemes() {
     let (url, _kept) = page(&hostile());
