@@ -15,6 +15,7 @@
     doc = "| [`http::propagation`] | carries deadlines, attempts and \"do not retry\" between processes |"
 )]
 #![cfg_attr(feature = "http", doc = "| [`stack`] | all of it in the recommended order, with one struct to tune |")]
+#![cfg_attr(feature = "dashboard", doc = "| [`dashboard`] | a page that shows every named layer live |")]
 //!
 //! Each module is a page: what the layer is for and when not, what it does when a call is dropped, what its clones share,
 //! which errors it returns, and where in a stack it belongs. The layers work around any [`tower::Service`]; those for
@@ -75,7 +76,8 @@
 //! # Features
 //! `http` (on by default): verdicts, bodies, retries, deadlines on the wire and answers for `http` types, and the assembled stacks.
 //! `grpc`: the same for gRPC. `metrics` (on by default): counters through the [`metrics`](https://docs.rs/metrics) facade. `reqwest`:
-//! `reqwest::Client` as a service of `http` requests. `config`: [settings from files](config). `full`: everything.
+//! `reqwest::Client` as a service of `http` requests. `config`: [settings from files](config). `dashboard`: a page that shows every named layer live.
+//! `full`: everything.
 //!
 //! # Which failures, and who answers
 //! See [`failures`].
@@ -91,6 +93,8 @@ mod algorithm;
 mod ground;
 mod middleware;
 
+#[cfg(feature = "dashboard")]
+pub mod dashboard;
 #[cfg(feature = "grpc")]
 pub mod grpc;
 #[cfg(feature = "http")]

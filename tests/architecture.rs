@@ -2,6 +2,7 @@
 //! something that only one place may touch.
 //!
 //! ```text
+//! dashboard      the live page
 //! stack          assembled stacks
 //! http  grpc     protocol knowledge
 //! middleware     tower plumbing, one folder a layer
@@ -21,7 +22,7 @@ use syn::spanned::Spanned;
 use syn::visit::{self, Visit};
 
 /// Bottom-up: a room may use what stands before it.
-const ROOMS: [&str; 7] = ["ground", "algorithm", "admission", "middleware", "http", "grpc", "stack"];
+const ROOMS: [&str; 8] = ["ground", "algorithm", "admission", "middleware", "http", "grpc", "stack", "dashboard"];
 
 /// Names that say nothing about what is inside.
 const DRAWERS: [&str; 9] = ["common", "helper", "helpers", "misc", "prelude", "shared", "types", "util", "utils"];

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use super::snapshot::{Command, ComponentSnapshot, LastRefusal, Latency};
 use super::{Observed, Snapshot};
 use crate::ground::error::Reason;
+#[cfg(feature = "dashboard")]
+use crate::ground::telemetry::Successes;
 use crate::ground::telemetry::{Instruments, LayerKind, Tally};
 use crate::ground::time::{self, Instant};
 
@@ -32,6 +34,12 @@ impl Component {
     /// What it is doing now.
     pub fn snapshot(&self) -> ComponentSnapshot {
         snapshot(&*self.observed, time::now())
+    }
+
+    /// How long its successes have taken so far.
+    #[cfg(feature = "dashboard")]
+    pub(crate) fn successes(&self) -> Successes {
+        self.observed.instruments().named().map_or_else(Successes::default, |named| Successes::of(&named.calls))
     }
 
     /// Moves it by hand. What is set this way holds until it is set again, here or by a reload of that very setting.

@@ -49,6 +49,28 @@ impl Calls {
     }
 }
 
+/// The successes up to a moment, to see by the difference how long those of late took.
+#[cfg(feature = "dashboard")]
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Successes(Option<Histogram>);
+
+#[cfg(feature = "dashboard")]
+impl Successes {
+    pub(crate) fn of(calls: &Calls) -> Self {
+        Self(calls.by_verdict.get(Verdict::Success.index()).and_then(OnceLock::get).map(AtomicHistogram::load))
+    }
+
+    /// How long ninety-nine in a hundred of those since `before` took at most, if there were any.
+    pub(crate) fn p99_since(&self, before: &Self) -> Option<Duration> {
+        let now = self.0.as_ref()?;
+        let quantile = |calls: &Histogram| calls.quantile_bucket(0.99).ok().flatten().map(|bucket| middle(&bucket));
+        match &before.0 {
+            Some(before) => quantile(&now.checked_sub(before).ok()?),
+            None => quantile(now),
+        }
+    }
+}
+
 /// How long calls took. The times are those of buckets, and within 6 % of the truth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Latency {
@@ -100,6 +122,24 @@ mod tests {
             let off = found.as_secs_f64() / f64::from(expected) * 1000.0 - 1.0;
             assert!(off.abs() < 0.07, "{found:?} for {expected} ms");
         }
+    }
+
+    #[cfg(feature = "dashboard")]
+    #[test]
+    fn the_successes_of_late_are_those_that_came_since() {
+        let calls = Calls::default();
+        let none = Successes::of(&calls);
+        assert_eq!(none.p99_since(&none), None);
+        (0..1000).for_each(|_| calls.record(Verdict::Success, MS));
+        let early = Successes::of(&calls);
+        let about =
+            |found: Option<Duration>, expected: f64| (found.unwrap().as_secs_f64() / expected - 1.0).abs() < 0.07;
+        assert!(about(early.p99_since(&none), 0.001));
+        assert_eq!(early.p99_since(&early), None);
+        (0..10).for_each(|_| calls.record(Verdict::Success, 100 * MS));
+        let late = Successes::of(&calls);
+        assert!(about(late.p99_since(&early), 0.1));
+        assert_eq!(early.p99_since(&late), None, "of another component of the same name");
     }
 
     #[test]

@@ -78,6 +78,12 @@ pub(crate) fn reloaded(instruments: &Instruments, reload: Reload) {
     }
 }
 
+/// Someone has moved a named layer by hand. Always told: people are no storm.
+#[cfg(feature = "dashboard")]
+pub(crate) fn controlled(name: &str, layer: &str, command: &dyn std::fmt::Debug) {
+    tracing::warn!(target: "seawall", name, layer, ?command, "moved by hand");
+}
+
 /// The body of a response was kept beyond its time, and has been cut. Someone `waited` for it, or it was put aside and
 /// forgotten.
 #[cfg(feature = "http")]

@@ -13,8 +13,12 @@ mod tally;
 
 #[cfg(feature = "metrics")]
 pub(crate) use self::metrics::{Gauge, Publication, publish_process};
+#[cfg(feature = "dashboard")]
+pub(crate) use calls::Successes;
 #[cfg(feature = "http")]
 pub(crate) use events::answered;
+#[cfg(feature = "dashboard")]
+pub(crate) use events::controlled;
 pub(crate) use events::{AttemptSpan, Reload, body_cut, not_retried, rejected, reloaded, retried, transition};
 pub(crate) use instruments::{Instruments, LayerKind, Source};
 pub(crate) use tally::{NotRetried, STATES, Tally};

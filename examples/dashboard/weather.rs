@@ -1,0 +1,68 @@
+//! The dependencies, and what goes wrong with them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::routing::get;
+use tokio::time::sleep;
+
+#[derive(Clone, Default)]
+pub(crate) struct Weather(Arc<Troubles>);
+
+#[derive(Default)]
+struct Troubles {
+    payments_fails: AtomicBool,
+    search_is_slow: AtomicBool,
+}
+
+impl Weather {
+    pub(crate) fn dependencies(&self) -> Router {
+        Router::new()
+            .route("/payments", get(payments))
+            .route("/search", get(search))
+            .route("/mail", get(|| async { "sent" }))
+            .with_state(self.clone())
+    }
+
+    /// Calm, payments down, both in trouble, search slow, calm again, and so on.
+    pub(crate) async fn change(self) {
+        let wait = |seconds| sleep(Duration::from_secs(seconds));
+        loop {
+            wait(28).await;
+            self.0.payments_fails.store(true, Ordering::Relaxed);
+            wait(16).await;
+            self.0.search_is_slow.store(true, Ordering::Relaxed);
+            wait(16).await;
+            self.0.payments_fails.store(false, Ordering::Relaxed);
+            wait(10).await;
+            self.0.search_is_slow.store(false, Ordering::Relaxed);
+            wait(20).await;
+        }
+    }
+}
+
+async fn payments(State(weather): State<Weather>) -> StatusCode {
+    sleep(Duration::from_millis(10 + u64::from(draw() % 15))).await;
+    if weather.0.payments_fails.load(Ordering::Relaxed) { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK }
+}
+
+async fn search(State(weather): State<Weather>) -> &'static str {
+    let slower = if weather.0.search_is_slow.load(Ordering::Relaxed) { 250 } else { 0 };
+    sleep(Duration::from_millis(20 + slower + u64::from(draw() % 60))).await;
+    "found"
+}
+
+pub(crate) fn one_in_three() -> bool {
+    draw() % 3 == 0
+}
+
+/// Something that varies; it has not to be more random than that.
+fn draw() -> u32 {
+    static STATE: AtomicU32 = AtomicU32::new(1);
+    let next = |state: u32| Some(state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223));
+    STATE.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).unwrap_or_default() >> 16
+}

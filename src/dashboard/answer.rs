@@ -1,0 +1,56 @@
+//! What is answered, and the headers that every answer has.
+
+use ::http::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue,
+    REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+};
+use ::http::{Response, StatusCode};
+use bytes::Bytes;
+use serde_json::{Value, json};
+
+use super::body::Body;
+use super::page;
+
+/// On every answer: none is kept, guessed at, framed, or told of in a `Referer`. The policy forbids everything but the page's
+/// own two parts, its questions to where it came from, and, in browsers that know it, markup made of text.
+const ALWAYS: [(HeaderName, HeaderValue); 4] = [
+    (CACHE_CONTROL, HeaderValue::from_static("no-store")),
+    (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+    (REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+    (CONTENT_SECURITY_POLICY, HeaderValue::from_static(page::POLICY)),
+];
+
+pub(super) fn page() -> Response<Body> {
+    of(StatusCode::OK, "text/html; charset=utf-8", Bytes::from_static(page::PAGE.as_bytes()))
+}
+
+pub(super) fn json(status: StatusCode, value: &Value) -> Response<Body> {
+    of(status, "application/json", Bytes::from(value.to_string()))
+}
+
+/// What went wrong, in words that the page can show.
+pub(super) fn error(status: StatusCode, what: &str) -> Response<Body> {
+    json(status, &json!({ "error": what }))
+}
+
+pub(super) fn wrong_method(allowed: &'static str) -> Response<Body> {
+    let mut response = error(StatusCode::METHOD_NOT_ALLOWED, "wrong method");
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
+    response
+}
+
+fn of(status: StatusCode, content_type: &'static str, body: Bytes) -> Response<Body> {
+    let length = HeaderValue::from(body.len());
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(CONTENT_LENGTH, length);
+    headers.extend(ALWAYS);
+    response
+}
+
+/// The same head, with the length of the body that is left out.
+pub(super) fn head_only(response: Response<Body>) -> Response<Body> {
+    response.map(|_| Body::default())
+}

@@ -1,0 +1,88 @@
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use ::http::{Response, StatusCode};
+use bytes::{Buf, BufMut, BytesMut};
+use pin_project::pin_project;
+
+use super::answer;
+use super::body::Body;
+use super::control;
+use super::service::Dashboard;
+use crate::admission::timer::Timer;
+use crate::ground::time::{self, Instant};
+
+/// How large an order may be.
+const MAX_BODY: usize = 4 * 1024;
+
+/// How long it may take to arrive.
+const READ_WITHIN: Duration = Duration::from_secs(5);
+
+/// An answer of the [`Dashboard`].
+#[pin_project]
+#[derive(Debug)]
+pub struct ResponseFuture<B> {
+    #[pin]
+    state: State<B>,
+}
+
+#[pin_project(project = StateProj)]
+#[derive(Debug)]
+enum State<B> {
+    /// Answered without a look at the body; empty once given away.
+    Answered(Option<Response<Body>>),
+    Reading {
+        #[pin]
+        body: B,
+        read: BytesMut,
+        until: Instant,
+        timer: Timer,
+        dashboard: Dashboard,
+    },
+}
+
+impl<B> ResponseFuture<B> {
+    pub(super) fn answered(response: Response<Body>) -> Self {
+        Self { state: State::Answered(Some(response)) }
+    }
+
+    pub(super) fn reading(body: B, dashboard: Dashboard) -> Self {
+        let until = time::now() + READ_WITHIN;
+        Self { state: State::Reading { body, read: BytesMut::new(), until, timer: Timer::new(), dashboard } }
+    }
+}
+
+impl<B: http_body::Body> Future for ResponseFuture<B> {
+    type Output = Result<Response<Body>, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let (mut body, read, until, timer, dashboard) = match self.project().state.project() {
+            StateProj::Answered(response) => {
+                return response.take().map_or(Poll::Pending, |response| Poll::Ready(Ok(response)));
+            }
+            StateProj::Reading { body, read, until, timer, dashboard } => (body, read, *until, timer, dashboard),
+        };
+        let fault = loop {
+            match body.as_mut().poll_frame(cx) {
+                Poll::Ready(Some(Ok(frame))) => {
+                    // Trailers say nothing to us.
+                    let Ok(data) = frame.into_data() else { continue };
+                    if data.remaining() > MAX_BODY - read.len() {
+                        break answer::error(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large");
+                    }
+                    read.put(data);
+                }
+                Poll::Ready(None) => return Poll::Ready(Ok(control::apply(dashboard.registry(), read))),
+                Poll::Ready(Some(Err(_))) => break answer::error(StatusCode::BAD_REQUEST, "the body broke off"),
+                Poll::Pending => {
+                    ready!(timer.poll_until(cx, until));
+                    break answer::error(StatusCode::REQUEST_TIMEOUT, "the body took too long");
+                }
+            }
+        };
+        Poll::Ready(Ok(fault))
+    }
+}

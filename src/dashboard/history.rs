@@ -1,0 +1,191 @@
+//! The last minute of every component: what its counters grew by in each second, and what its gauges showed at the end of it.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+use super::reading::{COUNTED, GAUGES, Key, Reading};
+use crate::ground::time::Instant;
+
+/// How many seconds are kept.
+pub(super) const KEPT: usize = 60;
+
+/// How often there is a sample.
+pub(super) const INTERVAL: Duration = Duration::from_secs(1);
+
+#[derive(Debug, Default)]
+pub(super) struct History {
+    tracks: BTreeMap<Key, Track>,
+    last: Option<Instant>,
+}
+
+/// One component's.
+#[derive(Debug)]
+struct Track {
+    latest: Reading,
+    samples: VecDeque<Sample>,
+}
+
+/// Growth per second of what is counted, then gauges, then how long successes took.
+type Sample = [Option<f64>; COUNTED.len() + GAUGES.len() + 1];
+
+fn columns() -> impl Iterator<Item = &'static str> {
+    COUNTED.into_iter().chain(GAUGES).chain(["p99_s"])
+}
+
+impl History {
+    /// Takes up what all components show at `now`. Those that are not among them any more are forgotten, and one that came
+    /// back under its name begins anew.
+    pub(super) fn record(&mut self, now: Instant, readings: Vec<(Key, Reading)>) {
+        let elapsed = self.last.map(|last| now.since(last));
+        self.last = Some(now);
+        let mut before = std::mem::take(&mut self.tracks);
+        for (key, reading) in readings {
+            let track = match before.remove(&key) {
+                Some(track) if reading.continues(&track.latest) => Some(track),
+                _ => None,
+            };
+            self.tracks.insert(key, Track::next(track, reading, elapsed));
+        }
+    }
+
+    /// The last minute of one component as arrays of one length, oldest first; what never had a value is left out.
+    pub(super) fn of(&self, name: &str, layer: &'static str) -> Value {
+        let Some(track) = self.tracks.get(&(name.to_owned(), layer)) else { return Value::Object(Map::new()) };
+        let columns = columns().enumerate().filter_map(|(column, name)| {
+            let values = || track.samples.iter().map(move |sample| sample.get(column).copied().flatten());
+            values().any(|value| value.is_some()).then(|| (name.to_owned(), values().map(number).collect()))
+        });
+        columns.collect::<Map<_, _>>().into()
+    }
+}
+
+impl Track {
+    fn next(track: Option<Self>, latest: Reading, elapsed: Option<Duration>) -> Self {
+        let (mut samples, before) = match track {
+            Some(track) => (track.samples, Some(track.latest)),
+            None => (VecDeque::new(), None),
+        };
+        let since = match (before, elapsed) {
+            (Some(before), Some(elapsed)) => Some((before, elapsed)),
+            // All that it has counted is of the time since we last looked.
+            (None, Some(elapsed)) if latest.age <= elapsed => Some((Reading::default(), elapsed)),
+            _ => None,
+        };
+        if let Some((before, elapsed)) = since {
+            let sample = latest.since(&before, elapsed);
+            // A second in which nobody could look was as the seconds around it, as far as anybody knows.
+            let missed = (elapsed.as_secs_f64().round() as usize).clamp(1, KEPT);
+            samples.extend(std::iter::repeat_n(sample, missed));
+            samples.drain(..samples.len().saturating_sub(KEPT));
+        }
+        Self { latest, samples }
+    }
+}
+
+impl Reading {
+    fn since(&self, before: &Self, elapsed: Duration) -> Sample {
+        let seconds = elapsed.as_secs_f64().max(1e-3);
+        let growth = self
+            .counted
+            .iter()
+            .zip(before.counted)
+            .map(|(now, before)| now.map(|now| now.saturating_sub(before.unwrap_or(0)) as f64 / seconds));
+        let p99 = self.successes.p99_since(&before.successes).map(|p99| p99.as_secs_f64());
+        let mut sample = Sample::default();
+        for (slot, value) in sample.iter_mut().zip(growth.chain(self.gauges).chain([p99])) {
+            *slot = value;
+        }
+        sample
+    }
+}
+
+/// With four places: a tenth of a millisecond, and more than a curve can show. Short where it is whole.
+fn number(value: Option<f64>) -> Value {
+    let Some(value) = value else { return Value::Null };
+    let rounded = (value * 1e4).round() / 1e4;
+    if rounded.fract() == 0.0 && rounded.abs() < 1e15 { Value::from(rounded as i64) } else { Value::from(rounded) }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn at(second: u32) -> Instant {
+        Instant::from_nanos(1 << 62) + SECOND * second
+    }
+
+    fn reading(age: u32, good: u64) -> Reading {
+        let mut reading = Reading { age: SECOND * age, ..Reading::default() };
+        reading.counted[0] = Some(good);
+        reading.gauges[0] = Some(f64::from(age));
+        reading
+    }
+
+    fn key(name: &str) -> Key {
+        (name.to_owned(), "bulkhead")
+    }
+
+    fn good(history: &History, name: &str) -> Value {
+        history.of(name, "bulkhead").get("good").cloned().unwrap_or_default()
+    }
+
+    #[test]
+    fn counters_become_rates_and_a_minute_is_all_there_is() {
+        let mut history = History::default();
+        for second in 0..200 {
+            history.record(at(second), vec![(key("a"), reading(100 + second, u64::from(second * second)))]);
+        }
+        let rates = good(&history, "a");
+        let rates = rates.as_array().unwrap();
+        assert_eq!(rates.len(), KEPT);
+        assert_eq!(rates.last(), Some(&json!(199 + 198)));
+        assert_eq!(rates[0], json!(140 + 139));
+    }
+
+    #[test]
+    fn who_is_new_has_a_rate_at_once_and_who_was_there_before_us_has_not() {
+        let mut history = History::default();
+        history.record(at(0), vec![(key("old"), reading(50, 1000))]);
+        assert_eq!(good(&history, "old"), Value::Null);
+        history.record(at(1), vec![(key("old"), reading(51, 1007)), (key("new"), reading(1, 3))]);
+        assert_eq!(good(&history, "old"), json!([7]));
+        assert_eq!(good(&history, "new"), json!([3]));
+    }
+
+    #[test]
+    fn who_goes_is_forgotten_and_who_comes_back_begins_anew() {
+        let mut history = History::default();
+        for second in 0..5 {
+            history.record(at(second), vec![(key("a"), reading(10 + second, 100))]);
+        }
+        history.record(at(5), Vec::new());
+        assert_eq!(history.of("a", "bulkhead"), json!({}));
+        assert!(history.tracks.is_empty());
+
+        history.record(at(6), vec![(key("a"), reading(1, 4))]);
+        history.record(at(7), vec![(key("a"), reading(2, 8))]);
+        assert_eq!(good(&history, "a"), json!([4, 4]));
+        // Gone and back between two looks: it is younger than it was.
+        history.record(at(8), vec![(key("a"), reading(0, 900))]);
+        assert_eq!(good(&history, "a"), json!([900]));
+    }
+
+    #[test]
+    fn seconds_that_nobody_looked_at_are_filled_with_their_mean() {
+        let mut history = History::default();
+        history.record(at(0), vec![(key("a"), reading(9, 0))]);
+        history.record(at(4), vec![(key("a"), reading(13, 10))]);
+        assert_eq!(good(&history, "a"), json!([2.5, 2.5, 2.5, 2.5]));
+        history.record(at(1_000_000), vec![(key("a"), reading(1_000_009, 10))]);
+        assert_eq!(good(&history, "a").as_array().unwrap().len(), KEPT);
+        // Time that stands still, or goes back, is no division by zero.
+        history.record(at(1_000_000), vec![(key("a"), reading(1_000_009, 11))]);
+        assert!(good(&history, "a")[KEPT - 1].is_number());
+    }
+}

@@ -1,0 +1,83 @@
+//! The page: one file, put together when the library is compiled.
+//!
+//! Its parts lie in `page/`. Two of them may run in a browser, and the policy names them by their hashes, which a test
+//! compares.
+
+macro_rules! style {
+    () => {
+        include_str!("page/page.css")
+    };
+}
+
+/// In the order in which they build on each other.
+macro_rules! script {
+    () => {
+        concat!(
+            include_str!("page/words.js"),
+            include_str!("page/charts.js"),
+            include_str!("page/rows.js"),
+            include_str!("page/controls.js"),
+            include_str!("page/live.js"),
+        )
+    };
+}
+
+macro_rules! policy {
+    ($style:literal, $script:literal) => {
+        concat!(
+            "default-src 'none'; connect-src 'self'; style-src 'sha256-",
+            $style,
+            "'; script-src 'sha256-",
+            $script,
+            "'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'; ",
+            "require-trusted-types-for 'script'; trusted-types 'none'",
+        )
+    };
+}
+
+pub(super) const PAGE: &str = concat!(
+    "<!doctype html>\n<html lang=\"en\">\n<head>\n",
+    include_str!("page/head.html"),
+    "<style>",
+    style!(),
+    "</style>\n</head>\n<body>\n",
+    include_str!("page/body.html"),
+    "<script>",
+    script!(),
+    "</script>\n</body>\n</html>\n",
+);
+
+pub(super) const POLICY: &str =
+    policy!("sj88p7mCEvElaLex5p8litzNw18HMqheuO5qlJBdjnw=", "1ij8+msX/3WoOVvvML5ZqXyyXYyiRIOBpD94KS0wf8o=");
+
+#[cfg(test)]
+mod tests {
+    use base64::Engine;
+    use base64::engine::general_purpose::STANDARD;
+    use sha2::{Digest, Sha256};
+
+    use super::*;
+
+    #[test]
+    fn the_policy_names_the_parts_that_are_there() {
+        let hash = |text: &str| format!("'sha256-{}'", STANDARD.encode(Sha256::digest(text)));
+        let (style, script) = (hash(style!()), hash(script!()));
+        assert!(POLICY.contains(&style), "the style has changed: its hash is now {style}");
+        assert!(POLICY.contains(&script), "the script has changed: its hash is now {script}");
+    }
+
+    #[test]
+    fn the_page_is_whole_and_asks_for_nothing_from_elsewhere() {
+        for part in [style!(), script!()] {
+            assert!(!part.contains("</"), "a part would end early");
+            assert!(!part.contains('\r'), "a browser reads line ends as \\n, and the hash would be another one");
+        }
+        for opening in ["<style>", "<script>", "<body>", "<title>"] {
+            assert_eq!(PAGE.matches(opening).count(), 1, "{opening}");
+        }
+        for word in ["src=", "href=", "@import", "url(", " style=", " onclick=", "innerHTML", "outerHTML", "eval("] {
+            assert!(!PAGE.contains(word), "{word} has no place in the page");
+        }
+        assert!(!PAGE.replace("http://www.w3.org/2000/svg", "").contains("http"), "an address of elsewhere");
+    }
+}

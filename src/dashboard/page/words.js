@@ -1,0 +1,133 @@
+
+"use strict";
+
+// What things mean. All that the page says stands here.
+
+const LAYERS = {
+  deadline: "Deadline",
+  retry: "Retry",
+  rate_limit: "Rate limit",
+  load_shed: "Load shed",
+  bulkhead: "Bulkhead",
+  circuit_breaker: "Circuit breaker",
+};
+const ORDER = Object.keys(LAYERS);
+const STATES = ["closed", "half-open", "open", "forced open", "disabled"];
+const MARKS = ["●", "◆", "▲", "■"];
+
+// Why a call was refused or cut, and what to do about it.
+const REASONS = {
+  deadline_expired: ["the deadline had passed before the call began", "Whoever calls is late already: look at what comes before this call."],
+  deadline_exceeded: ["the deadline passed before the call was over", "The callee is slower than that: look at its latency, or give calls more time."],
+  head_timeout: ["the response did not begin within head_timeout", "The callee hangs before it answers."],
+  idle_timeout: ["the response stalled for longer than idle_timeout", "The callee began to answer and stopped."],
+  attempt_timeout: ["one attempt had no answer in its time", "The next attempt may do better; if many do not, the callee is slow."],
+  hold_exceeded: ["the call went on for longer than max_hold", "Set a deadline, so that calls end by themselves."],
+  not_ready: ["what is called did not become ready in time", "Its connections or buffers are used up: look at the pool behind it."],
+  circuit_open: ["the circuit is open, since the callee has been failing", "Look at the callee; calls go on once probes succeed."],
+  queue_full: ["all permits and all places in the queue are taken", "Calls come faster than answers: look at the callee's latency first."],
+  queue_timeout: ["no permit came free within max_wait", "Calls hold their permits for long: look at the callee's latency."],
+  not_in_time: ["less time was left than the call takes", "It would only have failed late. If many are: more capacity, or longer deadlines."],
+  rate_limited: ["the rate limit is used up", "Slow the callers down, or raise the limit."],
+};
+
+function reason(word) {
+  return REASONS[word] || [String(word).replaceAll("_", " "), ""];
+}
+
+function rate(value) {
+  if (!Number.isFinite(value)) return "–";
+  if (value === 0) return "0";
+  if (value < 0.1) return "<0.1";
+  if (value < 10) return value.toFixed(1);
+  return count(Math.round(value));
+}
+
+function count(value) {
+  if (!Number.isFinite(value)) return "–";
+  if (value >= 1e7) return (value / 1e6).toFixed(0) + "M";
+  if (value >= 1e4) return (value / 1e3).toFixed(value < 1e5 ? 1 : 0) + "k";
+  return String(value);
+}
+
+function time(seconds) {
+  if (!Number.isFinite(seconds)) return "–";
+  if (seconds < 0.01) return (seconds * 1e3).toFixed(1) + " ms";
+  if (seconds < 1) return (seconds * 1e3).toFixed(0) + " ms";
+  if (seconds < 10) return seconds.toFixed(1) + " s";
+  if (seconds < 120) return seconds.toFixed(0) + " s";
+  if (seconds < 7200) return (seconds / 60).toFixed(0) + " min";
+  if (seconds < 172800) return (seconds / 3600).toFixed(0) + " h";
+  return (seconds / 86400).toFixed(0) + " days";
+}
+
+function share(part, whole) {
+  return whole > 0 ? Math.round(100 * part / whole) + " %" : "0 %";
+}
+
+function total(counts) {
+  return Object.values(counts || {}).reduce((sum, n) => sum + (Number.isFinite(n) ? n : 0), 0);
+}
+
+// The sum of the last seconds of a series.
+function lately(series, seconds = 10) {
+  return (series || []).slice(-seconds).reduce((sum, n) => sum + (n || 0), 0);
+}
+
+// How a component does: rank 0 fine, 1 worth knowing, 2 worth a look, 3 trouble; in a word, and in a sentence.
+function judge(component) {
+  const is = (component.condition || {})[component.layer] || {};
+  const minute = component.last_minute || {};
+  const refused = lately(minute.refused) > 0;
+  const [good, failed] = [lately(minute.good), lately(minute.failed)];
+  const inside = lately(minute.inside);
+  const turned = inside >= 1 && inside > 0.05 * (good + failed + inside);
+  const failing = failed >= 1 && failed > 0.05 * (good + failed);
+  const refusing = [2, "Refusing"];
+  switch (component.layer) {
+    case "circuit_breaker": return breaker(is, component.keys, refused, failing);
+    case "retry": {
+      const detail = `${is.max_attempts} attempts at most`;
+      if (is.budget_left === 0 && failing) return [2, "Out of budget", "No retries until the budget fills up"];
+      if (failing) return [2, "Calls fail", share(failed, good + failed) + " fail in spite of retries"];
+      if (turned) return [1, "Refused inside", "A layer further in refuses calls"];
+      if (lately(minute.retries) > 0) return [1, "Retrying", detail];
+      return [0, "Fine", detail];
+    }
+    case "bulkhead":
+    case "load_shed": {
+      const detail = is.service_time_s > 0 ? `A call takes ${time(is.service_time_s)}` : "No call to measure lately";
+      if (refused) return [...refusing, detail];
+      if (is.waiting > 0) return [1, "Queueing", detail];
+      if (!component.keys && is.limit > 0 && is.in_flight >= is.limit) return [1, "Full", detail];
+      if (turned) return [1, "Refused inside", "A layer further in refuses calls"];
+      return [0, "Fine", detail];
+    }
+    case "rate_limit": {
+      const detail = `${rate(is.per_second)} a second, ${count(is.burst)} at once`;
+      if (refused) return [...refusing, detail];
+      if (is.waiting > 0) return [1, "Queueing", detail];
+      return [0, "Fine", detail];
+    }
+    default:
+      if (refused || lately(minute.cut) > 0) return [2, "Cutting", "Calls do not end in their time"];
+      return [0, "Fine", "Calls end in their time"];
+  }
+}
+
+// With keys, the state is that of the worst, and the window is of no interest: it is that of calls without a key.
+function breaker(is, keys, refused, failing) {
+  const since = `for ${time(is.since_s)}`;
+  const window = keys > 0 ? `All ${count(keys)} keys are closed`
+    : `${count(is.failures)} failed and ${count(is.slow)} slow of ${count(is.calls)} in its window`;
+  const some = is.open_keys > 0 ? `${count(is.open_keys)} of ${count(keys)} keys are not closed, ${since}` : "";
+  const [isOpen, isHalfOpen] = [is.state === "open", is.state === "half_open"];
+  if (is.state === "forced_open") return [3, "Forced open", `By hand, ${since}, until told otherwise`];
+  if (is.state === "disabled") return [1, "Disabled", `By hand, ${since}: all calls pass`];
+  if (is.observe_only) return [isOpen || isHalfOpen ? 2 : 1, "Observing", isOpen || isHalfOpen ? `Refuses nothing, but would ${since}` : window];
+  if (isOpen) return [3, some ? "Open for some" : "Open", some || `Refuses calls ${since}`];
+  if (isHalfOpen) return [2, some ? "Half-open for some" : "Half-open", some || `Tries the callee with probes ${since}`];
+  if (is.overdue > 0) return [2, "Calls hang", `${count(is.overdue)} calls are overdue`];
+  if (failing || refused) return [2, "Closed, failing", window];
+  return [0, "Closed", window];
+}

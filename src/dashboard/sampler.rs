@@ -1,0 +1,100 @@
+//! Looks at all components once a second, for as long as there is a page.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+
+use serde_json::{Map, Value, json};
+use tokio::runtime::Handle;
+use tokio::task::AbortHandle;
+
+use super::history::{History, INTERVAL};
+use super::reading::Reading;
+use crate::admission::registry::Registry;
+use crate::admission::timer::Timer;
+use crate::ground::sync::{Mutex, lock};
+use crate::ground::time;
+
+/// Shared by all clones of a dashboard; dropping it ends the task.
+#[derive(Debug)]
+pub(super) struct Sampler {
+    watched: Arc<Watched>,
+    task: Mutex<Option<AbortHandle>>,
+}
+
+#[derive(Debug)]
+struct Watched {
+    registry: Registry,
+    history: Mutex<History>,
+}
+
+impl Sampler {
+    pub(super) fn new(registry: Registry) -> Self {
+        let watched = Arc::new(Watched { registry, history: Mutex::default() });
+        let sampler = Self { watched, task: Mutex::new(None) };
+        sampler.run();
+        sampler
+    }
+
+    pub(super) fn registry(&self) -> &Registry {
+        &self.watched.registry
+    }
+
+    /// Starts the task if there is none, or if its runtime has ended; not outside a runtime.
+    pub(super) fn run(&self) {
+        let Ok(runtime) = Handle::try_current() else { return };
+        let mut task = lock(&self.task);
+        if task.as_ref().is_none_or(AbortHandle::is_finished) {
+            *task = Some(runtime.spawn(Arc::clone(&self.watched).watch()).abort_handle());
+        }
+    }
+
+    /// All components now, each with its last minute.
+    pub(super) fn live(&self) -> Map<String, Value> {
+        let snapshot = self.watched.registry.snapshot();
+        let mut components: Vec<Value> = snapshot.components.iter().map(|component| json!(component)).collect();
+        {
+            let history = lock(&self.watched.history);
+            for (shown, component) in components.iter_mut().zip(&snapshot.components) {
+                if let Some(shown) = shown.as_object_mut() {
+                    shown.insert("last_minute".to_owned(), history.of(&component.name, component.layer));
+                }
+            }
+        }
+        Map::from_iter([
+            ("unix_ms".to_owned(), json!(snapshot.unix_ms)),
+            ("components".to_owned(), Value::Array(components)),
+        ])
+    }
+}
+
+impl Drop for Sampler {
+    fn drop(&mut self) {
+        if let Some(task) = lock(&self.task).take() {
+            task.abort();
+        }
+    }
+}
+
+impl Watched {
+    async fn watch(self: Arc<Self>) {
+        let mut timer = Timer::new();
+        let mut next = time::now();
+        loop {
+            let now = time::now();
+            self.look(now);
+            // Ticks that were missed are not made up for.
+            next = (next + INTERVAL).max(now + INTERVAL / 2);
+            poll_fn(|cx| timer.poll_until(cx, next)).await;
+        }
+    }
+
+    fn look(&self, now: time::Instant) {
+        let readings = self.registry.components().into_iter().map(|component| {
+            let snapshot = component.snapshot();
+            let reading = Reading::of(&snapshot, component.successes());
+            ((snapshot.name, snapshot.layer), reading)
+        });
+        let readings = readings.collect();
+        lock(&self.history).record(now, readings);
+    }
+}

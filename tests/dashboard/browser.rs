@@ -1,0 +1,193 @@
+//! A real Chromium, spoken to as its developer tools do (the DevTools protocol, over two pipes: no port, no client library).
+
+#![allow(clippy::disallowed_methods, reason = "a browser lives in real time")]
+
+use std::collections::VecDeque;
+use std::io::{BufRead, BufReader, Write};
+use std::path::PathBuf;
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+/// How long anything may take that a browser does at once.
+const SOON: Duration = Duration::from_secs(30);
+
+const FLAGS: [&str; 12] = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-quic",
+    "--disable-extensions",
+    "--hide-scrollbars",
+    "--remote-debugging-pipe",
+    "about:blank",
+];
+
+/// One browser with one page. It is ended, and what it wrote is removed, when this is dropped.
+pub(crate) struct Browser {
+    process: Child,
+    orders: ChildStdin,
+    answers: Receiver<Value>,
+    folder: PathBuf,
+    session: String,
+    last_id: u64,
+    events: VecDeque<Value>,
+}
+
+impl Browser {
+    /// # Panics
+    /// If there is none: what it shows would not have been tested.
+    pub(crate) fn start() -> Self {
+        let program = ["chromium", "chromium-browser", "google-chrome"]
+            .into_iter()
+            .find(|program| Command::new(program).arg("--version").output().is_ok_and(|out| out.status.success()))
+            .expect(
+                "no Chromium here, and the page is tested in a real one: `apt-get install chromium`, or .ci/chromium",
+            );
+        let unique = format!("seawall-{}-{:?}", std::process::id(), std::thread::current().id());
+        let folder = std::env::temp_dir().join(unique.replace(|c: char| !c.is_ascii_alphanumeric(), "-"));
+        std::fs::create_dir_all(&folder).expect("a folder for the browser");
+        // It reads orders from its third file and writes answers to its fourth.
+        let mut process = Command::new("sh")
+            .args(["-c", r#"exec "$@" 3<&0 4>&1 </dev/null >/dev/null 2>/dev/null"#, "sh", program])
+            .arg(format!("--user-data-dir={}", folder.display()))
+            .args(FLAGS)
+            .env("HOME", &folder)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("a browser that starts");
+        let orders = process.stdin.take().expect("it is piped");
+        let mut output = BufReader::new(process.stdout.take().expect("it is piped"));
+        let (send, answers) = channel();
+        std::thread::spawn(move || {
+            let mut message = Vec::new();
+            while output.read_until(0, &mut message).is_ok_and(|n| n > 0) {
+                message.pop();
+                let Ok(value) = serde_json::from_slice(&message) else { break };
+                if send.send(value).is_err() {
+                    break;
+                }
+                message.clear();
+            }
+        });
+        let (session, events) = (String::new(), VecDeque::new());
+        let mut browser = Self { process, orders, answers, folder, session, last_id: 0, events };
+        let target = browser.ask("Target.createTarget", json!({ "url": "about:blank" }));
+        let attached = browser.ask("Target.attachToTarget", json!({ "targetId": target["targetId"], "flatten": true }));
+        browser.session = attached["sessionId"].as_str().expect("a session").to_owned();
+        for domain in ["Page", "Runtime", "Log", "Network"] {
+            browser.ask(&format!("{domain}.enable"), json!({}));
+        }
+        browser
+    }
+
+    /// Sends an order and waits for its answer.
+    pub(crate) fn ask(&mut self, method: &str, params: Value) -> Value {
+        self.last_id += 1;
+        let mut order = json!({ "id": self.last_id, "method": method, "params": params });
+        if !self.session.is_empty() {
+            order["sessionId"] = json!(self.session);
+        }
+        let mut bytes = order.to_string().into_bytes();
+        bytes.push(0);
+        self.orders.write_all(&bytes).expect("the browser is there");
+        let deadline = Instant::now() + SOON;
+        loop {
+            let message = self.next(deadline).unwrap_or_else(|| panic!("no answer to {method} within {SOON:?}"));
+            if message["id"] == self.last_id {
+                assert!(message["error"].is_null(), "{method}: {}", message["error"]);
+                return message["result"].clone();
+            }
+            self.events.push_back(message);
+        }
+    }
+
+    fn next(&self, deadline: Instant) -> Option<Value> {
+        match self.answers.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+            Ok(message) => Some(message),
+            Err(RecvTimeoutError::Timeout) => None,
+            Err(RecvTimeoutError::Disconnected) => panic!("the browser has ended"),
+        }
+    }
+
+    /// As large as a window, in pixels of CSS.
+    pub(crate) fn viewport(&mut self, width: u32, height: u32, mobile: bool) {
+        let size = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": mobile });
+        self.ask("Emulation.setDeviceMetricsOverride", size);
+    }
+
+    pub(crate) fn color_scheme(&mut self, scheme: &str) {
+        let features = json!([{ "name": "prefers-color-scheme", "value": scheme }]);
+        self.ask("Emulation.setEmulatedMedia", json!({ "features": features }));
+    }
+
+    pub(crate) fn open(&mut self, url: &str) {
+        let opened = self.ask("Page.navigate", json!({ "url": url }));
+        assert!(opened["errorText"].is_null(), "{url}: {}", opened["errorText"]);
+    }
+
+    /// The value of an expression in the page.
+    pub(crate) fn eval(&mut self, expression: &str) -> Value {
+        let params = json!({ "expression": expression, "returnByValue": true, "awaitPromise": true });
+        let result = self.ask("Runtime.evaluate", params);
+        assert!(result["exceptionDetails"].is_null(), "{expression}: {}", result["exceptionDetails"]);
+        result["result"]["value"].clone()
+    }
+
+    /// Asks again until the expression is true.
+    pub(crate) fn wait_for(&mut self, what: &str, expression: &str) {
+        let deadline = Instant::now() + SOON;
+        while self.eval(expression) != json!(true) {
+            if Instant::now() > deadline {
+                let page = self.eval("document.body.innerText");
+                panic!("{what}: not within {SOON:?}; the page says\n{}", page.as_str().unwrap_or_default());
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// What the page has complained of: exceptions, errors and warnings in the console, forbidden resources, and dialogs that
+    /// it opened.
+    pub(crate) fn complaints(&mut self) -> Vec<String> {
+        // All that was said before this answer is here then.
+        self.eval("1");
+        let complaint = |event: &Value| {
+            let params = &event["params"];
+            let is_bad = match event["method"].as_str().unwrap_or_default() {
+                "Runtime.exceptionThrown" | "Page.javascriptDialogOpening" | "Audits.issueAdded" => true,
+                "Runtime.consoleAPICalled" => ["error", "warning", "assert"].contains(&params["type"].as_str()?),
+                "Log.entryAdded" => ["error", "warning"].contains(&params["entry"]["level"].as_str()?),
+                _ => false,
+            };
+            is_bad.then(|| event.to_string())
+        };
+        self.events.drain(..).filter_map(|event| complaint(&event)).collect()
+    }
+
+    /// The page as far as it is seen, as PNG in base64.
+    pub(crate) fn screenshot(&mut self) -> String {
+        let shot = self.ask("Page.captureScreenshot", json!({ "format": "png" }));
+        shot["data"].as_str().expect("a picture").to_owned()
+    }
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+        // Its helpers may be writing still.
+        for _ in 0..20 {
+            if std::fs::remove_dir_all(&self.folder).is_ok() {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+}

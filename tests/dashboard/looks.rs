@@ -1,0 +1,161 @@
+//! What a real browser makes of names, sizes and colours.
+
+use axum::Router;
+use seawall::bulkhead::{BulkheadConfig, BulkheadLayer};
+use seawall::dashboard::Dashboard;
+use seawall::registry::Registry;
+use serde_json::json;
+use tokio::net::TcpListener;
+
+use crate::browser::Browser;
+
+/// Names that would do something if they were taken for anything else than names.
+fn hostile() -> Vec<String> {
+    vec![
+        "<script>alert(1)</script>".to_owned(),
+        "<img src=x onerror=alert(1)>".to_owned(),
+        "\" onmouseover=\"alert(1)".to_owned(),
+        "</script><script>alert(1)".to_owned(),
+        "__proto__".to_owned(),
+        "constructor".to_owned(),
+        "\u{202e}\u{5e9}\u{5dc}\u{5d5}\u{5dd} evil".to_owned(),
+        "\u{0}\u{7}\u{feff}".to_owned(),
+        "W".repeat(120),
+        "${alert(1)}{{alert(1)}}".to_owned(),
+    ]
+}
+
+/// The page of bulkheads with these names.
+fn page(names: &[String]) -> (String, impl Sized + use<>) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let registry = Registry::new();
+    let layer =
+        |name: &String| BulkheadLayer::new(BulkheadConfig::default()).unwrap().named_in(&registry, name).unwrap();
+    let layers: Vec<_> = names.iter().map(layer).collect();
+    let url = runtime.block_on(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let dashboard = Dashboard::new(registry).with_controls(|_| true);
+        tokio::spawn(axum::serve(listener, Router::new().fallback_service(dashboard)).into_future());
+        format!("http://{address}/")
+    });
+    (url, (layers, runtime))
+}
+
+#[test]
+fn names_are_text_and_nothing_else() {
+    let names = hostile();
+    let (url, _kept) = page(&names);
+    let mut browser = Browser::start();
+    browser.open(&url);
+    browser.wait_for("all names", &format!("document.querySelectorAll('.group').length === {}", names.len()));
+    let mut shown: Vec<String> =
+        serde_json::from_value(browser.eval("[...document.querySelectorAll('h2 > bdi')].map((n) => n.textContent)"))
+            .unwrap();
+    let mut names = names;
+    names.sort();
+    shown.sort();
+    assert_eq!(shown, names);
+    assert_eq!(browser.eval("document.querySelectorAll('script').length"), 1);
+    assert_eq!(browser.eval("document.querySelectorAll('img').length"), 0);
+    assert_eq!(browser.complaints(), [""; 0]);
+}
+
+/// And the test would see it if they were not.
+#[test]
+fn the_policy_forbids_what_text_could_do() {
+    let (url, _kept) = page(&["payments".to_owned()]);
+    let mut browser = Browser::start();
+    browser.open(&url);
+    browser.wait_for("a row", "document.querySelectorAll('.row').length === 1");
+    let markup =
+        "(() => { try { document.body.innerHTML = '<p>'; return 'made' } catch (error) { return error.name } })()";
+    assert_eq!(browser.eval(markup), "TypeError", "no markup is made of text");
+    assert!(!browser.complaints().is_empty());
+    for (what, attributes) in [("img", "src: '/x.png'"), ("style", "textContent: 'body { display: none }'")] {
+        browser.eval(&format!(
+            "document.body.append(Object.assign(document.createElement('{what}'), {{ {attributes} }})); 0"
+        ));
+        browser.wait_for("the page stands", "getComputedStyle(document.body).display === 'block'");
+        let heard = browser.complaints();
+        assert!(heard.iter().any(|complaint| complaint.contains("Content Security Policy")), "{what}: {heard:?}");
+    }
+}
+
+#[test]
+fn it_fits_a_phone_and_a_desktop_in_both_schemes() {
+    let (url, _kept) = page(&hostile());
+    let mut browser = Browser::start();
+    for (width, height, mobile) in [(360, 740, true), (768, 1024, true), (1200, 900, false), (2560, 1440, false)] {
+        for scheme in ["light", "dark"] {
+            browser.viewport(width, height, mobile);
+            browser.color_scheme(scheme);
+            browser.open(&url);
+            browser.wait_for("the rows", "document.querySelectorAll('.row').length === 10");
+            let wide = browser.eval("document.documentElement.scrollWidth");
+            assert_eq!(wide, json!(width), "no scrolling to the side");
+            // Nothing sticks out of its group either.
+            let out = "[...document.querySelectorAll('.group *')].filter((n) => n.getBoundingClientRect().width > 0 && \
+                n.getBoundingClientRect().right > n.closest('.group').getBoundingClientRect().right + 1).length";
+            assert_eq!(browser.eval(out), 0, "{width} {scheme}");
+            assert_eq!(browser.eval(FAINT), json!([]), "text that is hard to read: {width} {scheme}");
+        }
+    }
+    assert_eq!(browser.complaints(), [""; 0]);
+}
+
+/// All text whose contrast to what is behind it is less than 4.5 to 1, as WCAG counts it for level AA.
+const FAINT: &str = r#"(() => {
+    const rgb = (text) => (text.match(/[\d.]+/g) || []).map(Number);
+    const light = ([r, g, b]) => {
+        const [x, y, z] = [r, g, b].map((c) => (c /= 255) <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
+        return 0.2126 * x + 0.7152 * y + 0.0722 * z;
+    };
+    const behind = (node) => {
+        for (; node; node = node.parentElement) {
+            const color = rgb(getComputedStyle(node).backgroundColor);
+            if (color.length === 3 || color[3] > 0) return color;
+        }
+        return [255, 255, 255];
+    };
+    const faint = new Set();
+    for (const node of document.querySelectorAll("body *:not(script):not(svg *)")) {
+        const says = [...node.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim());
+        if (!says || !node.checkVisibility()) continue;
+        const [a, b] = [light(rgb(getComputedStyle(node).color)), light(behind(node))];
+        const contrast = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+        if (contrast < 4.5) faint.add(`${node.className || node.localName}: ${contrast.toFixed(2)}`);
+    }
+    return [...faint];
+})()"#;
+
+#[test]
+fn all_that_is_drawn_is_also_said() {
+    let (url, _kept) = page(&["payments".to_owned()]);
+    let mut browser = Browser::start();
+    browser.open(&url);
+    browser.wait_for("a row", "document.querySelectorAll('.row').length === 1");
+    let unsaid =
+        "[...document.querySelectorAll('svg')].filter((n) => !(n.getAttribute('aria-label') || '').length).length";
+    assert_eq!(browser.eval(unsaid), 0);
+    let unnamed = "[...document.querySelectorAll('button, input')].filter((n) => \
+        !(n.textContent.trim() || n.getAttribute('aria-label') || n.id)).length";
+    assert_eq!(browser.eval(unnamed), 0);
+    assert_eq!(browser.eval("document.documentElement.lang"), "en");
+}
+
+#[test]
+fn nobody_is_asked_while_nobody_looks() {
+    let (url, _kept) = page(&["payments".to_owned()]);
+    let mut browser = Browser::start();
+    browser.open(&url);
+    browser.wait_for("a row", "document.querySelectorAll('.row').length === 1");
+    // As if the tab were in the background.
+    browser.eval("Object.defineProperty(document, 'hidden', { get: () => window.away, configurable: true }); 0");
+    browser.eval("window.away = true; document.dispatchEvent(new Event('visibilitychange')); 0");
+    browser.eval("window.asked = 0; window.fetch = ((real) => (...a) => (window.asked += 1, real(...a)))(fetch); 0");
+    browser.eval("new Promise((resolve) => setTimeout(resolve, 2500))");
+    assert_eq!(browser.eval("window.asked"), 0);
+    browser.eval("window.away = false; document.dispatchEvent(new Event('visibilitychange')); 0");
+    browser.wait_for("it goes on", "window.asked > 1");
+}
