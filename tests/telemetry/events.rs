@@ -48,8 +48,7 @@ fn logged(calls: impl Future<Output = ()>) -> Vec<Fields> {
     let log = Log::default();
     let subscriber = tracing_subscriber::registry().with(log.clone());
     tracing::subscriber::with_default(subscriber, || in_virtual_time(calls));
-    let events = log.0.lock().unwrap().clone();
-    events
+    Arc::into_inner(log.0).unwrap().into_inner().unwrap()
 }
 
 #[test]

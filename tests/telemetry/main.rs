@@ -1,5 +1,6 @@
 //! What layers tell of themselves: metrics, snapshots, events and spans.
 #![cfg(feature = "metrics")]
+#![allow(clippy::disallowed_methods, reason = "tests sleep as users do, in virtual time")]
 
 mod counts;
 mod events;

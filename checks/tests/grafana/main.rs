@@ -2,7 +2,6 @@
 //!
 //! What it emits is found out by making it: layers of every kind are driven into everything that they tell of, and what
 //! Prometheus would scrape then is read. So a name that changes in one place only is found here.
-#![cfg(all(feature = "metrics", feature = "http"))]
 
 mod dashboard;
 mod emission;

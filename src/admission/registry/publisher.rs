@@ -73,8 +73,8 @@ impl Future for Task {
             }
             self.due = None;
             let all: Vec<_> = registries().iter().filter_map(Weak::upgrade).collect();
-            let is_anyone_left = all.iter().fold(false, |any, registry| publish(registry) || any);
-            if !is_anyone_left {
+            let inhabited = all.iter().filter(|registry| publish(registry)).count();
+            if inhabited == 0 {
                 return Poll::Ready(());
             }
         }

@@ -6,7 +6,7 @@ struct Fake {
 }
 
 impl Fake {
-    fn new(kind: LayerKind) -> Arc<dyn Observed> {
+    fn observed(kind: LayerKind) -> Arc<dyn Observed> {
         Arc::new(Self { instruments: Instruments::new(kind) })
     }
 }
@@ -29,7 +29,7 @@ fn problem(result: Result<(), InvalidConfig>) -> String {
 fn an_empty_name_and_one_that_is_too_long_are_refused() {
     let registry = Registry::new();
     for name in ["", "  ", &"x".repeat(129)] {
-        let observed = Fake::new(LayerKind::Bulkhead);
+        let observed = Fake::observed(LayerKind::Bulkhead);
         assert!(registry.register(name, &[Arc::clone(&observed)]).is_err());
         assert_eq!(observed.instruments().name(), None);
     }
@@ -39,11 +39,11 @@ fn an_empty_name_and_one_that_is_too_long_are_refused() {
 #[test]
 fn a_name_belongs_to_one_layer_of_a_kind_for_as_long_as_that_lives() {
     let registry = Registry::new();
-    let first = Fake::new(LayerKind::Bulkhead);
+    let first = Fake::observed(LayerKind::Bulkhead);
     registry.register("payments", &[Arc::clone(&first)]).expect("it is free");
-    registry.register("payments", &[Fake::new(LayerKind::Retry)]).expect("another kind");
-    let second = Fake::new(LayerKind::Bulkhead);
-    let both = [Fake::new(LayerKind::Deadline), Arc::clone(&second)];
+    registry.register("payments", &[Fake::observed(LayerKind::Retry)]).expect("another kind");
+    let second = Fake::observed(LayerKind::Bulkhead);
+    let both = [Fake::observed(LayerKind::Deadline), Arc::clone(&second)];
     assert!(problem(registry.register("payments", &both)).contains("\"payments\" is taken by another bulkhead"));
     assert_eq!(both[0].instruments().name(), None, "all or none");
     assert!(problem(registry.register("books", &[Arc::clone(&first)])).contains("is called \"payments\" already"));
@@ -55,7 +55,7 @@ fn a_name_belongs_to_one_layer_of_a_kind_for_as_long_as_that_lives() {
 fn ten_thousand_that_come_and_go_leave_nothing_behind() {
     let registry = Registry::new();
     for round in 0..10 {
-        let all: Vec<_> = (0..1000).map(|_| Fake::new(LayerKind::Bulkhead)).collect();
+        let all: Vec<_> = (0..1000).map(|_| Fake::observed(LayerKind::Bulkhead)).collect();
         for (number, observed) in all.iter().enumerate() {
             registry.register(&format!("dependency {number}"), &[Arc::clone(observed)]).expect("free");
             observed.instruments().record(Verdict::Success, Default::default());
@@ -78,7 +78,7 @@ fn ten_thousand_that_come_and_go_leave_nothing_behind() {
 #[test]
 fn a_state_that_is_made_anew_keeps_its_place() {
     let registry = Registry::new();
-    let before = Fake::new(LayerKind::Bulkhead);
+    let before = Fake::observed(LayerKind::Bulkhead);
     registry.register("payments", &[Arc::clone(&before)]).expect("free");
     let after: Arc<dyn Observed> = Arc::new(Fake { instruments: before.instruments().clone() });
     replace(Arc::clone(&after));
@@ -92,7 +92,7 @@ fn a_state_that_is_made_anew_keeps_its_place() {
 fn what_a_component_cannot_do_it_says() {
     let registry = Registry::new();
     let _deadline = {
-        let observed = Fake::new(LayerKind::Deadline);
+        let observed = Fake::observed(LayerKind::Deadline);
         registry.register("payments", &[Arc::clone(&observed)]).expect("free");
         observed
     };
@@ -106,7 +106,7 @@ fn what_a_component_cannot_do_it_says() {
 fn a_refusal_by_a_layer_that_is_gone_is_counted_with_the_nameless() {
     let source = {
         let registry = Registry::new();
-        let observed = Fake::new(LayerKind::RateLimit);
+        let observed = Fake::observed(LayerKind::RateLimit);
         registry.register("short-lived", &[Arc::clone(&observed)]).expect("free");
         assert_eq!(observed.instruments().source().instruments().name(), Some("short-lived"));
         observed.instruments().source()

@@ -55,6 +55,7 @@ impl Source {
         Self { id: kind as u64 }
     }
 
+    #[cfg(feature = "metrics")]
     pub(crate) const fn id(self) -> u64 {
         self.id
     }

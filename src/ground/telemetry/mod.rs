@@ -15,14 +15,16 @@ mod tally;
 pub(crate) use self::metrics::{Gauge, Publication, publish_process};
 #[cfg(feature = "dashboard")]
 pub(crate) use calls::Successes;
-#[cfg(feature = "http")]
-pub(crate) use events::answered;
 #[cfg(feature = "dashboard")]
 pub(crate) use events::controlled;
-pub(crate) use events::{AttemptSpan, Reload, body_cut, not_retried, rejected, reloaded, retried, transition};
+pub(crate) use events::{AttemptSpan, Reload, not_retried, rejected, reloaded, retried, transition};
+#[cfg(feature = "http")]
+pub(crate) use events::{answered, body_cut};
 pub(crate) use instruments::{Instruments, LayerKind, Source};
-pub(crate) use tally::{NotRetried, STATES, Tally};
+#[cfg(feature = "metrics")]
+pub(crate) use tally::STATES;
+pub(crate) use tally::{NotRetried, Tally};
 
 /// Errors of a service that were answered: such that the answer does not tell, and such that it does.
 #[cfg(feature = "http")]
-static ANSWERED: [tally::Count; 2] = [tally::Count::NEW; 2];
+static ANSWERED: [tally::Count; 2] = [const { tally::Count::new() }; 2];

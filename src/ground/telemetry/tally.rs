@@ -44,7 +44,9 @@ pub(crate) struct Count {
 const QUIET: Duration = Duration::from_secs(1);
 
 impl Count {
-    pub(super) const NEW: Self = Self { count: AtomicU64::new(0), told_at: AtomicU64::new(0), told: AtomicU64::new(0) };
+    pub(super) const fn new() -> Self {
+        Self { count: AtomicU64::new(0), told_at: AtomicU64::new(0), told: AtomicU64::new(0) }
+    }
 
     #[inline]
     pub(crate) fn add(&self) {
@@ -90,13 +92,13 @@ const REASON_MASK: u64 = 0xff;
 impl Tally {
     pub(crate) const fn new() -> Self {
         Self {
-            refused: [Count::NEW; Reason::ALL.len()],
-            bodies_cut: [const { [Count::NEW; 2] }; Reason::ALL.len()],
-            retried: [Count::NEW; Verdict::COUNT],
-            not_retried: [Count::NEW; NotRetried::NAMES.len()],
-            transitions: [const { [Count::NEW; STATES.len()] }; STATES.len()],
-            passed: Count::NEW,
-            reloads: [Count::NEW; 2],
+            refused: [const { Count::new() }; Reason::ALL.len()],
+            bodies_cut: [const { [const { Count::new() }; 2] }; Reason::ALL.len()],
+            retried: [const { Count::new() }; Verdict::COUNT],
+            not_retried: [const { Count::new() }; NotRetried::NAMES.len()],
+            transitions: [const { [const { Count::new() }; STATES.len()] }; STATES.len()],
+            passed: Count::new(),
+            reloads: [const { Count::new() }; 2],
             last_refusal: AtomicU64::new(0),
         }
     }
