@@ -15,7 +15,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -148,17 +148,22 @@ fn replace(file: &Path, text: &str, in_place: bool) -> Result<(), Error> {
     Ok(fs::rename(draft, file)?)
 }
 
-/// How long the dependency takes for an answer.
-const WORK: Duration = Duration::from_secs(2);
+/// How long the dependency takes for an answer at the least, and at the most: calls end and begin all the time.
+const WORK: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(3)];
+
+/// From one reload to the next.
+const PACE: Duration = Duration::from_millis(40);
 
 /// An HTTP/2 service on loopback that takes its time.
 async fn dependency(streams: u32) -> Result<SocketAddr, Error> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;
+    let answered = Arc::new(AtomicU32::new(0));
     let app = Router::new().route(
         "/",
-        get(|| async {
-            sleep(WORK).await;
+        get(move || async move {
+            let share = answered.fetch_add(1, Ordering::Relaxed) % 100;
+            sleep(WORK[0] + (WORK[1] - WORK[0]) * share / 100).await;
             "done"
         }),
     );
@@ -237,7 +242,7 @@ async fn hold_in(folder: &Path, options: &Options) -> Result<ExitCode, Error> {
     let style = ProgressStyle::with_template("{bar:40} {pos}/{len} reloads, {elapsed}")?;
     let bar = ProgressBar::new(options.reloads.into()).with_style(style);
     for reload in 0..options.reloads {
-        // From far more permits than calls down to just below what is in flight, and back.
+        // From far more permits than there are calls down to half of what is in flight, and back.
         let permits = if reload % 2 == 0 { options.in_flight / 2 } else { 2 * options.in_flight };
         let deadline = Duration::from_secs(if reload % 3 == 0 { 30 } else { 60 });
         replace(&file, &settings(permits.max(1), deadline), reload % 10 == 9)?;
@@ -250,6 +255,7 @@ async fn hold_in(folder: &Path, options: &Options) -> Result<ExitCode, Error> {
             "the new settings hold",
         )
         .await?;
+        sleep(PACE).await;
         bar.inc(1);
     }
     bar.finish_and_clear();
