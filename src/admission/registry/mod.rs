@@ -75,7 +75,7 @@ pub(crate) trait Observed: Send + Sync {
 }
 
 /// Knows the named layers. See the [module](self). Clones are handles of one registry.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Registry {
     inner: Arc<Inner>,
 }
@@ -98,10 +98,10 @@ struct Entry {
 impl Registry {
     /// A registry of one's own, as tests want it.
     pub fn new() -> Self {
-        let registry = Self::default();
+        let inner = Arc::default();
         #[cfg(feature = "metrics")]
-        publisher::also_publish(&registry.inner);
-        registry
+        publisher::also_publish(&inner);
+        Self { inner }
     }
 
     /// The registry of the process, in which `named` registers.
@@ -246,6 +246,12 @@ impl Drop for Registration {
         };
         drop(components);
         drop(gone);
+    }
+}
+
+impl Default for Registry {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
