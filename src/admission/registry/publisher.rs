@@ -123,10 +123,10 @@ pub(super) fn publish(registry: &Inner) -> bool {
     let components;
     let mut publications = registry.publications.lock().unwrap_or_else(PoisonError::into_inner);
     // Not before: what another one has published since would be missing here, and be taken for gone.
-    components = registry.observed();
+    components = registry.look();
     let now = time::now();
     let mut there = BTreeMap::new();
-    for observed in &components {
+    for observed in &components.observed {
         let instruments = observed.instruments();
         let Some(named) = instruments.named() else { continue };
         let id = instruments.source().id();
@@ -152,7 +152,7 @@ pub(super) fn publish(registry: &Inner) -> bool {
         }
     }
     drop(publications);
-    !components.is_empty()
+    !components.observed.is_empty()
 }
 
 impl Told {
