@@ -11,6 +11,7 @@ use seawall::circuit_breaker::{CircuitBreakerConfig, CircuitBreakerLayer};
 use seawall::deadline::DeadlineLayer;
 use seawall::load_shed::{LoadShedConfig, LoadShedLayer};
 use seawall::rate_limit::{RateLimitConfig, RateLimitLayer};
+use seawall::registry::Registry;
 use seawall::retry::{RetryConfig, RetryLayer};
 use tower::{BoxError, Layer, Service, ServiceBuilder, service_fn};
 
@@ -84,6 +85,24 @@ fn the_full_stacks_allocate_nothing() {
     let client = ServiceBuilder::new().layer(deadline()).layer(retry()).layer(bulkhead()).layer(circuit_breaker());
     assert_eq!(allocations(client.service(callee())), 0);
     let server = ServiceBuilder::new().layer(load_shed()).layer(deadline());
+    assert_eq!(allocations(server.service(callee())), 0);
+}
+
+/// A name costs no memory on a call's path either, once each kind of outcome has occurred.
+#[test]
+fn the_full_stacks_allocate_nothing_with_a_name() {
+    let registry = Registry::new();
+    let limit = RateLimitConfig { permits: 1_000_000, ..RateLimitConfig::default() };
+    let client = ServiceBuilder::new()
+        .layer(deadline().named_in(&registry, "payments").unwrap())
+        .layer(retry().named_in(&registry, "payments").unwrap())
+        .layer(RateLimitLayer::new(limit).unwrap().named_in(&registry, "payments").unwrap())
+        .layer(bulkhead().named_in(&registry, "payments").unwrap())
+        .layer(circuit_breaker().named_in(&registry, "payments").unwrap());
+    assert_eq!(allocations(client.service(callee())), 0);
+    let server = ServiceBuilder::new()
+        .layer(load_shed().named_in(&registry, "inbound").unwrap())
+        .layer(deadline().named_in(&registry, "inbound").unwrap());
     assert_eq!(allocations(server.service(callee())), 0);
 }
 

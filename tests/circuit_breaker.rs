@@ -136,6 +136,18 @@ async fn a_probe_that_is_dropped_gives_its_place_back() {
     assert_eq!(handle.state(), State::HalfOpen);
 }
 
+#[tokio::test(start_paused = true)]
+async fn calls_that_nobody_polled_are_not_held_against_the_callee() {
+    let layer = quick();
+    let mut service = layer.layer(service_fn(callee));
+    for _ in 0..9 {
+        let parked = service.ready().await.unwrap().call(OK);
+        advance(3600 * SECOND).await;
+        drop(parked);
+    }
+    assert_eq!((layer.handle().state(), layer.handle().snapshot().slow), (State::Closed, 0));
+}
+
 /// tower-resilience: calls cut by an outer timeout are not recorded, and a hung callee gets every probe there is.
 #[tokio::test(start_paused = true)]
 async fn calls_cut_by_an_outer_timeout_open_it() {

@@ -126,6 +126,13 @@ pub(crate) fn latest_or_now() -> Instant {
     LATEST.get().unwrap_or_else(now)
 }
 
+/// The latest reading on this thread since [`forget_latest`], if there was any. It may be old.
+#[cfg(feature = "metrics")]
+#[inline]
+pub(crate) fn latest() -> Option<Instant> {
+    LATEST.get()
+}
+
 /// The time at which a call begins: what the layer around us has just read, or a fresh reading.
 ///
 /// Layers call each other directly, so a stack of them needs one reading for all (a reading costs more than the rest of

@@ -156,6 +156,32 @@ fn what_is_refused_further_in_is_no_call_of_the_callee() {
     });
 }
 
+/// Calls are polled by their callers; one that nobody polls has not begun.
+#[test]
+fn a_call_that_nobody_polled_is_none() {
+    let registry = Registry::new();
+    let named = "payments";
+    let retry = RetryLayer::new(RetryConfig::default()).unwrap().named_in(&registry, named).unwrap();
+    let bulkhead = BulkheadLayer::new(BulkheadConfig::default()).unwrap().named_in(&registry, named).unwrap();
+    let breaker =
+        CircuitBreakerLayer::new(CircuitBreakerConfig::default()).unwrap().named_in(&registry, named).unwrap();
+    let shed = LoadShedLayer::new(LoadShedConfig::default()).unwrap().named_in(&registry, named).unwrap();
+    with_recorder(async |_| {
+        let layers = ServiceBuilder::new().layer(shed).layer(retry).layer(bulkhead).layer(breaker);
+        let mut service = layers.service(service_fn(callee));
+        drop(service.ready().await.unwrap().call(Ask::Answer));
+        for component in registry.snapshot().components {
+            assert!(component.calls.is_empty(), "{component:?}");
+        }
+        let mut polled = Box::pin(service.oneshot(Ask::Hang));
+        assert!((&mut polled).now_or_never().is_none());
+        drop(polled);
+        for component in registry.snapshot().components {
+            assert_eq!(component.calls.get("abandoned"), Some(&1), "{component:?}");
+        }
+    });
+}
+
 /// Whoever comes first, recorder or layer: it is told all, and so is another one that takes its place.
 #[test]
 fn a_recorder_that_comes_late_or_takes_the_place_of_another_is_told_everything() {

@@ -5,6 +5,7 @@
 mod counts;
 mod events;
 mod gauges;
+mod publisher;
 mod recorded;
 mod registry;
 mod spans;

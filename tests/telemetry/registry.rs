@@ -147,6 +147,7 @@ fn of_keyed_breakers_the_worst_is_shown_and_how_many_are_open() {
         }));
         for shard in 0..5 {
             let _ = service.clone().oneshot(shard).await;
+            advance(SECOND).await;
         }
         let component = &registry.snapshot().components[0];
         let Condition::CircuitBreaker(breaker) = component.condition else { panic!("a breaker") };
@@ -155,6 +156,8 @@ fn of_keyed_breakers_the_worst_is_shown_and_how_many_are_open() {
             (5, 2, State::Open),
             "named before it was keyed"
         );
+        let last = breaker.last_transition.unwrap();
+        assert_eq!((breaker.since, last.ago), (5 * SECOND, 4 * SECOND), "it is open since the first of them is");
         assert_eq!((component.calls["success"], component.calls["transient"]), (3, 2));
     });
 }

@@ -39,7 +39,7 @@ impl Component {
     /// How long its successes have taken so far.
     #[cfg(feature = "dashboard")]
     pub(crate) fn successes(&self) -> Successes {
-        self.observed.instruments().named().map_or_else(Successes::default, |named| Successes::of(&named.calls))
+        self.observed.instruments().named().map_or_else(Successes::default, |named| Successes::of(&named.counted.calls))
     }
 
     /// Moves it by hand. What is set this way holds until it is set again, here or by a reload of that very setting.
@@ -67,7 +67,7 @@ pub(super) fn snapshot(observed: &dyn Observed, now: Instant) -> ComponentSnapsh
     let named = instruments.named();
     let (tally, reasons) = (instruments.tally(), Reason::ALL.map(Reason::as_str));
     let count = |histogram: histogram::Histogram| histogram.as_slice().iter().sum();
-    let latency = named.and_then(|named| named.calls.latency());
+    let latency = named.and_then(|named| named.counted.calls.latency());
     let cut =
         tally.bodies_cut.iter().zip(reasons).map(|(held, reason)| (reason, held.iter().map(|count| count.get()).sum()));
     ComponentSnapshot {
@@ -77,7 +77,7 @@ pub(super) fn snapshot(observed: &dyn Observed, now: Instant) -> ComponentSnapsh
         keys: observed.keys(),
         calls: named
             .into_iter()
-            .flat_map(|named| named.calls.load())
+            .flat_map(|named| named.counted.calls.load())
             .map(|(verdict, calls)| (verdict, count(calls)))
             .collect(),
         latency: latency.map(|latency| Latency {

@@ -43,8 +43,9 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
+use std::thread;
 
 pub use self::component::{Component, NotFound, Unsupported};
 pub use self::snapshot::{
@@ -75,7 +76,7 @@ pub(crate) trait Observed: Send + Sync {
 }
 
 /// Knows the named layers. See the [module](self). Clones are handles of one registry.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Registry {
     inner: Arc<Inner>,
 }
@@ -83,6 +84,8 @@ pub struct Registry {
 #[derive(Default)]
 struct Inner {
     components: Mutex<BTreeMap<Key, Entry>>,
+    /// How many look at the components at this moment, and so keep each of them once.
+    looks: AtomicUsize,
     #[cfg(feature = "metrics")]
     publications: Mutex<publisher::Publications>,
 }
@@ -98,10 +101,10 @@ struct Entry {
 impl Registry {
     /// A registry of one's own, as tests want it.
     pub fn new() -> Self {
-        let registry = Self::default();
+        let inner = Arc::default();
         #[cfg(feature = "metrics")]
-        publisher::also_publish(&registry.inner);
-        registry
+        publisher::also_publish(&inner);
+        Self { inner }
     }
 
     /// The registry of the process, in which `named` registers.
@@ -113,14 +116,15 @@ impl Registry {
     /// What all components are doing now.
     pub fn snapshot(&self) -> Snapshot {
         let now = time::now();
-        let components = self.observed().iter().map(|observed| component::snapshot(&**observed, now)).collect();
+        let components =
+            self.inner.look().observed.iter().map(|observed| component::snapshot(&**observed, now)).collect();
         let since_1970 = time::wall_clock().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
         Snapshot { unix_ms: u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX), components }
     }
 
     /// Handles of all components, in the order of their names. A handle keeps its component.
     pub fn components(&self) -> Vec<Component> {
-        self.observed().into_iter().map(Component::new).collect()
+        self.inner.look().observed.iter().cloned().map(Component::new).collect()
     }
 
     /// Handles of the components with this name: one for each layer of a stack.
@@ -155,39 +159,19 @@ impl Registry {
             static LAST: AtomicU64 = AtomicU64::new(0);
             LAST.fetch_add(1, Ordering::Relaxed) + 1
         };
-        let key = |observed: &Arc<dyn Observed>| (Arc::clone(&name), observed.instruments().kind());
-        {
-            let mut components = self.lock();
-            let is_taken = |kind| {
-                let entry = components.get(&(Arc::clone(&name), kind));
-                entry.is_some_and(|entry| entry.observed.strong_count() > 0)
-            };
-            Validation::of(|validation| {
-                let is_empty = name.trim().is_empty();
-                validation.check(!is_empty, "name", "must not be empty");
-                validation.check(name.len() <= LONGEST, "name", format_args!("is longer than {LONGEST} bytes"));
-                for instruments in observed.iter().map(|observed| observed.instruments()) {
-                    let kind = instruments.kind();
-                    if let Some(other) = instruments.name() {
-                        let layer = kind.as_str();
-                        validation.check(false, "name", format_args!("this {layer} layer is called {other:?} already"));
-                    } else if is_taken(kind) {
-                        let layer = kind.as_str();
-                        let problem = format_args!(
-                            "{name:?} is taken by another {layer} layer: give each its own, or clone the one"
-                        );
-                        validation.check(false, "name", problem);
-                    }
-                }
-            })?;
-            for observed in observed {
-                components.insert(key(observed), Entry { token, observed: Arc::downgrade(observed) });
+        let mut tries = TRIES;
+        while let Err(taken) = self.enter(&name, observed, token) {
+            if !taken.is_only_looked_at || tries == 0 {
+                return Err(taken.fault);
             }
+            tries -= 1;
+            thread::yield_now();
         }
         let now = time::now();
         // Not under the lock: what is dropped here, should somebody have been faster, gives its place back.
         for observed in observed {
-            let registration = Registration { registry: Arc::downgrade(&self.inner), key: key(observed), token };
+            let key = (Arc::clone(&name), observed.instruments().kind());
+            let registration = Registration { registry: Arc::downgrade(&self.inner), key, token };
             observed.instruments().give_name(Arc::clone(&name), now, Box::new(registration));
         }
         #[cfg(feature = "metrics")]
@@ -195,8 +179,35 @@ impl Registry {
         Ok(())
     }
 
-    fn observed(&self) -> Vec<Arc<dyn Observed>> {
-        self.inner.observed()
+    /// One try: all get their places, or none.
+    fn enter(&self, name: &Arc<str>, observed: &[Arc<dyn Observed>], token: u64) -> Result<(), Taken> {
+        let mut components = self.lock();
+        let key = |kind| (Arc::clone(name), kind);
+        let keepers = |kind| components.get(&key(kind)).map_or(0, |entry: &Entry| entry.observed.strong_count());
+        let (mut is_only_looked_at, looks) = (false, self.inner.looks.load(Ordering::Acquire));
+        Validation::of(|validation| {
+            let is_empty = name.trim().is_empty();
+            validation.check(!is_empty, "name", "must not be empty");
+            validation.check(name.len() <= LONGEST, "name", format_args!("is longer than {LONGEST} bytes"));
+            for instruments in observed.iter().map(|observed| observed.instruments()) {
+                let (kind, layer) = (instruments.kind(), instruments.kind().as_str());
+                if let Some(other) = instruments.name() {
+                    validation.check(false, "name", format_args!("this {layer} layer is called {other:?} already"));
+                    continue;
+                }
+                let keepers = keepers(kind);
+                is_only_looked_at |= 0 < keepers && keepers <= looks;
+                let problem =
+                    format_args!("{name:?} is taken by another {layer} layer: give each its own, or clone the one");
+                validation.check(keepers == 0, "name", problem);
+            }
+        })
+        .map_err(|fault| Taken { fault, is_only_looked_at })?;
+        for observed in observed {
+            let entry = Entry { token, observed: Arc::downgrade(observed) };
+            components.insert(key(observed.instruments().kind()), entry);
+        }
+        Ok(())
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<Key, Entry>> {
@@ -207,14 +218,41 @@ impl Registry {
 /// The longest name, in bytes.
 const LONGEST: usize = 128;
 
+/// How often it is tried to get a name of which the owner may be gone already. Whoever looks is done long before.
+const TRIES: u32 = 10_000;
+
+/// A name cannot be given.
+struct Taken {
+    fault: InvalidConfig,
+    /// It may be that nobody keeps the owner but those who look at it: it is gone when they have seen enough.
+    is_only_looked_at: bool,
+}
+
 impl Inner {
     fn lock(&self) -> MutexGuard<'_, BTreeMap<Key, Entry>> {
         self.components.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Those that are there. Dropped unlocked: one of them may be the last.
-    fn observed(&self) -> Vec<Arc<dyn Observed>> {
-        self.lock().values().filter_map(|entry| entry.observed.upgrade()).collect()
+    fn look(&self) -> Look<'_> {
+        self.looks.fetch_add(1, Ordering::AcqRel);
+        let looking = Looking(&self.looks);
+        let observed = self.lock().values().filter_map(|entry| entry.observed.upgrade()).collect();
+        Look { observed, _looking: looking }
+    }
+}
+
+/// The components, in this order: who keeps them is counted for as long as he does.
+struct Look<'a> {
+    observed: Vec<Arc<dyn Observed>>,
+    _looking: Looking<'a>,
+}
+
+struct Looking<'a>(&'a AtomicUsize);
+
+impl Drop for Looking<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
@@ -246,6 +284,12 @@ impl Drop for Registration {
         };
         drop(components);
         drop(gone);
+    }
+}
+
+impl Default for Registry {
+    fn default() -> Self {
+        Self::new()
     }
 }
 

@@ -1,12 +1,13 @@
 //! Publishes metrics once a second, in one task of the process.
 //!
 //! It is started in the runtime of whoever has something to tell while it does not run, and ends with that runtime, or when no
-//! component has a name any more: then the next one to have something to tell starts it again.
+//! component has a name any more: then the next one to have something to tell starts it again. A runtime may also rest, with
+//! nobody in it to run its tasks: who sees that the task is late starts another, and that one finds itself replaced.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -16,15 +17,28 @@ use tokio::runtime::Handle;
 use super::Inner;
 use super::snapshot::{Condition, GateCondition};
 use crate::admission::timer::Timer;
-use crate::ground::telemetry::{Gauge, Publication, STATES, publish_process};
-use crate::ground::time;
+use crate::ground::telemetry::{Counted, Gauge, Publication, STATES, publish_process};
+use crate::ground::time::{self, Instant};
 
 const EVERY: Duration = Duration::from_secs(1);
 
-/// What the components of a registry have told, by the source of each.
-pub(super) type Publications = BTreeMap<u64, Publication>;
+/// So much after its time the task is taken for one that does not run.
+const LATE: Duration = Duration::from_secs(3);
 
-static RUNS: AtomicBool = AtomicBool::new(false);
+/// What the components of a registry have told, by the source of each.
+pub(super) type Publications = BTreeMap<u64, Told>;
+
+/// What one component has counted, and how much of it has been told.
+pub(super) struct Told {
+    counted: Arc<Counted>,
+    publication: Publication,
+}
+
+/// When the task will publish, in nanoseconds: of several tasks the one whose time this is is the one that goes on.
+static DUE: AtomicU64 = AtomicU64::new(NEVER);
+
+/// There is no task.
+const NEVER: u64 = 0;
 
 static REGISTRIES: Mutex<Vec<Weak<Inner>>> = Mutex::new(Vec::new());
 
@@ -42,22 +56,25 @@ pub(super) fn also_publish(registry: &Arc<Inner>) {
 /// There is something to tell: sees to it that it is told within a second, or as soon as there is a runtime.
 #[inline]
 pub(crate) fn stir() {
-    if !RUNS.load(Ordering::Relaxed) {
-        start();
+    let due = DUE.load(Ordering::Relaxed);
+    // Whoever has something to tell has mostly just read the clock.
+    if due == NEVER || time::latest().is_some_and(|now| now.since(Instant::from_nanos(due)) > LATE) {
+        start(due);
     }
 }
 
 #[cold]
-fn start() {
+fn start(before: u64) {
     let Ok(runtime) = Handle::try_current() else { return };
-    if !RUNS.swap(true, Ordering::AcqRel) {
-        drop(runtime.spawn(Task { timer: Timer::new(), due: None }));
+    let due = time::now() + EVERY;
+    if DUE.compare_exchange(before, due.as_nanos(), Ordering::AcqRel, Ordering::Relaxed).is_ok() {
+        drop(runtime.spawn(Task { timer: Timer::new(), due }));
     }
 }
 
 struct Task {
     timer: Timer,
-    due: Option<time::Instant>,
+    due: Instant,
 }
 
 impl Future for Task {
@@ -65,53 +82,83 @@ impl Future for Task {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         loop {
-            let due = *self.due.get_or_insert_with(|| time::now() + EVERY);
+            let due = self.due;
             ready!(self.timer.poll_until(cx, due));
-            if time::now() < due {
+            let now = time::now();
+            if now < due {
                 // The runtime is shutting down.
                 return Poll::Ready(());
             }
-            self.due = None;
+            // One that has been replaced does what it was to do now, and ends: if all are late, nobody would, else.
             let all: Vec<_> = registries().iter().filter_map(Weak::upgrade).collect();
             let inhabited = all.iter().filter(|registry| publish(registry)).count();
-            if inhabited == 0 {
+            if inhabited == 0 || !self.goes_on(now + EVERY) {
                 return Poll::Ready(());
             }
         }
     }
 }
 
+impl Task {
+    fn goes_on(&mut self, due: Instant) -> bool {
+        let (before, due_at) = (self.due.as_nanos(), due.as_nanos());
+        let is_ours = DUE.compare_exchange(before, due_at, Ordering::AcqRel, Ordering::Relaxed).is_ok();
+        if is_ours {
+            self.due = due;
+        }
+        is_ours
+    }
+}
+
 impl Drop for Task {
     fn drop(&mut self) {
-        RUNS.store(false, Ordering::Release);
+        let _ = DUE.compare_exchange(self.due.as_nanos(), NEVER, Ordering::AcqRel, Ordering::Relaxed);
     }
 }
 
 /// Publishes what the components of a registry have to tell, and says whether there are any.
 pub(super) fn publish(registry: &Inner) -> bool {
     publish_process();
-    let components = registry.observed();
+    // Dropped after the lock is free: one of them may be the last of its kind.
+    let components;
     let mut publications = registry.publications.lock().unwrap_or_else(PoisonError::into_inner);
+    // Not before: what another one has published since would be missing here, and be taken for gone.
+    components = registry.look();
     let now = time::now();
-    let mut seen = BTreeSet::new();
-    for observed in &components {
+    let mut there = BTreeMap::new();
+    for observed in &components.observed {
         let instruments = observed.instruments();
         let Some(named) = instruments.named() else { continue };
         let id = instruments.source().id();
-        seen.insert(id);
-        let publication = publications.entry(id).or_insert_with(|| Publication::new(&named.name, instruments.kind()));
-        publication.publish(&named.tally, Some(&named.calls), gauges(&observed.condition(now)));
+        there.insert(id, gauges(&observed.condition(now)));
+        publications.entry(id).or_insert_with(|| Told {
+            counted: Arc::clone(&named.counted),
+            publication: Publication::new(&named.name, instruments.kind()),
+        });
     }
-    publications.retain(|id, publication| {
-        let is_there = seen.contains(id);
-        if !is_there {
-            publication.close();
+    // Those that are gone first: another one may have the name. Calls that they let pass may still count.
+    publications.retain(|id, told| {
+        if there.contains_key(id) {
+            return true;
         }
-        is_there
+        let is_last = Arc::strong_count(&told.counted) == 1;
+        told.publish(Vec::new());
+        told.publication.close();
+        !is_last
     });
-    // Before the components, of which one may be the last of its kind.
+    for (id, gauges) in there {
+        if let Some(told) = publications.get_mut(&id) {
+            told.publish(gauges);
+        }
+    }
     drop(publications);
-    !components.is_empty()
+    !components.observed.is_empty()
+}
+
+impl Told {
+    fn publish(&mut self, gauges: Vec<(Gauge, f64)>) {
+        self.publication.publish(&self.counted.tally, Some(&self.counted.calls), gauges);
+    }
 }
 
 fn gauges(condition: &Condition) -> Vec<(Gauge, f64)> {

@@ -1,3 +1,6 @@
+use std::sync::atomic::AtomicBool;
+use std::thread;
+
 use super::*;
 use crate::ground::verdict::Verdict;
 
@@ -49,6 +52,56 @@ fn a_name_belongs_to_one_layer_of_a_kind_for_as_long_as_that_lives() {
     assert!(problem(registry.register("books", &[Arc::clone(&first)])).contains("is called \"payments\" already"));
     drop(first);
     registry.register("payments", &[second]).expect("it is free again");
+}
+
+/// Is looked at until someone registers, and a little longer.
+struct LookedAt {
+    instruments: Instruments,
+    look: Arc<Look>,
+}
+
+#[derive(Default)]
+struct Look {
+    begins: AtomicBool,
+    may_end: AtomicBool,
+}
+
+impl Observed for LookedAt {
+    fn instruments(&self) -> &Instruments {
+        &self.instruments
+    }
+
+    fn condition(&self, _now: Instant) -> Condition {
+        self.look.begins.store(true, Ordering::SeqCst);
+        until(&self.look.may_end);
+        (0..100).for_each(|_| thread::yield_now());
+        Condition::RateLimit(RateLimitCondition { per_second: 1.0, burst: 1, waiting: 0, passed: 0 })
+    }
+}
+
+fn until(it_is_so: &AtomicBool) {
+    while !it_is_so.load(Ordering::SeqCst) {
+        thread::yield_now();
+    }
+}
+
+#[test]
+fn a_name_is_free_though_someone_still_looks_at_who_had_it() {
+    let registry = Registry::new();
+    let look = Arc::new(Look::default());
+    let first = LookedAt { instruments: Instruments::new(LayerKind::Bulkhead), look: Arc::clone(&look) };
+    let first: Arc<dyn Observed> = Arc::new(first);
+    registry.register("payments", &[Arc::clone(&first)]).expect("it is free");
+    thread::scope(|scope| {
+        scope.spawn(|| registry.snapshot());
+        until(&look.begins);
+        let second = Fake::observed(LayerKind::Bulkhead);
+        let while_it_lives = registry.register("payments", &[Arc::clone(&second)]);
+        drop(first);
+        look.may_end.store(true, Ordering::SeqCst);
+        assert!(problem(while_it_lives).contains("is taken"));
+        registry.register("payments", &[second]).expect("it is free again");
+    });
 }
 
 #[test]

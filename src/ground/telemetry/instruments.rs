@@ -104,10 +104,16 @@ struct Inner {
 pub(crate) struct Named {
     pub(crate) name: Arc<str>,
     pub(crate) since: Instant,
-    pub(crate) calls: Calls,
-    pub(crate) tally: Tally,
+    pub(crate) counted: Arc<Counted>,
     /// The place in a registry, given back when the instruments are dropped.
     pub(crate) registration: Box<dyn Any + Send + Sync>,
+}
+
+/// What is counted under a name. Whoever publishes it keeps it a little longer than the layer is there, to tell it to the end.
+#[derive(Debug)]
+pub(crate) struct Counted {
+    pub(crate) calls: Calls,
+    pub(crate) tally: Tally,
 }
 
 impl Instruments {
@@ -136,7 +142,8 @@ impl Instruments {
 
     /// Gives them a name, unless they have one. `registration` is dropped with them.
     pub(crate) fn give_name(&self, name: Arc<str>, since: Instant, registration: Box<dyn Any + Send + Sync>) {
-        let named_now = Named { name, since, calls: Calls::default(), tally: Tally::new(), registration };
+        let counted = Arc::new(Counted { calls: Calls::default(), tally: Tally::new() });
+        let named_now = Named { name, since, counted, registration };
         if self.inner.named.set(named_now).is_ok() {
             named().insert(self.source.id, Arc::downgrade(&self.inner));
         }
@@ -162,7 +169,7 @@ impl Instruments {
 
     pub(crate) fn tally(&self) -> &Tally {
         match self.named() {
-            Some(named) => &named.tally,
+            Some(named) => &named.counted.tally,
             None => Self::nameless_tally(self.kind()),
         }
     }
@@ -171,7 +178,7 @@ impl Instruments {
     #[inline]
     pub(crate) fn pass(&self) {
         if let Some(named) = self.named() {
-            named.tally.passed.add();
+            named.counted.tally.passed.add();
         }
     }
 
@@ -180,7 +187,7 @@ impl Instruments {
     pub(crate) fn record(&self, verdict: Verdict, took: Duration) -> bool {
         match self.named() {
             Some(named) => {
-                named.calls.record(verdict, took);
+                named.counted.calls.record(verdict, took);
                 true
             }
             None => false,

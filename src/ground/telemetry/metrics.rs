@@ -196,8 +196,8 @@ impl Publication {
     }
 
     /// The layer value is gone: nothing of it is at work any more.
-    pub(crate) fn close(&self) {
-        self.gauges.iter().flatten().for_each(|gauge| gauge.set(0.0));
+    pub(crate) fn close(&mut self) {
+        self.gauges.iter_mut().filter_map(Option::take).for_each(|gauge| gauge.set(0.0));
     }
 
     fn begin(&mut self, recorder: &dyn Recorder) {

@@ -20,6 +20,8 @@ pub(crate) use events::controlled;
 pub(crate) use events::{AttemptSpan, Reload, not_retried, rejected, reloaded, retried, transition};
 #[cfg(feature = "http")]
 pub(crate) use events::{answered, body_cut};
+#[cfg(feature = "metrics")]
+pub(crate) use instruments::Counted;
 pub(crate) use instruments::{Instruments, LayerKind, Source};
 #[cfg(feature = "metrics")]
 pub(crate) use tally::STATES;

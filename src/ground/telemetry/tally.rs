@@ -66,7 +66,8 @@ impl Count {
         // Of several who come at once one tells.
         self.told_at.compare_exchange(told_at, now.as_nanos(), Ordering::Relaxed, Ordering::Relaxed).ok()?;
         let count = self.get();
-        Some(count.saturating_sub(self.told.swap(count, Ordering::Relaxed)).saturating_sub(1))
+        // One who is slow to come here must not undo what a later one has told.
+        Some(count.saturating_sub(self.told.fetch_max(count, Ordering::Relaxed)).saturating_sub(1))
     }
 }
 

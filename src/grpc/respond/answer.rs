@@ -13,6 +13,7 @@ use crate::ground::verdict::Verdict;
 use crate::grpc::Code;
 use crate::grpc::classify::of_error;
 use crate::grpc::status::{DETAILS, MESSAGE, PUSHBACK, STATUS, pushback_value};
+use crate::middleware::observed;
 
 /// All that `grpc-message` must not have as it is: what cannot be printed, and the sign of the encoding itself.
 const ENCODED: &AsciiSet = &CONTROLS.add(b'%');
@@ -32,6 +33,7 @@ impl Answer {
         let Some(rejected) = rejection(error) else {
             let (code, message) = of_transport(error);
             telemetry::answered(error, code.as_str(), code == Code::Internal);
+            observed::stir();
             return Self { code, message: Cow::Borrowed(message), retry_after: None, details: None };
         };
         let (code, message) = (code(rejected.kind()), rejected.to_string());

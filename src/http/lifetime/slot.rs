@@ -17,6 +17,7 @@ use crate::ground::sync::{Mutex, lock};
 use crate::ground::telemetry;
 use crate::ground::time::{self, Instant};
 use crate::ground::verdict::{Expiry, Guard};
+use crate::middleware::observed;
 
 /// Where a body is kept while nobody polls it, so that its owner and the reaper can both take it out.
 ///
@@ -130,6 +131,7 @@ where
     fn cut(&self, mut carried: Pin<Box<Carried<B, G, J>>>, rejected: &Rejected, now: Instant) {
         carried.as_mut().came(self.came());
         telemetry::body_cut(rejected, carried.waiting_since().is_some(), now.since(self.since));
+        observed::stir();
         carried.as_mut().cut(now, rejected.reason());
     }
 

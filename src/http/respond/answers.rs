@@ -7,6 +7,7 @@ use super::body::Body;
 use crate::ground::error::{Kind, rejection};
 use crate::ground::telemetry;
 use crate::http::retry_after;
+use crate::middleware::observed;
 
 /// How a protocol says that a call failed.
 pub trait Answers: Clone {
@@ -41,6 +42,7 @@ impl Answers for WithStatus {
             Some(rejected) => (status(rejected.kind()), rejected.to_string(), rejected.retry_after()),
             None => {
                 telemetry::answered(error, "500", true);
+                observed::stir();
                 (StatusCode::INTERNAL_SERVER_ERROR, "internal server error".to_owned(), None)
             }
         };

@@ -1,5 +1,7 @@
 //! The breakers of one layer value: one for each key, shared by all its services and handles.
 
+use std::cmp::Ordering;
+
 use super::KIND;
 use super::config::CircuitBreakerConfig;
 use super::state::{Breaker, Terms};
@@ -128,16 +130,24 @@ impl<K: Keying> Observed for Breakers<K> {
         let breakers = self.keyed.all();
         let common = self.common().snapshot(now);
         let mut in_flight = 0;
-        let (mut worst, mut last, mut open_keys) = (common.state, None, 0);
+        let (mut worst, mut since, mut last, mut open_keys) = (common.state, None, None, 0);
         for (number, breaker) in breakers.iter().enumerate() {
             let snapshot = breaker.snapshot(now);
             in_flight += snapshot.in_flight;
             open_keys += usize::from(number > 0 && snapshot.state != State::Closed);
-            if severity(snapshot.state) > severity(worst) {
-                worst = snapshot.state;
-            }
-            let transition = breaker.last_transition();
-            if transition.map(|(_, at)| at) > last.map(|(_, at)| at) {
+            let transition: Option<(Transition, Instant)> = breaker.last_transition();
+            let at = transition.map(|(_, at)| at);
+            since = match severity(snapshot.state).cmp(&severity(worst)) {
+                Ordering::Less => since,
+                // All are closed since the last one is; one is open since the first one is.
+                Ordering::Equal if severity(worst) == 0 => since.max(at),
+                Ordering::Equal => since.into_iter().chain(at).min(),
+                Ordering::Greater => {
+                    worst = snapshot.state;
+                    at
+                }
+            };
+            if at > last.map(|(_, at)| at) {
                 last = transition;
             }
         }
@@ -145,7 +155,7 @@ impl<K: Keying> Observed for Breakers<K> {
         let named = self.instruments.named().map_or(now, |named| named.since);
         Condition::CircuitBreaker(BreakerCondition {
             state: worst,
-            since: now.since(last.map_or(named, |(_, at): (Transition, Instant)| at)),
+            since: now.since(since.unwrap_or(named)),
             observe_only: self.common().mode() == Mode::Observing,
             calls: common.calls,
             failures: common.failures,

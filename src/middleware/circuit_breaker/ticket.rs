@@ -22,6 +22,8 @@ pub struct Ticket {
     deadline: Instant,
     /// When all of it must be there.
     expiry: Expiry,
+    /// A call that nobody has ever polled says nothing about the callee, however long it was kept.
+    polled: bool,
 }
 
 impl Ticket {
@@ -34,12 +36,13 @@ impl Ticket {
         expiry: Expiry,
     ) -> Self {
         let (stopwatch, left) = (Stopwatch::start(now), deadline.since(now));
-        Self { breaker, pass, stopwatch, took: None, left, deadline, expiry }
+        Self { breaker, pass, stopwatch, took: None, left, deadline, expiry, polled: false }
     }
 
     /// Polls the callee, and notes when it is not the callee that the call waits for.
     #[inline]
     pub(super) fn watch<T>(&mut self, poll: impl FnOnce() -> T) -> T {
+        self.polled = true;
         let waited = self.stopwatch.waits_locally();
         let output = self.stopwatch.watch(poll);
         match (waited, self.stopwatch.waits_locally(), &mut self.pass) {
@@ -76,6 +79,9 @@ impl Ticket {
     fn give_up(&mut self, late: End) {
         if let Some(pass) = self.take_pass() {
             let now = time::now();
+            if !self.polled {
+                return self.breaker.give_up(pass, Duration::ZERO, self.left, End::Nothing, now);
+            }
             let took = self.took(now);
             let verdict = if late == End::TimedOut { Verdict::TimedOut } else { Verdict::Abandoned };
             observed::record(self.breaker.instruments(), verdict, took);

@@ -55,6 +55,8 @@ where
     /// How the last attempt failed. A cut or a refusal of ours never takes the place of the callee's own failure.
     failure: Option<Result<C::Settled, BoxError>>,
     progress: Progress,
+    /// A call that nobody has ever polled has not begun.
+    polled: bool,
     /// Of the present attempt, if spans were asked for.
     span: Option<Box<AttemptSpan>>,
     /// Kept only for those who ask.
@@ -165,6 +167,7 @@ where
             withdrawal: None,
             failure: None,
             progress: Progress::new(attempts, start),
+            polled: false,
             span,
             verdicts: Vec::new(),
             start,
@@ -187,6 +190,7 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
+        *this.polled = true;
         // The call may have been moved to a task in which nobody ends it.
         let enforced = this.inherited.deadline.is_some_and(|deadline| context::current().ends_by(deadline));
         let source = this.policy.instruments.source();
@@ -375,7 +379,7 @@ where
         }
         let instruments = &self.policy.instruments;
         // A call of which nothing was begun was refused, and is counted as that.
-        if instruments.named().is_some() && self.progress.attempts > 0 {
+        if instruments.named().is_some() && *self.polled && self.progress.attempts > 0 {
             observed::record(instruments, last, time::latest_or_now().since(*self.start));
         }
         self.tell(stopped);
