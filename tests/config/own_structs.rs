@@ -183,10 +183,7 @@ fn what_is_missing_is_told_unless_it_was_there_and_wrong() {
     assert_eq!(faults("name = 5"), ["name: expected a string, and found 5"]);
     assert_eq!(
         faults("name = 'a'\nlevel = { loud = { volume = 'high' } }"),
-        [
-            "level.loud.echo: is missing",
-            "level.loud.volume: expected a whole number from 0 to 255, and found \"high\"",
-        ]
+        ["level.loud.echo: is missing", "level.loud.volume: expected a whole number from 0 to 255, and found \"high\"",]
     );
     assert_eq!(
         faults("name = 'a'\n[[routes]]\npath = 1\ndeadline = {}\n[[routes]]\npath = '/'\ndeadline = 2\n[[routes]]"),
