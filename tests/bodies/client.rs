@@ -13,6 +13,7 @@ use seawall::bulkhead::{BulkheadConfig, BulkheadHandle, BulkheadLayer};
 use seawall::circuit_breaker::{CircuitBreakerConfig, CircuitBreakerHandle, CircuitBreakerLayer};
 use seawall::deadline::{DeadlineConfig, DeadlineLayer};
 use seawall::error::{Reason, rejection};
+use seawall::registry::Registry;
 use seawall::retry::{Backoff, RetryConfig, RetryLayer};
 use tokio::time::{Instant, sleep, timeout};
 use tower::util::BoxCloneService;
@@ -48,6 +49,8 @@ pub(crate) struct Settings {
     pub(crate) retry: RetryConfig,
     pub(crate) bulkhead: BulkheadConfig,
     pub(crate) breaker: CircuitBreakerConfig,
+    /// Where all layers are known as `callee`.
+    pub(crate) registry: Registry,
 }
 
 impl Settings {
@@ -58,6 +61,7 @@ impl Settings {
             retry: RetryConfig { backoff, ..RetryConfig::default() },
             bulkhead: BulkheadConfig::default(),
             breaker: CircuitBreakerConfig::default(),
+            registry: Registry::new(),
         }
     }
 
@@ -77,12 +81,13 @@ pub(crate) struct Stack {
 
 impl Stack {
     pub(crate) fn new(protocol: Protocol, settings: Settings) -> Self {
-        let bulkhead = BulkheadLayer::http(settings.bulkhead).unwrap();
-        let breaker = CircuitBreakerLayer::http(settings.breaker).unwrap();
+        let (registry, name) = (&settings.registry, "callee");
+        let bulkhead = BulkheadLayer::http(settings.bulkhead).unwrap().named_in(registry, name).unwrap();
+        let breaker = CircuitBreakerLayer::http(settings.breaker).unwrap().named_in(registry, name).unwrap();
         let handles = (bulkhead.handle(), breaker.handle());
         let calls = ServiceBuilder::new()
-            .layer(DeadlineLayer::http(settings.deadline).unwrap())
-            .layer(RetryLayer::http(settings.retry).unwrap())
+            .layer(DeadlineLayer::http(settings.deadline).unwrap().named_in(registry, name).unwrap())
+            .layer(RetryLayer::http(settings.retry).unwrap().named_in(registry, name).unwrap())
             .layer(bulkhead)
             .layer(breaker)
             .service(hyper(protocol));

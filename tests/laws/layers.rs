@@ -7,6 +7,7 @@ use seawall::circuit_breaker::{CircuitBreakerConfig, CircuitBreakerLayer};
 use seawall::deadline::DeadlineLayer;
 use seawall::load_shed::{LoadShedConfig, LoadShedHandle, LoadShedLayer};
 use seawall::rate_limit::{RateLimitConfig, RateLimitHandle, RateLimitLayer};
+use seawall::registry::Registry;
 use seawall::retry::{Backoff, Jitter, RetryConfig, RetryLayer};
 use seawall::verdict::{self, FromFn, Verdict};
 use tokio::time::advance;
@@ -192,28 +193,31 @@ fn of_load_shed(handle: &LoadShedHandle) -> Gauges {
     vec![("in flight", handle.in_flight()), ("waiting", handle.waiting())]
 }
 
+/// The defaults have names, and tell what they do; what is tight has none.
+const NAME: &str = "callee";
+
 fn default_deadline() -> DeadlineLayer {
-    DeadlineLayer::new(Duration::from_secs(2)).unwrap()
+    DeadlineLayer::new(Duration::from_secs(2)).unwrap().named_in(&Registry::new(), NAME).unwrap()
 }
 
 fn default_retry() -> RetryLayer {
-    RetryLayer::new(RetryConfig::default()).unwrap()
+    RetryLayer::new(RetryConfig::default()).unwrap().named_in(&Registry::new(), NAME).unwrap()
 }
 
 fn default_circuit_breaker() -> CircuitBreakerLayer {
-    CircuitBreakerLayer::new(CircuitBreakerConfig::default()).unwrap()
+    CircuitBreakerLayer::new(CircuitBreakerConfig::default()).unwrap().named_in(&Registry::new(), NAME).unwrap()
 }
 
 fn default_bulkhead() -> BulkheadLayer {
-    BulkheadLayer::new(BulkheadConfig::default()).unwrap()
+    BulkheadLayer::new(BulkheadConfig::default()).unwrap().named_in(&Registry::new(), NAME).unwrap()
 }
 
 fn default_rate_limit() -> RateLimitLayer {
-    RateLimitLayer::new(RateLimitConfig::default()).unwrap()
+    RateLimitLayer::new(RateLimitConfig::default()).unwrap().named_in(&Registry::new(), NAME).unwrap()
 }
 
 fn default_load_shed() -> LoadShedLayer {
-    LoadShedLayer::new(LoadShedConfig::default()).unwrap()
+    LoadShedLayer::new(LoadShedConfig::default()).unwrap().named_in(&Registry::new(), NAME).unwrap()
 }
 
 type Poisoned = FromFn<fn(Result<&u32, &BoxError>) -> Verdict>;

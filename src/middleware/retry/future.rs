@@ -91,6 +91,16 @@ enum State<Call, Settling, Detaching> {
     Over,
 }
 
+/// What a call has from the beginning.
+#[derive(Debug)]
+pub(super) struct Beginning {
+    pub(super) start: Instant,
+    pub(super) inherited: Context,
+    pub(super) terms: Terms,
+    /// Of the first attempt.
+    pub(super) span: Option<Box<AttemptSpan>>,
+}
+
 /// The bound of a whole call.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limit {
@@ -138,12 +148,11 @@ where
     pub(super) fn new(
         call: Call<S, K::Attempt, S::Future>,
         further: Option<Further<S, K>>,
-        start: Instant,
-        inherited: Context,
-        terms: Terms,
+        beginning: Beginning,
         policy: Arc<Policy>,
         classifier: C,
     ) -> Self {
+        let Beginning { start, inherited, terms, span } = beginning;
         let attempts = if matches!(call, Call::Refused(_)) { 0 } else { 1 };
         let limit = Limit::new(inherited, &terms, start);
         let cut = limit.cut(&terms, start);
@@ -156,7 +165,7 @@ where
             withdrawal: None,
             failure: None,
             progress: Progress::new(attempts, start),
-            span: None,
+            span,
             verdicts: Vec::new(),
             start,
             inherited,
@@ -164,11 +173,6 @@ where
             terms,
             policy,
         }
-    }
-
-    pub(super) fn with_span(mut self, span: Option<AttemptSpan>) -> Self {
-        self.span = span.map(Box::new);
-        self
     }
 }
 

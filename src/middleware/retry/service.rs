@@ -3,7 +3,7 @@ use std::task::{self, Poll};
 
 use tower::{BoxError, Service};
 
-use super::future::{Further, Limit, ResponseFuture, inside};
+use super::future::{Beginning, Further, Limit, ResponseFuture, inside};
 use super::replay::{CloneRequest, Replay};
 use super::state::State;
 use crate::admission::keyed::{KeyBy, Keying, OneKey};
@@ -66,7 +66,8 @@ where
         if inherited.has_expired(now) {
             self.inner.let_go();
             let refused = Call::Refused(Rejected::new(policy.instruments.clone(), Reason::DeadlineExpired));
-            return ResponseFuture::new(refused, None, now, inherited, terms, policy, classifier);
+            let beginning = Beginning { start: now, inherited, terms, span: None };
+            return ResponseFuture::new(refused, None, beginning, policy, classifier);
         }
         // What is itself a repetition, made by a retry around us or by a tier above, earns nothing: else retries would
         // earn retries.
@@ -77,11 +78,11 @@ where
         let _entered = context::enter(inside(inherited.with_attempt(1), cut));
         let (attempt, kept) = self.replay.first(request);
         let further = (terms.max_attempts() > 1).then(|| Further { kept, service: self.inner.spare() });
-        let span = terms.attempt_spans().then(|| AttemptSpan::new(&policy.instruments, 1));
+        let span = terms.attempt_spans().then(|| Box::new(AttemptSpan::new(&policy.instruments, 1)));
         let call = {
             let _entered = span.as_ref().map(|span| span.enter());
             self.inner.call(attempt, now, &policy.unready)
         };
-        ResponseFuture::new(call, further, now, inherited, terms, policy, classifier).with_span(span)
+        ResponseFuture::new(call, further, Beginning { start: now, inherited, terms, span }, policy, classifier)
     }
 }
