@@ -15,10 +15,12 @@
     doc = "| [`http::propagation`] | carries deadlines, attempts and \"do not retry\" between processes |"
 )]
 #![cfg_attr(feature = "http", doc = "| [`stack`] | all of it in the recommended order, with one struct to tune |")]
+//! | [`registry`] | the layers that have a name: what they are doing, and commands to move them by hand |
+#![cfg_attr(feature = "config", doc = "| [`config`] | settings from files, with all that is wrong at once |")]
 #![cfg_attr(feature = "dashboard", doc = "| [`dashboard`] | a page that shows every named layer live |")]
 //!
 //! Each module is a page: what the layer is for and when not, what it does when a call is dropped, what its clones share,
-//! which errors it returns, and where in a stack it belongs. The layers work around any [`tower::Service`]; those for
+//! which errors it returns, what a reload keeps, and where in a stack it belongs. The layers work around any [`tower::Service`]; those for
 //! HTTP and gRPC are made by their `::http` and `::grpc` constructors.
 //!
 //! # A stack
@@ -69,21 +71,26 @@
 //! Settings are plain structs with safe defaults. They are validated when a layer is made, and all faults are reported at
 //! once ([`error::InvalidConfig`]). They can be read from files, in any format that serde reads ([`config`]). Every layer takes other
 //! settings at work: its `reload` replaces them whole, or not at all if they are not valid, for all its clones and services; calls
-//! in flight keep what they began with, and what a layer has counted, queued and earned survives.
+//! in flight keep their permits and deadlines, and what a layer has counted, queued and earned survives.
+//!
+//! A layer, or a whole stack, that is given a name (`named`) is seen: in metrics, in the log, in refusals, in the [`registry`] and on
+//! the live page. There it can be moved by hand as well.
 //!
 //! Time is tokio's: under `tokio::time::pause` the whole library moves with it. Randomness can be seeded with [`seed`].
 //!
 //! # Features
 //! `http` (on by default): verdicts, bodies, retries, deadlines on the wire and answers for `http` types, and the assembled stacks.
-//! `grpc`: the same for gRPC. `metrics` (on by default): counters through the [`metrics`](https://docs.rs/metrics) facade. `reqwest`:
-//! `reqwest::Client` as a service of `http` requests. `config`: [settings from files](config). `dashboard`: a page that shows every named layer live.
-//! `full`: everything.
+//! `grpc`: the same for gRPC. `metrics` (on by default): counters, gauges and histograms through the [`metrics`](https://docs.rs/metrics)
+//! facade. `reqwest`: `reqwest::Client` as a service of `http` requests. `config`: settings from files (those of whole stacks with `http`), and
+//! snapshots as JSON or whatever serde writes. `dashboard`: a page that shows every named layer live; it brings `config` and `http`. `full`:
+//! everything.
 //!
 //! # Which failures, and who answers
 //! See [`failures`].
 //!
 //! # How to run it
-//! See [`operations`]: what to look at first, what each number and each refusal means, how to choose the settings.
+//! See [`operations`]: what to look at first, what each number and each refusal means, how to choose the settings, how to change them at
+//! work, and how to isolate a dependency by hand.
 
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
@@ -120,7 +127,7 @@ pub mod config {
     #![cfg_attr(all(feature = "config", feature = "http"), doc = include_str!("config.md"))]
     #![cfg_attr(
         not(all(feature = "config", feature = "http")),
-        doc = "Validation of settings; and, with the features `config` and `http`, reading them from files."
+        doc = "Validation of settings; with the feature `config`, reading those of single layers from files, and with `http` also those of stacks."
     )]
 
     #[cfg(feature = "config")]

@@ -30,6 +30,9 @@
 //! which 99 % of successes came; what is left of a retry budget; the states of a breaker. Under each stands the last refusal in
 //! words, and what to do about it. Whatever is said by a colour is said by a word too.
 //!
+//! The same is at `GET <where it is>/live` as JSON, for whoever has no browser: a [`Snapshot`](crate::registry::Snapshot) of which each component
+//! has a `last_minute` beside. It shows this one process; for a fleet, and for yesterday, take the [metrics](crate::operations).
+//!
 //! It never shows anything of a request: no path, no header, no key, no body. What it has of yours are the names that you gave.
 //!
 //! # Who sees it
@@ -67,11 +70,11 @@
 //! `"observe"`, `"disable"`, `"reset"` or `{"set_limit": 16}`. It needs the headers `content-type: application/json` and
 //! `x-seawall-control: 1`, and must not come from another origin, so that no other site can have a browser send it. Answers: 200 with the
 //! component as it is now; 400 for what is no order, 403 for who may not, 404 for an unknown component (and for all where there are
-//! no controls), 408, 413, 415, and 422 for what this component cannot do.
+//! no controls), 405, 408, 413, 415, and 422 for a command that there is not, or that this component cannot carry out.
 //!
 //! # What it costs
 //! Calls: nothing. A task looks at all components once a second, for as long as a clone of the dashboard is there, and keeps 60 samples
-//! of 100 bytes and one histogram for each. An open page asks for about 4 kB a component each second, none while its tab is hidden.
+//! of about 200 bytes and one histogram of 1.6 kB for each. An open page asks for about 4 kB a component each second, none while its tab is hidden.
 //! Time is tokio's, so under a paused clock the minute moves with it.
 
 mod answer;

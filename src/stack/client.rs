@@ -194,7 +194,8 @@ impl<C, R, P, L> ClientLayer<C, R, P, L> {
     /// ```
     ///
     /// # Errors
-    /// If the name is empty, or taken by another client, or the layers have one already.
+    /// If the name is empty or longer than 128 bytes, or the layers have one already, or it is taken by another layer of one of these kinds: by another
+    /// client, or a server, which has a deadline too.
     pub fn named(self, name: &str) -> Result<Self, InvalidConfig> {
         self.named_in(Registry::global(), name)
     }

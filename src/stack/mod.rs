@@ -27,7 +27,9 @@
 //! [meant to last](crate::http::LongLived), so that they do not take the permits of short ones.
 //!
 //! All settings but the names of headers and `per_authority` may change while calls are in flight: [`ClientLayer::reload`] and
-//! [`ServerLayer::reload`] take a whole new struct, or none of it.
+//! [`ServerLayer::reload`] take a whole new struct, or none of it. With [`ClientLayer::named`] and [`ServerLayer::named`] all layers of a stack are
+//! seen under one name, in metrics, logs, refusals and the [registry](crate::registry). How to read the structs from a file is said in
+//! [`config`](crate::config).
 //!
 //! # Example
 //! ```

@@ -85,7 +85,8 @@ impl<C, P, A> ServerLayer<C, P, A> {
     /// ```
     ///
     /// # Errors
-    /// If the name is empty, or taken by another service, or the layers have one already.
+    /// If the name is empty or longer than 128 bytes, or the layers have one already, or it is taken by another layer of one of these kinds: by another
+    /// service, or a client, which has a deadline too.
     pub fn named(self, name: &str) -> Result<Self, InvalidConfig> {
         self.named_in(Registry::global(), name)
     }

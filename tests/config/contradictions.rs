@@ -14,7 +14,7 @@ fn values_that_contradict_each_other() {
         told,
         [
             "client.a.circuit_breaker.max_break: must not be less than break_duration",
-            "client.a.circuit_breaker.minimum_calls: is more than the 5 calls of the window",
+            "client.a.circuit_breaker.minimum_calls: 6 is more than the 5 calls of the window",
             "client.a.propagation.headers.attempt: x-time is a header of the time left, too; give each its own",
             "client.a.retry.backoff.cap: 1s is less than base",
         ]

@@ -25,14 +25,14 @@ fn values_of_the_wrong_type() {
     assert_eq!(
         told,
         [
-            "client.payments.bulkhead: expected a table, and found integer `7`",
-            "client.payments.per_authority: expected true or false, and found string \"yes\"",
-            "client.payments.retry.budget.ratio: expected a number, and found string \"much\"",
-            "client.payments.retry.max_attempts: expected a whole number from 0 to 4294967295, and found floating point `3.5`",
-            "client.payments.retry.max_keys: expected a whole number that is not negative, and found integer `-1`",
+            "client.payments.bulkhead: expected a table, and found 7",
+            "client.payments.per_authority: expected true or false, and found \"yes\"",
+            "client.payments.retry.budget.ratio: expected a number, and found \"much\"",
+            "client.payments.retry.max_attempts: expected a whole number from 0 to 4294967295, and found 3.5",
+            "client.payments.retry.max_keys: expected a whole number that is not negative, and found -1",
         ]
     );
-    assert_eq!(faults("client = 5"), ["client: expected a table, and found integer `5`"]);
+    assert_eq!(faults("client = 5"), ["client: expected a table, and found 5"]);
     assert_eq!(
         faults("client.a.retry.budget = [0.1, '1s', 1.0, 10]"),
         ["client.a.retry.budget: expected a table, and found a list"],
@@ -99,11 +99,11 @@ fn enums_name_what_there_is() {
             "client.a.bulkhead.order: fifo has no value: write \"fifo\" alone",
             "client.a.circuit_breaker.window: \"tme\" is none of time, calls",
             "client.a.retry.backoff.growth: \"cubic\" is none of constant, linear, exponential",
-            "client.a.retry.backoff.jitter: expected one of none, full, equal, decorrelated, and found integer `1`",
-            "client.b.circuit_breaker.window: expected one of time, calls",
+            "client.a.retry.backoff.jitter: expected one of none, full, equal, decorrelated, and found 1",
+            "client.b.circuit_breaker.window: expected exactly one of time, calls",
             "client.b.retry.backoff.growth: exponential needs a value: { exponential = ... }",
-            "client.c.circuit_breaker.window.time: expected a duration with its unit, such as \"250ms\", and found integer `10`",
-            "client.c.retry.backoff.growth.exponential: expected a number, and found string \"fast\"",
+            "client.c.circuit_breaker.window.time: expected a duration with its unit, such as \"250ms\", and found 10",
+            "client.c.retry.backoff.growth.exponential: expected a number, and found \"fast\"",
         ]
     );
 }
@@ -194,7 +194,7 @@ fn names_that_are_empty_or_odd() {
         [
             "client.\"\": a name must not be empty",
             "server.\"  \": a name must not be empty",
-            "server.\"a.b\".deadline.timeout: expected a duration with its unit, such as \"250ms\", and found integer `5`",
+            "server.\"a.b\".deadline.timeout: expected a duration with its unit, such as \"250ms\", and found 5",
         ]
     );
 }
@@ -211,7 +211,7 @@ fn names_of_headers() {
         ),
         [
             "client.a.propagation.headers.also_understood[1]: \"x bad\" is no name of a header",
-            "client.a.propagation.headers.also_understood[2]: expected the name of a header, and found integer `5`",
+            "client.a.propagation.headers.also_understood[2]: expected the name of a header, and found 5",
             "client.a.propagation.headers.also_understood[4]: \"\" is no name of a header",
             "client.a.propagation.headers.timeout: \"two words\" is no name of a header",
         ],

@@ -93,7 +93,7 @@ fn all_faults_of_ours_and_theirs_at_once() {
     assert_eq!(
         told,
         [
-            "inbound.deadline.timeout: expected a duration with its unit, such as \"250ms\", and found integer `2`",
+            "inbound.deadline.timeout: expected a duration with its unit, such as \"250ms\", and found 2",
             "name: must be plain",
             "payments.retry.max_attempts: must be at least 1",
             "routes[0].deadline.timeout: must be more than zero",
@@ -180,19 +180,16 @@ fn every_struct_of_ours_can_be_asked() {
 #[test]
 fn what_is_missing_is_told_unless_it_was_there_and_wrong() {
     assert_eq!(faults(""), ["name: is missing"]);
-    assert_eq!(faults("name = 5"), ["name: expected a string, and found integer `5`"]);
+    assert_eq!(faults("name = 5"), ["name: expected a string, and found 5"]);
     assert_eq!(
         faults("name = 'a'\nlevel = { loud = { volume = 'high' } }"),
-        [
-            "level.loud.echo: is missing",
-            "level.loud.volume: expected a whole number from 0 to 255, and found string \"high\"",
-        ]
+        ["level.loud.echo: is missing", "level.loud.volume: expected a whole number from 0 to 255, and found \"high\"",]
     );
     assert_eq!(
         faults("name = 'a'\n[[routes]]\npath = 1\ndeadline = {}\n[[routes]]\npath = '/'\ndeadline = 2\n[[routes]]"),
         [
-            "routes[0].path: expected a string, and found integer `1`",
-            "routes[1].deadline: expected a table, and found integer `2`",
+            "routes[0].path: expected a string, and found 1",
+            "routes[1].deadline: expected a table, and found 2",
             "routes[2].path: is missing",
         ]
     );

@@ -27,12 +27,18 @@
 //! ```
 //!
 //! The registry keeps no component alive: it is there for as long as its layer, or a service made by it, is, and then leaves
-//! nothing behind. A name may be given to one layer of each kind at a time. Names become labels of metrics: name dependencies,
-//! of which there are few, and nothing that comes with a request.
+//! nothing behind. (A handle, [`Component`], keeps one.) A name may be given to one layer of each kind at a time: a client and a server have
+//! both a deadline, and need two names. Names become labels of metrics: name dependencies, of which there are few, and nothing that
+//! comes with a request. A layer is named once, and keeps its name, its counts and its age when it is reloaded.
 //!
-//! **Cost:** nothing for a layer without a name. One with a name pays one or two relaxed atomic additions for each call that it
-//! measures (retry, bulkhead, circuit breaker, load shed), and 1.6 kB for each kind of outcome that occurs. Whoever looks pays
-//! for it: a snapshot reads each component without stopping it.
+//! By hand, with [`Component::apply`]: a breaker can be forced open, disabled, told to observe, to decide again, or reset; a bulkhead and a
+//! load shedder can be given a limit. What a component cannot do is an error that says so. [`Registry::isolate`] forces the breaker of a
+//! name open. What is set by hand holds in this process, until it is set again, or a reload has another value of that very setting.
+//!
+//! **Cost:** a look whether there is a name, for a layer without one. One with a name pays a relaxed atomic addition or two for each call that it
+//! measures (retry, bulkhead, circuit breaker, load shed) or lets start (rate limit), and 1.6 kB for each verdict that occurs, once.
+//! Whoever looks pays for it: a snapshot reads each component without stopping it. Metrics are published once a second by one task of the
+//! process.
 
 mod component;
 #[cfg(feature = "metrics")]

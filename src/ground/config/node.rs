@@ -158,7 +158,7 @@ impl<'de> de::Deserializer<'de> for Reader<'_> {
                         let held = Some((index, Self::new(node, self.visits)));
                         visitor.visit_enum(Choice { name, held })
                     }
-                    _ => Err(Stumble::custom(format_args!("expected one of {}", variants.join(", ")))),
+                    _ => Err(Stumble::custom(format_args!("expected exactly one of {}", variants.join(", ")))),
                 }
             }
             other => {

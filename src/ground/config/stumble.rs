@@ -63,12 +63,8 @@ impl Error for Stumble {
     fn invalid_type(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
         let expected = expected.to_string();
         let expected = plainly(&expected);
-        match found {
-            Unexpected::Unit | Unexpected::Option => Self::custom(format_args!("expected {expected}, and found null")),
-            Unexpected::Map => Self::custom(format_args!("expected {expected}, and found a table")),
-            Unexpected::Seq => Self::custom(format_args!("expected {expected}, and found a list")),
-            found => Self::custom(format_args!("expected {expected}, and found {found}")),
-        }
+        let found = Found(found);
+        Self::custom(format_args!("expected {expected}, and found {found}"))
     }
 
     fn invalid_value(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
@@ -85,6 +81,26 @@ impl Error for Stumble {
 
     fn missing_field(field: &'static str) -> Self {
         Self::because(Cause::MissingField(field))
+    }
+}
+
+/// What was found, as it is written in a file.
+struct Found<'a>(Unexpected<'a>);
+
+impl Display for Found<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Unexpected::Bool(value) => write!(f, "{value}"),
+            Unexpected::Unsigned(value) => write!(f, "{value}"),
+            Unexpected::Signed(value) => write!(f, "{value}"),
+            Unexpected::Float(value) => write!(f, "{value:?}"),
+            Unexpected::Str(text) => write!(f, "{text:?}"),
+            // YAML has it where nothing was written.
+            Unexpected::Unit | Unexpected::Option => f.write_str("nothing (null)"),
+            Unexpected::Map => f.write_str("a table"),
+            Unexpected::Seq => f.write_str("a list"),
+            other => write!(f, "{other}"),
+        }
     }
 }
 

@@ -20,10 +20,14 @@
 //!   [`keyed_by`](BulkheadLayer::keyed_by) each key has its own.
 //! - **Errors:** [`Reason::QueueFull`], [`Reason::QueueTimeout`] and [`Reason::NotInTime`], with the time after which the queue
 //!   should have been served, if that is known; [`Reason::DeadlineExpired`] if there was no time left when the call came;
-//!   [`Reason::DeadlineExceeded`], or [`Reason::HoldExceeded`] where there is no deadline, at the call's bound; any other
-//!   error is the inner service's own.
+//!   [`Reason::DeadlineExceeded`], or [`Reason::HoldExceeded`] where there is no deadline, at the call's bound;
+//!   [`Reason::NotReady`] if too many wait for the inner service; any other error is the inner service's own.
 //! - **The call is over** when its classifier says so: at the response; for HTTP and gRPC at the end of its body, so that there are never
 //!   more open responses than permits. A body that is kept beyond the deadline, or `max_hold`, is cut, read or not.
+//! - **A name** ([`named`](BulkheadLayer::named)) makes it seen in metrics, logs, refusals and the [registry](crate::registry): permits,
+//!   line, limit, and the callee's time by verdict. There its limit can be set by hand, too.
+//! - **A reload** ([`reload`](BulkheadLayer::reload)) ends no call: permits in use, the line and what is known of the callee's time are
+//!   kept, and a lower limit is reached as calls end.
 //! - **Cost:** an `Arc` clone, two atomic updates and one reading of the clock; a short lock while calls wait.
 //! - **Place:** inside retry, so that attempts that wait for their backoff hold no permit; outside of the circuit breaker, which
 //!   then judges the dependency without our queue.
@@ -55,6 +59,7 @@
 //! [`Reason::DeadlineExpired`]: crate::error::Reason::DeadlineExpired
 //! [`Reason::NotInTime`]: crate::error::Reason::NotInTime
 //! [`Reason::HoldExceeded`]: crate::error::Reason::HoldExceeded
+//! [`Reason::NotReady`]: crate::error::Reason::NotReady
 
 mod config;
 mod future;

@@ -139,7 +139,7 @@ impl Validate for CircuitBreakerConfig {
                     reachable,
                     "minimum_calls",
                     &["window"],
-                    format_args!("is more than the {calls} calls of the window"),
+                    format_args!("{} is more than the {calls} calls of the window", self.minimum_calls),
                 );
             }
         }

@@ -35,6 +35,11 @@
 //! - **The call is over** when the classifier says so, and what it says late, after the breaker has moved on, moves nothing.
 //!   For HTTP that is the end of the body, for gRPC its trailers. The callee is judged for its own time: neither our queues nor a
 //!   slow reader of its answer count; a body that stalls until its deadline does.
+//! - **A name** ([`named`](CircuitBreakerLayer::named)) makes it seen in metrics, logs, refusals and the [registry](crate::registry): its
+//!   state and changes, and the callee's time by verdict. There it can be forced open, disabled, reset or told to observe, too, as by
+//!   its [handle](CircuitBreakerLayer::handle).
+//! - **A reload** ([`reload`](CircuitBreakerLayer::reload)) holds at once: calls are judged, when they end, by what holds then. The state, the
+//!   counts (unless the window is another) and what was forced by hand are kept.
 //! - **Cost:** closed, no lock and no allocation: two readings of the clock and four atomic updates; refused, a few loads.
 //! - **Place:** inside bulkhead and retry, outside nothing but the client: each attempt is judged, and no queue of ours.
 //!

@@ -12,12 +12,15 @@
 //!   served ([`context`](crate::context)); layers further in, and calls made in there, see it and wait no longer than that.
 //! - **Readiness:** always ready; a wait for the inner service is part of the call and ends at the deadline too.
 //! - **Cancellation:** dropping the call cancels it; the layer keeps nothing.
-//! - **Clones** share nothing but the settings, which may be [changed](DeadlineLayer::reload) at work.
+//! - **Clones** share nothing but the settings.
 //! - **Errors:** [`Reason::DeadlineExpired`] if there was no time left when the call came (nothing is sent),
-//!   [`Reason::DeadlineExceeded`], [`Reason::HeadTimeout`] or [`Reason::IdleTimeout`] if it was cut; any other error is the inner service's own. An answer that is ready in
-//!   the same moment is returned.
+//!   [`Reason::DeadlineExceeded`], [`Reason::HeadTimeout`] or [`Reason::IdleTimeout`] if it was cut, [`Reason::NotReady`] if too many
+//!   wait for the inner service; any other error is the inner service's own. An answer that is ready in the same moment is returned.
 //! - **The call is over** when its response is there; for HTTP and gRPC at the end of its body, which is cut at the deadline even if
 //!   nobody reads it. Head, idle time and body may have bounds of their own ([`DeadlineConfig`]).
+//! - **A name** ([`named`](DeadlineLayer::named)) makes it seen in metrics, logs, refusals and the [registry](crate::registry): its times,
+//!   what it refused, and the bodies that it cut.
+//! - **A reload** ([`reload`](DeadlineLayer::reload)) is for calls to come: one that has begun keeps its deadline, and so does its body.
 //! - **Cost:** one reading of the clock, which the layers further in share; a pooled timer only if the call has to wait.
 //! - **Place:** outermost, so that everything inside has the bound.
 //!
@@ -42,6 +45,7 @@
 //! [`Reason::IdleTimeout`]: crate::error::Reason::IdleTimeout
 //! [`Reason::DeadlineExceeded`]: crate::error::Reason::DeadlineExceeded
 //! [`Reason::DeadlineExpired`]: crate::error::Reason::DeadlineExpired
+//! [`Reason::NotReady`]: crate::error::Reason::NotReady
 
 mod config;
 mod future;

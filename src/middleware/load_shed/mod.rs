@@ -23,9 +23,13 @@
 //!   [`keyed_by`](LoadShedLayer::keyed_by) each key has its own.
 //! - **Errors:** [`Reason::QueueFull`], [`Reason::QueueTimeout`] and [`Reason::NotInTime`], with the time after which the queue
 //!   should have been served, if that is known; [`Reason::DeadlineExpired`] if there was no time left when the call came;
-//!   [`Reason::DeadlineExceeded`], or [`Reason::HoldExceeded`] where there is no deadline, at the call's bound; any other
-//!   error is the inner service's own.
+//!   [`Reason::DeadlineExceeded`], or [`Reason::HoldExceeded`] where there is no deadline, at the call's bound;
+//!   [`Reason::NotReady`] if too many wait for the inner service; any other error is the inner service's own.
 //! - **The call is over** when its response is there: a slow reader of a body holds no place.
+//! - **A name** ([`named`](LoadShedLayer::named)) makes it seen in metrics, logs, refusals and the [registry](crate::registry): places,
+//!   line, limit, and the service's time by verdict. There its limit can be set by hand, too.
+//! - **A reload** ([`reload`](LoadShedLayer::reload)) ends no call: those that are served, the line and what is known of the service's
+//!   time are kept, and a lower limit is reached as calls end.
 //! - **Cost:** an `Arc` clone, two atomic updates and one reading of the clock; a short lock while calls wait.
 //! - **Place:** outermost on the service's side, but inside the layers that turn refusals into answers and set the deadline.
 //!
@@ -51,6 +55,7 @@
 //! [`Reason::DeadlineExpired`]: crate::error::Reason::DeadlineExpired
 //! [`Reason::NotInTime`]: crate::error::Reason::NotInTime
 //! [`Reason::HoldExceeded`]: crate::error::Reason::HoldExceeded
+//! [`Reason::NotReady`]: crate::error::Reason::NotReady
 
 mod config;
 mod future;

@@ -69,7 +69,7 @@ impl<K: Keying> RateLimitLayer<K> {
     /// process.
     ///
     /// # Errors
-    /// If the name is empty, or taken by another layer of this kind, or the layer has one already.
+    /// If the name is empty or longer than 128 bytes, or taken by another layer of this kind, or the layer has one already.
     pub fn named(self, name: &str) -> Result<Self, InvalidConfig> {
         self.named_in(Registry::global(), name)
     }

@@ -9,8 +9,7 @@
 //! [`load_shed`](crate::load_shed) and [`bulkhead`](crate::bulkhead) are for, which go by what is going on.
 //!
 //! # How it behaves
-//! - **The rate** is exact in the long run (GCRA), with a burst after a pause. It may be [changed](RateLimitLayer::reload) while calls
-//!   wait for it.
+//! - **The rate** is exact in the long run (GCRA), with a burst after a pause.
 //! - **Waiting:** by [priority](crate::context::Priority), then first come, first served. The place in the queue says when a call's
 //!   turn will come; if that is after `max_wait` or its deadline, it is refused at once.
 //! - **Readiness:** always ready; a readied clone has taken no permit. A call that is refused takes none either.
@@ -19,8 +18,13 @@
 //! - **Clones**, and all services made by clones of one layer value, share the rate: a limit on a whole application, however many
 //!   routes the layer is applied to. With [`keyed_by`](RateLimitLayer::keyed_by) each key has its own.
 //! - **Errors:** [`Reason::RateLimited`], which says when to come back; [`Reason::DeadlineExpired`] if the call came too late;
-//!   [`Reason::HoldExceeded`] after a minute where there is no deadline; any other error is the inner service's own.
+//!   [`Reason::DeadlineExceeded`], or [`Reason::HoldExceeded`] after a minute where there is no deadline, for a call that had started;
+//!   [`Reason::NotReady`] if too many wait for the inner service; any other error is the inner service's own.
 //! - **The call is over**, for this layer, when it has started; its answer is only bounded in time.
+//! - **A name** ([`named`](RateLimitLayer::named)) makes it seen in metrics, logs, refusals and the [registry](crate::registry): the rate,
+//!   how many were let start, and how many wait.
+//! - **A reload** ([`reload`](RateLimitLayer::reload)) holds at once, for those who wait too. They keep their places, and what is used up
+//!   stays used up.
 //! - **Cost:** an `Arc` clone and one atomic update; a short lock while calls wait.
 //! - **Place:** on the service's side outside of everything that costs; on a client inside retry, so that retries are counted too.
 //!
@@ -48,8 +52,10 @@
 //! ```
 //!
 //! [`Reason::RateLimited`]: crate::error::Reason::RateLimited
+//! [`Reason::DeadlineExceeded`]: crate::error::Reason::DeadlineExceeded
 //! [`Reason::DeadlineExpired`]: crate::error::Reason::DeadlineExpired
 //! [`Reason::HoldExceeded`]: crate::error::Reason::HoldExceeded
+//! [`Reason::NotReady`]: crate::error::Reason::NotReady
 
 mod bucket;
 mod config;

@@ -39,6 +39,10 @@
 //!   call came.
 //! - **How it went** is told to whoever asks, by [`report`]; the attempt's number is in the [context](crate::context).
 //! - **The call is over** for this layer when it returns the response.
+//! - **A name** ([`named`](RetryLayer::named)) makes it seen in metrics, logs, refusals and the [registry](crate::registry): the calls as
+//!   their callers see them, retries by cause, those that were not made, and what is left of the budget.
+//! - **A reload** ([`reload`](RetryLayer::reload)) is for calls to come: one that has begun keeps its terms for all its attempts. The budget
+//!   changes in place: what calls have earned is kept, and nothing is given away.
 //! - **Cost:** one clone of the request and of the inner service a call, one atomic update for the budget; nothing is
 //!   allocated unless an attempt fails. A pooled timer if the call has to wait and no deadline around it keeps time.
 //! - **Place:** inside the deadline; outside the layers that should see each attempt: bulkhead, circuit breaker, rate
