@@ -139,10 +139,6 @@ proptest! {
                     continue;
                 }
             };
-            if let Some(at) = list.iter().position(|(known, _)| *known == key) {
-                let found = list.remove(at);
-                list.insert(0, found);
-            }
             // Where the bound was lowered, what was in use goes when it is idle.
             while list.len() > max {
                 let in_use = |known: &(u8, usize)| known.0 == key || held.iter().any(|state| **state == *known);
