@@ -117,6 +117,8 @@ impl Ages {
     /// A new era: nothing of before counts. See [`super::window::Window::begin`] for who may call.
     pub(crate) fn begin_era(&self, era: u8) {
         self.overdue.swap(u64::from(era), Ordering::AcqRel);
+        // Not left for newcomers to push out: half the eras on, what is of this one would look as if it were yet to come.
+        self.cohorts.iter().for_each(Slot::clear);
     }
 
     fn count(&self, era: u8, included: impl Fn(Stamp) -> bool) -> u64 {

@@ -39,14 +39,14 @@ impl Terms {
     }
 }
 
-/// The sign bit, which no ratio has, says that the rest is a number of calls.
+/// The sign bit, which no ratio needs (but minus zero has), says that the rest is a number of calls.
 const AT_MOST: u64 = 1 << 63;
 
 impl Settings<3> for Terms {
     fn pack(&self) -> [u64; 3] {
         let room = match self.room {
             Room::AtMost(waiting) => AT_MOST | u64::from(waiting),
-            Room::PerPermit(ratio) => ratio.to_bits(),
+            Room::PerPermit(ratio) => ratio.abs().to_bits(),
         };
         [room, time::nanos(self.max_wait), time::nanos(self.max_hold)]
     }
@@ -228,6 +228,13 @@ mod tests {
             let terms = Terms { room, max_wait, max_hold };
             prop_assert_eq!(Terms::unpack(terms.pack()), terms);
         }
+    }
+
+    /// It is within the bounds of what is valid, and has the sign that says something else here.
+    #[test]
+    fn a_ratio_of_minus_zero_is_zero() {
+        let terms = Terms { room: Room::PerPermit(-0.0), max_wait: Duration::ZERO, max_hold: Duration::ZERO };
+        assert_eq!(Terms::unpack(terms.pack()).max_waiting(9), terms.max_waiting(9));
     }
 }
 

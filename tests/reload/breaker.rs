@@ -116,3 +116,43 @@ async fn calls_to_come_are_held_as_long_as_it_is_configured_then() {
     assert_eq!(reason(old.await), Some(Reason::HoldExceeded));
     assert_eq!(start.elapsed(), MINUTE);
 }
+
+/// Eras are counted in eight bits, and a window may change more often than that while a call lasts: what was begun in one of
+/// them is not taken for a call of the other that bears its number.
+#[tokio::test(start_paused = true)]
+async fn so_many_windows_that_the_first_seems_to_be_back_are_not_mistaken_for_it() {
+    let layer = CircuitBreakerLayer::new(CircuitBreakerConfig { slow_after: Some(SECOND), ..config() }).unwrap();
+    let windows = [10, 11].map(|seconds| Window::Time(seconds * SECOND));
+    let change = |times: usize| {
+        for window in windows.iter().cycle().skip(1).take(times) {
+            layer.reload(&CircuitBreakerConfig { window: *window, ..layer.config() }).unwrap();
+        }
+    };
+    let hang = || Box::pin(layer.layer(silent()).oneshot(0));
+    let mut old: Vec<_> = (0..9).map(|_| hang()).collect();
+    for call in &mut old {
+        assert!(poll!(call).is_pending());
+    }
+    change(200);
+    let mut call = hang();
+    assert!(poll!(&mut call).is_pending());
+    assert_eq!(layer.handle().snapshot().in_flight, 1, "the old ones take nobody's place");
+    drop(call);
+    // The ring comes round, so that the old ones are in it no more.
+    for _ in 0..20 {
+        advance(SECOND / 4).await;
+        calls(&layer, [1]).await;
+    }
+    change(56);
+    drop(old);
+    let mut new: Vec<_> = (0..9).map(|_| hang()).collect();
+    for call in &mut new {
+        assert!(poll!(call).is_pending());
+    }
+    for _ in 0..20 {
+        advance(SECOND / 4).await;
+        calls(&layer, [1]).await;
+    }
+    let snapshot = layer.handle().snapshot();
+    assert_eq!((snapshot.in_flight, snapshot.overdue), (9, 9));
+}

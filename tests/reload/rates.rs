@@ -77,11 +77,31 @@ async fn what_is_used_up_stays_used_up() {
         layer.reload(&config(permits, 10)).unwrap();
         assert_eq!(reason(service.clone().oneshot(0).await), Some(Reason::RateLimited));
     }
-    layer.reload(&config(1, 12)).unwrap();
-    for _ in 0..2 {
+    for burst in [12, 1, 12, 100, 1, 100] {
+        layer.reload(&config(1, burst)).unwrap();
+        assert_eq!(reason(service.clone().oneshot(0).await), Some(Reason::RateLimited), "a burst is for after a pause");
+    }
+    advance(MINUTE).await;
+    for _ in 0..60 {
         service.clone().oneshot(0).await.unwrap();
     }
     assert_eq!(reason(service.clone().oneshot(0).await), Some(Reason::RateLimited));
+}
+
+/// The limit is turned down while all of it is used: what is left of it passes from the first moment on.
+#[tokio::test(start_paused = true)]
+async fn a_lower_limit_shuts_nobody_out() {
+    let layer = RateLimitLayer::new(RateLimitConfig { permits: 1000, ..Default::default() }).unwrap();
+    let service = layer.layer(clock());
+    for _ in 0..1000 {
+        service.clone().oneshot(0).await.unwrap();
+    }
+    layer.reload(&RateLimitConfig { permits: 10, ..Default::default() }).unwrap();
+    for _ in 0..20 {
+        assert_eq!(reason(service.clone().oneshot(0).await), Some(Reason::RateLimited));
+        advance(100 * MS).await;
+        assert!(service.clone().oneshot(0).await.is_ok());
+    }
 }
 
 #[tokio::test(start_paused = true)]

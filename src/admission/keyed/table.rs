@@ -66,10 +66,13 @@ impl<Key: Hash + Eq + Clone, T> Table<Key, T> {
     #[allow(clippy::type_complexity, reason = "a name for it would say less")]
     pub(super) fn get_or_make(&mut self, key: Key, make: impl FnOnce() -> T) -> (Option<Arc<T>>, Vec<(Key, Arc<T>)>) {
         let mut forgotten = Vec::new();
-        while self.slab.len() > self.max {
-            // There was room for more, and it was in use.
-            let Some(slot) = self.find_idle() else { break };
-            forgotten.push(self.remove(slot));
+        if self.slab.len() > self.max {
+            // There was room for more, and it was in use. The key's own state is in use now, too.
+            let _ours = self.slots.get(&key).map(|&slot| Arc::clone(&self.slab[slot].state));
+            while self.slab.len() > self.max {
+                let Some(slot) = self.find_idle() else { break };
+                forgotten.push(self.remove(slot));
+            }
         }
         if let Some(&slot) = self.slots.get(&key) {
             self.touch(slot);

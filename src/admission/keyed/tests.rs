@@ -96,6 +96,18 @@ fn a_lower_bound_forgets_idle_keys_at_once_and_used_ones_when_they_are_idle() {
     assert_eq!((*store.get(&7, || 77), store.len()), (77, 3));
 }
 
+/// Which of them it is asked for again is none of the idle ones, however long nobody asked for it.
+#[test]
+fn a_lower_bound_does_not_forget_the_very_key_that_is_asked_for() {
+    let store = Keyed::new(by_number(), 2, 99);
+    let held: Vec<_> = (0..2).map(|n| store.get(&n, || n)).collect();
+    assert!(store.set_max_keys(1).is_empty(), "both are in use");
+    drop(held);
+    assert_eq!(*store.get(&0, || 33), 0, "its state is what it was");
+    assert_eq!(store.len(), 1);
+    assert_eq!(*store.get(&1, || 11), 11, "the other had to go");
+}
+
 proptest! {
     /// Against a plain list of the keys, the latest used first.
     #[test]
@@ -129,7 +141,7 @@ proptest! {
             };
             // Where the bound was lowered, what was in use goes when it is idle.
             while list.len() > max {
-                let in_use = |known: &(u8, usize)| held.iter().any(|state| **state == *known);
+                let in_use = |known: &(u8, usize)| known.0 == key || held.iter().any(|state| **state == *known);
                 let before = list.len();
                 for _ in 0..before {
                     let oldest = list.pop().unwrap();

@@ -164,7 +164,10 @@ impl Watch {
     #[inline]
     pub(crate) fn stop_aging(&self, seat: &mut Seat) {
         if let Some(age) = seat.age.take() {
-            self.ages.end(age);
+            // There are fewer eras than generations: after so many of these, an era of that number may be another one.
+            if self.load().generation().wrapping_sub(seat.word.generation()) <= u64::from(u8::MAX) {
+                self.ages.end(age);
+            }
         }
     }
 

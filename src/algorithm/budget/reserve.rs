@@ -5,11 +5,9 @@
 //! are *held*: withdrawn, and neither spent nor refunded yet. A held token stays in the bucket until it is spent, so
 //! that it does not grow back meanwhile; a refund is then exactly as if it had never been withdrawn, and burst and rate
 //! are never exceeded.
-
 //!
 //! Rate and burst may change. As in [`gcra`](crate::algorithm::gcra), the word says which of two rates it is counted in, and
-//! who finds it behind takes it over; but here as many tokens are *there* as before (at most the new burst), so that nobody
-//! fills the reserve by changing it.
+//! who finds it behind takes it over: as many tokens are there as before, so that nobody fills the reserve by changing it.
 
 use crate::algorithm::gcra::{Rate, Rates};
 use crate::ground::live::{Live, Settings as _};
@@ -58,15 +56,13 @@ impl State {
         (self.full_at.min(LAST) << HELD_BITS | self.held.min(HELD_MASK)) << GENERATION_BITS | self.generation
     }
 
-    /// The same in the present rate; `None`: these rates are old.
+    /// The same in the present rate; `None`: the word is old.
     fn by(self, rates: &Rates, now: u64) -> Option<Self> {
         let generation = u64::from(rates.generation) & GENERATION_MASK;
         match generation.wrapping_sub(self.generation) & GENERATION_MASK {
             0 => Some(self),
             1 => {
-                let missing = rates.now.rescaled(self.full_at.saturating_sub(now), rates.before);
-                let tokens = |rate: Rate| u64::from(rate.burst).saturating_mul(rates.now.interval);
-                let missing = missing.saturating_add(tokens(rates.now)).saturating_sub(tokens(rates.before));
+                let missing = rates.until_full(self.full_at.saturating_sub(now));
                 Some(Self { full_at: now.saturating_add(missing).min(LAST), generation, ..self })
             }
             _ => None,
@@ -90,7 +86,7 @@ impl Reserve {
     pub(super) fn set_rate(&self, per_second: f64, burst: u32, now: Instant) {
         let next = rate(per_second, burst);
         self.rates.update(|rates| {
-            // Nobody may be two rates behind.
+            // The word may not be two rates behind.
             self.update(now, |state, _, _| Some(state));
             if rates.now == next { rates } else { rates.then(next) }.pack()
         });
@@ -129,8 +125,9 @@ impl Reserve {
     pub(super) fn free(&self, now: Instant) -> u32 {
         let now = micros(now);
         loop {
+            let word = self.state.load(Ordering::Acquire);
             let rates = self.rates.read();
-            if let Some(state) = State::unpack(self.state.load(Ordering::Acquire)).by(&rates, now) {
+            if let Some(state) = State::unpack(word).by(&rates, now) {
                 return u32::try_from(whole(state, rates.now, now)).unwrap_or(MAX_BURST);
             }
         }
@@ -140,8 +137,9 @@ impl Reserve {
     fn update(&self, now: Instant, next: impl Fn(State, Rate, u64) -> Option<State>) -> bool {
         let now = micros(now);
         loop {
-            let rates = self.rates.read();
+            // In this order: see `gcra`.
             let word = self.state.load(Ordering::Acquire);
+            let rates = self.rates.read();
             let Some(state) = State::unpack(word).by(&rates, now) else { continue };
             let Some(next) = next(state, rates.now, now) else { return false };
             if self.state.compare_exchange_weak(word, next.pack(), Ordering::AcqRel, Ordering::Acquire).is_ok() {

@@ -76,7 +76,7 @@ fn an_odd_rate_is_not_exceeded_in_the_long_run() {
 }
 
 #[test]
-fn what_is_missing_is_carried_over_as_tokens() {
+fn what_is_there_is_carried_over_as_tokens() {
     let gcra = Gcra::new(rate(60_000 * MS, 1));
     assert!(gcra.take(START).is_ok());
     assert_eq!(gcra.next(START), START + 60_000 * MS);
@@ -85,7 +85,39 @@ fn what_is_missing_is_carried_over_as_tokens() {
     gcra.set_rate(rate(60_000 * MS, 1), START + 30_000 * MS);
     assert_eq!(gcra.take(START + 30_000 * MS), Err(START + 60_000 * MS), "and there again");
     gcra.set_rate(rate(60_000 * MS, 2), START + 30_000 * MS);
-    assert!(gcra.take(START + 30_000 * MS).is_ok(), "there may be more at once");
+    assert_eq!(gcra.next(START + 30_000 * MS), START + 60_000 * MS, "a larger burst is no gift");
+    assert!((0..2).all(|_| gcra.take(START + 120_000 * MS).is_ok()), "but fills");
+}
+
+/// From a thousand a second to ten a second, when all are used up: ten a second come at once, and not after 99 seconds in which
+/// nothing does.
+#[test]
+fn a_smaller_burst_shuts_nobody_out() {
+    let gcra = Gcra::new(rate(MS, 1000));
+    assert!((0..1000).all(|_| gcra.take(START).is_ok()));
+    gcra.set_rate(rate(100 * MS, 10), START);
+    assert_eq!(gcra.next(START), START + 100 * MS);
+}
+
+/// Nothing is given for a change, whatever it is and however often.
+#[test]
+fn no_change_brings_a_token() {
+    let (fast, century) = (rate(Duration::from_nanos(1), u32::MAX), rate(Duration::from_secs(100_000_000), 3));
+    for (large, small) in [(rate(MS, 1000), rate(MS, 1)), (rate(MS, 1000), rate(60_000 * MS, 3)), (fast, century)] {
+        let gcra = Gcra::new(large);
+        while gcra.take(START).is_ok() {
+            if large == fast {
+                // As if it had been taken two billion times.
+                gcra.word.store(pack(ticks(START) + u64::from(u32::MAX), 0), Ordering::Release);
+            }
+        }
+        for _ in 0..100 {
+            gcra.set_rate(small, START);
+            assert!(gcra.take(START).is_err());
+            gcra.set_rate(large, START);
+            assert!(gcra.take(START).is_err());
+        }
+    }
 }
 
 #[test]
@@ -107,7 +139,7 @@ enum Step {
 
 proptest! {
     /// Against tokens that are counted, with their parts: taken when a whole one is there, and never before; a change of rate
-    /// leaves as many missing as there were.
+    /// leaves as many there as there were, at most the burst.
     #[test]
     fn it_is_a_bucket_of_tokens(steps in prop::collection::vec(prop_oneof![
         8 => Just(Step::Take),
@@ -138,6 +170,7 @@ proptest! {
                     missing = (missing - nanos as f64 / rate.interval as f64).max(0.0);
                 }
                 Step::Rate(interval, burst) => {
+                    missing = (missing + f64::from(burst) - f64::from(rate.burst)).max(0.0);
                     rate = Rate { interval, burst };
                     gcra.set_rate(rate, now);
                     prop_assert_eq!(gcra.rate(), rate);

@@ -89,9 +89,10 @@ impl<K: Keying> RateLimitLayer<K> {
 
     /// Lets `config` hold from now on, for all clones of this value, all services made by them and all keys.
     ///
-    /// - **At once:** the rate (`permits`, `per`, `burst`). Permits that are used up stay used up, but come back at the new rate: from
-    ///   one a minute to a hundred a second, whoever waits goes on within the hundredth of a second; and `max_keys` (fewer forget
-    ///   idle keys, those in use go when they are idle).
+    /// - **At once:** the rate (`permits`, `per`, `burst`). As many permits are there as before, at most the new `burst`, and more
+    ///   come at the new rate: from one a minute to a hundred a second, whoever waits goes on within the hundredth of a second, and
+    ///   a larger `burst` fills as it does after a pause. And `max_keys` (fewer forget idle keys, those in use go when they are
+    ///   idle).
     /// - **For calls to come:** `max_wait` and `max_waiting`. A call that waits keeps its place, and the bound of its wait; if the
     ///   new rate is too slow for that, it is refused when its turn has not come in time.
     ///
