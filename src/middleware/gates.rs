@@ -242,7 +242,8 @@ mod loom_tests {
         loom::model(|| {
             let zero = Duration::ZERO;
             let terms = Terms { room: Room::AtMost(1), max_wait: zero, max_hold: zero };
-            let gates = Arc::new(Gates::new(ByKey::new(|key: &u8| *key), 8, 1, Order::Fifo, terms));
+            let instruments = Instruments::new(LayerKind::Bulkhead);
+            let gates = Arc::new(Gates::new(ByKey::new(|key: &u8| *key), 8, 1, Order::Fifo, terms, instruments));
             let theirs = Arc::clone(&gates);
             let thread = loom::thread::spawn(move || theirs.gate(&7));
             gates.replace(terms, Order::Lifo, 8, Some(3))();
