@@ -123,7 +123,7 @@ async fn watch(file: &Path) -> Result<ExitCode, Error> {
         while let Some(outcome) = seen.recv().await {
             match outcome {
                 Ok(()) => println!("applied: {} permits", layers.bulkhead().limit()),
-                Err(error) => println!("not applied, all stays as it is: {error}"),
+                Err(error) => println!("not applied, all stays as it is: {error:#}"),
             }
         }
     };
@@ -264,9 +264,9 @@ async fn hold_in(folder: &Path, options: &Options) -> Result<ExitCode, Error> {
     while seen.try_recv().is_ok() {}
     replace(&file, "[bulkhead]\nmax_concurrent = 0\nmax_wait = \"soon\"\n[deadlin]\n", false)?;
     let refused = timeout(Duration::from_secs(10), seen.recv()).await?.ok_or("nobody follows")?;
-    let told = refused.expect_err("three faults").to_string();
+    let told = format!("{:#}", refused.expect_err("three faults"));
     let is_kept = layers.bulkhead().limit() == before;
-    println!("of the one that is wrong: {told}");
+    println!("of the one that is wrong: {told}\n");
 
     tally.is_over.store(true, Ordering::Relaxed);
     for caller in callers {

@@ -10,7 +10,6 @@ use serde_json::{Value, json};
 use super::answer;
 use super::body::Body;
 use crate::admission::registry::{Command, Registry};
-use crate::ground::telemetry;
 
 /// No form and no link can send it, and a script of another origin would have to ask first, which is not answered.
 const CONTROL: HeaderName = HeaderName::from_static("x-seawall-control");
@@ -69,6 +68,5 @@ pub(super) fn apply(registry: &Registry, body: &[u8]) -> Response<Body> {
     if let Err(unsupported) = component.apply(command) {
         return answer::error(StatusCode::UNPROCESSABLE_ENTITY, &unsupported.to_string());
     }
-    telemetry::controlled(name, layer, &command);
     answer::json(StatusCode::OK, &json!(component.snapshot()))
 }

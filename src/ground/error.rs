@@ -352,15 +352,17 @@ impl InvalidConfig {
     }
 }
 
+/// On one line, as logs want it; with `{:#}`, each fault on a line of its own.
 impl fmt::Display for InvalidConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (first, next) = if f.alternate() { (":\n  ", "\n  ") } else { (": ", "; ") };
         f.write_str("invalid configuration")?;
         for (n, fault) in self.faults.iter().enumerate() {
-            write!(f, "{} {fault}", if n == 0 { ":" } else { ";" })?;
+            write!(f, "{}{fault}", if n == 0 { first } else { next })?;
         }
         match self.unlisted {
             0 => Ok(()),
-            more => write!(f, "; and at least {more} more"),
+            more => write!(f, "{next}and at least {more} more"),
         }
     }
 }
@@ -413,6 +415,18 @@ mod tests {
         assert_eq!(rejection(&error), Some(&rejected), "an io::Error is not the source of itself");
         assert_eq!(rejection(&"something else".into()), None);
         assert_eq!(rejection(&io::Error::from(io::ErrorKind::TimedOut).into()), None);
+    }
+
+    #[test]
+    fn faults_stand_on_one_line_or_on_one_each() {
+        let fault = |path: &str| Fault { path: path.to_owned(), problem: "must be at least 1".to_owned() };
+        let invalid = InvalidConfig::new(vec![fault("limit"), fault("max_keys")]);
+        assert_eq!(
+            invalid.to_string(),
+            "invalid configuration: limit: must be at least 1; max_keys: must be at least 1"
+        );
+        let lines = "invalid configuration:\n  limit: must be at least 1\n  max_keys: must be at least 1";
+        assert_eq!(format!("{invalid:#}"), lines);
     }
 
     #[test]

@@ -32,7 +32,7 @@ pub(crate) fn faults(text: &str, known: &Known) -> Vec<String> {
 fn alert_faults(alert: &Value, labels: &Labels) -> Vec<String> {
     let mut faults = Vec::new();
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    if !text(&alert["for"]).ends_with(['s', 'm', 'h']) {
+    if !text(&alert["for"]).ends_with(['s', 'm', 'h', 'd']) {
         faults.push("it does not say for how long".to_owned());
     }
     if !["critical", "warning"].contains(&text(&alert["labels"]["severity"]).as_str()) {

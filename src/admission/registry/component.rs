@@ -7,7 +7,7 @@ use super::{Observed, Snapshot};
 use crate::ground::error::Reason;
 #[cfg(feature = "dashboard")]
 use crate::ground::telemetry::Successes;
-use crate::ground::telemetry::{Instruments, LayerKind, Tally};
+use crate::ground::telemetry::{self, Instruments, LayerKind, Tally};
 use crate::ground::time::{self, Instant};
 
 /// A handle of one named layer. It keeps the layer's state; cheap to clone.
@@ -47,7 +47,9 @@ impl Component {
     /// # Errors
     /// If this layer can do no such thing.
     pub fn apply(&self, command: Command) -> Result<(), Unsupported> {
-        self.observed.apply(command, time::now())
+        self.observed.apply(command, time::now())?;
+        telemetry::controlled(self.observed.instruments(), &command);
+        Ok(())
     }
 }
 

@@ -60,7 +60,7 @@ pub use self::snapshot::{
 };
 use crate::ground::config::Validation;
 use crate::ground::error::InvalidConfig;
-use crate::ground::telemetry::{Instruments, LayerKind};
+use crate::ground::telemetry::{Instruments, LayerKind, NAMELESS};
 use crate::ground::time::{self, Instant};
 
 /// The state of a layer value, as the registry sees it.
@@ -194,6 +194,8 @@ impl Registry {
         Validation::of(|validation| {
             let is_empty = name.trim().is_empty();
             validation.check(!is_empty, "name", "must not be empty");
+            let problem = format_args!("{NAMELESS:?} is what layers without a name are called");
+            validation.check(**name != *NAMELESS, "name", problem);
             validation.check(name.len() <= LONGEST, "name", format_args!("is longer than {LONGEST} bytes"));
             for instruments in observed.iter().map(|observed| observed.instruments()) {
                 let (kind, layer) = (instruments.kind(), instruments.kind().as_str());

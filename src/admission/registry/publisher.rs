@@ -179,6 +179,7 @@ fn gauges(condition: &Condition) -> Vec<(Gauge, f64)> {
             vec![
                 (Gauge::BreakerState, state as f64),
                 (Gauge::BreakerOpenKeys, breaker.open_keys as f64),
+                (Gauge::BreakerObservesOnly, f64::from(u8::from(breaker.observe_only))),
                 (Gauge::InFlight, breaker.in_flight as f64),
             ]
         }

@@ -31,7 +31,7 @@ fn problem(result: Result<(), InvalidConfig>) -> String {
 #[test]
 fn an_empty_name_and_one_that_is_too_long_are_refused() {
     let registry = Registry::new();
-    for name in ["", "  ", &"x".repeat(129)] {
+    for name in ["", "  ", "unnamed", &"x".repeat(129)] {
         let observed = Fake::observed(LayerKind::Bulkhead);
         assert!(registry.register(name, &[Arc::clone(&observed)]).is_err());
         assert_eq!(observed.instruments().name(), None);

@@ -13,7 +13,7 @@ use crate::ground::time;
 use crate::ground::verdict::Verdict;
 
 /// As logs and metrics name a layer without a name.
-pub(super) const NAMELESS: &str = "unnamed";
+pub(crate) const NAMELESS: &str = "unnamed";
 
 fn name(instruments: &Instruments) -> &str {
     instruments.name().unwrap_or(NAMELESS)
@@ -79,9 +79,9 @@ pub(crate) fn reloaded(instruments: &Instruments, reload: Reload) {
 }
 
 /// Someone has moved a named layer by hand. Always told: people are no storm.
-#[cfg(feature = "dashboard")]
-pub(crate) fn controlled(name: &str, layer: &str, command: &dyn std::fmt::Debug) {
-    tracing::warn!(target: "seawall", name, layer, ?command, "moved by hand");
+pub(crate) fn controlled(instruments: &Instruments, command: &dyn std::fmt::Debug) {
+    let layer = instruments.kind().as_str();
+    tracing::warn!(target: "seawall", name = name(instruments), layer, ?command, "moved by hand");
 }
 
 /// The body of a response was kept beyond its time, and has been cut. Someone `waited` for it, or it was put aside and

@@ -32,6 +32,7 @@ const INTERNAL_ERRORS: &str = "seawall_internal_errors_total";
 pub(crate) enum Gauge {
     BreakerState,
     BreakerOpenKeys,
+    BreakerObservesOnly,
     InFlight,
     Waiting,
     Limit,
@@ -41,9 +42,10 @@ pub(crate) enum Gauge {
 }
 
 impl Gauge {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::BreakerState,
         Self::BreakerOpenKeys,
+        Self::BreakerObservesOnly,
         Self::InFlight,
         Self::Waiting,
         Self::Limit,
@@ -56,6 +58,7 @@ impl Gauge {
         match self {
             Self::BreakerState => "seawall_circuit_breaker_state",
             Self::BreakerOpenKeys => "seawall_circuit_breaker_open_keys",
+            Self::BreakerObservesOnly => "seawall_circuit_breaker_observe_only",
             Self::InFlight => "seawall_in_flight",
             Self::Waiting => "seawall_waiting",
             Self::Limit => "seawall_limit",
@@ -79,6 +82,7 @@ impl Gauge {
                 "0 closed, 1 half-open, 2 open, 3 forced open, 4 disabled; with keys, the worst of all"
             }
             Self::BreakerOpenKeys => "Keys whose circuit breaker is not closed",
+            Self::BreakerObservesOnly => "1 if the circuit breaker counts and refuses nothing, else 0",
             Self::InFlight => "Calls at work, or the permits that they hold",
             Self::Waiting => "Calls that wait for their turn",
             Self::Limit => "Permits for each key",

@@ -15,9 +15,9 @@ mod tally;
 pub(crate) use self::metrics::{Gauge, Publication, publish_process};
 #[cfg(feature = "dashboard")]
 pub(crate) use calls::Successes;
-#[cfg(feature = "dashboard")]
-pub(crate) use events::controlled;
-pub(crate) use events::{AttemptSpan, Reload, not_retried, rejected, reloaded, retried, transition};
+pub(crate) use events::{
+    AttemptSpan, NAMELESS, Reload, controlled, not_retried, rejected, reloaded, retried, transition,
+};
 #[cfg(feature = "http")]
 pub(crate) use events::{answered, body_cut};
 #[cfg(feature = "metrics")]
