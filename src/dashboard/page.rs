@@ -48,7 +48,7 @@ pub(super) const PAGE: &str = concat!(
 );
 
 pub(super) const POLICY: &str =
-    policy!("sj88p7mCEvElaLex5p8litzNw18HMqheuO5qlJBdjnw=", "1ij8+msX/3WoOVvvML5ZqXyyXYyiRIOBpD94KS0wf8o=");
+    policy!("sj88p7mCEvElaLex5p8litzNw18HMqheuO5qlJBdjnw=", "nq1ZQzx9ZRr/B8v3ZqPH6kEeBCgzbSR3TWGnHlFI4jQ=");
 
 #[cfg(test)]
 mod tests {

@@ -49,8 +49,8 @@ pub(crate) struct Settings {
     pub(crate) retry: RetryConfig,
     pub(crate) bulkhead: BulkheadConfig,
     pub(crate) breaker: CircuitBreakerConfig,
-    /// Where all layers are known as `callee`.
-    pub(crate) registry: Registry,
+    /// Where all layers are known as `callee`, if they have a name.
+    pub(crate) registry: Option<Registry>,
 }
 
 impl Settings {
@@ -61,7 +61,7 @@ impl Settings {
             retry: RetryConfig { backoff, ..RetryConfig::default() },
             bulkhead: BulkheadConfig::default(),
             breaker: CircuitBreakerConfig::default(),
-            registry: Registry::new(),
+            registry: None,
         }
     }
 
@@ -81,16 +81,19 @@ pub(crate) struct Stack {
 
 impl Stack {
     pub(crate) fn new(protocol: Protocol, settings: Settings) -> Self {
-        let (registry, name) = (&settings.registry, "callee");
-        let bulkhead = BulkheadLayer::http(settings.bulkhead).unwrap().named_in(registry, name).unwrap();
-        let breaker = CircuitBreakerLayer::http(settings.breaker).unwrap().named_in(registry, name).unwrap();
+        let mut deadline = DeadlineLayer::http(settings.deadline).unwrap();
+        let mut retry = RetryLayer::http(settings.retry).unwrap();
+        let mut bulkhead = BulkheadLayer::http(settings.bulkhead).unwrap();
+        let mut breaker = CircuitBreakerLayer::http(settings.breaker).unwrap();
+        if let Some(registry) = &settings.registry {
+            deadline = deadline.named_in(registry, "callee").unwrap();
+            retry = retry.named_in(registry, "callee").unwrap();
+            bulkhead = bulkhead.named_in(registry, "callee").unwrap();
+            breaker = breaker.named_in(registry, "callee").unwrap();
+        }
         let handles = (bulkhead.handle(), breaker.handle());
-        let calls = ServiceBuilder::new()
-            .layer(DeadlineLayer::http(settings.deadline).unwrap().named_in(registry, name).unwrap())
-            .layer(RetryLayer::http(settings.retry).unwrap().named_in(registry, name).unwrap())
-            .layer(bulkhead)
-            .layer(breaker)
-            .service(hyper(protocol));
+        let layers = ServiceBuilder::new().layer(deadline).layer(retry).layer(bulkhead).layer(breaker);
+        let calls = layers.service(hyper(protocol));
         Self { calls: boxed(calls), bulkhead: handles.0, breaker: handles.1 }
     }
 

@@ -9,6 +9,7 @@ use seawall::bulkhead::{BulkheadConfig, BulkheadLayer};
 use seawall::circuit_breaker::{CircuitBreakerConfig, CircuitBreakerLayer};
 use seawall::deadline::DeadlineLayer;
 use seawall::error::Reason;
+use seawall::registry::Registry;
 use tokio::time::{Instant, sleep, timeout};
 use tower::Layer;
 
@@ -117,7 +118,7 @@ fn told_outside(test: impl AsyncFnOnce(Settings)) -> (Vec<String>, Vec<String>) 
     let warnings = Warnings::default();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     metrics::with_local_recorder(&recorder, || {
-        let settings = Settings::lasting(HOLD);
+        let settings = Settings { registry: Some(Registry::new()), ..Settings::lasting(HOLD) };
         tracing::subscriber::with_default(warnings.clone(), || runtime.block_on(test(settings)));
     });
     let counters = snapshotter.snapshot().into_vec().into_iter().filter_map(|(key, _, _, value)| {
@@ -173,7 +174,7 @@ fn a_cut_is_counted_and_warned_of_once_with_its_layer_and_its_age() {
         let stack = Stack::new(Protocol::Http1, settings.clone());
         let _parked = stack.get(&server).await.unwrap();
         until(|| server.open() == 0).await;
-        settings.registry.publish();
+        settings.registry.unwrap().publish();
     });
     let cut: Vec<_> = counters.iter().filter(|line| line.starts_with("seawall_bodies_cut_total")).collect();
     assert_eq!(cut.len(), 1, "three layers hold it, and it is cut once: {counters:?}");
@@ -191,7 +192,7 @@ fn a_body_that_ends_in_time_is_not_told_of() {
         let mut body = stack.get(&server).await.unwrap().into_body();
         drain(&mut body).await.unwrap();
         sleep(2 * HOLD).await;
-        settings.registry.publish();
+        settings.registry.unwrap().publish();
     });
     assert!(counters.is_empty() && warnings.is_empty(), "{counters:?} {warnings:?}");
 }

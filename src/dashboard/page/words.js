@@ -128,6 +128,8 @@ function breaker(is, keys, refused, failing) {
   if (isOpen) return [3, some ? "Open for some" : "Open", some || `Refuses calls ${since}`];
   if (isHalfOpen) return [2, some ? "Half-open for some" : "Half-open", some || `Tries the callee with probes ${since}`];
   if (is.overdue > 0) return [2, "Calls hang", `${count(is.overdue)} calls are overdue`];
-  if (failing || refused) return [2, "Closed, failing", window];
+  if (failing) return [2, "Closed, failing", window];
+  if (refused && is.transitions > 0 && is.since_s < 15) return [1, "Closed again", `All calls pass, ${since}`];
+  if (refused) return [2, "Closed, refusing", window];
   return [0, "Closed", window];
 }
