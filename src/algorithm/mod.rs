@@ -6,6 +6,7 @@ pub(crate) mod backoff;
 pub(crate) mod breaker;
 pub(crate) mod budget;
 pub(crate) mod estimate;
+pub(crate) mod evidence;
 pub(crate) mod gcra;
 pub(crate) mod median;
 pub(crate) mod queue;

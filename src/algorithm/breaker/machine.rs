@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::End;
 use super::policy::Policy;
 use super::round::{Judgement, Round};
+use crate::algorithm::evidence::Evidence;
 use crate::ground::time::Instant;
 
 /// What a breaker does with calls.
@@ -199,7 +199,7 @@ impl Machine {
     pub(crate) fn settle(
         &mut self,
         probe: Probe,
-        end: End,
+        end: Evidence,
         policy: &Policy,
         median: Option<Duration>,
         now: Instant,

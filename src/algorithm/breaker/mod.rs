@@ -32,20 +32,3 @@ pub use machine::State;
 pub(crate) use machine::{Admission, Machine, Mode, Probe, Transition};
 pub(crate) use policy::{Pace, Policy, SlowAfter};
 pub(crate) use watch::{Entry, Seat, Watch};
-
-use std::time::Duration;
-
-/// How a call ended, as far as the breaker is concerned.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum End {
-    /// The callee is alive; it took that long.
-    Good(Duration),
-    /// It failed; it took that long.
-    Bad(Duration),
-    /// It was cut for taking too long: a failure, and slow.
-    TimedOut,
-    /// The caller gave up later than any patience asks for: a slow call without an answer.
-    GivenUpLate,
-    /// It says nothing: given up early, or refused before it reached the callee.
-    Nothing,
-}

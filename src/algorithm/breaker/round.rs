@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::End;
 use super::policy::Policy;
+use crate::algorithm::evidence::Evidence;
 use crate::ground::time::Instant;
 
 /// How many probes in a row may be given up early before that counts as an answer too: a callee that hangs while its callers
@@ -67,16 +67,16 @@ impl Round {
     }
 
     /// The probe is over. One that is not known any more was judged before.
-    pub(super) fn settle(&mut self, id: u64, end: End, slow_after: Duration, policy: &Policy) -> Judgement {
+    pub(super) fn settle(&mut self, id: u64, end: Evidence, slow_after: Duration, policy: &Policy) -> Judgement {
         let Some(place) = self.in_flight.iter().position(|probe| probe.id == id) else {
             return Judgement::Undecided;
         };
         self.in_flight.swap_remove(place);
         match end {
-            End::Good(took) => self.answer(false, took >= slow_after),
-            End::Bad(took) => self.answer(true, took >= slow_after),
-            End::TimedOut | End::GivenUpLate => self.answer(true, true),
-            End::Nothing => {}
+            Evidence::Good(took) => self.answer(false, took >= slow_after),
+            Evidence::Bad(took) => self.answer(true, took >= slow_after),
+            Evidence::TimedOut | Evidence::GivenUpLate => self.answer(true, true),
+            Evidence::Alive | Evidence::Unanswered | Evidence::Unsent | Evidence::Nothing => {}
         }
         self.judge(policy)
     }

@@ -3,11 +3,12 @@ mod model;
 use std::time::Duration;
 
 use super::*;
+use crate::algorithm::evidence::Evidence;
 use crate::ground::time::Instant;
 
 const SECOND: Duration = Duration::from_secs(1);
-const QUICK: End = End::Good(Duration::from_millis(1));
-const FAILED: End = End::Bad(Duration::from_millis(1));
+const QUICK: Evidence = Evidence::Good(Duration::from_millis(1));
+const FAILED: Evidence = Evidence::Bad(Duration::from_millis(1));
 
 fn policy() -> Policy {
     Policy {
@@ -75,7 +76,7 @@ impl Rig {
         }
     }
 
-    fn settle(&mut self, probe: Probe, end: End) -> State {
+    fn settle(&mut self, probe: Probe, end: Evidence) -> State {
         let _ = self.machine.settle(probe, end, &self.policy, None, self.now, 0.0);
         self.machine.state()
     }
@@ -85,7 +86,7 @@ impl Rig {
         self.machine.state()
     }
 
-    fn calls<const N: usize>(&mut self, ends: [End; N]) -> State {
+    fn calls<const N: usize>(&mut self, ends: [Evidence; N]) -> State {
         for end in ends {
             let probe = self.probe().expect("there is a place");
             self.settle(probe, end);
@@ -203,14 +204,14 @@ fn rounds_double_until_it_closes() {
 #[test]
 fn a_round_is_judged_by_the_same_rates() {
     use State::{Closed, HalfOpen, Open};
-    const SLOW: End = End::Good(SECOND);
+    const SLOW: Evidence = Evidence::Good(SECOND);
     // rounds before it, the answers of the round, and the state after them
-    let table: [(&str, u32, &[End], State); 11] = [
+    let table: [(&str, u32, &[Evidence], State); 11] = [
         ("polly: a good probe closes, with one round", 1, &[QUICK], Closed),
         ("polly: a bad probe opens", 4, &[FAILED], Open),
         ("a slow probe opens", 4, &[SLOW], Open),
-        ("a probe cut for its time opens", 4, &[End::TimedOut], Open),
-        ("a probe given up late opens", 4, &[End::GivenUpLate], Open),
+        ("a probe cut for its time opens", 4, &[Evidence::TimedOut], Open),
+        ("a probe given up late opens", 4, &[Evidence::GivenUpLate], Open),
         ("resilience4j: failures below the rate close", 3, &[QUICK, QUICK, QUICK, FAILED, QUICK, QUICK, QUICK], Closed),
         ("failsafe: a second failure of four opens", 3, &[QUICK, QUICK, QUICK, QUICK, FAILED, QUICK, FAILED], Open),
         ("failsafe: three of four are not decided yet", 3, &[QUICK, QUICK, QUICK, QUICK, FAILED, QUICK], HalfOpen),
@@ -235,7 +236,7 @@ fn a_round_is_judged_by_the_same_rates() {
 fn an_ignored_probe_gives_its_place_back() {
     let (mut rig, mut probe) = Rig::half_open(policy());
     for _ in 0..100 {
-        assert_eq!(rig.settle(probe, End::Nothing), State::HalfOpen);
+        assert_eq!(rig.settle(probe, Evidence::Nothing), State::HalfOpen);
         probe = rig.probe().expect("the place is free again");
     }
     rig.settle(probe, QUICK);
@@ -284,7 +285,7 @@ fn where_slowness_never_trips_a_callee_above_the_threshold_comes_back() {
     let (mut rig, probe) = Rig::half_open(Policy { slow_rate: None, slow_after, rounds: 1, ..policy() });
     rig.now = rig.now + took;
     assert!(rig.probe().is_none(), "a call comes meanwhile");
-    assert_eq!(rig.settle(probe, End::Good(took)), State::Closed);
+    assert_eq!(rig.settle(probe, Evidence::Good(took)), State::Closed);
 }
 
 /// And where it does, slow probes count as slow, and not as failures too.
@@ -300,7 +301,7 @@ fn slow_probes_are_judged_by_the_rate_of_slow_calls_though_calls_come_meanwhile(
     rig.now = rig.now + took;
     let _ = rig.admit();
     for probe in &probes[1..] {
-        rig.settle(*probe, End::Good(took));
+        rig.settle(*probe, Evidence::Good(took));
     }
     assert_eq!(rig.machine.state(), State::Closed, "three of four are less than 0.8");
 }
@@ -333,7 +334,7 @@ fn a_callee_that_comes_back_slower_comes_back() {
         let Admission::Probe(probe) = admission else { panic!("{admission:?}") };
         let took = 7 * SECOND;
         rig.now = rig.now + took;
-        let _ = rig.machine.settle(probe, End::Good(took), &rig.policy, before, rig.now, 0.0);
+        let _ = rig.machine.settle(probe, Evidence::Good(took), &rig.policy, before, rig.now, 0.0);
         failed_rounds += u32::from(rig.machine.state() == State::Open);
         assert!(failed_rounds < 20, "it never comes back");
     }

@@ -10,10 +10,10 @@
 
 use std::time::Duration;
 
-use super::End;
 use super::machine::{Machine, Mode, State};
 use super::policy::{Pace, Policy};
 use crate::algorithm::ages::{Age, Ages};
+use crate::algorithm::evidence::Evidence;
 use crate::algorithm::median::Median;
 use crate::algorithm::window::{Counts, Outcome, Span, Window};
 use crate::ground::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -183,7 +183,7 @@ impl Watch {
     pub(crate) fn leave(
         &self,
         mut seat: Seat,
-        end: End,
+        end: Evidence,
         pace: &Pace,
         policy: impl FnOnce() -> Policy,
         now: Instant,
@@ -193,22 +193,22 @@ impl Watch {
         if self.load() != word {
             return None;
         }
-        if let End::Good(took) = end {
+        if let Evidence::Good(took) = end {
             self.median.record(took);
         }
         let slow = |took| self.slow_after(pace).is_some_and(|after| took >= after);
         let (outcome, good) = match end {
-            End::Good(took) => (Outcome { failure: false, slow: slow(took) }, true),
-            End::Bad(took) => (Outcome { failure: true, slow: slow(took) }, false),
-            End::TimedOut => (Outcome { failure: true, slow: true }, false),
-            End::GivenUpLate => (Outcome { failure: false, slow: true }, false),
-            End::Nothing => return None,
+            Evidence::Good(took) => (Outcome { failure: false, slow: slow(took) }, true),
+            Evidence::Bad(took) => (Outcome { failure: true, slow: slow(took) }, false),
+            Evidence::TimedOut => (Outcome { failure: true, slow: true }, false),
+            Evidence::GivenUpLate => (Outcome { failure: false, slow: true }, false),
+            Evidence::Alive | Evidence::Unanswered | Evidence::Unsent | Evidence::Nothing => return None,
         };
         let in_a_row = if good { self.note_good(word.era(), now) } else { self.note_bad(word.era()) };
         let anything_bad = self.window.add(word.era(), now, outcome);
         let trips = pace.is_row_too_long(in_a_row)
             // A crowd of callers that hangs up all at once leaves a row of its own, between one good answer and the next.
-            && (end != End::GivenUpLate || self.is_silent(pace, now))
+            && (end != Evidence::GivenUpLate || self.is_silent(pace, now))
             || (anything_bad && self.rates_trip(word.era(), &policy(), now));
         trips.then(|| word.generation())
     }

@@ -5,7 +5,8 @@ use std::time::Duration;
 use super::config::CircuitBreakerConfig;
 use super::handle::Snapshot;
 use crate::algorithm::abandoned;
-use crate::algorithm::breaker::{Admission, End, Entry, Machine, Mode, Pace, Policy, Probe, Seat, Transition, Watch};
+use crate::algorithm::breaker::{Admission, Entry, Machine, Mode, Pace, Policy, Probe, Seat, Transition, Watch};
+use crate::algorithm::evidence::Evidence;
 use crate::algorithm::window::{Span, Window};
 use crate::ground::chance;
 use crate::ground::live::{Live, Settings};
@@ -175,7 +176,7 @@ impl Breaker {
 
     /// A call is over.
     #[inline]
-    pub(super) fn settle(&self, pass: Pass, end: End, now: Instant) {
+    pub(super) fn settle(&self, pass: Pass, end: Evidence, now: Instant) {
         match pass {
             Pass::Closed(seat) => {
                 if let Some(generation) = self.watch.leave(seat, end, &self.pace(), || self.policy(), now) {
@@ -186,7 +187,7 @@ impl Breaker {
                 let policy = self.policy();
                 let median = self.median(&policy);
                 self.step(now, |machine, chance| {
-                    if let End::Good(took) = end {
+                    if let Evidence::Good(took) = end {
                         self.watch.measure_probe(took, machine.awaits_first_answer());
                     }
                     ((), machine.settle(probe, end, &policy, median, now, chance))
@@ -198,7 +199,7 @@ impl Breaker {
 
     /// The caller gave the call up, or its time was over. `left` is the time it had when it was admitted, `waited` the
     /// callee's own time, and `late` what it says if that was longer than any patience asks for.
-    pub(super) fn give_up(&self, pass: Pass, waited: Duration, left: Duration, late: End, now: Instant) {
+    pub(super) fn give_up(&self, pass: Pass, waited: Duration, left: Duration, late: Evidence, now: Instant) {
         let pace = self.pace();
         let slow_after = self.watch.slow_after(&pace).unwrap_or_else(|| pace.floor());
         let patience = abandoned::patience(Some(slow_after), Some(left), self.watch.median(&pace));
@@ -208,7 +209,7 @@ impl Breaker {
                 let policy = self.policy();
                 self.step(now, |machine, chance| ((), machine.give_up(probe, &policy, now, chance)))
             }
-            pass => self.settle(pass, End::Nothing, now),
+            pass => self.settle(pass, Evidence::Nothing, now),
         }
     }
 
@@ -354,8 +355,8 @@ mod loom_tests {
             let breaker = breaker();
             let (ours, theirs) = (pass(&breaker, NOW), pass(&breaker, NOW));
             let other = Arc::clone(&breaker);
-            let thread = loom::thread::spawn(move || other.settle(theirs, End::Bad(SECOND), NOW));
-            breaker.settle(ours, End::Bad(SECOND), NOW);
+            let thread = loom::thread::spawn(move || other.settle(theirs, Evidence::Bad(SECOND), NOW));
+            breaker.settle(ours, Evidence::Bad(SECOND), NOW);
             thread.join().expect("no panic");
             let snapshot = breaker.snapshot(NOW);
             assert_eq!((snapshot.state, snapshot.in_flight), (State::Open, 0));
@@ -368,7 +369,7 @@ mod loom_tests {
     fn loom_one_of_two_is_the_probe() {
         loom::model(|| {
             let breaker = breaker();
-            breaker.settle(pass(&breaker, NOW), End::Bad(SECOND), NOW);
+            breaker.settle(pass(&breaker, NOW), Evidence::Bad(SECOND), NOW);
             let other = Arc::clone(&breaker);
             let thread = loom::thread::spawn(move || other.admit(&other.pace(), NOW + SECOND).is_ok());
             let ours = breaker.admit(&breaker.pace(), NOW + SECOND).is_ok();
@@ -382,11 +383,11 @@ mod loom_tests {
         loom::model(|| {
             let breaker = breaker();
             let late = pass(&breaker, NOW);
-            breaker.settle(pass(&breaker, NOW), End::Bad(SECOND), NOW);
+            breaker.settle(pass(&breaker, NOW), Evidence::Bad(SECOND), NOW);
             let probe = pass(&breaker, NOW + SECOND);
             let other = Arc::clone(&breaker);
-            let thread = loom::thread::spawn(move || other.settle(late, End::Bad(SECOND), NOW + SECOND));
-            breaker.settle(probe, End::Good(Duration::ZERO), NOW + SECOND);
+            let thread = loom::thread::spawn(move || other.settle(late, Evidence::Bad(SECOND), NOW + SECOND));
+            breaker.settle(probe, Evidence::Good(Duration::ZERO), NOW + SECOND);
             thread.join().expect("no panic");
             let snapshot = breaker.snapshot(NOW + SECOND);
             assert_eq!((snapshot.state, snapshot.calls, snapshot.in_flight), (State::Closed, 0, 0));
@@ -400,7 +401,7 @@ mod loom_tests {
             let breaker = breaker();
             let late = pass(&breaker, NOW);
             let other = Arc::clone(&breaker);
-            let thread = loom::thread::spawn(move || other.settle(late, End::Bad(SECOND), NOW));
+            let thread = loom::thread::spawn(move || other.settle(late, Evidence::Bad(SECOND), NOW));
             breaker.reload(&breaker.terms.read(), Some(Span::Calls(2)), NOW);
             let state = breaker.snapshot(NOW).state;
             thread.join().expect("no panic");

@@ -11,14 +11,15 @@ use super::config::{CircuitBreakerConfig, Window};
 use super::handle::Snapshot;
 use super::state::{Breaker, Pass, Terms};
 use super::{State, State::*};
-use crate::algorithm::breaker::{End, Mode};
+use crate::algorithm::breaker::Mode;
+use crate::algorithm::evidence::Evidence;
 use crate::ground::telemetry::Instruments;
 use crate::ground::time::Instant;
 
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
-const S: End = End::Good(MS);
-const F: End = End::Bad(MS);
+const S: Evidence = Evidence::Good(MS);
+const F: Evidence = Evidence::Bad(MS);
 
 struct Rig {
     breaker: Breaker,
@@ -49,18 +50,18 @@ impl Rig {
         self.pass().is_none()
     }
 
-    fn settle(&self, pass: Pass, end: End) -> State {
+    fn settle(&self, pass: Pass, end: Evidence) -> State {
         self.breaker.settle(pass, end, self.now);
         self.state()
     }
 
     /// One call that is admitted and settled at once.
-    fn call(&self, end: End) -> State {
+    fn call(&self, end: Evidence) -> State {
         let pass = self.pass().expect("it passes");
         self.settle(pass, end)
     }
 
-    fn calls<const N: usize>(&self, ends: [End; N]) -> State {
+    fn calls<const N: usize>(&self, ends: [Evidence; N]) -> State {
         ends.into_iter().fold(self.state(), |_, end| self.call(end))
     }
 
@@ -124,15 +125,15 @@ fn yesterdays_failures_open_nothing_today() {
 #[test]
 fn late_answers_do_not_move_the_slow_threshold() {
     let mut rig = Rig::new(default());
-    rig.calls([End::Good(100 * MS); 20]);
+    rig.calls([Evidence::Good(100 * MS); 20]);
     let late: Vec<_> = (0..30).filter_map(|_| rig.pass()).collect();
     rig.calls([F; 20]);
     rig.wait(SECOND);
-    assert_eq!(rig.calls([End::Good(100 * MS); 15]), Closed);
+    assert_eq!(rig.calls([Evidence::Good(100 * MS); 15]), Closed);
     for pass in late {
-        rig.settle(pass, End::Good(30 * SECOND));
+        rig.settle(pass, Evidence::Good(30 * SECOND));
     }
-    rig.call(End::Good(2 * SECOND));
+    rig.call(Evidence::Good(2 * SECOND));
     assert_eq!(rig.snapshot().slow, 1, "slow still begins at about a second");
 }
 
@@ -146,7 +147,7 @@ fn a_callee_that_hangs_until_its_callers_give_up_opens_it_and_is_not_flooded_wit
     for _ in 0..200 {
         if let Some(pass) = rig.pass() {
             rig.wait(50 * MS);
-            rig.breaker.give_up(pass, 50 * MS, 60 * SECOND, End::GivenUpLate, rig.now);
+            rig.breaker.give_up(pass, 50 * MS, 60 * SECOND, Evidence::GivenUpLate, rig.now);
             sent += 1;
         }
     }
@@ -156,7 +157,7 @@ fn a_callee_that_hangs_until_its_callers_give_up_opens_it_and_is_not_flooded_wit
     for _ in 0..3000 {
         rig.wait(MS);
         if let Some(pass) = rig.pass() {
-            rig.breaker.give_up(pass, 50 * MS, 60 * SECOND, End::GivenUpLate, rig.now);
+            rig.breaker.give_up(pass, 50 * MS, 60 * SECOND, Evidence::GivenUpLate, rig.now);
             probes += 1;
         }
     }
@@ -172,7 +173,7 @@ fn a_crowd_that_hangs_up_at_once_opens_nothing() {
     rig.wait(200 * MS);
     rig.call(S);
     for pass in crowd {
-        rig.breaker.give_up(pass, 200 * MS, 60 * SECOND, End::GivenUpLate, rig.now);
+        rig.breaker.give_up(pass, 200 * MS, 60 * SECOND, Evidence::GivenUpLate, rig.now);
     }
     assert_eq!(rig.state(), Closed);
 }
@@ -180,11 +181,11 @@ fn a_crowd_that_hangs_up_at_once_opens_nothing() {
 #[test]
 fn calls_given_up_early_say_nothing() {
     let mut rig = Rig::new(default());
-    rig.calls([End::Good(20 * MS); 20]);
+    rig.calls([Evidence::Good(20 * MS); 20]);
     rig.wait(20 * SECOND);
     for _ in 0..1000 {
         let pass = rig.pass().expect("it stays closed");
-        rig.breaker.give_up(pass, 59 * MS, SECOND, End::GivenUpLate, rig.now);
+        rig.breaker.give_up(pass, 59 * MS, SECOND, Evidence::GivenUpLate, rig.now);
         rig.wait(MS);
     }
     assert_eq!((rig.state(), rig.snapshot().calls), (Closed, 0));
@@ -194,9 +195,9 @@ fn calls_given_up_early_say_nothing() {
 #[test]
 fn calls_that_had_no_chance_say_nothing() {
     let mut rig = Rig::new(default());
-    rig.calls([End::Good(20 * MS); 20]);
+    rig.calls([Evidence::Good(20 * MS); 20]);
     rig.wait(20 * SECOND);
-    for late in [End::GivenUpLate, End::TimedOut] {
+    for late in [Evidence::GivenUpLate, Evidence::TimedOut] {
         for _ in 0..100 {
             let pass = rig.pass().expect("it stays closed");
             rig.wait(2 * MS);
@@ -207,7 +208,7 @@ fn calls_that_had_no_chance_say_nothing() {
     for _ in 0..10 {
         let pass = rig.pass().expect("it is closed");
         rig.wait(50 * MS);
-        rig.breaker.give_up(pass, 50 * MS, 50 * MS, End::TimedOut, rig.now);
+        rig.breaker.give_up(pass, 50 * MS, 50 * MS, Evidence::TimedOut, rig.now);
     }
     assert_eq!(rig.state(), Open, "with time for an answer, they do");
 }
@@ -234,7 +235,7 @@ fn waiting_in_a_queue_of_ours_does_not_age() {
     }
     for _ in 0..100 {
         rig.wait(100 * MS);
-        rig.call(End::Nothing);
+        rig.call(Evidence::Nothing);
     }
     assert_eq!((rig.state(), rig.snapshot().overdue), (Closed, 0));
     for mut pass in queued {
@@ -249,7 +250,7 @@ fn waiting_in_a_queue_of_ours_does_not_age() {
 #[derive(Clone, Debug)]
 enum Step {
     Admit,
-    Settle(prop::sample::Index, End),
+    Settle(prop::sample::Index, Evidence),
     Abandon(prop::sample::Index, u64),
     Queue(prop::sample::Index, bool),
     Advance(u64),
@@ -259,7 +260,7 @@ enum Step {
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let which = any::<prop::sample::Index>;
-    let end = prop_oneof![4 => Just(S), 4 => Just(F), 1 => Just(End::TimedOut), 1 => Just(End::Nothing)];
+    let end = prop_oneof![4 => Just(S), 4 => Just(F), 1 => Just(Evidence::TimedOut), 1 => Just(Evidence::Nothing)];
     let mode = prop_oneof![Just(Mode::Enforcing), Just(Mode::Observing), Just(Mode::ForcedOpen), Just(Mode::Disabled)];
     let step = prop_oneof![
         30 => Just(Step::Admit),
@@ -288,7 +289,7 @@ proptest! {
                 }
                 Step::Abandon(which, waited) if !passes.is_empty() => {
                     let pass = passes.swap_remove(which.index(passes.len()));
-                    rig.breaker.give_up(pass, Duration::from_millis(waited), 60 * SECOND, End::GivenUpLate, rig.now);
+                    rig.breaker.give_up(pass, Duration::from_millis(waited), 60 * SECOND, Evidence::GivenUpLate, rig.now);
                 }
                 Step::Queue(which, queues) if !passes.is_empty() => {
                     let which = which.index(passes.len());
@@ -306,7 +307,7 @@ proptest! {
             prop_assert!(rig.snapshot().in_flight <= passes.len() as u64);
         }
         for pass in passes {
-            rig.breaker.settle(pass, End::Nothing, rig.now);
+            rig.breaker.settle(pass, Evidence::Nothing, rig.now);
         }
         prop_assert_eq!(rig.snapshot().in_flight, 0);
         rig.breaker.set_mode(Mode::Enforcing, rig.now);

@@ -2,7 +2,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::state::{Breaker, Pass};
-use crate::algorithm::breaker::End;
+use crate::algorithm::evidence::Evidence;
 use crate::ground::sync::Arc;
 use crate::ground::time::{self, Instant, Stopwatch};
 use crate::ground::verdict::{Expiry, Guard, Health, Verdict};
@@ -73,17 +73,17 @@ impl Ticket {
 
     /// The caller's time was over before the callee answered.
     pub(super) fn run_out_of_time(mut self) {
-        self.give_up(End::TimedOut);
+        self.give_up(Evidence::TimedOut);
     }
 
-    fn give_up(&mut self, late: End) {
+    fn give_up(&mut self, late: Evidence) {
         if let Some(pass) = self.take_pass() {
             let now = time::now();
             if !self.polled {
-                return self.breaker.give_up(pass, Duration::ZERO, self.left, End::Nothing, now);
+                return self.breaker.give_up(pass, Duration::ZERO, self.left, Evidence::Nothing, now);
             }
             let took = self.took(now);
-            let verdict = if late == End::TimedOut { Verdict::TimedOut } else { Verdict::Abandoned };
+            let verdict = if late == Evidence::TimedOut { Verdict::TimedOut } else { Verdict::Abandoned };
             observed::record(self.breaker.instruments(), verdict, took);
             self.breaker.give_up(pass, took, self.left, late, now);
         }
@@ -112,13 +112,13 @@ impl Guard for Ticket {
         observed::record(self.breaker.instruments(), verdict, took);
         if verdict == Verdict::TimedOut && self.took.is_some() && self.was_out_of_time(now) {
             // The head was there and the rest was not, when the caller's time was over.
-            return self.breaker.give_up(pass, took, self.left, End::TimedOut, now);
+            return self.breaker.give_up(pass, took, self.left, Evidence::TimedOut, now);
         }
         let end = match (verdict, verdict.health()) {
-            (Verdict::TimedOut, _) => End::TimedOut,
-            (_, Health::Good) => End::Good(took),
-            (_, Health::Bad) => End::Bad(took),
-            (_, Health::Unknown) => End::Nothing,
+            (Verdict::TimedOut, _) => Evidence::TimedOut,
+            (_, Health::Good) => Evidence::Good(took),
+            (_, Health::Bad) => Evidence::Bad(took),
+            (_, Health::Unknown) => Evidence::Nothing,
         };
         self.breaker.settle(pass, end, now);
     }
@@ -137,7 +137,7 @@ impl Guard for Ticket {
 impl Drop for Ticket {
     #[inline]
     fn drop(&mut self) {
-        self.give_up(End::GivenUpLate);
+        self.give_up(Evidence::GivenUpLate);
     }
 }
 

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::algorithm::evidence::Evidence;
 
 /// The naive model: all probes ever, each with what became of it; everything is counted anew each time.
 #[derive(Debug, Default)]
@@ -26,7 +27,7 @@ enum Naive {
 struct NaiveProbe {
     probe: Probe,
     since: Instant,
-    end: Option<End>,
+    end: Option<Evidence>,
 }
 
 impl Model {
@@ -56,11 +57,11 @@ impl Model {
             }
             Naive::HalfOpen { round, probes } => {
                 for probe in probes.iter_mut().filter(|probe| probe.end.is_none() && now.since(probe.since) >= pause) {
-                    probe.end = Some(End::TimedOut);
+                    probe.end = Some(Evidence::TimedOut);
                 }
                 let is_slow = |probe: &&NaiveProbe| match probe.end {
                     None => now.since(probe.since) >= SECOND,
-                    Some(end) => matches!(end, End::TimedOut | End::GivenUpLate),
+                    Some(end) => matches!(end, Evidence::TimedOut | Evidence::GivenUpLate),
                 };
                 if 10 * probes.iter().filter(is_slow).count() >= 8 << (*round - 1) {
                     self.open(now);
@@ -72,14 +73,14 @@ impl Model {
         }
         match &self.phase {
             Naive::HalfOpen { round, probes } => {
-                let places = probes.iter().filter(|probe| probe.end != Some(End::Nothing)).count();
+                let places = probes.iter().filter(|probe| probe.end != Some(Evidence::Nothing)).count();
                 places < 1 << (round - 1)
             }
             _ => false,
         }
     }
 
-    fn settle(&mut self, probe: Probe, end: End, now: Instant) {
+    fn settle(&mut self, probe: Probe, end: Evidence, now: Instant) {
         if let Naive::HalfOpen { probes, .. } = &mut self.phase {
             if let Some(probe) = probes.iter_mut().find(|known| known.probe == probe && known.end.is_none()) {
                 probe.end = Some(end);
@@ -91,10 +92,11 @@ impl Model {
     fn judge(&mut self, now: Instant) {
         let Naive::HalfOpen { round, probes } = &mut self.phase else { return };
         let size = 1 << (*round - 1);
-        let count =
-            |wanted: fn(End) -> bool| probes.iter().filter_map(|probe| probe.end).filter(|end| wanted(*end)).count();
-        let failures = count(|end| matches!(end, End::Bad(_) | End::TimedOut | End::GivenUpLate));
-        let answers = count(|end| end != End::Nothing);
+        let count = |wanted: fn(Evidence) -> bool| {
+            probes.iter().filter_map(|probe| probe.end).filter(|end| wanted(*end)).count()
+        };
+        let failures = count(|end| matches!(end, Evidence::Bad(_) | Evidence::TimedOut | Evidence::GivenUpLate));
+        let answers = count(|end| end != Evidence::Nothing);
         if 2 * failures >= size {
             self.open(now);
         } else if answers == size {
@@ -111,7 +113,7 @@ impl Model {
 #[derive(Clone, Debug)]
 enum Step {
     Admit,
-    Settle(prop::sample::Index, End),
+    Settle(prop::sample::Index, Evidence),
     Advance(u64),
     Trip,
     TripLate,
@@ -122,8 +124,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let end = prop_oneof![
         30 => Just(QUICK),
         1 => Just(FAILED),
-        1 => Just(End::GivenUpLate),
-        3 => Just(End::Nothing),
+        1 => Just(Evidence::GivenUpLate),
+        3 => Just(Evidence::Nothing),
     ];
     let step = prop_oneof![
         20 => Just(Step::Admit),

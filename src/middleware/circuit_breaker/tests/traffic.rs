@@ -78,8 +78,8 @@ impl<L: Fn(Duration, f64) -> Answer> Traffic<L> {
             }
             let Some((pass, since)) = self.passes.remove(&id) else { continue };
             match (self.latency)(since.since(self.start), 0.5) {
-                Answer::GivenUp(after) => self.rig.breaker.give_up(pass, after, after, End::GivenUpLate, at),
-                _ => self.rig.breaker.settle(pass, End::Good(at.since(since)), at),
+                Answer::GivenUp(after) => self.rig.breaker.give_up(pass, after, after, Evidence::GivenUpLate, at),
+                _ => self.rig.breaker.settle(pass, Evidence::Good(at.since(since)), at),
             }
         }
     }
@@ -160,7 +160,7 @@ fn a_callee_that_is_slow_from_the_start_is_served() {
 fn a_hiccup_of_our_own_process_opens_nothing() {
     let mut rig = Rig::new(default());
     for _ in 0..1000 {
-        rig.call(End::Good(20 * MS));
+        rig.call(Evidence::Good(20 * MS));
         rig.wait(MS);
     }
     rig.wait(20 * SECOND);
@@ -169,7 +169,7 @@ fn a_hiccup_of_our_own_process_opens_nothing() {
     assert!(!rig.refused(), "the first thing that goes on may be a new call");
     let median = 20 * MS;
     for pass in in_flight {
-        rig.settle(pass, End::Good(median));
+        rig.settle(pass, Evidence::Good(median));
     }
     for _ in 0..1000 {
         rig.wait(MS);

@@ -43,11 +43,11 @@ fn resilience4j_opens_after_the_slow_call_rate_is_reached() {
     for seconds in [5, 5, 1, 1] {
         let pass = rig.pass().expect("it is closed");
         rig.wait(seconds * SECOND);
-        assert_eq!(rig.settle(pass, End::Good(seconds * SECOND)), Closed);
+        assert_eq!(rig.settle(pass, Evidence::Good(seconds * SECOND)), Closed);
     }
     let pass = rig.pass().expect("it is closed");
     rig.wait(5 * SECOND);
-    assert_eq!(rig.settle(pass, End::Good(5 * SECOND)), Open);
+    assert_eq!(rig.settle(pass, Evidence::Good(5 * SECOND)), Open);
 }
 
 #[test]
@@ -125,7 +125,7 @@ fn failsafe_ratios_over_the_last_few_calls() {
 
 #[test]
 fn sentinel_slow_requests() {
-    let slow = End::Good(60 * MS);
+    let slow = Evidence::Good(60 * MS);
     let mut rig = Rig::new(CircuitBreakerConfig {
         window: Window::Time(20 * SECOND),
         slow_after: Some(50 * MS),
