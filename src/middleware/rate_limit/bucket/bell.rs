@@ -2,7 +2,7 @@
 
 use std::task::Waker;
 
-use crate::ground::sync::{Mutex, lock};
+use crate::ground::sync::{Mutex, foreign, lock};
 
 /// See the module. There is one head at a time.
 #[derive(Debug, Default)]
@@ -11,21 +11,20 @@ pub(super) struct Bell(Mutex<Option<Waker>>);
 impl Bell {
     /// Wakes this one from now on. Who sleeps has to look at the rate after this and before that.
     pub(super) fn attend(&self, waker: &Waker) {
-        // Cloning and dropping wakers is the executor's code: not under our lock.
-        let waker = waker.clone();
+        let waker = foreign(|| waker.clone());
         let before = lock(&self.0).replace(waker);
-        drop(before);
+        foreign(|| drop(before));
     }
 
     pub(super) fn leave(&self) {
         let left = lock(&self.0).take();
-        drop(left);
+        foreign(|| drop(left));
     }
 
     pub(super) fn ring(&self) {
         let head = lock(&self.0).take();
         if let Some(head) = head {
-            head.wake();
+            foreign(|| head.wake());
         }
     }
 }
