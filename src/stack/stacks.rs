@@ -262,7 +262,7 @@ impl Stacks {
             check_unused(validation, "server", config.server.keys(), &servers);
             for (name, layer) in &clients {
                 validation.entry("client", name, |validation| match (config.client.get(name), layer) {
-                    (None, _) => validation.check(false, "", &missing(config.client.keys())),
+                    (None, _) => validation.check(false, "", missing(config.client.keys())),
                     (Some(config), AnyClient::Http(layer)) => layer.check_fixed(config, validation),
                     #[cfg(feature = "grpc")]
                     (Some(config), AnyClient::Grpc(layer)) => layer.check_fixed(config, validation),
@@ -270,7 +270,7 @@ impl Stacks {
             }
             for (name, layer) in &servers {
                 validation.entry("server", name, |validation| match (config.server.get(name), layer) {
-                    (None, _) => validation.check(false, "", &missing(config.server.keys())),
+                    (None, _) => validation.check(false, "", missing(config.server.keys())),
                     (Some(config), AnyServer::Http(layer)) => layer.check_fixed(config, validation),
                     #[cfg(feature = "grpc")]
                     (Some(config), AnyServer::Grpc(layer)) => layer.check_fixed(config, validation),
