@@ -1,4 +1,5 @@
 //! All stacks of a process from one file, which is followed.
+#![allow(clippy::disallowed_methods, reason = "tests sleep in virtual time")]
 
 use std::fs;
 use std::path::PathBuf;
