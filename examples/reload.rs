@@ -243,9 +243,8 @@ async fn hold_in(folder: &Path, options: &Options) -> Result<ExitCode, Error> {
     println!("figure reload.reloads {}", options.reloads);
     println!("figure reload.calls {done}");
     println!("figure reload.failed {failed}");
-    let holds = failed == 0
-        && is_kept
-        && ["max_concurrent", "max_wait", "deadlin"].iter().all(|fault| told.contains(fault));
+    let holds =
+        failed == 0 && is_kept && ["max_concurrent", "max_wait", "deadlin"].iter().all(|fault| told.contains(fault));
     Ok(if holds { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

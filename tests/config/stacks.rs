@@ -145,7 +145,8 @@ async fn followed_file_is_applied_when_it_is_whole_and_valid() {
     }
 
     // Empty, invalid and missing files are not applied, and are shown until the file is mended.
-    let rejected: [(fn(&PathBuf), &str); 3] = [
+    type Change = fn(&PathBuf);
+    let rejected: [(Change, &str); 3] = [
         (|path| fs::write(path, "# to be written\n").unwrap(), "empty: "),
         (|path| fs::write(path, "[client.payments\n").unwrap(), "TOML parse error"),
         (|path| fs::remove_file(path).unwrap(), "cannot read "),
