@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::instruments::Instruments;
 use super::tally::{Count, NotRetried, STATES};
 use crate::ground::error::Rejected;
+use crate::ground::sync::foreign;
 use crate::ground::time;
 use crate::ground::verdict::Verdict;
 
@@ -22,11 +23,13 @@ fn name(instruments: &Instruments) -> &str {
 /// Tells what is counted by `$count`, unless nobody listens or it has just been told.
 macro_rules! tell {
     ($level:ident, $count:expr, $($rest:tt)*) => {
-        if tracing::enabled!(target: "seawall", tracing::Level::$level) {
-            if let Some(suppressed) = $count.to_be_told(time::now()) {
-                tracing::event!(target: "seawall", tracing::Level::$level, suppressed, $($rest)*);
+        foreign(|| {
+            if tracing::enabled!(target: "seawall", tracing::Level::$level) {
+                if let Some(suppressed) = $count.to_be_told(time::now()) {
+                    tracing::event!(target: "seawall", tracing::Level::$level, suppressed, $($rest)*);
+                }
             }
-        }
+        })
     };
 }
 
