@@ -90,9 +90,14 @@ mod tests {
         assert_eq!(code(Reason::AttemptTimeout), Code::DeadlineExceeded);
         assert_eq!(code(Reason::HoldExceeded), Code::DeadlineExceeded);
         assert_eq!(code(Reason::RateLimited), Code::ResourceExhausted);
-        for reason in
-            [Reason::NotReady, Reason::CircuitOpen, Reason::QueueFull, Reason::QueueTimeout, Reason::NotInTime]
-        {
+        for reason in [
+            Reason::NotReady,
+            Reason::CircuitOpen,
+            Reason::QueueFull,
+            Reason::QueueTimeout,
+            Reason::NotInTime,
+            Reason::Displaced,
+        ] {
             assert_eq!(code(reason), Code::Unavailable, "{reason:?}");
         }
         assert_eq!(Answer::to(&"who knows".into()).code, Code::Internal);
