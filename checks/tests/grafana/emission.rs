@@ -203,7 +203,7 @@ async fn rate_limit(registry: &Registry) {
     let service = narrow.named_in(registry, "narrow").unwrap().layer(service_fn(sleeper));
     service.clone().oneshot(0).await.unwrap();
     let displaced = begin(&service, 0).await;
-    let critical = tokio::spawn(context::with_priority(Priority::Critical, service.oneshot(0)));
+    let critical = tokio::spawn(context::with_priority(Priority::Critical, service.clone().oneshot(0)));
     displaced.await.unwrap().unwrap_err();
     registry.publish();
     critical.abort();

@@ -8,7 +8,7 @@ use pin_project::{pin_project, pinned_drop};
 use tower::{BoxError, Service};
 
 use super::budget::Withdrawal;
-use super::limit::{Limit, inside, poll_cut};
+use super::limit::{Limit, inside, numbered, poll_cut};
 use super::policy::{Ended, Granted, Policy, Progress};
 use super::replay::Kept;
 use super::report::{self, Report, Stop};
@@ -162,7 +162,7 @@ where
             time::forget_latest();
         }
         loop {
-            let call_context = this.inherited.with_attempt(this.progress.attempts).with_enforced(enforced);
+            let call_context = numbered(*this.inherited, this.terms, this.progress.attempts).with_enforced(enforced);
             let inside = inside(call_context, *this.cut);
             let (verdict, result) = match this.state.as_mut().project() {
                 StateProj::Attempting { mut call } => {
@@ -310,7 +310,7 @@ where
     where
         S: Clone,
     {
-        let attempt = context.attempt().saturating_add(1);
+        let attempt = self.progress.attempts.saturating_add(1);
         let cut = self.limit.cut(self.terms, now);
         let _entered = context::enter(inside(context.with_attempt(attempt), cut));
         let further = self.further.as_mut()?;
@@ -355,7 +355,7 @@ where
         self.state.set(State::Over);
         *self.withdrawal = None;
         self.end_span(last);
-        if let Some(why) = stopped.not_retried() {
+        if let Some(why) = stopped.not_retried().filter(|_| self.terms.enabled()) {
             telemetry::not_retried(&self.policy.instruments, why);
             observed::stir();
         }

@@ -44,6 +44,7 @@
 //! - **The call is over** for this layer when it returns the response.
 //! - **A name** ([`named`](RetryLayer::named)) makes it seen in metrics, logs, refusals and the [registry](crate::registry): the calls as
 //!   their callers see them, retries by cause, those that were not made, and what is left of the budget.
+//! - **Switched off** (`enabled = false`), the layer passes each call on once, whatever its type, and a reload can switch it on again.
 //! - **A reload** ([`reload`](RetryLayer::reload)) is for calls to come: one that has begun keeps its terms for all its attempts. The budget
 //!   changes in place: what calls have earned is kept, and nothing is given away.
 //! - **Cost:** one clone of the request and of the inner service a call, one atomic update for the budget; nothing is
