@@ -1,6 +1,11 @@
 //! The circuit breaker, through its public face and in virtual time.
 #![allow(clippy::disallowed_methods, reason = "tests sleep and look at the clock as users do")]
 
+mod balancer;
+mod half_open;
+mod hanging;
+mod recovery;
+
 use std::future::{Future, pending};
 use std::pin::pin;
 use std::sync::Arc;
