@@ -12,7 +12,7 @@ type Body = UnsyncBoxBody<Bytes, BoxError>;
 
 /// An HTTP client whose dependency answers with that status and, from 200 to 299, a stream that never ends if `streams`.
 fn http(
-    layer: &CircuitBreakerLayer<seawall::http::ByStatus>,
+    layer: CircuitBreakerLayer<seawall::http::ByStatus>,
 ) -> impl Service<
     Request<(u16, bool)>,
     Response = Response<impl http_body::Body<Data = Bytes, Error = impl std::fmt::Debug> + Unpin>,
@@ -42,7 +42,7 @@ fn opened() -> CircuitBreakerLayer<seawall::http::ByStatus> {
 async fn stream_as_the_probe_keeps_nobody_out() {
     for read in [true, false] {
         let layer = opened();
-        let client = http(&layer);
+        let client = http(layer.clone());
         for _ in 0..10 {
             let _ = client.clone().oneshot(Request::new((500, false))).await;
         }
@@ -69,7 +69,7 @@ async fn stream_as_the_probe_keeps_nobody_out() {
 #[tokio::test(start_paused = true)]
 async fn streams_alone_close_it() {
     let layer = opened();
-    let client = http(&layer);
+    let client = http(layer.clone());
     for _ in 0..10 {
         let _ = client.clone().oneshot(Request::new((500, false))).await;
     }
@@ -87,7 +87,7 @@ async fn streams_alone_close_it() {
 #[tokio::test(start_paused = true)]
 async fn unread_failures_do_not_close_it() {
     let layer = opened();
-    let client = http(&layer);
+    let client = http(layer.clone());
     for _ in 0..10 {
         let _ = client.clone().oneshot(Request::new((500, false))).await;
     }

@@ -12,7 +12,7 @@ where
     S::Response: std::fmt::Debug,
 {
     for _ in 0..fast {
-        call(service, 20).await.expect("it is well");
+        call(service, 2).await.expect("it is well");
     }
     let one = |_| {
         let service = service.clone();

@@ -249,7 +249,9 @@ impl Watch {
         let threshold = self.overdue_after(pace);
         let is_suspicious = self.suspicious_since.load(Ordering::Relaxed) != 0;
         let soon = now + if is_suspicious { confirmed_after(threshold) } else { threshold / 4 };
-        oldest.map(|oldest| if is_suspicious { soon } else { (oldest + threshold).max(soon) })
+        // The threshold may get much shorter with the first answers.
+        let late = now + pace.slow_or_floor(self.median(pace));
+        oldest.map(|oldest| if is_suspicious { soon } else { (oldest + threshold).clamp(soon.min(late), late) })
     }
 
     /// The dependency has answered, or has not been asked yet: from now on the call does not age.
