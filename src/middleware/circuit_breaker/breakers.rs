@@ -103,7 +103,6 @@ impl<K: Keying> Breakers<K> {
     pub(super) fn apply(&self, config: &CircuitBreakerConfig) -> impl FnOnce() + use<'_, K> {
         let now = time::now();
         let (forgotten, changes_mode) = self.config.replace(config, |before| {
-            // First: the reload wakes what waits to be ready.
             self.unready_while_open.store(config.unready_while_open, atomic::Ordering::Release);
             let span = (config.window != before.window).then(|| config.span());
             for breaker in self.keyed.all() {
@@ -120,6 +119,8 @@ impl<K: Keying> Breakers<K> {
         });
         move || {
             drop(forgotten);
+            // What waits to be ready may wait no longer.
+            self.common().turn().may_have_come();
             if changes_mode {
                 self.spread_mode(now);
             }
