@@ -196,6 +196,18 @@ impl Watch {
         }
     }
 
+    /// Whether a call with so much time left would be refused now, and when another try has a chance. It counts as refused then.
+    pub(crate) fn would_refuse(&self, pace: &Pace, left: Duration, now: Instant) -> Option<Option<Duration>> {
+        let word = self.load();
+        if matches!(word.sign(), CLOSED | FREE) {
+            return None;
+        }
+        match self.enter_unclosed(word, pace, left, now) {
+            Entry::Refused(wait) => Some(wait),
+            _ => None,
+        }
+    }
+
     /// Neither a lock nor work that grows with anything.
     fn enter_unclosed(&self, word: Word, pace: &Pace, left: Duration, now: Instant) -> Entry {
         if word.sign() == SHUT {

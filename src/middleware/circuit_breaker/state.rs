@@ -164,6 +164,11 @@ impl Breaker {
         }
     }
 
+    /// Whether a call with so much time left would be refused, and when another try has a chance. It counts as refused then.
+    pub(super) fn would_refuse(&self, pace: &Pace, left: Duration, now: Instant) -> Option<Option<Duration>> {
+        self.watch.would_refuse(pace, left, now)
+    }
+
     #[cold]
     fn ask(
         &self,
