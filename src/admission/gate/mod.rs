@@ -34,7 +34,7 @@ use crate::algorithm::queue::{self, Refusal, Until, Wait};
 use crate::ground::context::Priority;
 use crate::ground::error::Reason;
 use crate::ground::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use crate::ground::sync::{Arc, Mutex, lock};
+use crate::ground::sync::{Arc, Mutex, foreign, lock};
 use crate::ground::telemetry::Instruments;
 #[cfg(test)]
 use crate::ground::telemetry::LayerKind;
@@ -309,7 +309,7 @@ fn wake(woken: Vec<Waker>) {
     }
     let mut rest = Rest(woken.into_iter());
     for waker in rest.0.by_ref() {
-        waker.wake();
+        foreign(|| waker.wake());
     }
 }
 

@@ -15,7 +15,7 @@ pub struct Ticket {
     /// Gone once it is settled; none for a call that was refused.
     pass: Option<Pass>,
     stopwatch: Stopwatch,
-    /// How long the callee took to answer, if it has.
+    /// How long the callee took to answer, if it has, or the longest wait for more of the answer.
     took: Option<Duration>,
     /// The time that the call had when it was admitted.
     left: Duration,
@@ -144,7 +144,7 @@ impl Guard for Ticket {
 
     fn waited(&mut self, time: Duration) {
         if let Some(took) = &mut self.took {
-            *took += time;
+            *took = (*took).max(time);
         }
     }
 

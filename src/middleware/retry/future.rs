@@ -16,11 +16,11 @@ use super::terms::Terms;
 use crate::admission::timer::Timer;
 use crate::ground::chance;
 use crate::ground::context::{self, Context};
-use crate::ground::error::rejection;
+use crate::ground::error::{Reason, rejection};
 use crate::ground::sync::Arc;
 use crate::ground::telemetry::{self, AttemptSpan};
 use crate::ground::time::{self, Instant};
-use crate::ground::verdict::{self, Classify, Verdict};
+use crate::ground::verdict::{self, Classify, Expiry, Verdict};
 use crate::middleware::bound::Bound;
 use crate::middleware::inner::{Call, Taken};
 use crate::middleware::observed;
@@ -284,7 +284,14 @@ where
                 Err(stop) => {
                     this.finish(stop, verdict);
                     this.say_last_word(stop, verdict);
-                    return Poll::Ready(result);
+                    return Poll::Ready(result.map(|response| match *this.cut {
+                        // The time of the attempt bounds the rest of its response, too.
+                        Some(at) if !inside.lasts() => {
+                            let _entered = context::enter(inside);
+                            this.classifier.bound(response, Expiry::new(source, at, Reason::AttemptTimeout))
+                        }
+                        _ => response,
+                    }));
                 }
             }
         }
