@@ -32,13 +32,13 @@ use crate::http::{Detaching, SettledBody, transport};
 /// | `CANCELLED` with tonic's message that a `grpc-timeout` has passed | [`TimedOut`](Verdict::TimedOut) |
 /// | none at the end of the body, one that is no number, that nobody knows, or two that differ | as `UNKNOWN` |
 ///
-/// A verdict that is retried gives way to what the callee asks for in `grpc-retry-pushback-ms`
+/// A verdict of failure gives way to what the callee asks for in `grpc-retry-pushback-ms`
 /// ([gRFC A6](https://github.com/grpc/proposal/blob/master/A6-client-retries.md)):
 ///
 /// | pushback | verdict |
 /// |---|---|
-/// | zero or more milliseconds | [`Overloaded`](Verdict::Overloaded) with that wait |
-/// | negative, or not to be read | [`Failed`](Verdict::Failed): do not retry |
+/// | zero or more milliseconds, with a verdict that is retried | [`Overloaded`](Verdict::Overloaded) with that wait |
+/// | negative, or not to be read | [`DoNotRetry`](Verdict::DoNotRetry) |
 ///
 /// A response of another HTTP status than 200 without a gRPC status is not the callee's but a proxy's. It has the code that the
 /// [specification](https://grpc.github.io/grpc/core/md_doc_http-grpc-status-mapping.html) gives it:
@@ -201,7 +201,7 @@ fn with_pushback(verdict: Verdict, headers: &HeaderMap) -> Verdict {
     let is_retried = matches!(verdict, Verdict::Transient | Verdict::Overloaded { .. } | Verdict::TimedOut);
     match status::pushback(headers) {
         Pushback::After(wait) if is_retried => Verdict::Overloaded { retry_after: Some(wait) },
-        Pushback::Never if is_retried => Verdict::Failed,
+        Pushback::Never if is_retried || verdict == Verdict::Failed => Verdict::DoNotRetry,
         Pushback::Silent | Pushback::After(_) | Pushback::Never => verdict,
     }
 }

@@ -246,6 +246,8 @@ impl Gate {
             | Verdict::Unsent
             | Verdict::Lost
             | Verdict::Failed
+            | Verdict::Unprocessed
+            | Verdict::DoNotRetry
             | Verdict::Ignored => {}
         }
     }

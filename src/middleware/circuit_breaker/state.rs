@@ -4,9 +4,8 @@ use std::time::Duration;
 
 use super::config::CircuitBreakerConfig;
 use super::handle::Snapshot;
-use crate::algorithm::abandoned;
 use crate::algorithm::breaker::{Admission, Entry, Machine, Mode, Pace, Policy, Probe, Seat, Transition, Watch};
-use crate::algorithm::evidence::Evidence;
+use crate::algorithm::evidence::{Evidence, Yardstick};
 use crate::algorithm::window::{Span, Window};
 use crate::ground::chance;
 use crate::ground::live::{Live, Settings};
@@ -15,7 +14,7 @@ use crate::ground::telemetry::{self, Instruments};
 use crate::ground::time::{self, Instant};
 use crate::middleware::observed;
 
-/// What a call that may pass was given. To be given back once: through [`Breaker::settle`] or [`Breaker::give_up`].
+/// What a call that may pass was given. To be given back once, through [`Breaker::settle`].
 #[derive(Debug)]
 #[must_use]
 pub(super) enum Pass {
@@ -190,27 +189,23 @@ impl Breaker {
                     if let Evidence::Good(took) = end {
                         self.watch.measure_probe(took, machine.awaits_first_answer());
                     }
-                    ((), machine.settle(probe, end, &policy, median, now, chance))
+                    let transition = match end {
+                        // Neither an answer nor a hang: its place is free again.
+                        Evidence::Unanswered => machine.give_up(probe, &policy, now, chance),
+                        end => machine.settle(probe, end, &policy, median, now, chance),
+                    };
+                    ((), transition)
                 });
             }
             Pass::Free => {}
         }
     }
 
-    /// The caller gave the call up, or its time was over. `left` is the time it had when it was admitted, `waited` the
-    /// callee's own time, and `late` what it says if that was longer than any patience asks for.
-    pub(super) fn give_up(&self, pass: Pass, waited: Duration, left: Duration, late: Evidence, now: Instant) {
+    /// What the time of a call without an answer is measured by.
+    pub(super) fn yardstick(&self) -> Yardstick {
         let pace = self.pace();
         let slow_after = self.watch.slow_after(&pace).unwrap_or_else(|| pace.floor());
-        let patience = abandoned::patience(Some(slow_after), Some(left), self.watch.median(&pace));
-        match pass {
-            pass if abandoned::was_slow(waited, patience) => self.settle(pass, late, now),
-            Pass::Probe(probe) => {
-                let policy = self.policy();
-                self.step(now, |machine, chance| ((), machine.give_up(probe, &policy, now, chance)))
-            }
-            pass => self.settle(pass, Evidence::Nothing, now),
-        }
+        Yardstick { slow_after, usual: self.watch.median(&pace) }
     }
 
     /// The callee has answered, or the call waits in a queue of ours: it no longer ages.

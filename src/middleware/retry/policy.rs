@@ -91,7 +91,7 @@ impl Policy {
     ) -> Result<Granted, Stop> {
         let Ended { verdict, now, limit } = ended;
         let told = match verdict {
-            Verdict::Transient | Verdict::TimedOut | Verdict::Unsent => None,
+            Verdict::Transient | Verdict::Unprocessed | Verdict::TimedOut | Verdict::Unsent => None,
             Verdict::Overloaded { retry_after } => retry_after,
             // It may be what killed the callee: one more is the most that anyone should suffer.
             Verdict::Lost if !progress.lost => {
