@@ -1,5 +1,7 @@
 //! What callers get when a layer refuses or ends a call, and what a wrong configuration is answered with.
 
+mod at_deadline;
+
 use std::error::Error;
 use std::fmt;
 use std::io;
@@ -7,6 +9,8 @@ use std::iter;
 use std::time::Duration;
 
 use tower::BoxError;
+
+pub(crate) use self::at_deadline::AtDeadline;
 
 #[cfg(test)]
 use crate::ground::telemetry::LayerKind;
@@ -263,6 +267,9 @@ pub fn rejection(error: &BoxError) -> Option<&Rejected> {
 
 /// The same for an error that is not boxed: a client's own error type with ours as its source, as a `tonic::Status` is.
 ///
+/// A client that keeps to the deadline which was sent along, as a tonic `Channel` does, ends a call with an error of its own a moment
+/// before the deadline. That error is found as the cut at the deadline too, and stays in the chain of sources.
+///
 /// ```
 /// use std::time::Duration;
 /// use seawall::error::{Reason, rejection_in};
@@ -284,7 +291,7 @@ pub fn rejection(error: &BoxError) -> Option<&Rejected> {
 /// # }
 /// ```
 pub fn rejection_in<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Rejected> {
-    causes(error).find_map(|error| error.downcast_ref())
+    causes(error).find_map(|error| error.downcast_ref().or_else(|| error.downcast_ref().map(AtDeadline::cut)))
 }
 
 /// An error and its causes.
