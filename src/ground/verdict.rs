@@ -11,7 +11,7 @@
 //! | [`Success`](Verdict::Success) | – | success |
 //! | [`CallerFault`](Verdict::CallerFault) | no | success: the dependency is alive and did its work |
 //! | [`Unprocessed`](Verdict::Unprocessed) | yes | alive: in no rate |
-//! | [`Overloaded`](Verdict::Overloaded) | yes, no sooner than told | alive: in no rate |
+//! | [`Overloaded`](Verdict::Overloaded) | yes | alive: in no rate |
 //! | [`DoNotRetry`](Verdict::DoNotRetry) | no | alive: in no rate |
 //! | [`Transient`](Verdict::Transient) | yes | failure |
 //! | [`Failed`](Verdict::Failed) | no | failure |
@@ -21,8 +21,9 @@
 //! | [`Unsent`](Verdict::Unsent) | yes, whatever the request is | neutral, unless no call at all is answered |
 //! | [`Ignored`](Verdict::Ignored) | no | neutral |
 //!
-//! Every retry is paid for from the budget, whatever the verdict; whether a call was slow is measured beside the verdict. How it is
-//! measured, and what each way for a call to end says about whom, is one table: see [`evidence`](crate::evidence).
+//! Every retry that is sent is paid for from the budget, whatever the verdict, and none is made sooner than the dependency
+//! [asks for](Classify::retry_after). Whether a call was slow is measured beside the verdict. How it is measured, and what each way
+//! for a call to end says about whom, is one table: see [`evidence`](crate::evidence).
 //!
 //! ```
 //! use seawall::verdict::{self, Classify, Verdict};
@@ -153,6 +154,13 @@ pub trait Classify<Res>: Clone {
 
     /// Finds out what the response means before it is handed on, if that is not clear from the response itself.
     fn settle(&self, response: Res) -> Self::Settling;
+
+    /// How long a failed attempt asks to be left alone before another one is made: `Retry-After` over HTTP. A retry layer asks
+    /// this of each attempt that it is going to repeat, whatever its verdict; the wait in [`Verdict::Overloaded`], if there is one,
+    /// goes before it. The default knows of none.
+    fn retry_after(&self, _failed: Result<&Self::Settled, &BoxError>) -> Option<Duration> {
+        None
+    }
 
     /// Lets go of all that a failed response still holds (its connection, its permits), so that they are free while a retry
     /// waits, and keeps what can be kept of it, in case that it is the last one. This must end soon by itself.

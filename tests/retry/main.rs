@@ -14,7 +14,10 @@ use tower::{BoxError, Service, service_fn};
 mod attempts;
 mod budget;
 mod contract;
+mod refunds;
 mod report;
+#[cfg(feature = "http")]
+mod retry_after;
 mod waits;
 
 const SECOND: Duration = Duration::from_secs(1);

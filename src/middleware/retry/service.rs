@@ -3,7 +3,8 @@ use std::task::{self, Poll};
 
 use tower::{BoxError, Service};
 
-use super::future::{Beginning, Further, Limit, ResponseFuture, inside};
+use super::future::{Beginning, Further, ResponseFuture};
+use super::limit::{Limit, inside};
 use super::replay::{CloneRequest, Replay};
 use super::state::State;
 use crate::admission::keyed::{KeyBy, Keying, OneKey};
