@@ -20,15 +20,17 @@
 //! waiting for their ends, and when none is answered any more (see [`watch`]), the breaker does not wait for them to
 //! become the greater part of a window full of better days.
 
+mod half_open;
 mod machine;
 mod policy;
-mod round;
+mod row;
+mod time_left;
 mod watch;
 
 #[cfg(all(test, not(seawall_loom)))]
 mod tests;
 
 pub use machine::State;
-pub(crate) use machine::{Admission, Machine, Mode, Probe, Transition};
+pub(crate) use machine::{Admission, Machine, Mode, Moment, Probe, Transition};
 pub(crate) use policy::{Pace, Policy, SlowAfter};
 pub(crate) use watch::{Entry, Seat, Watch};

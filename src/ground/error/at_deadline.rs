@@ -69,7 +69,7 @@ mod tests {
         let hidden: BoxError = anyhow::Error::new(wrapped()).context("while paying").into();
         for error in [plain, hidden] {
             assert_eq!(rejection(&error), Some(&cut));
-            let last = std::iter::successors(Some(error.as_ref() as &(dyn Error + 'static)), |error| error.source());
+            let last = std::iter::successors(Some(error.as_ref() as &(dyn Error + 'static)), |&error| error.source());
             assert_eq!(last.last().map(ToString::to_string).as_deref(), Some("Timeout expired"));
         }
     }

@@ -9,6 +9,7 @@ use crate::admission::keyed::{KeyBy, Keyed, Keying};
 use crate::admission::registry::{BreakerCondition, Command, Condition, LastTransition, Observed, Unsupported};
 use crate::algorithm::breaker::{Mode, State, Transition};
 use crate::ground::live::Current;
+use crate::ground::sync::atomic::{self, AtomicBool};
 use crate::ground::sync::{Arc, Mutex, lock};
 use crate::ground::telemetry::Instruments;
 use crate::ground::time::{self, Instant};
@@ -21,6 +22,7 @@ pub(super) struct Breakers<K: Keying> {
     mode: Mutex<Mode>,
     keyed: Keyed<K, Breaker>,
     unready: Unready,
+    unready_while_open: AtomicBool,
     instruments: Instruments,
 }
 
@@ -32,6 +34,7 @@ impl<K: Keying> Breakers<K> {
             keyed: Keyed::new(keying, config.max_keys, common),
             mode: Mutex::new(mode),
             unready: Unready::default(),
+            unready_while_open: AtomicBool::new(config.unready_while_open),
             instruments,
             config: Current::new(config),
         }
@@ -53,6 +56,11 @@ impl<K: Keying> Breakers<K> {
 
     pub(super) fn unready(&self) -> &Unready {
         &self.unready
+    }
+
+    #[inline]
+    pub(super) fn is_unready_while_open(&self) -> bool {
+        self.unready_while_open.load(atomic::Ordering::Acquire)
     }
 
     pub(super) fn common(&self) -> &Arc<Breaker> {
@@ -95,13 +103,15 @@ impl<K: Keying> Breakers<K> {
     pub(super) fn apply(&self, config: &CircuitBreakerConfig) -> impl FnOnce() + use<'_, K> {
         let now = time::now();
         let (forgotten, changes_mode) = self.config.replace(config, |before| {
+            // First: the reload wakes what waits to be ready.
+            self.unready_while_open.store(config.unready_while_open, atomic::Ordering::Release);
             let span = (config.window != before.window).then(|| config.span());
             for breaker in self.keyed.all() {
                 breaker.reload(&Terms::of(config), span, now);
             }
             let mut mode = lock(&self.mode);
-            let is_forced = matches!(*mode, Mode::ForcedOpen | Mode::Disabled);
-            let changes_mode = config.observe_only != before.observe_only && !is_forced;
+            let is_forced = *mode != before.mode() && matches!(*mode, Mode::ForcedOpen | Mode::Disabled);
+            let changes_mode = config.mode() != before.mode() && !is_forced;
             if changes_mode {
                 *mode = config.mode();
             }

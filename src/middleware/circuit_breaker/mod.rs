@@ -81,10 +81,11 @@ mod config;
 mod future;
 mod handle;
 mod layer;
+mod lookout;
 mod service;
-
 mod state;
 mod ticket;
+mod turn;
 
 #[cfg(all(test, not(seawall_loom)))]
 mod tests;

@@ -2,9 +2,10 @@ use std::fmt;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use super::lookout;
 use super::state::{Breaker, Pass};
 use crate::admission::woken::Woken;
-use crate::algorithm::evidence::{self, Ending, Times};
+use crate::algorithm::evidence::{self, Ending, Evidence, Times};
 use crate::ground::context;
 use crate::ground::sync::Arc;
 use crate::ground::time::{self, Instant, Stopwatch};
@@ -76,16 +77,27 @@ impl Ticket {
         if !self.polled {
             self.polled = true;
             if output.is_pending() {
-                // The request is on its way since now; until it was polled, the call was kept by its caller.
-                self.stopwatch.restart(time::now());
+                self.sent(time::now());
             }
         }
         match (waited, self.stopwatch.waits_locally(), &mut self.pass) {
-            (false, true, Some(pass)) => self.breaker.stop_aging(pass),
-            (true, false, Some(pass)) => self.breaker.start_aging(pass, time::now()),
+            (false, true, Some(pass)) => self.breaker.stop_aging(pass, time::now()),
+            (true, false, Some(pass)) => {
+                let now = time::now();
+                self.breaker.start_aging(pass, now);
+                lookout::keep(&self.breaker, pass, now);
+            }
             _ => {}
         }
         (output, woken_at)
+    }
+
+    /// The request is on its way since `now`; until it was polled, the call was kept by its caller.
+    fn sent(&mut self, now: Instant) {
+        self.stopwatch.restart(now);
+        if let Some(pass @ Pass::Probe(_)) = &self.pass {
+            self.breaker.sent(pass, now);
+        }
     }
 
     /// The dependency has answered, for which the call was woken at `woken`: whoever reads the answer may take his time. `None`:
@@ -94,9 +106,10 @@ impl Ticket {
     pub(super) fn answered(&mut self, woken: Option<Instant>) -> Option<Instant> {
         self.pass.as_ref().filter(|pass| pass.counts(self.breaker.instruments()))?;
         let now = time::now();
-        self.took = Some(self.elapsed(now, woken));
+        let took = self.elapsed(now, woken);
+        self.took = Some(took);
         if let Some(pass) = &mut self.pass {
-            self.breaker.stop_aging(pass);
+            self.breaker.answered(pass, took, now);
         }
         Some(now)
     }
@@ -106,6 +119,9 @@ impl Ticket {
     pub(super) fn head(&mut self, verdict: Verdict, now: Instant) {
         if verdict == Verdict::TimedOut {
             self.left_at_head = Some(self.deadline.since(now));
+        }
+        if let (Some(pass @ Pass::Probe(_)), true) = (&self.pass, verdict != Verdict::Success) {
+            self.breaker.head_says(pass, self.evidence(Ending::Answer(verdict), now, false), now);
         }
     }
 
@@ -119,27 +135,32 @@ impl Ticket {
         let counted = self.pass.take().filter(|pass| pass.counts(self.breaker.instruments()));
         let Some(pass) = counted else { return };
         let ending = if self.polled { ending } else { Ending::Error(Verdict::Ignored) };
-        let took = self.took.unwrap_or_else(|| self.elapsed(now, self.woken.at()));
-        match ending {
-            _ if !self.polled => {}
-            Ending::Answer(verdict) | Ending::Error(verdict) => self.record(verdict, took),
-            Ending::Deadline => self.record(Verdict::TimedOut, took),
-            Ending::GivenUp => self.record(Verdict::Abandoned, took),
+        let verdict = match ending {
+            Ending::Answer(verdict) | Ending::Error(verdict) => verdict,
+            Ending::Deadline => Verdict::TimedOut,
+            Ending::GivenUp => Verdict::Abandoned,
+        };
+        if self.polled {
+            observed::record(self.breaker.instruments(), verdict, self.took_until(now));
         }
+        self.breaker.settle(pass, self.evidence(ending, now, had_head), now);
+    }
+
+    fn evidence(&self, ending: Ending, now: Instant, had_head: bool) -> Evidence {
         let until = if had_head { self.expiry.at } else { self.deadline };
         let times = Times {
-            took,
+            took: self.took_until(now),
             given: self.given,
             left: self.left_at_head.unwrap_or_else(|| until.since(now)),
             had_head: had_head && self.left_at_head.is_none(),
             waited_locally: self.stopwatch.waits_locally(),
         };
-        let evidence = evidence::of(ending, &times, || self.breaker.yardstick());
-        self.breaker.settle(pass, evidence, now);
+        evidence::of(ending, &times, || self.breaker.yardstick())
     }
 
-    fn record(&self, verdict: Verdict, took: Duration) {
-        observed::record(self.breaker.instruments(), verdict, took);
+    #[inline]
+    fn took_until(&self, now: Instant) -> Duration {
+        self.took.unwrap_or_else(|| self.elapsed(now, self.woken.at()))
     }
 
     /// The dependency's own time in a call that was woken for its end at `woken`. What comes after that, or after the deadline, is
