@@ -119,9 +119,8 @@ async fn hang_until_a_deadline_past_the_slow_threshold_opens_it() {
             tokio::time::sleep(if reports { left - 5 * MS } else { 2 * left }).await;
             Ok::<_, BoxError>(answer(504, &[]))
         }));
-        for _ in 0..20 {
-            let _ = client.clone().oneshot(Request::get("http://hung/").body(Full::default()).unwrap()).await;
-        }
+        let call = || client.clone().oneshot(Request::get("http://hung/").body(Full::default()).unwrap());
+        let _ = join_all((0..20).map(|_| call())).await;
         assert_ne!(layers.circuit_breaker().state(), State::Closed, "reports {reports}");
     }
 }

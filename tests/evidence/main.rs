@@ -8,6 +8,7 @@ mod given_up;
 mod stalls;
 mod tiers;
 mod unsent;
+mod uploads;
 mod verdicts;
 
 use std::net::SocketAddr;

@@ -6,6 +6,7 @@ use pin_project::pin_project;
 use tower::{BoxError, Service};
 
 use super::ticket::Ticket;
+use crate::ground::context;
 use crate::ground::time;
 use crate::ground::verdict::{self, AtResponse, Classify, Guard};
 use crate::middleware::inner::BoundedCall;
@@ -39,6 +40,10 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let Some(ticket) = this.ticket else { return Poll::Pending };
+        if ticket.is_refused() {
+            // Tiers above that try again what is not even sent here would only multiply it.
+            context::say_last_word();
+        }
         let (call, source) = (this.call, ticket.expiry().source);
         let (result, woken) = ticket.watch(cx, |cx| call.poll(cx, source, None));
         let result = ready!(result);

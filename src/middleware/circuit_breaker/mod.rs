@@ -86,6 +86,7 @@ mod service;
 mod state;
 mod ticket;
 mod turn;
+mod uploading;
 
 #[cfg(all(test, not(seawall_loom)))]
 mod tests;

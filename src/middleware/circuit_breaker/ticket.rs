@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::lookout;
 use super::state::{Breaker, Pass};
+use super::uploading::Held;
 use crate::admission::woken::Woken;
 use crate::algorithm::evidence::{self, Ending, Evidence, Times};
 use crate::ground::context;
@@ -11,12 +12,13 @@ use crate::ground::sync::Arc;
 use crate::ground::time::{self, Instant, Stopwatch};
 use crate::ground::verdict::{Expiry, Guard, Verdict};
 use crate::middleware::observed;
+use crate::middleware::sending;
 
 /// What a breaker gives to a call: settled once, with what the call said about the dependency, or dropped, if it was given up.
 pub struct Ticket {
     breaker: Arc<Breaker>,
     /// Gone once it is settled; none for a call that was refused.
-    pass: Option<Pass>,
+    pass: Option<Held>,
     stopwatch: Stopwatch,
     woken: Woken,
     /// How long the dependency took for the head of its answer, or for a piece of the body, if that was longer. `None`: it has
@@ -43,6 +45,7 @@ impl Ticket {
         deadline: Instant,
         expiry: Expiry,
     ) -> Self {
+        let pass = pass.map(|pass| Held::new(&breaker, pass, sending::claim()));
         Self {
             breaker,
             pass,
@@ -55,6 +58,12 @@ impl Ticket {
             expiry,
             polled: false,
         }
+    }
+
+    /// Whether the call was not let pass. To be asked before it is settled.
+    #[inline]
+    pub(super) fn is_refused(&self) -> bool {
+        self.pass.is_none()
     }
 
     /// Polls the call, and notes when it is not the dependency that it waits for. Says also when the call was woken for that.
@@ -80,14 +89,14 @@ impl Ticket {
                 self.sent(time::now());
             }
         }
-        match (waited, self.stopwatch.waits_locally(), &mut self.pass) {
-            (false, true, Some(pass)) => self.breaker.stop_aging(pass, time::now()),
-            (true, false, Some(pass)) => {
+        match (waited, self.stopwatch.waits_locally()) {
+            (false, true) => self.with_pass(|breaker, pass| breaker.stop_aging(pass, time::now())),
+            (true, false) => self.with_pass(|breaker, pass| {
                 let now = time::now();
-                self.breaker.start_aging(pass, now);
-                lookout::keep(&self.breaker, pass, now);
-            }
-            _ => {}
+                breaker.start_aging(pass, now);
+                lookout::keep(breaker, pass, now);
+            }),
+            (false, false) | (true, true) => {}
         }
         (output, woken_at)
     }
@@ -95,22 +104,22 @@ impl Ticket {
     /// The request is on its way since `now`; until it was polled, the call was kept by its caller.
     fn sent(&mut self, now: Instant) {
         self.stopwatch.restart(now);
-        if let Some(pass @ Pass::Probe(_)) = &self.pass {
-            self.breaker.sent(pass, now);
-        }
+        self.with_pass(|breaker, pass| breaker.sent(pass, now));
     }
 
     /// The dependency has answered, for which the call was woken at `woken`: whoever reads the answer may take his time. `None`:
     /// nobody is interested.
     #[inline]
     pub(super) fn answered(&mut self, woken: Option<Instant>) -> Option<Instant> {
-        self.pass.as_ref().filter(|pass| pass.counts(self.breaker.instruments()))?;
+        let breaker = &self.breaker;
+        self.pass.as_mut()?.with(|pass| pass.counts(breaker.instruments())).filter(|counts| *counts)?;
         let now = time::now();
         let took = self.elapsed(now, woken);
         self.took = Some(took);
-        if let Some(pass) = &mut self.pass {
-            self.breaker.answered(pass, took, now);
+        if let Some(held) = &self.pass {
+            held.answered();
         }
+        self.with_pass(|breaker, pass| breaker.answered(pass, took, now));
         Some(now)
     }
 
@@ -120,8 +129,9 @@ impl Ticket {
         if verdict == Verdict::TimedOut {
             self.left_at_head = Some(self.deadline.since(now));
         }
-        if let (Some(pass @ Pass::Probe(_)), true) = (&self.pass, verdict != Verdict::Success) {
-            self.breaker.head_says(pass, self.evidence(Ending::Answer(verdict), now, false), now);
+        if verdict != Verdict::Success {
+            let says = self.evidence(Ending::Answer(verdict), now, false);
+            self.with_pass(|breaker, pass| breaker.head_says(pass, says, now));
         }
     }
 
@@ -132,30 +142,47 @@ impl Ticket {
     }
 
     fn end(&mut self, ending: Ending, now: Instant, had_head: bool) {
-        let counted = self.pass.take().filter(|pass| pass.counts(self.breaker.instruments()));
-        let Some(pass) = counted else { return };
-        let ending = if self.polled { ending } else { Ending::Error(Verdict::Ignored) };
+        let evidence = self.evidence(ending, now, had_head);
+        let took = self.took_until(now);
+        let pass = self.pass.take().and_then(Held::take);
+        let Some(pass) = pass.filter(|pass| pass.counts(self.breaker.instruments())) else { return };
         let verdict = match ending {
             Ending::Answer(verdict) | Ending::Error(verdict) => verdict,
             Ending::Deadline => Verdict::TimedOut,
             Ending::GivenUp => Verdict::Abandoned,
         };
         if self.polled {
-            observed::record(self.breaker.instruments(), verdict, self.took_until(now));
+            observed::record(self.breaker.instruments(), verdict, took);
         }
-        self.breaker.settle(pass, self.evidence(ending, now, had_head), now);
+        self.breaker.settle(pass, evidence, now);
     }
 
     fn evidence(&self, ending: Ending, now: Instant, had_head: bool) -> Evidence {
+        if !self.polled {
+            return Evidence::Nothing;
+        }
         let until = if had_head { self.expiry.at } else { self.deadline };
         let times = Times {
             took: self.took_until(now),
             given: self.given,
             left: self.left_at_head.unwrap_or_else(|| until.since(now)),
             had_head: had_head && self.left_at_head.is_none(),
-            waited_locally: self.stopwatch.waits_locally(),
+            waited_locally: self.stopwatch.waits_locally() || self.uploaded(now).1,
         };
         evidence::of(ending, &times, || self.breaker.yardstick())
+    }
+
+    /// How long the request's body has waited for its producer, and whether it does now.
+    #[inline]
+    fn uploaded(&self, now: Instant) -> (Duration, bool) {
+        self.pass.as_ref().and_then(Held::sending).map_or((Duration::ZERO, false), |sending| sending.waited(now))
+    }
+
+    fn with_pass(&mut self, act: impl FnOnce(&Arc<Breaker>, &mut Pass)) {
+        let breaker = &self.breaker;
+        if let Some(held) = &mut self.pass {
+            held.with(|pass| act(breaker, pass));
+        }
     }
 
     #[inline]
@@ -167,7 +194,8 @@ impl Ticket {
     /// our being late.
     #[inline]
     fn elapsed(&self, now: Instant, woken: Option<Instant>) -> Duration {
-        self.stopwatch.elapsed(woken.unwrap_or(now).min(now).min(self.deadline))
+        let until = woken.unwrap_or(now).min(now).min(self.deadline);
+        self.stopwatch.elapsed(until).saturating_sub(self.uploaded(until).0)
     }
 }
 
