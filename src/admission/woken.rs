@@ -21,6 +21,8 @@ const POOLED: usize = 256;
 #[derive(Debug, Default)]
 pub(crate) struct Woken {
     armed: Option<Armed>,
+    /// It has been pending, so that there is a task to be woken.
+    has_waited: bool,
 }
 
 /// A waker with what it notes.
@@ -40,7 +42,7 @@ struct Stamp {
 
 impl Woken {
     pub(crate) const fn new() -> Self {
-        Self { armed: None }
+        Self { armed: None, has_waited: false }
     }
 
     /// Polls with a waker that notes the time. Says also when the future was woken for this poll, if it was.
@@ -51,9 +53,10 @@ impl Woken {
         poll: impl FnOnce(&mut Context<'_>) -> Poll<T>,
     ) -> (Poll<T>, Option<Instant>) {
         let Armed { stamp, waker } = self.armed.get_or_insert_with(Armed::take);
-        let woken = instant(stamp.at.swap(0, Ordering::AcqRel));
+        let woken = if self.has_waited { instant(stamp.at.swap(0, Ordering::AcqRel)) } else { None };
         let output = poll(&mut Context::from_waker(waker));
         if output.is_pending() {
+            self.has_waited = true;
             stamp.forward_to(cx.waker());
         }
         (output, woken)
@@ -69,7 +72,7 @@ impl Drop for Woken {
     #[inline]
     fn drop(&mut self) {
         if let Some(armed) = self.armed.take() {
-            armed.give_back();
+            armed.give_back(self.has_waited);
         }
     }
 }
@@ -136,9 +139,11 @@ impl Armed {
 
     /// Into the pool, unless someone still has the waker, and would wake a task that has nothing to do with it.
     #[inline]
-    fn give_back(self) {
-        let task = lock(&self.stamp.task).take();
-        drop(task);
+    fn give_back(self, has_waited: bool) {
+        if has_waited {
+            let task = lock(&self.stamp.task).take();
+            drop(task);
+        }
         // Ours, and that of our waker.
         if Arc::strong_count(&self.stamp) > 2 {
             return;

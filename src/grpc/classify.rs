@@ -1,6 +1,5 @@
 //! Verdicts by gRPC code and by transport error.
 
-use std::error::Error;
 use std::time::Duration;
 
 use ::http::{HeaderMap, Response, StatusCode};
@@ -63,7 +62,6 @@ use crate::http::{Detaching, SettledBody, retry_after, transport};
 ///
 /// | error | verdict |
 /// |---|---|
-/// | a stream that was reset with `ENHANCE_YOUR_CALM` | [`Overloaded`](Verdict::Overloaded) |
 /// | the channel's own timer for a `grpc-timeout`, in tonic | [`TimedOut`](Verdict::TimedOut) |
 /// | any other | as [`http::ByStatus`](crate::http::ByStatus) has it |
 ///
@@ -247,12 +245,6 @@ pub(super) fn of_error(error: &BoxError) -> Verdict {
     if verdict != Verdict::Lost {
         return verdict;
     }
-    let of_grpc = |error: &(dyn Error + 'static)| match error.downcast_ref::<h2::Error>() {
-        Some(error) => {
-            let told = error.reason().filter(|_| error.is_reset() && error.is_remote());
-            (told == Some(h2::Reason::ENHANCE_YOUR_CALM)).then_some(Verdict::Overloaded { retry_after: None })
-        }
-        None => (error.to_string() == TONIC_TIMEOUT).then_some(Verdict::TimedOut),
-    };
-    chain(error).find_map(of_grpc).unwrap_or(verdict)
+    let timed_out = chain(error).any(|error| error.to_string() == TONIC_TIMEOUT);
+    if timed_out { Verdict::TimedOut } else { verdict }
 }

@@ -35,6 +35,7 @@ use crate::http::{retry_after, transport};
 /// | no connection could be made, or not in the time that the connector gives it | [`Unsent`](Verdict::Unsent) |
 /// | the connection was closed before the request was written | [`Unsent`](Verdict::Unsent) |
 /// | HTTP/2: `REFUSED_STREAM`, or a `GOAWAY` that says it was not processed | [`Unsent`](Verdict::Unsent) |
+/// | HTTP/2: a stream that was reset with `ENHANCE_YOUR_CALM` | [`Overloaded`](Verdict::Overloaded) |
 /// | the request cannot be sent as it is, or its own body failed | [`Ignored`](Verdict::Ignored) |
 /// | a timeout of the connection or of the client | [`TimedOut`](Verdict::TimedOut) |
 /// | too many redirects | [`CallerFault`](Verdict::CallerFault) |
