@@ -250,6 +250,8 @@ impl Gate {
             | Verdict::Unsent
             | Verdict::Lost
             | Verdict::Failed
+            | Verdict::Unprocessed
+            | Verdict::DoNotRetry
             | Verdict::Ignored => {}
         }
     }

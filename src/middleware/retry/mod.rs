@@ -21,6 +21,8 @@
 //! 5. **The [`Budget`]**: is there a token? It is asked before the wait, and each call deposits once, however many
 //!    attempts it takes.
 //!
+//! What each end of a call says, and what it costs, is one table: [`evidence`](crate::evidence).
+//!
 //! # How it behaves
 //! - **Readiness:** always ready; each attempt waits for the inner service within the call, further ones for a clone.
 //! - **Bounds:** the whole call, waits included, ends at its deadline, or after `max_hold` where there is none; an
