@@ -9,5 +9,8 @@ pub(crate) mod gates;
 pub(crate) mod inner;
 pub mod load_shed;
 pub(crate) mod observed;
+pub(crate) mod place;
 pub mod rate_limit;
 pub mod retry;
+pub(crate) mod upload;
+pub(crate) mod work;

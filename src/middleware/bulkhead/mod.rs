@@ -77,6 +77,8 @@ pub use layer::BulkheadLayer;
 pub use service::Bulkhead;
 pub use weight::{Alike, Weigh, WeighedBy};
 
+pub use crate::middleware::work::{WorkPermit, current_permit};
+
 pub use crate::admission::gate::Order;
 
 /// The layer's name in errors, logs and metrics.

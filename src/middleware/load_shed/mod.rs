@@ -71,6 +71,8 @@ pub use handle::LoadShedHandle;
 pub use layer::LoadShedLayer;
 pub use service::LoadShed;
 
+pub use crate::middleware::work::{WorkPermit, current_permit};
+
 pub use crate::admission::gate::Order;
 
 /// The layer's name in errors, logs and metrics.

@@ -89,7 +89,7 @@ impl Bucket {
             }
         }
         let mut predicted = Duration::ZERO;
-        let claim = Claim { weight: 1, priority, deadline };
+        let claim = Claim { weight: 1, priority, deadline, returning: false };
         let room = terms.max_waiting.saturating_sub(1);
         let waiter = Gate::stand_in_line(&self.line, claim, room, |ahead| {
             let others = ahead.waiting + self.line.in_use();
@@ -128,7 +128,7 @@ impl Drop for Head {
 }
 
 fn limited(retry_after: Duration) -> Refusal {
-    Refusal { reason: Reason::RateLimited, retry_after: Some(retry_after) }
+    Refusal { retry_after: Some(retry_after), ..Refusal::new(Reason::RateLimited) }
 }
 
 #[cfg(all(test, seawall_loom))]
