@@ -89,7 +89,12 @@ impl Wait {
 
 /// Whether a waiter is still worth the permit whose turn has come; `contended`: others wait behind it.
 pub(crate) fn is_worth_it(now: Instant, deadline: Option<Instant>, service: ServiceTime, contended: bool) -> bool {
-    let needs = if contended { service.cautious } else { service.least };
+    let needs = match service.least {
+        _ if contended => service.cautious,
+        // Too few samples to know it. But a waiter that has all but waited its time out is not worth a call.
+        Duration::ZERO => service.median / 8,
+        least => least,
+    };
     deadline.is_none_or(|deadline| deadline > now && deadline.since(now) >= needs)
 }
 
@@ -148,6 +153,8 @@ mod tests {
         let worth = |ms: u32, contended| is_worth_it(NOW, Some(NOW + ms * MS), service(5, 10, 20), contended);
         assert!(worth(5, false) && !worth(4, false));
         assert!(worth(20, true) && !worth(19, true));
+        let early = |ms: u32| is_worth_it(NOW, Some(NOW + ms * MS), service(0, 80, 80), false);
+        assert!(early(10) && !early(9), "little is known");
         assert!(!is_worth_it(NOW, Some(NOW), ServiceTime::default(), false), "expired is expired");
         assert!(is_worth_it(NOW, None, service(5, 10, 20), true));
     }
