@@ -6,8 +6,8 @@
 //! there is time to do something else. Where no deadline is known, `max_wait` is the bound.
 //!
 //! While a permit is free the rule is lenient: no other call needs it, so only a call that has less time than almost any call takes is
-//! refused. When calls compete it is strict, since each permit given to a call that then fails is taken from one that
-//! would not have. See [`ServiceTime`] for the measures.
+//! refused. A call that had to wait should be more likely to end in time than not. When calls compete it is strict, since each permit given
+//! to a call that then fails is taken from one that would not have. See [`ServiceTime`] for the measures.
 
 use std::time::Duration;
 
@@ -89,12 +89,7 @@ impl Wait {
 
 /// Whether a waiter is still worth the permit whose turn has come; `contended`: others wait behind it.
 pub(crate) fn is_worth_it(now: Instant, deadline: Option<Instant>, service: ServiceTime, contended: bool) -> bool {
-    let needs = match service.least {
-        _ if contended => service.cautious,
-        // Too few samples to know it. But a waiter that has all but waited its time out is not worth a call.
-        Duration::ZERO => service.median / 8,
-        least => least,
-    };
+    let needs = if contended { service.cautious } else { service.median };
     deadline.is_none_or(|deadline| deadline > now && deadline.since(now) >= needs)
 }
 
@@ -149,12 +144,10 @@ mod tests {
     }
 
     #[test]
-    fn a_free_permit_is_worth_a_try_where_a_contended_one_is_not() {
+    fn waiter_needs_the_median_and_more_where_others_compete() {
         let worth = |ms: u32, contended| is_worth_it(NOW, Some(NOW + ms * MS), service(5, 10, 20), contended);
-        assert!(worth(5, false) && !worth(4, false));
+        assert!(worth(10, false) && !worth(9, false));
         assert!(worth(20, true) && !worth(19, true));
-        let early = |ms: u32| is_worth_it(NOW, Some(NOW + ms * MS), service(0, 80, 80), false);
-        assert!(early(10) && !early(9), "little is known");
         assert!(!is_worth_it(NOW, Some(NOW), ServiceTime::default(), false), "expired is expired");
         assert!(is_worth_it(NOW, None, service(5, 10, 20), true));
     }
