@@ -56,7 +56,7 @@ use std::thread;
 pub use self::component::{Component, NotFound, Unsupported};
 pub use self::snapshot::{
     BreakerCondition, Command, ComponentSnapshot, Condition, Counts, DeadlineCondition, GateCondition, LastRefusal,
-    LastTransition, Latency, RateLimitCondition, RetryCondition, Snapshot,
+    LastTransition, Latency, RateLimitCondition, RetryCondition, SettingsCondition, Snapshot,
 };
 use crate::ground::config::Validation;
 use crate::ground::error::InvalidConfig;
