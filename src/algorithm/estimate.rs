@@ -102,17 +102,19 @@ impl Estimate {
     #[inline]
     pub(crate) fn sample(&self, now: Instant, took: Took) {
         let (held, needed) = (Scaled::of(took.held), Scaled::of(took.needed));
-        let weight = self.faded(self.mean.load(Ordering::Acquire), now).weight;
-        self.high.rise(held, weight);
-        self.least.fall(needed, weight);
-        self.median.follow(needed, weight);
-        self.add_to_mean(now, held);
+        let word = self.mean.load(Ordering::Acquire);
+        let before = self.faded(word, now);
+        let high = self.high.rise(held, before.weight);
+        self.least.fall(needed, before.weight);
+        self.median.follow(needed, before.weight);
+        self.add_to_mean(now, held.min(high), word, before);
     }
 
     /// A call took at least that long: it was cut or given up. Says nothing if others take longer.
     pub(crate) fn at_least(&self, now: Instant, took: Took) {
         let (held, needed) = (Scaled::of(took.held), Scaled::of(took.needed));
-        let before = self.faded(self.mean.load(Ordering::Acquire), now);
+        let word = self.mean.load(Ordering::Acquire);
+        let before = self.faded(word, now);
         if before.is_unknown() {
             return self.sample(now, took);
         }
@@ -121,20 +123,18 @@ impl Estimate {
             self.median.follow(needed, before.weight);
         }
         if held.nanos() >= before.nanos {
-            self.high.rise(held, before.weight);
-            self.add_to_mean(now, held);
+            let high = self.high.rise(held, before.weight);
+            self.add_to_mean(now, held.min(high), word, before);
         }
     }
 
     #[inline]
-    fn add_to_mean(&self, now: Instant, held: Scaled) {
-        let held = held.min(self.high.get()).nanos();
-        let mut word = self.mean.load(Ordering::Acquire);
+    fn add_to_mean(&self, now: Instant, held: Scaled, mut word: u64, mut before: Mean) {
         loop {
-            let after = self.faded(word, now).with(held);
-            match self.mean.compare_exchange_weak(word, after.pack(), Ordering::AcqRel, Ordering::Acquire) {
+            let after = before.with(held.nanos()).pack();
+            match self.mean.compare_exchange_weak(word, after, Ordering::AcqRel, Ordering::Acquire) {
                 Ok(_) => break,
-                Err(actual) => word = actual,
+                Err(actual) => (word, before) = (actual, self.faded(actual, now)),
             }
         }
         // A racing sample may store an earlier time; both are of this moment.
@@ -227,16 +227,18 @@ impl Level {
 
     /// Up by half an octave or, of few samples, by up to an octave; down by a step.
     #[inline]
-    fn rise(&self, Scaled(sample): Scaled, weight: f32) {
+    fn rise(&self, Scaled(sample): Scaled, weight: f32) -> Scaled {
         let Scaled(level) = self.get();
-        if weight < KNOWN {
-            self.set(sample);
+        let next = if weight < KNOWN {
+            sample
         } else if sample > level {
             let distance = sample - level;
-            self.set(level + share(distance, weight).clamp(31 * Scaled::STEP, 64 * Scaled::STEP).min(distance));
-        } else if sample < level {
-            self.set(sample.max(level - Scaled::STEP));
-        }
+            level + share(distance, weight).clamp(31 * Scaled::STEP, 64 * Scaled::STEP).min(distance)
+        } else {
+            sample.max(level.saturating_sub(Scaled::STEP))
+        };
+        self.set(next);
+        Scaled(next)
     }
 
     /// Up and down by the same steps; of few samples up by half an octave at the most, and down by the sample's share.

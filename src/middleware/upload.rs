@@ -27,6 +27,8 @@ use crate::ground::time::{self, Instant};
 
 thread_local! {
     static OFFERED: Cell<Option<Arc<Upload>>> = const { Cell::new(None) };
+    /// Apart from it: a call without a body touches nothing that has a destructor.
+    static IS_OFFERED: Cell<bool> = const { Cell::new(false) };
 }
 
 /// What a request body and the layer that admits its call share.
@@ -70,10 +72,12 @@ impl Upload {
         struct TakeBack;
         impl Drop for TakeBack {
             fn drop(&mut self) {
+                IS_OFFERED.set(false);
                 drop(OFFERED.take());
             }
         }
         OFFERED.set(Some(upload));
+        IS_OFFERED.set(true);
         let _take_back = TakeBack;
         call()
     }
@@ -81,7 +85,7 @@ impl Upload {
     /// What the layer around us offers, if it does.
     #[inline]
     pub(crate) fn offered() -> Option<Arc<Self>> {
-        OFFERED.take()
+        if IS_OFFERED.replace(false) { OFFERED.take() } else { None }
     }
 
     /// The call is admitted.

@@ -8,7 +8,6 @@
 
 use std::cell::Cell;
 use std::fmt;
-use std::mem;
 use std::sync::Arc;
 
 use crate::admission::gate::Permit;
@@ -16,8 +15,17 @@ use crate::ground::sync::{Mutex, lock};
 use crate::middleware::place::Place;
 
 thread_local! {
-    /// What was asked for in the poll that is going on; none outside of one.
-    static ASKED: Cell<Option<Vec<Arc<Shares>>>> = const { Cell::new(None) };
+    /// How many gates poll a call here, one inside of the other, and how often a permit was asked for in there. Apart from the
+    /// list: a call that does not ask touches nothing that has a destructor.
+    static POLLS: Cell<Polls> = const { Cell::new(Polls { gates: 0, asked: 0 }) };
+    /// What was asked for in the outermost of these polls.
+    static ASKED: Cell<Vec<Arc<Shares>>> = const { Cell::new(Vec::new()) };
+}
+
+#[derive(Clone, Copy)]
+struct Polls {
+    gates: u32,
+    asked: u32,
 }
 
 #[derive(Default)]
@@ -70,42 +78,50 @@ impl fmt::Debug for WorkPermit {
 /// # }
 /// ```
 ///
-/// Cost: an allocation or two. A call that does not ask pays for two moves of a thread-local.
+/// Cost: an allocation or two. A call that does not ask pays for two looks at a thread-local.
 pub fn current_permit() -> Option<WorkPermit> {
-    let mut asked = ASKED.take()?;
+    let Polls { gates, asked } = POLLS.get();
+    if gates == 0 {
+        return None;
+    }
     let shares = Arc::<Shares>::default();
-    asked.push(Arc::clone(&shares));
-    ASKED.set(Some(asked));
+    let mut all = ASKED.take();
+    all.push(Arc::clone(&shares));
+    ASKED.set(all);
+    POLLS.set(Polls { gates, asked: asked + 1 });
     Some(WorkPermit { shares })
 }
 
 /// Runs `poll`, which polls the call that has this `place`, and shares the place with what was asked for in there.
 #[inline]
 pub(crate) fn around<T>(place: &mut Option<Place>, poll: impl FnOnce() -> T) -> T {
-    let _scope = Scope { place, outer: ASKED.replace(Some(Vec::new())) };
+    let before = POLLS.get();
+    POLLS.set(Polls { gates: before.gates + 1, ..before });
+    let _scope = Scope { place, before };
     poll()
 }
 
 /// Ends with the poll, also if that panics: the work goes on all the same.
 struct Scope<'a> {
     place: &'a mut Option<Place>,
-    outer: Option<Vec<Arc<Shares>>>,
+    before: Polls,
 }
 
 impl Drop for Scope<'_> {
     #[inline]
     fn drop(&mut self) {
-        let outer = mem::take(&mut self.outer);
-        let asked = ASKED.replace(outer).unwrap_or_default();
-        if !asked.is_empty() {
-            share(self.place, asked);
+        let Polls { asked, .. } = POLLS.get();
+        POLLS.set(Polls { asked, ..self.before });
+        if asked != self.before.asked {
+            share(self.place, self.before);
         }
     }
 }
 
 #[cold]
-fn share(place: &mut Option<Place>, asked: Vec<Arc<Shares>>) {
-    for shares in &asked {
+fn share(place: &mut Option<Place>, before: Polls) {
+    let mut all = ASKED.take();
+    for shares in all.iter().skip(before.asked as usize) {
         // Otherwise the work is over already.
         if Arc::strong_count(shares) > 1 {
             if let Some(permit) = Place::share(place) {
@@ -113,8 +129,9 @@ fn share(place: &mut Option<Place>, asked: Vec<Arc<Shares>>) {
             }
         }
     }
-    if let Some(mut outer) = ASKED.take() {
-        outer.extend(asked);
-        ASKED.set(Some(outer));
+    if before.gates == 0 {
+        POLLS.set(Polls { gates: 0, asked: 0 });
+        all.clear();
     }
+    ASKED.set(all);
 }
