@@ -17,6 +17,7 @@ use crate::ground::telemetry::Source;
 use crate::ground::time::{self, Instant};
 use crate::ground::verdict::{Guard, Verdict};
 use crate::middleware::bound::Bound;
+use crate::middleware::breaker_ahead::Lookahead;
 use crate::middleware::gates::Gates;
 use crate::middleware::inner::{BoundedCall, Call, Inner, Taken, reject};
 use crate::middleware::place::{Hold, Serving};
@@ -36,6 +37,7 @@ pub(crate) enum AdmittedCall<S, Req, F> {
         max_hold: Duration,
         context: context::Context,
         upload: Option<Arc<Upload>>,
+        ahead: Option<Lookahead>,
     },
     /// Has its permit => Over. The call goes before the permit: no one else starts while it is still there.
     Running {
@@ -94,8 +96,10 @@ impl<S, Req, F> AdmittedCall<S, Req, F> {
             Ok(Admitted::Later(waiter)) => {
                 // Who waits for us holds nothing of the inner service, which becomes ready again when it is its turn.
                 inner.let_go();
+                let ahead = gates.look_ahead(&request);
                 Self::Waiting {
                     waiter,
+                    ahead,
                     inner: Some((inner.take(gates.unready()), request)),
                     max_hold: terms.max_hold,
                     context,
@@ -140,10 +144,17 @@ impl<S, Req, F> AdmittedCall<S, Req, F> {
                         }
                     });
                 }
-                AdmittedProj::Waiting { waiter, inner, max_hold, context, upload } => {
-                    let permit = match ready!(waiter.poll(cx)) {
-                        Ok(permit) => permit,
-                        Err(reason) => {
+                AdmittedProj::Waiting { waiter, inner, max_hold, context, upload, ahead } => {
+                    let permit = match waiter.poll(cx) {
+                        Poll::Ready(Ok(permit)) => permit,
+                        Poll::Pending => {
+                            // What would be refused with a permit need not wait for it.
+                            let Some(ahead) = ahead else { return Poll::Pending };
+                            let rejected = ready!(ahead.poll(cx, context.deadline));
+                            self.set(Self::Over);
+                            return Poll::Ready(Err(reject(rejected)));
+                        }
+                        Poll::Ready(Err(reason)) => {
                             let gate = waiter.gate();
                             let rejected = gate.refuse(reason, context.deadline).rejected(gate.instruments());
                             self.set(Self::Over);

@@ -40,7 +40,9 @@ use crate::ground::context::Priority;
 use crate::ground::error::{Numbers, Reason, Rejected};
 use crate::ground::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::ground::sync::{Arc, Mutex, lock};
-use crate::ground::telemetry::{Instruments, LayerKind};
+use crate::ground::telemetry::Instruments;
+#[cfg(test)]
+use crate::ground::telemetry::LayerKind;
 use crate::ground::time::{self, Instant};
 use crate::ground::verdict::Verdict;
 
@@ -100,6 +102,7 @@ impl Word {
 
 impl Gate {
     /// Of a layer that is not shown by its gates.
+    #[cfg(test)]
     pub(crate) fn new(limit: u32, order: Order) -> Self {
         Self::observed(limit, order, Instruments::nameless(LayerKind::Bulkhead))
     }
@@ -198,15 +201,15 @@ impl Gate {
         queue::predict(ahead, weight.min(limit), limit, service.mean)
     }
 
-    /// Permits, if there are enough and nobody waits for them.
-    pub(crate) fn try_acquire(gate: &Arc<Self>, weight: u32) -> Option<Permit> {
-        gate.try_take(weight).map(|weight| Permit { gate: Arc::clone(gate), weight })
-    }
-
     /// Permits in any case, over the limit if need be; the queue goes on when they are back.
     pub(crate) fn acquire_anyway(gate: &Arc<Self>, weight: u32) -> Permit {
         gate.word.fetch_add(u64::from(weight) * Word::ONE_IN_USE, Ordering::AcqRel);
         Permit { gate: Arc::clone(gate), weight }
+    }
+
+    /// Permits, if there are enough and nobody waits for them.
+    pub(crate) fn try_acquire(gate: &Arc<Self>, weight: u32) -> Option<Permit> {
+        gate.try_take(weight).map(|weight| Permit { gate: Arc::clone(gate), weight })
     }
 
     fn try_take(&self, weight: u32) -> Option<u32> {
@@ -320,6 +323,7 @@ impl Gate {
     }
 
     /// Whether no permit is in use and nobody waits.
+    #[cfg(test)]
     pub(crate) fn is_idle(&self) -> bool {
         self.word.load(Ordering::Acquire) == 0
     }

@@ -145,6 +145,8 @@ pub struct DeadlineCondition {
 #[cfg_attr(feature = "config", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct RetryCondition {
+    /// Whether calls are tried again at all.
+    pub enabled: bool,
     /// The most attempts a call gets.
     pub max_attempts: u32,
     /// How many retries the budget could pay for now; with keys, that of the calls without a key.

@@ -6,12 +6,12 @@ use ::http::header::HeaderValue;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use tower::BoxError;
 
-use super::details;
 use crate::ground::error::{Kind, rejection};
 use crate::ground::telemetry;
 use crate::ground::verdict::Verdict;
 use crate::grpc::Code;
 use crate::grpc::classify::of_error;
+use crate::grpc::details;
 use crate::grpc::status::{DETAILS, MESSAGE, PUSHBACK, STATUS, pushback_value};
 use crate::middleware::observed;
 
