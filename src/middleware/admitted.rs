@@ -64,7 +64,7 @@ fn learn(permit: &Permit, now: Instant, verdict: Verdict, took: Duration) {
 pub struct Hold {
     /// Gone once it is settled.
     permit: Option<Permit>,
-    /// The callee's own time on the call.
+    /// The callee's own time: until the head was there, or the longest wait for more of the response.
     took: Duration,
     expiry: Expiry,
 }
@@ -79,7 +79,7 @@ impl Guard for Hold {
     }
 
     fn waited(&mut self, time: Duration) {
-        self.took += time;
+        self.took = self.took.max(time);
     }
 
     fn expiry(&self) -> Expiry {

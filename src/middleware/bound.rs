@@ -55,6 +55,10 @@ impl Bound {
         self.at
     }
 
+    pub(crate) fn reason(&self) -> Reason {
+        self.reason
+    }
+
     /// The bound of what the call leaves in its response.
     #[inline]
     pub(crate) fn expiry(&self, source: Source) -> Expiry {

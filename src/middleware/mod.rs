@@ -12,3 +12,4 @@ pub mod load_shed;
 pub(crate) mod observed;
 pub mod rate_limit;
 pub mod retry;
+pub(crate) mod sending;

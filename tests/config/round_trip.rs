@@ -73,9 +73,19 @@ fn budget() -> impl Strategy<Value = BudgetConfig> {
 }
 
 fn retry() -> impl Strategy<Value = RetryConfig> {
-    (count(), backoff(), budget(), option::of(duration()), duration(), duration(), any::<bool>(), keys()).prop_map(
-        |(max_attempts, backoff, budget, attempt_timeout, max_retry_after, max_hold, attempt_spans, max_keys)| {
+    (any::<[bool; 2]>(), count(), backoff(), budget(), option::of(duration()), duration(), duration(), keys()).prop_map(
+        |(
+            [enabled, attempt_spans],
+            max_attempts,
+            backoff,
+            budget,
+            attempt_timeout,
+            max_retry_after,
+            max_hold,
+            max_keys,
+        )| {
             RetryConfig {
+                enabled,
                 max_attempts,
                 backoff,
                 budget,

@@ -26,6 +26,7 @@
 //!   [`Reason::DeadlineExceeded`], or [`Reason::HoldExceeded`] where there is no deadline, at the call's bound;
 //!   [`Reason::NotReady`] if too many wait for the inner service; any other error is the inner service's own.
 //! - **The call is over** when its response is there: a slow reader of a body holds no place.
+//! - **What is measured** is how long a call holds its place; [`evidence`](crate::evidence) has the table.
 //! - **A name** ([`named`](LoadShedLayer::named)) makes it seen in metrics, logs, refusals and the [registry](crate::registry): places,
 //!   line, limit, and the service's time by verdict. There its limit can be set by hand, too.
 //! - **A reload** ([`reload`](LoadShedLayer::reload)) ends no call: those that are served, the line and what is known of the service's
