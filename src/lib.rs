@@ -142,6 +142,9 @@ pub mod config {
 #[doc = include_str!("failures.md")]
 pub mod failures {}
 
+#[doc = include_str!("evidence.md")]
+pub mod evidence {}
+
 #[doc = include_str!("operations.md")]
 pub mod operations {}
 
