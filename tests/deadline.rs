@@ -147,17 +147,39 @@ async fn the_time_of_the_head_is_that_of_all_attempts_and_replaces_no_failure() 
     }
 }
 
+/// How long a call that hangs takes to end, what ends it, and what it saw as left.
+async fn hangs(config: DeadlineConfig, lasts: Option<Duration>) -> (Duration, Reason, Option<Duration>) {
+    let deadline = DeadlineLayer::new(config).unwrap().lasting_by(move |()| lasts);
+    let left = deadline.layer(service_fn(|()| async { Ok::<_, BoxError>(context::time_left()) }));
+    let left = left.oneshot(()).await.unwrap();
+    let start = Instant::now();
+    let error = deadline.layer(service_fn(|()| pending::<Result<(), BoxError>>())).oneshot(()).await.unwrap_err();
+    (start.elapsed(), rejection(&error).unwrap().reason(), left)
+}
+
 #[tokio::test(start_paused = true)]
-async fn a_call_that_lasts_answers_in_the_usual_time_or_not_at_all() {
-    let config = DeadlineConfig { timeout: SECOND, ..DeadlineConfig::default() };
-    let deadline = DeadlineLayer::new(config).unwrap().lasting_by(|lasts: &bool| lasts.then_some(3600 * SECOND));
-    let left = deadline.layer(service_fn(|_| async { Ok::<_, BoxError>(context::time_left()) }));
-    assert_eq!(left.oneshot(true).await.unwrap(), Some(SECOND), "whatever waits for an answer has no more time");
-    for (lasts, reason) in [(true, Reason::HeadTimeout), (false, Reason::DeadlineExceeded)] {
-        let start = Instant::now();
-        let hangs = deadline.layer(service_fn(|_| pending::<Result<(), BoxError>>()));
-        let error = hangs.oneshot(lasts).await.unwrap_err();
-        assert_eq!(rejection(&error).map(|rejected| rejected.reason()), Some(reason));
-        assert_eq!(start.elapsed().as_secs(), 1);
+async fn lasting_call_may_answer_as_late_as_its_own_time() {
+    let config = DeadlineConfig { timeout: SECOND, idle_timeout: Some(SECOND / 2), ..DeadlineConfig::default() };
+    let (usual, lasting) = (hangs(config.clone(), None).await, hangs(config, Some(60 * SECOND)).await);
+    assert_eq!(usual, (SECOND, Reason::DeadlineExceeded, Some(SECOND)));
+    assert_eq!(lasting, (60 * SECOND, Reason::DeadlineExceeded, Some(60 * SECOND)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn head_timeout_bounds_the_head_of_a_lasting_call_too() {
+    for head in [SECOND / 2, 20 * SECOND] {
+        let config = DeadlineConfig { timeout: SECOND, head_timeout: Some(head), ..DeadlineConfig::default() };
+        assert_eq!(hangs(config.clone(), Some(60 * SECOND)).await, (head, Reason::HeadTimeout, Some(head)));
+        let usual = hangs(config, None).await.0;
+        assert_eq!(usual, head.min(SECOND));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn lasting_call_ends_at_an_inherited_deadline() {
+    let inner = DeadlineLayer::new(SECOND).unwrap().lasting_by(|()| Some(60 * SECOND));
+    let inner = inner.layer(service_fn(|()| pending::<Result<(), BoxError>>()));
+    let start = Instant::now();
+    assert!(layer(3 * SECOND).layer(inner).oneshot(()).await.is_err());
+    assert_eq!(start.elapsed(), 3 * SECOND);
 }

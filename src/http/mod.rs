@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`ByStatus`] | says what a status or a transport error means, and tables it for every status |
 //! | [`HeldBody`] | carries what a layer gave to a call to the end of the body, and is cut in time |
-//! | [`LongLived`] | says that a response is meant to go on |
+//! | [`LongLived`] | gives a call that is meant to last a time of its own |
 //! | [`ByMethod`], [`Idempotent`] | say which requests a retry may send again, and make them again, bodies included |
 //! | [`ByAuthority`] | gives each host a state of its own |
 //! | [`MapRequestBodyLayer`] | for clients that are fixed to one type of body |
@@ -28,7 +28,7 @@
 //! | what a body needs | how |
 //! |---|---|
 //! | bounds of its own for head, pauses and body | [`DeadlineConfig`](crate::deadline::DeadlineConfig) |
-//! | to go on for longer than other calls | [`LongLived`] |
+//! | to go on for longer than other calls, or to have a late head | [`LongLived`] |
 //! | nothing: an upgrade (101), or a tunnel | the call is over with the head |
 //!
 //! ```
@@ -52,7 +52,7 @@
 //! # fn is_client<S: tower::Service<Request<Full<Bytes>>>>(_: &S) {}
 //! # is_client(&client);
 //!
-//! let events = Request::get("http://news.test/events").extension(LongLived::new(3600 * second));
+//! let events = Request::get("http://news.test/events").extension(LongLived::new(3600 * second).with_head(5 * second));
 //! # let _ = events.body(Full::<Bytes>::default())?;
 //! # Ok(())
 //! # }

@@ -39,8 +39,9 @@ impl<C, L> DeadlineLayer<C, L> {
         DeadlineLayer { state: self.state, classifier, timing: self.timing }
     }
 
-    /// Gives the calls for which `lasts` returns a duration so much time in all, instead of `timeout`, which then bounds the
-    /// head of the response. A deadline that was inherited holds all the same.
+    /// Gives the calls for which `lasts` returns a duration that much time in all, instead of `timeout`. Their head may come
+    /// as late as that unless `head_timeout` is set, and `idle_timeout` and `body_timeout` do not apply to them. An inherited
+    /// deadline still bounds them.
     pub fn lasting_by<Request, F>(self, lasts: F) -> DeadlineLayer<C, LastingBy<F>>
     where
         F: Fn(&Request) -> Option<Duration>,

@@ -59,7 +59,12 @@ where
         let lasts = self.timing.lasts(&request);
         let own = lasts.unwrap_or_default().max(times.timeout);
         let end = outermost.min(now + within.map_or(own, |time| time.min(own)));
-        let head = now + times.head_timeout.unwrap_or(times.timeout).min(times.timeout);
+        // A call that is meant to last has its own time for the head too: a long poll or a long upload answers late.
+        let head = match lasts {
+            Some(_) => self.timing.head(&request).or(times.head_timeout).unwrap_or(own),
+            None => times.head_timeout.unwrap_or(own),
+        };
+        let head = now + head.min(own);
         let deadline = inherited.deadline.unwrap_or(end).min(end);
         let bound = if head < deadline {
             Bound::at(head, Reason::HeadTimeout)
@@ -67,11 +72,13 @@ where
             Bound::at(deadline, Reason::DeadlineExceeded)
         };
         let deadline = head.min(deadline);
-        let body_timeout = times.body_timeout.filter(|_| lasts.is_none());
-        let ending = Ending { at: end, outermost, body_timeout, idle: times.idle_timeout, source };
-        let lasts = lasts.is_some() || inherited.lasts();
+        // The times of usual responses are not those of a response that is meant to go on.
+        let usual = lasts.is_none();
+        let body_timeout = times.body_timeout.filter(|_| usual);
+        let ending = Ending { at: end, outermost, body_timeout, idle: times.idle_timeout.filter(|_| usual), source };
         let end = (end > deadline).then_some(end);
-        let context = inherited.with_deadline(Some(deadline)).with_end(end, lasts && end.is_some()).with_enforced(true);
+        let lasts = !usual || end.is_some() && inherited.lasts();
+        let context = inherited.with_deadline(Some(deadline)).with_end(end, lasts).with_enforced(true);
         let call = {
             let _entered = context::enter(context);
             self.inner.call(request, now, &self.state.unready)

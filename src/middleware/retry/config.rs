@@ -22,7 +22,8 @@ pub struct RetryConfig {
     pub budget: BudgetConfig,
     /// How long one attempt may take, never longer than the call has left; to the layers and calls further in this is the
     /// deadline, and so it is for the body of a response that they hold something for. More than zero. Default: `None`, as long
-    /// as the call has left, so that an attempt that hangs is not repeated.
+    /// as the call has left, so that an attempt that hangs is not repeated. Of a call that is meant to last it bounds the time to the head,
+    /// and nothing where the head may take all of the call's time (a long poll).
     #[cfg_attr(feature = "config", serde(with = "Off::<Duration>"))]
     pub attempt_timeout: Option<Duration>,
     /// The longest pause that a callee may ask for. When it asks for more, its answer is returned instead. Zero obeys
