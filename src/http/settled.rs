@@ -59,6 +59,13 @@ impl<B> SettledBody<B> {
     }
 }
 
+/// An empty body, for layers that answer by themselves.
+impl<B> Default for SettledBody<B> {
+    fn default() -> Self {
+        Self::read(VecDeque::new(), None)
+    }
+}
+
 impl<B> Body for SettledBody<B>
 where
     B: Body<Data = Bytes>,

@@ -48,7 +48,8 @@ impl<C: Clone, P, A> ServerLayer<C, P, A> {
             respond,
             deadline: DeadlineLayer::new(deadline)?
                 .with_classifier(classifier.clone())
-                .with_timing(ByExtension::default()),
+                .with_timing(ByExtension::default())
+                .served(),
             load_shed: LoadShedLayer::new(load_shed)?.with_classifier(classifier),
             config: Arc::new(Current::new(config.clone())),
         })

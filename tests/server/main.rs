@@ -3,6 +3,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests sleep and look at the clock as users do")]
 
 mod serving;
+mod stalled;
 
 mod inherited;
 mod one_state;

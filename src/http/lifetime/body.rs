@@ -59,8 +59,8 @@ where
 
 #[pin_project(project = KindProj)]
 enum Kind<B, G: Guard, J: Judge> {
-    /// The call was over with the head.
-    Over(#[pin] B),
+    /// The call was over with the head, or there is none.
+    Over(#[pin] Option<B>),
     Held {
         slot: Arc<Slot<B, G, J>>,
         /// In the reaper's schedule; none where there is no reaper, and once there is nothing left to cut.
@@ -83,7 +83,7 @@ where
     J: Judge,
 {
     pub(super) fn over(body: B) -> Self {
-        Self { kind: Kind::Over(body) }
+        Self { kind: Kind::Over(Some(body)) }
     }
 
     pub(super) fn new(body: B, call: Call<G, J>, now: Instant) -> Self {
@@ -94,6 +94,19 @@ where
         let slot = Arc::new(Slot::new(Carried::new(body, call), expiry, now));
         let place = reaper::watch(Arc::clone(&slot) as _, slot.due());
         Self { kind: Kind::Held { slot, place, settled: false, guest: None, in_a_row: 0, context } }
+    }
+}
+
+/// An empty body, for layers that answer by themselves.
+impl<B, G, J> Default for HeldBody<B, G, J>
+where
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+    G: Guard,
+    J: Judge,
+{
+    fn default() -> Self {
+        Self { kind: Kind::Over(None) }
     }
 }
 
@@ -112,7 +125,9 @@ where
         cx: &mut task::Context<'_>,
     ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
         let (slot, place, settled, guest, in_a_row, context) = match self.project().kind.project() {
-            KindProj::Over(body) => return body.poll_frame(cx).map_err(Into::into),
+            KindProj::Over(body) => {
+                return body.as_pin_mut().map_or(Poll::Ready(None), |body| body.poll_frame(cx).map_err(Into::into));
+            }
             KindProj::Held { slot, place, settled, guest, in_a_row, context } => {
                 (slot, place, settled, guest, in_a_row, context)
             }
@@ -151,7 +166,7 @@ where
 
     fn is_end_stream(&self) -> bool {
         match &self.kind {
-            Kind::Over(body) => body.is_end_stream(),
+            Kind::Over(body) => body.as_ref().is_none_or(B::is_end_stream),
             Kind::Held { settled: true, .. } => true,
             Kind::Held { slot, .. } => slot.is_end_stream(),
         }
@@ -159,7 +174,7 @@ where
 
     fn size_hint(&self) -> SizeHint {
         match &self.kind {
-            Kind::Over(body) => body.size_hint(),
+            Kind::Over(body) => body.as_ref().map_or_else(|| SizeHint::with_exact(0), B::size_hint),
             Kind::Held { settled: true, .. } => SizeHint::with_exact(0),
             Kind::Held { slot, .. } => slot.size_hint(),
         }

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use ::http::Request;
+use ::http::{Request, Version};
 
 use crate::middleware::deadline::Timing;
 
@@ -97,5 +97,10 @@ impl<B> Timing<Request<B>> for ByExtension {
     #[inline]
     fn head(&self, request: &Request<B>) -> Option<Duration> {
         request.extensions().get::<LongLived>().and_then(|long_lived| long_lived.head)
+    }
+
+    #[inline]
+    fn shares_connection(&self, request: &Request<B>) -> bool {
+        request.version() > Version::HTTP_11
     }
 }

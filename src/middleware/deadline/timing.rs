@@ -23,6 +23,13 @@ pub trait Timing<Request> {
     fn within(&self, _: &Request) -> Option<Duration> {
         None
     }
+
+    /// Whether the response shares its connection with others, as the streams of HTTP/2 do. On a server, one that does is
+    /// written piece by piece.
+    #[inline]
+    fn shares_connection(&self, _: &Request) -> bool {
+        true
+    }
 }
 
 /// All calls have the same time: the default.
