@@ -121,7 +121,7 @@ impl<C, P, A> ServerLayer<C, P, A> {
         let layers = self.observed();
         observed::reload(layers.iter().map(|layer| layer.instruments()), valid)?;
         let load_shed = self.config.replace(config, |_| {
-            self.extract.set_max_timeout(config.propagation.max_timeout);
+            self.extract.set_most(config.propagation.max_timeout, config.propagation.max_priority);
             self.deadline.apply(&config.deadline);
             self.load_shed.apply(&config.load_shed)
         });

@@ -249,12 +249,15 @@ fn a_timer_whose_runtime_has_ended_goes_on_in_another() {
 }
 
 #[test]
-fn without_a_runtime_a_timer_only_tells_the_time() {
+fn wait_without_a_runtime_panics_as_tokio_does() {
     let (_, waker) = counting();
-    let cx = &mut Context::from_waker(&waker);
     let mut timer = Timer::new();
-    assert!(timer.poll_until(cx, Instant::MAX).is_pending());
-    assert!(timer.poll_until(cx, time::now()).is_ready());
+    assert!(timer.poll_until(&mut Context::from_waker(&waker), time::now()).is_ready(), "that is no wait");
+    let panic = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        timer.poll_until(&mut Context::from_waker(&waker), Instant::MAX)
+    }));
+    let message = panic.unwrap_err().downcast_ref::<String>().cloned().unwrap_or_default();
+    assert!(message.contains("no reactor running"), "{message}");
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::task::{self, Poll};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use pin_project::{pin_project, pinned_drop};
+use tokio::runtime::Handle;
 use tower::BoxError;
 
 use super::carried::{Call, Carried};
@@ -44,7 +45,9 @@ const LOOKS_AFTER: u8 = 8;
 /// **Cost:** a body that is empty costs nothing; any other two allocations, a place in the reaper's schedule, two short locks a
 /// frame, and one more for a frame that was waited for. Nothing is allocated for a frame.
 ///
-/// Outside a tokio runtime nobody cuts a body that is not polled.
+/// # Panics
+/// A body panics, as tokio's timers do, if it has to wait outside a tokio runtime and was not made in one either: nothing could
+/// end its wait.
 #[pin_project(PinnedDrop)]
 pub struct HeldBody<B, G, J = ByStatus>
 where
@@ -157,6 +160,11 @@ where
             let is_here = |place: &Option<Place>| place.as_ref().is_some_and(Place::is_here);
             if !is_here(place) && !is_here(guest) {
                 *guest = reaper::watch(Arc::clone(slot) as _, slot.due());
+            }
+            let is_watched = |place: &Option<Place>| place.as_ref().is_some_and(Place::is_watched);
+            if !is_watched(place) && !is_watched(guest) {
+                // It would wait for ever. Panics in tokio's words where there is no runtime.
+                drop(Handle::current());
             }
         } else if *settled {
             (*place, *guest) = (None, None);
