@@ -8,6 +8,7 @@
 //! | [`ByMethod`], [`Idempotent`] | say which requests a retry may send again, and make them again, bodies included |
 //! | [`ByAuthority`] | gives each host a state of its own |
 //! | [`WriteTimeout`] | closes a server's connection whose client does not read |
+//! | [`UploadLayer`] | bounds what a client can take that does not send its request's body |
 //! | [`MapRequestBodyLayer`] | for clients that are fixed to one type of body |
 #![cfg_attr(feature = "reqwest", doc = "| [`reqwest`] | `reqwest::Client` as a service of `http` requests |")]
 #![cfg_attr(
@@ -83,9 +84,10 @@ pub(crate) mod lifetime;
 mod map_request_body;
 pub(crate) mod overrides;
 mod replay;
-mod retry_after;
+pub(crate) mod retry_after;
 mod settled;
 pub(crate) mod transport;
+pub(crate) mod upload;
 mod write_timeout;
 
 pub mod propagation;
@@ -99,4 +101,5 @@ pub use lifetime::{ByExtension, HeldBody, Judge, LongLived};
 pub use map_request_body::{MapRequestBody, MapRequestBodyLayer};
 pub use replay::{ByMethod, Idempotent, KeptRequest, ReplayBody};
 pub use settled::{Detaching, SettledBody};
+pub use upload::{UploadBody, UploadFuture, UploadLayer, UploadService};
 pub use write_timeout::WriteTimeout;

@@ -66,11 +66,15 @@ impl<C: Clone, R, P, L> ClientLayer<C, R, P, L> {
         config.validate()?;
         let ClientConfig { deadline, retry, bulkhead, circuit_breaker, propagation, per_authority } = config.clone();
         let keying = PerAuthority(per_authority);
+        let bulkhead = BulkheadLayer::new(bulkhead)?.with_classifier(classifier.clone()).with_keying(keying);
+        let circuit_breaker =
+            CircuitBreakerLayer::new(circuit_breaker)?.with_classifier(classifier.clone()).with_keying(keying);
+        bulkhead.connect(circuit_breaker.ahead());
         Ok(Self {
             deadline: DeadlineLayer::new(deadline)?.with_classifier(classifier.clone()).with_timing(timing),
-            retry: RetryLayer::new(retry)?.with_classifier(classifier.clone()).with_replay(replay).with_keying(keying),
-            bulkhead: BulkheadLayer::new(bulkhead)?.with_classifier(classifier.clone()).with_keying(keying),
-            circuit_breaker: CircuitBreakerLayer::new(circuit_breaker)?.with_classifier(classifier).with_keying(keying),
+            retry: RetryLayer::new(retry)?.with_classifier(classifier).with_replay(replay).with_keying(keying),
+            bulkhead,
+            circuit_breaker,
             inject: inject(propagation)?,
             config: Arc::new(Current::new(config.clone())),
         })
@@ -147,10 +151,9 @@ impl<C, R, P, L> ClientLayer<C, R, P, L> {
     /// If a setting is out of its range, or a fixed one is another; all faults are listed, with the path of the field, and
     /// nothing has changed.
     pub fn reload(&self, config: &ClientConfig) -> Result<(), InvalidConfig> {
-        let now = self.config.get();
         let valid = Validation::of(|validation| {
             config.check(validation);
-            config.check_fixed(&now, validation);
+            self.check_fixed(config, validation);
         });
         let layers = self.observed();
         observed::reload(layers.iter().map(|layer| layer.instruments()), valid)?;
@@ -168,6 +171,11 @@ impl<C, R, P, L> ClientLayer<C, R, P, L> {
         bulkhead();
         circuit_breaker();
         Ok(())
+    }
+
+    /// Notes what cannot change while the layers are at work.
+    pub(super) fn check_fixed(&self, config: &ClientConfig, validation: &mut Validation) {
+        config.check_fixed(&self.config.get(), validation);
     }
 
     /// The configuration that holds now. What was set by hand through a handle is not part of it.

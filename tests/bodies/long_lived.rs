@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, sleep};
 use tower::ServiceExt;
 
-use crate::client::{Body, Settings, Stack, drain, request, told, until};
+use crate::client::{Body, LATEST, Settings, Stack, drain, request, told, until};
 use crate::servers::{Protocol, Rest, Server};
 
 both_protocols!(
@@ -19,7 +19,7 @@ both_protocols!(
     a_long_lived_call_holds_its_permit,
 );
 
-const DEADLINE: Duration = Duration::from_millis(100);
+const DEADLINE: Duration = Duration::from_millis(300);
 
 async fn long_lived(stack: &Stack, server: &Server, long: LongLived) -> Result<http::Response<Body>, tower::BoxError> {
     let mut request = request(server);
@@ -34,14 +34,14 @@ async fn a_long_lived_call_goes_on_for_its_own_time(protocol: Protocol) {
     let mut body = long_lived(&stack, &server, LongLived::new(4 * DEADLINE)).await.unwrap().into_body();
     let error = drain(&mut body).await.unwrap_err();
     let lasted = start.elapsed();
-    assert!(lasted >= 4 * DEADLINE && lasted <= 5 * DEADLINE, "{lasted:?}");
+    assert!(lasted >= 4 * DEADLINE && lasted < LATEST, "{lasted:?}");
     assert_eq!(told(&error).map(|(_, reason)| reason), Some(Reason::DeadlineExceeded));
     until(|| server.open() == 0).await;
 
     let start = Instant::now();
     let mut body = stack.get(&server).await.unwrap().into_body();
     assert!(drain(&mut body).await.is_err());
-    assert!(start.elapsed() < 2 * DEADLINE, "the others are as short as ever");
+    assert!(start.elapsed() < LATEST);
 }
 
 /// The server never answers: the call is cut at its own time and not at the layer's.

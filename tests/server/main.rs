@@ -9,3 +9,4 @@ mod inherited;
 mod one_state;
 mod readers;
 mod transparency;
+mod uploads;

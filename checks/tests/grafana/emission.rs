@@ -12,13 +12,16 @@ use http_body_util::{BodyExt, StreamBody};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
 use seawall::bulkhead::{BulkheadConfig, BulkheadLayer};
 use seawall::circuit_breaker::{CircuitBreakerConfig, CircuitBreakerLayer, State};
-use seawall::context;
+use seawall::config::Config;
+use seawall::context::{self, Priority};
 use seawall::deadline::{DeadlineConfig, DeadlineLayer};
+use seawall::error::InvalidConfig;
 use seawall::http::respond::RespondLayer;
 use seawall::load_shed::{LoadShedConfig, LoadShedLayer};
 use seawall::rate_limit::{RateLimitConfig, RateLimitLayer};
 use seawall::registry::Registry;
 use seawall::retry::{Backoff, BudgetConfig, CloneRequest, Jitter, RetryConfig, RetryLayer};
+use seawall::stack::{ClientConfig, Stacks};
 use seawall::verdict::{self, Verdict};
 use tokio::runtime::Builder;
 use tokio::time::{advance, sleep};
@@ -29,7 +32,7 @@ const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
 
-const VERDICTS: [Verdict; 10] = [
+const VERDICTS: [Verdict; 12] = [
     Verdict::Success,
     Verdict::CallerFault,
     Verdict::Transient,
@@ -40,6 +43,8 @@ const VERDICTS: [Verdict; 10] = [
     Verdict::Failed,
     Verdict::Abandoned,
     Verdict::Ignored,
+    Verdict::Unprocessed,
+    Verdict::DoNotRetry,
 ];
 
 /// Everything once; the recorder is this process's from then on.
@@ -59,6 +64,7 @@ pub(crate) fn scrape() -> String {
         load_shed(&registry).await;
         circuit_breaker(&registry).await;
         transitions(&registry).await;
+        settings(&registry);
         without_a_name().await;
     });
     recorder.render()
@@ -198,6 +204,15 @@ async fn rate_limit(registry: &Registry) {
     service.clone().oneshot(0).await.unwrap_err();
     registry.publish();
     waits.abort();
+    // One that waits makes room for one that matters more.
+    let narrow = RateLimitLayer::new(RateLimitConfig { max_waiting: 1, ..config.clone() }).unwrap();
+    let service = narrow.named_in(registry, "narrow").unwrap().layer(service_fn(sleeper));
+    service.clone().oneshot(0).await.unwrap();
+    let displaced = begin(&service, 0).await;
+    let critical = tokio::spawn(context::with_priority(Priority::Critical, service.clone().oneshot(0)));
+    displaced.await.unwrap().unwrap_err();
+    registry.publish();
+    critical.abort();
     layer.reload(&RateLimitConfig { permits: 2, ..config.clone() }).unwrap();
     layer.reload(&RateLimitConfig { permits: 0, ..config }).unwrap_err();
     registry.publish();
@@ -290,6 +305,19 @@ async fn transitions(registry: &Registry) {
     handle.disable();
     handle.enforce();
     registry.publish();
+}
+
+fn settings(registry: &Registry) {
+    let stacks = Stacks::new_in(registry, "settings.toml", one_client()).unwrap();
+    let client = stacks.client("dependency").unwrap();
+    stacks.reload(Ok(one_client())).unwrap();
+    stacks.reload(Err(InvalidConfig::unreadable("no such file"))).unwrap_err();
+    registry.publish();
+    drop(client);
+}
+
+fn one_client() -> Config {
+    Config { client: [("dependency".to_owned(), ClientConfig::default())].into(), ..Config::default() }
 }
 
 async fn without_a_name() {

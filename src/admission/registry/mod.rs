@@ -50,17 +50,19 @@ mod tests;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, LazyLock, Weak};
 use std::thread;
 
 pub use self::component::{Component, NotFound, Unsupported};
 pub use self::snapshot::{
     BreakerCondition, Command, ComponentSnapshot, Condition, Counts, DeadlineCondition, GateCondition, LastRefusal,
-    LastTransition, Latency, RateLimitCondition, RetryCondition, Snapshot,
+    LastTransition, Latency, RateLimitCondition, RetryCondition, SettingsCondition, Snapshot,
 };
 use crate::ground::config::Validation;
 use crate::ground::error::InvalidConfig;
+use crate::ground::sync::global::{Mutex, MutexGuard, lock};
 use crate::ground::telemetry::{Instruments, LayerKind, NAMELESS};
+use crate::ground::text;
 use crate::ground::time::{self, Instant};
 
 /// The state of a layer value, as the registry sees it.
@@ -197,6 +199,8 @@ impl Registry {
             let problem = format_args!("{NAMELESS:?} is what layers without a name are called");
             validation.check(**name != *NAMELESS, "name", problem);
             validation.check(name.len() <= LONGEST, "name", format_args!("is longer than {LONGEST} bytes"));
+            let problem = format_args!("{name:?} has control or format characters: it stands in logs and in answers");
+            validation.check(text::is_plain(name), "name", problem);
             for instruments in observed.iter().map(|observed| observed.instruments()) {
                 let (kind, layer) = (instruments.kind(), instruments.kind().as_str());
                 if let Some(other) = instruments.name() {
@@ -238,7 +242,7 @@ struct Taken {
 
 impl Inner {
     fn lock(&self) -> MutexGuard<'_, BTreeMap<Key, Entry>> {
-        self.components.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.components)
     }
 
     /// Those that are there. Dropped unlocked: one of them may be the last.

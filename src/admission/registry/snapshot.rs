@@ -5,6 +5,7 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use crate::algorithm::breaker::State;
+use crate::ground::error::Numbers;
 
 /// How often things happened, by the word that logs and metrics have for them. What never happened is left out.
 pub type Counts = BTreeMap<&'static str, u64>;
@@ -83,6 +84,8 @@ pub struct LastRefusal {
     /// How long ago.
     #[cfg_attr(feature = "config", serde(rename = "ago_s", serialize_with = "seconds"))]
     pub ago: Duration,
+    /// The numbers that decided it.
+    pub numbers: Numbers,
 }
 
 /// What is particular to a layer.
@@ -102,6 +105,20 @@ pub enum Condition {
     RateLimit(RateLimitCondition),
     /// Of a [`LoadShedLayer`](crate::load_shed::LoadShedLayer).
     LoadShed(GateCondition),
+    /// Of the settings of all stacks: see `stack::Stacks`.
+    Settings(SettingsCondition),
+}
+
+/// Whether the last settings that were offered are in force.
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "config", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct SettingsCondition {
+    /// What was wrong with them, by path: at most twenty faults. Empty if they were applied.
+    pub faults: Vec<String>,
+    /// How long ago they were rejected, if they were.
+    #[cfg_attr(feature = "config", serde(rename = "rejected_for_s", serialize_with = "some_seconds"))]
+    pub rejected_for: Option<Duration>,
 }
 
 /// The settings of a deadline.
@@ -128,6 +145,8 @@ pub struct DeadlineCondition {
 #[cfg_attr(feature = "config", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct RetryCondition {
+    /// Whether calls are tried again at all.
+    pub enabled: bool,
     /// The most attempts a call gets.
     pub max_attempts: u32,
     /// How many retries the budget could pay for now; with keys, that of the calls without a key.
@@ -149,7 +168,7 @@ pub struct GateCondition {
     pub waiting: u64,
     /// The permits of each key.
     pub limit: u32,
-    /// How long a call is expected to take, if anything is known; with keys, the longest of all.
+    /// How long a permit is held on average, if anything is known; with keys, the longest of all.
     #[cfg_attr(feature = "config", serde(rename = "service_time_s", serialize_with = "seconds"))]
     pub service_time: Duration,
 }

@@ -5,7 +5,7 @@
 //! seen by its address and is told everything from the beginning. Gauges are read from the state that they show.
 
 use std::array;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use histogram::Histogram;
 use metrics::{Key, Label, Level, Metadata, Recorder, SharedString, Unit};
@@ -15,6 +15,7 @@ use super::events::NAMELESS;
 use super::instruments::{Instruments, LayerKind};
 use super::tally::{Count, NotRetried, STATES, Tally};
 use crate::ground::error::Reason;
+use crate::ground::sync::global::{Mutex, lock};
 use crate::ground::verdict::Verdict;
 
 const CALL_DURATION: &str = "seawall_call_duration_seconds";
@@ -39,10 +40,11 @@ pub(crate) enum Gauge {
     ServiceTime,
     RateLimit,
     BudgetLeft,
+    SettingsRejected,
 }
 
 impl Gauge {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::BreakerState,
         Self::BreakerOpenKeys,
         Self::BreakerObservesOnly,
@@ -52,6 +54,7 @@ impl Gauge {
         Self::ServiceTime,
         Self::RateLimit,
         Self::BudgetLeft,
+        Self::SettingsRejected,
     ];
 
     const fn name(self) -> &'static str {
@@ -65,6 +68,7 @@ impl Gauge {
             Self::ServiceTime => "seawall_service_time_seconds",
             Self::RateLimit => "seawall_rate_limit_per_second",
             Self::BudgetLeft => "seawall_retry_budget_left",
+            Self::SettingsRejected => "seawall_settings_rejected",
         }
     }
 
@@ -89,6 +93,7 @@ impl Gauge {
             Self::ServiceTime => "What a call is expected to take",
             Self::RateLimit => "Calls a second that the rate limit lets start",
             Self::BudgetLeft => "Retries that could be made now",
+            Self::SettingsRejected => "1 while the last settings that were offered are rejected, else 0",
         }
     }
 
@@ -297,7 +302,7 @@ impl Publication {
 /// Publishes what belongs to no layer value in particular.
 pub(crate) fn publish_process() {
     static PROCESS: Mutex<Option<Process>> = Mutex::new(None);
-    let mut process = PROCESS.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut process = lock(&PROCESS);
     let process = process.get_or_insert_with(Process::new);
     metrics::with_recorder(|recorder| {
         if process.recorder != address(recorder) {

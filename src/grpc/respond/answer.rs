@@ -6,12 +6,12 @@ use ::http::header::HeaderValue;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use tower::BoxError;
 
-use super::details;
 use crate::ground::error::{Kind, rejection};
 use crate::ground::telemetry;
 use crate::ground::verdict::Verdict;
 use crate::grpc::Code;
 use crate::grpc::classify::of_error;
+use crate::grpc::details;
 use crate::grpc::status::{DETAILS, MESSAGE, PUSHBACK, STATUS, pushback_value};
 use crate::middleware::observed;
 
@@ -71,6 +71,7 @@ fn code(kind: Kind) -> Code {
     match kind {
         Kind::TooLate => Code::DeadlineExceeded,
         Kind::TooOften => Code::ResourceExhausted,
+        Kind::Stalled => Code::Cancelled,
         Kind::Unavailable => Code::Unavailable,
     }
 }
@@ -82,7 +83,7 @@ mod tests {
     use crate::ground::telemetry::LayerKind;
 
     #[test]
-    fn every_reason_is_one_of_three_codes_and_any_other_error_is_internal() {
+    fn every_reason_is_one_of_four_codes_and_any_other_error_is_internal() {
         let code = |reason| Answer::to(&Rejected::nameless(LayerKind::Bulkhead, reason).into()).code;
         for reason in [Reason::DeadlineExpired, Reason::DeadlineExceeded, Reason::HeadTimeout, Reason::IdleTimeout] {
             assert_eq!(code(reason), Code::DeadlineExceeded, "{reason:?}");
@@ -90,9 +91,15 @@ mod tests {
         assert_eq!(code(Reason::AttemptTimeout), Code::DeadlineExceeded);
         assert_eq!(code(Reason::HoldExceeded), Code::DeadlineExceeded);
         assert_eq!(code(Reason::RateLimited), Code::ResourceExhausted);
-        for reason in
-            [Reason::NotReady, Reason::CircuitOpen, Reason::QueueFull, Reason::QueueTimeout, Reason::NotInTime]
-        {
+        assert_eq!(code(Reason::RequestIdle), Code::Cancelled);
+        for reason in [
+            Reason::NotReady,
+            Reason::CircuitOpen,
+            Reason::QueueFull,
+            Reason::QueueTimeout,
+            Reason::NotInTime,
+            Reason::Displaced,
+        ] {
             assert_eq!(code(reason), Code::Unavailable, "{reason:?}");
         }
         assert_eq!(Answer::to(&"who knows".into()).code, Code::Internal);

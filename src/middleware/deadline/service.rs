@@ -53,7 +53,15 @@ where
         if inherited.has_expired(now) || within.is_some_and(|time| time.is_zero()) {
             self.inner.let_go();
             let call = BoundedCall::refused(Rejected::new(self.state.instruments.clone(), Reason::DeadlineExpired));
-            let ending = Ending { at: now, outermost: now, body_timeout: None, idle: None, pace: Pace::Free, source };
+            let ending = Ending {
+                start: now,
+                at: now,
+                outermost: now,
+                body_timeout: None,
+                idle: None,
+                pace: Pace::Free,
+                source,
+            };
             return ResponseFuture::new(call, inherited, ending, self.classifier.clone());
         }
         let times = self.state.times();
@@ -83,9 +91,9 @@ where
             true => Pace::Connection,
             false => Pace::Free,
         };
-        let ending = Ending { at: end, outermost, body_timeout, idle, pace, source };
-        let end = (end > deadline).then_some(end);
-        let lasts = !usual || end.is_some() && inherited.lasts();
+        let ending = Ending { start: now, at: end, outermost, body_timeout, idle, pace, source };
+        let lasts = !usual || end > deadline && inherited.lasts();
+        let end = (lasts || end > deadline).then_some(end);
         let context = inherited.with_deadline(Some(deadline)).with_end(end, lasts).with_enforced(true);
         let call = {
             let _entered = context::enter(context);

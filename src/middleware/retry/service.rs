@@ -3,8 +3,9 @@ use std::task::{self, Poll};
 
 use tower::{BoxError, Service};
 
-use super::future::{Beginning, Further, Limit, ResponseFuture, inside};
-use super::replay::{CloneRequest, Replay};
+use super::future::{Beginning, Further, ResponseFuture};
+use super::limit::{Limit, inside, numbered};
+use super::replay::{CloneRequest, Kept, Replay};
 use super::state::State;
 use crate::admission::keyed::{KeyBy, Keying, OneKey};
 use crate::ground::context;
@@ -13,6 +14,7 @@ use crate::ground::telemetry::AttemptSpan;
 use crate::ground::time;
 use crate::ground::verdict::{AtResponse, Classify};
 use crate::middleware::inner::{Call, Inner};
+use crate::middleware::sending;
 
 /// A service whose failed calls are tried again. See the [module](super).
 #[derive(Debug)]
@@ -59,30 +61,40 @@ where
 
     fn call(&mut self, request: Req) -> Self::Future {
         let now = time::call_start();
-        let inherited = context::current().uncounted();
         let policy = self.state.policy(&request);
         let terms = self.state.terms();
+        let inherited = match terms.enabled() {
+            true => context::current().uncounted(),
+            false => context::current(),
+        };
         let classifier = self.classifier.clone();
         if inherited.has_expired(now) {
             self.inner.let_go();
             let refused = Call::Refused(Rejected::new(policy.instruments.clone(), Reason::DeadlineExpired));
-            let beginning = Beginning { start: now, inherited, terms, span: None };
+            let beginning = Beginning { start: now, inherited, terms, span: None, sending: None };
             return ResponseFuture::new(refused, None, beginning, policy, classifier);
         }
         // What is itself a repetition, made by a retry around us or by a tier above, earns nothing: else retries would
         // earn retries.
-        if inherited.before() == 0 {
+        if inherited.before() == 0 && terms.enabled() {
             policy.budget.deposit(now);
         }
         let cut = Limit::new(inherited, &terms, now).cut(&terms, now);
-        let _entered = context::enter(inside(inherited.with_attempt(1), cut));
+        let _entered = context::enter(inside(numbered(inherited, &terms, 1), cut));
         let (attempt, kept) = self.replay.first(request);
+        let sending = kept.sending();
         let further = (terms.max_attempts() > 1).then(|| Further { kept, service: self.inner.spare() });
         let span = terms.attempt_spans().then(|| Box::new(AttemptSpan::new(&policy.instruments, 1)));
         let call = {
-            let _entered = span.as_ref().map(|span| span.enter());
+            let _entered = (span.as_ref().map(|span| span.enter()), sending::enter(sending.as_ref()));
             self.inner.call(attempt, now, &policy.unready)
         };
-        ResponseFuture::new(call, further, Beginning { start: now, inherited, terms, span }, policy, classifier)
+        ResponseFuture::new(
+            call,
+            further,
+            Beginning { start: now, inherited, terms, span, sending },
+            policy,
+            classifier,
+        )
     }
 }
