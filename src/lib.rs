@@ -111,6 +111,8 @@ pub mod stack;
 
 pub use admission::registry;
 pub use ground::chance::seed;
+#[doc(hidden)]
+pub use ground::sync::locks_held;
 pub use ground::{context, error, verdict};
 pub use middleware::{bulkhead, circuit_breaker, deadline, load_shed, rate_limit, retry};
 

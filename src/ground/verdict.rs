@@ -165,6 +165,13 @@ pub trait Classify<Res>: Clone {
     /// Lets go of all that a failed response still holds (its connection, its permits), so that they are free while a retry
     /// waits, and keeps what can be kept of it, in case that it is the last one. This must end soon by itself.
     fn detach(&self, response: Self::Settled) -> Self::Detaching;
+
+    /// Bounds what is left of a response that a retry hands on, if that goes on after it was returned: at `expiry` it is cut. A
+    /// response that is all there is handed on as it is, which is the default.
+    fn bound(&self, response: Self::Settled, expiry: Expiry) -> Self::Settled {
+        let _ = expiry;
+        response
+    }
 }
 
 /// What an error means that nobody knows more about: a refusal or a cut of ours says so itself, any other is a failure

@@ -8,7 +8,7 @@ use http_body::Body;
 use tower::BoxError;
 
 use crate::ground::error::chain;
-use crate::ground::verdict::{Classify, Guard, Verdict};
+use crate::ground::verdict::{Classify, Expiry, Guard, Verdict};
 use crate::grpc::Code;
 use crate::grpc::details;
 use crate::grpc::settle::Settling;
@@ -188,6 +188,10 @@ where
 
     fn detach(&self, response: Self::Settled) -> Self::Detaching {
         Detaching::new(response)
+    }
+
+    fn bound(&self, response: Self::Settled, expiry: Expiry) -> Self::Settled {
+        SettledBody::bound(response, expiry)
     }
 }
 

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http_body::Body;
 use tower::BoxError;
 
-use crate::ground::verdict::{Classify, Guard, Verdict};
+use crate::ground::verdict::{Classify, Expiry, Guard, Verdict};
 use crate::http::lifetime::{self, HeldBody, Judge};
 use crate::http::overrides::Overrides;
 use crate::http::propagation::last_word::forbids_retry;
@@ -117,6 +117,10 @@ where
 
     fn detach(&self, response: Self::Settled) -> Self::Detaching {
         Detaching::new(response)
+    }
+
+    fn bound(&self, response: Self::Settled, expiry: Expiry) -> Self::Settled {
+        SettledBody::bound(response, expiry)
     }
 }
 

@@ -144,3 +144,53 @@ fn hang_is_noticed_after_the_first_runtime_has_ended() {
         assert!(closed < SECOND, "{closed:?}");
     });
 }
+
+/// The hung calls hold all permits of the bulkhead, and the others wait for one. They are refused when the breaker opens, and so
+/// are those that come later, host by host.
+#[tokio::test(start_paused = true)]
+async fn calls_that_wait_for_a_permit_are_refused_when_the_breaker_opens() {
+    use seawall::stack::{self, ClientConfig};
+
+    for per_authority in [false, true] {
+        let mut config = ClientConfig { per_authority, ..Default::default() };
+        config.bulkhead.max_concurrent = 12;
+        config.deadline.timeout = 60 * SECOND;
+        config.retry.max_attempts = 1;
+        config.retry.attempt_timeout = None;
+        let client = stack::client(&config).unwrap().service(service_fn(|request: http::Request<_>| async move {
+            let _: &seawall::http::ReplayBody<http_body_util::Empty<bytes::Bytes>> = request.body();
+            if request.uri().path() == "/hangs" {
+                pending::<()>().await;
+            }
+            sleep(2 * MS).await;
+            Ok::<_, BoxError>(http::Response::new(http_body_util::Empty::<bytes::Bytes>::new()))
+        }));
+        let get = |host: &str, path: &str| {
+            let request = http::Request::get(format!("http://{host}{path}")).body(http_body_util::Empty::new());
+            client.clone().oneshot(request.unwrap())
+        };
+        for _ in 0..20 {
+            get("a", "/").await.unwrap();
+        }
+        let _hanging: Vec<_> = (0..12).map(|_| tokio::spawn(get("a", "/hangs"))).collect();
+        tokio::task::yield_now().await;
+        let waiting: Vec<_> = (0..40).map(|_| tokio::spawn(get("a", "/"))).collect();
+        if per_authority {
+            get("b", "/").await.expect("another host has permits of its own");
+        }
+        let start = Instant::now();
+        for waiting in waiting {
+            let error = waiting.await.unwrap().map(drop).unwrap_err();
+            let rejected = rejection(&error).expect("one of ours");
+            assert_eq!((rejected.layer(), rejected.reason()), ("circuit_breaker", Reason::CircuitOpen));
+            assert!(rejected.retry_after().is_some());
+        }
+        assert!(start.elapsed() < 1500 * MS, "{:?}", start.elapsed());
+        let (start, error) = (Instant::now(), get("a", "/").await.map(drop).unwrap_err());
+        assert_eq!(rejection(&error).map(Rejected::reason), Some(Reason::CircuitOpen));
+        assert_eq!(start.elapsed(), Duration::ZERO, "it does not wait");
+        if per_authority {
+            get("b", "/").await.expect("another host is well");
+        }
+    }
+}

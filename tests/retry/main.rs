@@ -18,6 +18,7 @@ mod refunds;
 mod report;
 #[cfg(feature = "http")]
 mod retry_after;
+mod switched_off;
 mod waits;
 
 const SECOND: Duration = Duration::from_secs(1);

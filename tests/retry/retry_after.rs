@@ -97,3 +97,51 @@ async fn a_pause_that_is_too_long_ends_the_call_at_any_status() {
         );
     }
 }
+
+/// azure-sdk-for-python#10778: an answer that is no failure was repeated, because it had the header.
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_is_no_failure_is_not_repeated_for_its_header() {
+    for status in [200, 201, 202, 301, 304, 400, 403, 404, 413, 501] {
+        let callee = service_fn(move |_: Request<_>| {
+            let answer = Response::builder().status(status).header("retry-after", "1").body(Full::<Bytes>::default());
+            ready(Ok::<Answer, BoxError>(answer.unwrap()))
+        });
+        let client = RetryLayer::http(config()).unwrap().layer(callee);
+        let (answer, report) =
+            report(client.oneshot(Request::get("http://x.test/").body(String::new()).unwrap())).await;
+        assert_eq!((answer.unwrap().status().as_u16(), report.unwrap().attempts), (status, 1));
+    }
+}
+
+/// guzzle_retry_middleware#36, openai-go#884, actor-ts#771: a pause that is too long was cut to the longest allowed one, or became none
+/// where a timer could not hold it.
+#[tokio::test(start_paused = true)]
+async fn no_pause_is_cut_short_and_none_overflows() {
+    let year = 365 * 86_400;
+    for (header, value) in [
+        ("retry-after", "18446744073709551615"),
+        ("retry-after", "99999999999999999999"),
+        ("retry-after", "Fri, 31 Dec 9999 23:59:59 GMT"),
+        ("retry-after", "900000000"),
+        ("retry-after-ms", "18446744073709551615"),
+        ("retry-after", "18446744073709551615h"),
+    ] {
+        for max_retry_after in [SECOND, Duration::from_secs(9 * year)] {
+            let log = Log::default();
+            let noted = log.clone();
+            let callee = service_fn(move |_: Request<_>| {
+                noted.note();
+                let answer = Response::builder().status(503).header(header, value).body(Full::<Bytes>::default());
+                ready(Ok::<Answer, BoxError>(answer.unwrap()))
+            });
+            let client = RetryLayer::http(RetryConfig { max_retry_after, ..config() }).unwrap().layer(callee);
+            let start = Instant::now();
+            let answer = client.oneshot(Request::get("http://x.test/").body(String::new()).unwrap()).await.unwrap();
+            assert_eq!(
+                (answer.status().as_u16(), log.attempts(), start.elapsed()),
+                (503, vec![1], Duration::ZERO),
+                "{value}"
+            );
+        }
+    }
+}

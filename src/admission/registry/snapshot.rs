@@ -145,6 +145,8 @@ pub struct DeadlineCondition {
 #[cfg_attr(feature = "config", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct RetryCondition {
+    /// Whether calls are tried again at all.
+    pub enabled: bool,
     /// The most attempts a call gets.
     pub max_attempts: u32,
     /// How many retries the budget could pay for now; with keys, that of the calls without a key.
@@ -166,7 +168,7 @@ pub struct GateCondition {
     pub waiting: u64,
     /// The permits of each key.
     pub limit: u32,
-    /// How long a call is expected to take, if anything is known; with keys, the longest of all.
+    /// How long a permit is held on average, if anything is known; with keys, the longest of all.
     #[cfg_attr(feature = "config", serde(rename = "service_time_s", serialize_with = "seconds"))]
     pub service_time: Duration,
 }

@@ -4,10 +4,10 @@
 //! between them, `&mut`, which happens rarely; its owner keeps it under a lock and publishes each state to the watch.
 //!
 //! ```text
-//!              too many failures, slow calls, or bad calls in a row
+//!              too many failures, slow calls, or bad calls in a row; silence
 //!   Closed ──────────────────────────────────────────────────────────▶ Open ◀─┐
-//!      ▲                                                     the break is over │ a round fails, or its
-//!      │  all rounds were good                                        ▼        │ probes hang
+//!      ▲                                  the break is over, or enough calls   │ too many probes fail or hang,
+//!      │  enough probes were answered well         were refused in it ▼        │ or none is answered
 //!      └───────────────────────────────────────────────────────── HalfOpen ────┘
 //! ```
 //!

@@ -101,6 +101,7 @@ function judge(component) {
   switch (component.layer) {
     case "circuit_breaker": return breaker(is, component.keys, refused, failing);
     case "retry": {
+      if (is.enabled === false) return [1, "Off", "No call is tried again"];
       const detail = `${is.max_attempts} attempts at most`;
       if (is.budget_left === 0 && failing) return [2, "Out of budget", "No retries until the budget fills up"];
       if (failing) return [2, "Calls fail", share(failed, good + failed) + " fail in spite of retries"];

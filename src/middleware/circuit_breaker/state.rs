@@ -136,10 +136,10 @@ impl Breaker {
         self.terms.read().policy
     }
 
-    /// Other terms from now on, and if there is another window, counts that begin anew.
+    /// Other terms from now on, and if there is another window, counts that begin anew. Wakes nobody.
     pub(super) fn reload(&self, terms: &Terms, span: Option<Span>, now: Instant) {
         self.terms.write(terms);
-        self.step(now, |machine, _| {
+        self.locked(now, |machine, _| {
             if let Some(span) = span {
                 machine.count_anew();
                 self.watch.set_span(span);
@@ -161,6 +161,11 @@ impl Breaker {
                 self.ask(false, false, left, now)
             }
         }
+    }
+
+    /// Whether a call with so much time left would be refused, and when another try has a chance. It counts as refused then.
+    pub(super) fn would_refuse(&self, pace: &Pace, left: Duration, now: Instant) -> Option<Option<Duration>> {
+        self.watch.would_refuse(pace, left, now)
     }
 
     #[cold]
@@ -345,26 +350,32 @@ impl Breaker {
         what();
     }
 
-    /// One step of the machine under its lock: shown to the watch before the lock is free, and told afterwards.
+    /// One step of the machine under its lock, told afterwards.
     fn step<T>(&self, now: Instant, step: impl FnOnce(&mut Machine, &Moment<'_>) -> (T, Option<Transition>)) -> T {
-        let (policy, chance) = (self.policy(), chance::sample());
-        let (output, transition) = {
-            let mut kept = lock(&self.machine);
-            let median = self.median(&policy);
-            let moment = Moment { policy: &policy, median, now, chance };
-            let (output, transition) = step(&mut kept.machine, &moment);
-            self.watch.publish(&kept.machine, &moment);
-            if let Some(transition) = transition {
-                kept.last_transition = Some((transition, now));
-            }
-            (output, transition)
-        };
+        let (output, transition) = self.locked(now, step);
         self.turn.may_have_come();
         if let Some(Transition { from, to }) = transition {
             telemetry::transition(&self.instruments, from.as_str(), to.as_str());
             observed::stir();
         }
         output
+    }
+
+    /// One step of the machine under its lock, shown to the watch before the lock is free.
+    fn locked<T>(
+        &self,
+        now: Instant,
+        step: impl FnOnce(&mut Machine, &Moment<'_>) -> (T, Option<Transition>),
+    ) -> (T, Option<Transition>) {
+        let (policy, chance) = (self.policy(), chance::sample());
+        let mut kept = lock(&self.machine);
+        let moment = Moment { policy: &policy, median: self.median(&policy), now, chance };
+        let (output, transition) = step(&mut kept.machine, &moment);
+        self.watch.publish(&kept.machine, &moment);
+        if let Some(transition) = transition {
+            kept.last_transition = Some((transition, now));
+        }
+        (output, transition)
     }
 }
 

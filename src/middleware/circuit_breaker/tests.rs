@@ -259,6 +259,18 @@ fn answers_that_name_a_refusal_end_a_row_and_are_in_no_rate() {
     assert_eq!(rig.call(F), Open);
 }
 
+/// Where answers take long, a place is held for long; but the next answer may be there at any moment.
+#[test]
+fn half_open_refusal_asks_for_no_longer_wait_than_a_break() {
+    let mut rig = Rig::new(default());
+    rig.calls([Evidence::Good(5 * SECOND); 20]);
+    rig.calls([F; 30]);
+    rig.wait(SECOND);
+    let _probe = rig.pass().expect("the break is over");
+    let wait = rig.breaker.admit(&rig.breaker.entrance().pace, 60 * SECOND, rig.now).err();
+    assert_eq!(wait, Some(Some(SECOND)));
+}
+
 /// Whoever is refused waits for nobody: not for the lock, and not for the probes.
 #[test]
 fn refusals_take_no_lock() {

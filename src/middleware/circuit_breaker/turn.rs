@@ -1,4 +1,4 @@
-//! Readiness for load balancers: while no call would pass, the service is not ready, and is woken when one may.
+//! Wakes what waits for a breaker to move. One such is a service that is not ready while no call would pass, for load balancers.
 
 use std::fmt;
 use std::future::Future;
@@ -13,7 +13,7 @@ use super::state::Breaker;
 use crate::admission::timer::Timer;
 use crate::ground::time::{self, Instant};
 
-/// Wakes the services that wait for a breaker to move.
+/// What waits for a breaker to move.
 #[derive(Debug, Default)]
 pub(super) struct Turn(Arc<Notify>);
 
@@ -22,6 +22,11 @@ impl Turn {
     #[inline]
     pub(super) fn may_have_come(&self) {
         self.0.notify_waiters();
+    }
+
+    /// Ready with the breaker's next step.
+    pub(super) fn moved(&self) -> OwnedNotified {
+        Arc::clone(&self.0).notified_owned()
     }
 }
 
@@ -36,7 +41,7 @@ impl Waiting {
     /// Ready as soon as a call may pass. It reserves nothing: the call may be refused all the same.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>, breaker: &Breaker) -> Poll<()> {
         while breaker.refuses_until(time::now()).is_some() {
-            let moved = self.moved.get_or_insert_with(|| Box::pin(Arc::clone(&breaker.turn().0).notified_owned()));
+            let moved = self.moved.get_or_insert_with(|| Box::pin(breaker.turn().moved()));
             // Before the look that decides, so that no step after it is missed.
             moved.as_mut().enable();
             let Some(until) = breaker.refuses_until(time::now()) else { break };

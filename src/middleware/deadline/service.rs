@@ -70,8 +70,8 @@ where
         let body_timeout = times.body_timeout.filter(|_| lasts.is_none());
         let ending = Ending { start: now, at: end, outermost, body_timeout, idle: times.idle_timeout, source };
         let lasts = lasts.is_some() || inherited.lasts();
-        let end = (end > deadline).then_some(end);
-        let context = inherited.with_deadline(Some(deadline)).with_end(end, lasts && end.is_some()).with_enforced(true);
+        let end = (lasts || end > deadline).then_some(end);
+        let context = inherited.with_deadline(Some(deadline)).with_end(end, lasts).with_enforced(true);
         let call = {
             let _entered = context::enter(context);
             self.inner.call(request, now, &self.state.unready)

@@ -13,6 +13,10 @@ use crate::middleware::bound::DEFAULT_MAX_HOLD;
 #[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 #[cfg_attr(all(test, feature = "config"), derive(schemars::JsonSchema))]
 pub struct RetryConfig {
+    /// Whether calls are tried again. If not, each call has one attempt, which is not cut by `attempt_timeout`, earns nothing and
+    /// has no span, and a retry further out is the one that counts; `max_hold` still bounds a call without a deadline.
+    /// Default: `true`.
+    pub enabled: bool,
     /// How many attempts a call gets, the first one included: at least 1, which is no retry. Default: 3.
     #[cfg_attr(all(test, feature = "config"), schemars(range(min = 1)))]
     pub max_attempts: u32,
@@ -20,8 +24,9 @@ pub struct RetryConfig {
     pub backoff: Backoff,
     /// What retries may cost. Default: a fifth of the calls of the last 10 s, and a reserve of ten. A budget that is [given](super::RetryLayer::with_budget) replaces it.
     pub budget: BudgetConfig,
-    /// How long one attempt may take, never longer than the call has left; to the layers and calls further in this is the
-    /// deadline, and so it is for the body of a response that they hold something for. More than zero. Default: `None`, as long
+    /// How long one attempt may take, the body of its response included, and never longer than the call has left; to the layers
+    /// and calls further in this is the deadline. Bodies that are [meant to go on](crate::http::LongLived) are not cut by it. More
+    /// than zero. Default: `None`, as long
     /// as the call has left, so that an attempt that hangs is not repeated.
     #[cfg_attr(feature = "config", serde(with = "Off::<Duration>"))]
     pub attempt_timeout: Option<Duration>,
@@ -45,6 +50,7 @@ pub struct RetryConfig {
 impl Default for RetryConfig {
     fn default() -> Self {
         Self {
+            enabled: true,
             max_attempts: 3,
             backoff: Backoff::default(),
             budget: BudgetConfig::default(),

@@ -9,7 +9,7 @@ use pin_project::{pin_project, pinned_drop};
 use tower::{BoxError, Service};
 
 use super::budget::Withdrawal;
-use super::limit::{Limit, inside, poll_cut};
+use super::limit::{Limit, inside, numbered, poll_cut};
 use super::policy::{Ended, Granted, Policy, Progress};
 use super::replay::Kept;
 use super::report::{self, Report, Stop};
@@ -17,11 +17,11 @@ use super::terms::Terms;
 use crate::admission::timer::Timer;
 use crate::ground::chance;
 use crate::ground::context::{self, Context};
-use crate::ground::error::rejection;
+use crate::ground::error::{Reason, rejection};
 use crate::ground::sync::Arc;
 use crate::ground::telemetry::{self, AttemptSpan};
 use crate::ground::time::{self, Instant};
-use crate::ground::verdict::{self, Classify, Verdict};
+use crate::ground::verdict::{self, Classify, Expiry, Verdict};
 use crate::middleware::bound::Bound;
 use crate::middleware::inner::{Call, Taken};
 use crate::middleware::observed;
@@ -169,7 +169,7 @@ where
             time::forget_latest();
         }
         loop {
-            let call_context = this.inherited.with_attempt(this.progress.attempts).with_enforced(enforced);
+            let call_context = numbered(*this.inherited, this.terms, this.progress.attempts).with_enforced(enforced);
             let inside = inside(call_context, *this.cut);
             let (verdict, result) = match this.state.as_mut().project() {
                 StateProj::Attempting { mut call } => {
@@ -292,7 +292,14 @@ where
                 Err(stop) => {
                     this.finish(stop, verdict);
                     this.say_last_word(stop, verdict);
-                    return Poll::Ready(result);
+                    return Poll::Ready(result.map(|response| match *this.cut {
+                        // The time of the attempt bounds the rest of its response, too.
+                        Some(at) if !inside.lasts() => {
+                            let _entered = context::enter(inside);
+                            this.classifier.bound(response, Expiry::new(source, at, Reason::AttemptTimeout))
+                        }
+                        _ => response,
+                    }));
                 }
             }
         }
@@ -318,7 +325,7 @@ where
     where
         S: Clone,
     {
-        let attempt = context.attempt().saturating_add(1);
+        let attempt = self.progress.attempts.saturating_add(1);
         let cut = self.limit.cut(self.terms, now);
         let _entered = context::enter(inside(context.with_attempt(attempt), cut));
         let further = self.further.as_mut()?;
@@ -364,7 +371,7 @@ where
         self.state.set(State::Over);
         *self.withdrawal = None;
         self.end_span(last);
-        if let Some(why) = stopped.not_retried() {
+        if let Some(why) = stopped.not_retried().filter(|_| self.terms.enabled()) {
             telemetry::not_retried(&self.policy.instruments, why);
             observed::stir();
         }

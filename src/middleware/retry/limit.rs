@@ -41,6 +41,12 @@ impl Limit {
     }
 }
 
+/// The context of a call for its attempt of this number. Where retries are switched off, a retry further out is the one that counts.
+#[inline]
+pub(super) fn numbered(context: Context, terms: &Terms, attempt: u32) -> Context {
+    if terms.enabled() { context.with_attempt(attempt) } else { context }
+}
+
 /// What is further in sees the time of its attempt and not that of the whole call: it waits no longer than that, and a
 /// callee that hangs for all of it has hung.
 pub(super) fn inside(context: Context, cut: Option<Instant>) -> Context {

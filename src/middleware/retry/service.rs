@@ -4,7 +4,7 @@ use std::task::{self, Poll};
 use tower::{BoxError, Service};
 
 use super::future::{Beginning, Further, ResponseFuture};
-use super::limit::{Limit, inside};
+use super::limit::{Limit, inside, numbered};
 use super::replay::{CloneRequest, Kept, Replay};
 use super::state::State;
 use crate::admission::keyed::{KeyBy, Keying, OneKey};
@@ -61,9 +61,12 @@ where
 
     fn call(&mut self, request: Req) -> Self::Future {
         let now = time::call_start();
-        let inherited = context::current().uncounted();
         let policy = self.state.policy(&request);
         let terms = self.state.terms();
+        let inherited = match terms.enabled() {
+            true => context::current().uncounted(),
+            false => context::current(),
+        };
         let classifier = self.classifier.clone();
         if inherited.has_expired(now) {
             self.inner.let_go();
@@ -73,11 +76,11 @@ where
         }
         // What is itself a repetition, made by a retry around us or by a tier above, earns nothing: else retries would
         // earn retries.
-        if inherited.before() == 0 {
+        if inherited.before() == 0 && terms.enabled() {
             policy.budget.deposit(now);
         }
         let cut = Limit::new(inherited, &terms, now).cut(&terms, now);
-        let _entered = context::enter(inside(inherited.with_attempt(1), cut));
+        let _entered = context::enter(inside(numbered(inherited, &terms, 1), cut));
         let (attempt, kept) = self.replay.first(request);
         let sending = kept.sending();
         let further = (terms.max_attempts() > 1).then(|| Further { kept, service: self.inner.spare() });
