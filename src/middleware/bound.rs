@@ -55,6 +55,10 @@ impl Bound {
         self.at
     }
 
+    pub(crate) fn reason(&self) -> Reason {
+        self.reason
+    }
+
     /// Whether what the call leaves in its response may go on beyond its deadline.
     #[inline]
     pub(crate) fn has_end(&self) -> bool {

@@ -13,5 +13,6 @@ pub(crate) mod observed;
 pub(crate) mod place;
 pub mod rate_limit;
 pub mod retry;
+pub(crate) mod sending;
 pub(crate) mod upload;
 pub(crate) mod work;

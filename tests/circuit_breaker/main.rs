@@ -116,7 +116,11 @@ async fn a_refusal_is_there_at_the_first_poll_and_lets_go_of_the_inner_service()
     let mut refused = pin!(service.call(OK));
     assert!(futures::poll!(other.ready()).is_ready(), "the refusal gives it back");
     let Poll::Ready(Err(error)) = poll_once(refused.as_mut()) else { panic!("not refused at once") };
-    assert_eq!(rejection(&error).map(Rejected::retry_after), Some(None), "nobody knows for how long");
+    assert_eq!(
+        rejection(&error).map(Rejected::retry_after),
+        Some(Some(SECOND)),
+        "nobody knows for how long, so there is a floor"
+    );
     assert!(poll_once(refused).is_pending(), "polled too often, it does not panic");
 }
 
@@ -277,7 +281,7 @@ async fn one_dead_host_does_not_open_the_breaker_of_all() {
 #[tokio::test(start_paused = true)]
 async fn the_classifier_decides_what_a_failure_is() {
     let classifier = verdict::from_fn(|result: Result<&u64, &BoxError>| match result {
-        Ok(7) => Verdict::Overloaded { retry_after: None },
+        Ok(7) => Verdict::Failed,
         Ok(_) => Verdict::Success,
         Err(_) => Verdict::CallerFault,
     });

@@ -176,9 +176,12 @@ impl Line {
         self.outcomes.remove(&place)
     }
 
-    /// Whom to wake when there is something to tell. Returns who was to be woken before, to be dropped unlocked.
+    /// Has `waker` woken when there is an outcome. Returns the waker that is no longer needed, to be dropped unlocked.
     #[must_use]
     pub(super) fn register(&mut self, place: Place, waker: Waker) -> Option<Waker> {
-        self.standing.get_mut(&place)?.waker.replace(waker)
+        match self.standing.get_mut(&place) {
+            Some(standing) => standing.waker.replace(waker),
+            None => Some(waker),
+        }
     }
 }

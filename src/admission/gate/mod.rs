@@ -39,7 +39,7 @@ use crate::algorithm::queue::{self, Refusal, Until, Wait};
 use crate::ground::context::Priority;
 use crate::ground::error::{Numbers, Reason, Rejected};
 use crate::ground::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use crate::ground::sync::{Arc, Mutex, lock};
+use crate::ground::sync::{Arc, Mutex, foreign, lock};
 use crate::ground::telemetry::Instruments;
 #[cfg(test)]
 use crate::ground::telemetry::LayerKind;
@@ -318,6 +318,8 @@ impl Gate {
             | Verdict::Unsent
             | Verdict::Lost
             | Verdict::Failed
+            | Verdict::Unprocessed
+            | Verdict::DoNotRetry
             | Verdict::Ignored => {}
         }
     }
@@ -377,6 +379,6 @@ fn wake(woken: Vec<Waker>) {
     }
     let mut rest = Rest(woken.into_iter());
     for waker in rest.0.by_ref() {
-        waker.wake();
+        foreign(|| waker.wake());
     }
 }

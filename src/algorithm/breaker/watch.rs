@@ -22,7 +22,7 @@ use crate::algorithm::evidence::Evidence;
 use crate::algorithm::median::Median;
 use crate::algorithm::window::{Counts, Outcome, Span, Window};
 use crate::ground::sync::atomic::{AtomicU64, Ordering};
-use crate::ground::time::Instant;
+use crate::ground::time::{self, Instant};
 
 /// What a call is met with.
 #[derive(Debug)]
@@ -103,6 +103,8 @@ pub(crate) struct Watch {
     earliest: AtomicU64,
     /// How many calls were refused in this break.
     refused: AtomicU64,
+    /// After how long another try is worth it at the latest, in nanoseconds: probes may be answered long before `until`.
+    try_again: AtomicU64,
     time_left: TimeLeft,
     window: Window,
     ages: Ages,
@@ -127,6 +129,7 @@ impl Watch {
             until: AtomicU64::new(0),
             earliest: AtomicU64::new(NEVER),
             refused: AtomicU64::new(0),
+            try_again: AtomicU64::new(NEVER),
             time_left: TimeLeft::new(),
             window,
             ages: Ages::new(),
@@ -164,6 +167,8 @@ impl Watch {
             Notice::Ask if machine.mode() == Mode::Observing => (PASS, 0, None),
             Notice::Ask => (ASK, 0, None),
         };
+        let try_again = if machine.open_until().is_some() { NEVER } else { time::nanos(moment.policy.break_for) };
+        self.try_again.store(try_again, Ordering::Relaxed);
         // A call that finds the instants of another moment than its word asks the machine too early, or is refused once too often.
         self.until.store(until, Ordering::Release);
         self.earliest.store(earliest.map_or(NEVER, Instant::as_nanos), Ordering::Release);
@@ -221,14 +226,18 @@ impl Watch {
             return Entry::Free;
         }
         if early && word.sign() == REFUSE && !refused_enough {
-            return Entry::Refused(Some(until.since(now)));
+            return self.refused(until.since(now));
         }
         let threshold = pace.slow_or_floor(self.median(pace));
         let may_probe = self.time_left.is_enough(left, threshold, now);
         if !may_probe && word.sign() != PASS {
-            return Entry::Refused(Some(threshold));
+            return self.refused(threshold);
         }
         Entry::Ask { may_probe, refused_enough }
+    }
+
+    fn refused(&self, wait: Duration) -> Entry {
+        Entry::Refused(Some(wait.min(Duration::from_nanos(self.try_again.load(Ordering::Relaxed)))))
     }
 
     fn is_refused_enough(&self, now: Instant) -> bool {

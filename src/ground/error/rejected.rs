@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use super::{Numbers, Reason};
+use super::{AtDeadline, Numbers, Reason};
 #[cfg(test)]
 use crate::ground::telemetry::LayerKind;
 use crate::ground::telemetry::{Instruments, Source};
@@ -68,7 +68,8 @@ impl Rejected {
 
     /// The refusal that `error` is, or stands for.
     pub(crate) fn of<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Self> {
-        error.downcast_ref().or_else(|| error.downcast_ref::<Origin>().map(|origin| &origin.0))
+        let stands_for = || error.downcast_ref::<Origin>().map(|origin| &origin.0);
+        error.downcast_ref().or_else(stands_for).or_else(|| AtDeadline::cut(error))
     }
 
     /// By the layer that `source` is. The look-up takes a lock: for what is rare, or comes after a wait.

@@ -31,6 +31,7 @@
 //!   [`Reason::NotReady`] if too many wait for the inner service; any other error is the inner service's own.
 //! - **The call is over** when its classifier says so: at the response; for HTTP and gRPC at the end of its body, so that there are never
 //!   more open responses than permits. A body that is kept beyond the deadline, or `max_hold`, is cut, read or not.
+//! - **What is measured** is how long a call holds its permits; [`evidence`](crate::evidence) has the table.
 //! - **A name** ([`named`](BulkheadLayer::named)) makes it seen in metrics, logs, refusals and the [registry](crate::registry): permits,
 //!   line, limit, and by verdict how long permits were held. There its limit can be set by hand, too.
 //! - **A reload** ([`reload`](BulkheadLayer::reload)) ends no call: permits in use, the line and what is known of the time that permits are held are

@@ -15,10 +15,13 @@
 //!   are requests that were never sent, since connections are refused, and calls that ended before the slow threshold. Beside calls
 //!   that are answered they say nothing, however many they are: a connection that closes takes its calls along, and some callers are
 //!   in a hurry;
-//! - calls that their callers gave up, or that were cut at their deadline, if that was late: later than the slow threshold,
-//!   than half of the time they had left, or than three times what a success usually takes. Earlier, it says nothing; nor
-//!   does a call that had less time than a success usually takes. To be cut by a time limit *further in* is a failure, however
-//!   short the limit.
+//! - calls that were cut at their deadline, or that their callers gave up, if they had as long as the slow threshold. With less time,
+//!   but as much as a success usually takes, they count only while no call at all is answered; with less than that they say nothing.
+//!   The same goes for a timeout that the dependency reports at the deadline that was sent to it. To be cut by a time limit *further
+//!   in* is a failure, however short the limit.
+//!
+//! Refusals that name themselves (`Retry-After`, 429, `RESOURCE_EXHAUSTED`, "do not retry"), answers that blame the caller and what was
+//! never sent do not open it while the dependency answers others. What each end of a call says is one table: [`evidence`](crate::evidence).
 //!
 //! *Slow* is by default relative to the median success, which follows the dependency: to get several times slower under load
 //! does not open it, to stop answering does. A dependency that refuses by name (`Retry-After`, "do not retry") is alive: such an answer
@@ -108,6 +111,7 @@ mod service;
 mod state;
 mod ticket;
 mod turn;
+mod uploading;
 
 #[cfg(all(test, not(seawall_loom)))]
 mod tests;

@@ -6,11 +6,10 @@ use super::config::CircuitBreakerConfig;
 use super::handle::Snapshot;
 use super::lookout::Lookout;
 use super::turn::Turn;
-use crate::algorithm::abandoned;
 use crate::algorithm::breaker::{
     Admission, Entry, Machine, Mode, Moment, Pace, Policy, Probe, Seat, Transition, Watch,
 };
-use crate::algorithm::evidence::Evidence;
+use crate::algorithm::evidence::{Evidence, Yardstick};
 use crate::algorithm::window::{Span, Window};
 use crate::ground::chance;
 use crate::ground::live::{Live, Settings};
@@ -19,7 +18,7 @@ use crate::ground::telemetry::{self, Instruments};
 use crate::ground::time::{self, Instant};
 use crate::middleware::observed;
 
-/// What a call that may pass was given. To be given back once: through [`Breaker::settle`] or [`Breaker::give_up`].
+/// What a call that may pass was given. To be given back once, through [`Breaker::settle`].
 #[derive(Debug)]
 #[must_use]
 pub(super) enum Pass {
@@ -222,16 +221,11 @@ impl Breaker {
         }
     }
 
-    /// The caller gave the call up, or its time was over. `left` is the time it had when it was admitted, `waited` the
-    /// callee's own time, and `late` what it says if that was longer than any patience asks for.
-    pub(super) fn give_up(&self, pass: Pass, waited: Duration, left: Duration, late: Evidence, now: Instant) {
+    /// What the time of a call without an answer is measured by.
+    pub(super) fn yardstick(&self) -> Yardstick {
         let pace = self.pace();
         let slow_after = self.watch.slow_after(&pace).unwrap_or_else(|| pace.floor());
-        let patience = abandoned::patience(Some(slow_after), Some(left), self.watch.median(&pace));
-        match pass {
-            pass if abandoned::was_slow(waited, patience) => self.settle(pass, late, now),
-            pass => self.settle(pass, Evidence::Nothing, now),
-        }
+        Yardstick { slow_after, usual: self.watch.median(&pace) }
     }
 
     /// Somebody polls the call for the first time.
@@ -252,10 +246,10 @@ impl Breaker {
         }
     }
 
-    /// The head says that the call has failed.
-    pub(super) fn answered_badly(&self, pass: &Pass, took: Duration, now: Instant) {
+    /// The head says this.
+    pub(super) fn head_says(&self, pass: &Pass, says: Evidence, now: Instant) {
         if let Pass::Probe(probe) = pass {
-            self.head(*probe, Evidence::Bad(took), now);
+            self.head(*probe, says, now);
         }
     }
 

@@ -12,7 +12,7 @@ use super::handle::Snapshot;
 use super::state::{Breaker, Pass, Terms};
 use super::{State, State::*};
 use crate::algorithm::breaker::Mode;
-use crate::algorithm::evidence::Evidence;
+use crate::algorithm::evidence::{self, Ending, Evidence, Times};
 use crate::ground::telemetry::Instruments;
 use crate::ground::time::Instant;
 
@@ -70,6 +70,17 @@ impl Rig {
 
     fn calls<const N: usize>(&self, ends: [Evidence; N]) -> State {
         ends.into_iter().fold(self.state(), |_, end| self.call(end))
+    }
+
+    /// What it says, to a ticket, that a call which was given so much time ended without an answer.
+    fn without_answer(&self, ending: Ending, took: Duration, given: Duration) -> Evidence {
+        let left = given.saturating_sub(took);
+        let times = Times { took, given, left, had_head: false, waited_locally: false };
+        evidence::of(ending, &times, || self.breaker.yardstick())
+    }
+
+    fn give_up(&self, pass: Pass, ending: Ending, took: Duration, given: Duration) {
+        self.breaker.settle(pass, self.without_answer(ending, took, given), self.now);
     }
 
     fn wait(&mut self, duration: Duration) {
@@ -154,7 +165,7 @@ fn a_callee_that_hangs_until_its_callers_give_up_opens_it_and_is_not_flooded_wit
     for _ in 0..200 {
         if let Some(pass) = rig.pass() {
             rig.wait(50 * MS);
-            rig.breaker.give_up(pass, 50 * MS, 60 * SECOND, Evidence::GivenUpLate, rig.now);
+            rig.give_up(pass, Ending::GivenUp, 50 * MS, 60 * SECOND);
             sent += 1;
         }
     }
@@ -164,7 +175,7 @@ fn a_callee_that_hangs_until_its_callers_give_up_opens_it_and_is_not_flooded_wit
     for _ in 0..3000 {
         rig.wait(MS);
         if let Some(pass) = rig.pass() {
-            rig.breaker.give_up(pass, 50 * MS, 60 * SECOND, Evidence::GivenUpLate, rig.now);
+            rig.give_up(pass, Ending::GivenUp, 50 * MS, 60 * SECOND);
             probes += 1;
         }
     }
@@ -180,7 +191,7 @@ fn a_crowd_that_hangs_up_at_once_opens_nothing() {
     rig.wait(200 * MS);
     rig.call(S);
     for pass in crowd {
-        rig.breaker.give_up(pass, 200 * MS, 60 * SECOND, Evidence::GivenUpLate, rig.now);
+        rig.give_up(pass, Ending::GivenUp, 200 * MS, 60 * SECOND);
     }
     assert_eq!(rig.state(), Closed);
 }
@@ -248,6 +259,18 @@ fn answers_that_name_a_refusal_end_a_row_and_are_in_no_rate() {
     assert_eq!(rig.call(F), Open);
 }
 
+/// Where answers take long, a place is held for long; but the next answer may be there at any moment.
+#[test]
+fn half_open_refusal_asks_for_no_longer_wait_than_a_break() {
+    let mut rig = Rig::new(default());
+    rig.calls([Evidence::Good(5 * SECOND); 20]);
+    rig.calls([F; 30]);
+    rig.wait(SECOND);
+    let _probe = rig.pass().expect("the break is over");
+    let wait = rig.breaker.admit(&rig.breaker.entrance().pace, 60 * SECOND, rig.now).err();
+    assert_eq!(wait, Some(Some(SECOND)));
+}
+
 /// Whoever is refused waits for nobody: not for the lock, and not for the probes.
 #[test]
 fn refusals_take_no_lock() {
@@ -280,7 +303,7 @@ fn calls_given_up_early_say_nothing() {
     rig.wait(20 * SECOND);
     for _ in 0..1000 {
         let pass = rig.pass().expect("it stays closed");
-        rig.breaker.give_up(pass, 59 * MS, SECOND, Evidence::GivenUpLate, rig.now);
+        rig.give_up(pass, Ending::GivenUp, 59 * MS, SECOND);
         rig.wait(MS);
     }
     assert_eq!((rig.state(), rig.snapshot().calls), (Closed, 0));
@@ -292,18 +315,18 @@ fn calls_that_had_no_chance_say_nothing() {
     let mut rig = Rig::new(default());
     rig.calls([Evidence::Good(20 * MS); 20]);
     rig.wait(20 * SECOND);
-    for late in [Evidence::GivenUpLate, Evidence::TimedOut] {
+    for ending in [Ending::GivenUp, Ending::Deadline] {
         for _ in 0..100 {
             let pass = rig.pass().expect("it stays closed");
             rig.wait(2 * MS);
-            rig.breaker.give_up(pass, 2 * MS, 2 * MS, late, rig.now);
+            rig.give_up(pass, ending, 2 * MS, 2 * MS);
         }
         assert_eq!((rig.state(), rig.snapshot().calls), (Closed, 0));
     }
     for _ in 0..10 {
         let pass = rig.pass().expect("it is closed");
         rig.wait(50 * MS);
-        rig.breaker.give_up(pass, 50 * MS, 50 * MS, Evidence::TimedOut, rig.now);
+        rig.give_up(pass, Ending::Deadline, 50 * MS, 50 * MS);
     }
     assert_eq!(rig.state(), Open, "with time for an answer, they do");
 }
@@ -384,7 +407,7 @@ proptest! {
                 }
                 Step::Abandon(which, waited) if !passes.is_empty() => {
                     let pass = passes.swap_remove(which.index(passes.len()));
-                    rig.breaker.give_up(pass, Duration::from_millis(waited), 60 * SECOND, Evidence::GivenUpLate, rig.now);
+                    rig.give_up(pass, Ending::GivenUp, Duration::from_millis(waited), 60 * SECOND);
                 }
                 Step::Queue(which, queues) if !passes.is_empty() => {
                     let which = which.index(passes.len());

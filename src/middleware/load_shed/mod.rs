@@ -30,6 +30,7 @@
 //! - **The call is over** when its response is there: a slow reader of a body holds no place. Work that is not stopped with its call, as in
 //!   `spawn_blocking`, takes a [permit](current_permit) along.
 //! - **Off:** with `enabled: false` every call passes, and none is counted.
+//! - **What is measured** is how long a call holds its place; [`evidence`](crate::evidence) has the table.
 //! - **A name** ([`named`](LoadShedLayer::named)) makes it seen in metrics, logs, refusals and the [registry](crate::registry): places,
 //!   line, limit, and by verdict how long places were held. There its limit can be set by hand, too.
 //! - **A reload** ([`reload`](LoadShedLayer::reload)) ends no call: those that are served, the line and what is known of the service's

@@ -78,7 +78,10 @@ impl<L: Fn(Duration, f64) -> Answer> Traffic<L> {
             }
             let Some((pass, since)) = self.passes.remove(&id) else { continue };
             match (self.latency)(since.since(self.start), 0.5) {
-                Answer::GivenUp(after) => self.rig.breaker.give_up(pass, after, after, Evidence::GivenUpLate, at),
+                Answer::GivenUp(after) => {
+                    let evidence = self.rig.without_answer(Ending::Deadline, after, after);
+                    self.rig.breaker.settle(pass, evidence, at);
+                }
                 _ => self.rig.breaker.settle(pass, Evidence::Good(at.since(since)), at),
             }
         }
