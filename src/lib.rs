@@ -111,6 +111,8 @@ pub mod stack;
 
 pub use admission::registry;
 pub use ground::chance::seed;
+#[doc(hidden)]
+pub use ground::sync::locks_held;
 pub use ground::{context, error, verdict};
 pub use middleware::{bulkhead, circuit_breaker, deadline, load_shed, rate_limit, retry};
 
@@ -139,6 +141,9 @@ pub mod config {
 
 #[doc = include_str!("failures.md")]
 pub mod failures {}
+
+#[doc = include_str!("evidence.md")]
+pub mod evidence {}
 
 #[doc = include_str!("operations.md")]
 pub mod operations {}

@@ -129,6 +129,9 @@ fn check_path(file: &File, path: &Module, layers: &BTreeSet<&str>) -> Vec<String
     if path[0] == "fastrand" && file.path != "src/ground/chance.rs" {
         fault("draws randomness; only src/ground/chance.rs does, so that it can be seeded".to_owned());
     }
+    if takes_a_lock_of_its_own(&path) && file.path != "src/ground/sync.rs" {
+        fault("takes a lock that is not counted; those of src/ground/sync.rs are, so that no foreign code runs under them".to_owned());
+    }
     for (teller, only) in [("metrics", "metrics"), ("tracing", "events")] {
         let only = format!("src/ground/telemetry/{only}.rs");
         if path[0] == teller && path.len() > 1 && file.path != only {
@@ -136,6 +139,20 @@ fn check_path(file: &File, path: &Module, layers: &BTreeSet<&str>) -> Vec<String
         }
     }
     what
+}
+
+/// Whether it names a lock, or brings all names of a module with locks in.
+fn takes_a_lock_of_its_own(path: &[&str]) -> bool {
+    let locks =
+        ["Mutex", "MutexGuard", "ReentrantLock", "RwLock", "RwLockReadGuard", "RwLockWriteGuard", "Condvar", "*"];
+    match path {
+        ["std", "sync"] => true,
+        ["std" | "tokio" | "loom" | "futures" | "futures_util", "sync" | "lock", name, ..] => locks.contains(name),
+        ["parking_lot" | "spin", ..] => true,
+        // Of a module that was brought in by another name.
+        [_, "Mutex" | "RwLock" | "Condvar", ..] => path[0] != "sync",
+        _ => false,
+    }
 }
 
 /// Why an algorithm (time and chance are arguments; it decides, and others act) must not name this.
@@ -446,6 +463,21 @@ mod it_can_fail {
     }
 
     #[test]
+    fn a_lock_that_is_not_counted() {
+        for text in [
+            "use std::sync::Mutex;",
+            "use std::sync::{Arc, RwLock};",
+            "use std::sync::*;",
+            "use std::{fmt, sync};",
+            "use tokio::sync::Mutex;",
+            "fn f(_: &std::sync::Mutex<u8>) {}",
+            "use parking_lot::Mutex;",
+        ] {
+            one_fault("src/admission/gate.rs", text, 1, "a lock that is not counted");
+        }
+    }
+
+    #[test]
     fn a_long_file_and_a_drawer() {
         let code = "const A: u8 = 0;\n".repeat(401);
         one_fault("src/http/mod.rs", &code, 1, "401 lines of code");
@@ -466,6 +498,8 @@ mod it_can_fail {
             ("src/ground/chance.rs", "thread_local! { static G: fastrand::Rng = fastrand::Rng::new(); }"),
             ("src/ground/telemetry/events.rs", "fn f() { tracing::debug!(\"x\"); }"),
             ("src/ground/telemetry/metrics.rs", "fn f() { metrics::counter!(\"y\"); }"),
+            ("src/ground/sync.rs", "pub(crate) use std::sync::Mutex;"),
+            ("src/admission/gate.rs", "use std::sync::{Arc, OnceLock};\nuse crate::ground::sync::{Mutex, lock};"),
             ("src/algorithm/window.rs", &long),
             (
                 "src/algorithm/ring.rs",

@@ -2,7 +2,9 @@
 #![allow(clippy::disallowed_methods, reason = "tests sleep and look at the clock as users do")]
 
 use std::future::pending;
+use std::pin::pin;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use futures::FutureExt;
@@ -112,6 +114,39 @@ fn a_call_that_is_blocked_on_within_another_still_ends() {
         done.send(answer.is_err())
     });
     assert_eq!(finished.recv_timeout(10 * SECOND), Ok(true));
+}
+
+/// Two executors whose wakers are no pointers to anything: they must not be taken for one.
+#[test]
+fn nested_executor_whose_waker_has_no_data_ends_its_call() {
+    fn run<F: Future>(waker: &Waker, future: F) -> F::Output {
+        let mut future = pin!(future);
+        loop {
+            if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(waker)) {
+                return output;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    let wakers = [Waker::noop(), futures::task::noop_waker_ref()];
+    for (outer_waker, inner_waker) in
+        [(0, 0), (0, 1), (1, 0), (1, 1)].map(|(outer, inner)| (wakers[outer], wakers[inner]))
+    {
+        let (done, finished) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_time().build().unwrap();
+            let _inside = runtime.enter();
+            let hangs = layer(10 * SECOND).layer(service_fn(|()| pending::<Result<(), BoxError>>()));
+            let nests = service_fn(move |()| {
+                let hangs = hangs.clone();
+                async move { run(inner_waker, hangs.oneshot(())) }
+            });
+            let answer = run(outer_waker, layer(Duration::from_millis(20)).layer(nests).oneshot(()));
+            done.send(answer.is_err())
+        });
+        assert_eq!(finished.recv_timeout(10 * SECOND), Ok(true));
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -73,8 +73,8 @@ async fn an_idempotent_request_is_sent_again_with_its_body() {
     assert_eq!(answer(response).await, (200, Bytes::from("hello")));
     assert_eq!(seen.load(Ordering::SeqCst), 3);
     let report = report.expect("there is a retry layer");
-    let overloaded = Verdict::Overloaded { retry_after: None };
-    assert_eq!((report.attempts, report.verdicts), (3, vec![overloaded, overloaded, Verdict::Success]));
+    let failed = Verdict::Transient;
+    assert_eq!((report.attempts, report.verdicts), (3, vec![failed, failed, Verdict::Success]));
 }
 
 #[tokio::test]

@@ -144,6 +144,11 @@ async fn a_long_lived_response_outlasts_the_time_of_an_attempt() {
     let mut request = request();
     request.extensions_mut().insert(LongLived::new(60 * SECOND));
     let response = calls.oneshot(request).await.unwrap();
-    assert_eq!(handle.snapshot().slow, 1, "the first attempt hung: {:?}", handle.snapshot());
+    assert_eq!(
+        handle.snapshot().slow,
+        0,
+        "the first attempt had less time than a slow call takes: {:?}",
+        handle.snapshot()
+    );
     assert_eq!(response.into_body().collect().await.unwrap().to_bytes().len(), 2);
 }

@@ -6,3 +6,4 @@ pub(crate) mod keyed;
 pub(crate) mod reaper;
 pub mod registry;
 pub(crate) mod timer;
+pub(crate) mod woken;

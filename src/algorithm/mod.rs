@@ -1,6 +1,5 @@
 //! Plain state machines: `(&mut self or atomics, now) -> decision`. No runtime, no clock, no lock, no randomness, no protocol.
 
-pub(crate) mod abandoned;
 pub(crate) mod ages;
 pub(crate) mod backoff;
 pub(crate) mod breaker;

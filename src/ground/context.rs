@@ -20,7 +20,7 @@
 use std::cell::Cell;
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{self, Poll, Waker};
+use std::task::{self, Poll, RawWakerVTable, Waker};
 use std::time::Duration;
 
 use pin_project::pin_project;
@@ -180,8 +180,8 @@ thread_local! {
     static CURRENT: Cell<(Option<Instant>, u32)> = const { Cell::new((Context::NONE.deadline, Context::NONE.word)) };
     /// Looked at only where the current context has one, which is rare.
     static END: Cell<Option<Instant>> = const { Cell::new(None) };
-    /// By what waker one knows the task of whoever ends the current call; never used as a pointer.
-    static ENFORCER: Cell<*const ()> = const { Cell::new(std::ptr::null()) };
+    /// The task of the layer that ends the current call.
+    static ENFORCER: Cell<Option<Task>> = const { Cell::new(None) };
 }
 
 /// The context of the call that is being served right now.
@@ -219,26 +219,47 @@ impl Drop for Entered {
     }
 }
 
-/// Says, until the guard is dropped, that the current call is ended by whoever is polled with this waker.
-///
-/// What polls with a waker of its own in there (a nested `block_on`, a shared future, a set of local tasks) may stop to
-/// be polled by us, or never come back to us: our word is no good for that.
-#[inline]
-pub(crate) fn enforce(waker: &Waker) -> Enforcing {
-    Enforcing { outer: ENFORCER.replace(waker.data()) }
+/// A task, as far as it can be told by its waker: by both of the pointers that the waker is made of. They are compared and never
+/// followed; a `will_wake` would be foreign code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Task {
+    data: *const (),
+    vtable: *const RawWakerVTable,
 }
 
-/// Whether who is polled with this waker and who has promised to end the current call are polled as one.
+/// Nothing is allocated below this address. Data that is null, dangling or the number of a task says nothing: a nested executor
+/// of the same kind has the same.
+const LOWEST_POINTER: usize = 4096;
+
+impl Task {
+    #[inline]
+    fn of(waker: &Waker) -> Option<Self> {
+        let data = waker.data();
+        (data.addr() >= LOWEST_POINTER).then(|| Self { data, vtable: waker.vtable() })
+    }
+}
+
+/// Says, until the guard is dropped, that the current call is ended by a layer that is polled with this waker.
+///
+/// What polls with a waker of its own in there (a nested `block_on`, a shared future, a set of local tasks) may be polled without
+/// that layer, or keep it from being polled: it has to end its calls itself. So has everything in a task whose waker does not
+/// identify it.
+#[inline]
+pub(crate) fn enforce(waker: &Waker) -> Enforcing {
+    Enforcing { outer: ENFORCER.replace(Task::of(waker)) }
+}
+
+/// Whether what is polled with this waker is in the same task as the layer that ends the current call.
 #[inline]
 pub(crate) fn is_enforced_for(waker: &Waker) -> bool {
-    ENFORCER.get() == waker.data()
+    ENFORCER.get().is_some_and(|task| Task::of(waker) == Some(task))
 }
 
 /// See [`enforce`].
 #[derive(Debug)]
 #[must_use]
 pub(crate) struct Enforcing {
-    outer: *const (),
+    outer: Option<Task>,
 }
 
 impl Drop for Enforcing {

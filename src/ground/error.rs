@@ -1,11 +1,13 @@
 //! What callers get when a layer refuses or ends a call, and what a wrong configuration is answered with.
 
+mod at_deadline;
 mod chain;
 mod invalid_config;
 mod numbers;
 mod reason;
 mod rejected;
 
+pub(crate) use self::at_deadline::AtDeadline;
 #[cfg(feature = "http")]
 pub(crate) use self::chain::chain;
 pub use self::chain::{rejection, rejection_in};

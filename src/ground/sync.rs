@@ -1,20 +1,206 @@
 //! Atomics and locks, from `std`, or from `loom` when the lock-free parts are being model-checked.
 //!
-//! Every file with a concurrency claim takes them from here, so that the model runs over the same source.
+//! Every lock of this crate is taken from here. So the models run over the same source, and the rule below can be checked; a
+//! test keeps other locks out of the tree.
+//!
+//! # No foreign code under a lock
+//! Foreign code may block, panic, take locks of its own, or call back into this crate. h2, for example, wakes the reader of a
+//! body while it holds the mutex that its bodies take in `is_end_stream`: with a lock of ours around the wake-up and around the
+//! question, both threads stand still for good. Foreign is:
+//!
+//! | what | which of its code |
+//! |---|---|
+//! | bodies | `poll_frame`, `is_end_stream`, `size_hint`, drop |
+//! | wakers | `clone`, drop, `will_wake`, `wake`, `wake_by_ref` |
+//! | services, their futures, requests and responses | all of it, drop included |
+//! | classifiers, judges, closures in settings | calls, `clone`, drop |
+//! | keys, and the functions that make them | calls, `Hash`, `Eq`, `clone`, drop |
+//! | metrics recorders, `tracing` subscribers | whatever an event or a metric sets off |
+//! | errors and `Bytes` of users | drop: they may have an owner with a destructor |
+//!
+//! So a lock is held to move values in and out, and for arithmetic. What has to be cloned is cloned before, and what is to be
+//! dropped, woken or asked is moved out and dealt with afterwards.
+//!
+//! Builds with debug assertions check this: [`lock`] counts the locks that a thread holds, and [`foreign`], through which this
+//! crate calls foreign code, panics if there is one. What runs without such a call (a destructor at the end of a scope) is seen
+//! by tests whose bodies, wakers and keys ask [`locks_held`]. Other builds count nothing.
 
 /// What is made once; the model checker does not look into it.
 pub(crate) use std::sync::OnceLock;
 #[cfg(not(seawall_loom))]
-pub(crate) use std::sync::{Arc, Mutex, MutexGuard, atomic};
+pub(crate) use std::sync::{Arc, atomic};
 
 #[cfg(seawall_loom)]
 pub(crate) use loom::sync::{Arc, Mutex, MutexGuard, atomic};
 
-/// Locks, and goes on with the data of a lock whose holder panicked: whatever a lock of ours guards is whole at each point
-/// at which foreign code (a key's hash or clone, a waker's clone) runs under it. Calls, closures and wake-ups never do.
+#[cfg(not(seawall_loom))]
+pub(crate) use self::counted::{Mutex, MutexGuard};
+
+/// Locks, and goes on with the data of a lock whose holder panicked: no foreign code runs under it, so what it guards is whole.
+#[cfg(not(seawall_loom))]
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    match mutex.lock() {
-        Ok(guard) => guard,
-        Err(poisoned) => poisoned.into_inner(),
+    mutex.lock()
+}
+
+/// As without the model checker.
+#[cfg(seawall_loom)]
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// The data of a lock that nobody else can hold.
+#[cfg(all(feature = "reqwest", not(seawall_loom)))]
+pub(crate) fn get_mut<T>(mutex: &mut Mutex<T>) -> &mut T {
+    mutex.get_mut()
+}
+
+/// As without the model checker.
+#[cfg(all(feature = "reqwest", seawall_loom))]
+pub(crate) fn get_mut<T>(mutex: &mut Mutex<T>) -> &mut T {
+    mutex.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// Locks of what a process has one of. The model checker does not look into them: they would live on from one run of a model to
+/// the next.
+pub(crate) mod global {
+    #[cfg(seawall_loom)]
+    pub(crate) use std::sync::{Mutex, MutexGuard};
+
+    #[cfg(not(seawall_loom))]
+    pub(crate) use super::{Mutex, MutexGuard, lock};
+
+    #[cfg(seawall_loom)]
+    pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+        mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+/// Runs foreign code, and panics if a lock of this crate is held meanwhile, in builds with debug assertions. See the
+/// [module](self).
+#[inline(always)]
+#[track_caller]
+pub(crate) fn foreign<T>(code: impl FnOnce() -> T) -> T {
+    debug_assert!(
+        locks_held() == 0 || std::thread::panicking(),
+        "foreign code must not run under a lock: see ground::sync"
+    );
+    code()
+}
+
+/// How many locks of this crate the current thread holds: for tests of this crate, whose foreign code finds none. Zero in builds
+/// without debug assertions, which do not count.
+#[doc(hidden)]
+pub fn locks_held() -> u32 {
+    #[cfg(all(debug_assertions, not(seawall_loom)))]
+    return counted::HELD.get();
+    #[cfg(not(all(debug_assertions, not(seawall_loom))))]
+    return 0;
+}
+
+#[cfg(not(seawall_loom))]
+mod counted {
+    use std::fmt;
+    use std::ops::{Deref, DerefMut};
+    use std::sync::{self, PoisonError};
+
+    #[cfg(debug_assertions)]
+    thread_local! {
+        pub(super) static HELD: std::cell::Cell<u32> = const { std::cell::Cell::new(0) };
+    }
+
+    /// A mutex that is never poisoned, and whose guards are counted in builds with debug assertions.
+    #[derive(Default)]
+    pub(crate) struct Mutex<T>(sync::Mutex<T>);
+
+    impl<T> Mutex<T> {
+        pub(crate) const fn new(value: T) -> Self {
+            Self(sync::Mutex::new(value))
+        }
+
+        pub(super) fn lock(&self) -> MutexGuard<'_, T> {
+            let guard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            MutexGuard { guard, _held: Held::new() }
+        }
+
+        #[cfg(feature = "reqwest")]
+        pub(super) fn get_mut(&mut self) -> &mut T {
+            self.0.get_mut().unwrap_or_else(PoisonError::into_inner)
+        }
+    }
+
+    /// Shows nothing of what is guarded: that would take foreign code's `Debug` under the lock.
+    impl<T> fmt::Debug for Mutex<T> {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.debug_struct("Mutex").finish_non_exhaustive()
+        }
+    }
+
+    pub(crate) struct MutexGuard<'a, T> {
+        guard: sync::MutexGuard<'a, T>,
+        _held: Held,
+    }
+
+    impl<T> Deref for MutexGuard<'_, T> {
+        type Target = T;
+
+        #[inline]
+        fn deref(&self) -> &T {
+            &self.guard
+        }
+    }
+
+    impl<T> DerefMut for MutexGuard<'_, T> {
+        #[inline]
+        fn deref_mut(&mut self) -> &mut T {
+            &mut self.guard
+        }
+    }
+
+    struct Held;
+
+    impl Held {
+        #[inline]
+        fn new() -> Self {
+            #[cfg(debug_assertions)]
+            HELD.set(HELD.get() + 1);
+            Self
+        }
+    }
+
+    #[cfg(debug_assertions)]
+    impl Drop for Held {
+        fn drop(&mut self) {
+            HELD.set(HELD.get() - 1);
+        }
+    }
+}
+
+#[cfg(all(test, not(seawall_loom)))]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use super::*;
+
+    #[test]
+    fn foreign_code_under_a_lock_panics_in_debug_builds() {
+        let (outer, inner) = (Mutex::new(1), Mutex::new(2));
+        assert_eq!(foreign(|| *lock(&outer) + *lock(&inner)), 3);
+        let held = lock(&outer);
+        assert_eq!(locks_held(), u32::from(cfg!(debug_assertions)));
+        let refused = catch_unwind(|| foreign(|| ())).is_err();
+        assert_eq!(refused, cfg!(debug_assertions));
+        drop(held);
+        foreign(|| ());
+    }
+
+    #[test]
+    fn mutex_stays_usable_and_uncounted_after_a_panic() {
+        let mutex = Mutex::new(1);
+        let panicked = catch_unwind(AssertUnwindSafe(|| {
+            let _held = lock(&mutex);
+            panic!("under the lock");
+        }));
+        assert!(panicked.is_err());
+        assert_eq!((locks_held(), *lock(&mutex)), (0, 1));
     }
 }

@@ -188,6 +188,11 @@ impl Stopwatch {
         Self { start: now, local: Duration::ZERO, waiting_since: None }
     }
 
+    /// Begins anew: only now the callee was asked.
+    pub(crate) fn restart(&mut self, now: Instant) {
+        *self = Self { waiting_since: self.waiting_since.map(|_| now), ..Self::start(now) };
+    }
+
     /// Polls the callee, and notes whether it was the callee or a queue of ours that answered `Pending`.
     #[inline]
     pub(crate) fn watch<T>(&mut self, poll: impl FnOnce() -> T) -> T {

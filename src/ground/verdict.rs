@@ -1,4 +1,4 @@
-//! What an attempt says about the callee, and when it has said it.
+//! What an attempt says about the dependency, and when it has said it.
 //!
 //! A layer asks one seam, [`Classify`], two things about each result: *what does it mean* and *when is the call over*. For
 //! any service the answer is [`AtResponse`]: an `Ok` is a success, an `Err` a failure, and the call is over when the
@@ -6,21 +6,24 @@
 //!
 //! # What is done with a verdict
 //!
-//! | verdict | retried | breaker | estimates of service time |
-//! |---|---|---|---|
-//! | [`Success`](Verdict::Success) | – | success | sampled |
-//! | [`CallerFault`](Verdict::CallerFault) | no | success: the callee is alive | sampled |
-//! | [`Transient`](Verdict::Transient) | yes | failure | – |
-//! | [`Overloaded`](Verdict::Overloaded) | yes | failure | – |
-//! | [`TimedOut`](Verdict::TimedOut) | yes | failure, and a slow call | at least that long |
-//! | [`Unsent`](Verdict::Unsent) | yes, whatever the request is | failure | – |
-//! | [`Lost`](Verdict::Lost) | once, if the request is idempotent | failure | – |
-//! | [`Failed`](Verdict::Failed) | no | failure | – |
-//! | [`Abandoned`](Verdict::Abandoned) | no | neutral if early, else a slow call | at least that long |
-//! | [`Ignored`](Verdict::Ignored) | no | neutral | – |
+//! | verdict | retried | circuit breaker |
+//! |---|---|---|
+//! | [`Success`](Verdict::Success) | – | success |
+//! | [`CallerFault`](Verdict::CallerFault) | no | success: the dependency is alive and did its work |
+//! | [`Unprocessed`](Verdict::Unprocessed) | yes | alive: in no rate |
+//! | [`Overloaded`](Verdict::Overloaded) | yes | alive: in no rate |
+//! | [`DoNotRetry`](Verdict::DoNotRetry) | no | alive: in no rate |
+//! | [`Transient`](Verdict::Transient) | yes | failure |
+//! | [`Failed`](Verdict::Failed) | no | failure |
+//! | [`Lost`](Verdict::Lost) | once, if the request is idempotent | failure |
+//! | [`TimedOut`](Verdict::TimedOut) | yes | by the time that the call was given |
+//! | [`Abandoned`](Verdict::Abandoned) | no | by the time that the caller waited |
+//! | [`Unsent`](Verdict::Unsent) | yes, whatever the request is | neutral, unless no call at all is answered |
+//! | [`Ignored`](Verdict::Ignored) | no | neutral |
 //!
-//! Every retry that is sent is paid for from the budget, whatever the verdict, and none is made sooner than the callee
-//! [asks for](Classify::retry_after). Whether a call was slow is measured beside the verdict.
+//! Every retry that is sent is paid for from the budget, whatever the verdict, and none is made sooner than the dependency
+//! [asks for](Classify::retry_after). Whether a call was slow is measured beside the verdict. How it is measured, and what each way
+//! for a call to end says about whom, is one table: see [`evidence`](crate::evidence).
 //!
 //! ```
 //! use seawall::verdict::{self, Classify, Verdict};
@@ -46,28 +49,35 @@ use tower::BoxError;
 
 use crate::ground::error::{Rejected, rejection};
 
-/// What an attempt says about the callee. The [module](self) has the table of what follows from each.
+/// What an attempt says about the dependency. The [module](self) has the table of what follows from each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Verdict {
     /// It did what it was asked to.
     Success,
-    /// The request was at fault, which proves the callee alive: HTTP 4xx, `INVALID_ARGUMENT`.
+    /// The request was at fault, which proves the dependency alive: HTTP 404, `INVALID_ARGUMENT`.
     CallerFault,
-    /// It failed in a way that may pass.
+    /// It did not process the request, for a reason that lies with the caller or the connection; the same request may succeed when
+    /// it is sent again: HTTP 408, 421, 425. This proves the dependency alive.
+    Unprocessed,
+    /// It failed in a way that may pass: HTTP 500, a 503 that says nothing more, `UNAVAILABLE`.
     Transient,
-    /// It said that it has too much to do.
+    /// It refused the request by name: too many requests, `Retry-After`, `RESOURCE_EXHAUSTED`. This proves the dependency alive;
+    /// pacing answers it, not the circuit breaker.
     Overloaded {
         /// How long it asked to be left alone.
         retry_after: Option<Duration>,
     },
+    /// It refused the request, or failed, and said that another attempt is not wanted: `x-should-retry: false`, a negative
+    /// `grpc-retry-pushback-ms`. This proves the dependency alive: what failed is further away, or will fail again.
+    DoNotRetry,
     /// It took longer than it was given.
     TimedOut,
     /// The request provably never got there: no connection could be made, or the callee turned it away unread.
     Unsent,
     /// The connection died after the request was sent: it may have been executed, and it may be what killed the server.
     Lost,
-    /// It failed, and another attempt is not wanted: it said so, having spent its own, or the failure is not one that passes.
+    /// It failed in a way that does not pass: `INTERNAL`, `DATA_LOSS`.
     Failed,
     /// The caller gave up before there was an answer.
     Abandoned,
@@ -75,32 +85,14 @@ pub enum Verdict {
     Ignored,
 }
 
-/// What a verdict says about the callee's health.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Health {
-    Good,
-    Bad,
-    Unknown,
-}
-
 impl Verdict {
-    pub(crate) fn health(self) -> Health {
-        match self {
-            Self::Success | Self::CallerFault => Health::Good,
-            Self::Transient | Self::Overloaded { .. } | Self::TimedOut | Self::Unsent | Self::Lost | Self::Failed => {
-                Health::Bad
-            }
-            Self::Abandoned | Self::Ignored => Health::Unknown,
-        }
-    }
-
     /// The verdict in one word, as logs and metrics have it.
     pub const fn as_str(self) -> &'static str {
         Self::NAMES[self.index()]
     }
 
     /// How many there are.
-    pub(crate) const COUNT: usize = 10;
+    pub(crate) const COUNT: usize = 12;
 
     /// Each in one word, by [`index`](Self::index).
     pub(crate) const NAMES: [&'static str; Self::COUNT] = [
@@ -114,6 +106,8 @@ impl Verdict {
         "failed",
         "abandoned",
         "ignored",
+        "unprocessed",
+        "do_not_retry",
     ];
 
     #[inline]
@@ -129,6 +123,8 @@ impl Verdict {
             Self::Failed => 7,
             Self::Abandoned => 8,
             Self::Ignored => 9,
+            Self::Unprocessed => 10,
+            Self::DoNotRetry => 11,
         }
     }
 }
@@ -169,6 +165,13 @@ pub trait Classify<Res>: Clone {
     /// Lets go of all that a failed response still holds (its connection, its permits), so that they are free while a retry
     /// waits, and keeps what can be kept of it, in case that it is the last one. This must end soon by itself.
     fn detach(&self, response: Self::Settled) -> Self::Detaching;
+
+    /// Bounds what is left of a response that a retry hands on, if that goes on after it was returned: at `expiry` it is cut. A
+    /// response that is all there is handed on as it is, which is the default.
+    fn bound(&self, response: Self::Settled, expiry: Expiry) -> Self::Settled {
+        let _ = expiry;
+        response
+    }
 }
 
 /// What an error means that nobody knows more about: a refusal or a cut of ours says so itself, any other is a failure

@@ -1,6 +1,5 @@
 //! Verdicts by gRPC code and by transport error.
 
-use std::error::Error;
 use std::time::Duration;
 
 use ::http::{HeaderMap, Response, StatusCode};
@@ -9,13 +8,14 @@ use http_body::Body;
 use tower::BoxError;
 
 use crate::ground::error::chain;
-use crate::ground::verdict::{Classify, Guard, Verdict};
+use crate::ground::verdict::{Classify, Expiry, Guard, Verdict};
 use crate::grpc::Code;
 use crate::grpc::details;
 use crate::grpc::settle::Settling;
 use crate::grpc::status::{self, Pushback};
 use crate::http::lifetime::{self, HeldBody, Judge};
 use crate::http::overrides::Overrides;
+use crate::http::propagation::last_word::forbids_retry;
 use crate::http::{Detaching, SettledBody, retry_after, transport};
 
 /// The classifier for gRPC: by the status, wherever it stands, and by transport error. The call is over when its body is.
@@ -34,16 +34,16 @@ use crate::http::{Detaching, SettledBody, retry_after, transport};
 /// | `CANCELLED` with tonic's message that a `grpc-timeout` has passed | [`TimedOut`](Verdict::TimedOut) |
 /// | none at the end of the body, one that is no number, that nobody knows, or two that differ | as `UNKNOWN` |
 ///
-/// A verdict that is retried gives way to what the callee asks for in `grpc-retry-pushback-ms`
+/// A verdict of failure gives way to what the callee asks for in `grpc-retry-pushback-ms`
 /// ([gRFC A6](https://github.com/grpc/proposal/blob/master/A6-client-retries.md)):
 ///
 /// | pushback | verdict |
 /// |---|---|
-/// | zero or more milliseconds | [`Overloaded`](Verdict::Overloaded) with that wait |
-/// | negative, or not to be read | [`Failed`](Verdict::Failed): do not retry |
+/// | zero or more milliseconds, with a verdict that is retried | [`Overloaded`](Verdict::Overloaded) with that wait |
+/// | negative, or not to be read | [`DoNotRetry`](Verdict::DoNotRetry) |
 ///
-/// A retry also waits for as long as a `google.rpc.RetryInfo` in `grpc-status-details-bin` asks for, as Google's services and OTLP
-/// send it, or the `Retry-After` of a proxy.
+/// The same as the first goes for a `google.rpc.RetryInfo` in `grpc-status-details-bin`, as Google's services and OTLP send it, and for
+/// the `Retry-After` of a proxy.
 ///
 /// A response of another HTTP status than 200 without a gRPC status is not the callee's but a proxy's. It has the code that the
 /// [specification](https://grpc.github.io/grpc/core/md_doc_http-grpc-status-mapping.html) gives it:
@@ -54,12 +54,14 @@ use crate::http::{Detaching, SettledBody, retry_after, transport};
 /// | 401 | `UNAUTHENTICATED` |
 /// | 403 | `PERMISSION_DENIED` |
 /// | 404 | `UNIMPLEMENTED` |
-/// | 429, 502, 503, 504 | `UNAVAILABLE` |
+/// | 429 | `UNAVAILABLE`; its verdict is [`Overloaded`](Verdict::Overloaded) |
+/// | 502, 503, 504 | `UNAVAILABLE` |
 /// | any other but 200 | `UNKNOWN` |
+///
+/// If it is a failure with `x-should-retry: false`, its verdict is [`DoNotRetry`](Verdict::DoNotRetry).
 ///
 /// | error | verdict |
 /// |---|---|
-/// | a stream that was reset with `ENHANCE_YOUR_CALM` | [`Overloaded`](Verdict::Overloaded) |
 /// | the channel's own timer for a `grpc-timeout`, in tonic | [`TimedOut`](Verdict::TimedOut) |
 /// | any other | as [`http::ByStatus`](crate::http::ByStatus) has it |
 ///
@@ -121,12 +123,25 @@ impl ByCode {
     /// What a head says, if it says what the call came to.
     fn decided<B>(&self, response: &Response<B>) -> Option<Verdict> {
         let headers = response.headers();
-        let code = match status::code(headers) {
-            Some(code) => code,
-            None if response.status() == StatusCode::OK => return None,
-            None => status::code_of_http(response.status()),
+        match status::code(headers) {
+            Some(code) => Some(self.of(code, headers)),
+            None if response.status() == StatusCode::OK => None,
+            None => Some(self.of_proxy(response.status(), headers)),
+        }
+    }
+
+    /// What the answer of something on the way says, which does not speak gRPC.
+    fn of_proxy(&self, status: StatusCode, headers: &HeaderMap) -> Verdict {
+        let code = status::code_of_http(status);
+        let by_table = || match with_pushback(of_code(code), headers) {
+            verdict @ (Verdict::Transient | Verdict::Failed) => match status {
+                status if forbids_retry(status, headers) => Verdict::DoNotRetry,
+                StatusCode::TOO_MANY_REQUESTS => Verdict::Overloaded { retry_after: None },
+                _ => verdict,
+            },
+            verdict => verdict,
         };
-        Some(self.of(code, headers))
+        self.overrides.ask(code, headers).unwrap_or_else(by_table)
     }
 
     /// What the end of a body says whose head said nothing.
@@ -174,6 +189,10 @@ where
     fn detach(&self, response: Self::Settled) -> Self::Detaching {
         Detaching::new(response)
     }
+
+    fn bound(&self, response: Self::Settled, expiry: Expiry) -> Self::Settled {
+        SettledBody::bound(response, expiry)
+    }
 }
 
 impl Judge for ByCode {
@@ -215,7 +234,11 @@ fn with_pushback(verdict: Verdict, headers: &HeaderMap) -> Verdict {
     let is_retried = matches!(verdict, Verdict::Transient | Verdict::Overloaded { .. } | Verdict::TimedOut);
     match status::pushback(headers) {
         Pushback::After(wait) if is_retried => Verdict::Overloaded { retry_after: Some(wait) },
-        Pushback::Never if is_retried => Verdict::Failed,
+        Pushback::Never if is_retried || verdict == Verdict::Failed => Verdict::DoNotRetry,
+        Pushback::Silent if is_retried => match details::retry_delay(headers).or_else(|| retry_after::parse(headers)) {
+            Some(wait) => Verdict::Overloaded { retry_after: Some(wait) },
+            None => verdict,
+        },
         Pushback::Silent | Pushback::After(_) | Pushback::Never => verdict,
     }
 }
@@ -226,12 +249,6 @@ pub(super) fn of_error(error: &BoxError) -> Verdict {
     if verdict != Verdict::Lost {
         return verdict;
     }
-    let of_grpc = |error: &(dyn Error + 'static)| match error.downcast_ref::<h2::Error>() {
-        Some(error) => {
-            let told = error.reason().filter(|_| error.is_reset() && error.is_remote());
-            (told == Some(h2::Reason::ENHANCE_YOUR_CALM)).then_some(Verdict::Overloaded { retry_after: None })
-        }
-        None => (error.to_string() == TONIC_TIMEOUT).then_some(Verdict::TimedOut),
-    };
-    chain(error).find_map(of_grpc).unwrap_or(verdict)
+    let timed_out = chain(error).any(|error| error.to_string() == TONIC_TIMEOUT);
+    if timed_out { Verdict::TimedOut } else { verdict }
 }

@@ -4,6 +4,7 @@ use http_body::Body;
 use crate::ground::verdict::Verdict;
 use crate::http::{ByMethod, Idempotent, KeptRequest, ReplayBody};
 use crate::middleware::retry::{Kept, Replay};
+use crate::middleware::sending::Sending;
 
 /// Sends a call again if that does no harm. Every gRPC call is a `POST`, so it is not the method that says so, but what
 /// became of the call and the extension [`Idempotent`].
@@ -85,6 +86,10 @@ impl<B> Kept for KeptCall<B> {
 
     fn give_up(&mut self) {
         self.request.give_up();
+    }
+
+    fn sending(&self) -> Option<std::sync::Arc<Sending>> {
+        self.request.sending()
     }
 
     fn next(&mut self) -> Option<Self::Attempt> {

@@ -65,7 +65,7 @@ enum Found {
 
 impl<B> Future for Settling<B>
 where
-    B: Body<Data = Bytes> + Unpin,
+    B: Body<Data = Bytes> + Unpin + Send + 'static,
     B::Error: Into<BoxError>,
 {
     type Output = (Verdict, Response<SettledBody<B>>);

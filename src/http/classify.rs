@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http_body::Body;
 use tower::BoxError;
 
-use crate::ground::verdict::{Classify, Guard, Verdict};
+use crate::ground::verdict::{Classify, Expiry, Guard, Verdict};
 use crate::http::lifetime::{self, HeldBody, Judge};
 use crate::http::overrides::Overrides;
 use crate::http::propagation::last_word::forbids_retry;
@@ -21,13 +21,13 @@ use crate::http::{retry_after, transport};
 /// | status | verdict |
 /// |---|---|
 /// | 1xx, 2xx, 3xx, and what is outside of 100 to 599 | [`Success`](Verdict::Success) |
-/// | 429 or 5xx with `x-should-retry: false` | [`Failed`](Verdict::Failed): whoever answers has spent its retries |
-/// | 408, 421, 425 | [`Transient`](Verdict::Transient): the same request may do better |
-/// | 429, 503 | [`Overloaded`](Verdict::Overloaded), with `Retry-After` if it is there |
+/// | 429 or 5xx with `x-should-retry: false` | [`DoNotRetry`](Verdict::DoNotRetry): a tier further in has spent its retries |
+/// | 429, and 408, 421, 425 or 5xx with a `Retry-After` | [`Overloaded`](Verdict::Overloaded), with that wait |
+/// | 408, 421, 425 | [`Unprocessed`](Verdict::Unprocessed): the same request may succeed |
 /// | any other 4xx | [`CallerFault`](Verdict::CallerFault) |
 /// | 501, 505 | [`CallerFault`](Verdict::CallerFault): asking again changes nothing |
 /// | 504 | [`TimedOut`](Verdict::TimedOut) |
-/// | any other 5xx | [`Transient`](Verdict::Transient) |
+/// | any other 5xx, 503 included | [`Transient`](Verdict::Transient) |
 ///
 /// | error, as hyper, hyper-util, h2 (feature `grpc`) and reqwest (feature `reqwest`) report it | verdict |
 /// |---|---|
@@ -35,6 +35,7 @@ use crate::http::{retry_after, transport};
 /// | no connection could be made, or not in the time that the connector gives it | [`Unsent`](Verdict::Unsent) |
 /// | the connection was closed before the request was written | [`Unsent`](Verdict::Unsent) |
 /// | HTTP/2: `REFUSED_STREAM`, or a `GOAWAY` that says it was not processed | [`Unsent`](Verdict::Unsent) |
+/// | HTTP/2: a stream that was reset with `ENHANCE_YOUR_CALM` | [`Overloaded`](Verdict::Overloaded) |
 /// | the request cannot be sent as it is, or its own body failed | [`Ignored`](Verdict::Ignored) |
 /// | a timeout of the connection or of the client | [`TimedOut`](Verdict::TimedOut) |
 /// | too many redirects | [`CallerFault`](Verdict::CallerFault) |
@@ -117,6 +118,10 @@ where
     fn detach(&self, response: Self::Settled) -> Self::Detaching {
         Detaching::new(response)
     }
+
+    fn bound(&self, response: Self::Settled, expiry: Expiry) -> Self::Settled {
+        SettledBody::bound(response, expiry)
+    }
 }
 
 impl Judge for ByStatus {
@@ -124,7 +129,7 @@ impl Judge for ByStatus {
         let (status, headers) = (response.status(), response.headers());
         match self.overrides.ask(status, headers) {
             Some(verdict) => verdict,
-            None if forbids_retry(status, headers) => Verdict::Failed,
+            None if forbids_retry(status, headers) => Verdict::DoNotRetry,
             None => by_table(status, headers),
         }
     }
@@ -139,16 +144,22 @@ impl Judge for ByStatus {
 }
 
 fn by_table(status: StatusCode, headers: &HeaderMap) -> Verdict {
-    match status {
-        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
-            Verdict::Overloaded { retry_after: retry_after::parse(headers) }
-        }
+    let bare = match status {
+        StatusCode::TOO_MANY_REQUESTS => Verdict::Overloaded { retry_after: None },
         StatusCode::GATEWAY_TIMEOUT => Verdict::TimedOut,
         StatusCode::NOT_IMPLEMENTED | StatusCode::HTTP_VERSION_NOT_SUPPORTED => Verdict::CallerFault,
-        StatusCode::REQUEST_TIMEOUT | StatusCode::MISDIRECTED_REQUEST | StatusCode::TOO_EARLY => Verdict::Transient,
+        StatusCode::REQUEST_TIMEOUT | StatusCode::MISDIRECTED_REQUEST | StatusCode::TOO_EARLY => Verdict::Unprocessed,
         status if status.is_server_error() => Verdict::Transient,
         status if status.is_client_error() => Verdict::CallerFault,
         _ => Verdict::Success,
+    };
+    match bare {
+        Verdict::Success | Verdict::CallerFault => bare,
+        // Whoever says when to come back is alive, and refuses.
+        _ => match retry_after::parse(headers) {
+            Some(wait) => Verdict::Overloaded { retry_after: Some(wait) },
+            None => bare,
+        },
     }
 }
 
@@ -163,19 +174,47 @@ mod tests {
         for code in 100..1000 {
             let response = Response::builder().status(code).body(String::new()).unwrap();
             let expected = match code {
-                429 | 503 => Verdict::Overloaded { retry_after: None },
+                429 => Verdict::Overloaded { retry_after: None },
                 504 => Verdict::TimedOut,
                 501 | 505 => Verdict::CallerFault,
-                408 | 421 | 425 => Verdict::Transient,
+                408 | 421 | 425 => Verdict::Unprocessed,
                 400..=499 => Verdict::CallerFault,
                 500..=599 => Verdict::Transient,
                 _ => Verdict::Success,
             };
             assert_eq!(ByStatus::new().classify(Ok(&response)), expected, "{code}");
         }
-        let response = Response::builder().status(503).header(RETRY_AFTER, "7").body(String::new()).unwrap();
-        let overloaded = Verdict::Overloaded { retry_after: Some(Duration::from_secs(7)) };
-        assert_eq!(ByStatus::new().classify(Ok(&response)), overloaded);
+    }
+
+    #[test]
+    fn retryable_answer_with_retry_after_is_a_refusal_by_name() {
+        let of = |status: u16, wait: &str| {
+            let response = Response::builder().status(status).header(RETRY_AFTER, wait).body(String::new()).unwrap();
+            ByStatus::new().classify(Ok(&response))
+        };
+        for status in [408, 421, 425, 429, 500, 502, 503, 504, 507, 599] {
+            let wait = Duration::from_secs(7);
+            assert_eq!(of(status, "7"), Verdict::Overloaded { retry_after: Some(wait) }, "{status}");
+        }
+        assert_eq!((of(503, "soon"), of(504, "-1")), (Verdict::Transient, Verdict::TimedOut), "not to be read");
+        assert_eq!((of(404, "7"), of(501, "7"), of(301, "7")), {
+            (Verdict::CallerFault, Verdict::CallerFault, Verdict::Success)
+        });
+    }
+
+    #[test]
+    fn answer_that_forbids_retries_is_no_failure_of_the_dependency() {
+        for (status, verdict) in [
+            (429, Verdict::DoNotRetry),
+            (500, Verdict::DoNotRetry),
+            (503, Verdict::DoNotRetry),
+            (504, Verdict::DoNotRetry),
+            (404, Verdict::CallerFault),
+            (200, Verdict::Success),
+        ] {
+            let response = Response::builder().status(status).header("x-should-retry", "false");
+            assert_eq!(ByStatus::new().classify(Ok(&response.body(String::new()).unwrap())), verdict, "{status}");
+        }
     }
 
     #[test]

@@ -38,8 +38,8 @@ use std::error::Error;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use ::http::{Request, Response};
@@ -49,7 +49,7 @@ use http_body::{Frame, SizeHint};
 use pin_project::pin_project;
 use tower::{BoxError, Service};
 
-use crate::ground::sync::{Mutex, lock};
+use crate::ground::sync::{self, Mutex};
 
 /// A [`Client`] that takes [`Request`]s. See the [module](self).
 #[derive(Clone, Debug, Default)]
@@ -188,16 +188,20 @@ impl Error for MaybeSent {
     }
 }
 
-/// A request body as reqwest wants it: one that may be looked at from several threads. It never is, but axum's and tonic's
-/// bodies do not allow it.
+/// A request body as reqwest wants it: one that may be looked at from several threads, which axum's and tonic's bodies do not
+/// allow. So they are only touched by whoever polls, and what they said then is the answer to everybody else.
 struct Streamed<B> {
+    /// Never locked.
     body: Mutex<Pin<Box<B>>>,
     begun: Arc<AtomicBool>,
+    is_end_stream: bool,
+    size_hint: SizeHint,
 }
 
-impl<B> Streamed<B> {
+impl<B: http_body::Body> Streamed<B> {
     fn new(body: B) -> Self {
-        Self { body: Mutex::new(Box::pin(body)), begun: Arc::default() }
+        let (is_end_stream, size_hint) = (body.is_end_stream(), body.size_hint());
+        Self { body: Mutex::new(Box::pin(body)), begun: Arc::default(), is_end_stream, size_hint }
     }
 }
 
@@ -211,15 +215,20 @@ where
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         let this = self.get_mut();
         this.begun.store(true, Ordering::Relaxed);
-        let body = this.body.get_mut().unwrap_or_else(PoisonError::into_inner);
-        body.as_mut().poll_frame(cx).map_ok(|frame| frame.map_data(|mut data| data.copy_to_bytes(data.remaining())))
+        let body = sync::get_mut(&mut this.body);
+        let frame = body
+            .as_mut()
+            .poll_frame(cx)
+            .map_ok(|frame| frame.map_data(|mut data| data.copy_to_bytes(data.remaining())));
+        (this.is_end_stream, this.size_hint) = (body.is_end_stream(), body.size_hint());
+        frame
     }
 
     fn is_end_stream(&self) -> bool {
-        lock(&self.body).is_end_stream()
+        self.is_end_stream
     }
 
     fn size_hint(&self) -> SizeHint {
-        lock(&self.body).size_hint()
+        self.size_hint.clone()
     }
 }

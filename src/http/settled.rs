@@ -20,6 +20,9 @@ use tower::BoxError;
 use crate::admission::timer::{self, Timer};
 use crate::ground::context;
 use crate::ground::time::{self, Instant};
+use crate::ground::verdict::{Expiry, Guard, Verdict};
+use crate::http::ByStatus;
+use crate::http::lifetime::{self, HeldBody};
 
 /// How much of a failed response is kept: more than any error message, little enough for each call in flight.
 const KEPT_BYTES: u64 = 64 * 1024;
@@ -30,19 +33,51 @@ const KEPT_FRAMES: usize = 1024;
 /// How long its body may take: reading what has been sent already, so that the connection can be used again, and no more.
 const KEPT_WITHIN: Duration = Duration::from_millis(50);
 
-/// The body of a response that has passed a retry: what was read of it to decide, and then the rest.
+/// The body of a response that has passed a retry: what was read of it to decide, and then the rest, which is cut when the time of
+/// its attempt is over.
 #[pin_project]
-pub struct SettledBody<B> {
+pub struct SettledBody<B>
+where
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
     read: VecDeque<Frame<Bytes>>,
     #[pin]
-    rest: Option<B>,
+    rest: Rest<B>,
     /// How it ended, if it was read to an end that was none.
     error: Option<BoxError>,
     /// What [`AllHere`] knows it by.
     here: Option<Arc<()>>,
 }
 
-impl<B> SettledBody<B> {
+#[pin_project(project = RestProj)]
+enum Rest<B>
+where
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    None,
+    /// The attempt has the time of the call.
+    Free(#[pin] B),
+    Bounded(#[pin] HeldBody<B, AttemptEnd>),
+}
+
+/// What lives in a response until its attempt is over: the instant at which it must be.
+struct AttemptEnd(Expiry);
+
+impl Guard for AttemptEnd {
+    fn settle(self, _: Verdict) {}
+
+    fn expiry(&self) -> Expiry {
+        self.0
+    }
+}
+
+impl<B> SettledBody<B>
+where
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
     /// Nothing has been read.
     pub(crate) fn unread(body: B) -> Self {
         Self::partly_read(VecDeque::new(), body)
@@ -50,7 +85,7 @@ impl<B> SettledBody<B> {
 
     /// Some frames have been read.
     pub(crate) fn partly_read(read: VecDeque<Frame<Bytes>>, rest: B) -> Self {
-        Self { read, rest: Some(rest), error: None, here: None }
+        Self { read, rest: Rest::Free(rest), error: None, here: None }
     }
 
     /// The trailers, if they have been read.
@@ -61,13 +96,29 @@ impl<B> SettledBody<B> {
 
     /// Nothing more will come.
     pub(crate) fn read(read: VecDeque<Frame<Bytes>>, error: Option<BoxError>) -> Self {
-        Self { read, rest: None, error, here: None }
+        Self { read, rest: Rest::None, error, here: None }
+    }
+
+    /// What has not come by then is cut, whether anybody reads or not.
+    pub(crate) fn bound(response: Response<Self>, expiry: Expiry) -> Response<Self> {
+        let (head, body) = response.into_parts();
+        let Self { read, rest, error, here } = body;
+        let Rest::Free(rest) = rest else {
+            return Response::from_parts(head, Self { read, rest, error, here });
+        };
+        let rest = Response::from_parts(head, rest);
+        lifetime::hold(rest, Verdict::Success, AttemptEnd(expiry), ByStatus::new()).map(|rest| Self {
+            read,
+            rest: Rest::Bounded(rest),
+            error,
+            here,
+        })
     }
 }
 
 impl<B> Body for SettledBody<B>
 where
-    B: Body<Data = Bytes>,
+    B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
 {
     type Data = Bytes;
@@ -78,19 +129,29 @@ where
         if let Some(frame) = this.read.pop_front() {
             return Poll::Ready(Some(Ok(frame)));
         }
-        match this.rest.as_pin_mut() {
-            Some(rest) => rest.poll_frame(cx).map_err(Into::into),
-            None => Poll::Ready(this.error.take().map(Err)),
+        match this.rest.project() {
+            RestProj::None => Poll::Ready(this.error.take().map(Err)),
+            RestProj::Free(rest) => rest.poll_frame(cx).map_err(Into::into),
+            RestProj::Bounded(rest) => rest.poll_frame(cx),
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.read.is_empty() && self.error.is_none() && self.rest.as_ref().is_none_or(B::is_end_stream)
+        let is_rest_over = match &self.rest {
+            Rest::None => true,
+            Rest::Free(rest) => rest.is_end_stream(),
+            Rest::Bounded(rest) => rest.is_end_stream(),
+        };
+        self.read.is_empty() && self.error.is_none() && is_rest_over
     }
 
     fn size_hint(&self) -> SizeHint {
         let read = self.read.iter().filter_map(Frame::data_ref).map(|data| data.len() as u64).sum::<u64>();
-        let rest = self.rest.as_ref().map_or_else(|| SizeHint::with_exact(0), B::size_hint);
+        let rest = match &self.rest {
+            Rest::None => SizeHint::with_exact(0),
+            Rest::Free(rest) => rest.size_hint(),
+            Rest::Bounded(rest) => rest.size_hint(),
+        };
         let mut hint = SizeHint::new();
         hint.set_lower(rest.lower().saturating_add(read));
         if let (Some(upper), None) = (rest.upper(), &self.error) {
@@ -100,7 +161,11 @@ where
     }
 }
 
-impl<B> fmt::Debug for SettledBody<B> {
+impl<B> fmt::Debug for SettledBody<B>
+where
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SettledBody")
             .field("read", &self.read.len())
@@ -130,7 +195,11 @@ impl AllHere {
 /// Keeps the head of a failed response and what comes quickly of its body, and lets go of the rest.
 #[pin_project]
 #[derive(Debug)]
-pub struct Detaching<B> {
+pub struct Detaching<B>
+where
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
     head: Option<Parts>,
     #[pin]
     body: SettledBody<B>,
@@ -140,7 +209,11 @@ pub struct Detaching<B> {
     until: Option<Instant>,
 }
 
-impl<B> Detaching<B> {
+impl<B> Detaching<B>
+where
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
     pub(crate) fn new(response: Response<SettledBody<B>>) -> Self {
         let (head, body) = response.into_parts();
         Self { head: Some(head), body, kept: VecDeque::new(), bytes: 0, timer: Timer::new(), until: None }
@@ -149,7 +222,7 @@ impl<B> Detaching<B> {
 
 impl<B> Future for Detaching<B>
 where
-    B: Body<Data = Bytes>,
+    B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
 {
     type Output = Response<SettledBody<B>>;
@@ -220,7 +293,7 @@ mod tests {
     use super::*;
 
     fn detach(
-        frames: impl Iterator<Item = Frame<Bytes>>,
+        frames: impl Iterator<Item = Frame<Bytes>> + Send + 'static,
     ) -> Response<SettledBody<impl Body<Data = Bytes, Error = BoxError>>> {
         let frames = stream::iter(frames.map(Ok::<_, BoxError>));
         let response = Response::new(SettledBody::unread(StreamBody::new(frames)));

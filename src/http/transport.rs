@@ -78,6 +78,9 @@ fn of_hyper(error: &hyper::Error) -> Verdict {
         if is_refused(h2) {
             return Verdict::Unsent;
         }
+        if is_calmed(h2) {
+            return Verdict::Overloaded { retry_after: None };
+        }
     }
     let io = error.source().and_then(|source| source.downcast_ref::<io::Error>());
     if error.is_timeout() || io.is_some_and(|io| io.kind() == io::ErrorKind::TimedOut) {
@@ -90,6 +93,9 @@ fn of_hyper(error: &hyper::Error) -> Verdict {
 fn of_h2(error: &h2::Error) -> Verdict {
     if is_refused(error) {
         return Verdict::Unsent;
+    }
+    if is_calmed(error) {
+        return Verdict::Overloaded { retry_after: None };
     }
     match error.get_io() {
         Some(io) if io.kind() == io::ErrorKind::TimedOut => Verdict::TimedOut,
@@ -104,6 +110,12 @@ fn of_h2(error: &h2::Error) -> Verdict {
 fn is_refused(error: &h2::Error) -> bool {
     error.is_remote()
         && (error.is_go_away() || (error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM)))
+}
+
+/// Whether the peer says that there are too many requests.
+#[cfg(feature = "grpc")]
+fn is_calmed(error: &h2::Error) -> bool {
+    error.is_remote() && error.is_reset() && error.reason() == Some(h2::Reason::ENHANCE_YOUR_CALM)
 }
 
 /// What reqwest says by itself; of most things it says only that they are further in.

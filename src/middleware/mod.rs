@@ -2,6 +2,7 @@
 
 pub(crate) mod admitted;
 pub(crate) mod bound;
+pub(crate) mod breaker_ahead;
 pub mod bulkhead;
 pub mod circuit_breaker;
 pub mod deadline;
@@ -9,5 +10,9 @@ pub(crate) mod gates;
 pub(crate) mod inner;
 pub mod load_shed;
 pub(crate) mod observed;
+pub(crate) mod place;
 pub mod rate_limit;
 pub mod retry;
+pub(crate) mod sending;
+pub(crate) mod upload;
+pub(crate) mod work;

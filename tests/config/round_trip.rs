@@ -100,8 +100,9 @@ fn retry() -> impl Strategy<Value = RetryConfig> {
 }
 
 fn bulkhead() -> impl Strategy<Value = BulkheadConfig> {
-    (count(), any::<u32>(), duration(), order(), duration(), keys()).prop_map(
-        |(max_concurrent, max_waiting, max_wait, order, max_hold, max_keys)| BulkheadConfig {
+    (any::<bool>(), count(), any::<u32>(), duration(), order(), duration(), keys()).prop_map(
+        |(enabled, max_concurrent, max_waiting, max_wait, order, max_hold, max_keys)| BulkheadConfig {
+            enabled,
             max_concurrent,
             max_waiting,
             max_wait,
@@ -113,8 +114,9 @@ fn bulkhead() -> impl Strategy<Value = BulkheadConfig> {
 }
 
 fn load_shed() -> impl Strategy<Value = LoadShedConfig> {
-    (count(), 0.0..=1000.0, duration(), order(), duration(), keys()).prop_map(
-        |(max_in_flight, queue_ratio, max_wait, order, max_hold, max_keys)| LoadShedConfig {
+    (any::<bool>(), count(), 0.0..=1000.0, duration(), order(), duration(), keys()).prop_map(
+        |(enabled, max_in_flight, queue_ratio, max_wait, order, max_hold, max_keys)| LoadShedConfig {
+            enabled,
             max_in_flight,
             queue_ratio,
             max_wait,
@@ -146,17 +148,18 @@ fn circuit_breaker() -> impl Strategy<Value = CircuitBreakerConfig> {
         (1_u32..=100_000).prop_map(Window::Calls),
     ];
     let opens = (window, 1..=1000_u32, rate(), option::of(rate()), option::of(duration()), option::of(count()));
-    let slow = (1.0..1e9, duration(), any::<bool>());
+    let slow = (1.0..1e9, duration(), any::<(bool, bool, bool)>());
     let breaks = (duration(), duration(), count(), 1.0..100.0, 0.0..=1.0, 1..=10_u32);
     (opens, slow, breaks, duration(), keys()).prop_map(|(opens, slow, breaks, max_hold, max_keys)| {
         let (window, minimum_calls, failure_rate, slow_rate, slow_after, consecutive_failures) = opens;
-        let (slow_factor, slow_floor, observe_only) = slow;
+        let (slow_factor, slow_floor, (enabled, observe_only, unready_while_open)) = slow;
         let (one, other, short_breaks, break_growth, jitter, half_open_rounds) = breaks;
         let minimum_calls = match window {
             Window::Calls(calls) => minimum_calls.min(calls),
             _ => minimum_calls,
         };
         CircuitBreakerConfig {
+            enabled,
             window,
             minimum_calls,
             failure_rate,
@@ -172,6 +175,7 @@ fn circuit_breaker() -> impl Strategy<Value = CircuitBreakerConfig> {
             jitter,
             half_open_rounds,
             observe_only,
+            unready_while_open,
             max_hold,
             max_keys,
         }
@@ -206,11 +210,14 @@ fn client() -> impl Strategy<Value = ClientConfig> {
 }
 
 fn server() -> impl Strategy<Value = ServerConfig> {
-    (propagation(), deadline(), load_shed()).prop_map(|(propagation, deadline, load_shed)| ServerConfig {
-        propagation,
-        deadline,
-        load_shed,
-    })
+    (propagation(), deadline(), 0.001..=1.0, load_shed()).prop_map(
+        |(propagation, deadline, request_idle_share, load_shed)| ServerConfig {
+            propagation,
+            deadline,
+            request_idle_share,
+            load_shed,
+        },
+    )
 }
 
 fn whole() -> impl Strategy<Value = Config> {

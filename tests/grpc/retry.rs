@@ -131,7 +131,7 @@ async fn a_negative_pushback_is_the_end() {
             let fault = first(vec![answer]).await;
             let (result, verdicts, stopped) = check(fault.address, None).await;
             assert_eq!(result.unwrap_err().code(), Code::Unavailable);
-            assert_eq!((verdicts, stopped, fault.calls()), (vec![Verdict::Failed], Stop::Verdict, 1));
+            assert_eq!((verdicts, stopped, fault.calls()), (vec![Verdict::DoNotRetry], Stop::Verdict, 1));
         }
     }
 }

@@ -95,15 +95,33 @@ fn a_pushback_is_obeyed_where_it_would_be_retried() {
         assert_eq!(trailers(&classifier, &[("grpc-status", status), ("grpc-retry-pushback-ms", "70")]), wait(70));
         for never in ["-1", "", "soon", "99999999999"] {
             let verdict = trailers(&classifier, &[("grpc-status", status), ("grpc-retry-pushback-ms", never)]);
-            assert_eq!(verdict, Verdict::Failed, "{never:?}");
+            assert_eq!(verdict, Verdict::DoNotRetry, "{never:?}");
         }
     }
-    for (status, verdict) in [("0", Verdict::Success), ("3", Verdict::CallerFault), ("13", Verdict::Failed)] {
-        for pushback in ["70", "-1"] {
+    for (status, wait, never) in [
+        ("0", Verdict::Success, Verdict::Success),
+        ("3", Verdict::CallerFault, Verdict::CallerFault),
+        ("13", Verdict::Failed, Verdict::DoNotRetry),
+    ] {
+        for (pushback, verdict) in [("70", wait), ("-1", never)] {
             let headers = [("grpc-status", status), ("grpc-retry-pushback-ms", pushback)];
             assert_eq!(head(&classifier, &headers), verdict);
         }
     }
+}
+
+/// Of a proxy, which does not speak gRPC.
+#[test]
+fn answer_of_a_proxy_that_refuses_by_name_is_a_refusal() {
+    let of = |status, headers: &[(&str, &str)]| ByCode::new().classify(Ok(&response(status, headers)));
+    let wait = |secs| Verdict::Overloaded { retry_after: Some(Duration::from_secs(secs)) };
+    assert_eq!(of(429, &[]), Verdict::Overloaded { retry_after: None });
+    assert_eq!((of(429, &[("retry-after", "2")]), of(503, &[("retry-after", "3")])), (wait(2), wait(3)));
+    assert_eq!(of(503, &[("x-should-retry", "false")]), Verdict::DoNotRetry);
+    assert_eq!(of(500, &[("x-should-retry", "false")]), Verdict::DoNotRetry);
+    assert_eq!((of(503, &[]), of(500, &[]), of(404, &[])), {
+        (Verdict::Transient, Verdict::Failed, Verdict::CallerFault)
+    });
 }
 
 #[test]
@@ -116,7 +134,7 @@ fn verdicts_can_be_set_per_code_and_by_closure() {
         });
     assert_eq!(trailers(&classifier, &[("grpc-status", "10")]), Verdict::Transient);
     let pushed_back = [("grpc-status", "10"), ("grpc-retry-pushback-ms", "-1")];
-    assert_eq!(trailers(&classifier, &pushed_back), Verdict::Failed);
+    assert_eq!(trailers(&classifier, &pushed_back), Verdict::DoNotRetry);
     assert_eq!(head(&classifier, &[("grpc-status", "14")]), Verdict::Ignored);
     assert_eq!(head(&classifier, &[("grpc-status", "13")]), Verdict::Failed);
     assert_eq!(head(&classifier, &[("grpc-status", "13"), ("x-restarting", "1")]), Verdict::Transient);

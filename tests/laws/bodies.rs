@@ -25,7 +25,7 @@ use tower::util::BoxCloneService;
 use tower::{BoxError, Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 
 use crate::drive::Driven;
-use crate::inner::Broken;
+use crate::inner::{Broken, assert_no_lock_is_held};
 use crate::subject::Gauges;
 
 /// Makes a test of each law for each layer, so that a failure names both.
@@ -79,6 +79,7 @@ impl Body for Script {
     type Error = Broken;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        assert_no_lock_is_held();
         loop {
             if let Some(wait) = &mut self.wait {
                 ready!(wait.as_mut().poll(cx));
@@ -104,12 +105,20 @@ impl Body for Script {
     }
 
     fn is_end_stream(&self) -> bool {
+        assert_no_lock_is_held();
         self.steps.is_empty() && self.wait.is_none()
     }
 
     fn size_hint(&self) -> SizeHint {
+        assert_no_lock_is_held();
         let data = |step: &Step| if let Step::Data(data) = step { data.len() as u64 } else { 0 };
         SizeHint::with_exact(self.steps.iter().map(data).sum())
+    }
+}
+
+impl Drop for Script {
+    fn drop(&mut self) {
+        assert_no_lock_is_held();
     }
 }
 

@@ -14,6 +14,8 @@ use tokio::task::unconstrained;
 use tokio::time::{Instant, timeout};
 use tower::{BoxError, Layer, ServiceExt, service_fn};
 
+use crate::inner::assert_no_lock_is_held;
+
 /// Far beyond any bound there is. A call that is still not over waits for ever.
 const FOR_EVER: Duration = Duration::from_secs(24 * 3600);
 
@@ -29,11 +31,18 @@ struct Flag {
 
 impl Wake for Flag {
     fn wake(self: Arc<Self>) {
+        assert_no_lock_is_held();
         self.woken.store(true, Ordering::SeqCst);
         self.wakes.fetch_add(1, Ordering::SeqCst);
         if let Some(task) = self.task.lock().unwrap().take() {
             task.wake();
         }
+    }
+}
+
+impl Drop for Flag {
+    fn drop(&mut self) {
+        assert_no_lock_is_held();
     }
 }
 

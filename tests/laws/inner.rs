@@ -15,6 +15,11 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Sleep;
 use tower::Service;
 
+/// Called by all code of the laws that is foreign to the library. Counted in builds with debug assertions only.
+pub(crate) fn assert_no_lock_is_held() {
+    assert!(seawall::locks_held() == 0 || std::thread::panicking(), "foreign code runs under a lock of the library");
+}
+
 /// How a callee becomes ready. Each clone has to become so by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Readiness {
@@ -108,6 +113,7 @@ impl Counted {
 
 impl Drop for Counted {
     fn drop(&mut self) {
+        assert_no_lock_is_held();
         (self.1)(&self.0).fetch_sub(1, Ordering::SeqCst);
     }
 }
@@ -158,6 +164,7 @@ impl Hard {
 /// Clones start unready, as clones of services do.
 impl Clone for Hard {
     fn clone(&self) -> Self {
+        assert_no_lock_is_held();
         Self {
             readiness: self.readiness,
             plan: Arc::clone(&self.plan),
@@ -174,6 +181,7 @@ impl Service<u32> for Hard {
     type Future = Answering;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+        assert_no_lock_is_held();
         self.census.polled_ready.fetch_add(1, Ordering::SeqCst);
         let State::Unready { polls, asking } = &mut self.state else { return Poll::Ready(Ok(())) };
         let slot = match self.readiness {
@@ -208,6 +216,7 @@ impl Service<u32> for Hard {
     }
 
     fn call(&mut self, request: u32) -> Answering {
+        assert_no_lock_is_held();
         let call = self.census.calls.fetch_add(1, Ordering::SeqCst);
         let slot = match std::mem::replace(&mut self.state, State::Unready { polls: 0, asking: None }) {
             State::Ready { slot, .. } => slot,
@@ -253,6 +262,7 @@ impl Future for Answering {
     type Output = Result<u32, Broken>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        assert_no_lock_is_held();
         let here = std::ptr::from_ref(self.as_ref().get_ref()).addr();
         let this = self.project();
         assert_eq!(*this.address.get_or_insert(here), here, "the future was moved after it had been polled");

@@ -151,7 +151,11 @@ async fn a_body_that_the_clients_own_timeout_ends_has_timed_out() {
     let answer = client.oneshot(request(Method::GET, address, Empty::<Bytes>::new())).await.unwrap();
     assert!(own(&answer.into_body().collect().await.unwrap_err()).is_timeout());
     let seen = layer.handle().snapshot();
-    assert_eq!((seen.calls, seen.failures, seen.slow), (1, 1, 1), "what times out is slow, too");
+    assert_eq!(
+        (seen.calls, seen.failures, seen.slow),
+        (1, 1, 1),
+        "it is a failure, and slow from the slow threshold on"
+    );
 }
 
 #[tokio::test]

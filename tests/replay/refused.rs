@@ -82,7 +82,8 @@ async fn go_away(stream: &mut TcpStream, last: u32) {
 async fn a_post_is_sent_again_only_if_the_peer_says_that_it_has_not_looked_at_it() {
     let unsent = [(First::Reset(Reason::REFUSED_STREAM), Verdict::Unsent), (First::GoAway(0), Verdict::Unsent)];
     let lost = [(First::Reset(Reason::CANCEL), Verdict::Lost), (First::GoAway(1), Verdict::Lost)];
-    for (first, verdict) in unsent.into_iter().chain(lost) {
+    let calmed = [(First::Reset(Reason::ENHANCE_YOUR_CALM), Verdict::Overloaded { retry_after: None })];
+    for (first, verdict) in unsent.into_iter().chain(lost).chain(calmed) {
         let (address, requests) = server(first).await;
         let request = request(Method::POST, address, Full::<Bytes>::from("pay"));
         let (answer, report) = call(retry().layer(client(Protocol::Http2)), request).await;

@@ -33,7 +33,7 @@ async fn a_streamed_upload_is_sent_again_byte_for_byte_with_its_trailers() {
 
         let (answer, report) = call(retry().layer(client(protocol)), request).await;
         assert_eq!(answer.unwrap(), (200, Bytes::from("answered 200")), "{protocol:?}");
-        let verdicts = [Verdict::Overloaded { retry_after: None }, Verdict::Lost, Verdict::Success];
+        let verdicts = [Verdict::Transient, Verdict::Lost, Verdict::Success];
         assert_eq!(report.verdicts, verdicts, "{protocol:?}");
         let seen = server.seen();
         assert_eq!(seen.len(), 3);

@@ -32,7 +32,7 @@ const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
 
-const VERDICTS: [Verdict; 10] = [
+const VERDICTS: [Verdict; 12] = [
     Verdict::Success,
     Verdict::CallerFault,
     Verdict::Transient,
@@ -43,6 +43,8 @@ const VERDICTS: [Verdict; 10] = [
     Verdict::Failed,
     Verdict::Abandoned,
     Verdict::Ignored,
+    Verdict::Unprocessed,
+    Verdict::DoNotRetry,
 ];
 
 /// Everything once; the recorder is this process's from then on.

@@ -6,7 +6,7 @@ use crate::admission::timer::Timer;
 use crate::algorithm::queue::Until;
 use crate::ground::error::Reason;
 use crate::ground::sync::atomic::Ordering;
-use crate::ground::sync::{Arc, lock};
+use crate::ground::sync::{Arc, foreign, lock};
 use crate::ground::time;
 
 /// A place in a gate's line, given up on drop.
@@ -32,8 +32,7 @@ impl Waiter {
     /// The permit, or why there will be none. The wait is bounded by time, and counts as no time of the callee's.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Permit, Reason>> {
         let Some(place) = self.place else { return Poll::Pending };
-        // Cloning and dropping wakers is the executor's code: not under our lock.
-        let waker = cx.waker().clone();
+        let waker = foreign(|| cx.waker().clone());
         let mut line = lock(&self.gate.line);
         if let Some(outcome) = line.take_outcome(place) {
             drop(line);
@@ -41,7 +40,7 @@ impl Waiter {
         }
         let before = line.register(place, waker);
         drop(line);
-        drop(before);
+        foreign(|| drop(before));
         if self.timer.poll_until(cx, self.until.at).is_pending() {
             time::mark_local_wait();
             return Poll::Pending;
@@ -73,7 +72,7 @@ impl Waiter {
         let woken = self.gate.serve(&mut line);
         drop(line);
         wake(woken);
-        drop(left);
+        foreign(|| drop(left));
         None
     }
 }

@@ -141,8 +141,21 @@ impl<K: Keying, T> Keyed<K, T> {
     where
         K: KeyBy<Request>,
     {
-        // The key is the user's code, and so are its clones, hash and drop: only the latter three happen under the lock.
-        let Some(key) = self.keying.key(request) else {
+        self.of_key(self.key(request), make)
+    }
+
+    /// The request's key, which is the user's code.
+    pub(crate) fn key<Request>(&self, request: &Request) -> Option<K::Key>
+    where
+        K: KeyBy<Request>,
+    {
+        self.keying.key(request)
+    }
+
+    /// The state of a key; the common one without any.
+    pub(crate) fn of_key(&self, key: Option<K::Key>, make: impl FnOnce() -> T) -> Arc<T> {
+        // The key's clones, hash and drop are the user's code: they happen under the lock.
+        let Some(key) = key else {
             return Arc::clone(&self.common);
         };
         let (state, forgotten) = lock(&self.table).get_or_make(key, make);

@@ -1,40 +1,49 @@
 //! Cuts what is kept beyond its time, even if nobody polls it.
 //!
-//! A timer runs only while whoever owns it is polled. What someone has put aside, such as a response that nobody reads, has
-//! to be watched from outside: by one task per runtime, which sleeps until the next thing is due and costs nothing
-//! while nothing is. It is started by the first thing that is watched, and ends with its runtime.
+//! A timer runs only while its owner is polled. What has been put aside, such as a response that nobody reads, has to be
+//! watched from outside: by one task per runtime, which sleeps until the next thing is due and costs nothing while nothing is.
+//! It is started by the first thing that is watched, and ends with its runtime.
 //!
 //! Due times are rounded up to [`GRAIN`], so that things of about the same age go together. Of things that are due
 //! together the youngest goes first: a stack of layers watches from the inside to the outside, and what the outermost
 //! lets go of takes the others along.
 //!
-//! Nothing foreign runs under the schedule's lock.
+//! A visit may run foreign code, such as the destructor of a body. So visits are made in rounds, each in a task of its own: one
+//! that hangs keeps its round's task, and after [`PATIENCE`] another round goes on with the rest. (On a runtime with one thread
+//! nothing goes on while one task hangs.) And nothing foreign runs under the schedule's lock.
 
 mod schedule;
 #[cfg(all(test, not(seawall_loom)))]
 mod tests;
 
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use tokio::runtime::{Handle, Id};
+use tokio::task::JoinHandle;
 
 use self::schedule::{Entry, Schedule};
 use crate::admission::timer::Timer;
+use crate::ground::sync::foreign;
+use crate::ground::sync::global::{Mutex, MutexGuard, lock};
 use crate::ground::time::{self, Instant};
 
 /// How late a cut may be.
 pub(crate) const GRAIN: Duration = Duration::from_millis(10);
 
-/// How many visits are made before others have their turn. What is dropped may take some microseconds, and a worker with nothing
-/// else to do looks at its sockets and timers only after some sixty turns.
+/// How many visits a round has, before other tasks have their turn. What is dropped may take some microseconds, and a worker with
+/// nothing else to do looks at its sockets and timers only after some sixty turns.
 const VISITS_AT_ONCE: usize = 32;
+
+/// A round that takes longer is taken for one that hangs.
+const PATIENCE: Duration = Duration::from_millis(100);
 
 /// Something that must not be kept for ever.
 pub(crate) trait Parked: Send + Sync {
@@ -84,7 +93,7 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         let parked = self.reaper.lock().schedule.leave(self.entry);
-        drop(parked);
+        foreign(|| drop(parked));
     }
 }
 
@@ -127,19 +136,27 @@ impl Reaper {
     }
 
     fn of(runtime: &Handle, id: Id) -> Option<Arc<Self>> {
-        let (reaper, task) = {
-            let mut reapers = REAPERS.lock().unwrap_or_else(PoisonError::into_inner);
-            reapers.retain(|(_, reaper)| !reaper.is_closed());
-            if let Some((_, reaper)) = reapers.iter().find(|(of, _)| *of == id) {
-                return Some(Arc::clone(reaper));
+        let (closed, reaper, is_new) = {
+            let mut reapers = lock(&REAPERS);
+            let (open, closed): (Vec<_>, Vec<_>) =
+                std::mem::take(&mut *reapers).into_iter().partition(|(_, reaper)| !reaper.is_closed());
+            *reapers = open;
+            match reapers.iter().find(|(of, _)| *of == id) {
+                Some((_, reaper)) => (closed, Arc::clone(reaper), false),
+                None => {
+                    let reaper = Arc::new(Self::default());
+                    reapers.push((id, Arc::clone(&reaper)));
+                    (closed, reaper, true)
+                }
             }
-            let reaper = Arc::new(Self::default());
-            reapers.push((id, Arc::clone(&reaper)));
-            let task = Task { reaper: Arc::clone(&reaper), timer: Timer::new() };
-            (reaper, task)
         };
-        // A runtime that is shutting down drops the task at once.
-        drop(runtime.spawn(task));
+        foreign(|| {
+            drop(closed);
+            if is_new {
+                // A runtime that is shutting down drops the task at once.
+                drop(runtime.spawn(Task { reaper: Arc::clone(&reaper), timer: Timer::new(), round: None }));
+            }
+        });
         (!reaper.is_closed()).then_some(reaper)
     }
 
@@ -148,25 +165,78 @@ impl Reaper {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     fn enter(&self, parked: Arc<dyn Parked>, due: Instant) -> Entry {
+        self.schedule(due, |schedule| schedule.enter(parked, due))
+    }
+
+    /// `put` puts something into the schedule that is due at `due`: the task is woken if it would sleep for longer.
+    fn schedule<T>(&self, due: Instant, put: impl FnOnce(&mut Schedule) -> T) -> T {
         let mut state = self.lock();
-        let entry = state.schedule.enter(parked, due);
+        let output = put(&mut state.schedule);
         let sleeper = state.sleeper.take_if(|(_, until)| due < *until);
         drop(state);
         if let Some((waker, _)) = sleeper {
-            waker.wake();
+            foreign(|| waker.wake());
         }
-        entry
+        output
+    }
+
+    /// What is due now, as much as has room in a round.
+    fn take_due(&self, now: Instant) -> VecDeque<Due> {
+        let mut state = self.lock();
+        std::iter::from_fn(|| state.schedule.take_due(now)).take(VISITS_AT_ONCE).collect()
+    }
+
+    /// When something will be due; the task sleeps until then, or is woken if there is something earlier.
+    fn sleep(&self, waker: Waker) -> Instant {
+        let mut state = self.lock();
+        let until = state.schedule.next().unwrap_or(Instant::MAX);
+        let before = state.sleeper.replace((waker, until));
+        drop(state);
+        foreign(|| drop(before));
+        until
     }
 }
 
-/// The task that visits. It lives as long as its runtime.
+/// Something whose time has come, and its place.
+type Due = (Entry, Arc<dyn Parked>);
+
+/// Visits that are under way.
+struct Round {
+    task: JoinHandle<()>,
+    /// What has not been visited yet. The task takes one after the other out.
+    rest: Arc<Mutex<VecDeque<Due>>>,
+    /// When it is taken for one that hangs.
+    until: Instant,
+}
+
+impl Round {
+    fn begin(reaper: &Arc<Reaper>, due: VecDeque<Due>, now: Instant) -> Self {
+        let rest = Arc::new(Mutex::new(due));
+        let (reaper, to_do) = (Arc::clone(reaper), Arc::clone(&rest));
+        let task = tokio::spawn(async move {
+            loop {
+                let next = lock(&to_do).pop_front();
+                let Some((entry, parked)) = next else { break };
+                // A body that panics when it is dropped must not take the cuts of all others along. The panic has been reported.
+                let visit = move || parked.visit(now);
+                if let Ok(Visit::Again(at)) = catch_unwind(AssertUnwindSafe(|| foreign(visit))) {
+                    reaper.schedule(at, |schedule| schedule.again(entry, at));
+                }
+            }
+        });
+        Self { task, rest, until: now + PATIENCE }
+    }
+}
+
+/// The task that has visited what is due. It lives as long as its runtime.
 struct Task {
     reaper: Arc<Reaper>,
     timer: Timer,
+    round: Option<Round>,
 }
 
 impl Future for Task {
@@ -174,34 +244,37 @@ impl Future for Task {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
-        let mut visits = 0;
         loop {
-            let now = time::now();
-            loop {
-                if visits == VISITS_AT_ONCE {
-                    cx.waker().wake_by_ref();
-                    return Poll::Pending;
+            let mut rest = VecDeque::new();
+            if let Some(round) = &mut this.round {
+                if Pin::new(&mut round.task).poll(cx).is_pending() {
+                    ready!(this.timer.poll_until(cx, round.until));
+                    if time::now() < round.until {
+                        // The runtime is shutting down.
+                        return Poll::Ready(());
+                    }
+                    rest = std::mem::take(&mut *lock(&round.rest));
                 }
-                let due = this.reaper.lock().schedule.take_due(now);
-                let Some((entry, parked)) = due else { break };
-                visits += 1;
-                // A body that panics when it is dropped must not take the cuts of all others along. The panic has been reported.
-                let visit = catch_unwind(AssertUnwindSafe(|| parked.visit(now))).unwrap_or(Visit::Done);
-                if let Visit::Again(at) = visit {
-                    this.reaper.lock().schedule.again(entry, at);
-                }
+                this.round = None;
             }
-            let until = {
-                let mut state = this.reaper.lock();
-                let until = state.schedule.next().unwrap_or(Instant::MAX);
-                state.sleeper = Some((cx.waker().clone(), until));
-                until
-            };
+            let now = time::now();
+            let due = if rest.is_empty() { this.reaper.take_due(now) } else { rest };
+            if !due.is_empty() {
+                this.round = Some(Round::begin(&this.reaper, due, now));
+                // The round may take this worker. So we go to the end of its queue, and tokio wakes another one, which finds us there:
+                // else nobody would serve timers and sockets meanwhile.
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            let until = this.reaper.sleep(cx.waker().clone());
             if until == Instant::MAX {
                 this.timer.disarm();
                 return Poll::Pending;
             }
             ready!(this.timer.poll_until(cx, until));
+            if time::now() < until {
+                return Poll::Ready(());
+            }
         }
     }
 }

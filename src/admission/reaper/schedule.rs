@@ -1,5 +1,5 @@
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -7,9 +7,6 @@ use slab::Slab;
 
 use super::{GRAIN, Parked};
 use crate::ground::time::{self, Instant};
-
-/// So many that have left are not worth a sweep.
-const SWEPT_FROM: usize = 64;
 
 /// Where something stands in the schedule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,33 +16,37 @@ pub(super) struct Entry {
     number: u64,
 }
 
-/// What is due when.
-///
-/// Who leaves is not looked for in the order, which would cost more than to come across what is left of him: such
-/// remains are swept when they outnumber the living.
+/// What is due when. Each operation takes time that grows with the logarithm of what is in the schedule, and none is put off:
+/// nothing is swept later, while everybody else waits for the lock.
 #[derive(Default)]
 pub(super) struct Schedule {
     watched: Slab<Watched>,
-    /// Those that wait for their time: the earliest first, and of the same time the youngest.
-    order: BinaryHeap<Reverse<(Instant, Reverse<u64>, usize)>>,
+    /// The places of those that wait for their time.
+    order: BTreeMap<Turn, usize>,
     entered: u64,
-    /// How many in the order have left.
-    gone: usize,
 }
 
 struct Watched {
     parked: Arc<dyn Parked>,
     number: u64,
-    /// Whether it waits for its time, and is not being visited.
-    waits: bool,
+    /// When it is due, rounded up. None while it is being visited.
+    due: Option<Instant>,
+}
+
+/// The earliest comes first, and of the same time the youngest.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(not(test), derive(PartialOrd, Ord))]
+pub(super) struct Turn {
+    due: Instant,
+    number: Reverse<u64>,
 }
 
 impl Schedule {
     pub(super) fn enter(&mut self, parked: Arc<dyn Parked>, due: Instant) -> Entry {
         self.entered += 1;
-        let number = self.entered;
-        let index = self.watched.insert(Watched { parked, number, waits: true });
-        self.order.push(Reverse((rounded_up(due), Reverse(number), index)));
+        let (number, due) = (self.entered, rounded_up(due));
+        let index = self.watched.insert(Watched { parked, number, due: Some(due) });
+        self.order.insert(Turn { due, number: Reverse(number) }, index);
         Entry { index, number }
     }
 
@@ -54,56 +55,37 @@ impl Schedule {
     pub(super) fn leave(&mut self, entry: Entry) -> Option<Arc<dyn Parked>> {
         self.watched.get(entry.index).filter(|watched| watched.number == entry.number)?;
         let left = self.watched.try_remove(entry.index)?;
-        self.gone += usize::from(left.waits);
-        if self.gone > self.watched.len() + SWEPT_FROM {
-            let Self { watched, order, .. } = self;
-            order.retain(|Reverse((_, Reverse(number), index))| is_there(watched, *index, *number));
-            self.gone = 0;
+        if let Some(due) = left.due {
+            self.order.remove(&Turn { due, number: Reverse(left.number) });
         }
         Some(left.parked)
     }
 
     /// The next one that is due at `now`. It stays, but is not due any more, until it is told to come [`again`](Self::again).
     pub(super) fn take_due(&mut self, now: Instant) -> Option<(Entry, Arc<dyn Parked>)> {
-        while let Some(Reverse((_, Reverse(number), index))) = self.pop_due(now) {
-            match self.watched.get_mut(index).filter(|watched| watched.number == number) {
-                Some(watched) => {
-                    watched.waits = false;
-                    return Some((Entry { index, number }, Arc::clone(&watched.parked)));
-                }
-                None => self.gone -= 1,
-            }
+        let (turn, index) = self.order.first_key_value().map(|(turn, index)| (*turn, *index))?;
+        if turn.due > now {
+            return None;
         }
-        None
-    }
-
-    fn pop_due(&mut self, now: Instant) -> Option<Reverse<(Instant, Reverse<u64>, usize)>> {
-        if self.order.peek().is_some_and(|Reverse((due, ..))| *due <= now) { self.order.pop() } else { None }
+        self.order.pop_first();
+        let watched = self.watched.get_mut(index)?;
+        watched.due = None;
+        Some((Entry { index, number: watched.number }, Arc::clone(&watched.parked)))
     }
 
     /// Unless it has left meanwhile.
     pub(super) fn again(&mut self, entry: Entry, due: Instant) {
         if let Some(watched) = self.watched.get_mut(entry.index).filter(|watched| watched.number == entry.number) {
-            watched.waits = true;
-            self.order.push(Reverse((rounded_up(due), Reverse(entry.number), entry.index)));
+            let due = rounded_up(due);
+            watched.due = Some(due);
+            self.order.insert(Turn { due, number: Reverse(entry.number) }, entry.index);
         }
     }
 
     /// When the next one is due.
-    pub(super) fn next(&mut self) -> Option<Instant> {
-        while let Some(&Reverse((due, Reverse(number), index))) = self.order.peek() {
-            if is_there(&self.watched, index, number) {
-                return Some(due);
-            }
-            self.order.pop();
-            self.gone -= 1;
-        }
-        None
+    pub(super) fn next(&self) -> Option<Instant> {
+        self.order.first_key_value().map(|(turn, _)| turn.due)
     }
-}
-
-fn is_there(watched: &Slab<Watched>, index: usize, number: u64) -> bool {
-    watched.get(index).is_some_and(|watched| watched.number == number)
 }
 
 fn rounded_up(due: Instant) -> Instant {
@@ -113,9 +95,32 @@ fn rounded_up(due: Instant) -> Instant {
 
 impl fmt::Debug for Schedule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Schedule")
-            .field("watched", &self.watched.len())
-            .field("gone", &self.gone)
-            .finish_non_exhaustive()
+        f.debug_struct("Schedule").field("watched", &self.watched.len()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+pub(super) mod compared {
+    use std::cell::Cell;
+    use std::cmp::Ordering;
+
+    use super::Turn;
+
+    thread_local! {
+        /// How many turns have been compared: what an operation costs.
+        pub(in crate::admission::reaper) static COUNT: Cell<u64> = const { Cell::new(0) };
+    }
+
+    impl Ord for Turn {
+        fn cmp(&self, other: &Self) -> Ordering {
+            COUNT.set(COUNT.get() + 1);
+            (self.due, self.number).cmp(&(other.due, other.number))
+        }
+    }
+
+    impl PartialOrd for Turn {
+        fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+            Some(self.cmp(other))
+        }
     }
 }

@@ -10,13 +10,13 @@ const SECOND: Duration = Duration::from_secs(1);
 
 /// Notes when it was visited, and says what is to follow.
 struct Thing {
-    visited: Mutex<Vec<Instant>>,
+    visited: std::sync::Mutex<Vec<Instant>>,
     then: Visit,
 }
 
 impl Thing {
     fn new(then: Visit) -> Arc<Self> {
-        Arc::new(Self { visited: Mutex::default(), then })
+        Arc::new(Self { visited: std::sync::Mutex::default(), then })
     }
 
     fn visits(&self) -> Vec<Instant> {
@@ -80,7 +80,7 @@ async fn who_is_due_earlier_than_all_others_wakes_the_reaper() {
 
 #[tokio::test(start_paused = true)]
 async fn of_things_that_are_due_together_the_youngest_goes_first() {
-    struct Named(&'static str, Arc<Mutex<Vec<&'static str>>>);
+    struct Named(&'static str, Arc<std::sync::Mutex<Vec<&'static str>>>);
     impl Parked for Named {
         fn visit(&self, _: Instant) -> Visit {
             self.1.lock().unwrap().push(self.0);
@@ -130,7 +130,7 @@ fn a_reaper_ends_with_its_runtime_and_the_next_one_has_its_own() {
     let runtime = runtime();
     let _guard = runtime.enter();
     drop(watch(Thing::new(Visit::Done), Instant::MAX));
-    assert!(REAPERS.lock().unwrap().iter().all(|(_, reaper)| !reaper.is_closed()), "what has ended is forgotten");
+    assert!(lock(&REAPERS).iter().all(|(_, reaper)| !reaper.is_closed()), "what has ended is forgotten");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -221,28 +221,72 @@ async fn thousands_that_are_due_together_do_not_keep_a_worker_for_themselves() {
     let due = time::now() + SECOND;
     let thing: Arc<dyn Parked> = Arc::new(Counted(Arc::clone(&visits)));
     let places: Vec<_> = (0..10_000).map(|_| watch(Arc::clone(&thing), due).unwrap()).collect();
-    pass(SECOND).await;
     let bystander = tokio::spawn(async move {
         let (mut before, mut most) = (0, 0);
         while before < 10_000 {
             let now = visits.load(Ordering::Relaxed);
             most = most.max(now - before);
             before = now;
-            if now == 0 {
-                pass(GRAIN / 10).await;
-            } else {
-                // To the end of the queue; tokio's own yield waits for the driver.
-                let mut yielded = false;
-                std::future::poll_fn(|cx| {
-                    cx.waker().wake_by_ref();
-                    if std::mem::replace(&mut yielded, true) { Poll::Ready(()) } else { Poll::Pending }
-                })
-                .await;
-            }
+            // To the end of the queue; tokio's own yield waits for the driver.
+            let mut yielded = false;
+            std::future::poll_fn(|cx| {
+                cx.waker().wake_by_ref();
+                if std::mem::replace(&mut yielded, true) { Poll::Ready(()) } else { Poll::Pending }
+            })
+            .await;
         }
         most
     });
+    tokio::time::advance(SECOND + GRAIN).await;
     let most = bystander.await.unwrap();
     assert!(most <= 256, "{most} in one go");
     drop(places);
+}
+
+/// Others hold their places meanwhile, and wait for the same lock.
+#[test]
+fn leaving_costs_the_same_whatever_has_left_before() {
+    const MANY: u64 = 1 << 18;
+    let mut schedule = Schedule::default();
+    let thing: Arc<dyn Parked> = Thing::new(Visit::Done);
+    let at = |n: u64| Instant::from_nanos(1 << 40) + Duration::from_millis(n % 60_000);
+    let entries: Vec<_> = (0..MANY).map(|n| schedule.enter(Arc::clone(&thing), at(n * 7919))).collect();
+    let mut most = 0;
+    for n in 0..MANY {
+        // In no order: an odd number reaches all.
+        let entry = entries[(n * 104_729 % MANY) as usize];
+        let before = schedule::compared::COUNT.get();
+        assert!(schedule.leave(entry).is_some());
+        assert!(n > 0 || schedule.next().is_some());
+        most = most.max(schedule::compared::COUNT.get() - before);
+    }
+    assert!(most <= 128, "{most} entries were looked at");
+    assert_eq!(schedule.next(), None);
+}
+
+/// On a runtime with more than one thread.
+#[test]
+fn a_visit_that_hangs_does_not_keep_others_from_being_visited() {
+    struct Hangs(std::sync::Mutex<std::sync::mpsc::Receiver<()>>);
+    impl Parked for Hangs {
+        fn visit(&self, _: Instant) -> Visit {
+            let _ = self.0.lock().unwrap().recv();
+            Visit::Done
+        }
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_time().build().unwrap();
+    let _inside = runtime.enter();
+    let (release, until) = std::sync::mpsc::channel();
+    let due = time::now() + Duration::from_millis(20);
+    let things = [0, 0, 60, 300].map(|later| (Thing::new(Visit::Done), due + Duration::from_millis(later)));
+    let watched = |(thing, due): &(Arc<Thing>, Instant)| watch(Arc::clone(thing) as _, *due).unwrap();
+    let before = watched(&things[0]);
+    let hangs = watch(Arc::new(Hangs(std::sync::Mutex::new(until))), due).unwrap();
+    let after = [1, 2, 3].map(|n| watched(&things[n]));
+    let start = std::time::Instant::now();
+    while things.iter().any(|(thing, _)| thing.visits().is_empty()) {
+        assert!(start.elapsed() < 20 * SECOND, "{:?}", things.map(|(thing, _)| thing.visits().len()));
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    drop((before, hangs, after, release));
 }

@@ -50,7 +50,7 @@ mod tests;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, LazyLock, Weak};
 use std::thread;
 
 pub use self::component::{Component, NotFound, Unsupported};
@@ -60,6 +60,7 @@ pub use self::snapshot::{
 };
 use crate::ground::config::Validation;
 use crate::ground::error::InvalidConfig;
+use crate::ground::sync::global::{Mutex, MutexGuard, lock};
 use crate::ground::telemetry::{Instruments, LayerKind, NAMELESS};
 use crate::ground::text;
 use crate::ground::time::{self, Instant};
@@ -241,7 +242,7 @@ struct Taken {
 
 impl Inner {
     fn lock(&self) -> MutexGuard<'_, BTreeMap<Key, Entry>> {
-        self.components.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.components)
     }
 
     /// Those that are there. Dropped unlocked: one of them may be the last.

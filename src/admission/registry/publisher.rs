@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -17,6 +17,7 @@ use tokio::runtime::Handle;
 use super::Inner;
 use super::snapshot::{Condition, GateCondition};
 use crate::admission::timer::Timer;
+use crate::ground::sync::global::{Mutex, MutexGuard, lock};
 use crate::ground::telemetry::{Counted, Gauge, Publication, STATES, publish_process};
 use crate::ground::time::{self, Instant};
 
@@ -43,7 +44,7 @@ const NEVER: u64 = 0;
 static REGISTRIES: Mutex<Vec<Weak<Inner>>> = Mutex::new(Vec::new());
 
 fn registries() -> MutexGuard<'static, Vec<Weak<Inner>>> {
-    REGISTRIES.lock().unwrap_or_else(PoisonError::into_inner)
+    lock(&REGISTRIES)
 }
 
 /// Has the components of this registry published, too.
@@ -121,7 +122,7 @@ pub(super) fn publish(registry: &Inner) -> bool {
     publish_process();
     // Dropped after the lock is free: one of them may be the last of its kind.
     let components;
-    let mut publications = registry.publications.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut publications = lock(&registry.publications);
     // Not before: what another one has published since would be missing here, and be taken for gone.
     components = registry.look();
     let now = time::now();

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::task::{Wake, Waker};
 
-use crate::ground::sync::{Mutex, lock};
+use crate::ground::sync::{Mutex, foreign, lock};
 
 #[derive(Debug)]
 pub(super) struct Relay(Mutex<State>);
@@ -28,21 +28,18 @@ impl Relay {
     /// with that waker now.
     #[must_use]
     pub(super) fn forward_to(&self, task: &Waker) -> bool {
+        let task = foreign(|| task.clone());
         let mut state = lock(&self.0);
-        let before = match &mut state.task {
-            Some(known) if known.will_wake(task) => None,
-            known => known.replace(task.clone()),
-        };
+        let before = state.task.replace(task);
         let registered = std::mem::replace(&mut state.registered, true);
         drop(state);
-        drop(before);
+        foreign(|| drop(before));
         registered
     }
 
     pub(super) fn forget_task(&self) {
         let task = lock(&self.0).task.take();
-        // Dropping a waker may run code of the executor's: not under our lock.
-        drop(task);
+        foreign(|| drop(task));
     }
 }
 
@@ -58,7 +55,7 @@ impl Wake for Relay {
             state.task.take()
         };
         if let Some(task) = task {
-            task.wake();
+            foreign(|| task.wake());
         }
     }
 }

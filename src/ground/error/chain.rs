@@ -19,6 +19,9 @@ pub fn rejection(error: &BoxError) -> Option<&Rejected> {
 /// `error.as_ref()`), an `io::Error`, an `Arc<dyn Error>`, a transparent error, and any of them inside another. An error that
 /// keeps nothing but the text of another (`format!("{error}").into()`) has lost the refusal.
 ///
+/// A client that keeps to the deadline which was sent along, as a tonic `Channel` does, ends a call with an error of its own a moment
+/// before the deadline. That error is found as the cut at the deadline too, and stays the last in the chain of sources.
+///
 /// ```
 /// use std::time::Duration;
 /// use seawall::error::{Reason, rejection_in};

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use super::{Numbers, Reason};
+use super::{AtDeadline, Numbers, Reason};
 #[cfg(test)]
 use crate::ground::telemetry::LayerKind;
 use crate::ground::telemetry::{Instruments, Source};
@@ -68,7 +68,8 @@ impl Rejected {
 
     /// The refusal that `error` is, or stands for.
     pub(crate) fn of<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Self> {
-        error.downcast_ref().or_else(|| error.downcast_ref::<Origin>().map(|origin| &origin.0))
+        let stands_for = || error.downcast_ref::<Origin>().map(|origin| &origin.0);
+        error.downcast_ref().or_else(stands_for).or_else(|| AtDeadline::cut(error))
     }
 
     /// By the layer that `source` is. The look-up takes a lock: for what is rare, or comes after a wait.
@@ -143,6 +144,7 @@ impl Rejected {
             | Reason::AttemptTimeout
             | Reason::HoldExceeded => Kind::TooLate,
             Reason::RateLimited => Kind::TooOften,
+            Reason::RequestIdle => Kind::Stalled,
             Reason::NotReady
             | Reason::CircuitOpen
             | Reason::QueueFull
@@ -169,7 +171,8 @@ impl Rejected {
             | Reason::QueueTimeout
             | Reason::NotInTime
             | Reason::RateLimited
-            | Reason::Displaced => Verdict::Ignored,
+            | Reason::Displaced
+            | Reason::RequestIdle => Verdict::Ignored,
         }
     }
 }
@@ -182,6 +185,8 @@ pub(crate) enum Kind {
     TooLate,
     /// Calls come more often than the rate allows: 429, `RESOURCE_EXHAUSTED`.
     TooOften,
+    /// Its client did not send what it had announced: 408, `CANCELLED`.
+    Stalled,
     /// Another try may be served: 503, `UNAVAILABLE`.
     Unavailable,
 }
@@ -274,6 +279,7 @@ mod tests {
                     | Reason::IdleTimeout
                     | Reason::AttemptTimeout
                     | Reason::HoldExceeded
+                    | Reason::RequestIdle
             );
             for knows in [None, Some(Duration::ZERO)] {
                 let rejected = Rejected::nameless(LayerKind::Bulkhead, reason);

@@ -1,14 +1,14 @@
 //! The instruments of one layer value: what it counts, and under which name.
 
 use std::any::Any;
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, LazyLock, OnceLock, Weak};
 use std::time::Duration;
 
 use super::calls::Calls;
 use super::tally::Tally;
+use crate::ground::sync::global::{Mutex, lock};
 use crate::ground::time::Instant;
 use crate::ground::verdict::Verdict;
 
@@ -50,19 +50,39 @@ impl LayerKind {
     }
 }
 
-/// Whose bound or refusal it is, in one word that a call can carry along: the instruments are looked up when there is something
-/// to tell. A call that is refused cheaply has them at hand and does not look.
-#[derive(Clone, Copy, PartialEq, Eq)]
+/// Whose bound or refusal it is, in two words that a call can carry along: the instruments are looked up when there is something
+/// to report. A call that is refused cheaply has them at hand and does not look.
+#[derive(Clone, Copy)]
 pub(crate) struct Source {
     id: u64,
+    /// Where its instruments can be found; none for the nameless of a kind.
+    desk: Option<&'static Desk>,
 }
+
+/// Where the instruments of one layer value can be found for as long as they are there, so that calls which end at the same time
+/// wait for those of their own layer only, and not for one lock of the process.
+///
+/// Desks live as long as the process, and are used again: there are as many as there were layer values at one time.
+#[derive(Default)]
+struct Desk(Mutex<Option<(u64, Weak<Inner>)>>);
+
+/// The desks that are not in use.
+static FREE_DESKS: Mutex<Vec<&'static Desk>> = Mutex::new(Vec::new());
+
+impl PartialEq for Source {
+    fn eq(&self, other: &Self) -> bool {
+        self.id == other.id
+    }
+}
+
+impl Eq for Source {}
 
 const KIND_BITS: u32 = 3;
 
 impl Source {
     /// Of any layer of a kind that has no name.
     pub(crate) const fn nameless(kind: LayerKind) -> Self {
-        Self { id: kind as u64 }
+        Self { id: kind as u64, desk: None }
     }
 
     #[cfg(feature = "metrics")]
@@ -80,7 +100,10 @@ impl Source {
 
     /// Those of the layer value, if it has a name and is still there; else those that the nameless of its kind share.
     pub(crate) fn instruments(self) -> Instruments {
-        let found = named().get(&self.id).and_then(Weak::upgrade);
+        let found = self.desk.and_then(|desk| match &*lock(&desk.0) {
+            Some((id, inner)) if *id == self.id => inner.upgrade(),
+            _ => None,
+        });
         found.map_or_else(|| Instruments::nameless(self.kind()), |inner| Instruments { source: self, inner })
     }
 }
@@ -89,12 +112,6 @@ impl fmt::Debug for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.layer())
     }
-}
-
-/// The instruments that have a name, by the id of their source.
-fn named() -> MutexGuard<'static, HashMap<u64, Weak<Inner>>> {
-    static NAMED: LazyLock<Mutex<HashMap<u64, Weak<Inner>>>> = LazyLock::new(Mutex::default);
-    NAMED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// See the module. Without a name they are a few words, and what happens is counted with all other nameless layers of the kind.
@@ -130,7 +147,9 @@ impl Instruments {
     pub(crate) fn new(kind: LayerKind) -> Self {
         static LAST: AtomicU64 = AtomicU64::new(0);
         let number = LAST.fetch_add(1, Ordering::Relaxed) + 1;
-        Self::of(Source { id: number << KIND_BITS | kind as u64 })
+        let free = lock(&FREE_DESKS).pop();
+        let desk = free.unwrap_or_else(|| Box::leak(Box::default()));
+        Self::of(Source { id: number << KIND_BITS | kind as u64, desk: Some(desk) })
     }
 
     fn of(source: Source) -> Self {
@@ -155,7 +174,9 @@ impl Instruments {
         let counted = Arc::new(Counted { calls: Calls::default(), tally: Tally::new() });
         let named_now = Named { name, since, counted, registration };
         if self.inner.named.set(named_now).is_ok() {
-            named().insert(self.source.id, Arc::downgrade(&self.inner));
+            if let Some(desk) = self.source.desk {
+                *lock(&desk.0) = Some((self.source.id, Arc::downgrade(&self.inner)));
+            }
         }
     }
 
@@ -207,8 +228,10 @@ impl Instruments {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        if self.named.get().is_some() {
-            named().remove(&self.source.id);
+        if let Some(desk) = self.source.desk {
+            let gone = lock(&desk.0).take();
+            drop(gone);
+            lock(&FREE_DESKS).push(desk);
         }
     }
 }
@@ -216,5 +239,30 @@ impl Drop for Inner {
 impl fmt::Debug for Instruments {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Instruments").field("layer", &self.kind()).field("name", &self.name()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(all(test, not(seawall_loom)))]
+mod tests {
+    use super::*;
+    use crate::ground::time;
+
+    fn named(name: &str) -> Instruments {
+        let instruments = Instruments::new(LayerKind::Bulkhead);
+        instruments.give_name(name.into(), time::now(), Box::new(()));
+        instruments
+    }
+
+    #[test]
+    fn source_finds_its_instruments_while_they_are_there_and_never_others() {
+        let first = named("first");
+        let source = first.source();
+        assert_eq!(source.instruments().name(), Some("first"));
+        assert_eq!(Instruments::new(LayerKind::Retry).source().instruments().name(), None);
+        drop(first);
+        // One of these stands where it stood.
+        let others: Vec<_> = (0..64).map(|_| named("other")).collect();
+        assert_eq!((source.instruments().name(), source.layer()), (None, "bulkhead"));
+        assert!(others.iter().all(|other| other.source() != source && other.source().instruments().name().is_some()));
     }
 }

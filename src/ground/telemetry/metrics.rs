@@ -5,7 +5,7 @@
 //! seen by its address and is told everything from the beginning. Gauges are read from the state that they show.
 
 use std::array;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use histogram::Histogram;
 use metrics::{Key, Label, Level, Metadata, Recorder, SharedString, Unit};
@@ -15,6 +15,7 @@ use super::events::NAMELESS;
 use super::instruments::{Instruments, LayerKind};
 use super::tally::{Count, NotRetried, STATES, Tally};
 use crate::ground::error::Reason;
+use crate::ground::sync::global::{Mutex, lock};
 use crate::ground::verdict::Verdict;
 
 const CALL_DURATION: &str = "seawall_call_duration_seconds";
@@ -301,7 +302,7 @@ impl Publication {
 /// Publishes what belongs to no layer value in particular.
 pub(crate) fn publish_process() {
     static PROCESS: Mutex<Option<Process>> = Mutex::new(None);
-    let mut process = PROCESS.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut process = lock(&PROCESS);
     let process = process.get_or_insert_with(Process::new);
     metrics::with_recorder(|recorder| {
         if process.recorder != address(recorder) {

@@ -12,8 +12,11 @@ pub trait Guard: Send + 'static {
     /// The call is over, and this is what it said about the callee.
     fn settle(self, verdict: Verdict);
 
-    /// After the response was there, someone waited for the rest of it, and for so long it was the callee who kept him
-    /// waiting. Time in which nobody asked for more is the holder's own, and is not told.
+    /// After the response was there, its reader asked for more of it and waited for so long. Called after each wait; the time of
+    /// the call is the longest of these, or that to the head of the response, and not their sum: a stream that goes on is not
+    /// slow. Time in which nobody asks for more is the reader's own, and not reported.
+    ///
+    /// Never called for a response that is meant to go on ([`LongLived`](crate::http::LongLived)): its head is what counts.
     fn waited(&mut self, _time: Duration) {}
 
     /// When whoever still keeps the guard in a response must let go of it.

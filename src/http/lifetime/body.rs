@@ -37,12 +37,15 @@ const LOOKS_AFTER: u8 = 8;
 /// | is cut while nobody reads | [`Abandoned`](crate::verdict::Verdict::Abandoned) |
 /// | is dropped while its reader waits for more | [`Abandoned`](crate::verdict::Verdict::Abandoned), a slow call if that was late |
 /// | is dropped otherwise | that of the head, if the head decides |
+/// | is meant to go on ([`LongLived`](crate::http::LongLived)), and is cut at the end of its time, or dropped | that of the head |
 ///
-/// Only such time counts as the callee's in which a reader has asked for more and waits, until it comes: a reader who is busy with
-/// other things by then, as one in a `select!` may be, takes his own time.
+/// Time counts as the callee's only while a reader has asked for more and waits, until it comes: a reader that is busy with other
+/// things by then, as one in a `select!` may be, takes its own time. The time of the call is that to the head, or the longest single
+/// wait if that is more; it does not grow with the length of the response. Of a response that is meant to go on it is that to the head.
 ///
-/// **Cost:** a body that is empty costs nothing; any other two allocations, a place in the reaper's schedule, two short locks a
-/// frame, and one more for a frame that was waited for. Nothing is allocated for a frame.
+/// **Cost:** a body that is empty costs nothing; any other two allocations, a place in the reaper's schedule, two short locks for a
+/// frame and for each question (`is_end_stream`, `size_hint`), and one more for a frame that was waited for. Nothing is allocated for
+/// a frame. No lock is held while the inner body or a waker is at work.
 ///
 /// Outside a tokio runtime nobody cuts a body that is not polled.
 #[pin_project(PinnedDrop)]

@@ -1,5 +1,6 @@
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
@@ -22,7 +23,22 @@ pub(super) struct Call<G, J> {
     pub(super) head: Verdict,
     /// Whether that is all there is to say.
     pub(super) decided: bool,
+    /// The response is meant to go on: it is judged by its head, and by an error if it ends in one.
+    pub(super) lasts: bool,
     pub(super) expiry: Expiry,
+}
+
+impl<G: Guard, J> Call<G, J> {
+    fn waited(&mut self, time: Duration) {
+        if !self.lasts {
+            self.guard.waited(time);
+        }
+    }
+
+    /// What it says that the call's time is over, while its reader `waits` or does not. `None`: the reader has given it up.
+    fn at_expiry(&self, waits: bool) -> Option<Verdict> {
+        if self.lasts { Some(self.head) } else { waits.then_some(Verdict::TimedOut) }
+    }
 }
 
 /// A body with the call that goes on in it.
@@ -34,7 +50,7 @@ pub(super) struct Carried<B, G: Guard, J: Judge> {
     body: Option<B>,
     /// Gone once it is settled.
     call: Option<Call<G, J>>,
-    /// Since when someone waits for the callee.
+    /// Since when a reader waits for the callee.
     waiting_since: Option<Instant>,
 }
 
@@ -51,30 +67,35 @@ impl<B, G: Guard, J: Judge> Carried<B, G, J> {
         self.waiting_since
     }
 
-    /// Something came for a reader that waits, if there is one: from then on the time is his own, until he has looked.
+    /// Something came for a reader that waits, if there is one: from then on the time is the reader's own, until it has looked.
     pub(super) fn came(self: Pin<&mut Self>, at: Option<Instant>) {
         let this = self.project();
         let (Some(since), Some(at)) = (*this.waiting_since, at) else { return };
         *this.waiting_since = None;
         if let Some(call) = this.call {
-            call.guard.waited(at.since(since));
+            call.waited(at.since(since));
         }
     }
 
-    /// The call's time is over: the callee's fault if it was him who was waited for.
+    /// The call's time is over: the callee's fault if a reader waited for it.
     pub(super) fn cut(self: Pin<&mut Self>, now: Instant, reason: Reason) {
         let mut this = self.project();
         // Taken first, so that it comes to its end even if the body panics.
         let call = this.call.take();
-        if reason == Reason::IdleTimeout {
+        let is_idle = reason == Reason::IdleTimeout;
+        if is_idle {
             context::cut_for_slowness(|| this.body.set(None));
         } else {
             this.body.set(None);
         }
         let Some(mut call) = call else { return };
-        if let Some(since) = this.waiting_since.take() {
-            call.guard.waited(now.since(since));
-            call.guard.settle(Verdict::TimedOut);
+        let waiting_since = this.waiting_since.take();
+        if let Some(since) = waiting_since {
+            call.waited(now.since(since));
+        }
+        let verdict = if is_idle { Some(Verdict::TimedOut) } else { call.at_expiry(waiting_since.is_some()) };
+        if let Some(verdict) = verdict {
+            call.guard.settle(verdict);
         }
     }
 }
@@ -99,7 +120,7 @@ where
             return Poll::Pending;
         };
         if let (Some(since), Some(call)) = (this.waiting_since.take(), this.call.as_mut()) {
-            call.guard.waited(time::now().since(since));
+            call.waited(time::now().since(since));
         }
         let frame = frame.map(|frame| frame.map_err(Into::into));
         // A head that has said all is not unsaid by an end that says nothing.
@@ -148,18 +169,25 @@ impl<B, G: Guard, J: Judge> PinnedDrop for Carried<B, G, J> {
         let call = this.call.take();
         this.body.set(None);
         let Some(mut call) = call else { return };
-        match *this.waiting_since {
-            Some(since) => {
-                let now = time::now();
-                call.guard.waited(now.since(since));
-                // Cut by a layer further out, which had the same bound, or one for the waits.
-                if call.expiry.at <= now || is_cut {
-                    call.guard.settle(Verdict::TimedOut);
-                }
-            }
-            // Whoever has seen enough has got an answer; and whoever is past his time has put it aside, and was cut.
-            None if call.decided && time::now() < call.expiry.at => call.guard.settle(call.head),
-            None => {}
+        let now = time::now();
+        if let Some(since) = *this.waiting_since {
+            call.waited(now.since(since));
+        }
+        let waits = this.waiting_since.is_some();
+        let verdict = if is_cut && waits {
+            // By a layer further out, which has a bound for the waits.
+            Some(Verdict::TimedOut)
+        } else if call.expiry.at <= now {
+            // It was cut by a layer further out, which had the same bound; or put aside until it was too late.
+            call.at_expiry(waits)
+        } else if call.lasts || !waits && call.decided {
+            // Its reader has seen enough.
+            Some(call.head)
+        } else {
+            None
+        };
+        if let Some(verdict) = verdict {
+            call.guard.settle(verdict);
         }
     }
 }

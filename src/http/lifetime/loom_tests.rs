@@ -69,7 +69,7 @@ fn slot() -> (Arc<Slot<Stalled, Recorder, ByStatus>>, Count, Count) {
     let (guards, bodies) = (Count::default(), Count::default());
     let expiry = Expiry::new(Source::nameless(LayerKind::Deadline), DUE, Reason::DeadlineExceeded);
     let guard = Recorder(Arc::clone(&guards), expiry);
-    let call = Call { guard, judge: ByStatus::default(), head: Verdict::Success, decided: true, expiry };
+    let call = Call { guard, judge: ByStatus::default(), head: Verdict::Success, decided: true, lasts: false, expiry };
     let slot = Slot::new(Carried::new(Stalled(Arc::clone(&bodies)), call), expiry, DUE.minus(Duration::from_secs(1)));
     (Arc::new(slot), guards, bodies)
 }

@@ -20,8 +20,10 @@ use bytes::Bytes;
 use tower::BoxError;
 
 pub use self::body::HeldBody;
+use self::carried::Call;
 pub use self::judge::Judge;
 pub use self::long_lived::{ByExtension, LongLived};
+use crate::ground::context;
 use crate::ground::time;
 use crate::ground::verdict::{Guard, Verdict};
 use crate::http::settled::AllHere;
@@ -42,9 +44,11 @@ where
     }
     let now = time::call_start();
     let mut expiry = guard.expiry();
+    let mut lasts = context::current().lasts();
     if let Some(long_lived) = response.extensions().get::<LongLived>() {
         expiry.at = now + long_lived.total();
         expiry.idle = None;
+        lasts = true;
     }
-    response.map(|body| HeldBody::new(body, carried::Call { guard, judge, head: verdict, decided, expiry }, now))
+    response.map(|body| HeldBody::new(body, Call { guard, judge, head: verdict, decided, lasts, expiry }, now))
 }

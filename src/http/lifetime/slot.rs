@@ -13,7 +13,7 @@ use crate::admission::reaper::{self, Parked, Visit};
 use crate::ground::context;
 use crate::ground::error::{Reason, Rejected};
 use crate::ground::sync::atomic::{AtomicU64, Ordering};
-use crate::ground::sync::{Mutex, lock};
+use crate::ground::sync::{Mutex, foreign, lock};
 use crate::ground::telemetry;
 use crate::ground::time::{self, Instant};
 use crate::ground::verdict::{Expiry, Guard};
@@ -21,25 +21,26 @@ use crate::middleware::observed;
 
 /// Where a body is kept while nobody polls it, so that its owner and the reaper can both take it out.
 ///
-/// Whoever takes it out has it alone, and puts it back, or not; so nothing foreign ever runs under the lock.
-#[derive(Debug)]
+/// Whoever takes it out has it alone, and puts it back, or not: to poll it, to ask it something, or to cut it. So the lock is
+/// held only to move it, and no foreign code runs under it.
 pub(super) struct Slot<B, G: Guard, J: Judge> {
     state: Mutex<State<B, G, J>>,
-    /// When something came for a reader that waits, in nanoseconds; 0 until it does. He may be busy with other things then, and
-    /// the rest of the time is his own.
+    /// When something came for a reader that waits, in nanoseconds; 0 until it does. The reader may be busy with other things
+    /// then, and the rest of the time is its own.
     came_at: AtomicU64,
     expiry: Expiry,
     /// When the head of the response was there.
     since: Instant,
 }
 
-#[derive(Debug)]
+type Parcel<B, G, J> = Pin<Box<Carried<B, G, J>>>;
+
 enum State<B, G: Guard, J: Judge> {
-    /// => Taken | Cut | Over
-    Kept { carried: Pin<Box<Carried<B, G, J>>>, waker: Option<Waker> },
-    /// It is being polled => Kept | Cut | Over. `due` is set if the reaper came meanwhile, as it may each time where a body is
-    /// always being polled.
-    Taken { waker: Option<Waker>, due: Option<Rejected> },
+    /// `waker` is that of the last poll, unless it has been woken since => Taken | Cut | Over
+    Kept { carried: Parcel<B, G, J>, waker: Option<Waker> },
+    /// Its owner polls it, or asks it something => Kept | Cut | Over. `is_due` is set if the reaper came meanwhile, as it may
+    /// each time where a body is always being polled.
+    Taken { waker: Option<Waker>, is_due: bool },
     /// The reaper has taken it, and its owner does not know yet => Over
     Cut(Rejected),
     /// There is nothing more to come.
@@ -50,6 +51,14 @@ type Polled = Poll<Option<Result<Frame<Bytes>, BoxError>>>;
 
 /// Whether what the call holds has been given back.
 type Settled = bool;
+
+impl<B, G: Guard, J: Judge> Slot<B, G, J> {
+    /// What was there before is to be dropped unlocked.
+    #[must_use]
+    fn replace(&self, state: State<B, G, J>) -> State<B, G, J> {
+        std::mem::replace(&mut *lock(&self.state), state)
+    }
+}
 
 impl<B, G, J> Slot<B, G, J>
 where
@@ -78,61 +87,70 @@ where
 
     /// Polls the body, which nobody else can do. Once the call is settled nothing is left that would have to be cut.
     pub(super) fn poll_frame(self: &Arc<Self>, cx: &mut Context<'_>) -> (Polled, Settled) {
-        let reader = cx.waker();
-        let (mut carried, replaced) = {
+        // Mostly the same one is kept already, but to find that out is foreign code, too.
+        let mut reader = Some(foreign(|| cx.waker().clone()));
+        let taken = {
             let mut state = lock(&self.state);
             match std::mem::replace(&mut *state, State::Over) {
                 State::Kept { carried, waker } => {
-                    let (waker, replaced) = match waker {
-                        Some(waker) if waker.will_wake(reader) => (waker, None),
-                        replaced => (reader.clone(), replaced),
-                    };
-                    *state = State::Taken { waker: Some(waker), due: None };
-                    (carried, replaced)
+                    *state = State::Taken { waker: std::mem::replace(&mut reader, waker), is_due: false };
+                    Ok(carried)
                 }
-                State::Cut(rejected) => return (Poll::Ready(Some(Err(rejected.into()))), true),
-                State::Taken { .. } | State::Over => return (Poll::Ready(None), true),
+                absent => Err(absent),
             }
         };
-        drop(replaced);
+        let mut carried = match taken {
+            Ok(carried) => carried,
+            Err(State::Cut(rejected)) => return (Poll::Ready(Some(Err(rejected.into()))), true),
+            Err(_) => return (Poll::Ready(None), true),
+        };
+        foreign(|| drop(reader));
         carried.as_mut().came(self.came());
-        let unwinding = Unwinding(&self.state);
-        let frame = {
+        let unwinding = Unwinding(self);
+        let frame = foreign(|| {
             let bell = Waker::from(Arc::clone(self));
             let _enforcing = context::enforce(&bell);
             carried.as_mut().poll_frame(&mut Context::from_waker(&bell))
-        };
+        });
         std::mem::forget(unwinding);
         // Settled by a frame, it has said that this was the last one.
         if carried.is_settled() || matches!(frame, Poll::Ready(None | Some(Err(_)))) {
-            let taken = std::mem::replace(&mut *lock(&self.state), State::Over);
-            drop((taken, carried));
+            let before = self.replace(State::Over);
+            foreign(|| drop((before, carried)));
             return (frame, true);
         }
+        // What was ready is handed on; there is no more after it.
+        if let Some(carried) = self.put_back(carried, frame.is_ready()) {
+            let rejected = Rejected::by(self.expiry.source, self.expiry.reason).while_parked(true);
+            let before = self.replace(State::Cut(rejected.clone()));
+            foreign(|| drop(before));
+            self.cut(carried, &rejected, time::now());
+        }
+        (frame, false)
+    }
+
+    /// Its owner has done with it. It is returned if its time is over and there is something to hand on, so that nobody waits
+    /// for it now: it is to be cut.
+    fn put_back(&self, carried: Parcel<B, G, J>, hands_on: bool) -> Option<Parcel<B, G, J>> {
         let mut state = lock(&self.state);
-        match std::mem::replace(&mut *state, State::Over) {
-            // What was ready is handed on; there is no more after it.
-            State::Taken { due: Some(rejected), .. } if frame.is_ready() => {
-                *state = State::Cut(rejected.clone());
-                drop(state);
-                self.cut(carried, &rejected, time::now());
-                (frame, false)
-            }
-            // The waker is kept: mostly it is the same the next time.
-            State::Taken { waker, .. } => {
+        match &mut *state {
+            State::Taken { waker, is_due } if !(*is_due && hands_on) => {
+                let waker = waker.take();
                 *state = State::Kept { carried, waker };
-                (frame, false)
+                None
             }
-            // Nobody takes it from us.
-            State::Kept { .. } | State::Cut(_) | State::Over => (frame, true),
+            // Nobody takes from its owner what is not there.
+            State::Taken { .. } | State::Kept { .. } | State::Cut(_) | State::Over => Some(carried),
         }
     }
 
-    fn cut(&self, mut carried: Pin<Box<Carried<B, G, J>>>, rejected: &Rejected, now: Instant) {
+    fn cut(&self, mut carried: Parcel<B, G, J>, rejected: &Rejected, now: Instant) {
         carried.as_mut().came(self.came());
-        telemetry::body_cut(rejected, carried.waiting_since().is_some(), now.since(self.since));
-        observed::stir();
-        carried.as_mut().cut(now, rejected.reason());
+        foreign(|| {
+            telemetry::body_cut(rejected, carried.waiting_since().is_some(), now.since(self.since));
+            observed::stir();
+            carried.as_mut().cut(now, rejected.reason());
+        });
     }
 
     /// As the reaper would.
@@ -144,36 +162,56 @@ where
 
     /// Lets go of the body, if it is still there: its owner is gone.
     pub(super) fn clear(&self) {
-        let state = std::mem::replace(&mut *lock(&self.state), State::Over);
-        if let State::Kept { mut carried, .. } = state {
-            carried.as_mut().came(self.came());
-        }
+        let mut before = self.replace(State::Over);
+        foreign(|| {
+            if let State::Kept { carried, .. } = &mut before {
+                carried.as_mut().came(self.came());
+            }
+            drop(before);
+        });
     }
 
     pub(super) fn size_hint(&self) -> SizeHint {
-        match &*lock(&self.state) {
-            State::Kept { carried, .. } => carried.size_hint(),
-            State::Over => SizeHint::with_exact(0),
-            State::Taken { .. } | State::Cut(_) => SizeHint::default(),
-        }
+        self.ask(|carried| carried.size_hint(), SizeHint::with_exact(0), SizeHint::default())
     }
 
     pub(super) fn is_end_stream(&self) -> bool {
-        match &*lock(&self.state) {
-            State::Kept { carried, .. } => carried.is_end_stream(),
-            State::Over => true,
-            State::Taken { .. } | State::Cut(_) => false,
-        }
+        self.ask(|carried| carried.is_end_stream(), true, false)
+    }
+
+    /// Asks the body, unlocked. It may be `over`; or be away, cut, or be asked by another thread, which is `unknown`.
+    fn ask<T>(&self, question: impl FnOnce(&Carried<B, G, J>) -> T, over: T, unknown: T) -> T {
+        let carried = {
+            let mut state = lock(&self.state);
+            match std::mem::replace(&mut *state, State::Over) {
+                State::Kept { carried, waker } => {
+                    *state = State::Taken { waker, is_due: false };
+                    carried
+                }
+                State::Over => return over,
+                absent => {
+                    *state = absent;
+                    return unknown;
+                }
+            }
+        };
+        let unwinding = Unwinding(self);
+        let answer = foreign(|| question(&carried));
+        std::mem::forget(unwinding);
+        // If it is due by now, the reaper comes again for it.
+        let left = self.put_back(carried, false);
+        foreign(|| drop(left));
+        answer
     }
 }
 
 /// A body that panics takes itself along: nothing is left to be polled, or to be cut.
-struct Unwinding<'a, B, G: Guard, J: Judge>(&'a Mutex<State<B, G, J>>);
+struct Unwinding<'a, B, G: Guard, J: Judge>(&'a Slot<B, G, J>);
 
 impl<B, G: Guard, J: Judge> Drop for Unwinding<'_, B, G, J> {
     fn drop(&mut self) {
-        let taken = std::mem::replace(&mut *lock(self.0), State::Over);
-        drop(taken);
+        let before = self.0.replace(State::Over);
+        foreign(|| drop(before));
     }
 }
 
@@ -186,17 +224,12 @@ where
 {
     fn visit(&self, now: Instant) -> Visit {
         let mut state = lock(&self.state);
-        let waiting_since = match &*state {
+        let waiting_since = match &mut *state {
             State::Kept { carried, .. } => {
                 carried.waiting_since().filter(|_| self.came_at.load(Ordering::Acquire) == 0)
             }
-            State::Taken { .. } => {
-                if self.expiry.at <= now {
-                    if let State::Taken { due, .. } = &mut *state {
-                        // It is used only if there is something to hand on, and then nobody waits.
-                        *due = Some(Rejected::by(self.expiry.source, self.expiry.reason).while_parked(true));
-                    }
-                }
+            State::Taken { is_due, .. } => {
+                *is_due |= self.expiry.at <= now;
                 // It is not parked; the next time it may be.
                 return Visit::Again(now + reaper::GRAIN);
             }
@@ -214,14 +247,13 @@ where
             return Visit::Again(self.expiry.at);
         };
         let rejected = Rejected::by(self.expiry.source, reason).while_parked(waiting_since.is_none());
-        let State::Kept { carried, waker } = std::mem::replace(&mut *state, State::Cut(rejected.clone())) else {
-            return Visit::Done;
-        };
+        let before = std::mem::replace(&mut *state, State::Cut(rejected.clone()));
         drop(state);
+        let State::Kept { carried, waker } = before else { return Visit::Done };
         // A body that panics when it is dropped must not leave its reader waiting for ever.
         let cut = catch_unwind(AssertUnwindSafe(|| self.cut(carried, &rejected, now)));
         if let Some(waker) = waker {
-            waker.wake();
+            foreign(|| waker.wake());
         }
         if let Err(panic) = cut {
             resume_unwind(panic);
@@ -230,7 +262,7 @@ where
     }
 }
 
-/// Something came, or may have: whoever waits for it is woken.
+/// Something came, or may have: the reader that waits for it is woken.
 impl<B, G, J> Wake for Slot<B, G, J>
 where
     B: Body<Data = Bytes> + Send + 'static,
@@ -245,13 +277,14 @@ where
     fn wake_by_ref(self: &Arc<Self>) {
         let now = time::call_start();
         let _ = self.came_at.compare_exchange(0, now.as_nanos(), Ordering::AcqRel, Ordering::Relaxed);
-        let waker = match &*lock(&self.state) {
-            State::Kept { waker, .. } | State::Taken { waker, .. } => waker.clone(),
+        // Moved out, not cloned: a reader that has been woken polls again, and leaves its waker then.
+        let waker = match &mut *lock(&self.state) {
+            State::Kept { waker, .. } | State::Taken { waker, .. } => waker.take(),
             State::Cut(_) | State::Over => None,
         };
         if let Some(waker) = waker {
             // It may be that of a layer further out, which needs no reading of its own.
-            time::hand_over(now, || waker.wake());
+            foreign(|| time::hand_over(now, || waker.wake()));
         }
     }
 }

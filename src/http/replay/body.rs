@@ -1,5 +1,6 @@
 use std::fmt;
 use std::pin::Pin;
+use std::sync::Arc as Shared;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -9,6 +10,7 @@ use tower::BoxError;
 use super::record::Place;
 use super::source::{Source, Step};
 use crate::ground::sync::Arc;
+use crate::middleware::sending::Sending;
 
 /// The request body of one attempt: what earlier ones have read of the original, then the rest of it.
 ///
@@ -25,6 +27,8 @@ use crate::ground::sync::Arc;
 pub struct ReplayBody<B> {
     /// None once there is nothing more to send.
     source: Option<Arc<Source<B>>>,
+    /// Notes when it waits for its producer.
+    sending: Option<Shared<Sending>>,
     attempt: u32,
     place: Place,
     left: Left,
@@ -32,17 +36,17 @@ pub struct ReplayBody<B> {
 
 impl<B> ReplayBody<B> {
     pub(super) fn empty(left: Left) -> Self {
-        Self { source: None, attempt: 0, place: Place::default(), left }
+        Self { source: None, sending: None, attempt: 0, place: Place::default(), left }
     }
 
-    pub(super) fn first(source: Arc<Source<B>>, left: Left) -> Self {
-        Self { source: Some(source), attempt: 0, place: Place::default(), left }
+    pub(super) fn first(source: Arc<Source<B>>, sending: Option<Shared<Sending>>, left: Left) -> Self {
+        Self { source: Some(source), sending, attempt: 0, place: Place::default(), left }
     }
 
-    pub(super) fn further(source: &Arc<Source<B>>, left: Left) -> Option<Self> {
+    pub(super) fn further(source: &Arc<Source<B>>, sending: Option<Shared<Sending>>, left: Left) -> Option<Self> {
         let (attempt, is_over) = source.begin()?;
         let source = (!is_over).then(|| Arc::clone(source));
-        Some(Self { source, attempt, place: Place::default(), left })
+        Some(Self { source, sending, attempt, place: Place::default(), left })
     }
 }
 
@@ -57,7 +61,11 @@ where
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let this = self.get_mut();
         let Some(source) = &this.source else { return Poll::Ready(None) };
-        let (item, is_last) = match ready!(source.poll_frame(this.attempt, &mut this.place, cx)) {
+        let step = source.poll_frame(this.attempt, &mut this.place, cx);
+        if let Some(sending) = &this.sending {
+            if step.is_pending() { sending.waits() } else { sending.goes_on() }
+        }
+        let (item, is_last) = match ready!(step) {
             Step::Frame(frame, is_last) => {
                 if let Some(data) = frame.data_ref() {
                     this.left = this.left.after(data.len());
@@ -79,6 +87,15 @@ where
 
     fn size_hint(&self) -> SizeHint {
         self.left.hint()
+    }
+}
+
+/// What is gone waits for nothing.
+impl<B> Drop for ReplayBody<B> {
+    fn drop(&mut self) {
+        if let Some(sending) = &self.sending {
+            sending.goes_on();
+        }
     }
 }
 
@@ -112,7 +129,7 @@ impl Left {
 
 impl<B> fmt::Debug for ReplayBody<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { source: _, attempt, place, left } = self;
+        let Self { source: _, sending: _, attempt, place, left } = self;
         f.debug_struct("ReplayBody")
             .field("attempt", attempt)
             .field("place", place)

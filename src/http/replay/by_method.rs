@@ -1,4 +1,5 @@
 use std::fmt;
+use std::sync::Arc as Shared;
 
 use ::http::header::UPGRADE;
 use ::http::request::Parts;
@@ -11,6 +12,7 @@ use super::source::Source;
 use crate::ground::sync::Arc;
 use crate::ground::verdict::Verdict;
 use crate::middleware::retry::{Kept, Replay};
+use crate::middleware::sending::Sending;
 
 /// How much of a body is kept unless told otherwise: most requests are smaller, and ten thousand calls at once are not
 /// the end of the process.
@@ -28,7 +30,7 @@ const DEFAULT_MAX_BODY: usize = 64 * 1024;
 /// [`max_body`](Self::with_max_body) bytes. A body that has become longer than that, or that failed, cannot be sent
 /// again; the call goes on as if there were no retry.
 ///
-/// **Cost:** a clone of the request's head, which a `HeaderMap` has to allocate for; three allocations if there is a body.
+/// **Cost:** a clone of the request's head, which a `HeaderMap` has to allocate for; four allocations if there is a body.
 ///
 /// ```
 /// use seawall::http::ByMethod;
@@ -70,9 +72,16 @@ impl<B: Body> Replay<Request<B>> for ByMethod {
         let idempotent = is_idempotent(&head);
         let left = Left::all_of(&body);
         let source = (!body.is_end_stream()).then(|| Arc::new(Source::new(body, self.max_body)));
-        let kept = KeptRequest { head: may_repeat.then(|| head.clone()), source: source.clone(), left, idempotent };
+        let sending = source.is_some().then(Sending::new);
+        let kept = KeptRequest {
+            head: may_repeat.then(|| head.clone()),
+            source: source.clone(),
+            sending: sending.clone(),
+            left,
+            idempotent,
+        };
         let body = match source {
-            Some(source) => ReplayBody::first(source, left),
+            Some(source) => ReplayBody::first(source, sending, left),
             None => ReplayBody::empty(left),
         };
         (Request::from_parts(head, body), kept)
@@ -85,6 +94,8 @@ pub struct KeptRequest<B> {
     head: Option<Parts>,
     /// None if there is no body.
     source: Option<Arc<Source<B>>>,
+    /// What the body of the present attempt notes.
+    sending: Option<Shared<Sending>>,
     left: Left,
     idempotent: bool,
 }
@@ -104,10 +115,17 @@ impl<B> Kept for KeptRequest<B> {
         }
     }
 
+    fn sending(&self) -> Option<Shared<Sending>> {
+        self.sending.clone()
+    }
+
     fn next(&mut self) -> Option<Self::Attempt> {
         let head = self.head.clone()?;
         let body = match &self.source {
-            Some(source) => ReplayBody::further(source, self.left)?,
+            Some(source) => {
+                self.sending = Some(Sending::new());
+                ReplayBody::further(source, self.sending.clone(), self.left)?
+            }
             None => ReplayBody::empty(self.left),
         };
         Some(Request::from_parts(head, body))
@@ -125,12 +143,12 @@ impl<B> Drop for KeptRequest<B> {
 
 impl<B> fmt::Debug for KeptRequest<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { head, source, left, idempotent } = self;
+        let Self { head, source, sending: _, left, idempotent } = self;
         f.debug_struct("KeptRequest")
             .field("head", head)
             .field("source", source)
             .field("left", left)
             .field("idempotent", idempotent)
-            .finish()
+            .finish_non_exhaustive()
     }
 }

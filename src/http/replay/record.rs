@@ -65,19 +65,14 @@ impl Record {
             return Discarded::default();
         }
         match size(frame).and_then(|size| self.size.checked_add(size)) {
-            Some(size) if size <= self.max => {
-                self.append(frame);
-                Discarded::default()
-            }
+            Some(size) if size <= self.max => self.append(frame),
             _ => self.discard(),
         }
     }
 
     /// Keeps a frame whatever its size: it has not been sent, and has no other place to be.
-    pub(super) fn push_unsent(&mut self, frame: &Frame<Bytes>) {
-        if self.complete {
-            self.append(frame);
-        }
+    pub(super) fn push_unsent(&mut self, frame: &Frame<Bytes>) -> Discarded {
+        if self.complete { self.append(frame) } else { Discarded::default() }
     }
 
     /// Keeps nothing more. What there is stays until the attempt that is at work has sent it.
@@ -107,11 +102,10 @@ impl Record {
         }
     }
 
-    fn append(&mut self, frame: &Frame<Bytes>) {
+    fn append(&mut self, frame: &Frame<Bytes>) -> Discarded {
         self.size = self.size.saturating_add(size(frame).unwrap_or(0));
-        if let Some(trailers) = frame.trailers_ref() {
-            self.trailers = Some(trailers.clone());
-        }
+        // A body that has trailers twice: the last ones count.
+        let replaced = frame.trailers_ref().and_then(|trailers| self.trailers.replace(trailers.clone()));
         match frame.data_ref() {
             Some(data) if data.len() >= SMALL => self.pieces.push(Piece::Whole(data.clone())),
             Some(data) if !data.is_empty() => match self.pieces.last_mut() {
@@ -120,6 +114,7 @@ impl Record {
             },
             _ => {}
         }
+        Discarded { _pieces: Vec::new(), _trailers: replaced }
     }
 
     fn discard(&mut self) -> Discarded {

@@ -9,7 +9,7 @@ use http_body::{Body, Frame};
 use tower::BoxError;
 
 use super::record::{Discarded, Place, Record};
-use crate::ground::sync::{Mutex, lock};
+use crate::ground::sync::{Mutex, foreign, lock};
 
 /// The original body with the record of what has passed. Attempts are numbered, and only the newest one reads on: a
 /// connection may hold the body of an older one for as long as it likes, and gets an error the next time it asks.
@@ -111,14 +111,6 @@ impl<B> Slot<B> {
     fn frame(&self, frame: Frame<Bytes>, place: Place) -> Step {
         Step::Frame(frame, self.is_over(place))
     }
-
-    #[must_use]
-    fn wait(&mut self, cx: &Context<'_>) -> Option<Waker> {
-        match &self.waiting {
-            Some(waker) if waker.will_wake(cx.waker()) => None,
-            _ => self.waiting.replace(cx.waker().clone()),
-        }
-    }
 }
 
 impl<B> Source<B>
@@ -128,32 +120,38 @@ where
 {
     /// The next frame for `attempt`, which has come to `place`: of the record, then of the original.
     pub(super) fn poll_frame(&self, attempt: u32, place: &mut Place, cx: &mut Context<'_>) -> Poll<Step> {
-        let mut body = match self.take(attempt, place, cx) {
+        // Made before the lock is taken, and dropped after it is free, whether it is needed or not.
+        let mut waker = Some(foreign(|| cx.waker().clone()));
+        let mut body = match self.take(attempt, place, &mut waker) {
             Ok(body) => body,
             Err(answer) => return answer,
         };
         let mut away = Away { source: self, is_back: false };
-        let news = body
-            .as_mut()
-            .poll_frame(cx)
-            .map_ok(|frame| frame.map_data(|mut data| data.copy_to_bytes(data.remaining())));
-        let is_last = match &news {
-            Poll::Ready(Some(Ok(frame))) => frame.is_trailers() || body.is_end_stream(),
-            Poll::Ready(_) => true,
-            Poll::Pending => false,
-        };
-        let original = if is_last {
-            drop(body);
-            Original::Ended
-        } else {
-            Original::Here(body)
-        };
+        let (original, news) = foreign(|| {
+            let news = body
+                .as_mut()
+                .poll_frame(cx)
+                .map_ok(|frame| frame.map_data(|mut data| data.copy_to_bytes(data.remaining())));
+            let is_last = match &news {
+                Poll::Ready(Some(Ok(frame))) => frame.is_trailers() || body.is_end_stream(),
+                Poll::Ready(_) => true,
+                Poll::Pending => false,
+            };
+            let original = if is_last {
+                drop(body);
+                Original::Ended
+            } else {
+                Original::Here(body)
+            };
+            (original, news.map_err(Into::into))
+        });
         away.is_back = true;
-        self.put_back(attempt, place, original, news.map_err(Into::into), cx)
+        self.put_back(attempt, place, original, news, &mut waker)
     }
 
-    /// The original if it is `attempt`'s to poll, else what there is to answer without it.
-    fn take(&self, attempt: u32, place: &mut Place, cx: &Context<'_>) -> Result<Pin<Box<B>>, Poll<Step>> {
+    /// The original if it is `attempt`'s to poll, else what there is to answer without it. If that is to wait, `waker` is
+    /// woken when it may go on; what is in its place afterwards is to be dropped unlocked.
+    fn take(&self, attempt: u32, place: &mut Place, waker: &mut Option<Waker>) -> Result<Pin<Box<B>>, Poll<Step>> {
         let mut slot = lock(&self.slot);
         if slot.attempt != attempt {
             return Err(Poll::Ready(Step::Failed(Superseded.into())));
@@ -164,9 +162,7 @@ where
         match std::mem::replace(&mut slot.original, Original::Away) {
             Original::Here(body) => Ok(body),
             Original::Away => {
-                let forgotten = slot.wait(cx);
-                drop(slot);
-                drop(forgotten);
+                std::mem::swap(&mut slot.waiting, waker);
                 Err(Poll::Pending)
             }
             Original::Ended => {
@@ -182,21 +178,20 @@ where
     }
 
     /// The original comes back from `attempt` with what it said. If that is not the newest one any more, the newest one
-    /// gets it all.
+    /// gets it all. `waker` is as in [`take`](Self::take).
     fn put_back(
         &self,
         attempt: u32,
         place: &mut Place,
         original: Original<B>,
         news: Poll<Option<Result<Frame<Bytes>, BoxError>>>,
-        cx: &Context<'_>,
+        waker: &mut Option<Waker>,
     ) -> Poll<Step> {
-        let mut discarded = Discarded::default();
+        let (mut discarded, mut copied) = (Discarded::default(), None);
         let mut slot = lock(&self.slot);
         slot.original = original;
         let is_newest = slot.attempt == attempt;
         let told = if is_newest { None } else { slot.waiting.take() };
-        let mut forgotten = None;
         let step = match news {
             Poll::Ready(Some(Ok(frame))) if is_newest => {
                 discarded = slot.record.push(&frame);
@@ -204,7 +199,8 @@ where
                 Poll::Ready(slot.frame(frame, *place))
             }
             Poll::Ready(Some(Ok(frame))) => {
-                slot.record.push_unsent(&frame);
+                discarded = slot.record.push_unsent(&frame);
+                copied = Some(frame);
                 Poll::Ready(Step::Failed(Superseded.into()))
             }
             Poll::Ready(Some(Err(error))) if is_newest => {
@@ -217,13 +213,13 @@ where
             }
             Poll::Ready(None) if is_newest => Poll::Ready(Step::End),
             Poll::Pending if is_newest => {
-                forgotten = slot.wait(cx);
+                std::mem::swap(&mut slot.waiting, waker);
                 Poll::Pending
             }
             _ => Poll::Ready(Step::Failed(Superseded.into())),
         };
         drop(slot);
-        drop((discarded, forgotten));
+        foreign(|| drop((discarded, copied)));
         // It is polled again with its own waker, even if nothing has come: the original knows only ours.
         wake(told);
         step
@@ -250,12 +246,71 @@ impl<B> Drop for Away<'_, B> {
 
 fn wake(waiting: Option<Waker>) {
     if let Some(waker) = waiting {
-        waker.wake();
+        foreign(|| waker.wake());
     }
 }
 
 impl<B> fmt::Debug for Source<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Source").finish_non_exhaustive()
+    }
+}
+
+#[cfg(all(test, not(seawall_loom)))]
+mod tests {
+    use std::convert::Infallible;
+    use std::sync::{Arc, OnceLock, Weak};
+
+    use super::*;
+    use crate::ground::sync::locks_held;
+
+    /// Owns the bytes of a frame, and has a destructor.
+    struct Owner(&'static [u8]);
+
+    impl AsRef<[u8]> for Owner {
+        fn as_ref(&self) -> &[u8] {
+            self.0
+        }
+    }
+
+    impl Drop for Owner {
+        fn drop(&mut self) {
+            assert_eq!(locks_held(), 0, "a destructor of the user's runs under a lock");
+        }
+    }
+
+    /// While it is polled, another attempt begins.
+    #[derive(Default)]
+    struct Superseding(Arc<OnceLock<Weak<Source<Superseding>>>>);
+
+    impl Body for Superseding {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            assert_eq!(locks_held(), 0);
+            let source = self.0.get().and_then(Weak::upgrade).expect("it is being polled");
+            assert!(source.begin().is_some());
+            Poll::Ready(Some(Ok(Frame::data(Bytes::from_owner(Owner(b"small"))))))
+        }
+
+        fn is_end_stream(&self) -> bool {
+            assert_eq!(locks_held(), 0);
+            false
+        }
+    }
+
+    #[test]
+    fn frame_of_a_superseded_attempt_is_kept_and_dropped_unlocked() {
+        let body = Superseding::default();
+        let back = Arc::clone(&body.0);
+        let source = Arc::new(Source::new(body, 100));
+        assert!(back.set(Arc::downgrade(&source)).is_ok());
+        let cx = &mut Context::from_waker(Waker::noop());
+        assert!(matches!(source.poll_frame(0, &mut Place::default(), cx), Poll::Ready(Step::Failed(_))));
+        let frame = source.poll_frame(1, &mut Place::default(), cx);
+        assert!(
+            matches!(frame, Poll::Ready(Step::Frame(frame, false)) if frame.data_ref().is_some_and(|data| data == "small"))
+        );
     }
 }

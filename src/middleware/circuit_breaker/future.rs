@@ -6,8 +6,9 @@ use pin_project::pin_project;
 use tower::{BoxError, Service};
 
 use super::ticket::Ticket;
+use crate::ground::context;
 use crate::ground::time;
-use crate::ground::verdict::{self, AtResponse, Classify, Guard, Verdict};
+use crate::ground::verdict::{self, AtResponse, Classify, Guard};
 use crate::middleware::inner::BoundedCall;
 
 /// A call that a circuit breaker has let pass, or refused.
@@ -39,26 +40,29 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let Some(ticket) = this.ticket else { return Poll::Pending };
+        if ticket.is_refused() {
+            // Tiers above that try again what is not even sent here would only multiply it.
+            context::say_last_word();
+        }
         let (call, source) = (this.call, ticket.expiry().source);
-        let result = ready!(ticket.watch(|| call.poll(cx, source, None)));
+        let (result, woken) = ticket.watch(cx, |cx| call.poll(cx, source, None));
+        let result = ready!(result);
         let Some(mut ticket) = this.ticket.take() else { return Poll::Pending };
-        let now = ticket.answered();
+        let now = ticket.answered(woken);
         match result {
             Ok(response) => {
                 let verdict = this.classifier.classify(Ok(&response));
-                let hold = || this.classifier.hold(response, verdict, ticket);
-                // If the call is over with this, it needs no second reading.
                 Poll::Ready(Ok(match now {
-                    Some(now) => time::hand_over(now, hold),
-                    None => hold(),
+                    Some(now) => {
+                        ticket.head(verdict, now);
+                        // If the call is over with this, it needs no second reading.
+                        time::hand_over(now, || this.classifier.hold(response, verdict, ticket))
+                    }
+                    None => this.classifier.hold(response, verdict, ticket),
                 }))
             }
             Err(error) => {
-                match verdict::judge(this.classifier, Err(&error)) {
-                    // How much that says depends on how much time there was.
-                    Verdict::TimedOut if now.is_some_and(|now| ticket.was_out_of_time(now)) => ticket.run_out_of_time(),
-                    verdict => ticket.settle(verdict),
-                }
+                ticket.fail(verdict::judge(this.classifier, Err(&error)));
                 Poll::Ready(Err(error))
             }
         }

@@ -1,28 +1,38 @@
 use std::fmt;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use super::lookout;
 use super::state::{Breaker, Pass};
-use crate::algorithm::evidence::Evidence;
+use super::uploading::Held;
+use crate::admission::woken::Woken;
+use crate::algorithm::evidence::{self, Ending, Evidence, Times};
+use crate::ground::context;
 use crate::ground::sync::Arc;
 use crate::ground::time::{self, Instant, Stopwatch};
-use crate::ground::verdict::{Expiry, Guard, Health, Verdict};
+use crate::ground::verdict::{Expiry, Guard, Verdict};
 use crate::middleware::observed;
+use crate::middleware::sending;
 
-/// What a breaker gives to a call: settled once, with what the call said about the callee, or dropped, if it was given up.
+/// What a breaker gives to a call: settled once, with what the call said about the dependency, or dropped, if it was given up.
 pub struct Ticket {
     breaker: Arc<Breaker>,
     /// Gone once it is settled; none for a call that was refused.
-    pass: Option<Pass>,
+    pass: Option<Held>,
     stopwatch: Stopwatch,
-    /// How long the callee took to answer, if it has.
+    woken: Woken,
+    /// How long the dependency took for the head of its answer, or for a piece of the body, if that was longer. `None`: it has
+    /// not answered yet.
     took: Option<Duration>,
+    /// How much of the call's time was left when the head came, if the head says what the call came to.
+    left_at_head: Option<Duration>,
     /// The time that the call had when it was admitted.
-    left: Duration,
+    given: Duration,
     /// When there must be an answer.
     deadline: Instant,
     /// When all of it must be there.
     expiry: Expiry,
-    /// A call that nobody has ever polled says nothing about the callee, however long it was kept.
+    /// A call that nobody has ever polled says nothing about the dependency, however long it was kept.
     polled: bool,
 }
 
@@ -35,97 +45,173 @@ impl Ticket {
         deadline: Instant,
         expiry: Expiry,
     ) -> Self {
-        let (stopwatch, left) = (Stopwatch::start(now), deadline.since(now));
-        Self { breaker, pass, stopwatch, took: None, left, deadline, expiry, polled: false }
-    }
-
-    /// Polls the callee, and notes when it is not the callee that the call waits for.
-    #[inline]
-    pub(super) fn watch<T>(&mut self, poll: impl FnOnce() -> T) -> T {
-        self.polled = true;
-        let waited = self.stopwatch.waits_locally();
-        let output = self.stopwatch.watch(poll);
-        match (waited, self.stopwatch.waits_locally(), &mut self.pass) {
-            (false, true, Some(pass)) => self.breaker.stop_aging(pass),
-            (true, false, Some(pass)) => self.breaker.start_aging(pass, time::now()),
-            _ => {}
+        let pass = pass.map(|pass| Held::new(&breaker, pass, sending::claim()));
+        Self {
+            breaker,
+            pass,
+            stopwatch: Stopwatch::start(now),
+            woken: Woken::new(),
+            took: None,
+            left_at_head: None,
+            given: deadline.since(now),
+            deadline,
+            expiry,
+            polled: false,
         }
-        output
     }
 
-    /// The callee has answered now: whoever reads its answer may take his time. `None`: nobody is interested.
+    /// Whether the call was not let pass. To be asked before it is settled.
     #[inline]
-    pub(super) fn answered(&mut self) -> Option<Instant> {
-        let instruments = self.breaker.instruments();
-        let pass = self.pass.as_mut().filter(|pass| pass.counts(instruments))?;
+    pub(super) fn is_refused(&self) -> bool {
+        self.pass.is_none()
+    }
+
+    /// Polls the call, and notes when it is not the dependency that it waits for. Says also when the call was woken for that.
+    #[inline]
+    pub(super) fn watch<T>(
+        &mut self,
+        cx: &Context<'_>,
+        poll: impl FnOnce(&mut Context<'_>) -> Poll<T>,
+    ) -> (Poll<T>, Option<Instant>) {
+        let Self { stopwatch, woken, .. } = self;
+        let waited = stopwatch.waits_locally();
+        // The waker is ours, but the task is the same.
+        let enforced = context::is_enforced_for(cx.waker());
+        let (output, woken_at) = stopwatch.watch(|| {
+            woken.poll(cx, |cx| {
+                let _enforcing = enforced.then(|| context::enforce(cx.waker()));
+                poll(cx)
+            })
+        });
+        if !self.polled {
+            self.polled = true;
+            if output.is_pending() {
+                self.sent(time::now());
+            }
+        }
+        match (waited, self.stopwatch.waits_locally()) {
+            (false, true) => self.with_pass(|breaker, pass| breaker.stop_aging(pass, time::now())),
+            (true, false) => self.with_pass(|breaker, pass| {
+                let now = time::now();
+                breaker.start_aging(pass, now);
+                lookout::keep(breaker, pass, now);
+            }),
+            (false, false) | (true, true) => {}
+        }
+        (output, woken_at)
+    }
+
+    /// The request is on its way since `now`; until it was polled, the call was kept by its caller.
+    fn sent(&mut self, now: Instant) {
+        self.stopwatch.restart(now);
+        self.with_pass(|breaker, pass| breaker.sent(pass, now));
+    }
+
+    /// The dependency has answered, for which the call was woken at `woken`: whoever reads the answer may take his time. `None`:
+    /// nobody is interested.
+    #[inline]
+    pub(super) fn answered(&mut self, woken: Option<Instant>) -> Option<Instant> {
+        let breaker = &self.breaker;
+        self.pass.as_mut()?.with(|pass| pass.counts(breaker.instruments())).filter(|counts| *counts)?;
         let now = time::now();
-        self.took = Some(self.stopwatch.elapsed(now));
-        self.breaker.stop_aging(pass);
+        let took = self.elapsed(now, woken);
+        self.took = Some(took);
+        if let Some(held) = &self.pass {
+            held.answered();
+        }
+        self.with_pass(|breaker, pass| breaker.answered(pass, took, now));
         Some(now)
     }
 
-    /// Whether what ended the call at `now` was the end of the caller's time, or a wait in a queue of ours, and not a time limit
-    /// that is meant for the callee alone.
-    pub(super) fn was_out_of_time(&self, now: Instant) -> bool {
-        let until = if self.took.is_some() { self.expiry.at } else { self.deadline };
-        until <= now || self.stopwatch.waits_locally()
-    }
-
-    /// The caller's time was over before the callee answered.
-    pub(super) fn run_out_of_time(mut self) {
-        self.give_up(Evidence::TimedOut);
-    }
-
-    fn give_up(&mut self, late: Evidence) {
-        if let Some(pass) = self.take_pass() {
-            let now = time::now();
-            if !self.polled {
-                return self.breaker.give_up(pass, Duration::ZERO, self.left, Evidence::Nothing, now);
-            }
-            let took = self.took(now);
-            let verdict = if late == Evidence::TimedOut { Verdict::TimedOut } else { Verdict::Abandoned };
-            observed::record(self.breaker.instruments(), verdict, took);
-            self.breaker.give_up(pass, took, self.left, late, now);
+    /// What the head of the answer, which came at `now`, says.
+    #[inline]
+    pub(super) fn head(&mut self, verdict: Verdict, now: Instant) {
+        if verdict == Verdict::TimedOut {
+            self.left_at_head = Some(self.deadline.since(now));
+        }
+        if verdict != Verdict::Success {
+            let says = self.evidence(Ending::Answer(verdict), now, false);
+            self.with_pass(|breaker, pass| breaker.head_says(pass, says, now));
         }
     }
 
-    fn take_pass(&mut self) -> Option<Pass> {
-        self.pass.take().filter(|pass| pass.counts(self.breaker.instruments()))
+    /// The call has ended in an error.
+    pub(super) fn fail(mut self, verdict: Verdict) {
+        // In the moment of the error its reading is handed over to us.
+        self.end(Ending::Error(verdict), time::call_start(), false);
+    }
+
+    fn end(&mut self, ending: Ending, now: Instant, had_head: bool) {
+        let evidence = self.evidence(ending, now, had_head);
+        let took = self.took_until(now);
+        let pass = self.pass.take().and_then(Held::take);
+        let Some(pass) = pass.filter(|pass| pass.counts(self.breaker.instruments())) else { return };
+        let verdict = match ending {
+            Ending::Answer(verdict) | Ending::Error(verdict) => verdict,
+            Ending::Deadline => Verdict::TimedOut,
+            Ending::GivenUp => Verdict::Abandoned,
+        };
+        if self.polled {
+            observed::record(self.breaker.instruments(), verdict, took);
+        }
+        self.breaker.settle(pass, evidence, now);
+    }
+
+    fn evidence(&self, ending: Ending, now: Instant, had_head: bool) -> Evidence {
+        if !self.polled {
+            return Evidence::Nothing;
+        }
+        let until = if had_head { self.expiry.at } else { self.deadline };
+        let times = Times {
+            took: self.took_until(now),
+            given: self.given,
+            left: self.left_at_head.unwrap_or_else(|| until.since(now)),
+            had_head: had_head && self.left_at_head.is_none(),
+            waited_locally: self.stopwatch.waits_locally() || self.uploaded(now).1,
+        };
+        evidence::of(ending, &times, || self.breaker.yardstick())
+    }
+
+    /// How long the request's body has waited for its producer, and whether it does now.
+    #[inline]
+    fn uploaded(&self, now: Instant) -> (Duration, bool) {
+        self.pass.as_ref().and_then(Held::sending).map_or((Duration::ZERO, false), |sending| sending.waited(now))
+    }
+
+    fn with_pass(&mut self, act: impl FnOnce(&Arc<Breaker>, &mut Pass)) {
+        let breaker = &self.breaker;
+        if let Some(held) = &mut self.pass {
+            held.with(|pass| act(breaker, pass));
+        }
     }
 
     #[inline]
-    fn took(&self, now: Instant) -> Duration {
-        self.took.unwrap_or_else(|| self.stopwatch.elapsed(now))
+    fn took_until(&self, now: Instant) -> Duration {
+        self.took.unwrap_or_else(|| self.elapsed(now, self.woken.at()))
+    }
+
+    /// The dependency's own time in a call that was woken for its end at `woken`. What comes after that, or after the deadline, is
+    /// our being late.
+    #[inline]
+    fn elapsed(&self, now: Instant, woken: Option<Instant>) -> Duration {
+        let until = woken.unwrap_or(now).min(now).min(self.deadline);
+        self.stopwatch.elapsed(until).saturating_sub(self.uploaded(until).0)
     }
 }
 
 impl Guard for Ticket {
     #[inline]
     fn settle(mut self, verdict: Verdict) {
-        if verdict == Verdict::Abandoned {
-            return;
+        if verdict != Verdict::Abandoned {
+            // In the moment of the answer its reading is handed over to us.
+            self.end(Ending::Answer(verdict), time::call_start(), true);
         }
-        let Some(pass) = self.take_pass() else { return };
-        // In the moment of the answer its reading is handed over to us.
-        let now = time::call_start();
-        let took = self.took(now);
-        observed::record(self.breaker.instruments(), verdict, took);
-        if verdict == Verdict::TimedOut && self.took.is_some() && self.was_out_of_time(now) {
-            // The head was there and the rest was not, when the caller's time was over.
-            return self.breaker.give_up(pass, took, self.left, Evidence::TimedOut, now);
-        }
-        let end = match (verdict, verdict.health()) {
-            (Verdict::TimedOut, _) => Evidence::TimedOut,
-            (_, Health::Good) => Evidence::Good(took),
-            (_, Health::Bad) => Evidence::Bad(took),
-            (_, Health::Unknown) => Evidence::Nothing,
-        };
-        self.breaker.settle(pass, end, now);
     }
 
+    /// The longest wait counts: a stream is not slow because it is long.
     fn waited(&mut self, time: Duration) {
         if let Some(took) = &mut self.took {
-            *took += time;
+            *took = time.max(*took);
         }
     }
 
@@ -137,7 +223,12 @@ impl Guard for Ticket {
 impl Drop for Ticket {
     #[inline]
     fn drop(&mut self) {
-        self.give_up(Evidence::GivenUpLate);
+        if self.pass.is_none() {
+            return;
+        }
+        let (now, had_head) = (time::now(), self.took.is_some());
+        let ending = if !had_head && self.deadline <= now { Ending::Deadline } else { Ending::GivenUp };
+        self.end(ending, now, had_head);
     }
 }
 

@@ -6,12 +6,15 @@ use std::time::Duration;
 use pin_project::pin_project;
 use tower::{BoxError, Service};
 
+use crate::admission::timer;
 use crate::ground::context::{self, Context};
-use crate::ground::error::Reason;
-use crate::ground::telemetry::Source;
+use crate::ground::error::{AtDeadline, Reason, Rejected, rejection};
+use crate::ground::telemetry::{self, Source};
 use crate::ground::time::{self, Instant};
 use crate::ground::verdict::{AtResponse, Classify, Expiry, Guard, Verdict};
+use crate::middleware::bound::Bound;
 use crate::middleware::inner::BoundedCall;
+use crate::middleware::observed;
 
 /// What lives in a response until the call is over: the instant at which it must be.
 #[derive(Debug)]
@@ -30,6 +33,8 @@ impl Guard for Cut {
 /// When the response of a call must be over.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ending {
+    /// When the call began.
+    pub(super) start: Instant,
     /// The call's deadline.
     pub(super) at: Instant,
     /// The deadline that was inherited.
@@ -42,6 +47,21 @@ pub(super) struct Ending {
 }
 
 impl Ending {
+    /// Whether the call's deadline is about now. What is sent along is the time left but for an allowance, a tenth at most, and
+    /// the timer that goes by it has a grain as ours has.
+    fn is_near(&self, bound: &Bound) -> bool {
+        let left = bound.instant().since(time::now());
+        left <= bound.instant().since(self.start) / 10 + 2 * timer::GRAIN
+    }
+
+    /// The same as our own cut to whoever looks for that.
+    fn at_deadline(&self, bound: &Bound, error: BoxError) -> BoxError {
+        let cut = Rejected::by(self.source, bound.reason());
+        telemetry::rejected(&cut);
+        observed::stir();
+        AtDeadline::new(cut, error).into()
+    }
+
     fn cut(self) -> Cut {
         let at = match self.body_timeout {
             Some(timeout) => self.outermost.min(time::now() + timeout),
@@ -79,8 +99,20 @@ where
     type Output = Result<C::Held<Cut>, BoxError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        let response = ready!(this.call.poll(cx, this.ending.source, Some(*this.inside)))?;
+        let mut this = self.project();
+        let response = match ready!(this.call.as_mut().poll(cx, this.ending.source, Some(*this.inside))) {
+            Ok(response) => response,
+            Err(error) => {
+                // Where there is a cut or a refusal already, nothing is asked.
+                let timed_out = || this.classifier.classify(Err(&error)) == Verdict::TimedOut;
+                let kept_to_it = rejection(&error).is_none() && timed_out() && this.ending.is_near(this.call.bound());
+                return Poll::Ready(Err(if kept_to_it {
+                    this.ending.at_deadline(this.call.bound(), error)
+                } else {
+                    error
+                }));
+            }
+        };
         let verdict = this.classifier.classify(Ok(&response));
         let _entered = context::enter(*this.inside);
         Poll::Ready(Ok(this.classifier.hold(response, verdict, this.ending.cut())))

@@ -51,7 +51,7 @@ where
         if inherited.has_expired(now) || within.is_some_and(|time| time.is_zero()) {
             self.inner.let_go();
             let call = BoundedCall::refused(Rejected::new(self.state.instruments.clone(), Reason::DeadlineExpired));
-            let ending = Ending { at: now, outermost: now, body_timeout: None, idle: None, source };
+            let ending = Ending { start: now, at: now, outermost: now, body_timeout: None, idle: None, source };
             return ResponseFuture::new(call, inherited, ending, self.classifier.clone());
         }
         let times = self.state.times();
@@ -68,10 +68,10 @@ where
         };
         let deadline = head.min(deadline);
         let body_timeout = times.body_timeout.filter(|_| lasts.is_none());
-        let ending = Ending { at: end, outermost, body_timeout, idle: times.idle_timeout, source };
+        let ending = Ending { start: now, at: end, outermost, body_timeout, idle: times.idle_timeout, source };
         let lasts = lasts.is_some() || inherited.lasts();
-        let end = (end > deadline).then_some(end);
-        let context = inherited.with_deadline(Some(deadline)).with_end(end, lasts && end.is_some()).with_enforced(true);
+        let end = (lasts || end > deadline).then_some(end);
+        let context = inherited.with_deadline(Some(deadline)).with_end(end, lasts).with_enforced(true);
         let call = {
             let _entered = context::enter(context);
             self.inner.call(request, now, &self.state.unready)

@@ -24,8 +24,9 @@ pub struct RetryConfig {
     pub backoff: Backoff,
     /// What retries may cost. Default: a fifth of the calls of the last 10 s, and a reserve of ten. A budget that is [given](super::RetryLayer::with_budget) replaces it.
     pub budget: BudgetConfig,
-    /// How long one attempt may take, never longer than the call has left; to the layers and calls further in this is the
-    /// deadline, and so it is for the body of a response that they hold something for. More than zero. Default: `None`, as long
+    /// How long one attempt may take, the body of its response included, and never longer than the call has left; to the layers
+    /// and calls further in this is the deadline. Bodies that are [meant to go on](crate::http::LongLived) are not cut by it. More
+    /// than zero. Default: `None`, as long
     /// as the call has left, so that an attempt that hangs is not repeated.
     #[cfg_attr(feature = "config", serde(with = "Off::<Duration>"))]
     pub attempt_timeout: Option<Duration>,

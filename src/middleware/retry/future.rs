@@ -2,6 +2,7 @@ use std::fmt;
 use std::future::Future;
 use std::mem;
 use std::pin::Pin;
+use std::sync::Arc as Shared;
 use std::task::{self, Poll, ready};
 
 use pin_project::{pin_project, pinned_drop};
@@ -16,14 +17,15 @@ use super::terms::Terms;
 use crate::admission::timer::Timer;
 use crate::ground::chance;
 use crate::ground::context::{self, Context};
-use crate::ground::error::rejection;
+use crate::ground::error::{Reason, rejection};
 use crate::ground::sync::Arc;
 use crate::ground::telemetry::{self, AttemptSpan};
 use crate::ground::time::{self, Instant};
-use crate::ground::verdict::{self, Classify, Verdict};
+use crate::ground::verdict::{self, Classify, Expiry, Verdict};
 use crate::middleware::bound::Bound;
 use crate::middleware::inner::{Call, Taken};
 use crate::middleware::observed;
+use crate::middleware::sending::{self, Sending};
 
 /// What further attempts are made of.
 #[derive(Debug)]
@@ -60,6 +62,8 @@ where
     polled: bool,
     /// Of the present attempt, if spans were asked for.
     span: Option<Box<AttemptSpan>>,
+    /// What the body of the present attempt notes.
+    sending: Option<Shared<Sending>>,
     /// Kept only for those who ask.
     verdicts: Vec<Verdict>,
     start: Instant,
@@ -102,6 +106,8 @@ pub(super) struct Beginning {
     pub(super) terms: Terms,
     /// Of the first attempt.
     pub(super) span: Option<Box<AttemptSpan>>,
+    /// What the body of the first attempt notes.
+    pub(super) sending: Option<Shared<Sending>>,
 }
 
 impl<S, K, C> ResponseFuture<S, K, C>
@@ -117,7 +123,7 @@ where
         policy: Arc<Policy>,
         classifier: C,
     ) -> Self {
-        let Beginning { start, inherited, terms, span } = beginning;
+        let Beginning { start, inherited, terms, span, sending } = beginning;
         let attempts = if matches!(call, Call::Refused(_)) { 0 } else { 1 };
         let limit = Limit::new(inherited, &terms, start);
         let cut = limit.cut(&terms, start);
@@ -132,6 +138,7 @@ where
             progress: Progress::new(attempts, start),
             polled: false,
             span,
+            sending,
             verdicts: Vec::new(),
             start,
             inherited,
@@ -168,6 +175,7 @@ where
                 StateProj::Attempting { mut call } => {
                     let answer = {
                         let _entered = (context::enter(inside), this.cut.map(|_| context::enforce(cx.waker())));
+                        let _sending = sending::enter(this.sending.as_ref());
                         let _span = this.span.as_ref().map(|span| span.enter());
                         time::noting_local_wait(|| match call.as_mut().poll_call(cx, source) {
                             Poll::Ready(Ok(())) => call.as_mut().poll(cx, source).map_err(Failed::Called),
@@ -284,7 +292,14 @@ where
                 Err(stop) => {
                     this.finish(stop, verdict);
                     this.say_last_word(stop, verdict);
-                    return Poll::Ready(result);
+                    return Poll::Ready(result.map(|response| match *this.cut {
+                        // The time of the attempt bounds the rest of its response, too.
+                        Some(at) if !inside.lasts() => {
+                            let _entered = context::enter(inside);
+                            this.classifier.bound(response, Expiry::new(source, at, Reason::AttemptTimeout))
+                        }
+                        _ => response,
+                    }));
                 }
             }
         }
@@ -315,6 +330,7 @@ where
         let _entered = context::enter(inside(context.with_attempt(attempt), cut));
         let further = self.further.as_mut()?;
         let request = further.kept.next()?;
+        *self.sending = further.kept.sending();
         let service = Taken::unready(further.service.clone(), self.policy.unready.clone());
         self.progress.attempts = attempt;
         self.progress.since = now;
@@ -324,7 +340,7 @@ where
             *self.further = None;
         }
         *self.span = self.terms.attempt_spans().then(|| Box::new(AttemptSpan::new(&self.policy.instruments, attempt)));
-        let _span = self.span.as_ref().map(|span| span.enter());
+        let _span = (self.span.as_ref().map(|span| span.enter()), sending::enter(self.sending.as_ref()));
         Some(service.call(request))
     }
 

@@ -21,11 +21,14 @@
 //! 5. **The [`Budget`]**: is there a token? It is asked before the wait, and each call deposits once, however many
 //!    attempts it takes.
 //!
+//! What each end of a call says, and what it costs, is one table: [`evidence`](crate::evidence).
+//!
 //! # How it behaves
 //! - **Readiness:** always ready; each attempt waits for the inner service within the call, further ones for a clone.
 //! - **Bounds:** the whole call, waits included, ends at its deadline, or after `max_hold` where there is none; an
 //!   attempt also ends after `attempt_timeout`, and counts as [`TimedOut`]. A response that is ready in the same moment
-//!   is returned. An attempt that the inner service is not ready for in that time was not sent, and is not retried.
+//!   is returned. Its body is part of the attempt: over HTTP and gRPC it is cut at the same time, read or not, whatever layers are
+//!   further in, unless it is [meant to go on](crate::http::LongLived). An attempt that the inner service is not ready for in that time was not sent, and is not retried.
 //! - **Waiting:** a failed response has let go of all it held before the wait begins
 //!   ([`Classify::detach`](crate::verdict::Classify::detach)): its connection, and the permits of layers further in. Over HTTP
 //!   64 KiB of its body are kept, as far as they come within 50 ms, in case that no later attempt ends in a response; the last
@@ -41,14 +44,14 @@
 //!   [`Reason::HoldExceeded`], [`Reason::NotReady`]; and [`Reason::DeadlineExpired`] if there was no time left when the
 //!   call came.
 //! - **How it went** is told to whoever asks, by [`report`]; the attempt's number is in the [context](crate::context).
-//! - **The call is over** for this layer when it returns the response.
+//! - **The call is over** for this layer when it returns the response, but for the bound of its body.
 //! - **A name** ([`named`](RetryLayer::named)) makes it seen in metrics, logs, refusals and the [registry](crate::registry): the calls as
 //!   their callers see them, retries by cause, those that were not made, and what is left of the budget.
 //! - **Switched off** (`enabled = false`), the layer passes each call on once, whatever its type, and a reload can switch it on again.
 //! - **A reload** ([`reload`](RetryLayer::reload)) is for calls to come: one that has begun keeps its terms for all its attempts. The budget
 //!   changes in place: what calls have earned is kept, and nothing is given away.
 //! - **Cost:** one clone of the request and of the inner service a call, one atomic update for the budget; nothing is
-//!   allocated unless an attempt fails. A pooled timer if the call has to wait and no deadline around it keeps time.
+//!   allocated unless an attempt fails, or `attempt_timeout` is set and there is a body to bound. A pooled timer if the call has to wait and no deadline around it keeps time.
 //! - **Place:** inside the deadline; outside the layers that should see each attempt: bulkhead, circuit breaker, rate
 //!   limit.
 //!

@@ -92,7 +92,11 @@ impl Policy {
     ) -> Result<Granted, Stop> {
         let Ended { verdict, now, limit } = ended;
         match verdict {
-            Verdict::Transient | Verdict::TimedOut | Verdict::Unsent | Verdict::Overloaded { .. } => {}
+            Verdict::Transient
+            | Verdict::Unprocessed
+            | Verdict::TimedOut
+            | Verdict::Unsent
+            | Verdict::Overloaded { .. } => {}
             // It may be what killed the callee: one more is the most that anyone should suffer.
             Verdict::Lost if !progress.lost => progress.lost = true,
             _ => return Err(Stop::Verdict),

@@ -1,6 +1,7 @@
 //! The seam that makes each attempt's request.
 
 use crate::ground::verdict::Verdict;
+use crate::middleware::sending::Sending;
 
 /// How a request is kept, so that it can be made again from the start for each attempt.
 ///
@@ -66,6 +67,12 @@ pub trait Kept {
     /// The attempt has failed, and after a wait another one follows: what may still be going on of it (a request body
     /// that is still being sent) should end now, and not hold anything while we wait.
     fn give_up(&mut self) {}
+
+    /// Where the body of the present attempt notes how long it waits for its producer.
+    #[doc(hidden)]
+    fn sending(&self) -> Option<std::sync::Arc<Sending>> {
+        None
+    }
 
     /// Makes the request again, from the start; `None` if that turns out to be impossible after all. The
     /// [context](crate::context) has the attempt's number in it.

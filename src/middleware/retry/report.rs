@@ -55,7 +55,9 @@ impl Stop {
         match self {
             Self::RetryAfter | Self::Deadline | Self::Budget => true,
             Self::Attempts | Self::NotRepeatable => attempts > 1,
-            Self::Verdict => last == Verdict::Failed || attempts > 1 && last != Verdict::CallerFault,
+            Self::Verdict => {
+                matches!(last, Verdict::Failed | Verdict::DoNotRetry) || attempts > 1 && last != Verdict::CallerFault
+            }
             Self::Succeeded | Self::Dropped => false,
         }
     }

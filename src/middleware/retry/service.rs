@@ -5,7 +5,7 @@ use tower::{BoxError, Service};
 
 use super::future::{Beginning, Further, ResponseFuture};
 use super::limit::{Limit, inside, numbered};
-use super::replay::{CloneRequest, Replay};
+use super::replay::{CloneRequest, Kept, Replay};
 use super::state::State;
 use crate::admission::keyed::{KeyBy, Keying, OneKey};
 use crate::ground::context;
@@ -14,6 +14,7 @@ use crate::ground::telemetry::AttemptSpan;
 use crate::ground::time;
 use crate::ground::verdict::{AtResponse, Classify};
 use crate::middleware::inner::{Call, Inner};
+use crate::middleware::sending;
 
 /// A service whose failed calls are tried again. See the [module](super).
 #[derive(Debug)]
@@ -70,7 +71,7 @@ where
         if inherited.has_expired(now) {
             self.inner.let_go();
             let refused = Call::Refused(Rejected::new(policy.instruments.clone(), Reason::DeadlineExpired));
-            let beginning = Beginning { start: now, inherited, terms, span: None };
+            let beginning = Beginning { start: now, inherited, terms, span: None, sending: None };
             return ResponseFuture::new(refused, None, beginning, policy, classifier);
         }
         // What is itself a repetition, made by a retry around us or by a tier above, earns nothing: else retries would
@@ -81,12 +82,19 @@ where
         let cut = Limit::new(inherited, &terms, now).cut(&terms, now);
         let _entered = context::enter(inside(numbered(inherited, &terms, 1), cut));
         let (attempt, kept) = self.replay.first(request);
+        let sending = kept.sending();
         let further = (terms.max_attempts() > 1).then(|| Further { kept, service: self.inner.spare() });
         let span = terms.attempt_spans().then(|| Box::new(AttemptSpan::new(&policy.instruments, 1)));
         let call = {
-            let _entered = span.as_ref().map(|span| span.enter());
+            let _entered = (span.as_ref().map(|span| span.enter()), sending::enter(sending.as_ref()));
             self.inner.call(attempt, now, &policy.unready)
         };
-        ResponseFuture::new(call, further, Beginning { start: now, inherited, terms, span }, policy, classifier)
+        ResponseFuture::new(
+            call,
+            further,
+            Beginning { start: now, inherited, terms, span, sending },
+            policy,
+            classifier,
+        )
     }
 }

@@ -51,10 +51,11 @@ impl Line {
         Ok((place, displaced))
     }
 
-    /// Wakes this one from now on. Returns whether the call is at the head, and the waker of before; `None`: it was displaced.
-    pub(super) fn attend(&mut self, place: Place, waker: Waker) -> Option<(bool, Option<Waker>)> {
-        let before = self.standing.get_mut(&place)?.replace(waker);
-        Some((self.is_head(place), before))
+    /// Wakes this one from now on, in exchange for the waker of before. Returns whether the call is at the head; `None`: it was
+    /// displaced, and the waker stays where it is.
+    pub(super) fn attend(&mut self, place: Place, waker: &mut Option<Waker>) -> Option<bool> {
+        std::mem::swap(self.standing.get_mut(&place)?, waker);
+        Some(self.is_head(place))
     }
 
     fn is_head(&self, place: Place) -> bool {

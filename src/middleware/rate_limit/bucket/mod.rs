@@ -15,7 +15,7 @@ use crate::algorithm::gcra::{Gcra, Rate};
 use crate::ground::context;
 use crate::ground::error::{Numbers, Reason, Rejected};
 use crate::ground::sync::atomic::{AtomicU32, Ordering};
-use crate::ground::sync::{Arc, Mutex, lock};
+use crate::ground::sync::{Arc, Mutex, foreign, lock};
 use crate::ground::telemetry::Instruments;
 use crate::ground::time::Instant;
 
@@ -49,7 +49,7 @@ impl Bucket {
     pub(super) fn ring(&self) {
         let head = lock(&self.line).wake_head();
         if let Some(head) = head {
-            head.wake();
+            foreign(|| head.wake());
         }
     }
 
@@ -92,7 +92,7 @@ impl Bucket {
         // The place is somebody's before foreign code runs, which may panic.
         let turn = Turn::new(Arc::clone(bucket), place, until, asking);
         if let Some(displaced) = displaced {
-            displaced.wake();
+            foreign(|| displaced.wake());
         }
         Ok(Some(turn))
     }
@@ -177,8 +177,8 @@ mod loom_tests {
                 theirs.ring();
             });
             let woken = std::sync::Arc::new(Woken::default());
-            let attended = lock(&bucket.line).attend(place, Waker::from(std::sync::Arc::clone(&woken)));
-            assert!(attended.is_some_and(|(is_head, _)| is_head));
+            let mut waker = Some(Waker::from(std::sync::Arc::clone(&woken)));
+            assert_eq!(lock(&bucket.line).attend(place, &mut waker), Some(true));
             let sees_the_new_rate = bucket.predict(NOW, 0) < Duration::from_micros(1);
             thread.join().expect("no panic");
             assert!(sees_the_new_rate || woken.0.load(std::sync::atomic::Ordering::SeqCst));
@@ -199,9 +199,10 @@ mod loom_tests {
                 }
             });
             let woken = std::sync::Arc::new(Woken::default());
-            let attended = lock(&bucket.line).attend(next, Waker::from(std::sync::Arc::clone(&woken)));
+            let mut waker = Some(Waker::from(std::sync::Arc::clone(&woken)));
+            let attended = lock(&bucket.line).attend(next, &mut waker);
             thread.join().expect("no panic");
-            let (is_head, _) = attended.expect("it stands there");
+            let is_head = attended.expect("it stands there");
             assert!(is_head || woken.0.load(std::sync::atomic::Ordering::SeqCst));
         });
     }

@@ -7,7 +7,7 @@ use super::line::Place;
 use super::{Asking, Bucket};
 use crate::admission::timer::Timer;
 use crate::ground::error::{Reason, Rejected};
-use crate::ground::sync::{Arc, lock};
+use crate::ground::sync::{Arc, foreign, lock};
 use crate::ground::time::{self, Instant};
 
 /// A place in the line of a bucket, given up on drop.
@@ -37,16 +37,14 @@ impl Turn {
     /// Ready when the call has its permit, at this instant, or will not have one in time.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Instant, Rejected>> {
         let Some(place) = self.place else { return Poll::Pending };
-        let waker = cx.waker().clone();
+        let mut waker = foreign(|| Some(cx.waker().clone()));
         // Before the rate is looked at: whoever changes it wakes the head afterwards.
-        let attended = lock(&self.bucket.line).attend(place, waker);
+        let attended = lock(&self.bucket.line).attend(place, &mut waker);
+        // What it was before, or, without a place, this one.
+        foreign(|| drop(waker));
         match attended {
-            Some((true, before)) => {
-                drop(before);
-                self.poll_head(cx)
-            }
-            Some((false, before)) => {
-                drop(before);
+            Some(true) => self.poll_head(cx),
+            Some(false) => {
                 if self.timer.poll_until(cx, self.until).is_pending() {
                     time::mark_local_wait();
                     return Poll::Pending;
@@ -90,9 +88,9 @@ impl Turn {
     fn leave(&mut self) {
         let Some(place) = self.place.take() else { return };
         let (own, next) = self.bucket.leave(place);
-        drop(own);
+        foreign(|| drop(own));
         if let Some(next) = next {
-            next.wake();
+            foreign(|| next.wake());
         }
         // It lets go of a waker, which is foreign code: the head's place is the next one's by now.
         self.timer.disarm();

@@ -1,0 +1,250 @@
+//! When a future was woken, which may be long before it is polled.
+//!
+//! A task that is woken waits for its turn: behind other tasks, behind code that blocks a worker, behind a branch of its own
+//! `select!`. That time is ours. What measures how long a dependency takes polls it with a waker that notes the time.
+//!
+//! A waker is taken from a pool of the thread by the first poll, and keeps no task alive once it is back. Outside of the first calls of a
+//! thread nothing is allocated.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+
+use crate::ground::sync::atomic::{AtomicU64, Ordering};
+use crate::ground::sync::{Mutex, lock};
+use crate::ground::time::{self, Instant};
+
+/// How many unused wakers a thread keeps (about 60 bytes each).
+const POOLED: usize = 256;
+
+/// Polls a future, and knows when it was woken.
+#[derive(Debug, Default)]
+pub(crate) struct Woken {
+    armed: Option<Armed>,
+    /// It has been pending, so that there is a task to be woken.
+    has_waited: bool,
+}
+
+/// A waker with what it notes.
+#[derive(Debug)]
+struct Armed {
+    stamp: Arc<Stamp>,
+    waker: Waker,
+}
+
+#[derive(Debug)]
+struct Stamp {
+    /// When it was woken first since the last poll, in nanoseconds; 0: not yet.
+    at: AtomicU64,
+    /// Who waits. Gone once it is woken.
+    task: Mutex<Option<Waker>>,
+}
+
+impl Woken {
+    pub(crate) const fn new() -> Self {
+        Self { armed: None, has_waited: false }
+    }
+
+    /// Polls with a waker that notes the time. Says also when the future was woken for this poll, if it was.
+    #[inline]
+    pub(crate) fn poll<T>(
+        &mut self,
+        cx: &Context<'_>,
+        poll: impl FnOnce(&mut Context<'_>) -> Poll<T>,
+    ) -> (Poll<T>, Option<Instant>) {
+        let Armed { stamp, waker } = self.armed.get_or_insert_with(Armed::take);
+        let woken = if self.has_waited { instant(stamp.at.swap(0, Ordering::AcqRel)) } else { None };
+        let output = poll(&mut Context::from_waker(waker));
+        if output.is_pending() {
+            self.has_waited = true;
+            stamp.forward_to(cx.waker());
+        }
+        (output, woken)
+    }
+
+    /// When the future was woken after the last poll, if it was.
+    pub(crate) fn at(&self) -> Option<Instant> {
+        instant(self.armed.as_ref()?.stamp.at.load(Ordering::Acquire))
+    }
+}
+
+impl Drop for Woken {
+    #[inline]
+    fn drop(&mut self) {
+        if let Some(armed) = self.armed.take() {
+            armed.give_back(self.has_waited);
+        }
+    }
+}
+
+fn instant(nanos: u64) -> Option<Instant> {
+    (nanos != 0).then(|| Instant::from_nanos(nanos))
+}
+
+impl Stamp {
+    /// Wake-ups go to `task` from now on. The task's own code (clone, comparison, drop) runs unlocked; a wake-up that comes in
+    /// between is made up for.
+    fn forward_to(&self, task: &Waker) {
+        let known = lock(&self.task).take();
+        let next = match known {
+            Some(known) if known.will_wake(task) => known,
+            _ => task.clone(),
+        };
+        let replaced = lock(&self.task).replace(next);
+        drop(replaced);
+        if self.at.load(Ordering::Acquire) != 0 {
+            self.wake_task();
+        }
+    }
+
+    fn wake_task(&self) {
+        let task = lock(&self.task).take();
+        if let Some(task) = task {
+            task.wake();
+        }
+    }
+}
+
+impl Wake for Stamp {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        // The reading of a waker further in is handed over.
+        let now = time::call_start();
+        let _ = self.at.compare_exchange(0, now.as_nanos(), Ordering::AcqRel, Ordering::Acquire);
+        time::hand_over(now, || self.wake_task());
+    }
+}
+
+thread_local! {
+    static POOL: RefCell<Vec<Armed>> = const { RefCell::new(Vec::new()) };
+}
+
+impl Armed {
+    /// From the pool, or a fresh one.
+    #[inline]
+    fn take() -> Self {
+        // While a thread ends there is no pool any more.
+        POOL.try_with(|pool| pool.borrow_mut().pop()).ok().flatten().unwrap_or_else(Self::fresh)
+    }
+
+    #[cold]
+    fn fresh() -> Self {
+        let stamp = Arc::new(Stamp { at: AtomicU64::new(0), task: Mutex::new(None) });
+        let waker = Waker::from(Arc::clone(&stamp));
+        Self { stamp, waker }
+    }
+
+    /// Into the pool, unless someone still has the waker, and would wake a task that has nothing to do with it.
+    #[inline]
+    fn give_back(self, has_waited: bool) {
+        if has_waited {
+            let task = lock(&self.stamp.task).take();
+            drop(task);
+        }
+        // Ours, and that of our waker.
+        if Arc::strong_count(&self.stamp) > 2 {
+            return;
+        }
+        self.stamp.at.store(0, Ordering::Relaxed);
+        let mut armed = Some(self);
+        let _ = POOL.try_with(|pool| {
+            let mut pool = pool.borrow_mut();
+            if pool.len() < POOLED {
+                pool.extend(armed.take());
+            }
+        });
+    }
+}
+
+#[cfg(all(test, not(seawall_loom)))]
+mod tests {
+    use std::sync::Mutex as StdMutex;
+    use std::time::Duration;
+
+    use futures::task::{ArcWake, waker};
+
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[derive(Default)]
+    struct Task(StdMutex<u32>);
+
+    impl ArcWake for Task {
+        fn wake_by_ref(task: &Arc<Self>) {
+            *task.0.lock().unwrap() += 1;
+        }
+    }
+
+    /// Polls once, and keeps the waker.
+    fn pend(woken: &mut Woken, task: &Waker) -> (Waker, Option<Instant>) {
+        let mut kept = None;
+        let (poll, at) = woken.poll(&Context::from_waker(task), |cx| {
+            kept = Some(cx.waker().clone());
+            Poll::<()>::Pending
+        });
+        assert!(poll.is_pending());
+        (kept.unwrap(), at)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn wake_is_noted_when_it_comes_and_told_by_the_next_poll() {
+        let (mut woken, task) = (Woken::new(), Arc::new(Task::default()));
+        let outer = waker(Arc::clone(&task));
+        let (inner, at) = pend(&mut woken, &outer);
+        assert_eq!((at, woken.at()), (None, None));
+        tokio::time::advance(SECOND).await;
+        let came = time::now();
+        inner.wake_by_ref();
+        tokio::time::advance(SECOND).await;
+        inner.wake_by_ref();
+        assert_eq!((woken.at(), *task.0.lock().unwrap()), (Some(came), 1), "the first one counts");
+        let (again, at) = pend(&mut woken, &outer);
+        assert!(again.will_wake(&inner), "the same waker for all polls");
+        assert_eq!((at, woken.at()), (Some(came), None));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn wake_during_the_poll_is_not_lost() {
+        let (mut woken, task) = (Woken::new(), Arc::new(Task::default()));
+        let (poll, _) = woken.poll(&Context::from_waker(&waker(Arc::clone(&task))), |cx| {
+            cx.waker().wake_by_ref();
+            Poll::<()>::Pending
+        });
+        assert!(poll.is_pending());
+        assert_eq!(*task.0.lock().unwrap(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn waker_that_is_still_held_is_not_used_again() {
+        let task = Arc::new(Task::default());
+        let outer = waker(Arc::clone(&task));
+        let mut first = Woken::new();
+        let (held, _) = pend(&mut first, &outer);
+        drop(first);
+        held.wake_by_ref();
+        assert_eq!(*task.0.lock().unwrap(), 0, "nobody waits any more");
+        let mut second = Woken::new();
+        let (other, _) = pend(&mut second, &outer);
+        assert!(!other.will_wake(&held));
+        drop((second, outer));
+        assert_eq!(Arc::strong_count(&task), 1, "what is in the pool keeps no task");
+        assert!(other.will_wake(&other));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn waker_is_used_again_by_the_next_call() {
+        let outer = waker(Arc::new(Task::default()));
+        let mut first = Woken::new();
+        let (held, _) = pend(&mut first, &outer);
+        let address = held.data();
+        drop(held);
+        drop(first);
+        let mut second = Woken::new();
+        let (other, at) = pend(&mut second, &outer);
+        assert_eq!((other.data(), at), (address, None));
+    }
+}

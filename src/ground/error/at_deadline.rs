@@ -1,0 +1,76 @@
+//! An inner service's own error for a deadline of ours that it kept to.
+
+use std::error::Error;
+use std::fmt;
+
+use tower::BoxError;
+
+use super::Rejected;
+
+/// A client that knows the deadline ends the call a moment before we do. Its error is found as the cut that it stands for, and
+/// stays the error that it is, at the end of the chain.
+#[derive(Debug)]
+pub(crate) struct AtDeadline(Kept);
+
+/// The same once more, by which it is found in wrappers that show only the source of the error that they hold.
+#[derive(Debug)]
+struct Kept {
+    cut: Rejected,
+    error: BoxError,
+}
+
+impl AtDeadline {
+    pub(crate) fn new(cut: Rejected, error: BoxError) -> Self {
+        Self(Kept { cut, error })
+    }
+
+    /// The cut that `error` stands for.
+    pub(super) fn cut<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Rejected> {
+        let kept = error.downcast_ref().or_else(|| error.downcast_ref::<Self>().map(|at_deadline| &at_deadline.0));
+        kept.map(|kept: &Kept| &kept.cut)
+    }
+}
+
+impl fmt::Display for AtDeadline {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.cut.fmt(f)
+    }
+}
+
+impl fmt::Display for Kept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.cut.reason().as_str())
+    }
+}
+
+impl Error for AtDeadline {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&self.0)
+    }
+}
+
+impl Error for Kept {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(self.error.as_ref())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ground::error::{Reason, rejection};
+    use crate::ground::telemetry::LayerKind;
+
+    #[test]
+    fn error_at_a_deadline_is_found_as_the_cut_and_stays_the_last_cause() {
+        let cut = Rejected::nameless(LayerKind::Deadline, Reason::DeadlineExceeded);
+        let wrapped = || AtDeadline::new(cut.clone(), "Timeout expired".into());
+        let plain: BoxError = wrapped().into();
+        let hidden: BoxError = anyhow::Error::new(wrapped()).context("while paying").into();
+        for error in [plain, hidden] {
+            assert_eq!(rejection(&error), Some(&cut));
+            let last = std::iter::successors(Some(error.as_ref() as &(dyn Error + 'static)), |&error| error.source());
+            assert_eq!(last.last().map(ToString::to_string).as_deref(), Some("Timeout expired"));
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! How long the body of a request has waited for its producer: the caller, or the client of a server that passes an upload on.
+//!
+//! A dependency cannot answer a request that it does not have. The body of an attempt notes when it is asked for more and has nothing,
+//! which happens in the task of the connection. A layer that measures the dependency leaves that time out, and a call that waits for its
+//! upload does not age.
+//!
+//! The layer that makes the request bodies of attempts [enters](enter) the notes around the attempt. The first layer inside that
+//! [claims](claim) them measures by them; calls that are made further in are others.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::ground::sync::{Mutex, lock};
+use crate::ground::time::{self, Instant};
+
+/// The notes of one attempt.
+#[derive(Debug, Default)]
+pub struct Sending {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    claimed: bool,
+    waiting_since: Option<Instant>,
+    /// The waits that are over, all together.
+    waited: Duration,
+    watcher: Option<Arc<dyn Watcher>>,
+}
+
+/// A layer that wants to know at once.
+pub(crate) trait Watcher: fmt::Debug + Send + Sync {
+    /// The body waits for its producer since `now`.
+    fn pause(&self, now: Instant);
+
+    /// It no longer does.
+    fn resume(&self, now: Instant);
+}
+
+impl Sending {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::default()
+    }
+
+    /// The body was asked for more, and has nothing.
+    pub(crate) fn waits(&self) {
+        let now = time::now();
+        let watcher = {
+            let mut state = lock(&self.state);
+            if state.waiting_since.is_some() {
+                return;
+            }
+            state.waiting_since = Some(now);
+            state.watcher.clone()
+        };
+        if let Some(watcher) = watcher {
+            watcher.pause(now);
+        }
+    }
+
+    /// There was more, or the body is gone.
+    pub(crate) fn goes_on(&self) {
+        let (watcher, now) = {
+            let mut state = lock(&self.state);
+            let Some(since) = state.waiting_since.take() else { return };
+            let now = time::now();
+            state.waited += now.since(since);
+            (state.watcher.clone(), now)
+        };
+        if let Some(watcher) = watcher {
+            watcher.resume(now);
+        }
+    }
+
+    /// How long the body had waited by `now` in all, and whether it waits now.
+    pub(crate) fn waited(&self, now: Instant) -> (Duration, bool) {
+        let state = lock(&self.state);
+        let going_on = state.waiting_since.map(|since| now.since(since));
+        (state.waited + going_on.unwrap_or_default(), going_on.is_some())
+    }
+
+    /// Tells `watcher` from now on, or nobody.
+    pub(crate) fn watch(&self, watcher: Option<Arc<dyn Watcher>>) {
+        let before = std::mem::replace(&mut lock(&self.state).watcher, watcher);
+        drop(before);
+    }
+}
+
+thread_local! {
+    static CURRENT: RefCell<Option<Arc<Sending>>> = const { RefCell::new(None) };
+}
+
+/// Until the guard is dropped, these are the notes of the attempt that is made or polled.
+#[inline]
+pub(crate) fn enter(sending: Option<&Arc<Sending>>) -> Option<Entered> {
+    let outer_is_none = CURRENT.with_borrow(Option::is_none);
+    if sending.is_none() && outer_is_none {
+        return None;
+    }
+    Some(Entered(CURRENT.replace(sending.cloned())))
+}
+
+/// See [`enter`].
+#[derive(Debug)]
+#[must_use]
+pub(crate) struct Entered(Option<Arc<Sending>>);
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        let inner = CURRENT.replace(self.0.take());
+        drop(inner);
+    }
+}
+
+/// The notes of the attempt that is being made, unless another layer measures by them.
+#[inline]
+pub(crate) fn claim() -> Option<Arc<Sending>> {
+    let sending = CURRENT.with_borrow(Option::clone)?;
+    let claimed = std::mem::replace(&mut lock(&sending.state).claimed, true);
+    (!claimed).then_some(sending)
+}
+
+#[cfg(all(test, not(seawall_loom)))]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[tokio::test(start_paused = true)]
+    async fn waits_are_summed_and_the_present_one_is_in_it() {
+        let sending = Sending::new();
+        assert_eq!(sending.waited(time::now()), (Duration::ZERO, false));
+        for _ in 0..2 {
+            sending.waits();
+            tokio::time::advance(SECOND).await;
+            sending.waits();
+            tokio::time::advance(SECOND).await;
+            sending.goes_on();
+            tokio::time::advance(SECOND).await;
+            sending.goes_on();
+        }
+        assert_eq!(sending.waited(time::now()), (4 * SECOND, false));
+        sending.waits();
+        tokio::time::advance(SECOND).await;
+        assert_eq!(sending.waited(time::now()), (5 * SECOND, true));
+    }
+
+    #[test]
+    fn notes_are_claimed_once_and_not_by_calls_further_in() {
+        let (outer, inner) = (Sending::new(), Sending::new());
+        assert!(claim().is_none());
+        {
+            let _entered = enter(Some(&outer));
+            {
+                let _without_a_body = enter(None);
+                assert!(claim().is_none());
+                let _entered = enter(Some(&inner));
+                assert!(claim().is_some_and(|claimed| Arc::ptr_eq(&claimed, &inner)));
+            }
+            assert!(claim().is_some_and(|claimed| Arc::ptr_eq(&claimed, &outer)));
+            assert!(claim().is_none(), "once");
+        }
+        assert!(claim().is_none() && CURRENT.with_borrow(Option::is_none));
+    }
+}

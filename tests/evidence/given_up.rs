@@ -1,0 +1,69 @@
+//! A stranger's short deadline, or his leaving early, is no evidence against a dependency that answers others.
+
+use std::convert::Infallible;
+
+use seawall::circuit_breaker::State;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tower::service_fn;
+
+use super::*;
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Stranger {
+    /// Asks for an answer within 20 ms.
+    InAHurry,
+    /// Closes its connection after so long.
+    Leaves(Duration),
+}
+
+/// 50 quick calls a second, and 200 a second of a stranger, of the other kind of work, which takes 300 ms. Says how many of 1000
+/// quick calls were served, and how often the breaker was seen not to be closed.
+async fn others_served(stranger: Stranger) -> (u32, u32) {
+    let layers = stack::client(&ClientConfig::default()).unwrap();
+    let breaker = layers.circuit_breaker();
+    let dependency = layers.service(service_fn(|request: Request<ReplayBody<Full<Bytes>>>| async move {
+        sleep(if request.uri().path() == "/report" { 300 * MS } else { 5 * MS }).await;
+        Ok::<_, BoxError>(Response::new(Full::<Bytes>::default()))
+    }));
+    let server =
+        stack::server(&ServerConfig::default()).unwrap().service(service_fn(move |request: Request<Full<Bytes>>| {
+            let uri = format!("http://dependency{}", request.uri().path());
+            let call = dependency.clone().oneshot(Request::get(uri).body(Full::default()).unwrap());
+            async move { Ok::<_, BoxError>(Response::new(call.await?.into_body())) }
+        }));
+    let (start, asked) = (Instant::now(), server.clone());
+    tokio::task::spawn_local(async move {
+        for i in 0..3000 {
+            sleep_until(start + 5 * SECOND + 5 * MS * i).await;
+            let mut request = Request::get("/report");
+            if stranger == Stranger::InAHurry {
+                request = request.header("x-request-timeout-ms", "20");
+            }
+            let call = asked.clone().oneshot(request.body(Full::default()).unwrap());
+            let leaves = if let Stranger::Leaves(after) = stranger { after } else { 60 * SECOND };
+            tokio::task::spawn_local(async move { timeout(leaves, call).await.is_ok() });
+        }
+    });
+    let (mut served, mut not_closed) = (0, 0);
+    for i in 0..1000 {
+        sleep_until(start + 20 * MS * i).await;
+        not_closed += u32::from(breaker.state() != State::Closed);
+        let request = Request::get("/quick").body(Full::default()).unwrap();
+        let response: Result<_, Infallible> = server.clone().oneshot(request).await;
+        served += u32::from(response.unwrap().status().is_success());
+    }
+    (served, not_closed)
+}
+
+#[tokio::test(start_paused = true)]
+async fn stranger_without_time_opens_nothing_for_others() {
+    for stranger in
+        [Stranger::InAHurry, Stranger::Leaves(20 * MS), Stranger::Leaves(100 * MS), Stranger::Leaves(250 * MS)]
+    {
+        let (served, not_closed) = tokio::task::LocalSet::new().run_until(others_served(stranger)).await;
+        assert!(
+            served > 990 && not_closed == 0,
+            "{stranger:?}: {served} of 1000 served, not closed at {not_closed} looks"
+        );
+    }
+}

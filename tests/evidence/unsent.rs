@@ -1,0 +1,117 @@
+//! What was provably never sent says nothing about a dependency that answers others: graceful ends of connections, as rolling restarts
+//! and a maximum age of connections make them all day.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+use hyper::server::conn::http2;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use seawall::circuit_breaker::State;
+use tokio::time::{Instant, sleep};
+
+use super::*;
+
+/// An HTTP/2 server that gives each connection a short life, and ends it gracefully: by `GOAWAY`, with what it has begun finished.
+async fn short_lived(grpc: bool) -> SocketAddr {
+    let (listener, address) = listen().await;
+    tokio::spawn(async move {
+        while let Ok((socket, _)) = listener.accept().await {
+            socket.set_nodelay(true).unwrap();
+            tokio::spawn(async move {
+                let service = service_fn(move |_| async move {
+                    sleep(2 * MS).await;
+                    let response = Response::builder();
+                    let response = if grpc { response.header("content-type", "application/grpc") } else { response };
+                    let frames = grpc.then(ok_message).unwrap_or_default();
+                    let body = http_body_util::StreamBody::new(tokio_stream::iter(
+                        frames.into_iter().map(Ok::<_, std::convert::Infallible>),
+                    ));
+                    Ok::<_, std::convert::Infallible>(response.body(body).unwrap())
+                });
+                let server = http2::Builder::new(TokioExecutor::new());
+                let mut connection = pin!(server.serve_connection(TokioIo::new(socket), service));
+                tokio::select! {
+                    _ = &mut connection => return,
+                    () = sleep(200 * MS) => connection.as_mut().graceful_shutdown(),
+                }
+                let _ = connection.await;
+            });
+        }
+    });
+    address
+}
+
+fn ok_message() -> Vec<http_body::Frame<Bytes>> {
+    let trailers = http::HeaderMap::from_iter([("grpc-status".parse().unwrap(), "0".parse().unwrap())]);
+    let trailers: http::HeaderMap = trailers;
+    vec![http_body::Frame::data(Bytes::from_static(&[0, 0, 0, 0, 2, 8, 1])), http_body::Frame::trailers(trailers)]
+}
+
+/// Fifty workers call for two seconds. Says how many calls were answered and how many were not.
+async fn fifty_workers<F: Future<Output = bool> + Send>(
+    call: impl Fn() -> F + Clone + Send + Sync + 'static,
+    is_closed: impl Fn() -> bool,
+) -> (u32, u32) {
+    let over = Arc::new(AtomicBool::new(false));
+    let (answered, failed) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicU32::new(0)));
+    let workers: Vec<_> = (0..50)
+        .map(|_| {
+            let (over, answered, failed, call) = (over.clone(), answered.clone(), failed.clone(), call.clone());
+            tokio::spawn(async move {
+                while !over.load(Ordering::Relaxed) {
+                    let count = if call().await { &answered } else { &failed };
+                    count.fetch_add(1, Ordering::Relaxed);
+                }
+            })
+        })
+        .collect();
+    let until = Instant::now() + 2 * SECOND;
+    while Instant::now() < until {
+        assert!(is_closed(), "{answered:?} answered, {failed:?} not");
+        sleep(MS).await;
+    }
+    over.store(true, Ordering::Relaxed);
+    for worker in workers {
+        worker.await.unwrap();
+    }
+    (answered.load(Ordering::Relaxed), failed.load(Ordering::Relaxed))
+}
+
+fn without_retries() -> ClientConfig {
+    let mut config = ClientConfig::default();
+    config.retry.max_attempts = 1;
+    config
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn graceful_ends_of_connections_open_nothing_over_http2() {
+    let to = short_lived(false).await;
+    for config in [ClientConfig::default(), without_retries()] {
+        let layers = stack::client(&config).unwrap();
+        let http2 = legacy::Client::builder(TokioExecutor::new()).http2_only(true).build_http();
+        let (client, breaker) = (layers.service(http2), layers.circuit_breaker());
+        let call = move || {
+            let client = client.clone();
+            async move { get(&client, to).await.is_ok_and(|status| status == 200) }
+        };
+        let (answered, failed) = fifty_workers(call, || breaker.state() == State::Closed).await;
+        assert!(answered > 100, "{answered} answered, {failed} not");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn graceful_ends_of_connections_open_nothing_over_grpc() {
+    let to = short_lived(true).await;
+    for config in [ClientConfig::default(), without_retries()] {
+        let (client, layers) = grpc_client(&config, to);
+        let breaker = layers.circuit_breaker();
+        let call = move || {
+            let client = client.clone();
+            async move { check(&client).await.is_ok() }
+        };
+        let (answered, failed) = fifty_workers(call, || breaker.state() == State::Closed).await;
+        assert!(answered > 100, "{answered} answered, {failed} not");
+    }
+}

@@ -1,0 +1,114 @@
+//! A caller sends its request slowly. The dependency cannot answer what it does not have, so that is nobody's sample and no hang.
+
+use std::pin::Pin;
+
+use futures::StreamExt;
+use futures::future::join_all;
+use futures::stream::{self, Stream};
+use http_body::Frame;
+use http_body_util::StreamBody;
+use seawall::circuit_breaker::State;
+use tokio::time::sleep;
+
+use super::*;
+
+type Pieces = StreamBody<Pin<Box<dyn Stream<Item = Result<Frame<Bytes>, BoxError>> + Send>>>;
+
+/// Two pieces, and so long between them.
+fn body(pause: Duration) -> Pieces {
+    let pieces = stream::iter([Duration::ZERO, pause]).then(|pause| async move {
+        sleep(pause).await;
+        Ok(Frame::data(Bytes::from_static(b"piece")))
+    });
+    StreamBody::new(Box::pin(pieces))
+}
+
+fn post(to: SocketAddr, pause: Duration) -> Request<Pieces> {
+    Request::post(format!("http://{to}/")).body(body(pause)).unwrap()
+}
+
+/// Reads requests to their end, and answers at once.
+fn reads() -> Router {
+    Router::new().fallback(|body: Bytes| async move { body.len().to_string() })
+}
+
+async fn slow_uploads_open_nothing(http2: bool, to: SocketAddr) {
+    let layers = stack::client(&ClientConfig::default()).unwrap();
+    let http = legacy::Client::builder(TokioExecutor::new()).http2_only(http2).build_http();
+    let client = layers.service(http);
+    let send = |pause| {
+        let (client, request) = (client.clone(), post(to, pause));
+        async move { client.oneshot(request).await.unwrap().status() }
+    };
+    // One after another, so that a usual time is known and the slow threshold is at its floor of half a second.
+    for _ in 0..20 {
+        assert_eq!(send(Duration::ZERO).await, 200);
+    }
+    let uploads = join_all((0..30).map(|_| send(1500 * MS)));
+    let others = async {
+        // The uploads hang for three times the slow threshold, and this is what others see meanwhile.
+        for _ in 0..14 {
+            sleep(100 * MS).await;
+            assert_eq!(send(Duration::ZERO).await, 200, "{:?}", layers.circuit_breaker().snapshot());
+            assert_eq!(layers.circuit_breaker().snapshot().overdue, 0);
+        }
+    };
+    let (statuses, ()) = futures::join!(uploads, others);
+    assert!(statuses.iter().all(|status| *status == 200));
+    let seen = layers.circuit_breaker().snapshot();
+    assert_eq!((seen.state, seen.slow, seen.in_flight), (State::Closed, 0, 0), "{seen:?}");
+}
+
+#[tokio::test]
+async fn slow_uploads_open_nothing_over_http1() {
+    slow_uploads_open_nothing(false, serve(reads()).await).await;
+}
+
+#[tokio::test]
+async fn slow_uploads_open_nothing_over_http2() {
+    slow_uploads_open_nothing(true, serve(reads()).await).await;
+}
+
+/// The producer is the client of a server that passes uploads on as they come.
+#[tokio::test]
+async fn slow_uploads_that_are_passed_on_open_nothing() {
+    let to = serve(reads()).await;
+    let layers = stack::client(&ClientConfig::default()).unwrap();
+    let client = layers.service(legacy::Client::builder(TokioExecutor::new()).build_http());
+    let proxy = serve(Router::new().fallback(move |request: axum::extract::Request| {
+        let client = client.clone();
+        async move {
+            let request = Request::post(format!("http://{to}/")).body(request.into_body()).unwrap();
+            client.oneshot(request).await.unwrap().status()
+        }
+    }))
+    .await;
+    let direct = legacy::Client::builder(TokioExecutor::new()).build_http();
+    let send = |pause| {
+        let call = direct.request(post(proxy, pause));
+        async move { call.await.unwrap().status() }
+    };
+    for _ in 0..20 {
+        assert_eq!(send(Duration::ZERO).await, 200);
+    }
+    assert!(join_all((0..30).map(|_| send(1200 * MS))).await.iter().all(|status| *status == 200));
+    let seen = layers.circuit_breaker().snapshot();
+    assert_eq!((seen.state, seen.slow, seen.in_flight), (State::Closed, 0, 0), "{seen:?}");
+}
+
+/// A dependency that does not answer what it has got in full hangs, however slowly that was sent.
+#[tokio::test]
+async fn hang_after_a_slow_upload_is_seen() {
+    let to = serve(Router::new().fallback(|body: Bytes| async move {
+        if body.len() > 5 {
+            std::future::pending::<()>().await;
+        }
+    }))
+    .await;
+    let config = ClientConfig { deadline: (2 * SECOND).into(), ..ClientConfig::default() };
+    let layers = stack::client(&config).unwrap();
+    let client = layers.service(legacy::Client::builder(TokioExecutor::new()).build_http());
+    let calls = join_all((0..30).map(|_| client.clone().oneshot(post(to, 200 * MS))));
+    assert!(calls.await.iter().all(|answer| answer.is_err()));
+    assert_ne!(layers.circuit_breaker().state(), State::Closed);
+}
