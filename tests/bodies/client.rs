@@ -18,7 +18,8 @@ use tokio::time::{Instant, sleep, timeout};
 use tower::util::BoxCloneService;
 use tower::{BoxError, Service, ServiceBuilder, ServiceExt};
 
-use crate::servers::{Connector, Protocol, Server};
+use crate::pipes::Connector;
+use crate::servers::{Protocol, Server};
 
 pub(crate) type Body = UnsyncBoxBody<Bytes, BoxError>;
 pub(crate) type Calls = BoxCloneService<Request<Empty<Bytes>>, Response<Body>, BoxError>;

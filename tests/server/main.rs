@@ -4,6 +4,10 @@
 
 mod serving;
 
+#[path = "../pipes/mod.rs"]
+#[allow(dead_code, reason = "the tests of bodies ask more of it")]
+mod pipes;
+
 mod inherited;
 mod one_state;
 mod readers;
