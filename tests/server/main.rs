@@ -5,6 +5,10 @@
 mod serving;
 mod stalled;
 
+#[path = "../pipes/mod.rs"]
+#[allow(dead_code, reason = "the tests of bodies ask more of it")]
+mod pipes;
+
 mod inherited;
 mod one_state;
 mod readers;
