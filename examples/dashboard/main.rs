@@ -15,7 +15,7 @@ mod browser;
 mod weather;
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use axum::Router;
@@ -42,7 +42,7 @@ use tokio::net::TcpListener;
 use tokio::time::{interval, sleep};
 use tower::{BoxError, Layer, ServiceExt};
 
-use browser::Browser;
+use browser::{Browser, program};
 use weather::Weather;
 
 /// When both storms are there to be seen.
@@ -167,8 +167,10 @@ async fn main() -> Result<(), BoxError> {
     tokio::spawn(async move { weather.change().await });
     match (arguments.screenshot, arguments.seconds) {
         (Some(file), _) => {
+            let program = program::find().ok_or("a picture needs a Chromium: install one, or set SEAWALL_BROWSER")?;
             sleep(MIDST).await;
-            let picture = tokio::task::spawn_blocking(move || picture(&format!("http://{page}/seawall"))).await?;
+            let url = format!("http://{page}/seawall");
+            let picture = tokio::task::spawn_blocking(move || picture(&program, &url)).await?;
             std::fs::write(&file, STANDARD.decode(picture)?)?;
             println!("{}", file.display());
         }
@@ -178,8 +180,8 @@ async fn main() -> Result<(), BoxError> {
     Ok(())
 }
 
-fn picture(url: &str) -> String {
-    let mut browser = Browser::start();
+fn picture(program: &Path, url: &str) -> String {
+    let mut browser = Browser::start(program);
     browser.viewport(1200, 1180, false);
     browser.color_scheme("light");
     browser.open(url);

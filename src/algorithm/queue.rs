@@ -5,14 +5,14 @@
 //! be expected to start early enough to end in time (the *slack rule*); whoever cannot make it is told so at once, while
 //! there is time to do something else. Where no deadline is known, `max_wait` is the bound.
 //!
-//! While a permit is free the rule is lenient: nobody else needs it, and a call that fails half of the time is still worth
-//! a try. When calls compete it is strict, since each permit given to a call that then fails is taken from one that
-//! would not have. See [`ServiceTime`] for the two measures.
+//! While a permit is free the rule is lenient: no other call needs it, so only a call that has less time than almost any call takes is
+//! refused. A call that had to wait should be more likely to end in time than not. When calls compete it is strict, since each permit given
+//! to a call that then fails is taken from one that would not have. See [`ServiceTime`] for the measures.
 
 use std::time::Duration;
 
 use crate::algorithm::estimate::ServiceTime;
-use crate::ground::error::Reason;
+use crate::ground::error::{Numbers, Reason};
 use crate::ground::time::Instant;
 
 /// What a call is up against when there is no free permit for it.
@@ -34,18 +34,19 @@ pub(crate) struct Until {
     pub(crate) reason: Reason,
 }
 
-/// A call is refused. If `retry_after` is there, things should look better then.
+/// A call is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Refusal {
     pub(crate) reason: Reason,
+    /// The time in which all that waits should have been served; zero while nothing is known.
     pub(crate) retry_after: Option<Duration>,
+    /// The numbers that decided it.
+    pub(crate) numbers: Numbers,
 }
 
 impl Refusal {
-    /// Tells `predicted`, if nothing else is told. While nothing is known (zero), there is nothing to tell either.
-    pub(crate) fn or_retry_after(self, predicted: Duration) -> Self {
-        let retry_after = self.retry_after.or((!predicted.is_zero()).then_some(predicted));
-        Self { retry_after, ..self }
+    pub(crate) fn new(reason: Reason) -> Self {
+        Self { reason, retry_after: None, numbers: Numbers::NONE }
     }
 }
 
@@ -57,9 +58,20 @@ pub(crate) fn predict(ahead: u64, own: u32, limit: u32, mean: Duration) -> Durat
 }
 
 impl Wait {
+    /// The same refusal with what it was decided by.
+    pub(crate) fn explain(&self, refusal: Refusal) -> Refusal {
+        let expected = self.predicted.saturating_add(self.service.cautious);
+        let numbers = refusal.numbers.with_expected(expected);
+        let numbers = match self.deadline {
+            Some(deadline) => numbers.with_time_left(deadline.since(self.now)),
+            None => numbers,
+        };
+        Refusal { retry_after: Some(self.predicted), numbers, ..refusal }
+    }
+
     /// Until when the call may wait, or that it had better not.
     pub(crate) fn decide(self) -> Result<Until, Refusal> {
-        let refuse = |reason| Err(Refusal { reason, retry_after: None }.or_retry_after(self.predicted));
+        let refuse = |reason| Err(Refusal::new(reason));
         if self.max_wait.is_zero() || self.predicted > self.max_wait {
             return refuse(Reason::QueueFull);
         }
@@ -70,19 +82,14 @@ impl Wait {
         if deadline.since(self.now) < self.predicted.saturating_add(self.service.cautious) {
             return refuse(Reason::NotInTime);
         }
-        let last_start = Until { at: deadline.minus(self.service.mean), reason: Reason::NotInTime };
+        let last_start = Until { at: deadline.minus(self.service.median), reason: Reason::NotInTime };
         Ok(if last_start.at < patience.at { last_start } else { patience })
     }
 }
 
-/// Whether a call is worth starting on a permit that nobody else waits for.
-pub(crate) fn starts_in_time(now: Instant, deadline: Option<Instant>, service: ServiceTime) -> bool {
-    deadline.is_none_or(|deadline| deadline > now && deadline.since(now) >= service.mean)
-}
-
 /// Whether a waiter is still worth the permit whose turn has come; `contended`: others wait behind it.
 pub(crate) fn is_worth_it(now: Instant, deadline: Option<Instant>, service: ServiceTime, contended: bool) -> bool {
-    let needs = if contended { service.cautious } else { service.mean };
+    let needs = if contended { service.cautious } else { service.median };
     deadline.is_none_or(|deadline| deadline > now && deadline.since(now) >= needs)
 }
 
@@ -95,8 +102,9 @@ mod tests {
     const MS: Duration = Duration::from_millis(1);
     const NOW: Instant = Instant::from_nanos(1 << 63);
 
-    fn service(mean: u32, cautious: u32) -> ServiceTime {
-        ServiceTime { mean: mean * MS, cautious: cautious * MS }
+    fn service(least: u32, median: u32, cautious: u32) -> ServiceTime {
+        let [mean, least, median, cautious] = [median, least, median, cautious].map(|ms| ms * MS);
+        ServiceTime { mean, least, median, cautious }
     }
 
     fn wait(predicted: u32, deadline: Option<u32>) -> Wait {
@@ -105,7 +113,7 @@ mod tests {
             deadline: deadline.map(|deadline| NOW + deadline * MS),
             max_wait: 100 * MS,
             predicted: predicted * MS,
-            service: service(10, 20),
+            service: service(5, 10, 20),
         }
     }
 
@@ -136,12 +144,12 @@ mod tests {
     }
 
     #[test]
-    fn a_free_permit_is_worth_a_try_where_a_contended_one_is_not() {
-        let at = |ms: u32| Some(NOW + ms * MS);
-        assert!(starts_in_time(NOW, at(10), service(10, 20)) && !starts_in_time(NOW, at(9), service(10, 20)));
-        assert!(is_worth_it(NOW, at(10), service(10, 20), false) && !is_worth_it(NOW, at(19), service(10, 20), true));
-        assert!(!starts_in_time(NOW, at(0), ServiceTime::default()), "expired is expired");
-        assert!(starts_in_time(NOW, None, service(10, 20)) && is_worth_it(NOW, None, service(10, 20), true));
+    fn waiter_needs_the_median_and_more_where_others_compete() {
+        let worth = |ms: u32, contended| is_worth_it(NOW, Some(NOW + ms * MS), service(5, 10, 20), contended);
+        assert!(worth(10, false) && !worth(9, false));
+        assert!(worth(20, true) && !worth(19, true));
+        assert!(!is_worth_it(NOW, Some(NOW), ServiceTime::default(), false), "expired is expired");
+        assert!(is_worth_it(NOW, None, service(5, 10, 20), true));
     }
 
     proptest! {
@@ -149,22 +157,22 @@ mod tests {
         #[test]
         fn a_wait_always_leaves_time_to_be_served(
             predicted in 0u32..2000, deadline in prop::option::of(0u32..3000), max_wait in 0u32..1500,
-            mean in 0u32..1000, more in 0u32..1000,
+            median in 0u32..1000, more in 0u32..1000,
         ) {
-            let service = service(mean, mean + more);
+            let service = service(0, median, median + more);
             let wait = Wait { max_wait: max_wait * MS, service, ..wait(predicted, deadline) };
             match wait.decide() {
                 Ok(Until { at: until, .. }) => {
                     prop_assert!(until <= NOW + max_wait * MS);
                     prop_assert!(predicted <= max_wait && max_wait > 0);
                     if let Some(deadline) = deadline {
-                        prop_assert!(until + mean * MS <= NOW + deadline * MS);
-                        prop_assert!(predicted + mean + more <= deadline);
+                        prop_assert!(until + median * MS <= NOW + deadline * MS);
+                        prop_assert!(predicted + median + more <= deadline);
                     }
                 }
                 Err(refusal) => {
-                    prop_assert_eq!(refusal.retry_after.unwrap_or_default(), predicted * MS);
-                    let in_time = deadline.is_none_or(|deadline| predicted + mean + more <= deadline);
+                    prop_assert_eq!(wait.explain(refusal).retry_after, Some(predicted * MS));
+                    let in_time = deadline.is_none_or(|deadline| predicted + median + more <= deadline);
                     prop_assert!(!in_time || predicted > max_wait || max_wait == 0);
                 }
             }

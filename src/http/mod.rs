@@ -7,6 +7,7 @@
 //! | [`LongLived`] | says that a response is meant to go on |
 //! | [`ByMethod`], [`Idempotent`] | say which requests a retry may send again, and make them again, bodies included |
 //! | [`ByAuthority`] | gives each host a state of its own |
+//! | [`UploadLayer`] | bounds what a client can take that does not send its request's body |
 //! | [`MapRequestBodyLayer`] | for clients that are fixed to one type of body |
 #![cfg_attr(feature = "reqwest", doc = "| [`reqwest`] | `reqwest::Client` as a service of `http` requests |")]
 #![cfg_attr(
@@ -68,6 +69,7 @@ mod replay;
 pub(crate) mod retry_after;
 mod settled;
 pub(crate) mod transport;
+pub(crate) mod upload;
 
 pub mod propagation;
 #[cfg(feature = "reqwest")]
@@ -80,3 +82,4 @@ pub use lifetime::{ByExtension, HeldBody, Judge, LongLived};
 pub use map_request_body::{MapRequestBody, MapRequestBodyLayer};
 pub use replay::{ByMethod, Idempotent, KeptRequest, ReplayBody};
 pub use settled::{Detaching, SettledBody};
+pub use upload::{UploadBody, UploadFuture, UploadLayer, UploadService};

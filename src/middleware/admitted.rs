@@ -2,99 +2,27 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use pin_project::pin_project;
 use tower::{BoxError, Service};
 
-use crate::admission::gate::{Admitted, Claim, Gate, Permit, Waiter};
+use crate::admission::gate::{Admitted, Claim, Gate, Waiter};
 use crate::admission::keyed::KeyBy;
 use crate::ground::context;
 use crate::ground::error::Rejected;
-use crate::ground::time::{self, Instant, Stopwatch};
-use crate::ground::verdict::{Expiry, Guard, Verdict};
+use crate::ground::telemetry::Source;
+use crate::ground::time::{self, Instant};
+use crate::ground::verdict::{Guard, Verdict};
 use crate::middleware::bound::Bound;
 use crate::middleware::breaker_ahead::Lookahead;
 use crate::middleware::gates::Gates;
 use crate::middleware::inner::{BoundedCall, Call, Inner, Taken, reject};
-use crate::middleware::observed;
-
-/// A permit at work, and the measure of what the callee needs for the call. Dropped, the call was abandoned.
-#[derive(Debug)]
-pub(crate) struct Serving {
-    permit: Option<Permit>,
-    watch: Stopwatch,
-    /// A call that nobody has ever polled says nothing about the callee, however long it was kept.
-    polled: bool,
-}
-
-impl Serving {
-    fn new(permit: Permit, now: Instant) -> Self {
-        Self { permit: Some(permit), watch: Stopwatch::start(now), polled: false }
-    }
-
-    /// The head of the answer is there: from now on only such time counts in which someone waits for the rest.
-    #[inline]
-    fn answered(mut self, now: Instant, expiry: Expiry) -> Hold {
-        Hold { took: self.watch.elapsed(now), permit: self.permit.take(), expiry }
-    }
-}
-
-impl Drop for Serving {
-    #[inline]
-    fn drop(&mut self) {
-        if let (Some(permit), true) = (&self.permit, self.polled) {
-            let now = time::now();
-            learn(permit, now, Verdict::Abandoned, self.watch.elapsed(now));
-        }
-    }
-}
-
-/// A call has ended: what it says is learned, and told.
-#[inline]
-fn learn(permit: &Permit, now: Instant, verdict: Verdict, took: Duration) {
-    let gate = permit.gate();
-    gate.learn(now, verdict, took);
-    observed::record(gate.instruments(), verdict, took);
-}
-
-/// A permit that lives in a response until the call is over.
-#[derive(Debug)]
-pub struct Hold {
-    /// Gone once it is settled.
-    permit: Option<Permit>,
-    /// The callee's own time: until the head was there, or the longest wait for more of the response.
-    took: Duration,
-    expiry: Expiry,
-}
-
-impl Guard for Hold {
-    #[inline]
-    fn settle(mut self, verdict: Verdict) {
-        if let Some(permit) = self.permit.take() {
-            // In the moment of the answer its reading is handed over to us.
-            learn(&permit, time::call_start(), verdict, self.took);
-        }
-    }
-
-    fn waited(&mut self, time: Duration) {
-        self.took = self.took.max(time);
-    }
-
-    fn expiry(&self) -> Expiry {
-        self.expiry
-    }
-}
-
-impl Drop for Hold {
-    #[inline]
-    fn drop(&mut self) {
-        if let Some(permit) = self.permit.take() {
-            learn(&permit, time::now(), Verdict::Abandoned, self.took);
-        }
-    }
-}
+use crate::middleware::place::{Hold, Serving};
+use crate::middleware::upload::Upload;
+use crate::middleware::work;
 
 /// See the module.
 #[pin_project(project = AdmittedProj)]
@@ -108,6 +36,7 @@ pub(crate) enum AdmittedCall<S, Req, F> {
         inner: Option<(Taken<S>, Req)>,
         max_hold: Duration,
         context: context::Context,
+        upload: Option<Arc<Upload>>,
         ahead: Option<Lookahead>,
     },
     /// Has its permit => Over. The call goes before the permit: no one else starts while it is still there.
@@ -115,6 +44,7 @@ pub(crate) enum AdmittedCall<S, Req, F> {
         #[pin]
         call: BoundedCall<S, Req, F>,
         serving: Option<Serving>,
+        source: Source,
     },
     Over,
 }
@@ -129,23 +59,39 @@ pub(crate) struct Answer<Res> {
 }
 
 impl<S, Req, F> AdmittedCall<S, Req, F> {
-    /// Asks the request's gate for as many permits as the call weighs.
+    /// Asks the request's gate for as many permits as the call weighs. While its body waits for the client, an `upload` gives them
+    /// back.
     #[inline]
-    pub(crate) fn new<K>(gates: &Gates<K>, inner: &mut Inner<S>, request: Req, now: Instant, weight: u32) -> Self
+    pub(crate) fn new<K>(
+        gates: &Gates<K>,
+        inner: &mut Inner<S>,
+        request: Req,
+        now: Instant,
+        weight: u32,
+        upload: Option<Arc<Upload>>,
+    ) -> Self
     where
         S: Service<Req, Future = F> + Clone,
         K: KeyBy<Req>,
     {
-        let gate = gates.gate(&request);
         let terms = gates.terms();
         let context = context::current();
-        let claim = Claim { weight, priority: context.priority(), deadline: context.deadline };
+        let source = gates.instruments().source();
+        if terms.is_off() {
+            let bound =
+                if context.deadline.is_some() { Bound::within(now, &context, terms.max_hold) } else { Bound::never() };
+            let call = BoundedCall::new(inner.call(request, now, gates.unready()), bound);
+            return Self::Running { call, serving: Some(Serving::free(now)), source };
+        }
+        let gate = gates.gate(&request);
+        let claim = Claim { weight, priority: context.priority(), deadline: context.deadline, returning: false };
         let max_waiting = terms.max_waiting(gate.limit());
         match Gate::admit(gate, now, claim, max_waiting, terms.max_wait) {
             Ok(Admitted::Now(permit)) => {
-                let serving = Some(Serving::new(permit, now));
-                let call = inner.call(request, now, gates.unready());
-                Self::Running { call: BoundedCall::new(call, Bound::within(now, &context, terms.max_hold)), serving }
+                let mut serving = Serving::new(permit, now, upload);
+                let call = work::around(&mut serving.place, || inner.call(request, now, gates.unready()));
+                let call = BoundedCall::new(call, Bound::within(now, &context, terms.max_hold));
+                Self::Running { call, serving: Some(serving), source }
             }
             Ok(Admitted::Later(waiter)) => {
                 // Who waits for us holds nothing of the inner service, which becomes ready again when it is its turn.
@@ -157,12 +103,12 @@ impl<S, Req, F> AdmittedCall<S, Req, F> {
                     inner: Some((inner.take(gates.unready()), request)),
                     max_hold: terms.max_hold,
                     context,
+                    upload,
                 }
             }
             Err(refusal) => {
                 inner.let_go();
-                let instruments = gates.instruments().clone();
-                Self::Refused(Rejected::new(instruments, refusal.reason).with_retry_after(refusal.retry_after))
+                Self::Refused(refusal.rejected(gates.instruments()))
             }
         }
     }
@@ -180,20 +126,15 @@ impl<S, Req, F> AdmittedCall<S, Req, F> {
     {
         loop {
             match self.as_mut().project() {
-                AdmittedProj::Running { mut call, serving } => {
-                    let Some(Serving { permit: Some(permit), watch, polled }) = serving else {
-                        return Poll::Pending;
-                    };
-                    let source = permit.gate().instruments().source();
-                    *polled = true;
-                    let result = ready!(watch.watch(|| call.as_mut().poll(cx, source, None)));
-                    let expiry = call.bound().expiry(source);
-                    let hold = serving.take().map(|serving| {
-                        let now = time::now();
-                        (now, serving.answered(now, expiry))
-                    });
+                AdmittedProj::Running { mut call, serving: running, source } => {
+                    let Some(serving) = running else { return Poll::Pending };
+                    serving.polled = true;
+                    let result = ready!(work::around(&mut serving.place, || call.as_mut().poll(cx, *source, None)));
+                    let (expiry, has_end) = (call.bound().expiry(*source), call.bound().has_end());
+                    let Some(serving) = running.take() else { return Poll::Pending };
+                    let now = time::now();
+                    let hold = serving.answered(now, expiry, has_end);
                     self.set(Self::Over);
-                    let Some((now, hold)) = hold else { return Poll::Pending };
                     let verdict = judge(result.as_ref());
                     return Poll::Ready(match result {
                         Ok(response) => Ok(Answer { response, verdict, hold, now }),
@@ -203,7 +144,7 @@ impl<S, Req, F> AdmittedCall<S, Req, F> {
                         }
                     });
                 }
-                AdmittedProj::Waiting { waiter, inner, max_hold, context, ahead } => {
+                AdmittedProj::Waiting { waiter, inner, max_hold, context, upload, ahead } => {
                     let permit = match waiter.poll(cx) {
                         Poll::Ready(Ok(permit)) => permit,
                         Poll::Pending => {
@@ -214,18 +155,20 @@ impl<S, Req, F> AdmittedCall<S, Req, F> {
                             return Poll::Ready(Err(reject(rejected)));
                         }
                         Poll::Ready(Err(reason)) => {
-                            let instruments = waiter.gate().instruments().clone();
+                            let gate = waiter.gate();
+                            let rejected = gate.refuse(reason, context.deadline).rejected(gate.instruments());
                             self.set(Self::Over);
-                            return Poll::Ready(Err(reject(Rejected::new(instruments, reason))));
+                            return Poll::Ready(Err(reject(rejected)));
                         }
                     };
                     let Some((inner, request)) = inner.take() else { return Poll::Pending };
                     let now = time::now();
                     // The hold of a permit begins with the permit, not with the wait for it.
                     let bound = Bound::within(now, context, *max_hold);
-                    let serving = Some(Serving::new(permit, now));
-                    let call: Call<S, Req, F> = inner.call(request);
-                    self.set(Self::Running { call: BoundedCall::new(call, bound), serving });
+                    let source = permit.gate().instruments().source();
+                    let mut serving = Serving::new(permit, now, upload.take());
+                    let call: Call<S, Req, F> = work::around(&mut serving.place, || inner.call(request));
+                    self.set(Self::Running { call: BoundedCall::new(call, bound), serving: Some(serving), source });
                 }
                 AdmittedProj::Refused(rejected) => {
                     let error = reject(rejected.clone());

@@ -59,6 +59,12 @@ impl Bound {
         self.reason
     }
 
+    /// Whether what the call leaves in its response may go on beyond its deadline.
+    #[inline]
+    pub(crate) fn has_end(&self) -> bool {
+        self.end.is_some()
+    }
+
     /// The bound of what the call leaves in its response.
     #[inline]
     pub(crate) fn expiry(&self, source: Source) -> Expiry {

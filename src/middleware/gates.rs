@@ -19,6 +19,8 @@ pub(crate) enum Room {
     AtMost(u32),
     /// So many for each permit.
     PerPermit(f64),
+    /// The layer is switched off: every call passes, and none is counted.
+    Off,
 }
 
 /// The terms on which calls pass a gate.
@@ -36,25 +38,39 @@ impl Terms {
             Room::AtMost(waiting) => waiting,
             // At least one: a queue without any place makes two calls that come together a refusal.
             Room::PerPermit(ratio) => ((f64::from(limit) * ratio) as u32).max(1),
+            Room::Off => 0,
         }
+    }
+
+    #[inline]
+    pub(crate) fn is_off(&self) -> bool {
+        self.room == Room::Off
     }
 }
 
 /// The sign bit, which no ratio needs (but minus zero has), says that the rest is a number of calls.
 const AT_MOST: u64 = 1 << 63;
 
+/// No number of calls is so large.
+const OFF: u64 = u64::MAX;
+
 impl Settings<3> for Terms {
     fn pack(&self) -> [u64; 3] {
         let room = match self.room {
             Room::AtMost(waiting) => AT_MOST | u64::from(waiting),
             Room::PerPermit(ratio) => ratio.abs().to_bits(),
+            Room::Off => OFF,
         };
         [room, time::nanos(self.max_wait), time::nanos(self.max_hold)]
     }
 
     #[inline]
     fn unpack([room, max_wait, max_hold]: [u64; 3]) -> Self {
-        let room = if room & AT_MOST != 0 { Room::AtMost(room as u32) } else { Room::PerPermit(f64::from_bits(room)) };
+        let room = match room {
+            OFF => Room::Off,
+            room if room & AT_MOST != 0 => Room::AtMost(room as u32),
+            room => Room::PerPermit(f64::from_bits(room)),
+        };
         Self { room, max_wait: Duration::from_nanos(max_wait), max_hold: Duration::from_nanos(max_hold) }
     }
 }
@@ -142,6 +158,7 @@ impl<K: Keying> Gates<K> {
         max_keys: usize,
         limit: Option<u32>,
     ) -> impl FnOnce() + use<'_, K> {
+        let was_off = self.terms().is_off();
         self.terms.write(&terms);
         self.lifo.store(order == Order::Lifo, Ordering::Release);
         for gate in self.gates.all() {
@@ -153,7 +170,10 @@ impl<K: Keying> Gates<K> {
         let forgotten = self.gates.set_max_keys(max_keys);
         move || {
             drop(forgotten);
-            if limit.is_some() {
+            if terms.is_off() {
+                // All that wait pass; permits in use come back as ever.
+                self.gates.all().iter().for_each(|gate| gate.set_limit(u32::MAX));
+            } else if limit.is_some() || was_off {
                 self.spread_limit();
             }
         }
@@ -236,7 +256,7 @@ mod tests {
     proptest! {
         #[test]
         fn terms_come_back_as_they_were_packed(
-            room in prop_oneof![any::<u32>().prop_map(Room::AtMost), (0.0..=1000.0).prop_map(Room::PerPermit)],
+            room in prop_oneof![Just(Room::Off), any::<u32>().prop_map(Room::AtMost), (0.0..=1000.0).prop_map(Room::PerPermit)],
             max_wait: u64,
             max_hold: u64,
         ) {

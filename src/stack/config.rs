@@ -11,6 +11,7 @@ use std::time::Duration;
 use crate::ground::config::{HumanTime, Off};
 use crate::ground::config::{Validate, Validation};
 use crate::http::propagation::{FIXED, PropagationConfig};
+use crate::http::upload::{DEFAULT_IDLE_SHARE, check_idle_share};
 use crate::middleware::bulkhead::BulkheadConfig;
 use crate::middleware::circuit_breaker::CircuitBreakerConfig;
 use crate::middleware::deadline::DeadlineConfig;
@@ -100,6 +101,10 @@ pub struct ServerConfig {
     /// minute for the body.
     #[cfg_attr(feature = "config", serde(deserialize_with = "ServerDeadline::deserialize"))]
     pub deadline: DeadlineConfig,
+    /// For which share of the time that a request has its client may send nothing of the body while the handler waits for it, within
+    /// `(0, 1]`; 1 leaves it to the deadline. Default: 0.5, of ten seconds five. A request that waits for its client takes no place.
+    #[cfg_attr(all(test, feature = "config"), schemars(extend("exclusiveMinimum" = 0, "maximum" = 1)))]
+    pub request_idle_share: f64,
     /// How many requests are worked on at once, and how many wait. Default: 256, and 4.5 times as many.
     pub load_shed: LoadShedConfig,
 }
@@ -109,6 +114,7 @@ impl Default for ServerConfig {
         Self {
             propagation: PropagationConfig::default(),
             deadline: server_deadline(),
+            request_idle_share: DEFAULT_IDLE_SHARE,
             load_shed: LoadShedConfig::default(),
         }
     }
@@ -137,6 +143,7 @@ impl Validate for ServerConfig {
     fn check(&self, validation: &mut Validation) {
         validation.nested("propagation", |validation| self.propagation.check(validation));
         validation.nested("deadline", |validation| self.deadline.check(validation));
+        check_idle_share("request_idle_share", self.request_idle_share, validation);
         validation.nested("load_shed", |validation| self.load_shed.check(validation));
     }
 }

@@ -13,6 +13,7 @@
 //! | [`extract`](crate::http::propagation) | whatever is done for a request knows the caller's deadline; answers, refusals too, tell the tiers above when to stop |
 //! | [`respond`](crate::http::respond) | refusals become answers: what is outside never sees an error |
 //! | [`deadline`](crate::deadline) | ends the handler, and the client calls in it; the body has a bound of its own |
+//! | [`uploads`](crate::http::UploadLayer) | a request that waits for its client's body holds no place further in, and not for ever |
 //! | [`load_shed`](crate::load_shed) | compares the time left with the time that a request takes; its place is free again when the head is there |
 //!
 //! For gRPC there are the same stacks in

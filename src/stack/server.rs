@@ -9,7 +9,7 @@ use crate::ground::error::InvalidConfig;
 use crate::ground::live::Current;
 use crate::http::propagation::{Extract, ExtractLayer, HttpPropagator, PropagationConfig};
 use crate::http::respond::{Respond, RespondLayer, WithStatus};
-use crate::http::{ByExtension, ByStatus};
+use crate::http::{ByExtension, ByStatus, UploadLayer, UploadService};
 use crate::middleware::deadline::{Deadline, DeadlineLayer};
 use crate::middleware::load_shed::{LoadShed, LoadShedHandle, LoadShedLayer};
 use crate::middleware::observed;
@@ -22,6 +22,7 @@ pub struct ServerLayer<C = ByStatus, P = HttpPropagator, A = WithStatus> {
     extract: ExtractLayer<P>,
     respond: RespondLayer<A>,
     deadline: DeadlineLayer<C, ByExtension>,
+    upload: UploadLayer,
     load_shed: LoadShedLayer<C>,
     config: Arc<Current<ServerConfig>>,
 }
@@ -42,13 +43,14 @@ impl<C: Clone, P, A> ServerLayer<C, P, A> {
         respond: RespondLayer<A>,
     ) -> Result<Self, InvalidConfig> {
         config.validate()?;
-        let ServerConfig { propagation, deadline, load_shed } = config.clone();
+        let ServerConfig { propagation, deadline, request_idle_share, load_shed } = config.clone();
+        let deadline = DeadlineLayer::new(deadline)?;
+        let told_by = deadline.observed().instruments().clone();
         Ok(Self {
             extract: extract(propagation)?,
             respond,
-            deadline: DeadlineLayer::new(deadline)?
-                .with_classifier(classifier.clone())
-                .with_timing(ByExtension::default()),
+            deadline: deadline.with_classifier(classifier.clone()).with_timing(ByExtension::default()),
+            upload: UploadLayer::told_by(request_idle_share, told_by),
             load_shed: LoadShedLayer::new(load_shed)?.with_classifier(classifier),
             config: Arc::new(Current::new(config.clone())),
         })
@@ -63,6 +65,7 @@ impl<C, P, A> ServerLayer<C, P, A> {
             extract: self.extract,
             respond: self.respond,
             deadline: self.deadline.with_classifier(classifier.clone()),
+            upload: self.upload,
             load_shed: self.load_shed.with_classifier(classifier),
             config: self.config,
         }
@@ -121,6 +124,7 @@ impl<C, P, A> ServerLayer<C, P, A> {
         let load_shed = self.config.replace(config, |_| {
             self.extract.set_max_timeout(config.propagation.max_timeout);
             self.deadline.apply(&config.deadline);
+            self.upload.set_idle_share(config.request_idle_share);
             self.load_shed.apply(&config.load_shed)
         });
         // What runs foreign code runs when nothing is locked.
@@ -142,7 +146,7 @@ impl<C, P, A> ServerLayer<C, P, A> {
         [self.deadline.observed(), self.load_shed.observed()]
     }
 
-    /// Puts the layers in front of `service`.
+    /// Puts the layers in front of `service`, which gets its requests with an [`UploadBody`](crate::http::UploadBody).
     pub fn service<S>(&self, service: S) -> <Self as Layer<S>>::Service
     where
         Self: Layer<S>,
@@ -157,10 +161,11 @@ impl<C, P, A> ServerLayer<C, P, A> {
 }
 
 impl<S, C: Clone, P: Clone, A: Clone> Layer<S> for ServerLayer<C, P, A> {
-    type Service = Extract<Respond<Deadline<LoadShed<S, C>, C, ByExtension>, A>, P>;
+    type Service = Extract<Respond<Deadline<UploadService<LoadShed<S, C>>, C, ByExtension>, A>, P>;
 
     fn layer(&self, service: S) -> Self::Service {
         let service = self.load_shed.layer(service);
+        let service = self.upload.layer(service);
         let service = self.deadline.layer(service);
         let service = self.respond.layer(service);
         self.extract.layer(service)

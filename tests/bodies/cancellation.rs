@@ -47,7 +47,10 @@ fn after_polls<F: Future>(polls: usize, future: F) -> DroppedAfter<F> {
 /// A call and all of its body, dropped after one poll, two, and so on, until it is not dropped any more.
 async fn at_every_poll(protocol: Protocol, script: impl Fn(usize) -> Answer + Send + Sync + 'static) {
     let server = Server::scripted(protocol, script).await;
-    let stack = Stack::new(protocol, Settings::lasting(Duration::from_secs(5)).with_permits(1));
+    let mut settings = Settings::lasting(Duration::from_secs(5)).with_permits(1);
+    // Half of the answers may be failures; calls that are dropped must not count among them.
+    settings.breaker.failure_rate = 0.9;
+    let stack = Stack::new(protocol, settings);
     let mut polls = 1;
     loop {
         let call = async {

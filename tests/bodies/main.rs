@@ -1,5 +1,5 @@
-//! A call is over when its body is over: a client's layers around hyper-util's client, and servers that misbehave, over
-//! real sockets.
+//! A call is over when its body is over: a client's layers around hyper-util's client, and servers that misbehave, most of
+//! them over connections in memory.
 #![cfg(feature = "http")]
 #![allow(clippy::disallowed_methods, reason = "tests sleep and look at the clock as users do")]
 
@@ -7,12 +7,12 @@
 macro_rules! both_protocols {
     ($($test:ident),+ $(,)?) => { $(
         mod $test {
-            #[tokio::test]
+            #[tokio::test(start_paused = true)]
             async fn http1() {
                 super::$test(crate::servers::Protocol::Http1).await;
             }
 
-            #[tokio::test]
+            #[tokio::test(start_paused = true)]
             async fn http2() {
                 super::$test(crate::servers::Protocol::Http2).await;
             }

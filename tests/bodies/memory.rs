@@ -92,7 +92,7 @@ fn a_gibibyte_from_a_socket_passes_in_constant_memory() {
     let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     // The server is on a thread of its own: what is measured is the client.
     let servers = runtime();
-    let server = servers.block_on(Server::answering(Protocol::Http1, Rest::Endless));
+    let server = servers.block_on(Server::on_a_socket(Protocol::Http1, Rest::Endless));
     let (uri, (end, ended)) = (server.uri(), tokio::sync::oneshot::channel::<()>());
     let serving = std::thread::spawn(move || servers.block_on(ended).is_ok());
     let client = runtime();

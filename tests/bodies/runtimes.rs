@@ -40,7 +40,7 @@ async fn is_cut(body: &mut Body) -> Duration {
 #[test]
 fn a_body_that_is_read_in_another_runtime_is_cut_there() {
     let servers = driven();
-    let server = servers.block_on(Server::answering(Protocol::Http1, Rest::Stall));
+    let server = servers.block_on(Server::on_a_socket(Protocol::Http1, Rest::Stall));
     let made_in = driven();
     let stack = stack();
     let mut moved = made_in.block_on(body(&stack, &server));
@@ -53,7 +53,7 @@ fn a_body_that_is_read_in_another_runtime_is_cut_there() {
 #[test]
 fn a_body_whose_runtime_stands_still_is_cut_where_it_is_read() {
     let servers = driven();
-    let server = servers.block_on(Server::answering(Protocol::Http1, Rest::Stall));
+    let server = servers.block_on(Server::on_a_socket(Protocol::Http1, Rest::Stall));
     let standing_still = single();
     let stack = stack();
     let mut moved = standing_still.block_on(body(&stack, &server));
@@ -66,7 +66,7 @@ fn a_body_whose_runtime_stands_still_is_cut_where_it_is_read() {
 #[test]
 fn a_body_that_is_dropped_in_another_runtime_gives_everything_back() {
     let servers = driven();
-    let server = servers.block_on(Server::answering(Protocol::Http1, Rest::Stall));
+    let server = servers.block_on(Server::on_a_socket(Protocol::Http1, Rest::Stall));
     let made_in = driven();
     let stack = stack();
     let moved = made_in.block_on(body(&stack, &server));
@@ -79,7 +79,7 @@ fn a_body_that_is_dropped_in_another_runtime_gives_everything_back() {
 #[test]
 fn a_runtime_that_shuts_down_with_parked_bodies_leaves_no_connection_and_no_panic() {
     let servers = driven();
-    let server = servers.block_on(Server::answering(Protocol::Http1, Rest::Stall));
+    let server = servers.block_on(Server::on_a_socket(Protocol::Http1, Rest::Stall));
     for made_in in [single(), driven()] {
         let stack = stack();
         let mut parked: Vec<_> = (0..3).map(|_| made_in.block_on(body(&stack, &server))).collect();
@@ -108,7 +108,7 @@ fn a_runtime_that_shuts_down_with_parked_bodies_leaves_no_connection_and_no_pani
 #[test]
 fn many_short_runtimes_on_one_thread_each_cut_their_own() {
     let servers = driven();
-    let server = servers.block_on(Server::answering(Protocol::Http1, Rest::Stall));
+    let server = servers.block_on(Server::on_a_socket(Protocol::Http1, Rest::Stall));
     let mut outlived = Vec::new();
     for round in 0..12 {
         let (runtime, stack) = (single(), stack());
@@ -130,7 +130,7 @@ fn many_short_runtimes_on_one_thread_each_cut_their_own() {
 #[test]
 fn a_body_is_read_outside_of_any_runtime() {
     let servers = driven();
-    let server = servers.block_on(Server::answering(Protocol::Http1, Rest::Trickle(3, Duration::from_millis(5))));
+    let server = servers.block_on(Server::on_a_socket(Protocol::Http1, Rest::Trickle(3, Duration::from_millis(5))));
     let made_in = driven();
     let stack = stack();
     let mut body = made_in.block_on(body(&stack, &server));
@@ -141,7 +141,7 @@ fn a_body_is_read_outside_of_any_runtime() {
 #[test]
 fn a_body_that_is_waited_for_outside_of_any_runtime_is_cut_by_its_own() {
     let servers = driven();
-    let server = servers.block_on(Server::answering(Protocol::Http1, Rest::Stall));
+    let server = servers.block_on(Server::on_a_socket(Protocol::Http1, Rest::Stall));
     let made_in = driven();
     let stack = stack();
     let mut body = made_in.block_on(body(&stack, &server));
@@ -154,7 +154,7 @@ fn a_body_that_is_waited_for_outside_of_any_runtime_is_cut_by_its_own() {
 #[test]
 fn a_reader_in_another_runtime_learns_that_the_first_one_is_gone() {
     let servers = driven();
-    let server = servers.block_on(Server::answering(Protocol::Http1, Rest::Stall));
+    let server = servers.block_on(Server::on_a_socket(Protocol::Http1, Rest::Stall));
     let made_in = driven();
     let stack = stack();
     let mut moved = made_in.block_on(body(&stack, &server));

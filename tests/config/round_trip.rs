@@ -100,8 +100,9 @@ fn retry() -> impl Strategy<Value = RetryConfig> {
 }
 
 fn bulkhead() -> impl Strategy<Value = BulkheadConfig> {
-    (count(), any::<u32>(), duration(), order(), duration(), keys()).prop_map(
-        |(max_concurrent, max_waiting, max_wait, order, max_hold, max_keys)| BulkheadConfig {
+    (any::<bool>(), count(), any::<u32>(), duration(), order(), duration(), keys()).prop_map(
+        |(enabled, max_concurrent, max_waiting, max_wait, order, max_hold, max_keys)| BulkheadConfig {
+            enabled,
             max_concurrent,
             max_waiting,
             max_wait,
@@ -113,8 +114,9 @@ fn bulkhead() -> impl Strategy<Value = BulkheadConfig> {
 }
 
 fn load_shed() -> impl Strategy<Value = LoadShedConfig> {
-    (count(), 0.0..=1000.0, duration(), order(), duration(), keys()).prop_map(
-        |(max_in_flight, queue_ratio, max_wait, order, max_hold, max_keys)| LoadShedConfig {
+    (any::<bool>(), count(), 0.0..=1000.0, duration(), order(), duration(), keys()).prop_map(
+        |(enabled, max_in_flight, queue_ratio, max_wait, order, max_hold, max_keys)| LoadShedConfig {
+            enabled,
             max_in_flight,
             queue_ratio,
             max_wait,
@@ -208,11 +210,14 @@ fn client() -> impl Strategy<Value = ClientConfig> {
 }
 
 fn server() -> impl Strategy<Value = ServerConfig> {
-    (propagation(), deadline(), load_shed()).prop_map(|(propagation, deadline, load_shed)| ServerConfig {
-        propagation,
-        deadline,
-        load_shed,
-    })
+    (propagation(), deadline(), 0.001..=1.0, load_shed()).prop_map(
+        |(propagation, deadline, request_idle_share, load_shed)| ServerConfig {
+            propagation,
+            deadline,
+            request_idle_share,
+            load_shed,
+        },
+    )
 }
 
 fn whole() -> impl Strategy<Value = Config> {

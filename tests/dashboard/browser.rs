@@ -4,12 +4,15 @@
 
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+
+#[path = "program.rs"]
+pub(crate) mod program;
 
 /// How long anything may take that a browser does at once.
 const SOON: Duration = Duration::from_secs(30);
@@ -42,20 +45,16 @@ pub(crate) struct Browser {
 
 impl Browser {
     /// # Panics
-    /// If there is none: what it shows would not have been tested.
-    pub(crate) fn start() -> Self {
-        let program = ["chromium", "chromium-browser", "google-chrome"]
-            .into_iter()
-            .find(|program| Command::new(program).arg("--version").output().is_ok_and(|out| out.status.success()))
-            .expect(
-                "no Chromium here, and the page is tested in a real one: `apt-get install chromium`, or .ci/chromium",
-            );
+    /// If it does not start.
+    pub(crate) fn start(program: &Path) -> Self {
+        assert!(program::starts(program), "{} does not start", program.display());
         let unique = format!("seawall-{}-{:?}", std::process::id(), std::thread::current().id());
         let folder = std::env::temp_dir().join(unique.replace(|c: char| !c.is_ascii_alphanumeric(), "-"));
         std::fs::create_dir_all(&folder).expect("a folder for the browser");
         // It reads orders from its third file and writes answers to its fourth.
         let mut process = Command::new("sh")
-            .args(["-c", r#"exec "$@" 3<&0 4>&1 </dev/null >/dev/null 2>/dev/null"#, "sh", program])
+            .args(["-c", r#"exec "$@" 3<&0 4>&1 </dev/null >/dev/null 2>/dev/null"#, "sh"])
+            .arg(program)
             .arg(format!("--user-data-dir={}", folder.display()))
             .args(FLAGS)
             .env("HOME", &folder)

@@ -10,6 +10,9 @@ mod orders;
 mod pages;
 mod storm;
 
+use std::io::{self, Write};
+use std::sync::Once;
+
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
@@ -18,6 +21,8 @@ use seawall::circuit_breaker::{CircuitBreakerConfig, CircuitBreakerLayer};
 use seawall::dashboard::{Body, Dashboard};
 use seawall::registry::Registry;
 use tower::ServiceExt;
+
+use crate::browser::{Browser, program};
 
 /// A breaker and a bulkhead of one name, to be kept for as long as they are to be seen.
 #[allow(dead_code, reason = "what is kept is not read")]
@@ -40,4 +45,23 @@ async fn ask(dashboard: &Dashboard, request: Request<Full<Bytes>>) -> (Response<
     let (parts, body) = dashboard.clone().oneshot(request).await.unwrap().into_parts();
     let bytes = body.collect().await.unwrap().to_bytes();
     (Response::from_parts(parts, Body::default()), bytes)
+}
+
+/// A browser; nothing where there is none, and then what is left out is said once.
+///
+/// # Panics
+/// If `SEAWALL_BROWSER` is set and does not start.
+fn browser() -> Option<Browser> {
+    static SKIPPED: Once = Once::new();
+    if let Some(program) = program::find() {
+        return Some(Browser::start(&program));
+    }
+    // Written to the process' own stderr: that of a test that passes is not shown.
+    SKIPPED.call_once(|| {
+        let _ = io::stderr().write_all(
+            b"\nnote: no Chromium here, the browser tests of the live page are left out; `cargo xtask test` includes them, \
+              or SEAWALL_BROWSER=/path/to/chromium\n",
+        );
+    });
+    None
 }

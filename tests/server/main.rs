@@ -8,3 +8,4 @@ mod inherited;
 mod one_state;
 mod readers;
 mod transparency;
+mod uploads;

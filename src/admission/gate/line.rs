@@ -23,10 +23,23 @@ pub enum Order {
     Lifo,
 }
 
+/// What is served first; the least comes first. A call that has begun comes before every call that has not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct Rank {
+    newcomer: bool,
+    priority: Reverse<Priority>,
+}
+
+impl Rank {
+    fn of(claim: &Claim) -> Self {
+        Self { newcomer: !claim.returning, priority: Reverse(claim.priority) }
+    }
+}
+
 /// A place in the line; the least comes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Place {
-    priority: Reverse<Priority>,
+    rank: Rank,
     /// Rises with time in a line that is first come, first served, and else falls.
     turn: i64,
 }
@@ -62,12 +75,12 @@ pub(super) struct Line {
     standing: BTreeMap<Place, Standing>,
     /// Bounded by the number of waiters that exist: each takes its own out, at the latest when it is dropped.
     outcomes: HashMap<Place, Outcome>,
-    by_priority: BTreeMap<Reverse<Priority>, Ahead>,
+    by_rank: BTreeMap<Rank, Ahead>,
 }
 
 impl Line {
     pub(super) fn new(order: Order) -> Self {
-        Self { order, turn: 0, standing: BTreeMap::new(), outcomes: HashMap::new(), by_priority: BTreeMap::new() }
+        Self { order, turn: 0, standing: BTreeMap::new(), outcomes: HashMap::new(), by_rank: BTreeMap::new() }
     }
 
     /// Turns rise and fall from one middle, so that a newcomer comes before or behind all that stand there, whatever order
@@ -80,10 +93,10 @@ impl Line {
         self.standing.len()
     }
 
-    pub(super) fn ahead(&self, priority: Priority) -> Ahead {
-        let mut ahead = Ahead::default();
-        for (&Reverse(theirs), sum) in &self.by_priority {
-            if theirs > priority || theirs == priority && self.order == Order::Fifo {
+    pub(super) fn ahead(&self, claim: &Claim) -> Ahead {
+        let (mut ahead, rank) = (Ahead::default(), Rank::of(claim));
+        for (&theirs, sum) in &self.by_rank {
+            if theirs < rank || theirs == rank && self.order == Order::Fifo {
                 ahead.waiting += sum.waiting;
                 ahead.weight += sum.weight;
             }
@@ -91,7 +104,8 @@ impl Line {
         ahead
     }
 
-    /// Puts a waiter in. If the line was full, its last has to go: that is refused, and its waker returned.
+    /// Puts a waiter in. If the line was full, its last has to go: that is refused, and its waker returned. A call that has begun
+    /// is never displaced: it ranks before all others.
     #[allow(
         clippy::type_complexity,
         reason = "the outer option says whether someone had to go, the inner has its waker"
@@ -107,17 +121,17 @@ impl Line {
             Order::Fifo => self.turn,
             Order::Lifo => -self.turn,
         };
-        let place = Place { priority: Reverse(claim.priority), turn };
+        let place = Place { rank: Rank::of(&claim), turn };
         let mut last = None;
         if self.len() >= max as usize {
             match self.standing.last_key_value() {
                 Some((&theirs, _)) if place < theirs => {
-                    last = Some(self.settle(theirs, Outcome::Refused(Reason::QueueFull)))
+                    last = Some(self.settle(theirs, Outcome::Refused(Reason::Displaced)))
                 }
-                _ => return Err(Refusal { reason: Reason::QueueFull, retry_after: None }),
+                _ => return Err(Refusal::new(Reason::QueueFull)),
             }
         }
-        let sum = self.by_priority.entry(place.priority).or_default();
+        let sum = self.by_rank.entry(place.rank).or_default();
         sum.waiting += 1;
         sum.weight += u64::from(takes);
         let Claim { weight, deadline, .. } = claim;
@@ -150,7 +164,7 @@ impl Line {
     /// Takes a waiter out, if it still stands in the line.
     pub(super) fn leave(&mut self, place: Place) -> Option<Standing> {
         let left = self.standing.remove(&place)?;
-        if let Some(sum) = self.by_priority.get_mut(&place.priority) {
+        if let Some(sum) = self.by_rank.get_mut(&place.rank) {
             sum.waiting -= 1;
             sum.weight -= u64::from(left.takes);
         }

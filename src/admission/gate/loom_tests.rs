@@ -14,7 +14,7 @@ impl Wake for Flag {
 }
 
 fn claim(weight: u32) -> Claim {
-    Claim { weight, priority: Priority::Normal, deadline: None }
+    Claim { weight, priority: Priority::Normal, deadline: None, returning: false }
 }
 
 /// Patience for ever: models have no timers.

@@ -10,11 +10,15 @@
 //! - A waiter is woken when its turn has come, or when it is refused, and never before.
 //! - A waiter that is dropped is gone at once. If it had just been given a permit, that goes to the next.
 //! - A waiter whose turn comes too late to be served in time is refused instead (see [`queue`](crate::algorithm::queue)).
+//! - A call that gave its permit back for a while (it waited for its client, see [`Gate::readmit`]) stands before all newcomers.
+//! - The gate times its *permits*, from the grant to the release: that is what a queue waits for. Only calls that went well
+//!   count in full; one that was cut or given up held its permit "at least that long".
 //! - The limit may change at any time: a lower one takes no permit away, and is reached as permits come back. What weighs
 //!   more than the limit runs alone.
 //! - A call of no weight passes, and is not counted.
 
 mod line;
+mod permit;
 mod waiter;
 
 #[cfg(all(test, seawall_loom))]
@@ -28,11 +32,12 @@ use std::time::Duration;
 pub(crate) use self::line::Ahead;
 use self::line::Line;
 pub use self::line::Order;
+pub(crate) use self::permit::Permit;
 pub(crate) use self::waiter::Waiter;
-use crate::algorithm::estimate::Estimate;
+use crate::algorithm::estimate::{Estimate, ServiceTime, Took};
 use crate::algorithm::queue::{self, Refusal, Until, Wait};
 use crate::ground::context::Priority;
-use crate::ground::error::Reason;
+use crate::ground::error::{Numbers, Reason, Rejected};
 use crate::ground::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::ground::sync::{Arc, Mutex, foreign, lock};
 use crate::ground::telemetry::Instruments;
@@ -47,6 +52,8 @@ pub(crate) struct Claim {
     pub(crate) weight: u32,
     pub(crate) priority: Priority,
     pub(crate) deadline: Option<Instant>,
+    /// Whether it has had its permit before, and stands before all newcomers.
+    pub(crate) returning: bool,
 }
 
 /// What the gate has for a call.
@@ -56,6 +63,14 @@ pub(crate) enum Admitted {
     Later(Waiter),
 }
 
+impl Refusal {
+    /// The refusal as the caller gets it.
+    pub(crate) fn rejected(self, instruments: &Instruments) -> Rejected {
+        let Self { reason, retry_after, numbers } = self;
+        Rejected::new(instruments.clone(), reason).with_retry_after(retry_after).with_numbers(numbers)
+    }
+}
+
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Gate {
@@ -63,6 +78,8 @@ pub(crate) struct Gate {
     word: AtomicU64,
     limit: AtomicU32,
     service: Estimate,
+    /// How many calls were found to have too little time while a permit was free.
+    hopeless_calls: AtomicU32,
     line: Mutex<Line>,
     /// Of the layer that hands out the permits.
     instruments: Instruments,
@@ -95,6 +112,7 @@ impl Gate {
             word: AtomicU64::new(0),
             limit: AtomicU32::new(limit.max(1)),
             service: Estimate::new(),
+            hopeless_calls: AtomicU32::new(0),
             line: Mutex::new(Line::new(order)),
             instruments,
         }
@@ -110,36 +128,86 @@ impl Gate {
         max_wait: Duration,
     ) -> Result<Admitted, Refusal> {
         if let Some(deadline) = claim.deadline {
-            let reason = if deadline <= now { Reason::DeadlineExpired } else { Reason::NotInTime };
-            if deadline <= now || !gate.is_worth_starting(now, deadline) {
-                return Err(Refusal { reason, retry_after: None });
+            if deadline <= now {
+                return Err(Refusal::new(Reason::DeadlineExpired));
+            }
+            if !gate.has_a_chance(now, deadline) {
+                return Err(gate.hopeless(now, deadline));
             }
         }
         if let Some(weight) = gate.try_take(claim.weight) {
             return Ok(Admitted::Now(Permit { gate, weight }));
         }
-        let mut predicted = Duration::ZERO;
+        let service = ServiceTime::default();
+        let mut wait = Wait { now, deadline: claim.deadline, max_wait, predicted: Duration::ZERO, service };
         let waiter = Self::stand_in_line(&gate, claim, max_waiting, |ahead| {
             let service = gate.service.read(now);
-            let limit = gate.limit();
-            predicted = queue::predict(ahead.weight, claim.weight.min(limit), limit, service.mean);
-            Wait { now, deadline: claim.deadline, max_wait, predicted, service }.decide()
+            let predicted = gate.predict(ahead.weight, claim.weight, service);
+            wait = Wait { predicted, service, ..wait };
+            wait.decide()
         });
-        let waiter = waiter.map_err(|refusal| refusal.or_retry_after(predicted))?;
+        let waiter = waiter.map_err(|refusal| gate.numbered(wait.explain(refusal)))?;
         Ok(Admitted::Later(waiter))
     }
 
-    /// The slack rule for a call that may find a free permit. An idle gate lets every call try: its answer is the only way
-    /// to learn.
-    fn is_worth_starting(&self, now: Instant, deadline: Instant) -> bool {
-        self.service.may_fit(deadline.since(now))
-            || queue::starts_in_time(now, Some(deadline), self.service.read(now))
-            || self.in_use() == 0
-            || self.service.try_anyway(now)
+    /// A permit for a call that has had one before and gave it back for a while: at once, or before all newcomers.
+    pub(crate) fn readmit(gate: &Arc<Self>, claim: Claim) -> Result<Admitted, Refusal> {
+        if let Some(permit) = Self::try_acquire(gate, claim.weight) {
+            return Ok(Admitted::Now(permit));
+        }
+        let until = Until { at: claim.deadline.unwrap_or(Instant::MAX), reason: Reason::NotInTime };
+        Self::stand_in_line(gate, Claim { returning: true, ..claim }, u32::MAX, |_| Ok(until)).map(Admitted::Later)
+    }
+
+    /// Whether a call that may find a free permit should try. An idle gate lets every call try, and a busy one lets a share of
+    /// the hopeless try: their answers are the only way to learn that the estimate is wrong.
+    fn has_a_chance(&self, now: Instant, deadline: Instant) -> bool {
+        let left = deadline.since(now);
+        self.service.may_fit(left) || self.service.read(now).least <= left || self.in_use() == 0 || self.tries_anyway()
+    }
+
+    /// True for one call in eight. The multiples of the golden ratio spread the ones evenly over all patterns of arrival: with every eighth
+    /// call, two kinds of calls that take turns would be one kind that always tries and one that never does.
+    fn tries_anyway(&self) -> bool {
+        const GOLDEN: u32 = 0x9E37_79B9;
+        let count = self.hopeless_calls.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
+        count.wrapping_mul(GOLDEN) < u32::MAX / 8
+    }
+
+    fn hopeless(&self, now: Instant, deadline: Instant) -> Refusal {
+        let numbers = Numbers::NONE.with_time_left(deadline.since(now)).with_expected(self.service.read(now).least);
+        self.numbered(Refusal { numbers, ..Refusal::new(Reason::NotInTime) })
+    }
+
+    /// The refusal of a call that has waited.
+    pub(crate) fn refuse(&self, reason: Reason, deadline: Option<Instant>) -> Refusal {
+        let now = time::now();
+        let service = self.service.read(now);
+        let predicted = self.predict(self.waiting().into(), 1, service);
+        let mut numbers = Numbers::NONE.with_expected(predicted.saturating_add(service.mean));
+        if let Some(deadline) = deadline {
+            numbers = numbers.with_time_left(deadline.since(now));
+        }
+        self.numbered(Refusal { reason, retry_after: Some(predicted), numbers })
+    }
+
+    fn numbered(&self, refusal: Refusal) -> Refusal {
+        let numbers = refusal.numbers.with_waiting(self.waiting()).with_limit(self.limit());
+        Refusal { numbers, ..refusal }
+    }
+
+    fn predict(&self, ahead: u64, weight: u32, service: ServiceTime) -> Duration {
+        let limit = self.limit();
+        queue::predict(ahead, weight.min(limit), limit, service.mean)
+    }
+
+    /// Permits in any case, over the limit if need be; the queue goes on when they are back.
+    pub(crate) fn acquire_anyway(gate: &Arc<Self>, weight: u32) -> Permit {
+        gate.word.fetch_add(u64::from(weight) * Word::ONE_IN_USE, Ordering::AcqRel);
+        Permit { gate: Arc::clone(gate), weight }
     }
 
     /// Permits, if there are enough and nobody waits for them.
-    #[cfg(all(test, seawall_loom))]
     pub(crate) fn try_acquire(gate: &Arc<Self>, weight: u32) -> Option<Permit> {
         gate.try_take(weight).map(|weight| Permit { gate: Arc::clone(gate), weight })
     }
@@ -172,7 +240,7 @@ impl Gate {
         decide: impl FnOnce(Ahead) -> Result<Until, Refusal>,
     ) -> Result<Waiter, Refusal> {
         let mut line = lock(&gate.line);
-        let until = decide(line.ahead(claim.priority))?;
+        let until = decide(line.ahead(&claim))?;
         let (place, last) = line.enter(claim, claim.weight.min(gate.limit()), max_waiting)?;
         if last.is_none() {
             gate.word.fetch_add(1, Ordering::AcqRel);
@@ -240,8 +308,8 @@ impl Gate {
         woken
     }
 
-    /// What the callee's own time on a call, and its end, say about the calls to come.
-    pub(crate) fn learn(&self, now: Instant, verdict: Verdict, took: Duration) {
+    /// What the time of a call, and its end, say about the calls to come.
+    pub(crate) fn learn(&self, now: Instant, verdict: Verdict, took: Took) {
         match verdict {
             Verdict::Success | Verdict::CallerFault => self.service.sample(now, took),
             Verdict::TimedOut | Verdict::Abandoned => self.service.at_least(now, took),
@@ -276,7 +344,7 @@ impl Gate {
         &self.instruments
     }
 
-    /// How long a call takes, as far as is known.
+    /// How long a permit is held, as far as is known.
     pub(crate) fn service_time(&self, now: Instant) -> Duration {
         self.service.read(now).mean
     }
@@ -312,26 +380,5 @@ fn wake(woken: Vec<Waker>) {
     let mut rest = Rest(woken.into_iter());
     for waker in rest.0.by_ref() {
         foreign(|| waker.wake());
-    }
-}
-
-/// As many permits as a call weighs, given back on drop.
-#[derive(Debug)]
-pub(crate) struct Permit {
-    gate: Arc<Gate>,
-    weight: u32,
-}
-
-impl Permit {
-    pub(crate) fn gate(&self) -> &Gate {
-        &self.gate
-    }
-}
-
-impl Drop for Permit {
-    fn drop(&mut self) {
-        if self.weight > 0 {
-            self.gate.release(self.weight);
-        }
     }
 }

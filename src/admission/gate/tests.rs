@@ -46,7 +46,7 @@ fn gate(limit: u32, order: Order) -> Arc<Gate> {
 }
 
 fn claim(weight: u32) -> Claim {
-    Claim { weight, priority: Priority::Normal, deadline: None }
+    Claim { weight, priority: Priority::Normal, deadline: None, returning: false }
 }
 
 fn ask(gate: &Arc<Gate>, claim: Claim) -> Result<Admitted, Refusal> {
@@ -106,7 +106,7 @@ async fn the_more_important_are_served_first_and_displace_the_least_important() 
         panic!("it ranks before the others");
     };
     assert_eq!((low.woken(), gate.waiting()), (1, 2));
-    assert!(matches!(low.poll(), Poll::Ready(Err(Reason::QueueFull))));
+    assert!(matches!(low.poll(), Poll::Ready(Err(Reason::Displaced))));
     let mut critical = Caller::new(critical);
     drop(permit);
     assert!(high.poll().is_pending());
@@ -152,7 +152,7 @@ async fn a_dropped_waiter_is_gone_at_once_and_its_grant_goes_on() {
 async fn a_wait_ends_with_its_time_or_the_last_moment_it_could_still_be_served() {
     let gate = gate(1, Order::Fifo);
     let start = time::now();
-    gate.learn(start, Verdict::Success, 10 * MS);
+    gate.learn(start, Verdict::Success, (10 * MS).into());
     let permit = now(&gate, 1);
     let mut patient = later(&gate, claim(1));
     let mut hurried = later(&gate, Claim { deadline: Some(start + 50 * MS), ..claim(1) });
@@ -175,7 +175,7 @@ async fn a_queue_of_dead_work_is_refused_and_not_served() {
     let gate = gate(1, Order::Fifo);
     let start = time::now();
     for _ in 0..200 {
-        gate.learn(start, Verdict::Success, 10 * MS);
+        gate.learn(start, Verdict::Success, (10 * MS).into());
     }
     let permit = now(&gate, 1);
     let mut dead: Vec<_> =
@@ -195,16 +195,91 @@ async fn an_idle_gate_lets_a_call_try_whatever_the_estimate_says() {
     let gate = gate(2, Order::Fifo);
     let start = time::now();
     for _ in 0..50 {
-        gate.learn(start, Verdict::TimedOut, 1000 * MS);
+        gate.learn(start, Verdict::TimedOut, (1000 * MS).into());
     }
     let hurried = |deadline| Claim { deadline: Some(start + deadline * MS), ..claim(1) };
     assert_eq!(ask(&gate, hurried(0)).unwrap_err().reason, Reason::DeadlineExpired, "there must be some time left");
     let Ok(Admitted::Now(_trial)) = ask(&gate, hurried(5)) else { panic!("nothing else is going on") };
-    assert_eq!(ask(&gate, hurried(5)).unwrap_err().reason, Reason::NotInTime);
-    advance(4000 * MS).await;
-    // The first one hangs, and there has been no news for four service times: one more may try.
-    assert!(matches!(ask(&gate, hurried(4005)), Ok(Admitted::Now(_))));
-    assert!(ask(&gate, hurried(4005)).is_err());
+    let refused = ask(&gate, hurried(5)).unwrap_err();
+    assert_eq!(refused.reason, Reason::NotInTime);
+    let numbers = refused.numbers;
+    assert_eq!((numbers.time_left(), numbers.expected()), (Some(5 * MS), Some(1000 * MS)));
+    assert_eq!((numbers.waiting(), numbers.limit()), (Some(0), Some(2)));
+    advance(60_000 * MS).await;
+    // The first one hangs, and there has been no news for so long that little is known any more.
+    assert!(matches!(ask(&gate, hurried(60_005)), Ok(Admitted::Now(_))));
+}
+
+/// Two kinds of hopeless calls take turns: each has its share of tries.
+#[tokio::test(start_paused = true)]
+async fn one_in_eight_hopeless_calls_tries_whatever_the_pattern_of_arrival() {
+    for kinds in 1..12_usize {
+        let gate = gate(8, Order::Fifo);
+        let start = time::now();
+        for _ in 0..50 {
+            gate.learn(start, Verdict::Success, (1000 * MS).into());
+        }
+        let _busy = now(&gate, 1);
+        let mut tries = vec![0_u32; kinds];
+        for n in 0..kinds * 800 {
+            let claim = Claim { deadline: Some(start + 5 * MS), ..claim(1) };
+            tries[n % kinds] += u32::from(ask(&gate, claim).is_ok());
+        }
+        assert!(tries.iter().all(|tries| (80..=120).contains(tries)), "{tries:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn refusals_say_when_to_come_back_even_before_anything_is_known() {
+    let instruments = Instruments::nameless(LayerKind::Bulkhead);
+    let gate = gate(1, Order::Fifo);
+    let _held = now(&gate, 1);
+    let mut waiting = later(&gate, claim(1));
+    let full = Gate::admit(Arc::clone(&gate), time::now(), claim(1), 1, MS).unwrap_err();
+    let floor = full.rejected(&instruments).retry_after().unwrap();
+    assert!(!floor.is_zero());
+    let high = Claim { priority: Priority::High, ..claim(1) };
+    let Ok(Admitted::Later(_high)) = Gate::admit(Arc::clone(&gate), time::now(), high, 1, 100 * MS) else {
+        panic!("it takes the place of the other")
+    };
+    let Poll::Ready(Err(reason)) = waiting.poll() else { panic!("displaced") };
+    let refused = gate.refuse(reason, None).rejected(&instruments);
+    assert_eq!((refused.reason(), refused.retry_after()), (Reason::Displaced, Some(floor)));
+    assert_eq!((refused.numbers().waiting(), refused.numbers().limit()), (Some(1), Some(1)));
+    gate.learn(time::now(), Verdict::Success, (80 * MS).into());
+    let refused = gate.refuse(reason, None).rejected(&instruments);
+    assert_eq!(refused.retry_after(), Some(160 * MS), "one is served and one waits");
+}
+
+#[tokio::test(start_paused = true)]
+async fn returning_call_goes_before_all_newcomers_and_is_not_displaced() {
+    let gate = gate(1, Order::Lifo);
+    let held = now(&gate, 1);
+    let mut critical = later(&gate, Claim { priority: Priority::Critical, ..claim(1) });
+    let low = Claim { priority: Priority::Low, ..claim(1) };
+    let Ok(Admitted::Later(returning)) = Gate::readmit(&gate, low) else { panic!("the permit is taken") };
+    let mut returning = Caller::new(returning);
+    assert!(returning.poll().is_pending());
+    let critical_again = Claim { priority: Priority::Critical, ..claim(1) };
+    let Ok(Admitted::Later(_newest)) = Gate::admit(Arc::clone(&gate), time::now(), critical_again, 2, 100 * MS) else {
+        panic!("it takes the place of the other newcomer")
+    };
+    assert!(matches!(critical.poll(), Poll::Ready(Err(Reason::Displaced))));
+    drop(held);
+    assert!(matches!(returning.poll(), Poll::Ready(Ok(_))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn permit_over_the_limit_is_given_back_as_any_other() {
+    let gate = gate(1, Order::Fifo);
+    let held = now(&gate, 1);
+    let over = Gate::acquire_anyway(&gate, 1);
+    assert_eq!(gate.in_use(), 2);
+    let mut waiting = later(&gate, claim(1));
+    drop(held);
+    assert!(waiting.poll().is_pending(), "the other is one too many for two");
+    drop(over);
+    assert!(waiting.poll().is_ready());
 }
 
 #[tokio::test(start_paused = true)]
@@ -319,7 +394,7 @@ fn a_waker_whose_drop_panics_keeps_nobody_from_being_woken() {
 async fn a_call_that_weighs_too_much_counts_for_all_permits_and_not_for_more() {
     let gate = gate(4, Order::Fifo);
     for _ in 0..200 {
-        gate.learn(time::now(), Verdict::Success, 10 * MS);
+        gate.learn(time::now(), Verdict::Success, (10 * MS).into());
     }
     let permit = now(&gate, 1);
     let mut heavy = later(&gate, claim(u32::MAX));

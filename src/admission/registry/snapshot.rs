@@ -168,7 +168,7 @@ pub struct GateCondition {
     pub waiting: u64,
     /// The permits of each key.
     pub limit: u32,
-    /// How long a call is expected to take, if anything is known; with keys, the longest of all.
+    /// How long a permit is held on average, if anything is known; with keys, the longest of all.
     #[cfg_attr(feature = "config", serde(rename = "service_time_s", serialize_with = "seconds"))]
     pub service_time: Duration,
 }

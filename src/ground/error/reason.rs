@@ -32,11 +32,13 @@ pub enum Reason {
     RateLimited,
     /// It waited in a full queue, and a call of higher priority took its place. Nothing was sent.
     Displaced,
+    /// The client sent nothing of its request's body for too long; the call was cancelled.
+    RequestIdle,
 }
 
 impl Reason {
     /// All of them, in the order of their numbers.
-    pub(crate) const ALL: [Self; 13] = [
+    pub(crate) const ALL: [Self; 14] = [
         Self::DeadlineExpired,
         Self::DeadlineExceeded,
         Self::HeadTimeout,
@@ -50,6 +52,7 @@ impl Reason {
         Self::NotInTime,
         Self::RateLimited,
         Self::Displaced,
+        Self::RequestIdle,
     ];
 
     /// The reason in one word, as logs and metrics have it.
@@ -68,6 +71,7 @@ impl Reason {
             Self::NotInTime => "not_in_time",
             Self::RateLimited => "rate_limited",
             Self::Displaced => "displaced",
+            Self::RequestIdle => "request_idle",
         }
     }
 
@@ -86,6 +90,7 @@ impl Reason {
             Self::NotInTime => "less time is left than the call is expected to take",
             Self::RateLimited => "the rate limit is used up",
             Self::Displaced => "a call of higher priority took its place in the queue",
+            Self::RequestIdle => "nothing of the request's body came for too long",
         }
     }
 
@@ -103,7 +108,8 @@ impl Reason {
             | Self::HeadTimeout
             | Self::IdleTimeout
             | Self::AttemptTimeout
-            | Self::HoldExceeded => return knows,
+            | Self::HoldExceeded
+            | Self::RequestIdle => return knows,
         };
         // Zero is what an estimate says before its first sample.
         knows.filter(|wait| !wait.is_zero()).or(Some(Duration::from_millis(floor)))

@@ -144,6 +144,7 @@ impl Rejected {
             | Reason::AttemptTimeout
             | Reason::HoldExceeded => Kind::TooLate,
             Reason::RateLimited => Kind::TooOften,
+            Reason::RequestIdle => Kind::Stalled,
             Reason::NotReady
             | Reason::CircuitOpen
             | Reason::QueueFull
@@ -170,7 +171,8 @@ impl Rejected {
             | Reason::QueueTimeout
             | Reason::NotInTime
             | Reason::RateLimited
-            | Reason::Displaced => Verdict::Ignored,
+            | Reason::Displaced
+            | Reason::RequestIdle => Verdict::Ignored,
         }
     }
 }
@@ -183,6 +185,8 @@ pub(crate) enum Kind {
     TooLate,
     /// Calls come more often than the rate allows: 429, `RESOURCE_EXHAUSTED`.
     TooOften,
+    /// Its client did not send what it had announced: 408, `CANCELLED`.
+    Stalled,
     /// Another try may be served: 503, `UNAVAILABLE`.
     Unavailable,
 }
@@ -275,6 +279,7 @@ mod tests {
                     | Reason::IdleTimeout
                     | Reason::AttemptTimeout
                     | Reason::HoldExceeded
+                    | Reason::RequestIdle
             );
             for knows in [None, Some(Duration::ZERO)] {
                 let rejected = Rejected::nameless(LayerKind::Bulkhead, reason);

@@ -71,6 +71,7 @@ fn code(kind: Kind) -> Code {
     match kind {
         Kind::TooLate => Code::DeadlineExceeded,
         Kind::TooOften => Code::ResourceExhausted,
+        Kind::Stalled => Code::Cancelled,
         Kind::Unavailable => Code::Unavailable,
     }
 }
@@ -82,7 +83,7 @@ mod tests {
     use crate::ground::telemetry::LayerKind;
 
     #[test]
-    fn every_reason_is_one_of_three_codes_and_any_other_error_is_internal() {
+    fn every_reason_is_one_of_four_codes_and_any_other_error_is_internal() {
         let code = |reason| Answer::to(&Rejected::nameless(LayerKind::Bulkhead, reason).into()).code;
         for reason in [Reason::DeadlineExpired, Reason::DeadlineExceeded, Reason::HeadTimeout, Reason::IdleTimeout] {
             assert_eq!(code(reason), Code::DeadlineExceeded, "{reason:?}");
@@ -90,6 +91,7 @@ mod tests {
         assert_eq!(code(Reason::AttemptTimeout), Code::DeadlineExceeded);
         assert_eq!(code(Reason::HoldExceeded), Code::DeadlineExceeded);
         assert_eq!(code(Reason::RateLimited), Code::ResourceExhausted);
+        assert_eq!(code(Reason::RequestIdle), Code::Cancelled);
         for reason in [
             Reason::NotReady,
             Reason::CircuitOpen,

@@ -60,6 +60,7 @@ fn status(kind: Kind) -> StatusCode {
     match kind {
         Kind::TooLate => StatusCode::GATEWAY_TIMEOUT,
         Kind::TooOften => StatusCode::TOO_MANY_REQUESTS,
+        Kind::Stalled => StatusCode::REQUEST_TIMEOUT,
         Kind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
     }
 }

@@ -22,6 +22,8 @@ use crate::middleware::gates::{Room, Terms};
 #[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 #[cfg_attr(all(test, feature = "config"), derive(schemars::JsonSchema))]
 pub struct BulkheadConfig {
+    /// Whether the bulkhead is at work. If not, every call passes, none waits and none is counted. Default: true.
+    pub enabled: bool,
     /// How many calls run at once; with weights, how much they weigh together. At least 1. Default: 64.
     #[cfg_attr(all(test, feature = "config"), schemars(range(min = 1)))]
     pub max_concurrent: u32,
@@ -45,6 +47,7 @@ pub struct BulkheadConfig {
 impl Default for BulkheadConfig {
     fn default() -> Self {
         Self {
+            enabled: true,
             max_concurrent: 64,
             max_waiting: 1024,
             max_wait: Duration::from_secs(10),
@@ -66,6 +69,7 @@ impl Validate for BulkheadConfig {
 
 impl BulkheadConfig {
     pub(super) fn terms(&self) -> Terms {
-        Terms { room: Room::AtMost(self.max_waiting), max_wait: self.max_wait, max_hold: self.max_hold }
+        let room = if self.enabled { Room::AtMost(self.max_waiting) } else { Room::Off };
+        Terms { room, max_wait: self.max_wait, max_hold: self.max_hold }
     }
 }

@@ -7,7 +7,8 @@ use tower::{BoxError, Service};
 
 use crate::ground::time;
 use crate::ground::verdict::{self, AtResponse, Classify};
-use crate::middleware::admitted::{AdmittedCall, Answer, Hold};
+use crate::middleware::admitted::{AdmittedCall, Answer};
+use crate::middleware::place::Hold;
 
 /// A call that holds its permits until it is over.
 #[pin_project]

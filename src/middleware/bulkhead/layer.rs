@@ -133,10 +133,10 @@ impl<C, K: Keying, W> BulkheadLayer<C, K, W> {
     /// Lets `config` hold from now on, for all clones of this value, all services made by them and all keys.
     ///
     /// - **At once:** `max_concurrent` (more permits are given out to those who wait; fewer take none away, and are reached as
-    ///   calls end), and `max_keys` (fewer forget idle keys; those in use go when they are idle).
+    ///   calls end), `enabled` (switched off, all that wait pass), and `max_keys` (fewer forget idle keys; those in use go when they are idle).
     /// - **For calls to come:** `max_waiting`, `max_wait`, `max_hold` and `order`. A call that waits keeps its place and its
     ///   bound, and one that runs its own.
-    /// - **What survives:** everything else: permits in use, the line, and what is known of the callee's service time. A limit
+    /// - **What survives:** everything else: permits in use, the line, and what is known of the time that permits are held. A limit
     ///   that was [set by hand](BulkheadHandle::set_limit) holds until `max_concurrent` changes.
     ///
     /// Calls read their settings without a lock; there is no cost but to the one who calls this.

@@ -11,23 +11,30 @@
 //! - **Permits:** a call takes one, or as many as it [weighs](BulkheadLayer::weighed_by), and holds them until it is over.
 //! - **Waiting:** by [priority](crate::context::Priority), then in the [`Order`] configured; a heavy call is not passed by light
 //!   ones of its priority. The wait is bounded three times over: a call is refused at once if its turn is not
-//!   expected to come in time for its deadline, given how long calls have taken lately; when the time left is less than a call
-//!   takes; and after `max_wait`. Nobody whose time is over is served.
+//!   expected to come in time for its deadline, given how long permits have been held lately; when the time left is less than most
+//!   calls take; and after `max_wait`. Nobody whose time is over is served.
+//! - **Deadlines:** while a permit is free, a call is refused only if hardly any call would make it in the time it has left, and of those
+//!   one in eight is let through. Calls need not be alike: a few slow ones do not shut quick ones out.
+//! - **Time:** a permit is timed from its grant to its release, whatever the time is spent on: queues and backoffs further in, and the
+//!   body of the response. That is what a queue waits for. (The [circuit breaker](crate::circuit_breaker) times the callee.)
+//! - **Work that outlives its call:** a blocking closure (`spawn_blocking`), or a task, goes on when its call is cancelled, and the permit is
+//!   free at once. Such work takes a [`WorkPermit`] along: [`current_permit`]. Then the permit is free when both are over.
+//! - **Off:** with `enabled: false` every call passes, and none is counted.
 //! - **Readiness:** always ready, and an idle clone holds no permit. Whether the inner service is ready is found out with
 //!   the permit in hand.
 //! - **Cancellation:** dropping the call gives back its permits, or its place in the queue, at once.
 //! - **Clones**, and all services made by clones of one layer value, share the permits; with
 //!   [`keyed_by`](BulkheadLayer::keyed_by) each key has its own.
-//! - **Errors:** [`Reason::QueueFull`], [`Reason::QueueTimeout`] and [`Reason::NotInTime`], with the time after which the queue
-//!   should have been served, if that is known; [`Reason::DeadlineExpired`] if there was no time left when the call came;
+//! - **Errors:** [`Reason::QueueFull`], [`Reason::QueueTimeout`], [`Reason::Displaced`] and [`Reason::NotInTime`], with the time after which
+//!   the queue should have been served (100 ms while that is not known) and the numbers that decided; [`Reason::DeadlineExpired`] if there was no time left when the call came;
 //!   [`Reason::DeadlineExceeded`], or [`Reason::HoldExceeded`] where there is no deadline, at the call's bound;
 //!   [`Reason::NotReady`] if too many wait for the inner service; any other error is the inner service's own.
 //! - **The call is over** when its classifier says so: at the response; for HTTP and gRPC at the end of its body, so that there are never
 //!   more open responses than permits. A body that is kept beyond the deadline, or `max_hold`, is cut, read or not.
 //! - **What is measured** is how long a call holds its permits; [`evidence`](crate::evidence) has the table.
 //! - **A name** ([`named`](BulkheadLayer::named)) makes it seen in metrics, logs, refusals and the [registry](crate::registry): permits,
-//!   line, limit, and the callee's time by verdict. There its limit can be set by hand, too.
-//! - **A reload** ([`reload`](BulkheadLayer::reload)) ends no call: permits in use, the line and what is known of the callee's time are
+//!   line, limit, and by verdict how long permits were held. There its limit can be set by hand, too.
+//! - **A reload** ([`reload`](BulkheadLayer::reload)) ends no call: permits in use, the line and what is known of the time that permits are held are
 //!   kept, and a lower limit is reached as calls end.
 //! - **Cost:** an `Arc` clone, two atomic updates and one reading of the clock; a short lock while calls wait.
 //! - **Place:** inside retry, so that attempts that wait for their backoff hold no permit; outside of the circuit breaker, which
@@ -55,6 +62,7 @@
 //! ```
 //!
 //! [`Reason::QueueFull`]: crate::error::Reason::QueueFull
+//! [`Reason::Displaced`]: crate::error::Reason::Displaced
 //! [`Reason::QueueTimeout`]: crate::error::Reason::QueueTimeout
 //! [`Reason::DeadlineExceeded`]: crate::error::Reason::DeadlineExceeded
 //! [`Reason::DeadlineExpired`]: crate::error::Reason::DeadlineExpired
@@ -77,6 +85,8 @@ pub use handle::BulkheadHandle;
 pub use layer::BulkheadLayer;
 pub use service::Bulkhead;
 pub use weight::{Alike, Weigh, WeighedBy};
+
+pub use crate::middleware::work::{WorkPermit, current_permit};
 
 pub use crate::admission::gate::Order;
 

@@ -9,9 +9,10 @@ use super::weight::{Alike, Weigh};
 use crate::admission::keyed::{KeyBy, Keying, OneKey};
 use crate::ground::time;
 use crate::ground::verdict::{AtResponse, Classify};
-use crate::middleware::admitted::{AdmittedCall, Hold};
+use crate::middleware::admitted::AdmittedCall;
 use crate::middleware::gates::Gates;
 use crate::middleware::inner::Inner;
+use crate::middleware::place::Hold;
 
 /// A service of which only so many calls run at once. See the [module](super).
 pub struct Bulkhead<S, C = AtResponse, K: Keying = OneKey, W = Alike> {
@@ -46,7 +47,7 @@ where
     fn call(&mut self, request: Req) -> Self::Future {
         let now = time::call_start();
         let weight = self.weigh.weight(&request);
-        let call = AdmittedCall::new(&self.gates, &mut self.inner, request, now, weight);
+        let call = AdmittedCall::new(&self.gates, &mut self.inner, request, now, weight, None);
         ResponseFuture::new(call, self.classifier.clone())
     }
 }

@@ -22,6 +22,8 @@ use crate::middleware::gates::{Room, Terms};
 #[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 #[cfg_attr(all(test, feature = "config"), derive(schemars::JsonSchema))]
 pub struct LoadShedConfig {
+    /// Whether the shedder is at work. If not, every call passes, none waits and none is counted. Default: true.
+    pub enabled: bool,
     /// How many calls are served at once: what the service can do without slowing down, such as its workers or its
     /// connections to a database. At least 1. Default: 256.
     #[cfg_attr(all(test, feature = "config"), schemars(range(min = 1)))]
@@ -50,6 +52,7 @@ pub struct LoadShedConfig {
 impl Default for LoadShedConfig {
     fn default() -> Self {
         Self {
+            enabled: true,
             max_in_flight: 256,
             queue_ratio: 4.5,
             max_wait: Duration::from_secs(10),
@@ -77,6 +80,7 @@ impl Validate for LoadShedConfig {
 
 impl LoadShedConfig {
     pub(super) fn terms(&self) -> Terms {
-        Terms { room: Room::PerPermit(self.queue_ratio), max_wait: self.max_wait, max_hold: self.max_hold }
+        let room = if self.enabled { Room::PerPermit(self.queue_ratio) } else { Room::Off };
+        Terms { room, max_wait: self.max_wait, max_hold: self.max_hold }
     }
 }

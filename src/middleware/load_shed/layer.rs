@@ -83,7 +83,7 @@ impl<C, K: Keying> LoadShedLayer<C, K> {
     /// Lets `config` hold from now on, for all clones of this value, all services made by them and all keys.
     ///
     /// - **At once:** `max_in_flight` (more calls are served of those that wait; a lower limit ends none, and is reached as
-    ///   calls end), and `max_keys` (fewer forget idle keys; those in use go when they are idle).
+    ///   calls end), `enabled` (switched off, all that wait pass), and `max_keys` (fewer forget idle keys; those in use go when they are idle).
     /// - **For calls to come:** `queue_ratio`, `max_wait`, `max_hold` and `order`. A call that waits keeps its place and its
     ///   bound, and one that is served its own.
     /// - **What survives:** everything else: calls that are served, the line, and what is known of the service's time. A limit

@@ -13,22 +13,26 @@
 //! - **Admission:** at most `max_in_flight` calls are served at once. Others wait, by [priority](crate::context::Priority), in a
 //!   queue so short that it is worked off within a few service times. A call that ranks before the last one of a full
 //!   queue takes its place.
-//! - **Deadlines:** a call with less time left than the service usually takes is refused; while calls compete, so is one
-//!   that is not likely to make it. The measure is the service's own time of calls that went well, and at least the
-//!   time after which others were cut. It fades when there is no news, and now and then a call is let through against
-//!   it: whatever happens, the layer learns when things are well again.
+//! - **Deadlines:** while a place is free, a call is refused only if hardly any call would make it in the time it has left, and of those
+//!   one in eight is let through. While calls compete, a call is refused that is not likely to make it. Calls need not be
+//!   alike: a few slow ones do not shut quick ones out. The measure is how long places are held by calls that went well, and at
+//!   least the time after which others were cut: waits inside of the service are in it. It fades when there is no news. Whatever happens,
+//!   the layer learns when things are well again.
+//! - **Uploads:** in a server's assembled stack a call that waits for its client's body holds no place; the time counts as nobody's.
 //! - **Readiness:** always ready, and an idle clone holds no place.
 //! - **Cancellation:** dropping the call gives back its place at once.
 //! - **Clones**, and all services made by clones of one layer value, share the limit; with
 //!   [`keyed_by`](LoadShedLayer::keyed_by) each key has its own.
-//! - **Errors:** [`Reason::QueueFull`], [`Reason::QueueTimeout`] and [`Reason::NotInTime`], with the time after which the queue
-//!   should have been served, if that is known; [`Reason::DeadlineExpired`] if there was no time left when the call came;
+//! - **Errors:** [`Reason::QueueFull`], [`Reason::QueueTimeout`], [`Reason::Displaced`] and [`Reason::NotInTime`], with the time after which
+//!   the queue should have been served (100 ms while that is not known) and the numbers that decided; [`Reason::DeadlineExpired`] if there was no time left when the call came;
 //!   [`Reason::DeadlineExceeded`], or [`Reason::HoldExceeded`] where there is no deadline, at the call's bound;
 //!   [`Reason::NotReady`] if too many wait for the inner service; any other error is the inner service's own.
-//! - **The call is over** when its response is there: a slow reader of a body holds no place.
+//! - **The call is over** when its response is there: a slow reader of a body holds no place. Work that is not stopped with its call, as in
+//!   `spawn_blocking`, takes a [permit](current_permit) along.
+//! - **Off:** with `enabled: false` every call passes, and none is counted.
 //! - **What is measured** is how long a call holds its place; [`evidence`](crate::evidence) has the table.
 //! - **A name** ([`named`](LoadShedLayer::named)) makes it seen in metrics, logs, refusals and the [registry](crate::registry): places,
-//!   line, limit, and the service's time by verdict. There its limit can be set by hand, too.
+//!   line, limit, and by verdict how long places were held. There its limit can be set by hand, too.
 //! - **A reload** ([`reload`](LoadShedLayer::reload)) ends no call: those that are served, the line and what is known of the service's
 //!   time are kept, and a lower limit is reached as calls end.
 //! - **Cost:** an `Arc` clone, two atomic updates and one reading of the clock; a short lock while calls wait.
@@ -51,6 +55,7 @@
 //! ```
 //!
 //! [`Reason::QueueFull`]: crate::error::Reason::QueueFull
+//! [`Reason::Displaced`]: crate::error::Reason::Displaced
 //! [`Reason::QueueTimeout`]: crate::error::Reason::QueueTimeout
 //! [`Reason::DeadlineExceeded`]: crate::error::Reason::DeadlineExceeded
 //! [`Reason::DeadlineExpired`]: crate::error::Reason::DeadlineExpired
@@ -71,6 +76,8 @@ pub use future::ResponseFuture;
 pub use handle::LoadShedHandle;
 pub use layer::LoadShedLayer;
 pub use service::LoadShed;
+
+pub use crate::middleware::work::{WorkPermit, current_permit};
 
 pub use crate::admission::gate::Order;
 

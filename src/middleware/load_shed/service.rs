@@ -11,6 +11,7 @@ use crate::ground::verdict::{AtResponse, Classify};
 use crate::middleware::admitted::AdmittedCall;
 use crate::middleware::gates::Gates;
 use crate::middleware::inner::Inner;
+use crate::middleware::upload::Upload;
 
 /// A service that refuses what it cannot serve in time. See the [module](super).
 pub struct LoadShed<S, C = AtResponse, K: Keying = OneKey> {
@@ -42,7 +43,7 @@ where
 
     fn call(&mut self, request: Req) -> Self::Future {
         let now = time::call_start();
-        let call = AdmittedCall::new(&self.gates, &mut self.inner, request, now, 1);
+        let call = AdmittedCall::new(&self.gates, &mut self.inner, request, now, 1, Upload::offered());
         ResponseFuture::new(call, self.classifier.clone())
     }
 }

@@ -4,12 +4,10 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
-use tokio::net::tcp::{ReadHalf, WriteHalf};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf, split};
 use tokio::time::sleep;
 
-use super::{Answer, Census, Rest, Script};
+use super::{Answer, Census, PAUSE, Rest, Script, Stream};
 
 /// Whether the connection may serve another request.
 #[derive(PartialEq, Eq)]
@@ -19,9 +17,9 @@ enum Then {
     Close,
 }
 
-pub(super) async fn serve(mut stream: TcpStream, census: Arc<Census>, script: Script) {
+pub(super) async fn serve(stream: Stream, census: Arc<Census>, script: Script) {
+    let (mut read, mut write) = split(stream);
     loop {
-        let (mut read, mut write) = stream.split();
         if !matches!(read_head(&mut read).await, Ok(true)) {
             return;
         }
@@ -40,7 +38,7 @@ pub(super) async fn serve(mut stream: TcpStream, census: Arc<Census>, script: Sc
         match then {
             Ok(Then::KeepAlive) => {}
             Ok(Then::Reset) => {
-                let _ = stream.set_zero_linger();
+                read.unsplit(write).reset();
                 return;
             }
             Ok(Then::Close) | Err(_) => return,
@@ -49,7 +47,7 @@ pub(super) async fn serve(mut stream: TcpStream, census: Arc<Census>, script: Sc
 }
 
 /// Reads to the end of a request without a body, or with one whose length is given.
-async fn read_head(read: &mut ReadHalf<'_>) -> io::Result<bool> {
+async fn read_head(read: &mut ReadHalf<Stream>) -> io::Result<bool> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         match read.read_u8().await {
@@ -65,7 +63,7 @@ async fn read_head(read: &mut ReadHalf<'_>) -> io::Result<bool> {
     Ok(true)
 }
 
-async fn write_head(write: &mut WriteHalf<'_>, answer: &Answer, framing: &str) -> io::Result<()> {
+async fn write_head(write: &mut WriteHalf<Stream>, answer: &Answer, framing: &str) -> io::Result<()> {
     let mut head = format!("HTTP/1.1 {} Whatever\r\n{framing}", answer.status);
     for (name, value) in &answer.headers {
         head.push_str(&format!("{name}: {value}\r\n"));
@@ -76,7 +74,7 @@ async fn write_head(write: &mut WriteHalf<'_>, answer: &Answer, framing: &str) -
 
 const CHUNKED: &str = "transfer-encoding: chunked\r\n";
 
-async fn write_answer(write: &mut WriteHalf<'_>, answer: &Answer) -> io::Result<Then> {
+async fn write_answer(write: &mut WriteHalf<Stream>, answer: &Answer) -> io::Result<Then> {
     match &answer.rest {
         Rest::Silence => std::future::pending().await,
         Rest::Whole(body) => {
@@ -109,7 +107,10 @@ async fn write_answer(write: &mut WriteHalf<'_>, answer: &Answer) -> io::Result<
         Rest::Endless => {
             write_head(write, answer, CHUNKED).await?;
             loop {
-                write_chunk(write, &[b'x'; 16 * 1024]).await?;
+                for _ in 0..16 {
+                    write_chunk(write, &[b'x'; 16 * 1024]).await?;
+                }
+                sleep(PAUSE).await;
             }
         }
         Rest::Reset => {
@@ -128,7 +129,7 @@ async fn write_answer(write: &mut WriteHalf<'_>, answer: &Answer) -> io::Result<
     }
 }
 
-async fn drip(write: &mut WriteHalf<'_>, bytes: usize, every: Duration) -> io::Result<()> {
+async fn drip(write: &mut WriteHalf<Stream>, bytes: usize, every: Duration) -> io::Result<()> {
     for _ in 0..bytes {
         sleep(every).await;
         write_chunk(write, b"x").await?;
@@ -136,14 +137,14 @@ async fn drip(write: &mut WriteHalf<'_>, bytes: usize, every: Duration) -> io::R
     Ok(())
 }
 
-async fn write_chunk(write: &mut WriteHalf<'_>, chunk: &[u8]) -> io::Result<()> {
+async fn write_chunk(write: &mut WriteHalf<Stream>, chunk: &[u8]) -> io::Result<()> {
     let mut framed = format!("{:x}\r\n", chunk.len()).into_bytes();
     framed.extend_from_slice(chunk);
     framed.extend_from_slice(b"\r\n");
     write.write_all(&framed).await
 }
 
-async fn echo(read: &mut ReadHalf<'_>, write: &mut WriteHalf<'_>, answer: &Answer) -> io::Result<Then> {
+async fn echo(read: &mut ReadHalf<Stream>, write: &mut WriteHalf<Stream>, answer: &Answer) -> io::Result<Then> {
     let switching = answer.clone().with_status(101);
     write_head(write, &switching, "connection: upgrade\r\nupgrade: echo\r\n").await?;
     tokio::io::copy(read, write).await?;

@@ -9,13 +9,12 @@ use bytes::Bytes;
 use h2::server::SendResponse;
 use h2::{Reason, SendStream};
 use http::{HeaderMap, HeaderName, HeaderValue, Response};
-use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
-use super::{Answer, Census, Rest, Script};
+use super::{Answer, Census, PAUSE, Rest, Script, Stream};
 
-pub(super) async fn serve(stream: TcpStream, census: Arc<Census>, script: Script) {
+pub(super) async fn serve(stream: Stream, census: Arc<Census>, script: Script) {
     let Ok(mut connection) = h2::server::handshake(stream).await else { return };
     let (goaway, mut going) = watch::channel(false);
     loop {
@@ -70,7 +69,13 @@ async fn answer(
             stream.send_data(Bytes::new(), true)
         }
         Rest::Endless => loop {
-            send(&mut stream, Bytes::from_static(&[b'x'; 16 * 1024]), false).await?;
+            for _ in 0..16 {
+                send(&mut stream, Bytes::from_static(&[b'x'; 16 * 1024]), false).await?;
+            }
+            tokio::select! {
+                () = sleep(PAUSE) => {}
+                end = poll_fn(|cx| stream.poll_reset(cx)) => return end.map(|_| ()),
+            }
         },
         Rest::Reset => {
             send(&mut stream, Bytes::from_static(b"x"), false).await?;

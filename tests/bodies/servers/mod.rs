@@ -1,8 +1,9 @@
-//! Servers that misbehave over real sockets, and know what is still open at their end.
+//! Servers that misbehave, and know what is still open at their end.
 
 mod census;
 mod http1;
 mod http2;
+mod pipes;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -13,6 +14,9 @@ use tokio::net::TcpListener;
 use tokio::task::AbortHandle;
 
 pub(crate) use census::Census;
+pub(crate) use pipes::Connector;
+
+use pipes::{PipeListener, Stream};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Protocol {
@@ -43,7 +47,7 @@ pub(crate) enum Rest {
     Drip(Duration),
     /// So many bytes, one every so often, and the end.
     Trickle(usize, Duration),
-    /// As fast as the connection takes it, for ever.
+    /// As fast as the connection takes it, with a pause now and then, for ever.
     Endless,
     /// A byte, then the connection or the stream is reset.
     Reset,
@@ -72,6 +76,9 @@ impl Answer {
     }
 }
 
+/// How long what goes on without end pauses now and then. A clock that stands still moves on only when nothing else happens.
+const PAUSE: Duration = Duration::from_millis(1);
+
 type Script = Arc<dyn Fn(usize) -> Answer + Send + Sync>;
 
 /// A server on a port of its own, for as long as this lives.
@@ -90,27 +97,30 @@ impl Server {
 
     /// Each request gets the answer to its number, 0 being the first.
     pub(crate) async fn scripted(protocol: Protocol, script: impl Fn(usize) -> Answer + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let census = Arc::new(Census::default());
+        let mut listener = PipeListener::bind();
+        let (address, census) = (listener.address(), Arc::new(Census::default()));
         let (script, counting): (Script, _) = (Arc::new(script), Arc::clone(&census));
+        let accepting = tokio::spawn(async move {
+            loop {
+                serve(protocol, Stream::Pipe(listener.accept().await), &counting, &script);
+            }
+        });
+        Self { address, census, accepting: accepting.abort_handle() }
+    }
+
+    /// As [`answering`](Self::answering), for tests of sockets and of several runtimes. The clock must not stand still.
+    pub(crate) async fn on_a_socket(protocol: Protocol, rest: Rest) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let (address, census) = (listener.local_addr().unwrap(), Arc::new(Census::default()));
+        let (script, counting): (Script, _) = (Arc::new(move |_| Answer::of(rest.clone())), Arc::clone(&census));
         let accepting = tokio::spawn(async move {
             loop {
                 let Ok((stream, _)) = listener.accept().await else { continue };
                 let _ = stream.set_nodelay(true);
-                let connection = counting.connection();
-                let (census, script) = (Arc::clone(&counting), Arc::clone(&script));
-                tokio::spawn(async move {
-                    let _connection = connection;
-                    match protocol {
-                        Protocol::Http1 => http1::serve(stream, census, script).await,
-                        Protocol::Http2 => http2::serve(stream, census, script).await,
-                    }
-                });
+                serve(protocol, Stream::Socket(stream), &counting, &script);
             }
-        })
-        .abort_handle();
-        Self { address, census, accepting }
+        });
+        Self { address, census, accepting: accepting.abort_handle() }
     }
 
     /// How many answers are not over: connections that serve one for HTTP/1.1, streams for HTTP/2.
@@ -121,6 +131,18 @@ impl Server {
     pub(crate) fn uri(&self) -> String {
         format!("http://{}/", self.address)
     }
+}
+
+fn serve(protocol: Protocol, stream: Stream, census: &Arc<Census>, script: &Script) {
+    let connection = census.connection();
+    let (census, script) = (Arc::clone(census), Arc::clone(script));
+    tokio::spawn(async move {
+        let _connection = connection;
+        match protocol {
+            Protocol::Http1 => http1::serve(stream, census, script).await,
+            Protocol::Http2 => http2::serve(stream, census, script).await,
+        }
+    });
 }
 
 impl Drop for Server {

@@ -75,7 +75,7 @@ proptest! {
             match step {
                 Step::Ask { weight, priority } => {
                     let priority = [Priority::Low, Priority::Normal, Priority::High][usize::from(priority)];
-                    let claim = Claim { weight, priority, deadline: None };
+                    let claim = Claim { weight, priority, deadline: None, returning: false };
                     naive.ask(id, weight, priority);
                     match Gate::admit(Arc::clone(&gate), time::now(), claim, max_waiting as u32, Duration::from_secs(1000)) {
                         Ok(Admitted::Now(permit)) => {
@@ -121,7 +121,7 @@ proptest! {
                                 callers.swap_remove(n);
                             }
                             Poll::Ready(Err(reason)) => {
-                                prop_assert_eq!(reason, Reason::QueueFull);
+                                prop_assert_eq!(reason, Reason::Displaced);
                                 prop_assert!(naive.refused.contains(&id));
                                 callers.swap_remove(n);
                             }

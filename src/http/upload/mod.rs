@@ -1,0 +1,8 @@
+//! Requests whose bodies wait for the client: they hold no place, and not for ever.
+
+mod body;
+mod layer;
+
+pub use body::UploadBody;
+pub(crate) use layer::{DEFAULT_IDLE_SHARE, check_idle_share};
+pub use layer::{UploadFuture, UploadLayer, UploadService};

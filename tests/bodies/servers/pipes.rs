@@ -1,0 +1,134 @@
+//! Connections in memory. With sockets a clock that stands still cannot know whether something is on its way; with these it
+//! moves on only when nothing is, and tests take as long on a busy machine as on an idle one.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::pin::Pin;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::task::{Context, Poll};
+
+use futures::future::BoxFuture;
+use http::Uri;
+use hyper_util::client::legacy::connect::{Connected, Connection};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf, duplex};
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+use tower::{BoxError, Service};
+
+/// As much as a socket takes without a reader, or so.
+const BUFFER: usize = 64 * 1024;
+
+static LISTENERS: Mutex<Option<HashMap<Ipv4Addr, mpsc::UnboundedSender<DuplexStream>>>> = Mutex::new(None);
+
+/// Accepts what is connected to its address, which no network has.
+#[derive(Debug)]
+pub(super) struct PipeListener {
+    address: Ipv4Addr,
+    connections: mpsc::UnboundedReceiver<DuplexStream>,
+}
+
+impl PipeListener {
+    pub(super) fn bind() -> Self {
+        static LAST: AtomicU32 = AtomicU32::new(u32::from_be_bytes([240, 0, 0, 0]));
+        let address = Ipv4Addr::from(LAST.fetch_add(1, Relaxed));
+        let (sender, connections) = mpsc::unbounded_channel();
+        LISTENERS.lock().unwrap().get_or_insert_default().insert(address, sender);
+        Self { address, connections }
+    }
+
+    pub(super) fn address(&self) -> SocketAddr {
+        (self.address, 80).into()
+    }
+
+    pub(super) async fn accept(&mut self) -> DuplexStream {
+        self.connections.recv().await.expect("the other end is in the list")
+    }
+}
+
+impl Drop for PipeListener {
+    fn drop(&mut self) {
+        LISTENERS.lock().unwrap().get_or_insert_default().remove(&self.address);
+    }
+}
+
+/// Connects to pipes and to sockets.
+#[derive(Clone, Debug)]
+pub(crate) struct Connector;
+
+impl Service<Uri> for Connector {
+    type Response = TokioIo<Stream>;
+    type Error = BoxError;
+    type Future = BoxFuture<'static, Result<Self::Response, BoxError>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        Box::pin(async move {
+            let address: SocketAddr = uri.authority().ok_or("no authority")?.as_str().parse()?;
+            let IpAddr::V4(ip) = address.ip() else { return Err("not IPv4".into()) };
+            if ip.octets()[0] < 240 {
+                return Ok(TokioIo::new(Stream::Socket(TcpStream::connect(address).await?)));
+            }
+            let (ours, theirs) = duplex(BUFFER);
+            let listeners = LISTENERS.lock().unwrap();
+            let listener = listeners.as_ref().and_then(|all| all.get(&ip)).ok_or("nobody listens")?;
+            listener.send(theirs)?;
+            Ok(TokioIo::new(Stream::Pipe(ours)))
+        })
+    }
+}
+
+/// A connection of either kind.
+#[derive(Debug)]
+pub(crate) enum Stream {
+    Pipe(DuplexStream),
+    Socket(TcpStream),
+}
+
+impl Stream {
+    /// Lets the other end see a reset when this is dropped. A pipe has none: it just ends.
+    pub(super) fn reset(&self) {
+        if let Self::Socket(socket) = self {
+            let _ = socket.set_zero_linger();
+        }
+    }
+}
+
+impl Connection for Stream {
+    fn connected(&self) -> Connected {
+        Connected::new()
+    }
+}
+
+macro_rules! either {
+    ($stream:expr, $method:ident, $($argument:expr),*) => {
+        match $stream.get_mut() {
+            Stream::Pipe(pipe) => Pin::new(pipe).$method($($argument),*),
+            Stream::Socket(socket) => Pin::new(socket).$method($($argument),*),
+        }
+    };
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, to: &mut ReadBuf<'_>) -> Poll<std::io::Result<()>> {
+        either!(self, poll_read, cx, to)
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, from: &[u8]) -> Poll<std::io::Result<usize>> {
+        either!(self, poll_write, cx, from)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        either!(self, poll_flush, cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        either!(self, poll_shutdown, cx)
+    }
+}

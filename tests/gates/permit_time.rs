@@ -1,0 +1,152 @@
+//! A gate times how long its permits are held, whatever that time is spent on: it is what a queue waits for.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use seawall::bulkhead::{BulkheadConfig, BulkheadLayer};
+use seawall::deadline::DeadlineLayer;
+use seawall::load_shed::{LoadShedConfig, LoadShedLayer};
+use seawall::registry::{Condition, Registry};
+use seawall::retry::{Backoff, BudgetConfig, Jitter, RetryConfig, RetryLayer};
+use tokio::time::{Instant, sleep};
+use tower::util::BoxCloneService;
+use tower::{BoxError, Layer, ServiceBuilder, ServiceExt, service_fn};
+
+use crate::{MS, SECOND};
+
+type Callee = BoxCloneService<(), (), BoxError>;
+
+/// One at a time, 50 ms each.
+fn queueing() -> Callee {
+    let layer = BulkheadLayer::new(BulkheadConfig { max_concurrent: 1, ..Default::default() }).unwrap();
+    BoxCloneService::new(layer.layer(service_fn(|()| async {
+        sleep(50 * MS).await;
+        Ok::<_, BoxError>(())
+    })))
+}
+
+/// Fails at first, and tries again after 750 ms.
+fn retrying() -> Callee {
+    let budget = BudgetConfig { ratio: 1.0, reserve_burst: 1000, ..Default::default() };
+    let backoff = Backoff { jitter: Jitter::None, ..Backoff::constant(750 * MS) };
+    let retry = RetryLayer::new(RetryConfig { budget, backoff, ..Default::default() }).unwrap();
+    BoxCloneService::new(retry.layer(service_fn(|()| async {
+        sleep(25 * MS).await;
+        if seawall::context::attempt() == 1 { Err(BoxError::from("try again")) } else { Ok(()) }
+    })))
+}
+
+fn service_time(registry: &Registry) -> Duration {
+    match &registry.snapshot().components[0].condition {
+        Condition::LoadShed(gate) | Condition::Bulkhead(gate) => gate.service_time,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn waits_inside_of_a_gate_are_time_of_its_permits() {
+    let registry = Registry::new();
+    let shed = LoadShedLayer::new(LoadShedConfig { max_in_flight: 1, ..Default::default() }).unwrap();
+    let shed = shed.named_in(&registry, "server").unwrap();
+    let bulkhead = BulkheadLayer::new(BulkheadConfig { max_concurrent: 1, ..Default::default() }).unwrap();
+    let bulkhead = bulkhead.named_in(&registry, "client").unwrap();
+    let services = [BoxCloneService::new(shed.layer(retrying())), BoxCloneService::new(bulkhead.layer(retrying()))];
+    for service in services {
+        for _ in 0..20 {
+            service.clone().oneshot(()).await.unwrap();
+        }
+    }
+    for component in &registry.snapshot().components {
+        let (Condition::LoadShed(gate) | Condition::Bulkhead(gate)) = &component.condition else { panic!() };
+        assert_eq!(gate.service_time, 800 * MS, "{component:?}");
+    }
+}
+
+/// A batch job keeps fifteen calls in the callee's queue, so that each request is served for 800 ms.
+#[tokio::test(start_paused = true)]
+async fn call_behind_a_handler_that_queues_is_refused_at_once() {
+    let callee = queueing();
+    for _ in 0..15 {
+        let callee = callee.clone();
+        tokio::spawn(async move {
+            loop {
+                let _ = callee.clone().oneshot(()).await;
+            }
+        });
+    }
+    sleep(MS).await;
+    let shed = LoadShedLayer::new(LoadShedConfig { max_in_flight: 1, ..Default::default() }).unwrap();
+    let server = DeadlineLayer::new(SECOND).unwrap().layer(shed.layer(callee));
+    for _ in 0..5 {
+        server.clone().oneshot(()).await.unwrap();
+    }
+    let first = tokio::spawn(server.clone().oneshot(()));
+    sleep(MS).await;
+    let start = Instant::now();
+    assert!(server.clone().oneshot(()).await.is_err());
+    assert!(start.elapsed() < 10 * MS, "{:?}", start.elapsed());
+    first.await.unwrap().unwrap();
+}
+
+/// Twice what can be done, for 20 s.
+#[tokio::test(start_paused = true)]
+async fn overloaded_handlers_that_wait_begin_little_in_vain() {
+    for (name, callee) in [("queue", queueing()), ("backoff", retrying())] {
+        let shed = LoadShedLayer::new(LoadShedConfig { max_in_flight: 16, ..Default::default() }).unwrap();
+        let begun = Arc::new(AtomicU32::new(0));
+        let count = Arc::clone(&begun);
+        let handler = service_fn(move |()| {
+            count.fetch_add(1, Ordering::Relaxed);
+            let callee = callee.clone();
+            async move {
+                sleep(20 * MS).await;
+                callee.oneshot(()).await
+            }
+        });
+        let server = ServiceBuilder::new().layer(DeadlineLayer::new(SECOND).unwrap()).layer(shed).service(handler);
+        let mut calls = Vec::new();
+        for _ in 0..800 {
+            calls.push(tokio::spawn(server.clone().oneshot(())));
+            sleep(25 * MS).await;
+        }
+        let mut good = 0;
+        for call in calls {
+            good += u32::from(call.await.unwrap().is_ok());
+        }
+        let in_vain = begun.load(Ordering::Relaxed) - good;
+        assert!(good > 300 && in_vain * 3 < good, "{name}: {good} good, {in_vain} in vain");
+    }
+}
+
+#[cfg(feature = "http")]
+#[tokio::test(start_paused = true)]
+async fn bulkhead_times_the_body_and_a_shedder_the_head() {
+    use http_body_util::{BodyExt, Full};
+
+    let registry = Registry::new();
+    let answers = || {
+        service_fn(|()| async {
+            sleep(10 * MS).await;
+            Ok::<_, BoxError>(http::Response::new(Full::<bytes::Bytes>::from("hello")))
+        })
+    };
+    let bulkhead = BulkheadLayer::http(BulkheadConfig::default()).unwrap().named_in(&registry, "client").unwrap();
+    let bulkhead = bulkhead.layer(answers());
+    for _ in 0..20 {
+        let response = bulkhead.clone().oneshot(()).await.unwrap();
+        sleep(90 * MS).await;
+        response.into_body().collect().await.unwrap();
+    }
+    assert_eq!(service_time(&registry), 100 * MS, "a reader that takes its time keeps others waiting");
+
+    let registry = Registry::new();
+    let shed = LoadShedLayer::http(LoadShedConfig::default()).unwrap().named_in(&registry, "server").unwrap();
+    let shed = shed.layer(answers());
+    for _ in 0..20 {
+        let response = shed.clone().oneshot(()).await.unwrap();
+        sleep(90 * MS).await;
+        response.into_body().collect().await.unwrap();
+    }
+    assert_eq!(service_time(&registry), 10 * MS);
+}

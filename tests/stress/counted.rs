@@ -1,0 +1,60 @@
+//! Bodies that are counted for as long as they live, and whose readers are interrupted at random.
+
+use std::pin::Pin;
+use std::sync::{Arc, Weak};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http_body::{Body, Frame, SizeHint};
+use pin_project::pin_project;
+
+/// How many bodies of one setup have not been dropped.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Bodies(Arc<()>);
+
+impl Bodies {
+    pub(crate) fn held(&self) -> usize {
+        Arc::weak_count(&self.0)
+    }
+
+    pub(crate) fn counted<B>(&self, body: B) -> Counted<B> {
+        Counted { body, _held: Arc::downgrade(&self.0) }
+    }
+}
+
+#[pin_project]
+#[derive(Debug)]
+pub(crate) struct Counted<B> {
+    #[pin]
+    body: B,
+    _held: Weak<()>,
+}
+
+impl<B: Body> Body for Counted<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        preempt();
+        self.project().body.poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        preempt();
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        preempt();
+        self.body.size_hint()
+    }
+}
+
+/// Lets other threads go first, as the operating system does at any time: whatever the caller holds now, it holds for a while.
+fn preempt() {
+    match fastrand::u8(..32) {
+        0 => std::thread::sleep(Duration::from_micros(50)),
+        1..4 => std::thread::yield_now(),
+        _ => {}
+    }
+}

@@ -1,0 +1,226 @@
+//! What has been done, and whether it goes on: counters of the callers, and the watchdog that reads them.
+
+use std::fmt::Write;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::thread;
+use std::time::Duration;
+
+use tower::BoxError;
+
+/// The watchdog's unit of time. Pauses are counted in ticks that the watchdog itself got, and not by the clock: while the machine
+/// runs something else, the watchdog stands still too, and that is nobody's pause.
+const TICK: Duration = Duration::from_millis(10);
+
+/// No pause in which no call of any kind completes is longer.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// No pause in one setup is longer: there are fewer calls, and all of them wait for a new connection at times.
+const LONGEST_PAUSE_OF_SETUP: Duration = Duration::from_secs(3);
+/// No pause of one kind of call in one setup is longer, no single call, and no pause of the operator.
+const LONGEST_CALL: Duration = Duration::from_secs(8);
+
+const IDLE: u64 = u64::MAX;
+
+/// How a call ended.
+#[derive(Debug)]
+pub(crate) enum End {
+    /// As it should: all of the answer was read, or the expected error came.
+    Completed,
+    /// The caller dropped it, or gave it too little time.
+    GivenUp,
+    /// A reset, a refusal.
+    Failed,
+}
+
+/// Why a call failed, which is of no interest but to who debugs this.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub(crate) struct Failure(pub(crate) BoxError);
+
+impl Failure {
+    pub(crate) fn of(error: impl Into<BoxError>) -> Self {
+        Self(error.into())
+    }
+}
+
+/// Calls of one kind in one setup.
+#[derive(Debug)]
+struct Lane {
+    name: String,
+    completed: AtomicU64,
+    given_up: AtomicU64,
+    failed: AtomicU64,
+}
+
+/// A task that makes one call after the other.
+#[derive(Debug)]
+struct Caller {
+    lane: AtomicUsize,
+    /// The tick in which its call began, or [`IDLE`].
+    since: AtomicU64,
+}
+
+#[derive(Debug)]
+pub(crate) struct Progress {
+    /// In which the callers are, and what they are to be told: the seed.
+    title: String,
+    /// Those of the first setup, those of the second one, and so on.
+    lanes: Vec<Lane>,
+    kinds: usize,
+    callers: Vec<Caller>,
+    ticks: AtomicU64,
+    operator: AtomicU64,
+    stopped: AtomicBool,
+}
+
+/// What a run did.
+#[derive(Debug)]
+pub(crate) struct Done {
+    pub(crate) calls: u64,
+    pub(crate) longest_pause: Duration,
+}
+
+impl Progress {
+    pub(crate) fn new(title: String, lanes: Vec<String>, kinds: usize, callers: usize) -> Self {
+        let lane = |name| {
+            let [completed, given_up, failed] = Default::default();
+            Lane { name, completed, given_up, failed }
+        };
+        let caller = |_| Caller { lane: AtomicUsize::new(0), since: AtomicU64::new(IDLE) };
+        Self {
+            title,
+            kinds,
+            lanes: lanes.into_iter().map(lane).collect(),
+            callers: (0..callers).map(caller).collect(),
+            ticks: AtomicU64::new(0),
+            operator: AtomicU64::new(0),
+            stopped: AtomicBool::new(false),
+        }
+    }
+
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stopped.load(Relaxed)
+    }
+
+    pub(crate) fn stop(&self) {
+        self.stopped.store(true, Relaxed);
+    }
+
+    /// Counts up every half second.
+    pub(crate) fn turn(&self) -> usize {
+        self.ticks.load(Relaxed) as usize / 50
+    }
+
+    pub(crate) fn begin(&self, caller: usize, lane: usize) {
+        self.callers[caller].lane.store(lane, Relaxed);
+        self.callers[caller].since.store(self.ticks.load(Relaxed), Relaxed);
+    }
+
+    pub(crate) fn end(&self, caller: usize, lane: usize, end: &End) {
+        let lane = &self.lanes[lane];
+        let counter = match end {
+            End::Completed => &lane.completed,
+            End::GivenUp => &lane.given_up,
+            End::Failed => &lane.failed,
+        };
+        counter.fetch_add(1, Relaxed);
+        self.callers[caller].since.store(IDLE, Relaxed);
+    }
+
+    /// The operator has done a round of reloads and scrapes.
+    pub(crate) fn operated(&self) {
+        self.operator.store(self.ticks.load(Relaxed), Relaxed);
+    }
+
+    /// Watches the callers for `run`, tells them to stop, and watches until they have.
+    ///
+    /// # Panics
+    /// If anything stands still. It says what.
+    pub(crate) fn watch(&self, run: Duration) -> Done {
+        let run = run.div_duration_f64(TICK) as u64;
+        let mut longest = 0;
+        let (mut all, mut all_since) = (0, 0);
+        let mut lanes = vec![(0, 0); self.lanes.len()];
+        loop {
+            thread::sleep(TICK);
+            let now = self.ticks.fetch_add(1, Relaxed) + 1;
+            let completed: Vec<_> = self.lanes.iter().map(|lane| lane.completed.load(Relaxed)).collect();
+            let sum = completed.iter().sum();
+            if self.is_stopped() {
+                if self.callers.iter().all(|caller| caller.since.load(Relaxed) == IDLE) {
+                    return Done { calls: sum, longest_pause: time(longest) };
+                }
+            } else {
+                longest = longest.max(now - all_since);
+                self.check(time(now - all_since) <= LONGEST_PAUSE, "no call completes");
+                for (lane, ((seen, since), &completed)) in self.lanes.iter().zip(lanes.iter_mut().zip(&completed)) {
+                    if *seen != completed {
+                        (*seen, *since) = (completed, now);
+                    }
+                    self.check(time(now - *since) <= LONGEST_CALL, &format!("{}: no call completes", lane.name));
+                }
+                for (setup, lanes) in lanes.chunks(self.kinds).enumerate() {
+                    let since = lanes.iter().map(|(_, since)| *since).max().unwrap_or(now);
+                    let name = &self.lanes[setup * self.kinds].name;
+                    self.check(
+                        time(now - since) <= LONGEST_PAUSE_OF_SETUP,
+                        &format!("no call completes, as with {name}"),
+                    );
+                }
+                let operator = now - self.operator.load(Relaxed).min(now);
+                self.check(time(operator) <= LONGEST_CALL, "the operator's reload, snapshot or scrape does not return");
+                if sum != all {
+                    (all, all_since) = (sum, now);
+                }
+                if now >= run {
+                    self.stop();
+                }
+            }
+            for caller in &self.callers {
+                let since = caller.since.load(Relaxed);
+                if since != IDLE && time(now.saturating_sub(since)) > LONGEST_CALL {
+                    let lane = &self.lanes[caller.lane.load(Relaxed)].name;
+                    self.check(false, &format!("{lane}: a call does not end"));
+                }
+            }
+        }
+    }
+
+    #[track_caller]
+    fn check(&self, holds: bool, what: &str) {
+        if !holds {
+            // The callers that still can are to end.
+            self.stop();
+            panic!("{}: {what}\n{}", self.title, self.report());
+        }
+    }
+
+    /// One line for each lane: how its calls ended, how many are under way, and since when.
+    pub(crate) fn report(&self) -> String {
+        let now = self.ticks.load(Relaxed);
+        let mut text = String::new();
+        for (index, lane) in self.lanes.iter().enumerate() {
+            let Lane { name, completed, given_up, failed } = lane;
+            let (completed, given_up, failed) = (completed.load(Relaxed), given_up.load(Relaxed), failed.load(Relaxed));
+            let under_way = self.callers.iter().filter(|caller| caller.lane.load(Relaxed) == index);
+            let since: Vec<_> =
+                under_way.map(|caller| caller.since.load(Relaxed)).filter(|since| *since != IDLE).collect();
+            let _ = write!(text, "  {name}: {completed} completed, {given_up} given up, {failed} failed");
+            if let Some(oldest) = since.iter().min() {
+                let _ = write!(text, ", {} under way for up to {:?}", since.len(), time(now.saturating_sub(*oldest)));
+            }
+            text.push('\n');
+        }
+        text
+    }
+
+    /// # Panics
+    /// If a kind of call never completed: then it was not tested.
+    pub(crate) fn assert_every_lane_completed(&self) {
+        let idle = self.lanes.iter().find(|lane| lane.completed.load(Relaxed) == 0);
+        self.check(idle.is_none(), "not one call of a kind completed");
+    }
+}
+
+fn time(ticks: u64) -> Duration {
+    TICK * u32::try_from(ticks).unwrap_or(u32::MAX)
+}

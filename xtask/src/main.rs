@@ -1,0 +1,62 @@
+//! The project's tasks: `cargo xtask help`.
+
+mod chromium;
+mod need;
+
+use std::env;
+use std::ffi::OsString;
+use std::process::{Command, ExitCode};
+
+use crate::need::Need;
+
+const HELP: &str = "\
+Usage: cargo xtask test [--no-install] [-- ARGUMENTS]
+       cargo xtask help
+
+test           Installs what the tests need and is missing, and runs all of them:
+               `cargo test --workspace --all-features ARGUMENTS`.
+  --no-install Installs nothing: what is missing is an error.
+";
+
+/// What tests need beside Rust.
+const NEEDS: [Need; 1] = [chromium::NEED];
+
+fn main() -> ExitCode {
+    let mut arguments = env::args_os().skip(1);
+    let outcome = match arguments.next().as_deref().and_then(|task| task.to_str()) {
+        Some("test") => test(arguments),
+        None | Some("help" | "--help" | "-h") => {
+            print!("{HELP}");
+            Ok(())
+        }
+        Some(other) => Err(format!("unknown task `{other}`\n\n{HELP}")),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("error: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn test(mut arguments: impl Iterator<Item = OsString>) -> Result<(), String> {
+    let mut may_install = true;
+    while let Some(argument) = arguments.next() {
+        match argument.to_str() {
+            Some("--no-install") => may_install = false,
+            Some("--") => break,
+            _ => return Err(format!("unknown option `{}`\n\n{HELP}", argument.display())),
+        }
+    }
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut tests = Command::new(cargo);
+    tests.args(["test", "--workspace", "--all-features"]).args(arguments);
+    for need in &NEEDS {
+        let program = need.prepare(may_install)?;
+        println!("{}: {}", need.name, program.display());
+        tests.env(need.variable, program);
+    }
+    println!("running {}", need::shown(&tests));
+    need::run(&mut tests)
+}
