@@ -94,6 +94,12 @@ impl Estimate {
         Moments::unpack(self.moments.load(Ordering::Acquire)).mean <= nanos(time) as f64
     }
 
+    /// Whether silence has left more than half of what is known.
+    pub(crate) fn is_fresh(&self, now: Instant) -> bool {
+        let word = self.moments.load(Ordering::Acquire);
+        self.faded(word, now).mean > Moments::unpack(word).mean / 2.0
+    }
+
     #[inline]
     pub(crate) fn read(&self, now: Instant) -> ServiceTime {
         let moments = self.faded(self.moments.load(Ordering::Acquire), now);

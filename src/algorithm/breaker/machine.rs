@@ -131,6 +131,18 @@ impl Machine {
         }
     }
 
+    /// Begins in a break if `other` is not closed, and ends it when that one's ends.
+    pub(crate) fn inherit(&mut self, other: &Self, now: Instant) {
+        let until = match other.phase {
+            Phase::Closed => return,
+            Phase::Open { until } => until,
+            Phase::HalfOpen { .. } => now,
+        };
+        self.generation += 1;
+        self.breaks = other.breaks;
+        self.phase = Phase::Open { until };
+    }
+
     /// How many probes are in flight.
     pub(crate) fn probes(&self) -> u32 {
         match &self.phase {

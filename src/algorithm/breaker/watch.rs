@@ -85,6 +85,8 @@ pub(crate) struct Watch {
     in_a_row: AtomicU64,
     /// Nanoseconds, a millisecond or so behind.
     last_good: AtomicU64,
+    /// Nanoseconds; zero: never.
+    last_bad: AtomicU64,
     /// Whether the calls in flight looked like those of a hanging callee, when they were looked at last.
     suspicious: AtomicBool,
 }
@@ -102,6 +104,7 @@ impl Watch {
             median: Median::new(),
             in_a_row: AtomicU64::new(0),
             last_good: AtomicU64::new(0),
+            last_bad: AtomicU64::new(0),
             suspicious: AtomicBool::new(false),
         };
         watch.publish(machine, Instant::from_nanos(0));
@@ -205,6 +208,9 @@ impl Watch {
             Evidence::Alive | Evidence::Unanswered | Evidence::Unsent | Evidence::Nothing => return None,
         };
         let in_a_row = if good { self.note_good(word.era(), now) } else { self.note_bad(word.era()) };
+        if outcome.is_bad() {
+            self.last_bad.store(now.as_nanos(), Ordering::Relaxed);
+        }
         let anything_bad = self.window.add(word.era(), now, outcome);
         let trips = pace.is_row_too_long(in_a_row)
             // A crowd of callers that hangs up all at once leaves a row of its own, between one good answer and the next.
@@ -237,6 +243,13 @@ impl Watch {
     /// The calls of the window.
     pub(crate) fn counts(&self, now: Instant) -> Counts {
         self.window.counts(self.load().era(), now)
+    }
+
+    /// Whether nothing that would be lost with this breaker is younger than the longest break: neither an open state nor a bad
+    /// outcome. What only good calls have taught it is not missed.
+    pub(crate) fn is_as_new(&self, pace: &Pace, now: Instant) -> bool {
+        let last_bad = self.last_bad.load(Ordering::Relaxed).max(self.open_until.load(Ordering::Acquire));
+        last_bad == 0 || now.since(Instant::from_nanos(last_bad)) > pace.max_break().max(self.window.length())
     }
 
     /// How many calls are with the callee, and how many of them are overdue.

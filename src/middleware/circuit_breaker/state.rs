@@ -257,6 +257,19 @@ impl Breaker {
         }
     }
 
+    /// See [`Forgettable`](crate::admission::keyed::Forgettable).
+    pub(super) fn is_as_new(&self, now: Instant) -> bool {
+        self.watch.is_as_new(&self.pace(), now)
+    }
+
+    /// Begins as open as `other` is.
+    pub(super) fn inherit(&self, other: &Self, now: Instant) {
+        let (mut kept, theirs) = (lock(&self.machine), lock(&other.machine));
+        kept.machine.inherit(&theirs.machine, now);
+        kept.last_transition = theirs.last_transition;
+        self.watch.publish(&kept.machine, now);
+    }
+
     pub(super) fn mode(&self) -> Mode {
         lock(&self.machine).machine.mode()
     }

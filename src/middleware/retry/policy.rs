@@ -79,6 +79,11 @@ impl Policy {
         }
     }
 
+    /// A budget that was given is not forgotten with its handle here.
+    pub(super) fn is_as_new(&self, now: Instant) -> bool {
+        self.given || self.budget.is_as_new(now)
+    }
+
     /// Whether, and when, another attempt follows on one that has ended. The price is paid before
     /// the wait: whoever cannot afford a retry learns that at once.
     pub(super) fn retry(
