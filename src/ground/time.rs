@@ -43,15 +43,21 @@ impl Instant {
         Self::from_nanos(self.as_nanos().saturating_sub(nanos(duration)))
     }
 
-    /// The same instant for tokio's timers, which cannot express the far future: about thirty years stand for ever.
+    /// The same instant for tokio's timers, which cannot express the far future: what is further from now than about thirty years
+    /// becomes an instant in thirty years, at which the timer has to be set again.
     #[inline]
     pub(crate) fn to_tokio(self) -> tokio::time::Instant {
-        const FOREVER: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
+        const FAR: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
         let origin = *origin();
         if self.as_nanos() < ORIGIN {
             return origin.checked_sub(Duration::from_nanos(ORIGIN - self.as_nanos())).unwrap_or(origin);
         }
-        origin + Duration::from_nanos(self.as_nanos() - ORIGIN).min(FOREVER)
+        let after = Duration::from_nanos(self.as_nanos() - ORIGIN);
+        if after < FAR {
+            return origin + after;
+        }
+        let now = read();
+        origin.checked_add(after).filter(|instant| *instant < now + FAR).unwrap_or(now + FAR)
     }
 
     #[inline]
