@@ -241,6 +241,18 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn instants_after_decades_are_exact_and_the_far_future_is_ahead_of_them() {
+        let _ = now();
+        let years = Duration::from_secs(365 * 24 * 3600);
+        for _ in 0..3 {
+            tokio::time::advance(25 * years).await;
+            let soon = now() + Duration::from_secs(1);
+            assert_eq!(soon.to_tokio(), read() + Duration::from_secs(1));
+            assert!(Instant::MAX.to_tokio() > read() + 29 * years);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_reading_is_handed_over_once_and_taken_back() {
         let start = now();
         tokio::time::advance(Duration::from_secs(1)).await;

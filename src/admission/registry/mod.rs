@@ -148,6 +148,9 @@ impl Registry {
 
     /// Publishes all metrics now, through the recorder that is installed. That happens by itself once a second, in a task of the
     /// runtime in which calls are made: whoever is asked for metrics may call this first, to answer with those of this moment.
+    ///
+    /// No lock is held while the recorder is called. If another thread is publishing to the same recorder at this moment, this does not
+    /// wait for it: that thread publishes once more.
     #[cfg(feature = "metrics")]
     pub fn publish(&self) {
         publisher::publish(&self.inner);
