@@ -4,8 +4,8 @@
 //! cargo run --release --all-features --example reload [-- --in-flight 10000 --reloads 100]
 //! cargo run --release --all-features --example reload -- --watch settings.toml
 //! ```
-//! A client whose settings are in a file, which is watched: whoever edits it, in place or by the rename that editors and
-//! deployments do, changes the settings of calls from then on. By itself the example keeps ten thousand calls in flight, on real
+//! A client whose settings are in a file. An edit of it, in place or by the rename that editors and
+//! deployments do, holds for calls from then on. By itself the example keeps ten thousand calls in flight, on real
 //! sockets, while the file is replaced a hundred times, and once by one that is wrong. It exits with 1 if a call failed.
 
 #![allow(clippy::disallowed_methods, reason = "files are edited in real time")]
@@ -30,14 +30,13 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
 use indicatif::{ProgressBar, ProgressStyle};
-use notify::{RecursiveMode, Watcher};
-use seawall::config;
+use seawall::config::{self, Config};
 use seawall::error::InvalidConfig;
 use seawall::http::ReplayBody;
-use seawall::stack::{self, ClientConfig, ClientLayer};
+use seawall::registry::{Condition, Registry};
+use seawall::stack::{self, SettingsFile, Stacks};
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 use tower::ServiceExt;
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
@@ -55,50 +54,18 @@ struct Options {
     watch: Option<PathBuf>,
 }
 
-/// Reads the settings of the client from a file. All that is wrong with it is in the error.
-fn load(file: &Path) -> Result<ClientConfig, Error> {
-    let text = fs::read_to_string(file)?;
-    Ok(config::load(toml::Deserializer::parse(&text).map_err(InvalidConfig::unreadable)?)?)
+/// The settings in a text. All that is wrong with it is in the error.
+fn read(text: &str) -> Result<Config, InvalidConfig> {
+    config::load(toml::Deserializer::parse(text).map_err(InvalidConfig::unreadable)?)
 }
 
-/// Tells of each change of a file, however it is made: the folder is watched, since a rename puts another file in its place.
-struct Watch {
-    changes: mpsc::UnboundedReceiver<()>,
-    _watcher: notify::RecommendedWatcher,
-}
-
-impl Watch {
-    fn new(file: &Path) -> Result<Self, Error> {
-        let file = file.canonicalize()?;
-        let folder = file.parent().ok_or("a file has a folder")?.to_owned();
-        let (tell, changes) = mpsc::unbounded_channel();
-        let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-            let is_change = |event: notify::Event| !event.kind.is_access() && event.paths.contains(&file);
-            // What could not be seen may have been a change.
-            if event.map_or(true, is_change) {
-                let _ = tell.send(());
-            }
-        })?;
-        watcher.watch(&folder, RecursiveMode::NonRecursive)?;
-        Ok(Self { changes, _watcher: watcher })
-    }
-
-    async fn changed(&mut self) {
-        let _ = self.changes.recv().await;
-        // One edit is several events; who reads in the midst of it is told again.
-        while self.changes.try_recv().is_ok() {}
-    }
-}
-
-/// Gives the client the settings of the file each time that it changes.
-async fn follow(file: &Path, mut watch: Watch, layers: ClientLayer, seen: mpsc::UnboundedSender<Result<(), Error>>) {
-    loop {
-        watch.changed().await;
-        let outcome = load(file).and_then(|config| Ok(layers.reload(&config)?));
-        if seen.send(outcome).is_err() {
-            return;
-        }
-    }
+/// What is wrong with the settings that were read last, if they were not applied.
+fn faults() -> Vec<String> {
+    let condition = Registry::global().snapshot().components.into_iter().map(|component| component.condition);
+    condition
+        .filter_map(|is| if let Condition::Settings(settings) = is { Some(settings.faults) } else { None })
+        .flatten()
+        .collect()
 }
 
 fn main() -> Result<ExitCode, Error> {
@@ -110,30 +77,34 @@ fn main() -> Result<ExitCode, Error> {
     }
 }
 
-/// For whoever wants to try it with an editor.
+/// For trying it with an editor.
 async fn watch(file: &Path) -> Result<ExitCode, Error> {
     if !file.exists() {
         fs::write(file, settings(64, Duration::from_secs(2)))?;
     }
-    let layers = stack::client(&load(file)?)?;
-    println!("edit {}; each change is tried at once", file.display());
-    let (tell, mut seen) = mpsc::unbounded_channel();
-    let following = follow(file, Watch::new(file)?, layers.clone(), tell);
-    let telling = async {
-        while let Some(outcome) = seen.recv().await {
-            match outcome {
-                Ok(()) => println!("applied: {} permits", layers.bulkhead().limit()),
-                Err(error) => println!("not applied, all stays as it is: {error:#}"),
-            }
+    let followed = SettingsFile::new(file, read);
+    let stacks = Stacks::new("settings", followed.load()?)?;
+    let payments = stacks.client("payments")?;
+    stacks.check_names()?;
+    let _following = stacks.follow(followed);
+    println!("edit {}; each change is tried within two seconds", file.display());
+    let (mut limit, mut told) = (payments.bulkhead().limit(), Vec::new());
+    loop {
+        sleep(Duration::from_millis(200)).await;
+        let (now, faults) = (payments.bulkhead().limit(), faults());
+        if faults != told && !faults.is_empty() {
+            println!("not applied, all stays as it is:\n  {}", faults.join("\n  "));
         }
-    };
-    tokio::join!(following, telling);
-    Ok(ExitCode::SUCCESS)
+        if now != limit {
+            println!("applied: {now} permits");
+        }
+        (limit, told) = (now, faults);
+    }
 }
 
 fn settings(permits: u32, deadline: Duration) -> String {
     format!(
-        "[deadline]\ntimeout = \"{}s\"\n\n[bulkhead]\nmax_concurrent = {permits}\nmax_waiting = 100000\nmax_wait = \"1m\"\n",
+        "[client.payments.deadline]\ntimeout = \"{}s\"\n\n[client.payments.bulkhead]\nmax_concurrent = {permits}\nmax_waiting = 100000\nmax_wait = \"1m\"\n",
         deadline.as_secs()
     )
 }
@@ -224,9 +195,12 @@ async fn hold(options: &Options) -> Result<ExitCode, Error> {
 async fn hold_in(folder: &Path, options: &Options) -> Result<ExitCode, Error> {
     let file = folder.join("payments.toml");
     fs::write(&file, settings(2 * options.in_flight, Duration::from_secs(60)))?;
-    let layers = stack::client(&load(&file)?)?;
+    let followed = SettingsFile::new(&file, read);
+    let stacks = Stacks::new("settings", followed.load()?)?;
+    let payments = stacks.client("payments")?;
+    stacks.check_names()?;
     let address = dependency(2 * options.in_flight).await?;
-    let client = layers.service(Client::builder(TokioExecutor::new()).http2_only(true).build_http());
+    let client = payments.service(Client::builder(TokioExecutor::new()).http2_only(true).build_http());
 
     let tally = Arc::new(Tally::default());
     let callers: Vec<_> =
@@ -234,11 +208,6 @@ async fn hold_in(folder: &Path, options: &Options) -> Result<ExitCode, Error> {
     until(|| tally.in_flight.load(Ordering::Relaxed) == u64::from(options.in_flight), "all calls are in flight")
         .await?;
 
-    let (tell, mut seen) = mpsc::unbounded_channel();
-    let following = tokio::spawn({
-        let (file, watch, layers) = (file.clone(), Watch::new(&file)?, layers.clone());
-        async move { follow(&file, watch, layers, tell).await }
-    });
     let style = ProgressStyle::with_template("{bar:40} {pos}/{len} reloads, {elapsed}")?;
     let bar = ProgressBar::new(options.reloads.into()).with_style(style);
     for reload in 0..options.reloads {
@@ -246,33 +215,26 @@ async fn hold_in(folder: &Path, options: &Options) -> Result<ExitCode, Error> {
         let permits = if reload % 2 == 0 { options.in_flight / 2 } else { 2 * options.in_flight };
         let deadline = Duration::from_secs(if reload % 3 == 0 { 30 } else { 60 });
         replace(&file, &settings(permits.max(1), deadline), reload % 10 == 9)?;
-        until(
-            || {
-                while seen.try_recv().is_ok() {}
-                let limit = layers.bulkhead().limit();
-                limit == permits.max(1)
-            },
-            "the new settings hold",
-        )
-        .await?;
+        stacks.reload(followed.load())?;
         sleep(PACE).await;
         bar.inc(1);
     }
     bar.finish_and_clear();
 
-    let before = layers.bulkhead().limit();
-    while seen.try_recv().is_ok() {}
-    replace(&file, "[bulkhead]\nmax_concurrent = 0\nmax_wait = \"soon\"\n[deadlin]\n", false)?;
-    let refused = timeout(Duration::from_secs(10), seen.recv()).await?.ok_or("nobody follows")?;
-    let told = format!("{:#}", refused.expect_err("three faults"));
-    let is_kept = layers.bulkhead().limit() == before;
-    println!("of the one that is wrong: {told}\n");
+    let before = payments.bulkhead().limit();
+    let following = stacks.follow(followed);
+    let wrong = "[client.payments.bulkhead]\nmax_concurrent = 0\nmax_wait = \"soon\"\n[client.payments.deadlin]\n";
+    replace(&file, wrong, false)?;
+    until(|| !faults().is_empty(), "the wrong file is seen").await?;
+    let told = faults().join("\n  ");
+    let is_kept = payments.bulkhead().limit() == before;
+    drop(following);
+    println!("of the one that is wrong:\n  {told}\n");
 
     tally.is_over.store(true, Ordering::Relaxed);
     for caller in callers {
         caller.await?;
     }
-    following.abort();
 
     let count = |count: &AtomicU64| count.load(Ordering::Relaxed);
     let (done, failed, most) = (count(&tally.done), count(&tally.failed), count(&tally.most));

@@ -1,8 +1,8 @@
 //! What is answered, and the headers that every answer has.
 
 use ::http::header::{
-    ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue,
-    REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+    ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName,
+    HeaderValue, REFERRER_POLICY, RETRY_AFTER, VARY, X_CONTENT_TYPE_OPTIONS,
 };
 use ::http::{Response, StatusCode};
 use bytes::Bytes;
@@ -26,6 +26,22 @@ pub(super) fn page() -> Response<Body> {
 
 pub(super) fn json(status: StatusCode, value: &Value) -> Response<Body> {
     of(status, "application/json", Bytes::from(value.to_string()))
+}
+
+/// The document of this second.
+pub(super) fn document(document: Bytes, is_gzip: bool) -> Response<Body> {
+    let mut response = of(StatusCode::OK, "application/json", document);
+    response.headers_mut().insert(VARY, HeaderValue::from_static("accept-encoding"));
+    if is_gzip {
+        response.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    }
+    response
+}
+
+pub(super) fn too_many() -> Response<Body> {
+    let mut response = error(StatusCode::SERVICE_UNAVAILABLE, "too many answers are on their way: try again");
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    response
 }
 
 /// What went wrong, in words that the page can show.

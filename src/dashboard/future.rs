@@ -5,12 +5,14 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use ::http::{Response, StatusCode};
-use bytes::{Buf, BufMut, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use pin_project::pin_project;
+use tokio::task::JoinHandle;
 
 use super::answer;
 use super::body::Body;
 use super::control;
+use super::document::Form;
 use super::service::Dashboard;
 use crate::admission::timer::Timer;
 use crate::ground::time::{self, Instant};
@@ -34,6 +36,8 @@ pub struct ResponseFuture<B> {
 enum State<B> {
     /// Answered without a look at the body; empty once given away.
     Answered(Option<Response<Body>>),
+    /// The document of this second is made on a thread for blocking work.
+    Making { made: JoinHandle<Bytes>, form: Form, is_head: bool },
     Reading {
         #[pin]
         body: B,
@@ -47,6 +51,10 @@ enum State<B> {
 impl<B> ResponseFuture<B> {
     pub(super) fn answered(response: Response<Body>) -> Self {
         Self { state: State::Answered(Some(response)) }
+    }
+
+    pub(super) fn making(made: JoinHandle<Bytes>, form: Form, is_head: bool) -> Self {
+        Self { state: State::Making { made, form, is_head } }
     }
 
     pub(super) fn reading(body: B, dashboard: Dashboard) -> Self {
@@ -63,6 +71,13 @@ impl<B: http_body::Body> Future for ResponseFuture<B> {
             StateProj::Answered(response) => {
                 return response.take().map_or(Poll::Pending, |response| Poll::Ready(Ok(response)));
             }
+            StateProj::Making { made, form, is_head } => {
+                let response = match ready!(Pin::new(made).poll(cx)) {
+                    Ok(document) => answer::document(document, form.gzip),
+                    Err(_) => answer::error(StatusCode::INTERNAL_SERVER_ERROR, "the page's data could not be made"),
+                };
+                return Poll::Ready(Ok(if *is_head { answer::head_only(response) } else { response }));
+            }
             StateProj::Reading { body, read, until, timer, dashboard } => (body, read, *until, timer, dashboard),
         };
         let fault = loop {
@@ -75,7 +90,11 @@ impl<B: http_body::Body> Future for ResponseFuture<B> {
                     }
                     read.put(data);
                 }
-                Poll::Ready(None) => return Poll::Ready(Ok(control::apply(dashboard.registry(), read))),
+                Poll::Ready(None) => {
+                    let answer = control::apply(dashboard.registry(), read);
+                    dashboard.forget_document();
+                    return Poll::Ready(Ok(answer));
+                }
                 Poll::Ready(Some(Err(_))) => break answer::error(StatusCode::BAD_REQUEST, "the body broke off"),
                 Poll::Pending => {
                     ready!(timer.poll_until(cx, until));

@@ -55,6 +55,9 @@
 //! # }
 //! ```
 //!
+//! It answers to IP addresses, to `localhost`, and to the names given to [`Dashboard::with_hosts`]. Any other name in `Host` gets 421, so that
+//! no page elsewhere can have a browser read it by pointing a name of its own at this server (DNS rebinding).
+//!
 //! Not behind seawall's own server stack: a page that is to be seen in an overload must not be shed.
 //!
 //! The page may load and run nothing but itself (a `Content-Security-Policy` of hashes), cannot be framed, and is stored by nobody. All
@@ -70,18 +73,22 @@
 //! `"observe"`, `"disable"`, `"reset"` or `{"set_limit": 16}`. It needs the headers `content-type: application/json` and
 //! `x-seawall-control: 1`, and must not come from another origin, so that no other site can have a browser send it. Answers: 200 with the
 //! component as it is now; 400 for what is no order, 403 for who may not, 404 for an unknown component (and for all where there are
-//! no controls), 405, 408, 413, 415, and 422 for a command that there is not, or that this component cannot carry out.
+//! no controls), 405, 408, 413, 415, 421 for a `Host` that is not allowed, and 422 for a command that there is not, or that this component cannot carry out.
 //!
 //! # What it costs
 //! Calls: nothing. A task looks at all components once a second, for as long as a clone of the dashboard is there, and keeps 60 samples
-//! of about 200 bytes and one histogram of 1.6 kB for each. An open page asks for about 4 kB a component each second, none while its tab is hidden.
+//! of about 200 bytes and one histogram of 1.6 kB for each. An open page asks for about 4 kB a component each second, a tenth of that over the
+//! wire by gzip, and none while its tab is hidden. The answer is made once a second, on a thread for blocking work, and shared by all
+//! that ask. At most 128 answers are on their way at once; more get 503, so that readers that take nothing hold bounded memory.
 //! Time is tokio's, so under a paused clock the minute moves with it.
 
 mod answer;
 mod body;
 mod control;
+mod document;
 mod future;
 mod history;
+mod host;
 mod page;
 mod reading;
 mod sampler;

@@ -48,7 +48,7 @@ pub(super) const PAGE: &str = concat!(
 );
 
 pub(super) const POLICY: &str =
-    policy!("sj88p7mCEvElaLex5p8litzNw18HMqheuO5qlJBdjnw=", "nq1ZQzx9ZRr/B8v3ZqPH6kEeBCgzbSR3TWGnHlFI4jQ=");
+    policy!("ZpVkMqJ59T95N/vWpbWm60MmbaGn/2+OmndHsMb6Eo4=", "cXzwqQiYWgvi3eaZxgpKMcdDZiBbxguqrOcag2a1brg=");
 
 #[cfg(test)]
 mod tests {

@@ -29,7 +29,9 @@ pub(super) struct Reading {
 impl Reading {
     pub(super) fn of(component: &ComponentSnapshot, successes: Successes) -> Self {
         let (mut good, mut failed, mut inside, mut given_up) = (None, None, None, None);
-        if !matches!(component.condition, Condition::Deadline(_) | Condition::RateLimit(_)) {
+        let has_calls =
+            !matches!(component.condition, Condition::Deadline(_) | Condition::RateLimit(_) | Condition::Settings(_));
+        if has_calls {
             let of = |verdicts: &[&str]| {
                 let counts = verdicts.iter().filter_map(|verdict| component.calls.get(verdict));
                 counts.copied().fold(0, u64::saturating_add)
@@ -42,7 +44,7 @@ impl Reading {
         }
         let mut retries = None;
         let gauges = match &component.condition {
-            Condition::Deadline(_) => [None; GAUGES.len()],
+            Condition::Deadline(_) | Condition::Settings(_) => [None; GAUGES.len()],
             Condition::Retry(retry) => {
                 retries = Some(sum(&retry.retries));
                 [None, None, None, Some(f64::from(retry.budget_left)), None]

@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 
+use super::document::Documents;
 use super::history::{History, INTERVAL};
 use super::reading::Reading;
 use crate::admission::registry::Registry;
@@ -25,11 +26,12 @@ pub(super) struct Sampler {
 struct Watched {
     registry: Registry,
     history: Mutex<History>,
+    documents: Documents,
 }
 
 impl Sampler {
     pub(super) fn new(registry: Registry) -> Self {
-        let watched = Arc::new(Watched { registry, history: Mutex::default() });
+        let watched = Arc::new(Watched { registry, history: Mutex::default(), documents: Documents::default() });
         let sampler = Self { watched, task: Mutex::new(None) };
         sampler.run();
         sampler
@@ -37,6 +39,10 @@ impl Sampler {
 
     pub(super) fn registry(&self) -> &Registry {
         &self.watched.registry
+    }
+
+    pub(super) fn documents(&self) -> &Documents {
+        &self.watched.documents
     }
 
     /// Starts the task if there is none, or if its runtime has ended; not outside a runtime.
@@ -81,7 +87,11 @@ impl Watched {
         let mut next = time::now();
         loop {
             let now = time::now();
-            self.look(now);
+            let watched = Arc::clone(&self);
+            // Many components take a while, and the runtime has calls to run.
+            if tokio::task::spawn_blocking(move || watched.look(now)).await.is_err() {
+                return;
+            }
             // Ticks that were missed are not made up for.
             next = (next + INTERVAL).max(now + INTERVAL / 2);
             poll_fn(|cx| timer.poll_until(cx, next)).await;

@@ -3,17 +3,21 @@ use std::fmt;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use ::http::header::ACCEPT_ENCODING;
 use ::http::request::Parts;
 use ::http::{Method, Request, Response, StatusCode};
-use serde_json::Value;
+use tokio::runtime::Handle;
 use tower::Service;
 
 use super::answer;
 use super::body::Body;
 use super::control;
+use super::document::{Answer, Form};
 use super::future::ResponseFuture;
+use super::host::Hosts;
 use super::sampler::Sampler;
 use crate::admission::registry::Registry;
+use crate::ground::time;
 
 /// A service that shows every named component live. See the [module](super).
 ///
@@ -23,6 +27,7 @@ pub struct Dashboard {
     sampler: Arc<Sampler>,
     authorize: Option<Arc<Authorize>>,
     mounted_at: Arc<str>,
+    hosts: Arc<Hosts>,
 }
 
 type Authorize = dyn Fn(&Parts) -> bool + Send + Sync;
@@ -31,7 +36,12 @@ impl Dashboard {
     /// Shows the components that are named in `registry`. Made inside a runtime, it keeps the last minute from then on;
     /// otherwise from the first request on.
     pub fn new(registry: Registry) -> Self {
-        Self { sampler: Arc::new(Sampler::new(registry)), authorize: None, mounted_at: Arc::from("") }
+        Self {
+            sampler: Arc::new(Sampler::new(registry)),
+            authorize: None,
+            mounted_at: Arc::from(""),
+            hosts: Arc::default(),
+        }
     }
 
     /// Lets those whom `authorize` agrees to move components by hand: force a breaker open, let it decide again, reset it, or set
@@ -45,6 +55,26 @@ impl Dashboard {
     #[must_use]
     pub fn with_controls(mut self, authorize: impl Fn(&Parts) -> bool + Send + Sync + 'static) -> Self {
         self.authorize = Some(Arc::new(authorize));
+        self
+    }
+
+    /// Lets it answer to these names in `Host`, beside IP addresses and `localhost`: the names under which people open it, as a
+    /// proxy hands them on. The port does not count. Any other name gets 421.
+    ///
+    /// ```
+    /// use seawall::dashboard::Dashboard;
+    /// use seawall::registry::Registry;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// let dashboard = Dashboard::new(Registry::global().clone()).with_hosts(["ops.example.com"]);
+    /// # drop(dashboard);
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn with_hosts<'a>(mut self, hosts: impl IntoIterator<Item = &'a str>) -> Self {
+        let allowed = Arc::make_mut(&mut self.hosts);
+        hosts.into_iter().for_each(|host| allowed.allow(host));
         self
     }
 
@@ -64,25 +94,48 @@ impl Dashboard {
         self.authorize.as_ref().is_some_and(|authorize| authorize(parts))
     }
 
-    fn live(&self, parts: &Parts) -> Response<Body> {
-        let mut live = self.sampler.live();
-        live.insert("controls".to_owned(), Value::from(self.is_controlled_by(parts)));
-        answer::json(StatusCode::OK, &Value::Object(live))
+    /// What was shown is not true any more.
+    pub(super) fn forget_document(&self) {
+        self.sampler.documents().forget();
     }
 
-    /// The answer to all but an order that may be read.
-    fn answer(&self, parts: &Parts) -> Option<Response<Body>> {
+    fn live<B>(&self, parts: &Parts) -> ResponseFuture<B> {
+        let form = Form { controls: self.is_controlled_by(parts), gzip: takes_gzip(parts) };
+        let answered = |response| ResponseFuture::answered(fit(parts, response));
+        match self.sampler.documents().answer(form, time::now()) {
+            Answer::Ready(document) => answered(answer::document(document, form.gzip)),
+            Answer::TooMany => answered(answer::too_many()),
+            Answer::ToBeMade => {
+                let sampler = Arc::clone(&self.sampler);
+                let make = move || sampler.documents().make(form, || sampler.live());
+                match Handle::try_current() {
+                    Ok(runtime) => {
+                        ResponseFuture::making(runtime.spawn_blocking(make), form, parts.method == Method::HEAD)
+                    }
+                    Err(_) => answered(answer::document(make(), form.gzip)),
+                }
+            }
+        }
+    }
+
+    fn answer<B>(&self, parts: Parts, body: B) -> ResponseFuture<B> {
+        let answered = |response| ResponseFuture::answered(fit(&parts, response));
+        if !self.hosts.allow_all_of(&parts) {
+            let why = "this host is not allowed: open the page by address or as localhost, or name it in Dashboard::with_hosts";
+            return answered(answer::error(StatusCode::MISDIRECTED_REQUEST, why));
+        }
         let path = parts.uri.path();
-        let show: fn(&Self, &Parts) -> Response<Body> = match path.strip_prefix(&*self.mounted_at).unwrap_or(path) {
-            "" | "/" => |_, _| answer::page(),
-            "/live" => Self::live,
-            "/control" if self.authorize.is_some() => return self.fault(parts),
-            _ => return Some(fit(parts, answer::error(StatusCode::NOT_FOUND, "there is nothing here"))),
-        };
-        Some(match parts.method {
-            Method::GET | Method::HEAD => fit(parts, show(self, parts)),
-            _ => answer::wrong_method("GET, HEAD"),
-        })
+        let is_look = matches!(parts.method, Method::GET | Method::HEAD);
+        match path.strip_prefix(&*self.mounted_at).unwrap_or(path) {
+            "" | "/" | "/live" if !is_look => ResponseFuture::answered(answer::wrong_method("GET, HEAD")),
+            "" | "/" => answered(answer::page()),
+            "/live" => self.live(&parts),
+            "/control" if self.authorize.is_some() => match self.fault(&parts) {
+                Some(fault) => ResponseFuture::answered(fault),
+                None => ResponseFuture::reading(body, self.clone()),
+            },
+            _ => answered(answer::error(StatusCode::NOT_FOUND, "there is nothing here")),
+        }
     }
 
     /// Why an order is not even read.
@@ -95,6 +148,16 @@ impl Dashboard {
             (!may).then(|| answer::error(StatusCode::FORBIDDEN, "you may look, and not touch"))
         })
     }
+}
+
+/// Whether the reader says that it takes gzip. A weight of zero is a refusal.
+fn takes_gzip(parts: &Parts) -> bool {
+    let values = parts.headers.get_all(ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).any(|coding| {
+        let (name, weight) = coding.split_once(';').unwrap_or((coding, ""));
+        let refused = weight.trim().strip_prefix("q=").is_some_and(|weight| weight.parse() == Ok(0.0_f32));
+        name.trim().eq_ignore_ascii_case("gzip") && !refused
+    })
 }
 
 /// `HEAD` has the head of what `GET` has.
@@ -114,10 +177,7 @@ impl<B: http_body::Body> Service<Request<B>> for Dashboard {
     fn call(&mut self, request: Request<B>) -> Self::Future {
         self.sampler.run();
         let (parts, body) = request.into_parts();
-        match self.answer(&parts) {
-            Some(response) => ResponseFuture::answered(response),
-            None => ResponseFuture::reading(body, self.clone()),
-        }
+        self.answer(parts, body)
     }
 }
 

@@ -13,6 +13,8 @@ mod node;
 mod off;
 mod path;
 #[cfg(feature = "config")]
+mod scalar;
+#[cfg(feature = "config")]
 mod stumble;
 
 use std::fmt::Display;
@@ -24,6 +26,8 @@ use crate::ground::error::{Fault, InvalidConfig};
 pub use draft::Draft;
 #[cfg(feature = "config")]
 pub(crate) use duration::HumanTime;
+#[cfg(all(feature = "config", feature = "http"))]
+pub(crate) use load::EMPTY;
 #[cfg(feature = "config")]
 pub use load::load;
 #[cfg(feature = "config")]

@@ -147,10 +147,9 @@ impl<C, R, P, L> ClientLayer<C, R, P, L> {
     /// If a setting is out of its range, or a fixed one is another; all faults are listed, with the path of the field, and
     /// nothing has changed.
     pub fn reload(&self, config: &ClientConfig) -> Result<(), InvalidConfig> {
-        let now = self.config.get();
         let valid = Validation::of(|validation| {
             config.check(validation);
-            config.check_fixed(&now, validation);
+            self.check_fixed(config, validation);
         });
         let layers = self.observed();
         observed::reload(layers.iter().map(|layer| layer.instruments()), valid)?;
@@ -168,6 +167,11 @@ impl<C, R, P, L> ClientLayer<C, R, P, L> {
         bulkhead();
         circuit_breaker();
         Ok(())
+    }
+
+    /// Notes what cannot change while the layers are at work.
+    pub(super) fn check_fixed(&self, config: &ClientConfig, validation: &mut Validation) {
+        config.check_fixed(&self.config.get(), validation);
     }
 
     /// The configuration that holds now. What was set by hand through a handle is not part of it.

@@ -58,8 +58,12 @@ pub(crate) mod config;
 pub mod grpc;
 mod per_authority;
 mod server;
+#[cfg(feature = "config")]
+mod stacks;
 
 pub use client::{Client, ClientLayer, client};
 pub use config::{ClientConfig, ServerConfig};
 pub use per_authority::PerAuthority;
 pub use server::{ServerLayer, server};
+#[cfg(feature = "config")]
+pub use stacks::{Following, SettingsFile, Stacks};

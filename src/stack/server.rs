@@ -112,10 +112,9 @@ impl<C, P, A> ServerLayer<C, P, A> {
     /// If a setting is out of its range, or a fixed one is another; all faults are listed, with the path of the field, and
     /// nothing has changed.
     pub fn reload(&self, config: &ServerConfig) -> Result<(), InvalidConfig> {
-        let now = self.config.get();
         let valid = Validation::of(|validation| {
             config.check(validation);
-            config.check_fixed(&now, validation);
+            self.check_fixed(config, validation);
         });
         let layers = self.observed();
         observed::reload(layers.iter().map(|layer| layer.instruments()), valid)?;
@@ -127,6 +126,11 @@ impl<C, P, A> ServerLayer<C, P, A> {
         // What runs foreign code runs when nothing is locked.
         load_shed();
         Ok(())
+    }
+
+    /// Notes what cannot change while the layers are at work.
+    pub(super) fn check_fixed(&self, config: &ServerConfig, validation: &mut Validation) {
+        config.check_fixed(&self.config.get(), validation);
     }
 
     /// The configuration that holds now. A limit that was set by hand is not part of it.

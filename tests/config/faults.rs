@@ -12,7 +12,7 @@ fn values_of_the_wrong_type() {
     let told = faults(
         "
         [client.payments]
-        per_authority = 'yes'
+        per_authority = 'perhaps'
         bulkhead = 7
         retry.max_attempts = 3.5
         retry.max_keys = -1
@@ -26,7 +26,7 @@ fn values_of_the_wrong_type() {
         told,
         [
             "client.payments.bulkhead: expected a table, and found 7",
-            "client.payments.per_authority: expected true or false, and found \"yes\"",
+            "client.payments.per_authority: expected true or false, and found \"perhaps\"",
             "client.payments.retry.budget.ratio: expected a number, and found \"much\"",
             "client.payments.retry.max_attempts: expected a whole number from 0 to 4294967295, and found 3.5",
             "client.payments.retry.max_keys: expected a whole number that is not negative, and found -1",

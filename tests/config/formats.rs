@@ -1,8 +1,9 @@
 use std::time::Duration;
 
 use seawall::circuit_breaker::Window;
-use seawall::config::{self, Config, Draft};
+use seawall::config::{self, Config, Draft, presets};
 use seawall::error::InvalidConfig;
+use serde_json::Value;
 
 use crate::told;
 
@@ -80,4 +81,50 @@ fn numbers_that_hide_in_tables() {
     let retry = &from_json(&json).unwrap().client["a"].retry;
     assert_eq!((retry.max_attempts, retry.budget.ratio), (5, 0.25));
     assert!(from_json(&hidden("1e999")).unwrap_err().to_string().contains("inf is not a finite number"));
+}
+
+/// A tree that layers environment variables over a file has text where the file has numbers and booleans.
+#[test]
+fn numbers_booleans_and_durations_are_read_from_text() {
+    fn as_text(tree: &mut Value) {
+        match tree {
+            Value::Number(number) => *tree = Value::String(number.to_string()),
+            Value::Bool(truth) => *tree = Value::String(truth.to_string()),
+            Value::Array(elements) => elements.iter_mut().for_each(as_text),
+            Value::Object(entries) => entries.values_mut().for_each(as_text),
+            Value::Null | Value::String(_) => {}
+        }
+    }
+    for (_, preset) in presets::ALL {
+        let config = crate::load(preset).unwrap();
+        let mut tree = serde_json::to_value(&config).unwrap();
+        as_text(&mut tree);
+        assert_eq!(config::load::<Config, _>(tree).unwrap(), config);
+    }
+}
+
+#[test]
+fn environment_variables_are_layered_over_a_file() {
+    let read = |name: &str, value: &str| {
+        let variables = [(format!("APP__CLIENT__PAYMENTS__{name}"), value.to_owned())].into();
+        let variables =
+            ::config::Environment::with_prefix("APP").prefix_separator("__").separator("__").source(Some(variables));
+        let tree = ::config::Config::builder().add_source(variables).build().unwrap();
+        config::load::<Config, _>(tree).map(|mut config| config.client.remove("payments").unwrap())
+    };
+    assert_eq!(read("BULKHEAD__MAX_CONCURRENT", "8").unwrap().bulkhead.max_concurrent, 8);
+    assert_eq!(read("DEADLINE__TIMEOUT", " 2s ").unwrap().deadline.timeout, Duration::from_secs(2));
+    assert_eq!(read("CIRCUIT_BREAKER__SLOW_RATE", "0.5").unwrap().circuit_breaker.slow_rate, Some(0.5));
+    assert_eq!(read("CIRCUIT_BREAKER__SLOW_RATE", "off").unwrap().circuit_breaker.slow_rate, None);
+    assert_eq!(read("CIRCUIT_BREAKER__WINDOW__CALLS", "200").unwrap().circuit_breaker.window, Window::Calls(200));
+    assert!(read("PER_AUTHORITY", "yes").unwrap().per_authority);
+    for (name, value, fault) in [
+        ("BULKHEAD__MAX_CONCURRENT", "-8", "client.payments.bulkhead.max_concurrent: expected a whole number"),
+        ("BULKHEAD__MAX_CONCURRENT", "many", "client.payments.bulkhead.max_concurrent: expected a whole number"),
+        ("CIRCUIT_BREAKER__SLOW_RATE", "NaN", "client.payments.circuit_breaker.slow_rate: expected a number"),
+        ("PER_AUTHORITY", "perhaps", "client.payments.per_authority: expected true or false"),
+    ] {
+        let told = told(&read(name, value).unwrap_err());
+        assert!(told.len() == 1 && told[0].starts_with(fault), "{told:?}");
+    }
 }

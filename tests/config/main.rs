@@ -1,7 +1,7 @@
 //! Settings from files: all that is wrong is told at once, with its path; what is left out takes its default; and what is
 //! written is read back as it was.
 
-#![cfg(all(feature = "config", feature = "http"))]
+#![cfg(all(feature = "config", feature = "grpc", feature = "metrics"))]
 
 mod contradictions;
 mod faults;
@@ -11,6 +11,7 @@ mod own_structs;
 mod partial;
 mod presets;
 mod round_trip;
+mod stacks;
 
 use seawall::config::{Config, Draft, Validate};
 use seawall::error::{Fault, InvalidConfig};

@@ -179,7 +179,7 @@ fn every_struct_of_ours_can_be_asked() {
 
 #[test]
 fn what_is_missing_is_told_unless_it_was_there_and_wrong() {
-    assert_eq!(faults(""), ["name: is missing"]);
+    assert_eq!(faults("payments = {}"), ["name: is missing"]);
     assert_eq!(faults("name = 5"), ["name: expected a string, and found 5"]);
     assert_eq!(
         faults("name = 'a'\nlevel = { loud = { volume = 'high' } }"),

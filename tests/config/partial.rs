@@ -1,18 +1,33 @@
 use std::time::Duration;
 
 use seawall::bulkhead::BulkheadConfig;
-use seawall::config::Config;
+use seawall::config::{Config, Draft};
 use seawall::deadline::DeadlineConfig;
 use seawall::retry::{Backoff, Growth, RetryConfig};
 use seawall::stack::{ClientConfig, ServerConfig};
 
-use crate::{load, load_as};
+use crate::{load, load_as, told};
+
+/// A file that is being written in place is empty for a moment. All defaults would be applied to a live service.
+#[test]
+fn empty_file_is_a_fault() {
+    for empty in ["", "\n\n", "# only a comment\n"] {
+        let told = told(&load(empty).unwrap_err());
+        assert!(told.len() == 1 && told[0].starts_with("empty: "), "{told:?}");
+        assert!(load_as::<ClientConfig>(empty).is_err() && load_as::<BulkheadConfig>(empty).is_err());
+    }
+    for empty in ["{}", "[]", "null"] {
+        assert!(serde_json::from_str::<Draft>(empty).unwrap().load::<Config>().is_err(), "{empty}");
+    }
+    assert!(seawall::config::load::<Config, _>(yaml_serde::Deserializer::from_str("# nothing yet")).is_err());
+}
 
 #[test]
-fn an_empty_file_is_an_empty_configuration() {
-    assert_eq!(load("").unwrap(), Config::default());
-    assert_eq!(load_as::<ClientConfig>("").unwrap(), ClientConfig::default());
-    assert_eq!(load_as::<ServerConfig>("").unwrap(), ServerConfig::default());
+fn settings_without_any_stack_are_a_fault() {
+    for empty in ["[client]", "[server]", "client = {}\nserver = {}"] {
+        let told = told(&load(empty).unwrap_err());
+        assert!(told.len() == 1 && told[0].starts_with("empty: "), "{told:?}");
+    }
 }
 
 #[test]

@@ -72,6 +72,8 @@ async fn components_come_and_go_and_come_again() {
     let seconds = async || last_minute(&dashboard, "circuit_breaker").await["state"].as_array().map_or(0, Vec::len);
     assert_eq!(seconds().await, 3);
     drop(payments);
+    // What is shown is made once a second.
+    sleep(SECOND).await;
     assert_eq!(last_minute(&dashboard, "circuit_breaker").await, Value::Null);
     // Gone and back between two looks.
     let payments = payments_in(&registry);

@@ -23,7 +23,7 @@ const FORCE_OPEN: &str = r#"{"name":"payments","layer":"circuit_breaker","comman
 /// As the page sends it.
 fn order(body: &str) -> Request<Full<Bytes>> {
     Request::post("/control")
-        .header("host", "ops.test:8080")
+        .header("host", "localhost:8080")
         .header("content-type", "application/json")
         .header("x-seawall-control", "1")
         .body(Full::from(body.to_owned()))
@@ -145,19 +145,19 @@ async fn another_site_cannot_send_orders() {
         (&[("content-type", "application/x-www-form-urlencoded")], 415),
         (&[("content-type", "application/jsonp")], 415),
         (&[("content-type", "Application/JSON; charset=utf-8")], 200),
-        (&[("origin", "http://ops.test:8080")], 200),
-        (&[("origin", "https://ops.test:8080")], 200),
-        (&[("origin", "http://OPS.test:8080")], 200),
-        (&[("origin", "http://ops.test")], 403),
+        (&[("origin", "http://localhost:8080")], 200),
+        (&[("origin", "https://localhost:8080")], 200),
+        (&[("origin", "http://LOCALHOST:8080")], 200),
+        (&[("origin", "http://localhost")], 403),
         (&[("origin", "http://evil.test")], 403),
-        (&[("origin", "http://ops.test:8080.evil.test")], 403),
-        (&[("origin", "http://ops.test:8080"), ("host", "")], 403),
+        (&[("origin", "http://localhost:8080.evil.test")], 403),
+        (&[("origin", "http://localhost:8080"), ("host", "")], 403),
         (&[("origin", "null")], 403),
         (&[("sec-fetch-site", "same-origin")], 200),
         (&[("sec-fetch-site", "same-origin"), ("origin", "https://behind-a-proxy.test")], 200),
         (&[("sec-fetch-site", "same-site")], 403),
         (&[("sec-fetch-site", "cross-site")], 403),
-        (&[("sec-fetch-site", "cross-site"), ("origin", "http://ops.test:8080")], 403),
+        (&[("sec-fetch-site", "cross-site"), ("origin", "http://localhost:8080")], 403),
         (&[("sec-fetch-site", "none")], 403),
     ] {
         assert_eq!(status(&dashboard, with(headers)).await, expected, "{headers:?}");

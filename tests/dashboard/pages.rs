@@ -93,3 +93,75 @@ async fn an_answer_says_how_long_it_is() {
     let exact = http_body::Body::size_hint(response.body()).exact();
     assert_eq!(exact, Some(response.into_body().collect().await.unwrap().to_bytes().len() as u64));
 }
+
+/// A page of another site, whose name points to this server by now, is of the same origin to the browser.
+#[tokio::test]
+async fn names_that_are_not_allowed_get_421_for_everything() {
+    let (dashboard, _payments) = payments();
+    let dashboard = dashboard.with_controls(|_| true).with_hosts(["ops.example"]);
+    for (host, expected) in [
+        ("evil.example:8080", 421),
+        ("127.0.0.1.evil.example", 421),
+        ("127.0.0.1:8080", 200),
+        ("[::1]:8080", 200),
+        ("localhost", 200),
+        ("OPS.example:80", 200),
+    ] {
+        for (method, path) in [(Method::GET, "/"), (Method::GET, "/live"), (Method::POST, "/control")] {
+            let mut request = request(method.clone(), path);
+            request.headers_mut().insert("host", host.parse().unwrap());
+            request.headers_mut().insert("sec-fetch-site", "same-origin".parse().unwrap());
+            let status = ask(&dashboard, request).await.0.status().as_u16();
+            let expected = if method == Method::POST && expected == 200 { 403 } else { expected };
+            assert_eq!(status, expected, "{host} {path}");
+        }
+    }
+    // HTTP/2 has the name in the address; two headers must agree.
+    let (evil, _) = ask(&dashboard, request(Method::GET, "http://evil.example/live")).await;
+    assert_eq!(evil.status(), 421);
+    let mut two = request(Method::GET, "/live");
+    two.headers_mut().append("host", "localhost".parse().unwrap());
+    two.headers_mut().append("host", "evil.example".parse().unwrap());
+    assert_eq!(ask(&dashboard, two).await.0.status(), 421);
+}
+
+#[tokio::test]
+async fn data_is_compressed_for_readers_that_take_it() {
+    use std::io::Read;
+    let (dashboard, _payments) = payments();
+    let (plain, body) = ask(&dashboard, request(Method::GET, "/live")).await;
+    assert_eq!((header(&plain, "content-encoding"), header(&plain, "vary")), ("", "accept-encoding"));
+    for (accepts, is_compressed) in [("gzip, deflate, br", true), ("br, GZIP;q=0.5", true), ("gzip;q=0", false)] {
+        let mut request = request(Method::GET, "/live");
+        request.headers_mut().insert("accept-encoding", accepts.parse().unwrap());
+        let (response, got) = ask(&dashboard, request).await;
+        assert_eq!(header(&response, "content-encoding"), if is_compressed { "gzip" } else { "" });
+        let mut text = Vec::new();
+        match is_compressed {
+            true => drop(flate2::read::GzDecoder::new(&got[..]).read_to_end(&mut text).unwrap()),
+            false => text = got.to_vec(),
+        }
+        assert!(!is_compressed || got.len() < body.len(), "{} of {}", got.len(), body.len());
+        let components = |text: &[u8]| serde_json::from_slice::<Value>(text).unwrap()["components"].clone();
+        assert_eq!(components(&text), components(&body));
+    }
+}
+
+/// A second's data is made once, whoever asks, and readers that take nothing do not fill the memory.
+#[tokio::test]
+async fn readers_that_take_nothing_are_bounded() {
+    let (dashboard, _payments) = payments();
+    let live = || dashboard.clone().oneshot(request(Method::GET, "/live"));
+    let mut kept = Vec::new();
+    let refused = loop {
+        let response = live().await.unwrap();
+        match response.status() {
+            StatusCode::OK => kept.push(response),
+            _ => break response,
+        }
+        assert!(kept.len() <= 1000, "no bound");
+    };
+    assert_eq!((refused.status().as_u16(), header(&refused, "retry-after")), (503, "1"));
+    drop(kept);
+    assert_eq!(live().await.unwrap().status(), StatusCode::OK);
+}

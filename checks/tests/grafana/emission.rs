@@ -12,13 +12,16 @@ use http_body_util::{BodyExt, StreamBody};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
 use seawall::bulkhead::{BulkheadConfig, BulkheadLayer};
 use seawall::circuit_breaker::{CircuitBreakerConfig, CircuitBreakerLayer, State};
+use seawall::config::Config;
 use seawall::context;
 use seawall::deadline::{DeadlineConfig, DeadlineLayer};
+use seawall::error::InvalidConfig;
 use seawall::http::respond::RespondLayer;
 use seawall::load_shed::{LoadShedConfig, LoadShedLayer};
 use seawall::rate_limit::{RateLimitConfig, RateLimitLayer};
 use seawall::registry::Registry;
 use seawall::retry::{Backoff, BudgetConfig, CloneRequest, Jitter, RetryConfig, RetryLayer};
+use seawall::stack::{ClientConfig, Stacks};
 use seawall::verdict::{self, Verdict};
 use tokio::runtime::Builder;
 use tokio::time::{advance, sleep};
@@ -59,6 +62,7 @@ pub(crate) fn scrape() -> String {
         load_shed(&registry).await;
         circuit_breaker(&registry).await;
         transitions(&registry).await;
+        settings(&registry);
         without_a_name().await;
     });
     recorder.render()
@@ -290,6 +294,19 @@ async fn transitions(registry: &Registry) {
     handle.disable();
     handle.enforce();
     registry.publish();
+}
+
+fn settings(registry: &Registry) {
+    let stacks = Stacks::new_in(registry, "settings.toml", one_client()).unwrap();
+    let client = stacks.client("dependency").unwrap();
+    stacks.reload(Ok(one_client())).unwrap();
+    stacks.reload(Err(InvalidConfig::unreadable("no such file"))).unwrap_err();
+    registry.publish();
+    drop(client);
+}
+
+fn one_client() -> Config {
+    Config { client: [("dependency".to_owned(), ClientConfig::default())].into(), ..Config::default() }
 }
 
 async fn without_a_name() {

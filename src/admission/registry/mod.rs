@@ -58,7 +58,7 @@ pub use self::component::{Component, NotFound, Unsupported};
 use self::held::{Entry, Held, Release};
 pub use self::snapshot::{
     BreakerCondition, Command, ComponentSnapshot, Condition, Counts, DeadlineCondition, GateCondition, LastRefusal,
-    LastTransition, Latency, RateLimitCondition, RetryCondition, Snapshot,
+    LastTransition, Latency, RateLimitCondition, RetryCondition, SettingsCondition, Snapshot,
 };
 use crate::ground::config::Validation;
 use crate::ground::error::InvalidConfig;

@@ -182,6 +182,9 @@ fn gauges(condition: &Condition) -> Vec<(Gauge, f64)> {
                 (Gauge::InFlight, breaker.in_flight as f64),
             ]
         }
+        Condition::Settings(settings) => {
+            vec![(Gauge::SettingsRejected, f64::from(u8::from(settings.rejected_for.is_some())))]
+        }
         Condition::RateLimit(limit) => {
             vec![(Gauge::RateLimit, limit.per_second), (Gauge::Waiting, limit.waiting as f64)]
         }

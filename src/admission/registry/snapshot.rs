@@ -102,6 +102,20 @@ pub enum Condition {
     RateLimit(RateLimitCondition),
     /// Of a [`LoadShedLayer`](crate::load_shed::LoadShedLayer).
     LoadShed(GateCondition),
+    /// Of the settings of all stacks: see `stack::Stacks`.
+    Settings(SettingsCondition),
+}
+
+/// Whether the last settings that were offered are in force.
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "config", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct SettingsCondition {
+    /// What was wrong with them, by path: at most twenty faults. Empty if they were applied.
+    pub faults: Vec<String>,
+    /// How long ago they were rejected, if they were.
+    #[cfg_attr(feature = "config", serde(rename = "rejected_for_s", serialize_with = "some_seconds"))]
+    pub rejected_for: Option<Duration>,
 }
 
 /// The settings of a deadline.

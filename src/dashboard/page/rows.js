@@ -129,6 +129,17 @@ const CELLS = {
       box.show(or(is.timeout_s), parts.every((part) => part === "–") ? "none" : parts.join(", "));
     }];
   },
+  faults() {
+    const root = element("div", "cell facts"), head = element("div", "label"), list = element("ul", "faults");
+    head.append(element("span", "", "Faults"));
+    root.append(head, list);
+    return [root, (_, is) => {
+      const faults = is.faults || [];
+      head.hidden = !faults.length;
+      const same = list.children.length === faults.length && faults.every((fault, i) => list.children[i].textContent === fault);
+      if (!same) list.replaceChildren(...faults.map((fault) => element("li", "", fault)));
+    }];
+  },
   bodies() {
     const drawing = chart(["bad"]), box = cell("Bodies cut / s", drawing);
     return [box.root, ({ last_minute: m = {}, bodies_cut }) => {
@@ -141,6 +152,7 @@ const COLUMNS = {
   deadline: ["times", "refused", "bodies"],
   retry: ["calls", "refused", "budget", "latency"],
   rate_limit: ["calls", "refused", "waiting"],
+  settings: ["faults"],
 };
 const USUAL = ["calls", "refused", "load", "latency"];
 
@@ -184,7 +196,7 @@ function row(component) {
         say(how, remedy);
       } else {
         say(what, "");
-        say(how, "Nothing was refused.");
+        say(how, layer === "settings" ? "" : "Nothing was refused.");
       }
       note.classList.toggle("has", Boolean(refusal));
       buttons.show(component, is, withControls);

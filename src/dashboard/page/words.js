@@ -10,6 +10,7 @@ const LAYERS = {
   load_shed: "Load shed",
   bulkhead: "Bulkhead",
   circuit_breaker: "Circuit breaker",
+  settings: "Settings",
 };
 const ORDER = Object.keys(LAYERS);
 const STATES = ["closed", "half-open", "open", "forced open", "disabled"];
@@ -108,6 +109,11 @@ function judge(component) {
       if (refused) return [...refusing, detail];
       if (is.waiting > 0) return [1, "Queueing", detail];
       return [0, "Fine", detail];
+    }
+    case "settings": {
+      const faults = is.faults || [];
+      if (!faults.length) return [0, "In force", "The settings that were offered last are in force"];
+      return [2, "Rejected", `For ${time(is.rejected_for_s)} the settings of before have been in force instead`];
     }
     default:
       if (refused || lately(minute.cut) > 0) return [2, "Cutting", "Calls do not end in their time"];

@@ -27,7 +27,7 @@ impl Visitor<'_> for Text {
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<Duration, E> {
-        humantime::parse_duration(text)
+        humantime::parse_duration(text.trim())
             .map_err(|why| E::custom(format_args!("{text:?} is no duration such as \"250ms\" or \"1m 30s\": {why}")))
     }
 }

@@ -13,6 +13,7 @@ use serde::de::{
 use serde::forward_to_deserialize_any;
 
 use super::path;
+use super::scalar::{self, Number};
 use super::stumble::Stumble;
 
 #[derive(Clone, Debug)]
@@ -32,6 +33,17 @@ pub(super) enum Node {
 impl Node {
     pub(super) fn is_gone(&self) -> bool {
         matches!(self, Self::Gone)
+    }
+
+    /// Whether nothing was written: as root, a file without content.
+    pub(super) fn is_empty(&self) -> bool {
+        match self {
+            Self::Null => true,
+            Self::Text(text) => text.trim().is_empty(),
+            Self::List(elements) => elements.is_empty(),
+            Self::Table(entries) => entries.is_empty(),
+            _ => false,
+        }
     }
 
     /// Whether it, or anything in it, has been left out.
@@ -91,29 +103,68 @@ impl Node {
 pub(super) struct Reader<'n> {
     node: &'n Node,
     visits: &'n Cell<u64>,
+    /// The steps from here to where an earlier reading stopped: what comes before that is passed over.
+    resume: &'n [usize],
 }
 
 impl<'n> Reader<'n> {
-    pub(super) fn new(node: &'n Node, visits: &'n Cell<u64>) -> Self {
-        Self { node, visits }
+    pub(super) fn new(node: &'n Node, visits: &'n Cell<u64>, resume: &'n [usize]) -> Self {
+        Self { node, visits, resume }
     }
+
+    /// The reader of the child with this index.
+    fn child(self, index: usize, node: &'n Node) -> Self {
+        let resume = match self.resume.split_first() {
+            Some((first, rest)) if *first == index => rest,
+            _ => &[],
+        };
+        Self { node, resume, ..self }
+    }
+
+    /// The index of the first child to be read.
+    fn first(self) -> usize {
+        self.resume.first().copied().unwrap_or(0)
+    }
+
+    fn text(self) -> Option<&'n str> {
+        match self.node {
+            Node::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+}
+
+/// Where a number is wanted, text that is one will do: values from environment variables are text.
+macro_rules! number_or_text {
+    ($($method:ident)+) => {$(
+        fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Stumble> {
+            match self.text().and_then(scalar::number) {
+                Some(Number::Unsigned(value)) => visitor.visit_u64(value),
+                Some(Number::Signed(value)) => visitor.visit_i64(value),
+                Some(Number::Float(value)) => visitor.visit_f64(value),
+                None => self.deserialize_any(visitor),
+            }
+        }
+    )+};
 }
 
 impl<'de> de::Deserializer<'de> for Reader<'_> {
     type Error = Stumble;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Stumble> {
-        let Self { node, visits } = self;
-        match node {
+        match self.node {
             Node::Null | Node::Gone => visitor.visit_unit(),
             Node::Bool(value) => visitor.visit_bool(*value),
             Node::Signed(value) => visitor.visit_i64(*value),
             Node::Unsigned(value) => visitor.visit_u64(*value),
             Node::Float(value) => visitor.visit_f64(*value),
             Node::Text(text) => visitor.visit_str(text),
-            Node::List(elements) => visitor.visit_seq(Elements { rest: elements.iter().enumerate(), visits }),
+            Node::List(elements) => {
+                visitor.visit_seq(Elements { rest: elements.iter().enumerate().skip(self.first()), of: self })
+            }
             Node::Table(entries) => {
-                visitor.visit_map(Entries { rest: entries.iter().enumerate(), value: None, visits })
+                let rest = entries.iter().enumerate().skip(self.first());
+                visitor.visit_map(Entries { rest, value: None, of: self })
             }
         }
     }
@@ -155,7 +206,7 @@ impl<'de> de::Deserializer<'de> for Reader<'_> {
                 let mut present = entries.iter().enumerate().filter(|(_, (_, node))| !node.is_gone());
                 match (present.next(), present.next()) {
                     (Some((index, (name, node))), None) => {
-                        let held = Some((index, Self::new(node, self.visits)));
+                        let held = Some((index, self.child(index, node)));
                         visitor.visit_enum(Choice { name, held })
                     }
                     _ => Err(Stumble::custom(format_args!("expected exactly one of {}", variants.join(", ")))),
@@ -172,9 +223,21 @@ impl<'de> de::Deserializer<'de> for Reader<'_> {
         visitor.visit_unit()
     }
 
+    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Stumble> {
+        match self.text().and_then(scalar::truth) {
+            Some(value) => visitor.visit_bool(value),
+            None => self.deserialize_any(visitor),
+        }
+    }
+
+    number_or_text! {
+        deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64 deserialize_i128
+        deserialize_u8 deserialize_u16 deserialize_u32 deserialize_u64 deserialize_u128
+        deserialize_f32 deserialize_f64
+    }
+
     forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit unit_struct
-        seq tuple tuple_struct map identifier
+        char str string bytes byte_buf unit unit_struct seq tuple tuple_struct map identifier
     }
 }
 
@@ -186,16 +249,16 @@ fn visit(visits: &Cell<u64>, node: &Node) -> bool {
 
 struct Elements<'n, I> {
     rest: I,
-    visits: &'n Cell<u64>,
+    of: Reader<'n>,
 }
 
 impl<'de, 'n, I: Iterator<Item = (usize, &'n Node)>> SeqAccess<'de> for Elements<'n, I> {
     type Error = Stumble;
 
     fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, Stumble> {
-        match self.rest.find(|(_, node)| visit(self.visits, node)) {
+        match self.rest.find(|(_, node)| visit(self.of.visits, node)) {
             Some((index, node)) => {
-                seed.deserialize(Reader::new(node, self.visits)).map(Some).map_err(|stumble| stumble.within(index))
+                seed.deserialize(self.of.child(index, node)).map(Some).map_err(|stumble| stumble.within(index))
             }
             None => Ok(None),
         }
@@ -205,14 +268,14 @@ impl<'de, 'n, I: Iterator<Item = (usize, &'n Node)>> SeqAccess<'de> for Elements
 struct Entries<'n, I> {
     rest: I,
     value: Option<(usize, &'n Node)>,
-    visits: &'n Cell<u64>,
+    of: Reader<'n>,
 }
 
 impl<'de, 'n, I: Iterator<Item = (usize, &'n (String, Node))>> MapAccess<'de> for Entries<'n, I> {
     type Error = Stumble;
 
     fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Stumble> {
-        match self.rest.find(|(_, (_, node))| visit(self.visits, node)) {
+        match self.rest.find(|(_, (_, node))| visit(self.of.visits, node)) {
             Some((index, (key, node))) => {
                 self.value = Some((index, node));
                 seed.deserialize(text(key)).map(Some).map_err(|stumble| stumble.within(index))
@@ -223,7 +286,7 @@ impl<'de, 'n, I: Iterator<Item = (usize, &'n (String, Node))>> MapAccess<'de> fo
 
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Stumble> {
         let (index, node) = self.value.take().ok_or_else(|| Stumble::custom("a value was asked for before its key"))?;
-        seed.deserialize(Reader::new(node, self.visits)).map_err(|stumble| stumble.within(index))
+        seed.deserialize(self.of.child(index, node)).map_err(|stumble| stumble.within(index))
     }
 }
 

@@ -7,6 +7,7 @@ use serde::de::{Deserialize, Error, IntoDeserializer, Visitor};
 use serde::{Deserializer, Serializer};
 
 use super::duration::HumanTime;
+use super::scalar::{self, Number};
 
 /// The word for `None`. A null means the same where there is one.
 const OFF: &str = "off";
@@ -41,12 +42,16 @@ pub(crate) trait Scalar: Sized {
     /// What is expected, the word included.
     const OR_OFF: &'static str;
 
+    /// Whether text that is a number is read as one.
+    const IS_NUMBER: bool;
+
     fn write<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error>;
     fn read<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error>;
 }
 
 impl Scalar for u32 {
     const OR_OFF: &'static str = "a whole number from 0 to 4294967295, or \"off\"";
+    const IS_NUMBER: bool = true;
 
     fn write<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_u32(*self)
@@ -59,6 +64,7 @@ impl Scalar for u32 {
 
 impl Scalar for f64 {
     const OR_OFF: &'static str = "a number or \"off\"";
+    const IS_NUMBER: bool = true;
 
     fn write<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_f64(*self)
@@ -71,6 +77,7 @@ impl Scalar for f64 {
 
 impl Scalar for Duration {
     const OR_OFF: &'static str = "a duration with its unit, such as \"250ms\", or \"off\"";
+    const IS_NUMBER: bool = false;
 
     fn write<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         HumanTime::serialize(self, serializer)
@@ -89,7 +96,15 @@ impl<T: Scalar> Visitor<'_> for Off<T> {
     }
 
     fn visit_str<E: Error>(self, found: &str) -> Result<Option<T>, E> {
-        if found == OFF { Ok(None) } else { Self::read(found, format_args!("{found:?}")) }
+        match scalar::number(found) {
+            _ if found.trim() == OFF => Ok(None),
+            Some(number) if T::IS_NUMBER => match number {
+                Number::Unsigned(value) => Self::read(value, format_args!("{found:?}")),
+                Number::Signed(value) => Self::read(value, format_args!("{found:?}")),
+                Number::Float(value) => Self::read(value, format_args!("{found:?}")),
+            },
+            _ => Self::read(found, format_args!("{found:?}")),
+        }
     }
 
     fn visit_u64<E: Error>(self, found: u64) -> Result<Option<T>, E> {

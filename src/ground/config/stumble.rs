@@ -50,6 +50,20 @@ impl Stumble {
         self.steps.iter().rev().copied()
     }
 
+    /// Where to go on after a stumble that may be due to what a resumed reading has passed over: a table or list that was not read
+    /// from its beginning is incomplete. It is passed over, too, until all is read once more.
+    pub(super) fn passes_over(&self, resume: &[usize]) -> Option<Vec<usize>> {
+        let mut steps: Vec<usize> = self.steps().map(|step| step.index).collect();
+        let is_incomplete = !resume.is_empty() && resume.starts_with(&steps);
+        if !is_incomplete || matches!(self.cause, Cause::UnknownField { .. }) {
+            return None;
+        }
+        if let Some(last) = steps.last_mut() {
+            *last = last.saturating_add(1);
+        }
+        Some(steps)
+    }
+
     fn because(cause: Cause) -> Self {
         Self { steps: Vec::new(), cause }
     }

@@ -21,11 +21,20 @@ pub(crate) enum LayerKind {
     CircuitBreaker,
     RateLimit,
     LoadShed,
+    /// No layer, but the settings of all of them.
+    Settings,
 }
 
 impl LayerKind {
-    pub(crate) const ALL: [Self; 6] =
-        [Self::Deadline, Self::Retry, Self::Bulkhead, Self::CircuitBreaker, Self::RateLimit, Self::LoadShed];
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Deadline,
+        Self::Retry,
+        Self::Bulkhead,
+        Self::CircuitBreaker,
+        Self::RateLimit,
+        Self::LoadShed,
+        Self::Settings,
+    ];
 
     /// The layer in one word, as errors, logs and metrics have it.
     pub(crate) const fn as_str(self) -> &'static str {
@@ -36,6 +45,7 @@ impl LayerKind {
             Self::CircuitBreaker => "circuit_breaker",
             Self::RateLimit => "rate_limit",
             Self::LoadShed => "load_shed",
+            Self::Settings => "settings",
         }
     }
 }

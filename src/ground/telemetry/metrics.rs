@@ -41,10 +41,11 @@ pub(crate) enum Gauge {
     ServiceTime,
     RateLimit,
     BudgetLeft,
+    SettingsRejected,
 }
 
 impl Gauge {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::BreakerState,
         Self::BreakerOpenKeys,
         Self::BreakerObservesOnly,
@@ -54,6 +55,7 @@ impl Gauge {
         Self::ServiceTime,
         Self::RateLimit,
         Self::BudgetLeft,
+        Self::SettingsRejected,
     ];
 
     const fn name(self) -> &'static str {
@@ -67,6 +69,7 @@ impl Gauge {
             Self::ServiceTime => "seawall_service_time_seconds",
             Self::RateLimit => "seawall_rate_limit_per_second",
             Self::BudgetLeft => "seawall_retry_budget_left",
+            Self::SettingsRejected => "seawall_settings_rejected",
         }
     }
 
@@ -91,6 +94,7 @@ impl Gauge {
             Self::ServiceTime => "What a call is expected to take",
             Self::RateLimit => "Calls a second that the rate limit lets start",
             Self::BudgetLeft => "Retries that could be made now",
+            Self::SettingsRejected => "1 while the last settings that were offered are rejected, else 0",
         }
     }
 

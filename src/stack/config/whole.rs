@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use super::{ClientConfig, ServerConfig};
-use crate::ground::config::{Validate, Validation};
+use crate::ground::config::{EMPTY, Validate, Validation};
 
 /// The settings of a process: of its clients and of its services, each under a name.
 ///
@@ -18,6 +18,7 @@ pub struct Config {
 
 impl Validate for Config {
     fn check(&self, validation: &mut Validation) {
+        validation.check(!self.client.is_empty() || !self.server.is_empty(), "", EMPTY);
         for (name, client) in &self.client {
             validation.entry("client", name, |validation| {
                 check_name(validation, name);

@@ -1,0 +1,374 @@
+//! All stacks of a process, with the settings of one file.
+
+mod file;
+mod status;
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use self::file::follow;
+pub use self::file::{Following, SettingsFile};
+use self::status::Status;
+use super::client::{self, ClientLayer};
+use super::config::Config;
+use super::server::{self, ServerLayer};
+use crate::admission::registry::Registry;
+use crate::ground::config::{Validate, Validation};
+use crate::ground::error::InvalidConfig;
+use crate::ground::sync::{Arc, Mutex, lock};
+
+/// All stacks of a process, made from one [`Config`] and reloaded together.
+///
+/// A layer is made for a name of the settings, and is [named](ClientLayer::named) so. Asked for again, it is the same: its state is
+/// shared. [`reload`](Self::reload) gives all of them other settings, or none of them; [`follow`](Self::follow) does so whenever a
+/// file changes.
+///
+/// A name in the settings for which no layer was made is a fault, and so is a layer whose name the settings lack: a mistyped name
+/// does not pass for a dependency with default settings.
+///
+/// In the [registry](crate::registry), and so in metrics, in the log and on the page, the settings are a component of their own:
+/// layer `settings`, under the name given to [`new`](Self::new). It counts applied and rejected reloads, and shows the faults of the
+/// last rejected one until another one is applied.
+///
+/// ```
+/// use seawall::config;
+/// use seawall::error::InvalidConfig;
+/// use seawall::stack::{SettingsFile, Stacks};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let folder = std::env::temp_dir().join(format!("seawall-doc-{}", std::process::id()));
+/// # std::fs::create_dir_all(&folder)?;
+/// # let path = folder.join("settings.toml");
+/// # std::fs::write(&path, "[client.payments]\n[server.inbound]\n")?;
+/// let file = SettingsFile::new(&path, |text| {
+///     config::load(toml::Deserializer::parse(text).map_err(InvalidConfig::unreadable)?)
+/// });
+/// let stacks = Stacks::new("settings.toml", file.load()?)?;
+/// let payments = stacks.client("payments")?; // a `ClientLayer`
+/// let inbound = stacks.server("inbound")?;
+/// stacks.check_names()?; // nothing in the file is left without its stack
+///
+/// let following = stacks.follow(file); // until it is dropped
+/// # drop((payments, inbound, following));
+/// # std::fs::remove_dir_all(&folder)?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Stacks {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    registry: Registry,
+    status: Arc<Status>,
+    held: Mutex<Held>,
+}
+
+/// The settings in force, and the layers that were made of them.
+struct Held {
+    config: Config,
+    clients: BTreeMap<String, AnyClient>,
+    servers: BTreeMap<String, AnyServer>,
+    /// Whether a reload is under way: two at once could leave one layer with the settings of the first and another with the second's.
+    reloads: bool,
+}
+
+#[cfg(feature = "grpc")]
+type GrpcClientLayer = ClientLayer<
+    crate::grpc::ByCode,
+    crate::grpc::ByCall,
+    crate::grpc::propagation::GrpcPropagator,
+    crate::grpc::ByTimeout,
+>;
+#[cfg(feature = "grpc")]
+type GrpcServerLayer =
+    ServerLayer<crate::grpc::ByCode, crate::grpc::propagation::GrpcPropagator, crate::grpc::respond::WithCode>;
+
+#[derive(Clone)]
+enum AnyClient {
+    Http(ClientLayer),
+    #[cfg(feature = "grpc")]
+    Grpc(GrpcClientLayer),
+}
+
+#[derive(Clone)]
+enum AnyServer {
+    Http(ServerLayer),
+    #[cfg(feature = "grpc")]
+    Grpc(GrpcServerLayer),
+}
+
+impl Stacks {
+    /// Stacks with these settings, named in the registry of the process. `name` is that of the settings: their file's, say.
+    ///
+    /// # Errors
+    /// If a setting is out of its range, or `name` cannot be given: see [`ClientLayer::named`].
+    pub fn new(name: &str, config: Config) -> Result<Self, InvalidConfig> {
+        Self::new_in(Registry::global(), name, config)
+    }
+
+    /// As [`new`](Self::new), in another registry.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn new_in(registry: &Registry, name: &str, config: Config) -> Result<Self, InvalidConfig> {
+        config.validate()?;
+        let status = Status::named_in(registry, name)?;
+        let held = Held { config, clients: BTreeMap::new(), servers: BTreeMap::new(), reloads: false };
+        Ok(Self { inner: Arc::new(Inner { registry: registry.clone(), status, held: Mutex::new(held) }) })
+    }
+
+    /// The layers around the HTTP client of the dependency that the settings have under `name`.
+    ///
+    /// # Errors
+    /// If the settings have no such client, or the name is taken by another layer.
+    pub fn client(&self, name: &str) -> Result<ClientLayer, InvalidConfig> {
+        let made = self.make(
+            "client",
+            name,
+            |held| &mut held.clients,
+            |config| &config.client,
+            |config, registry| client::client(config)?.named_in(registry, name).map(AnyClient::Http),
+        )?;
+        match made {
+            AnyClient::Http(layer) => Ok(layer),
+            #[cfg(feature = "grpc")]
+            AnyClient::Grpc(_) => Err(fault("client", name, "is a gRPC client already")),
+        }
+    }
+
+    /// The layers in front of the HTTP service that the settings have under `name`.
+    ///
+    /// # Errors
+    /// If the settings have no such server, or the name is taken by another layer.
+    pub fn server(&self, name: &str) -> Result<ServerLayer, InvalidConfig> {
+        let made = self.make(
+            "server",
+            name,
+            |held| &mut held.servers,
+            |config| &config.server,
+            |config, registry| server::server(config)?.named_in(registry, name).map(AnyServer::Http),
+        )?;
+        match made {
+            AnyServer::Http(layer) => Ok(layer),
+            #[cfg(feature = "grpc")]
+            AnyServer::Grpc(_) => Err(fault("server", name, "is a gRPC server already")),
+        }
+    }
+
+    /// The layers around the gRPC client of the dependency that the settings have under `name`.
+    ///
+    /// # Errors
+    /// As [`client`](Self::client).
+    #[cfg(feature = "grpc")]
+    pub fn grpc_client(&self, name: &str) -> Result<GrpcClientLayer, InvalidConfig> {
+        let made = self.make(
+            "client",
+            name,
+            |held| &mut held.clients,
+            |config| &config.client,
+            |config, registry| super::grpc::client(config)?.named_in(registry, name).map(AnyClient::Grpc),
+        )?;
+        match made {
+            AnyClient::Grpc(layer) => Ok(layer),
+            AnyClient::Http(_) => Err(fault("client", name, "is an HTTP client already")),
+        }
+    }
+
+    /// The layers in front of the gRPC service that the settings have under `name`.
+    ///
+    /// # Errors
+    /// As [`server`](Self::server).
+    #[cfg(feature = "grpc")]
+    pub fn grpc_server(&self, name: &str) -> Result<GrpcServerLayer, InvalidConfig> {
+        let made = self.make(
+            "server",
+            name,
+            |held| &mut held.servers,
+            |config| &config.server,
+            |config, registry| super::grpc::server(config)?.named_in(registry, name).map(AnyServer::Grpc),
+        )?;
+        match made {
+            AnyServer::Grpc(layer) => Ok(layer),
+            AnyServer::Http(_) => Err(fault("server", name, "is an HTTP server already")),
+        }
+    }
+
+    fn make<C: Clone, M: Clone>(
+        &self,
+        section: &str,
+        name: &str,
+        made: fn(&mut Held) -> &mut BTreeMap<String, M>,
+        settings: fn(&Config) -> &BTreeMap<String, C>,
+        make: impl FnOnce(&C, &Registry) -> Result<M, InvalidConfig>,
+    ) -> Result<M, InvalidConfig> {
+        let find = || lock(&self.inner.held).deref_made(made, name);
+        if let Some(found) = find() {
+            return Ok(found);
+        }
+        let config = {
+            let held = lock(&self.inner.held);
+            let settings = settings(&held.config);
+            settings.get(name).cloned().ok_or_else(|| fault(section, name, &missing(settings.keys())))?
+        };
+        match make(&config, &self.inner.registry) {
+            Ok(layer) => Ok(made(&mut lock(&self.inner.held)).entry(name.to_owned()).or_insert(layer).clone()),
+            // Made by another thread meanwhile?
+            Err(invalid) => find().ok_or(invalid),
+        }
+    }
+
+    /// Whether each name in the settings has its layer. To be asked when all layers have been made.
+    ///
+    /// # Errors
+    /// The names that have none.
+    pub fn check_names(&self) -> Result<(), InvalidConfig> {
+        Validation::of(|validation| {
+            let held = lock(&self.inner.held);
+            check_unused(validation, "client", held.config.client.keys(), &held.clients);
+            check_unused(validation, "server", held.config.server.keys(), &held.servers);
+        })
+    }
+
+    /// Gives all layers other settings: all of them, or none if anything is wrong. What survives in a layer is said at
+    /// [`ClientLayer::reload`] and [`ServerLayer::reload`].
+    ///
+    /// Takes what the reading of the settings came to, so that settings that cannot be read count as rejected, too.
+    ///
+    /// # Errors
+    /// Those of the reading; or all that is wrong, by path: values out of their range, other values where a setting is fixed, names
+    /// without a layer, layers without a name in the settings. Or if another reload is under way.
+    pub fn reload(&self, settings: Result<Config, InvalidConfig>) -> Result<(), InvalidConfig> {
+        let result = settings.and_then(|config| self.replace(config));
+        self.inner.status.reloaded(&result);
+        result
+    }
+
+    fn replace(&self, config: Config) -> Result<(), InvalidConfig> {
+        let (clients, servers) = {
+            let mut held = lock(&self.inner.held);
+            if held.reloads {
+                return Err(InvalidConfig::unreadable("another reload is under way"));
+            }
+            held.reloads = true;
+            (held.clients.clone(), held.servers.clone())
+        };
+        let _reloading = Reloading(&self.inner);
+        Validation::of(|validation| {
+            config.check(validation);
+            check_unused(validation, "client", config.client.keys(), &clients);
+            check_unused(validation, "server", config.server.keys(), &servers);
+            for (name, layer) in &clients {
+                validation.entry("client", name, |validation| match (config.client.get(name), layer) {
+                    (None, _) => validation.check(false, "", missing(config.client.keys())),
+                    (Some(config), AnyClient::Http(layer)) => layer.check_fixed(config, validation),
+                    #[cfg(feature = "grpc")]
+                    (Some(config), AnyClient::Grpc(layer)) => layer.check_fixed(config, validation),
+                });
+            }
+            for (name, layer) in &servers {
+                validation.entry("server", name, |validation| match (config.server.get(name), layer) {
+                    (None, _) => validation.check(false, "", missing(config.server.keys())),
+                    (Some(config), AnyServer::Http(layer)) => layer.check_fixed(config, validation),
+                    #[cfg(feature = "grpc")]
+                    (Some(config), AnyServer::Grpc(layer)) => layer.check_fixed(config, validation),
+                });
+            }
+        })?;
+        for (layer, config) in clients.iter().filter_map(|(name, layer)| Some((layer, config.client.get(name)?))) {
+            match layer {
+                AnyClient::Http(layer) => layer.reload(config)?,
+                #[cfg(feature = "grpc")]
+                AnyClient::Grpc(layer) => layer.reload(config)?,
+            }
+        }
+        for (layer, config) in servers.iter().filter_map(|(name, layer)| Some((layer, config.server.get(name)?))) {
+            match layer {
+                AnyServer::Http(layer) => layer.reload(config)?,
+                #[cfg(feature = "grpc")]
+                AnyServer::Grpc(layer) => layer.reload(config)?,
+            }
+        }
+        lock(&self.inner.held).config = config;
+        Ok(())
+    }
+
+    /// Reloads whenever `file` has changed, until what is returned is dropped.
+    ///
+    /// The file is read once a second, so it may be replaced by rename, written in place, or be behind a symbolic link, on any
+    /// filesystem. New content counts once it has been the same for two readings in a row: a file that is being written is not
+    /// applied. Nor is an empty or a missing one; it is rejected, and shown as such until the file is mended.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub fn follow(&self, file: SettingsFile) -> Following {
+        follow(self.clone(), file)
+    }
+
+    /// The settings in force.
+    pub fn config(&self) -> Config {
+        lock(&self.inner.held).config.clone()
+    }
+}
+
+impl Held {
+    fn deref_made<M: Clone>(&mut self, made: fn(&mut Self) -> &mut BTreeMap<String, M>, name: &str) -> Option<M> {
+        made(self).get(name).cloned()
+    }
+}
+
+struct Reloading<'a>(&'a Inner);
+
+impl Drop for Reloading<'_> {
+    fn drop(&mut self) {
+        lock(&self.0.held).reloads = false;
+    }
+}
+
+fn check_unused<'a, M>(
+    validation: &mut Validation,
+    section: &str,
+    names: impl Iterator<Item = &'a String>,
+    made: &BTreeMap<String, M>,
+) {
+    for name in names.filter(|name| !made.contains_key(*name)) {
+        validation.entry(section, name, |validation| {
+            let known: Vec<_> = made.keys().map(String::as_str).collect();
+            validation.check(false, "", format_args!("no stack has this name, expected {}", one_of(&known)));
+        });
+    }
+}
+
+fn fault(section: &str, name: &str, problem: &str) -> InvalidConfig {
+    let invalid = Validation::of(|validation| {
+        validation.entry(section, name, |validation| validation.check(false, "", problem));
+    });
+    invalid.err().unwrap_or_else(|| InvalidConfig::unreadable(problem))
+}
+
+fn missing<'a>(names: impl Iterator<Item = &'a String>) -> String {
+    let names: Vec<_> = names.map(String::as_str).collect();
+    format!("is missing in the settings, which have {}", one_of(&names))
+}
+
+fn one_of(names: &[&str]) -> String {
+    const MOST: usize = 10;
+    let listed: Vec<_> = names.iter().take(MOST).map(|name| format!("`{}`", name.escape_debug())).collect();
+    match (listed.len(), names.len().saturating_sub(MOST)) {
+        (0, _) => "none".to_owned(),
+        (_, 0) => listed.join(", "),
+        (_, more) => format!("{} and {more} more", listed.join(", ")),
+    }
+}
+
+impl fmt::Debug for Stacks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let held = lock(&self.inner.held);
+        let clients: Vec<_> = held.clients.keys().cloned().collect();
+        let servers: Vec<_> = held.servers.keys().cloned().collect();
+        drop(held);
+        f.debug_struct("Stacks").field("clients", &clients).field("servers", &servers).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,141 @@
+use std::fmt;
+use std::future::poll_fn;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::AbortHandle;
+
+use super::Stacks;
+use crate::admission::timer::Timer;
+use crate::ground::error::InvalidConfig;
+use crate::ground::time;
+use crate::stack::config::Config;
+
+/// From one reading of a followed file to the next.
+const EVERY: Duration = Duration::from_secs(1);
+
+type Read = dyn Fn(&str) -> Result<Config, InvalidConfig> + Send + Sync;
+
+/// A file with the settings of a process, and how its text is read. See [`Stacks`].
+#[derive(Clone)]
+pub struct SettingsFile {
+    path: PathBuf,
+    read: Arc<Read>,
+}
+
+impl SettingsFile {
+    /// The file at `path`, whose text `read` takes for settings: in TOML, YAML, JSON or whatever else.
+    pub fn new(
+        path: impl AsRef<Path>,
+        read: impl Fn(&str) -> Result<Config, InvalidConfig> + Send + Sync + 'static,
+    ) -> Self {
+        Self { path: path.as_ref().to_owned(), read: Arc::new(read) }
+    }
+
+    /// Reads the settings now. Blocks for as long as the filesystem takes.
+    ///
+    /// # Errors
+    /// If the file cannot be read, or what `read` says.
+    pub fn load(&self) -> Result<Config, InvalidConfig> {
+        self.settings(&self.content())
+    }
+
+    fn content(&self) -> Content {
+        std::fs::read_to_string(&self.path).map_err(|error| format!("cannot read {}: {error}", self.path.display()))
+    }
+
+    fn settings(&self, content: &Content) -> Result<Config, InvalidConfig> {
+        match content {
+            Ok(text) => (self.read)(text),
+            Err(why) => Err(InvalidConfig::unreadable(why)),
+        }
+    }
+}
+
+impl fmt::Debug for SettingsFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SettingsFile").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+/// The text of a file, or why there is none.
+type Content = Result<String, String>;
+
+/// A file is followed until this is dropped. See [`Stacks::follow`].
+#[derive(Debug)]
+#[must_use = "the file is followed until this is dropped"]
+pub struct Following(AbortHandle);
+
+impl Drop for Following {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+pub(super) fn follow(stacks: Stacks, file: SettingsFile) -> Following {
+    Following(tokio::spawn(watch(stacks, file)).abort_handle())
+}
+
+async fn watch(stacks: Stacks, file: SettingsFile) {
+    let (mut timer, mut settled, mut last) = (Timer::new(), Settled::default(), None);
+    loop {
+        let reading = file.clone();
+        // The filesystem may be slow, and must not hold up the calls of this runtime.
+        let Ok(content) = tokio::task::spawn_blocking(move || reading.content()).await else { return };
+        if let Some(content) = settled.look(content) {
+            let settings = file.settings(content);
+            // The first content is that which the stacks were made of, unless it has changed since.
+            if last.is_some() || settings.as_ref().ok() != Some(&stacks.config()) {
+                let _ = stacks.reload(settings);
+            }
+            last = Some(());
+        }
+        let next = time::now() + EVERY;
+        poll_fn(|cx| timer.poll_until(cx, next)).await;
+    }
+}
+
+/// What a file holds once it has been the same for two readings in a row: it is not being written.
+#[derive(Debug, Default)]
+struct Settled {
+    seen: Option<Content>,
+    is_handled: bool,
+}
+
+impl Settled {
+    /// Takes a reading, and returns it the second time it is the same.
+    fn look(&mut self, content: Content) -> Option<&Content> {
+        if self.seen.as_ref() != Some(&content) {
+            (self.seen, self.is_handled) = (Some(content), false);
+            return None;
+        }
+        if std::mem::replace(&mut self.is_handled, true) { None } else { self.seen.as_ref() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn content_counts_once_when_it_was_the_same_twice() {
+        let mut settled = Settled::default();
+        let text = |text: &str| Content::Ok(text.to_owned());
+        let looks = [
+            (text("a"), false),
+            (text("a"), true),
+            (text("a"), false),
+            (text(""), false),
+            (text("b, half"), false),
+            (text("b, whole"), false),
+            (text("b, whole"), true),
+            (Err("gone".to_owned()), false),
+            (text("b, whole"), false),
+            (text("b, whole"), true),
+        ];
+        for (n, (content, counts)) in looks.into_iter().enumerate() {
+            assert_eq!(settled.look(content.clone()), counts.then_some(&content), "look {n}");
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! All stacks of a process from one file, which is followed.
+#![allow(clippy::disallowed_methods, reason = "tests sleep in virtual time")]
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use metrics_util::debugging::{DebugValue, DebuggingRecorder};
+use seawall::config::{Config, Draft};
+use seawall::error::InvalidConfig;
+use seawall::registry::{Condition, Registry};
+use seawall::stack::{SettingsFile, Stacks};
+use tokio::time::sleep;
+
+use crate::{load, told};
+
+const FILE: &str = "[client.payments]\nbulkhead.max_concurrent = 16\n[server.inbound]\nload_shed.max_in_flight = 64\n";
+
+fn read(text: &str) -> Result<Config, InvalidConfig> {
+    toml::from_str::<Draft>(text).map_err(InvalidConfig::unreadable)?.load()
+}
+
+fn stacks() -> (Registry, Stacks) {
+    let registry = Registry::new();
+    let stacks = Stacks::new_in(&registry, "settings.toml", load(FILE).unwrap()).unwrap();
+    (registry, stacks)
+}
+
+#[test]
+fn stacks_are_made_by_name_once() {
+    let (registry, stacks) = stacks();
+    let payments = stacks.client("payments").unwrap();
+    assert_eq!(payments.bulkhead().limit(), 16);
+    payments.bulkhead().set_limit(7.try_into().unwrap());
+    assert_eq!(stacks.client("payments").unwrap().bulkhead().limit(), 7, "one name, one state");
+    assert_eq!(stacks.server("inbound").unwrap().load_shed().limit(), 64);
+    assert_eq!(registry.snapshot().of("payments").count(), 4);
+    assert_eq!(told(&stacks.grpc_client("payments").unwrap_err()), ["client.payments: is an HTTP client already"]);
+}
+
+#[test]
+fn mistyped_names_are_faults() {
+    let registry = Registry::new();
+    let config = load("[client.paymnts]\n[client.search]\n[server.inbound]\n").unwrap();
+    let stacks = Stacks::new_in(&registry, "settings.toml", config).unwrap();
+    let missing = "client.payments: is missing in the settings, which have `paymnts`, `search`";
+    assert_eq!(told(&stacks.client("payments").unwrap_err()), [missing]);
+    let _made = (stacks.client("search").unwrap(), stacks.server("inbound").unwrap());
+    let unused = "client.paymnts: no stack has this name, expected `search`";
+    assert_eq!(told(&stacks.check_names().unwrap_err()), [unused]);
+    assert_eq!(
+        told(&stacks.reload(load("[client.serch]\n[server.inbound]\n")).unwrap_err()),
+        [
+            "client.serch: no stack has this name, expected `search`",
+            "client.search: is missing in the settings, which have `serch`",
+        ]
+    );
+    stacks.reload(load("[client.search]\n[server.inbound]\n")).unwrap();
+    stacks.check_names().unwrap();
+}
+
+#[test]
+fn reload_applies_to_all_stacks_or_to_none() {
+    let (_registry, stacks) = stacks();
+    let (payments, inbound) = (stacks.client("payments").unwrap(), stacks.server("inbound").unwrap());
+    let limits = || (payments.bulkhead().limit(), inbound.load_shed().limit());
+    let wrong = load(
+        "[client.payments]\nbulkhead.max_concurrent = 8\nper_authority = true\n[server.inbound]\nload_shed.max_in_flight = 0\n",
+    );
+    assert!(stacks.reload(wrong).is_err());
+    assert_eq!(limits(), (16, 64));
+    let fixed = load("[client.payments]\nbulkhead.max_concurrent = 8\nper_authority = true\n[server.inbound]\n");
+    let told = told(&stacks.reload(fixed).unwrap_err());
+    assert!(told.len() == 1 && told[0].starts_with("client.payments.per_authority: "), "{told:?}");
+    assert_eq!(limits(), (16, 64));
+    stacks.reload(load(&FILE.replace("16", "8").replace("64", "32"))).unwrap();
+    assert_eq!(limits(), (8, 32));
+    assert_eq!(stacks.config().client["payments"].bulkhead.max_concurrent, 8);
+}
+
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(test: &str) -> Self {
+        let folder = std::env::temp_dir().join(format!("seawall-{test}-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        Self(folder)
+    }
+
+    fn file(&self) -> PathBuf {
+        self.0.join("settings.toml")
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn faults(registry: &Registry) -> Vec<String> {
+    let snapshot = registry.snapshot();
+    let component = snapshot.of("settings.toml").next().expect("the settings");
+    match &component.condition {
+        Condition::Settings(settings) => settings.faults.clone(),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Long enough for two readings.
+const SETTLES: Duration = Duration::from_millis(2500);
+
+#[tokio::test(start_paused = true)]
+async fn followed_file_is_applied_when_it_is_whole_and_valid() {
+    let folder = Folder::new("followed");
+    let path = folder.file();
+    fs::write(&path, FILE).unwrap();
+    let file = SettingsFile::new(&path, read);
+    let registry = Registry::new();
+    let stacks = Stacks::new_in(&registry, "settings.toml", file.load().unwrap()).unwrap();
+    let (payments, _inbound) = (stacks.client("payments").unwrap(), stacks.server("inbound").unwrap());
+    let following = stacks.follow(file);
+    let limit = async || {
+        sleep(SETTLES).await;
+        payments.bulkhead().limit()
+    };
+
+    // In place, and by rename.
+    fs::write(&path, FILE.replace("16", "8")).unwrap();
+    assert_eq!(limit().await, 8);
+    fs::write(folder.0.join("next"), FILE.replace("16", "24")).unwrap();
+    fs::rename(folder.0.join("next"), &path).unwrap();
+    assert_eq!(limit().await, 24);
+    assert_eq!(faults(&registry), [""; 0]);
+
+    // Half written, each half valid as it is: the other half comes before it has settled.
+    for _ in 0..5 {
+        fs::write(&path, "").unwrap();
+        sleep(Duration::from_millis(700)).await;
+        fs::write(&path, "[client.payments]\n[server.inbound]\n").unwrap();
+        sleep(Duration::from_millis(700)).await;
+        assert_eq!(payments.bulkhead().limit(), 24);
+        fs::write(&path, FILE.replace("16", "24")).unwrap();
+        sleep(Duration::from_millis(700)).await;
+    }
+
+    // Empty, invalid and missing files are not applied, and are shown until the file is mended.
+    type Change = fn(&PathBuf);
+    let rejected: [(Change, &str); 3] = [
+        (|path| fs::write(path, "# to be written\n").unwrap(), "empty: "),
+        (|path| fs::write(path, "[client.payments\n").unwrap(), "TOML parse error"),
+        (|path| fs::remove_file(path).unwrap(), "cannot read "),
+    ];
+    for (n, (change, fault)) in rejected.into_iter().enumerate() {
+        change(&path);
+        assert_eq!(limit().await, 24 + n as u32);
+        sleep(Duration::from_secs(3600)).await;
+        let told = faults(&registry);
+        assert!(told.len() == 1 && told[0].starts_with(fault), "{told:?}");
+        fs::write(&path, FILE.replace("16", &(25 + n).to_string())).unwrap();
+        assert_eq!(limit().await, 25 + n as u32);
+        assert_eq!(faults(&registry), [""; 0]);
+    }
+
+    drop(following);
+    fs::write(&path, FILE).unwrap();
+    assert_eq!(limit().await, 27);
+}
+
+#[tokio::test(start_paused = true)]
+async fn file_that_changed_back_is_mended() {
+    let folder = Folder::new("back");
+    fs::write(folder.file(), FILE).unwrap();
+    let file = SettingsFile::new(folder.file(), read);
+    let registry = Registry::new();
+    let stacks = Stacks::new_in(&registry, "settings.toml", file.load().unwrap()).unwrap();
+    let _made = (stacks.client("payments").unwrap(), stacks.server("inbound").unwrap());
+    let _following = stacks.follow(file);
+    sleep(SETTLES).await;
+    fs::write(folder.file(), "[client]").unwrap();
+    sleep(SETTLES).await;
+    assert_eq!(faults(&registry).len(), 1);
+    fs::write(folder.file(), FILE).unwrap();
+    sleep(SETTLES).await;
+    assert_eq!(faults(&registry), [""; 0]);
+}
+
+#[test]
+fn rejected_settings_are_counted_under_the_name_of_the_file() {
+    let (registry, stacks) = stacks();
+    let _made = (stacks.client("payments").unwrap(), stacks.server("inbound").unwrap());
+    let recorder = DebuggingRecorder::new();
+    let counted = || {
+        let mut counted = [None; 2];
+        for (key, _, _, value) in recorder.snapshotter().snapshot().into_vec() {
+            let labels = key.key().labels().map(|label| label.value().to_owned()).collect::<Vec<_>>().join(",");
+            match (key.key().name(), &*labels, value) {
+                ("seawall_reloads_total", "settings.toml,settings,rejected", DebugValue::Counter(count)) => {
+                    counted[0] = Some(count as f64);
+                }
+                ("seawall_settings_rejected", "settings.toml", DebugValue::Gauge(value)) => {
+                    counted[1] = Some(value.into_inner());
+                }
+                _ => {}
+            }
+        }
+        counted
+    };
+    metrics::with_local_recorder(&recorder, || {
+        for (settings, rejected) in [
+            (Err(InvalidConfig::unreadable("no such file")), 1.0),
+            (load(""), 1.0),
+            (load("[client.payments]\n[server.inbound]\n"), 0.0),
+        ] {
+            let _ = stacks.reload(settings);
+            registry.publish();
+            assert_eq!(counted(), [Some(rejected); 2], "(rejected since the last look, not in force)");
+        }
+    });
+}
