@@ -132,7 +132,7 @@ impl Gcra {
         self.take_over(now);
     }
 
-    /// In how many ticks the bucket will be full, if nobody takes anything, and at which rate.
+    /// In how many ticks the bucket will be full if no token is taken, and at which rate.
     fn missing(&self, now: Instant) -> (u64, Rate) {
         let now = ticks(now);
         loop {

@@ -8,8 +8,8 @@
 //!   has seen nothing bad of late, an idle gate, a budget with a full reserve. A new state in its place would act alike, so calls with
 //!   many other keys (by accident or on purpose) reset no limit and close no breaker.
 //! - If none of those looked at is as good as new, the new key shares one of 128 states until there is room. The key's hash,
-//!   which is seeded at random, chooses which: one bad stranger spoils its share of the strangers and not all of them, and
-//!   cannot choose whose.
+//!   which is seeded at random, chooses which: one bad key affects one in 128 of the others that have no room, and cannot
+//!   choose which.
 //! - When there is room, the key gets a state of its own, which [inherits](Forgettable::inherit) what the shared one holds against
 //!   its callers: an exhausted limit is not renewed by the move.
 //!
@@ -144,12 +144,12 @@ pub(crate) const DEFAULT_MAX_KEYS: usize = 1024;
 
 /// A state that may be forgotten, once there is nothing to remember.
 pub(crate) trait Forgettable {
-    /// Whether a new state would treat the calls that come from `now` on as this one does, or no better. Asked only while nobody
-    /// holds it, and under the table's lock.
+    /// Whether a new state would treat the calls that come from `now` on as this one does, or no better. Asked only while no
+    /// call holds it, and under the table's lock.
     fn is_as_good_as_new(&self, now: Instant) -> bool;
 
-    /// Takes over what `shared`, of which the key had a share until now, holds against its callers. Called before anyone else
-    /// knows this state, and under the table's lock.
+    /// Takes over what `shared`, of which the key had a share until now, holds against its callers. Called before
+    /// anything else knows this state, and under the table's lock.
     fn inherit(&self, shared: &Self, now: Instant);
 }
 
@@ -157,8 +157,8 @@ pub(crate) trait Forgettable {
 /// new key looks at the ones behind.
 const LOOKED_AT: usize = 16;
 
-/// How many states are taken out of the table at a time by one who visits all of them.
-const BATCH: usize = 256;
+/// How many states are held at a time to visit all of them: what is held looks as if it were in use.
+const BATCH: usize = 64;
 
 /// The states of a layer value: one for each key, one for requests without a key, and those that keys share for want of room.
 pub(crate) struct Keyed<K: Keying, T> {
@@ -182,7 +182,20 @@ impl<K: Keying, T: Forgettable> Keyed<K, T> {
     where
         K: KeyBy<Request>,
     {
-        let Some(key) = self.keying.key(request) else {
+        self.of_key(self.key(request), make)
+    }
+
+    /// The request's key. This is the user's code.
+    pub(crate) fn key<Request>(&self, request: &Request) -> Option<K::Key>
+    where
+        K: KeyBy<Request>,
+    {
+        self.keying.key(request)
+    }
+
+    /// The state of a key, or the common one.
+    pub(crate) fn of_key(&self, key: Option<K::Key>, make: impl Fn() -> T) -> Arc<T> {
+        let Some(key) = key else {
             return Arc::clone(&self.common);
         };
         let hash = self.hasher.hash_one(&key);
@@ -245,10 +258,7 @@ impl<K: Keying, T: Forgettable> Keyed<K, T> {
     /// visited or not. No lock is held while `visit` runs.
     pub(crate) fn for_each(&self, mut visit: impl FnMut(&T)) {
         self.for_each_without_key(&mut visit);
-        let mut after = Some(Place::BEGIN);
-        while let Some(place) = after {
-            after = self.for_each_of_the_next(BATCH, place, &mut visit);
-        }
+        self.for_each_of_the_next(usize::MAX, Place::BEGIN, visit);
     }
 
     fn for_each_without_key(&self, mut visit: impl FnMut(&T)) {
@@ -259,9 +269,15 @@ impl<K: Keying, T: Forgettable> Keyed<K, T> {
 
     /// Visits at most `count` states behind a place, and says where it has stopped, if there may be more.
     fn for_each_of_the_next(&self, count: usize, after: Place, mut visit: impl FnMut(&T)) -> Option<Place> {
-        let (states, last) = lock(&self.table).batch(count, after);
-        states.iter().for_each(|state| visit(state));
-        last
+        let (mut left, mut place) = (count, after);
+        while left > 0 {
+            let few = BATCH.min(left);
+            left -= few;
+            let (states, last) = lock(&self.table).batch(few, place);
+            states.iter().for_each(|state| visit(state));
+            place = last?;
+        }
+        Some(place)
     }
 
     /// How many keys have a state of their own now.

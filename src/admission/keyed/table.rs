@@ -1,4 +1,4 @@
-//! A bounded map from the hashes of keys to states. It runs no code of the keys: see the [module](super) for who compares them.
+//! A bounded map from the hashes of keys to states. It runs no code of the keys: the [module](super) compares them.
 
 use std::collections::BTreeMap;
 use std::mem;
@@ -6,6 +6,7 @@ use std::ops::Bound::{Excluded, Unbounded};
 
 use super::Forgettable;
 use crate::ground::sync::Arc;
+use crate::ground::sync::atomic::{Ordering, fence};
 use crate::ground::time::Instant;
 
 /// How many states there are for keys that have none of their own. One bad key among them spoils a 128th of the others.
@@ -16,8 +17,8 @@ pub(super) struct Table<Key, T> {
     /// At most [`SHARED`], made when they are needed first. By the low bits of hashes; the order of the map goes by the high ones.
     shared: BTreeMap<u64, Arc<T>>,
     max: usize,
-    /// Where the search for an entry to be forgotten has stopped, to go on behind it. The order is that of hashes, so that nobody
-    /// can choose which entries are looked at.
+    /// Where the search for an entry to be forgotten has stopped, to go on behind it. The order is that of hashes, so that
+    /// no caller can choose which entries are looked at.
     hand: Place,
     last_number: u64,
 }
@@ -144,8 +145,7 @@ impl<Key, T: Forgettable> Table<Key, T> {
             let place = *behind.or_else(|| self.own.iter().next())?.0;
             self.hand = place;
             let Some(own) = self.own.get_mut(&place) else { break };
-            // Ours is the only `Arc`, and nobody can get another one while we hold the lock.
-            if !Arc::get_mut(&mut own.state).is_some_and(|state| state.is_as_good_as_new(now)) {
+            if is_in_use(&own.state) || !own.state.is_as_good_as_new(now) {
                 continue;
             }
             if !(spare_used && mem::take(&mut own.used)) {
@@ -160,4 +160,13 @@ impl<Key, T: Forgettable> Table<Key, T> {
         let Own { key, state, .. } = self.own.remove(&place)?;
         Some(Known { key, state, number: place.number })
     }
+}
+
+/// Whether a call holds the state. If none does, none can come to hold it while we have the table's lock. (A `Weak` does not count:
+/// what is reached through one is no call.)
+fn is_in_use<T>(state: &Arc<T>) -> bool {
+    let in_use = Arc::strong_count(state) > 1;
+    // What the last call has done to the state happened before it let the state go.
+    fence(Ordering::Acquire);
+    in_use
 }

@@ -1,8 +1,8 @@
 //! What has been told to a recorder, without a lock held while it is told more.
 //!
 //! A recorder is foreign code: it may publish, make layers and drop them, or wait for another thread. So what it has been told is taken
-//! out of its mutex for the time in which the recorder is called, and put back afterwards. Who wants to tell the same recorder
-//! meanwhile does not wait: the one at work does it once more. Another recorder (threads may have their own) is told from the beginning,
+//! out of its mutex for the time in which the recorder is called, and put back afterwards. A thread that wants to tell the same
+//! recorder meanwhile does not wait: the one at work does it once more. Another recorder (threads may have their own) is told from the beginning,
 //! as it is whenever recorders change.
 
 use std::mem;

@@ -84,7 +84,7 @@ impl<K: Keying> State<K> {
             self.buckets.set_max_keys(config.max_keys);
         });
         || {
-            // A bucket that is made meanwhile has the new rate, and nobody who waits for another one.
+            // A bucket that is made meanwhile has the new rate, and no call that waits for another one.
             self.buckets.for_each(Bucket::ring);
             self.buckets.shrink();
         }

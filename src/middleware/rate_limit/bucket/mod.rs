@@ -49,7 +49,7 @@ impl Bucket {
         Self { gcra: Gcra::new(rate), line, bell: Bell::default(), instruments }
     }
 
-    /// Whether all permits are there, and nobody waits for one.
+    /// Whether all permits are there, and no call waits for one.
     pub(super) fn is_full(&self, now: Instant) -> bool {
         self.line.is_idle() && self.gcra.is_full(now)
     }
