@@ -2,7 +2,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests sleep and look at the clock as users do")]
 
 use std::future::{Future, pending};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -135,19 +135,125 @@ async fn a_turn_that_is_given_up_goes_to_the_next_at_any_poll() {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn who_waits_goes_by_priority() {
-    let service = paced().layer(clock());
+type Waits = Pin<Box<dyn Future<Output = Result<Instant, BoxError>>>>;
+
+/// Lets calls with these priorities wait, in this order, after the permit that is free is taken.
+async fn waiting<S>(service: &S, priorities: &[Priority]) -> Vec<Waits>
+where
+    S: Service<u32, Response = Instant, Error = BoxError> + Clone + 'static,
+{
     service.clone().oneshot(0).await.unwrap();
-    let mut calls = Vec::new();
-    // The first of them is at the head already, and stays there.
-    for priority in [Priority::Low, Priority::Low, Priority::Normal, Priority::Critical] {
-        let mut call = Box::pin(with_priority(priority, service.clone().oneshot(0)));
-        assert!(poll!(&mut call).is_pending());
-        calls.push(call);
+    priorities.iter().map(|priority| begun(service, *priority)).collect()
+}
+
+/// A call with this priority, which waits.
+fn begun<S>(service: &S, priority: Priority) -> Waits
+where
+    S: Service<u32, Response = Instant, Error = BoxError> + Clone + 'static,
+{
+    let mut call: Waits = Box::pin(with_priority(priority, service.clone().oneshot(0)));
+    assert!((&mut call).now_or_never().is_none());
+    call
+}
+
+/// Also the head of the queue, which sleeps until its turn, gives way to a call that matters more.
+#[tokio::test(start_paused = true)]
+async fn calls_wait_by_priority_and_the_head_gives_way() {
+    use Priority::{Critical, High, Low, Normal};
+
+    for (priorities, turns) in [
+        (vec![Low, Low, Normal, Critical], vec![3, 4, 2, 1]),
+        (vec![Low, Critical], vec![2, 1]),
+        (vec![Low, Normal, High, Critical], vec![4, 3, 2, 1]),
+        (vec![Normal, Normal, Normal], vec![1, 2, 3]),
+        (vec![High, High, Low, Critical, High], vec![2, 3, 5, 1, 4]),
+    ] {
+        // As they come, and after those that came first have slept for a while.
+        for pause in [Duration::ZERO, 50 * MS] {
+            let service = paced().layer(clock());
+            let start = Instant::now();
+            let (last, first) = priorities.split_last().unwrap();
+            let mut calls = waiting(&service, first).await;
+            advance(pause).await;
+            calls.push(begun(&service, *last));
+            let started = join_all(calls).await.into_iter().map(|at| (at.unwrap() - start).as_millis() / 100);
+            assert_eq!(started.collect::<Vec<_>>(), turns, "{priorities:?}");
+        }
     }
-    let started = join_all(calls).await.into_iter().map(Result::unwrap).collect::<Vec<_>>();
-    assert!(started[0] < started[3] && started[3] < started[2] && started[2] < started[1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn head_that_is_dropped_gives_its_turn_back_to_the_one_that_gave_way() {
+    let layer = paced();
+    let (handle, service) = (layer.handle(), layer.layer(clock()));
+    let start = Instant::now();
+    let mut calls = waiting(&service, &[Priority::Low, Priority::Critical]).await;
+    advance(50 * MS).await;
+    assert!(poll!(&mut calls[0]).is_pending());
+    drop(calls.pop());
+    assert_eq!(calls.pop().unwrap().await.unwrap() - start, 100 * MS);
+    assert_eq!(handle.waiting(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn displaced_call_is_told_so_and_when_to_come_back() {
+    for places in 1..4 {
+        let config = RateLimitConfig { max_waiting: places, ..paced().config() };
+        let layer = RateLimitLayer::new(config).unwrap();
+        let (handle, service) = (layer.handle(), layer.layer(clock()));
+        let mut low = waiting(&service, &vec![Priority::Low; places as usize]).await;
+        // Of the same priority nobody is displaced.
+        let refused = with_priority(Priority::Low, service.clone().oneshot(0)).await;
+        assert_eq!(rejected(refused).reason(), Reason::RateLimited);
+        advance(30 * MS).await;
+        let critical = begun(&service, Priority::Critical);
+        let displaced = rejected(low.pop().unwrap().await);
+        assert_eq!((displaced.reason(), displaced.layer()), (Reason::Displaced, "rate_limit"));
+        // Those that wait now come first.
+        assert_eq!(displaced.retry_after(), Some((70 + 100 * places) * MS));
+        assert_eq!(displaced.numbers().waiting(), Some(places));
+        assert_eq!(handle.waiting(), places as usize);
+        assert!(critical.await.is_ok() && join_all(low).await.iter().all(Result::is_ok));
+    }
+}
+
+/// Every refusal, at once or after a wait, says when to come back and which numbers decided it.
+#[tokio::test(start_paused = true)]
+async fn refusal_shows_its_numbers_and_when_to_come_back() {
+    let layer = paced();
+    let service = layer.layer(clock());
+    let deadline = DeadlineLayer::new(150 * MS).unwrap().layer(service.clone());
+    let calls = waiting(&service, &[Priority::Normal, Priority::Normal]).await;
+    let hurried = rejected(deadline.clone().oneshot(0).await);
+    assert_eq!((hurried.reason(), hurried.retry_after()), (Reason::RateLimited, Some(300 * MS)));
+    let shown = "time left 150.0ms, expected 300.0ms, waiting 2, limit 10 per 1s";
+    assert_eq!(hurried.numbers().to_string(), shown);
+    assert!(hurried.to_string().contains(shown), "{hurried}");
+    // The rate changes while a call waits, so that its turn will not come in time.
+    drop(calls);
+    let mut waits = Box::pin(deadline.oneshot(0));
+    assert!(poll!(&mut waits).is_pending());
+    layer.reload(&RateLimitConfig { permits: 1, burst: Some(1), ..layer.config() }).unwrap();
+    let late = rejected(waits.await);
+    assert_eq!(late.reason(), Reason::RateLimited);
+    assert!(late.retry_after() > Some(800 * MS), "{late}");
+}
+
+/// A call behind others whose wait ends is told when to come back, too.
+#[tokio::test(start_paused = true)]
+async fn call_that_waited_in_vain_is_told_when_to_come_back() {
+    let config = RateLimitConfig { max_wait: 250 * MS, ..paced().config() };
+    let layer = RateLimitLayer::new(config).unwrap();
+    let service = layer.layer(clock());
+    let mut calls = waiting(&service, &[Priority::Low, Priority::Low]).await;
+    // Those that matter more come again and again.
+    for _ in 0..3 {
+        let critical = Box::pin(with_priority(Priority::Critical, service.clone().oneshot(0)));
+        critical.await.unwrap();
+    }
+    let late = rejected(calls.pop().unwrap().await);
+    assert_eq!(late.reason(), Reason::RateLimited);
+    assert!(late.retry_after().is_some_and(|wait| !wait.is_zero()), "{late}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -63,12 +63,13 @@ impl Ages {
         let mut word = self.filling.load(Ordering::Acquire);
         loop {
             let (number, end) = (word >> END_BITS, word & END_MASK);
-            if now < end {
-                return self.join(era, number, end).map(|age| (age, false));
-            }
             let width = (units(threshold) / COHORTS_PER_THRESHOLD).max(1);
             let next_end = now.saturating_add(width).min(END_MASK);
-            if next_end <= end {
+            // A cohort that was begun for a much longer threshold is closed: its calls would be found overdue as late as by that one.
+            if now < end && end <= now.saturating_add(2 * width) {
+                return self.join(era, number, end).map(|age| (age, false));
+            }
+            if now >= next_end {
                 // The end of representable time.
                 return None;
             }
@@ -107,6 +108,20 @@ impl Ages {
     pub(crate) fn overdue(&self, era: u8, now: Instant, threshold: Duration) -> u64 {
         let (now, threshold) = (now.as_nanos() >> UNIT_SHIFT, i64::try_from(units(threshold)).unwrap_or(i64::MAX));
         self.count(era, |stamp| stamp.epochs_until(now) >= threshold)
+    }
+
+    /// The end of the oldest cohort of which calls are in flight, or `now` if that is not known exactly; `None`: none are.
+    pub(crate) fn oldest(&self, era: u8, now: Instant) -> Option<Instant> {
+        let word = self.overdue.load(Ordering::Acquire);
+        if era_of(word) == era && count_of(word) > 0 {
+            return Some(now);
+        }
+        let units = now.as_nanos() >> UNIT_SHIFT;
+        let live = self.cohorts.iter().map(Slot::load).filter(|(stamp, calls)| stamp.era() == era && *calls > 0);
+        // Positive: the cohort has ended.
+        let age = live.map(|(stamp, _)| stamp.epochs_until(units)).max()?;
+        let apart = Duration::from_nanos(age.unsigned_abs() << UNIT_SHIFT);
+        Some(if age > 0 { now.minus(apart) } else { now + apart })
     }
 
     /// How many calls of the era are in flight.

@@ -159,11 +159,6 @@ impl Gcra {
         self.rates.read().now
     }
 
-    /// Moves with each new rate.
-    pub(crate) fn generation(&self) -> u32 {
-        self.rates.read().generation
-    }
-
     fn take_over(&self, now: u64) {
         loop {
             let word = self.word.load(Ordering::Acquire);

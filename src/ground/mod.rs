@@ -7,5 +7,6 @@ pub mod error;
 pub(crate) mod live;
 pub(crate) mod sync;
 pub(crate) mod telemetry;
+pub(crate) mod text;
 pub(crate) mod time;
 pub mod verdict;

@@ -170,6 +170,13 @@ pub(crate) fn mark_local_wait() {
     LOCAL_WAITS.set(LOCAL_WAITS.get().wrapping_add(1));
 }
 
+/// Runs `poll`, and says whether it ended in a wait of our own.
+pub(crate) fn noting_local_wait<T>(poll: impl FnOnce() -> T) -> (T, bool) {
+    let before = LOCAL_WAITS.get();
+    let output = poll();
+    (output, LOCAL_WAITS.get() != before)
+}
+
 /// How long the callee has been at work on a call: all the time since its start that no layer of ours spent waiting.
 ///
 /// Waits of layers further in are seen through [`mark_local_wait`], so that a queue between us and the callee is never

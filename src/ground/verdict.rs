@@ -11,7 +11,7 @@
 //! | [`Success`](Verdict::Success) | – | success | sampled |
 //! | [`CallerFault`](Verdict::CallerFault) | no | success: the callee is alive | sampled |
 //! | [`Transient`](Verdict::Transient) | yes | failure | – |
-//! | [`Overloaded`](Verdict::Overloaded) | yes, no sooner than told | failure | – |
+//! | [`Overloaded`](Verdict::Overloaded) | yes | failure | – |
 //! | [`TimedOut`](Verdict::TimedOut) | yes | failure, and a slow call | at least that long |
 //! | [`Unsent`](Verdict::Unsent) | yes, whatever the request is | failure | – |
 //! | [`Lost`](Verdict::Lost) | once, if the request is idempotent | failure | – |
@@ -19,7 +19,8 @@
 //! | [`Abandoned`](Verdict::Abandoned) | no | neutral if early, else a slow call | at least that long |
 //! | [`Ignored`](Verdict::Ignored) | no | neutral | – |
 //!
-//! Every retry is paid for from the budget, whatever the verdict; whether a call was slow is measured beside the verdict.
+//! Every retry that is sent is paid for from the budget, whatever the verdict, and none is made sooner than the callee
+//! [asks for](Classify::retry_after). Whether a call was slow is measured beside the verdict.
 //!
 //! ```
 //! use seawall::verdict::{self, Classify, Verdict};
@@ -157,6 +158,13 @@ pub trait Classify<Res>: Clone {
 
     /// Finds out what the response means before it is handed on, if that is not clear from the response itself.
     fn settle(&self, response: Res) -> Self::Settling;
+
+    /// How long a failed attempt asks to be left alone before another one is made: `Retry-After` over HTTP. A retry layer asks
+    /// this of each attempt that it is going to repeat, whatever its verdict; the wait in [`Verdict::Overloaded`], if there is one,
+    /// goes before it. The default knows of none.
+    fn retry_after(&self, _failed: Result<&Self::Settled, &BoxError>) -> Option<Duration> {
+        None
+    }
 
     /// Lets go of all that a failed response still holds (its connection, its permits), so that they are free while a retry
     /// waits, and keeps what can be kept of it, in case that it is the last one. This must end soon by itself.

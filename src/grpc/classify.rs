@@ -1,6 +1,7 @@
 //! Verdicts by gRPC code and by transport error.
 
 use std::error::Error;
+use std::time::Duration;
 
 use ::http::{HeaderMap, Response, StatusCode};
 use bytes::Bytes;
@@ -10,11 +11,12 @@ use tower::BoxError;
 use crate::ground::error::chain;
 use crate::ground::verdict::{Classify, Guard, Verdict};
 use crate::grpc::Code;
+use crate::grpc::details;
 use crate::grpc::settle::Settling;
 use crate::grpc::status::{self, Pushback};
 use crate::http::lifetime::{self, HeldBody, Judge};
 use crate::http::overrides::Overrides;
-use crate::http::{Detaching, SettledBody, transport};
+use crate::http::{Detaching, SettledBody, retry_after, transport};
 
 /// The classifier for gRPC: by the status, wherever it stands, and by transport error. The call is over when its body is.
 ///
@@ -39,6 +41,9 @@ use crate::http::{Detaching, SettledBody, transport};
 /// |---|---|
 /// | zero or more milliseconds | [`Overloaded`](Verdict::Overloaded) with that wait |
 /// | negative, or not to be read | [`Failed`](Verdict::Failed): do not retry |
+///
+/// A retry also waits for as long as a `google.rpc.RetryInfo` in `grpc-status-details-bin` asks for, as Google's services and OTLP
+/// send it, or the `Retry-After` of a proxy.
 ///
 /// A response of another HTTP status than 200 without a gRPC status is not the callee's but a proxy's. It has the code that the
 /// [specification](https://grpc.github.io/grpc/core/md_doc_http-grpc-status-mapping.html) gives it:
@@ -155,6 +160,15 @@ where
 
     fn settle(&self, response: Response<B>) -> Self::Settling {
         Settling::new(response, self.clone())
+    }
+
+    fn retry_after(&self, failed: Result<&Self::Settled, &BoxError>) -> Option<Duration> {
+        let response = failed.ok()?;
+        let places = [response.body().trailers(), Some(response.headers())];
+        places.into_iter().flatten().find_map(|headers| match status::pushback(headers) {
+            Pushback::After(wait) => Some(wait),
+            Pushback::Silent | Pushback::Never => details::retry_delay(headers).or_else(|| retry_after::parse(headers)),
+        })
     }
 
     fn detach(&self, response: Self::Settled) -> Self::Detaching {

@@ -60,6 +60,7 @@ mod by_timeout;
 mod classify;
 mod code;
 mod constructors;
+mod details;
 mod replay;
 mod settle;
 mod status;

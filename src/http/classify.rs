@@ -1,6 +1,7 @@
 //! Verdicts by HTTP status and by transport error.
 
 use std::future::{Ready, ready};
+use std::time::Duration;
 
 use ::http::{HeaderMap, Response, StatusCode};
 use bytes::Bytes;
@@ -38,6 +39,9 @@ use crate::http::{retry_after, transport};
 /// | a timeout of the connection or of the client | [`TimedOut`](Verdict::TimedOut) |
 /// | too many redirects | [`CallerFault`](Verdict::CallerFault) |
 /// | any other: the request may have been executed | [`Lost`](Verdict::Lost) |
+///
+/// A retry waits for as long as an answer asks for, whatever its status: by `Retry-After` in seconds, fractions or as a date (by the
+/// clock of the answer's own `Date`), or by `retry-after-ms`, `x-ms-retry-after-ms` or `x-amz-retry-after` in milliseconds.
 ///
 /// What a callee means differently can be said for a status or by a closure:
 ///
@@ -106,6 +110,10 @@ where
         ready((self.of_head(&response), response.map(SettledBody::unread)))
     }
 
+    fn retry_after(&self, failed: Result<&Self::Settled, &BoxError>) -> Option<Duration> {
+        retry_after::parse(failed.ok()?.headers())
+    }
+
     fn detach(&self, response: Self::Settled) -> Self::Detaching {
         Detaching::new(response)
     }
@@ -146,8 +154,6 @@ fn by_table(status: StatusCode, headers: &HeaderMap) -> Verdict {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use ::http::header::RETRY_AFTER;
 
     use super::*;

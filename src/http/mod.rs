@@ -65,7 +65,7 @@ pub(crate) mod lifetime;
 mod map_request_body;
 pub(crate) mod overrides;
 mod replay;
-mod retry_after;
+pub(crate) mod retry_after;
 mod settled;
 pub(crate) mod transport;
 

@@ -53,6 +53,12 @@ impl<B> SettledBody<B> {
         Self { read, rest: Some(rest), error: None, here: None }
     }
 
+    /// The trailers, if they have been read.
+    #[cfg(feature = "grpc")]
+    pub(crate) fn trailers(&self) -> Option<&HeaderMap> {
+        self.read.back().and_then(Frame::trailers_ref)
+    }
+
     /// Nothing more will come.
     pub(crate) fn read(read: VecDeque<Frame<Bytes>>, error: Option<BoxError>) -> Self {
         Self { read, rest: None, error, here: None }

@@ -15,7 +15,7 @@ use crate::ground::verdict::Verdict;
 /// "Not sent" is only said where it is proven; all doubt means that the request may have been executed.
 pub(crate) fn verdict(error: &BoxError) -> Verdict {
     for error in chain(error) {
-        if let Some(rejected) = error.downcast_ref::<Rejected>() {
+        if let Some(rejected) = Rejected::of(error) {
             return rejected.verdict();
         }
         #[cfg(feature = "reqwest")]

@@ -15,6 +15,7 @@ use crate::ground::error::Rejected;
 use crate::ground::time::{self, Instant, Stopwatch};
 use crate::ground::verdict::{Expiry, Guard, Verdict};
 use crate::middleware::bound::Bound;
+use crate::middleware::breaker_ahead::Lookahead;
 use crate::middleware::gates::Gates;
 use crate::middleware::inner::{BoundedCall, Call, Inner, Taken, reject};
 use crate::middleware::observed;
@@ -107,6 +108,7 @@ pub(crate) enum AdmittedCall<S, Req, F> {
         inner: Option<(Taken<S>, Req)>,
         max_hold: Duration,
         context: context::Context,
+        ahead: Option<Lookahead>,
     },
     /// Has its permit => Over. The call goes before the permit: no one else starts while it is still there.
     Running {
@@ -148,8 +150,10 @@ impl<S, Req, F> AdmittedCall<S, Req, F> {
             Ok(Admitted::Later(waiter)) => {
                 // Who waits for us holds nothing of the inner service, which becomes ready again when it is its turn.
                 inner.let_go();
+                let ahead = gates.look_ahead(&request);
                 Self::Waiting {
                     waiter,
+                    ahead,
                     inner: Some((inner.take(gates.unready()), request)),
                     max_hold: terms.max_hold,
                     context,
@@ -199,10 +203,17 @@ impl<S, Req, F> AdmittedCall<S, Req, F> {
                         }
                     });
                 }
-                AdmittedProj::Waiting { waiter, inner, max_hold, context } => {
-                    let permit = match ready!(waiter.poll(cx)) {
-                        Ok(permit) => permit,
-                        Err(reason) => {
+                AdmittedProj::Waiting { waiter, inner, max_hold, context, ahead } => {
+                    let permit = match waiter.poll(cx) {
+                        Poll::Ready(Ok(permit)) => permit,
+                        Poll::Pending => {
+                            // What would be refused with a permit need not wait for it.
+                            let Some(ahead) = ahead else { return Poll::Pending };
+                            let rejected = ready!(ahead.poll(cx, context.deadline));
+                            self.set(Self::Over);
+                            return Poll::Ready(Err(reject(rejected)));
+                        }
+                        Poll::Ready(Err(reason)) => {
                             let instruments = waiter.gate().instruments().clone();
                             self.set(Self::Over);
                             return Poll::Ready(Err(reject(Rejected::new(instruments, reason))));

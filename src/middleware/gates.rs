@@ -10,6 +10,7 @@ use crate::ground::sync::Arc;
 use crate::ground::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use crate::ground::telemetry::{Instruments, LayerKind};
 use crate::ground::time::{self, Instant};
+use crate::middleware::breaker_ahead::{Connection, Lookahead};
 use crate::middleware::inner::Unready;
 
 /// How many calls may wait.
@@ -71,6 +72,7 @@ pub(crate) struct Gates<K: Keying> {
     seen: Survey<Seen>,
     /// Permits do not bound their number: a limit may be anything, and a call without weight needs none.
     unready: Unready,
+    ahead: Connection<K>,
 }
 
 /// What is seen of all gates.
@@ -107,7 +109,21 @@ impl<K: Keying> Gates<K> {
             instruments,
             seen: Survey::default(),
             unready: Unready::default(),
+            ahead: Connection::default(),
         }
+    }
+
+    /// Whose refusals calls need not wait for.
+    pub(crate) fn ahead(&self) -> &Connection<K> {
+        &self.ahead
+    }
+
+    /// A look at the breaker that the request would come to, if there is one that is connected.
+    pub(crate) fn look_ahead<Req>(&self, request: &Req) -> Option<Lookahead>
+    where
+        K: KeyBy<Req>,
+    {
+        self.ahead.look_ahead(|| self.gates.key(request))
     }
 
     pub(crate) fn instruments(&self) -> &Instruments {

@@ -16,7 +16,7 @@ use pin_project::pin_project;
 use tower::{BoxError, Service};
 
 use crate::ground::context;
-use crate::ground::error::{Reason, Rejected};
+use crate::ground::error::{Numbers, Reason, Rejected};
 use crate::ground::telemetry::{self, Source};
 use crate::ground::time::{self, Instant};
 use crate::middleware::bound::Bound;
@@ -195,6 +195,53 @@ where
     S::Error: Into<BoxError>,
     F: Future<Output = Result<S::Response, S::Error>>,
 {
+    /// Waits for the inner service of the layer that `source` is, and calls it. An error here says that nothing was sent.
+    #[inline]
+    pub(crate) fn poll_call(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        source: Source,
+    ) -> Poll<Result<(), BoxError>> {
+        let future = match self.as_mut().project() {
+            CallProj::Running { .. } | CallProj::Over => return Poll::Ready(Ok(())),
+            CallProj::Refused(rejected) => {
+                let rejected = rejected.clone();
+                self.set(Self::Over);
+                return Poll::Ready(Err(reject(rejected)));
+            }
+            CallProj::Waiting { service, request, unready, place } => {
+                match service.poll_ready(cx) {
+                    Poll::Ready(Ok(())) => {}
+                    Poll::Ready(Err(error)) => {
+                        self.set(Self::Over);
+                        return Poll::Ready(Err(error.into()));
+                    }
+                    Poll::Pending => {
+                        if place.is_none() {
+                            *place = unready.place();
+                        }
+                        if place.is_none() {
+                            self.set(Self::Over);
+                            let numbers = Numbers::NONE.with_waiting(MAX_WAITING as u32).with_limit(MAX_WAITING as u32);
+                            return Poll::Ready(Err(reject(
+                                Rejected::by(source, Reason::NotReady).with_numbers(numbers),
+                            )));
+                        }
+                        // The callee has not been asked yet, so this is no time of the callee's.
+                        time::mark_local_wait();
+                        return Poll::Pending;
+                    }
+                }
+                match request.take() {
+                    Some(request) => service.call(request),
+                    None => return Poll::Pending,
+                }
+            }
+        };
+        self.set(Self::Running { future });
+        Poll::Ready(Ok(()))
+    }
+
     /// Polls the call of the layer that `source` is.
     #[inline]
     pub(crate) fn poll(
@@ -202,47 +249,15 @@ where
         cx: &mut Context<'_>,
         source: Source,
     ) -> Poll<Result<S::Response, BoxError>> {
-        loop {
-            let future = match self.as_mut().project() {
-                CallProj::Refused(rejected) => {
-                    let rejected = rejected.clone();
-                    self.set(Self::Over);
-                    return Poll::Ready(Err(reject(rejected)));
-                }
-                CallProj::Waiting { service, request, unready, place } => {
-                    match service.poll_ready(cx) {
-                        Poll::Ready(Ok(())) => {}
-                        Poll::Ready(Err(error)) => {
-                            self.set(Self::Over);
-                            return Poll::Ready(Err(error.into()));
-                        }
-                        Poll::Pending => {
-                            if place.is_none() {
-                                *place = unready.place();
-                            }
-                            if place.is_none() {
-                                self.set(Self::Over);
-                                return Poll::Ready(Err(reject(Rejected::by(source, Reason::NotReady))));
-                            }
-                            // The callee has not been asked yet, so this is no time of the callee's.
-                            time::mark_local_wait();
-                            return Poll::Pending;
-                        }
-                    }
-                    match request.take() {
-                        Some(request) => service.call(request),
-                        None => return Poll::Pending,
-                    }
-                }
-                CallProj::Running { future } => {
-                    let result = ready!(future.poll(cx));
-                    self.set(Self::Over);
-                    return Poll::Ready(result.map_err(Into::into));
-                }
-                // Polled after it was over: as fused futures do.
-                CallProj::Over => return Poll::Pending,
-            };
-            self.set(Self::Running { future });
+        ready!(self.as_mut().poll_call(cx, source))?;
+        match self.as_mut().project() {
+            CallProj::Running { future } => {
+                let result = ready!(future.poll(cx));
+                self.set(Self::Over);
+                Poll::Ready(result.map_err(Into::into))
+            }
+            // Polled after it was over: as fused futures do.
+            CallProj::Refused(_) | CallProj::Waiting { .. } | CallProj::Over => Poll::Pending,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 pub(crate) mod admitted;
 pub(crate) mod bound;
+pub(crate) mod breaker_ahead;
 pub mod bulkhead;
 pub mod circuit_breaker;
 pub mod deadline;

@@ -66,11 +66,15 @@ impl<C: Clone, R, P, L> ClientLayer<C, R, P, L> {
         config.validate()?;
         let ClientConfig { deadline, retry, bulkhead, circuit_breaker, propagation, per_authority } = config.clone();
         let keying = PerAuthority(per_authority);
+        let bulkhead = BulkheadLayer::new(bulkhead)?.with_classifier(classifier.clone()).with_keying(keying);
+        let circuit_breaker =
+            CircuitBreakerLayer::new(circuit_breaker)?.with_classifier(classifier.clone()).with_keying(keying);
+        bulkhead.connect(circuit_breaker.ahead());
         Ok(Self {
             deadline: DeadlineLayer::new(deadline)?.with_classifier(classifier.clone()).with_timing(timing),
-            retry: RetryLayer::new(retry)?.with_classifier(classifier.clone()).with_replay(replay).with_keying(keying),
-            bulkhead: BulkheadLayer::new(bulkhead)?.with_classifier(classifier.clone()).with_keying(keying),
-            circuit_breaker: CircuitBreakerLayer::new(circuit_breaker)?.with_classifier(classifier).with_keying(keying),
+            retry: RetryLayer::new(retry)?.with_classifier(classifier).with_replay(replay).with_keying(keying),
+            bulkhead,
+            circuit_breaker,
             inject: inject(propagation)?,
             config: Arc::new(Current::new(config.clone())),
         })

@@ -73,9 +73,19 @@ fn budget() -> impl Strategy<Value = BudgetConfig> {
 }
 
 fn retry() -> impl Strategy<Value = RetryConfig> {
-    (count(), backoff(), budget(), option::of(duration()), duration(), duration(), any::<bool>(), keys()).prop_map(
-        |(max_attempts, backoff, budget, attempt_timeout, max_retry_after, max_hold, attempt_spans, max_keys)| {
+    (any::<[bool; 2]>(), count(), backoff(), budget(), option::of(duration()), duration(), duration(), keys()).prop_map(
+        |(
+            [enabled, attempt_spans],
+            max_attempts,
+            backoff,
+            budget,
+            attempt_timeout,
+            max_retry_after,
+            max_hold,
+            max_keys,
+        )| {
             RetryConfig {
+                enabled,
                 max_attempts,
                 backoff,
                 budget,
@@ -136,17 +146,18 @@ fn circuit_breaker() -> impl Strategy<Value = CircuitBreakerConfig> {
         (1_u32..=100_000).prop_map(Window::Calls),
     ];
     let opens = (window, 1..=1000_u32, rate(), option::of(rate()), option::of(duration()), option::of(count()));
-    let slow = (1.0..1e9, duration(), any::<bool>());
+    let slow = (1.0..1e9, duration(), any::<(bool, bool, bool)>());
     let breaks = (duration(), duration(), count(), 1.0..100.0, 0.0..=1.0, 1..=10_u32);
     (opens, slow, breaks, duration(), keys()).prop_map(|(opens, slow, breaks, max_hold, max_keys)| {
         let (window, minimum_calls, failure_rate, slow_rate, slow_after, consecutive_failures) = opens;
-        let (slow_factor, slow_floor, observe_only) = slow;
+        let (slow_factor, slow_floor, (enabled, observe_only, unready_while_open)) = slow;
         let (one, other, short_breaks, break_growth, jitter, half_open_rounds) = breaks;
         let minimum_calls = match window {
             Window::Calls(calls) => minimum_calls.min(calls),
             _ => minimum_calls,
         };
         CircuitBreakerConfig {
+            enabled,
             window,
             minimum_calls,
             failure_rate,
@@ -162,6 +173,7 @@ fn circuit_breaker() -> impl Strategy<Value = CircuitBreakerConfig> {
             jitter,
             half_open_rounds,
             observe_only,
+            unready_while_open,
             max_hold,
             max_keys,
         }

@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
 use seawall::bulkhead::{BulkheadConfig, BulkheadHandle, BulkheadLayer};
 use seawall::circuit_breaker::{CircuitBreakerConfig, CircuitBreakerLayer};
 use seawall::deadline::DeadlineLayer;
@@ -15,6 +17,7 @@ use tokio::time::Instant;
 use tonic::{Code, Status};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
+use tonic_types::StatusExt as _;
 use tower::ServiceBuilder;
 
 use crate::fault::{Answer, Fault, Headers, Step, channel, comes_true};
@@ -94,6 +97,29 @@ async fn a_pushback_is_waited_for() {
     let (result, verdicts, _) = check(fault.address, None).await;
     assert_eq!(result.ok(), Some(1));
     assert_eq!(verdicts[0], Verdict::Overloaded { retry_after: Some(150 * MILLIS) });
+    assert!(start.elapsed() >= 150 * MILLIS, "{:?}", start.elapsed());
+}
+
+/// A status of Google's or of an OTLP receiver says when to come back in its details, and a proxy in HTTP's own header.
+#[tokio::test]
+async fn waits_in_details_and_of_proxies_are_waited_for() {
+    let info = tonic_types::ErrorDetails::with_retry_info(Some(150 * MILLIS));
+    for code in [Code::Unavailable, Code::ResourceExhausted] {
+        let status = Status::with_error_details(code, "not now", info.clone());
+        let details: &'static str = STANDARD_NO_PAD.encode(status.details()).leak();
+        let number: &'static str = (code as i32).to_string().leak();
+        let headers = vec![("grpc-status", number), ("grpc-status-details-bin", details)].leak();
+        for answer in [Answer::Head(headers), Answer::Body(vec![Step::Trailers(headers)])] {
+            let fault = first(vec![answer.clone()]).await;
+            let start = Instant::now();
+            let (result, _, stopped) = check(fault.address, None).await;
+            assert_eq!((result.ok(), stopped), (Some(1), Stop::Succeeded), "{answer:?}");
+            assert!(start.elapsed() >= 150 * MILLIS, "{answer:?}: {:?}", start.elapsed());
+        }
+    }
+    let fault = first(vec![Answer::Head(&[("grpc-status", "14"), ("retry-after", "0.15")])]).await;
+    let start = Instant::now();
+    assert_eq!(check(fault.address, None).await.0.ok(), Some(1));
     assert!(start.elapsed() >= 150 * MILLIS, "{:?}", start.elapsed());
 }
 

@@ -65,6 +65,7 @@ fn every_fault_of_propagation_is_found() {
 #[test]
 fn every_fault_of_a_retry_is_found() {
     let all = RetryConfig {
+        enabled: true,
         max_attempts: 0,
         backoff: Backoff {
             growth: Growth::Exponential(f64::NAN),

@@ -278,6 +278,7 @@ async fn what_a_layer_of_ours_refused_is_not_retried_and_replaces_no_failure() {
 #[test]
 fn a_wrong_configuration_names_all_its_faults() {
     let config = RetryConfig {
+        enabled: true,
         max_attempts: 0,
         backoff: Backoff { cap: millis(1), ..Backoff::default() },
         budget: seawall::retry::BudgetConfig {

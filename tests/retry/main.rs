@@ -14,7 +14,11 @@ use tower::{BoxError, Service, service_fn};
 mod attempts;
 mod budget;
 mod contract;
+mod refunds;
 mod report;
+#[cfg(feature = "http")]
+mod retry_after;
+mod switched_off;
 mod waits;
 
 const SECOND: Duration = Duration::from_secs(1);

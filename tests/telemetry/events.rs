@@ -6,6 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use seawall::circuit_breaker::{CircuitBreakerConfig, CircuitBreakerLayer};
+#[cfg(feature = "grpc")]
+use seawall::http::respond::RespondLayer;
 use seawall::rate_limit::{RateLimitConfig, RateLimitLayer};
 use seawall::registry::Registry;
 use tokio::time::advance;
@@ -70,6 +72,10 @@ fn a_storm_of_refusals_is_told_once_a_second_with_what_was_left_out() {
         [&first["name"], &first["layer"], &first["reason"], &first["level"]],
         ["payments", "rate_limit", "rate_limited", "WARN"]
     );
+    let numbers = [&first["limit"], &first["per"], &first["waiting"], &first["expected"], &first["retry_after"]];
+    assert_eq!(numbers[..3], ["1", "3600s", "0"]);
+    assert!(numbers[3].starts_with("3599.") && numbers[3] == numbers[4], "{numbers:?}");
+    assert!(!first.contains_key("time_left"), "what is not known is not told: {first:?}");
     let suppressed: u32 = told.iter().map(|event| event["suppressed"].parse::<u32>().unwrap()).sum();
     assert!((7_000..10_000).contains(&suppressed), "{suppressed} of 9,999 are accounted for so far");
 }
@@ -90,4 +96,45 @@ fn every_change_of_state_is_told_with_the_name() {
     let states = events.iter().filter(|event| event["message"] == "transition" && event["name"] == "payments");
     let states: Vec<_> = states.map(|event| (event["from"].as_str(), event["to"].as_str())).collect();
     assert_eq!(states, [("closed", "open"), ("open", "half_open"), ("half_open", "closed")]);
+}
+
+/// Line breaks, terminal escapes and bidirectional marks, in an error and in its cause, over HTTP and gRPC.
+#[cfg(feature = "grpc")]
+#[test]
+fn text_of_strangers_makes_no_line_in_the_log() {
+    #[derive(Debug, thiserror::Error)]
+    #[error("cannot pay {0}")]
+    struct CannotPay(&'static str, #[source] BoxError);
+
+    let hostile = "bob\n2026-11-28T00:00:00Z  INFO root logged in\r\u{1b}[2J\u{202e}\u{2028}\u{85}\0";
+    let escaped = r"bob\n2026-11-28T00:00:00Z  INFO root logged in\r\u{1b}[2J\u{202e}\u{2028}\u{85}\0";
+    for is_grpc in [false, true] {
+        let events = logged(async {
+            let errors: [BoxError; 3] =
+                [hostile.into(), CannotPay(hostile, hostile.into()).into(), std::io::Error::other(hostile).into()];
+            for error in errors {
+                let mut error = Some(error);
+                let service = service_fn(move |_: http::Request<String>| {
+                    std::future::ready(Err::<http::Response<http_body_util::Full<bytes::Bytes>>, _>(
+                        error.take().unwrap(),
+                    ))
+                });
+                let request = http::Request::new(String::new());
+                // What the caller is answered does not have the text at all.
+                match is_grpc {
+                    true => {
+                        let answer = RespondLayer::grpc().layer(service).oneshot(request).await.unwrap();
+                        assert_eq!(answer.headers()["grpc-message"], "internal error");
+                    }
+                    false => {
+                        assert_eq!(RespondLayer::new().layer(service).oneshot(request).await.unwrap().status(), 500)
+                    }
+                }
+                advance(Duration::from_secs(2)).await;
+            }
+        });
+        let told: Vec<_> = events.iter().filter(|event| event["message"] == "answered").collect();
+        let errors: Vec<_> = told.iter().map(|event| event["error"].as_str()).collect();
+        assert_eq!(errors, [escaped.to_owned(), format!("cannot pay {escaped}: {escaped}"), escaped.to_owned()]);
+    }
 }

@@ -54,6 +54,15 @@ fn a_snapshot_has_every_layer_with_its_settings_counts_and_state() {
         assert_eq!((component.refused["queue_full"], component.age), (1, SECOND));
         let last = component.last_refusal.unwrap();
         assert_eq!((last.reason, last.ago.as_millis()), ("queue_full", 0));
+        // The numbers of a rate limit are in the snapshot too.
+        let used_up = RateLimitConfig { permits: 1, per: 60 * SECOND, ..RateLimitConfig::default() };
+        let used_up = RateLimitLayer::new(used_up).unwrap().named_in(&registry, "used up").unwrap();
+        for _ in 0..2 {
+            let _ = used_up.layer(service_fn(takes)).oneshot(Duration::ZERO).await;
+        }
+        let snapshot = registry.snapshot();
+        let numbers = snapshot.of("used up").next().unwrap().last_refusal.unwrap().numbers;
+        assert_eq!((numbers.limit(), numbers.per(), numbers.waiting()), (Some(1), Some(60 * SECOND), Some(0)));
         let (Condition::CircuitBreaker(breaker), _) = condition("circuit_breaker") else { panic!("a breaker") };
         assert_eq!((breaker.state, breaker.in_flight, breaker.since), (State::Closed, 2, SECOND));
         let (Condition::RateLimit(limit), _) = condition("rate_limit") else { panic!("a rate limit") };
@@ -200,4 +209,50 @@ fn a_snapshot_is_plain_data_for_any_format() {
         assert!((component["latency"]["p50_s"].as_f64().unwrap() - 1.0).abs() < 0.07);
         assert_eq!(component["last_refusal"], serde_json::Value::Null);
     });
+}
+
+/// A name stands in logs, in answers and on the page: what cannot be seen there, or moves what can, is refused.
+#[test]
+fn name_with_control_or_format_characters_is_refused() {
+    let registry = Registry::new();
+    let hidden = [
+        "a\nb",
+        "a\rb",
+        "\ta",
+        "a\0",
+        "a\u{1b}[2J",
+        "\u{7f}",
+        "a\u{85}b",
+        "a\u{2028}",
+        "\u{202e}a",
+        "\u{2066}a",
+        "a\u{200b}",
+        "\u{feff}a",
+    ];
+    for name in hidden {
+        let refused = [
+            DeadlineLayer::new(SECOND).unwrap().named_in(&registry, name).map(drop),
+            RetryLayer::new(RetryConfig::default()).unwrap().named_in(&registry, name).map(drop),
+            RateLimitLayer::new(RateLimitConfig::default()).unwrap().named_in(&registry, name).map(drop),
+            BulkheadLayer::new(BulkheadConfig::default()).unwrap().named_in(&registry, name).map(drop),
+            CircuitBreakerLayer::new(CircuitBreakerConfig::default()).unwrap().named_in(&registry, name).map(drop),
+            LoadShedLayer::new(LoadShedConfig::default()).unwrap().named_in(&registry, name).map(drop),
+            #[cfg(feature = "http")]
+            seawall::stack::client(&Default::default()).unwrap().named_in(&registry, name).map(drop),
+            #[cfg(feature = "http")]
+            seawall::stack::server(&Default::default()).unwrap().named_in(&registry, name).map(drop),
+        ];
+        for result in refused {
+            let invalid = result.unwrap_err();
+            assert_eq!(invalid.faults()[0].path(), "name", "{name:?}");
+            let shown = invalid.to_string();
+            assert!(shown.contains("control or format characters") && !shown.contains(name), "{shown}");
+        }
+    }
+    assert!(registry.snapshot().components.is_empty());
+    for name in ["payments-eu.1", "Größe", "支払い", "a \"name\" <b>", "e\u{301}"] {
+        let layer = DeadlineLayer::new(SECOND).unwrap().named_in(&registry, name).unwrap();
+        assert_eq!(registry.snapshot().components[0].name, name);
+        drop(layer);
+    }
 }

@@ -13,7 +13,7 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
 use seawall::bulkhead::{BulkheadConfig, BulkheadLayer};
 use seawall::circuit_breaker::{CircuitBreakerConfig, CircuitBreakerLayer, State};
 use seawall::config::Config;
-use seawall::context;
+use seawall::context::{self, Priority};
 use seawall::deadline::{DeadlineConfig, DeadlineLayer};
 use seawall::error::InvalidConfig;
 use seawall::http::respond::RespondLayer;
@@ -202,6 +202,15 @@ async fn rate_limit(registry: &Registry) {
     service.clone().oneshot(0).await.unwrap_err();
     registry.publish();
     waits.abort();
+    // One that waits makes room for one that matters more.
+    let narrow = RateLimitLayer::new(RateLimitConfig { max_waiting: 1, ..config.clone() }).unwrap();
+    let service = narrow.named_in(registry, "narrow").unwrap().layer(service_fn(sleeper));
+    service.clone().oneshot(0).await.unwrap();
+    let displaced = begin(&service, 0).await;
+    let critical = tokio::spawn(context::with_priority(Priority::Critical, service.clone().oneshot(0)));
+    displaced.await.unwrap().unwrap_err();
+    registry.publish();
+    critical.abort();
     layer.reload(&RateLimitConfig { permits: 2, ..config.clone() }).unwrap();
     layer.reload(&RateLimitConfig { permits: 0, ..config }).unwrap_err();
     registry.publish();

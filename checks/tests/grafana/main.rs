@@ -83,6 +83,28 @@ fn the_guide_has_every_value_that_a_label_has_and_no_other() {
     assert_eq!(labels, explained);
 }
 
+/// The guide says which verdicts are those of calls that failed. Every query that leaves some out goes by that; one that leaves
+/// out `ignored` alone asks for calls that were served.
+#[test]
+fn failed_calls_are_the_same_in_guide_rules_dashboard_and_emission() {
+    let guide = file("src/operations.md");
+    let sentence = guide.split("if its verdict is none of ").nth(1).and_then(|rest| rest.split('.').next()).unwrap();
+    let good: BTreeSet<_> = sentence.split('`').skip(1).step_by(2).map(str::to_owned).collect();
+    assert_eq!(good.len(), 3, "{sentence}");
+    assert!(good.is_subset(&emitted().values("verdict")), "{good:?}");
+    let served = BTreeSet::from(["ignored".to_owned()]);
+    for (path, queries) in
+        [("src/operations.md", 1), ("docs/grafana/alerts.yaml", 1), ("docs/grafana/dashboard.json", 2)]
+    {
+        let text = file(path).replace("\\\"", "\"");
+        let left_out =
+            text.split("verdict!").skip(1).filter_map(|rest| rest.trim_start_matches(['=', '~']).split('"').nth(1));
+        let left_out: Vec<BTreeSet<_>> = left_out.map(|names| names.split('|').map(str::to_owned).collect()).collect();
+        assert!(left_out.iter().all(|names| *names == good || *names == served), "{path}: {left_out:?}");
+        assert!(left_out.iter().filter(|names| **names == good).count() >= queries, "{path}: {left_out:?}");
+    }
+}
+
 /// What nobody named is counted, together, and only where it is rare.
 #[test]
 fn what_has_no_name_tells_of_rare_events_only() {

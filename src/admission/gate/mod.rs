@@ -35,7 +35,9 @@ use crate::ground::context::Priority;
 use crate::ground::error::Reason;
 use crate::ground::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::ground::sync::{Arc, Mutex, lock};
-use crate::ground::telemetry::{Instruments, LayerKind};
+use crate::ground::telemetry::Instruments;
+#[cfg(test)]
+use crate::ground::telemetry::LayerKind;
 use crate::ground::time::{self, Instant};
 use crate::ground::verdict::Verdict;
 
@@ -83,6 +85,7 @@ impl Word {
 
 impl Gate {
     /// Of a layer that is not shown by its gates.
+    #[cfg(test)]
     pub(crate) fn new(limit: u32, order: Order) -> Self {
         Self::observed(limit, order, Instruments::nameless(LayerKind::Bulkhead))
     }
@@ -136,6 +139,7 @@ impl Gate {
     }
 
     /// Permits, if there are enough and nobody waits for them.
+    #[cfg(all(test, seawall_loom))]
     pub(crate) fn try_acquire(gate: &Arc<Self>, weight: u32) -> Option<Permit> {
         gate.try_take(weight).map(|weight| Permit { gate: Arc::clone(gate), weight })
     }
@@ -251,6 +255,7 @@ impl Gate {
     }
 
     /// Whether no permit is in use and nobody waits.
+    #[cfg(test)]
     pub(crate) fn is_idle(&self) -> bool {
         self.word.load(Ordering::Acquire) == 0
     }
@@ -267,7 +272,7 @@ impl Gate {
 
     /// Whether no call is here, and what the last ones have taught is fading.
     pub(crate) fn is_as_new(&self, now: Instant) -> bool {
-        self.is_idle() && !self.service.is_fresh(now)
+        self.in_use() == 0 && self.waiting() == 0 && !self.service.is_fresh(now)
     }
 
     pub(crate) fn instruments(&self) -> &Instruments {

@@ -29,11 +29,6 @@ impl Waiter {
         &self.gate
     }
 
-    /// When the wait ends at the latest.
-    pub(crate) fn until(&self) -> Until {
-        self.until
-    }
-
     /// The permit, or why there will be none. The wait is bounded by time, and counts as no time of the callee's.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Permit, Reason>> {
         let Some(place) = self.place else { return Poll::Pending };

@@ -185,7 +185,7 @@ impl<K: Keying, T: Forgettable> Keyed<K, T> {
         self.of_key(self.key(request), make)
     }
 
-    /// The request's key. This is the user's code.
+    /// The request's key, which is the user's code.
     pub(crate) fn key<Request>(&self, request: &Request) -> Option<K::Key>
     where
         K: KeyBy<Request>,
@@ -193,7 +193,7 @@ impl<K: Keying, T: Forgettable> Keyed<K, T> {
         self.keying.key(request)
     }
 
-    /// The state of a key, or the common one.
+    /// The state of a key; the common one without any.
     pub(crate) fn of_key(&self, key: Option<K::Key>, make: impl Fn() -> T) -> Arc<T> {
         let Some(key) = key else {
             return Arc::clone(&self.common);

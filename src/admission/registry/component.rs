@@ -91,9 +91,11 @@ pub(super) fn snapshot(observed: &dyn Observed, now: Instant) -> ComponentSnapsh
             max: latency.max,
         }),
         refused: Tally::occurred(&tally.refused, reasons).collect(),
-        last_refusal: tally
-            .last_refusal()
-            .map(|(reason, at)| LastRefusal { reason: reason.as_str(), ago: now.since(at) }),
+        last_refusal: tally.last_refusal().map(|last| LastRefusal {
+            reason: last.reason.as_str(),
+            ago: now.since(last.at),
+            numbers: last.numbers,
+        }),
         bodies_cut: cut.filter(|(_, count)| *count > 0).collect(),
         reloads: tally.reloads[0].get(),
         condition: observed.condition(now),

@@ -65,6 +65,7 @@ use crate::ground::error::InvalidConfig;
 #[cfg(feature = "metrics")]
 use crate::ground::telemetry::Turns;
 use crate::ground::telemetry::{Instruments, LayerKind, NAMELESS};
+use crate::ground::text;
 use crate::ground::time::{self, Instant};
 
 /// The state of a layer value, as the registry sees it.
@@ -187,6 +188,8 @@ impl Registry {
             let problem = format_args!("{NAMELESS:?} is what layers without a name are called");
             validation.check(**name != *NAMELESS, "name", problem);
             validation.check(name.len() <= LONGEST, "name", format_args!("is longer than {LONGEST} bytes"));
+            let problem = format_args!("{name:?} has control or format characters: it stands in logs and in answers");
+            validation.check(text::is_plain(name), "name", problem);
             for instruments in observed.iter().map(|observed| observed.instruments()) {
                 let (kind, layer) = (instruments.kind(), instruments.kind().as_str());
                 if let Some(other) = instruments.name() {

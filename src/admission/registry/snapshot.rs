@@ -5,6 +5,7 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use crate::algorithm::breaker::State;
+use crate::ground::error::Numbers;
 
 /// How often things happened, by the word that logs and metrics have for them. What never happened is left out.
 pub type Counts = BTreeMap<&'static str, u64>;
@@ -83,6 +84,8 @@ pub struct LastRefusal {
     /// How long ago.
     #[cfg_attr(feature = "config", serde(rename = "ago_s", serialize_with = "seconds"))]
     pub ago: Duration,
+    /// The numbers that decided it.
+    pub numbers: Numbers,
 }
 
 /// What is particular to a layer.
@@ -142,6 +145,8 @@ pub struct DeadlineCondition {
 #[cfg_attr(feature = "config", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct RetryCondition {
+    /// Whether calls are tried again at all.
+    pub enabled: bool,
     /// The most attempts a call gets.
     pub max_attempts: u32,
     /// How many retries the budget could pay for now; with keys, that of the calls without a key.

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use super::half_open::{HalfOpen, Judgement, Thresholds};
 use super::policy::Policy;
-use super::round::{Judgement, Round};
 use crate::algorithm::evidence::Evidence;
 use crate::ground::time::Instant;
 
@@ -70,17 +70,57 @@ pub(crate) enum Admission {
     Refused { retry_after: Option<Duration> },
 }
 
-/// A place among the probes. It has to come back, through [`Machine::settle`] or [`Machine::give_up`].
+/// A place among the probes. It has to come back, through [`Machine::settle`].
 ///
-/// Its number is never used again, so that what an old probe says finds no place in a present round.
+/// Its number is never used again, so that what an old probe says finds no place in a present phase.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Probe(u64);
+
+/// With what the machine makes a move.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Moment<'a> {
+    pub(crate) policy: &'a Policy,
+    /// That of the dependency's successes.
+    pub(crate) median: Option<Duration>,
+    pub(crate) now: Instant,
+    /// Random, in `0..1`.
+    pub(crate) chance: f64,
+}
+
+/// What calls are to be told without asking the machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Notice {
+    /// They pass, and are counted.
+    Closed,
+    /// All pass, and nothing is counted.
+    Free,
+    /// None passes, for nobody knows how long.
+    Shut,
+    /// None passes before `until`. From `earliest` on, enough refused calls end a break sooner.
+    Refuse { until: Instant, earliest: Option<Instant> },
+    /// All pass, and nothing is counted, before `until`.
+    Pass { until: Instant },
+    /// There may be a place for a probe.
+    Ask,
+}
 
 #[derive(Debug)]
 enum Phase {
     Closed,
-    Open { until: Instant },
-    HalfOpen { round: Round, number: u32 },
+    /// `earliest` is when the break may end because enough calls were refused.
+    Open {
+        until: Instant,
+        earliest: Instant,
+    },
+    HalfOpen(HalfOpen),
+}
+
+/// See [`Machine::heritage`].
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Heritage {
+    /// The end of the break, unless it is closed.
+    until: Option<Instant>,
+    breaks: u32,
 }
 
 /// See the [module](super).
@@ -91,7 +131,7 @@ pub(crate) struct Machine {
     generation: u64,
     /// The number of the present closed phase (wrapping), which is what windows are told.
     era: u8,
-    /// How many breaks there were since the breaker was last closed.
+    /// How many breaks in a row there were since anything was answered well.
     breaks: u32,
     last_probe: u64,
 }
@@ -107,7 +147,7 @@ impl Machine {
             (Mode::Disabled, _) => State::Disabled,
             (_, Phase::Closed) => State::Closed,
             (_, Phase::Open { .. }) => State::Open,
-            (_, Phase::HalfOpen { .. }) => State::HalfOpen,
+            (_, Phase::HalfOpen(_)) => State::HalfOpen,
         }
     }
 
@@ -126,69 +166,92 @@ impl Machine {
     /// When the break is over, if there is one.
     pub(crate) fn open_until(&self) -> Option<Instant> {
         match self.phase {
-            Phase::Open { until } => Some(until),
-            Phase::Closed | Phase::HalfOpen { .. } => None,
+            Phase::Open { until, .. } => Some(until),
+            Phase::Closed | Phase::HalfOpen(_) => None,
         }
     }
 
-    /// Begins in a break if `other` is not closed, and ends it when that one's ends.
-    pub(crate) fn inherit(&mut self, other: &Self, now: Instant) {
-        let until = match other.phase {
-            Phase::Closed => return,
-            Phase::Open { until } => until,
-            Phase::HalfOpen { .. } => now,
+    /// What another machine has to know to go on as this one does, which it does after a break.
+    pub(crate) fn heritage(&self, now: Instant) -> Heritage {
+        let until = match &self.phase {
+            Phase::Closed => None,
+            Phase::Open { until, .. } => Some(*until),
+            Phase::HalfOpen(_) => Some(now),
         };
-        self.generation += 1;
-        self.breaks = other.breaks;
-        self.phase = Phase::Open { until };
+        Heritage { until, breaks: self.breaks }
+    }
+
+    /// ## Closed => Open, as another machine was
+    pub(crate) fn inherit(&mut self, heritage: Heritage) {
+        if let Some(until) = heritage.until {
+            self.generation += 1;
+            self.breaks = heritage.breaks;
+            self.phase = Phase::Open { until, earliest: until };
+        }
     }
 
     /// How many probes are in flight.
     pub(crate) fn probes(&self) -> u32 {
         match &self.phase {
-            Phase::HalfOpen { round, .. } => round.in_flight(),
+            Phase::HalfOpen(probes) => probes.in_flight(),
             Phase::Closed | Phase::Open { .. } => 0,
         }
     }
 
-    /// A call comes. `median` is that of the callee's successes.
+    /// What calls are to be told from now on.
+    pub(crate) fn notice(&self, moment: &Moment<'_>) -> Notice {
+        let refuses = match (self.mode, &self.phase) {
+            (Mode::ForcedOpen, _) => return Notice::Shut,
+            (Mode::Disabled, _) => return Notice::Free,
+            (_, Phase::Closed) => return Notice::Closed,
+            (_, Phase::Open { until, earliest }) => Some((*until, Some(*earliest))),
+            (_, Phase::HalfOpen(probes)) if probes.has_place() => None,
+            (_, Phase::HalfOpen(probes)) => probes.next_look(&self.thresholds(moment)).map(|until| (until, None)),
+        };
+        match refuses {
+            None => Notice::Ask,
+            Some((until, _)) if self.mode == Mode::Observing => Notice::Pass { until },
+            Some((until, earliest)) => Notice::Refuse { until, earliest },
+        }
+    }
+
+    /// A call comes. `may_probe`: it has time enough to be a probe. `refused_enough`: so many calls were refused in this break
+    /// that it may end before its time.
     ///
     /// ## Open => HalfOpen, when the break is over
-    /// ## HalfOpen => Open, when probes hang
+    /// ## HalfOpen => Open or Closed, when time has decided
     pub(crate) fn admit(
         &mut self,
-        policy: &Policy,
-        median: Option<Duration>,
-        now: Instant,
-        chance: f64,
+        may_probe: bool,
+        refused_enough: bool,
+        moment: &Moment<'_>,
     ) -> (Admission, Option<Transition>) {
         match self.mode {
             Mode::ForcedOpen => return (Admission::Refused { retry_after: None }, None),
             Mode::Disabled => return (Admission::Free, None),
             Mode::Enforcing | Mode::Observing => {}
         }
-        let from = self.state();
-        let slow_after = self.probe_slow_after(policy, median);
-        if self.open_until().is_some_and(|until| until <= now) {
-            self.generation += 1;
-            self.phase = Phase::HalfOpen { round: Round::new(1), number: 1 };
-        } else if let Phase::HalfOpen { round, .. } = &mut self.phase {
-            let hangs_after = policy.probe_hangs_after(median, policy.pause(self.breaks));
-            let judgement = round.judge_in_flight(now, slow_after, hangs_after, policy);
-            self.follow(judgement, policy, now, chance);
+        let (from, now) = (self.state(), moment.now);
+        let is_over = |until: Instant, earliest: Instant| until <= now || refused_enough && earliest <= now;
+        match self.phase {
+            Phase::Open { until, earliest } if may_probe && is_over(until, earliest) => {
+                self.generation += 1;
+                self.phase = Phase::HalfOpen(HalfOpen::new(moment.policy));
+            }
+            Phase::HalfOpen(_) => self.look_at_probes(moment),
+            Phase::Open { .. } | Phase::Closed => {}
         }
         let admission = match &mut self.phase {
             Phase::Closed => Admission::Closed,
-            Phase::Open { until } => Admission::Refused { retry_after: Some(until.since(now)) },
-            Phase::HalfOpen { round, .. } => {
+            Phase::Open { until, .. } if now < *until => Admission::Refused { retry_after: Some(until.since(now)) },
+            Phase::HalfOpen(probes) if may_probe && probes.has_place() => {
                 self.last_probe += 1;
-                if round.admit(self.last_probe, now) {
-                    Admission::Probe(Probe(self.last_probe))
-                } else {
-                    // Sooner, if the probes are answered; but then there is nobody to tell it to.
-                    let judged = round.next_judgement(slow_after).map_or(policy.break_for, |at| at.since(now));
-                    Admission::Refused { retry_after: Some(judged.min(policy.break_for)) }
-                }
+                probes.admit(self.last_probe, now);
+                Admission::Probe(Probe(self.last_probe))
+            }
+            // Sooner, if the probes are answered; but nobody would come and say so.
+            Phase::Open { .. } | Phase::HalfOpen(_) => {
+                Admission::Refused { retry_after: Some(self.thresholds(moment).place.min(moment.policy.break_for)) }
             }
         };
         let admission = match admission {
@@ -198,51 +261,51 @@ impl Machine {
         (admission, self.transition_from(from))
     }
 
+    /// Whether this probe can still say something.
+    pub(crate) fn knows(&self, probe: Probe) -> bool {
+        matches!(&self.phase, Phase::HalfOpen(probes) if probes.knows(probe.0))
+    }
+
     /// Whether no probe has been answered since the break.
     pub(crate) fn awaits_first_answer(&self) -> bool {
-        // The first round is over with its first answer.
-        matches!(self.phase, Phase::HalfOpen { number: 1, .. })
+        matches!(&self.phase, Phase::HalfOpen(probes) if !probes.has_answers())
     }
 
     /// A probe is over.
     ///
-    /// ## HalfOpen => Open, when its round has failed
-    /// ## HalfOpen => Closed, when the last round was good
-    pub(crate) fn settle(
-        &mut self,
-        probe: Probe,
-        end: Evidence,
-        policy: &Policy,
-        median: Option<Duration>,
-        now: Instant,
-        chance: f64,
-    ) -> Option<Transition> {
-        let slow_after = self.probe_slow_after(policy, median);
-        self.judge_round(policy, now, chance, |round| round.settle(probe.0, end, slow_after, policy))
+    /// ## HalfOpen => Open, when too many have failed
+    /// ## HalfOpen => Closed, when enough were answered well
+    pub(crate) fn settle(&mut self, probe: Probe, end: Evidence, moment: &Moment<'_>) -> Option<Transition> {
+        let (from, thresholds) = (self.state(), self.thresholds(moment));
+        if let Phase::HalfOpen(probes) = &mut self.phase {
+            let judgement = probes.settle(probe.0, end, &thresholds, moment.policy);
+            self.follow(judgement, moment);
+        }
+        self.transition_from(from)
     }
 
-    /// The caller of a probe gave up early, which says nothing; unless too many of them do, one after another.
-    ///
-    /// ## HalfOpen => Open, when probes are given up time and again, and none is answered
-    pub(crate) fn give_up(&mut self, probe: Probe, policy: &Policy, now: Instant, chance: f64) -> Option<Transition> {
-        self.judge_round(policy, now, chance, |round| round.give_up(probe.0))
+    /// The dependency is at work on the probe from now on; or it is not, while the probe waits in a queue of ours.
+    pub(crate) fn set_sent(&mut self, probe: Probe, sent: bool, now: Instant) {
+        if let Phase::HalfOpen(probes) = &mut self.phase {
+            probes.set_sent(probe.0, sent, now);
+        }
     }
 
-    /// The probe waits in a queue of ours since now, or (`Some`) has left it.
-    pub(crate) fn set_local_wait(&mut self, probe: Probe, since: Option<Instant>) {
-        if let Phase::HalfOpen { round, .. } = &mut self.phase {
-            round.set_local_wait(probe.0, since);
+    /// The head of the probe's answer is there. If nothing else is said of it for as long as the slow threshold, `says` is its end.
+    pub(crate) fn set_head(&mut self, probe: Probe, says: Evidence, now: Instant) {
+        if let Phase::HalfOpen(probes) = &mut self.phase {
+            probes.set_head(probe.0, says, now);
         }
     }
 
     /// The watch has seen enough, in the generation it was in.
     ///
     /// ## Closed => Open
-    pub(crate) fn trip(&mut self, generation: u64, policy: &Policy, now: Instant, chance: f64) -> Option<Transition> {
+    pub(crate) fn trip(&mut self, generation: u64, moment: &Moment<'_>) -> Option<Transition> {
         if self.generation != generation || self.state() != State::Closed {
             return None;
         }
-        self.open(policy, now, chance);
+        self.open(moment);
         self.transition_from(State::Closed)
     }
 
@@ -271,42 +334,31 @@ impl Machine {
         self.era = self.era.wrapping_add(1);
     }
 
-    fn judge_round(
-        &mut self,
-        policy: &Policy,
-        now: Instant,
-        chance: f64,
-        judge: impl FnOnce(&mut Round) -> Judgement,
-    ) -> Option<Transition> {
-        let from = self.state();
-        match &mut self.phase {
-            Phase::HalfOpen { round, .. } => {
-                let judgement = judge(round);
-                self.follow(judgement, policy, now, chance);
-                self.transition_from(from)
-            }
-            // Old news.
-            _ => None,
+    fn look_at_probes(&mut self, moment: &Moment<'_>) {
+        let thresholds = self.thresholds(moment);
+        if let Phase::HalfOpen(probes) = &mut self.phase {
+            let judgement = probes.look(&thresholds, moment.policy, moment.now);
+            self.follow(judgement, moment);
         }
     }
 
-    fn follow(&mut self, judgement: Judgement, policy: &Policy, now: Instant, chance: f64) {
-        match (judgement, &mut self.phase) {
-            (Judgement::Failed, _) => self.open(policy, now, chance),
-            (Judgement::Good, Phase::HalfOpen { number, .. }) if *number >= policy.rounds => self.close(),
-            (Judgement::Good, Phase::HalfOpen { round, number }) => {
-                *number += 1;
-                *round = Round::new(round.size().saturating_mul(2));
-            }
-            (Judgement::Good | Judgement::Undecided, _) => {}
+    fn follow(&mut self, judgement: Judgement, moment: &Moment<'_>) {
+        match judgement {
+            Judgement::Failed => self.open(moment),
+            Judgement::Good => self.close(),
+            Judgement::Undecided => {}
         }
     }
 
-    fn open(&mut self, policy: &Policy, now: Instant, chance: f64) {
+    fn open(&mut self, moment: &Moment<'_>) {
+        let Moment { policy, now, chance, .. } = *moment;
         self.generation += 1;
-        self.breaks = self.breaks.saturating_add(1);
+        // Longer breaks are for what does not answer at all.
+        let answers = matches!(&self.phase, Phase::HalfOpen(probes) if !probes.is_lost());
+        self.breaks = if answers { 1 } else { self.breaks.saturating_add(1) };
         let until = now + policy.jittered(policy.pause(self.breaks), chance);
-        self.phase = Phase::Open { until };
+        let earliest = now + policy.jittered(policy.pause(1), chance);
+        self.phase = Phase::Open { until, earliest };
     }
 
     fn close(&mut self) {
@@ -316,8 +368,8 @@ impl Machine {
         self.phase = Phase::Closed;
     }
 
-    fn probe_slow_after(&self, policy: &Policy, median: Option<Duration>) -> Duration {
-        policy.probe_slow_after(median, policy.pause(self.breaks))
+    fn thresholds(&self, moment: &Moment<'_>) -> Thresholds {
+        moment.policy.thresholds(moment.median, moment.policy.pause(self.breaks))
     }
 
     fn transition_from(&self, from: State) -> Option<Transition> {

@@ -4,10 +4,10 @@
 //! between them, `&mut`, which happens rarely; its owner keeps it under a lock and publishes each state to the watch.
 //!
 //! ```text
-//!              too many failures, slow calls, or bad calls in a row
+//!              too many failures, slow calls, or bad calls in a row; silence
 //!   Closed ──────────────────────────────────────────────────────────▶ Open ◀─┐
-//!      ▲                                                     the break is over │ a round fails, or its
-//!      │  all rounds were good                                        ▼        │ probes hang
+//!      ▲                                  the break is over, or enough calls   │ too many probes fail or hang,
+//!      │  enough probes were answered well         were refused in it ▼        │ or none is answered
 //!      └───────────────────────────────────────────────────────── HalfOpen ────┘
 //! ```
 //!
@@ -20,15 +20,17 @@
 //! waiting for their ends, and when none is answered any more (see [`watch`]), the breaker does not wait for them to
 //! become the greater part of a window full of better days.
 
+mod half_open;
 mod machine;
 mod policy;
-mod round;
+mod row;
+mod time_left;
 mod watch;
 
 #[cfg(all(test, not(seawall_loom)))]
 mod tests;
 
 pub use machine::State;
-pub(crate) use machine::{Admission, Machine, Mode, Probe, Transition};
+pub(crate) use machine::{Admission, Machine, Mode, Moment, Probe, Transition};
 pub(crate) use policy::{Pace, Policy, SlowAfter};
 pub(crate) use watch::{Entry, Seat, Watch};

@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use super::half_open::Thresholds;
 use crate::ground::live::{Settings, pack_pair, unpack_pair};
 use crate::ground::time;
 
@@ -13,6 +14,10 @@ pub(crate) enum SlowAfter {
         floor: Duration,
     },
 }
+
+/// How many times the floor a dependency that has never answered is given at most. The cohorts of [`ages`](crate::algorithm::ages)
+/// cover two thresholds; beyond ten floors, those that began before the first answers would outlive the ring of those after.
+const LONGEST_COLD_FACTOR: f64 = 10.0;
 
 /// The numbers of a breaker. Validated by whoever makes it; odd ones misbehave but do not panic.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -45,9 +50,8 @@ pub(crate) struct Pace {
     pub(super) minimum_calls: u32,
     /// Zero: the threshold is fixed.
     factor: f64,
-    /// The fixed threshold, or the floor of a relative one; in nanoseconds, as the next.
+    /// The fixed threshold, or the floor of a relative one; in nanoseconds.
     after: u64,
-    max_break: u64,
 }
 
 impl Pace {
@@ -66,9 +70,24 @@ impl Pace {
         median.map(|median| Duration::from_nanos(((median.as_nanos() as f64 * self.factor) as u64).max(self.after)))
     }
 
+    /// The same; of a dependency that has never answered, the floor.
     #[inline]
-    pub(super) fn max_break(&self) -> Duration {
-        Duration::from_nanos(self.max_break)
+    pub(crate) fn slow_or_floor(&self, median: Option<Duration>) -> Duration {
+        self.slow_after(median).unwrap_or_else(|| self.floor())
+    }
+
+    /// From when on a call in flight is overdue. A dependency that has never answered may be one whose answers take long, so it is
+    /// given several times the floor.
+    #[inline]
+    pub(super) fn overdue_after(&self, median: Option<Duration>) -> Duration {
+        self.slow_after(median)
+            .unwrap_or_else(|| Duration::from_nanos((self.after as f64 * self.factor.min(LONGEST_COLD_FACTOR)) as u64))
+    }
+
+    /// So many calls without an answer are enough to tell that there is none.
+    #[inline]
+    pub(super) fn is_row_of_silence(&self, in_a_row: u64) -> bool {
+        in_a_row >= u64::from(self.minimum_calls) || self.is_row_too_long(in_a_row)
     }
 
     #[inline]
@@ -77,16 +96,16 @@ impl Pace {
     }
 }
 
-impl Settings<4> for Pace {
-    fn pack(&self) -> [u64; 4] {
-        let Self { bad_in_a_row, minimum_calls, factor, after, max_break } = *self;
-        [pack_pair(bad_in_a_row, minimum_calls), factor.to_bits(), after, max_break]
+impl Settings<3> for Pace {
+    fn pack(&self) -> [u64; 3] {
+        let Self { bad_in_a_row, minimum_calls, factor, after } = *self;
+        [pack_pair(bad_in_a_row, minimum_calls), factor.to_bits(), after]
     }
 
     #[inline]
-    fn unpack([calls, factor, after, max_break]: [u64; 4]) -> Self {
+    fn unpack([calls, factor, after]: [u64; 3]) -> Self {
         let (bad_in_a_row, minimum_calls) = unpack_pair(calls);
-        Self { bad_in_a_row, minimum_calls, factor: f64::from_bits(factor), after, max_break }
+        Self { bad_in_a_row, minimum_calls, factor: f64::from_bits(factor), after }
     }
 }
 
@@ -94,17 +113,17 @@ impl Settings<4> for Pace {
 /// first.
 impl Settings<10> for Policy {
     fn pack(&self) -> [u64; 10] {
-        let [calls, factor, after, max_break] = self.pace().pack();
+        let [calls, factor, after] = self.pace().pack();
         let rates = [self.failure_rate, self.slow_rate.unwrap_or(0.0), self.break_growth, self.jitter];
         let [failure_rate, slow_rate, break_growth, jitter] = rates.map(f64::to_bits);
         let breaks = pack_pair(self.short_breaks, self.rounds);
-        let break_for = time::nanos(self.break_for);
+        let [break_for, max_break] = [self.break_for, self.max_break].map(time::nanos);
         [calls, factor, after, max_break, failure_rate, slow_rate, breaks, break_for, break_growth, jitter]
     }
 
     fn unpack(words: [u64; 10]) -> Self {
         let [calls, factor, after, max_break, failure_rate, slow_rate, breaks, break_for, break_growth, jitter] = words;
-        let pace = Pace::unpack([calls, factor, after, max_break]);
+        let pace = Pace::unpack([calls, factor, after]);
         let (short_breaks, rounds) = unpack_pair(breaks);
         Self {
             failure_rate: f64::from_bits(failure_rate),
@@ -119,7 +138,7 @@ impl Settings<10> for Policy {
             break_for: Duration::from_nanos(break_for),
             short_breaks,
             break_growth: f64::from_bits(break_growth),
-            max_break: pace.max_break(),
+            max_break: Duration::from_nanos(max_break),
             jitter: f64::from_bits(jitter),
             rounds,
         }
@@ -137,25 +156,21 @@ impl Policy {
             minimum_calls: self.minimum_calls,
             factor,
             after: time::nanos(after),
-            max_break: time::nanos(self.max_break),
         }
     }
 
-    /// From when on a *probe* is slow, when breaks are of length `pause`.
+    /// The thresholds of probes, when breaks are of length `pause`.
     ///
-    /// A relative threshold is of the time before the outage, and a callee may come back slower than it was. So a probe may take
-    /// as long as a break at least: breaks grow, so every callee that answers within the longest one comes back.
-    pub(super) fn probe_slow_after(&self, median: Option<Duration>, pause: Duration) -> Duration {
-        match self.slow_after {
+    /// A relative threshold is of the time before the outage, and a dependency may come back slower than it was. So the answer of a
+    /// probe may take as long as a break at least: breaks grow, so every dependency that answers within the longest one comes back.
+    /// Nor does a probe hang before that, or half-open would be stricter than closed, where what is slow may still be answered.
+    pub(super) fn thresholds(&self, median: Option<Duration>, pause: Duration) -> Thresholds {
+        let place = self.pace().slow_or_floor(median);
+        let slow = match self.slow_after {
             SlowAfter::Fixed(after) => after,
-            SlowAfter::Relative { .. } => self.pace().slow_after(median).map_or(pause, |after| after.max(pause)),
-        }
-    }
-
-    /// From when on a probe in flight hangs: not before a break is over, or half-open would be stricter than closed, where
-    /// what is slow may still be answered.
-    pub(super) fn probe_hangs_after(&self, median: Option<Duration>, pause: Duration) -> Duration {
-        self.probe_slow_after(median, pause).max(pause)
+            SlowAfter::Relative { .. } => place.max(pause),
+        };
+        Thresholds { place, slow, hangs: slow.max(pause) }
     }
 
     /// The length of the `n`th break in a row, the first being 1, before jitter.
@@ -214,7 +229,7 @@ mod tests {
             };
             prop_assert_eq!(Policy::unpack(policy.pack()), policy);
             prop_assert_eq!(Pace::unpack(policy.pace().pack()), policy.pace());
-            prop_assert_eq!(&policy.pack()[..4], &policy.pace().pack()[..]);
+            prop_assert_eq!(&policy.pack()[..3], &policy.pace().pack()[..]);
         }
     }
 }

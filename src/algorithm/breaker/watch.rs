@@ -1,22 +1,27 @@
-//! The path of a call while all is well, without a lock.
+//! The path of a call while all is well, without a lock; and of a call that is refused.
 //!
-//! Four signs are watched for. Over the window: too many failures; too many slow calls, among which calls in flight past the
-//! threshold count. Since the last good answer: so many bad calls in a row; and the *stall*: as many calls as a rate needs are
-//! unanswered past the threshold, and nothing good has come for as long as the threshold. A window filled by better days
-//! would outvote a hanging callee for most of its length; the stall is seen at once.
+//! Five signs are watched for. Over the window: too many failures; too many slow calls, among which calls in flight past the
+//! threshold count. Since the last good answer: so many failures in a row; *silence*, that is as many calls as a rate needs that
+//! ended without any answer, and nothing good for as long as the slow threshold; and the *stall*: as many calls are unanswered past
+//! the threshold, and nothing good has come for as long. A window filled by better days would outvote a dependency that hangs for
+//! most of its length; silence and stall are seen at once.
 //!
-//! What calls in flight say is looked at by the first call of each cohort, and has to be seen twice in a row: after a hiccup
-//! of our own process the answers are all there, only unread, and must not be taken for a hiccup of the callee's.
+//! What calls in flight say is looked at by the first call of each cohort, and by a timer while any are in flight. It has to be
+//! seen twice, an eighth of the threshold apart at least: after a hiccup of our own process the answers are all there, only
+//! unread, and must not be taken for a hiccup of the dependency. Two looks far apart prove nothing either: the process stood still
+//! between them.
 
 use std::time::Duration;
 
-use super::machine::{Machine, Mode, State};
+use super::machine::{Machine, Mode, Moment, Notice};
 use super::policy::{Pace, Policy};
+use super::row::Row;
+use super::time_left::TimeLeft;
 use crate::algorithm::ages::{Age, Ages};
 use crate::algorithm::evidence::Evidence;
 use crate::algorithm::median::Median;
 use crate::algorithm::window::{Counts, Outcome, Span, Window};
-use crate::ground::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use crate::ground::sync::atomic::{AtomicU64, Ordering};
 use crate::ground::time::Instant;
 
 /// What a call is met with.
@@ -27,10 +32,10 @@ pub(crate) enum Entry {
     Closed(Seat),
     /// It passes.
     Free,
-    /// The break lasts that long still.
-    Refused(Duration),
+    /// It does not pass; when another try has a chance, if that is known.
+    Refused(Option<Duration>),
     /// Something is to be decided: ask the machine.
-    Ask,
+    Ask { may_probe: bool, refused_enough: bool },
     /// The callee hangs: trip the machine out of this generation, and ask again.
     Trip(u64),
 }
@@ -48,28 +53,43 @@ pub(crate) struct Seat {
 struct Word(u64);
 
 const CLOSED: u64 = 0;
-const OPEN: u64 = 1;
-const ASK: u64 = 2;
-const FREE: u64 = 3;
+const FREE: u64 = 1;
+/// Refused, for nobody knows how long.
+const SHUT: u64 = 2;
+/// Refused until an instant.
+const REFUSE: u64 = 3;
+/// Free until an instant, and then to be asked.
+const PASS: u64 = 4;
+const ASK: u64 = 5;
+
+const SIGN_BITS: u32 = 3;
+const ERA_BITS: u32 = 8;
+
+/// So many refused calls are enough for a break that is longer than the first: probes of a dependency that does not answer
+/// are three a break, so they are no more than about one in a hundred calls.
+const REFUSED_ENOUGH: u64 = 300;
+
+/// No instant.
+const NEVER: u64 = u64::MAX;
 
 impl Word {
     fn new(sign: u64, era: u8, generation: u64) -> Self {
-        Self(generation << 10 | u64::from(era) << 2 | sign)
+        Self(generation << (SIGN_BITS + ERA_BITS) | u64::from(era) << SIGN_BITS | sign)
     }
 
     #[inline]
     fn sign(self) -> u64 {
-        self.0 & 3
+        self.0 & ((1 << SIGN_BITS) - 1)
     }
 
     #[inline]
     fn era(self) -> u8 {
-        (self.0 >> 2) as u8
+        (self.0 >> SIGN_BITS) as u8
     }
 
     #[inline]
     fn generation(self) -> u64 {
-        self.0 >> 10
+        self.0 >> (SIGN_BITS + ERA_BITS)
     }
 }
 
@@ -77,59 +97,82 @@ impl Word {
 #[derive(Debug)]
 pub(crate) struct Watch {
     word: AtomicU64,
-    open_until: AtomicU64,
+    /// Of [`REFUSE`] and [`PASS`], in nanoseconds.
+    until: AtomicU64,
+    /// From when on enough refused calls end a break, in nanoseconds.
+    earliest: AtomicU64,
+    /// How many calls were refused in this break.
+    refused: AtomicU64,
+    time_left: TimeLeft,
     window: Window,
     ages: Ages,
     median: Median,
-    /// Bad calls since the last good one, above their era.
-    in_a_row: AtomicU64,
+    row: Row,
     /// Nanoseconds, a millisecond or so behind.
     last_good: AtomicU64,
-    /// Nanoseconds; zero: never.
+    /// When a call was bad last, or will a break have ended; in nanoseconds, zero: never.
     last_bad: AtomicU64,
-    /// Whether the calls in flight looked like those of a hanging callee, when they were looked at last.
-    suspicious: AtomicBool,
+    /// Since when the calls in flight have looked like those of a dependency that hangs, in nanoseconds; zero: they do not.
+    suspicious_since: AtomicU64,
 }
 
 /// How exactly the last good answer is noted: not every answer needs to write.
 const LAST_GOOD_SHIFT: u32 = 20;
 
+/// No two looks that are closer than this apart are too far apart, however short the threshold.
+const LOOKS_TOGETHER: Duration = Duration::from_millis(100);
+
 impl Watch {
-    pub(crate) fn new(window: Window, machine: &Machine) -> Self {
+    pub(crate) fn new(window: Window, machine: &Machine, moment: &Moment<'_>) -> Self {
         let watch = Self {
             word: AtomicU64::new(0),
-            open_until: AtomicU64::new(0),
+            until: AtomicU64::new(0),
+            earliest: AtomicU64::new(NEVER),
+            refused: AtomicU64::new(0),
+            time_left: TimeLeft::new(),
             window,
             ages: Ages::new(),
             median: Median::new(),
-            in_a_row: AtomicU64::new(0),
+            row: Row::new(),
             last_good: AtomicU64::new(0),
             last_bad: AtomicU64::new(0),
-            suspicious: AtomicBool::new(false),
+            suspicious_since: AtomicU64::new(0),
         };
-        watch.publish(machine, Instant::from_nanos(0));
+        watch.publish(machine, moment);
         watch
     }
 
     /// Shows the machine's state to the calls. Under the machine's lock, after every move of it.
-    pub(crate) fn publish(&self, machine: &Machine, now: Instant) {
-        let before = self.load();
-        let sign = match machine.state() {
-            State::Closed => CLOSED,
-            State::Disabled => FREE,
-            State::Open if machine.mode() == Mode::Enforcing => OPEN,
-            State::Open | State::HalfOpen | State::ForcedOpen => ASK,
-        };
+    pub(crate) fn publish(&self, machine: &Machine, moment: &Moment<'_>) {
+        let (before, now) = (self.load(), moment.now);
         if before.era() != machine.era() {
             self.window.begin(machine.era());
             self.ages.begin_era(machine.era());
-            self.in_a_row.swap(u64::from(machine.era()), Ordering::AcqRel);
+            self.row.begin_era(machine.era());
             self.last_good.store(now.as_nanos(), Ordering::Relaxed);
-            self.suspicious.store(false, Ordering::Relaxed);
+            self.suspicious_since.store(0, Ordering::Relaxed);
+        }
+        if let Some(until) = machine.open_until().filter(|_| before.generation() != machine.generation()) {
+            self.refused.store(0, Ordering::Relaxed);
+            let threshold = moment.policy.pace().slow_or_floor(moment.median);
+            let length = until.since(now).max(threshold).saturating_mul(2);
+            self.time_left.begin_break(before.sign() == CLOSED, until, length);
         }
         if let Some(until) = machine.open_until() {
-            self.open_until.store(until.as_nanos(), Ordering::Release);
+            self.last_bad.fetch_max(until.as_nanos(), Ordering::Relaxed);
         }
+        let (sign, until, earliest) = match machine.notice(moment) {
+            Notice::Closed => (CLOSED, 0, None),
+            Notice::Free => (FREE, 0, None),
+            Notice::Shut => (SHUT, 0, None),
+            Notice::Refuse { until, earliest } => (REFUSE, until.as_nanos(), earliest),
+            Notice::Pass { until } => (PASS, until.as_nanos(), None),
+            Notice::Ask if machine.mode() == Mode::Observing => (PASS, 0, None),
+            Notice::Ask => (ASK, 0, None),
+        };
+        // A call that finds the instants of another moment than its word asks the machine too early, or is refused once too often.
+        self.until.store(until, Ordering::Release);
+        self.earliest.store(earliest.map_or(NEVER, Instant::as_nanos), Ordering::Release);
         self.word.store(Word::new(sign, machine.era(), machine.generation()).0, Ordering::Release);
     }
 
@@ -138,13 +181,13 @@ impl Watch {
         self.window.set_span(span);
     }
 
-    /// A call comes. The whole policy is asked for only when there may be something to decide.
+    /// A call comes, with so much time left. The whole policy is asked for only when there may be something to decide.
     #[inline]
-    pub(crate) fn enter(&self, pace: &Pace, policy: impl FnOnce() -> Policy, now: Instant) -> Entry {
+    pub(crate) fn enter(&self, pace: &Pace, policy: impl FnOnce() -> Policy, left: Duration, now: Instant) -> Entry {
         let word = self.load();
         match word.sign() {
             CLOSED => {
-                let threshold = self.hangs_after(pace);
+                let threshold = self.overdue_after(pace);
                 let Some((age, first)) = self.ages.begin(word.era(), now, threshold) else {
                     return Entry::Closed(Seat { word, age: None });
                 };
@@ -154,16 +197,82 @@ impl Watch {
                 }
                 Entry::Closed(Seat { word, age: Some(age) })
             }
-            OPEN => {
-                let until = Instant::from_nanos(self.open_until.load(Ordering::Acquire));
-                if now < until { Entry::Refused(until.since(now)) } else { Entry::Ask }
-            }
             FREE => Entry::Free,
-            _ => Entry::Ask,
+            _ => self.enter_unclosed(word, pace, left, now),
         }
     }
 
-    /// The callee has answered, or has not been asked yet: from now on the call does not age.
+    /// Whether a call with so much time left would be refused now, and when another try has a chance. It counts as refused then.
+    pub(crate) fn would_refuse(&self, pace: &Pace, left: Duration, now: Instant) -> Option<Option<Duration>> {
+        let word = self.load();
+        if matches!(word.sign(), CLOSED | FREE) {
+            return None;
+        }
+        match self.enter_unclosed(word, pace, left, now) {
+            Entry::Refused(wait) => Some(wait),
+            _ => None,
+        }
+    }
+
+    /// Neither a lock nor work that grows with anything.
+    fn enter_unclosed(&self, word: Word, pace: &Pace, left: Duration, now: Instant) -> Entry {
+        if word.sign() == SHUT {
+            return Entry::Refused(None);
+        }
+        self.time_left.note(left);
+        let until = Instant::from_nanos(self.until.load(Ordering::Acquire));
+        let early = now < until;
+        let refused_enough = word.sign() == REFUSE && self.is_refused_enough(now);
+        if early && word.sign() == PASS {
+            return Entry::Free;
+        }
+        if early && word.sign() == REFUSE && !refused_enough {
+            return Entry::Refused(Some(until.since(now)));
+        }
+        let threshold = pace.slow_or_floor(self.median(pace));
+        let may_probe = self.time_left.is_enough(left, threshold, now);
+        if !may_probe && word.sign() != PASS {
+            return Entry::Refused(Some(threshold));
+        }
+        Entry::Ask { may_probe, refused_enough }
+    }
+
+    fn is_refused_enough(&self, now: Instant) -> bool {
+        let earliest = self.earliest.load(Ordering::Acquire);
+        earliest != NEVER
+            && self.refused.fetch_add(1, Ordering::Relaxed) >= REFUSED_ENOUGH
+            && now.as_nanos() >= earliest
+    }
+
+    /// Until when no call passes, as far as time alone decides.
+    pub(crate) fn refuses_until(&self, now: Instant) -> Option<Instant> {
+        match self.load().sign() {
+            SHUT => Some(Instant::MAX),
+            REFUSE => Some(Instant::from_nanos(self.until.load(Ordering::Acquire))).filter(|until| *until > now),
+            _ => None,
+        }
+    }
+
+    /// A look at the calls in flight, while none may come. `Some` generation: trip the machine out of it.
+    pub(crate) fn look(&self, pace: &Pace, policy: impl FnOnce() -> Policy, now: Instant) -> Option<u64> {
+        let word = self.load();
+        let hangs = word.sign() == CLOSED && self.hangs(word.era(), &policy(), now, self.overdue_after(pace));
+        hangs.then(|| word.generation())
+    }
+
+    /// When another look is due; `None`: nothing is in flight that a look could find overdue.
+    pub(crate) fn next_look(&self, pace: &Pace, now: Instant) -> Option<Instant> {
+        let word = self.load();
+        let oldest = if word.sign() == CLOSED { self.ages.oldest(word.era(), now) } else { None };
+        let threshold = self.overdue_after(pace);
+        let is_suspicious = self.suspicious_since.load(Ordering::Relaxed) != 0;
+        let soon = now + if is_suspicious { confirmed_after(threshold) } else { threshold / 4 };
+        // The threshold may get much shorter with the first answers.
+        let late = now + pace.slow_or_floor(self.median(pace));
+        oldest.map(|oldest| if is_suspicious { soon } else { (oldest + threshold).clamp(soon.min(late), late) })
+    }
+
+    /// The dependency has answered, or has not been asked yet: from now on the call does not age.
     #[inline]
     pub(crate) fn stop_aging(&self, seat: &mut Seat) {
         if let Some(age) = seat.age.take() {
@@ -174,10 +283,10 @@ impl Watch {
         }
     }
 
-    /// The callee is (again) at work on the call.
+    /// The dependency is (again) at work on the call.
     pub(crate) fn start_aging(&self, seat: &mut Seat, pace: &Pace, now: Instant) {
         if seat.age.is_none() && self.load() == seat.word {
-            seat.age = self.ages.begin(seat.word.era(), now, self.hangs_after(pace)).map(|(age, _)| age);
+            seat.age = self.ages.begin(seat.word.era(), now, self.overdue_after(pace)).map(|(age, _)| age);
         }
     }
 
@@ -200,22 +309,33 @@ impl Watch {
             self.median.record(took);
         }
         let slow = |took| self.slow_after(pace).is_some_and(|after| took >= after);
-        let (outcome, good) = match end {
-            Evidence::Good(took) => (Outcome { failure: false, slow: slow(took) }, true),
-            Evidence::Bad(took) => (Outcome { failure: true, slow: slow(took) }, false),
-            Evidence::TimedOut => (Outcome { failure: true, slow: true }, false),
-            Evidence::GivenUpLate => (Outcome { failure: false, slow: true }, false),
-            Evidence::Alive | Evidence::Unanswered | Evidence::Unsent | Evidence::Nothing => return None,
+        let outcome = match end {
+            Evidence::Good(took) => Some(Outcome { failure: false, slow: slow(took) }),
+            Evidence::Bad(took) => Some(Outcome { failure: true, slow: slow(took) }),
+            Evidence::TimedOut => Some(Outcome { failure: true, slow: true }),
+            Evidence::GivenUpLate => Some(Outcome { failure: false, slow: true }),
+            Evidence::Alive | Evidence::Unanswered | Evidence::Unsent => None,
+            Evidence::Nothing => return None,
         };
-        let in_a_row = if good { self.note_good(word.era(), now) } else { self.note_bad(word.era()) };
-        if outcome.is_bad() {
-            self.last_bad.store(now.as_nanos(), Ordering::Relaxed);
+        let is_good = matches!(end, Evidence::Good(_) | Evidence::Alive);
+        if !is_good || outcome.is_some_and(Outcome::is_bad) {
+            self.last_bad.fetch_max(now.as_nanos(), Ordering::Relaxed);
         }
-        let anything_bad = self.window.add(word.era(), now, outcome);
-        let trips = pace.is_row_too_long(in_a_row)
-            // A crowd of callers that hangs up all at once leaves a row of its own, between one good answer and the next.
-            && (end != Evidence::GivenUpLate || self.is_silent(pace, now))
-            || (anything_bad && self.rates_trip(word.era(), &policy(), now));
+        let row_trips = match end {
+            Evidence::Good(_) | Evidence::Alive => {
+                self.note_good(word.era(), now);
+                false
+            }
+            Evidence::Bad(_) | Evidence::TimedOut => pace.is_row_too_long(self.row.add_bad(word.era(), now).bad),
+            // A crowd of callers that hangs up all at once, or a connection that takes its calls along, leaves a row of its own
+            // between one good answer and the next.
+            _ => {
+                pace.is_row_of_silence(self.row.add_silent(word.era(), now).total())
+                    && self.is_silent(now, pace.slow_or_floor(self.median(pace)))
+            }
+        };
+        let anything_bad = outcome.is_some_and(|outcome| self.window.add(word.era(), now, outcome));
+        let trips = row_trips || anything_bad && self.rates_trip(word.era(), &policy(), now);
         trips.then(|| word.generation())
     }
 
@@ -247,15 +367,15 @@ impl Watch {
 
     /// Whether nothing that would be lost with this breaker is younger than the longest break: neither an open state nor a bad
     /// outcome. What only good calls have taught it is not missed.
-    pub(crate) fn is_as_new(&self, pace: &Pace, now: Instant) -> bool {
-        let last_bad = self.last_bad.load(Ordering::Relaxed).max(self.open_until.load(Ordering::Acquire));
-        last_bad == 0 || now.since(Instant::from_nanos(last_bad)) > pace.max_break().max(self.window.length())
+    pub(crate) fn is_as_new(&self, policy: &Policy, now: Instant) -> bool {
+        let last_bad = self.last_bad.load(Ordering::Relaxed);
+        last_bad == 0 || now.since(Instant::from_nanos(last_bad)) > policy.max_break.max(self.window.length())
     }
 
     /// How many calls are with the callee, and how many of them are overdue.
     pub(crate) fn in_flight(&self, pace: &Pace, now: Instant) -> (u64, u64) {
         let era = self.load().era();
-        (self.ages.in_flight(era), self.ages.overdue(era, now, self.hangs_after(pace)))
+        (self.ages.in_flight(era), self.ages.overdue(era, now, self.overdue_after(pace)))
     }
 
     #[inline]
@@ -263,30 +383,18 @@ impl Watch {
         Word(self.word.load(Ordering::Acquire))
     }
 
-    /// Of a callee that never answered nothing is known, and to wait for the longest break there is errs on its side.
     #[inline]
-    fn hangs_after(&self, pace: &Pace) -> Duration {
-        self.slow_after(pace).unwrap_or_else(|| pace.max_break())
+    fn overdue_after(&self, pace: &Pace) -> Duration {
+        pace.overdue_after(self.median(pace))
     }
 
     #[inline]
-    fn note_good(&self, era: u8, now: Instant) -> u64 {
+    fn note_good(&self, era: u8, now: Instant) {
         let nanos = now.as_nanos();
         if nanos >> LAST_GOOD_SHIFT > self.last_good.load(Ordering::Relaxed) >> LAST_GOOD_SHIFT {
             self.last_good.store(nanos, Ordering::Relaxed);
         }
-        if self.in_a_row.load(Ordering::Acquire) != u64::from(era) {
-            let _ = self.in_a_row.fetch_update(Ordering::AcqRel, Ordering::Acquire, |word| {
-                (word as u8 == era).then_some(u64::from(era))
-            });
-        }
-        0
-    }
-
-    fn note_bad(&self, era: u8) -> u64 {
-        let one_more = |word: u64| (word as u8 == era).then(|| word.saturating_add(1 << 8));
-        let before = self.in_a_row.fetch_update(Ordering::AcqRel, Ordering::Acquire, one_more);
-        before.map_or(0, |word| (word >> 8) + 1)
+        self.row.end(era);
     }
 
     fn rates_trip(&self, era: u8, policy: &Policy, now: Instant) -> bool {
@@ -295,7 +403,7 @@ impl Watch {
         enough && policy.too_many_failures(counts.failures as f64, counts.calls as f64) || slow_trips(counts, 0, policy)
     }
 
-    /// Whether the calls in flight say that the callee hangs.
+    /// Whether the calls in flight say that the dependency hangs.
     fn hangs(&self, era: u8, policy: &Policy, now: Instant, threshold: Duration) -> bool {
         if policy.slow_rate.is_none() {
             return false;
@@ -303,22 +411,39 @@ impl Watch {
         let overdue = self.ages.overdue(era, now, threshold);
         let suspicious = overdue > 0
             && (slow_trips(self.window.counts(era, now), overdue, policy)
-                || self.stalls(overdue, policy, now, threshold));
-        self.suspicious.swap(suspicious, Ordering::AcqRel) && suspicious
+                || self.stalls(era, overdue, policy, now, threshold));
+        if !suspicious {
+            self.suspicious_since.store(0, Ordering::Relaxed);
+            return false;
+        }
+        let since = self.suspicious_since.load(Ordering::Relaxed);
+        let apart = now.since(Instant::from_nanos(since));
+        let is_first = since == 0 || apart > (threshold / 2).max(LOOKS_TOGETHER);
+        if is_first {
+            self.suspicious_since.store(now.as_nanos(), Ordering::Relaxed);
+        }
+        !is_first && apart >= confirmed_after(threshold)
     }
 
-    fn stalls(&self, overdue: u64, policy: &Policy, now: Instant, threshold: Duration) -> bool {
-        let unanswered = overdue + (self.in_a_row.load(Ordering::Acquire) >> 8);
-        unanswered >= u64::from(policy.minimum_calls) && self.since_last_good(now) >= threshold
+    fn stalls(&self, era: u8, overdue: u64, policy: &Policy, now: Instant, threshold: Duration) -> bool {
+        // A row of moments, such as the calls that a closing connection takes along, is no part of a stall.
+        let in_a_row = if self.row.age(now) >= threshold { self.row.length(era).total() } else { 0 };
+        overdue + in_a_row >= u64::from(policy.minimum_calls) && self.since_last_good(now) >= threshold
     }
 
-    fn is_silent(&self, pace: &Pace, now: Instant) -> bool {
-        self.since_last_good(now) >= self.hangs_after(pace)
+    /// Whether there has been a row for that long, which is not empty.
+    fn is_silent(&self, now: Instant, threshold: Duration) -> bool {
+        self.row.age(now) >= threshold && self.since_last_good(now) >= threshold
     }
 
     fn since_last_good(&self, now: Instant) -> Duration {
         now.since(Instant::from_nanos(self.last_good.load(Ordering::Relaxed)))
     }
+}
+
+/// How far apart two looks are at least of which the second confirms the first.
+fn confirmed_after(threshold: Duration) -> Duration {
+    (threshold / 8).max(Duration::from_millis(1))
 }
 
 fn slow_trips(counts: Counts, overdue: u64, policy: &Policy) -> bool {

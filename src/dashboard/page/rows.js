@@ -192,7 +192,7 @@ function row(component) {
       const refusal = component.last_refusal;
       if (refusal) {
         const [why, remedy] = reason(refusal.reason);
-        say(what, `${time(refusal.ago_s)} ago: ${why}. `);
+        say(what, `${time(refusal.ago_s)} ago: ${why}${numbers(refusal.numbers)}. `);
         say(how, remedy);
       } else {
         say(what, "");

@@ -29,11 +29,24 @@ const REASONS = {
   queue_full: ["all permits and all places in the queue are taken", "Calls come faster than answers: look at the callee's latency first."],
   queue_timeout: ["no permit came free within max_wait", "Calls hold their permits for long: look at the callee's latency."],
   not_in_time: ["less time was left than the call takes", "It would only have failed late. If many are: more capacity, or longer deadlines."],
+  displaced: ["a call of higher priority took its place in the queue", "Calls come faster than answers: look at the callee's latency first."],
   rate_limited: ["the rate limit is used up", "Slow the callers down, or raise the limit."],
 };
 
 function reason(word) {
   return REASONS[word] || [String(word).replaceAll("_", " "), ""];
+}
+
+// The numbers that decided a refusal, as the event and the error's text have them.
+function numbers(is = {}) {
+  const words = [];
+  const say = (value, text) => { if (Number.isFinite(value)) words.push(text(value)); };
+  say(is.time_left_s, (left) => `time left ${time(left)}`);
+  say(is.expected_s, (expected) => `expected ${time(expected)}`);
+  say(is.waiting, (calls) => `waiting ${count(calls)}`);
+  say(is.limit, (limit) => `limit ${count(limit)}` + (Number.isFinite(is.per_s) ? ` per ${time(is.per_s)}` : ""));
+  say(is.calls, (calls) => `${count(is.failures)} failed and ${count(is.slow)} slow of ${count(calls)} calls`);
+  return words.length ? ` (${words.join(", ")})` : "";
 }
 
 function rate(value) {
@@ -88,6 +101,7 @@ function judge(component) {
   switch (component.layer) {
     case "circuit_breaker": return breaker(is, component.keys, refused, failing);
     case "retry": {
+      if (is.enabled === false) return [1, "Off", "No call is tried again"];
       const detail = `${is.max_attempts} attempts at most`;
       if (is.budget_left === 0 && failing) return [2, "Out of budget", "No retries until the budget fills up"];
       if (failing) return [2, "Calls fail", share(failed, good + failed) + " fail in spite of retries"];

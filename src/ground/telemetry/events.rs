@@ -6,9 +6,13 @@
 #[cfg(feature = "http")]
 use std::time::Duration;
 
+use tracing::field;
+
 use super::instruments::Instruments;
 use super::tally::{Count, NotRetried, STATES};
 use crate::ground::error::Rejected;
+#[cfg(feature = "http")]
+use crate::ground::text;
 use crate::ground::time;
 use crate::ground::verdict::Verdict;
 
@@ -32,9 +36,25 @@ macro_rules! tell {
 
 /// A call was refused or ended by a layer.
 pub(crate) fn rejected(rejected: &Rejected) {
-    let (instruments, reason) = (rejected.instruments(), rejected.reason());
-    let count = instruments.tally().refuse(reason, time::now());
-    tell!(WARN, count, name = name(instruments), layer = rejected.layer(), reason = reason.as_str(), "rejected");
+    let (instruments, reason, numbers) = (rejected.instruments(), rejected.reason(), rejected.numbers());
+    let count = instruments.tally().refuse(reason, numbers, time::now());
+    tell!(
+        WARN,
+        count,
+        name = name(instruments),
+        layer = rejected.layer(),
+        reason = reason.as_str(),
+        retry_after = rejected.retry_after().map(field::debug),
+        time_left = numbers.time_left().map(field::debug),
+        expected = numbers.expected().map(field::debug),
+        waiting = numbers.waiting(),
+        limit = numbers.limit(),
+        per = numbers.per().map(field::debug),
+        calls = numbers.calls(),
+        failures = numbers.failures(),
+        slow = numbers.slow(),
+        "rejected"
+    );
 }
 
 /// An attempt failed and another one follows.
@@ -96,13 +116,14 @@ pub(crate) fn body_cut(rejected: &Rejected, waited: bool, age: Duration) {
     tell!(WARN, count, name = name(instruments), layer, reason = reason.as_str(), held, ?age, "body cut");
 }
 
-/// An error that no layer of ours made is answered: its cause is told here, since the answer does not tell it.
+/// An error that no layer of ours made is answered: its cause is told here, since the answer does not tell it. The cause may hold
+/// what a stranger sent, and is told on one line.
 #[cfg(feature = "http")]
 pub(crate) fn answered(error: &tower::BoxError, answer: &'static str, is_internal: bool) {
-    let error = error.as_ref() as &(dyn std::error::Error + 'static);
+    let error = text::one_line_of_error(error.as_ref());
     let count = &super::ANSWERED[usize::from(!is_internal)];
     count.add();
-    tell!(ERROR, count, layer = "respond", answer, error, "answered");
+    tell!(ERROR, count, layer = "respond", answer, %error, "answered");
 }
 
 /// The span of one attempt, for those who asked for it.

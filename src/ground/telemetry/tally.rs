@@ -1,9 +1,10 @@
 //! Counts of what happens now and then: refusals, cuts, retries, transitions, reloads.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError, TryLockError};
 use std::time::Duration;
 
-use crate::ground::error::Reason;
+use crate::ground::error::{Numbers, Reason};
 use crate::ground::time::Instant;
 use crate::ground::verdict::Verdict;
 
@@ -84,11 +85,16 @@ pub(crate) struct Tally {
     pub(crate) passed: Count,
     /// Reloads that were applied, and such that were refused.
     pub(crate) reloads: [Count; 2],
-    /// When the last refusal was, in nanoseconds with the lowest bits cleared, and the number of its reason in those.
-    last_refusal: AtomicU64,
+    last_refusal: Mutex<Option<LastRefusal>>,
 }
 
-const REASON_MASK: u64 = 0xff;
+/// The last call that was refused or cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct LastRefusal {
+    pub(crate) reason: Reason,
+    pub(crate) numbers: Numbers,
+    pub(crate) at: Instant,
+}
 
 impl Tally {
     pub(crate) const fn new() -> Self {
@@ -100,21 +106,27 @@ impl Tally {
             transitions: [const { [const { Count::new() }; STATES.len()] }; STATES.len()],
             passed: Count::new(),
             reloads: [const { Count::new() }; 2],
-            last_refusal: AtomicU64::new(0),
+            last_refusal: Mutex::new(None),
         }
     }
 
-    pub(crate) fn refuse(&self, reason: Reason, now: Instant) -> &Count {
-        self.last_refusal.store(now.as_nanos() & !REASON_MASK | reason as u64, Ordering::Relaxed);
+    pub(crate) fn refuse(&self, reason: Reason, numbers: Numbers, at: Instant) -> &Count {
+        // Of several refusals at one moment, one is kept: a storm does not wait for this.
+        let last = match self.last_refusal.try_lock() {
+            Ok(last) => Some(last),
+            Err(TryLockError::Poisoned(last)) => Some(last.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        };
+        if let Some(mut last) = last {
+            *last = Some(LastRefusal { reason, numbers, at });
+        }
         let count = &self.refused[reason as usize];
         count.add();
         count
     }
 
-    pub(crate) fn last_refusal(&self) -> Option<(Reason, Instant)> {
-        let word = self.last_refusal.load(Ordering::Relaxed);
-        let reason = Reason::ALL.get((word & REASON_MASK) as usize)?;
-        (word != 0).then(|| (*reason, Instant::from_nanos(word & !REASON_MASK)))
+    pub(crate) fn last_refusal(&self) -> Option<LastRefusal> {
+        *self.last_refusal.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How often something happened, by name, without what never did.
@@ -153,13 +165,17 @@ mod tests {
     }
 
     #[test]
-    fn the_last_refusal_is_known_with_its_reason() {
+    fn the_last_refusal_is_known_with_its_reason_and_numbers() {
         let tally = Tally::new();
         assert_eq!(tally.last_refusal(), None);
-        tally.refuse(Reason::DeadlineExpired, START);
-        assert_eq!(tally.last_refusal(), Some((Reason::DeadlineExpired, START)));
-        tally.refuse(Reason::RateLimited, START + Duration::from_secs(1));
-        let (reason, at) = tally.last_refusal().expect("two refusals");
-        assert_eq!((reason, at.since(START).as_millis()), (Reason::RateLimited, 1000));
+        let numbers = Numbers::NONE.with_waiting(3).with_limit(16);
+        let refusals = [
+            LastRefusal { reason: Reason::DeadlineExpired, numbers: Numbers::NONE, at: START },
+            LastRefusal { reason: Reason::RateLimited, numbers, at: START + Duration::from_secs(1) },
+        ];
+        for refusal in refusals {
+            tally.refuse(refusal.reason, refusal.numbers, refusal.at);
+            assert_eq!(tally.last_refusal(), Some(refusal));
+        }
     }
 }

@@ -6,12 +6,12 @@ use ::http::header::HeaderValue;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use tower::BoxError;
 
-use super::details;
 use crate::ground::error::{Kind, rejection};
 use crate::ground::telemetry;
 use crate::ground::verdict::Verdict;
 use crate::grpc::Code;
 use crate::grpc::classify::of_error;
+use crate::grpc::details;
 use crate::grpc::status::{DETAILS, MESSAGE, PUSHBACK, STATUS, pushback_value};
 use crate::middleware::observed;
 
@@ -90,9 +90,14 @@ mod tests {
         assert_eq!(code(Reason::AttemptTimeout), Code::DeadlineExceeded);
         assert_eq!(code(Reason::HoldExceeded), Code::DeadlineExceeded);
         assert_eq!(code(Reason::RateLimited), Code::ResourceExhausted);
-        for reason in
-            [Reason::NotReady, Reason::CircuitOpen, Reason::QueueFull, Reason::QueueTimeout, Reason::NotInTime]
-        {
+        for reason in [
+            Reason::NotReady,
+            Reason::CircuitOpen,
+            Reason::QueueFull,
+            Reason::QueueTimeout,
+            Reason::NotInTime,
+            Reason::Displaced,
+        ] {
             assert_eq!(code(reason), Code::Unavailable, "{reason:?}");
         }
         assert_eq!(Answer::to(&"who knows".into()).code, Code::Internal);

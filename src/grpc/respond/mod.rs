@@ -50,7 +50,6 @@
 
 mod answer;
 mod body;
-mod details;
 mod with_code;
 
 pub use body::Body;

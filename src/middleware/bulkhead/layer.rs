@@ -16,6 +16,7 @@ use crate::ground::error::InvalidConfig;
 use crate::ground::live::Current;
 use crate::ground::telemetry::Instruments;
 use crate::ground::verdict::AtResponse;
+use crate::middleware::breaker_ahead::BreakersAhead;
 use crate::middleware::gates::Gates;
 use crate::middleware::observed;
 
@@ -118,6 +119,11 @@ impl<C, K: Keying, W> BulkheadLayer<C, K, W> {
     pub fn named_in(self, registry: &Registry, name: &str) -> Result<Self, InvalidConfig> {
         registry.register(name, &[self.observed()])?;
         Ok(self)
+    }
+
+    /// Lets calls that wait be refused by these breakers further in.
+    pub(crate) fn connect(&self, breakers: Arc<dyn BreakersAhead<K::Key>>) {
+        self.gates.ahead().connect(breakers);
     }
 
     pub(crate) fn observed(&self) -> Arc<dyn Observed> {

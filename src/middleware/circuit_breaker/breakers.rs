@@ -2,16 +2,21 @@
 
 use std::cmp::Ordering;
 
+use tokio::sync::futures::OwnedNotified;
+
 use super::KIND;
 use super::config::CircuitBreakerConfig;
 use super::state::{Breaker, Terms};
 use crate::admission::keyed::{Forgettable, KeyBy, Keyed, Keying, Survey};
 use crate::admission::registry::{BreakerCondition, Command, Condition, LastTransition, Observed, Unsupported};
 use crate::algorithm::breaker::{Mode, State, Transition};
+use crate::ground::error::{Reason, Rejected};
 use crate::ground::live::Current;
+use crate::ground::sync::atomic::{self, AtomicBool};
 use crate::ground::sync::{Arc, Mutex, lock};
 use crate::ground::telemetry::Instruments;
 use crate::ground::time::{self, Instant};
+use crate::middleware::breaker_ahead::{BreakerAhead, BreakersAhead};
 use crate::middleware::inner::Unready;
 
 #[derive(Debug)]
@@ -22,6 +27,7 @@ pub(super) struct Breakers<K: Keying> {
     keyed: Keyed<K, Breaker>,
     seen: Survey<Seen>,
     unready: Unready,
+    unready_while_open: AtomicBool,
     instruments: Instruments,
 }
 
@@ -77,6 +83,7 @@ impl<K: Keying> Breakers<K> {
             seen: Survey::default(),
             mode: Mutex::new(mode),
             unready: Unready::default(),
+            unready_while_open: AtomicBool::new(config.unready_while_open),
             instruments,
             config: Current::new(config),
         }
@@ -90,14 +97,21 @@ impl<K: Keying> Breakers<K> {
     where
         K: KeyBy<Req>,
     {
-        self.keyed.get(request, || {
-            let config = self.config();
-            Breaker::new(&Terms::of(&config), config.span(), self.mode(), self.instruments.clone())
-        })
+        self.keyed.get(request, || self.make())
+    }
+
+    fn make(&self) -> Breaker {
+        let config = self.config();
+        Breaker::new(&Terms::of(&config), config.span(), self.mode(), self.instruments.clone())
     }
 
     pub(super) fn unready(&self) -> &Unready {
         &self.unready
+    }
+
+    #[inline]
+    pub(super) fn is_unready_while_open(&self) -> bool {
+        self.unready_while_open.load(atomic::Ordering::Acquire)
     }
 
     pub(super) fn common(&self) -> &Arc<Breaker> {
@@ -136,11 +150,12 @@ impl<K: Keying> Breakers<K> {
     pub(super) fn apply(&self, config: &CircuitBreakerConfig) -> impl FnOnce() + use<'_, K> {
         let now = time::now();
         let changes_mode = self.config.replace(config, |before| {
+            self.unready_while_open.store(config.unready_while_open, atomic::Ordering::Release);
             let span = (config.window != before.window).then(|| config.span());
             self.keyed.for_each(|breaker| breaker.reload(&Terms::of(config), span, now));
             let mut mode = lock(&self.mode);
-            let is_forced = matches!(*mode, Mode::ForcedOpen | Mode::Disabled);
-            let changes_mode = config.observe_only != before.observe_only && !is_forced;
+            let is_forced = *mode != before.mode() && matches!(*mode, Mode::ForcedOpen | Mode::Disabled);
+            let changes_mode = config.mode() != before.mode() && !is_forced;
             if changes_mode {
                 *mode = config.mode();
             }
@@ -150,10 +165,31 @@ impl<K: Keying> Breakers<K> {
         });
         move || {
             self.keyed.shrink();
+            // What waits to be ready may wait no longer.
+            self.common().turn().may_have_come();
             if changes_mode {
                 self.spread_mode(now);
             }
         }
+    }
+}
+
+impl<K: Keying> BreakersAhead<K::Key> for Breakers<K> {
+    fn breaker(&self, key: Option<K::Key>) -> Box<dyn BreakerAhead> {
+        Box::new(self.keyed.of_key(key, || self.make()))
+    }
+}
+
+impl BreakerAhead for Arc<Breaker> {
+    fn refusal(&self, deadline: Option<Instant>, now: Instant) -> Option<Rejected> {
+        let entrance = self.entrance();
+        let left = deadline.map_or(entrance.max_hold, |deadline| deadline.since(now));
+        let wait = self.would_refuse(&entrance.pace, left, now)?;
+        Some(Rejected::new(self.instruments().clone(), Reason::CircuitOpen).with_retry_after(wait))
+    }
+
+    fn moved(&self) -> OwnedNotified {
+        self.turn().moved()
     }
 }
 

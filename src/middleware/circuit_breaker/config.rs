@@ -41,12 +41,17 @@ pub enum Window {
 #[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 #[cfg_attr(all(test, feature = "config"), derive(schemars::JsonSchema))]
 pub struct CircuitBreakerConfig {
+    /// Whether there is a breaker at all: `false` lets all calls pass and counts nothing, as
+    /// [`disable`](super::CircuitBreakerHandle::disable) does. Default: `true`.
+    pub enabled: bool,
     /// The calls that the rates are of. Default: the last 10 s.
     pub window: Window,
     /// Below so many calls in the window no rate is looked at: at least 1, and no more than a window of calls has. Default: 10.
     #[cfg_attr(all(test, feature = "config"), schemars(range(min = 1)))]
     pub minimum_calls: u32,
-    /// The share of failures that opens, above 0 and up to 1. Default: 0.5.
+    /// The share of failures that opens, above 0 and up to 1. Default: 0.9. While some of the calls are answered well, callers are
+    /// better off with these answers than with none, and retries make up for the rest; a breaker that opens at half takes the good
+    /// half away too. Lower it where a failing call costs more than a refused one.
     #[cfg_attr(all(test, feature = "config"), schemars(extend("exclusiveMinimum" = 0, "maximum" = 1)))]
     pub failure_rate: f64,
     /// The share of slow calls that opens, above 0 and up to 1; `None`: slowness never opens. Calls in flight past the
@@ -67,31 +72,43 @@ pub struct CircuitBreakerConfig {
     /// sign of a callee that hangs. Default: 500 ms.
     #[cfg_attr(feature = "config", serde(with = "HumanTime"))]
     pub slow_floor: Duration,
-    /// So many calls in a row without a good answer open, whatever the rates, at least 1; `None`: never. Default: 20.
+    /// So many failures in a row open, whatever the rates, at least 1; `None`: never. Default: 30, which a dependency that answers
+    /// every second call well does not reach once in a thousand million calls.
     #[cfg_attr(feature = "config", serde(with = "Off::<u32>"))]
     #[cfg_attr(all(test, feature = "config"), schemars(range(min = 1)))]
     pub consecutive_failures: Option<u32>,
     /// How long a break lasts; more than zero. Default: 1 s.
     #[cfg_attr(feature = "config", serde(with = "HumanTime"))]
     pub break_duration: Duration,
-    /// How many breaks in a row are of that length, before they grow: at least 1. Default: 3.
+    /// How many breaks in a row are of that length, before they grow: at least 1. Default: 3. A break in which no probe was
+    /// answered well comes on top; a probe that was answered well makes the next break a short one again.
     #[cfg_attr(all(test, feature = "config"), schemars(range(min = 1)))]
     pub short_breaks: u32,
     /// By what factor each further break is longer than the one before, at least 1. Default: 2.
     #[cfg_attr(all(test, feature = "config"), schemars(range(min = 1.0)))]
     pub break_growth: f64,
-    /// The longest break, at least `break_duration`. Default: 30 s.
+    /// The longest break, at least `break_duration`. Default: 30 s. From `break_duration` on, a break ends as soon as 300 calls
+    /// were refused in it, so that a client with many calls comes back soon; it sends three probes a break at most to what does
+    /// not answer.
     #[cfg_attr(feature = "config", serde(with = "HumanTime"))]
     pub max_break: Duration,
     /// By what share a break may be cut short, at random, so that a fleet does not come back in step: within
     /// `0..=1`. Default: 0.2.
     #[cfg_attr(all(test, feature = "config"), schemars(range(min = 0.0, max = 1.0)))]
     pub jitter: f64,
-    /// How many rounds of probes must be good before it closes: one probe, then two, four, and so on; 1 to 10. Default: 4.
+    /// How many probes it takes to close: 1 with one round, 1 + 2 with two, 1 + 2 + 4 with three, and so on; 1 to 10. Default: 4,
+    /// which is 15 probes. They are judged together, by the same rates as calls of a closed breaker.
     #[cfg_attr(all(test, feature = "config"), schemars(range(min = 1, max = 10)))]
     pub half_open_rounds: u32,
     /// Move as ever, count and report, but refuse nothing. Default: `false`.
     pub observe_only: bool,
+    /// Whether the service is not ready while no call would pass, until the next probe may go: for a load balancer around
+    /// one breaker per endpoint, and for nothing else. Default: `false`.
+    ///
+    /// A breaker that is always ready and refuses at once looks idle to a balancer that goes by readiness and pending calls, and
+    /// attracts the traffic of its endpoint. Without a balancer that has other endpoints, callers wait in `poll_ready`, where no
+    /// deadline can reach them. It has no effect on breakers that are kept by key, since the key is not known before the call.
+    pub unready_while_open: bool,
     /// The bound on a call that has no deadline; more than zero. Default: 60 s.
     #[cfg_attr(feature = "config", serde(with = "HumanTime"))]
     pub max_hold: Duration,
@@ -104,14 +121,15 @@ pub struct CircuitBreakerConfig {
 impl Default for CircuitBreakerConfig {
     fn default() -> Self {
         Self {
+            enabled: true,
             window: Window::Time(Duration::from_secs(10)),
             minimum_calls: 10,
-            failure_rate: 0.5,
+            failure_rate: 0.9,
             slow_rate: Some(0.8),
             slow_after: None,
             slow_factor: 10.0,
             slow_floor: Duration::from_millis(500),
-            consecutive_failures: Some(20),
+            consecutive_failures: Some(30),
             break_duration: Duration::from_secs(1),
             short_breaks: 3,
             break_growth: 2.0,
@@ -119,6 +137,7 @@ impl Default for CircuitBreakerConfig {
             jitter: 0.2,
             half_open_rounds: 4,
             observe_only: false,
+            unready_while_open: false,
             max_hold: DEFAULT_MAX_HOLD,
             max_keys: DEFAULT_MAX_KEYS,
         }
@@ -203,7 +222,11 @@ impl CircuitBreakerConfig {
     }
 
     pub(super) fn mode(&self) -> Mode {
-        if self.observe_only { Mode::Observing } else { Mode::Enforcing }
+        match (self.enabled, self.observe_only) {
+            (false, _) => Mode::Disabled,
+            (true, true) => Mode::Observing,
+            (true, false) => Mode::Enforcing,
+        }
     }
 }
 
@@ -238,6 +261,7 @@ mod tests {
     #[test]
     fn every_fault_is_found_at_once() {
         let config = CircuitBreakerConfig {
+            enabled: true,
             window: Window::Time(Duration::ZERO),
             minimum_calls: 0,
             failure_rate: 0.0,
@@ -253,6 +277,7 @@ mod tests {
             jitter: 1.5,
             half_open_rounds: 0,
             observe_only: false,
+            unready_while_open: false,
             max_hold: Duration::ZERO,
             max_keys: 0,
         };

@@ -46,6 +46,9 @@ where
         match result {
             Ok(response) => {
                 let verdict = this.classifier.classify(Ok(&response));
+                if let Some(now) = now {
+                    ticket.head_says(verdict, now);
+                }
                 let hold = || this.classifier.hold(response, verdict, ticket);
                 // If the call is over with this, it needs no second reading.
                 Poll::Ready(Ok(match now {

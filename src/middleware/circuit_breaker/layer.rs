@@ -14,6 +14,7 @@ use crate::ground::config::Validate;
 use crate::ground::error::InvalidConfig;
 use crate::ground::telemetry::Instruments;
 use crate::ground::verdict::AtResponse;
+use crate::middleware::breaker_ahead::BreakersAhead;
 use crate::middleware::observed;
 
 /// Stops asking a callee that fails. See the [module](super).
@@ -77,6 +78,11 @@ impl<C, K: Keying> CircuitBreakerLayer<C, K> {
     pub fn named_in(self, registry: &Registry, name: &str) -> Result<Self, InvalidConfig> {
         registry.register(name, &[self.observed()])?;
         Ok(self)
+    }
+
+    /// What a queue further out asks, so that what would be refused does not wait there.
+    pub(crate) fn ahead(&self) -> Arc<dyn BreakersAhead<K::Key>> {
+        Arc::clone(&self.breakers) as _
     }
 
     pub(crate) fn observed(&self) -> Arc<dyn Observed> {

@@ -1,31 +1,52 @@
 //! A circuit breaker: stops asking a callee that fails, hangs or is slow beyond all measure, and begins again gently.
 //!
-//! A callee that is down costs every caller its whole timeout, and what they all keep sending keeps it down. The breaker
-//! watches how calls end, and when too many end badly it *opens*: calls are refused at once, and the callee is left alone
-//! for a second. Then it is *half-open*: one call passes as a probe; if it is well, two more, four, eight, and the breaker is
-//! *closed* again. If a probe fails, there is another break, and after several they grow.
+//! A dependency that is down costs every caller its whole timeout, and the calls that everybody keeps sending keep it down. The breaker
+//! watches how calls end. When nearly all end badly it *opens*: calls are refused at once, and the dependency is left alone for a
+//! second. Then it is *half-open*: one call passes as a probe; if it is answered well, two, four and eight more, and the breaker is
+//! *closed* again. If the probes fail, there is another break.
 //!
 //! # What opens it
-//! - the share of failures in the window, or of slow calls, once there were enough calls to tell;
-//! - so many calls in a row without a good answer (a crowd of callers that gives up at once is no such row while others
-//!   are still answered);
-//! - calls in flight past the slow threshold: a callee that hangs is seen before anything times out. They count as slow
-//!   calls, and if nothing good came for as long as the threshold, a few of them are enough;
+//! - the share of failures in the window, 90 % by default, or of slow calls, once there were enough calls to tell. Partial failure does
+//!   not open it: callers are better off with some answers than with none, and retries are for the rest;
+//! - so many failures in a row without a good answer;
+//! - calls in flight past the slow threshold: a dependency that hangs is seen before anything times out, whether other calls come or
+//!   not. They count as slow calls, and if nothing good came for as long as the threshold, a few of them are enough;
+//! - *silence*: as many calls as a rate needs that ended without an answer, and no good answer for as long as the slow threshold. These
+//!   are requests that were never sent, since connections are refused, and calls that ended before the slow threshold. Beside calls
+//!   that are answered they say nothing, however many they are: a connection that closes takes its calls along, and some callers are
+//!   in a hurry;
 //! - calls that their callers gave up, or that were cut at their deadline, if that was late: later than the slow threshold,
 //!   than half of the time they had left, or than three times what a success usually takes. Earlier, it says nothing; nor
 //!   does a call that had less time than a success usually takes. To be cut by a time limit *further in* is a failure, however
 //!   short the limit.
 //!
-//! *Slow* is by default relative to the median success, which follows the callee: to get several times slower under load
-//! does not open it, to stop answering does.
+//! *Slow* is by default relative to the median success, which follows the dependency: to get several times slower under load
+//! does not open it, to stop answering does. A dependency that refuses by name (`Retry-After`, "do not retry") is alive: such an answer
+//! ends a row of failures and is in no rate.
+//!
+//! # How it closes again
+//! - **Probes are judged together**, all 15 of a half-open phase, by the rates of the closed state: what a closed breaker tolerates
+//!   closes an open one. The phase has failed if three probes failed and none was answered well, or if the failures are too many for
+//!   the missing answers to mend.
+//! - **Slow start**: one probe at a time, and one more for each that was answered well.
+//! - **A probe keeps its place for the slow threshold at most.** With a good head for that long, such as a stream's, it was answered
+//!   well. Without a head, others go on beside it; it has failed after the length of the break, if that is longer. A call that nobody
+//!   polls, or that waits in a queue of ours, gives its place away too. So no kind of call keeps the breaker half-open.
+//! - **Only calls with time for an answer are probes**: with the slow threshold left, or, where no caller has that much, half of the
+//!   longest time seen. Others are refused meanwhile.
+//! - **Breaks** grow only while nothing is answered well. A break that has grown also ends when 300 calls were refused in it, so that
+//!   probes are one in a hundred calls at most where there are many.
 //!
 //! # When not
 //! Around something local that cannot be overloaded by asking, or with a handful of calls a minute: there is nothing to count.
 //!
 //! # How it behaves
 //! - **Readiness:** always ready, and refuses nothing before a call; a wait for the inner service is part of the call, and is not
-//!   held against the callee.
-//! - **Cancellation:** dropping a call gives its place back, a probe's too. See above for what it says.
+//!   held against the callee. **Behind a load balancer** that goes by readiness and pending calls, with one breaker per endpoint, set
+//!   [`unready_while_open`](CircuitBreakerConfig::unready_while_open): an open breaker that is always ready has the fewest pending
+//!   calls, and attracts the traffic of its dead endpoint.
+//! - **Cancellation:** dropping a call gives its place back, a probe's too. See above for what it says. What waits in `poll_ready`, where
+//!   the breaker is unready while open, is forgotten when it is dropped.
 //! - **Clones**, and all services of one layer value, share one state; [`keyed_by`](CircuitBreakerLayer::keyed_by) keeps one for each host,
 //!   tenant or whatever tells calls apart.
 //! - **Errors:** [`Reason::CircuitOpen`], with the time after which another try has a chance, in which case nothing was sent and
@@ -40,7 +61,8 @@
 //!   its [handle](CircuitBreakerLayer::handle).
 //! - **A reload** ([`reload`](CircuitBreakerLayer::reload)) holds at once: calls are judged, when they end, by what holds then. The state, the
 //!   counts (unless the window is another) and what was forced by hand are kept.
-//! - **Cost:** closed, no lock and no allocation: two readings of the clock and four atomic updates; refused, a few loads.
+//! - **Cost:** closed, no lock and no allocation: two readings of the clock and four atomic updates; refused, in whatever state, a
+//!   few loads, and in a break one atomic update. A timer looks at the calls in flight about once in the time of the slow threshold.
 //! - **Place:** inside bulkhead and retry, outside nothing but the client: each attempt is judged, and no queue of ours.
 //!
 //! # Example
@@ -81,10 +103,11 @@ mod config;
 mod future;
 mod handle;
 mod layer;
+mod lookout;
 mod service;
-
 mod state;
 mod ticket;
+mod turn;
 
 #[cfg(all(test, not(seawall_loom)))]
 mod tests;

@@ -1,11 +1,13 @@
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use tower::{BoxError, Service};
 
 use super::breakers::Breakers;
 use super::future::ResponseFuture;
+use super::lookout;
 use super::ticket::Ticket;
+use super::turn::Waiting;
 use crate::admission::keyed::{KeyBy, Keying, OneKey};
 use crate::ground::context;
 use crate::ground::error::{Reason, Rejected};
@@ -20,18 +22,21 @@ pub struct CircuitBreaker<S, C = AtResponse, K: Keying = OneKey> {
     inner: Inner<S>,
     breakers: Arc<Breakers<K>>,
     classifier: C,
+    /// For its turn, where an open breaker is not ready.
+    waiting: Waiting,
 }
 
 impl<S, C, K: Keying> CircuitBreaker<S, C, K> {
     pub(super) fn new(inner: S, breakers: Arc<Breakers<K>>, classifier: C) -> Self {
-        Self { inner: Inner::new(inner), breakers, classifier }
+        Self { inner: Inner::new(inner), breakers, classifier, waiting: Waiting::default() }
     }
 }
 
 /// By hand: the keying need not be `Clone` for it, being shared.
 impl<S: Clone, C: Clone, K: Keying> Clone for CircuitBreaker<S, C, K> {
     fn clone(&self) -> Self {
-        Self { inner: self.inner.clone(), breakers: Arc::clone(&self.breakers), classifier: self.classifier.clone() }
+        let (breakers, classifier) = (Arc::clone(&self.breakers), self.classifier.clone());
+        Self { inner: self.inner.clone(), breakers, classifier, waiting: Waiting::default() }
     }
 }
 
@@ -47,6 +52,9 @@ where
     type Future = ResponseFuture<S, Req, S::Future, C>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        if self.breakers.is_unready_while_open() {
+            ready!(self.waiting.poll(cx, self.breakers.common()));
+        }
         self.inner.poll_ready(cx).map_err(Into::into)
     }
 
@@ -60,12 +68,15 @@ where
             // It would not be sent in time, and its end would be held against the callee.
             Err(Rejected::new(breaker.instruments().clone(), Reason::DeadlineExpired))
         } else {
-            breaker.admit(&entrance.pace, now).map_err(|wait| {
+            breaker.admit(&entrance.pace, bound.instant().since(now), now).map_err(|wait| {
                 Rejected::new(breaker.instruments().clone(), Reason::CircuitOpen).with_retry_after(wait)
             })
         };
         let (pass, refusal) = match admitted {
-            Ok(pass) => (Some(pass), None),
+            Ok(pass) => {
+                lookout::keep(&breaker, &pass, now);
+                (Some(pass), None)
+            }
             Err(rejected) => (None, Some(rejected)),
         };
         let ticket = Ticket::new(breaker, pass, now, bound.instant(), bound.expiry(source));

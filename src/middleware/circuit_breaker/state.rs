@@ -4,8 +4,12 @@ use std::time::Duration;
 
 use super::config::CircuitBreakerConfig;
 use super::handle::Snapshot;
+use super::lookout::Lookout;
+use super::turn::Turn;
 use crate::algorithm::abandoned;
-use crate::algorithm::breaker::{Admission, Entry, Machine, Mode, Pace, Policy, Probe, Seat, Transition, Watch};
+use crate::algorithm::breaker::{
+    Admission, Entry, Machine, Mode, Moment, Pace, Policy, Probe, Seat, Transition, Watch,
+};
 use crate::algorithm::evidence::Evidence;
 use crate::algorithm::window::{Span, Window};
 use crate::ground::chance;
@@ -57,24 +61,24 @@ impl Terms {
 impl Settings<11> for Terms {
     fn pack(&self) -> [u64; 11] {
         let [a, b, c, d, e, f, g, h, i, j] = self.policy.pack();
-        [a, b, c, d, time::nanos(self.max_hold), e, f, g, h, i, j]
+        [a, b, c, time::nanos(self.max_hold), d, e, f, g, h, i, j]
     }
 
-    fn unpack([a, b, c, d, max_hold, e, f, g, h, i, j]: [u64; 11]) -> Self {
+    fn unpack([a, b, c, max_hold, d, e, f, g, h, i, j]: [u64; 11]) -> Self {
         let policy = Policy::unpack([a, b, c, d, e, f, g, h, i, j]);
         Self { policy, max_hold: Duration::from_nanos(max_hold) }
     }
 }
 
-impl Settings<5> for Entrance {
-    fn pack(&self) -> [u64; 5] {
-        let [a, b, c, d] = self.pace.pack();
-        [a, b, c, d, time::nanos(self.max_hold)]
+impl Settings<4> for Entrance {
+    fn pack(&self) -> [u64; 4] {
+        let [a, b, c] = self.pace.pack();
+        [a, b, c, time::nanos(self.max_hold)]
     }
 
     #[inline]
-    fn unpack([a, b, c, d, max_hold]: [u64; 5]) -> Self {
-        Self { pace: Pace::unpack([a, b, c, d]), max_hold: Duration::from_nanos(max_hold) }
+    fn unpack([a, b, c, max_hold]: [u64; 4]) -> Self {
+        Self { pace: Pace::unpack([a, b, c]), max_hold: Duration::from_nanos(max_hold) }
     }
 }
 
@@ -84,6 +88,8 @@ pub(super) struct Breaker {
     terms: Live<Terms, 11>,
     watch: Watch,
     machine: Mutex<Kept>,
+    lookout: Lookout,
+    turn: Turn,
     instruments: Instruments,
 }
 
@@ -97,9 +103,17 @@ struct Kept {
 impl Breaker {
     pub(super) fn new(terms: &Terms, span: Span, mode: Mode, instruments: Instruments) -> Self {
         let machine = Machine::new(mode);
-        let watch = Watch::new(Window::new(span), &machine);
+        let moment = Moment { policy: &terms.policy, median: None, now: Instant::from_nanos(0), chance: 0.0 };
+        let watch = Watch::new(Window::new(span), &machine, &moment);
         let machine = Mutex::new(Kept { machine, last_transition: None });
-        Self { terms: Live::new(terms), watch, machine, instruments }
+        Self {
+            terms: Live::new(terms),
+            watch,
+            machine,
+            lookout: Lookout::default(),
+            turn: Turn::default(),
+            instruments,
+        }
     }
 
     #[inline]
@@ -123,48 +137,61 @@ impl Breaker {
         self.terms.read().policy
     }
 
-    /// Other terms from now on, and if there is another window, counts that begin anew.
+    /// Other terms from now on, and if there is another window, counts that begin anew. Wakes nobody.
     pub(super) fn reload(&self, terms: &Terms, span: Option<Span>, now: Instant) {
         self.terms.write(terms);
-        if let Some(span) = span {
-            let mut kept = lock(&self.machine);
-            kept.machine.count_anew();
-            self.watch.set_span(span);
-            self.watch.publish(&kept.machine, now);
-        }
+        self.locked(now, |machine, _| {
+            if let Some(span) = span {
+                machine.count_anew();
+                self.watch.set_span(span);
+            }
+            ((), None)
+        });
     }
 
-    /// Lets a call pass, or says after how long another try has a chance.
+    /// Lets a call with so much time left pass, or says after how long another try has a chance.
     #[inline]
-    pub(super) fn admit(&self, pace: &Pace, now: Instant) -> Result<Pass, Option<Duration>> {
-        match self.watch.enter(pace, || self.policy(), now) {
+    pub(super) fn admit(&self, pace: &Pace, left: Duration, now: Instant) -> Result<Pass, Option<Duration>> {
+        match self.watch.enter(pace, || self.policy(), left, now) {
             Entry::Closed(seat) => Ok(Pass::Closed(seat)),
             Entry::Free => Ok(Pass::Free),
-            Entry::Refused(left) => Err(Some(left)),
-            Entry::Ask => self.ask(now),
+            Entry::Refused(wait) => Err(wait),
+            Entry::Ask { may_probe, refused_enough } => self.ask(may_probe, refused_enough, left, now),
             Entry::Trip(generation) => {
                 self.trip(generation, now);
-                self.ask(now)
+                self.ask(false, false, left, now)
             }
         }
     }
 
+    /// Whether a call with so much time left would be refused, and when another try has a chance. It counts as refused then.
+    pub(super) fn would_refuse(&self, pace: &Pace, left: Duration, now: Instant) -> Option<Option<Duration>> {
+        self.watch.would_refuse(pace, left, now)
+    }
+
     #[cold]
-    fn ask(&self, now: Instant) -> Result<Pass, Option<Duration>> {
-        let policy = self.policy();
-        let (pace, median) = (policy.pace(), self.median(&policy));
-        self.step(now, |machine, chance| {
-            let (admission, transition) = machine.admit(&policy, median, now, chance);
+    fn ask(
+        &self,
+        may_probe: bool,
+        refused_enough: bool,
+        left: Duration,
+        now: Instant,
+    ) -> Result<Pass, Option<Duration>> {
+        self.step(now, |machine, moment| {
+            let (admission, transition) = machine.admit(may_probe, refused_enough, moment);
             let pass = match admission {
                 Admission::Probe(probe) => Ok(Pass::Probe(probe)),
                 Admission::Free => Ok(Pass::Free),
                 Admission::Refused { retry_after } => Err(retry_after),
-                // It closed while we came here. Nothing moves now, so that the watch admits; should it want to trip at
-                // once, the next call will tell.
-                Admission::Closed => match self.watch.enter(&pace, || policy, now) {
-                    Entry::Closed(seat) => Ok(Pass::Closed(seat)),
-                    _ => Ok(Pass::Free),
-                },
+                Admission::Closed => {
+                    // It closed while we came here, or with this very look. Nothing moves now, so that the watch admits; should it want
+                    // to trip at once, the next call will tell.
+                    self.watch.publish(machine, moment);
+                    match self.watch.enter(&moment.policy.pace(), || *moment.policy, left, now) {
+                        Entry::Closed(seat) => Ok(Pass::Closed(seat)),
+                        _ => Ok(Pass::Free),
+                    }
+                }
             };
             (pass, transition)
         })
@@ -183,16 +210,14 @@ impl Breaker {
                     self.trip(generation, now);
                 }
             }
-            Pass::Probe(probe) => {
-                let policy = self.policy();
-                let median = self.median(&policy);
-                self.step(now, |machine, chance| {
-                    if let Evidence::Good(took) = end {
+            Pass::Probe(probe) => self.step(now, |machine, moment| {
+                if let Evidence::Good(took) = end {
+                    if machine.knows(probe) {
                         self.watch.measure_probe(took, machine.awaits_first_answer());
                     }
-                    ((), machine.settle(probe, end, &policy, median, now, chance))
-                });
-            }
+                }
+                ((), machine.settle(probe, end, moment))
+            }),
             Pass::Free => {}
         }
     }
@@ -205,31 +230,86 @@ impl Breaker {
         let patience = abandoned::patience(Some(slow_after), Some(left), self.watch.median(&pace));
         match pass {
             pass if abandoned::was_slow(waited, patience) => self.settle(pass, late, now),
-            Pass::Probe(probe) => {
-                let policy = self.policy();
-                self.step(now, |machine, chance| ((), machine.give_up(probe, &policy, now, chance)))
-            }
             pass => self.settle(pass, Evidence::Nothing, now),
         }
     }
 
-    /// The callee has answered, or the call waits in a queue of ours: it no longer ages.
+    /// Somebody polls the call for the first time.
     #[inline]
-    pub(super) fn stop_aging(&self, pass: &mut Pass) {
+    pub(super) fn sent(&self, pass: &Pass, now: Instant) {
+        if let Pass::Probe(probe) = pass {
+            self.step(now, |machine, _| (machine.set_sent(*probe, true, now), None));
+        }
+    }
+
+    /// The head of an answer is there: the call no longer ages.
+    #[inline]
+    pub(super) fn answered(&self, pass: &mut Pass, took: Duration, now: Instant) {
         match pass {
             Pass::Closed(seat) => self.watch.stop_aging(seat),
-            Pass::Probe(probe) => lock(&self.machine).machine.set_local_wait(*probe, None),
+            Pass::Probe(probe) => self.head(*probe, Evidence::Good(took), now),
             Pass::Free => {}
         }
     }
 
-    /// The callee is at work on the call again.
+    /// The head says that the call has failed.
+    pub(super) fn answered_badly(&self, pass: &Pass, took: Duration, now: Instant) {
+        if let Pass::Probe(probe) = pass {
+            self.head(*probe, Evidence::Bad(took), now);
+        }
+    }
+
+    #[cold]
+    fn head(&self, probe: Probe, says: Evidence, now: Instant) {
+        self.step(now, |machine, _| (machine.set_head(probe, says, now), None));
+    }
+
+    /// The call waits in a queue of ours: it does not age there.
+    #[inline]
+    pub(super) fn stop_aging(&self, pass: &mut Pass, now: Instant) {
+        match pass {
+            Pass::Closed(seat) => self.watch.stop_aging(seat),
+            Pass::Probe(probe) => self.step(now, |machine, _| (machine.set_sent(*probe, false, now), None)),
+            Pass::Free => {}
+        }
+    }
+
+    /// The dependency is at work on the call again.
     pub(super) fn start_aging(&self, pass: &mut Pass, now: Instant) {
         match pass {
             Pass::Closed(seat) => self.watch.start_aging(seat, &self.pace(), now),
-            Pass::Probe(probe) => lock(&self.machine).machine.set_local_wait(*probe, Some(now)),
+            Pass::Probe(_) => self.sent(pass, now),
             Pass::Free => {}
         }
+    }
+
+    #[inline]
+    pub(super) fn lookout(&self) -> &Lookout {
+        &self.lookout
+    }
+
+    /// Looks at the calls in flight, and says when to look again; `None`: none are in flight that could be overdue.
+    pub(super) fn look(&self, now: Instant) -> Option<Instant> {
+        let pace = self.pace();
+        if let Some(generation) = self.watch.look(&pace, || self.policy(), now) {
+            self.trip(generation, now);
+        }
+        self.watch.next_look(&pace, now)
+    }
+
+    /// When to look at the calls in flight next.
+    pub(super) fn next_look(&self, now: Instant) -> Option<Instant> {
+        self.watch.next_look(&self.pace(), now)
+    }
+
+    #[inline]
+    pub(super) fn turn(&self) -> &Turn {
+        &self.turn
+    }
+
+    /// Until when no call passes, as far as time alone decides; `None`: some may.
+    pub(super) fn refuses_until(&self, now: Instant) -> Option<Instant> {
+        self.watch.refuses_until(now)
     }
 
     pub(super) fn set_mode(&self, mode: Mode, now: Instant) {
@@ -259,15 +339,17 @@ impl Breaker {
 
     /// See [`Forgettable`](crate::admission::keyed::Forgettable).
     pub(super) fn is_as_new(&self, now: Instant) -> bool {
-        self.watch.is_as_new(&self.pace(), now)
+        self.watch.is_as_new(&self.policy(), now)
     }
 
     /// Begins as open as `other` is.
     pub(super) fn inherit(&self, other: &Self, now: Instant) {
-        let (mut kept, theirs) = (lock(&self.machine), lock(&other.machine));
-        kept.machine.inherit(&theirs.machine, now);
-        kept.last_transition = theirs.last_transition;
-        self.watch.publish(&kept.machine, now);
+        let (heritage, last_transition) = {
+            let theirs = lock(&other.machine);
+            (theirs.machine.heritage(now), theirs.last_transition)
+        };
+        self.locked(now, |machine, _| (machine.inherit(heritage), None));
+        lock(&self.machine).last_transition = last_transition;
     }
 
     pub(super) fn mode(&self) -> Mode {
@@ -280,27 +362,41 @@ impl Breaker {
 
     #[cold]
     fn trip(&self, generation: u64, now: Instant) {
-        let policy = self.policy();
-        self.step(now, |machine, chance| ((), machine.trip(generation, &policy, now, chance)));
+        self.step(now, |machine, moment| ((), machine.trip(generation, moment)));
     }
 
-    /// One step of the machine under its lock: shown to the watch before the lock is free, and told afterwards.
-    fn step<T>(&self, now: Instant, step: impl FnOnce(&mut Machine, f64) -> (T, Option<Transition>)) -> T {
-        let chance = chance::sample();
-        let (output, transition) = {
-            let mut kept = lock(&self.machine);
-            let (output, transition) = step(&mut kept.machine, chance);
-            self.watch.publish(&kept.machine, now);
-            if let Some(transition) = transition {
-                kept.last_transition = Some((transition, now));
-            }
-            (output, transition)
-        };
+    #[cfg(all(test, not(seawall_loom)))]
+    pub(super) fn with_lock_held(&self, what: impl FnOnce()) {
+        let _kept = lock(&self.machine);
+        what();
+    }
+
+    /// One step of the machine under its lock, told afterwards.
+    fn step<T>(&self, now: Instant, step: impl FnOnce(&mut Machine, &Moment<'_>) -> (T, Option<Transition>)) -> T {
+        let (output, transition) = self.locked(now, step);
+        self.turn.may_have_come();
         if let Some(Transition { from, to }) = transition {
             telemetry::transition(&self.instruments, from.as_str(), to.as_str());
             observed::stir();
         }
         output
+    }
+
+    /// One step of the machine under its lock, shown to the watch before the lock is free.
+    fn locked<T>(
+        &self,
+        now: Instant,
+        step: impl FnOnce(&mut Machine, &Moment<'_>) -> (T, Option<Transition>),
+    ) -> (T, Option<Transition>) {
+        let (policy, chance) = (self.policy(), chance::sample());
+        let mut kept = lock(&self.machine);
+        let moment = Moment { policy: &policy, median: self.median(&policy), now, chance };
+        let (output, transition) = step(&mut kept.machine, &moment);
+        self.watch.publish(&kept.machine, &moment);
+        if let Some(transition) = transition {
+            kept.last_transition = Some((transition, now));
+        }
+        (output, transition)
     }
 }
 
@@ -323,7 +419,7 @@ mod pack_tests {
             let terms = Terms::of(&config);
             assert_eq!(Terms::unpack(terms.pack()), terms);
             let entrance = Entrance { pace: terms.policy.pace(), max_hold: config.max_hold };
-            assert_eq!(Live::new(&terms).first::<Entrance, 5>(), entrance);
+            assert_eq!(Live::new(&terms).first::<Entrance, 4>(), entrance);
             assert_eq!(Entrance::unpack(entrance.pack()), entrance);
         }
     }
@@ -358,7 +454,7 @@ mod loom_tests {
     }
 
     fn pass(breaker: &Breaker, now: Instant) -> Pass {
-        breaker.admit(&breaker.pace(), now).unwrap_or_else(|_| panic!("refused"))
+        breaker.admit(&breaker.pace(), SECOND, now).unwrap_or_else(|_| panic!("refused"))
     }
 
     /// Two calls of a closed breaker fail at once: it opens once, and nothing stays in flight.
@@ -373,7 +469,7 @@ mod loom_tests {
             thread.join().expect("no panic");
             let snapshot = breaker.snapshot(NOW);
             assert_eq!((snapshot.state, snapshot.in_flight), (State::Open, 0));
-            assert_eq!(breaker.admit(&breaker.pace(), NOW).err(), Some(Some(SECOND)), "one break, not two");
+            assert_eq!(breaker.admit(&breaker.pace(), SECOND, NOW).err(), Some(Some(SECOND)), "one break, not two");
         });
     }
 
@@ -384,8 +480,8 @@ mod loom_tests {
             let breaker = breaker();
             breaker.settle(pass(&breaker, NOW), Evidence::Bad(SECOND), NOW);
             let other = Arc::clone(&breaker);
-            let thread = loom::thread::spawn(move || other.admit(&other.pace(), NOW + SECOND).is_ok());
-            let ours = breaker.admit(&breaker.pace(), NOW + SECOND).is_ok();
+            let thread = loom::thread::spawn(move || other.admit(&other.pace(), SECOND, NOW + SECOND).is_ok());
+            let ours = breaker.admit(&breaker.pace(), SECOND, NOW + SECOND).is_ok();
             assert!(ours ^ thread.join().expect("no panic"));
         });
     }

@@ -43,7 +43,14 @@ impl Rig {
     }
 
     fn pass(&self) -> Option<Pass> {
-        self.breaker.admit(&self.breaker.entrance().pace, self.now).ok()
+        self.pass_with(60 * SECOND)
+    }
+
+    /// A call with so much time left, which is polled at once.
+    fn pass_with(&self, left: Duration) -> Option<Pass> {
+        let pass = self.breaker.admit(&self.breaker.entrance().pace, left, self.now).ok()?;
+        self.breaker.sent(&pass, self.now);
+        Some(pass)
     }
 
     fn refused(&self) -> bool {
@@ -81,7 +88,7 @@ fn a_long_good_past_does_not_keep_it_closed() {
     for _ in 0..100_000 {
         rig.call(S);
     }
-    assert_eq!(rig.calls([F; 49]), Closed);
+    assert_eq!(rig.calls([F; 89]), Closed);
     assert_eq!(rig.call(F), Open);
 }
 
@@ -127,7 +134,7 @@ fn late_answers_do_not_move_the_slow_threshold() {
     let mut rig = Rig::new(default());
     rig.calls([Evidence::Good(100 * MS); 20]);
     let late: Vec<_> = (0..30).filter_map(|_| rig.pass()).collect();
-    rig.calls([F; 20]);
+    rig.calls([F; 30]);
     rig.wait(SECOND);
     assert_eq!(rig.calls([Evidence::Good(100 * MS); 15]), Closed);
     for pass in late {
@@ -161,7 +168,7 @@ fn a_callee_that_hangs_until_its_callers_give_up_opens_it_and_is_not_flooded_wit
             probes += 1;
         }
     }
-    assert!(probes <= 3, "{probes} probes in three seconds");
+    assert!(probes <= 3 * 3, "{probes} probes in three seconds, which have three breaks");
 }
 
 /// A balancer that drops a hundred clients at once says nothing about a callee that has just answered others.
@@ -176,6 +183,94 @@ fn a_crowd_that_hangs_up_at_once_opens_nothing() {
         rig.breaker.give_up(pass, 200 * MS, 60 * SECOND, Evidence::GivenUpLate, rig.now);
     }
     assert_eq!(rig.state(), Closed);
+}
+
+/// A connection that closes takes its calls along, beside calls that are answered, or after a pause in which there were none.
+#[test]
+fn burst_of_unsent_calls_opens_nothing() {
+    for (good, pause) in [(0, Duration::ZERO), (300, Duration::ZERO), (300, 3600 * SECOND)] {
+        for end in [Evidence::Unsent, Evidence::Unanswered] {
+            let mut rig = Rig::new(default());
+            (0..good).for_each(|_| _ = rig.call(S));
+            rig.wait(pause);
+            for _ in 0..100 {
+                assert_eq!(rig.call(end), Closed, "{end:?} after {good} and {pause:?}");
+            }
+            rig.call(F);
+            rig.wait(20 * MS);
+            assert_eq!(rig.call(S), Closed);
+        }
+    }
+}
+
+/// All day long, a part of the calls is unsent, and others have no time: nobody is refused for it while some are answered.
+#[test]
+fn unsent_calls_beside_answers_open_nothing() {
+    for answer in [S, Evidence::Alive] {
+        let mut rig = Rig::new(default());
+        for n in 0..10_000 {
+            rig.wait(10 * MS);
+            let end = if n % 40 == 0 {
+                answer
+            } else if n % 2 == 0 {
+                Evidence::Unsent
+            } else {
+                Evidence::Unanswered
+            };
+            assert_eq!(rig.call(end), Closed, "the {n}th");
+        }
+        assert!(rig.snapshot().calls <= 25, "they are in no rate");
+    }
+}
+
+/// It refuses connections, or all of its callers are too impatient to see it hang.
+#[test]
+fn silence_for_as_long_as_the_slow_threshold_opens() {
+    for (known, end) in
+        [(0, Evidence::Unsent), (0, Evidence::Unanswered), (50, Evidence::Unsent), (50, Evidence::Unanswered)]
+    {
+        let mut rig = Rig::new(default());
+        (0..known).for_each(|_| _ = rig.call(S));
+        let start = rig.now;
+        while rig.call(end) == Closed {
+            rig.wait(20 * MS);
+            assert!(rig.now.since(start) < 2 * SECOND, "{end:?}");
+        }
+        assert!(rig.now.since(start) >= SECOND / 2, "{:?}", rig.now.since(start));
+    }
+}
+
+#[test]
+fn answers_that_name_a_refusal_end_a_row_and_are_in_no_rate() {
+    let rig = Rig::new(CircuitBreakerConfig { consecutive_failures: Some(3), minimum_calls: 1000, ..default() });
+    assert_eq!(rig.calls([F, F, Evidence::Alive, F, F]), Closed);
+    assert_eq!(rig.snapshot().calls, 4);
+    assert_eq!(rig.call(F), Open);
+}
+
+/// Whoever is refused waits for nobody: not for the lock, and not for the probes.
+#[test]
+fn refusals_take_no_lock() {
+    let open = Rig::new(default());
+    open.calls([F; 10]);
+    let mut half_open = Rig::new(default());
+    half_open.calls([F; 10]);
+    half_open.wait(SECOND);
+    let _probe = half_open.pass().expect("the break is over");
+    let forced = Rig::new(default());
+    forced.breaker.set_mode(Mode::ForcedOpen, forced.now);
+    let mut hurried = Rig::new(default());
+    hurried.calls([F; 10]);
+    assert!(hurried.pass_with(60 * SECOND).is_none(), "somebody has time");
+    hurried.wait(SECOND);
+    for (rig, left) in [(&open, SECOND), (&half_open, SECOND), (&forced, SECOND), (&hurried, MS)] {
+        // It would stand still, if it took the lock.
+        rig.breaker.with_lock_held(|| {
+            for _ in 0..1000 {
+                assert!(rig.pass_with(left).is_none());
+            }
+        });
+    }
 }
 
 #[test]
@@ -231,7 +326,7 @@ fn waiting_in_a_queue_of_ours_does_not_age() {
     rig.wait(20 * SECOND);
     let mut queued: Vec<_> = (0..30).filter_map(|_| rig.pass()).collect();
     for pass in &mut queued {
-        rig.breaker.stop_aging(pass);
+        rig.breaker.stop_aging(pass, rig.now);
     }
     for _ in 0..100 {
         rig.wait(100 * MS);
@@ -294,7 +389,7 @@ proptest! {
                 Step::Queue(which, queues) if !passes.is_empty() => {
                     let which = which.index(passes.len());
                     if queues {
-                        rig.breaker.stop_aging(&mut passes[which]);
+                        rig.breaker.stop_aging(&mut passes[which], rig.now);
                     } else {
                         rig.breaker.start_aging(&mut passes[which], rig.now);
                     }

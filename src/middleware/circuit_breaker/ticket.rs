@@ -1,6 +1,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::lookout;
 use super::state::{Breaker, Pass};
 use crate::algorithm::evidence::Evidence;
 use crate::ground::sync::Arc;
@@ -42,12 +43,21 @@ impl Ticket {
     /// Polls the callee, and notes when it is not the callee that the call waits for.
     #[inline]
     pub(super) fn watch<T>(&mut self, poll: impl FnOnce() -> T) -> T {
-        self.polled = true;
+        if !self.polled {
+            self.polled = true;
+            if let Some(pass @ Pass::Probe(_)) = &self.pass {
+                self.breaker.sent(pass, time::now());
+            }
+        }
         let waited = self.stopwatch.waits_locally();
         let output = self.stopwatch.watch(poll);
         match (waited, self.stopwatch.waits_locally(), &mut self.pass) {
-            (false, true, Some(pass)) => self.breaker.stop_aging(pass),
-            (true, false, Some(pass)) => self.breaker.start_aging(pass, time::now()),
+            (false, true, Some(pass)) => self.breaker.stop_aging(pass, time::now()),
+            (true, false, Some(pass)) => {
+                let now = time::now();
+                self.breaker.start_aging(pass, now);
+                lookout::keep(&self.breaker, pass, now);
+            }
             _ => {}
         }
         output
@@ -59,9 +69,18 @@ impl Ticket {
         let instruments = self.breaker.instruments();
         let pass = self.pass.as_mut().filter(|pass| pass.counts(instruments))?;
         let now = time::now();
-        self.took = Some(self.stopwatch.elapsed(now));
-        self.breaker.stop_aging(pass);
+        let took = self.stopwatch.elapsed(now);
+        self.took = Some(took);
+        self.breaker.answered(pass, took, now);
         Some(now)
+    }
+
+    /// What the answer's head says, which was there at `now`.
+    #[inline]
+    pub(super) fn head_says(&mut self, verdict: Verdict, now: Instant) {
+        if let (Some(pass), Some(took), Health::Bad) = (&self.pass, self.took, verdict.health()) {
+            self.breaker.answered_badly(pass, took, now);
+        }
     }
 
     /// Whether what ended the call at `now` was the end of the caller's time, or a wait in a queue of ours, and not a time limit

@@ -10,14 +10,16 @@
 //!
 //! # How it behaves
 //! - **The rate** is exact in the long run (GCRA), with a burst after a pause.
-//! - **Waiting:** by [priority](crate::context::Priority), then first come, first served. The place in the queue says when a call's
-//!   turn will come; if that is after `max_wait` or its deadline, it is refused at once.
+//! - **Waiting:** by [priority](crate::context::Priority), then first come, first served. A call of higher priority goes before all
+//!   that wait, the head of the queue included. The place in the queue says when a call's turn will come; if that is after `max_wait`
+//!   or its deadline, it is refused at once. If the queue is full, the last call of a lower priority is displaced.
 //! - **Readiness:** always ready; a readied clone has taken no permit. A call that is refused takes none either.
 //! - **Cancellation:** dropping a call that waits gives its turn to the next. Once started, it has been counted. A call that is
 //!   kept and not polled when its turn has come holds up those behind it until they are refused: poll or drop what waits.
 //! - **Clones**, and all services made by clones of one layer value, share the rate: a limit on a whole application, however many
 //!   routes the layer is applied to. With [`keyed_by`](RateLimitLayer::keyed_by) each key has its own.
-//! - **Errors:** [`Reason::RateLimited`], which says when to come back; [`Reason::DeadlineExpired`] if the call came too late;
+//! - **Errors:** [`Reason::RateLimited`] and [`Reason::Displaced`], which say when to come back and carry the
+//!   [numbers](crate::error::Numbers) that decided it; [`Reason::DeadlineExpired`] if the call came too late;
 //!   [`Reason::DeadlineExceeded`], or [`Reason::HoldExceeded`] after a minute where there is no deadline, for a call that had started;
 //!   [`Reason::NotReady`] if too many wait for the inner service; any other error is the inner service's own.
 //! - **The call is over**, for this layer, when it has started; its answer is only bounded in time.
@@ -51,6 +53,7 @@
 //! # }
 //! ```
 //!
+//! [`Reason::Displaced`]: crate::error::Reason::Displaced
 //! [`Reason::RateLimited`]: crate::error::Reason::RateLimited
 //! [`Reason::DeadlineExceeded`]: crate::error::Reason::DeadlineExceeded
 //! [`Reason::DeadlineExpired`]: crate::error::Reason::DeadlineExpired

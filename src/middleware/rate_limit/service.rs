@@ -4,6 +4,7 @@ use std::task::{self, Poll};
 
 use tower::{BoxError, Service};
 
+use super::bucket::Bucket;
 use super::future::ResponseFuture;
 use super::state::State;
 use crate::admission::keyed::{KeyBy, Keying, OneKey};
@@ -46,7 +47,7 @@ where
             return ResponseFuture::refused(Rejected::new(self.state.instruments.clone(), Reason::DeadlineExpired));
         }
         let bucket = self.state.bucket(&request);
-        match bucket.admit(now, &self.state.terms()) {
+        match Bucket::admit(&bucket, now, self.state.terms()) {
             Ok(None) => {
                 let source = self.state.instruments.source();
                 ResponseFuture::running(self.inner.call(request, now, &self.state.unready), now, source)
@@ -54,13 +55,11 @@ where
             Ok(Some(turn)) => {
                 // Who waits for us holds nothing of the inner service, which becomes ready again when it is its turn.
                 self.inner.let_go();
-                ResponseFuture::waiting(turn, bucket, self.inner.take(&self.state.unready), request)
+                ResponseFuture::waiting(turn, self.inner.take(&self.state.unready), request)
             }
-            Err(refusal) => {
+            Err(rejected) => {
                 self.inner.let_go();
-                ResponseFuture::refused(
-                    Rejected::new(bucket.instruments().clone(), refusal.reason).with_retry_after(refusal.retry_after),
-                )
+                ResponseFuture::refused(rejected)
             }
         }
     }

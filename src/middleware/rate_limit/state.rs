@@ -4,7 +4,7 @@ use super::bucket::Bucket;
 use super::config::RateLimitConfig;
 use crate::admission::keyed::{Forgettable, KeyBy, Keyed, Keying, Survey};
 use crate::admission::registry::{Condition, Observed, RateLimitCondition};
-use crate::ground::live::{Current, Live, Settings};
+use crate::ground::live::{Current, Live, Settings, pack_pair, unpack_pair};
 use crate::ground::sync::Arc;
 use crate::ground::telemetry::Instruments;
 use crate::ground::time::{self, Instant};
@@ -16,32 +16,37 @@ pub(super) struct State<K: Keying> {
     pub(super) config: Current<RateLimitConfig>,
     pub(super) unready: Unready,
     pub(super) instruments: Instruments,
-    terms: Live<Terms, 2>,
+    terms: Live<Terms, 3>,
     buckets: Keyed<K, Bucket>,
     waiting: Survey<u64>,
 }
 
-/// How calls may wait; see [`RateLimitConfig`].
+/// How calls may wait, and the rate as refusals show it; see [`RateLimitConfig`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Terms {
     pub(super) max_wait: Duration,
     pub(super) max_waiting: u32,
+    pub(super) permits: u32,
+    pub(super) per: Duration,
 }
 
 impl Terms {
     pub(super) fn of(config: &RateLimitConfig) -> Self {
-        Self { max_wait: config.max_wait, max_waiting: config.max_waiting }
+        let RateLimitConfig { permits, per, max_wait, max_waiting, .. } = *config;
+        Self { max_wait, max_waiting, permits, per }
     }
 }
 
-impl Settings<2> for Terms {
-    fn pack(&self) -> [u64; 2] {
-        [time::nanos(self.max_wait), self.max_waiting.into()]
+impl Settings<3> for Terms {
+    fn pack(&self) -> [u64; 3] {
+        [time::nanos(self.max_wait), pack_pair(self.max_waiting, self.permits), time::nanos(self.per)]
     }
 
     #[inline]
-    fn unpack([max_wait, max_waiting]: [u64; 2]) -> Self {
-        Self { max_wait: Duration::from_nanos(max_wait), max_waiting: max_waiting as u32 }
+    fn unpack([max_wait, counts, per]: [u64; 3]) -> Self {
+        let (max_waiting, permits) = unpack_pair(counts);
+        let [max_wait, per] = [max_wait, per].map(Duration::from_nanos);
+        Self { max_wait, max_waiting, permits, per }
     }
 }
 
@@ -71,7 +76,7 @@ impl<K: Keying> State<K> {
 
     pub(super) fn waiting(&self) -> usize {
         let mut waiting = 0;
-        self.buckets.for_each(|bucket| waiting += bucket.waiting());
+        self.buckets.for_each(|bucket| waiting += bucket.waiting() as usize);
         waiting
     }
 
@@ -115,7 +120,7 @@ impl<K: Keying> Observed for State<K> {
         Condition::RateLimit(RateLimitCondition {
             per_second: f64::from(config.permits) / config.per.as_secs_f64(),
             burst: config.burst.unwrap_or(config.permits),
-            waiting: self.waiting.look(&self.buckets, |waiting, bucket| *waiting += bucket.waiting() as u64),
+            waiting: self.waiting.look(&self.buckets, |waiting, bucket| *waiting += u64::from(bucket.waiting())),
             passed: self.instruments.tally().passed.get(),
         })
     }
@@ -129,8 +134,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn terms_come_back_as_they_were_packed(max_wait: u64, max_waiting: u32) {
-            let terms = Terms { max_wait: Duration::from_nanos(max_wait), max_waiting };
+        fn terms_come_back_as_they_were_packed(max_wait: u64, max_waiting: u32, permits: u32, per: u64) {
+            let [max_wait, per] = [max_wait, per].map(Duration::from_nanos);
+            let terms = Terms { max_wait, max_waiting, permits, per };
             prop_assert_eq!(Terms::unpack(terms.pack()), terms);
         }
     }

@@ -68,8 +68,9 @@ impl Validate for BudgetConfig {
 /// A retry budget. Clones are handles of one budget, so that layers to which the same one is
 /// [given](super::RetryLayer::with_budget) share it.
 ///
-/// Each call deposits, each retry withdraws before it waits for its turn, and a retry that is not made after all is
-/// refunded. Lock-free; a deposit is one atomic update (about 10 ns), however long the budget was idle.
+/// Each call deposits, and each retry withdraws before it waits for its turn. The price is held until the retry has ended. A retry
+/// that was never sent is refunded: its call was dropped during the backoff, the inner service did not become ready, a layer further
+/// in refused it, or the connection could not be made ([`Verdict::Unsent`](crate::verdict::Verdict::Unsent)). Lock-free; a deposit is one atomic update (about 10 ns), however long the budget was idle.
 ///
 /// ```
 /// use seawall::retry::{Budget, BudgetConfig, RetryConfig, RetryLayer};
@@ -141,29 +142,31 @@ impl Budget {
 
     pub(super) fn withdraw(&self, now: Instant) -> Option<Withdrawal> {
         let claim = self.ledger.withdraw(now)?;
-        Some(Withdrawal { ledger: Arc::clone(&self.ledger), claim: Some(claim) })
+        Some(Withdrawal { ledger: Arc::clone(&self.ledger), claim: Some(claim), sent: false })
     }
 }
 
-/// The price of one retry, refunded on drop unless it was spent.
+/// The price of one retry, held until it is known whether the retry was sent. Dropped, it is spent if it was, and else refunded.
 #[derive(Debug)]
 pub(super) struct Withdrawal {
     ledger: Arc<Ledger>,
     claim: Option<Claim>,
+    sent: bool,
 }
 
 impl Withdrawal {
-    pub(super) fn spend(mut self, now: Instant) {
-        if let Some(claim) = self.claim.take() {
-            self.ledger.spend(claim, now);
-        }
+    /// Whether the retry was sent, as far as can be said.
+    pub(super) fn mark(&mut self, sent: bool) {
+        self.sent = sent;
     }
 }
 
 impl Drop for Withdrawal {
     fn drop(&mut self) {
-        if let Some(claim) = self.claim.take() {
-            self.ledger.refund(claim);
+        match self.claim.take() {
+            Some(claim) if self.sent => self.ledger.spend(claim, time::now()),
+            Some(claim) => self.ledger.refund(claim),
+            None => {}
         }
     }
 }

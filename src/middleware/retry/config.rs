@@ -13,6 +13,10 @@ use crate::middleware::bound::DEFAULT_MAX_HOLD;
 #[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 #[cfg_attr(all(test, feature = "config"), derive(schemars::JsonSchema))]
 pub struct RetryConfig {
+    /// Whether calls are tried again. If not, each call has one attempt, which is not cut by `attempt_timeout`, earns nothing and
+    /// has no span, and a retry further out is the one that counts; `max_hold` still bounds a call without a deadline.
+    /// Default: `true`.
+    pub enabled: bool,
     /// How many attempts a call gets, the first one included: at least 1, which is no retry. Default: 3.
     #[cfg_attr(all(test, feature = "config"), schemars(range(min = 1)))]
     pub max_attempts: u32,
@@ -45,6 +49,7 @@ pub struct RetryConfig {
 impl Default for RetryConfig {
     fn default() -> Self {
         Self {
+            enabled: true,
             max_attempts: 3,
             backoff: Backoff::default(),
             budget: BudgetConfig::default(),

@@ -8,6 +8,7 @@ use pin_project::{pin_project, pinned_drop};
 use tower::{BoxError, Service};
 
 use super::budget::Withdrawal;
+use super::limit::{Limit, inside, numbered, poll_cut};
 use super::policy::{Ended, Granted, Policy, Progress};
 use super::replay::Kept;
 use super::report::{self, Report, Stop};
@@ -15,13 +16,13 @@ use super::terms::Terms;
 use crate::admission::timer::Timer;
 use crate::ground::chance;
 use crate::ground::context::{self, Context};
-use crate::ground::error::{Reason, Rejected, rejection};
+use crate::ground::error::rejection;
 use crate::ground::sync::Arc;
-use crate::ground::telemetry::{self, AttemptSpan, Source};
+use crate::ground::telemetry::{self, AttemptSpan};
 use crate::ground::time::{self, Instant};
 use crate::ground::verdict::{self, Classify, Verdict};
 use crate::middleware::bound::Bound;
-use crate::middleware::inner::{Call, Taken, reject};
+use crate::middleware::inner::{Call, Taken};
 use crate::middleware::observed;
 
 /// What further attempts are made of.
@@ -50,7 +51,7 @@ where
     limit: Limit,
     /// None once no further attempt can follow.
     further: Option<Further<S, K>>,
-    /// The price of the present attempt, until it is sent.
+    /// The price of the present attempt, until it has ended.
     withdrawal: Option<Withdrawal>,
     /// How the last attempt failed. A cut or a refusal of ours never takes the place of the callee's own failure.
     failure: Option<Result<C::Settled, BoxError>>,
@@ -101,44 +102,6 @@ pub(super) struct Beginning {
     pub(super) terms: Terms,
     /// Of the first attempt.
     pub(super) span: Option<Box<AttemptSpan>>,
-}
-
-/// The bound of a whole call.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Limit {
-    at: Instant,
-    reason: Reason,
-}
-
-impl Limit {
-    pub(super) fn new(inherited: Context, terms: &Terms, start: Instant) -> Self {
-        match inherited.deadline {
-            Some(at) => Self { at, reason: Reason::DeadlineExceeded },
-            None => Self { at: start + terms.max_hold(), reason: Reason::HoldExceeded },
-        }
-    }
-
-    /// When an attempt that begins now is cut, if that is before the call is.
-    pub(super) fn cut(self, terms: &Terms, now: Instant) -> Option<Instant> {
-        terms.attempt_timeout().map(|timeout| now + timeout).filter(|at| *at < self.at)
-    }
-
-    fn of_attempt(self, cut: Option<Instant>) -> Bound {
-        match cut {
-            Some(at) => Bound::at(at, Reason::AttemptTimeout),
-            None => Bound::at(self.at, self.reason),
-        }
-    }
-}
-
-/// What is further in sees the time of its attempt and not that of the whole call: it waits no longer than that, and a
-/// callee that hangs for all of it has hung.
-pub(super) fn inside(context: Context, cut: Option<Instant>) -> Context {
-    match cut {
-        Some(_) if context.lasts() => context.with_deadline(cut).with_enforced(true),
-        Some(_) => context.with_deadline(cut).with_end(None, false).with_enforced(true),
-        None => context,
-    }
 }
 
 impl<S, K, C> ResponseFuture<S, K, C>
@@ -199,28 +162,39 @@ where
             time::forget_latest();
         }
         loop {
-            let call_context = this.inherited.with_attempt(this.progress.attempts).with_enforced(enforced);
+            let call_context = numbered(*this.inherited, this.terms, this.progress.attempts).with_enforced(enforced);
             let inside = inside(call_context, *this.cut);
             let (verdict, result) = match this.state.as_mut().project() {
                 StateProj::Attempting { mut call } => {
                     let answer = {
                         let _entered = (context::enter(inside), this.cut.map(|_| context::enforce(cx.waker())));
                         let _span = this.span.as_ref().map(|span| span.enter());
-                        call.as_mut().poll(cx, source)
+                        time::noting_local_wait(|| match call.as_mut().poll_call(cx, source) {
+                            Poll::Ready(Ok(())) => call.as_mut().poll(cx, source).map_err(Failed::Called),
+                            Poll::Ready(Err(error)) => Poll::Ready(Err(Failed::NotCalled(error))),
+                            Poll::Pending => Poll::Pending,
+                        })
                     };
-                    if !call.is_waiting() {
-                        if let Some(withdrawal) = this.withdrawal.take() {
-                            withdrawal.spend(time::now());
-                        }
-                    }
                     match answer {
-                        Poll::Ready(Ok(response)) => {
+                        (Poll::Ready(Ok(response)), _) => {
+                            mark(this.withdrawal, true);
                             let settling = this.classifier.settle(response);
                             this.state.set(State::Settling { settling });
                             continue;
                         }
-                        Poll::Ready(Err(error)) => (verdict::judge(this.classifier, Err(&error)), Err(error)),
-                        Poll::Pending => {
+                        (Poll::Ready(Err(failed)), _) => {
+                            let (is_called, error) = match failed {
+                                Failed::Called(error) => (true, error),
+                                Failed::NotCalled(error) => (false, error),
+                            };
+                            let verdict = verdict::judge(this.classifier, Err(&error));
+                            mark(this.withdrawal, is_called && verdict != Verdict::Unsent && !is_refused(&error));
+                            (verdict, Err(error))
+                        }
+                        (Poll::Pending, is_local) => {
+                            if !is_local {
+                                mark(this.withdrawal, true);
+                            }
                             ready!(poll_cut(this.bound, cx, this.failure.is_some(), call.is_waiting(), source))
                         }
                     }
@@ -232,7 +206,10 @@ where
                         settling.poll(cx)
                     };
                     match settled {
-                        Poll::Ready((verdict, response)) => (verdict, Ok(response)),
+                        Poll::Ready((verdict, response)) => {
+                            mark(this.withdrawal, verdict != Verdict::Unsent);
+                            (verdict, Ok(response))
+                        }
                         Poll::Pending => ready!(poll_cut(this.bound, cx, this.failure.is_some(), false, source)),
                     }
                 }
@@ -280,8 +257,12 @@ where
             };
 
             this.end_span(verdict);
-            let result = if is_ours(&result) { this.failure.take().unwrap_or(result) } else { result };
-            match this.next(verdict) {
+            // The price of this attempt is spent or refunded before the next one is paid.
+            *this.withdrawal = None;
+            let is_ours = is_ours(&result);
+            let next = this.next(verdict, (!is_ours).then_some(result.as_ref()));
+            let result = if is_ours { this.failure.take().unwrap_or(result) } else { result };
+            match next {
                 Ok(granted) => {
                     *this.withdrawal = Some(granted.withdrawal);
                     let (until, cause) = (granted.at, verdict);
@@ -329,7 +310,7 @@ where
     where
         S: Clone,
     {
-        let attempt = context.attempt().saturating_add(1);
+        let attempt = self.progress.attempts.saturating_add(1);
         let cut = self.limit.cut(self.terms, now);
         let _entered = context::enter(inside(context.with_attempt(attempt), cut));
         let further = self.further.as_mut()?;
@@ -353,8 +334,8 @@ where
         }
     }
 
-    /// What follows on an attempt that ended.
-    fn next(&mut self, verdict: Verdict) -> Result<Granted, Stop> {
+    /// What follows on an attempt that ended, by itself with `theirs`.
+    fn next(&mut self, verdict: Verdict, theirs: Option<Result<&C::Settled, &BoxError>>) -> Result<Granted, Stop> {
         if report::is_asked() {
             self.verdicts.push(verdict);
         }
@@ -365,7 +346,8 @@ where
         let further = &*self.further;
         let repeatable = |verdict| further.as_ref().is_some_and(|further| further.kept.repeatable(verdict));
         let ended = Ended { verdict, now: time::now(), limit: self.limit.at };
-        self.policy.retry(self.terms, self.progress, ended, repeatable, chance::sample)
+        let asked = || theirs.and_then(|failed| self.classifier.retry_after(failed));
+        self.policy.retry(self.terms, self.progress, ended, asked, repeatable, chance::sample)
     }
 
     /// The call is over: nothing is held for it from now on, and whoever asked learns how it went.
@@ -373,7 +355,7 @@ where
         self.state.set(State::Over);
         *self.withdrawal = None;
         self.end_span(last);
-        if let Some(why) = stopped.not_retried() {
+        if let Some(why) = stopped.not_retried().filter(|_| self.terms.enabled()) {
             telemetry::not_retried(&self.policy.instruments, why);
             observed::stir();
         }
@@ -404,24 +386,23 @@ where
     }
 }
 
-/// Ready when an attempt has lasted too long. Poll this after the attempt: what is ready in time is not thrown away.
-///
-/// While there is a failure to return, the call ends at its deadline by itself: whoever enforces the deadline around us
-/// knows nothing of the failure, and would put an error of its own in its place.
-fn poll_cut<T>(
-    bound: &mut Bound,
-    cx: &mut task::Context<'_>,
-    has_failed: bool,
-    was_waiting: bool,
-    source: Source,
-) -> Poll<(Verdict, Result<T, BoxError>)> {
-    let _entered = has_failed.then(|| context::enter(context::current().with_enforced(false)));
-    bound.poll(cx).map(|reason| {
-        // An attempt that was not sent says nothing about the callee.
-        let unsent = was_waiting && reason == Reason::AttemptTimeout;
-        let rejected = Rejected::by(source, if unsent { Reason::NotReady } else { reason });
-        (rejected.verdict(), Err(reject(rejected)))
-    })
+/// How an attempt ended without an answer.
+enum Failed {
+    /// The inner service was called.
+    Called(BoxError),
+    /// It did not come to that.
+    NotCalled(BoxError),
+}
+
+fn mark(withdrawal: &mut Option<Withdrawal>, sent: bool) {
+    if let Some(withdrawal) = withdrawal {
+        withdrawal.mark(sent);
+    }
+}
+
+/// Whether a layer of ours refused to send it.
+fn is_refused(error: &BoxError) -> bool {
+    rejection(error).is_some_and(|rejected| rejected.verdict() == Verdict::Ignored)
 }
 
 /// Whether it was a layer that ended the attempt and not the callee.

@@ -120,7 +120,7 @@ impl<C, P, K: Keying> RetryLayer<C, P, K> {
 
     /// Lets `config` hold from now on, for all clones of this value, all services made by them and all keys.
     ///
-    /// - **For calls to come:** `max_attempts`, `backoff`, `attempt_timeout`, `max_retry_after` and `max_hold`. A call that has begun
+    /// - **For calls to come:** `enabled`, `max_attempts`, `backoff`, `attempt_timeout`, `max_retry_after` and `max_hold`. A call that has begun
     ///   keeps those that it began with, for all its attempts.
     /// - **At once:** `budget`, in place: what calls have earned survives, and the reserve is not filled (see
     ///   [`Budget::reload`]); and `max_keys` (fewer forget keys that are as good as new, and the others when they are).

@@ -15,8 +15,8 @@
 //!    refused locally is not, whatever the classifier says.
 //! 2. **Attempts**: are any left of `max_attempts`?
 //! 3. **The request**: can it be made again, and may it be ([`Kept::repeatable`])?
-//! 4. **Time**: the wait is a fresh [`Backoff`] sample, on top of the pause that the callee asked for (`Retry-After`)
-//!    if it did. Does the callee ask for no more than `max_retry_after`, and does the wait end before the deadline? After an
+//! 4. **Time**: the wait is a fresh [`Backoff`] sample, on top of the pause that the callee asked for if it did
+//!    (`Retry-After`, whatever the status is; see [`Classify::retry_after`](crate::verdict::Classify::retry_after)). Does the callee ask for no more than `max_retry_after`, and does the wait end before the deadline? After an
 //!    attempt that timed out at least a tenth of its time must be left: what was too slow will not be quick with crumbs.
 //! 5. **The [`Budget`]**: is there a token? It is asked before the wait, and each call deposits once, however many
 //!    attempts it takes.
@@ -30,7 +30,10 @@
 //!   ([`Classify::detach`](crate::verdict::Classify::detach)): its connection, and the permits of layers further in. Over HTTP
 //!   64 KiB of its body are kept, as far as they come within 50 ms, in case that no later attempt ends in a response; the last
 //!   response is handed on as it is, however large.
-//! - **Cancellation:** dropping the call cancels the attempt; a retry that was paid for and not sent yet is refunded.
+//! - **Cancellation:** dropping the call cancels the attempt.
+//! - **Refunds:** a retry that was paid for and never sent is refunded: the call was dropped while it waited, the inner service did
+//!   not become ready, a layer of this crate further in refused the attempt or kept it in a queue until the call was dropped, or
+//!   the verdict is [`Unsent`](crate::verdict::Verdict::Unsent). Until the attempt has ended, its price is held.
 //! - **Clones**, and all services that one layer makes, share the budget; [`Budget`] lets layers share one,
 //!   and [`keyed_by`](RetryLayer::keyed_by) gives each host or tenant its own.
 //! - **Errors:** the inner service's own, or an earlier attempt's if the last one was cut or refused by a layer of this
@@ -41,6 +44,7 @@
 //! - **The call is over** for this layer when it returns the response.
 //! - **A name** ([`named`](RetryLayer::named)) makes it seen in metrics, logs, refusals and the [registry](crate::registry): the calls as
 //!   their callers see them, retries by cause, those that were not made, and what is left of the budget.
+//! - **Switched off** (`enabled = false`), the layer passes each call on once, whatever its type, and a reload can switch it on again.
 //! - **A reload** ([`reload`](RetryLayer::reload)) is for calls to come: one that has begun keeps its terms for all its attempts. The budget
 //!   changes in place: what calls have earned is kept, and nothing is given away.
 //! - **Cost:** one clone of the request and of the inner service a call, one atomic update for the budget; nothing is
@@ -92,6 +96,7 @@ mod budget;
 mod config;
 mod future;
 mod layer;
+mod limit;
 mod policy;
 mod replay;
 mod report;

@@ -84,34 +84,34 @@ impl Policy {
         self.given || self.budget.is_as_new(now)
     }
 
-    /// Whether, and when, another attempt follows on one that has ended. The price is paid before
-    /// the wait: whoever cannot afford a retry learns that at once.
+    /// Whether, and when, another attempt follows on one that has ended. `asked` is how long the callee asked to be left alone, where
+    /// the verdict does not say it. The price is withdrawn before the wait, so that a call without a token ends at once.
     pub(super) fn retry(
         &self,
         terms: &Terms,
         progress: &mut Progress,
         ended: Ended,
+        asked: impl FnOnce() -> Option<Duration>,
         repeatable: impl FnOnce(Verdict) -> bool,
         chance: impl FnOnce() -> f64,
     ) -> Result<Granted, Stop> {
         let Ended { verdict, now, limit } = ended;
-        let told = match verdict {
-            Verdict::Transient | Verdict::TimedOut | Verdict::Unsent => None,
-            Verdict::Overloaded { retry_after } => retry_after,
+        match verdict {
+            Verdict::Transient | Verdict::TimedOut | Verdict::Unsent | Verdict::Overloaded { .. } => {}
             // It may be what killed the callee: one more is the most that anyone should suffer.
-            Verdict::Lost if !progress.lost => {
-                progress.lost = true;
-                None
-            }
+            Verdict::Lost if !progress.lost => progress.lost = true,
             _ => return Err(Stop::Verdict),
-        };
+        }
         if progress.attempts >= terms.max_attempts() {
             return Err(Stop::Attempts);
         }
         if !repeatable(verdict) {
             return Err(Stop::NotRepeatable);
         }
-        let told = told.unwrap_or_default();
+        let told = match verdict {
+            Verdict::Overloaded { retry_after: Some(wait) } => wait,
+            _ => asked().unwrap_or_default(),
+        };
         if told > terms.max_retry_after() {
             return Err(Stop::RetryAfter);
         }

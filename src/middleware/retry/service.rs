@@ -3,7 +3,8 @@ use std::task::{self, Poll};
 
 use tower::{BoxError, Service};
 
-use super::future::{Beginning, Further, Limit, ResponseFuture, inside};
+use super::future::{Beginning, Further, ResponseFuture};
+use super::limit::{Limit, inside, numbered};
 use super::replay::{CloneRequest, Replay};
 use super::state::State;
 use crate::admission::keyed::{KeyBy, Keying, OneKey};
@@ -59,9 +60,12 @@ where
 
     fn call(&mut self, request: Req) -> Self::Future {
         let now = time::call_start();
-        let inherited = context::current().uncounted();
         let policy = self.state.policy(&request);
         let terms = self.state.terms();
+        let inherited = match terms.enabled() {
+            true => context::current().uncounted(),
+            false => context::current(),
+        };
         let classifier = self.classifier.clone();
         if inherited.has_expired(now) {
             self.inner.let_go();
@@ -71,11 +75,11 @@ where
         }
         // What is itself a repetition, made by a retry around us or by a tier above, earns nothing: else retries would
         // earn retries.
-        if inherited.before() == 0 {
+        if inherited.before() == 0 && terms.enabled() {
             policy.budget.deposit(now);
         }
         let cut = Limit::new(inherited, &terms, now).cut(&terms, now);
-        let _entered = context::enter(inside(inherited.with_attempt(1), cut));
+        let _entered = context::enter(inside(numbered(inherited, &terms, 1), cut));
         let (attempt, kept) = self.replay.first(request);
         let further = (terms.max_attempts() > 1).then(|| Further { kept, service: self.inner.spare() });
         let span = terms.attempt_spans().then(|| Box::new(AttemptSpan::new(&policy.instruments, 1)));

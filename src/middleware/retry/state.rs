@@ -82,6 +82,7 @@ impl<K: Keying> Observed for State<K> {
     fn condition(&self, _now: Instant) -> Condition {
         let tally = self.instruments().tally();
         Condition::Retry(RetryCondition {
+            enabled: self.terms().enabled(),
             max_attempts: self.terms().max_attempts(),
             budget_left: self.budget().balance(),
             retries: Tally::occurred(&tally.retried, Verdict::NAMES).collect(),

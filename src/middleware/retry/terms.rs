@@ -10,7 +10,7 @@ use crate::ground::time;
 /// The settings as words, which every call takes along: most succeed, and never look at more than two of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Terms {
-    /// The number of attempts, how the backoff grows and jitters, and whether attempts have spans.
+    /// The number of attempts, how the backoff grows and jitters, whether attempts have spans, and whether there are retries.
     kinds: u64,
     factor: u64,
     base: u64,
@@ -26,6 +26,7 @@ const EXPONENTIAL: u32 = 2;
 const JITTERS: [Jitter; 4] = [Jitter::None, Jitter::Full, Jitter::Equal, Jitter::Decorrelated];
 const JITTER_SHIFT: u32 = 8;
 const SPANS: u32 = 1 << 16;
+const OFF: u32 = 1 << 17;
 
 impl Terms {
     pub(super) fn of(config: &RetryConfig) -> Self {
@@ -41,16 +42,30 @@ impl Terms {
             Jitter::Equal => 2,
             Jitter::Decorrelated => 3,
         };
-        let spans = if config.attempt_spans { SPANS } else { 0 };
+        // Switched off is one attempt that nobody looks at.
+        let on = config.enabled;
+        let kinds = if !on {
+            OFF
+        } else if config.attempt_spans {
+            SPANS
+        } else {
+            0
+        };
+        let max_attempts = if on { config.max_attempts } else { 1 };
         Self {
-            kinds: pack_pair(config.max_attempts, spans | jitter << JITTER_SHIFT | growth),
+            kinds: pack_pair(max_attempts, kinds | jitter << JITTER_SHIFT | growth),
             factor: factor.to_bits(),
             base: time::nanos(base),
             cap: time::nanos(cap),
-            attempt_timeout: pack_optional(config.attempt_timeout),
+            attempt_timeout: pack_optional(config.attempt_timeout.filter(|_| on)),
             max_retry_after: time::nanos(config.max_retry_after),
             max_hold: time::nanos(config.max_hold),
         }
+    }
+
+    #[inline]
+    pub(super) fn enabled(&self) -> bool {
+        unpack_pair(self.kinds).1 & OFF == 0
     }
 
     #[inline]
@@ -111,7 +126,7 @@ mod tests {
         #[test]
         fn terms_say_what_the_configuration_said(
             max_attempts: u32, growth in 0..3, factor in 1.0..1e9, jitter in prop::sample::select(&JITTERS[..]),
-            times: [u32; 4], attempt_timeout: Option<u32>, attempt_spans: bool,
+            times: [u32; 4], attempt_timeout: Option<u32>, attempt_spans: bool, enabled: bool,
         ) {
             let [base, cap, max_retry_after, max_hold] = times.map(|time| Duration::from_nanos(u64::from(time) << 25));
             let growth = match growth {
@@ -122,13 +137,14 @@ mod tests {
             let backoff = Backoff { growth, base, cap, jitter };
             let attempt_timeout = attempt_timeout.map(|time| Duration::from_nanos(time.into()));
             let config = RetryConfig {
-                max_attempts, backoff, attempt_timeout, max_retry_after, max_hold, attempt_spans, ..RetryConfig::default()
+                enabled, max_attempts, backoff, attempt_timeout, max_retry_after, max_hold, attempt_spans, ..RetryConfig::default()
             };
             let terms = Terms::of(&config);
             let terms = Terms::unpack(terms.pack());
-            prop_assert_eq!(terms.max_attempts(), max_attempts);
-            prop_assert_eq!((terms.backoff(), terms.attempt_spans()), (backoff, attempt_spans));
-            prop_assert_eq!(terms.attempt_timeout(), attempt_timeout);
+            prop_assert_eq!(terms.enabled(), enabled);
+            prop_assert_eq!(terms.max_attempts(), if enabled { max_attempts } else { 1 });
+            prop_assert_eq!((terms.backoff(), terms.attempt_spans()), (backoff, attempt_spans && enabled));
+            prop_assert_eq!(terms.attempt_timeout(), attempt_timeout.filter(|_| enabled));
             prop_assert_eq!((terms.max_retry_after(), terms.max_hold()), (max_retry_after, max_hold));
         }
     }

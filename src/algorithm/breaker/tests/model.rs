@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::algorithm::evidence::Evidence;
 
-/// The naive model: all probes ever, each with what became of it; everything is counted anew each time.
+/// The naive model: all probes of the phase, and all ends in their order; everything is counted anew each time.
 #[derive(Debug, Default)]
 struct Model {
     phase: Naive,
@@ -16,25 +16,37 @@ struct Model {
 enum Naive {
     #[default]
     Closed,
-    Open(Instant),
+    Open {
+        since: Instant,
+        until: Instant,
+    },
     HalfOpen {
-        round: u32,
         probes: Vec<NaiveProbe>,
+        /// Of all probes that are over, in their order.
+        ends: Vec<Evidence>,
     },
 }
 
 #[derive(Debug)]
 struct NaiveProbe {
     probe: Probe,
-    since: Instant,
-    end: Option<Evidence>,
+    stage: Stage,
+    lost_its_place: bool,
+    is_over: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Stage {
+    Idle(Instant),
+    Sent(Instant),
+    Head(Instant, Evidence),
 }
 
 impl Model {
     fn state(&self) -> State {
         match self.phase {
             Naive::Closed => State::Closed,
-            Naive::Open(_) => State::Open,
+            Naive::Open { .. } => State::Open,
             Naive::HalfOpen { .. } => State::HalfOpen,
         }
     }
@@ -44,75 +56,112 @@ impl Model {
     }
 
     fn open(&mut self, now: Instant) {
-        self.breaks += 1;
-        self.phase = Naive::Open(now + self.pause());
+        let answered_well = match &self.phase {
+            Naive::HalfOpen { ends, .. } => ends.iter().any(|end| is_well(*end)),
+            _ => false,
+        };
+        self.breaks = if answered_well { 1 } else { self.breaks + 1 };
+        self.phase = Naive::Open { since: now, until: now + self.pause() };
     }
 
     /// Before a call is admitted; says whether there is a place for a probe.
-    fn admits_probe(&mut self, now: Instant) -> bool {
+    fn admits_probe(&mut self, may_probe: bool, refused_enough: bool, now: Instant) -> bool {
         let pause = self.pause();
         match &mut self.phase {
-            Naive::Open(until) if *until <= now => {
-                self.phase = Naive::HalfOpen { round: 1, probes: Vec::new() };
-            }
-            Naive::HalfOpen { round, probes } => {
-                for probe in probes.iter_mut().filter(|probe| probe.end.is_none() && now.since(probe.since) >= pause) {
-                    probe.end = Some(Evidence::TimedOut);
-                }
-                let is_slow = |probe: &&NaiveProbe| match probe.end {
-                    None => now.since(probe.since) >= SECOND,
-                    Some(end) => matches!(end, Evidence::TimedOut | Evidence::GivenUpLate),
-                };
-                if 10 * probes.iter().filter(is_slow).count() >= 8 << (*round - 1) {
-                    self.open(now);
-                } else {
-                    self.judge(now);
+            Naive::Open { since, until } => {
+                let over = *until <= now || refused_enough && *since + SECOND <= now;
+                if may_probe && over {
+                    self.phase = Naive::HalfOpen { probes: Vec::new(), ends: Vec::new() };
                 }
             }
-            _ => {}
+            Naive::HalfOpen { probes, ends } => {
+                for probe in probes.iter_mut().filter(|probe| !probe.is_over) {
+                    let end = match probe.stage {
+                        Stage::Head(since, says) => (now.since(since) >= SECOND).then_some(says),
+                        Stage::Sent(since) => (now.since(since) >= pause).then_some(Evidence::TimedOut),
+                        Stage::Idle(_) => None,
+                    };
+                    if let Some(end) = end {
+                        probe.is_over = true;
+                        ends.push(end);
+                    }
+                    if let Stage::Idle(since) | Stage::Sent(since) = probe.stage {
+                        probe.lost_its_place |= now.since(since) >= SECOND;
+                    }
+                }
+                self.judge(now);
+            }
+            Naive::Closed => {}
         }
-        match &self.phase {
-            Naive::HalfOpen { round, probes } => {
-                let places = probes.iter().filter(|probe| probe.end != Some(Evidence::Nothing)).count();
-                places < 1 << (round - 1)
+        let Naive::HalfOpen { probes, ends } = &self.phase else { return false };
+        let in_places = probes.iter().filter(|probe| !probe.is_over && !probe.lost_its_place).count();
+        let well = ends.iter().filter(|end| is_well(**end)).count();
+        let answered = ends.iter().filter(|end| is_answer(**end)).count();
+        let lost = answered + silent(ends) + waited_for(probes);
+        let room = if well == 0 { 3_usize.saturating_sub(lost) } else { 15 - answered };
+        may_probe && in_places < 1 + well && in_places < room
+    }
+
+    fn set_stage(&mut self, probe: Probe, stage: Stage) {
+        if let Naive::HalfOpen { probes, .. } = &mut self.phase {
+            for known in probes.iter_mut().filter(|known| known.probe == probe) {
+                known.stage = stage;
             }
-            _ => false,
         }
     }
 
     fn settle(&mut self, probe: Probe, end: Evidence, now: Instant) {
-        if let Naive::HalfOpen { probes, .. } = &mut self.phase {
-            if let Some(probe) = probes.iter_mut().find(|known| known.probe == probe && known.end.is_none()) {
-                probe.end = Some(end);
+        if let Naive::HalfOpen { probes, ends } = &mut self.phase {
+            if let Some(probe) = probes.iter_mut().find(|known| known.probe == probe && !known.is_over) {
+                probe.is_over = true;
+                ends.push(end);
                 self.judge(now);
             }
         }
     }
 
     fn judge(&mut self, now: Instant) {
-        let Naive::HalfOpen { round, probes } = &mut self.phase else { return };
-        let size = 1 << (*round - 1);
-        let count = |wanted: fn(Evidence) -> bool| {
-            probes.iter().filter_map(|probe| probe.end).filter(|end| wanted(*end)).count()
-        };
+        let Naive::HalfOpen { probes, ends } = &self.phase else { return };
+        let count = |wanted: fn(Evidence) -> bool| ends.iter().filter(|end| wanted(**end)).count();
         let failures = count(|end| matches!(end, Evidence::Bad(_) | Evidence::TimedOut | Evidence::GivenUpLate));
-        let answers = count(|end| end != Evidence::Nothing);
-        if 2 * failures >= size {
+        let slow = count(|end| matches!(end, Evidence::TimedOut | Evidence::GivenUpLate) || end == SLOW);
+        let (answers, well) = (count(is_answer), count(is_well));
+        let slow = slow + if well == 0 { 0 } else { waited_for(probes) };
+        let lost = well == 0 && answers + silent(ends) >= 3;
+        if lost || silent(ends) >= 10 || 2 * failures >= 15 || 10 * slow >= 8 * 15 {
             self.open(now);
-        } else if answers == size {
-            if *round == 4 {
-                *self = Self::default();
-            } else {
-                *round += 1;
-                probes.clear();
-            }
+        } else if answers >= 15 {
+            *self = Self::default();
         }
     }
 }
 
+const SLOW: Evidence = Evidence::Good(SECOND);
+
+fn is_well(end: Evidence) -> bool {
+    matches!(end, QUICK | Evidence::Alive)
+}
+
+fn is_answer(end: Evidence) -> bool {
+    !matches!(end, Evidence::Nothing | Evidence::Unanswered | Evidence::Unsent)
+}
+
+fn waited_for(probes: &[NaiveProbe]) -> usize {
+    let live = probes.iter().filter(|probe| !probe.is_over && probe.lost_its_place);
+    live.filter(|probe| matches!(probe.stage, Stage::Sent(_))).count()
+}
+
+/// How many probes without an answer there were since the last answer.
+fn silent(ends: &[Evidence]) -> usize {
+    let since = ends.iter().rev().take_while(|end| !is_answer(**end));
+    since.filter(|end| **end != Evidence::Nothing).count()
+}
+
 #[derive(Clone, Debug)]
 enum Step {
-    Admit,
+    Admit { may_probe: bool, refused_enough: bool },
+    Sent(prop::sample::Index, bool),
+    Head(prop::sample::Index, Evidence),
     Settle(prop::sample::Index, Evidence),
     Advance(u64),
     Trip,
@@ -121,15 +170,25 @@ enum Step {
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let end = prop_oneof![
-        30 => Just(QUICK),
-        1 => Just(FAILED),
-        1 => Just(Evidence::GivenUpLate),
-        3 => Just(Evidence::Nothing),
-    ];
+    let end = || {
+        prop_oneof![
+            30 => Just(QUICK),
+            4 => Just(FAILED),
+            1 => Just(SLOW),
+            1 => Just(Evidence::Alive),
+            1 => Just(Evidence::GivenUpLate),
+            2 => Just(Evidence::Unsent),
+            2 => Just(Evidence::Unanswered),
+            3 => Just(Evidence::Nothing),
+        ]
+    };
+    let which = any::<prop::sample::Index>;
     let step = prop_oneof![
-        20 => Just(Step::Admit),
-        20 => (any::<prop::sample::Index>(), end).prop_map(|(which, end)| Step::Settle(which, end)),
+        20 => Just(Step::Admit { may_probe: true, refused_enough: false }),
+        2 => any::<(bool, bool)>().prop_map(|(may_probe, refused_enough)| Step::Admit { may_probe, refused_enough }),
+        5 => (which(), any::<bool>()).prop_map(|(which, sent)| Step::Sent(which, sent)),
+        5 => (which(), end()).prop_map(|(which, says)| Step::Head(which, says)),
+        20 => (which(), end()).prop_map(|(which, end)| Step::Settle(which, end)),
         4 => (0..300u64).prop_map(Step::Advance),
         2 => (0..3000u64).prop_map(Step::Advance),
         2 => Just(Step::Trip),
@@ -137,6 +196,11 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => Just(Step::Reset),
     ];
     proptest::collection::vec(step, 1..300)
+}
+
+fn recent(probes: &[Probe], which: prop::sample::Index) -> Option<Probe> {
+    let last = &probes[probes.len().saturating_sub(12)..];
+    (!last.is_empty()).then(|| last[which.index(last.len())])
 }
 
 proptest! {
@@ -152,20 +216,32 @@ proptest! {
         model.open(rig.now);
         for step in steps {
             match step {
-                Step::Admit => {
-                    let expected = model.admits_probe(rig.now);
-                    let admission = rig.admit();
+                Step::Admit { may_probe, refused_enough } => {
+                    let expected = model.admits_probe(may_probe, refused_enough, rig.now);
+                    let admission = rig.step(|machine, moment| machine.admit(may_probe, refused_enough, moment).0);
                     prop_assert_eq!(matches!(admission, Admission::Probe(_)), expected, "{:?} {:?}", admission, model);
                     prop_assert_eq!(admission == Admission::Closed, model.state() == State::Closed);
                     if let (Admission::Probe(probe), Naive::HalfOpen { probes: known, .. }) = (admission, &mut model.phase) {
                         prop_assert!(!probes.contains(&probe), "a probe of its own");
-                        known.push(NaiveProbe { probe, since: rig.now, end: None });
+                        let stage = Stage::Idle(rig.now);
+                        known.push(NaiveProbe { probe, stage, lost_its_place: false, is_over: false });
                         probes.push(probe);
                     }
                 }
+                Step::Sent(which, sent) => {
+                    if let Some(probe) = recent(&probes, which) {
+                        model.set_stage(probe, if sent { Stage::Sent(rig.now) } else { Stage::Idle(rig.now) });
+                        rig.machine.set_sent(probe, sent, rig.now);
+                    }
+                }
+                Step::Head(which, says) => {
+                    if let Some(probe) = recent(&probes, which) {
+                        model.set_stage(probe, Stage::Head(rig.now, says));
+                        rig.machine.set_head(probe, says, rig.now);
+                    }
+                }
                 Step::Settle(which, end) => {
-                    if !probes.is_empty() {
-                        let probe = probes[which.index(probes.len().min(12)) + probes.len().saturating_sub(12)];
+                    if let Some(probe) = recent(&probes, which) {
                         model.settle(probe, end, rig.now);
                         rig.settle(probe, end);
                     }
@@ -178,7 +254,8 @@ proptest! {
                     rig.trip();
                 }
                 Step::TripLate => {
-                    let _ = rig.machine.trip(rig.machine.generation().wrapping_sub(1), &rig.policy, rig.now, 0.0);
+                    let before = rig.machine.generation().wrapping_sub(1);
+                    let _ = rig.step(|machine, moment| machine.trip(before, moment));
                 }
                 Step::Reset => {
                     model = Model::default();

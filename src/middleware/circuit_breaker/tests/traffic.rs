@@ -177,3 +177,41 @@ fn a_hiccup_of_our_own_process_opens_nothing() {
     }
     assert_eq!(rig.state(), Closed);
 }
+
+/// A dependency that is down for 30 s under 100 calls a second, and comes back with some of its instances still dead: what a closed
+/// breaker tolerates must close an open one within seconds.
+#[test]
+fn residual_failures_after_an_outage_close_it_within_seconds() {
+    // residual failures in percent, the most runs of twenty that may take longer than 10 s, and the largest share refused on average
+    for (percent, late, refused) in [(0, 0, 0.02), (10, 0, 0.02), (30, 0, 0.03), (40, 1, 0.03), (50, 1, 0.04)] {
+        let runs: Vec<_> = (0..20).map(|seed| after_an_outage(default(), seed, f64::from(percent) / 100.0)).collect();
+        let slow = runs.iter().filter(|run| run.0 > 10 * SECOND).count();
+        let share = runs.iter().map(|run| run.1).sum::<f64>() / 20.0;
+        assert!(slow <= late && share < refused, "{percent} %: {slow} late, {share} refused, {runs:?}");
+    }
+}
+
+/// How long after the outage it was closed for the first time, and the share of the calls of five minutes after it that were refused
+/// in the first of them.
+fn after_an_outage(config: CircuitBreakerConfig, seed: u64, residual: f64) -> (Duration, f64) {
+    let mut rig = Rig::new(CircuitBreakerConfig { jitter: 0.2, ..config });
+    let mut random = fastrand::Rng::with_seed(seed);
+    let (mut in_flight, mut refused, mut closed_after) = (std::collections::VecDeque::new(), 0, None);
+    let (outage, start) = (30 * SECOND, rig.now);
+    for n in 0..9_000_u32 {
+        rig.wait(10 * MS);
+        let elapsed = rig.now.since(start);
+        while let Some((pass, _)) = in_flight.pop_front_if(|(_, at): &mut (Pass, Instant)| *at <= rig.now) {
+            let fails = elapsed < outage || random.f64() < residual;
+            rig.settle(pass, if fails { Evidence::Bad(20 * MS) } else { Evidence::Good(20 * MS) });
+        }
+        match rig.pass() {
+            Some(pass) => in_flight.push_back((pass, rig.now + 20 * MS)),
+            None => refused += u32::from(n >= 3000),
+        }
+        if elapsed > outage && closed_after.is_none() && rig.state() == Closed {
+            closed_after = Some(elapsed.saturating_sub(outage));
+        }
+    }
+    (closed_after.unwrap_or(Duration::MAX), f64::from(refused) / 30_000.0)
+}

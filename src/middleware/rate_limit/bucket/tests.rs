@@ -12,19 +12,22 @@ fn config(permits: u32, per: Duration, burst: u32) -> RateLimitConfig {
     RateLimitConfig { permits, per, burst: Some(burst), max_wait: 100_000 * MS, ..Default::default() }
 }
 
+fn bucket(config: &RateLimitConfig) -> Arc<Bucket> {
+    Arc::new(Bucket::new(config.rate(), Instruments::new(super::super::KIND)))
+}
+
 /// Lets calls come, `(at, how many)`, and returns when each one starts, in milliseconds; all in virtual time.
 async fn starts(config: RateLimitConfig, calls: &[(u32, u32)]) -> Vec<u128> {
-    let bucket = std::sync::Arc::new(Bucket::new(config.rate(), Instruments::new(super::super::KIND)));
+    let bucket = bucket(&config);
     let start = time::now();
     let mut tasks = Vec::new();
     for &(at, calls) in calls {
         sleep_until(start + at * MS).await;
         for _ in 0..calls {
-            let (bucket, config) = (std::sync::Arc::clone(&bucket), config.clone());
-            let turn = bucket.admit(time::now(), &Terms::of(&config)).expect("room and time enough");
+            let turn = Bucket::admit(&bucket, time::now(), Terms::of(&config)).expect("room and time enough");
             tasks.push(tokio::spawn(async move {
                 if let Some(turn) = turn {
-                    wait(&bucket, turn).await;
+                    wait(turn).await;
                 }
                 time::now().since(start).as_millis()
             }));
@@ -42,14 +45,8 @@ async fn sleep_until(instant: Instant) {
     std::future::poll_fn(|cx| timer.poll_until(cx, instant)).await;
 }
 
-async fn wait(bucket: &Bucket, turn: Turn) {
-    let _place = match turn {
-        Turn::Head { place, .. } => place,
-        Turn::Waiting(mut waiter) => std::future::poll_fn(|cx| waiter.poll(cx)).await.expect("nobody is refused here"),
-    };
-    while let Err(earliest) = bucket.take(time::now()) {
-        sleep_until(earliest).await;
-    }
+async fn wait(mut turn: Turn) {
+    std::future::poll_fn(|cx| turn.poll(cx)).await.expect("in time");
 }
 
 /// failsafe-go, smooth 1 per 500 ms. There a call may ask for three permits at once, and its wait is that of the last.
@@ -80,26 +77,27 @@ async fn a_burst_starts_at_once_and_the_rest_at_the_rate() {
 #[tokio::test(start_paused = true)]
 async fn a_burst_as_large_as_the_rate_is_allowed_and_the_refusal_says_when() {
     let config = RateLimitConfig { permits: 60, per: Duration::from_secs(60), ..Default::default() };
-    let bucket = Bucket::new(config.rate(), Instruments::new(super::super::KIND));
+    let bucket = bucket(&config);
     for _ in 0..60 {
-        assert!(matches!(bucket.admit(time::now(), &Terms::of(&config)), Ok(None)));
+        assert!(matches!(Bucket::admit(&bucket, time::now(), Terms::of(&config)), Ok(None)));
     }
-    let refusal = bucket.admit(time::now(), &Terms::of(&config)).unwrap_err();
-    assert_eq!(refusal, limited(Duration::from_secs(1)));
+    let refusal = Bucket::admit(&bucket, time::now(), Terms::of(&config)).unwrap_err();
+    assert_eq!((refusal.reason(), refusal.retry_after()), (Reason::RateLimited, Some(Duration::from_secs(1))));
+    assert_eq!(refusal.numbers().to_string(), "expected 1.0s, waiting 0, limit 60 per 60s");
     tokio::time::advance(Duration::from_millis(999)).await;
-    assert!(bucket.admit(time::now(), &Terms::of(&config)).is_err());
+    assert!(Bucket::admit(&bucket, time::now(), Terms::of(&config)).is_err());
     tokio::time::advance(MS).await;
-    assert!(matches!(bucket.admit(time::now(), &Terms::of(&config)), Ok(None)));
+    assert!(matches!(Bucket::admit(&bucket, time::now(), Terms::of(&config)), Ok(None)));
 }
 
 /// Sentinel: pacing 10 a second with a queue of 500 ms lets six of ten pass.
 #[tokio::test(start_paused = true)]
 async fn a_place_too_far_back_in_the_queue_is_refused_at_once() {
     let config = RateLimitConfig { max_wait: 500 * MS, ..config(10, 1000 * MS, 1) };
-    let bucket = Bucket::new(config.rate(), Instruments::new(super::super::KIND));
-    let turns: Vec<_> = (0..10).map(|_| bucket.admit(time::now(), &Terms::of(&config))).collect();
+    let bucket = bucket(&config);
+    let turns: Vec<_> = (0..10).map(|_| Bucket::admit(&bucket, time::now(), Terms::of(&config))).collect();
     assert_eq!(turns.iter().filter(|turn| turn.is_ok()).count(), 6);
-    assert_eq!(turns[6].as_ref().unwrap_err(), &limited(600 * MS));
+    assert_eq!(turns[6].as_ref().unwrap_err().retry_after(), Some(600 * MS));
     assert_eq!(bucket.waiting(), 5);
     drop(turns);
     assert_eq!(bucket.waiting(), 0);

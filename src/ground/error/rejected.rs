@@ -1,0 +1,290 @@
+//! The error of a call that a layer refused or ended.
+
+use std::error::Error;
+use std::fmt;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use super::{Numbers, Reason};
+#[cfg(test)]
+use crate::ground::telemetry::LayerKind;
+use crate::ground::telemetry::{Instruments, Source};
+use crate::ground::verdict::Verdict;
+
+/// A call that a layer refused, or ended before there was an answer.
+///
+/// Layers return errors as tower's [`BoxError`](tower::BoxError); [`rejection`](super::rejection) finds this one in it, however
+/// deeply it is wrapped, and [`rejection_in`](super::rejection_in) in any other error.
+///
+/// ```
+/// use std::time::Duration;
+/// use seawall::error::{Reason, rejection};
+/// use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), tower::BoxError> {
+/// let mut service = ServiceBuilder::new()
+///     .layer(seawall::deadline::DeadlineLayer::new(Duration::from_millis(5))?)
+///     .service(service_fn(|()| std::future::pending::<Result<(), tower::BoxError>>()));
+///
+/// let error = service.ready().await?.call(()).await.expect_err("nobody answers");
+/// let rejected = rejection(&error).expect("it was the deadline");
+/// assert_eq!((rejected.layer(), rejected.reason()), ("deadline", Reason::DeadlineExceeded));
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Wrapped errors
+/// Many wrappers hide the error that they hold: `anyhow::Error` and `eyre::Report` once they are boxed, `Arc<dyn Error>`,
+/// `#[error(transparent)]`. Their `source()` is the *source* of that error. So a refusal has one: an error that stands for the
+/// refusal, and by which [`rejection_in`](super::rejection_in) finds it. Its text is the [reason](Reason::as_str) in one word.
+pub struct Rejected {
+    reason: Reason,
+    instruments: Instruments,
+    retry_after: Option<Duration>,
+    numbers: Numbers,
+    /// The response was cut while nobody was waiting for more of it.
+    parked: bool,
+    origin: OnceLock<Box<Origin>>,
+}
+
+/// The source of a refusal. It is made when somebody asks for it.
+#[derive(Debug)]
+pub(super) struct Origin(Rejected);
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.reason.as_str())
+    }
+}
+
+impl Error for Origin {}
+
+impl Rejected {
+    pub(crate) fn new(instruments: Instruments, reason: Reason) -> Self {
+        let retry_after = reason.retry_after(None);
+        Self { reason, instruments, retry_after, numbers: Numbers::NONE, parked: false, origin: OnceLock::new() }
+    }
+
+    /// The refusal that `error` is, or stands for.
+    pub(crate) fn of<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Self> {
+        error.downcast_ref().or_else(|| error.downcast_ref::<Origin>().map(|origin| &origin.0))
+    }
+
+    /// By the layer that `source` is. The look-up takes a lock: for what is rare, or comes after a wait.
+    pub(crate) fn by(source: Source, reason: Reason) -> Self {
+        Self::new(source.instruments(), reason)
+    }
+
+    /// By a layer without a name.
+    #[cfg(test)]
+    pub(crate) fn nameless(kind: LayerKind, reason: Reason) -> Self {
+        Self::new(Instruments::nameless(kind), reason)
+    }
+
+    /// What the layer knows of the time after which another try has a chance. Without it there is a floor.
+    pub(crate) fn with_retry_after(mut self, knows: Option<Duration>) -> Self {
+        self.retry_after = self.reason.retry_after(knows);
+        self
+    }
+
+    /// The numbers that decided it.
+    pub(crate) fn with_numbers(mut self, numbers: Numbers) -> Self {
+        self.numbers = numbers;
+        self
+    }
+
+    /// Whether a response was cut of which its holder did not ask for more.
+    #[cfg(feature = "http")]
+    pub(crate) fn while_parked(mut self, parked: bool) -> Self {
+        self.parked = parked;
+        self
+    }
+
+    /// Why the call was refused or ended.
+    pub fn reason(&self) -> Reason {
+        self.reason
+    }
+
+    /// Which layer did it, in one word: `deadline`, `retry`, `circuit_breaker`, `bulkhead`, `rate_limit`, `load_shed`.
+    pub fn layer(&self) -> &'static str {
+        self.instruments.kind().as_str()
+    }
+
+    /// The name that was given to the layer or its stack, if it has one: which dependency it is about.
+    pub fn name(&self) -> Option<&str> {
+        self.instruments.name()
+    }
+
+    #[inline]
+    pub(crate) fn instruments(&self) -> &Instruments {
+        &self.instruments
+    }
+
+    /// After how long another try has a chance. Always there where another try can help, with a floor where the layer does not
+    /// know; `None` where the call's time was over.
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.retry_after
+    }
+
+    /// The numbers that decided it, as far as the layer has any: time left, expected time, calls waiting, the limit.
+    pub fn numbers(&self) -> Numbers {
+        self.numbers
+    }
+
+    /// What the caller is answered, in any protocol.
+    #[cfg(feature = "http")]
+    pub(crate) fn kind(&self) -> Kind {
+        match self.reason {
+            Reason::DeadlineExpired
+            | Reason::DeadlineExceeded
+            | Reason::HeadTimeout
+            | Reason::IdleTimeout
+            | Reason::AttemptTimeout
+            | Reason::HoldExceeded => Kind::TooLate,
+            Reason::RateLimited => Kind::TooOften,
+            Reason::NotReady
+            | Reason::CircuitOpen
+            | Reason::QueueFull
+            | Reason::QueueTimeout
+            | Reason::NotInTime
+            | Reason::Displaced => Kind::Unavailable,
+        }
+    }
+
+    /// What this says about the dependency. A call that was cut while somebody waited for it timed out. A response that nobody
+    /// read any more was abandoned. A call that was never sent says nothing.
+    pub fn verdict(&self) -> Verdict {
+        match self.reason {
+            _ if self.parked => Verdict::Abandoned,
+            Reason::DeadlineExceeded
+            | Reason::HeadTimeout
+            | Reason::IdleTimeout
+            | Reason::AttemptTimeout
+            | Reason::HoldExceeded => Verdict::TimedOut,
+            Reason::DeadlineExpired
+            | Reason::NotReady
+            | Reason::CircuitOpen
+            | Reason::QueueFull
+            | Reason::QueueTimeout
+            | Reason::NotInTime
+            | Reason::RateLimited
+            | Reason::Displaced => Verdict::Ignored,
+        }
+    }
+}
+
+/// See [`Rejected::kind`].
+#[cfg(feature = "http")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Its time was over: 504, `DEADLINE_EXCEEDED`.
+    TooLate,
+    /// Calls come more often than the rate allows: 429, `RESOURCE_EXHAUSTED`.
+    TooOften,
+    /// Another try may be served: 503, `UNAVAILABLE`.
+    Unavailable,
+}
+
+/// One line: `payments, bulkhead: all permits and all places in the queue are taken (waiting 64, limit 16); retry after 1.5s`.
+impl fmt::Display for Rejected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(name) = self.name() {
+            write!(f, "{name}, ")?;
+        }
+        write!(f, "{}: {}", self.layer(), self.reason.text())?;
+        if self.numbers != Numbers::NONE {
+            write!(f, " ({})", self.numbers)?;
+        }
+        match self.retry_after {
+            Some(wait) => write!(f, "; retry after {wait:.1?}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Debug for Rejected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rejected")
+            .field("reason", &self.reason)
+            .field("layer", &self.layer())
+            .field("name", &self.name())
+            .field("retry_after", &self.retry_after)
+            .field("numbers", &self.numbers)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Error for Rejected {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&**self.origin.get_or_init(|| Box::new(Origin(self.clone()))))
+    }
+}
+
+/// A clone makes its own source.
+impl Clone for Rejected {
+    fn clone(&self) -> Self {
+        let Self { reason, instruments, retry_after, numbers, parked, origin: _ } = self;
+        Self {
+            reason: *reason,
+            instruments: instruments.clone(),
+            retry_after: *retry_after,
+            numbers: *numbers,
+            parked: *parked,
+            origin: OnceLock::new(),
+        }
+    }
+}
+
+/// Whether they say the same; the numbers of the moment are not compared.
+impl PartialEq for Rejected {
+    fn eq(&self, other: &Self) -> bool {
+        let said = |rejected: &Self| (rejected.reason, rejected.layer(), rejected.retry_after, rejected.parked);
+        said(self) == said(other) && self.name() == other.name()
+    }
+}
+
+impl Eq for Rejected {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refusal_shows_layer_reason_numbers_and_wait() {
+        let rejected = Rejected::nameless(LayerKind::CircuitBreaker, Reason::CircuitOpen)
+            .with_retry_after(Some(Duration::from_millis(1500)));
+        let text = "circuit_breaker: the circuit is open because the callee has been failing";
+        assert_eq!(rejected.to_string(), format!("{text}; retry after 1.5s"));
+        let rejected = rejected.with_numbers(Numbers::NONE.with_calls(10, 6, 1));
+        assert_eq!(rejected.to_string(), format!("{text} (6 failed and 1 slow of 10 calls); retry after 1.5s"));
+        let shown = format!("{rejected:?}");
+        assert!(shown.contains("CircuitOpen") && shown.contains("6 failed and 1 slow of 10 calls"), "{shown}");
+    }
+
+    /// A layer that has learned nothing yet still says when to come back.
+    #[test]
+    fn refusal_that_another_try_can_help_always_has_a_wait() {
+        for reason in Reason::ALL {
+            let is_late = matches!(
+                reason,
+                Reason::DeadlineExpired
+                    | Reason::DeadlineExceeded
+                    | Reason::HeadTimeout
+                    | Reason::IdleTimeout
+                    | Reason::AttemptTimeout
+                    | Reason::HoldExceeded
+            );
+            for knows in [None, Some(Duration::ZERO)] {
+                let rejected = Rejected::nameless(LayerKind::Bulkhead, reason);
+                let made = rejected.retry_after();
+                assert_eq!(made.is_some(), !is_late, "{reason:?}");
+                let told = rejected.with_retry_after(knows).retry_after().filter(|wait| !wait.is_zero());
+                assert_eq!(told, made, "{reason:?}");
+            }
+            let rejected = Rejected::nameless(LayerKind::Bulkhead, reason);
+            let wait = Some(Duration::from_micros(300));
+            assert_eq!(rejected.with_retry_after(wait).retry_after(), wait, "what is known holds");
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! Looks at the calls in flight by the clock: a dependency that hangs may hold all callers, so that none comes any more.
+//!
+//! The reaper visits a closed breaker while calls are in flight, about once in the time of its slow threshold, and twice more when
+//! they look as if the dependency hangs. The first call in flight asks for it, which the others see from one word; when none is in
+//! flight, the visits end.
+
+use std::fmt;
+
+use super::state::{Breaker, Pass};
+use crate::ground::sync::Arc;
+use crate::ground::sync::atomic::{AtomicU64, Ordering};
+use crate::ground::time::Instant;
+
+#[cfg(not(seawall_loom))]
+use self::visited::Eye;
+
+/// See the module.
+#[derive(Default)]
+pub(super) struct Lookout {
+    /// By when the next look will have been, in nanoseconds; zero: none is expected.
+    expected: AtomicU64,
+    #[cfg(not(seawall_loom))]
+    eye: Eye,
+}
+
+/// A call passes at `now`: sees to it that the breaker is looked at while the call is in flight. One load, mostly.
+#[inline]
+pub(super) fn keep(breaker: &Arc<Breaker>, pass: &Pass, now: Instant) {
+    let expected = breaker.lookout().expected.load(Ordering::Acquire);
+    if expected < now.as_nanos() && matches!(pass, Pass::Closed(_)) {
+        begin(breaker, expected, now);
+    }
+}
+
+#[cfg(seawall_loom)]
+fn begin(_: &Arc<Breaker>, _: u64, _: Instant) {}
+
+#[cfg(not(seawall_loom))]
+use self::visited::begin;
+
+impl fmt::Debug for Lookout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lookout").field("expected", &self.expected).finish_non_exhaustive()
+    }
+}
+
+#[cfg(not(seawall_loom))]
+mod visited {
+    use std::sync::{OnceLock, Weak};
+    use std::time::Duration;
+
+    use super::*;
+    use crate::admission::reaper::{self, Parked, Place, Visit};
+    use crate::ground::sync::{Mutex, lock};
+
+    /// A look that is this late is not waited for: its runtime has ended, or stands still, and another one is asked.
+    const LATE: Duration = Duration::from_secs(1);
+
+    /// When nothing is in flight, one more look is made so much later: for a call that came in that moment.
+    const LAST_LOOK: Duration = Duration::from_millis(50);
+
+    /// What the reaper has in its schedule.
+    #[derive(Default)]
+    pub(super) struct Eye {
+        parked: OnceLock<Arc<dyn Parked>>,
+        place: Mutex<Option<Place>>,
+    }
+
+    struct Visited(Weak<Breaker>);
+
+    #[cold]
+    pub(super) fn begin(breaker: &Arc<Breaker>, expected: u64, now: Instant) {
+        let lookout = breaker.lookout();
+        let Some(next) = breaker.next_look(now) else { return };
+        let by = (next + LATE).as_nanos();
+        if lookout.expected.compare_exchange(expected, by, Ordering::AcqRel, Ordering::Relaxed).is_err() {
+            return;
+        }
+        let parked = lookout.eye.parked.get_or_init(|| Arc::new(Visited(Arc::downgrade(breaker))));
+        let place = reaper::watch(Arc::clone(parked), next);
+        // Nothing else happens under the lock: what stood there is dropped afterwards.
+        let before = std::mem::replace(&mut *lock(&lookout.eye.place), place);
+        drop(before);
+    }
+
+    impl Parked for Visited {
+        fn visit(&self, now: Instant) -> Visit {
+            let Some(breaker) = self.0.upgrade() else { return Visit::Done };
+            let expected = &breaker.lookout().expected;
+            match breaker.look(now) {
+                Some(next) => {
+                    expected.store((next + LATE).as_nanos(), Ordering::Release);
+                    Visit::Again(next)
+                }
+                None if expected.swap(0, Ordering::AcqRel) != 0 => Visit::Again(now + LAST_LOOK),
+                None => Visit::Done,
+            }
+        }
+    }
+}

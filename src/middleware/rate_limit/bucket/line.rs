@@ -1,0 +1,76 @@
+//! The calls that wait for a rate, in order: by priority, then first come, first served. A plain structure, which its bucket keeps
+//! under a lock. Wakers go in and out of it by moves alone; they are cloned, woken and dropped outside.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+use std::task::Waker;
+
+use crate::ground::context::Priority;
+
+/// A place in the line; the least comes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Place {
+    priority: Reverse<Priority>,
+    turn: u64,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct Line {
+    turn: u64,
+    standing: BTreeMap<Place, Option<Waker>>,
+}
+
+/// There is no place for another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Full;
+
+impl Line {
+    pub(super) fn len(&self) -> u32 {
+        u32::try_from(self.standing.len()).unwrap_or(u32::MAX)
+    }
+
+    /// How many come before a call of this priority that comes now.
+    pub(super) fn ahead(&self, priority: Priority) -> u32 {
+        let last = Place { priority: Reverse(priority), turn: u64::MAX };
+        u32::try_from(self.standing.range(..=last).count()).unwrap_or(u32::MAX)
+    }
+
+    /// Puts a call in. If there are `max` already, the last one of a lower priority is displaced, and its waker returned.
+    pub(super) fn enter(&mut self, priority: Priority, max: u32) -> Result<(Place, Option<Waker>), Full> {
+        self.turn += 1;
+        let place = Place { priority: Reverse(priority), turn: self.turn };
+        let mut displaced = None;
+        if self.len() >= max {
+            match self.standing.last_entry() {
+                Some(last) if place < *last.key() => displaced = last.remove(),
+                _ => return Err(Full),
+            }
+        }
+        self.standing.insert(place, None);
+        Ok((place, displaced))
+    }
+
+    /// Wakes this one from now on. Returns whether the call is at the head, and the waker of before; `None`: it was displaced.
+    pub(super) fn attend(&mut self, place: Place, waker: Waker) -> Option<(bool, Option<Waker>)> {
+        let before = self.standing.get_mut(&place)?.replace(waker);
+        Some((self.is_head(place), before))
+    }
+
+    fn is_head(&self, place: Place) -> bool {
+        self.standing.first_key_value().is_some_and(|(first, _)| *first == place)
+    }
+
+    /// Takes a call out. Returns its waker, and that of the next one if that is at the head now.
+    pub(super) fn leave(&mut self, place: Place) -> (Option<Waker>, Option<Waker>) {
+        let was_head = self.is_head(place);
+        let own = self.standing.remove(&place).flatten();
+        (own, if was_head { self.wake_head() } else { None })
+    }
+
+    /// The waker of the head, to be woken: it registers again when it is polled.
+    #[must_use]
+    pub(super) fn wake_head(&mut self) -> Option<Waker> {
+        self.standing.first_entry().and_then(|mut head| head.get_mut().take())
+    }
+}

@@ -1,0 +1,106 @@
+//! A call that waits for its turn.
+
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use super::line::Place;
+use super::{Asking, Bucket};
+use crate::admission::timer::Timer;
+use crate::ground::error::{Reason, Rejected};
+use crate::ground::sync::{Arc, lock};
+use crate::ground::time::{self, Instant};
+
+/// A place in the line of a bucket, given up on drop.
+///
+/// Only the head asks for a permit, and sleeps until the instant that it is told: the rate tells all who ask at one time the same
+/// instant. A call that is not at the head any more, because one of a higher priority came, waits as the others do.
+#[derive(Debug)]
+#[must_use]
+pub(crate) struct Turn {
+    bucket: Arc<Bucket>,
+    /// `None` once the wait is over.
+    place: Option<Place>,
+    until: Instant,
+    asking: Asking,
+    timer: Timer,
+}
+
+impl Turn {
+    pub(super) fn new(bucket: Arc<Bucket>, place: Place, until: Instant, asking: Asking) -> Self {
+        Self { bucket, place: Some(place), until, asking, timer: Timer::new() }
+    }
+
+    pub(crate) fn bucket(&self) -> &Bucket {
+        &self.bucket
+    }
+
+    /// Ready when the call has its permit, at this instant, or will not have one in time.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Instant, Rejected>> {
+        let Some(place) = self.place else { return Poll::Pending };
+        let waker = cx.waker().clone();
+        // Before the rate is looked at: whoever changes it wakes the head afterwards.
+        let attended = lock(&self.bucket.line).attend(place, waker);
+        match attended {
+            Some((true, before)) => {
+                drop(before);
+                self.poll_head(cx)
+            }
+            Some((false, before)) => {
+                drop(before);
+                if self.timer.poll_until(cx, self.until).is_pending() {
+                    time::mark_local_wait();
+                    return Poll::Pending;
+                }
+                Poll::Ready(Err(self.refuse(Reason::RateLimited, time::now(), None)))
+            }
+            None => Poll::Ready(Err(self.refuse(Reason::Displaced, time::now(), None))),
+        }
+    }
+
+    fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<Instant, Rejected>> {
+        let mut now = time::now();
+        loop {
+            let Err(next) = self.bucket.take(now) else {
+                self.leave();
+                return Poll::Ready(Ok(now));
+            };
+            if now < self.until && next <= self.until {
+                if self.timer.poll_until(cx, next).is_pending() {
+                    time::mark_local_wait();
+                    return Poll::Pending;
+                }
+                now = time::now();
+                if now >= next {
+                    continue;
+                }
+                // Up before its time: the runtime has shut down, and nothing can be waited for any more.
+            }
+            return Poll::Ready(Err(self.refuse(Reason::RateLimited, now, Some(next.since(now)))));
+        }
+    }
+
+    /// Ends the wait. A call that comes again finds those before it that wait now.
+    fn refuse(&mut self, reason: Reason, now: Instant, wait: Option<Duration>) -> Rejected {
+        self.leave();
+        let waiting = self.bucket.waiting();
+        let wait = wait.unwrap_or_else(|| self.bucket.predict(now, waiting));
+        self.bucket.refusal(reason, &self.asking, now, wait, waiting)
+    }
+
+    fn leave(&mut self) {
+        let Some(place) = self.place.take() else { return };
+        let (own, next) = self.bucket.leave(place);
+        drop(own);
+        if let Some(next) = next {
+            next.wake();
+        }
+        // It lets go of a waker, which is foreign code: the head's place is the next one's by now.
+        self.timer.disarm();
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.leave();
+    }
+}

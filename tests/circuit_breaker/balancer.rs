@@ -1,0 +1,132 @@
+//! Breakers behind a load balancer that goes by readiness and pending calls.
+
+use futures::stream::{FuturesUnordered, StreamExt};
+use tower::balance::p2c::Balance;
+use tower::discover::ServiceList;
+use tower::load::{CompleteOnResponse, PendingRequests};
+
+use super::*;
+
+fn unready() -> CircuitBreakerLayer {
+    layer(CircuitBreakerConfig { minimum_calls: 3, unready_while_open: true, ..Default::default() })
+}
+
+/// A dead endpoint that takes 200 ms to say so has many pending calls, and is left alone. With an open breaker that is always ready
+/// it would have the least, and get the most.
+#[tokio::test(start_paused = true)]
+async fn dead_endpoint_attracts_no_traffic() {
+    let endpoints: Vec<_> = (0..3)
+        .map(|i| {
+            let call = move |()| async move {
+                sleep(if i == 0 { 200 * MS } else { 5 * MS }).await;
+                if i == 0 { Err(BoxError::from("down")) } else { Ok(()) }
+            };
+            let config = CircuitBreakerConfig { unready_while_open: true, ..Default::default() };
+            let breaker = CircuitBreakerLayer::new(config).unwrap();
+            PendingRequests::new(breaker.layer(service_fn(call)), CompleteOnResponse::default())
+        })
+        .collect();
+    let mut balance = Balance::new(ServiceList::new::<()>(endpoints));
+    let (mut calls, mut failed) = (FuturesUnordered::new(), 0);
+    for _ in 0..3000 {
+        calls.push(balance.ready().await.unwrap().call(()));
+        while calls.len() > 20 {
+            failed += u32::from(calls.next().await.unwrap().is_err());
+        }
+    }
+    assert!(failed < 60, "{failed} of 3000 calls failed");
+}
+
+/// All endpoints are down and come back: none waits for ever.
+#[tokio::test(start_paused = true)]
+async fn endpoints_that_come_back_are_used_again() {
+    let down = Arc::new(std::sync::atomic::AtomicBool::new(true));
+    let endpoints: Vec<_> = (0..3)
+        .map(|_| {
+            let down = Arc::clone(&down);
+            let call = move |()| {
+                let fails = down.load(Ordering::Relaxed);
+                async move {
+                    sleep(5 * MS).await;
+                    if fails { Err(BoxError::from("down")) } else { Ok(()) }
+                }
+            };
+            PendingRequests::new(unready().layer(service_fn(call)), CompleteOnResponse::default())
+        })
+        .collect();
+    let mut balance = Balance::new(ServiceList::new::<()>(endpoints));
+    for _ in 0..30 {
+        let _ = balance.ready().await.unwrap().call(()).await;
+    }
+    down.store(false, Ordering::Relaxed);
+    for _ in 0..200 {
+        balance.ready().await.unwrap().call(()).await.expect("it is back");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn open_breaker_is_unready_until_its_next_probe_may_go() {
+    let layer = unready();
+    let mut service = layer.layer(service_fn(callee));
+    for _ in 0..3 {
+        let _ = call(&service, FAILS).await;
+    }
+    let start = Instant::now();
+    service.ready().await.unwrap();
+    assert_eq!(start.elapsed(), SECOND);
+    // Each clone waits on its own, and readiness reserves nothing.
+    let mut other = service.clone();
+    other.ready().await.unwrap();
+    let probe = tokio::spawn(service.call(100));
+    tokio::task::yield_now().await;
+    let mut waiting = other.clone();
+    assert!(futures::poll!(waiting.ready()).is_pending(), "the probe has the only place");
+    assert!(other.call(OK).await.is_err(), "readied before the probe went, and refused");
+    waiting.ready().await.unwrap();
+    assert_eq!(start.elapsed(), SECOND + 100 * MS, "woken when the probe was answered");
+    probe.await.unwrap().unwrap();
+}
+
+/// Many wait, one of them gives up, and all others are woken.
+#[tokio::test(start_paused = true)]
+async fn all_waiting_clones_are_woken() {
+    let layer = unready();
+    let handle = layer.handle();
+    let service = layer.layer(service_fn(callee));
+    handle.force_open();
+    let waiting = |_| {
+        let mut service = service.clone();
+        tokio::spawn(async move { service.ready().await.map(|_| ()) })
+    };
+    let waiting: Vec<_> = (0..10).map(waiting).collect();
+    sleep(3600 * SECOND).await;
+    assert!(waiting.iter().all(|waiting| !waiting.is_finished()));
+    waiting[0].abort();
+    handle.enforce();
+    for (number, waiting) in waiting.into_iter().enumerate() {
+        assert_eq!(waiting.await.is_ok(), number > 0);
+    }
+}
+
+/// A reload that ends the mode lets go of what waits.
+#[tokio::test(start_paused = true)]
+async fn mode_can_be_switched_off_while_services_wait() {
+    let layer = unready();
+    layer.handle().force_open();
+    let mut service = layer.layer(service_fn(callee));
+    let waiting = tokio::spawn(async move {
+        service.ready().await.unwrap();
+        service.call(OK).await
+    });
+    sleep(SECOND).await;
+    layer.reload(&CircuitBreakerConfig { unready_while_open: false, ..layer.config() }).unwrap();
+    assert!(waiting.await.unwrap().is_err(), "refused, as ever");
+}
+
+#[tokio::test(start_paused = true)]
+async fn breaker_without_the_mode_is_always_ready() {
+    let layer = quick();
+    layer.handle().force_open();
+    let mut service = layer.layer(service_fn(callee));
+    assert!(futures::poll!(service.ready()).is_ready());
+}

@@ -1,0 +1,208 @@
+//! No kind of call keeps a breaker half-open for longer than the slow threshold.
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::Frame;
+use http_body_util::{BodyExt, Empty, StreamBody, combinators::UnsyncBoxBody};
+use seawall::http::LongLived;
+
+use super::*;
+
+type Body = UnsyncBoxBody<Bytes, BoxError>;
+
+/// An HTTP client whose dependency answers with that status and, from 200 to 299, a stream that never ends if `streams`.
+fn http(
+    layer: CircuitBreakerLayer<seawall::http::ByStatus>,
+) -> impl Service<
+    Request<(u16, bool)>,
+    Response = Response<impl http_body::Body<Data = Bytes, Error = impl std::fmt::Debug> + Unpin>,
+    Error = BoxError,
+> + Clone {
+    layer.layer(service_fn(|request: Request<(u16, bool)>| async move {
+        let (status, streams) = *request.body();
+        let frames = futures::stream::unfold((), |()| async {
+            sleep(SECOND).await;
+            Some((Ok::<_, BoxError>(Frame::data(Bytes::from_static(b"."))), ()))
+        });
+        let body: Body = if streams {
+            StreamBody::new(frames).boxed_unsync()
+        } else {
+            Empty::new().map_err(BoxError::from).boxed_unsync()
+        };
+        let response = Response::builder().status(status).extension(LongLived::new(3600 * SECOND)).body(body);
+        Ok::<_, BoxError>(response.unwrap())
+    }))
+}
+
+fn opened() -> CircuitBreakerLayer<seawall::http::ByStatus> {
+    CircuitBreakerLayer::http(CircuitBreakerConfig { jitter: 0.0, ..Default::default() }).expect("valid")
+}
+
+#[tokio::test(start_paused = true)]
+async fn stream_as_the_probe_keeps_nobody_out() {
+    for read in [true, false] {
+        let layer = opened();
+        let client = http(layer.clone());
+        for _ in 0..10 {
+            let _ = client.clone().oneshot(Request::new((500, false))).await;
+        }
+        assert_eq!(layer.handle().state(), State::Open);
+        sleep(2 * SECOND).await;
+        let stream = client.clone().oneshot(Request::new((200, true))).await.expect("the probe");
+        let reader = tokio::spawn(async move {
+            let mut body = pin!(stream.into_body());
+            while read && body.frame().await.is_some() {}
+            pending::<()>().await;
+        });
+        let mut refused = 0;
+        for _ in 0..60 {
+            sleep(SECOND).await;
+            refused += u32::from(client.clone().oneshot(Request::new((200, false))).await.is_err());
+        }
+        assert!(refused <= 1, "{refused} of 60, read: {read}");
+        assert_eq!(layer.handle().state(), State::Closed);
+        reader.abort();
+    }
+}
+
+/// All calls are streams: each round of probes counts as answered after the slow threshold.
+#[tokio::test(start_paused = true)]
+async fn streams_alone_close_it() {
+    let layer = opened();
+    let client = http(layer.clone());
+    for _ in 0..10 {
+        let _ = client.clone().oneshot(Request::new((500, false))).await;
+    }
+    sleep(SECOND).await;
+    let (start, mut streams) = (Instant::now(), Vec::new());
+    while layer.handle().state() != State::Closed {
+        streams.extend(client.clone().oneshot(Request::new((200, true))).await.ok());
+        sleep(10 * MS).await;
+        assert!(start.elapsed() < 10 * SECOND, "{:?}", layer.handle().snapshot());
+    }
+    assert!(start.elapsed() < 3 * SECOND, "{:?}", start.elapsed());
+}
+
+/// A failure is one from its head on, if nobody reads the rest.
+#[tokio::test(start_paused = true)]
+async fn unread_failures_do_not_close_it() {
+    let layer = opened();
+    let client = http(layer.clone());
+    for _ in 0..10 {
+        let _ = client.clone().oneshot(Request::new((500, false))).await;
+    }
+    sleep(SECOND).await;
+    let mut kept = Vec::new();
+    for _ in 0..1000 {
+        kept.extend(client.clone().oneshot(Request::new((500, true))).await.ok());
+        sleep(10 * MS).await;
+        assert_ne!(layer.handle().state(), State::Closed);
+    }
+    assert!(kept.len() < 40, "{} probes in ten seconds", kept.len());
+}
+
+/// Futures that were made and put aside, or leaked.
+#[tokio::test(start_paused = true)]
+async fn probes_that_nobody_polls_keep_nobody_out() {
+    for leak in [false, true] {
+        let layer = quick();
+        let handle = layer.handle();
+        let mut service = layer.layer(service_fn(callee));
+        for _ in 0..3 {
+            let _ = call(&service, FAILS).await;
+        }
+        sleep(SECOND).await;
+        let parked = service.ready().await.unwrap().call(OK);
+        if leak {
+            std::mem::forget(parked);
+        } else {
+            tokio::spawn(async move {
+                sleep(3600 * SECOND).await;
+                drop(parked);
+            });
+        }
+        assert!(call(&service, OK).await.is_err(), "its place is taken");
+        sleep(500 * MS).await;
+        for _ in 0..15 {
+            assert_eq!(call(&service, OK).await, Ok(0));
+        }
+        assert_eq!(handle.state(), State::Closed);
+    }
+}
+
+/// A leaked probe that was polled hangs, as far as anybody can tell.
+#[tokio::test(start_paused = true)]
+async fn leaked_probe_frees_its_place_after_the_slow_threshold() {
+    let layer = quick();
+    let service = layer.layer(service_fn(callee));
+    for _ in 0..3 {
+        let _ = call(&service, FAILS).await;
+    }
+    sleep(SECOND).await;
+    let mut probe = Box::pin(service.clone().oneshot(HANGS));
+    assert!(poll_once(probe.as_mut()).is_pending());
+    std::mem::forget(probe);
+    sleep(500 * MS).await;
+    for _ in 0..15 {
+        assert_eq!(call(&service, OK).await, Ok(0));
+    }
+    assert_eq!(layer.handle().state(), State::Closed);
+}
+
+/// Callers with milliseconds left would have all the probes, and no time for an answer.
+#[tokio::test(start_paused = true)]
+async fn hurried_callers_do_not_keep_others_out_after_an_outage() {
+    let layer = layer(CircuitBreakerConfig::default());
+    let down = Arc::new(std::sync::atomic::AtomicBool::new(true));
+    let dependency = {
+        let down = Arc::clone(&down);
+        service_fn(move |millis: u64| {
+            let fails = down.load(Ordering::Relaxed);
+            async move {
+                sleep(Duration::from_millis(millis)).await;
+                if fails { Err(BoxError::from("down")) } else { Ok(millis) }
+            }
+        })
+    };
+    let service = layer.layer(dependency);
+    let with_time = |millis| DeadlineLayer::new(Duration::from_millis(millis)).unwrap().layer(service.clone());
+    for millis in 1..=45 {
+        let hurried = with_time(millis);
+        tokio::spawn(async move {
+            sleep(5 * millis as u32 * MS).await;
+            loop {
+                tokio::spawn(hurried.clone().oneshot(50));
+                sleep(225 * MS).await;
+            }
+        });
+    }
+    let patient = with_time(2000);
+    for _ in 0..400 {
+        let _ = patient.clone().oneshot(50).await;
+        sleep(20 * MS).await;
+    }
+    assert_ne!(layer.handle().state(), State::Closed);
+    down.store(false, Ordering::Relaxed);
+    let mut served = 0;
+    for _ in 0..1000 {
+        served += u32::from(patient.clone().oneshot(50).await.is_ok());
+        sleep(20 * MS).await;
+    }
+    assert!(served > 800, "{served} of 1000");
+}
+
+/// Where all callers are in a hurry, they are the probes, and it comes back.
+#[tokio::test(start_paused = true)]
+async fn dependency_of_hurried_callers_alone_comes_back() {
+    let layer = quick();
+    let hurried = DeadlineLayer::new(45 * MS).unwrap().layer(layer.layer(service_fn(callee)));
+    for _ in 0..3 {
+        let _ = call(&hurried, FAILS).await;
+    }
+    assert_eq!(layer.handle().state(), State::Open);
+    sleep(SECOND).await;
+    for _ in 0..15 {
+        assert!(call(&hurried, 20).await.is_ok());
+    }
+    assert_eq!(layer.handle().state(), State::Closed);
+}

@@ -1,0 +1,196 @@
+//! A dependency that hangs is noticed by the clock, whether calls come or not.
+
+use seawall::bulkhead::{BulkheadConfig, BulkheadLayer};
+
+use super::*;
+
+/// Answers to `fast` calls, and as many calls in flight that hang.
+async fn hang<S>(service: &S, fast: usize, hanging: usize) -> Vec<tokio::task::JoinHandle<()>>
+where
+    S: Service<u64, Error = BoxError> + Clone + Send + 'static,
+    S::Future: Send,
+    S::Response: std::fmt::Debug,
+{
+    for _ in 0..fast {
+        call(service, 2).await.expect("it is well");
+    }
+    let one = |_| {
+        let service = service.clone();
+        tokio::spawn(async move {
+            let _ = service.oneshot(HANGS).await;
+        })
+    };
+    (0..hanging).map(one).collect()
+}
+
+/// How long it takes until the state is another one.
+async fn closed_for(handle: &seawall::circuit_breaker::CircuitBreakerHandle, longest: Duration) -> Duration {
+    let start = Instant::now();
+    while handle.state() == State::Closed && start.elapsed() < longest {
+        sleep(10 * MS).await;
+    }
+    start.elapsed()
+}
+
+#[tokio::test(start_paused = true)]
+async fn hang_is_noticed_though_no_call_comes() {
+    for (fast, max_break) in [(10, 30), (10, 120), (1000, 30)] {
+        let layer = layer(CircuitBreakerConfig { max_break: max_break * SECOND, ..Default::default() });
+        let service = layer.layer(service_fn(callee));
+        let _hanging = hang(&service, fast, 12).await;
+        let closed = closed_for(&layer.handle(), 60 * SECOND).await;
+        // The slow threshold is 500 ms.
+        assert!(closed >= 500 * MS && closed < 1500 * MS, "after {fast} answers: {closed:?}");
+    }
+}
+
+/// Right after the start, calls that hang stand beside the first answers.
+#[tokio::test(start_paused = true)]
+async fn hang_in_the_first_second_is_noticed() {
+    let layer = layer(CircuitBreakerConfig::default());
+    let service = layer.layer(service_fn(callee));
+    let _hanging = hang(&service, 0, 12).await;
+    let _more = hang(&service, 10, 0).await;
+    let closed = closed_for(&layer.handle(), 60 * SECOND).await;
+    assert!(closed < 2 * SECOND, "{closed:?}");
+}
+
+/// Nothing is known of it, so it is given several times the floor, and no more.
+#[tokio::test(start_paused = true)]
+async fn hang_of_a_dependency_that_never_answered_is_noticed() {
+    let layer = layer(CircuitBreakerConfig { max_break: 120 * SECOND, ..Default::default() });
+    let service = layer.layer(service_fn(callee));
+    let _hanging = hang(&service, 0, 12).await;
+    let closed = closed_for(&layer.handle(), 60 * SECOND).await;
+    assert!(closed > 4 * SECOND && closed < 7 * SECOND, "{closed:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn hang_is_noticed_while_hung_calls_hold_all_permits() {
+    let breaker = layer(CircuitBreakerConfig::default());
+    let handle = breaker.handle();
+    let bulkhead = BulkheadLayer::new(BulkheadConfig { max_concurrent: 12, ..Default::default() }).unwrap();
+    let service = ServiceBuilder::new().layer(bulkhead).layer(breaker).service(service_fn(callee));
+    let _hanging = hang(&service, 20, 40).await;
+    let closed = closed_for(&handle, 60 * SECOND).await;
+    assert!(closed < 1500 * MS, "{closed:?}");
+}
+
+/// A slow threshold of one's own, short or long, moves the bound along.
+#[tokio::test(start_paused = true)]
+async fn hang_is_noticed_within_twice_the_slow_threshold() {
+    for millis in [20, 100, 2000, 10_000] {
+        let slow_after = Duration::from_millis(millis);
+        let layer = layer(CircuitBreakerConfig { slow_after: Some(slow_after), ..Default::default() });
+        let service = layer.layer(service_fn(callee));
+        let _hanging = hang(&service, 20, 12).await;
+        let closed = closed_for(&layer.handle(), 60 * SECOND).await;
+        assert!(closed >= slow_after && closed < 2 * slow_after + 60 * MS, "{slow_after:?}: {closed:?}");
+    }
+}
+
+/// A call that waits for its permit, or whose head is there, is not with the dependency.
+#[tokio::test(start_paused = true)]
+async fn few_hanging_calls_beside_answers_open_nothing() {
+    let layer = layer(CircuitBreakerConfig::default());
+    let service = layer.layer(service_fn(callee));
+    let _hanging = hang(&service, 100, 12).await;
+    for _ in 0..500 {
+        call(&service, 20).await.expect("the others are answered");
+    }
+    assert_eq!(layer.handle().state(), State::Closed);
+}
+
+/// The process stands still for seconds, again and again: when it goes on, the answers are all there, only unread.
+#[tokio::test(start_paused = true)]
+async fn hiccups_of_our_own_process_open_nothing() {
+    let layer = layer(CircuitBreakerConfig::default());
+    let handle = layer.handle();
+    let service = layer.layer(service_fn(callee));
+    let _none = hang(&service, 50, 0).await;
+    for _ in 0..20 {
+        let calls: Vec<_> = (0..50)
+            .map(|_| {
+                let service = service.clone();
+                tokio::spawn(async move { call(&service, 100).await.is_ok() })
+            })
+            .collect();
+        sleep(50 * MS).await;
+        // All timers that were due meanwhile fire at once.
+        advance(3 * SECOND).await;
+        for call in calls {
+            assert!(call.await.unwrap(), "{:?}", handle.snapshot());
+        }
+    }
+    assert_eq!(handle.state(), State::Closed);
+}
+
+/// The runtime of the first calls is gone; those of another one are looked after all the same.
+#[test]
+fn hang_is_noticed_after_the_first_runtime_has_ended() {
+    let layer = layer(CircuitBreakerConfig { slow_after: Some(50 * MS), ..Default::default() });
+    let service = layer.layer(service_fn(callee));
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+    let first = runtime();
+    first.block_on(async {
+        let _hanging = hang(&service, 10, 3).await;
+        tokio::task::yield_now().await;
+    });
+    drop(first);
+    runtime().block_on(async {
+        sleep(2 * SECOND).await;
+        let _hanging = hang(&service, 10, 12).await;
+        let closed = closed_for(&layer.handle(), 60 * SECOND).await;
+        assert!(closed < SECOND, "{closed:?}");
+    });
+}
+
+/// The hung calls hold all permits of the bulkhead, and the others wait for one. They are refused when the breaker opens, and so
+/// are those that come later, host by host.
+#[tokio::test(start_paused = true)]
+async fn calls_that_wait_for_a_permit_are_refused_when_the_breaker_opens() {
+    use seawall::stack::{self, ClientConfig};
+
+    for per_authority in [false, true] {
+        let mut config = ClientConfig { per_authority, ..Default::default() };
+        config.bulkhead.max_concurrent = 12;
+        config.deadline.timeout = 60 * SECOND;
+        config.retry.max_attempts = 1;
+        config.retry.attempt_timeout = None;
+        let client = stack::client(&config).unwrap().service(service_fn(|request: http::Request<_>| async move {
+            let _: &seawall::http::ReplayBody<http_body_util::Empty<bytes::Bytes>> = request.body();
+            if request.uri().path() == "/hangs" {
+                pending::<()>().await;
+            }
+            sleep(2 * MS).await;
+            Ok::<_, BoxError>(http::Response::new(http_body_util::Empty::<bytes::Bytes>::new()))
+        }));
+        let get = |host: &str, path: &str| {
+            let request = http::Request::get(format!("http://{host}{path}")).body(http_body_util::Empty::new());
+            client.clone().oneshot(request.unwrap())
+        };
+        for _ in 0..20 {
+            get("a", "/").await.unwrap();
+        }
+        let _hanging: Vec<_> = (0..12).map(|_| tokio::spawn(get("a", "/hangs"))).collect();
+        tokio::task::yield_now().await;
+        let waiting: Vec<_> = (0..40).map(|_| tokio::spawn(get("a", "/"))).collect();
+        if per_authority {
+            get("b", "/").await.expect("another host has permits of its own");
+        }
+        let start = Instant::now();
+        for waiting in waiting {
+            let error = waiting.await.unwrap().map(drop).unwrap_err();
+            let rejected = rejection(&error).expect("one of ours");
+            assert_eq!((rejected.layer(), rejected.reason()), ("circuit_breaker", Reason::CircuitOpen));
+            assert!(rejected.retry_after().is_some());
+        }
+        assert!(start.elapsed() < 1500 * MS, "{:?}", start.elapsed());
+        let (start, error) = (Instant::now(), get("a", "/").await.map(drop).unwrap_err());
+        assert_eq!(rejection(&error).map(Rejected::reason), Some(Reason::CircuitOpen));
+        assert_eq!(start.elapsed(), Duration::ZERO, "it does not wait");
+        if per_authority {
+            get("b", "/").await.expect("another host is well");
+        }
+    }
+}
