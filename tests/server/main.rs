@@ -4,6 +4,8 @@
 
 mod serving;
 
+#[cfg(feature = "grpc")]
+mod grpc_uploads;
 mod inherited;
 mod one_state;
 mod readers;
