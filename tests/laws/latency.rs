@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use seawall::bulkhead::{BulkheadConfig, BulkheadLayer};
 use seawall::circuit_breaker::{CircuitBreakerConfig, CircuitBreakerLayer, Snapshot, State};
-use seawall::deadline::DeadlineLayer;
 use seawall::load_shed::{LoadShedConfig, LoadShedLayer};
 use seawall::retry::{Backoff, Jitter, RetryConfig, RetryLayer};
 use tokio::time::{sleep, timeout};
