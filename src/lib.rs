@@ -76,7 +76,8 @@
 //! A layer, or a whole stack, that is given a name (`named`) is seen: in metrics, in the log, in refusals, in the [`registry`] and on
 //! the live page. There it can be moved by hand as well.
 //!
-//! Time is tokio's: under `tokio::time::pause` the whole library moves with it. Randomness can be seeded with [`seed`].
+//! Time is tokio's: under `tokio::time::pause` the whole library moves with it. A call that has to wait outside a tokio runtime,
+//! or in one without a time driver, panics as tokio's own timers do ("there is no reactor running"). Randomness can be seeded with [`seed`].
 //!
 //! # Features
 //! `http` (on by default): verdicts, bodies, retries, deadlines on the wire and answers for `http` types, and the assembled stacks.

@@ -43,6 +43,7 @@ use std::fmt;
 use std::future::{Future, Ready, ready};
 use std::time::Duration;
 
+pub(crate) use self::guard::Pace;
 pub use self::guard::{Expiry, Guard};
 
 use tower::BoxError;

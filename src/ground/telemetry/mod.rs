@@ -23,7 +23,7 @@ pub(crate) use events::{answered, body_cut};
 #[cfg(feature = "metrics")]
 pub(crate) use instruments::Counted;
 pub(crate) use instruments::{Instruments, LayerKind, Source};
-#[cfg(feature = "metrics")]
+#[cfg(any(feature = "metrics", feature = "dashboard"))]
 pub(crate) use tally::STATES;
 pub(crate) use tally::{NotRetried, Tally};
 
