@@ -182,17 +182,92 @@ async fn the_time_of_the_head_is_that_of_all_attempts_and_replaces_no_failure() 
     }
 }
 
+/// How long a call that hangs takes to end, what ends it, and what it saw as left.
+async fn hangs(config: DeadlineConfig, lasts: Option<Duration>) -> (Duration, Reason, Option<Duration>) {
+    let deadline = DeadlineLayer::new(config).unwrap().lasting_by(move |()| lasts);
+    let left = deadline.layer(service_fn(|()| async { Ok::<_, BoxError>(context::time_left()) }));
+    let left = left.oneshot(()).await.unwrap();
+    let start = Instant::now();
+    let error = deadline.layer(service_fn(|()| pending::<Result<(), BoxError>>())).oneshot(()).await.unwrap_err();
+    (start.elapsed(), rejection(&error).unwrap().reason(), left)
+}
+
 #[tokio::test(start_paused = true)]
-async fn a_call_that_lasts_answers_in_the_usual_time_or_not_at_all() {
-    let config = DeadlineConfig { timeout: SECOND, ..DeadlineConfig::default() };
-    let deadline = DeadlineLayer::new(config).unwrap().lasting_by(|lasts: &bool| lasts.then_some(3600 * SECOND));
-    let left = deadline.layer(service_fn(|_| async { Ok::<_, BoxError>(context::time_left()) }));
-    assert_eq!(left.oneshot(true).await.unwrap(), Some(SECOND), "whatever waits for an answer has no more time");
-    for (lasts, reason) in [(true, Reason::HeadTimeout), (false, Reason::DeadlineExceeded)] {
-        let start = Instant::now();
-        let hangs = deadline.layer(service_fn(|_| pending::<Result<(), BoxError>>()));
-        let error = hangs.oneshot(lasts).await.unwrap_err();
-        assert_eq!(rejection(&error).map(|rejected| rejected.reason()), Some(reason));
-        assert_eq!(start.elapsed().as_secs(), 1);
+async fn lasting_call_may_answer_as_late_as_its_own_time() {
+    let config = DeadlineConfig { timeout: SECOND, idle_timeout: Some(SECOND / 2), ..DeadlineConfig::default() };
+    let (usual, lasting) = (hangs(config.clone(), None).await, hangs(config, Some(60 * SECOND)).await);
+    assert_eq!(usual, (SECOND, Reason::DeadlineExceeded, Some(SECOND)));
+    assert_eq!(lasting, (60 * SECOND, Reason::DeadlineExceeded, Some(60 * SECOND)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn head_timeout_bounds_the_head_of_a_lasting_call_too() {
+    for head in [SECOND / 2, 20 * SECOND] {
+        let config = DeadlineConfig { timeout: SECOND, head_timeout: Some(head), ..DeadlineConfig::default() };
+        assert_eq!(hangs(config.clone(), Some(60 * SECOND)).await, (head, Reason::HeadTimeout, Some(head)));
+        let usual = hangs(config, None).await.0;
+        assert_eq!(usual, head.min(SECOND));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn lasting_call_ends_at_an_inherited_deadline() {
+    let inner = DeadlineLayer::new(SECOND).unwrap().lasting_by(|()| Some(60 * SECOND));
+    let inner = inner.layer(service_fn(|()| pending::<Result<(), BoxError>>()));
+    let start = Instant::now();
+    assert!(layer(3 * SECOND).layer(inner).oneshot(()).await.is_err());
+    assert_eq!(start.elapsed(), 3 * SECOND);
+}
+
+/// A load that fills a cache for many callers is nobody's call: it has the time of its own client.
+#[tokio::test(start_paused = true)]
+async fn detached_work_outlives_the_deadline_of_the_call_that_began_it() {
+    let client = layer(10 * SECOND).layer(service_fn(|()| async {
+        assert_eq!((context::time_left(), context::priority()), (Some(10 * SECOND), context::Priority::Normal));
+        sleep(3 * SECOND).await;
+        Ok::<_, std::io::Error>("value")
+    }));
+    let load = async move { client.oneshot(()).await.map_err(|error| error.to_string()) };
+    let load = context::detached(load).boxed_local().shared();
+    let handler = |time| {
+        let load = load.clone();
+        let handle = service_fn(move |()| load.clone().map(|loaded| loaded.map_err(std::io::Error::other)));
+        context::with_priority(context::Priority::Low, layer(time).layer(handle).oneshot(()))
+    };
+    let (first, second) = futures::join!(handler(SECOND), async {
+        sleep(SECOND / 10).await;
+        handler(5 * SECOND).await
+    });
+    assert!(first.is_err(), "it has its own deadline all the same");
+    assert_eq!(second.unwrap(), "value");
+}
+
+/// What a service behind a buffer sees of the call.
+#[tokio::test(start_paused = true)]
+async fn context_is_lost_in_a_buffer_and_sent_along_by_capture() {
+    type Seen = (Option<Duration>, context::Priority);
+    let callee = service_fn(|()| {
+        // Asked in the call, as layers do, and in the worker's task.
+        let seen: Seen = (context::time_left(), context::priority());
+        async move { Ok::<_, BoxError>(seen) }
+    });
+    let seen = async |service: tower::util::BoxCloneService<(), Seen, BoxError>| {
+        context::with_priority(context::Priority::High, layer(SECOND).layer(service).oneshot(())).await.unwrap()
+    };
+    let plain = tower::ServiceBuilder::new().boxed_clone().buffer(4).service(callee);
+    assert_eq!(seen(plain).await, (None, context::Priority::Normal));
+    let captured =
+        tower::ServiceBuilder::new().boxed_clone().map_request(|()| context::capture()).buffer(4).service(service_fn(
+            move |context: context::Captured| context.carry(async move { callee.oneshot(()).await }),
+        ));
+    assert_eq!(seen(captured).await, (Some(SECOND), context::Priority::High));
+}
+
+/// The call behind the buffer goes on in the worker's hands, and its caller is not made to wait for it.
+#[tokio::test(start_paused = true)]
+async fn call_through_a_buffer_ends_at_the_deadline_outside() {
+    let buffered = tower::ServiceBuilder::new().buffer(4).service(service_fn(|()| pending::<Result<(), BoxError>>()));
+    let start = Instant::now();
+    assert!(layer(SECOND).layer(buffered).oneshot(()).await.is_err());
+    assert_eq!(start.elapsed(), SECOND);
 }

@@ -142,7 +142,7 @@ async fn a_long_lived_response_outlasts_the_time_of_an_attempt() {
             }
         }));
     let mut request = request();
-    request.extensions_mut().insert(LongLived::new(60 * SECOND));
+    request.extensions_mut().insert(LongLived::new(60 * SECOND).with_head(5 * SECOND));
     let response = calls.oneshot(request).await.unwrap();
     assert_eq!(
         handle.snapshot().slow,

@@ -2,7 +2,6 @@
 
 pub(crate) mod gate;
 pub(crate) mod keyed;
-#[cfg(feature = "http")]
 pub(crate) mod reaper;
 pub mod registry;
 pub(crate) mod timer;

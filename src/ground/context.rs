@@ -1,8 +1,17 @@
 //! What a call inherits from the call it serves: deadline, attempt number, priority.
 //!
 //! The context belongs to the task: a layer that sets something does so around every poll of what is inside it, so that
-//! it flows from a server's handler to the client calls made there with no code of the user's. Work that is spawned
-//! leaves the task, and takes the context along through [`carry`]:
+//! it flows from a server's handler to the client calls made there with no code of the user's.
+//!
+//! | where a call is made | what it inherits |
+//! |---|---|
+//! | in the call's own task: `await`, `join!`, `select!`, `FuturesUnordered` | the context |
+//! | in a task that is spawned | nothing; [`carry`] takes the context along |
+//! | behind a task hop of the service: `tower::buffer::Buffer`, an actor, a channel | the calling layers inside see nothing; [`capture`] sends the context with the request |
+//! | by `block_on` in `spawn_blocking` or another thread | nothing; [`carry`] what is blocked on |
+//! | in work that several calls share: a cache that loads once for all | the context of the call that makes it first, deadline included; [`detached`] takes it out |
+//!
+//! Outer layers still end a call whose context was lost: its deadline drops the future that waits for the answer.
 //!
 //! ```
 //! use seawall::context::{self, Priority};
@@ -38,7 +47,12 @@ pub(crate) use last_word::listen;
 pub(crate) use last_word::say_last_word;
 
 /// How much a call matters. When there is not room for all, the most important are served first.
+///
+/// A call inherits it from the call that is being served; [`with_priority`] sets it. Between processes it travels as
+/// `x-priority`, see `http::propagation`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+#[cfg_attr(all(test, feature = "config"), derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub enum Priority {
     /// Nobody waits for it: batch, prefetch.
@@ -146,7 +160,7 @@ impl Context {
     }
 
     #[inline]
-    fn with_priority(self, priority: Priority) -> Self {
+    pub(crate) fn with_priority(self, priority: Priority) -> Self {
         Self { word: self.word & !(3 << PRIORITY_SHIFT) | (priority as u32) << PRIORITY_SHIFT, ..self }
     }
 
@@ -296,7 +310,76 @@ pub fn priority() -> Priority {
 /// *blocks* on (`block_on` inside `block_in_place`) needs this too: the layers around it cannot end it in time, and so the
 /// calls made in there must.
 pub fn carry<F>(future: F) -> Carried<F> {
-    Carried { context: current().with_enforced(false), future }
+    capture().carry(future)
+}
+
+/// The current context, to be sent to where the call goes on: to the worker of a `tower::buffer::Buffer`, through a channel.
+///
+/// A service behind a buffer is called by the buffer's worker, and layers inside would see no deadline, priority or attempt:
+///
+/// ```
+/// use std::time::Duration;
+/// use seawall::{context, deadline::DeadlineLayer};
+/// use tower::{BoxError, ServiceBuilder, ServiceExt, service_fn};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), BoxError> {
+/// let client = service_fn(|_: &'static str| async { Ok::<_, BoxError>(context::time_left()) });
+/// let service = ServiceBuilder::new()
+///     .layer(DeadlineLayer::new(Duration::from_secs(2))?)
+///     .map_request(|request: &'static str| (context::capture(), request))
+///     .buffer(16)
+///     .service(service_fn(move |(context, request): (context::Captured, &'static str)| {
+///         context.carry(async move { client.oneshot(request).await })
+///     }));
+/// assert!(service.oneshot("hello").await?.is_some());
+/// # Ok(())
+/// # }
+/// ```
+///
+/// The deadline bounds the calls made there; as with [`carry`], it does not end a future itself.
+pub fn capture() -> Captured {
+    Captured { context: current().with_enforced(false) }
+}
+
+/// A context that was captured. See [`capture`].
+#[derive(Clone, Copy, Debug)]
+pub struct Captured {
+    context: Context,
+}
+
+impl Captured {
+    /// Gives `future`, and every call that is made in it, this context.
+    pub fn carry<F>(self, future: F) -> Carried<F> {
+        Carried { context: self.context, future }
+    }
+}
+
+/// Takes `future` out of the current call: no deadline is inherited, the priority is the default, and the calls made in it are
+/// first attempts.
+///
+/// For work that several calls share, or that outlives the call that began it. Without this, a load that fills a cache for many
+/// dies of the deadline of the caller that asked first:
+///
+/// ```
+/// use std::time::Duration;
+/// use futures::FutureExt;
+/// use seawall::{context, deadline::DeadlineLayer};
+/// use tower::{BoxError, Layer, ServiceExt, service_fn};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), BoxError> {
+/// let client = DeadlineLayer::new(Duration::from_secs(10))?.layer(service_fn(|()| async { Ok::<_, BoxError>("value") }));
+/// let load = context::detached(async move { client.oneshot(()).await.map_err(|error| error.to_string()) });
+/// let load = load.boxed_local().shared(); // every caller awaits a clone
+/// assert_eq!(load.await, Ok("value"));
+/// # Ok(())
+/// # }
+/// ```
+///
+/// Give such work a bound of its own: a deadline layer, as here. Dropping it cancels it, as any future.
+pub fn detached<F>(future: F) -> Carried<F> {
+    Carried { context: Context::NONE, future }
 }
 
 /// Gives every call made in `future` this priority; the rest of the context is as it is found.
@@ -304,7 +387,7 @@ pub fn with_priority<F>(priority: Priority, future: F) -> WithPriority<F> {
     WithPriority { priority, future }
 }
 
-/// A future that has a context of its own. See [`carry`].
+/// A future that has a context of its own. See [`carry`], [`Captured::carry`] and [`detached`].
 #[pin_project]
 #[derive(Debug)]
 pub struct Carried<F> {

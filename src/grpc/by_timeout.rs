@@ -36,6 +36,10 @@ impl<B> Timing<Request<B>> for ByTimeout {
         ByExtension.lasts(request)
     }
 
+    fn head(&self, request: &Request<B>) -> Option<Duration> {
+        ByExtension.head(request)
+    }
+
     fn within(&self, request: &Request<B>) -> Option<Duration> {
         timeout_of(request.headers())
     }

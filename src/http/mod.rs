@@ -4,9 +4,10 @@
 //! |---|---|
 //! | [`ByStatus`] | says what a status or a transport error means, and tables it for every status |
 //! | [`HeldBody`] | carries what a layer gave to a call to the end of the body, and is cut in time |
-//! | [`LongLived`] | says that a response is meant to go on |
+//! | [`LongLived`] | gives a call that is meant to last a time of its own |
 //! | [`ByMethod`], [`Idempotent`] | say which requests a retry may send again, and make them again, bodies included |
 //! | [`ByAuthority`] | gives each host a state of its own |
+//! | [`WriteTimeout`] | closes a server's connection whose client does not read |
 //! | [`UploadLayer`] | bounds what a client can take that does not send its request's body |
 //! | [`MapRequestBodyLayer`] | for clients that are fixed to one type of body |
 #![cfg_attr(feature = "reqwest", doc = "| [`reqwest`] | `reqwest::Client` as a service of `http` requests |")]
@@ -26,10 +27,27 @@
 //! next poll of the body yields the [refusal](crate::error::Rejected). The callee is judged for its own time only, in which a reader
 //! waited for it.
 //!
+//! # Clients that do not read
+//! A server takes frames of a body until its buffers are full, and then looks at the body only when the client reads on. So
+//! a [`DeadlineLayer`](crate::deadline::DeadlineLayer) with a `body_timeout`, and every
+//! [server stack](crate::stack::server), hands a body out in pieces, each when the ones before are written. A body that is cut is
+//! still with the layer then, the server sees the cut, and a graceful shutdown ends.
+//!
+//! | what the client leaves unread | ended by |
+//! |---|---|
+//! | a stream or a body in one piece, HTTP/1.1 without TLS | the layer: the connection is closed at the body's bound |
+//! | the same over HTTP/2 | the layer: the stream is reset at the body's bound |
+//! | the last 64 KiB of a body, answers to pipelined requests, HTTP/1.1 over TLS | [`WriteTimeout`] around the socket |
+//! | an HTTP/2 stream whose window was never open, or closed exactly between two pieces | the end of the connection: bound its age (as tonic's `max_connection_age` does), and the time of a graceful shutdown. It holds at most 32 KiB |
+//!
+//! The first 16 KiB of a body cost nothing; beyond that there is one allocation for each piece of up to 32 KiB. A reader that
+//! keeps all pieces, as middleware does that collects a body, is given them after a few milliseconds all the same.
+//!
+//! # What a body needs
 //! | what a body needs | how |
 //! |---|---|
 //! | bounds of its own for head, pauses and body | [`DeadlineConfig`](crate::deadline::DeadlineConfig) |
-//! | to go on for longer than other calls | [`LongLived`] |
+//! | to go on for longer than other calls, or to have a late head | [`LongLived`] |
 //! | nothing: an upgrade (101), or a tunnel | the call is over with the head |
 //!
 //! ```
@@ -53,7 +71,7 @@
 //! # fn is_client<S: tower::Service<Request<Full<Bytes>>>>(_: &S) {}
 //! # is_client(&client);
 //!
-//! let events = Request::get("http://news.test/events").extension(LongLived::new(3600 * second));
+//! let events = Request::get("http://news.test/events").extension(LongLived::new(3600 * second).with_head(5 * second));
 //! # let _ = events.body(Full::<Bytes>::default())?;
 //! # Ok(())
 //! # }
@@ -70,6 +88,7 @@ pub(crate) mod retry_after;
 mod settled;
 pub(crate) mod transport;
 pub(crate) mod upload;
+mod write_timeout;
 
 pub mod propagation;
 #[cfg(feature = "reqwest")]
@@ -83,3 +102,4 @@ pub use map_request_body::{MapRequestBody, MapRequestBodyLayer};
 pub use replay::{ByMethod, Idempotent, KeptRequest, ReplayBody};
 pub use settled::{Detaching, SettledBody};
 pub use upload::{UploadBody, UploadFuture, UploadLayer, UploadService};
+pub use write_timeout::WriteTimeout;

@@ -9,11 +9,30 @@
 //! - **Clones** share the connection pool.
 //! - **Errors** are reqwest's own, as [`BoxError`]; wrapped in one case, [`MaybeSent`].
 //! - **Settings** of the client are untouched: its timeouts, redirects and default headers do what they do. A deadline
-//!   layer around it ends a call when that is sooner. A client that was told to retry (`reqwest::ClientBuilder::retry`)
-//!   should not be under a retry layer: attempts multiply. The version of a request is passed on: one that came in over HTTP/2 and
+//!   layer around it ends a call when that is sooner. The version of a request is passed on: one that came in over HTTP/2 and
 //!   is sent on by a client without it is refused.
 //! - **Cost:** three allocations for a request with a body, and the URI is parsed again, since reqwest has a type of its own
 //!   for it.
+//!
+//! # reqwest's own retries
+//! Since 0.12.23 reqwest retries by itself. Unless it is told otherwise, it sends a request up to twice more, at once and without a
+//! budget, if an HTTP/2 server has refused its stream (`REFUSED_STREAM`) or has closed the connection gracefully. Such a request
+//! was not processed, so nothing is executed twice; but the attempts of a [retry layer](crate::retry) multiply with reqwest's:
+//! three times three. No budget is charged for reqwest's attempts, no breaker sees them, and `x-envoy-attempt-count` does not
+//! count them. Only a request without a body is concerned: this service streams bodies, and reqwest cannot repeat a stream.
+//! HTTP/1.1 is not concerned.
+//!
+//! Under a retry layer, which knows both cases as [unsent](crate::verdict::Verdict::Unsent) and repeats them itself, switch it off:
+//!
+//! ```
+//! # use seawall::http::reqwest::ReqwestService;
+//! # fn main() -> Result<(), reqwest::Error> {
+//! let client = reqwest::Client::builder().retry(reqwest::retry::never()).build()?;
+//! # let _ = ReqwestService::new(client);
+//! # Ok(())
+//! # }
+//! ```
+//! The same holds for a policy of one's own (`reqwest::retry::for_host`), which may repeat more than that.
 //!
 //! # Example
 //! ```

@@ -116,6 +116,17 @@ where
     }
 }
 
+/// An empty body, for layers that answer by themselves.
+impl<B> Default for SettledBody<B>
+where
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    fn default() -> Self {
+        Self::read(VecDeque::new(), None)
+    }
+}
+
 impl<B> Body for SettledBody<B>
 where
     B: Body<Data = Bytes> + Send + 'static,

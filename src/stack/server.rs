@@ -49,7 +49,7 @@ impl<C: Clone, P, A> ServerLayer<C, P, A> {
         Ok(Self {
             extract: extract(propagation)?,
             respond,
-            deadline: deadline.with_classifier(classifier.clone()).with_timing(ByExtension::default()),
+            deadline: deadline.with_classifier(classifier.clone()).with_timing(ByExtension::default()).served(),
             upload: UploadLayer::told_by(request_idle_share, told_by),
             load_shed: LoadShedLayer::new(load_shed)?.with_classifier(classifier),
             config: Arc::new(Current::new(config.clone())),
@@ -122,7 +122,7 @@ impl<C, P, A> ServerLayer<C, P, A> {
         let layers = self.observed();
         observed::reload(layers.iter().map(|layer| layer.instruments()), valid)?;
         let load_shed = self.config.replace(config, |_| {
-            self.extract.set_max_timeout(config.propagation.max_timeout);
+            self.extract.set_most(config.propagation.max_timeout, config.propagation.max_priority);
             self.deadline.apply(&config.deadline);
             self.upload.set_idle_share(config.request_idle_share);
             self.load_shed.apply(&config.load_shed)

@@ -14,15 +14,16 @@ use crate::servers::{Protocol, Rest, Server};
 
 both_protocols!(
     a_long_lived_call_goes_on_for_its_own_time,
-    a_long_lived_call_is_not_waited_for_any_longer_than_others,
+    long_lived_call_may_answer_late,
+    long_lived_call_with_a_head_time_is_cut_at_it,
     a_long_lived_call_holds_its_permit,
 );
 
 const DEADLINE: Duration = Duration::from_millis(300);
 
-async fn long_lived(stack: &Stack, server: &Server, total: Duration) -> Result<http::Response<Body>, tower::BoxError> {
+async fn long_lived(stack: &Stack, server: &Server, long: LongLived) -> Result<http::Response<Body>, tower::BoxError> {
     let mut request = request(server);
-    request.extensions_mut().insert(LongLived::new(total));
+    request.extensions_mut().insert(long);
     stack.calls.clone().oneshot(request).await
 }
 
@@ -30,7 +31,7 @@ async fn a_long_lived_call_goes_on_for_its_own_time(protocol: Protocol) {
     let server = Server::answering(protocol, Rest::Drip(DEADLINE / 10)).await;
     let stack = Stack::new(protocol, Settings::lasting(DEADLINE));
     let start = Instant::now();
-    let mut body = long_lived(&stack, &server, 4 * DEADLINE).await.unwrap().into_body();
+    let mut body = long_lived(&stack, &server, LongLived::new(4 * DEADLINE)).await.unwrap().into_body();
     let error = drain(&mut body).await.unwrap_err();
     let lasted = start.elapsed();
     assert!(lasted >= 4 * DEADLINE && lasted < LATEST, "{lasted:?}");
@@ -43,20 +44,32 @@ async fn a_long_lived_call_goes_on_for_its_own_time(protocol: Protocol) {
     assert!(start.elapsed() < LATEST);
 }
 
-async fn a_long_lived_call_is_not_waited_for_any_longer_than_others(protocol: Protocol) {
+/// The server never answers: the call is cut at its own time and not at the layer's.
+async fn long_lived_call_may_answer_late(protocol: Protocol) {
     let server = Server::answering(protocol, Rest::Silence).await;
     let stack = Stack::new(protocol, Settings::lasting(DEADLINE));
     let start = Instant::now();
-    let error = long_lived(&stack, &server, Duration::from_secs(60)).await.unwrap_err();
-    assert!(start.elapsed() < LATEST, "{:?}", start.elapsed());
-    assert_eq!(told(&error).map(|(layer, _)| layer), Some("deadline"));
+    let error = long_lived(&stack, &server, LongLived::new(4 * DEADLINE)).await.unwrap_err();
+    assert!(start.elapsed() >= 4 * DEADLINE, "{:?}", start.elapsed());
+    assert_eq!(told(&error).map(|(_, reason)| reason), Some(Reason::DeadlineExceeded));
+    until(|| server.open() == 0).await;
+}
+
+async fn long_lived_call_with_a_head_time_is_cut_at_it(protocol: Protocol) {
+    let server = Server::answering(protocol, Rest::Silence).await;
+    let stack = Stack::new(protocol, Settings::lasting(DEADLINE));
+    let start = Instant::now();
+    let long = LongLived::new(Duration::from_secs(60)).with_head(2 * DEADLINE);
+    let error = long_lived(&stack, &server, long).await.unwrap_err();
+    assert!((2 * DEADLINE..20 * DEADLINE).contains(&start.elapsed()), "{:?}", start.elapsed());
+    assert_eq!(told(&error), Some(("deadline", Reason::HeadTimeout)));
     until(|| server.open() == 0).await;
 }
 
 async fn a_long_lived_call_holds_its_permit(protocol: Protocol) {
     let server = Server::answering(protocol, Rest::Stall).await;
     let stack = Stack::new(protocol, Settings::lasting(DEADLINE));
-    let parked = long_lived(&stack, &server, 3 * DEADLINE).await.unwrap();
+    let parked = long_lived(&stack, &server, LongLived::new(3 * DEADLINE)).await.unwrap();
     sleep(2 * DEADLINE).await;
     assert_eq!((stack.bulkhead.in_flight(), server.open()), (1, 1));
     until(|| server.open() == 0).await;

@@ -128,7 +128,7 @@ fn fields_that_there_are_not_and_those_that_there_are() {
             "client.a.retries: there is no such field, but deadline, retry, bulkhead, circuit_breaker, propagation, per_authority",
             "client.a.timeout: there is no such field, but deadline, retry, bulkhead, circuit_breaker, propagation, per_authority",
             "clients: there is no such field, but client, server",
-            "server.b.propagation.header: there is no such field, but headers, allowance, max_timeout",
+            "server.b.propagation.header: there is no such field, but headers, allowance, max_timeout, max_priority",
         ]
     );
 }

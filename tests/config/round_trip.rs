@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use seawall::bulkhead::{BulkheadConfig, Order};
 use seawall::circuit_breaker::{CircuitBreakerConfig, Window};
 use seawall::config::{self, Config, Draft};
+use seawall::context::Priority;
 use seawall::deadline::DeadlineConfig;
 use seawall::http::propagation::{HeaderNames, PropagationConfig};
 use seawall::load_shed::LoadShedConfig;
@@ -187,11 +188,14 @@ fn propagation() -> impl Strategy<Value = PropagationConfig> {
         "[a-z0-9!#$%&'*+.^_`|~-]{0,20}"
             .prop_map(move |name: String| HeaderName::try_from(format!("{prefix}{name}")).unwrap())
     };
-    (header("t-"), vec(header("u-"), 0..4), header("a-"), option::of(duration()), duration()).prop_map(
-        |(timeout, also_understood, attempt, allowance, max_timeout)| PropagationConfig {
-            headers: HeaderNames { timeout, also_understood, attempt },
+    let names = (header("t-"), vec(header("u-"), 0..4), header("a-"), header("p-"));
+    let priority = prop::sample::select(vec![Priority::Low, Priority::Normal, Priority::High, Priority::Critical]);
+    (names, option::of(duration()), duration(), priority).prop_map(
+        |((timeout, also_understood, attempt, priority), allowance, max_timeout, max_priority)| PropagationConfig {
+            headers: HeaderNames { timeout, also_understood, attempt, priority },
             allowance: allowance.unwrap_or_default(),
             max_timeout,
+            max_priority,
         },
     )
 }

@@ -9,6 +9,7 @@ mod deadlines;
 #[cfg(feature = "grpc")]
 mod grpc;
 mod hostile;
+mod priorities;
 
 use std::future::Future;
 use std::net::SocketAddr;

@@ -92,6 +92,7 @@ async fn a_server_follows_in_all_its_layers() {
     assert_eq!([left("5000").await, left("20000").await], ["5000", "10000"]);
     let mut config = layers.config();
     config.propagation.max_timeout = 4 * SECOND;
+    config.propagation.max_priority = context::Priority::Low;
     config.deadline.timeout = 6 * SECOND;
     config.load_shed.max_in_flight = 9;
     layers.reload(&config).unwrap();

@@ -51,6 +51,43 @@ fn own(error: &BoxError) -> &reqwest::Error {
     error.downcast_ref().expect("reqwest's own error")
 }
 
+/// An HTTP/2 server that refuses every stream, and counts them.
+async fn refusing() -> (SocketAddr, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let streams = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&streams);
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let count = Arc::clone(&count);
+            tokio::spawn(async move {
+                let mut connection = h2::server::handshake(stream).await.unwrap();
+                while let Some(Ok((_, mut answer))) = connection.accept().await {
+                    count.fetch_add(1, Ordering::SeqCst);
+                    answer.send_reset(h2::Reason::REFUSED_STREAM);
+                }
+            });
+        }
+    });
+    (address, streams)
+}
+
+/// As the module's page says.
+#[tokio::test]
+async fn retries_of_reqwest_multiply_with_ours_until_they_are_switched_off() {
+    let sent = async |client: reqwest::ClientBuilder, body: &'static str| {
+        let (address, streams) = refusing().await;
+        let client = ReqwestService::new(client.no_proxy().http2_prior_knowledge().build().unwrap());
+        let call = retry().layer(client).oneshot(request(Method::PUT, address, Full::new(Bytes::from(body))));
+        assert!(call.await.is_err());
+        streams.load(Ordering::SeqCst)
+    };
+    assert_eq!(sent(reqwest::Client::builder(), "").await, 9);
+    assert_eq!(sent(reqwest::Client::builder(), "a body").await, 3, "a stream is not repeated by reqwest");
+    assert_eq!(sent(reqwest::Client::builder().retry(reqwest::retry::never()), "").await, 3);
+}
+
 #[tokio::test]
 async fn a_streamed_upload_is_sent_again_and_its_length_told() {
     let server = Server::new(&[Answer(503), Die(usize::MAX), Answer(200)]).await;

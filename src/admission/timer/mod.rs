@@ -46,8 +46,8 @@ const LOOKED_AT: usize = 4;
 
 /// A timer that is armed by the first poll that has to wait.
 ///
-/// Outside a tokio runtime nothing can wake its task: it then only tells whether the deadline has passed. A runtime
-/// without a time driver makes it panic, as it does any timer of tokio's. When its runtime is shut down, every timer is
+/// Outside a tokio runtime, and in one without a time driver, a wait panics in tokio's words, as any timer of tokio's does:
+/// nothing could wake its task, and the call would never end. When its runtime is shut down, every timer is
 /// up at once, but for those that are polled in another runtime.
 #[derive(Debug, Default)]
 pub(crate) struct Timer {
@@ -61,17 +61,15 @@ impl Timer {
 
     /// Ready once `deadline` has passed, at most about a millisecond late. It may differ from poll to poll.
     pub(crate) fn poll_until(&mut self, cx: &mut Context<'_>, deadline: Instant) -> Poll<()> {
-        if self.alarm.is_none() {
-            self.alarm = Alarm::take(deadline);
-        }
-        let Some(alarm) = &mut self.alarm else {
-            return if time::now() >= deadline { Poll::Ready(()) } else { Poll::Pending };
+        let alarm = match &mut self.alarm {
+            Some(alarm) => alarm,
+            None if time::now() >= deadline => return Poll::Ready(()),
+            none => none.insert(Alarm::take(deadline)),
         };
         ready!(alarm.as_mut().poll(cx, deadline));
         if time::now() < deadline && alarm.is_foreign() {
             // Its runtime has ended, and the wait goes on in ours.
-            self.alarm = Alarm::take(deadline);
-            return self.alarm.as_mut().map_or(Poll::Ready(()), |alarm| alarm.as_mut().poll(cx, deadline));
+            return self.alarm.insert(Alarm::take(deadline)).as_mut().poll(cx, deadline);
         }
         Poll::Ready(())
     }
@@ -98,7 +96,7 @@ impl Drop for Timer {
 struct Alarm {
     #[pin]
     sleep: Sleep,
-    /// The sleep's own time: no later than what is waited for.
+    /// The sleep's own time: no later than what is waited for, and earlier if that is decades away.
     fires_at: Instant,
     /// The sleep was moved, and has to be polled before it may be relied on.
     moved: bool,
@@ -108,31 +106,32 @@ struct Alarm {
 }
 
 impl Alarm {
-    /// From the pool, or a fresh one; none outside a runtime.
-    fn take(deadline: Instant) -> Option<Pin<Box<Self>>> {
-        let runtime = Handle::try_current().ok()?.id();
+    /// From the pool, or a fresh one. Panics outside a runtime.
+    fn take(deadline: Instant) -> Pin<Box<Self>> {
+        let runtime = Handle::current().id();
         if let Some(mut alarm) = Pool::take(runtime, deadline) {
             if !alarm.sleep.is_elapsed() {
-                return Some(alarm);
+                return alarm;
             }
             alarm.as_mut().move_to(deadline);
             // At once, and before its time? Then its runtime has ended, and ours only has the same id.
             if !alarm.sleep.is_elapsed() || time::now() >= deadline {
-                return Some(alarm);
+                return alarm;
             }
         }
         let mut alarm = Self::fresh(runtime, deadline);
         alarm.as_mut().move_to(deadline);
-        Some(alarm)
+        alarm
     }
 
     #[allow(clippy::disallowed_methods, reason = "the one place that makes sleeps, to pool them")]
     fn fresh(runtime: Id, deadline: Instant) -> Pin<Box<Self>> {
         let relay = Relay::new();
         let waker = Waker::from(Arc::clone(&relay));
+        let at = deadline.to_tokio();
         Box::pin(Self {
-            sleep: tokio::time::sleep_until(deadline.to_tokio()),
-            fires_at: deadline,
+            sleep: tokio::time::sleep_until(at),
+            fires_at: Instant::from_tokio(at),
             moved: true,
             runtime,
             relay,
@@ -153,8 +152,9 @@ impl Alarm {
     fn move_to(self: Pin<&mut Self>, deadline: Instant) {
         let this = self.project();
         // A reset also registers a fresh sleep. A first poll would do that too, but panics if the runtime has shut down.
-        this.sleep.reset(deadline.to_tokio());
-        *this.fires_at = deadline;
+        let at = deadline.to_tokio();
+        this.sleep.reset(at);
+        *this.fires_at = Instant::from_tokio(at);
         *this.moved = true;
     }
 

@@ -143,7 +143,7 @@ async fn a_sleep_that_fires_no_later_is_preferred() {
     assert!(long.poll_until(cx, start + 1000 * MS).is_pending());
     drop(short);
     drop(long);
-    let alarm = Alarm::take(start + 20 * MS).unwrap();
+    let alarm = Alarm::take(start + 20 * MS);
     assert!(POOL.with_borrow(|pool| pool.alarms[0].fires_at == start + 1000 * MS));
     drop(alarm);
 }
@@ -194,7 +194,7 @@ fn many_runtimes_on_one_thread_never_share_a_sleep() {
 fn a_sleep_of_an_ended_runtime_is_found_out_even_under_the_same_id() {
     let stale = {
         let ended = paused();
-        ended.block_on(async { Alarm::take(time::now() + MS).unwrap() })
+        ended.block_on(async { Alarm::take(time::now() + MS) })
     };
     let runtime = paused();
     runtime.block_on(async {
@@ -249,12 +249,15 @@ fn a_timer_whose_runtime_has_ended_goes_on_in_another() {
 }
 
 #[test]
-fn without_a_runtime_a_timer_only_tells_the_time() {
+fn wait_without_a_runtime_panics_as_tokio_does() {
     let (_, waker) = counting();
-    let cx = &mut Context::from_waker(&waker);
     let mut timer = Timer::new();
-    assert!(timer.poll_until(cx, Instant::MAX).is_pending());
-    assert!(timer.poll_until(cx, time::now()).is_ready());
+    assert!(timer.poll_until(&mut Context::from_waker(&waker), time::now()).is_ready(), "that is no wait");
+    let panic = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        timer.poll_until(&mut Context::from_waker(&waker), Instant::MAX)
+    }));
+    let message = panic.unwrap_err().downcast_ref::<String>().cloned().unwrap_or_default();
+    assert!(message.contains("no reactor running"), "{message}");
 }
 
 #[test]
@@ -283,4 +286,21 @@ fn timers_that_end_on_other_workers_still_fire() {
             task.await.unwrap();
         }
     });
+}
+
+#[tokio::test(start_paused = true)]
+async fn waits_are_as_long_as_ever_after_decades() {
+    let (_, waker) = counting();
+    let cx = &mut Context::from_waker(&waker);
+    let (mut for_ever, mut soon) = (Timer::new(), Timer::new());
+    for _ in 0..4 {
+        assert!(for_ever.poll_until(cx, Instant::MAX).is_pending());
+        let deadline = time::now() + 20 * MS;
+        assert!(soon.poll_until(cx, deadline).is_pending());
+        advance(20 * MS).await;
+        settle().await;
+        assert!(soon.poll_until(cx, deadline).is_ready());
+        advance(Duration::from_secs(25 * 365 * 24 * 3600)).await;
+        settle().await;
+    }
 }

@@ -30,11 +30,24 @@ pub struct Expiry {
     pub(crate) idle: Option<Duration>,
     pub(crate) source: Source,
     pub(crate) reason: Reason,
+    pub(crate) pace: Pace,
+}
+
+/// How fast the body of a response is handed out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Pace {
+    /// As fast as it is asked for.
+    #[default]
+    Free,
+    /// As fast as a server's connection writes it.
+    Connection,
+    /// As fast as it is written into one of the streams that share a server's connection.
+    Stream,
 }
 
 impl Expiry {
     pub(crate) fn new(source: Source, at: Instant, reason: Reason) -> Self {
-        Self { at, idle: None, source, reason }
+        Self { at, idle: None, source, reason, pace: Pace::Free }
     }
 
     /// The instant at which the call is cut.

@@ -1,8 +1,9 @@
 use std::time::Duration;
 
 use crate::ground::config::{Validate, Validation};
+use crate::ground::context::Priority;
 use crate::http;
-use crate::http::propagation::{DEFAULT_ALLOWANCE, DEFAULT_MAX_TIMEOUT, check_times};
+use crate::http::propagation::{DEFAULT_ALLOWANCE, DEFAULT_MAX_PRIORITY, DEFAULT_MAX_TIMEOUT, check_times};
 
 /// How deadlines and attempts travel over gRPC. One value serves both ends; the names of the headers are given.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,18 +14,20 @@ pub struct PropagationConfig {
     /// The longest time that is believed. A request that asks for more has no deadline of its own, and those of the
     /// layers inside hold. Default: 10 minutes.
     pub max_timeout: Duration,
+    /// The highest priority that is believed: a request that asks for more has this one. Default: [`High`](Priority::High).
+    pub max_priority: Priority,
 }
 
 impl Default for PropagationConfig {
     fn default() -> Self {
-        Self { allowance: DEFAULT_ALLOWANCE, max_timeout: DEFAULT_MAX_TIMEOUT }
+        Self { allowance: DEFAULT_ALLOWANCE, max_timeout: DEFAULT_MAX_TIMEOUT, max_priority: DEFAULT_MAX_PRIORITY }
     }
 }
 
 /// Without the names of the headers, which are given.
 impl From<http::propagation::PropagationConfig> for PropagationConfig {
     fn from(config: http::propagation::PropagationConfig) -> Self {
-        Self { allowance: config.allowance, max_timeout: config.max_timeout }
+        Self { allowance: config.allowance, max_timeout: config.max_timeout, max_priority: config.max_priority }
     }
 }
 

@@ -24,6 +24,6 @@ impl ExtractLayer<GrpcPropagator> {
     pub fn grpc(config: impl Into<PropagationConfig>) -> Result<Self, InvalidConfig> {
         let config = config.into();
         config.validate()?;
-        ExtractLayer::new(GrpcPropagator, config.max_timeout)
+        Ok(ExtractLayer::new(GrpcPropagator, config.max_timeout)?.with_max_priority(config.max_priority))
     }
 }

@@ -9,6 +9,7 @@
 //! |---|---|---|
 //! | `grpc-timeout` | requests | the time left: at most eight digits and a unit (`H` `M` `S` `m` `u` `n`), written in the finest that fits |
 //! | `grpc-previous-rpc-attempts` | requests | the attempts before this one; not written for the first |
+//! | `x-priority` | requests | `low`, `normal`, `high` or `critical`; not written for the default |
 //! | `grpc-retry-pushback-ms: -1` | failures | do not try this again |
 //!
 //! A tier says "do not retry" in the head of a response that carries its `grpc-status` there (trailers-only), as failures of

@@ -5,10 +5,11 @@ use ::http::{HeaderMap, HeaderName, HeaderValue, Response};
 use super::timeout;
 use crate::grpc::Code;
 use crate::grpc::status::{self, PUSHBACK, Pushback};
-use crate::http::propagation::{Propagated, Propagator, number, values};
+use crate::http::propagation::{Propagated, Propagator, number, priority, values};
 
 static TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 static PREVIOUS_ATTEMPTS: HeaderName = HeaderName::from_static("grpc-previous-rpc-attempts");
+static PRIORITY: HeaderName = HeaderName::from_static("x-priority");
 
 /// Deadlines and attempts in the headers of gRPC.
 #[derive(Clone, Copy, Debug, Default)]
@@ -23,12 +24,17 @@ impl Propagator for GrpcPropagator {
         if call.attempt > 1 {
             headers.insert(&PREVIOUS_ATTEMPTS, HeaderValue::from(call.attempt - 1));
         }
+        if let Some(priority) = call.priority {
+            headers.insert(&PRIORITY, priority::value(priority));
+        }
     }
 
     fn extract(&self, headers: &HeaderMap) -> Propagated {
         let time_left = timeout_of(headers);
         let previous = values(headers, &PREVIOUS_ATTEMPTS).filter_map(number::parse_count).max();
-        Propagated { time_left, attempt: previous.map_or(0, |previous| previous.saturating_add(1)) }
+        let attempt = previous.map_or(0, |previous| previous.saturating_add(1));
+        let priority = values(headers, &PRIORITY).filter_map(priority::parse).min();
+        Propagated { time_left, attempt, priority }
     }
 
     fn forbid_retry<B>(&self, response: &mut Response<B>) {
@@ -58,6 +64,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::ground::context::Priority;
     use crate::http::propagation::nothing_lengthens;
 
     proptest! {
@@ -90,7 +97,8 @@ mod tests {
     #[test]
     fn what_was_written_is_read_again() {
         let mut headers = HeaderMap::new();
-        let call = Propagated { time_left: Some(Duration::from_millis(300)), attempt: 3 };
+        let call =
+            Propagated { time_left: Some(Duration::from_millis(300)), attempt: 3, priority: Some(Priority::Low) };
         GrpcPropagator.inject(&call, &mut headers);
         assert_eq!(headers["grpc-timeout"], "300000u");
         assert_eq!(headers["grpc-previous-rpc-attempts"], "2");
@@ -100,7 +108,7 @@ mod tests {
     #[test]
     fn a_first_attempt_has_none_before_it() {
         let mut headers = HeaderMap::new();
-        GrpcPropagator.inject(&Propagated { time_left: None, attempt: 1 }, &mut headers);
+        GrpcPropagator.inject(&Propagated { time_left: None, attempt: 1, priority: None }, &mut headers);
         assert!(headers.is_empty());
         assert_eq!(read(&[("grpc-previous-rpc-attempts", "0")]), (None, 0));
     }

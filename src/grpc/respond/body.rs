@@ -27,6 +27,13 @@ impl<B> Body<B> {
     }
 }
 
+/// An empty body, for layers that answer by themselves.
+impl<B> Default for Body<B> {
+    fn default() -> Self {
+        Self::none()
+    }
+}
+
 impl<B> http_body::Body for Body<B>
 where
     B: http_body::Body<Data = Bytes>,

@@ -6,6 +6,7 @@ use std::task::{self, Poll};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use pin_project::{pin_project, pinned_drop};
+use tokio::runtime::Handle;
 use tower::BoxError;
 
 use super::carried::{Call, Carried};
@@ -47,7 +48,9 @@ const LOOKS_AFTER: u8 = 8;
 /// frame and for each question (`is_end_stream`, `size_hint`), and one more for a frame that was waited for. Nothing is allocated for
 /// a frame. No lock is held while the inner body or a waker is at work.
 ///
-/// Outside a tokio runtime nobody cuts a body that is not polled.
+/// # Panics
+/// A body panics, as tokio's timers do, if it has to wait outside a tokio runtime and was not made in one either: nothing could
+/// end its wait.
 #[pin_project(PinnedDrop)]
 pub struct HeldBody<B, G, J = ByStatus>
 where
@@ -62,8 +65,8 @@ where
 
 #[pin_project(project = KindProj)]
 enum Kind<B, G: Guard, J: Judge> {
-    /// The call was over with the head.
-    Over(#[pin] B),
+    /// The call was over with the head, or there is none.
+    Over(#[pin] Option<B>),
     Held {
         slot: Arc<Slot<B, G, J>>,
         /// In the reaper's schedule; none where there is no reaper, and once there is nothing left to cut.
@@ -86,7 +89,7 @@ where
     J: Judge,
 {
     pub(super) fn over(body: B) -> Self {
-        Self { kind: Kind::Over(body) }
+        Self { kind: Kind::Over(Some(body)) }
     }
 
     pub(super) fn new(body: B, call: Call<G, J>, now: Instant) -> Self {
@@ -97,6 +100,19 @@ where
         let slot = Arc::new(Slot::new(Carried::new(body, call), expiry, now));
         let place = reaper::watch(Arc::clone(&slot) as _, slot.due());
         Self { kind: Kind::Held { slot, place, settled: false, guest: None, in_a_row: 0, context } }
+    }
+}
+
+/// An empty body, for layers that answer by themselves.
+impl<B, G, J> Default for HeldBody<B, G, J>
+where
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+    G: Guard,
+    J: Judge,
+{
+    fn default() -> Self {
+        Self { kind: Kind::Over(None) }
     }
 }
 
@@ -115,7 +131,9 @@ where
         cx: &mut task::Context<'_>,
     ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
         let (slot, place, settled, guest, in_a_row, context) = match self.project().kind.project() {
-            KindProj::Over(body) => return body.poll_frame(cx).map_err(Into::into),
+            KindProj::Over(body) => {
+                return body.as_pin_mut().map_or(Poll::Ready(None), |body| body.poll_frame(cx).map_err(Into::into));
+            }
             KindProj::Held { slot, place, settled, guest, in_a_row, context } => {
                 (slot, place, settled, guest, in_a_row, context)
             }
@@ -146,6 +164,11 @@ where
             if !is_here(place) && !is_here(guest) {
                 *guest = reaper::watch(Arc::clone(slot) as _, slot.due());
             }
+            let is_watched = |place: &Option<Place>| place.as_ref().is_some_and(Place::is_watched);
+            if !is_watched(place) && !is_watched(guest) {
+                // It would wait for ever. Panics in tokio's words where there is no runtime.
+                drop(Handle::current());
+            }
         } else if *settled {
             (*place, *guest) = (None, None);
         }
@@ -154,7 +177,7 @@ where
 
     fn is_end_stream(&self) -> bool {
         match &self.kind {
-            Kind::Over(body) => body.is_end_stream(),
+            Kind::Over(body) => body.as_ref().is_none_or(B::is_end_stream),
             Kind::Held { settled: true, .. } => true,
             Kind::Held { slot, .. } => slot.is_end_stream(),
         }
@@ -162,7 +185,7 @@ where
 
     fn size_hint(&self) -> SizeHint {
         match &self.kind {
-            Kind::Over(body) => body.size_hint(),
+            Kind::Over(body) => body.as_ref().map_or_else(|| SizeHint::with_exact(0), B::size_hint),
             Kind::Held { settled: true, .. } => SizeHint::with_exact(0),
             Kind::Held { slot, .. } => slot.size_hint(),
         }

@@ -8,6 +8,7 @@ use pin_project::{pin_project, pinned_drop};
 use tower::BoxError;
 
 use super::judge::Judge;
+use super::pace::Paced;
 use crate::ground::context;
 use crate::ground::error::{Reason, rejection};
 use crate::ground::time::{self, Instant};
@@ -47,7 +48,7 @@ impl<G: Guard, J> Call<G, J> {
 pub(super) struct Carried<B, G: Guard, J: Judge> {
     /// It goes before the call is settled: whoever gets the permit must not begin while the connection is still there.
     #[pin]
-    body: Option<B>,
+    body: Option<Paced<B>>,
     /// Gone once it is settled.
     call: Option<Call<G, J>>,
     /// Since when a reader waits for the callee.
@@ -56,7 +57,7 @@ pub(super) struct Carried<B, G: Guard, J: Judge> {
 
 impl<B, G: Guard, J: Judge> Carried<B, G, J> {
     pub(super) fn new(body: B, call: Call<G, J>) -> Self {
-        Self { body: Some(body), call: Some(call), waiting_since: None }
+        Self { body: Some(Paced::new(body, call.expiry.pace)), call: Some(call), waiting_since: None }
     }
 
     pub(super) fn is_settled(&self) -> bool {
@@ -114,7 +115,8 @@ where
         let mut this = self.project();
         let Some(mut body) = this.body.as_mut().as_pin_mut() else { return Poll::Ready(None) };
         let Poll::Ready(frame) = body.as_mut().poll_frame(cx) else {
-            if this.waiting_since.is_none() {
+            // A reader that has not taken what it was given does not wait for the callee.
+            if this.waiting_since.is_none() && !body.is_held_up() {
                 *this.waiting_since = Some(time::now());
             }
             return Poll::Pending;
@@ -122,7 +124,6 @@ where
         if let (Some(since), Some(call)) = (this.waiting_since.take(), this.call.as_mut()) {
             call.waited(time::now().since(since));
         }
-        let frame = frame.map(|frame| frame.map_err(Into::into));
         // A head that has said all is not unsaid by an end that says nothing.
         let silent = |call: &Call<G, J>| if call.decided { call.head } else { call.judge.at_end(call.head, None) };
         let end = |call: &Call<G, J>| match &frame {
@@ -143,11 +144,11 @@ where
     }
 
     pub(super) fn is_end_stream(&self) -> bool {
-        self.body.as_ref().is_none_or(B::is_end_stream)
+        self.body.as_ref().is_none_or(Paced::is_end_stream)
     }
 
     pub(super) fn size_hint(&self) -> SizeHint {
-        self.body.as_ref().map_or_else(|| SizeHint::with_exact(0), B::size_hint)
+        self.body.as_ref().map_or_else(|| SizeHint::with_exact(0), Paced::size_hint)
     }
 }
 

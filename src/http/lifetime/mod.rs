@@ -11,6 +11,7 @@ mod judge;
 mod long_lived;
 #[cfg(all(test, seawall_loom))]
 mod loom_tests;
+mod pace;
 mod slot;
 #[cfg(all(test, not(seawall_loom)))]
 mod tests;

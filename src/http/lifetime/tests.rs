@@ -442,6 +442,13 @@ fn outside_a_runtime_a_body_is_cut_when_it_is_polled() {
 }
 
 #[test]
+fn body_that_waits_without_any_runtime_panics_as_tokio_does() {
+    let mut body = Scene::new().held([data("one"), Step::Waits(SECOND)]).into_body();
+    let read = || futures::executor::block_on(async { while body.frame().await.is_some() {} });
+    assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(read)).is_err());
+}
+
+#[test]
 fn a_body_that_outlives_its_runtime_is_watched_by_the_next_that_polls_it() {
     let runtime = || tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     let scene = Scene::new();

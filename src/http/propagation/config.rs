@@ -8,6 +8,7 @@ use super::headers::HttpPropagator;
 #[cfg(feature = "config")]
 use crate::ground::config::HumanTime;
 use crate::ground::config::{Validate, Validation};
+use crate::ground::context::Priority;
 use crate::ground::error::InvalidConfig;
 
 /// How deadlines and attempts travel over HTTP. One value serves both ends.
@@ -36,6 +37,9 @@ pub struct PropagationConfig {
     /// layers inside hold. Default: 10 minutes.
     #[cfg_attr(feature = "config", serde(with = "HumanTime"))]
     pub max_timeout: Duration,
+    /// The highest priority that is believed: a request that asks for more has this one. `normal` for a service that strangers
+    /// call, `critical` for one behind services that decide it. Default: `high`.
+    pub max_priority: Priority,
 }
 
 /// What the headers are called in which deadlines and attempts travel over HTTP.
@@ -53,14 +57,23 @@ pub struct HeaderNames {
     /// `x-envoy-attempt-count`.
     #[cfg_attr(feature = "config", serde(with = "Written"))]
     pub attempt: HeaderName,
+    /// The priority, `low`, `normal`, `high` or `critical`: written and read; none of the others. Default: `x-priority`.
+    #[cfg_attr(feature = "config", serde(with = "Written"))]
+    pub priority: HeaderName,
 }
 
 pub(crate) const DEFAULT_ALLOWANCE: Duration = Duration::from_millis(5);
 pub(crate) const DEFAULT_MAX_TIMEOUT: Duration = Duration::from_secs(600);
+pub(crate) const DEFAULT_MAX_PRIORITY: Priority = Priority::High;
 
 impl Default for PropagationConfig {
     fn default() -> Self {
-        Self { headers: HeaderNames::default(), allowance: DEFAULT_ALLOWANCE, max_timeout: DEFAULT_MAX_TIMEOUT }
+        Self {
+            headers: HeaderNames::default(),
+            allowance: DEFAULT_ALLOWANCE,
+            max_timeout: DEFAULT_MAX_TIMEOUT,
+            max_priority: DEFAULT_MAX_PRIORITY,
+        }
     }
 }
 
@@ -70,19 +83,26 @@ impl Default for HeaderNames {
             timeout: HeaderName::from_static("x-request-timeout-ms"),
             also_understood: vec![HeaderName::from_static("x-envoy-expected-rq-timeout-ms")],
             attempt: HeaderName::from_static("x-envoy-attempt-count"),
+            priority: HeaderName::from_static("x-priority"),
         }
     }
 }
 
 impl Validate for PropagationConfig {
     fn check(&self, validation: &mut Validation) {
-        let HeaderNames { timeout, also_understood, attempt } = &self.headers;
+        let HeaderNames { timeout, also_understood, attempt, priority } = &self.headers;
         validation.nested("headers", |validation| {
             validation.check_against(
                 attempt != timeout && !also_understood.contains(attempt),
                 "attempt",
                 &["timeout", "also_understood"],
                 format_args!("{attempt} is a header of the time left, too; give each its own"),
+            );
+            validation.check_against(
+                priority != timeout && priority != attempt && !also_understood.contains(priority),
+                "priority",
+                &["timeout", "also_understood", "attempt"],
+                format_args!("{priority} is a header of the time left or the attempt, too; give each its own"),
             );
         });
         check_times(validation, self.allowance, self.max_timeout);
@@ -103,6 +123,7 @@ impl HeaderNames {
             ("timeout", self.timeout == now.timeout),
             ("also_understood", self.also_understood == now.also_understood),
             ("attempt", self.attempt == now.attempt),
+            ("priority", self.priority == now.priority),
         ];
         for (field, unchanged) in fixed {
             validation.check(unchanged, field, FIXED);

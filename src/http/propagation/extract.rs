@@ -9,21 +9,23 @@ use ::http::{HeaderMap, Request, Response};
 use pin_project::pin_project;
 use tower::{Layer, Service};
 
-use super::config::PropagationConfig;
+use super::config::{DEFAULT_MAX_PRIORITY, PropagationConfig};
 use super::headers::HttpPropagator;
 use super::live_time::LiveTime;
+use super::priority::LivePriority;
 use super::propagator::Propagator;
 use crate::ground::config::Validation;
-use crate::ground::context::{self, Context};
+use crate::ground::context::{self, Context, Priority};
 use crate::ground::error::InvalidConfig;
 use crate::ground::time::{self, Instant};
 
-/// Reads deadline and attempt of each request into its context, and tells the tiers above when to stop. See the
+/// Reads deadline, attempt and priority of each request into its context, and tells the tiers above when to stop. See the
 /// [module](super).
 #[derive(Clone, Debug)]
 pub struct ExtractLayer<P = HttpPropagator> {
     propagator: P,
     max_timeout: LiveTime,
+    max_priority: LivePriority,
 }
 
 impl ExtractLayer<HttpPropagator> {
@@ -33,7 +35,8 @@ impl ExtractLayer<HttpPropagator> {
     /// If a setting is out of its range, or two headers have one name; all faults are listed, with the path of the field.
     pub fn http(config: PropagationConfig) -> Result<Self, InvalidConfig> {
         let max_timeout = LiveTime::new(config.max_timeout);
-        Ok(Self { propagator: config.propagator()?, max_timeout })
+        let max_priority = LivePriority::new(config.max_priority);
+        Ok(Self { propagator: config.propagator()?, max_timeout, max_priority })
     }
 }
 
@@ -44,14 +47,22 @@ impl<P: Propagator> ExtractLayer<P> {
     /// If `max_timeout` is zero or more than ten years.
     pub fn new(propagator: P, max_timeout: Duration) -> Result<Self, InvalidConfig> {
         Validation::of(|validation| validation.positive("max_timeout", max_timeout))?;
-        Ok(Self { propagator, max_timeout: LiveTime::new(max_timeout) })
+        let max_priority = LivePriority::new(DEFAULT_MAX_PRIORITY);
+        Ok(Self { propagator, max_timeout: LiveTime::new(max_timeout), max_priority })
     }
 }
 
 impl<P> ExtractLayer<P> {
-    /// Believes so much, which must be valid, from now on.
-    pub(crate) fn set_max_timeout(&self, max_timeout: Duration) {
+    /// Believes no higher priority than this. Without it, [`High`](Priority::High).
+    #[must_use]
+    pub fn with_max_priority(self, max_priority: Priority) -> Self {
+        Self { max_priority: LivePriority::new(max_priority), ..self }
+    }
+
+    /// Believes no more than this, which must be valid, from now on.
+    pub(crate) fn set_most(&self, max_timeout: Duration, max_priority: Priority) {
         self.max_timeout.set(max_timeout);
+        self.max_priority.set(max_priority);
     }
 }
 
@@ -59,7 +70,8 @@ impl<S, P: Clone> Layer<S> for ExtractLayer<P> {
     type Service = Extract<S, P>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        Extract { inner, propagator: self.propagator.clone(), max_timeout: self.max_timeout.clone() }
+        let Self { propagator, max_timeout, max_priority } = self.clone();
+        Extract { inner, propagator, max_timeout, max_priority }
     }
 }
 
@@ -69,13 +81,17 @@ pub struct Extract<S, P = HttpPropagator> {
     inner: S,
     propagator: P,
     max_timeout: LiveTime,
+    max_priority: LivePriority,
 }
 
 impl<S, P: Propagator> Extract<S, P> {
     /// The context of a request, and the reading of the clock that it took.
     fn read(&self, headers: &HeaderMap) -> (Context, Option<Instant>) {
-        let inherited = context::current();
+        let mut inherited = context::current();
         let call = self.propagator.extract(headers);
+        if let Some(priority) = call.priority {
+            inherited = inherited.with_priority(priority.min(self.max_priority.get()));
+        }
         let attempt = inherited.attempt().max(call.attempt);
         match call.time_left.filter(|time| *time <= self.max_timeout.get()) {
             Some(time) => {
@@ -178,7 +194,10 @@ pub(crate) mod tests {
         }
         let bound = inherited.map(|time| time::now() + time);
         let _entered = context::enter(context::current().with_deadline(bound));
-        let (inside, _) = Extract { inner: (), propagator, max_timeout: LiveTime::new(max_timeout) }.read(&map);
+        let max_priority = LivePriority::new(DEFAULT_MAX_PRIORITY);
+        let (inside, _) =
+            Extract { inner: (), propagator, max_timeout: LiveTime::new(max_timeout), max_priority }.read(&map);
+        assert!(inside.priority() <= DEFAULT_MAX_PRIORITY);
         let latest = time::now() + max_timeout;
         assert!(inside.deadline.is_none_or(|deadline| deadline <= bound.unwrap_or(latest)));
         assert!(bound.is_none() || inside.deadline.is_some());

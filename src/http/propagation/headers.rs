@@ -4,7 +4,7 @@ use ::http::{HeaderMap, HeaderName, HeaderValue, Response};
 
 use super::config::HeaderNames;
 use super::propagator::{Propagated, Propagator};
-use super::{last_word, number, timeout};
+use super::{last_word, number, priority, timeout};
 
 /// Deadlines and attempts in headers of plain HTTP.
 #[derive(Clone, Debug, Default)]
@@ -27,6 +27,9 @@ impl Propagator for HttpPropagator {
         if call.attempt > 1 {
             headers.insert(&self.names.attempt, HeaderValue::from(call.attempt));
         }
+        if let Some(priority) = call.priority {
+            headers.insert(&self.names.priority, priority::value(priority));
+        }
     }
 
     fn extract(&self, headers: &HeaderMap) -> Propagated {
@@ -38,7 +41,8 @@ impl Propagator for HttpPropagator {
             .filter_map(timeout::parse)
             .min();
         let attempt = values(headers, &names.attempt).filter_map(number::parse_count).max().unwrap_or_default();
-        Propagated { time_left, attempt }
+        let priority = values(headers, &names.priority).filter_map(priority::parse).min();
+        Propagated { time_left, attempt, priority }
     }
 
     fn forbid_retry<B>(&self, response: &mut Response<B>) {
@@ -89,7 +93,7 @@ mod tests {
     #[test]
     fn a_first_attempt_without_a_deadline_leaves_the_headers_alone() {
         let mut headers = HeaderMap::new();
-        HttpPropagator::default().inject(&Propagated { time_left: None, attempt: 1 }, &mut headers);
+        HttpPropagator::default().inject(&Propagated { time_left: None, attempt: 1, priority: None }, &mut headers);
         assert!(headers.is_empty());
     }
 

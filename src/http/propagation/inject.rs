@@ -14,11 +14,11 @@ use super::headers::HttpPropagator;
 use super::live_time::LiveTime;
 use super::propagator::{Propagated, Propagator};
 use crate::ground::config::Validation;
-use crate::ground::context;
+use crate::ground::context::{self, Priority};
 use crate::ground::error::InvalidConfig;
 use crate::ground::time;
 
-/// Writes the time left and the number of the attempt into each request. See the [module](super).
+/// Writes the time left, the number of the attempt and the priority into each request. See the [module](super).
 #[derive(Clone, Debug)]
 pub struct InjectLayer<P = HttpPropagator> {
     propagator: P,
@@ -74,7 +74,8 @@ impl<S, P: Propagator> Inject<S, P> {
     fn write(&self, headers: &mut HeaderMap) {
         let context = context::current();
         let attempt = context.before_all().saturating_add(1);
-        if context.deadline.is_none() && attempt == 1 {
+        let priority = Some(context.priority()).filter(|priority| *priority != Priority::default());
+        if context.deadline.is_none() && attempt == 1 && priority.is_none() {
             return;
         }
         let time_left = context.last_instant().map(|deadline| {
@@ -84,7 +85,11 @@ impl<S, P: Propagator> Inject<S, P> {
         // What stands there already was written by someone who knows something of the request: a bound of his holds too.
         let there = self.propagator.extract(headers);
         let shorter = |left: &Duration| there.time_left.is_none_or(|there| *left < there);
-        let call = Propagated { time_left: time_left.filter(shorter), attempt: attempt.max(there.attempt) };
+        let call = Propagated {
+            time_left: time_left.filter(shorter),
+            attempt: attempt.max(there.attempt),
+            priority: there.priority.or(priority),
+        };
         self.propagator.inject(&call, headers);
     }
 }

@@ -1,4 +1,4 @@
-//! Deadlines, attempts and "do not retry" between processes.
+//! Deadlines, attempts, priorities and "do not retry" between processes.
 //!
 //! A deadline is worth little if it ends at the edge of a process: the caller is long gone, and three tiers further down
 //! they still work for it. So it travels with the request, as the attempt's number does, and the word that another
@@ -15,6 +15,7 @@
 //! | `x-request-timeout-ms` | requests | the time left, in whole milliseconds: written and read |
 //! | `x-envoy-expected-rq-timeout-ms` | requests | the same, as Envoy writes it: read only |
 //! | `x-envoy-attempt-count` | requests | the number of the attempt; not written for the first |
+//! | `x-priority` | requests | `low`, `normal`, `high` or `critical`; not written for the default |
 //! | `x-should-retry: false` | 5xx and 429 answers | do not try this again |
 //!
 //! The names of those on requests are [settings](HeaderNames). For gRPC there are
@@ -43,6 +44,12 @@
 //! smaller value that the user has put into one (over HTTP it is that of each attempt; for a whole call there is the
 //! [deadline layer](crate::deadline)). Who counts up the attempts of its requests earns no retries for them, but uses up
 //! those that others have earned: at the edge of a system, where strangers call, take these headers off.
+//!
+//! A [priority](crate::context::Priority) that is none of the four names is ignored, of several the lowest holds, and one above
+//! [`max_priority`](PropagationConfig::max_priority) counts as that: by default nobody outside makes a request critical. Where
+//! strangers call, set it to `normal`; between one's own services, to `critical`. The client's side writes the priority of the
+//! [context](crate::context), unless the request says its own. Whatever is inside, [load shedding](crate::load_shed) first of
+//! all, serves the important before the rest.
 //!
 //! # How it behaves
 //! - **Readiness:** that of the inner service.
@@ -99,11 +106,12 @@ mod inject;
 pub(crate) mod last_word;
 mod live_time;
 pub(crate) mod number;
+pub(crate) mod priority;
 mod propagator;
 mod timeout;
 
 #[cfg(feature = "grpc")]
-pub(crate) use config::{DEFAULT_ALLOWANCE, DEFAULT_MAX_TIMEOUT, check_times};
+pub(crate) use config::{DEFAULT_ALLOWANCE, DEFAULT_MAX_PRIORITY, DEFAULT_MAX_TIMEOUT, check_times};
 #[cfg(all(test, feature = "grpc"))]
 pub(crate) use extract::tests::nothing_lengthens;
 #[cfg(feature = "grpc")]

@@ -2,6 +2,8 @@ use std::time::Duration;
 
 use ::http::{HeaderMap, Response};
 
+use crate::ground::context::Priority;
+
 /// What travels with a request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Propagated {
@@ -9,6 +11,8 @@ pub struct Propagated {
     pub time_left: Option<Duration>,
     /// The number of the attempt, 1 being the first; 0, too, stands for the first, or for not known.
     pub attempt: u32,
+    /// How much the call matters, if that is said.
+    pub priority: Option<Priority>,
 }
 
 /// How calls are written into headers, and read out of them. See the [module](super) for those that there are.
@@ -48,8 +52,8 @@ pub struct Propagated {
 /// # Ok::<(), seawall::error::InvalidConfig>(())
 /// ```
 pub trait Propagator: Clone {
-    /// Writes what is known of a call in place of what may be there: the time left if there is one, and the number of the
-    /// attempt if it is not the first.
+    /// Writes what is known of a call in place of what may be there: the time left if there is one, the number of the
+    /// attempt if it is not the first, and the priority if there is one.
     fn inject(&self, call: &Propagated, headers: &mut HeaderMap);
 
     /// Reads what came with a request.

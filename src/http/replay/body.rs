@@ -50,6 +50,13 @@ impl<B> ReplayBody<B> {
     }
 }
 
+/// An empty body, for layers that make requests of their own, as one that follows redirects does.
+impl<B> Default for ReplayBody<B> {
+    fn default() -> Self {
+        Self::empty(Left { lower: 0, upper: Some(0) })
+    }
+}
+
 impl<B> Body for ReplayBody<B>
 where
     B: Body,

@@ -24,11 +24,14 @@ pub struct DeadlineConfig {
     /// everything inside sees. More than zero. Default: 10 s.
     #[cfg_attr(feature = "config", serde(with = "HumanTime"))]
     pub timeout: Duration,
-    /// From the beginning of a call to the head of its response, if that has to be there earlier; more than zero. Default: `None`.
+    /// From the beginning of a call to the head of its response, if that has to be there earlier; more than zero. It bounds the
+    /// head of calls that are meant to last too, unless the request gives its own time for the head (over HTTP and gRPC
+    /// `LongLived::with_head`). Default: `None`, the head may take all of the call's time.
     #[cfg_attr(feature = "config", serde(with = "Off::<Duration>"))]
     pub head_timeout: Option<Duration>,
     /// How long the callee may keep a reader of the body waiting for the next piece of it. Time in which nobody waits for
-    /// one does not count. More than zero. Default: `None`.
+    /// one does not count, and calls that are meant to last (`LongLived` in the request or the response) are spared. More
+    /// than zero. Default: `None`.
     #[cfg_attr(feature = "config", serde(with = "Off::<Duration>"))]
     pub idle_timeout: Option<Duration>,
     /// From the head of a response to the end of its body, if that may come *after* the deadline: on a server, where the

@@ -11,7 +11,7 @@ use crate::ground::context::{self, Context};
 use crate::ground::error::{AtDeadline, Reason, Rejected, rejection};
 use crate::ground::telemetry::{self, Source};
 use crate::ground::time::{self, Instant};
-use crate::ground::verdict::{AtResponse, Classify, Expiry, Guard, Verdict};
+use crate::ground::verdict::{AtResponse, Classify, Expiry, Guard, Pace, Verdict};
 use crate::middleware::bound::Bound;
 use crate::middleware::inner::BoundedCall;
 use crate::middleware::observed;
@@ -42,6 +42,7 @@ pub(super) struct Ending {
     /// Counts from the head, where the body has a bound of its own.
     pub(super) body_timeout: Option<Duration>,
     pub(super) idle: Option<Duration>,
+    pub(super) pace: Pace,
     /// Whose bound it is.
     pub(super) source: Source,
 }
@@ -67,7 +68,8 @@ impl Ending {
             Some(timeout) => self.outermost.min(time::now() + timeout),
             None => self.at,
         };
-        Cut { expiry: Expiry { idle: self.idle, ..Expiry::new(self.source, at, Reason::DeadlineExceeded) } }
+        let expiry = Expiry::new(self.source, at, Reason::DeadlineExceeded);
+        Cut { expiry: Expiry { idle: self.idle, pace: self.pace, ..expiry } }
     }
 }
 

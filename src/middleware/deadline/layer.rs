@@ -19,6 +19,7 @@ pub struct DeadlineLayer<C = AtResponse, L = Alike> {
     state: Arc<State>,
     classifier: C,
     timing: L,
+    served: bool,
 }
 
 impl DeadlineLayer {
@@ -29,18 +30,19 @@ impl DeadlineLayer {
     pub fn new(config: impl Into<DeadlineConfig>) -> Result<Self, InvalidConfig> {
         let config = config.into();
         config.validate()?;
-        Ok(Self { state: Arc::new(State::new(config)), classifier: AtResponse, timing: Alike })
+        Ok(Self { state: Arc::new(State::new(config)), classifier: AtResponse, timing: Alike, served: false })
     }
 }
 
 impl<C, L> DeadlineLayer<C, L> {
     /// Lets `classifier` say when a call is over.
     pub fn with_classifier<D>(self, classifier: D) -> DeadlineLayer<D, L> {
-        DeadlineLayer { state: self.state, classifier, timing: self.timing }
+        DeadlineLayer { state: self.state, classifier, timing: self.timing, served: self.served }
     }
 
-    /// Gives the calls for which `lasts` returns a duration so much time in all, instead of `timeout`, which then bounds the
-    /// head of the response. A deadline that was inherited holds all the same.
+    /// Gives the calls for which `lasts` returns a duration that much time in all, instead of `timeout`. Their head may come
+    /// as late as that unless `head_timeout` is set, and `idle_timeout` and `body_timeout` do not apply to them. An inherited
+    /// deadline still bounds them.
     pub fn lasting_by<Request, F>(self, lasts: F) -> DeadlineLayer<C, LastingBy<F>>
     where
         F: Fn(&Request) -> Option<Duration>,
@@ -50,7 +52,12 @@ impl<C, L> DeadlineLayer<C, L> {
 
     /// As [`lasting_by`](Self::lasting_by), for a type that implements [`Timing`](super::Timing).
     pub fn with_timing<M>(self, timing: M) -> DeadlineLayer<C, M> {
-        DeadlineLayer { state: self.state, classifier: self.classifier, timing }
+        DeadlineLayer { state: self.state, classifier: self.classifier, timing, served: self.served }
+    }
+
+    /// Its responses go to clients by a server's connections, whatever the settings are.
+    pub(crate) fn served(self) -> Self {
+        Self { served: true, ..self }
     }
 
     /// Gives it a name, by which it is known in refusals, logs and metrics, and in the [`registry`](crate::registry) of the
@@ -116,6 +123,6 @@ impl<S, C: Clone, L: Clone> Layer<S> for DeadlineLayer<C, L> {
     type Service = Deadline<S, C, L>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        Deadline::new(inner, Arc::clone(&self.state), self.classifier.clone(), self.timing.clone())
+        Deadline::new(inner, Arc::clone(&self.state), self.classifier.clone(), self.timing.clone(), self.served)
     }
 }

@@ -4,8 +4,9 @@
 //! time is over, the call is cancelled by dropping it, and the caller gets [`Reason::DeadlineExceeded`].
 //!
 //! # When not
-//! Calls that are meant to last, such as subscriptions, say so: by [`lasting_by`](DeadlineLayer::lasting_by), over HTTP and gRPC by
-//! the extension `http::LongLived`. Or they have a layer with a bound of their own.
+//! Calls that are meant to last, such as subscriptions, long polls and large transfers, get a time of their own: by
+//! [`lasting_by`](DeadlineLayer::lasting_by), over HTTP and gRPC by the extension `http::LongLived` in the request. That time
+//! replaces `timeout`, for the head of the response too, and `idle_timeout` and `body_timeout` do not apply.
 //!
 //! # How it behaves
 //! - **The deadline** of a call is the earlier of its own timeout and the deadline it inherits from the call that is being

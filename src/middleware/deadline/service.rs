@@ -9,7 +9,7 @@ use super::timing::{Alike, Timing};
 use crate::ground::context;
 use crate::ground::error::{Reason, Rejected};
 use crate::ground::time::{self, Instant};
-use crate::ground::verdict::{AtResponse, Classify};
+use crate::ground::verdict::{AtResponse, Classify, Pace};
 use crate::middleware::bound::Bound;
 use crate::middleware::inner::{BoundedCall, Inner};
 
@@ -20,11 +20,13 @@ pub struct Deadline<S, C = AtResponse, L = Alike> {
     state: Arc<State>,
     classifier: C,
     timing: L,
+    /// Whether responses go to clients by a server's connections.
+    served: bool,
 }
 
 impl<S, C, L> Deadline<S, C, L> {
-    pub(super) fn new(inner: S, state: Arc<State>, classifier: C, timing: L) -> Self {
-        Self { inner: Inner::new(inner), state, classifier, timing }
+    pub(super) fn new(inner: S, state: Arc<State>, classifier: C, timing: L, served: bool) -> Self {
+        Self { inner: Inner::new(inner), state, classifier, timing, served }
     }
 }
 
@@ -51,7 +53,15 @@ where
         if inherited.has_expired(now) || within.is_some_and(|time| time.is_zero()) {
             self.inner.let_go();
             let call = BoundedCall::refused(Rejected::new(self.state.instruments.clone(), Reason::DeadlineExpired));
-            let ending = Ending { start: now, at: now, outermost: now, body_timeout: None, idle: None, source };
+            let ending = Ending {
+                start: now,
+                at: now,
+                outermost: now,
+                body_timeout: None,
+                idle: None,
+                pace: Pace::Free,
+                source,
+            };
             return ResponseFuture::new(call, inherited, ending, self.classifier.clone());
         }
         let times = self.state.times();
@@ -59,7 +69,12 @@ where
         let lasts = self.timing.lasts(&request);
         let own = lasts.unwrap_or_default().max(times.timeout);
         let end = outermost.min(now + within.map_or(own, |time| time.min(own)));
-        let head = now + times.head_timeout.unwrap_or(times.timeout).min(times.timeout);
+        // A call that is meant to last has its own time for the head too: a long poll or a long upload answers late.
+        let head = match lasts {
+            Some(_) => self.timing.head(&request).or(times.head_timeout).unwrap_or(own),
+            None => times.head_timeout.unwrap_or(own),
+        };
+        let head = now + head.min(own);
         let deadline = inherited.deadline.unwrap_or(end).min(end);
         let bound = if head < deadline {
             Bound::at(head, Reason::HeadTimeout)
@@ -67,9 +82,17 @@ where
             Bound::at(deadline, Reason::DeadlineExceeded)
         };
         let deadline = head.min(deadline);
-        let body_timeout = times.body_timeout.filter(|_| lasts.is_none());
-        let ending = Ending { start: now, at: end, outermost, body_timeout, idle: times.idle_timeout, source };
-        let lasts = lasts.is_some() || inherited.lasts();
+        // The times of usual responses are not those of a response that is meant to go on.
+        let usual = lasts.is_none();
+        let body_timeout = times.body_timeout.filter(|_| usual);
+        let idle = times.idle_timeout.filter(|_| usual);
+        let pace = match self.served || times.body_timeout.is_some() {
+            true if self.timing.shares_connection(&request) => Pace::Stream,
+            true => Pace::Connection,
+            false => Pace::Free,
+        };
+        let ending = Ending { start: now, at: end, outermost, body_timeout, idle, pace, source };
+        let lasts = !usual || end > deadline && inherited.lasts();
         let end = (lasts || end > deadline).then_some(end);
         let context = inherited.with_deadline(Some(deadline)).with_end(end, lasts).with_enforced(true);
         let call = {

@@ -1,20 +1,34 @@
 use std::fmt;
 use std::time::Duration;
 
-/// Says what a request itself says of its call's time: that it is meant to last, as subscriptions, long polls and large downloads
-/// are, or that it has less than usual.
+/// Reads from a request how much time its call has: more than usual, as subscriptions, long polls and large transfers need, or
+/// less.
 ///
-/// [`lasting_by`](super::DeadlineLayer::lasting_by) takes a closure, which is all that most need.
+/// [`lasting_by`](super::DeadlineLayer::lasting_by) takes a closure, which is enough for most uses.
 pub trait Timing<Request> {
-    /// How long the call may take in all, if that is more than usual. The head of its response must be there within the
-    /// layer's `timeout` all the same.
+    /// How long the call may take in all, if that is more than the layer's `timeout`. Such a call is spared the layer's
+    /// `idle_timeout` and `body_timeout`.
     fn lasts(&self, request: &Request) -> Option<Duration>;
+
+    /// The time to the head of the response, for a call that [lasts](Self::lasts); asked only then. `None` is the layer's
+    /// `head_timeout`, and where that is not set, all of the call's time.
+    #[inline]
+    fn head(&self, _: &Request) -> Option<Duration> {
+        None
+    }
 
     /// How long the call may take in all, if the request itself says so, in words of its protocol. What is longer than the
     /// layer gives says nothing.
     #[inline]
     fn within(&self, _: &Request) -> Option<Duration> {
         None
+    }
+
+    /// Whether the response shares its connection with others, as the streams of HTTP/2 do. On a server, one that does is
+    /// written piece by piece.
+    #[inline]
+    fn shares_connection(&self, _: &Request) -> bool {
+        true
     }
 }
 

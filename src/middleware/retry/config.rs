@@ -25,9 +25,10 @@ pub struct RetryConfig {
     /// What retries may cost. Default: a fifth of the calls of the last 10 s, and a reserve of ten. A budget that is [given](super::RetryLayer::with_budget) replaces it.
     pub budget: BudgetConfig,
     /// How long one attempt may take, the body of its response included, and never longer than the call has left; to the layers
-    /// and calls further in this is the deadline. Bodies that are [meant to go on](crate::http::LongLived) are not cut by it. More
-    /// than zero. Default: `None`, as long
-    /// as the call has left, so that an attempt that hangs is not repeated.
+    /// and calls further in this is the deadline. Of a call that is
+    /// [meant to last](crate::http::LongLived) it bounds the time to the head, and nothing where the head may take all of the
+    /// call's time, as that of a long poll may. More than zero. Default: `None`, as long as the call has left, so that an
+    /// attempt that hangs is not repeated.
     #[cfg_attr(feature = "config", serde(with = "Off::<Duration>"))]
     pub attempt_timeout: Option<Duration>,
     /// The longest pause that a callee may ask for. When it asks for more, its answer is returned instead. Zero obeys
@@ -42,7 +43,7 @@ pub struct RetryConfig {
     /// request was sent before, and how it failed. Default: `false`.
     pub attempt_spans: bool,
     /// How many keys have a budget of their own at a time, where the layer [is told keys](super::RetryLayer::keyed_by): at
-    /// least 1. Default: 1024.
+    /// least 1. Default: 1024. What happens with more is told in [`keyed`](crate::keyed).
     #[cfg_attr(all(test, feature = "config"), schemars(range(min = 1)))]
     pub max_keys: usize,
 }

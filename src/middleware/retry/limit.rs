@@ -18,19 +18,22 @@ use crate::middleware::inner::reject;
 pub(super) struct Limit {
     pub(super) at: Instant,
     reason: Reason,
+    /// Whether an attempt may take all of the call's time: the head of a long poll or a long upload comes late.
+    whole: bool,
 }
 
 impl Limit {
     pub(super) fn new(inherited: Context, terms: &Terms, start: Instant) -> Self {
+        let whole = inherited.lasts() && inherited.end() <= inherited.deadline;
         match inherited.deadline {
-            Some(at) => Self { at, reason: Reason::DeadlineExceeded },
-            None => Self { at: start + terms.max_hold(), reason: Reason::HoldExceeded },
+            Some(at) => Self { at, reason: Reason::DeadlineExceeded, whole },
+            None => Self { at: start + terms.max_hold(), reason: Reason::HoldExceeded, whole },
         }
     }
 
     /// When an attempt that begins now is cut, if that is before the call is.
     pub(super) fn cut(self, terms: &Terms, now: Instant) -> Option<Instant> {
-        terms.attempt_timeout().map(|timeout| now + timeout).filter(|at| *at < self.at)
+        terms.attempt_timeout().map(|timeout| now + timeout).filter(|at| *at < self.at && !self.whole)
     }
 
     pub(super) fn of_attempt(self, cut: Option<Instant>) -> Bound {

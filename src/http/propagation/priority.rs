@@ -1,0 +1,64 @@
+//! A priority in a header, as `x-priority` has it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use ::http::HeaderValue;
+
+use crate::ground::context::Priority;
+
+const NAMED: [(&str, Priority); 4] =
+    [("low", Priority::Low), ("normal", Priority::Normal), ("high", Priority::High), ("critical", Priority::Critical)];
+
+/// One of the four names, in any case. Anything else is as if it were not there.
+pub(crate) fn parse(value: &[u8]) -> Option<Priority> {
+    NAMED.iter().find(|(name, _)| value.eq_ignore_ascii_case(name.as_bytes())).map(|(_, priority)| *priority)
+}
+
+pub(crate) fn value(priority: Priority) -> HeaderValue {
+    HeaderValue::from_static(match priority {
+        Priority::Low => "low",
+        Priority::Normal => "normal",
+        Priority::High => "high",
+        Priority::Critical => "critical",
+    })
+}
+
+/// A priority that all services of one layer value read, and that may change.
+#[derive(Clone, Debug)]
+pub(super) struct LivePriority(Arc<AtomicU8>);
+
+impl LivePriority {
+    pub(super) fn new(priority: Priority) -> Self {
+        Self(Arc::new(AtomicU8::new(priority as u8)))
+    }
+
+    #[inline]
+    pub(super) fn get(&self) -> Priority {
+        let number = usize::from(self.0.load(Ordering::Relaxed));
+        NAMED.get(number).map_or(Priority::Low, |(_, priority)| *priority)
+    }
+
+    pub(super) fn set(&self, priority: Priority) {
+        self.0.store(priority as u8, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn priorities_are_read_as_written_and_nonsense_is_ignored() {
+        for (name, priority) in NAMED {
+            assert_eq!(value(priority), name);
+            assert_eq!(parse(name.to_ascii_uppercase().as_bytes()), Some(priority));
+            let live = LivePriority::new(Priority::Normal);
+            live.set(priority);
+            assert_eq!(live.get(), priority);
+        }
+        for nonsense in ["", " high", "high ", "highest", "3", "u=1", "high,low", "\u{212a}", "critical;q=1"] {
+            assert_eq!(parse(nonsense.as_bytes()), None, "{nonsense:?}");
+        }
+    }
+}
