@@ -9,6 +9,8 @@ mod stalled;
 #[allow(dead_code, reason = "the tests of bodies ask more of it")]
 mod pipes;
 
+#[cfg(feature = "grpc")]
+mod grpc_uploads;
 mod inherited;
 mod one_state;
 mod readers;
