@@ -123,7 +123,28 @@ pub mod keyed {
     //! State per key: how a layer tells requests apart.
     //!
     //! A client that talks to many hosts must not cut them all when one is dead: `keyed_by` gives a layer a state for each
-    //! value of a function of the request. The number of keys is bounded, and the longest idle one is forgotten.
+    //! value of a function of the request.
+    //!
+    //! # How many keys there may be
+    //! A layer keeps up to `max_keys` states. To make room for a new key, it forgets only a state that is not in use and as good as
+    //! new: a rate limit that is full again, a closed breaker without a bad call for as long as its longest break, an idle gate whose
+    //! estimate has faded, a budget with a full reserve. So calls with many other keys reset no limit, close no breaker and renew
+    //! no budget.
+    //!
+    //! If there is nothing to forget, a new key shares one of 128 further states with other such keys, until there is room. Which
+    //! one depends on the key's hash, seeded at random for each layer value: one bad key without room affects one in 128 of the others. When there
+    //! is room, the key gets a state of its own, in which a rate, a budget or an open breaker is as it was in the shared one. (A permit
+    //! stays with its call: for as long as calls that began in the shared state last, a key may have up to twice its permits.)
+    //!
+    //! Choose `max_keys` so that there is room for all keys with something to remember: for a rate limit of 5 an hour, the callers of
+    //! an hour; for a breaker, the hosts that have failed within its longest break or have calls in flight.
+    //!
+    //! # Cost
+    //! A hash and a comparison of the key, and a lookup under a short lock, for each call. A new key looks at no more than 16 others.
+    //! Memory is that of `max_keys + 129` states at most.
+    //!
+    //! # Panics
+    //! A key's `Hash`, `Eq` and `Drop` run while no lock is held. If one panics, the call at hand panics, and all else goes on.
 
     pub use crate::admission::keyed::{ByKey, KeyBy, Keying, OneKey};
 }

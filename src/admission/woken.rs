@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 
 use crate::ground::sync::atomic::{AtomicU64, Ordering};
-use crate::ground::sync::{Mutex, lock};
+use crate::ground::sync::{Mutex, foreign, lock};
 use crate::ground::time::{self, Instant};
 
 /// How many unused wakers a thread keeps (about 60 bytes each).
@@ -86,12 +86,12 @@ impl Stamp {
     /// between is made up for.
     fn forward_to(&self, task: &Waker) {
         let known = lock(&self.task).take();
-        let next = match known {
+        let next = foreign(|| match known {
             Some(known) if known.will_wake(task) => known,
             _ => task.clone(),
-        };
+        });
         let replaced = lock(&self.task).replace(next);
-        drop(replaced);
+        foreign(|| drop(replaced));
         if self.at.load(Ordering::Acquire) != 0 {
             self.wake_task();
         }
@@ -100,7 +100,7 @@ impl Stamp {
     fn wake_task(&self) {
         let task = lock(&self.task).take();
         if let Some(task) = task {
-            task.wake();
+            foreign(|| task.wake());
         }
     }
 }
@@ -142,7 +142,7 @@ impl Armed {
     fn give_back(self, has_waited: bool) {
         if has_waited {
             let task = lock(&self.stamp.task).take();
-            drop(task);
+            foreign(|| drop(task));
         }
         // Ours, and that of our waker.
         if Arc::strong_count(&self.stamp) > 2 {

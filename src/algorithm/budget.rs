@@ -153,6 +153,16 @@ impl Ledger {
         u32::try_from(deposited).unwrap_or(u32::MAX).saturating_add(self.reserve.free(now))
     }
 
+    /// Whether it is as when it was made: a full reserve and nothing else.
+    pub(crate) fn is_as_new(&self, now: Instant) -> bool {
+        self.deposited(self.epoch(now)) == 0 && self.reserve.is_full(now)
+    }
+
+    /// A new budget begins with what `other` has in its reserve. What was earned there stays there.
+    pub(crate) fn inherit(&self, other: &Self, now: Instant) {
+        self.reserve.inherit(&other.reserve, now);
+    }
+
     fn gather(&self, current: u64) -> Option<Claim> {
         // Another one that gathers, and fails, has parts in its hands for a moment: a second look tells the difference.
         for _ in 0..2 {

@@ -160,6 +160,12 @@ impl Estimate {
         self.least.get() <= Scaled::of(time)
     }
 
+    /// Whether silence has left more than half of what is known.
+    pub(crate) fn is_fresh(&self, now: Instant) -> bool {
+        let word = self.mean.load(Ordering::Acquire);
+        self.faded(word, now).weight > Mean::unpack(word).weight / 2.0
+    }
+
     #[inline]
     pub(crate) fn read(&self, now: Instant) -> ServiceTime {
         let mean = self.faded(self.mean.load(Ordering::Acquire), now);

@@ -132,6 +132,29 @@ impl Gcra {
         self.take_over(now);
     }
 
+    /// In how many ticks the bucket will be full if no token is taken, and at which rate.
+    fn missing(&self, now: Instant) -> (u64, Rate) {
+        let now = ticks(now);
+        loop {
+            let word = self.word.load(Ordering::Acquire);
+            let rates = self.rates.read();
+            if let Some(full_at) = full_at(word, &rates, now) {
+                return (full_at.saturating_sub(now), rates.now);
+            }
+        }
+    }
+
+    pub(crate) fn is_full(&self, now: Instant) -> bool {
+        self.missing(now).0 == 0
+    }
+
+    /// A new bucket begins with as many tokens as `other` has, at most its burst.
+    pub(crate) fn inherit(&self, other: &Self, now: Instant) {
+        let ((missing, before), rates) = (other.missing(now), self.rates.read());
+        let missing = Rates { before, ..rates }.until_full(missing);
+        self.word.store(pack(ticks(now).saturating_add(missing), rates.generation), Ordering::Release);
+    }
+
     pub(crate) fn rate(&self) -> Rate {
         self.rates.read().now
     }

@@ -69,9 +69,20 @@ pub(crate) mod global {
     #[cfg(not(seawall_loom))]
     pub(crate) use super::{Mutex, MutexGuard, lock};
 
+    /// Locks, unless that would have to wait.
+    #[cfg(not(seawall_loom))]
+    pub(crate) fn try_lock<T>(mutex: &Mutex<T>) -> Option<MutexGuard<'_, T>> {
+        mutex.try_lock()
+    }
+
     #[cfg(seawall_loom)]
     pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
         mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    #[cfg(seawall_loom)]
+    pub(crate) fn try_lock<T>(mutex: &Mutex<T>) -> Option<MutexGuard<'_, T>> {
+        mutex.try_lock().ok()
     }
 }
 
@@ -101,7 +112,7 @@ pub fn locks_held() -> u32 {
 mod counted {
     use std::fmt;
     use std::ops::{Deref, DerefMut};
-    use std::sync::{self, PoisonError};
+    use std::sync::{self, PoisonError, TryLockError};
 
     #[cfg(debug_assertions)]
     thread_local! {
@@ -120,6 +131,15 @@ mod counted {
         pub(super) fn lock(&self) -> MutexGuard<'_, T> {
             let guard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             MutexGuard { guard, _held: Held::new() }
+        }
+
+        pub(super) fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
+            let guard = match self.0.try_lock() {
+                Ok(guard) => guard,
+                Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+                Err(TryLockError::WouldBlock) => return None,
+            };
+            Some(MutexGuard { guard, _held: Held::new() })
         }
 
         #[cfg(feature = "reqwest")]

@@ -43,15 +43,21 @@ impl Instant {
         Self::from_nanos(self.as_nanos().saturating_sub(nanos(duration)))
     }
 
-    /// The same instant for tokio's timers, which cannot express the far future: about thirty years stand for ever.
+    /// The same instant for tokio's timers, which cannot express the far future: what is further from now than about thirty years
+    /// becomes an instant in thirty years, at which the timer has to be set again.
     #[inline]
     pub(crate) fn to_tokio(self) -> tokio::time::Instant {
-        const FOREVER: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
+        const FAR: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
         let origin = *origin();
         if self.as_nanos() < ORIGIN {
             return origin.checked_sub(Duration::from_nanos(ORIGIN - self.as_nanos())).unwrap_or(origin);
         }
-        origin + Duration::from_nanos(self.as_nanos() - ORIGIN).min(FOREVER)
+        let after = Duration::from_nanos(self.as_nanos() - ORIGIN);
+        if after < FAR {
+            return origin + after;
+        }
+        let now = read();
+        origin.checked_add(after).filter(|instant| *instant < now + FAR).unwrap_or(now + FAR)
     }
 
     #[inline]
@@ -244,6 +250,18 @@ mod tests {
         tokio::time::advance(Duration::from_millis(1500)).await;
         assert_eq!(now().since(start), Duration::from_millis(1500));
         assert_eq!(Instant::from_tokio(start.to_tokio()), start);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn instants_after_decades_are_exact_and_the_far_future_is_ahead_of_them() {
+        let _ = now();
+        let years = Duration::from_secs(365 * 24 * 3600);
+        for _ in 0..3 {
+            tokio::time::advance(25 * years).await;
+            let soon = now() + Duration::from_secs(1);
+            assert_eq!(soon.to_tokio(), read() + Duration::from_secs(1));
+            assert!(Instant::MAX.to_tokio() > read() + 29 * years);
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -49,6 +49,7 @@ pub use self::guard::{Expiry, Guard};
 use tower::BoxError;
 
 use crate::ground::error::{Rejected, rejection};
+use crate::ground::sync::foreign;
 
 /// What an attempt says about the dependency. The [module](self) has the table of what follows from each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -190,7 +191,7 @@ pub fn of_error(error: &BoxError) -> Verdict {
 pub(crate) fn judge<Res>(classifier: &impl Classify<Res>, result: Result<&Res, &BoxError>) -> Verdict {
     match result.err().and_then(rejection).map(Rejected::verdict) {
         Some(Verdict::Ignored) => Verdict::Ignored,
-        _ => classifier.classify(result),
+        _ => foreign(|| classifier.classify(result)),
     }
 }
 

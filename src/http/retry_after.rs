@@ -47,17 +47,18 @@ fn longest(headers: &HeaderMap, name: &HeaderName, parse: impl Fn(&str) -> Optio
     values.filter_map(|value| parse(value.trim().trim_matches('"').trim())).max()
 }
 
+/// One wait, or a list of them that something on the way made of several headers. A date has a comma of its own.
 fn wait(text: &str, headers: &HeaderMap) -> Option<Duration> {
-    if let Some(at) = unix_time(text) {
-        return Some(at.saturating_sub(server_time(headers)));
+    let one = |text: &str| match unix_time(text).or_else(|| date::parse(text)) {
+        Some(at) => Some(at.saturating_sub(server_time(headers))),
+        None => delay(text, "s"),
+    };
+    let (mut parts, mut longest) = (text.split(',').map(str::trim), Duration::ZERO);
+    while let Some(part) = parts.next() {
+        let wait = one(part).or_else(|| one(&format!("{part}, {}", parts.next()?)))?;
+        longest = longest.max(wait);
     }
-    if let Some(at) = date::parse(text) {
-        return Some(at.saturating_sub(server_time(headers)));
-    }
-    // A list, made of several headers by something on the way. A date has a comma too, and was tried before.
-    text.split(',')
-        .map(|part| delay(part.trim(), "s"))
-        .try_fold(Duration::ZERO, |longest, wait| Some(longest.max(wait?)))
+    Some(longest)
 }
 
 /// A number where a Unix time was meant: this year is a number of ten digits, and a wait is not.

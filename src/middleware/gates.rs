@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::admission::gate::{Gate, Order};
-use crate::admission::keyed::{KeyBy, Keyed, Keying};
+use crate::admission::keyed::{Forgettable, KeyBy, Keyed, Keying, Survey};
 use crate::admission::registry::{Command, Condition, GateCondition, Observed, Unsupported};
 use crate::ground::live::{Live, Settings};
 use crate::ground::sync::Arc;
@@ -85,9 +85,27 @@ pub(crate) struct Gates<K: Keying> {
     /// Whether that of gates to come is [`Order::Lifo`].
     lifo: AtomicBool,
     instruments: Instruments,
+    seen: Survey<Seen>,
     /// Permits do not bound their number: a limit may be anything, and a call without weight needs none.
     unready: Unready,
     ahead: Connection<K>,
+}
+
+/// What is seen of all gates.
+#[derive(Clone, Copy, Debug, Default)]
+struct Seen {
+    in_flight: u64,
+    waiting: u64,
+    service_time: Duration,
+}
+
+impl Forgettable for Gate {
+    fn is_as_good_as_new(&self, now: Instant) -> bool {
+        self.is_as_new(now)
+    }
+
+    /// Permits stay with the calls that have them: while those are at work, a key may have up to its limit of others.
+    fn inherit(&self, _shared: &Self, _now: Instant) {}
 }
 
 impl<K: Keying> Gates<K> {
@@ -105,6 +123,7 @@ impl<K: Keying> Gates<K> {
             limit: AtomicU32::new(limit),
             lifo: AtomicBool::new(order == Order::Lifo),
             instruments,
+            seen: Survey::default(),
             unready: Unready::default(),
             ahead: Connection::default(),
         }
@@ -161,18 +180,16 @@ impl<K: Keying> Gates<K> {
         let was_off = self.terms().is_off();
         self.terms.write(&terms);
         self.lifo.store(order == Order::Lifo, Ordering::Release);
-        for gate in self.gates.all() {
-            gate.set_order(order);
-        }
+        self.gates.for_each(|gate| gate.set_order(order));
         if let Some(limit) = limit {
             self.limit.store(limit, Ordering::Release);
         }
-        let forgotten = self.gates.set_max_keys(max_keys);
+        self.gates.set_max_keys(max_keys);
         move || {
-            drop(forgotten);
+            self.gates.shrink();
             if terms.is_off() {
                 // All that wait pass; permits in use come back as ever.
-                self.gates.all().iter().for_each(|gate| gate.set_limit(u32::MAX));
+                self.gates.for_each(|gate| gate.set_limit(u32::MAX));
             } else if limit.is_some() || was_off {
                 self.spread_limit();
             }
@@ -195,21 +212,25 @@ impl<K: Keying> Gates<K> {
         // Who sets another limit at the same time may have been overtaken by us: the last one that was stored holds.
         while set != Some(self.limit()) {
             let limit = self.limit();
-            for gate in self.gates.all() {
-                gate.set_limit(limit);
-            }
+            self.gates.for_each(|gate| gate.set_limit(limit));
             set = Some(limit);
         }
     }
 
     /// The permits in use, over all keys.
     pub(crate) fn in_use(&self) -> usize {
-        self.gates.all().iter().map(|gate| gate.in_use() as usize).sum()
+        self.sum(Gate::in_use)
     }
 
     /// The calls that wait, over all keys.
     pub(crate) fn waiting(&self) -> usize {
-        self.gates.all().iter().map(|gate| gate.waiting() as usize).sum()
+        self.sum(Gate::waiting)
+    }
+
+    fn sum(&self, of: impl Fn(&Gate) -> u32) -> usize {
+        let mut sum = 0;
+        self.gates.for_each(|gate| sum += of(gate) as usize);
+        sum
     }
 }
 
@@ -223,12 +244,11 @@ impl<K: Keying> Observed for Gates<K> {
     }
 
     fn condition(&self, now: Instant) -> Condition {
-        let (mut in_flight, mut waiting, mut service_time) = (0, 0, Duration::ZERO);
-        for gate in self.gates.all() {
-            in_flight += u64::from(gate.in_use());
-            waiting += u64::from(gate.waiting());
-            service_time = service_time.max(gate.service_time(now));
-        }
+        let Seen { in_flight, waiting, service_time } = self.seen.look(&self.gates, |seen, gate| {
+            seen.in_flight += u64::from(gate.in_use());
+            seen.waiting += u64::from(gate.waiting());
+            seen.service_time = seen.service_time.max(gate.service_time(now));
+        });
         let condition = GateCondition { in_flight, waiting, limit: self.limit(), service_time };
         match self.instruments.kind() {
             LayerKind::LoadShed => Condition::LoadShed(condition),

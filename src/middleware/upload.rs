@@ -119,7 +119,11 @@ impl Upload {
     /// # Errors
     /// If too little time is left; the call is cut.
     pub(crate) fn poll_resume(&self, waiter: &mut Option<Waiter>, cx: &mut Context<'_>) -> Poll<Result<(), Rejected>> {
-        let Some((gate, claim)) = self.needs() else { return Poll::Ready(Ok(())) };
+        let Some((gate, claim)) = self.needs() else {
+            // The call may be over by now: its place in the queue is another's.
+            *waiter = None;
+            return Poll::Ready(Ok(()));
+        };
         if waiter.is_none() {
             match Gate::readmit(&gate, claim) {
                 Ok(Admitted::Now(permit)) => {

@@ -157,7 +157,7 @@ impl<C, R, P, L> ClientLayer<C, R, P, L> {
         });
         let layers = self.observed();
         observed::reload(layers.iter().map(|layer| layer.instruments()), valid)?;
-        let (forgotten, bulkhead, circuit_breaker) = self.config.replace(config, |_| {
+        let (retry, bulkhead, circuit_breaker) = self.config.replace(config, |_| {
             self.deadline.apply(&config.deadline);
             self.inject.set_allowance(config.propagation.allowance);
             (
@@ -167,7 +167,7 @@ impl<C, R, P, L> ClientLayer<C, R, P, L> {
             )
         });
         // What runs foreign code runs when nothing is locked.
-        drop(forgotten);
+        retry();
         bulkhead();
         circuit_breaker();
         Ok(())

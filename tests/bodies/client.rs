@@ -18,7 +18,8 @@ use tokio::time::{Instant, sleep, timeout};
 use tower::util::BoxCloneService;
 use tower::{BoxError, Service, ServiceBuilder, ServiceExt};
 
-use crate::servers::{Connector, Protocol, Server};
+use crate::pipes::Connector;
+use crate::servers::{Protocol, Server};
 
 /// How late a cut may be, and how long anything may take, on a machine that is busy with other things. How exact the bounds are is
 /// tested in virtual time.

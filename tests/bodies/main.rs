@@ -21,6 +21,8 @@ macro_rules! both_protocols {
 }
 
 mod client;
+#[path = "../pipes/mod.rs"]
+mod pipes;
 mod servers;
 
 mod bounds;

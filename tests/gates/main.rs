@@ -2,6 +2,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests sleep and look at the clock as users do")]
 
 mod off;
+mod overload;
 mod permit_time;
 mod unlike_calls;
 mod work;

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use seawall::bulkhead::{BulkheadConfig, BulkheadLayer};
 use seawall::circuit_breaker::{CircuitBreakerConfig, CircuitBreakerLayer, Snapshot, State};
-use seawall::deadline::DeadlineLayer;
 use seawall::load_shed::{LoadShedConfig, LoadShedLayer};
 use seawall::retry::{Backoff, Jitter, RetryConfig, RetryLayer};
 use tokio::time::{sleep, timeout};
@@ -83,24 +82,6 @@ async fn a_wait_in_a_queue_is_no_time_of_the_callee_s() {
     let load_shed = LoadShedConfig { max_in_flight: 1, queue_ratio: 100.0, ..LoadShedConfig::default() };
     let end = crowd(LoadShedLayer::new(load_shed).unwrap(), Hard::new(Readiness::AtOnce, AS_USUAL), 60 * SECOND).await;
     assert_eq!((end.state, end.calls, end.slow), (State::Closed, 50, 0));
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_wait_in_a_queue_further_in_makes_no_estimate_of_the_service_time_longer() {
-    // What the outer layer learns from fifty calls that wait for each other, it learns as if each had come alone.
-    let inner = BulkheadConfig { max_concurrent: 1, max_wait: 60 * SECOND, ..BulkheadConfig::default() };
-    let inner = BulkheadLayer::new(inner).unwrap();
-    let outer = LoadShedLayer::new(LoadShedConfig::default()).unwrap();
-    let service = outer.layer(inner.layer(Hard::new(Readiness::AtOnce, AS_USUAL)));
-    let calls: Vec<_> = (0..50).map(|n| tokio::spawn(service.clone().oneshot(n))).collect();
-    for call in calls {
-        call.await.unwrap().unwrap();
-    }
-    // One call is always let through, to learn; the second has to be worth it.
-    let _company = tokio::spawn(service.clone().oneshot(0));
-    tokio::task::yield_now().await;
-    let in_time = DeadlineLayer::new(3 * QUICK).unwrap().layer(service);
-    assert_eq!(in_time.oneshot(7).await.unwrap(), 7);
 }
 
 #[tokio::test(start_paused = true)]

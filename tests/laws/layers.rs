@@ -14,7 +14,7 @@ use tokio::time::advance;
 use tower::{BoxError, Service, ServiceBuilder};
 
 use crate::drive::Driven;
-use crate::inner::{Answer, Hard, Readiness};
+use crate::inner::{Answer, Hard, Readiness, assert_no_lock_is_held};
 use crate::subject::{Gauges, POISON, Subject, Value};
 
 const HOLD: Duration = Duration::from_secs(60);
@@ -224,10 +224,13 @@ type Poisoned = FromFn<fn(Result<&u32, &BoxError>) -> Verdict>;
 
 /// The classifier of tight layers. It panics at an answer of its own.
 fn poisoned() -> Poisoned {
-    verdict::from_fn(|result| match result {
-        Ok(&POISON) => panic!("the classifier panics"),
-        Ok(_) => Verdict::Success,
-        Err(error) => verdict::of_error(error),
+    verdict::from_fn(|result| {
+        assert_no_lock_is_held();
+        match result {
+            Ok(&POISON) => panic!("the classifier panics"),
+            Ok(_) => Verdict::Success,
+            Err(error) => verdict::of_error(error),
+        }
     })
 }
 

@@ -102,12 +102,14 @@ async fn budgets() {
     }
 }
 
-/// Fewer keys: those in use stay as long as they are, and share nothing; idle ones are forgotten.
+/// Fewer keys: what is in use or exhausted stays, and shares nothing; what is as good as new is forgotten.
 #[tokio::test(start_paused = true)]
 async fn their_number() {
+    let registry = seawall::registry::Registry::new();
+    let keys = || registry.snapshot().components[0].keys;
     let config =
         |max_keys| RateLimitConfig { permits: 1, per: MINUTE, max_wait: 5 * MINUTE, max_keys, ..Default::default() };
-    let layer = RateLimitLayer::new(config(8)).unwrap().keyed_by(|key: &u32| *key);
+    let layer = RateLimitLayer::new(config(8)).unwrap().named_in(&registry, "keys").unwrap().keyed_by(|key: &u32| *key);
     let service = layer.layer(service_fn(|n: u32| ready(Ok::<_, BoxError>(n))));
     for key in 0..4 {
         service.clone().oneshot(key).await.unwrap();
@@ -115,9 +117,13 @@ async fn their_number() {
     let mut waits = Box::pin(service.clone().oneshot(3));
     assert!(poll!(&mut waits).is_pending());
     layer.reload(&config(1)).unwrap();
-    let mut behind = Box::pin(service.clone().oneshot(3));
-    assert!(poll!(&mut behind).is_pending(), "its rate is known");
-    assert_eq!(layer.handle().waiting(), 2);
-    drop((waits, behind));
-    assert!(service.clone().oneshot(0).await.is_ok(), "forgotten, as it was idle");
+    assert_eq!(keys(), 4);
+    for key in 0..4 {
+        let mut behind = Box::pin(service.clone().oneshot(key));
+        assert!(poll!(&mut behind).is_pending(), "its rate is known");
+    }
+    tokio::time::advance(3 * MINUTE / 2).await;
+    assert!(poll!(&mut waits).is_ready());
+    layer.reload(&config(1)).unwrap();
+    assert_eq!(keys(), 1, "only the last one is not full again");
 }

@@ -17,15 +17,16 @@ use seawall::http::respond::RespondLayer;
 use tokio::time::{Instant, timeout};
 use tower::{BoxError, ServiceBuilder, ServiceExt};
 
-use crate::serving::{Endless, Reader, serve};
+use crate::pipes::Connector;
+use crate::serving::{Endless, Reader, serve_in_memory};
 
 const DEADLINE: Duration = Duration::from_millis(200);
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_body_that_a_handler_puts_aside_is_cut_at_the_handlers_deadline() {
     let (endless, told) = Endless::new(DEADLINE / 20);
     let endless = Arc::new(Mutex::new(Some(endless)));
-    let behind = serve(Router::new().route(
+    let behind = serve_in_memory(Router::new().route(
         "/",
         get(move || std::future::ready(http::Response::new(Body::new(endless.lock().unwrap().take().unwrap())))),
     ))
@@ -36,7 +37,7 @@ async fn a_body_that_a_handler_puts_aside_is_cut_at_the_handlers_deadline() {
     let client = ServiceBuilder::new()
         .layer(DeadlineLayer::http(Duration::from_secs(60)).unwrap())
         .layer(bulkhead)
-        .service(Client::builder(TokioExecutor::new()).build_http())
+        .service(Client::builder(TokioExecutor::new()).build(Connector))
         .map_response(|response: http::Response<_>| response.map(BodyExt::boxed_unsync))
         .boxed_clone();
     // axum shares its handlers between threads.
@@ -53,7 +54,7 @@ async fn a_body_that_a_handler_puts_aside_is_cut_at_the_handlers_deadline() {
         }
     };
     let layers = ServiceBuilder::new().layer(RespondLayer::new()).layer(DeadlineLayer::http(DEADLINE).unwrap());
-    let front = serve(Router::new().route("/", get(handler)).layer(layers)).await;
+    let front = serve_in_memory(Router::new().route("/", get(handler)).layer(layers)).await;
 
     let start = Instant::now();
     let answer = Reader::get(front, "/").await.rest().await;

@@ -5,6 +5,12 @@
 mod serving;
 mod stalled;
 
+#[path = "../pipes/mod.rs"]
+#[allow(dead_code, reason = "the tests of bodies ask more of it")]
+mod pipes;
+
+#[cfg(feature = "grpc")]
+mod grpc_uploads;
 mod inherited;
 mod one_state;
 mod readers;

@@ -15,12 +15,12 @@ use seawall::http::LongLived;
 use seawall::http::respond::RespondLayer;
 use seawall::load_shed::{LoadShedConfig, LoadShedHandle, LoadShedLayer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, timeout};
 use tower::ServiceBuilder;
 
-use crate::serving::{Endless, Reader, serve, until};
+use crate::pipes::connect;
+use crate::serving::{Endless, Reader, serve_in_memory, until};
 
 const DEADLINE: Duration = Duration::from_millis(100);
 const BODY: Duration = Duration::from_millis(400);
@@ -62,20 +62,20 @@ fn app_with(body_timeout: Duration) -> (Router, LoadShedHandle, Dropped) {
     (app, handle, dropped)
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn work_that_takes_too_long_is_answered_at_the_deadline() {
     let (app, ..) = app();
-    let address = serve(app).await;
+    let address = serve_in_memory(app).await;
     let start = Instant::now();
     let answer = Reader::get(address, "/slow").await.rest().await;
     assert!(answer.starts_with(b"HTTP/1.1 504"), "{}", String::from_utf8_lossy(&answer));
     assert!(start.elapsed() < 2 * DEADLINE);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_slow_reader_may_read_for_longer_than_the_work_may_take() {
     let (app, handle, _) = app_with(100 * BODY);
-    let mut reader = Reader::get(serve(app).await, "/long").await;
+    let mut reader = Reader::get(serve_in_memory(app).await, "/long").await;
     // Something of it every now and then, until well after the deadline, and then the rest.
     let mut bytes = 0;
     for _ in 0..5 {
@@ -87,10 +87,10 @@ async fn a_slow_reader_may_read_for_longer_than_the_work_may_take() {
     assert!(bytes > LONG, "head and body: {bytes}");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn readers_who_do_not_read_hold_no_slot_and_are_thrown_out_in_the_end() {
     let (app, handle, dropped) = app();
-    let address = serve(app).await;
+    let address = serve_in_memory(app).await;
     let start = Instant::now();
     let mut readers = Vec::new();
     for _ in 0..20 {
@@ -111,10 +111,10 @@ async fn readers_who_do_not_read_hold_no_slot_and_are_thrown_out_in_the_end() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_reader_who_leaves_takes_the_body_along_at_once() {
     let (app, _, dropped) = app();
-    let mut reader = Reader::get(serve(app).await, "/events").await;
+    let mut reader = Reader::get(serve_in_memory(app).await, "/events").await;
     assert!(reader.read(1024).await > 0);
     let told = dropped.lock().unwrap().pop().unwrap();
     let left = Instant::now();
@@ -123,22 +123,22 @@ async fn a_reader_who_leaves_takes_the_body_along_at_once() {
     assert!(at < left + DEADLINE, "hyper notices when it next writes: {:?}", at - left);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_stream_that_is_not_said_to_be_long_lived_ends_with_the_time_for_bodies() {
     let (app, _, dropped) = app();
     let start = Instant::now();
-    let reader = Reader::get(serve(app).await, "/events").await;
+    let reader = Reader::get(serve_in_memory(app).await, "/events").await;
     timeout(4 * BODY, reader.rest()).await.expect("the connection is closed");
     let told = dropped.lock().unwrap().pop().unwrap();
     let at = told.await.unwrap() - start;
     assert!(at >= BODY && at < 2 * BODY, "{at:?}");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_long_lived_stream_goes_on_for_its_own_time() {
     let (app, handle, dropped) = app();
     let start = Instant::now();
-    let reader = Reader::get(serve(app).await, "/live").await;
+    let reader = Reader::get(serve_in_memory(app).await, "/live").await;
     let reading = tokio::spawn(reader.rest());
     until(|| start.elapsed() > 2 * DEADLINE).await;
     assert_eq!(handle.in_flight(), 0);
@@ -148,7 +148,7 @@ async fn a_long_lived_stream_goes_on_for_its_own_time() {
     assert!(at >= 3 * BODY && at < 4 * BODY, "{at:?}");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_upgraded_connection_goes_on_beyond_all_deadlines() {
     let shed = LoadShedLayer::http(LoadShedConfig { max_in_flight: 1, ..LoadShedConfig::default() }).unwrap();
     let bulkhead = BulkheadLayer::http(BulkheadConfig::default()).unwrap();
@@ -168,8 +168,8 @@ async fn an_upgraded_connection_goes_on_beyond_all_deadlines() {
         let switching = Response::builder().status(101).header("connection", "upgrade").header("upgrade", "echo");
         switching.body(Body::empty()).unwrap()
     };
-    let address = serve(Router::new().route("/", get(handler)).layer(layers)).await;
-    let mut stream = TcpStream::connect(address).await.unwrap();
+    let address = serve_in_memory(Router::new().route("/", get(handler)).layer(layers)).await;
+    let mut stream = connect(address, |_| Ok(())).await.unwrap();
     let request = b"GET / HTTP/1.1\r\nhost: server\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\n";
     stream.write_all(request).await.unwrap();
     let mut head = Vec::new();
@@ -186,13 +186,13 @@ async fn an_upgraded_connection_goes_on_beyond_all_deadlines() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn without_a_time_for_bodies_they_end_at_the_deadline() {
     let (body, told) = Endless::new(DEADLINE / 5);
     let body = Arc::new(Mutex::new(Some(body)));
     let layers = ServiceBuilder::new().layer(RespondLayer::new()).layer(DeadlineLayer::http(2 * DEADLINE).unwrap());
     let handler = move || std::future::ready(Response::new(Body::new(body.lock().unwrap().take().unwrap())));
-    let address = serve(Router::new().route("/", get(handler)).layer(layers)).await;
+    let address = serve_in_memory(Router::new().route("/", get(handler)).layer(layers)).await;
     let start = Instant::now();
     timeout(20 * DEADLINE, Reader::get(address, "/").await.rest()).await.expect("the connection is closed");
     let at = told.await.unwrap() - start;

@@ -2,6 +2,7 @@
 #![cfg(feature = "metrics")]
 #![allow(clippy::disallowed_methods, reason = "tests sleep as users do, in virtual time")]
 
+mod callbacks;
 mod counts;
 mod events;
 mod gauges;

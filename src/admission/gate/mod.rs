@@ -340,6 +340,11 @@ impl Gate {
         Word::unpack(self.word.load(Ordering::Acquire)).waiting
     }
 
+    /// Whether no call is here, and what the last ones have taught is fading.
+    pub(crate) fn is_as_new(&self, now: Instant) -> bool {
+        self.in_use() == 0 && self.waiting() == 0 && !self.service.is_fresh(now)
+    }
+
     pub(crate) fn instruments(&self) -> &Instruments {
         &self.instruments
     }

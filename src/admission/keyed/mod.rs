@@ -1,27 +1,51 @@
 //! State per key: one by default, as many as there are hosts, tenants or shards when a layer is told how to tell requests
 //! apart.
 //!
-//! The number of keys is bounded. When a new key comes and there is no room, the state of the key that has been idle the
-//! longest is forgotten; when none is idle, the new key shares the *common* state until there is room. So memory is
-//! bounded, and no request is ever refused for lack of room here.
+//! Memory is bounded, and nothing that is worth keeping is forgotten to stay within the bound:
+//!
+//! - A key has a state of its own as long as there is room for `max_keys` of them.
+//! - If there is none, a state that is *as good as new* and not in use is forgotten: a full rate limit, a closed breaker that
+//!   has seen nothing bad of late, an idle gate, a budget with a full reserve. A new state in its place would act alike, so calls with
+//!   many other keys (by accident or on purpose) reset no limit and close no breaker.
+//! - If none of those looked at is as good as new, the new key shares one of 128 states until there is room. The key's hash,
+//!   which is seeded at random, chooses which: one bad key affects one in 128 of the others that have no room, and cannot
+//!   choose which.
+//! - When there is room, the key gets a state of its own, which [inherits](Forgettable::inherit) what the shared one holds against
+//!   its callers: an exhausted limit is not renewed by the move.
+//!
+//! # No foreign code under the lock
+//! A key's `Hash`, `Eq` and `Drop` are the user's code: they may panic, block, or call the same layer again. So the table is a map
+//! from hashes, and knows keys only as opaque values. A lookup hashes the key, takes the lock to get the entry with that hash (both of
+//! its `Arc`s are cloned), lets the lock go and compares the keys. Different keys with one hash are rare; they are numbered as they
+//! come, so that a lookup asks for the next one after those it has compared. A new key is inserted only if under the lock there is
+//! still no entry that it has not been compared with; else it is compared first. What is forgotten is handed out and dropped
+//! unlocked. The lock is held for one step in a map, and to look at a fixed number of entries when there is no room.
+//!
+//! What a call holds of a state must hold the [`Arc`] that it got: that is how the table knows which states are in use.
 
+mod survey;
 mod table;
 #[cfg(all(test, not(seawall_loom)))]
 mod tests;
 
+use std::collections::hash_map::RandomState;
 use std::fmt;
-use std::hash::Hash;
+use std::hash::{BuildHasher, Hash};
 use std::marker::PhantomData;
 
-use self::table::Table;
+pub(crate) use self::survey::Survey;
+use self::table::{Entered, Place, Table};
 use crate::ground::sync::{Arc, Mutex, lock};
+use crate::ground::time::{self, Instant};
 
 /// The type of the keys by which something tells requests apart.
 ///
 /// This half of [`KeyBy`] does not know the request, so that a layer's type needs not name it.
 pub trait Keying: Send + Sync + 'static {
     /// What requests with a common state have in common: an authority, a tenant, a shard.
-    type Key: Hash + Eq + Clone + Send + Sync + 'static;
+    ///
+    /// No lock is held while its `Hash`, `Eq` and `Drop` run; if one of them panics, only the call at hand is affected.
+    type Key: Hash + Eq + Send + Sync + 'static;
 }
 
 /// Tells requests apart, so that a layer keeps a state (a breaker, a limit, a budget) for each kind of them.
@@ -88,7 +112,7 @@ impl<F, Key> ByKey<F, Key> {
 impl<F, Key> Keying for ByKey<F, Key>
 where
     F: Send + Sync + 'static,
-    Key: Hash + Eq + Clone + Send + Sync + 'static,
+    Key: Hash + Eq + Send + Sync + 'static,
 {
     type Key = Key;
 }
@@ -96,7 +120,7 @@ where
 impl<F, Key, Request> KeyBy<Request> for ByKey<F, Key>
 where
     F: Fn(&Request) -> Key + Send + Sync + 'static,
-    Key: Hash + Eq + Clone + Send + Sync + 'static,
+    Key: Hash + Eq + Send + Sync + 'static,
 {
     fn key(&self, request: &Request) -> Option<Key> {
         Some((self.function)(request))
@@ -118,26 +142,43 @@ impl<F, Key> fmt::Debug for ByKey<F, Key> {
 /// How many keys a layer keeps a state for, unless told otherwise.
 pub(crate) const DEFAULT_MAX_KEYS: usize = 1024;
 
-/// The states of a layer value: one for each key, and a common one.
-///
-/// What a call holds of a state must hold the [`Arc`] it got: that is how the store knows which keys are in use.
+/// A state that may be forgotten, once there is nothing to remember.
+pub(crate) trait Forgettable {
+    /// Whether a new state would treat the calls that come from `now` on as this one does, or no better. Asked only while no
+    /// call holds it, and under the table's lock.
+    fn is_as_good_as_new(&self, now: Instant) -> bool;
+
+    /// Takes over what `shared`, of which the key had a share until now, holds against its callers. Called before
+    /// anything else knows this state, and under the table's lock.
+    fn inherit(&self, shared: &Self, now: Instant);
+}
+
+/// How many entries a new key has looked at for one to be forgotten, so that it costs the same however many there are. The next
+/// new key looks at the ones behind.
+const LOOKED_AT: usize = 16;
+
+/// How many states are held at a time to visit all of them: what is held looks as if it were in use.
+const BATCH: usize = 64;
+
+/// The states of a layer value: one for each key, one for requests without a key, and those that keys share for want of room.
 pub(crate) struct Keyed<K: Keying, T> {
     keying: K,
+    hasher: RandomState,
     common: Arc<T>,
     table: Mutex<Table<K::Key, T>>,
 }
 
-impl<K: Keying, T> Keyed<K, T> {
+impl<K: Keying, T: Forgettable> Keyed<K, T> {
     /// Room for `max_keys` keys, and the common state. Nothing is allocated for keys that have not been seen.
     pub(crate) fn new(keying: K, max_keys: usize, common: T) -> Self {
-        Self { keying, common: Arc::new(common), table: Mutex::new(Table::new(max_keys)) }
+        let (hasher, table) = (RandomState::new(), Mutex::new(Table::new(max_keys)));
+        Self { keying, hasher, common: Arc::new(common), table }
     }
 
-    /// The state of the request's key, made by `make` if the key is new. `make` runs under the store's lock.
+    /// The state of the request's key, made by `make` if the key is new. `make` runs under the table's lock.
     ///
-    /// Without keys this is an `Arc` clone; with keys a hash of the key under a lock, and the same time however many
-    /// keys there are.
-    pub(crate) fn get<Request>(&self, request: &Request, make: impl FnOnce() -> T) -> Arc<T>
+    /// Without keys this is an `Arc` clone; with keys a hash and a comparison of the key, and a step in a map under a lock.
+    pub(crate) fn get<Request>(&self, request: &Request, make: impl Fn() -> T) -> Arc<T>
     where
         K: KeyBy<Request>,
     {
@@ -153,33 +194,90 @@ impl<K: Keying, T> Keyed<K, T> {
     }
 
     /// The state of a key; the common one without any.
-    pub(crate) fn of_key(&self, key: Option<K::Key>, make: impl FnOnce() -> T) -> Arc<T> {
-        // The key's clones, hash and drop are the user's code: they happen under the lock.
+    pub(crate) fn of_key(&self, key: Option<K::Key>, make: impl Fn() -> T) -> Arc<T> {
         let Some(key) = key else {
             return Arc::clone(&self.common);
         };
-        let (state, forgotten) = lock(&self.table).get_or_make(key, make);
-        drop(forgotten);
-        state.unwrap_or_else(|| Arc::clone(&self.common))
+        let hash = self.hasher.hash_one(&key);
+        let mut after = 0;
+        while let Some(known) = self.next(hash, after) {
+            if *known.key == key {
+                return known.state;
+            }
+            after = known.number;
+        }
+        self.enter(key, hash, after, make)
     }
 
-    /// Makes room for so many keys. If that is less than before, idle ones are forgotten at once, and those in use when they
-    /// are idle. What is returned was forgotten, and is to be dropped where foreign code may run.
-    #[must_use]
-    pub(crate) fn set_max_keys(&self, max_keys: usize) -> Vec<(K::Key, Arc<T>)> {
-        lock(&self.table).set_max(max_keys)
+    fn next(&self, hash: u64, after: u64) -> Option<table::Known<K::Key, T>> {
+        lock(&self.table).next(hash, after)
     }
 
-    /// The state that requests without a key share, and those for whose key there is no room.
+    #[cold]
+    fn enter(&self, key: K::Key, hash: u64, mut after: u64, make: impl Fn() -> T) -> Arc<T> {
+        let (key, now, mut looks) = (Arc::new(key), time::now(), LOOKED_AT);
+        loop {
+            let entered = lock(&self.table).enter(&key, hash, after, &mut looks, now, &make);
+            match entered {
+                Entered::At(state) => return state,
+                Entered::CompareFirst(known) if *known.key == *key => return known.state,
+                Entered::CompareFirst(known) => after = known.number,
+                Entered::Forgot(forgotten) => drop(forgotten),
+            }
+        }
+    }
+
+    /// Makes room for so many keys. If that is less than before, [`shrink`](Self::shrink) when no lock is held.
+    pub(crate) fn set_max_keys(&self, max_keys: usize) {
+        lock(&self.table).set_max(max_keys);
+    }
+
+    /// Forgets what is beyond the bound and as good as new. The rest goes as new keys come.
+    pub(crate) fn shrink(&self) {
+        let (now, mut looks) = (time::now(), self.len());
+        while looks > 0 {
+            // A few at a time, so that no call waits for all of it; and dropped one by one, as a key's drop may panic.
+            let mut few = BATCH.min(looks);
+            looks -= few;
+            while let Some(forgotten) = self.forget_one(now, &mut few) {
+                drop(forgotten);
+            }
+        }
+    }
+
+    fn forget_one(&self, now: Instant, looks: &mut usize) -> Option<table::Known<K::Key, T>> {
+        lock(&self.table).forget_one_beyond(now, looks)
+    }
+
+    /// The state that requests without a key share.
     pub(crate) fn common(&self) -> &Arc<T> {
         &self.common
     }
 
-    /// Every state there is now, the common one first: for handles that show a sum or change a setting.
-    pub(crate) fn all(&self) -> Vec<Arc<T>> {
-        let mut all = vec![Arc::clone(&self.common)];
-        all.extend(lock(&self.table).states().cloned());
-        all
+    /// Visits every state there is: the common one, the shared ones, and those of the keys. One that is made meanwhile may be
+    /// visited or not. No lock is held while `visit` runs.
+    pub(crate) fn for_each(&self, mut visit: impl FnMut(&T)) {
+        self.for_each_without_key(&mut visit);
+        self.for_each_of_the_next(usize::MAX, Place::BEGIN, visit);
+    }
+
+    fn for_each_without_key(&self, mut visit: impl FnMut(&T)) {
+        visit(&self.common);
+        let shared = lock(&self.table).shared();
+        shared.iter().for_each(|state| visit(state));
+    }
+
+    /// Visits at most `count` states behind a place, and says where it has stopped, if there may be more.
+    fn for_each_of_the_next(&self, count: usize, after: Place, mut visit: impl FnMut(&T)) -> Option<Place> {
+        let (mut left, mut place) = (count, after);
+        while left > 0 {
+            let few = BATCH.min(left);
+            left -= few;
+            let (states, last) = lock(&self.table).batch(few, place);
+            states.iter().for_each(|state| visit(state));
+            place = last?;
+        }
+        Some(place)
     }
 
     /// How many keys have a state of their own now.
@@ -190,6 +288,6 @@ impl<K: Keying, T> Keyed<K, T> {
 
 impl<K: Keying, T> fmt::Debug for Keyed<K, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Keyed").field("keys", &self.len()).finish_non_exhaustive()
+        f.debug_struct("Keyed").field("keys", &lock(&self.table).len()).finish_non_exhaustive()
     }
 }

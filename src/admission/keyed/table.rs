@@ -1,163 +1,172 @@
-//! A bounded map that knows which entry has been idle the longest: a hash map into a slab whose entries form a list,
-//! the latest used first.
+//! A bounded map from the hashes of keys to states. It runs no code of the keys: the [module](super) compares them.
 
-use std::collections::HashMap;
-use std::hash::Hash;
+use std::collections::BTreeMap;
+use std::mem;
+use std::ops::Bound::{Excluded, Unbounded};
 
+use super::Forgettable;
 use crate::ground::sync::Arc;
+use crate::ground::sync::atomic::{Ordering, fence};
+use crate::ground::time::Instant;
 
-/// How many entries are looked at for one that is idle, so that a new key costs the same however many are in use. What is
-/// found in use goes to the front (it has not been idle yet), so that the next new key looks at others.
-const LOOKED_AT: usize = 32;
-
-/// The end of the list.
-const NIL: usize = usize::MAX;
+/// How many states there are for keys that have none of their own. One bad key among them spoils a 128th of the others.
+pub(crate) const SHARED: u64 = 128;
 
 pub(super) struct Table<Key, T> {
-    slots: HashMap<Key, usize>,
-    slab: Vec<Entry<Key, T>>,
-    latest: usize,
-    oldest: usize,
+    own: BTreeMap<Place, Own<Key, T>>,
+    /// At most [`SHARED`], made when they are needed first. By the low bits of hashes; the order of the map goes by the high ones.
+    shared: BTreeMap<u64, Arc<T>>,
     max: usize,
+    /// Where the search for an entry to be forgotten has stopped, to go on behind it. The order is that of hashes, so that
+    /// no caller can choose which entries are looked at.
+    hand: Place,
+    last_number: u64,
 }
 
-struct Entry<Key, T> {
-    key: Key,
+struct Own<Key, T> {
+    key: Arc<Key>,
     state: Arc<T>,
-    later: usize,
-    earlier: usize,
+    /// Whether it was asked for since the search for an entry to be forgotten came past.
+    used: bool,
 }
 
-impl<Key: Hash + Eq + Clone, T> Table<Key, T> {
+/// The hash of a key, and a number that tells apart the keys with that hash: the later inserted has the higher one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Place {
+    hash: u64,
+    number: u64,
+}
+
+impl Place {
+    /// Before all others: numbers begin at 1.
+    pub(super) const BEGIN: Self = Self { hash: 0, number: 0 };
+}
+
+/// An entry of the table, held.
+pub(super) struct Known<Key, T> {
+    pub(super) key: Arc<Key>,
+    pub(super) state: Arc<T>,
+    pub(super) number: u64,
+}
+
+/// What has become of a new key.
+pub(super) enum Entered<Key, T> {
+    /// This is its state.
+    At(Arc<T>),
+    /// This entry has the same hash and has not been compared.
+    CompareFirst(Known<Key, T>),
+    /// This was forgotten to make room. To be dropped unlocked; then try again.
+    Forgot(Known<Key, T>),
+}
+
+impl<Key, T> Table<Key, T> {
     pub(super) fn new(max: usize) -> Self {
-        Self { slots: HashMap::new(), slab: Vec::new(), latest: NIL, oldest: NIL, max: max.min(NIL - 1) }
+        Self { own: BTreeMap::new(), shared: BTreeMap::new(), max, hand: Place::BEGIN, last_number: 0 }
     }
 
     pub(super) fn len(&self) -> usize {
-        self.slab.len()
+        self.own.len()
     }
 
-    pub(super) fn states(&self) -> impl Iterator<Item = &Arc<T>> {
-        self.slab.iter().map(|entry| &entry.state)
+    pub(super) fn set_max(&mut self, max: usize) {
+        self.max = max;
     }
 
-    /// Makes room for `max` entries. What is idle and beyond them is forgotten, the longest idle first, and returned (to be
-    /// dropped by the caller, unlocked); what is in use goes with later calls of [`get_or_make`](Self::get_or_make).
-    pub(super) fn set_max(&mut self, max: usize) -> Vec<(Key, Arc<T>)> {
-        self.max = max.min(NIL - 1);
-        let mut forgotten = Vec::new();
-        let mut slot = self.oldest;
-        while self.slab.len() > self.max && slot != NIL {
-            let next = self.slab[slot].later;
-            if Arc::strong_count(&self.slab[slot].state) == 1 {
-                // The last entry moves into the place that is free.
-                let last = self.slab.len() - 1;
-                forgotten.push(self.remove(slot));
-                slot = if next == last { slot } else { next };
-            } else {
-                slot = next;
-            }
-        }
-        forgotten
+    /// The entry with this hash that was inserted next after the one with this number.
+    pub(super) fn next(&mut self, hash: u64, after: u64) -> Option<Known<Key, T>> {
+        let behind = (Excluded(Place { hash, number: after }), Unbounded);
+        let (place, own) = self.own.range_mut(behind).next().filter(|(place, _)| place.hash == hash)?;
+        own.used = true;
+        Some(Known { key: Arc::clone(&own.key), state: Arc::clone(&own.state), number: place.number })
     }
 
-    /// The key's state; None: there is no room, and of the entries looked at none is idle. With it, what had to be forgotten
-    /// (to be dropped by the caller, unlocked).
-    #[allow(clippy::type_complexity, reason = "a name for it would say less")]
-    pub(super) fn get_or_make(&mut self, key: Key, make: impl FnOnce() -> T) -> (Option<Arc<T>>, Vec<(Key, Arc<T>)>) {
-        let mut forgotten = Vec::new();
-        if self.slab.len() > self.max {
-            // There was room for more, and it was in use. The key's own state is in use now, too.
-            let _ours = self.slots.get(&key).map(|&slot| Arc::clone(&self.slab[slot].state));
-            while self.slab.len() > self.max {
-                let Some(slot) = self.find_idle() else { break };
-                forgotten.push(self.remove(slot));
-            }
+    pub(super) fn shared(&self) -> Vec<Arc<T>> {
+        self.shared.values().cloned().collect()
+    }
+
+    /// At most `count` states behind a place, and the place of the last of them if there may be more.
+    pub(super) fn batch(&self, count: usize, after: Place) -> (Vec<Arc<T>>, Option<Place>) {
+        let mut last = None;
+        let entries = self.own.range((Excluded(after), Unbounded)).take(count);
+        let states: Vec<_> = entries
+            .map(|(place, own)| {
+                last = Some(*place);
+                Arc::clone(&own.state)
+            })
+            .collect();
+        let is_full = states.len() == count;
+        (states, last.filter(|_| is_full))
+    }
+}
+
+impl<Key, T: Forgettable> Table<Key, T> {
+    /// Gives a key a state that has been compared with all of its hash up to the one with the number `after`. `looks` is how many
+    /// entries may still be looked at to make room.
+    pub(super) fn enter(
+        &mut self,
+        key: &Arc<Key>,
+        hash: u64,
+        after: u64,
+        looks: &mut usize,
+        now: Instant,
+        make: impl Fn() -> T,
+    ) -> Entered<Key, T> {
+        if let Some(known) = self.next(hash, after) {
+            return Entered::CompareFirst(known);
         }
-        if let Some(&slot) = self.slots.get(&key) {
-            self.touch(slot);
-            return (Some(Arc::clone(&self.slab[slot].state)), forgotten);
+        let share = hash % SHARED;
+        if self.own.len() >= self.max {
+            return match self.forget_one(now, looks, true) {
+                Some(forgotten) => Entered::Forgot(forgotten),
+                None => Entered::At(Arc::clone(self.shared.entry(share).or_insert_with(|| Arc::new(make())))),
+            };
         }
-        if self.slab.len() < self.max {
-            let slot = self.slab.len();
-            let state = Arc::new(make());
-            self.slots.insert(key.clone(), slot);
-            self.slab.push(Entry { key, state: Arc::clone(&state), later: NIL, earlier: NIL });
-            self.link_first(slot);
-            return (Some(state), forgotten);
-        }
-        let idle = if self.slab.len() == self.max { self.find_idle() } else { None };
-        let Some(slot) = idle else { return (None, forgotten) };
         let state = Arc::new(make());
-        self.slots.remove(&self.slab[slot].key);
-        self.slots.insert(key.clone(), slot);
-        let entry = &mut self.slab[slot];
-        let old_key = std::mem::replace(&mut entry.key, key);
-        let old_state = std::mem::replace(&mut entry.state, Arc::clone(&state));
-        self.touch(slot);
-        forgotten.push((old_key, old_state));
-        (Some(state), forgotten)
+        if let Some(shared) = self.shared.get(&share).filter(|shared| !shared.is_as_good_as_new(now)) {
+            state.inherit(shared, now);
+        }
+        self.last_number += 1;
+        let place = Place { hash, number: self.last_number };
+        self.own.insert(place, Own { key: Arc::clone(key), state: Arc::clone(&state), used: false });
+        Entered::At(state)
     }
 
-    fn remove(&mut self, slot: usize) -> (Key, Arc<T>) {
-        self.unlink(slot);
-        let Entry { key, state, .. } = self.slab.swap_remove(slot);
-        self.slots.remove(&key);
-        if let Some(moved) = self.slab.get(slot) {
-            let Entry { later, earlier, .. } = *moved;
-            self.slots.insert(moved.key.clone(), slot);
-            match later {
-                NIL => self.latest = slot,
-                _ => self.slab[later].earlier = slot,
+    /// Takes out one entry that is as good as new and not in use, if there are more than the bound allows.
+    pub(super) fn forget_one_beyond(&mut self, now: Instant, looks: &mut usize) -> Option<Known<Key, T>> {
+        if self.own.len() > self.max { self.forget_one(now, looks, false) } else { None }
+    }
+
+    /// Entries that were used of late are spared, if others can be found: they are as good as new, but have learned something.
+    fn forget_one(&mut self, now: Instant, looks: &mut usize, spare_used: bool) -> Option<Known<Key, T>> {
+        let mut spared = None;
+        while *looks > 0 {
+            *looks -= 1;
+            let behind = self.own.range((Excluded(self.hand), Unbounded)).next();
+            let place = *behind.or_else(|| self.own.iter().next())?.0;
+            self.hand = place;
+            let Some(own) = self.own.get_mut(&place) else { break };
+            if is_in_use(&own.state) || !own.state.is_as_good_as_new(now) {
+                continue;
             }
-            match earlier {
-                NIL => self.oldest = slot,
-                _ => self.slab[earlier].later = slot,
+            if !(spare_used && mem::take(&mut own.used)) {
+                return self.remove(place);
             }
+            spared = spared.or(Some(place));
         }
-        (key, state)
+        self.remove(spared?)
     }
 
-    fn find_idle(&mut self) -> Option<usize> {
-        for _ in 0..LOOKED_AT.min(self.slab.len()) {
-            let slot = self.oldest;
-            // Ours is the only one, and under the lock nobody can get another from us.
-            if Arc::strong_count(&self.slab[slot].state) == 1 {
-                return Some(slot);
-            }
-            self.touch(slot);
-        }
-        None
+    fn remove(&mut self, place: Place) -> Option<Known<Key, T>> {
+        let Own { key, state, .. } = self.own.remove(&place)?;
+        Some(Known { key, state, number: place.number })
     }
+}
 
-    fn touch(&mut self, slot: usize) {
-        if self.latest == slot {
-            return;
-        }
-        self.unlink(slot);
-        self.link_first(slot);
-    }
-
-    fn unlink(&mut self, slot: usize) {
-        let Entry { later, earlier, .. } = self.slab[slot];
-        match later {
-            NIL => self.latest = earlier,
-            _ => self.slab[later].earlier = earlier,
-        }
-        match earlier {
-            NIL => self.oldest = later,
-            _ => self.slab[earlier].later = later,
-        }
-    }
-
-    fn link_first(&mut self, slot: usize) {
-        let second = std::mem::replace(&mut self.latest, slot);
-        let entry = &mut self.slab[slot];
-        entry.later = NIL;
-        entry.earlier = second;
-        match second {
-            NIL => self.oldest = slot,
-            _ => self.slab[second].later = slot,
-        }
-    }
+/// Whether a call holds the state. If none does, none can come to hold it while we have the table's lock. (A `Weak` does not count:
+/// what is reached through one is no call.)
+fn is_in_use<T>(state: &Arc<T>) -> bool {
+    let in_use = Arc::strong_count(state) > 1;
+    // What the last call has done to the state happened before it let the state go.
+    fence(Ordering::Acquire);
+    in_use
 }

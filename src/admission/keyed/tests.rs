@@ -1,125 +1,200 @@
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
 use proptest::prelude::*;
 
 use super::*;
 
-type Request = (Option<u8>, &'static str);
+/// A state that is as good as new until it is spoilt, and knows which key it was made for.
+#[derive(Debug, Default)]
+struct State {
+    made_for: u64,
+    number: u64,
+    spoilt: AtomicBool,
+    count: AtomicU64,
+    inherited: AtomicBool,
+}
 
-fn by_number() -> ByKey<impl Fn(&u8) -> u8, u8> {
-    ByKey::new(|request: &u8| *request)
+impl State {
+    fn of(key: u64) -> Self {
+        static LAST: AtomicU64 = AtomicU64::new(0);
+        Self { made_for: key, number: LAST.fetch_add(1, Ordering::SeqCst), ..Self::default() }
+    }
+
+    fn spoil(&self, spoilt: bool) {
+        self.spoilt.store(spoilt, Ordering::SeqCst);
+    }
+
+    fn is_spoilt(&self) -> bool {
+        self.spoilt.load(Ordering::SeqCst)
+    }
+}
+
+impl Forgettable for State {
+    fn is_as_good_as_new(&self, _: Instant) -> bool {
+        !self.is_spoilt() && self.count.load(Ordering::SeqCst) == 0
+    }
+
+    fn inherit(&self, shared: &Self, _: Instant) {
+        self.spoil(shared.is_spoilt());
+        self.inherited.store(true, Ordering::SeqCst);
+    }
+}
+
+type Store = Keyed<ByKey<fn(&u64) -> u64, u64>, State>;
+
+fn store(max_keys: usize) -> Store {
+    Keyed::new(ByKey::new(|request: &u64| *request), max_keys, State::of(u64::MAX))
+}
+
+fn get(store: &Store, key: u64) -> Arc<State> {
+    store.get(&key, || State::of(key))
+}
+
+fn visited<K: Keying>(store: &Keyed<K, State>) -> Vec<u64> {
+    let mut visited = Vec::new();
+    store.for_each(|state| visited.push(state.made_for));
+    visited[1..].sort_unstable();
+    visited
+}
+
+fn numbers(store: &Store) -> Vec<u64> {
+    let mut numbers = Vec::new();
+    store.for_each(|state| numbers.push(state.number));
+    numbers
 }
 
 #[test]
 fn one_key_is_one_state_for_all() {
-    let store = Keyed::new(OneKey, 1, 7);
+    let store = Keyed::new(OneKey, 1, State::of(7));
     let (a, b) = (store.get(&"a", || unreachable!()), store.get(&"b", || unreachable!()));
     assert!(Arc::ptr_eq(&a, &b) && Arc::ptr_eq(&a, store.common()));
-    assert_eq!((store.len(), store.all().len()), (0, 1));
+    assert_eq!((store.len(), visited(&store)), (0, vec![7]));
 }
 
 #[test]
 fn each_key_has_its_own_state_and_requests_without_one_share() {
-    #[derive(Clone)]
     struct ByNumber;
     impl Keying for ByNumber {
-        type Key = u8;
+        type Key = u64;
     }
-    impl KeyBy<Request> for ByNumber {
-        fn key(&self, request: &Request) -> Option<u8> {
-            request.0
+    impl KeyBy<Option<u64>> for ByNumber {
+        fn key(&self, request: &Option<u64>) -> Option<u64> {
+            *request
         }
     }
-    let store = Keyed::new(ByNumber, 8, 0);
-    let one = store.get(&(Some(1), "a"), || 1);
-    assert!(Arc::ptr_eq(&one, &store.get(&(Some(1), "b"), || 9)));
-    assert_eq!(*store.get(&(Some(2), "a"), || 2), 2);
-    assert!(Arc::ptr_eq(store.common(), &store.get(&(None, "a"), || 9)));
-    assert_eq!(store.all().iter().map(|state| **state).collect::<Vec<_>>(), [0, 1, 2]);
+    let store = Keyed::new(ByNumber, 8, State::of(0));
+    let one = store.get(&Some(1), || State::of(1));
+    assert!(Arc::ptr_eq(&one, &store.get(&Some(1), || unreachable!())));
+    assert_eq!(store.get(&Some(2), || State::of(2)).made_for, 2);
+    assert!(Arc::ptr_eq(store.common(), &store.get(&None, || unreachable!())));
+    assert_eq!(visited(&store), [0, 1, 2]);
 }
 
 #[test]
-fn keys_in_use_stay_and_the_rest_shares_until_there_is_room() {
-    let store = Keyed::new(by_number(), 2, 99);
-    let (one, two) = (store.get(&1, || 1), store.get(&2, || 2));
-    assert_eq!(*store.get(&3, || 3), 99, "no room");
-    assert!(Arc::ptr_eq(&one, &store.get(&1, || 8)));
-    drop(two);
-    assert_eq!(*store.get(&3, || 3), 3, "two is idle now");
-    assert_eq!(*store.get(&2, || 22), 22, "and so was three");
-    assert!(Arc::ptr_eq(&one, &store.get(&1, || 8)), "while one was never forgotten");
+fn keys_in_use_or_worth_keeping_stay_and_the_rest_shares() {
+    let store = store(2);
+    let held = get(&store, 1);
+    get(&store, 2).spoil(true);
+    let shared = get(&store, 3);
+    assert!(Arc::ptr_eq(&shared, &get(&store, 3)), "the same one each time");
+    assert!(Arc::ptr_eq(&held, &get(&store, 1)) && get(&store, 2).is_spoilt());
+    shared.spoil(true);
+    drop(held);
+    let own = get(&store, 3);
+    assert!(!Arc::ptr_eq(&own, &shared) && own.is_spoilt(), "the first key was idle, and a move forgives nothing");
+    assert!(!get(&store, 1).inherited.load(Ordering::SeqCst));
 }
 
 #[test]
-fn memory_is_bounded_whatever_the_number_of_keys() {
-    let store = Keyed::new(ByKey::new(|request: &u32| *request), 100, Arc::new(()));
-    let (state, mut held) = (Arc::new(()), Vec::new());
-    for request in 0..10_000 {
-        let got = store.get(&request, || Arc::clone(&state));
-        if request % 3 == 0 && held.len() < 500 {
-            held.push(got);
-        }
+fn strangers_are_spread_over_many_states() {
+    let store = store(1);
+    let _held = get(&store, 0);
+    let mut strangers: HashMap<*const State, u32> = HashMap::new();
+    for key in 1..=12_800 {
+        *strangers.entry(Arc::as_ptr(&get(&store, key))).or_default() += 1;
     }
-    assert_eq!(store.len(), 100);
-    assert!(Arc::strong_count(&state) <= 101, "what was forgotten is gone");
+    assert_eq!(strangers.len(), 128);
+    assert!(strangers.values().all(|keys| (40..200).contains(keys)), "{strangers:?}");
+    assert_eq!(store.len(), 1);
+}
+
+/// Entries that are asked for again and again are as good as new, too, and yet those that are asked for once go first.
+#[test]
+fn one_time_keys_do_not_displace_keys_in_regular_use() {
+    let store = store(100);
+    let regulars: Vec<_> = (0..50).map(|key| get(&store, key).number).collect();
+    for stranger in 1000..5000 {
+        get(&store, stranger);
+        get(&store, stranger % 50);
+    }
+    let numbers = numbers(&store);
+    let kept = regulars.iter().filter(|number| numbers.contains(number)).count();
+    assert!(kept > 40, "{kept} of 50");
+}
+
+#[test]
+fn lower_bound_forgets_what_is_as_good_as_new_at_once() {
+    let store = store(1000);
+    let held = get(&store, 0);
+    get(&store, 1).spoil(true);
+    for key in 2..1000 {
+        get(&store, key);
+    }
+    store.set_max_keys(2);
+    assert_eq!(store.len(), 1000, "nothing is dropped under anyone's lock");
+    store.shrink();
+    assert_eq!(visited(&store)[1..], [0, 1]);
+    store.set_max_keys(1);
+    store.shrink();
+    assert_eq!(store.len(), 2, "both are worth keeping");
+    assert!(Arc::ptr_eq(&held, &get(&store, 0)) && get(&store, 1).is_spoilt());
+    drop(held);
+    get(&store, 7);
+    assert_eq!(store.len(), 1);
 }
 
 #[derive(Clone, Copy, Debug)]
 enum Step {
-    Get(u8),
-    Hold(u8),
-    LetGo(usize),
+    Get(u64),
+    Hold(u64),
+    Release(usize),
+    Spoil(u64, bool),
     Bound(usize),
 }
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        4 => (0..12u8).prop_map(Step::Get),
-        2 => (0..12u8).prop_map(Step::Hold),
-        2 => any::<usize>().prop_map(Step::LetGo),
+        4 => (0..12u64).prop_map(Step::Get),
+        2 => (0..12u64).prop_map(Step::Hold),
+        2 => any::<usize>().prop_map(Step::Release),
+        2 => (0..12u64, any::<bool>()).prop_map(|(key, spoilt)| Step::Spoil(key, spoilt)),
         1 => (1..6usize).prop_map(Step::Bound),
     ]
 }
 
-#[test]
-fn a_lower_bound_forgets_idle_keys_at_once_and_used_ones_when_they_are_idle() {
-    let store = Keyed::new(by_number(), 8, 99);
-    let held: Vec<_> = (0..4).map(|n| store.get(&n, || n)).collect();
-    let idle: Vec<_> = (4..8).map(|n| *store.get(&n, || n)).collect();
-    assert_eq!(idle, [4, 5, 6, 7]);
-    let forgotten = store.set_max_keys(2);
-    assert_eq!(forgotten.iter().map(|(key, _)| *key).collect::<Vec<_>>(), idle);
-    assert_eq!(*store.get(&9, || 9), 99, "the four in use are more than the bound");
-    assert_eq!(*store.get(&3, || 33), 3, "and stay what they are");
-    drop(held);
-    assert_eq!(*store.get(&9, || 9), 9);
-    assert_eq!(store.len(), 2);
-    drop(store.set_max_keys(3));
-    assert_eq!((*store.get(&7, || 77), store.len()), (77, 3));
-}
-
-/// Which of them it is asked for again is none of the idle ones, however long nobody asked for it.
-#[test]
-fn a_lower_bound_does_not_forget_the_very_key_that_is_asked_for() {
-    let store = Keyed::new(by_number(), 2, 99);
-    let held: Vec<_> = (0..2).map(|n| store.get(&n, || n)).collect();
-    assert!(store.set_max_keys(1).is_empty(), "both are in use");
-    drop(held);
-    assert_eq!(*store.get(&0, || 33), 0, "its state is what it was");
-    assert_eq!(store.len(), 1);
-    assert_eq!(*store.get(&1, || 11), 11, "the other had to go");
+/// What a state in the table is known by, since an `Arc` or a `Weak` of it would keep it there.
+#[derive(Clone, Copy)]
+struct Noted {
+    number: u64,
+    spoilt: bool,
 }
 
 proptest! {
-    /// Against a plain list of the keys, the latest used first.
+    /// Against a plain map: nothing is lost that is held or spoilt, every key that can have a state of its own has one, and there are
+    /// no more than the bound allows. With so few keys all entries are looked at.
     #[test]
-    fn it_forgets_what_a_naive_list_would_forget(steps in prop::collection::vec(step(), 0..300), max in 1..6usize) {
+    fn table_keeps_what_a_naive_map_would_keep(steps in prop::collection::vec(step(), 0..300), max in 1..6usize) {
         let mut max = max;
-        let store = Keyed::new(by_number(), max, (u8::MAX, 0));
-        let mut list: Vec<(u8, usize)> = Vec::new();
-        let mut held: Vec<Arc<(u8, usize)>> = Vec::new();
-        for (serial, step) in steps.into_iter().enumerate() {
+        let store = store(max);
+        let mut known: HashMap<u64, Noted> = HashMap::new();
+        let mut held: Vec<Arc<State>> = Vec::new();
+        for step in steps {
+            let is_kept = |noted: &Noted| noted.spoilt || held.iter().any(|state| state.number == noted.number);
+            let kept = known.values().filter(|noted| is_kept(noted)).count();
             let key = match step {
-                Step::Get(key) | Step::Hold(key) => key,
-                Step::LetGo(n) => {
+                Step::Get(key) | Step::Hold(key) | Step::Spoil(key, _) => key,
+                Step::Release(n) => {
                     if !held.is_empty() {
                         held.swap_remove(n % held.len());
                     }
@@ -127,63 +202,102 @@ proptest! {
                 }
                 Step::Bound(bound) => {
                     max = bound;
-                    let forgotten = store.set_max_keys(max);
-                    let mut naive = Vec::new();
-                    while list.len() > max {
-                        let idle = list.iter().rposition(|known| held.iter().all(|state| **state != *known));
-                        let Some(idle) = idle else { break };
-                        naive.push(list.remove(idle).0);
-                    }
-                    prop_assert_eq!(forgotten.into_iter().map(|(key, _)| key).collect::<Vec<_>>(), naive);
-                    prop_assert_eq!(store.len(), list.len());
+                    store.set_max_keys(max);
+                    store.shrink();
+                    prop_assert_eq!(store.len(), known.len().min(max.max(kept)));
+                    let numbers = numbers(&store);
+                    known.retain(|_, noted| is_kept(noted) || numbers.contains(&noted.number));
+                    prop_assert_eq!(store.len(), known.len());
                     continue;
                 }
             };
-            // Where the bound was lowered, what was in use goes when it is idle.
-            while list.len() > max {
-                let in_use = |known: &(u8, usize)| known.0 == key || held.iter().any(|state| **state == *known);
-                let before = list.len();
-                for _ in 0..before {
-                    let oldest = list.pop().unwrap();
-                    if !in_use(&oldest) {
-                        break;
-                    }
-                    list.insert(0, oldest);
-                }
-                if list.len() == before {
-                    break;
-                }
-            }
-            let expected = if let Some(at) = list.iter().position(|(known, _)| *known == key) {
-                let found = list.remove(at);
-                list.insert(0, found);
-                found
+            let got = get(&store, key);
+            let numbers = numbers(&store);
+            if let Some(noted) = known.get(&key) {
+                prop_assert_eq!(noted.number, got.number);
+            } else if kept < max {
+                prop_assert_eq!(got.made_for, key);
+                known.retain(|_, noted| is_kept(noted) || numbers.contains(&noted.number));
+                known.insert(key, Noted { number: got.number, spoilt: got.is_spoilt() });
             } else {
-                let mut room = list.len() < max;
-                for _ in 0..if list.len() == max { max } else { 0 } {
-                    if room {
-                        break;
-                    }
-                    let oldest = list.pop().unwrap();
-                    if held.iter().any(|state| **state == oldest) {
-                        list.insert(0, oldest);
-                    } else {
-                        room = true;
-                    }
+                prop_assert!(known.values().all(|noted| noted.number != got.number), "a shared one");
+                known.retain(|_, noted| is_kept(noted) || numbers.contains(&noted.number));
+            }
+            prop_assert!(known.values().all(|noted| numbers.contains(&noted.number)));
+            prop_assert_eq!(store.len(), known.len());
+            match step {
+                Step::Hold(_) => held.push(got),
+                Step::Spoil(_, spoilt) => {
+                    got.spoil(spoilt);
+                    known.values_mut().filter(|noted| noted.number == got.number).for_each(|noted| noted.spoilt = spoilt);
                 }
-                if room {
-                    list.insert(0, (key, serial));
-                    (key, serial)
-                } else {
-                    (u8::MAX, 0)
-                }
-            };
-            let got = store.get(&key, || (key, serial));
-            prop_assert_eq!(*got, expected);
-            prop_assert_eq!(store.len(), list.len());
-            if matches!(step, Step::Hold(_)) {
-                held.push(got);
+                _ => {}
             }
         }
     }
+}
+
+/// Threads count in the states of a few keys, while others come and go: no count is lost, so that there never were two states of
+/// one key.
+#[test]
+fn no_key_has_two_states_however_many_threads_ask() {
+    let store = store(64);
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            let store = &store;
+            scope.spawn(move || {
+                for n in 0..20_000 {
+                    get(store, n % 16).count.fetch_add(1, Ordering::SeqCst);
+                    get(store, 100 + thread * 1_000_000 + n);
+                }
+            });
+        }
+        let (stop, store) = (AtomicBool::new(false), &store);
+        scope.spawn(move || {
+            for n in 0..2000 {
+                store.set_max_keys(if n % 2 == 0 { 32 } else { 64 });
+                store.shrink();
+                store.for_each(|_| ());
+            }
+            stop.store(true, Ordering::SeqCst);
+        });
+    });
+    let counts: Vec<_> = (0..16).map(|key| get(&store, key).count.load(Ordering::SeqCst)).collect();
+    assert_eq!(counts, [5000; 16]);
+    assert!(store.len() <= 64);
+}
+
+/// All keys have one hash, as is legal; and there are many of them.
+#[test]
+fn keys_with_one_hash_are_told_apart() {
+    #[derive(PartialEq, Eq)]
+    struct Same(u64);
+    impl Hash for Same {
+        fn hash<H: std::hash::Hasher>(&self, _: &mut H) {}
+    }
+    let store = Keyed::new(ByKey::new(|key: &u64| Same(*key)), 8, State::of(0));
+    for key in (0..8).chain(0..8) {
+        assert_eq!(store.get(&key, || State::of(key)).made_for, key);
+    }
+    for key in 8..100 {
+        assert_eq!(store.get(&key, || State::of(key)).made_for, key, "in place of another one");
+        assert_eq!(store.len(), 8);
+    }
+}
+
+#[test]
+fn survey_is_exact_for_few_keys_and_catches_up_with_many() {
+    let (store, survey) = (store(100_000), Survey::<u64>::default());
+    let look = || survey.look(&store, |sum, state| *sum += state.count.load(Ordering::SeqCst));
+    store.common().count.store(1, Ordering::SeqCst);
+    assert_eq!(look(), 1);
+    for key in 0..1000 {
+        get(&store, key).count.store(1, Ordering::SeqCst);
+    }
+    assert_eq!(look(), 1001);
+    for key in 1000..50_000 {
+        get(&store, key).count.store(1, Ordering::SeqCst);
+    }
+    assert_eq!(look(), 1001, "that of the last round");
+    assert_eq!((0..13).map(|_| look()).max(), Some(50_001));
 }

@@ -1,7 +1,7 @@
 use std::error::Error;
 use std::fmt;
-use std::sync::Arc;
 
+use super::held::Held;
 use super::snapshot::{Command, ComponentSnapshot, LastRefusal, Latency};
 use super::{Observed, Snapshot};
 use crate::ground::error::Reason;
@@ -10,14 +10,15 @@ use crate::ground::telemetry::Successes;
 use crate::ground::telemetry::{self, Instruments, LayerKind, Tally};
 use crate::ground::time::{self, Instant};
 
-/// A handle of one named layer. It keeps the layer's state; cheap to clone.
+/// A handle of one named layer. It keeps the layer's state, but not its name: when the layer and its services are gone, the name is
+/// free, and the handle shows what was last. Cheap to clone.
 #[derive(Clone)]
 pub struct Component {
-    observed: Arc<dyn Observed>,
+    observed: Held,
 }
 
 impl Component {
-    pub(super) fn new(observed: Arc<dyn Observed>) -> Self {
+    pub(super) fn new(observed: Held) -> Self {
         Self { observed }
     }
 

@@ -27,7 +27,8 @@
 //! ```
 //!
 //! The registry keeps no component alive: it is there for as long as its layer, or a service made by it, is, and then leaves
-//! nothing behind. (A handle, [`Component`], keeps one.) A name may be given to one layer of each kind at a time: a client and a server have
+//! nothing behind. Its name is free from that moment, even if a snapshot is being taken or a [`Component`] is still there: those keep the
+//! state that they look at, and not the name. A name may be given to one layer of each kind at a time: a client and a server have
 //! both a deadline, and need two names. Names become labels of metrics: name dependencies, of which there are few, and nothing that
 //! comes with a request. A layer is named once, and keeps its name, its counts and its age when it is reloaded.
 //!
@@ -41,6 +42,7 @@
 //! process.
 
 mod component;
+mod held;
 #[cfg(feature = "metrics")]
 pub(crate) mod publisher;
 mod snapshot;
@@ -49,11 +51,11 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Weak};
-use std::thread;
 
 pub use self::component::{Component, NotFound, Unsupported};
+use self::held::{Entry, Held, Release};
 pub use self::snapshot::{
     BreakerCondition, Command, ComponentSnapshot, Condition, Counts, DeadlineCondition, GateCondition, LastRefusal,
     LastTransition, Latency, RateLimitCondition, RetryCondition, SettingsCondition, Snapshot,
@@ -61,12 +63,14 @@ pub use self::snapshot::{
 use crate::ground::config::Validation;
 use crate::ground::error::InvalidConfig;
 use crate::ground::sync::global::{Mutex, MutexGuard, lock};
+#[cfg(feature = "metrics")]
+use crate::ground::telemetry::Turns;
 use crate::ground::telemetry::{Instruments, LayerKind, NAMELESS};
 use crate::ground::text;
 use crate::ground::time::{self, Instant};
 
 /// The state of a layer value, as the registry sees it.
-pub(crate) trait Observed: Send + Sync {
+pub(crate) trait Observed: Release + Send + Sync {
     fn instruments(&self) -> &Instruments;
 
     /// How many keys have a state of their own.
@@ -92,19 +96,11 @@ pub struct Registry {
 #[derive(Default)]
 struct Inner {
     components: Mutex<BTreeMap<Key, Entry>>,
-    /// How many look at the components at this moment, and so keep each of them once.
-    looks: AtomicUsize,
     #[cfg(feature = "metrics")]
-    publications: Mutex<publisher::Publications>,
+    publications: Turns<publisher::Publications>,
 }
 
 type Key = (Arc<str>, LayerKind);
-
-struct Entry {
-    /// Tells it from others that have had the name.
-    token: u64,
-    observed: Weak<dyn Observed>,
-}
 
 impl Registry {
     /// A registry of one's own, as tests want it.
@@ -124,15 +120,14 @@ impl Registry {
     /// What all components are doing now.
     pub fn snapshot(&self) -> Snapshot {
         let now = time::now();
-        let components =
-            self.inner.look().observed.iter().map(|observed| component::snapshot(&**observed, now)).collect();
+        let components = self.inner.look().iter().map(|observed| component::snapshot(&**observed, now)).collect();
         let since_1970 = time::wall_clock().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
         Snapshot { unix_ms: u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX), components }
     }
 
-    /// Handles of all components, in the order of their names. A handle keeps its component.
+    /// Handles of all components, in the order of their names. A handle keeps the state of its component, but not the name.
     pub fn components(&self) -> Vec<Component> {
-        self.inner.look().observed.iter().cloned().map(Component::new).collect()
+        self.inner.look().into_iter().map(Component::new).collect()
     }
 
     /// Handles of the components with this name: one for each layer of a stack.
@@ -155,6 +150,9 @@ impl Registry {
 
     /// Publishes all metrics now, through the recorder that is installed. That happens by itself once a second, in a task of the
     /// runtime in which calls are made: whoever is asked for metrics may call this first, to answer with those of this moment.
+    ///
+    /// No lock is held while the recorder is called. If another thread is publishing to the same recorder at this moment, this does not
+    /// wait for it: that thread publishes once more.
     #[cfg(feature = "metrics")]
     pub fn publish(&self) {
         publisher::publish(&self.inner);
@@ -167,14 +165,7 @@ impl Registry {
             static LAST: AtomicU64 = AtomicU64::new(0);
             LAST.fetch_add(1, Ordering::Relaxed) + 1
         };
-        let mut tries = TRIES;
-        while let Err(taken) = self.enter(&name, observed, token) {
-            if !taken.is_only_looked_at || tries == 0 {
-                return Err(taken.fault);
-            }
-            tries -= 1;
-            thread::yield_now();
-        }
+        self.enter(&name, observed, token)?;
         let now = time::now();
         // Not under the lock: what is dropped here, should somebody have been faster, gives its place back.
         for observed in observed {
@@ -187,12 +178,11 @@ impl Registry {
         Ok(())
     }
 
-    /// One try: all get their places, or none.
-    fn enter(&self, name: &Arc<str>, observed: &[Arc<dyn Observed>], token: u64) -> Result<(), Taken> {
+    /// All get their places, or none.
+    fn enter(&self, name: &Arc<str>, observed: &[Arc<dyn Observed>], token: u64) -> Result<(), InvalidConfig> {
         let mut components = self.lock();
         let key = |kind| (Arc::clone(name), kind);
-        let keepers = |kind| components.get(&key(kind)).map_or(0, |entry: &Entry| entry.observed.strong_count());
-        let (mut is_only_looked_at, looks) = (false, self.inner.looks.load(Ordering::Acquire));
+        let is_taken = |kind| components.get(&key(kind)).is_some_and(Entry::has_owner);
         Validation::of(|validation| {
             let is_empty = name.trim().is_empty();
             validation.check(!is_empty, "name", "must not be empty");
@@ -207,17 +197,13 @@ impl Registry {
                     validation.check(false, "name", format_args!("this {layer} layer is called {other:?} already"));
                     continue;
                 }
-                let keepers = keepers(kind);
-                is_only_looked_at |= 0 < keepers && keepers <= looks;
                 let problem =
                     format_args!("{name:?} is taken by another {layer} layer: give each its own, or clone the one");
-                validation.check(keepers == 0, "name", problem);
+                validation.check(!is_taken(kind), "name", problem);
             }
-        })
-        .map_err(|fault| Taken { fault, is_only_looked_at })?;
+        })?;
         for observed in observed {
-            let entry = Entry { token, observed: Arc::downgrade(observed) };
-            components.insert(key(observed.instruments().kind()), entry);
+            components.insert(key(observed.instruments().kind()), Entry::new(token, observed));
         }
         Ok(())
     }
@@ -230,41 +216,14 @@ impl Registry {
 /// The longest name, in bytes.
 const LONGEST: usize = 128;
 
-/// How often it is tried to get a name of which the owner may be gone already. Whoever looks is done long before.
-const TRIES: u32 = 10_000;
-
-/// A name cannot be given.
-struct Taken {
-    fault: InvalidConfig,
-    /// It may be that nobody keeps the owner but those who look at it: it is gone when they have seen enough.
-    is_only_looked_at: bool,
-}
-
 impl Inner {
     fn lock(&self) -> MutexGuard<'_, BTreeMap<Key, Entry>> {
         lock(&self.components)
     }
 
-    /// Those that are there. Dropped unlocked: one of them may be the last.
-    fn look(&self) -> Look<'_> {
-        self.looks.fetch_add(1, Ordering::AcqRel);
-        let looking = Looking(&self.looks);
-        let observed = self.lock().values().filter_map(|entry| entry.observed.upgrade()).collect();
-        Look { observed, _looking: looking }
-    }
-}
-
-/// The components, in this order: who keeps them is counted for as long as he does.
-struct Look<'a> {
-    observed: Vec<Arc<dyn Observed>>,
-    _looking: Looking<'a>,
-}
-
-struct Looking<'a>(&'a AtomicUsize);
-
-impl Drop for Looking<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
+    /// Those that are there. To be dropped unlocked.
+    fn look(self: &Arc<Self>) -> Vec<Held> {
+        self.lock().values().filter_map(|entry| entry.look(self)).collect()
     }
 }
 
@@ -275,7 +234,7 @@ pub(crate) fn replace(observed: Arc<dyn Observed>) {
     let Some(Registration { registry, key, token }) = named.registration.downcast_ref() else { return };
     let Some(registry) = registry.upgrade() else { return };
     if let Some(entry) = registry.lock().get_mut(key).filter(|entry| entry.token == *token) {
-        entry.observed = Arc::downgrade(&observed);
+        *entry = Entry::new(*token, &observed);
     }
 }
 

@@ -117,17 +117,18 @@ impl Drop for Task {
     }
 }
 
-/// Publishes what the components of a registry have to tell, and says whether there are any.
-pub(super) fn publish(registry: &Inner) -> bool {
+/// Publishes what the components of a registry have to tell, and says whether there are any. No lock is held while the recorder
+/// runs, nor while anything of a component is dropped.
+pub(super) fn publish(registry: &Arc<Inner>) -> bool {
     publish_process();
-    // Dropped after the lock is free: one of them may be the last of its kind.
-    let components;
-    let mut publications = lock(&registry.publications);
-    // Not before: what another one has published since would be missing here, and be taken for gone.
-    components = registry.look();
-    let now = time::now();
+    registry.publications.take(|publications| publish_all(registry, publications));
+    !registry.lock().is_empty()
+}
+
+fn publish_all(registry: &Arc<Inner>, publications: &mut Publications) {
+    let (components, now) = (registry.look(), time::now());
     let mut there = BTreeMap::new();
-    for observed in &components.observed {
+    for observed in &components {
         let instruments = observed.instruments();
         let Some(named) = instruments.named() else { continue };
         let id = instruments.source().id();
@@ -152,8 +153,6 @@ pub(super) fn publish(registry: &Inner) -> bool {
             told.publish(gauges);
         }
     }
-    drop(publications);
-    !components.observed.is_empty()
 }
 
 impl Told {

@@ -54,16 +54,10 @@ fn a_name_belongs_to_one_layer_of_a_kind_for_as_long_as_that_lives() {
     registry.register("payments", &[second]).expect("it is free again");
 }
 
-/// Is looked at until someone registers, and a little longer.
+/// Lets the test go on in the middle of a look at it.
 struct LookedAt {
     instruments: Instruments,
-    look: Arc<Look>,
-}
-
-#[derive(Default)]
-struct Look {
-    begins: AtomicBool,
-    may_end: AtomicBool,
+    meanwhile: Box<dyn Fn() + Send + Sync>,
 }
 
 impl Observed for LookedAt {
@@ -72,41 +66,79 @@ impl Observed for LookedAt {
     }
 
     fn condition(&self, _now: Instant) -> Condition {
-        self.look.begins.store(true, Ordering::SeqCst);
-        until(&self.look.may_end);
-        (0..100).for_each(|_| thread::yield_now());
+        (self.meanwhile)();
         Condition::RateLimit(RateLimitCondition { per_second: 1.0, burst: 1, waiting: 0, passed: 0 })
     }
 }
 
-fn until(it_is_so: &AtomicBool) {
-    while !it_is_so.load(Ordering::SeqCst) {
-        thread::yield_now();
-    }
+#[test]
+fn name_is_free_when_its_owner_is_gone_though_others_still_look() {
+    let registry = Registry::new();
+    let owner: Arc<Mutex<Option<Arc<dyn Observed>>>> = Arc::default();
+    let (theirs, dropped) = (Arc::clone(&owner), Arc::clone(&owner));
+    let again = registry.clone();
+    let is_free = move || again.register("payments", &[Fake::observed(LayerKind::Bulkhead)]);
+    let meanwhile = Box::new(move || {
+        assert!(problem(is_free()).contains("is taken"), "there is an owner");
+        drop(dropped.lock().expect("no panic").take());
+        is_free().expect("the owner is gone, whoever looks");
+    });
+    let first: Arc<dyn Observed> = Arc::new(LookedAt { instruments: Instruments::new(LayerKind::Bulkhead), meanwhile });
+    registry.register("payments", &[Arc::clone(&first)]).expect("it is free");
+    *theirs.lock().expect("no panic") = Some(first);
+    let handle = &registry.find("payments")[0].clone();
+    assert_eq!(registry.snapshot().components.len(), 1);
+    assert_eq!(handle.name(), "payments");
+    assert!(owner.lock().expect("no panic").is_none() && registry.find("payments").is_empty());
 }
 
 #[test]
-fn a_name_is_free_though_someone_still_looks_at_who_had_it() {
+fn handle_keeps_the_state_and_not_the_name() {
     let registry = Registry::new();
-    let look = Arc::new(Look::default());
-    let first = LookedAt { instruments: Instruments::new(LayerKind::Bulkhead), look: Arc::clone(&look) };
-    let first: Arc<dyn Observed> = Arc::new(first);
+    let first = Fake::observed(LayerKind::Bulkhead);
     registry.register("payments", &[Arc::clone(&first)]).expect("it is free");
+    let handle = registry.find("payments").remove(0);
+    let clone = handle.clone();
+    drop((first, handle));
+    assert!(registry.find("payments").is_empty());
+    let second = Fake::observed(LayerKind::Bulkhead);
+    registry.register("payments", &[Arc::clone(&second)]).expect("it is free");
+    assert_eq!(clone.name(), "payments");
+    drop(clone);
+    assert_eq!(registry.find("payments").len(), 1, "the end of the first one is none of the second");
+    assert!(registry.register("payments", &[Fake::observed(LayerKind::Bulkhead)]).is_err());
+}
+
+/// Looks on one thread, owners that come and go on another: a name is taken as long as its owner is there, and not longer.
+#[test]
+fn names_are_free_at_once_while_others_look_all_the_time() {
+    let registry = Registry::new();
+    let is_over = AtomicBool::new(false);
     thread::scope(|scope| {
-        scope.spawn(|| registry.snapshot());
-        until(&look.begins);
-        let second = Fake::observed(LayerKind::Bulkhead);
-        let while_it_lives = registry.register("payments", &[Arc::clone(&second)]);
-        drop(first);
-        look.may_end.store(true, Ordering::SeqCst);
-        assert!(problem(while_it_lives).contains("is taken"));
-        registry.register("payments", &[second]).expect("it is free again");
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !is_over.load(Ordering::SeqCst) {
+                    drop((registry.snapshot(), registry.components()));
+                }
+            });
+        }
+        let result: Result<(), InvalidConfig> = (0..500).try_for_each(|_| {
+            let owner = Fake::observed(LayerKind::Bulkhead);
+            registry.register("payments", &[Arc::clone(&owner)])?;
+            match registry.register("payments", &[Fake::observed(LayerKind::Bulkhead)]) {
+                Ok(()) => panic!("taken from its owner"),
+                Err(_) => Ok(()),
+            }
+        });
+        is_over.store(true, Ordering::SeqCst);
+        result.expect("free when the owner is gone");
     });
 }
 
 #[test]
 fn ten_thousand_that_come_and_go_leave_nothing_behind() {
-    let registry = Registry::new();
+    // Not one that other tests publish, too: they would look at it.
+    let registry = Registry { inner: Arc::default() };
     for round in 0..10 {
         let all: Vec<_> = (0..1000).map(|_| Fake::observed(LayerKind::Bulkhead)).collect();
         for (number, observed) in all.iter().enumerate() {
@@ -123,7 +155,7 @@ fn ten_thousand_that_come_and_go_leave_nothing_behind() {
         #[cfg(feature = "metrics")]
         {
             registry.publish();
-            assert!(lock(&registry.inner.publications).is_empty());
+            registry.inner.publications.take(|publications| assert!(publications.is_empty()));
         }
     }
 }

@@ -96,7 +96,7 @@ impl Drop for Timer {
 struct Alarm {
     #[pin]
     sleep: Sleep,
-    /// The sleep's own time: no later than what is waited for.
+    /// The sleep's own time: no later than what is waited for, and earlier if that is decades away.
     fires_at: Instant,
     /// The sleep was moved, and has to be polled before it may be relied on.
     moved: bool,
@@ -128,9 +128,10 @@ impl Alarm {
     fn fresh(runtime: Id, deadline: Instant) -> Pin<Box<Self>> {
         let relay = Relay::new();
         let waker = Waker::from(Arc::clone(&relay));
+        let at = deadline.to_tokio();
         Box::pin(Self {
-            sleep: tokio::time::sleep_until(deadline.to_tokio()),
-            fires_at: deadline,
+            sleep: tokio::time::sleep_until(at),
+            fires_at: Instant::from_tokio(at),
             moved: true,
             runtime,
             relay,
@@ -151,8 +152,9 @@ impl Alarm {
     fn move_to(self: Pin<&mut Self>, deadline: Instant) {
         let this = self.project();
         // A reset also registers a fresh sleep. A first poll would do that too, but panics if the runtime has shut down.
-        this.sleep.reset(deadline.to_tokio());
-        *this.fires_at = deadline;
+        let at = deadline.to_tokio();
+        this.sleep.reset(at);
+        *this.fires_at = Instant::from_tokio(at);
         *this.moved = true;
     }
 

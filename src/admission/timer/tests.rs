@@ -287,3 +287,20 @@ fn timers_that_end_on_other_workers_still_fire() {
         }
     });
 }
+
+#[tokio::test(start_paused = true)]
+async fn waits_are_as_long_as_ever_after_decades() {
+    let (_, waker) = counting();
+    let cx = &mut Context::from_waker(&waker);
+    let (mut for_ever, mut soon) = (Timer::new(), Timer::new());
+    for _ in 0..4 {
+        assert!(for_ever.poll_until(cx, Instant::MAX).is_pending());
+        let deadline = time::now() + 20 * MS;
+        assert!(soon.poll_until(cx, deadline).is_pending());
+        advance(20 * MS).await;
+        settle().await;
+        assert!(soon.poll_until(cx, deadline).is_ready());
+        advance(Duration::from_secs(25 * 365 * 24 * 3600)).await;
+        settle().await;
+    }
+}

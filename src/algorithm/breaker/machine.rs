@@ -115,6 +115,14 @@ enum Phase {
     HalfOpen(HalfOpen),
 }
 
+/// See [`Machine::heritage`].
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Heritage {
+    /// The end of the break, unless it is closed.
+    until: Option<Instant>,
+    breaks: u32,
+}
+
 /// See the [module](super).
 #[derive(Debug)]
 pub(crate) struct Machine {
@@ -160,6 +168,25 @@ impl Machine {
         match self.phase {
             Phase::Open { until, .. } => Some(until),
             Phase::Closed | Phase::HalfOpen(_) => None,
+        }
+    }
+
+    /// What another machine has to know to go on as this one does, which it does after a break.
+    pub(crate) fn heritage(&self, now: Instant) -> Heritage {
+        let until = match &self.phase {
+            Phase::Closed => None,
+            Phase::Open { until, .. } => Some(*until),
+            Phase::HalfOpen(_) => Some(now),
+        };
+        Heritage { until, breaks: self.breaks }
+    }
+
+    /// ## Closed => Open, as another machine was
+    pub(crate) fn inherit(&mut self, heritage: Heritage) {
+        if let Some(until) = heritage.until {
+            self.generation += 1;
+            self.breaks = heritage.breaks;
+            self.phase = Phase::Open { until, earliest: until };
         }
     }
 

@@ -112,6 +112,8 @@ pub(crate) struct Watch {
     row: Row,
     /// Nanoseconds, a millisecond or so behind.
     last_good: AtomicU64,
+    /// When a call was bad last, or will a break have ended; in nanoseconds, zero: never.
+    last_bad: AtomicU64,
     /// Since when the calls in flight have looked like those of a dependency that hangs, in nanoseconds; zero: they do not.
     suspicious_since: AtomicU64,
 }
@@ -136,6 +138,7 @@ impl Watch {
             median: Median::new(),
             row: Row::new(),
             last_good: AtomicU64::new(0),
+            last_bad: AtomicU64::new(0),
             suspicious_since: AtomicU64::new(0),
         };
         watch.publish(machine, moment);
@@ -157,6 +160,9 @@ impl Watch {
             let threshold = moment.policy.pace().slow_or_floor(moment.median);
             let length = until.since(now).max(threshold).saturating_mul(2);
             self.time_left.begin_break(before.sign() == CLOSED, until, length);
+        }
+        if let Some(until) = machine.open_until() {
+            self.last_bad.fetch_max(until.as_nanos(), Ordering::Relaxed);
         }
         let (sign, until, earliest) = match machine.notice(moment) {
             Notice::Closed => (CLOSED, 0, None),
@@ -320,6 +326,10 @@ impl Watch {
             Evidence::Alive | Evidence::Unanswered | Evidence::Unsent => None,
             Evidence::Nothing => return None,
         };
+        let is_good = matches!(end, Evidence::Good(_) | Evidence::Alive);
+        if !is_good || outcome.is_some_and(Outcome::is_bad) {
+            self.last_bad.fetch_max(now.as_nanos(), Ordering::Relaxed);
+        }
         let row_trips = match end {
             Evidence::Good(_) | Evidence::Alive => {
                 self.note_good(word.era(), now);
@@ -362,6 +372,13 @@ impl Watch {
     /// The calls of the window.
     pub(crate) fn counts(&self, now: Instant) -> Counts {
         self.window.counts(self.load().era(), now)
+    }
+
+    /// Whether nothing that would be lost with this breaker is younger than the longest break: neither an open state nor a bad
+    /// outcome. What only good calls have taught it is not missed.
+    pub(crate) fn is_as_new(&self, policy: &Policy, now: Instant) -> bool {
+        let last_bad = self.last_bad.load(Ordering::Relaxed);
+        last_bad == 0 || now.since(Instant::from_nanos(last_bad)) > policy.max_break.max(self.window.length())
     }
 
     /// How many calls are with the callee, and how many of them are overdue.

@@ -133,6 +133,33 @@ impl Reserve {
         }
     }
 
+    /// Whether no token is missing or held.
+    pub(super) fn is_full(&self, now: Instant) -> bool {
+        let (missing, held, _) = self.missing(now);
+        missing == 0 && held == 0
+    }
+
+    /// A new reserve begins with as many tokens as `other` has, at most its burst. What others hold stays with them.
+    pub(super) fn inherit(&self, other: &Self, now: Instant) {
+        let ((missing, _, before), rates) = (other.missing(now), self.rates.read());
+        let missing = Rates { before, ..rates }.until_full(missing);
+        let generation = u64::from(rates.generation) & GENERATION_MASK;
+        let state = State { full_at: micros(now).saturating_add(missing), held: 0, generation };
+        self.state.store(state.pack(), Ordering::Release);
+    }
+
+    /// In how many microseconds the bucket will be full, how many tokens are held, and the rate.
+    fn missing(&self, now: Instant) -> (u64, u64, Rate) {
+        let now = micros(now);
+        loop {
+            let word = self.state.load(Ordering::Acquire);
+            let rates = self.rates.read();
+            if let Some(state) = State::unpack(word).by(&rates, now) {
+                return (state.full_at.saturating_sub(now), state.held, rates.now);
+            }
+        }
+    }
+
     /// Replaces the state by what `next` makes of it, at the present rate; `false` if it makes nothing of it.
     fn update(&self, now: Instant, next: impl Fn(State, Rate, u64) -> Option<State>) -> bool {
         let now = micros(now);

@@ -73,6 +73,11 @@ impl Window {
         self.counts_calls.store(matches!(span, Span::Calls(_)), Ordering::Release);
     }
 
+    /// How long an outcome counts; zero where it counts until so many others have come.
+    pub(crate) fn length(&self) -> Duration {
+        if self.counts_calls() { Duration::ZERO } else { self.time.length() }
+    }
+
     #[inline]
     fn counts_calls(&self) -> bool {
         // Whoever adds to an era has seen it published after this.

@@ -47,6 +47,10 @@ impl TimeWindow {
         self.width.store(width(length), Ordering::Release);
     }
 
+    pub(super) fn length(&self) -> Duration {
+        Duration::from_nanos(self.width().saturating_mul(BUCKETS as u64))
+    }
+
     #[inline]
     fn width(&self) -> u64 {
         self.width.load(Ordering::Relaxed)

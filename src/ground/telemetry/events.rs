@@ -11,6 +11,7 @@ use tracing::field;
 use super::instruments::Instruments;
 use super::tally::{Count, NotRetried, STATES};
 use crate::ground::error::Rejected;
+use crate::ground::sync::foreign;
 #[cfg(feature = "http")]
 use crate::ground::text;
 use crate::ground::time;
@@ -26,11 +27,13 @@ fn name(instruments: &Instruments) -> &str {
 /// Tells what is counted by `$count`, unless nobody listens or it has just been told.
 macro_rules! tell {
     ($level:ident, $count:expr, $($rest:tt)*) => {
-        if tracing::enabled!(target: "seawall", tracing::Level::$level) {
-            if let Some(suppressed) = $count.to_be_told(time::now()) {
-                tracing::event!(target: "seawall", tracing::Level::$level, suppressed, $($rest)*);
+        foreign(|| {
+            if tracing::enabled!(target: "seawall", tracing::Level::$level) {
+                if let Some(suppressed) = $count.to_be_told(time::now()) {
+                    tracing::event!(target: "seawall", tracing::Level::$level, suppressed, $($rest)*);
+                }
             }
-        }
+        })
     };
 }
 

@@ -2,7 +2,8 @@
 //!
 //! Nothing is pushed on a call's path. A layer value counts in atomics of its own, and what has changed since the last time is
 //! published now and then, to the recorder that is there then: it may be installed before or after, or be another one, which is
-//! seen by its address and is told everything from the beginning. Gauges are read from the state that they show.
+//! seen by its address and is told everything from the beginning. Gauges are read from the state that they show. No lock is held while
+//! the recorder runs: it may publish, make and drop layers, and so on.
 
 use std::array;
 use std::sync::Arc;
@@ -14,8 +15,8 @@ use super::calls::{self, Calls};
 use super::events::NAMELESS;
 use super::instruments::{Instruments, LayerKind};
 use super::tally::{Count, NotRetried, STATES, Tally};
+use super::turns::Turns;
 use crate::ground::error::Reason;
-use crate::ground::sync::global::{Mutex, lock};
 use crate::ground::verdict::Verdict;
 
 const CALL_DURATION: &str = "seawall_call_duration_seconds";
@@ -130,7 +131,7 @@ fn key(metric: &'static str, labels: impl IntoIterator<Item = Label>) -> Key {
 }
 
 /// By its address a recorder is known from the one before.
-fn address(recorder: &dyn Recorder) -> usize {
+pub(super) fn address(recorder: &dyn Recorder) -> usize {
     (&raw const *recorder).cast::<()>() as usize
 }
 
@@ -301,20 +302,8 @@ impl Publication {
 
 /// Publishes what belongs to no layer value in particular.
 pub(crate) fn publish_process() {
-    static PROCESS: Mutex<Option<Process>> = Mutex::new(None);
-    let mut process = lock(&PROCESS);
-    let process = process.get_or_insert_with(Process::new);
-    metrics::with_recorder(|recorder| {
-        if process.recorder != address(recorder) {
-            *process = Process { recorder: address(recorder), ..Process::new() };
-            describe(recorder);
-        }
-        #[cfg(feature = "http")]
-        process.internal_errors.tell(recorder, super::ANSWERED[0].get(), Begins::AtZero, || key(INTERNAL_ERRORS, []));
-    });
-    for (publication, kind) in process.nameless.iter_mut().zip(LayerKind::ALL) {
-        publication.publish(Instruments::nameless_tally(kind), None, []);
-    }
+    static PROCESS: Turns<Process> = Turns::new();
+    PROCESS.take(Process::publish);
 }
 
 struct Process {
@@ -324,13 +313,29 @@ struct Process {
     nameless: [Publication; LayerKind::ALL.len()],
 }
 
-impl Process {
-    fn new() -> Self {
+impl Default for Process {
+    fn default() -> Self {
         Self {
             recorder: 0,
             #[cfg(feature = "http")]
             internal_errors: Told::default(),
             nameless: LayerKind::ALL.map(|kind| Publication::of(SharedString::const_str(NAMELESS), kind)),
+        }
+    }
+}
+
+impl Process {
+    fn publish(&mut self) {
+        metrics::with_recorder(|recorder| {
+            if self.recorder != address(recorder) {
+                *self = Self { recorder: address(recorder), ..Self::default() };
+                describe(recorder);
+            }
+            #[cfg(feature = "http")]
+            self.internal_errors.tell(recorder, super::ANSWERED[0].get(), Begins::AtZero, || key(INTERNAL_ERRORS, []));
+        });
+        for (publication, kind) in self.nameless.iter_mut().zip(LayerKind::ALL) {
+            publication.publish(Instruments::nameless_tally(kind), None, []);
         }
     }
 }

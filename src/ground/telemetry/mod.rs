@@ -10,6 +10,8 @@ mod instruments;
 #[cfg(feature = "metrics")]
 mod metrics;
 mod tally;
+#[cfg(feature = "metrics")]
+mod turns;
 
 #[cfg(feature = "metrics")]
 pub(crate) use self::metrics::{Gauge, Publication, publish_process};
@@ -26,6 +28,8 @@ pub(crate) use instruments::{Instruments, LayerKind, Source};
 #[cfg(any(feature = "metrics", feature = "dashboard"))]
 pub(crate) use tally::STATES;
 pub(crate) use tally::{NotRetried, Tally};
+#[cfg(feature = "metrics")]
+pub(crate) use turns::Turns;
 
 /// Errors of a service that were answered: such that the answer does not tell, and such that it does.
 #[cfg(feature = "http")]

@@ -1,10 +1,10 @@
 //! Counts of what happens now and then: refusals, cuts, retries, transitions, reloads.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError, TryLockError};
 use std::time::Duration;
 
 use crate::ground::error::{Numbers, Reason};
+use crate::ground::sync::global::{Mutex, lock, try_lock};
 use crate::ground::time::Instant;
 use crate::ground::verdict::Verdict;
 
@@ -112,12 +112,7 @@ impl Tally {
 
     pub(crate) fn refuse(&self, reason: Reason, numbers: Numbers, at: Instant) -> &Count {
         // Of several refusals at one moment, one is kept: a storm does not wait for this.
-        let last = match self.last_refusal.try_lock() {
-            Ok(last) => Some(last),
-            Err(TryLockError::Poisoned(last)) => Some(last.into_inner()),
-            Err(TryLockError::WouldBlock) => None,
-        };
-        if let Some(mut last) = last {
+        if let Some(mut last) = try_lock(&self.last_refusal) {
             *last = Some(LastRefusal { reason, numbers, at });
         }
         let count = &self.refused[reason as usize];
@@ -126,7 +121,7 @@ impl Tally {
     }
 
     pub(crate) fn last_refusal(&self) -> Option<LastRefusal> {
-        *self.last_refusal.lock().unwrap_or_else(PoisonError::into_inner)
+        *lock(&self.last_refusal)
     }
 
     /// How often something happened, by name, without what never did.

@@ -10,8 +10,8 @@
 //! | any other refusal of a layer of this crate | 503 Service Unavailable |
 //! | any other error | 500 Internal Server Error |
 //!
-//! An answer carries `Retry-After` where the layer knows, and the refusal's text as its body, so that the reason is visible
-//! from outside. The text of other errors is logged and not sent: it may hold what is nobody's business.
+//! An answer of 503 or 429 carries `Retry-After`, and every answer the refusal's text as its body, with the numbers that decided it,
+//! so that the reason is visible from outside. The text of other errors is logged and not sent: it may hold what is nobody's business.
 //!
 //! Services that speak gRPC answer in its codes:
 #![cfg_attr(feature = "grpc", doc = "[`RespondLayer::grpc`], see [`grpc::respond`](crate::grpc::respond).")]

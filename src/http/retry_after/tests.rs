@@ -100,6 +100,15 @@ fn the_longest_of_several_values_satisfies_all() {
     assert_eq!(parsed(&["5", "5"]), secs(5.0));
     assert_eq!(parsed(&["5", "6"]), secs(6.0));
     assert_eq!(parsed(&["soon", "6"]), secs(6.0));
+    let now = (DATE, "Sun, 06 Nov 1994 08:49:37 GMT");
+    for list in [
+        "Sun, 06 Nov 1994 08:49:47 GMT, Sun, 06 Nov 1994 08:49:47 GMT",
+        "5, Sun, 06 Nov 1994 08:49:47 GMT",
+        "Sun, 06 Nov 1994 08:49:47 GMT, 5s",
+        "Sun Nov  6 08:49:47 1994, 784111780",
+    ] {
+        assert_eq!(of([now.clone(), (RETRY_AFTER, list)]), secs(10.0), "{list}");
+    }
 }
 
 #[test]

@@ -70,7 +70,7 @@ impl<C, K: Keying, W> BulkheadLayer<C, K, W> {
     pub fn keyed_by<Request, Key, F>(self, key: F) -> BulkheadLayer<C, ByKey<F, Key>, W>
     where
         F: Fn(&Request) -> Key + Send + Sync + 'static,
-        Key: Hash + Eq + Clone + Send + Sync + 'static,
+        Key: Hash + Eq + Send + Sync + 'static,
     {
         self.with_keying(ByKey::new(key))
     }
@@ -133,7 +133,7 @@ impl<C, K: Keying, W> BulkheadLayer<C, K, W> {
     /// Lets `config` hold from now on, for all clones of this value, all services made by them and all keys.
     ///
     /// - **At once:** `max_concurrent` (more permits are given out to those who wait; fewer take none away, and are reached as
-    ///   calls end), `enabled` (switched off, all that wait pass), and `max_keys` (fewer forget idle keys; those in use go when they are idle).
+    ///   calls end), `enabled` (switched off, all that wait pass), and `max_keys` (fewer forget keys that are as good as new, and the others when they are).
     /// - **For calls to come:** `max_waiting`, `max_wait`, `max_hold` and `order`. A call that waits keeps its place and its
     ///   bound, and one that runs its own.
     /// - **What survives:** everything else: permits in use, the line, and what is known of the time that permits are held. A limit

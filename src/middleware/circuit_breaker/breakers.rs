@@ -7,7 +7,7 @@ use tokio::sync::futures::OwnedNotified;
 use super::KIND;
 use super::config::CircuitBreakerConfig;
 use super::state::{Breaker, Terms};
-use crate::admission::keyed::{KeyBy, Keyed, Keying};
+use crate::admission::keyed::{Forgettable, KeyBy, Keyed, Keying, Survey};
 use crate::admission::registry::{BreakerCondition, Command, Condition, LastTransition, Observed, Unsupported};
 use crate::algorithm::breaker::{Mode, State, Transition};
 use crate::ground::error::{Reason, Rejected};
@@ -25,9 +25,53 @@ pub(super) struct Breakers<K: Keying> {
     /// What breakers for new keys begin with.
     mode: Mutex<Mode>,
     keyed: Keyed<K, Breaker>,
+    seen: Survey<Seen>,
     unready: Unready,
     unready_while_open: AtomicBool,
     instruments: Instruments,
+}
+
+/// What is seen of all breakers.
+#[derive(Clone, Debug, Default)]
+struct Seen {
+    in_flight: u64,
+    open_keys: usize,
+    worst: Option<State>,
+    since: Option<Instant>,
+    last: Option<(Transition, Instant)>,
+}
+
+impl Seen {
+    fn add(&mut self, breaker: &Breaker, now: Instant) -> State {
+        let (snapshot, transition) = (breaker.snapshot(now), breaker.last_transition());
+        let at = transition.map(|(_, at)| at);
+        self.in_flight += snapshot.in_flight;
+        let worst = self.worst.map(severity);
+        self.since = match Some(severity(snapshot.state)).cmp(&worst) {
+            Ordering::Less => self.since,
+            // All are closed since the last one is; one is open since the first one is.
+            Ordering::Equal if worst == Some(0) => self.since.max(at),
+            Ordering::Equal => self.since.into_iter().chain(at).min(),
+            Ordering::Greater => {
+                self.worst = Some(snapshot.state);
+                at
+            }
+        };
+        if at > self.last.map(|(_, at)| at) {
+            self.last = transition;
+        }
+        snapshot.state
+    }
+}
+
+impl Forgettable for Breaker {
+    fn is_as_good_as_new(&self, now: Instant) -> bool {
+        self.is_as_new(now)
+    }
+
+    fn inherit(&self, shared: &Self, now: Instant) {
+        Breaker::inherit(self, shared, now);
+    }
 }
 
 impl<K: Keying> Breakers<K> {
@@ -36,6 +80,7 @@ impl<K: Keying> Breakers<K> {
         let common = Breaker::new(&Terms::of(&config), config.span(), mode, instruments.clone());
         Self {
             keyed: Keyed::new(keying, config.max_keys, common),
+            seen: Survey::default(),
             mode: Mutex::new(mode),
             unready: Unready::default(),
             unready_while_open: AtomicBool::new(config.unready_while_open),
@@ -73,14 +118,12 @@ impl<K: Keying> Breakers<K> {
         self.keyed.common()
     }
 
-    pub(super) fn all(&self) -> Vec<Arc<Breaker>> {
-        self.keyed.all()
+    pub(super) fn for_each(&self, visit: impl FnMut(&Breaker)) {
+        self.keyed.for_each(visit);
     }
 
     pub(super) fn reset(&self, now: Instant) {
-        for breaker in self.keyed.all() {
-            breaker.reset(now);
-        }
+        self.keyed.for_each(|breaker| breaker.reset(now));
     }
 
     fn mode(&self) -> Mode {
@@ -98,9 +141,7 @@ impl<K: Keying> Breakers<K> {
         // Who sets another mode at the same time may have been overtaken by us: the last one that was stored holds.
         while set != Some(self.mode()) {
             let mode = self.mode();
-            for breaker in self.keyed.all() {
-                breaker.set_mode(mode, now);
-            }
+            self.keyed.for_each(|breaker| breaker.set_mode(mode, now));
             set = Some(mode);
         }
     }
@@ -108,12 +149,10 @@ impl<K: Keying> Breakers<K> {
     /// What is returned is to be done where foreign code may run.
     pub(super) fn apply(&self, config: &CircuitBreakerConfig) -> impl FnOnce() + use<'_, K> {
         let now = time::now();
-        let (forgotten, changes_mode) = self.config.replace(config, |before| {
+        let changes_mode = self.config.replace(config, |before| {
             self.unready_while_open.store(config.unready_while_open, atomic::Ordering::Release);
             let span = (config.window != before.window).then(|| config.span());
-            for breaker in self.keyed.all() {
-                breaker.reload(&Terms::of(config), span, now);
-            }
+            self.keyed.for_each(|breaker| breaker.reload(&Terms::of(config), span, now));
             let mut mode = lock(&self.mode);
             let is_forced = *mode != before.mode() && matches!(*mode, Mode::ForcedOpen | Mode::Disabled);
             let changes_mode = config.mode() != before.mode() && !is_forced;
@@ -121,10 +160,11 @@ impl<K: Keying> Breakers<K> {
                 *mode = config.mode();
             }
             drop(mode);
-            (self.keyed.set_max_keys(config.max_keys), changes_mode)
+            self.keyed.set_max_keys(config.max_keys);
+            changes_mode
         });
         move || {
-            drop(forgotten);
+            self.keyed.shrink();
             // What waits to be ready may wait no longer.
             self.common().turn().may_have_come();
             if changes_mode {
@@ -163,34 +203,16 @@ impl<K: Keying> Observed for Breakers<K> {
     }
 
     fn condition(&self, now: Instant) -> Condition {
-        let breakers = self.keyed.all();
         let common = self.common().snapshot(now);
-        let mut in_flight = 0;
-        let (mut worst, mut since, mut last, mut open_keys) = (common.state, None, None, 0);
-        for (number, breaker) in breakers.iter().enumerate() {
-            let snapshot = breaker.snapshot(now);
-            in_flight += snapshot.in_flight;
-            open_keys += usize::from(number > 0 && snapshot.state != State::Closed);
-            let transition: Option<(Transition, Instant)> = breaker.last_transition();
-            let at = transition.map(|(_, at)| at);
-            since = match severity(snapshot.state).cmp(&severity(worst)) {
-                Ordering::Less => since,
-                // All are closed since the last one is; one is open since the first one is.
-                Ordering::Equal if severity(worst) == 0 => since.max(at),
-                Ordering::Equal => since.into_iter().chain(at).min(),
-                Ordering::Greater => {
-                    worst = snapshot.state;
-                    at
-                }
-            };
-            if at > last.map(|(_, at)| at) {
-                last = transition;
-            }
-        }
+        let seen = self.seen.look(&self.keyed, |seen, breaker| {
+            let is_open = seen.add(breaker, now) != State::Closed;
+            seen.open_keys += usize::from(is_open && !std::ptr::eq(breaker, &**self.common()));
+        });
+        let Seen { in_flight, open_keys, worst, since, last } = seen;
         let tally = self.instruments.tally();
         let named = self.instruments.named().map_or(now, |named| named.since);
         Condition::CircuitBreaker(BreakerCondition {
-            state: worst,
+            state: worst.unwrap_or(common.state),
             since: now.since(since.unwrap_or(named)),
             observe_only: self.common().mode() == Mode::Observing,
             calls: common.calls,

@@ -112,7 +112,8 @@ pub struct CircuitBreakerConfig {
     /// The bound on a call that has no deadline; more than zero. Default: 60 s.
     #[cfg_attr(feature = "config", serde(with = "HumanTime"))]
     pub max_hold: Duration,
-    /// For how many keys state is kept, if calls are told apart by key: at least 1. Default: 1024.
+    /// How many keys have a breaker of their own, if calls are told apart by key: at least 1. Default: 1024. What happens with more is
+    /// told in [`keyed`](crate::keyed).
     #[cfg_attr(all(test, feature = "config"), schemars(range(min = 1)))]
     pub max_keys: usize,
 }

@@ -60,10 +60,12 @@ impl<K: Keying> CircuitBreakerHandle<K> {
         self.breakers.common().snapshot(time::now())
     }
 
-    /// The snapshots of all keys there are now, after that of the calls without a key.
+    /// The snapshots of all keys there are now, after that of the calls without a key and those that keys share for want of room.
     pub fn snapshots(&self) -> Vec<Snapshot> {
         let now = time::now();
-        self.breakers.all().iter().map(|breaker| breaker.snapshot(now)).collect()
+        let mut snapshots = Vec::new();
+        self.breakers.for_each(|breaker| snapshots.push(breaker.snapshot(now)));
+        snapshots
     }
 
     /// Refuses all calls, of all keys, until told otherwise.

@@ -45,11 +45,11 @@ impl<C, K: Keying> CircuitBreakerLayer<C, K> {
 
     /// Keeps a breaker for each value of `key`: one dead host must not open the breaker of all. The state begins anew.
     ///
-    /// At most [`max_keys`](CircuitBreakerConfig::max_keys) are kept; the longest idle is forgotten for a new one.
+    /// At most [`max_keys`](CircuitBreakerConfig::max_keys) keys have one of their own, see [`keyed`](crate::keyed).
     pub fn keyed_by<Req, Key, F>(self, key: F) -> CircuitBreakerLayer<C, ByKey<F, Key>>
     where
         F: Fn(&Req) -> Key + Send + Sync + 'static,
-        Key: Hash + Eq + Clone + Send + Sync + 'static,
+        Key: Hash + Eq + Send + Sync + 'static,
     {
         self.with_keying(ByKey::new(key))
     }
@@ -94,7 +94,7 @@ impl<C, K: Keying> CircuitBreakerLayer<C, K> {
     /// - **At once:** everything that a breaker goes by, for calls in flight too when they end: they are judged by what holds then.
     ///   A break that has begun keeps its end. `observe_only` changes the mode only if it is another than before, and not that of a
     ///   breaker that was [forced open](CircuitBreakerHandle::force_open) or [disabled](CircuitBreakerHandle::disable) by hand. Of
-    ///   `max_keys`, fewer forget idle keys; those in use go when they are idle.
+    ///   `max_keys`, fewer forget keys that are as good as new, and the others when they are.
     /// - **For calls to come:** `max_hold`.
     /// - **What survives:** the state, the counts of the window, and what is known of the callee's speed. Only with another `window`
     ///   counting begins anew, and what calls in flight will say is not counted; but an open breaker stays open all the same.

@@ -26,8 +26,16 @@ pub(super) struct Lookout {
 /// A call passes at `now`: sees to it that the breaker is looked at while the call is in flight. One load, mostly.
 #[inline]
 pub(super) fn keep(breaker: &Arc<Breaker>, pass: &Pass, now: Instant) {
+    if matches!(pass, Pass::Closed(_)) {
+        keep_eye(breaker, now);
+    }
+}
+
+/// The same for a call that passed earlier, and is with the dependency again.
+#[inline]
+pub(super) fn keep_eye(breaker: &Arc<Breaker>, now: Instant) {
     let expected = breaker.lookout().expected.load(Ordering::Acquire);
-    if expected < now.as_nanos() && matches!(pass, Pass::Closed(_)) {
+    if expected < now.as_nanos() {
         begin(breaker, expected, now);
     }
 }

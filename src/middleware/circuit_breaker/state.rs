@@ -331,6 +331,21 @@ impl Breaker {
         }
     }
 
+    /// See [`Forgettable`](crate::admission::keyed::Forgettable).
+    pub(super) fn is_as_new(&self, now: Instant) -> bool {
+        self.watch.is_as_new(&self.policy(), now)
+    }
+
+    /// Begins as open as `other` is.
+    pub(super) fn inherit(&self, other: &Self, now: Instant) {
+        let (heritage, last_transition) = {
+            let theirs = lock(&other.machine);
+            (theirs.machine.heritage(now), theirs.last_transition)
+        };
+        self.locked(now, |machine, _| (machine.inherit(heritage), None));
+        lock(&self.machine).last_transition = last_transition;
+    }
+
     pub(super) fn mode(&self) -> Mode {
         lock(&self.machine).machine.mode()
     }

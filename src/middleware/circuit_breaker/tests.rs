@@ -170,7 +170,7 @@ fn a_callee_that_hangs_until_its_callers_give_up_opens_it_and_is_not_flooded_wit
         }
     }
     assert_eq!(rig.state(), Open);
-    assert_eq!(sent, 10);
+    assert_eq!(sent, 11, "ten of them, and half a second without an answer");
     let mut probes = 0;
     for _ in 0..3000 {
         rig.wait(MS);
@@ -296,6 +296,7 @@ fn refusals_take_no_lock() {
     }
 }
 
+/// Sooner than a success usually comes. (Later, they count only while nothing at all is answered.)
 #[test]
 fn calls_given_up_early_say_nothing() {
     let mut rig = Rig::new(default());
@@ -303,7 +304,7 @@ fn calls_given_up_early_say_nothing() {
     rig.wait(20 * SECOND);
     for _ in 0..1000 {
         let pass = rig.pass().expect("it stays closed");
-        rig.give_up(pass, Ending::GivenUp, 59 * MS, SECOND);
+        rig.give_up(pass, Ending::GivenUp, 19 * MS, SECOND);
         rig.wait(MS);
     }
     assert_eq!((rig.state(), rig.snapshot().calls), (Closed, 0));
@@ -323,12 +324,12 @@ fn calls_that_had_no_chance_say_nothing() {
         }
         assert_eq!((rig.state(), rig.snapshot().calls), (Closed, 0));
     }
-    for _ in 0..10 {
+    for _ in 0..11 {
         let pass = rig.pass().expect("it is closed");
         rig.wait(50 * MS);
         rig.give_up(pass, Ending::Deadline, 50 * MS, 50 * MS);
     }
-    assert_eq!(rig.state(), Open, "with time for an answer, they do");
+    assert_eq!(rig.state(), Open, "with time for an answer they do, if there is none for the slow threshold");
 }
 
 #[test]

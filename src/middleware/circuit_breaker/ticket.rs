@@ -91,11 +91,11 @@ impl Ticket {
         }
         match (waited, self.stopwatch.waits_locally()) {
             (false, true) => self.with_pass(|breaker, pass| breaker.stop_aging(pass, time::now())),
-            (true, false) => self.with_pass(|breaker, pass| {
+            (true, false) => {
                 let now = time::now();
-                breaker.start_aging(pass, now);
-                lookout::keep(breaker, pass, now);
-            }),
+                self.with_pass(|breaker, pass| breaker.start_aging(pass, now));
+                lookout::keep_eye(&self.breaker, now);
+            }
             (false, false) | (true, true) => {}
         }
         (output, woken_at)
@@ -178,7 +178,7 @@ impl Ticket {
         self.pass.as_ref().and_then(Held::sending).map_or((Duration::ZERO, false), |sending| sending.waited(now))
     }
 
-    fn with_pass(&mut self, act: impl FnOnce(&Arc<Breaker>, &mut Pass)) {
+    fn with_pass(&mut self, act: impl FnOnce(&Breaker, &mut Pass)) {
         let breaker = &self.breaker;
         if let Some(held) = &mut self.pass {
             held.with(|pass| act(breaker, pass));

@@ -48,12 +48,12 @@ impl Held {
         Self::Uploading { sending, place }
     }
 
-    /// Does something with the place, which a layer of ours is alone with.
+    /// Does something with the pass.
     #[inline]
     pub(super) fn with<T>(&mut self, act: impl FnOnce(&mut Pass) -> T) -> Option<T> {
         match self {
             Self::Own(pass) => Some(act(pass)),
-            Self::Uploading { place, .. } => lock(&place.seat).pass.as_mut().map(act),
+            Self::Uploading { place, .. } => place.with(act),
         }
     }
 
@@ -87,18 +87,41 @@ impl Held {
     }
 }
 
+impl Place {
+    /// What is done with a probe moves the machine, which wakes and tells others: that is done unlocked. An ended probe is not known
+    /// to the machine any more.
+    fn with<T>(&self, act: impl FnOnce(&mut Pass) -> T) -> Option<T> {
+        let mut seat = lock(&self.seat);
+        if let Some(Pass::Probe(probe)) = seat.pass {
+            drop(seat);
+            return Some(act(&mut Pass::Probe(probe)));
+        }
+        seat.pass.as_mut().map(act)
+    }
+
+    /// The same while there is no answer.
+    fn while_unanswered(&self, act: impl FnOnce(&mut Pass)) {
+        let mut seat = lock(&self.seat);
+        match &mut *seat {
+            Seat { answered: true, .. } | Seat { pass: None, .. } => {}
+            Seat { pass: Some(Pass::Probe(probe)), .. } => {
+                let probe = *probe;
+                drop(seat);
+                act(&mut Pass::Probe(probe));
+            }
+            Seat { pass: Some(pass), .. } => act(pass),
+        }
+    }
+}
+
 impl Watcher for Place {
     fn pause(&self, now: Instant) {
-        if let Seat { pass: Some(pass), answered: false } = &mut *lock(&self.seat) {
-            self.breaker.stop_aging(pass, now);
-        }
+        self.while_unanswered(|pass| self.breaker.stop_aging(pass, now));
     }
 
     fn resume(&self, now: Instant) {
-        if let Seat { pass: Some(pass), answered: false } = &mut *lock(&self.seat) {
-            self.breaker.start_aging(pass, now);
-            lookout::keep(&self.breaker, pass, now);
-        }
+        self.while_unanswered(|pass| self.breaker.start_aging(pass, now));
+        lookout::keep_eye(&self.breaker, now);
     }
 }
 

@@ -43,8 +43,8 @@ pub struct LoadShedConfig {
     /// How long a call without a deadline may be served; more than zero. Default: one minute.
     #[cfg_attr(feature = "config", serde(with = "HumanTime"))]
     pub max_hold: Duration,
-    /// With [`keyed_by`](super::LoadShedLayer::keyed_by): how many keys have a limit of their own, at least 1. Default: 1024. Beyond
-    /// that the key that has been idle the longest is forgotten; while none is, new ones share a limit.
+    /// With [`keyed_by`](super::LoadShedLayer::keyed_by): how many keys have a limit of their own, at least 1. Default: 1024. What
+    /// happens with more is told in [`keyed`](crate::keyed).
     #[cfg_attr(all(test, feature = "config"), schemars(range(min = 1)))]
     pub max_keys: usize,
 }

@@ -67,7 +67,7 @@ impl<C, K: Keying> LoadShedLayer<C, K> {
     pub fn keyed_by<Request, Key, F>(self, key: F) -> LoadShedLayer<C, ByKey<F, Key>>
     where
         F: Fn(&Request) -> Key + Send + Sync + 'static,
-        Key: Hash + Eq + Clone + Send + Sync + 'static,
+        Key: Hash + Eq + Send + Sync + 'static,
     {
         self.with_keying(ByKey::new(key))
     }
@@ -83,7 +83,7 @@ impl<C, K: Keying> LoadShedLayer<C, K> {
     /// Lets `config` hold from now on, for all clones of this value, all services made by them and all keys.
     ///
     /// - **At once:** `max_in_flight` (more calls are served of those that wait; a lower limit ends none, and is reached as
-    ///   calls end), `enabled` (switched off, all that wait pass), and `max_keys` (fewer forget idle keys; those in use go when they are idle).
+    ///   calls end), `enabled` (switched off, all that wait pass), and `max_keys` (fewer forget keys that are as good as new, and the others when they are).
     /// - **For calls to come:** `queue_ratio`, `max_wait`, `max_hold` and `order`. A call that waits keeps its place and its
     ///   bound, and one that is served its own.
     /// - **What survives:** everything else: calls that are served, the line, and what is known of the service's time. A limit

@@ -42,8 +42,8 @@ pub struct RateLimitConfig {
     pub max_waiting: u32,
     /// With [`keyed_by`](super::RateLimitLayer::keyed_by): how many keys have a rate of their own, at least 1. Default: 1024.
     ///
-    /// Beyond that the key that has been idle the longest is forgotten, and would start again with a full burst: take more
-    /// than there are keys with calls within `per`.
+    /// A key is forgotten only when its burst is full again, so take more than there are keys with calls in that time. What happens
+    /// with more is told in [`keyed`](crate::keyed).
     #[cfg_attr(all(test, feature = "config"), schemars(range(min = 1)))]
     pub max_keys: usize,
 }

@@ -53,7 +53,7 @@ impl<K: Keying> RateLimitLayer<K> {
     pub fn keyed_by<Request, Key, F>(self, key: F) -> RateLimitLayer<ByKey<F, Key>>
     where
         F: Fn(&Request) -> Key + Send + Sync + 'static,
-        Key: Hash + Eq + Clone + Send + Sync + 'static,
+        Key: Hash + Eq + Send + Sync + 'static,
     {
         self.with_keying(ByKey::new(key))
     }
@@ -91,8 +91,8 @@ impl<K: Keying> RateLimitLayer<K> {
     ///
     /// - **At once:** the rate (`permits`, `per`, `burst`). As many permits are there as before, at most the new `burst`, and more
     ///   come at the new rate: from one a minute to a hundred a second, whoever waits goes on within the hundredth of a second, and
-    ///   a larger `burst` fills as it does after a pause. And `max_keys` (fewer forget idle keys, those in use go when they are
-    ///   idle).
+    ///   a larger `burst` fills as it does after a pause. And `max_keys` (fewer forget keys that are as good as new, and the
+    ///   others when they are).
     /// - **For calls to come:** `max_wait` and `max_waiting`. A call that waits keeps its place, and the bound of its wait; if the
     ///   new rate is too slow for that, it is refused when its turn has not come in time.
     ///

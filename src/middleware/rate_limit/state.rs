@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use super::bucket::Bucket;
 use super::config::RateLimitConfig;
-use crate::admission::keyed::{KeyBy, Keyed, Keying};
+use crate::admission::keyed::{Forgettable, KeyBy, Keyed, Keying, Survey};
 use crate::admission::registry::{Condition, Observed, RateLimitCondition};
 use crate::ground::live::{Current, Live, Settings, pack_pair, unpack_pair};
 use crate::ground::sync::Arc;
@@ -18,6 +18,7 @@ pub(super) struct State<K: Keying> {
     pub(super) instruments: Instruments,
     terms: Live<Terms, 3>,
     buckets: Keyed<K, Bucket>,
+    waiting: Survey<u64>,
 }
 
 /// How calls may wait, and the rate as refusals show it; see [`RateLimitConfig`].
@@ -54,6 +55,7 @@ impl<K: Keying> State<K> {
         Self {
             buckets: Keyed::new(keying, config.max_keys, Bucket::new(config.rate(), instruments.clone())),
             instruments,
+            waiting: Survey::default(),
             unready: Unready::default(),
             terms: Live::new(&Terms::of(&config)),
             config: Current::new(config),
@@ -73,25 +75,34 @@ impl<K: Keying> State<K> {
     }
 
     pub(super) fn waiting(&self) -> usize {
-        self.buckets.all().iter().map(|bucket| bucket.waiting() as usize).sum()
+        let mut waiting = 0;
+        self.buckets.for_each(|bucket| waiting += bucket.waiting() as usize);
+        waiting
     }
 
     /// What is returned is to be done where foreign code may run.
-    pub(super) fn apply(&self, config: &RateLimitConfig) -> impl FnOnce() + use<K> {
-        let (buckets, forgotten) = self.config.replace(config, |_| {
+    pub(super) fn apply(&self, config: &RateLimitConfig) -> impl FnOnce() + use<'_, K> {
+        self.config.replace(config, |_| {
             self.terms.write(&Terms::of(config));
-            // First, since what we hold ourselves looks like in use.
-            let forgotten = self.buckets.set_max_keys(config.max_keys);
-            let (buckets, now) = (self.buckets.all(), time::now());
-            for bucket in &buckets {
-                bucket.set_rate(config.rate(), now);
-            }
-            (buckets, forgotten)
+            let now = time::now();
+            self.buckets.for_each(|bucket| bucket.set_rate(config.rate(), now));
+            self.buckets.set_max_keys(config.max_keys);
         });
-        move || {
-            buckets.iter().for_each(|bucket| bucket.ring());
-            drop(forgotten);
+        || {
+            // A bucket that is made meanwhile has the new rate, and no call that waits for another one.
+            self.buckets.for_each(Bucket::ring);
+            self.buckets.shrink();
         }
+    }
+}
+
+impl Forgettable for Bucket {
+    fn is_as_good_as_new(&self, now: Instant) -> bool {
+        self.is_full(now)
+    }
+
+    fn inherit(&self, shared: &Self, now: Instant) {
+        Bucket::inherit(self, shared, now);
     }
 }
 
@@ -109,7 +120,7 @@ impl<K: Keying> Observed for State<K> {
         Condition::RateLimit(RateLimitCondition {
             per_second: f64::from(config.permits) / config.per.as_secs_f64(),
             burst: config.burst.unwrap_or(config.permits),
-            waiting: self.waiting() as u64,
+            waiting: self.waiting.look(&self.buckets, |waiting, bucket| *waiting += u64::from(bucket.waiting())),
             passed: self.instruments.tally().passed.get(),
         })
     }

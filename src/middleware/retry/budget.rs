@@ -127,6 +127,14 @@ impl Budget {
         self.ledger.balance(time::now())
     }
 
+    pub(super) fn is_as_new(&self, now: Instant) -> bool {
+        self.ledger.is_as_new(now)
+    }
+
+    pub(super) fn inherit(&self, other: &Self, now: Instant) {
+        self.ledger.inherit(&other.ledger, now);
+    }
+
     #[inline]
     pub(super) fn deposit(&self, now: Instant) {
         self.ledger.deposit(now);

@@ -43,7 +43,7 @@ pub struct RetryConfig {
     /// request was sent before, and how it failed. Default: `false`.
     pub attempt_spans: bool,
     /// How many keys have a budget of their own at a time, where the layer [is told keys](super::RetryLayer::keyed_by): at
-    /// least 1. Default: 1024.
+    /// least 1. Default: 1024. What happens with more is told in [`keyed`](crate::keyed).
     #[cfg_attr(all(test, feature = "config"), schemars(range(min = 1)))]
     pub max_keys: usize,
 }

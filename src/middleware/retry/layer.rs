@@ -123,7 +123,7 @@ impl<C, P, K: Keying> RetryLayer<C, P, K> {
     /// - **For calls to come:** `enabled`, `max_attempts`, `backoff`, `attempt_timeout`, `max_retry_after` and `max_hold`. A call that has begun
     ///   keeps those that it began with, for all its attempts.
     /// - **At once:** `budget`, in place: what calls have earned survives, and the reserve is not filled (see
-    ///   [`Budget::reload`]); and `max_keys` (fewer forget idle keys; those in use go when they are idle).
+    ///   [`Budget::reload`]); and `max_keys` (fewer forget keys that are as good as new, and the others when they are).
     /// - **Not at all:** a budget that was [given](RetryLayer::with_budget). Others may pay from it; it has a
     ///   [`reload`](Budget::reload) of its own.
     ///
@@ -142,12 +142,12 @@ impl<C, P, K: Keying> RetryLayer<C, P, K> {
     /// As [`new`](RetryLayer::new); all faults are listed, and nothing has changed.
     pub fn reload(&self, config: &RetryConfig) -> Result<(), InvalidConfig> {
         observed::reload([Observed::instruments(&*self.state)], config.validate())?;
-        drop(self.apply(config));
+        self.apply(config)();
         Ok(())
     }
 
-    /// Carries a valid configuration out. What is returned is to be dropped where foreign code may run.
-    pub(crate) fn apply(&self, config: &RetryConfig) -> impl Sized + use<C, P, K> {
+    /// Carries a valid configuration out. What is returned is to be done where foreign code may run.
+    pub(crate) fn apply(&self, config: &RetryConfig) -> impl FnOnce() + use<'_, C, P, K> {
         self.state.apply(config)
     }
 

@@ -79,6 +79,11 @@ impl Policy {
         }
     }
 
+    /// A budget that was given is not forgotten with its handle here.
+    pub(super) fn is_as_new(&self, now: Instant) -> bool {
+        self.given || self.budget.is_as_new(now)
+    }
+
     /// Whether, and when, another attempt follows on one that has ended. `asked` is how long the callee asked to be left alone, where
     /// the verdict does not say it. The price is withdrawn before the wait, so that a call without a token ends at once.
     pub(super) fn retry(

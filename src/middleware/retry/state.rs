@@ -2,7 +2,7 @@ use super::budget::Budget;
 use super::config::RetryConfig;
 use super::policy::Policy;
 use super::terms::Terms;
-use crate::admission::keyed::{KeyBy, Keyed, Keying};
+use crate::admission::keyed::{Forgettable, KeyBy, Keyed, Keying};
 use crate::admission::registry::{Condition, Observed, RetryCondition};
 use crate::ground::live::{Current, Live};
 use crate::ground::sync::Arc;
@@ -48,16 +48,25 @@ impl<K: Keying> State<K> {
         &self.policies.common().budget
     }
 
-    /// What is returned is to be dropped where foreign code may run.
-    pub(super) fn apply(&self, config: &RetryConfig) -> impl Sized + use<K> {
+    /// What is returned is to be done where foreign code may run.
+    pub(super) fn apply(&self, config: &RetryConfig) -> impl FnOnce() + use<'_, K> {
         self.config.replace(config, |_| {
             self.terms.write(&Terms::of(config));
             let now = time::now();
-            for policy in self.policies.all() {
-                policy.reload(&config.budget, now);
-            }
-            self.policies.set_max_keys(config.max_keys)
-        })
+            self.policies.for_each(|policy| policy.reload(&config.budget, now));
+            self.policies.set_max_keys(config.max_keys);
+        });
+        || self.policies.shrink()
+    }
+}
+
+impl Forgettable for Policy {
+    fn is_as_good_as_new(&self, now: Instant) -> bool {
+        self.is_as_new(now)
+    }
+
+    fn inherit(&self, shared: &Self, now: Instant) {
+        self.budget.inherit(&shared.budget, now);
     }
 }
 

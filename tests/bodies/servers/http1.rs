@@ -7,7 +7,8 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf, split};
 use tokio::time::sleep;
 
-use super::{Answer, Census, PAUSE, Rest, Script, Stream};
+use super::{Answer, Census, PAUSE, Rest, Script};
+use crate::pipes::Stream;
 
 /// Whether the connection may serve another request.
 #[derive(PartialEq, Eq)]

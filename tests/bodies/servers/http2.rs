@@ -12,7 +12,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response};
 use tokio::sync::watch;
 use tokio::time::sleep;
 
-use super::{Answer, Census, PAUSE, Rest, Script, Stream};
+use super::{Answer, Census, PAUSE, Rest, Script};
+use crate::pipes::Stream;
 
 pub(super) async fn serve(stream: Stream, census: Arc<Census>, script: Script) {
     let Ok(mut connection) = h2::server::handshake(stream).await else { return };

@@ -3,7 +3,6 @@
 mod census;
 mod http1;
 mod http2;
-mod pipes;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -13,10 +12,9 @@ use bytes::Bytes;
 use tokio::net::TcpListener;
 use tokio::task::AbortHandle;
 
-pub(crate) use census::Census;
-pub(crate) use pipes::Connector;
+use crate::pipes::{PipeListener, Stream};
 
-use pipes::{PipeListener, Stream};
+pub(crate) use census::Census;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Protocol {

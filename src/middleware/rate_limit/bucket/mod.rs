@@ -40,6 +40,16 @@ impl Bucket {
         Self { gcra: Gcra::new(rate), line: Mutex::default(), waiting: AtomicU32::new(0), instruments }
     }
 
+    /// Whether all permits are there, and no call waits for one.
+    pub(super) fn is_full(&self, now: Instant) -> bool {
+        self.waiting() == 0 && self.gcra.is_full(now)
+    }
+
+    /// A new one begins with as many permits as `other` has.
+    pub(super) fn inherit(&self, other: &Self, now: Instant) {
+        self.gcra.inherit(&other.gcra, now);
+    }
+
     /// Another rate from now on. The caller rings afterwards, where foreign code may run.
     pub(super) fn set_rate(&self, rate: Rate, now: Instant) {
         self.gcra.set_rate(rate, now);

@@ -13,7 +13,7 @@ use http::Uri;
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf, duplex};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::mpsc;
 use tower::{BoxError, Service};
 
@@ -24,13 +24,13 @@ static LISTENERS: Mutex<Option<HashMap<Ipv4Addr, mpsc::UnboundedSender<DuplexStr
 
 /// Accepts what is connected to its address, which no network has.
 #[derive(Debug)]
-pub(super) struct PipeListener {
+pub(crate) struct PipeListener {
     address: Ipv4Addr,
     connections: mpsc::UnboundedReceiver<DuplexStream>,
 }
 
 impl PipeListener {
-    pub(super) fn bind() -> Self {
+    pub(crate) fn bind() -> Self {
         static LAST: AtomicU32 = AtomicU32::new(u32::from_be_bytes([240, 0, 0, 0]));
         let address = Ipv4Addr::from(LAST.fetch_add(1, Relaxed));
         let (sender, connections) = mpsc::unbounded_channel();
@@ -38,11 +38,11 @@ impl PipeListener {
         Self { address, connections }
     }
 
-    pub(super) fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         (self.address, 80).into()
     }
 
-    pub(super) async fn accept(&mut self) -> DuplexStream {
+    pub(crate) async fn accept(&mut self) -> DuplexStream {
         self.connections.recv().await.expect("the other end is in the list")
     }
 }
@@ -53,7 +53,27 @@ impl Drop for PipeListener {
     }
 }
 
-/// Connects to pipes and to sockets.
+/// Connects to a pipe, or to a socket of these settings, as the address is of one or the other.
+pub(crate) async fn connect(
+    address: SocketAddr,
+    settings: impl FnOnce(&TcpSocket) -> std::io::Result<()>,
+) -> std::io::Result<Stream> {
+    let listening = match address.ip() {
+        IpAddr::V4(ip) if ip.octets()[0] >= 240 => LISTENERS.lock().unwrap().get_or_insert_default().get(&ip).cloned(),
+        _ => {
+            let socket = TcpSocket::new_v4()?;
+            settings(&socket)?;
+            return socket.connect(address).await.map(Stream::Socket);
+        }
+    };
+    let (ours, theirs) = duplex(BUFFER);
+    match listening.map(|listener| listener.send(theirs)) {
+        Some(Ok(())) => Ok(Stream::Pipe(ours)),
+        _ => Err(std::io::ErrorKind::ConnectionRefused.into()),
+    }
+}
+
+/// [`connect`] for hyper-util's client.
 #[derive(Clone, Debug)]
 pub(crate) struct Connector;
 
@@ -68,16 +88,8 @@ impl Service<Uri> for Connector {
 
     fn call(&mut self, uri: Uri) -> Self::Future {
         Box::pin(async move {
-            let address: SocketAddr = uri.authority().ok_or("no authority")?.as_str().parse()?;
-            let IpAddr::V4(ip) = address.ip() else { return Err("not IPv4".into()) };
-            if ip.octets()[0] < 240 {
-                return Ok(TokioIo::new(Stream::Socket(TcpStream::connect(address).await?)));
-            }
-            let (ours, theirs) = duplex(BUFFER);
-            let listeners = LISTENERS.lock().unwrap();
-            let listener = listeners.as_ref().and_then(|all| all.get(&ip)).ok_or("nobody listens")?;
-            listener.send(theirs)?;
-            Ok(TokioIo::new(Stream::Pipe(ours)))
+            let address = uri.authority().ok_or("no authority")?.as_str().parse()?;
+            Ok(TokioIo::new(connect(address, |_| Ok(())).await?))
         })
     }
 }
@@ -91,7 +103,7 @@ pub(crate) enum Stream {
 
 impl Stream {
     /// Lets the other end see a reset when this is dropped. A pipe has none: it just ends.
-    pub(super) fn reset(&self) {
+    pub(crate) fn reset(&self) {
         if let Self::Socket(socket) = self {
             let _ = socket.set_zero_linger();
         }

@@ -1,0 +1,49 @@
+//! Sums over the states of all keys, at a bounded price for each look.
+
+use std::sync::{Mutex, PoisonError};
+
+use super::table::Place;
+use super::{Forgettable, Keyed, Keying};
+
+/// How many keys one look visits: about a millisecond's work.
+const KEYS: usize = 4096;
+
+/// What was summed up so far. With up to [`KEYS`] keys each look visits all of them, and the sum is of this moment. With more, each
+/// look visits the next of them, and the sum is that of the last time all had been visited.
+#[derive(Debug, Default)]
+pub(crate) struct Survey<S> {
+    /// Under the lock runs nothing but our own sums.
+    progress: Mutex<Progress<S>>,
+}
+
+#[derive(Debug)]
+struct Progress<S> {
+    /// Where the next look goes on, in a round that has begun.
+    after: Option<Place>,
+    round: S,
+    last_round: Option<S>,
+}
+
+impl<S: Default> Default for Progress<S> {
+    fn default() -> Self {
+        Self { after: None, round: S::default(), last_round: None }
+    }
+}
+
+impl<S: Default + Clone> Survey<S> {
+    /// One look. `add` adds a state to a sum that begins at the default.
+    pub(crate) fn look<K: Keying, T: Forgettable>(&self, keyed: &Keyed<K, T>, mut add: impl FnMut(&mut S, &T)) -> S {
+        let mut progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
+        let Progress { after, round, last_round } = &mut *progress;
+        let place = after.unwrap_or_else(|| {
+            *round = S::default();
+            keyed.for_each_without_key(|state| add(round, state));
+            Place::BEGIN
+        });
+        *after = keyed.for_each_of_the_next(KEYS, place, |state| add(round, state));
+        if after.is_none() {
+            *last_round = Some(round.clone());
+        }
+        last_round.clone().unwrap_or_else(|| round.clone())
+    }
+}

@@ -1,0 +1,192 @@
+//! A recorder and a subscriber may call the library back, from their own thread or from another one that they wait for.
+
+use std::cell::Cell;
+use std::sync::mpsc;
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use futures::FutureExt;
+use metrics::{
+    Counter, CounterFn, Gauge, GaugeFn, Histogram, HistogramFn, Key, KeyName, Metadata, Recorder, SharedString, Unit,
+};
+use seawall::bulkhead::{BulkheadConfig, BulkheadLayer};
+use seawall::circuit_breaker::{CircuitBreakerConfig, CircuitBreakerLayer};
+use seawall::registry::{Command, Registry};
+use tower::{BoxError, Layer, ServiceExt, service_fn};
+use tracing::subscriber::with_default;
+use tracing::{Event, Metadata as TraceMetadata, Subscriber, span};
+
+use crate::recorded::turn;
+
+type Callback = Arc<dyn Fn() + Send + Sync>;
+
+/// Calls back from all that it is asked to do.
+#[derive(Clone)]
+struct CallsBack(Callback);
+
+impl CallsBack {
+    fn new(callback: impl Fn() + Send + Sync + 'static) -> Self {
+        Self(Arc::new(callback))
+    }
+
+    fn call_back(&self) {
+        thread_local!(static IS_AT_IT: Cell<bool> = const { Cell::new(false) });
+        if !IS_AT_IT.replace(true) {
+            (self.0)();
+            IS_AT_IT.set(false);
+        }
+    }
+}
+
+impl Drop for CallsBack {
+    fn drop(&mut self) {
+        self.call_back();
+    }
+}
+
+impl CounterFn for CallsBack {
+    fn increment(&self, _: u64) {
+        self.call_back();
+    }
+
+    fn absolute(&self, _: u64) {}
+}
+
+impl GaugeFn for CallsBack {
+    fn increment(&self, _: f64) {}
+
+    fn decrement(&self, _: f64) {}
+
+    fn set(&self, _: f64) {
+        self.call_back();
+    }
+}
+
+impl HistogramFn for CallsBack {
+    fn record(&self, _: f64) {
+        self.call_back();
+    }
+}
+
+impl Recorder for CallsBack {
+    fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {
+        self.call_back();
+    }
+
+    fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+    fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+    fn register_counter(&self, _: &Key, _: &Metadata<'_>) -> Counter {
+        self.call_back();
+        Counter::from_arc(Arc::new(self.clone()))
+    }
+
+    fn register_gauge(&self, _: &Key, _: &Metadata<'_>) -> Gauge {
+        self.call_back();
+        Gauge::from_arc(Arc::new(self.clone()))
+    }
+
+    fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> Histogram {
+        self.call_back();
+        Histogram::from_arc(Arc::new(self.clone()))
+    }
+}
+
+impl Subscriber for CallsBack {
+    fn enabled(&self, _: &TraceMetadata<'_>) -> bool {
+        true
+    }
+
+    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+        self.call_back();
+        span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &span::Id, _: &span::Record<'_>) {
+        self.call_back();
+    }
+
+    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+
+    fn event(&self, _: &Event<'_>) {
+        self.call_back();
+    }
+
+    fn enter(&self, _: &span::Id) {
+        self.call_back();
+    }
+
+    fn exit(&self, _: &span::Id) {}
+}
+
+/// What may be called back: all of it, and what was kept until then is dropped.
+fn everything(registry: &Registry, kept: &Mutex<Option<BulkheadLayer>>) {
+    let kept = kept.lock().unwrap().take();
+    drop(kept);
+    registry.publish();
+    let layer = BulkheadLayer::new(BulkheadConfig::default()).unwrap();
+    if let Ok(layer) = layer.named_in(registry, "from within") {
+        registry.snapshot();
+        registry.components();
+        layer.reload(&BulkheadConfig::default()).unwrap();
+        drop(layer.layer(service_fn(serve)).oneshot(false).now_or_never());
+    }
+    Registry::new().publish();
+}
+
+/// Does it here, and then in another thread, which is waited for.
+fn here_and_there(work: impl Fn() + Send + Sync + 'static) -> impl Fn() + Send + Sync {
+    let work = Arc::new(work);
+    move || {
+        work();
+        let (work, (done, is_done)) = (Arc::clone(&work), mpsc::channel());
+        thread::spawn(move || {
+            work();
+            let _ = done.send(());
+        });
+        is_done.recv_timeout(Duration::from_secs(30)).expect("a lock is held");
+    }
+}
+
+async fn serve(fails: bool) -> Result<(), BoxError> {
+    if fails { Err("down".into()) } else { Ok(()) }
+}
+
+/// One call and what can be told of it: a success, failures, an open breaker, a refusal, a reload, a command.
+fn calls(registry: &Registry) {
+    let config = CircuitBreakerConfig { consecutive_failures: Some(2), ..Default::default() };
+    let layer = CircuitBreakerLayer::new(config.clone()).unwrap().named_in(registry, "payments").unwrap();
+    let service = layer.layer(service_fn(serve));
+    for fails in [false, true, true, true] {
+        drop(service.clone().oneshot(fails).now_or_never());
+    }
+    layer.reload(&config).unwrap();
+    for component in registry.find("payments") {
+        component.apply(Command::Reset).unwrap();
+    }
+    registry.publish();
+}
+
+#[test]
+fn recorder_that_calls_back_meets_no_lock() {
+    let _turn = turn();
+    let registry = Registry::new();
+    let layer = BulkheadLayer::new(BulkheadConfig::default()).unwrap().named_in(&registry, "dropped within").unwrap();
+    let (kept, within) = (Mutex::new(Some(layer)), registry.clone());
+    let recorder = CallsBack::new(here_and_there(move || everything(&within, &kept)));
+    metrics::with_local_recorder(&recorder, || {
+        calls(&registry);
+        calls(&registry);
+    });
+}
+
+#[test]
+fn subscriber_that_calls_back_meets_no_lock() {
+    let _turn = turn();
+    let registry = Registry::new();
+    let layer = BulkheadLayer::new(BulkheadConfig::default()).unwrap().named_in(&registry, "dropped within").unwrap();
+    let (kept, within) = (Mutex::new(Some(layer)), registry.clone());
+    with_default(CallsBack::new(here_and_there(move || everything(&within, &kept))), || calls(&registry));
+}
