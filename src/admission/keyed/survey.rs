@@ -1,9 +1,8 @@
 //! Sums over the states of all keys, at a bounded price for each look.
 
-use std::sync::{Mutex, PoisonError};
-
 use super::table::Place;
 use super::{Forgettable, Keyed, Keying};
+use crate::ground::sync::{Mutex, lock};
 
 /// How many keys one look visits: about a millisecond's work.
 const KEYS: usize = 4096;
@@ -33,7 +32,7 @@ impl<S: Default> Default for Progress<S> {
 impl<S: Default + Clone> Survey<S> {
     /// One look. `add` adds a state to a sum that begins at the default.
     pub(crate) fn look<K: Keying, T: Forgettable>(&self, keyed: &Keyed<K, T>, mut add: impl FnMut(&mut S, &T)) -> S {
-        let mut progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut progress = lock(&self.progress);
         let Progress { after, round, last_round } = &mut *progress;
         let place = after.unwrap_or_else(|| {
             *round = S::default();

@@ -6,8 +6,10 @@
 //! as it is whenever recorders change.
 
 use std::mem;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::{self, ThreadId};
+
+use crate::ground::sync::foreign;
+use crate::ground::sync::global::{Mutex, MutexGuard, lock};
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -44,7 +46,7 @@ impl<T> Turns<T> {
     }
 
     fn lock(&self) -> MutexGuard<'_, Kept<T>> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.kept)
     }
 
     /// Lets `tell` tell the recorder of this thread what is new. If another thread is telling that recorder at this moment, it will do so
@@ -56,7 +58,7 @@ impl<T> Turns<T> {
         let recorder = metrics::with_recorder(super::metrics::address);
         let Some(mut turn) = self.begin(recorder) else { return };
         loop {
-            tell(turn.told.get_or_insert_default());
+            foreign(|| tell(turn.told.get_or_insert_default()));
             if !turn.is_wanted_again() {
                 return;
             }
