@@ -63,7 +63,8 @@ async fn handler_passes_the_priority_on() {
 #[tokio::test]
 async fn priority_travels_over_grpc() {
     let config = stack::ClientConfig::default();
-    let handler = tower::service_fn(|request: Request<Empty<Bytes>>| async move {
+    let handler = tower::service_fn(|request: Request<_>| async move {
+        let request: Request<seawall::http::UploadBody<Empty<Bytes>>> = request;
         let name = request.headers().get("x-priority").and_then(|value| value.to_str().ok().map(str::to_owned));
         Ok::<_, BoxError>(Response::new(format!("{name:?} {:?}", context::priority())))
     });

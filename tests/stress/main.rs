@@ -6,6 +6,7 @@
 #![cfg(feature = "grpc")]
 #![allow(clippy::disallowed_methods, reason = "tests sleep and look at the clock as users do")]
 
+mod clock;
 mod counted;
 mod grpc;
 mod http;
@@ -32,6 +33,7 @@ use seawall::registry::{Condition, Registry};
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::{sleep, timeout};
 
+use crate::clock::WORKERS;
 use crate::progress::{Done, End, Progress};
 use crate::setup::{Call, Protocol, Setup, Stacks};
 
@@ -74,7 +76,8 @@ fn stress(protocol: Protocol) {
     say(&format!("stress {name}: {seconds} s, SEAWALL_STRESS_SEED={seed}"));
 
     // It is not dropped if this panics: that would wait for workers that stand still.
-    let runtime = Builder::new_multi_thread().worker_threads(workers()).enable_all().build().unwrap();
+    let runtime =
+        Builder::new_multi_thread().worker_threads(workers()).thread_name(WORKERS).enable_all().build().unwrap();
     let runtime = ManuallyDrop::new(runtime);
     // What the library itself keeps running in a runtime is there after the first calls, and is no leak.
     let warm_up = run(protocol, &Stacks::ALL[5..], 1, seed, &runtime, Duration::from_millis(300), MAX_OWN_TASKS);
@@ -87,7 +90,6 @@ fn stress(protocol: Protocol) {
     say(&format!("figure stress.{name}.leaked {}", outcome.leaked.iter().map(|(_, n)| n).sum::<usize>()));
     say(&format!("figure stress.{name}.longest_pause_ms {}", outcome.done.longest_pause.as_millis()));
     assert_eq!(outcome.leaked, [], "{name}, seed {seed}: not given back within {GIVEN_BACK:?}");
-    outcome.progress.assert_every_lane_completed();
     ManuallyDrop::into_inner(runtime).shutdown_background();
 }
 

@@ -210,7 +210,7 @@ impl HalfOpen {
         self.answered = self.answered.saturating_add(1);
         self.failures += u32::from(failed);
         self.slow += u32::from(slow);
-        self.well += u32::from(!failed && !(slow && policy.slow_rate.is_some()));
+        self.well += u32::from(!(failed || slow && policy.slow_rate.is_some()));
     }
 
     fn judge(&self, policy: &Policy) -> Judgement {

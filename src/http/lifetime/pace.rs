@@ -26,7 +26,7 @@ use pin_project::pin_project;
 use tower::BoxError;
 
 use crate::admission::timer::Timer;
-use crate::ground::sync::{Mutex, lock};
+use crate::ground::sync::{Mutex, foreign, lock};
 use crate::ground::time::{self, Instant};
 use crate::ground::verdict::Pace;
 
@@ -120,7 +120,7 @@ impl Drop for Piece {
             state.waker.take()
         };
         if let Some(waker) = waker {
-            waker.wake();
+            foreign(|| waker.wake());
         }
     }
 }
@@ -153,7 +153,7 @@ impl Pacing {
             if self.tries == TRIES {
                 return Poll::Ready(());
             }
-            let waker = cx.waker().clone();
+            let waker = foreign(|| cx.waker().clone());
             let (replaced, drops) = {
                 let mut state = lock(&self.tracked.0);
                 if state.out.bytes < self.most.bytes && state.out.pieces < self.most.pieces {
@@ -162,7 +162,7 @@ impl Pacing {
                 }
                 (state.waker.replace(waker), state.drops)
             };
-            drop(replaced);
+            foreign(|| drop(replaced));
             if drops {
                 self.timer.disarm();
                 return Poll::Pending;
