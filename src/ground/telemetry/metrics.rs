@@ -131,8 +131,13 @@ fn key(metric: &'static str, labels: impl IntoIterator<Item = Label>) -> Key {
 }
 
 /// By its address a recorder is known from the one before.
-pub(super) fn address(recorder: &dyn Recorder) -> usize {
+fn address(recorder: &dyn Recorder) -> usize {
     (&raw const *recorder).cast::<()>() as usize
+}
+
+/// The address of this thread's recorder.
+pub(super) fn recorder() -> usize {
+    metrics::with_recorder(address)
 }
 
 /// Whether a counter is there from the beginning, at zero. Its first increase is worth waking someone for, and Prometheus sees none

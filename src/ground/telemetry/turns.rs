@@ -55,7 +55,7 @@ impl<T> Turns<T> {
     where
         T: Default,
     {
-        let recorder = metrics::with_recorder(super::metrics::address);
+        let recorder = super::metrics::recorder();
         let Some(mut turn) = self.begin(recorder) else { return };
         loop {
             foreign(|| tell(turn.told.get_or_insert_default()));
