@@ -35,7 +35,7 @@ use std::marker::PhantomData;
 
 pub(crate) use self::survey::Survey;
 use self::table::{Entered, Place, Table};
-use crate::ground::sync::{Arc, Mutex, lock};
+use crate::ground::sync::{Arc, Mutex, foreign, lock};
 use crate::ground::time::{self, Instant};
 
 /// The type of the keys by which something tells requests apart.
@@ -190,7 +190,7 @@ impl<K: Keying, T: Forgettable> Keyed<K, T> {
     where
         K: KeyBy<Request>,
     {
-        self.keying.key(request)
+        foreign(|| self.keying.key(request))
     }
 
     /// The state of a key; the common one without any.
@@ -198,10 +198,10 @@ impl<K: Keying, T: Forgettable> Keyed<K, T> {
         let Some(key) = key else {
             return Arc::clone(&self.common);
         };
-        let hash = self.hasher.hash_one(&key);
+        let hash = foreign(|| self.hasher.hash_one(&key));
         let mut after = 0;
         while let Some(known) = self.next(hash, after) {
-            if *known.key == key {
+            if foreign(|| *known.key == key) {
                 return known.state;
             }
             after = known.number;
@@ -220,9 +220,9 @@ impl<K: Keying, T: Forgettable> Keyed<K, T> {
             let entered = lock(&self.table).enter(&key, hash, after, &mut looks, now, &make);
             match entered {
                 Entered::At(state) => return state,
-                Entered::CompareFirst(known) if *known.key == *key => return known.state,
+                Entered::CompareFirst(known) if foreign(|| *known.key == *key) => return known.state,
                 Entered::CompareFirst(known) => after = known.number,
-                Entered::Forgot(forgotten) => drop(forgotten),
+                Entered::Forgot(forgotten) => foreign(|| drop(forgotten)),
             }
         }
     }
@@ -240,7 +240,7 @@ impl<K: Keying, T: Forgettable> Keyed<K, T> {
             let mut few = BATCH.min(looks);
             looks -= few;
             while let Some(forgotten) = self.forget_one(now, &mut few) {
-                drop(forgotten);
+                foreign(|| drop(forgotten));
             }
         }
     }

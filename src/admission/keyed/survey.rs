@@ -2,7 +2,7 @@
 
 use super::table::Place;
 use super::{Forgettable, Keyed, Keying};
-use crate::ground::sync::global::{Mutex, lock};
+use crate::ground::sync::{Mutex, lock};
 
 /// How many keys one look visits: about a millisecond's work.
 const KEYS: usize = 4096;

@@ -138,22 +138,26 @@ impl<Key, T: Forgettable> Table<Key, T> {
 
     /// Entries that were used of late are spared, if others can be found: they are as good as new, but have learned something.
     fn forget_one(&mut self, now: Instant, looks: &mut usize, spare_used: bool) -> Option<Known<Key, T>> {
-        let mut spared = None;
-        while *looks > 0 {
-            *looks -= 1;
-            let behind = self.own.range((Excluded(self.hand), Unbounded)).next();
-            let place = *behind.or_else(|| self.own.iter().next())?.0;
-            self.hand = place;
-            let Some(own) = self.own.get_mut(&place) else { break };
-            if is_in_use(&own.state) || !own.state.is_as_good_as_new(now) {
-                continue;
+        let (mut spared, mut found) = (None, None);
+        while *looks > 0 && found.is_none() && !self.own.is_empty() {
+            for (place, own) in self.own.range_mut((Excluded(self.hand), Unbounded)).take(*looks) {
+                *looks -= 1;
+                self.hand = *place;
+                if is_in_use(&own.state) || !own.state.is_as_good_as_new(now) {
+                    continue;
+                }
+                if !(spare_used && mem::take(&mut own.used)) {
+                    found = Some(*place);
+                    break;
+                }
+                spared = spared.or(Some(*place));
             }
-            if !(spare_used && mem::take(&mut own.used)) {
-                return self.remove(place);
+            if *looks > 0 && found.is_none() {
+                // That was the end, and the search goes on from the beginning.
+                self.hand = Place::BEGIN;
             }
-            spared = spared.or(Some(place));
         }
-        self.remove(spared?)
+        self.remove(found.or(spared)?)
     }
 
     fn remove(&mut self, place: Place) -> Option<Known<Key, T>> {

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
 use super::{Inner, Observed};
+use crate::ground::sync::foreign;
 
 /// Gives up an `Arc` without dropping what is in it.
 pub(crate) trait Release {
@@ -92,6 +93,6 @@ impl Drop for Held {
             self.looks.fetch_sub(1, Ordering::Relaxed);
             self.observed.take().and_then(|observed| observed.release())
         };
-        drop(last);
+        foreign(|| drop(last));
     }
 }
