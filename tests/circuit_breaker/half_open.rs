@@ -233,12 +233,12 @@ async fn half_open_uploads() -> (
     (layer, client)
 }
 
-fn post(path: &str) -> (Request<Channel<Bytes>>, Sender<Bytes>) {
+pub(super) fn post(path: &str) -> (Request<Channel<Bytes>>, Sender<Bytes>) {
     let (sender, body) = Channel::new(8);
     (Request::post(path).body(body).unwrap(), sender)
 }
 
-fn empty(path: &str) -> Request<Channel<Bytes>> {
+pub(super) fn empty(path: &str) -> Request<Channel<Bytes>> {
     let (request, _sender) = post(path);
     request
 }
