@@ -1,4 +1,3 @@
-use std::sync::Mutex as StdMutex;
 use std::sync::atomic::AtomicBool;
 use std::thread;
 
@@ -75,7 +74,7 @@ impl Observed for LookedAt {
 #[test]
 fn name_is_free_when_its_owner_is_gone_though_others_still_look() {
     let registry = Registry::new();
-    let owner: Arc<StdMutex<Option<Arc<dyn Observed>>>> = Arc::default();
+    let owner: Arc<Mutex<Option<Arc<dyn Observed>>>> = Arc::default();
     let (theirs, dropped) = (Arc::clone(&owner), Arc::clone(&owner));
     let again = registry.clone();
     let is_free = move || again.register("payments", &[Fake::observed(LayerKind::Bulkhead)]);
