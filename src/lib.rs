@@ -94,6 +94,8 @@
 //! work, and how to isolate a dependency by hand.
 
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+// What the protocols need of the rooms below is not used without them.
+#![cfg_attr(not(feature = "http"), allow(dead_code, reason = "used by the protocols"))]
 
 // One room a module; dependencies point down, and `tests/architecture.rs` keeps it so.
 mod admission;

@@ -247,7 +247,8 @@ where
         self.is_end_stream
     }
 
+    #[allow(clippy::clone_on_copy, reason = "not `Copy` in http-body 1.0")]
     fn size_hint(&self) -> SizeHint {
-        self.size_hint.clone()
+        self.size_hint
     }
 }

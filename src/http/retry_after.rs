@@ -8,12 +8,13 @@
 //! | `120`, `+120`, `"120"` | the standard, and those who quote and sign it |
 //! | `1.5` | Sentry, Microsoft Graph, SpaceTraders: limiters that know fractions |
 //! | `30s`, `1m30s`, `370ms`, `5 seconds` | durations as Go and others print them |
-//! | `-3` | a reset that has passed, subtracted: no wait |
 //! | `1771404540` | a Unix time, in seconds or milliseconds: nobody means 31 years |
 //! | any [date](date::parse) | by the response's own `Date`, which is the clock that the server means, or else by ours |
 //! | `3, 3`, or several headers | proxies that add their own: the longest satisfies all |
 //! | `retry-after-ms`, `x-ms-retry-after-ms` | Azure, OpenAI; milliseconds, and preferred since they are finer |
 //! | `x-amz-retry-after` | AWS; milliseconds |
+//!
+//! A negative number, a reset that has passed, says nothing.
 //!
 //! What says when a quota is full again is not read (`x-ratelimit-reset`, `RateLimit-Reset`): it is a number of seconds, a Unix time
 //! or a duration, depending on who sends it, and most answers with it may be repeated earlier.
@@ -81,13 +82,9 @@ fn server_time(headers: &HeaderMap) -> Duration {
     }
 }
 
-/// A number, or several, each with its unit: `90`, `1.5`, `30s`, `1m30s`, `2 minutes`. A number alone is of `unit`. Less than nothing
-/// is nothing.
+/// A number, or several, each with its unit: `90`, `1.5`, `30s`, `1m30s`, `2 minutes`. A number alone is of `unit`.
 fn delay(text: &str, unit: &str) -> Option<Duration> {
-    let (text, is_negative) = match text.strip_prefix('-') {
-        Some(text) => (text, true),
-        None => (text.strip_prefix('+').unwrap_or(text), false),
-    };
+    let text = text.strip_prefix('+').unwrap_or(text);
     let (mut rest, mut total) = (text, Duration::ZERO);
     loop {
         let number = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.').len();
@@ -102,7 +99,7 @@ fn delay(text: &str, unit: &str) -> Option<Duration> {
         total = total.saturating_add(times(number, word)?);
         rest = after.trim_start();
         if rest.is_empty() {
-            return Some(if is_negative { Duration::ZERO } else { total });
+            return Some(total);
         }
     }
 }

@@ -136,10 +136,10 @@ pub(crate) fn told(error: &BoxError) -> Option<(&'static str, Reason)> {
 /// Waits until something holds, and says how long that took.
 ///
 /// # Panics
-/// If it does not hold after a second, of which no more passes here than this task gets to see.
+/// If it does not hold after ten seconds, of which no more pass here than this task gets to see.
 pub(crate) async fn until(mut holds: impl FnMut() -> bool) -> Duration {
     let start = Instant::now();
-    for _ in 0..1000 {
+    for _ in 0..10_000 {
         if holds() {
             return start.elapsed();
         }

@@ -21,7 +21,7 @@ both_protocols!(
     a_reader_who_takes_his_time_opens_nothing,
     a_body_that_is_parked_until_it_is_cut_opens_nothing,
     a_body_that_is_dropped_at_once_opens_nothing,
-    a_reader_who_takes_his_time_spoils_no_estimate,
+    queue_reckons_with_the_time_that_permits_are_held,
 );
 
 const SLOW: Duration = Duration::from_millis(50);
@@ -169,19 +169,26 @@ where
     start.elapsed()
 }
 
-async fn a_reader_who_takes_his_time_spoils_no_estimate(protocol: Protocol) {
+/// A queue waits for permits, however they are held.
+async fn queue_reckons_with_the_time_that_permits_are_held(protocol: Protocol) {
     let time = Duration::from_millis(80);
-    let whole = Rest::Whole("well".into());
-    let waited = queues_for(protocol, whole, time, |mut body| async move {
-        sleep(2 * time).await;
+    let whole = || Rest::Whole("well".into());
+    let waited = queues_for(protocol, whole(), time, |mut body| async move {
         drain(&mut body).await.unwrap();
     })
     .await;
     assert!(waited >= time / 2, "nearly to the end: {waited:?}");
 
+    let waited = queues_for(protocol, whole(), time, |mut body| async move {
+        sleep(2 * time).await;
+        drain(&mut body).await.unwrap();
+    })
+    .await;
+    assert!(waited < time / 4, "readers that keep their permits for twice as long: {waited:?}");
+
     let waited = queues_for(protocol, Rest::Trickle(2, 2 * time), time, |mut body| async move {
         drain(&mut body).await.unwrap();
     })
     .await;
-    assert!(waited < time / 4, "a callee who really takes twice as long: {waited:?}");
+    assert!(waited < time / 4, "a callee that takes twice as long: {waited:?}");
 }

@@ -62,9 +62,10 @@ async fn handler_passes_the_priority_on() {
 #[cfg(feature = "grpc")]
 #[tokio::test]
 async fn priority_travels_over_grpc() {
+    use seawall::http::UploadBody;
+
     let config = stack::ClientConfig::default();
-    let handler = tower::service_fn(|request: Request<_>| async move {
-        let request: Request<seawall::http::UploadBody<Empty<Bytes>>> = request;
+    let handler = tower::service_fn(|request: Request<UploadBody<Empty<Bytes>>>| async move {
         let name = request.headers().get("x-priority").and_then(|value| value.to_str().ok().map(str::to_owned));
         Ok::<_, BoxError>(Response::new(format!("{name:?} {:?}", context::priority())))
     });

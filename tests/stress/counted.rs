@@ -35,26 +35,25 @@ impl<B: Body> Body for Counted<B> {
     type Error = B::Error;
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
-        preempt();
+        preempt(32);
         self.project().body.poll_frame(cx)
     }
 
     fn is_end_stream(&self) -> bool {
-        preempt();
+        preempt(8);
         self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        preempt();
+        preempt(8);
         self.body.size_hint()
     }
 }
 
-/// Lets other threads go first, as the operating system does at any time: whatever the caller holds now, it holds for a while.
-fn preempt() {
-    match fastrand::u8(..32) {
-        0 => std::thread::sleep(Duration::from_micros(50)),
-        1..4 => std::thread::yield_now(),
-        _ => {}
+/// Lets other threads go first one time in `times`, as the operating system does at any time: whatever the caller holds now, it
+/// holds for a while.
+fn preempt(times: u32) {
+    if fastrand::u32(..times) == 0 {
+        std::thread::sleep(Duration::from_micros(fastrand::u64(..100)));
     }
 }

@@ -70,7 +70,7 @@ fn stress(protocol: Protocol) {
     static SERIAL: Mutex<()> = Mutex::new(());
     let _serial = SERIAL.lock().unwrap_or_else(PoisonError::into_inner);
     let number = |name| std::env::var(name).ok().map(|text| text.parse().expect(name));
-    let seconds = number("SEAWALL_STRESS_SECONDS").unwrap_or(6);
+    let seconds = number("SEAWALL_STRESS_SECONDS").unwrap_or(8);
     let seed = number("SEAWALL_STRESS_SEED").unwrap_or_else(|| fastrand::u64(..));
     let name = protocol.name();
     say(&format!("stress {name}: {seconds} s, SEAWALL_STRESS_SEED={seed}"));

@@ -1,7 +1,7 @@
 //! A TCP proxy that ends each connection after a random time, by FIN or by RST.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use fastrand::Rng;
@@ -25,11 +25,11 @@ impl Proxy {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let open = Arc::new(());
-        let counter = Arc::clone(&open);
+        let counter = Arc::downgrade(&open);
         let accepting = tokio::spawn(async move {
             loop {
                 let Ok((client, _)) = listener.accept().await else { continue };
-                let (open, rng) = (Arc::clone(&counter), rng.fork());
+                let (open, rng) = (Weak::clone(&counter), rng.fork());
                 tokio::spawn(async move {
                     relay(client, server, rng).await;
                     drop(open);
@@ -42,8 +42,8 @@ impl Proxy {
 
     /// How many connections neither end has closed, or only one.
     pub(crate) fn open(&self) -> usize {
-        // This value and the accepting task have one each.
-        Arc::strong_count(&self.open) - 1 - usize::from(!self.accepting.is_finished())
+        // The accepting task has one until it has ended; then there is one for each connection.
+        Arc::weak_count(&self.open)
     }
 
     pub(crate) fn close(&self) {

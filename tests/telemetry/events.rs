@@ -108,18 +108,17 @@ fn text_of_strangers_makes_no_line_in_the_log() {
 
     let hostile = "bob\n2026-11-28T00:00:00Z  INFO root logged in\r\u{1b}[2J\u{202e}\u{2028}\u{85}\0";
     let escaped = r"bob\n2026-11-28T00:00:00Z  INFO root logged in\r\u{1b}[2J\u{202e}\u{2028}\u{85}\0";
-    for is_grpc in [false, true] {
-        let events = logged(async {
+    let events = logged(async {
+        for is_grpc in [false, true] {
             let errors: [BoxError; 3] =
                 [hostile.into(), CannotPay(hostile, hostile.into()).into(), std::io::Error::other(hostile).into()];
             for error in errors {
-                // The count of answers is the process's, and other tests have moved the clocks of their runtimes on.
+                // Answers are counted for the process: the clock of another test may be far ahead.
                 advance(Duration::from_secs(1000 * 86_400)).await;
                 let mut error = Some(error);
                 let service = service_fn(move |_: http::Request<String>| {
-                    std::future::ready(Err::<http::Response<http_body_util::Full<bytes::Bytes>>, _>(
-                        error.take().unwrap(),
-                    ))
+                    let error = error.take().unwrap();
+                    std::future::ready(Err::<http::Response<http_body_util::Full<bytes::Bytes>>, _>(error))
                 });
                 let request = http::Request::new(String::new());
                 // What the caller is answered does not have the text at all.
@@ -133,9 +132,10 @@ fn text_of_strangers_makes_no_line_in_the_log() {
                     }
                 }
             }
-        });
-        let told: Vec<_> = events.iter().filter(|event| event["message"] == "answered").collect();
-        let errors: Vec<_> = told.iter().map(|event| event["error"].as_str()).collect();
-        assert_eq!(errors, [escaped.to_owned(), format!("cannot pay {escaped}: {escaped}"), escaped.to_owned()]);
-    }
+        }
+    });
+    let told: Vec<_> = events.iter().filter(|event| event["message"] == "answered").collect();
+    let errors: Vec<_> = told.iter().map(|event| event["error"].clone()).collect();
+    let shown = [escaped.to_owned(), format!("cannot pay {escaped}: {escaped}"), escaped.to_owned()];
+    assert_eq!(errors, [shown.clone(), shown].concat());
 }

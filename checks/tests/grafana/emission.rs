@@ -293,13 +293,20 @@ async fn transitions(registry: &Registry) {
     service.clone().oneshot(Verdict::Success).await.unwrap_err();
     registry.publish();
     advance(SECOND).await;
+    let probes = async |verdict, until| {
+        for _ in 0..100 {
+            if handle.state() == until {
+                return;
+            }
+            let _ = service.clone().oneshot(verdict).await;
+        }
+        panic!("{:?} and not {until:?}", handle.state());
+    };
     service.clone().oneshot(Verdict::Transient).await.unwrap();
-    assert_eq!(handle.state(), State::Open, "the probe failed");
-    advance(SECOND).await;
-    for _ in 0..15 {
-        service.clone().oneshot(Verdict::Success).await.unwrap();
-    }
-    assert_eq!(handle.state(), State::Closed);
+    probes(Verdict::Transient, State::Open).await;
+    advance(MINUTE).await;
+    service.clone().oneshot(Verdict::Success).await.unwrap();
+    probes(Verdict::Success, State::Closed).await;
     handle.force_open();
     handle.enforce();
     handle.disable();

@@ -81,16 +81,16 @@ fn name_is_free_when_its_owner_is_gone_though_others_still_look() {
     let is_free = move || again.register("payments", &[Fake::observed(LayerKind::Bulkhead)]);
     let meanwhile = Box::new(move || {
         assert!(problem(is_free()).contains("is taken"), "there is an owner");
-        drop(dropped.lock().expect("no panic").take());
+        drop(lock(&dropped).take());
         is_free().expect("the owner is gone, whoever looks");
     });
     let first: Arc<dyn Observed> = Arc::new(LookedAt { instruments: Instruments::new(LayerKind::Bulkhead), meanwhile });
     registry.register("payments", &[Arc::clone(&first)]).expect("it is free");
-    *theirs.lock().expect("no panic") = Some(first);
+    *lock(&theirs) = Some(first);
     let handle = &registry.find("payments")[0].clone();
     assert_eq!(registry.snapshot().components.len(), 1);
     assert_eq!(handle.name(), "payments");
-    assert!(owner.lock().expect("no panic").is_none() && registry.find("payments").is_empty());
+    assert!(lock(&owner).is_none() && registry.find("payments").is_empty());
 }
 
 #[test]

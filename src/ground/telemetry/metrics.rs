@@ -130,6 +130,11 @@ fn key(metric: &'static str, labels: impl IntoIterator<Item = Label>) -> Key {
     Key::from_parts(metric, labels.into_iter().collect::<Vec<_>>())
 }
 
+/// The address of the recorder of this thread.
+pub(super) fn recorder() -> usize {
+    metrics::with_recorder(address)
+}
+
 /// By its address a recorder is known from the one before.
 fn address(recorder: &dyn Recorder) -> usize {
     (&raw const *recorder).cast::<()>() as usize

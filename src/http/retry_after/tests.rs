@@ -33,8 +33,6 @@ fn numbers_are_read_as_servers_send_them() {
         ("0.503", 0.503),
         ("2.", 2.0),
         (".5", 0.5),
-        ("-1", 0.0),
-        ("-0.5", 0.0),
         ("5s", 5.0),
         ("5S", 5.0),
         ("5 seconds", 5.0),
@@ -78,6 +76,8 @@ fn text_that_is_no_wait_is_as_if_it_were_not_there() {
         "1,",
         ",",
         "3, soon",
+        "-1",
+        "-0.5",
         "--5",
         "+-5",
         "1 2",
@@ -105,7 +105,7 @@ fn the_longest_of_several_values_satisfies_all() {
         "Sun, 06 Nov 1994 08:49:47 GMT, Sun, 06 Nov 1994 08:49:47 GMT",
         "5, Sun, 06 Nov 1994 08:49:47 GMT",
         "Sun, 06 Nov 1994 08:49:47 GMT, 5s",
-        "Sun Nov  6 08:49:47 1994, 784111780",
+        "Sun Nov  6 08:49:47 1994, 1",
     ] {
         assert_eq!(of([now.clone(), (RETRY_AFTER, list)]), secs(10.0), "{list}");
     }
