@@ -140,11 +140,6 @@ fn address(recorder: &dyn Recorder) -> usize {
     (&raw const *recorder).cast::<()>() as usize
 }
 
-/// The address of this thread's recorder.
-pub(super) fn recorder() -> usize {
-    metrics::with_recorder(address)
-}
-
 /// Whether a counter is there from the beginning, at zero. Its first increase is worth waking someone for, and Prometheus sees none
 /// in a series that begins with it.
 #[derive(Clone, Copy, PartialEq, Eq)]
