@@ -15,14 +15,13 @@
 //! called next, as [`time::hand_over`] does with a reading of the clock.
 
 use std::cell::Cell;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use crate::admission::gate::{Admitted, Claim, Gate, Permit, Waiter};
 use crate::ground::context;
 use crate::ground::error::Rejected;
-use crate::ground::sync::{Mutex, lock};
+use crate::ground::sync::{Arc, Mutex, lock};
 use crate::ground::time::{self, Instant};
 
 thread_local! {
