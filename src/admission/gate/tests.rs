@@ -378,9 +378,8 @@ async fn a_waker_whose_drop_panics_costs_no_permit() {
     assert!(gate.is_idle());
 }
 
-/// Outside of a runtime, where there is no timer that shares the waker.
-#[test]
-fn a_waker_whose_drop_panics_keeps_nobody_from_being_woken() {
+#[tokio::test(start_paused = true)]
+async fn a_waker_whose_drop_panics_keeps_nobody_from_being_woken() {
     let gate = gate(2, Order::Fifo);
     let _permit = now(&gate, 1);
     let Ok(Admitted::Later(mut heavy)) = ask(&gate, claim(2)) else { panic!("there is one permit for two") };
