@@ -17,9 +17,9 @@ pub(crate) enum Place {
     /// Work that may outlive the call holds it as well.
     Shared(Arc<Permit>),
     /// The request body gives it back while it waits for the client.
-    Lent(sync::Arc<Gate>, Arc<Upload>),
+    Lent(Arc<Gate>, Arc<Upload>),
     /// The call ended while its permit was given back.
-    Away(sync::Arc<Gate>),
+    Away(Arc<Gate>),
 }
 
 impl Place {
@@ -75,7 +75,7 @@ impl Serving {
         let place = match upload {
             None => Place::Own(permit),
             Some(upload) => {
-                let gate = sync::Arc::clone(permit.gate());
+                let gate = Arc::clone(permit.gate());
                 upload.lend(permit);
                 Place::Lent(gate, upload)
             }

@@ -40,7 +40,7 @@ pub(crate) struct Upload {
 #[derive(Debug, Default)]
 struct State {
     /// None until the call is admitted, and where nothing admits calls.
-    gate: Option<sync::Arc<Gate>>,
+    gate: Option<Arc<Gate>>,
     permit: Option<Arc<Permit>>,
     away_since: Option<Instant>,
     away: Duration,
@@ -89,7 +89,7 @@ impl Upload {
 
     /// The call is admitted.
     pub(crate) fn lend(&self, permit: Permit) {
-        let (gate, weight) = (sync::Arc::clone(permit.gate()), permit.weight());
+        let (gate, weight) = (Arc::clone(permit.gate()), permit.weight());
         let mut state = lock(&self.state);
         (state.gate, state.weight) = (Some(gate), weight);
         let before = state.permit.replace(Arc::new(permit));
@@ -164,10 +164,10 @@ impl Upload {
     }
 
     /// The gate to ask for a permit, if the call is without.
-    fn needs(&self) -> Option<(sync::Arc<Gate>, Claim)> {
+    fn needs(&self) -> Option<(Arc<Gate>, Claim)> {
         let state = lock(&self.state);
         state.away_since?;
-        Some((sync::Arc::clone(state.gate.as_ref()?), Claim { weight: state.weight, ..self.claim }))
+        Some((Arc::clone(state.gate.as_ref()?), Claim { weight: state.weight, ..self.claim }))
     }
 
     fn resume(&self, permit: Permit) {
