@@ -282,7 +282,8 @@ async fn returning_call_is_served_for_as_long_as_its_deadline_has_not_passed() {
         let Ok(Admitted::Later(returning)) = Gate::readmit(&gate, soon) else { panic!("the permit is taken") };
         let mut returning = Caller::new(returning);
         assert!(returning.poll().is_pending());
-        let _newcomer = later(&gate, claim(1));
+        let patience = Until { at: Instant::MAX, reason: Reason::QueueTimeout };
+        let _newcomer = Gate::stand_in_line(&gate, claim(1), 100, |_| Ok(patience)).unwrap();
         advance(10 * MS).await;
         drop(held);
         assert_eq!(matches!(returning.poll(), Poll::Ready(Ok(_))), served, "{left} ms, of which 10 were waited");
@@ -413,13 +414,15 @@ async fn a_waker_whose_drop_panics_costs_no_permit() {
     assert!(gate.is_idle());
 }
 
-/// Outside of a runtime, where there is no timer that shares the waker.
+/// First outside of a runtime, where there is no timer that shares the waker.
 #[test]
 fn a_waker_whose_drop_panics_keeps_nobody_from_being_woken() {
     let gate = gate(2, Order::Fifo);
     let _permit = now(&gate, 1);
     let Ok(Admitted::Later(mut heavy)) = ask(&gate, claim(2)) else { panic!("there is one permit for two") };
-    assert!(heavy.poll(&mut Context::from_waker(&Waker::from(StdArc::new(Sticky)))).is_pending());
+    assert!(catch(|| heavy.poll(&mut Context::from_waker(&Waker::from(StdArc::new(Sticky))))).is_none());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    let _inside = runtime.enter();
     let light = later(&gate, claim(1));
     assert!(catch(|| drop(heavy)).is_none());
     assert_eq!(light.woken(), 1);
