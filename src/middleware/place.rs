@@ -17,9 +17,9 @@ pub(crate) enum Place {
     /// Work that may outlive the call holds it as well.
     Shared(Arc<Permit>),
     /// The request body gives it back while it waits for the client.
-    Lent(sync::Arc<Gate>, Arc<Upload>),
+    Lent(Arc<Gate>, Arc<Upload>),
     /// The call ended while its permit was given back.
-    Away(sync::Arc<Gate>),
+    Away(Arc<Gate>),
 }
 
 impl Place {
@@ -31,7 +31,7 @@ impl Place {
         }
     }
 
-    /// Another holder of the permit. `None` while there is none to hold.
+    /// Another holder of the permit, which is taken over the limit while it is lent and away. `None` if there is none to hold.
     pub(crate) fn share(place: &mut Option<Self>) -> Option<Arc<Permit>> {
         let shared = match place.take()? {
             Self::Own(permit) => Arc::new(permit),
@@ -75,7 +75,7 @@ impl Serving {
         let place = match upload {
             None => Place::Own(permit),
             Some(upload) => {
-                let gate = sync::Arc::clone(permit.gate());
+                let gate = Arc::clone(permit.gate());
                 upload.lend(permit);
                 Place::Lent(gate, upload)
             }
