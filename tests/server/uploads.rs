@@ -176,7 +176,6 @@ async fn stalled_upload_is_answered_408_before_the_deadline() {
             sleep(3 * SECOND).await;
             sender.send(Bytes::from_static(b"x")).unwrap();
         }
-        let _ = call;
         let (_silent, request) = upload(path);
         let start_of_silence = Instant::now();
         assert_eq!(status(&app, request).await, 408, "{path}");
