@@ -84,3 +84,30 @@ fn call_that_does_not_wait_needs_no_runtime() {
     let service = layers.service(service_fn(|()| async { Ok::<_, BoxError>(7) }));
     assert_eq!(ends(move || async move { assert_eq!(service.oneshot(()).await.unwrap(), 7) }), None);
 }
+
+/// A body that is handed out as it is written waits for its reader for a moment; where nothing could end that, it does not.
+#[cfg(feature = "http")]
+#[test]
+fn body_that_was_made_in_a_runtime_is_read_outside_it() {
+    use bytes::Bytes;
+    use http::{Request, Response, Version};
+    use http_body_util::{BodyExt as _, Full};
+    use seawall::deadline::DeadlineConfig;
+
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    for version in [Version::HTTP_11, Version::HTTP_2] {
+        let body = runtime.block_on(async {
+            let config = DeadlineConfig { body_timeout: Some(Duration::from_secs(60)), ..DeadlineConfig::default() };
+            let layer = DeadlineLayer::http(config).unwrap();
+            let callee = service_fn(|_: Request<()>| async {
+                Ok::<_, BoxError>(Response::new(Full::new(Bytes::from(vec![7; 1 << 20]))))
+            });
+            let request = Request::builder().version(version).body(()).unwrap();
+            layer.layer(callee).oneshot(request).await.unwrap().into_body()
+        });
+        let (tell, told) = mpsc::channel();
+        let message = ends(move || async move { tell.send(body.collect().await.unwrap().to_bytes().len()) });
+        assert_eq!(message, None);
+        assert_eq!(told.recv(), Ok(1 << 20));
+    }
+}

@@ -31,7 +31,7 @@ impl Place {
         }
     }
 
-    /// Another holder of the permit. `None` while there is none to hold.
+    /// Another holder of the permit, which is taken over the limit while it is lent and away. `None` if there is none to hold.
     pub(crate) fn share(place: &mut Option<Self>) -> Option<Arc<Permit>> {
         let shared = match place.take()? {
             Self::Own(permit) => Arc::new(permit),

@@ -1,14 +1,19 @@
 //! A request body that waits for its client, and the permit of its call.
 //!
 //! A client that does not send what it has announced must not hold a place that others need. So a call whose handler waits for more
-//! of the request body gives its permit back, and gets one again before the last of the body is handed on: the work that follows
-//! is bounded as ever. Where no permit is free, the call waits for one before all newcomers. It is refused there only as any
-//! waiter is: when too little time is left.
+//! of the request body gives its permit back, and gets one again before the last of the body is handed on. Where no permit is
+//! free, the call waits for one before all newcomers, but no longer than [`RESUME_WITHIN`]: then it takes one over the limit. It is
+//! refused only if its deadline passes before that.
 //!
 //! - What comes before the end of the body is handed on with or without a permit. Otherwise an upload in many pieces would wait
 //!   for a permit at each of them.
-//! - A body that is dropped before its end takes a permit at once, over the limit if need be: a drop cannot wait, and the
-//!   handler goes on.
+//! - A body that is dropped before its end, or fails, takes a permit at once, over the limit if need be: a drop cannot wait, and
+//!   the handler goes on.
+//! - A permit that work holds as well (see [`work`](crate::middleware::work)) is not given back: it would not come free, and the work
+//!   may wait for the rest of the body, for which the call would wait for a second one. Work that asks for the permit while it is
+//!   away has it taken at once.
+//! - No more than [`Gate::MAX_AWAY`] calls for each permit are without one at a time: each of them holds memory, and may come back.
+//!   Those beyond keep theirs while they wait.
 //! - Time without a permit is no sample: it is the client's.
 //!
 //! The body and the gate do not know each other: [`Upload::offer`] hands the state from the service that wraps the body to the layer that is
@@ -18,11 +23,16 @@ use std::cell::Cell;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use crate::admission::gate::{Admitted, Claim, Gate, Permit, Waiter};
+use crate::admission::gate::{Absence, Admitted, Claim, Gate, Permit, Waiter};
 use crate::ground::context;
 use crate::ground::error::Rejected;
 use crate::ground::sync::{Arc, Mutex, lock};
 use crate::ground::time::{self, Instant};
+
+/// How long a call whose body has come waits for a permit. It has begun, and may hold what those who have the permits wait for, such as a
+/// connection of a pool: it must not wait for them for ever. And it is short beside the time that the upload has taken, yet long
+/// enough for most permits to come free.
+pub(crate) const RESUME_WITHIN: Duration = Duration::from_millis(50);
 
 thread_local! {
     static OFFERED: Cell<Option<Arc<Upload>>> = const { Cell::new(None) };
@@ -42,18 +52,25 @@ struct State {
     /// None until the call is admitted, and where nothing admits calls.
     gate: Option<Arc<Gate>>,
     permit: Option<Arc<Permit>>,
-    away_since: Option<Instant>,
-    away: Duration,
+    /// While the permit is given back.
+    away: Option<Away>,
+    was_away: Duration,
     weight: u32,
     /// The head of the answer is there, or the call was given up.
     is_over: bool,
     cut: Option<Rejected>,
 }
 
+#[derive(Debug)]
+struct Away {
+    since: Instant,
+    _counted: Absence,
+}
+
 impl State {
     fn end_absence(&mut self, now: Instant) {
-        if let Some(since) = self.away_since.take() {
-            self.away += now.since(since);
+        if let Some(away) = self.away.take() {
+            self.was_away += now.since(away.since);
         }
     }
 }
@@ -97,19 +114,26 @@ impl Upload {
         drop(before);
     }
 
-    /// Another holder of the permit.
+    /// Another holder of the permit, which is taken over the limit if it is away.
     pub(crate) fn share(&self) -> Option<Arc<Permit>> {
+        self.resume_anyway();
         lock(&self.state).permit.clone()
     }
 
-    /// The handler waits for the client.
+    /// The handler waits for the client. The permit stays if work holds it as well, or if too many calls are without.
     pub(crate) fn pause(&self) {
         let now = time::now();
         let mut state = lock(&self.state);
-        let permit = if state.is_over { None } else { state.permit.take() };
-        if permit.is_some() {
-            state.away_since = Some(now);
+        if state.is_over {
+            return;
         }
+        // It is shared under this lock only.
+        let Some(permit) = state.permit.take_if(|permit| Arc::strong_count(permit) == 1) else { return };
+        let Some(absence) = Gate::leave(permit.gate()) else {
+            state.permit = Some(permit);
+            return;
+        };
+        state.away = Some(Away { since: now, _counted: absence });
         drop(state);
         // It wakes those that wait for it.
         drop(permit);
@@ -166,7 +190,7 @@ impl Upload {
     /// The gate to ask for a permit, if the call is without.
     fn needs(&self) -> Option<(Arc<Gate>, Claim)> {
         let state = lock(&self.state);
-        state.away_since?;
+        state.away.as_ref()?;
         Some((Arc::clone(state.gate.as_ref()?), Claim { weight: state.weight, ..self.claim }))
     }
 
@@ -174,12 +198,12 @@ impl Upload {
         let now = time::now();
         let mut permit = Some(Arc::new(permit));
         let mut state = lock(&self.state);
-        if !state.is_over {
+        if state.away.is_some() {
             state.end_absence(now);
             std::mem::swap(&mut state.permit, &mut permit);
         }
         drop(state);
-        // A call that is over needs none; to give it back wakes those that wait for it.
+        // A call that is over, or has one by now, needs none; to give it back wakes those that wait for it.
         drop(permit);
     }
 
@@ -203,7 +227,7 @@ impl Upload {
         let mut state = lock(&self.state);
         state.is_over = true;
         state.end_absence(now);
-        (state.permit.take(), state.away)
+        (state.permit.take(), state.was_away)
     }
 
     pub(crate) fn is_over(&self) -> bool {

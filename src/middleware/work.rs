@@ -55,7 +55,8 @@ impl fmt::Debug for WorkPermit {
 /// still at work.
 ///
 /// To be called in the call itself, and not in a task that it has spawned. All bulkheads and shedders around the call are held; where
-/// one of them is switched off there is nothing to hold.
+/// one of them is switched off there is nothing to hold. Behind an [`UploadLayer`](crate::http::UploadLayer) the call keeps its place
+/// from then on, also while it waits for its client; if the place is given back at that moment, one is taken over the limit.
 ///
 /// ```
 /// use seawall::bulkhead::{self, BulkheadConfig, BulkheadLayer};

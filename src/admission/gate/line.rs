@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::task::Waker;
 
 use super::Claim;
-use crate::algorithm::queue::Refusal;
+use crate::algorithm::estimate::ServiceTime;
+use crate::algorithm::queue::{self, Refusal};
 use crate::ground::context::Priority;
 use crate::ground::error::Reason;
 use crate::ground::time::Instant;
@@ -56,9 +57,21 @@ pub(crate) struct Ahead {
 pub(super) struct Standing {
     pub(super) weight: u32,
     pub(super) deadline: Option<Instant>,
+    returning: bool,
     /// How many permits it takes, as far as could be said when it came: the limit may change.
     takes: u32,
     waker: Option<Waker>,
+}
+
+impl Standing {
+    /// Whether the waiter, whose turn has come, is still worth the permit; `contended`: others wait behind it. Of a call that
+    /// has begun nobody knows how much is left of it.
+    pub(super) fn is_worth_it(&self, now: Instant, service: ServiceTime, contended: bool) -> bool {
+        match self.deadline {
+            Some(deadline) if self.returning => deadline > now,
+            deadline => queue::is_worth_it(now, deadline, service, contended),
+        }
+    }
 }
 
 /// What has become of a waiter that has not been told yet.
@@ -134,8 +147,8 @@ impl Line {
         let sum = self.by_rank.entry(place.rank).or_default();
         sum.waiting += 1;
         sum.weight += u64::from(takes);
-        let Claim { weight, deadline, .. } = claim;
-        self.standing.insert(place, Standing { weight, deadline, takes, waker: None });
+        let Claim { weight, deadline, returning, .. } = claim;
+        self.standing.insert(place, Standing { weight, deadline, returning, takes, waker: None });
         Ok((place, last))
     }
 

@@ -10,13 +10,16 @@
 //! - A waiter is woken when its turn has come, or when it is refused, and never before.
 //! - A waiter that is dropped is gone at once. If it had just been given a permit, that goes to the next.
 //! - A waiter whose turn comes too late to be served in time is refused instead (see [`queue`](crate::algorithm::queue)).
-//! - A call that gave its permit back for a while (it waited for its client, see [`Gate::readmit`]) stands before all newcomers.
+//! - A call that gave its permit back for a while (it waited for its client, see [`Gate::readmit`]) stands before all newcomers, and is
+//!   refused only if its deadline has passed: what is left of it need not take as long as a whole call. How many may be away
+//!   is bounded ([`Gate::MAX_AWAY`]).
 //! - The gate times its *permits*, from the grant to the release: that is what a queue waits for. Only calls that went well
 //!   count in full; one that was cut or given up held its permit "at least that long".
 //! - The limit may change at any time: a lower one takes no permit away, and is reached as permits come back. What weighs
 //!   more than the limit runs alone.
 //! - A call of no weight passes, and is not counted.
 
+mod absence;
 mod line;
 mod permit;
 mod waiter;
@@ -29,6 +32,7 @@ mod tests;
 use std::task::Waker;
 use std::time::Duration;
 
+pub(crate) use self::absence::Absence;
 pub(crate) use self::line::Ahead;
 use self::line::Line;
 pub use self::line::Order;
@@ -81,6 +85,8 @@ pub(crate) struct Gate {
     /// How many calls were found to have too little time while a permit was free.
     hopeless_calls: AtomicU32,
     line: Mutex<Line>,
+    /// How many calls have given their permits back for a while.
+    away: AtomicU32,
     /// Of the layer that hands out the permits.
     instruments: Instruments,
 }
@@ -114,6 +120,7 @@ impl Gate {
             service: Estimate::new(),
             hopeless_calls: AtomicU32::new(0),
             line: Mutex::new(Line::new(order)),
+            away: AtomicU32::new(0),
             instruments,
         }
     }
@@ -281,7 +288,7 @@ impl Gate {
                     let now = time::now();
                     (now, self.service.read(now))
                 });
-                if !queue::is_worth_it(now, head.deadline, service, line.len() > 1) {
+                if !head.is_worth_it(now, service, line.len() > 1) {
                     self.word.fetch_sub(1, Ordering::AcqRel);
                     woken.extend(line.refuse_head(Reason::NotInTime));
                     continue;
@@ -340,9 +347,9 @@ impl Gate {
         Word::unpack(self.word.load(Ordering::Acquire)).waiting
     }
 
-    /// Whether no call is here, and what the last ones have taught is fading.
+    /// Whether no call is here or will come back, and what the last ones have taught is fading.
     pub(crate) fn is_as_new(&self, now: Instant) -> bool {
-        self.in_use() == 0 && self.waiting() == 0 && !self.service.is_fresh(now)
+        self.in_use() == 0 && self.waiting() == 0 && self.away() == 0 && !self.service.is_fresh(now)
     }
 
     pub(crate) fn instruments(&self) -> &Instruments {

@@ -269,6 +269,42 @@ async fn returning_call_goes_before_all_newcomers_and_is_not_displaced() {
     assert!(matches!(returning.poll(), Poll::Ready(Ok(_))));
 }
 
+/// What is left of it need not take as long as a whole call.
+#[tokio::test(start_paused = true)]
+async fn returning_call_is_served_for_as_long_as_its_deadline_has_not_passed() {
+    for (left, served) in [(11, true), (10, false)] {
+        let gate = gate(1, Order::Fifo);
+        for _ in 0..50 {
+            gate.learn(time::now(), Verdict::Success, (1000 * MS).into());
+        }
+        let held = now(&gate, 1);
+        let soon = Claim { deadline: Some(time::now() + left * MS), ..claim(1) };
+        let Ok(Admitted::Later(returning)) = Gate::readmit(&gate, soon) else { panic!("the permit is taken") };
+        let mut returning = Caller::new(returning);
+        assert!(returning.poll().is_pending());
+        let patience = Until { at: Instant::MAX, reason: Reason::QueueTimeout };
+        let _newcomer = Gate::stand_in_line(&gate, claim(1), 100, |_| Ok(patience)).unwrap();
+        advance(10 * MS).await;
+        drop(held);
+        assert_eq!(matches!(returning.poll(), Poll::Ready(Ok(_))), served, "{left} ms, of which 10 were waited");
+    }
+}
+
+#[test]
+fn calls_that_are_away_are_counted_up_to_a_bound() {
+    let gate = gate(2, Order::Fifo);
+    let mut away: Vec<_> = (0..32).map(|_| Gate::leave(&gate).unwrap()).collect();
+    assert!(Gate::leave(&gate).is_none());
+    assert!(!gate.is_as_new(time::now()), "they will come back");
+    away.pop();
+    away.extend(Gate::leave(&gate));
+    gate.set_limit(1);
+    away.truncate(16);
+    assert!(Gate::leave(&gate).is_none());
+    away.clear();
+    assert_eq!(gate.away(), 0);
+}
+
 #[tokio::test(start_paused = true)]
 async fn permit_over_the_limit_is_given_back_as_any_other() {
     let gate = gate(1, Order::Fifo);
@@ -378,12 +414,15 @@ async fn a_waker_whose_drop_panics_costs_no_permit() {
     assert!(gate.is_idle());
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_waker_whose_drop_panics_keeps_nobody_from_being_woken() {
+/// First outside of a runtime, where there is no timer that shares the waker.
+#[test]
+fn a_waker_whose_drop_panics_keeps_nobody_from_being_woken() {
     let gate = gate(2, Order::Fifo);
     let _permit = now(&gate, 1);
     let Ok(Admitted::Later(mut heavy)) = ask(&gate, claim(2)) else { panic!("there is one permit for two") };
-    assert!(heavy.poll(&mut Context::from_waker(&Waker::from(StdArc::new(Sticky)))).is_pending());
+    assert!(catch(|| heavy.poll(&mut Context::from_waker(&Waker::from(StdArc::new(Sticky))))).is_none());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    let _inside = runtime.enter();
     let light = later(&gate, claim(1));
     assert!(catch(|| drop(heavy)).is_none());
     assert_eq!(light.woken(), 1);

@@ -15,12 +15,13 @@ use crate::ground::sync::Arc;
 use crate::ground::telemetry::Instruments;
 use crate::ground::time::{self, Instant};
 use crate::middleware::inner::reject;
-use crate::middleware::upload::Upload;
+use crate::middleware::upload::{RESUME_WITHIN, Upload};
 
 /// The body of a request whose call holds no place while it waits for the client. See [`UploadLayer`](super::UploadLayer).
 ///
 /// The body's own errors are passed on, boxed. Its own is a [`Rejected`]: [`Reason::RequestIdle`] if the client sends nothing for
-/// too long, [`Reason::NotInTime`] if no place is free in time for the work that follows.
+/// too long, [`Reason::NotInTime`] if the deadline passes while the call waits for a place for the work that follows. Polled again, the
+/// body fails with the same: what was cut never ends as if it were whole.
 #[pin_project]
 pub struct UploadBody<B: Body> {
     #[pin]
@@ -39,7 +40,9 @@ struct Watched<D> {
     /// The end of the body, or the frame that ends it: handed on once the call has a permit again.
     last: Option<Option<Frame<D>>>,
     waiter: Option<Waiter>,
-    is_cut: bool,
+    /// Since when the end of the body waits for the permit.
+    complete_since: Option<Instant>,
+    cut: Option<Rejected>,
 }
 
 impl<B: Body> UploadBody<B> {
@@ -59,7 +62,8 @@ impl<B: Body> UploadBody<B> {
             timer: Timer::new(),
             last: None,
             waiter: None,
-            is_cut: false,
+            complete_since: None,
+            cut: None,
         };
         (Self { inner, watched: Some(Box::new(watched)) }, Some(upload))
     }
@@ -80,9 +84,22 @@ impl<D> Watched<D> {
         Poll::Ready(rejected)
     }
 
+    /// The call has a permit again, or needs none. The wait is bounded, whoever has the permits.
+    fn resume(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Rejected>> {
+        if let Poll::Ready(result) = self.upload.poll_resume(&mut self.waiter, cx) {
+            return Poll::Ready(result);
+        }
+        let since = *self.complete_since.get_or_insert_with(time::now);
+        ready!(self.timer.poll_until(cx, since + RESUME_WITHIN));
+        // A permit that has come in this moment goes to the next, or is free.
+        self.waiter = None;
+        self.upload.resume_anyway();
+        Poll::Ready(Ok(()))
+    }
+
     fn cut(&mut self, rejected: Rejected) -> BoxError {
-        self.is_cut = true;
         self.last = None;
+        self.cut = Some(rejected.clone());
         reject(rejected)
     }
 }
@@ -108,8 +125,9 @@ where
         let Some(watched) = this.watched else {
             return this.inner.poll_frame(cx).map(|frame| frame.map(|result| result.map_err(Into::into)));
         };
-        if watched.is_cut {
-            return Poll::Ready(None);
+        if let Some(rejected) = &watched.cut {
+            // It has been reported.
+            return Poll::Ready(Some(Err(rejected.clone().into())));
         }
         if watched.last.is_none() {
             let Poll::Ready(frame) = this.inner.as_mut().poll_frame(cx) else {
@@ -119,7 +137,11 @@ where
             watched.waiting_since = None;
             let frame = match frame.transpose() {
                 Ok(frame) => frame,
-                Err(error) => return Poll::Ready(Some(Err(error.into()))),
+                Err(error) => {
+                    // Nothing more is waited for, and the handler goes on.
+                    watched.upload.resume_anyway();
+                    return Poll::Ready(Some(Err(error.into())));
+                }
             };
             if frame.is_some() && !this.inner.is_end_stream() {
                 watched.upload.try_resume();
@@ -127,7 +149,7 @@ where
             }
             watched.last = Some(frame);
         }
-        match ready!(watched.upload.poll_resume(&mut watched.waiter, cx)) {
+        match ready!(watched.resume(cx)) {
             Ok(()) => Poll::Ready(watched.last.take().flatten().map(Ok)),
             Err(rejected) => Poll::Ready(Some(Err(watched.cut(rejected)))),
         }
@@ -135,7 +157,7 @@ where
 
     fn is_end_stream(&self) -> bool {
         match &self.watched {
-            Some(watched) if watched.last.is_some() => false,
+            Some(watched) if watched.last.is_some() || watched.cut.is_some() => false,
             _ => self.inner.is_end_stream(),
         }
     }

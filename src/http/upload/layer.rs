@@ -28,19 +28,24 @@ pub(crate) const DEFAULT_IDLE_SHARE: f64 = 0.5;
 /// [`load_shed`](crate::load_shed) layer, and inside of the deadline.
 ///
 /// # How it behaves
-/// - **No place:** while the handler waits for more of the request's body, the call gives its place in the shedder back. It gets
-///   one again before it gets the end of the body, and there stands before all newcomers. So clients that send slowly, or
-///   not at all, keep no other client from being served. What comes before the end is handed on at once. The time counts as none
-///   of the service's.
+/// - **No place:** while the handler waits for more of the request's body, the call gives its place in the shedder back. So clients that
+///   send slowly, or not at all, keep no other client from being served. What comes before the end is handed on at once. The
+///   time counts as none of the service's.
+/// - **The end of the body** is handed on once the call has a place again. If none is free, it waits for one before all
+///   newcomers, for at most 50 ms; then it takes one over the limit. A call that has begun may hold what the others wait for,
+///   such as a connection of a pool, so it must not wait for them.
+/// - **A bound:** no more than 16 calls for each place of the shedder give theirs back at a time; those beyond keep it while they wait.
+/// - **Work with a [permit](crate::load_shed::current_permit)** of its own keeps the call's place, also while the client is waited for: it
+///   may need the rest of the body to end. If it asks while the place is given back, one is taken at once, over the limit if need be.
 /// - **An idle limit:** a client that sends nothing for a share of the call's time (half of it, if nothing else is said; of a minute where
 ///   there is no deadline) gets 408, or `CANCELLED`. Each piece that arrives starts the limit anew; time that the handler
 ///   takes is not in it. The deadline bounds the whole.
 /// - **Streams:** once the head of the answer is there, the rest of the request has no limit of its own.
 /// - **Errors:** the handler's body fails, and the call with it, whatever the handler makes of that:
-///   [`Reason::RequestIdle`](crate::error::Reason::RequestIdle), or [`Reason::NotInTime`](crate::error::Reason::NotInTime) if the body came too late
-///   for a place.
-/// - **Cancellation:** dropping the call gives all of it back at once. A handler that drops the body before its end goes on with a
-///   place, over the limit if need be.
+///   [`Reason::RequestIdle`](crate::error::Reason::RequestIdle), or [`Reason::NotInTime`](crate::error::Reason::NotInTime) if the deadline passes
+///   while the end of the body waits for a place. A body that has failed so fails again whenever it is polled.
+/// - **Cancellation:** dropping the call gives all of it back at once. A handler that drops the body before its end, or whose client
+///   hangs up, goes on with a place, over the limit if need be.
 /// - **Types:** the inner service gets its requests with an [`UploadBody`]. axum and tonic take any body; for a service that is fixed
 ///   to one there is [`MapRequestBodyLayer`](crate::http::MapRequestBodyLayer).
 /// - **Cost:** nothing for a request without a body; two allocations for one that has one, and a timer where it waits.

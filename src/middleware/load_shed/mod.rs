@@ -19,6 +19,9 @@
 //!   least the time after which others were cut: waits inside of the service are in it. It fades when there is no news. Whatever happens,
 //!   the layer learns when things are well again.
 //! - **Uploads:** in a server's assembled stack a call that waits for its client's body holds no place; the time counts as nobody's.
+//!   Once the body has come, it waits for a place before all newcomers, at most 50 ms, and then takes one over the limit. At
+//!   most 16 such calls for each place are without one at a time, and the others keep theirs. A call whose work holds a
+//!   [permit](current_permit) keeps its place. See [`UploadLayer`](crate::http::UploadLayer).
 //! - **Readiness:** always ready, and an idle clone holds no place.
 //! - **Cancellation:** dropping the call gives back its place at once.
 //! - **Clones**, and all services made by clones of one layer value, share the limit; with

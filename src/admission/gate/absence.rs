@@ -1,0 +1,35 @@
+use super::Gate;
+use crate::ground::sync::Arc;
+use crate::ground::sync::atomic::Ordering;
+
+/// A call that has given its permit back for a while, counted until this is dropped.
+#[derive(Debug)]
+#[must_use]
+pub(crate) struct Absence {
+    gate: Arc<Gate>,
+}
+
+impl Gate {
+    /// How many calls may be away for each permit that there is. A client can wait at little cost, so this is well above one; each
+    /// call away holds memory, and may come back, so it is not without bound.
+    pub(crate) const MAX_AWAY: u32 = 16;
+
+    /// Counts a call that is about to give its permit back for a while. `None` if too many are away.
+    pub(crate) fn leave(gate: &Arc<Self>) -> Option<Absence> {
+        let max = gate.limit().saturating_mul(Self::MAX_AWAY);
+        let more = |away: u32| (away < max).then(|| away + 1);
+        gate.away.fetch_update(Ordering::AcqRel, Ordering::Acquire, more).ok()?;
+        Some(Absence { gate: Arc::clone(gate) })
+    }
+
+    /// How many calls have given their permits back for a while.
+    pub(crate) fn away(&self) -> u32 {
+        self.away.load(Ordering::Acquire)
+    }
+}
+
+impl Drop for Absence {
+    fn drop(&mut self) {
+        self.gate.away.fetch_sub(1, Ordering::AcqRel);
+    }
+}
