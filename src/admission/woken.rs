@@ -10,7 +10,7 @@ use std::cell::RefCell;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 
-use crate::ground::sync::atomic::{AtomicU64, Ordering};
+use crate::ground::sync::atomic::{AtomicU64, Ordering, fence};
 use crate::ground::sync::{Mutex, foreign, lock};
 use crate::ground::time::{self, Instant};
 
@@ -148,6 +148,8 @@ impl Armed {
         if Arc::strong_count(&self.stamp) > 2 {
             return;
         }
+        // What others have noted before they let the waker go is overwritten, and does not come later.
+        fence(Ordering::Acquire);
         self.stamp.at.store(0, Ordering::Relaxed);
         let mut armed = Some(self);
         let _ = POOL.try_with(|pool| {

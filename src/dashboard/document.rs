@@ -4,7 +4,7 @@
 
 use std::io::Write;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use flate2::Compression;
@@ -18,6 +18,9 @@ use crate::ground::time::{self, Instant};
 /// So many answers may be on their way at once: readers that take none of it hold its memory.
 const MAX_ANSWERS: usize = 128;
 
+/// So many may be made at once: each takes a thread for blocking work, and they are of one form mostly.
+const MAX_BEING_MADE: usize = 8;
+
 /// Whether the reader may move components, and whether it takes gzip.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Form {
@@ -28,9 +31,16 @@ pub(super) struct Form {
 /// The documents of the present second.
 #[derive(Debug, Default)]
 pub(super) struct Documents {
-    latest: Mutex<Option<Made>>,
-    is_being_made: AtomicBool,
+    latest: Mutex<Latest>,
     answers: Arc<AtomicUsize>,
+    being_made: Arc<AtomicUsize>,
+}
+
+#[derive(Debug, Default)]
+struct Latest {
+    made: Option<Made>,
+    /// How often what was shown has become untrue: what was looked at before that is not kept.
+    changes: u64,
 }
 
 #[derive(Debug)]
@@ -45,7 +55,7 @@ struct Made {
 pub(super) enum Answer {
     Ready(Bytes),
     /// Make it with [`Documents::make`], where that may take its time.
-    ToBeMade,
+    ToBeMade(Making),
     /// Too many answers are on their way.
     TooMany,
 }
@@ -56,22 +66,26 @@ impl Documents {
             return Answer::TooMany;
         }
         let latest = lock(&self.latest);
-        let Some(made) = &*latest else { return Answer::ToBeMade };
-        let is_present = now.since(made.at) < INTERVAL;
-        // One makes the next while the others get the one before.
-        let is_left_to_another = now.since(made.at) < 3 * INTERVAL && self.is_being_made.load(Ordering::Relaxed);
-        match made.forms.iter().find(|(made, _)| *made == form) {
-            Some((_, document)) if is_present || is_left_to_another => Answer::Ready(self.counted(document)),
-            _ => Answer::ToBeMade,
+        if let Some(made) = &latest.made {
+            let is_present = now.since(made.at) < INTERVAL;
+            // One makes the next while the others get the one before.
+            let is_left_to_another = now.since(made.at) < 3 * INTERVAL && self.being_made.load(Ordering::Relaxed) > 0;
+            if let Some((_, document)) = made.forms.iter().find(|(made, _)| *made == form) {
+                if is_present || is_left_to_another {
+                    return Answer::Ready(self.counted(document));
+                }
+            }
         }
+        drop(latest);
+        Making::begin(&self.being_made).map_or(Answer::TooMany, Answer::ToBeMade)
     }
 
     /// Makes the document out of what `live` says, unless that has been said in this second. Takes its time.
-    pub(super) fn make(&self, form: Form, live: impl FnOnce() -> Map<String, Value>) -> Bytes {
-        let _making = Making::begin(&self.is_being_made);
-        let present = {
+    pub(super) fn make(&self, form: Form, _making: Making, live: impl FnOnce() -> Map<String, Value>) -> Bytes {
+        let (present, changes) = {
             let latest = lock(&self.latest);
-            latest.as_ref().filter(|made| time::now().since(made.at) < INTERVAL).map(|made| Arc::clone(&made.live))
+            let present = latest.made.as_ref().filter(|made| time::now().since(made.at) < INTERVAL);
+            (present.map(|made| Arc::clone(&made.live)), latest.changes)
         };
         let (live, at) = match present {
             Some(live) => (live, None),
@@ -79,15 +93,18 @@ impl Documents {
         };
         let document = Bytes::from(written(&live, form));
         let mut latest = lock(&self.latest);
-        let before = match (&mut *latest, at) {
+        let is_stale = latest.changes != changes;
+        let before = match (&mut latest.made, at) {
+            // Something was moved by hand since the look: this is the answer to its asker alone.
+            _ if is_stale => None,
             (Some(made), None) => {
                 made.forms.retain(|(made, _)| *made != form);
                 made.forms.push((form, document.clone()));
                 None
             }
-            (latest, at) => {
+            (made, at) => {
                 let at = at.unwrap_or_else(time::now);
-                latest.replace(Made { at, forms: vec![(form, document.clone())], live })
+                made.replace(Made { at, forms: vec![(form, document.clone())], live })
             }
         };
         drop(latest);
@@ -97,7 +114,11 @@ impl Documents {
 
     /// What was shown is not true any more.
     pub(super) fn forget(&self) {
-        let before = lock(&self.latest).take();
+        let before = {
+            let mut latest = lock(&self.latest);
+            latest.changes += 1;
+            latest.made.take()
+        };
         drop(before);
     }
 
@@ -125,18 +146,22 @@ impl Drop for Counted {
     }
 }
 
-struct Making<'a>(&'a AtomicBool);
+/// A document is being made, or waits for a thread to be made on, until this is dropped.
+#[derive(Debug)]
+pub(super) struct Making(Arc<AtomicUsize>);
 
-impl<'a> Making<'a> {
-    fn begin(is_being_made: &'a AtomicBool) -> Self {
-        is_being_made.store(true, Ordering::Relaxed);
-        Self(is_being_made)
+impl Making {
+    /// `None` if too many are.
+    fn begin(being_made: &Arc<AtomicUsize>) -> Option<Self> {
+        let one_more = |made| (made < MAX_BEING_MADE).then_some(made + 1);
+        being_made.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).ok()?;
+        Some(Self(Arc::clone(being_made)))
     }
 }
 
-impl Drop for Making<'_> {
+impl Drop for Making {
     fn drop(&mut self) {
-        self.0.store(false, Ordering::Relaxed);
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -168,40 +193,62 @@ mod tests {
         Map::from_iter([("n".to_owned(), json!(n))])
     }
 
-    fn ready(answer: Answer) -> Option<Bytes> {
-        match answer {
-            Answer::Ready(bytes) => Some(bytes),
-            Answer::ToBeMade | Answer::TooMany => None,
+    /// The document, and whether it had to be made.
+    fn ask(documents: &Documents, form: Form, n: u32) -> Option<(Bytes, bool)> {
+        match documents.answer(form, time::now()) {
+            Answer::Ready(bytes) => Some((bytes, false)),
+            Answer::ToBeMade(making) => Some((documents.make(form, making, || live(n)), true)),
+            Answer::TooMany => None,
         }
     }
 
     #[tokio::test(start_paused = true)]
     async fn document_is_made_once_a_second_and_shared() {
         let documents = Documents::default();
-        assert!(ready(documents.answer(PLAIN, time::now())).is_none());
-        assert_eq!(documents.make(PLAIN, || live(1)), "{\"n\":1,\"controls\":false}");
-        assert_eq!(ready(documents.answer(PLAIN, time::now())).unwrap(), "{\"n\":1,\"controls\":false}");
-        let controls = Form { controls: true, ..PLAIN };
-        assert!(ready(documents.answer(controls, time::now())).is_none());
-        let made = documents.make(controls, || unreachable!("it has been looked at in this second"));
-        assert_eq!(made, "{\"n\":1,\"controls\":true}");
+        let plain = |n| ask(&documents, PLAIN, n).unwrap();
+        let of = |n: u32, controls: bool| Bytes::from(format!("{{\"n\":{n},\"controls\":{controls}}}"));
+        assert_eq!(plain(1), (of(1, false), true));
+        assert_eq!(plain(2), (of(1, false), false));
+        let with_controls = ask(&documents, Form { controls: true, ..PLAIN }, 3).unwrap();
+        assert_eq!(with_controls, (of(1, true), true), "of the same look");
         tokio::time::advance(INTERVAL).await;
-        assert!(ready(documents.answer(PLAIN, time::now())).is_none());
-        assert_eq!(documents.make(PLAIN, || live(2)), "{\"n\":2,\"controls\":false}");
+        assert_eq!(plain(4), (of(4, false), true));
         documents.forget();
-        assert!(ready(documents.answer(PLAIN, time::now())).is_none());
+        assert_eq!(plain(5), (of(5, false), true));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn document_of_before_a_change_is_not_kept() {
+        let documents = Documents::default();
+        let Answer::ToBeMade(making) = documents.answer(PLAIN, time::now()) else { panic!("there is none") };
+        documents.make(PLAIN, making, || {
+            documents.forget();
+            live(1)
+        });
+        assert_eq!(ask(&documents, PLAIN, 2).unwrap().0, "{\"n\":2,\"controls\":false}");
     }
 
     #[tokio::test(start_paused = true)]
     async fn answers_that_nobody_reads_are_bounded() {
         let documents = Documents::default();
-        let mut kept = vec![documents.make(PLAIN, || live(1))];
-        while let Some(answer) = ready(documents.answer(PLAIN, time::now())) {
+        let mut kept = Vec::new();
+        while let Some((answer, _)) = ask(&documents, PLAIN, 1) {
             kept.push(answer);
         }
         assert_eq!(kept.len(), MAX_ANSWERS);
-        assert!(matches!(documents.answer(PLAIN, time::now()), Answer::TooMany));
         kept.pop();
-        assert!(ready(documents.answer(PLAIN, time::now())).is_some());
+        assert!(ask(&documents, PLAIN, 1).is_some());
+    }
+
+    #[test]
+    fn documents_that_wait_to_be_made_are_bounded() {
+        let documents = Documents::default();
+        let mut waiting = Vec::new();
+        while let Answer::ToBeMade(making) = documents.answer(PLAIN, time::now()) {
+            waiting.push(making);
+        }
+        assert_eq!(waiting.len(), MAX_BEING_MADE);
+        waiting.pop();
+        assert!(matches!(documents.answer(PLAIN, time::now()), Answer::ToBeMade(_)));
     }
 }

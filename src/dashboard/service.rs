@@ -105,9 +105,9 @@ impl Dashboard {
         match self.sampler.documents().answer(form, time::now()) {
             Answer::Ready(document) => answered(answer::document(document, form.gzip)),
             Answer::TooMany => answered(answer::too_many()),
-            Answer::ToBeMade => {
+            Answer::ToBeMade(making) => {
                 let sampler = Arc::clone(&self.sampler);
-                let make = move || sampler.documents().make(form, || sampler.live());
+                let make = move || sampler.documents().make(form, making, || sampler.live());
                 match Handle::try_current() {
                     Ok(runtime) => {
                         ResponseFuture::making(runtime.spawn_blocking(make), form, parts.method == Method::HEAD)

@@ -41,7 +41,9 @@
 //! | an HTTP/2 stream whose window was never open, or closed exactly between two pieces | the end of the connection: bound its age (as tonic's `max_connection_age` does), and the time of a graceful shutdown. It holds at most 32 KiB |
 //!
 //! The first 16 KiB of a body cost nothing; beyond that there is one allocation for each piece of up to 32 KiB. A reader that
-//! keeps all pieces, as middleware does that collects a body, is given them after a few milliseconds all the same.
+//! keeps the pieces, as middleware does that collects a body or looks at its beginning first, is given all of them after a few
+//! milliseconds. Only a reader that drops pieces *while* it waits for the next is taken for a connection, and waits until it has
+//! dropped enough: a task that passes frames on to a collector through a channel should copy what it keeps.
 //!
 //! # What a body needs
 //! | what a body needs | how |

@@ -14,6 +14,8 @@
 //! | `retry-after-ms`, `x-ms-retry-after-ms` | Azure, OpenAI; milliseconds, and preferred since they are finer |
 //! | `x-amz-retry-after` | AWS; milliseconds |
 //!
+//! A value of more than 256 bytes is ignored, and of one header that is there more than 16 times the first 16 are read.
+//!
 //! A negative number, a reset that has passed, says nothing.
 //!
 //! What says when a quota is full again is not read (`x-ratelimit-reset`, `RateLimit-Reset`): it is a number of seconds, a Unix time
@@ -35,6 +37,12 @@ const IN_MILLIS: [HeaderName; 3] = [
     HeaderName::from_static("x-amz-retry-after"),
 ];
 
+/// How many bytes of a value are read. A longer one is ignored.
+const LONGEST_VALUE: usize = 256;
+
+/// How many values of a header are read.
+const MOST_VALUES: usize = 16;
+
 /// How long the answer with these headers asks to be left alone; `None` if it does not say, or in a way that nobody understands. A
 /// date that has passed is no wait at all.
 pub(crate) fn parse(headers: &HeaderMap) -> Option<Duration> {
@@ -44,7 +52,8 @@ pub(crate) fn parse(headers: &HeaderMap) -> Option<Duration> {
 
 /// Of a header that is there several times, the longest wait: it satisfies all that added one.
 fn longest(headers: &HeaderMap, name: &HeaderName, parse: impl Fn(&str) -> Option<Duration>) -> Option<Duration> {
-    let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
+    let values = headers.get_all(name).iter().take(MOST_VALUES).filter(|value| value.len() <= LONGEST_VALUE);
+    let values = values.filter_map(|value| value.to_str().ok());
     values.filter_map(|value| parse(value.trim().trim_matches('"').trim())).max()
 }
 

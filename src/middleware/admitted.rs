@@ -2,7 +2,6 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -13,6 +12,7 @@ use crate::admission::gate::{Admitted, Claim, Gate, Waiter};
 use crate::admission::keyed::KeyBy;
 use crate::ground::context;
 use crate::ground::error::Rejected;
+use crate::ground::sync::Arc;
 use crate::ground::telemetry::Source;
 use crate::ground::time::{self, Instant};
 use crate::ground::verdict::{Guard, Verdict};

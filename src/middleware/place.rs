@@ -1,10 +1,10 @@
 //! A permit at work: where it is while the call goes on, and what its time says when the call is over.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use crate::admission::gate::{Gate, Permit};
 use crate::algorithm::estimate::Took;
+use crate::ground::sync::Arc;
 use crate::ground::time::{self, Instant};
 use crate::ground::verdict::{Expiry, Guard, Verdict};
 use crate::middleware::observed;

@@ -81,6 +81,11 @@ impl Sending {
         (state.waited + going_on.unwrap_or_default(), going_on.is_some())
     }
 
+    /// Whether the body waits now.
+    pub(crate) fn is_waiting(&self) -> bool {
+        lock(&self.state).waiting_since.is_some()
+    }
+
     /// Tells `watcher` from now on, or nobody.
     pub(crate) fn watch(&self, watcher: Option<Arc<dyn Watcher>>) {
         let before = std::mem::replace(&mut lock(&self.state).watcher, watcher);

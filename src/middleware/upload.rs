@@ -20,14 +20,13 @@
 //! called next, as [`time::hand_over`] does with a reading of the clock.
 
 use std::cell::Cell;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use crate::admission::gate::{Absence, Admitted, Claim, Gate, Permit, Waiter};
 use crate::ground::context;
 use crate::ground::error::Rejected;
-use crate::ground::sync::{Mutex, lock};
+use crate::ground::sync::{Arc, Mutex, lock};
 use crate::ground::time::{self, Instant};
 
 /// How long a call whose body has come waits for a permit. It has begun, and may hold what those who have the permits wait for, such as a
@@ -107,10 +106,12 @@ impl Upload {
 
     /// The call is admitted.
     pub(crate) fn lend(&self, permit: Permit) {
+        let (gate, weight) = (Arc::clone(permit.gate()), permit.weight());
         let mut state = lock(&self.state);
-        state.gate = Some(Arc::clone(permit.gate()));
-        state.weight = permit.weight();
-        state.permit = Some(Arc::new(permit));
+        (state.gate, state.weight) = (Some(gate), weight);
+        let before = state.permit.replace(Arc::new(permit));
+        drop(state);
+        drop(before);
     }
 
     /// Another holder of the permit, which is taken over the limit if it is away.

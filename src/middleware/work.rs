@@ -8,10 +8,9 @@
 
 use std::cell::Cell;
 use std::fmt;
-use std::sync::Arc;
 
 use crate::admission::gate::Permit;
-use crate::ground::sync::{Mutex, lock};
+use crate::ground::sync::{Arc, Mutex, lock};
 use crate::middleware::place::Place;
 
 thread_local! {

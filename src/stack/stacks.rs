@@ -17,6 +17,9 @@ use crate::ground::config::{Validate, Validation};
 use crate::ground::error::InvalidConfig;
 use crate::ground::sync::{Arc, Mutex, lock};
 
+/// Why a reload is refused that could be tried again.
+const BUSY: &str = "another reload is under way";
+
 /// All stacks of a process, made from one [`Config`] and reloaded together.
 ///
 /// A layer is made for a name of the settings, and is [named](ClientLayer::named) so. Asked for again, it is the same: its state is
@@ -64,6 +67,8 @@ struct Inner {
     registry: Registry,
     status: Arc<Status>,
     held: Mutex<Held>,
+    /// Taken before `held`, by one who makes a layer.
+    making: Mutex<()>,
 }
 
 /// The settings in force, and the layers that were made of them.
@@ -117,7 +122,14 @@ impl Stacks {
         config.validate()?;
         let status = Status::named_in(registry, name)?;
         let held = Held { config, clients: BTreeMap::new(), servers: BTreeMap::new(), reloads: false };
-        Ok(Self { inner: Arc::new(Inner { registry: registry.clone(), status, held: Mutex::new(held) }) })
+        Ok(Self {
+            inner: Arc::new(Inner {
+                registry: registry.clone(),
+                status,
+                held: Mutex::new(held),
+                making: Mutex::new(()),
+            }),
+        })
     }
 
     /// The layers around the HTTP client of the dependency that the settings have under `name`.
@@ -204,20 +216,19 @@ impl Stacks {
         settings: fn(&Config) -> &BTreeMap<String, C>,
         make: impl FnOnce(&C, &Registry) -> Result<M, InvalidConfig>,
     ) -> Result<M, InvalidConfig> {
-        let find = || lock(&self.inner.held).deref_made(made, name);
-        if let Some(found) = find() {
-            return Ok(found);
-        }
+        // One at a time: of two that make a layer for one name, the second would find the name taken.
+        let _making = lock(&self.inner.making);
         let config = {
-            let held = lock(&self.inner.held);
+            let mut held = lock(&self.inner.held);
+            if let Some(found) = made(&mut held).get(name) {
+                return Ok(found.clone());
+            }
             let settings = settings(&held.config);
             settings.get(name).cloned().ok_or_else(|| fault(section, name, &missing(settings.keys())))?
         };
-        match make(&config, &self.inner.registry) {
-            Ok(layer) => Ok(made(&mut lock(&self.inner.held)).entry(name.to_owned()).or_insert(layer).clone()),
-            // Made by another thread meanwhile?
-            Err(invalid) => find().ok_or(invalid),
-        }
+        let layer = make(&config, &self.inner.registry)?;
+        made(&mut lock(&self.inner.held)).insert(name.to_owned(), layer.clone());
+        Ok(layer)
     }
 
     /// Whether each name in the settings has its layer. To be asked when all layers have been made.
@@ -250,7 +261,7 @@ impl Stacks {
         let (clients, servers) = {
             let mut held = lock(&self.inner.held);
             if held.reloads {
-                return Err(InvalidConfig::unreadable("another reload is under way"));
+                return Err(InvalidConfig::unreadable(BUSY));
             }
             held.reloads = true;
             (held.clients.clone(), held.servers.clone())
@@ -310,12 +321,6 @@ impl Stacks {
     /// The settings in force.
     pub fn config(&self) -> Config {
         lock(&self.inner.held).config.clone()
-    }
-}
-
-impl Held {
-    fn deref_made<M: Clone>(&mut self, made: fn(&mut Self) -> &mut BTreeMap<String, M>, name: &str) -> Option<M> {
-        made(self).get(name).cloned()
     }
 }
 

@@ -3,8 +3,9 @@
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Frame;
-use http_body_util::{BodyExt, Empty, StreamBody, combinators::UnsyncBoxBody};
-use seawall::http::LongLived;
+use http_body_util::channel::{Channel, Sender};
+use http_body_util::{BodyExt, Empty, Full, StreamBody, combinators::UnsyncBoxBody};
+use seawall::http::{LongLived, ReplayBody};
 
 use super::*;
 
@@ -203,6 +204,108 @@ async fn dependency_of_hurried_callers_alone_comes_back() {
     sleep(SECOND).await;
     for _ in 0..15 {
         assert!(call(&hurried, 20).await.is_ok());
+    }
+    assert_eq!(layer.handle().state(), State::Closed);
+}
+
+/// An HTTP client whose dependency reads a request to its end and answers with the status that its path says. Its breaker is
+/// half-open: the next call is a probe.
+async fn half_open_uploads() -> (
+    CircuitBreakerLayer<seawall::http::ByStatus>,
+    impl Service<Request<Channel<Bytes>>, Response = Response<impl Sized>, Error = BoxError, Future: Send> + Clone + Send,
+) {
+    let layer = opened();
+    let dependency = service_fn(|request: Request<ReplayBody<Channel<Bytes>>>| async move {
+        let status = if request.uri().path() == "/down" { 500 } else { 200 };
+        let _ = request.into_body().collect().await;
+        Ok::<_, BoxError>(Response::builder().status(status).body(Full::<Bytes>::default()).unwrap())
+    });
+    let client = ServiceBuilder::new()
+        .layer(DeadlineLayer::http(300 * SECOND).unwrap())
+        .layer(RetryLayer::http(RetryConfig { max_attempts: 1, ..Default::default() }).unwrap())
+        .layer(layer.clone())
+        .service(dependency);
+    for _ in 0..10 {
+        let _ = client.clone().oneshot(empty("/down")).await;
+    }
+    assert_eq!(layer.handle().state(), State::Open);
+    sleep(2 * SECOND).await;
+    (layer, client)
+}
+
+pub(super) fn post(path: &str) -> (Request<Channel<Bytes>>, Sender<Bytes>) {
+    let (sender, body) = Channel::new(8);
+    (Request::post(path).body(body).unwrap(), sender)
+}
+
+pub(super) fn empty(path: &str) -> Request<Channel<Bytes>> {
+    let (request, _sender) = post(path);
+    request
+}
+
+/// A byte now and then.
+#[tokio::test(start_paused = true)]
+async fn upload_that_trickles_as_the_probe_keeps_nobody_out() {
+    for pause in [100 * MS, 400 * MS, 700 * MS] {
+        let (layer, client) = half_open_uploads().await;
+        let (request, mut sender) = post("/");
+        let probe = tokio::spawn(client.clone().oneshot(request));
+        let trickle = tokio::spawn(async move {
+            let end = Instant::now() + 60 * SECOND;
+            while Instant::now() < end {
+                sleep(pause).await;
+                sender.send_data(Bytes::from_static(b".")).await.expect("it is read");
+            }
+        });
+        let mut refused = 0;
+        for _ in 0..60 {
+            sleep(SECOND).await;
+            refused += u32::from(client.clone().oneshot(empty("/")).await.is_err());
+        }
+        // The first byte may come late, and the slow threshold begins with it.
+        assert!(refused <= 1, "{refused} of 60, a byte each {pause:?}");
+        assert_eq!(layer.handle().state(), State::Closed);
+        trickle.await.unwrap();
+        assert!(probe.await.unwrap().is_ok());
+    }
+}
+
+/// The dependency has nothing that it could answer: that is no hang of it, whether they wait on or are given up.
+#[tokio::test(start_paused = true)]
+async fn stalled_uploads_as_probes_do_not_open_it() {
+    for given_up in [false, true] {
+        let (layer, client) = half_open_uploads().await;
+        let mut senders = Vec::new();
+        for _ in 0..20 {
+            let (request, sender) = post("/");
+            let probe = tokio::spawn(client.clone().oneshot(request));
+            senders.push(sender);
+            sleep(1100 * MS).await;
+            assert_eq!(layer.handle().state(), State::HalfOpen, "given up: {given_up}");
+            if given_up {
+                probe.abort();
+            }
+        }
+        for _ in 0..15 {
+            assert!(client.clone().oneshot(empty("/")).await.is_ok(), "given up: {given_up}");
+        }
+        assert_eq!(layer.handle().state(), State::Closed);
+    }
+}
+
+/// From the moment on in which all of a stalled upload is there, its answer is waited for.
+#[tokio::test(start_paused = true)]
+async fn stalled_upload_that_goes_on_is_answered_and_counts() {
+    let (layer, client) = half_open_uploads().await;
+    let mut probes = Vec::new();
+    for _ in 0..15 {
+        let (request, sender) = post("/");
+        probes.push((tokio::spawn(client.clone().oneshot(request)), sender));
+        sleep(SECOND).await;
+    }
+    for (probe, sender) in probes {
+        drop(sender);
+        assert!(probe.await.unwrap().is_ok());
     }
     assert_eq!(layer.handle().state(), State::Closed);
 }

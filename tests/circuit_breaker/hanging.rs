@@ -1,7 +1,13 @@
 //! A dependency that hangs is noticed by the clock, whether calls come or not.
 
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::channel::Channel;
+use http_body_util::{BodyExt, Full};
 use seawall::bulkhead::{BulkheadConfig, BulkheadLayer};
+use seawall::http::ReplayBody;
 
+use super::half_open::{empty, post};
 use super::*;
 
 /// Answers to `fast` calls, and as many calls in flight that hang.
@@ -193,4 +199,41 @@ async fn calls_that_wait_for_a_permit_are_refused_when_the_breaker_opens() {
             get("b", "/").await.expect("another host is well");
         }
     }
+}
+
+/// They have waited in a queue of ours, which lets them go in the same poll in which their bodies begin to wait for their producers.
+#[tokio::test(start_paused = true)]
+async fn stalled_uploads_that_come_from_a_queue_of_ours_do_not_hang() {
+    let layer = CircuitBreakerLayer::http(CircuitBreakerConfig::default()).unwrap();
+    let queue = RateLimitConfig { permits: 100, per: SECOND, burst: Some(1), max_wait: SECOND, ..Default::default() };
+    let dependency = service_fn(|request: Request<ReplayBody<Channel<Bytes>>>| async move {
+        let _ = request.into_body().collect().await;
+        Ok::<_, BoxError>(Response::new(Full::<Bytes>::default()))
+    });
+    let client = ServiceBuilder::new()
+        .layer(DeadlineLayer::http(300 * SECOND).unwrap())
+        .layer(RetryLayer::http(RetryConfig { max_attempts: 1, ..Default::default() }).unwrap())
+        .layer(layer.clone())
+        .layer(RateLimitLayer::new(queue).unwrap())
+        .service(dependency);
+    for _ in 0..20 {
+        assert!(client.clone().oneshot(empty("/")).await.is_ok());
+    }
+    let uploads: Vec<_> = (0..30)
+        .map(|_| {
+            let (request, sender) = post("/");
+            (tokio::spawn(client.clone().oneshot(request)), sender)
+        })
+        .collect();
+    for _ in 0..20 {
+        sleep(SECOND).await;
+        assert!(client.clone().oneshot(empty("/")).await.is_ok());
+        let seen = layer.handle().snapshot();
+        assert_eq!((seen.state, seen.overdue), (State::Closed, 0), "{seen:?}");
+    }
+    for (upload, sender) in uploads {
+        drop(sender);
+        assert!(upload.await.unwrap().is_ok());
+    }
+    assert_eq!(layer.handle().snapshot().slow, 0);
 }

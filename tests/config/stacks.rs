@@ -218,3 +218,34 @@ fn rejected_settings_are_counted_under_the_name_of_the_file() {
         }
     });
 }
+
+#[test]
+fn stacks_that_are_made_at_once_under_one_name_are_one() {
+    for _ in 0..20 {
+        let (_registry, stacks) = stacks();
+        std::thread::scope(|scope| {
+            let made: Vec<_> = (0..4).map(|_| scope.spawn(|| stacks.client("payments").unwrap())).collect();
+            let made: Vec<_> = made.into_iter().map(|made| made.join().unwrap()).collect();
+            made[0].bulkhead().set_limit(7.try_into().unwrap());
+            assert!(made.iter().all(|layer| layer.bulkhead().limit() == 7));
+        });
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn panic_while_a_followed_file_is_read_is_a_fault() {
+    let folder = Folder::new("panics");
+    fs::write(folder.file(), FILE).unwrap();
+    let file =
+        SettingsFile::new(folder.file(), |text| if text.contains("bad") { panic!("of a parser") } else { read(text) });
+    let registry = Registry::new();
+    let stacks = Stacks::new_in(&registry, "settings.toml", file.load().unwrap()).unwrap();
+    let (payments, _inbound) = (stacks.client("payments").unwrap(), stacks.server("inbound").unwrap());
+    let _following = stacks.follow(file);
+    fs::write(folder.file(), "bad").unwrap();
+    sleep(SETTLES).await;
+    assert_eq!(faults(&registry), ["the function that reads the file has panicked"]);
+    fs::write(folder.file(), FILE.replace("16", "8")).unwrap();
+    sleep(SETTLES).await;
+    assert_eq!((payments.bulkhead().limit(), faults(&registry)), (8, Vec::<String>::new()));
+}

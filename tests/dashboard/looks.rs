@@ -18,8 +18,8 @@ fn hostile() -> Vec<String> {
         "</script><script>alert(1)".to_owned(),
         "__proto__".to_owned(),
         "constructor".to_owned(),
-        "\u{202e}\u{5e9}\u{5dc}\u{5d5}\u{5dd} evil".to_owned(),
-        "\u{0}\u{7}\u{feff}".to_owned(),
+        "\u{5e9}\u{5dc}\u{5d5}\u{5dd} evil".to_owned(),
+        "&lt;b&gt;&#0;".to_owned(),
         "W".repeat(120),
         "${alert(1)}{{alert(1)}}".to_owned(),
     ]

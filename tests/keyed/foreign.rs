@@ -112,7 +112,9 @@ static CALL: OnceLock<Box<dyn Fn() + Send + Sync>> = OnceLock::new();
 fn call_back() {
     if DEPTH.get() == 0 {
         DEPTH.set(1);
-        CALL.get().map(|call| call());
+        if let Some(call) = CALL.get() {
+            call();
+        }
         DEPTH.set(0);
     }
 }

@@ -17,7 +17,7 @@ fn callee() -> ServiceFn<impl Fn(u32) -> Answer + Clone> {
 }
 
 fn config() -> CircuitBreakerConfig {
-    CircuitBreakerConfig { jitter: 0.0, consecutive_failures: None, ..Default::default() }
+    CircuitBreakerConfig { failure_rate: 0.5, jitter: 0.0, consecutive_failures: None, ..Default::default() }
 }
 
 async fn calls(layer: &CircuitBreakerLayer, requests: impl IntoIterator<Item = u32>) -> State {

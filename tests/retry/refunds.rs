@@ -46,15 +46,18 @@ fn fails_once(sent: &Arc<AtomicU32>, then: impl Fn() + Clone + Send + Sync + 'st
 
 type Inside = BoxCloneSyncServiceLayer<Callee, (), u32, BoxError>;
 
+/// What is done when the first attempt has failed.
+type Then = Arc<dyn Fn() + Send + Sync>;
+
 /// Layers of ours that refuse the second attempt, with what makes them do so.
-fn refusing() -> Vec<(&'static str, Inside, Arc<dyn Fn() + Send + Sync>)> {
-    let nothing = || Arc::new(|| {}) as Arc<dyn Fn() + Send + Sync>;
+fn refusing() -> Vec<(&'static str, Inside, Then)> {
+    let nothing = || Arc::new(|| {}) as Then;
     let breaker = CircuitBreakerLayer::new(CircuitBreakerConfig::default()).unwrap();
     let handle = breaker.handle();
     let limit = RateLimitConfig { permits: 1, per: 3600 * SECOND, ..RateLimitConfig::default() };
     let patient = RateLimitConfig { max_wait: SECOND / 10, ..limit.clone() };
     // Taken by a call that never ends.
-    let taken = |service: Box<dyn Fn() + Send + Sync>| Arc::from(service) as Arc<dyn Fn() + Send + Sync>;
+    let taken = |service: Box<dyn Fn() + Send + Sync>| Arc::from(service) as Then;
     let full = BulkheadConfig { max_concurrent: 1, max_waiting: 0, ..BulkheadConfig::default() };
     let full = BulkheadLayer::new(full).unwrap();
     let slow = BulkheadConfig { max_concurrent: 1, max_wait: SECOND / 10, ..BulkheadConfig::default() };

@@ -414,15 +414,12 @@ async fn a_waker_whose_drop_panics_costs_no_permit() {
     assert!(gate.is_idle());
 }
 
-/// First outside of a runtime, where there is no timer that shares the waker.
-#[test]
-fn a_waker_whose_drop_panics_keeps_nobody_from_being_woken() {
+#[tokio::test(start_paused = true)]
+async fn a_waker_whose_drop_panics_keeps_nobody_from_being_woken() {
     let gate = gate(2, Order::Fifo);
     let _permit = now(&gate, 1);
     let Ok(Admitted::Later(mut heavy)) = ask(&gate, claim(2)) else { panic!("there is one permit for two") };
-    assert!(catch(|| heavy.poll(&mut Context::from_waker(&Waker::from(StdArc::new(Sticky))))).is_none());
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-    let _inside = runtime.enter();
+    assert!(heavy.poll(&mut Context::from_waker(&Waker::from(StdArc::new(Sticky)))).is_pending());
     let light = later(&gate, claim(1));
     assert!(catch(|| drop(heavy)).is_none());
     assert_eq!(light.woken(), 1);

@@ -6,8 +6,9 @@
 //! to close an open one.
 //!
 //! A place is never held for long. It is free again once the probe is over, or has had a head for as long as the slow threshold
-//! (it was answered then, however long the rest takes), or has been without a head for that long (its answer still counts, until
-//! it is called hanging), or waits that long in a queue of ours.
+//! (it was answered then, however long the rest takes), or has been without a head for that long since it was first sent (its answer
+//! still counts, until it is called hanging), or was not sent for that long. How often its upload has paused meanwhile is nothing to
+//! its place; that only decides whether the dependency is slow with it.
 
 use std::time::Duration;
 
@@ -43,14 +44,19 @@ pub(super) struct HalfOpen {
 struct InFlight {
     id: u64,
     stage: Stage,
+    /// When it was first sent, or before that, when it was admitted.
+    since: Instant,
+    was_sent: bool,
     holds_place: bool,
+    /// The dependency is at work on it for as long as the slow threshold, without a pause.
+    is_late: bool,
 }
 
-/// Where a probe is. Each with the time since when.
+/// Where a probe is, and since when, where that matters.
 #[derive(Clone, Copy, Debug)]
 enum Stage {
-    /// Nobody has polled it yet, or it waits in a queue of ours.
-    Idle(Instant),
+    /// Nobody has polled it yet, or it waits in a queue of ours, or for the producer of its upload.
+    Idle,
     /// The dependency is at work on it.
     Sent(Instant),
     /// Its head is there.
@@ -112,9 +118,9 @@ impl HalfOpen {
         holding <= self.well && holding < left
     }
 
-    /// Probes that are with the dependency for too long to keep their places.
+    /// Probes that the dependency is slow with.
     fn waited_for(&self) -> u32 {
-        self.count_probes(|probe| !probe.holds_place && matches!(probe.stage, Stage::Sent(_)))
+        self.count_probes(|probe| probe.is_late && matches!(probe.stage, Stage::Sent(_)))
     }
 
     fn count_probes(&self, wanted: impl Fn(&InFlight) -> bool) -> u32 {
@@ -123,23 +129,45 @@ impl HalfOpen {
 
     /// Takes a place for a probe, which nobody has polled yet.
     pub(super) fn admit(&mut self, id: u64, now: Instant) {
-        self.probes.push(InFlight { id, stage: Stage::Idle(now), holds_place: true });
+        self.probes.push(InFlight {
+            id,
+            stage: Stage::Idle,
+            since: now,
+            was_sent: false,
+            holds_place: true,
+            is_late: false,
+        });
     }
 
     /// The dependency is at work on the probe, or no longer.
     pub(super) fn set_sent(&mut self, id: u64, sent: bool, now: Instant) {
-        self.set_stage(id, if sent { Stage::Sent(now) } else { Stage::Idle(now) });
+        let Some(probe) = self.find(id) else { return };
+        match (probe.stage, sent) {
+            // An upload may go on beside the answer, which stays one.
+            (Stage::Answered(..), _) | (Stage::Sent(_), true) => {}
+            (Stage::Idle | Stage::Sent(_), false) => {
+                probe.stage = Stage::Idle;
+                probe.is_late = false;
+            }
+            (Stage::Idle, true) => {
+                probe.stage = Stage::Sent(now);
+                if !probe.was_sent {
+                    probe.was_sent = true;
+                    probe.since = now;
+                }
+            }
+        }
     }
 
     /// The head of the probe's answer is there, and says this.
     pub(super) fn set_head(&mut self, id: u64, says: Evidence, now: Instant) {
-        self.set_stage(id, Stage::Answered(now, says));
+        if let Some(probe) = self.find(id) {
+            probe.stage = Stage::Answered(now, says);
+        }
     }
 
-    fn set_stage(&mut self, id: u64, stage: Stage) {
-        if let Some(probe) = self.probes.iter_mut().find(|probe| probe.id == id) {
-            probe.stage = stage;
-        }
+    fn find(&mut self, id: u64) -> Option<&mut InFlight> {
+        self.probes.iter_mut().find(|probe| probe.id == id)
     }
 
     /// The probe is over. One that is not known any more was judged before.
@@ -162,8 +190,13 @@ impl HalfOpen {
                 over.push(Evidence::TimedOut);
                 false
             }
-            Stage::Sent(since) | Stage::Idle(since) => {
-                probe.holds_place &= now.since(since) < thresholds.place;
+            Stage::Sent(since) => {
+                probe.is_late |= now.since(since) >= thresholds.place;
+                probe.holds_place &= now.since(probe.since) < thresholds.place;
+                true
+            }
+            Stage::Idle => {
+                probe.holds_place &= now.since(probe.since) < thresholds.place;
                 true
             }
             Stage::Answered(..) => true,
@@ -177,11 +210,15 @@ impl HalfOpen {
 
     /// When time alone decides something next.
     pub(super) fn next_look(&self, thresholds: &Thresholds) -> Option<Instant> {
-        let next = |probe: &InFlight| match probe.stage {
-            Stage::Answered(since, _) => Some(since + thresholds.place),
-            Stage::Sent(since) if probe.holds_place => Some(since + thresholds.place.min(thresholds.hangs)),
-            Stage::Sent(since) => Some(since + thresholds.hangs),
-            Stage::Idle(since) => probe.holds_place.then(|| since + thresholds.place),
+        let next = |probe: &InFlight| {
+            let decided = match probe.stage {
+                Stage::Answered(since, _) => return Some(since + thresholds.place),
+                Stage::Sent(since) if probe.is_late => Some(since + thresholds.hangs),
+                Stage::Sent(since) => Some(since + thresholds.place.min(thresholds.hangs)),
+                Stage::Idle => None,
+            };
+            let place = probe.holds_place.then(|| probe.since + thresholds.place);
+            decided.into_iter().chain(place).min()
         };
         self.probes.iter().filter_map(next).min()
     }

@@ -474,6 +474,54 @@ fn a_probe_that_waits_in_a_queue_of_ours_does_not_hang() {
     assert_eq!(rig.calls([QUICK]), State::Closed, "the third of three");
 }
 
+/// Each pause of an upload ends the dependency's time, and not that of the place.
+#[test]
+fn probe_whose_upload_trickles_frees_its_place_after_the_slow_threshold() {
+    let (mut rig, probe) = Rig::half_open(policy());
+    let mut probes = vec![probe];
+    for _ in 0..5 {
+        for tenth in 1..=10 {
+            assert!(rig.probe().is_none(), "{tenth}");
+            rig.now = rig.now + SECOND / 10;
+            for sent in [false, true] {
+                for probe in &probes {
+                    rig.machine.set_sent(*probe, sent, rig.now);
+                }
+                assert_eq!(rig.notice_until().map(|until| until.since(rig.now)), Some((10 - tenth) * SECOND / 10));
+            }
+        }
+        // Those before it are with the dependency for a moment each, and are not held against it.
+        probes.push(rig.probe().expect("the place is free"));
+    }
+    assert_eq!(rig.settle(probes[5], QUICK), State::HalfOpen);
+    assert_eq!(rig.recover(), 14);
+}
+
+#[test]
+fn probe_that_waits_before_it_is_sent_has_its_place_from_then_on() {
+    let mut rig = Rig::open(policy());
+    rig.now = rig.machine.open_until().expect("it is open");
+    let Admission::Probe(probe) = rig.admit() else { panic!("the break is over") };
+    rig.now = rig.now + SECOND / 2;
+    rig.machine.set_sent(probe, true, rig.now);
+    rig.now = rig.now + SECOND / 2;
+    assert!(rig.probe().is_none());
+    rig.now = rig.now + SECOND / 2;
+    assert!(rig.probe().is_some());
+}
+
+/// The task of the connection is late to tell that the upload goes on, or waits.
+#[test]
+fn upload_that_goes_on_beside_the_answer_does_not_take_the_head_back() {
+    for sent in [false, true] {
+        let (mut rig, probe) = Rig::half_open(Policy { rounds: 1, ..policy() });
+        rig.machine.set_head(probe, QUICK, rig.now);
+        rig.machine.set_sent(probe, sent, rig.now);
+        rig.now = rig.now + SECOND;
+        assert!(matches!(rig.admit(), Admission::Closed), "{sent}: {:?}", rig.machine);
+    }
+}
+
 /// A callee that is slower after the outage than any threshold from before it is given as long as the break was, and breaks grow.
 #[test]
 fn a_callee_that_comes_back_slower_comes_back() {

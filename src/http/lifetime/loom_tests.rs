@@ -111,3 +111,25 @@ fn loom_no_reader_waits_for_a_body_that_is_gone() {
         assert_eq!(guards.load(Ordering::SeqCst), cut);
     });
 }
+
+/// The body is asked while it is woken and while the reaper comes: it is put back or cut, its reader is woken, and nothing is lost.
+#[test]
+fn loom_asking_a_body_loses_neither_the_wake_up_nor_the_cut() {
+    loom::model(|| {
+        let (slot, guards, bodies) = slot();
+        let flag = Arc::new(Flag::default());
+        let (frame, _) = slot.poll_frame(&mut Context::from_waker(&Waker::from(Arc::clone(&flag))));
+        assert!(frame.is_pending());
+        let (woken, reaped) = (Arc::clone(&slot), Arc::clone(&slot));
+        let waker = loom::thread::spawn(move || woken.wake());
+        let reaper = loom::thread::spawn(move || reaped.visit(DUE));
+        assert!(!slot.is_end_stream());
+        waker.join().expect("no panic");
+        let visit = reaper.join().expect("no panic");
+        assert!(flag.0.load(Ordering::SeqCst));
+        let cut = u32::from(visit == Visit::Done);
+        assert_eq!((guards.load(Ordering::SeqCst), bodies.load(Ordering::SeqCst)), (cut, cut));
+        slot.clear();
+        assert_eq!((guards.load(Ordering::SeqCst), bodies.load(Ordering::SeqCst)), (1, 1));
+    });
+}

@@ -5,6 +5,7 @@
 //!
 //! That a body is let go of exactly once, whoever comes first, is checked by the models in `loom_tests`.
 
+mod ahead;
 mod body;
 mod carried;
 mod judge;

@@ -10,10 +10,14 @@
 //! learns at once that it was cut.
 //!
 //! One place is left: a stream's window that closes right between two pieces, as it does for frames of 4 KiB and a window of
-//! 64 KiB. So on a stream the end of a frame is kept back while there is more, and is sent with the beginning of the next one.
+//! 64 KiB. So on a stream the end of a frame is kept back if the next frame is there already, and is sent with the beginning of
+//! that one. A small frame that nothing follows on is handed out whole: one message of a stream is one frame.
 //!
-//! A reader that collects a body drops nothing until the end. If nothing is dropped for [`PATIENCE`], the reader is given twice
-//! as much, and after [`TRIES`] of these all that it asks for.
+//! A reader that collects a body drops nothing until the end, or has dropped what it looked at before. A connection drops pieces
+//! while it waits for more, and is the only one to do so. So if no piece was ever dropped in a wait, [`PATIENCE`] is the longest
+//! wait: then the reader is given twice as much, and after [`TRIES`] of these all that it asks for. (A piece that somebody else
+//! drops while the reader waits makes the reader look like a connection: if it then keeps more than it may have, the body's
+//! bound ends the wait.) Outside a tokio runtime there is no timer, and nothing is held back.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -23,8 +27,10 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
 use pin_project::pin_project;
+use tokio::runtime::Handle;
 use tower::BoxError;
 
+use super::ahead::{Ahead, longer};
 use crate::admission::timer::Timer;
 use crate::ground::sync::{Mutex, foreign, lock};
 use crate::ground::time::{self, Instant};
@@ -36,10 +42,10 @@ const PIECE: usize = 32 * 1024 - 7;
 /// So much at the beginning is neither tracked nor waited for: any connection takes it, and short answers cost nothing.
 const FREE: usize = 16 * 1024 - 7;
 
-/// How much of the end of a frame is kept back.
+/// How much of the end of a frame is kept back, if more follows.
 const SEAM: usize = 64;
 
-/// How much the ends of frames, and whole small frames, are gathered into.
+/// How much the ends of frames, and whole small frames, are gathered into. A frame of up to this size is small.
 const GATHERED: usize = 4096;
 
 /// How many pieces may be in the hands of an HTTP/1 connection. hyper stops at 16.
@@ -56,9 +62,7 @@ const TRIES: u32 = 4;
 #[derive(Debug)]
 pub(super) struct Paced<B> {
     #[pin]
-    body: B,
-    /// What follows on `rest`, if that is known: trailers, an error, or nothing.
-    last: Option<Option<Result<Frame<Bytes>, BoxError>>>,
+    body: Ahead<B>,
     /// What is left of the frame that is being cut up.
     rest: Bytes,
     pace: Pace,
@@ -93,7 +97,9 @@ struct Tracked(Mutex<State>);
 #[derive(Debug, Default)]
 struct State {
     out: Load,
-    /// Whether a piece has ever been dropped.
+    /// The reader has asked for more, and has none yet.
+    waits: bool,
+    /// Whether a piece was ever dropped while the reader waited: then the reader is a connection that writes.
     drops: bool,
     waker: Option<Waker>,
 }
@@ -116,7 +122,7 @@ impl Drop for Piece {
             let mut state = lock(&self.tracked.0);
             state.out.bytes -= self.bytes.len();
             state.out.pieces -= 1;
-            state.drops = true;
+            state.drops |= state.waits;
             state.waker.take()
         };
         if let Some(waker) = waker {
@@ -127,7 +133,7 @@ impl Drop for Piece {
 
 impl<B> Paced<B> {
     pub(super) fn new(body: B, pace: Pace) -> Self {
-        Self { body, last: None, rest: Bytes::new(), pace, free: FREE, pacing: None }
+        Self { body: Ahead::new(body), rest: Bytes::new(), pace, free: FREE, pacing: None }
     }
 
     /// Whether the reader waits because it has not taken what it was given, and not because there is nothing more.
@@ -156,6 +162,7 @@ impl Pacing {
             let waker = foreign(|| cx.waker().clone());
             let (replaced, drops) = {
                 let mut state = lock(&self.tracked.0);
+                state.waits = true;
                 if state.out.bytes < self.most.bytes && state.out.pieces < self.most.pieces {
                     self.until = None;
                     return Poll::Ready(());
@@ -167,6 +174,10 @@ impl Pacing {
                 self.timer.disarm();
                 return Poll::Pending;
             }
+            if Handle::try_current().is_err() {
+                self.tries = TRIES;
+                return Poll::Ready(());
+            }
             let until = *self.until.get_or_insert_with(|| time::now() + PATIENCE);
             ready!(self.timer.poll_until(cx, until));
             self.until = None;
@@ -176,11 +187,15 @@ impl Pacing {
     }
 
     fn track(&mut self, bytes: Bytes) -> Bytes {
-        if self.tries == TRIES || bytes.is_empty() {
+        if self.tries == TRIES {
             return bytes;
         }
         {
             let mut state = lock(&self.tracked.0);
+            state.waits = false;
+            if bytes.is_empty() {
+                return bytes;
+            }
             state.out.bytes += bytes.len();
             state.out.pieces += 1;
         }
@@ -199,7 +214,7 @@ where
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let mut this = self.project();
         if *this.pace == Pace::Free {
-            return this.body.poll_frame(cx).map_err(Into::into);
+            return this.body.poll_frame(cx);
         }
         if let Some(pacing) = this.pacing {
             pacing.held_up = pacing.poll_room(cx).is_pending();
@@ -208,9 +223,6 @@ where
             }
         }
         if this.rest.is_empty() {
-            if let Some(last) = this.last.take() {
-                return Poll::Ready(last);
-            }
             match ready!(this.body.as_mut().poll_frame(cx)).map(data_of) {
                 Some(Ok(data)) => *this.rest = data,
                 Some(Err(last)) => return Poll::Ready(Some(last)),
@@ -218,214 +230,65 @@ where
             }
         }
         let Some(pacing) = this.pacing else {
-            let piece = this.rest.split_to(this.rest.len().min(*this.free));
-            *this.free -= piece.len();
+            // A small frame is not cut at the end of what is free.
+            let most = if this.rest.len() <= GATHERED { GATHERED } else { *this.free };
+            let piece = this.rest.split_to(this.rest.len().min(most));
+            *this.free = this.free.saturating_sub(piece.len());
             if *this.free == 0 {
                 *this.pacing = Pacing::new(*this.pace);
             }
             return Poll::Ready(Some(Ok(Frame::data(piece))));
         };
-        let kept_back = if *this.pace == Pace::Stream && this.last.is_none() { SEAM } else { 0 };
-        let piece = if this.rest.len() <= kept_back && !this.body.is_end_stream() {
-            let (piece, rest, last) = gather(std::mem::take(this.rest), this.body.as_mut(), cx);
-            (*this.rest, *this.last) = (rest, last);
+        let piece = if this.rest.len() > PIECE {
+            this.rest.split_to(PIECE)
+        } else if *this.pace != Pace::Stream || !this.body.as_mut().has_data(cx) {
+            std::mem::take(this.rest)
+        } else if this.rest.len() < GATHERED {
+            let (piece, rest) = gather(std::mem::take(this.rest), this.body.as_mut(), cx);
+            *this.rest = rest;
             piece
         } else {
-            let most = this.rest.len() - kept_back.min(this.rest.len().saturating_sub(1));
-            this.rest.split_to(most.min(PIECE))
+            this.rest.split_to(this.rest.len().saturating_sub(SEAM))
         };
         Poll::Ready(Some(Ok(Frame::data(pacing.track(piece)))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.rest.is_empty() && self.last.as_ref().map_or_else(|| self.body.is_end_stream(), Option::is_none)
+        self.rest.is_empty() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        let (rest, body) = (self.rest.len() as u64, self.body.size_hint());
-        let mut hint = SizeHint::new();
-        hint.set_lower(body.lower().saturating_add(rest));
-        if let Some(upper) = body.upper() {
-            hint.set_upper(upper.saturating_add(rest));
-        }
-        hint
+        longer(&self.body.size_hint(), self.rest.len())
     }
 }
 
 /// The data of a frame, or the frame if it has none.
-fn data_of<E: Into<BoxError>>(frame: Result<Frame<Bytes>, E>) -> Result<Bytes, Result<Frame<Bytes>, BoxError>> {
-    frame.map_err(|error| Err(error.into())).and_then(|frame| frame.into_data().map_err(Ok))
+fn data_of(frame: Result<Frame<Bytes>, BoxError>) -> Result<Bytes, Result<Frame<Bytes>, BoxError>> {
+    frame.map_err(Err).and_then(|frame| frame.into_data().map_err(Ok))
 }
 
-/// Puts what is there already of `body` behind `end`, and says what is left of the last frame and what follows on that.
-#[allow(clippy::type_complexity, reason = "it is taken apart where it is returned")]
-fn gather<B>(
-    end: Bytes,
-    mut body: Pin<&mut B>,
-    cx: &mut Context<'_>,
-) -> (Bytes, Bytes, Option<Option<Result<Frame<Bytes>, BoxError>>>)
+/// Puts what is there already of `body` behind `end`. Also says what of that is kept back, since more follows on it.
+fn gather<B>(end: Bytes, mut body: Pin<&mut Ahead<B>>, cx: &mut Context<'_>) -> (Bytes, Bytes)
 where
     B: Body<Data = Bytes>,
     B::Error: Into<BoxError>,
 {
     let mut gathered = BytesMut::from(&*end);
-    while gathered.len() < GATHERED {
-        let Poll::Ready(frame) = body.as_mut().poll_frame(cx) else { break };
-        match frame.map(data_of) {
-            Some(Ok(mut data)) => {
-                gathered.extend_from_slice(&data.split_to(data.len().min(GATHERED - gathered.len())));
-                if !data.is_empty() {
-                    return (gathered.freeze(), data, None);
-                }
-                if body.is_end_stream() {
-                    break;
-                }
-            }
-            Some(Err(last)) => return (gathered.freeze(), Bytes::new(), Some(Some(last))),
-            None => return (gathered.freeze(), Bytes::new(), Some(None)),
+    while body.as_mut().has_data(cx) {
+        if gathered.len() >= GATHERED {
+            let kept_back = gathered.split_off(gathered.len().saturating_sub(SEAM));
+            return (gathered.freeze(), kept_back.freeze());
+        }
+        let Poll::Ready(Some(Ok(frame))) = body.as_mut().poll_frame(cx) else { break };
+        let Ok(mut data) = frame.into_data() else { break };
+        gathered.extend_from_slice(&data.split_to(data.len().min(GATHERED.saturating_sub(gathered.len()))));
+        if !data.is_empty() {
+            body.put_back(data);
+            break;
         }
     }
-    (gathered.freeze(), Bytes::new(), None)
+    (gathered.freeze(), Bytes::new())
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::VecDeque;
-
-    use futures::FutureExt as _;
-    use http_body_util::{BodyExt as _, Full, StreamBody};
-
-    use super::*;
-
-    const KIB: usize = 1024;
-
-    fn full(bytes: usize) -> Bytes {
-        (0..bytes).map(|n| n as u8).collect()
-    }
-
-    fn next<B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin>(body: &mut Paced<B>) -> Option<Bytes> {
-        body.frame().now_or_never().flatten().and_then(Result::ok).and_then(|frame| frame.into_data().ok())
-    }
-
-    fn frames(
-        sizes: &[usize],
-    ) -> StreamBody<impl futures::Stream<Item = Result<Frame<Bytes>, std::io::Error>> + Unpin> {
-        let frames: Vec<_> = sizes.iter().map(|size| Ok(Frame::data(full(*size)))).collect();
-        StreamBody::new(futures::stream::iter(frames))
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn one_piece_is_handed_out_as_it_is_written() {
-        for (pace, most) in [(Pace::Connection, 2 * PIECE), (Pace::Stream, PIECE)] {
-            let all = full(1024 * KIB);
-            let mut body = Paced::new(Full::new(all.clone()), pace);
-            let (mut out, mut written) = (VecDeque::new(), Vec::new());
-            loop {
-                assert_eq!(
-                    body.size_hint().exact(),
-                    Some((all.len() - written.len() - out.iter().map(Bytes::len).sum::<usize>()) as u64)
-                );
-                while let Some(piece) = next(&mut body) {
-                    out.push_back(piece);
-                }
-                let held: usize = out.iter().map(Bytes::len).sum();
-                assert!(held <= most + FREE, "{held}");
-                assert!(out.is_empty() || body.is_held_up() || body.is_end_stream());
-                let Some(piece) = out.pop_front() else { break };
-                written.extend_from_slice(&piece);
-            }
-            assert!(body.is_end_stream() && written == all);
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn small_frames_are_bounded_in_number() {
-        let mut body =
-            Paced::new(frames(&[16 * KIB, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1]), Pace::Connection);
-        let mut out: Vec<_> = std::iter::from_fn(|| next(&mut body)).collect();
-        // The last bytes of the first frame are tracked too.
-        assert_eq!(out.len(), 1 + FRAMES);
-        drop(out.pop());
-        out.extend(next(&mut body));
-        assert!(out.len() == 1 + FRAMES && next(&mut body).is_none() && body.is_held_up());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn drop_of_a_piece_wakes_the_reader() {
-        let mut body = Paced::new(Full::new(full(256 * KIB)), Pace::Stream);
-        let (_free, piece) = (next(&mut body), next(&mut body));
-        let mut frame = tokio_test::task::spawn(body.frame());
-        assert!(frame.poll().is_pending());
-        drop(piece);
-        assert!(frame.is_woken() && frame.poll().is_ready());
-    }
-
-    /// Whole bodies are collected by tests and by middleware.
-    #[tokio::test(start_paused = true)]
-    async fn reader_that_keeps_everything_gets_everything_soon() {
-        for pace in [Pace::Connection, Pace::Stream] {
-            let start = time::now();
-            let all = full(8192 * KIB);
-            let read = Paced::new(Full::new(all.clone()), pace).collect().await.unwrap().to_bytes();
-            assert!(read == all);
-            assert!(time::now().since(start) <= 8 * PATIENCE);
-        }
-    }
-
-    /// As middleware does that sends in batches.
-    #[tokio::test(start_paused = true)]
-    async fn reader_that_drops_in_batches_is_not_held_up() {
-        let mut body = Paced::new(Full::new(full(8192 * KIB)), Pace::Connection);
-        let (mut batch, mut read) = (Vec::new(), 0);
-        while let Some(frame) = body.frame().await {
-            batch.push(frame.unwrap().into_data().unwrap());
-            if batch.iter().map(Bytes::len).sum::<usize>() > 150 * KIB {
-                read += batch.drain(..).map(|bytes| bytes.len()).sum::<usize>();
-            }
-        }
-        assert_eq!(read + batch.iter().map(Bytes::len).sum::<usize>(), 8192 * KIB);
-    }
-
-    /// The window of a stream may close anywhere, but not between the frames of a body that goes on.
-    #[tokio::test(start_paused = true)]
-    async fn pieces_of_a_stream_do_not_end_where_frames_end() {
-        for (size, count) in [(100, 10_000), (4096, 1000), (KIB * 64, 40)] {
-            let sizes = vec![size; count];
-            let mut body = Paced::new(frames(&sizes), Pace::Stream);
-            let (mut read, mut pieces) = (0, 0);
-            while let Some(piece) = next(&mut body) {
-                (read, pieces) = (read + piece.len(), pieces + 1);
-                assert!(read % size != 0 || read <= FREE + size || read == size * count, "after {read} bytes");
-            }
-            assert_eq!(read, size * count);
-            assert!(pieces <= read / 2048 + 300, "{pieces} pieces of {count} frames");
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn end_of_a_frame_is_not_kept_back_while_the_next_is_not_there() {
-        let (mut send, body) = http_body_util::channel::Channel::<Bytes>::new(4);
-        let mut body = Paced::new(body, Pace::Stream);
-        for size in [20 * KIB, 50, 20 * KIB] {
-            send.send_data(full(size)).await.unwrap();
-            let read: usize = std::iter::from_fn(|| next(&mut body)).map(|piece| piece.len()).sum();
-            assert_eq!(read, size);
-        }
-        let mut trailers = ::http::HeaderMap::new();
-        trailers.insert("x-sum", "7".parse().unwrap());
-        send.send_data(full(50)).await.unwrap();
-        send.send_trailers(trailers).await.unwrap();
-        drop(send);
-        assert_eq!(next(&mut body).map(|piece| piece.len()), Some(50));
-        assert!(body.frame().await.unwrap().unwrap().is_trailers());
-        assert!(body.frame().await.is_none());
-    }
-
-    #[test]
-    fn body_that_is_not_paced_is_untouched() {
-        let all = full(1024 * KIB);
-        let mut body = Paced::new(Full::new(all.clone()), Pace::Free);
-        assert_eq!(next(&mut body), Some(all));
-        assert!(body.is_end_stream() && !body.is_held_up());
-    }
-}
+mod tests;

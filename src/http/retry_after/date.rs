@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+/// No date is longer: `Wednesday, 07-September-1994 08:49:37.123456789 GMT+00:00` has 57 bytes.
+const LONGEST: usize = 64;
+
 /// The time since 1970 of a date in any form that servers send, in upper or lower case:
 ///
 /// | form | |
@@ -13,7 +16,11 @@ use std::time::Duration;
 /// | `1994-11-06T08:49:37.5Z` | RFC 3339 |
 ///
 /// The day of the week is not looked at: the day itself says more. A date before 1970 is 1970.
+/// Text of more than [`LONGEST`] bytes is no date, and is not looked at.
 pub(super) fn parse(text: &str) -> Option<Duration> {
+    if text.len() > LONGEST {
+        return None;
+    }
     let text = text.to_ascii_lowercase();
     parse_rfc3339(&text).or_else(|| parse_words(&text))
 }

@@ -193,6 +193,34 @@ fn seconds_are_rounded_up() {
     assert_eq!(value(Duration::MAX), "18446744073709551615");
 }
 
+/// Work must not grow faster than the value does, and a worker of the runtime must not be kept busy by one answer.
+#[test]
+fn values_that_are_too_long_are_ignored() {
+    for piece in ["a-", "1-", "1m", "1, ", "0", ",", " ", "Sun, 06 Nov 1994 08:49:47 GMT, ", "-1994", ":-"] {
+        let long = format!("{}1", piece.repeat(400_000 / piece.len()));
+        for name in IN_MILLIS.into_iter().chain([RETRY_AFTER]) {
+            assert_eq!(of([(name.clone(), long.as_str())]), None, "{name}: {piece:?}");
+            assert_eq!(of([(name, long.as_str()), (RETRY_AFTER, "7")]), secs(7.0), "{piece:?}");
+        }
+        let wait = of([(DATE, long.as_str()), (AGE, long.as_str()), (RETRY_AFTER, SAME[0])]);
+        assert_eq!(wait, secs(0.0), "a date that is not read is as if it were not there: {piece:?}");
+        assert_eq!(date::parse(&long), None);
+    }
+    let date = format!("{}{}", " ".repeat(LONGEST_VALUE), SAME[0]);
+    assert_eq!(parsed(&[&date]), None);
+    assert_eq!(
+        date::parse("Wednesday, 07-September-1994 08:49:37.123456789 GMT+00:00").map(|at| at.as_secs()),
+        Some(778_927_777)
+    );
+}
+
+#[test]
+fn values_that_are_too_many_are_not_read() {
+    let mut values = vec!["5"; 10_000];
+    values.push("6");
+    assert_eq!(parsed(&values), secs(5.0));
+}
+
 proptest! {
     #[test]
     fn any_bytes_are_a_wait_or_are_not_there(values in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..40), 0..3)) {

@@ -1,6 +1,5 @@
 use std::fmt;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -12,6 +11,7 @@ use tower::BoxError;
 use crate::admission::gate::Waiter;
 use crate::admission::timer::Timer;
 use crate::ground::error::{Reason, Rejected};
+use crate::ground::sync::Arc;
 use crate::ground::telemetry::Instruments;
 use crate::ground::time::{self, Instant};
 use crate::middleware::inner::reject;

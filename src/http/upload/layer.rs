@@ -1,6 +1,5 @@
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{self, Poll, ready};
 use std::time::Duration;
@@ -14,6 +13,7 @@ use super::UploadBody;
 use crate::ground::config::Validation;
 use crate::ground::context;
 use crate::ground::error::InvalidConfig;
+use crate::ground::sync::Arc;
 use crate::ground::telemetry::{Instruments, LayerKind};
 use crate::ground::time;
 use crate::middleware::bound::DEFAULT_MAX_HOLD;

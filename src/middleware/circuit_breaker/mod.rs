@@ -34,7 +34,8 @@
 //! - **Slow start**: one probe at a time, and one more for each that was answered well.
 //! - **A probe keeps its place for the slow threshold at most.** With a good head for that long, such as a stream's, it was answered
 //!   well. Without a head, others go on beside it; it has failed after the length of the break, if that is longer. A call that nobody
-//!   polls, or that waits in a queue of ours, gives its place away too. So no kind of call keeps the breaker half-open.
+//!   polls, that waits in a queue of ours, or whose request is sent slowly, gives its place away too; it has not failed, as long as the
+//!   dependency is not at work on it. So no kind of call keeps the breaker half-open.
 //! - **Only calls with time for an answer are probes**: with the slow threshold left, or, where no caller has that much, half of the
 //!   longest time seen. Others are refused meanwhile.
 //! - **Breaks** grow only while nothing is answered well. A break that has grown also ends when 300 calls were refused in it, so that

@@ -228,11 +228,12 @@ impl Breaker {
         Yardstick { slow_after, usual: self.watch.median(&pace) }
     }
 
-    /// Somebody polls the call for the first time.
+    /// Somebody polls the call for the first time. It is with the dependency, unless it `waits`: that is asked under the lock, so that
+    /// a wait that begins meanwhile is told afterwards.
     #[inline]
-    pub(super) fn sent(&self, pass: &Pass, now: Instant) {
+    pub(super) fn sent(&self, pass: &Pass, waits: impl FnOnce() -> bool, now: Instant) {
         if let Pass::Probe(probe) = pass {
-            self.step(now, |machine, _| (machine.set_sent(*probe, true, now), None));
+            self.step(now, |machine, _| (machine.set_sent(*probe, !waits(), now), None));
         }
     }
 
@@ -268,11 +269,12 @@ impl Breaker {
         }
     }
 
-    /// The dependency is at work on the call again.
-    pub(super) fn start_aging(&self, pass: &mut Pass, now: Instant) {
+    /// The dependency is at work on the call again, unless that `waits`.
+    pub(super) fn start_aging(&self, pass: &mut Pass, waits: impl Fn() -> bool, now: Instant) {
         match pass {
+            Pass::Closed(_) if waits() => {}
             Pass::Closed(seat) => self.watch.start_aging(seat, &self.pace(), now),
-            Pass::Probe(_) => self.sent(pass, now),
+            Pass::Probe(_) => self.sent(pass, waits, now),
             Pass::Free => {}
         }
     }

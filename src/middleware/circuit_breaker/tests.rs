@@ -49,7 +49,7 @@ impl Rig {
     /// A call with so much time left, which is polled at once.
     fn pass_with(&self, left: Duration) -> Option<Pass> {
         let pass = self.breaker.admit(&self.breaker.entrance().pace, left, self.now).ok()?;
-        self.breaker.sent(&pass, self.now);
+        self.breaker.sent(&pass, || false, self.now);
         Some(pass)
     }
 
@@ -358,8 +358,8 @@ fn waiting_in_a_queue_of_ours_does_not_age() {
     }
     assert_eq!((rig.state(), rig.snapshot().overdue), (Closed, 0));
     for mut pass in queued {
-        rig.breaker.start_aging(&mut pass, rig.now);
-        rig.breaker.start_aging(&mut pass, rig.now);
+        rig.breaker.start_aging(&mut pass, || false, rig.now);
+        rig.breaker.start_aging(&mut pass, || false, rig.now);
         assert_eq!(rig.snapshot().in_flight, 1);
         rig.settle(pass, S);
     }
@@ -415,7 +415,7 @@ proptest! {
                     if queues {
                         rig.breaker.stop_aging(&mut passes[which], rig.now);
                     } else {
-                        rig.breaker.start_aging(&mut passes[which], rig.now);
+                        rig.breaker.start_aging(&mut passes[which], || false, rig.now);
                     }
                 }
                 Step::Settle(..) | Step::Abandon(..) | Step::Queue(..) => {}

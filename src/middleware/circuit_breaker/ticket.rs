@@ -86,14 +86,19 @@ impl Ticket {
         if !self.polled {
             self.polled = true;
             if output.is_pending() {
-                self.sent(time::now());
+                // Until it was polled, the call was kept by its caller.
+                let now = time::now();
+                self.stopwatch.restart(now);
+                if !self.stopwatch.waits_locally() {
+                    self.unless_uploading(|breaker, pass, waits| breaker.sent(pass, waits, now));
+                }
             }
         }
         match (waited, self.stopwatch.waits_locally()) {
             (false, true) => self.with_pass(|breaker, pass| breaker.stop_aging(pass, time::now())),
             (true, false) => {
                 let now = time::now();
-                self.with_pass(|breaker, pass| breaker.start_aging(pass, now));
+                self.unless_uploading(|breaker, pass, waits| breaker.start_aging(pass, waits, now));
                 lookout::keep_eye(&self.breaker, now);
             }
             (false, false) | (true, true) => {}
@@ -101,10 +106,12 @@ impl Ticket {
         (output, woken_at)
     }
 
-    /// The request is on its way since `now`; until it was polled, the call was kept by its caller.
-    fn sent(&mut self, now: Instant) {
-        self.stopwatch.restart(now);
-        self.with_pass(|breaker, pass| breaker.sent(pass, now));
+    /// Does something with the pass that depends on whether the request's body waits for its producer. It may begin to, or cease, in the
+    /// task of the connection meanwhile.
+    fn unless_uploading(&mut self, act: impl FnOnce(&Breaker, &mut Pass, &dyn Fn() -> bool)) {
+        let sending = self.pass.as_ref().and_then(Held::sending).cloned();
+        let waits = || sending.as_ref().is_some_and(|sending| sending.is_waiting());
+        self.with_pass(|breaker, pass| act(breaker, pass, &waits));
     }
 
     /// The dependency has answered, for which the call was woken at `woken`: whoever reads the answer may take his time. `None`:

@@ -67,7 +67,7 @@ impl Held {
     }
 
     #[inline]
-    pub(super) fn sending(&self) -> Option<&Sending> {
+    pub(super) fn sending(&self) -> Option<&Shared<Sending>> {
         match self {
             Self::Own(_) => None,
             Self::Uploading { sending, .. } => Some(sending),
@@ -99,7 +99,7 @@ impl Place {
         seat.pass.as_mut().map(act)
     }
 
-    /// The same while there is no answer.
+    /// The same while there is no answer. For a probe, one may come in between: the machine knows of it then.
     fn while_unanswered(&self, act: impl FnOnce(&mut Pass)) {
         let mut seat = lock(&self.seat);
         match &mut *seat {
@@ -120,7 +120,7 @@ impl Watcher for Place {
     }
 
     fn resume(&self, now: Instant) {
-        self.while_unanswered(|pass| self.breaker.start_aging(pass, now));
+        self.while_unanswered(|pass| self.breaker.start_aging(pass, || false, now));
         lookout::keep_eye(&self.breaker, now);
     }
 }

@@ -37,8 +37,12 @@ pub struct DeadlineConfig {
     /// From the head of a response to the end of its body, if that may come *after* the deadline: on a server, where the
     /// deadline is that of the work, and the reader may be slow. A deadline that was inherited holds all the same, and so does
     /// this one for what layers further in hold until the body's end: a bulkhead in here lets go at the deadline, and the
-    /// body ends with that. (Load shedding lets go at the head, and is not concerned.) More than zero. Default: `None`, the body ends at the
-    /// deadline.
+    /// body ends with that. (Load shedding lets go at the head, and is not concerned.)
+    ///
+    /// A body with such a bound is handed out
+    /// [as it is written](crate::http#clients-that-do-not-read), so that a server sees the cut of a body that its client does not
+    /// read. This costs an allocation for each 32 KiB, and a reader that keeps the pieces waits for a few milliseconds once; a
+    /// client needs neither, and has no need of this bound. More than zero. Default: `None`, the body ends at the deadline.
     #[cfg_attr(feature = "config", serde(with = "Off::<Duration>"))]
     pub body_timeout: Option<Duration>,
 }

@@ -1,12 +1,13 @@
 use std::fmt;
 use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::AbortHandle;
 
-use super::Stacks;
+use super::{BUSY, Stacks};
 use crate::admission::timer::Timer;
 use crate::ground::error::InvalidConfig;
 use crate::ground::time;
@@ -53,6 +54,14 @@ impl SettingsFile {
     }
 }
 
+impl SettingsFile {
+    /// As [`settings`](Self::settings), with a panic of `read` as a fault: the file is followed all the same.
+    fn settings_or_panic(&self, content: &Content) -> Result<Config, InvalidConfig> {
+        catch_unwind(AssertUnwindSafe(|| self.settings(content)))
+            .unwrap_or_else(|_| Err(InvalidConfig::unreadable("the function that reads the file has panicked")))
+    }
+}
+
 impl fmt::Debug for SettingsFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SettingsFile").field("path", &self.path).finish_non_exhaustive()
@@ -84,10 +93,13 @@ async fn watch(stacks: Stacks, file: SettingsFile) {
         // The filesystem may be slow, and must not hold up the calls of this runtime.
         let Ok(content) = tokio::task::spawn_blocking(move || reading.content()).await else { return };
         if let Some(content) = settled.look(content) {
-            let settings = file.settings(content);
+            let settings = file.settings_or_panic(content);
             // The first content is that which the stacks were made of, unless it has changed since.
             if last.is_some() || settings.as_ref().ok() != Some(&stacks.config()) {
-                let _ = stacks.reload(settings);
+                let result = stacks.reload(settings);
+                if result.is_err_and(|invalid| invalid.faults().iter().any(|fault| fault.problem() == BUSY)) {
+                    settled.try_again();
+                }
             }
             last = Some(());
         }
@@ -111,6 +123,11 @@ impl Settled {
             return None;
         }
         if std::mem::replace(&mut self.is_handled, true) { None } else { self.seen.as_ref() }
+    }
+
+    /// Returns the same content with the next reading.
+    fn try_again(&mut self) {
+        self.is_handled = false;
     }
 }
 

@@ -67,7 +67,7 @@ proptest! {
     fn it_does_what_a_naive_gate_would_do(
         steps in prop::collection::vec(step(), 0..120), limit in 1..8u32, max_waiting in 0..5usize, lifo: bool,
     ) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?;
         let _inside = runtime.enter();
         let gate = gate(limit, if lifo { Order::Lifo } else { Order::Fifo });
         let mut naive = Naive { limit, max_waiting, lifo, ..Naive::default() };

@@ -31,13 +31,16 @@ enum Naive {
 struct NaiveProbe {
     probe: Probe,
     stage: Stage,
+    admitted: Instant,
+    first_sent: Option<Instant>,
     lost_its_place: bool,
+    is_late: bool,
     is_over: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
 enum Stage {
-    Idle(Instant),
+    Idle,
     Sent(Instant),
     Head(Instant, Evidence),
 }
@@ -79,14 +82,18 @@ impl Model {
                     let end = match probe.stage {
                         Stage::Head(since, says) => (now.since(since) >= SECOND).then_some(says),
                         Stage::Sent(since) => (now.since(since) >= pause).then_some(Evidence::TimedOut),
-                        Stage::Idle(_) => None,
+                        Stage::Idle => None,
                     };
                     if let Some(end) = end {
                         probe.is_over = true;
                         ends.push(end);
                     }
-                    if let Stage::Idle(since) | Stage::Sent(since) = probe.stage {
+                    if !matches!(probe.stage, Stage::Head(..)) {
+                        let since = probe.first_sent.unwrap_or(probe.admitted);
                         probe.lost_its_place |= now.since(since) >= SECOND;
+                    }
+                    if let Stage::Sent(since) = probe.stage {
+                        probe.is_late = now.since(since) >= SECOND;
                     }
                 }
                 self.judge(now);
@@ -105,7 +112,13 @@ impl Model {
     fn set_stage(&mut self, probe: Probe, stage: Stage) {
         if let Naive::HalfOpen { probes, .. } = &mut self.phase {
             for known in probes.iter_mut().filter(|known| known.probe == probe) {
+                match (known.stage, stage) {
+                    (Stage::Head(..), Stage::Idle | Stage::Sent(_)) | (Stage::Sent(_), Stage::Sent(_)) => continue,
+                    (_, Stage::Sent(now)) => known.first_sent = known.first_sent.or(Some(now)),
+                    _ => {}
+                }
                 known.stage = stage;
+                known.is_late = false;
             }
         }
     }
@@ -147,8 +160,7 @@ fn is_answer(end: Evidence) -> bool {
 }
 
 fn waited_for(probes: &[NaiveProbe]) -> usize {
-    let live = probes.iter().filter(|probe| !probe.is_over && probe.lost_its_place);
-    live.filter(|probe| matches!(probe.stage, Stage::Sent(_))).count()
+    probes.iter().filter(|probe| !probe.is_over && probe.is_late).count()
 }
 
 /// How many probes without an answer there were since the last answer.
@@ -223,14 +235,21 @@ proptest! {
                     prop_assert_eq!(admission == Admission::Closed, model.state() == State::Closed);
                     if let (Admission::Probe(probe), Naive::HalfOpen { probes: known, .. }) = (admission, &mut model.phase) {
                         prop_assert!(!probes.contains(&probe), "a probe of its own");
-                        let stage = Stage::Idle(rig.now);
-                        known.push(NaiveProbe { probe, stage, lost_its_place: false, is_over: false });
+                        known.push(NaiveProbe {
+                            probe,
+                            stage: Stage::Idle,
+                            admitted: rig.now,
+                            first_sent: None,
+                            lost_its_place: false,
+                            is_late: false,
+                            is_over: false,
+                        });
                         probes.push(probe);
                     }
                 }
                 Step::Sent(which, sent) => {
                     if let Some(probe) = recent(&probes, which) {
-                        model.set_stage(probe, if sent { Stage::Sent(rig.now) } else { Stage::Idle(rig.now) });
+                        model.set_stage(probe, if sent { Stage::Sent(rig.now) } else { Stage::Idle });
                         rig.machine.set_sent(probe, sent, rig.now);
                     }
                 }
