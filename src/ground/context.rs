@@ -324,15 +324,15 @@ pub fn carry<F>(future: F) -> Carried<F> {
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), BoxError> {
-/// let client = service_fn(|_: &'static str| async { Ok::<_, BoxError>(context::time_left()) });
+/// let client = service_fn(|_: String| async { Ok::<_, BoxError>(context::time_left()) });
 /// let service = ServiceBuilder::new()
 ///     .layer(DeadlineLayer::new(Duration::from_secs(2))?)
-///     .map_request(|request: &'static str| (context::capture(), request))
+///     .map_request(|request: String| (context::capture(), request))
 ///     .buffer(16)
-///     .service(service_fn(move |(context, request): (context::Captured, &'static str)| {
+///     .service(service_fn(move |(context, request): (context::Captured, String)| {
 ///         context.carry(async move { client.oneshot(request).await })
 ///     }));
-/// assert!(service.oneshot("hello").await?.is_some());
+/// assert!(service.oneshot("hello".to_owned()).await?.is_some());
 /// # Ok(())
 /// # }
 /// ```

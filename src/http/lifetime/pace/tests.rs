@@ -1,3 +1,5 @@
+#![allow(clippy::disallowed_methods, reason = "tests sleep and look at the clock as users do")]
+
 use std::collections::VecDeque;
 
 use futures::FutureExt as _;
