@@ -101,13 +101,14 @@ async fn a_dead_host_is_cut_off_and_the_others_are_not() {
     let dead = TcpListener::bind(("127.0.0.1", 0)).await.unwrap().local_addr().unwrap();
     let client = client();
     let mut reasons = Vec::new();
-    for _ in 0..5 {
+    // What was never sent opens the breaker once nothing has been answered for as long as the slow threshold.
+    while reasons.last() != Some(&Some(Reason::CircuitOpen)) {
         let error = client.clone().oneshot(request(Method::GET, dead)).await.unwrap_err();
         reasons.push(rejection(&error).map(|rejected| rejected.reason()));
         assert_eq!(answer(client.clone().oneshot(request(Method::GET, alive)).await).await.0, 200);
+        assert!(reasons.len() < 100_000, "the dead host is still called");
     }
     assert_eq!(reasons.first(), Some(&None), "first the connector's own error comes out");
-    assert_eq!(reasons.last(), Some(&Some(Reason::CircuitOpen)));
 }
 
 /// A client with a body type of its own, as tonic's channel is one.
@@ -139,12 +140,12 @@ async fn a_callee_cannot_make_us_wait_for_long_or_for_nothing() {
         (far, 1),
         (&huge, 1),
         (b"retry-after: 18446744073709551615\r\n", 1),
+        (b"retry-after: 1\r\nretry-after: 99999\r\n", 1),
         (b"x-should-retry: false\r\n", 1),
         (b"x-should-retry: true\r\nX-Should-Retry: FALSE\r\n", 1),
         // what makes no sense is as if it were not there
         (b"retry-after: \xff\xfe\r\nx-should-retry: \xff\r\n", 3),
         (b"retry-after: -1\r\n", 3),
-        (b"retry-after: 1\r\nretry-after: 99999\r\n", 3),
         (b"retry-after: \r\n", 3),
         (b"retry-after: Sun, 06 Nov 1994 08:49:37 GMT\r\n", 3),
         (b"retry-after: 0\r\n", 3),

@@ -53,7 +53,7 @@ fn request() -> Request<Empty<Bytes>> {
 async fn a_head_that_never_comes_in_its_time_opens_the_breaker() {
     let breaker = CircuitBreakerLayer::http(CircuitBreakerConfig::default()).unwrap();
     let handle = breaker.handle();
-    let config = DeadlineConfig { head_timeout: Some(SECOND / 5), ..DeadlineConfig::default() };
+    let config = DeadlineConfig { head_timeout: Some(SECOND), ..DeadlineConfig::default() };
     let calls = ServiceBuilder::new().layer(DeadlineLayer::http(config).unwrap()).layer(breaker).service(service_fn(
         |_: Request<Empty<Bytes>>| std::future::pending::<Result<Response<Full<Bytes>>, BoxError>>(),
     ));

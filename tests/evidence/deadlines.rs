@@ -35,7 +35,9 @@ async fn hurried_callers_over_http_do_not_open_it() {
             Err(error) => rejection_in(error.as_ref()).map(|_| 0).expect("a cut of ours"),
         }
     });
-    assert!(join_all(hurried).await.into_iter().all(|status| status == 504 || status == 0));
+    // Where the machine is busy the server itself may find that too little time is left.
+    let statuses = join_all(hurried).await;
+    assert!(statuses.iter().all(|status| [0, 503, 504].contains(status)), "{statuses:?}");
     assert_eq!(layers.circuit_breaker().state(), State::Closed, "{:?}", layers.circuit_breaker().snapshot());
     assert_eq!(get(&client, to).await.unwrap(), 200);
 }

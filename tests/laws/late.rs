@@ -184,9 +184,12 @@ async fn a_probe_that_was_given_up_on_does_not_move_what_is_slow() {
     let mut late = Driven::new(layer.layer(Hard::new(Readiness::AtOnce, Answer::After(60 * SECOND))).call(7));
     assert!(late.poll().is_pending());
     assert_eq!(handle.state(), State::HalfOpen);
-    // The probe hangs, and there is another break.
+    // The probe hangs, and others fail: there is another break.
     advance(10 * SECOND).await;
-    let _ = layer.layer(quick.clone()).oneshot(7).await;
+    for _ in 0..3 {
+        let failing = Hard::new(Readiness::AtOnce, Answer::Fails);
+        let _ = layer.layer(failing).oneshot(7).await;
+    }
     assert_eq!(handle.state(), State::Open);
     // Its answer comes when the next one is on its way.
     advance(49 * SECOND).await;

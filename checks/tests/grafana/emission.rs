@@ -16,12 +16,13 @@ use seawall::config::Config;
 use seawall::context::{self, Priority};
 use seawall::deadline::{DeadlineConfig, DeadlineLayer};
 use seawall::error::InvalidConfig;
+use seawall::http::UploadBody;
 use seawall::http::respond::RespondLayer;
 use seawall::load_shed::{LoadShedConfig, LoadShedLayer};
 use seawall::rate_limit::{RateLimitConfig, RateLimitLayer};
 use seawall::registry::Registry;
 use seawall::retry::{Backoff, BudgetConfig, CloneRequest, Jitter, RetryConfig, RetryLayer};
-use seawall::stack::{ClientConfig, Stacks};
+use seawall::stack::{self, ClientConfig, ServerConfig, Stacks};
 use seawall::verdict::{self, Verdict};
 use tokio::runtime::Builder;
 use tokio::time::{advance, sleep};
@@ -65,6 +66,7 @@ pub(crate) fn scrape() -> String {
         circuit_breaker(&registry).await;
         transitions(&registry).await;
         settings(&registry);
+        uploads(&registry).await;
         without_a_name().await;
     });
     recorder.render()
@@ -311,6 +313,18 @@ async fn transitions(registry: &Registry) {
     handle.enforce();
     handle.disable();
     handle.enforce();
+    registry.publish();
+}
+
+/// A client that announces a body and sends nothing.
+async fn uploads(registry: &Registry) {
+    let server = stack::server(&ServerConfig::default()).unwrap().named_in(registry, "uploads").unwrap();
+    let server = server.service(service_fn(|request: Request<UploadBody<_>>| async move {
+        request.into_body().collect().await.map(|_| Response::new(http_body_util::Empty::<Bytes>::new()))
+    }));
+    let silent = StreamBody::new(stream::pending::<Result<Frame<Bytes>, BoxError>>());
+    let answer = server.oneshot(Request::post("/").body(silent).unwrap()).await.unwrap();
+    assert_eq!(answer.status(), 408);
     registry.publish();
 }
 
