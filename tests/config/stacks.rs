@@ -189,10 +189,13 @@ async fn file_that_changed_back_is_mended() {
 fn rejected_settings_are_counted_under_the_name_of_the_file() {
     let (registry, stacks) = stacks();
     let _made = (stacks.client("payments").unwrap(), stacks.server("inbound").unwrap());
+    // For all threads: what publishes in the runtime of another test tells the same recorder.
     let recorder = DebuggingRecorder::new();
+    let snapshotter = recorder.snapshotter();
+    recorder.install().unwrap();
     let counted = || {
         let mut counted = [None; 2];
-        for (key, _, _, value) in recorder.snapshotter().snapshot().into_vec() {
+        for (key, _, _, value) in snapshotter.snapshot().into_vec() {
             let labels = key.key().labels().map(|label| label.value().to_owned()).collect::<Vec<_>>().join(",");
             match (key.key().name(), &*labels, value) {
                 ("seawall_reloads_total", "settings.toml,settings,rejected", DebugValue::Counter(count)) => {
@@ -206,17 +209,15 @@ fn rejected_settings_are_counted_under_the_name_of_the_file() {
         }
         counted
     };
-    metrics::with_local_recorder(&recorder, || {
-        for (settings, rejected) in [
-            (Err(InvalidConfig::unreadable("no such file")), 1.0),
-            (load(""), 1.0),
-            (load("[client.payments]\n[server.inbound]\n"), 0.0),
-        ] {
-            let _ = stacks.reload(settings);
-            registry.publish();
-            assert_eq!(counted(), [Some(rejected); 2], "(rejected since the last look, not in force)");
-        }
-    });
+    for (settings, rejected) in [
+        (Err(InvalidConfig::unreadable("no such file")), 1.0),
+        (load(""), 1.0),
+        (load("[client.payments]\n[server.inbound]\n"), 0.0),
+    ] {
+        let _ = stacks.reload(settings);
+        registry.publish();
+        assert_eq!(counted(), [Some(rejected); 2], "(rejected since the last look, not in force)");
+    }
 }
 
 #[test]

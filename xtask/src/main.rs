@@ -42,11 +42,11 @@ fn main() -> ExitCode {
 
 fn test(mut arguments: impl Iterator<Item = OsString>) -> Result<(), String> {
     let mut may_install = true;
-    while let Some(argument) = arguments.next() {
+    for argument in arguments.by_ref() {
         match argument.to_str() {
             Some("--no-install") => may_install = false,
             Some("--") => break,
-            _ => return Err(format!("unknown option `{}`\n\n{HELP}", argument.display())),
+            _ => return Err(format!("unknown option `{}`\n\n{HELP}", argument.to_string_lossy())),
         }
     }
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());

@@ -87,8 +87,10 @@ mod tests {
         Rejected::nameless(LayerKind::Bulkhead, Reason::QueueFull)
     }
 
+    type Wrap = fn(BoxError) -> BoxError;
+
     /// What people wrap errors in.
-    fn wrappers() -> [(&'static str, fn(BoxError) -> BoxError); 9] {
+    fn wrappers() -> [(&'static str, Wrap); 9] {
         [
             ("a source", |error| Wrapped(error).into()),
             ("transparent", |error| Transparent(error).into()),

@@ -215,7 +215,8 @@ fn after_an_outage(config: CircuitBreakerConfig, seed: u64, residual: f64) -> (D
     for n in 0..9_000_u32 {
         rig.wait(10 * MS);
         let elapsed = rig.now.since(start);
-        while let Some((pass, _)) = in_flight.pop_front_if(|(_, at): &mut (Pass, Instant)| *at <= rig.now) {
+        while in_flight.front().is_some_and(|(_, at): &(Pass, Instant)| *at <= rig.now) {
+            let Some((pass, _)) = in_flight.pop_front() else { break };
             let fails = elapsed < outage || random.f64() < residual;
             rig.settle(pass, if fails { Evidence::Bad(20 * MS) } else { Evidence::Good(20 * MS) });
         }
