@@ -44,7 +44,7 @@ impl Dashboard {
         }
     }
 
-    /// Lets those whom `authorize` agrees to move components by hand: force a breaker open, let it decide again, reset it, or set
+    /// Shows controls to requests that `authorize` returns `true` for: force a breaker open, let it decide again, reset it, or set
     /// a limit. Without it nobody can, and the page shows no buttons.
     ///
     /// It is asked for the head of each order, and of each look at the page's data, to decide whether there are buttons. It must

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`deadline`](crate::deadline) | every wait inside has this bound, bodies too |
 //! | [`retry`](crate::retry) | all attempts together end in time; each is admitted, judged and sent by itself, and none holds a permit while the next one waits |
-//! | [`bulkhead`](crate::bulkhead) | outside the breaker: a call that queues here has not asked the breaker yet |
+//! | [`bulkhead`](crate::bulkhead) | outside the breaker: a call that queues here takes no place among its probes, and is refused at once if the breaker opens |
 //! | [`circuit_breaker`](crate::circuit_breaker) | sees what the callee does, and not what our own queues do |
 //! | [`inject`](crate::http::propagation) | each attempt is sent with its number, and with what is left to *it* |
 //!

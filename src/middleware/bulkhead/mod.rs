@@ -27,6 +27,7 @@
 //!   [`keyed_by`](BulkheadLayer::keyed_by) each key has its own.
 //! - **Errors:** [`Reason::QueueFull`], [`Reason::QueueTimeout`], [`Reason::Displaced`] and [`Reason::NotInTime`], with the time after which
 //!   the queue should have been served (100 ms while that is not known) and the numbers that decided; [`Reason::DeadlineExpired`] if there was no time left when the call came;
+//!   [`Reason::CircuitOpen`] in a stack whose breaker is open;
 //!   [`Reason::DeadlineExceeded`], or [`Reason::HoldExceeded`] where there is no deadline, at the call's bound;
 //!   [`Reason::NotReady`] if too many wait for the inner service; any other error is the inner service's own.
 //! - **The call is over** when its classifier says so: at the response; for HTTP and gRPC at the end of its body, so that there are never
@@ -61,6 +62,7 @@
 //! # }
 //! ```
 //!
+//! [`Reason::CircuitOpen`]: crate::error::Reason::CircuitOpen
 //! [`Reason::QueueFull`]: crate::error::Reason::QueueFull
 //! [`Reason::Displaced`]: crate::error::Reason::Displaced
 //! [`Reason::QueueTimeout`]: crate::error::Reason::QueueTimeout

@@ -1,4 +1,4 @@
-//! A circuit breaker: stops asking a callee that fails, hangs or is slow beyond all measure, and begins again gently.
+//! A circuit breaker: stops asking a dependency that fails, hangs or is far slower than usual, and begins again gently.
 //!
 //! A dependency that is down costs every caller its whole timeout, and the calls that everybody keeps sending keep it down. The breaker
 //! watches how calls end. When nearly all end badly it *opens*: calls are refused at once, and the dependency is left alone for a

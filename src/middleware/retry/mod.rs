@@ -6,7 +6,7 @@
 //!
 //! # When not
 //! Where a layer below or above retries already: attempts multiply. Retry in one tier, the one next to what fails. (Services
-//! that have their deadlines [carried](crate::http::propagation) to each other see to that by themselves: whoever has spent
+//! that have their deadlines [carried](crate::http::propagation) to each other see to that by themselves: a tier that has spent
 //! its retries tells the tiers above not to try again.)
 //!
 //! # What follows on a failed attempt
@@ -17,7 +17,7 @@
 //! 3. **The request**: can it be made again, and may it be ([`Kept::repeatable`])?
 //! 4. **Time**: the wait is a fresh [`Backoff`] sample, on top of the pause that the callee asked for if it did
 //!    (`Retry-After`, whatever the status is; see [`Classify::retry_after`](crate::verdict::Classify::retry_after)). Does the callee ask for no more than `max_retry_after`, and does the wait end before the deadline? After an
-//!    attempt that timed out at least a tenth of its time must be left: what was too slow will not be quick with crumbs.
+//!    attempt that timed out at least a tenth of its time must be left: with less, it would time out again.
 //! 5. **The [`Budget`]**: is there a token? It is asked before the wait, and each call deposits once, however many
 //!    attempts it takes.
 //!
@@ -43,7 +43,7 @@
 //!   crate. Only if no attempt has failed by itself: [`Reason::AttemptTimeout`], [`Reason::DeadlineExceeded`],
 //!   [`Reason::HoldExceeded`], [`Reason::NotReady`]; and [`Reason::DeadlineExpired`] if there was no time left when the
 //!   call came.
-//! - **How it went** is told to whoever asks, by [`report`]; the attempt's number is in the [context](crate::context).
+//! - **How it went** is returned by [`report`]; the attempt's number is in the [context](crate::context).
 //! - **The call is over** for this layer when it returns the response, but for the bound of its body.
 //! - **A name** ([`named`](RetryLayer::named)) makes it seen in metrics, logs, refusals and the [registry](crate::registry): the calls as
 //!   their callers see them, retries by cause, those that were not made, and what is left of the budget.
