@@ -36,7 +36,7 @@ struct Armed {
 struct Stamp {
     /// When it was woken first since the last poll, in nanoseconds; 0: not yet.
     at: AtomicU64,
-    /// Who waits. Gone once it is woken.
+    /// The waker of the task that waits. Gone once it is woken.
     task: Mutex<Option<Waker>>,
 }
 

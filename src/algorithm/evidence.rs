@@ -106,7 +106,7 @@ pub(crate) fn of(ending: Ending, times: &Times, yardstick: impl FnOnce() -> Yard
     }
 }
 
-/// The call's time was up, whoever says so: the dependency is judged by the time that it was given.
+/// The call's time was up, whether we or the dependency say so: the dependency is judged by the time that it was given.
 fn at_deadline(times: &Times, yardstick: Yardstick) -> Evidence {
     without_answer(times, times.allowed(), Evidence::TimedOut, yardstick)
 }
@@ -176,7 +176,7 @@ mod tests {
         }
     }
 
-    /// The same for our own cut, an answer and an error: who reports it does not matter.
+    /// The same for our own cut, an answer and an error.
     #[test]
     fn timeout_at_the_deadline_is_judged_by_the_time_given() {
         let timed_out = [Ending::Answer(Verdict::TimedOut), Ending::Error(Verdict::TimedOut)];

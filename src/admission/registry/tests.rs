@@ -81,7 +81,7 @@ fn name_is_free_when_its_owner_is_gone_though_others_still_look() {
     let meanwhile = Box::new(move || {
         assert!(problem(is_free()).contains("is taken"), "there is an owner");
         drop(lock(&dropped).take());
-        is_free().expect("the owner is gone, whoever looks");
+        is_free().expect("the owner is gone, although others look");
     });
     let first: Arc<dyn Observed> = Arc::new(LookedAt { instruments: Instruments::new(LayerKind::Bulkhead), meanwhile });
     registry.register("payments", &[Arc::clone(&first)]).expect("it is free");
