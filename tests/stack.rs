@@ -9,7 +9,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::routing::{any, get};
 use bytes::Bytes;
-use http::{Request, StatusCode};
+use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -35,7 +35,7 @@ use tokio::net::TcpListener;
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 #[cfg(feature = "grpc")]
 use tower::Layer;
-use tower::{BoxError, ServiceExt};
+use tower::{BoxError, ServiceExt, service_fn};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -88,6 +88,18 @@ fn all_faults_of_a_stack_are_listed_with_their_paths() {
     let error = stack::server(&config).unwrap_err();
     let paths: Vec<_> = error.faults().iter().map(|fault| fault.path()).collect();
     assert_eq!(paths, ["deadline.body_timeout", "load_shed.max_in_flight"]);
+}
+
+#[tokio::test]
+async fn service_that_names_its_body_type_gets_that_type() {
+    let answer = |request: Request<Full<Bytes>>| async move { Ok::<_, BoxError>(Response::new(request.into_body())) };
+    let plain = stack::server(&ServerConfig::default()).unwrap().service(service_fn(answer));
+    #[cfg(feature = "grpc")]
+    let grpc = stack::grpc::server(&ServerConfig::default()).unwrap().service(service_fn(answer));
+    let request = || Request::post("http://x/").body(Full::from("sent")).unwrap();
+    assert_eq!(plain.oneshot(request()).await.unwrap().into_body().collect().await.unwrap().to_bytes(), "sent");
+    #[cfg(feature = "grpc")]
+    assert_eq!(grpc.oneshot(request()).await.unwrap().into_body().collect().await.unwrap().to_bytes(), "sent");
 }
 
 #[tokio::test]

@@ -146,12 +146,38 @@ impl<C, P, A> ServerLayer<C, P, A> {
         [self.deadline.observed(), self.load_shed.observed()]
     }
 
-    /// Puts the layers in front of `service`, which gets its requests with an [`UploadBody`](crate::http::UploadBody).
-    pub fn service<S>(&self, service: S) -> <Self as Layer<S>>::Service
+    /// Puts the layers in front of a service that names the body type of its requests, such as `Incoming` of hyper: it gets them
+    /// with that type.
+    ///
+    /// A request whose body never comes then holds its place in the shedder until its deadline. A service that takes any body, as
+    /// axum's and tonic's do, is better protected by [`layer`](Layer::layer), which is also what `Router::layer`,
+    /// `Server::layer` and `ServiceBuilder::layer` call: it hands requests on with an [`UploadBody`](crate::http::UploadBody), and
+    /// a call that waits for its client holds no place. A service of one's own gets that, too, if it names
+    /// `UploadBody<Incoming>`, or any `B: Body`.
+    ///
+    /// ```
+    /// use http::{Request, Response};
+    /// use http_body_util::Full;
+    /// use hyper::body::{Bytes, Incoming};
+    /// use seawall::stack::{self, ServerConfig};
+    /// use tower::{BoxError, service_fn};
+    ///
+    /// # fn main() -> Result<(), seawall::error::InvalidConfig> {
+    /// async fn hello(_: Request<Incoming>) -> Result<Response<Full<Bytes>>, BoxError> {
+    ///     Ok(Response::new("hello".into()))
+    /// }
+    /// let service = stack::server(&ServerConfig::default())?.service(service_fn(hello));
+    /// # drop(service);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn service<S>(&self, service: S) -> KeepsBody<S, C, P, A>
     where
-        Self: Layer<S>,
+        C: Clone,
+        P: Clone,
+        A: Clone,
     {
-        self.layer(service)
+        self.extract.layer(self.respond.layer(self.deadline.layer(self.load_shed.layer(service))))
     }
 
     /// To look at the shedder, and to change its limit.
@@ -159,6 +185,9 @@ impl<C, P, A> ServerLayer<C, P, A> {
         self.load_shed.handle()
     }
 }
+
+/// What [`ServerLayer::service`] returns.
+type KeepsBody<S, C, P, A> = Extract<Respond<Deadline<LoadShed<S, C>, C, ByExtension>, A>, P>;
 
 impl<S, C: Clone, P: Clone, A: Clone> Layer<S> for ServerLayer<C, P, A> {
     type Service = Extract<Respond<Deadline<UploadService<LoadShed<S, C>>, C, ByExtension>, A>, P>;

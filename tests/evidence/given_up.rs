@@ -3,7 +3,6 @@
 use std::convert::Infallible;
 
 use seawall::circuit_breaker::State;
-use seawall::http::UploadBody;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tower::service_fn;
 
@@ -26,13 +25,12 @@ async fn others_served(stranger: Stranger) -> (u32, u32) {
         sleep(if request.uri().path() == "/report" { 300 * MS } else { 5 * MS }).await;
         Ok::<_, BoxError>(Response::new(Full::<Bytes>::default()))
     }));
-    let server = stack::server(&ServerConfig::default()).unwrap().service(service_fn(
-        move |request: Request<UploadBody<Full<Bytes>>>| {
+    let server =
+        stack::server(&ServerConfig::default()).unwrap().service(service_fn(move |request: Request<Full<Bytes>>| {
             let uri = format!("http://dependency{}", request.uri().path());
             let call = dependency.clone().oneshot(Request::get(uri).body(Full::default()).unwrap());
             async move { Ok::<_, BoxError>(Response::new(call.await?.into_body())) }
-        },
-    ));
+        }));
     let (start, asked) = (Instant::now(), server.clone());
     tokio::task::spawn_local(async move {
         for i in 0..3000 {

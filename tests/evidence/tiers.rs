@@ -3,7 +3,6 @@
 
 use seawall::circuit_breaker::{Snapshot, State};
 use seawall::error::rejection;
-use seawall::http::UploadBody;
 
 use super::*;
 
@@ -63,7 +62,7 @@ async fn tiers_above_an_open_breaker_stay_closed_where_stacks_proxy() {
     async fn tier(below: SocketAddr) -> (SocketAddr, Breaker) {
         let (client, layers) = http_client(&ClientConfig::default());
         let service = stack::server(&ServerConfig::default()).unwrap().service(tower::service_fn(
-            move |_: Request<UploadBody<hyper::body::Incoming>>| {
+            move |_: Request<hyper::body::Incoming>| {
                 let request = Request::get(format!("http://{below}/")).body(Full::default()).unwrap();
                 client.clone().oneshot(request)
             },

@@ -3,7 +3,7 @@ use std::sync::{Arc, Mutex};
 
 use http::{HeaderMap, HeaderName, Request, Response};
 use seawall::context;
-use seawall::http::{MapRequestBodyLayer, UploadBody};
+use seawall::http::MapRequestBodyLayer;
 use seawall::stack::{self, ClientConfig, ServerConfig};
 use tower::{BoxError, Layer, Service, ServiceExt, service_fn};
 
@@ -79,7 +79,7 @@ async fn a_client_follows_in_all_its_layers() {
 #[tokio::test(start_paused = true)]
 async fn a_server_follows_in_all_its_layers() {
     let layers = stack::server(&ServerConfig::default()).unwrap();
-    let handler = service_fn(|_: Request<UploadBody<Body>>| {
+    let handler = service_fn(|_: Request<Body>| {
         let left = context::time_left().unwrap_or_default().as_millis().to_string();
         ready(Ok::<_, BoxError>(Response::builder().header("left", left).body(Body::default()).unwrap()))
     });

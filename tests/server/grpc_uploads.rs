@@ -12,7 +12,7 @@ use seawall::stack::{self, ServerConfig};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::time::{Instant, sleep};
 use tonic::service::Routes;
-use tower::ServiceExt;
+use tower::{Layer, ServiceExt};
 
 /// A message that comes as it is sent.
 struct Sent(UnboundedReceiver<Bytes>);
@@ -44,7 +44,7 @@ async fn message_that_does_not_come_holds_no_place_and_is_cancelled() {
     let layers = stack::grpc::server(&ServerConfig::default()).unwrap();
     let handle = layers.load_shed();
     let (_, health) = tonic_health::server::health_reporter();
-    let server = layers.service(Routes::new(health).prepare());
+    let server = layers.layer(Routes::new(health).prepare());
     let start = Instant::now();
     let mut silent = Vec::new();
     for _ in 0..300 {

@@ -319,7 +319,7 @@ async fn transitions(registry: &Registry) {
 /// A client that announces a body and sends nothing.
 async fn uploads(registry: &Registry) {
     let server = stack::server(&ServerConfig::default()).unwrap().named_in(registry, "uploads").unwrap();
-    let server = server.service(service_fn(|request: Request<UploadBody<_>>| async move {
+    let server = server.layer(service_fn(|request: Request<UploadBody<_>>| async move {
         request.into_body().collect().await.map(|_| Response::new(http_body_util::Empty::<Bytes>::new()))
     }));
     let silent = StreamBody::new(stream::pending::<Result<Frame<Bytes>, BoxError>>());
