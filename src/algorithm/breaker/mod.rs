@@ -33,4 +33,4 @@ mod tests;
 pub use machine::State;
 pub(crate) use machine::{Admission, Machine, Mode, Moment, Probe, Transition};
 pub(crate) use policy::{Pace, Policy, SlowAfter};
-pub(crate) use watch::{Entry, Seat, Watch};
+pub(crate) use watch::{Entry, Pass, Watch};
