@@ -122,7 +122,7 @@ impl Service<Uri> for Connector {
     fn call(&mut self, uri: Uri) -> Self::Future {
         Box::pin(async move {
             let address = uri.authority().ok_or("no authority")?.as_str().parse()?;
-            Ok(TokioIo::new(connect(address, |_| Ok(())).await?))
+            Ok(TokioIo::new(connect(address, |socket| socket.set_nodelay(true)).await?))
         })
     }
 }
