@@ -23,7 +23,7 @@ use tower::{BoxError, Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 use crate::client::{Calls, boxed};
 
 /// Nothing here takes that long, however busy the machine is.
-const FOR_EVER: Duration = Duration::from_secs(20);
+const FOR_EVER: Duration = Duration::from_secs(300);
 
 /// What h2 keeps behind its lock.
 #[derive(Default)]
@@ -97,7 +97,7 @@ fn layers(deadline: Duration, body: impl Fn() -> Remote + Clone + Send + Sync + 
     let breaker = || CircuitBreakerLayer::http(CircuitBreakerConfig::default()).unwrap();
     let shed = || LoadShedLayer::http(LoadShedConfig::default()).unwrap();
     let retry = || {
-        let config = RetryConfig { attempt_timeout: Some(deadline), ..RetryConfig::default() };
+        let config = RetryConfig { attempt_timeout: Some(deadline), max_hold: 2 * deadline, ..RetryConfig::default() };
         RetryLayer::http(config).unwrap()
     };
     let all = ServiceBuilder::new().layer(within()).layer(shed()).layer(retry()).layer(bulkhead()).layer(breaker());

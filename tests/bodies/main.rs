@@ -22,6 +22,7 @@ macro_rules! both_protocols {
 
 mod client;
 #[path = "../pipes/mod.rs"]
+#[allow(dead_code, reason = "other tests ask more of it")]
 mod pipes;
 mod servers;
 
