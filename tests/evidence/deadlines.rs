@@ -87,7 +87,8 @@ async fn error_of_a_channel_at_our_deadline_is_found_as_our_cut() {
     let rejected = rejection_in(&status).expect("it is found");
     assert_eq!((rejected.layer(), rejected.reason()), ("deadline", Reason::DeadlineExceeded));
     let mut causes = std::iter::successors(status.source(), |&error| error.source());
-    let channels = causes.find(|error| error.to_string() == "Timeout expired").expect("the channel's timer is the first");
+    let channels =
+        causes.find(|error| error.to_string() == "Timeout expired").expect("the channel's timer is the first");
     assert!(channels.source().is_none(), "the channel's own error is at the end of the chain");
 }
 

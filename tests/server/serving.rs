@@ -89,9 +89,10 @@ impl Drop for Endless {
 /// Waits until something holds.
 ///
 /// # Panics
-/// If it does not hold after a second, of which no more passes here than this task gets to see.
+/// If it does not hold after five minutes: whatever is meant to come soon is tested with its time.
 pub(crate) async fn until(mut holds: impl FnMut() -> bool) {
-    for _ in 0..1000 {
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_secs(300) {
         if holds() {
             return;
         }

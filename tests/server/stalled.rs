@@ -29,10 +29,38 @@ const LARGE: usize = 32 << 20;
 /// Far more than any of it takes.
 const LONG: Duration = Duration::from_secs(300);
 
-/// Counts the connections that are open.
-struct Counted(TcpListener, Arc<AtomicUsize>);
+#[derive(Default)]
+struct Counts {
+    /// How many connections there have been.
+    accepted: AtomicUsize,
+    /// How many are open.
+    open: AtomicUsize,
+}
 
-struct Connection(TcpStream, Arc<AtomicUsize>);
+impl Counts {
+    /// Waits until so many connections have been accepted.
+    async fn accepted(&self, connections: usize) {
+        let start = Instant::now();
+        while self.accepted.load(Ordering::SeqCst) < connections {
+            assert!(start.elapsed() < LONG, "a connection is not accepted");
+            sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    /// Waits until all connections are closed.
+    async fn closed(&self) {
+        let start = Instant::now();
+        while self.open.load(Ordering::SeqCst) > 0 {
+            assert!(start.elapsed() < LONG, "a connection is still open");
+            sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
+/// Counts its connections.
+struct Counted(TcpListener, Arc<Counts>);
+
+struct Connection(TcpStream, Arc<Counts>);
 
 impl Listener for Counted {
     type Io = Connection;
@@ -40,7 +68,8 @@ impl Listener for Counted {
 
     async fn accept(&mut self) -> (Connection, SocketAddr) {
         let (stream, address) = Listener::accept(&mut self.0).await;
-        self.1.fetch_add(1, Ordering::SeqCst);
+        self.1.open.fetch_add(1, Ordering::SeqCst);
+        self.1.accepted.fetch_add(1, Ordering::SeqCst);
         (Connection(stream, Arc::clone(&self.1)), address)
     }
 
@@ -51,7 +80,7 @@ impl Listener for Counted {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        self.1.fetch_sub(1, Ordering::SeqCst);
+        self.1.open.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
@@ -95,7 +124,7 @@ fn endless(frame: usize) -> Body {
 
 struct Server {
     address: SocketAddr,
-    open: Arc<AtomicUsize>,
+    counts: Arc<Counts>,
     stop: Option<oneshot::Sender<()>>,
     task: JoinHandle<io::Result<()>>,
 }
@@ -115,35 +144,17 @@ impl Server {
     async fn serve(app: Router) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
-        let open = Arc::default();
-        let listener = Counted(listener, Arc::clone(&open));
+        let counts = Arc::default();
+        let listener = Counted(listener, Arc::clone(&counts));
         let (stop, stopped) = oneshot::channel::<()>();
         let server = axum::serve(listener, app).with_graceful_shutdown(async { drop(stopped.await) });
-        Self { address, open, stop: Some(stop), task: tokio::spawn(async move { server.await }) }
+        Self { address, counts, stop: Some(stop), task: tokio::spawn(async move { server.await }) }
     }
 
     async fn get(&self, path: &str) -> TcpStream {
         let mut stream = TcpStream::connect(self.address).await.unwrap();
         stream.write_all(format!("GET {path} HTTP/1.1\r\nhost: server\r\n\r\n").as_bytes()).await.unwrap();
         stream
-    }
-
-    /// Waits until one more connection than before has been accepted.
-    async fn opened(&self) {
-        let start = Instant::now();
-        while self.open.load(Ordering::SeqCst) == 0 {
-            assert!(start.elapsed() < LONG, "no connection is open");
-            sleep(Duration::from_millis(1)).await;
-        }
-    }
-
-    /// Waits until all connections are closed.
-    async fn closed(&self) {
-        let start = Instant::now();
-        while self.open.load(Ordering::SeqCst) > 0 {
-            assert!(start.elapsed() < LONG, "a connection is still open");
-            sleep(Duration::from_millis(5)).await;
-        }
     }
 }
 
@@ -152,12 +163,11 @@ const PATHS: [&str; 3] = ["/large", "/endless", "/crumbs"];
 #[tokio::test]
 async fn connection_of_a_client_that_does_not_read_is_closed() {
     let server = Server::start().await;
-    let mut clients = Vec::new();
-    for path in PATHS {
+    for (n, path) in PATHS.into_iter().enumerate() {
         let start = Instant::now();
-        clients.push(server.get(path).await);
-        server.opened().await;
-        server.closed().await;
+        let _client = server.get(path).await;
+        server.counts.accepted(n + 1).await;
+        server.counts.closed().await;
         assert!(start.elapsed() >= BODY, "{path}: it has the time for bodies");
     }
 }
@@ -177,7 +187,8 @@ async fn client_that_writes_and_does_not_read_is_closed_too() {
             drop(client.write_all(b"G").await);
         }
     }
-    server.closed().await;
+    server.counts.accepted(PATHS.len()).await;
+    server.counts.closed().await;
 }
 
 #[tokio::test]
@@ -289,8 +300,8 @@ async fn write_timeout_closes_what_no_layer_reaches() {
     let app = Router::new().route("/large", get(|| async { vec![0_u8; LARGE] }));
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let address = listener.local_addr().unwrap();
-    let open = Arc::<AtomicUsize>::default();
-    let listener = Bounded(Counted(listener, Arc::clone(&open)));
+    let counts = Arc::<Counts>::default();
+    let listener = Bounded(Counted(listener, Arc::clone(&counts)));
     tokio::spawn(async move { axum::serve(listener, app).await });
     let mut client = TcpStream::connect(address).await.unwrap();
     client
@@ -298,13 +309,8 @@ async fn write_timeout_closes_what_no_layer_reaches() {
         .await
         .unwrap();
     let start = Instant::now();
-    while open.load(Ordering::SeqCst) == 0 {
-        sleep(Duration::from_millis(1)).await;
-    }
-    while open.load(Ordering::SeqCst) > 0 {
-        assert!(start.elapsed() < LONG, "the connection is still open");
-        sleep(Duration::from_millis(5)).await;
-    }
+    counts.accepted(1).await;
+    counts.closed().await;
     assert!(start.elapsed() >= BODY);
 }
 
