@@ -14,6 +14,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use seawall::http::{ByMethod, ByStatus, ReplayBody};
 use seawall::retry::{Backoff, BudgetConfig, Report, RetryConfig, RetryLayer, report};
+use tokio::net::TcpSocket;
 use tower::{BoxError, Service, ServiceExt};
 
 #[cfg(feature = "reqwest")]
@@ -57,6 +58,21 @@ where
 
 fn request<B>(method: Method, to: SocketAddr, body: B) -> Request<B> {
     Request::builder().method(method).uri(format!("http://{to}/upload")).body(body).expect("a request")
+}
+
+/// A port that is taken and refuses all connections.
+fn not_listening() -> (TcpSocket, SocketAddr) {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.bind(([127, 0, 0, 1], 0).into()).expect("a port");
+    let address = socket.local_addr().expect("an address");
+    (socket, address)
+}
+
+/// An address that refuses all connections, for as long as the process lives.
+fn nobody() -> SocketAddr {
+    let (socket, address) = not_listening();
+    std::mem::forget(socket);
+    address
 }
 
 /// Makes a call through a retry layer, to the end of its response.
