@@ -21,6 +21,9 @@ macro_rules! both_protocols {
 }
 
 mod client;
+#[cfg(feature = "metrics")]
+#[path = "../listening/mod.rs"]
+mod listening;
 #[path = "../pipes/mod.rs"]
 #[allow(dead_code, reason = "other tests ask more of it")]
 mod pipes;

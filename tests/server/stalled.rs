@@ -23,6 +23,8 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::pipes::{PipeListener, connect};
+
 const BODY: Duration = Duration::from_millis(300);
 /// Far more than the kernel takes.
 const LARGE: usize = 32 << 20;
@@ -122,6 +124,16 @@ fn endless(frame: usize) -> Body {
     Body::from_stream(futures::stream::repeat_with(move || Ok::<_, io::Error>(frame.clone())))
 }
 
+fn app() -> Router {
+    let mut config = ServerConfig::default();
+    config.deadline.body_timeout = Some(BODY);
+    Router::new()
+        .route("/large", get(|| async { vec![0_u8; LARGE] }))
+        .route("/endless", get(|| async { endless(64 << 10) }))
+        .route("/crumbs", get(|| async { endless(100) }))
+        .layer(stack::server(&config).unwrap())
+}
+
 struct Server {
     address: SocketAddr,
     counts: Arc<Counts>,
@@ -131,14 +143,7 @@ struct Server {
 
 impl Server {
     async fn start() -> Self {
-        let mut config = ServerConfig::default();
-        config.deadline.body_timeout = Some(BODY);
-        let app = Router::new()
-            .route("/large", get(|| async { vec![0_u8; LARGE] }))
-            .route("/endless", get(|| async { endless(64 << 10) }))
-            .route("/crumbs", get(|| async { endless(100) }))
-            .layer(stack::server(&config).unwrap());
-        Self::serve(app).await
+        Self::serve(app()).await
     }
 
     async fn serve(app: Router) -> Self {
@@ -205,7 +210,7 @@ async fn graceful_shutdown_ends_although_a_client_does_not_read() {
 
 /// An HTTP/2 client with windows of so many bytes.
 async fn http2(address: SocketAddr, window: u32) -> h2::client::SendRequest<Bytes> {
-    let stream = TcpStream::connect(address).await.unwrap();
+    let stream = connect(address, |_| Ok(())).await.unwrap();
     let mut builder = h2::client::Builder::new();
     let (send, connection) =
         builder.initial_window_size(window).initial_connection_window_size(1 << 30).handshake(stream).await.unwrap();
@@ -213,11 +218,15 @@ async fn http2(address: SocketAddr, window: u32) -> h2::client::SendRequest<Byte
     send
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn http2_stream_whose_window_is_not_opened_is_reset() {
-    let mut server = Server::start().await;
+    let listener = PipeListener::bind();
+    let address = listener.address();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let server = axum::serve(listener, app()).with_graceful_shutdown(async { drop(stopped.await) });
+    let server = tokio::spawn(async move { server.await });
     for window in [65_535, 100_000, 2 << 20] {
-        let mut send = http2(server.address, window).await;
+        let mut send = http2(address, window).await;
         for path in PATHS {
             let request = http::Request::get(format!("http://server{path}")).body(()).unwrap();
             let (answer, _) = send.send_request(request, true).unwrap();
@@ -234,8 +243,8 @@ async fn http2_stream_whose_window_is_not_opened_is_reset() {
             assert!(end.is_some_and(|end| end.unwrap_err().is_reset()), "{path} with {window}");
         }
     }
-    server.stop.take().unwrap().send(()).unwrap();
-    timeout(LONG, &mut server.task).await.expect("it ends").unwrap().unwrap();
+    stop.send(()).unwrap();
+    timeout(LONG, server).await.expect("it ends").unwrap().unwrap();
 }
 
 /// Readers get what they got before, however they read.
