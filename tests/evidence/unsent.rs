@@ -10,6 +10,8 @@ use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use seawall::circuit_breaker::{Snapshot, State};
+use tokio::io::{AsyncWriteExt, DuplexStream, copy, sink, split};
+use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep};
 
 use super::*;
@@ -32,7 +34,9 @@ async fn short_lived(grpc: bool) -> SocketAddr {
                     Ok::<_, std::convert::Infallible>(response.body(body).unwrap())
                 });
                 let server = http2::Builder::new(TokioExecutor::new());
-                let mut connection = pin!(server.serve_connection(TokioIo::new(socket), service));
+                let (inside, outside) = tokio::io::duplex(64 * 1024);
+                tokio::spawn(relay(socket, outside));
+                let mut connection = pin!(server.serve_connection(TokioIo::new(inside), service));
                 tokio::select! {
                     _ = &mut connection => return,
                     () = sleep(200 * MS) => connection.as_mut().graceful_shutdown(),
@@ -42,6 +46,22 @@ async fn short_lived(grpc: bool) -> SocketAddr {
         }
     });
     address
+}
+
+/// Hands on what either side sends, and reads what the client still sends after the server's end. A socket that is closed with something
+/// unread in it is reset, which may take the `GOAWAY` along before the client has seen it; where the machine is busy it does.
+async fn relay(socket: TcpStream, server: DuplexStream) {
+    let (mut from_client, mut to_client) = socket.into_split();
+    let (mut from_server, mut to_server) = split(server);
+    let down = async {
+        let _ = copy(&mut from_server, &mut to_client).await;
+        let _ = to_client.shutdown().await;
+    };
+    let up = async {
+        let _ = copy(&mut from_client, &mut to_server).await;
+        let _ = copy(&mut from_client, &mut sink()).await;
+    };
+    futures::join!(down, up);
 }
 
 fn ok_message() -> Vec<http_body::Frame<Bytes>> {
