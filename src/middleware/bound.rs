@@ -16,11 +16,43 @@ pub(crate) const DEFAULT_MAX_HOLD: Duration = Duration::from_secs(60);
 /// When a call must be over, and why. Costs nothing until it is polled.
 #[derive(Debug)]
 pub(crate) struct Bound {
+    limits: Limits,
+    timer: Timer,
+}
+
+/// The same without the timer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
     at: Instant,
     /// When what the call leaves in its response must be over, if that is later.
     end: Option<Instant>,
     reason: Reason,
-    timer: Timer,
+}
+
+impl Limits {
+    /// When there must be an answer.
+    #[inline]
+    pub(crate) fn deadline(&self) -> Instant {
+        self.at
+    }
+
+    /// When all of it must be there.
+    #[inline]
+    pub(crate) fn end(&self) -> Instant {
+        self.end.unwrap_or(self.at)
+    }
+
+    /// Whether what the call leaves in its response may go on beyond its deadline.
+    #[inline]
+    pub(crate) fn has_end(&self) -> bool {
+        self.end.is_some()
+    }
+
+    /// The bound of what the call leaves in its response.
+    #[inline]
+    pub(crate) fn expiry(&self, source: Source) -> Expiry {
+        Expiry::new(source, self.end(), self.reason)
+    }
 }
 
 impl Bound {
@@ -34,14 +66,17 @@ impl Bound {
     #[inline]
     pub(crate) fn within(now: Instant, context: &context::Context, max_hold: Duration) -> Self {
         match context.deadline {
-            Some(deadline) => Self { end: context.end(), ..Self::at(deadline, Reason::DeadlineExceeded) },
+            Some(deadline) => Self {
+                limits: Limits { at: deadline, end: context.end(), reason: Reason::DeadlineExceeded },
+                timer: Timer::new(),
+            },
             None => Self::at(now + max_hold, Reason::HoldExceeded),
         }
     }
 
     #[inline]
     pub(crate) fn at(at: Instant, reason: Reason) -> Self {
-        Self { at, end: None, reason, timer: Timer::new() }
+        Self { limits: Limits { at, end: None, reason }, timer: Timer::new() }
     }
 
     /// For a call that is over before it begins.
@@ -52,23 +87,16 @@ impl Bound {
 
     #[inline]
     pub(crate) fn instant(&self) -> Instant {
-        self.at
+        self.limits.at
     }
 
     pub(crate) fn reason(&self) -> Reason {
-        self.reason
+        self.limits.reason
     }
 
-    /// Whether what the call leaves in its response may go on beyond its deadline.
     #[inline]
-    pub(crate) fn has_end(&self) -> bool {
-        self.end.is_some()
-    }
-
-    /// The bound of what the call leaves in its response.
-    #[inline]
-    pub(crate) fn expiry(&self, source: Source) -> Expiry {
-        Expiry::new(source, self.end.unwrap_or(self.at), self.reason)
+    pub(crate) fn limits(&self) -> Limits {
+        self.limits
     }
 
     /// The call is over, and nothing is waited for.
@@ -83,9 +111,9 @@ impl Bound {
     /// asked on each poll, since the call may have been moved to another task, or be shared with one.
     #[inline]
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Reason> {
-        if context::current().ends_by(self.at) && context::is_enforced_for(cx.waker()) {
+        if context::current().ends_by(self.limits.at) && context::is_enforced_for(cx.waker()) {
             return Poll::Pending;
         }
-        self.timer.poll_until(cx, self.at).map(|()| self.reason)
+        self.timer.poll_until(cx, self.limits.at).map(|()| self.limits.reason)
     }
 }

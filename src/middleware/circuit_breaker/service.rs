@@ -61,7 +61,6 @@ where
     fn call(&mut self, request: Req) -> Self::Future {
         let now = time::call_start();
         let breaker = self.breakers.breaker(&request);
-        let source = breaker.instruments().source();
         let entrance = breaker.entrance();
         let bound = Bound::new(now, entrance.max_hold);
         let admitted = if context::current().has_expired(now) {
@@ -79,7 +78,7 @@ where
             }
             Err(rejected) => (None, Some(rejected)),
         };
-        let ticket = Ticket::new(breaker, pass, now, bound.instant(), bound.expiry(source));
+        let ticket = Ticket::new(breaker, pass, now, bound.limits());
         let call = match refusal {
             None => BoundedCall::new(self.inner.call(request, now, self.breakers.unready()), bound),
             Some(rejected) => {
