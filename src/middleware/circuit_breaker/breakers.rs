@@ -10,7 +10,7 @@ use super::state::{Breaker, Terms};
 use crate::admission::keyed::{Forgettable, KeyBy, Keyed, Keying, Survey};
 use crate::admission::registry::{BreakerCondition, Command, Condition, LastTransition, Observed, Unsupported};
 use crate::algorithm::breaker::{Mode, State, Transition};
-use crate::ground::error::{Reason, Rejected};
+use crate::ground::error::Rejected;
 use crate::ground::live::Current;
 use crate::ground::sync::atomic::{self, AtomicBool};
 use crate::ground::sync::{Arc, Mutex, lock};
@@ -77,7 +77,7 @@ impl Forgettable for Breaker {
 impl<K: Keying> Breakers<K> {
     pub(super) fn new(config: CircuitBreakerConfig, keying: K, instruments: Instruments) -> Self {
         let mode = config.mode();
-        let common = Breaker::new(&Terms::of(&config), config.span(), mode, instruments.clone());
+        let common = Breaker::new(&Terms::of(&config), config.span(), mode, None, instruments.clone());
         Self {
             keyed: Keyed::new(keying, config.max_keys, common),
             seen: Survey::default(),
@@ -102,7 +102,8 @@ impl<K: Keying> Breakers<K> {
 
     fn make(&self) -> Breaker {
         let config = self.config();
-        Breaker::new(&Terms::of(&config), config.span(), self.mode(), self.instruments.clone())
+        let outage = self.common().outage();
+        Breaker::new(&Terms::of(&config), config.span(), self.mode(), outage, self.instruments.clone())
     }
 
     pub(super) fn unready(&self) -> &Unready {
@@ -185,7 +186,7 @@ impl BreakerAhead for Arc<Breaker> {
         let entrance = self.entrance();
         let left = deadline.map_or(entrance.max_hold, |deadline| deadline.since(now));
         let wait = self.would_refuse(&entrance.pace, left, now)?;
-        Some(Rejected::new(self.instruments().clone(), Reason::CircuitOpen).with_retry_after(wait))
+        Some(Breaker::refusal(self, wait, now))
     }
 
     fn moved(&self) -> OwnedNotified {

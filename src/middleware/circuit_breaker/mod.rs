@@ -126,6 +126,7 @@ pub use self::layer::CircuitBreakerLayer;
 pub use self::service::CircuitBreaker;
 pub use self::ticket::Ticket;
 pub use crate::algorithm::breaker::State;
+pub use crate::ground::error::TripCause;
 
 /// The layer's name in errors, logs and metrics.
 const KIND: LayerKind = LayerKind::CircuitBreaker;
