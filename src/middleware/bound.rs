@@ -71,6 +71,12 @@ impl Bound {
         Expiry::new(source, self.end.unwrap_or(self.at), self.reason)
     }
 
+    /// The call is over, and nothing is waited for.
+    #[inline]
+    pub(crate) fn disarm(&mut self) {
+        self.timer.disarm();
+    }
+
     /// Ready when the time is over. Poll this after the call itself: what is ready in time is not thrown away.
     ///
     /// No timer is armed while a layer around us, in this very task, ends the call at the same time or before. That is

@@ -287,6 +287,11 @@ impl<S, Req, F> BoundedCall<S, Req, F> {
         &self.bound
     }
 
+    /// Lets go of all that the call holds.
+    pub(crate) fn cancel(self: Pin<&mut Self>) {
+        self.project().call.set(Call::Over);
+    }
+
     /// Polls the call first and the bound second: what is ready in time is not thrown away.
     ///
     /// What is in the call is polled in the context `inside`, if there is one. The bound is not: it must not take the
@@ -307,6 +312,8 @@ impl<S, Req, F> BoundedCall<S, Req, F> {
         {
             let _entered = inside.map(|inside| (context::enter(inside), context::enforce(cx.waker())));
             if let Poll::Ready(answer) = this.call.as_mut().poll(cx, source) {
+                // It has the waker of a task that waits no more.
+                this.bound.disarm();
                 return Poll::Ready(answer);
             }
         }

@@ -37,4 +37,4 @@ pub use machine::State;
 pub(crate) use machine::{Admission, Machine, Mode, Moment, Probe, Transition};
 pub(crate) use outage::Outage;
 pub(crate) use policy::{Pace, Policy, SlowAfter};
-pub(crate) use watch::{Entry, Seat, Watch};
+pub(crate) use watch::{Entry, Pass, Watch};

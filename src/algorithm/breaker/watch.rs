@@ -14,7 +14,7 @@
 use std::time::Duration;
 
 use super::detect::{self, Detection};
-use super::machine::{Machine, Mode, Moment, Notice};
+use super::machine::{Machine, Mode, Moment, Notice, Probe};
 use super::outage::Outage;
 use super::policy::{Pace, Policy};
 use super::row::{Length, Row};
@@ -50,6 +50,16 @@ pub(crate) enum Entry {
 pub(crate) struct Seat {
     word: Word,
     age: Option<Age>,
+}
+
+/// What a call that may pass is given. To be given back once.
+#[derive(Debug)]
+#[must_use]
+pub(crate) enum Pass {
+    Closed(Seat),
+    Probe(Probe),
+    /// It is nothing to the breaker how it ends.
+    Free,
 }
 
 /// The state as calls see it, in one word: what to do, the era, the generation.

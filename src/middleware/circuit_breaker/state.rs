@@ -7,7 +7,7 @@ use super::handle::Snapshot;
 use super::lookout::Lookout;
 use super::turn::Turn;
 use crate::algorithm::breaker::{
-    Admission, Detection, Entry, Machine, Mode, Moment, Outage, Pace, Policy, Probe, Seat, Transition, Watch,
+    Admission, Detection, Entry, Machine, Mode, Moment, Outage, Pace, Pass, Policy, Probe, Transition, Watch,
 };
 use crate::algorithm::evidence::{Evidence, Yardstick};
 use crate::algorithm::window::{Span, Window};
@@ -18,24 +18,6 @@ use crate::ground::sync::{Mutex, lock};
 use crate::ground::telemetry::{self, Instruments};
 use crate::ground::time::{self, Instant};
 use crate::middleware::observed;
-
-/// What a call that may pass was given. To be given back once, through [`Breaker::settle`].
-#[derive(Debug)]
-#[must_use]
-pub(super) enum Pass {
-    Closed(Seat),
-    Probe(Probe),
-    /// It is nothing to the breaker how it ends.
-    Free,
-}
-
-impl Pass {
-    /// Whether anyone is interested in how a call with it ends: the breaker, or who looks at what has a name.
-    #[inline]
-    pub(super) fn counts(&self, instruments: &Instruments) -> bool {
-        !matches!(self, Self::Free) || instruments.named().is_some()
-    }
-}
 
 /// What a breaker goes by, and how long a call may last.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -120,6 +102,12 @@ impl Breaker {
     #[inline]
     pub(super) fn instruments(&self) -> &Instruments {
         &self.instruments
+    }
+
+    /// Whether anyone is interested in how a call with this pass ends: the breaker, or who looks at what has a name.
+    #[inline]
+    pub(super) fn counts(&self, pass: &Pass) -> bool {
+        !matches!(pass, Pass::Free) || self.instruments.named().is_some()
     }
 
     /// To be read once, when a call comes.

@@ -10,9 +10,10 @@ use proptest::prelude::*;
 
 use super::config::{CircuitBreakerConfig, Window};
 use super::handle::Snapshot;
-use super::state::{Breaker, Pass, Terms};
+use super::state::{Breaker, Terms};
 use super::{State, State::*};
 use crate::algorithm::breaker::Mode;
+use crate::algorithm::breaker::Pass;
 use crate::algorithm::evidence::{self, Ending, Evidence, Times};
 use crate::ground::telemetry::Instruments;
 use crate::ground::time::Instant;
@@ -77,7 +78,7 @@ impl Rig {
     fn without_answer(&self, ending: Ending, took: Duration, given: Duration) -> Evidence {
         let left = given.saturating_sub(took);
         let times = Times { took, given, left, had_head: false, waited_locally: false };
-        evidence::of(ending, &times, || self.breaker.yardstick())
+        evidence::of(ending, times.took, || times, || self.breaker.yardstick())
     }
 
     fn give_up(&self, pass: Pass, ending: Ending, took: Duration, given: Duration) {

@@ -95,10 +95,9 @@ where
         let lasts = !usual || end > deadline && inherited.lasts();
         let end = (lasts || end > deadline).then_some(end);
         let context = inherited.with_deadline(Some(deadline)).with_end(end, lasts).with_enforced(true);
-        let call = {
-            let _entered = context::enter(context);
-            self.inner.call(request, now, &self.state.unready)
-        };
-        ResponseFuture::new(BoundedCall::new(call, bound), context, ending, self.classifier.clone())
+        let classifier = self.classifier.clone();
+        let _entered = context::enter(context);
+        let call = self.inner.call(request, now, &self.state.unready);
+        ResponseFuture::new(BoundedCall::new(call, bound), context, ending, classifier)
     }
 }
