@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use crate::admission::timer::Timer;
 use crate::ground::context;
-use crate::ground::error::Reason;
+use crate::ground::error::{Numbers, Reason, Why};
 use crate::ground::telemetry::Source;
-use crate::ground::time::Instant;
+use crate::ground::time::{self, Instant};
 use crate::ground::verdict::Expiry;
 
 /// The bound of a layer that has none of its own to configure, used only where no deadline is set.
@@ -16,6 +16,8 @@ pub(crate) const DEFAULT_MAX_HOLD: Duration = Duration::from_secs(60);
 /// When a call must be over, and why. Costs nothing until it is polled.
 #[derive(Debug)]
 pub(crate) struct Bound {
+    /// When what is bounded began.
+    start: Instant,
     at: Instant,
     /// When what the call leaves in its response must be over, if that is later.
     end: Option<Instant>,
@@ -34,20 +36,21 @@ impl Bound {
     #[inline]
     pub(crate) fn within(now: Instant, context: &context::Context, max_hold: Duration) -> Self {
         match context.deadline {
-            Some(deadline) => Self { end: context.end(), ..Self::at(deadline, Reason::DeadlineExceeded) },
-            None => Self::at(now + max_hold, Reason::HoldExceeded),
+            Some(deadline) => Self { end: context.end(), ..Self::at(now, deadline, Reason::DeadlineExceeded) },
+            None => Self::at(now, now + max_hold, Reason::HoldExceeded),
         }
     }
 
+    /// The bound of what began at `start`.
     #[inline]
-    pub(crate) fn at(at: Instant, reason: Reason) -> Self {
-        Self { at, end: None, reason, timer: Timer::new() }
+    pub(crate) fn at(start: Instant, at: Instant, reason: Reason) -> Self {
+        Self { start, at, end: None, reason, timer: Timer::new() }
     }
 
     /// For a call that is over before it begins.
     #[inline]
     pub(crate) fn never() -> Self {
-        Self::at(Instant::MAX, Reason::HoldExceeded)
+        Self::at(Instant::MAX, Instant::MAX, Reason::HoldExceeded)
     }
 
     #[inline]
@@ -55,8 +58,10 @@ impl Bound {
         self.at
     }
 
-    pub(crate) fn reason(&self) -> Reason {
-        self.reason
+    /// Why a call that is ended at `now` was, and how much time it had.
+    pub(crate) fn why(&self, now: Instant) -> Why {
+        let numbers = Numbers::of_timeout(self.at.since(self.start), now.since(self.start));
+        Why { reason: self.reason, numbers }
     }
 
     /// Whether what the call leaves in its response may go on beyond its deadline.
@@ -82,10 +87,10 @@ impl Bound {
     /// No timer is armed while a layer around us, in this very task, ends the call at the same time or before. That is
     /// asked on each poll, since the call may have been moved to another task, or be shared with one.
     #[inline]
-    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Reason> {
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Why> {
         if context::current().ends_by(self.at) && context::is_enforced_for(cx.waker()) {
             return Poll::Pending;
         }
-        self.timer.poll_until(cx, self.at).map(|()| self.reason)
+        self.timer.poll_until(cx, self.at).map(|()| self.why(time::now()))
     }
 }
