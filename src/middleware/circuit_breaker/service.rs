@@ -67,9 +67,8 @@ where
             // It would not be sent in time, and its end would be held against the callee.
             Err(Rejected::new(breaker.instruments().clone(), Reason::DeadlineExpired))
         } else {
-            breaker.admit(&entrance.pace, bound.instant().since(now), now).map_err(|wait| {
-                Rejected::new(breaker.instruments().clone(), Reason::CircuitOpen).with_retry_after(wait)
-            })
+            let left = bound.instant().since(now);
+            breaker.admit(&entrance.pace, left, now).map_err(|wait| breaker.refusal(wait, now))
         };
         let (pass, refusal) = match admitted {
             Ok(pass) => {

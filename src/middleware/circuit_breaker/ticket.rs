@@ -28,7 +28,6 @@ pub struct Ticket {
     took: Option<Duration>,
     /// When the head came, if it says what the call came to.
     told_at: Option<Instant>,
-    admitted: Instant,
     limits: Limits,
     /// A call that nobody has ever polled says nothing about the dependency, however long it was kept.
     polled: bool,
@@ -38,16 +37,7 @@ impl Ticket {
     #[inline(always)]
     pub(super) fn new(breaker: Arc<Breaker>, pass: Option<Pass>, now: Instant, limits: Limits) -> Self {
         let pass = pass.map(|pass| Held::new(&breaker, pass, sending::claim()));
-        Self {
-            breaker,
-            pass,
-            stopwatch: Stopwatch::start(now),
-            took: None,
-            told_at: None,
-            admitted: now,
-            limits,
-            polled: false,
-        }
+        Self { breaker, pass, stopwatch: Stopwatch::start(now), took: None, told_at: None, limits, polled: false }
     }
 
     /// Whether the call was not let pass. To be asked before it is settled.
@@ -179,7 +169,7 @@ impl Ticket {
             };
             Times {
                 took,
-                given: deadline.since(self.admitted),
+                given: deadline.since(self.limits.start()),
                 left,
                 had_head: had_head && self.told_at.is_none(),
                 waited_locally: self.stopwatch.waits_locally() || self.uploaded(now).1,
