@@ -85,24 +85,31 @@ pub(crate) struct Yardstick {
 /// The usual time of a dependency of which nothing is known: about a round trip and a little work.
 const A_CHANCE: Duration = Duration::from_millis(1);
 
-/// What the end of a call says. The yardstick is asked for only where time decides.
+/// What the end of a call says, for which the dependency took so long. All its times, and the yardstick, are asked for only where
+/// they decide.
 #[inline]
-pub(crate) fn of(ending: Ending, times: &Times, yardstick: impl FnOnce() -> Yardstick) -> Evidence {
-    let took = times.took;
+pub(crate) fn of(
+    ending: Ending,
+    took: Duration,
+    times: impl FnOnce() -> Times,
+    yardstick: impl FnOnce() -> Yardstick,
+) -> Evidence {
     match ending {
         Ending::Answer(verdict) | Ending::Error(verdict) => match verdict {
             // What blames the caller was worked on all the same, as a lookup that finds nothing.
             Verdict::Success | Verdict::CallerFault => Evidence::Good(took),
             Verdict::Overloaded { .. } | Verdict::Unprocessed | Verdict::DoNotRetry => Evidence::Alive,
             Verdict::Transient | Verdict::Lost | Verdict::Failed => Evidence::Bad(took),
-            Verdict::TimedOut if times.are_up() => at_deadline(times, yardstick()),
-            Verdict::TimedOut => timed_out_early(ending, took, yardstick),
+            Verdict::TimedOut => match times() {
+                times if times.are_up() => at_deadline(&times, yardstick()),
+                _ => timed_out_early(ending, took, yardstick),
+            },
             Verdict::Unsent => Evidence::Unsent,
             Verdict::Ignored => Evidence::Nothing,
-            Verdict::Abandoned => given_up(times, yardstick()),
+            Verdict::Abandoned => given_up(&times(), yardstick()),
         },
-        Ending::Deadline => at_deadline(times, yardstick()),
-        Ending::GivenUp => given_up(times, yardstick()),
+        Ending::Deadline => at_deadline(&times(), yardstick()),
+        Ending::GivenUp => given_up(&times(), yardstick()),
     }
 }
 
@@ -139,6 +146,10 @@ fn timed_out_early(ending: Ending, took: Duration, yardstick: impl FnOnce() -> Y
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn of(ending: Ending, times: &Times, yardstick: impl FnOnce() -> Yardstick) -> Evidence {
+        super::of(ending, times.took, || *times, yardstick)
+    }
 
     const fn ms(millis: u64) -> Duration {
         Duration::from_millis(millis)

@@ -272,7 +272,7 @@ pub(crate) struct BoundedCall<S, Req, F> {
 }
 
 impl<S, Req, F> BoundedCall<S, Req, F> {
-    #[inline]
+    #[inline(always)]
     pub(crate) fn new(call: Call<S, Req, F>, bound: Bound) -> Self {
         Self { call, bound }
     }
@@ -285,6 +285,11 @@ impl<S, Req, F> BoundedCall<S, Req, F> {
     /// When the call must be over.
     pub(crate) fn bound(&self) -> &Bound {
         &self.bound
+    }
+
+    /// Lets go of all that the call holds.
+    pub(crate) fn cancel(self: Pin<&mut Self>) {
+        self.project().call.set(Call::Over);
     }
 
     /// Polls the call first and the bound second: what is ready in time is not thrown away.
@@ -307,6 +312,8 @@ impl<S, Req, F> BoundedCall<S, Req, F> {
         {
             let _entered = inside.map(|inside| (context::enter(inside), context::enforce(cx.waker())));
             if let Poll::Ready(answer) = this.call.as_mut().poll(cx, source) {
+                // It has the waker of a task that waits no more.
+                this.bound.disarm();
                 return Poll::Ready(answer);
             }
         }

@@ -12,6 +12,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::algorithm::breaker::Pass;
 use crate::ground::sync::{Mutex, lock};
 use crate::ground::time::{self, Instant};
 
@@ -27,16 +28,28 @@ struct State {
     waiting_since: Option<Instant>,
     /// The waits that are over, all together.
     waited: Duration,
-    watcher: Option<Arc<dyn Watcher>>,
+    judged: Option<Judged>,
 }
 
-/// A layer that wants to know at once.
-pub(crate) trait Watcher: fmt::Debug + Send + Sync {
-    /// The body waits for its producer since `now`.
-    fn pause(&self, now: Instant);
+/// What a circuit breaker gave to the attempt. It is here, since the attempt does not age while its body waits.
+#[derive(Debug)]
+struct Judged {
+    pass: Pass,
+    /// The head of the answer is there, and the rest of the body may be sent beside it.
+    answered: bool,
+    aging: Arc<dyn Aging>,
+}
 
-    /// It no longer does.
-    fn resume(&self, now: Instant);
+/// A circuit breaker, which looks at the ages of calls.
+pub(crate) trait Aging: fmt::Debug + Send + Sync {
+    /// The call that has this pass waits for the producer of its body since `now`.
+    fn pause(&self, pass: &mut Pass, now: Instant);
+
+    /// It is with the dependency again.
+    fn resume(&self, pass: &mut Pass, now: Instant);
+
+    /// Sees to it that calls are looked at. Locks what others wait for, so nothing is locked around it.
+    fn keep_eye(&self, now: Instant);
 }
 
 impl Sending {
@@ -47,31 +60,44 @@ impl Sending {
     /// The body was asked for more, and has nothing.
     pub(crate) fn waits(&self) {
         let now = time::now();
-        let watcher = {
-            let mut state = lock(&self.state);
-            if state.waiting_since.is_some() {
-                return;
+        let mut state = lock(&self.state);
+        if state.waiting_since.is_some() {
+            return;
+        }
+        state.waiting_since = Some(now);
+        let unanswered = state.judged.as_mut().filter(|judged| !judged.answered);
+        let Some(Judged { pass, aging, .. }) = unanswered else { return };
+        match pass {
+            Pass::Probe(probe) => {
+                let (probe, aging) = (*probe, Arc::clone(aging));
+                drop(state);
+                aging.pause(&mut Pass::Probe(probe), now);
             }
-            state.waiting_since = Some(now);
-            state.watcher.clone()
-        };
-        if let Some(watcher) = watcher {
-            watcher.pause(now);
+            pass => aging.pause(pass, now),
         }
     }
 
     /// There was more, or the body is gone.
     pub(crate) fn goes_on(&self) {
-        let (watcher, now) = {
-            let mut state = lock(&self.state);
-            let Some(since) = state.waiting_since.take() else { return };
-            let now = time::now();
-            state.waited += now.since(since);
-            (state.watcher.clone(), now)
-        };
-        if let Some(watcher) = watcher {
-            watcher.resume(now);
+        let mut state = lock(&self.state);
+        let Some(since) = state.waiting_since.take() else { return };
+        let now = time::now();
+        state.waited += now.since(since);
+        let unanswered = state.judged.as_mut().filter(|judged| !judged.answered);
+        let Some(Judged { pass, aging, .. }) = unanswered else { return };
+        let aging = Arc::clone(aging);
+        match pass {
+            Pass::Probe(probe) => {
+                let probe = *probe;
+                drop(state);
+                aging.resume(&mut Pass::Probe(probe), now);
+            }
+            pass => {
+                aging.resume(pass, now);
+                drop(state);
+            }
         }
+        aging.keep_eye(now);
     }
 
     /// How long the body had waited by `now` in all, and whether it waits now.
@@ -86,10 +112,40 @@ impl Sending {
         lock(&self.state).waiting_since.is_some()
     }
 
-    /// Tells `watcher` from now on, or nobody.
-    pub(crate) fn watch(&self, watcher: Option<Arc<dyn Watcher>>) {
-        let before = std::mem::replace(&mut lock(&self.state).watcher, watcher);
+    /// Keeps the pass of the attempt until it is [taken back](Self::take).
+    pub(crate) fn keep(&self, pass: Pass, aging: Arc<dyn Aging>) {
+        let judged = Judged { pass, answered: false, aging };
+        let before = lock(&self.state).judged.replace(judged);
         drop(before);
+    }
+
+    /// Does something with the pass, unless it has been taken back. It is told whether the body waits, or asks: what is done with a
+    /// probe moves the machine of the breaker, which wakes and tells others, so that it is done unlocked, and the body may go on
+    /// meanwhile. A probe that has ended is not known to the machine any more.
+    pub(crate) fn with<T>(&self, act: impl FnOnce(&mut Pass, &dyn Fn() -> bool) -> T) -> Option<T> {
+        let mut state = lock(&self.state);
+        let waits = state.waiting_since.is_some();
+        match &mut state.judged.as_mut()?.pass {
+            Pass::Probe(probe) => {
+                let probe = *probe;
+                drop(state);
+                Some(act(&mut Pass::Probe(probe), &|| self.is_waiting()))
+            }
+            pass => Some(act(pass, &|| waits)),
+        }
+    }
+
+    /// From now on a wait of the body is nobody's.
+    pub(crate) fn answered(&self) {
+        if let Some(judged) = &mut lock(&self.state).judged {
+            judged.answered = true;
+        }
+    }
+
+    /// The call is over.
+    pub(crate) fn take(&self) -> Option<Pass> {
+        let judged = lock(&self.state).judged.take();
+        judged.map(|judged| judged.pass)
     }
 }
 

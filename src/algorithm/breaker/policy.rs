@@ -67,7 +67,7 @@ impl Pace {
             return Some(Duration::from_nanos(self.after));
         }
         // In nanoseconds, where `as` saturates: factors are the user's, and `Duration` would panic.
-        median.map(|median| Duration::from_nanos(((median.as_nanos() as f64 * self.factor) as u64).max(self.after)))
+        median.map(|median| Duration::from_nanos(((time::nanos(median) as f64 * self.factor) as u64).max(self.after)))
     }
 
     /// The same; of a dependency that has never answered, the floor.

@@ -25,7 +25,7 @@ impl Propagator for HttpPropagator {
             headers.insert(&self.names.timeout, timeout::value(time));
         }
         if call.attempt > 1 {
-            headers.insert(&self.names.attempt, HeaderValue::from(call.attempt));
+            headers.insert(&self.names.attempt, number::value(call.attempt.into()));
         }
         if let Some(priority) = call.priority {
             headers.insert(&self.names.priority, priority::value(priority));

@@ -13,7 +13,7 @@ pub(super) fn parse(value: &[u8]) -> Option<Duration> {
 
 /// Rounded down, so that nobody is given more than there is.
 pub(super) fn value(time: Duration) -> HeaderValue {
-    HeaderValue::from(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
+    number::value(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
 }
 
 #[cfg(test)]

@@ -5,11 +5,14 @@
 //! flight, the visits end.
 
 use std::fmt;
+use std::sync::Arc as Shared;
 
-use super::state::{Breaker, Pass};
+use super::state::Breaker;
+use crate::algorithm::breaker::Pass;
 use crate::ground::sync::Arc;
 use crate::ground::sync::atomic::{AtomicU64, Ordering};
 use crate::ground::time::Instant;
+use crate::middleware::sending::Aging;
 
 #[cfg(not(seawall_loom))]
 use self::visited::Eye;
@@ -40,9 +43,17 @@ pub(super) fn keep_eye(breaker: &Arc<Breaker>, now: Instant) {
     }
 }
 
+/// For uploads, in whose tasks it is seen when a call waits for its caller. There are none where the models are checked.
+#[cfg(seawall_loom)]
+pub(super) fn aging(_: &Arc<Breaker>) -> Option<Shared<dyn Aging>> {
+    None
+}
+
 #[cfg(seawall_loom)]
 fn begin(_: &Arc<Breaker>, _: u64, _: Instant) {}
 
+#[cfg(not(seawall_loom))]
+pub(super) use self::visited::aging;
 #[cfg(not(seawall_loom))]
 use self::visited::begin;
 
@@ -70,11 +81,22 @@ mod visited {
     /// What the reaper has in its schedule.
     #[derive(Default)]
     pub(super) struct Eye {
-        parked: OnceLock<Arc<dyn Parked>>,
+        visited: OnceLock<Shared<Visited>>,
         place: Mutex<Option<Place>>,
     }
 
+    #[derive(Debug)]
     struct Visited(Weak<Breaker>);
+
+    /// Made once for each breaker.
+    fn visited(breaker: &Arc<Breaker>) -> &Shared<Visited> {
+        breaker.lookout().eye.visited.get_or_init(|| Shared::new(Visited(Arc::downgrade(breaker))))
+    }
+
+    /// For uploads, in whose tasks it is seen when a call waits for its caller.
+    pub(crate) fn aging(breaker: &Arc<Breaker>) -> Option<Shared<dyn Aging>> {
+        Some(Shared::clone(visited(breaker)) as _)
+    }
 
     #[cold]
     pub(super) fn begin(breaker: &Arc<Breaker>, expected: u64, now: Instant) {
@@ -84,11 +106,30 @@ mod visited {
         if lookout.expected.compare_exchange(expected, by, Ordering::AcqRel, Ordering::Relaxed).is_err() {
             return;
         }
-        let parked = lookout.eye.parked.get_or_init(|| Arc::new(Visited(Arc::downgrade(breaker))));
-        let place = reaper::watch(Arc::clone(parked), next);
+        let place = reaper::watch(Shared::clone(visited(breaker)) as _, next);
         // Nothing else happens under the lock: what stood there is dropped afterwards.
         let before = std::mem::replace(&mut *lock(&lookout.eye.place), place);
         drop(before);
+    }
+
+    impl Aging for Visited {
+        fn pause(&self, pass: &mut Pass, now: Instant) {
+            if let Some(breaker) = self.0.upgrade() {
+                breaker.stop_aging(pass, now);
+            }
+        }
+
+        fn resume(&self, pass: &mut Pass, now: Instant) {
+            if let Some(breaker) = self.0.upgrade() {
+                breaker.start_aging(pass, || false, now);
+            }
+        }
+
+        fn keep_eye(&self, now: Instant) {
+            if let Some(breaker) = self.0.upgrade() {
+                keep_eye(&breaker, now);
+            }
+        }
     }
 
     impl Parked for Visited {

@@ -1,5 +1,6 @@
 //! The watch and the machine together, as layers use them, in a time that the tests move.
 
+mod outage;
 mod traffic;
 mod vectors;
 
@@ -9,9 +10,10 @@ use proptest::prelude::*;
 
 use super::config::{CircuitBreakerConfig, Window};
 use super::handle::Snapshot;
-use super::state::{Breaker, Pass, Terms};
+use super::state::{Breaker, Terms};
 use super::{State, State::*};
 use crate::algorithm::breaker::Mode;
+use crate::algorithm::breaker::Pass;
 use crate::algorithm::evidence::{self, Ending, Evidence, Times};
 use crate::ground::telemetry::Instruments;
 use crate::ground::time::Instant;
@@ -30,7 +32,7 @@ impl Rig {
     fn new(config: CircuitBreakerConfig) -> Self {
         crate::ground::config::Validate::validate(&config).expect("a valid configuration");
         let instruments = Instruments::new(super::KIND);
-        let breaker = Breaker::new(&Terms::of(&config), config.span(), config.mode(), instruments);
+        let breaker = Breaker::new(&Terms::of(&config), config.span(), config.mode(), None, instruments);
         Self { breaker, now: Instant::from_nanos(1 << 63) }
     }
 
@@ -76,7 +78,7 @@ impl Rig {
     fn without_answer(&self, ending: Ending, took: Duration, given: Duration) -> Evidence {
         let left = given.saturating_sub(took);
         let times = Times { took, given, left, had_head: false, waited_locally: false };
-        evidence::of(ending, &times, || self.breaker.yardstick())
+        evidence::of(ending, times.took, || times, || self.breaker.yardstick())
     }
 
     fn give_up(&self, pass: Pass, ending: Ending, took: Duration, given: Duration) {
@@ -291,6 +293,7 @@ fn refusals_take_no_lock() {
         rig.breaker.with_lock_held(|| {
             for _ in 0..1000 {
                 assert!(rig.pass_with(left).is_none());
+                assert!(rig.breaker.refusal(None, rig.now).numbers().opened_by().is_some());
             }
         });
     }

@@ -3,14 +3,17 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use super::lookout;
-use super::state::{Breaker, Pass};
+use super::state::Breaker;
 use super::uploading::Held;
 use crate::admission::woken::Woken;
+use crate::algorithm::breaker::Pass;
 use crate::algorithm::evidence::{self, Ending, Evidence, Times};
 use crate::ground::context;
 use crate::ground::sync::Arc;
+use crate::ground::telemetry::Source;
 use crate::ground::time::{self, Instant, Stopwatch};
 use crate::ground::verdict::{Expiry, Guard, Verdict};
+use crate::middleware::bound::Limits;
 use crate::middleware::observed;
 use crate::middleware::sending;
 
@@ -20,44 +23,21 @@ pub struct Ticket {
     /// Gone once it is settled; none for a call that was refused.
     pass: Option<Held>,
     stopwatch: Stopwatch,
-    woken: Woken,
     /// How long the dependency took for the head of its answer, or for a piece of the body, if that was longer. `None`: it has
     /// not answered yet.
     took: Option<Duration>,
-    /// How much of the call's time was left when the head came, if the head says what the call came to.
-    left_at_head: Option<Duration>,
-    /// The time that the call had when it was admitted.
-    given: Duration,
-    /// When there must be an answer.
-    deadline: Instant,
-    /// When all of it must be there.
-    expiry: Expiry,
+    /// When the head came, if it says what the call came to.
+    told_at: Option<Instant>,
+    limits: Limits,
     /// A call that nobody has ever polled says nothing about the dependency, however long it was kept.
     polled: bool,
 }
 
 impl Ticket {
-    #[inline]
-    pub(super) fn new(
-        breaker: Arc<Breaker>,
-        pass: Option<Pass>,
-        now: Instant,
-        deadline: Instant,
-        expiry: Expiry,
-    ) -> Self {
+    #[inline(always)]
+    pub(super) fn new(breaker: Arc<Breaker>, pass: Option<Pass>, now: Instant, limits: Limits) -> Self {
         let pass = pass.map(|pass| Held::new(&breaker, pass, sending::claim()));
-        Self {
-            breaker,
-            pass,
-            stopwatch: Stopwatch::start(now),
-            woken: Woken::new(),
-            took: None,
-            left_at_head: None,
-            given: deadline.since(now),
-            deadline,
-            expiry,
-            polled: false,
-        }
+        Self { breaker, pass, stopwatch: Stopwatch::start(now), took: None, told_at: None, limits, polled: false }
     }
 
     /// Whether the call was not let pass. To be asked before it is settled.
@@ -66,18 +46,24 @@ impl Ticket {
         self.pass.is_none()
     }
 
-    /// Polls the call, and notes when it is not the dependency that it waits for. Says also when the call was woken for that.
+    #[inline]
+    pub(super) fn source(&self) -> Source {
+        self.breaker.instruments().source()
+    }
+
+    /// Polls the call by `woken`, and notes when it is not the dependency that it waits for. Says also when the call was woken for
+    /// that.
     #[inline]
     pub(super) fn watch<T>(
         &mut self,
+        woken: &mut Woken,
         cx: &Context<'_>,
         poll: impl FnOnce(&mut Context<'_>) -> Poll<T>,
     ) -> (Poll<T>, Option<Instant>) {
-        let Self { stopwatch, woken, .. } = self;
-        let waited = stopwatch.waits_locally();
+        let waited = self.stopwatch.waits_locally();
         // The waker is ours, but the task is the same.
         let enforced = context::is_enforced_for(cx.waker());
-        let (output, woken_at) = stopwatch.watch(|| {
+        let (output, woken_at) = self.stopwatch.watch(|| {
             woken.poll(cx, |cx| {
                 let _enforcing = enforced.then(|| context::enforce(cx.waker()));
                 poll(cx)
@@ -90,15 +76,15 @@ impl Ticket {
                 let now = time::now();
                 self.stopwatch.restart(now);
                 if !self.stopwatch.waits_locally() {
-                    self.unless_uploading(|breaker, pass, waits| breaker.sent(pass, waits, now));
+                    self.with_pass(|breaker, pass, waits| breaker.sent(pass, waits, now));
                 }
             }
         }
         match (waited, self.stopwatch.waits_locally()) {
-            (false, true) => self.with_pass(|breaker, pass| breaker.stop_aging(pass, time::now())),
+            (false, true) => self.with_pass(|breaker, pass, _| breaker.stop_aging(pass, time::now())),
             (true, false) => {
                 let now = time::now();
-                self.unless_uploading(|breaker, pass, waits| breaker.start_aging(pass, waits, now));
+                self.with_pass(|breaker, pass, waits| breaker.start_aging(pass, waits, now));
                 lookout::keep_eye(&self.breaker, now);
             }
             (false, false) | (true, true) => {}
@@ -106,27 +92,19 @@ impl Ticket {
         (output, woken_at)
     }
 
-    /// Does something with the pass that depends on whether the request's body waits for its producer. It may begin to, or cease, in the
-    /// task of the connection meanwhile.
-    fn unless_uploading(&mut self, act: impl FnOnce(&Breaker, &mut Pass, &dyn Fn() -> bool)) {
-        let sending = self.pass.as_ref().and_then(Held::sending).cloned();
-        let waits = || sending.as_ref().is_some_and(|sending| sending.is_waiting());
-        self.with_pass(|breaker, pass| act(breaker, pass, &waits));
-    }
-
     /// The dependency has answered, for which the call was woken at `woken`: whoever reads the answer may take his time. `None`:
     /// nobody is interested.
     #[inline]
     pub(super) fn answered(&mut self, woken: Option<Instant>) -> Option<Instant> {
         let breaker = &self.breaker;
-        self.pass.as_mut()?.with(|pass| pass.counts(breaker.instruments())).filter(|counts| *counts)?;
+        self.pass.as_mut()?.with(|pass, _| breaker.counts(pass)).filter(|counts| *counts)?;
         let now = time::now();
         let took = self.elapsed(now, woken);
         self.took = Some(took);
         if let Some(held) = &self.pass {
             held.answered();
         }
-        self.with_pass(|breaker, pass| breaker.answered(pass, took, now));
+        self.with_pass(|breaker, pass, _| breaker.answered(pass, took, now));
         Some(now)
     }
 
@@ -134,25 +112,40 @@ impl Ticket {
     #[inline]
     pub(super) fn head(&mut self, verdict: Verdict, now: Instant) {
         if verdict == Verdict::TimedOut {
-            self.left_at_head = Some(self.deadline.since(now));
+            self.told_at = Some(now);
         }
         if verdict != Verdict::Success {
-            let says = self.evidence(Ending::Answer(verdict), now, false);
-            self.with_pass(|breaker, pass| breaker.head_says(pass, says, now));
+            let says = self.evidence(Ending::Answer(verdict), self.took(now), now, false);
+            self.with_pass(|breaker, pass, _| breaker.head_says(pass, says, now));
         }
     }
 
     /// The call has ended in an error.
     pub(super) fn fail(mut self, verdict: Verdict) {
         // In the moment of the error its reading is handed over to us.
-        self.end(Ending::Error(verdict), time::call_start(), false);
+        let now = time::call_start();
+        self.end(Ending::Error(verdict), self.took(now), now, false);
     }
 
-    fn end(&mut self, ending: Ending, now: Instant, had_head: bool) {
-        let evidence = self.evidence(ending, now, had_head);
-        let took = self.took_until(now);
+    /// The caller has given the call up. It was woken at `woken`, if it was by then.
+    pub(super) fn given_up(mut self, woken: Option<Instant>) {
+        self.give_up(woken);
+    }
+
+    fn give_up(&mut self, woken: Option<Instant>) {
+        if self.pass.is_none() {
+            return;
+        }
+        let (now, had_head) = (time::now(), self.took.is_some());
+        let took = self.took.unwrap_or_else(|| self.elapsed(now, woken));
+        let ending = if !had_head && self.limits.deadline() <= now { Ending::Deadline } else { Ending::GivenUp };
+        self.end(ending, took, now, had_head);
+    }
+
+    fn end(&mut self, ending: Ending, took: Duration, now: Instant, had_head: bool) {
+        let evidence = self.evidence(ending, took, now, had_head);
         let pass = self.pass.take().and_then(Held::take);
-        let Some(pass) = pass.filter(|pass| pass.counts(self.breaker.instruments())) else { return };
+        let Some(pass) = pass.filter(|pass| self.breaker.counts(pass)) else { return };
         let verdict = match ending {
             Ending::Answer(verdict) | Ending::Error(verdict) => verdict,
             Ending::Deadline => Verdict::TimedOut,
@@ -164,19 +157,25 @@ impl Ticket {
         self.breaker.settle(pass, evidence, now);
     }
 
-    fn evidence(&self, ending: Ending, now: Instant, had_head: bool) -> Evidence {
+    fn evidence(&self, ending: Ending, took: Duration, now: Instant, had_head: bool) -> Evidence {
         if !self.polled {
             return Evidence::Nothing;
         }
-        let until = if had_head { self.expiry.at } else { self.deadline };
-        let times = Times {
-            took: self.took_until(now),
-            given: self.given,
-            left: self.left_at_head.unwrap_or_else(|| until.since(now)),
-            had_head: had_head && self.left_at_head.is_none(),
-            waited_locally: self.stopwatch.waits_locally() || self.uploaded(now).1,
+        let times = || {
+            let (deadline, end) = (self.limits.deadline(), self.limits.end());
+            let left = match self.told_at {
+                Some(told_at) => deadline.since(told_at),
+                None => if had_head { end } else { deadline }.since(now),
+            };
+            Times {
+                took,
+                given: deadline.since(self.limits.start()),
+                left,
+                had_head: had_head && self.told_at.is_none(),
+                waited_locally: self.stopwatch.waits_locally() || self.uploaded(now).1,
+            }
         };
-        evidence::of(ending, &times, || self.breaker.yardstick())
+        evidence::of(ending, took, times, || self.breaker.yardstick())
     }
 
     /// How long the request's body has waited for its producer, and whether it does now.
@@ -185,23 +184,25 @@ impl Ticket {
         self.pass.as_ref().and_then(Held::sending).map_or((Duration::ZERO, false), |sending| sending.waited(now))
     }
 
-    fn with_pass(&mut self, act: impl FnOnce(&Breaker, &mut Pass)) {
+    /// Does something with the pass, that may depend on whether the request's body waits for its producer.
+    #[inline]
+    fn with_pass(&mut self, act: impl FnOnce(&Breaker, &mut Pass, &dyn Fn() -> bool)) {
         let breaker = &self.breaker;
         if let Some(held) = &mut self.pass {
-            held.with(|pass| act(breaker, pass));
+            held.with(|pass, waits| act(breaker, pass, waits));
         }
     }
 
     #[inline]
-    fn took_until(&self, now: Instant) -> Duration {
-        self.took.unwrap_or_else(|| self.elapsed(now, self.woken.at()))
+    fn took(&self, now: Instant) -> Duration {
+        self.took.unwrap_or_else(|| self.elapsed(now, None))
     }
 
     /// The dependency's own time in a call that was woken for its end at `woken`. What comes after that, or after the deadline, is
     /// our being late.
     #[inline]
     fn elapsed(&self, now: Instant, woken: Option<Instant>) -> Duration {
-        let until = woken.unwrap_or(now).min(now).min(self.deadline);
+        let until = woken.unwrap_or(now).min(now).min(self.limits.deadline());
         self.stopwatch.elapsed(until).saturating_sub(self.uploaded(until).0)
     }
 }
@@ -211,7 +212,8 @@ impl Guard for Ticket {
     fn settle(mut self, verdict: Verdict) {
         if verdict != Verdict::Abandoned {
             // In the moment of the answer its reading is handed over to us.
-            self.end(Ending::Answer(verdict), time::call_start(), true);
+            let now = time::call_start();
+            self.end(Ending::Answer(verdict), self.took(now), now, true);
         }
     }
 
@@ -223,19 +225,14 @@ impl Guard for Ticket {
     }
 
     fn expiry(&self) -> Expiry {
-        self.expiry
+        self.limits.expiry(self.source())
     }
 }
 
 impl Drop for Ticket {
     #[inline]
     fn drop(&mut self) {
-        if self.pass.is_none() {
-            return;
-        }
-        let (now, had_head) = (time::now(), self.took.is_some());
-        let ending = if !had_head && self.deadline <= now { Ending::Deadline } else { Ending::GivenUp };
-        self.end(ending, now, had_head);
+        self.give_up(None);
     }
 }
 

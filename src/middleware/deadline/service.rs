@@ -77,9 +77,9 @@ where
         let head = now + head.min(own);
         let deadline = inherited.deadline.unwrap_or(end).min(end);
         let bound = if head < deadline {
-            Bound::at(head, Reason::HeadTimeout)
+            Bound::at(now, head, Reason::HeadTimeout)
         } else {
-            Bound::at(deadline, Reason::DeadlineExceeded)
+            Bound::at(now, deadline, Reason::DeadlineExceeded)
         };
         let deadline = head.min(deadline);
         // The times of usual responses are not those of a response that is meant to go on.
@@ -95,10 +95,9 @@ where
         let lasts = !usual || end > deadline && inherited.lasts();
         let end = (lasts || end > deadline).then_some(end);
         let context = inherited.with_deadline(Some(deadline)).with_end(end, lasts).with_enforced(true);
-        let call = {
-            let _entered = context::enter(context);
-            self.inner.call(request, now, &self.state.unready)
-        };
-        ResponseFuture::new(BoundedCall::new(call, bound), context, ending, self.classifier.clone())
+        let classifier = self.classifier.clone();
+        let _entered = context::enter(context);
+        let call = self.inner.call(request, now, &self.state.unready);
+        ResponseFuture::new(BoundedCall::new(call, bound), context, ending, classifier)
     }
 }

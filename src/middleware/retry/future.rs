@@ -104,6 +104,9 @@ pub(super) struct Beginning {
     pub(super) start: Instant,
     pub(super) inherited: Context,
     pub(super) terms: Terms,
+    pub(super) limit: Limit,
+    /// When the first attempt is cut, if that is before the call is.
+    pub(super) cut: Option<Instant>,
     /// Of the first attempt.
     pub(super) span: Option<Box<AttemptSpan>>,
     /// What the body of the first attempt notes.
@@ -116,6 +119,7 @@ where
     S: Service<K::Attempt>,
     C: Classify<S::Response>,
 {
+    #[inline]
     pub(super) fn new(
         call: Call<S, K::Attempt, S::Future>,
         further: Option<Further<S, K>>,
@@ -123,13 +127,11 @@ where
         policy: Arc<Policy>,
         classifier: C,
     ) -> Self {
-        let Beginning { start, inherited, terms, span, sending } = beginning;
+        let Beginning { start, inherited, terms, limit, cut, span, sending } = beginning;
         let attempts = if matches!(call, Call::Refused(_)) { 0 } else { 1 };
-        let limit = Limit::new(inherited, &terms, start);
-        let cut = limit.cut(&terms, start);
         Self {
             state: State::Attempting { call },
-            bound: limit.of_attempt(cut),
+            bound: limit.of_attempt(cut, start),
             cut,
             limit,
             further,
@@ -279,7 +281,7 @@ where
                         Ok(response) => {
                             // The attempt is over; what follows is bounded by the call alone.
                             *this.cut = None;
-                            *this.bound = this.limit.of_attempt(None);
+                            *this.bound = this.limit.whole();
                             let detaching = this.classifier.detach(response);
                             this.state.set(State::Detaching { detaching, until, cause });
                         }
@@ -335,7 +337,7 @@ where
         self.progress.attempts = attempt;
         self.progress.since = now;
         *self.cut = cut;
-        *self.bound = self.limit.of_attempt(cut);
+        *self.bound = self.limit.of_attempt(cut, now);
         if attempt >= self.terms.max_attempts() {
             *self.further = None;
         }

@@ -68,10 +68,12 @@ where
             false => context::current(),
         };
         let classifier = self.classifier.clone();
+        let limit = Limit::new(inherited, &terms, now);
+        let cut = limit.cut(&terms, now);
         if inherited.has_expired(now) {
             self.inner.let_go();
             let refused = Call::Refused(Rejected::new(policy.instruments.clone(), Reason::DeadlineExpired));
-            let beginning = Beginning { start: now, inherited, terms, span: None, sending: None };
+            let beginning = Beginning { start: now, inherited, terms, limit, cut, span: None, sending: None };
             return ResponseFuture::new(refused, None, beginning, policy, classifier);
         }
         // What is itself a repetition, made by a retry around us or by a tier above, earns nothing: else retries would
@@ -79,7 +81,6 @@ where
         if inherited.before() == 0 && terms.enabled() {
             policy.budget.deposit(now);
         }
-        let cut = Limit::new(inherited, &terms, now).cut(&terms, now);
         let _entered = context::enter(inside(numbered(inherited, &terms, 1), cut));
         let (attempt, kept) = self.replay.first(request);
         let sending = kept.sending();
@@ -92,7 +93,7 @@ where
         ResponseFuture::new(
             call,
             further,
-            Beginning { start: now, inherited, terms, span, sending },
+            Beginning { start: now, inherited, terms, limit, cut, span, sending },
             policy,
             classifier,
         )
