@@ -27,6 +27,10 @@
 //! next poll of the body yields the [refusal](crate::error::Rejected). The callee is judged for its own time only, in which a reader
 //! waited for it.
 //!
+//! All layers of a stack share one [`HeldBody`]'s lock and its place in the schedule of cuts. A response with a body costs two
+//! allocations, and one more for each bulkhead or circuit breaker further out. In the [client stack](crate::stack::client) these
+//! are three of the nine allocations of a call with bodies; the others keep the request for a retry, and write its headers.
+//!
 //! # Clients that do not read
 //! A server takes frames of a body until its buffers are full, and then looks at the body only when the client reads on. So
 //! a [`DeadlineLayer`](crate::deadline::DeadlineLayer) with a `body_timeout`, and every

@@ -38,9 +38,15 @@ use crate::http::ByStatus;
 /// things by then, as one in a `select!` may be, takes its own time. The time of the call is that to the head, or the longest single
 /// wait if that is more; it does not grow with the length of the response. Of a response that is meant to go on it is that to the head.
 ///
+/// The layers of a stack hold one body together: the innermost keeps it, and the others join. The table holds for each layer, and
+/// they are told from the inside to the outside, when the body has gone. The first bound that is reached ends it for all, and the
+/// refusal names the layer whose bound that was.
+///
 /// **Cost:** a body that is empty costs nothing; any other two allocations, a place in the reaper's schedule, two short locks for a
-/// frame and for each question (`is_end_stream`, `size_hint`), and one more for a frame that was waited for. Nothing is allocated for
-/// a frame. No lock is held while the inner body or a waker is at work.
+/// frame and for each question (`is_end_stream`, `size_hint`), and one more for a frame that was waited for. Each layer that joins
+/// costs one small allocation more, and a deadline none. Nothing is allocated for a frame. No lock is held
+/// while the inner body or a waker is at work. A layer does not join a body that somebody else has wrapped, that a reader waits for
+/// already, that is handed out at another pace, or that four layers hold: then it holds the body in turn, at the full cost.
 ///
 /// # Panics
 /// A body panics, as tokio's timers do, if it has to wait outside a tokio runtime and was not made in one either: nothing could

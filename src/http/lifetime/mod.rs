@@ -3,6 +3,8 @@
 //! What a layer holds for a call (a permit, a ticket, a deadline) lives in the body of the response, and ends with it: at the
 //! end of the stream, its error or its drop; or at the call's deadline, polled or not.
 //!
+//! However many layers hold a body, there is one slot for it, and one entry in the reaper's schedule: see [`joining`].
+//!
 //! That a body is let go of exactly once, whoever comes first, is checked by the models in `loom_tests`.
 
 mod ahead;
