@@ -99,7 +99,9 @@ impl Numbers {
     }
 
     pub(crate) fn with_expected(self, time: Duration) -> Self {
-        Self { expected: Nanos::of(time), ..self }
+        // Zero is what an estimate says before its first sample.
+        let expected = if time.is_zero() { Nanos::NONE } else { Nanos::of(time) };
+        Self { expected, ..self }
     }
 
     pub(crate) fn with_waiting(self, calls: u32) -> Self {
@@ -118,6 +120,15 @@ impl Numbers {
     #[allow(dead_code, reason = "for the circuit breaker")]
     pub(crate) fn with_calls(self, calls: u64, failures: u64, slow: u64) -> Self {
         Self { calls: Count::of(calls), failures: Count::of(failures), slow: Count::of(slow), ..self }
+    }
+
+    /// As many digits as it takes to see which of the two times is longer.
+    fn digits(&self) -> usize {
+        let look_alike = |digits: usize| match (self.time_left(), self.expected()) {
+            (Some(left), Some(expected)) => format!("{left:.digits$?}") == format!("{expected:.digits$?}"),
+            _ => false,
+        };
+        (1..9).find(|digits| !look_alike(*digits)).unwrap_or(1)
     }
 
     /// How much time the call had until its deadline.
@@ -176,11 +187,12 @@ impl fmt::Display for Numbers {
             separator = ", ";
             Ok(())
         };
+        let digits = self.digits();
         if let Some(time) = self.time_left() {
-            write(format_args!("time left {time:.1?}"))?;
+            write(format_args!("time left {time:.digits$?}"))?;
         }
         if let Some(time) = self.expected() {
-            write(format_args!("expected {time:.1?}"))?;
+            write(format_args!("expected {time:.digits$?}"))?;
         }
         if let Some(calls) = self.waiting() {
             write(format_args!("waiting {calls}"))?;
@@ -250,6 +262,20 @@ mod tests {
         let numbers = Numbers::NONE.with_limit(5).with_per(60_000 * MS);
         assert_eq!(numbers.to_string(), "limit 5 per 60s");
         assert_eq!(Numbers::NONE.with_calls(10, 6, 1).to_string(), "6 failed and 1 slow of 10 calls");
+    }
+
+    #[test]
+    fn times_are_shown_with_the_digits_that_tell_them_apart() {
+        let left = |expected| Numbers::NONE.with_time_left(1000 * MS).with_expected(expected).to_string();
+        assert_eq!(left(1004 * MS), "time left 1.000s, expected 1.004s");
+        assert_eq!(left(1000 * MS), "time left 1.0s, expected 1.0s");
+        assert_eq!(left(1300 * MS), "time left 1.0s, expected 1.3s");
+    }
+
+    #[test]
+    fn estimate_without_a_sample_is_no_number() {
+        let numbers = Numbers::NONE.with_expected(Duration::ZERO);
+        assert_eq!((numbers.expected(), numbers.to_string().as_str()), (None, ""));
     }
 
     #[test]
