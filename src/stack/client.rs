@@ -301,6 +301,7 @@ impl<S, C: Clone, R: Clone, P: Clone, L: Clone> Layer<S> for ClientLayer<C, R, P
 /// use http::{Request, Response};
 /// use http_body_util::Full;
 /// use bytes::Bytes;
+/// use futures::FutureExt;
 /// use seawall::http::ReplayBody;
 /// use seawall::stack::{self, ClientConfig};
 /// use tower::util::BoxCloneService;
@@ -314,8 +315,8 @@ impl<S, C: Clone, R: Clone, P: Clone, L: Clone> Layer<S> for ClientLayer<C, R, P
 ///     // 1. the future itself, without a block around it
 ///     tokio::spawn(client.clone().oneshot(request()));
 ///
-///     // 2. the future made outside of the block, or boxed in it
-///     let call = client.clone().oneshot(request());
+///     // 2. the future in a box, made outside of the block
+///     let call = client.clone().oneshot(request()).boxed();
 ///     tokio::spawn(async move { call.await.map(|response| response.status()) });
 ///
 ///     // 3. the stack in a box: its type is short, and does not name what is inside
