@@ -271,3 +271,35 @@ async fn call_through_a_buffer_ends_at_the_deadline_outside() {
     assert!(layer(SECOND).layer(buffered).oneshot(()).await.is_err());
     assert_eq!(start.elapsed(), SECOND);
 }
+
+/// Who is asked about a timeout wants to know how much time there was: of our own setting, of the head, or of the caller.
+#[tokio::test(start_paused = true)]
+async fn timeout_says_the_time_given_and_elapsed() {
+    let hangs = || service_fn(|()| pending::<Result<(), BoxError>>());
+    let head = DeadlineConfig { timeout: SECOND, head_timeout: Some(SECOND / 4), ..DeadlineConfig::default() };
+    let head = DeadlineLayer::new(head).unwrap();
+    // In a task of its own, so that the deadline outside does not end it first.
+    let inherits = service_fn(move |()| async move {
+        sleep(SECOND / 4).await;
+        Ok::<_, BoxError>(tokio::spawn(context::carry(layer(10 * SECOND).layer(hangs()).oneshot(()))))
+    });
+    let inherited = layer(SECOND).layer(inherits).oneshot(()).await.unwrap().await.unwrap().unwrap_err();
+    let own = layer(SECOND).layer(hangs()).oneshot(()).await.unwrap_err();
+    let head = head.layer(hangs()).oneshot(()).await.unwrap_err();
+    assert!(own.to_string().ends_with("(given 1.0s, elapsed 1.0s)"), "{own}");
+    for (error, given) in [(own, SECOND), (head, SECOND / 4), (inherited, 3 * SECOND / 4)] {
+        let numbers = rejection(&error).unwrap().numbers();
+        assert_eq!((numbers.given(), numbers.elapsed()), (Some(given), Some(given)), "{error}");
+    }
+}
+
+/// Our own process stood still: the callee may have answered long ago.
+#[tokio::test(start_paused = true)]
+async fn timeout_of_a_stalled_process_says_how_late_it_was() {
+    let mut call = Box::pin(layer(SECOND).layer(service_fn(|()| pending::<Result<(), BoxError>>())).oneshot(()));
+    assert!((&mut call).now_or_never().is_none());
+    tokio::time::advance(7 * SECOND).await;
+    let error = call.await.unwrap_err();
+    let numbers = rejection(&error).unwrap().numbers();
+    assert_eq!((numbers.given(), numbers.elapsed()), (Some(SECOND), Some(7 * SECOND)));
+}
