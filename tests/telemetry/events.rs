@@ -49,7 +49,7 @@ impl<S: Subscriber> tracing_subscriber::Layer<S> for Log {
 fn logged(calls: impl Future<Output = ()>) -> Vec<Fields> {
     let log = Log::default();
     let subscriber = tracing_subscriber::registry().with(log.clone());
-    tracing::subscriber::with_default(subscriber, || in_virtual_time(calls));
+    crate::listening::listening(subscriber, || in_virtual_time(calls));
     Arc::into_inner(log.0).unwrap().into_inner().unwrap()
 }
 
