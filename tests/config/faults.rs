@@ -223,14 +223,6 @@ fn names_that_are_empty_or_odd() {
 }
 
 #[test]
-fn name_of_a_client_and_a_server_is_a_fault() {
-    assert_eq!(
-        faults("[client.stock]\n[server.stock]\n[server.shop]"),
-        ["server.stock: a client has this name, too, and a name is taken by one stack: rename one of them"]
-    );
-}
-
-#[test]
 fn names_of_headers() {
     assert_eq!(
         faults(

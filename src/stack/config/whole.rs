@@ -16,9 +16,6 @@ pub struct Config {
     pub server: BTreeMap<String, ServerConfig>,
 }
 
-/// Both have a deadline layer, and of two layers of one kind only one can have a name.
-const SAME_NAME: &str = "a client has this name, too, and a name is taken by one stack: rename one of them";
-
 impl Validate for Config {
     fn check(&self, validation: &mut Validation) {
         validation.check(!self.client.is_empty() || !self.server.is_empty(), "", EMPTY);
@@ -31,7 +28,6 @@ impl Validate for Config {
         for (name, server) in &self.server {
             validation.entry("server", name, |validation| {
                 check_name(validation, name);
-                validation.check(!self.client.contains_key(name), "", SAME_NAME);
                 server.check(validation);
             });
         }
