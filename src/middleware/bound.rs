@@ -58,7 +58,7 @@ impl Limits {
     /// The bound of what the call leaves in its response.
     #[inline]
     pub(crate) fn expiry(&self, source: Source) -> Expiry {
-        Expiry::new(source, self.end(), self.reason)
+        Expiry::new(source, self.end(), self.reason).since(self.start)
     }
 }
 

@@ -21,7 +21,7 @@ use super::{Trip, TripCause};
 /// | `queue_full`, `queue_timeout`, `displaced` | `waiting`, `limit`, and `expected` where it is known |
 /// | `rate_limited` | `limit` and `per`, `waiting`, `expected`, and `time_left` where there is a deadline |
 /// | `circuit_open` | `opened_by`, `open_for`, `breaks`, `next_probe`; and `calls`, `failures`, `slow`, `overdue`, `unanswered`, unless it was forced open |
-/// | `deadline_exceeded`, `head_timeout`, `attempt_timeout`, `hold_exceeded`, `request_idle` | `given` and `elapsed` |
+/// | `deadline_exceeded`, `head_timeout`, `idle_timeout`, `attempt_timeout`, `hold_exceeded`, `request_idle` | `given` and `elapsed` |
 /// | `not_ready` | `waiting` and `limit`, if too many were waiting; `given` and `elapsed`, if its time was over |
 ///
 /// ```

@@ -156,7 +156,20 @@ pub(crate) fn body_cut(rejected: &Rejected, waited: bool, age: Duration) {
     let layer = rejected.layer();
     let is_by_the_clock = matches!(reason, Reason::DeadlineExceeded | Reason::IdleTimeout | Reason::HoldExceeded);
     let hint = (waited && is_by_the_clock).then_some(LASTS);
-    tell!(WARN, count, name = name(instruments), layer, reason = reason.as_str(), held, ?age, hint, "body cut");
+    let numbers = rejected.numbers();
+    tell!(
+        WARN,
+        count,
+        name = name(instruments),
+        layer,
+        reason = reason.as_str(),
+        held,
+        ?age,
+        given = numbers.given().map(field::debug),
+        elapsed = numbers.elapsed().map(field::debug),
+        hint,
+        "body cut"
+    );
 }
 
 /// An error that no layer of ours made is answered: its cause is told here, since the answer does not tell it. The cause may hold

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use crate::ground::error::Reason;
+use crate::ground::error::{Numbers, Reason, Why};
 use crate::ground::telemetry::Source;
 use crate::ground::time::Instant;
 use crate::ground::verdict::Verdict;
@@ -30,6 +30,8 @@ pub trait Guard: Send + 'static {
 /// When a call must be over, and who says so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Expiry {
+    /// When the time that ends then began, if that is known.
+    pub(crate) start: Option<Instant>,
     pub(crate) at: Instant,
     pub(crate) idle: Option<Duration>,
     pub(crate) source: Source,
@@ -51,7 +53,22 @@ pub(crate) enum Pace {
 
 impl Expiry {
     pub(crate) fn new(source: Source, at: Instant, reason: Reason) -> Self {
-        Self { at, idle: None, source, reason, pace: Pace::Free }
+        Self { start: None, at, idle: None, source, reason, pace: Pace::Free }
+    }
+
+    /// The same, of what began at `start`.
+    pub(crate) fn since(self, start: Instant) -> Self {
+        Self { start: Some(start), ..self }
+    }
+
+    /// Why a call is cut at `now`: its time is over, or it was idle for too long `since` then.
+    pub(crate) fn why(&self, idle_since: Option<Instant>, now: Instant) -> Why {
+        let (reason, since, given) = match (idle_since, self.idle) {
+            (Some(since), Some(idle)) => (Reason::IdleTimeout, Some(since), idle),
+            _ => (self.reason, self.start, self.start.map_or(Duration::ZERO, |start| self.at.since(start))),
+        };
+        let numbers = since.map_or(Numbers::NONE, |since| Numbers::of_timeout(given, now.since(since)));
+        Why { reason, numbers }
     }
 
     /// The instant at which the call is cut.

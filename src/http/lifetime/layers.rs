@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::call::{Call, End, OuterCall};
 use super::judge::Judge;
 use crate::admission::reaper;
-use crate::ground::error::{Reason, Rejected};
+use crate::ground::error::Rejected;
 use crate::ground::time::Instant;
 use crate::ground::verdict::{Expiry, Guard, Pace};
 
@@ -52,13 +52,14 @@ pub(super) struct Reached {
     /// Which layer's it is, counted from the innermost.
     pub(super) layer: usize,
     expiry: Expiry,
-    reason: Reason,
+    /// Since when nothing has come, if that was too long.
+    idle_since: Option<Instant>,
 }
 
 impl Reached {
-    /// What the caller is told.
-    pub(super) fn rejected(&self, parked: bool) -> Rejected {
-        Rejected::by(self.expiry.source, self.reason).while_parked(parked)
+    /// What the caller is told, who is cut at `now`.
+    pub(super) fn rejected(&self, parked: bool, now: Instant) -> Rejected {
+        Rejected::by(self.expiry.source, self.expiry.why(self.idle_since, now)).while_parked(parked)
     }
 }
 
@@ -101,7 +102,7 @@ impl Layers {
                 first = (layer, expiry);
             }
         }
-        Reached { layer: first.0, expiry: *first.1, reason: first.1.reason }
+        Reached { layer: first.0, expiry: *first.1, idle_since: None }
     }
 
     pub(super) fn is_over(&self, now: Instant) -> bool {
@@ -109,10 +110,8 @@ impl Layers {
     }
 
     /// The shortest time that a reader may be kept waiting, if there is a bound for it.
-    fn shortest_wait(&self) -> Option<(Duration, Reached)> {
-        let waits = self.expiries().filter_map(|(layer, expiry)| {
-            Some((expiry.idle?, Reached { layer, expiry: *expiry, reason: Reason::IdleTimeout }))
-        });
+    fn shortest_wait(&self) -> Option<(Duration, usize, &Expiry)> {
+        let waits = self.expiries().filter_map(|(layer, expiry)| Some((expiry.idle?, layer, expiry)));
         waits.reduce(|shortest, wait| if wait.0 <= shortest.0 { wait } else { shortest })
     }
 
@@ -124,10 +123,13 @@ impl Layers {
         }
         match self.shortest_wait() {
             None => Err(end.expiry.at),
-            Some((longest, reached)) => match waiting_since.unwrap_or(now) + longest {
-                over if over <= now => Ok(reached),
-                over => Err(over.min(end.expiry.at)),
-            },
+            Some((longest, layer, expiry)) => {
+                let since = waiting_since.unwrap_or(now);
+                match since + longest {
+                    over if over <= now => Ok(Reached { layer, expiry: *expiry, idle_since: Some(since) }),
+                    over => Err(over.min(end.expiry.at)),
+                }
+            }
         }
     }
 

@@ -143,11 +143,11 @@ where
         }
         // What was ready is handed on; there is no more after it.
         if let Some(carried) = self.put_back(carried, frame.is_ready()) {
-            let end = carried.layers().first_end();
-            let rejected = end.rejected(true);
+            let (end, now) = (carried.layers().first_end(), time::now());
+            let rejected = end.rejected(true, now);
             let before = self.replace(State::Cut(rejected.clone()));
             foreign(|| drop(before));
-            self.cut(carried, end, &rejected, time::now());
+            self.cut(carried, end, &rejected, now);
         }
         (frame, false)
     }
@@ -257,7 +257,7 @@ where
             }
             State::Cut(_) | State::Over => return Visit::Done,
         };
-        let rejected = reached.rejected(waiting_since.is_none());
+        let rejected = reached.rejected(waiting_since.is_none(), now);
         let before = std::mem::replace(&mut *state, State::Cut(rejected.clone()));
         drop(state);
         let State::Kept { carried, waker } = before else { return Visit::Done };

@@ -308,7 +308,10 @@ async fn an_idle_callee_is_cut_and_an_idle_reader_is_not() {
     sleep(SECOND).await;
     assert!(body.frame().await.unwrap().is_ok(), "who does not ask for more is not kept waiting");
     let error = body.frame().await.unwrap().unwrap_err();
-    assert_eq!(rejection(&error).unwrap().reason(), Reason::IdleTimeout);
+    let rejected = rejection(&error).unwrap();
+    assert_eq!(rejected.reason(), Reason::IdleTimeout);
+    let numbers = rejected.numbers();
+    assert!(numbers.given().is_some() && numbers.elapsed() >= numbers.given(), "{rejected}");
     let idle = time::now()
         .since(scene.start)
         .checked_sub(5 * SECOND / 4)

@@ -66,11 +66,14 @@ impl Ending {
     }
 
     fn cut(self) -> Cut {
-        let at = match self.body_timeout {
-            Some(timeout) => self.outermost.min(time::now() + timeout),
-            None => self.at,
+        let (start, at) = match self.body_timeout {
+            Some(timeout) => {
+                let now = time::now();
+                (now, self.outermost.min(now + timeout))
+            }
+            None => (self.start, self.at),
         };
-        let expiry = Expiry::new(self.source, at, Reason::DeadlineExceeded);
+        let expiry = Expiry::new(self.source, at, Reason::DeadlineExceeded).since(start);
         Cut { expiry: Expiry { idle: self.idle, pace: self.pace, ..expiry } }
     }
 }

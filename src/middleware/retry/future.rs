@@ -298,7 +298,8 @@ where
                         // The time of the attempt bounds the rest of its response, too.
                         Some(at) if !inside.lasts() => {
                             let _entered = context::enter(inside);
-                            this.classifier.bound(response, Expiry::new(source, at, Reason::AttemptTimeout))
+                            let expiry = Expiry::new(source, at, Reason::AttemptTimeout);
+                            this.classifier.bound(response, expiry.since(this.progress.since))
                         }
                         _ => response,
                     }));
