@@ -169,15 +169,18 @@ mod tests {
 
     #[test]
     fn kept_key_does_not_keep_the_uri() {
-        struct Memory(&'static [u8], std::sync::Arc<()>);
+        struct Memory {
+            bytes: &'static [u8],
+            _held: std::sync::Arc<()>,
+        }
         impl AsRef<[u8]> for Memory {
             fn as_ref(&self) -> &[u8] {
-                self.0
+                self.bytes
             }
         }
         for uri in ["http://ann:secret@One.test.:8080/a/long/path", "http://[0::1]/", "http://one.test/"] {
             let held = std::sync::Arc::new(());
-            let memory = bytes::Bytes::from_owner(Memory(uri.as_bytes(), held.clone()));
+            let memory = bytes::Bytes::from_owner(Memory { bytes: uri.as_bytes(), _held: held.clone() });
             let uri = Uri::from_maybe_shared(memory).expect("a URI");
             let key = HostAndPort::of(&uri).expect("a key");
             let kept = ByAuthority.to_keep(key.clone());
