@@ -131,7 +131,8 @@ async fn who_waits_is_polled_only_when_there_is_something_to_tell() {
 #[test]
 fn no_race_admits_too_many() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_time().build().unwrap();
-    let layer = BulkheadLayer::new(BulkheadConfig { max_waiting: 64, ..config(3) }).unwrap();
+    let layer = BulkheadLayer::new(BulkheadConfig { max_waiting: 64, max_wait: Duration::from_secs(600), ..config(3) })
+        .unwrap();
     let (handle, running) = (layer.handle(), Arc::new(AtomicUsize::new(0)));
     let counted = Arc::clone(&running);
     let service = layer.layer(service_fn(move |()| {

@@ -16,6 +16,8 @@ use tokio::time::{Instant, sleep, timeout};
 use tower::{BoxError, Layer, Service, ServiceExt, service_fn};
 
 const SECOND: Duration = Duration::from_secs(1);
+/// What takes as long as that hangs, on however busy a machine.
+const HANGS: Duration = Duration::from_secs(300);
 
 fn layer(timeout: Duration) -> DeadlineLayer {
     DeadlineLayer::new(timeout).expect("a valid timeout")
@@ -101,7 +103,7 @@ fn a_call_that_is_blocked_on_within_another_still_ends() {
     let (done, finished) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_time().build().unwrap();
-        let inner = layer(10 * SECOND).layer(service_fn(|()| pending::<Result<(), BoxError>>()));
+        let inner = layer(2 * HANGS).layer(service_fn(|()| pending::<Result<(), BoxError>>()));
         let outer = service_fn(move |()| {
             let inner = inner.clone();
             async move {
@@ -113,7 +115,7 @@ fn a_call_that_is_blocked_on_within_another_still_ends() {
         let answer = runtime.block_on(async { tokio::spawn(call).await.unwrap() });
         done.send(answer.is_err())
     });
-    assert_eq!(finished.recv_timeout(10 * SECOND), Ok(true));
+    assert_eq!(finished.recv_timeout(HANGS), Ok(true));
 }
 
 /// Two executors whose wakers are no pointers to anything: they must not be taken for one.
@@ -137,7 +139,7 @@ fn nested_executor_whose_waker_has_no_data_ends_its_call() {
         std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_time().build().unwrap();
             let _inside = runtime.enter();
-            let hangs = layer(10 * SECOND).layer(service_fn(|()| pending::<Result<(), BoxError>>()));
+            let hangs = layer(2 * HANGS).layer(service_fn(|()| pending::<Result<(), BoxError>>()));
             let nests = service_fn(move |()| {
                 let hangs = hangs.clone();
                 async move { run(inner_waker, hangs.oneshot(())) }
@@ -145,7 +147,7 @@ fn nested_executor_whose_waker_has_no_data_ends_its_call() {
             let answer = run(outer_waker, layer(Duration::from_millis(20)).layer(nests).oneshot(()));
             done.send(answer.is_err())
         });
-        assert_eq!(finished.recv_timeout(10 * SECOND), Ok(true));
+        assert_eq!(finished.recv_timeout(HANGS), Ok(true));
     }
 }
 
@@ -270,4 +272,36 @@ async fn call_through_a_buffer_ends_at_the_deadline_outside() {
     let start = Instant::now();
     assert!(layer(SECOND).layer(buffered).oneshot(()).await.is_err());
     assert_eq!(start.elapsed(), SECOND);
+}
+
+/// Who is asked about a timeout wants to know how much time there was: of our own setting, of the head, or of the caller.
+#[tokio::test(start_paused = true)]
+async fn timeout_says_the_time_given_and_elapsed() {
+    let hangs = || service_fn(|()| pending::<Result<(), BoxError>>());
+    let head = DeadlineConfig { timeout: SECOND, head_timeout: Some(SECOND / 4), ..DeadlineConfig::default() };
+    let head = DeadlineLayer::new(head).unwrap();
+    // In a task of its own, so that the deadline outside does not end it first.
+    let inherits = service_fn(move |()| async move {
+        sleep(SECOND / 4).await;
+        Ok::<_, BoxError>(tokio::spawn(context::carry(layer(10 * SECOND).layer(hangs()).oneshot(()))))
+    });
+    let inherited = layer(SECOND).layer(inherits).oneshot(()).await.unwrap().await.unwrap().unwrap_err();
+    let own = layer(SECOND).layer(hangs()).oneshot(()).await.unwrap_err();
+    let head = head.layer(hangs()).oneshot(()).await.unwrap_err();
+    assert!(own.to_string().ends_with("(given 1.0s, elapsed 1.0s)"), "{own}");
+    for (error, given) in [(own, SECOND), (head, SECOND / 4), (inherited, 3 * SECOND / 4)] {
+        let numbers = rejection(&error).unwrap().numbers();
+        assert_eq!((numbers.given(), numbers.elapsed()), (Some(given), Some(given)), "{error}");
+    }
+}
+
+/// Our own process stood still: the callee may have answered long ago.
+#[tokio::test(start_paused = true)]
+async fn timeout_of_a_stalled_process_says_how_late_it_was() {
+    let mut call = Box::pin(layer(SECOND).layer(service_fn(|()| pending::<Result<(), BoxError>>())).oneshot(()));
+    assert!((&mut call).now_or_never().is_none());
+    tokio::time::advance(7 * SECOND).await;
+    let error = call.await.unwrap_err();
+    let numbers = rejection(&error).unwrap().numbers();
+    assert_eq!((numbers.given(), numbers.elapsed()), (Some(SECOND), Some(7 * SECOND)));
 }

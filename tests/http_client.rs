@@ -1,5 +1,9 @@
-//! A client's stack around hyper-util's client, on real sockets.
+//! A client's stack around hyper-util's client, over connections in memory.
 #![cfg(feature = "http")]
+
+#[path = "pipes/mod.rs"]
+#[allow(dead_code, reason = "other tests ask more of it")]
+mod pipes;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -23,8 +27,9 @@ use seawall::http::{ByAuthority, MapRequestBodyLayer};
 use seawall::retry::{Backoff, RetryConfig, RetryLayer, report};
 use seawall::verdict::Verdict;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
 use tower::{BoxError, Service, ServiceBuilder, ServiceExt};
+
+use crate::pipes::{Connector, PipeListener, nobody};
 
 type Body = UnsyncBoxBody<Bytes, BoxError>;
 
@@ -40,7 +45,7 @@ fn client() -> impl Calls<Future: Send> + Clone + Send {
         .layer(RetryLayer::http(RetryConfig { backoff, ..RetryConfig::default() }).unwrap())
         .layer(BulkheadLayer::http(BulkheadConfig::default()).unwrap().with_keying(ByAuthority))
         .layer(CircuitBreakerLayer::http(breaker).unwrap().with_keying(ByAuthority))
-        .service(Client::builder(TokioExecutor::new()).build_http())
+        .service(Client::builder(TokioExecutor::new()).build(Connector))
 }
 
 /// Fails the first `failures` requests with `status`, then answers with what it was sent.
@@ -51,10 +56,7 @@ async fn server(failures: usize, status: StatusCode) -> (SocketAddr, Arc<AtomicU
         let attempt = count.fetch_add(1, Ordering::SeqCst);
         async move { if attempt < failures { (status, String::from("no")) } else { (StatusCode::OK, body) } }
     }));
-    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-    let address = listener.local_addr().unwrap();
-    tokio::spawn(async move { axum::serve(listener, app).await });
-    (address, seen)
+    (pipes::serve(app), seen)
 }
 
 fn request(method: Method, to: SocketAddr) -> Request<Full<Bytes>> {
@@ -66,7 +68,7 @@ async fn answer(response: Result<Response<Body>, BoxError>) -> (u16, Bytes) {
     (response.status().as_u16(), response.into_body().collect().await.unwrap().to_bytes())
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_idempotent_request_is_sent_again_with_its_body() {
     let (address, seen) = server(2, StatusCode::SERVICE_UNAVAILABLE).await;
     let (response, report) = seawall::retry::report(client().oneshot(request(Method::PUT, address))).await;
@@ -77,14 +79,14 @@ async fn an_idempotent_request_is_sent_again_with_its_body() {
     assert_eq!((report.attempts, report.verdicts), (3, vec![failed, failed, Verdict::Success]));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_request_that_may_do_harm_twice_is_sent_once_and_the_real_answer_returned() {
     let (address, seen) = server(1, StatusCode::INTERNAL_SERVER_ERROR).await;
     let (status, body) = answer(client().oneshot(request(Method::POST, address)).await).await;
     assert_eq!((status, body.as_ref(), seen.load(Ordering::SeqCst)), (500, b"no".as_ref(), 1));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_callers_own_mistake_is_returned_untouched_and_opens_nothing() {
     let (address, seen) = server(100, StatusCode::NOT_FOUND).await;
     let client = client();
@@ -94,11 +96,10 @@ async fn a_callers_own_mistake_is_returned_untouched_and_opens_nothing() {
     assert_eq!(seen.load(Ordering::SeqCst), 50);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_dead_host_is_cut_off_and_the_others_are_not() {
     let (alive, _) = server(0, StatusCode::OK).await;
-    // Bound, and not listened on any more: nobody answers there.
-    let dead = TcpListener::bind(("127.0.0.1", 0)).await.unwrap().local_addr().unwrap();
+    let dead = nobody();
     let client = client();
     let mut reasons = Vec::new();
     // What was never sent opens the breaker once nothing has been answered for as long as the slow threshold.
@@ -112,10 +113,11 @@ async fn a_dead_host_is_cut_off_and_the_others_are_not() {
 }
 
 /// A client with a body type of its own, as tonic's channel is one.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_client_with_a_fixed_body_type_gets_it_from_one_layer() {
     let calls = |address: SocketAddr| {
-        let channel = tonic::transport::Endpoint::from_shared(format!("http://{address}")).unwrap().connect_lazy();
+        let channel = tonic::transport::Endpoint::from_shared(format!("http://{address}")).unwrap();
+        let channel = channel.connect_with_connector_lazy(Connector);
         ServiceBuilder::new()
             .layer(RetryLayer::http(RetryConfig::default()).unwrap())
             .layer(MapRequestBodyLayer::new(tonic::body::Body::new))
@@ -126,13 +128,13 @@ async fn a_client_with_a_fixed_body_type_gets_it_from_one_layer() {
     assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), "hello");
     assert_eq!(seen.load(Ordering::SeqCst), 2);
 
-    let nobody = TcpListener::bind(("127.0.0.1", 0)).await.unwrap().local_addr().unwrap();
+    let nobody = nobody();
     let (answer, report) = seawall::retry::report(calls(nobody).oneshot(request(Method::POST, nobody))).await;
     assert_eq!((answer.is_err(), report.unwrap().verdicts), (true, vec![Verdict::Unsent; 3]));
 }
 
 /// Headers as a callee that has lost its mind may send them, byte by byte.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_callee_cannot_make_us_wait_for_long_or_for_nothing() {
     let far = b"retry-after: Fri, 31 Dec 9999 23:59:59 GMT\r\n";
     let huge = [b"retry-after: ".as_slice(), &[b'9'; 4000], b"\r\n"].concat();
@@ -152,10 +154,11 @@ async fn a_callee_cannot_make_us_wait_for_long_or_for_nothing() {
     ];
     for (headers, attempts) in answers {
         let answer = [b"HTTP/1.1 503 No\r\ncontent-length: 0\r\nconnection: close\r\n", headers, b"\r\n"].concat();
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-        let address = listener.local_addr().unwrap();
+        let mut listener = PipeListener::bind();
+        let address = listener.address();
         let server = tokio::spawn(async move {
-            while let Ok((mut stream, _)) = listener.accept().await {
+            loop {
+                let mut stream = listener.accept().await;
                 let mut request = Vec::new();
                 while !request.ends_with(b"hello") {
                     stream.read_buf(&mut request).await.unwrap();

@@ -10,8 +10,10 @@ use std::cell::RefCell;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 
+use futures_util::task::AtomicWaker;
+
 use crate::ground::sync::atomic::{AtomicU64, Ordering, fence};
-use crate::ground::sync::{Mutex, foreign, lock};
+use crate::ground::sync::foreign;
 use crate::ground::time::{self, Instant};
 
 /// How many unused wakers a thread keeps (about 60 bytes each).
@@ -36,8 +38,8 @@ struct Armed {
 struct Stamp {
     /// When it was woken first since the last poll, in nanoseconds; 0: not yet.
     at: AtomicU64,
-    /// The waker of the task that waits. Gone once it is woken.
-    task: Mutex<Option<Waker>>,
+    /// The task that waits.
+    task: AtomicWaker,
 }
 
 impl Woken {
@@ -82,25 +84,11 @@ fn instant(nanos: u64) -> Option<Instant> {
 }
 
 impl Stamp {
-    /// Wake-ups go to `task` from now on. The task's own code (clone, comparison, drop) runs unlocked; a wake-up that comes in
-    /// between is made up for.
+    /// Wake-ups go to `task` from now on. One that came before that is made up for.
     fn forward_to(&self, task: &Waker) {
-        let known = lock(&self.task).take();
-        let next = foreign(|| match known {
-            Some(known) if known.will_wake(task) => known,
-            _ => task.clone(),
-        });
-        let replaced = lock(&self.task).replace(next);
-        foreign(|| drop(replaced));
+        foreign(|| self.task.register(task));
         if self.at.load(Ordering::Acquire) != 0 {
-            self.wake_task();
-        }
-    }
-
-    fn wake_task(&self) {
-        let task = lock(&self.task).take();
-        if let Some(task) = task {
-            foreign(|| task.wake());
+            foreign(|| self.task.wake());
         }
     }
 }
@@ -114,7 +102,7 @@ impl Wake for Stamp {
         // The reading of a waker further in is handed over.
         let now = time::call_start();
         let _ = self.at.compare_exchange(0, now.as_nanos(), Ordering::AcqRel, Ordering::Acquire);
-        time::hand_over(now, || self.wake_task());
+        time::hand_over(now, || foreign(|| self.task.wake()));
     }
 }
 
@@ -132,7 +120,7 @@ impl Armed {
 
     #[cold]
     fn fresh() -> Self {
-        let stamp = Arc::new(Stamp { at: AtomicU64::new(0), task: Mutex::new(None) });
+        let stamp = Arc::new(Stamp { at: AtomicU64::new(0), task: AtomicWaker::new() });
         let waker = Waker::from(Arc::clone(&stamp));
         Self { stamp, waker }
     }
@@ -141,8 +129,7 @@ impl Armed {
     #[inline]
     fn give_back(self, has_waited: bool) {
         if has_waited {
-            let task = lock(&self.stamp.task).take();
-            foreign(|| drop(task));
+            foreign(|| drop(self.stamp.task.take()));
         }
         // Ours, and that of our waker.
         if Arc::strong_count(&self.stamp) > 2 {

@@ -48,7 +48,7 @@ pub(super) const PAGE: &str = concat!(
 );
 
 pub(super) const POLICY: &str =
-    policy!("ZpVkMqJ59T95N/vWpbWm60MmbaGn/2+OmndHsMb6Eo4=", "U5PetCJK9lDzMahEN19S7ZiShDGaRjupEQ94n1itg6k=");
+    policy!("ZpVkMqJ59T95N/vWpbWm60MmbaGn/2+OmndHsMb6Eo4=", "1UVI7gcMtTRfystn7LwEcWm913nKgApRsturBrXqXcA=");
 
 #[cfg(test)]
 mod tests {

@@ -6,6 +6,8 @@ mod invalid_config;
 mod numbers;
 mod reason;
 mod rejected;
+mod trip;
+mod why;
 
 pub(crate) use self::at_deadline::AtDeadline;
 #[cfg(feature = "http")]
@@ -17,3 +19,6 @@ pub use self::reason::Reason;
 #[cfg(feature = "http")]
 pub(crate) use self::rejected::Kind;
 pub use self::rejected::Rejected;
+pub(crate) use self::trip::Trip;
+pub use self::trip::TripCause;
+pub(crate) use self::why::Why;

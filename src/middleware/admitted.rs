@@ -130,10 +130,10 @@ impl<S, Req, F> AdmittedCall<S, Req, F> {
                     let Some(serving) = running else { return Poll::Pending };
                     serving.polled = true;
                     let result = ready!(work::around(&mut serving.place, || call.as_mut().poll(cx, *source, None)));
-                    let (expiry, has_end) = (call.bound().expiry(*source), call.bound().has_end());
+                    let (limits, source) = (call.bound().limits(), *source);
                     let Some(serving) = running.take() else { return Poll::Pending };
                     let now = time::now();
-                    let hold = serving.answered(now, expiry, has_end);
+                    let hold = serving.answered(now, limits, source);
                     self.set(Self::Over);
                     let verdict = judge(result.as_ref());
                     return Poll::Ready(match result {

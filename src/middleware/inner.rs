@@ -272,7 +272,7 @@ pub(crate) struct BoundedCall<S, Req, F> {
 }
 
 impl<S, Req, F> BoundedCall<S, Req, F> {
-    #[inline]
+    #[inline(always)]
     pub(crate) fn new(call: Call<S, Req, F>, bound: Bound) -> Self {
         Self { call, bound }
     }

@@ -5,8 +5,10 @@ use std::time::Duration;
 use crate::admission::gate::{Gate, Permit};
 use crate::algorithm::estimate::Took;
 use crate::ground::sync::Arc;
+use crate::ground::telemetry::Source;
 use crate::ground::time::{self, Instant};
 use crate::ground::verdict::{Expiry, Guard, Verdict};
+use crate::middleware::bound::Limits;
 use crate::middleware::observed;
 use crate::middleware::upload::Upload;
 
@@ -90,7 +92,7 @@ impl Serving {
 
     /// The head of the answer is there. If the rest may go on beyond the deadline, only the time to the head had to fit into it.
     #[inline]
-    pub(crate) fn answered(mut self, now: Instant, expiry: Expiry, body_has_its_own_time: bool) -> Hold {
+    pub(crate) fn answered(mut self, now: Instant, limits: Limits, source: Source) -> Hold {
         let (mut place, mut since, mut is_cut) = (self.place.take(), self.since, false);
         if matches!(place, Some(Place::Lent(..))) {
             is_cut = place.as_ref().is_some_and(Place::is_cut);
@@ -98,8 +100,8 @@ impl Serving {
             since = since + recalled.as_ref().map_or(Duration::ZERO, |(_, away)| *away);
             place = recalled.map(|(place, _)| place);
         }
-        let head = body_has_its_own_time.then(|| now.since(since));
-        Hold { place, since, head, expiry, is_cut }
+        let head_at = limits.has_end().then_some(now);
+        Hold { place, since, head_at, limits, source, is_cut }
     }
 }
 
@@ -131,8 +133,10 @@ pub struct Hold {
     /// Gone once it is settled.
     place: Option<Place>,
     since: Instant,
-    head: Option<Duration>,
-    expiry: Expiry,
+    /// When the head was there, if only that had to fit into the deadline.
+    head_at: Option<Instant>,
+    limits: Limits,
+    source: Source,
     /// The request's body was cut: whatever came of the call, it was the client's doing.
     is_cut: bool,
 }
@@ -143,7 +147,8 @@ impl Hold {
         if let Some(place) = self.place.take() {
             let (now, verdict) = (now(), if self.is_cut { Verdict::Ignored } else { verdict });
             let held = now.since(self.since);
-            learn(&place, now, verdict, Took { held, needed: self.head.unwrap_or(held) });
+            let needed = self.head_at.map_or(held, |head_at| head_at.since(self.since));
+            learn(&place, now, verdict, Took { held, needed });
         }
     }
 }
@@ -156,7 +161,7 @@ impl Guard for Hold {
     }
 
     fn expiry(&self) -> Expiry {
-        self.expiry
+        self.limits.expiry(self.source)
     }
 }
 

@@ -116,10 +116,10 @@ fn told_outside(test: impl AsyncFnOnce(Settings)) -> (Vec<String>, Vec<String>) 
     let recorder = DebuggingRecorder::new();
     let snapshotter = recorder.snapshotter();
     let warnings = Warnings::default();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
     metrics::with_local_recorder(&recorder, || {
         let settings = Settings { registry: Some(Registry::new()), ..Settings::lasting(HOLD) };
-        tracing::subscriber::with_default(warnings.clone(), || runtime.block_on(test(settings)));
+        crate::listening::listening(warnings.clone(), || runtime.block_on(test(settings)));
     });
     let counters = snapshotter.snapshot().into_vec().into_iter().filter_map(|(key, _, _, value)| {
         let DebugValue::Counter(count) = value else { return None };

@@ -77,7 +77,7 @@ async fn a_long_lived_call_holds_its_permit(protocol: Protocol) {
     drop(parked);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_upgraded_connection_belongs_to_whoever_upgraded_it() {
     let server = Server::answering(Protocol::Http1, Rest::Echo).await;
     let stack = Stack::new(Protocol::Http1, Settings::lasting(DEADLINE).with_permits(1));

@@ -21,7 +21,11 @@ macro_rules! both_protocols {
 }
 
 mod client;
+#[cfg(feature = "metrics")]
+#[path = "../listening/mod.rs"]
+mod listening;
 #[path = "../pipes/mod.rs"]
+#[allow(dead_code, reason = "other tests ask more of it")]
 mod pipes;
 mod servers;
 

@@ -38,7 +38,7 @@ impl Body for Stream {
 
 async fn through_all_layers(pieces: usize) -> Response<impl Body<Data = Bytes, Error: Into<BoxError>>> {
     let service = ServiceBuilder::new()
-        .layer(DeadlineLayer::http(Duration::from_secs(60)).unwrap())
+        .layer(DeadlineLayer::http(Duration::from_secs(3600)).unwrap())
         .layer(RetryLayer::http(RetryConfig::default()).unwrap())
         .layer(BulkheadLayer::http(BulkheadConfig::default()).unwrap())
         .layer(CircuitBreakerLayer::http(CircuitBreakerConfig::default()).unwrap())
@@ -76,7 +76,7 @@ fn a_frame_that_is_waited_for_allocates_nothing() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let _entered = runtime.enter();
     let service = ServiceBuilder::new()
-        .layer(DeadlineLayer::http(Duration::from_secs(60)).unwrap())
+        .layer(DeadlineLayer::http(Duration::from_secs(3600)).unwrap())
         .layer(BulkheadLayer::http(BulkheadConfig::default()).unwrap())
         .service(service_fn(|_: Request<()>| async { Ok::<_, BoxError>(Response::new(Halting(false))) }));
     let mut body = pin!(runtime.block_on(service.oneshot(Request::new(()))).unwrap().into_body());
@@ -99,7 +99,7 @@ fn a_gibibyte_from_a_socket_passes_in_constant_memory() {
     let mut bytes = 0;
     let info = allocation_counter::measure(|| {
         client.block_on(async {
-            let stack = Stack::new(Protocol::Http1, Settings::lasting(Duration::from_secs(60)));
+            let stack = Stack::new(Protocol::Http1, Settings::lasting(Duration::from_secs(3600)));
             let request = Request::get(uri).body(Empty::new()).unwrap();
             let mut body = stack.calls.oneshot(request).await.unwrap().into_body();
             while bytes < GIBIBYTE {

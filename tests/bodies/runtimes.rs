@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use http_body_util::BodyExt;
+use seawall::deadline::DeadlineConfig;
 use seawall::error::Reason;
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::{Instant, timeout};
@@ -10,6 +11,7 @@ use tokio::time::{Instant, timeout};
 use crate::client::{Body, LATEST, Settings, Stack, drain, read, told, until};
 use crate::servers::{Protocol, Rest, Server};
 
+/// What a body may take, from its head on: how late the head is does not matter.
 const DEADLINE: Duration = Duration::from_millis(400);
 
 fn single() -> Runtime {
@@ -22,7 +24,14 @@ fn driven() -> Runtime {
 }
 
 fn stack() -> Stack {
-    Stack::new(Protocol::Http1, Settings::lasting(DEADLINE))
+    let (timeout, body_timeout) = (LATEST, Some(DEADLINE));
+    let config = DeadlineConfig { timeout, body_timeout, ..DeadlineConfig::default() };
+    Stack::new(Protocol::Http1, Settings::lasting(config))
+}
+
+/// Whose bodies are not cut.
+fn patient() -> Stack {
+    Stack::new(Protocol::Http1, Settings::lasting(2 * LATEST))
 }
 
 async fn body(stack: &Stack, server: &Server) -> Body {
@@ -68,7 +77,7 @@ fn a_body_that_is_dropped_in_another_runtime_gives_everything_back() {
     let servers = driven();
     let server = servers.block_on(Server::on_a_socket(Protocol::Http1, Rest::Stall));
     let made_in = driven();
-    let stack = stack();
+    let stack = patient();
     let moved = made_in.block_on(body(&stack, &server));
     assert_eq!(stack.bulkhead.in_flight(), 1);
     single().block_on(async { drop(moved) });
@@ -90,7 +99,7 @@ fn a_runtime_that_shuts_down_with_parked_bodies_leaves_no_connection_and_no_pani
         let _ = futures::executor::block_on(outside.frame());
         let mut elsewhere = parked.pop().unwrap();
         let frames = single().block_on(async {
-            timeout(5 * DEADLINE, async {
+            timeout(LATEST, async {
                 let mut frames = 0;
                 while let Some(Ok(_)) = elsewhere.frame().await {
                     frames += 1;
@@ -132,7 +141,7 @@ fn a_body_is_read_outside_of_any_runtime() {
     let servers = driven();
     let server = servers.block_on(Server::on_a_socket(Protocol::Http1, Rest::Trickle(3, Duration::from_millis(5))));
     let made_in = driven();
-    let stack = stack();
+    let stack = patient();
     let mut body = made_in.block_on(body(&stack, &server));
     assert_eq!(futures::executor::block_on(read(&mut body)).unwrap(), 3);
     assert_eq!(stack.bulkhead.in_flight(), 0);
@@ -156,11 +165,11 @@ fn a_reader_in_another_runtime_learns_that_the_first_one_is_gone() {
     let servers = driven();
     let server = servers.block_on(Server::on_a_socket(Protocol::Http1, Rest::Stall));
     let made_in = driven();
-    let stack = stack();
+    let stack = patient();
     let mut moved = made_in.block_on(body(&stack, &server));
     single().block_on(async {
         moved.frame().await.unwrap().unwrap();
-        let reading = tokio::spawn(async move { timeout(5 * DEADLINE, moved.frame()).await });
+        let reading = tokio::spawn(async move { timeout(LATEST, moved.frame()).await });
         tokio::task::yield_now().await;
         made_in.shutdown_background();
         let end = reading.await.unwrap().expect("it does not hang");

@@ -8,10 +8,10 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
 use tower::{BoxError, ServiceExt};
 
 use crate::client::{Settings, Stack, until};
+use crate::pipes::{PipeListener, connect};
 use crate::servers::{Answer, Protocol, Rest, Server};
 
 both_protocols!(
@@ -40,11 +40,11 @@ async fn a_length_that_is_known_is_known_to_the_reader(protocol: Protocol) {
 
 /// What a proxy made of the stack sends on its other side, as it is on the wire.
 async fn through_a_proxy(stack: Stack, server: &Server) -> String {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-    let proxy = listener.local_addr().unwrap();
+    let mut listener = PipeListener::bind();
+    let proxy = listener.address();
     let uri = server.uri();
     let serving = async move {
-        let (stream, _) = listener.accept().await.unwrap();
+        let stream = listener.accept().await;
         let service = service_fn(move |_| {
             let (calls, uri) = (stack.calls.clone(), uri.clone());
             async move {
@@ -59,7 +59,7 @@ async fn through_a_proxy(stack: Stack, server: &Server) -> String {
         connection.serve_connection(TokioIo::new(stream), service).await
     };
     let asking = async {
-        let mut stream = TcpStream::connect(proxy).await.unwrap();
+        let mut stream = connect(proxy, |_| Ok(())).await.unwrap();
         let request = b"GET / HTTP/1.1\r\nhost: proxy\r\nte: trailers\r\nconnection: close\r\n\r\n";
         stream.write_all(request).await.unwrap();
         let mut wire = String::new();

@@ -14,8 +14,8 @@ use serde_json::{Value, json};
 #[path = "program.rs"]
 pub(crate) mod program;
 
-/// How long anything may take that a browser does at once.
-const SOON: Duration = Duration::from_secs(30);
+/// How long anything may take that a browser does at once, on however busy a machine.
+const SOON: Duration = Duration::from_secs(300);
 
 const FLAGS: [&str; 12] = [
     "--headless",

@@ -39,7 +39,7 @@ fn open_to_all() -> (Dashboard, Payments) {
     (dashboard.with_controls(|_| true), payments)
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn without_consent_there_is_nothing_to_press() {
     let (looking, payments) = payments();
     assert_eq!(status(&looking, order(FORCE_OPEN)).await, 404);
@@ -63,7 +63,7 @@ async fn without_consent_there_is_nothing_to_press() {
     assert_eq!(asked.load(Ordering::Relaxed), 4, "at each look and at each order");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_order_is_applied_and_answered_with_what_became_of_it() {
     let (dashboard, payments) = open_to_all();
     let breaker = payments.1.handle();
@@ -88,7 +88,7 @@ async fn an_order_is_applied_and_answered_with_what_became_of_it() {
     assert_eq!(component["condition"]["bulkhead"]["limit"], 7);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn what_makes_no_sense_is_told_so() {
     let (dashboard, _payments) = open_to_all();
     for (body, expected) in [
@@ -123,7 +123,7 @@ async fn what_makes_no_sense_is_told_so() {
     assert_eq!((response.status().as_u16(), &response.headers()["allow"]), (405, &"POST".parse().unwrap()));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn another_site_cannot_send_orders() {
     let (dashboard, _payments) = open_to_all();
     let with = |headers: &[(&'static str, &str)]| {
@@ -179,7 +179,7 @@ impl http_body::Body for Untouched {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn who_may_not_is_not_read() {
     let denied = payments().0.with_controls(|_| false);
     let response = denied.oneshot(order("").map(|_| Untouched)).await.unwrap();

@@ -17,7 +17,7 @@ fn header<'a, B>(response: &'a Response<B>, name: &str) -> &'a str {
     response.headers().get(name).map_or("", |value| value.to_str().unwrap())
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn every_answer_is_kept_by_nobody_and_framed_by_nobody() {
     let (dashboard, _payments) = payments();
     for path in ["/", "/live", "/control", "/nonsense"] {
@@ -35,7 +35,7 @@ async fn every_answer_is_kept_by_nobody_and_framed_by_nobody() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn methods_and_paths() {
     let (dashboard, _payments) = payments();
     for path in ["/", "/live"] {
@@ -62,7 +62,7 @@ async fn methods_and_paths() {
     assert_eq!(serde_json::from_slice::<Value>(&body).unwrap()["controls"], false);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn it_is_mounted_with_its_prefix_taken_off_or_not() {
     let (dashboard, _payments) = payments();
     let nested = Router::new().nest_service("/seawall", dashboard.clone());
@@ -87,7 +87,7 @@ async fn it_is_mounted_with_its_prefix_taken_off_or_not() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_answer_says_how_long_it_is() {
     let response = payments().0.oneshot(request(Method::GET, "/")).await.unwrap();
     let exact = http_body::Body::size_hint(response.body()).exact();
@@ -95,7 +95,7 @@ async fn an_answer_says_how_long_it_is() {
 }
 
 /// A page of another site, whose name points to this server by now, is of the same origin to the browser.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn names_that_are_not_allowed_get_421_for_everything() {
     let (dashboard, _payments) = payments();
     let dashboard = dashboard.with_controls(|_| true).with_hosts(["ops.example"]);
@@ -125,7 +125,7 @@ async fn names_that_are_not_allowed_get_421_for_everything() {
     assert_eq!(ask(&dashboard, two).await.0.status(), 421);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn data_is_compressed_for_readers_that_take_it() {
     use std::io::Read;
     let (dashboard, _payments) = payments();
@@ -148,7 +148,7 @@ async fn data_is_compressed_for_readers_that_take_it() {
 }
 
 /// A second's data is made once, whoever asks, and readers that take nothing do not fill the memory.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn readers_that_take_nothing_are_bounded() {
     let (dashboard, _payments) = payments();
     let live = || dashboard.clone().oneshot(request(Method::GET, "/live"));

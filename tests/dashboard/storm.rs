@@ -107,9 +107,10 @@ fn the_page_shows_a_breaker_open_and_close_again() {
 
     storm.is_down.store(true, Ordering::Relaxed);
     browser.wait_for("the breaker opens", &shown("Open"));
-    let why =
-        "document.querySelector('[data-layer=circuit_breaker] .note').textContent.includes('the circuit is open')";
-    browser.wait_for("it says why calls are refused", why);
+    let said =
+        |what: &str| format!("/{what}/.test(document.querySelector('[data-layer=circuit_breaker] .note').textContent)");
+    let why = r"the circuit is open: .* \(\d+ failed .*open for .*, (next probe in|probing now).*\)\. Look at the callee's errors";
+    browser.wait_for("it says why calls are refused, and what to do", &said(why));
     browser
         .wait_for("the summary", "document.getElementById('summary').textContent.startsWith('In trouble: payments')");
     let band = "document.querySelectorAll('[data-layer=circuit_breaker] .band .s2').length > 0";

@@ -1,5 +1,5 @@
 //! What the end of a call says about the dependency, row by row of the table in `src/evidence.md`: where a row is about protocols,
-//! with stacks on real sockets.
+//! with stacks over connections in memory and virtual time, or on real sockets.
 #![cfg(all(feature = "http", feature = "grpc"))]
 #![allow(clippy::disallowed_methods, reason = "tests sleep and look at the clock as users do")]
 
@@ -12,6 +12,10 @@ mod unsent;
 mod uploads;
 mod verdicts;
 
+#[path = "../pipes/mod.rs"]
+#[allow(dead_code, reason = "other tests ask more of it")]
+mod pipes;
+
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -20,7 +24,6 @@ use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper_util::client::legacy;
-use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use seawall::http::{MapRequestBody, MapRequestBodyLayer, ReplayBody};
 use seawall::stack::{self, ClientConfig, ServerConfig};
@@ -32,10 +35,12 @@ use tonic_health::pb::health_server::{Health, HealthServer};
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 use tower::{BoxError, Layer, ServiceExt};
 
+use crate::pipes::{Connector, PipeListener};
+
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
 
-type HttpClient = stack::Client<legacy::Client<HttpConnector, ReplayBody<Full<Bytes>>>>;
+type HttpClient = stack::Client<legacy::Client<Connector, ReplayBody<Full<Bytes>>>>;
 
 async fn listen() -> (TcpListener, SocketAddr) {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
@@ -43,22 +48,15 @@ async fn listen() -> (TcpListener, SocketAddr) {
     (listener, address)
 }
 
-/// An address at which nobody listens.
-async fn nobody() -> SocketAddr {
-    listen().await.1
+/// An axum service behind the server's stack, in memory.
+fn serve(app: Router) -> SocketAddr {
+    pipes::serve(app.layer(stack::server(&ServerConfig::default()).unwrap()))
 }
 
-/// An axum service behind the server's stack.
-async fn serve(app: Router) -> SocketAddr {
-    let (listener, address) = listen().await;
-    let app = app.layer(stack::server(&ServerConfig::default()).unwrap());
-    tokio::spawn(async move { axum::serve(listener, app).await });
-    address
-}
-
+/// Connects to what is in memory and to sockets.
 fn http_client(config: &ClientConfig) -> (HttpClient, stack::ClientLayer) {
     let layers = stack::client(config).unwrap();
-    let client = layers.service(legacy::Client::builder(TokioExecutor::new()).build_http());
+    let client = layers.service(legacy::Client::builder(TokioExecutor::new()).build(Connector));
     (client, layers)
 }
 
@@ -89,20 +87,21 @@ type GrpcLayers = stack::ClientLayer<
 
 fn grpc_client(config: &ClientConfig, to: SocketAddr) -> (GrpcClient, GrpcLayers) {
     let layers = stack::grpc::client(config).unwrap();
-    let channel = Endpoint::from_shared(format!("http://{to}")).unwrap().connect_lazy();
+    let channel = Endpoint::from_shared(format!("http://{to}")).unwrap().connect_with_connector_lazy(Connector);
     let mapped: fn(ReplayBody<tonic::body::Body>) -> tonic::body::Body = tonic::body::Body::new;
     (HealthClient::new(layers.service(MapRequestBodyLayer::new(mapped).layer(channel))), layers)
 }
 
-/// A tonic service behind the server's stack.
-async fn serve_grpc(service: impl Health) -> SocketAddr {
-    let (listener, address) = listen().await;
+/// A tonic service behind the server's stack, in memory.
+fn serve_grpc(service: impl Health) -> SocketAddr {
+    let mut listener = PipeListener::bind();
+    let address = listener.address();
     let layers = stack::grpc::server(&ServerConfig::default()).unwrap();
     let service = layers.service(tonic::service::Routes::new(HealthServer::new(service)).prepare());
     let service = hyper_util::service::TowerToHyperService::new(service);
     tokio::spawn(async move {
-        while let Ok((socket, _)) = listener.accept().await {
-            socket.set_nodelay(true).unwrap();
+        loop {
+            let socket = listener.accept().await;
             let service = service.clone();
             let server = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
             tokio::spawn(server.serve_connection(hyper_util::rt::TokioIo::new(socket), service));

@@ -1,26 +1,63 @@
 //! Our own process stands still while the dependency answers: that is not the dependency's time.
 
+use std::sync::{Arc, Mutex};
 use std::thread;
 
 use seawall::circuit_breaker::{CircuitBreakerConfig, CircuitBreakerHandle, CircuitBreakerLayer, State, Window};
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
 use tower::service_fn;
 
 use super::*;
 
-/// Answers after 5 ms, from a thread of its own, whatever our runtime does.
-async fn quick(_: Request<String>) -> Result<Response<Full<Bytes>>, BoxError> {
-    let (answer, answered) = tokio::sync::oneshot::channel();
-    thread::spawn(move || {
-        thread::sleep(5 * MS);
-        answer.send(())
-    });
-    answered.await?;
-    Ok(Response::default())
+const CALLS: usize = 12;
+
+/// A dependency that answers when it is told to, by a thread of its own.
+#[derive(Clone, Default)]
+struct Dependency(Arc<Mutex<Vec<oneshot::Sender<()>>>>);
+
+impl Dependency {
+    async fn serve(self, _: Request<String>) -> Result<Response<Full<Bytes>>, BoxError> {
+        let (answer, answered) = oneshot::channel();
+        self.0.lock().unwrap().push(answer);
+        answered.await?;
+        Ok(Response::default())
+    }
+
+    /// Answers all calls after 5 ms, and lets our process stand still for 700 ms around that: nothing else runs meanwhile.
+    fn answers_during_a_stall(&self) {
+        pass(5 * MS);
+        let (answers, here) = (std::mem::take(&mut *self.0.lock().unwrap()), Handle::current());
+        assert_eq!(answers.len(), CALLS, "all calls are with the dependency");
+        let answering = thread::spawn(move || {
+            // The clock is that of the runtime.
+            let _inside = here.enter();
+            answers.into_iter().for_each(|answer| answer.send(()).unwrap());
+        });
+        answering.join().unwrap();
+        pass(695 * MS);
+    }
+}
+
+/// Lets time pass without giving way to anything.
+fn pass(time: Duration) {
+    let (now, mut passing) = (tokio::time::Instant::now(), Box::pin(tokio::time::advance(time)));
+    let _ = futures::FutureExt::now_or_never(&mut passing);
+    assert_eq!(now.elapsed(), time);
 }
 
 fn layer() -> CircuitBreakerLayer<seawall::http::ByStatus> {
-    let config = CircuitBreakerConfig { window: Window::Time(SECOND), ..CircuitBreakerConfig::default() };
+    let slow_after = Some(500 * MS);
+    let config = CircuitBreakerConfig { window: Window::Time(SECOND), slow_after, ..CircuitBreakerConfig::default() };
     CircuitBreakerLayer::http(config).unwrap()
+}
+
+/// A breaker around a dependency.
+macro_rules! client {
+    ($layer:expr, $dependency:expr) => {{
+        let dependency = $dependency.clone();
+        $layer.layer(service_fn(move |request| dependency.clone().serve(request)))
+    }};
 }
 
 fn assert_untouched(breaker: &CircuitBreakerHandle) {
@@ -28,41 +65,56 @@ fn assert_untouched(breaker: &CircuitBreakerHandle) {
     assert_eq!((seen.state, seen.slow, seen.failures), (State::Closed, 0, 0), "{seen:?}");
 }
 
-#[tokio::test(flavor = "current_thread")]
+#[tokio::test(start_paused = true)]
 async fn stall_of_the_runtime_is_not_the_dependency_s_time() {
-    let layer = layer();
-    let client = layer.layer(service_fn(quick));
-    let calls: Vec<_> = (0..12).map(|_| tokio::spawn(client.clone().oneshot(Request::default()))).collect();
+    let (layer, dependency) = (layer(), Dependency::default());
+    let client = client!(layer, dependency);
+    let calls: Vec<_> = (0..CALLS).map(|_| tokio::spawn(client.clone().oneshot(Request::default()))).collect();
     tokio::time::sleep(MS).await;
-    thread::sleep(700 * MS);
+    dependency.answers_during_a_stall();
     for call in calls {
         assert!(call.await.unwrap().is_ok());
     }
     assert_untouched(&layer.handle());
 }
 
+/// And the test would see it if the answers came after the stall.
+#[tokio::test(start_paused = true)]
+async fn answers_after_the_stall_are_the_dependency_s_time() {
+    let (layer, dependency) = (layer(), Dependency::default());
+    let client = client!(layer, dependency);
+    let calls: Vec<_> = (0..CALLS).map(|_| tokio::spawn(client.clone().oneshot(Request::default()))).collect();
+    tokio::time::sleep(MS).await;
+    pass(700 * MS);
+    dependency.answers_during_a_stall();
+    for call in calls {
+        assert!(call.await.unwrap().is_ok());
+    }
+    assert_ne!(layer.handle().state(), State::Closed);
+}
+
 /// The other branch of a `join!` does the blocking, in the very task of the calls.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test(start_paused = true)]
 async fn stall_of_the_task_is_not_the_dependency_s_time() {
-    let layer = layer();
-    let client = layer.layer(service_fn(quick));
-    let calls = futures::future::join_all((0..12).map(|_| client.clone().oneshot(Request::default())));
+    let (layer, dependency) = (layer(), Dependency::default());
+    let client = client!(layer, dependency);
+    let calls = futures::future::join_all((0..CALLS).map(|_| client.clone().oneshot(Request::default())));
     let blocks = async {
         tokio::time::sleep(MS).await;
-        thread::sleep(700 * MS);
+        dependency.answers_during_a_stall();
     };
     let (answers, ()) = futures::join!(calls, blocks);
     assert!(answers.iter().all(Result::is_ok));
     assert_untouched(&layer.handle());
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+#[tokio::test(start_paused = true)]
 async fn stall_of_the_only_worker_is_not_the_dependency_s_time() {
-    let layer = layer();
-    let client = layer.layer(service_fn(quick));
-    let calls: Vec<_> = (0..12).map(|_| tokio::spawn(client.clone().oneshot(Request::default()))).collect();
+    let (layer, dependency) = (layer(), Dependency::default());
+    let client = client!(layer, dependency);
+    let calls: Vec<_> = (0..CALLS).map(|_| tokio::spawn(client.clone().oneshot(Request::default()))).collect();
     tokio::time::sleep(2 * MS).await;
-    let blocks = tokio::spawn(async { thread::sleep(700 * MS) });
+    let blocks = tokio::spawn(async move { dependency.answers_during_a_stall() });
     for call in calls {
         assert!(call.await.unwrap().is_ok());
     }
@@ -71,16 +123,16 @@ async fn stall_of_the_only_worker_is_not_the_dependency_s_time() {
 }
 
 /// What was answered in time and is dropped after the stall was not given up for slowness.
-#[tokio::test(flavor = "current_thread")]
+#[tokio::test(start_paused = true)]
 async fn call_dropped_after_a_stall_was_waited_for_until_its_wake() {
-    let layer = layer();
-    let client = layer.layer(service_fn(quick));
+    let (layer, dependency) = (layer(), Dependency::default());
+    let client = client!(layer, dependency);
     {
-        let mut calls: Vec<_> = (0..12).map(|_| Box::pin(client.clone().oneshot(Request::default()))).collect();
+        let mut calls: Vec<_> = (0..CALLS).map(|_| Box::pin(client.clone().oneshot(Request::default()))).collect();
         for call in &mut calls {
             assert!(futures::poll!(call).is_pending());
         }
-        thread::sleep(700 * MS);
+        dependency.answers_during_a_stall();
     }
     assert_untouched(&layer.handle());
 }

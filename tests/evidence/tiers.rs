@@ -23,7 +23,7 @@ fn assert_only_the_last_opened(breakers: &[Breaker]) {
 }
 
 /// A tier that asks the next one, and hands on its status and what it says about retries by itself, as a proxy does.
-async fn http_tier(below: SocketAddr) -> (SocketAddr, Breaker) {
+fn http_tier(below: SocketAddr) -> (SocketAddr, Breaker) {
     let (client, layers) = http_client(&ClientConfig::default());
     let app = Router::new().fallback(move || {
         let client = client.clone();
@@ -41,14 +41,14 @@ async fn http_tier(below: SocketAddr) -> (SocketAddr, Breaker) {
             }
         }
     });
-    (serve(app).await, seen(&layers))
+    (serve(app), seen(&layers))
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn tiers_above_an_open_breaker_stay_closed_over_http() {
-    let d = nobody().await;
-    let (c, of_d) = http_tier(d).await;
-    let (b, of_c) = http_tier(c).await;
+    let d = pipes::nobody();
+    let (c, of_d) = http_tier(d);
+    let (b, of_c) = http_tier(c);
     let (client, layers) = http_client(&ClientConfig::default());
     for _ in 0..CALLS {
         assert!(get(&client, b).await.unwrap().is_server_error());
@@ -57,9 +57,9 @@ async fn tiers_above_an_open_breaker_stay_closed_over_http() {
 }
 
 /// The same through a service without handlers in between: the server's stack around the client's.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn tiers_above_an_open_breaker_stay_closed_where_stacks_proxy() {
-    async fn tier(below: SocketAddr) -> (SocketAddr, Breaker) {
+    fn tier(below: SocketAddr) -> (SocketAddr, Breaker) {
         let (client, layers) = http_client(&ClientConfig::default());
         let service = stack::server(&ServerConfig::default()).unwrap().service(tower::service_fn(
             move |_: Request<hyper::body::Incoming>| {
@@ -68,10 +68,11 @@ async fn tiers_above_an_open_breaker_stay_closed_where_stacks_proxy() {
             },
         ));
         let service = hyper_util::service::TowerToHyperService::new(service);
-        let (listener, address) = listen().await;
+        let mut listener = PipeListener::bind();
+        let address = listener.address();
         tokio::spawn(async move {
-            while let Ok((socket, _)) = listener.accept().await {
-                let socket = hyper_util::rt::TokioIo::new(socket);
+            loop {
+                let socket = hyper_util::rt::TokioIo::new(listener.accept().await);
                 let service = service.clone();
                 tokio::spawn(async move {
                     hyper::server::conn::http1::Builder::new().serve_connection(socket, service).await
@@ -80,8 +81,8 @@ async fn tiers_above_an_open_breaker_stay_closed_where_stacks_proxy() {
         });
         (address, seen(&layers))
     }
-    let (c, of_d) = tier(nobody().await).await;
-    let (b, of_c) = tier(c).await;
+    let (c, of_d) = tier(pipes::nobody());
+    let (b, of_c) = tier(c);
     let (client, layers) = http_client(&ClientConfig::default());
     for _ in 0..CALLS {
         assert!(get(&client, b).await.unwrap().is_server_error());
@@ -89,18 +90,18 @@ async fn tiers_above_an_open_breaker_stay_closed_where_stacks_proxy() {
     assert_only_the_last_opened(&[seen(&layers), of_c, of_d]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn tiers_above_an_open_breaker_stay_closed_over_grpc() {
-    async fn tier(below: SocketAddr) -> (SocketAddr, Breaker) {
+    fn tier(below: SocketAddr) -> (SocketAddr, Breaker) {
         let (client, layers) = grpc_client(&ClientConfig::default(), below);
         let address = serve_grpc(Answering(move || {
             let client = client.clone();
             async move { check(&client).await }
         }));
-        (address.await, seen(&layers))
+        (address, seen(&layers))
     }
-    let (c, of_d) = tier(nobody().await).await;
-    let (b, of_c) = tier(c).await;
+    let (c, of_d) = tier(pipes::nobody());
+    let (b, of_c) = tier(c);
     let (client, layers) = grpc_client(&ClientConfig::default(), b);
     for _ in 0..CALLS {
         assert!(check(&client).await.is_err());

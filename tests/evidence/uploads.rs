@@ -34,7 +34,7 @@ fn reads() -> Router {
 
 async fn slow_uploads_open_nothing(http2: bool, to: SocketAddr) {
     let layers = stack::client(&ClientConfig::default()).unwrap();
-    let http = legacy::Client::builder(TokioExecutor::new()).http2_only(http2).build_http();
+    let http = legacy::Client::builder(TokioExecutor::new()).http2_only(http2).build(Connector);
     let client = layers.service(http);
     let send = |pause| {
         let (client, request) = (client.clone(), post(to, pause));
@@ -59,31 +59,30 @@ async fn slow_uploads_open_nothing(http2: bool, to: SocketAddr) {
     assert_eq!((seen.state, seen.slow, seen.in_flight), (State::Closed, 0, 0), "{seen:?}");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn slow_uploads_open_nothing_over_http1() {
-    slow_uploads_open_nothing(false, serve(reads()).await).await;
+    slow_uploads_open_nothing(false, serve(reads())).await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn slow_uploads_open_nothing_over_http2() {
-    slow_uploads_open_nothing(true, serve(reads()).await).await;
+    slow_uploads_open_nothing(true, serve(reads())).await;
 }
 
 /// The producer is the client of a server that passes uploads on as they come.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn slow_uploads_that_are_passed_on_open_nothing() {
-    let to = serve(reads()).await;
+    let to = serve(reads());
     let layers = stack::client(&ClientConfig::default()).unwrap();
-    let client = layers.service(legacy::Client::builder(TokioExecutor::new()).build_http());
+    let client = layers.service(legacy::Client::builder(TokioExecutor::new()).build(Connector));
     let proxy = serve(Router::new().fallback(move |request: axum::extract::Request| {
         let client = client.clone();
         async move {
             let request = Request::post(format!("http://{to}/")).body(request.into_body()).unwrap();
             client.oneshot(request).await.unwrap().status()
         }
-    }))
-    .await;
-    let direct = legacy::Client::builder(TokioExecutor::new()).build_http();
+    }));
+    let direct = legacy::Client::builder(TokioExecutor::new()).build(Connector);
     let send = |pause| {
         let call = direct.request(post(proxy, pause));
         async move { call.await.unwrap().status() }
@@ -97,18 +96,20 @@ async fn slow_uploads_that_are_passed_on_open_nothing() {
 }
 
 /// A dependency that does not answer what it has got in full hangs, however slowly that was sent.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn hang_after_a_slow_upload_is_seen() {
-    let to = serve(Router::new().fallback(|body: Bytes| async move {
+    let hangs = Router::new().fallback(|body: Bytes| async move {
         if body.len() > 5 {
             std::future::pending::<()>().await;
         }
-    }))
-    .await;
+    });
+    // Without a stack of its own, it does not keep to the deadline that is sent along.
+    let to = pipes::serve(hangs);
     let config = ClientConfig { deadline: (2 * SECOND).into(), ..ClientConfig::default() };
     let layers = stack::client(&config).unwrap();
-    let client = layers.service(legacy::Client::builder(TokioExecutor::new()).build_http());
-    let calls = join_all((0..30).map(|_| client.clone().oneshot(post(to, 200 * MS))));
-    assert!(calls.await.iter().all(|answer| answer.is_err()));
+    let client = layers.service(legacy::Client::builder(TokioExecutor::new()).build(Connector));
+    let calls = join_all((0..30).map(|_| client.clone().oneshot(post(to, 200 * MS)))).await;
+    let answers: Vec<_> = calls.iter().map(|answer| answer.as_ref().map(|answer| answer.status())).collect();
+    assert!(answers.iter().all(|answer| answer.is_err()), "{answers:?}");
     assert_ne!(layers.circuit_breaker().state(), State::Closed);
 }

@@ -17,9 +17,10 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use tokio::net::TcpListener;
 use tokio::time::{Instant, Sleep};
 use tonic::transport::{Channel, Endpoint};
+
+use crate::pipes::{Connector, PipeListener};
 
 pub(crate) type Headers = &'static [(&'static str, &'static str)];
 
@@ -100,15 +101,14 @@ impl Fault {
     where
         F: Future<Output = Answer> + Send + 'static,
     {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-        let address = listener.local_addr().unwrap();
+        let mut listener = PipeListener::bind();
+        let address = listener.address();
         let (calls, open) = (Arc::new(AtomicUsize::new(0)), Arc::new(Count::default()));
         let (count, streams, answer) = (Arc::clone(&calls), Arc::clone(&open), Arc::new(answer));
         let task = tokio::spawn(async move {
             let mut connections = tokio::task::JoinSet::new();
-            while let Ok((socket, _)) = listener.accept().await {
-                // Else what comes after the head waits for the acknowledgement of the head.
-                socket.set_nodelay(true).unwrap();
+            loop {
+                let socket = listener.accept().await;
                 let (count, streams, answer) = (Arc::clone(&count), Arc::clone(&streams), Arc::clone(&answer));
                 let service = service_fn(move |request: Request<Incoming>| {
                     let stream = Open::one(&streams);
@@ -151,10 +151,10 @@ impl Fault {
 }
 
 pub(crate) fn channel(to: SocketAddr) -> Channel {
-    Endpoint::from_shared(format!("http://{to}")).unwrap().connect_lazy()
+    Endpoint::from_shared(format!("http://{to}")).unwrap().connect_with_connector_lazy(Connector)
 }
 
-/// Waits until `holds`, for as long as is patient for a busy machine; says whether it came to hold.
+/// Waits until `holds`, for ten seconds of virtual time; says whether it came to hold.
 pub(crate) async fn comes_true(holds: impl Fn() -> bool) -> bool {
     let give_up = Instant::now() + Duration::from_secs(10);
     while !holds() {

@@ -1,8 +1,11 @@
-//! The layers around real gRPC: tonic's clients and servers, and a server that fails as it is told to, over loopback.
+//! The layers around real gRPC: tonic's clients and servers, and a server that fails as it is told to, over connections in memory.
 #![cfg(feature = "grpc")]
 #![allow(clippy::disallowed_methods, reason = "tests sleep and look at the clock as users do")]
 
 mod fault;
+#[path = "../pipes/mod.rs"]
+#[allow(dead_code, reason = "other tests ask more of it")]
+mod pipes;
 
 mod respond;
 mod retry;

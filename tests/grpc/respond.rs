@@ -24,13 +24,11 @@ use crate::fault::{Answer, Fault, channel};
 /// Serves tonic-health behind a layer; the answering one is the outermost.
 macro_rules! serve {
     ($service:expr, $layer:expr) => {{
-        let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-        let address = listener.local_addr().unwrap();
+        let listener = crate::pipes::PipeListener::bind();
+        let address = listener.address();
         let layers = tower::ServiceBuilder::new().layer(seawall::http::respond::RespondLayer::grpc()).layer($layer);
         let server = tonic::transport::Server::builder().layer(layers).add_service($service);
-        tokio::spawn(async move {
-            server.serve_with_incoming(tokio_stream::wrappers::TcpListenerStream::new(listener)).await
-        });
+        tokio::spawn(async move { server.serve_with_incoming(listener.into_stream()).await });
         address
     }};
 }
@@ -72,17 +70,18 @@ fn pushback(status: &Status) -> Option<u64> {
     status.metadata().get("grpc-retry-pushback-ms").map(|value| value.to_str().unwrap().parse().unwrap())
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_call_past_its_deadline_is_deadline_exceeded() {
     let address = serve!(HealthServer::new(Endless), DeadlineLayer::new(Duration::from_millis(20)).unwrap());
     let status = check(address).await.unwrap_err();
     assert_eq!(status.code(), Code::DeadlineExceeded);
-    assert_eq!(status.message(), "deadline: the deadline passed before the call was over");
+    let text = "deadline: the deadline passed before the call was over (given 20.0ms, elapsed ";
+    assert!(status.message().starts_with(text), "{status:?}");
     assert_eq!(reason(&status), ("DEADLINE_EXCEEDED".into(), "seawall".into(), "deadline".into()));
     assert!(pushback(&status).is_none() && status.get_details_retry_info().is_none());
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_call_that_has_no_time_at_all_is_refused_before_the_handler_runs() {
     let handler =
         service_fn(|_: Request<()>| async { unreachable!("it has begun") as Result<Response<String>, BoxError> });
@@ -92,7 +91,7 @@ async fn a_call_that_has_no_time_at_all_is_refused_before_the_handler_runs() {
     assert_eq!(rejection(&error).map(|rejected| rejected.reason()), Some(Reason::DeadlineExpired));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_used_up_rate_is_resource_exhausted_and_says_when_to_come_back() {
     let limit = RateLimitConfig { permits: 1, per: Duration::from_secs(60), ..RateLimitConfig::default() };
     let (_, health) = tonic_health::server::health_reporter();
@@ -107,7 +106,7 @@ async fn a_used_up_rate_is_resource_exhausted_and_says_when_to_come_back() {
     assert!(delay <= Duration::from_millis(millis) && delay + Duration::from_millis(2) > Duration::from_millis(millis));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn any_other_refusal_is_unavailable() {
     let config = BulkheadConfig { max_concurrent: 1, max_waiting: 0, ..BulkheadConfig::default() };
     let layer = BulkheadLayer::new(config).unwrap();
@@ -121,7 +120,7 @@ async fn any_other_refusal_is_unavailable() {
     first.abort();
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn another_error_is_internal_and_its_text_stays_here() {
     let failing =
         service_fn(|_: Request<()>| async { Err::<Response<String>, BoxError>("the password is 1234".into()) });
@@ -138,7 +137,7 @@ async fn another_error_is_internal_and_its_text_stays_here() {
     assert!(http_body::Body::is_end_stream(response.body()), "trailers-only");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_body_that_fails_on_its_way_ends_in_a_status() {
     use http_body::Frame;
 
@@ -159,7 +158,7 @@ async fn a_body_that_fails_on_its_way_ends_in_a_status() {
 }
 
 /// To whoever does not read gRPC's trailers, and over HTTP/1.1 they are not even sent, it would look complete.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn half_an_answer_that_is_not_grpc_does_not_look_like_a_whole_one() {
     let app = axum::Router::new().fallback(|| async {
         use tokio_stream::StreamExt as _;
@@ -170,32 +169,27 @@ async fn half_an_answer_that_is_not_grpc_does_not_look_like_a_whole_one() {
     let layers = ServiceBuilder::new()
         .layer(RespondLayer::grpc())
         .layer(DeadlineLayer::grpc(Duration::from_millis(20)).unwrap());
-    let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-    let address = listener.local_addr().unwrap();
-    tokio::spawn(async move { axum::serve(listener, app.layer(layers)).await });
+    let address = crate::pipes::serve(app.layer(layers));
     for only_http2 in [false, true] {
         let client = hyper_util::client::legacy::Client::builder(hyper_util::rt::TokioExecutor::new())
             .http2_only(only_http2)
-            .build_http::<String>();
+            .build::<_, String>(crate::pipes::Connector);
         let mut body = client.get(format!("http://{address}/").parse().unwrap()).await.unwrap().into_body();
         assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "half");
         assert!(body.frame().await.unwrap().is_err(), "it is cut, and told so");
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn nobody_at_home_is_unavailable() {
-    let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-    let address = listener.local_addr().unwrap();
-    drop(listener);
-    let status = HealthClient::new(RespondLayer::grpc().layer(channel(address)))
+    let status = HealthClient::new(RespondLayer::grpc().layer(channel(crate::pipes::nobody())))
         .check(HealthCheckRequest::default())
         .await
         .unwrap_err();
     assert_eq!((status.code(), status.message()), (Code::Unavailable, "the callee was not reached"));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_service_that_never_becomes_ready_is_answered_too() {
     #[derive(Clone)]
     struct Broken;
@@ -216,7 +210,7 @@ async fn a_service_that_never_becomes_ready_is_answered_too() {
     assert_eq!(response.headers()["grpc-status"], "13");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn inside_a_client_the_refusal_is_the_source_of_the_status() {
     let fault = Fault::serve(|_| Answer::Never).await;
     let stack = DeadlineLayer::new(Duration::from_millis(50)).unwrap().layer(fault.channel());
@@ -225,7 +219,7 @@ async fn inside_a_client_the_refusal_is_the_source_of_the_status() {
     assert_eq!((rejected.layer(), rejected.reason()), ("deadline", Reason::DeadlineExceeded));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn outermost_on_a_client_it_gives_the_code_instead() {
     let fault = Fault::serve(|_| Answer::Never).await;
     let stack = ServiceBuilder::new()

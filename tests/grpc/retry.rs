@@ -62,7 +62,7 @@ async fn check(address: SocketAddr, extension: Option<Idempotent>) -> (Result<i3
     (result.map(|answer| answer.into_inner().status), report.verdicts, report.stopped)
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn unavailable_twice_and_the_caller_sees_ok() {
     for answer in [
         Answer::Head(UNAVAILABLE),
@@ -79,7 +79,7 @@ async fn unavailable_twice_and_the_caller_sees_ok() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn the_last_failure_is_the_callees_own_with_all_that_it_said() {
     for answer in [Answer::Head(UNAVAILABLE), Answer::Body(vec![Step::Message, Step::Trailers(UNAVAILABLE)])] {
         let fault = first(vec![answer; 10]).await;
@@ -90,7 +90,7 @@ async fn the_last_failure_is_the_callees_own_with_all_that_it_said() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_pushback_is_waited_for() {
     let fault = first(vec![Answer::Head(&[("grpc-status", "14"), ("grpc-retry-pushback-ms", "150")])]).await;
     let start = Instant::now();
@@ -101,7 +101,7 @@ async fn a_pushback_is_waited_for() {
 }
 
 /// A status of Google's or of an OTLP receiver says when to come back in its details, and a proxy in HTTP's own header.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn waits_in_details_and_of_proxies_are_waited_for() {
     let info = tonic_types::ErrorDetails::with_retry_info(Some(150 * MILLIS));
     for code in [Code::Unavailable, Code::ResourceExhausted] {
@@ -123,7 +123,7 @@ async fn waits_in_details_and_of_proxies_are_waited_for() {
     assert!(start.elapsed() >= 150 * MILLIS, "{:?}", start.elapsed());
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_negative_pushback_is_the_end() {
     for never in ["-1", "whenever"] {
         let headers = vec![("grpc-status", "14"), ("grpc-retry-pushback-ms", never)].leak();
@@ -136,7 +136,7 @@ async fn a_negative_pushback_is_the_end() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn nothing_is_sent_again_once_a_message_has_reached_the_caller() {
     let fault =
         first(vec![Answer::Body(vec![Step::Message, Step::Wait(30 * MILLIS), Step::Trailers(UNAVAILABLE)])]).await;
@@ -147,7 +147,7 @@ async fn nothing_is_sent_again_once_a_message_has_reached_the_caller() {
     assert_eq!(fault.calls(), 1);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_call_that_may_have_been_executed_is_sent_again_only_if_it_may_be() {
     let timed_out = || Answer::Head(&[("grpc-status", "4")]);
     let (idempotent, once) = (Some(Idempotent(true)), Some(Idempotent(false)));
@@ -172,7 +172,7 @@ async fn a_call_that_may_have_been_executed_is_sent_again_only_if_it_may_be() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn each_attempt_sends_the_whole_message_again() {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let bodies = Arc::clone(&seen);
@@ -188,7 +188,7 @@ async fn each_attempt_sends_the_whole_message_again() {
 }
 
 /// The caller learns what cut him short, and how many attempts stand behind it.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_call_that_never_succeeds_in_time_says_so_and_how_often_it_was_tried() {
     let fault = Fault::serve(|_| Answer::Never).await;
     let config = RetryConfig { attempt_timeout: Some(50 * MILLIS), ..RetryConfig::default() };
@@ -205,7 +205,7 @@ async fn a_call_that_never_succeeds_in_time_says_so_and_how_often_it_was_tried()
     assert!(comes_true(|| fault.open() == 0 && bulkhead.in_flight() == 0).await);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn nobody_at_home_is_tried_again_whatever_the_call() {
     let fault = first(vec![]).await;
     let address = fault.address;
@@ -216,7 +216,7 @@ async fn nobody_at_home_is_tried_again_whatever_the_call() {
 }
 
 /// gRPC's deadline is that of a call, and not of an attempt.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_timeout_that_the_caller_sets_holds_for_all_attempts_together() {
     let fault = Fault::serve_requests(|_, _| async {
         tokio::time::sleep(200 * MILLIS).await;

@@ -22,7 +22,7 @@ use crate::respond::serve;
 
 const MILLIS: Duration = Duration::from_millis(1);
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_stalled_server_is_cut_at_the_deadline_and_its_stream_reset() {
     for answer in [Answer::Never, Answer::Body(vec![Step::Stall]), Answer::Body(vec![Step::Message, Step::Stall])] {
         let told = answer.clone();
@@ -33,13 +33,13 @@ async fn a_stalled_server_is_cut_at_the_deadline_and_its_stream_reset() {
         let took = start.elapsed();
         let rejected = rejection_in(&status).unwrap_or_else(|| panic!("{answer:?}: {status:?}"));
         assert_eq!((rejected.layer(), rejected.reason()), ("deadline", Reason::DeadlineExceeded), "{answer:?}");
-        assert!((295 * MILLIS..2000 * MILLIS).contains(&took), "{answer:?}: {took:?}");
+        assert!((295 * MILLIS..400 * MILLIS).contains(&took), "{answer:?}: {took:?}");
         assert!(comes_true(|| fault.open() == 0).await, "{answer:?}: the server still works on it");
     }
 }
 
 /// Nobody reads it, and it goes all the same.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_stream_that_is_kept_and_not_read_is_reset_at_the_deadline() {
     let fault = Fault::serve(|_| Answer::Body(vec![Step::Message, Step::Stall])).await;
     let bulkhead = BulkheadLayer::grpc(BulkheadConfig::default()).unwrap();
@@ -58,7 +58,7 @@ async fn a_stream_that_is_kept_and_not_read_is_reset_at_the_deadline() {
     assert!(rejection_in(&status).is_some(), "{status:?}");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_watch_that_says_it_is_long_lived_outlives_the_timeout_and_is_bounded_all_the_same() {
     let (reporter, health) = tonic_health::server::health_reporter();
     let address = serve!(health, DeadlineLayer::grpc(Duration::from_secs(60)).unwrap());
@@ -78,7 +78,7 @@ async fn a_watch_that_says_it_is_long_lived_outlives_the_timeout_and_is_bounded_
     assert_eq!(stream.message().await.unwrap().unwrap().status, 2, "after three times the timeout");
     let status = stream.message().await.unwrap_err();
     assert!(rejection_in(&status).is_some(), "{status:?}");
-    assert!((395 * MILLIS..2000 * MILLIS).contains(&start.elapsed()), "{:?}", start.elapsed());
+    assert!((395 * MILLIS..500 * MILLIS).contains(&start.elapsed()), "{:?}", start.elapsed());
 
     // and without the extension it does not
     let mut stream = client.watch(HealthCheckRequest::default()).await.unwrap().into_inner();
@@ -87,7 +87,7 @@ async fn a_watch_that_says_it_is_long_lived_outlives_the_timeout_and_is_bounded_
 }
 
 /// On a server, a stream that is cut ends in a status and not in a reset.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_servers_stream_past_its_deadline_ends_in_deadline_exceeded() {
     let (_reporter, health) = tonic_health::server::health_reporter();
     let address = serve!(health, DeadlineLayer::grpc(100 * MILLIS).unwrap());
@@ -101,7 +101,7 @@ async fn a_servers_stream_past_its_deadline_ends_in_deadline_exceeded() {
     );
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn messages_and_trailers_pass_untouched() {
     let fault = Fault::serve(|_| {
         Answer::Body(vec![Step::Message, Step::Message, Step::Trailers(&[("grpc-status", "0"), ("x-cost", "7")])])
@@ -119,7 +119,7 @@ async fn messages_and_trailers_pass_untouched() {
     assert_eq!(whole.to_bytes().len(), 14);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn fifty_endless_streams_through_a_bulkhead_of_two_are_never_more_than_two() {
     let fault = Fault::serve(|_| Answer::Body(vec![Step::Message, Step::Stall])).await;
     let config =
@@ -166,7 +166,7 @@ async fn polled<F: Future>(times: usize, future: F) -> Option<F::Output> {
     .await
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn dropped_at_any_poll_a_call_leaves_nothing_behind() {
     let millis = Step::Wait(MILLIS);
     let fault = Fault::serve(move |n| match n % 2 {

@@ -144,7 +144,7 @@ fn verdicts_can_be_set_per_code_and_by_closure() {
 }
 
 /// As some servers and most proxies send it: a head that says all, and the end of the stream in a frame of its own.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_head_that_decides_is_not_unsaid_by_an_end_without_trailers() {
     let not_found_is_fine = ByCode::new().with_code(Code::NotFound, Verdict::Success);
     for (classifier, status) in [(ByCode::new(), "0"), (not_found_is_fine, "5")] {
@@ -168,7 +168,7 @@ async fn verdict_of_transport(answer: Answer) -> Verdict {
     Classify::<Response<tonic::body::Body>>::classify(&ByCode::new(), Err(&error))
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_transport_error_says_what_the_transport_knows() {
     assert_eq!(verdict_of_transport(Answer::Refused).await, Verdict::Unsent);
     assert_eq!(verdict_of_transport(Answer::Calm).await, Verdict::Overloaded { retry_after: None });
@@ -238,7 +238,7 @@ async fn calls_until_open(answer: Answer, minimum_calls: u32) -> (usize, usize) 
     (fault.calls(), refused)
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn two_hundred_unavailable_in_trailers_open_the_breaker_at_its_threshold() {
     let in_trailers = Answer::Body(vec![Step::Message, Step::Trailers(&[("grpc-status", "14")])]);
     assert_eq!(calls_until_open(in_trailers, 20).await, (20, 180));
@@ -246,17 +246,17 @@ async fn two_hundred_unavailable_in_trailers_open_the_breaker_at_its_threshold()
     assert_eq!(calls_until_open(nothing_before, 20).await, (20, 180));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn two_hundred_unavailable_in_heads_open_the_breaker_at_its_threshold() {
     assert_eq!(calls_until_open(Answer::Head(&[("grpc-status", "14")]), 15).await, (15, 185));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn two_hundred_answers_of_a_proxy_open_the_breaker_at_its_threshold() {
     assert_eq!(calls_until_open(Answer::Http(StatusCode::SERVICE_UNAVAILABLE), 10).await, (10, 190));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn what_the_caller_did_wrong_opens_nothing() {
     let fault = Fault::serve(|_| Answer::Body(vec![Step::Trailers(&[("grpc-status", "5")])])).await;
     let (mut client, handle) = breaker(&fault, 10);
@@ -268,12 +268,12 @@ async fn what_the_caller_did_wrong_opens_nothing() {
 }
 
 /// tonic's server keeps time for each call and calls it a cancellation, which otherwise would be the caller's doing.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_callee_that_hangs_opens_the_breaker_though_its_tonic_keeps_the_time() {
-    let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-    let address = listener.local_addr().unwrap();
+    let listener = crate::pipes::PipeListener::bind();
+    let address = listener.address();
     let server = Server::builder().timeout(Duration::from_millis(5)).add_service(HealthServer::new(Endless));
-    tokio::spawn(server.serve_with_incoming(tokio_stream::wrappers::TcpListenerStream::new(listener)));
+    tokio::spawn(server.serve_with_incoming(listener.into_stream()));
     let config = CircuitBreakerConfig { minimum_calls: 10, ..CircuitBreakerConfig::default() };
     let layer = CircuitBreakerLayer::grpc(config).unwrap();
     let handle = layer.handle();
@@ -294,7 +294,7 @@ fn a_cancellation_is_a_timeout_only_where_tonic_says_so() {
 }
 
 /// A stream that goes on is no success yet: it is counted when it ends, and as what it ends in.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_stream_counts_when_it_is_over() {
     let fault = Fault::serve(|_| {
         Answer::Body(vec![
@@ -318,7 +318,7 @@ async fn a_stream_counts_when_it_is_over() {
     assert_eq!(handle.state(), State::Open);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_stream_that_breaks_off_is_a_failure() {
     let fault =
         Fault::serve(|_| Answer::Body(vec![Step::Message, Step::Wait(Duration::from_millis(1)), Step::Reset])).await;

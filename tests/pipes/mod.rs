@@ -47,6 +47,39 @@ impl PipeListener {
     }
 }
 
+impl PipeListener {
+    /// All that connect, one after the other.
+    pub(crate) fn into_stream(self) -> impl futures::Stream<Item = std::io::Result<DuplexStream>> + Send {
+        futures::stream::unfold(self, |mut listener| async move { Some((Ok(listener.accept().await), listener)) })
+    }
+}
+
+impl axum::serve::Listener for PipeListener {
+    type Io = DuplexStream;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (DuplexStream, SocketAddr) {
+        (PipeListener::accept(self).await, self.address())
+    }
+
+    fn local_addr(&self) -> std::io::Result<SocketAddr> {
+        Ok(self.address())
+    }
+}
+
+/// Serves a router for as long as the runtime lives.
+pub(crate) fn serve(app: axum::Router) -> SocketAddr {
+    let listener = PipeListener::bind();
+    let address = listener.address();
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    address
+}
+
+/// An address at which nothing listens, now or later.
+pub(crate) fn nobody() -> SocketAddr {
+    PipeListener::bind().address()
+}
+
 impl Drop for PipeListener {
     fn drop(&mut self) {
         LISTENERS.lock().unwrap().get_or_insert_default().remove(&self.address);
@@ -89,7 +122,7 @@ impl Service<Uri> for Connector {
     fn call(&mut self, uri: Uri) -> Self::Future {
         Box::pin(async move {
             let address = uri.authority().ok_or("no authority")?.as_str().parse()?;
-            Ok(TokioIo::new(connect(address, |_| Ok(())).await?))
+            Ok(TokioIo::new(connect(address, |socket| socket.set_nodelay(true)).await?))
         })
     }
 }

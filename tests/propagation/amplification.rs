@@ -37,7 +37,7 @@ fn assert_at_most_a_third_more(attempts: usize) {
     assert!(attempts > REQUESTS, "the tier next to it does retry");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_last_tier_that_always_fails_gets_hardly_more_than_its_requests() {
     let (dead, attempts) = dead_tier(StatusCode::SERVICE_UNAVAILABLE).await;
     let first = four_tiers(retries(), dead).await;
@@ -49,14 +49,15 @@ async fn a_last_tier_that_always_fails_gets_hardly_more_than_its_requests() {
     assert_at_most_a_third_more(attempts.get());
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn so_does_one_that_closes_each_connection() {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-    let dead = listener.local_addr().unwrap();
+    let mut listener = PipeListener::bind();
+    let dead = listener.address();
     let attempts = Count::default();
     let count = attempts.clone();
     tokio::spawn(async move {
-        while let Ok((mut stream, _)) = listener.accept().await {
+        loop {
+            let mut stream = listener.accept().await;
             // A connection that nothing is sent on was opened in advance and is no attempt.
             let _ = stream.read(&mut [0; 1024]).await.map(|read| (read > 0).then(|| count.add()));
         }
@@ -69,7 +70,7 @@ async fn so_does_one_that_closes_each_connection() {
     assert_at_most_a_third_more(attempts.get());
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn so_does_one_that_never_answers() {
     let (begun, dropped) = (Count::default(), Count::default());
     let (began, drops) = (begun.clone(), dropped.clone());
@@ -96,7 +97,7 @@ async fn so_does_one_that_never_answers() {
     eventually("nothing hangs on", || dropped.get() == begun.get()).await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_tier_whose_time_is_used_up_by_the_one_below_says_so_and_a_slow_one_does_not() {
     let (begun, dropped) = (Count::default(), Count::default());
     let (began, drops) = (begun.clone(), dropped.clone());
@@ -110,7 +111,7 @@ async fn a_tier_whose_time_is_used_up_by_the_one_below_says_so_and_a_slow_one_do
     eventually("no handler hangs on", || dropped.get() == begun.get()).await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_tier_without_a_retry_passes_the_word_on() {
     let (dead, attempts) = dead_tier(StatusCode::INTERNAL_SERVER_ERROR).await;
     let third = relay(retrying(RetryLayer::http(retries()).unwrap()), dead).await;
@@ -120,7 +121,7 @@ async fn a_tier_without_a_retry_passes_the_word_on() {
     assert_eq!(attempts.get(), 3, "three attempts of the tier next to it, and none of the first");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_tier_that_makes_one_attempt_leaves_retries_to_the_one_above() {
     let (dead, attempts) = dead_tier(StatusCode::INTERNAL_SERVER_ERROR).await;
     let once = RetryConfig { max_attempts: 1, ..retries() };
@@ -130,7 +131,7 @@ async fn a_tier_that_makes_one_attempt_leaves_retries_to_the_one_above() {
     assert_eq!(attempts.get(), 3);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn what_a_handler_got_over_is_not_held_against_its_answer() {
     let dead = tier(|| async { StatusCode::INTERNAL_SERVER_ERROR }).await;
     let client = retrying(RetryLayer::http(retries()).unwrap());

@@ -19,7 +19,7 @@ async fn failing() -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
     (address, numbers)
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn attempts_number_on_from_those_of_the_tier_above() {
     let (last, numbers) = failing().await;
     let above = relay(retrying(RetryLayer::http(retries()).unwrap()), last).await;
@@ -29,7 +29,7 @@ async fn attempts_number_on_from_those_of_the_tier_above() {
     assert_eq!(*numbers.lock().unwrap(), ["2", "3", "4"], "all of them repeat the work that was asked for first");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_tier_that_does_not_retry_passes_the_number_on() {
     let (last, numbers) = failing().await;
     let above = relay(injecting(), last).await;
@@ -38,7 +38,7 @@ async fn a_tier_that_does_not_retry_passes_the_number_on() {
     assert_eq!(*numbers.lock().unwrap(), ["3", "none"]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_larger_number_that_is_there_already_stays() {
     let (last, numbers) = failing().await;
     let client = retrying(RetryLayer::http(RetryConfig { max_attempts: 2, ..retries() }).unwrap());
@@ -46,7 +46,7 @@ async fn a_larger_number_that_is_there_already_stays() {
     assert_eq!(*numbers.lock().unwrap(), ["2", "2"]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn what_another_tier_repeats_earns_no_retries() {
     let fine = tier(|| async { "fine" }).await;
     let budget = Budget::new(BudgetConfig { reserve_per_second: 0.0, ..BudgetConfig::default() }).unwrap();

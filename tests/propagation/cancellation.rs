@@ -2,7 +2,7 @@
 
 use super::*;
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn the_last_handler_is_dropped_when_the_first_caller_gives_up() {
     let (begun, dropped) = (Count::default(), Count::default());
     let (began, drops) = (begun.clone(), dropped.clone());

@@ -30,14 +30,14 @@ async fn middle(seen: &Seen, below: SocketAddr) -> SocketAddr {
     .await
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn each_of_three_tiers_sees_less_than_the_one_before_with_no_code_of_the_handlers() {
     let seen = Seen::default();
     let third = last(&seen).await;
     let second = middle(&seen, third).await;
     let first = middle(&seen, second).await;
     let stack = ServiceBuilder::new().layer(DeadlineLayer::http(Duration::from_secs(3)).unwrap()).layer(inject());
-    let client = whole(stack.service(HyperClient::builder(TokioExecutor::new()).build_http()));
+    let client = whole(stack.service(HyperClient::builder(TokioExecutor::new()).build(Connector)));
 
     assert_eq!(get(&client, first).await.unwrap().status, 200);
     let seen: Vec<_> = seen.lock().unwrap().iter().map(|left| left.expect("it has a deadline")).collect();
@@ -47,7 +47,7 @@ async fn each_of_three_tiers_sees_less_than_the_one_before_with_no_code_of_the_h
     assert!(seen[2] > Duration::from_secs(1), "what is left is not much less: {seen:?}");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_request_that_arrives_expired_is_refused_before_the_handler_runs() {
     let begun = Count::default();
     let count = begun.clone();
@@ -60,7 +60,7 @@ async fn a_request_that_arrives_expired_is_refused_before_the_handler_runs() {
     assert_eq!(begun.get(), 1);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_handler_is_cut_at_the_deadline_of_its_request() {
     let (begun, dropped) = (Count::default(), Count::default());
     let (began, drops) = (begun.clone(), dropped.clone());
@@ -69,7 +69,7 @@ async fn a_handler_is_cut_at_the_deadline_of_its_request() {
     assert_eq!((answer.status.as_u16(), begun.get(), dropped.get()), (504, 1, 1));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_body_that_is_made_while_it_is_sent_has_the_deadline_too() {
     let address = tier(|| async {
         let left = async { Ok::<_, BoxError>(format!("{:?}", context::time_left().map(|left| left < LONG / 2))) };
@@ -94,10 +94,10 @@ async fn headers_sent(
 
 fn with_deadline(builder: ServiceBuilder<tower::layer::util::Identity>) -> Client {
     let stack = builder.layer(DeadlineLayer::http(Duration::from_secs(3)).unwrap()).layer(inject());
-    whole(stack.service(HyperClient::builder(TokioExecutor::new()).build_http()))
+    whole(stack.service(HyperClient::builder(TokioExecutor::new()).build(Connector)))
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn what_the_user_wrote_stays_if_it_is_less_and_is_overwritten_if_it_is_more() {
     let less = headers_sent(with_deadline, &[("x-request-timeout-ms", "70")]).await;
     assert_eq!(less["x-request-timeout-ms"], "70");
@@ -110,7 +110,7 @@ async fn what_the_user_wrote_stays_if_it_is_less_and_is_overwritten_if_it_is_mor
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_request_without_a_deadline_is_left_alone() {
     let headers = headers_sent(|_| injecting(), &[]).await;
     assert!(!headers.keys().any(|name| name.as_str().starts_with("x-")), "{headers:?}");
@@ -118,13 +118,13 @@ async fn a_request_without_a_deadline_is_left_alone() {
     assert_eq!(own["x-request-timeout-ms"], "soon");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_short_deadline_is_not_eaten_up_by_the_allowance() {
     let tight = |builder: ServiceBuilder<_>| {
         let config = PropagationConfig { allowance: LONG, ..PropagationConfig::default() };
         let stack = builder.layer(DeadlineLayer::http(Duration::from_secs(3)).unwrap());
         let stack = stack.layer(InjectLayer::http(config).unwrap());
-        whole(stack.service(HyperClient::builder(TokioExecutor::new()).build_http()))
+        whole(stack.service(HyperClient::builder(TokioExecutor::new()).build(Connector)))
     };
     let left: u64 = headers_sent(tight, &[]).await["x-request-timeout-ms"].to_str().unwrap().parse().unwrap();
     assert!((1000..=2700).contains(&left), "{left}");
@@ -141,7 +141,7 @@ fn a_header_has_one_meaning() {
 }
 
 /// What is told to the callee is the time of this attempt, however much longer a body might go on.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_attempt_that_has_less_time_than_the_call_says_so() {
     let service = tower::service_fn(|request: Request<Empty<Bytes>>| async move {
         let told = request.headers()["x-request-timeout-ms"].to_str().unwrap().to_owned();

@@ -2,13 +2,12 @@
 
 use seawall::context;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 
 use super::*;
 
 /// What the handler sees is left, and the number of the attempt; `None` if the server refuses the request.
 async fn seen(address: SocketAddr, headers: &[u8]) -> Option<(Duration, u32)> {
-    let mut stream = TcpStream::connect(address).await.unwrap();
+    let mut stream = pipes::connect(address, |_| Ok(())).await.unwrap();
     stream.write_all(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n").await.unwrap();
     stream.write_all(headers).await.unwrap();
     stream.write_all(b"\r\n").await.unwrap();
@@ -40,7 +39,7 @@ fn line(name: &str, value: &[u8]) -> Vec<u8> {
     [name.as_bytes(), b": ", value, b"\r\n"].concat()
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn nonsense_is_as_if_it_were_not_there_and_nothing_lengthens_the_deadline() {
     let address = server(20).await;
     let many = [b'9'; 4000];
@@ -80,7 +79,7 @@ async fn nonsense_is_as_if_it_were_not_there_and_nothing_lengthens_the_deadline(
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn of_repeated_values_the_smallest_that_makes_sense_holds() {
     let address = server(20).await;
     let hostile: [&[&[u8]]; 4] =
@@ -92,7 +91,7 @@ async fn of_repeated_values_the_smallest_that_makes_sense_holds() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_number_of_attempts_is_believed_within_reason() {
     let address = server(20).await;
     for (value, expected) in [("2", 2), ("0", 1), ("-7", 1), ("", 1), ("two", 1)] {
@@ -106,7 +105,7 @@ async fn a_number_of_attempts_is_believed_within_reason() {
 }
 
 /// Without a deadline inside, the layers have their own bounds, which a caller must not be able to lift.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_time_beyond_reason_is_no_deadline_at_all() {
     let layer = ExtractLayer::http(PropagationConfig::default()).unwrap();
     let handler = || async { context::time_left().is_some().to_string() };

@@ -1,4 +1,4 @@
-//! What travels between processes: deadlines, attempts, and the word that another attempt is not wanted. On real sockets.
+//! What travels between processes: deadlines, attempts, and the word that another attempt is not wanted. Over connections in memory, in virtual time.
 #![cfg(feature = "http")]
 #![allow(clippy::disallowed_methods, reason = "tests sleep and look at the clock as users do")]
 
@@ -10,6 +10,10 @@ mod deadlines;
 mod grpc;
 mod hostile;
 mod priorities;
+
+#[path = "../pipes/mod.rs"]
+#[allow(dead_code, reason = "other tests ask more of it")]
+mod pipes;
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -29,9 +33,10 @@ use seawall::deadline::DeadlineLayer;
 use seawall::http::propagation::{ExtractLayer, InjectLayer, PropagationConfig};
 use seawall::http::respond::RespondLayer;
 use seawall::retry::{Backoff, RetryConfig, RetryLayer};
-use tokio::net::TcpListener;
 use tower::util::BoxCloneSyncService;
 use tower::{BoxError, Layer, Service, ServiceBuilder, ServiceExt};
+
+use crate::pipes::{Connector, PipeListener};
 
 /// Far more than any test takes.
 const LONG: Duration = Duration::from_secs(30);
@@ -75,7 +80,7 @@ async fn send(client: &Client, address: SocketAddr, headers: &[(&str, &str)]) ->
 }
 
 fn bare() -> Client {
-    whole(HyperClient::builder(TokioExecutor::new()).build_http())
+    whole(HyperClient::builder(TokioExecutor::new()).build(Connector))
 }
 
 fn inject() -> InjectLayer {
@@ -84,13 +89,13 @@ fn inject() -> InjectLayer {
 
 /// Passes deadlines on, and has none of its own.
 fn injecting() -> Client {
-    whole(inject().layer(HyperClient::builder(TokioExecutor::new()).build_http()))
+    whole(inject().layer(HyperClient::builder(TokioExecutor::new()).build(Connector)))
 }
 
 /// Tries three times at most.
 fn retrying(retries: RetryLayer<seawall::http::ByStatus, seawall::http::ByMethod>) -> Client {
     let stack = ServiceBuilder::new().layer(retries).layer(inject());
-    whole(stack.service(HyperClient::builder(TokioExecutor::new()).build_http()))
+    whole(stack.service(HyperClient::builder(TokioExecutor::new()).build(Connector)))
 }
 
 fn retries() -> RetryConfig {
@@ -107,10 +112,7 @@ async fn tier<T: 'static>(handler: impl Handler<T, ()>) -> SocketAddr {
 }
 
 async fn serve(app: Router) -> SocketAddr {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-    let address = listener.local_addr().unwrap();
-    tokio::spawn(async move { axum::serve(listener, app).await });
-    address
+    pipes::serve(app)
 }
 
 /// A tier that passes on what the tier below it answers.

@@ -15,7 +15,7 @@ async fn saying(max_priority: Priority) -> SocketAddr {
     serve(Router::new().fallback(handler).layer(stack::server(&config).unwrap())).await
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn priority_of_a_request_is_read_up_to_the_highest_that_is_believed() {
     for (n, max) in [Priority::Low, Priority::Normal, Priority::High, Priority::Critical].into_iter().enumerate() {
         let address = saying(max).await;
@@ -28,7 +28,7 @@ async fn priority_of_a_request_is_read_up_to_the_highest_that_is_believed() {
     assert_eq!(send(&bare(), address, &[("x-priority", "critical")]).await.unwrap().body, "high", "by default");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn priority_that_makes_no_sense_is_ignored() {
     let address = saying(Priority::Critical).await;
     for nonsense in ["", "urgent", "3", "high, low", "u=0"] {
@@ -39,7 +39,7 @@ async fn priority_that_makes_no_sense_is_ignored() {
     assert_eq!(send(&bare(), address, &[("x-priority", "HIGH")]).await.unwrap().body, "high");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn client_sends_the_priority_of_its_context() {
     let address = saying(Priority::Critical).await;
     let client = injecting();
@@ -51,7 +51,7 @@ async fn client_sends_the_priority_of_its_context() {
     assert_eq!(own.body, "low", "what the request says itself stays");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn handler_passes_the_priority_on() {
     let behind = saying(Priority::Critical).await;
     let front = relay(injecting(), behind).await;
@@ -60,7 +60,7 @@ async fn handler_passes_the_priority_on() {
 }
 
 #[cfg(feature = "grpc")]
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn priority_travels_over_grpc() {
     use seawall::http::UploadBody;
 

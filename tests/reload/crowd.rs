@@ -10,6 +10,7 @@ use seawall::deadline::DeadlineLayer;
 use seawall::load_shed::{LoadShedConfig, LoadShedLayer};
 use seawall::rate_limit::{RateLimitConfig, RateLimitLayer};
 use seawall::retry::{BudgetConfig, RetryConfig, RetryLayer};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tower::{BoxError, ServiceBuilder, ServiceExt, service_fn};
 
@@ -59,6 +60,10 @@ async fn a_hundred_changes_under_ten_thousand_calls() {
     let bulkhead_layer = BulkheadLayer::new(bulkhead(0)).unwrap().keyed_by(|n: &u32| n % 8);
     let retry_layer = RetryLayer::new(retry(0)).unwrap();
     let breaker_layer = CircuitBreakerLayer::new(breaker(0)).unwrap();
+    // Of every hundred calls the last one waits for the next change: changes come while calls are in flight, however the machine
+    // shares its processors out.
+    let changes = watch::Sender::new(0);
+    let waiting = changes.clone();
     let service = ServiceBuilder::new()
         .layer(deadline.clone())
         .layer(shed_layer.clone())
@@ -66,11 +71,17 @@ async fn a_hundred_changes_under_ten_thousand_calls() {
         .layer(bulkhead_layer.clone())
         .layer(retry_layer.clone())
         .layer(breaker_layer.clone())
-        .service(service_fn(|n: u32| async move {
-            for _ in 0..n % 16 {
-                tokio::task::yield_now().await;
+        .service(service_fn(move |n: u32| {
+            let mut changes = waiting.subscribe();
+            async move {
+                for _ in 0..n % 16 {
+                    tokio::task::yield_now().await;
+                }
+                if n % 100 == 99 {
+                    changes.wait_for(|changes| *changes > n / 100).await?;
+                }
+                Ok::<_, BoxError>(n)
             }
-            Ok::<_, BoxError>(n)
         }));
     let done = Arc::new(AtomicU32::new(0));
     let mut calls = JoinSet::new();
@@ -82,7 +93,6 @@ async fn a_hundred_changes_under_ten_thousand_calls() {
             answer.map(|answer| assert_eq!(answer, n)).map_err(|error| error.to_string())
         });
     }
-    let mut changed = 0;
     for n in 1..=100 {
         deadline.reload(&(EVER + n * SECOND).into()).unwrap();
         shed_layer.reload(&shed(n)).unwrap();
@@ -90,13 +100,13 @@ async fn a_hundred_changes_under_ten_thousand_calls() {
         bulkhead_layer.reload(&bulkhead(n)).unwrap();
         retry_layer.reload(&retry(n)).unwrap();
         breaker_layer.reload(&breaker(n)).unwrap();
-        changed += u32::from(done.load(Ordering::SeqCst) < CALLS);
+        assert!(done.load(Ordering::SeqCst) < CALLS, "the calls were over before change {n}");
+        changes.send_replace(n);
         tokio::task::yield_now().await;
     }
     while let Some(call) = calls.join_next().await {
         assert_eq!(call.unwrap(), Ok(()));
     }
-    assert!(changed > 0, "the calls were over before anything changed");
     assert_eq!((shed_layer.handle().in_flight(), shed_layer.handle().waiting()), (0, 0));
     assert_eq!((bulkhead_layer.handle().in_flight(), bulkhead_layer.handle().waiting()), (0, 0));
     assert_eq!((rate_layer.handle().waiting(), breaker_layer.handle().snapshot().in_flight), (0, 0));

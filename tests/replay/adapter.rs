@@ -25,6 +25,7 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tower::{BoxError, Layer, ServiceBuilder, ServiceExt};
 
+use crate::nobody;
 use crate::server::Act::{Answer, Die};
 use crate::server::Server;
 use crate::upload::{Piece, Upload};
@@ -40,11 +41,6 @@ fn client() -> ReqwestService {
 
 fn request<B>(method: Method, to: SocketAddr, body: B) -> Request<B> {
     Request::builder().method(method).uri(format!("http://{to}/?a=b")).body(body).unwrap()
-}
-
-/// Bound, and not listened on any more: nobody answers there.
-async fn nobody() -> SocketAddr {
-    TcpListener::bind(("127.0.0.1", 0)).await.unwrap().local_addr().unwrap()
 }
 
 fn own(error: &BoxError) -> &reqwest::Error {
@@ -118,7 +114,7 @@ async fn bodies_stream_both_ways_at_once() {
 
 #[tokio::test]
 async fn a_post_that_found_nobody_is_sent_again_and_the_error_is_reqwests_own() {
-    let request = request(Method::POST, nobody().await, Full::<Bytes>::from("pay"));
+    let request = request(Method::POST, nobody(), Full::<Bytes>::from("pay"));
     let (answer, report) = report(retry().layer(client()).oneshot(request)).await;
     assert!(own(&answer.unwrap_err()).is_connect());
     assert_eq!(report.unwrap().verdicts, [Verdict::Unsent; 3]);
@@ -128,7 +124,7 @@ async fn a_post_that_found_nobody_is_sent_again_and_the_error_is_reqwests_own() 
 #[tokio::test]
 async fn a_post_that_was_redirected_to_nobody_is_not_sent_again() {
     for body in ["pay", ""] {
-        let dead = nobody().await;
+        let dead = nobody();
         let count = Arc::new(AtomicUsize::new(0));
         let counting = Arc::clone(&count);
         let address = serve(move |request| {
@@ -182,10 +178,15 @@ async fn a_body_that_the_clients_own_timeout_ends_has_timed_out() {
         Response::new(StreamBody::new(tokio_stream::pending::<Result<Frame<Bytes>, Infallible>>()))
     })
     .await;
-    let client = reqwest::Client::builder().no_proxy().read_timeout(Duration::from_millis(50)).build().unwrap();
-    let layer = CircuitBreakerLayer::http(CircuitBreakerConfig::default()).unwrap();
+    let timeout = Duration::from_secs(30);
+    let client = reqwest::Client::builder().no_proxy().read_timeout(timeout).build().unwrap();
+    let (slow_after, max_hold) = (Some(2 * timeout), 3 * timeout);
+    let config = CircuitBreakerConfig { slow_after, max_hold, ..CircuitBreakerConfig::default() };
+    let layer = CircuitBreakerLayer::http(config).unwrap();
     let client = layer.layer(ReqwestService::new(client));
     let answer = client.oneshot(request(Method::GET, address, Empty::<Bytes>::new())).await.unwrap();
+    // The head came in real time. Nothing more comes, and the rest of the time is virtual.
+    tokio::time::pause();
     assert!(own(&answer.into_body().collect().await.unwrap_err()).is_timeout());
     let seen = layer.handle().snapshot();
     assert_eq!(

@@ -14,6 +14,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use seawall::http::{ByMethod, ByStatus, ReplayBody};
 use seawall::retry::{Backoff, BudgetConfig, Report, RetryConfig, RetryLayer, report};
+use tokio::net::TcpSocket;
 use tower::{BoxError, Service, ServiceExt};
 
 #[cfg(feature = "reqwest")]
@@ -59,6 +60,21 @@ fn request<B>(method: Method, to: SocketAddr, body: B) -> Request<B> {
     Request::builder().method(method).uri(format!("http://{to}/upload")).body(body).expect("a request")
 }
 
+/// A port that is taken and refuses all connections.
+fn not_listening() -> (TcpSocket, SocketAddr) {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.bind(([127, 0, 0, 1], 0).into()).expect("a port");
+    let address = socket.local_addr().expect("an address");
+    (socket, address)
+}
+
+/// An address that refuses all connections, for as long as the process lives.
+fn nobody() -> SocketAddr {
+    let (socket, address) = not_listening();
+    std::mem::forget(socket);
+    address
+}
+
 /// Makes a call through a retry layer, to the end of its response.
 async fn call<S, B, R>(service: S, request: Request<B>) -> (Result<(u16, Bytes), BoxError>, Report)
 where
@@ -79,7 +95,8 @@ where
 
 /// Waits for what must come true, and says what did not.
 async fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
-    for _ in 0..2000 {
+    let start = tokio::time::Instant::now();
+    while start.elapsed() < Duration::from_secs(300) {
         if is_so() {
             return;
         }

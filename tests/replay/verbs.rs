@@ -1,6 +1,5 @@
 //! What may be executed twice is sent again; what may not, only if it was not sent at all.
 
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -13,13 +12,13 @@ use hyper_util::rt::TokioExecutor;
 use seawall::http::{ByMethod, Idempotent, ReplayBody};
 use seawall::retry::{Kept, Replay, Stop};
 use seawall::verdict::Verdict;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tower::{Layer, Service, service_fn};
 
 use crate::server::Act::{self, Answer, Die};
 use crate::server::Server;
 use crate::upload::Upload;
-use crate::{BOTH, Protocol, call, client, request, retry};
+use crate::{BOTH, Protocol, call, client, nobody, not_listening, request, retry};
 
 async fn attempts(script: &'static [Act], mut request: Request<Upload>) -> usize {
     let server = Server::new(script).await;
@@ -61,17 +60,16 @@ async fn a_request_whose_connection_died_is_sent_once_more_and_no_more() {
 
 /// Where nobody listens until the second attempt.
 async fn late_server(request: Request<Upload>, protocol: Protocol) -> (Server, u16, Vec<Verdict>) {
-    let reserved = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-    let address: SocketAddr = reserved.local_addr().unwrap();
-    drop(reserved);
+    let (socket, address) = not_listening();
+    let socket = Arc::new(Mutex::new(Some(socket)));
     let server = Arc::new(Mutex::new(None));
     let late = Arc::clone(&server);
     let client = client(protocol);
     let inner = service_fn(move |request: Request<ReplayBody<Upload>>| {
-        let (late, mut client) = (Arc::clone(&late), client.clone());
+        let (late, socket, mut client) = (Arc::clone(&late), Arc::clone(&socket), client.clone());
         async move {
             if seawall::context::attempt() == 2 {
-                let listener = TcpListener::bind(address).await.expect("the port is still free");
+                let listener = socket.lock().unwrap().take().expect("one second attempt").listen(8).unwrap();
                 *late.lock().unwrap() = Some(Server::on(listener, &[Answer(200)]));
             }
             client.call(request).await
@@ -106,8 +104,7 @@ async fn an_upload_over_the_bound_that_was_not_begun_is_sent_again() {
 
 #[tokio::test]
 async fn a_dead_host_is_an_unsent_request_and_the_connectors_error_is_returned() {
-    let nobody = TcpListener::bind(("127.0.0.1", 0)).await.unwrap().local_addr().unwrap();
-    let request = request(Method::POST, nobody, Full::<Bytes>::from("pay"));
+    let request = request(Method::POST, nobody(), Full::<Bytes>::from("pay"));
     let (answer, report) = call(retry().layer(client(Protocol::Http1)), request).await;
     let error = answer.unwrap_err();
     assert!(error.downcast_ref::<hyper_util::client::legacy::Error>().is_some_and(|error| error.is_connect()));

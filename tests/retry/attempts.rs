@@ -309,3 +309,24 @@ fn a_wrong_configuration_names_all_its_faults() {
     ];
     assert_eq!(paths, expected);
 }
+
+#[tokio::test(start_paused = true)]
+async fn attempt_timeout_says_the_time_of_one_attempt() {
+    let log = Log::default();
+    let service = callee(&log, |_| pending());
+    let config = RetryConfig { attempt_timeout: Some(millis(50)), max_attempts: 2, ..every_second() };
+    let error = layer(config).layer(service).oneshot(()).await.unwrap_err();
+    let rejected = rejection(&error).unwrap();
+    assert_eq!((rejected.reason(), log.attempts()), (Reason::AttemptTimeout, vec![1, 2]));
+    assert_eq!((rejected.numbers().given(), rejected.numbers().elapsed()), (Some(millis(50)), Some(millis(50))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn bound_of_the_whole_call_says_its_time() {
+    let service = callee(&Log::default(), |_| pending());
+    let config = RetryConfig { max_hold: 3 * SECOND, attempt_timeout: None, ..every_second() };
+    let error = layer(config).layer(service).oneshot(()).await.unwrap_err();
+    let rejected = rejection(&error).unwrap();
+    assert_eq!(rejected.reason(), Reason::HoldExceeded);
+    assert_eq!(rejected.numbers().given(), Some(3 * SECOND));
+}

@@ -80,7 +80,7 @@ async fn ten_routes_share_one_limit() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn no_race_admits_one_call_too_many() {
     const LIMIT: usize = 3;
-    let layer = bulkhead(BulkheadConfig { max_concurrent: LIMIT as u32, ..Default::default() });
+    let layer = bulkhead(BulkheadConfig { max_concurrent: LIMIT as u32, max_wait: 600 * SECOND, ..Default::default() });
     let running = Arc::new(AtomicUsize::new(0));
     let most = Arc::new(AtomicUsize::new(0));
     let service = layer.layer(service_fn({

@@ -20,16 +20,18 @@ use tower::{ServiceBuilder, ServiceExt};
 use crate::serving::{Reader, serve, until};
 
 const ROUTES: usize = 10;
+/// Far more than a test takes, on however busy a machine.
+const LONG: Duration = Duration::from_secs(600);
 
 /// Many routes, each of which works until it is told to stop, and two at once in all.
 fn two_at_once() -> (Router, LoadShedHandle, BulkheadHandle, Arc<Notify>) {
-    let config = LoadShedConfig { max_in_flight: 2, queue_ratio: 0.0, ..LoadShedConfig::default() };
+    let config = LoadShedConfig { max_in_flight: 2, queue_ratio: 0.0, max_wait: LONG, ..LoadShedConfig::default() };
     let shed = LoadShedLayer::http(config).unwrap();
     let bulkhead = BulkheadLayer::http(BulkheadConfig { max_concurrent: 5, ..BulkheadConfig::default() }).unwrap();
     let handles = (shed.handle(), bulkhead.handle());
     let layers = ServiceBuilder::new()
         .layer(RespondLayer::new())
-        .layer(DeadlineLayer::http(Duration::from_secs(5)).unwrap())
+        .layer(DeadlineLayer::http(LONG).unwrap())
         .layer(shed)
         .layer(bulkhead);
     let stop = Arc::new(Notify::new());

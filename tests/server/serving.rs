@@ -8,11 +8,11 @@ use std::time::Duration;
 use axum::Router;
 use bytes::Bytes;
 use http_body::{Body, Frame};
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::time::{Instant, Sleep, sleep};
 
-use crate::pipes::{PipeListener, Stream, connect};
+use crate::pipes::{self, Stream, connect};
 
 pub(crate) async fn serve(app: Router) -> SocketAddr {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
@@ -23,23 +23,7 @@ pub(crate) async fn serve(app: Router) -> SocketAddr {
 
 /// As [`serve`], over connections in memory: for tests in which the clock stands still.
 pub(crate) async fn serve_in_memory(app: Router) -> SocketAddr {
-    struct Listener(PipeListener);
-    impl axum::serve::Listener for Listener {
-        type Io = DuplexStream;
-        type Addr = SocketAddr;
-
-        async fn accept(&mut self) -> (DuplexStream, SocketAddr) {
-            (self.0.accept().await, self.0.address())
-        }
-
-        fn local_addr(&self) -> std::io::Result<SocketAddr> {
-            Ok(self.0.address())
-        }
-    }
-    let listener = PipeListener::bind();
-    let address = listener.address();
-    tokio::spawn(async move { axum::serve(Listener(listener), app).await });
-    address
+    pipes::serve(app)
 }
 
 /// A client that reads what it likes, when it likes.
@@ -105,9 +89,10 @@ impl Drop for Endless {
 /// Waits until something holds.
 ///
 /// # Panics
-/// If it does not hold after a second, of which no more passes here than this task gets to see.
+/// If it does not hold after five minutes: whatever is meant to come soon is tested with its time.
 pub(crate) async fn until(mut holds: impl FnMut() -> bool) {
-    for _ in 0..1000 {
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_secs(300) {
         if holds() {
             return;
         }

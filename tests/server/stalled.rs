@@ -23,16 +23,46 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::pipes::{PipeListener, connect};
+
 const BODY: Duration = Duration::from_millis(300);
 /// Far more than the kernel takes.
 const LARGE: usize = 32 << 20;
 /// Far more than any of it takes.
-const LONG: Duration = Duration::from_secs(20);
+const LONG: Duration = Duration::from_secs(300);
 
-/// Counts the connections that are open.
-struct Counted(TcpListener, Arc<AtomicUsize>);
+#[derive(Default)]
+struct Counts {
+    /// How many connections there have been.
+    accepted: AtomicUsize,
+    /// How many are open.
+    open: AtomicUsize,
+}
 
-struct Connection(TcpStream, Arc<AtomicUsize>);
+impl Counts {
+    /// Waits until so many connections have been accepted.
+    async fn accepted(&self, connections: usize) {
+        let start = Instant::now();
+        while self.accepted.load(Ordering::SeqCst) < connections {
+            assert!(start.elapsed() < LONG, "a connection is not accepted");
+            sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    /// Waits until all connections are closed.
+    async fn closed(&self) {
+        let start = Instant::now();
+        while self.open.load(Ordering::SeqCst) > 0 {
+            assert!(start.elapsed() < LONG, "a connection is still open");
+            sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
+/// Counts its connections.
+struct Counted(TcpListener, Arc<Counts>);
+
+struct Connection(TcpStream, Arc<Counts>);
 
 impl Listener for Counted {
     type Io = Connection;
@@ -40,7 +70,8 @@ impl Listener for Counted {
 
     async fn accept(&mut self) -> (Connection, SocketAddr) {
         let (stream, address) = Listener::accept(&mut self.0).await;
-        self.1.fetch_add(1, Ordering::SeqCst);
+        self.1.open.fetch_add(1, Ordering::SeqCst);
+        self.1.accepted.fetch_add(1, Ordering::SeqCst);
         (Connection(stream, Arc::clone(&self.1)), address)
     }
 
@@ -51,7 +82,7 @@ impl Listener for Counted {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        self.1.fetch_sub(1, Ordering::SeqCst);
+        self.1.open.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
@@ -93,49 +124,42 @@ fn endless(frame: usize) -> Body {
     Body::from_stream(futures::stream::repeat_with(move || Ok::<_, io::Error>(frame.clone())))
 }
 
+fn app() -> Router {
+    let mut config = ServerConfig::default();
+    config.deadline.body_timeout = Some(BODY);
+    Router::new()
+        .route("/large", get(|| async { vec![0_u8; LARGE] }))
+        .route("/endless", get(|| async { endless(64 << 10) }))
+        .route("/crumbs", get(|| async { endless(100) }))
+        .layer(stack::server(&config).unwrap())
+}
+
 struct Server {
     address: SocketAddr,
-    open: Arc<AtomicUsize>,
+    counts: Arc<Counts>,
     stop: Option<oneshot::Sender<()>>,
     task: JoinHandle<io::Result<()>>,
 }
 
 impl Server {
     async fn start() -> Self {
-        let mut config = ServerConfig::default();
-        config.deadline.body_timeout = Some(BODY);
-        let app = Router::new()
-            .route("/large", get(|| async { vec![0_u8; LARGE] }))
-            .route("/endless", get(|| async { endless(64 << 10) }))
-            .route("/crumbs", get(|| async { endless(100) }))
-            .layer(stack::server(&config).unwrap());
-        Self::serve(app).await
+        Self::serve(app()).await
     }
 
     async fn serve(app: Router) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
-        let open = Arc::default();
-        let listener = Counted(listener, Arc::clone(&open));
+        let counts = Arc::default();
+        let listener = Counted(listener, Arc::clone(&counts));
         let (stop, stopped) = oneshot::channel::<()>();
         let server = axum::serve(listener, app).with_graceful_shutdown(async { drop(stopped.await) });
-        Self { address, open, stop: Some(stop), task: tokio::spawn(async move { server.await }) }
+        Self { address, counts, stop: Some(stop), task: tokio::spawn(async move { server.await }) }
     }
 
     async fn get(&self, path: &str) -> TcpStream {
         let mut stream = TcpStream::connect(self.address).await.unwrap();
         stream.write_all(format!("GET {path} HTTP/1.1\r\nhost: server\r\n\r\n").as_bytes()).await.unwrap();
         stream
-    }
-
-    /// How long it took until all connections were closed.
-    async fn closed(&self) -> Duration {
-        let start = Instant::now();
-        while self.open.load(Ordering::SeqCst) > 0 {
-            assert!(start.elapsed() < LONG, "a connection is still open");
-            sleep(Duration::from_millis(5)).await;
-        }
-        start.elapsed()
     }
 }
 
@@ -144,13 +168,13 @@ const PATHS: [&str; 3] = ["/large", "/endless", "/crumbs"];
 #[tokio::test]
 async fn connection_of_a_client_that_does_not_read_is_closed() {
     let server = Server::start().await;
-    let mut clients = Vec::new();
-    for path in PATHS {
-        clients.push(server.get(path).await);
+    for (n, path) in PATHS.into_iter().enumerate() {
+        let start = Instant::now();
+        let _client = server.get(path).await;
+        server.counts.accepted(n + 1).await;
+        server.counts.closed().await;
+        assert!(start.elapsed() >= BODY, "{path}: it has the time for bodies");
     }
-    sleep(BODY / 3).await;
-    assert_eq!(server.open.load(Ordering::SeqCst), PATHS.len());
-    server.closed().await;
 }
 
 /// Each byte wakes the connection, which finds its buffers full.
@@ -168,7 +192,8 @@ async fn client_that_writes_and_does_not_read_is_closed_too() {
             drop(client.write_all(b"G").await);
         }
     }
-    server.closed().await;
+    server.counts.accepted(PATHS.len()).await;
+    server.counts.closed().await;
 }
 
 #[tokio::test]
@@ -185,7 +210,7 @@ async fn graceful_shutdown_ends_although_a_client_does_not_read() {
 
 /// An HTTP/2 client with windows of so many bytes.
 async fn http2(address: SocketAddr, window: u32) -> h2::client::SendRequest<Bytes> {
-    let stream = TcpStream::connect(address).await.unwrap();
+    let stream = connect(address, |_| Ok(())).await.unwrap();
     let mut builder = h2::client::Builder::new();
     let (send, connection) =
         builder.initial_window_size(window).initial_connection_window_size(1 << 30).handshake(stream).await.unwrap();
@@ -193,11 +218,15 @@ async fn http2(address: SocketAddr, window: u32) -> h2::client::SendRequest<Byte
     send
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn http2_stream_whose_window_is_not_opened_is_reset() {
-    let mut server = Server::start().await;
+    let listener = PipeListener::bind();
+    let address = listener.address();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let server = axum::serve(listener, app()).with_graceful_shutdown(async { drop(stopped.await) });
+    let server = tokio::spawn(async move { server.await });
     for window in [65_535, 100_000, 2 << 20] {
-        let mut send = http2(server.address, window).await;
+        let mut send = http2(address, window).await;
         for path in PATHS {
             let request = http::Request::get(format!("http://server{path}")).body(()).unwrap();
             let (answer, _) = send.send_request(request, true).unwrap();
@@ -214,8 +243,8 @@ async fn http2_stream_whose_window_is_not_opened_is_reset() {
             assert!(end.is_some_and(|end| end.unwrap_err().is_reset()), "{path} with {window}");
         }
     }
-    server.stop.take().unwrap().send(()).unwrap();
-    timeout(LONG, &mut server.task).await.expect("it ends").unwrap().unwrap();
+    stop.send(()).unwrap();
+    timeout(LONG, server).await.expect("it ends").unwrap().unwrap();
 }
 
 /// Readers get what they got before, however they read.
@@ -280,8 +309,8 @@ async fn write_timeout_closes_what_no_layer_reaches() {
     let app = Router::new().route("/large", get(|| async { vec![0_u8; LARGE] }));
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let address = listener.local_addr().unwrap();
-    let open = Arc::<AtomicUsize>::default();
-    let listener = Bounded(Counted(listener, Arc::clone(&open)));
+    let counts = Arc::<Counts>::default();
+    let listener = Bounded(Counted(listener, Arc::clone(&counts)));
     tokio::spawn(async move { axum::serve(listener, app).await });
     let mut client = TcpStream::connect(address).await.unwrap();
     client
@@ -289,13 +318,8 @@ async fn write_timeout_closes_what_no_layer_reaches() {
         .await
         .unwrap();
     let start = Instant::now();
-    while open.load(Ordering::SeqCst) == 0 {
-        sleep(Duration::from_millis(1)).await;
-    }
-    while open.load(Ordering::SeqCst) > 0 {
-        assert!(start.elapsed() < LONG, "the connection is still open");
-        sleep(Duration::from_millis(5)).await;
-    }
+    counts.accepted(1).await;
+    counts.closed().await;
     assert!(start.elapsed() >= BODY);
 }
 

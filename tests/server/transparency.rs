@@ -23,7 +23,7 @@ fn app() -> Router {
     let layers = ServiceBuilder::new()
         .layer(RespondLayer::new())
         .layer(LoadShedLayer::http(LoadShedConfig::default()).unwrap())
-        .layer(DeadlineLayer::http(Duration::from_secs(5)).unwrap())
+        .layer(DeadlineLayer::http(Duration::from_secs(300)).unwrap())
         .layer(BulkheadLayer::http(BulkheadConfig::default()).unwrap());
     let with_trailers = || async {
         let mut trailers = HeaderMap::new();

@@ -14,7 +14,6 @@ use seawall::bulkhead::{BulkheadConfig, BulkheadLayer};
 use seawall::circuit_breaker::{CircuitBreakerConfig, CircuitBreakerLayer};
 use seawall::registry::{Command, Registry};
 use tower::{BoxError, Layer, ServiceExt, service_fn};
-use tracing::subscriber::with_default;
 use tracing::{Event, Metadata as TraceMetadata, Subscriber, span};
 
 use crate::recorded::turn;
@@ -146,7 +145,7 @@ fn here_and_there(work: impl Fn() + Send + Sync + 'static) -> impl Fn() + Send +
             work();
             let _ = done.send(());
         });
-        is_done.recv_timeout(Duration::from_secs(30)).expect("a lock is held");
+        is_done.recv_timeout(Duration::from_secs(300)).expect("a lock is held");
     }
 }
 
@@ -188,5 +187,7 @@ fn subscriber_that_calls_back_meets_no_lock() {
     let registry = Registry::new();
     let layer = BulkheadLayer::new(BulkheadConfig::default()).unwrap().named_in(&registry, "dropped within").unwrap();
     let (kept, within) = (Mutex::new(Some(layer)), registry.clone());
-    with_default(CallsBack::new(here_and_there(move || everything(&within, &kept))), || calls(&registry));
+    crate::listening::listening(CallsBack::new(here_and_there(move || everything(&within, &kept))), || {
+        calls(&registry)
+    });
 }

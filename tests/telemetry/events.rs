@@ -49,7 +49,7 @@ impl<S: Subscriber> tracing_subscriber::Layer<S> for Log {
 fn logged(calls: impl Future<Output = ()>) -> Vec<Fields> {
     let log = Log::default();
     let subscriber = tracing_subscriber::registry().with(log.clone());
-    tracing::subscriber::with_default(subscriber, || in_virtual_time(calls));
+    crate::listening::listening(subscriber, || in_virtual_time(calls));
     Arc::into_inner(log.0).unwrap().into_inner().unwrap()
 }
 
@@ -83,16 +83,28 @@ fn a_storm_of_refusals_is_told_once_a_second_with_what_was_left_out() {
 #[test]
 fn every_change_of_state_is_told_with_the_name() {
     let registry = Registry::new();
-    let config =
-        CircuitBreakerConfig { consecutive_failures: Some(1), half_open_rounds: 1, ..CircuitBreakerConfig::default() };
+    let config = CircuitBreakerConfig {
+        consecutive_failures: Some(1),
+        half_open_rounds: 1,
+        jitter: 0.0,
+        ..CircuitBreakerConfig::default()
+    };
     let layer = CircuitBreakerLayer::new(config).unwrap().named_in(&registry, "payments").unwrap();
     let events = logged(async {
         let service = layer
             .layer(service_fn(|fails: bool| async move { if fails { Err(BoxError::from("down")) } else { Ok(()) } }));
         let _ = service.clone().oneshot(true).await;
+        advance(Duration::from_millis(250)).await;
+        let _ = service.clone().oneshot(false).await;
         advance(Duration::from_secs(2)).await;
         let _ = service.clone().oneshot(false).await;
     });
+    let opened = events.iter().find(|event| event["message"] == "transition").unwrap();
+    assert_eq!([&opened["opened_by"], &opened["calls"], &opened["failures"]], ["consecutive_failures", "1", "1"]);
+    let refused = events.iter().find(|event| event["message"] == "rejected").unwrap();
+    assert_eq!([&refused["reason"], &refused["opened_by"]], ["circuit_open", "consecutive_failures"]);
+    assert_eq!([&refused["open_for"], &refused["next_probe"]], ["250ms", "750ms"]);
+    assert!(!refused.contains_key("limit") && !refused.contains_key("given"), "what is not known is not told");
     let states = events.iter().filter(|event| event["message"] == "transition" && event["name"] == "payments");
     let states: Vec<_> = states.map(|event| (event["from"].as_str(), event["to"].as_str())).collect();
     assert_eq!(states, [("closed", "open"), ("open", "half_open"), ("half_open", "closed")]);

@@ -6,6 +6,8 @@ mod callbacks;
 mod counts;
 mod events;
 mod gauges;
+#[path = "../listening/mod.rs"]
+mod listening;
 mod publisher;
 mod recorded;
 mod registry;

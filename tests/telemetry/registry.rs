@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::join_all;
 use seawall::bulkhead::{BulkheadConfig, BulkheadLayer};
-use seawall::circuit_breaker::{CircuitBreakerConfig, CircuitBreakerLayer, State};
+use seawall::circuit_breaker::{CircuitBreakerConfig, CircuitBreakerLayer, State, TripCause};
 use seawall::deadline::{DeadlineConfig, DeadlineLayer};
 use seawall::error::{Reason, rejection};
 use seawall::load_shed::{LoadShedConfig, LoadShedLayer};
@@ -118,13 +118,20 @@ fn a_breaker_is_seen_to_open_and_close_and_moved_by_hand() {
             (Some("payments"), "circuit_breaker", Reason::CircuitOpen)
         );
         assert!(error.to_string().starts_with("payments, circuit_breaker: the circuit is open"), "{error}");
+        let outage = condition().outage;
+        assert_eq!((outage.opened_by(), outage.failures()), (Some(TripCause::ConsecutiveFailures), Some(2)));
+        assert_eq!(outage.open_for(), Some(SECOND / 4));
+        let refused = registry.snapshot().components[0].last_refusal.unwrap().numbers;
+        assert_eq!(refused, outage);
 
         advance(2 * SECOND).await;
         assert!(call(false).await.is_ok());
         assert_eq!((condition().state, condition().transitions), (State::Closed, 3));
+        assert_eq!(condition().outage.opened_by(), None);
 
         registry.isolate("payments").unwrap();
         assert_eq!(condition().state, State::ForcedOpen);
+        assert_eq!(condition().outage.opened_by(), Some(TripCause::ForcedOpen));
         assert!(call(false).await.is_err());
         let component = &registry.find("payments")[0];
         component.apply(Command::Disable).unwrap();
@@ -167,6 +174,7 @@ fn of_keyed_breakers_the_worst_is_shown_and_how_many_are_open() {
         );
         let last = breaker.last_transition.unwrap();
         assert_eq!((breaker.since, last.ago), (5 * SECOND, 4 * SECOND), "it is open since the first of them is");
+        assert_eq!(breaker.outage.open_for(), Some(5 * SECOND));
         assert_eq!((component.calls["success"], component.calls["transient"]), (3, 2));
     });
 }

@@ -56,7 +56,7 @@ fn spans_of(config: RetryConfig) -> Spans {
     let registry = Registry::new();
     let retry = RetryLayer::new(config).unwrap().named_in(&registry, "payments").unwrap();
     let attempts = AtomicU32::new(0);
-    tracing::subscriber::with_default(tracing_subscriber::registry().with(spans.clone()), || {
+    crate::listening::listening(tracing_subscriber::registry().with(spans.clone()), || {
         in_virtual_time(async {
             let attempts = &attempts;
             let service = retry.layer(service_fn(|()| async move {

@@ -163,7 +163,12 @@ async fn many_threads_come_and_go_and_nothing_is_left() {
     }
     let reaper = Reaper::of_runtime(&Handle::current()).unwrap();
     assert_eq!(reaper.lock().schedule.next(), None);
-    assert_eq!(Arc::strong_count(&visited), 1);
+    // A round may be under way.
+    let start = std::time::Instant::now();
+    while Arc::strong_count(&visited) > 1 {
+        assert!(start.elapsed() < 300 * SECOND, "something is left");
+        tokio::task::yield_now().await;
+    }
 }
 
 proptest! {
@@ -285,7 +290,7 @@ fn a_visit_that_hangs_does_not_keep_others_from_being_visited() {
     let after = [1, 2, 3].map(|n| watched(&things[n]));
     let start = std::time::Instant::now();
     while things.iter().any(|(thing, _)| thing.visits().is_empty()) {
-        assert!(start.elapsed() < 20 * SECOND, "{:?}", things.map(|(thing, _)| thing.visits().len()));
+        assert!(start.elapsed() < 300 * SECOND, "{:?}", things.map(|(thing, _)| thing.visits().len()));
         std::thread::sleep(Duration::from_millis(1));
     }
     drop((before, hangs, after, release));

@@ -183,6 +183,9 @@ pub struct BreakerCondition {
     /// For how long it has been in it.
     #[cfg_attr(feature = "config", serde(rename = "since_s", serialize_with = "seconds"))]
     pub since: Duration,
+    /// What opened it, how long ago, and when it probes next; none of these while it is closed or disabled. With keys, of the worst of all,
+    /// and among these of the first.
+    pub outage: Numbers,
     /// Whether it refuses nothing, whatever its state.
     pub observe_only: bool,
     /// The calls of the window.

@@ -63,15 +63,23 @@ impl Timer {
     pub(crate) fn poll_until(&mut self, cx: &mut Context<'_>, deadline: Instant) -> Poll<()> {
         let alarm = match &mut self.alarm {
             Some(alarm) => alarm,
-            None if time::now() >= deadline => return Poll::Ready(()),
-            // The model checker runs without a runtime, and its waits never end by themselves.
-            None if cfg!(seawall_loom) => return Poll::Pending,
-            none => none.insert(Alarm::take(deadline)),
+            none => match Alarm::take(deadline) {
+                Some(alarm) => none.insert(alarm),
+                None if time::now() >= deadline => return Poll::Ready(()),
+                // The model checker runs without a runtime, and its waits never end by themselves.
+                None if cfg!(seawall_loom) => return Poll::Pending,
+                None => {
+                    drop(Handle::current());
+                    return Poll::Pending;
+                }
+            },
         };
         ready!(alarm.as_mut().poll(cx, deadline));
         if time::now() < deadline && alarm.is_foreign() {
             // Its runtime has ended, and the wait goes on in ours.
-            return self.alarm.insert(Alarm::take(deadline)).as_mut().poll(cx, deadline);
+            if let Some(alarm) = Alarm::take(deadline) {
+                return self.alarm.insert(alarm).as_mut().poll(cx, deadline);
+            }
         }
         Poll::Ready(())
     }
@@ -108,22 +116,25 @@ struct Alarm {
 }
 
 impl Alarm {
-    /// From the pool, or a fresh one. Panics outside a runtime.
-    fn take(deadline: Instant) -> Pin<Box<Self>> {
-        let runtime = Handle::current().id();
+    /// From the pool, or a fresh one. `None` outside a runtime.
+    fn take(deadline: Instant) -> Option<Pin<Box<Self>>> {
+        if cfg!(seawall_loom) {
+            return None;
+        }
+        let runtime = Handle::try_current().ok()?.id();
         if let Some(mut alarm) = Pool::take(runtime, deadline) {
             if !alarm.sleep.is_elapsed() {
-                return alarm;
+                return Some(alarm);
             }
             alarm.as_mut().move_to(deadline);
             // At once, and before its time? Then its runtime has ended, and ours only has the same id.
             if !alarm.sleep.is_elapsed() || time::now() >= deadline {
-                return alarm;
+                return Some(alarm);
             }
         }
         let mut alarm = Self::fresh(runtime, deadline);
         alarm.as_mut().move_to(deadline);
-        alarm
+        Some(alarm)
     }
 
     #[allow(clippy::disallowed_methods, reason = "the one place that makes sleeps, to pool them")]

@@ -7,39 +7,34 @@
 use std::sync::Arc;
 use std::task::{Wake, Waker};
 
-use crate::ground::sync::{Mutex, foreign, lock};
+use futures_util::task::AtomicWaker;
+
+use crate::ground::sync::atomic::{AtomicBool, Ordering};
+use crate::ground::sync::foreign;
 
 #[derive(Debug)]
-pub(super) struct Relay(Mutex<State>);
-
-#[derive(Debug)]
-struct State {
-    task: Option<Waker>,
+pub(super) struct Relay {
+    task: AtomicWaker,
     /// The sleep has our waker and has not used it yet.
-    registered: bool,
+    registered: AtomicBool,
 }
 
 impl Relay {
     pub(super) fn new() -> Arc<Self> {
-        Arc::new(Self(Mutex::new(State { task: None, registered: false })))
+        Arc::new(Self { task: AtomicWaker::new(), registered: AtomicBool::new(false) })
     }
 
     /// Wake-ups go to `task` from now on. Says whether the sleep still holds our waker; if not, the caller has to poll it
     /// with that waker now.
     #[must_use]
     pub(super) fn forward_to(&self, task: &Waker) -> bool {
-        let task = foreign(|| task.clone());
-        let mut state = lock(&self.0);
-        let before = state.task.replace(task);
-        let registered = std::mem::replace(&mut state.registered, true);
-        drop(state);
-        foreign(|| drop(before));
-        registered
+        // In this order: a sleep that fires in between wakes the task, or is seen to hold our waker no more.
+        foreign(|| self.task.register(task));
+        self.registered.swap(true, Ordering::AcqRel)
     }
 
     pub(super) fn forget_task(&self) {
-        let task = lock(&self.0).task.take();
-        foreign(|| drop(task));
+        foreign(|| drop(self.task.take()));
     }
 }
 
@@ -49,13 +44,7 @@ impl Wake for Relay {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        let task = {
-            let mut state = lock(&self.0);
-            state.registered = false;
-            state.task.take()
-        };
-        if let Some(task) = task {
-            foreign(|| task.wake());
-        }
+        self.registered.store(false, Ordering::Release);
+        foreign(|| self.task.wake());
     }
 }

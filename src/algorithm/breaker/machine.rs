@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use super::half_open::{HalfOpen, Judgement, Thresholds};
+use super::outage::Outage;
 use super::policy::Policy;
 use crate::algorithm::evidence::Evidence;
+use crate::ground::error::Trip;
 use crate::ground::time::Instant;
 
 /// What a breaker does with calls.
@@ -121,6 +123,7 @@ pub(crate) struct Heritage {
     /// The end of the break, unless it is closed.
     until: Option<Instant>,
     breaks: u32,
+    outage: Option<Outage>,
 }
 
 /// See the [module](super).
@@ -133,12 +136,14 @@ pub(crate) struct Machine {
     era: u8,
     /// How many breaks in a row there were since anything was answered well.
     breaks: u32,
+    /// There is one unless it is closed or disabled.
+    outage: Option<Outage>,
     last_probe: u64,
 }
 
 impl Machine {
     pub(crate) fn new(mode: Mode) -> Self {
-        Self { mode, phase: Phase::Closed, generation: 0, era: 0, breaks: 0, last_probe: 0 }
+        Self { mode, phase: Phase::Closed, generation: 0, era: 0, breaks: 0, outage: None, last_probe: 0 }
     }
 
     pub(crate) fn state(&self) -> State {
@@ -171,6 +176,16 @@ impl Machine {
         }
     }
 
+    pub(crate) fn outage(&self) -> Option<Outage> {
+        self.outage
+    }
+
+    /// A machine that begins as forced open as another one is.
+    pub(crate) fn with_outage_of(mut self, other: Option<Outage>) -> Self {
+        self.outage = other.filter(|outage| outage.fits(self.mode));
+        self
+    }
+
     /// What another machine has to know to go on as this one does, which it does after a break.
     pub(crate) fn heritage(&self, now: Instant) -> Heritage {
         let until = match &self.phase {
@@ -178,7 +193,7 @@ impl Machine {
             Phase::Open { until, .. } => Some(*until),
             Phase::HalfOpen(_) => Some(now),
         };
-        Heritage { until, breaks: self.breaks }
+        Heritage { until, breaks: self.breaks, outage: self.outage }
     }
 
     /// ## Closed => Open, as another machine was
@@ -186,6 +201,7 @@ impl Machine {
         if let Some(until) = heritage.until {
             self.generation += 1;
             self.breaks = heritage.breaks;
+            self.outage = heritage.outage;
             self.phase = Phase::Open { until, earliest: until };
         }
     }
@@ -237,6 +253,9 @@ impl Machine {
             Phase::Open { until, earliest } if may_probe && is_over(until, earliest) => {
                 self.generation += 1;
                 self.phase = Phase::HalfOpen(HalfOpen::new(moment.policy));
+                if let Some(outage) = &mut self.outage {
+                    outage.end_break(now);
+                }
             }
             Phase::HalfOpen(_) => self.look_at_probes(moment),
             Phase::Open { .. } | Phase::Closed => {}
@@ -298,24 +317,26 @@ impl Machine {
         }
     }
 
-    /// The watch has seen enough, in the generation it was in.
+    /// The watch has seen enough, in the generation it was in: these calls.
     ///
     /// ## Closed => Open
-    pub(crate) fn trip(&mut self, generation: u64, moment: &Moment<'_>) -> Option<Transition> {
+    pub(crate) fn trip(&mut self, generation: u64, calls: Trip, moment: &Moment<'_>) -> Option<Transition> {
         if self.generation != generation || self.state() != State::Closed {
             return None;
         }
-        self.open(moment);
+        let until = self.open(moment);
+        self.outage = Some(Outage::new(calls, moment.now, until));
         self.transition_from(State::Closed)
     }
 
     /// Changes who decides. Between enforcing and observing, everything stays as it is; from the modes in which nothing is
     /// counted, the breaker comes back closed.
-    pub(crate) fn set_mode(&mut self, mode: Mode) -> Option<Transition> {
+    pub(crate) fn set_mode(&mut self, mode: Mode, now: Instant) -> Option<Transition> {
         let from = self.state();
         let counts = |mode| matches!(mode, Mode::Enforcing | Mode::Observing);
         if self.mode != mode && !(counts(self.mode) && counts(mode)) {
             self.close();
+            self.outage = (mode == Mode::ForcedOpen).then(|| Outage::forced(now));
         }
         self.mode = mode;
         self.transition_from(from)
@@ -323,8 +344,9 @@ impl Machine {
 
     /// Closes, and forgets everything; but forced open stays forced open, and disabled disabled.
     pub(crate) fn reset(&mut self) -> Option<Transition> {
-        let from = self.state();
+        let (from, forced) = (self.state(), self.outage.filter(|outage| outage.fits(self.mode)));
         self.close();
+        self.outage = forced;
         self.transition_from(from)
     }
 
@@ -344,13 +366,19 @@ impl Machine {
 
     fn follow(&mut self, judgement: Judgement, moment: &Moment<'_>) {
         match judgement {
-            Judgement::Failed => self.open(moment),
+            Judgement::Failed => {
+                let until = self.open(moment);
+                if let Some(outage) = &mut self.outage {
+                    outage.add_break(until);
+                }
+            }
             Judgement::Good => self.close(),
             Judgement::Undecided => {}
         }
     }
 
-    fn open(&mut self, moment: &Moment<'_>) {
+    /// Says when the break will be over.
+    fn open(&mut self, moment: &Moment<'_>) -> Instant {
         let Moment { policy, now, chance, .. } = *moment;
         self.generation += 1;
         // Longer breaks are for what does not answer at all.
@@ -359,12 +387,14 @@ impl Machine {
         let until = now + policy.jittered(policy.pause(self.breaks), chance);
         let earliest = now + policy.jittered(policy.pause(1), chance);
         self.phase = Phase::Open { until, earliest };
+        until
     }
 
     fn close(&mut self) {
         self.generation += 1;
         self.era = self.era.wrapping_add(1);
         self.breaks = 0;
+        self.outage = None;
         self.phase = Phase::Closed;
     }
 

@@ -20,8 +20,10 @@
 //! waiting for their ends, and when none is answered any more (see [`watch`]), the breaker does not wait for them to
 //! become the greater part of a window full of better days.
 
+mod detect;
 mod half_open;
 mod machine;
+mod outage;
 mod policy;
 mod row;
 mod time_left;
@@ -30,7 +32,9 @@ mod watch;
 #[cfg(all(test, not(seawall_loom)))]
 mod tests;
 
+pub(crate) use detect::Detection;
 pub use machine::State;
 pub(crate) use machine::{Admission, Machine, Mode, Moment, Probe, Transition};
+pub(crate) use outage::Outage;
 pub(crate) use policy::{Pace, Policy, SlowAfter};
 pub(crate) use watch::{Entry, Pass, Watch};

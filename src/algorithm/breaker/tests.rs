@@ -5,11 +5,13 @@ use std::time::Duration;
 use super::machine::Notice;
 use super::*;
 use crate::algorithm::evidence::Evidence;
+use crate::ground::error::{Trip, TripCause};
 use crate::ground::time::Instant;
 
 const SECOND: Duration = Duration::from_secs(1);
 const QUICK: Evidence = Evidence::Good(Duration::from_millis(1));
 const FAILED: Evidence = Evidence::Bad(Duration::from_millis(1));
+const TRIP: Trip = Trip::by(TripCause::FailureRate);
 
 fn policy() -> Policy {
     Policy {
@@ -65,7 +67,7 @@ impl Rig {
 
     fn trip(&mut self) -> Option<(State, State)> {
         let generation = self.machine.generation();
-        let transition = self.step(|machine, moment| machine.trip(generation, moment));
+        let transition = self.step(|machine, moment| machine.trip(generation, TRIP, moment));
         transition.map(|transition| (transition.from, transition.to))
     }
 
@@ -196,7 +198,7 @@ fn jitter_cuts_breaks_short_and_never_lengthens_them() {
     for (chance, millis) in [(0.0, 1000), (0.5, 900), (0.999_999, 800)] {
         let jittered = Policy { jitter: 0.2, ..policy() };
         let mut rig = Rig::new(jittered);
-        let _ = rig.step(|machine, moment| machine.trip(0, &Moment { chance, ..*moment }));
+        let _ = rig.step(|machine, moment| machine.trip(0, TRIP, &Moment { chance, ..*moment }));
         let left = rig.retry_after().expect("the break has an end");
         assert_eq!((left.as_secs_f64() * 1000.0).round() as u64, millis);
     }
@@ -557,7 +559,7 @@ fn call_without_time_for_an_answer_is_no_probe_and_ends_no_break() {
 #[test]
 fn late_news_moves_nothing() {
     let (mut rig, old) = Rig::half_open(policy());
-    assert_eq!(rig.step(|machine, moment| machine.trip(0, moment)), None, "a call of the closed era");
+    assert_eq!(rig.step(|machine, moment| machine.trip(0, TRIP, moment)), None, "a call of the closed era");
     rig.settle(old, FAILED);
     rig.calls([FAILED; 2]);
     rig.now = rig.machine.open_until().expect("it is open");
@@ -566,7 +568,7 @@ fn late_news_moves_nothing() {
         assert_eq!(rig.settle(old, end), State::HalfOpen);
         assert!(matches!(rig.admit(), Admission::Refused { .. }), "its place is taken as before");
     }
-    let _ = rig.machine.set_mode(Mode::ForcedOpen);
+    let _ = rig.machine.set_mode(Mode::ForcedOpen, rig.now);
     assert_eq!(rig.settle(present, QUICK), State::ForcedOpen);
 }
 
@@ -574,18 +576,18 @@ fn late_news_moves_nothing() {
 fn modes() {
     let mut rig = Rig::new(policy());
     // resilience4j: forced open stays so, however long; Polly: "isolated".
-    let _ = rig.machine.set_mode(Mode::ForcedOpen);
+    let _ = rig.machine.set_mode(Mode::ForcedOpen, rig.now);
     rig.now = rig.now + 3600 * SECOND;
     assert_eq!(rig.retry_after(), None);
     assert_eq!(rig.trip(), None);
     let _ = rig.machine.reset();
     assert_eq!(rig.machine.state(), State::ForcedOpen);
     // resilience4j: disabled admits all, and has no events.
-    let _ = rig.machine.set_mode(Mode::Disabled);
+    let _ = rig.machine.set_mode(Mode::Disabled, rig.now);
     assert_eq!(rig.trip(), None);
     assert_eq!(rig.admit(), Admission::Free);
     // Observing, it moves like any other, and lets all pass.
-    let _ = rig.machine.set_mode(Mode::Observing);
+    let _ = rig.machine.set_mode(Mode::Observing, rig.now);
     assert_eq!(rig.machine.state(), State::Closed);
     assert_eq!(rig.trip(), Some((State::Closed, State::Open)));
     assert_eq!(rig.admit(), Admission::Free);
@@ -593,7 +595,7 @@ fn modes() {
     let probe = rig.probe().expect("one call stands for a probe");
     assert_eq!(rig.admit(), Admission::Free, "the others pass beside it");
     // And goes on where it was when it enforces.
-    assert_eq!(rig.machine.set_mode(Mode::Enforcing), None);
+    assert_eq!(rig.machine.set_mode(Mode::Enforcing, rig.now), None);
     assert!(matches!(rig.admit(), Admission::Refused { .. }));
     rig.settle(probe, QUICK);
     assert_eq!(rig.recover(), 14);

@@ -13,14 +13,18 @@
 
 use std::time::Duration;
 
+use super::detect::{self, Detection};
 use super::machine::{Machine, Mode, Moment, Notice, Probe};
+use super::outage::Outage;
 use super::policy::{Pace, Policy};
-use super::row::Row;
+use super::row::{Length, Row};
 use super::time_left::TimeLeft;
 use crate::algorithm::ages::{Age, Ages};
 use crate::algorithm::evidence::Evidence;
 use crate::algorithm::median::Median;
 use crate::algorithm::window::{Counts, Outcome, Span, Window};
+use crate::ground::error::Trip;
+use crate::ground::live::Live;
 use crate::ground::sync::atomic::{AtomicU64, Ordering};
 use crate::ground::time::{self, Instant};
 
@@ -36,8 +40,8 @@ pub(crate) enum Entry {
     Refused(Option<Duration>),
     /// Something is to be decided: ask the machine.
     Ask { may_probe: bool, refused_enough: bool },
-    /// The callee hangs: trip the machine out of this generation, and ask again.
-    Trip(u64),
+    /// The callee hangs: trip the machine, and ask again.
+    Trip(Detection),
 }
 
 /// The seat of a call that was admitted while closed. To be given back once.
@@ -115,6 +119,8 @@ pub(crate) struct Watch {
     refused: AtomicU64,
     /// After how long another try is worth it at the latest, in nanoseconds: probes may be answered long before `until`.
     try_again: AtomicU64,
+    /// What refusals tell.
+    outage: Live<Option<Outage>, 5>,
     time_left: TimeLeft,
     window: Window,
     ages: Ages,
@@ -142,6 +148,7 @@ impl Watch {
             earliest: AtomicU64::new(NEVER),
             refused: AtomicU64::new(0),
             try_again: AtomicU64::new(NEVER),
+            outage: Live::new(&machine.outage()),
             time_left: TimeLeft::new(),
             window,
             ages: Ages::new(),
@@ -173,6 +180,9 @@ impl Watch {
         }
         if let Some(until) = machine.open_until() {
             self.last_bad.fetch_max(until.as_nanos(), Ordering::Relaxed);
+        }
+        if before.generation() != machine.generation() {
+            self.outage.write(&machine.outage());
         }
         let (sign, until, earliest) = match machine.notice(moment) {
             Notice::Closed => (CLOSED, 0, None),
@@ -206,9 +216,11 @@ impl Watch {
                 let Some((age, first)) = self.ages.begin(word.era(), now, threshold) else {
                     return Entry::Closed(Seat { word, age: None });
                 };
-                if first && self.hangs(word.era(), &policy(), now, threshold) {
-                    self.ages.end(age);
-                    return Entry::Trip(word.generation());
+                if first {
+                    if let Some(trip) = self.hangs(word.era(), &policy(), now, threshold) {
+                        self.ages.end(age);
+                        return Entry::Trip(Detection { generation: word.generation(), trip });
+                    }
                 }
                 Entry::Closed(Seat { word, age: Some(age) })
             }
@@ -272,11 +284,14 @@ impl Watch {
         }
     }
 
-    /// A look at the calls in flight, while none may come. `Some` generation: trip the machine out of it.
-    pub(crate) fn look(&self, pace: &Pace, policy: impl FnOnce() -> Policy, now: Instant) -> Option<u64> {
+    /// A look at the calls in flight, while none may come. `Some`: trip the machine.
+    pub(crate) fn look(&self, pace: &Pace, policy: impl FnOnce() -> Policy, now: Instant) -> Option<Detection> {
         let word = self.load();
-        let hangs = word.sign() == CLOSED && self.hangs(word.era(), &policy(), now, self.overdue_after(pace));
-        hangs.then(|| word.generation())
+        if word.sign() != CLOSED {
+            return None;
+        }
+        let trip = self.hangs(word.era(), &policy(), now, self.overdue_after(pace))?;
+        Some(Detection { generation: word.generation(), trip })
     }
 
     /// When another look is due; `None`: nothing is in flight that a look could find overdue.
@@ -309,7 +324,7 @@ impl Watch {
         }
     }
 
-    /// A call is over. `Some`: that was enough, trip the machine out of this generation.
+    /// A call is over. `Some`: that was enough, trip the machine.
     #[inline]
     pub(crate) fn leave(
         &self,
@@ -318,7 +333,7 @@ impl Watch {
         pace: &Pace,
         policy: impl FnOnce() -> Policy,
         now: Instant,
-    ) -> Option<u64> {
+    ) -> Option<Detection> {
         self.stop_aging(&mut seat);
         let word = seat.word;
         if self.load() != word {
@@ -343,19 +358,25 @@ impl Watch {
         let row_trips = match end {
             Evidence::Good(_) | Evidence::Alive => {
                 self.note_good(word.era(), now);
-                false
+                None
             }
-            Evidence::Bad(_) | Evidence::TimedOut => pace.is_row_too_long(self.row.add_bad(word.era(), now).bad),
+            Evidence::Bad(_) | Evidence::TimedOut => {
+                let row = self.row.add_bad(word.era(), now);
+                pace.is_row_too_long(row.bad).then(|| detect::consecutive(row))
+            }
             // A crowd of callers that hangs up all at once, or a connection that takes its calls along, leaves a row of its own
             // between one good answer and the next.
             _ => {
-                pace.is_row_of_silence(self.row.add_silent(word.era(), now).total())
-                    && self.is_silent(now, pace.slow_or_floor(self.median(pace)))
+                let row = self.row.add_silent(word.era(), now);
+                let is_silent =
+                    pace.is_row_of_silence(row.total()) && self.is_silent(now, pace.slow_or_floor(self.median(pace)));
+                is_silent.then(|| detect::unanswered(row))
             }
         };
         let anything_bad = outcome.is_some_and(|outcome| self.window.add(word.era(), now, outcome));
-        let trips = row_trips || anything_bad && self.rates_trip(word.era(), &policy(), now);
-        trips.then(|| word.generation())
+        let rates = || detect::rates(self.window.counts(word.era(), now), &policy());
+        let trip = row_trips.or_else(|| anything_bad.then(rates).flatten())?;
+        Some(Detection { generation: word.generation(), trip })
     }
 
     /// A probe was good. What was measured before the break is of another time, so the first answer begins the measure anew.
@@ -377,6 +398,11 @@ impl Watch {
     #[inline]
     pub(crate) fn slow_after(&self, pace: &Pace) -> Option<Duration> {
         pace.slow_after(self.median(pace))
+    }
+
+    /// The outage, unless the breaker is closed or disabled.
+    pub(crate) fn outage(&self) -> Option<Outage> {
+        self.outage.read()
     }
 
     /// The calls of the window.
@@ -416,24 +442,18 @@ impl Watch {
         self.row.end(era);
     }
 
-    fn rates_trip(&self, era: u8, policy: &Policy, now: Instant) -> bool {
-        let counts = self.window.counts(era, now);
-        let enough = counts.calls >= u64::from(policy.minimum_calls);
-        enough && policy.too_many_failures(counts.failures as f64, counts.calls as f64) || slow_trips(counts, 0, policy)
-    }
-
-    /// Whether the calls in flight say that the dependency hangs.
-    fn hangs(&self, era: u8, policy: &Policy, now: Instant, threshold: Duration) -> bool {
-        if policy.slow_rate.is_none() {
-            return false;
-        }
+    /// What the calls in flight say, if it is that the dependency hangs.
+    fn hangs(&self, era: u8, policy: &Policy, now: Instant, threshold: Duration) -> Option<Trip> {
+        policy.slow_rate?;
         let overdue = self.ages.overdue(era, now, threshold);
-        let suspicious = overdue > 0
-            && (slow_trips(self.window.counts(era, now), overdue, policy)
-                || self.stalls(era, overdue, policy, now, threshold));
-        if !suspicious {
+        let suspicious = match overdue {
+            0 => None,
+            _ => detect::overdue(self.window.counts(era, now), overdue, policy)
+                .or_else(|| self.stalls(era, overdue, policy, now, threshold)),
+        };
+        if suspicious.is_none() {
             self.suspicious_since.store(0, Ordering::Relaxed);
-            return false;
+            return None;
         }
         let since = self.suspicious_since.load(Ordering::Relaxed);
         let apart = now.since(Instant::from_nanos(since));
@@ -441,13 +461,14 @@ impl Watch {
         if is_first {
             self.suspicious_since.store(now.as_nanos(), Ordering::Relaxed);
         }
-        !is_first && apart >= confirmed_after(threshold)
+        suspicious.filter(|_| !is_first && apart >= confirmed_after(threshold))
     }
 
-    fn stalls(&self, era: u8, overdue: u64, policy: &Policy, now: Instant, threshold: Duration) -> bool {
+    fn stalls(&self, era: u8, overdue: u64, policy: &Policy, now: Instant, threshold: Duration) -> Option<Trip> {
         // A row of moments, such as the calls that a closing connection takes along, is no part of a stall.
-        let in_a_row = if self.row.age(now) >= threshold { self.row.length(era).total() } else { 0 };
-        overdue + in_a_row >= u64::from(policy.minimum_calls) && self.since_last_good(now) >= threshold
+        let row = if self.row.age(now) >= threshold { self.row.length(era) } else { Length::default() };
+        let stalls = overdue + row.total() >= u64::from(policy.minimum_calls) && self.since_last_good(now) >= threshold;
+        stalls.then(|| detect::stall(overdue, row))
     }
 
     /// Whether there has been a row for that long, which is not empty.
@@ -463,9 +484,4 @@ impl Watch {
 /// How far apart two looks are at least of which the second confirms the first.
 fn confirmed_after(threshold: Duration) -> Duration {
     (threshold / 8).max(Duration::from_millis(1))
-}
-
-fn slow_trips(counts: Counts, overdue: u64, policy: &Policy) -> bool {
-    let calls = counts.calls + overdue;
-    calls >= u64::from(policy.minimum_calls) && policy.too_many_slow((counts.slow + overdue) as f64, calls as f64)
 }

@@ -191,7 +191,7 @@ function row(component) {
       }
       const refusal = component.last_refusal;
       if (refusal) {
-        const [why, remedy] = reason(refusal.reason);
+        const [why, remedy] = reason(refusal.reason, refusal.numbers);
         say(what, `${time(refusal.ago_s)} ago: ${why}${numbers(refusal.numbers)}. `);
         say(how, remedy);
       } else {

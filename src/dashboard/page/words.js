@@ -31,10 +31,31 @@ const REASONS = {
   not_in_time: ["less time was left than the call takes", "It would only have failed late. If many are: more capacity, or longer deadlines."],
   displaced: ["a call of higher priority took its place in the queue", "Calls come faster than answers: look at the callee's latency first."],
   rate_limited: ["the rate limit is used up", "Slow the callers down, or raise the limit."],
+  request_idle: ["the client sent nothing of its request's body for too long", "Look at these clients and their networks; or give uploads more time."],
 };
 
-function reason(word) {
+// What opened a circuit breaker, and what to do about it.
+const CAUSES = {
+  failure_rate: ["too many calls failed", "Look at the callee's errors; calls go on once probes succeed."],
+  consecutive_failures: ["calls failed in a row", "Look at the callee's errors; calls go on once probes succeed."],
+  slow_rate: ["too many calls were slow", "Look at the callee's latency; calls go on once probes are quick enough."],
+  hanging: ["the callee hangs", "It takes calls and does not answer: look whether it is stuck. Calls go on once probes are answered."],
+  unanswered: ["no call was answered", "Nothing gets through: look whether the callee is up, and at the network to it. Calls go on once probes are answered."],
+  forced_open: ["it was forced open by hand", "Enforce the breaker, and calls go on."],
+};
+
+function reason(word, numbers = {}) {
+  const cause = CAUSES[numbers.opened_by];
+  if (cause) return [`the circuit is open: ${cause[0]}`, cause[1]];
   return REASONS[word] || [String(word).replaceAll("_", " "), ""];
+}
+
+// The calls that opened a circuit breaker.
+function trip(is = {}) {
+  if (!(is.calls > 0)) return "";
+  if (is.opened_by === "consecutive_failures") return `${count(is.failures)} failed in a row`;
+  const parts = [[is.failures, "failed"], [is.slow, "slow"], [is.overdue, "hanging"], [is.unanswered, "unanswered"]];
+  return parts.filter(([n]) => n > 0).map(([n, word]) => `${count(n)} ${word}`).join(" and ") + ` of ${count(is.calls)} calls`;
 }
 
 // The numbers that decided a refusal, as the event and the error's text have them.
@@ -45,7 +66,11 @@ function numbers(is = {}) {
   say(is.expected_s, (expected) => `expected ${time(expected)}`);
   say(is.waiting, (calls) => `waiting ${count(calls)}`);
   say(is.limit, (limit) => `limit ${count(limit)}` + (Number.isFinite(is.per_s) ? ` per ${time(is.per_s)}` : ""));
-  say(is.calls, (calls) => `${count(is.failures)} failed and ${count(is.slow)} slow of ${count(calls)} calls`);
+  say(is.calls, () => trip(is));
+  say(is.open_for_s, (open) => `open for ${time(open)}`);
+  if (is.breaks > 1) words.push(`break ${count(is.breaks)}`);
+  say(is.next_probe_s, (next) => next > 0 ? `next probe in ${time(next)}` : "probing now");
+  if (Number.isFinite(is.given_s)) words.push(`given ${time(is.given_s)}, elapsed ${time(is.elapsed_s)}`);
   return words.length ? ` (${words.join(", ")})` : "";
 }
 
@@ -145,8 +170,9 @@ function breaker(is, keys, refused, failing) {
   if (is.state === "forced_open") return [3, "Forced open", `By hand, ${since}, until told otherwise`];
   if (is.state === "disabled") return [1, "Disabled", `By hand, ${since}: all calls pass`];
   if (is.observe_only) return [isOpen || isHalfOpen ? 2 : 1, "Observing", isOpen || isHalfOpen ? `Refuses nothing, but would ${since}` : window];
-  if (isOpen) return [3, some ? "Open for some" : "Open", some || `Refuses calls ${since}`];
-  if (isHalfOpen) return [2, some ? "Half-open for some" : "Half-open", some || `Tries the callee with probes ${since}`];
+  const opened = trip(is.outage) && `: ${trip(is.outage)}`;
+  if (isOpen) return [3, some ? "Open for some" : "Open", (some || `Refuses calls ${since}`) + opened];
+  if (isHalfOpen) return [2, some ? "Half-open for some" : "Half-open", (some || `Tries the callee with probes ${since}`) + opened];
   if (is.overdue > 0) return [2, "Calls hang", `${count(is.overdue)} calls are overdue`];
   if (failing) return [2, "Closed, failing", window];
   if (refused && is.transitions > 0 && is.since_s < 15) return [1, "Closed again", `All calls pass, ${since}`];

@@ -1,9 +1,14 @@
 //! The numbers that decided a refusal.
 
-use std::fmt;
+mod packed;
+mod show;
+#[cfg(test)]
+mod tests;
+
 use std::time::Duration;
 
-use crate::ground::time;
+use self::packed::{Count, Nanos};
+use super::{Trip, TripCause};
 
 /// The numbers that decided a refusal: what the layer saw when it refused. Each is `None` where the layer has no such number.
 ///
@@ -15,8 +20,9 @@ use crate::ground::time;
 /// | `not_in_time` | `time_left`, `expected`, `waiting`, `limit` |
 /// | `queue_full`, `queue_timeout`, `displaced` | `waiting`, `limit`, and `expected` where it is known |
 /// | `rate_limited` | `limit` and `per`, `waiting`, `expected`, and `time_left` where there is a deadline |
-/// | `circuit_open` | `failures`, `slow`, `calls` |
-/// | `not_ready` | `waiting` and `limit`, if too many were waiting |
+/// | `circuit_open` | `opened_by`, `open_for`, `breaks`, `next_probe`; and `calls`, `failures`, `slow`, `overdue`, `unanswered`, unless it was forced open |
+/// | `deadline_exceeded`, `head_timeout`, `attempt_timeout`, `hold_exceeded`, `request_idle` | `given` and `elapsed` |
+/// | `not_ready` | `waiting` and `limit`, if too many were waiting; `given` and `elapsed`, if its time was over |
 ///
 /// ```
 /// use std::time::Duration;
@@ -38,225 +44,198 @@ use crate::ground::time;
 /// # }
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Numbers {
+pub struct Numbers(Kind);
+
+/// A refusal has the numbers of one kind only, so they share their room.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// Of what gives out permits.
+    Permits(Permits),
+    /// Of a breaker.
+    Outage(Outage),
+    /// Of what ended at its time.
+    Timeout { given: Nanos, elapsed: Nanos },
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Permits {
     time_left: Nanos,
     expected: Nanos,
     per: Nanos,
     waiting: Count,
     limit: Count,
-    calls: Count,
-    failures: Count,
-    slow: Count,
 }
 
-/// A time in nanoseconds; the largest number is none. Half as large as an `Option<Duration>`: futures carry refusals.
 #[derive(Clone, Copy, PartialEq, Eq)]
-struct Nanos(u64);
-
-/// A count; the largest number is none.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Count(u32);
-
-impl Nanos {
-    const NONE: Self = Self(u64::MAX);
-
-    fn of(time: Duration) -> Self {
-        Self(time::nanos(time).min(u64::MAX - 1))
-    }
-
-    fn get(self) -> Option<Duration> {
-        (self != Self::NONE).then_some(Duration::from_nanos(self.0))
-    }
-}
-
-impl Count {
-    const NONE: Self = Self(u32::MAX);
-
-    fn of(count: u64) -> Self {
-        Self(u32::try_from(count).unwrap_or(u32::MAX - 1).min(u32::MAX - 1))
-    }
-
-    fn get(self) -> Option<u32> {
-        (self != Self::NONE).then_some(self.0)
-    }
+struct Outage {
+    open_for: Nanos,
+    next_probe: Nanos,
+    trip: Trip,
+    breaks: u32,
 }
 
 impl Numbers {
     /// No number is known.
-    pub(crate) const NONE: Self = Self {
+    pub(crate) const NONE: Self = Self(Kind::Permits(Permits::NONE));
+
+    pub(crate) fn with_time_left(self, time: Duration) -> Self {
+        self.with(|permits| permits.time_left = Nanos::of(time))
+    }
+
+    pub(crate) fn with_expected(self, time: Duration) -> Self {
+        self.with(|permits| permits.expected = Nanos::of(time))
+    }
+
+    pub(crate) fn with_waiting(self, calls: u32) -> Self {
+        self.with(|permits| permits.waiting = Count::of(calls))
+    }
+
+    pub(crate) fn with_limit(self, number: u32) -> Self {
+        self.with(|permits| permits.limit = Count::of(number))
+    }
+
+    pub(crate) fn with_per(self, time: Duration) -> Self {
+        self.with(|permits| permits.per = Nanos::of(time))
+    }
+
+    fn with(self, set: impl FnOnce(&mut Permits)) -> Self {
+        let mut permits = self.permits();
+        set(&mut permits);
+        Self(Kind::Permits(permits))
+    }
+
+    /// A breaker has been open for so long, and has had so many breaks since. `next_probe` is none if it was forced open.
+    pub(crate) fn of_outage(trip: Trip, breaks: u32, open_for: Duration, next_probe: Option<Duration>) -> Self {
+        let (open_for, next_probe) = (Nanos::of(open_for), next_probe.map_or(Nanos::NONE, Nanos::of));
+        Self(Kind::Outage(Outage { open_for, next_probe, trip, breaks }))
+    }
+
+    /// A call had so much time, and was ended after so long.
+    pub(crate) fn of_timeout(given: Duration, elapsed: Duration) -> Self {
+        Self(Kind::Timeout { given: Nanos::of(given), elapsed: Nanos::of(elapsed) })
+    }
+
+    fn permits(&self) -> Permits {
+        match self.0 {
+            Kind::Permits(permits) => permits,
+            Kind::Outage(_) | Kind::Timeout { .. } => Permits::NONE,
+        }
+    }
+
+    fn outage(&self) -> Option<Outage> {
+        match self.0 {
+            Kind::Outage(outage) => Some(outage),
+            Kind::Permits(_) | Kind::Timeout { .. } => None,
+        }
+    }
+
+    /// What opened a breaker, if calls did.
+    fn trip(&self) -> Option<Trip> {
+        self.outage().map(|outage| outage.trip).filter(|trip| trip.calls > 0)
+    }
+
+    /// How much time the call had until its deadline.
+    pub fn time_left(&self) -> Option<Duration> {
+        self.permits().time_left.get()
+    }
+
+    /// How long the call was expected to take, the wait for its turn included.
+    pub fn expected(&self) -> Option<Duration> {
+        self.permits().expected.get()
+    }
+
+    /// How many calls were waiting.
+    pub fn waiting(&self) -> Option<u32> {
+        self.permits().waiting.get()
+    }
+
+    /// How many permits there are; of a rate limit, how many calls may start in each [`per`](Self::per).
+    pub fn limit(&self) -> Option<u32> {
+        self.permits().limit.get()
+    }
+
+    /// The time that a rate is about.
+    pub fn per(&self) -> Option<Duration> {
+        self.permits().per.get()
+    }
+
+    /// What opened the circuit breaker. Failed probes lengthen an outage, and what began it stays its cause.
+    pub fn opened_by(&self) -> Option<TripCause> {
+        self.outage().map(|outage| outage.trip.cause)
+    }
+
+    /// How long ago the circuit breaker opened, all breaks and probes since included.
+    pub fn open_for(&self) -> Option<Duration> {
+        self.outage().and_then(|outage| outage.open_for.get())
+    }
+
+    /// How many breaks the circuit breaker has made since it opened: from the second on, probes have failed before. Zero if it was forced
+    /// open.
+    pub fn breaks(&self) -> Option<u32> {
+        self.outage().map(|outage| outage.breaks)
+    }
+
+    /// After how long the circuit breaker sends the next probe, if a call comes that has time for an answer. Zero: the break is over,
+    /// and calls are refused beside the probes. `None` if it was forced open.
+    pub fn next_probe(&self) -> Option<Duration> {
+        self.outage().and_then(|outage| outage.next_probe.get())
+    }
+
+    /// How many calls the circuit breaker judged when it opened.
+    pub fn calls(&self) -> Option<u32> {
+        self.trip().map(|trip| trip.calls)
+    }
+
+    /// How many of [`calls`](Self::calls) had failed.
+    pub fn failures(&self) -> Option<u32> {
+        self.trip().map(|trip| trip.failures)
+    }
+
+    /// How many of [`calls`](Self::calls) were slow.
+    pub fn slow(&self) -> Option<u32> {
+        self.trip().map(|trip| trip.slow)
+    }
+
+    /// How many of [`calls`](Self::calls) were in flight past the slow threshold.
+    pub fn overdue(&self) -> Option<u32> {
+        self.trip().map(|trip| trip.overdue)
+    }
+
+    /// How many of [`calls`](Self::calls) had ended without an answer.
+    pub fn unanswered(&self) -> Option<u32> {
+        self.trip().map(|trip| trip.unanswered)
+    }
+
+    /// How much time the call, the attempt or the wait had when it began.
+    pub fn given(&self) -> Option<Duration> {
+        self.timeout().and_then(|(given, _)| given.get())
+    }
+
+    /// How long it had lasted when it was ended. Much more than [`given`](Self::given): this process was late, not the callee.
+    pub fn elapsed(&self) -> Option<Duration> {
+        self.timeout().and_then(|(_, elapsed)| elapsed.get())
+    }
+
+    fn timeout(&self) -> Option<(Nanos, Nanos)> {
+        match self.0 {
+            Kind::Timeout { given, elapsed } => Some((given, elapsed)),
+            Kind::Permits(_) | Kind::Outage(_) => None,
+        }
+    }
+}
+
+impl Permits {
+    const NONE: Self = Self {
         time_left: Nanos::NONE,
         expected: Nanos::NONE,
         per: Nanos::NONE,
         waiting: Count::NONE,
         limit: Count::NONE,
-        calls: Count::NONE,
-        failures: Count::NONE,
-        slow: Count::NONE,
     };
-
-    pub(crate) fn with_time_left(self, time: Duration) -> Self {
-        Self { time_left: Nanos::of(time), ..self }
-    }
-
-    pub(crate) fn with_expected(self, time: Duration) -> Self {
-        Self { expected: Nanos::of(time), ..self }
-    }
-
-    pub(crate) fn with_waiting(self, calls: u32) -> Self {
-        Self { waiting: Count::of(calls.into()), ..self }
-    }
-
-    pub(crate) fn with_limit(self, permits: u32) -> Self {
-        Self { limit: Count::of(permits.into()), ..self }
-    }
-
-    pub(crate) fn with_per(self, time: Duration) -> Self {
-        Self { per: Nanos::of(time), ..self }
-    }
-
-    /// The calls that a breaker looked at, and those of them that failed and that were slow.
-    #[allow(dead_code, reason = "for the circuit breaker")]
-    pub(crate) fn with_calls(self, calls: u64, failures: u64, slow: u64) -> Self {
-        Self { calls: Count::of(calls), failures: Count::of(failures), slow: Count::of(slow), ..self }
-    }
-
-    /// How much time the call had until its deadline.
-    pub fn time_left(&self) -> Option<Duration> {
-        self.time_left.get()
-    }
-
-    /// How long the call was expected to take, the wait for its turn included.
-    pub fn expected(&self) -> Option<Duration> {
-        self.expected.get()
-    }
-
-    /// How many calls were waiting.
-    pub fn waiting(&self) -> Option<u32> {
-        self.waiting.get()
-    }
-
-    /// How many permits there are; of a rate limit, how many calls may start in each [`per`](Self::per).
-    pub fn limit(&self) -> Option<u32> {
-        self.limit.get()
-    }
-
-    /// The time that a rate is about.
-    pub fn per(&self) -> Option<Duration> {
-        self.per.get()
-    }
-
-    /// How many calls the circuit breaker judged when it opened.
-    pub fn calls(&self) -> Option<u32> {
-        self.calls.get()
-    }
-
-    /// How many of [`calls`](Self::calls) had failed.
-    pub fn failures(&self) -> Option<u32> {
-        self.failures.get()
-    }
-
-    /// How many of [`calls`](Self::calls) were slow.
-    pub fn slow(&self) -> Option<u32> {
-        self.slow.get()
-    }
 }
 
 impl Default for Numbers {
     fn default() -> Self {
         Self::NONE
-    }
-}
-
-/// Those that are known, in one line: `time left 12.0ms, expected 80.0ms, waiting 3, limit 16`.
-impl fmt::Display for Numbers {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut separator = "";
-        let mut write = |text: fmt::Arguments<'_>| {
-            write!(f, "{separator}{text}")?;
-            separator = ", ";
-            Ok(())
-        };
-        if let Some(time) = self.time_left() {
-            write(format_args!("time left {time:.1?}"))?;
-        }
-        if let Some(time) = self.expected() {
-            write(format_args!("expected {time:.1?}"))?;
-        }
-        if let Some(calls) = self.waiting() {
-            write(format_args!("waiting {calls}"))?;
-        }
-        match (self.limit(), self.per()) {
-            (Some(limit), Some(per)) => write(format_args!("limit {limit} per {per:?}"))?,
-            (Some(limit), None) => write(format_args!("limit {limit}"))?,
-            (None, _) => {}
-        }
-        if let Some(calls) = self.calls() {
-            let (failures, slow) = (self.failures().unwrap_or_default(), self.slow().unwrap_or_default());
-            write(format_args!("{failures} failed and {slow} slow of {calls} calls"))?;
-        }
-        Ok(())
-    }
-}
-
-impl fmt::Debug for Numbers {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Numbers({self})")
-    }
-}
-
-/// A map of those that are known; times are in seconds, under names that end in `_s`.
-#[cfg(feature = "config")]
-impl serde::Serialize for Numbers {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        use serde::ser::SerializeMap as _;
-
-        let mut map = serializer.serialize_map(None)?;
-        let times = [("time_left_s", self.time_left), ("expected_s", self.expected), ("per_s", self.per)];
-        for (name, time) in times {
-            if let Some(time) = time.get() {
-                map.serialize_entry(name, &time.as_secs_f64())?;
-            }
-        }
-        let counts = [
-            ("waiting", self.waiting),
-            ("limit", self.limit),
-            ("calls", self.calls),
-            ("failures", self.failures),
-            ("slow", self.slow),
-        ];
-        for (name, count) in counts {
-            if let Some(count) = count.get() {
-                map.serialize_entry(name, &count)?;
-            }
-        }
-        map.end()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const MS: Duration = Duration::from_millis(1);
-
-    #[test]
-    fn numbers_that_are_not_known_are_not_shown() {
-        assert_eq!(Numbers::NONE.to_string(), "");
-        let numbers = Numbers::NONE.with_waiting(3).with_limit(16);
-        assert_eq!(numbers.to_string(), "waiting 3, limit 16");
-        assert_eq!((numbers.time_left(), numbers.calls()), (None, None));
-        let numbers = numbers.with_time_left(12 * MS).with_expected(80 * MS);
-        assert_eq!(numbers.to_string(), "time left 12.0ms, expected 80.0ms, waiting 3, limit 16");
-        let numbers = Numbers::NONE.with_limit(5).with_per(60_000 * MS);
-        assert_eq!(numbers.to_string(), "limit 5 per 60s");
-        assert_eq!(Numbers::NONE.with_calls(10, 6, 1).to_string(), "6 failed and 1 slow of 10 calls");
-    }
-
-    #[test]
-    fn numbers_at_their_ends_are_still_numbers() {
-        let numbers = Numbers::NONE.with_waiting(u32::MAX).with_time_left(Duration::MAX).with_calls(u64::MAX, 0, 0);
-        assert_eq!((numbers.waiting(), numbers.calls()), (Some(u32::MAX - 1), Some(u32::MAX - 1)));
-        assert!(numbers.time_left().is_some_and(|time| time > Duration::from_secs(1 << 33)));
-        assert_eq!(Numbers::NONE.with_time_left(Duration::ZERO).time_left(), Some(Duration::ZERO));
     }
 }

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use super::{AtDeadline, Numbers, Reason};
+use super::{AtDeadline, Numbers, Reason, TripCause, Why};
 #[cfg(test)]
 use crate::ground::telemetry::LayerKind;
 use crate::ground::telemetry::{Instruments, Source};
@@ -73,8 +73,9 @@ impl Rejected {
     }
 
     /// By the layer that `source` is. The look-up takes a lock: for what is rare, or comes after a wait.
-    pub(crate) fn by(source: Source, reason: Reason) -> Self {
-        Self::new(source.instruments(), reason)
+    pub(crate) fn by(source: Source, why: impl Into<Why>) -> Self {
+        let Why { reason, numbers } = why.into();
+        Self::new(source.instruments(), reason).with_numbers(numbers)
     }
 
     /// By a layer without a name.
@@ -128,7 +129,8 @@ impl Rejected {
         self.retry_after
     }
 
-    /// The numbers that decided it, as far as the layer has any: time left, expected time, calls waiting, the limit.
+    /// The numbers that decided it, as far as the layer has any: time left, expected time, calls waiting and the limit; what opened a
+    /// breaker, since when, and when it probes; the time that was given to a call.
     pub fn numbers(&self) -> Numbers {
         self.numbers
     }
@@ -197,7 +199,8 @@ impl fmt::Display for Rejected {
         if let Some(name) = self.name() {
             write!(f, "{name}, ")?;
         }
-        write!(f, "{}: {}", self.layer(), self.reason.text())?;
+        let text = self.numbers.opened_by().map_or(self.reason.text(), TripCause::text);
+        write!(f, "{}: {text}", self.layer())?;
         if self.numbers != Numbers::NONE {
             write!(f, " ({})", self.numbers)?;
         }
@@ -254,6 +257,7 @@ impl Eq for Rejected {}
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ground::error::Trip;
 
     #[test]
     fn refusal_shows_layer_reason_numbers_and_wait() {
@@ -261,10 +265,14 @@ mod tests {
             .with_retry_after(Some(Duration::from_millis(1500)));
         let text = "circuit_breaker: the circuit is open because the callee has been failing";
         assert_eq!(rejected.to_string(), format!("{text}; retry after 1.5s"));
-        let rejected = rejected.with_numbers(Numbers::NONE.with_calls(10, 6, 1));
-        assert_eq!(rejected.to_string(), format!("{text} (6 failed and 1 slow of 10 calls); retry after 1.5s"));
+        let trip = Trip { calls: 10, failures: 9, ..Trip::by(TripCause::FailureRate) };
+        let (open_for, next_probe) = (Duration::from_secs(3), Duration::from_millis(1500));
+        let rejected = rejected.with_numbers(Numbers::of_outage(trip, 2, open_for, Some(next_probe)));
+        let numbers = "9 failed of 10 calls, open for 3.0s, break 2, next probe in 1.5s";
+        let text = "circuit_breaker: the circuit is open because too many calls failed (failure_rate)";
+        assert_eq!(rejected.to_string(), format!("{text} ({numbers}); retry after 1.5s"));
         let shown = format!("{rejected:?}");
-        assert!(shown.contains("CircuitOpen") && shown.contains("6 failed and 1 slow of 10 calls"), "{shown}");
+        assert!(shown.contains("CircuitOpen") && shown.contains("9 failed of 10 calls"), "{shown}");
     }
 
     /// A layer that has learned nothing yet still says when to come back.

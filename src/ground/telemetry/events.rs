@@ -10,7 +10,7 @@ use tracing::field;
 
 use super::instruments::Instruments;
 use super::tally::{Count, NotRetried, STATES};
-use crate::ground::error::Rejected;
+use crate::ground::error::{Numbers, Rejected, TripCause};
 use crate::ground::sync::foreign;
 #[cfg(feature = "http")]
 use crate::ground::text;
@@ -56,6 +56,14 @@ pub(crate) fn rejected(rejected: &Rejected) {
         calls = numbers.calls(),
         failures = numbers.failures(),
         slow = numbers.slow(),
+        overdue = numbers.overdue(),
+        unanswered = numbers.unanswered(),
+        opened_by = numbers.opened_by().map(TripCause::as_str),
+        open_for = numbers.open_for().map(field::debug),
+        breaks = numbers.breaks(),
+        next_probe = numbers.next_probe().map(field::debug),
+        given = numbers.given().map(field::debug),
+        elapsed = numbers.elapsed().map(field::debug),
         "rejected"
     );
 }
@@ -74,13 +82,29 @@ pub(crate) fn not_retried(instruments: &Instruments, why: NotRetried) {
     tell!(DEBUG, count, name = name(instruments), layer = "retry", why = why.as_str(), "not retried");
 }
 
-/// A circuit breaker changed its state.
-pub(crate) fn transition(instruments: &Instruments, from: &'static str, to: &'static str) {
+/// A circuit breaker changed its state. The numbers are those of the outage, unless it is over.
+pub(crate) fn transition(instruments: &Instruments, from: &'static str, to: &'static str, numbers: Numbers) {
     let number = |state| STATES.iter().position(|name| *name == state);
     let (Some(from_number), Some(to_number)) = (number(from), number(to)) else { return };
     let count: &Count = &instruments.tally().transitions[from_number][to_number];
     count.add();
-    tell!(WARN, count, name = name(instruments), layer = "circuit_breaker", from, to, "transition");
+    tell!(
+        WARN,
+        count,
+        name = name(instruments),
+        layer = "circuit_breaker",
+        from,
+        to,
+        opened_by = numbers.opened_by().map(TripCause::as_str),
+        open_for = numbers.open_for().map(field::debug),
+        breaks = numbers.breaks(),
+        calls = numbers.calls(),
+        failures = numbers.failures(),
+        slow = numbers.slow(),
+        overdue = numbers.overdue(),
+        unanswered = numbers.unanswered(),
+        "transition"
+    );
 }
 
 /// What has become of new settings.

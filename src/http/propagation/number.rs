@@ -1,16 +1,27 @@
 //! Numbers in headers that anybody may have sent.
 
-use std::io::Write;
-
 use ::http::HeaderValue;
 
+/// As many digits as the largest number has.
+const MAX_DIGITS: usize = 20;
+
 /// In digits, by one allocation: the conversion that `http` has takes two.
-pub(crate) fn value(number: u64) -> HeaderValue {
-    let mut digits = [0; 20];
-    let mut rest = &mut digits[..];
-    let left = write!(rest, "{number}").map(|()| rest.len());
-    let digits = left.ok().and_then(|left| digits.get(..digits.len() - left));
-    digits.and_then(|digits| HeaderValue::from_bytes(digits).ok()).unwrap_or_else(|| HeaderValue::from(number))
+pub(super) fn value(number: u64) -> HeaderValue {
+    HeaderValue::from_bytes(digits(number, &mut [0; MAX_DIGITS])).unwrap_or_else(|_| HeaderValue::from(number))
+}
+
+/// The digits of `number`, at the end of `room`.
+fn digits(mut number: u64, room: &mut [u8; MAX_DIGITS]) -> &[u8] {
+    let mut start = room.len();
+    for digit in room.iter_mut().rev() {
+        *digit = b'0' + (number % 10) as u8;
+        number /= 10;
+        start -= 1;
+        if number == 0 {
+            break;
+        }
+    }
+    room.get(start..).unwrap_or_default()
 }
 
 /// Digits and nothing else: no sign, no space, no fraction, and not nothing. More than fit are the largest number there is:

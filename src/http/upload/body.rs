@@ -10,7 +10,7 @@ use tower::BoxError;
 
 use crate::admission::gate::Waiter;
 use crate::admission::timer::Timer;
-use crate::ground::error::{Reason, Rejected};
+use crate::ground::error::{Numbers, Reason, Rejected};
 use crate::ground::sync::Arc;
 use crate::ground::telemetry::Instruments;
 use crate::ground::time::{self, Instant};
@@ -79,7 +79,8 @@ impl<D> Watched<D> {
         let since = *self.waiting_since.get_or_insert_with(time::now);
         self.upload.pause();
         ready!(self.timer.poll_until(cx, since + self.idle));
-        let rejected = Rejected::new(self.instruments.clone(), Reason::RequestIdle);
+        let numbers = Numbers::of_timeout(self.idle, time::now().since(since));
+        let rejected = Rejected::new(self.instruments.clone(), Reason::RequestIdle).with_numbers(numbers);
         self.upload.cut_with(rejected.clone());
         Poll::Ready(rejected)
     }

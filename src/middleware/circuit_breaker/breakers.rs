@@ -10,7 +10,7 @@ use super::state::{Breaker, Terms};
 use crate::admission::keyed::{Forgettable, KeyBy, Keyed, Keying, Survey};
 use crate::admission::registry::{BreakerCondition, Command, Condition, LastTransition, Observed, Unsupported};
 use crate::algorithm::breaker::{Mode, State, Transition};
-use crate::ground::error::{Reason, Rejected};
+use crate::ground::error::{Numbers, Rejected};
 use crate::ground::live::Current;
 use crate::ground::sync::atomic::{self, AtomicBool};
 use crate::ground::sync::{Arc, Mutex, lock};
@@ -38,6 +38,8 @@ struct Seen {
     open_keys: usize,
     worst: Option<State>,
     since: Option<Instant>,
+    /// Of the worst, and among these of the first.
+    outage: Numbers,
     last: Option<(Transition, Instant)>,
 }
 
@@ -51,9 +53,16 @@ impl Seen {
             Ordering::Less => self.since,
             // All are closed since the last one is; one is open since the first one is.
             Ordering::Equal if worst == Some(0) => self.since.max(at),
-            Ordering::Equal => self.since.into_iter().chain(at).min(),
+            Ordering::Equal => {
+                let outage = breaker.numbers(now);
+                if outage.open_for() > self.outage.open_for() {
+                    self.outage = outage;
+                }
+                self.since.into_iter().chain(at).min()
+            }
             Ordering::Greater => {
                 self.worst = Some(snapshot.state);
+                self.outage = breaker.numbers(now);
                 at
             }
         };
@@ -77,7 +86,7 @@ impl Forgettable for Breaker {
 impl<K: Keying> Breakers<K> {
     pub(super) fn new(config: CircuitBreakerConfig, keying: K, instruments: Instruments) -> Self {
         let mode = config.mode();
-        let common = Breaker::new(&Terms::of(&config), config.span(), mode, instruments.clone());
+        let common = Breaker::new(&Terms::of(&config), config.span(), mode, None, instruments.clone());
         Self {
             keyed: Keyed::new(keying, config.max_keys, common),
             seen: Survey::default(),
@@ -102,7 +111,8 @@ impl<K: Keying> Breakers<K> {
 
     fn make(&self) -> Breaker {
         let config = self.config();
-        Breaker::new(&Terms::of(&config), config.span(), self.mode(), self.instruments.clone())
+        let outage = self.common().outage();
+        Breaker::new(&Terms::of(&config), config.span(), self.mode(), outage, self.instruments.clone())
     }
 
     pub(super) fn unready(&self) -> &Unready {
@@ -185,7 +195,7 @@ impl BreakerAhead for Arc<Breaker> {
         let entrance = self.entrance();
         let left = deadline.map_or(entrance.max_hold, |deadline| deadline.since(now));
         let wait = self.would_refuse(&entrance.pace, left, now)?;
-        Some(Rejected::new(self.instruments().clone(), Reason::CircuitOpen).with_retry_after(wait))
+        Some(Breaker::refusal(self, wait, now))
     }
 
     fn moved(&self) -> OwnedNotified {
@@ -208,12 +218,13 @@ impl<K: Keying> Observed for Breakers<K> {
             let is_open = seen.add(breaker, now) != State::Closed;
             seen.open_keys += usize::from(is_open && !std::ptr::eq(breaker, &**self.common()));
         });
-        let Seen { in_flight, open_keys, worst, since, last } = seen;
+        let Seen { in_flight, open_keys, worst, since, outage, last } = seen;
         let tally = self.instruments.tally();
         let named = self.instruments.named().map_or(now, |named| named.since);
         Condition::CircuitBreaker(BreakerCondition {
             state: worst.unwrap_or(common.state),
             since: now.since(since.unwrap_or(named)),
+            outage,
             observe_only: self.common().mode() == Mode::Observing,
             calls: common.calls,
             failures: common.failures,

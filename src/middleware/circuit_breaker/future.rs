@@ -9,7 +9,7 @@ use super::ticket::Ticket;
 use crate::admission::woken::Woken;
 use crate::ground::context;
 use crate::ground::time;
-use crate::ground::verdict::{self, AtResponse, Classify, Guard};
+use crate::ground::verdict::{self, AtResponse, Classify};
 use crate::middleware::inner::BoundedCall;
 
 /// A call that a circuit breaker has let pass, or refused.
@@ -26,6 +26,7 @@ pub struct ResponseFuture<S, Req, F, C = AtResponse> {
 }
 
 impl<S, Req, F, C> ResponseFuture<S, Req, F, C> {
+    #[inline(always)]
     pub(super) fn new(call: BoundedCall<S, Req, F>, ticket: Ticket, classifier: C) -> Self {
         Self { call, ticket: Some(ticket), woken: Woken::new(), classifier }
     }
@@ -47,7 +48,7 @@ where
             // Tiers above that try again what is not even sent here would only multiply it.
             context::say_last_word();
         }
-        let (call, source) = (this.call, ticket.expiry().source);
+        let (call, source) = (this.call, ticket.source());
         let (result, woken) = ticket.watch(this.woken, cx, |cx| call.poll(cx, source, None));
         let result = ready!(result);
         let now = ticket.answered(woken);

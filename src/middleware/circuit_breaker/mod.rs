@@ -53,8 +53,9 @@
 //!   the breaker is unready while open, is forgotten when it is dropped.
 //! - **Clones**, and all services of one layer value, share one state; [`keyed_by`](CircuitBreakerLayer::keyed_by) keeps one for each host,
 //!   tenant or whatever tells calls apart.
-//! - **Errors:** [`Reason::CircuitOpen`], with the time after which another try has a chance, in which case nothing was sent and
-//!   a readied inner service was let go; the same with [`Reason::DeadlineExpired`] for a call that comes too late;
+//! - **Errors:** [`Reason::CircuitOpen`], with the time after which another try has a chance and the
+//!   [numbers](crate::error::Numbers) of the outage: what opened the breaker ([`TripCause`]), how many calls of how many failed or were
+//!   slow, since when it is open, and when the next probe may be. Nothing was sent then, and a readied inner service was let go; the same with [`Reason::DeadlineExpired`] for a call that comes too late;
 //!   [`Reason::HoldExceeded`] or [`Reason::DeadlineExceeded`] at the call's bound, [`Reason::NotReady`]; any other error is
 //!   the inner service's own.
 //! - **The call is over** when the classifier says so, and what it says late, after the breaker has moved on, moves nothing.
@@ -170,6 +171,7 @@ pub use self::layer::CircuitBreakerLayer;
 pub use self::service::CircuitBreaker;
 pub use self::ticket::Ticket;
 pub use crate::algorithm::breaker::State;
+pub use crate::ground::error::TripCause;
 
 /// The layer's name in errors, logs and metrics.
 const KIND: LayerKind = LayerKind::CircuitBreaker;

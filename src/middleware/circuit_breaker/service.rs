@@ -61,16 +61,14 @@ where
     fn call(&mut self, request: Req) -> Self::Future {
         let now = time::call_start();
         let breaker = self.breakers.breaker(&request);
-        let source = breaker.instruments().source();
         let entrance = breaker.entrance();
         let bound = Bound::new(now, entrance.max_hold);
         let admitted = if context::current().has_expired(now) {
             // It would not be sent in time, and its end would be held against the callee.
             Err(Rejected::new(breaker.instruments().clone(), Reason::DeadlineExpired))
         } else {
-            breaker.admit(&entrance.pace, bound.instant().since(now), now).map_err(|wait| {
-                Rejected::new(breaker.instruments().clone(), Reason::CircuitOpen).with_retry_after(wait)
-            })
+            let left = bound.instant().since(now);
+            breaker.admit(&entrance.pace, left, now).map_err(|wait| breaker.refusal(wait, now))
         };
         let (pass, refusal) = match admitted {
             Ok(pass) => {
@@ -79,7 +77,7 @@ where
             }
             Err(rejected) => (None, Some(rejected)),
         };
-        let ticket = Ticket::new(breaker, pass, now, bound.instant(), bound.expiry(source));
+        let ticket = Ticket::new(breaker, pass, now, bound.limits());
         let call = match refusal {
             None => BoundedCall::new(self.inner.call(request, now, self.breakers.unready()), bound),
             Some(rejected) => {

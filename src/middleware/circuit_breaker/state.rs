@@ -7,11 +7,12 @@ use super::handle::Snapshot;
 use super::lookout::Lookout;
 use super::turn::Turn;
 use crate::algorithm::breaker::{
-    Admission, Entry, Machine, Mode, Moment, Pace, Pass, Policy, Probe, Transition, Watch,
+    Admission, Detection, Entry, Machine, Mode, Moment, Outage, Pace, Pass, Policy, Probe, Transition, Watch,
 };
 use crate::algorithm::evidence::{Evidence, Yardstick};
 use crate::algorithm::window::{Span, Window};
 use crate::ground::chance;
+use crate::ground::error::{Numbers, Reason, Rejected};
 use crate::ground::live::{Live, Settings};
 use crate::ground::sync::{Mutex, lock};
 use crate::ground::telemetry::{self, Instruments};
@@ -82,8 +83,9 @@ struct Kept {
 }
 
 impl Breaker {
-    pub(super) fn new(terms: &Terms, span: Span, mode: Mode, instruments: Instruments) -> Self {
-        let machine = Machine::new(mode);
+    /// In the mode and, if it is forced open, in the `outage` of the others.
+    pub(super) fn new(terms: &Terms, span: Span, mode: Mode, outage: Option<Outage>, instruments: Instruments) -> Self {
+        let machine = Machine::new(mode).with_outage_of(outage);
         let moment = Moment { policy: &terms.policy, median: None, now: Instant::from_nanos(0), chance: 0.0 };
         let watch = Watch::new(Window::new(span), &machine, &moment);
         let machine = Mutex::new(Kept { machine, last_transition: None });
@@ -144,8 +146,8 @@ impl Breaker {
             Entry::Free => Ok(Pass::Free),
             Entry::Refused(wait) => Err(wait),
             Entry::Ask { may_probe, refused_enough } => self.ask(may_probe, refused_enough, left, now),
-            Entry::Trip(generation) => {
-                self.trip(generation, now);
+            Entry::Trip(detection) => {
+                self.trip(detection, now);
                 self.ask(false, false, left, now)
             }
         }
@@ -154,6 +156,21 @@ impl Breaker {
     /// Whether a call with so much time left would be refused, and when another try has a chance. It counts as refused then.
     pub(super) fn would_refuse(&self, pace: &Pace, left: Duration, now: Instant) -> Option<Option<Duration>> {
         self.watch.would_refuse(pace, left, now)
+    }
+
+    /// The refusal of a call, which may try again after `wait`. Neither a lock nor an allocation.
+    pub(super) fn refusal(&self, wait: Option<Duration>, now: Instant) -> Rejected {
+        let rejected = Rejected::new(self.instruments.clone(), Reason::CircuitOpen);
+        rejected.with_retry_after(wait).with_numbers(self.numbers(now))
+    }
+
+    /// The numbers of the outage, if there is one.
+    pub(super) fn numbers(&self, now: Instant) -> Numbers {
+        self.watch.outage().map_or(Numbers::NONE, |outage| outage.numbers(now))
+    }
+
+    pub(super) fn outage(&self) -> Option<Outage> {
+        self.watch.outage()
     }
 
     #[cold]
@@ -193,8 +210,8 @@ impl Breaker {
     pub(super) fn settle(&self, pass: Pass, end: Evidence, now: Instant) {
         match pass {
             Pass::Closed(seat) => {
-                if let Some(generation) = self.watch.leave(seat, end, &self.pace(), || self.policy(), now) {
-                    self.trip(generation, now);
+                if let Some(detection) = self.watch.leave(seat, end, &self.pace(), || self.policy(), now) {
+                    self.trip(detection, now);
                 }
             }
             Pass::Probe(probe) => self.step(now, |machine, moment| {
@@ -275,8 +292,8 @@ impl Breaker {
     /// Looks at the calls in flight, and says when to look again; `None`: none are in flight that could be overdue.
     pub(super) fn look(&self, now: Instant) -> Option<Instant> {
         let pace = self.pace();
-        if let Some(generation) = self.watch.look(&pace, || self.policy(), now) {
-            self.trip(generation, now);
+        if let Some(detection) = self.watch.look(&pace, || self.policy(), now) {
+            self.trip(detection, now);
         }
         self.watch.next_look(&pace, now)
     }
@@ -297,7 +314,7 @@ impl Breaker {
     }
 
     pub(super) fn set_mode(&self, mode: Mode, now: Instant) {
-        self.step(now, |machine, _| ((), machine.set_mode(mode)));
+        self.step(now, |machine, _| ((), machine.set_mode(mode, now)));
     }
 
     pub(super) fn reset(&self, now: Instant) {
@@ -345,8 +362,8 @@ impl Breaker {
     }
 
     #[cold]
-    fn trip(&self, generation: u64, now: Instant) {
-        self.step(now, |machine, moment| ((), machine.trip(generation, moment)));
+    fn trip(&self, Detection { generation, trip }: Detection, now: Instant) {
+        self.step(now, |machine, moment| ((), machine.trip(generation, trip, moment)));
     }
 
     #[cfg(all(test, not(seawall_loom)))]
@@ -360,7 +377,7 @@ impl Breaker {
         let (output, transition) = self.locked(now, step);
         self.turn.may_have_come();
         if let Some(Transition { from, to }) = transition {
-            telemetry::transition(&self.instruments, from.as_str(), to.as_str());
+            telemetry::transition(&self.instruments, from.as_str(), to.as_str(), self.numbers(now));
             observed::stir();
         }
         output
@@ -434,7 +451,7 @@ mod loom_tests {
             rounds: 1,
         };
         let terms = Terms { policy, max_hold: SECOND };
-        Arc::new(Breaker::new(&terms, Span::Calls(1), Mode::Enforcing, Instruments::new(super::super::KIND)))
+        Arc::new(Breaker::new(&terms, Span::Calls(1), Mode::Enforcing, None, Instruments::new(super::super::KIND)))
     }
 
     fn pass(breaker: &Breaker, now: Instant) -> Pass {

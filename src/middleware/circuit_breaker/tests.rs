@@ -1,5 +1,6 @@
 //! The watch and the machine together, as layers use them, in a time that the tests move.
 
+mod outage;
 mod traffic;
 mod vectors;
 
@@ -31,7 +32,7 @@ impl Rig {
     fn new(config: CircuitBreakerConfig) -> Self {
         crate::ground::config::Validate::validate(&config).expect("a valid configuration");
         let instruments = Instruments::new(super::KIND);
-        let breaker = Breaker::new(&Terms::of(&config), config.span(), config.mode(), instruments);
+        let breaker = Breaker::new(&Terms::of(&config), config.span(), config.mode(), None, instruments);
         Self { breaker, now: Instant::from_nanos(1 << 63) }
     }
 
@@ -292,6 +293,7 @@ fn refusals_take_no_lock() {
         rig.breaker.with_lock_held(|| {
             for _ in 0..1000 {
                 assert!(rig.pass_with(left).is_none());
+                assert!(rig.breaker.refusal(None, rig.now).numbers().opened_by().is_some());
             }
         });
     }

@@ -10,8 +10,10 @@ use crate::algorithm::breaker::Pass;
 use crate::algorithm::evidence::{self, Ending, Evidence, Times};
 use crate::ground::context;
 use crate::ground::sync::Arc;
+use crate::ground::telemetry::Source;
 use crate::ground::time::{self, Instant, Stopwatch};
 use crate::ground::verdict::{Expiry, Guard, Verdict};
+use crate::middleware::bound::Limits;
 use crate::middleware::observed;
 use crate::middleware::sending;
 
@@ -24,45 +26,29 @@ pub struct Ticket {
     /// How long the dependency took for the head of its answer, or for a piece of the body, if that was longer. `None`: it has
     /// not answered yet.
     took: Option<Duration>,
-    /// How much of the call's time was left when the head came, if the head says what the call came to.
-    left_at_head: Option<Duration>,
-    /// The time that the call had when it was admitted.
-    given: Duration,
-    /// When there must be an answer.
-    deadline: Instant,
-    /// When all of it must be there.
-    expiry: Expiry,
+    /// When the head came, if it says what the call came to.
+    told_at: Option<Instant>,
+    limits: Limits,
     /// A call that nobody has ever polled says nothing about the dependency, however long it was kept.
     polled: bool,
 }
 
 impl Ticket {
-    #[inline]
-    pub(super) fn new(
-        breaker: Arc<Breaker>,
-        pass: Option<Pass>,
-        now: Instant,
-        deadline: Instant,
-        expiry: Expiry,
-    ) -> Self {
+    #[inline(always)]
+    pub(super) fn new(breaker: Arc<Breaker>, pass: Option<Pass>, now: Instant, limits: Limits) -> Self {
         let pass = pass.map(|pass| Held::new(&breaker, pass, sending::claim()));
-        Self {
-            breaker,
-            pass,
-            stopwatch: Stopwatch::start(now),
-            took: None,
-            left_at_head: None,
-            given: deadline.since(now),
-            deadline,
-            expiry,
-            polled: false,
-        }
+        Self { breaker, pass, stopwatch: Stopwatch::start(now), took: None, told_at: None, limits, polled: false }
     }
 
     /// Whether the call was not let pass. To be asked before it is settled.
     #[inline]
     pub(super) fn is_refused(&self) -> bool {
         self.pass.is_none()
+    }
+
+    #[inline]
+    pub(super) fn source(&self) -> Source {
+        self.breaker.instruments().source()
     }
 
     /// Polls the call by `woken`, and notes when it is not the dependency that it waits for. Says also when the call was woken for
@@ -126,7 +112,7 @@ impl Ticket {
     #[inline]
     pub(super) fn head(&mut self, verdict: Verdict, now: Instant) {
         if verdict == Verdict::TimedOut {
-            self.left_at_head = Some(self.deadline.since(now));
+            self.told_at = Some(now);
         }
         if verdict != Verdict::Success {
             let says = self.evidence(Ending::Answer(verdict), self.took(now), now, false);
@@ -152,7 +138,7 @@ impl Ticket {
         }
         let (now, had_head) = (time::now(), self.took.is_some());
         let took = self.took.unwrap_or_else(|| self.elapsed(now, woken));
-        let ending = if !had_head && self.deadline <= now { Ending::Deadline } else { Ending::GivenUp };
+        let ending = if !had_head && self.limits.deadline() <= now { Ending::Deadline } else { Ending::GivenUp };
         self.end(ending, took, now, had_head);
     }
 
@@ -176,12 +162,16 @@ impl Ticket {
             return Evidence::Nothing;
         }
         let times = || {
-            let until = if had_head { self.expiry.at } else { self.deadline };
+            let (deadline, end) = (self.limits.deadline(), self.limits.end());
+            let left = match self.told_at {
+                Some(told_at) => deadline.since(told_at),
+                None => if had_head { end } else { deadline }.since(now),
+            };
             Times {
                 took,
-                given: self.given,
-                left: self.left_at_head.unwrap_or_else(|| until.since(now)),
-                had_head: had_head && self.left_at_head.is_none(),
+                given: deadline.since(self.limits.start()),
+                left,
+                had_head: had_head && self.told_at.is_none(),
                 waited_locally: self.stopwatch.waits_locally() || self.uploaded(now).1,
             }
         };
@@ -212,7 +202,7 @@ impl Ticket {
     /// our being late.
     #[inline]
     fn elapsed(&self, now: Instant, woken: Option<Instant>) -> Duration {
-        let until = woken.unwrap_or(now).min(now).min(self.deadline);
+        let until = woken.unwrap_or(now).min(now).min(self.limits.deadline());
         self.stopwatch.elapsed(until).saturating_sub(self.uploaded(until).0)
     }
 }
@@ -235,7 +225,7 @@ impl Guard for Ticket {
     }
 
     fn expiry(&self) -> Expiry {
-        self.expiry
+        self.limits.expiry(self.source())
     }
 }
 

@@ -17,7 +17,7 @@ pub(super) enum Held {
 }
 
 impl Held {
-    #[inline]
+    #[inline(always)]
     pub(super) fn new(breaker: &Arc<Breaker>, pass: Pass, sending: Option<Shared<Sending>>) -> Self {
         match sending {
             Some(sending) if !matches!(pass, Pass::Free) => Self::uploading(breaker, pass, sending),

@@ -57,7 +57,7 @@ impl Ending {
 
     /// The same as our own cut to whoever looks for that.
     fn at_deadline(&self, bound: &Bound, error: BoxError) -> BoxError {
-        let cut = Rejected::by(self.source, bound.reason());
+        let cut = Rejected::by(self.source, bound.why(time::now()));
         telemetry::rejected(&cut);
         observed::stir();
         AtDeadline::new(cut, error).into()

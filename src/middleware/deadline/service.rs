@@ -77,9 +77,9 @@ where
         let head = now + head.min(own);
         let deadline = inherited.deadline.unwrap_or(end).min(end);
         let bound = if head < deadline {
-            Bound::at(head, Reason::HeadTimeout)
+            Bound::at(now, head, Reason::HeadTimeout)
         } else {
-            Bound::at(deadline, Reason::DeadlineExceeded)
+            Bound::at(now, deadline, Reason::DeadlineExceeded)
         };
         let deadline = head.min(deadline);
         // The times of usual responses are not those of a response that is meant to go on.

@@ -132,7 +132,7 @@ where
         let attempts = if matches!(call, Call::Refused(_)) { 0 } else { 1 };
         Self {
             state: State::Attempting { call },
-            bound: limit.of_attempt(cut),
+            bound: limit.of_attempt(cut, start),
             cut,
             limit,
             further,
@@ -283,7 +283,7 @@ where
                         Ok(response) => {
                             // The attempt is over; what follows is bounded by the call alone.
                             *this.cut = None;
-                            *this.bound = this.limit.of_attempt(None);
+                            *this.bound = this.limit.whole();
                             let detaching = this.classifier.detach(response);
                             this.state.set(State::Detaching { detaching, until, cause });
                         }
@@ -339,7 +339,7 @@ where
         self.progress.attempts = attempt;
         self.progress.since = now;
         *self.cut = cut;
-        *self.bound = self.limit.of_attempt(cut);
+        *self.bound = self.limit.of_attempt(cut, now);
         if attempt >= self.terms.max_attempts() {
             *self.further = None;
         }

@@ -6,7 +6,7 @@ use tower::BoxError;
 
 use super::terms::Terms;
 use crate::ground::context::{self, Context};
-use crate::ground::error::{Reason, Rejected};
+use crate::ground::error::{Reason, Rejected, Why};
 use crate::ground::telemetry::Source;
 use crate::ground::time::Instant;
 use crate::ground::verdict::Verdict;
@@ -16,31 +16,38 @@ use crate::middleware::inner::reject;
 /// The bound of a whole call.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limit {
+    start: Instant,
     pub(super) at: Instant,
     reason: Reason,
     /// Whether an attempt may take all of the call's time: the head of a long poll or a long upload comes late.
-    whole: bool,
+    may_take_all: bool,
 }
 
 impl Limit {
     pub(super) fn new(inherited: Context, terms: &Terms, start: Instant) -> Self {
-        let whole = inherited.lasts() && inherited.end() <= inherited.deadline;
+        let may_take_all = inherited.lasts() && inherited.end() <= inherited.deadline;
         match inherited.deadline {
-            Some(at) => Self { at, reason: Reason::DeadlineExceeded, whole },
-            None => Self { at: start + terms.max_hold(), reason: Reason::HoldExceeded, whole },
+            Some(at) => Self { start, at, reason: Reason::DeadlineExceeded, may_take_all },
+            None => Self { start, at: start + terms.max_hold(), reason: Reason::HoldExceeded, may_take_all },
         }
     }
 
     /// When an attempt that begins now is cut, if that is before the call is.
     pub(super) fn cut(self, terms: &Terms, now: Instant) -> Option<Instant> {
-        terms.attempt_timeout().map(|timeout| now + timeout).filter(|at| *at < self.at && !self.whole)
+        terms.attempt_timeout().map(|timeout| now + timeout).filter(|at| *at < self.at && !self.may_take_all)
     }
 
-    pub(super) fn of_attempt(self, cut: Option<Instant>) -> Bound {
+    /// The bound of an attempt that begins now.
+    pub(super) fn of_attempt(self, cut: Option<Instant>, now: Instant) -> Bound {
         match cut {
-            Some(at) => Bound::at(at, Reason::AttemptTimeout),
-            None => Bound::at(self.at, self.reason),
+            Some(at) => Bound::at(now, at, Reason::AttemptTimeout),
+            None => self.whole(),
         }
+    }
+
+    /// The bound of the whole call.
+    pub(super) fn whole(self) -> Bound {
+        Bound::at(self.start, self.at, self.reason)
     }
 }
 
@@ -72,10 +79,10 @@ pub(super) fn poll_cut<T>(
     source: Source,
 ) -> Poll<(Verdict, Result<T, BoxError>)> {
     let _entered = has_failed.then(|| context::enter(context::current().with_enforced(false)));
-    bound.poll(cx).map(|reason| {
+    bound.poll(cx).map(|why| {
         // An attempt that was not sent says nothing about the callee.
-        let unsent = was_waiting && reason == Reason::AttemptTimeout;
-        let rejected = Rejected::by(source, if unsent { Reason::NotReady } else { reason });
+        let unsent = was_waiting && why.reason == Reason::AttemptTimeout;
+        let rejected = Rejected::by(source, if unsent { Why { reason: Reason::NotReady, ..why } } else { why });
         (rejected.verdict(), Err(reject(rejected)))
     })
 }

@@ -274,7 +274,7 @@ proptest! {
                 }
                 Step::TripLate => {
                     let before = rig.machine.generation().wrapping_sub(1);
-                    let _ = rig.step(|machine, moment| machine.trip(before, moment));
+                    let _ = rig.step(|machine, moment| machine.trip(before, TRIP, moment));
                 }
                 Step::Reset => {
                     model = Model::default();

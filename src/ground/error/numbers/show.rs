@@ -1,0 +1,120 @@
+//! How numbers are shown: as text, and as data.
+
+use std::fmt;
+#[cfg(feature = "config")]
+use std::time::Duration;
+
+use super::Numbers;
+use crate::ground::error::{Trip, TripCause};
+
+/// Those that are known, in one line: `time left 12.0ms, expected 80.0ms, waiting 3, limit 16`.
+impl fmt::Display for Numbers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut separator = "";
+        let mut write = |text: fmt::Arguments<'_>| {
+            write!(f, "{separator}{text}")?;
+            separator = ", ";
+            Ok(())
+        };
+        if let Some(time) = self.time_left() {
+            write(format_args!("time left {time:.1?}"))?;
+        }
+        if let Some(time) = self.expected() {
+            write(format_args!("expected {time:.1?}"))?;
+        }
+        if let Some(calls) = self.waiting() {
+            write(format_args!("waiting {calls}"))?;
+        }
+        match (self.limit(), self.per()) {
+            (Some(limit), Some(per)) => write(format_args!("limit {limit} per {per:?}"))?,
+            (Some(limit), None) => write(format_args!("limit {limit}"))?,
+            (None, _) => {}
+        }
+        if let Some(trip) = self.trip() {
+            write(format_args!("{}", Calls(trip)))?;
+        }
+        if let Some(time) = self.open_for() {
+            write(format_args!("open for {time:.1?}"))?;
+        }
+        if let Some(breaks) = self.breaks().filter(|breaks| *breaks > 1) {
+            write(format_args!("break {breaks}"))?;
+        }
+        match self.next_probe() {
+            Some(time) if time.is_zero() => write(format_args!("probing now"))?,
+            Some(time) => write(format_args!("next probe in {time:.1?}"))?,
+            None => {}
+        }
+        if let (Some(given), Some(elapsed)) = (self.given(), self.elapsed()) {
+            write(format_args!("given {given:.1?}, elapsed {elapsed:.1?}"))?;
+        }
+        Ok(())
+    }
+}
+
+/// `9 failed and 1 slow of 10 calls`.
+struct Calls(Trip);
+
+impl fmt::Display for Calls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(Trip { cause, calls, failures, slow, overdue, unanswered }) = *self;
+        if cause == TripCause::ConsecutiveFailures {
+            return write!(f, "{failures} failed in a row");
+        }
+        let parts = [(failures, "failed"), (slow, "slow"), (overdue, "hanging"), (unanswered, "unanswered")];
+        let mut separator = "";
+        for (count, word) in parts.into_iter().filter(|(count, _)| *count > 0) {
+            write!(f, "{separator}{count} {word}")?;
+            separator = " and ";
+        }
+        write!(f, " of {calls} calls")
+    }
+}
+
+impl fmt::Debug for Numbers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Numbers({self})")
+    }
+}
+
+/// A map of those that are known; times are in seconds, under names that end in `_s`.
+#[cfg(feature = "config")]
+impl serde::Serialize for Numbers {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        use serde::ser::SerializeMap as _;
+
+        let mut map = serializer.serialize_map(None)?;
+        if let Some(cause) = self.opened_by() {
+            map.serialize_entry("opened_by", cause.as_str())?;
+        }
+        let times: [(_, Option<Duration>); 7] = [
+            ("time_left_s", self.time_left()),
+            ("expected_s", self.expected()),
+            ("per_s", self.per()),
+            ("open_for_s", self.open_for()),
+            ("next_probe_s", self.next_probe()),
+            ("given_s", self.given()),
+            ("elapsed_s", self.elapsed()),
+        ];
+        for (name, time) in times {
+            if let Some(time) = time {
+                map.serialize_entry(name, &time.as_secs_f64())?;
+            }
+        }
+        let counts = [
+            ("waiting", self.waiting()),
+            ("limit", self.limit()),
+            ("calls", self.calls()),
+            ("failures", self.failures()),
+            ("slow", self.slow()),
+            ("overdue", self.overdue()),
+            ("unanswered", self.unanswered()),
+            ("breaks", self.breaks()),
+        ];
+        for (name, count) in counts {
+            if let Some(count) = count {
+                map.serialize_entry(name, &count)?;
+            }
+        }
+        map.end()
+    }
+}
