@@ -16,6 +16,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use seawall::deadline::DeadlineLayer;
 use seawall::http::respond::RespondLayer;
+use tokio::net::TcpListener;
 use tower::{BoxError, Service, ServiceBuilder, ServiceExt, service_fn};
 
 async fn get_from(app: Router, path: &str) -> (u16, String) {
