@@ -372,7 +372,7 @@ impl Captured {
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), BoxError> {
 /// let client = DeadlineLayer::new(Duration::from_secs(10))?.layer(service_fn(|()| async { Ok::<_, BoxError>("value") }));
-/// let load = context::detached(async move { client.oneshot(()).await.map_err(|error| error.to_string()) });
+/// let load = context::detached(client.oneshot(()).map(|loaded| loaded.map_err(|error| error.to_string())));
 /// // The task goes on when the first caller has gone; every caller awaits a clone.
 /// let load = tokio::spawn(load).map(|joined| joined.map_err(|error| error.to_string())?).boxed().shared();
 /// let first_caller = load.clone();
