@@ -87,6 +87,23 @@
 //! snapshots as JSON or whatever serde writes. `dashboard`: a page that shows every named layer live; it brings `config` and `http`. `full`:
 //! everything.
 //!
+//! # Words
+//! | word | what it means here |
+//! |---|---|
+//! | call, attempt | what a caller asked for; one try of it, of which a retry makes several |
+//! | dependency | what a client calls, and a breaker judges ("the callee" in the text of one call) |
+//! | service | what is behind a server's stack |
+//! | deadline, timeout | the instant at which a call is over; a duration from which one is made |
+//! | permit | the right to run one call at once, of a [`bulkhead`] or [`load_shed`] |
+//! | budget | the retries that the calls so far have earned, of [`retry`] |
+//! | refusal | an answer of a layer instead of the dependency's: [`error::Rejected`]. What is under way is *cut* |
+//! | probe | a call that a half-open [`circuit_breaker`] lets pass to see whether the dependency is back |
+//! | verdict | what the end of an attempt says about the dependency: [`verdict::Verdict`] |
+//! | priority | which calls are served first, and refused last: [`context::Priority`] |
+//! | tier | one of several services that call each other in a chain |
+//! | key | what a layer tells requests apart by, to keep a state for each: [`keyed`] |
+//! | stack | several layers in their order, around one client or in front of one service |
+//!
 //! # Which failures, and who answers
 //! See [`failures`].
 //!

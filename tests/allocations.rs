@@ -144,6 +144,41 @@ fn a_request_without_a_deadline_is_passed_on_as_it_is() {
     assert_eq!(allocations(layers.service(callee)), 0);
 }
 
+/// A body costs what is kept for it: a slot for the response, and the request's, so that a retry can send it again.
+#[cfg(feature = "http")]
+#[test]
+fn http_call_with_bodies_allocates_nine_times_at_most() {
+    use bytes::Bytes;
+    use http::{Request, Response};
+    use http_body::Body;
+    use http_body_util::Full;
+
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let _entered = runtime.enter();
+    let mut service = seawall::stack::client(&seawall::stack::ClientConfig::default()).unwrap().layer(service_fn(
+        |_: Request<seawall::http::ReplayBody<Full<Bytes>>>| {
+            ready(Ok::<_, BoxError>(Response::new(Full::new(Bytes::from_static(b"an answer")))))
+        },
+    ));
+    let mut make_a_call = || {
+        let cx = &mut Context::from_waker(Waker::noop());
+        assert!(service.poll_ready(cx).is_ready());
+        let request = Request::new(Full::new(Bytes::from_static(b"a question")));
+        let Poll::Ready(Ok(response)) = pin!(service.call(request)).poll(cx) else { panic!("it is there") };
+        let mut body = pin!(response.into_body());
+        while let Poll::Ready(Some(frame)) = body.as_mut().poll_frame(cx) {
+            assert!(frame.is_ok());
+        }
+        assert!(body.is_end_stream());
+    };
+    for _ in 0..10 {
+        make_a_call();
+    }
+    let calls = 1000;
+    let allocations = allocation_counter::measure(|| (0..calls).for_each(|_| make_a_call())).count_total;
+    assert!(allocations <= 9 * calls, "{allocations} allocations for {calls} calls");
+}
+
 fn deadline() -> DeadlineLayer {
     DeadlineLayer::new(Duration::from_secs(1)).unwrap()
 }

@@ -37,12 +37,22 @@ async fn a_handler_past_its_deadline_is_answered_with_504_and_says_why() {
         .route("/quick", get(|| async { "hello" }))
         .layer(layers);
     let (status, body) = get_from(app.clone(), "/slow").await;
+    assert_eq!((status, body.as_str()), (504, "deadline_exceeded"), "no names and no numbers for strangers");
+    assert_eq!(get_from(app, "/quick").await, (200, "hello".to_owned()));
+}
+
+#[tokio::test]
+async fn verbose_answer_says_all_that_the_refusal_says() {
+    let layers = ServiceBuilder::new()
+        .layer(RespondLayer::new().verbose())
+        .layer(DeadlineLayer::http(Duration::from_millis(20)).unwrap());
+    let app = Router::new().route("/", get(std::future::pending::<String>)).layer(layers);
+    let (status, body) = get_from(app, "/").await;
     assert_eq!(status, 504);
     assert!(
         body.starts_with("deadline: the deadline passed before the call was over (given 20.0ms, elapsed "),
         "{body}"
     );
-    assert_eq!(get_from(app, "/quick").await, (200, "hello".to_owned()));
 }
 
 #[tokio::test(start_paused = true)]

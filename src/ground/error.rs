@@ -13,6 +13,7 @@ pub(crate) use self::at_deadline::AtDeadline;
 #[cfg(feature = "http")]
 pub(crate) use self::chain::chain;
 pub use self::chain::{rejection, rejection_in};
+pub(crate) use self::invalid_config::FaultList;
 pub use self::invalid_config::{Fault, InvalidConfig};
 pub use self::numbers::Numbers;
 pub use self::reason::Reason;

@@ -24,6 +24,11 @@ pub(crate) fn lines<T: fmt::Display>(text: T) -> impl fmt::Display {
     Escaped { text, keeps_lines: true, longest: usize::MAX }
 }
 
+/// `text` on one line that is not endless, with control and format characters escaped.
+pub(crate) fn short_line<T: fmt::Display>(text: T) -> impl fmt::Display {
+    Escaped { text, keeps_lines: false, longest: LONGEST }
+}
+
 /// An error of a stranger with its causes, on one line that is not endless.
 #[cfg(feature = "http")]
 pub(crate) fn one_line_of_error<'a>(error: &'a (dyn std::error::Error + 'static)) -> impl fmt::Display + 'a {

@@ -76,7 +76,7 @@ pub enum Verdict {
     DoNotRetry,
     /// It took longer than it was given.
     TimedOut,
-    /// The request provably never got there: no connection could be made, or the callee turned it away unread.
+    /// The request provably never got there: no connection could be made, or the dependency turned it away unread.
     Unsent,
     /// The connection died after the request was sent: it may have been executed, and it may be what killed the server.
     Lost,
@@ -84,7 +84,7 @@ pub enum Verdict {
     Failed,
     /// The caller gave up before there was an answer.
     Abandoned,
-    /// It says nothing about the callee: refused by a layer of ours before it got there.
+    /// It says nothing about the dependency: refused by a layer of ours before it got there.
     Ignored,
 }
 
@@ -186,7 +186,7 @@ pub fn of_error(error: &BoxError) -> Verdict {
     }
 }
 
-/// What a result means to a layer. What was refused further in never got to the callee and says nothing about it, even to a
+/// What a result means to a layer. What was refused further in never got to the dependency and says nothing about it, even to a
 /// classifier to which every error is a failure: a full queue of ours must open no breaker, and an open breaker must not
 /// be retried.
 pub(crate) fn judge<Res>(classifier: &impl Classify<Res>, result: Result<&Res, &BoxError>) -> Verdict {

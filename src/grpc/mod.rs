@@ -1,7 +1,7 @@
 //! What the layers need to know of gRPC, whatever implements it: tonic does.
 //!
 //! The `::grpc` constructors of the layers choose [`ByCode`], which finds the status where gRPC puts it, in the trailers or in
-//! the head: to whoever looks at HTTP alone, a callee that fails every call with `UNAVAILABLE` answers 200 and is well. A
+//! the head: to whoever looks at HTTP alone, a dependency that fails every call with `UNAVAILABLE` answers 200 and is well. A
 //! call is over when its stream is: permits, tickets and deadlines live until then, as they do for [HTTP](crate::http).
 //!
 //! | | what it does |

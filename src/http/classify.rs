@@ -45,7 +45,7 @@ use crate::http::{retry_after, transport};
 /// A retry waits for as long as an answer asks for, whatever its status: by `Retry-After` in seconds, fractions or as a date (by the
 /// clock of the answer's own `Date`), or by `retry-after-ms`, `x-ms-retry-after-ms` or `x-amz-retry-after` in milliseconds.
 ///
-/// What a callee means differently can be said for a status or by a closure:
+/// What a dependency means differently can be said for a status or by a closure:
 ///
 /// ```
 /// use http::StatusCode;

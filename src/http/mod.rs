@@ -24,8 +24,47 @@
 //! Not when its head is there: until its body has ended, failed or been dropped a call holds its permit, its place in the breaker's
 //! window and its connection, and its deadline goes on. A body that stalls, drips, or is kept and never read is cut when the
 //! time is over, whether anyone polls it or not: an HTTP/1.1 connection is closed and an HTTP/2 stream reset, and the
-//! next poll of the body yields the [refusal](crate::error::Rejected). The callee is judged for its own time only, in which a reader
+//! next poll of the body yields the [refusal](crate::error::Rejected). Near the deadline a reader gets one of two errors: where the server
+//! has inherited the same deadline, or has its own bound, it may cut first, and then the client's error is the transport's ("error reading a
+//! body from connection"), in which [`rejection`](crate::error::rejection) finds nothing. In the same way a hang comes as `Err` with a
+//! refusal, or as the server's answer of 504: milliseconds decide. Handle both:
+//!
+//! ```
+//! use bytes::Bytes;
+//! use http::{Request, Response, StatusCode};
+//! use http_body_util::{BodyExt, Full};
+//! use seawall::error::{Reason, rejection};
+//! use tower::{BoxError, Service, ServiceExt};
+//!
+//! /// The answer, or `None` if it took too long.
+//! async fn in_time<S, B>(client: S, request: Request<Full<Bytes>>) -> Result<Option<Bytes>, BoxError>
+//! where
+//!     S: Service<Request<Full<Bytes>>, Response = Response<B>, Error = BoxError>,
+//!     B: http_body::Body,
+//!     B::Error: Into<BoxError>,
+//! {
+//!     let is_late = |error: &BoxError| rejection(error).is_some_and(|refusal| refusal.reason() == Reason::DeadlineExceeded);
+//!     let response = match client.oneshot(request).await {
+//!         Ok(response) if response.status() == StatusCode::GATEWAY_TIMEOUT => return Ok(None), // the server was first
+//!         Ok(response) => response,
+//!         Err(error) if is_late(&error) => return Ok(None), // the client was first
+//!         Err(error) => return Err(error),
+//!     };
+//!     match response.into_body().collect().await.map_err(Into::into) {
+//!         Ok(body) => Ok(Some(body.to_bytes())),
+//!         Err(error) if is_late(&error) => Ok(None),
+//!         Err(error) => Err(error), // the transport's: the server has cut the body, or the connection broke
+//!     }
+//! }
+//! # let _ = in_time::<tower::util::BoxService<_, Response<Full<Bytes>>, _>, _>;
+//! ```
+//!
+//! The dependency is judged for its own time only, in which a reader
 //! waited for it.
+//!
+//! All layers of a stack share one [`HeldBody`]'s lock and its place in the schedule of cuts. A response with a body costs two
+//! allocations, and one more for each bulkhead or circuit breaker further out. In the [client stack](crate::stack::client) these
+//! are three of the nine allocations of a call with bodies; the others keep the request for a retry, and write its headers.
 //!
 //! # Clients that do not read
 //! A server takes frames of a body until its buffers are full, and then looks at the body only when the client reads on. So

@@ -1,6 +1,7 @@
 //! What a retry makes of a response: the last one is handed on as it is; of one that is followed by another attempt as much is
 //! kept as comes quickly, and the rest is closed.
 
+use std::any::Any;
 use std::collections::VecDeque;
 use std::error::Error;
 use std::fmt;
@@ -66,6 +67,8 @@ where
 struct AttemptEnd(Expiry);
 
 impl Guard for AttemptEnd {
+    const IS_BOUND_ONLY: bool = true;
+
     fn settle(self, _: Verdict) {}
 
     fn expiry(&self) -> Expiry {
@@ -107,12 +110,26 @@ where
             return Response::from_parts(head, Self { read, rest, error, here });
         };
         let rest = Response::from_parts(head, rest);
-        lifetime::hold(rest, Verdict::Success, AttemptEnd(expiry), ByStatus::new()).map(|rest| Self {
-            read,
-            rest: Rest::Bounded(rest),
-            error,
-            here,
+        lifetime::hold(rest, Verdict::Success, AttemptEnd(expiry), ByStatus::new()).map(|rest| {
+            let rest = rest.passed().map_or_else(Rest::Bounded, Rest::Free);
+            Self { read, rest, error, here }
         })
+    }
+
+    /// What is still to come, if that is all there is.
+    pub(crate) fn unread_rest(&mut self) -> Option<&mut B> {
+        match &mut self.rest {
+            Rest::Free(rest) if self.read.is_empty() => Some(rest),
+            _ => None,
+        }
+    }
+
+    /// The same, if the attempt has a time of its own.
+    pub(crate) fn unread_bounded(&mut self) -> Option<&mut (dyn Any + 'static)> {
+        match &mut self.rest {
+            Rest::Bounded(rest) if self.read.is_empty() => Some(rest),
+            _ => None,
+        }
     }
 }
 

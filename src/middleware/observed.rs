@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::ground::error::InvalidConfig;
-use crate::ground::telemetry::{self, Instruments, Reload};
+use crate::ground::telemetry::{self, Instruments};
 use crate::ground::verdict::Verdict;
 
 /// A call has ended: counted and measured, if the layer has a name.
@@ -21,15 +21,22 @@ pub(crate) fn stir() {
     crate::admission::registry::publisher::stir();
 }
 
-/// New settings were offered, and are `valid` or not: told for each of the layers that they are for.
+/// New settings were offered, and are `valid` or not: counted for each of the layers that they are for, and told once.
 pub(crate) fn reload<'a>(
     layers: impl IntoIterator<Item = &'a Instruments>,
     valid: Result<(), InvalidConfig>,
 ) -> Result<(), InvalidConfig> {
-    let reload = if valid.is_ok() { Reload::Applied } else { Reload::Rejected };
-    for instruments in layers {
-        telemetry::reloaded(instruments, reload);
-    }
+    reload_if_new(layers, valid, true)
+}
+
+/// The same; nothing is told unless the settings are other ones than those that hold.
+pub(crate) fn reload_if_new<'a>(
+    layers: impl IntoIterator<Item = &'a Instruments>,
+    valid: Result<(), InvalidConfig>,
+    is_new: bool,
+) -> Result<(), InvalidConfig> {
+    let layers: Vec<_> = layers.into_iter().collect();
+    telemetry::reloaded(&layers, valid.as_ref().err(), is_new);
     stir();
     valid
 }

@@ -156,7 +156,8 @@ impl<C, R, P, L> ClientLayer<C, R, P, L> {
             self.check_fixed(config, validation);
         });
         let layers = self.observed();
-        observed::reload(layers.iter().map(|layer| layer.instruments()), valid)?;
+        let is_new = valid.is_err() || self.config.get() != *config;
+        observed::reload_if_new(layers.iter().map(|layer| layer.instruments()), valid, is_new)?;
         let (retry, bulkhead, circuit_breaker) = self.config.replace(config, |_| {
             self.deadline.apply(&config.deadline);
             self.inject.set_allowance(config.propagation.allowance);
@@ -289,6 +290,41 @@ impl<S, C: Clone, R: Clone, P: Clone, L: Clone> Layer<S> for ClientLayer<C, R, P
 /// }
 /// # let _ = |payments: std::sync::Arc<Payments>| tokio::spawn(async move { payments.of_today().await });
 /// # assert!(Payments::new().is_ok());
+/// ```
+///
+/// # Calls in tasks
+/// Around a client whose error is already a [`BoxError`](tower::BoxError), as that of a `BoxCloneService`, rustc cannot see that
+/// `tokio::spawn(async move { client.oneshot(request).await })` is `Send` ("implementation of `From` is not general enough"). It is a
+/// [limitation of rustc](https://github.com/rust-lang/rust/issues/64552) that tower's own layers meet, too. Three ways compile:
+///
+/// ```
+/// use http::{Request, Response};
+/// use http_body_util::Full;
+/// use bytes::Bytes;
+/// use futures::FutureExt;
+/// use seawall::http::ReplayBody;
+/// use seawall::stack::{self, ClientConfig};
+/// use tower::util::BoxCloneService;
+/// use tower::{BoxError, ServiceExt};
+///
+/// type Inner = BoxCloneService<Request<ReplayBody<Full<Bytes>>>, Response<Full<Bytes>>, BoxError>;
+///
+/// fn calls(inner: Inner, request: fn() -> Request<Full<Bytes>>) -> Result<(), BoxError> {
+///     let client: stack::Client<Inner> = stack::client(&ClientConfig::default())?.service(inner);
+///
+///     // 1. the future itself, without a block around it
+///     tokio::spawn(client.clone().oneshot(request()));
+///
+///     // 2. the future in a box, made outside of the block
+///     let call = client.clone().oneshot(request()).boxed();
+///     tokio::spawn(async move { call.await.map(|response| response.status()) });
+///
+///     // 3. the stack in a box: its type is short, and does not name what is inside
+///     let client = BoxCloneService::new(client);
+///     tokio::spawn(async move { client.oneshot(request()).await });
+///     Ok(())
+/// }
+/// # let _ = calls;
 /// ```
 pub type Client<S, C = ByStatus, R = ByMethod, P = HttpPropagator, L = ByExtension> =
     Deadline<Retry<Bulkhead<CircuitBreaker<Inject<S, P>, C, PerAuthority>, C, PerAuthority>, C, R, PerAuthority>, C, L>;

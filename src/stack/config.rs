@@ -54,7 +54,7 @@ pub struct ClientConfig {
     pub retry: RetryConfig,
     /// How many calls are at work in the dependency at once. Default: 64, others wait for up to 10 s.
     pub bulkhead: BulkheadConfig,
-    /// When to stop asking. Default: when half of the last calls failed, or most were slow.
+    /// When to stop asking. Default: when nine tenths of the last calls failed, or most were slow.
     pub circuit_breaker: CircuitBreakerConfig,
     /// How deadline and attempt travel to the dependency. For gRPC the names of the headers are given. Default:
     /// `x-request-timeout-ms` and Envoy's names.

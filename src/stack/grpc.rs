@@ -35,6 +35,25 @@ use crate::grpc::{ByCall, ByCode, ByTimeout};
 use crate::http::propagation::{ExtractLayer, InjectLayer};
 use crate::http::respond::RespondLayer;
 
+/// A gRPC client with all its layers, to be named where types have to be. A tonic `Channel` in it is mapped:
+///
+/// ```
+/// use seawall::http::{MapRequestBody, ReplayBody};
+/// use seawall::stack;
+/// use tonic::body::Body;
+/// use tonic::transport::Channel;
+/// use tonic_health::pb::health_client::HealthClient;
+///
+/// struct Shop {
+///     health: HealthClient<stack::grpc::Client<MapRequestBody<Channel, fn(ReplayBody<Body>) -> Body>>>,
+/// }
+/// # let _ = |shop: Shop| shop.health;
+/// ```
+pub type Client<S> = super::Client<S, ByCode, ByCall, GrpcPropagator, ByTimeout>;
+
+/// A gRPC service with all its layers, to be named where types have to be.
+pub type Server<S> = super::Server<S, ByCode, GrpcPropagator, WithCode>;
+
 /// The layers around a gRPC client, such as a tonic `Channel`.
 ///
 /// # Errors

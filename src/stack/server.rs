@@ -71,6 +71,14 @@ impl<C, P, A> ServerLayer<C, P, A> {
         }
     }
 
+    /// Lets `respond` make answers of refusals. The stack's own says the reason in one word; between services of one's own,
+    /// [`RespondLayer::verbose`] says the layer, its name and the numbers, too.
+    #[must_use]
+    pub fn with_respond<B>(self, respond: RespondLayer<B>) -> ServerLayer<C, P, B> {
+        let Self { extract, respond: _, deadline, upload, load_shed, config } = self;
+        ServerLayer { extract, respond, deadline, upload, load_shed, config }
+    }
+
     /// Gives the layers a name, all the same one, by which they are known in refusals, logs and metrics, and in the
     /// [`registry`](crate::registry) of the process: which service it is.
     ///
@@ -120,7 +128,8 @@ impl<C, P, A> ServerLayer<C, P, A> {
             self.check_fixed(config, validation);
         });
         let layers = self.observed();
-        observed::reload(layers.iter().map(|layer| layer.instruments()), valid)?;
+        let is_new = valid.is_err() || self.config.get() != *config;
+        observed::reload_if_new(layers.iter().map(|layer| layer.instruments()), valid, is_new)?;
         let load_shed = self.config.replace(config, |_| {
             self.extract.set_most(config.propagation.max_timeout, config.propagation.max_priority);
             self.deadline.apply(&config.deadline);
@@ -186,11 +195,37 @@ impl<C, P, A> ServerLayer<C, P, A> {
     }
 }
 
+/// A service with all its layers, to be named where types have to be: what [`ServerLayer::layer`](Layer::layer) and
+/// `ServiceBuilder::service` return.
+///
+/// ```
+/// use http::{Request, Response};
+/// use http_body_util::Full;
+/// use hyper::body::{Bytes, Incoming};
+/// use seawall::http::UploadBody;
+/// use seawall::stack::{self, ServerConfig};
+/// use tower::util::BoxCloneSyncService;
+/// use tower::{BoxError, Layer};
+///
+/// type Shop = BoxCloneSyncService<Request<UploadBody<Incoming>>, Response<Full<Bytes>>, BoxError>;
+///
+/// struct Public {
+///     service: stack::Server<Shop>,
+/// }
+///
+/// fn public(shop: Shop) -> Result<Public, seawall::error::InvalidConfig> {
+///     Ok(Public { service: stack::server(&ServerConfig::default())?.layer(shop) })
+/// }
+/// # let _ = (public, |public: Public| public.service);
+/// ```
+pub type Server<S, C = ByStatus, P = HttpPropagator, A = WithStatus> =
+    Extract<Respond<Deadline<UploadService<LoadShed<S, C>>, C, ByExtension>, A>, P>;
+
 /// What [`ServerLayer::service`] returns.
 type KeepsBody<S, C, P, A> = Extract<Respond<Deadline<LoadShed<S, C>, C, ByExtension>, A>, P>;
 
 impl<S, C: Clone, P: Clone, A: Clone> Layer<S> for ServerLayer<C, P, A> {
-    type Service = Extract<Respond<Deadline<UploadService<LoadShed<S, C>>, C, ByExtension>, A>, P>;
+    type Service = Server<S, C, P, A>;
 
     fn layer(&self, service: S) -> Self::Service {
         let service = self.load_shed.layer(service);

@@ -119,7 +119,10 @@ impl Stacks {
     /// # Errors
     /// As [`new`](Self::new).
     pub fn new_in(registry: &Registry, name: &str, config: Config) -> Result<Self, InvalidConfig> {
-        config.validate()?;
+        Validation::of(|validation| {
+            config.check(validation);
+            check_shared(validation, &config);
+        })?;
         let status = Status::named_in(registry, name)?;
         let held = Held { config, clients: BTreeMap::new(), servers: BTreeMap::new(), reloads: false };
         Ok(Self {
@@ -269,6 +272,7 @@ impl Stacks {
         let _reloading = Reloading(&self.inner);
         Validation::of(|validation| {
             config.check(validation);
+            check_shared(validation, &config);
             check_unused(validation, "client", config.client.keys(), &clients);
             check_unused(validation, "server", config.server.keys(), &servers);
             for (name, layer) in &clients {
@@ -343,6 +347,14 @@ fn check_unused<'a, M>(
             let known: Vec<_> = made.keys().map(String::as_str).collect();
             validation.check(false, "", format_args!("no stack has this name, expected {}", one_of(&known)));
         });
+    }
+}
+
+/// Both have a deadline layer, and a name is that of one deadline layer only.
+fn check_shared(validation: &mut Validation, config: &Config) {
+    const SHARED: &str = "a client has this name, too, and a name is taken by one stack: rename one of them";
+    for name in config.server.keys().filter(|name| config.client.contains_key(*name)) {
+        validation.entry("server", name, |validation| validation.check(false, "", SHARED));
     }
 }
 

@@ -25,20 +25,20 @@ fn values_of_the_wrong_type() {
     assert_eq!(
         told,
         [
-            "client.payments.bulkhead: expected a table, and found 7",
-            "client.payments.per_authority: expected true or false, and found \"perhaps\"",
-            "client.payments.retry.budget.ratio: expected a number, and found \"much\"",
-            "client.payments.retry.max_attempts: expected a whole number from 0 to 4294967295, and found 3.5",
-            "client.payments.retry.max_keys: expected a whole number that is not negative, and found -1",
+            "client.payments.bulkhead: invalid type: integer `7`, expected a table",
+            "client.payments.per_authority: invalid type: string \"perhaps\", expected true or false",
+            "client.payments.retry.budget.ratio: invalid type: string \"much\", expected a number",
+            "client.payments.retry.max_attempts: invalid type: floating point `3.5`, expected a whole number from 0 to 4294967295",
+            "client.payments.retry.max_keys: invalid value: integer `-1`, expected a whole number that is not negative",
         ]
     );
-    assert_eq!(faults("client = 5"), ["client: expected a table, and found 5"]);
+    assert_eq!(faults("client = 5"), ["client: invalid type: integer `5`, expected a table"]);
     assert_eq!(
         faults("client.a.retry.budget = [0.1, '1s', 1.0, 10]"),
-        ["client.a.retry.budget: expected a table, and found a list"],
+        ["client.a.retry.budget: invalid type: list, expected a table"],
         "fields have no order"
     );
-    assert_eq!(faults("[[client.a]]"), ["client.a: expected a table, and found a list"]);
+    assert_eq!(faults("[[client.a]]"), ["client.a: invalid type: list, expected a table"]);
 }
 
 #[test]
@@ -96,14 +96,37 @@ fn enums_name_what_there_is() {
     assert_eq!(
         told,
         [
-            "client.a.bulkhead.order: fifo has no value: write \"fifo\" alone",
-            "client.a.circuit_breaker.window: \"tme\" is none of time, calls",
-            "client.a.retry.backoff.growth: \"cubic\" is none of constant, linear, exponential",
-            "client.a.retry.backoff.jitter: expected one of none, full, equal, decorrelated, and found 1",
-            "client.b.circuit_breaker.window: expected exactly one of time, calls",
-            "client.b.retry.backoff.growth: exponential needs a value: { exponential = ... }",
-            "client.c.circuit_breaker.window.time: expected a duration with its unit, such as \"250ms\", and found 10",
-            "client.c.retry.backoff.growth.exponential: expected a number, and found \"fast\"",
+            "client.a.bulkhead.order: `fifo` has no value: write \"fifo\" alone",
+            "client.a.circuit_breaker.window: unknown variant `tme`, expected `time` or `calls`",
+            "client.a.retry.backoff.growth: unknown variant `cubic`, expected one of `constant`, `linear`, `exponential`",
+            "client.a.retry.backoff.jitter: invalid type: integer `1`, expected one of `none`, `full`, `equal`, `decorrelated`",
+            "client.b.circuit_breaker.window: expected exactly one entry, `time` or `calls`",
+            "client.b.retry.backoff.growth: `exponential` needs a value: `{ exponential = ... }`",
+            "client.c.circuit_breaker.window.time: invalid type: integer `10`, expected a duration with its unit, such as \"250ms\"",
+            "client.c.retry.backoff.growth.exponential: invalid type: string \"fast\", expected a number",
+        ]
+    );
+}
+
+#[test]
+fn values_without_a_name_or_that_cannot_be_off_say_how() {
+    let told = faults(
+        "
+        [client.a]
+        bulkhead.max_wait = 'off'
+        bulkhead.max_concurrent = 'off'
+        circuit_breaker.window = '10s'
+        [client.b.circuit_breaker]
+        window = 100
+        ",
+    );
+    assert_eq!(
+        told,
+        [
+            "client.a.bulkhead.max_concurrent: invalid type: string \"off\", expected a whole number from 0 to 4294967295: this setting cannot be \"off\"",
+            "client.a.bulkhead.max_wait: invalid value: string \"off\", expected a duration with its unit, such as \"250ms\": this setting cannot be \"off\"",
+            "client.a.circuit_breaker.window: unknown variant `10s`, expected `time` or `calls`: a value stands under its name, `{ time = \"10s\" }`",
+            "client.b.circuit_breaker.window: invalid type: integer `100`, expected `time` or `calls`: a value stands under its name, `{ calls = 100 }`",
         ]
     );
 }
@@ -124,11 +147,11 @@ fn fields_that_there_are_not_and_those_that_there_are() {
     assert_eq!(
         told,
         [
-            "client.a.deadline.timeout_ms: there is no such field, but timeout, head_timeout, idle_timeout, body_timeout",
-            "client.a.retries: there is no such field, but deadline, retry, bulkhead, circuit_breaker, propagation, per_authority",
-            "client.a.timeout: there is no such field, but deadline, retry, bulkhead, circuit_breaker, propagation, per_authority",
-            "clients: there is no such field, but client, server",
-            "server.b.propagation.header: there is no such field, but headers, allowance, max_timeout, max_priority",
+            "client.a.deadline.timeout_ms: unknown field `timeout_ms`, expected one of `timeout`, `head_timeout`, `idle_timeout`, `body_timeout`",
+            "client.a.retries: unknown field `retries`, expected one of `deadline`, `retry`, `bulkhead`, `circuit_breaker`, `propagation`, `per_authority`",
+            "client.a.timeout: unknown field `timeout`, expected one of `deadline`, `retry`, `bulkhead`, `circuit_breaker`, `propagation`, `per_authority`",
+            "clients: unknown field `clients`, expected `client` or `server`",
+            "server.b.propagation.header: unknown field `header`, expected one of `headers`, `allowance`, `max_timeout`, `max_priority`",
         ]
     );
 }
@@ -194,7 +217,7 @@ fn names_that_are_empty_or_odd() {
         [
             "client.\"\": a name must not be empty",
             "server.\"  \": a name must not be empty",
-            "server.\"a.b\".deadline.timeout: expected a duration with its unit, such as \"250ms\", and found 5",
+            "server.\"a.b\".deadline.timeout: invalid type: integer `5`, expected a duration with its unit, such as \"250ms\"",
         ]
     );
 }
@@ -211,7 +234,7 @@ fn names_of_headers() {
         ),
         [
             "client.a.propagation.headers.also_understood[1]: \"x bad\" is no name of a header",
-            "client.a.propagation.headers.also_understood[2]: expected the name of a header, and found 5",
+            "client.a.propagation.headers.also_understood[2]: invalid type: integer `5`, expected the name of a header",
             "client.a.propagation.headers.also_understood[4]: \"\" is no name of a header",
             "client.a.propagation.headers.timeout: \"two words\" is no name of a header",
         ],

@@ -38,9 +38,9 @@ fn names_that_are_there_twice() {
     assert_eq!(
         told,
         [
-            "client: is there more than once",
-            "client.a.per_authority: is there more than once",
-            "client.b: is there more than once",
+            "client: duplicate key `client`",
+            "client.a.per_authority: duplicate key `per_authority`",
+            "client.b: duplicate key `b`",
         ]
     );
     let toml = crate::faults("[client.a]\n[client.a]\n");
@@ -119,10 +119,14 @@ fn environment_variables_are_layered_over_a_file() {
     assert_eq!(read("CIRCUIT_BREAKER__WINDOW__CALLS", "200").unwrap().circuit_breaker.window, Window::Calls(200));
     assert!(read("PER_AUTHORITY", "yes").unwrap().per_authority);
     for (name, value, fault) in [
-        ("BULKHEAD__MAX_CONCURRENT", "-8", "client.payments.bulkhead.max_concurrent: expected a whole number"),
-        ("BULKHEAD__MAX_CONCURRENT", "many", "client.payments.bulkhead.max_concurrent: expected a whole number"),
-        ("CIRCUIT_BREAKER__SLOW_RATE", "NaN", "client.payments.circuit_breaker.slow_rate: expected a number"),
-        ("PER_AUTHORITY", "perhaps", "client.payments.per_authority: expected true or false"),
+        ("BULKHEAD__MAX_CONCURRENT", "-8", "client.payments.bulkhead.max_concurrent: invalid value: integer `-8`"),
+        ("BULKHEAD__MAX_CONCURRENT", "many", "client.payments.bulkhead.max_concurrent: invalid type: string \"many\""),
+        (
+            "CIRCUIT_BREAKER__SLOW_RATE",
+            "NaN",
+            "client.payments.circuit_breaker.slow_rate: invalid value: string \"NaN\"",
+        ),
+        ("PER_AUTHORITY", "perhaps", "client.payments.per_authority: invalid type: string \"perhaps\""),
     ] {
         let told = told(&read(name, value).unwrap_err());
         assert!(told.len() == 1 && told[0].starts_with(fault), "{told:?}");

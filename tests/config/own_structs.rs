@@ -93,7 +93,7 @@ fn all_faults_of_ours_and_theirs_at_once() {
     assert_eq!(
         told,
         [
-            "inbound.deadline.timeout: expected a duration with its unit, such as \"250ms\", and found 2",
+            "inbound.deadline.timeout: invalid type: integer `2`, expected a duration with its unit, such as \"250ms\"",
             "name: must be plain",
             "payments.retry.max_attempts: must be at least 1",
             "routes[0].deadline.timeout: must be more than zero",
@@ -136,10 +136,10 @@ fn tables_that_are_read_by_code_of_ones_own() {
     assert_eq!(
         told("headers = { a = 'a', x-b = 'b', c = 'c' }\nheader = 1\nhead = 2"),
         [
-            "head: there is no such field, but headers",
-            "header: there is no such field, but headers",
-            "headers.a: there is no such field, but x-*",
-            "headers.c: there is no such field, but x-*",
+            "head: unknown field `head`, expected `headers`",
+            "header: unknown field `header`, expected `headers`",
+            "headers.a: unknown field `a`, expected `x-*`",
+            "headers.c: unknown field `c`, expected `x-*`",
         ]
     );
 }
@@ -179,18 +179,21 @@ fn every_struct_of_ours_can_be_asked() {
 
 #[test]
 fn what_is_missing_is_told_unless_it_was_there_and_wrong() {
-    assert_eq!(faults("payments = {}"), ["name: is missing"]);
-    assert_eq!(faults("name = 5"), ["name: expected a string, and found 5"]);
+    assert_eq!(faults("payments = {}"), ["name: missing field `name`"]);
+    assert_eq!(faults("name = 5"), ["name: invalid type: integer `5`, expected a string"]);
     assert_eq!(
         faults("name = 'a'\nlevel = { loud = { volume = 'high' } }"),
-        ["level.loud.echo: is missing", "level.loud.volume: expected a whole number from 0 to 255, and found \"high\"",]
+        [
+            "level.loud.echo: missing field `echo`",
+            "level.loud.volume: invalid type: string \"high\", expected a whole number from 0 to 255",
+        ]
     );
     assert_eq!(
         faults("name = 'a'\n[[routes]]\npath = 1\ndeadline = {}\n[[routes]]\npath = '/'\ndeadline = 2\n[[routes]]"),
         [
-            "routes[0].path: expected a string, and found 1",
-            "routes[1].deadline: expected a table, and found 2",
-            "routes[2].path: is missing",
+            "routes[0].path: invalid type: integer `1`, expected a string",
+            "routes[1].deadline: invalid type: integer `2`, expected a table",
+            "routes[2].path: missing field `path`",
         ]
     );
 }

@@ -54,10 +54,10 @@ fn each_layer_can_be_read_by_itself() {
 #[test]
 fn a_servers_deadline_is_completed_by_that_of_a_server() {
     let second = Duration::from_secs(1);
-    let config = load("[client.a.deadline]\ntimeout = '1s'\n[server.a.deadline]\ntimeout = '1s'").unwrap();
+    let config = load("[client.a.deadline]\ntimeout = '1s'\n[server.b.deadline]\ntimeout = '1s'").unwrap();
     let client = DeadlineConfig { timeout: second, ..DeadlineConfig::default() };
     assert_eq!(config.client["a"].deadline, client);
-    assert_eq!(config.server["a"].deadline, DeadlineConfig { body_timeout: Some(60 * second), ..client });
+    assert_eq!(config.server["b"].deadline, DeadlineConfig { body_timeout: Some(60 * second), ..client });
 }
 
 /// Without the loader, too.

@@ -228,7 +228,10 @@ fn server() -> impl Strategy<Value = ServerConfig> {
 fn whole() -> impl Strategy<Value = Config> {
     let name = || prop_oneof!["[a-z][a-z0-9_-]{0,8}", "[^\\s\\p{C}]{1,8}", "[0-9]{1,4}", Just("true".to_owned())];
     (btree_map(name(), client(), 0..3), btree_map(name(), server(), 0..3))
-        .prop_map(|(client, server)| Config { client, server })
+        .prop_map(|(client, mut server)| {
+            server.retain(|name, _| !client.contains_key(name)); // a name is taken by one stack
+            Config { client, server }
+        })
         .prop_filter("settings without any stack are a fault", |config| *config != Config::default())
 }
 

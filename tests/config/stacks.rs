@@ -39,6 +39,16 @@ fn stacks_are_made_by_name_once() {
 }
 
 #[test]
+fn name_of_a_client_and_a_server_is_a_fault() {
+    let shared = || load("[client.stock]\n[server.stock]\n[server.shop]").unwrap();
+    let said = "server.stock: a client has this name, too, and a name is taken by one stack: rename one of them";
+    let refused = Stacks::new_in(&Registry::new(), "settings.toml", shared()).unwrap_err();
+    assert_eq!(told(&refused), [said]);
+    let (_registry, stacks) = stacks();
+    assert!(told(&stacks.reload(Ok(shared())).unwrap_err()).iter().any(|fault| fault == said));
+}
+
+#[test]
 fn mistyped_names_are_faults() {
     let registry = Registry::new();
     let config = load("[client.paymnts]\n[client.search]\n[server.inbound]\n").unwrap();

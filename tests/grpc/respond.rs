@@ -75,8 +75,7 @@ async fn a_call_past_its_deadline_is_deadline_exceeded() {
     let address = serve!(HealthServer::new(Endless), DeadlineLayer::new(Duration::from_millis(20)).unwrap());
     let status = check(address).await.unwrap_err();
     assert_eq!(status.code(), Code::DeadlineExceeded);
-    let text = "deadline: the deadline passed before the call was over (given 20.0ms, elapsed ";
-    assert!(status.message().starts_with(text), "{status:?}");
+    assert_eq!(status.message(), "deadline_exceeded");
     assert_eq!(reason(&status), ("DEADLINE_EXCEEDED".into(), "seawall".into(), "deadline".into()));
     assert!(pushback(&status).is_none() && status.get_details_retry_info().is_none());
 }

@@ -95,10 +95,7 @@ async fn a_servers_stream_past_its_deadline_ends_in_deadline_exceeded() {
     let mut stream = client.watch(HealthCheckRequest::default()).await.unwrap().into_inner();
     assert!(stream.message().await.unwrap().is_some());
     let status = stream.message().await.unwrap_err();
-    assert_eq!(
-        (status.code(), status.message()),
-        (Code::DeadlineExceeded, "deadline: the deadline passed before the call was over")
-    );
+    assert_eq!((status.code(), status.message()), (Code::DeadlineExceeded, "deadline_exceeded"));
 }
 
 #[tokio::test(start_paused = true)]

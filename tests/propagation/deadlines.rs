@@ -54,7 +54,7 @@ async fn a_request_that_arrives_expired_is_refused_before_the_handler_runs() {
     let address = tier(move || async move { count.add().to_string() }).await;
     let answer = send(&bare(), address, &[("x-request-timeout-ms", "0")]).await.unwrap();
     assert_eq!(answer.status, 504);
-    assert_eq!(answer.body, "deadline: the deadline had passed before the call began");
+    assert_eq!(answer.body, "deadline_expired");
     assert_eq!(begun.get(), 0);
     assert_eq!(send(&bare(), address, &[("x-request-timeout-ms", "5000")]).await.unwrap().status, 200);
     assert_eq!(begun.get(), 1);

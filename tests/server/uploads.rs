@@ -16,6 +16,7 @@ use http::{Request, StatusCode};
 use http_body::Frame;
 use http_body_util::BodyExt;
 use seawall::deadline::DeadlineConfig;
+use seawall::http::respond::RespondLayer;
 use seawall::load_shed::{LoadShedConfig, LoadShedHandle, current_permit};
 use seawall::registry::{Condition, Registry};
 use seawall::stack::{self, ServerConfig};
@@ -187,7 +188,9 @@ async fn stalled_upload_is_answered_408_before_the_deadline() {
     assert_eq!(service_time(&registry), Duration::ZERO, "nothing is learned of the service");
     // The share is a setting, and holds from the next call on.
     let layers = stack::server(&ServerConfig { request_idle_share: 0.1, ..ServerConfig::default() }).unwrap();
-    let app = Router::new().route("/upload", post(|_: Bytes| async {})).layer(layers.clone());
+    let app = Router::new()
+        .route("/upload", post(|_: Bytes| async {}))
+        .layer(layers.clone().with_respond(RespondLayer::new().verbose()));
     for (share, expected) in [(0.1, 1), (0.2, 2)] {
         layers.reload(&ServerConfig { request_idle_share: share, ..ServerConfig::default() }).unwrap();
         let (_silent, request) = upload("/upload");

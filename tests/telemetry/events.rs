@@ -76,8 +76,47 @@ fn a_storm_of_refusals_is_told_once_a_second_with_what_was_left_out() {
     assert_eq!(numbers[..3], ["1", "3600s", "0"]);
     assert!(numbers[3].starts_with("3599.") && numbers[3] == numbers[4], "{numbers:?}");
     assert!(!first.contains_key("time_left"), "what is not known is not told: {first:?}");
-    let suppressed: u32 = told.iter().map(|event| event["suppressed"].parse::<u32>().unwrap()).sum();
+    let suppressed: u32 =
+        told.iter().filter_map(|event| event.get("suppressed")).map(|told| told.parse::<u32>().unwrap()).sum();
+    assert!(!first.contains_key("suppressed"), "there was none before: {first:?}");
     assert!((7_000..10_000).contains(&suppressed), "{suppressed} of 9,999 are accounted for so far");
+}
+
+/// A file with two stacks, of which one changes; and a file that is wrong.
+#[cfg(feature = "config")]
+#[test]
+fn reload_is_told_once_for_each_stack_that_changes_and_with_its_faults() {
+    use seawall::config::{self, Config};
+    use seawall::error::InvalidConfig;
+    use seawall::stack::Stacks;
+
+    let read = |text: &str| -> Result<Config, InvalidConfig> {
+        config::load(serde_json::from_str::<serde_json::Value>(text).map_err(InvalidConfig::unreadable)?)
+    };
+    let client = |permits: i32| {
+        format!(
+            r#"{{ "client": {{ "payments": {{ "bulkhead": {{ "max_concurrent": {permits} }} }}, "search": {{}} }} }}"#
+        )
+    };
+    let stacks = Stacks::new_in(&Registry::new(), "settings", read(&client(8)).unwrap()).unwrap();
+    let layers = [stacks.client("payments").unwrap(), stacks.client("search").unwrap()];
+    let events = logged(async {
+        stacks.reload(read(&client(4))).unwrap();
+        stacks.reload(read(&client(-4).replace("search", "sea\\u000arch"))).unwrap_err();
+    });
+    let told = events.iter().map(|event| [&event["message"], &event["name"], &event["layer"]].map(String::as_str));
+    assert_eq!(
+        told.collect::<Vec<_>>(),
+        [
+            ["reloaded", "payments", "deadline, retry, bulkhead, circuit_breaker"],
+            ["reloaded", "settings", "settings"],
+            ["reload rejected", "settings", "settings"]
+        ]
+    );
+    let faults = &events[2]["faults"];
+    assert!(faults.starts_with("client.payments.bulkhead.max_concurrent: invalid value: integer `-4`"), "{faults}");
+    assert!(!faults.contains('\n'), "{faults}");
+    drop(layers);
 }
 
 #[test]

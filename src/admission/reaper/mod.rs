@@ -29,6 +29,8 @@ use std::time::Duration;
 use tokio::runtime::{Handle, Id};
 use tokio::task::JoinHandle;
 
+#[cfg(feature = "http")]
+pub(crate) use self::schedule::rounded_up;
 use self::schedule::{Entry, Schedule};
 use crate::admission::timer::Timer;
 use crate::ground::sync::foreign;
@@ -66,6 +68,13 @@ pub(crate) fn watch(parked: Arc<dyn Parked>, due: Instant) -> Option<Place> {
     let reaper = Reaper::of_runtime(&runtime)?;
     let entry = reaper.enter(parked, due);
     Some(Place { reaper, entry, runtime: runtime.id() })
+}
+
+/// How much is watched in the current runtime.
+#[cfg(all(test, feature = "http", not(seawall_loom)))]
+pub(crate) fn watched() -> usize {
+    let reaper = Handle::try_current().ok().and_then(|runtime| Reaper::of_runtime(&runtime));
+    reaper.map_or(0, |reaper| reaper.lock().schedule.len())
 }
 
 /// A place in a reaper's schedule. Dropping it takes it out.

@@ -82,13 +82,19 @@ impl Schedule {
         }
     }
 
+    #[cfg(all(test, feature = "http", not(seawall_loom)))]
+    pub(super) fn len(&self) -> usize {
+        self.watched.len()
+    }
+
     /// When the next one is due.
     pub(super) fn next(&self) -> Option<Instant> {
         self.order.first_key_value().map(|(turn, _)| turn.due)
     }
 }
 
-fn rounded_up(due: Instant) -> Instant {
+/// When something that is due at `due` is visited.
+pub(crate) fn rounded_up(due: Instant) -> Instant {
     let grain = time::nanos(GRAIN);
     Instant::from_nanos(due.as_nanos().div_ceil(grain).saturating_mul(grain))
 }

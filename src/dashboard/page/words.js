@@ -124,7 +124,7 @@ function judge(component) {
   const failing = failed >= 1 && failed > 0.05 * (good + failed);
   const refusing = [2, "Refusing"];
   switch (component.layer) {
-    case "circuit_breaker": return breaker(is, component.keys, refused, failing);
+    case "circuit_breaker": return breaker(is, component.keys, refused, failing, good + failed + inside > 0);
     case "retry": {
       if (is.enabled === false) return [1, "Off", "No call is tried again"];
       const detail = `${is.max_attempts} attempts at most`;
@@ -161,7 +161,7 @@ function judge(component) {
 }
 
 // With keys, the state is that of the worst, and the window is of no interest: it is that of calls without a key.
-function breaker(is, keys, refused, failing) {
+function breaker(is, keys, refused, failing, asked) {
   const since = `for ${time(is.since_s)}`;
   const window = keys > 0 ? `All ${count(keys)} keys are closed`
     : `${count(is.failures)} failed and ${count(is.slow)} slow of ${count(is.calls)} in its window`;
@@ -172,6 +172,8 @@ function breaker(is, keys, refused, failing) {
   if (is.observe_only) return [isOpen || isHalfOpen ? 2 : 1, "Observing", isOpen || isHalfOpen ? `Refuses nothing, but would ${since}` : window];
   const opened = trip(is.outage) && `: ${trip(is.outage)}`;
   if (isOpen) return [3, some ? "Open for some" : "Open", (some || `Refuses calls ${since}`) + opened];
+  // Without calls there is nothing to probe with: it stays half-open, and nobody is refused.
+  if (isHalfOpen && !asked && !refused) return [1, some ? "Half-open for some" : "Half-open", some || `No call to probe with, ${since}`];
   if (isHalfOpen) return [2, some ? "Half-open for some" : "Half-open", (some || `Tries the callee with probes ${since}`) + opened];
   if (is.overdue > 0) return [2, "Calls hang", `${count(is.overdue)} calls are overdue`];
   if (failing) return [2, "Closed, failing", window];

@@ -169,7 +169,7 @@ impl<'de> Visitor<'de> for Build<'_> {
                 let Self { notes, path, .. } = &mut self;
                 let outer = path.len();
                 path::push_key(path, &key);
-                notes.fault(path, "is there more than once");
+                notes.fault(path, format_args!("duplicate key `{key}`"));
                 path.truncate(outer);
             }
         }

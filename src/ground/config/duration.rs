@@ -1,8 +1,10 @@
 use std::fmt;
 use std::time::Duration;
 
-use serde::de::{Error, Visitor};
+use serde::de::{Error, Unexpected, Visitor};
 use serde::{Deserializer, Serializer};
+
+use super::off::OFF;
 
 /// Durations as people write them, `"250ms"` or `"1m 30s"`: for `#[serde(with = "HumanTime")]`.
 pub(crate) enum HumanTime {}
@@ -27,8 +29,13 @@ impl Visitor<'_> for Text {
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<Duration, E> {
-        humantime::parse_duration(text.trim())
-            .map_err(|why| E::custom(format_args!("{text:?} is no duration such as \"250ms\" or \"1m 30s\": {why}")))
+        humantime::parse_duration(text.trim()).map_err(|why| match text.trim() {
+            OFF => E::invalid_value(Unexpected::Str(text), &self),
+            _ => {
+                let expected = "expected a duration with its unit, such as \"250ms\" or \"1m 30s\"";
+                E::custom(format_args!("invalid value: string {text:?}, {expected}: {why}"))
+            }
+        })
     }
 }
 

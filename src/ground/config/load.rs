@@ -18,7 +18,7 @@ use serde::de::{Deserialize, DeserializeOwned};
 use super::draft::Draft;
 use super::node::{Node, Reader};
 use super::path;
-use super::stumble::{Cause, Step, Stumble};
+use super::stumble::{Cause, Step, Stumble, unknown_field};
 use super::{Finding, Validate, Validation};
 use crate::ground::error::{Fault, InvalidConfig};
 
@@ -146,7 +146,7 @@ impl Notes {
                 if !node.has_gap_at(field) {
                     let mut path = path;
                     path::push_key(&mut path, field);
-                    self.fault(&path, "is missing");
+                    self.fault(&path, stumble);
                 }
             }
             Cause::Other(problem) => {
@@ -179,7 +179,7 @@ impl Notes {
             let is_it = key == field;
             if !node.is_gone() && (is_it || all && !known.contains(&&**key)) {
                 path::push_key(&mut path, key);
-                self.fault(&path, format_args!("there is no such field, but {}", known.join(", ")));
+                self.fault(&path, unknown_field(key, known));
                 self.gone(&path);
                 path.truncate(outer);
                 *node = Node::Gone;

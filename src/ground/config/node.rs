@@ -14,7 +14,7 @@ use serde::forward_to_deserialize_any;
 
 use super::path;
 use super::scalar::{self, Number};
-use super::stumble::Stumble;
+use super::stumble::{Stumble, one_of};
 
 #[derive(Clone, Debug)]
 pub(super) enum Node {
@@ -209,13 +209,10 @@ impl<'de> de::Deserializer<'de> for Reader<'_> {
                         let held = Some((index, self.child(index, node)));
                         visitor.visit_enum(Choice { name, held })
                     }
-                    _ => Err(Stumble::custom(format_args!("expected exactly one of {}", variants.join(", ")))),
+                    _ => Err(Stumble::custom(format_args!("expected exactly one entry, {}", one_of(variants)))),
                 }
             }
-            other => {
-                let expected = format!("one of {}", variants.join(", "));
-                Err(Stumble::invalid_type(other.shown(), &&*expected))
-            }
+            other => Err(Stumble::no_variant(other.shown(), variants)),
         }
     }
 
@@ -309,7 +306,7 @@ impl Choice<'_> {
     fn held<T>(self, read: impl FnOnce(Reader<'_>) -> Result<T, Stumble>) -> Result<T, Stumble> {
         match self.held {
             Some((index, reader)) => read(reader).map_err(|stumble| stumble.within_variant(index)),
-            None => Err(Stumble::custom(format_args!("{} needs a value: {{ {0} = ... }}", self.name))),
+            None => Err(Stumble::custom(format_args!("`{}` needs a value: `{{ {0} = ... }}`", self.name))),
         }
     }
 }
@@ -320,7 +317,7 @@ impl<'de> VariantAccess<'de> for Choice<'_> {
     fn unit_variant(self) -> Result<(), Stumble> {
         match self.held {
             None | Some((_, Reader { node: Node::Null, .. })) => Ok(()),
-            Some(_) => Err(Stumble::custom(format_args!("{} has no value: write {0:?} alone", self.name))),
+            Some(_) => Err(Stumble::custom(format_args!("`{}` has no value: write {0:?} alone", self.name))),
         }
     }
 

@@ -3,14 +3,14 @@ use std::marker::PhantomData;
 use std::time::Duration;
 
 use serde::de::value::Error as Misfit;
-use serde::de::{Deserialize, Error, IntoDeserializer, Visitor};
+use serde::de::{Deserialize, Error, IntoDeserializer, Unexpected, Visitor};
 use serde::{Deserializer, Serializer};
 
 use super::duration::HumanTime;
 use super::scalar::{self, Number};
 
 /// The word for `None`. A null means the same where there is one.
-const OFF: &str = "off";
+pub(super) const OFF: &str = "off";
 
 /// Settings that can be switched off: `None` is written `"off"`, for `#[serde(with = "Off::<u32>")]`.
 ///
@@ -30,10 +30,8 @@ impl<T: Scalar> Off<T> {
     }
 
     /// What was found, as the setting itself reads it.
-    fn read<'a, E: Error>(found: impl IntoDeserializer<'a, Misfit>, shown: impl fmt::Display) -> Result<Option<T>, E> {
-        T::read(found.into_deserializer())
-            .map(Some)
-            .map_err(|_| E::custom(format_args!("expected {}, and found {shown}", T::OR_OFF)))
+    fn read<'a, E: Error>(found: impl IntoDeserializer<'a, Misfit>, shown: Unexpected<'_>) -> Result<Option<T>, E> {
+        T::read(found.into_deserializer()).map(Some).map_err(|_| E::invalid_value(shown, &T::OR_OFF))
     }
 }
 
@@ -99,24 +97,24 @@ impl<T: Scalar> Visitor<'_> for Off<T> {
         match scalar::number(found) {
             _ if found.trim() == OFF => Ok(None),
             Some(number) if T::IS_NUMBER => match number {
-                Number::Unsigned(value) => Self::read(value, format_args!("{found:?}")),
-                Number::Signed(value) => Self::read(value, format_args!("{found:?}")),
-                Number::Float(value) => Self::read(value, format_args!("{found:?}")),
+                Number::Unsigned(value) => Self::read(value, Unexpected::Str(found)),
+                Number::Signed(value) => Self::read(value, Unexpected::Str(found)),
+                Number::Float(value) => Self::read(value, Unexpected::Str(found)),
             },
-            _ => Self::read(found, format_args!("{found:?}")),
+            _ => Self::read(found, Unexpected::Str(found)),
         }
     }
 
     fn visit_u64<E: Error>(self, found: u64) -> Result<Option<T>, E> {
-        Self::read(found, found)
+        Self::read(found, Unexpected::Unsigned(found))
     }
 
     fn visit_i64<E: Error>(self, found: i64) -> Result<Option<T>, E> {
-        Self::read(found, found)
+        Self::read(found, Unexpected::Signed(found))
     }
 
     fn visit_f64<E: Error>(self, found: f64) -> Result<Option<T>, E> {
-        Self::read(found, format_args!("{found:?}"))
+        Self::read(found, Unexpected::Float(found))
     }
 
     fn visit_unit<E>(self) -> Result<Option<T>, E> {

@@ -4,6 +4,8 @@ use std::fmt::{self, Display};
 
 use serde::de::{Error, Expected, Unexpected};
 
+use super::off::OFF;
+
 /// The first thing that was wrong on the way through a tree.
 #[derive(Debug)]
 pub(super) struct Stumble {
@@ -67,6 +69,53 @@ impl Stumble {
     fn because(cause: Cause) -> Self {
         Self { steps: Vec::new(), cause }
     }
+
+    /// In serde's words, which people search for.
+    fn misfit(what: &str, found: Unexpected<'_>, expected: &dyn Expected) -> Self {
+        let expected = expected.to_string();
+        let hint = if is_off(found) && !expected.contains(OR_OFF) { CANNOT_BE_OFF } else { "" };
+        let (found, expected) = (Found(found), plainly(&expected));
+        Self::custom(format_args!("invalid {what}: {found}, expected {expected}{hint}"))
+    }
+
+    /// Neither a variant's name, nor a table with one and what it holds.
+    pub(super) fn no_variant(found: Unexpected<'_>, variants: &[&str]) -> Self {
+        let hint = under_its_name(found, variants);
+        let (found, variants) = (Found(found), one_of(variants));
+        Self::custom(format_args!("invalid type: {found}, expected {variants}{hint}"))
+    }
+}
+
+/// How those settings say it that can be switched off.
+pub(super) const OR_OFF: &str = "or \"off\"";
+
+/// For a setting that has the word where it does not mean anything.
+pub(super) const CANNOT_BE_OFF: &str = ": this setting cannot be \"off\"";
+
+fn is_off(found: Unexpected<'_>) -> bool {
+    matches!(found, Unexpected::Str(text) if text.trim() == OFF)
+}
+
+/// The names of fields or variants, as serde lists them.
+pub(super) fn one_of(names: &[&str]) -> String {
+    match names {
+        [] => "none".to_owned(),
+        [one] => format!("`{one}`"),
+        [one, other] => format!("`{one}` or `{other}`"),
+        _ => format!("one of `{}`", names.join("`, `")),
+    }
+}
+
+/// A hint for a value that was written without the name of the variant that it is meant for.
+fn under_its_name(found: Unexpected<'_>, variants: &[&str]) -> String {
+    let name = match found {
+        Unexpected::Str(text) if humantime::parse_duration(text.trim()).is_ok() => "time",
+        Unexpected::Unsigned(_) | Unexpected::Signed(0..) => "calls",
+        _ => "",
+    };
+    let is_meant = variants.contains(&name);
+    let value = Value(found);
+    if is_meant { format!(": a value stands under its name, `{{ {name} = {value} }}`") } else { String::new() }
 }
 
 impl Error for Stumble {
@@ -75,18 +124,16 @@ impl Error for Stumble {
     }
 
     fn invalid_type(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
-        let expected = expected.to_string();
-        let expected = plainly(&expected);
-        let found = Found(found);
-        Self::custom(format_args!("expected {expected}, and found {found}"))
+        Self::misfit("type", found, expected)
     }
 
     fn invalid_value(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
-        Self::invalid_type(found, expected)
+        Self::misfit("value", found, expected)
     }
 
     fn unknown_variant(variant: &str, expected: &'static [&'static str]) -> Self {
-        Self::custom(format_args!("{variant:?} is none of {}", expected.join(", ")))
+        let hint = under_its_name(Unexpected::Str(variant), expected);
+        Self::custom(format_args!("unknown variant `{variant}`, expected {}{hint}", one_of(expected)))
     }
 
     fn unknown_field(field: &str, known: &'static [&'static str]) -> Self {
@@ -98,21 +145,30 @@ impl Error for Stumble {
     }
 }
 
-/// What was found, as it is written in a file.
+/// What was found, in serde's words but for those that are Rust's.
 struct Found<'a>(Unexpected<'a>);
 
 impl Display for Found<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
-            Unexpected::Bool(value) => write!(f, "{value}"),
-            Unexpected::Unsigned(value) => write!(f, "{value}"),
-            Unexpected::Signed(value) => write!(f, "{value}"),
-            Unexpected::Float(value) => write!(f, "{value:?}"),
-            Unexpected::Str(text) => write!(f, "{text:?}"),
             // YAML has it where nothing was written.
             Unexpected::Unit | Unexpected::Option => f.write_str("nothing (null)"),
-            Unexpected::Map => f.write_str("a table"),
-            Unexpected::Seq => f.write_str("a list"),
+            Unexpected::Map => f.write_str("table"),
+            Unexpected::Seq => f.write_str("list"),
+            other => write!(f, "{other}"),
+        }
+    }
+}
+
+/// What was found, as it is written in a file.
+struct Value<'a>(Unexpected<'a>);
+
+impl Display for Value<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Unexpected::Unsigned(value) => write!(f, "{value}"),
+            Unexpected::Signed(value) => write!(f, "{value}"),
+            Unexpected::Str(text) => write!(f, "{text:?}"),
             other => write!(f, "{other}"),
         }
     }
@@ -135,13 +191,19 @@ fn plainly(expected: &str) -> &str {
     }
 }
 
+/// A field that there is not, with those that there are.
+pub(super) fn unknown_field(field: &str, known: &[&str]) -> String {
+    match known {
+        [] => format!("unknown field `{field}`, there are no fields"),
+        _ => format!("unknown field `{field}`, expected {}", one_of(known)),
+    }
+}
+
 impl Display for Stumble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.cause {
-            Cause::UnknownField { field, known } => {
-                write!(f, "there is no such field as {field}, but {}", known.join(", "))
-            }
-            Cause::MissingField(field) => write!(f, "no {field}"),
+            Cause::UnknownField { field, known } => f.write_str(&unknown_field(field, known)),
+            Cause::MissingField(field) => write!(f, "missing field `{field}`"),
             Cause::Other(problem) => f.write_str(problem),
         }
     }

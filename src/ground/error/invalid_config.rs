@@ -49,10 +49,30 @@ impl InvalidConfig {
         &self.faults
     }
 
+    fn list(&self, f: &mut fmt::Formatter<'_>, first: &str, next: &str) -> fmt::Result {
+        for (n, fault) in self.faults.iter().enumerate() {
+            f.write_str(if n == 0 { first } else { next })?;
+            fault.write(f, f.alternate())?;
+        }
+        match self.unlisted {
+            0 => Ok(()),
+            more => write!(f, "{next}and at least {more} more"),
+        }
+    }
+
     /// How many further faults were found in a file, but are not listed. After the first hundred others are counted, and after
     /// very many they are not looked for any more.
     pub fn unlisted(&self) -> usize {
         self.unlisted
+    }
+}
+
+/// The faults of a configuration, one after the other.
+pub(crate) struct FaultList<'a>(pub(crate) &'a InvalidConfig);
+
+impl fmt::Display for FaultList<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.list(f, "", "; ")
     }
 }
 
@@ -62,14 +82,7 @@ impl fmt::Display for InvalidConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (first, next) = if f.alternate() { (":\n  ", "\n  ") } else { (": ", "; ") };
         f.write_str("invalid configuration")?;
-        for (n, fault) in self.faults.iter().enumerate() {
-            f.write_str(if n == 0 { first } else { next })?;
-            fault.write(f, f.alternate())?;
-        }
-        match self.unlisted {
-            0 => Ok(()),
-            more => write!(f, "{next}and at least {more} more"),
-        }
+        self.list(f, first, next)
     }
 }
 

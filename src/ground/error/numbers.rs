@@ -83,7 +83,8 @@ impl Numbers {
     }
 
     pub(crate) fn with_expected(self, time: Duration) -> Self {
-        self.with(|permits| permits.expected = Nanos::of(time))
+        // Zero is what an estimate says before its first sample.
+        if time.is_zero() { self } else { self.with(|permits| permits.expected = Nanos::of(time)) }
     }
 
     pub(crate) fn with_waiting(self, calls: u32) -> Self {

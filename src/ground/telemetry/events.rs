@@ -10,9 +10,10 @@ use tracing::field;
 
 use super::instruments::Instruments;
 use super::tally::{Count, NotRetried, STATES};
-use crate::ground::error::{Numbers, Rejected, TripCause};
-use crate::ground::sync::foreign;
 #[cfg(feature = "http")]
+use crate::ground::error::Reason;
+use crate::ground::error::{FaultList, InvalidConfig, Numbers, Rejected, TripCause};
+use crate::ground::sync::foreign;
 use crate::ground::text;
 use crate::ground::time;
 use crate::ground::verdict::Verdict;
@@ -30,6 +31,8 @@ macro_rules! tell {
         foreign(|| {
             if tracing::enabled!(target: "seawall", tracing::Level::$level) {
                 if let Some(suppressed) = $count.to_be_told(time::now()) {
+                    // Not told where it is zero.
+                    let suppressed = (suppressed > 0).then_some(suppressed);
                     tracing::event!(target: "seawall", tracing::Level::$level, suppressed, $($rest)*);
                 }
             }
@@ -109,19 +112,26 @@ pub(crate) fn transition(instruments: &Instruments, from: &'static str, to: &'st
 
 /// What has become of new settings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Reload {
+enum Reload {
     Applied,
     Rejected,
 }
 
-/// New settings were offered to a layer.
-pub(crate) fn reloaded(instruments: &Instruments, reload: Reload) {
-    let count = &instruments.tally().reloads[reload as usize];
-    count.add();
-    let layer = instruments.kind().as_str();
-    match reload {
-        Reload::Applied => tell!(INFO, count, name = name(instruments), layer, "reloaded"),
-        Reload::Rejected => tell!(WARN, count, name = name(instruments), layer, "reload rejected"),
+/// New settings were offered to `layers`, which are those of one stack, or a single one: counted for each, and told once.
+/// `is_new` is false where they are those that hold already: then nothing is told.
+pub(crate) fn reloaded(layers: &[&Instruments], rejected: Option<&InvalidConfig>, is_new: bool) {
+    let reload = if rejected.is_some() { Reload::Rejected } else { Reload::Applied };
+    for instruments in layers {
+        instruments.tally().reloads[reload as usize].add();
+    }
+    let Some(first) = layers.first().filter(|_| is_new) else { return };
+    let (name, count) = (name(first), &first.tally().reloads[reload as usize]);
+    let kinds = || layers.iter().map(|layer| layer.kind().as_str()).collect::<Vec<_>>().join(", ");
+    match rejected {
+        None => tell!(INFO, count, name, layer = kinds(), "reloaded"),
+        Some(invalid) => {
+            tell!(WARN, count, name, layer = kinds(), faults = %text::short_line(FaultList(invalid)), "reload rejected");
+        }
     }
 }
 
@@ -130,6 +140,10 @@ pub(crate) fn controlled(instruments: &Instruments, command: &dyn std::fmt::Debu
     let layer = instruments.kind().as_str();
     tracing::warn!(target: "seawall", name = name(instruments), layer, ?command, "moved by hand");
 }
+
+/// What to do about a body that is cut while somebody reads it.
+#[cfg(feature = "http")]
+const LASTS: &str = "a response that is meant to last says so: `seawall::http::LongLived` in the request of a client, in the response of a handler";
 
 /// The body of a response was kept beyond its time, and has been cut. Someone `waited` for it, or it was put aside and
 /// forgotten.
@@ -140,7 +154,9 @@ pub(crate) fn body_cut(rejected: &Rejected, waited: bool, age: Duration) {
     let count = &instruments.tally().bodies_cut[reason as usize][usize::from(!waited)];
     count.add();
     let layer = rejected.layer();
-    tell!(WARN, count, name = name(instruments), layer, reason = reason.as_str(), held, ?age, "body cut");
+    let is_by_the_clock = matches!(reason, Reason::DeadlineExceeded | Reason::IdleTimeout | Reason::HoldExceeded);
+    let hint = (waited && is_by_the_clock).then_some(LASTS);
+    tell!(WARN, count, name = name(instruments), layer, reason = reason.as_str(), held, ?age, hint, "body cut");
 }
 
 /// An error that no layer of ours made is answered: its cause is told here, since the answer does not tell it. The cause may hold

@@ -91,7 +91,7 @@ impl Gauge {
             Self::InFlight => "Calls at work, or the permits that they hold",
             Self::Waiting => "Calls that wait for their turn",
             Self::Limit => "Permits for each key",
-            Self::ServiceTime => "What a call is expected to take",
+            Self::ServiceTime => "How long a permit is held, waits further in included",
             Self::RateLimit => "Calls a second that the rate limit lets start",
             Self::BudgetLeft => "Retries that could be made now",
             Self::SettingsRejected => "1 while the last settings that were offered are rejected, else 0",

@@ -17,9 +17,7 @@ mod turns;
 pub(crate) use self::metrics::{Gauge, Publication, publish_process};
 #[cfg(feature = "dashboard")]
 pub(crate) use calls::Successes;
-pub(crate) use events::{
-    AttemptSpan, NAMELESS, Reload, controlled, not_retried, rejected, reloaded, retried, transition,
-};
+pub(crate) use events::{AttemptSpan, NAMELESS, controlled, not_retried, rejected, reloaded, retried, transition};
 #[cfg(feature = "http")]
 pub(crate) use events::{answered, body_cut};
 #[cfg(feature = "metrics")]

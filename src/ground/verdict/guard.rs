@@ -9,6 +9,10 @@ use crate::ground::verdict::Verdict;
 ///
 /// It is settled once with a verdict, or dropped, which is the same as [`Verdict::Abandoned`].
 pub trait Guard: Send + 'static {
+    /// Whether the expiry is all there is to it: the guard may be dropped early, and need not be settled.
+    #[doc(hidden)]
+    const IS_BOUND_ONLY: bool = false;
+
     /// The call is over, and this is what it said about the callee.
     fn settle(self, verdict: Verdict);
 

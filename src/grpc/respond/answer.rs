@@ -13,6 +13,7 @@ use crate::grpc::Code;
 use crate::grpc::classify::of_error;
 use crate::grpc::details;
 use crate::grpc::status::{DETAILS, MESSAGE, PUSHBACK, STATUS, pushback_value};
+use crate::http::respond::text;
 use crate::middleware::observed;
 
 /// All that `grpc-message` must not have as it is: what cannot be printed, and the sign of the encoding itself.
@@ -29,14 +30,14 @@ pub(super) struct Answer {
 }
 
 impl Answer {
-    pub(super) fn to(error: &BoxError) -> Self {
+    pub(super) fn to(error: &BoxError, is_verbose: bool) -> Self {
         let Some(rejected) = rejection(error) else {
             let (code, message) = of_transport(error);
             telemetry::answered(error, code.as_str(), code == Code::Internal);
             observed::stir();
             return Self { code, message: Cow::Borrowed(message), retry_after: None, details: None };
         };
-        let (code, message) = (code(rejected.kind()), rejected.to_string());
+        let (code, message) = (code(rejected.kind()), text(rejected, is_verbose));
         let details = details::encode(code, &message, rejected);
         Self { code, message: message.into(), retry_after: rejected.retry_after(), details: Some(details) }
     }
@@ -84,7 +85,7 @@ mod tests {
 
     #[test]
     fn every_reason_is_one_of_four_codes_and_any_other_error_is_internal() {
-        let code = |reason| Answer::to(&Rejected::nameless(LayerKind::Bulkhead, reason).into()).code;
+        let code = |reason| Answer::to(&Rejected::nameless(LayerKind::Bulkhead, reason).into(), false).code;
         for reason in [Reason::DeadlineExpired, Reason::DeadlineExceeded, Reason::HeadTimeout, Reason::IdleTimeout] {
             assert_eq!(code(reason), Code::DeadlineExceeded, "{reason:?}");
         }
@@ -102,7 +103,7 @@ mod tests {
         ] {
             assert_eq!(code(reason), Code::Unavailable, "{reason:?}");
         }
-        assert_eq!(Answer::to(&"who knows".into()).code, Code::Internal);
+        assert_eq!(Answer::to(&"who knows".into(), false).code, Code::Internal);
     }
 
     /// A wait of some microseconds is written with a letter that is not ASCII.
@@ -110,7 +111,7 @@ mod tests {
     fn a_message_that_is_not_ascii_arrives_as_it_was() {
         let wait = Some(Duration::from_nanos(1500));
         let rejected = Rejected::nameless(LayerKind::RateLimit, Reason::RateLimited).with_retry_after(wait);
-        let headers = Answer::to(&rejected.clone().into()).headers();
+        let headers = Answer::to(&rejected.clone().into(), true).headers();
         let status = tonic::Status::from_header_map(&headers).expect("a status");
         assert_eq!((status.code(), status.message()), (tonic::Code::ResourceExhausted, &*rejected.to_string()));
         assert!(!status.message().is_ascii());

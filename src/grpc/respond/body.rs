@@ -15,15 +15,16 @@ pub struct Body<B> {
     #[pin]
     inner: Option<B>,
     is_grpc: bool,
+    is_verbose: bool,
 }
 
 impl<B> Body<B> {
-    pub(super) fn inner(body: B, is_grpc: bool) -> Self {
-        Self { inner: Some(body), is_grpc }
+    pub(super) fn inner(body: B, is_grpc: bool, is_verbose: bool) -> Self {
+        Self { inner: Some(body), is_grpc, is_verbose }
     }
 
     pub(super) fn none() -> Self {
-        Self { inner: None, is_grpc: true }
+        Self { inner: None, is_grpc: true, is_verbose: false }
     }
 }
 
@@ -52,7 +53,7 @@ where
             Err(error) => {
                 // A reset would say nothing but that it went wrong; trailers can say what.
                 this.inner.set(None);
-                Some(Ok(Frame::trailers(Answer::to(&error.into()).headers())))
+                Some(Ok(Frame::trailers(Answer::to(&error.into(), *this.is_verbose).headers())))
             }
         })
     }

@@ -18,7 +18,8 @@
 //! where it would otherwise end in a reset that says nothing. (Only if its `Content-Type` is `application/grpc`: half a page of
 //! anything else must not look like a whole one. gRPC-Web is translated outside of this layer.)
 //!
-//! The status has the refusal's text (`grpc-message`), `grpc-retry-pushback-ms` where another try can help, and
+//! The status has the reason in one word (`grpc-message`; all that the refusal says with
+//! [`RespondLayer::verbose`](crate::http::respond::RespondLayer::verbose)), `grpc-retry-pushback-ms` where another try can help, and
 //! in `grpc-status-details-bin` what a program can read: an `ErrorInfo` of domain `seawall` with the
 //! [reason](crate::error::Reason) and the layer, and a `RetryInfo`. The text of other errors is logged and not sent: it may
 //! hold what is nobody's business.

@@ -7,15 +7,25 @@ use super::answer::Answer;
 use super::body::Body;
 use crate::http::respond::{Answers, RespondLayer};
 
-/// Answers with a gRPC status. See the [module](super).
+/// Answers with a gRPC status: its message is the reason in one word, or with [`verbose`](RespondLayer::verbose) all that the
+/// refusal says. See the [module](super).
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
-pub struct WithCode;
+pub struct WithCode {
+    is_verbose: bool,
+}
 
 impl RespondLayer<WithCode> {
-    /// Answers with a gRPC status; there are no settings. See [`grpc::respond`](crate::grpc::respond).
+    /// Answers with a gRPC status, and the reason in one word. See [`grpc::respond`](crate::grpc::respond).
     pub fn grpc() -> Self {
-        Self::with(WithCode)
+        Self::default()
+    }
+
+    /// Answers with all that a refusal says: the layer, its name, the numbers. For callers who may know how the service is
+    /// built.
+    #[must_use]
+    pub fn verbose(self) -> Self {
+        Self::with(WithCode { is_verbose: true })
     }
 }
 
@@ -27,7 +37,7 @@ impl Answers for WithCode {
         B: http_body::Body<Data = Bytes>,
     {
         let is_grpc = is_grpc(&response);
-        response.map(|body| Body::inner(body, is_grpc))
+        response.map(|body| Body::inner(body, is_grpc, self.is_verbose))
     }
 
     /// The specification's `Trailers-Only`: all that there is to say stands in the head, and no body follows.
@@ -36,7 +46,7 @@ impl Answers for WithCode {
         B: http_body::Body<Data = Bytes>,
     {
         let mut response = Response::new(Body::none());
-        *response.headers_mut() = Answer::to(error).headers();
+        *response.headers_mut() = Answer::to(error, self.is_verbose).headers();
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
         response
     }

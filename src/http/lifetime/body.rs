@@ -1,25 +1,19 @@
 use std::fmt;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{self, Poll};
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use pin_project::{pin_project, pinned_drop};
-use tokio::runtime::Handle;
 use tower::BoxError;
 
-use super::carried::{Call, Carried};
+use super::call::Call;
+use super::holding::Holding;
+use super::joining::{self, Find, Joinable};
 use super::judge::Judge;
-use super::slot::Slot;
-use crate::admission::reaper::{self, Parked as _, Place};
-use crate::ground::context::{self, Context};
-use crate::ground::time::{self, Instant};
+use crate::ground::time::Instant;
 use crate::ground::verdict::Guard;
 use crate::http::ByStatus;
-
-/// After so many frames without a pause a body looks at the clock by itself.
-const LOOKS_AFTER: u8 = 8;
 
 /// The body of a response, with what a layer gave to the call in it.
 ///
@@ -44,9 +38,15 @@ const LOOKS_AFTER: u8 = 8;
 /// things by then, as one in a `select!` may be, takes its own time. The time of the call is that to the head, or the longest single
 /// wait if that is more; it does not grow with the length of the response. Of a response that is meant to go on it is that to the head.
 ///
+/// The layers of a stack hold one body together: the innermost keeps it, and the others join. The table holds for each layer, and
+/// they are told from the inside to the outside, when the body has gone. The first bound that is reached ends it for all, and the
+/// refusal names the layer whose bound that was.
+///
 /// **Cost:** a body that is empty costs nothing; any other two allocations, a place in the reaper's schedule, two short locks for a
-/// frame and for each question (`is_end_stream`, `size_hint`), and one more for a frame that was waited for. Nothing is allocated for
-/// a frame. No lock is held while the inner body or a waker is at work.
+/// frame and for each question (`is_end_stream`, `size_hint`), and one more for a frame that was waited for. Each layer that joins
+/// costs one small allocation more, and a deadline none. Nothing is allocated for a frame. No lock is held
+/// while the inner body or a waker is at work. A layer does not join a body that somebody else has wrapped, that a reader waits for
+/// already, that is handed out at another pace, or that four layers hold: then it holds the body in turn, at the full cost.
 ///
 /// # Panics
 /// A body panics, as tokio's timers do, if it has to wait outside a tokio runtime and was not made in one either: nothing could
@@ -65,20 +65,13 @@ where
 
 #[pin_project(project = KindProj)]
 enum Kind<B, G: Guard, J: Judge> {
-    /// The call was over with the head, or there is none.
-    Over(#[pin] Option<B>),
-    Held {
-        slot: Arc<Slot<B, G, J>>,
-        /// In the reaper's schedule; none where there is no reaper, and once there is nothing left to cut.
-        place: Option<Place>,
-        settled: bool,
-        /// In the schedule of the runtime that it is read in, if that is another one: the first may exist and not be run by anybody.
-        guest: Option<Place>,
-        /// Frames that came without a pause.
-        in_a_row: u8,
-        /// That of the call.
-        context: Context,
+    /// There is nothing to hold, or a layer further in holds it, whose slot this one has joined: then `find` finds that.
+    Passed {
+        #[pin]
+        body: Option<B>,
+        find: Option<Find>,
     },
+    Held(Holding<B, G, J>),
 }
 
 impl<B, G, J> HeldBody<B, G, J>
@@ -88,18 +81,36 @@ where
     G: Guard,
     J: Judge,
 {
+    /// The call was over with the head.
     pub(super) fn over(body: B) -> Self {
-        Self { kind: Kind::Over(Some(body)) }
+        Self { kind: Kind::Passed { body: Some(body), find: None } }
+    }
+
+    /// The layer has joined the slot that `find` finds.
+    pub(super) fn joined(body: B, find: Find) -> Self {
+        Self { kind: Kind::Passed { body: Some(body), find: Some(find) } }
     }
 
     pub(super) fn new(body: B, call: Call<G, J>, now: Instant) -> Self {
-        let expiry = call.expiry;
-        let inherited = context::current();
-        let deadline = inherited.deadline.map(|_| expiry.at);
-        let context = inherited.with_deadline(deadline).with_end(None, false).with_enforced(deadline.is_some());
-        let slot = Arc::new(Slot::new(Carried::new(body, call), expiry, now));
-        let place = reaper::watch(Arc::clone(&slot) as _, slot.due());
-        Self { kind: Kind::Held { slot, place, settled: false, guest: None, in_a_row: 0, context } }
+        Self { kind: Kind::Held(Holding::new(body, call, now)) }
+    }
+
+    /// What can be joined by layers further out, if there is something.
+    pub(super) fn joinable(&mut self) -> Option<&mut dyn Joinable> {
+        match &mut self.kind {
+            Kind::Held(holding) => Some(holding),
+            Kind::Passed { body: Some(body), find: Some(find) } => find(body),
+            Kind::Passed { .. } => None,
+        }
+    }
+
+    /// The inner body, if nothing is held here.
+    pub(crate) fn passed(mut self) -> Result<B, Self> {
+        let passed = match &mut self.kind {
+            Kind::Passed { body, .. } => body.take(),
+            Kind::Held(_) => None,
+        };
+        passed.ok_or(self)
     }
 }
 
@@ -112,7 +123,7 @@ where
     J: Judge,
 {
     fn default() -> Self {
-        Self { kind: Kind::Over(None) }
+        Self { kind: Kind::Passed { body: None, find: None } }
     }
 }
 
@@ -126,68 +137,28 @@ where
     type Data = Bytes;
     type Error = BoxError;
 
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut task::Context<'_>,
-    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
-        let (slot, place, settled, guest, in_a_row, context) = match self.project().kind.project() {
-            KindProj::Over(body) => {
-                return body.as_pin_mut().map_or(Poll::Ready(None), |body| body.poll_frame(cx).map_err(Into::into));
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+        match self.project().kind.project() {
+            KindProj::Passed { body, .. } => {
+                body.as_pin_mut().map_or(Poll::Ready(None), |body| body.poll_frame(cx).map_err(Into::into))
             }
-            KindProj::Held { slot, place, settled, guest, in_a_row, context } => {
-                (slot, place, settled, guest, in_a_row, context)
-            }
-        };
-        if *settled {
-            return Poll::Ready(None);
+            KindProj::Held(holding) => holding.poll_frame(cx),
         }
-        if !place.as_ref().is_some_and(Place::is_watched) {
-            *place = reaper::watch(Arc::clone(slot) as _, slot.due());
-            if place.is_none() {
-                slot.visit(time::now());
-            }
-        }
-        *in_a_row += 1;
-        if *in_a_row == LOOKS_AFTER {
-            // A body that never pauses may keep the reaper from running, or its task from being begun at all.
-            *in_a_row = 0;
-            slot.cut_if_late(time::now());
-        }
-        let frame;
-        (frame, *settled) = {
-            let _entered = context::enter(*context);
-            slot.poll_frame(cx)
-        };
-        if frame.is_pending() {
-            *in_a_row = 0;
-            let is_here = |place: &Option<Place>| place.as_ref().is_some_and(Place::is_here);
-            if !is_here(place) && !is_here(guest) {
-                *guest = reaper::watch(Arc::clone(slot) as _, slot.due());
-            }
-            let is_watched = |place: &Option<Place>| place.as_ref().is_some_and(Place::is_watched);
-            if !is_watched(place) && !is_watched(guest) {
-                // It would wait for ever. Panics in tokio's words where there is no runtime.
-                drop(Handle::current());
-            }
-        } else if *settled {
-            (*place, *guest) = (None, None);
-        }
-        frame
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.kind {
-            Kind::Over(body) => body.as_ref().is_none_or(B::is_end_stream),
-            Kind::Held { settled: true, .. } => true,
-            Kind::Held { slot, .. } => slot.is_end_stream(),
-        }
+        let is_over = match &self.kind {
+            Kind::Passed { body, .. } => body.as_ref().is_none_or(B::is_end_stream),
+            Kind::Held(holding) => holding.is_end_stream(),
+        };
+        joining::asked(joining::find::<B, G, J>);
+        is_over
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.kind {
-            Kind::Over(body) => body.as_ref().map_or_else(|| SizeHint::with_exact(0), B::size_hint),
-            Kind::Held { settled: true, .. } => SizeHint::with_exact(0),
-            Kind::Held { slot, .. } => slot.size_hint(),
+            Kind::Passed { body, .. } => body.as_ref().map_or_else(|| SizeHint::with_exact(0), B::size_hint),
+            Kind::Held(holding) => holding.size_hint(),
         }
     }
 }
@@ -201,8 +172,8 @@ where
     J: Judge,
 {
     fn drop(self: Pin<&mut Self>) {
-        if let KindProj::Held { slot, .. } = self.project().kind.project() {
-            slot.clear();
+        if let KindProj::Held(holding) = self.project().kind.project() {
+            holding.let_go();
         }
     }
 }
@@ -216,8 +187,8 @@ where
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let settled = match &self.kind {
-            Kind::Over(_) => true,
-            Kind::Held { settled, .. } => *settled,
+            Kind::Passed { find, .. } => find.is_none(),
+            Kind::Held(holding) => holding.is_settled(),
         };
         f.debug_struct("HeldBody").field("settled", &settled).finish_non_exhaustive()
     }

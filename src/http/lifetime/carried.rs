@@ -7,57 +7,33 @@ use http_body::{Body, Frame, SizeHint};
 use pin_project::{pin_project, pinned_drop};
 use tower::BoxError;
 
+use super::call::{Call, End};
 use super::judge::Judge;
+use super::layers::{Layers, Outer, Reached};
 use super::pace::Paced;
 use crate::ground::context;
-use crate::ground::error::{Reason, rejection};
+use crate::ground::error::{Reason, Rejected};
 use crate::ground::time::{self, Instant};
-use crate::ground::verdict::{Expiry, Guard, Verdict};
-use crate::http::transport;
+use crate::ground::verdict::Guard;
 
-/// A call that goes on in the body of its response.
-#[derive(Debug)]
-pub(super) struct Call<G, J> {
-    pub(super) guard: G,
-    pub(super) judge: J,
-    /// What the head said.
-    pub(super) head: Verdict,
-    /// Whether that is all there is to say.
-    pub(super) decided: bool,
-    /// The response is meant to go on: it is judged by its head, and by an error if it ends in one.
-    pub(super) lasts: bool,
-    pub(super) expiry: Expiry,
-}
-
-impl<G: Guard, J> Call<G, J> {
-    fn waited(&mut self, time: Duration) {
-        if !self.lasts {
-            self.guard.waited(time);
-        }
-    }
-
-    /// What it says that the call's time is over, while its reader `waits` or does not. `None`: the reader has given it up.
-    fn at_expiry(&self, waits: bool) -> Option<Verdict> {
-        if self.lasts { Some(self.head) } else { waits.then_some(Verdict::TimedOut) }
-    }
-}
-
-/// A body with the call that goes on in it.
+/// A body with the calls that go on in it.
 #[pin_project(PinnedDrop)]
 #[derive(Debug)]
 pub(super) struct Carried<B, G: Guard, J: Judge> {
-    /// It goes before the call is settled: whoever gets the permit must not begin while the connection is still there.
+    /// It goes before the calls are settled: whoever gets the permit must not begin while the connection is still there.
     #[pin]
     body: Option<Paced<B>>,
-    /// Gone once it is settled.
+    /// That of the innermost layer. Gone once the calls are settled.
     call: Option<Call<G, J>>,
+    layers: Layers,
     /// Since when a reader waits for the callee.
     waiting_since: Option<Instant>,
 }
 
 impl<B, G: Guard, J: Judge> Carried<B, G, J> {
     pub(super) fn new(body: B, call: Call<G, J>) -> Self {
-        Self { body: Some(Paced::new(body, call.expiry.pace)), call: Some(call), waiting_since: None }
+        let (body, layers) = (Some(Paced::new(body, call.expiry.pace)), Layers::new(call.expiry));
+        Self { body, call: Some(call), layers, waiting_since: None }
     }
 
     pub(super) fn is_settled(&self) -> bool {
@@ -68,23 +44,30 @@ impl<B, G: Guard, J: Judge> Carried<B, G, J> {
         self.waiting_since
     }
 
+    pub(super) fn layers(&self) -> &Layers {
+        &self.layers
+    }
+
+    /// See [`Layers::join`].
+    pub(super) fn join(self: Pin<&mut Self>, outer: Outer) -> Option<Outer> {
+        self.project().layers.join(outer)
+    }
+
     /// Something came for a reader that waits, if there is one: from then on the time is the reader's own, until it has looked.
     pub(super) fn came(self: Pin<&mut Self>, at: Option<Instant>) {
         let this = self.project();
         let (Some(since), Some(at)) = (*this.waiting_since, at) else { return };
         *this.waiting_since = None;
-        if let Some(call) = this.call {
-            call.waited(at.since(since));
-        }
+        waited(this.call.as_mut(), this.layers, at.since(since));
     }
 
-    /// The call's time is over: the callee's fault if a reader waited for it.
-    pub(super) fn cut(self: Pin<&mut Self>, now: Instant, reason: Reason) {
+    /// The time of a layer is over: the callee's fault if a reader waited for it.
+    pub(super) fn cut(self: Pin<&mut Self>, now: Instant, reached: Reached, rejected: &Rejected) {
         let mut this = self.project();
         // Taken first, so that it comes to its end even if the body panics.
         let call = this.call.take();
-        let is_idle = reason == Reason::IdleTimeout;
-        if is_idle {
+        let for_slowness = rejected.reason() == Reason::IdleTimeout;
+        if for_slowness {
             context::cut_for_slowness(|| this.body.set(None));
         } else {
             this.body.set(None);
@@ -92,12 +75,27 @@ impl<B, G: Guard, J: Judge> Carried<B, G, J> {
         let Some(mut call) = call else { return };
         let waiting_since = this.waiting_since.take();
         if let Some(since) = waiting_since {
-            call.waited(now.since(since));
+            waited(Some(&mut call), this.layers, now.since(since));
         }
-        let verdict = if is_idle { Some(Verdict::TimedOut) } else { call.at_expiry(waiting_since.is_some()) };
-        if let Some(verdict) = verdict {
-            call.guard.settle(verdict);
-        }
+        let waits = waiting_since.is_some();
+        let end = |layer: usize| {
+            if layer < reached.layer {
+                End::Dropped { now, waits, for_slowness }
+            } else if layer == reached.layer {
+                End::Cut { reason: rejected.reason(), waits }
+            } else {
+                End::CutFurtherIn(rejected.verdict())
+            }
+        };
+        call.end(end(0));
+        this.layers.end(None, end);
+    }
+}
+
+fn waited<G: Guard, J: Judge>(call: Option<&mut Call<G, J>>, layers: &mut Layers, time: Duration) {
+    if let Some(call) = call {
+        call.waited(time);
+        layers.waited(time);
     }
 }
 
@@ -121,24 +119,21 @@ where
             }
             return Poll::Pending;
         };
-        if let (Some(since), Some(call)) = (this.waiting_since.take(), this.call.as_mut()) {
-            call.waited(time::now().since(since));
+        let mut reading = None;
+        if let Some(since) = this.waiting_since.take() {
+            let now = *reading.insert(time::now());
+            waited(this.call.as_mut(), this.layers, now.since(since));
         }
-        // A head that has said all is not unsaid by an end that says nothing.
-        let silent = |call: &Call<G, J>| if call.decided { call.head } else { call.judge.at_end(call.head, None) };
-        let end = |call: &Call<G, J>| match &frame {
-            None => Some(silent(call)),
-            Some(Err(error)) => Some(of_error(error)),
-            Some(Ok(frame)) => match frame.trailers_ref() {
-                Some(trailers) => Some(call.judge.at_end(call.head, Some(trailers))),
-                // Whoever sees that this was all does not poll again.
-                None => body.is_end_stream().then(|| silent(call)),
-            },
+        let is_last = match &frame {
+            None | Some(Err(_)) => true,
+            // Whoever sees that this was all does not poll again.
+            Some(Ok(frame)) => frame.is_trailers() || body.is_end_stream(),
         };
-        if let Some(verdict) = this.call.as_ref().and_then(end) {
-            if let Some(call) = this.call.take() {
-                call.guard.settle(verdict);
-            }
+        if let Some(call) = this.call.take_if(|_| is_last) {
+            // One reading of the clock is enough for all of them.
+            let reading = reading.or_else(|| this.layers.has_calls().then(time::now));
+            call.end_at(reading, End::Read(&frame));
+            this.layers.end(reading, |_| End::Read(&frame));
         }
         Poll::Ready(frame)
     }
@@ -152,43 +147,21 @@ where
     }
 }
 
-/// The head was there, so the request was executed, and what it led to is lost; unless a layer further in says that it
-/// was its doing, or the client that it has waited long enough.
-fn of_error(error: &BoxError) -> Verdict {
-    match rejection(error) {
-        Some(rejected) => rejected.verdict(),
-        None if transport::verdict(error) == Verdict::TimedOut => Verdict::TimedOut,
-        None => Verdict::Lost,
-    }
-}
-
 #[pinned_drop]
 impl<B, G: Guard, J: Judge> PinnedDrop for Carried<B, G, J> {
     fn drop(self: Pin<&mut Self>) {
         let mut this = self.project();
-        let is_cut = context::is_cut_for_slowness();
+        let for_slowness = context::is_cut_for_slowness();
         let call = this.call.take();
         this.body.set(None);
+        // Without it the others have been settled, or the body has panicked when it was cut.
         let Some(mut call) = call else { return };
         let now = time::now();
         if let Some(since) = *this.waiting_since {
-            call.waited(now.since(since));
+            waited(Some(&mut call), this.layers, now.since(since));
         }
-        let waits = this.waiting_since.is_some();
-        let verdict = if is_cut && waits {
-            // By a layer further out, which has a bound for the waits.
-            Some(Verdict::TimedOut)
-        } else if call.expiry.at <= now {
-            // It was cut by a layer further out, which had the same bound; or put aside until it was too late.
-            call.at_expiry(waits)
-        } else if call.lasts || !waits && call.decided {
-            // Its reader has seen enough.
-            Some(call.head)
-        } else {
-            None
-        };
-        if let Some(verdict) = verdict {
-            call.guard.settle(verdict);
-        }
+        let end = End::Dropped { now, waits: this.waiting_since.is_some(), for_slowness };
+        call.end_at(Some(now), end);
+        this.layers.end(Some(now), |_| end);
     }
 }

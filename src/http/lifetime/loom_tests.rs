@@ -8,7 +8,9 @@ use bytes::Bytes;
 use http_body::{Body, Frame};
 use tower::BoxError;
 
-use super::carried::{Call, Carried};
+use super::call::Call;
+use super::carried::Carried;
+use super::layers::Outer;
 use super::slot::Slot;
 use crate::admission::reaper::{Parked, Visit};
 use crate::ground::error::{Reason, rejection};
@@ -70,7 +72,7 @@ fn slot() -> (Arc<Slot<Stalled, Recorder, ByStatus>>, Count, Count) {
     let expiry = Expiry::new(Source::nameless(LayerKind::Deadline), DUE, Reason::DeadlineExceeded);
     let guard = Recorder(Arc::clone(&guards), expiry);
     let call = Call { guard, judge: ByStatus::default(), head: Verdict::Success, decided: true, lasts: false, expiry };
-    let slot = Slot::new(Carried::new(Stalled(Arc::clone(&bodies)), call), expiry, DUE.minus(Duration::from_secs(1)));
+    let slot = Slot::new(Carried::new(Stalled(Arc::clone(&bodies)), call), DUE.minus(Duration::from_secs(1)));
     (Arc::new(slot), guards, bodies)
 }
 
@@ -131,5 +133,26 @@ fn loom_asking_a_body_loses_neither_the_wake_up_nor_the_cut() {
         assert_eq!((guards.load(Ordering::SeqCst), bodies.load(Ordering::SeqCst)), (cut, cut));
         slot.clear();
         assert_eq!((guards.load(Ordering::SeqCst), bodies.load(Ordering::SeqCst)), (1, 1));
+    });
+}
+
+/// A layer joins while the reaper comes: its guard is given back with the others, or at once, and once.
+#[test]
+fn loom_a_guard_that_joins_during_a_cut_is_given_back_once() {
+    loom::model(|| {
+        let (slot, guards, bodies) = slot();
+        let expiry = Expiry::new(Source::nameless(LayerKind::Deadline), DUE, Reason::DeadlineExceeded);
+        let guard = Recorder(Arc::clone(&guards), expiry);
+        let call =
+            Call { guard, judge: ByStatus::default(), head: Verdict::Success, decided: true, lasts: false, expiry };
+        let reaped = Arc::clone(&slot);
+        let reaper = loom::thread::spawn(move || reaped.visit(DUE));
+        if slot.admits(&expiry) {
+            slot.join(Outer::new(call));
+        }
+        assert_eq!(reaper.join().expect("no panic"), Visit::Done);
+        assert_eq!((guards.load(Ordering::SeqCst), bodies.load(Ordering::SeqCst)), (2, 1));
+        slot.clear();
+        assert_eq!((guards.load(Ordering::SeqCst), bodies.load(Ordering::SeqCst)), (2, 1));
     });
 }

@@ -3,12 +3,18 @@
 //! What a layer holds for a call (a permit, a ticket, a deadline) lives in the body of the response, and ends with it: at the
 //! end of the stream, its error or its drop; or at the call's deadline, polled or not.
 //!
+//! However many layers hold a body, there is one slot for it, and one entry in the reaper's schedule: see [`joining`].
+//!
 //! That a body is let go of exactly once, whoever comes first, is checked by the models in `loom_tests`.
 
 mod ahead;
 mod body;
+mod call;
 mod carried;
+mod holding;
+mod joining;
 mod judge;
+mod layers;
 mod long_lived;
 #[cfg(all(test, seawall_loom))]
 mod loom_tests;
@@ -22,8 +28,9 @@ use bytes::Bytes;
 use tower::BoxError;
 
 pub use self::body::HeldBody;
-use self::carried::Call;
+use self::call::Call;
 pub use self::judge::Judge;
+use self::layers::Outer;
 pub use self::long_lived::{ByExtension, LongLived};
 use crate::ground::context;
 use crate::ground::time;
@@ -31,7 +38,12 @@ use crate::ground::verdict::{Guard, Verdict};
 use crate::http::settled::AllHere;
 
 /// Puts the guard of a call into the body of its response; if that is over already, so is the call.
-pub(crate) fn hold<B, G, J>(response: Response<B>, verdict: Verdict, guard: G, judge: J) -> Response<HeldBody<B, G, J>>
+pub(crate) fn hold<B, G, J>(
+    mut response: Response<B>,
+    verdict: Verdict,
+    guard: G,
+    judge: J,
+) -> Response<HeldBody<B, G, J>>
 where
     B: http_body::Body<Data = Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
@@ -39,18 +51,28 @@ where
     J: Judge,
 {
     let decided = judge.is_decided(&response);
-    let end = if response.body().is_end_stream() { Some(None) } else { AllHere::end_of(&response) };
+    let (is_over, find) = joining::ask(response.body());
+    let end = if is_over { Some(None) } else { AllHere::end_of(&response) };
     if let Some(trailers) = end {
         guard.settle(if decided { verdict } else { judge.at_end(verdict, trailers) });
         return response.map(HeldBody::over);
     }
-    let now = time::call_start();
     let mut expiry = guard.expiry();
     let mut lasts = context::current().lasts();
+    let mut now = None;
     if let Some(long_lived) = response.extensions().get::<LongLived>() {
-        expiry.at = now + long_lived.total();
+        expiry.at = *now.insert(time::call_start()) + long_lived.total();
         expiry.idle = None;
         lasts = true;
     }
-    response.map(|body| HeldBody::new(body, Call { guard, judge, head: verdict, decided, lasts, expiry }, now))
+    let call = Call { guard, judge, head: verdict, decided, lasts, expiry };
+    if let Some(find) = find {
+        if let Some(inner) = find(response.body_mut()) {
+            if inner.admits(&expiry) {
+                inner.join(Outer::new(call));
+                return response.map(|body| HeldBody::joined(body, find));
+            }
+        }
+    }
+    response.map(|body| HeldBody::new(body, call, now.unwrap_or_else(time::call_start)))
 }

@@ -7,11 +7,13 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use tower::BoxError;
 
+use super::call::End;
 use super::carried::Carried;
 use super::judge::Judge;
+use super::layers::{Outer, Reached};
 use crate::admission::reaper::{self, Parked, Visit};
 use crate::ground::context;
-use crate::ground::error::{Reason, Rejected};
+use crate::ground::error::Rejected;
 use crate::ground::sync::atomic::{AtomicU64, Ordering};
 use crate::ground::sync::{Mutex, foreign, lock};
 use crate::ground::telemetry;
@@ -28,7 +30,6 @@ pub(super) struct Slot<B, G: Guard, J: Judge> {
     /// When something came for a reader that waits, in nanoseconds; 0 until it does. The reader may be busy with other things
     /// then, and the rest of the time is its own.
     came_at: AtomicU64,
-    expiry: Expiry,
     /// When the head of the response was there.
     since: Instant,
 }
@@ -38,9 +39,9 @@ type Parcel<B, G, J> = Pin<Box<Carried<B, G, J>>>;
 enum State<B, G: Guard, J: Judge> {
     /// `waker` is that of the last poll, unless it has been woken since => Taken | Cut | Over
     Kept { carried: Parcel<B, G, J>, waker: Option<Waker> },
-    /// Its owner polls it, or asks it something => Kept | Cut | Over. `is_due` is set if the reaper came meanwhile, as it may
-    /// each time where a body is always being polled.
-    Taken { waker: Option<Waker>, is_due: bool },
+    /// Its owner polls it, or asks it something => Kept | Cut | Over. `visited` is when the reaper came meanwhile, as it may each
+    /// time where a body is always being polled.
+    Taken { waker: Option<Waker>, visited: Option<Instant> },
     /// The reaper has taken it, and its owner does not know yet => Over
     Cut(Rejected),
     /// There is nothing more to come.
@@ -67,14 +68,35 @@ where
     G: Guard,
     J: Judge,
 {
-    pub(super) fn new(carried: Carried<B, G, J>, expiry: Expiry, since: Instant) -> Self {
+    pub(super) fn new(carried: Carried<B, G, J>, since: Instant) -> Self {
         let state = State::Kept { carried: Box::pin(carried), waker: None };
-        Self { state: Mutex::new(state), came_at: AtomicU64::new(0), expiry, since }
+        Self { state: Mutex::new(state), came_at: AtomicU64::new(0), since }
     }
 
-    /// When the reaper has to look for the first time.
-    pub(super) fn due(&self) -> Instant {
-        self.expiry.idle.map_or(self.expiry.at, |idle| self.expiry.at.min(self.since + idle))
+    pub(super) fn since(&self) -> Instant {
+        self.since
+    }
+
+    /// Whether a layer further out may join: while a reader waits, it waits for the layers that are there already.
+    pub(super) fn admits(&self, expiry: &Expiry) -> bool {
+        match &*lock(&self.state) {
+            State::Kept { carried, .. } => carried.waiting_since().is_none() && carried.layers().admits(expiry),
+            State::Cut(_) => true,
+            State::Taken { .. } | State::Over => false,
+        }
+    }
+
+    /// Adds the call of a layer further out. If the body has been cut, that call is over, too.
+    pub(super) fn join(&self, outer: Outer) {
+        let (late, cut) = match &mut *lock(&self.state) {
+            State::Kept { carried, .. } => (carried.as_mut().join(outer), None),
+            State::Cut(rejected) => (Some(outer), Some(rejected.verdict())),
+            State::Taken { .. } | State::Over => (Some(outer), None),
+        };
+        foreign(|| match (late, cut) {
+            (Some(late), Some(verdict)) => late.end(None, End::CutFurtherIn(verdict)),
+            (late, _) => drop(late),
+        });
     }
 
     /// When something came for a reader that waits, if it has. Told once.
@@ -93,7 +115,7 @@ where
             let mut state = lock(&self.state);
             match std::mem::replace(&mut *state, State::Over) {
                 State::Kept { carried, waker } => {
-                    *state = State::Taken { waker: std::mem::replace(&mut reader, waker), is_due: false };
+                    *state = State::Taken { waker: std::mem::replace(&mut reader, waker), visited: None };
                     Ok(carried)
                 }
                 absent => Err(absent),
@@ -121,10 +143,11 @@ where
         }
         // What was ready is handed on; there is no more after it.
         if let Some(carried) = self.put_back(carried, frame.is_ready()) {
-            let rejected = Rejected::by(self.expiry.source, self.expiry.reason).while_parked(true);
+            let end = carried.layers().first_end();
+            let rejected = end.rejected(true);
             let before = self.replace(State::Cut(rejected.clone()));
             foreign(|| drop(before));
-            self.cut(carried, &rejected, time::now());
+            self.cut(carried, end, &rejected, time::now());
         }
         (frame, false)
     }
@@ -134,7 +157,9 @@ where
     fn put_back(&self, carried: Parcel<B, G, J>, hands_on: bool) -> Option<Parcel<B, G, J>> {
         let mut state = lock(&self.state);
         match &mut *state {
-            State::Taken { waker, is_due } if !(*is_due && hands_on) => {
+            State::Taken { waker, visited }
+                if !(hands_on && visited.is_some_and(|at| carried.layers().is_over(at))) =>
+            {
                 let waker = waker.take();
                 *state = State::Kept { carried, waker };
                 None
@@ -144,20 +169,13 @@ where
         }
     }
 
-    fn cut(&self, mut carried: Parcel<B, G, J>, rejected: &Rejected, now: Instant) {
+    fn cut(&self, mut carried: Parcel<B, G, J>, reached: Reached, rejected: &Rejected, now: Instant) {
         carried.as_mut().came(self.came());
         foreign(|| {
             telemetry::body_cut(rejected, carried.waiting_since().is_some(), now.since(self.since));
             observed::stir();
-            carried.as_mut().cut(now, rejected.reason());
+            carried.as_mut().cut(now, reached, rejected);
         });
-    }
-
-    /// As the reaper would.
-    pub(super) fn cut_if_late(&self, now: Instant) {
-        if self.expiry.at <= now {
-            self.visit(now);
-        }
     }
 
     /// Lets go of the body, if it is still there: its owner is gone.
@@ -185,7 +203,7 @@ where
             let mut state = lock(&self.state);
             match std::mem::replace(&mut *state, State::Over) {
                 State::Kept { carried, waker } => {
-                    *state = State::Taken { waker, is_due: false };
+                    *state = State::Taken { waker, visited: None };
                     carried
                 }
                 State::Over => return over,
@@ -224,34 +242,27 @@ where
 {
     fn visit(&self, now: Instant) -> Visit {
         let mut state = lock(&self.state);
-        let waiting_since = match &mut *state {
+        let (reached, waiting_since) = match &mut *state {
             State::Kept { carried, .. } => {
-                carried.waiting_since().filter(|_| self.came_at.load(Ordering::Acquire) == 0)
+                let waiting_since = carried.waiting_since().filter(|_| self.came_at.load(Ordering::Acquire) == 0);
+                match carried.layers().look(now, waiting_since) {
+                    Ok(reached) => (reached, waiting_since),
+                    Err(later) => return Visit::Again(later),
+                }
             }
-            State::Taken { is_due, .. } => {
-                *is_due |= self.expiry.at <= now;
+            State::Taken { visited, .. } => {
+                *visited = Some(now);
                 // It is not parked; the next time it may be.
                 return Visit::Again(now + reaper::GRAIN);
             }
             State::Cut(_) | State::Over => return Visit::Done,
         };
-        let reason = if self.expiry.at <= now {
-            self.expiry.reason
-        } else if let Some(idle) = self.expiry.idle {
-            let idle_at = waiting_since.unwrap_or(now) + idle;
-            if idle_at > now {
-                return Visit::Again(idle_at.min(self.expiry.at));
-            }
-            Reason::IdleTimeout
-        } else {
-            return Visit::Again(self.expiry.at);
-        };
-        let rejected = Rejected::by(self.expiry.source, reason).while_parked(waiting_since.is_none());
+        let rejected = reached.rejected(waiting_since.is_none());
         let before = std::mem::replace(&mut *state, State::Cut(rejected.clone()));
         drop(state);
         let State::Kept { carried, waker } = before else { return Visit::Done };
         // A body that panics when it is dropped must not leave its reader waiting for ever.
-        let cut = catch_unwind(AssertUnwindSafe(|| self.cut(carried, &rejected, now)));
+        let cut = catch_unwind(AssertUnwindSafe(|| self.cut(carried, reached, &rejected, now)));
         if let Some(waker) = waker {
             foreign(|| waker.wake());
         }

@@ -1,6 +1,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests sleep and look at the clock as users do")]
 
 mod hostile;
+mod joined;
 
 use std::collections::VecDeque;
 use std::pin::Pin;

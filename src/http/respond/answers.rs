@@ -4,7 +4,7 @@ use bytes::Bytes;
 use tower::BoxError;
 
 use super::body::Body;
-use crate::ground::error::{Kind, rejection};
+use crate::ground::error::{Kind, Rejected, rejection};
 use crate::ground::telemetry;
 use crate::ground::verdict::Verdict;
 use crate::http::{retry_after, transport};
@@ -26,10 +26,13 @@ pub trait Answers: Clone {
         B: http_body::Body<Data = Bytes>;
 }
 
-/// Answers with an HTTP status and a line of text.
+/// Answers with an HTTP status and a line of text: the reason in one word, or with [`verbose`](super::RespondLayer::verbose) all that
+/// the refusal says.
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
-pub struct WithStatus;
+pub struct WithStatus {
+    pub(super) is_verbose: bool,
+}
 
 impl Answers for WithStatus {
     type Body<B> = Body<B>;
@@ -40,7 +43,7 @@ impl Answers for WithStatus {
 
     fn answer<B>(&self, error: &BoxError) -> Response<Body<B>> {
         let (status, text, wait) = match rejection(error) {
-            Some(rejected) => (status(rejected.kind()), rejected.to_string(), rejected.retry_after()),
+            Some(rejected) => (status(rejected.kind()), text(rejected, self.is_verbose), rejected.retry_after()),
             None => {
                 let (status, code, text) = of_transport(error);
                 telemetry::answered(error, code, status == StatusCode::INTERNAL_SERVER_ERROR);
@@ -69,6 +72,11 @@ fn of_transport(error: &BoxError) -> (StatusCode, &'static str, &'static str) {
         }
         _ => (StatusCode::INTERNAL_SERVER_ERROR, "500", "internal server error"),
     }
+}
+
+/// What the caller is told of a refusal. Names and numbers are for those on duty, who find them in the log.
+pub(crate) fn text(rejected: &Rejected, is_verbose: bool) -> String {
+    if is_verbose { rejected.to_string() } else { rejected.reason().as_str().to_owned() }
 }
 
 fn status(kind: Kind) -> StatusCode {

@@ -10,9 +10,27 @@ pub struct RespondLayer<A = WithStatus> {
 }
 
 impl RespondLayer {
-    /// Answers with an HTTP status; there are no settings.
+    /// Answers with an HTTP status, and the reason in one word.
     pub fn new() -> Self {
-        Self::with(WithStatus)
+        Self::default()
+    }
+
+    /// Answers with all that a refusal says: the layer, its name, the numbers. For callers who may know how the service is
+    /// built.
+    ///
+    /// ```
+    /// use seawall::http::respond::RespondLayer;
+    /// use seawall::stack::{self, ServerConfig};
+    ///
+    /// # fn main() -> Result<(), seawall::error::InvalidConfig> {
+    /// let layers = stack::server(&ServerConfig::default())?.with_respond(RespondLayer::new().verbose());
+    /// # drop(layers);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn verbose(self) -> Self {
+        Self::with(WithStatus { is_verbose: true })
     }
 }
 

@@ -12,8 +12,10 @@
 //! | a client's: its dependency did not answer in time | 504 Gateway Timeout |
 //! | any other error | 500 Internal Server Error |
 //!
-//! An answer of 503 or 429 carries `Retry-After`, and every answer the refusal's text as its body, with the numbers that decided it,
-//! so that the reason is visible from outside. The text of other errors is logged and not sent: it may hold what is nobody's business.
+//! An answer of 503 or 429 carries `Retry-After`. The body of a refusal is its [reason](crate::error::Reason::as_str) in one word, such as
+//! `queue_full`: strangers may read it, and the name of a dependency, its limits and its state are not for them. Those on duty find
+//! them in the log and on the live page. Between services of one's own, [`RespondLayer::verbose`] sends the whole text.
+//! The text of other errors is logged and never sent.
 //!
 //! Services that speak gRPC answer in its codes:
 #![cfg_attr(feature = "grpc", doc = "[`RespondLayer::grpc`], see [`grpc::respond`](crate::grpc::respond).")]
@@ -50,6 +52,8 @@ mod future;
 mod layer;
 mod service;
 
+#[cfg(feature = "grpc")]
+pub(crate) use answers::text;
 pub use answers::{Answers, WithStatus};
 pub use body::Body;
 pub use future::ResponseFuture;

@@ -16,7 +16,7 @@
 //! - **Deadlines:** while a permit is free, a call is refused only if hardly any call would make it in the time it has left, and of those
 //!   one in eight is let through. Calls need not be alike: a few slow ones do not shut quick ones out.
 //! - **Time:** a permit is timed from its grant to its release, whatever the time is spent on: queues and backoffs further in, and the
-//!   body of the response. That is what a queue waits for. (The [circuit breaker](crate::circuit_breaker) times the callee.)
+//!   body of the response. That is what a queue waits for. (The [circuit breaker](crate::circuit_breaker) times the dependency.)
 //! - **Work that outlives its call:** a blocking closure (`spawn_blocking`), or a task, goes on when its call is cancelled, and the permit is
 //!   free at once. Such work takes a [`WorkPermit`] along: [`current_permit`]. Then the permit is free when both are over.
 //! - **Off:** with `enabled: false` every call passes, and none is counted.
@@ -62,6 +62,43 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+#![cfg_attr(
+    feature = "http",
+    doc = r#"
+On a server, around one route whose work is dear, with [`RespondLayer`](crate::http::respond::RespondLayer) outside of it, since axum
+wants services that never fail:
+
+```
+use axum::body::Bytes;
+use axum::{Router, routing::post};
+use seawall::bulkhead::{self, BulkheadConfig, BulkheadLayer};
+use seawall::http::respond::RespondLayer;
+use tower::ServiceBuilder;
+
+# fn main() -> Result<(), seawall::error::InvalidConfig> {
+/// Takes its permit along: two closures run at once, also when their clients have hung up.
+async fn resize(image: Bytes) -> String {
+    let permit = bulkhead::current_permit();
+    let size = tokio::task::spawn_blocking(move || {
+        let _permit = permit;
+        image.len()
+    });
+    size.await.map_or_else(|error| error.to_string(), |size| size.to_string())
+}
+
+let permits = BulkheadConfig { max_concurrent: 2, max_waiting: 8, ..Default::default() };
+let app: Router = Router::new().route("/resize", post(resize)).layer(
+    ServiceBuilder::new()
+        .layer(RespondLayer::new()) // 503 with `Retry-After`
+        .layer(BulkheadLayer::http(permits)?.named("resize")?),
+);
+# let _ = app;
+# Ok(())
+# }
+```
+"#
+)]
 //!
 //! [`Reason::CircuitOpen`]: crate::error::Reason::CircuitOpen
 //! [`Reason::QueueFull`]: crate::error::Reason::QueueFull

@@ -46,7 +46,7 @@
 //!
 //! # How it behaves
 //! - **Readiness:** always ready, and refuses nothing before a call; a wait for the inner service is part of the call, and is not
-//!   held against the callee. **Behind a load balancer** that goes by readiness and pending calls, with one breaker per endpoint, set
+//!   held against the dependency. **Behind a load balancer** that goes by readiness and pending calls, with one breaker per endpoint, set
 //!   [`unready_while_open`](CircuitBreakerConfig::unready_while_open): an open breaker that is always ready has the fewest pending
 //!   calls, and attracts the traffic of its dead endpoint. See [below](#behind-a-load-balancer) for the order.
 //! - **Cancellation:** dropping a call gives its place back, a probe's too. See above for what it says. What waits in `poll_ready`, where
@@ -59,10 +59,10 @@
 //!   [`Reason::HoldExceeded`] or [`Reason::DeadlineExceeded`] at the call's bound, [`Reason::NotReady`]; any other error is
 //!   the inner service's own.
 //! - **The call is over** when the classifier says so, and what it says late, after the breaker has moved on, moves nothing.
-//!   For HTTP that is the end of the body, for gRPC its trailers. The callee is judged for its own time: neither our queues nor a
+//!   For HTTP that is the end of the body, for gRPC its trailers. The dependency is judged for its own time: neither our queues nor a
 //!   slow reader of its answer count; a body that stalls until its deadline does.
 //! - **A name** ([`named`](CircuitBreakerLayer::named)) makes it seen in metrics, logs, refusals and the [registry](crate::registry): its
-//!   state and changes, and the callee's time by verdict. There it can be forced open, disabled, reset or told to observe, too, as by
+//!   state and changes, and the dependency's time by verdict. There it can be forced open, disabled, reset or told to observe, too, as by
 //!   its [handle](CircuitBreakerLayer::handle).
 //! - **A reload** ([`reload`](CircuitBreakerLayer::reload)) holds at once: calls are judged, when they end, by what holds then. The state, the
 //!   counts (unless the window is another) and what was forced by hand are kept.

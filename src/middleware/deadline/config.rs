@@ -29,7 +29,7 @@ pub struct DeadlineConfig {
     /// `LongLived::with_head`). Default: `None`, the head may take all of the call's time.
     #[cfg_attr(feature = "config", serde(with = "Off::<Duration>"))]
     pub head_timeout: Option<Duration>,
-    /// How long the callee may keep a reader of the body waiting for the next piece of it. Time in which nobody waits for
+    /// How long the dependency may keep a reader of the body waiting for the next piece of it. Time in which nobody waits for
     /// one does not count, and calls that are meant to last (`LongLived` in the request or the response) are spared. More
     /// than zero. Default: `None`.
     #[cfg_attr(feature = "config", serde(with = "Off::<Duration>"))]

@@ -23,6 +23,8 @@ pub struct Cut {
 }
 
 impl Guard for Cut {
+    const IS_BOUND_ONLY: bool = true;
+
     fn settle(self, _verdict: Verdict) {}
 
     fn expiry(&self) -> Expiry {

@@ -40,7 +40,7 @@
 //! - **A reload** ([`reload`](LoadShedLayer::reload)) ends no call: those that are served, the line and what is known of the service's
 //!   time are kept, and a lower limit is reached as calls end.
 //! - **Cost:** an `Arc` clone, two atomic updates and one reading of the clock; a short lock while calls wait.
-//! - **Place:** outermost on the service's side, but inside the layers that turn refusals into answers and set the deadline.
+//! - **Place:** innermost, right around the service: inside the layers that turn refusals into answers and set the deadline.
 //!
 //! # Example
 //! ```

@@ -31,7 +31,7 @@ pub struct RetryConfig {
     /// attempt that hangs is not repeated.
     #[cfg_attr(feature = "config", serde(with = "Off::<Duration>"))]
     pub attempt_timeout: Option<Duration>,
-    /// The longest pause that a callee may ask for. When it asks for more, its answer is returned instead. Zero obeys
+    /// The longest pause that a dependency may ask for. When it asks for more, its answer is returned instead. Zero obeys
     /// none. Default: 5 s.
     #[cfg_attr(feature = "config", serde(with = "HumanTime"))]
     pub max_retry_after: Duration,

@@ -1,6 +1,6 @@
 //! Another attempt for a call that failed, within a budget.
 //!
-//! A failure that may pass is worth a second try; a callee in trouble is not worth three times the load. So a retry is
+//! A failure that may pass is worth a second try; a dependency in trouble is not worth three times the load. So a retry is
 //! made only if the verdict, the request, the time left and the budget allow it, after a wait that grows and that
 //! chance shortens. In every other case the caller gets the last real response or error, unchanged and at once.
 //!
@@ -15,8 +15,8 @@
 //!    refused locally is not, whatever the classifier says.
 //! 2. **Attempts**: are any left of `max_attempts`?
 //! 3. **The request**: can it be made again, and may it be ([`Kept::repeatable`])?
-//! 4. **Time**: the wait is a fresh [`Backoff`] sample, on top of the pause that the callee asked for if it did
-//!    (`Retry-After`, whatever the status is; see [`Classify::retry_after`](crate::verdict::Classify::retry_after)). Does the callee ask for no more than `max_retry_after`, and does the wait end before the deadline? After an
+//! 4. **Time**: the wait is a fresh [`Backoff`] sample, on top of the pause that the dependency asked for if it did
+//!    (`Retry-After`, whatever the status is; see [`Classify::retry_after`](crate::verdict::Classify::retry_after)). Does the dependency ask for no more than `max_retry_after`, and does the wait end before the deadline? After an
 //!    attempt that timed out at least a tenth of its time must be left: with less, it would time out again.
 //! 5. **The [`Budget`]**: is there a token? It is asked before the wait, and each call deposits once, however many
 //!    attempts it takes.

@@ -1,5 +1,6 @@
 //! Settings for three kinds of work, to start from: each a file that [`load`](crate::config::load) takes for a
-//! [`Config`](super::Config), with a client and a server of the preset's name and a reason beside each value.
+//! [`Config`](super::Config), with a client of the preset's name, a server `inbound`, and a reason beside
+//! each value.
 //!
 //! ```
 //! use seawall::config::{Config, Draft, presets};

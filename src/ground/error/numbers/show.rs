@@ -1,7 +1,6 @@
 //! How numbers are shown: as text, and as data.
 
 use std::fmt;
-#[cfg(feature = "config")]
 use std::time::Duration;
 
 use super::Numbers;
@@ -16,11 +15,12 @@ impl fmt::Display for Numbers {
             separator = ", ";
             Ok(())
         };
+        let digits = digits(self.time_left(), self.expected());
         if let Some(time) = self.time_left() {
-            write(format_args!("time left {time:.1?}"))?;
+            write(format_args!("time left {time:.digits$?}"))?;
         }
         if let Some(time) = self.expected() {
-            write(format_args!("expected {time:.1?}"))?;
+            write(format_args!("expected {time:.digits$?}"))?;
         }
         if let Some(calls) = self.waiting() {
             write(format_args!("waiting {calls}"))?;
@@ -49,6 +49,12 @@ impl fmt::Display for Numbers {
         }
         Ok(())
     }
+}
+
+/// As many digits as it takes to see which of two times is longer.
+fn digits(left: Option<Duration>, expected: Option<Duration>) -> usize {
+    let (Some(left), Some(expected)) = (left, expected) else { return 1 };
+    (1..9).find(|digits| format!("{left:.digits$?}") != format!("{expected:.digits$?}")).unwrap_or(1)
 }
 
 /// `9 failed and 1 slow of 10 calls`.

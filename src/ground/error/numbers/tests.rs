@@ -50,3 +50,17 @@ fn numbers_at_their_ends_are_still_numbers() {
 fn numbers_are_small() {
     assert!(size_of::<Numbers>() <= 48, "{} bytes", size_of::<Numbers>());
 }
+
+#[test]
+fn times_are_shown_with_the_digits_that_tell_them_apart() {
+    let left = |expected| Numbers::NONE.with_time_left(1000 * MS).with_expected(expected).to_string();
+    assert_eq!(left(1004 * MS), "time left 1.000s, expected 1.004s");
+    assert_eq!(left(1000 * MS), "time left 1.0s, expected 1.0s");
+    assert_eq!(left(1300 * MS), "time left 1.0s, expected 1.3s");
+}
+
+#[test]
+fn estimate_without_a_sample_is_no_number() {
+    let numbers = Numbers::NONE.with_expected(Duration::ZERO);
+    assert_eq!((numbers.expected(), numbers.to_string().as_str()), (None, ""));
+}

@@ -1,0 +1,141 @@
+use std::sync::Arc;
+use std::task::{self, Poll};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use tokio::runtime::Handle;
+use tower::BoxError;
+
+use super::call::Call;
+use super::carried::Carried;
+use super::joining::Joinable;
+use super::judge::Judge;
+use super::layers::{Outer, first_look};
+use super::slot::Slot;
+use crate::admission::reaper::{self, Parked as _, Place};
+use crate::ground::context::{self, Context};
+use crate::ground::time::{self, Instant};
+use crate::ground::verdict::{Expiry, Guard};
+
+/// After so many frames without a pause a body looks at the clock by itself.
+const LOOKS_AFTER: u8 = 8;
+
+/// What the owner of a body has in hand, while the body itself is in a slot.
+pub(super) struct Holding<B, G: Guard, J: Judge> {
+    slot: Arc<Slot<B, G, J>>,
+    /// In the reaper's schedule; none where there is no reaper, and once there is nothing left to cut.
+    place: Option<Place>,
+    /// When the reaper has to look for the first time.
+    due: Instant,
+    settled: bool,
+    /// In the schedule of the runtime that it is read in, if that is another one: the first may exist and not be run by anybody.
+    guest: Option<Place>,
+    /// Frames that came without a pause.
+    in_a_row: u8,
+    /// That of the call.
+    context: Context,
+}
+
+impl<B, G, J> Holding<B, G, J>
+where
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+    G: Guard,
+    J: Judge,
+{
+    pub(super) fn new(body: B, call: Call<G, J>, now: Instant) -> Self {
+        let expiry = call.expiry;
+        let inherited = context::current();
+        let deadline = inherited.deadline.map(|_| expiry.at);
+        let context = inherited.with_deadline(deadline).with_end(None, false).with_enforced(deadline.is_some());
+        let due = first_look(&expiry, now);
+        let slot = Arc::new(Slot::new(Carried::new(body, call), now));
+        let place = reaper::watch(Arc::clone(&slot) as _, due);
+        Self { slot, place, due, settled: false, guest: None, in_a_row: 0, context }
+    }
+
+    pub(super) fn poll_frame(&mut self, cx: &mut task::Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        if self.settled {
+            return Poll::Ready(None);
+        }
+        if !self.place.as_ref().is_some_and(Place::is_watched) {
+            self.place = reaper::watch(Arc::clone(&self.slot) as _, self.due);
+            if self.place.is_none() {
+                self.slot.visit(time::now());
+            }
+        }
+        self.in_a_row += 1;
+        if self.in_a_row == LOOKS_AFTER {
+            // A body that never pauses may keep the reaper from running, or its task from being begun at all.
+            self.in_a_row = 0;
+            self.slot.visit(time::now());
+        }
+        let frame;
+        (frame, self.settled) = {
+            let _entered = context::enter(self.context);
+            self.slot.poll_frame(cx)
+        };
+        if frame.is_pending() {
+            self.in_a_row = 0;
+            self.be_watched();
+        } else if self.settled {
+            (self.place, self.guest) = (None, None);
+        }
+        frame
+    }
+
+    /// The body waits, and somebody must be able to end that here.
+    fn be_watched(&mut self) {
+        let is_here = |place: &Option<Place>| place.as_ref().is_some_and(Place::is_here);
+        if !is_here(&self.place) && !is_here(&self.guest) {
+            self.guest = reaper::watch(Arc::clone(&self.slot) as _, self.due);
+        }
+        let is_watched = |place: &Option<Place>| place.as_ref().is_some_and(Place::is_watched);
+        if !is_watched(&self.place) && !is_watched(&self.guest) {
+            // It would wait for ever. Panics in tokio's words where there is no runtime.
+            drop(Handle::current());
+        }
+    }
+
+    pub(super) fn is_settled(&self) -> bool {
+        self.settled
+    }
+
+    pub(super) fn is_end_stream(&self) -> bool {
+        self.settled || self.slot.is_end_stream()
+    }
+
+    pub(super) fn size_hint(&self) -> SizeHint {
+        if self.settled { SizeHint::with_exact(0) } else { self.slot.size_hint() }
+    }
+
+    /// The owner is gone.
+    pub(super) fn let_go(&mut self) {
+        self.slot.clear();
+    }
+}
+
+impl<B, G, J> Joinable for Holding<B, G, J>
+where
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+    G: Guard,
+    J: Judge,
+{
+    fn admits(&mut self, expiry: &Expiry) -> bool {
+        if self.settled || !self.slot.admits(expiry) {
+            return false;
+        }
+        let due = first_look(expiry, self.slot.since());
+        if due < self.due {
+            // The body keeps one place, which is now an earlier one.
+            let Some(place) = reaper::watch(Arc::clone(&self.slot) as _, due) else { return false };
+            (self.place, self.due) = (Some(place), due);
+        }
+        true
+    }
+
+    fn join(&mut self, outer: Outer) {
+        self.slot.join(outer);
+    }
+}

@@ -1,0 +1,80 @@
+//! How layers further out join the slot of the layer that holds a body first.
+//!
+//! In a stack several layers hold on to one response. Only the innermost makes a slot, with its lock and its place in the reaper's
+//! schedule. Each layer further out adds its call to that slot and hands the body through: the body that it returns is of another
+//! type, but keeps nothing of its own.
+//!
+//! The layer has to find the slot in a body of any type `B`. A wrapper of somebody else around a held body must not count: it may
+//! go on after the held body has ended. So `B` itself must be a held body, or a held body of which a retry has read nothing
+//! ([`SettledBody`]).
+//!
+//! 1. The layer asks the body whether it is over ([`ask`]), which it has to know anyway.
+//! 2. A held body that answers leaves a [`Find`] in a thread-local cell: a function that knows this type of held body. A held body
+//!    within it has answered before, so that what stays is that of the outermost. No value is kept, and nothing is allocated.
+//! 3. The layer gives `Find` the body as `dyn Any`. If its type is that one, there is its [`Joinable`]; if not, as with a wrapper,
+//!    there is none, and the layer makes a slot of its own: the body is held twice, and each layer does its part.
+//!
+//! A body that was handed through keeps the `Find` of what is in it, for the layers that follow.
+//!
+//! Guards are settled from the inside to the outside, after the body has been dropped. A layer that joins while the reaper cuts the
+//! body is settled at once: either the lock shows it the cut, or the cut has taken its call along.
+
+use std::any::Any;
+use std::cell::Cell;
+
+use http_body::Body;
+use tower::BoxError;
+
+use super::body::HeldBody;
+use super::judge::Judge;
+use super::layers::Outer;
+use crate::ground::verdict::{Expiry, Guard};
+use crate::http::settled::SettledBody;
+
+/// A body that is held already.
+pub(super) trait Joinable {
+    /// Whether a layer with this expiry may join now. From then on the body is watched for its sake, too.
+    fn admits(&mut self, expiry: &Expiry) -> bool;
+
+    /// To be called if the layer may.
+    fn join(&mut self, outer: Outer);
+}
+
+/// Finds what can be joined in a body, if the body is of the type that this function knows.
+pub(super) type Find = fn(&mut dyn Any) -> Option<&mut dyn Joinable>;
+
+thread_local! {
+    /// That of the held body that was asked last.
+    static ASKED: Cell<Option<Find>> = const { Cell::new(None) };
+}
+
+/// A held body has been asked.
+#[inline]
+pub(super) fn asked(find: Find) {
+    ASKED.set(Some(find));
+}
+
+/// Whether the body is over, and what may find a slot in it.
+#[inline]
+pub(super) fn ask(body: &impl Body) -> (bool, Option<Find>) {
+    ASKED.set(None);
+    (body.is_end_stream(), ASKED.take())
+}
+
+/// See [`Find`].
+pub(super) fn find<B, G, J>(body: &mut dyn Any) -> Option<&mut dyn Joinable>
+where
+    B: Body<Data = bytes::Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+    G: Guard,
+    J: Judge,
+{
+    if body.is::<HeldBody<B, G, J>>() {
+        body.downcast_mut::<HeldBody<B, G, J>>()?.joinable()
+    } else if body.is::<SettledBody<HeldBody<B, G, J>>>() {
+        body.downcast_mut::<SettledBody<HeldBody<B, G, J>>>()?.unread_rest()?.joinable()
+    } else {
+        let bounded: &mut dyn Any = body.downcast_mut::<SettledBody<B>>()?.unread_bounded()?;
+        bounded.downcast_mut::<HeldBody<B, G, J>>()?.joinable()
+    }
+}

@@ -1,0 +1,152 @@
+//! The layers that hold one body, from the inside to the outside: when each must let go of it, and which is the first to.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::call::{Call, End, OuterCall};
+use super::judge::Judge;
+use crate::admission::reaper;
+use crate::ground::error::{Reason, Rejected};
+use crate::ground::time::Instant;
+use crate::ground::verdict::{Expiry, Guard, Pace};
+
+/// How many layers may join the one that holds the body first. One more begins a slot of its own, around this one.
+const MOST: usize = 3;
+
+/// See the [module](self).
+#[derive(Debug)]
+pub(super) struct Layers {
+    /// That of the innermost, whose call is kept with the body.
+    innermost: Expiry,
+    outer: [Option<Outer>; MOST],
+}
+
+/// A layer further out.
+pub(super) struct Outer {
+    expiry: Expiry,
+    /// None if the layer bounds the body and has nothing to settle.
+    call: Option<Box<dyn OuterCall>>,
+}
+
+impl Outer {
+    pub(super) fn new<G: Guard, J: Judge>(call: Call<G, J>) -> Self {
+        Self { expiry: call.expiry, call: if G::IS_BOUND_ONLY { None } else { Some(Box::new(call)) } }
+    }
+
+    pub(super) fn end(self, reading: Option<Instant>, end: End<'_>) {
+        if let Some(call) = self.call {
+            call.end_at(reading, end);
+        }
+    }
+}
+
+impl fmt::Debug for Outer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Outer").field("expiry", &self.expiry).finish_non_exhaustive()
+    }
+}
+
+/// A bound that is reached.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Reached {
+    /// Which layer's it is, counted from the innermost.
+    pub(super) layer: usize,
+    expiry: Expiry,
+    reason: Reason,
+}
+
+impl Reached {
+    /// What the caller is told.
+    pub(super) fn rejected(&self, parked: bool) -> Rejected {
+        Rejected::by(self.expiry.source, self.reason).while_parked(parked)
+    }
+}
+
+/// When a layer with this expiry has to look for the first time, at a body whose head came at `since`.
+pub(super) fn first_look(expiry: &Expiry, since: Instant) -> Instant {
+    expiry.idle.map_or(expiry.at, |idle| expiry.at.min(since + idle))
+}
+
+impl Layers {
+    pub(super) fn new(innermost: Expiry) -> Self {
+        Self { innermost, outer: [const { None }; MOST] }
+    }
+
+    /// Whether another layer may join. A body that is handed out at another pace is one of its own: the layers further in are
+    /// done with it as soon as it has been taken from them.
+    pub(super) fn admits(&self, expiry: &Expiry) -> bool {
+        let has_pace = expiry.pace == Pace::Free || expiry.pace == self.innermost.pace;
+        has_pace && self.outer.iter().any(Option::is_none)
+    }
+
+    /// Adds the outermost layer. It is returned if there is no room.
+    pub(super) fn join(&mut self, outer: Outer) -> Option<Outer> {
+        match self.outer.iter_mut().find(|place| place.is_none()) {
+            Some(place) => place.replace(outer),
+            None => Some(outer),
+        }
+    }
+
+    fn expiries(&self) -> impl Iterator<Item = (usize, &Expiry)> {
+        let outer = self.outer.iter().flatten().map(|outer| &outer.expiry);
+        std::iter::once(&self.innermost).chain(outer).enumerate()
+    }
+
+    /// The end that comes first. Of ends at which the reaper comes at the same time it is the outermost, whose cut takes the others
+    /// along.
+    pub(super) fn first_end(&self) -> Reached {
+        let mut first = (0, &self.innermost);
+        for (layer, expiry) in self.expiries().skip(1) {
+            if reaper::rounded_up(expiry.at) <= reaper::rounded_up(first.1.at) {
+                first = (layer, expiry);
+            }
+        }
+        Reached { layer: first.0, expiry: *first.1, reason: first.1.reason }
+    }
+
+    pub(super) fn is_over(&self, now: Instant) -> bool {
+        self.first_end().expiry.at <= now
+    }
+
+    /// The shortest time that a reader may be kept waiting, if there is a bound for it.
+    fn shortest_wait(&self) -> Option<(Duration, Reached)> {
+        let waits = self.expiries().filter_map(|(layer, expiry)| {
+            Some((expiry.idle?, Reached { layer, expiry: *expiry, reason: Reason::IdleTimeout }))
+        });
+        waits.reduce(|shortest, wait| if wait.0 <= shortest.0 { wait } else { shortest })
+    }
+
+    /// The bound that is reached at `now`, or when to look again.
+    pub(super) fn look(&self, now: Instant, waiting_since: Option<Instant>) -> Result<Reached, Instant> {
+        let end = self.first_end();
+        if end.expiry.at <= now {
+            return Ok(end);
+        }
+        match self.shortest_wait() {
+            None => Err(end.expiry.at),
+            Some((longest, reached)) => match waiting_since.unwrap_or(now) + longest {
+                over if over <= now => Ok(reached),
+                over => Err(over.min(end.expiry.at)),
+            },
+        }
+    }
+
+    /// Whether there is a layer further out that has something to settle.
+    pub(super) fn has_calls(&self) -> bool {
+        self.outer.iter().flatten().any(|outer| outer.call.is_some())
+    }
+
+    /// See [`Guard::waited`].
+    pub(super) fn waited(&mut self, time: Duration) {
+        self.outer.iter_mut().flatten().filter_map(|outer| outer.call.as_mut()).for_each(|call| call.waited(time));
+    }
+
+    /// The call is over, and so it is for the layers further out: how, `end` says for each.
+    pub(super) fn end<'a>(&mut self, reading: Option<Instant>, end: impl Fn(usize) -> End<'a>) {
+        for (at, outer) in self.outer.iter_mut().enumerate() {
+            if let Some(outer) = outer.take() {
+                outer.end(reading, end(at + 1));
+            }
+        }
+    }
+}
