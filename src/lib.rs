@@ -59,7 +59,8 @@
 //!   up is neither a success nor lost: a dependency that hangs until its callers give up opens its breaker. (A future
 //!   that is kept and never polled is not dropped: it keeps what it was given.)
 //! - **`poll_ready` reserves nothing and refuses nothing.** An inner service that is not ready is waited for in the call,
-//!   where the wait has a bound; so services are `Clone`. What a foreign inner service reserves in an idle clone that was
+//!   where the wait has a bound; so services are `Clone`. A load balancer that goes by the readiness of its endpoints does not see it
+//!   through a layer: layers belong [around the balancer](circuit_breaker#behind-a-load-balancer). What a foreign inner service reserves in an idle clone that was
 //!   readied (a `tower::buffer::Buffer` does) stays reserved there, as with any layer.
 //! - **State belongs to the layer value**: what `layer()` returns, and all clones of it, share one breaker, one bulkhead,
 //!   one budget; or one for each [key](keyed) of the request.

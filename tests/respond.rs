@@ -16,6 +16,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use seawall::deadline::DeadlineLayer;
 use seawall::http::respond::RespondLayer;
+use tokio::net::TcpListener;
 use tower::{BoxError, Service, ServiceBuilder, ServiceExt, service_fn};
 
 async fn get_from(app: Router, path: &str) -> (u16, String) {
@@ -62,6 +63,26 @@ async fn other_errors_are_answered_with_500_and_not_told() {
     let failing = ServiceBuilder::new().layer(RespondLayer::new()).service(failing);
     let app = Router::new().route_service("/", failing);
     assert_eq!(get_from(app, "/").await, (500, "internal server error".to_owned()));
+}
+
+/// A proxy: the tiers above must not take the failure of its dependency for its own.
+#[tokio::test]
+async fn errors_of_a_client_are_answered_with_502_and_not_told() {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let (closing, nobody) =
+        (listener.local_addr().unwrap(), { TcpListener::bind(("127.0.0.1", 0)).await.unwrap().local_addr().unwrap() });
+    tokio::spawn(async move {
+        while let Ok((socket, _)) = listener.accept().await {
+            drop(socket)
+        }
+    });
+    for (address, text) in [(nobody, "the dependency was not reached"), (closing, "the dependency did not answer")] {
+        let client: Client<_, Empty<Bytes>> = Client::builder(TokioExecutor::new()).build_http();
+        let proxy =
+            service_fn(move |_: axum::extract::Request| client.get(format!("http://{address}/").parse().unwrap()));
+        let app = Router::new().route_service("/", ServiceBuilder::new().layer(RespondLayer::new()).service(proxy));
+        assert_eq!(get_from(app, "/").await, (502, text.to_owned()));
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -42,9 +42,7 @@ mod last_word;
 
 #[cfg(feature = "http")]
 pub(crate) use cut::{cut_for_slowness, is_cut_for_slowness};
-#[cfg(feature = "http")]
-pub(crate) use last_word::listen;
-pub(crate) use last_word::say_last_word;
+pub(crate) use last_word::{LastWords, SaidBefore, listen, said_before, say_last_word, take_back};
 
 /// How much a call matters. When there is not room for all, the most important are served first.
 ///
@@ -351,15 +349,19 @@ pub struct Captured {
 impl Captured {
     /// Gives `future`, and every call that is made in it, this context.
     pub fn carry<F>(self, future: F) -> Carried<F> {
-        Carried { context: self.context, future }
+        Carried { context: self.context, is_detached: false, future }
     }
 }
 
-/// Takes `future` out of the current call: no deadline is inherited, the priority is the default, and the calls made in it are
-/// first attempts.
+/// Takes `future` out of the current call: no deadline is inherited, the priority is the default, the calls made in it are
+/// first attempts, and their failures do not tell the tiers above that the current call is not to be retried.
 ///
-/// For work that several calls share, or that outlives the call that began it. Without this, a load that fills a cache for many
-/// dies of the deadline of the caller that asked first:
+/// For work that several calls share. Without this, a load that fills a cache for many dies of the deadline of the caller that
+/// asked first.
+///
+/// Work that must outlive its first caller has to be spawned, too: a future that is only shared is polled by its callers, and
+/// stands still once the caller that polls it is gone and no other one waits. A task that is spawned inherits nothing; `detached`
+/// is needed there only if the spawning is done by something that takes the context along:
 ///
 /// ```
 /// use std::time::Duration;
@@ -370,16 +372,19 @@ impl Captured {
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), BoxError> {
 /// let client = DeadlineLayer::new(Duration::from_secs(10))?.layer(service_fn(|()| async { Ok::<_, BoxError>("value") }));
-/// let load = context::detached(async move { client.oneshot(()).await.map_err(|error| error.to_string()) });
-/// let load = load.boxed_local().shared(); // every caller awaits a clone
+/// let load = context::detached(client.oneshot(()).map(|loaded| loaded.map_err(|error| error.to_string())));
+/// // The task goes on when the first caller has gone; every caller awaits a clone.
+/// let load = tokio::spawn(load).map(|joined| joined.map_err(|error| error.to_string())?).boxed().shared();
+/// let first_caller = load.clone();
+/// drop(first_caller);
 /// assert_eq!(load.await, Ok("value"));
 /// # Ok(())
 /// # }
 /// ```
 ///
-/// Give such work a bound of its own: a deadline layer, as here. Dropping it cancels it, as any future.
+/// Give such work a bound of its own: a deadline layer, as here. Dropping it cancels it, as any future that is not spawned.
 pub fn detached<F>(future: F) -> Carried<F> {
-    Carried { context: Context::NONE, future }
+    Carried { context: Context::NONE, is_detached: true, future }
 }
 
 /// Gives every call made in `future` this priority; the rest of the context is as it is found.
@@ -392,6 +397,8 @@ pub fn with_priority<F>(priority: Priority, future: F) -> WithPriority<F> {
 #[derive(Debug)]
 pub struct Carried<F> {
     context: Context,
+    /// Whether the current call is not told how the calls in there fail.
+    is_detached: bool,
     #[pin]
     future: F,
 }
@@ -402,6 +409,9 @@ impl<F: Future> Future for Carried<F> {
     fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let _entered = enter(*this.context);
+        if *this.is_detached {
+            return listen(&mut LastWords::default(), || this.future.poll(cx));
+        }
         this.future.poll(cx)
     }
 }

@@ -70,8 +70,9 @@ pub enum Verdict {
         /// How long it asked to be left alone.
         retry_after: Option<Duration>,
     },
-    /// It refused the request, or failed, and said that another attempt is not wanted: `x-should-retry: false`, a negative
-    /// `grpc-retry-pushback-ms`. This proves the dependency alive: what failed is further away, or will fail again.
+    /// It refused the request, or speaks for what failed further in, and said that another attempt is not wanted: 502, 503, 504 or 429
+    /// with `x-should-retry: false`, `UNAVAILABLE` with a negative `grpc-retry-pushback-ms`. This proves the dependency alive. A failure
+    /// of its own that forbids retries, as 500 or `INTERNAL`, is [`Failed`](Self::Failed).
     DoNotRetry,
     /// It took longer than it was given.
     TimedOut,

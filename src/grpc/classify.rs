@@ -40,7 +40,9 @@ use crate::http::{Detaching, SettledBody, retry_after, transport};
 /// | pushback | verdict |
 /// |---|---|
 /// | zero or more milliseconds, with a verdict that is retried | [`Overloaded`](Verdict::Overloaded) with that wait |
-/// | negative, or not to be read | [`DoNotRetry`](Verdict::DoNotRetry) |
+/// | negative, or not to be read, with a verdict that is retried | [`DoNotRetry`](Verdict::DoNotRetry): it refuses, or speaks for a tier further in |
+/// | the same with `UNKNOWN` | [`DoNotRetry`](Verdict::DoNotRetry), too: so tonic passes on the refusals of a client's layers |
+/// | the same with `INTERNAL`, `DATA_LOSS` | [`Failed`](Verdict::Failed) all the same: a failure of its own |
 ///
 /// The same as the first goes for a `google.rpc.RetryInfo` in `grpc-status-details-bin`, as Google's services and OTLP send it, and for
 /// the `Retry-After` of a proxy.
@@ -58,7 +60,7 @@ use crate::http::{Detaching, SettledBody, retry_after, transport};
 /// | 502, 503, 504 | `UNAVAILABLE` |
 /// | any other but 200 | `UNKNOWN` |
 ///
-/// If it is a failure with `x-should-retry: false`, its verdict is [`DoNotRetry`](Verdict::DoNotRetry).
+/// If it is `UNAVAILABLE` with `x-should-retry: false`, its verdict is [`DoNotRetry`](Verdict::DoNotRetry).
 ///
 /// | error | verdict |
 /// |---|---|
@@ -116,6 +118,8 @@ impl ByCode {
         self.overrides.ask(code, headers).unwrap_or_else(|| match code {
             // A callee that hangs must not look well because its server keeps time.
             Code::Cancelled if status::message_is(headers, TONIC_TIMEOUT) => Verdict::TimedOut,
+            // What a tonic client makes of errors that it does not know, our refusals among them, and handlers pass on.
+            Code::Unknown if status::pushback(headers) == Pushback::Never => Verdict::DoNotRetry,
             code => with_pushback(of_code(code), headers),
         })
     }
@@ -134,7 +138,7 @@ impl ByCode {
     fn of_proxy(&self, status: StatusCode, headers: &HeaderMap) -> Verdict {
         let code = status::code_of_http(status);
         let by_table = || match with_pushback(of_code(code), headers) {
-            verdict @ (Verdict::Transient | Verdict::Failed) => match status {
+            verdict @ Verdict::Transient => match status {
                 status if forbids_retry(status, headers) => Verdict::DoNotRetry,
                 StatusCode::TOO_MANY_REQUESTS => Verdict::Overloaded { retry_after: None },
                 _ => verdict,
@@ -234,7 +238,7 @@ fn with_pushback(verdict: Verdict, headers: &HeaderMap) -> Verdict {
     let is_retried = matches!(verdict, Verdict::Transient | Verdict::Overloaded { .. } | Verdict::TimedOut);
     match status::pushback(headers) {
         Pushback::After(wait) if is_retried => Verdict::Overloaded { retry_after: Some(wait) },
-        Pushback::Never if is_retried || verdict == Verdict::Failed => Verdict::DoNotRetry,
+        Pushback::Never if is_retried => Verdict::DoNotRetry,
         Pushback::Silent if is_retried => match details::retry_delay(headers).or_else(|| retry_after::parse(headers)) {
             Some(wait) => Verdict::Overloaded { retry_after: Some(wait) },
             None => verdict,

@@ -1,5 +1,6 @@
 use std::fmt;
 use std::hash::{Hash, Hasher};
+use std::net::Ipv6Addr;
 
 use http::Request;
 use http::uri::{Authority, Uri};
@@ -15,7 +16,7 @@ use crate::admission::keyed::{KeyBy, Keying};
 /// Requests without an authority share one state: those that a server gets, and those of a tonic client, whose channel adds the
 /// authority further in (unless it was made `with_origin`).
 ///
-/// **Cost:** no allocation; a look at the URI.
+/// **Cost:** a look at the URI; an allocation for the copy of a host that is kept, when it is new.
 ///
 /// ```
 /// use seawall::bulkhead::{BulkheadConfig, BulkheadLayer};
@@ -32,6 +33,10 @@ pub struct ByAuthority;
 
 impl Keying for ByAuthority {
     type Key = HostAndPort;
+
+    fn to_keep(&self, key: HostAndPort) -> HostAndPort {
+        key.copied()
+    }
 }
 
 impl<B> KeyBy<Request<B>> for ByAuthority {
@@ -40,11 +45,14 @@ impl<B> KeyBy<Request<B>> for ByAuthority {
     }
 }
 
-/// A host and a port, as [`ByAuthority`] tells them apart: in any case of letters, with the scheme's port where none is written,
-/// and whoever the user is, whose name and password are not shown either.
+/// A host and a port, as [`ByAuthority`] tells them apart: in any case of letters, with or without one dot at the end, an IPv6 address in
+/// any of its forms, with the scheme's port where none is written, and whoever the user is, whose name and password are not
+/// shown either.
 #[derive(Clone)]
 pub struct HostAndPort {
+    /// As in the request, whose whole URI this keeps in memory, unless it was [`copied`](Self::copied).
     authority: Authority,
+    address: Option<Ipv6Addr>,
     port: Option<u16>,
 }
 
@@ -57,7 +65,21 @@ impl HostAndPort {
             Some("https") => Some(443),
             _ => None,
         });
-        Some(Self { authority, port })
+        let address = authority.host().strip_prefix('[').and_then(|rest| rest.strip_suffix(']')?.parse().ok());
+        Some(Self { authority, address, port })
+    }
+
+    /// The same host and port, without the URI that they come from and its user.
+    fn copied(self) -> Self {
+        let copy = Authority::try_from(self.host());
+        // A host is an authority by itself.
+        Self { authority: copy.unwrap_or(self.authority), ..self }
+    }
+
+    /// The host as it is compared, if it is no IPv6 address. A dot at the end says that the name is a full one.
+    fn name(&self) -> &str {
+        let host = self.host();
+        host.strip_suffix('.').unwrap_or(host)
     }
 
     /// The host as it was written; a literal IPv6 address stands in brackets.
@@ -73,7 +95,11 @@ impl HostAndPort {
 
 impl PartialEq for HostAndPort {
     fn eq(&self, other: &Self) -> bool {
-        self.port == other.port && self.host().eq_ignore_ascii_case(other.host())
+        self.port == other.port
+            && match (self.address, other.address) {
+                (None, None) => self.name().eq_ignore_ascii_case(other.name()),
+                (address, of_other) => address == of_other,
+            }
     }
 }
 
@@ -81,8 +107,9 @@ impl Eq for HostAndPort {}
 
 impl Hash for HostAndPort {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        for byte in self.host().bytes() {
-            state.write_u8(byte.to_ascii_lowercase());
+        match self.address {
+            Some(address) => address.hash(state),
+            None => self.name().bytes().for_each(|byte| state.write_u8(byte.to_ascii_lowercase())),
         }
         self.port.hash(state);
     }
@@ -117,6 +144,10 @@ mod tests {
             ("http://ann:secret@one.test:8080/", "http://bob@one.test:8080/"),
             ("http://[::1]/", "http://[::1]:80/"),
             ("HTTP://u@[::1]:8080/", "http://[::1]:8080/"),
+            ("http://one.test./", "http://one.test/"),
+            ("http://one.test.:80/", "http://ONE.test/"),
+            ("http://[::1]/", "http://[0:0:0:0:0:0:0:1]/"),
+            ("http://[FE80::1]/", "http://[fe80:0::1]/"),
         ] {
             assert_eq!(key(one), key(other), "{one} {other}");
         }
@@ -125,12 +156,38 @@ mod tests {
             ("http://one.test:443/", "http://one.test/"),
             ("http://[::1]:8080/", "http://[::1]:8081/"),
             ("http://[::1]/", "http://[::2]/"),
+            ("http://one.test/", "http://one.test../"),
         ] {
             assert_ne!(key(one), key(other), "{one} {other}");
         }
         let hashing = std::hash::RandomState::new();
         let hash = |uri: &str| std::hash::BuildHasher::hash_one(&hashing, key(uri));
-        assert_eq!(hash("http://ann@ONE.test/"), hash("http://one.test:80/"));
+        assert_eq!(hash("http://ann@ONE.test./"), hash("http://one.test:80/"));
+        assert_eq!(hash("http://[::1]/"), hash("http://[0::1]/"));
         assert!(!format!("{:?}", key("http://ann:secret@one.test/")).contains("secret"));
+    }
+
+    #[test]
+    fn kept_key_does_not_keep_the_uri() {
+        struct Memory {
+            bytes: &'static [u8],
+            _held: std::sync::Arc<()>,
+        }
+        impl AsRef<[u8]> for Memory {
+            fn as_ref(&self) -> &[u8] {
+                self.bytes
+            }
+        }
+        for uri in ["http://ann:secret@One.test.:8080/a/long/path", "http://[0::1]/", "http://one.test/"] {
+            let held = std::sync::Arc::new(());
+            let memory = bytes::Bytes::from_owner(Memory { bytes: uri.as_bytes(), _held: held.clone() });
+            let uri = Uri::from_maybe_shared(memory).expect("a URI");
+            let key = HostAndPort::of(&uri).expect("a key");
+            let kept = ByAuthority.to_keep(key.clone());
+            assert_eq!((&kept, kept.host()), (&key, key.host()));
+            drop((key, uri));
+            assert_eq!(std::sync::Arc::strong_count(&held), 1);
+            assert!(!kept.authority.as_str().contains("secret"));
+        }
     }
 }

@@ -21,12 +21,13 @@ use crate::http::{retry_after, transport};
 /// | status | verdict |
 /// |---|---|
 /// | 1xx, 2xx, 3xx, and what is outside of 100 to 599 | [`Success`](Verdict::Success) |
-/// | 429 or 5xx with `x-should-retry: false` | [`DoNotRetry`](Verdict::DoNotRetry): a tier further in has spent its retries |
+/// | 429, 502, 503, 504, or a 5xx with a `Retry-After`, with `x-should-retry: false` | [`DoNotRetry`](Verdict::DoNotRetry): it refuses, or speaks for a tier further in that has spent its retries |
 /// | 429, and 408, 421, 425 or 5xx with a `Retry-After` | [`Overloaded`](Verdict::Overloaded), with that wait |
 /// | 408, 421, 425 | [`Unprocessed`](Verdict::Unprocessed): the same request may succeed |
 /// | any other 4xx | [`CallerFault`](Verdict::CallerFault) |
 /// | 501, 505 | [`CallerFault`](Verdict::CallerFault): asking again changes nothing |
 /// | 504 | [`TimedOut`](Verdict::TimedOut) |
+/// | any other 5xx with `x-should-retry: false`, as 500 | [`Failed`](Verdict::Failed): a failure of its own |
 /// | any other 5xx, 503 included | [`Transient`](Verdict::Transient) |
 ///
 /// | error, as hyper, hyper-util, h2 (feature `grpc`) and reqwest (feature `reqwest`) report it | verdict |
@@ -129,7 +130,7 @@ impl Judge for ByStatus {
         let (status, headers) = (response.status(), response.headers());
         match self.overrides.ask(status, headers) {
             Some(verdict) => verdict,
-            None if forbids_retry(status, headers) => Verdict::DoNotRetry,
+            None if forbids_retry(status, headers) => without_retry(status, by_table(status, headers)),
             None => by_table(status, headers),
         }
     }
@@ -140,6 +141,19 @@ impl Judge for ByStatus {
 
     fn at_end(&self, head: Verdict, _: Option<&HeaderMap>) -> Verdict {
         head
+    }
+}
+
+/// What an answer means that forbids retries. That forbids the retry and does not prove the callee alive: a handler that fails for a
+/// reason of its own says it too, once an optional dependency of it has failed for good before. What proves it is a status that
+/// speaks of a refusal or of a tier further in, or a wait that is asked for.
+fn without_retry(status: StatusCode, verdict: Verdict) -> Verdict {
+    match verdict {
+        Verdict::Transient if !matches!(status, StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE) => {
+            Verdict::Failed
+        }
+        Verdict::CallerFault => verdict,
+        _ => Verdict::DoNotRetry,
     }
 }
 
@@ -203,18 +217,23 @@ mod tests {
     }
 
     #[test]
-    fn answer_that_forbids_retries_is_no_failure_of_the_dependency() {
+    fn forbidden_retry_leaves_a_failure_of_its_own_a_failure() {
         for (status, verdict) in [
             (429, Verdict::DoNotRetry),
-            (500, Verdict::DoNotRetry),
+            (500, Verdict::Failed),
+            (501, Verdict::CallerFault),
+            (502, Verdict::DoNotRetry),
             (503, Verdict::DoNotRetry),
             (504, Verdict::DoNotRetry),
+            (507, Verdict::Failed),
             (404, Verdict::CallerFault),
             (200, Verdict::Success),
         ] {
             let response = Response::builder().status(status).header("x-should-retry", "false");
             assert_eq!(ByStatus::new().classify(Ok(&response.body(String::new()).unwrap())), verdict, "{status}");
         }
+        let refusal = Response::builder().status(500).header("x-should-retry", "false").header(RETRY_AFTER, "1");
+        assert_eq!(ByStatus::new().classify(Ok(&refusal.body(String::new()).unwrap())), Verdict::DoNotRetry);
     }
 
     #[test]

@@ -79,6 +79,9 @@
 //! | the last 64 KiB of a body, answers to pipelined requests, HTTP/1.1 over TLS | [`WriteTimeout`] around the socket |
 //! | an HTTP/2 stream whose window was never open, or closed exactly between two pieces | the end of the connection: bound its age (as tonic's `max_connection_age` does), and the time of a graceful shutdown. It holds at most 32 KiB |
 //!
+//! An HTTP/1.0 client, as a proxy is that was not told otherwise (nginx: `proxy_http_version 1.1`), reads a body without a
+//! `content-length` until its connection ends. It cannot tell a body that was cut from a whole one.
+//!
 //! The first 16 KiB of a body cost nothing; beyond that there is one allocation for each piece of up to 32 KiB. A reader that
 //! keeps the pieces, as middleware does that collects a body or looks at its beginning first, is given all of them after a few
 //! milliseconds. Only a reader that drops pieces *while* it waits for the next is taken for a connection, and waits until it has

@@ -14,6 +14,11 @@
 //! - **Cost:** three allocations for a request with a body, and the URI is parsed again, since reqwest has a type of its own
 //!   for it.
 //!
+//! # Paths are normalised
+//! reqwest's `Url` resolves `..` and `.` in a path, written as `%2e` too: `/public/%2e%2e/admin` is sent as `/admin`. A proxy must not
+//! authorise a request by a path that it forwards through this service. Let it refuse such paths, or authorise by the path of
+//! the normalised URL.
+//!
 //! # reqwest's own retries
 //! Since 0.12.23 reqwest retries by itself. Unless it is told otherwise, it sends a request up to twice more, at once and without a
 //! budget, if an HTTP/2 server has refused its stream (`REFUSED_STREAM`) or has closed the connection gracefully. Such a request

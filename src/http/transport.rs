@@ -58,6 +58,15 @@ pub(crate) fn verdict(error: &BoxError) -> Verdict {
     Verdict::Lost
 }
 
+/// Whether it is the error of a client: that of a connection alone may be of the one that a server reads its request from.
+pub(crate) fn is_of_a_client(error: &BoxError) -> bool {
+    #[cfg(feature = "reqwest")]
+    if chain(error).any(|error| error.is::<super::reqwest::MaybeSent>() || error.is::<::reqwest::Error>()) {
+        return true;
+    }
+    chain(error).any(|error| error.is::<legacy::Error>())
+}
+
 /// There was a connection.
 fn of_hyper(error: &hyper::Error) -> Verdict {
     // The message was still ours when the connection was closed.

@@ -50,6 +50,22 @@ use crate::ground::time::{self, Instant};
 /// Put it under TLS, next to the socket, where a write means progress of the peer. Take at least as long as `body_timeout`, and
 /// longer than a healthy client may pause.
 ///
+/// # How fast a client must read
+/// Every byte that the socket takes is progress, and the time begins anew. But a socket that was full takes nothing until a good part of
+/// its send buffer is free again: on Linux a third, and the buffer grows to 4 MiB (`net.ipv4.tcp_wmem`). A client that reads slowly and
+/// steadily looks for so long as if it read nothing. It must read about this much in each `timeout`:
+///
+/// | send buffer, on Linux | between two writes | at a timeout of 30 s |
+/// |---|---|---|
+/// | as it grows by itself | 1 MB as measured; 1.4 MB is the most | 50 kB/s |
+/// | `SO_SNDBUF` of 64 KiB | 0.2 MB, most of it in the client's receive window | 7 kB/s |
+/// | `TCP_NOTSENT_LOWAT` of 16 KiB | the same | 7 kB/s |
+///
+/// So choose the timeout by the slowest client that is to be served: 1.4 MB divided by its rate, and some more. To serve slower ones in the
+/// same time, set `TCP_NOTSENT_LOWAT` (the sysctl `net.ipv4.tcp_notsent_lowat` is for all sockets), which costs hardly any
+/// throughput; or `SO_SNDBUF`, by `tokio::net::TcpSocket::set_send_buffer_size` before `listen`, which limits each connection to one
+/// buffer in a round trip.
+///
 /// **Cost:** nothing while writes succeed; a pooled timer while one waits.
 ///
 /// # Panics

@@ -70,10 +70,18 @@ impl Validate for ClientConfig {
         validation.nested("deadline", |validation| self.deadline.check(validation));
         validation.nested("retry", |validation| self.retry.check(validation));
         validation.nested("bulkhead", |validation| self.bulkhead.check(validation));
-        validation.nested("circuit_breaker", |validation| self.circuit_breaker.check(validation));
+        validation.nested("circuit_breaker", |validation| {
+            self.circuit_breaker.check(validation);
+            // The layers around it would wait for it in the call: its refusals would become waiting. By key it has no effect.
+            validation.check(!self.circuit_breaker.unready_while_open, "unready_while_open", UNREADY_IN_A_STACK);
+        });
         validation.nested("propagation", |validation| self.propagation.check(validation));
     }
 }
+
+const UNREADY_IN_A_STACK: &str = "must be false in a client stack, whose other layers would wait for the open breaker instead of \
+     being refused; for a load balancer, put a `CircuitBreakerLayer` with it alone around each endpoint, and the other layers around \
+     the balancer";
 
 impl ClientConfig {
     /// Notes what cannot change while the layers are at work.

@@ -9,6 +9,10 @@ pub struct PerAuthority(pub(super) bool);
 
 impl Keying for PerAuthority {
     type Key = HostAndPort;
+
+    fn to_keep(&self, key: HostAndPort) -> HostAndPort {
+        ByAuthority.to_keep(key)
+    }
 }
 
 impl<B> KeyBy<Request<B>> for PerAuthority {

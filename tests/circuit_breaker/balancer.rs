@@ -1,9 +1,11 @@
 //! Breakers behind a load balancer that goes by readiness and pending calls.
 
 use futures::stream::{FuturesUnordered, StreamExt};
+use seawall::bulkhead::{BulkheadConfig, BulkheadLayer};
 use tower::balance::p2c::Balance;
 use tower::discover::ServiceList;
 use tower::load::{CompleteOnResponse, PendingRequests};
+use tower::util::BoxCloneService;
 
 use super::*;
 
@@ -129,4 +131,72 @@ async fn breaker_without_the_mode_is_always_ready() {
     layer.handle().force_open();
     let mut service = layer.layer(service_fn(callee));
     assert!(futures::poll!(service.ready()).is_ready());
+}
+
+/// Three endpoints of which the first fails, 500 calls: how many calls waited for an open breaker.
+async fn late_calls(bulkhead_outside: bool) -> u32 {
+    let endpoints: Vec<_> = (0..3)
+        .map(|i| {
+            let call = move |()| async move {
+                sleep(if i == 0 { MS } else { 5 * MS }).await;
+                if i == 0 { Err(BoxError::from("down")) } else { Ok(()) }
+            };
+            let endpoint = unready().layer(service_fn(call));
+            let endpoint = match bulkhead_outside {
+                true => BoxCloneService::new(BulkheadLayer::new(BulkheadConfig::default()).unwrap().layer(endpoint)),
+                false => BoxCloneService::new(endpoint),
+            };
+            PendingRequests::new(endpoint, CompleteOnResponse::default())
+        })
+        .collect();
+    let mut balance = Balance::new(ServiceList::new::<()>(endpoints));
+    let mut late = 0;
+    for _ in 0..500 {
+        let start = tokio::time::Instant::now();
+        let _ = balance.ready().await.unwrap().call(()).await;
+        late += u32::from(start.elapsed() > 100 * MS);
+    }
+    late
+}
+
+/// Why a stack's breaker is not unready, and the layers go around the balancer.
+#[tokio::test(start_paused = true)]
+async fn bulkhead_at_an_endpoint_hides_its_open_breaker() {
+    assert_eq!(late_calls(false).await, 0);
+    assert!(late_calls(true).await > 0);
+}
+
+/// The reason for the same advice about an endpoint's own readiness.
+#[tokio::test(start_paused = true)]
+async fn layer_at_an_endpoint_hides_that_it_is_not_ready() {
+    #[derive(Clone)]
+    struct Endpoint(bool);
+    impl Service<()> for Endpoint {
+        type Response = ();
+        type Error = BoxError;
+        type Future = std::future::Ready<Result<(), BoxError>>;
+
+        fn poll_ready(&mut self, _: &mut std::task::Context<'_>) -> std::task::Poll<Result<(), BoxError>> {
+            if self.0 { std::task::Poll::Ready(Ok(())) } else { std::task::Poll::Pending }
+        }
+
+        fn call(&mut self, (): ()) -> Self::Future {
+            std::future::ready(Ok(()))
+        }
+    }
+    async fn hanging<S: Service<(), Response = (), Error = BoxError>>(wrap: impl Fn(Endpoint) -> S) -> u32 {
+        let endpoints: Vec<_> = [true, false]
+            .map(|ready| PendingRequests::new(wrap(Endpoint(ready)), CompleteOnResponse::default()))
+            .into();
+        let mut balance = Balance::new(ServiceList::new::<()>(endpoints));
+        let mut hanging = 0;
+        for _ in 0..100 {
+            let call = balance.ready().await.unwrap().call(());
+            hanging += u32::from(tokio::time::timeout(SECOND, call).await.is_err());
+        }
+        hanging
+    }
+    assert_eq!(hanging(|endpoint| endpoint).await, 0);
+    let around_it = |endpoint| BulkheadLayer::new(BulkheadConfig::default()).unwrap().layer(endpoint);
+    assert!(hanging(around_it).await > 20);
 }

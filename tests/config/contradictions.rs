@@ -21,6 +21,18 @@ fn values_that_contradict_each_other() {
     );
 }
 
+/// The layers around the breaker would wait for it, and refusals would become waiting.
+#[test]
+fn unready_breaker_is_refused_in_every_client_stack() {
+    for per_authority in [false, true] {
+        let told =
+            faults(&format!("[client.a]\nper_authority = {per_authority}\ncircuit_breaker.unready_while_open = true"));
+        assert_eq!(told.len(), 1, "{told:#?}");
+        assert!(told[0].starts_with("client.a.circuit_breaker.unready_while_open: must be false"), "{told:#?}");
+        assert!(told[0].contains("alone around each endpoint"), "{told:#?}");
+    }
+}
+
 /// A default that stands in for what could not be read was meant by nobody.
 #[test]
 fn nothing_contradicts_what_could_not_be_read() {

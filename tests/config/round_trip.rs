@@ -200,13 +200,14 @@ fn propagation() -> impl Strategy<Value = PropagationConfig> {
     )
 }
 
+/// A stack's breaker is always ready.
 fn client() -> impl Strategy<Value = ClientConfig> {
     (deadline(), retry(), bulkhead(), circuit_breaker(), propagation(), any::<bool>()).prop_map(
         |(deadline, retry, bulkhead, circuit_breaker, propagation, per_authority)| ClientConfig {
             deadline,
             retry,
             bulkhead,
-            circuit_breaker,
+            circuit_breaker: CircuitBreakerConfig { unready_while_open: false, ..circuit_breaker },
             propagation,
             per_authority,
         },

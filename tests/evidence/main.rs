@@ -5,6 +5,7 @@
 
 mod deadlines;
 mod given_up;
+mod optional;
 mod stalls;
 mod tiers;
 mod unsent;

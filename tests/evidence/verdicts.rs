@@ -36,7 +36,8 @@ async fn refusals_by_name_open_nothing() {
         (503, &[("retry-after", "1")]),
         (502, &[("retry-after", "1")]),
         (503, &[("x-should-retry", "false")]),
-        (500, &[("x-should-retry", "false")]),
+        (502, &[("x-should-retry", "false")]),
+        (500, &[("x-should-retry", "false"), ("retry-after", "1")]),
         (504, &[("x-should-retry", "false")]),
     ] {
         let seen = of_http(status, headers).await;
@@ -46,11 +47,26 @@ async fn refusals_by_name_open_nothing() {
         &[("grpc-status", "8")][..],
         &[("grpc-status", "14"), ("grpc-retry-pushback-ms", "1000")],
         &[("grpc-status", "14"), ("grpc-retry-pushback-ms", "-1")],
-        &[("grpc-status", "13"), ("grpc-retry-pushback-ms", "-1")],
+        &[("grpc-status", "8"), ("grpc-retry-pushback-ms", "-1")],
+        &[("grpc-status", "2"), ("grpc-retry-pushback-ms", "-1")],
         &[("grpc-status", "4"), ("grpc-retry-pushback-ms", "-1")],
     ] {
         let seen = of_grpc(headers).await;
         assert_eq!((seen.state, seen.failures), (State::Closed, 0), "{headers:?}");
+    }
+}
+
+/// It forbids the retry, and does not say that the dependency is alive.
+#[tokio::test(start_paused = true)]
+async fn failure_of_its_own_that_forbids_retries_opens_it() {
+    for status in [500, 507] {
+        assert_eq!(of_http(status, &[("x-should-retry", "false")]).await.state, State::Open, "{status}");
+    }
+    for headers in [
+        &[("grpc-status", "13"), ("grpc-retry-pushback-ms", "-1")][..],
+        &[("grpc-status", "15"), ("grpc-retry-pushback-ms", "-1")],
+    ] {
+        assert_eq!(of_grpc(headers).await.state, State::Open, "{headers:?}");
     }
 }
 

@@ -103,7 +103,7 @@ fn a_pushback_is_obeyed_where_it_would_be_retried() {
     for (status, wait, never) in [
         ("0", Verdict::Success, Verdict::Success),
         ("3", Verdict::CallerFault, Verdict::CallerFault),
-        ("13", Verdict::Failed, Verdict::DoNotRetry),
+        ("13", Verdict::Failed, Verdict::Failed),
     ] {
         for (pushback, verdict) in [("70", wait), ("-1", never)] {
             let headers = [("grpc-status", status), ("grpc-retry-pushback-ms", pushback)];
@@ -120,7 +120,7 @@ fn answer_of_a_proxy_that_refuses_by_name_is_a_refusal() {
     assert_eq!(of(429, &[]), Verdict::Overloaded { retry_after: None });
     assert_eq!((of(429, &[("retry-after", "2")]), of(503, &[("retry-after", "3")])), (wait(2), wait(3)));
     assert_eq!(of(503, &[("x-should-retry", "false")]), Verdict::DoNotRetry);
-    assert_eq!(of(500, &[("x-should-retry", "false")]), Verdict::DoNotRetry);
+    assert_eq!(of(500, &[("x-should-retry", "false")]), Verdict::Failed, "its own");
     assert_eq!((of(503, &[]), of(500, &[]), of(404, &[])), {
         (Verdict::Transient, Verdict::Failed, Verdict::CallerFault)
     });

@@ -46,6 +46,11 @@ pub trait Keying: Send + Sync + 'static {
     ///
     /// No lock is held while its `Hash`, `Eq` and `Drop` run; if one of them panics, only the call at hand is affected.
     type Key: Hash + Eq + Send + Sync + 'static;
+
+    /// The key as it is kept with a new state, equal to `key`. A key that borrows from its request (a part of a `Bytes`, of a URI) is copied here, so that the kept key does not keep the request's memory. By default the key itself.
+    fn to_keep(&self, key: Self::Key) -> Self::Key {
+        key
+    }
 }
 
 /// Tells requests apart, so that a layer keeps a state (a breaker, a limit, a budget) for each kind of them.
@@ -215,7 +220,8 @@ impl<K: Keying, T: Forgettable> Keyed<K, T> {
 
     #[cold]
     fn enter(&self, key: K::Key, hash: u64, mut after: u64, make: impl Fn() -> T) -> Arc<T> {
-        let (key, now, mut looks) = (Arc::new(key), time::now(), LOOKED_AT);
+        let key = Arc::new(foreign(|| self.keying.to_keep(key)));
+        let (now, mut looks) = (time::now(), LOOKED_AT);
         loop {
             let entered = lock(&self.table).enter(&key, hash, after, &mut looks, now, &make);
             match entered {

@@ -46,6 +46,10 @@ impl Propagator for GrpcPropagator {
     fn forbids_retry<B>(&self, response: &Response<B>) -> bool {
         has_failed(response) && status::pushback(response.headers()) == Pushback::Never
     }
+
+    fn has_failed<B>(&self, response: &Response<B>) -> bool {
+        has_failed(response)
+    }
 }
 
 /// What stands in `grpc-timeout`. Of several values each is a bound.

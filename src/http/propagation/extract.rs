@@ -15,7 +15,7 @@ use super::live_time::LiveTime;
 use super::priority::LivePriority;
 use super::propagator::Propagator;
 use crate::ground::config::Validation;
-use crate::ground::context::{self, Context, Priority};
+use crate::ground::context::{self, Context, LastWords, Priority};
 use crate::ground::error::InvalidConfig;
 use crate::ground::time::{self, Instant};
 
@@ -119,15 +119,15 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let (context, now) = self.read(request.headers());
-        let mut is_final = false;
-        let future = context::listen(&mut is_final, || {
+        let mut words = LastWords::default();
+        let future = context::listen(&mut words, || {
             let _entered = context::enter(enforced_here(context));
             match now {
                 Some(now) => time::hand_over(now, || self.inner.call(request)),
                 None => self.inner.call(request),
             }
         });
-        Extracted { future, context, is_final, propagator: self.propagator.clone() }
+        Extracted { future, context, words, propagator: self.propagator.clone() }
     }
 }
 
@@ -144,8 +144,8 @@ pub struct Extracted<F, P> {
     #[pin]
     future: F,
     context: Context,
-    /// Whether a call that was made in there failed for good.
-    is_final: bool,
+    /// Of the calls that were made in there and failed for good.
+    words: LastWords,
     propagator: P,
 }
 
@@ -159,11 +159,11 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let (future, context) = (this.future, enforced_here(*this.context));
-        let mut answer = ready!(context::listen(this.is_final, || {
+        let mut answer = ready!(context::listen(this.words, || {
             let _entered = context::enter(context);
             future.poll(cx)
         }));
-        if *this.is_final {
+        if this.words.stand() {
             if let Ok(response) = &mut answer {
                 this.propagator.forbid_retry(response);
             }

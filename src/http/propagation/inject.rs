@@ -14,7 +14,7 @@ use super::headers::HttpPropagator;
 use super::live_time::LiveTime;
 use super::propagator::{Propagated, Propagator};
 use crate::ground::config::Validation;
-use crate::ground::context::{self, Priority};
+use crate::ground::context::{self, Priority, SaidBefore};
 use crate::ground::error::InvalidConfig;
 use crate::ground::time;
 
@@ -109,7 +109,8 @@ where
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         self.write(request.headers_mut());
-        Injected { future: self.inner.call(request), propagator: self.propagator.clone() }
+        let said_before = context::said_before();
+        Injected { future: self.inner.call(request), said_before, propagator: self.propagator.clone() }
     }
 }
 
@@ -119,6 +120,7 @@ where
 pub struct Injected<F, P> {
     #[pin]
     future: F,
+    said_before: SaidBefore,
     propagator: P,
 }
 
@@ -132,9 +134,13 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let answer = ready!(this.future.poll(cx));
-        // A service that has no retry of its own passes on what it was told.
-        if answer.as_ref().is_ok_and(|response| this.propagator.forbids_retry(response)) {
-            context::say_last_word();
+        if let Ok(response) = &answer {
+            if this.propagator.forbids_retry(response) {
+                // A service that has no retry of its own passes on what it was told.
+                context::say_last_word();
+            } else if !this.propagator.has_failed(response) {
+                context::take_back(*this.said_before);
+            }
         }
         Poll::Ready(answer)
     }

@@ -18,7 +18,8 @@ pub(super) fn forbid_retry<B>(response: &mut Response<B>) {
     }
 }
 
-fn is_failure(status: StatusCode) -> bool {
+/// Whether an answer is a failure of whoever gave it.
+pub(super) fn is_failure(status: StatusCode) -> bool {
     status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS
 }
 

@@ -29,9 +29,10 @@
 //! # Tiers that do not multiply
 //! Four tiers that try everything three times send a dead one 81 requests for one. Here
 //! - a service in which a call failed and its [retries](crate::retry) are spent, or were refused for want of budget or time,
-//!   says `x-should-retry: false` on its own 5xx, and so does one that was told so by the tier below. Tiers above
-//!   [take it](crate::verdict::Verdict::Failed) for a failure that is not retried. Only the tier next to what is dead
-//!   retries, within its budget. (A retry that is to make one attempt only has spent none, and leaves it to others.)
+//!   says `x-should-retry: false` on its own 5xx, and so does one that was told so by the tier below. A later call of the same
+//!   handler that succeeds takes the word back: the failure was got over. Tiers above do not retry such an answer. With 500 it
+//!   [counts](crate::evidence) as a failure of the service that answers; with 502, 503 and 504, as a proxy and a refusing tier
+//!   answer, it does not. Only the tier next to what is dead retries, within its budget. (A retry that is to make one attempt only has spent none, and leaves it to others.)
 //! - what is itself a repetition earns no retries: the [budget](crate::retry::BudgetConfig) of a tier grows by calls
 //!   whose attempt has the number 1. What travels is one more than all attempts before it, of this tier *and* of those
 //!   above: the first attempt that B makes for the second one of A is number 2.
@@ -58,7 +59,7 @@
 //! - **Clones** share nothing but the settings.
 //! - **Errors:** the inner service's own.
 //! - **Spawned work** leaves the call's task: the deadline goes along by [`carry`](crate::context::carry), and what fails in
-//!   there does not tell the tiers above to stop.
+//!   there does not tell the tiers above to stop. Neither does what fails in [`detached`](crate::context::detached) work.
 //! - **Cost:** a look at the headers. On a client, one allocation for each header that is written; nothing is allocated
 //!   where there is no deadline.
 //! - **Place:** [`InjectLayer`] innermost on a client, so that each attempt is sent with what is left to *it*;

@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use ::http::{HeaderMap, Response};
 
+use super::last_word;
 use crate::ground::context::Priority;
 
 /// What travels with a request.
@@ -64,4 +65,10 @@ pub trait Propagator: Clone {
 
     /// Whether an answer says that another attempt is not wanted.
     fn forbids_retry<B>(&self, response: &Response<B>) -> bool;
+
+    /// Whether the head of an answer says that the call failed. A handler that gets an answer which did not fail has got over the
+    /// calls that failed for good before. By default 5xx and 429 are failures.
+    fn has_failed<B>(&self, response: &Response<B>) -> bool {
+        last_word::is_failure(response.status())
+    }
 }

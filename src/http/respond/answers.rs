@@ -6,7 +6,8 @@ use tower::BoxError;
 use super::body::Body;
 use crate::ground::error::{Kind, Rejected, rejection};
 use crate::ground::telemetry;
-use crate::http::retry_after;
+use crate::ground::verdict::Verdict;
+use crate::http::{retry_after, transport};
 use crate::middleware::observed;
 
 /// How a protocol says that a call failed.
@@ -44,9 +45,10 @@ impl Answers for WithStatus {
         let (status, text, wait) = match rejection(error) {
             Some(rejected) => (status(rejected.kind()), text(rejected, self.is_verbose), rejected.retry_after()),
             None => {
-                telemetry::answered(error, "500", true);
+                let (status, code, text) = of_transport(error);
+                telemetry::answered(error, code, status == StatusCode::INTERNAL_SERVER_ERROR);
                 observed::stir();
-                (StatusCode::INTERNAL_SERVER_ERROR, "internal server error".to_owned(), None)
+                (status, text.to_owned(), None)
             }
         };
         let mut response = Response::new(Body::text(text));
@@ -56,6 +58,19 @@ impl Answers for WithStatus {
             response.headers_mut().insert(RETRY_AFTER, retry_after::value(wait));
         }
         response
+    }
+}
+
+/// What the transport knows of an error that is not ours. Its own text stays here. 502 and 504 say that it was a dependency that
+/// failed: the tiers above must not take it for a failure of this one.
+fn of_transport(error: &BoxError) -> (StatusCode, &'static str, &'static str) {
+    match transport::verdict(error) {
+        Verdict::Unsent => (StatusCode::BAD_GATEWAY, "502", "the dependency was not reached"),
+        Verdict::TimedOut => (StatusCode::GATEWAY_TIMEOUT, "504", "the dependency did not answer in time"),
+        Verdict::Lost if transport::is_of_a_client(error) => {
+            (StatusCode::BAD_GATEWAY, "502", "the dependency did not answer")
+        }
+        _ => (StatusCode::INTERNAL_SERVER_ERROR, "500", "internal server error"),
     }
 }
 

@@ -20,7 +20,8 @@
 //! - **Work that outlives its call:** a blocking closure (`spawn_blocking`), or a task, goes on when its call is cancelled, and the permit is
 //!   free at once. Such work takes a [`WorkPermit`] along: [`current_permit`]. Then the permit is free when both are over.
 //! - **Off:** with `enabled: false` every call passes, and none is counted.
-//! - **Readiness:** always ready, and an idle clone holds no permit. Whether the inner service is ready is found out with
+//! - **Readiness:** always ready, and an idle clone holds no permit. At the endpoints of
+//!   a load balancer this [hides](crate::circuit_breaker#behind-a-load-balancer) which of them are ready: put it around the balancer. Whether the inner service is ready is found out with
 //!   the permit in hand.
 //! - **Cancellation:** dropping the call gives back its permits, or its place in the queue, at once.
 //! - **Clones**, and all services made by clones of one layer value, share the permits; with

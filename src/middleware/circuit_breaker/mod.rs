@@ -48,7 +48,7 @@
 //! - **Readiness:** always ready, and refuses nothing before a call; a wait for the inner service is part of the call, and is not
 //!   held against the dependency. **Behind a load balancer** that goes by readiness and pending calls, with one breaker per endpoint, set
 //!   [`unready_while_open`](CircuitBreakerConfig::unready_while_open): an open breaker that is always ready has the fewest pending
-//!   calls, and attracts the traffic of its dead endpoint.
+//!   calls, and attracts the traffic of its dead endpoint. See [below](#behind-a-load-balancer) for the order.
 //! - **Cancellation:** dropping a call gives its place back, a probe's too. See above for what it says. What waits in `poll_ready`, where
 //!   the breaker is unready while open, is forgotten when it is dropped.
 //! - **Clones**, and all services of one layer value, share one state; [`keyed_by`](CircuitBreakerLayer::keyed_by) keeps one for each host,
@@ -69,6 +69,50 @@
 //! - **Cost:** closed, no lock and no allocation: two readings of the clock and four atomic updates; refused, in whatever state, a
 //!   few loads, and in a break one atomic update. A timer looks at the calls in flight about once in the time of the slow threshold.
 //! - **Place:** inside bulkhead and retry, outside nothing but the client: each attempt is judged, and no queue of ours.
+//!
+//! # Behind a load balancer
+//! A balancer such as tower's `p2c` goes by the readiness of its endpoints, and every layer of this crate is ready while what is inside
+//! is not: it waits in the call. So only one order works. At each endpoint there is a breaker with `unready_while_open`, as the outermost
+//! layer of this crate and best as the only one; around it are at most layers that pass readiness on, as tower's `PendingRequests`.
+//! The balancer is around the endpoints, and deadline, retry and bulkhead are around the balancer. With a bulkhead between
+//! breaker and balancer, the open breaker looks ready and idle, and the calls that it attracts wait for it.
+//!
+//! An endpoint's own readiness is hidden in the same way, by the breaker too, and a wait for it is not held against the endpoint: of two
+//! endpoints of which one is never ready, half of the calls wait. Where an endpoint says by its readiness that it is down
+//! (`tower::reconnect`), give it to the balancer without a layer of this crate, or let it fail in the call, as clients of
+//! hyper, reqwest and tonic (`connect_lazy`) do: that opens its breaker.
+//!
+//! ```
+//! use std::time::Duration;
+//! use seawall::bulkhead::{BulkheadConfig, BulkheadLayer};
+//! use seawall::circuit_breaker::{CircuitBreakerConfig, CircuitBreakerLayer};
+//! use seawall::deadline::DeadlineLayer;
+//! use seawall::retry::{RetryConfig, RetryLayer};
+//! use tower::balance::p2c::Balance;
+//! use tower::discover::ServiceList;
+//! use tower::load::{CompleteOnResponse, PendingRequests};
+//! use tower::{BoxError, Layer, ServiceBuilder, ServiceExt, service_fn};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), BoxError> {
+//! let config = CircuitBreakerConfig { unready_while_open: true, ..CircuitBreakerConfig::default() };
+//! let mut endpoints = Vec::new();
+//! for address in ["10.0.0.1", "10.0.0.2"] {
+//!     let client = service_fn(move |path: String| async move { Ok::<_, BoxError>(format!("{address}{path}")) });
+//!     // A layer value for each endpoint: a state of its own.
+//!     let endpoint = CircuitBreakerLayer::new(config.clone())?.layer(client);
+//!     endpoints.push(PendingRequests::new(endpoint, CompleteOnResponse::default()));
+//! }
+//! let client = ServiceBuilder::new()
+//!     .layer(DeadlineLayer::new(Duration::from_secs(2))?)
+//!     .layer(RetryLayer::new(RetryConfig::default())?)
+//!     .layer(BulkheadLayer::new(BulkheadConfig::default())?)
+//!     .buffer(64) // a balancer cannot be cloned
+//!     .service(Balance::new(ServiceList::new(endpoints)));
+//! assert!(client.oneshot("/status".to_owned()).await?.ends_with("/status"));
+//! # Ok(())
+//! # }
+//! ```
 //!
 //! # Example
 //! ```

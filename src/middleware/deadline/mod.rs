@@ -11,7 +11,8 @@
 //! # How it behaves
 //! - **The deadline** of a call is the earlier of its own timeout and the deadline it inherits from the call that is being
 //!   served ([`context`](crate::context)); layers further in, and calls made in there, see it and wait no longer than that.
-//! - **Readiness:** always ready; a wait for the inner service is part of the call and ends at the deadline too.
+//! - **Readiness:** always ready; a wait for the inner service is part of the call and ends at the deadline too. At the endpoints of
+//!   a load balancer this [hides](crate::circuit_breaker#behind-a-load-balancer) which of them are ready: put it around the balancer.
 //! - **Cancellation:** dropping the call cancels it; the layer keeps nothing.
 //! - **Clones** share nothing but the settings.
 //! - **Errors:** [`Reason::DeadlineExpired`] if there was no time left when the call came (nothing is sent),

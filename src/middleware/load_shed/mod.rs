@@ -22,7 +22,8 @@
 //!   Once the body has come, it waits for a place before all newcomers, at most 50 ms, and then takes one over the limit. At
 //!   most 16 such calls for each place are without one at a time, and the others keep theirs. A call whose work holds a
 //!   [permit](current_permit) keeps its place. See [`UploadLayer`](crate::http::UploadLayer).
-//! - **Readiness:** always ready, and an idle clone holds no place.
+//! - **Readiness:** always ready, and an idle clone holds no place. At the endpoints of
+//!   a load balancer this [hides](crate::circuit_breaker#behind-a-load-balancer) which of them are ready: put it around the balancer.
 //! - **Cancellation:** dropping the call gives back its place at once.
 //! - **Clones**, and all services made by clones of one layer value, share the limit; with
 //!   [`keyed_by`](LoadShedLayer::keyed_by) each key has its own.

@@ -13,7 +13,8 @@
 //! - **Waiting:** by [priority](crate::context::Priority), then first come, first served. A call of higher priority goes before all
 //!   that wait, the head of the queue included. The place in the queue says when a call's turn will come; if that is after `max_wait`
 //!   or its deadline, it is refused at once. If the queue is full, the last call of a lower priority is displaced.
-//! - **Readiness:** always ready; a readied clone has taken no permit. A call that is refused takes none either.
+//! - **Readiness:** always ready; a readied clone has taken no permit. A call that is refused takes none either. At the endpoints of
+//!   a load balancer this [hides](crate::circuit_breaker#behind-a-load-balancer) which of them are ready: put it around the balancer.
 //! - **Cancellation:** dropping a call that waits gives its turn to the next. Once started, it has been counted. A call that is
 //!   kept and not polled when its turn has come holds up those behind it until they are refused: poll or drop what waits.
 //! - **Clones**, and all services made by clones of one layer value, share the rate: a limit on a whole application, however many

@@ -16,7 +16,7 @@ use super::report::{self, Report, Stop};
 use super::terms::Terms;
 use crate::admission::timer::Timer;
 use crate::ground::chance;
-use crate::ground::context::{self, Context};
+use crate::ground::context::{self, Context, SaidBefore};
 use crate::ground::error::{Reason, rejection};
 use crate::ground::sync::Arc;
 use crate::ground::telemetry::{self, AttemptSpan};
@@ -68,6 +68,7 @@ where
     verdicts: Vec<Verdict>,
     start: Instant,
     inherited: Context,
+    said_before: SaidBefore,
     classifier: C,
     terms: Terms,
     policy: Arc<Policy>,
@@ -144,6 +145,7 @@ where
             verdicts: Vec::new(),
             start,
             inherited,
+            said_before: context::said_before(),
             classifier,
             terms,
             policy,
@@ -386,9 +388,11 @@ where
         self.tell(stopped);
     }
 
-    /// Tells the tiers above, if this one has done what can be done.
+    /// Tells the tiers above, if this one has done what can be done, or that the handler has got over what failed before.
     fn say_last_word(&self, stopped: Stop, last: Verdict) {
-        if stopped.is_for_good(last, self.progress.attempts) {
+        if matches!(last, Verdict::Success | Verdict::CallerFault) {
+            context::take_back(*self.said_before);
+        } else if stopped.is_for_good(last, self.progress.attempts) {
             context::say_last_word();
         }
     }

@@ -24,7 +24,8 @@
 //! What each end of a call says, and what it costs, is one table: [`evidence`](crate::evidence).
 //!
 //! # How it behaves
-//! - **Readiness:** always ready; each attempt waits for the inner service within the call, further ones for a clone.
+//! - **Readiness:** always ready; each attempt waits for the inner service within the call, further ones for a clone. At the endpoints of
+//!   a load balancer this [hides](crate::circuit_breaker#behind-a-load-balancer) which of them are ready: put it around the balancer.
 //! - **Bounds:** the whole call, waits included, ends at its deadline, or after `max_hold` where there is none; an
 //!   attempt also ends after `attempt_timeout`, and counts as [`TimedOut`]. A response that is ready in the same moment
 //!   is returned. Its body is part of the attempt: over HTTP and gRPC it is cut at the same time, read or not, whatever layers are
