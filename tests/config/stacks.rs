@@ -197,7 +197,9 @@ async fn file_that_changed_back_is_mended() {
 
 #[test]
 fn rejected_settings_are_counted_under_the_name_of_the_file() {
-    let (registry, stacks) = stacks();
+    // Of its own: the recorder is told of the settings of other tests, too.
+    let registry = Registry::new();
+    let stacks = Stacks::new_in(&registry, "counted.toml", load(FILE).unwrap()).unwrap();
     let _made = (stacks.client("payments").unwrap(), stacks.server("inbound").unwrap());
     // For all threads: what publishes in the runtime of another test tells the same recorder.
     let recorder = DebuggingRecorder::new();
@@ -208,10 +210,10 @@ fn rejected_settings_are_counted_under_the_name_of_the_file() {
         for (key, _, _, value) in snapshotter.snapshot().into_vec() {
             let labels = key.key().labels().map(|label| label.value().to_owned()).collect::<Vec<_>>().join(",");
             match (key.key().name(), &*labels, value) {
-                ("seawall_reloads_total", "settings.toml,settings,rejected", DebugValue::Counter(count)) => {
+                ("seawall_reloads_total", "counted.toml,settings,rejected", DebugValue::Counter(count)) => {
                     counted[0] = Some(count as f64);
                 }
-                ("seawall_settings_rejected", "settings.toml", DebugValue::Gauge(value)) => {
+                ("seawall_settings_rejected", "counted.toml", DebugValue::Gauge(value)) => {
                     counted[1] = Some(value.into_inner());
                 }
                 _ => {}
