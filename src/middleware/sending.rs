@@ -26,8 +26,9 @@ pub struct Sending {
 struct State {
     claimed: bool,
     waiting_since: Option<Instant>,
-    /// The waits that are over, all together.
+    /// The waits that are over, all together, and when the last of them began and ended.
     waited: Duration,
+    last_wait: Option<(Instant, Instant)>,
     judged: Option<Judged>,
 }
 
@@ -83,6 +84,7 @@ impl Sending {
         let Some(since) = state.waiting_since.take() else { return };
         let now = time::now();
         state.waited += now.since(since);
+        state.last_wait = Some((since, now));
         let unanswered = state.judged.as_mut().filter(|judged| !judged.answered);
         let Some(Judged { pass, aging, .. }) = unanswered else { return };
         let aging = Arc::clone(aging);
@@ -104,7 +106,9 @@ impl Sending {
     pub(crate) fn waited(&self, now: Instant) -> (Duration, bool) {
         let state = lock(&self.state);
         let going_on = state.waiting_since.map(|since| now.since(since));
-        (state.waited + going_on.unwrap_or_default(), going_on.is_some())
+        // The instant may be over by now, as that at which a call was woken for its answer.
+        let later = state.last_wait.map_or(Duration::ZERO, |(since, until)| until.since(since.max(now)));
+        (state.waited.saturating_sub(later) + going_on.unwrap_or_default(), going_on.is_some())
     }
 
     /// Whether the body waits now.
@@ -206,6 +210,19 @@ mod tests {
         sending.waits();
         tokio::time::advance(SECOND).await;
         assert_eq!(sending.waited(time::now()), (5 * SECOND, true));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn waits_after_the_instant_do_not_count() {
+        let sending = Sending::new();
+        sending.waits();
+        tokio::time::advance(2 * SECOND).await;
+        let answered = time::now();
+        tokio::time::advance(SECOND).await;
+        sending.goes_on();
+        assert_eq!(sending.waited(answered).0, 2 * SECOND);
+        tokio::time::advance(SECOND).await;
+        assert_eq!(sending.waited(time::now()).0, 3 * SECOND);
     }
 
     #[test]

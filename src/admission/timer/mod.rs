@@ -63,23 +63,15 @@ impl Timer {
     pub(crate) fn poll_until(&mut self, cx: &mut Context<'_>, deadline: Instant) -> Poll<()> {
         let alarm = match &mut self.alarm {
             Some(alarm) => alarm,
-            none => match Alarm::take(deadline) {
-                Some(alarm) => none.insert(alarm),
-                None if time::now() >= deadline => return Poll::Ready(()),
-                // The model checker runs without a runtime, and its waits never end by themselves.
-                None if cfg!(seawall_loom) => return Poll::Pending,
-                None => {
-                    drop(Handle::current());
-                    return Poll::Pending;
-                }
-            },
+            None if time::now() >= deadline => return Poll::Ready(()),
+            // The model checker runs without a runtime, and its waits never end by themselves.
+            None if cfg!(seawall_loom) => return Poll::Pending,
+            none => none.insert(Alarm::take(deadline)),
         };
         ready!(alarm.as_mut().poll(cx, deadline));
         if time::now() < deadline && alarm.is_foreign() {
             // Its runtime has ended, and the wait goes on in ours.
-            if let Some(alarm) = Alarm::take(deadline) {
-                return self.alarm.insert(alarm).as_mut().poll(cx, deadline);
-            }
+            return self.alarm.insert(Alarm::take(deadline)).as_mut().poll(cx, deadline);
         }
         Poll::Ready(())
     }
@@ -116,25 +108,22 @@ struct Alarm {
 }
 
 impl Alarm {
-    /// From the pool, or a fresh one. `None` outside a runtime.
-    fn take(deadline: Instant) -> Option<Pin<Box<Self>>> {
-        if cfg!(seawall_loom) {
-            return None;
-        }
-        let runtime = Handle::try_current().ok()?.id();
+    /// From the pool, or a fresh one. Panics outside a runtime.
+    fn take(deadline: Instant) -> Pin<Box<Self>> {
+        let runtime = Handle::current().id();
         if let Some(mut alarm) = Pool::take(runtime, deadline) {
             if !alarm.sleep.is_elapsed() {
-                return Some(alarm);
+                return alarm;
             }
             alarm.as_mut().move_to(deadline);
             // At once, and before its time? Then its runtime has ended, and ours only has the same id.
             if !alarm.sleep.is_elapsed() || time::now() >= deadline {
-                return Some(alarm);
+                return alarm;
             }
         }
         let mut alarm = Self::fresh(runtime, deadline);
         alarm.as_mut().move_to(deadline);
-        Some(alarm)
+        alarm
     }
 
     #[allow(clippy::disallowed_methods, reason = "the one place that makes sleeps, to pool them")]

@@ -336,7 +336,12 @@ impl Machine {
         let counts = |mode| matches!(mode, Mode::Enforcing | Mode::Observing);
         if self.mode != mode && !(counts(self.mode) && counts(mode)) {
             self.close();
-            self.outage = (mode == Mode::ForcedOpen).then(|| Outage::forced(now));
+            self.outage = None;
+        }
+        // Made while the others were being forced open, it has the mode already.
+        if mode == Mode::ForcedOpen && self.outage.is_none() {
+            self.outage = Some(Outage::forced(now));
+            self.generation += 1;
         }
         self.mode = mode;
         self.transition_from(from)

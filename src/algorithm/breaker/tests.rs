@@ -600,3 +600,11 @@ fn modes() {
     rig.settle(probe, QUICK);
     assert_eq!(rig.recover(), 14);
 }
+
+#[test]
+fn breaker_made_while_others_are_forced_open_says_so() {
+    let now = Instant::from_nanos(1 << 40);
+    let mut machine = Machine::new(Mode::ForcedOpen).with_outage_of(None);
+    assert!(machine.set_mode(Mode::ForcedOpen, now).is_none());
+    assert!(machine.outage().is_some());
+}

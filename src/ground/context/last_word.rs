@@ -24,14 +24,16 @@ impl LastWords {
 }
 
 thread_local! {
-    static WORDS: Cell<LastWords> = const { Cell::new(LastWords { said: 0, taken_back: 0 }) };
+    /// None where nobody listens.
+    static WORDS: Cell<Option<LastWords>> = const { Cell::new(None) };
 }
 
 /// A call of the present task failed, and its retries are spent or were refused.
 #[inline]
 pub(crate) fn say_last_word() {
-    let words = WORDS.get();
-    WORDS.set(LastWords { said: words.said.saturating_add(1), ..words });
+    if let Some(words) = WORDS.get() {
+        WORDS.set(Some(LastWords { said: words.said.saturating_add(1), ..words }));
+    }
 }
 
 /// The words that had been said when a call began.
@@ -41,31 +43,31 @@ pub(crate) struct SaidBefore(u32);
 /// To be asked when a call begins.
 #[inline]
 pub(crate) fn said_before() -> SaidBefore {
-    SaidBefore(WORDS.get().said)
+    SaidBefore(WORDS.get().map_or(0, |words| words.said))
 }
 
 /// The call that began then has succeeded.
 #[inline]
 pub(crate) fn take_back(before: SaidBefore) {
-    let words = WORDS.get();
+    let Some(words) = WORDS.get() else { return };
     // A future that was moved to another handler knows the numbers of the first one.
     let taken_back = words.taken_back.max(before.0.min(words.said));
-    WORDS.set(LastWords { taken_back, ..words });
+    WORDS.set(Some(LastWords { taken_back, ..words }));
 }
 
 /// Runs `poll`, which polls what is inside, and notes in `words` what is said and taken back in there.
 #[inline]
 pub(crate) fn listen<T>(words: &mut LastWords, poll: impl FnOnce() -> T) -> T {
     /// Leaves what was said around us as it was, even if the poll panics.
-    struct Outer(LastWords);
+    struct Outer(Option<LastWords>);
     impl Drop for Outer {
         fn drop(&mut self) {
             WORDS.set(self.0);
         }
     }
-    let _outer = Outer(WORDS.replace(*words));
+    let _outer = Outer(WORDS.replace(Some(*words)));
     let output = poll();
-    *words = WORDS.get();
+    *words = WORDS.get().unwrap_or(*words);
     output
 }
 
@@ -88,6 +90,15 @@ mod tests {
         say_last_word();
         assert!(!heard(&mut next, || ()));
         assert!(heard(&mut inner, || ()), "heard once is heard");
+    }
+
+    #[test]
+    fn call_that_began_where_nobody_listened_takes_back_nothing() {
+        say_last_word();
+        let outside = said_before();
+        let mut words = LastWords::default();
+        assert!(heard(&mut words, say_last_word));
+        assert!(heard(&mut words, || take_back(outside)));
     }
 
     #[test]

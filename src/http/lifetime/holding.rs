@@ -122,15 +122,23 @@ where
     G: Guard,
     J: Judge,
 {
-    fn admits(&mut self, expiry: &Expiry) -> bool {
+    fn admits(&mut self, expiry: &Expiry, now: Instant) -> bool {
         if self.settled || !self.slot.admits(expiry) {
             return false;
         }
         let due = first_look(expiry, self.slot.since());
-        if due < self.due {
-            // The body keeps one place, which is now an earlier one.
-            let Some(place) = reaper::watch(Arc::clone(&self.slot) as _, due) else { return false };
-            (self.place, self.due) = (Some(place), due);
+        // After its first look the reaper comes when the bounds of then say so, which may be too late for this one.
+        let comes_in_time = self.due <= due && now < self.due;
+        if comes_in_time && self.place.as_ref().is_some_and(Place::is_watched) {
+            return true;
+        }
+        self.due = self.due.min(due);
+        let Some(place) = reaper::watch(Arc::clone(&self.slot) as _, self.due) else { return false };
+        // The body keeps one place in each runtime: the other one may outlive this one.
+        if self.place.as_ref().is_some_and(|place| place.is_watched() && !place.is_here()) {
+            self.guest = Some(place);
+        } else {
+            self.place = Some(place);
         }
         true
     }

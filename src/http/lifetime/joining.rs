@@ -17,7 +17,8 @@
 //! A body that was handed through keeps the `Find` of what is in it, for the layers that follow.
 //!
 //! Guards are settled from the inside to the outside, after the body has been dropped. A layer that joins while the reaper cuts the
-//! body is settled at once: either the lock shows it the cut, or the cut has taken its call along.
+//! body is settled at once: either the cut has taken its call along, or the lock shows it the cut. In the second case it may be
+//! settled while another thread is still dropping the body.
 
 use std::any::Any;
 use std::cell::Cell;
@@ -28,13 +29,14 @@ use tower::BoxError;
 use super::body::HeldBody;
 use super::judge::Judge;
 use super::layers::Outer;
+use crate::ground::time::Instant;
 use crate::ground::verdict::{Expiry, Guard};
 use crate::http::settled::SettledBody;
 
 /// A body that is held already.
 pub(super) trait Joinable {
-    /// Whether a layer with this expiry may join now. From then on the body is watched for its sake, too.
-    fn admits(&mut self, expiry: &Expiry) -> bool;
+    /// Whether a layer with this expiry may join at `now`. From then on the body is watched for its sake, too.
+    fn admits(&mut self, expiry: &Expiry, now: Instant) -> bool;
 
     /// To be called if the layer may.
     fn join(&mut self, outer: Outer);

@@ -59,20 +59,20 @@ where
     }
     let mut expiry = guard.expiry();
     let mut lasts = context::current().lasts();
-    let mut now = None;
+    let now = time::call_start();
     if let Some(long_lived) = response.extensions().get::<LongLived>() {
-        expiry.at = *now.insert(time::call_start()) + long_lived.total();
+        expiry.at = now + long_lived.total();
         expiry.idle = None;
         lasts = true;
     }
     let call = Call { guard, judge, head: verdict, decided, lasts, expiry };
     if let Some(find) = find {
         if let Some(inner) = find(response.body_mut()) {
-            if inner.admits(&expiry) {
+            if inner.admits(&expiry, now) {
                 inner.join(Outer::new(call));
                 return response.map(|body| HeldBody::joined(body, find));
             }
         }
     }
-    response.map(|body| HeldBody::new(body, call, now.unwrap_or_else(time::call_start)))
+    response.map(|body| HeldBody::new(body, call, now))
 }

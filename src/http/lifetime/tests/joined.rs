@@ -317,3 +317,48 @@ async fn joined_guards_are_told_what_they_are_told_apart() {
         }
     }
 }
+
+/// The reaper has been here, and comes again after the idle time only.
+#[tokio::test(start_paused = true)]
+async fn layer_that_joins_late_is_cut_in_time() {
+    let (inner, outer) = (Scene::new(), Scene::new());
+    let expiry = Expiry { idle: Some(30 * SECOND), ..expiry(inner.start, 300 * SECOND, Reason::HoldExceeded) };
+    let guard = Recorder { told: Arc::clone(&inner.told), waited: Duration::ZERO, settled: None, expiry };
+    inner.alive.fetch_add(1, Ordering::Relaxed);
+    let steps = [data("one"), Step::Waits(1000 * SECOND)].into();
+    let script = Script { steps, wait: None, alive: Arc::clone(&inner.alive) };
+    let held = hold(Response::new(script), Verdict::Success, guard, ByStatus::default());
+    sleep(31 * SECOND).await;
+    let body = hold(held, Verdict::Success, hostile::recorder(&outer, 32 * SECOND), ByStatus::default());
+    sleep(SECOND + 2 * LATE).await;
+    assert_eq!(inner.alive(), 0);
+    drop(body);
+}
+
+fn paused() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap()
+}
+
+#[test]
+fn body_first_held_outside_a_runtime_is_cut() {
+    let (inner, outer) = (Scene::new(), Scene::new());
+    let held = inner.held([data("one"), Step::Waits(1000 * SECOND)]);
+    paused().block_on(async {
+        let body = hold(held, Verdict::Success, hostile::recorder(&outer, 3 * SECOND), ByStatus::default());
+        sleep(10 * SECOND).await;
+        assert_eq!(inner.alive(), 0);
+        drop(body);
+    });
+}
+
+#[test]
+fn layer_that_joins_in_another_runtime_leaves_the_first_place() {
+    let long = paused();
+    let (inner, outer) = (Scene::new(), Scene::new());
+    let held = long.block_on(async { inner.held([data("one"), Step::Waits(1000 * SECOND)]) });
+    let body = paused()
+        .block_on(async { hold(held, Verdict::Success, hostile::recorder(&outer, SECOND), ByStatus::default()) });
+    long.block_on(async { sleep(10 * SECOND).await });
+    assert_eq!(inner.alive(), 0);
+    drop(body);
+}
