@@ -28,12 +28,14 @@ pub(super) struct Carried<B, G: Guard, J: Judge> {
     layers: Layers,
     /// Since when a reader waits for the callee.
     waiting_since: Option<Instant>,
+    /// A wait that seemed to be over: its beginning and its end.
+    ended: Option<(Instant, Instant)>,
 }
 
 impl<B, G: Guard, J: Judge> Carried<B, G, J> {
     pub(super) fn new(body: B, call: Call<G, J>) -> Self {
         let (body, layers) = (Some(Paced::new(body, call.expiry.pace)), Layers::new(call.expiry));
-        Self { body, call: Some(call), layers, waiting_since: None }
+        Self { body, call: Some(call), layers, waiting_since: None, ended: None }
     }
 
     pub(super) fn is_settled(&self) -> bool {
@@ -58,6 +60,7 @@ impl<B, G: Guard, J: Judge> Carried<B, G, J> {
         let this = self.project();
         let (Some(since), Some(at)) = (*this.waiting_since, at) else { return };
         *this.waiting_since = None;
+        *this.ended = Some((since, at));
         waited(this.call.as_mut(), this.layers, at.since(since));
     }
 
@@ -115,10 +118,13 @@ where
         let Poll::Ready(frame) = body.as_mut().poll_frame(cx) else {
             // A reader that has not taken what it was given does not wait for the callee.
             if this.waiting_since.is_none() && !body.is_held_up() {
-                *this.waiting_since = Some(time::now());
+                let now = time::now();
+                // Where nothing had come, the same wait goes on, without the time that the reader took to look.
+                *this.waiting_since = Some(this.ended.take().map_or(now, |(since, until)| since + now.since(until)));
             }
             return Poll::Pending;
         };
+        *this.ended = None;
         let mut reading = None;
         if let Some(since) = this.waiting_since.take() {
             let now = *reading.insert(time::now());

@@ -97,3 +97,30 @@ async fn the_word_of_a_kept_response_does_not_hold_for_another_body() {
     assert!(scene.end().is_some() && scene.alive() == 0);
     drop(body);
 }
+
+/// Wakes its reader every half second, and has nothing.
+struct Restless(Pin<Box<tokio::time::Sleep>>);
+
+impl Body for Restless {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        while self.0.as_mut().poll(cx).is_ready() {
+            self.0 = Box::pin(sleep(SECOND / 2));
+        }
+        Poll::Pending
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn wakes_without_data_do_not_put_off_the_idle_timeout() {
+    let scene = Scene::new();
+    let mut guard = recorder(&scene, 60 * SECOND);
+    guard.expiry.idle = Some(SECOND);
+    let body = Restless(Box::pin(sleep(SECOND / 2)));
+    let mut body = hold(Response::new(body), Verdict::Success, guard, ByStatus::default()).into_body();
+    let error = body.frame().await.unwrap().unwrap_err();
+    assert_eq!(rejection(&error).map(|rejected| rejected.reason()), Some(Reason::IdleTimeout));
+    assert!(time::now().since(scene.start) < 2 * SECOND);
+}
