@@ -82,6 +82,9 @@ fn of_hyper(error: &hyper::Error) -> Verdict {
         // of uploaders that hang up must not open the breaker of the storage behind us. Nor is the callee proven alive.
         return Verdict::Ignored;
     }
+    if error.source().is_some_and(is_reset_by_us) {
+        return Verdict::Ignored;
+    }
     #[cfg(feature = "grpc")]
     if let Some(h2) = error.source().and_then(|source| source.downcast_ref()) {
         if is_refused(h2) {
@@ -96,6 +99,12 @@ fn of_hyper(error: &hyper::Error) -> Verdict {
         return Verdict::TimedOut;
     }
     Verdict::Lost
+}
+
+/// Over HTTP/2, hyper resets the stream of a request whose body has failed, and tells the reset instead of the body's error. h2 has
+/// no other way to tell it from the resets of a peer, and may not be among our dependencies.
+fn is_reset_by_us(error: &(dyn Error + 'static)) -> bool {
+    error.to_string().starts_with("stream error sent by user: unexpected internal error")
 }
 
 #[cfg(feature = "grpc")]

@@ -70,6 +70,35 @@ async fn slow_uploads_open_nothing_over_http2() {
 }
 
 /// The producer is the client of a server that passes uploads on as they come.
+/// The body of a request fails: its caller has hung up, and it was passed on.
+async fn failing_uploads_open_nothing(http2: bool) {
+    let to = serve(reads());
+    let layers = stack::client(&ClientConfig::default()).unwrap();
+    let http = legacy::Client::builder(TokioExecutor::new()).http2_only(http2).build(Connector);
+    let client = layers.service(http);
+    for _ in 0..60 {
+        let pieces = stream::iter([Ok(Frame::data(Bytes::from_static(b"piece"))), Err("hung up".into())]);
+        let pieces: Pieces = StreamBody::new(Box::pin(pieces.then(|piece| async move {
+            sleep(10 * MS).await;
+            piece
+        })));
+        let request = Request::post(format!("http://{to}/")).body(pieces).unwrap();
+        assert!(client.clone().oneshot(request).await.is_err());
+    }
+    let seen = layers.circuit_breaker().snapshot();
+    assert_eq!((seen.state, seen.failures, seen.in_flight), (State::Closed, 0, 0), "{seen:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn failing_uploads_open_nothing_over_http1() {
+    failing_uploads_open_nothing(false).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn failing_uploads_open_nothing_over_http2() {
+    failing_uploads_open_nothing(true).await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn slow_uploads_that_are_passed_on_open_nothing() {
     let to = serve(reads());
