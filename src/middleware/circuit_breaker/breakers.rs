@@ -6,7 +6,8 @@ use tokio::sync::futures::OwnedNotified;
 
 use super::KIND;
 use super::config::CircuitBreakerConfig;
-use super::state::{Breaker, Terms};
+use super::state::Breaker;
+use super::terms::Terms;
 use crate::admission::keyed::{Forgettable, KeyBy, Keyed, Keying, Survey};
 use crate::admission::registry::{BreakerCondition, Command, Condition, LastTransition, Observed, Unsupported};
 use crate::algorithm::breaker::{Mode, State, Transition};

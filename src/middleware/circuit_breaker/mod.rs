@@ -155,6 +155,7 @@ mod layer;
 mod lookout;
 mod service;
 mod state;
+mod terms;
 mod ticket;
 mod turn;
 mod uploading;

@@ -10,7 +10,8 @@ use proptest::prelude::*;
 
 use super::config::{CircuitBreakerConfig, Window};
 use super::handle::Snapshot;
-use super::state::{Breaker, Terms};
+use super::state::Breaker;
+use super::terms::Terms;
 use super::{State, State::*};
 use crate::algorithm::breaker::Mode;
 use crate::algorithm::breaker::Pass;
