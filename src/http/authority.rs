@@ -45,9 +45,8 @@ impl<B> KeyBy<Request<B>> for ByAuthority {
     }
 }
 
-/// A host and a port, as [`ByAuthority`] tells them apart: in any case of letters, with or without one dot at the end, an IPv6 address in
-/// any of its forms, with the scheme's port where none is written, and whoever the user is, whose name and password are not
-/// shown either.
+/// A host and a port, as [`ByAuthority`] tells them apart. The case of letters, one dot at the end, and the form of an IPv6 address make
+/// no difference. Where no port is written, it is the scheme's. User name and password are left out, and never shown.
 #[derive(Clone)]
 pub struct HostAndPort {
     /// As in the request, whose whole URI this keeps in memory, unless it was [`copied`](Self::copied).

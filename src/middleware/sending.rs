@@ -41,7 +41,9 @@ struct Judged {
     aging: Arc<dyn Aging>,
 }
 
-/// A circuit breaker, which looks at the ages of calls.
+/// A circuit breaker, which looks at the ages of calls. What is done with the pass of a closed breaker locks and wakes nothing, so that it
+/// may be done under the lock of the notes; and the breaker is there, since the ticket that keeps it [takes](Sending::take) the
+/// pass back before it lets go of it.
 pub(crate) trait Aging: fmt::Debug + Send + Sync {
     /// The call that has this pass waits for the producer of its body since `now`.
     fn pause(&self, pass: &mut Pass, now: Instant);

@@ -47,7 +47,10 @@ pub trait Keying: Send + Sync + 'static {
     /// No lock is held while its `Hash`, `Eq` and `Drop` run; if one of them panics, only the call at hand is affected.
     type Key: Hash + Eq + Send + Sync + 'static;
 
-    /// The key as it is kept with a new state, equal to `key`. A key that borrows from its request (a part of a `Bytes`, of a URI) is copied here, so that the kept key does not keep the request's memory. By default the key itself.
+    /// The key as it is kept with a new state; it must be equal to `key`. By default it is `key` itself.
+    ///
+    /// A key that shares memory with its request, such as a part of a `Bytes` or of a URI, is copied here: otherwise it would
+    /// keep that memory for as long as the state is kept.
     fn to_keep(&self, key: Self::Key) -> Self::Key {
         key
     }

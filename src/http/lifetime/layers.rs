@@ -57,7 +57,7 @@ pub(super) struct Reached {
 }
 
 impl Reached {
-    /// What the caller is told, who is cut at `now`.
+    /// The refusal of a body that is cut at `now`.
     pub(super) fn rejected(&self, parked: bool, now: Instant) -> Rejected {
         Rejected::by(self.expiry.source, self.expiry.why(self.idle_since, now)).while_parked(parked)
     }

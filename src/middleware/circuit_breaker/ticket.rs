@@ -92,8 +92,8 @@ impl Ticket {
         (output, woken_at)
     }
 
-    /// The dependency has answered, for which the call was woken at `woken`: whoever reads the answer may take his time. `None`:
-    /// nobody is interested.
+    /// The dependency has answered, for which the call was woken at `woken`; the time until the answer is read is the reader's.
+    /// `None`: nobody is interested.
     #[inline]
     pub(super) fn answered(&mut self, woken: Option<Instant>) -> Option<Instant> {
         let breaker = &self.breaker;
