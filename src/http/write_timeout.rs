@@ -62,8 +62,8 @@ use crate::ground::time::{self, Instant};
 /// | `TCP_NOTSENT_LOWAT` of 16 KiB | the same | 7 kB/s |
 ///
 /// So choose the timeout by the slowest client that is to be served: 1.4 MB divided by its rate, and some more. To serve slower ones in the
-/// same time, set `TCP_NOTSENT_LOWAT` (the sysctl `net.ipv4.tcp_notsent_lowat` is for all sockets), which costs hardly any
-/// throughput; or `SO_SNDBUF`, by `tokio::net::TcpSocket::set_send_buffer_size` before `listen`, which limits each connection to one
+/// same time, set `TCP_NOTSENT_LOWAT` (the sysctl `net.ipv4.tcp_notsent_lowat` is for all sockets), and measure what that
+/// costs you in throughput; or `SO_SNDBUF`, by `tokio::net::TcpSocket::set_send_buffer_size` before `listen`, which limits each connection to one
 /// buffer in a round trip.
 ///
 /// **Cost:** nothing while writes succeed; a pooled timer while one waits.
