@@ -119,7 +119,10 @@
 mod admission;
 mod algorithm;
 mod ground;
-mod middleware;
+mod layers;
+#[cfg(feature = "config")]
+mod loader;
+mod telemetry;
 
 #[cfg(feature = "dashboard")]
 pub mod dashboard;
@@ -135,7 +138,8 @@ pub use ground::chance::seed;
 #[doc(hidden)]
 pub use ground::sync::locks_held;
 pub use ground::{context, error, verdict};
-pub use middleware::{bulkhead, circuit_breaker, deadline, load_shed, rate_limit, retry};
+pub use layers::permits::{bulkhead, load_shed};
+pub use layers::{circuit_breaker, deadline, rate_limit, retry};
 
 pub mod keyed {
     //! State per key: how a layer tells requests apart.
@@ -174,9 +178,9 @@ pub mod config {
         doc = "Validation of settings; with the feature `config`, reading those of single layers from files, and with `http` also those of stacks."
     )]
 
+    pub use crate::ground::validation::{Validate, Validation};
     #[cfg(feature = "config")]
-    pub use crate::ground::config::{Draft, load};
-    pub use crate::ground::config::{Validate, Validation};
+    pub use crate::loader::{Draft, load};
     #[cfg(all(feature = "config", feature = "http"))]
     pub use crate::stack::config::{Config, SCHEMA, presets};
 }

@@ -5,10 +5,12 @@
 //! dashboard      the live page
 //! stack          assembled stacks
 //! http  grpc     protocol knowledge
-//! middleware     tower plumbing, one folder a layer
+//! layers         tower plumbing, one folder a layer; `core` and `call` are what layers share
 //! admission      runtime-aware primitives
 //! algorithm      plain state machines
-//! ground         time, chance, verdict, context, error, telemetry
+//! loader         configuration from files
+//! telemetry      names, counters, events
+//! ground         time, chance, verdict, context, error, locks, validation
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,7 +24,11 @@ use syn::spanned::Spanned;
 use syn::visit::{self, Visit};
 
 /// Bottom-up: a room may use what stands before it.
-const ROOMS: [&str; 8] = ["ground", "algorithm", "admission", "middleware", "http", "grpc", "stack", "dashboard"];
+const ROOMS: [&str; 10] =
+    ["ground", "telemetry", "loader", "algorithm", "admission", "layers", "http", "grpc", "stack", "dashboard"];
+
+/// Folders of `layers` that are no layer.
+const SHARED_BY_LAYERS: [&str; 2] = ["core", "call"];
 
 /// Names that say nothing about what is inside.
 const DRAWERS: [&str; 9] = ["common", "helper", "helpers", "misc", "prelude", "shared", "types", "util", "utils"];
@@ -33,7 +39,7 @@ const MAX_LINES_OF_CODE: usize = 400;
 fn the_house_is_as_drawn() {
     let mut sources = BTreeMap::new();
     read(Path::new(env!("CARGO_MANIFEST_DIR")), "src", &mut sources);
-    for room in ["ground", "algorithm", "admission", "middleware"] {
+    for room in ["ground", "algorithm", "admission", "layers"] {
         assert!(sources.contains_key(&format!("src/{room}/mod.rs")), "no room `{room}`: is this the right folder?");
     }
     let faults = faults(&sources);
@@ -85,9 +91,10 @@ fn faults(sources: &BTreeMap<String, String>) -> Vec<String> {
     faults.into_iter().map(|(path, line, what)| format!("{path}:{line}: {what}")).collect()
 }
 
-/// The layer that a file of a folder in `middleware` belongs to.
+/// The layer that a file of a folder in `layers` belongs to.
 fn layer_folder(path: &str) -> Option<&str> {
-    path.strip_prefix("src/middleware/")?.split_once('/').map(|(layer, _)| layer)
+    let (folder, _) = path.strip_prefix("src/layers/")?.split_once('/')?;
+    (!SHARED_BY_LAYERS.contains(&folder)).then_some(folder)
 }
 
 fn check_path(file: &File, path: &Module, layers: &BTreeSet<&str>) -> Vec<String> {
@@ -107,8 +114,8 @@ fn check_path(file: &File, path: &Module, layers: &BTreeSet<&str>) -> Vec<String
         fault(format!("is in `{here}`, which is no room of the house: {}", ROOMS.join(" < ")));
     }
 
-    if let ["crate", "middleware", other, ..] = &path[..] {
-        if file.path.starts_with("src/middleware/") && file.path != "src/middleware/mod.rs" && layers.contains(other) {
+    if let ["crate", "layers", other, ..] = &path[..] {
+        if file.path.starts_with("src/layers/") && file.path != "src/layers/mod.rs" && layers.contains(other) {
             match layer_folder(&file.path) {
                 Some(layer) if layer == *other => {}
                 Some(layer) => fault(format!("couples the layer `{layer}` to the layer `{other}`")),
@@ -133,7 +140,7 @@ fn check_path(file: &File, path: &Module, layers: &BTreeSet<&str>) -> Vec<String
         fault("takes a lock that is not counted; those of src/ground/sync.rs are, so that no foreign code runs under them".to_owned());
     }
     for (teller, only) in [("metrics", "metrics"), ("tracing", "events")] {
-        let only = format!("src/ground/telemetry/{only}.rs");
+        let only = format!("src/telemetry/{only}.rs");
         if path[0] == teller && path.len() > 1 && file.path != only {
             fault(format!("tells of something; only {only} does, so that there is one scheme of names"));
         }
@@ -165,7 +172,7 @@ fn forbidden_in_algorithms(path: &[&str]) -> Option<&'static str> {
         }
         ["crate", "ground", "chance", ..] => Some("chance is an argument"),
         ["crate", "ground", "context", ..] => Some("what it should know is an argument"),
-        ["crate", "ground", "telemetry", ..] => Some("it decides, and others tell"),
+        ["crate", "telemetry", ..] => Some("it decides, and others tell"),
         ["std" | "core", "time"] | ["std" | "core", "time", "Instant" | "*", ..] => {
             Some("its instants are those of ground::time")
         }
@@ -403,22 +410,22 @@ mod it_can_fail {
 
     #[track_caller]
     fn one_fault(path: &str, text: &str, line: usize, why: &str) {
-        let faults = faults_of(&[("src/middleware/retry/mod.rs", ""), ("src/middleware/bound.rs", ""), (path, text)]);
+        let faults = faults_of(&[("src/layers/retry/mod.rs", ""), ("src/layers/call/bound.rs", ""), (path, text)]);
         assert_eq!(faults.len(), 1, "{faults:?}");
         assert!(faults[0].starts_with(&format!("{path}:{line}: ")) && faults[0].contains(why), "{}", faults[0]);
     }
 
     #[test]
     fn an_import_that_points_up() {
-        let why = "points up: `ground` stands below `middleware`";
-        one_fault("src/ground/time.rs", "\nuse crate::middleware::bound::Bound;", 2, why);
-        one_fault("src/ground/time.rs", "use crate::{ground::error,\nmiddleware::bound};", 2, why);
-        one_fault("src/ground/time.rs", "use super::super::middleware as below;", 1, why);
-        one_fault("src/ground/mod.rs", "use super::middleware::*;", 1, why);
-        one_fault("src/ground/time.rs", "fn f() {\n    crate::middleware::bound::f();\n}", 2, why);
-        one_fault("src/ground/time.rs", "fn f(_: Vec<crate::middleware::bound::Bound>) {}", 1, why);
-        one_fault("src/ground/time.rs", "fn f() { println!(\"{}\", crate::middleware::bound::MAX) }", 1, why);
-        one_fault("src/ground/time.rs", "mod inner { fn f() { super::super::super::middleware::f() } }", 1, why);
+        let why = "points up: `ground` stands below `layers`";
+        one_fault("src/ground/time.rs", "\nuse crate::layers::call::bound::Bound;", 2, why);
+        one_fault("src/ground/time.rs", "use crate::{ground::error,\nlayers::call::bound};", 2, why);
+        one_fault("src/ground/time.rs", "use super::super::layers as below;", 1, why);
+        one_fault("src/ground/mod.rs", "use super::layers::*;", 1, why);
+        one_fault("src/ground/time.rs", "fn f() {\n    crate::layers::call::bound::f();\n}", 2, why);
+        one_fault("src/ground/time.rs", "fn f(_: Vec<crate::layers::call::bound::Bound>) {}", 1, why);
+        one_fault("src/ground/time.rs", "fn f() { println!(\"{}\", crate::layers::call::bound::MAX) }", 1, why);
+        one_fault("src/ground/time.rs", "mod inner { fn f() { super::super::super::layers::f() } }", 1, why);
         one_fault("src/http/mod.rs", "use crate::grpc::Status;", 1, "`http` stands below `grpc`");
         one_fault("src/ground/time.rs", "use crate::retry::RetryLayer;", 1, "round by the crate's root");
         one_fault("src/attic/mod.rs", "use std::fmt;", 1, "no room of the house");
@@ -427,9 +434,9 @@ mod it_can_fail {
     #[test]
     fn layers_that_know_each_other() {
         let why = "couples the layer `deadline` to the layer `retry`";
-        one_fault("src/middleware/deadline/service.rs", "use crate::middleware::retry::Retry;", 1, why);
-        one_fault("src/middleware/deadline/service.rs", "use super::super::retry::Retry;", 1, why);
-        one_fault("src/middleware/inner.rs", "use super::retry::Retry;", 1, "what all layers share");
+        one_fault("src/layers/deadline/service.rs", "use crate::layers::retry::Retry;", 1, why);
+        one_fault("src/layers/deadline/service.rs", "use super::super::retry::Retry;", 1, why);
+        one_fault("src/layers/call/inner.rs", "use super::super::retry::Retry;", 1, "what all layers share");
     }
 
     #[test]
@@ -455,10 +462,10 @@ mod it_can_fail {
 
     #[test]
     fn a_reader_of_the_clock_a_gambler_and_a_teller() {
-        one_fault("src/middleware/bound.rs", "fn f() { tokio::time::Instant::now(); }", 1, "reads the clock");
+        one_fault("src/layers/call/bound.rs", "fn f() { tokio::time::Instant::now(); }", 1, "reads the clock");
         one_fault("src/admission/gate.rs", "use std::time::SystemTime;", 1, "reads the clock");
         one_fault("src/algorithm/backoff.rs", "fn f() -> f64 {\nfastrand::f64() }", 2, "draws randomness");
-        one_fault("src/middleware/retry/mod.rs", "fn f() { metrics::counter!(\"name\"); }", 1, "tells of something");
+        one_fault("src/layers/retry/mod.rs", "fn f() { metrics::counter!(\"name\"); }", 1, "tells of something");
         one_fault("src/http/mod.rs", "use tracing::debug;", 1, "tells of something");
     }
 
@@ -496,8 +503,8 @@ mod it_can_fail {
         let faults = faults_of(&[
             ("src/ground/time.rs", "fn f() { tokio::time::Instant::now(); }"),
             ("src/ground/chance.rs", "thread_local! { static G: fastrand::Rng = fastrand::Rng::new(); }"),
-            ("src/ground/telemetry/events.rs", "fn f() { tracing::debug!(\"x\"); }"),
-            ("src/ground/telemetry/metrics.rs", "fn f() { metrics::counter!(\"y\"); }"),
+            ("src/telemetry/events.rs", "fn f() { tracing::debug!(\"x\"); }"),
+            ("src/telemetry/metrics.rs", "fn f() { metrics::counter!(\"y\"); }"),
             ("src/ground/sync.rs", "pub(crate) use std::sync::Mutex;"),
             ("src/admission/gate.rs", "use std::sync::{Arc, OnceLock};\nuse crate::ground::sync::{Mutex, lock};"),
             ("src/algorithm/window.rs", &long),
@@ -507,13 +514,10 @@ mod it_can_fail {
             ),
             ("src/algorithm/mod.rs", "#[cfg(test)]\nmod reference;\nmod window;"),
             ("src/algorithm/reference.rs", "use std::sync::Arc;"),
-            ("src/middleware/mod.rs", "pub mod retry;\npub use self::retry::RetryLayer;"),
-            (
-                "src/middleware/retry/mod.rs",
-                "use super::retry::layer::RetryLayer;\nuse crate::middleware::bound::Bound;",
-            ),
+            ("src/layers/mod.rs", "pub mod retry;\npub use self::retry::RetryLayer;"),
+            ("src/layers/retry/mod.rs", "use super::retry::layer::RetryLayer;\nuse crate::layers::call::bound::Bound;"),
             ("src/grpc/mod.rs", "use crate::http::Body;\nuse ::http::Request;\nfn f(http: u8) { http::f(self) }"),
-            ("src/lib.rs", "mod http;\npub use middleware::retry;\npub use crate::http::Body;"),
+            ("src/lib.rs", "mod http;\npub use layers::retry;\npub use crate::http::Body;"),
         ]);
         assert_eq!(faults, Vec::<String>::new());
         let not_a_test = "#[cfg(any(test, unix))]\nmod tests { use std::sync::Arc; }";

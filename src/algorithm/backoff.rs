@@ -7,9 +7,9 @@
 
 use std::time::Duration;
 
+use crate::ground::validation::{Validate, Validation};
 #[cfg(feature = "config")]
-use crate::ground::config::HumanTime;
-use crate::ground::config::{Validate, Validation};
+use crate::loader::HumanTime;
 
 /// How long to wait before another attempt: a growth, bounded by a cap, and a jitter.
 ///

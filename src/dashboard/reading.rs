@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::history::INTERVAL;
 use crate::admission::registry::{BreakerCondition, ComponentSnapshot, Condition, Counts};
 use crate::algorithm::breaker::State;
-use crate::ground::telemetry::{STATES, Successes};
+use crate::telemetry::{STATES, Successes};
 
 /// A component's name and layer.
 pub(super) type Key = (String, &'static str);

@@ -6,7 +6,7 @@ thread_local! {
     static GENERATOR: RefCell<fastrand::Rng> = RefCell::new(fastrand::Rng::new());
 }
 
-/// A sample, uniform in `0.0..1.0`. Algorithms take such a sample as an argument; only middlewares draw it.
+/// A sample, uniform in `0.0..1.0`. Algorithms take such a sample as an argument; only layers draw it.
 pub(crate) fn sample() -> f64 {
     GENERATOR.with_borrow_mut(fastrand::Rng::f64)
 }

@@ -1,12 +1,11 @@
-//! What everything else stands on: time, chance, verdict, context, error, telemetry.
+//! What everything else stands on: time, chance, verdict, context, error, locks, validation.
 
 pub(crate) mod chance;
-pub(crate) mod config;
 pub mod context;
 pub mod error;
 pub(crate) mod live;
 pub(crate) mod sync;
-pub(crate) mod telemetry;
 pub(crate) mod text;
 pub(crate) mod time;
+pub(crate) mod validation;
 pub mod verdict;

@@ -4,7 +4,7 @@ use ::http::Request;
 
 use super::propagation::timeout_of;
 use crate::http::ByExtension;
-use crate::middleware::deadline::Timing;
+use crate::layers::deadline::Timing;
 
 /// Knows how long a call may take by its `grpc-timeout`, which is what `tonic::Request::set_timeout` writes, and which streams
 /// are meant to last by the extension [`LongLived`](crate::http::LongLived).

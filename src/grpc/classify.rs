@@ -13,7 +13,7 @@ use crate::grpc::Code;
 use crate::grpc::details;
 use crate::grpc::settle::Settling;
 use crate::grpc::status::{self, Pushback};
-use crate::http::lifetime::{self, HeldBody, Judge};
+use crate::http::held_body::{self, HeldBody, Judge};
 use crate::http::overrides::Overrides;
 use crate::http::propagation::last_word::forbids_retry;
 use crate::http::{Detaching, SettledBody, retry_after, transport};
@@ -174,7 +174,7 @@ where
     }
 
     fn hold<G: Guard>(&self, response: Response<B>, verdict: Verdict, guard: G) -> Self::Held<G> {
-        lifetime::hold(response, verdict, guard, self.clone())
+        held_body::hold(response, verdict, guard, self.clone())
     }
 
     fn settle(&self, response: Response<B>) -> Self::Settling {

@@ -2,11 +2,11 @@
 
 use crate::ground::error::InvalidConfig;
 use crate::grpc::{ByCall, ByCode, ByTimeout};
-use crate::middleware::bulkhead::{BulkheadConfig, BulkheadLayer};
-use crate::middleware::circuit_breaker::{CircuitBreakerConfig, CircuitBreakerLayer};
-use crate::middleware::deadline::{DeadlineConfig, DeadlineLayer};
-use crate::middleware::load_shed::{LoadShedConfig, LoadShedLayer};
-use crate::middleware::retry::{RetryConfig, RetryLayer};
+use crate::layers::circuit_breaker::{CircuitBreakerConfig, CircuitBreakerLayer};
+use crate::layers::deadline::{DeadlineConfig, DeadlineLayer};
+use crate::layers::permits::bulkhead::{BulkheadConfig, BulkheadLayer};
+use crate::layers::permits::load_shed::{LoadShedConfig, LoadShedLayer};
+use crate::layers::retry::{RetryConfig, RetryLayer};
 
 impl DeadlineLayer<ByCode, ByTimeout> {
     /// A deadline for gRPC, `timeout` after the call's beginning, or what the call has by its `grpc-timeout` if that is less.

@@ -124,7 +124,7 @@ mod tests {
 
     use super::*;
     use crate::ground::error::Reason;
-    use crate::ground::telemetry::LayerKind;
+    use crate::telemetry::LayerKind;
 
     proptest! {
         #[test]

@@ -3,8 +3,8 @@ use http_body::Body;
 
 use crate::ground::verdict::Verdict;
 use crate::http::{ByMethod, Idempotent, KeptRequest, ReplayBody};
-use crate::middleware::retry::{Kept, Replay};
-use crate::middleware::sending::Sending;
+use crate::layers::call::sending::Sending;
+use crate::layers::retry::{Kept, Replay};
 
 /// Sends a call again if that does no harm. Every gRPC call is a `POST`, so it is not the method that says so, but what
 /// became of the call and the extension [`Idempotent`].

@@ -9,7 +9,7 @@ use http_body::Body;
 use tower::BoxError;
 
 use crate::ground::verdict::{Classify, Expiry, Guard, Verdict};
-use crate::http::lifetime::{self, HeldBody, Judge};
+use crate::http::held_body::{self, HeldBody, Judge};
 use crate::http::overrides::Overrides;
 use crate::http::propagation::last_word::forbids_retry;
 use crate::http::settled::{Detaching, SettledBody};
@@ -105,7 +105,7 @@ where
     }
 
     fn hold<G: Guard>(&self, response: Response<B>, verdict: Verdict, guard: G) -> Self::Held<G> {
-        lifetime::hold(response, verdict, guard, self.clone())
+        held_body::hold(response, verdict, guard, self.clone())
     }
 
     fn settle(&self, response: Response<B>) -> Self::Settling {

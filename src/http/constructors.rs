@@ -2,11 +2,11 @@
 
 use crate::ground::error::InvalidConfig;
 use crate::http::{ByExtension, ByMethod, ByStatus};
-use crate::middleware::bulkhead::{BulkheadConfig, BulkheadLayer};
-use crate::middleware::circuit_breaker::{CircuitBreakerConfig, CircuitBreakerLayer};
-use crate::middleware::deadline::{DeadlineConfig, DeadlineLayer};
-use crate::middleware::load_shed::{LoadShedConfig, LoadShedLayer};
-use crate::middleware::retry::{RetryConfig, RetryLayer};
+use crate::layers::circuit_breaker::{CircuitBreakerConfig, CircuitBreakerLayer};
+use crate::layers::deadline::{DeadlineConfig, DeadlineLayer};
+use crate::layers::permits::bulkhead::{BulkheadConfig, BulkheadLayer};
+use crate::layers::permits::load_shed::{LoadShedConfig, LoadShedLayer};
+use crate::layers::retry::{RetryConfig, RetryLayer};
 
 impl DeadlineLayer<ByStatus, ByExtension> {
     /// A deadline for HTTP, `timeout` after the call's beginning; the body of the response is cut at it, too. Responses that are

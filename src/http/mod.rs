@@ -124,7 +124,7 @@
 mod authority;
 mod classify;
 mod constructors;
-pub(crate) mod lifetime;
+pub(crate) mod held_body;
 mod map_request_body;
 pub(crate) mod overrides;
 mod replay;
@@ -141,7 +141,7 @@ pub mod respond;
 
 pub use authority::{ByAuthority, HostAndPort};
 pub use classify::ByStatus;
-pub use lifetime::{ByExtension, HeldBody, Judge, LongLived};
+pub use held_body::{ByExtension, HeldBody, Judge, LongLived};
 pub use map_request_body::{MapRequestBody, MapRequestBodyLayer};
 pub use replay::{ByMethod, Idempotent, KeptRequest, ReplayBody};
 pub use settled::{Detaching, SettledBody};

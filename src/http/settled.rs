@@ -23,7 +23,7 @@ use crate::ground::context;
 use crate::ground::time::{self, Instant};
 use crate::ground::verdict::{Expiry, Guard, Verdict};
 use crate::http::ByStatus;
-use crate::http::lifetime::{self, HeldBody};
+use crate::http::held_body::{self, HeldBody};
 
 /// How much of a failed response is kept: more than any error message, little enough for each call in flight.
 const KEPT_BYTES: u64 = 64 * 1024;
@@ -110,7 +110,7 @@ where
             return Response::from_parts(head, Self { read, rest, error, here });
         };
         let rest = Response::from_parts(head, rest);
-        lifetime::hold(rest, Verdict::Success, AttemptEnd(expiry), ByStatus::new()).map(|rest| {
+        held_body::hold(rest, Verdict::Success, AttemptEnd(expiry), ByStatus::new()).map(|rest| {
             let rest = rest.passed().map_or_else(Rest::Bounded, Rest::Free);
             Self { read, rest, error, here }
         })

@@ -162,7 +162,7 @@ mod tests {
 
     use super::*;
     use crate::ground::error::Reason;
-    use crate::ground::telemetry::LayerKind;
+    use crate::telemetry::LayerKind;
 
     fn of(error: impl Into<BoxError>) -> Verdict {
         verdict(&error.into())

@@ -5,16 +5,16 @@ use tower::Layer;
 use super::config::ClientConfig;
 use super::per_authority::PerAuthority;
 use crate::admission::registry::{Observed, Registry};
-use crate::ground::config::{Validate, Validation};
 use crate::ground::error::InvalidConfig;
 use crate::ground::live::Current;
+use crate::ground::validation::{Validate, Validation};
 use crate::http::propagation::{HttpPropagator, Inject, InjectLayer};
 use crate::http::{ByExtension, ByMethod, ByStatus};
-use crate::middleware::bulkhead::{Bulkhead, BulkheadHandle, BulkheadLayer};
-use crate::middleware::circuit_breaker::{CircuitBreaker, CircuitBreakerHandle, CircuitBreakerLayer};
-use crate::middleware::deadline::{Deadline, DeadlineLayer};
-use crate::middleware::observed;
-use crate::middleware::retry::{Budget, Retry, RetryLayer};
+use crate::layers::circuit_breaker::{CircuitBreaker, CircuitBreakerHandle, CircuitBreakerLayer};
+use crate::layers::core::observed;
+use crate::layers::deadline::{Deadline, DeadlineLayer};
+use crate::layers::permits::bulkhead::{Bulkhead, BulkheadHandle, BulkheadLayer};
+use crate::layers::retry::{Budget, Retry, RetryLayer};
 
 /// The layers around a client of one dependency. See the [module](super) for their order, and [`client`].
 ///

@@ -7,16 +7,16 @@ mod whole;
 
 use std::time::Duration;
 
-#[cfg(feature = "config")]
-use crate::ground::config::{HumanTime, Off};
-use crate::ground::config::{Validate, Validation};
+use crate::ground::validation::{Validate, Validation};
 use crate::http::propagation::{FIXED, PropagationConfig};
 use crate::http::upload::{DEFAULT_IDLE_SHARE, check_idle_share};
-use crate::middleware::bulkhead::BulkheadConfig;
-use crate::middleware::circuit_breaker::CircuitBreakerConfig;
-use crate::middleware::deadline::DeadlineConfig;
-use crate::middleware::load_shed::LoadShedConfig;
-use crate::middleware::retry::RetryConfig;
+use crate::layers::circuit_breaker::CircuitBreakerConfig;
+use crate::layers::deadline::DeadlineConfig;
+use crate::layers::permits::bulkhead::BulkheadConfig;
+use crate::layers::permits::load_shed::LoadShedConfig;
+use crate::layers::retry::RetryConfig;
+#[cfg(feature = "config")]
+use crate::loader::{HumanTime, Off};
 
 #[cfg(feature = "config")]
 pub use schema::SCHEMA;

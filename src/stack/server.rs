@@ -4,15 +4,15 @@ use tower::Layer;
 
 use super::config::ServerConfig;
 use crate::admission::registry::{Observed, Registry};
-use crate::ground::config::{Validate, Validation};
 use crate::ground::error::InvalidConfig;
 use crate::ground::live::Current;
+use crate::ground::validation::{Validate, Validation};
 use crate::http::propagation::{Extract, ExtractLayer, HttpPropagator, PropagationConfig};
 use crate::http::respond::{Respond, RespondLayer, WithStatus};
 use crate::http::{ByExtension, ByStatus, UploadLayer, UploadService};
-use crate::middleware::deadline::{Deadline, DeadlineLayer};
-use crate::middleware::load_shed::{LoadShed, LoadShedHandle, LoadShedLayer};
-use crate::middleware::observed;
+use crate::layers::core::observed;
+use crate::layers::deadline::{Deadline, DeadlineLayer};
+use crate::layers::permits::load_shed::{LoadShed, LoadShedHandle, LoadShedLayer};
 
 /// The layers in front of a service. See the [module](super) for their order, and [`server`].
 ///

@@ -13,9 +13,9 @@ use super::client::{self, ClientLayer};
 use super::config::Config;
 use super::server::{self, ServerLayer};
 use crate::admission::registry::Registry;
-use crate::ground::config::{Validate, Validation};
 use crate::ground::error::InvalidConfig;
 use crate::ground::sync::{Arc, Mutex, lock};
+use crate::ground::validation::{Validate, Validation};
 
 /// Why a reload is refused that could be tried again.
 const BUSY: &str = "another reload is under way";

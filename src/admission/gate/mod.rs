@@ -44,11 +44,11 @@ use crate::ground::context::Priority;
 use crate::ground::error::{Numbers, Reason, Rejected};
 use crate::ground::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::ground::sync::{Arc, Mutex, foreign, lock};
-use crate::ground::telemetry::Instruments;
-#[cfg(test)]
-use crate::ground::telemetry::LayerKind;
 use crate::ground::time::{self, Instant};
 use crate::ground::verdict::Verdict;
+use crate::telemetry::Instruments;
+#[cfg(test)]
+use crate::telemetry::LayerKind;
 
 /// What a call asks for.
 #[derive(Clone, Copy, Debug)]

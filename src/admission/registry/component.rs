@@ -5,10 +5,10 @@ use super::held::Held;
 use super::snapshot::{Command, ComponentSnapshot, LastRefusal, Latency};
 use super::{Observed, Snapshot};
 use crate::ground::error::Reason;
-#[cfg(feature = "dashboard")]
-use crate::ground::telemetry::Successes;
-use crate::ground::telemetry::{self, Instruments, LayerKind, Tally};
 use crate::ground::time::{self, Instant};
+#[cfg(feature = "dashboard")]
+use crate::telemetry::Successes;
+use crate::telemetry::{self, Instruments, LayerKind, Tally};
 
 /// A handle of one named layer. It keeps the layer's state, but not its name: when the layer and its services are gone, the name is
 /// free, and the handle shows what was last. Cheap to clone.

@@ -60,14 +60,14 @@ pub use self::snapshot::{
     BreakerCondition, Command, ComponentSnapshot, Condition, Counts, DeadlineCondition, GateCondition, LastRefusal,
     LastTransition, Latency, RateLimitCondition, RetryCondition, SettingsCondition, Snapshot,
 };
-use crate::ground::config::Validation;
 use crate::ground::error::InvalidConfig;
 use crate::ground::sync::global::{Mutex, MutexGuard, lock};
-#[cfg(feature = "metrics")]
-use crate::ground::telemetry::Turns;
-use crate::ground::telemetry::{Instruments, LayerKind, NAMELESS};
 use crate::ground::text;
 use crate::ground::time::{self, Instant};
+use crate::ground::validation::Validation;
+#[cfg(feature = "metrics")]
+use crate::telemetry::Turns;
+use crate::telemetry::{Instruments, LayerKind, NAMELESS};
 
 /// The state of a layer value, as the registry sees it.
 pub(crate) trait Observed: Release + Send + Sync {

@@ -18,8 +18,8 @@ use super::Inner;
 use super::snapshot::{Condition, GateCondition};
 use crate::admission::timer::Timer;
 use crate::ground::sync::global::{Mutex, MutexGuard, lock};
-use crate::ground::telemetry::{Counted, Gauge, Publication, STATES, publish_process};
 use crate::ground::time::{self, Instant};
+use crate::telemetry::{Counted, Gauge, Publication, STATES, publish_process};
 
 const EVERY: Duration = Duration::from_secs(1);
 

@@ -73,7 +73,7 @@ mod tests {
 
     use super::*;
     use crate::ground::error::Reason;
-    use crate::ground::telemetry::LayerKind;
+    use crate::telemetry::LayerKind;
 
     #[derive(Debug, thiserror::Error)]
     #[error("wrapped")]

@@ -6,10 +6,10 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use super::{AtDeadline, Numbers, Reason, TripCause, Why};
-#[cfg(test)]
-use crate::ground::telemetry::LayerKind;
-use crate::ground::telemetry::{Instruments, Source};
 use crate::ground::verdict::Verdict;
+#[cfg(test)]
+use crate::telemetry::LayerKind;
+use crate::telemetry::{Instruments, Source};
 
 /// A call that a layer refused, or ended before there was an answer.
 ///

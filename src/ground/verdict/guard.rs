@@ -1,9 +1,9 @@
 use std::time::Duration;
 
 use crate::ground::error::{Numbers, Reason, Why};
-use crate::ground::telemetry::Source;
 use crate::ground::time::Instant;
 use crate::ground::verdict::Verdict;
+use crate::telemetry::Source;
 
 /// What a layer gives to a call for as long as it lasts: a permit, a ticket, a deadline.
 ///

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
-use crate::ground::config::{Validate, Validation};
 use crate::ground::context::Priority;
+use crate::ground::validation::{Validate, Validation};
 use crate::http;
 use crate::http::propagation::{DEFAULT_ALLOWANCE, DEFAULT_MAX_PRIORITY, DEFAULT_MAX_TIMEOUT, check_times};
 

@@ -1,7 +1,7 @@
 use super::config::PropagationConfig;
 use super::propagator::GrpcPropagator;
-use crate::ground::config::Validate;
 use crate::ground::error::InvalidConfig;
+use crate::ground::validation::Validate;
 use crate::http::propagation::{ExtractLayer, InjectLayer};
 
 impl InjectLayer<GrpcPropagator> {

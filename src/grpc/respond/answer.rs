@@ -7,14 +7,14 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use tower::BoxError;
 
 use crate::ground::error::{Kind, rejection};
-use crate::ground::telemetry;
 use crate::ground::verdict::Verdict;
 use crate::grpc::Code;
 use crate::grpc::classify::of_error;
 use crate::grpc::details;
 use crate::grpc::status::{DETAILS, MESSAGE, PUSHBACK, STATUS, pushback_value};
 use crate::http::respond::text;
-use crate::middleware::observed;
+use crate::layers::core::observed;
+use crate::telemetry;
 
 /// All that `grpc-message` must not have as it is: what cannot be printed, and the sign of the encoding itself.
 const ENCODED: &AsciiSet = &CONTROLS.add(b'%');
@@ -81,7 +81,7 @@ fn code(kind: Kind) -> Code {
 mod tests {
     use super::*;
     use crate::ground::error::{Reason, Rejected};
-    use crate::ground::telemetry::LayerKind;
+    use crate::telemetry::LayerKind;
 
     #[test]
     fn every_reason_is_one_of_four_codes_and_any_other_error_is_internal() {

@@ -5,11 +5,11 @@ use ::http::HeaderName;
 #[cfg(feature = "config")]
 use super::header_name::{Written, WrittenList};
 use super::headers::HttpPropagator;
-#[cfg(feature = "config")]
-use crate::ground::config::HumanTime;
-use crate::ground::config::{Validate, Validation};
 use crate::ground::context::Priority;
 use crate::ground::error::InvalidConfig;
+use crate::ground::validation::{Validate, Validation};
+#[cfg(feature = "config")]
+use crate::loader::HumanTime;
 
 /// How deadlines and attempts travel over HTTP. One value serves both ends.
 ///

@@ -14,10 +14,10 @@ use super::headers::HttpPropagator;
 use super::live_time::LiveTime;
 use super::priority::LivePriority;
 use super::propagator::Propagator;
-use crate::ground::config::Validation;
 use crate::ground::context::{self, Context, LastWords, Priority};
 use crate::ground::error::InvalidConfig;
 use crate::ground::time::{self, Instant};
+use crate::ground::validation::Validation;
 
 /// Reads deadline, attempt and priority of each request into its context, and tells the tiers above when to stop. See the
 /// [module](super).

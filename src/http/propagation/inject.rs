@@ -13,10 +13,10 @@ use super::config::PropagationConfig;
 use super::headers::HttpPropagator;
 use super::live_time::LiveTime;
 use super::propagator::{Propagated, Propagator};
-use crate::ground::config::Validation;
 use crate::ground::context::{self, Priority, SaidBefore};
 use crate::ground::error::InvalidConfig;
 use crate::ground::time;
+use crate::ground::validation::Validation;
 
 /// Writes the time left, the number of the attempt and the priority into each request. See the [module](super).
 #[derive(Clone, Debug)]

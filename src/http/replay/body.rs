@@ -10,7 +10,7 @@ use tower::BoxError;
 use super::record::Place;
 use super::source::{Source, Step};
 use crate::ground::sync::Arc;
-use crate::middleware::sending::Sending;
+use crate::layers::call::sending::Sending;
 
 /// The request body of one attempt: what earlier ones have read of the original, then the rest of it.
 ///

@@ -11,8 +11,8 @@ use super::idempotent::is_idempotent;
 use super::source::Source;
 use crate::ground::sync::Arc;
 use crate::ground::verdict::Verdict;
-use crate::middleware::retry::{Kept, Replay};
-use crate::middleware::sending::Sending;
+use crate::layers::call::sending::Sending;
+use crate::layers::retry::{Kept, Replay};
 
 /// How much of a body is kept unless told otherwise: most requests are smaller, and ten thousand calls at once are not
 /// the end of the process.

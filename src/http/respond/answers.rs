@@ -5,10 +5,10 @@ use tower::BoxError;
 
 use super::body::Body;
 use crate::ground::error::{Kind, Rejected, rejection};
-use crate::ground::telemetry;
 use crate::ground::verdict::Verdict;
 use crate::http::{retry_after, transport};
-use crate::middleware::observed;
+use crate::layers::core::observed;
+use crate::telemetry;
 
 /// How a protocol says that a call failed.
 pub trait Answers: Clone {

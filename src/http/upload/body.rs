@@ -12,10 +12,10 @@ use crate::admission::gate::Waiter;
 use crate::admission::timer::Timer;
 use crate::ground::error::{Numbers, Reason, Rejected};
 use crate::ground::sync::Arc;
-use crate::ground::telemetry::Instruments;
 use crate::ground::time::{self, Instant};
-use crate::middleware::inner::reject;
-use crate::middleware::upload::{RESUME_WITHIN, Upload};
+use crate::layers::call::inner::reject;
+use crate::layers::permits::upload::{RESUME_WITHIN, Upload};
+use crate::telemetry::Instruments;
 
 /// The body of a request whose call holds no place while it waits for the client. See [`UploadLayer`](super::UploadLayer).
 ///

@@ -10,14 +10,14 @@ use pin_project::pin_project;
 use tower::{BoxError, Layer, Service};
 
 use super::UploadBody;
-use crate::ground::config::Validation;
 use crate::ground::context;
 use crate::ground::error::InvalidConfig;
 use crate::ground::sync::Arc;
-use crate::ground::telemetry::{Instruments, LayerKind};
 use crate::ground::time;
-use crate::middleware::bound::DEFAULT_MAX_HOLD;
-use crate::middleware::upload::Upload;
+use crate::ground::validation::Validation;
+use crate::layers::call::bound::DEFAULT_MAX_HOLD;
+use crate::layers::permits::upload::Upload;
+use crate::telemetry::{Instruments, LayerKind};
 
 /// The share of a call's time for which a client may keep it waiting.
 pub(crate) const DEFAULT_IDLE_SHARE: f64 = 0.5;

@@ -1,7 +1,8 @@
 use std::collections::BTreeMap;
 
 use super::{ClientConfig, ServerConfig};
-use crate::ground::config::{EMPTY, Validate, Validation};
+use crate::ground::validation::{Validate, Validation};
+use crate::loader::EMPTY;
 
 /// The settings of a process: of its clients and of its services, each under a name.
 ///

@@ -3,9 +3,9 @@ use std::sync::Arc;
 use crate::admission::registry::{Condition, Observed, Registry, SettingsCondition};
 use crate::ground::error::{Fault, InvalidConfig};
 use crate::ground::sync::{Mutex, lock};
-use crate::ground::telemetry::{Instruments, LayerKind};
 use crate::ground::time::{self, Instant};
-use crate::middleware::observed;
+use crate::layers::core::observed;
+use crate::telemetry::{Instruments, LayerKind};
 
 /// So many faults are shown; the error of the reload has all.
 const MAX_SHOWN: usize = 20;

@@ -1,0 +1,155 @@
+//! Validation of configuration structs: every fault is reported at once, by its path.
+
+pub(crate) mod path;
+
+use std::fmt::Display;
+use std::time::Duration;
+
+use crate::ground::error::{Fault, InvalidConfig};
+
+/// The longest duration a configuration may hold, `"10years"`. Nobody waits for that; what is longer is a mistaken unit.
+pub(crate) const LONGEST: Duration = Duration::from_secs(87_660 * 3600);
+
+/// Settings that know what is wrong with them: all configuration structs of this crate, and structs of one's own that are
+/// made of them.
+///
+/// ```
+/// use seawall::config::{Validate, Validation};
+/// use seawall::retry::RetryConfig;
+///
+/// #[derive(Default)]
+/// struct Importer {
+///     retry: RetryConfig,
+///     batch: u32,
+/// }
+///
+/// impl Validate for Importer {
+///     fn check(&self, validation: &mut Validation) {
+///         validation.nested("retry", |validation| self.retry.check(validation));
+///         validation.at_least_one("batch", self.batch.into());
+///     }
+/// }
+///
+/// let mut importer = Importer::default();
+/// importer.retry.budget.ratio = 1.7;
+/// let invalid = importer.validate().unwrap_err();
+/// assert_eq!(invalid.faults()[0].to_string(), "retry.budget.ratio: 1.7 is not within 0..=1");
+/// assert_eq!(invalid.faults()[1].to_string(), "batch: must be at least 1");
+/// ```
+pub trait Validate {
+    /// Notes all that is wrong, field by field.
+    fn check(&self, validation: &mut Validation);
+
+    /// Whether anything is wrong.
+    ///
+    /// # Errors
+    /// Everything that is, with its paths.
+    fn validate(&self) -> Result<(), InvalidConfig> {
+        Validation::of(|validation| self.check(validation))
+    }
+}
+
+/// Collects the faults of settings. See [`Validate`].
+#[derive(Debug, Default)]
+#[must_use]
+pub struct Validation {
+    prefix: String,
+    pub(crate) findings: Vec<Finding>,
+}
+
+/// A fault, and what it is about beside the field that it is noted for.
+#[derive(Debug)]
+pub(crate) struct Finding {
+    pub(crate) fault: Fault,
+    /// Paths of the fields that the value was held against: nobody asks where nothing is read from files.
+    #[cfg_attr(not(feature = "config"), allow(dead_code))]
+    pub(crate) against: Vec<String>,
+}
+
+impl Validation {
+    /// All the faults that `validate` finds.
+    pub(crate) fn of(validate: impl FnOnce(&mut Self)) -> Result<(), InvalidConfig> {
+        let mut validation = Self::default();
+        validate(&mut validation);
+        let faults: Vec<_> = validation.findings.into_iter().map(|finding| finding.fault).collect();
+        if faults.is_empty() { Ok(()) } else { Err(InvalidConfig::new(faults)) }
+    }
+
+    /// Notes a fault of `field` unless `holds`. (A comparison with NaN does not hold.) With an empty `field` it is a fault of
+    /// the struct itself.
+    pub fn check(&mut self, holds: bool, field: &str, problem: impl Display) {
+        self.check_against(holds, field, &[], problem);
+    }
+
+    /// The same for a value that is held against `others`, fields of the same struct. Where one of those could not be read from a file,
+    /// this is no fault: what it was held against is not what was meant.
+    pub fn check_against(&mut self, holds: bool, field: &str, others: &[&str], problem: impl Display) {
+        if !holds {
+            let fault = Fault { path: self.path(field), problem: problem.to_string() };
+            let against = others.iter().map(|other| self.path(other)).collect();
+            self.findings.push(Finding { fault, against });
+        }
+    }
+
+    /// A duration that must be there: not zero, and not absurd (at most ten years).
+    pub fn positive(&mut self, field: &str, duration: Duration) {
+        self.check(duration > Duration::ZERO, field, "must be more than zero");
+        self.bounded(field, duration);
+    }
+
+    /// A duration that may be zero, but not absurd: at most ten years.
+    pub fn bounded(&mut self, field: &str, duration: Duration) {
+        self.check(duration <= LONGEST, field, format_args!("{duration:?} is more than ten years"));
+    }
+
+    /// A count that must be at least one.
+    pub fn at_least_one(&mut self, field: &str, count: u64) {
+        self.check(count >= 1, field, "must be at least 1");
+    }
+
+    /// A ratio within `0..=1`.
+    pub fn ratio(&mut self, field: &str, ratio: f64) {
+        self.check((0.0..=1.0).contains(&ratio), field, format_args!("{ratio} is not within 0..=1"));
+    }
+
+    /// The faults of a struct that is a field of this one.
+    pub fn nested(&mut self, field: &str, validate: impl FnOnce(&mut Self)) {
+        let outer = self.prefix.len();
+        self.prefix.push_str(field);
+        self.prefix.push('.');
+        validate(self);
+        self.prefix.truncate(outer);
+    }
+
+    /// The faults of what a map, a field of this struct, has under `name`.
+    pub fn entry(&mut self, map: &str, name: &str, validate: impl FnOnce(&mut Self)) {
+        self.nested(map, |validation| validation.nested(&path::name(name), validate));
+    }
+
+    fn path(&self, field: &str) -> String {
+        let Self { prefix, .. } = self;
+        if field.is_empty() { prefix.trim_end_matches('.').to_owned() } else { format!("{prefix}{field}") }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_faults_are_reported_at_once_with_their_paths() {
+        let error = Validation::of(|validation| {
+            validation.positive("timeout", Duration::ZERO);
+            validation.nested("budget", |validation| {
+                validation.ratio("ratio", f64::NAN);
+                validation.bounded("ttl", Duration::MAX);
+            });
+            validation.entry("client", "a.b", |validation| validation.check(false, "", "is odd"));
+            validation.at_least_one("limit", 0);
+        })
+        .expect_err("five faults");
+        let paths: Vec<_> = error.faults().iter().map(Fault::path).collect();
+        assert_eq!(paths, ["timeout", "budget.ratio", "budget.ttl", "client.\"a.b\"", "limit"]);
+        assert!(error.to_string().contains("budget.ratio: NaN is not within 0..=1; budget.ttl"), "{error}");
+    }
+}

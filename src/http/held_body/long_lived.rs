@@ -1,0 +1,106 @@
+use std::time::Duration;
+
+use ::http::{Request, Version};
+
+use crate::layers::deadline::Timing;
+
+/// An extension that gives a call a time of its own, longer than usual. For event streams, watches, long polls, and large
+/// uploads and downloads.
+///
+/// - **In a request**, to a [`DeadlineLayer`](crate::deadline::DeadlineLayer) for HTTP or gRPC, on a client or a server: the
+///   call has that much time in all, instead of the layer's `timeout`. An inherited deadline and a `grpc-timeout` still bound it.
+/// - **In a response**, from a handler: every layer that holds something for the response lets it go on for that much time
+///   from the head on, whatever the deadline was.
+///
+/// | bound | with `LongLived` in the request |
+/// |---|---|
+/// | `timeout` | replaced by [`total`](Self::total) |
+/// | `head_timeout` | replaced by [`with_head`](Self::with_head); without it, holds where it is set, and else the head may take all of `total` |
+/// | `idle_timeout`, `body_timeout` | do not apply (nor with `LongLived` in the response) |
+/// | `attempt_timeout` of a [retry](crate::retry) | bounds the wait for an attempt's head if the head has less time than `total`; else does not apply |
+/// | `max_hold` of a [bulkhead](crate::bulkhead) and others | does not apply inside a deadline layer |
+///
+/// The head of a long poll or a long upload comes late: give it all of the time. The head of an event stream comes at once:
+/// bound it by [`with_head`](Self::with_head), so that a server that hangs is noticed.
+///
+/// ```
+/// use std::time::Duration;
+/// use seawall::http::LongLived;
+///
+/// let second = Duration::from_secs(1);
+/// let poll = LongLived::new(60 * second);
+/// let events = LongLived::new(3600 * second).with_head(5 * second);
+/// assert_eq!((poll.head(), events.head()), (None, Some(5 * second)));
+/// ```
+///
+/// A long-lived call holds the permit of a bulkhead for as long as it lasts. Give such calls permits of their own, so that
+/// they do not take those of short calls:
+///
+/// ```
+/// use std::time::Duration;
+/// use seawall::bulkhead::{BulkheadConfig, BulkheadLayer};
+/// use seawall::http::LongLived;
+///
+/// # fn main() -> Result<(), seawall::error::InvalidConfig> {
+/// let layer = BulkheadLayer::http(BulkheadConfig::default())?
+///     .keyed_by(|request: &http::Request<String>| request.extensions().get::<LongLived>().is_some());
+/// # drop(layer);
+/// let request = http::Request::get("http://news.test/live")
+///     .extension(LongLived::new(Duration::from_secs(3600)).with_head(Duration::from_secs(5)))
+///     .body(String::new());
+/// # let _ = request;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// A connection that was upgraded (101, or a tunnel) needs none of this: the call is over with the head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LongLived {
+    total: Duration,
+    head: Option<Duration>,
+}
+
+impl LongLived {
+    /// A call that may take `total`, head and body together.
+    pub const fn new(total: Duration) -> Self {
+        Self { total, head: None }
+    }
+
+    /// Bounds the time to the head of the response, from the beginning of the call. Of a response it says nothing.
+    #[must_use]
+    pub const fn with_head(self, head: Duration) -> Self {
+        Self { head: Some(head), ..self }
+    }
+
+    /// How long the call may take in all, or in a response, how long the body may take.
+    pub const fn total(self) -> Duration {
+        self.total
+    }
+
+    /// How long the head may take, if that has a bound of its own.
+    pub const fn head(self) -> Option<Duration> {
+        self.head
+    }
+}
+
+/// Reads the time of calls that are meant to last from the extension [`LongLived`] of their requests.
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct ByExtension;
+
+impl<B> Timing<Request<B>> for ByExtension {
+    #[inline]
+    fn lasts(&self, request: &Request<B>) -> Option<Duration> {
+        request.extensions().get::<LongLived>().map(|long_lived| long_lived.total)
+    }
+
+    #[inline]
+    fn head(&self, request: &Request<B>) -> Option<Duration> {
+        request.extensions().get::<LongLived>().and_then(|long_lived| long_lived.head)
+    }
+
+    #[inline]
+    fn shares_connection(&self, request: &Request<B>) -> bool {
+        request.version() > Version::HTTP_11
+    }
+}

@@ -1,0 +1,332 @@
+//! The inner service, its readiness, and one call of it.
+//!
+//! `poll_ready` of our layers reserves nothing of ours and refuses nothing. The inner service is polled: if it is ready,
+//! it is called directly, without a clone; if not, we report ready all the same, move the polled service into the call and
+//! wait there, where the wait has a bound. So a readied clone that sits idle never holds a permit, and a caller is never
+//! stuck in `poll_ready`, where no deadline can reach it.
+
+use std::future::Future;
+use std::mem;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, ready};
+
+use pin_project::pin_project;
+use tower::{BoxError, Service};
+
+use crate::ground::context;
+use crate::ground::error::{Numbers, Reason, Rejected};
+use crate::ground::time::{self, Instant};
+use crate::layers::call::bound::Bound;
+use crate::layers::core::observed;
+use crate::telemetry::{self, Source};
+
+/// How many calls of one layer may wait for inner services that are not ready. Waiting costs memory, and a service that
+/// keeps a thousand waiting is not short of callers.
+const MAX_WAITING: usize = 1024;
+
+/// How many calls of one layer value wait for inner services that are not ready.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Unready(Arc<AtomicUsize>);
+
+/// One of the calls that wait. Dropping it gives the place back.
+#[derive(Debug)]
+pub(crate) struct Place(Unready);
+
+impl Unready {
+    fn place(&self) -> Option<Place> {
+        let more = |waiting| (waiting < MAX_WAITING).then_some(waiting + 1);
+        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
+        Some(Place(self.clone()))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// An inner service and what its `poll_ready` said last.
+#[derive(Debug)]
+pub(crate) struct Inner<S> {
+    service: S,
+    readiness: Readiness,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Readiness {
+    /// Not polled since the last call.
+    Unknown,
+    Ready,
+    /// Polled, and not ready yet: it has our waker, so this very value must be the one that is waited for.
+    Pending,
+}
+
+/// A clone starts unready, as clones of services do: what was reserved belongs to the one that was polled.
+impl<S: Clone> Clone for Inner<S> {
+    fn clone(&self) -> Self {
+        Self { service: self.service.clone(), readiness: Readiness::Unknown }
+    }
+}
+
+impl<S> Inner<S> {
+    #[inline]
+    pub(crate) fn new(service: S) -> Self {
+        Self { service, readiness: Readiness::Unknown }
+    }
+
+    /// What our own `poll_ready` returns: an error of the inner service, or ready.
+    #[inline]
+    pub(crate) fn poll_ready<Req>(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>>
+    where
+        S: Service<Req>,
+    {
+        if self.readiness != Readiness::Ready {
+            self.readiness = match self.service.poll_ready(cx) {
+                Poll::Ready(Ok(())) => Readiness::Ready,
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => Readiness::Pending,
+            };
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Calls the inner service if it is ready, and else moves it into the call, to wait there with the others that are
+    /// `unready`. `now` is handed over to the next layer.
+    #[inline]
+    pub(crate) fn call<Req>(&mut self, request: Req, now: Instant, unready: &Unready) -> Call<S, Req, S::Future>
+    where
+        S: Service<Req> + Clone,
+    {
+        if mem::replace(&mut self.readiness, Readiness::Unknown) == Readiness::Ready {
+            Call::Running { future: time::hand_over(now, || self.service.call(request)) }
+        } else {
+            self.take(unready).call(request)
+        }
+    }
+
+    /// Takes the service that was polled out, for a call that has to wait for something else first.
+    #[inline]
+    pub(crate) fn take(&mut self, unready: &Unready) -> Taken<S>
+    where
+        S: Clone,
+    {
+        let clone = self.service.clone();
+        let service = mem::replace(&mut self.service, clone);
+        let ready = mem::replace(&mut self.readiness, Readiness::Unknown) == Readiness::Ready;
+        Taken { service, ready, unready: unready.clone() }
+    }
+
+    /// The service for further attempts of a call, which start from a clone of their own.
+    pub(crate) fn spare(&self) -> S
+    where
+        S: Clone,
+    {
+        self.service.clone()
+    }
+
+    /// Lets go of a service that was polled when the call is refused, so that whatever it has reserved, or stands in a
+    /// queue for, is free again.
+    pub(crate) fn let_go(&mut self)
+    where
+        S: Clone,
+    {
+        if mem::replace(&mut self.readiness, Readiness::Unknown) != Readiness::Unknown {
+            self.service = self.service.clone();
+        }
+    }
+}
+
+/// A service taken out of its layer, for one call.
+#[derive(Debug)]
+pub(crate) struct Taken<S> {
+    service: S,
+    ready: bool,
+    unready: Unready,
+}
+
+impl<S> Taken<S> {
+    #[inline]
+    pub(crate) fn call<Req>(mut self, request: Req) -> Call<S, Req, S::Future>
+    where
+        S: Service<Req>,
+    {
+        if self.ready {
+            return Call::Running { future: self.service.call(request) };
+        }
+        Call::Waiting { unready: self.unready, service: self.service, request: Some(request), place: None }
+    }
+
+    /// A service that has to become ready first, with the others that are `unready`.
+    pub(crate) fn unready(service: S, unready: Unready) -> Self {
+        Self { service, ready: false, unready }
+    }
+}
+
+/// One call of an inner service, from waiting for its readiness to its answer.
+#[pin_project(project = CallProj)]
+#[derive(Debug)]
+pub(crate) enum Call<S, Req, F> {
+    /// The layer lets nothing through => Over.
+    Refused(Rejected),
+    /// The service is not ready => Running.
+    Waiting { service: S, request: Option<Req>, unready: Unready, place: Option<Place> },
+    /// The answer is on its way => Over.
+    Running {
+        #[pin]
+        future: F,
+    },
+    /// It has answered, or was cancelled; nothing of it is left.
+    Over,
+}
+
+impl<S, Req, F> Call<S, Req, F> {
+    /// Whether nothing has been sent yet, since the service is not ready.
+    pub(crate) fn is_waiting(&self) -> bool {
+        matches!(self, Self::Waiting { .. })
+    }
+}
+
+impl<S, Req, F> Call<S, Req, F>
+where
+    S: Service<Req, Future = F>,
+    S::Error: Into<BoxError>,
+    F: Future<Output = Result<S::Response, S::Error>>,
+{
+    /// Waits for the inner service of the layer that `source` is, and calls it. An error here says that nothing was sent.
+    #[inline]
+    pub(crate) fn poll_call(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        source: Source,
+    ) -> Poll<Result<(), BoxError>> {
+        let future = match self.as_mut().project() {
+            CallProj::Running { .. } | CallProj::Over => return Poll::Ready(Ok(())),
+            CallProj::Refused(rejected) => {
+                let rejected = rejected.clone();
+                self.set(Self::Over);
+                return Poll::Ready(Err(reject(rejected)));
+            }
+            CallProj::Waiting { service, request, unready, place } => {
+                match service.poll_ready(cx) {
+                    Poll::Ready(Ok(())) => {}
+                    Poll::Ready(Err(error)) => {
+                        self.set(Self::Over);
+                        return Poll::Ready(Err(error.into()));
+                    }
+                    Poll::Pending => {
+                        if place.is_none() {
+                            *place = unready.place();
+                        }
+                        if place.is_none() {
+                            self.set(Self::Over);
+                            let numbers = Numbers::NONE.with_waiting(MAX_WAITING as u32).with_limit(MAX_WAITING as u32);
+                            return Poll::Ready(Err(reject(
+                                Rejected::by(source, Reason::NotReady).with_numbers(numbers),
+                            )));
+                        }
+                        // The callee has not been asked yet, so this is no time of the callee's.
+                        time::mark_local_wait();
+                        return Poll::Pending;
+                    }
+                }
+                match request.take() {
+                    Some(request) => service.call(request),
+                    None => return Poll::Pending,
+                }
+            }
+        };
+        self.set(Self::Running { future });
+        Poll::Ready(Ok(()))
+    }
+
+    /// Polls the call of the layer that `source` is.
+    #[inline]
+    pub(crate) fn poll(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        source: Source,
+    ) -> Poll<Result<S::Response, BoxError>> {
+        ready!(self.as_mut().poll_call(cx, source))?;
+        match self.as_mut().project() {
+            CallProj::Running { future } => {
+                let result = ready!(future.poll(cx));
+                self.set(Self::Over);
+                Poll::Ready(result.map_err(Into::into))
+            }
+            // Polled after it was over: as fused futures do.
+            CallProj::Refused(_) | CallProj::Waiting { .. } | CallProj::Over => Poll::Pending,
+        }
+    }
+}
+
+/// A call that ends at its bound.
+#[pin_project]
+#[derive(Debug)]
+pub(crate) struct BoundedCall<S, Req, F> {
+    #[pin]
+    call: Call<S, Req, F>,
+    bound: Bound,
+}
+
+impl<S, Req, F> BoundedCall<S, Req, F> {
+    #[inline(always)]
+    pub(crate) fn new(call: Call<S, Req, F>, bound: Bound) -> Self {
+        Self { call, bound }
+    }
+
+    /// A call that the layer lets nothing of through.
+    pub(crate) fn refused(rejected: Rejected) -> Self {
+        Self { call: Call::Refused(rejected), bound: Bound::never() }
+    }
+
+    /// When the call must be over.
+    pub(crate) fn bound(&self) -> &Bound {
+        &self.bound
+    }
+
+    /// Lets go of all that the call holds.
+    pub(crate) fn cancel(self: Pin<&mut Self>) {
+        self.project().call.set(Call::Over);
+    }
+
+    /// Polls the call first and the bound second: what is ready in time is not thrown away.
+    ///
+    /// What is in the call is polled in the context `inside`, if there is one. The bound is not: it must not take the
+    /// deadline that it enforces itself for one that is enforced around it.
+    #[inline]
+    pub(crate) fn poll(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        source: Source,
+        inside: Option<context::Context>,
+    ) -> Poll<Result<S::Response, BoxError>>
+    where
+        S: Service<Req, Future = F>,
+        S::Error: Into<BoxError>,
+        F: Future<Output = Result<S::Response, S::Error>>,
+    {
+        let mut this = self.project();
+        {
+            let _entered = inside.map(|inside| (context::enter(inside), context::enforce(cx.waker())));
+            if let Poll::Ready(answer) = this.call.as_mut().poll(cx, source) {
+                // It has the waker of a task that waits no more.
+                this.bound.disarm();
+                return Poll::Ready(answer);
+            }
+        }
+        let reason = ready!(this.bound.poll(cx));
+        // All that the call holds is free from now on, even if the caller keeps our future.
+        this.call.set(Call::Over);
+        Poll::Ready(Err(reject(Rejected::by(source, reason))))
+    }
+}
+
+/// Reports a refusal and makes an error of it.
+pub(crate) fn reject(rejected: Rejected) -> BoxError {
+    telemetry::rejected(&rejected);
+    observed::stir();
+    rejected.into()
+}

@@ -1,0 +1,285 @@
+//! The breakers of one layer value: one for each key, shared by all its services and handles.
+
+use std::cmp::Ordering;
+
+use tokio::sync::futures::OwnedNotified;
+
+use super::KIND;
+use super::config::CircuitBreakerConfig;
+use super::state::Breaker;
+use super::terms::Terms;
+use crate::admission::keyed::{Forgettable, KeyBy, Keyed, Keying, Survey};
+use crate::admission::registry::{BreakerCondition, Command, Condition, LastTransition, Observed, Unsupported};
+use crate::algorithm::breaker::{Mode, State, Transition};
+use crate::ground::error::{Numbers, Rejected};
+use crate::ground::live::Current;
+use crate::ground::sync::atomic::{self, AtomicBool};
+use crate::ground::sync::{Arc, Mutex, lock};
+use crate::ground::time::{self, Instant};
+use crate::layers::call::breaker_ahead::{BreakerAhead, BreakersAhead};
+use crate::layers::call::inner::Unready;
+use crate::telemetry::Instruments;
+
+#[derive(Debug)]
+pub(super) struct Breakers<K: Keying> {
+    config: Current<CircuitBreakerConfig>,
+    /// What breakers for new keys begin with.
+    mode: Mutex<Mode>,
+    keyed: Keyed<K, Breaker>,
+    seen: Survey<Seen>,
+    unready: Unready,
+    unready_while_open: AtomicBool,
+    instruments: Instruments,
+}
+
+/// What is seen of all breakers.
+#[derive(Clone, Debug, Default)]
+struct Seen {
+    in_flight: u64,
+    open_keys: usize,
+    worst: Option<State>,
+    since: Option<Instant>,
+    /// Of the worst, and among these of the first.
+    outage: Numbers,
+    last: Option<(Transition, Instant)>,
+}
+
+impl Seen {
+    fn add(&mut self, breaker: &Breaker, now: Instant) -> State {
+        let (snapshot, transition) = (breaker.snapshot(now), breaker.last_transition());
+        let at = transition.map(|(_, at)| at);
+        self.in_flight += snapshot.in_flight;
+        let worst = self.worst.map(severity);
+        self.since = match Some(severity(snapshot.state)).cmp(&worst) {
+            Ordering::Less => self.since,
+            // All are closed since the last one is; one is open since the first one is.
+            Ordering::Equal if worst == Some(0) => self.since.max(at),
+            Ordering::Equal => {
+                let outage = breaker.numbers(now);
+                if outage.open_for() > self.outage.open_for() {
+                    self.outage = outage;
+                }
+                self.since.into_iter().chain(at).min()
+            }
+            Ordering::Greater => {
+                self.worst = Some(snapshot.state);
+                self.outage = breaker.numbers(now);
+                at
+            }
+        };
+        if at > self.last.map(|(_, at)| at) {
+            self.last = transition;
+        }
+        snapshot.state
+    }
+}
+
+impl Forgettable for Breaker {
+    fn is_as_good_as_new(&self, now: Instant) -> bool {
+        self.is_as_new(now)
+    }
+
+    fn inherit(&self, shared: &Self, now: Instant) {
+        Breaker::inherit(self, shared, now);
+    }
+}
+
+impl<K: Keying> Breakers<K> {
+    pub(super) fn new(config: CircuitBreakerConfig, keying: K, instruments: Instruments) -> Self {
+        let mode = config.mode();
+        let common = Breaker::new(&Terms::of(&config), config.span(), mode, None, instruments.clone());
+        Self {
+            keyed: Keyed::new(keying, config.max_keys, common),
+            seen: Survey::default(),
+            mode: Mutex::new(mode),
+            unready: Unready::default(),
+            unready_while_open: AtomicBool::new(config.unready_while_open),
+            instruments,
+            config: Current::new(config),
+        }
+    }
+
+    pub(super) fn config(&self) -> CircuitBreakerConfig {
+        self.config.get()
+    }
+
+    pub(super) fn breaker<Req>(&self, request: &Req) -> Arc<Breaker>
+    where
+        K: KeyBy<Req>,
+    {
+        self.keyed.get(request, || self.make())
+    }
+
+    fn make(&self) -> Breaker {
+        let config = self.config();
+        let outage = self.common().outage();
+        Breaker::new(&Terms::of(&config), config.span(), self.mode(), outage, self.instruments.clone())
+    }
+
+    pub(super) fn unready(&self) -> &Unready {
+        &self.unready
+    }
+
+    #[inline]
+    pub(super) fn is_unready_while_open(&self) -> bool {
+        self.unready_while_open.load(atomic::Ordering::Acquire)
+    }
+
+    pub(super) fn common(&self) -> &Arc<Breaker> {
+        self.keyed.common()
+    }
+
+    pub(super) fn for_each(&self, visit: impl FnMut(&Breaker)) {
+        self.keyed.for_each(visit);
+    }
+
+    pub(super) fn reset(&self, now: Instant) {
+        self.keyed.for_each(|breaker| breaker.reset(now));
+    }
+
+    fn mode(&self) -> Mode {
+        *lock(&self.mode)
+    }
+
+    pub(super) fn set_mode(&self, mode: Mode, now: Instant) {
+        // In this order, so that a key which is new at this very moment is in the list or begins with the new mode.
+        *lock(&self.mode) = mode;
+        self.spread_mode(now);
+    }
+
+    fn spread_mode(&self, now: Instant) {
+        let mut set = None;
+        // Who sets another mode at the same time may have been overtaken by us: the last one that was stored holds.
+        while set != Some(self.mode()) {
+            let mode = self.mode();
+            self.keyed.for_each(|breaker| breaker.set_mode(mode, now));
+            set = Some(mode);
+        }
+    }
+
+    /// What is returned is to be done where foreign code may run.
+    pub(super) fn apply(&self, config: &CircuitBreakerConfig) -> impl FnOnce() + use<'_, K> {
+        let now = time::now();
+        let changes_mode = self.config.replace(config, |before| {
+            self.unready_while_open.store(config.unready_while_open, atomic::Ordering::Release);
+            let span = (config.window != before.window).then(|| config.span());
+            self.keyed.for_each(|breaker| breaker.reload(&Terms::of(config), span, now));
+            let mut mode = lock(&self.mode);
+            let is_forced = *mode != before.mode() && matches!(*mode, Mode::ForcedOpen | Mode::Disabled);
+            let changes_mode = config.mode() != before.mode() && !is_forced;
+            if changes_mode {
+                *mode = config.mode();
+            }
+            drop(mode);
+            self.keyed.set_max_keys(config.max_keys);
+            changes_mode
+        });
+        move || {
+            self.keyed.shrink();
+            // What waits to be ready may wait no longer.
+            self.common().turn().may_have_come();
+            if changes_mode {
+                self.spread_mode(now);
+            }
+        }
+    }
+}
+
+impl<K: Keying> BreakersAhead<K::Key> for Breakers<K> {
+    fn breaker(&self, key: Option<K::Key>) -> Box<dyn BreakerAhead> {
+        Box::new(self.keyed.of_key(key, || self.make()))
+    }
+}
+
+impl BreakerAhead for Arc<Breaker> {
+    fn refusal(&self, deadline: Option<Instant>, now: Instant) -> Option<Rejected> {
+        let entrance = self.entrance();
+        let left = deadline.map_or(entrance.max_hold, |deadline| deadline.since(now));
+        let wait = self.would_refuse(&entrance.pace, left, now)?;
+        Some(Breaker::refusal(self, wait, now))
+    }
+
+    fn moved(&self) -> OwnedNotified {
+        self.turn().moved()
+    }
+}
+
+impl<K: Keying> Observed for Breakers<K> {
+    fn instruments(&self) -> &Instruments {
+        &self.instruments
+    }
+
+    fn keys(&self) -> usize {
+        self.keyed.len()
+    }
+
+    fn condition(&self, now: Instant) -> Condition {
+        let common = self.common().snapshot(now);
+        let seen = self.seen.look(&self.keyed, |seen, breaker| {
+            let is_open = seen.add(breaker, now) != State::Closed;
+            seen.open_keys += usize::from(is_open && !std::ptr::eq(breaker, &**self.common()));
+        });
+        let Seen { in_flight, open_keys, worst, since, outage, last } = seen;
+        let tally = self.instruments.tally();
+        let named = self.instruments.named().map_or(now, |named| named.since);
+        Condition::CircuitBreaker(BreakerCondition {
+            state: worst.unwrap_or(common.state),
+            since: now.since(since.unwrap_or(named)),
+            outage,
+            observe_only: self.common().mode() == Mode::Observing,
+            calls: common.calls,
+            failures: common.failures,
+            slow: common.slow,
+            in_flight,
+            overdue: common.overdue,
+            open_keys,
+            transitions: tally.transitions.iter().flatten().map(|count| count.get()).sum(),
+            last_transition: last.map(|(Transition { from, to }, at)| LastTransition { from, to, ago: now.since(at) }),
+        })
+    }
+
+    fn apply(&self, command: Command, now: Instant) -> Result<(), Unsupported> {
+        match command {
+            Command::ForceOpen => self.set_mode(Mode::ForcedOpen, now),
+            Command::Disable => self.set_mode(Mode::Disabled, now),
+            Command::Observe => self.set_mode(Mode::Observing, now),
+            Command::Enforce => self.set_mode(Mode::Enforcing, now),
+            Command::Reset => self.reset(now),
+            other => return Err(Unsupported::new(KIND, other)),
+        }
+        Ok(())
+    }
+}
+
+/// How little a breaker lets pass.
+fn severity(state: State) -> u8 {
+    match state {
+        State::Disabled | State::Closed => 0,
+        State::HalfOpen => 1,
+        State::Open => 2,
+        State::ForcedOpen => 3,
+    }
+}
+
+#[cfg(all(test, seawall_loom))]
+mod loom_tests {
+    use super::*;
+    use crate::admission::keyed::OneKey;
+    use crate::algorithm::breaker::State;
+
+    /// A breaker is forced open while a reload ends the observing: whoever came first, forced open it stays.
+    #[test]
+    fn loom_a_reload_does_not_undo_what_was_forced_by_hand() {
+        loom::model(|| {
+            let observing = CircuitBreakerConfig { observe_only: true, ..CircuitBreakerConfig::default() };
+            let breakers = Arc::new(Breakers::new(observing, OneKey, Instruments::new(KIND)));
+            let theirs = Arc::clone(&breakers);
+            let now = Instant::from_nanos(1 << 63);
+            let thread = loom::thread::spawn(move || theirs.set_mode(Mode::ForcedOpen, now));
+            breakers.apply(&CircuitBreakerConfig::default())();
+            thread.join().expect("no panic");
+            assert_eq!(breakers.common().snapshot(now).state, State::ForcedOpen);
+            assert_eq!(breakers.mode(), Mode::ForcedOpen);
+        });
+    }
+}

@@ -1,0 +1,89 @@
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use pin_project::{pin_project, pinned_drop};
+use tower::{BoxError, Service};
+
+use super::ticket::Ticket;
+use crate::admission::woken::Woken;
+use crate::ground::context;
+use crate::ground::time;
+use crate::ground::verdict::{self, AtResponse, Classify};
+use crate::layers::call::inner::BoundedCall;
+
+/// A call that a circuit breaker has let pass, or refused.
+#[pin_project(PinnedDrop)]
+#[derive(Debug)]
+pub struct ResponseFuture<S, Req, F, C = AtResponse> {
+    #[pin]
+    call: BoundedCall<S, Req, F>,
+    /// Gone once the call is over.
+    ticket: Option<Ticket>,
+    /// After the call, which has its waker.
+    woken: Woken,
+    classifier: C,
+}
+
+impl<S, Req, F, C> ResponseFuture<S, Req, F, C> {
+    #[inline(always)]
+    pub(super) fn new(call: BoundedCall<S, Req, F>, ticket: Ticket, classifier: C) -> Self {
+        Self { call, ticket: Some(ticket), woken: Woken::new(), classifier }
+    }
+}
+
+impl<S, Req, F, C> Future for ResponseFuture<S, Req, F, C>
+where
+    S: Service<Req, Future = F>,
+    S::Error: Into<BoxError>,
+    F: Future<Output = Result<S::Response, S::Error>>,
+    C: Classify<S::Response>,
+{
+    type Output = Result<C::Held<Ticket>, BoxError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let Some(ticket) = this.ticket else { return Poll::Pending };
+        if ticket.is_refused() {
+            // Tiers above that try again what is not even sent here would only multiply it.
+            context::say_last_word();
+        }
+        let (call, source) = (this.call, ticket.source());
+        let (result, woken) = ticket.watch(this.woken, cx, |cx| call.poll(cx, source, None));
+        let result = ready!(result);
+        let now = ticket.answered(woken);
+        match result {
+            Ok(response) => {
+                let verdict = this.classifier.classify(Ok(&response));
+                if let Some(now) = now {
+                    ticket.head(verdict, now);
+                }
+                let Some(ticket) = this.ticket.take() else { return Poll::Pending };
+                Poll::Ready(Ok(match now {
+                    // If the call is over with this, it needs no second reading.
+                    Some(now) => time::hand_over(now, || this.classifier.hold(response, verdict, ticket)),
+                    None => this.classifier.hold(response, verdict, ticket),
+                }))
+            }
+            Err(error) => {
+                let verdict = verdict::judge(this.classifier, Err(&error));
+                if let Some(ticket) = this.ticket.take() {
+                    ticket.fail(verdict);
+                }
+                Poll::Ready(Err(error))
+            }
+        }
+    }
+}
+
+#[pinned_drop]
+impl<S, Req, F, C> PinnedDrop for ResponseFuture<S, Req, F, C> {
+    fn drop(self: Pin<&mut Self>) {
+        let this = self.project();
+        if let Some(ticket) = this.ticket.take() {
+            // What is further in lets go first.
+            this.call.cancel();
+            ticket.given_up(this.woken.at());
+        }
+    }
+}

@@ -1,0 +1,90 @@
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use tower::{BoxError, Service};
+
+use super::breakers::Breakers;
+use super::future::ResponseFuture;
+use super::lookout;
+use super::ticket::Ticket;
+use super::turn::Waiting;
+use crate::admission::keyed::{KeyBy, Keying, OneKey};
+use crate::ground::context;
+use crate::ground::error::{Reason, Rejected};
+use crate::ground::time;
+use crate::ground::verdict::{AtResponse, Classify};
+use crate::layers::call::bound::Bound;
+use crate::layers::call::inner::{BoundedCall, Inner};
+
+/// A service behind a circuit breaker. See the [module](super).
+#[derive(Debug)]
+pub struct CircuitBreaker<S, C = AtResponse, K: Keying = OneKey> {
+    inner: Inner<S>,
+    breakers: Arc<Breakers<K>>,
+    classifier: C,
+    /// For its turn, where an open breaker is not ready.
+    waiting: Waiting,
+}
+
+impl<S, C, K: Keying> CircuitBreaker<S, C, K> {
+    pub(super) fn new(inner: S, breakers: Arc<Breakers<K>>, classifier: C) -> Self {
+        Self { inner: Inner::new(inner), breakers, classifier, waiting: Waiting::default() }
+    }
+}
+
+/// By hand: the keying need not be `Clone` for it, being shared.
+impl<S: Clone, C: Clone, K: Keying> Clone for CircuitBreaker<S, C, K> {
+    fn clone(&self) -> Self {
+        let (breakers, classifier) = (Arc::clone(&self.breakers), self.classifier.clone());
+        Self { inner: self.inner.clone(), breakers, classifier, waiting: Waiting::default() }
+    }
+}
+
+impl<S, C, K, Req> Service<Req> for CircuitBreaker<S, C, K>
+where
+    S: Service<Req> + Clone,
+    S::Error: Into<BoxError>,
+    C: Classify<S::Response>,
+    K: KeyBy<Req>,
+{
+    type Response = C::Held<Ticket>;
+    type Error = BoxError;
+    type Future = ResponseFuture<S, Req, S::Future, C>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        if self.breakers.is_unready_while_open() {
+            ready!(self.waiting.poll(cx, self.breakers.common()));
+        }
+        self.inner.poll_ready(cx).map_err(Into::into)
+    }
+
+    fn call(&mut self, request: Req) -> Self::Future {
+        let now = time::call_start();
+        let breaker = self.breakers.breaker(&request);
+        let entrance = breaker.entrance();
+        let bound = Bound::new(now, entrance.max_hold);
+        let admitted = if context::current().has_expired(now) {
+            // It would not be sent in time, and its end would be held against the callee.
+            Err(Rejected::new(breaker.instruments().clone(), Reason::DeadlineExpired))
+        } else {
+            let left = bound.instant().since(now);
+            breaker.admit(&entrance.pace, left, now).map_err(|wait| breaker.refusal(wait, now))
+        };
+        let (pass, refusal) = match admitted {
+            Ok(pass) => {
+                lookout::keep(&breaker, &pass, now);
+                (Some(pass), None)
+            }
+            Err(rejected) => (None, Some(rejected)),
+        };
+        let ticket = Ticket::new(breaker, pass, now, bound.limits());
+        let call = match refusal {
+            None => BoundedCall::new(self.inner.call(request, now, self.breakers.unready()), bound),
+            Some(rejected) => {
+                self.inner.let_go();
+                BoundedCall::refused(rejected)
+            }
+        };
+        ResponseFuture::new(call, ticket, self.classifier.clone())
+    }
+}

@@ -1,0 +1,243 @@
+use std::fmt;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use super::lookout;
+use super::state::Breaker;
+use super::uploading::Held;
+use crate::admission::woken::Woken;
+use crate::algorithm::breaker::Pass;
+use crate::algorithm::evidence::{self, Ending, Evidence, Times};
+use crate::ground::context;
+use crate::ground::sync::Arc;
+use crate::ground::time::{self, Instant, Stopwatch};
+use crate::ground::verdict::{Expiry, Guard, Verdict};
+use crate::layers::call::bound::Limits;
+use crate::layers::call::sending;
+use crate::layers::core::observed;
+use crate::telemetry::Source;
+
+/// What a breaker gives to a call: settled once, with what the call said about the dependency, or dropped, if it was given up.
+pub struct Ticket {
+    breaker: Arc<Breaker>,
+    /// Gone once it is settled; none for a call that was refused.
+    pass: Option<Held>,
+    stopwatch: Stopwatch,
+    /// How long the dependency took for the head of its answer, or for a piece of the body, if that was longer. `None`: it has
+    /// not answered yet.
+    took: Option<Duration>,
+    /// When the head came, if it says what the call came to.
+    told_at: Option<Instant>,
+    limits: Limits,
+    /// A call that nobody has ever polled says nothing about the dependency, however long it was kept.
+    polled: bool,
+}
+
+impl Ticket {
+    #[inline(always)]
+    pub(super) fn new(breaker: Arc<Breaker>, pass: Option<Pass>, now: Instant, limits: Limits) -> Self {
+        let pass = pass.map(|pass| Held::new(&breaker, pass, sending::claim()));
+        Self { breaker, pass, stopwatch: Stopwatch::start(now), took: None, told_at: None, limits, polled: false }
+    }
+
+    /// Whether the call was not let pass. To be asked before it is settled.
+    #[inline]
+    pub(super) fn is_refused(&self) -> bool {
+        self.pass.is_none()
+    }
+
+    #[inline]
+    pub(super) fn source(&self) -> Source {
+        self.breaker.instruments().source()
+    }
+
+    /// Polls the call by `woken`, and notes when it is not the dependency that it waits for. Says also when the call was woken for
+    /// that.
+    #[inline]
+    pub(super) fn watch<T>(
+        &mut self,
+        woken: &mut Woken,
+        cx: &Context<'_>,
+        poll: impl FnOnce(&mut Context<'_>) -> Poll<T>,
+    ) -> (Poll<T>, Option<Instant>) {
+        let waited = self.stopwatch.waits_locally();
+        // The waker is ours, but the task is the same.
+        let enforced = context::is_enforced_for(cx.waker());
+        let (output, woken_at) = self.stopwatch.watch(|| {
+            woken.poll(cx, |cx| {
+                let _enforcing = enforced.then(|| context::enforce(cx.waker()));
+                poll(cx)
+            })
+        });
+        if !self.polled {
+            self.polled = true;
+            if output.is_pending() {
+                // Until it was polled, the call was kept by its caller.
+                let now = time::now();
+                self.stopwatch.restart(now);
+                if !self.stopwatch.waits_locally() {
+                    self.with_pass(|breaker, pass, waits| breaker.sent(pass, waits, now));
+                }
+            }
+        }
+        match (waited, self.stopwatch.waits_locally()) {
+            (false, true) => self.with_pass(|breaker, pass, _| breaker.stop_aging(pass, time::now())),
+            (true, false) => {
+                let now = time::now();
+                self.with_pass(|breaker, pass, waits| breaker.start_aging(pass, waits, now));
+                lookout::keep_eye(&self.breaker, now);
+            }
+            (false, false) | (true, true) => {}
+        }
+        (output, woken_at)
+    }
+
+    /// The dependency has answered, for which the call was woken at `woken`; the time until the answer is read is the reader's.
+    /// `None`: nobody is interested.
+    #[inline]
+    pub(super) fn answered(&mut self, woken: Option<Instant>) -> Option<Instant> {
+        let breaker = &self.breaker;
+        self.pass.as_mut()?.with(|pass, _| breaker.counts(pass)).filter(|counts| *counts)?;
+        let now = time::now();
+        let took = self.elapsed(now, woken);
+        self.took = Some(took);
+        if let Some(held) = &self.pass {
+            held.answered();
+        }
+        self.with_pass(|breaker, pass, _| breaker.answered(pass, took, now));
+        Some(now)
+    }
+
+    /// What the head of the answer, which came at `now`, says.
+    #[inline]
+    pub(super) fn head(&mut self, verdict: Verdict, now: Instant) {
+        if verdict == Verdict::TimedOut {
+            self.told_at = Some(now);
+        }
+        if verdict != Verdict::Success {
+            let says = self.evidence(Ending::Answer(verdict), self.took(now), now, false);
+            self.with_pass(|breaker, pass, _| breaker.head_says(pass, says, now));
+        }
+    }
+
+    /// The call has ended in an error.
+    pub(super) fn fail(mut self, verdict: Verdict) {
+        // In the moment of the error its reading is handed over to us.
+        let now = time::call_start();
+        self.end(Ending::Error(verdict), self.took(now), now, false);
+    }
+
+    /// The caller has given the call up. It was woken at `woken`, if it was by then.
+    pub(super) fn given_up(mut self, woken: Option<Instant>) {
+        self.give_up(woken);
+    }
+
+    fn give_up(&mut self, woken: Option<Instant>) {
+        if self.pass.is_none() {
+            return;
+        }
+        let (now, had_head) = (time::now(), self.took.is_some());
+        let took = self.took.unwrap_or_else(|| self.elapsed(now, woken));
+        let ending = if !had_head && self.limits.deadline() <= now { Ending::Deadline } else { Ending::GivenUp };
+        self.end(ending, took, now, had_head);
+    }
+
+    fn end(&mut self, ending: Ending, took: Duration, now: Instant, had_head: bool) {
+        let evidence = self.evidence(ending, took, now, had_head);
+        let pass = self.pass.take().and_then(Held::take);
+        let Some(pass) = pass.filter(|pass| self.breaker.counts(pass)) else { return };
+        let verdict = match ending {
+            Ending::Answer(verdict) | Ending::Error(verdict) => verdict,
+            Ending::Deadline => Verdict::TimedOut,
+            Ending::GivenUp => Verdict::Abandoned,
+        };
+        if self.polled {
+            observed::record(self.breaker.instruments(), verdict, took);
+        }
+        self.breaker.settle(pass, evidence, now);
+    }
+
+    fn evidence(&self, ending: Ending, took: Duration, now: Instant, had_head: bool) -> Evidence {
+        if !self.polled {
+            return Evidence::Nothing;
+        }
+        let times = || {
+            let (deadline, end) = (self.limits.deadline(), self.limits.end());
+            let left = match self.told_at {
+                Some(told_at) => deadline.since(told_at),
+                None => if had_head { end } else { deadline }.since(now),
+            };
+            Times {
+                took,
+                given: deadline.since(self.limits.start()),
+                left,
+                had_head: had_head && self.told_at.is_none(),
+                waited_locally: self.stopwatch.waits_locally() || self.uploaded(now).1,
+            }
+        };
+        evidence::of(ending, took, times, || self.breaker.yardstick())
+    }
+
+    /// How long the request's body has waited for its producer, and whether it does now.
+    #[inline]
+    fn uploaded(&self, now: Instant) -> (Duration, bool) {
+        self.pass.as_ref().and_then(Held::sending).map_or((Duration::ZERO, false), |sending| sending.waited(now))
+    }
+
+    /// Does something with the pass, that may depend on whether the request's body waits for its producer.
+    #[inline]
+    fn with_pass(&mut self, act: impl FnOnce(&Breaker, &mut Pass, &dyn Fn() -> bool)) {
+        let breaker = &self.breaker;
+        if let Some(held) = &mut self.pass {
+            held.with(|pass, waits| act(breaker, pass, waits));
+        }
+    }
+
+    #[inline]
+    fn took(&self, now: Instant) -> Duration {
+        self.took.unwrap_or_else(|| self.elapsed(now, None))
+    }
+
+    /// The dependency's own time in a call that was woken for its end at `woken`. What comes after that, or after the deadline, is
+    /// our being late.
+    #[inline]
+    fn elapsed(&self, now: Instant, woken: Option<Instant>) -> Duration {
+        let until = woken.unwrap_or(now).min(now).min(self.limits.deadline());
+        self.stopwatch.elapsed(until).saturating_sub(self.uploaded(until).0)
+    }
+}
+
+impl Guard for Ticket {
+    #[inline]
+    fn settle(mut self, verdict: Verdict) {
+        if verdict != Verdict::Abandoned {
+            // In the moment of the answer its reading is handed over to us.
+            let now = time::call_start();
+            self.end(Ending::Answer(verdict), self.took(now), now, true);
+        }
+    }
+
+    /// The longest wait counts: a stream is not slow because it is long.
+    fn waited(&mut self, time: Duration) {
+        if let Some(took) = &mut self.took {
+            *took = time.max(*took);
+        }
+    }
+
+    fn expiry(&self) -> Expiry {
+        self.limits.expiry(self.source())
+    }
+}
+
+impl Drop for Ticket {
+    #[inline]
+    fn drop(&mut self) {
+        self.give_up(None);
+    }
+}
+
+impl fmt::Debug for Ticket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ticket").field("pass", &self.pass).field("took", &self.took).finish_non_exhaustive()
+    }
+}

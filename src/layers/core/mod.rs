@@ -1,0 +1,3 @@
+//! What all layers do alike: recording, reloading.
+
+pub(crate) mod observed;

@@ -1,0 +1,103 @@
+use std::sync::Arc;
+use std::task::{self, Poll};
+
+use tower::{BoxError, Service};
+
+use super::future::{Cut, Ending, ResponseFuture};
+use super::state::State;
+use super::timing::{Alike, Timing};
+use crate::ground::context;
+use crate::ground::error::{Reason, Rejected};
+use crate::ground::time::{self, Instant};
+use crate::ground::verdict::{AtResponse, Classify, Pace};
+use crate::layers::call::bound::Bound;
+use crate::layers::call::inner::{BoundedCall, Inner};
+
+/// A service whose calls have a deadline. See the [module](super).
+#[derive(Clone, Debug)]
+pub struct Deadline<S, C = AtResponse, L = Alike> {
+    inner: Inner<S>,
+    state: Arc<State>,
+    classifier: C,
+    timing: L,
+    /// Whether responses go to clients by a server's connections.
+    served: bool,
+}
+
+impl<S, C, L> Deadline<S, C, L> {
+    pub(super) fn new(inner: S, state: Arc<State>, classifier: C, timing: L, served: bool) -> Self {
+        Self { inner: Inner::new(inner), state, classifier, timing, served }
+    }
+}
+
+impl<S, C, L, Req> Service<Req> for Deadline<S, C, L>
+where
+    S: Service<Req> + Clone,
+    S::Error: Into<BoxError>,
+    C: Classify<S::Response>,
+    L: Timing<Req>,
+{
+    type Response = C::Held<Cut>;
+    type Error = BoxError;
+    type Future = ResponseFuture<S, Req, S::Future, C>;
+
+    fn poll_ready(&mut self, cx: &mut task::Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(cx).map_err(Into::into)
+    }
+
+    fn call(&mut self, request: Req) -> Self::Future {
+        let now = time::call_start();
+        let inherited = context::current();
+        let source = self.state.instruments.source();
+        let within = self.timing.within(&request);
+        if inherited.has_expired(now) || within.is_some_and(|time| time.is_zero()) {
+            self.inner.let_go();
+            let call = BoundedCall::refused(Rejected::new(self.state.instruments.clone(), Reason::DeadlineExpired));
+            let ending = Ending {
+                start: now,
+                at: now,
+                outermost: now,
+                body_timeout: None,
+                idle: None,
+                pace: Pace::Free,
+                source,
+            };
+            return ResponseFuture::new(call, inherited, ending, self.classifier.clone());
+        }
+        let times = self.state.times();
+        let outermost = inherited.last_instant().unwrap_or(Instant::MAX);
+        let lasts = self.timing.lasts(&request);
+        let own = lasts.unwrap_or_default().max(times.timeout);
+        let end = outermost.min(now + within.map_or(own, |time| time.min(own)));
+        // A call that is meant to last has its own time for the head too: a long poll or a long upload answers late.
+        let head = match lasts {
+            Some(_) => self.timing.head(&request).or(times.head_timeout).unwrap_or(own),
+            None => times.head_timeout.unwrap_or(own),
+        };
+        let head = now + head.min(own);
+        let deadline = inherited.deadline.unwrap_or(end).min(end);
+        let bound = if head < deadline {
+            Bound::at(now, head, Reason::HeadTimeout)
+        } else {
+            Bound::at(now, deadline, Reason::DeadlineExceeded)
+        };
+        let deadline = head.min(deadline);
+        // The times of usual responses are not those of a response that is meant to go on.
+        let usual = lasts.is_none();
+        let body_timeout = times.body_timeout.filter(|_| usual);
+        let idle = times.idle_timeout.filter(|_| usual);
+        let pace = match self.served || times.body_timeout.is_some() {
+            true if self.timing.shares_connection(&request) => Pace::Stream,
+            true => Pace::Connection,
+            false => Pace::Free,
+        };
+        let ending = Ending { start: now, at: end, outermost, body_timeout, idle, pace, source };
+        let lasts = !usual || end > deadline && inherited.lasts();
+        let end = (lasts || end > deadline).then_some(end);
+        let context = inherited.with_deadline(Some(deadline)).with_end(end, lasts).with_enforced(true);
+        let classifier = self.classifier.clone();
+        let _entered = context::enter(context);
+        let call = self.inner.call(request, now, &self.state.unready);
+        ResponseFuture::new(BoundedCall::new(call, bound), context, ending, classifier)
+    }
+}

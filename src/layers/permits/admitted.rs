@@ -1,0 +1,182 @@
+//! A call that needs a permit: it gets one at once, waits for one, or is refused; and holds it while it runs.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use pin_project::pin_project;
+use tower::{BoxError, Service};
+
+use crate::admission::gate::{Admitted, Claim, Gate, Waiter};
+use crate::admission::keyed::KeyBy;
+use crate::ground::context;
+use crate::ground::error::Rejected;
+use crate::ground::sync::Arc;
+use crate::ground::time::{self, Instant};
+use crate::ground::verdict::{Guard, Verdict};
+use crate::layers::call::bound::Bound;
+use crate::layers::call::breaker_ahead::Lookahead;
+use crate::layers::call::inner::{BoundedCall, Call, Inner, Taken, reject};
+use crate::layers::permits::gates::Gates;
+use crate::layers::permits::place::{Hold, Serving};
+use crate::layers::permits::upload::Upload;
+use crate::layers::permits::work;
+use crate::telemetry::Source;
+
+/// See the module.
+#[pin_project(project = AdmittedProj)]
+#[derive(Debug)]
+pub(crate) enum AdmittedCall<S, Req, F> {
+    /// Nothing is sent => Over.
+    Refused(Rejected),
+    /// Stands in the gate's line => Running, or Over if it is refused.
+    Waiting {
+        waiter: Waiter,
+        inner: Option<(Taken<S>, Req)>,
+        max_hold: Duration,
+        context: context::Context,
+        upload: Option<Arc<Upload>>,
+        ahead: Option<Lookahead>,
+    },
+    /// Has its permit => Over. The call goes before the permit: no one else starts while it is still there.
+    Running {
+        #[pin]
+        call: BoundedCall<S, Req, F>,
+        serving: Option<Serving>,
+        source: Source,
+    },
+    Over,
+}
+
+/// An answer, what it means, and the permit: to be held on to, or let go of.
+pub(crate) struct Answer<Res> {
+    pub(crate) response: Res,
+    pub(crate) verdict: Verdict,
+    pub(crate) hold: Hold,
+    /// When it was there.
+    pub(crate) now: Instant,
+}
+
+impl<S, Req, F> AdmittedCall<S, Req, F> {
+    /// Asks the request's gate for as many permits as the call weighs. While its body waits for the client, an `upload` gives them
+    /// back.
+    #[inline]
+    pub(crate) fn new<K>(
+        gates: &Gates<K>,
+        inner: &mut Inner<S>,
+        request: Req,
+        now: Instant,
+        weight: u32,
+        upload: Option<Arc<Upload>>,
+    ) -> Self
+    where
+        S: Service<Req, Future = F> + Clone,
+        K: KeyBy<Req>,
+    {
+        let terms = gates.terms();
+        let context = context::current();
+        let source = gates.instruments().source();
+        if terms.is_off() {
+            let bound =
+                if context.deadline.is_some() { Bound::within(now, &context, terms.max_hold) } else { Bound::never() };
+            let call = BoundedCall::new(inner.call(request, now, gates.unready()), bound);
+            return Self::Running { call, serving: Some(Serving::free(now)), source };
+        }
+        let gate = gates.gate(&request);
+        let claim = Claim { weight, priority: context.priority(), deadline: context.deadline, returning: false };
+        let max_waiting = terms.max_waiting(gate.limit());
+        match Gate::admit(gate, now, claim, max_waiting, terms.max_wait) {
+            Ok(Admitted::Now(permit)) => {
+                let mut serving = Serving::new(permit, now, upload);
+                let call = work::around(&mut serving.place, || inner.call(request, now, gates.unready()));
+                let call = BoundedCall::new(call, Bound::within(now, &context, terms.max_hold));
+                Self::Running { call, serving: Some(serving), source }
+            }
+            Ok(Admitted::Later(waiter)) => {
+                // Who waits for us holds nothing of the inner service, which becomes ready again when it is its turn.
+                inner.let_go();
+                let ahead = gates.look_ahead(&request);
+                Self::Waiting {
+                    waiter,
+                    ahead,
+                    inner: Some((inner.take(gates.unready()), request)),
+                    max_hold: terms.max_hold,
+                    context,
+                    upload,
+                }
+            }
+            Err(refusal) => {
+                inner.let_go();
+                Self::Refused(refusal.rejected(gates.instruments()))
+            }
+        }
+    }
+
+    /// Polls the call. `judge` says what a result means.
+    pub(crate) fn poll(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        judge: impl FnOnce(Result<&S::Response, &BoxError>) -> Verdict,
+    ) -> Poll<Result<Answer<S::Response>, BoxError>>
+    where
+        S: Service<Req, Future = F>,
+        S::Error: Into<BoxError>,
+        F: Future<Output = Result<S::Response, S::Error>>,
+    {
+        loop {
+            match self.as_mut().project() {
+                AdmittedProj::Running { mut call, serving: running, source } => {
+                    let Some(serving) = running else { return Poll::Pending };
+                    serving.polled = true;
+                    let result = ready!(work::around(&mut serving.place, || call.as_mut().poll(cx, *source, None)));
+                    let (limits, source) = (call.bound().limits(), *source);
+                    let Some(serving) = running.take() else { return Poll::Pending };
+                    let now = time::now();
+                    let hold = serving.answered(now, limits, source);
+                    self.set(Self::Over);
+                    let verdict = judge(result.as_ref());
+                    return Poll::Ready(match result {
+                        Ok(response) => Ok(Answer { response, verdict, hold, now }),
+                        Err(error) => {
+                            time::hand_over(now, || hold.settle(verdict));
+                            Err(error)
+                        }
+                    });
+                }
+                AdmittedProj::Waiting { waiter, inner, max_hold, context, upload, ahead } => {
+                    let permit = match waiter.poll(cx) {
+                        Poll::Ready(Ok(permit)) => permit,
+                        Poll::Pending => {
+                            // What would be refused with a permit need not wait for it.
+                            let Some(ahead) = ahead else { return Poll::Pending };
+                            let rejected = ready!(ahead.poll(cx, context.deadline));
+                            self.set(Self::Over);
+                            return Poll::Ready(Err(reject(rejected)));
+                        }
+                        Poll::Ready(Err(reason)) => {
+                            let gate = waiter.gate();
+                            let rejected = gate.refuse(reason, context.deadline).rejected(gate.instruments());
+                            self.set(Self::Over);
+                            return Poll::Ready(Err(reject(rejected)));
+                        }
+                    };
+                    let Some((inner, request)) = inner.take() else { return Poll::Pending };
+                    let now = time::now();
+                    // The hold of a permit begins with the permit, not with the wait for it.
+                    let bound = Bound::within(now, context, *max_hold);
+                    let source = permit.gate().instruments().source();
+                    let mut serving = Serving::new(permit, now, upload.take());
+                    let call: Call<S, Req, F> = work::around(&mut serving.place, || inner.call(request));
+                    self.set(Self::Running { call: BoundedCall::new(call, bound), serving: Some(serving), source });
+                }
+                AdmittedProj::Refused(rejected) => {
+                    let error = reject(rejected.clone());
+                    self.set(Self::Over);
+                    return Poll::Ready(Err(error));
+                }
+                AdmittedProj::Over => return Poll::Pending,
+            }
+        }
+    }
+}

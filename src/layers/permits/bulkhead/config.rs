@@ -1,0 +1,75 @@
+use std::time::Duration;
+
+use super::Order;
+use crate::ground::validation::{Validate, Validation};
+use crate::layers::call::bound::DEFAULT_MAX_HOLD;
+use crate::layers::permits::gates::{Room, Terms};
+#[cfg(feature = "config")]
+use crate::loader::HumanTime;
+
+/// How many calls may run and wait, and for how long.
+///
+/// ```
+/// use seawall::bulkhead::{BulkheadConfig, BulkheadLayer};
+///
+/// let config = BulkheadConfig { max_concurrent: 8, ..Default::default() };
+/// assert!(BulkheadLayer::new(config).is_ok());
+///
+/// let nobody = BulkheadConfig { max_concurrent: 0, ..Default::default() };
+/// assert_eq!(BulkheadLayer::new(nobody).unwrap_err().faults()[0].path(), "max_concurrent");
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
+#[cfg_attr(all(test, feature = "config"), derive(schemars::JsonSchema))]
+pub struct BulkheadConfig {
+    /// Whether the bulkhead is at work. If not, every call passes, none waits and none is counted. Default: true.
+    pub enabled: bool,
+    /// How many calls run at once; with weights, how much they weigh together. At least 1. Default: 64.
+    #[cfg_attr(all(test, feature = "config"), schemars(range(min = 1)))]
+    pub max_concurrent: u32,
+    /// How many calls may wait for a permit; with 0 none does. Default: 1024. The queue is bounded by time in the first place:
+    /// a call does not wait if its turn will not come within `max_wait`, or too late for its deadline.
+    pub max_waiting: u32,
+    /// The longest a call waits; more than zero. Default: 10 s, for calls without a deadline; a deadline is mostly earlier.
+    #[cfg_attr(feature = "config", serde(with = "HumanTime"))]
+    pub max_wait: Duration,
+    /// Which of the waiting calls of one priority comes first. Default: [`Order::Fifo`].
+    pub order: Order,
+    /// How long a call without a deadline may hold its permit; more than zero. Default: one minute.
+    #[cfg_attr(feature = "config", serde(with = "HumanTime"))]
+    pub max_hold: Duration,
+    /// With [`keyed_by`](super::BulkheadLayer::keyed_by): how many keys have permits of their own, at least 1. Default: 1024. What
+    /// happens with more is told in [`keyed`](crate::keyed).
+    #[cfg_attr(all(test, feature = "config"), schemars(range(min = 1)))]
+    pub max_keys: usize,
+}
+
+impl Default for BulkheadConfig {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            max_concurrent: 64,
+            max_waiting: 1024,
+            max_wait: Duration::from_secs(10),
+            order: Order::Fifo,
+            max_hold: DEFAULT_MAX_HOLD,
+            max_keys: 1024,
+        }
+    }
+}
+
+impl Validate for BulkheadConfig {
+    fn check(&self, validation: &mut Validation) {
+        validation.at_least_one("max_concurrent", self.max_concurrent.into());
+        validation.positive("max_wait", self.max_wait);
+        validation.positive("max_hold", self.max_hold);
+        validation.at_least_one("max_keys", self.max_keys as u64);
+    }
+}
+
+impl BulkheadConfig {
+    pub(super) fn terms(&self) -> Terms {
+        let room = if self.enabled { Room::AtMost(self.max_waiting) } else { Room::Off };
+        Terms { room, max_wait: self.max_wait, max_hold: self.max_hold }
+    }
+}

@@ -1,0 +1,44 @@
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{self, Poll, ready};
+
+use pin_project::pin_project;
+use tower::{BoxError, Service};
+
+use crate::ground::time;
+use crate::ground::verdict::{self, AtResponse, Classify};
+use crate::layers::permits::admitted::{AdmittedCall, Answer};
+use crate::layers::permits::place::Hold;
+
+/// A call that holds its permits until it is over.
+#[pin_project]
+#[derive(Debug)]
+pub struct ResponseFuture<S, Req, F, C = AtResponse> {
+    #[pin]
+    call: AdmittedCall<S, Req, F>,
+    classifier: C,
+}
+
+impl<S, Req, F, C> ResponseFuture<S, Req, F, C> {
+    pub(super) fn new(call: AdmittedCall<S, Req, F>, classifier: C) -> Self {
+        Self { call, classifier }
+    }
+}
+
+impl<S, Req, F, C> Future for ResponseFuture<S, Req, F, C>
+where
+    S: Service<Req, Future = F>,
+    S::Error: Into<BoxError>,
+    F: Future<Output = Result<S::Response, S::Error>>,
+    C: Classify<S::Response>,
+{
+    type Output = Result<C::Held<Hold>, BoxError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let Answer { response, verdict, hold, now } =
+            ready!(this.call.poll(cx, |result| verdict::judge(this.classifier, result)))?;
+        // If the call is over with this, it needs no second reading.
+        Poll::Ready(Ok(time::hand_over(now, || this.classifier.hold(response, verdict, hold))))
+    }
+}

@@ -1,0 +1,44 @@
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+use crate::admission::keyed::{Keying, OneKey};
+use crate::layers::permits::gates::Gates;
+
+/// Shows how full a bulkhead is, and changes its limit while it works. Clones show the same bulkhead.
+#[derive(Debug)]
+pub struct BulkheadHandle<K: Keying = OneKey> {
+    gates: Arc<Gates<K>>,
+}
+
+impl<K: Keying> BulkheadHandle<K> {
+    pub(super) fn new(gates: Arc<Gates<K>>) -> Self {
+        Self { gates }
+    }
+
+    /// How many permits are in use, over all keys.
+    pub fn in_flight(&self) -> usize {
+        self.gates.in_use()
+    }
+
+    /// How many calls wait for a permit, over all keys.
+    pub fn waiting(&self) -> usize {
+        self.gates.waiting()
+    }
+
+    /// How many permits there are for each key.
+    pub fn limit(&self) -> u32 {
+        self.gates.limit()
+    }
+
+    /// Changes how many permits there are for each key. More are given out at once; fewer take none away, and are
+    /// reached as calls end.
+    pub fn set_limit(&self, limit: NonZeroU32) {
+        self.gates.set_limit(limit.get());
+    }
+}
+
+impl<K: Keying> Clone for BulkheadHandle<K> {
+    fn clone(&self) -> Self {
+        Self { gates: Arc::clone(&self.gates) }
+    }
+}

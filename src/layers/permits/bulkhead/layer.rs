@@ -1,0 +1,203 @@
+use std::fmt;
+use std::hash::Hash;
+use std::sync::Arc;
+
+use tower::Layer;
+
+use super::KIND;
+use super::config::BulkheadConfig;
+use super::handle::BulkheadHandle;
+use super::service::Bulkhead;
+use super::weight::{Alike, WeighedBy};
+use crate::admission::keyed::{ByKey, Keying, OneKey};
+use crate::admission::registry::{self, Observed, Registry};
+use crate::ground::error::InvalidConfig;
+use crate::ground::live::Current;
+use crate::ground::validation::Validate;
+use crate::ground::verdict::AtResponse;
+use crate::layers::call::breaker_ahead::BreakersAhead;
+use crate::layers::core::observed;
+use crate::layers::permits::gates::Gates;
+use crate::telemetry::Instruments;
+
+/// Bounds how many calls run at once. See the [module](super).
+///
+/// All services that this value makes, and all clones of it, share the permits.
+pub struct BulkheadLayer<C = AtResponse, K: Keying = OneKey, W = Alike> {
+    config: Arc<Current<BulkheadConfig>>,
+    gates: Arc<Gates<K>>,
+    classifier: C,
+    weigh: W,
+}
+
+impl BulkheadLayer {
+    /// A bulkhead for any service; a call is over when its response is there.
+    ///
+    /// # Errors
+    /// If a limit or a duration is zero, or a duration more than ten years.
+    pub fn new(config: BulkheadConfig) -> Result<Self, InvalidConfig> {
+        config.validate()?;
+        let gates = gates(&config, OneKey, Instruments::new(KIND));
+        Ok(Self { config: Arc::new(Current::new(config)), gates, classifier: AtResponse, weigh: Alike })
+    }
+}
+
+fn gates<K: Keying>(config: &BulkheadConfig, keying: K, instruments: Instruments) -> Arc<Gates<K>> {
+    Arc::new(Gates::new(keying, config.max_keys, config.max_concurrent, config.order, config.terms(), instruments))
+}
+
+impl<C, K: Keying, W> BulkheadLayer<C, K, W> {
+    /// Lets `classifier` say when a call is over.
+    pub fn with_classifier<D>(self, classifier: D) -> BulkheadLayer<D, K, W> {
+        BulkheadLayer { config: self.config, gates: self.gates, classifier, weigh: self.weigh }
+    }
+
+    /// Gives each value of `key` permits of its own: a host, a tenant, a shard. To be said before the layer is used.
+    ///
+    /// ```
+    /// use seawall::bulkhead::{BulkheadConfig, BulkheadLayer};
+    ///
+    /// struct Request {
+    ///     tenant: u32,
+    /// }
+    ///
+    /// # fn main() -> Result<(), seawall::error::InvalidConfig> {
+    /// let layer = BulkheadLayer::new(BulkheadConfig::default())?.keyed_by(|request: &Request| request.tenant);
+    /// # drop(layer);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn keyed_by<Request, Key, F>(self, key: F) -> BulkheadLayer<C, ByKey<F, Key>, W>
+    where
+        F: Fn(&Request) -> Key + Send + Sync + 'static,
+        Key: Hash + Eq + Send + Sync + 'static,
+    {
+        self.with_keying(ByKey::new(key))
+    }
+
+    /// As [`keyed_by`](Self::keyed_by), for a type that implements [`KeyBy`](crate::keyed::KeyBy).
+    pub fn with_keying<L: Keying>(self, keying: L) -> BulkheadLayer<C, L, W> {
+        let config = self.config.get();
+        let gates = gates(&config, keying, self.gates.instruments().clone());
+        registry::replace(Arc::clone(&gates) as _);
+        BulkheadLayer { config: Arc::new(Current::new(config)), gates, classifier: self.classifier, weigh: self.weigh }
+    }
+
+    /// Lets a call take as many permits as `weight` says, so that a few expensive requests do not starve the cheap ones.
+    ///
+    /// ```
+    /// use seawall::bulkhead::{BulkheadConfig, BulkheadLayer};
+    ///
+    /// # fn main() -> Result<(), seawall::error::InvalidConfig> {
+    /// // one permit a megabyte
+    /// let layer = BulkheadLayer::new(BulkheadConfig::default())?
+    ///     .weighed_by(|upload: &Vec<u8>| 1 + (upload.len() >> 20) as u32);
+    /// # drop(layer);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn weighed_by<Request, F>(self, weight: F) -> BulkheadLayer<C, K, WeighedBy<F>>
+    where
+        F: Fn(&Request) -> u32,
+    {
+        BulkheadLayer { config: self.config, gates: self.gates, classifier: self.classifier, weigh: WeighedBy(weight) }
+    }
+
+    /// Gives it a name, by which it is known in refusals, logs and metrics, and in the [`registry`](crate::registry) of the
+    /// process.
+    ///
+    /// # Errors
+    /// If the name is empty or longer than 128 bytes, or taken by another layer of this kind, or the layer has one already.
+    pub fn named(self, name: &str) -> Result<Self, InvalidConfig> {
+        self.named_in(Registry::global(), name)
+    }
+
+    /// As [`named`](Self::named), in another registry.
+    ///
+    /// # Errors
+    /// As [`named`](Self::named).
+    pub fn named_in(self, registry: &Registry, name: &str) -> Result<Self, InvalidConfig> {
+        registry.register(name, &[self.observed()])?;
+        Ok(self)
+    }
+
+    /// Lets calls that wait be refused by these breakers further in.
+    pub(crate) fn connect(&self, breakers: Arc<dyn BreakersAhead<K::Key>>) {
+        self.gates.ahead().connect(breakers);
+    }
+
+    pub(crate) fn observed(&self) -> Arc<dyn Observed> {
+        Arc::clone(&self.gates) as _
+    }
+
+    /// Lets `config` hold from now on, for all clones of this value, all services made by them and all keys.
+    ///
+    /// - **At once:** `max_concurrent` (more permits are given out to those who wait; fewer take none away, and are reached as
+    ///   calls end), `enabled` (switched off, all that wait pass), and `max_keys` (fewer forget keys that are as good as new, and the others when they are).
+    /// - **For calls to come:** `max_waiting`, `max_wait`, `max_hold` and `order`. A call that waits keeps its place and its
+    ///   bound, and one that runs its own.
+    /// - **What survives:** everything else: permits in use, the line, and what is known of the time that permits are held. A limit
+    ///   that was [set by hand](BulkheadHandle::set_limit) holds until `max_concurrent` changes.
+    ///
+    /// Calls read their settings without a lock; there is no cost but to the one who calls this.
+    ///
+    /// ```
+    /// use seawall::bulkhead::{BulkheadConfig, BulkheadLayer};
+    ///
+    /// let layer = BulkheadLayer::new(BulkheadConfig::default())?;
+    /// layer.reload(&BulkheadConfig { max_concurrent: 16, ..layer.config() })?;
+    /// assert_eq!(layer.handle().limit(), 16);
+    /// # Ok::<(), seawall::error::InvalidConfig>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`new`](BulkheadLayer::new); all faults are listed, and nothing has changed.
+    pub fn reload(&self, config: &BulkheadConfig) -> Result<(), InvalidConfig> {
+        observed::reload([self.gates.instruments()], config.validate())?;
+        self.apply(config)();
+        Ok(())
+    }
+
+    /// Carries a valid configuration out. What is returned is to be done where foreign code may run.
+    pub(crate) fn apply(&self, config: &BulkheadConfig) -> impl FnOnce() {
+        self.config.replace(config, |before| {
+            let limit = (config.max_concurrent != before.max_concurrent).then_some(config.max_concurrent);
+            self.gates.replace(config.terms(), config.order, config.max_keys, limit)
+        })
+    }
+
+    /// The configuration that holds now. A limit that was set by hand is not part of it.
+    pub fn config(&self) -> BulkheadConfig {
+        self.config.get()
+    }
+
+    /// Shows how full the bulkhead is, and changes its limit.
+    pub fn handle(&self) -> BulkheadHandle<K> {
+        BulkheadHandle::new(Arc::clone(&self.gates))
+    }
+}
+
+impl<S, C: Clone, K: Keying, W: Clone> Layer<S> for BulkheadLayer<C, K, W> {
+    type Service = Bulkhead<S, C, K, W>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        Bulkhead::new(inner, Arc::clone(&self.gates), self.classifier.clone(), self.weigh.clone())
+    }
+}
+
+impl<C: Clone, K: Keying, W: Clone> Clone for BulkheadLayer<C, K, W> {
+    fn clone(&self) -> Self {
+        Self {
+            config: Arc::clone(&self.config),
+            gates: Arc::clone(&self.gates),
+            classifier: self.classifier.clone(),
+            weigh: self.weigh.clone(),
+        }
+    }
+}
+
+impl<C, K: Keying, W> fmt::Debug for BulkheadLayer<C, K, W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BulkheadLayer").field("config", &self.config.get()).finish_non_exhaustive()
+    }
+}

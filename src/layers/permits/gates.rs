@@ -1,0 +1,333 @@
+//! What a layer that hands out permits keeps: a gate for each key, and the terms on which calls pass it.
+
+use std::time::Duration;
+
+use crate::admission::gate::{Gate, Order};
+use crate::admission::keyed::{Forgettable, KeyBy, Keyed, Keying, Survey};
+use crate::admission::registry::{Command, Condition, GateCondition, Observed, Unsupported};
+use crate::ground::live::{Live, Settings};
+use crate::ground::sync::Arc;
+use crate::ground::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use crate::ground::time::{self, Instant};
+use crate::layers::call::breaker_ahead::{Connection, Lookahead};
+use crate::layers::call::inner::Unready;
+use crate::telemetry::{Instruments, LayerKind};
+
+/// How many calls may wait.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Room {
+    AtMost(u32),
+    /// So many for each permit.
+    PerPermit(f64),
+    /// The layer is switched off: every call passes, and none is counted.
+    Off,
+}
+
+/// The terms on which calls pass a gate.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Terms {
+    pub(crate) room: Room,
+    pub(crate) max_wait: Duration,
+    pub(crate) max_hold: Duration,
+}
+
+impl Terms {
+    #[inline]
+    pub(crate) fn max_waiting(&self, limit: u32) -> u32 {
+        match self.room {
+            Room::AtMost(waiting) => waiting,
+            // At least one: a queue without any place makes two calls that come together a refusal.
+            Room::PerPermit(ratio) => ((f64::from(limit) * ratio) as u32).max(1),
+            Room::Off => 0,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn is_off(&self) -> bool {
+        self.room == Room::Off
+    }
+}
+
+/// The sign bit, which no ratio needs (but minus zero has), says that the rest is a number of calls.
+const AT_MOST: u64 = 1 << 63;
+
+/// No number of calls is so large.
+const OFF: u64 = u64::MAX;
+
+impl Settings<3> for Terms {
+    fn pack(&self) -> [u64; 3] {
+        let room = match self.room {
+            Room::AtMost(waiting) => AT_MOST | u64::from(waiting),
+            Room::PerPermit(ratio) => ratio.abs().to_bits(),
+            Room::Off => OFF,
+        };
+        [room, time::nanos(self.max_wait), time::nanos(self.max_hold)]
+    }
+
+    #[inline]
+    fn unpack([room, max_wait, max_hold]: [u64; 3]) -> Self {
+        let room = match room {
+            OFF => Room::Off,
+            room if room & AT_MOST != 0 => Room::AtMost(room as u32),
+            room => Room::PerPermit(f64::from_bits(room)),
+        };
+        Self { room, max_wait: Duration::from_nanos(max_wait), max_hold: Duration::from_nanos(max_hold) }
+    }
+}
+
+/// The gates of a layer value, one for each key.
+#[derive(Debug)]
+pub(crate) struct Gates<K: Keying> {
+    gates: Keyed<K, Gate>,
+    terms: Live<Terms, 3>,
+    /// That of gates to come.
+    limit: AtomicU32,
+    /// Whether that of gates to come is [`Order::Lifo`].
+    lifo: AtomicBool,
+    instruments: Instruments,
+    seen: Survey<Seen>,
+    /// Permits do not bound their number: a limit may be anything, and a call without weight needs none.
+    unready: Unready,
+    ahead: Connection<K>,
+}
+
+/// What is seen of all gates.
+#[derive(Clone, Copy, Debug, Default)]
+struct Seen {
+    in_flight: u64,
+    waiting: u64,
+    service_time: Duration,
+}
+
+impl Forgettable for Gate {
+    fn is_as_good_as_new(&self, now: Instant) -> bool {
+        self.is_as_new(now)
+    }
+
+    /// Permits stay with the calls that have them: while those are at work, a key may have up to its limit of others.
+    fn inherit(&self, _shared: &Self, _now: Instant) {}
+}
+
+impl<K: Keying> Gates<K> {
+    pub(crate) fn new(
+        keying: K,
+        max_keys: usize,
+        limit: u32,
+        order: Order,
+        terms: Terms,
+        instruments: Instruments,
+    ) -> Self {
+        Self {
+            gates: Keyed::new(keying, max_keys, Gate::observed(limit, order, instruments.clone())),
+            terms: Live::new(&terms),
+            limit: AtomicU32::new(limit),
+            lifo: AtomicBool::new(order == Order::Lifo),
+            instruments,
+            seen: Survey::default(),
+            unready: Unready::default(),
+            ahead: Connection::default(),
+        }
+    }
+
+    /// Whose refusals calls need not wait for.
+    pub(crate) fn ahead(&self) -> &Connection<K> {
+        &self.ahead
+    }
+
+    /// A look at the breaker that the request would come to, if there is one that is connected.
+    pub(crate) fn look_ahead<Req>(&self, request: &Req) -> Option<Lookahead>
+    where
+        K: KeyBy<Req>,
+    {
+        self.ahead.look_ahead(|| self.gates.key(request))
+    }
+
+    pub(crate) fn instruments(&self) -> &Instruments {
+        &self.instruments
+    }
+
+    #[inline]
+    pub(crate) fn terms(&self) -> Terms {
+        self.terms.read()
+    }
+
+    #[inline]
+    pub(crate) fn unready(&self) -> &Unready {
+        &self.unready
+    }
+
+    #[inline]
+    pub(crate) fn gate<Req>(&self, request: &Req) -> Arc<Gate>
+    where
+        K: KeyBy<Req>,
+    {
+        self.gates.get(request, || Gate::observed(self.limit(), self.order(), self.instruments.clone()))
+    }
+
+    fn order(&self) -> Order {
+        if self.lifo.load(Ordering::Acquire) { Order::Lifo } else { Order::Fifo }
+    }
+
+    /// Lets other terms hold for calls to come, and another limit if there is one. One at a time; what is returned is to be
+    /// done afterwards, where foreign code may run.
+    pub(crate) fn replace(
+        &self,
+        terms: Terms,
+        order: Order,
+        max_keys: usize,
+        limit: Option<u32>,
+    ) -> impl FnOnce() + use<'_, K> {
+        let was_off = self.terms().is_off();
+        self.terms.write(&terms);
+        self.lifo.store(order == Order::Lifo, Ordering::Release);
+        self.gates.for_each(|gate| gate.set_order(order));
+        if let Some(limit) = limit {
+            self.limit.store(limit, Ordering::Release);
+        }
+        self.gates.set_max_keys(max_keys);
+        move || {
+            self.gates.shrink();
+            if terms.is_off() {
+                // All that wait pass; permits in use come back as ever.
+                self.gates.for_each(|gate| gate.set_limit(u32::MAX));
+            } else if limit.is_some() || was_off {
+                self.spread_limit();
+            }
+        }
+    }
+
+    /// The limit of each gate.
+    pub(crate) fn limit(&self) -> u32 {
+        self.limit.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set_limit(&self, limit: u32) {
+        // A gate that is made meanwhile either sees the new limit or is among all of them.
+        self.limit.store(limit, Ordering::Release);
+        self.spread_limit();
+    }
+
+    fn spread_limit(&self) {
+        let mut set = None;
+        // Who sets another limit at the same time may have been overtaken by us: the last one that was stored holds.
+        while set != Some(self.limit()) {
+            let limit = self.limit();
+            self.gates.for_each(|gate| gate.set_limit(limit));
+            set = Some(limit);
+        }
+    }
+
+    /// The permits in use, over all keys.
+    pub(crate) fn in_use(&self) -> usize {
+        self.sum(Gate::in_use)
+    }
+
+    /// The calls that wait, over all keys.
+    pub(crate) fn waiting(&self) -> usize {
+        self.sum(Gate::waiting)
+    }
+
+    fn sum(&self, of: impl Fn(&Gate) -> u32) -> usize {
+        let mut sum = 0;
+        self.gates.for_each(|gate| sum += of(gate) as usize);
+        sum
+    }
+}
+
+impl<K: Keying> Observed for Gates<K> {
+    fn instruments(&self) -> &Instruments {
+        &self.instruments
+    }
+
+    fn keys(&self) -> usize {
+        self.gates.len()
+    }
+
+    fn condition(&self, now: Instant) -> Condition {
+        let Seen { in_flight, waiting, service_time } = self.seen.look(&self.gates, |seen, gate| {
+            seen.in_flight += u64::from(gate.in_use());
+            seen.waiting += u64::from(gate.waiting());
+            seen.service_time = seen.service_time.max(gate.service_time(now));
+        });
+        let condition = GateCondition { in_flight, waiting, limit: self.limit(), service_time };
+        match self.instruments.kind() {
+            LayerKind::LoadShed => Condition::LoadShed(condition),
+            _ => Condition::Bulkhead(condition),
+        }
+    }
+
+    fn apply(&self, command: Command, _now: Instant) -> Result<(), Unsupported> {
+        match command {
+            Command::SetLimit(limit) => {
+                self.set_limit(limit.get());
+                Ok(())
+            }
+            other => Err(Unsupported::new(self.instruments.kind(), other)),
+        }
+    }
+}
+
+#[cfg(all(test, not(seawall_loom)))]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn terms_come_back_as_they_were_packed(
+            room in prop_oneof![Just(Room::Off), any::<u32>().prop_map(Room::AtMost), (0.0..=1000.0).prop_map(Room::PerPermit)],
+            max_wait: u64,
+            max_hold: u64,
+        ) {
+            let [max_wait, max_hold] = [max_wait, max_hold].map(Duration::from_nanos);
+            let terms = Terms { room, max_wait, max_hold };
+            prop_assert_eq!(Terms::unpack(terms.pack()), terms);
+        }
+    }
+
+    /// It is within the bounds of what is valid, and has the sign that says something else here.
+    #[test]
+    fn a_ratio_of_minus_zero_is_zero() {
+        let terms = Terms { room: Room::PerPermit(-0.0), max_wait: Duration::ZERO, max_hold: Duration::ZERO };
+        assert_eq!(Terms::unpack(terms.pack()).max_waiting(9), terms.max_waiting(9));
+    }
+}
+
+#[cfg(all(test, seawall_loom))]
+mod loom_tests {
+    use super::*;
+    use crate::admission::keyed::{ByKey, OneKey};
+
+    /// A key's gate is made while the settings are replaced: it is made by the new ones, or changed with the others.
+    #[test]
+    fn loom_a_gate_that_is_made_meanwhile_has_the_new_limit() {
+        loom::model(|| {
+            let zero = Duration::ZERO;
+            let terms = Terms { room: Room::AtMost(1), max_wait: zero, max_hold: zero };
+            let instruments = Instruments::new(LayerKind::Bulkhead);
+            let gates = Arc::new(Gates::new(ByKey::new(|key: &u8| *key), 8, 1, Order::Fifo, terms, instruments));
+            let theirs = Arc::clone(&gates);
+            let thread = loom::thread::spawn(move || theirs.gate(&7));
+            gates.replace(terms, Order::Lifo, 8, Some(3))();
+            let gate = thread.join().expect("no panic");
+            assert_eq!((gate.limit(), gates.gate(&7).limit()), (3, 3));
+        });
+    }
+
+    /// Two set the limit at once: whoever wins, the gates have the limit that is shown.
+    #[test]
+    fn loom_the_limit_that_is_shown_is_that_of_the_gates() {
+        loom::model(|| {
+            let zero = Duration::ZERO;
+            let terms = Terms { room: Room::AtMost(1), max_wait: zero, max_hold: zero };
+            let instruments = Instruments::new(LayerKind::Bulkhead);
+            let gates = Arc::new(Gates::new(OneKey, 1, 1, Order::Fifo, terms, instruments));
+            let theirs = Arc::clone(&gates);
+            let thread = loom::thread::spawn(move || theirs.set_limit(2));
+            gates.set_limit(3);
+            thread.join().expect("no panic");
+            assert_eq!(gates.gate(&()).limit(), gates.limit());
+        });
+    }
+}

@@ -1,0 +1,86 @@
+use std::time::Duration;
+
+use super::Order;
+use crate::ground::validation::{Validate, Validation};
+use crate::layers::call::bound::DEFAULT_MAX_HOLD;
+use crate::layers::permits::gates::{Room, Terms};
+#[cfg(feature = "config")]
+use crate::loader::HumanTime;
+
+/// How much a service takes on.
+///
+/// ```
+/// use seawall::load_shed::{LoadShedConfig, LoadShedLayer};
+///
+/// let config = LoadShedConfig { max_in_flight: 10, ..Default::default() };
+/// assert!(LoadShedLayer::new(config).is_ok());
+///
+/// let endless = LoadShedConfig { queue_ratio: f64::INFINITY, ..Default::default() };
+/// assert_eq!(LoadShedLayer::new(endless).unwrap_err().faults()[0].path(), "queue_ratio");
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
+#[cfg_attr(all(test, feature = "config"), derive(schemars::JsonSchema))]
+pub struct LoadShedConfig {
+    /// Whether the shedder is at work. If not, every call passes, none waits and none is counted. Default: true.
+    pub enabled: bool,
+    /// How many calls are served at once: what the service can do without slowing down, such as its workers or its
+    /// connections to a database. At least 1. Default: 256.
+    #[cfg_attr(all(test, feature = "config"), schemars(range(min = 1)))]
+    pub max_in_flight: u32,
+    /// How many calls may wait for each one that is served, within `0..=1000`. Default: 4.5.
+    ///
+    /// That is also how long the last of them waits, in service times, whatever those are. At nine tenths of what the service
+    /// can do, less than one call in a hundred would have to wait longer; and with more than it can do, the
+    /// slowest answer in a hundred takes less than ten service times, if those are exponential.
+    #[cfg_attr(all(test, feature = "config"), schemars(range(min = 0.0, max = 1000.0)))]
+    pub queue_ratio: f64,
+    /// The longest a call waits; more than zero. Default: 10 s, for calls without a deadline; what bounds the queue otherwise is its length.
+    #[cfg_attr(feature = "config", serde(with = "HumanTime"))]
+    pub max_wait: Duration,
+    /// Which of the waiting calls of one priority comes first. Default: [`Order::Fifo`].
+    pub order: Order,
+    /// How long a call without a deadline may be served; more than zero. Default: one minute.
+    #[cfg_attr(feature = "config", serde(with = "HumanTime"))]
+    pub max_hold: Duration,
+    /// With [`keyed_by`](super::LoadShedLayer::keyed_by): how many keys have a limit of their own, at least 1. Default: 1024. What
+    /// happens with more is told in [`keyed`](crate::keyed).
+    #[cfg_attr(all(test, feature = "config"), schemars(range(min = 1)))]
+    pub max_keys: usize,
+}
+
+impl Default for LoadShedConfig {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            max_in_flight: 256,
+            queue_ratio: 4.5,
+            max_wait: Duration::from_secs(10),
+            order: Order::Fifo,
+            max_hold: DEFAULT_MAX_HOLD,
+            max_keys: 1024,
+        }
+    }
+}
+
+impl Validate for LoadShedConfig {
+    fn check(&self, validation: &mut Validation) {
+        validation.at_least_one("max_in_flight", self.max_in_flight.into());
+        let ratio = self.queue_ratio;
+        validation.check(
+            (0.0..=1000.0).contains(&ratio),
+            "queue_ratio",
+            format_args!("{ratio} is not within 0..=1000"),
+        );
+        validation.positive("max_wait", self.max_wait);
+        validation.positive("max_hold", self.max_hold);
+        validation.at_least_one("max_keys", self.max_keys as u64);
+    }
+}
+
+impl LoadShedConfig {
+    pub(super) fn terms(&self) -> Terms {
+        let room = if self.enabled { Room::PerPermit(self.queue_ratio) } else { Room::Off };
+        Terms { room, max_wait: self.max_wait, max_hold: self.max_hold }
+    }
+}

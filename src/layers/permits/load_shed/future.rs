@@ -1,0 +1,45 @@
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{self, Poll, ready};
+
+use pin_project::pin_project;
+use tower::{BoxError, Service};
+
+use crate::ground::time;
+use crate::ground::verdict::{self, AtResponse, Classify, Guard};
+use crate::layers::permits::admitted::{AdmittedCall, Answer};
+
+/// A call that is served, waits for that, or is refused.
+#[pin_project]
+#[derive(Debug)]
+pub struct ResponseFuture<S, Req, F, C = AtResponse> {
+    #[pin]
+    call: AdmittedCall<S, Req, F>,
+    classifier: C,
+}
+
+impl<S, Req, F, C> ResponseFuture<S, Req, F, C> {
+    pub(super) fn new(call: AdmittedCall<S, Req, F>, classifier: C) -> Self {
+        Self { call, classifier }
+    }
+}
+
+impl<S, Req, F, C> Future for ResponseFuture<S, Req, F, C>
+where
+    S: Service<Req, Future = F>,
+    S::Error: Into<BoxError>,
+    F: Future<Output = Result<S::Response, S::Error>>,
+    C: Classify<S::Response>,
+{
+    type Output = Result<S::Response, BoxError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        // The permit goes with the rest of the answer: the head is there, so the work is done, and a slow reader of the
+        // body must not hold the place.
+        let Answer { response, verdict, hold, now } =
+            ready!(this.call.poll(cx, |result| verdict::judge(this.classifier, result)))?;
+        time::hand_over(now, || hold.settle(verdict));
+        Poll::Ready(Ok(response))
+    }
+}

@@ -1,0 +1,170 @@
+use std::fmt;
+use std::hash::Hash;
+use std::sync::Arc;
+
+use tower::Layer;
+
+use super::KIND;
+use super::config::LoadShedConfig;
+use super::handle::LoadShedHandle;
+use super::service::LoadShed;
+use crate::admission::keyed::{ByKey, Keying, OneKey};
+use crate::admission::registry::{self, Observed, Registry};
+use crate::ground::error::InvalidConfig;
+use crate::ground::live::Current;
+use crate::ground::validation::Validate;
+use crate::ground::verdict::AtResponse;
+use crate::layers::core::observed;
+use crate::layers::permits::gates::Gates;
+use crate::telemetry::Instruments;
+
+/// Refuses what cannot be served in time. See the [module](super).
+///
+/// All services that this value makes, and all clones of it, share the limit.
+pub struct LoadShedLayer<C = AtResponse, K: Keying = OneKey> {
+    config: Arc<Current<LoadShedConfig>>,
+    gates: Arc<Gates<K>>,
+    classifier: C,
+}
+
+impl LoadShedLayer {
+    /// For any service.
+    ///
+    /// # Errors
+    /// If a limit or a duration is zero, a duration more than ten years, or the ratio no number from 0 to 1000.
+    pub fn new(config: LoadShedConfig) -> Result<Self, InvalidConfig> {
+        config.validate()?;
+        let gates = gates(&config, OneKey, Instruments::new(KIND));
+        Ok(Self { config: Arc::new(Current::new(config)), gates, classifier: AtResponse })
+    }
+}
+
+fn gates<K: Keying>(config: &LoadShedConfig, keying: K, instruments: Instruments) -> Arc<Gates<K>> {
+    Arc::new(Gates::new(keying, config.max_keys, config.max_in_flight, config.order, config.terms(), instruments))
+}
+
+impl<C, K: Keying> LoadShedLayer<C, K> {
+    /// Lets `classifier` say what a result means: only calls that went well tell how long the service takes.
+    pub fn with_classifier<D>(self, classifier: D) -> LoadShedLayer<D, K> {
+        LoadShedLayer { config: self.config, gates: self.gates, classifier }
+    }
+
+    /// Gives each value of `key` a limit of its own: a route, a tenant, a shard. To be said before the layer is used.
+    ///
+    /// ```
+    /// use seawall::load_shed::{LoadShedConfig, LoadShedLayer};
+    ///
+    /// struct Request {
+    ///     tenant: u32,
+    /// }
+    ///
+    /// # fn main() -> Result<(), seawall::error::InvalidConfig> {
+    /// let layer = LoadShedLayer::new(LoadShedConfig::default())?.keyed_by(|request: &Request| request.tenant);
+    /// # drop(layer);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn keyed_by<Request, Key, F>(self, key: F) -> LoadShedLayer<C, ByKey<F, Key>>
+    where
+        F: Fn(&Request) -> Key + Send + Sync + 'static,
+        Key: Hash + Eq + Send + Sync + 'static,
+    {
+        self.with_keying(ByKey::new(key))
+    }
+
+    /// As [`keyed_by`](Self::keyed_by), for a type that implements [`KeyBy`](crate::keyed::KeyBy).
+    pub fn with_keying<L: Keying>(self, keying: L) -> LoadShedLayer<C, L> {
+        let config = self.config.get();
+        let gates = gates(&config, keying, self.gates.instruments().clone());
+        registry::replace(Arc::clone(&gates) as _);
+        LoadShedLayer { config: Arc::new(Current::new(config)), gates, classifier: self.classifier }
+    }
+
+    /// Lets `config` hold from now on, for all clones of this value, all services made by them and all keys.
+    ///
+    /// - **At once:** `max_in_flight` (more calls are served of those that wait; a lower limit ends none, and is reached as
+    ///   calls end), `enabled` (switched off, all that wait pass), and `max_keys` (fewer forget keys that are as good as new, and the others when they are).
+    /// - **For calls to come:** `queue_ratio`, `max_wait`, `max_hold` and `order`. A call that waits keeps its place and its
+    ///   bound, and one that is served its own.
+    /// - **What survives:** everything else: calls that are served, the line, and what is known of the service's time. A limit
+    ///   that was [set by hand](LoadShedHandle::set_limit) holds until `max_in_flight` changes.
+    ///
+    /// Calls read their settings without a lock; there is no cost but to the one who calls this.
+    ///
+    /// ```
+    /// use seawall::load_shed::{LoadShedConfig, LoadShedLayer};
+    ///
+    /// let layer = LoadShedLayer::new(LoadShedConfig::default())?;
+    /// layer.reload(&LoadShedConfig { max_in_flight: 16, ..layer.config() })?;
+    /// assert_eq!(layer.handle().limit(), 16);
+    /// # Ok::<(), seawall::error::InvalidConfig>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`new`](LoadShedLayer::new); all faults are listed, and nothing has changed.
+    pub fn reload(&self, config: &LoadShedConfig) -> Result<(), InvalidConfig> {
+        observed::reload([self.gates.instruments()], config.validate())?;
+        self.apply(config)();
+        Ok(())
+    }
+
+    /// Carries a valid configuration out. What is returned is to be done where foreign code may run.
+    pub(crate) fn apply(&self, config: &LoadShedConfig) -> impl FnOnce() {
+        self.config.replace(config, |before| {
+            let limit = (config.max_in_flight != before.max_in_flight).then_some(config.max_in_flight);
+            self.gates.replace(config.terms(), config.order, config.max_keys, limit)
+        })
+    }
+
+    /// The configuration that holds now. A limit that was set by hand is not part of it.
+    pub fn config(&self) -> LoadShedConfig {
+        self.config.get()
+    }
+
+    /// Gives it a name, by which it is known in refusals, logs and metrics, and in the [`registry`](crate::registry) of the
+    /// process.
+    ///
+    /// # Errors
+    /// If the name is empty or longer than 128 bytes, or taken by another layer of this kind, or the layer has one already.
+    pub fn named(self, name: &str) -> Result<Self, InvalidConfig> {
+        self.named_in(Registry::global(), name)
+    }
+
+    /// As [`named`](Self::named), in another registry.
+    ///
+    /// # Errors
+    /// As [`named`](Self::named).
+    pub fn named_in(self, registry: &Registry, name: &str) -> Result<Self, InvalidConfig> {
+        registry.register(name, &[self.observed()])?;
+        Ok(self)
+    }
+
+    pub(crate) fn observed(&self) -> Arc<dyn Observed> {
+        Arc::clone(&self.gates) as _
+    }
+
+    /// Shows how busy the service is, and changes its limit.
+    pub fn handle(&self) -> LoadShedHandle<K> {
+        LoadShedHandle::new(Arc::clone(&self.gates))
+    }
+}
+
+impl<S, C: Clone, K: Keying> Layer<S> for LoadShedLayer<C, K> {
+    type Service = LoadShed<S, C, K>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        LoadShed::new(inner, Arc::clone(&self.gates), self.classifier.clone())
+    }
+}
+
+impl<C: Clone, K: Keying> Clone for LoadShedLayer<C, K> {
+    fn clone(&self) -> Self {
+        Self { config: Arc::clone(&self.config), gates: Arc::clone(&self.gates), classifier: self.classifier.clone() }
+    }
+}
+
+impl<C, K: Keying> fmt::Debug for LoadShedLayer<C, K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LoadShedLayer").field("config", &self.config.get()).finish_non_exhaustive()
+    }
+}

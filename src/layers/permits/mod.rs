@@ -1,0 +1,9 @@
+//! Layers that admit a call with a permit: the [`bulkhead`] and [`load_shed`], which are two faces of one gate.
+
+pub(crate) mod admitted;
+pub mod bulkhead;
+pub(crate) mod gates;
+pub mod load_shed;
+pub(crate) mod place;
+pub(crate) mod upload;
+pub(crate) mod work;

@@ -1,0 +1,219 @@
+//! One rate, and the line of calls that wait for it.
+
+mod line;
+#[cfg(all(test, not(seawall_loom)))]
+mod tests;
+mod turn;
+
+use std::task::Waker;
+use std::time::Duration;
+
+use self::line::{Line, Place};
+pub(super) use self::turn::Turn;
+use super::state::Terms;
+use crate::algorithm::gcra::{Gcra, Rate};
+use crate::ground::context;
+use crate::ground::error::{Numbers, Reason, Rejected};
+use crate::ground::sync::atomic::{AtomicU32, Ordering};
+use crate::ground::sync::{Arc, Mutex, foreign, lock};
+use crate::ground::time::Instant;
+use crate::telemetry::Instruments;
+
+#[derive(Debug)]
+pub(super) struct Bucket {
+    gcra: Gcra,
+    line: Mutex<Line>,
+    /// How many stand in the line, so that a call that need not wait takes no lock.
+    waiting: AtomicU32,
+    instruments: Instruments,
+}
+
+/// What a call asks for, and by which settings it is answered.
+#[derive(Clone, Copy, Debug)]
+struct Asking {
+    deadline: Option<Instant>,
+    terms: Terms,
+}
+
+impl Bucket {
+    pub(super) fn new(rate: Rate, instruments: Instruments) -> Self {
+        Self { gcra: Gcra::new(rate), line: Mutex::default(), waiting: AtomicU32::new(0), instruments }
+    }
+
+    /// Whether all permits are there, and no call waits for one.
+    pub(super) fn is_full(&self, now: Instant) -> bool {
+        self.waiting() == 0 && self.gcra.is_full(now)
+    }
+
+    /// A new one begins with as many permits as `other` has.
+    pub(super) fn inherit(&self, other: &Self, now: Instant) {
+        self.gcra.inherit(&other.gcra, now);
+    }
+
+    /// Another rate from now on. The caller rings afterwards, where foreign code may run.
+    pub(super) fn set_rate(&self, rate: Rate, now: Instant) {
+        self.gcra.set_rate(rate, now);
+    }
+
+    /// Wakes the head of the line when the rate has changed: it may be asleep until an instant of the old one.
+    pub(super) fn ring(&self) {
+        let head = lock(&self.line).wake_head();
+        if let Some(head) = head {
+            foreign(|| head.wake());
+        }
+    }
+
+    #[inline]
+    pub(super) fn instruments(&self) -> &Instruments {
+        &self.instruments
+    }
+
+    /// Takes a permit, or says when there will be one. Only for the head of the line, or when there is no line.
+    fn take(&self, now: Instant) -> Result<(), Instant> {
+        self.gcra.take(now)?;
+        self.instruments.pass();
+        Ok(())
+    }
+
+    /// Starts a call (`None`), lets it wait, or refuses it. A call that may not wait is refused without the lock.
+    pub(super) fn admit(bucket: &Arc<Self>, now: Instant, terms: Terms) -> Result<Option<Turn>, Rejected> {
+        let context = context::current();
+        let asking = Asking { deadline: context.deadline, terms };
+        let refuse = |wait, waiting| Err(bucket.refusal(Reason::RateLimited, &asking, now, wait, waiting));
+        if bucket.waiting() == 0 {
+            let Err(next) = bucket.take(now) else { return Ok(None) };
+            let wait = next.since(now);
+            if terms.max_waiting == 0 || asking.until(now, wait).is_none() {
+                return refuse(wait, 0);
+            }
+        }
+        let mut line = lock(&bucket.line);
+        let (waiting, wait) = (line.len(), bucket.predict(now, line.ahead(context.priority())));
+        let Some(until) = asking.until(now, wait) else {
+            drop(line);
+            return refuse(wait, waiting);
+        };
+        let Ok((place, displaced)) = line.enter(context.priority(), terms.max_waiting) else {
+            drop(line);
+            return refuse(wait, waiting);
+        };
+        bucket.count(&line);
+        drop(line);
+        // The place is somebody's before foreign code runs, which may panic.
+        let turn = Turn::new(Arc::clone(bucket), place, until, asking);
+        if let Some(displaced) = displaced {
+            foreign(|| displaced.wake());
+        }
+        Ok(Some(turn))
+    }
+
+    /// How long a call waits for its turn that has so many `ahead`.
+    fn predict(&self, now: Instant, ahead: u32) -> Duration {
+        let interval = Duration::from_nanos(self.gcra.rate().interval);
+        self.gcra.next(now).since(now).saturating_add(interval.saturating_mul(ahead))
+    }
+
+    fn refusal(&self, reason: Reason, asking: &Asking, now: Instant, wait: Duration, waiting: u32) -> Rejected {
+        let Terms { permits, per, .. } = asking.terms;
+        let numbers = Numbers::NONE.with_expected(wait).with_waiting(waiting).with_limit(permits).with_per(per);
+        let numbers = match asking.deadline {
+            Some(deadline) => numbers.with_time_left(deadline.since(now)),
+            None => numbers,
+        };
+        Rejected::new(self.instruments.clone(), reason).with_retry_after(Some(wait)).with_numbers(numbers)
+    }
+
+    /// How many calls wait, the head of the line included.
+    #[inline]
+    pub(super) fn waiting(&self) -> u32 {
+        self.waiting.load(Ordering::Acquire)
+    }
+
+    /// Under the lock.
+    fn count(&self, line: &Line) {
+        self.waiting.store(line.len(), Ordering::Release);
+    }
+
+    /// See [`Line::leave`].
+    fn leave(&self, place: Place) -> (Option<Waker>, Option<Waker>) {
+        let mut line = lock(&self.line);
+        let left = line.leave(place);
+        self.count(&line);
+        left
+    }
+}
+
+impl Asking {
+    /// Until when a call may wait whose turn comes after `wait`; `None` if that is later.
+    fn until(&self, now: Instant, wait: Duration) -> Option<Instant> {
+        let longest = self.deadline.map_or(self.terms.max_wait, |at| at.since(now).min(self.terms.max_wait));
+        (!longest.is_zero() && wait <= longest).then(|| now + longest)
+    }
+}
+
+#[cfg(all(test, seawall_loom))]
+mod loom_tests {
+    use std::sync::atomic::AtomicBool;
+
+    use super::*;
+    use crate::ground::context::Priority;
+
+    #[derive(Default)]
+    struct Woken(AtomicBool);
+
+    impl std::task::Wake for Woken {
+        fn wake(self: std::sync::Arc<Self>) {
+            self.0.store(true, std::sync::atomic::Ordering::SeqCst);
+        }
+    }
+
+    const NOW: Instant = Instant::from_nanos(1 << 63);
+
+    fn bucket() -> Arc<Bucket> {
+        let bucket = Bucket::new(Rate { interval: 1_000_000, burst: 1 }, Instruments::new(super::super::KIND));
+        assert!(bucket.take(NOW).is_ok());
+        Arc::new(bucket)
+    }
+
+    /// The rate changes while the head lies down: it has seen the new rate, or it is woken.
+    #[test]
+    fn loom_no_head_sleeps_through_a_change_of_rate() {
+        loom::model(|| {
+            let bucket = bucket();
+            let (place, _) = lock(&bucket.line).enter(Priority::Normal, 1).expect("room");
+            let theirs = Arc::clone(&bucket);
+            let thread = loom::thread::spawn(move || {
+                theirs.set_rate(Rate { interval: 1, burst: 1 }, NOW);
+                theirs.ring();
+            });
+            let woken = std::sync::Arc::new(Woken::default());
+            let mut waker = Some(Waker::from(std::sync::Arc::clone(&woken)));
+            assert_eq!(lock(&bucket.line).attend(place, &mut waker), Some(true));
+            let sees_the_new_rate = bucket.predict(NOW, 0) < Duration::from_micros(1);
+            thread.join().expect("no panic");
+            assert!(sees_the_new_rate || woken.0.load(std::sync::atomic::Ordering::SeqCst));
+        });
+    }
+
+    /// The head leaves while the next one lies down: that one sees that it is the head, or it is woken.
+    #[test]
+    fn loom_next_in_line_hears_that_it_is_the_head() {
+        loom::model(|| {
+            let bucket = bucket();
+            let (head, _) = lock(&bucket.line).enter(Priority::Normal, 2).expect("room");
+            let (next, _) = lock(&bucket.line).enter(Priority::Normal, 2).expect("room");
+            let theirs = Arc::clone(&bucket);
+            let thread = loom::thread::spawn(move || {
+                if let (_, Some(next)) = theirs.leave(head) {
+                    next.wake();
+                }
+            });
+            let woken = std::sync::Arc::new(Woken::default());
+            let mut waker = Some(Waker::from(std::sync::Arc::clone(&woken)));
+            let attended = lock(&bucket.line).attend(next, &mut waker);
+            thread.join().expect("no panic");
+            let is_head = attended.expect("it stands there");
+            assert!(is_head || woken.0.load(std::sync::atomic::Ordering::SeqCst));
+        });
+    }
+}

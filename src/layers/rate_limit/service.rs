@@ -1,0 +1,79 @@
+use std::fmt;
+use std::sync::Arc;
+use std::task::{self, Poll};
+
+use tower::{BoxError, Service};
+
+use super::bucket::Bucket;
+use super::future::ResponseFuture;
+use super::state::State;
+use crate::admission::keyed::{KeyBy, Keying, OneKey};
+use crate::ground::context;
+use crate::ground::error::{Reason, Rejected};
+use crate::ground::time;
+use crate::layers::call::inner::Inner;
+
+/// A service of which only so many calls start in a stretch of time. See the [module](super).
+pub struct RateLimit<S, K: Keying = OneKey> {
+    inner: Inner<S>,
+    state: Arc<State<K>>,
+}
+
+impl<S, K: Keying> RateLimit<S, K> {
+    pub(super) fn new(inner: S, state: Arc<State<K>>) -> Self {
+        Self { inner: Inner::new(inner), state }
+    }
+}
+
+impl<S, K, Req> Service<Req> for RateLimit<S, K>
+where
+    S: Service<Req> + Clone,
+    S::Error: Into<BoxError>,
+    K: KeyBy<Req>,
+{
+    type Response = S::Response;
+    type Error = BoxError;
+    type Future = ResponseFuture<S, Req, S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut task::Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(cx).map_err(Into::into)
+    }
+
+    fn call(&mut self, request: Req) -> Self::Future {
+        let now = time::call_start();
+        if context::current().has_expired(now) {
+            // What is not sent takes no permit.
+            self.inner.let_go();
+            return ResponseFuture::refused(Rejected::new(self.state.instruments.clone(), Reason::DeadlineExpired));
+        }
+        let bucket = self.state.bucket(&request);
+        match Bucket::admit(&bucket, now, self.state.terms()) {
+            Ok(None) => {
+                let source = self.state.instruments.source();
+                ResponseFuture::running(self.inner.call(request, now, &self.state.unready), now, source)
+            }
+            Ok(Some(turn)) => {
+                // Who waits for us holds nothing of the inner service, which becomes ready again when it is its turn.
+                self.inner.let_go();
+                ResponseFuture::waiting(turn, self.inner.take(&self.state.unready), request)
+            }
+            Err(rejected) => {
+                self.inner.let_go();
+                ResponseFuture::refused(rejected)
+            }
+        }
+    }
+}
+
+// By hand, because a clone shares the state and needs no clone of the key's type.
+impl<S: Clone, K: Keying> Clone for RateLimit<S, K> {
+    fn clone(&self) -> Self {
+        Self { inner: self.inner.clone(), state: Arc::clone(&self.state) }
+    }
+}
+
+impl<S: fmt::Debug, K: Keying> fmt::Debug for RateLimit<S, K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RateLimit").field("inner", &self.inner).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,172 @@
+//! The handle of a retry budget, and a withdrawal from it.
+
+use std::time::Duration;
+
+use crate::algorithm::budget::{Claim, Ledger};
+use crate::ground::error::InvalidConfig;
+use crate::ground::sync::Arc;
+use crate::ground::time::{self, Instant};
+use crate::ground::validation::{Validate, Validation};
+#[cfg(feature = "config")]
+use crate::loader::HumanTime;
+
+/// What retries may cost.
+///
+/// The defaults let retries add a fifth to the calls of the last ten seconds. Beside that, a client that calls too
+/// rarely to save for a retry has a reserve of ten, of which one comes back each second.
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
+#[cfg_attr(all(test, feature = "config"), derive(schemars::JsonSchema))]
+pub struct BudgetConfig {
+    /// How much of a retry each call earns, within `0..=1`, in steps of 0.0001. Retries are at most this share of the
+    /// calls. Default: 0.2.
+    #[cfg_attr(all(test, feature = "config"), schemars(range(min = 0.0, max = 1.0)))]
+    pub ratio: f64,
+    /// How long what a call has earned can be spent, from one second to one minute. It decays in ten steps. Default: 10 s.
+    #[cfg_attr(feature = "config", serde(with = "HumanTime"))]
+    pub ttl: Duration,
+    /// How many retries a second come without calls, up to 1000 and, if any, at least 0.001; zero for no reserve. Default: 1.
+    #[cfg_attr(all(test, feature = "config"), schemars(range(min = 0.0, max = 1000.0)))]
+    pub reserve_per_second: f64,
+    /// How many retries the reserve holds at most, within `1..=1000`. Default: 10.
+    pub reserve_burst: u32,
+}
+
+impl Default for BudgetConfig {
+    fn default() -> Self {
+        Self { ratio: 0.2, ttl: Duration::from_secs(10), reserve_per_second: 1.0, reserve_burst: 10 }
+    }
+}
+
+impl Validate for BudgetConfig {
+    fn check(&self, validation: &mut Validation) {
+        validation.ratio("ratio", self.ratio);
+        validation.check(
+            !(self.ratio > 0.0 && self.ratio < 0.0001),
+            "ratio",
+            format_args!("{} is less than the least there is, 0.0001", self.ratio),
+        );
+        validation.check(
+            (Duration::from_secs(1)..=Duration::from_secs(60)).contains(&self.ttl),
+            "ttl",
+            format_args!("{:?} is not within 1s..=60s", self.ttl),
+        );
+        validation.check(
+            self.reserve_per_second == 0.0 || (0.001..=1000.0).contains(&self.reserve_per_second),
+            "reserve_per_second",
+            format_args!("{} is neither 0 nor within 0.001..=1000", self.reserve_per_second),
+        );
+        validation.check_against(
+            self.reserve_per_second == 0.0 || (1..=1000).contains(&self.reserve_burst),
+            "reserve_burst",
+            &["reserve_per_second"],
+            format_args!("{} is not within 1..=1000", self.reserve_burst),
+        );
+    }
+}
+
+/// A retry budget. Clones are handles of one budget, so that layers to which the same one is
+/// [given](super::RetryLayer::with_budget) share it.
+///
+/// Each call deposits, and each retry withdraws before it waits for its turn. The price is held until the retry has ended. A retry
+/// that was never sent is refunded: its call was dropped during the backoff, the inner service did not become ready, a layer further
+/// in refused it, or the connection could not be made ([`Verdict::Unsent`](crate::verdict::Verdict::Unsent)). Lock-free; a deposit is one atomic update (about 10 ns), however long the budget was idle.
+///
+/// ```
+/// use seawall::retry::{Budget, BudgetConfig, RetryConfig, RetryLayer};
+///
+/// let budget = Budget::new(BudgetConfig::default())?;
+/// let reads = RetryLayer::new(RetryConfig::default())?.with_budget(budget.clone());
+/// let once_more = RetryConfig { max_attempts: 2, ..RetryConfig::default() };
+/// let writes = RetryLayer::new(once_more)?.with_budget(budget.clone());
+/// # let _ = (reads, writes);
+/// assert_eq!(budget.balance(), 10);
+/// # Ok::<(), seawall::error::InvalidConfig>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Budget {
+    ledger: Arc<Ledger>,
+}
+
+impl Budget {
+    /// A budget whose reserve is full.
+    ///
+    /// # Errors
+    /// If a field is out of its range; all faults are listed.
+    pub fn new(config: BudgetConfig) -> Result<Self, InvalidConfig> {
+        config.validate()?;
+        Ok(Self::valid(&config))
+    }
+
+    pub(super) fn valid(config: &BudgetConfig) -> Self {
+        let ledger = Ledger::new(config.ratio, config.ttl, config.reserve_per_second, config.reserve_burst);
+        Self { ledger: Arc::new(ledger) }
+    }
+
+    /// Other settings from now on, for all layers that pay from this budget. What calls have earned survives, and expires in the
+    /// new time to live; the reserve holds what it held, up to the new burst, and is not filled: no change makes a retry.
+    ///
+    /// A budget of a layer's own changes with [the layer](super::RetryLayer::reload); one that was
+    /// [given](super::RetryLayer::with_budget) to layers only by this. Calls read the settings without a lock.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new); nothing has changed.
+    pub fn reload(&self, config: &BudgetConfig) -> Result<(), InvalidConfig> {
+        config.validate()?;
+        self.apply(config, time::now());
+        Ok(())
+    }
+
+    pub(super) fn apply(&self, config: &BudgetConfig, now: Instant) {
+        let BudgetConfig { ratio, ttl, reserve_per_second, reserve_burst } = *config;
+        self.ledger.reload(ratio, ttl, reserve_per_second, reserve_burst, now);
+    }
+
+    /// How many retries could be made right now.
+    pub fn balance(&self) -> u32 {
+        self.ledger.balance(time::now())
+    }
+
+    pub(super) fn is_as_new(&self, now: Instant) -> bool {
+        self.ledger.is_as_new(now)
+    }
+
+    pub(super) fn inherit(&self, other: &Self, now: Instant) {
+        self.ledger.inherit(&other.ledger, now);
+    }
+
+    #[inline]
+    pub(super) fn deposit(&self, now: Instant) {
+        self.ledger.deposit(now);
+    }
+
+    pub(super) fn withdraw(&self, now: Instant) -> Option<Withdrawal> {
+        let claim = self.ledger.withdraw(now)?;
+        Some(Withdrawal { ledger: Arc::clone(&self.ledger), claim: Some(claim), sent: false })
+    }
+}
+
+/// The price of one retry, held until it is known whether the retry was sent. Dropped, it is spent if it was, and else refunded.
+#[derive(Debug)]
+pub(super) struct Withdrawal {
+    ledger: Arc<Ledger>,
+    claim: Option<Claim>,
+    sent: bool,
+}
+
+impl Withdrawal {
+    /// Whether the retry was sent, as far as can be said.
+    pub(super) fn mark(&mut self, sent: bool) {
+        self.sent = sent;
+    }
+}
+
+impl Drop for Withdrawal {
+    fn drop(&mut self) {
+        match self.claim.take() {
+            Some(claim) if self.sent => self.ledger.spend(claim, time::now()),
+            Some(claim) => self.ledger.refund(claim),
+            None => {}
+        }
+    }
+}

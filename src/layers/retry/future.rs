@@ -1,0 +1,467 @@
+use std::fmt;
+use std::future::Future;
+use std::mem;
+use std::pin::Pin;
+use std::sync::Arc as Shared;
+use std::task::{self, Poll, ready};
+
+use pin_project::{pin_project, pinned_drop};
+use tower::{BoxError, Service};
+
+use super::budget::Withdrawal;
+use super::limit::{Limit, inside, numbered, poll_cut};
+use super::policy::{Ended, Granted, Policy, Progress};
+use super::replay::Kept;
+use super::report::{self, Report, Stop};
+use super::terms::Terms;
+use crate::admission::timer::Timer;
+use crate::ground::chance;
+use crate::ground::context::{self, Context, SaidBefore};
+use crate::ground::error::{Reason, rejection};
+use crate::ground::sync::Arc;
+use crate::ground::time::{self, Instant};
+use crate::ground::verdict::{self, Classify, Expiry, Verdict};
+use crate::layers::call::bound::Bound;
+use crate::layers::call::inner::{Call, Taken};
+use crate::layers::call::sending::{self, Sending};
+use crate::layers::core::observed;
+use crate::telemetry::{self, AttemptSpan};
+
+/// What further attempts are made of.
+#[derive(Debug)]
+pub(super) struct Further<S, K> {
+    pub(super) kept: K,
+    pub(super) service: S,
+}
+
+/// A call that is tried again when it fails.
+#[pin_project(project = FutureProj, PinnedDrop)]
+pub struct ResponseFuture<S, K, C>
+where
+    K: Kept,
+    S: Service<K::Attempt>,
+    C: Classify<S::Response>,
+{
+    #[allow(clippy::type_complexity, reason = "three futures, each in its state")]
+    #[pin]
+    state: State<Call<S, K::Attempt, S::Future>, C::Settling, C::Detaching>,
+    /// The bound of the present attempt.
+    bound: Bound,
+    /// When the present attempt is cut, if that is before the call is.
+    cut: Option<Instant>,
+    /// The bound of the whole call.
+    limit: Limit,
+    /// None once no further attempt can follow.
+    further: Option<Further<S, K>>,
+    /// The price of the present attempt, until it has ended.
+    withdrawal: Option<Withdrawal>,
+    /// How the last attempt failed. A cut or a refusal of ours never takes the place of the callee's own failure.
+    failure: Option<Result<C::Settled, BoxError>>,
+    progress: Progress,
+    /// A call that nobody has ever polled has not begun.
+    polled: bool,
+    /// Of the present attempt, if spans were asked for.
+    span: Option<Box<AttemptSpan>>,
+    /// What the body of the present attempt notes.
+    sending: Option<Shared<Sending>>,
+    /// Kept only for those who ask.
+    verdicts: Vec<Verdict>,
+    start: Instant,
+    inherited: Context,
+    said_before: SaidBefore,
+    classifier: C,
+    terms: Terms,
+    policy: Arc<Policy>,
+}
+
+#[pin_project(project = StateProj)]
+enum State<Call, Settling, Detaching> {
+    /// An attempt is on its way => Settling | Resting | Over
+    Attempting {
+        #[pin]
+        call: Call,
+    },
+    /// There is a response, which shows what it means => Detaching | Over
+    Settling {
+        #[pin]
+        settling: Settling,
+    },
+    /// It failed, another attempt is paid for, and it lets go of what it holds => Resting | Over
+    Detaching {
+        #[pin]
+        detaching: Detaching,
+        until: Instant,
+        cause: Verdict,
+    },
+    /// The next attempt waits for its time => Attempting | Over
+    Resting { until: Instant, timer: Timer, cause: Verdict },
+    /// The caller has got the result.
+    Over,
+}
+
+/// What a call has from the beginning.
+#[derive(Debug)]
+pub(super) struct Beginning {
+    pub(super) start: Instant,
+    pub(super) inherited: Context,
+    pub(super) terms: Terms,
+    pub(super) limit: Limit,
+    /// When the first attempt is cut, if that is before the call is.
+    pub(super) cut: Option<Instant>,
+    /// Of the first attempt.
+    pub(super) span: Option<Box<AttemptSpan>>,
+    /// What the body of the first attempt notes.
+    pub(super) sending: Option<Shared<Sending>>,
+}
+
+impl<S, K, C> ResponseFuture<S, K, C>
+where
+    K: Kept,
+    S: Service<K::Attempt>,
+    C: Classify<S::Response>,
+{
+    #[inline]
+    pub(super) fn new(
+        call: Call<S, K::Attempt, S::Future>,
+        further: Option<Further<S, K>>,
+        beginning: Beginning,
+        policy: Arc<Policy>,
+        classifier: C,
+    ) -> Self {
+        let Beginning { start, inherited, terms, limit, cut, span, sending } = beginning;
+        let attempts = if matches!(call, Call::Refused(_)) { 0 } else { 1 };
+        Self {
+            state: State::Attempting { call },
+            bound: limit.of_attempt(cut, start),
+            cut,
+            limit,
+            further,
+            withdrawal: None,
+            failure: None,
+            progress: Progress::new(attempts, start),
+            polled: false,
+            span,
+            sending,
+            verdicts: Vec::new(),
+            start,
+            inherited,
+            said_before: context::said_before(),
+            classifier,
+            terms,
+            policy,
+        }
+    }
+}
+
+impl<S, K, C> Future for ResponseFuture<S, K, C>
+where
+    K: Kept,
+    S: Service<K::Attempt> + Clone,
+    S::Error: Into<BoxError>,
+    C: Classify<S::Response>,
+{
+    type Output = Result<C::Settled, BoxError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        *this.polled = true;
+        // The call may have been moved to a task in which nobody ends it.
+        let enforced = this.inherited.deadline.is_some_and(|deadline| context::current().ends_by(deadline));
+        let source = this.policy.instruments.source();
+        if this.policy.instruments.named().is_some() {
+            // So that the end of the call can go by a reading that is made further in.
+            time::forget_latest();
+        }
+        loop {
+            let call_context = numbered(*this.inherited, this.terms, this.progress.attempts).with_enforced(enforced);
+            let inside = inside(call_context, *this.cut);
+            let (verdict, result) = match this.state.as_mut().project() {
+                StateProj::Attempting { mut call } => {
+                    let answer = {
+                        let _entered = (context::enter(inside), this.cut.map(|_| context::enforce(cx.waker())));
+                        let _sending = sending::enter(this.sending.as_ref());
+                        let _span = this.span.as_ref().map(|span| span.enter());
+                        time::noting_local_wait(|| match call.as_mut().poll_call(cx, source) {
+                            Poll::Ready(Ok(())) => call.as_mut().poll(cx, source).map_err(Failed::Called),
+                            Poll::Ready(Err(error)) => Poll::Ready(Err(Failed::NotCalled(error))),
+                            Poll::Pending => Poll::Pending,
+                        })
+                    };
+                    match answer {
+                        (Poll::Ready(Ok(response)), _) => {
+                            mark(this.withdrawal, true);
+                            let settling = this.classifier.settle(response);
+                            this.state.set(State::Settling { settling });
+                            continue;
+                        }
+                        (Poll::Ready(Err(failed)), _) => {
+                            let (is_called, error) = match failed {
+                                Failed::Called(error) => (true, error),
+                                Failed::NotCalled(error) => (false, error),
+                            };
+                            let verdict = verdict::judge(this.classifier, Err(&error));
+                            mark(this.withdrawal, is_called && verdict != Verdict::Unsent && !is_refused(&error));
+                            (verdict, Err(error))
+                        }
+                        (Poll::Pending, is_local) => {
+                            if !is_local {
+                                mark(this.withdrawal, true);
+                            }
+                            ready!(poll_cut(this.bound, cx, this.failure.is_some(), call.is_waiting(), source))
+                        }
+                    }
+                }
+                StateProj::Settling { settling } => {
+                    let settled = {
+                        let _entered = (context::enter(inside), this.cut.map(|_| context::enforce(cx.waker())));
+                        let _span = this.span.as_ref().map(|span| span.enter());
+                        settling.poll(cx)
+                    };
+                    match settled {
+                        Poll::Ready((verdict, response)) => {
+                            mark(this.withdrawal, verdict != Verdict::Unsent);
+                            (verdict, Ok(response))
+                        }
+                        Poll::Pending => ready!(poll_cut(this.bound, cx, this.failure.is_some(), false, source)),
+                    }
+                }
+                StateProj::Detaching { detaching, until, cause } => {
+                    let (until, cause) = (*until, *cause);
+                    // It ends before the call does, whose bound may be our own: what it keeps must not be lost to that.
+                    let inside = inside.with_deadline(Some(this.limit.at));
+                    let detached = {
+                        let _entered = context::enter(inside);
+                        detaching.poll(cx)
+                    };
+                    match detached {
+                        Poll::Ready(response) => {
+                            *this.failure = Some(Ok(response));
+                            this.rest(until, cause);
+                            continue;
+                        }
+                        Poll::Pending => ready!(poll_cut(this.bound, cx, this.failure.is_some(), false, source)),
+                    }
+                }
+                StateProj::Resting { until, timer, cause } => {
+                    if timer.poll_until(cx, *until).is_pending() {
+                        time::mark_local_wait();
+                        return Poll::Pending;
+                    }
+                    let (cause, now) = (*cause, time::now());
+                    // We may wake up much later than we wanted to.
+                    let stop = if now >= this.limit.at {
+                        Stop::Deadline
+                    } else if let Some(call) = this.begin(call_context, now) {
+                        telemetry::retried(&this.policy.instruments, cause);
+                        observed::stir();
+                        this.state.set(State::Attempting { call });
+                        continue;
+                    } else {
+                        Stop::NotRepeatable
+                    };
+                    let failure = this.failure.take();
+                    this.finish(stop, cause);
+                    this.say_last_word(stop, cause);
+                    return failure.map_or(Poll::Pending, Poll::Ready);
+                }
+                // Polled after it was over: as fused futures do.
+                StateProj::Over => return Poll::Pending,
+            };
+
+            this.end_span(verdict);
+            // The price of this attempt is spent or refunded before the next one is paid.
+            *this.withdrawal = None;
+            let is_ours = is_ours(&result);
+            let next = this.next(verdict, (!is_ours).then_some(result.as_ref()));
+            let result = if is_ours { this.failure.take().unwrap_or(result) } else { result };
+            match next {
+                Ok(granted) => {
+                    *this.withdrawal = Some(granted.withdrawal);
+                    let (until, cause) = (granted.at, verdict);
+                    // This drops what is left of the attempt, so that all that it held is free while we rest.
+                    match result {
+                        Ok(response) => {
+                            // The attempt is over; what follows is bounded by the call alone.
+                            *this.cut = None;
+                            *this.bound = this.limit.whole();
+                            let detaching = this.classifier.detach(response);
+                            this.state.set(State::Detaching { detaching, until, cause });
+                        }
+                        Err(error) => {
+                            *this.failure = Some(Err(error));
+                            this.rest(until, cause);
+                        }
+                    }
+                }
+                Err(stop) => {
+                    this.finish(stop, verdict);
+                    this.say_last_word(stop, verdict);
+                    return Poll::Ready(result.map(|response| match *this.cut {
+                        // The time of the attempt bounds the rest of its response, too.
+                        Some(at) if !inside.lasts() => {
+                            let _entered = context::enter(inside);
+                            let expiry = Expiry::new(source, at, Reason::AttemptTimeout);
+                            this.classifier.bound(response, expiry.since(this.progress.since))
+                        }
+                        _ => response,
+                    }));
+                }
+            }
+        }
+    }
+}
+
+impl<S, K, C> FutureProj<'_, S, K, C>
+where
+    K: Kept,
+    S: Service<K::Attempt>,
+    C: Classify<S::Response>,
+{
+    /// The attempt is over, and nothing of it goes on while the next one waits for its time.
+    fn rest(&mut self, until: Instant, cause: Verdict) {
+        self.state.set(State::Resting { until, timer: Timer::new(), cause });
+        if let Some(further) = self.further {
+            further.kept.give_up();
+        }
+    }
+
+    /// Begins the next attempt, unless its request cannot be made after all.
+    fn begin(&mut self, context: Context, now: Instant) -> Option<Call<S, K::Attempt, S::Future>>
+    where
+        S: Clone,
+    {
+        let attempt = self.progress.attempts.saturating_add(1);
+        let cut = self.limit.cut(self.terms, now);
+        let _entered = context::enter(inside(context.with_attempt(attempt), cut));
+        let further = self.further.as_mut()?;
+        let request = further.kept.next()?;
+        *self.sending = further.kept.sending();
+        let service = Taken::unready(further.service.clone(), self.policy.unready.clone());
+        self.progress.attempts = attempt;
+        self.progress.since = now;
+        *self.cut = cut;
+        *self.bound = self.limit.of_attempt(cut, now);
+        if attempt >= self.terms.max_attempts() {
+            *self.further = None;
+        }
+        *self.span = self.terms.attempt_spans().then(|| Box::new(AttemptSpan::new(&self.policy.instruments, attempt)));
+        let _span = (self.span.as_ref().map(|span| span.enter()), sending::enter(self.sending.as_ref()));
+        Some(service.call(request))
+    }
+
+    fn end_span(&mut self, verdict: Verdict) {
+        if let Some(span) = self.span.take() {
+            span.end(verdict);
+        }
+    }
+
+    /// What follows on an attempt that ended, by itself with `theirs`.
+    fn next(&mut self, verdict: Verdict, theirs: Option<Result<&C::Settled, &BoxError>>) -> Result<Granted, Stop> {
+        if report::is_asked() {
+            self.verdicts.push(verdict);
+        }
+        // Decided first, so that a call that succeeds does not read the clock again.
+        if verdict == Verdict::Success {
+            return Err(Stop::Succeeded);
+        }
+        let further = &*self.further;
+        let repeatable = |verdict| further.as_ref().is_some_and(|further| further.kept.repeatable(verdict));
+        let ended = Ended { verdict, now: time::now(), limit: self.limit.at };
+        let asked = || theirs.and_then(|failed| self.classifier.retry_after(failed));
+        self.policy.retry(self.terms, self.progress, ended, asked, repeatable, chance::sample)
+    }
+
+    /// The call is over: nothing is held for it from now on, and whoever asked learns how it went.
+    fn finish(&mut self, stopped: Stop, last: Verdict) {
+        self.state.set(State::Over);
+        *self.withdrawal = None;
+        self.end_span(last);
+        if let Some(why) = stopped.not_retried().filter(|_| self.terms.enabled()) {
+            telemetry::not_retried(&self.policy.instruments, why);
+            observed::stir();
+        }
+        let instruments = &self.policy.instruments;
+        // A call of which nothing was begun was refused, and is counted as that.
+        if instruments.named().is_some() && *self.polled && self.progress.attempts > 0 {
+            observed::record(instruments, last, time::latest_or_now().since(*self.start));
+        }
+        self.tell(stopped);
+    }
+
+    /// Tells the tiers above, if this one has done what can be done, or that the handler has got over what failed before.
+    fn say_last_word(&self, stopped: Stop, last: Verdict) {
+        if matches!(last, Verdict::Success | Verdict::CallerFault) {
+            context::take_back(*self.said_before);
+        } else if stopped.is_for_good(last, self.progress.attempts) {
+            context::say_last_word();
+        }
+    }
+
+    fn tell(&mut self, stopped: Stop) {
+        if report::is_asked() {
+            report::tell(Report {
+                attempts: self.progress.attempts,
+                stopped,
+                verdicts: mem::take(self.verdicts),
+                elapsed: time::now().since(*self.start),
+            });
+        }
+    }
+}
+
+/// How an attempt ended without an answer.
+enum Failed {
+    /// The inner service was called.
+    Called(BoxError),
+    /// It did not come to that.
+    NotCalled(BoxError),
+}
+
+fn mark(withdrawal: &mut Option<Withdrawal>, sent: bool) {
+    if let Some(withdrawal) = withdrawal {
+        withdrawal.mark(sent);
+    }
+}
+
+/// Whether a layer of ours refused to send it.
+fn is_refused(error: &BoxError) -> bool {
+    rejection(error).is_some_and(|rejected| rejected.verdict() == Verdict::Ignored)
+}
+
+/// Whether it was a layer that ended the attempt and not the callee.
+fn is_ours<T>(result: &Result<T, BoxError>) -> bool {
+    result.as_ref().is_err_and(|error| rejection(error).is_some())
+}
+
+#[pinned_drop]
+impl<S, K, C> PinnedDrop for ResponseFuture<S, K, C>
+where
+    K: Kept,
+    S: Service<K::Attempt>,
+    C: Classify<S::Response>,
+{
+    fn drop(self: Pin<&mut Self>) {
+        let mut this = self.project();
+        if !matches!(*this.state, State::Over) {
+            time::forget_latest();
+            // The attempt goes first, so that a retry further in tells before we do.
+            this.finish(Stop::Dropped, Verdict::Abandoned);
+            // Cut by the deadline further out, which leaves no time for another attempt: the same as if we had seen it.
+            if this.inherited.deadline.is_some() && this.inherited.has_expired(time::now()) {
+                context::say_last_word();
+            }
+        }
+    }
+}
+
+impl<S, K, C> fmt::Debug for ResponseFuture<S, K, C>
+where
+    K: Kept,
+    S: Service<K::Attempt>,
+    C: Classify<S::Response>,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { progress, limit, .. } = self;
+        f.debug_struct("ResponseFuture").field("progress", progress).field("limit", limit).finish_non_exhaustive()
+    }
+}

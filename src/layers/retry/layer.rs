@@ -1,0 +1,173 @@
+use std::sync::Arc;
+
+use tower::Layer;
+
+use super::KIND;
+use super::budget::Budget;
+use super::config::RetryConfig;
+use super::policy::Policy;
+use super::replay::CloneRequest;
+use super::service::Retry;
+use super::state::State;
+use crate::admission::keyed::{ByKey, Keying, OneKey};
+use crate::admission::registry::{self, Observed, Registry};
+use crate::ground::error::InvalidConfig;
+use crate::ground::validation::Validate;
+use crate::ground::verdict::AtResponse;
+use crate::layers::core::observed;
+use crate::telemetry::Instruments;
+
+/// Makes a further attempt when one fails, within a budget. See the [module](super).
+#[derive(Debug)]
+pub struct RetryLayer<C = AtResponse, P = CloneRequest, K: Keying = OneKey> {
+    state: Arc<State<K>>,
+    classifier: C,
+    replay: P,
+}
+
+impl RetryLayer {
+    /// Retries for any service whose requests can be cloned: every error is a failure that may pass.
+    ///
+    /// # Errors
+    /// If a setting is out of its range; all faults are listed, with the path of the field.
+    pub fn new(config: RetryConfig) -> Result<Self, InvalidConfig> {
+        config.validate()?;
+        let common = Policy::new(&config, Instruments::new(KIND));
+        Ok(Self {
+            state: Arc::new(State::new(config, OneKey, common)),
+            classifier: AtResponse,
+            replay: CloneRequest::new(),
+        })
+    }
+}
+
+impl<C, P> RetryLayer<C, P> {
+    /// Pays from `budget`, which may be shared with other layers. Its settings are its own: a [`reload`](Self::reload) of the
+    /// layer leaves them alone, and there is [`Budget::reload`].
+    pub fn with_budget(self, budget: Budget) -> Self {
+        let common = Policy::paid_from(budget, self.state.common().instruments.clone());
+        let state = Arc::new(State::new(self.config(), OneKey, common));
+        registry::replace(Arc::clone(&state) as _);
+        Self { state, ..self }
+    }
+
+    /// Keeps a budget for each value of `key`, so that one host in trouble does not use up what all may spend.
+    ///
+    /// ```
+    /// use seawall::retry::{RetryConfig, RetryLayer};
+    ///
+    /// struct Query {
+    ///     shard: u32,
+    /// }
+    ///
+    /// let layer = RetryLayer::new(RetryConfig::default())?.keyed_by(|query: &Query| query.shard);
+    /// # let _ = layer;
+    /// # Ok::<(), seawall::error::InvalidConfig>(())
+    /// ```
+    pub fn keyed_by<Req, F, Key>(self, key: F) -> RetryLayer<C, P, ByKey<F, Key>>
+    where
+        F: Fn(&Req) -> Key,
+        ByKey<F, Key>: Keying,
+    {
+        self.with_keying(ByKey::new(key))
+    }
+
+    /// Keeps a budget for each key. Requests without one share the layer's [`budget`](Self::budget).
+    pub fn with_keying<K: Keying>(self, keying: K) -> RetryLayer<C, P, K> {
+        let state = Arc::new(State::new(self.config(), keying, self.state.common().renewed()));
+        registry::replace(Arc::clone(&state) as _);
+        RetryLayer { state, classifier: self.classifier, replay: self.replay }
+    }
+}
+
+impl<C, P, K: Keying> RetryLayer<C, P, K> {
+    /// Lets `classifier` say what a result means.
+    pub fn with_classifier<D>(self, classifier: D) -> RetryLayer<D, P, K> {
+        RetryLayer { state: self.state, classifier, replay: self.replay }
+    }
+
+    /// Lets `replay` make each attempt's request.
+    pub fn with_replay<Q>(self, replay: Q) -> RetryLayer<C, Q, K> {
+        RetryLayer { state: self.state, classifier: self.classifier, replay }
+    }
+
+    /// The budget that retries are paid from; where there is one for each key, that of the requests without a key.
+    pub fn budget(&self) -> &Budget {
+        self.state.budget()
+    }
+
+    /// Gives it a name, by which it is known in refusals, logs and metrics, and in the [`registry`](crate::registry) of the
+    /// process.
+    ///
+    /// # Errors
+    /// If the name is empty or longer than 128 bytes, or taken by another layer of this kind, or the layer has one already.
+    pub fn named(self, name: &str) -> Result<Self, InvalidConfig> {
+        self.named_in(Registry::global(), name)
+    }
+
+    /// As [`named`](Self::named), in another registry.
+    ///
+    /// # Errors
+    /// As [`named`](Self::named).
+    pub fn named_in(self, registry: &Registry, name: &str) -> Result<Self, InvalidConfig> {
+        registry.register(name, &[self.observed()])?;
+        Ok(self)
+    }
+
+    pub(crate) fn observed(&self) -> Arc<dyn Observed> {
+        Arc::clone(&self.state) as _
+    }
+
+    /// Lets `config` hold from now on, for all clones of this value, all services made by them and all keys.
+    ///
+    /// - **For calls to come:** `enabled`, `max_attempts`, `backoff`, `attempt_timeout`, `max_retry_after` and `max_hold`. A call that has begun
+    ///   keeps those that it began with, for all its attempts.
+    /// - **At once:** `budget`, in place: what calls have earned survives, and the reserve is not filled (see
+    ///   [`Budget::reload`]); and `max_keys` (fewer forget keys that are as good as new, and the others when they are).
+    /// - **Not at all:** a budget that was [given](RetryLayer::with_budget). Others may pay from it; it has a
+    ///   [`reload`](Budget::reload) of its own.
+    ///
+    /// Calls read their settings without a lock; there is no cost but to the one who calls this.
+    ///
+    /// ```
+    /// use seawall::retry::{RetryConfig, RetryLayer};
+    ///
+    /// let layer = RetryLayer::new(RetryConfig::default())?;
+    /// layer.reload(&RetryConfig { max_attempts: 2, ..layer.config() })?;
+    /// assert_eq!(layer.config().max_attempts, 2);
+    /// # Ok::<(), seawall::error::InvalidConfig>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`new`](RetryLayer::new); all faults are listed, and nothing has changed.
+    pub fn reload(&self, config: &RetryConfig) -> Result<(), InvalidConfig> {
+        observed::reload([Observed::instruments(&*self.state)], config.validate())?;
+        self.apply(config)();
+        Ok(())
+    }
+
+    /// Carries a valid configuration out. What is returned is to be done where foreign code may run.
+    pub(crate) fn apply(&self, config: &RetryConfig) -> impl FnOnce() + use<'_, C, P, K> {
+        self.state.apply(config)
+    }
+
+    /// The configuration that holds now. A budget that was given may have another.
+    pub fn config(&self) -> RetryConfig {
+        self.state.config.get()
+    }
+}
+
+/// By hand, so that a keying needs not be `Clone`: clones share it.
+impl<C: Clone, P: Clone, K: Keying> Clone for RetryLayer<C, P, K> {
+    fn clone(&self) -> Self {
+        Self { state: Arc::clone(&self.state), classifier: self.classifier.clone(), replay: self.replay.clone() }
+    }
+}
+
+impl<S, C: Clone, P: Clone, K: Keying> Layer<S> for RetryLayer<C, P, K> {
+    type Service = Retry<S, C, P, K>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        Retry::new(inner, Arc::clone(&self.state), self.classifier.clone(), self.replay.clone())
+    }
+}

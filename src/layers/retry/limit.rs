@@ -1,0 +1,88 @@
+//! When a call ends, and when one attempt of it does.
+
+use std::task::{self, Poll};
+
+use tower::BoxError;
+
+use super::terms::Terms;
+use crate::ground::context::{self, Context};
+use crate::ground::error::{Reason, Rejected, Why};
+use crate::ground::time::Instant;
+use crate::ground::verdict::Verdict;
+use crate::layers::call::bound::Bound;
+use crate::layers::call::inner::reject;
+use crate::telemetry::Source;
+
+/// The bound of a whole call.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limit {
+    start: Instant,
+    pub(super) at: Instant,
+    reason: Reason,
+    /// Whether an attempt may take all of the call's time: the head of a long poll or a long upload comes late.
+    may_take_all: bool,
+}
+
+impl Limit {
+    pub(super) fn new(inherited: Context, terms: &Terms, start: Instant) -> Self {
+        let may_take_all = inherited.lasts() && inherited.end() <= inherited.deadline;
+        match inherited.deadline {
+            Some(at) => Self { start, at, reason: Reason::DeadlineExceeded, may_take_all },
+            None => Self { start, at: start + terms.max_hold(), reason: Reason::HoldExceeded, may_take_all },
+        }
+    }
+
+    /// When an attempt that begins now is cut, if that is before the call is.
+    pub(super) fn cut(self, terms: &Terms, now: Instant) -> Option<Instant> {
+        terms.attempt_timeout().map(|timeout| now + timeout).filter(|at| *at < self.at && !self.may_take_all)
+    }
+
+    /// The bound of an attempt that begins now.
+    pub(super) fn of_attempt(self, cut: Option<Instant>, now: Instant) -> Bound {
+        match cut {
+            Some(at) => Bound::at(now, at, Reason::AttemptTimeout),
+            None => self.whole(),
+        }
+    }
+
+    /// The bound of the whole call.
+    pub(super) fn whole(self) -> Bound {
+        Bound::at(self.start, self.at, self.reason)
+    }
+}
+
+/// The context of a call for its attempt of this number. Where retries are switched off, a retry further out is the one that counts.
+#[inline]
+pub(super) fn numbered(context: Context, terms: &Terms, attempt: u32) -> Context {
+    if terms.enabled() { context.with_attempt(attempt) } else { context }
+}
+
+/// What is further in sees the time of its attempt and not that of the whole call: it waits no longer than that, and a
+/// callee that hangs for all of it has hung.
+pub(super) fn inside(context: Context, cut: Option<Instant>) -> Context {
+    match cut {
+        Some(_) if context.lasts() => context.with_deadline(cut).with_enforced(true),
+        Some(_) => context.with_deadline(cut).with_end(None, false).with_enforced(true),
+        None => context,
+    }
+}
+
+/// Ready when an attempt has lasted too long. Poll this after the attempt: what is ready in time is not thrown away.
+///
+/// While there is a failure to return, the call ends at its deadline by itself: whoever enforces the deadline around us
+/// knows nothing of the failure, and would put an error of its own in its place.
+pub(super) fn poll_cut<T>(
+    bound: &mut Bound,
+    cx: &mut task::Context<'_>,
+    has_failed: bool,
+    was_waiting: bool,
+    source: Source,
+) -> Poll<(Verdict, Result<T, BoxError>)> {
+    let _entered = has_failed.then(|| context::enter(context::current().with_enforced(false)));
+    bound.poll(cx).map(|why| {
+        // An attempt that was not sent says nothing about the callee.
+        let unsent = was_waiting && why.reason == Reason::AttemptTimeout;
+        let rejected = Rejected::by(source, if unsent { Why { reason: Reason::NotReady, ..why } } else { why });
+        (rejected.verdict(), Err(reject(rejected)))
+    })
+}

@@ -1,0 +1,135 @@
+//! What follows on a failed attempt.
+
+use std::time::Duration;
+
+use super::budget::{Budget, BudgetConfig, Withdrawal};
+use super::config::RetryConfig;
+use super::report::Stop;
+use super::terms::Terms;
+use crate::admission::timer;
+use crate::ground::time::Instant;
+use crate::ground::verdict::Verdict;
+use crate::layers::call::inner::Unready;
+use crate::telemetry::Instruments;
+
+/// What all calls with one key share.
+#[derive(Debug)]
+pub(super) struct Policy {
+    pub(super) budget: Budget,
+    /// Whether the budget was given by the user, who sees to its settings.
+    given: bool,
+    pub(super) unready: Unready,
+    pub(super) instruments: Instruments,
+}
+
+/// How far a call has come.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Progress {
+    /// Attempts that were begun.
+    pub(super) attempts: u32,
+    /// When the last one was begun.
+    pub(super) since: Instant,
+    /// The wait before the last one.
+    delay: Duration,
+    /// Whether an attempt was lost.
+    lost: bool,
+}
+
+impl Progress {
+    pub(super) fn new(attempts: u32, since: Instant) -> Self {
+        Self { attempts, since, delay: Duration::ZERO, lost: false }
+    }
+}
+
+/// An attempt that has just ended, in a call that ends at `limit`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ended {
+    pub(super) verdict: Verdict,
+    pub(super) now: Instant,
+    pub(super) limit: Instant,
+}
+
+/// A retry that may be made, and is paid for.
+#[derive(Debug)]
+pub(super) struct Granted {
+    pub(super) at: Instant,
+    pub(super) withdrawal: Withdrawal,
+}
+
+impl Policy {
+    /// With a budget of its own.
+    pub(super) fn new(config: &RetryConfig, instruments: Instruments) -> Self {
+        Self { budget: Budget::valid(&config.budget), given: false, unready: Unready::default(), instruments }
+    }
+
+    /// With a budget that is given.
+    pub(super) fn paid_from(budget: Budget, instruments: Instruments) -> Self {
+        Self { budget, given: true, unready: Unready::default(), instruments }
+    }
+
+    /// With the same budget.
+    pub(super) fn renewed(&self) -> Self {
+        let (budget, instruments) = (self.budget.clone(), self.instruments.clone());
+        Self { budget, given: self.given, unready: Unready::default(), instruments }
+    }
+
+    pub(super) fn reload(&self, config: &BudgetConfig, now: Instant) {
+        if !self.given {
+            self.budget.apply(config, now);
+        }
+    }
+
+    /// A budget that was given is not forgotten with its handle here.
+    pub(super) fn is_as_new(&self, now: Instant) -> bool {
+        self.given || self.budget.is_as_new(now)
+    }
+
+    /// Whether, and when, another attempt follows on one that has ended. `asked` is how long the callee asked to be left alone, where
+    /// the verdict does not say it. The price is withdrawn before the wait, so that a call without a token ends at once.
+    pub(super) fn retry(
+        &self,
+        terms: &Terms,
+        progress: &mut Progress,
+        ended: Ended,
+        asked: impl FnOnce() -> Option<Duration>,
+        repeatable: impl FnOnce(Verdict) -> bool,
+        chance: impl FnOnce() -> f64,
+    ) -> Result<Granted, Stop> {
+        let Ended { verdict, now, limit } = ended;
+        match verdict {
+            Verdict::Transient
+            | Verdict::Unprocessed
+            | Verdict::TimedOut
+            | Verdict::Unsent
+            | Verdict::Overloaded { .. } => {}
+            // It may be what killed the callee: one more is the most that anyone should suffer.
+            Verdict::Lost if !progress.lost => progress.lost = true,
+            _ => return Err(Stop::Verdict),
+        }
+        if progress.attempts >= terms.max_attempts() {
+            return Err(Stop::Attempts);
+        }
+        if !repeatable(verdict) {
+            return Err(Stop::NotRepeatable);
+        }
+        let told = match verdict {
+            Verdict::Overloaded { retry_after: Some(wait) } => wait,
+            _ => asked().unwrap_or_default(),
+        };
+        if told > terms.max_retry_after() {
+            return Err(Stop::RetryAfter);
+        }
+        let backoff = terms.backoff().delay(progress.attempts, progress.delay, chance());
+        // On top of what was told: all callers are told the same, and must not come back together.
+        let at = now + told + backoff;
+        // The timer may be late by its grain; who wakes up with no time left has waited in vain. And what was too slow with all
+        // the time that it had will not be quick with the crumbs of it.
+        let crumbs = if verdict == Verdict::TimedOut { now.since(progress.since) / 10 } else { Duration::ZERO };
+        if at + crumbs.max(timer::GRAIN) >= limit {
+            return Err(Stop::Deadline);
+        }
+        let withdrawal = self.budget.withdraw(now).ok_or(Stop::Budget)?;
+        progress.delay = backoff;
+        Ok(Granted { at, withdrawal })
+    }
+}
