@@ -3,6 +3,7 @@
 pub(crate) mod chance;
 pub mod context;
 pub mod error;
+pub(crate) mod layer_id;
 pub(crate) mod live;
 pub(crate) mod sync;
 pub(crate) mod text;

@@ -162,7 +162,7 @@ mod tests {
 
     use super::*;
     use crate::ground::error::Reason;
-    use crate::telemetry::LayerKind;
+    use crate::ground::layer_id::LayerKind;
 
     fn of(error: impl Into<BoxError>) -> Verdict {
         verdict(&error.into())

@@ -13,10 +13,11 @@ use metrics::{Key, Label, Level, Metadata, Recorder, SharedString, Unit};
 
 use super::calls::{self, Calls};
 use super::events::NAMELESS;
-use super::instruments::{Instruments, LayerKind};
+use super::instruments::Instruments;
 use super::tally::{Count, NotRetried, STATES, Tally};
 use super::turns::Turns;
 use crate::ground::error::Reason;
+use crate::ground::layer_id::LayerKind;
 use crate::ground::verdict::Verdict;
 
 const CALL_DURATION: &str = "seawall_call_duration_seconds";

@@ -41,14 +41,14 @@ pub(crate) use self::waiter::Waiter;
 use crate::algorithm::estimate::{Estimate, ServiceTime, Took};
 use crate::algorithm::queue::{self, Refusal, Until, Wait};
 use crate::ground::context::Priority;
-use crate::ground::error::{Numbers, Reason, Rejected};
+use crate::ground::error::{Numbers, Reason};
+#[cfg(test)]
+use crate::ground::layer_id::LayerKind;
 use crate::ground::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::ground::sync::{Arc, Mutex, foreign, lock};
 use crate::ground::time::{self, Instant};
 use crate::ground::verdict::Verdict;
-use crate::telemetry::Instruments;
-#[cfg(test)]
-use crate::telemetry::LayerKind;
+use crate::telemetry::{Instruments, Unreported};
 
 /// What a call asks for.
 #[derive(Clone, Copy, Debug)]
@@ -68,10 +68,10 @@ pub(crate) enum Admitted {
 }
 
 impl Refusal {
-    /// The refusal as the caller gets it.
-    pub(crate) fn rejected(self, instruments: &Instruments) -> Rejected {
+    /// The same as a refusal by the layer that the instruments are of.
+    pub(crate) fn by(self, instruments: &Instruments) -> Unreported {
         let Self { reason, retry_after, numbers } = self;
-        Rejected::new(instruments.clone(), reason).with_retry_after(retry_after).with_numbers(numbers)
+        instruments.refuse(reason).with_retry_after(retry_after).with_numbers(numbers)
     }
 }
 

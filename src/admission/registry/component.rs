@@ -5,10 +5,11 @@ use super::held::Held;
 use super::snapshot::{Command, ComponentSnapshot, LastRefusal, Latency};
 use super::{Observed, Snapshot};
 use crate::ground::error::Reason;
+use crate::ground::layer_id::LayerKind;
 use crate::ground::time::{self, Instant};
 #[cfg(feature = "dashboard")]
 use crate::telemetry::Successes;
-use crate::telemetry::{self, Instruments, LayerKind, Tally};
+use crate::telemetry::{self, Instruments, Tally};
 
 /// A handle of one named layer. It keeps the layer's state, but not its name: when the layer and its services are gone, the name is
 /// free, and the handle shows what was last. Cheap to clone.

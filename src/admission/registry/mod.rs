@@ -61,13 +61,14 @@ pub use self::snapshot::{
     LastTransition, Latency, RateLimitCondition, RetryCondition, SettingsCondition, Snapshot,
 };
 use crate::ground::error::InvalidConfig;
+use crate::ground::layer_id::LayerKind;
 use crate::ground::sync::global::{Mutex, MutexGuard, lock};
 use crate::ground::text;
 use crate::ground::time::{self, Instant};
 use crate::ground::validation::Validation;
 #[cfg(feature = "metrics")]
 use crate::telemetry::Turns;
-use crate::telemetry::{Instruments, LayerKind, NAMELESS};
+use crate::telemetry::{Instruments, NAMELESS};
 
 /// The state of a layer value, as the registry sees it.
 pub(crate) trait Observed: Release + Send + Sync {

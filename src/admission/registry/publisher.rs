@@ -17,6 +17,7 @@ use tokio::runtime::Handle;
 use super::Inner;
 use super::snapshot::{Condition, GateCondition};
 use crate::admission::timer::Timer;
+use crate::ground::layer_id::LayerId;
 use crate::ground::sync::global::{Mutex, MutexGuard, lock};
 use crate::ground::time::{self, Instant};
 use crate::telemetry::{Counted, Gauge, Publication, STATES, publish_process};
@@ -27,7 +28,7 @@ const EVERY: Duration = Duration::from_secs(1);
 const LATE: Duration = Duration::from_secs(3);
 
 /// What the components of a registry have told, by the source of each.
-pub(super) type Publications = BTreeMap<u64, Told>;
+pub(super) type Publications = BTreeMap<LayerId, Told>;
 
 /// What one component has counted, and how much of it has been told.
 pub(super) struct Told {
@@ -131,11 +132,11 @@ fn publish_all(registry: &Arc<Inner>, publications: &mut Publications) {
     for observed in &components {
         let instruments = observed.instruments();
         let Some(named) = instruments.named() else { continue };
-        let id = instruments.source().id();
+        let id = instruments.layer_id();
         there.insert(id, gauges(&observed.condition(now)));
         publications.entry(id).or_insert_with(|| Told {
             counted: Arc::clone(&named.counted),
-            publication: Publication::new(&named.name, instruments.kind()),
+            publication: Publication::new(&named.counted.name, instruments.kind()),
         });
     }
     // Those that are gone first: another one may have the name. Calls that they let pass may still count.

@@ -73,7 +73,7 @@ mod tests {
 
     use super::*;
     use crate::ground::error::Reason;
-    use crate::telemetry::LayerKind;
+    use crate::ground::layer_id::LayerKind;
 
     #[derive(Debug, thiserror::Error)]
     #[error("wrapped")]

@@ -2,14 +2,14 @@
 
 use std::error::Error;
 use std::fmt;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::{AtDeadline, Numbers, Reason, TripCause, Why};
-use crate::ground::verdict::Verdict;
+use crate::ground::layer_id::LayerId;
 #[cfg(test)]
-use crate::telemetry::LayerKind;
-use crate::telemetry::{Instruments, Source};
+use crate::ground::layer_id::LayerKind;
+use crate::ground::verdict::Verdict;
 
 /// A call that a layer refused, or ended before there was an answer.
 ///
@@ -40,7 +40,9 @@ use crate::telemetry::{Instruments, Source};
 /// refusal, and by which [`rejection_in`](super::rejection_in) finds it. Its text is the [reason](Reason::as_str) in one word.
 pub struct Rejected {
     reason: Reason,
-    instruments: Instruments,
+    layer_id: LayerId,
+    /// None if the layer has none, or is gone.
+    name: Option<Arc<str>>,
     retry_after: Option<Duration>,
     numbers: Numbers,
     /// The response was cut while nobody was waiting for more of it.
@@ -61,9 +63,11 @@ impl fmt::Display for Origin {
 impl Error for Origin {}
 
 impl Rejected {
-    pub(crate) fn new(instruments: Instruments, reason: Reason) -> Self {
+    /// By the layer with this id and name. Layers do not call this: `telemetry` makes refusals, so that they are counted.
+    pub(crate) fn new(layer_id: LayerId, name: Option<Arc<str>>, why: impl Into<Why>) -> Self {
+        let Why { reason, numbers } = why.into();
         let retry_after = reason.retry_after(None);
-        Self { reason, instruments, retry_after, numbers: Numbers::NONE, parked: false, origin: OnceLock::new() }
+        Self { reason, layer_id, name, retry_after, numbers, parked: false, origin: OnceLock::new() }
     }
 
     /// The refusal that `error` is, or stands for.
@@ -72,16 +76,10 @@ impl Rejected {
         error.downcast_ref().or_else(stands_for).or_else(|| AtDeadline::cut(error))
     }
 
-    /// By the layer that `source` is. The look-up takes a lock: for what is rare, or comes after a wait.
-    pub(crate) fn by(source: Source, why: impl Into<Why>) -> Self {
-        let Why { reason, numbers } = why.into();
-        Self::new(source.instruments(), reason).with_numbers(numbers)
-    }
-
     /// By a layer without a name.
     #[cfg(test)]
     pub(crate) fn nameless(kind: LayerKind, reason: Reason) -> Self {
-        Self::new(Instruments::nameless(kind), reason)
+        Self::new(LayerId::nameless(kind), None, reason)
     }
 
     /// What the layer knows of the time after which another try has a chance. Without it there is a floor.
@@ -91,6 +89,7 @@ impl Rejected {
     }
 
     /// The numbers that decided it.
+    #[cfg(test)]
     pub(crate) fn with_numbers(mut self, numbers: Numbers) -> Self {
         self.numbers = numbers;
         self
@@ -110,17 +109,17 @@ impl Rejected {
 
     /// Which layer did it, in one word: `deadline`, `retry`, `circuit_breaker`, `bulkhead`, `rate_limit`, `load_shed`.
     pub fn layer(&self) -> &'static str {
-        self.instruments.kind().as_str()
+        self.layer_id.kind().as_str()
     }
 
     /// The name that was given to the layer or its stack, if it has one: which dependency it is about.
     pub fn name(&self) -> Option<&str> {
-        self.instruments.name()
+        self.name.as_deref()
     }
 
-    #[inline]
-    pub(crate) fn instruments(&self) -> &Instruments {
-        &self.instruments
+    #[cfg(feature = "http")]
+    pub(crate) fn layer_id(&self) -> LayerId {
+        self.layer_id
     }
 
     /// After how long another try has a chance. Always there where another try can help, with a floor where the layer does not
@@ -232,10 +231,11 @@ impl Error for Rejected {
 /// A clone makes its own source.
 impl Clone for Rejected {
     fn clone(&self) -> Self {
-        let Self { reason, instruments, retry_after, numbers, parked, origin: _ } = self;
+        let Self { reason, layer_id, name, retry_after, numbers, parked, origin: _ } = self;
         Self {
             reason: *reason,
-            instruments: instruments.clone(),
+            layer_id: *layer_id,
+            name: name.clone(),
             retry_after: *retry_after,
             numbers: *numbers,
             parked: *parked,

@@ -81,7 +81,7 @@ fn code(kind: Kind) -> Code {
 mod tests {
     use super::*;
     use crate::ground::error::{Reason, Rejected};
-    use crate::telemetry::LayerKind;
+    use crate::ground::layer_id::LayerKind;
 
     #[test]
     fn every_reason_is_one_of_four_codes_and_any_other_error_is_internal() {

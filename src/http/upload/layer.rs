@@ -12,12 +12,13 @@ use tower::{BoxError, Layer, Service};
 use super::UploadBody;
 use crate::ground::context;
 use crate::ground::error::InvalidConfig;
+use crate::ground::layer_id::LayerKind;
 use crate::ground::sync::Arc;
 use crate::ground::time;
 use crate::ground::validation::Validation;
 use crate::layers::call::bound::DEFAULT_MAX_HOLD;
 use crate::layers::permits::upload::Upload;
-use crate::telemetry::{Instruments, LayerKind};
+use crate::telemetry::Instruments;
 
 /// The share of a call's time for which a client may keep it waiting.
 pub(crate) const DEFAULT_IDLE_SHARE: f64 = 0.5;

@@ -6,9 +6,9 @@ use std::time::Duration;
 use crate::admission::timer::Timer;
 use crate::ground::context;
 use crate::ground::error::{Numbers, Reason, Why};
+use crate::ground::layer_id::LayerId;
 use crate::ground::time::{self, Instant};
 use crate::ground::verdict::Expiry;
-use crate::telemetry::Source;
 
 /// The bound of a layer that has none of its own to configure, used only where no deadline is set.
 pub(crate) const DEFAULT_MAX_HOLD: Duration = Duration::from_secs(60);
@@ -57,8 +57,8 @@ impl Limits {
 
     /// The bound of what the call leaves in its response.
     #[inline]
-    pub(crate) fn expiry(&self, source: Source) -> Expiry {
-        Expiry::new(source, self.end(), self.reason).since(self.start)
+    pub(crate) fn expiry(&self, layer_id: LayerId) -> Expiry {
+        Expiry::new(layer_id, self.end(), self.reason).since(self.start)
     }
 }
 

@@ -16,11 +16,12 @@ use pin_project::pin_project;
 use tower::{BoxError, Service};
 
 use crate::ground::context;
-use crate::ground::error::{Numbers, Reason, Rejected};
+use crate::ground::error::{Numbers, Reason};
+use crate::ground::layer_id::LayerId;
 use crate::ground::time::{self, Instant};
 use crate::layers::call::bound::Bound;
 use crate::layers::core::observed;
-use crate::telemetry::{self, Source};
+use crate::telemetry::{self, Unreported};
 
 /// How many calls of one layer may wait for inner services that are not ready. Waiting costs memory, and a service that
 /// keeps a thousand waiting is not short of callers.
@@ -170,7 +171,7 @@ impl<S> Taken<S> {
 #[derive(Debug)]
 pub(crate) enum Call<S, Req, F> {
     /// The layer lets nothing through => Over.
-    Refused(Rejected),
+    Refused(Unreported),
     /// The service is not ready => Running.
     Waiting { service: S, request: Option<Req>, unready: Unready, place: Option<Place> },
     /// The answer is on its way => Over.
@@ -195,19 +196,19 @@ where
     S::Error: Into<BoxError>,
     F: Future<Output = Result<S::Response, S::Error>>,
 {
-    /// Waits for the inner service of the layer that `source` is, and calls it. An error here says that nothing was sent.
+    /// Waits for the inner service of the layer with this id, and calls it. An error here says that nothing was sent.
     #[inline]
     pub(crate) fn poll_call(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        source: Source,
+        layer_id: LayerId,
     ) -> Poll<Result<(), BoxError>> {
         let future = match self.as_mut().project() {
             CallProj::Running { .. } | CallProj::Over => return Poll::Ready(Ok(())),
-            CallProj::Refused(rejected) => {
-                let rejected = rejected.clone();
+            CallProj::Refused(refusal) => {
+                let error = reject(refusal);
                 self.set(Self::Over);
-                return Poll::Ready(Err(reject(rejected)));
+                return Poll::Ready(Err(error));
             }
             CallProj::Waiting { service, request, unready, place } => {
                 match service.poll_ready(cx) {
@@ -224,7 +225,7 @@ where
                             self.set(Self::Over);
                             let numbers = Numbers::NONE.with_waiting(MAX_WAITING as u32).with_limit(MAX_WAITING as u32);
                             return Poll::Ready(Err(reject(
-                                Rejected::by(source, Reason::NotReady).with_numbers(numbers),
+                                &telemetry::refuse(layer_id, Reason::NotReady).with_numbers(numbers),
                             )));
                         }
                         // The callee has not been asked yet, so this is no time of the callee's.
@@ -242,14 +243,14 @@ where
         Poll::Ready(Ok(()))
     }
 
-    /// Polls the call of the layer that `source` is.
+    /// Polls the call of the layer with this id.
     #[inline]
     pub(crate) fn poll(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        source: Source,
+        layer_id: LayerId,
     ) -> Poll<Result<S::Response, BoxError>> {
-        ready!(self.as_mut().poll_call(cx, source))?;
+        ready!(self.as_mut().poll_call(cx, layer_id))?;
         match self.as_mut().project() {
             CallProj::Running { future } => {
                 let result = ready!(future.poll(cx));
@@ -278,8 +279,8 @@ impl<S, Req, F> BoundedCall<S, Req, F> {
     }
 
     /// A call that the layer lets nothing of through.
-    pub(crate) fn refused(rejected: Rejected) -> Self {
-        Self { call: Call::Refused(rejected), bound: Bound::never() }
+    pub(crate) fn refused(refusal: Unreported) -> Self {
+        Self { call: Call::Refused(refusal), bound: Bound::never() }
     }
 
     /// When the call must be over.
@@ -300,7 +301,7 @@ impl<S, Req, F> BoundedCall<S, Req, F> {
     pub(crate) fn poll(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        source: Source,
+        layer_id: LayerId,
         inside: Option<context::Context>,
     ) -> Poll<Result<S::Response, BoxError>>
     where
@@ -311,7 +312,7 @@ impl<S, Req, F> BoundedCall<S, Req, F> {
         let mut this = self.project();
         {
             let _entered = inside.map(|inside| (context::enter(inside), context::enforce(cx.waker())));
-            if let Poll::Ready(answer) = this.call.as_mut().poll(cx, source) {
+            if let Poll::Ready(answer) = this.call.as_mut().poll(cx, layer_id) {
                 // It has the waker of a task that waits no more.
                 this.bound.disarm();
                 return Poll::Ready(answer);
@@ -320,13 +321,13 @@ impl<S, Req, F> BoundedCall<S, Req, F> {
         let reason = ready!(this.bound.poll(cx));
         // All that the call holds is free from now on, even if the caller keeps our future.
         this.call.set(Call::Over);
-        Poll::Ready(Err(reject(Rejected::by(source, reason))))
+        Poll::Ready(Err(reject(&telemetry::refuse(layer_id, reason))))
     }
 }
 
 /// Reports a refusal and makes an error of it.
-pub(crate) fn reject(rejected: Rejected) -> BoxError {
-    telemetry::rejected(&rejected);
+pub(crate) fn reject(refusal: &Unreported) -> BoxError {
+    let rejected = refusal.report();
     observed::stir();
     rejected.into()
 }

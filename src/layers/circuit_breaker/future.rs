@@ -48,8 +48,8 @@ where
             // Tiers above that try again what is not even sent here would only multiply it.
             context::say_last_word();
         }
-        let (call, source) = (this.call, ticket.source());
-        let (result, woken) = ticket.watch(this.woken, cx, |cx| call.poll(cx, source, None));
+        let (call, layer_id) = (this.call, ticket.layer_id());
+        let (result, woken) = ticket.watch(this.woken, cx, |cx| call.poll(cx, layer_id, None));
         let result = ready!(result);
         let now = ticket.answered(woken);
         match result {

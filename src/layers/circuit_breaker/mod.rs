@@ -163,7 +163,7 @@ mod uploading;
 #[cfg(all(test, not(seawall_loom)))]
 mod tests;
 
-use crate::telemetry::LayerKind;
+use crate::ground::layer_id::LayerKind;
 
 pub use self::config::{CircuitBreakerConfig, Window};
 pub use self::future::ResponseFuture;

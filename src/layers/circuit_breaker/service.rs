@@ -10,7 +10,7 @@ use super::ticket::Ticket;
 use super::turn::Waiting;
 use crate::admission::keyed::{KeyBy, Keying, OneKey};
 use crate::ground::context;
-use crate::ground::error::{Reason, Rejected};
+use crate::ground::error::Reason;
 use crate::ground::time;
 use crate::ground::verdict::{AtResponse, Classify};
 use crate::layers::call::bound::Bound;
@@ -65,7 +65,7 @@ where
         let bound = Bound::new(now, entrance.max_hold);
         let admitted = if context::current().has_expired(now) {
             // It would not be sent in time, and its end would be held against the callee.
-            Err(Rejected::new(breaker.instruments().clone(), Reason::DeadlineExpired))
+            Err(breaker.instruments().refuse(Reason::DeadlineExpired))
         } else {
             let left = bound.instant().since(now);
             breaker.admit(&entrance.pace, left, now).map_err(|wait| breaker.refusal(wait, now))
@@ -75,14 +75,14 @@ where
                 lookout::keep(&breaker, &pass, now);
                 (Some(pass), None)
             }
-            Err(rejected) => (None, Some(rejected)),
+            Err(refusal) => (None, Some(refusal)),
         };
         let ticket = Ticket::new(breaker, pass, now, bound.limits());
         let call = match refusal {
             None => BoundedCall::new(self.inner.call(request, now, self.breakers.unready()), bound),
-            Some(rejected) => {
+            Some(refusal) => {
                 self.inner.let_go();
-                BoundedCall::refused(rejected)
+                BoundedCall::refused(refusal)
             }
         };
         ResponseFuture::new(call, ticket, self.classifier.clone())

@@ -12,12 +12,12 @@ use crate::algorithm::breaker::{
 use crate::algorithm::evidence::{Evidence, Yardstick};
 use crate::algorithm::window::{Span, Window};
 use crate::ground::chance;
-use crate::ground::error::{Numbers, Reason, Rejected};
+use crate::ground::error::{Numbers, Reason};
 use crate::ground::live::Live;
 use crate::ground::sync::{Mutex, lock};
 use crate::ground::time::Instant;
 use crate::layers::core::observed;
-use crate::telemetry::{self, Instruments};
+use crate::telemetry::{self, Instruments, Unreported};
 
 /// See the module.
 #[derive(Debug)]
@@ -114,9 +114,9 @@ impl Breaker {
     }
 
     /// The refusal of a call, which may try again after `wait`. Neither a lock nor an allocation.
-    pub(super) fn refusal(&self, wait: Option<Duration>, now: Instant) -> Rejected {
-        let rejected = Rejected::new(self.instruments.clone(), Reason::CircuitOpen);
-        rejected.with_retry_after(wait).with_numbers(self.numbers(now))
+    pub(super) fn refusal(&self, wait: Option<Duration>, now: Instant) -> Unreported {
+        let refusal = self.instruments.refuse(Reason::CircuitOpen);
+        refusal.with_retry_after(wait).with_numbers(self.numbers(now))
     }
 
     /// The numbers of the outage, if there is one.

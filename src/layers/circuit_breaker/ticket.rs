@@ -9,13 +9,13 @@ use crate::admission::woken::Woken;
 use crate::algorithm::breaker::Pass;
 use crate::algorithm::evidence::{self, Ending, Evidence, Times};
 use crate::ground::context;
+use crate::ground::layer_id::LayerId;
 use crate::ground::sync::Arc;
 use crate::ground::time::{self, Instant, Stopwatch};
 use crate::ground::verdict::{Expiry, Guard, Verdict};
 use crate::layers::call::bound::Limits;
 use crate::layers::call::sending;
 use crate::layers::core::observed;
-use crate::telemetry::Source;
 
 /// What a breaker gives to a call: settled once, with what the call said about the dependency, or dropped, if it was given up.
 pub struct Ticket {
@@ -47,8 +47,8 @@ impl Ticket {
     }
 
     #[inline]
-    pub(super) fn source(&self) -> Source {
-        self.breaker.instruments().source()
+    pub(super) fn layer_id(&self) -> LayerId {
+        self.breaker.instruments().layer_id()
     }
 
     /// Polls the call by `woken`, and notes when it is not the dependency that it waits for. Says also when the call was woken for
@@ -225,7 +225,7 @@ impl Guard for Ticket {
     }
 
     fn expiry(&self) -> Expiry {
-        self.limits.expiry(self.source())
+        self.limits.expiry(self.layer_id())
     }
 }
 

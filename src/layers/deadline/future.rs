@@ -8,13 +8,14 @@ use tower::{BoxError, Service};
 
 use crate::admission::timer;
 use crate::ground::context::{self, Context};
-use crate::ground::error::{AtDeadline, Reason, Rejected, rejection};
+use crate::ground::error::{AtDeadline, Reason, rejection};
+use crate::ground::layer_id::LayerId;
 use crate::ground::time::{self, Instant};
 use crate::ground::verdict::{AtResponse, Classify, Expiry, Guard, Pace, Verdict};
 use crate::layers::call::bound::Bound;
 use crate::layers::call::inner::BoundedCall;
 use crate::layers::core::observed;
-use crate::telemetry::{self, Source};
+use crate::telemetry;
 
 /// What lives in a response until the call is over: the instant at which it must be.
 #[derive(Debug)]
@@ -46,7 +47,7 @@ pub(super) struct Ending {
     pub(super) idle: Option<Duration>,
     pub(super) pace: Pace,
     /// Whose bound it is.
-    pub(super) source: Source,
+    pub(super) layer_id: LayerId,
 }
 
 impl Ending {
@@ -59,8 +60,7 @@ impl Ending {
 
     /// The same as our own cut to whoever looks for that.
     fn at_deadline(&self, bound: &Bound, error: BoxError) -> BoxError {
-        let cut = Rejected::by(self.source, bound.why(time::now()));
-        telemetry::rejected(&cut);
+        let cut = telemetry::refuse(self.layer_id, bound.why(time::now())).report();
         observed::stir();
         AtDeadline::new(cut, error).into()
     }
@@ -73,7 +73,7 @@ impl Ending {
             }
             None => (self.start, self.at),
         };
-        let expiry = Expiry::new(self.source, at, Reason::DeadlineExceeded).since(start);
+        let expiry = Expiry::new(self.layer_id, at, Reason::DeadlineExceeded).since(start);
         Cut { expiry: Expiry { idle: self.idle, pace: self.pace, ..expiry } }
     }
 }
@@ -107,7 +107,7 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
-        let response = match ready!(this.call.as_mut().poll(cx, this.ending.source, Some(*this.inside))) {
+        let response = match ready!(this.call.as_mut().poll(cx, this.ending.layer_id, Some(*this.inside))) {
             Ok(response) => response,
             Err(error) => {
                 // Where there is a cut or a refusal already, nothing is asked.

@@ -7,7 +7,7 @@ use super::future::{Cut, Ending, ResponseFuture};
 use super::state::State;
 use super::timing::{Alike, Timing};
 use crate::ground::context;
-use crate::ground::error::{Reason, Rejected};
+use crate::ground::error::Reason;
 use crate::ground::time::{self, Instant};
 use crate::ground::verdict::{AtResponse, Classify, Pace};
 use crate::layers::call::bound::Bound;
@@ -48,11 +48,11 @@ where
     fn call(&mut self, request: Req) -> Self::Future {
         let now = time::call_start();
         let inherited = context::current();
-        let source = self.state.instruments.source();
+        let layer_id = self.state.instruments.layer_id();
         let within = self.timing.within(&request);
         if inherited.has_expired(now) || within.is_some_and(|time| time.is_zero()) {
             self.inner.let_go();
-            let call = BoundedCall::refused(Rejected::new(self.state.instruments.clone(), Reason::DeadlineExpired));
+            let call = BoundedCall::refused(self.state.instruments.refuse(Reason::DeadlineExpired));
             let ending = Ending {
                 start: now,
                 at: now,
@@ -60,7 +60,7 @@ where
                 body_timeout: None,
                 idle: None,
                 pace: Pace::Free,
-                source,
+                layer_id,
             };
             return ResponseFuture::new(call, inherited, ending, self.classifier.clone());
         }
@@ -91,7 +91,7 @@ where
             true => Pace::Connection,
             false => Pace::Free,
         };
-        let ending = Ending { start: now, at: end, outermost, body_timeout, idle, pace, source };
+        let ending = Ending { start: now, at: end, outermost, body_timeout, idle, pace, layer_id };
         let lasts = !usual || end > deadline && inherited.lasts();
         let end = (lasts || end > deadline).then_some(end);
         let context = inherited.with_deadline(Some(deadline)).with_end(end, lasts).with_enforced(true);

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use crate::admission::gate::{Gate, Permit};
 use crate::algorithm::estimate::Took;
+use crate::ground::layer_id::LayerId;
 use crate::ground::sync::Arc;
 use crate::ground::time::{self, Instant};
 use crate::ground::verdict::{Expiry, Guard, Verdict};
 use crate::layers::call::bound::Limits;
 use crate::layers::core::observed;
 use crate::layers::permits::upload::Upload;
-use crate::telemetry::Source;
 
 /// Where the permit of a call is.
 #[derive(Debug)]
@@ -92,7 +92,7 @@ impl Serving {
 
     /// The head of the answer is there. If the rest may go on beyond the deadline, only the time to the head had to fit into it.
     #[inline]
-    pub(crate) fn answered(mut self, now: Instant, limits: Limits, source: Source) -> Hold {
+    pub(crate) fn answered(mut self, now: Instant, limits: Limits, layer_id: LayerId) -> Hold {
         let (mut place, mut since, mut is_cut) = (self.place.take(), self.since, false);
         if matches!(place, Some(Place::Lent(..))) {
             is_cut = place.as_ref().is_some_and(Place::is_cut);
@@ -101,7 +101,7 @@ impl Serving {
             place = recalled.map(|(place, _)| place);
         }
         let head_at = limits.has_end().then_some(now);
-        Hold { place, since, head_at, limits, source, is_cut }
+        Hold { place, since, head_at, limits, layer_id, is_cut }
     }
 }
 
@@ -136,7 +136,7 @@ pub struct Hold {
     /// When the head was there, if only that had to fit into the deadline.
     head_at: Option<Instant>,
     limits: Limits,
-    source: Source,
+    layer_id: LayerId,
     /// The request's body was cut: whatever came of the call, it was the client's doing.
     is_cut: bool,
 }
@@ -161,7 +161,7 @@ impl Guard for Hold {
     }
 
     fn expiry(&self) -> Expiry {
-        self.limits.expiry(self.source)
+        self.limits.expiry(self.layer_id)
     }
 }
 

@@ -167,7 +167,7 @@ where
         *this.polled = true;
         // The call may have been moved to a task in which nobody ends it.
         let enforced = this.inherited.deadline.is_some_and(|deadline| context::current().ends_by(deadline));
-        let source = this.policy.instruments.source();
+        let layer_id = this.policy.instruments.layer_id();
         if this.policy.instruments.named().is_some() {
             // So that the end of the call can go by a reading that is made further in.
             time::forget_latest();
@@ -181,8 +181,8 @@ where
                         let _entered = (context::enter(inside), this.cut.map(|_| context::enforce(cx.waker())));
                         let _sending = sending::enter(this.sending.as_ref());
                         let _span = this.span.as_ref().map(|span| span.enter());
-                        time::noting_local_wait(|| match call.as_mut().poll_call(cx, source) {
-                            Poll::Ready(Ok(())) => call.as_mut().poll(cx, source).map_err(Failed::Called),
+                        time::noting_local_wait(|| match call.as_mut().poll_call(cx, layer_id) {
+                            Poll::Ready(Ok(())) => call.as_mut().poll(cx, layer_id).map_err(Failed::Called),
                             Poll::Ready(Err(error)) => Poll::Ready(Err(Failed::NotCalled(error))),
                             Poll::Pending => Poll::Pending,
                         })
@@ -207,7 +207,7 @@ where
                             if !is_local {
                                 mark(this.withdrawal, true);
                             }
-                            ready!(poll_cut(this.bound, cx, this.failure.is_some(), call.is_waiting(), source))
+                            ready!(poll_cut(this.bound, cx, this.failure.is_some(), call.is_waiting(), layer_id))
                         }
                     }
                 }
@@ -222,7 +222,7 @@ where
                             mark(this.withdrawal, verdict != Verdict::Unsent);
                             (verdict, Ok(response))
                         }
-                        Poll::Pending => ready!(poll_cut(this.bound, cx, this.failure.is_some(), false, source)),
+                        Poll::Pending => ready!(poll_cut(this.bound, cx, this.failure.is_some(), false, layer_id)),
                     }
                 }
                 StateProj::Detaching { detaching, until, cause } => {
@@ -239,7 +239,7 @@ where
                             this.rest(until, cause);
                             continue;
                         }
-                        Poll::Pending => ready!(poll_cut(this.bound, cx, this.failure.is_some(), false, source)),
+                        Poll::Pending => ready!(poll_cut(this.bound, cx, this.failure.is_some(), false, layer_id)),
                     }
                 }
                 StateProj::Resting { until, timer, cause } => {
@@ -300,7 +300,7 @@ where
                         // The time of the attempt bounds the rest of its response, too.
                         Some(at) if !inside.lasts() => {
                             let _entered = context::enter(inside);
-                            let expiry = Expiry::new(source, at, Reason::AttemptTimeout);
+                            let expiry = Expiry::new(layer_id, at, Reason::AttemptTimeout);
                             this.classifier.bound(response, expiry.since(this.progress.since))
                         }
                         _ => response,

@@ -6,12 +6,13 @@ use tower::BoxError;
 
 use super::terms::Terms;
 use crate::ground::context::{self, Context};
-use crate::ground::error::{Reason, Rejected, Why};
+use crate::ground::error::{Reason, Why};
+use crate::ground::layer_id::LayerId;
 use crate::ground::time::Instant;
-use crate::ground::verdict::Verdict;
+use crate::ground::verdict::{self, Verdict};
 use crate::layers::call::bound::Bound;
 use crate::layers::call::inner::reject;
-use crate::telemetry::Source;
+use crate::telemetry;
 
 /// The bound of a whole call.
 #[derive(Clone, Copy, Debug)]
@@ -76,13 +77,14 @@ pub(super) fn poll_cut<T>(
     cx: &mut task::Context<'_>,
     has_failed: bool,
     was_waiting: bool,
-    source: Source,
+    layer_id: LayerId,
 ) -> Poll<(Verdict, Result<T, BoxError>)> {
     let _entered = has_failed.then(|| context::enter(context::current().with_enforced(false)));
     bound.poll(cx).map(|why| {
         // An attempt that was not sent says nothing about the callee.
         let unsent = was_waiting && why.reason == Reason::AttemptTimeout;
-        let rejected = Rejected::by(source, if unsent { Why { reason: Reason::NotReady, ..why } } else { why });
-        (rejected.verdict(), Err(reject(rejected)))
+        let why = if unsent { Why { reason: Reason::NotReady, ..why } } else { why };
+        let error = reject(&telemetry::refuse(layer_id, why));
+        (verdict::of_error(&error), Err(error))
     })
 }

@@ -110,7 +110,7 @@ mod terms;
 #[cfg(all(test, not(seawall_loom)))]
 mod tests;
 
-use crate::telemetry::LayerKind;
+use crate::ground::layer_id::LayerKind;
 
 pub use crate::algorithm::backoff::{Backoff, Growth, Jitter};
 pub use budget::{Budget, BudgetConfig};

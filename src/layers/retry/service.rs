@@ -9,7 +9,7 @@ use super::replay::{CloneRequest, Kept, Replay};
 use super::state::State;
 use crate::admission::keyed::{KeyBy, Keying, OneKey};
 use crate::ground::context;
-use crate::ground::error::{Reason, Rejected};
+use crate::ground::error::Reason;
 use crate::ground::time;
 use crate::ground::verdict::{AtResponse, Classify};
 use crate::layers::call::inner::{Call, Inner};
@@ -72,7 +72,7 @@ where
         let cut = limit.cut(&terms, now);
         if inherited.has_expired(now) {
             self.inner.let_go();
-            let refused = Call::Refused(Rejected::new(policy.instruments.clone(), Reason::DeadlineExpired));
+            let refused = Call::Refused(policy.instruments.refuse(Reason::DeadlineExpired));
             let beginning = Beginning { start: now, inherited, terms, limit, cut, span: None, sending: None };
             return ResponseFuture::new(refused, None, beginning, policy, classifier);
         }

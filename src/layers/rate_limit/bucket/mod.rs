@@ -13,11 +13,11 @@ pub(super) use self::turn::Turn;
 use super::state::Terms;
 use crate::algorithm::gcra::{Gcra, Rate};
 use crate::ground::context;
-use crate::ground::error::{Numbers, Reason, Rejected};
+use crate::ground::error::{Numbers, Reason};
 use crate::ground::sync::atomic::{AtomicU32, Ordering};
 use crate::ground::sync::{Arc, Mutex, foreign, lock};
 use crate::ground::time::Instant;
-use crate::telemetry::Instruments;
+use crate::telemetry::{Instruments, Unreported};
 
 #[derive(Debug)]
 pub(super) struct Bucket {
@@ -76,7 +76,7 @@ impl Bucket {
     }
 
     /// Starts a call (`None`), lets it wait, or refuses it. A call that may not wait is refused without the lock.
-    pub(super) fn admit(bucket: &Arc<Self>, now: Instant, terms: Terms) -> Result<Option<Turn>, Rejected> {
+    pub(super) fn admit(bucket: &Arc<Self>, now: Instant, terms: Terms) -> Result<Option<Turn>, Unreported> {
         let context = context::current();
         let asking = Asking { deadline: context.deadline, terms };
         let refuse = |wait, waiting| Err(bucket.refusal(Reason::RateLimited, &asking, now, wait, waiting));
@@ -113,14 +113,14 @@ impl Bucket {
         self.gcra.next(now).since(now).saturating_add(interval.saturating_mul(ahead))
     }
 
-    fn refusal(&self, reason: Reason, asking: &Asking, now: Instant, wait: Duration, waiting: u32) -> Rejected {
+    fn refusal(&self, reason: Reason, asking: &Asking, now: Instant, wait: Duration, waiting: u32) -> Unreported {
         let Terms { permits, per, .. } = asking.terms;
         let numbers = Numbers::NONE.with_expected(wait).with_waiting(waiting).with_limit(permits).with_per(per);
         let numbers = match asking.deadline {
             Some(deadline) => numbers.with_time_left(deadline.since(now)),
             None => numbers,
         };
-        Rejected::new(self.instruments.clone(), reason).with_retry_after(Some(wait)).with_numbers(numbers)
+        self.instruments.refuse(reason).with_retry_after(Some(wait)).with_numbers(numbers)
     }
 
     /// How many calls wait, the head of the line included.

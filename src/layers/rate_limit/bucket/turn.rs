@@ -6,9 +6,10 @@ use std::time::Duration;
 use super::line::Place;
 use super::{Asking, Bucket};
 use crate::admission::timer::Timer;
-use crate::ground::error::{Reason, Rejected};
+use crate::ground::error::Reason;
 use crate::ground::sync::{Arc, foreign, lock};
 use crate::ground::time::{self, Instant};
+use crate::telemetry::Unreported;
 
 /// A place in the line of a bucket, given up on drop.
 ///
@@ -35,7 +36,7 @@ impl Turn {
     }
 
     /// Ready when the call has its permit, at this instant, or will not have one in time.
-    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Instant, Rejected>> {
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Instant, Unreported>> {
         let Some(place) = self.place else { return Poll::Pending };
         let mut waker = foreign(|| Some(cx.waker().clone()));
         // Before the rate is looked at: whoever changes it wakes the head afterwards.
@@ -55,7 +56,7 @@ impl Turn {
         }
     }
 
-    fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<Instant, Rejected>> {
+    fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<Instant, Unreported>> {
         let mut now = time::now();
         loop {
             let Err(next) = self.bucket.take(now) else {
@@ -78,7 +79,7 @@ impl Turn {
     }
 
     /// Ends the wait. A call that comes again finds those before it that wait now.
-    fn refuse(&mut self, reason: Reason, now: Instant, wait: Option<Duration>) -> Rejected {
+    fn refuse(&mut self, reason: Reason, now: Instant, wait: Option<Duration>) -> Unreported {
         self.leave();
         let waiting = self.bucket.waiting();
         let wait = wait.unwrap_or_else(|| self.bucket.predict(now, waiting));
