@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::instruments::Counted;
+use super::counted::Counted;
 use crate::ground::layer_id::LayerId;
 use crate::ground::sync::global::{Mutex, lock};
 

@@ -9,10 +9,10 @@ use std::time::Duration;
 use tracing::field;
 
 #[cfg(feature = "http")]
+use super::counted::tally;
+#[cfg(feature = "http")]
 use super::directory;
 use super::instruments::Instruments;
-#[cfg(feature = "http")]
-use super::instruments::tally;
 use super::tally::{Count, NotRetried, STATES, Tally};
 #[cfg(feature = "http")]
 use crate::ground::error::Reason;

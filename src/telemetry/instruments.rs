@@ -6,6 +6,7 @@ use std::sync::{Arc, LazyLock, OnceLock};
 use std::time::Duration;
 
 use super::calls::Calls;
+use super::counted::{Counted, tally};
 use super::directory;
 use super::tally::Tally;
 use crate::ground::layer_id::{LayerId, LayerKind};
@@ -33,14 +34,6 @@ pub(crate) struct Named {
     pub(crate) registration: Box<dyn Any + Send + Sync>,
 }
 
-/// What is counted under a name. Whoever publishes it keeps it a little longer than the layer is there, to tell it to the end.
-#[derive(Debug)]
-pub(crate) struct Counted {
-    pub(crate) name: Arc<str>,
-    pub(crate) calls: Calls,
-    pub(crate) tally: Tally,
-}
-
 impl Instruments {
     pub(crate) fn new(kind: LayerKind) -> Self {
         Self::of(LayerId::unique(kind))
@@ -55,12 +48,6 @@ impl Instruments {
         static NAMELESS: LazyLock<[Instruments; LayerKind::ALL.len()]> =
             LazyLock::new(|| LayerKind::ALL.map(|kind| Instruments::of(LayerId::nameless(kind))));
         NAMELESS[kind as usize].clone()
-    }
-
-    /// What the nameless of a kind have counted.
-    pub(crate) fn nameless_tally(kind: LayerKind) -> &'static Tally {
-        static TALLIES: [Tally; LayerKind::ALL.len()] = [const { Tally::new() }; LayerKind::ALL.len()];
-        &TALLIES[kind as usize]
     }
 
     /// Gives them a name, unless they have one. `registration` is dropped with them.
@@ -113,11 +100,6 @@ impl Instruments {
             None => false,
         }
     }
-}
-
-/// Where a layer counts: its own counters if it has a name, else those of all nameless layers of its kind.
-pub(super) fn tally(counted: Option<&Counted>, layer_id: LayerId) -> &Tally {
-    counted.map_or_else(|| Instruments::nameless_tally(layer_id.kind()), |counted| &counted.tally)
 }
 
 impl Drop for Inner {

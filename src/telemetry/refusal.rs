@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::instruments::{Counted, Instruments, tally};
+use super::counted::{Counted, tally};
+use super::instruments::Instruments;
 use super::{directory, events};
 use crate::ground::error::{Numbers, Rejected, Why};
 use crate::ground::layer_id::LayerId;

@@ -2,11 +2,15 @@ mod model;
 
 use std::sync::Arc as StdArc;
 use std::sync::atomic::AtomicUsize;
-use std::task::{Context, Poll, Wake};
+use std::task::{Context, Poll, Wake, Waker};
 
 use tokio::time::advance;
 
 use super::*;
+use crate::ground::context::Priority;
+use crate::ground::layer_id::LayerKind;
+use crate::ground::time;
+use crate::ground::verdict::Verdict;
 
 const MS: Duration = Duration::from_millis(1);
 

@@ -3,8 +3,11 @@ use std::thread;
 
 use super::*;
 use crate::ground::error::Reason;
+use crate::ground::layer_id::LayerKind;
+use crate::ground::sync::global::{Mutex, lock};
+use crate::ground::time::Instant;
 use crate::ground::verdict::Verdict;
-use crate::telemetry;
+use crate::telemetry::{self, Instruments};
 
 struct Fake {
     instruments: Instruments,
@@ -161,7 +164,7 @@ fn ten_thousand_that_come_and_go_leave_nothing_behind() {
         #[cfg(feature = "metrics")]
         {
             registry.publish();
-            registry.inner.publications.take(|publications| assert!(publications.is_empty()));
+            registry.inner.publications.take(telemetry::recorder(), |publications| assert!(publications.is_empty()));
         }
     }
 }

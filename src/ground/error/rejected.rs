@@ -5,11 +5,10 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use super::{AtDeadline, Numbers, Reason, TripCause, Why};
+use super::{Numbers, Reason, TripCause, Why};
 use crate::ground::layer_id::LayerId;
 #[cfg(test)]
 use crate::ground::layer_id::LayerKind;
-use crate::ground::verdict::Verdict;
 
 /// A call that a layer refused, or ended before there was an answer.
 ///
@@ -70,10 +69,10 @@ impl Rejected {
         Self { reason, layer_id, name, retry_after, numbers, parked: false, origin: OnceLock::new() }
     }
 
-    /// The refusal that `error` is, or stands for.
-    pub(crate) fn of<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Self> {
+    /// The refusal that `error` is, or is the source of.
+    pub(super) fn of<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Self> {
         let stands_for = || error.downcast_ref::<Origin>().map(|origin| &origin.0);
-        error.downcast_ref().or_else(stands_for).or_else(|| AtDeadline::cut(error))
+        error.downcast_ref().or_else(stands_for)
     }
 
     /// By a layer without a name.
@@ -100,6 +99,11 @@ impl Rejected {
     pub(crate) fn while_parked(mut self, parked: bool) -> Self {
         self.parked = parked;
         self
+    }
+
+    /// Whether its response was cut while nobody was waiting for more of it.
+    pub(crate) fn is_parked(&self) -> bool {
+        self.parked
     }
 
     /// Why the call was refused or ended.
@@ -152,28 +156,6 @@ impl Rejected {
             | Reason::QueueTimeout
             | Reason::NotInTime
             | Reason::Displaced => Kind::Unavailable,
-        }
-    }
-
-    /// What this says about the dependency. A call that was cut while somebody waited for it timed out. A response that nobody
-    /// read any more was abandoned. A call that was never sent says nothing.
-    pub fn verdict(&self) -> Verdict {
-        match self.reason {
-            _ if self.parked => Verdict::Abandoned,
-            Reason::DeadlineExceeded
-            | Reason::HeadTimeout
-            | Reason::IdleTimeout
-            | Reason::AttemptTimeout
-            | Reason::HoldExceeded => Verdict::TimedOut,
-            Reason::DeadlineExpired
-            | Reason::NotReady
-            | Reason::CircuitOpen
-            | Reason::QueueFull
-            | Reason::QueueTimeout
-            | Reason::NotInTime
-            | Reason::RateLimited
-            | Reason::Displaced
-            | Reason::RequestIdle => Verdict::Ignored,
         }
     }
 }

@@ -9,7 +9,7 @@ use tower::BoxError;
 use crate::ground::error::{Kind, rejection};
 use crate::ground::verdict::Verdict;
 use crate::grpc::Code;
-use crate::grpc::classify::of_error;
+use crate::grpc::by_code::of_error;
 use crate::grpc::details;
 use crate::grpc::status::{DETAILS, MESSAGE, PUSHBACK, STATUS, pushback_value};
 use crate::http::respond::text;

@@ -5,9 +5,9 @@ use tower::{BoxError, Service};
 
 use super::breakers::Breakers;
 use super::future::ResponseFuture;
-use super::lookout;
 use super::ticket::Ticket;
-use super::turn::Waiting;
+use super::visits;
+use super::waiting::Waiting;
 use crate::admission::keyed::{KeyBy, Keying, OneKey};
 use crate::ground::context;
 use crate::ground::error::Reason;
@@ -72,7 +72,7 @@ where
         };
         let (pass, refusal) = match admitted {
             Ok(pass) => {
-                lookout::keep(&breaker, &pass, now);
+                visits::keep(&breaker, &pass, now);
                 (Some(pass), None)
             }
             Err(refusal) => (None, Some(refusal)),

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::handle::Snapshot;
 use super::lookout::Lookout;
+use super::snapshot::Snapshot;
 use super::terms::{Entrance, Terms};
 use super::turn::Turn;
 use crate::algorithm::breaker::{

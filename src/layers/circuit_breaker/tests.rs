@@ -9,7 +9,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::config::{CircuitBreakerConfig, Window};
-use super::handle::Snapshot;
+use super::snapshot::Snapshot;
 use super::state::Breaker;
 use super::terms::Terms;
 use super::{State, State::*};

@@ -2,9 +2,9 @@ use std::fmt;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use super::lookout;
 use super::state::Breaker;
 use super::uploading::Held;
+use super::visits;
 use crate::admission::woken::Woken;
 use crate::algorithm::breaker::Pass;
 use crate::algorithm::evidence::{self, Ending, Evidence, Times};
@@ -85,7 +85,7 @@ impl Ticket {
             (true, false) => {
                 let now = time::now();
                 self.with_pass(|breaker, pass, waits| breaker.start_aging(pass, waits, now));
-                lookout::keep_eye(&self.breaker, now);
+                visits::keep_eye(&self.breaker, now);
             }
             (false, false) | (true, true) => {}
         }

@@ -3,6 +3,7 @@ use proptest::prelude::*;
 use super::super::config::RateLimitConfig;
 use super::*;
 use crate::admission::timer::Timer;
+use crate::ground::sync::Arc;
 use crate::ground::time;
 use crate::telemetry::Instruments;
 

@@ -6,9 +6,11 @@ use std::time::Duration;
 use super::line::Place;
 use super::{Asking, Bucket};
 use crate::admission::timer::Timer;
+use crate::ground::context;
 use crate::ground::error::Reason;
 use crate::ground::sync::{Arc, foreign, lock};
 use crate::ground::time::{self, Instant};
+use crate::layers::rate_limit::state::Terms;
 use crate::telemetry::Unreported;
 
 /// A place in the line of a bucket, given up on drop.
@@ -95,6 +97,44 @@ impl Turn {
         }
         // It lets go of a waker, which is foreign code: the head's place is the next one's by now.
         self.timer.disarm();
+    }
+}
+
+impl Bucket {
+    /// Starts a call (`None`), lets it wait, or refuses it. A call that may not wait is refused without the lock.
+    pub(in crate::layers::rate_limit) fn admit(
+        bucket: &Arc<Self>,
+        now: Instant,
+        terms: Terms,
+    ) -> Result<Option<Turn>, Unreported> {
+        let context = context::current();
+        let asking = Asking { deadline: context.deadline, terms };
+        let refuse = |wait, waiting| Err(bucket.refusal(Reason::RateLimited, &asking, now, wait, waiting));
+        if bucket.waiting() == 0 {
+            let Err(next) = bucket.take(now) else { return Ok(None) };
+            let wait = next.since(now);
+            if terms.max_waiting == 0 || asking.until(now, wait).is_none() {
+                return refuse(wait, 0);
+            }
+        }
+        let mut line = lock(&bucket.line);
+        let (waiting, wait) = (line.len(), bucket.predict(now, line.ahead(context.priority())));
+        let Some(until) = asking.until(now, wait) else {
+            drop(line);
+            return refuse(wait, waiting);
+        };
+        let Ok((place, displaced)) = line.enter(context.priority(), terms.max_waiting) else {
+            drop(line);
+            return refuse(wait, waiting);
+        };
+        bucket.count(&line);
+        drop(line);
+        // The place is somebody's before foreign code runs, which may panic.
+        let turn = Turn::new(Arc::clone(bucket), place, until, asking);
+        if let Some(displaced) = displaced {
+            foreign(|| displaced.wake());
+        }
+        Ok(Some(turn))
     }
 }
 
