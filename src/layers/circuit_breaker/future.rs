@@ -49,7 +49,7 @@ where
             context::say_last_word();
         }
         let (call, source) = (this.call, ticket.source());
-        let (result, woken) = ticket.watch(this.woken, cx, |cx| call.poll(cx, source, None));
+        let (result, woken) = ticket.watch(this.woken, cx, |cx| call.poll(cx, source));
         let result = ready!(result);
         let now = ticket.answered(woken);
         match result {
