@@ -106,6 +106,7 @@ fn origin() -> &'static tokio::time::Instant {
 thread_local! {
     static HANDED_OVER: Cell<Option<Instant>> = const { Cell::new(None) };
     static LOCAL_WAITS: Cell<u64> = const { Cell::new(0) };
+    static ANSWERED_AT: Cell<Option<Instant>> = const { Cell::new(None) };
     static LATEST: Cell<Option<Instant>> = const { Cell::new(None) };
 }
 
@@ -162,6 +163,20 @@ pub(crate) fn hand_over<T>(now: Instant, call: impl FnOnce() -> T) -> T {
     HANDED_OVER.set(Some(now));
     let _take_back = TakeBack;
     call()
+}
+
+/// Tells the layers further out when the answer came that the present poll returns, so that they need no reading of their own.
+#[inline]
+pub(crate) fn answered_at(now: Instant) {
+    ANSWERED_AT.set(Some(now));
+}
+
+/// Runs `poll`, and returns what a layer further in has told as the [time of the answer](answered_at).
+#[inline]
+pub(crate) fn noting_answer<T>(poll: impl FnOnce() -> T) -> (T, Option<Instant>) {
+    ANSWERED_AT.set(None);
+    let output = poll();
+    (output, ANSWERED_AT.take())
 }
 
 /// Says that the poll that is going on ends in a wait of our own (a queue, a backoff), not in the callee's work.

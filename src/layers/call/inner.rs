@@ -94,7 +94,7 @@ impl<S> Inner<S> {
 
     /// Calls the inner service if it is ready, and else moves it into the call, to wait there with the others that are
     /// `unready`. `now` is handed over to the next layer.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn call<Req>(&mut self, request: Req, now: Instant, unready: &Unready) -> Call<S, Req, S::Future>
     where
         S: Service<Req> + Clone,

@@ -133,6 +133,7 @@ impl<S, Req, F> AdmittedCall<S, Req, F> {
                     let (limits, source) = (call.bound().limits(), *source);
                     let Some(serving) = running.take() else { return Poll::Pending };
                     let now = time::now();
+                    time::answered_at(now);
                     let hold = serving.answered(now, limits, source);
                     self.set(Self::Over);
                     let verdict = judge(result.as_ref());

@@ -131,7 +131,7 @@ where
     S: Service<K::Attempt>,
     C: Classify<S::Response>,
 {
-    #[inline]
+    #[inline(always)]
     pub(super) fn new(
         call: Call<S, K::Attempt, S::Future>,
         further: Option<Further<S, K>>,
