@@ -10,55 +10,63 @@ use crate::ground::error::{Numbers, Rejected, Why};
 use crate::ground::layer_id::LayerId;
 
 /// A refusal that has not been counted yet, with the counters of its layer at hand: to report it takes no look-up.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Unreported {
-    layer_id: LayerId,
+    /// In a box, as the caller gets it: it is larger than most calls.
+    rejected: Box<Rejected>,
     counted: Option<Arc<Counted>>,
-    why: Why,
-    retry_after: Option<Duration>,
 }
 
 impl Instruments {
-    /// A refusal by the layer that these are of. Neither a lock nor an allocation.
+    /// A refusal by the layer that these are of. Takes no lock.
     pub(crate) fn refuse(&self, why: impl Into<Why>) -> Unreported {
         let counted = self.named().map(|named| Arc::clone(&named.counted));
-        Unreported { layer_id: self.layer_id(), counted, why: why.into(), retry_after: None }
+        Unreported::new(self.layer_id(), counted, why.into())
     }
 }
 
 /// A refusal by the layer with this id, if it has a name and is still there; else by a nameless one of its kind. The look-up takes a
 /// lock, of few layers and for a moment: for what is rare, or comes after a wait.
 pub(crate) fn refuse(layer_id: LayerId, why: impl Into<Why>) -> Unreported {
-    Unreported { layer_id, counted: directory::find(layer_id), why: why.into(), retry_after: None }
+    Unreported::new(layer_id, directory::find(layer_id), why.into())
 }
 
 impl Unreported {
+    fn new(layer_id: LayerId, counted: Option<Arc<Counted>>, why: Why) -> Self {
+        let name = counted.as_ref().map(|counted| Arc::clone(&counted.name));
+        Self { rejected: Box::new(Rejected::new(layer_id, name, why)), counted }
+    }
+
     /// What the layer knows of the time after which another try has a chance. Without it there is a floor.
     pub(crate) fn with_retry_after(mut self, knows: Option<Duration>) -> Self {
-        self.retry_after = knows;
+        self.rejected.set_retry_after(knows);
         self
     }
 
     /// The numbers that decided it.
     pub(crate) fn with_numbers(mut self, numbers: Numbers) -> Self {
-        self.why.numbers = numbers;
+        self.rejected.set_numbers(numbers);
         self
     }
 
     pub(crate) fn layer_id(&self) -> LayerId {
-        self.layer_id
+        self.rejected.layer_id()
     }
 
-    /// The error for the caller, for refusals that are reported elsewhere or not at all.
-    pub(crate) fn rejected(&self) -> Rejected {
-        let name = self.counted.as_ref().map(|counted| Arc::clone(&counted.name));
-        Rejected::new(self.layer_id, name, self.why).with_retry_after(self.retry_after)
+    pub(crate) fn rejected(&self) -> &Rejected {
+        &self.rejected
+    }
+
+    /// The error for the caller, of what is reported otherwise.
+    #[cfg(any(test, feature = "http"))]
+    pub(crate) fn into_rejected(self) -> Rejected {
+        *self.rejected
     }
 
     /// Counts and logs the refusal, and returns the error for the caller.
-    pub(crate) fn report(&self) -> Rejected {
-        let rejected = self.rejected();
-        events::rejected(tally(self.counted.as_deref(), self.layer_id), &rejected);
+    pub(crate) fn report(self) -> Box<Rejected> {
+        let Self { rejected, counted } = self;
+        events::rejected(tally(counted.as_deref(), rejected.layer_id()), &rejected);
         rejected
     }
 }

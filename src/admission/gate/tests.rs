@@ -247,11 +247,11 @@ async fn refusals_say_when_to_come_back_even_before_anything_is_known() {
         panic!("it takes the place of the other")
     };
     let Poll::Ready(Err(reason)) = waiting.poll() else { panic!("displaced") };
-    let refused = gate.refuse(reason, None).by(&instruments).rejected();
+    let refused = gate.refuse(reason, None).by(&instruments).into_rejected();
     assert_eq!((refused.reason(), refused.retry_after()), (Reason::Displaced, Some(floor)));
     assert_eq!((refused.numbers().waiting(), refused.numbers().limit()), (Some(1), Some(1)));
     gate.learn(time::now(), Verdict::Success, (80 * MS).into());
-    let refused = gate.refuse(reason, None).by(&instruments).rejected();
+    let refused = gate.refuse(reason, None).by(&instruments).into_rejected();
     assert_eq!(refused.retry_after(), Some(160 * MS), "one is served and one waits");
 }
 

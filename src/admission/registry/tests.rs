@@ -198,7 +198,7 @@ fn what_a_component_cannot_do_it_says() {
 
 #[test]
 fn a_refusal_by_a_layer_that_is_gone_is_counted_with_the_nameless() {
-    let rejected = |layer_id| telemetry::refuse(layer_id, Reason::RateLimited).rejected();
+    let rejected = |layer_id| telemetry::refuse(layer_id, Reason::RateLimited).into_rejected();
     let layer_id = {
         let registry = Registry::new();
         let observed = Fake::observed(LayerKind::RateLimit);

@@ -81,17 +81,26 @@ impl Rejected {
         Self::new(LayerId::nameless(kind), None, reason)
     }
 
-    /// What the layer knows of the time after which another try has a chance. Without it there is a floor.
+    #[cfg(test)]
     pub(crate) fn with_retry_after(mut self, knows: Option<Duration>) -> Self {
-        self.retry_after = self.reason.retry_after(knows);
+        self.set_retry_after(knows);
         self
     }
 
-    /// The numbers that decided it.
     #[cfg(test)]
     pub(crate) fn with_numbers(mut self, numbers: Numbers) -> Self {
-        self.numbers = numbers;
+        self.set_numbers(numbers);
         self
+    }
+
+    /// What the layer knows of the time after which another try has a chance. Without it there is a floor.
+    pub(crate) fn set_retry_after(&mut self, knows: Option<Duration>) {
+        self.retry_after = self.reason.retry_after(knows);
+    }
+
+    /// The numbers that decided it.
+    pub(crate) fn set_numbers(&mut self, numbers: Numbers) {
+        self.numbers = numbers;
     }
 
     /// Whether a response was cut of which its holder did not ask for more.
@@ -121,7 +130,6 @@ impl Rejected {
         self.name.as_deref()
     }
 
-    #[cfg(feature = "http")]
     pub(crate) fn layer_id(&self) -> LayerId {
         self.layer_id
     }

@@ -61,7 +61,7 @@ impl Reached {
     /// The refusal of a body that is cut at `now`.
     pub(super) fn rejected(&self, parked: bool, now: Instant) -> Rejected {
         let why = self.expiry.why(self.idle_since, now);
-        telemetry::refuse(self.expiry.layer_id, why).rejected().while_parked(parked)
+        telemetry::refuse(self.expiry.layer_id, why).into_rejected().while_parked(parked)
     }
 }
 

@@ -81,7 +81,7 @@ impl<D> Watched<D> {
         ready!(self.timer.poll_until(cx, since + self.idle));
         let numbers = Numbers::of_timeout(self.idle, time::now().since(since));
         let refusal = self.instruments.refuse(Reason::RequestIdle).with_numbers(numbers);
-        self.upload.cut_with(refusal.rejected());
+        self.upload.cut_with(refusal.rejected().clone());
         Poll::Ready(refusal)
     }
 
@@ -98,9 +98,9 @@ impl<D> Watched<D> {
         Poll::Ready(Ok(()))
     }
 
-    fn cut(&mut self, refusal: &Unreported) -> BoxError {
+    fn cut(&mut self, refusal: Unreported) -> BoxError {
         self.last = None;
-        self.cut = Some(refusal.rejected());
+        self.cut = Some(refusal.rejected().clone());
         reject(refusal)
     }
 }
@@ -133,7 +133,7 @@ where
         if watched.last.is_none() {
             let Poll::Ready(frame) = this.inner.as_mut().poll_frame(cx) else {
                 let refusal = ready!(watched.wait(cx));
-                return Poll::Ready(Some(Err(watched.cut(&refusal))));
+                return Poll::Ready(Some(Err(watched.cut(refusal))));
             };
             watched.waiting_since = None;
             let frame = match frame.transpose() {
@@ -152,7 +152,7 @@ where
         }
         match ready!(watched.resume(cx)) {
             Ok(()) => Poll::Ready(watched.last.take().flatten().map(Ok)),
-            Err(refusal) => Poll::Ready(Some(Err(watched.cut(&refusal)))),
+            Err(refusal) => Poll::Ready(Some(Err(watched.cut(refusal)))),
         }
     }
 

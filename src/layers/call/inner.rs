@@ -15,7 +15,6 @@ use std::task::{Context, Poll, ready};
 use pin_project::pin_project;
 use tower::{BoxError, Service};
 
-use crate::ground::context;
 use crate::ground::error::{Numbers, Reason};
 use crate::ground::layer_id::LayerId;
 use crate::ground::time::{self, Instant};
@@ -96,7 +95,7 @@ impl<S> Inner<S> {
 
     /// Calls the inner service if it is ready, and else moves it into the call, to wait there with the others that are
     /// `unready`. `now` is handed over to the next layer.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn call<Req>(&mut self, request: Req, now: Instant, unready: &Unready) -> Call<S, Req, S::Future>
     where
         S: Service<Req> + Clone,
@@ -171,7 +170,7 @@ impl<S> Taken<S> {
 #[derive(Debug)]
 pub(crate) enum Call<S, Req, F> {
     /// The layer lets nothing through => Over.
-    Refused(Unreported),
+    Refused(Option<Unreported>),
     /// The service is not ready => Running.
     Waiting { service: S, request: Option<Req>, unready: Unready, place: Option<Place> },
     /// The answer is on its way => Over.
@@ -206,9 +205,9 @@ where
         let future = match self.as_mut().project() {
             CallProj::Running { .. } | CallProj::Over => return Poll::Ready(Ok(())),
             CallProj::Refused(refusal) => {
-                let error = reject(refusal);
+                let Some(refusal) = refusal.take() else { return Poll::Pending };
                 self.set(Self::Over);
-                return Poll::Ready(Err(error));
+                return Poll::Ready(Err(reject(refusal)));
             }
             CallProj::Waiting { service, request, unready, place } => {
                 match service.poll_ready(cx) {
@@ -225,7 +224,7 @@ where
                             self.set(Self::Over);
                             let numbers = Numbers::NONE.with_waiting(MAX_WAITING as u32).with_limit(MAX_WAITING as u32);
                             return Poll::Ready(Err(reject(
-                                &telemetry::refuse(layer_id, Reason::NotReady).with_numbers(numbers),
+                                telemetry::refuse(layer_id, Reason::NotReady).with_numbers(numbers),
                             )));
                         }
                         // The callee has not been asked yet, so this is no time of the callee's.
@@ -280,7 +279,7 @@ impl<S, Req, F> BoundedCall<S, Req, F> {
 
     /// A call that the layer lets nothing of through.
     pub(crate) fn refused(refusal: Unreported) -> Self {
-        Self { call: Call::Refused(refusal), bound: Bound::never() }
+        Self { call: Call::Refused(Some(refusal)), bound: Bound::never() }
     }
 
     /// When the call must be over.
@@ -294,15 +293,11 @@ impl<S, Req, F> BoundedCall<S, Req, F> {
     }
 
     /// Polls the call first and the bound second: what is ready in time is not thrown away.
-    ///
-    /// What is in the call is polled in the context `inside`, if there is one. The bound is not: it must not take the
-    /// deadline that it enforces itself for one that is enforced around it.
     #[inline]
     pub(crate) fn poll(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         layer_id: LayerId,
-        inside: Option<context::Context>,
     ) -> Poll<Result<S::Response, BoxError>>
     where
         S: Service<Req, Future = F>,
@@ -310,23 +305,20 @@ impl<S, Req, F> BoundedCall<S, Req, F> {
         F: Future<Output = Result<S::Response, S::Error>>,
     {
         let mut this = self.project();
-        {
-            let _entered = inside.map(|inside| (context::enter(inside), context::enforce(cx.waker())));
-            if let Poll::Ready(answer) = this.call.as_mut().poll(cx, layer_id) {
-                // It has the waker of a task that waits no more.
-                this.bound.disarm();
-                return Poll::Ready(answer);
-            }
+        if let Poll::Ready(answer) = this.call.as_mut().poll(cx, layer_id) {
+            // It has the waker of a task that waits no more.
+            this.bound.disarm();
+            return Poll::Ready(answer);
         }
         let reason = ready!(this.bound.poll(cx));
         // All that the call holds is free from now on, even if the caller keeps our future.
         this.call.set(Call::Over);
-        Poll::Ready(Err(reject(&telemetry::refuse(layer_id, reason))))
+        Poll::Ready(Err(reject(telemetry::refuse(layer_id, reason))))
     }
 }
 
 /// Reports a refusal and makes an error of it.
-pub(crate) fn reject(refusal: &Unreported) -> BoxError {
+pub(crate) fn reject(refusal: Unreported) -> BoxError {
     let rejected = refusal.report();
     observed::stir();
     rejected.into()

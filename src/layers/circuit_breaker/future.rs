@@ -49,9 +49,10 @@ where
             context::say_last_word();
         }
         let (call, layer_id) = (this.call, ticket.layer_id());
-        let (result, woken) = ticket.watch(this.woken, cx, |cx| call.poll(cx, layer_id, None));
+        let ((result, woken), answered_at) =
+            time::noting_answer(|| ticket.watch(this.woken, cx, |cx| call.poll(cx, layer_id)));
         let result = ready!(result);
-        let now = ticket.answered(woken);
+        let now = ticket.answered(woken, answered_at);
         match result {
             Ok(response) => {
                 let verdict = this.classifier.classify(Ok(&response));

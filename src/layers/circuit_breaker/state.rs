@@ -113,7 +113,7 @@ impl Breaker {
         self.watch.would_refuse(pace, left, now)
     }
 
-    /// The refusal of a call, which may try again after `wait`. Neither a lock nor an allocation.
+    /// The refusal of a call, which may try again after `wait`. Takes no lock.
     pub(super) fn refusal(&self, wait: Option<Duration>, now: Instant) -> Unreported {
         let refusal = self.instruments.refuse(Reason::CircuitOpen);
         refusal.with_retry_after(wait).with_numbers(self.numbers(now))

@@ -29,7 +29,7 @@ use crate::telemetry::Unreported;
 #[derive(Debug)]
 pub(crate) enum AdmittedCall<S, Req, F> {
     /// Nothing is sent => Over.
-    Refused(Unreported),
+    Refused(Option<Unreported>),
     /// Stands in the gate's line => Running, or Over if it is refused.
     Waiting {
         waiter: Waiter,
@@ -108,7 +108,7 @@ impl<S, Req, F> AdmittedCall<S, Req, F> {
             }
             Err(refusal) => {
                 inner.let_go();
-                Self::Refused(refusal.by(gates.instruments()))
+                Self::Refused(Some(refusal.by(gates.instruments())))
             }
         }
     }
@@ -129,10 +129,11 @@ impl<S, Req, F> AdmittedCall<S, Req, F> {
                 AdmittedProj::Running { mut call, serving: running, layer_id } => {
                     let Some(serving) = running else { return Poll::Pending };
                     serving.polled = true;
-                    let result = ready!(work::around(&mut serving.place, || call.as_mut().poll(cx, *layer_id, None)));
+                    let result = ready!(work::around(&mut serving.place, || call.as_mut().poll(cx, *layer_id)));
                     let (limits, layer_id) = (call.bound().limits(), *layer_id);
                     let Some(serving) = running.take() else { return Poll::Pending };
                     let now = time::now();
+                    time::answered_at(now);
                     let hold = serving.answered(now, limits, layer_id);
                     self.set(Self::Over);
                     let verdict = judge(result.as_ref());
@@ -152,13 +153,13 @@ impl<S, Req, F> AdmittedCall<S, Req, F> {
                             let Some(ahead) = ahead else { return Poll::Pending };
                             let refusal = ready!(ahead.poll(cx, context.deadline));
                             self.set(Self::Over);
-                            return Poll::Ready(Err(reject(&refusal)));
+                            return Poll::Ready(Err(reject(refusal)));
                         }
                         Poll::Ready(Err(reason)) => {
                             let gate = waiter.gate();
                             let refusal = gate.refuse(reason, context.deadline).by(gate.instruments());
                             self.set(Self::Over);
-                            return Poll::Ready(Err(reject(&refusal)));
+                            return Poll::Ready(Err(reject(refusal)));
                         }
                     };
                     let Some((inner, request)) = inner.take() else { return Poll::Pending };
@@ -171,6 +172,7 @@ impl<S, Req, F> AdmittedCall<S, Req, F> {
                     self.set(Self::Running { call: BoundedCall::new(call, bound), serving: Some(serving), layer_id });
                 }
                 AdmittedProj::Refused(refusal) => {
+                    let Some(refusal) = refusal.take() else { return Poll::Pending };
                     let error = reject(refusal);
                     self.set(Self::Over);
                     return Poll::Ready(Err(error));

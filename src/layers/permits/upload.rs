@@ -213,7 +213,7 @@ impl Upload {
     }
 
     fn refuse(&self, refusal: Unreported) -> Unreported {
-        self.cut_with(refusal.rejected());
+        self.cut_with(refusal.rejected().clone());
         refusal
     }
 

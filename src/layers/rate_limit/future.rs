@@ -84,12 +84,12 @@ where
                         (Ok(now), Some((inner, request))) => {
                             state.set(State::running(inner.call(request), now, &context))
                         }
-                        (Err(refusal), _) => return Poll::Ready(Err(reject(&refusal))),
+                        (Err(refusal), _) => return Poll::Ready(Err(reject(refusal))),
                         (Ok(_), None) => return Poll::Pending,
                     }
                 }
                 StateProj::Running { call } => {
-                    let result = ready!(call.poll(cx, *this.layer_id, None));
+                    let result = ready!(call.poll(cx, *this.layer_id));
                     state.set(State::Over);
                     return Poll::Ready(result);
                 }

@@ -72,8 +72,8 @@ where
         let cut = limit.cut(&terms, now);
         if inherited.has_expired(now) {
             self.inner.let_go();
-            let refused = Call::Refused(policy.instruments.refuse(Reason::DeadlineExpired));
-            let beginning = Beginning { start: now, inherited, terms, limit, cut, span: None, sending: None };
+            let refused = Call::Refused(Some(policy.instruments.refuse(Reason::DeadlineExpired)));
+            let beginning = Beginning { inherited, terms, limit, cut, span: None, sending: None };
             return ResponseFuture::new(refused, None, beginning, policy, classifier);
         }
         // What is itself a repetition, made by a retry around us or by a tier above, earns nothing: else retries would
@@ -93,7 +93,7 @@ where
         ResponseFuture::new(
             call,
             further,
-            Beginning { start: now, inherited, terms, limit, cut, span, sending },
+            Beginning { inherited, terms, limit, cut, span, sending },
             policy,
             classifier,
         )

@@ -82,7 +82,7 @@ async fn a_burst_as_large_as_the_rate_is_allowed_and_the_refusal_says_when() {
     for _ in 0..60 {
         assert!(matches!(Bucket::admit(&bucket, time::now(), Terms::of(&config)), Ok(None)));
     }
-    let refusal = Bucket::admit(&bucket, time::now(), Terms::of(&config)).unwrap_err().rejected();
+    let refusal = Bucket::admit(&bucket, time::now(), Terms::of(&config)).unwrap_err().into_rejected();
     assert_eq!((refusal.reason(), refusal.retry_after()), (Reason::RateLimited, Some(Duration::from_secs(1))));
     assert_eq!(refusal.numbers().to_string(), "expected 1.0s, waiting 0, limit 60 per 60s");
     tokio::time::advance(Duration::from_millis(999)).await;
