@@ -5,6 +5,8 @@ pub mod context;
 pub mod error;
 pub(crate) mod layer_id;
 pub(crate) mod live;
+pub(crate) mod scope;
+pub(crate) mod stopwatch;
 pub(crate) mod sync;
 pub(crate) mod text;
 pub(crate) mod time;

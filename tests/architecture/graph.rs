@@ -20,8 +20,9 @@ const ORDER_WITHIN: [(&str, &[&[&str]]); 4] = [
         &[
             &["chance", "layer_id", "sync", "text"],
             &["time", "live"],
-            &["error"],
-            &["context", "validation"],
+            &["scope"],
+            &["error", "context", "stopwatch"],
+            &["validation"],
             &["verdict"],
         ],
     ),

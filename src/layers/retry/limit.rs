@@ -6,9 +6,9 @@ use tower::BoxError;
 
 use super::terms::Terms;
 use crate::admission::timer::Timer;
-use crate::ground::context::{self, Context};
 use crate::ground::error::{Reason, Why};
 use crate::ground::layer_id::LayerId;
+use crate::ground::scope::{self, Context};
 use crate::ground::time::Instant;
 use crate::ground::verdict::Verdict;
 use crate::layers::call::bound::Limits;
@@ -63,7 +63,7 @@ impl Limit {
         was_waiting: bool,
         layer_id: LayerId,
     ) -> Poll<(Verdict, Result<T, BoxError>)> {
-        let _entered = has_failed.then(|| context::enter(context::current().with_enforced(false)));
+        let _entered = has_failed.then(|| scope::enter(scope::current().with_enforced(false)));
         self.of_attempt(cut, since).poll(timer, cx).map(|why| {
             // An attempt that was not sent says nothing about the callee.
             let unsent = was_waiting && why.reason == Reason::AttemptTimeout;

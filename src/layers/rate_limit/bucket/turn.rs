@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::line::Place;
 use super::{Asking, Bucket};
 use crate::admission::timer::Timer;
-use crate::ground::context;
 use crate::ground::error::Reason;
+use crate::ground::scope;
 use crate::ground::sync::{Arc, foreign, lock};
 use crate::ground::time::{self, Instant};
 use crate::layers::rate_limit::state::Terms;
@@ -49,7 +49,7 @@ impl Turn {
             Some(true) => self.poll_head(cx),
             Some(false) => {
                 if self.timer.poll_until(cx, self.until).is_pending() {
-                    time::mark_local_wait();
+                    scope::mark_local_wait();
                     return Poll::Pending;
                 }
                 Poll::Ready(Err(self.refuse(Reason::RateLimited, time::now(), None)))
@@ -67,7 +67,7 @@ impl Turn {
             };
             if now < self.until && next <= self.until {
                 if self.timer.poll_until(cx, next).is_pending() {
-                    time::mark_local_wait();
+                    scope::mark_local_wait();
                     return Poll::Pending;
                 }
                 now = time::now();
@@ -107,7 +107,7 @@ impl Bucket {
         now: Instant,
         terms: Terms,
     ) -> Result<Option<Turn>, Unreported> {
-        let context = context::current();
+        let context = scope::current();
         let asking = Asking { deadline: context.deadline, terms };
         let refuse = |wait, waiting| Err(bucket.refusal(Reason::RateLimited, &asking, now, wait, waiting));
         if bucket.waiting() == 0 {
