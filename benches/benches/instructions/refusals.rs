@@ -61,7 +61,7 @@ impl Future for Answer {
 struct Refusing<S: Service<u64>> {
     service: S,
     reason: Reason,
-    _held: Option<Pin<Box<S::Future>>>,
+    _held: Vec<Pin<Box<S::Future>>>,
 }
 
 impl<S> Calls for Refusing<S>
@@ -86,14 +86,14 @@ where
 }
 
 /// A call that has been polled once and will not end.
-fn hold<S>(runtime: &Runtime, service: &mut S) -> Option<Pin<Box<S::Future>>>
+fn hold<S>(runtime: &Runtime, service: &mut S) -> Pin<Box<S::Future>>
 where
     S: Service<u64, Response = u64, Error = BoxError>,
 {
     let mut call = Box::pin(ask(runtime, service, HANGS));
     let is_pending = runtime.block_on(poll_fn(|cx| Poll::Ready(call.as_mut().poll(cx).is_pending())));
     assert!(is_pending, "the call ended");
-    Some(call)
+    call
 }
 
 fn ask<S: Service<u64, Response = u64, Error = BoxError>>(runtime: &Runtime, service: &mut S, asks: u64) -> S::Future {
@@ -128,7 +128,7 @@ impl<S: Service<u64, Response = u64, Error = BoxError, Future: Send> + Send + 's
 pub(crate) fn open(runtime: &Runtime) -> Box<dyn Calls> {
     let (layer, service) = broken(runtime, LONG);
     assert_eq!(layer.handle().state(), State::Open);
-    Box::new(Refusing { service, reason: Reason::CircuitOpen, _held: None })
+    Box::new(Refusing { service, reason: Reason::CircuitOpen, _held: Vec::new() })
 }
 
 /// A half-open breaker whose only probe is on its way.
@@ -136,7 +136,7 @@ pub(crate) fn half_open(runtime: &Runtime) -> Box<dyn Calls> {
     let (layer, mut service) = broken(runtime, SHORT);
     #[allow(clippy::disallowed_methods, reason = "a benchmark waits by the real clock")]
     runtime.block_on(async { tokio::time::sleep(2 * SHORT).await });
-    let held = hold(runtime, &mut service);
+    let held = vec![hold(runtime, &mut service)];
     assert_eq!(layer.handle().state(), State::HalfOpen);
     Box::new(Refusing { service, reason: Reason::CircuitOpen, _held: held })
 }
@@ -145,15 +145,21 @@ pub(crate) fn half_open(runtime: &Runtime) -> Box<dyn Calls> {
 pub(crate) fn bulkhead_full(runtime: &Runtime) -> Box<dyn Calls> {
     let config = BulkheadConfig { max_concurrent: 1, max_waiting: 0, max_hold: LONG, ..BulkheadConfig::default() };
     let mut service = BulkheadLayer::new(config).expect("valid settings").layer(Inner);
-    let held = hold(runtime, &mut service);
+    let held = vec![hold(runtime, &mut service)];
     Box::new(Refusing { service, reason: Reason::QueueFull, _held: held })
 }
 
-/// A shedder whose only permit is taken, and in which nothing may wait.
+/// A shedder whose only permit is taken, and its only place to wait as well.
 pub(crate) fn load_shed_full(runtime: &Runtime) -> Box<dyn Calls> {
-    let config = LoadShedConfig { max_in_flight: 1, queue_ratio: 0.0, max_hold: LONG, ..LoadShedConfig::default() };
+    let config = LoadShedConfig {
+        max_in_flight: 1,
+        queue_ratio: 0.0,
+        max_wait: LONG,
+        max_hold: LONG,
+        ..LoadShedConfig::default()
+    };
     let mut service = LoadShedLayer::new(config).expect("valid settings").layer(Inner);
-    let held = hold(runtime, &mut service);
+    let held = vec![hold(runtime, &mut service), hold(runtime, &mut service)];
     Box::new(Refusing { service, reason: Reason::QueueFull, _held: held })
 }
 
@@ -163,5 +169,5 @@ pub(crate) fn rate_limit_empty(runtime: &Runtime) -> Box<dyn Calls> {
     let mut service = RateLimitLayer::new(config).expect("valid settings").layer(Inner);
     let only = ask(runtime, &mut service, SUCCEEDS);
     assert!(runtime.block_on(only).is_ok(), "the only call was refused");
-    Box::new(Refusing { service, reason: Reason::RateLimited, _held: None })
+    Box::new(Refusing { service, reason: Reason::RateLimited, _held: Vec::new() })
 }
