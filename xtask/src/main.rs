@@ -22,9 +22,9 @@ test           Installs what the tests need and is missing, and runs all of them
 
 instructions   Counts the instructions of a call under valgrind, for each layer, the stacks and
                refusals, and compares them with `benches/instructions.toml`. A row that is more
-               than 5 % above its figure fails, and so does one without a figure. The counts repeat
-               exactly on one toolchain; with another rustc (minor version) or target than the
-               figures were taken with, the comparison is printed and does not gate. Without
+               than 5 % above its figure fails, and so does one without a figure. On one toolchain
+               the counts repeat within one percent; with another rustc (minor version) or target
+               than that of the figures, the comparison is printed and does not gate. Without
                valgrind the step is left out, and says so.
   --bless      Writes what was counted to the file: this accepts new figures.
   --only NAME  Only rows whose name contains NAME.

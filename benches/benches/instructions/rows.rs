@@ -1,5 +1,8 @@
 //! What is counted.
 
+use std::time::Duration;
+
+use seawall::circuit_breaker::{CircuitBreakerConfig, CircuitBreakerLayer, Window};
 use seawall_benches::calls::{Calls, Echo};
 use seawall_benches::http::{Answers, OverHttp};
 use seawall_benches::layers::{self, CONCURRENCY, TIMEOUT};
@@ -11,8 +14,10 @@ use crate::refusals;
 /// One thing to count. It is made only if it is asked for.
 pub(crate) struct Row {
     pub(crate) name: String,
-    pub(crate) make: Box<dyn FnOnce(&Runtime) -> Box<dyn Calls>>,
+    pub(crate) make: Make,
 }
+
+type Make = Box<dyn FnOnce(&Runtime) -> Box<dyn Calls>>;
 
 /// How many keys the keyed rows have.
 const KEYS: u64 = 100;
@@ -59,7 +64,7 @@ fn add_layers(rows: &mut Rows<'_>, echo: Echo) {
     rows.add("rate_limit", move || layers::rate_limit().layer(echo));
 
     let key = |request: &u64| request % KEYS;
-    rows.add("circuit_breaker_keyed", move || layers::circuit_breaker().keyed_by(key).layer(echo));
+    rows.add("circuit_breaker_keyed", move || timeless_breaker().keyed_by(key).layer(echo));
     rows.add("rate_limit_keyed", move || layers::rate_limit().keyed_by(key).layer(echo));
 
     rows.add("client", move || layers::client(echo));
@@ -68,6 +73,15 @@ fn add_layers(rows: &mut Rows<'_>, echo: Echo) {
     rows.add("tower_timeout", move || tower().timeout(TIMEOUT).service(echo));
     rows.add("tower_concurrency_limit", move || tower().concurrency_limit(CONCURRENCY as usize).service(echo));
     rows.add("tower_stack", move || layers::tower_stack(echo));
+}
+
+/// A breaker in which no bucket of the window ends meanwhile, and which does not look for calls that hang: with one breaker a
+/// key, that would be a share of all calls, and a larger one on a slower machine.
+fn timeless_breaker() -> CircuitBreakerLayer {
+    let long = Duration::from_secs(3600);
+    let config =
+        CircuitBreakerConfig { window: Window::Time(long), slow_floor: long, ..CircuitBreakerConfig::default() };
+    CircuitBreakerLayer::new(config).expect("valid settings")
 }
 
 /// Requests and responses have short bodies, and those of the responses are read to their ends.
