@@ -82,7 +82,7 @@ impl std::ops::Add<Duration> for Instant {
 /// A duration in nanoseconds, saturating at 584 years.
 #[inline]
 pub(crate) fn nanos(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+    duration.as_secs().saturating_mul(1_000_000_000).saturating_add(duration.subsec_nanos().into())
 }
 
 #[allow(clippy::disallowed_methods, reason = "the one place that reads the clock")]
@@ -106,6 +106,7 @@ fn origin() -> &'static tokio::time::Instant {
 thread_local! {
     static HANDED_OVER: Cell<Option<Instant>> = const { Cell::new(None) };
     static LOCAL_WAITS: Cell<u64> = const { Cell::new(0) };
+    static ANSWERED_AT: Cell<Option<Instant>> = const { Cell::new(None) };
     static LATEST: Cell<Option<Instant>> = const { Cell::new(None) };
 }
 
@@ -164,6 +165,20 @@ pub(crate) fn hand_over<T>(now: Instant, call: impl FnOnce() -> T) -> T {
     call()
 }
 
+/// Tells the layers further out when the answer came that the present poll returns, so that they need no reading of their own.
+#[inline]
+pub(crate) fn answered_at(now: Instant) {
+    ANSWERED_AT.set(Some(now));
+}
+
+/// Runs `poll`, and returns what a layer further in has told as the [time of the answer](answered_at).
+#[inline]
+pub(crate) fn noting_answer<T>(poll: impl FnOnce() -> T) -> (T, Option<Instant>) {
+    ANSWERED_AT.set(None);
+    let output = poll();
+    (output, ANSWERED_AT.take())
+}
+
 /// Says that the poll that is going on ends in a wait of our own (a queue, a backoff), not in the callee's work.
 #[inline]
 pub(crate) fn mark_local_wait() {
@@ -183,15 +198,15 @@ pub(crate) fn noting_local_wait<T>(poll: impl FnOnce() -> T) -> (T, bool) {
 /// mistaken for the callee's slowness.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Stopwatch {
+    /// When the callee began, moved on by each wait of ours.
     start: Instant,
-    local: Duration,
     waiting_since: Option<Instant>,
 }
 
 impl Stopwatch {
     #[inline]
     pub(crate) fn start(now: Instant) -> Self {
-        Self { start: now, local: Duration::ZERO, waiting_since: None }
+        Self { start: now, waiting_since: None }
     }
 
     /// Begins anew: only now the callee was asked.
@@ -209,7 +224,7 @@ impl Stopwatch {
         match (self.waiting_since, waits_locally) {
             (None, true) => self.waiting_since = Some(now()),
             (Some(since), false) => {
-                self.local += now().since(since);
+                self.start = self.start + now().since(since);
                 self.waiting_since = None;
             }
             (None, false) | (Some(_), true) => {}
@@ -226,7 +241,7 @@ impl Stopwatch {
     #[inline]
     pub(crate) fn elapsed(&self, now: Instant) -> Duration {
         let end = self.waiting_since.unwrap_or(now);
-        end.since(self.start).saturating_sub(self.local)
+        end.since(self.start)
     }
 }
 

@@ -32,6 +32,30 @@ pub(crate) struct Limits {
 }
 
 impl Limits {
+    /// The deadline of what began at `start`.
+    #[inline]
+    pub(crate) fn new(start: Instant, at: Instant, reason: Reason) -> Self {
+        Self { start, at, end: None, reason }
+    }
+
+    /// Ready when the time is over. Poll this after the call itself: what is ready in time is not thrown away.
+    ///
+    /// No timer is armed while a layer around us, in this very task, ends the call at the same time or before. That is
+    /// asked on each poll, since the call may have been moved to another task, or be shared with one.
+    #[inline]
+    pub(crate) fn poll(&self, timer: &mut Timer, cx: &mut Context<'_>) -> Poll<Why> {
+        if context::current().ends_by(self.at) && context::is_enforced_for(cx.waker()) {
+            return Poll::Pending;
+        }
+        timer.poll_until(cx, self.at).map(|()| self.why(time::now()))
+    }
+
+    /// Why a call that is ended at `now` was, and how much time it had.
+    pub(crate) fn why(&self, now: Instant) -> Why {
+        let Self { start, at, reason, .. } = *self;
+        Why { reason, numbers: Numbers::of_timeout(at.since(start), now.since(start)) }
+    }
+
     #[inline]
     pub(crate) fn start(&self) -> Instant {
         self.start
@@ -84,7 +108,7 @@ impl Bound {
     /// The bound of what began at `start`.
     #[inline]
     pub(crate) fn at(start: Instant, at: Instant, reason: Reason) -> Self {
-        Self { limits: Limits { start, at, end: None, reason }, timer: Timer::new() }
+        Self { limits: Limits::new(start, at, reason), timer: Timer::new() }
     }
 
     /// For a call that is over before it begins.
@@ -98,12 +122,6 @@ impl Bound {
         self.limits.at
     }
 
-    /// Why a call that is ended at `now` was, and how much time it had.
-    pub(crate) fn why(&self, now: Instant) -> Why {
-        let Limits { start, at, reason, .. } = self.limits;
-        Why { reason, numbers: Numbers::of_timeout(at.since(start), now.since(start)) }
-    }
-
     #[inline]
     pub(crate) fn limits(&self) -> Limits {
         self.limits
@@ -115,15 +133,9 @@ impl Bound {
         self.timer.disarm();
     }
 
-    /// Ready when the time is over. Poll this after the call itself: what is ready in time is not thrown away.
-    ///
-    /// No timer is armed while a layer around us, in this very task, ends the call at the same time or before. That is
-    /// asked on each poll, since the call may have been moved to another task, or be shared with one.
+    /// Ready when the time is over. See [`Limits::poll`].
     #[inline]
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Why> {
-        if context::current().ends_by(self.limits.at) && context::is_enforced_for(cx.waker()) {
-            return Poll::Pending;
-        }
-        self.timer.poll_until(cx, self.limits.at).map(|()| self.why(time::now()))
+        self.limits.poll(&mut self.timer, cx)
     }
 }

@@ -15,7 +15,6 @@ use std::task::{Context, Poll, ready};
 use pin_project::pin_project;
 use tower::{BoxError, Service};
 
-use crate::ground::context;
 use crate::ground::error::{Numbers, Reason, Rejected};
 use crate::ground::time::{self, Instant};
 use crate::layers::call::bound::Bound;
@@ -95,7 +94,7 @@ impl<S> Inner<S> {
 
     /// Calls the inner service if it is ready, and else moves it into the call, to wait there with the others that are
     /// `unready`. `now` is handed over to the next layer.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn call<Req>(&mut self, request: Req, now: Instant, unready: &Unready) -> Call<S, Req, S::Future>
     where
         S: Service<Req> + Clone,
@@ -169,8 +168,8 @@ impl<S> Taken<S> {
 #[pin_project(project = CallProj)]
 #[derive(Debug)]
 pub(crate) enum Call<S, Req, F> {
-    /// The layer lets nothing through => Over.
-    Refused(Rejected),
+    /// The layer lets nothing through => Over. In a box, as the caller gets it: it is larger than most calls.
+    Refused(Option<Box<Rejected>>),
     /// The service is not ready => Running.
     Waiting { service: S, request: Option<Req>, unready: Unready, place: Option<Place> },
     /// The answer is on its way => Over.
@@ -205,7 +204,7 @@ where
         let future = match self.as_mut().project() {
             CallProj::Running { .. } | CallProj::Over => return Poll::Ready(Ok(())),
             CallProj::Refused(rejected) => {
-                let rejected = rejected.clone();
+                let Some(rejected) = rejected.take() else { return Poll::Pending };
                 self.set(Self::Over);
                 return Poll::Ready(Err(reject(rejected)));
             }
@@ -278,8 +277,8 @@ impl<S, Req, F> BoundedCall<S, Req, F> {
     }
 
     /// A call that the layer lets nothing of through.
-    pub(crate) fn refused(rejected: Rejected) -> Self {
-        Self { call: Call::Refused(rejected), bound: Bound::never() }
+    pub(crate) fn refused(rejected: impl Into<Box<Rejected>>) -> Self {
+        Self { call: Call::Refused(Some(rejected.into())), bound: Bound::never() }
     }
 
     /// When the call must be over.
@@ -293,15 +292,11 @@ impl<S, Req, F> BoundedCall<S, Req, F> {
     }
 
     /// Polls the call first and the bound second: what is ready in time is not thrown away.
-    ///
-    /// What is in the call is polled in the context `inside`, if there is one. The bound is not: it must not take the
-    /// deadline that it enforces itself for one that is enforced around it.
     #[inline]
     pub(crate) fn poll(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         source: Source,
-        inside: Option<context::Context>,
     ) -> Poll<Result<S::Response, BoxError>>
     where
         S: Service<Req, Future = F>,
@@ -309,13 +304,10 @@ impl<S, Req, F> BoundedCall<S, Req, F> {
         F: Future<Output = Result<S::Response, S::Error>>,
     {
         let mut this = self.project();
-        {
-            let _entered = inside.map(|inside| (context::enter(inside), context::enforce(cx.waker())));
-            if let Poll::Ready(answer) = this.call.as_mut().poll(cx, source) {
-                // It has the waker of a task that waits no more.
-                this.bound.disarm();
-                return Poll::Ready(answer);
-            }
+        if let Poll::Ready(answer) = this.call.as_mut().poll(cx, source) {
+            // It has the waker of a task that waits no more.
+            this.bound.disarm();
+            return Poll::Ready(answer);
         }
         let reason = ready!(this.bound.poll(cx));
         // All that the call holds is free from now on, even if the caller keeps our future.
@@ -325,7 +317,8 @@ impl<S, Req, F> BoundedCall<S, Req, F> {
 }
 
 /// Reports a refusal and makes an error of it.
-pub(crate) fn reject(rejected: Rejected) -> BoxError {
+pub(crate) fn reject(rejected: impl Into<Box<Rejected>>) -> BoxError {
+    let rejected = rejected.into();
     telemetry::rejected(&rejected);
     observed::stir();
     rejected.into()

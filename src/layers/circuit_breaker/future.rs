@@ -49,9 +49,10 @@ where
             context::say_last_word();
         }
         let (call, source) = (this.call, ticket.source());
-        let (result, woken) = ticket.watch(this.woken, cx, |cx| call.poll(cx, source, None));
+        let ((result, woken), answered_at) =
+            time::noting_answer(|| ticket.watch(this.woken, cx, |cx| call.poll(cx, source)));
         let result = ready!(result);
-        let now = ticket.answered(woken);
+        let now = ticket.answered(woken, answered_at);
         match result {
             Ok(response) => {
                 let verdict = this.classifier.classify(Ok(&response));

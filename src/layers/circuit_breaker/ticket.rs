@@ -92,13 +92,13 @@ impl Ticket {
         (output, woken_at)
     }
 
-    /// The dependency has answered, for which the call was woken at `woken`; the time until the answer is read is the reader's.
+    /// The dependency has answered, at `answered_at` if a layer further in has read the clock then; the call was woken for it at `woken`. The time until the answer is read is the reader's.
     /// `None`: nobody is interested.
     #[inline]
-    pub(super) fn answered(&mut self, woken: Option<Instant>) -> Option<Instant> {
+    pub(super) fn answered(&mut self, woken: Option<Instant>, answered_at: Option<Instant>) -> Option<Instant> {
         let breaker = &self.breaker;
         self.pass.as_mut()?.with(|pass, _| breaker.counts(pass)).filter(|counts| *counts)?;
-        let now = time::now();
+        let now = answered_at.unwrap_or_else(time::now);
         let took = self.elapsed(now, woken);
         self.took = Some(took);
         if let Some(held) = &self.pass {

@@ -6,13 +6,13 @@ use std::time::Duration;
 use pin_project::pin_project;
 use tower::{BoxError, Service};
 
-use crate::admission::timer;
+use crate::admission::timer::{self, Timer};
 use crate::ground::context::{self, Context};
 use crate::ground::error::{AtDeadline, Reason, Rejected, rejection};
 use crate::ground::time::{self, Instant};
 use crate::ground::verdict::{AtResponse, Classify, Expiry, Guard, Pace, Verdict};
-use crate::layers::call::bound::Bound;
-use crate::layers::call::inner::BoundedCall;
+use crate::layers::call::bound::Limits;
+use crate::layers::call::inner::{Call, reject};
 use crate::layers::core::observed;
 use crate::telemetry::{self, Source};
 
@@ -32,50 +32,15 @@ impl Guard for Cut {
     }
 }
 
-/// When the response of a call must be over.
+/// What bounds the response of a call beyond its deadline.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Ending {
-    /// When the call began.
-    pub(super) start: Instant,
-    /// The call's deadline.
-    pub(super) at: Instant,
-    /// The deadline that was inherited.
+pub(super) struct ResponseBounds {
+    /// The end of the deadline that was inherited.
     pub(super) outermost: Instant,
     /// Counts from the head, where the body has a bound of its own.
     pub(super) body_timeout: Option<Duration>,
     pub(super) idle: Option<Duration>,
     pub(super) pace: Pace,
-    /// Whose bound it is.
-    pub(super) source: Source,
-}
-
-impl Ending {
-    /// Whether the call's deadline is about now. What is sent along is the time left but for an allowance, a tenth at most, and
-    /// the timer that goes by it has a grain as ours has.
-    fn is_near(&self, bound: &Bound) -> bool {
-        let left = bound.instant().since(time::now());
-        left <= bound.instant().since(self.start) / 10 + 2 * timer::GRAIN
-    }
-
-    /// The same as our own cut to whoever looks for that.
-    fn at_deadline(&self, bound: &Bound, error: BoxError) -> BoxError {
-        let cut = Rejected::by(self.source, bound.why(time::now()));
-        telemetry::rejected(&cut);
-        observed::stir();
-        AtDeadline::new(cut, error).into()
-    }
-
-    fn cut(self) -> Cut {
-        let (start, at) = match self.body_timeout {
-            Some(timeout) => {
-                let now = time::now();
-                (now, self.outermost.min(now + timeout))
-            }
-            None => (self.start, self.at),
-        };
-        let expiry = Expiry::new(self.source, at, Reason::DeadlineExceeded).since(start);
-        Cut { expiry: Expiry { idle: self.idle, pace: self.pace, ..expiry } }
-    }
 }
 
 /// A call with a deadline.
@@ -83,16 +48,65 @@ impl Ending {
 #[derive(Debug)]
 pub struct ResponseFuture<S, Req, F, C = AtResponse> {
     #[pin]
-    call: BoundedCall<S, Req, F>,
-    /// The context that everything in the call is polled in.
-    inside: Context,
-    ending: Ending,
+    call: Call<S, Req, F>,
+    timer: Timer,
+    deadline: CallDeadline,
+    response: ResponseBounds,
     classifier: C,
 }
 
+/// The deadline of one call.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct CallDeadline {
+    pub(super) start: Instant,
+    /// The context that everything in the call is polled in. It has the deadline, and the end of the response.
+    pub(super) inside: Context,
+    pub(super) reason: Reason,
+    pub(super) source: Source,
+}
+
+impl CallDeadline {
+    fn at(&self) -> Instant {
+        self.inside.deadline.unwrap_or(Instant::MAX)
+    }
+
+    fn limits(&self) -> Limits {
+        Limits::new(self.start, self.at(), self.reason)
+    }
+
+    /// Whether the call's deadline is about now. What is sent along is the time left but for an allowance, a tenth at most, and
+    /// the timer that goes by it has a grain as ours has.
+    fn is_near(&self) -> bool {
+        let left = self.at().since(time::now());
+        left <= self.at().since(self.start) / 10 + 2 * timer::GRAIN
+    }
+
+    /// The same as our own cut to whoever looks for that.
+    fn at_deadline(&self, error: BoxError) -> BoxError {
+        let cut = Rejected::by(self.source, self.limits().why(time::now()));
+        telemetry::rejected(&cut);
+        observed::stir();
+        AtDeadline::new(cut, error).into()
+    }
+
+    fn cut(&self, response: ResponseBounds) -> Cut {
+        let ResponseBounds { outermost, body_timeout, idle, pace } = response;
+        let (start, at) = match body_timeout {
+            Some(timeout) => {
+                let now = time::now();
+                (now, outermost.min(now + timeout))
+            }
+            None => (self.start, self.inside.last_instant().unwrap_or(Instant::MAX)),
+        };
+        let expiry = Expiry::new(self.source, at, Reason::DeadlineExceeded).since(start);
+        Cut { expiry: Expiry { idle, pace, ..expiry } }
+    }
+}
+
 impl<S, Req, F, C> ResponseFuture<S, Req, F, C> {
-    pub(super) fn new(call: BoundedCall<S, Req, F>, inside: Context, ending: Ending, classifier: C) -> Self {
-        Self { call, inside, ending, classifier }
+    #[inline(always)]
+    pub(super) fn new(call: Call<S, Req, F>, deadline: CallDeadline, response: ResponseBounds, classifier: C) -> Self {
+        Self { call, timer: Timer::new(), deadline, response, classifier }
     }
 }
 
@@ -105,23 +119,33 @@ where
 {
     type Output = Result<C::Held<Cut>, BoxError>;
 
+    /// Polls the call first and the deadline second: what is ready in time is not thrown away.
     fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
-        let response = match ready!(this.call.as_mut().poll(cx, this.ending.source, Some(*this.inside))) {
-            Ok(response) => response,
+        let deadline = *this.deadline;
+        let inside = (context::enter(deadline.inside), context::enforce(cx.waker()));
+        let Poll::Ready(result) = this.call.as_mut().poll(cx, deadline.source) else {
+            // The deadline must not take itself for one that is enforced around it.
+            drop(inside);
+            let why = ready!(deadline.limits().poll(this.timer, cx));
+            // All that the call holds is free from now on, even if the caller keeps our future.
+            this.call.set(Call::Over);
+            return Poll::Ready(Err(reject(Rejected::by(deadline.source, why))));
+        };
+        // It has the waker of a task that waits no more.
+        this.timer.disarm();
+        match result {
+            Ok(response) => {
+                let verdict = this.classifier.classify(Ok(&response));
+                Poll::Ready(Ok(this.classifier.hold(response, verdict, deadline.cut(*this.response))))
+            }
             Err(error) => {
+                drop(inside);
                 // Where there is a cut or a refusal already, nothing is asked.
                 let timed_out = || this.classifier.classify(Err(&error)) == Verdict::TimedOut;
-                let kept_to_it = rejection(&error).is_none() && timed_out() && this.ending.is_near(this.call.bound());
-                return Poll::Ready(Err(if kept_to_it {
-                    this.ending.at_deadline(this.call.bound(), error)
-                } else {
-                    error
-                }));
+                let kept_to_it = rejection(&error).is_none() && timed_out() && deadline.is_near();
+                Poll::Ready(Err(if kept_to_it { deadline.at_deadline(error) } else { error }))
             }
-        };
-        let verdict = this.classifier.classify(Ok(&response));
-        let _entered = context::enter(*this.inside);
-        Poll::Ready(Ok(this.classifier.hold(response, verdict, this.ending.cut())))
+        }
     }
 }

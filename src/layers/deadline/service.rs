@@ -3,15 +3,14 @@ use std::task::{self, Poll};
 
 use tower::{BoxError, Service};
 
-use super::future::{Cut, Ending, ResponseFuture};
+use super::future::{CallDeadline, Cut, ResponseBounds, ResponseFuture};
 use super::state::State;
 use super::timing::{Alike, Timing};
 use crate::ground::context;
 use crate::ground::error::{Reason, Rejected};
 use crate::ground::time::{self, Instant};
 use crate::ground::verdict::{AtResponse, Classify, Pace};
-use crate::layers::call::bound::Bound;
-use crate::layers::call::inner::{BoundedCall, Inner};
+use crate::layers::call::inner::{Call, Inner};
 
 /// A service whose calls have a deadline. See the [module](super).
 #[derive(Clone, Debug)]
@@ -52,17 +51,11 @@ where
         let within = self.timing.within(&request);
         if inherited.has_expired(now) || within.is_some_and(|time| time.is_zero()) {
             self.inner.let_go();
-            let call = BoundedCall::refused(Rejected::new(self.state.instruments.clone(), Reason::DeadlineExpired));
-            let ending = Ending {
-                start: now,
-                at: now,
-                outermost: now,
-                body_timeout: None,
-                idle: None,
-                pace: Pace::Free,
-                source,
-            };
-            return ResponseFuture::new(call, inherited, ending, self.classifier.clone());
+            let rejected = Rejected::new(self.state.instruments.clone(), Reason::DeadlineExpired);
+            let call = Call::Refused(Some(rejected.into()));
+            let deadline = CallDeadline { start: now, inside: inherited, reason: Reason::DeadlineExpired, source };
+            let response = ResponseBounds { outermost: now, body_timeout: None, idle: None, pace: Pace::Free };
+            return ResponseFuture::new(call, deadline, response, self.classifier.clone());
         }
         let times = self.state.times();
         let outermost = inherited.last_instant().unwrap_or(Instant::MAX);
@@ -76,11 +69,7 @@ where
         };
         let head = now + head.min(own);
         let deadline = inherited.deadline.unwrap_or(end).min(end);
-        let bound = if head < deadline {
-            Bound::at(now, head, Reason::HeadTimeout)
-        } else {
-            Bound::at(now, deadline, Reason::DeadlineExceeded)
-        };
+        let reason = if head < deadline { Reason::HeadTimeout } else { Reason::DeadlineExceeded };
         let deadline = head.min(deadline);
         // The times of usual responses are not those of a response that is meant to go on.
         let usual = lasts.is_none();
@@ -91,13 +80,13 @@ where
             true => Pace::Connection,
             false => Pace::Free,
         };
-        let ending = Ending { start: now, at: end, outermost, body_timeout, idle, pace, source };
+        let response = ResponseBounds { outermost, body_timeout, idle, pace };
         let lasts = !usual || end > deadline && inherited.lasts();
         let end = (lasts || end > deadline).then_some(end);
-        let context = inherited.with_deadline(Some(deadline)).with_end(end, lasts).with_enforced(true);
+        let inside = inherited.with_deadline(Some(deadline)).with_end(end, lasts).with_enforced(true);
         let classifier = self.classifier.clone();
-        let _entered = context::enter(context);
-        let call = self.inner.call(request, now, &self.state.unready);
-        ResponseFuture::new(BoundedCall::new(call, bound), context, ending, classifier)
+        let _entered = context::enter(inside);
+        let deadline = CallDeadline { start: now, inside, reason, source };
+        ResponseFuture::new(self.inner.call(request, now, &self.state.unready), deadline, response, classifier)
     }
 }

@@ -29,7 +29,7 @@ use crate::telemetry::Source;
 #[derive(Debug)]
 pub(crate) enum AdmittedCall<S, Req, F> {
     /// Nothing is sent => Over.
-    Refused(Rejected),
+    Refused(Option<Box<Rejected>>),
     /// Stands in the gate's line => Running, or Over if it is refused.
     Waiting {
         waiter: Waiter,
@@ -108,7 +108,7 @@ impl<S, Req, F> AdmittedCall<S, Req, F> {
             }
             Err(refusal) => {
                 inner.let_go();
-                Self::Refused(refusal.rejected(gates.instruments()))
+                Self::Refused(Some(Box::new(refusal.rejected(gates.instruments()))))
             }
         }
     }
@@ -129,10 +129,11 @@ impl<S, Req, F> AdmittedCall<S, Req, F> {
                 AdmittedProj::Running { mut call, serving: running, source } => {
                     let Some(serving) = running else { return Poll::Pending };
                     serving.polled = true;
-                    let result = ready!(work::around(&mut serving.place, || call.as_mut().poll(cx, *source, None)));
+                    let result = ready!(work::around(&mut serving.place, || call.as_mut().poll(cx, *source)));
                     let (limits, source) = (call.bound().limits(), *source);
                     let Some(serving) = running.take() else { return Poll::Pending };
                     let now = time::now();
+                    time::answered_at(now);
                     let hold = serving.answered(now, limits, source);
                     self.set(Self::Over);
                     let verdict = judge(result.as_ref());
@@ -171,7 +172,8 @@ impl<S, Req, F> AdmittedCall<S, Req, F> {
                     self.set(Self::Running { call: BoundedCall::new(call, bound), serving: Some(serving), source });
                 }
                 AdmittedProj::Refused(rejected) => {
-                    let error = reject(rejected.clone());
+                    let Some(rejected) = rejected.take() else { return Poll::Pending };
+                    let error = reject(rejected);
                     self.set(Self::Over);
                     return Poll::Ready(Err(error));
                 }

@@ -89,7 +89,7 @@ where
                     }
                 }
                 StateProj::Running { call } => {
-                    let result = ready!(call.poll(cx, *this.source, None));
+                    let result = ready!(call.poll(cx, *this.source));
                     state.set(State::Over);
                     return Poll::Ready(result);
                 }

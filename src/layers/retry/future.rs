@@ -1,6 +1,5 @@
 use std::fmt;
 use std::future::Future;
-use std::mem;
 use std::pin::Pin;
 use std::sync::Arc as Shared;
 use std::task::{self, Poll, ready};
@@ -9,7 +8,7 @@ use pin_project::{pin_project, pinned_drop};
 use tower::{BoxError, Service};
 
 use super::budget::Withdrawal;
-use super::limit::{Limit, inside, numbered, poll_cut};
+use super::limit::{Limit, inside, numbered};
 use super::policy::{Ended, Granted, Policy, Progress};
 use super::replay::Kept;
 use super::report::{self, Report, Stop};
@@ -21,7 +20,6 @@ use crate::ground::error::{Reason, rejection};
 use crate::ground::sync::Arc;
 use crate::ground::time::{self, Instant};
 use crate::ground::verdict::{self, Classify, Expiry, Verdict};
-use crate::layers::call::bound::Bound;
 use crate::layers::call::inner::{Call, Taken};
 use crate::layers::call::sending::{self, Sending};
 use crate::layers::core::observed;
@@ -45,18 +43,16 @@ where
     #[allow(clippy::type_complexity, reason = "three futures, each in its state")]
     #[pin]
     state: State<Call<S, K::Attempt, S::Future>, C::Settling, C::Detaching>,
-    /// The bound of the present attempt.
-    bound: Bound,
+    /// Fires when the present attempt must be over.
+    timer: Timer,
     /// When the present attempt is cut, if that is before the call is.
     cut: Option<Instant>,
     /// The bound of the whole call.
     limit: Limit,
     /// None once no further attempt can follow.
     further: Option<Further<S, K>>,
-    /// The price of the present attempt, until it has ended.
-    withdrawal: Option<Withdrawal>,
-    /// How the last attempt failed. A cut or a refusal of ours never takes the place of the callee's own failure.
-    failure: Option<Result<C::Settled, BoxError>>,
+    /// None until an attempt has failed and another one follows.
+    retrying: Option<Box<Retrying<C::Settled>>>,
     progress: Progress,
     /// A call that nobody has ever polled has not begun.
     polled: bool,
@@ -64,9 +60,8 @@ where
     span: Option<Box<AttemptSpan>>,
     /// What the body of the present attempt notes.
     sending: Option<Shared<Sending>>,
-    /// Kept only for those who ask.
-    verdicts: Vec<Verdict>,
-    start: Instant,
+    /// The verdicts of the attempts, if a report was asked for.
+    verdicts: Option<Box<Verdicts>>,
     inherited: Context,
     said_before: SaidBefore,
     classifier: C,
@@ -99,10 +94,26 @@ enum State<Call, Settling, Detaching> {
     Over,
 }
 
+/// What a call has once it is retried.
+struct Retrying<T> {
+    /// The price of the present attempt, until it has ended.
+    withdrawal: Option<Withdrawal>,
+    /// How the last attempt failed. A cut or a refusal of ours never takes the place of the callee's own failure.
+    failure: Option<Result<T, BoxError>>,
+}
+
+impl<T> Default for Retrying<T> {
+    fn default() -> Self {
+        Self { withdrawal: None, failure: None }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Verdicts(Vec<Verdict>);
+
 /// What a call has from the beginning.
 #[derive(Debug)]
 pub(super) struct Beginning {
-    pub(super) start: Instant,
     pub(super) inherited: Context,
     pub(super) terms: Terms,
     pub(super) limit: Limit,
@@ -120,7 +131,7 @@ where
     S: Service<K::Attempt>,
     C: Classify<S::Response>,
 {
-    #[inline]
+    #[inline(always)]
     pub(super) fn new(
         call: Call<S, K::Attempt, S::Future>,
         further: Option<Further<S, K>>,
@@ -128,22 +139,20 @@ where
         policy: Arc<Policy>,
         classifier: C,
     ) -> Self {
-        let Beginning { start, inherited, terms, limit, cut, span, sending } = beginning;
+        let Beginning { inherited, terms, limit, cut, span, sending } = beginning;
         let attempts = if matches!(call, Call::Refused(_)) { 0 } else { 1 };
         Self {
             state: State::Attempting { call },
-            bound: limit.of_attempt(cut, start),
+            timer: Timer::new(),
             cut,
             limit,
             further,
-            withdrawal: None,
-            failure: None,
-            progress: Progress::new(attempts, start),
+            retrying: None,
+            progress: Progress::new(attempts, limit.start),
             polled: false,
             span,
             sending,
-            verdicts: Vec::new(),
-            start,
+            verdicts: None,
             inherited,
             said_before: context::said_before(),
             classifier,
@@ -175,6 +184,7 @@ where
         loop {
             let call_context = numbered(*this.inherited, this.terms, this.progress.attempts).with_enforced(enforced);
             let inside = inside(call_context, *this.cut);
+            let has_failed = this.retrying.as_ref().is_some_and(|retrying| retrying.failure.is_some());
             let (verdict, result) = match this.state.as_mut().project() {
                 StateProj::Attempting { mut call } => {
                     let answer = {
@@ -189,7 +199,7 @@ where
                     };
                     match answer {
                         (Poll::Ready(Ok(response)), _) => {
-                            mark(this.withdrawal, true);
+                            mark(this.retrying, true);
                             let settling = this.classifier.settle(response);
                             this.state.set(State::Settling { settling });
                             continue;
@@ -200,14 +210,22 @@ where
                                 Failed::NotCalled(error) => (false, error),
                             };
                             let verdict = verdict::judge(this.classifier, Err(&error));
-                            mark(this.withdrawal, is_called && verdict != Verdict::Unsent && !is_refused(&error));
+                            mark(this.retrying, is_called && verdict != Verdict::Unsent && !is_refused(&error));
                             (verdict, Err(error))
                         }
                         (Poll::Pending, is_local) => {
                             if !is_local {
-                                mark(this.withdrawal, true);
+                                mark(this.retrying, true);
                             }
-                            ready!(poll_cut(this.bound, cx, this.failure.is_some(), call.is_waiting(), source))
+                            ready!(this.limit.poll_cut(
+                                *this.cut,
+                                this.progress.since,
+                                this.timer,
+                                cx,
+                                has_failed,
+                                call.is_waiting(),
+                                source
+                            ))
                         }
                     }
                 }
@@ -219,10 +237,18 @@ where
                     };
                     match settled {
                         Poll::Ready((verdict, response)) => {
-                            mark(this.withdrawal, verdict != Verdict::Unsent);
+                            mark(this.retrying, verdict != Verdict::Unsent);
                             (verdict, Ok(response))
                         }
-                        Poll::Pending => ready!(poll_cut(this.bound, cx, this.failure.is_some(), false, source)),
+                        Poll::Pending => ready!(this.limit.poll_cut(
+                            *this.cut,
+                            this.progress.since,
+                            this.timer,
+                            cx,
+                            has_failed,
+                            false,
+                            source
+                        )),
                     }
                 }
                 StateProj::Detaching { detaching, until, cause } => {
@@ -235,11 +261,19 @@ where
                     };
                     match detached {
                         Poll::Ready(response) => {
-                            *this.failure = Some(Ok(response));
+                            this.retrying().failure = Some(Ok(response));
                             this.rest(until, cause);
                             continue;
                         }
-                        Poll::Pending => ready!(poll_cut(this.bound, cx, this.failure.is_some(), false, source)),
+                        Poll::Pending => ready!(this.limit.poll_cut(
+                            *this.cut,
+                            this.progress.since,
+                            this.timer,
+                            cx,
+                            has_failed,
+                            false,
+                            source
+                        )),
                     }
                 }
                 StateProj::Resting { until, timer, cause } => {
@@ -259,7 +293,7 @@ where
                     } else {
                         Stop::NotRepeatable
                     };
-                    let failure = this.failure.take();
+                    let failure = this.take_failure();
                     this.finish(stop, cause);
                     this.say_last_word(stop, cause);
                     return failure.map_or(Poll::Pending, Poll::Ready);
@@ -270,25 +304,25 @@ where
 
             this.end_span(verdict);
             // The price of this attempt is spent or refunded before the next one is paid.
-            *this.withdrawal = None;
+            this.drop_withdrawal();
             let is_ours = is_ours(&result);
             let next = this.next(verdict, (!is_ours).then_some(result.as_ref()));
-            let result = if is_ours { this.failure.take().unwrap_or(result) } else { result };
+            let result = if is_ours { this.take_failure().unwrap_or(result) } else { result };
             match next {
                 Ok(granted) => {
-                    *this.withdrawal = Some(granted.withdrawal);
+                    this.retrying().withdrawal = Some(granted.withdrawal);
                     let (until, cause) = (granted.at, verdict);
                     // This drops what is left of the attempt, so that all that it held is free while we rest.
                     match result {
                         Ok(response) => {
                             // The attempt is over; what follows is bounded by the call alone.
                             *this.cut = None;
-                            *this.bound = this.limit.whole();
+                            this.timer.disarm();
                             let detaching = this.classifier.detach(response);
                             this.state.set(State::Detaching { detaching, until, cause });
                         }
                         Err(error) => {
-                            *this.failure = Some(Err(error));
+                            this.retrying().failure = Some(Err(error));
                             this.rest(until, cause);
                         }
                     }
@@ -317,6 +351,21 @@ where
     S: Service<K::Attempt>,
     C: Classify<S::Response>,
 {
+    fn retrying(&mut self) -> &mut Retrying<C::Settled> {
+        self.retrying.get_or_insert_default()
+    }
+
+    fn take_failure(&mut self) -> Option<Result<C::Settled, BoxError>> {
+        self.retrying.as_mut()?.failure.take()
+    }
+
+    /// Spends or refunds the price of the present attempt.
+    fn drop_withdrawal(&mut self) {
+        if let Some(retrying) = self.retrying {
+            retrying.withdrawal = None;
+        }
+    }
+
     /// The attempt is over, and nothing of it goes on while the next one waits for its time.
     fn rest(&mut self, until: Instant, cause: Verdict) {
         self.state.set(State::Resting { until, timer: Timer::new(), cause });
@@ -340,7 +389,7 @@ where
         self.progress.attempts = attempt;
         self.progress.since = now;
         *self.cut = cut;
-        *self.bound = self.limit.of_attempt(cut, now);
+        self.timer.disarm();
         if attempt >= self.terms.max_attempts() {
             *self.further = None;
         }
@@ -358,7 +407,7 @@ where
     /// What follows on an attempt that ended, by itself with `theirs`.
     fn next(&mut self, verdict: Verdict, theirs: Option<Result<&C::Settled, &BoxError>>) -> Result<Granted, Stop> {
         if report::is_asked() {
-            self.verdicts.push(verdict);
+            self.verdicts.get_or_insert_default().0.push(verdict);
         }
         // Decided first, so that a call that succeeds does not read the clock again.
         if verdict == Verdict::Success {
@@ -374,7 +423,7 @@ where
     /// The call is over: nothing is held for it from now on, and whoever asked learns how it went.
     fn finish(&mut self, stopped: Stop, last: Verdict) {
         self.state.set(State::Over);
-        *self.withdrawal = None;
+        self.drop_withdrawal();
         self.end_span(last);
         if let Some(why) = stopped.not_retried().filter(|_| self.terms.enabled()) {
             telemetry::not_retried(&self.policy.instruments, why);
@@ -383,7 +432,7 @@ where
         let instruments = &self.policy.instruments;
         // A call of which nothing was begun was refused, and is counted as that.
         if instruments.named().is_some() && *self.polled && self.progress.attempts > 0 {
-            observed::record(instruments, last, time::latest_or_now().since(*self.start));
+            observed::record(instruments, last, time::latest_or_now().since(self.limit.start));
         }
         self.tell(stopped);
     }
@@ -402,8 +451,8 @@ where
             report::tell(Report {
                 attempts: self.progress.attempts,
                 stopped,
-                verdicts: mem::take(self.verdicts),
-                elapsed: time::now().since(*self.start),
+                verdicts: self.verdicts.take().unwrap_or_default().0,
+                elapsed: time::now().since(self.limit.start),
             });
         }
     }
@@ -417,8 +466,8 @@ enum Failed {
     NotCalled(BoxError),
 }
 
-fn mark(withdrawal: &mut Option<Withdrawal>, sent: bool) {
-    if let Some(withdrawal) = withdrawal {
+fn mark<T>(retrying: &mut Option<Box<Retrying<T>>>, sent: bool) {
+    if let Some(withdrawal) = retrying.as_mut().and_then(|retrying| retrying.withdrawal.as_mut()) {
         withdrawal.mark(sent);
     }
 }

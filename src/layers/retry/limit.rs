@@ -5,18 +5,19 @@ use std::task::{self, Poll};
 use tower::BoxError;
 
 use super::terms::Terms;
+use crate::admission::timer::Timer;
 use crate::ground::context::{self, Context};
 use crate::ground::error::{Reason, Rejected, Why};
 use crate::ground::time::Instant;
 use crate::ground::verdict::Verdict;
-use crate::layers::call::bound::Bound;
+use crate::layers::call::bound::Limits;
 use crate::layers::call::inner::reject;
 use crate::telemetry::Source;
 
 /// The bound of a whole call.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limit {
-    start: Instant,
+    pub(super) start: Instant,
     pub(super) at: Instant,
     reason: Reason,
     /// Whether an attempt may take all of the call's time: the head of a long poll or a long upload comes late.
@@ -37,17 +38,37 @@ impl Limit {
         terms.attempt_timeout().map(|timeout| now + timeout).filter(|at| *at < self.at && !self.may_take_all)
     }
 
-    /// The bound of an attempt that begins now.
-    pub(super) fn of_attempt(self, cut: Option<Instant>, now: Instant) -> Bound {
+    /// The deadline of an attempt that began at `since`, and is cut at `cut` if that is before the call is.
+    fn of_attempt(self, cut: Option<Instant>, since: Instant) -> Limits {
         match cut {
-            Some(at) => Bound::at(now, at, Reason::AttemptTimeout),
-            None => self.whole(),
+            Some(at) => Limits::new(since, at, Reason::AttemptTimeout),
+            None => Limits::new(self.start, self.at, self.reason),
         }
     }
 
-    /// The bound of the whole call.
-    pub(super) fn whole(self) -> Bound {
-        Bound::at(self.start, self.at, self.reason)
+    /// Ready when the attempt that began at `since` has lasted too long. Poll this after the attempt: what is ready in time is not
+    /// thrown away.
+    ///
+    /// While there is a failure to return, the call ends at its deadline by itself: the layer that enforces the deadline around us
+    /// does not know of the failure, and would return an error of its own instead.
+    #[allow(clippy::too_many_arguments, reason = "parts of one future, which borrows them apart")]
+    pub(super) fn poll_cut<T>(
+        self,
+        cut: Option<Instant>,
+        since: Instant,
+        timer: &mut Timer,
+        cx: &mut task::Context<'_>,
+        has_failed: bool,
+        was_waiting: bool,
+        source: Source,
+    ) -> Poll<(Verdict, Result<T, BoxError>)> {
+        let _entered = has_failed.then(|| context::enter(context::current().with_enforced(false)));
+        self.of_attempt(cut, since).poll(timer, cx).map(|why| {
+            // An attempt that was not sent says nothing about the callee.
+            let unsent = was_waiting && why.reason == Reason::AttemptTimeout;
+            let rejected = Rejected::by(source, if unsent { Why { reason: Reason::NotReady, ..why } } else { why });
+            (rejected.verdict(), Err(reject(rejected)))
+        })
     }
 }
 
@@ -65,24 +86,4 @@ pub(super) fn inside(context: Context, cut: Option<Instant>) -> Context {
         Some(_) => context.with_deadline(cut).with_end(None, false).with_enforced(true),
         None => context,
     }
-}
-
-/// Ready when an attempt has lasted too long. Poll this after the attempt: what is ready in time is not thrown away.
-///
-/// While there is a failure to return, the call ends at its deadline by itself: whoever enforces the deadline around us
-/// knows nothing of the failure, and would put an error of its own in its place.
-pub(super) fn poll_cut<T>(
-    bound: &mut Bound,
-    cx: &mut task::Context<'_>,
-    has_failed: bool,
-    was_waiting: bool,
-    source: Source,
-) -> Poll<(Verdict, Result<T, BoxError>)> {
-    let _entered = has_failed.then(|| context::enter(context::current().with_enforced(false)));
-    bound.poll(cx).map(|why| {
-        // An attempt that was not sent says nothing about the callee.
-        let unsent = was_waiting && why.reason == Reason::AttemptTimeout;
-        let rejected = Rejected::by(source, if unsent { Why { reason: Reason::NotReady, ..why } } else { why });
-        (rejected.verdict(), Err(reject(rejected)))
-    })
 }

@@ -72,8 +72,9 @@ where
         let cut = limit.cut(&terms, now);
         if inherited.has_expired(now) {
             self.inner.let_go();
-            let refused = Call::Refused(Rejected::new(policy.instruments.clone(), Reason::DeadlineExpired));
-            let beginning = Beginning { start: now, inherited, terms, limit, cut, span: None, sending: None };
+            let refused =
+                Call::Refused(Some(Rejected::new(policy.instruments.clone(), Reason::DeadlineExpired).into()));
+            let beginning = Beginning { inherited, terms, limit, cut, span: None, sending: None };
             return ResponseFuture::new(refused, None, beginning, policy, classifier);
         }
         // What is itself a repetition, made by a retry around us or by a tier above, earns nothing: else retries would
@@ -93,7 +94,7 @@ where
         ResponseFuture::new(
             call,
             further,
-            Beginning { start: now, inherited, terms, limit, cut, span, sending },
+            Beginning { inherited, terms, limit, cut, span, sending },
             policy,
             classifier,
         )

@@ -20,6 +20,7 @@ pub struct ResponseFuture<S, Req, F, C = AtResponse> {
 }
 
 impl<S, Req, F, C> ResponseFuture<S, Req, F, C> {
+    #[inline(always)]
     pub(super) fn new(call: AdmittedCall<S, Req, F>, classifier: C) -> Self {
         Self { call, classifier }
     }
