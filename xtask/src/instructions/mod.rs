@@ -89,7 +89,7 @@ fn check(counted: &Figures, is_whole: bool) -> Result<(), String> {
         return Ok(());
     }
     Err(format!(
-        "a call executes more instructions than before:\n  {}\n\
+        "these rows are not as committed:\n  {}\n\
          If that is meant, accept it with `cargo xtask instructions --bless`, commit {} and say why.",
         problems.join("\n  "),
         FILE
