@@ -12,9 +12,10 @@ use std::task::{Context, Poll, Wake, Waker};
 
 use futures_util::task::AtomicWaker;
 
+use crate::ground::scope;
 use crate::ground::sync::atomic::{AtomicU64, Ordering, fence};
 use crate::ground::sync::foreign;
-use crate::ground::time::{self, Instant};
+use crate::ground::time::Instant;
 
 /// How many unused wakers a thread keeps (about 60 bytes each).
 const POOLED: usize = 256;
@@ -100,9 +101,9 @@ impl Wake for Stamp {
 
     fn wake_by_ref(self: &Arc<Self>) {
         // The reading of a waker further in is handed over.
-        let now = time::call_start();
+        let now = scope::call_start();
         let _ = self.at.compare_exchange(0, now.as_nanos(), Ordering::AcqRel, Ordering::Acquire);
-        time::hand_over(now, || foreign(|| self.task.wake()));
+        scope::with_start(now, || foreign(|| self.task.wake()));
     }
 }
 
@@ -156,6 +157,7 @@ mod tests {
     use futures::task::{ArcWake, waker};
 
     use super::*;
+    use crate::ground::time;
 
     const SECOND: Duration = Duration::from_secs(1);
 

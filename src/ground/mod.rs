@@ -4,6 +4,8 @@ pub(crate) mod chance;
 pub mod context;
 pub mod error;
 pub(crate) mod live;
+pub(crate) mod scope;
+pub(crate) mod stopwatch;
 pub(crate) mod sync;
 pub(crate) mod text;
 pub(crate) mod time;

@@ -104,9 +104,7 @@ fn origin() -> &'static tokio::time::Instant {
 }
 
 thread_local! {
-    static HANDED_OVER: Cell<Option<Instant>> = const { Cell::new(None) };
-    static LOCAL_WAITS: Cell<u64> = const { Cell::new(0) };
-    static ANSWERED_AT: Cell<Option<Instant>> = const { Cell::new(None) };
+    /// Saves a reading where an older one will do.
     static LATEST: Cell<Option<Instant>> = const { Cell::new(None) };
 }
 
@@ -138,111 +136,6 @@ pub(crate) fn latest_or_now() -> Instant {
 #[inline]
 pub(crate) fn latest() -> Option<Instant> {
     LATEST.get()
-}
-
-/// The time at which a call begins: what the layer around us has just read, or a fresh reading.
-///
-/// Layers call each other directly, so a stack of them needs one reading for all (a reading costs more than the rest of
-/// a cheap layer). Taking it leaves nothing behind.
-#[inline]
-pub(crate) fn call_start() -> Instant {
-    HANDED_OVER.take().unwrap_or_else(now)
-}
-
-/// Runs `call`, which calls the inner service, and hands it our reading. It is taken back afterwards, so that nothing
-/// later mistakes it for the present.
-#[inline]
-pub(crate) fn hand_over<T>(now: Instant, call: impl FnOnce() -> T) -> T {
-    struct TakeBack;
-    impl Drop for TakeBack {
-        #[inline]
-        fn drop(&mut self) {
-            HANDED_OVER.set(None);
-        }
-    }
-    HANDED_OVER.set(Some(now));
-    let _take_back = TakeBack;
-    call()
-}
-
-/// Tells the layers further out when the answer came that the present poll returns, so that they need no reading of their own.
-#[inline]
-pub(crate) fn answered_at(now: Instant) {
-    ANSWERED_AT.set(Some(now));
-}
-
-/// Runs `poll`, and returns what a layer further in has told as the [time of the answer](answered_at).
-#[inline]
-pub(crate) fn noting_answer<T>(poll: impl FnOnce() -> T) -> (T, Option<Instant>) {
-    ANSWERED_AT.set(None);
-    let output = poll();
-    (output, ANSWERED_AT.take())
-}
-
-/// Says that the poll that is going on ends in a wait of our own (a queue, a backoff), not in the callee's work.
-#[inline]
-pub(crate) fn mark_local_wait() {
-    LOCAL_WAITS.set(LOCAL_WAITS.get().wrapping_add(1));
-}
-
-/// Runs `poll`, and says whether it ended in a wait of our own.
-pub(crate) fn noting_local_wait<T>(poll: impl FnOnce() -> T) -> (T, bool) {
-    let before = LOCAL_WAITS.get();
-    let output = poll();
-    (output, LOCAL_WAITS.get() != before)
-}
-
-/// How long the callee has been at work on a call: all the time since its start that no layer of ours spent waiting.
-///
-/// Waits of layers further in are seen through [`mark_local_wait`], so that a queue between us and the callee is never
-/// mistaken for the callee's slowness.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Stopwatch {
-    /// When the callee began, moved on by each wait of ours.
-    start: Instant,
-    waiting_since: Option<Instant>,
-}
-
-impl Stopwatch {
-    #[inline]
-    pub(crate) fn start(now: Instant) -> Self {
-        Self { start: now, waiting_since: None }
-    }
-
-    /// Begins anew: only now the callee was asked.
-    pub(crate) fn restart(&mut self, now: Instant) {
-        *self = Self { waiting_since: self.waiting_since.map(|_| now), ..Self::start(now) };
-    }
-
-    /// Polls the callee, and notes whether it was the callee or a queue of ours that answered `Pending`.
-    #[inline]
-    pub(crate) fn watch<T>(&mut self, poll: impl FnOnce() -> T) -> T {
-        let before = LOCAL_WAITS.get();
-        let output = poll();
-        let waits_locally = LOCAL_WAITS.get() != before;
-        // The clock is read only at the edges of a local wait: a call that never queues never pays for this.
-        match (self.waiting_since, waits_locally) {
-            (None, true) => self.waiting_since = Some(now()),
-            (Some(since), false) => {
-                self.start = self.start + now().since(since);
-                self.waiting_since = None;
-            }
-            (None, false) | (Some(_), true) => {}
-        }
-        output
-    }
-
-    /// Whether the last poll ended in a wait of our own.
-    pub(crate) fn waits_locally(&self) -> bool {
-        self.waiting_since.is_some()
-    }
-
-    /// The callee's own time up to `now`.
-    #[inline]
-    pub(crate) fn elapsed(&self, now: Instant) -> Duration {
-        let end = self.waiting_since.unwrap_or(now);
-        end.since(self.start)
-    }
 }
 
 #[cfg(test)]
@@ -277,33 +170,5 @@ mod tests {
             assert_eq!(soon.to_tokio(), read() + Duration::from_secs(1));
             assert!(Instant::MAX.to_tokio() > read() + 29 * years);
         }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_reading_is_handed_over_once_and_taken_back() {
-        let start = now();
-        tokio::time::advance(Duration::from_secs(1)).await;
-        hand_over(start, || {
-            assert_eq!(call_start(), start);
-            assert_eq!(call_start(), now(), "a second taker reads afresh");
-        });
-        hand_over(start, || ());
-        assert_eq!(call_start(), now(), "what nobody took is gone");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_stopwatch_leaves_out_local_waits() {
-        let second = Duration::from_secs(1);
-        let mut watch = Stopwatch::start(now());
-        watch.watch(mark_local_wait);
-        tokio::time::advance(3 * second).await;
-        assert_eq!(watch.elapsed(now()), Duration::ZERO, "still queued");
-        watch.watch(|| ());
-        tokio::time::advance(2 * second).await;
-        assert_eq!(watch.elapsed(now()), 2 * second, "then the callee's own time");
-        watch.watch(mark_local_wait);
-        tokio::time::advance(5 * second).await;
-        watch.watch(|| ());
-        assert_eq!(watch.elapsed(now()), 2 * second);
     }
 }

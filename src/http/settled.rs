@@ -19,7 +19,7 @@ use pin_project::pin_project;
 use tower::BoxError;
 
 use crate::admission::timer::{self, Timer};
-use crate::ground::context;
+use crate::ground::scope;
 use crate::ground::time::{self, Instant};
 use crate::ground::verdict::{Expiry, Guard, Verdict};
 use crate::http::ByStatus;
@@ -276,7 +276,7 @@ where
                     let until = *this.until.get_or_insert_with(|| {
                         let until = time::now() + KEPT_WITHIN;
                         // Before whoever is around ends the call, for whom this response may be the last.
-                        let deadline = context::current().deadline.map(|deadline| deadline.minus(2 * timer::GRAIN));
+                        let deadline = scope::current().deadline.map(|deadline| deadline.minus(2 * timer::GRAIN));
                         deadline.map_or(until, |deadline| until.min(deadline))
                     });
                     std::task::ready!(this.timer.poll_until(cx, until));

@@ -5,9 +5,9 @@ use super::{Gate, Permit, wake};
 use crate::admission::timer::Timer;
 use crate::algorithm::queue::Until;
 use crate::ground::error::Reason;
+use crate::ground::scope;
 use crate::ground::sync::atomic::Ordering;
 use crate::ground::sync::{Arc, foreign, lock};
-use crate::ground::time;
 
 /// A place in a gate's line, given up on drop.
 #[derive(Debug)]
@@ -42,7 +42,7 @@ impl Waiter {
         drop(line);
         foreign(|| drop(before));
         if self.timer.poll_until(cx, self.until.at).is_pending() {
-            time::mark_local_wait();
+            scope::mark_local_wait();
             return Poll::Pending;
         }
         let outcome = self.leave(place).unwrap_or(Outcome::Refused(self.until.reason));

@@ -8,7 +8,8 @@ use tower::BoxError;
 
 use super::judge::Judge;
 use crate::ground::error::{Reason, rejection};
-use crate::ground::time::{self, Instant};
+use crate::ground::scope;
+use crate::ground::time::Instant;
 use crate::ground::verdict::{Expiry, Guard, Verdict};
 use crate::http::transport;
 
@@ -90,7 +91,7 @@ impl<G: Guard, J: Judge> Call<G, J> {
     /// With a reading of the clock, if there is one.
     pub(super) fn end_at(self, reading: Option<Instant>, end: End<'_>) {
         match reading {
-            Some(now) => time::hand_over(now, || self.end(end)),
+            Some(now) => scope::with_start(now, || self.end(end)),
             None => self.end(end),
         }
     }

@@ -11,8 +11,8 @@ use super::call::{Call, End};
 use super::judge::Judge;
 use super::layers::{Layers, Outer, Reached};
 use super::pace::Paced;
-use crate::ground::context;
 use crate::ground::error::{Reason, Rejected};
+use crate::ground::scope;
 use crate::ground::time::{self, Instant};
 use crate::ground::verdict::Guard;
 
@@ -71,7 +71,7 @@ impl<B, G: Guard, J: Judge> Carried<B, G, J> {
         let call = this.call.take();
         let for_slowness = rejected.reason() == Reason::IdleTimeout;
         if for_slowness {
-            context::cut_for_slowness(|| this.body.set(None));
+            scope::cutting_idle(|| this.body.set(None));
         } else {
             this.body.set(None);
         }
@@ -157,7 +157,7 @@ where
 impl<B, G: Guard, J: Judge> PinnedDrop for Carried<B, G, J> {
     fn drop(self: Pin<&mut Self>) {
         let mut this = self.project();
-        let for_slowness = context::is_cut_for_slowness();
+        let for_slowness = scope::is_cutting_idle();
         let call = this.call.take();
         this.body.set(None);
         // Without it the others have been settled, or the body has panicked when it was cut.

@@ -13,7 +13,7 @@ use super::judge::Judge;
 use super::layers::{Outer, first_look};
 use super::slot::Slot;
 use crate::admission::reaper::{self, Parked as _, Place};
-use crate::ground::context::{self, Context};
+use crate::ground::scope::{self, Context};
 use crate::ground::time::{self, Instant};
 use crate::ground::verdict::{Expiry, Guard};
 
@@ -45,7 +45,7 @@ where
 {
     pub(super) fn new(body: B, call: Call<G, J>, now: Instant) -> Self {
         let expiry = call.expiry;
-        let inherited = context::current();
+        let inherited = scope::current();
         let deadline = inherited.deadline.map(|_| expiry.at);
         let context = inherited.with_deadline(deadline).with_end(None, false).with_enforced(deadline.is_some());
         let due = first_look(&expiry, now);
@@ -72,7 +72,7 @@ where
         }
         let frame;
         (frame, self.settled) = {
-            let _entered = context::enter(self.context);
+            let _entered = scope::enter(self.context);
             self.slot.poll_frame(cx)
         };
         if frame.is_pending() {

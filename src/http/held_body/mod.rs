@@ -32,8 +32,7 @@ use self::call::Call;
 pub use self::judge::Judge;
 use self::layers::Outer;
 pub use self::long_lived::{ByExtension, LongLived};
-use crate::ground::context;
-use crate::ground::time;
+use crate::ground::scope;
 use crate::ground::verdict::{Guard, Verdict};
 use crate::http::settled::AllHere;
 
@@ -58,8 +57,8 @@ where
         return response.map(HeldBody::over);
     }
     let mut expiry = guard.expiry();
-    let mut lasts = context::current().lasts();
-    let now = time::call_start();
+    let mut lasts = scope::current().lasts();
+    let now = scope::call_start();
     if let Some(long_lived) = response.extensions().get::<LongLived>() {
         expiry.at = now + long_lived.total();
         expiry.idle = None;

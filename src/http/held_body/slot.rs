@@ -12,8 +12,8 @@ use super::carried::Carried;
 use super::judge::Judge;
 use super::layers::{Outer, Reached};
 use crate::admission::reaper::{self, Parked, Visit};
-use crate::ground::context;
 use crate::ground::error::Rejected;
+use crate::ground::scope;
 use crate::ground::sync::atomic::{AtomicU64, Ordering};
 use crate::ground::sync::{Mutex, foreign, lock};
 use crate::ground::time::{self, Instant};
@@ -131,7 +131,7 @@ where
         let unwinding = Unwinding(self);
         let frame = foreign(|| {
             let bell = Waker::from(Arc::clone(self));
-            let _enforcing = context::enforce(&bell);
+            let _enforcing = scope::enforce(&bell);
             carried.as_mut().poll_frame(&mut Context::from_waker(&bell))
         });
         std::mem::forget(unwinding);
@@ -286,7 +286,7 @@ where
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        let now = time::call_start();
+        let now = scope::call_start();
         let _ = self.came_at.compare_exchange(0, now.as_nanos(), Ordering::AcqRel, Ordering::Relaxed);
         // Moved out, not cloned: a reader that has been woken polls again, and leaves its waker then.
         let waker = match &mut *lock(&self.state) {
@@ -295,7 +295,7 @@ where
         };
         if let Some(waker) = waker {
             // It may be that of a layer further out, which needs no reading of its own.
-            foreign(|| time::hand_over(now, || waker.wake()));
+            foreign(|| scope::with_start(now, || waker.wake()));
         }
     }
 }

@@ -18,9 +18,9 @@ use tokio::time::sleep;
 use tower::BoxError;
 
 use super::*;
-use crate::ground::context;
 use crate::ground::error::{Reason, rejection};
-use crate::ground::time::Instant;
+use crate::ground::scope;
+use crate::ground::time::{self, Instant};
 use crate::ground::verdict::Expiry;
 use crate::http::ByStatus;
 use crate::telemetry::{LayerKind, Source};
@@ -342,7 +342,7 @@ async fn a_long_lived_response_goes_on_for_its_own_time() {
 #[tokio::test(start_paused = true)]
 async fn a_body_is_polled_in_the_context_of_its_call() {
     /// Notes the context that it is polled in.
-    struct Looks(Arc<Mutex<Vec<context::Context>>>);
+    struct Looks(Arc<Mutex<Vec<scope::Context>>>);
     impl Body for Looks {
         type Data = Bytes;
         type Error = BoxError;
@@ -350,7 +350,7 @@ async fn a_body_is_polled_in_the_context_of_its_call() {
             self: Pin<&mut Self>,
             _: &mut Context<'_>,
         ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
-            self.0.lock().unwrap().push(context::current());
+            self.0.lock().unwrap().push(scope::current());
             Poll::Ready(None)
         }
     }
@@ -358,15 +358,15 @@ async fn a_body_is_polled_in_the_context_of_its_call() {
     let seen = Arc::default();
     let expiry = Expiry::new(Source::nameless(LayerKind::Deadline), scene.start + 2 * SECOND, Reason::DeadlineExceeded);
     let guard = Recorder { told: Arc::clone(&scene.told), waited: Duration::ZERO, expiry, settled: None };
-    let call = context::current().with_deadline(Some(scene.start + SECOND)).with_attempt(2);
+    let call = scope::current().with_deadline(Some(scene.start + SECOND)).with_attempt(2);
     let mut body = {
-        let _entered = context::enter(call);
+        let _entered = scope::enter(call);
         hold(Response::new(Looks(Arc::clone(&seen))), Verdict::Success, guard, ByStatus::default()).into_body()
     };
     assert!(body.frame().await.is_none());
     let seen = seen.lock().unwrap();
     assert_eq!((seen[0].attempt(), seen[0].deadline), (2, Some(expiry.at)));
-    assert_eq!(context::current().attempt(), 0);
+    assert_eq!(scope::current().attempt(), 0);
 }
 
 /// The trailers decide.

@@ -14,9 +14,10 @@ use super::headers::HttpPropagator;
 use super::live_time::LiveTime;
 use super::priority::LivePriority;
 use super::propagator::Propagator;
-use crate::ground::context::{self, Context, LastWords, Priority};
+use crate::ground::context::Priority;
 use crate::ground::error::InvalidConfig;
-use crate::ground::time::{self, Instant};
+use crate::ground::scope::{self, Context, Exhausted};
+use crate::ground::time::Instant;
 use crate::ground::validation::Validation;
 
 /// Reads deadline, attempt and priority of each request into its context, and tells the tiers above when to stop. See the
@@ -87,7 +88,7 @@ pub struct Extract<S, P = HttpPropagator> {
 impl<S, P: Propagator> Extract<S, P> {
     /// The context of a request, and the reading of the clock that it took.
     fn read(&self, headers: &HeaderMap) -> (Context, Option<Instant>) {
-        let mut inherited = context::current();
+        let mut inherited = scope::current();
         let call = self.propagator.extract(headers);
         if let Some(priority) = call.priority {
             inherited = inherited.with_priority(priority.min(self.max_priority.get()));
@@ -95,7 +96,7 @@ impl<S, P: Propagator> Extract<S, P> {
         let attempt = inherited.attempt().max(call.attempt);
         match call.time_left.filter(|time| *time <= self.max_timeout.get()) {
             Some(time) => {
-                let now = time::call_start();
+                let now = scope::call_start();
                 let deadline = (now + time).min(inherited.deadline.unwrap_or(Instant::MAX));
                 (inherited.with_deadline(Some(deadline)).with_end(None, false).with_attempt(attempt), Some(now))
             }
@@ -119,21 +120,21 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let (context, now) = self.read(request.headers());
-        let mut words = LastWords::default();
-        let future = context::listen(&mut words, || {
-            let _entered = context::enter(enforced_here(context));
+        let mut exhausted = Exhausted::default();
+        let future = scope::noting_exhausted(&mut exhausted, || {
+            let _entered = scope::enter(enforced_here(context));
             match now {
-                Some(now) => time::hand_over(now, || self.inner.call(request)),
+                Some(now) => scope::with_start(now, || self.inner.call(request)),
                 None => self.inner.call(request),
             }
         });
-        Extracted { future, context, words, propagator: self.propagator.clone() }
+        Extracted { future, context, exhausted, propagator: self.propagator.clone() }
     }
 }
 
 /// A deadline that was read here is enforced by nobody yet: the layers inside do that. One that is further out may be.
 fn enforced_here(context: Context) -> Context {
-    let enforced = context.deadline.is_some_and(|deadline| context::current().ends_by(deadline));
+    let enforced = context.deadline.is_some_and(|deadline| scope::current().ends_by(deadline));
     context.with_enforced(enforced)
 }
 
@@ -145,7 +146,7 @@ pub struct Extracted<F, P> {
     future: F,
     context: Context,
     /// Of the calls that were made in there and failed for good.
-    words: LastWords,
+    exhausted: Exhausted,
     propagator: P,
 }
 
@@ -159,11 +160,11 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let (future, context) = (this.future, enforced_here(*this.context));
-        let mut answer = ready!(context::listen(this.words, || {
-            let _entered = context::enter(context);
+        let mut answer = ready!(scope::noting_exhausted(this.exhausted, || {
+            let _entered = scope::enter(context);
             future.poll(cx)
         }));
-        if this.words.stand() {
+        if this.exhausted.stands() {
             if let Ok(response) = &mut answer {
                 this.propagator.forbid_retry(response);
             }
@@ -178,6 +179,7 @@ pub(crate) mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::ground::time;
 
     /// Whatever these headers hold, the deadline is no later than the one that is inherited and `max_timeout` allow.
     pub(crate) fn nothing_lengthens<P: Propagator>(
@@ -193,7 +195,7 @@ pub(crate) mod tests {
             }
         }
         let bound = inherited.map(|time| time::now() + time);
-        let _entered = context::enter(context::current().with_deadline(bound));
+        let _entered = scope::enter(scope::current().with_deadline(bound));
         let max_priority = LivePriority::new(DEFAULT_MAX_PRIORITY);
         let (inside, _) =
             Extract { inner: (), propagator, max_timeout: LiveTime::new(max_timeout), max_priority }.read(&map);

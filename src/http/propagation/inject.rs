@@ -13,9 +13,9 @@ use super::config::PropagationConfig;
 use super::headers::HttpPropagator;
 use super::live_time::LiveTime;
 use super::propagator::{Propagated, Propagator};
-use crate::ground::context::{self, Priority, SaidBefore};
+use crate::ground::context::Priority;
 use crate::ground::error::InvalidConfig;
-use crate::ground::time;
+use crate::ground::scope::{self, ExhaustedBefore};
 use crate::ground::validation::Validation;
 
 /// Writes the time left, the number of the attempt and the priority into each request. See the [module](super).
@@ -72,14 +72,14 @@ pub struct Inject<S, P = HttpPropagator> {
 
 impl<S, P: Propagator> Inject<S, P> {
     fn write(&self, headers: &mut HeaderMap) {
-        let context = context::current();
+        let context = scope::current();
         let attempt = context.before_all().saturating_add(1);
         let priority = Some(context.priority()).filter(|priority| *priority != Priority::default());
         if context.deadline.is_none() && attempt == 1 && priority.is_none() {
             return;
         }
         let time_left = context.last_instant().map(|deadline| {
-            let left = deadline.since(time::call_start());
+            let left = deadline.since(scope::call_start());
             left - self.allowance.get().min(left / 10)
         });
         // What stands there already was written by someone who knows something of the request: a bound of his holds too.
@@ -109,8 +109,8 @@ where
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         self.write(request.headers_mut());
-        let said_before = context::said_before();
-        Injected { future: self.inner.call(request), said_before, propagator: self.propagator.clone() }
+        let exhausted_before = scope::exhausted_before();
+        Injected { future: self.inner.call(request), exhausted_before, propagator: self.propagator.clone() }
     }
 }
 
@@ -120,7 +120,7 @@ where
 pub struct Injected<F, P> {
     #[pin]
     future: F,
-    said_before: SaidBefore,
+    exhausted_before: ExhaustedBefore,
     propagator: P,
 }
 
@@ -137,9 +137,9 @@ where
         if let Ok(response) = &answer {
             if this.propagator.forbids_retry(response) {
                 // A service that has no retry of its own passes on what it was told.
-                context::say_last_word();
+                scope::mark_exhausted();
             } else if !this.propagator.has_failed(response) {
-                context::take_back(*this.said_before);
+                scope::recovered(*this.exhausted_before);
             }
         }
         Poll::Ready(answer)

@@ -1,5 +1,6 @@
 use std::fmt;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -11,7 +12,6 @@ use tower::BoxError;
 use crate::admission::gate::Waiter;
 use crate::admission::timer::Timer;
 use crate::ground::error::{Numbers, Reason, Rejected};
-use crate::ground::sync::Arc;
 use crate::ground::time::{self, Instant};
 use crate::layers::call::inner::reject;
 use crate::layers::permits::upload::{RESUME_WITHIN, Upload};

@@ -10,14 +10,14 @@ use pin_project::pin_project;
 use tower::{BoxError, Layer, Service};
 
 use super::UploadBody;
-use crate::ground::context;
 use crate::ground::error::InvalidConfig;
-use crate::ground::sync::Arc;
+use crate::ground::scope;
 use crate::ground::time;
 use crate::ground::validation::Validation;
 use crate::layers::call::bound::DEFAULT_MAX_HOLD;
 use crate::layers::permits::upload::Upload;
 use crate::telemetry::{Instruments, LayerKind};
+use std::sync::Arc;
 
 /// The share of a call's time for which a client may keep it waiting.
 pub(crate) const DEFAULT_IDLE_SHARE: f64 = 0.5;
@@ -129,7 +129,7 @@ pub struct UploadService<S> {
 impl<S> UploadService<S> {
     fn idle(&self) -> Duration {
         let share = f64::from_bits(self.layer.idle_share.load(Ordering::Relaxed));
-        let time = context::current().deadline.map_or(DEFAULT_MAX_HOLD, |deadline| deadline.since(time::now()));
+        let time = scope::current().deadline.map_or(DEFAULT_MAX_HOLD, |deadline| deadline.since(time::now()));
         time.mul_f64(share)
     }
 }

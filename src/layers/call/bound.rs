@@ -4,8 +4,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use crate::admission::timer::Timer;
-use crate::ground::context;
 use crate::ground::error::{Numbers, Reason, Why};
+use crate::ground::scope;
 use crate::ground::time::{self, Instant};
 use crate::ground::verdict::Expiry;
 use crate::telemetry::Source;
@@ -44,7 +44,7 @@ impl Limits {
     /// asked on each poll, since the call may have been moved to another task, or be shared with one.
     #[inline]
     pub(crate) fn poll(&self, timer: &mut Timer, cx: &mut Context<'_>) -> Poll<Why> {
-        if context::current().ends_by(self.at) && context::is_enforced_for(cx.waker()) {
+        if scope::current().ends_by(self.at) && scope::is_enforced_for(cx.waker()) {
             return Poll::Pending;
         }
         timer.poll_until(cx, self.at).map(|()| self.why(time::now()))
@@ -90,12 +90,12 @@ impl Bound {
     /// The bound of a call that begins now: its deadline, or else `max_hold`.
     #[inline]
     pub(crate) fn new(now: Instant, max_hold: Duration) -> Self {
-        Self::within(now, &context::current(), max_hold)
+        Self::within(now, &scope::current(), max_hold)
     }
 
     /// The bound of what begins now in a call that has this context.
     #[inline]
-    pub(crate) fn within(now: Instant, context: &context::Context, max_hold: Duration) -> Self {
+    pub(crate) fn within(now: Instant, context: &scope::Context, max_hold: Duration) -> Self {
         match context.deadline {
             Some(deadline) => {
                 let bound = Self::at(now, deadline, Reason::DeadlineExceeded);

@@ -16,7 +16,8 @@ use pin_project::pin_project;
 use tower::{BoxError, Service};
 
 use crate::ground::error::{Numbers, Reason, Rejected};
-use crate::ground::time::{self, Instant};
+use crate::ground::scope;
+use crate::ground::time::Instant;
 use crate::layers::call::bound::Bound;
 use crate::layers::core::observed;
 use crate::telemetry::{self, Source};
@@ -100,7 +101,7 @@ impl<S> Inner<S> {
         S: Service<Req> + Clone,
     {
         if mem::replace(&mut self.readiness, Readiness::Unknown) == Readiness::Ready {
-            Call::Running { future: time::hand_over(now, || self.service.call(request)) }
+            Call::Running { future: scope::with_start(now, || self.service.call(request)) }
         } else {
             self.take(unready).call(request)
         }
@@ -227,7 +228,7 @@ where
                             )));
                         }
                         // The callee has not been asked yet, so this is no time of the callee's.
-                        time::mark_local_wait();
+                        scope::mark_local_wait();
                         return Poll::Pending;
                     }
                 }

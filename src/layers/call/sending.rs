@@ -7,12 +7,12 @@
 //! The layer that makes the request bodies of attempts [enters](enter) the notes around the attempt. The first layer inside that
 //! [claims](claim) them measures by them; calls that are made further in are others.
 
-use std::cell::RefCell;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::algorithm::breaker::Pass;
+use crate::ground::scope::attachment::{self, Attached, Slot};
 use crate::ground::sync::{Mutex, lock};
 use crate::ground::time::{self, Instant};
 
@@ -155,36 +155,16 @@ impl Sending {
     }
 }
 
-thread_local! {
-    static CURRENT: RefCell<Option<Arc<Sending>>> = const { RefCell::new(None) };
-}
-
 /// Until the guard is dropped, these are the notes of the attempt that is made or polled.
 #[inline]
-pub(crate) fn enter(sending: Option<&Arc<Sending>>) -> Option<Entered> {
-    let outer_is_none = CURRENT.with_borrow(Option::is_none);
-    if sending.is_none() && outer_is_none {
-        return None;
-    }
-    Some(Entered(CURRENT.replace(sending.cloned())))
-}
-
-/// See [`enter`].
-#[derive(Debug)]
-#[must_use]
-pub(crate) struct Entered(Option<Arc<Sending>>);
-
-impl Drop for Entered {
-    fn drop(&mut self) {
-        let inner = CURRENT.replace(self.0.take());
-        drop(inner);
-    }
+pub(crate) fn enter(sending: Option<&Arc<Sending>>) -> Attached {
+    attachment::attach(Slot::RequestBody, sending)
 }
 
 /// The notes of the attempt that is being made, unless another layer measures by them.
 #[inline]
 pub(crate) fn claim() -> Option<Arc<Sending>> {
-    let sending = CURRENT.with_borrow(Option::clone)?;
+    let sending: Arc<Sending> = attachment::attached(Slot::RequestBody)?;
     let claimed = std::mem::replace(&mut lock(&sending.state).claimed, true);
     (!claimed).then_some(sending)
 }
@@ -242,6 +222,6 @@ mod tests {
             assert!(claim().is_some_and(|claimed| Arc::ptr_eq(&claimed, &outer)));
             assert!(claim().is_none(), "once");
         }
-        assert!(claim().is_none() && CURRENT.with_borrow(Option::is_none));
+        assert!(claim().is_none());
     }
 }

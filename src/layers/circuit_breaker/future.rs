@@ -7,8 +7,7 @@ use tower::{BoxError, Service};
 
 use super::ticket::Ticket;
 use crate::admission::woken::Woken;
-use crate::ground::context;
-use crate::ground::time;
+use crate::ground::scope;
 use crate::ground::verdict::{self, AtResponse, Classify};
 use crate::layers::call::inner::BoundedCall;
 
@@ -46,11 +45,11 @@ where
         let Some(ticket) = this.ticket else { return Poll::Pending };
         if ticket.is_refused() {
             // Tiers above that try again what is not even sent here would only multiply it.
-            context::say_last_word();
+            scope::mark_exhausted();
         }
         let (call, source) = (this.call, ticket.source());
         let ((result, woken), answered_at) =
-            time::noting_answer(|| ticket.watch(this.woken, cx, |cx| call.poll(cx, source)));
+            scope::noting_answer(|| ticket.watch(this.woken, cx, |cx| call.poll(cx, source)));
         let result = ready!(result);
         let now = ticket.answered(woken, answered_at);
         match result {
@@ -62,7 +61,7 @@ where
                 let Some(ticket) = this.ticket.take() else { return Poll::Pending };
                 Poll::Ready(Ok(match now {
                     // If the call is over with this, it needs no second reading.
-                    Some(now) => time::hand_over(now, || this.classifier.hold(response, verdict, ticket)),
+                    Some(now) => scope::with_start(now, || this.classifier.hold(response, verdict, ticket)),
                     None => this.classifier.hold(response, verdict, ticket),
                 }))
             }

@@ -9,9 +9,8 @@ use super::lookout;
 use super::ticket::Ticket;
 use super::turn::Waiting;
 use crate::admission::keyed::{KeyBy, Keying, OneKey};
-use crate::ground::context;
 use crate::ground::error::{Reason, Rejected};
-use crate::ground::time;
+use crate::ground::scope;
 use crate::ground::verdict::{AtResponse, Classify};
 use crate::layers::call::bound::Bound;
 use crate::layers::call::inner::{BoundedCall, Inner};
@@ -59,11 +58,11 @@ where
     }
 
     fn call(&mut self, request: Req) -> Self::Future {
-        let now = time::call_start();
+        let now = scope::call_start();
         let breaker = self.breakers.breaker(&request);
         let entrance = breaker.entrance();
         let bound = Bound::new(now, entrance.max_hold);
-        let admitted = if context::current().has_expired(now) {
+        let admitted = if scope::current().has_expired(now) {
             // It would not be sent in time, and its end would be held against the callee.
             Err(Rejected::new(breaker.instruments().clone(), Reason::DeadlineExpired))
         } else {

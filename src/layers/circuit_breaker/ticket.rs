@@ -8,9 +8,10 @@ use super::uploading::Held;
 use crate::admission::woken::Woken;
 use crate::algorithm::breaker::Pass;
 use crate::algorithm::evidence::{self, Ending, Evidence, Times};
-use crate::ground::context;
+use crate::ground::scope;
+use crate::ground::stopwatch::Stopwatch;
 use crate::ground::sync::Arc;
-use crate::ground::time::{self, Instant, Stopwatch};
+use crate::ground::time::{self, Instant};
 use crate::ground::verdict::{Expiry, Guard, Verdict};
 use crate::layers::call::bound::Limits;
 use crate::layers::call::sending;
@@ -62,10 +63,10 @@ impl Ticket {
     ) -> (Poll<T>, Option<Instant>) {
         let waited = self.stopwatch.waits_locally();
         // The waker is ours, but the task is the same.
-        let enforced = context::is_enforced_for(cx.waker());
+        let enforced = scope::is_enforced_for(cx.waker());
         let (output, woken_at) = self.stopwatch.watch(|| {
             woken.poll(cx, |cx| {
-                let _enforcing = enforced.then(|| context::enforce(cx.waker()));
+                let _enforcing = enforced.then(|| scope::enforce(cx.waker()));
                 poll(cx)
             })
         });
@@ -123,7 +124,7 @@ impl Ticket {
     /// The call has ended in an error.
     pub(super) fn fail(mut self, verdict: Verdict) {
         // In the moment of the error its reading is handed over to us.
-        let now = time::call_start();
+        let now = scope::call_start();
         self.end(Ending::Error(verdict), self.took(now), now, false);
     }
 
@@ -212,7 +213,7 @@ impl Guard for Ticket {
     fn settle(mut self, verdict: Verdict) {
         if verdict != Verdict::Abandoned {
             // In the moment of the answer its reading is handed over to us.
-            let now = time::call_start();
+            let now = scope::call_start();
             self.end(Ending::Answer(verdict), self.took(now), now, true);
         }
     }

@@ -7,8 +7,8 @@ use pin_project::pin_project;
 use tower::{BoxError, Service};
 
 use crate::admission::timer::{self, Timer};
-use crate::ground::context::{self, Context};
 use crate::ground::error::{AtDeadline, Reason, Rejected, rejection};
+use crate::ground::scope::{self, Context};
 use crate::ground::time::{self, Instant};
 use crate::ground::verdict::{AtResponse, Classify, Expiry, Guard, Pace, Verdict};
 use crate::layers::call::bound::Limits;
@@ -123,7 +123,7 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
         let deadline = *this.deadline;
-        let inside = (context::enter(deadline.inside), context::enforce(cx.waker()));
+        let inside = (scope::enter(deadline.inside), scope::enforce(cx.waker()));
         let Poll::Ready(result) = this.call.as_mut().poll(cx, deadline.source) else {
             // The deadline must not take itself for one that is enforced around it.
             drop(inside);

@@ -6,9 +6,9 @@ use tower::{BoxError, Service};
 use super::future::{CallDeadline, Cut, ResponseBounds, ResponseFuture};
 use super::state::State;
 use super::timing::{Alike, Timing};
-use crate::ground::context;
 use crate::ground::error::{Reason, Rejected};
-use crate::ground::time::{self, Instant};
+use crate::ground::scope;
+use crate::ground::time::Instant;
 use crate::ground::verdict::{AtResponse, Classify, Pace};
 use crate::layers::call::inner::{Call, Inner};
 
@@ -45,8 +45,8 @@ where
     }
 
     fn call(&mut self, request: Req) -> Self::Future {
-        let now = time::call_start();
-        let inherited = context::current();
+        let now = scope::call_start();
+        let inherited = scope::current();
         let source = self.state.instruments.source();
         let within = self.timing.within(&request);
         if inherited.has_expired(now) || within.is_some_and(|time| time.is_zero()) {
@@ -85,7 +85,7 @@ where
         let end = (lasts || end > deadline).then_some(end);
         let inside = inherited.with_deadline(Some(deadline)).with_end(end, lasts).with_enforced(true);
         let classifier = self.classifier.clone();
-        let _entered = context::enter(inside);
+        let _entered = scope::enter(inside);
         let deadline = CallDeadline { start: now, inside, reason, source };
         ResponseFuture::new(self.inner.call(request, now, &self.state.unready), deadline, response, classifier)
     }

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -10,9 +11,8 @@ use tower::{BoxError, Service};
 
 use crate::admission::gate::{Admitted, Claim, Gate, Waiter};
 use crate::admission::keyed::KeyBy;
-use crate::ground::context;
 use crate::ground::error::Rejected;
-use crate::ground::sync::Arc;
+use crate::ground::scope;
 use crate::ground::time::{self, Instant};
 use crate::ground::verdict::{Guard, Verdict};
 use crate::layers::call::bound::Bound;
@@ -35,7 +35,7 @@ pub(crate) enum AdmittedCall<S, Req, F> {
         waiter: Waiter,
         inner: Option<(Taken<S>, Req)>,
         max_hold: Duration,
-        context: context::Context,
+        context: scope::Context,
         upload: Option<Arc<Upload>>,
         ahead: Option<Lookahead>,
     },
@@ -75,7 +75,7 @@ impl<S, Req, F> AdmittedCall<S, Req, F> {
         K: KeyBy<Req>,
     {
         let terms = gates.terms();
-        let context = context::current();
+        let context = scope::current();
         let source = gates.instruments().source();
         if terms.is_off() {
             let bound =
@@ -133,14 +133,14 @@ impl<S, Req, F> AdmittedCall<S, Req, F> {
                     let (limits, source) = (call.bound().limits(), *source);
                     let Some(serving) = running.take() else { return Poll::Pending };
                     let now = time::now();
-                    time::answered_at(now);
+                    scope::answered_at(now);
                     let hold = serving.answered(now, limits, source);
                     self.set(Self::Over);
                     let verdict = judge(result.as_ref());
                     return Poll::Ready(match result {
                         Ok(response) => Ok(Answer { response, verdict, hold, now }),
                         Err(error) => {
-                            time::hand_over(now, || hold.settle(verdict));
+                            scope::with_start(now, || hold.settle(verdict));
                             Err(error)
                         }
                     });

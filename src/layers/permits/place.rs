@@ -1,9 +1,11 @@
 //! A permit at work: where it is while the call goes on, and what its time says when the call is over.
 
+use std::sync::Arc as Shared;
 use std::time::Duration;
 
 use crate::admission::gate::{Gate, Permit};
 use crate::algorithm::estimate::Took;
+use crate::ground::scope;
 use crate::ground::sync::Arc;
 use crate::ground::time::{self, Instant};
 use crate::ground::verdict::{Expiry, Guard, Verdict};
@@ -19,7 +21,7 @@ pub(crate) enum Place {
     /// Work that may outlive the call holds it as well.
     Shared(Arc<Permit>),
     /// The request body gives it back while it waits for the client.
-    Lent(Arc<Gate>, Arc<Upload>),
+    Lent(Arc<Gate>, Shared<Upload>),
     /// The call ended while its permit was given back.
     Away(Arc<Gate>),
 }
@@ -73,7 +75,7 @@ pub(crate) struct Serving {
 impl Serving {
     /// From the grant on; with an `upload` the request body can give the permit back for a while.
     #[inline]
-    pub(crate) fn new(permit: Permit, now: Instant, upload: Option<Arc<Upload>>) -> Self {
+    pub(crate) fn new(permit: Permit, now: Instant, upload: Option<Shared<Upload>>) -> Self {
         let place = match upload {
             None => Place::Own(permit),
             Some(upload) => {
@@ -157,7 +159,7 @@ impl Guard for Hold {
     #[inline]
     fn settle(mut self, verdict: Verdict) {
         // In the moment of the answer its reading is handed over to us.
-        self.end(time::call_start, verdict);
+        self.end(scope::call_start, verdict);
     }
 
     fn expiry(&self) -> Expiry {

@@ -17,15 +17,16 @@
 //! - Time without a permit is no sample: it is the client's.
 //!
 //! The body and the gate do not know each other: [`Upload::offer`] hands the state from the service that wraps the body to the layer that is
-//! called next, as [`time::hand_over`] does with a reading of the clock.
+//! called next, as an [attachment] of the call.
 
-use std::cell::Cell;
+use std::sync::Arc as Shared;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use crate::admission::gate::{Absence, Admitted, Claim, Gate, Permit, Waiter};
-use crate::ground::context;
 use crate::ground::error::Rejected;
+use crate::ground::scope;
+use crate::ground::scope::attachment::{self, Slot};
 use crate::ground::sync::{Arc, Mutex, lock};
 use crate::ground::time::{self, Instant};
 
@@ -33,12 +34,6 @@ use crate::ground::time::{self, Instant};
 /// connection of a pool: it must not wait for them for ever. And it is short beside the time that the upload has taken, yet long
 /// enough for most permits to come free.
 pub(crate) const RESUME_WITHIN: Duration = Duration::from_millis(50);
-
-thread_local! {
-    static OFFERED: Cell<Option<Arc<Upload>>> = const { Cell::new(None) };
-    /// Apart from it: a call without a body touches nothing that has a destructor.
-    static IS_OFFERED: Cell<bool> = const { Cell::new(false) };
-}
 
 /// What a request body and the layer that admits its call share.
 #[derive(Debug)]
@@ -77,31 +72,22 @@ impl State {
 
 impl Upload {
     /// Of a call that begins in the current context.
-    pub(crate) fn new() -> Arc<Self> {
-        let context = context::current();
+    pub(crate) fn new() -> Shared<Self> {
+        let context = scope::current();
         let claim = Claim { weight: 0, priority: context.priority(), deadline: context.deadline, returning: true };
-        Arc::new(Self { claim, state: Mutex::new(State::default()) })
+        Shared::new(Self { claim, state: Mutex::new(State::default()) })
     }
 
     /// Runs `call`, which calls the next layer in, and offers it the permit's way through the body.
-    pub(crate) fn offer<T>(upload: Arc<Self>, call: impl FnOnce() -> T) -> T {
-        struct TakeBack;
-        impl Drop for TakeBack {
-            fn drop(&mut self) {
-                IS_OFFERED.set(false);
-                drop(OFFERED.take());
-            }
-        }
-        OFFERED.set(Some(upload));
-        IS_OFFERED.set(true);
-        let _take_back = TakeBack;
+    pub(crate) fn offer<T>(upload: Shared<Self>, call: impl FnOnce() -> T) -> T {
+        let _attached = attachment::attach(Slot::Upload, Some(&upload));
         call()
     }
 
     /// What the layer around us offers, if it does.
     #[inline]
-    pub(crate) fn offered() -> Option<Arc<Self>> {
-        if IS_OFFERED.replace(false) { OFFERED.take() } else { None }
+    pub(crate) fn offered() -> Option<Shared<Self>> {
+        attachment::take(Slot::Upload)
     }
 
     /// The call is admitted.

@@ -6,30 +6,22 @@
 //! Which gates a call has passed is known where it is polled: each of them asks, after a poll, whether a [`WorkPermit`] was made, and
 //! shares its permit with it.
 
-use std::cell::Cell;
 use std::fmt;
+use std::sync::Arc;
 
 use crate::admission::gate::Permit;
-use crate::ground::sync::{Arc, Mutex, lock};
+use crate::ground::scope::attachment::{self, Slot};
+use crate::ground::scope::{self, GatePolls};
+use crate::ground::sync::{self, Mutex, lock};
 use crate::layers::permits::place::Place;
 
-thread_local! {
-    /// How many gates poll a call here, one inside of the other, and how often a permit was asked for in there. Apart from the
-    /// list: a call that does not ask touches nothing that has a destructor.
-    static POLLS: Cell<Polls> = const { Cell::new(Polls { gates: 0, asked: 0 }) };
-    /// What was asked for in the outermost of these polls.
-    static ASKED: Cell<Vec<Arc<Shares>>> = const { Cell::new(Vec::new()) };
-}
-
-#[derive(Clone, Copy)]
-struct Polls {
-    gates: u32,
-    asked: u32,
-}
+/// What was asked for in the outermost of the gates that poll a call.
+#[derive(Default)]
+struct Asked(Mutex<Vec<Arc<Shares>>>);
 
 #[derive(Default)]
 struct Shares {
-    permits: Mutex<Vec<Arc<Permit>>>,
+    permits: Mutex<Vec<sync::Arc<Permit>>>,
 }
 
 /// The permits of a call, held as well by work that may outlive it. See [`current_permit`].
@@ -80,38 +72,37 @@ impl fmt::Debug for WorkPermit {
 ///
 /// Cost: an allocation or two. A call that does not ask pays for two looks at a thread-local.
 pub fn current_permit() -> Option<WorkPermit> {
-    let Polls { gates, asked } = POLLS.get();
-    if gates == 0 {
+    let polls = scope::gate_polls();
+    if polls.gates == 0 {
         return None;
     }
     let shares = Arc::<Shares>::default();
-    let mut all = ASKED.take();
-    all.push(Arc::clone(&shares));
-    ASKED.set(all);
-    POLLS.set(Polls { gates, asked: asked + 1 });
+    let asked: Arc<Asked> = attachment::attached_or_default(Slot::Work);
+    lock(&asked.0).push(Arc::clone(&shares));
+    scope::set_gate_polls(GatePolls { asked: polls.asked + 1, ..polls });
     Some(WorkPermit { shares })
 }
 
 /// Runs `poll`, which polls the call that has this `place`, and shares the place with what was asked for in there.
 #[inline]
 pub(crate) fn around<T>(place: &mut Option<Place>, poll: impl FnOnce() -> T) -> T {
-    let before = POLLS.get();
-    POLLS.set(Polls { gates: before.gates + 1, ..before });
-    let _scope = Scope { place, before };
+    let before = scope::gate_polls();
+    scope::set_gate_polls(GatePolls { gates: before.gates + 1, ..before });
+    let _poll = Poll { place, before };
     poll()
 }
 
 /// Ends with the poll, also if that panics: the work goes on all the same.
-struct Scope<'a> {
+struct Poll<'a> {
     place: &'a mut Option<Place>,
-    before: Polls,
+    before: GatePolls,
 }
 
-impl Drop for Scope<'_> {
+impl Drop for Poll<'_> {
     #[inline]
     fn drop(&mut self) {
-        let Polls { asked, .. } = POLLS.get();
-        POLLS.set(Polls { asked, ..self.before });
+        let GatePolls { asked, .. } = scope::gate_polls();
+        scope::set_gate_polls(GatePolls { asked, ..self.before });
         if asked != self.before.asked {
             share(self.place, self.before);
         }
@@ -119,19 +110,19 @@ impl Drop for Scope<'_> {
 }
 
 #[cold]
-fn share(place: &mut Option<Place>, before: Polls) {
-    let mut all = ASKED.take();
-    for shares in all.iter().skip(before.asked as usize) {
-        // Otherwise the work is over already.
-        if Arc::strong_count(shares) > 1 {
+fn share(place: &mut Option<Place>, before: GatePolls) {
+    let Some(asked) = attachment::attached::<Asked>(Slot::Work) else { return };
+    let asked_here: Vec<_> = lock(&asked.0).iter().skip(before.asked as usize).cloned().collect();
+    for shares in asked_here {
+        // Otherwise the work is over already: one is ours, and one in the list.
+        if Arc::strong_count(&shares) > 2 {
             if let Some(permit) = Place::share(place) {
                 lock(&shares.permits).push(permit);
             }
         }
     }
     if before.gates == 0 {
-        POLLS.set(Polls { gates: 0, asked: 0 });
-        all.clear();
+        scope::set_gate_polls(GatePolls::default());
+        drop(attachment::take::<Asked>(Slot::Work));
     }
-    ASKED.set(all);
 }

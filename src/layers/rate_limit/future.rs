@@ -6,8 +6,8 @@ use pin_project::pin_project;
 use tower::{BoxError, Service};
 
 use super::bucket::Turn;
-use crate::ground::context::{self, Context};
 use crate::ground::error::Rejected;
+use crate::ground::scope::{self, Context};
 use crate::ground::time::Instant;
 use crate::layers::call::bound::{Bound, DEFAULT_MAX_HOLD};
 use crate::layers::call::inner::{BoundedCall, Call, Taken, reject};
@@ -46,12 +46,12 @@ impl<S, Req, F> ResponseFuture<S, Req, F> {
     }
 
     pub(super) fn running(call: Call<S, Req, F>, now: Instant, source: Source) -> Self {
-        Self { state: State::running(call, now, &context::current()), source }
+        Self { state: State::running(call, now, &scope::current()), source }
     }
 
     pub(super) fn waiting(turn: Turn, inner: Taken<S>, request: Req) -> Self {
         let source = turn.bucket().instruments().source();
-        let context = context::current();
+        let context = scope::current();
         Self { state: State::Waiting { turn, inner: Some((inner, request)), context }, source }
     }
 }

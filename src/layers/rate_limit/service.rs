@@ -8,9 +8,8 @@ use super::bucket::Bucket;
 use super::future::ResponseFuture;
 use super::state::State;
 use crate::admission::keyed::{KeyBy, Keying, OneKey};
-use crate::ground::context;
 use crate::ground::error::{Reason, Rejected};
-use crate::ground::time;
+use crate::ground::scope;
 use crate::layers::call::inner::Inner;
 
 /// A service of which only so many calls start in a stretch of time. See the [module](super).
@@ -40,8 +39,8 @@ where
     }
 
     fn call(&mut self, request: Req) -> Self::Future {
-        let now = time::call_start();
-        if context::current().has_expired(now) {
+        let now = scope::call_start();
+        if scope::current().has_expired(now) {
             // What is not sent takes no permit.
             self.inner.let_go();
             return ResponseFuture::refused(Rejected::new(self.state.instruments.clone(), Reason::DeadlineExpired));

@@ -15,8 +15,8 @@ use super::report::{self, Report, Stop};
 use super::terms::Terms;
 use crate::admission::timer::Timer;
 use crate::ground::chance;
-use crate::ground::context::{self, Context, SaidBefore};
 use crate::ground::error::{Reason, rejection};
+use crate::ground::scope::{self, Context, ExhaustedBefore};
 use crate::ground::sync::Arc;
 use crate::ground::time::{self, Instant};
 use crate::ground::verdict::{self, Classify, Expiry, Verdict};
@@ -63,7 +63,7 @@ where
     /// The verdicts of the attempts, if a report was asked for.
     verdicts: Option<Box<Verdicts>>,
     inherited: Context,
-    said_before: SaidBefore,
+    exhausted_before: ExhaustedBefore,
     classifier: C,
     terms: Terms,
     policy: Arc<Policy>,
@@ -154,7 +154,7 @@ where
             sending,
             verdicts: None,
             inherited,
-            said_before: context::said_before(),
+            exhausted_before: scope::exhausted_before(),
             classifier,
             terms,
             policy,
@@ -175,7 +175,7 @@ where
         let mut this = self.project();
         *this.polled = true;
         // The call may have been moved to a task in which nobody ends it.
-        let enforced = this.inherited.deadline.is_some_and(|deadline| context::current().ends_by(deadline));
+        let enforced = this.inherited.deadline.is_some_and(|deadline| scope::current().ends_by(deadline));
         let source = this.policy.instruments.source();
         if this.policy.instruments.named().is_some() {
             // So that the end of the call can go by a reading that is made further in.
@@ -188,10 +188,10 @@ where
             let (verdict, result) = match this.state.as_mut().project() {
                 StateProj::Attempting { mut call } => {
                     let answer = {
-                        let _entered = (context::enter(inside), this.cut.map(|_| context::enforce(cx.waker())));
+                        let _entered = (scope::enter(inside), this.cut.map(|_| scope::enforce(cx.waker())));
                         let _sending = sending::enter(this.sending.as_ref());
                         let _span = this.span.as_ref().map(|span| span.enter());
-                        time::noting_local_wait(|| match call.as_mut().poll_call(cx, source) {
+                        scope::noting_local_wait(|| match call.as_mut().poll_call(cx, source) {
                             Poll::Ready(Ok(())) => call.as_mut().poll(cx, source).map_err(Failed::Called),
                             Poll::Ready(Err(error)) => Poll::Ready(Err(Failed::NotCalled(error))),
                             Poll::Pending => Poll::Pending,
@@ -231,7 +231,7 @@ where
                 }
                 StateProj::Settling { settling } => {
                     let settled = {
-                        let _entered = (context::enter(inside), this.cut.map(|_| context::enforce(cx.waker())));
+                        let _entered = (scope::enter(inside), this.cut.map(|_| scope::enforce(cx.waker())));
                         let _span = this.span.as_ref().map(|span| span.enter());
                         settling.poll(cx)
                     };
@@ -256,7 +256,7 @@ where
                     // It ends before the call does, whose bound may be our own: what it keeps must not be lost to that.
                     let inside = inside.with_deadline(Some(this.limit.at));
                     let detached = {
-                        let _entered = context::enter(inside);
+                        let _entered = scope::enter(inside);
                         detaching.poll(cx)
                     };
                     match detached {
@@ -278,7 +278,7 @@ where
                 }
                 StateProj::Resting { until, timer, cause } => {
                     if timer.poll_until(cx, *until).is_pending() {
-                        time::mark_local_wait();
+                        scope::mark_local_wait();
                         return Poll::Pending;
                     }
                     let (cause, now) = (*cause, time::now());
@@ -295,7 +295,7 @@ where
                     };
                     let failure = this.take_failure();
                     this.finish(stop, cause);
-                    this.say_last_word(stop, cause);
+                    this.tell_tiers_above(stop, cause);
                     return failure.map_or(Poll::Pending, Poll::Ready);
                 }
                 // Polled after it was over: as fused futures do.
@@ -329,11 +329,11 @@ where
                 }
                 Err(stop) => {
                     this.finish(stop, verdict);
-                    this.say_last_word(stop, verdict);
+                    this.tell_tiers_above(stop, verdict);
                     return Poll::Ready(result.map(|response| match *this.cut {
                         // The time of the attempt bounds the rest of its response, too.
                         Some(at) if !inside.lasts() => {
-                            let _entered = context::enter(inside);
+                            let _entered = scope::enter(inside);
                             let expiry = Expiry::new(source, at, Reason::AttemptTimeout);
                             this.classifier.bound(response, expiry.since(this.progress.since))
                         }
@@ -381,7 +381,7 @@ where
     {
         let attempt = self.progress.attempts.saturating_add(1);
         let cut = self.limit.cut(self.terms, now);
-        let _entered = context::enter(inside(context.with_attempt(attempt), cut));
+        let _entered = scope::enter(inside(context.with_attempt(attempt), cut));
         let further = self.further.as_mut()?;
         let request = further.kept.next()?;
         *self.sending = further.kept.sending();
@@ -438,11 +438,11 @@ where
     }
 
     /// Tells the tiers above, if this one has done what can be done, or that the handler has got over what failed before.
-    fn say_last_word(&self, stopped: Stop, last: Verdict) {
+    fn tell_tiers_above(&self, stopped: Stop, last: Verdict) {
         if matches!(last, Verdict::Success | Verdict::CallerFault) {
-            context::take_back(*self.said_before);
+            scope::recovered(*self.exhausted_before);
         } else if stopped.is_for_good(last, self.progress.attempts) {
-            context::say_last_word();
+            scope::mark_exhausted();
         }
     }
 
@@ -497,7 +497,7 @@ where
             this.finish(Stop::Dropped, Verdict::Abandoned);
             // Cut by the deadline further out, which leaves no time for another attempt: the same as if we had seen it.
             if this.inherited.deadline.is_some() && this.inherited.has_expired(time::now()) {
-                context::say_last_word();
+                scope::mark_exhausted();
             }
         }
     }

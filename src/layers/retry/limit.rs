@@ -6,8 +6,8 @@ use tower::BoxError;
 
 use super::terms::Terms;
 use crate::admission::timer::Timer;
-use crate::ground::context::{self, Context};
 use crate::ground::error::{Reason, Rejected, Why};
+use crate::ground::scope::{self, Context};
 use crate::ground::time::Instant;
 use crate::ground::verdict::Verdict;
 use crate::layers::call::bound::Limits;
@@ -62,7 +62,7 @@ impl Limit {
         was_waiting: bool,
         source: Source,
     ) -> Poll<(Verdict, Result<T, BoxError>)> {
-        let _entered = has_failed.then(|| context::enter(context::current().with_enforced(false)));
+        let _entered = has_failed.then(|| scope::enter(scope::current().with_enforced(false)));
         self.of_attempt(cut, since).poll(timer, cx).map(|why| {
             // An attempt that was not sent says nothing about the callee.
             let unsent = was_waiting && why.reason == Reason::AttemptTimeout;

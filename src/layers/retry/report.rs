@@ -1,13 +1,15 @@
 //! How a call went: told to whoever asks, and to nobody else.
 
-use std::cell::Cell;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use pin_project::pin_project;
 
+use crate::ground::scope::attachment::{self, Slot};
+use crate::ground::sync::{Mutex, lock};
 use crate::ground::verdict::Verdict;
 use crate::telemetry::NotRetried;
 
@@ -89,21 +91,21 @@ pub struct Report {
     pub elapsed: Duration,
 }
 
-thread_local! {
-    /// Apart from what is told, so that a call which nobody asks about looks at one flag.
-    static ASKED: Cell<bool> = const { Cell::new(false) };
-    static TOLD: Cell<Option<Report>> = const { Cell::new(None) };
-}
+/// Where the report of the present call goes.
+#[derive(Debug, Default)]
+struct Wanted(Mutex<Option<Report>>);
 
-/// Whether anyone wants to know how the present call goes.
+/// Whether anyone wants a report of the present call.
 #[inline]
 pub(super) fn is_asked() -> bool {
-    ASKED.get()
+    attachment::is_attached(Slot::Report)
 }
 
-/// The last to tell is the one furthest out.
+/// The last to report is the outermost layer.
 pub(super) fn tell(report: Report) {
-    TOLD.set(Some(report));
+    if let Some(wanted) = attachment::attached::<Wanted>(Slot::Report) {
+        *lock(&wanted.0) = Some(report);
+    }
 }
 
 /// Runs `future` and says how the call in it went through a [`RetryLayer`](super::RetryLayer): how many attempts it
@@ -128,7 +130,7 @@ pub(super) fn tell(report: Report) {
 /// # }
 /// ```
 pub fn report<F>(future: F) -> Reported<F> {
-    Reported { future, report: None }
+    Reported { future, wanted: Arc::default() }
 }
 
 /// A future that reports how the call in it went. See [`report`].
@@ -137,7 +139,7 @@ pub fn report<F>(future: F) -> Reported<F> {
 pub struct Reported<F> {
     #[pin]
     future: F,
-    report: Option<Report>,
+    wanted: Arc<Wanted>,
 }
 
 impl<F: Future> Future for Reported<F> {
@@ -145,26 +147,11 @@ impl<F: Future> Future for Reported<F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let asking = Asking { asked: ASKED.replace(true), told: TOLD.take() };
-        let poll = this.future.poll(cx);
-        if let Some(report) = TOLD.take() {
-            *this.report = Some(report);
-        }
-        drop(asking);
-        let output = ready!(poll);
-        Poll::Ready((output, this.report.take()))
-    }
-}
-
-/// Puts back what was asked and told around us, even if the poll panics.
-struct Asking {
-    asked: bool,
-    told: Option<Report>,
-}
-
-impl Drop for Asking {
-    fn drop(&mut self) {
-        ASKED.set(self.asked);
-        TOLD.set(self.told.take());
+        let output = {
+            let _attached = attachment::attach(Slot::Report, Some(this.wanted));
+            ready!(this.future.poll(cx))
+        };
+        let report = lock(&this.wanted.0).take();
+        Poll::Ready((output, report))
     }
 }

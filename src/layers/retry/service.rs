@@ -8,9 +8,8 @@ use super::limit::{Limit, inside, numbered};
 use super::replay::{CloneRequest, Kept, Replay};
 use super::state::State;
 use crate::admission::keyed::{KeyBy, Keying, OneKey};
-use crate::ground::context;
 use crate::ground::error::{Reason, Rejected};
-use crate::ground::time;
+use crate::ground::scope;
 use crate::ground::verdict::{AtResponse, Classify};
 use crate::layers::call::inner::{Call, Inner};
 use crate::layers::call::sending;
@@ -60,12 +59,12 @@ where
     }
 
     fn call(&mut self, request: Req) -> Self::Future {
-        let now = time::call_start();
+        let now = scope::call_start();
         let policy = self.state.policy(&request);
         let terms = self.state.terms();
         let inherited = match terms.enabled() {
-            true => context::current().uncounted(),
-            false => context::current(),
+            true => scope::current().uncounted(),
+            false => scope::current(),
         };
         let classifier = self.classifier.clone();
         let limit = Limit::new(inherited, &terms, now);
@@ -82,7 +81,7 @@ where
         if inherited.before() == 0 && terms.enabled() {
             policy.budget.deposit(now);
         }
-        let _entered = context::enter(inside(numbered(inherited, &terms, 1), cut));
+        let _entered = scope::enter(inside(numbered(inherited, &terms, 1), cut));
         let (attempt, kept) = self.replay.first(request);
         let sending = kept.sending();
         let further = (terms.max_attempts() > 1).then(|| Further { kept, service: self.inner.spare() });

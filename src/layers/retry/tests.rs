@@ -6,7 +6,8 @@ use std::time::Duration;
 use tower::{BoxError, Layer, Service, service_fn};
 
 use super::*;
-use crate::ground::time::{self, Stopwatch};
+use crate::ground::stopwatch::Stopwatch;
+use crate::ground::time;
 
 /// A layer around us must not take our waits for the callee's slowness.
 #[tokio::test(start_paused = true)]

@@ -1,6 +1,7 @@
 //! Bodies, readers and runtimes that do what nobody should.
 
 use super::*;
+use crate::ground::time;
 
 /// Waits for ever, and panics when it is dropped.
 struct PanicsInDrop;

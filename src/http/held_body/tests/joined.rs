@@ -6,6 +6,7 @@ use tower::{Layer as _, ServiceExt as _, service_fn};
 
 use super::*;
 use crate::admission::reaper;
+use crate::ground::time;
 use crate::http::settled::SettledBody;
 
 /// Writes down in which order bodies and guards go.

@@ -7,7 +7,7 @@ use tower::{BoxError, Service};
 use super::future::ResponseFuture;
 use super::weight::{Alike, Weigh};
 use crate::admission::keyed::{KeyBy, Keying, OneKey};
-use crate::ground::time;
+use crate::ground::scope;
 use crate::ground::verdict::{AtResponse, Classify};
 use crate::layers::call::inner::Inner;
 use crate::layers::permits::admitted::AdmittedCall;
@@ -45,7 +45,7 @@ where
     }
 
     fn call(&mut self, request: Req) -> Self::Future {
-        let now = time::call_start();
+        let now = scope::call_start();
         let weight = self.weigh.weight(&request);
         let call = AdmittedCall::new(&self.gates, &mut self.inner, request, now, weight, None);
         ResponseFuture::new(call, self.classifier.clone())

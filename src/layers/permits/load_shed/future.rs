@@ -5,7 +5,7 @@ use std::task::{self, Poll, ready};
 use pin_project::pin_project;
 use tower::{BoxError, Service};
 
-use crate::ground::time;
+use crate::ground::scope;
 use crate::ground::verdict::{self, AtResponse, Classify, Guard};
 use crate::layers::permits::admitted::{AdmittedCall, Answer};
 
@@ -39,7 +39,7 @@ where
         // body must not hold the place.
         let Answer { response, verdict, hold, now } =
             ready!(this.call.poll(cx, |result| verdict::judge(this.classifier, result)))?;
-        time::hand_over(now, || hold.settle(verdict));
+        scope::with_start(now, || hold.settle(verdict));
         Poll::Ready(Ok(response))
     }
 }

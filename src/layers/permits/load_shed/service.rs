@@ -6,7 +6,7 @@ use tower::{BoxError, Service};
 
 use super::future::ResponseFuture;
 use crate::admission::keyed::{KeyBy, Keying, OneKey};
-use crate::ground::time;
+use crate::ground::scope;
 use crate::ground::verdict::{AtResponse, Classify};
 use crate::layers::call::inner::Inner;
 use crate::layers::permits::admitted::AdmittedCall;
@@ -42,7 +42,7 @@ where
     }
 
     fn call(&mut self, request: Req) -> Self::Future {
-        let now = time::call_start();
+        let now = scope::call_start();
         let call = AdmittedCall::new(&self.gates, &mut self.inner, request, now, 1, Upload::offered());
         ResponseFuture::new(call, self.classifier.clone())
     }

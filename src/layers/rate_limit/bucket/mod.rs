@@ -12,8 +12,8 @@ use self::line::{Line, Place};
 pub(super) use self::turn::Turn;
 use super::state::Terms;
 use crate::algorithm::gcra::{Gcra, Rate};
-use crate::ground::context;
 use crate::ground::error::{Numbers, Reason, Rejected};
+use crate::ground::scope;
 use crate::ground::sync::atomic::{AtomicU32, Ordering};
 use crate::ground::sync::{Arc, Mutex, foreign, lock};
 use crate::ground::time::Instant;
@@ -77,7 +77,7 @@ impl Bucket {
 
     /// Starts a call (`None`), lets it wait, or refuses it. A call that may not wait is refused without the lock.
     pub(super) fn admit(bucket: &Arc<Self>, now: Instant, terms: Terms) -> Result<Option<Turn>, Rejected> {
-        let context = context::current();
+        let context = scope::current();
         let asking = Asking { deadline: context.deadline, terms };
         let refuse = |wait, waiting| Err(bucket.refusal(Reason::RateLimited, &asking, now, wait, waiting));
         if bucket.waiting() == 0 {
@@ -157,6 +157,7 @@ mod loom_tests {
 
     use super::*;
     use crate::ground::context::Priority;
+    use crate::ground::scope::{self};
 
     #[derive(Default)]
     struct Woken(AtomicBool);

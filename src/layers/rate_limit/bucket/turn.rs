@@ -7,6 +7,7 @@ use super::line::Place;
 use super::{Asking, Bucket};
 use crate::admission::timer::Timer;
 use crate::ground::error::{Reason, Rejected};
+use crate::ground::scope;
 use crate::ground::sync::{Arc, foreign, lock};
 use crate::ground::time::{self, Instant};
 
@@ -46,7 +47,7 @@ impl Turn {
             Some(true) => self.poll_head(cx),
             Some(false) => {
                 if self.timer.poll_until(cx, self.until).is_pending() {
-                    time::mark_local_wait();
+                    scope::mark_local_wait();
                     return Poll::Pending;
                 }
                 Poll::Ready(Err(self.refuse(Reason::RateLimited, time::now(), None)))
@@ -64,7 +65,7 @@ impl Turn {
             };
             if now < self.until && next <= self.until {
                 if self.timer.poll_until(cx, next).is_pending() {
-                    time::mark_local_wait();
+                    scope::mark_local_wait();
                     return Poll::Pending;
                 }
                 now = time::now();

@@ -1,0 +1,186 @@
+//! What a call inherits from the call that it serves.
+
+use crate::ground::time::Instant;
+
+/// How much a call matters. When there is not room for all, the most important are served first.
+///
+/// A call inherits it from the call that is being served; [`with_priority`] sets it. Between processes it travels as
+/// `x-priority`, see `http::propagation`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+#[cfg_attr(all(test, feature = "config"), derive(schemars::JsonSchema))]
+#[non_exhaustive]
+pub enum Priority {
+    /// Nobody waits for it: batch, prefetch.
+    Low,
+    /// The default.
+    #[default]
+    Normal,
+    /// A person waits for it.
+    High,
+    /// Without it the service does not work: logins, payments, health checks.
+    Critical,
+}
+
+/// What a call inherits: two instants, and the rest in one word, so that it is moved and compared in pieces that the
+/// processor has in one piece.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Context {
+    /// By when there must be a response. All that waits for one keeps to it.
+    pub(crate) deadline: Option<Instant>,
+    pub(super) end: Option<Instant>,
+    pub(super) word: u32,
+}
+
+const ENFORCED: u32 = 1 << 31;
+const PRIORITY_SHIFT: u32 = 29;
+const BEFORE_SHIFT: u32 = 20;
+const BEFORE_MASK: u32 = (1 << (PRIORITY_SHIFT - BEFORE_SHIFT)) - 1;
+const LASTS: u32 = 1 << 19;
+pub(super) const HAS_END: u32 = 1 << 18;
+const ATTEMPT_MASK: u32 = HAS_END - 1;
+
+impl Context {
+    pub(crate) const NONE: Self = Self { deadline: None, end: None, word: (Priority::Normal as u32) << PRIORITY_SHIFT };
+
+    /// By when the response must be over, if it may go on beyond the deadline.
+    #[inline]
+    pub(crate) fn end(&self) -> Option<Instant> {
+        self.end
+    }
+
+    /// By when everything must be over, if there is a bound.
+    #[inline]
+    pub(crate) fn last_instant(&self) -> Option<Instant> {
+        self.end.or(self.deadline)
+    }
+
+    /// Whether the response is meant to go on until its end, so that nothing shorter than the call cuts it.
+    #[inline]
+    pub(crate) fn lasts(&self) -> bool {
+        self.word & LASTS != 0
+    }
+
+    /// Whether someone further out in this very task ends the call at the deadline, so that we need no timer for it.
+    #[inline]
+    pub(crate) fn enforced(&self) -> bool {
+        self.word & ENFORCED != 0
+    }
+
+    /// 0 where no retry is in charge, here or at the other end of the connection that we serve.
+    #[inline]
+    pub(crate) fn attempt(&self) -> u32 {
+        self.word & ATTEMPT_MASK
+    }
+
+    /// How often this work had been tried before by retries further out than the one that counts in `attempt`.
+    #[inline]
+    pub(crate) fn before(&self) -> u32 {
+        self.word >> BEFORE_SHIFT & BEFORE_MASK
+    }
+
+    #[inline]
+    pub(crate) fn priority(&self) -> Priority {
+        match self.word >> PRIORITY_SHIFT & 3 {
+            0 => Priority::Low,
+            1 => Priority::Normal,
+            2 => Priority::High,
+            _ => Priority::Critical,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn with_deadline(self, deadline: Option<Instant>) -> Self {
+        Self { deadline, ..self }
+    }
+
+    #[inline]
+    pub(crate) fn with_end(self, end: Option<Instant>, lasts: bool) -> Self {
+        let end_bits = if end.is_none() { 0 } else { HAS_END } | if lasts { LASTS } else { 0 };
+        Self { end, word: self.word & !(HAS_END | LASTS) | end_bits, ..self }
+    }
+
+    #[inline]
+    pub(crate) fn with_enforced(self, enforced: bool) -> Self {
+        Self { word: self.word & !ENFORCED | if enforced { ENFORCED } else { 0 }, ..self }
+    }
+
+    #[inline]
+    pub(crate) fn with_attempt(self, attempt: u32) -> Self {
+        Self { word: self.word & !ATTEMPT_MASK | attempt.min(ATTEMPT_MASK), ..self }
+    }
+
+    #[inline]
+    fn with_before(self, before: u32) -> Self {
+        Self { word: self.word & !(BEFORE_MASK << BEFORE_SHIFT) | before.min(BEFORE_MASK) << BEFORE_SHIFT, ..self }
+    }
+
+    #[inline]
+    pub(crate) fn with_priority(self, priority: Priority) -> Self {
+        Self { word: self.word & !(3 << PRIORITY_SHIFT) | (priority as u32) << PRIORITY_SHIFT, ..self }
+    }
+
+    /// Whether there is no time left at `now`.
+    #[inline]
+    pub(crate) fn has_expired(&self, now: Instant) -> bool {
+        self.deadline.is_some_and(|deadline| deadline <= now)
+    }
+
+    /// The context as it is for a retry that begins to count anew.
+    #[inline]
+    pub(crate) fn uncounted(self) -> Self {
+        if self.attempt() == 0 { self } else { self.with_before(self.before_all()).with_attempt(0) }
+    }
+
+    /// How often this work was tried before, by anyone on the way to here. What is itself a repetition earns no retries.
+    #[inline]
+    pub(crate) fn before_all(&self) -> u32 {
+        self.before() + self.attempt().saturating_sub(1)
+    }
+
+    /// Whether whoever polls us ends the call at `instant` or before.
+    #[inline]
+    pub(crate) fn ends_by(&self, instant: Instant) -> bool {
+        self.enforced() && self.deadline.is_some_and(|deadline| deadline <= instant)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_part_is_set_without_a_change_of_the_others() {
+        for priority in [Priority::Low, Priority::Normal, Priority::High, Priority::Critical] {
+            for (enforced, lasts, attempt, before) in
+                [(false, true, 0, 1), (true, false, 1, 0), (true, true, 70_000, 511)]
+            {
+                let end = Some(Instant::MAX);
+                let set = |context: Context| {
+                    context
+                        .with_priority(priority)
+                        .with_before(before)
+                        .with_end(end, lasts)
+                        .with_attempt(attempt)
+                        .with_enforced(enforced)
+                };
+                let all = set(Context::NONE);
+                assert_eq!(all, set(all.with_attempt(3).with_before(3).with_end(None, false).with_enforced(!enforced)));
+                assert_eq!((all.priority(), all.enforced(), all.lasts()), (priority, enforced, lasts));
+                assert_eq!((all.attempt(), all.before(), all.end()), (attempt, before, end));
+            }
+        }
+        let most = Context::NONE.with_attempt(u32::MAX).with_before(u32::MAX);
+        assert_eq!((most.attempt(), most.before()), (ATTEMPT_MASK, BEFORE_MASK));
+        assert_eq!((most.priority(), most.enforced(), most.lasts()), (Priority::Normal, false, false));
+    }
+
+    #[test]
+    fn a_retry_that_counts_anew_forgets_no_repetition_further_out() {
+        let second = Context::NONE.with_attempt(2).uncounted();
+        assert_eq!((second.attempt(), second.before_all()), (0, 1));
+        let within = second.with_attempt(3).uncounted();
+        assert_eq!((within.attempt(), within.before_all()), (0, 3));
+        assert_eq!(Context::NONE.uncounted(), Context::NONE);
+    }
+}
