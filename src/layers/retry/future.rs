@@ -7,7 +7,7 @@ use std::task::{self, Poll, ready};
 use pin_project::{pin_project, pinned_drop};
 use tower::{BoxError, Service};
 
-use super::budget::Withdrawal;
+use super::call_state::{Beginning, Retrying, State, StateProj};
 use super::limit::{Limit, inside, numbered};
 use super::policy::{Ended, Granted, Policy, Progress};
 use super::replay::Kept;
@@ -69,61 +69,8 @@ where
     policy: Arc<Policy>,
 }
 
-#[pin_project(project = StateProj)]
-enum State<Call, Settling, Detaching> {
-    /// An attempt is on its way => Settling | Resting | Over
-    Attempting {
-        #[pin]
-        call: Call,
-    },
-    /// There is a response, which shows what it means => Detaching | Over
-    Settling {
-        #[pin]
-        settling: Settling,
-    },
-    /// It failed, another attempt is paid for, and it lets go of what it holds => Resting | Over
-    Detaching {
-        #[pin]
-        detaching: Detaching,
-        until: Instant,
-        cause: Verdict,
-    },
-    /// The next attempt waits for its time => Attempting | Over
-    Resting { until: Instant, timer: Timer, cause: Verdict },
-    /// The caller has got the result.
-    Over,
-}
-
-/// What a call has once it is retried.
-struct Retrying<T> {
-    /// The price of the present attempt, until it has ended.
-    withdrawal: Option<Withdrawal>,
-    /// How the last attempt failed. A cut or a refusal of ours never takes the place of the callee's own failure.
-    failure: Option<Result<T, BoxError>>,
-}
-
-impl<T> Default for Retrying<T> {
-    fn default() -> Self {
-        Self { withdrawal: None, failure: None }
-    }
-}
-
 #[derive(Debug, Default)]
 struct Verdicts(Vec<Verdict>);
-
-/// What a call has from the beginning.
-#[derive(Debug)]
-pub(super) struct Beginning {
-    pub(super) inherited: Context,
-    pub(super) terms: Terms,
-    pub(super) limit: Limit,
-    /// When the first attempt is cut, if that is before the call is.
-    pub(super) cut: Option<Instant>,
-    /// Of the first attempt.
-    pub(super) span: Option<Box<AttemptSpan>>,
-    /// What the body of the first attempt notes.
-    pub(super) sending: Option<Shared<Sending>>,
-}
 
 impl<S, K, C> ResponseFuture<S, K, C>
 where

@@ -97,6 +97,7 @@
 //! [`Reason::HoldExceeded`]: crate::error::Reason::HoldExceeded
 
 mod budget;
+mod call_state;
 mod config;
 mod future;
 mod layer;

@@ -3,7 +3,8 @@ use std::task::{self, Poll};
 
 use tower::{BoxError, Service};
 
-use super::future::{Beginning, Further, ResponseFuture};
+use super::call_state::Beginning;
+use super::future::{Further, ResponseFuture};
 use super::limit::{Limit, inside, numbered};
 use super::replay::{CloneRequest, Kept, Replay};
 use super::state::State;
