@@ -15,6 +15,13 @@ use crate::ground::verdict::Verdict;
 use crate::layers::call::sending::Sending;
 use crate::telemetry::AttemptSpan;
 
+/// What further attempts are made of.
+#[derive(Debug)]
+pub(super) struct Further<S, K> {
+    pub(super) kept: K,
+    pub(super) service: S,
+}
+
 /// What a call has from the beginning.
 #[derive(Debug)]
 pub(super) struct Beginning {

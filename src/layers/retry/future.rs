@@ -7,7 +7,7 @@ use std::task::{self, Poll, ready};
 use pin_project::{pin_project, pinned_drop};
 use tower::{BoxError, Service};
 
-use super::call_state::{Beginning, Retrying, State, StateProj};
+use super::call_state::{Beginning, Further, Retrying, State, StateProj};
 use super::limit::{Limit, inside, numbered};
 use super::policy::{Ended, Granted, Policy, Progress};
 use super::replay::Kept;
@@ -24,13 +24,6 @@ use crate::layers::call::inner::{Call, Taken};
 use crate::layers::call::sending::{self, Sending};
 use crate::layers::core::observed;
 use crate::telemetry::{self, AttemptSpan};
-
-/// What further attempts are made of.
-#[derive(Debug)]
-pub(super) struct Further<S, K> {
-    pub(super) kept: K,
-    pub(super) service: S,
-}
 
 /// A call that is tried again when it fails.
 #[pin_project(project = FutureProj, PinnedDrop)]

@@ -3,8 +3,8 @@ use std::task::{self, Poll};
 
 use tower::{BoxError, Service};
 
-use super::call_state::Beginning;
-use super::future::{Further, ResponseFuture};
+use super::call_state::{Beginning, Further};
+use super::future::ResponseFuture;
 use super::limit::{Limit, inside, numbered};
 use super::replay::{CloneRequest, Kept, Replay};
 use super::state::State;
