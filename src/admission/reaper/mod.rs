@@ -4,7 +4,7 @@
 //! watched from outside: by one task per runtime, which sleeps until the next thing is due and costs nothing while nothing is.
 //! It is started by the first thing that is watched, and ends with its runtime.
 //!
-//! Due times are rounded up to [`GRAIN`], so that things of about the same age go together. Of things that are due
+//! Due times are rounded up to [`GRAIN`](schedule::GRAIN), so that things of about the same age go together. Of things that are due
 //! together the youngest goes first: a stack of layers watches from the inside to the outside, and what the outermost
 //! lets go of takes the others along.
 //!
@@ -31,6 +31,7 @@ use tokio::runtime::{Handle, Id};
 use tokio::task::JoinHandle;
 
 pub(crate) use self::parked::{Parked, Visit};
+#[cfg(any(test, feature = "http"))]
 pub(crate) use self::schedule::GRAIN;
 #[cfg(feature = "http")]
 pub(crate) use self::schedule::rounded_up;
