@@ -1,8 +1,10 @@
 //! The project's tasks: `cargo xtask help`.
 
+mod api;
 mod chromium;
 mod instructions;
 mod need;
+mod toolchain;
 mod valgrind;
 
 use std::env;
@@ -14,6 +16,7 @@ use crate::need::Need;
 const HELP: &str = "\
 Usage: cargo xtask test [--no-install] [-- ARGUMENTS]
        cargo xtask instructions [--bless] [--only NAME] [--no-install]
+       cargo xtask api [--bless]
        cargo xtask help
 
 test           Installs what the tests need and is missing, and runs all of them:
@@ -29,6 +32,11 @@ instructions   Counts the instructions of a call under valgrind, for each layer,
   --bless      Writes what was counted to the file: this accepts new figures.
   --only NAME  Only rows whose name contains NAME.
   --no-install Does not install valgrind.
+
+api            Compares the public API of the library with `checks/api.txt`, and lists the lines that
+               are removed or added. With another rustc (minor version) than that of the file, the
+               step is left out, and says so.
+  --bless      Writes the public API to the file: this accepts a change.
 ";
 
 /// What tests need beside Rust.
@@ -39,6 +47,7 @@ fn main() -> ExitCode {
     let outcome = match arguments.next().as_deref().and_then(|task| task.to_str()) {
         Some("test") => test(arguments),
         Some("instructions") => instructions::run(arguments),
+        Some("api") => api::run(arguments),
         None | Some("help" | "--help" | "-h") => {
             print!("{HELP}");
             Ok(())

@@ -55,6 +55,16 @@ pub(crate) fn run(command: &mut Command) -> Result<(), String> {
     }
 }
 
+/// What a command prints, if it succeeds.
+pub(crate) fn output(command: &mut Command) -> Result<String, String> {
+    let shown = shown(command);
+    let output = command.output().map_err(|error| format!("`{shown}` does not start: {error}"))?;
+    if !output.status.success() {
+        return Err(format!("`{shown}` failed: {}", output.status));
+    }
+    String::from_utf8(output.stdout).map_err(|error| format!("`{shown}` prints no text: {error}"))
+}
+
 /// Installs Debian's packages, or fetches their list.
 pub(crate) fn apt(arguments: &[&str]) -> Command {
     let mut command = Command::new("apt-get");

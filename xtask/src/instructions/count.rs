@@ -7,7 +7,6 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use super::figures::Toolchain;
 use crate::need;
 
 /// The calls of the two runs whose difference counts. The first thousand have more to do where state is kept by key.
@@ -16,12 +15,6 @@ const CALLS: [u64; 2] = [2000, 6000];
 /// Which routines libc copies memory with depends on the processor. These are on all that x86-64 has.
 const PLAIN_LIBC: (&str, &str) =
     ("GLIBC_TUNABLES", "glibc.cpu.hwcaps=-ERMS,-AVX_Fast_Unaligned_Load,-AVX2,-AVX2_Usable,-AVX512F");
-
-pub(super) fn toolchain() -> Result<Toolchain, String> {
-    let mut rustc = Command::new(env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()));
-    let version = output(rustc.arg("-vV"))?;
-    Toolchain::of(&version).ok_or_else(|| format!("`rustc -vV` says neither its release nor its host:\n{version}"))
-}
 
 /// The program, and the names of its rows.
 pub(super) struct Program {
@@ -36,7 +29,7 @@ impl Program {
         cargo.args(["bench", "--package", "seawall-benches", "--bench", "instructions", "--", "list"]);
         cargo.env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS").env("CARGO_INCREMENTAL", "0");
         println!("running {}", need::shown(&cargo));
-        let list = output(cargo.stderr(Stdio::inherit()))?;
+        let list = need::output(cargo.stderr(Stdio::inherit()))?;
         let mut lines = list.lines().map(str::to_owned);
         let path = lines.next().ok_or("the benchmark did not say its path")?.into();
         Ok(Self { path, rows: lines.collect() })
@@ -84,14 +77,4 @@ impl Program {
             _ => Err(format!("`{shown}` failed: {}\n{report}", output.status)),
         }
     }
-}
-
-/// What a command prints, if it succeeds.
-fn output(command: &mut Command) -> Result<String, String> {
-    let shown = need::shown(command);
-    let output = command.output().map_err(|error| format!("`{shown}` does not start: {error}"))?;
-    if !output.status.success() {
-        return Err(format!("`{shown}` failed: {}", output.status));
-    }
-    String::from_utf8(output.stdout).map_err(|error| format!("`{shown}` prints no text: {error}"))
 }

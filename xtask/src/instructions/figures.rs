@@ -2,27 +2,11 @@
 
 use std::fmt::Write as _;
 
-/// Where they were taken. Elsewhere a call has other instructions.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Toolchain {
-    /// Without the patch level: `1.95`.
-    pub(super) rustc: String,
-    /// As rustc names it: `x86_64-unknown-linux-gnu`.
-    pub(super) target: String,
-}
-
-impl Toolchain {
-    /// From what `rustc -vV` prints.
-    pub(super) fn of(version: &str) -> Option<Self> {
-        let value = |key: &str| version.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(": "));
-        let (major, rest) = value("release")?.split_once('.')?;
-        let (minor, _) = rest.split_once('.')?;
-        Some(Self { rustc: format!("{major}.{minor}"), target: value("host")?.to_owned() })
-    }
-}
+use crate::toolchain::Toolchain;
 
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Figures {
+    /// Where they were taken. Elsewhere a call has other instructions.
     pub(super) toolchain: Toolchain,
     /// The name of each row, and the instructions that a call of it executes.
     pub(super) rows: Vec<(String, f64)>,
@@ -84,14 +68,6 @@ mod tests {
         let rows = vec![("bare.ready".to_owned(), 35.0), ("client.yield".to_owned(), 6403.6)];
         let figures = Figures { toolchain, rows };
         assert_eq!(Figures::parse(&figures.to_text()), Ok(figures));
-    }
-
-    #[test]
-    fn toolchain_is_read_without_patch_level() {
-        let version =
-            "rustc 1.95.0 (abc 2026-04-14)\nhost: aarch64-apple-darwin\nrelease: 1.95.0\nLLVM version: 22.1\n";
-        let toolchain = Toolchain { rustc: "1.95".to_owned(), target: "aarch64-apple-darwin".to_owned() };
-        assert_eq!(Toolchain::of(version), Some(toolchain));
     }
 
     #[test]

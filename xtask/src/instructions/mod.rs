@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use self::count::Program;
 use self::figures::Figures;
+use crate::toolchain::Toolchain;
 use crate::valgrind;
 
 #[derive(Default)]
@@ -51,7 +52,7 @@ pub(crate) fn run(arguments: impl Iterator<Item = OsString>) -> Result<(), Strin
             return Ok(());
         }
     };
-    let toolchain = count::toolchain()?;
+    let toolchain = Toolchain::current()?;
     let program = Program::build()?;
     let is_asked = |row: &str| options.only.as_deref().is_none_or(|only| row.contains(only));
     let counted = Figures { toolchain, rows: program.count(&valgrind, is_asked)? };
