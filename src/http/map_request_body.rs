@@ -1,6 +1,7 @@
 use std::fmt;
 use std::task::{Context, Poll};
 
+use crate::layers::call::accessors::accessors;
 use ::http::Request;
 use tower::{Layer, Service};
 
@@ -63,6 +64,8 @@ pub struct MapRequestBody<S, F> {
     inner: S,
     map: F,
 }
+
+accessors!([S, F] MapRequestBody<S, F>, forwards_readiness);
 
 impl<S, F, A, B> Service<Request<A>> for MapRequestBody<S, F>
 where

@@ -20,6 +20,7 @@ macro_rules! every_layer {
     )+ };
 }
 
+mod accessors;
 mod bodies;
 mod bounds;
 mod cancellation;

@@ -19,6 +19,7 @@ use crate::ground::error::InvalidConfig;
 use crate::ground::scope::{self, Context, Exhausted};
 use crate::ground::time::Instant;
 use crate::ground::validation::Validation;
+use crate::layers::call::accessors::accessors;
 
 /// Reads deadline, attempt and priority of each request into its context, and tells the tiers above when to stop. See the
 /// [module](super).
@@ -84,6 +85,8 @@ pub struct Extract<S, P = HttpPropagator> {
     max_timeout: LiveTime,
     max_priority: LivePriority,
 }
+
+accessors!([S, P] Extract<S, P>, forwards_readiness);
 
 impl<S, P: Propagator> Extract<S, P> {
     /// The context of a request, and the reading of the clock that it took.

@@ -17,6 +17,7 @@ use crate::ground::context::Priority;
 use crate::ground::error::InvalidConfig;
 use crate::ground::scope::{self, ExhaustedBefore};
 use crate::ground::validation::Validation;
+use crate::layers::call::accessors::accessors;
 
 /// Writes the time left, the number of the attempt and the priority into each request. See the [module](super).
 #[derive(Clone, Debug)]
@@ -69,6 +70,8 @@ pub struct Inject<S, P = HttpPropagator> {
     propagator: P,
     allowance: LiveTime,
 }
+
+accessors!([S, P] Inject<S, P>, forwards_readiness);
 
 impl<S, P: Propagator> Inject<S, P> {
     fn write(&self, headers: &mut HeaderMap) {

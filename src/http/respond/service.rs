@@ -7,6 +7,7 @@ use tower::{BoxError, Service};
 
 use super::answers::{Answers, WithStatus};
 use super::future::ResponseFuture;
+use crate::layers::call::accessors::accessors;
 
 /// A service that never fails. See the [module](super).
 #[derive(Debug)]
@@ -22,6 +23,8 @@ impl<S, A> Respond<S, A> {
         Self { inner, failed: None, answers }
     }
 }
+
+accessors!([S, A] Respond<S, A>, forwards_readiness);
 
 /// A clone has not failed yet.
 impl<S: Clone, A: Clone> Clone for Respond<S, A> {

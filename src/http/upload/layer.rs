@@ -15,6 +15,7 @@ use crate::ground::layer_id::LayerKind;
 use crate::ground::scope;
 use crate::ground::time;
 use crate::ground::validation::Validation;
+use crate::layers::call::accessors::accessors;
 use crate::layers::call::bound::DEFAULT_MAX_HOLD;
 use crate::layers::permits::upload::Upload;
 use crate::telemetry::Instruments;
@@ -134,6 +135,8 @@ impl<S> UploadService<S> {
         time.mul_f64(share)
     }
 }
+
+accessors!([S] UploadService<S>, forwards_readiness);
 
 impl<S, B> Service<Request<B>> for UploadService<S>
 where

@@ -78,6 +78,21 @@ impl<S> Inner<S> {
         Self { service, readiness: Readiness::Unknown }
     }
 
+    pub(crate) fn get_ref(&self) -> &S {
+        &self.service
+    }
+
+    /// What its `poll_ready` said last may not hold any more: another service may be in its place, or it may have been
+    /// called. So it is polled again before a call, and what it may have reserved is given up with a refusal.
+    pub(crate) fn get_mut(&mut self) -> &mut S {
+        self.readiness = Readiness::Pending;
+        &mut self.service
+    }
+
+    pub(crate) fn into_inner(self) -> S {
+        self.service
+    }
+
     /// What our own `poll_ready` returns: an error of the inner service, or ready.
     #[inline]
     pub(crate) fn poll_ready<Req>(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>>

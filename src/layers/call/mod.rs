@@ -1,5 +1,6 @@
 //! One call on its way through a layer: the readiness of the inner service, the bounds of its waits, the request body.
 
+pub(crate) mod accessors;
 pub(crate) mod bound;
 pub(crate) mod breaker_ahead;
 pub(crate) mod inner;

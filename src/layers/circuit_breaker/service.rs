@@ -12,6 +12,7 @@ use crate::admission::keyed::{KeyBy, Keying, OneKey};
 use crate::ground::error::Reason;
 use crate::ground::scope;
 use crate::ground::verdict::{AtResponse, Classify};
+use crate::layers::call::accessors::accessors;
 use crate::layers::call::bound::Bound;
 use crate::layers::call::inner::{BoundedCall, Inner};
 
@@ -30,6 +31,8 @@ impl<S, C, K: Keying> CircuitBreaker<S, C, K> {
         Self { inner: Inner::new(inner), breakers, classifier, waiting: Waiting::default() }
     }
 }
+
+accessors!([S, C, K: Keying] CircuitBreaker<S, C, K>);
 
 /// By hand: the keying need not be `Clone` for it, being shared.
 impl<S: Clone, C: Clone, K: Keying> Clone for CircuitBreaker<S, C, K> {

@@ -10,6 +10,7 @@ use crate::ground::error::Reason;
 use crate::ground::scope;
 use crate::ground::time::Instant;
 use crate::ground::verdict::{AtResponse, Classify, Pace};
+use crate::layers::call::accessors::accessors;
 use crate::layers::call::inner::{Call, Inner};
 
 /// A service whose calls have a deadline. See the [module](super).
@@ -28,6 +29,8 @@ impl<S, C, L> Deadline<S, C, L> {
         Self { inner: Inner::new(inner), state, classifier, timing, served }
     }
 }
+
+accessors!([S, C, L] Deadline<S, C, L>);
 
 impl<S, C, L, Req> Service<Req> for Deadline<S, C, L>
 where

@@ -10,6 +10,7 @@ use super::state::State;
 use crate::admission::keyed::{KeyBy, Keying, OneKey};
 use crate::ground::error::Reason;
 use crate::ground::scope;
+use crate::layers::call::accessors::accessors;
 use crate::layers::call::inner::Inner;
 
 /// A service of which only so many calls start in a stretch of time. See the [module](super).
@@ -23,6 +24,8 @@ impl<S, K: Keying> RateLimit<S, K> {
         Self { inner: Inner::new(inner), state }
     }
 }
+
+accessors!([S, K: Keying] RateLimit<S, K>);
 
 impl<S, K, Req> Service<Req> for RateLimit<S, K>
 where

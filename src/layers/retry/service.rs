@@ -12,6 +12,7 @@ use crate::admission::keyed::{KeyBy, Keying, OneKey};
 use crate::ground::error::Reason;
 use crate::ground::scope;
 use crate::ground::verdict::{AtResponse, Classify};
+use crate::layers::call::accessors::accessors;
 use crate::layers::call::inner::{Call, Inner};
 use crate::layers::call::sending;
 use crate::telemetry::AttemptSpan;
@@ -30,6 +31,8 @@ impl<S, C, P, K: Keying> Retry<S, C, P, K> {
         Self { inner: Inner::new(inner), state, classifier, replay }
     }
 }
+
+accessors!([S, C, P, K: Keying] Retry<S, C, P, K>);
 
 /// By hand, so that a keying needs not be `Clone`: clones share it.
 impl<S: Clone, C: Clone, P: Clone, K: Keying> Clone for Retry<S, C, P, K> {

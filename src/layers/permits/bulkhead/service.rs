@@ -9,6 +9,7 @@ use super::weight::{Alike, Weigh};
 use crate::admission::keyed::{KeyBy, Keying, OneKey};
 use crate::ground::scope;
 use crate::ground::verdict::{AtResponse, Classify};
+use crate::layers::call::accessors::accessors;
 use crate::layers::call::inner::Inner;
 use crate::layers::permits::admitted::AdmittedCall;
 use crate::layers::permits::gates::Gates;
@@ -27,6 +28,8 @@ impl<S, C, K: Keying, W> Bulkhead<S, C, K, W> {
         Self { inner: Inner::new(inner), gates, classifier, weigh }
     }
 }
+
+accessors!([S, C, K: Keying, W] Bulkhead<S, C, K, W>);
 
 impl<S, C, K, W, Req> Service<Req> for Bulkhead<S, C, K, W>
 where

@@ -8,6 +8,7 @@ use super::future::ResponseFuture;
 use crate::admission::keyed::{KeyBy, Keying, OneKey};
 use crate::ground::scope;
 use crate::ground::verdict::{AtResponse, Classify};
+use crate::layers::call::accessors::accessors;
 use crate::layers::call::inner::Inner;
 use crate::layers::permits::admitted::AdmittedCall;
 use crate::layers::permits::gates::Gates;
@@ -25,6 +26,8 @@ impl<S, C, K: Keying> LoadShed<S, C, K> {
         Self { inner: Inner::new(inner), gates, classifier }
     }
 }
+
+accessors!([S, C, K: Keying] LoadShed<S, C, K>);
 
 impl<S, C, K, Req> Service<Req> for LoadShed<S, C, K>
 where
