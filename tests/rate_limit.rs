@@ -297,6 +297,22 @@ async fn a_callee_that_never_answers_is_given_up() {
     assert_eq!(start.elapsed(), MINUTE);
 }
 
+/// `max_hold` bounds calls that start at once and calls that waited, each from its start.
+#[tokio::test(start_paused = true)]
+async fn call_without_deadline_ends_after_max_hold() {
+    let config = RateLimitConfig { burst: Some(1), max_wait: SECOND, max_hold: 3 * SECOND, ..rate(1, SECOND) };
+    let layer = RateLimitLayer::new(config).unwrap();
+    let start = Instant::now();
+    let call = async || {
+        let answer = layer.layer(service_fn(|()| pending::<Result<(), BoxError>>())).oneshot(()).await;
+        (rejected(answer).reason(), start.elapsed().as_secs())
+    };
+    let ends = join_all([call(), call()]).await;
+    assert_eq!(ends, [(Reason::HoldExceeded, 3), (Reason::HoldExceeded, 4)]);
+    layer.reload(&RateLimitConfig { max_hold: SECOND, ..layer.config() }).unwrap();
+    assert_eq!(call().await, (Reason::HoldExceeded, 5));
+}
+
 #[tokio::test(start_paused = true)]
 async fn in_the_long_run_the_rate_is_exact() {
     let config = RateLimitConfig { burst: Some(5), max_wait: 10 * SECOND, ..rate(50, SECOND) };

@@ -130,16 +130,16 @@ fn load_shed() -> impl Strategy<Value = LoadShedConfig> {
 
 fn rate_limit() -> impl Strategy<Value = RateLimitConfig> {
     let per = (1..100_000_u64).prop_map(Duration::from_secs);
-    (1..1_000_000_u32, per, option::of(1..1_000_u32), option::of(duration()), any::<u32>(), keys()).prop_map(
-        |(permits, per, burst, max_wait, max_waiting, max_keys)| RateLimitConfig {
+    (1..1_000_000_u32, per, option::of(1..1_000_u32), option::of(duration()), any::<u32>(), duration(), keys())
+        .prop_map(|(permits, per, burst, max_wait, max_waiting, max_hold, max_keys)| RateLimitConfig {
             permits,
             per,
             burst,
             max_wait: max_wait.unwrap_or_default(),
             max_waiting,
+            max_hold,
             max_keys,
-        },
-    )
+        })
 }
 
 fn circuit_breaker() -> impl Strategy<Value = CircuitBreakerConfig> {

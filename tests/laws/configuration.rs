@@ -177,6 +177,9 @@ fn every_fault_of_a_rate_limit_is_found() {
     fault("per", layer, |config| config.per = ABSURD);
     fault("burst", layer, |config| config.burst = Some(0));
     fault("max_wait", layer, |config| config.max_wait = ABSURD);
+    for length in [Duration::ZERO, ABSURD] {
+        fault("max_hold", layer, |config| config.max_hold = length);
+    }
     fault("max_keys", layer, |config| config.max_keys = 0);
     let endless = RateLimitConfig { per: Duration::from_secs(3600), burst: Some(u32::MAX), ..Default::default() };
     assert_eq!(faults(layer(endless)), ["burst"]);
@@ -243,6 +246,7 @@ async fn the_longest_durations_overflow_nothing() {
         per: LONGEST,
         max_wait: LONGEST,
         max_waiting: u32::MAX,
+        max_hold: LONGEST,
         ..RateLimitConfig::default()
     };
     let rate_limit = RateLimitLayer::new(rate_limit).unwrap();

@@ -10,7 +10,7 @@ use crate::ground::scope;
 use crate::ground::time::{self, Instant};
 use crate::ground::verdict::Expiry;
 
-/// The bound of a layer that has none of its own to configure, used only where no deadline is set.
+/// `max_hold` where nothing else is configured: the bound of a call without a deadline.
 pub(crate) const DEFAULT_MAX_HOLD: Duration = Duration::from_secs(60);
 
 /// When a call must be over, and why. Costs nothing until it is polled.

@@ -3,6 +3,7 @@ use std::time::Duration;
 use crate::algorithm::gcra::Rate;
 use crate::ground::time;
 use crate::ground::validation::{LONGEST, Validate, Validation};
+use crate::layers::call::bound::DEFAULT_MAX_HOLD;
 #[cfg(feature = "config")]
 use crate::loader::{HumanTime, Off};
 
@@ -40,6 +41,9 @@ pub struct RateLimitConfig {
     pub max_wait: Duration,
     /// How many calls may wait. Default: 1024.
     pub max_waiting: u32,
+    /// How long a call without a deadline may take once it has started; more than zero. Default: one minute.
+    #[cfg_attr(feature = "config", serde(with = "HumanTime"))]
+    pub max_hold: Duration,
     /// With [`keyed_by`](super::RateLimitLayer::keyed_by): how many keys have a rate of their own, at least 1. Default: 1024.
     ///
     /// A key is forgotten only when its burst is full again, so take more than there are keys with calls in that time. What happens
@@ -56,6 +60,7 @@ impl Default for RateLimitConfig {
             burst: None,
             max_wait: Duration::ZERO,
             max_waiting: 1024,
+            max_hold: DEFAULT_MAX_HOLD,
             max_keys: 1024,
         }
     }
@@ -79,6 +84,7 @@ impl Validate for RateLimitConfig {
             );
         }
         validation.bounded("max_wait", self.max_wait);
+        validation.positive("max_hold", self.max_hold);
         validation.at_least_one("max_keys", self.max_keys as u64);
     }
 }

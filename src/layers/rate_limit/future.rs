@@ -8,8 +8,7 @@ use tower::{BoxError, Service};
 use super::bucket::Turn;
 use crate::ground::layer_id::LayerId;
 use crate::ground::scope::{self, Context};
-use crate::ground::time::Instant;
-use crate::layers::call::bound::{Bound, DEFAULT_MAX_HOLD};
+use crate::layers::call::bound::Bound;
 use crate::layers::call::inner::{BoundedCall, Call, Taken, reject};
 use crate::telemetry::Unreported;
 
@@ -45,20 +44,14 @@ impl<S, Req, F> ResponseFuture<S, Req, F> {
         Self { state: State::Running { call: BoundedCall::refused(refusal) }, layer_id }
     }
 
-    pub(super) fn running(call: Call<S, Req, F>, now: Instant, layer_id: LayerId) -> Self {
-        Self { state: State::running(call, now, &scope::current()), layer_id }
+    pub(super) fn running(call: Call<S, Req, F>, bound: Bound, layer_id: LayerId) -> Self {
+        Self { state: State::Running { call: BoundedCall::new(call, bound) }, layer_id }
     }
 
     pub(super) fn waiting(turn: Turn, inner: Taken<S>, request: Req) -> Self {
         let layer_id = turn.bucket().instruments().layer_id();
         let context = scope::current();
         Self { state: State::Waiting { turn, inner: Some((inner, request)), context }, layer_id }
-    }
-}
-
-impl<S, Req, F> State<S, Req, F> {
-    fn running(call: Call<S, Req, F>, now: Instant, context: &Context) -> Self {
-        Self::Running { call: BoundedCall::new(call, Bound::within(now, context, DEFAULT_MAX_HOLD)) }
     }
 }
 
@@ -77,12 +70,13 @@ where
             match state.as_mut().project() {
                 StateProj::Waiting { turn, inner, context } => {
                     let started = ready!(turn.poll(cx));
-                    let (inner, context) = (inner.take(), *context);
+                    let (inner, context, max_hold) = (inner.take(), *context, turn.max_hold());
                     // The head's place is the next one's before our call begins.
                     state.set(State::Over);
                     match (started, inner) {
                         (Ok(now), Some((inner, request))) => {
-                            state.set(State::running(inner.call(request), now, &context))
+                            let bound = Bound::within(now, &context, max_hold);
+                            state.set(State::Running { call: BoundedCall::new(inner.call(request), bound) });
                         }
                         (Err(refusal), _) => return Poll::Ready(Err(reject(refusal))),
                         (Ok(_), None) => return Poll::Pending,

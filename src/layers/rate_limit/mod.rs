@@ -21,7 +21,7 @@
 //!   routes the layer is applied to. With [`keyed_by`](RateLimitLayer::keyed_by) each key has its own.
 //! - **Errors:** [`Reason::RateLimited`] and [`Reason::Displaced`], which say when to come back and carry the
 //!   [numbers](crate::error::Numbers) that decided it; [`Reason::DeadlineExpired`] if the call came too late;
-//!   [`Reason::DeadlineExceeded`], or [`Reason::HoldExceeded`] after a minute where there is no deadline, for a call that had started;
+//!   [`Reason::DeadlineExceeded`], or [`Reason::HoldExceeded`] after `max_hold` where there is no deadline, for a call that had started;
 //!   [`Reason::NotReady`] if too many wait for the inner service; any other error is the inner service's own.
 //! - **The call is over**, for this layer, when it has started; its answer is only bounded in time.
 //! - **A name** ([`named`](RateLimitLayer::named)) makes it seen in metrics, logs, refusals and the [registry](crate::registry): the rate,

@@ -11,6 +11,7 @@ use crate::admission::keyed::{KeyBy, Keying, OneKey};
 use crate::ground::error::Reason;
 use crate::ground::scope;
 use crate::layers::call::accessors::accessors;
+use crate::layers::call::bound::Bound;
 use crate::layers::call::inner::Inner;
 
 /// A service of which only so many calls start in a stretch of time. See the [module](super).
@@ -49,10 +50,12 @@ where
             return ResponseFuture::refused(self.state.instruments.refuse(Reason::DeadlineExpired));
         }
         let bucket = self.state.bucket(&request);
-        match Bucket::admit(&bucket, now, self.state.terms()) {
+        let terms = self.state.terms();
+        match Bucket::admit(&bucket, now, terms) {
             Ok(None) => {
                 let layer_id = self.state.instruments.layer_id();
-                ResponseFuture::running(self.inner.call(request, now, &self.state.unready), now, layer_id)
+                let bound = Bound::new(now, terms.max_hold);
+                ResponseFuture::running(self.inner.call(request, now, &self.state.unready), bound, layer_id)
             }
             Ok(Some(turn)) => {
                 // Who waits for us holds nothing of the inner service, which becomes ready again when it is its turn.

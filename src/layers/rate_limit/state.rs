@@ -16,37 +16,39 @@ pub(super) struct State<K: Keying> {
     pub(super) config: Current<RateLimitConfig>,
     pub(super) unready: Unready,
     pub(super) instruments: Instruments,
-    terms: Live<Terms, 3>,
+    terms: Live<Terms, 4>,
     buckets: Keyed<K, Bucket>,
     waiting: Survey<u64>,
 }
 
-/// How calls may wait, and the rate as refusals show it; see [`RateLimitConfig`].
+/// How calls may wait, how long they may take, and the rate as refusals show it; see [`RateLimitConfig`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Terms {
     pub(super) max_wait: Duration,
     pub(super) max_waiting: u32,
     pub(super) permits: u32,
     pub(super) per: Duration,
+    pub(super) max_hold: Duration,
 }
 
 impl Terms {
     pub(super) fn of(config: &RateLimitConfig) -> Self {
-        let RateLimitConfig { permits, per, max_wait, max_waiting, .. } = *config;
-        Self { max_wait, max_waiting, permits, per }
+        let RateLimitConfig { permits, per, max_wait, max_waiting, max_hold, .. } = *config;
+        Self { max_wait, max_waiting, permits, per, max_hold }
     }
 }
 
-impl Settings<3> for Terms {
-    fn pack(&self) -> [u64; 3] {
-        [time::nanos(self.max_wait), pack_pair(self.max_waiting, self.permits), time::nanos(self.per)]
+impl Settings<4> for Terms {
+    fn pack(&self) -> [u64; 4] {
+        let [max_wait, per, max_hold] = [self.max_wait, self.per, self.max_hold].map(time::nanos);
+        [max_wait, pack_pair(self.max_waiting, self.permits), per, max_hold]
     }
 
     #[inline]
-    fn unpack([max_wait, counts, per]: [u64; 3]) -> Self {
+    fn unpack([max_wait, counts, per, max_hold]: [u64; 4]) -> Self {
         let (max_waiting, permits) = unpack_pair(counts);
-        let [max_wait, per] = [max_wait, per].map(Duration::from_nanos);
-        Self { max_wait, max_waiting, permits, per }
+        let [max_wait, per, max_hold] = [max_wait, per, max_hold].map(Duration::from_nanos);
+        Self { max_wait, max_waiting, permits, per, max_hold }
     }
 }
 
@@ -134,9 +136,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn terms_come_back_as_they_were_packed(max_wait: u64, max_waiting: u32, permits: u32, per: u64) {
-            let [max_wait, per] = [max_wait, per].map(Duration::from_nanos);
-            let terms = Terms { max_wait, max_waiting, permits, per };
+        fn terms_come_back_as_they_were_packed(max_wait: u64, max_waiting: u32, permits: u32, per: u64, max_hold: u64) {
+            let [max_wait, per, max_hold] = [max_wait, per, max_hold].map(Duration::from_nanos);
+            let terms = Terms { max_wait, max_waiting, permits, per, max_hold };
             prop_assert_eq!(Terms::unpack(terms.pack()), terms);
         }
     }

@@ -37,6 +37,11 @@ impl Turn {
         &self.bucket
     }
 
+    /// How long the call may take once it has started, if it has no deadline.
+    pub(crate) fn max_hold(&self) -> Duration {
+        self.asking.terms.max_hold
+    }
+
     /// Ready when the call has its permit, at this instant, or will not have one in time.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Instant, Unreported>> {
         let Some(place) = self.place else { return Poll::Pending };
