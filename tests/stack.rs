@@ -8,6 +8,7 @@ mod pipes;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
@@ -34,11 +35,13 @@ use seawall::retry::{Backoff, RetryConfig};
 use seawall::stack::{self, ClientConfig, ServerConfig};
 use seawall::verdict::Verdict;
 use tokio::net::TcpListener;
+use tokio_test::assert_pending;
+use tokio_test::task::spawn;
 #[cfg(feature = "grpc")]
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
-#[cfg(feature = "grpc")]
-use tower::Layer;
 use tower::{BoxError, ServiceExt, service_fn};
+#[cfg(feature = "grpc")]
+use tower::{Layer, Service};
 
 use crate::pipes::{Connector, nobody, serve};
 
@@ -86,6 +89,43 @@ fn all_faults_of_a_stack_are_listed_with_their_paths() {
     let error = stack::server(&config).unwrap_err();
     let paths: Vec<_> = error.faults().iter().map(|fault| fault.path()).collect();
     assert_eq!(paths, ["deadline.body_timeout", "load_shed.max_in_flight"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn max_unready_bounds_the_calls_that_wait_and_is_reloaded() {
+    let request = || Request::get("http://x/").body(Full::<Bytes>::default()).unwrap();
+    let none = RetryConfig { max_attempts: 1, ..Default::default() };
+    let client = stack::client(&ClientConfig { max_unready: 1, retry: none, ..quick() }).unwrap();
+    let server = stack::server(&ServerConfig { max_unready: 1, ..Default::default() }).unwrap();
+    let mut to_client = spawn(client.service(NeverReady).oneshot(request()));
+    let mut to_server = spawn(server.service(NeverReady).oneshot(request()));
+    assert_pending!(to_client.poll());
+    assert_pending!(to_server.poll());
+    let error = client.service(NeverReady).oneshot(request()).await.map(|_| ()).unwrap_err();
+    assert_eq!(rejection(&error).unwrap().reason(), Reason::NotReady);
+    assert_eq!(server.service(NeverReady).oneshot(request()).await.unwrap().status(), 503);
+
+    client.reload(&ClientConfig { max_unready: 2, ..client.config() }).unwrap();
+    server.reload(&ServerConfig { max_unready: 2, ..server.config() }).unwrap();
+    assert_pending!(spawn(client.service(NeverReady).oneshot(request())).poll());
+    assert_pending!(spawn(server.service(NeverReady).oneshot(request())).poll());
+}
+
+#[derive(Clone)]
+struct NeverReady;
+
+impl<B> Service<Request<B>> for NeverReady {
+    type Response = Response<Full<Bytes>>;
+    type Error = BoxError;
+    type Future = std::future::Pending<Result<Self::Response, BoxError>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Pending
+    }
+
+    fn call(&mut self, _: Request<B>) -> Self::Future {
+        panic!("called without being ready")
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -64,11 +64,14 @@ impl<C: Clone, R, P, L> ClientLayer<C, R, P, L> {
         inject: impl FnOnce(crate::http::propagation::PropagationConfig) -> Result<InjectLayer<P>, InvalidConfig>,
     ) -> Result<Self, InvalidConfig> {
         config.validate()?;
-        let ClientConfig { deadline, retry, bulkhead, circuit_breaker, propagation, per_authority } = config.clone();
+        let ClientConfig { deadline, retry, bulkhead, circuit_breaker, propagation, per_authority, max_unready } =
+            config.clone();
         let keying = PerAuthority(per_authority);
         let bulkhead = BulkheadLayer::new(bulkhead)?.with_classifier(classifier.clone()).with_keying(keying);
         let circuit_breaker =
             CircuitBreakerLayer::new(circuit_breaker)?.with_classifier(classifier.clone()).with_keying(keying);
+        // Calls wait for the client in the innermost layer: to the others, the layer inside is always ready.
+        let circuit_breaker = circuit_breaker.with_max_unready(max_unready);
         bulkhead.connect(circuit_breaker.ahead());
         Ok(Self {
             deadline: DeadlineLayer::new(deadline)?.with_classifier(classifier.clone()).with_timing(timing),
@@ -161,6 +164,7 @@ impl<C, R, P, L> ClientLayer<C, R, P, L> {
         let (retry, bulkhead, circuit_breaker) = self.config.replace(config, |_| {
             self.deadline.apply(&config.deadline);
             self.inject.set_allowance(config.propagation.allowance);
+            self.circuit_breaker.set_max_unready(config.max_unready);
             (
                 self.retry.apply(&config.retry),
                 self.bulkhead.apply(&config.bulkhead),

@@ -10,6 +10,7 @@ use std::time::Duration;
 use crate::ground::validation::{Validate, Validation};
 use crate::http::propagation::{FIXED, PropagationConfig};
 use crate::http::upload::{DEFAULT_IDLE_SHARE, check_idle_share};
+use crate::layers::call::unready::DEFAULT_MAX_UNREADY;
 use crate::layers::circuit_breaker::CircuitBreakerConfig;
 use crate::layers::deadline::DeadlineConfig;
 use crate::layers::permits::bulkhead::BulkheadConfig;
@@ -44,7 +45,7 @@ pub use whole::Config;
 /// let paths: Vec<_> = error.faults().iter().map(|fault| fault.path()).collect();
 /// assert_eq!(paths, ["retry.budget.ratio", "bulkhead.max_concurrent"]);
 /// ```
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 #[cfg_attr(all(test, feature = "config"), derive(schemars::JsonSchema))]
 pub struct ClientConfig {
@@ -63,6 +64,24 @@ pub struct ClientConfig {
     /// dead host must not cut them all. For one dependency behind one name there is nothing to gain. A tonic client says no
     /// host in its requests unless it was made `with_origin`, and has one state. Default: no.
     pub per_authority: bool,
+    /// How many calls may wait for the client while it is not ready, as a tonic `Channel` is whose queue is full; a call too many fails
+    /// with [`Reason::NotReady`](crate::error::Reason::NotReady). They hold permits of the bulkhead: more than it has is no limit.
+    /// Default: 1024.
+    pub max_unready: u32,
+}
+
+impl Default for ClientConfig {
+    fn default() -> Self {
+        Self {
+            deadline: DeadlineConfig::default(),
+            retry: RetryConfig::default(),
+            bulkhead: BulkheadConfig::default(),
+            circuit_breaker: CircuitBreakerConfig::default(),
+            propagation: PropagationConfig::default(),
+            per_authority: false,
+            max_unready: DEFAULT_MAX_UNREADY,
+        }
+    }
 }
 
 impl Validate for ClientConfig {
@@ -115,6 +134,10 @@ pub struct ServerConfig {
     pub request_idle_share: f64,
     /// How many requests are worked on at once, and how many wait. Default: 256, and 4.5 times as many.
     pub load_shed: LoadShedConfig,
+    /// How many requests may wait for the service while it is not ready; a request too many is refused with
+    /// [`Reason::NotReady`](crate::error::Reason::NotReady). They are among those that are worked on: more than the limit of
+    /// `load_shed` is no limit. Default: 1024.
+    pub max_unready: u32,
 }
 
 impl Default for ServerConfig {
@@ -124,6 +147,7 @@ impl Default for ServerConfig {
             deadline: server_deadline(),
             request_idle_share: DEFAULT_IDLE_SHARE,
             load_shed: LoadShedConfig::default(),
+            max_unready: DEFAULT_MAX_UNREADY,
         }
     }
 }

@@ -43,7 +43,7 @@ impl<C: Clone, P, A> ServerLayer<C, P, A> {
         respond: RespondLayer<A>,
     ) -> Result<Self, InvalidConfig> {
         config.validate()?;
-        let ServerConfig { propagation, deadline, request_idle_share, load_shed } = config.clone();
+        let ServerConfig { propagation, deadline, request_idle_share, load_shed, max_unready } = config.clone();
         let deadline = DeadlineLayer::new(deadline)?;
         let told_by = deadline.observed().instruments().clone();
         Ok(Self {
@@ -51,7 +51,7 @@ impl<C: Clone, P, A> ServerLayer<C, P, A> {
             respond,
             deadline: deadline.with_classifier(classifier.clone()).with_timing(ByExtension::default()).served(),
             upload: UploadLayer::told_by(request_idle_share, told_by),
-            load_shed: LoadShedLayer::new(load_shed)?.with_classifier(classifier),
+            load_shed: LoadShedLayer::new(load_shed)?.with_classifier(classifier).with_max_unready(max_unready),
             config: Arc::new(Current::new(config.clone())),
         })
     }
@@ -134,6 +134,7 @@ impl<C, P, A> ServerLayer<C, P, A> {
             self.extract.set_most(config.propagation.max_timeout, config.propagation.max_priority);
             self.deadline.apply(&config.deadline);
             self.upload.set_idle_share(config.request_idle_share);
+            self.load_shed.set_max_unready(config.max_unready);
             self.load_shed.apply(&config.load_shed)
         });
         // What runs foreign code runs when nothing is locked.

@@ -202,25 +202,27 @@ fn propagation() -> impl Strategy<Value = PropagationConfig> {
 
 /// A stack's breaker is always ready.
 fn client() -> impl Strategy<Value = ClientConfig> {
-    (deadline(), retry(), bulkhead(), circuit_breaker(), propagation(), any::<bool>()).prop_map(
-        |(deadline, retry, bulkhead, circuit_breaker, propagation, per_authority)| ClientConfig {
+    (deadline(), retry(), bulkhead(), circuit_breaker(), propagation(), any::<bool>(), any::<u32>()).prop_map(
+        |(deadline, retry, bulkhead, circuit_breaker, propagation, per_authority, max_unready)| ClientConfig {
             deadline,
             retry,
             bulkhead,
             circuit_breaker: CircuitBreakerConfig { unready_while_open: false, ..circuit_breaker },
             propagation,
             per_authority,
+            max_unready,
         },
     )
 }
 
 fn server() -> impl Strategy<Value = ServerConfig> {
-    (propagation(), deadline(), 0.001..=1.0, load_shed()).prop_map(
-        |(propagation, deadline, request_idle_share, load_shed)| ServerConfig {
+    (propagation(), deadline(), 0.001..=1.0, load_shed(), any::<u32>()).prop_map(
+        |(propagation, deadline, request_idle_share, load_shed, max_unready)| ServerConfig {
             propagation,
             deadline,
             request_idle_share,
             load_shed,
+            max_unready,
         },
     )
 }

@@ -36,3 +36,4 @@ mod panics;
 mod readiness;
 mod refusals;
 mod subject;
+mod unready;

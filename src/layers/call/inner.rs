@@ -8,46 +8,19 @@
 use std::future::Future;
 use std::mem;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 
 use pin_project::pin_project;
 use tower::{BoxError, Service};
 
-use crate::ground::error::{Numbers, Reason};
+use crate::ground::error::Reason;
 use crate::ground::layer_id::LayerId;
 use crate::ground::scope;
 use crate::ground::time::Instant;
 use crate::layers::call::bound::Bound;
+use crate::layers::call::unready::{Place, Unready};
 use crate::layers::core::observed;
 use crate::telemetry::{self, Unreported};
-
-/// How many calls of one layer may wait for inner services that are not ready. Waiting costs memory, and a service that
-/// keeps a thousand waiting is not short of callers.
-const MAX_WAITING: usize = 1024;
-
-/// How many calls of one layer value wait for inner services that are not ready.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Unready(Arc<AtomicUsize>);
-
-/// One of the calls that wait. Dropping it gives the place back.
-#[derive(Debug)]
-pub(crate) struct Place(Unready);
-
-impl Unready {
-    fn place(&self) -> Option<Place> {
-        let more = |waiting| (waiting < MAX_WAITING).then_some(waiting + 1);
-        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
-        Some(Place(self.clone()))
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
 
 /// An inner service and what its `poll_ready` said last.
 #[derive(Debug)]
@@ -234,14 +207,14 @@ where
                     }
                     Poll::Pending => {
                         if place.is_none() {
-                            *place = unready.place();
-                        }
-                        if place.is_none() {
-                            self.set(Self::Over);
-                            let numbers = Numbers::NONE.with_waiting(MAX_WAITING as u32).with_limit(MAX_WAITING as u32);
-                            return Poll::Ready(Err(reject(
-                                telemetry::refuse(layer_id, Reason::NotReady).with_numbers(numbers),
-                            )));
+                            match unready.place() {
+                                Ok(own) => *place = Some(own),
+                                Err(numbers) => {
+                                    self.set(Self::Over);
+                                    let refusal = telemetry::refuse(layer_id, Reason::NotReady).with_numbers(numbers);
+                                    return Poll::Ready(Err(reject(refusal)));
+                                }
+                            }
                         }
                         // The callee has not been asked yet, so this is no time of the callee's.
                         scope::mark_local_wait();

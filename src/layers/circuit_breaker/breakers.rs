@@ -17,7 +17,7 @@ use crate::ground::sync::atomic::{self, AtomicBool};
 use crate::ground::sync::{Arc, Mutex, lock};
 use crate::ground::time::{self, Instant};
 use crate::layers::call::breaker_ahead::{BreakerAhead, BreakersAhead};
-use crate::layers::call::inner::Unready;
+use crate::layers::call::unready::Unready;
 use crate::telemetry::{Instruments, Unreported};
 
 #[derive(Debug)]

@@ -14,6 +14,7 @@ use crate::ground::error::InvalidConfig;
 use crate::ground::validation::Validate;
 use crate::ground::verdict::AtResponse;
 use crate::layers::call::breaker_ahead::BreakersAhead;
+use crate::layers::call::unready::max_unready;
 use crate::layers::core::observed;
 use crate::telemetry::Instruments;
 
@@ -58,6 +59,7 @@ impl<C, K: Keying> CircuitBreakerLayer<C, K> {
     pub fn with_keying<L: Keying>(self, keying: L) -> CircuitBreakerLayer<C, L> {
         let instruments = self.breakers.instruments().clone();
         let breakers = Arc::new(Breakers::new(self.config(), keying, instruments));
+        breakers.unready().inherit(self.breakers.unready());
         registry::replace(Arc::clone(&breakers) as _);
         CircuitBreakerLayer { breakers, classifier: self.classifier }
     }
@@ -140,6 +142,8 @@ impl<C: Clone, K: Keying> Clone for CircuitBreakerLayer<C, K> {
         Self { breakers: Arc::clone(&self.breakers), classifier: self.classifier.clone() }
     }
 }
+
+max_unready!([C, K: Keying] CircuitBreakerLayer<C, K>, |layer| layer.breakers.unready());
 
 impl<S, C: Clone, K: Keying> Layer<S> for CircuitBreakerLayer<C, K> {
     type Service = CircuitBreaker<S, C, K>;

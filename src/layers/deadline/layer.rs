@@ -11,6 +11,7 @@ use crate::admission::registry::{Observed, Registry};
 use crate::ground::error::InvalidConfig;
 use crate::ground::validation::Validate;
 use crate::ground::verdict::AtResponse;
+use crate::layers::call::unready::max_unready;
 use crate::layers::core::observed;
 
 /// Gives every call a deadline. See the [module](super).
@@ -118,6 +119,8 @@ impl<C, L> DeadlineLayer<C, L> {
         self.state.config.get()
     }
 }
+
+max_unready!([C, L] DeadlineLayer<C, L>, |layer| layer.state.unready);
 
 impl<S, C: Clone, L: Clone> Layer<S> for DeadlineLayer<C, L> {
     type Service = Deadline<S, C, L>;

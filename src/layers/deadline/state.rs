@@ -5,7 +5,7 @@ use super::config::DeadlineConfig;
 use crate::admission::registry::{Condition, DeadlineCondition, Observed};
 use crate::ground::live::{Current, Live, Settings, pack_optional, unpack_optional};
 use crate::ground::time::{self, Instant};
-use crate::layers::call::inner::Unready;
+use crate::layers::call::unready::Unready;
 use crate::telemetry::Instruments;
 
 /// What the services of one layer value share: the settings, and how many calls wait for the inner service.

@@ -13,6 +13,7 @@ use crate::admission::keyed::{ByKey, Keying, OneKey};
 use crate::admission::registry::{self, Observed, Registry};
 use crate::ground::error::InvalidConfig;
 use crate::ground::validation::Validate;
+use crate::layers::call::unready::max_unready;
 use crate::layers::core::observed;
 use crate::telemetry::Instruments;
 
@@ -61,6 +62,7 @@ impl<K: Keying> RateLimitLayer<K> {
     /// As [`keyed_by`](Self::keyed_by), for a type that implements [`KeyBy`](crate::keyed::KeyBy).
     pub fn with_keying<L: Keying>(self, keying: L) -> RateLimitLayer<L> {
         let state = Arc::new(State::new(self.config(), keying, self.state.instruments.clone()));
+        state.unready.inherit(&self.state.unready);
         registry::replace(Arc::clone(&state) as _);
         RateLimitLayer { state }
     }
@@ -125,6 +127,8 @@ impl<K: Keying> RateLimitLayer<K> {
         RateLimitHandle::new(Arc::clone(&self.state))
     }
 }
+
+max_unready!([K: Keying] RateLimitLayer<K>, |layer| layer.state.unready);
 
 impl<S, K: Keying> Layer<S> for RateLimitLayer<K> {
     type Service = RateLimit<S, K>;

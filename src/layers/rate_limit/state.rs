@@ -7,7 +7,7 @@ use crate::admission::registry::{Condition, Observed, RateLimitCondition};
 use crate::ground::live::{Current, Live, Settings, pack_pair, unpack_pair};
 use crate::ground::sync::Arc;
 use crate::ground::time::{self, Instant};
-use crate::layers::call::inner::Unready;
+use crate::layers::call::unready::Unready;
 use crate::telemetry::Instruments;
 
 /// What all services of one layer value share: a bucket for each key.

@@ -14,6 +14,7 @@ use crate::admission::registry::{self, Observed, Registry};
 use crate::ground::error::InvalidConfig;
 use crate::ground::validation::Validate;
 use crate::ground::verdict::AtResponse;
+use crate::layers::call::unready::{Unready, max_unready};
 use crate::layers::core::observed;
 use crate::telemetry::Instruments;
 
@@ -32,7 +33,7 @@ impl RetryLayer {
     /// If a setting is out of its range; all faults are listed, with the path of the field.
     pub fn new(config: RetryConfig) -> Result<Self, InvalidConfig> {
         config.validate()?;
-        let common = Policy::new(&config, Instruments::new(KIND));
+        let common = Policy::new(&config, Unready::default(), Instruments::new(KIND));
         Ok(Self {
             state: Arc::new(State::new(config, OneKey, common)),
             classifier: AtResponse,
@@ -45,7 +46,8 @@ impl<C, P> RetryLayer<C, P> {
     /// Pays from `budget`, which may be shared with other layers. Its settings are its own: a [`reload`](Self::reload) of the
     /// layer leaves them alone, and there is [`Budget::reload`].
     pub fn with_budget(self, budget: Budget) -> Self {
-        let common = Policy::paid_from(budget, self.state.common().instruments.clone());
+        let Policy { unready, instruments, .. } = self.state.common();
+        let common = Policy::paid_from(budget, unready.sibling(), instruments.clone());
         let state = Arc::new(State::new(self.config(), OneKey, common));
         registry::replace(Arc::clone(&state) as _);
         Self { state, ..self }
@@ -163,6 +165,8 @@ impl<C: Clone, P: Clone, K: Keying> Clone for RetryLayer<C, P, K> {
         Self { state: Arc::clone(&self.state), classifier: self.classifier.clone(), replay: self.replay.clone() }
     }
 }
+
+max_unready!([C, P, K: Keying] RetryLayer<C, P, K>, |layer| layer.state.common().unready);
 
 impl<S, C: Clone, P: Clone, K: Keying> Layer<S> for RetryLayer<C, P, K> {
     type Service = Retry<S, C, P, K>;

@@ -9,7 +9,7 @@ use super::terms::Terms;
 use crate::admission::timer;
 use crate::ground::time::Instant;
 use crate::ground::verdict::Verdict;
-use crate::layers::call::inner::Unready;
+use crate::layers::call::unready::Unready;
 use crate::telemetry::Instruments;
 
 /// What all calls with one key share.
@@ -58,19 +58,19 @@ pub(super) struct Granted {
 
 impl Policy {
     /// With a budget of its own.
-    pub(super) fn new(config: &RetryConfig, instruments: Instruments) -> Self {
-        Self { budget: Budget::valid(&config.budget), given: false, unready: Unready::default(), instruments }
+    pub(super) fn new(config: &RetryConfig, unready: Unready, instruments: Instruments) -> Self {
+        Self { budget: Budget::valid(&config.budget), given: false, unready, instruments }
     }
 
     /// With a budget that is given.
-    pub(super) fn paid_from(budget: Budget, instruments: Instruments) -> Self {
-        Self { budget, given: true, unready: Unready::default(), instruments }
+    pub(super) fn paid_from(budget: Budget, unready: Unready, instruments: Instruments) -> Self {
+        Self { budget, given: true, unready, instruments }
     }
 
     /// With the same budget.
     pub(super) fn renewed(&self) -> Self {
         let (budget, instruments) = (self.budget.clone(), self.instruments.clone());
-        Self { budget, given: self.given, unready: Unready::default(), instruments }
+        Self { budget, given: self.given, unready: self.unready.sibling(), instruments }
     }
 
     pub(super) fn reload(&self, config: &BudgetConfig, now: Instant) {

@@ -37,7 +37,8 @@ impl<K: Keying> State<K> {
     where
         K: KeyBy<Req>,
     {
-        self.policies.get(request, || Policy::new(&self.config.get(), self.instruments().clone()))
+        let unready = || self.common().unready.sibling();
+        self.policies.get(request, || Policy::new(&self.config.get(), unready(), self.instruments().clone()))
     }
 
     pub(super) fn common(&self) -> &Policy {

@@ -16,6 +16,7 @@ use crate::ground::live::Current;
 use crate::ground::validation::Validate;
 use crate::ground::verdict::AtResponse;
 use crate::layers::call::breaker_ahead::BreakersAhead;
+use crate::layers::call::unready::max_unready;
 use crate::layers::core::observed;
 use crate::layers::permits::gates::Gates;
 use crate::telemetry::Instruments;
@@ -79,6 +80,7 @@ impl<C, K: Keying, W> BulkheadLayer<C, K, W> {
     pub fn with_keying<L: Keying>(self, keying: L) -> BulkheadLayer<C, L, W> {
         let config = self.config.get();
         let gates = gates(&config, keying, self.gates.instruments().clone());
+        gates.unready().inherit(self.gates.unready());
         registry::replace(Arc::clone(&gates) as _);
         BulkheadLayer { config: Arc::new(Current::new(config)), gates, classifier: self.classifier, weigh: self.weigh }
     }
@@ -176,6 +178,8 @@ impl<C, K: Keying, W> BulkheadLayer<C, K, W> {
         BulkheadHandle::new(Arc::clone(&self.gates))
     }
 }
+
+max_unready!([C, K: Keying, W] BulkheadLayer<C, K, W>, |layer| layer.gates.unready());
 
 impl<S, C: Clone, K: Keying, W: Clone> Layer<S> for BulkheadLayer<C, K, W> {
     type Service = Bulkhead<S, C, K, W>;

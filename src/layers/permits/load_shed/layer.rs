@@ -14,6 +14,7 @@ use crate::ground::error::InvalidConfig;
 use crate::ground::live::Current;
 use crate::ground::validation::Validate;
 use crate::ground::verdict::AtResponse;
+use crate::layers::call::unready::max_unready;
 use crate::layers::core::observed;
 use crate::layers::permits::gates::Gates;
 use crate::telemetry::Instruments;
@@ -76,6 +77,7 @@ impl<C, K: Keying> LoadShedLayer<C, K> {
     pub fn with_keying<L: Keying>(self, keying: L) -> LoadShedLayer<C, L> {
         let config = self.config.get();
         let gates = gates(&config, keying, self.gates.instruments().clone());
+        gates.unready().inherit(self.gates.unready());
         registry::replace(Arc::clone(&gates) as _);
         LoadShedLayer { config: Arc::new(Current::new(config)), gates, classifier: self.classifier }
     }
@@ -148,6 +150,8 @@ impl<C, K: Keying> LoadShedLayer<C, K> {
         LoadShedHandle::new(Arc::clone(&self.gates))
     }
 }
+
+max_unready!([C, K: Keying] LoadShedLayer<C, K>, |layer| layer.gates.unready());
 
 impl<S, C: Clone, K: Keying> Layer<S> for LoadShedLayer<C, K> {
     type Service = LoadShed<S, C, K>;

@@ -1,0 +1,93 @@
+//! How many calls of a layer may wait for inner services that are not ready.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use crate::ground::error::Numbers;
+
+/// Waiting costs memory, and a service that keeps a thousand waiting is not short of callers.
+pub(crate) const DEFAULT_MAX_UNREADY: u32 = 1024;
+
+/// The calls that wait for inner services that are not ready, and how many may.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Unready(Arc<Counted>);
+
+#[derive(Debug, Default)]
+struct Counted {
+    waiting: AtomicU32,
+    max: Arc<Max>,
+}
+
+#[derive(Debug)]
+struct Max(AtomicU32);
+
+impl Default for Max {
+    fn default() -> Self {
+        Self(AtomicU32::new(DEFAULT_MAX_UNREADY))
+    }
+}
+
+/// One of the calls that wait. Dropping it gives the place back.
+#[derive(Debug)]
+pub(crate) struct Place(Unready);
+
+impl Unready {
+    /// A count of its own, with the same limit now and later.
+    pub(crate) fn sibling(&self) -> Self {
+        Self(Arc::new(Counted { waiting: AtomicU32::new(0), max: Arc::clone(&self.0.max) }))
+    }
+
+    /// Holds for the calls that come. Those that wait go on.
+    pub(crate) fn set_max(&self, max: u32) {
+        self.0.max.0.store(max, Ordering::Relaxed);
+    }
+
+    /// Sets the limit to that of another one.
+    pub(crate) fn inherit(&self, other: &Self) {
+        self.set_max(other.max());
+    }
+
+    fn max(&self) -> u32 {
+        self.0.max.0.load(Ordering::Relaxed)
+    }
+
+    /// A place among them, or the numbers of the refusal if too many wait.
+    pub(super) fn place(&self) -> Result<Place, Numbers> {
+        let max = self.max();
+        let more = |waiting| (waiting < max).then(|| waiting + 1);
+        match self.0.waiting.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more) {
+            Ok(_) => Ok(Place(self.clone())),
+            Err(waiting) => Err(Numbers::NONE.with_waiting(waiting).with_limit(max)),
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.0.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Gives a layer, of which the expression is the [`Unready`], its setting.
+macro_rules! max_unready {
+    ([$($generics:tt)*] $layer:ty, |$this:ident| $unready:expr) => {
+        impl<$($generics)*> $layer {
+            /// Lets no more than `max` calls wait at once for an inner service that is not ready; without this, 1024. A call
+            /// too many fails with [`Reason::NotReady`](crate::error::Reason::NotReady).
+            ///
+            /// It holds at once for all clones of this value, and all services made by them.
+            #[must_use]
+            pub fn with_max_unready(self, max: u32) -> Self {
+                self.set_max_unready(max);
+                self
+            }
+
+            pub(crate) fn set_max_unready(&self, max: u32) {
+                let $this = self;
+                $unready.set_max(max);
+            }
+        }
+    };
+}
+
+pub(crate) use max_unready;

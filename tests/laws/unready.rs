@@ -1,0 +1,68 @@
+//! How many calls may wait for an inner service that is not ready is a setting of every layer.
+
+use std::time::Duration;
+
+use seawall::bulkhead::BulkheadLayer;
+use seawall::circuit_breaker::CircuitBreakerLayer;
+use seawall::deadline::DeadlineLayer;
+use seawall::error::{InvalidConfig, Reason, rejection};
+use seawall::load_shed::LoadShedLayer;
+use seawall::rate_limit::RateLimitLayer;
+use seawall::retry::{Budget, RetryConfig, RetryLayer};
+use tokio_test::assert_pending;
+use tokio_test::task::{Spawn, spawn};
+use tower::util::Oneshot;
+use tower::{BoxError, Layer, Service, ServiceExt};
+
+use crate::inner::{Answer, Hard, Readiness};
+
+fn call<S>(layer: &impl Layer<Hard, Service = S>) -> Spawn<Oneshot<S, u32>>
+where
+    S: Service<u32, Error = BoxError>,
+{
+    spawn(layer.layer(Hard::new(Readiness::Never, Answer::AtOnce)).oneshot(7))
+}
+
+/// Two calls wait, and the next one is refused.
+macro_rules! two_may_wait {
+    ($layer:expr) => {{
+        let layer = $layer;
+        let (mut first, mut second) = (call(&layer), call(&layer));
+        assert_pending!(first.poll());
+        assert_pending!(second.poll());
+        let error = call(&layer).await.unwrap_err();
+        let rejected = rejection(&error).expect("a refusal");
+        assert_eq!(rejected.reason(), Reason::NotReady);
+        assert_eq!((rejected.numbers().waiting(), rejected.numbers().limit()), (Some(2), Some(2)));
+        drop(first);
+        assert_pending!(call(&layer).poll(), "a call that is dropped makes room");
+        layer
+    }};
+}
+
+/// For each layer: as it is made, and with another state, which has the limit as well.
+macro_rules! layers {
+    ($($name:ident: $layer:expr, $other:expr;)+) => { $(
+        #[tokio::test(start_paused = true)]
+        async fn $name() {
+            let layer = two_may_wait!($layer.unwrap().with_max_unready(2));
+            let layer = two_may_wait!($other(layer)).with_max_unready(0);
+            let error = call(&layer).await.unwrap_err();
+            assert_eq!(rejection(&error).expect("a refusal").reason(), Reason::NotReady);
+        }
+    )+ };
+}
+
+layers! {
+    deadline: DeadlineLayer::new(Duration::from_secs(2)), |layer: DeadlineLayer| layer.clone();
+    retry: once(), |layer: RetryLayer| layer.keyed_by(|_: &u32| ());
+    retry_with_budget: once(), |layer: RetryLayer| layer.with_budget(Budget::new(Default::default()).unwrap());
+    circuit_breaker: CircuitBreakerLayer::new(Default::default()), |layer: CircuitBreakerLayer| layer.keyed_by(|_: &u32| ());
+    bulkhead: BulkheadLayer::new(Default::default()), |layer: BulkheadLayer| layer.keyed_by(|_: &u32| ());
+    rate_limit: RateLimitLayer::new(Default::default()), |layer: RateLimitLayer| layer.keyed_by(|_: &u32| ());
+    load_shed: LoadShedLayer::new(Default::default()), |layer: LoadShedLayer| layer.keyed_by(|_: &u32| ());
+}
+
+fn once() -> Result<RetryLayer, InvalidConfig> {
+    RetryLayer::new(RetryConfig { max_attempts: 1, ..Default::default() })
+}
