@@ -45,5 +45,6 @@ mod verdicts;
 pub(crate) use self::classify::judge;
 pub use self::classify::{AtResponse, Classify, FromFn, from_fn, of_error};
 pub(crate) use self::guard::Pace;
+pub(crate) use self::guard::sealed::SealedGuard;
 pub use self::guard::{Expiry, Guard};
 pub use self::verdicts::Verdict;

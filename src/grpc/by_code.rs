@@ -8,7 +8,7 @@ use crate::ground::verdict::Verdict;
 use crate::grpc::Code;
 use crate::grpc::details;
 use crate::grpc::status::{self, Pushback};
-use crate::http::held_body::Judge;
+use crate::http::held_body::{Judge, SealedJudge};
 use crate::http::overrides::Overrides;
 use crate::http::propagation::last_word::forbids_retry;
 use crate::http::{retry_after, transport};
@@ -150,6 +150,8 @@ impl ByCode {
         self.of(status::code(trailers).unwrap_or(Code::Unknown), trailers)
     }
 }
+
+impl SealedJudge for ByCode {}
 
 impl Judge for ByCode {
     fn of_head<B>(&self, response: &Response<B>) -> Verdict {

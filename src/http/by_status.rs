@@ -3,7 +3,7 @@
 use ::http::{HeaderMap, Response, StatusCode};
 
 use crate::ground::verdict::Verdict;
-use crate::http::held_body::Judge;
+use crate::http::held_body::{Judge, SealedJudge};
 use crate::http::overrides::Overrides;
 use crate::http::propagation::last_word::forbids_retry;
 use crate::http::retry_after;
@@ -79,6 +79,8 @@ impl ByStatus {
         Self { overrides: self.overrides.with(verdict) }
     }
 }
+
+impl SealedJudge for ByStatus {}
 
 impl Judge for ByStatus {
     fn of_head<B>(&self, response: &Response<B>) -> Verdict {

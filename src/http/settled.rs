@@ -21,7 +21,7 @@ use tower::BoxError;
 use crate::admission::timer::{self, Timer};
 use crate::ground::scope;
 use crate::ground::time::{self, Instant};
-use crate::ground::verdict::{Expiry, Guard, Verdict};
+use crate::ground::verdict::{Expiry, Guard, SealedGuard, Verdict};
 use crate::http::ByStatus;
 use crate::http::held_body::{self, HeldBody};
 
@@ -66,9 +66,11 @@ where
 /// What lives in a response until its attempt is over: the instant at which it must be.
 struct AttemptEnd(Expiry);
 
-impl Guard for AttemptEnd {
+impl SealedGuard for AttemptEnd {
     const IS_BOUND_ONLY: bool = true;
+}
 
+impl Guard for AttemptEnd {
     fn settle(self, _: Verdict) {}
 
     fn expiry(&self) -> Expiry {

@@ -11,7 +11,7 @@ use http::{Request, Response, StatusCode};
 use http_body::Frame;
 use http_body_util::{BodyExt, Empty, StreamBody};
 use seawall::bulkhead::{BulkheadConfig, BulkheadLayer};
-use seawall::circuit_breaker::{CircuitBreakerConfig, CircuitBreakerLayer, Snapshot, State};
+use seawall::circuit_breaker::{BreakerSnapshot, CircuitBreakerConfig, CircuitBreakerLayer, State};
 use seawall::deadline::{DeadlineConfig, DeadlineLayer};
 use seawall::error::Reason;
 use seawall::http::LongLived;
@@ -56,7 +56,7 @@ enum Says {
 }
 
 /// A hundred calls at once through deadline and breaker, read to their end: what the breaker has seen.
-async fn hundred(pieces: Pieces, says: Says, deadline: impl Into<DeadlineConfig>) -> Snapshot {
+async fn hundred(pieces: Pieces, says: Says, deadline: impl Into<DeadlineConfig>) -> BreakerSnapshot {
     let config = CircuitBreakerConfig { slow_after: Some(SLOW), ..CircuitBreakerConfig::default() };
     let breaker = CircuitBreakerLayer::http(config).unwrap();
     let handle = breaker.handle();

@@ -1,12 +1,12 @@
 //! A chain of tiers, each with a client's and a server's stack, over a last one that is dead. The breaker next to the dead tier
 //! opens. The tiers above hear its refusals, which come from a live dependency.
 
-use seawall::circuit_breaker::{Snapshot, State};
+use seawall::circuit_breaker::{BreakerSnapshot, State};
 use seawall::error::rejection;
 
 use super::*;
 
-type Breaker = Box<dyn Fn() -> Snapshot>;
+type Breaker = Box<dyn Fn() -> BreakerSnapshot>;
 
 const CALLS: usize = 300;
 

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use seawall::circuit_breaker::{Snapshot, State};
+use seawall::circuit_breaker::{BreakerSnapshot, State};
 use tokio::io::{AsyncWriteExt, DuplexStream, copy, sink, split};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep};
@@ -82,7 +82,7 @@ fn configs() -> [ClientConfig; 2] {
 /// Fifty workers call for two seconds, and for as much longer as a hundred answers take.
 async fn fifty_workers<F: Future<Output = Result<(), String>> + Send>(
     call: impl Fn() -> F + Clone + Send + Sync + 'static,
-    breaker: impl Fn() -> Snapshot,
+    breaker: impl Fn() -> BreakerSnapshot,
 ) {
     let over = Arc::new(AtomicBool::new(false));
     let (answered, failed) = (Arc::new(AtomicU32::new(0)), Arc::new(Mutex::new(BTreeMap::<String, u32>::new())));

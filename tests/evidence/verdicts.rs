@@ -2,7 +2,7 @@
 
 use std::future::ready;
 
-use seawall::circuit_breaker::{CircuitBreakerConfig, CircuitBreakerLayer, Snapshot, State};
+use seawall::circuit_breaker::{BreakerSnapshot, CircuitBreakerConfig, CircuitBreakerLayer, State};
 use seawall::grpc::ByCode;
 use seawall::http::ByStatus;
 use tower::service_fn;
@@ -10,7 +10,7 @@ use tower::service_fn;
 use super::*;
 
 /// A hundred calls that are answered so.
-async fn of_http(status: u16, headers: &'static [(&'static str, &'static str)]) -> Snapshot {
+async fn of_http(status: u16, headers: &'static [(&'static str, &'static str)]) -> BreakerSnapshot {
     let layer = CircuitBreakerLayer::http(CircuitBreakerConfig::default()).unwrap().with_classifier(ByStatus::new());
     let service = layer.layer(service_fn(move |_: Request<()>| ready(Ok::<_, BoxError>(answer(status, headers)))));
     for _ in 0..100 {
@@ -19,7 +19,7 @@ async fn of_http(status: u16, headers: &'static [(&'static str, &'static str)]) 
     layer.handle().snapshot()
 }
 
-async fn of_grpc(headers: &'static [(&'static str, &'static str)]) -> Snapshot {
+async fn of_grpc(headers: &'static [(&'static str, &'static str)]) -> BreakerSnapshot {
     let layer = CircuitBreakerLayer::grpc(CircuitBreakerConfig::default()).unwrap().with_classifier(ByCode::new());
     let service = layer.layer(service_fn(move |_: Request<()>| ready(Ok::<_, BoxError>(answer(200, headers)))));
     for _ in 0..100 {

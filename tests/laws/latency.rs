@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use seawall::bulkhead::{BulkheadConfig, BulkheadLayer};
-use seawall::circuit_breaker::{CircuitBreakerConfig, CircuitBreakerLayer, Snapshot, State};
+use seawall::circuit_breaker::{BreakerSnapshot, CircuitBreakerConfig, CircuitBreakerLayer, State};
 use seawall::load_shed::{LoadShedConfig, LoadShedLayer};
 use seawall::retry::{Backoff, Jitter, RetryConfig, RetryLayer};
 use tokio::time::{sleep, timeout};
@@ -26,7 +26,7 @@ fn breaker() -> CircuitBreakerLayer {
 
 /// Fifty calls at once through a breaker and, further in, a layer that makes them wait. Looks at the breaker all the
 /// while, and returns how it looks in the end.
-async fn crowd<L>(within: L, callee: Hard, patience: Duration) -> Snapshot
+async fn crowd<L>(within: L, callee: Hard, patience: Duration) -> BreakerSnapshot
 where
     L: Layer<Hard>,
     L::Service: Service<u32, Response = u32, Error: Into<BoxError>, Future: Send> + Clone + Send + 'static,

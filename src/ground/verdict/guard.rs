@@ -8,11 +8,9 @@ use crate::ground::verdict::Verdict;
 /// What a layer gives to a call for as long as it lasts: a permit, a ticket, a deadline.
 ///
 /// It is settled once with a verdict, or dropped, which is the same as [`Verdict::Abandoned`].
-pub trait Guard: Send + 'static {
-    /// Whether the expiry is all there is to it: the guard may be dropped early, and need not be settled.
-    #[doc(hidden)]
-    const IS_BOUND_ONLY: bool = false;
-
+///
+/// This trait is sealed: only layers have guards.
+pub trait Guard: sealed::SealedGuard + Send + 'static {
     /// The call is over, and this is what it said about the callee.
     fn settle(self, verdict: Verdict);
 
@@ -25,6 +23,14 @@ pub trait Guard: Send + 'static {
 
     /// When whoever still keeps the guard in a response must let go of it.
     fn expiry(&self) -> Expiry;
+}
+
+pub(super) mod sealed {
+    /// What no one outside of the crate implements.
+    pub trait SealedGuard {
+        /// Whether the expiry is all there is to it: the guard may be dropped early, and need not be settled.
+        const IS_BOUND_ONLY: bool = false;
+    }
 }
 
 /// When a call must be over, and who says so.

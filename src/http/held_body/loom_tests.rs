@@ -16,13 +16,15 @@ use crate::admission::reaper::{Parked, Visit};
 use crate::ground::error::{Reason, rejection};
 use crate::ground::layer_id::{LayerId, LayerKind};
 use crate::ground::time::Instant;
-use crate::ground::verdict::{Expiry, Guard, Verdict};
+use crate::ground::verdict::{Expiry, Guard, SealedGuard, Verdict};
 use crate::http::ByStatus;
 
 /// How often something was given back.
 type Count = Arc<AtomicU32>;
 
 struct Recorder(Count, Expiry);
+
+impl SealedGuard for Recorder {}
 
 impl Guard for Recorder {
     fn settle(self, _: Verdict) {}

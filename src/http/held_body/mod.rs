@@ -30,6 +30,7 @@ use tower::BoxError;
 pub use self::body::HeldBody;
 use self::call::Call;
 pub use self::judge::Judge;
+pub(crate) use self::judge::sealed::SealedJudge;
 use self::layers::Outer;
 pub use self::long_lived::{ByExtension, LongLived};
 use crate::ground::scope;

@@ -22,7 +22,7 @@ use crate::ground::error::{Reason, rejection};
 use crate::ground::layer_id::{LayerId, LayerKind};
 use crate::ground::scope;
 use crate::ground::time::{self, Instant};
-use crate::ground::verdict::Expiry;
+use crate::ground::verdict::{Expiry, SealedGuard};
 use crate::http::ByStatus;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -37,6 +37,8 @@ struct Recorder {
     expiry: Expiry,
     settled: Option<Verdict>,
 }
+
+impl SealedGuard for Recorder {}
 
 impl Guard for Recorder {
     fn settle(mut self, verdict: Verdict) {
@@ -373,6 +375,8 @@ async fn a_body_is_polled_in_the_context_of_its_call() {
 /// The trailers decide.
 #[derive(Clone)]
 struct ByTrailer;
+
+impl SealedJudge for ByTrailer {}
 
 impl Judge for ByTrailer {
     fn of_head<B>(&self, _: &Response<B>) -> Verdict {

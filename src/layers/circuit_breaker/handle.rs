@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use super::breakers::Breakers;
-use super::snapshot::Snapshot;
+use super::snapshot::BreakerSnapshot;
 use crate::admission::keyed::{Keying, OneKey};
 use crate::algorithm::breaker::{Mode, State};
 use crate::ground::time;
@@ -39,12 +39,12 @@ impl<K: Keying> CircuitBreakerHandle<K> {
     }
 
     /// The state and the counts of the breaker; with keys, of the one that calls without a key share.
-    pub fn snapshot(&self) -> Snapshot {
+    pub fn snapshot(&self) -> BreakerSnapshot {
         self.breakers.common().snapshot(time::now())
     }
 
     /// The snapshots of all keys there are now, after that of the calls without a key and those that keys share for want of room.
-    pub fn snapshots(&self) -> Vec<Snapshot> {
+    pub fn snapshots(&self) -> Vec<BreakerSnapshot> {
         let now = time::now();
         let mut snapshots = Vec::new();
         self.breakers.for_each(|breaker| snapshots.push(breaker.snapshot(now)));

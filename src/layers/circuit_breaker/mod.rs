@@ -173,7 +173,7 @@ pub use self::future::ResponseFuture;
 pub use self::handle::CircuitBreakerHandle;
 pub use self::layer::CircuitBreakerLayer;
 pub use self::service::CircuitBreaker;
-pub use self::snapshot::Snapshot;
+pub use self::snapshot::BreakerSnapshot;
 pub use self::ticket::Ticket;
 pub use crate::algorithm::breaker::State;
 pub use crate::ground::error::TripCause;

@@ -3,7 +3,7 @@ use crate::algorithm::breaker::State;
 /// What a breaker looks like at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Snapshot {
+pub struct BreakerSnapshot {
     /// What it does with calls.
     pub state: State,
     /// How many calls of the window were settled.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::lookout::Lookout;
-use super::snapshot::Snapshot;
+use super::snapshot::BreakerSnapshot;
 use super::terms::{Entrance, Terms};
 use super::turn::Turn;
 use crate::algorithm::breaker::{
@@ -276,14 +276,14 @@ impl Breaker {
         self.step(now, |machine, _| ((), machine.reset()));
     }
 
-    pub(super) fn snapshot(&self, now: Instant) -> Snapshot {
+    pub(super) fn snapshot(&self, now: Instant) -> BreakerSnapshot {
         let (state, probes) = {
             let kept = lock(&self.machine);
             (kept.machine.state(), kept.machine.probes())
         };
         let counts = self.watch.counts(now);
         let (in_flight, overdue) = self.watch.in_flight(&self.pace(), now);
-        Snapshot {
+        BreakerSnapshot {
             state,
             calls: counts.calls,
             failures: counts.failures,

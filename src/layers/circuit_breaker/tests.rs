@@ -9,7 +9,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::config::{CircuitBreakerConfig, Window};
-use super::snapshot::Snapshot;
+use super::snapshot::BreakerSnapshot;
 use super::state::Breaker;
 use super::terms::Terms;
 use super::{State, State::*};
@@ -37,7 +37,7 @@ impl Rig {
         Self { breaker, now: Instant::from_nanos(1 << 63) }
     }
 
-    fn snapshot(&self) -> Snapshot {
+    fn snapshot(&self) -> BreakerSnapshot {
         self.breaker.snapshot(self.now)
     }
 

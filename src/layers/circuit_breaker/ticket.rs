@@ -13,7 +13,7 @@ use crate::ground::scope;
 use crate::ground::stopwatch::Stopwatch;
 use crate::ground::sync::Arc;
 use crate::ground::time::{self, Instant};
-use crate::ground::verdict::{Expiry, Guard, Verdict};
+use crate::ground::verdict::{Expiry, Guard, SealedGuard, Verdict};
 use crate::layers::call::bound::Limits;
 use crate::layers::call::sending;
 use crate::layers::core::observed;
@@ -207,6 +207,8 @@ impl Ticket {
         self.stopwatch.elapsed(until).saturating_sub(self.uploaded(until).0)
     }
 }
+
+impl SealedGuard for Ticket {}
 
 impl Guard for Ticket {
     #[inline]

@@ -11,7 +11,7 @@ use crate::ground::error::{AtDeadline, Reason, rejection};
 use crate::ground::layer_id::LayerId;
 use crate::ground::scope::{self, Context};
 use crate::ground::time::{self, Instant};
-use crate::ground::verdict::{AtResponse, Classify, Expiry, Guard, Pace, Verdict};
+use crate::ground::verdict::{AtResponse, Classify, Expiry, Guard, Pace, SealedGuard, Verdict};
 use crate::layers::call::bound::Limits;
 use crate::layers::call::inner::{Call, reject};
 use crate::layers::core::observed;
@@ -23,9 +23,11 @@ pub struct Cut {
     expiry: Expiry,
 }
 
-impl Guard for Cut {
+impl SealedGuard for Cut {
     const IS_BOUND_ONLY: bool = true;
+}
 
+impl Guard for Cut {
     fn settle(self, _verdict: Verdict) {}
 
     fn expiry(&self) -> Expiry {

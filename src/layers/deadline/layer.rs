@@ -6,7 +6,7 @@ use tower::Layer;
 use super::config::DeadlineConfig;
 use super::service::Deadline;
 use super::state::State;
-use super::timing::{Alike, LastingBy};
+use super::timing::{ByConfig, LastingBy};
 use crate::admission::registry::{Observed, Registry};
 use crate::ground::error::InvalidConfig;
 use crate::ground::validation::Validate;
@@ -16,7 +16,7 @@ use crate::layers::core::observed;
 
 /// Gives every call a deadline. See the [module](super).
 #[derive(Clone, Debug)]
-pub struct DeadlineLayer<C = AtResponse, L = Alike> {
+pub struct DeadlineLayer<C = AtResponse, L = ByConfig> {
     state: Arc<State>,
     classifier: C,
     timing: L,
@@ -31,7 +31,7 @@ impl DeadlineLayer {
     pub fn new(config: impl Into<DeadlineConfig>) -> Result<Self, InvalidConfig> {
         let config = config.into();
         config.validate()?;
-        Ok(Self { state: Arc::new(State::new(config)), classifier: AtResponse, timing: Alike, served: false })
+        Ok(Self { state: Arc::new(State::new(config)), classifier: AtResponse, timing: ByConfig, served: false })
     }
 }
 

@@ -62,7 +62,7 @@ pub use config::DeadlineConfig;
 pub use future::{Cut, ResponseFuture};
 pub use layer::DeadlineLayer;
 pub use service::Deadline;
-pub use timing::{Alike, LastingBy, Timing};
+pub use timing::{ByConfig, LastingBy, Timing};
 
 /// The layer's name in errors, logs and metrics.
 const KIND: LayerKind = LayerKind::Deadline;

@@ -5,7 +5,7 @@ use tower::{BoxError, Service};
 
 use super::future::{CallDeadline, Cut, ResponseBounds, ResponseFuture};
 use super::state::State;
-use super::timing::{Alike, Timing};
+use super::timing::{ByConfig, Timing};
 use crate::ground::error::Reason;
 use crate::ground::scope;
 use crate::ground::time::Instant;
@@ -15,7 +15,7 @@ use crate::layers::call::inner::{Call, Inner};
 
 /// A service whose calls have a deadline. See the [module](super).
 #[derive(Clone, Debug)]
-pub struct Deadline<S, C = AtResponse, L = Alike> {
+pub struct Deadline<S, C = AtResponse, L = ByConfig> {
     inner: Inner<S>,
     state: Arc<State>,
     classifier: C,

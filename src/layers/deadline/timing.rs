@@ -34,9 +34,9 @@ pub trait Timing<Request> {
 
 /// All calls have the same time: the default.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Alike;
+pub struct ByConfig;
 
-impl<Request> Timing<Request> for Alike {
+impl<Request> Timing<Request> for ByConfig {
     #[inline]
     fn lasts(&self, _: &Request) -> Option<Duration> {
         None

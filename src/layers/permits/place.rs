@@ -9,7 +9,7 @@ use crate::ground::layer_id::LayerId;
 use crate::ground::scope;
 use crate::ground::sync::Arc;
 use crate::ground::time::{self, Instant};
-use crate::ground::verdict::{Expiry, Guard, Verdict};
+use crate::ground::verdict::{Expiry, Guard, SealedGuard, Verdict};
 use crate::layers::call::bound::Limits;
 use crate::layers::core::observed;
 use crate::layers::permits::upload::Upload;
@@ -154,6 +154,8 @@ impl Hold {
         }
     }
 }
+
+impl SealedGuard for Hold {}
 
 impl Guard for Hold {
     #[inline]

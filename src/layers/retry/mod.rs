@@ -118,7 +118,7 @@ pub use budget::{Budget, BudgetConfig};
 pub use config::RetryConfig;
 pub use future::ResponseFuture;
 pub use layer::RetryLayer;
-pub use replay::{CloneRequest, Kept, KeptRequest, Replay};
+pub use replay::{CloneRequest, Kept, KeptClone, Replay};
 pub use report::{Report, Reported, Stop, report};
 pub use service::Retry;
 

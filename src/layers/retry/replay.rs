@@ -110,21 +110,21 @@ impl CloneRequest {
 
 impl<Req: Clone> Replay<Req> for CloneRequest {
     type Attempt = Req;
-    type Kept = KeptRequest<Req>;
+    type Kept = KeptClone<Req>;
 
-    fn first(&self, request: Req) -> (Req, KeptRequest<Req>) {
-        (request.clone(), KeptRequest { request, idempotent: self.idempotent })
+    fn first(&self, request: Req) -> (Req, KeptClone<Req>) {
+        (request.clone(), KeptClone { request, idempotent: self.idempotent })
     }
 }
 
 /// A request kept as it came. See [`CloneRequest`].
 #[derive(Clone, Debug)]
-pub struct KeptRequest<Req> {
+pub struct KeptClone<Req> {
     request: Req,
     idempotent: bool,
 }
 
-impl<Req: Clone> Kept for KeptRequest<Req> {
+impl<Req: Clone> Kept for KeptClone<Req> {
     type Attempt = Req;
 
     fn repeatable(&self, verdict: Verdict) -> bool {

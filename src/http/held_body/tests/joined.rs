@@ -16,6 +16,8 @@ struct Logs {
     expiry: Expiry,
 }
 
+impl SealedGuard for Logs {}
+
 impl Guard for Logs {
     fn settle(self, verdict: Verdict) {
         self.log.lock().unwrap().push(format!("{} {verdict:?}", self.name));

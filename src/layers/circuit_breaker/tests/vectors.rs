@@ -69,7 +69,10 @@ fn resilience4j_closing_forgets_what_was_counted() {
     rig.calls([F; 5]);
     rig.wait(5 * SECOND);
     assert_eq!(rig.calls([S; 15]), Closed);
-    assert_eq!(rig.snapshot(), Snapshot { state: Closed, calls: 0, failures: 0, slow: 0, in_flight: 0, overdue: 0 });
+    assert_eq!(
+        rig.snapshot(),
+        BreakerSnapshot { state: Closed, calls: 0, failures: 0, slow: 0, in_flight: 0, overdue: 0 }
+    );
     assert_eq!(rig.call(S), Closed);
     assert_eq!(rig.snapshot().calls, 1);
 }

@@ -8,7 +8,7 @@ use super::KIND;
 use super::config::BulkheadConfig;
 use super::handle::BulkheadHandle;
 use super::service::Bulkhead;
-use super::weight::{Alike, WeighedBy};
+use super::weight::{OnePermit, WeighedBy};
 use crate::admission::keyed::{ByKey, Keying, OneKey};
 use crate::admission::registry::{self, Observed, Registry};
 use crate::ground::error::InvalidConfig;
@@ -24,7 +24,7 @@ use crate::telemetry::Instruments;
 /// Bounds how many calls run at once. See the [module](super).
 ///
 /// All services that this value makes, and all clones of it, share the permits.
-pub struct BulkheadLayer<C = AtResponse, K: Keying = OneKey, W = Alike> {
+pub struct BulkheadLayer<C = AtResponse, K: Keying = OneKey, W = OnePermit> {
     config: Arc<Current<BulkheadConfig>>,
     gates: Arc<Gates<K>>,
     classifier: C,
@@ -39,7 +39,7 @@ impl BulkheadLayer {
     pub fn new(config: BulkheadConfig) -> Result<Self, InvalidConfig> {
         config.validate()?;
         let gates = gates(&config, OneKey, Instruments::new(KIND));
-        Ok(Self { config: Arc::new(Current::new(config)), gates, classifier: AtResponse, weigh: Alike })
+        Ok(Self { config: Arc::new(Current::new(config)), gates, classifier: AtResponse, weigh: OnePermit })
     }
 }
 

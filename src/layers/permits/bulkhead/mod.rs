@@ -124,8 +124,9 @@ pub use future::ResponseFuture;
 pub use handle::BulkheadHandle;
 pub use layer::BulkheadLayer;
 pub use service::Bulkhead;
-pub use weight::{Alike, Weigh, WeighedBy};
+pub use weight::{OnePermit, Weigh, WeighedBy};
 
+pub use crate::layers::permits::place::Hold;
 pub use crate::layers::permits::work::{WorkPermit, current_permit};
 
 pub use crate::admission::gate::Order;

@@ -5,7 +5,7 @@ use std::task::{self, Poll};
 use tower::{BoxError, Service};
 
 use super::future::ResponseFuture;
-use super::weight::{Alike, Weigh};
+use super::weight::{OnePermit, Weigh};
 use crate::admission::keyed::{KeyBy, Keying, OneKey};
 use crate::ground::scope;
 use crate::ground::verdict::{AtResponse, Classify};
@@ -16,7 +16,7 @@ use crate::layers::permits::gates::Gates;
 use crate::layers::permits::place::Hold;
 
 /// A service of which only so many calls run at once. See the [module](super).
-pub struct Bulkhead<S, C = AtResponse, K: Keying = OneKey, W = Alike> {
+pub struct Bulkhead<S, C = AtResponse, K: Keying = OneKey, W = OnePermit> {
     inner: Inner<S>,
     gates: Arc<Gates<K>>,
     classifier: C,

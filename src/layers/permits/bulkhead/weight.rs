@@ -1,18 +1,29 @@
 use std::fmt;
 
+use self::sealed::Sealed;
+
 /// How many permits a call takes.
 ///
-/// [`weighed_by`](super::BulkheadLayer::weighed_by) takes a closure, which is all that most need.
-pub trait Weigh<Request> {
+/// This trait is sealed: [`weighed_by`](super::BulkheadLayer::weighed_by) takes a closure.
+pub trait Weigh<Request>: Sealed {
     /// The request's weight. More than there are permits takes all of them; 0 passes freely, and is not counted.
     fn weight(&self, request: &Request) -> u32;
 }
 
+mod sealed {
+    /// What no one outside of the crate implements.
+    pub trait Sealed {}
+}
+
+impl Sealed for OnePermit {}
+
+impl<F> Sealed for WeighedBy<F> {}
+
 /// Every call takes one permit: the default.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Alike;
+pub struct OnePermit;
 
-impl<Request> Weigh<Request> for Alike {
+impl<Request> Weigh<Request> for OnePermit {
     fn weight(&self, _: &Request) -> u32 {
         1
     }
