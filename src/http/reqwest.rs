@@ -58,7 +58,6 @@
 //! # }
 //! ```
 
-use std::error::Error;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -197,20 +196,9 @@ impl fmt::Debug for ResponseFuture {
 ///
 /// A POST that was answered by a redirect to a dead host must not be sent again because of that. A client without
 /// redirects (`reqwest::redirect::Policy::none()`) still gets this for a request without a body, since it is not told apart.
-#[derive(Debug)]
-pub struct MaybeSent(::reqwest::Error);
-
-impl fmt::Display for MaybeSent {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("no connection, and the request may have been executed before it was redirected there")
-    }
-}
-
-impl Error for MaybeSent {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        Some(&self.0)
-    }
-}
+#[derive(Debug, thiserror::Error)]
+#[error("no connection, and the request may have been executed before it was redirected there")]
+pub struct MaybeSent(#[source] ::reqwest::Error);
 
 /// A request body as reqwest wants it: one that may be looked at from several threads, which axum's and tonic's bodies do not
 /// allow. So they are only touched by whoever polls, and what they said then is the answer to everybody else.

@@ -3,7 +3,6 @@
 
 use std::any::Any;
 use std::collections::VecDeque;
-use std::error::Error;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -303,16 +302,9 @@ where
 }
 
 /// The end of a body of which a retry has kept the beginning only.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("retry: only the beginning of this failed response was kept while another attempt was made")]
 struct Truncated;
-
-impl fmt::Display for Truncated {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("retry: only the beginning of this failed response was kept while another attempt was made")
-    }
-}
-
-impl Error for Truncated {}
 
 #[cfg(test)]
 mod tests {

@@ -1,4 +1,3 @@
-use std::error::Error;
 use std::fmt;
 
 use super::held::Held;
@@ -103,7 +102,8 @@ pub(super) fn snapshot(observed: &dyn Observed, now: Instant) -> ComponentSnapsh
 }
 
 /// There is no such component.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no circuit breaker is named {name:?}: name the layer or the stack that it is in")]
 pub struct NotFound {
     name: String,
 }
@@ -113,14 +113,6 @@ impl NotFound {
         Self { name: name.to_owned() }
     }
 }
-
-impl fmt::Display for NotFound {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "no circuit breaker is named {:?}: name the layer or the stack that it is in", self.name)
-    }
-}
-
-impl Error for NotFound {}
 
 impl Snapshot {
     /// The components with this name.

@@ -9,13 +9,15 @@ use super::Rejected;
 
 /// A client that knows the deadline ends the call a moment before we do. Its error is found as the cut that it stands for, and
 /// stays the error that it is, at the end of the chain.
-#[derive(Debug)]
-pub(crate) struct AtDeadline(Kept);
+#[derive(Debug, thiserror::Error)]
+pub(crate) struct AtDeadline(#[source] Kept);
 
 /// The same once more, by which it is found in wrappers that show only the source of the error that they hold.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("{}", cut.reason().as_str())]
 struct Kept {
     cut: Rejected,
+    #[source]
     error: BoxError,
 }
 
@@ -31,27 +33,10 @@ impl AtDeadline {
     }
 }
 
+/// By hand, with the flags of the formatter.
 impl fmt::Display for AtDeadline {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.cut.fmt(f)
-    }
-}
-
-impl fmt::Display for Kept {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.cut.reason().as_str())
-    }
-}
-
-impl Error for AtDeadline {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        Some(&self.0)
-    }
-}
-
-impl Error for Kept {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        Some(self.error.as_ref())
     }
 }
 

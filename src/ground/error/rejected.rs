@@ -50,16 +50,9 @@ pub struct Rejected {
 }
 
 /// The source of a refusal. It is made when somebody asks for it.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("{}", .0.reason.as_str())]
 pub(super) struct Origin(Rejected);
-
-impl fmt::Display for Origin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0.reason.as_str())
-    }
-}
-
-impl Error for Origin {}
 
 impl Rejected {
     /// By the layer with this id and name. Layers do not call this: `telemetry` makes refusals, so that they are counted.

@@ -44,16 +44,9 @@ pub(super) enum Step {
 }
 
 /// What an attempt is told that is no longer the newest.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("this attempt has failed, and its request body is needed for the next one")]
 struct Superseded;
-
-impl fmt::Display for Superseded {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("this attempt has failed, and its request body is needed for the next one")
-    }
-}
-
-impl std::error::Error for Superseded {}
 
 impl<B> Source<B> {
     pub(super) fn new(body: B, max: usize) -> Self {
