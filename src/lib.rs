@@ -69,10 +69,17 @@
 //!   nothing. Over HTTP and gRPC something is paid for: where a layer holds on to a body that is not empty, where a retry
 //!   keeps a request, and where headers are written. The types that do so say what it costs.
 //!
+//! # Settings
 //! Settings are plain structs with safe defaults. They are validated when a layer is made, and all faults are reported at
 //! once ([`error::InvalidConfig`]). They can be read from files, in any format that serde reads ([`config`]). Every layer takes other
 //! settings at work: its `reload` replaces them whole, or not at all if they are not valid, for all its clones and services; calls
 //! in flight keep their permits and deadlines, and what a layer has counted, queued and earned survives.
+//!
+//! **Write `..Default::default()`** at the end of a config struct. A new field is no breaking change: any release may add one, and
+//! its default is what was done before. (The structs are not `#[non_exhaustive]`, which forbids struct expressions outside of the
+//! crate, and this notation with them.)
+//!
+//! # Names, time and chance
 //!
 //! A layer, or a whole stack, that is given a name (`named`) is seen: in metrics, in the log, in refusals, in the [`registry`] and on
 //! the live page. There it can be moved by hand as well.

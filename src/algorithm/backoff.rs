@@ -27,6 +27,8 @@ use crate::loader::HumanTime;
 /// let every_second = Backoff { jitter: Jitter::None, ..Backoff::constant(Duration::from_secs(1)) };
 /// # let _ = every_second;
 /// ```
+///
+/// Write `..Default::default()`: a new field is [no breaking change](crate#settings).
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 #[cfg_attr(all(test, feature = "config"), derive(schemars::JsonSchema))]

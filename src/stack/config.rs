@@ -45,6 +45,8 @@ pub use whole::Config;
 /// let paths: Vec<_> = error.faults().iter().map(|fault| fault.path()).collect();
 /// assert_eq!(paths, ["retry.budget.ratio", "bulkhead.max_concurrent"]);
 /// ```
+///
+/// Write `..Default::default()`: a new field is [no breaking change](crate#settings).
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 #[cfg_attr(all(test, feature = "config"), derive(schemars::JsonSchema))]
@@ -117,6 +119,8 @@ fn check_headers(propagation: &PropagationConfig, now: &PropagationConfig, valid
 }
 
 /// Everything that there is to tune about the requests that a service gets.
+///
+/// Write `..Default::default()`: a new field is [no breaking change](crate#settings).
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 #[cfg_attr(all(test, feature = "config"), derive(schemars::JsonSchema))]

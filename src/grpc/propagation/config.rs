@@ -6,6 +6,8 @@ use crate::http;
 use crate::http::propagation::{DEFAULT_ALLOWANCE, DEFAULT_MAX_PRIORITY, DEFAULT_MAX_TIMEOUT, check_times};
 
 /// How deadlines and attempts travel over gRPC. One value serves both ends; the names of the headers are given.
+///
+/// Write `..Default::default()`: a new field is [no breaking change](crate#settings).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PropagationConfig {
     /// What is kept back of the time left when a request is sent, for its way there and the answer's way back; never more

@@ -37,6 +37,8 @@ pub enum Window {
 /// let error = CircuitBreakerLayer::new(config).expect_err("a rate is not a percentage");
 /// assert_eq!(error.faults().len(), 2);
 /// ```
+///
+/// Write `..Default::default()`: a new field is [no breaking change](crate#settings).
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 #[cfg_attr(all(test, feature = "config"), derive(schemars::JsonSchema))]

@@ -16,6 +16,8 @@ use crate::loader::{HumanTime, Off};
 /// let config = DeadlineConfig { timeout: 5 * second, idle_timeout: Some(second), ..DeadlineConfig::default() };
 /// assert!(DeadlineLayer::new(config).is_ok());
 /// ```
+///
+/// Write `..Default::default()`: a new field is [no breaking change](crate#settings).
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 #[cfg_attr(all(test, feature = "config"), derive(schemars::JsonSchema))]

@@ -20,6 +20,8 @@ use crate::loader::{HumanTime, Off};
 /// let never = RateLimitConfig { permits: 0, ..Default::default() };
 /// assert_eq!(RateLimitLayer::new(never).unwrap_err().faults()[0].path(), "permits");
 /// ```
+///
+/// Write `..Default::default()`: a new field is [no breaking change](crate#settings).
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 #[cfg_attr(all(test, feature = "config"), derive(schemars::JsonSchema))]

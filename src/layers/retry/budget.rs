@@ -14,6 +14,8 @@ use crate::loader::HumanTime;
 ///
 /// The defaults let retries add a fifth to the calls of the last ten seconds. Beside that, a client that calls too
 /// rarely to save for a retry has a reserve of ten, of which one comes back each second.
+///
+/// Write `..Default::default()`: a new field is [no breaking change](crate#settings).
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 #[cfg_attr(all(test, feature = "config"), derive(schemars::JsonSchema))]

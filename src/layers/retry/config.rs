@@ -9,6 +9,8 @@ use crate::layers::call::bound::DEFAULT_MAX_HOLD;
 use crate::loader::{HumanTime, Off};
 
 /// The settings of a [`RetryLayer`](super::RetryLayer).
+///
+/// Write `..Default::default()`: a new field is [no breaking change](crate#settings).
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 #[cfg_attr(all(test, feature = "config"), derive(schemars::JsonSchema))]

@@ -18,6 +18,8 @@ use crate::loader::HumanTime;
 /// let nobody = BulkheadConfig { max_concurrent: 0, ..Default::default() };
 /// assert_eq!(BulkheadLayer::new(nobody).unwrap_err().faults()[0].path(), "max_concurrent");
 /// ```
+///
+/// Write `..Default::default()`: a new field is [no breaking change](crate#settings).
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 #[cfg_attr(all(test, feature = "config"), derive(schemars::JsonSchema))]

@@ -18,6 +18,8 @@ use crate::loader::HumanTime;
 /// let endless = LoadShedConfig { queue_ratio: f64::INFINITY, ..Default::default() };
 /// assert_eq!(LoadShedLayer::new(endless).unwrap_err().faults()[0].path(), "queue_ratio");
 /// ```
+///
+/// Write `..Default::default()`: a new field is [no breaking change](crate#settings).
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 #[cfg_attr(all(test, feature = "config"), derive(schemars::JsonSchema))]

@@ -69,9 +69,12 @@ impl Transform for AsWritten {
     }
 }
 
-/// A doc comment without its example, and without the links that only rustdoc can follow.
+/// A doc comment without its example, without what is for Rust only, and without the links that only rustdoc can follow.
 fn plain(text: &str) -> String {
-    let text = text.split("```").next().unwrap_or_default().trim_end();
+    let text = ["```", "Write `..Default::default()`"]
+        .iter()
+        .fold(text, |text, end| text.split(*end).next().unwrap_or_default());
+    let text = text.trim_end();
     let text = text.replace("`None`", "`\"off\"`").replace("\n\n", "\u{0}").replace('\n', " ").replace('\u{0}', "\n\n");
     let mut out = String::new();
     let mut rest = &*text;
