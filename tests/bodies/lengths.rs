@@ -1,5 +1,5 @@
-//! How long a response takes is no fault of the callee's, if it comes steadily or is meant to go on; and the time of an attempt is
-//! the same for its body whatever layers are inside.
+//! The length of a response is no slowness of the dependency if frames come steadily or the call is long-lived. The
+//! attempt timeout bounds the body in the same way whatever layers are inside.
 
 use std::pin::Pin;
 use std::time::Duration;
@@ -19,15 +19,15 @@ use seawall::retry::{RetryConfig, RetryLayer};
 use tokio::time::{Instant, sleep};
 use tower::{BoxError, Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 
-use crate::client::{Calls, boxed, told};
+use crate::client::{Calls, boxed, refusal};
 
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3600);
-/// What a call may take, and a single wait.
+/// The slow threshold, for the head and for each single wait.
 const SLOW: Duration = Duration::from_millis(500);
 
-/// So many pieces, with a pause before each; and then the end, or nothing for ever.
+/// A number of frames with a pause before each, followed by the end or by nothing.
 #[derive(Clone, Copy, Debug)]
 struct Pieces {
     count: u32,
@@ -55,7 +55,8 @@ enum Says {
     InResponse,
 }
 
-/// A hundred calls at once through deadline and breaker, read to their end: what the breaker has seen.
+/// Sends a hundred calls at once through deadline and breaker, reads them to their end, and returns what the breaker
+/// recorded.
 async fn hundred(pieces: Pieces, says: Says, deadline: impl Into<DeadlineConfig>) -> Snapshot {
     let config = CircuitBreakerConfig { slow_after: Some(SLOW), ..CircuitBreakerConfig::default() };
     let breaker = CircuitBreakerLayer::http(config).unwrap();
@@ -84,7 +85,7 @@ async fn hundred(pieces: Pieces, says: Says, deadline: impl Into<DeadlineConfig>
 }
 
 #[tokio::test(start_paused = true)]
-async fn steady_stream_is_not_slow_however_long() {
+async fn steady_stream_is_never_slow() {
     let pieces = Pieces { count: 100, every: 20 * MS, ends: true };
     let seen = hundred(pieces, Says::Nothing, 60 * SECOND).await;
     assert_eq!((seen.state, seen.calls, seen.failures, seen.slow), (State::Closed, 100, 0, 0));
@@ -97,11 +98,11 @@ async fn stream_with_a_long_wait_is_slow() {
     assert_eq!(seen.state, State::Open, "{seen:?}");
 }
 
-/// An event stream is quiet for longer than a call may take, and goes on until its own time is over.
+/// An event stream is quiet for longer than a call may take, and goes on until its own timeout.
 #[tokio::test(start_paused = true)]
 async fn long_lived_response_is_judged_by_its_head() {
     for says in [Says::InRequest, Says::InResponse] {
-        // With an end of its own, cut at its end by the layer, and longer and shorter than the deadline.
+        // Ends by itself, or is cut by the layer; longer and shorter than the deadline.
         for (count, ends) in [(3, true), (100, false)] {
             for deadline in [2 * SECOND, 60 * SECOND] {
                 let seen = hundred(Pieces { count, every: 2 * SLOW, ends }, says, deadline).await;
@@ -130,7 +131,7 @@ fn callee<B>(
     })
 }
 
-/// When the body ends, and why; read at once, or left alone first.
+/// When the body ends, and why; read at once, or parked first.
 async fn ends(calls: Calls, says: Says, reads: bool) -> (Duration, Option<(&'static str, Reason)>) {
     let start = Instant::now();
     let mut request = Request::new(Empty::new());
@@ -144,15 +145,15 @@ async fn ends(calls: Calls, says: Says, reads: bool) -> (Duration, Option<(&'sta
     loop {
         match body.frame().await {
             Some(Ok(_)) => {}
-            Some(Err(error)) => return (start.elapsed(), told(&error)),
+            Some(Err(error)) => return (start.elapsed(), refusal(&error)),
             None => return (start.elapsed(), None),
         }
     }
 }
 
-/// What is inside of the retry makes no difference.
+/// The layers inside of the retry make no difference.
 #[tokio::test(start_paused = true)]
-async fn attempt_timeout_bounds_the_body_whatever_is_inside() {
+async fn attempt_timeout_bounds_the_body_with_any_inner_layers() {
     let config = RetryConfig { attempt_timeout: Some(SECOND), ..RetryConfig::default() };
     let deadline = || DeadlineLayer::http(10 * SECOND).unwrap();
     let retry = || RetryLayer::http(config.clone()).unwrap();
@@ -177,7 +178,7 @@ async fn attempt_timeout_bounds_the_body_whatever_is_inside() {
                 boxed(deadline().layer(retry().layer(bulkhead().layer(callee(pieces, says, status))))),
                 boxed(deadline().layer(retry().layer(breaker().layer(callee(pieces, says, status))))),
                 boxed(deadline().layer(retry().layer(bulkhead().layer(breaker().layer(callee(pieces, says, status)))))),
-                // And without a deadline around it.
+                // And without a deadline layer around it.
                 boxed(retry().layer(callee(pieces, says, status))),
                 boxed(retry().layer(bulkhead().layer(callee(pieces, says, status)))),
             ];
@@ -185,27 +186,27 @@ async fn attempt_timeout_bounds_the_body_whatever_is_inside() {
             for calls in all {
                 ended.push(ends(calls, says, reads).await);
             }
-            // Without a deadline layer nobody reads what a request says.
+            // Without a deadline layer nothing reads `LongLived` from the request.
             if says == Says::InRequest {
                 ended.truncate(4);
             }
             let case = format!("{pieces:?}, {says:?}, {status}, reads: {reads}: {ended:?}");
             let is_cut = says == Says::Nothing && !(reads && pieces.count == 5);
-            for (after, told) in &ended {
-                assert_eq!(*told, is_cut.then_some(("retry", Reason::AttemptTimeout)), "{case}");
+            for (after, refusal) in &ended {
+                assert_eq!(*refusal, is_cut.then_some(("retry", Reason::AttemptTimeout)), "{case}");
                 assert!(!is_cut || !reads || *after < SECOND + 20 * MS, "{case}");
             }
         }
     }
 }
 
-/// Nothing is cut that nobody has set a time for.
+/// Without an attempt timeout only the deadline of the call cuts the body.
 #[tokio::test(start_paused = true)]
-async fn body_without_attempt_timeout_has_the_time_of_the_call() {
+async fn body_without_attempt_timeout_lasts_to_the_deadline() {
     let stalls = callee(Pieces { count: 1, every: MS, ends: false }, Says::Nothing, StatusCode::OK);
     let retry = RetryLayer::http(RetryConfig::default()).unwrap();
     let calls = boxed(DeadlineLayer::http(10 * SECOND).unwrap().layer(retry.layer(stalls)));
-    let (after, told) = ends(calls, Says::Nothing, true).await;
-    assert_eq!(told, Some(("deadline", Reason::DeadlineExceeded)));
+    let (after, refusal) = ends(calls, Says::Nothing, true).await;
+    assert_eq!(refusal, Some(("deadline", Reason::DeadlineExceeded)));
     assert!(after >= 10 * SECOND);
 }

@@ -1,4 +1,4 @@
-//! Who may move what by hand, and how it is said.
+//! Who may change which state by hand, and how commands are answered.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -20,7 +20,7 @@ use crate::{Payments, ask, payments};
 
 const FORCE_OPEN: &str = r#"{"name":"payments","layer":"circuit_breaker","command":"force_open"}"#;
 
-/// As the page sends it.
+/// A command as the page sends it.
 fn order(body: &str) -> Request<Full<Bytes>> {
     Request::post("/control")
         .header("host", "localhost:8080")
@@ -40,7 +40,7 @@ fn open_to_all() -> (Dashboard, Payments) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_consent_there_is_nothing_to_press() {
+async fn unauthorized_reader_gets_no_controls() {
     let (looking, payments) = payments();
     assert_eq!(status(&looking, order(FORCE_OPEN)).await, 404);
 
@@ -60,11 +60,11 @@ async fn without_consent_there_is_nothing_to_press() {
         assert_eq!(payments.1.handle().state(), if allowed { State::ForcedOpen } else { State::Closed });
         payments.1.handle().enforce();
     }
-    assert_eq!(asked.load(Ordering::Relaxed), 4, "at each look and at each order");
+    assert_eq!(asked.load(Ordering::Relaxed), 4, "at each page and at each command");
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_order_is_applied_and_answered_with_what_became_of_it() {
+async fn command_is_applied_and_answered_with_its_outcome() {
     let (dashboard, payments) = open_to_all();
     let breaker = payments.1.handle();
     for (command, state, word) in [
@@ -89,7 +89,7 @@ async fn an_order_is_applied_and_answered_with_what_became_of_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_makes_no_sense_is_told_so() {
+async fn invalid_commands_are_refused_with_an_error() {
     let (dashboard, _payments) = open_to_all();
     for (body, expected) in [
         ("", 400),
@@ -124,7 +124,7 @@ async fn what_makes_no_sense_is_told_so() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn another_site_cannot_send_orders() {
+async fn cross_site_commands_are_refused() {
     let (dashboard, _payments) = open_to_all();
     let with = |headers: &[(&'static str, &str)]| {
         let mut order = order(FORCE_OPEN);
@@ -167,7 +167,7 @@ async fn another_site_cannot_send_orders() {
     assert_eq!(status(&dashboard, twice).await, 403);
 }
 
-/// A body that is never asked for its frames.
+/// A body that must never be polled.
 struct Untouched;
 
 impl http_body::Body for Untouched {
@@ -175,19 +175,19 @@ impl http_body::Body for Untouched {
     type Error = Infallible;
 
     fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        panic!("it is read")
+        panic!("the body was polled")
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_may_not_is_not_read() {
+async fn body_of_an_unauthorized_command_is_not_read() {
     let denied = payments().0.with_controls(|_| false);
     let response = denied.oneshot(order("").map(|_| Untouched)).await.unwrap();
     assert_eq!(response.status(), StatusCode::FORBIDDEN);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_body_is_bounded_in_size_and_in_time() {
+async fn command_body_is_bounded_in_size_and_time() {
     let (dashboard, _payments) = open_to_all();
     let large = format!(r#"{{"name":"{}""#, "x".repeat(4096));
     assert_eq!(status(&dashboard, order(&large)).await, 413);

@@ -1,4 +1,4 @@
-//! Dropping is cancelling: at every await point, it gives back everything at once.
+//! Dropping is cancelling: at every await point, it releases everything at once.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,7 +31,7 @@ const ANSWERS: [Answer; 6] = [
     Answer::FailsAfter(SOON),
 ];
 
-/// Whether another call takes up room, until some time into ours.
+/// Whether another call occupies the layer, until some time into the tested call.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Company {
     None,
@@ -45,8 +45,8 @@ struct Case {
     company: Company,
 }
 
-/// When a call is dropped: as soon as it was polled, or when it was woken and has not been polled since. It may have
-/// been given something in between.
+/// When a call is dropped: right after a poll, or after a wake-up and before the next poll. In the second case it may
+/// have been granted something in between.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Moment {
     Polled,
@@ -54,12 +54,12 @@ enum Moment {
 }
 
 every_layer!(
-    dropping_at_any_poll_gives_everything_back,
-    dropping_without_a_poll_gives_everything_back,
+    call_dropped_at_any_poll_releases_everything,
+    unpolled_call_releases_everything,
     gauges_show_a_call_while_it_lasts,
 );
 
-async fn dropping_at_any_poll_gives_everything_back(subject: Subject) {
+async fn call_dropped_at_any_poll_releases_everything(subject: Subject) {
     for readiness in READINESS {
         for answer in ANSWERS {
             for company in [Company::None, Company::ForAWhile] {
@@ -68,16 +68,16 @@ async fn dropping_at_any_poll_gives_everything_back(subject: Subject) {
                     let mut polls = 0;
                     while drop_after(polls, moment, &subject, case).await {
                         polls += 1;
-                        assert!(polls < 100, "{case:?} is never over");
+                        assert!(polls < 100, "{case:?} never completes");
                     }
-                    assert!(polls > 0, "{case:?} was over before it was polled");
+                    assert!(polls > 0, "{case:?} completed before it was polled");
                 }
             }
         }
     }
 }
 
-/// Drops a call after so many polls, and looks that nothing of it is left; false if it was over before.
+/// Drops a call after this many polls and checks that it leaves nothing. Returns false if the call completed before.
 async fn drop_after(polls: usize, moment: Moment, subject: &Subject, case: Case) -> bool {
     let Case { readiness, answer, company } = case;
     let case = format!("{case:?}, dropped after {polls} polls, when {moment:?}");
@@ -87,7 +87,7 @@ async fn drop_after(polls: usize, moment: Moment, subject: &Subject, case: Case)
     let (census, slots) = (callee.census(), callee.slots());
     let mut service = value.around(callee);
 
-    // The company's call holds our room, and its slot holds up our readiness; both are free after a while.
+    // The other call holds the layer's permit, and its slot delays our readiness; both are released after a while.
     let company = (company == Company::ForAWhile).then(|| (value.occupy().0, Arc::clone(&slots).try_acquire_owned()));
     let accompanied = value.gauges();
     let company = tokio::spawn(async move {
@@ -99,7 +99,7 @@ async fn drop_after(polls: usize, moment: Moment, subject: &Subject, case: Case)
     tokio::task::yield_now().await;
 
     let Ok(readied) = ready(&mut service) else {
-        // A callee that fails to become ready says so in `poll_ready`, and there is no call.
+        // A service that fails to become ready returns the error from `poll_ready`, and there is no call.
         assert_eq!(readiness, Readiness::Fails, "{case}");
         return polls == 0;
     };
@@ -126,15 +126,15 @@ async fn drop_after(polls: usize, moment: Moment, subject: &Subject, case: Case)
     assert_eq!(value.gauges(), alone, "{case}");
     assert_eq!(slots.available_permits(), 1, "{case}: slots of the callee");
     let says_nothing = early && !over && !matches!(answer, Answer::Fails | Answer::FailsAfter(_));
-    if subject.has_room_again && says_nothing {
-        assert!(value.serves(), "{case}: there is no room at once");
+    if subject.returns_permits && says_nothing {
+        assert!(value.serves(), "{case}: the layer has no free permit");
     }
     advance(Duration::from_secs(3600)).await;
-    assert!(value.serves(), "{case}: no call is served any more");
+    assert!(value.serves(), "{case}: later calls are not served");
     !over
 }
 
-async fn dropping_without_a_poll_gives_everything_back(subject: Subject) {
+async fn unpolled_call_releases_everything(subject: Subject) {
     let value = subject.tight().await;
     let before = value.gauges();
     for _ in 0..100 {
@@ -147,9 +147,9 @@ async fn dropping_without_a_poll_gives_everything_back(subject: Subject) {
     assert!(value.serves());
 }
 
-/// What a dropped call has paid is what it has sent, and no more.
+/// A dropped call pays for the attempts that it sent, and for no more.
 #[tokio::test(start_paused = true)]
-async fn a_retry_that_is_dropped_before_it_is_sent_costs_nothing() {
+async fn retry_dropped_before_it_is_sent_costs_nothing() {
     let budget = BudgetConfig { ratio: 0.0, reserve_per_second: 0.001, ..BudgetConfig::default() };
     for readiness in [Readiness::AtOnce, Readiness::AfterPolls(2), Readiness::After(SOON)] {
         for answer in [Answer::Fails, Answer::FailsAfter(SOON), Answer::PanicsInPoll] {

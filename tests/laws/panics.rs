@@ -1,4 +1,4 @@
-//! A callee or a classifier that panics takes nothing of ours with it.
+//! A panic in the inner service or in a classifier leaks nothing of ours.
 
 use std::time::Duration;
 
@@ -9,9 +9,9 @@ use crate::drive::Driven;
 use crate::inner::{Answer, Hard, Readiness};
 use crate::subject::{POISON, Subject, ready};
 
-every_layer!(a_callee_that_panics_takes_nothing_with_it, a_classifier_that_panics_takes_nothing_with_it);
+every_layer!(panic_in_the_inner_service_leaks_nothing, panic_in_a_classifier_leaks_nothing);
 
-async fn a_callee_that_panics_takes_nothing_with_it(subject: Subject) {
+async fn panic_in_the_inner_service_leaks_nothing(subject: Subject) {
     for readiness in [Readiness::AtOnce, Readiness::AfterPolls(1), Readiness::Slots] {
         for answer in [Answer::PanicsInCall, Answer::PanicsInPoll] {
             let value = subject.tight().await;
@@ -40,13 +40,13 @@ async fn a_callee_that_panics_takes_nothing_with_it(subject: Subject) {
                 assert_eq!(value.gauges(), before, "{case}");
                 assert_eq!((census.futures(), census.readied(), slots.available_permits()), (0, 0, 1), "{case}");
                 advance(Duration::from_secs(3600)).await;
-                assert!(value.serves(), "{case}: no call is served any more");
+                assert!(value.serves(), "{case}: later calls are not served");
             }
         }
     }
 }
 
-async fn a_classifier_that_panics_takes_nothing_with_it(subject: Subject) {
+async fn panic_in_a_classifier_leaks_nothing(subject: Subject) {
     if !subject.classifies {
         return;
     }
@@ -60,12 +60,12 @@ async fn a_classifier_that_panics_takes_nothing_with_it(subject: Subject) {
             let mut call = Driven::new(ready(&mut service).unwrap().call(POISON));
             let panicked = (0..3).any(|_| call.poll_panics());
             assert!(panicked, "{readiness:?}, call {n}");
-            // As unwinding would do, sooner or later.
+            // Unwinding would drop it sooner or later.
             drop(call);
             assert_eq!(value.gauges(), before, "{readiness:?}, call {n}");
             assert_eq!((census.futures(), census.readied(), slots.available_permits()), (0, 0, 1), "{readiness:?}");
             advance(Duration::from_secs(3600)).await;
-            assert!(value.serves(), "{readiness:?}, call {n}: no call is served any more");
+            assert!(value.serves(), "{readiness:?}, call {n}: later calls are not served");
         }
     }
 }
