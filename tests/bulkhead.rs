@@ -267,7 +267,9 @@ async fn call_without_enough_time_is_refused_at_once() {
     for call in &mut calls[..3] {
         assert!(poll!(call).is_pending());
     }
-    let Poll::Ready(answer) = poll!(&mut calls[3]) else { panic!("it would get its permit after 300 ms and end at 400 ms") };
+    let Poll::Ready(answer) = poll!(&mut calls[3]) else {
+        panic!("it would get its permit after 300 ms and end at 400 ms")
+    };
     let rejected = rejected(answer).unwrap();
     assert_eq!((rejected.layer(), rejected.reason()), ("bulkhead", Reason::NotInTime));
     assert_eq!(rejected.retry_after().unwrap().as_millis(), 300);

@@ -41,7 +41,9 @@ where
     L: Layer<tower::util::BoxCloneService<(), (), BoxError>> + Send + 'static,
     L::Service: Service<(), Error = BoxError>,
 {
-    assert_names_the_missing_runtime(move || layer.layer(service_fn(|()| pending::<Result<(), BoxError>>()).boxed_clone()).oneshot(()));
+    assert_names_the_missing_runtime(move || {
+        layer.layer(service_fn(|()| pending::<Result<(), BoxError>>()).boxed_clone()).oneshot(())
+    });
 }
 
 #[test]
@@ -71,7 +73,9 @@ fn wait_of_a_layer_panics() {
     assert!(message.is_none_or(|message| message.contains("no reactor running")));
     let one = BulkheadLayer::new(BulkheadConfig { max_concurrent: 1, ..BulkheadConfig::default() }).unwrap();
     let queued = one.layer(service_fn(|()| pending::<Result<(), BoxError>>()));
-    assert_names_the_missing_runtime(move || async move { futures::join!(queued.clone().oneshot(()), queued.oneshot(())) });
+    assert_names_the_missing_runtime(
+        move || async move { futures::join!(queued.clone().oneshot(()), queued.oneshot(())) },
+    );
 }
 
 #[test]

@@ -128,7 +128,11 @@ async fn dropped_turn_goes_to_the_next_call_at_any_poll() {
             }
             drop(calls.remove(who));
             for (n, call) in calls.into_iter().enumerate() {
-                assert_eq!(call.await.unwrap() - start, (n as u32 + 1) * 100 * MS, "{polls} polls, call {who} was dropped");
+                assert_eq!(
+                    call.await.unwrap() - start,
+                    (n as u32 + 1) * 100 * MS,
+                    "{polls} polls, call {who} was dropped"
+                );
             }
             assert_eq!(handle.waiting(), 0);
         }

@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, sleep};
 use tower::ServiceExt;
 
-use crate::client::{Body, LATEST, Settings, Stack, drain, request, refusal, until};
+use crate::client::{Body, LATEST, Settings, Stack, drain, refusal, request, until};
 use crate::servers::{Protocol, Rest, Server};
 
 both_protocols!(

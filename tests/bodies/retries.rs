@@ -58,7 +58,11 @@ async fn failed_body_that_is_too_long_is_closed(protocol: Protocol) {
     let stack = stack(protocol);
     assert_eq!(read(&stack, &server).await, (200, 4));
     until(|| server.open() == 0).await;
-    assert_eq!((server.census.requests(), server.census.most_answers()), (2, 1), "the first answer ends before the second begins");
+    assert_eq!(
+        (server.census.requests(), server.census.most_answers()),
+        (2, 1),
+        "the first answer ends before the second begins"
+    );
     until(|| server.census.connections() == 1).await;
 }
 

@@ -70,7 +70,10 @@ fn durations_need_a_number_and_a_unit() {
             "client.a.retry.max_retry_after",
         ]
     );
-    assert!(listed.iter().all(|fault| fault.contains("\"250ms\"")), "each fault shows how a duration is written: {listed:#?}");
+    assert!(
+        listed.iter().all(|fault| fault.contains("\"250ms\"")),
+        "each fault shows how a duration is written: {listed:#?}"
+    );
     assert!(listed[7].contains("unknown time unit \"parsecs\""), "{}", listed[7]);
     assert!(listed[2].contains("or \"off\""), "{}", listed[2]);
     assert!(!listed[4].contains("off"), "this setting cannot be off: {}", listed[4]);

@@ -13,7 +13,7 @@ use seawall::stack::{ClientConfig, ServerConfig};
 use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 
-use crate::{load_as, listed};
+use crate::{listed, load_as};
 
 /// An application's struct around our settings: required fields, lists, maps, and fields that are not ours.
 #[derive(Debug, Deserialize)]

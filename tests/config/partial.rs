@@ -6,7 +6,7 @@ use seawall::deadline::DeadlineConfig;
 use seawall::retry::{Backoff, Growth, RetryConfig};
 use seawall::stack::{ClientConfig, ServerConfig};
 
-use crate::{load, load_as, listed};
+use crate::{listed, load, load_as};
 
 /// A file that is written in place is empty for a moment. Reading it as all defaults would apply them to a live
 /// service.

@@ -12,7 +12,7 @@ use seawall::registry::{Condition, Registry};
 use seawall::stack::{SettingsFile, Stacks};
 use tokio::time::sleep;
 
-use crate::{load, listed};
+use crate::{listed, load};
 
 const FILE: &str = "[client.payments]\nbulkhead.max_concurrent = 16\n[server.inbound]\nload_shed.max_in_flight = 64\n";
 

@@ -57,9 +57,12 @@ async fn others_served(stranger: OtherCaller) -> (u32, u32) {
 
 #[tokio::test(start_paused = true)]
 async fn caller_with_short_deadlines_opens_nothing_for_others() {
-    for stranger in
-        [OtherCaller::InAHurry, OtherCaller::Leaves(20 * MS), OtherCaller::Leaves(100 * MS), OtherCaller::Leaves(250 * MS)]
-    {
+    for stranger in [
+        OtherCaller::InAHurry,
+        OtherCaller::Leaves(20 * MS),
+        OtherCaller::Leaves(100 * MS),
+        OtherCaller::Leaves(250 * MS),
+    ] {
         let (served, not_closed) = tokio::task::LocalSet::new().run_until(others_served(stranger)).await;
         assert!(
             served > 990 && not_closed == 0,

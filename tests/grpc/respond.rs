@@ -101,7 +101,8 @@ async fn exhausted_rate_is_resource_exhausted_with_retry_delay() {
     assert_eq!(reason(&status), ("RATE_LIMITED".into(), "seawall".into(), "rate_limit".into()));
     let millis = pushback(&status).expect("a pushback");
     assert!((50_000..=60_000).contains(&millis), "{millis}");
-    let delay = status.get_details_retry_info().and_then(|info| info.retry_delay).expect("the same wait in a RetryInfo");
+    let delay =
+        status.get_details_retry_info().and_then(|info| info.retry_delay).expect("the same wait in a RetryInfo");
     assert!(delay <= Duration::from_millis(millis) && delay + Duration::from_millis(2) > Duration::from_millis(millis));
 }
 

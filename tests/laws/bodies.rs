@@ -260,11 +260,7 @@ async fn reader_sees_every_frame(layer: fn(&'static [Step]) -> Subject) {
         }
     }
     assert!(body.is_end_stream());
-    assert_eq!(
-        (subject.gauges)(),
-        (layer(&[]).gauges)(),
-        "a body that was read to its end holds nothing"
-    );
+    assert_eq!((subject.gauges)(), (layer(&[]).gauges)(), "a body that was read to its end holds nothing");
 }
 
 async fn error_of_the_body_is_returned_unchanged(layer: fn(&'static [Step]) -> Subject) {

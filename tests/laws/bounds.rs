@@ -166,6 +166,10 @@ async fn call_moved_to_another_task_is_woken_there(subject: Subject) {
         drop(company);
         call.move_to_another_task();
         assert!(call.finish().await.is_err(), "the call is woken and ends");
-        assert!(call.age() <= subject.longest + Duration::from_secs(10), "{readiness:?}: the call took {:?}", call.age());
+        assert!(
+            call.age() <= subject.longest + Duration::from_secs(10),
+            "{readiness:?}: the call took {:?}",
+            call.age()
+        );
     }
 }

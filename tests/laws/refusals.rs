@@ -98,7 +98,11 @@ async fn refusal_releases_a_readied_service(subject: Subject) {
     };
     // A layer that refuses nothing else refuses a call whose deadline has passed.
     let kept = if subject.refuses { refused.await } else { past_its_deadline(refused).await };
-    assert_eq!((census.readied(), slots.available_permits()), (0, 1), "the slot is free while the service still exists");
+    assert_eq!(
+        (census.readied(), slots.available_permits()),
+        (0, 1),
+        "the slot is free while the service still exists"
+    );
     drop(kept);
 }
 
