@@ -1,4 +1,4 @@
-//! The dependencies, and what goes wrong with them.
+//! The dependencies, and how they fail.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -28,7 +28,7 @@ impl Weather {
             .with_state(self.clone())
     }
 
-    /// Calm, payments down, both in trouble, search slow, calm again, and so on.
+    /// Healthy, payments down, both in trouble, search slow, healthy again, and so on.
     pub(crate) async fn change(self) {
         let wait = |seconds| sleep(Duration::from_secs(seconds));
         loop {
@@ -60,7 +60,7 @@ pub(crate) fn one_in_three() -> bool {
     draw() % 3 == 0
 }
 
-/// Something that varies; it has not to be more random than that.
+/// A pseudo-random number; its quality does not matter here.
 fn draw() -> u32 {
     static STATE: AtomicU32 = AtomicU32::new(1);
     let next = |state: u32| Some(state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223));

@@ -1,4 +1,4 @@
-//! The same over HTTP: a request with a body goes in, and the body of the response is read to its end.
+//! The cost of a call over HTTP: a request with a body is sent, and the body of the response is read to its end.
 
 use std::convert::Infallible;
 use std::future::Future;

@@ -1,4 +1,4 @@
-//! What is measured: an inner service that does nothing, and what can be put around it.
+//! The rows: an inner service that does nothing, and the layers around it.
 
 use std::future::Future;
 use std::hint::black_box;
@@ -21,12 +21,12 @@ use tower::{BoxError, Layer, Service, ServiceBuilder};
 
 use crate::http::{Answers, OverHttp};
 
-/// What a call meets.
+/// How the inner service and the callers behave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Case {
-    /// The inner service's answer is there at once.
+    /// The answer is ready at the first poll.
     Ready,
-    /// It is there when the call is polled for the second time.
+    /// The answer is ready at the second poll.
     Yield,
     /// As before, with two threads that call through clones of one service.
     Contended,
@@ -42,13 +42,13 @@ impl Case {
     }
 }
 
-/// One thing to measure.
+/// One row of the measurement.
 pub(crate) struct Row {
     pub(crate) name: &'static str,
     pub(crate) case: Case,
-    /// The row of tower's that does the same or comes nearest to it.
+    /// The row of tower's layer that does the same or comes closest.
     pub(crate) counterpart: Option<&'static str>,
-    /// One, or where it is contended two, which share what the layers share.
+    /// One caller, or two if contended, which share the state of the layers.
     pub(crate) callers: Vec<Box<dyn Calls>>,
 }
 
@@ -77,15 +77,15 @@ where
     S: Service<u64, Response = u64> + Send,
 {
     fn make(&mut self, calls: u64) -> Pin<Box<dyn Future<Output = ()> + '_>> {
-        // Without this, tokio's cooperative budget would end after 128 polls of a timer or semaphore, and what is
-        // measured from then on would be something else.
+        // Without this, tokio's cooperative budget would run out after 128 polls of a timer or semaphore, and the
+        // measurement would change from there on.
         Box::pin(unconstrained(async move {
             for request in 0..calls {
                 let is_ready = std::future::poll_fn(|cx| self.poll_ready(cx)).await.is_ok();
                 let mut call = pin!(self.call(black_box(request)));
                 let check = |answer: Result<u64, S::Error>| answer.is_ok_and(|answer| black_box(answer) == request);
-                // Polled again on the spot: what the runtime's scheduler costs is no layer's doing. The answer is looked
-                // at where it is, as `?` does: moving it around would be ours.
+                // Polled again at once: the cost of the runtime's scheduler does not belong to a layer. The answer is
+                // checked in place, as `?` does: moving it would be our own cost.
                 let is_right = std::future::poll_fn(|cx| match call.as_mut().poll(cx) {
                     Poll::Ready(answer) => Poll::Ready(check(answer)),
                     Poll::Pending => call.as_mut().poll(cx).map(check),
@@ -134,7 +134,7 @@ impl Future for Answer {
     }
 }
 
-/// The usual policy around tower's budget: every success deposits, every failure asks.
+/// The usual policy around tower's budget: every success deposits, every failure withdraws.
 #[derive(Clone, Debug)]
 struct Budgeted(Arc<TpsBudget>);
 
@@ -154,13 +154,13 @@ impl Policy<u64, u64, BoxError> for Budgeted {
     }
 }
 
-/// Long, high and far: no limit is ever reached.
+/// Large enough that no limit is ever reached.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(5);
 pub(crate) const CONCURRENCY: u32 = 1000;
 const PER_SECOND: u32 = 1_000_000_000;
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Ours, and what comes nearest to it in tower.
+/// Our layer, and the closest one in tower.
 const COUNTERPARTS: [(&str, &str); 7] = [
     ("deadline", "tower.timeout"),
     ("retry", "tower.retry"),
@@ -171,7 +171,7 @@ const COUNTERPARTS: [(&str, &str); 7] = [
     ("stack", "tower.stack"),
 ];
 
-/// All rows; those to be compared stand together, tower's first.
+/// All rows; rows that are compared stand together, tower's first.
 pub(crate) fn all() -> Vec<Row> {
     let mut rows = Vec::new();
     for (case, yields) in [(Case::Ready, false), (Case::Yield, true), (Case::Contended, true)] {
@@ -200,7 +200,7 @@ impl Rows<'_> {
         }
     }
 
-    /// What cannot be cloned cannot be contended.
+    /// A service that cannot be cloned cannot be contended.
     fn add_single<S>(&mut self, name: &'static str, service: S)
     where
         S: Service<u64, Response = u64> + Send + 'static,
@@ -253,7 +253,7 @@ fn add_rows(rows: &mut Rows<'_>, echo: Echo) {
 
     rows.add("rate_limit", rate_limit().layer(echo));
 
-    // Tower's shedding alone knows no limit; what is shed is what the limit inside keeps waiting.
+    // tower's load shed alone has no limit; it sheds what the limit inside makes wait.
     rows.add("tower.load_shed", tower().load_shed().concurrency_limit(CONCURRENCY as usize).service(echo));
 
     rows.add("load_shed", load_shed().layer(echo));
@@ -263,7 +263,7 @@ fn add_rows(rows: &mut Rows<'_>, echo: Echo) {
         tower().timeout(TIMEOUT).layer(tower_retry()).concurrency_limit(CONCURRENCY as usize).service(echo),
     );
 
-    // One layer more than tower has: it has no circuit breaker.
+    // One layer more than tower has: tower has no circuit breaker.
     rows.add(
         "client",
         tower().layer(deadline()).layer(retry()).layer(bulkhead()).layer(circuit_breaker()).service(echo),
@@ -280,13 +280,13 @@ fn add_rows(rows: &mut Rows<'_>, echo: Echo) {
             .service(echo),
     );
 
-    // The same five, with the deadline where it belongs: around all that can wait, so that it is the only timer.
+    // The same five, with the deadline outermost, so that it is the only timer.
     rows.add(
         "stack",
         tower().layer(deadline()).layer(load_shed()).layer(rate_limit()).layer(bulkhead()).layer(retry()).service(echo),
     );
 
-    // What the layers of the client add is the difference between the two.
+    // The difference between these two is the cost of the client's layers.
     let answers = Answers { yields: echo.yields };
     rows.add_calls("http.bare", OverHttp(answers));
     let config = ClientConfig { deadline: TIMEOUT.into(), ..ClientConfig::default() };

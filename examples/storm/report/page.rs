@@ -1,4 +1,4 @@
-//! The page: one file without references to anything, to be opened from disk.
+//! The page: one self-contained file.
 
 use std::fmt::{self, Write};
 
@@ -41,7 +41,7 @@ pub(super) fn page(scripts: &Scripts, runs: &Runs) -> Result<String, Error> {
     Ok(html)
 }
 
-/// The curves of each run, beside each other.
+/// The curves of each run, side by side.
 fn side_by_side(html: &mut String, scenario: &Scenario, runs: &[Run]) -> Result<(), Error> {
     html.write_str("<div class=runs>")?;
     for run in runs {
