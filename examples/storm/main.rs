@@ -4,11 +4,11 @@
 //! callers (open loop) ──HTTP──> service (axum) ──HTTP, pooled──> dependency (axum, few slots)
 //! ```
 //! - **The storm:** for some seconds the dependency is five times slower. The retries of the bare service keep it
-//! overloaded long after it is healthy again: a metastable failure. The protected service recovers within two seconds.
+//!   overloaded long after it is healthy again: a metastable failure. The protected service recovers within two seconds.
 //! - **[The leak](leak):** the dependency sends heads and stalls their bodies. The connections of the bare client
-//! accumulate and never end. The protected client has no more than its bulkhead allows, and none after the deadline.
+//!   accumulate and never end. The protected client has no more than its bulkhead allows, and none after the deadline.
 //! - **[The overload](overload):** the service itself is offered several times its capacity. The bare service answers
-//! everything too late; the protected service answers as much as its capacity allows.
+//!   everything too late; the protected service answers as much as its capacity allows.
 //!
 //! `cargo run --release --example storm` prints tables and writes `target/storm/report.html` and `storm.svg`. It exits
 //! with 1 if either half of a claim does not hold: the bare service must fail, and seawall must not. `--help` shows
