@@ -34,9 +34,9 @@ const BUCKETS: [f64; 13] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 
 
 /// A hundred calls a second.
 const PACE: Duration = Duration::from_millis(10);
-const WELL: usize = 100;
+const HEALTHY: usize = 100;
 const BROKEN: usize = 150;
-const MENDED: usize = 300;
+const REPAIRED: usize = 300;
 
 /// The recorder that Prometheus scrapes. Install it early; events from before its installation are published later.
 fn recorder() -> Result<PrometheusHandle, Error> {
@@ -145,8 +145,8 @@ async fn main() -> Result<ExitCode, Error> {
     let front = serve(service(ledger, recorder)?).await?;
     let scrape = || ask(format!("{front}/metrics"));
 
-    let well = calls(&front, WELL).await?;
-    println!("{well} of {WELL} calls are answered while the ledger works.");
+    let well = calls(&front, HEALTHY).await?;
+    println!("{well} of {HEALTHY} calls are answered while the ledger works.");
 
     broken.store(true, Ordering::SeqCst);
     let answered = calls(&front, BROKEN).await?;
@@ -156,9 +156,9 @@ async fn main() -> Result<ExitCode, Error> {
     print(&during, &[state, "seawall_circuit_breaker_transitions_total", "seawall_rejected_total", "seawall_retries"]);
 
     broken.store(false, Ordering::SeqCst);
-    let again = calls(&front, MENDED).await?;
+    let again = calls(&front, REPAIRED).await?;
     let (_, after) = scrape().await?;
-    println!("{again} of {MENDED} after it was repaired; Prometheus sees:");
+    println!("{again} of {REPAIRED} after it was repaired; Prometheus sees:");
     print(&after, &[state, "seawall_call_duration_seconds_count", "seawall_retry_budget_left", "seawall_limit"]);
 
     let refused = sum(&during, "seawall_rejected_total", &["name=\"ledger\"", "reason=\"circuit_open\""]);
@@ -168,9 +168,9 @@ async fn main() -> Result<ExitCode, Error> {
     let counted = sum(&after, "seawall_call_duration_seconds_count", &["name=\"ledger\"", "layer=\"retry\""]);
     let in_buckets =
         sum(&after, "seawall_call_duration_seconds_bucket", &["name=\"ledger\"", "layer=\"retry\"", "le=\"+Inf\""]);
-    let made = (WELL + BROKEN + MENDED) as f64;
+    let made = (HEALTHY + BROKEN + REPAIRED) as f64;
     let checks = [
-        ("while the ledger works, all calls are answered", well == WELL),
+        ("while the ledger works, all calls are answered", well == HEALTHY),
         (
             "while it fails, the breaker opens, and a metric shows it",
             opened >= 1.0 && sum(&during, state, &["name=\"ledger\""]) >= 1.0,
@@ -182,7 +182,7 @@ async fn main() -> Result<ExitCode, Error> {
             "after the repair, the breaker closes by itself",
             closed >= 1.0 && sum(&after, state, &["name=\"ledger\""]) == 0.0,
         ),
-        ("most calls succeed again", again > MENDED / 2),
+        ("most calls succeed again", again > REPAIRED / 2),
         ("each call is counted once, and in a bucket", counted == made && in_buckets == made),
     ];
     for (what, holds) in checks {

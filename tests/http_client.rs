@@ -29,7 +29,7 @@ use seawall::verdict::Verdict;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tower::{BoxError, Service, ServiceBuilder, ServiceExt};
 
-use crate::pipes::{Connector, PipeListener, nobody};
+use crate::pipes::{Connector, PipeListener, unused_address};
 
 type Body = UnsyncBoxBody<Bytes, BoxError>;
 
@@ -99,7 +99,7 @@ async fn client_error_is_returned_untouched_and_opens_nothing() {
 #[tokio::test(start_paused = true)]
 async fn dead_host_is_refused_and_other_hosts_are_not() {
     let (alive, _) = server(0, StatusCode::OK).await;
-    let dead = nobody();
+    let dead = unused_address();
     let client = client();
     let mut reasons = Vec::new();
     // Unsent requests open the breaker once no call was answered for the slow threshold.
@@ -128,8 +128,8 @@ async fn client_with_a_fixed_body_type_gets_it_from_one_layer() {
     assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), "hello");
     assert_eq!(seen.load(Ordering::SeqCst), 2);
 
-    let nobody = nobody();
-    let (answer, report) = seawall::retry::report(calls(nobody).oneshot(request(Method::POST, nobody))).await;
+    let unused = unused_address();
+    let (answer, report) = seawall::retry::report(calls(unused).oneshot(request(Method::POST, unused))).await;
     assert_eq!((answer.is_err(), report.unwrap().verdicts), (true, vec![Verdict::Unsent; 3]));
 }
 

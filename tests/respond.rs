@@ -69,14 +69,14 @@ async fn other_errors_are_answered_with_500_without_their_text() {
 #[tokio::test]
 async fn client_errors_are_answered_with_502_without_their_text() {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-    let (closing, nobody) =
+    let (closing, unused) =
         (listener.local_addr().unwrap(), { TcpListener::bind(("127.0.0.1", 0)).await.unwrap().local_addr().unwrap() });
     tokio::spawn(async move {
         while let Ok((socket, _)) = listener.accept().await {
             drop(socket)
         }
     });
-    for (address, text) in [(nobody, "the dependency was not reached"), (closing, "the dependency did not answer")] {
+    for (address, text) in [(unused, "the dependency was not reached"), (closing, "the dependency did not answer")] {
         let client: Client<_, Empty<Bytes>> = Client::builder(TokioExecutor::new()).build_http();
         let proxy =
             service_fn(move |_: axum::extract::Request| client.get(format!("http://{address}/").parse().unwrap()));

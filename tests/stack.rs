@@ -40,7 +40,7 @@ use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 use tower::Layer;
 use tower::{BoxError, ServiceExt, service_fn};
 
-use crate::pipes::{Connector, nobody, serve};
+use crate::pipes::{Connector, serve, unused_address};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -145,7 +145,7 @@ async fn verdict_of_a_status_can_be_set_for_the_whole_stack() {
 
 #[tokio::test(start_paused = true)]
 async fn dead_host_is_refused_alone_with_state_per_host() {
-    let (alive, dead) = (serve(Router::new().fallback(any(|| async {}))), nobody());
+    let (alive, dead) = (serve(Router::new().fallback(any(|| async {}))), unused_address());
     for per_authority in [true, false] {
         let circuit_breaker = CircuitBreakerConfig { consecutive_failures: Some(3), ..Default::default() };
         let layers = stack::client(&ClientConfig { circuit_breaker, per_authority, ..quick() }).unwrap();

@@ -13,7 +13,7 @@
 #[allow(dead_code, reason = "the tests ask more of it")]
 #[path = "../../tests/dashboard/browser.rs"]
 mod browser;
-mod weather;
+mod dependencies;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -44,10 +44,10 @@ use tokio::time::{interval, sleep};
 use tower::{BoxError, Layer, ServiceExt};
 
 use browser::{Browser, program};
-use weather::Weather;
+use dependencies::FaultyDependencies;
 
 /// When both dependencies are in trouble.
-const MIDST: Duration = Duration::from_secs(57);
+const DURING_OUTAGE: Duration = Duration::from_secs(57);
 
 /// A service in trouble, and the live page that shows it
 #[derive(Debug, Parser)]
@@ -101,7 +101,7 @@ async fn order(State(callees): State<Callees>) -> StatusCode {
     };
     let found = read(callees.search.clone().oneshot(at("/search"))).await;
     let paid = read(callees.payments.clone().oneshot(at("/payments"))).await;
-    if weather::one_in_three() {
+    if dependencies::one_in_three() {
         // The result of the mail does not matter here.
         let _ = read(callees.mail.clone().oneshot(at("/mail"))).await;
     }
@@ -144,8 +144,8 @@ async fn callers(service: SocketAddr) {
 #[tokio::main]
 async fn main() -> Result<(), BoxError> {
     let arguments = Arguments::parse();
-    let weather = Weather::default();
-    let dependencies = serve(0, weather.dependencies()).await?;
+    let faulty = FaultyDependencies::default();
+    let dependencies = serve(0, faulty.router()).await?;
 
     let config = ServerConfig {
         deadline: Duration::from_secs(1).into(),
@@ -165,11 +165,11 @@ async fn main() -> Result<(), BoxError> {
     println!("http://{page}/seawall");
 
     tokio::spawn(callers(service));
-    tokio::spawn(async move { weather.change().await });
+    tokio::spawn(async move { faulty.change().await });
     match (arguments.screenshot, arguments.seconds) {
         (Some(file), _) => {
             let program = program::find().ok_or("a picture needs a Chromium: install one, or set SEAWALL_BROWSER")?;
-            sleep(MIDST).await;
+            sleep(DURING_OUTAGE).await;
             let url = format!("http://{page}/seawall");
             let picture = tokio::task::spawn_blocking(move || picture(&program, &url)).await?;
             std::fs::write(&file, STANDARD.decode(picture)?)?;

@@ -35,7 +35,7 @@ const FLAGS: [&str; 12] = [
 /// One browser with one page. Dropping it ends the browser and removes its files.
 pub(crate) struct Browser {
     process: Child,
-    orders: ChildStdin,
+    commands: ChildStdin,
     answers: Receiver<Value>,
     folder: PathBuf,
     session: String,
@@ -62,7 +62,7 @@ impl Browser {
             .stdout(Stdio::piped())
             .spawn()
             .expect("the browser starts");
-        let orders = process.stdin.take().expect("stdin is piped");
+        let commands = process.stdin.take().expect("stdin is piped");
         let mut output = BufReader::new(process.stdout.take().expect("stdout is piped"));
         let (send, answers) = channel();
         std::thread::spawn(move || {
@@ -77,7 +77,7 @@ impl Browser {
             }
         });
         let (session, events) = (String::new(), VecDeque::new());
-        let mut browser = Self { process, orders, answers, folder, session, last_id: 0, events };
+        let mut browser = Self { process, commands, answers, folder, session, last_id: 0, events };
         let target = browser.ask("Target.createTarget", json!({ "url": "about:blank" }));
         let attached = browser.ask("Target.attachToTarget", json!({ "targetId": target["targetId"], "flatten": true }));
         browser.session = attached["sessionId"].as_str().expect("a session").to_owned();
@@ -96,7 +96,7 @@ impl Browser {
         }
         let mut bytes = order.to_string().into_bytes();
         bytes.push(0);
-        self.orders.write_all(&bytes).expect("the browser runs");
+        self.commands.write_all(&bytes).expect("the browser runs");
         let deadline = Instant::now() + SOON;
         loop {
             let message = self.next(deadline).unwrap_or_else(|| panic!("no answer to {method} within {SOON:?}"));

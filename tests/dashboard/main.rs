@@ -4,10 +4,10 @@
 
 #[allow(dead_code, reason = "the example asks more of it")]
 mod browser;
+mod commands;
 mod history;
-mod looks;
-mod orders;
 mod pages;
+mod rendering;
 mod storm;
 
 use std::io::{self, Write};

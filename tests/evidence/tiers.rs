@@ -46,7 +46,7 @@ fn http_tier(below: SocketAddr) -> (SocketAddr, Breaker) {
 
 #[tokio::test(start_paused = true)]
 async fn tiers_above_an_open_breaker_stay_closed_over_http() {
-    let d = pipes::nobody();
+    let d = pipes::unused_address();
     let (c, of_d) = http_tier(d);
     let (b, of_c) = http_tier(c);
     let (client, layers) = http_client(&ClientConfig::default());
@@ -81,7 +81,7 @@ async fn tiers_above_an_open_breaker_stay_closed_in_proxies() {
         });
         (address, seen(&layers))
     }
-    let (c, of_d) = tier(pipes::nobody());
+    let (c, of_d) = tier(pipes::unused_address());
     let (b, of_c) = tier(c);
     let (client, layers) = http_client(&ClientConfig::default());
     for _ in 0..CALLS {
@@ -100,7 +100,7 @@ async fn tiers_above_an_open_breaker_stay_closed_over_grpc() {
         }));
         (address, seen(&layers))
     }
-    let (c, of_d) = tier(pipes::nobody());
+    let (c, of_d) = tier(pipes::unused_address());
     let (b, of_c) = tier(c);
     let (client, layers) = grpc_client(&ClientConfig::default(), b);
     for _ in 0..CALLS {

@@ -182,7 +182,7 @@ async fn truncated_response_that_is_not_grpc_ends_with_an_error() {
 
 #[tokio::test(start_paused = true)]
 async fn connection_refused_is_unavailable() {
-    let status = HealthClient::new(RespondLayer::grpc().layer(channel(crate::pipes::nobody())))
+    let status = HealthClient::new(RespondLayer::grpc().layer(channel(crate::pipes::unused_address())))
         .check(HealthCheckRequest::default())
         .await
         .unwrap_err();

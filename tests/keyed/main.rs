@@ -6,7 +6,7 @@ mod churn;
 mod foreign;
 #[cfg(feature = "http")]
 mod per_authority;
-mod strangers;
+mod shared_states;
 
 use std::future::pending;
 use std::time::Duration;

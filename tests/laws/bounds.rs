@@ -9,7 +9,7 @@ use tokio::time::{Instant, advance, sleep};
 use tower::{Layer, Service, ServiceExt};
 
 use crate::drive::Driven;
-use crate::inner::{Answer, Hard, Readiness};
+use crate::inner::{Answer, Difficult, Readiness};
 use crate::subject::{Subject, ready};
 
 /// The number of polls that a call of a silent service may take: some for each layer of a stack and for each attempt
@@ -38,7 +38,7 @@ async fn wait_for_the_answer_ends_within_the_bound(subject: Subject) {
 async fn ends_within_the_bound(subject: Subject, readiness: Readiness) {
     let value = subject.default();
     let before = value.gauges();
-    let mut service = value.around(Hard::new(readiness, Answer::Never));
+    let mut service = value.around(Difficult::new(readiness, Answer::Never));
     let mut call = Driven::new(ready(&mut service).unwrap().call(7));
     let error = call.finish().await.unwrap_err();
     assert!(rejection(&error).is_some(), "{error}");
@@ -51,7 +51,7 @@ async fn all_of_many_calls_end_within_the_bound(subject: Subject) {
     for readiness in [Readiness::AtOnce, Readiness::Never, Readiness::Slots] {
         let value = subject.tight().await;
         let before = value.gauges();
-        let callee = Hard::new(readiness, Answer::Never);
+        let callee = Difficult::new(readiness, Answer::Never);
         let (census, slots) = (callee.census(), callee.slots());
         let service = value.around(callee);
         let start = Instant::now();
@@ -79,8 +79,8 @@ async fn every_wait_ends_at_the_deadline(subject: Subject) {
         for answer in [Answer::Never, Answer::Fails] {
             let value = subject.tight().await;
             // One call holds the permit of the layer all the time, and one holds the slot of the service.
-            let _company = value.occupy();
-            let callee = Hard::new(readiness, answer);
+            let _other_call = value.occupy();
+            let callee = Difficult::new(readiness, answer);
             let _slot = callee.slots().try_acquire_owned();
             let mut service = DeadlineLayer::new(TIMEOUT).unwrap().layer(value.around(callee)).boxed_clone();
             let mut call = Driven::new(ready(&mut service).unwrap().call(7));
@@ -94,7 +94,7 @@ async fn cut_call_releases_everything_at_once(subject: Subject) {
     for readiness in [Readiness::AtOnce, Readiness::Slots, Readiness::Never] {
         let value = subject.default();
         let before = value.gauges();
-        let callee = Hard::new(readiness, Answer::Never);
+        let callee = Difficult::new(readiness, Answer::Never);
         let (census, slots) = (callee.census(), callee.slots());
         let mut service = value.around(callee);
         let mut call = Driven::new(ready(&mut service).unwrap().call(7));
@@ -109,7 +109,7 @@ async fn cut_call_releases_everything_at_once(subject: Subject) {
 async fn number_of_waiting_calls_is_bounded(subject: Subject) {
     let value = subject.default();
     let before = value.gauges();
-    let callee = Hard::new(Readiness::Never, Answer::Never);
+    let callee = Difficult::new(Readiness::Never, Answer::Never);
     let service = value.around(callee.clone());
     let mut rounds = [0, 0];
     for waiting in &mut rounds {
@@ -138,8 +138,8 @@ async fn waiting_call_is_not_woken_needlessly(subject: Subject) {
     for readiness in [Readiness::AtOnce, Readiness::Never, Readiness::Slots] {
         let value = subject.tight().await;
         // There is a wait in our queues, and one for the service.
-        let _company = value.occupy();
-        let callee = Hard::new(readiness, Answer::Never);
+        let _other_call = value.occupy();
+        let callee = Difficult::new(readiness, Answer::Never);
         let _slot = callee.slots().try_acquire_owned();
         let mut call = Driven::new(value.around(callee).call(7));
         if call.poll().is_pending() {
@@ -153,9 +153,9 @@ async fn waiting_call_is_not_woken_needlessly(subject: Subject) {
 async fn call_moved_to_another_task_is_woken_there(subject: Subject) {
     for readiness in [Readiness::AtOnce, Readiness::Never, Readiness::Slots] {
         let value = subject.tight().await;
-        let callee = Hard::new(readiness, Answer::Never);
+        let callee = Difficult::new(readiness, Answer::Never);
         // For a while, one call holds the permit of the layer and one holds the slot of the service.
-        let company = (value.occupy(), callee.slots().try_acquire_owned());
+        let other_call = (value.occupy(), callee.slots().try_acquire_owned());
         let mut call = Driven::new(value.around(callee).call(7));
         if call.poll().is_ready() {
             continue;
@@ -163,7 +163,7 @@ async fn call_moved_to_another_task_is_woken_there(subject: Subject) {
         call.move_to_another_task();
         assert!(call.poll().is_pending());
         sleep(Duration::from_millis(5)).await;
-        drop(company);
+        drop(other_call);
         call.move_to_another_task();
         assert!(call.finish().await.is_err(), "the call is woken and ends");
         assert!(

@@ -8,7 +8,7 @@ use tokio::time::{advance, sleep, timeout};
 use tower::{Layer, Service};
 
 use crate::drive::Driven;
-use crate::inner::{Answer, Hard, Readiness};
+use crate::inner::{Answer, Difficult, Readiness};
 use crate::subject::{Subject, ready};
 
 const SOON: Duration = Duration::from_millis(10);
@@ -33,7 +33,7 @@ const ANSWERS: [Answer; 6] = [
 
 /// Whether another call occupies the layer, until some time into the tested call.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Company {
+enum OtherCall {
     None,
     ForAWhile,
 }
@@ -42,7 +42,7 @@ enum Company {
 struct Case {
     readiness: Readiness,
     answer: Answer,
-    company: Company,
+    other_call: OtherCall,
 }
 
 /// When a call is dropped: right after a poll, or after a wake-up and before the next poll. In the second case it may
@@ -62,8 +62,8 @@ every_layer!(
 async fn call_dropped_at_any_poll_releases_everything(subject: Subject) {
     for readiness in READINESS {
         for answer in ANSWERS {
-            for company in [Company::None, Company::ForAWhile] {
-                let case = Case { readiness, answer, company };
+            for other_call in [OtherCall::None, OtherCall::ForAWhile] {
+                let case = Case { readiness, answer, other_call };
                 for moment in [Moment::Polled, Moment::Woken] {
                     let mut polls = 0;
                     while drop_after(polls, moment, &subject, case).await {
@@ -79,22 +79,23 @@ async fn call_dropped_at_any_poll_releases_everything(subject: Subject) {
 
 /// Drops a call after this many polls and checks that it leaves nothing. Returns false if the call completed before.
 async fn drop_after(polls: usize, moment: Moment, subject: &Subject, case: Case) -> bool {
-    let Case { readiness, answer, company } = case;
+    let Case { readiness, answer, other_call } = case;
     let case = format!("{case:?}, dropped after {polls} polls, when {moment:?}");
     let value = subject.tight().await;
     let alone = value.gauges();
-    let callee = Hard::new(readiness, answer);
+    let callee = Difficult::new(readiness, answer);
     let (census, slots) = (callee.census(), callee.slots());
     let mut service = value.around(callee);
 
     // The other call holds the layer's permit, and its slot delays our readiness; both are released after a while.
-    let company = (company == Company::ForAWhile).then(|| (value.occupy().0, Arc::clone(&slots).try_acquire_owned()));
+    let other_call =
+        (other_call == OtherCall::ForAWhile).then(|| (value.occupy().0, Arc::clone(&slots).try_acquire_owned()));
     let accompanied = value.gauges();
-    let company = tokio::spawn(async move {
-        if company.is_some() {
+    let other_call = tokio::spawn(async move {
+        if other_call.is_some() {
             sleep(2 * SOON).await;
         }
-        drop(company);
+        drop(other_call);
     });
     tokio::task::yield_now().await;
 
@@ -116,13 +117,13 @@ async fn drop_after(polls: usize, moment: Moment, subject: &Subject, case: Case)
     }
     let early = call.age() <= 2 * SOON;
     drop(call);
-    let before = if company.is_finished() { &alone } else { &accompanied };
+    let before = if other_call.is_finished() { &alone } else { &accompanied };
     assert_eq!(value.gauges(), *before, "{case}");
     assert_eq!((census.futures(), census.readied()), (0, 0), "{case}: futures and readied callees");
     assert_eq!(census.called_unready(), 0, "{case}: calls of a callee that was not ready");
 
-    company.abort();
-    let _ = company.await;
+    other_call.abort();
+    let _ = other_call.await;
     assert_eq!(value.gauges(), alone, "{case}");
     assert_eq!(slots.available_permits(), 1, "{case}: slots of the callee");
     let says_nothing = early && !over && !matches!(answer, Answer::Fails | Answer::FailsAfter(_));
@@ -138,7 +139,7 @@ async fn unpolled_call_releases_everything(subject: Subject) {
     let value = subject.tight().await;
     let before = value.gauges();
     for _ in 0..100 {
-        let callee = Hard::new(Readiness::AtOnce, Answer::AtOnce);
+        let callee = Difficult::new(Readiness::AtOnce, Answer::AtOnce);
         let mut service = value.around(callee);
         drop(ready(&mut service).unwrap().call(7));
         assert_eq!(value.gauges(), before);
@@ -155,7 +156,7 @@ async fn retry_dropped_before_it_is_sent_costs_nothing() {
         for answer in [Answer::Fails, Answer::FailsAfter(SOON), Answer::PanicsInPoll] {
             for polls in 0..20 {
                 let layer = RetryLayer::new(RetryConfig { budget: budget.clone(), ..RetryConfig::default() }).unwrap();
-                let callee = Hard::new(readiness, answer);
+                let callee = Difficult::new(readiness, answer);
                 let census = callee.census();
                 let mut call = Driven::new(layer.layer(callee).call(7));
                 for _ in 0..polls {

@@ -13,7 +13,7 @@ use seawall::retry::{Backoff, Budget, BudgetConfig, Growth, RetryConfig, RetryLa
 use tokio::time::timeout;
 use tower::{Layer, ServiceBuilder, ServiceExt};
 
-use crate::inner::{Answer, Hard, Readiness};
+use crate::inner::{Answer, Difficult, Readiness};
 
 /// A mistaken unit, or an arithmetic error: too long for any wait.
 const ABSURD: Duration = Duration::MAX;
@@ -250,7 +250,7 @@ async fn longest_durations_overflow_nothing() {
     let (breaker, load_shed) = (CircuitBreakerLayer::new(breaker).unwrap(), LoadShedLayer::new(load_shed).unwrap());
     let deadline = DeadlineLayer::new(LONGEST).unwrap();
     for answer in [Answer::AtOnce, Answer::AfterPolls(2), Answer::Fails, Answer::Never] {
-        let callee = || Hard::new(Readiness::AfterPolls(1), answer);
+        let callee = || Difficult::new(Readiness::AfterPolls(1), answer);
         let stack = ServiceBuilder::new()
             .layer(load_shed.clone())
             .layer(deadline.clone())

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tower::{BoxError, Service};
 
 use crate::drive::Driven;
-use crate::inner::{Answer, Broken, Hard, Readiness};
+use crate::inner::{Answer, Broken, Difficult, Readiness};
 use crate::subject::{Subject, ready};
 
 every_layer!(
@@ -22,7 +22,7 @@ async fn inner_error_is_returned_unchanged(subject: Subject) {
     for readiness in [Readiness::AtOnce, Readiness::AfterPolls(2), Readiness::Slots] {
         for answer in [Answer::Fails, Answer::FailsAfter(Duration::from_millis(10))] {
             for value in [subject.default(), subject.tight().await] {
-                let callee = Hard::new(readiness, answer);
+                let callee = Difficult::new(readiness, answer);
                 let census = callee.census();
                 let mut service = value.around(callee);
                 let call = ready(&mut service).unwrap().call(7);
@@ -36,7 +36,7 @@ async fn inner_error_is_returned_unchanged(subject: Subject) {
 
 async fn inner_readiness_error_is_returned_unchanged(subject: Subject) {
     for value in [subject.default(), subject.tight().await] {
-        let mut service = value.around(Hard::new(Readiness::Fails, Answer::AtOnce));
+        let mut service = value.around(Difficult::new(Readiness::Fails, Answer::AtOnce));
         let error = ready(&mut service).err().unwrap();
         assert_eq!(broken(&error), Some(Broken::WhenPolledReady), "{error}");
         // Called without being ready, it fails in the same way.
@@ -49,7 +49,7 @@ async fn answer_is_returned_after_any_number_of_polls(subject: Subject) {
     for readiness in [Readiness::AtOnce, Readiness::AfterPolls(5), Readiness::After(Duration::from_millis(10))] {
         for answer in [Answer::AtOnce, Answer::AfterPolls(5), Answer::After(Duration::from_millis(10))] {
             for value in [subject.default(), subject.tight().await] {
-                let callee = Hard::new(readiness, answer);
+                let callee = Difficult::new(readiness, answer);
                 let census = callee.census();
                 let mut service = value.around(callee);
                 let call = ready(&mut service).unwrap().call(7);

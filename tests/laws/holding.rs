@@ -8,7 +8,7 @@ use seawall::retry::{Backoff, BudgetConfig, Jitter, RetryConfig, RetryLayer};
 use tokio::time::{Instant, sleep};
 use tower::{ServiceBuilder, ServiceExt};
 
-use crate::inner::{Answer, Hard, Readiness};
+use crate::inner::{Answer, Difficult, Readiness};
 
 const WORK: Duration = Duration::from_millis(20);
 const BACKOFF: Duration = Duration::from_secs(1);
@@ -28,7 +28,7 @@ async fn attempts_release_permits_before_the_backoff() {
     let handle = bulkhead.handle();
     // All first attempts fail, and all second attempts succeed.
     let callee =
-        Hard::scripted(
+        Difficult::scripted(
             Readiness::AtOnce,
             |call| {
                 if call < 64 { Answer::FailsAfter(WORK) } else { Answer::After(WORK) }
@@ -59,7 +59,10 @@ async fn failing_calls_share_a_single_permit() {
     let config = BulkheadConfig { max_concurrent: 1, max_wait: Duration::from_secs(60), ..BulkheadConfig::default() };
     let bulkhead = BulkheadLayer::new(config).unwrap();
     let callee =
-        Hard::scripted(Readiness::Slots, |call| if call < 64 { Answer::FailsAfter(WORK) } else { Answer::After(WORK) });
+        Difficult::scripted(
+            Readiness::Slots,
+            |call| if call < 64 { Answer::FailsAfter(WORK) } else { Answer::After(WORK) },
+        );
     let service = ServiceBuilder::new().layer(retry()).layer(bulkhead).service(callee);
     let start = Instant::now();
     let calls: Vec<_> = (0..64).map(|n| tokio::spawn(service.clone().oneshot(n))).collect();
@@ -74,7 +77,7 @@ async fn failing_calls_share_a_single_permit() {
 async fn failed_probe_releases_its_slot_before_the_backoff() {
     let config = CircuitBreakerConfig { consecutive_failures: Some(1), jitter: 0.0, ..CircuitBreakerConfig::default() };
     let breaker = CircuitBreakerLayer::new(config).unwrap();
-    let callee = Hard::scripted(Readiness::AtOnce, |call| if call == 0 { Answer::Fails } else { Answer::AtOnce });
+    let callee = Difficult::scripted(Readiness::AtOnce, |call| if call == 0 { Answer::Fails } else { Answer::AtOnce });
     // The breaker's break is as long as the backoff, and the second attempt is its probe.
     let service = ServiceBuilder::new().layer(retry()).layer(breaker).service(callee);
     assert_eq!(service.oneshot(7).await.unwrap(), 7);

@@ -128,7 +128,7 @@ enum State {
 }
 
 /// A service that behaves in a difficult way.
-pub(crate) struct Hard {
+pub(crate) struct Difficult {
     readiness: Readiness,
     plan: Arc<dyn Fn(usize) -> Answer + Send + Sync>,
     census: Arc<Census>,
@@ -136,7 +136,7 @@ pub(crate) struct Hard {
     state: State,
 }
 
-impl Hard {
+impl Difficult {
     pub(crate) fn new(readiness: Readiness, answer: Answer) -> Self {
         Self::scripted(readiness, move |_| answer)
     }
@@ -163,7 +163,7 @@ impl Hard {
 }
 
 /// Clones start unready, as clones of services do.
-impl Clone for Hard {
+impl Clone for Difficult {
     fn clone(&self) -> Self {
         assert_no_lock_is_held();
         Self {
@@ -176,7 +176,7 @@ impl Clone for Hard {
     }
 }
 
-impl Service<u32> for Hard {
+impl Service<u32> for Difficult {
     type Response = u32;
     type Error = Broken;
     type Future = Answering;
@@ -244,7 +244,7 @@ impl Service<u32> for Hard {
     }
 }
 
-/// The answer future of a [`Hard`] service. It is `!Unpin`, and checks that it is never moved between two polls.
+/// The answer future of a [`Difficult`] service. It is `!Unpin`, and checks that it is never moved between two polls.
 #[pin_project]
 pub(crate) struct Answering {
     request: u32,

@@ -11,7 +11,7 @@ use tower::layer::util::Identity;
 use tower::{BoxError, Layer, Service, ServiceExt};
 
 use crate::drive::{Driven, past_its_deadline};
-use crate::inner::{Answer, Hard, Readiness};
+use crate::inner::{Answer, Difficult, Readiness};
 
 const SECOND: Duration = Duration::from_secs(1);
 const QUICK: Duration = Duration::from_millis(20);
@@ -26,9 +26,9 @@ fn breaker() -> CircuitBreakerLayer {
 
 /// Sends fifty calls at once through a breaker and, further in, a layer that makes them wait. Checks the breaker all
 /// the time, and returns its final snapshot.
-async fn crowd<L>(within: L, callee: Hard, patience: Duration) -> Snapshot
+async fn crowd<L>(within: L, callee: Difficult, patience: Duration) -> Snapshot
 where
-    L: Layer<Hard>,
+    L: Layer<Difficult>,
     L::Service: Service<u32, Response = u32, Error: Into<BoxError>, Future: Send> + Clone + Send + 'static,
 {
     let breaker = breaker();
@@ -46,7 +46,7 @@ where
 #[tokio::test(start_paused = true)]
 async fn slow_dependency_opens_the_breaker() {
     let breaker = breaker();
-    let service = breaker.layer(Hard::new(Readiness::AtOnce, Answer::After(2 * SLOW)));
+    let service = breaker.layer(Difficult::new(Readiness::AtOnce, Answer::After(2 * SLOW)));
     let calls: Vec<_> = (0..50).map(|n| tokio::spawn(service.clone().oneshot(n))).collect();
     for call in calls {
         let _ = call.await.unwrap();
@@ -56,18 +56,19 @@ async fn slow_dependency_opens_the_breaker() {
 
 #[tokio::test(start_paused = true)]
 async fn wait_for_readiness_is_no_time_of_the_dependency() {
-    let callee = Hard::new(Readiness::After(4 * SLOW), AS_USUAL);
+    let callee = Difficult::new(Readiness::After(4 * SLOW), AS_USUAL);
     let end = crowd(Identity::new(), callee, 60 * SECOND).await;
     assert_eq!((end.state, end.calls, end.slow), (State::Closed, 50, 0));
     // All calls wait in turn for one slot.
-    let callee = Hard::new(Readiness::Slots, AS_USUAL);
+    let callee = Difficult::new(Readiness::Slots, AS_USUAL);
     let end = crowd(Identity::new(), callee, 60 * SECOND).await;
     assert_eq!((end.state, end.calls, end.slow), (State::Closed, 50, 0));
 }
 
 #[tokio::test(start_paused = true)]
 async fn backoff_is_no_time_of_the_dependency() {
-    let callee = Hard::scripted(Readiness::AtOnce, |call| if call < 5 { Answer::FailsAfter(QUICK) } else { AS_USUAL });
+    let callee =
+        Difficult::scripted(Readiness::AtOnce, |call| if call < 5 { Answer::FailsAfter(QUICK) } else { AS_USUAL });
     let backoff = Backoff { jitter: Jitter::None, ..Backoff::constant(4 * SLOW) };
     let retry = RetryLayer::new(RetryConfig { backoff, ..RetryConfig::default() }).unwrap();
     let end = crowd(retry, callee, 60 * SECOND).await;
@@ -77,16 +78,18 @@ async fn backoff_is_no_time_of_the_dependency() {
 #[tokio::test(start_paused = true)]
 async fn wait_in_a_queue_is_no_time_of_the_dependency() {
     let bulkhead = BulkheadConfig { max_concurrent: 1, max_wait: 60 * SECOND, ..BulkheadConfig::default() };
-    let end = crowd(BulkheadLayer::new(bulkhead).unwrap(), Hard::new(Readiness::AtOnce, AS_USUAL), 60 * SECOND).await;
+    let end =
+        crowd(BulkheadLayer::new(bulkhead).unwrap(), Difficult::new(Readiness::AtOnce, AS_USUAL), 60 * SECOND).await;
     assert_eq!((end.state, end.calls, end.slow), (State::Closed, 50, 0));
     let load_shed = LoadShedConfig { max_in_flight: 1, queue_ratio: 100.0, ..LoadShedConfig::default() };
-    let end = crowd(LoadShedLayer::new(load_shed).unwrap(), Hard::new(Readiness::AtOnce, AS_USUAL), 60 * SECOND).await;
+    let end =
+        crowd(LoadShedLayer::new(load_shed).unwrap(), Difficult::new(Readiness::AtOnce, AS_USUAL), 60 * SECOND).await;
     assert_eq!((end.state, end.calls, end.slow), (State::Closed, 50, 0));
 }
 
 #[tokio::test(start_paused = true)]
 async fn call_dropped_in_a_queue_is_no_evidence() {
-    let callee = Hard::new(Readiness::Slots, AS_USUAL);
+    let callee = Difficult::new(Readiness::Slots, AS_USUAL);
     let _taken = callee.slots().try_acquire_owned();
     let end = crowd(Identity::new(), callee, 4 * SLOW).await;
     assert_eq!((end.state, end.slow), (State::Closed, 0));
@@ -98,7 +101,7 @@ async fn call_without_time_is_no_evidence() {
     let handle = breaker.handle();
     past_its_deadline(async move {
         for _ in 0..100 {
-            let mut service = breaker.layer(Hard::new(Readiness::AtOnce, AS_USUAL));
+            let mut service = breaker.layer(Difficult::new(Readiness::AtOnce, AS_USUAL));
             assert!(Driven::new(service.call(7)).finish().await.is_err());
         }
     })

@@ -14,7 +14,7 @@ use tokio::time::advance;
 use tower::{BoxError, Service, ServiceBuilder};
 
 use crate::drive::Driven;
-use crate::inner::{Answer, Hard, Readiness, assert_no_lock_is_held};
+use crate::inner::{Answer, Difficult, Readiness, assert_no_lock_is_held};
 use crate::subject::{Gauges, POISON, Subject, Value};
 
 const HOLD: Duration = Duration::from_secs(60);
@@ -60,7 +60,7 @@ pub(crate) fn circuit_breaker() -> Subject {
 /// The same with a single probe slot.
 pub(crate) fn half_open() -> Subject {
     async fn half_opened(value: &Value) {
-        let mut service = value.around(Hard::new(Readiness::AtOnce, Answer::Fails));
+        let mut service = value.around(Difficult::new(Readiness::AtOnce, Answer::Fails));
         assert!(Driven::new(service.call(0)).finish().await.is_err());
         assert!(value.occupy().1.is_some(), "the breaker is open");
         advance(BREAK).await;

@@ -6,7 +6,7 @@ use tokio::time::advance;
 use tower::Service;
 
 use crate::drive::Driven;
-use crate::inner::{Answer, Hard, Readiness};
+use crate::inner::{Answer, Difficult, Readiness};
 use crate::subject::{POISON, Subject, ready};
 
 every_layer!(panic_in_the_inner_service_leaks_nothing, panic_in_a_classifier_leaks_nothing);
@@ -16,7 +16,7 @@ async fn panic_in_the_inner_service_leaks_nothing(subject: Subject) {
         for answer in [Answer::PanicsInCall, Answer::PanicsInPoll] {
             let value = subject.tight().await;
             let before = value.gauges();
-            let callee = Hard::new(readiness, answer);
+            let callee = Difficult::new(readiness, answer);
             let (census, slots) = (callee.census(), callee.slots());
             let mut service = value.around(callee);
             for n in 0..20 {
@@ -29,7 +29,7 @@ async fn panic_in_the_inner_service_leaks_nothing(subject: Subject) {
                 assert!(ended.is_err() || ended.is_ok_and(|answer| answer.is_err()), "{case}");
                 advance(Duration::from_secs(1)).await;
                 // The same, with a caller that catches the panic and keeps the future.
-                service = value.around(Hard::new(readiness, answer));
+                service = value.around(Difficult::new(readiness, answer));
                 ready(&mut service).unwrap();
                 let called = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| Driven::new(service.call(7))));
                 if let Ok(mut call) = called {
@@ -53,7 +53,7 @@ async fn panic_in_a_classifier_leaks_nothing(subject: Subject) {
     for readiness in [Readiness::AtOnce, Readiness::AfterPolls(1), Readiness::Slots] {
         let value = subject.tight().await;
         let before = value.gauges();
-        let callee = Hard::new(readiness, Answer::AtOnce);
+        let callee = Difficult::new(readiness, Answer::AtOnce);
         let (census, slots) = (callee.census(), callee.slots());
         let mut service = value.around(callee);
         for n in 0..20 {

@@ -7,7 +7,7 @@ use seawall::error::{Reason, rejection};
 use tower::Service;
 
 use crate::drive::{Driven, past_its_deadline};
-use crate::inner::{Answer, Hard, Readiness};
+use crate::inner::{Answer, Difficult, Readiness};
 use crate::subject::{Subject, Value, ready};
 
 every_layer!(
@@ -26,7 +26,7 @@ async fn refusal_takes_one_poll(subject: Subject) {
         return;
     };
     for readiness in [Readiness::AtOnce, Readiness::AfterPolls(1), Readiness::Never, Readiness::Slots] {
-        let callee = Hard::new(readiness, Answer::AtOnce);
+        let callee = Difficult::new(readiness, Answer::AtOnce);
         let census = callee.census();
         let mut service = value.around(callee);
         let Poll::Ready(Err(error)) = Driven::new(ready(&mut service).unwrap().call(7)).poll() else {
@@ -40,7 +40,7 @@ async fn refusal_takes_one_poll(subject: Subject) {
 async fn call_without_time_left_ends_at_once(subject: Subject) {
     for readiness in [Readiness::AtOnce, Readiness::Never, Readiness::Slots] {
         let value = subject.tight().await;
-        let callee = Hard::new(readiness, Answer::Never);
+        let callee = Difficult::new(readiness, Answer::Never);
         let (census, slots) = (callee.census(), callee.slots());
         let mut service = value.around(callee);
         let service = past_its_deadline(async move {
@@ -60,12 +60,12 @@ async fn call_without_time_left_ends_at_once(subject: Subject) {
 
 async fn one_layer_value_has_one_state(subject: Subject) {
     let value = subject.tight().await;
-    let untroubled = value.around(Hard::new(Readiness::AtOnce, Answer::AtOnce));
+    let untroubled = value.around(Difficult::new(Readiness::AtOnce, Answer::AtOnce));
     // `exhaust` applied the layer anew for each of its calls.
     let trouble = value.exhaust().await;
     assert_eq!(trouble.is_some(), subject.refuses);
     if subject.refuses {
-        let again = value.around(Hard::new(Readiness::AtOnce, Answer::AtOnce));
+        let again = value.around(Difficult::new(Readiness::AtOnce, Answer::AtOnce));
         for mut service in [untroubled.clone(), untroubled, again] {
             let answer = Driven::new(service.call(7)).poll();
             assert!(matches!(answer, Poll::Ready(Err(_))), "{answer:?}");
@@ -87,7 +87,7 @@ async fn refusal_releases_a_readied_service(subject: Subject) {
         Some(refusing) => refusing,
         None => (subject.tight().await, Vec::new()),
     };
-    let callee = Hard::new(Readiness::Slots, Answer::Never);
+    let callee = Difficult::new(Readiness::Slots, Answer::Never);
     let (census, slots) = (callee.census(), callee.slots());
     let mut service = value.around(callee);
     let refused = async move {
@@ -111,7 +111,7 @@ async fn refusal_leaves_the_readiness_queue(subject: Subject) {
         Some(refusing) => refusing,
         None => (subject.tight().await, Vec::new()),
     };
-    let callee = Hard::new(Readiness::Slots, Answer::Never);
+    let callee = Difficult::new(Readiness::Slots, Answer::Never);
     let slots = callee.slots();
     let taken = slots.clone().try_acquire_owned().unwrap();
     let mut service = value.around(callee);
@@ -130,8 +130,8 @@ async fn refusal_leaves_the_readiness_queue(subject: Subject) {
 
 async fn queued_call_releases_a_readied_service(subject: Subject) {
     let value = subject.tight().await;
-    let _company = value.occupy();
-    let callee = Hard::new(Readiness::Slots, Answer::Never);
+    let _other_call = value.occupy();
+    let callee = Difficult::new(Readiness::Slots, Answer::Never);
     let (census, slots) = (callee.census(), callee.slots());
     let mut service = value.around(callee);
     ready(&mut service).unwrap();

@@ -9,7 +9,7 @@ use tower::util::BoxCloneService;
 use tower::{BoxError, Layer, Service, ServiceExt};
 
 use crate::drive::Driven;
-use crate::inner::{Answer, Hard, Readiness};
+use crate::inner::{Answer, Difficult, Readiness};
 
 /// A subject around a service. The laws know nothing else of a layer.
 pub(crate) type Wrapped = BoxCloneService<u32, u32, BoxError>;
@@ -23,21 +23,21 @@ pub(crate) type Gauges = Vec<(&'static str, usize)>;
 
 /// One value of a layer, which can wrap any number of services.
 pub(crate) struct Value {
-    wrap: Box<dyn Fn(Hard) -> Wrapped>,
+    wrap: Box<dyn Fn(Difficult) -> Wrapped>,
     gauges: Box<dyn Fn() -> Gauges>,
 }
 
 impl Value {
     pub(crate) fn new<L>(layer: L, gauges: impl Fn() -> Gauges + 'static) -> Self
     where
-        L: Layer<Hard> + 'static,
+        L: Layer<Difficult> + 'static,
         L::Service: Service<u32, Response = u32, Error = BoxError, Future: Send> + Clone + Send + 'static,
     {
         Self { wrap: Box::new(move |callee| layer.layer(callee).boxed_clone()), gauges: Box::new(gauges) }
     }
 
     /// `Layer::layer` of this value.
-    pub(crate) fn around(&self, callee: Hard) -> Wrapped {
+    pub(crate) fn around(&self, callee: Difficult) -> Wrapped {
         (self.wrap)(callee)
     }
 
@@ -47,7 +47,7 @@ impl Value {
 
     /// A call of a service that never answers, polled once.
     pub(crate) fn occupy(&self) -> (Driven<Call>, Option<Result<u32, BoxError>>) {
-        let mut service = self.around(Hard::new(Readiness::AtOnce, Answer::Never));
+        let mut service = self.around(Difficult::new(Readiness::AtOnce, Answer::Never));
         let mut call = Driven::new(service.call(0));
         let answer = match call.poll() {
             std::task::Poll::Ready(answer) => Some(answer),
@@ -60,7 +60,7 @@ impl Value {
     /// dropping them ends the state. Returns `None` if nothing is ever refused.
     pub(crate) async fn exhaust(&self) -> Option<Vec<Driven<Call>>> {
         for _ in 0..3 {
-            let mut service = self.around(Hard::new(Readiness::AtOnce, Answer::Fails));
+            let mut service = self.around(Difficult::new(Readiness::AtOnce, Answer::Fails));
             let _ = Driven::new(service.call(0)).finish().await;
         }
         let mut kept = Vec::new();
@@ -76,7 +76,7 @@ impl Value {
 
     /// Whether a healthy call gets its answer in one poll.
     pub(crate) fn serves(&self) -> bool {
-        let mut service = self.around(Hard::new(Readiness::AtOnce, Answer::AtOnce));
+        let mut service = self.around(Difficult::new(Readiness::AtOnce, Answer::AtOnce));
         let answer = Driven::new(service.call(7)).poll();
         matches!(answer, std::task::Poll::Ready(Ok(7)))
     }

@@ -76,7 +76,7 @@ pub(crate) fn serve(app: axum::Router) -> SocketAddr {
 }
 
 /// An address at which nothing ever listens.
-pub(crate) fn nobody() -> SocketAddr {
+pub(crate) fn unused_address() -> SocketAddr {
     PipeListener::bind().address()
 }
 

@@ -25,9 +25,9 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tower::{BoxError, Layer, ServiceBuilder, ServiceExt};
 
-use crate::nobody;
 use crate::server::Act::{Answer, Die};
 use crate::server::Server;
+use crate::unused_address;
 use crate::upload::{Piece, Upload};
 
 fn retry() -> RetryLayer<ByStatus, ByMethod> {
@@ -114,7 +114,7 @@ async fn bodies_stream_both_ways_at_once() {
 
 #[tokio::test]
 async fn unsent_post_is_retried_with_the_error_of_reqwest() {
-    let request = request(Method::POST, nobody(), Full::<Bytes>::from("pay"));
+    let request = request(Method::POST, unused_address(), Full::<Bytes>::from("pay"));
     let (answer, report) = report(retry().layer(client()).oneshot(request)).await;
     assert!(own(&answer.unwrap_err()).is_connect());
     assert_eq!(report.unwrap().verdicts, [Verdict::Unsent; 3]);
@@ -124,7 +124,7 @@ async fn unsent_post_is_retried_with_the_error_of_reqwest() {
 #[tokio::test]
 async fn post_redirected_to_a_dead_host_is_not_retried() {
     for body in ["pay", ""] {
-        let dead = nobody();
+        let dead = unused_address();
         let count = Arc::new(AtomicUsize::new(0));
         let counting = Arc::clone(&count);
         let address = serve(move |request| {

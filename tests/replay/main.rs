@@ -69,7 +69,7 @@ fn not_listening() -> (TcpSocket, SocketAddr) {
 }
 
 /// An address that refuses all connections, for as long as the process lives.
-fn nobody() -> SocketAddr {
+fn unused_address() -> SocketAddr {
     let (socket, address) = not_listening();
     std::mem::forget(socket);
     address

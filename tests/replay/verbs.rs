@@ -18,7 +18,7 @@ use tower::{Layer, Service, service_fn};
 use crate::server::Act::{self, Answer, Die};
 use crate::server::Server;
 use crate::upload::Upload;
-use crate::{BOTH, Protocol, call, client, nobody, not_listening, request, retry};
+use crate::{BOTH, Protocol, call, client, not_listening, request, retry, unused_address};
 
 async fn attempts(script: &'static [Act], mut request: Request<Upload>) -> usize {
     let server = Server::new(script).await;
@@ -104,7 +104,7 @@ async fn unstarted_upload_over_the_bound_is_retried() {
 
 #[tokio::test]
 async fn dead_host_is_unsent_and_returns_the_connector_error() {
-    let request = request(Method::POST, nobody(), Full::<Bytes>::from("pay"));
+    let request = request(Method::POST, unused_address(), Full::<Bytes>::from("pay"));
     let (answer, report) = call(retry().layer(client(Protocol::Http1)), request).await;
     let error = answer.unwrap_err();
     assert!(error.downcast_ref::<hyper_util::client::legacy::Error>().is_some_and(|error| error.is_connect()));

@@ -11,7 +11,7 @@ use crate::{MILLISECOND, SECOND};
 
 /// How the dependency answers a call.
 #[derive(Clone, Copy, Debug)]
-enum Will {
+enum Outcome {
     Answer,
     Fail,
     Hang,
@@ -28,14 +28,14 @@ impl Breaker {
         Self { layer: CircuitBreakerLayer::new(config).unwrap(), reached: Arc::default() }
     }
 
-    async fn call(&self, will: Will) -> Result<(), BoxError> {
+    async fn call(&self, will: Outcome) -> Result<(), BoxError> {
         let callee = service_fn(move |()| {
             self.reached.fetch_add(1, Ordering::SeqCst);
             async move {
                 match will {
-                    Will::Answer => Ok(()),
-                    Will::Fail => Err(BoxError::from("out of order")),
-                    Will::Hang => pending().await,
+                    Outcome::Answer => Ok(()),
+                    Outcome::Fail => Err(BoxError::from("out of order")),
+                    Outcome::Hang => pending().await,
                 }
             }
         });
@@ -53,7 +53,7 @@ impl Breaker {
     /// Moves the breaker from closed to open.
     async fn open(&self) {
         while self.state() == State::Closed {
-            let _ = self.call(Will::Fail).await;
+            let _ = self.call(Outcome::Fail).await;
         }
         assert_eq!(self.state(), State::Open);
     }
@@ -75,7 +75,7 @@ async fn call_window_forgets_old_successes() {
     let window = Window::Calls(100);
     let breaker = Breaker::new(CircuitBreakerConfig { window, consecutive_failures: None, ..Default::default() });
     for _ in 0..100_000 {
-        breaker.call(Will::Answer).await.unwrap();
+        breaker.call(Outcome::Answer).await.unwrap();
     }
     let before = breaker.reached();
     breaker.open().await;
@@ -86,11 +86,11 @@ async fn call_window_forgets_old_successes() {
 async fn time_window_forgets_older_calls() {
     let breaker = Breaker::new(CircuitBreakerConfig { consecutive_failures: None, ..Default::default() });
     for _ in 0..9 {
-        let _ = breaker.call(Will::Fail).await;
+        let _ = breaker.call(Outcome::Fail).await;
     }
     // A tenth failure would open it; after a silence it is the first failure again.
     advance(3600 * SECOND).await;
-    let _ = breaker.call(Will::Fail).await;
+    let _ = breaker.call(Outcome::Fail).await;
     assert_eq!((breaker.state(), breaker.layer.handle().snapshot().failures), (State::Closed, 1));
 }
 
@@ -98,7 +98,7 @@ async fn time_window_forgets_older_calls() {
 async fn abandoned_hanging_calls_open_it() {
     let breaker = Breaker::new(CircuitBreakerConfig::default());
     for _ in 0..200 {
-        let _ = timeout(2 * SECOND, breaker.call(Will::Hang)).await;
+        let _ = timeout(2 * SECOND, breaker.call(Outcome::Hang)).await;
     }
     assert!(breaker.reached() < 100, "{}", breaker.reached());
     assert_ne!(breaker.state(), State::Closed);
@@ -109,7 +109,7 @@ async fn hanging_dependency_gets_one_probe_at_a_time() {
     let breaker = Breaker::new(CircuitBreakerConfig::default());
     breaker.open_for_a_while().await;
     let before = breaker.reached();
-    let everyone = (0..50).map(|_| timeout(100 * MILLISECOND, breaker.call(Will::Hang)));
+    let everyone = (0..50).map(|_| timeout(100 * MILLISECOND, breaker.call(Outcome::Hang)));
     let answers = futures::future::join_all(everyone).await;
     assert_eq!(breaker.reached() - before, 1);
     assert_eq!(answers.iter().flatten().filter(|answer| is_refused(answer)).count(), 49);
@@ -122,7 +122,7 @@ async fn sparse_calls_close_it() {
     let mut probes = 0;
     while breaker.state() != State::Closed {
         advance(3600 * SECOND).await;
-        breaker.call(Will::Answer).await.unwrap();
+        breaker.call(Outcome::Answer).await.unwrap();
         probes += 1;
         assert!(probes <= 1 + 2 + 4 + 8);
     }
@@ -138,9 +138,9 @@ fn half_open_without_probes_cannot_be_configured() {
 async fn cancelled_probe_does_not_close_it_and_frees_its_slot() {
     let breaker = Breaker::new(CircuitBreakerConfig { half_open_rounds: 1, ..Default::default() });
     breaker.open_for_a_while().await;
-    assert!(timeout(10 * MILLISECOND, breaker.call(Will::Hang)).await.is_err(), "the probe was sent");
+    assert!(timeout(10 * MILLISECOND, breaker.call(Outcome::Hang)).await.is_err(), "the probe was sent");
     assert_eq!(breaker.state(), State::HalfOpen);
-    breaker.call(Will::Answer).await.unwrap();
+    breaker.call(Outcome::Answer).await.unwrap();
     assert_eq!(breaker.state(), State::Closed);
 }
 
@@ -148,11 +148,11 @@ async fn cancelled_probe_does_not_close_it_and_frees_its_slot() {
 async fn hanging_probe_does_not_block_it() {
     let breaker = Breaker::new(CircuitBreakerConfig::default());
     breaker.open_for_a_while().await;
-    let hung = breaker.call(Will::Hang);
+    let hung = breaker.call(Outcome::Hang);
     tokio::pin!(hung);
     assert!(timeout(MILLISECOND, &mut hung).await.is_err());
     let mut seconds = 0;
-    while is_refused(&breaker.call(Will::Answer).await) {
+    while is_refused(&breaker.call(Outcome::Answer).await) {
         advance(SECOND).await;
         seconds += 1;
         assert!(seconds <= 5, "the breaker is blocked");
@@ -184,7 +184,7 @@ async fn recovered_dependency_is_not_flooded_and_soon_has_full_load() {
     let breaker = Breaker::new(CircuitBreakerConfig::default());
     breaker.open_for_a_while().await;
     let before = breaker.reached();
-    let everyone = (0..50).map(|_| breaker.call(Will::Answer));
+    let everyone = (0..50).map(|_| breaker.call(Outcome::Answer));
     futures::future::join_all(everyone).await;
     // Immediate answers admit more calls at once.
     assert_eq!(breaker.state(), State::Closed);

@@ -1,6 +1,6 @@
 //! Known faults of similar layers in other libraries. Each test shows that the fault does not exist here.
 //!
-//! The laws in `tests/laws` cover what holds for every layer: stale answers change nothing (`late`), waits do not spin
+//! The laws in `tests/laws` cover what holds for every layer: stale answers change nothing (`stale`), waits do not spin
 //! (`bounds`), idle clones hold nothing (`readiness`), and gauges return to zero (`cancellation`).
 #![allow(clippy::disallowed_methods, reason = "tests sleep and look at the clock as users do")]
 

@@ -73,7 +73,7 @@ fn stress(protocol: Protocol) {
     let seconds = number("SEAWALL_STRESS_SECONDS").unwrap_or(8);
     let seed = number("SEAWALL_STRESS_SEED").unwrap_or_else(|| fastrand::u64(..));
     let name = protocol.name();
-    say(&format!("stress {name}: {seconds} s, SEAWALL_STRESS_SEED={seed}"));
+    print_uncaptured(&format!("stress {name}: {seconds} s, SEAWALL_STRESS_SEED={seed}"));
 
     // A panic must not drop the runtime: that would wait for workers that hang.
     let runtime =
@@ -90,9 +90,9 @@ fn stress(protocol: Protocol) {
     let mut outcome = run(protocol, &Stacks::ALL, CALLERS, seed, &runtime, Duration::from_secs(seconds), own_tasks);
     outcome.leaked.extend((outcome.tasks > own_tasks).then(|| ("tasks".to_owned(), outcome.tasks - own_tasks)));
     print!("{}", outcome.progress.report());
-    say(&format!("figure stress.{name}.calls {}", outcome.done.calls));
-    say(&format!("figure stress.{name}.leaked {}", outcome.leaked.iter().map(|(_, n)| n).sum::<usize>()));
-    say(&format!("figure stress.{name}.longest_pause_ms {}", outcome.done.longest_pause.as_millis()));
+    print_uncaptured(&format!("figure stress.{name}.calls {}", outcome.done.calls));
+    print_uncaptured(&format!("figure stress.{name}.leaked {}", outcome.leaked.iter().map(|(_, n)| n).sum::<usize>()));
+    print_uncaptured(&format!("figure stress.{name}.longest_pause_ms {}", outcome.done.longest_pause.as_millis()));
     assert_eq!(outcome.leaked, [], "{name}, seed {seed}: not released within {GIVEN_BACK:?}");
     ManuallyDrop::into_inner(runtime).shutdown_background();
 }
@@ -235,6 +235,6 @@ fn seen_by(registry: &Registry) -> Vec<(String, usize)> {
 }
 
 /// Bypasses the capture of the test harness, which hides the output of a passing test.
-fn say(line: &str) {
+fn print_uncaptured(line: &str) {
     let _ = writeln!(std::io::stdout(), "{line}");
 }

@@ -122,7 +122,7 @@ impl Subscriber for CallsBack {
 }
 
 /// Everything that may be called from a callback; values that were kept until then are dropped.
-fn everything(registry: &Registry, kept: &Mutex<Option<BulkheadLayer>>) {
+fn call_everything(registry: &Registry, kept: &Mutex<Option<BulkheadLayer>>) {
     let kept = kept.lock().unwrap().take();
     drop(kept);
     registry.publish();
@@ -137,7 +137,7 @@ fn everything(registry: &Registry, kept: &Mutex<Option<BulkheadLayer>>) {
 }
 
 /// Runs it here, and then in another thread, which is waited for.
-fn here_and_there(work: impl Fn() + Send + Sync + 'static) -> impl Fn() + Send + Sync {
+fn on_both_threads(work: impl Fn() + Send + Sync + 'static) -> impl Fn() + Send + Sync {
     let work = Arc::new(work);
     move || {
         work();
@@ -175,7 +175,7 @@ fn recorder_that_calls_back_does_not_deadlock() {
     let registry = Registry::new();
     let layer = BulkheadLayer::new(BulkheadConfig::default()).unwrap().named_in(&registry, "dropped within").unwrap();
     let (kept, within) = (Mutex::new(Some(layer)), registry.clone());
-    let recorder = CallsBack::new(here_and_there(move || everything(&within, &kept)));
+    let recorder = CallsBack::new(on_both_threads(move || call_everything(&within, &kept)));
     metrics::with_local_recorder(&recorder, || {
         calls(&registry);
         calls(&registry);
@@ -188,7 +188,7 @@ fn subscriber_that_calls_back_does_not_deadlock() {
     let registry = Registry::new();
     let layer = BulkheadLayer::new(BulkheadConfig::default()).unwrap().named_in(&registry, "dropped within").unwrap();
     let (kept, within) = (Mutex::new(Some(layer)), registry.clone());
-    crate::listening::listening(CallsBack::new(here_and_there(move || everything(&within, &kept))), || {
+    crate::listening::listening(CallsBack::new(on_both_threads(move || call_everything(&within, &kept))), || {
         calls(&registry)
     });
 }

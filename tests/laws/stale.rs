@@ -8,7 +8,7 @@ use tower::util::BoxCloneService;
 use tower::{BoxError, Layer, Service, ServiceExt};
 
 use crate::drive::Driven;
-use crate::inner::{Answer, Hard, Readiness};
+use crate::inner::{Answer, Difficult, Readiness};
 use crate::subject::Call;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -35,7 +35,7 @@ impl Breaker {
     }
 
     fn call(&self, answer: Answer) -> Driven<Call> {
-        let service = self.layer.layer(Hard::new(Readiness::AtOnce, answer));
+        let service = self.layer.layer(Difficult::new(Readiness::AtOnce, answer));
         let mut service: BoxCloneService<u32, u32, BoxError> = service.boxed_clone();
         let mut call = Driven::new(service.call(7));
         let _ = call.poll();
@@ -132,7 +132,7 @@ async fn opens_after(layer: &CircuitBreakerLayer) -> Duration {
     let start = Instant::now();
     let mut hung = Vec::new();
     while handle.state() == State::Closed {
-        let mut call = Driven::new(layer.layer(Hard::new(Readiness::AtOnce, Answer::Never)).call(7));
+        let mut call = Driven::new(layer.layer(Difficult::new(Readiness::AtOnce, Answer::Never)).call(7));
         let _ = call.poll();
         hung.push(call);
         advance(Duration::from_millis(100)).await;
@@ -145,7 +145,7 @@ async fn opens_after(layer: &CircuitBreakerLayer) -> Duration {
 async fn stale_answers_do_not_change_the_slow_threshold() {
     let layer = CircuitBreakerLayer::new(CircuitBreakerConfig::default()).unwrap();
     let handle = layer.handle();
-    let quick = Hard::new(Readiness::AtOnce, Answer::After(Duration::from_millis(20)));
+    let quick = Difficult::new(Readiness::AtOnce, Answer::After(Duration::from_millis(20)));
     for _ in 0..500 {
         layer.layer(quick.clone()).oneshot(7).await.unwrap();
     }
@@ -160,7 +160,7 @@ async fn stale_answers_do_not_change_the_slow_threshold() {
 
     // Five hundred calls are sent before the stall can be detected. The breaker opens and closes again long before
     // they are answered.
-    let stalled = layer.layer(Hard::new(Readiness::AtOnce, Answer::After(50 * SECOND)));
+    let stalled = layer.layer(Difficult::new(Readiness::AtOnce, Answer::After(50 * SECOND)));
     let calls: Vec<_> = (0..500).map(|n| tokio::spawn(stalled.clone().oneshot(n))).collect();
     sleep(Duration::from_millis(1)).await;
     opens_after(&layer).await;
@@ -175,25 +175,25 @@ async fn stale_answers_do_not_change_the_slow_threshold() {
 async fn superseded_probe_does_not_change_the_slow_threshold() {
     let layer = CircuitBreakerLayer::new(CircuitBreakerConfig { jitter: 0.0, ..Default::default() }).unwrap();
     let handle = layer.handle();
-    let quick = Hard::new(Readiness::AtOnce, Answer::After(Duration::from_millis(20)));
+    let quick = Difficult::new(Readiness::AtOnce, Answer::After(Duration::from_millis(20)));
     for _ in 0..500 {
         layer.layer(quick.clone()).oneshot(7).await.unwrap();
     }
     let usually = opens_after(&layer).await;
     advance(SECOND).await;
-    let mut late = Driven::new(layer.layer(Hard::new(Readiness::AtOnce, Answer::After(60 * SECOND))).call(7));
+    let mut late = Driven::new(layer.layer(Difficult::new(Readiness::AtOnce, Answer::After(60 * SECOND))).call(7));
     assert!(late.poll().is_pending());
     assert_eq!(handle.state(), State::HalfOpen);
     // The probe hangs and other calls fail, which starts another break.
     advance(10 * SECOND).await;
     for _ in 0..3 {
-        let failing = Hard::new(Readiness::AtOnce, Answer::Fails);
+        let failing = Difficult::new(Readiness::AtOnce, Answer::Fails);
         let _ = layer.layer(failing).oneshot(7).await;
     }
     assert_eq!(handle.state(), State::Open);
     // Its answer comes while the next probe is in flight.
     advance(49 * SECOND).await;
-    let mut probe = Driven::new(layer.layer(Hard::new(Readiness::AtOnce, Answer::After(2 * SECOND))).call(7));
+    let mut probe = Driven::new(layer.layer(Difficult::new(Readiness::AtOnce, Answer::After(2 * SECOND))).call(7));
     assert!(probe.poll().is_pending());
     assert_eq!(handle.state(), State::HalfOpen);
     late.finish().await.unwrap();
