@@ -20,7 +20,7 @@ use crate::ground::scope::{self, Context, ExhaustedBefore};
 use crate::ground::sync::Arc;
 use crate::ground::time::{self, Instant};
 use crate::ground::verdict::{self, Classify, Expiry, Verdict};
-use crate::layers::call::inner::{Call, Taken};
+use crate::layers::call::inner::{Call, CallError, Taken};
 use crate::layers::call::sending::{self, Sending};
 use crate::layers::core::observed;
 use crate::telemetry::{self, AttemptSpan};
@@ -131,11 +131,7 @@ where
                         let _entered = (scope::enter(inside), this.cut.map(|_| scope::enforce(cx.waker())));
                         let _sending = sending::enter(this.sending.as_ref());
                         let _span = this.span.as_ref().map(|span| span.enter());
-                        scope::noting_local_wait(|| match call.as_mut().poll_call(cx, layer_id) {
-                            Poll::Ready(Ok(())) => call.as_mut().poll(cx, layer_id).map_err(Failed::Called),
-                            Poll::Ready(Err(error)) => Poll::Ready(Err(Failed::NotCalled(error))),
-                            Poll::Pending => Poll::Pending,
-                        })
+                        scope::noting_local_wait(|| call.as_mut().poll_call(cx, layer_id))
                     };
                     match answer {
                         (Poll::Ready(Ok(response)), _) => {
@@ -145,10 +141,8 @@ where
                             continue;
                         }
                         (Poll::Ready(Err(failed)), _) => {
-                            let (is_called, error) = match failed {
-                                Failed::Called(error) => (true, error),
-                                Failed::NotCalled(error) => (false, error),
-                            };
+                            let is_called = matches!(failed, CallError::Called(_));
+                            let error = failed.into_inner();
                             let verdict = verdict::judge(this.classifier, Err(&error));
                             mark(this.retrying, is_called && verdict != Verdict::Unsent && !is_refused(&error));
                             (verdict, Err(error))
@@ -396,14 +390,6 @@ where
             });
         }
     }
-}
-
-/// How an attempt ended without an answer.
-enum Failed {
-    /// The inner service was called.
-    Called(BoxError),
-    /// It did not come to that.
-    NotCalled(BoxError),
 }
 
 fn mark<T>(retrying: &mut Option<Box<Retrying<T>>>, sent: bool) {
