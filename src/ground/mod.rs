@@ -1,5 +1,6 @@
 //! What everything else stands on: time, chance, verdict, context, error, locks, validation.
 
+pub(crate) mod call_deadline;
 pub(crate) mod chance;
 pub mod context;
 pub mod error;

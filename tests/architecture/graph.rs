@@ -22,7 +22,7 @@ const ORDER_WITHIN: [(&str, &[&[&str]]); 4] = [
             &["time", "live"],
             &["scope"],
             &["error", "context", "stopwatch"],
-            &["validation"],
+            &["call_deadline", "validation"],
             &["verdict"],
         ],
     ),

@@ -61,12 +61,12 @@ where
         let now = scope::call_start();
         let breaker = self.breakers.breaker(&request);
         let entrance = breaker.entrance();
-        let bound = Bound::new(now, entrance.max_hold);
+        let bound = Bound::within(now, &scope::current(), entrance.max_hold);
         let admitted = if scope::current().has_expired(now) {
             // It would not be sent in time, and its end would be held against the callee.
             Err(breaker.instruments().refuse(Reason::DeadlineExpired))
         } else {
-            let left = bound.instant().since(now);
+            let left = bound.deadline().at().since(now);
             breaker.admit(&entrance.pace, left, now).map_err(|wait| breaker.refusal(wait, now))
         };
         let (pass, refusal) = match admitted {
@@ -76,7 +76,7 @@ where
             }
             Err(refusal) => (None, Some(refusal)),
         };
-        let ticket = Ticket::new(breaker, pass, now, bound.limits());
+        let ticket = Ticket::new(breaker, pass, now, bound.deadline());
         let call = match refusal {
             None => BoundedCall::new(self.inner.call(request, now, self.breakers.unready()), bound),
             Some(refusal) => {

@@ -3,7 +3,7 @@ use std::task::{self, Poll};
 
 use tower::{BoxError, Service};
 
-use super::future::{CallDeadline, Cut, ResponseBounds, ResponseFuture};
+use super::future::{Cut, OwnDeadline, ResponseBounds, ResponseFuture};
 use super::state::State;
 use super::timing::{Alike, Timing};
 use crate::ground::error::Reason;
@@ -52,7 +52,7 @@ where
         if inherited.has_expired(now) || within.is_some_and(|time| time.is_zero()) {
             self.inner.let_go();
             let call = Call::Refused(Some(self.state.instruments.refuse(Reason::DeadlineExpired)));
-            let deadline = CallDeadline { start: now, inside: inherited, reason: Reason::DeadlineExpired, layer_id };
+            let deadline = OwnDeadline { start: now, inside: inherited, reason: Reason::DeadlineExpired, layer_id };
             let response = ResponseBounds { outermost: now, body_timeout: None, idle: None, pace: Pace::Free };
             return ResponseFuture::new(call, deadline, response, self.classifier.clone());
         }
@@ -85,7 +85,7 @@ where
         let inside = inherited.with_deadline(Some(deadline)).with_end(end, lasts).with_enforced(true);
         let classifier = self.classifier.clone();
         let _entered = scope::enter(inside);
-        let deadline = CallDeadline { start: now, inside, reason, layer_id };
+        let deadline = OwnDeadline { start: now, inside, reason, layer_id };
         ResponseFuture::new(self.inner.call(request, now, &self.state.unready), deadline, response, classifier)
     }
 }

@@ -130,11 +130,11 @@ impl<S, Req, F> AdmittedCall<S, Req, F> {
                     let Some(serving) = running else { return Poll::Pending };
                     serving.polled = true;
                     let result = ready!(work::around(&mut serving.place, || call.as_mut().poll(cx, *layer_id)));
-                    let (limits, layer_id) = (call.bound().limits(), *layer_id);
+                    let (deadline, layer_id) = (call.bound().deadline(), *layer_id);
                     let Some(serving) = running.take() else { return Poll::Pending };
                     let now = time::now();
                     scope::answered_at(now);
-                    let hold = serving.answered(now, limits, layer_id);
+                    let hold = serving.answered(now, deadline, layer_id);
                     self.set(Self::Over);
                     let verdict = judge(result.as_ref());
                     return Poll::Ready(match result {

@@ -8,12 +8,13 @@ use pin_project::{pin_project, pinned_drop};
 use tower::{BoxError, Service};
 
 use super::call_state::{Beginning, Further, Retrying, State, StateProj};
-use super::limit::{Limit, inside, numbered};
+use super::limit::{AttemptBounds, attempt_cut, inside, numbered};
 use super::policy::{Ended, Granted, Policy, Progress};
 use super::replay::Kept;
 use super::report::{self, Report, Stop};
 use super::terms::Terms;
 use crate::admission::timer::Timer;
+use crate::ground::call_deadline::CallDeadline;
 use crate::ground::chance;
 use crate::ground::error::{Reason, rejection};
 use crate::ground::scope::{self, Context, ExhaustedBefore};
@@ -41,7 +42,7 @@ where
     /// When the present attempt is cut, if that is before the call is.
     cut: Option<Instant>,
     /// The bound of the whole call.
-    limit: Limit,
+    deadline: CallDeadline,
     /// None once no further attempt can follow.
     further: Option<Further<S, K>>,
     /// None until an attempt has failed and another one follows.
@@ -79,16 +80,16 @@ where
         policy: Arc<Policy>,
         classifier: C,
     ) -> Self {
-        let Beginning { inherited, terms, limit, cut, span, sending } = beginning;
+        let Beginning { inherited, terms, deadline, cut, span, sending } = beginning;
         let attempts = if matches!(call, Call::Refused(_)) { 0 } else { 1 };
         Self {
             state: State::Attempting { call },
             timer: Timer::new(),
             cut,
-            limit,
+            deadline,
             further,
             retrying: None,
-            progress: Progress::new(attempts, limit.start),
+            progress: Progress::new(attempts, deadline.start()),
             polled: false,
             span,
             sending,
@@ -125,6 +126,7 @@ where
             let call_context = numbered(*this.inherited, this.terms, this.progress.attempts).with_enforced(enforced);
             let inside = inside(call_context, *this.cut);
             let has_failed = this.retrying.as_ref().is_some_and(|retrying| retrying.failure.is_some());
+            let bounds = AttemptBounds { call: *this.deadline, cut: *this.cut, since: this.progress.since, has_failed };
             let (verdict, result) = match this.state.as_mut().project() {
                 StateProj::Attempting { mut call } => {
                     let answer = {
@@ -151,15 +153,7 @@ where
                             if !is_local {
                                 mark(this.retrying, true);
                             }
-                            ready!(this.limit.poll_cut(
-                                *this.cut,
-                                this.progress.since,
-                                this.timer,
-                                cx,
-                                has_failed,
-                                call.is_waiting(),
-                                layer_id
-                            ))
+                            ready!(bounds.poll_cut(this.timer, cx, call.is_waiting(), layer_id))
                         }
                     }
                 }
@@ -174,21 +168,13 @@ where
                             mark(this.retrying, verdict != Verdict::Unsent);
                             (verdict, Ok(response))
                         }
-                        Poll::Pending => ready!(this.limit.poll_cut(
-                            *this.cut,
-                            this.progress.since,
-                            this.timer,
-                            cx,
-                            has_failed,
-                            false,
-                            layer_id
-                        )),
+                        Poll::Pending => ready!(bounds.poll_cut(this.timer, cx, false, layer_id)),
                     }
                 }
                 StateProj::Detaching { detaching, until, cause } => {
                     let (until, cause) = (*until, *cause);
                     // It ends before the call does, whose bound may be our own: what it keeps must not be lost to that.
-                    let inside = inside.with_deadline(Some(this.limit.at));
+                    let inside = inside.with_deadline(Some(this.deadline.at()));
                     let detached = {
                         let _entered = scope::enter(inside);
                         detaching.poll(cx)
@@ -199,15 +185,7 @@ where
                             this.rest(until, cause);
                             continue;
                         }
-                        Poll::Pending => ready!(this.limit.poll_cut(
-                            *this.cut,
-                            this.progress.since,
-                            this.timer,
-                            cx,
-                            has_failed,
-                            false,
-                            layer_id
-                        )),
+                        Poll::Pending => ready!(bounds.poll_cut(this.timer, cx, false, layer_id)),
                     }
                 }
                 StateProj::Resting { until, timer, cause } => {
@@ -217,7 +195,7 @@ where
                     }
                     let (cause, now) = (*cause, time::now());
                     // We may wake up much later than we wanted to.
-                    let stop = if now >= this.limit.at {
+                    let stop = if now >= this.deadline.at() {
                         Stop::Deadline
                     } else if let Some(call) = this.begin(call_context, now) {
                         telemetry::retried(&this.policy.instruments, cause);
@@ -314,7 +292,7 @@ where
         S: Clone,
     {
         let attempt = self.progress.attempts.saturating_add(1);
-        let cut = self.limit.cut(self.terms, now);
+        let cut = attempt_cut(self.deadline, self.inherited, self.terms, now);
         let _entered = scope::enter(inside(context.with_attempt(attempt), cut));
         let further = self.further.as_mut()?;
         let request = further.kept.next()?;
@@ -349,7 +327,7 @@ where
         }
         let further = &*self.further;
         let repeatable = |verdict| further.as_ref().is_some_and(|further| further.kept.repeatable(verdict));
-        let ended = Ended { verdict, now: time::now(), limit: self.limit.at };
+        let ended = Ended { verdict, now: time::now(), limit: self.deadline.at() };
         let asked = || theirs.and_then(|failed| self.classifier.retry_after(failed));
         self.policy.retry(self.terms, self.progress, ended, asked, repeatable, chance::sample)
     }
@@ -366,7 +344,7 @@ where
         let instruments = &self.policy.instruments;
         // A call of which nothing was begun was refused, and is counted as that.
         if instruments.named().is_some() && *self.polled && self.progress.attempts > 0 {
-            observed::record(instruments, last, time::latest_or_now().since(self.limit.start));
+            observed::record(instruments, last, time::latest_or_now().since(self.deadline.start()));
         }
         self.tell(stopped);
     }
@@ -386,7 +364,7 @@ where
                 attempts: self.progress.attempts,
                 stopped,
                 verdicts: self.verdicts.take().unwrap_or_default().0,
-                elapsed: time::now().since(self.limit.start),
+                elapsed: time::now().since(self.deadline.start()),
             });
         }
     }
@@ -436,7 +414,7 @@ where
     C: Classify<S::Response>,
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { progress, limit, .. } = self;
-        f.debug_struct("ResponseFuture").field("progress", progress).field("limit", limit).finish_non_exhaustive()
+        let Self { progress, deadline, .. } = self;
+        f.debug_struct("ResponseFuture").field("progress", progress).field("deadline", deadline).finish_non_exhaustive()
     }
 }
