@@ -10,7 +10,6 @@
 //!
 //! At the end the client stack is measured with a name and without, before and after a metrics recorder is installed.
 
-mod http;
 mod measure;
 mod report;
 mod rows;

@@ -9,6 +9,7 @@ use crate::admission::reaper;
 use crate::ground::error::Rejected;
 use crate::ground::time::Instant;
 use crate::ground::verdict::{Expiry, Guard, Pace};
+use crate::telemetry;
 
 /// How many layers may join the one that holds the body first. One more begins a slot of its own, around this one.
 const MOST: usize = 3;
@@ -59,7 +60,8 @@ pub(super) struct Reached {
 impl Reached {
     /// The refusal of a body that is cut at `now`.
     pub(super) fn rejected(&self, parked: bool, now: Instant) -> Rejected {
-        Rejected::by(self.expiry.source, self.expiry.why(self.idle_since, now)).while_parked(parked)
+        let why = self.expiry.why(self.idle_since, now);
+        telemetry::refuse(self.expiry.layer_id, why).into_rejected().while_parked(parked)
     }
 }
 
