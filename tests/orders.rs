@@ -48,9 +48,9 @@ fn request() -> Request<Empty<Bytes>> {
     Request::get("http://callee.test/").body(Empty::new()).unwrap()
 }
 
-/// A head that the deadline cuts is recorded as slow, even if the deadline layer is not the innermost.
+/// A cut by the head timeout counts against the dependency, although it comes before the deadline.
 #[tokio::test(start_paused = true)]
-async fn heads_cut_by_the_deadline_open_the_breaker() {
+async fn heads_cut_by_the_head_timeout_open_the_breaker() {
     let breaker = CircuitBreakerLayer::http(CircuitBreakerConfig::default()).unwrap();
     let handle = breaker.handle();
     let config = DeadlineConfig { head_timeout: Some(SECOND), ..DeadlineConfig::default() };
@@ -82,7 +82,7 @@ async fn idle_dependency_opens_the_breaker() {
     assert_eq!(handle.state(), State::Open, "{:?}", handle.snapshot());
 }
 
-/// Most of the call's time is used up when the retry returns the kept failure.
+/// The second attempt hangs, so the deadline has nearly passed when the retry returns the kept failure.
 #[tokio::test(start_paused = true)]
 async fn failure_kept_by_retry_is_readable_through_outer_layers() {
     let attempts = Arc::new(AtomicUsize::new(0));

@@ -48,7 +48,7 @@ where
 /// The inner service, with a short answer.
 #[derive(Clone, Copy, Debug)]
 pub struct Answers {
-    /// Whether the answer is there when the call is polled for the second time; else at once.
+    /// Whether the answer is ready at the second poll instead of the first.
     pub yields: bool,
 }
 

@@ -80,7 +80,7 @@ fn configs() -> [ClientConfig; 2] {
     [config, without_retries]
 }
 
-/// Fifty workers call for two seconds, or until a hundred calls were answered.
+/// Fifty workers call for at least two seconds, and until a hundred calls were answered.
 async fn fifty_workers<F: Future<Output = Result<(), String>> + Send>(
     call: impl Fn() -> F + Clone + Send + Sync + 'static,
     breaker: impl Fn() -> Snapshot,

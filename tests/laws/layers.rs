@@ -33,7 +33,7 @@ pub(crate) fn deadline() -> Subject {
 }
 
 pub(crate) fn retry() -> Subject {
-    // The retry holds a part of its budget; separate tests cover budgets.
+    // A retry holds only a part of its budget; separate tests cover budgets.
     Subject {
         as_configured_by_default: || Value::new(default_retry(), Vec::new),
         as_tight_as_can_be: || Value::new(tight_retry(), Vec::new),

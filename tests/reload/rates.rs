@@ -92,7 +92,7 @@ async fn exhausted_rate_stays_exhausted() {
     assert_eq!(reason(service.clone().oneshot(0).await), Some(Reason::RateLimited));
 }
 
-/// The limit is lowered while all of it is used: the lower rate passes calls from the first moment on.
+/// The limit is lowered after all of it was used: the new rate admits calls from the start.
 #[tokio::test(start_paused = true)]
 async fn lower_limit_still_passes_calls() {
     let layer = RateLimitLayer::new(RateLimitConfig { permits: 1000, ..Default::default() }).unwrap();

@@ -161,6 +161,7 @@ async fn timeout_is_not_retried_with_too_little_time_left() {
     }
 }
 
+/// Nothing was sent, and a retry would only make our own queue longer.
 #[tokio::test(start_paused = true)]
 async fn readiness_timeout_is_not_retried() {
     #[derive(Clone)]

@@ -125,7 +125,7 @@ fn every_ended_call_is_counted_by_its_verdict() {
         };
         assert_eq!(["success", "transient", "abandoned"].map(|verdict| calls("retry", verdict)), [2, 3, 1]);
         for layer in ["bulkhead", "circuit_breaker"] {
-            // Each of the three failed calls made two attempts. An open breaker does not stop the count.
+            // Each of the three failed calls made two attempts. A breaker that opened but only observes counts them.
             assert_eq!(
                 ["success", "transient", "abandoned"].map(|verdict| calls(layer, verdict)),
                 [2, 6, 1],

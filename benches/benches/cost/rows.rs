@@ -51,7 +51,7 @@ impl Row {
     }
 }
 
-/// Ours, and what comes nearest to it in tower.
+/// Our layer, and the closest one in tower.
 const COUNTERPARTS: [(&str, &str); 7] = [
     ("deadline", "tower.timeout"),
     ("retry", "tower.retry"),
