@@ -7,6 +7,7 @@ pub mod error;
 pub(crate) mod layer_id;
 pub(crate) mod live;
 pub(crate) mod scope;
+pub(crate) mod settings;
 pub(crate) mod stopwatch;
 pub(crate) mod sync;
 pub(crate) mod text;
