@@ -5,7 +5,6 @@ pub(crate) mod chance;
 pub mod context;
 pub mod error;
 pub(crate) mod layer_id;
-pub(crate) mod live;
 pub(crate) mod scope;
 pub(crate) mod settings;
 pub(crate) mod stopwatch;
