@@ -1,4 +1,4 @@
-//! The operations guide names every refusal and every setting, each with its true default; this keeps it so.
+//! Checks that the operations guide names every refusal and every setting, each with its default.
 #![cfg(feature = "http")]
 
 use std::collections::BTreeMap;
@@ -18,20 +18,20 @@ fn page() -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/operations.md")).unwrap()
 }
 
-/// What stands under a heading, up to the next one.
+/// The text under a heading, up to the next heading.
 fn section<'a>(page: &'a str, heading: &str) -> &'a str {
     let start = page.find(&format!("\n{heading}\n")).unwrap_or_else(|| panic!("no section {heading}"));
     let rest = &page[start + heading.len() + 2..];
     &rest[..rest.find("\n#").unwrap_or(rest.len())]
 }
 
-/// The rows of all tables in `text`, as cells.
+/// The rows of all tables in `text`, split into cells.
 fn rows(text: &str) -> impl Iterator<Item = Vec<&str>> {
     let rows = text.lines().filter(|line| line.starts_with("| ") && line.ends_with('|'));
     rows.map(|row| row.trim_matches('|').split('|').map(str::trim).collect())
 }
 
-/// Every public field of every struct that holds settings, and every variant of `Reason`.
+/// Every public field of every config struct, and every variant of `Reason`.
 #[derive(Default)]
 struct Found {
     fields: BTreeMap<String, Vec<String>>,
@@ -74,7 +74,7 @@ fn source() -> Found {
     found
 }
 
-/// Where the settings of a layer are explained; those of a stack are explained where its layers are.
+/// The heading under which the settings of a layer are explained; those of a stack are explained at its layers.
 fn heading(config: &str) -> Option<&'static str> {
     Some(match config {
         "DeadlineConfig" => "## Deadline",
@@ -99,7 +99,7 @@ fn every_reason_is_explained() {
         assert!(explained.iter().any(|cell| cell.starts_with(&link)), "no row for {reason}");
     }
     let rows = explained.iter().filter(|cell| cell.starts_with('[')).count();
-    assert_eq!(rows, reasons.len(), "a row for what is no reason any more, or two for one: {explained:?}");
+    assert_eq!(rows, reasons.len(), "a row for an unknown reason, or two rows for one reason: {explained:?}");
 }
 
 #[test]
@@ -118,7 +118,7 @@ fn every_setting_is_explained() {
     assert!(checked >= 50, "only {checked} settings were found");
 }
 
-/// The fields of a struct as it is printed, `Name { field: value, … }`.
+/// The fields of a struct from its debug output, `Name { field: value, … }`.
 fn defaults<C: Debug + Default>() -> BTreeMap<String, String> {
     let text = format!("{:?}", C::default());
     let inner = text.split_once('{').unwrap().1.trim_end_matches('}');
@@ -140,7 +140,7 @@ fn defaults<C: Debug + Default>() -> BTreeMap<String, String> {
     pairs.map(|(name, value)| (name.trim().to_owned(), value.trim().to_owned())).collect()
 }
 
-/// Every row of the table with this head is a setting, and has its default.
+/// Checks that every row of the table with this head is a setting and shows its default.
 fn check_defaults<C: Debug + Default>(page: &str, heading: &str, head: &str) {
     let fields = defaults::<C>();
     let table = section(page, heading).split("\n\n").find(|part| part.starts_with(&format!("| {head} |")));
@@ -158,7 +158,7 @@ fn check_defaults<C: Debug + Default>(page: &str, heading: &str, head: &str) {
 }
 
 #[test]
-fn every_default_is_true() {
+fn every_default_matches_the_code() {
     let page = page();
     check_defaults::<DeadlineConfig>(&page, "## Deadline", "setting");
     check_defaults::<RetryConfig>(&page, "## Retry", "setting");
@@ -171,7 +171,7 @@ fn every_default_is_true() {
 }
 
 #[test]
-fn the_files_that_are_named_exist() {
+fn named_files_exist() {
     let page = page();
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     for path in page.split('`').filter(|code| code.starts_with("docs/") && !code.contains(' ')) {

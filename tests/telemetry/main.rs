@@ -1,4 +1,4 @@
-//! What layers tell of themselves: metrics, snapshots, events and spans.
+//! The telemetry of layers: metrics, snapshots, events and spans.
 #![cfg(feature = "metrics")]
 #![allow(clippy::disallowed_methods, reason = "tests sleep as users do, in virtual time")]
 

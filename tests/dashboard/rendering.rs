@@ -1,4 +1,4 @@
-//! What a real browser makes of names, sizes and colours.
+//! How a real browser renders names, sizes and colours.
 
 use axum::Router;
 use seawall::bulkhead::{BulkheadConfig, BulkheadLayer};
@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 
 use crate::browser;
 
-/// Names that would do something if they were taken for anything else than names.
+/// Names that would have an effect if they were interpreted as anything but text.
 fn hostile() -> Vec<String> {
     vec![
         "<script>alert(1)</script>".to_owned(),
@@ -43,7 +43,7 @@ fn page(names: &[String]) -> (String, impl Sized + use<>) {
 }
 
 #[test]
-fn names_are_text_and_nothing_else() {
+fn names_are_rendered_as_text() {
     let names = hostile();
     let (url, _kept) = page(&names);
     let Some(mut browser) = browser() else { return };
@@ -61,16 +61,16 @@ fn names_are_text_and_nothing_else() {
     assert_eq!(browser.complaints(), [""; 0]);
 }
 
-/// And the test would see it if they were not.
+/// Without the policy, this test would see the effect.
 #[test]
-fn the_policy_forbids_what_text_could_do() {
+fn content_policy_blocks_markup_images_and_styles() {
     let (url, _kept) = page(&["payments".to_owned()]);
     let Some(mut browser) = browser() else { return };
     browser.open(&url);
     browser.wait_for("a row", "document.querySelectorAll('.row').length === 1");
     let markup =
         "(() => { try { document.body.innerHTML = '<p>'; return 'made' } catch (error) { return error.name } })()";
-    assert_eq!(browser.eval(markup), "TypeError", "no markup is made of text");
+    assert_eq!(browser.eval(markup), "TypeError", "text never becomes markup");
     assert!(!browser.complaints().is_empty());
     for (what, attributes) in [("img", "src: '/x.png'"), ("style", "textContent: 'body { display: none }'")] {
         browser.eval(&format!(
@@ -83,7 +83,7 @@ fn the_policy_forbids_what_text_could_do() {
 }
 
 #[test]
-fn it_fits_a_phone_and_a_desktop_in_both_schemes() {
+fn page_fits_phone_and_desktop_in_both_schemes() {
     let (url, _kept) = page(&hostile());
     let Some(mut browser) = browser() else { return };
     for (width, height, mobile) in [(360, 740, true), (768, 1024, true), (1200, 900, false), (2560, 1440, false)] {
@@ -93,18 +93,18 @@ fn it_fits_a_phone_and_a_desktop_in_both_schemes() {
             browser.open(&url);
             browser.wait_for("the rows", "document.querySelectorAll('.row').length === 10");
             let wide = browser.eval("document.documentElement.scrollWidth");
-            assert_eq!(wide, json!(width), "no scrolling to the side");
-            // Nothing sticks out of its group either.
+            assert_eq!(wide, json!(width), "no horizontal scrolling");
+            // No element sticks out of its group either.
             let out = "[...document.querySelectorAll('.group *')].filter((n) => n.getBoundingClientRect().width > 0 && \
                 n.getBoundingClientRect().right > n.closest('.group').getBoundingClientRect().right + 1).length";
             assert_eq!(browser.eval(out), 0, "{width} {scheme}");
-            assert_eq!(browser.eval(FAINT), json!([]), "text that is hard to read: {width} {scheme}");
+            assert_eq!(browser.eval(FAINT), json!([]), "text with too little contrast: {width} {scheme}");
         }
     }
     assert_eq!(browser.complaints(), [""; 0]);
 }
 
-/// All text whose contrast to what is behind it is less than 4.5 to 1, as WCAG counts it for level AA.
+/// All text whose contrast to its background is less than 4.5 to 1, the WCAG limit of level AA.
 const FAINT: &str = r#"(() => {
     const rgb = (text) => (text.match(/[\d.]+/g) || []).map(Number);
     const light = ([r, g, b]) => {
@@ -130,7 +130,7 @@ const FAINT: &str = r#"(() => {
 })()"#;
 
 #[test]
-fn all_that_is_drawn_is_also_said() {
+fn every_drawing_has_a_text_alternative() {
     let (url, _kept) = page(&["payments".to_owned()]);
     let Some(mut browser) = browser() else { return };
     browser.open(&url);
@@ -145,7 +145,7 @@ fn all_that_is_drawn_is_also_said() {
 }
 
 #[test]
-fn nobody_is_asked_while_nobody_looks() {
+fn hidden_page_sends_no_requests() {
     let (url, _kept) = page(&["payments".to_owned()]);
     let Some(mut browser) = browser() else { return };
     browser.open(&url);
@@ -157,5 +157,5 @@ fn nobody_is_asked_while_nobody_looks() {
     browser.eval("new Promise((resolve) => setTimeout(resolve, 2500))");
     assert_eq!(browser.eval("window.asked"), 0);
     browser.eval("window.away = false; document.dispatchEvent(new Event('visibilitychange')); 0");
-    browser.wait_for("it goes on", "window.asked > 1");
+    browser.wait_for("polling resumes", "window.asked > 1");
 }
