@@ -43,7 +43,7 @@ pub struct Rejected {
     instruments: Instruments,
     retry_after: Option<Duration>,
     numbers: Numbers,
-    /// The response was cut while nobody was waiting for more of it.
+    /// The response was cut while nobody was waiting for more of it, if only for a moment.
     parked: bool,
     origin: OnceLock<Box<Origin>>,
 }

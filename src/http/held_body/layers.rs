@@ -7,6 +7,7 @@ use super::call::{Call, End, OuterCall};
 use super::judge::Judge;
 use crate::admission::reaper;
 use crate::ground::error::Rejected;
+use crate::ground::sync::foreign;
 use crate::ground::time::Instant;
 use crate::ground::verdict::{Expiry, Guard, Pace};
 
@@ -47,7 +48,7 @@ impl fmt::Debug for Outer {
 }
 
 /// A bound that is reached.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Reached {
     /// Which layer's it is, counted from the innermost.
     pub(super) layer: usize,
@@ -57,9 +58,9 @@ pub(super) struct Reached {
 }
 
 impl Reached {
-    /// The refusal of a body that is cut at `now`.
-    pub(super) fn rejected(&self, parked: bool, now: Instant) -> Rejected {
-        Rejected::by(self.expiry.source, self.expiry.why(self.idle_since, now)).while_parked(parked)
+    /// The refusal of a body that is cut at `now`. It takes the lock under which the layer's name is found, so no other is held.
+    pub(super) fn rejected(&self, now: Instant) -> Rejected {
+        foreign(|| Rejected::by(self.expiry.source, self.expiry.why(self.idle_since, now)))
     }
 }
 
