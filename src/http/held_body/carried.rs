@@ -136,7 +136,8 @@ where
                 // A reader that has not taken what it was given does not wait for the callee.
                 if !body.is_held_up() {
                     // Where nothing had come, the same wait goes on, without the time that the reader took to look.
-                    *this.waiting_since = Some(this.ended.take().map_or(now, |(since, until)| since + now.since(until)));
+                    *this.waiting_since =
+                        Some(this.ended.take().map_or(now, |(since, until)| since + now.since(until)));
                 }
             }
             return Poll::Pending;
