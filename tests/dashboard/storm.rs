@@ -109,7 +109,7 @@ fn the_page_shows_a_breaker_open_and_close_again() {
     browser.wait_for("the breaker opens", &shown("Open"));
     let said =
         |what: &str| format!("/{what}/.test(document.querySelector('[data-layer=circuit_breaker] .note').textContent)");
-    let why = r"the circuit is open: .* \(\d+ failed .*open for .*, (next probe in|probing now).*\)\. Look at the callee's errors";
+    let why = r"the circuit is open: .* \(\d+ failed .*open for .*, (next probe in|probing now).*\)\. Look at the dependency's errors";
     browser.wait_for("it says why calls are refused, and what to do", &said(why));
     browser
         .wait_for("the summary", "document.getElementById('summary').textContent.startsWith('In trouble: payments')");
@@ -117,7 +117,7 @@ fn the_page_shows_a_breaker_open_and_close_again() {
     browser.wait_for("the band", band);
 
     storm.is_down.store(false, Ordering::Relaxed);
-    browser.wait_for("it closes when the callee is well", &shown("Closed"));
+    browser.wait_for("it closes when the dependency is well", &shown("Closed"));
     assert_eq!(browser.complaints(), [""; 0]);
 }
 

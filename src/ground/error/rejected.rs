@@ -263,7 +263,7 @@ mod tests {
     fn refusal_shows_layer_reason_numbers_and_wait() {
         let rejected = Rejected::nameless(LayerKind::CircuitBreaker, Reason::CircuitOpen)
             .with_retry_after(Some(Duration::from_millis(1500)));
-        let text = "circuit_breaker: the circuit is open because the callee has been failing";
+        let text = "circuit_breaker: the circuit is open because the dependency has been failing";
         assert_eq!(rejected.to_string(), format!("{text}; retry after 1.5s"));
         let trip = Trip { calls: 10, failures: 9, ..Trip::by(TripCause::FailureRate) };
         let (open_for, next_probe) = (Duration::from_secs(3), Duration::from_millis(1500));
