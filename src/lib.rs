@@ -115,7 +115,7 @@
 // What the protocols need of the rooms below is not used without them.
 #![cfg_attr(not(feature = "http"), allow(dead_code, reason = "used by the protocols"))]
 
-// One room a module; dependencies point down, and `tests/architecture.rs` keeps it so.
+// One room a module; dependencies point down, and `tests/architecture` keeps it so.
 mod admission;
 mod algorithm;
 mod ground;

@@ -11,7 +11,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde_json::{Map, Value};
 
-use super::history::INTERVAL;
+use super::reading::INTERVAL;
 use crate::ground::sync::{Mutex, lock};
 use crate::ground::time::{self, Instant};
 

@@ -1,6 +1,7 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use super::answer;
 use super::body::Body;
 use super::control;
 use super::document::Form;
-use super::service::Dashboard;
+use super::sampler::Sampler;
 use crate::admission::timer::Timer;
 use crate::ground::time::{self, Instant};
 
@@ -23,7 +24,7 @@ const MAX_BODY: usize = 4 * 1024;
 /// How long it may take to arrive.
 const READ_WITHIN: Duration = Duration::from_secs(5);
 
-/// An answer of the [`Dashboard`].
+/// An answer of the [`Dashboard`](super::Dashboard).
 #[pin_project]
 #[derive(Debug)]
 pub struct ResponseFuture<B> {
@@ -44,7 +45,7 @@ enum State<B> {
         read: BytesMut,
         until: Instant,
         timer: Timer,
-        dashboard: Dashboard,
+        sampler: Arc<Sampler>,
     },
 }
 
@@ -57,9 +58,9 @@ impl<B> ResponseFuture<B> {
         Self { state: State::Making { made, form, is_head } }
     }
 
-    pub(super) fn reading(body: B, dashboard: Dashboard) -> Self {
+    pub(super) fn reading(body: B, sampler: Arc<Sampler>) -> Self {
         let until = time::now() + READ_WITHIN;
-        Self { state: State::Reading { body, read: BytesMut::new(), until, timer: Timer::new(), dashboard } }
+        Self { state: State::Reading { body, read: BytesMut::new(), until, timer: Timer::new(), sampler } }
     }
 }
 
@@ -67,7 +68,7 @@ impl<B: http_body::Body> Future for ResponseFuture<B> {
     type Output = Result<Response<Body>, Infallible>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let (mut body, read, until, timer, dashboard) = match self.project().state.project() {
+        let (mut body, read, until, timer, sampler) = match self.project().state.project() {
             StateProj::Answered(response) => {
                 return response.take().map_or(Poll::Pending, |response| Poll::Ready(Ok(response)));
             }
@@ -78,7 +79,7 @@ impl<B: http_body::Body> Future for ResponseFuture<B> {
                 };
                 return Poll::Ready(Ok(if *is_head { answer::head_only(response) } else { response }));
             }
-            StateProj::Reading { body, read, until, timer, dashboard } => (body, read, *until, timer, dashboard),
+            StateProj::Reading { body, read, until, timer, sampler } => (body, read, *until, timer, sampler),
         };
         let fault = loop {
             match body.as_mut().poll_frame(cx) {
@@ -91,8 +92,9 @@ impl<B: http_body::Body> Future for ResponseFuture<B> {
                     read.put(data);
                 }
                 Poll::Ready(None) => {
-                    let answer = control::apply(dashboard.registry(), read);
-                    dashboard.forget_document();
+                    let answer = control::apply(sampler.registry(), read);
+                    // What was shown is not true any more.
+                    sampler.documents().forget();
                     return Poll::Ready(Ok(answer));
                 }
                 Poll::Ready(Some(Err(_))) => break answer::error(StatusCode::BAD_REQUEST, "the body broke off"),

@@ -11,9 +11,6 @@ use crate::ground::time::Instant;
 /// How many seconds are kept.
 pub(super) const KEPT: usize = 60;
 
-/// How often there is a sample.
-pub(super) const INTERVAL: Duration = Duration::from_secs(1);
-
 #[derive(Debug, Default)]
 pub(super) struct History {
     tracks: BTreeMap<Key, Track>,

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use super::history::INTERVAL;
 use crate::admission::registry::{BreakerCondition, ComponentSnapshot, Condition, Counts};
 use crate::algorithm::breaker::State;
 use crate::telemetry::{STATES, Successes};
+
+/// How often there is a sample.
+pub(super) const INTERVAL: Duration = Duration::from_secs(1);
 
 /// A component's name and layer.
 pub(super) type Key = (String, &'static str);

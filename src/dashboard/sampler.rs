@@ -8,8 +8,8 @@ use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 
 use super::document::Documents;
-use super::history::{History, INTERVAL};
-use super::reading::Reading;
+use super::history::History;
+use super::reading::{INTERVAL, Reading};
 use crate::admission::registry::Registry;
 use crate::admission::timer::Timer;
 use crate::ground::sync::{Mutex, lock};

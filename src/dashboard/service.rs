@@ -86,17 +86,8 @@ impl Dashboard {
         self
     }
 
-    pub(super) fn registry(&self) -> &Registry {
-        self.sampler.registry()
-    }
-
     fn is_controlled_by(&self, parts: &Parts) -> bool {
         self.authorize.as_ref().is_some_and(|authorize| authorize(parts))
-    }
-
-    /// What was shown is not true any more.
-    pub(super) fn forget_document(&self) {
-        self.sampler.documents().forget();
     }
 
     fn live<B>(&self, parts: &Parts) -> ResponseFuture<B> {
@@ -132,7 +123,7 @@ impl Dashboard {
             "/live" => self.live(&parts),
             "/control" if self.authorize.is_some() => match self.fault(&parts) {
                 Some(fault) => ResponseFuture::answered(fault),
-                None => ResponseFuture::reading(body, self.clone()),
+                None => ResponseFuture::reading(body, Arc::clone(&self.sampler)),
             },
             _ => answered(answer::error(StatusCode::NOT_FOUND, "there is nothing here")),
         }

@@ -1,6 +1,7 @@
 //! The one place that draws randomness.
 
 /// A sample, uniform in `0.0..1.0`. Algorithms take such a sample as an argument; only layers draw it.
+#[allow(clippy::disallowed_methods, reason = "the one place that draws randomness")]
 pub(crate) fn sample() -> f64 {
     fastrand::f64()
 }

@@ -11,7 +11,7 @@ mod why;
 
 pub(crate) use self::at_deadline::AtDeadline;
 #[cfg(feature = "http")]
-pub(crate) use self::chain::chain;
+pub(crate) use self::chain::{chain, rejection_here};
 pub use self::chain::{rejection, rejection_in};
 pub(crate) use self::invalid_config::FaultList;
 pub use self::invalid_config::{Fault, InvalidConfig};

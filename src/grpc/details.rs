@@ -124,7 +124,7 @@ mod tests {
 
     use super::*;
     use crate::ground::error::Reason;
-    use crate::telemetry::LayerKind;
+    use crate::ground::layer_id::LayerKind;
 
     proptest! {
         #[test]

@@ -56,6 +56,7 @@
 //! where nothing has. So a call that fails before its first message is tried again, wherever its status stands; and one
 //! that fails after its first message was handed on never is. Reading ahead costs one allocation a call, and up to 64 KiB.
 
+mod by_code;
 mod by_timeout;
 mod classify;
 mod code;
@@ -68,8 +69,8 @@ mod status;
 pub mod propagation;
 pub mod respond;
 
+pub use by_code::ByCode;
 pub use by_timeout::ByTimeout;
-pub use classify::ByCode;
 pub use code::Code;
 pub use replay::{ByCall, KeptCall};
 pub use settle::Settling;

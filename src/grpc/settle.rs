@@ -11,8 +11,7 @@ use http_body::{Body, Frame};
 use pin_project::pin_project;
 use tower::BoxError;
 
-use super::ByCode;
-use super::classify::of_error;
+use super::by_code::{ByCode, of_error};
 use crate::admission::timer::Timer;
 use crate::ground::time::{self, Instant};
 use crate::ground::verdict::Verdict;

@@ -122,6 +122,7 @@
 //! ```
 
 mod authority;
+mod by_status;
 mod classify;
 mod constructors;
 pub(crate) mod held_body;
@@ -140,7 +141,7 @@ pub mod reqwest;
 pub mod respond;
 
 pub use authority::{ByAuthority, HostAndPort};
-pub use classify::ByStatus;
+pub use by_status::ByStatus;
 pub use held_body::{ByExtension, HeldBody, Judge, LongLived};
 pub use map_request_body::{MapRequestBody, MapRequestBodyLayer};
 pub use replay::{ByMethod, Idempotent, KeptRequest, ReplayBody};

@@ -6,7 +6,7 @@ use std::io;
 use hyper_util::client::legacy;
 use tower::BoxError;
 
-use crate::ground::error::{Rejected, chain};
+use crate::ground::error::{chain, rejection_here};
 use crate::ground::verdict::Verdict;
 
 /// The verdict of a call that ended without a response. The causes are asked from the outside in, and the first that
@@ -15,7 +15,7 @@ use crate::ground::verdict::Verdict;
 /// "Not sent" is only said where it is proven; all doubt means that the request may have been executed.
 pub(crate) fn verdict(error: &BoxError) -> Verdict {
     for error in chain(error) {
-        if let Some(rejected) = Rejected::of(error) {
+        if let Some(rejected) = rejection_here(error) {
             return rejected.verdict();
         }
         #[cfg(feature = "reqwest")]
@@ -161,8 +161,8 @@ mod tests {
     use hyper_util::rt::TokioIo;
 
     use super::*;
-    use crate::ground::error::Reason;
-    use crate::telemetry::LayerKind;
+    use crate::ground::error::{Reason, Rejected};
+    use crate::ground::layer_id::LayerKind;
 
     fn of(error: impl Into<BoxError>) -> Verdict {
         verdict(&error.into())

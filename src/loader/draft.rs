@@ -6,8 +6,8 @@ use std::fmt;
 use serde::de::{DeserializeSeed, EnumAccess, Error, MapAccess, SeqAccess, VariantAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use super::load::Notes;
 use super::node::Node;
+use super::notes::Notes;
 use crate::ground::validation::path;
 
 /// What is nested deeper is no configuration. Whoever walks a tree may recurse.

@@ -4,7 +4,7 @@ use std::time::Duration;
 use serde::de::{Error, Unexpected, Visitor};
 use serde::{Deserializer, Serializer};
 
-use super::off::OFF;
+use super::scalar::OFF;
 
 /// Durations as people write them, `"250ms"` or `"1m 30s"`: for `#[serde(with = "HumanTime")]`.
 pub(crate) enum HumanTime {}

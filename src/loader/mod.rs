@@ -4,6 +4,7 @@ mod draft;
 mod duration;
 mod load;
 mod node;
+mod notes;
 mod off;
 mod scalar;
 mod stumble;

@@ -7,10 +7,7 @@ use serde::de::{Deserialize, Error, IntoDeserializer, Unexpected, Visitor};
 use serde::{Deserializer, Serializer};
 
 use super::duration::HumanTime;
-use super::scalar::{self, Number};
-
-/// The word for `None`. A null means the same where there is one.
-pub(super) const OFF: &str = "off";
+use super::scalar::{self, Number, OFF};
 
 /// Settings that can be switched off: `None` is written `"off"`, for `#[serde(with = "Off::<u32>")]`.
 ///

@@ -2,6 +2,9 @@
 //!
 //! Environment variables hold nothing but text, and so does the tree that layers them over a file.
 
+/// The word for `None`. A null means the same where there is one.
+pub(super) const OFF: &str = "off";
+
 /// A number as text has it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Number {

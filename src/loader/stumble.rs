@@ -4,7 +4,7 @@ use std::fmt::{self, Display};
 
 use serde::de::{Error, Expected, Unexpected};
 
-use super::off::OFF;
+use super::scalar::OFF;
 
 /// The first thing that was wrong on the way through a tree.
 #[derive(Debug)]

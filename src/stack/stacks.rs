@@ -6,7 +6,6 @@ mod status;
 use std::collections::BTreeMap;
 use std::fmt;
 
-use self::file::follow;
 pub use self::file::{Following, SettingsFile};
 use self::status::Status;
 use super::client::{self, ClientLayer};
@@ -308,18 +307,6 @@ impl Stacks {
         }
         lock(&self.inner.held).config = config;
         Ok(())
-    }
-
-    /// Reloads whenever `file` has changed, until what is returned is dropped.
-    ///
-    /// The file is read once a second, so it may be replaced by rename, written in place, or be behind a symbolic link, on any
-    /// filesystem. New content counts once it has been the same for two readings in a row: a file that is being written is not
-    /// applied. Nor is an empty or a missing one; it is rejected, and shown as such until the file is mended.
-    ///
-    /// # Panics
-    /// Outside a tokio runtime.
-    pub fn follow(&self, file: SettingsFile) -> Following {
-        follow(self.clone(), file)
     }
 
     /// The settings in force.

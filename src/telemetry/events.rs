@@ -8,8 +8,12 @@ use std::time::Duration;
 
 use tracing::field;
 
+#[cfg(feature = "http")]
+use super::counted::tally;
+#[cfg(feature = "http")]
+use super::directory;
 use super::instruments::Instruments;
-use super::tally::{Count, NotRetried, STATES};
+use super::tally::{Count, NotRetried, STATES, Tally};
 #[cfg(feature = "http")]
 use crate::ground::error::Reason;
 use crate::ground::error::{FaultList, InvalidConfig, Numbers, Rejected, TripCause};
@@ -41,13 +45,13 @@ macro_rules! tell {
 }
 
 /// A call was refused or ended by a layer.
-pub(crate) fn rejected(rejected: &Rejected) {
-    let (instruments, reason, numbers) = (rejected.instruments(), rejected.reason(), rejected.numbers());
-    let count = instruments.tally().refuse(reason, numbers, time::now());
+pub(super) fn rejected(tally: &Tally, rejected: &Rejected) {
+    let (reason, numbers) = (rejected.reason(), rejected.numbers());
+    let count = tally.refuse(reason, numbers, time::now());
     tell!(
         WARN,
         count,
-        name = name(instruments),
+        name = rejected.name().unwrap_or(NAMELESS),
         layer = rejected.layer(),
         reason = reason.as_str(),
         retry_after = rejected.retry_after().map(field::debug),
@@ -149,9 +153,10 @@ const LASTS: &str = "a response that is meant to last says so: `seawall::http::L
 /// forgotten.
 #[cfg(feature = "http")]
 pub(crate) fn body_cut(rejected: &Rejected, parked: bool, age: Duration) {
-    let (instruments, reason) = (rejected.instruments(), rejected.reason());
+    let (layer_id, reason) = (rejected.layer_id(), rejected.reason());
     let held = if parked { "parked" } else { "read" };
-    let count = &instruments.tally().bodies_cut[reason as usize][usize::from(parked)];
+    let counted = directory::find(layer_id);
+    let count = &tally(counted.as_deref(), layer_id).bodies_cut[reason as usize][usize::from(parked)];
     count.add();
     let layer = rejected.layer();
     let is_by_the_clock = matches!(reason, Reason::DeadlineExceeded | Reason::IdleTimeout | Reason::HoldExceeded);
@@ -160,7 +165,7 @@ pub(crate) fn body_cut(rejected: &Rejected, parked: bool, age: Duration) {
     tell!(
         WARN,
         count,
-        name = name(instruments),
+        name = rejected.name().unwrap_or(NAMELESS),
         layer,
         reason = reason.as_str(),
         held,

@@ -12,11 +12,12 @@ use histogram::Histogram;
 use metrics::{Key, Label, Level, Metadata, Recorder, SharedString, Unit};
 
 use super::calls::{self, Calls};
+use super::counted::nameless_tally;
 use super::events::NAMELESS;
-use super::instruments::{Instruments, LayerKind};
 use super::tally::{Count, NotRetried, STATES, Tally};
 use super::turns::Turns;
 use crate::ground::error::Reason;
+use crate::ground::layer_id::LayerKind;
 use crate::ground::verdict::Verdict;
 
 const CALL_DURATION: &str = "seawall_call_duration_seconds";
@@ -130,8 +131,8 @@ fn key(metric: &'static str, labels: impl IntoIterator<Item = Label>) -> Key {
     Key::from_parts(metric, labels.into_iter().collect::<Vec<_>>())
 }
 
-/// The address of the recorder of this thread.
-pub(super) fn recorder() -> usize {
+/// The address of the recorder of this thread, for [`Turns::take`].
+pub(crate) fn recorder() -> usize {
     metrics::with_recorder(address)
 }
 
@@ -308,7 +309,7 @@ impl Publication {
 /// Publishes what belongs to no layer value in particular.
 pub(crate) fn publish_process() {
     static PROCESS: Turns<Process> = Turns::new();
-    PROCESS.take(Process::publish);
+    PROCESS.take(recorder(), Process::publish);
 }
 
 struct Process {
@@ -340,7 +341,7 @@ impl Process {
             self.internal_errors.tell(recorder, super::ANSWERED[0].get(), Begins::AtZero, || key(INTERNAL_ERRORS, []));
         });
         for (publication, kind) in self.nameless.iter_mut().zip(LayerKind::ALL) {
-            publication.publish(Instruments::nameless_tally(kind), None, []);
+            publication.publish(nameless_tally(kind), None, []);
         }
     }
 }

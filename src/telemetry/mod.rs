@@ -5,24 +5,28 @@
 //! is made of that stands in one file each: `metrics` has the names of all metrics, `events` those of all trace events.
 
 mod calls;
+mod counted;
+mod directory;
 mod events;
 mod instruments;
 #[cfg(feature = "metrics")]
 mod metrics;
+mod refusal;
 mod tally;
 #[cfg(feature = "metrics")]
 mod turns;
 
 #[cfg(feature = "metrics")]
-pub(crate) use self::metrics::{Gauge, Publication, publish_process};
+pub(crate) use self::metrics::{Gauge, Publication, publish_process, recorder};
 #[cfg(feature = "dashboard")]
 pub(crate) use calls::Successes;
-pub(crate) use events::{AttemptSpan, NAMELESS, controlled, not_retried, rejected, reloaded, retried, transition};
+#[cfg(feature = "metrics")]
+pub(crate) use counted::Counted;
+pub(crate) use events::{AttemptSpan, NAMELESS, controlled, not_retried, reloaded, retried, transition};
 #[cfg(feature = "http")]
 pub(crate) use events::{answered, body_cut};
-#[cfg(feature = "metrics")]
-pub(crate) use instruments::Counted;
-pub(crate) use instruments::{Instruments, LayerKind, Source};
+pub(crate) use instruments::Instruments;
+pub(crate) use refusal::{Unreported, refuse};
 #[cfg(any(feature = "metrics", feature = "dashboard"))]
 pub(crate) use tally::STATES;
 pub(crate) use tally::{NotRetried, Tally};

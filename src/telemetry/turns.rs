@@ -49,13 +49,12 @@ impl<T> Turns<T> {
         lock(&self.kept)
     }
 
-    /// Lets `tell` tell the recorder of this thread what is new. If another thread is telling that recorder at this moment, it will do so
+    /// Lets `tell` tell the `recorder` of this thread, which is known by its address, what is new. If another thread is telling that recorder at this moment, it will do so
     /// once more; if it is this very thread, in a call of the recorder's, nothing happens.
-    pub(crate) fn take(&self, mut tell: impl FnMut(&mut T))
+    pub(crate) fn take(&self, recorder: usize, mut tell: impl FnMut(&mut T))
     where
         T: Default,
     {
-        let recorder = super::metrics::recorder();
         let Some(mut turn) = self.begin(recorder) else { return };
         loop {
             foreign(|| tell(turn.told.get_or_insert_default()));
@@ -112,30 +111,31 @@ mod tests {
     use metrics_util::debugging::DebuggingRecorder;
 
     use super::*;
+    use crate::telemetry::recorder;
 
     #[test]
     fn turn_within_a_turn_is_left_out() {
         let (turns, mut rounds) = (Turns::<u32>::new(), 0);
-        turns.take(|told| {
+        turns.take(recorder(), |told| {
             rounds += 1;
             *told += 1;
-            turns.take(|_| unreachable!());
+            turns.take(recorder(), |_| unreachable!());
         });
-        turns.take(|told| assert_eq!(*told, 1));
+        turns.take(recorder(), |told| assert_eq!(*told, 1));
         assert_eq!(rounds, 1);
     }
 
     #[test]
     fn turn_of_another_thread_is_done_by_the_one_at_work() {
         let (turns, mut rounds) = (Turns::<u32>::new(), 0);
-        turns.take(|told| {
+        turns.take(recorder(), |told| {
             *told += 1;
             rounds += 1;
             if rounds == 1 {
-                thread::scope(|scope| drop(scope.spawn(|| turns.take(|_| unreachable!()))));
+                thread::scope(|scope| drop(scope.spawn(|| turns.take(recorder(), |_| unreachable!()))));
             }
         });
-        turns.take(|told| assert_eq!(*told, 2));
+        turns.take(recorder(), |told| assert_eq!(*told, 2));
     }
 
     #[test]
@@ -143,19 +143,21 @@ mod tests {
         let turns = Turns::<u32>::new();
         let (first, second) = (DebuggingRecorder::new(), DebuggingRecorder::new());
         metrics::with_local_recorder(&first, || {
-            turns.take(|told| {
+            turns.take(recorder(), |told| {
                 *told = 7;
-                metrics::with_local_recorder(&second, || turns.take(|told| assert_eq!(mem::replace(told, 1), 0)));
+                metrics::with_local_recorder(&second, || {
+                    turns.take(recorder(), |told| assert_eq!(mem::replace(told, 1), 0))
+                });
             });
-            turns.take(|told| assert_eq!(*told, 7));
+            turns.take(recorder(), |told| assert_eq!(*told, 7));
         });
     }
 
     #[test]
     fn panic_of_the_recorder_loses_nothing() {
         let turns = Turns::<u32>::new();
-        turns.take(|told| *told = 7);
-        assert!(catch_unwind(AssertUnwindSafe(|| turns.take(|_| panic!("of the recorder")))).is_err());
-        turns.take(|told| assert_eq!(*told, 7));
+        turns.take(recorder(), |told| *told = 7);
+        assert!(catch_unwind(AssertUnwindSafe(|| turns.take(recorder(), |_| panic!("of the recorder")))).is_err());
+        turns.take(recorder(), |told| assert_eq!(*told, 7));
     }
 }

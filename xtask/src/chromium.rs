@@ -6,7 +6,7 @@ mod program;
 use std::path::PathBuf;
 use std::process::Command;
 
-use crate::need::Need;
+use crate::need::{Need, apt};
 
 pub(crate) const NEED: Need = Need {
     name: "Chromium",
@@ -23,11 +23,6 @@ fn find() -> Option<PathBuf> {
 
 /// Debian has a package. Ubuntu's installs a snap, which does not work in a container, so there it is Google's.
 fn install() -> Option<Vec<Command>> {
-    let apt = |arguments: &[&str]| {
-        let mut command = Command::new("apt-get");
-        command.env("DEBIAN_FRONTEND", "noninteractive").args(["-q", "-y", "--no-install-recommends"]).args(arguments);
-        command
-    };
     let release = std::fs::read_to_string("/etc/os-release").ok()?;
     let is = |name: &str| release.lines().any(|line| line.trim_matches('"') == format!("ID={name}"));
     if is("ubuntu") {

@@ -1,7 +1,9 @@
 //! The project's tasks: `cargo xtask help`.
 
 mod chromium;
+mod instructions;
 mod need;
+mod valgrind;
 
 use std::env;
 use std::ffi::OsString;
@@ -11,11 +13,22 @@ use crate::need::Need;
 
 const HELP: &str = "\
 Usage: cargo xtask test [--no-install] [-- ARGUMENTS]
+       cargo xtask instructions [--bless] [--only NAME] [--no-install]
        cargo xtask help
 
 test           Installs what the tests need and is missing, and runs all of them:
                `cargo test --workspace --all-features ARGUMENTS`.
   --no-install Installs nothing: what is missing is an error.
+
+instructions   Counts the instructions of a call under valgrind, for each layer, the stacks and
+               refusals, and compares them with `benches/instructions.toml`. A row that is more
+               than 5 % above its figure fails, and so does one without a figure. On one toolchain
+               the counts repeat within one percent; with another rustc (minor version) or target
+               than that of the figures, the comparison is printed and does not gate. Without
+               valgrind the step is left out, and says so.
+  --bless      Writes what was counted to the file: this accepts new figures.
+  --only NAME  Only rows whose name contains NAME.
+  --no-install Does not install valgrind.
 ";
 
 /// What tests need beside Rust.
@@ -25,6 +38,7 @@ fn main() -> ExitCode {
     let mut arguments = env::args_os().skip(1);
     let outcome = match arguments.next().as_deref().and_then(|task| task.to_str()) {
         Some("test") => test(arguments),
+        Some("instructions") => instructions::run(arguments),
         None | Some("help" | "--help" | "-h") => {
             print!("{HELP}");
             Ok(())

@@ -1,7 +1,8 @@
 //! Programs that tests need, and how they get here.
 
+use std::env;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 /// A program that some tests start. They find it by an environment variable, and where that is set they fail without it.
 pub(crate) struct Need {
@@ -28,12 +29,13 @@ impl Need {
         let steps: String = commands.iter().map(|command| format!("\n  {}", shown(command))).collect();
         let as_root = if steps.is_empty() { String::new() } else { format!("\nAs root:{steps}") };
         let by_hand = format!("{as_root}\nWithout root:\n  {by_hand}\n  and set {variable} to the program.");
-        if commands.is_empty() || !may_install || !is_root() {
+        let root = Root::here();
+        if commands.is_empty() || !may_install || root == Root::No {
             return Err(format!("{missing}.{by_hand}"));
         }
         println!("{missing}. Installing it:{steps}");
-        for mut command in commands {
-            run(&mut command).map_err(|error| format!("{error}{by_hand}"))?;
+        for command in commands {
+            run(&mut root.command(command)).map_err(|error| format!("{error}{by_hand}"))?;
         }
         find().ok_or_else(|| format!("{name} was installed, but does not start.{by_hand}"))
     }
@@ -53,6 +55,48 @@ pub(crate) fn run(command: &mut Command) -> Result<(), String> {
     }
 }
 
-fn is_root() -> bool {
-    Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout.trim_ascii() == b"0")
+/// Installs Debian's packages, or fetches their list.
+pub(crate) fn apt(arguments: &[&str]) -> Command {
+    let mut command = Command::new("apt-get");
+    command.env("DEBIAN_FRONTEND", "noninteractive").args(["-q", "-y", "--no-install-recommends"]).args(arguments);
+    command
+}
+
+/// How commands run as root.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Root {
+    Already,
+    /// In continuous integration, where it asks for no password. Elsewhere nothing is installed that nobody asked for.
+    BySudo,
+    No,
+}
+
+impl Root {
+    fn here() -> Self {
+        let is_root = Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout.trim_ascii() == b"0");
+        if is_root {
+            return Self::Already;
+        }
+        let mut sudo = Command::new("sudo");
+        sudo.args(["-n", "true"]).stdout(Stdio::null()).stderr(Stdio::null());
+        let has_sudo = env::var_os("CI").is_some() && sudo.status().is_ok_and(|status| status.success());
+        if has_sudo { Self::BySudo } else { Self::No }
+    }
+
+    fn command(self, command: Command) -> Command {
+        if self != Self::BySudo {
+            return command;
+        }
+        // It clears the environment.
+        let mut sudo = Command::new("sudo");
+        sudo.args(["-n", "env"]);
+        for (name, value) in command.get_envs() {
+            let mut variable = name.to_owned();
+            variable.push("=");
+            variable.push(value.unwrap_or_default());
+            sudo.arg(variable);
+        }
+        sudo.arg(command.get_program()).args(command.get_args());
+        sudo
+    }
 }

@@ -10,7 +10,6 @@
 //!
 //! At the end the client's stack is measured with a name and without, before and after a metrics recorder is there.
 
-mod http;
 mod measure;
 mod report;
 mod rows;

@@ -8,7 +8,9 @@ use rustix::time::{ClockId, clock_gettime};
 
 use tokio::runtime::{Builder, Runtime};
 
-use crate::rows::{Calls, Case, Row};
+use seawall_benches::calls::Calls;
+
+use crate::rows::{Case, Row};
 
 pub(crate) struct Plan {
     pub(crate) rounds: usize,

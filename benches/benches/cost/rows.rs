@@ -1,25 +1,9 @@
 //! What is measured: an inner service that does nothing, and what can be put around it.
 
-use std::future::Future;
-use std::hint::black_box;
-use std::pin::{Pin, pin};
-use std::sync::Arc;
-use std::task::{Context, Poll};
-use std::time::Duration;
-
-use seawall::bulkhead::{BulkheadConfig, BulkheadLayer};
-use seawall::circuit_breaker::{CircuitBreakerConfig, CircuitBreakerLayer};
-use seawall::deadline::DeadlineLayer;
-use seawall::load_shed::{LoadShedConfig, LoadShedLayer};
-use seawall::rate_limit::{RateLimitConfig, RateLimitLayer};
-use seawall::retry::{RetryConfig, RetryLayer};
-use seawall::stack::{self, ClientConfig};
-use tokio::task::coop::unconstrained;
-use tower::retry::budget::{Budget, TpsBudget};
-use tower::retry::{Policy, RetryLayer as TowerRetryLayer};
-use tower::{BoxError, Layer, Service, ServiceBuilder};
-
-use crate::http::{Answers, OverHttp};
+use seawall_benches::calls::{Calls, Echo};
+use seawall_benches::http::{Answers, OverHttp};
+use seawall_benches::layers::{self, CONCURRENCY, PER_SECOND, SECOND, TIMEOUT};
+use tower::{Layer, Service, ServiceBuilder};
 
 /// What a call meets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,99 +50,6 @@ impl Row {
             || COUNTERPARTS.iter().any(|(ours, tower)| *tower == self.name && asked(ours))
     }
 }
-
-/// A service that can be called many times over.
-pub(crate) trait Calls: Send {
-    fn make(&mut self, calls: u64) -> Pin<Box<dyn Future<Output = ()> + '_>>;
-}
-
-impl<S> Calls for S
-where
-    S: Service<u64, Response = u64> + Send,
-{
-    fn make(&mut self, calls: u64) -> Pin<Box<dyn Future<Output = ()> + '_>> {
-        // Without this, tokio's cooperative budget would end after 128 polls of a timer or semaphore, and what is
-        // measured from then on would be something else.
-        Box::pin(unconstrained(async move {
-            for request in 0..calls {
-                let is_ready = std::future::poll_fn(|cx| self.poll_ready(cx)).await.is_ok();
-                let mut call = pin!(self.call(black_box(request)));
-                let check = |answer: Result<u64, S::Error>| answer.is_ok_and(|answer| black_box(answer) == request);
-                // Polled again on the spot: what the runtime's scheduler costs is no layer's doing. The answer is looked
-                // at where it is, as `?` does: moving it around would be ours.
-                let is_right = std::future::poll_fn(|cx| match call.as_mut().poll(cx) {
-                    Poll::Ready(answer) => Poll::Ready(check(answer)),
-                    Poll::Pending => call.as_mut().poll(cx).map(check),
-                });
-                assert!(is_right.await && is_ready, "a call was refused");
-            }
-        }))
-    }
-}
-
-/// The inner service.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Echo {
-    pub(crate) yields: bool,
-}
-
-#[derive(Debug)]
-pub(crate) struct Answer {
-    request: u64,
-    yields: bool,
-}
-
-impl Service<u64> for Echo {
-    type Response = u64;
-    type Error = BoxError;
-    type Future = Answer;
-
-    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: u64) -> Answer {
-        Answer { request, yields: self.yields }
-    }
-}
-
-impl Future for Answer {
-    type Output = Result<u64, BoxError>;
-
-    fn poll(mut self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<Self::Output> {
-        if self.yields {
-            self.yields = false;
-            return Poll::Pending;
-        }
-        Poll::Ready(Ok(self.request))
-    }
-}
-
-/// The usual policy around tower's budget: every success deposits, every failure asks.
-#[derive(Clone, Debug)]
-struct Budgeted(Arc<TpsBudget>);
-
-impl Policy<u64, u64, BoxError> for Budgeted {
-    type Future = std::future::Ready<()>;
-
-    fn retry(&mut self, _request: &mut u64, result: &mut Result<u64, BoxError>) -> Option<Self::Future> {
-        if result.is_ok() {
-            self.0.deposit();
-            return None;
-        }
-        self.0.withdraw().then(|| std::future::ready(()))
-    }
-
-    fn clone_request(&mut self, request: &u64) -> Option<u64> {
-        Some(*request)
-    }
-}
-
-/// Long, high and far: no limit is ever reached.
-pub(crate) const TIMEOUT: Duration = Duration::from_secs(5);
-pub(crate) const CONCURRENCY: u32 = 1000;
-const PER_SECOND: u32 = 1_000_000_000;
-const SECOND: Duration = Duration::from_secs(1);
 
 /// Ours, and what comes nearest to it in tower.
 const COUNTERPARTS: [(&str, &str); 7] = [
@@ -218,77 +109,44 @@ impl Rows<'_> {
 
 fn add_rows(rows: &mut Rows<'_>, echo: Echo) {
     let tower = ServiceBuilder::new;
-    let tower_retry = || TowerRetryLayer::new(Budgeted(Arc::new(TpsBudget::default())));
-    let retry = || RetryLayer::new(RetryConfig::default()).expect("valid defaults");
-    let deadline = || DeadlineLayer::new(TIMEOUT).expect("a valid timeout");
-    let circuit_breaker = || CircuitBreakerLayer::new(CircuitBreakerConfig::default()).expect("valid defaults");
-    let bulkhead = || {
-        let config = BulkheadConfig { max_concurrent: CONCURRENCY, ..BulkheadConfig::default() };
-        BulkheadLayer::new(config).expect("a valid limit")
-    };
-    let rate_limit = || {
-        let config = RateLimitConfig { permits: PER_SECOND, per: SECOND, ..RateLimitConfig::default() };
-        RateLimitLayer::new(config).expect("a valid limit")
-    };
-    let load_shed = || {
-        let config = LoadShedConfig { max_in_flight: CONCURRENCY, ..LoadShedConfig::default() };
-        LoadShedLayer::new(config).expect("a valid limit")
-    };
 
     rows.add(BARE, echo);
 
     rows.add("tower.timeout", tower().timeout(TIMEOUT).service(echo));
-    rows.add("deadline", deadline().layer(echo));
+    rows.add("deadline", layers::deadline().layer(echo));
 
-    rows.add("tower.retry", tower().layer(tower_retry()).service(echo));
-    rows.add("retry", retry().layer(echo));
+    rows.add("tower.retry", tower().layer(layers::tower_retry()).service(echo));
+    rows.add("retry", layers::retry().layer(echo));
 
     rows.add("tower.concurrency_limit", tower().concurrency_limit(CONCURRENCY as usize).service(echo));
 
-    rows.add("bulkhead", bulkhead().layer(echo));
+    rows.add("bulkhead", layers::bulkhead().layer(echo));
 
-    rows.add("circuit_breaker", circuit_breaker().layer(echo));
+    rows.add("circuit_breaker", layers::circuit_breaker().layer(echo));
 
     rows.add_single("tower.rate_limit", tower().rate_limit(PER_SECOND.into(), SECOND).service(echo));
 
-    rows.add("rate_limit", rate_limit().layer(echo));
+    rows.add("rate_limit", layers::rate_limit().layer(echo));
 
     // Tower's shedding alone knows no limit; what is shed is what the limit inside keeps waiting.
     rows.add("tower.load_shed", tower().load_shed().concurrency_limit(CONCURRENCY as usize).service(echo));
 
-    rows.add("load_shed", load_shed().layer(echo));
+    rows.add("load_shed", layers::load_shed().layer(echo));
 
     rows.add(
         "tower.client",
-        tower().timeout(TIMEOUT).layer(tower_retry()).concurrency_limit(CONCURRENCY as usize).service(echo),
+        tower().timeout(TIMEOUT).layer(layers::tower_retry()).concurrency_limit(CONCURRENCY as usize).service(echo),
     );
 
     // One layer more than tower has: it has no circuit breaker.
-    rows.add(
-        "client",
-        tower().layer(deadline()).layer(retry()).layer(bulkhead()).layer(circuit_breaker()).service(echo),
-    );
+    rows.add("client", layers::client(echo));
 
-    rows.add_single(
-        "tower.stack",
-        tower()
-            .load_shed()
-            .rate_limit(PER_SECOND.into(), SECOND)
-            .concurrency_limit(CONCURRENCY as usize)
-            .timeout(TIMEOUT)
-            .layer(tower_retry())
-            .service(echo),
-    );
+    rows.add_single("tower.stack", layers::tower_stack(echo));
 
-    // The same five, with the deadline where it belongs: around all that can wait, so that it is the only timer.
-    rows.add(
-        "stack",
-        tower().layer(deadline()).layer(load_shed()).layer(rate_limit()).layer(bulkhead()).layer(retry()).service(echo),
-    );
+    rows.add("stack", layers::stack(echo));
 
     // What the layers of the client add is the difference between the two.
     let answers = Answers { yields: echo.yields };
     rows.add_calls("http.bare", OverHttp(answers));
-    let config = ClientConfig { deadline: TIMEOUT.into(), ..ClientConfig::default() };
-    rows.add_calls("http.client", OverHttp(stack::client(&config).expect("valid defaults").service(answers)));
+    rows.add_calls("http.client", OverHttp(layers::http_client().service(answers)));
 }

@@ -1,13 +1,11 @@
 //! What it costs to be seen: the layers of a client with a name, beside the same without.
 
-use seawall::bulkhead::{BulkheadConfig, BulkheadLayer};
-use seawall::circuit_breaker::{CircuitBreakerConfig, CircuitBreakerLayer};
-use seawall::deadline::DeadlineLayer;
-use seawall::retry::{RetryConfig, RetryLayer};
+use seawall_benches::calls::Echo;
+use seawall_benches::layers;
 use tower::{BoxError, Service, ServiceBuilder};
 
 use crate::measure::{Plan, Runtimes, Seen, look_at};
-use crate::rows::{CONCURRENCY, Case, Echo, Row, TIMEOUT};
+use crate::rows::{Case, Row};
 
 pub(crate) const NAME: &str = "telemetry";
 
@@ -34,11 +32,8 @@ fn report(name: &str, seen: &Seen) {
 }
 
 fn client(name: Option<&str>) -> impl Service<u64, Response = u64, Error = BoxError> + Send + Clone + 'static {
-    let mut deadline = DeadlineLayer::new(TIMEOUT).expect("a valid timeout");
-    let mut retry = RetryLayer::new(RetryConfig::default()).expect("valid defaults");
-    let config = BulkheadConfig { max_concurrent: CONCURRENCY, ..BulkheadConfig::default() };
-    let mut bulkhead = BulkheadLayer::new(config).expect("a valid limit");
-    let mut circuit_breaker = CircuitBreakerLayer::new(CircuitBreakerConfig::default()).expect("valid defaults");
+    let (mut deadline, mut retry) = (layers::deadline(), layers::retry());
+    let (mut bulkhead, mut circuit_breaker) = (layers::bulkhead(), layers::circuit_breaker());
     if let Some(name) = name {
         deadline = deadline.named(name).expect("a free name");
         retry = retry.named(name).expect("a free name");

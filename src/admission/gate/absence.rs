@@ -1,4 +1,4 @@
-use super::Gate;
+use super::state::Gate;
 use crate::ground::sync::Arc;
 use crate::ground::sync::atomic::Ordering;
 

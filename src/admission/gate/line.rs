@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 use std::task::Waker;
 
-use super::Claim;
+use super::claim::Claim;
 use crate::algorithm::estimate::ServiceTime;
 use crate::algorithm::queue::{self, Refusal};
 use crate::ground::context::Priority;

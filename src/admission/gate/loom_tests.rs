@@ -1,8 +1,9 @@
 use std::sync::Arc as StdArc;
 use std::sync::atomic::AtomicBool;
-use std::task::{Context, Poll, Wake};
+use std::task::{Context, Poll, Wake, Waker};
 
 use super::*;
+use crate::ground::context::Priority;
 
 #[derive(Default)]
 struct Flag(AtomicBool);

@@ -20,8 +20,10 @@
 //! - A call of no weight passes, and is not counted.
 
 mod absence;
+mod claim;
 mod line;
 mod permit;
+mod state;
 mod waiter;
 
 #[cfg(all(test, seawall_loom))]
@@ -29,36 +31,23 @@ mod loom_tests;
 #[cfg(all(test, not(seawall_loom)))]
 mod tests;
 
-use std::task::Waker;
 use std::time::Duration;
 
 pub(crate) use self::absence::Absence;
+pub(crate) use self::claim::Claim;
 pub(crate) use self::line::Ahead;
-use self::line::Line;
 pub use self::line::Order;
 pub(crate) use self::permit::Permit;
+pub(crate) use self::state::Gate;
+use self::state::{Word, wake};
 pub(crate) use self::waiter::Waiter;
-use crate::algorithm::estimate::{Estimate, ServiceTime, Took};
-use crate::algorithm::queue::{self, Refusal, Until, Wait};
-use crate::ground::context::Priority;
-use crate::ground::error::{Numbers, Reason, Rejected};
-use crate::ground::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use crate::ground::sync::{Arc, Mutex, foreign, lock};
-use crate::ground::time::{self, Instant};
-use crate::ground::verdict::Verdict;
-use crate::telemetry::Instruments;
-#[cfg(test)]
-use crate::telemetry::LayerKind;
-
-/// What a call asks for.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Claim {
-    pub(crate) weight: u32,
-    pub(crate) priority: Priority,
-    pub(crate) deadline: Option<Instant>,
-    /// Whether it has had its permit before, and stands before all newcomers.
-    pub(crate) returning: bool,
-}
+use crate::algorithm::estimate::ServiceTime;
+use crate::algorithm::queue::{Refusal, Until, Wait};
+use crate::ground::error::Reason;
+use crate::ground::sync::atomic::Ordering;
+use crate::ground::sync::{Arc, lock};
+use crate::ground::time::Instant;
+use crate::telemetry::{Instruments, Unreported};
 
 /// What the gate has for a call.
 #[derive(Debug)]
@@ -68,63 +57,14 @@ pub(crate) enum Admitted {
 }
 
 impl Refusal {
-    /// The refusal as the caller gets it.
-    pub(crate) fn rejected(self, instruments: &Instruments) -> Rejected {
+    /// The same as a refusal by the layer that the instruments are of.
+    pub(crate) fn by(self, instruments: &Instruments) -> Unreported {
         let Self { reason, retry_after, numbers } = self;
-        Rejected::new(instruments.clone(), reason).with_retry_after(retry_after).with_numbers(numbers)
-    }
-}
-
-/// See the module.
-#[derive(Debug)]
-pub(crate) struct Gate {
-    /// See [`Word`].
-    word: AtomicU64,
-    limit: AtomicU32,
-    service: Estimate,
-    /// How many calls were found to have too little time while a permit was free.
-    hopeless_calls: AtomicU32,
-    line: Mutex<Line>,
-    /// How many calls have given their permits back for a while.
-    away: AtomicU32,
-    /// Of the layer that hands out the permits.
-    instruments: Instruments,
-}
-
-/// The permits in use and the number of waiters, as one atomic has them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Word {
-    in_use: u32,
-    waiting: u32,
-}
-
-impl Word {
-    const ONE_IN_USE: u64 = 1 << 32;
-
-    const fn unpack(word: u64) -> Self {
-        Self { in_use: (word >> 32) as u32, waiting: word as u32 }
+        instruments.refuse(reason).with_retry_after(retry_after).with_numbers(numbers)
     }
 }
 
 impl Gate {
-    /// Of a layer that is not shown by its gates.
-    #[cfg(test)]
-    pub(crate) fn new(limit: u32, order: Order) -> Self {
-        Self::observed(limit, order, Instruments::nameless(LayerKind::Bulkhead))
-    }
-
-    pub(crate) fn observed(limit: u32, order: Order, instruments: Instruments) -> Self {
-        Self {
-            word: AtomicU64::new(0),
-            limit: AtomicU32::new(limit.max(1)),
-            service: Estimate::new(),
-            hopeless_calls: AtomicU32::new(0),
-            line: Mutex::new(Line::new(order)),
-            away: AtomicU32::new(0),
-            instruments,
-        }
-    }
-
     /// A permit, a place in the line, or a refusal. No more than `max_waiting` stand in the line; who ranks before its
     /// last takes that one's place.
     pub(crate) fn admit(
@@ -166,48 +106,6 @@ impl Gate {
         Self::stand_in_line(gate, Claim { returning: true, ..claim }, u32::MAX, |_| Ok(until)).map(Admitted::Later)
     }
 
-    /// Whether a call that may find a free permit should try. An idle gate lets every call try, and a busy one lets a share of
-    /// the hopeless try: their answers are the only way to learn that the estimate is wrong.
-    fn has_a_chance(&self, now: Instant, deadline: Instant) -> bool {
-        let left = deadline.since(now);
-        self.service.may_fit(left) || self.service.read(now).least <= left || self.in_use() == 0 || self.tries_anyway()
-    }
-
-    /// True for one call in eight. The multiples of the golden ratio spread the ones evenly over all patterns of arrival: with every eighth
-    /// call, two kinds of calls that take turns would be one kind that always tries and one that never does.
-    fn tries_anyway(&self) -> bool {
-        const GOLDEN: u32 = 0x9E37_79B9;
-        let count = self.hopeless_calls.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
-        count.wrapping_mul(GOLDEN) < u32::MAX / 8
-    }
-
-    fn hopeless(&self, now: Instant, deadline: Instant) -> Refusal {
-        let numbers = Numbers::NONE.with_time_left(deadline.since(now)).with_expected(self.service.read(now).least);
-        self.numbered(Refusal { numbers, ..Refusal::new(Reason::NotInTime) })
-    }
-
-    /// The refusal of a call that has waited.
-    pub(crate) fn refuse(&self, reason: Reason, deadline: Option<Instant>) -> Refusal {
-        let now = time::now();
-        let service = self.service.read(now);
-        let predicted = self.predict(self.waiting().into(), 1, service);
-        let mut numbers = Numbers::NONE.with_expected(predicted.saturating_add(service.mean));
-        if let Some(deadline) = deadline {
-            numbers = numbers.with_time_left(deadline.since(now));
-        }
-        self.numbered(Refusal { reason, retry_after: Some(predicted), numbers })
-    }
-
-    fn numbered(&self, refusal: Refusal) -> Refusal {
-        let numbers = refusal.numbers.with_waiting(self.waiting()).with_limit(self.limit());
-        Refusal { numbers, ..refusal }
-    }
-
-    fn predict(&self, ahead: u64, weight: u32, service: ServiceTime) -> Duration {
-        let limit = self.limit();
-        queue::predict(ahead, weight.min(limit), limit, service.mean)
-    }
-
     /// Permits in any case, over the limit if need be; the queue goes on when they are back.
     pub(crate) fn acquire_anyway(gate: &Arc<Self>, weight: u32) -> Permit {
         gate.word.fetch_add(u64::from(weight) * Word::ONE_IN_USE, Ordering::AcqRel);
@@ -217,26 +115,6 @@ impl Gate {
     /// Permits, if there are enough and nobody waits for them.
     pub(crate) fn try_acquire(gate: &Arc<Self>, weight: u32) -> Option<Permit> {
         gate.try_take(weight).map(|weight| Permit { gate: Arc::clone(gate), weight })
-    }
-
-    fn try_take(&self, weight: u32) -> Option<u32> {
-        if weight == 0 {
-            return Some(0);
-        }
-        let limit = self.limit();
-        let weight = weight.min(limit);
-        let mut word = self.word.load(Ordering::Acquire);
-        loop {
-            let Word { in_use, waiting } = Word::unpack(word);
-            if waiting > 0 || u64::from(in_use) + u64::from(weight) > u64::from(limit) {
-                return None;
-            }
-            let next = word + u64::from(weight) * Word::ONE_IN_USE;
-            match self.word.compare_exchange_weak(word, next, Ordering::AcqRel, Ordering::Acquire) {
-                Ok(_) => return Some(weight),
-                Err(actual) => word = actual,
-            }
-        }
     }
 
     /// A place in the line, if there is room and `decide`, who sees what is ahead, is for it. `decide` runs under the lock.
@@ -259,138 +137,5 @@ impl Gate {
         let waiter = Waiter::new(Arc::clone(gate), place, until);
         wake(woken);
         Ok(waiter)
-    }
-
-    fn release(&self, weight: u32) {
-        let freed = u64::from(weight) * Word::ONE_IN_USE;
-        let mut word = self.word.load(Ordering::Acquire);
-        while Word::unpack(word).waiting == 0 {
-            match self.word.compare_exchange_weak(word, word - freed, Ordering::AcqRel, Ordering::Acquire) {
-                Ok(_) => return,
-                Err(actual) => word = actual,
-            }
-        }
-        let mut line = lock(&self.line);
-        self.word.fetch_sub(freed, Ordering::AcqRel);
-        let woken = self.serve(&mut line);
-        drop(line);
-        wake(woken);
-    }
-
-    /// Gives the head of the line its permits for as long as there are enough. The caller wakes who is returned, unlocked.
-    #[must_use]
-    fn serve(&self, line: &mut Line) -> Vec<Waker> {
-        let mut woken = Vec::new();
-        let mut clock = None;
-        while let Some(head) = line.head() {
-            if head.deadline.is_some() {
-                let (now, service) = *clock.get_or_insert_with(|| {
-                    let now = time::now();
-                    (now, self.service.read(now))
-                });
-                if !head.is_worth_it(now, service, line.len() > 1) {
-                    self.word.fetch_sub(1, Ordering::AcqRel);
-                    woken.extend(line.refuse_head(Reason::NotInTime));
-                    continue;
-                }
-            }
-            let limit = self.limit();
-            let weight = head.weight.min(limit);
-            let mut word = self.word.load(Ordering::Acquire);
-            let granted = loop {
-                if u64::from(Word::unpack(word).in_use) + u64::from(weight) > u64::from(limit) {
-                    break false;
-                }
-                let next = word + u64::from(weight) * Word::ONE_IN_USE - 1;
-                match self.word.compare_exchange_weak(word, next, Ordering::AcqRel, Ordering::Acquire) {
-                    Ok(_) => break true,
-                    Err(actual) => word = actual,
-                }
-            };
-            if !granted {
-                break;
-            }
-            woken.extend(line.grant_head(weight));
-        }
-        woken
-    }
-
-    /// What the time of a call, and its end, say about the calls to come.
-    pub(crate) fn learn(&self, now: Instant, verdict: Verdict, took: Took) {
-        match verdict {
-            Verdict::Success | Verdict::CallerFault => self.service.sample(now, took),
-            Verdict::TimedOut | Verdict::Abandoned => self.service.at_least(now, took),
-            Verdict::Transient
-            | Verdict::Overloaded { .. }
-            | Verdict::Unsent
-            | Verdict::Lost
-            | Verdict::Failed
-            | Verdict::Unprocessed
-            | Verdict::DoNotRetry
-            | Verdict::Ignored => {}
-        }
-    }
-
-    /// Whether no permit is in use and nobody waits.
-    #[cfg(test)]
-    pub(crate) fn is_idle(&self) -> bool {
-        self.word.load(Ordering::Acquire) == 0
-    }
-
-    /// How many permits are in use.
-    pub(crate) fn in_use(&self) -> u32 {
-        Word::unpack(self.word.load(Ordering::Acquire)).in_use
-    }
-
-    /// How many stand in the line.
-    pub(crate) fn waiting(&self) -> u32 {
-        Word::unpack(self.word.load(Ordering::Acquire)).waiting
-    }
-
-    /// Whether no call is here or will come back, and what the last ones have taught is fading.
-    pub(crate) fn is_as_new(&self, now: Instant) -> bool {
-        self.in_use() == 0 && self.waiting() == 0 && self.away() == 0 && !self.service.is_fresh(now)
-    }
-
-    pub(crate) fn instruments(&self) -> &Instruments {
-        &self.instruments
-    }
-
-    /// How long a permit is held, as far as is known.
-    pub(crate) fn service_time(&self, now: Instant) -> Duration {
-        self.service.read(now).mean
-    }
-
-    pub(crate) fn limit(&self) -> u32 {
-        self.limit.load(Ordering::Acquire)
-    }
-
-    /// Lets those who come from now on stand in another order. Who stands in the line keeps his place.
-    pub(crate) fn set_order(&self, order: Order) {
-        lock(&self.line).set_order(order);
-    }
-
-    /// Changes the limit, to at least one.
-    pub(crate) fn set_limit(&self, limit: u32) {
-        // A swap, so that who overwrites a limit also sees what its setter did before.
-        self.limit.swap(limit.max(1), Ordering::AcqRel);
-        let mut line = lock(&self.line);
-        let woken = self.serve(&mut line);
-        drop(line);
-        wake(woken);
-    }
-}
-
-/// Wakes all of them, even if to wake one of them panics: what the others have been given is theirs to give back.
-fn wake(woken: Vec<Waker>) {
-    struct Rest(std::vec::IntoIter<Waker>);
-    impl Drop for Rest {
-        fn drop(&mut self) {
-            self.0.by_ref().for_each(Waker::wake);
-        }
-    }
-    let mut rest = Rest(woken.into_iter());
-    for waker in rest.0.by_ref() {
-        foreign(|| waker.wake());
     }
 }

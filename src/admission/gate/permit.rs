@@ -1,4 +1,4 @@
-use super::Gate;
+use super::state::Gate;
 use crate::ground::sync::Arc;
 
 /// As many permits as a call weighs, given back on drop.

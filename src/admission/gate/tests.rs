@@ -2,11 +2,15 @@ mod model;
 
 use std::sync::Arc as StdArc;
 use std::sync::atomic::AtomicUsize;
-use std::task::{Context, Poll, Wake};
+use std::task::{Context, Poll, Wake, Waker};
 
 use tokio::time::advance;
 
 use super::*;
+use crate::ground::context::Priority;
+use crate::ground::layer_id::LayerKind;
+use crate::ground::time;
+use crate::ground::verdict::Verdict;
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -236,18 +240,18 @@ async fn refusals_say_when_to_come_back_even_before_anything_is_known() {
     let _held = now(&gate, 1);
     let mut waiting = later(&gate, claim(1));
     let full = Gate::admit(Arc::clone(&gate), time::now(), claim(1), 1, MS).unwrap_err();
-    let floor = full.rejected(&instruments).retry_after().unwrap();
+    let floor = full.by(&instruments).rejected().retry_after().unwrap();
     assert!(!floor.is_zero());
     let high = Claim { priority: Priority::High, ..claim(1) };
     let Ok(Admitted::Later(_high)) = Gate::admit(Arc::clone(&gate), time::now(), high, 1, 100 * MS) else {
         panic!("it takes the place of the other")
     };
     let Poll::Ready(Err(reason)) = waiting.poll() else { panic!("displaced") };
-    let refused = gate.refuse(reason, None).rejected(&instruments);
+    let refused = gate.refuse(reason, None).by(&instruments).into_rejected();
     assert_eq!((refused.reason(), refused.retry_after()), (Reason::Displaced, Some(floor)));
     assert_eq!((refused.numbers().waiting(), refused.numbers().limit()), (Some(1), Some(1)));
     gate.learn(time::now(), Verdict::Success, (80 * MS).into());
-    let refused = gate.refuse(reason, None).rejected(&instruments);
+    let refused = gate.refuse(reason, None).by(&instruments).into_rejected();
     assert_eq!(refused.retry_after(), Some(160 * MS), "one is served and one waits");
 }
 

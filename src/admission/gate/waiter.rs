@@ -1,7 +1,8 @@
 use std::task::{Context, Poll};
 
 use super::line::{Outcome, Place};
-use super::{Gate, Permit, wake};
+use super::permit::Permit;
+use super::state::{Gate, wake};
 use crate::admission::timer::Timer;
 use crate::algorithm::queue::Until;
 use crate::ground::error::Reason;

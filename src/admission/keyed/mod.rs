@@ -23,6 +23,7 @@
 //!
 //! What a call holds of a state must hold the [`Arc`] that it got: that is how the table knows which states are in use.
 
+mod forgettable;
 mod survey;
 mod table;
 #[cfg(all(test, not(seawall_loom)))]
@@ -33,6 +34,7 @@ use std::fmt;
 use std::hash::{BuildHasher, Hash};
 use std::marker::PhantomData;
 
+pub(crate) use self::forgettable::Forgettable;
 pub(crate) use self::survey::Survey;
 use self::table::{Entered, Place, Table};
 use crate::ground::sync::{Arc, Mutex, foreign, lock};
@@ -149,17 +151,6 @@ impl<F, Key> fmt::Debug for ByKey<F, Key> {
 
 /// How many keys a layer keeps a state for, unless told otherwise.
 pub(crate) const DEFAULT_MAX_KEYS: usize = 1024;
-
-/// A state that may be forgotten, once there is nothing to remember.
-pub(crate) trait Forgettable {
-    /// Whether a new state would treat the calls that come from `now` on as this one does, or no better. Asked only while no
-    /// call holds it, and under the table's lock.
-    fn is_as_good_as_new(&self, now: Instant) -> bool;
-
-    /// Takes over what `shared`, of which the key had a share until now, holds against its callers. Called before
-    /// anything else knows this state, and under the table's lock.
-    fn inherit(&self, shared: &Self, now: Instant);
-}
 
 /// How many entries a new key has looked at for one to be forgotten, so that it costs the same however many there are. The next
 /// new key looks at the ones behind.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::mem;
 use std::ops::Bound::{Excluded, Unbounded};
 
-use super::Forgettable;
+use super::forgettable::Forgettable;
 use crate::ground::sync::Arc;
 use crate::ground::sync::atomic::{Ordering, fence};
 use crate::ground::time::Instant;

@@ -4,7 +4,7 @@
 //! watched from outside: by one task per runtime, which sleeps until the next thing is due and costs nothing while nothing is.
 //! It is started by the first thing that is watched, and ends with its runtime.
 //!
-//! Due times are rounded up to [`GRAIN`], so that things of about the same age go together. Of things that are due
+//! Due times are rounded up to [`GRAIN`](schedule::GRAIN), so that things of about the same age go together. Of things that are due
 //! together the youngest goes first: a stack of layers watches from the inside to the outside, and what the outermost
 //! lets go of takes the others along.
 //!
@@ -12,6 +12,7 @@
 //! that hangs keeps its round's task, and after [`PATIENCE`] another round goes on with the rest. (On a runtime with one thread
 //! nothing goes on while one task hangs.) And nothing foreign runs under the schedule's lock.
 
+mod parked;
 mod schedule;
 #[cfg(all(test, not(seawall_loom)))]
 mod tests;
@@ -29,6 +30,9 @@ use std::time::Duration;
 use tokio::runtime::{Handle, Id};
 use tokio::task::JoinHandle;
 
+pub(crate) use self::parked::{Parked, Visit};
+#[cfg(any(test, feature = "http"))]
+pub(crate) use self::schedule::GRAIN;
 #[cfg(feature = "http")]
 pub(crate) use self::schedule::rounded_up;
 use self::schedule::{Entry, Schedule};
@@ -37,30 +41,12 @@ use crate::ground::sync::foreign;
 use crate::ground::sync::global::{Mutex, MutexGuard, lock};
 use crate::ground::time::{self, Instant};
 
-/// How late a cut may be.
-pub(crate) const GRAIN: Duration = Duration::from_millis(10);
-
 /// How many visits a round has, before other tasks have their turn. What is dropped may take some microseconds, and a worker with
 /// nothing else to do looks at its sockets and timers only after some sixty turns.
 const VISITS_AT_ONCE: usize = 32;
 
 /// A round that takes longer is taken for one that hangs.
 const PATIENCE: Duration = Duration::from_millis(100);
-
-/// Something that must not be kept for ever.
-pub(crate) trait Parked: Send + Sync {
-    /// Lets go of what is kept if its time is over at `now`. Asked when it is due; it must not block.
-    fn visit(&self, now: Instant) -> Visit;
-}
-
-/// What follows on a visit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Visit {
-    /// There is nothing left to cut.
-    Done,
-    /// It is to be visited again at this time.
-    Again(Instant),
-}
 
 /// Has `parked` visited at `due`, for as long as the place is kept. `None` outside a runtime, where nobody could do it.
 pub(crate) fn watch(parked: Arc<dyn Parked>, due: Instant) -> Option<Place> {

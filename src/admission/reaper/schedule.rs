@@ -2,11 +2,15 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use slab::Slab;
 
-use super::{GRAIN, Parked};
+use super::parked::Parked;
 use crate::ground::time::{self, Instant};
+
+/// How late a cut may be.
+pub(crate) const GRAIN: Duration = Duration::from_millis(10);
 
 /// Where something stands in the schedule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,13 +2,13 @@ use std::error::Error;
 use std::fmt;
 
 use super::held::Held;
-use super::snapshot::{Command, ComponentSnapshot, LastRefusal, Latency};
-use super::{Observed, Snapshot};
+use super::observed::{Observed, Unsupported};
+use super::snapshot::{Command, ComponentSnapshot, LastRefusal, Latency, Snapshot};
 use crate::ground::error::Reason;
 use crate::ground::time::{self, Instant};
 #[cfg(feature = "dashboard")]
 use crate::telemetry::Successes;
-use crate::telemetry::{self, Instruments, LayerKind, Tally};
+use crate::telemetry::{self, Instruments, Tally};
 
 /// A handle of one named layer. It keeps the layer's state, but not its name: when the layer and its services are gone, the name is
 /// free, and the handle shows what was last. Cheap to clone.
@@ -101,35 +101,6 @@ pub(super) fn snapshot(observed: &dyn Observed, now: Instant) -> ComponentSnapsh
         condition: observed.condition(now),
     }
 }
-
-/// A component that can do no such thing.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unsupported {
-    layer: &'static str,
-    command: Command,
-}
-
-impl Unsupported {
-    pub(crate) fn new(kind: LayerKind, command: Command) -> Self {
-        Self { layer: kind.as_str(), command }
-    }
-}
-
-impl fmt::Display for Unsupported {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (what, who) = match self.command {
-            Command::ForceOpen => ("be forced open", "circuit_breaker"),
-            Command::Disable => ("be switched off", "circuit_breaker"),
-            Command::Observe => ("only observe", "circuit_breaker"),
-            Command::Enforce => ("be told to decide again", "circuit_breaker"),
-            Command::Reset => ("be reset", "circuit_breaker"),
-            Command::SetLimit(_) => ("be given a limit by hand", "bulkhead or load_shed"),
-        };
-        write!(f, "{} cannot {what}; {who} can", self.layer)
-    }
-}
-
-impl Error for Unsupported {}
 
 /// There is no such component.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,27 +1,42 @@
-//! Components that are looked at without being owned.
+//! The table of components, and components that are looked at without being owned.
 //!
 //! The owners of a component are its layers, services and handles: each has an `Arc` of its state. A snapshot, a publication or a
 //! [`Component`](super::Component) needs one, too, while it looks, and must not keep the name taken. So the looks are counted, and a
 //! component has an owner as long as it has more `Arc`s than looks. Both numbers change together: an `Arc` to look with is made and
 //! given up under the registry's lock. If it is the last one, the state is moved out of it there, and dropped unlocked.
 
-use std::any::Any;
+use std::collections::BTreeMap;
 use std::ops::Deref;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
-use super::{Inner, Observed};
+use super::observed::Observed;
+#[cfg(feature = "metrics")]
+use super::publications::Publications;
+use crate::ground::layer_id::LayerKind;
 use crate::ground::sync::foreign;
+use crate::ground::sync::global::{Mutex, MutexGuard, lock};
+#[cfg(feature = "metrics")]
+use crate::telemetry::Turns;
 
-/// Gives up an `Arc` without dropping what is in it.
-pub(crate) trait Release {
-    /// What was in it, if it was the last one.
-    fn release(self: Arc<Self>) -> Option<Box<dyn Any>>;
+/// What the handles of a registry share.
+#[derive(Default)]
+pub(super) struct Inner {
+    pub(super) components: Mutex<BTreeMap<Key, Entry>>,
+    #[cfg(feature = "metrics")]
+    pub(super) publications: Turns<Publications>,
 }
 
-impl<T: 'static> Release for T {
-    fn release(self: Arc<Self>) -> Option<Box<dyn Any>> {
-        Arc::into_inner(self).map(|state| Box::new(state) as _)
+pub(super) type Key = (Arc<str>, LayerKind);
+
+impl Inner {
+    pub(super) fn lock(&self) -> MutexGuard<'_, BTreeMap<Key, Entry>> {
+        lock(&self.components)
+    }
+
+    /// Those that are there. To be dropped unlocked.
+    pub(super) fn look(self: &Arc<Self>) -> Vec<Held> {
+        self.lock().values().filter_map(|entry| entry.look(self)).collect()
     }
 }
 

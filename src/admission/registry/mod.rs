@@ -43,6 +43,9 @@
 
 mod component;
 mod held;
+mod observed;
+#[cfg(feature = "metrics")]
+mod publications;
 #[cfg(feature = "metrics")]
 pub(crate) mod publisher;
 mod snapshot;
@@ -54,53 +57,26 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Weak};
 
-pub use self::component::{Component, NotFound, Unsupported};
-use self::held::{Entry, Held, Release};
+pub use self::component::{Component, NotFound};
+use self::held::{Entry, Inner, Key};
+pub(crate) use self::observed::Observed;
+pub use self::observed::Unsupported;
 pub use self::snapshot::{
     BreakerCondition, Command, ComponentSnapshot, Condition, Counts, DeadlineCondition, GateCondition, LastRefusal,
     LastTransition, Latency, RateLimitCondition, RetryCondition, SettingsCondition, Snapshot,
 };
 use crate::ground::error::InvalidConfig;
-use crate::ground::sync::global::{Mutex, MutexGuard, lock};
+use crate::ground::sync::global::MutexGuard;
 use crate::ground::text;
-use crate::ground::time::{self, Instant};
+use crate::ground::time;
 use crate::ground::validation::Validation;
-#[cfg(feature = "metrics")]
-use crate::telemetry::Turns;
-use crate::telemetry::{Instruments, LayerKind, NAMELESS};
-
-/// The state of a layer value, as the registry sees it.
-pub(crate) trait Observed: Release + Send + Sync {
-    fn instruments(&self) -> &Instruments;
-
-    /// How many keys have a state of their own.
-    fn keys(&self) -> usize {
-        0
-    }
-
-    fn condition(&self, now: Instant) -> Condition;
-
-    /// Does as it is told, unless that makes no sense for this layer.
-    fn apply(&self, command: Command, now: Instant) -> Result<(), Unsupported> {
-        let _ = now;
-        Err(Unsupported::new(self.instruments().kind(), command))
-    }
-}
+use crate::telemetry::NAMELESS;
 
 /// Knows the named layers. See the [module](self). Clones are handles of one registry.
 #[derive(Clone)]
 pub struct Registry {
     inner: Arc<Inner>,
 }
-
-#[derive(Default)]
-struct Inner {
-    components: Mutex<BTreeMap<Key, Entry>>,
-    #[cfg(feature = "metrics")]
-    publications: Turns<publisher::Publications>,
-}
-
-type Key = (Arc<str>, LayerKind);
 
 impl Registry {
     /// A registry of one's own, as tests want it.
@@ -215,17 +191,6 @@ impl Registry {
 
 /// The longest name, in bytes.
 const LONGEST: usize = 128;
-
-impl Inner {
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<Key, Entry>> {
-        lock(&self.components)
-    }
-
-    /// Those that are there. To be dropped unlocked.
-    fn look(self: &Arc<Self>) -> Vec<Held> {
-        self.lock().values().filter_map(|entry| entry.look(self)).collect()
-    }
-}
 
 /// Shows `observed` from now on where another state of the same layer value was shown: it has been made anew, to keep a state for
 /// each key, say.

@@ -14,26 +14,18 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 
-use super::Inner;
+use super::held::Inner;
+use super::publications::{ComponentPublication, Publications};
 use super::snapshot::{Condition, GateCondition};
 use crate::admission::timer::Timer;
 use crate::ground::sync::global::{Mutex, MutexGuard, lock};
 use crate::ground::time::{self, Instant};
-use crate::telemetry::{Counted, Gauge, Publication, STATES, publish_process};
+use crate::telemetry::{Gauge, Publication, STATES, publish_process, recorder};
 
 const EVERY: Duration = Duration::from_secs(1);
 
 /// So much after its time the task is taken for one that does not run.
 const LATE: Duration = Duration::from_secs(3);
-
-/// What the components of a registry have told, by the source of each.
-pub(super) type Publications = BTreeMap<u64, Told>;
-
-/// What one component has counted, and how much of it has been told.
-pub(super) struct Told {
-    counted: Arc<Counted>,
-    publication: Publication,
-}
 
 /// When the task will publish, in nanoseconds: of several tasks the one whose time this is is the one that goes on.
 static DUE: AtomicU64 = AtomicU64::new(NEVER);
@@ -121,7 +113,7 @@ impl Drop for Task {
 /// runs, nor while anything of a component is dropped.
 pub(super) fn publish(registry: &Arc<Inner>) -> bool {
     publish_process();
-    registry.publications.take(|publications| publish_all(registry, publications));
+    registry.publications.take(recorder(), |publications| publish_all(registry, publications));
     !registry.lock().is_empty()
 }
 
@@ -131,11 +123,11 @@ fn publish_all(registry: &Arc<Inner>, publications: &mut Publications) {
     for observed in &components {
         let instruments = observed.instruments();
         let Some(named) = instruments.named() else { continue };
-        let id = instruments.source().id();
+        let id = instruments.layer_id();
         there.insert(id, gauges(&observed.condition(now)));
-        publications.entry(id).or_insert_with(|| Told {
+        publications.entry(id).or_insert_with(|| ComponentPublication {
             counted: Arc::clone(&named.counted),
-            publication: Publication::new(&named.name, instruments.kind()),
+            publication: Publication::new(&named.counted.name, instruments.kind()),
         });
     }
     // Those that are gone first: another one may have the name. Calls that they let pass may still count.
@@ -152,12 +144,6 @@ fn publish_all(registry: &Arc<Inner>, publications: &mut Publications) {
         if let Some(told) = publications.get_mut(&id) {
             told.publish(gauges);
         }
-    }
-}
-
-impl Told {
-    fn publish(&mut self, gauges: Vec<(Gauge, f64)>) {
-        self.publication.publish(&self.counted.tally, Some(&self.counted.calls), gauges);
     }
 }
 

@@ -2,7 +2,12 @@ use std::sync::atomic::AtomicBool;
 use std::thread;
 
 use super::*;
+use crate::ground::error::Reason;
+use crate::ground::layer_id::LayerKind;
+use crate::ground::sync::global::{Mutex, lock};
+use crate::ground::time::Instant;
 use crate::ground::verdict::Verdict;
+use crate::telemetry::{self, Instruments};
 
 struct Fake {
     instruments: Instruments,
@@ -148,14 +153,18 @@ fn ten_thousand_that_come_and_go_leave_nothing_behind() {
         assert_eq!(registry.snapshot().components.len(), 1000);
         #[cfg(feature = "metrics")]
         registry.publish();
-        let sources: Vec<_> = all.iter().map(|observed| observed.instruments().source()).collect();
+        let layer_ids: Vec<_> = all.iter().map(|observed| observed.instruments().layer_id()).collect();
         drop(all);
         assert!(registry.lock().is_empty(), "round {round}");
-        assert!(sources.into_iter().all(|source| source.instruments().name().is_none()));
+        assert!(
+            layer_ids
+                .into_iter()
+                .all(|layer_id| telemetry::refuse(layer_id, Reason::QueueFull).rejected().name().is_none())
+        );
         #[cfg(feature = "metrics")]
         {
             registry.publish();
-            registry.inner.publications.take(|publications| assert!(publications.is_empty()));
+            registry.inner.publications.take(telemetry::recorder(), |publications| assert!(publications.is_empty()));
         }
     }
 }
@@ -189,12 +198,13 @@ fn what_a_component_cannot_do_it_says() {
 
 #[test]
 fn a_refusal_by_a_layer_that_is_gone_is_counted_with_the_nameless() {
-    let source = {
+    let rejected = |layer_id| telemetry::refuse(layer_id, Reason::RateLimited).into_rejected();
+    let layer_id = {
         let registry = Registry::new();
         let observed = Fake::observed(LayerKind::RateLimit);
         registry.register("short-lived", &[Arc::clone(&observed)]).expect("free");
-        assert_eq!(observed.instruments().source().instruments().name(), Some("short-lived"));
-        observed.instruments().source()
+        assert_eq!(rejected(observed.instruments().layer_id()).name(), Some("short-lived"));
+        observed.instruments().layer_id()
     };
-    assert_eq!((source.instruments().name(), source.layer()), (None, "rate_limit"));
+    assert_eq!((rejected(layer_id).name(), rejected(layer_id).layer()), (None, "rate_limit"));
 }

@@ -10,9 +10,7 @@
 //! still counts, until it is called hanging), or was not sent for that long. How often its upload has paused meanwhile is nothing to
 //! its place; that only decides whether the dependency is slow with it.
 
-use std::time::Duration;
-
-use super::policy::Policy;
+use super::policy::{Policy, Thresholds};
 use crate::algorithm::evidence::Evidence;
 use crate::ground::time::Instant;
 
@@ -61,17 +59,6 @@ enum Stage {
     Sent(Instant),
     /// Its head is there.
     Answered(Instant, Evidence),
-}
-
-/// The thresholds of a phase.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Thresholds {
-    /// For how long a probe may hold its place.
-    pub(super) place: Duration,
-    /// From when on an answer is slow.
-    pub(super) slow: Duration,
-    /// From when on a probe without a head has failed.
-    pub(super) hangs: Duration,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use super::half_open::{HalfOpen, Judgement, Thresholds};
+use super::half_open::{HalfOpen, Judgement};
+use super::mode::Mode;
 use super::outage::Outage;
-use super::policy::Policy;
+use super::policy::{Policy, Thresholds};
 use crate::algorithm::evidence::Evidence;
 use crate::ground::error::Trip;
 use crate::ground::time::Instant;
@@ -37,17 +38,6 @@ impl State {
             Self::Disabled => "disabled",
         }
     }
-}
-
-/// Who decides.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Mode {
-    /// The machine decides.
-    Enforcing,
-    /// The machine moves as it would, and refuses nothing.
-    Observing,
-    ForcedOpen,
-    Disabled,
 }
 
 /// A change of state, to be told.

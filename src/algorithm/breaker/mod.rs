@@ -23,6 +23,7 @@
 mod detect;
 mod half_open;
 mod machine;
+mod mode;
 mod outage;
 mod policy;
 mod row;
@@ -34,7 +35,8 @@ mod tests;
 
 pub(crate) use detect::Detection;
 pub use machine::State;
-pub(crate) use machine::{Admission, Machine, Mode, Moment, Probe, Transition};
+pub(crate) use machine::{Admission, Machine, Moment, Probe, Transition};
+pub(crate) use mode::Mode;
 pub(crate) use outage::Outage;
 pub(crate) use policy::{Pace, Policy, SlowAfter};
 pub(crate) use watch::{Entry, Pass, Watch};

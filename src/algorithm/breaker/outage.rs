@@ -1,6 +1,6 @@
 //! What is known of an outage while it lasts: for refusals, which read it without a lock.
 
-use super::machine::Mode;
+use super::mode::Mode;
 use crate::ground::error::{Numbers, Trip, TripCause};
 use crate::ground::live::{Settings, pack_pair, unpack_pair};
 use crate::ground::time::Instant;

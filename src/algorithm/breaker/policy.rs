@@ -1,6 +1,5 @@
 use std::time::Duration;
 
-use super::half_open::Thresholds;
 use crate::ground::live::{Settings, pack_pair, unpack_pair};
 use crate::ground::time;
 
@@ -13,6 +12,17 @@ pub(crate) enum SlowAfter {
         factor: f64,
         floor: Duration,
     },
+}
+
+/// The thresholds of a half-open phase.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Thresholds {
+    /// For how long a probe may hold its place.
+    pub(super) place: Duration,
+    /// From when on an answer is slow.
+    pub(super) slow: Duration,
+    /// From when on a probe without a head has failed.
+    pub(super) hangs: Duration,
 }
 
 /// How many times the floor a dependency that has never answered is given at most. The cohorts of [`ages`](crate::algorithm::ages)

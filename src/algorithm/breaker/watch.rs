@@ -14,7 +14,8 @@
 use std::time::Duration;
 
 use super::detect::{self, Detection};
-use super::machine::{Machine, Mode, Moment, Notice, Probe};
+use super::machine::{Machine, Moment, Notice, Probe};
+use super::mode::Mode;
 use super::outage::Outage;
 use super::policy::{Pace, Policy};
 use super::row::{Length, Row};

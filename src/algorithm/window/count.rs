@@ -8,7 +8,7 @@
 //! The window may get another size, with a new era. Its cells lie in segments, each as large as all before it together, which
 //! are made when they are needed for the first time and then stay where they are.
 
-use super::{Counts, Outcome};
+use super::outcome::{Counts, Outcome};
 use crate::ground::sync::OnceLock;
 use crate::ground::sync::atomic::{AtomicU16, AtomicU64, Ordering};
 

@@ -7,6 +7,7 @@
 //! from the era before is dropped. What a [`Window`] covers may change, with a new era.
 
 mod count;
+mod outcome;
 mod time;
 
 #[cfg(all(test, not(seawall_loom)))]
@@ -16,30 +17,10 @@ use std::time::Duration;
 
 use self::count::CountWindow;
 pub(crate) use self::count::MAX_CALLS;
+pub(crate) use self::outcome::{Counts, Outcome};
 use self::time::TimeWindow;
 use crate::ground::sync::atomic::{AtomicBool, Ordering};
 use crate::ground::time::Instant;
-
-/// What one call was like.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Outcome {
-    pub(crate) failure: bool,
-    pub(crate) slow: bool,
-}
-
-impl Outcome {
-    pub(crate) const fn is_bad(self) -> bool {
-        self.failure || self.slow
-    }
-}
-
-/// What the calls of a window were like. A call can be both a failure and slow.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Counts {
-    pub(crate) calls: u64,
-    pub(crate) failures: u64,
-    pub(crate) slow: u64,
-}
 
 /// What a window covers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

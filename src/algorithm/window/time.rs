@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Counts, Outcome};
+use super::outcome::{Counts, Outcome};
 use crate::algorithm::slot::{Slot, Stamp};
 use crate::ground::sync::atomic::{AtomicU64, Ordering};
 use crate::ground::time::{self, Instant};

@@ -59,7 +59,7 @@ impl Error for Kept {
 mod tests {
     use super::*;
     use crate::ground::error::{Reason, rejection};
-    use crate::telemetry::LayerKind;
+    use crate::ground::layer_id::LayerKind;
 
     #[test]
     fn error_at_a_deadline_is_found_as_the_cut_and_stays_the_last_cause() {

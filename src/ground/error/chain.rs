@@ -6,7 +6,7 @@ use std::iter;
 
 use tower::BoxError;
 
-use super::Rejected;
+use super::{AtDeadline, Rejected};
 
 /// Finds the refusal in an error's chain of sources, if a layer of this crate refused or ended the call.
 pub fn rejection(error: &BoxError) -> Option<&Rejected> {
@@ -43,7 +43,12 @@ pub fn rejection(error: &BoxError) -> Option<&Rejected> {
 /// # }
 /// ```
 pub fn rejection_in<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Rejected> {
-    causes(error).find_map(Rejected::of)
+    causes(error).find_map(rejection_here)
+}
+
+/// The refusal that an error itself is, or stands for. Its causes are not looked at.
+pub(crate) fn rejection_here<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Rejected> {
+    Rejected::of(error).or_else(|| AtDeadline::cut(error))
 }
 
 /// An error and its causes.
@@ -73,7 +78,7 @@ mod tests {
 
     use super::*;
     use crate::ground::error::Reason;
-    use crate::telemetry::LayerKind;
+    use crate::ground::layer_id::LayerKind;
 
     #[derive(Debug, thiserror::Error)]
     #[error("wrapped")]

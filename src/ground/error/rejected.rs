@@ -2,14 +2,13 @@
 
 use std::error::Error;
 use std::fmt;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use super::{AtDeadline, Numbers, Reason, TripCause, Why};
-use crate::ground::verdict::Verdict;
+use super::{Numbers, Reason, TripCause, Why};
+use crate::ground::layer_id::LayerId;
 #[cfg(test)]
-use crate::telemetry::LayerKind;
-use crate::telemetry::{Instruments, Source};
+use crate::ground::layer_id::LayerKind;
 
 /// A call that a layer refused, or ended before there was an answer.
 ///
@@ -40,11 +39,13 @@ use crate::telemetry::{Instruments, Source};
 /// refusal, and by which [`rejection_in`](super::rejection_in) finds it. Its text is the [reason](Reason::as_str) in one word.
 pub struct Rejected {
     reason: Reason,
-    instruments: Instruments,
+    layer_id: LayerId,
+    /// None if the layer has none, or is gone.
+    name: Option<Arc<str>>,
     retry_after: Option<Duration>,
     numbers: Numbers,
-    /// The response was cut while nobody was waiting for more of it, if only for a moment.
-    parked: bool,
+    /// The response was cut in a pause of its reader, be it for a moment: nobody waited for more of it.
+    paused: bool,
     origin: OnceLock<Box<Origin>>,
 }
 
@@ -61,46 +62,57 @@ impl fmt::Display for Origin {
 impl Error for Origin {}
 
 impl Rejected {
-    pub(crate) fn new(instruments: Instruments, reason: Reason) -> Self {
-        let retry_after = reason.retry_after(None);
-        Self { reason, instruments, retry_after, numbers: Numbers::NONE, parked: false, origin: OnceLock::new() }
-    }
-
-    /// The refusal that `error` is, or stands for.
-    pub(crate) fn of<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Self> {
-        let stands_for = || error.downcast_ref::<Origin>().map(|origin| &origin.0);
-        error.downcast_ref().or_else(stands_for).or_else(|| AtDeadline::cut(error))
-    }
-
-    /// By the layer that `source` is. The look-up takes a lock: for what is rare, or comes after a wait.
-    pub(crate) fn by(source: Source, why: impl Into<Why>) -> Self {
+    /// By the layer with this id and name. Layers do not call this: `telemetry` makes refusals, so that they are counted.
+    pub(crate) fn new(layer_id: LayerId, name: Option<Arc<str>>, why: impl Into<Why>) -> Self {
         let Why { reason, numbers } = why.into();
-        Self::new(source.instruments(), reason).with_numbers(numbers)
+        let retry_after = reason.retry_after(None);
+        Self { reason, layer_id, name, retry_after, numbers, paused: false, origin: OnceLock::new() }
+    }
+
+    /// The refusal that `error` is, or is the source of.
+    pub(super) fn of<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Self> {
+        let stands_for = || error.downcast_ref::<Origin>().map(|origin| &origin.0);
+        error.downcast_ref().or_else(stands_for)
     }
 
     /// By a layer without a name.
     #[cfg(test)]
     pub(crate) fn nameless(kind: LayerKind, reason: Reason) -> Self {
-        Self::new(Instruments::nameless(kind), reason)
+        Self::new(LayerId::nameless(kind), None, reason)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn with_retry_after(mut self, knows: Option<Duration>) -> Self {
+        self.set_retry_after(knows);
+        self
+    }
+
+    #[cfg(test)]
+    pub(crate) fn with_numbers(mut self, numbers: Numbers) -> Self {
+        self.set_numbers(numbers);
+        self
     }
 
     /// What the layer knows of the time after which another try has a chance. Without it there is a floor.
-    pub(crate) fn with_retry_after(mut self, knows: Option<Duration>) -> Self {
+    pub(crate) fn set_retry_after(&mut self, knows: Option<Duration>) {
         self.retry_after = self.reason.retry_after(knows);
-        self
     }
 
     /// The numbers that decided it.
-    pub(crate) fn with_numbers(mut self, numbers: Numbers) -> Self {
+    pub(crate) fn set_numbers(&mut self, numbers: Numbers) {
         self.numbers = numbers;
+    }
+
+    /// Whether the response was cut in a pause of its reader.
+    #[cfg(feature = "http")]
+    pub(crate) fn while_paused(mut self, paused: bool) -> Self {
+        self.paused = paused;
         self
     }
 
-    /// Whether a response was cut of which its holder did not ask for more.
-    #[cfg(feature = "http")]
-    pub(crate) fn while_parked(mut self, parked: bool) -> Self {
-        self.parked = parked;
-        self
+    /// Whether the response was cut in a pause of its reader.
+    pub(crate) fn is_paused(&self) -> bool {
+        self.paused
     }
 
     /// Why the call was refused or ended.
@@ -110,17 +122,16 @@ impl Rejected {
 
     /// Which layer did it, in one word: `deadline`, `retry`, `circuit_breaker`, `bulkhead`, `rate_limit`, `load_shed`.
     pub fn layer(&self) -> &'static str {
-        self.instruments.kind().as_str()
+        self.layer_id.kind().as_str()
     }
 
     /// The name that was given to the layer or its stack, if it has one: which dependency it is about.
     pub fn name(&self) -> Option<&str> {
-        self.instruments.name()
+        self.name.as_deref()
     }
 
-    #[inline]
-    pub(crate) fn instruments(&self) -> &Instruments {
-        &self.instruments
+    pub(crate) fn layer_id(&self) -> LayerId {
+        self.layer_id
     }
 
     /// After how long another try has a chance. Always there where another try can help, with a floor where the layer does not
@@ -153,28 +164,6 @@ impl Rejected {
             | Reason::QueueTimeout
             | Reason::NotInTime
             | Reason::Displaced => Kind::Unavailable,
-        }
-    }
-
-    /// What this says about the dependency. A call that was cut while somebody waited for it timed out. A response that nobody
-    /// read any more was abandoned. A call that was never sent says nothing.
-    pub fn verdict(&self) -> Verdict {
-        match self.reason {
-            _ if self.parked => Verdict::Abandoned,
-            Reason::DeadlineExceeded
-            | Reason::HeadTimeout
-            | Reason::IdleTimeout
-            | Reason::AttemptTimeout
-            | Reason::HoldExceeded => Verdict::TimedOut,
-            Reason::DeadlineExpired
-            | Reason::NotReady
-            | Reason::CircuitOpen
-            | Reason::QueueFull
-            | Reason::QueueTimeout
-            | Reason::NotInTime
-            | Reason::RateLimited
-            | Reason::Displaced
-            | Reason::RequestIdle => Verdict::Ignored,
         }
     }
 }
@@ -232,13 +221,14 @@ impl Error for Rejected {
 /// A clone makes its own source.
 impl Clone for Rejected {
     fn clone(&self) -> Self {
-        let Self { reason, instruments, retry_after, numbers, parked, origin: _ } = self;
+        let Self { reason, layer_id, name, retry_after, numbers, paused, origin: _ } = self;
         Self {
             reason: *reason,
-            instruments: instruments.clone(),
+            layer_id: *layer_id,
+            name: name.clone(),
             retry_after: *retry_after,
             numbers: *numbers,
-            parked: *parked,
+            paused: *paused,
             origin: OnceLock::new(),
         }
     }
@@ -247,7 +237,7 @@ impl Clone for Rejected {
 /// Whether they say the same; the numbers of the moment are not compared.
 impl PartialEq for Rejected {
     fn eq(&self, other: &Self) -> bool {
-        let said = |rejected: &Self| (rejected.reason, rejected.layer(), rejected.retry_after, rejected.parked);
+        let said = |rejected: &Self| (rejected.reason, rejected.layer(), rejected.retry_after, rejected.paused);
         said(self) == said(other) && self.name() == other.name()
     }
 }

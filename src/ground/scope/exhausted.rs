@@ -5,22 +5,8 @@
 //! A handler may recover from a failure: it asks another dependency, and that answers. So a call that succeeds takes back what
 //! had been told when it began, and nothing that was told later: that is of another call, made at the same time.
 
+use super::exhausted_calls::Exhausted;
 use super::{Restore, SCOPE};
-
-/// How many calls of one handler have exhausted their retries, and how many of these, from the first on, it has recovered from.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Exhausted {
-    calls: u32,
-    recovered: u32,
-}
-
-#[cfg(feature = "http")]
-impl Exhausted {
-    /// Whether a call failed for good and no later one succeeded.
-    pub(crate) fn stands(self) -> bool {
-        self.calls > self.recovered
-    }
-}
 
 /// A call of the present task failed, and its retries are spent or were refused.
 #[inline]

@@ -47,12 +47,12 @@ use crate::ground::time::{self, Instant};
 
 pub(crate) mod attachment;
 mod exhausted;
+mod exhausted_calls;
 mod inherited;
 mod task;
 
-pub(crate) use self::exhausted::{
-    Exhausted, ExhaustedBefore, exhausted_before, mark_exhausted, noting_exhausted, recovered,
-};
+pub(crate) use self::exhausted::{ExhaustedBefore, exhausted_before, mark_exhausted, noting_exhausted, recovered};
+pub(crate) use self::exhausted_calls::Exhausted;
 pub(crate) use self::inherited::Context;
 pub use self::inherited::Priority;
 use self::task::Task;

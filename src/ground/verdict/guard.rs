@@ -1,9 +1,10 @@
 use std::time::Duration;
 
+use crate::ground::call_deadline::CallDeadline;
 use crate::ground::error::{Numbers, Reason, Why};
+use crate::ground::layer_id::LayerId;
 use crate::ground::time::Instant;
 use crate::ground::verdict::Verdict;
-use crate::telemetry::Source;
 
 /// What a layer gives to a call for as long as it lasts: a permit, a ticket, a deadline.
 ///
@@ -34,7 +35,7 @@ pub struct Expiry {
     pub(crate) start: Option<Instant>,
     pub(crate) at: Instant,
     pub(crate) idle: Option<Duration>,
-    pub(crate) source: Source,
+    pub(crate) layer_id: LayerId,
     pub(crate) reason: Reason,
     pub(crate) pace: Pace,
 }
@@ -52,8 +53,14 @@ pub(crate) enum Pace {
 }
 
 impl Expiry {
-    pub(crate) fn new(source: Source, at: Instant, reason: Reason) -> Self {
-        Self { start: None, at, idle: None, source, reason, pace: Pace::Free }
+    pub(crate) fn new(layer_id: LayerId, at: Instant, reason: Reason) -> Self {
+        Self { start: None, at, idle: None, layer_id, reason, pace: Pace::Free }
+    }
+
+    /// Of what a call leaves in its response.
+    #[inline]
+    pub(crate) fn of(layer_id: LayerId, deadline: &CallDeadline) -> Self {
+        Self::new(layer_id, deadline.end(), deadline.reason()).since(deadline.start())
     }
 
     /// The same, of what began at `start`.
@@ -83,7 +90,7 @@ impl Expiry {
 
     /// The layer whose bound it is, in one word.
     pub fn layer(&self) -> &'static str {
-        self.source.layer()
+        self.layer_id.kind().as_str()
     }
 
     /// What the caller is told when the call is cut.

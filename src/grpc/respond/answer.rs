@@ -9,7 +9,7 @@ use tower::BoxError;
 use crate::ground::error::{Kind, rejection};
 use crate::ground::verdict::Verdict;
 use crate::grpc::Code;
-use crate::grpc::classify::of_error;
+use crate::grpc::by_code::of_error;
 use crate::grpc::details;
 use crate::grpc::status::{DETAILS, MESSAGE, PUSHBACK, STATUS, pushback_value};
 use crate::http::respond::text;
@@ -81,7 +81,7 @@ fn code(kind: Kind) -> Code {
 mod tests {
     use super::*;
     use crate::ground::error::{Reason, Rejected};
-    use crate::telemetry::LayerKind;
+    use crate::ground::layer_id::LayerKind;
 
     #[test]
     fn every_reason_is_one_of_four_codes_and_any_other_error_is_internal() {

@@ -10,6 +10,7 @@ use crate::ground::error::Rejected;
 use crate::ground::sync::foreign;
 use crate::ground::time::Instant;
 use crate::ground::verdict::{Expiry, Guard, Pace};
+use crate::telemetry;
 
 /// How many layers may join the one that holds the body first. One more begins a slot of its own, around this one.
 const MOST: usize = 3;
@@ -60,7 +61,7 @@ pub(super) struct Reached {
 impl Reached {
     /// The refusal of a body that is cut at `now`. It takes the lock under which the layer's name is found, so no other is held.
     pub(super) fn rejected(&self, now: Instant) -> Rejected {
-        foreign(|| Rejected::by(self.expiry.source, self.expiry.why(self.idle_since, now)))
+        foreign(|| telemetry::refuse(self.expiry.layer_id, self.expiry.why(self.idle_since, now)).into_rejected())
     }
 }
 

@@ -14,10 +14,10 @@ use super::layers::Outer;
 use super::slot::Slot;
 use crate::admission::reaper::{Parked, Visit};
 use crate::ground::error::{Reason, rejection};
+use crate::ground::layer_id::{LayerId, LayerKind};
 use crate::ground::time::Instant;
 use crate::ground::verdict::{Expiry, Guard, Verdict};
 use crate::http::ByStatus;
-use crate::telemetry::{LayerKind, Source};
 
 /// How often something was given back.
 type Count = Arc<AtomicU32>;
@@ -69,7 +69,7 @@ const DUE: Instant = Instant::from_nanos(1 << 62);
 
 fn slot() -> (Arc<Slot<Stalled, Recorder, ByStatus>>, Count, Count) {
     let (guards, bodies) = (Count::default(), Count::default());
-    let expiry = Expiry::new(Source::nameless(LayerKind::Deadline), DUE, Reason::DeadlineExceeded);
+    let expiry = Expiry::new(LayerId::nameless(LayerKind::Deadline), DUE, Reason::DeadlineExceeded);
     let guard = Recorder(Arc::clone(&guards), expiry);
     let call = Call { guard, judge: ByStatus::default(), head: Verdict::Success, decided: true, lasts: false, expiry };
     let since = DUE.minus(Duration::from_secs(1));
@@ -142,7 +142,7 @@ fn loom_asking_a_body_loses_neither_the_wake_up_nor_the_cut() {
 fn loom_a_guard_that_joins_during_a_cut_is_given_back_once() {
     loom::model(|| {
         let (slot, guards, bodies) = slot();
-        let expiry = Expiry::new(Source::nameless(LayerKind::Deadline), DUE, Reason::DeadlineExceeded);
+        let expiry = Expiry::new(LayerId::nameless(LayerKind::Deadline), DUE, Reason::DeadlineExceeded);
         let guard = Recorder(Arc::clone(&guards), expiry);
         let call =
             Call { guard, judge: ByStatus::default(), head: Verdict::Success, decided: true, lasts: false, expiry };

@@ -144,7 +144,7 @@ where
         // What was ready is handed on; there is no more after it.
         if let Some(carried) = self.put_back(carried, frame.is_ready()) {
             let (end, now) = (carried.layers().first_end(), time::now());
-            let rejected = end.rejected(now).while_parked(true);
+            let rejected = end.rejected(now).while_paused(true);
             let before = self.replace(State::Cut(rejected.clone()));
             foreign(|| drop(before));
             self.cut(carried, end, &rejected, now);
@@ -266,7 +266,7 @@ where
                 made = Some((reached, reached.rejected(now)));
                 continue;
             };
-            let rejected = rejected.while_parked(!waits);
+            let rejected = rejected.while_paused(!waits);
             match std::mem::replace(&mut *state, State::Cut(rejected.clone())) {
                 State::Kept { carried, waker } => break (carried, waker, reached, rejected),
                 _ => return Visit::Done,

@@ -19,11 +19,11 @@ use tower::BoxError;
 
 use super::*;
 use crate::ground::error::{Reason, rejection};
+use crate::ground::layer_id::{LayerId, LayerKind};
 use crate::ground::scope;
 use crate::ground::time::{self, Instant};
 use crate::ground::verdict::Expiry;
 use crate::http::ByStatus;
-use crate::telemetry::{LayerKind, Source};
 
 const SECOND: Duration = Duration::from_secs(1);
 const LATE: Duration = Duration::from_millis(11);
@@ -144,7 +144,7 @@ impl Scene {
         let response = head.map(|()| Script { steps: steps.into_iter().collect(), wait: None, alive });
         let expiry = Expiry {
             idle,
-            ..Expiry::new(Source::nameless(LayerKind::Deadline), self.start + 2 * SECOND, Reason::DeadlineExceeded)
+            ..Expiry::new(LayerId::nameless(LayerKind::Deadline), self.start + 2 * SECOND, Reason::DeadlineExceeded)
         };
         let guard = Recorder { told: Arc::clone(&self.told), waited: Duration::ZERO, expiry, settled: None };
         let verdict = judge.of_head(&response);
@@ -371,7 +371,8 @@ async fn a_body_is_polled_in_the_context_of_its_call() {
     }
     let scene = Scene::new();
     let seen = Arc::default();
-    let expiry = Expiry::new(Source::nameless(LayerKind::Deadline), scene.start + 2 * SECOND, Reason::DeadlineExceeded);
+    let expiry =
+        Expiry::new(LayerId::nameless(LayerKind::Deadline), scene.start + 2 * SECOND, Reason::DeadlineExceeded);
     let guard = Recorder { told: Arc::clone(&scene.told), waited: Duration::ZERO, expiry, settled: None };
     let call = scope::current().with_deadline(Some(scene.start + SECOND)).with_attempt(2);
     let mut body = {
@@ -437,7 +438,8 @@ async fn a_body_that_panics_gives_everything_back() {
         }
     }
     let scene = Scene::new();
-    let expiry = Expiry::new(Source::nameless(LayerKind::Deadline), scene.start + 2 * SECOND, Reason::DeadlineExceeded);
+    let expiry =
+        Expiry::new(LayerId::nameless(LayerKind::Deadline), scene.start + 2 * SECOND, Reason::DeadlineExceeded);
     let guard = Recorder { told: Arc::clone(&scene.told), waited: Duration::ZERO, expiry, settled: None };
     let mut body = hold(Response::new(Panics), Verdict::Success, guard, ByStatus::default()).into_body();
     let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {

@@ -4,9 +4,7 @@ use ::http::HeaderName;
 
 #[cfg(feature = "config")]
 use super::header_name::{Written, WrittenList};
-use super::headers::HttpPropagator;
 use crate::ground::context::Priority;
-use crate::ground::error::InvalidConfig;
 use crate::ground::validation::{Validate, Validation};
 #[cfg(feature = "config")]
 use crate::loader::HumanTime;
@@ -106,13 +104,6 @@ impl Validate for PropagationConfig {
             );
         });
         check_times(validation, self.allowance, self.max_timeout);
-    }
-}
-
-impl PropagationConfig {
-    pub(super) fn propagator(self) -> Result<HttpPropagator, InvalidConfig> {
-        self.validate()?;
-        Ok(HttpPropagator::new(self.headers))
     }
 }
 

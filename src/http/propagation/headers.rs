@@ -2,9 +2,11 @@ use std::sync::Arc;
 
 use ::http::{HeaderMap, HeaderName, HeaderValue, Response};
 
-use super::config::HeaderNames;
+use super::config::{HeaderNames, PropagationConfig};
 use super::propagator::{Propagated, Propagator};
 use super::{last_word, number, priority, timeout};
+use crate::ground::error::InvalidConfig;
+use crate::ground::validation::Validate;
 
 /// Deadlines and attempts in headers of plain HTTP.
 #[derive(Clone, Debug, Default)]
@@ -16,6 +18,13 @@ impl HttpPropagator {
     /// One with headers of these names.
     pub(super) fn new(names: HeaderNames) -> Self {
         Self { names: Arc::new(names) }
+    }
+}
+
+impl PropagationConfig {
+    pub(super) fn propagator(self) -> Result<HttpPropagator, InvalidConfig> {
+        self.validate()?;
+        Ok(HttpPropagator::new(self.headers))
     }
 }
 

@@ -15,7 +15,7 @@ use crate::ground::error::{Numbers, Reason, Rejected};
 use crate::ground::time::{self, Instant};
 use crate::layers::call::inner::reject;
 use crate::layers::permits::upload::{RESUME_WITHIN, Upload};
-use crate::telemetry::Instruments;
+use crate::telemetry::{Instruments, Unreported};
 
 /// The body of a request whose call holds no place while it waits for the client. See [`UploadLayer`](super::UploadLayer).
 ///
@@ -71,7 +71,7 @@ impl<B: Body> UploadBody<B> {
 
 impl<D> Watched<D> {
     /// The client keeps the handler waiting.
-    fn wait(&mut self, cx: &mut Context<'_>) -> Poll<Rejected> {
+    fn wait(&mut self, cx: &mut Context<'_>) -> Poll<Unreported> {
         if self.upload.is_over() {
             // The answer is on its way, and the rest of the request may take as long as that does.
             return Poll::Pending;
@@ -80,13 +80,13 @@ impl<D> Watched<D> {
         self.upload.pause();
         ready!(self.timer.poll_until(cx, since + self.idle));
         let numbers = Numbers::of_timeout(self.idle, time::now().since(since));
-        let rejected = Rejected::new(self.instruments.clone(), Reason::RequestIdle).with_numbers(numbers);
-        self.upload.cut_with(rejected.clone());
-        Poll::Ready(rejected)
+        let refusal = self.instruments.refuse(Reason::RequestIdle).with_numbers(numbers);
+        self.upload.cut_with(refusal.rejected().clone());
+        Poll::Ready(refusal)
     }
 
     /// The call has a permit again, or needs none. The wait is bounded, whoever has the permits.
-    fn resume(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Rejected>> {
+    fn resume(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Unreported>> {
         if let Poll::Ready(result) = self.upload.poll_resume(&mut self.waiter, cx) {
             return Poll::Ready(result);
         }
@@ -98,10 +98,10 @@ impl<D> Watched<D> {
         Poll::Ready(Ok(()))
     }
 
-    fn cut(&mut self, rejected: Rejected) -> BoxError {
+    fn cut(&mut self, refusal: Unreported) -> BoxError {
         self.last = None;
-        self.cut = Some(rejected.clone());
-        reject(rejected)
+        self.cut = Some(refusal.rejected().clone());
+        reject(refusal)
     }
 }
 
@@ -132,8 +132,8 @@ where
         }
         if watched.last.is_none() {
             let Poll::Ready(frame) = this.inner.as_mut().poll_frame(cx) else {
-                let rejected = ready!(watched.wait(cx));
-                return Poll::Ready(Some(Err(watched.cut(rejected))));
+                let refusal = ready!(watched.wait(cx));
+                return Poll::Ready(Some(Err(watched.cut(refusal))));
             };
             watched.waiting_since = None;
             let frame = match frame.transpose() {
@@ -152,7 +152,7 @@ where
         }
         match ready!(watched.resume(cx)) {
             Ok(()) => Poll::Ready(watched.last.take().flatten().map(Ok)),
-            Err(rejected) => Poll::Ready(Some(Err(watched.cut(rejected)))),
+            Err(refusal) => Poll::Ready(Some(Err(watched.cut(refusal)))),
         }
     }
 

@@ -11,12 +11,13 @@ use tower::{BoxError, Layer, Service};
 
 use super::UploadBody;
 use crate::ground::error::InvalidConfig;
+use crate::ground::layer_id::LayerKind;
 use crate::ground::scope;
 use crate::ground::time;
 use crate::ground::validation::Validation;
 use crate::layers::call::bound::DEFAULT_MAX_HOLD;
 use crate::layers::permits::upload::Upload;
-use crate::telemetry::{Instruments, LayerKind};
+use crate::telemetry::Instruments;
 use std::sync::Arc;
 
 /// The share of a call's time for which a client may keep it waiting.

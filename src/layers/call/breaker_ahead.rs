@@ -13,8 +13,8 @@ use std::task::{Context, Poll};
 use tokio::sync::futures::OwnedNotified;
 
 use crate::admission::keyed::Keying;
-use crate::ground::error::Rejected;
 use crate::ground::time::{self, Instant};
+use crate::telemetry::Unreported;
 
 /// The breakers of a layer further in.
 pub(crate) trait BreakersAhead<Key>: Send + Sync {
@@ -25,7 +25,7 @@ pub(crate) trait BreakersAhead<Key>: Send + Sync {
 /// A breaker further in.
 pub(crate) trait BreakerAhead: Send + Sync {
     /// Whether it would refuse a call that has to be over at `deadline`, and how.
-    fn refusal(&self, deadline: Option<Instant>, now: Instant) -> Option<Rejected>;
+    fn refusal(&self, deadline: Option<Instant>, now: Instant) -> Option<Unreported>;
 
     /// Ready when it moves the next time.
     fn moved(&self) -> OwnedNotified;
@@ -43,13 +43,13 @@ impl Lookahead {
     }
 
     /// Ready with the refusal, as soon as the breaker would refuse the call.
-    pub(crate) fn poll(&mut self, cx: &mut Context<'_>, deadline: Option<Instant>) -> Poll<Rejected> {
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>, deadline: Option<Instant>) -> Poll<Unreported> {
         loop {
             let moved = self.moved.get_or_insert_with(|| Box::pin(self.breaker.moved()));
             // Before the look, so that no move after it is missed.
             moved.as_mut().enable();
-            if let Some(rejected) = self.breaker.refusal(deadline, time::now()) {
-                return Poll::Ready(rejected);
+            if let Some(refusal) = self.breaker.refusal(deadline, time::now()) {
+                return Poll::Ready(refusal);
             }
             if moved.as_mut().poll(cx).is_pending() {
                 return Poll::Pending;

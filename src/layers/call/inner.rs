@@ -15,12 +15,13 @@ use std::task::{Context, Poll, ready};
 use pin_project::pin_project;
 use tower::{BoxError, Service};
 
-use crate::ground::error::{Numbers, Reason, Rejected};
+use crate::ground::error::{Numbers, Reason};
+use crate::ground::layer_id::LayerId;
 use crate::ground::scope;
 use crate::ground::time::Instant;
 use crate::layers::call::bound::Bound;
 use crate::layers::core::observed;
-use crate::telemetry::{self, Source};
+use crate::telemetry::{self, Unreported};
 
 /// How many calls of one layer may wait for inner services that are not ready. Waiting costs memory, and a service that
 /// keeps a thousand waiting is not short of callers.
@@ -169,8 +170,8 @@ impl<S> Taken<S> {
 #[pin_project(project = CallProj)]
 #[derive(Debug)]
 pub(crate) enum Call<S, Req, F> {
-    /// The layer lets nothing through => Over. In a box, as the caller gets it: it is larger than most calls.
-    Refused(Option<Box<Rejected>>),
+    /// The layer lets nothing through => Over.
+    Refused(Option<Unreported>),
     /// The service is not ready => Running.
     Waiting { service: S, request: Option<Req>, unready: Unready, place: Option<Place> },
     /// The answer is on its way => Over.
@@ -195,26 +196,34 @@ where
     S::Error: Into<BoxError>,
     F: Future<Output = Result<S::Response, S::Error>>,
 {
-    /// Waits for the inner service of the layer that `source` is, and calls it. An error here says that nothing was sent.
+    /// Polls the call of the layer with this id: waits for the inner service, calls it, and waits for the answer.
     #[inline]
     pub(crate) fn poll_call(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        source: Source,
-    ) -> Poll<Result<(), BoxError>> {
-        let future = match self.as_mut().project() {
-            CallProj::Running { .. } | CallProj::Over => return Poll::Ready(Ok(())),
-            CallProj::Refused(rejected) => {
-                let Some(rejected) = rejected.take() else { return Poll::Pending };
-                self.set(Self::Over);
-                return Poll::Ready(Err(reject(rejected)));
-            }
-            CallProj::Waiting { service, request, unready, place } => {
-                match service.poll_ready(cx) {
-                    Poll::Ready(Ok(())) => {}
+        layer_id: LayerId,
+    ) -> Poll<Result<S::Response, CallError>> {
+        loop {
+            match self.as_mut().project() {
+                CallProj::Running { future } => {
+                    let result = ready!(future.poll(cx));
+                    self.set(Self::Over);
+                    return Poll::Ready(result.map_err(|error| CallError::Called(error.into())));
+                }
+                CallProj::Refused(refusal) => {
+                    let Some(refusal) = refusal.take() else { return Poll::Pending };
+                    self.set(Self::Over);
+                    return Poll::Ready(Err(CallError::NotCalled(reject(refusal))));
+                }
+                CallProj::Waiting { service, request, unready, place } => match service.poll_ready(cx) {
+                    Poll::Ready(Ok(())) => {
+                        let Some(request) = request.take() else { return Poll::Pending };
+                        let future = service.call(request);
+                        self.set(Self::Running { future });
+                    }
                     Poll::Ready(Err(error)) => {
                         self.set(Self::Over);
-                        return Poll::Ready(Err(error.into()));
+                        return Poll::Ready(Err(CallError::NotCalled(error.into())));
                     }
                     Poll::Pending => {
                         if place.is_none() {
@@ -223,41 +232,45 @@ where
                         if place.is_none() {
                             self.set(Self::Over);
                             let numbers = Numbers::NONE.with_waiting(MAX_WAITING as u32).with_limit(MAX_WAITING as u32);
-                            return Poll::Ready(Err(reject(
-                                Rejected::by(source, Reason::NotReady).with_numbers(numbers),
-                            )));
+                            let refusal = telemetry::refuse(layer_id, Reason::NotReady).with_numbers(numbers);
+                            return Poll::Ready(Err(CallError::NotCalled(reject(refusal))));
                         }
-                        // The callee has not been asked yet, so this is no time of the callee's.
+                        // The dependency has not been asked yet, so this is no time of its own.
                         scope::mark_local_wait();
                         return Poll::Pending;
                     }
-                }
-                match request.take() {
-                    Some(request) => service.call(request),
-                    None => return Poll::Pending,
-                }
+                },
+                // Polled after it was over: as fused futures do.
+                CallProj::Over => return Poll::Pending,
             }
-        };
-        self.set(Self::Running { future });
-        Poll::Ready(Ok(()))
+        }
     }
 
-    /// Polls the call of the layer that `source` is.
+    /// The same, where it does not matter whether the inner service was called.
     #[inline]
     pub(crate) fn poll(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        source: Source,
+        layer_id: LayerId,
     ) -> Poll<Result<S::Response, BoxError>> {
-        ready!(self.as_mut().poll_call(cx, source))?;
-        match self.as_mut().project() {
-            CallProj::Running { future } => {
-                let result = ready!(future.poll(cx));
-                self.set(Self::Over);
-                Poll::Ready(result.map_err(Into::into))
-            }
-            // Polled after it was over: as fused futures do.
-            CallProj::Refused(_) | CallProj::Waiting { .. } | CallProj::Over => Poll::Pending,
+        self.poll_call(cx, layer_id).map_err(CallError::into_inner)
+    }
+}
+
+/// How a call ended without an answer.
+#[derive(Debug)]
+pub(crate) enum CallError {
+    /// The inner service was called.
+    Called(BoxError),
+    /// It was not called, so that nothing was sent.
+    NotCalled(BoxError),
+}
+
+impl CallError {
+    #[inline]
+    pub(crate) fn into_inner(self) -> BoxError {
+        match self {
+            Self::Called(error) | Self::NotCalled(error) => error,
         }
     }
 }
@@ -278,8 +291,8 @@ impl<S, Req, F> BoundedCall<S, Req, F> {
     }
 
     /// A call that the layer lets nothing of through.
-    pub(crate) fn refused(rejected: impl Into<Box<Rejected>>) -> Self {
-        Self { call: Call::Refused(Some(rejected.into())), bound: Bound::never() }
+    pub(crate) fn refused(refusal: Unreported) -> Self {
+        Self { call: Call::Refused(Some(refusal)), bound: Bound::never() }
     }
 
     /// When the call must be over.
@@ -297,7 +310,7 @@ impl<S, Req, F> BoundedCall<S, Req, F> {
     pub(crate) fn poll(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        source: Source,
+        layer_id: LayerId,
     ) -> Poll<Result<S::Response, BoxError>>
     where
         S: Service<Req, Future = F>,
@@ -305,7 +318,7 @@ impl<S, Req, F> BoundedCall<S, Req, F> {
         F: Future<Output = Result<S::Response, S::Error>>,
     {
         let mut this = self.project();
-        if let Poll::Ready(answer) = this.call.as_mut().poll(cx, source) {
+        if let Poll::Ready(answer) = this.call.as_mut().poll(cx, layer_id) {
             // It has the waker of a task that waits no more.
             this.bound.disarm();
             return Poll::Ready(answer);
@@ -313,14 +326,13 @@ impl<S, Req, F> BoundedCall<S, Req, F> {
         let reason = ready!(this.bound.poll(cx));
         // All that the call holds is free from now on, even if the caller keeps our future.
         this.call.set(Call::Over);
-        Poll::Ready(Err(reject(Rejected::by(source, reason))))
+        Poll::Ready(Err(reject(telemetry::refuse(layer_id, reason))))
     }
 }
 
 /// Reports a refusal and makes an error of it.
-pub(crate) fn reject(rejected: impl Into<Box<Rejected>>) -> BoxError {
-    let rejected = rejected.into();
-    telemetry::rejected(&rejected);
+pub(crate) fn reject(refusal: Unreported) -> BoxError {
+    let rejected = refusal.report();
     observed::stir();
     rejected.into()
 }

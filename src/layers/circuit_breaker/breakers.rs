@@ -11,14 +11,14 @@ use super::terms::Terms;
 use crate::admission::keyed::{Forgettable, KeyBy, Keyed, Keying, Survey};
 use crate::admission::registry::{BreakerCondition, Command, Condition, LastTransition, Observed, Unsupported};
 use crate::algorithm::breaker::{Mode, State, Transition};
-use crate::ground::error::{Numbers, Rejected};
+use crate::ground::error::Numbers;
 use crate::ground::live::Current;
 use crate::ground::sync::atomic::{self, AtomicBool};
 use crate::ground::sync::{Arc, Mutex, lock};
 use crate::ground::time::{self, Instant};
 use crate::layers::call::breaker_ahead::{BreakerAhead, BreakersAhead};
 use crate::layers::call::inner::Unready;
-use crate::telemetry::Instruments;
+use crate::telemetry::{Instruments, Unreported};
 
 #[derive(Debug)]
 pub(super) struct Breakers<K: Keying> {
@@ -192,7 +192,7 @@ impl<K: Keying> BreakersAhead<K::Key> for Breakers<K> {
 }
 
 impl BreakerAhead for Arc<Breaker> {
-    fn refusal(&self, deadline: Option<Instant>, now: Instant) -> Option<Rejected> {
+    fn refusal(&self, deadline: Option<Instant>, now: Instant) -> Option<Unreported> {
         let entrance = self.entrance();
         let left = deadline.map_or(entrance.max_hold, |deadline| deadline.since(now));
         let wait = self.would_refuse(&entrance.pace, left, now)?;

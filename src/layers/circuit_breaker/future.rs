@@ -47,9 +47,9 @@ where
             // Tiers above that try again what is not even sent here would only multiply it.
             scope::mark_exhausted();
         }
-        let (call, source) = (this.call, ticket.source());
+        let (call, layer_id) = (this.call, ticket.layer_id());
         let ((result, woken), answered_at) =
-            scope::noting_answer(|| ticket.watch(this.woken, cx, |cx| call.poll(cx, source)));
+            scope::noting_answer(|| ticket.watch(this.woken, cx, |cx| call.poll(cx, layer_id)));
         let result = ready!(result);
         let now = ticket.answered(woken, answered_at);
         match result {

@@ -1,61 +1,20 @@
-//! Looks at the calls in flight by the clock: a dependency that hangs may hold all callers, so that none comes any more.
-//!
-//! The reaper visits a closed breaker while calls are in flight, about once in the time of its slow threshold, and twice more when
-//! they look as if the dependency hangs. The first call in flight asks for it, which the others see from one word; when none is in
-//! flight, the visits end.
+//! What a breaker keeps of the visits that it is looked at by: see [`visits`](super::visits).
 
 use std::fmt;
-use std::sync::Arc as Shared;
 
-use super::state::Breaker;
-use crate::algorithm::breaker::Pass;
-use crate::ground::sync::Arc;
-use crate::ground::sync::atomic::{AtomicU64, Ordering};
-use crate::ground::time::Instant;
-use crate::layers::call::sending::Aging;
+use crate::ground::sync::atomic::AtomicU64;
 
 #[cfg(not(seawall_loom))]
-use self::visited::Eye;
+pub(super) use self::eye::{Eye, Visited};
 
 /// See the module.
 #[derive(Default)]
 pub(super) struct Lookout {
     /// By when the next look will have been, in nanoseconds; zero: none is expected.
-    expected: AtomicU64,
+    pub(super) expected: AtomicU64,
     #[cfg(not(seawall_loom))]
-    eye: Eye,
+    pub(super) eye: Eye,
 }
-
-/// A call passes at `now`: sees to it that the breaker is looked at while the call is in flight. One load, mostly.
-#[inline]
-pub(super) fn keep(breaker: &Arc<Breaker>, pass: &Pass, now: Instant) {
-    if matches!(pass, Pass::Closed(_)) {
-        keep_eye(breaker, now);
-    }
-}
-
-/// The same for a call that passed earlier, and is with the dependency again.
-#[inline]
-pub(super) fn keep_eye(breaker: &Arc<Breaker>, now: Instant) {
-    let expected = breaker.lookout().expected.load(Ordering::Acquire);
-    if expected < now.as_nanos() {
-        begin(breaker, expected, now);
-    }
-}
-
-/// For uploads, in whose tasks it is seen when a call waits for its caller. There are none where the models are checked.
-#[cfg(seawall_loom)]
-pub(super) fn aging(_: &Arc<Breaker>) -> Option<Shared<dyn Aging>> {
-    None
-}
-
-#[cfg(seawall_loom)]
-fn begin(_: &Arc<Breaker>, _: u64, _: Instant) {}
-
-#[cfg(not(seawall_loom))]
-pub(super) use self::visited::aging;
-#[cfg(not(seawall_loom))]
-use self::visited::begin;
 
 impl fmt::Debug for Lookout {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -64,86 +23,24 @@ impl fmt::Debug for Lookout {
 }
 
 #[cfg(not(seawall_loom))]
-mod visited {
-    use std::sync::{OnceLock, Weak};
-    use std::time::Duration;
+mod eye {
+    use std::sync::{Arc, OnceLock};
 
-    use super::*;
-    use crate::admission::reaper::{self, Parked, Place, Visit};
-    use crate::ground::sync::{Mutex, lock};
-
-    /// A look that is this late is not waited for: its runtime has ended, or stands still, and another one is asked.
-    const LATE: Duration = Duration::from_secs(1);
-
-    /// When nothing is in flight, one more look is made so much later: for a call that came in that moment.
-    const LAST_LOOK: Duration = Duration::from_millis(50);
+    use crate::admission::reaper::{Parked, Place};
+    use crate::ground::sync::Mutex;
+    use crate::layers::call::sending::Aging;
 
     /// What the reaper has in its schedule.
     #[derive(Default)]
-    pub(super) struct Eye {
-        visited: OnceLock<Shared<Visited>>,
-        place: Mutex<Option<Place>>,
+    pub(in crate::layers::circuit_breaker) struct Eye {
+        pub(in crate::layers::circuit_breaker) visited: OnceLock<Visited>,
+        pub(in crate::layers::circuit_breaker) place: Mutex<Option<Place>>,
     }
 
-    #[derive(Debug)]
-    struct Visited(Weak<Breaker>);
-
-    /// Made once for each breaker.
-    fn visited(breaker: &Arc<Breaker>) -> &Shared<Visited> {
-        breaker.lookout().eye.visited.get_or_init(|| Shared::new(Visited(Arc::downgrade(breaker))))
-    }
-
-    /// For uploads, in whose tasks it is seen when a call waits for its caller.
-    pub(crate) fn aging(breaker: &Arc<Breaker>) -> Option<Shared<dyn Aging>> {
-        Some(Shared::clone(visited(breaker)) as _)
-    }
-
-    #[cold]
-    pub(super) fn begin(breaker: &Arc<Breaker>, expected: u64, now: Instant) {
-        let lookout = breaker.lookout();
-        let Some(next) = breaker.next_look(now) else { return };
-        let by = (next + LATE).as_nanos();
-        if lookout.expected.compare_exchange(expected, by, Ordering::AcqRel, Ordering::Relaxed).is_err() {
-            return;
-        }
-        let place = reaper::watch(Shared::clone(visited(breaker)) as _, next);
-        // Nothing else happens under the lock: what stood there is dropped afterwards.
-        let before = std::mem::replace(&mut *lock(&lookout.eye.place), place);
-        drop(before);
-    }
-
-    impl Aging for Visited {
-        fn pause(&self, pass: &mut Pass, now: Instant) {
-            if let Some(breaker) = self.0.upgrade() {
-                breaker.stop_aging(pass, now);
-            }
-        }
-
-        fn resume(&self, pass: &mut Pass, now: Instant) {
-            if let Some(breaker) = self.0.upgrade() {
-                breaker.start_aging(pass, || false, now);
-            }
-        }
-
-        fn keep_eye(&self, now: Instant) {
-            if let Some(breaker) = self.0.upgrade() {
-                keep_eye(&breaker, now);
-            }
-        }
-    }
-
-    impl Parked for Visited {
-        fn visit(&self, now: Instant) -> Visit {
-            let Some(breaker) = self.0.upgrade() else { return Visit::Done };
-            let expected = &breaker.lookout().expected;
-            match breaker.look(now) {
-                Some(next) => {
-                    expected.store((next + LATE).as_nanos(), Ordering::Release);
-                    Visit::Again(next)
-                }
-                None if expected.swap(0, Ordering::AcqRel) != 0 => Visit::Again(now + LAST_LOOK),
-                None => Visit::Done,
-            }
-        }
+    /// One thing, as the reaper and as uploads know it. It leads back to the breaker.
+    #[derive(Clone)]
+    pub(in crate::layers::circuit_breaker) struct Visited {
+        pub(in crate::layers::circuit_breaker) parked: Arc<dyn Parked>,
+        pub(in crate::layers::circuit_breaker) aging: Arc<dyn Aging>,
     }
 }

@@ -154,22 +154,26 @@ mod handle;
 mod layer;
 mod lookout;
 mod service;
+mod snapshot;
 mod state;
 mod terms;
 mod ticket;
 mod turn;
 mod uploading;
+mod visits;
+mod waiting;
 
 #[cfg(all(test, not(seawall_loom)))]
 mod tests;
 
-use crate::telemetry::LayerKind;
+use crate::ground::layer_id::LayerKind;
 
 pub use self::config::{CircuitBreakerConfig, Window};
 pub use self::future::ResponseFuture;
-pub use self::handle::{CircuitBreakerHandle, Snapshot};
+pub use self::handle::CircuitBreakerHandle;
 pub use self::layer::CircuitBreakerLayer;
 pub use self::service::CircuitBreaker;
+pub use self::snapshot::Snapshot;
 pub use self::ticket::Ticket;
 pub use crate::algorithm::breaker::State;
 pub use crate::ground::error::TripCause;

@@ -5,11 +5,11 @@ use tower::{BoxError, Service};
 
 use super::breakers::Breakers;
 use super::future::ResponseFuture;
-use super::lookout;
 use super::ticket::Ticket;
-use super::turn::Waiting;
+use super::visits;
+use super::waiting::Waiting;
 use crate::admission::keyed::{KeyBy, Keying, OneKey};
-use crate::ground::error::{Reason, Rejected};
+use crate::ground::error::Reason;
 use crate::ground::scope;
 use crate::ground::verdict::{AtResponse, Classify};
 use crate::layers::call::bound::Bound;
@@ -61,27 +61,27 @@ where
         let now = scope::call_start();
         let breaker = self.breakers.breaker(&request);
         let entrance = breaker.entrance();
-        let bound = Bound::new(now, entrance.max_hold);
+        let bound = Bound::within(now, &scope::current(), entrance.max_hold);
         let admitted = if scope::current().has_expired(now) {
             // It would not be sent in time, and its end would be held against the callee.
-            Err(Rejected::new(breaker.instruments().clone(), Reason::DeadlineExpired))
+            Err(breaker.instruments().refuse(Reason::DeadlineExpired))
         } else {
-            let left = bound.instant().since(now);
+            let left = bound.deadline().at().since(now);
             breaker.admit(&entrance.pace, left, now).map_err(|wait| breaker.refusal(wait, now))
         };
         let (pass, refusal) = match admitted {
             Ok(pass) => {
-                lookout::keep(&breaker, &pass, now);
+                visits::keep(&breaker, &pass, now);
                 (Some(pass), None)
             }
-            Err(rejected) => (None, Some(rejected)),
+            Err(refusal) => (None, Some(refusal)),
         };
-        let ticket = Ticket::new(breaker, pass, now, bound.limits());
+        let ticket = Ticket::new(breaker, pass, now, bound.deadline());
         let call = match refusal {
             None => BoundedCall::new(self.inner.call(request, now, self.breakers.unready()), bound),
-            Some(rejected) => {
+            Some(refusal) => {
                 self.inner.let_go();
-                BoundedCall::refused(rejected)
+                BoundedCall::refused(refusal)
             }
         };
         ResponseFuture::new(call, ticket, self.classifier.clone())

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::handle::Snapshot;
 use super::lookout::Lookout;
+use super::snapshot::Snapshot;
 use super::terms::{Entrance, Terms};
 use super::turn::Turn;
 use crate::algorithm::breaker::{
@@ -12,12 +12,12 @@ use crate::algorithm::breaker::{
 use crate::algorithm::evidence::{Evidence, Yardstick};
 use crate::algorithm::window::{Span, Window};
 use crate::ground::chance;
-use crate::ground::error::{Numbers, Reason, Rejected};
+use crate::ground::error::{Numbers, Reason};
 use crate::ground::live::Live;
 use crate::ground::sync::{Mutex, lock};
 use crate::ground::time::Instant;
 use crate::layers::core::observed;
-use crate::telemetry::{self, Instruments};
+use crate::telemetry::{self, Instruments, Unreported};
 
 /// See the module.
 #[derive(Debug)]
@@ -113,10 +113,10 @@ impl Breaker {
         self.watch.would_refuse(pace, left, now)
     }
 
-    /// The refusal of a call, which may try again after `wait`. Neither a lock nor an allocation.
-    pub(super) fn refusal(&self, wait: Option<Duration>, now: Instant) -> Rejected {
-        let rejected = Rejected::new(self.instruments.clone(), Reason::CircuitOpen);
-        rejected.with_retry_after(wait).with_numbers(self.numbers(now))
+    /// The refusal of a call, which may try again after `wait`. Takes no lock.
+    pub(super) fn refusal(&self, wait: Option<Duration>, now: Instant) -> Unreported {
+        let refusal = self.instruments.refuse(Reason::CircuitOpen);
+        refusal.with_retry_after(wait).with_numbers(self.numbers(now))
     }
 
     /// The numbers of the outage, if there is one.

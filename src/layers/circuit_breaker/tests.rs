@@ -9,7 +9,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::config::{CircuitBreakerConfig, Window};
-use super::handle::Snapshot;
+use super::snapshot::Snapshot;
 use super::state::Breaker;
 use super::terms::Terms;
 use super::{State, State::*};
@@ -294,7 +294,7 @@ fn refusals_take_no_lock() {
         rig.breaker.with_lock_held(|| {
             for _ in 0..1000 {
                 assert!(rig.pass_with(left).is_none());
-                assert!(rig.breaker.refusal(None, rig.now).numbers().opened_by().is_some());
+                assert!(rig.breaker.refusal(None, rig.now).rejected().numbers().opened_by().is_some());
             }
         });
     }

@@ -1,17 +1,9 @@
-//! Wakes what waits for a breaker to move. One such is a service that is not ready while no call would pass, for load balancers.
+//! Wakes what waits for a breaker to move.
 
-use std::fmt;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
 use tokio::sync::Notify;
 use tokio::sync::futures::OwnedNotified;
-
-use super::state::Breaker;
-use crate::admission::timer::Timer;
-use crate::ground::time::{self, Instant};
 
 /// What waits for a breaker to move.
 #[derive(Debug, Default)]
@@ -27,38 +19,5 @@ impl Turn {
     /// Ready with the breaker's next step.
     pub(super) fn moved(&self) -> OwnedNotified {
         Arc::clone(&self.0).notified_owned()
-    }
-}
-
-/// One service's wait. Dropping it leaves nothing behind.
-#[derive(Default)]
-pub(super) struct Waiting {
-    moved: Option<Pin<Box<OwnedNotified>>>,
-    timer: Timer,
-}
-
-impl Waiting {
-    /// Ready as soon as a call may pass. It reserves nothing: the call may be refused all the same.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>, breaker: &Breaker) -> Poll<()> {
-        while breaker.refuses_until(time::now()).is_some() {
-            let moved = self.moved.get_or_insert_with(|| Box::pin(breaker.turn().moved()));
-            // Before the look that decides, so that no step after it is missed.
-            moved.as_mut().enable();
-            let Some(until) = breaker.refuses_until(time::now()) else { break };
-            if moved.as_mut().poll(cx).is_ready() {
-                self.moved = None;
-            } else if until == Instant::MAX || self.timer.poll_until(cx, until).is_pending() {
-                return Poll::Pending;
-            }
-        }
-        self.moved = None;
-        self.timer.disarm();
-        Poll::Ready(())
-    }
-}
-
-impl fmt::Debug for Waiting {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Waiting").field("waits", &self.moved.is_some()).finish_non_exhaustive()
     }
 }

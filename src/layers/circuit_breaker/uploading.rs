@@ -3,8 +3,8 @@
 
 use std::sync::Arc as Shared;
 
-use super::lookout;
 use super::state::Breaker;
+use super::visits;
 use crate::algorithm::breaker::Pass;
 use crate::ground::sync::Arc;
 use crate::layers::call::sending::Sending;
@@ -27,7 +27,7 @@ impl Held {
 
     #[cold]
     fn uploading(breaker: &Arc<Breaker>, pass: Pass, sending: Shared<Sending>) -> Self {
-        let Some(aging) = lookout::aging(breaker) else { return Self::Own(pass) };
+        let Some(aging) = visits::aging(breaker) else { return Self::Own(pass) };
         sending.keep(pass, aging);
         Self::Uploading(sending)
     }

@@ -7,14 +7,16 @@ use pin_project::pin_project;
 use tower::{BoxError, Service};
 
 use crate::admission::timer::{self, Timer};
-use crate::ground::error::{AtDeadline, Reason, Rejected, rejection};
+use crate::ground::call_deadline::CallDeadline;
+use crate::ground::error::{AtDeadline, Reason, rejection};
+use crate::ground::layer_id::LayerId;
 use crate::ground::scope::{self, Context};
 use crate::ground::time::{self, Instant};
 use crate::ground::verdict::{AtResponse, Classify, Expiry, Guard, Pace, Verdict};
-use crate::layers::call::bound::Limits;
+use crate::layers::call::bound::poll_deadline;
 use crate::layers::call::inner::{Call, reject};
 use crate::layers::core::observed;
-use crate::telemetry::{self, Source};
+use crate::telemetry;
 
 /// What lives in a response until the call is over: the instant at which it must be.
 #[derive(Debug)]
@@ -50,28 +52,28 @@ pub struct ResponseFuture<S, Req, F, C = AtResponse> {
     #[pin]
     call: Call<S, Req, F>,
     timer: Timer,
-    deadline: CallDeadline,
+    deadline: OwnDeadline,
     response: ResponseBounds,
     classifier: C,
 }
 
 /// The deadline of one call.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct CallDeadline {
+pub(super) struct OwnDeadline {
     pub(super) start: Instant,
     /// The context that everything in the call is polled in. It has the deadline, and the end of the response.
     pub(super) inside: Context,
     pub(super) reason: Reason,
-    pub(super) source: Source,
+    pub(super) layer_id: LayerId,
 }
 
-impl CallDeadline {
+impl OwnDeadline {
     fn at(&self) -> Instant {
         self.inside.deadline.unwrap_or(Instant::MAX)
     }
 
-    fn limits(&self) -> Limits {
-        Limits::new(self.start, self.at(), self.reason)
+    fn call_deadline(&self) -> CallDeadline {
+        CallDeadline::new(self.start, self.at(), self.reason)
     }
 
     /// Whether the call's deadline is about now. What is sent along is the time left but for an allowance, a tenth at most, and
@@ -83,10 +85,9 @@ impl CallDeadline {
 
     /// The same as our own cut to whoever looks for that.
     fn at_deadline(&self, error: BoxError) -> BoxError {
-        let cut = Rejected::by(self.source, self.limits().why(time::now()));
-        telemetry::rejected(&cut);
+        let cut = telemetry::refuse(self.layer_id, self.call_deadline().why(time::now())).report();
         observed::stir();
-        AtDeadline::new(cut, error).into()
+        AtDeadline::new(*cut, error).into()
     }
 
     fn cut(&self, response: ResponseBounds) -> Cut {
@@ -98,14 +99,14 @@ impl CallDeadline {
             }
             None => (self.start, self.inside.last_instant().unwrap_or(Instant::MAX)),
         };
-        let expiry = Expiry::new(self.source, at, Reason::DeadlineExceeded).since(start);
+        let expiry = Expiry::new(self.layer_id, at, Reason::DeadlineExceeded).since(start);
         Cut { expiry: Expiry { idle, pace, ..expiry } }
     }
 }
 
 impl<S, Req, F, C> ResponseFuture<S, Req, F, C> {
     #[inline(always)]
-    pub(super) fn new(call: Call<S, Req, F>, deadline: CallDeadline, response: ResponseBounds, classifier: C) -> Self {
+    pub(super) fn new(call: Call<S, Req, F>, deadline: OwnDeadline, response: ResponseBounds, classifier: C) -> Self {
         Self { call, timer: Timer::new(), deadline, response, classifier }
     }
 }
@@ -124,13 +125,13 @@ where
         let mut this = self.project();
         let deadline = *this.deadline;
         let inside = (scope::enter(deadline.inside), scope::enforce(cx.waker()));
-        let Poll::Ready(result) = this.call.as_mut().poll(cx, deadline.source) else {
+        let Poll::Ready(result) = this.call.as_mut().poll(cx, deadline.layer_id) else {
             // The deadline must not take itself for one that is enforced around it.
             drop(inside);
-            let why = ready!(deadline.limits().poll(this.timer, cx));
+            let why = ready!(poll_deadline(&deadline.call_deadline(), this.timer, cx));
             // All that the call holds is free from now on, even if the caller keeps our future.
             this.call.set(Call::Over);
-            return Poll::Ready(Err(reject(Rejected::by(deadline.source, why))));
+            return Poll::Ready(Err(reject(telemetry::refuse(deadline.layer_id, why))));
         };
         // It has the waker of a task that waits no more.
         this.timer.disarm();

@@ -56,7 +56,7 @@ mod service;
 mod state;
 mod timing;
 
-use crate::telemetry::LayerKind;
+use crate::ground::layer_id::LayerKind;
 
 pub use config::DeadlineConfig;
 pub use future::{Cut, ResponseFuture};

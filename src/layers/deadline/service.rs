@@ -3,10 +3,10 @@ use std::task::{self, Poll};
 
 use tower::{BoxError, Service};
 
-use super::future::{CallDeadline, Cut, ResponseBounds, ResponseFuture};
+use super::future::{Cut, OwnDeadline, ResponseBounds, ResponseFuture};
 use super::state::State;
 use super::timing::{Alike, Timing};
-use crate::ground::error::{Reason, Rejected};
+use crate::ground::error::Reason;
 use crate::ground::scope;
 use crate::ground::time::Instant;
 use crate::ground::verdict::{AtResponse, Classify, Pace};
@@ -47,13 +47,12 @@ where
     fn call(&mut self, request: Req) -> Self::Future {
         let now = scope::call_start();
         let inherited = scope::current();
-        let source = self.state.instruments.source();
+        let layer_id = self.state.instruments.layer_id();
         let within = self.timing.within(&request);
         if inherited.has_expired(now) || within.is_some_and(|time| time.is_zero()) {
             self.inner.let_go();
-            let rejected = Rejected::new(self.state.instruments.clone(), Reason::DeadlineExpired);
-            let call = Call::Refused(Some(rejected.into()));
-            let deadline = CallDeadline { start: now, inside: inherited, reason: Reason::DeadlineExpired, source };
+            let call = Call::Refused(Some(self.state.instruments.refuse(Reason::DeadlineExpired)));
+            let deadline = OwnDeadline { start: now, inside: inherited, reason: Reason::DeadlineExpired, layer_id };
             let response = ResponseBounds { outermost: now, body_timeout: None, idle: None, pace: Pace::Free };
             return ResponseFuture::new(call, deadline, response, self.classifier.clone());
         }
@@ -86,7 +85,7 @@ where
         let inside = inherited.with_deadline(Some(deadline)).with_end(end, lasts).with_enforced(true);
         let classifier = self.classifier.clone();
         let _entered = scope::enter(inside);
-        let deadline = CallDeadline { start: now, inside, reason, source };
+        let deadline = OwnDeadline { start: now, inside, reason, layer_id };
         ResponseFuture::new(self.inner.call(request, now, &self.state.unready), deadline, response, classifier)
     }
 }

@@ -11,7 +11,7 @@ use tower::{BoxError, Service};
 
 use crate::admission::gate::{Admitted, Claim, Gate, Waiter};
 use crate::admission::keyed::KeyBy;
-use crate::ground::error::Rejected;
+use crate::ground::layer_id::LayerId;
 use crate::ground::scope;
 use crate::ground::time::{self, Instant};
 use crate::ground::verdict::{Guard, Verdict};
@@ -22,14 +22,14 @@ use crate::layers::permits::gates::Gates;
 use crate::layers::permits::place::{Hold, Serving};
 use crate::layers::permits::upload::Upload;
 use crate::layers::permits::work;
-use crate::telemetry::Source;
+use crate::telemetry::Unreported;
 
 /// See the module.
 #[pin_project(project = AdmittedProj)]
 #[derive(Debug)]
 pub(crate) enum AdmittedCall<S, Req, F> {
     /// Nothing is sent => Over.
-    Refused(Option<Box<Rejected>>),
+    Refused(Option<Unreported>),
     /// Stands in the gate's line => Running, or Over if it is refused.
     Waiting {
         waiter: Waiter,
@@ -44,7 +44,7 @@ pub(crate) enum AdmittedCall<S, Req, F> {
         #[pin]
         call: BoundedCall<S, Req, F>,
         serving: Option<Serving>,
-        source: Source,
+        layer_id: LayerId,
     },
     Over,
 }
@@ -76,12 +76,12 @@ impl<S, Req, F> AdmittedCall<S, Req, F> {
     {
         let terms = gates.terms();
         let context = scope::current();
-        let source = gates.instruments().source();
+        let layer_id = gates.instruments().layer_id();
         if terms.is_off() {
             let bound =
                 if context.deadline.is_some() { Bound::within(now, &context, terms.max_hold) } else { Bound::never() };
             let call = BoundedCall::new(inner.call(request, now, gates.unready()), bound);
-            return Self::Running { call, serving: Some(Serving::free(now)), source };
+            return Self::Running { call, serving: Some(Serving::free(now)), layer_id };
         }
         let gate = gates.gate(&request);
         let claim = Claim { weight, priority: context.priority(), deadline: context.deadline, returning: false };
@@ -91,7 +91,7 @@ impl<S, Req, F> AdmittedCall<S, Req, F> {
                 let mut serving = Serving::new(permit, now, upload);
                 let call = work::around(&mut serving.place, || inner.call(request, now, gates.unready()));
                 let call = BoundedCall::new(call, Bound::within(now, &context, terms.max_hold));
-                Self::Running { call, serving: Some(serving), source }
+                Self::Running { call, serving: Some(serving), layer_id }
             }
             Ok(Admitted::Later(waiter)) => {
                 // Who waits for us holds nothing of the inner service, which becomes ready again when it is its turn.
@@ -108,7 +108,7 @@ impl<S, Req, F> AdmittedCall<S, Req, F> {
             }
             Err(refusal) => {
                 inner.let_go();
-                Self::Refused(Some(Box::new(refusal.rejected(gates.instruments()))))
+                Self::Refused(Some(refusal.by(gates.instruments())))
             }
         }
     }
@@ -126,15 +126,15 @@ impl<S, Req, F> AdmittedCall<S, Req, F> {
     {
         loop {
             match self.as_mut().project() {
-                AdmittedProj::Running { mut call, serving: running, source } => {
+                AdmittedProj::Running { mut call, serving: running, layer_id } => {
                     let Some(serving) = running else { return Poll::Pending };
                     serving.polled = true;
-                    let result = ready!(work::around(&mut serving.place, || call.as_mut().poll(cx, *source)));
-                    let (limits, source) = (call.bound().limits(), *source);
+                    let result = ready!(work::around(&mut serving.place, || call.as_mut().poll(cx, *layer_id)));
+                    let (deadline, layer_id) = (call.bound().deadline(), *layer_id);
                     let Some(serving) = running.take() else { return Poll::Pending };
                     let now = time::now();
                     scope::answered_at(now);
-                    let hold = serving.answered(now, limits, source);
+                    let hold = serving.answered(now, deadline, layer_id);
                     self.set(Self::Over);
                     let verdict = judge(result.as_ref());
                     return Poll::Ready(match result {
@@ -151,29 +151,29 @@ impl<S, Req, F> AdmittedCall<S, Req, F> {
                         Poll::Pending => {
                             // What would be refused with a permit need not wait for it.
                             let Some(ahead) = ahead else { return Poll::Pending };
-                            let rejected = ready!(ahead.poll(cx, context.deadline));
+                            let refusal = ready!(ahead.poll(cx, context.deadline));
                             self.set(Self::Over);
-                            return Poll::Ready(Err(reject(rejected)));
+                            return Poll::Ready(Err(reject(refusal)));
                         }
                         Poll::Ready(Err(reason)) => {
                             let gate = waiter.gate();
-                            let rejected = gate.refuse(reason, context.deadline).rejected(gate.instruments());
+                            let refusal = gate.refuse(reason, context.deadline).by(gate.instruments());
                             self.set(Self::Over);
-                            return Poll::Ready(Err(reject(rejected)));
+                            return Poll::Ready(Err(reject(refusal)));
                         }
                     };
                     let Some((inner, request)) = inner.take() else { return Poll::Pending };
                     let now = time::now();
                     // The hold of a permit begins with the permit, not with the wait for it.
                     let bound = Bound::within(now, context, *max_hold);
-                    let source = permit.gate().instruments().source();
+                    let layer_id = permit.gate().instruments().layer_id();
                     let mut serving = Serving::new(permit, now, upload.take());
                     let call: Call<S, Req, F> = work::around(&mut serving.place, || inner.call(request));
-                    self.set(Self::Running { call: BoundedCall::new(call, bound), serving: Some(serving), source });
+                    self.set(Self::Running { call: BoundedCall::new(call, bound), serving: Some(serving), layer_id });
                 }
-                AdmittedProj::Refused(rejected) => {
-                    let Some(rejected) = rejected.take() else { return Poll::Pending };
-                    let error = reject(rejected);
+                AdmittedProj::Refused(refusal) => {
+                    let Some(refusal) = refusal.take() else { return Poll::Pending };
+                    let error = reject(refusal);
                     self.set(Self::Over);
                     return Poll::Ready(Err(error));
                 }

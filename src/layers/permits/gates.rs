@@ -5,13 +5,14 @@ use std::time::Duration;
 use crate::admission::gate::{Gate, Order};
 use crate::admission::keyed::{Forgettable, KeyBy, Keyed, Keying, Survey};
 use crate::admission::registry::{Command, Condition, GateCondition, Observed, Unsupported};
+use crate::ground::layer_id::LayerKind;
 use crate::ground::live::{Live, Settings};
 use crate::ground::sync::Arc;
 use crate::ground::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use crate::ground::time::{self, Instant};
 use crate::layers::call::breaker_ahead::{Connection, Lookahead};
 use crate::layers::call::inner::Unready;
-use crate::telemetry::{Instruments, LayerKind};
+use crate::telemetry::Instruments;
 
 /// How many calls may wait.
 #[derive(Clone, Copy, Debug, PartialEq)]

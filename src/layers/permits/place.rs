@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use crate::admission::gate::{Gate, Permit};
 use crate::algorithm::estimate::Took;
+use crate::ground::call_deadline::CallDeadline;
+use crate::ground::layer_id::LayerId;
 use crate::ground::scope;
 use crate::ground::sync::Arc;
 use crate::ground::time::{self, Instant};
 use crate::ground::verdict::{Expiry, Guard, Verdict};
-use crate::layers::call::bound::Limits;
 use crate::layers::core::observed;
 use crate::layers::permits::upload::Upload;
-use crate::telemetry::Source;
 
 /// Where the permit of a call is.
 #[derive(Debug)]
@@ -94,7 +94,7 @@ impl Serving {
 
     /// The head of the answer is there. If the rest may go on beyond the deadline, only the time to the head had to fit into it.
     #[inline]
-    pub(crate) fn answered(mut self, now: Instant, limits: Limits, source: Source) -> Hold {
+    pub(crate) fn answered(mut self, now: Instant, deadline: CallDeadline, layer_id: LayerId) -> Hold {
         let (mut place, mut since, mut is_cut) = (self.place.take(), self.since, false);
         if matches!(place, Some(Place::Lent(..))) {
             is_cut = place.as_ref().is_some_and(Place::is_cut);
@@ -102,8 +102,8 @@ impl Serving {
             since = since + recalled.as_ref().map_or(Duration::ZERO, |(_, away)| *away);
             place = recalled.map(|(place, _)| place);
         }
-        let head_at = limits.has_end().then_some(now);
-        Hold { place, since, head_at, limits, source, is_cut }
+        let head_at = deadline.has_end().then_some(now);
+        Hold { place, since, head_at, deadline, layer_id, is_cut }
     }
 }
 
@@ -137,8 +137,8 @@ pub struct Hold {
     since: Instant,
     /// When the head was there, if only that had to fit into the deadline.
     head_at: Option<Instant>,
-    limits: Limits,
-    source: Source,
+    deadline: CallDeadline,
+    layer_id: LayerId,
     /// The request's body was cut: whatever came of the call, it was the client's doing.
     is_cut: bool,
 }
@@ -163,7 +163,7 @@ impl Guard for Hold {
     }
 
     fn expiry(&self) -> Expiry {
-        self.limits.expiry(self.source)
+        Expiry::of(self.layer_id, &self.deadline)
     }
 }
 

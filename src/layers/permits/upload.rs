@@ -29,6 +29,7 @@ use crate::ground::scope;
 use crate::ground::scope::attachment::{self, Slot};
 use crate::ground::sync::{Arc, Mutex, lock};
 use crate::ground::time::{self, Instant};
+use crate::telemetry::Unreported;
 
 /// How long a call whose body has come waits for a permit. It has begun, and may hold what those who have the permits wait for, such as a
 /// connection of a pool: it must not wait for them for ever. And it is short beside the time that the upload has taken, yet long
@@ -129,7 +130,11 @@ impl Upload {
     ///
     /// # Errors
     /// If too little time is left; the call is cut.
-    pub(crate) fn poll_resume(&self, waiter: &mut Option<Waiter>, cx: &mut Context<'_>) -> Poll<Result<(), Rejected>> {
+    pub(crate) fn poll_resume(
+        &self,
+        waiter: &mut Option<Waiter>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), Unreported>> {
         let Some((gate, claim)) = self.needs() else {
             // The call may be over by now: its place in the queue is another's.
             *waiter = None;
@@ -142,7 +147,7 @@ impl Upload {
                     return Poll::Ready(Ok(()));
                 }
                 Ok(Admitted::Later(later)) => *waiter = Some(later),
-                Err(refusal) => return Poll::Ready(Err(self.refuse(refusal.rejected(gate.instruments())))),
+                Err(refusal) => return Poll::Ready(Err(self.refuse(refusal.by(gate.instruments())))),
             }
         }
         let Some(waiting) = waiter else { return Poll::Ready(Ok(())) };
@@ -153,7 +158,7 @@ impl Upload {
                 self.resume(permit);
                 Ok(())
             }
-            Err(reason) => Err(self.refuse(gate.refuse(reason, claim.deadline).rejected(gate.instruments()))),
+            Err(reason) => Err(self.refuse(gate.refuse(reason, claim.deadline).by(gate.instruments()))),
         })
     }
 
@@ -193,9 +198,9 @@ impl Upload {
         drop(permit);
     }
 
-    fn refuse(&self, rejected: Rejected) -> Rejected {
-        self.cut_with(rejected.clone());
-        rejected
+    fn refuse(&self, refusal: Unreported) -> Unreported {
+        self.cut_with(refusal.rejected().clone());
+        refusal
     }
 
     /// The body has failed the call, and this is what the client is told, whatever the handler makes of it.

@@ -6,12 +6,12 @@ use pin_project::pin_project;
 use tower::{BoxError, Service};
 
 use super::bucket::Turn;
-use crate::ground::error::Rejected;
+use crate::ground::layer_id::LayerId;
 use crate::ground::scope::{self, Context};
 use crate::ground::time::Instant;
 use crate::layers::call::bound::{Bound, DEFAULT_MAX_HOLD};
 use crate::layers::call::inner::{BoundedCall, Call, Taken, reject};
-use crate::telemetry::Source;
+use crate::telemetry::Unreported;
 
 /// A call that starts when the rate allows it.
 #[pin_project]
@@ -19,7 +19,7 @@ use crate::telemetry::Source;
 pub struct ResponseFuture<S, Req, F> {
     #[pin]
     state: State<S, Req, F>,
-    source: Source,
+    layer_id: LayerId,
 }
 
 #[pin_project(project = StateProj)]
@@ -40,19 +40,19 @@ enum State<S, Req, F> {
 }
 
 impl<S, Req, F> ResponseFuture<S, Req, F> {
-    pub(super) fn refused(rejected: Rejected) -> Self {
-        let source = rejected.instruments().source();
-        Self { state: State::Running { call: BoundedCall::refused(rejected) }, source }
+    pub(super) fn refused(refusal: Unreported) -> Self {
+        let layer_id = refusal.layer_id();
+        Self { state: State::Running { call: BoundedCall::refused(refusal) }, layer_id }
     }
 
-    pub(super) fn running(call: Call<S, Req, F>, now: Instant, source: Source) -> Self {
-        Self { state: State::running(call, now, &scope::current()), source }
+    pub(super) fn running(call: Call<S, Req, F>, now: Instant, layer_id: LayerId) -> Self {
+        Self { state: State::running(call, now, &scope::current()), layer_id }
     }
 
     pub(super) fn waiting(turn: Turn, inner: Taken<S>, request: Req) -> Self {
-        let source = turn.bucket().instruments().source();
+        let layer_id = turn.bucket().instruments().layer_id();
         let context = scope::current();
-        Self { state: State::Waiting { turn, inner: Some((inner, request)), context }, source }
+        Self { state: State::Waiting { turn, inner: Some((inner, request)), context }, layer_id }
     }
 }
 
@@ -84,12 +84,12 @@ where
                         (Ok(now), Some((inner, request))) => {
                             state.set(State::running(inner.call(request), now, &context))
                         }
-                        (Err(rejected), _) => return Poll::Ready(Err(reject(rejected))),
+                        (Err(refusal), _) => return Poll::Ready(Err(reject(refusal))),
                         (Ok(_), None) => return Poll::Pending,
                     }
                 }
                 StateProj::Running { call } => {
-                    let result = ready!(call.poll(cx, *this.source));
+                    let result = ready!(call.poll(cx, *this.layer_id));
                     state.set(State::Over);
                     return Poll::Ready(result);
                 }

@@ -69,7 +69,7 @@ mod layer;
 mod service;
 mod state;
 
-use crate::telemetry::LayerKind;
+use crate::ground::layer_id::LayerKind;
 
 pub use config::RateLimitConfig;
 pub use future::ResponseFuture;

@@ -8,7 +8,7 @@ use super::bucket::Bucket;
 use super::future::ResponseFuture;
 use super::state::State;
 use crate::admission::keyed::{KeyBy, Keying, OneKey};
-use crate::ground::error::{Reason, Rejected};
+use crate::ground::error::Reason;
 use crate::ground::scope;
 use crate::layers::call::inner::Inner;
 
@@ -43,22 +43,22 @@ where
         if scope::current().has_expired(now) {
             // What is not sent takes no permit.
             self.inner.let_go();
-            return ResponseFuture::refused(Rejected::new(self.state.instruments.clone(), Reason::DeadlineExpired));
+            return ResponseFuture::refused(self.state.instruments.refuse(Reason::DeadlineExpired));
         }
         let bucket = self.state.bucket(&request);
         match Bucket::admit(&bucket, now, self.state.terms()) {
             Ok(None) => {
-                let source = self.state.instruments.source();
-                ResponseFuture::running(self.inner.call(request, now, &self.state.unready), now, source)
+                let layer_id = self.state.instruments.layer_id();
+                ResponseFuture::running(self.inner.call(request, now, &self.state.unready), now, layer_id)
             }
             Ok(Some(turn)) => {
                 // Who waits for us holds nothing of the inner service, which becomes ready again when it is its turn.
                 self.inner.let_go();
                 ResponseFuture::waiting(turn, self.inner.take(&self.state.unready), request)
             }
-            Err(rejected) => {
+            Err(refusal) => {
                 self.inner.let_go();
-                ResponseFuture::refused(rejected)
+                ResponseFuture::refused(refusal)
             }
         }
     }

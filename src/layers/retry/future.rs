@@ -7,30 +7,24 @@ use std::task::{self, Poll, ready};
 use pin_project::{pin_project, pinned_drop};
 use tower::{BoxError, Service};
 
-use super::budget::Withdrawal;
-use super::limit::{Limit, inside, numbered};
+use super::call_state::{Beginning, Further, Retrying, State, StateProj};
+use super::limit::{AttemptBounds, attempt_cut, inside, numbered};
 use super::policy::{Ended, Granted, Policy, Progress};
 use super::replay::Kept;
 use super::report::{self, Report, Stop};
 use super::terms::Terms;
 use crate::admission::timer::Timer;
+use crate::ground::call_deadline::CallDeadline;
 use crate::ground::chance;
 use crate::ground::error::{Reason, rejection};
 use crate::ground::scope::{self, Context, ExhaustedBefore};
 use crate::ground::sync::Arc;
 use crate::ground::time::{self, Instant};
 use crate::ground::verdict::{self, Classify, Expiry, Verdict};
-use crate::layers::call::inner::{Call, Taken};
+use crate::layers::call::inner::{Call, CallError, Taken};
 use crate::layers::call::sending::{self, Sending};
 use crate::layers::core::observed;
 use crate::telemetry::{self, AttemptSpan};
-
-/// What further attempts are made of.
-#[derive(Debug)]
-pub(super) struct Further<S, K> {
-    pub(super) kept: K,
-    pub(super) service: S,
-}
 
 /// A call that is tried again when it fails.
 #[pin_project(project = FutureProj, PinnedDrop)]
@@ -48,7 +42,7 @@ where
     /// When the present attempt is cut, if that is before the call is.
     cut: Option<Instant>,
     /// The bound of the whole call.
-    limit: Limit,
+    deadline: CallDeadline,
     /// None once no further attempt can follow.
     further: Option<Further<S, K>>,
     /// None until an attempt has failed and another one follows.
@@ -69,61 +63,8 @@ where
     policy: Arc<Policy>,
 }
 
-#[pin_project(project = StateProj)]
-enum State<Call, Settling, Detaching> {
-    /// An attempt is on its way => Settling | Resting | Over
-    Attempting {
-        #[pin]
-        call: Call,
-    },
-    /// There is a response, which shows what it means => Detaching | Over
-    Settling {
-        #[pin]
-        settling: Settling,
-    },
-    /// It failed, another attempt is paid for, and it lets go of what it holds => Resting | Over
-    Detaching {
-        #[pin]
-        detaching: Detaching,
-        until: Instant,
-        cause: Verdict,
-    },
-    /// The next attempt waits for its time => Attempting | Over
-    Resting { until: Instant, timer: Timer, cause: Verdict },
-    /// The caller has got the result.
-    Over,
-}
-
-/// What a call has once it is retried.
-struct Retrying<T> {
-    /// The price of the present attempt, until it has ended.
-    withdrawal: Option<Withdrawal>,
-    /// How the last attempt failed. A cut or a refusal of ours never takes the place of the callee's own failure.
-    failure: Option<Result<T, BoxError>>,
-}
-
-impl<T> Default for Retrying<T> {
-    fn default() -> Self {
-        Self { withdrawal: None, failure: None }
-    }
-}
-
 #[derive(Debug, Default)]
 struct Verdicts(Vec<Verdict>);
-
-/// What a call has from the beginning.
-#[derive(Debug)]
-pub(super) struct Beginning {
-    pub(super) inherited: Context,
-    pub(super) terms: Terms,
-    pub(super) limit: Limit,
-    /// When the first attempt is cut, if that is before the call is.
-    pub(super) cut: Option<Instant>,
-    /// Of the first attempt.
-    pub(super) span: Option<Box<AttemptSpan>>,
-    /// What the body of the first attempt notes.
-    pub(super) sending: Option<Shared<Sending>>,
-}
 
 impl<S, K, C> ResponseFuture<S, K, C>
 where
@@ -139,16 +80,16 @@ where
         policy: Arc<Policy>,
         classifier: C,
     ) -> Self {
-        let Beginning { inherited, terms, limit, cut, span, sending } = beginning;
+        let Beginning { inherited, terms, deadline, cut, span, sending } = beginning;
         let attempts = if matches!(call, Call::Refused(_)) { 0 } else { 1 };
         Self {
             state: State::Attempting { call },
             timer: Timer::new(),
             cut,
-            limit,
+            deadline,
             further,
             retrying: None,
-            progress: Progress::new(attempts, limit.start),
+            progress: Progress::new(attempts, deadline.start()),
             polled: false,
             span,
             sending,
@@ -176,7 +117,7 @@ where
         *this.polled = true;
         // The call may have been moved to a task in which nobody ends it.
         let enforced = this.inherited.deadline.is_some_and(|deadline| scope::current().ends_by(deadline));
-        let source = this.policy.instruments.source();
+        let layer_id = this.policy.instruments.layer_id();
         if this.policy.instruments.named().is_some() {
             // So that the end of the call can go by a reading that is made further in.
             time::forget_latest();
@@ -185,17 +126,14 @@ where
             let call_context = numbered(*this.inherited, this.terms, this.progress.attempts).with_enforced(enforced);
             let inside = inside(call_context, *this.cut);
             let has_failed = this.retrying.as_ref().is_some_and(|retrying| retrying.failure.is_some());
+            let bounds = AttemptBounds { call: *this.deadline, cut: *this.cut, since: this.progress.since, has_failed };
             let (verdict, result) = match this.state.as_mut().project() {
                 StateProj::Attempting { mut call } => {
                     let answer = {
                         let _entered = (scope::enter(inside), this.cut.map(|_| scope::enforce(cx.waker())));
                         let _sending = sending::enter(this.sending.as_ref());
                         let _span = this.span.as_ref().map(|span| span.enter());
-                        scope::noting_local_wait(|| match call.as_mut().poll_call(cx, source) {
-                            Poll::Ready(Ok(())) => call.as_mut().poll(cx, source).map_err(Failed::Called),
-                            Poll::Ready(Err(error)) => Poll::Ready(Err(Failed::NotCalled(error))),
-                            Poll::Pending => Poll::Pending,
-                        })
+                        scope::noting_local_wait(|| call.as_mut().poll_call(cx, layer_id))
                     };
                     match answer {
                         (Poll::Ready(Ok(response)), _) => {
@@ -205,10 +143,8 @@ where
                             continue;
                         }
                         (Poll::Ready(Err(failed)), _) => {
-                            let (is_called, error) = match failed {
-                                Failed::Called(error) => (true, error),
-                                Failed::NotCalled(error) => (false, error),
-                            };
+                            let is_called = matches!(failed, CallError::Called(_));
+                            let error = failed.into_inner();
                             let verdict = verdict::judge(this.classifier, Err(&error));
                             mark(this.retrying, is_called && verdict != Verdict::Unsent && !is_refused(&error));
                             (verdict, Err(error))
@@ -217,15 +153,7 @@ where
                             if !is_local {
                                 mark(this.retrying, true);
                             }
-                            ready!(this.limit.poll_cut(
-                                *this.cut,
-                                this.progress.since,
-                                this.timer,
-                                cx,
-                                has_failed,
-                                call.is_waiting(),
-                                source
-                            ))
+                            ready!(bounds.poll_cut(this.timer, cx, call.is_waiting(), layer_id))
                         }
                     }
                 }
@@ -240,21 +168,13 @@ where
                             mark(this.retrying, verdict != Verdict::Unsent);
                             (verdict, Ok(response))
                         }
-                        Poll::Pending => ready!(this.limit.poll_cut(
-                            *this.cut,
-                            this.progress.since,
-                            this.timer,
-                            cx,
-                            has_failed,
-                            false,
-                            source
-                        )),
+                        Poll::Pending => ready!(bounds.poll_cut(this.timer, cx, false, layer_id)),
                     }
                 }
                 StateProj::Detaching { detaching, until, cause } => {
                     let (until, cause) = (*until, *cause);
                     // It ends before the call does, whose bound may be our own: what it keeps must not be lost to that.
-                    let inside = inside.with_deadline(Some(this.limit.at));
+                    let inside = inside.with_deadline(Some(this.deadline.at()));
                     let detached = {
                         let _entered = scope::enter(inside);
                         detaching.poll(cx)
@@ -265,15 +185,7 @@ where
                             this.rest(until, cause);
                             continue;
                         }
-                        Poll::Pending => ready!(this.limit.poll_cut(
-                            *this.cut,
-                            this.progress.since,
-                            this.timer,
-                            cx,
-                            has_failed,
-                            false,
-                            source
-                        )),
+                        Poll::Pending => ready!(bounds.poll_cut(this.timer, cx, false, layer_id)),
                     }
                 }
                 StateProj::Resting { until, timer, cause } => {
@@ -283,7 +195,7 @@ where
                     }
                     let (cause, now) = (*cause, time::now());
                     // We may wake up much later than we wanted to.
-                    let stop = if now >= this.limit.at {
+                    let stop = if now >= this.deadline.at() {
                         Stop::Deadline
                     } else if let Some(call) = this.begin(call_context, now) {
                         telemetry::retried(&this.policy.instruments, cause);
@@ -334,7 +246,7 @@ where
                         // The time of the attempt bounds the rest of its response, too.
                         Some(at) if !inside.lasts() => {
                             let _entered = scope::enter(inside);
-                            let expiry = Expiry::new(source, at, Reason::AttemptTimeout);
+                            let expiry = Expiry::new(layer_id, at, Reason::AttemptTimeout);
                             this.classifier.bound(response, expiry.since(this.progress.since))
                         }
                         _ => response,
@@ -380,7 +292,7 @@ where
         S: Clone,
     {
         let attempt = self.progress.attempts.saturating_add(1);
-        let cut = self.limit.cut(self.terms, now);
+        let cut = attempt_cut(self.deadline, self.inherited, self.terms, now);
         let _entered = scope::enter(inside(context.with_attempt(attempt), cut));
         let further = self.further.as_mut()?;
         let request = further.kept.next()?;
@@ -415,7 +327,7 @@ where
         }
         let further = &*self.further;
         let repeatable = |verdict| further.as_ref().is_some_and(|further| further.kept.repeatable(verdict));
-        let ended = Ended { verdict, now: time::now(), limit: self.limit.at };
+        let ended = Ended { verdict, now: time::now(), limit: self.deadline.at() };
         let asked = || theirs.and_then(|failed| self.classifier.retry_after(failed));
         self.policy.retry(self.terms, self.progress, ended, asked, repeatable, chance::sample)
     }
@@ -432,7 +344,7 @@ where
         let instruments = &self.policy.instruments;
         // A call of which nothing was begun was refused, and is counted as that.
         if instruments.named().is_some() && *self.polled && self.progress.attempts > 0 {
-            observed::record(instruments, last, time::latest_or_now().since(self.limit.start));
+            observed::record(instruments, last, time::latest_or_now().since(self.deadline.start()));
         }
         self.tell(stopped);
     }
@@ -452,18 +364,10 @@ where
                 attempts: self.progress.attempts,
                 stopped,
                 verdicts: self.verdicts.take().unwrap_or_default().0,
-                elapsed: time::now().since(self.limit.start),
+                elapsed: time::now().since(self.deadline.start()),
             });
         }
     }
-}
-
-/// How an attempt ended without an answer.
-enum Failed {
-    /// The inner service was called.
-    Called(BoxError),
-    /// It did not come to that.
-    NotCalled(BoxError),
 }
 
 fn mark<T>(retrying: &mut Option<Box<Retrying<T>>>, sent: bool) {
@@ -510,7 +414,7 @@ where
     C: Classify<S::Response>,
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { progress, limit, .. } = self;
-        f.debug_struct("ResponseFuture").field("progress", progress).field("limit", limit).finish_non_exhaustive()
+        let Self { progress, deadline, .. } = self;
+        f.debug_struct("ResponseFuture").field("progress", progress).field("deadline", deadline).finish_non_exhaustive()
     }
 }

@@ -97,6 +97,7 @@
 //! [`Reason::HoldExceeded`]: crate::error::Reason::HoldExceeded
 
 mod budget;
+mod call_state;
 mod config;
 mod future;
 mod layer;
@@ -110,7 +111,7 @@ mod terms;
 #[cfg(all(test, not(seawall_loom)))]
 mod tests;
 
-use crate::telemetry::LayerKind;
+use crate::ground::layer_id::LayerKind;
 
 pub use crate::algorithm::backoff::{Backoff, Growth, Jitter};
 pub use budget::{Budget, BudgetConfig};

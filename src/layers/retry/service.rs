@@ -3,12 +3,14 @@ use std::task::{self, Poll};
 
 use tower::{BoxError, Service};
 
-use super::future::{Beginning, Further, ResponseFuture};
-use super::limit::{Limit, inside, numbered};
+use super::call_state::{Beginning, Further};
+use super::future::ResponseFuture;
+use super::limit::{attempt_cut, inside, numbered};
 use super::replay::{CloneRequest, Kept, Replay};
 use super::state::State;
 use crate::admission::keyed::{KeyBy, Keying, OneKey};
-use crate::ground::error::{Reason, Rejected};
+use crate::ground::call_deadline::CallDeadline;
+use crate::ground::error::Reason;
 use crate::ground::scope;
 use crate::ground::verdict::{AtResponse, Classify};
 use crate::layers::call::inner::{Call, Inner};
@@ -67,13 +69,12 @@ where
             false => scope::current(),
         };
         let classifier = self.classifier.clone();
-        let limit = Limit::new(inherited, &terms, now);
-        let cut = limit.cut(&terms, now);
+        let deadline = CallDeadline::within(now, &inherited, terms.max_hold());
+        let cut = attempt_cut(&deadline, &inherited, &terms, now);
         if inherited.has_expired(now) {
             self.inner.let_go();
-            let refused =
-                Call::Refused(Some(Rejected::new(policy.instruments.clone(), Reason::DeadlineExpired).into()));
-            let beginning = Beginning { inherited, terms, limit, cut, span: None, sending: None };
+            let refused = Call::Refused(Some(policy.instruments.refuse(Reason::DeadlineExpired)));
+            let beginning = Beginning { inherited, terms, deadline, cut, span: None, sending: None };
             return ResponseFuture::new(refused, None, beginning, policy, classifier);
         }
         // What is itself a repetition, made by a retry around us or by a tier above, earns nothing: else retries would
@@ -93,7 +94,7 @@ where
         ResponseFuture::new(
             call,
             further,
-            Beginning { inherited, terms, limit, cut, span, sending },
+            Beginning { inherited, terms, deadline, cut, span, sending },
             policy,
             classifier,
         )

@@ -82,8 +82,18 @@ impl Drop for Following {
     }
 }
 
-pub(super) fn follow(stacks: Stacks, file: SettingsFile) -> Following {
-    Following(tokio::spawn(watch(stacks, file)).abort_handle())
+impl Stacks {
+    /// Reloads whenever `file` has changed, until what is returned is dropped.
+    ///
+    /// The file is read once a second, so it may be replaced by rename, written in place, or be behind a symbolic link, on any
+    /// filesystem. New content counts once it has been the same for two readings in a row: a file that is being written is not
+    /// applied. Nor is an empty or a missing one; it is rejected, and shown as such until the file is mended.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub fn follow(&self, file: SettingsFile) -> Following {
+        Following(tokio::spawn(watch(self.clone(), file)).abort_handle())
+    }
 }
 
 async fn watch(stacks: Stacks, file: SettingsFile) {

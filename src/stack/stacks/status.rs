@@ -2,10 +2,11 @@ use std::sync::Arc;
 
 use crate::admission::registry::{Condition, Observed, Registry, SettingsCondition};
 use crate::ground::error::{Fault, InvalidConfig};
+use crate::ground::layer_id::LayerKind;
 use crate::ground::sync::{Mutex, lock};
 use crate::ground::time::{self, Instant};
 use crate::layers::core::observed;
-use crate::telemetry::{Instruments, LayerKind};
+use crate::telemetry::Instruments;
 
 /// So many faults are shown; the error of the reload has all.
 const MAX_SHOWN: usize = 20;

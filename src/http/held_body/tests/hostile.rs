@@ -24,7 +24,7 @@ impl Drop for PanicsInDrop {
 }
 
 pub(super) fn recorder(scene: &Scene, after: Duration) -> Recorder {
-    let expiry = Expiry::new(Source::nameless(LayerKind::Deadline), scene.start + after, Reason::HoldExceeded);
+    let expiry = Expiry::new(LayerId::nameless(LayerKind::Deadline), scene.start + after, Reason::HoldExceeded);
     Recorder { told: Arc::clone(&scene.told), waited: Duration::ZERO, expiry, settled: None }
 }
 

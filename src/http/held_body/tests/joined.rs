@@ -72,7 +72,7 @@ impl<B: Body> Body for Wrapped<B> {
 }
 
 fn expiry(start: Instant, after: Duration, reason: Reason) -> Expiry {
-    Expiry::new(Source::nameless(LayerKind::Deadline), start + after, reason)
+    Expiry::new(LayerId::nameless(LayerKind::Deadline), start + after, reason)
 }
 
 #[tokio::test(start_paused = true)]

@@ -8,11 +8,11 @@ impl Rig {
     fn numbers(&self) -> Numbers {
         let refused = self.breaker.admit(&self.breaker.entrance().pace, 60 * SECOND, self.now);
         let wait = refused.expect_err("it is open");
-        self.breaker.refusal(wait, self.now).numbers()
+        self.breaker.refusal(wait, self.now).rejected().numbers()
     }
 
     fn text(&self) -> String {
-        self.breaker.refusal(None, self.now).to_string()
+        self.breaker.refusal(None, self.now).rejected().to_string()
     }
 }
 

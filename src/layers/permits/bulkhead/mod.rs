@@ -117,7 +117,7 @@ mod layer;
 mod service;
 mod weight;
 
-use crate::telemetry::LayerKind;
+use crate::ground::layer_id::LayerKind;
 
 pub use config::BulkheadConfig;
 pub use future::ResponseFuture;

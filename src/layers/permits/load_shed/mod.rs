@@ -73,7 +73,7 @@ mod handle;
 mod layer;
 mod service;
 
-use crate::telemetry::LayerKind;
+use crate::ground::layer_id::LayerKind;
 
 pub use config::LoadShedConfig;
 pub use future::ResponseFuture;

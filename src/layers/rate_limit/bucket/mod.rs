@@ -12,12 +12,11 @@ use self::line::{Line, Place};
 pub(super) use self::turn::Turn;
 use super::state::Terms;
 use crate::algorithm::gcra::{Gcra, Rate};
-use crate::ground::error::{Numbers, Reason, Rejected};
-use crate::ground::scope;
+use crate::ground::error::{Numbers, Reason};
 use crate::ground::sync::atomic::{AtomicU32, Ordering};
-use crate::ground::sync::{Arc, Mutex, foreign, lock};
+use crate::ground::sync::{Mutex, foreign, lock};
 use crate::ground::time::Instant;
-use crate::telemetry::Instruments;
+use crate::telemetry::{Instruments, Unreported};
 
 #[derive(Debug)]
 pub(super) struct Bucket {
@@ -75,52 +74,20 @@ impl Bucket {
         Ok(())
     }
 
-    /// Starts a call (`None`), lets it wait, or refuses it. A call that may not wait is refused without the lock.
-    pub(super) fn admit(bucket: &Arc<Self>, now: Instant, terms: Terms) -> Result<Option<Turn>, Rejected> {
-        let context = scope::current();
-        let asking = Asking { deadline: context.deadline, terms };
-        let refuse = |wait, waiting| Err(bucket.refusal(Reason::RateLimited, &asking, now, wait, waiting));
-        if bucket.waiting() == 0 {
-            let Err(next) = bucket.take(now) else { return Ok(None) };
-            let wait = next.since(now);
-            if terms.max_waiting == 0 || asking.until(now, wait).is_none() {
-                return refuse(wait, 0);
-            }
-        }
-        let mut line = lock(&bucket.line);
-        let (waiting, wait) = (line.len(), bucket.predict(now, line.ahead(context.priority())));
-        let Some(until) = asking.until(now, wait) else {
-            drop(line);
-            return refuse(wait, waiting);
-        };
-        let Ok((place, displaced)) = line.enter(context.priority(), terms.max_waiting) else {
-            drop(line);
-            return refuse(wait, waiting);
-        };
-        bucket.count(&line);
-        drop(line);
-        // The place is somebody's before foreign code runs, which may panic.
-        let turn = Turn::new(Arc::clone(bucket), place, until, asking);
-        if let Some(displaced) = displaced {
-            foreign(|| displaced.wake());
-        }
-        Ok(Some(turn))
-    }
-
     /// How long a call waits for its turn that has so many `ahead`.
     fn predict(&self, now: Instant, ahead: u32) -> Duration {
         let interval = Duration::from_nanos(self.gcra.rate().interval);
         self.gcra.next(now).since(now).saturating_add(interval.saturating_mul(ahead))
     }
 
-    fn refusal(&self, reason: Reason, asking: &Asking, now: Instant, wait: Duration, waiting: u32) -> Rejected {
+    fn refusal(&self, reason: Reason, asking: &Asking, now: Instant, wait: Duration, waiting: u32) -> Unreported {
         let Terms { permits, per, .. } = asking.terms;
         let numbers = Numbers::NONE.with_expected(wait).with_waiting(waiting).with_limit(permits).with_per(per);
         let numbers = match asking.deadline {
             Some(deadline) => numbers.with_time_left(deadline.since(now)),
             None => numbers,
         };
-        Rejected::new(self.instruments.clone(), reason).with_retry_after(Some(wait)).with_numbers(numbers)
+        self.instruments.refuse(reason).with_retry_after(Some(wait)).with_numbers(numbers)
     }
 
     /// How many calls wait, the head of the line included.
@@ -157,7 +124,7 @@ mod loom_tests {
 
     use super::*;
     use crate::ground::context::Priority;
-    use crate::ground::scope::{self};
+    use crate::ground::sync::Arc;
 
     #[derive(Default)]
     struct Woken(AtomicBool);

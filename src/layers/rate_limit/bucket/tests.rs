@@ -3,6 +3,7 @@ use proptest::prelude::*;
 use super::super::config::RateLimitConfig;
 use super::*;
 use crate::admission::timer::Timer;
+use crate::ground::sync::Arc;
 use crate::ground::time;
 use crate::telemetry::Instruments;
 
@@ -81,7 +82,7 @@ async fn a_burst_as_large_as_the_rate_is_allowed_and_the_refusal_says_when() {
     for _ in 0..60 {
         assert!(matches!(Bucket::admit(&bucket, time::now(), Terms::of(&config)), Ok(None)));
     }
-    let refusal = Bucket::admit(&bucket, time::now(), Terms::of(&config)).unwrap_err();
+    let refusal = Bucket::admit(&bucket, time::now(), Terms::of(&config)).unwrap_err().into_rejected();
     assert_eq!((refusal.reason(), refusal.retry_after()), (Reason::RateLimited, Some(Duration::from_secs(1))));
     assert_eq!(refusal.numbers().to_string(), "expected 1.0s, waiting 0, limit 60 per 60s");
     tokio::time::advance(Duration::from_millis(999)).await;
@@ -97,7 +98,7 @@ async fn a_place_too_far_back_in_the_queue_is_refused_at_once() {
     let bucket = bucket(&config);
     let turns: Vec<_> = (0..10).map(|_| Bucket::admit(&bucket, time::now(), Terms::of(&config))).collect();
     assert_eq!(turns.iter().filter(|turn| turn.is_ok()).count(), 6);
-    assert_eq!(turns[6].as_ref().unwrap_err().retry_after(), Some(600 * MS));
+    assert_eq!(turns[6].as_ref().unwrap_err().rejected().retry_after(), Some(600 * MS));
     assert_eq!(bucket.waiting(), 5);
     drop(turns);
     assert_eq!(bucket.waiting(), 0);

@@ -6,10 +6,12 @@ use std::time::Duration;
 use super::line::Place;
 use super::{Asking, Bucket};
 use crate::admission::timer::Timer;
-use crate::ground::error::{Reason, Rejected};
+use crate::ground::error::Reason;
 use crate::ground::scope;
 use crate::ground::sync::{Arc, foreign, lock};
 use crate::ground::time::{self, Instant};
+use crate::layers::rate_limit::state::Terms;
+use crate::telemetry::Unreported;
 
 /// A place in the line of a bucket, given up on drop.
 ///
@@ -36,7 +38,7 @@ impl Turn {
     }
 
     /// Ready when the call has its permit, at this instant, or will not have one in time.
-    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Instant, Rejected>> {
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Instant, Unreported>> {
         let Some(place) = self.place else { return Poll::Pending };
         let mut waker = foreign(|| Some(cx.waker().clone()));
         // Before the rate is looked at: whoever changes it wakes the head afterwards.
@@ -56,7 +58,7 @@ impl Turn {
         }
     }
 
-    fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<Instant, Rejected>> {
+    fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<Instant, Unreported>> {
         let mut now = time::now();
         loop {
             let Err(next) = self.bucket.take(now) else {
@@ -79,7 +81,7 @@ impl Turn {
     }
 
     /// Ends the wait. A call that comes again finds those before it that wait now.
-    fn refuse(&mut self, reason: Reason, now: Instant, wait: Option<Duration>) -> Rejected {
+    fn refuse(&mut self, reason: Reason, now: Instant, wait: Option<Duration>) -> Unreported {
         self.leave();
         let waiting = self.bucket.waiting();
         let wait = wait.unwrap_or_else(|| self.bucket.predict(now, waiting));
@@ -95,6 +97,44 @@ impl Turn {
         }
         // It lets go of a waker, which is foreign code: the head's place is the next one's by now.
         self.timer.disarm();
+    }
+}
+
+impl Bucket {
+    /// Starts a call (`None`), lets it wait, or refuses it. A call that may not wait is refused without the lock.
+    pub(in crate::layers::rate_limit) fn admit(
+        bucket: &Arc<Self>,
+        now: Instant,
+        terms: Terms,
+    ) -> Result<Option<Turn>, Unreported> {
+        let context = scope::current();
+        let asking = Asking { deadline: context.deadline, terms };
+        let refuse = |wait, waiting| Err(bucket.refusal(Reason::RateLimited, &asking, now, wait, waiting));
+        if bucket.waiting() == 0 {
+            let Err(next) = bucket.take(now) else { return Ok(None) };
+            let wait = next.since(now);
+            if terms.max_waiting == 0 || asking.until(now, wait).is_none() {
+                return refuse(wait, 0);
+            }
+        }
+        let mut line = lock(&bucket.line);
+        let (waiting, wait) = (line.len(), bucket.predict(now, line.ahead(context.priority())));
+        let Some(until) = asking.until(now, wait) else {
+            drop(line);
+            return refuse(wait, waiting);
+        };
+        let Ok((place, displaced)) = line.enter(context.priority(), terms.max_waiting) else {
+            drop(line);
+            return refuse(wait, waiting);
+        };
+        bucket.count(&line);
+        drop(line);
+        // The place is somebody's before foreign code runs, which may panic.
+        let turn = Turn::new(Arc::clone(bucket), place, until, asking);
+        if let Some(displaced) = displaced {
+            foreign(|| displaced.wake());
+        }
+        Ok(Some(turn))
     }
 }
 

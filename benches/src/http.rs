@@ -13,11 +13,11 @@ use http_body_util::Full;
 use tokio::task::coop::unconstrained;
 use tower::{BoxError, Service};
 
-use crate::rows::Calls;
+use crate::calls::Calls;
 
 /// A client that is called with requests, and whose responses are read.
-#[derive(Clone)]
-pub(crate) struct OverHttp<S>(pub(crate) S);
+#[derive(Clone, Debug)]
+pub struct OverHttp<S>(pub S);
 
 impl<S, B> Calls for OverHttp<S>
 where
@@ -46,12 +46,15 @@ where
 }
 
 /// The inner service, with a short answer.
-#[derive(Clone, Copy)]
-pub(crate) struct Answers {
-    pub(crate) yields: bool,
+#[derive(Clone, Copy, Debug)]
+pub struct Answers {
+    /// Whether the answer is there when the call is polled for the second time; else at once.
+    pub yields: bool,
 }
 
-pub(crate) struct Answer {
+/// A call of [`Answers`].
+#[derive(Debug)]
+pub struct Answer {
     yields: bool,
 }
 
@@ -60,10 +63,12 @@ impl<B> Service<Request<B>> for Answers {
     type Error = BoxError;
     type Future = Answer;
 
+    #[inline]
     fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         Poll::Ready(Ok(()))
     }
 
+    #[inline]
     fn call(&mut self, _request: Request<B>) -> Answer {
         Answer { yields: self.yields }
     }
@@ -72,6 +77,7 @@ impl<B> Service<Request<B>> for Answers {
 impl Future for Answer {
     type Output = Result<Response<Full<Bytes>>, BoxError>;
 
+    #[inline]
     fn poll(mut self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<Self::Output> {
         if self.yields {
             self.yields = false;

@@ -1,0 +1,119 @@
+//! The layers that are measured, with limits that no call reaches, and tower's beside them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use seawall::bulkhead::{BulkheadConfig, BulkheadLayer};
+use seawall::circuit_breaker::{CircuitBreakerConfig, CircuitBreakerLayer};
+use seawall::deadline::DeadlineLayer;
+use seawall::load_shed::{LoadShedConfig, LoadShedLayer};
+use seawall::rate_limit::{RateLimitConfig, RateLimitLayer};
+use seawall::retry::{RetryConfig, RetryLayer};
+use seawall::stack::{self, ClientConfig, ClientLayer, ServerConfig, ServerLayer};
+use tower::retry::budget::{Budget, TpsBudget};
+use tower::retry::{Policy, RetryLayer as TowerRetryLayer};
+use tower::{BoxError, Service, ServiceBuilder};
+
+/// No call takes that long.
+pub const TIMEOUT: Duration = Duration::from_secs(5);
+/// No row has so many calls in flight.
+pub const CONCURRENCY: u32 = 1000;
+/// No row starts calls at that rate.
+pub const PER_SECOND: u32 = 1_000_000_000;
+/// The time that [`PER_SECOND`] is about.
+pub const SECOND: Duration = Duration::from_secs(1);
+
+/// A deadline of [`TIMEOUT`].
+pub fn deadline() -> DeadlineLayer {
+    DeadlineLayer::new(TIMEOUT).expect("a valid timeout")
+}
+
+/// Retries with the default settings.
+pub fn retry() -> RetryLayer {
+    RetryLayer::new(RetryConfig::default()).expect("valid defaults")
+}
+
+/// A breaker with the default settings.
+pub fn circuit_breaker() -> CircuitBreakerLayer {
+    CircuitBreakerLayer::new(CircuitBreakerConfig::default()).expect("valid defaults")
+}
+
+/// A bulkhead of [`CONCURRENCY`] permits.
+pub fn bulkhead() -> BulkheadLayer {
+    let config = BulkheadConfig { max_concurrent: CONCURRENCY, ..BulkheadConfig::default() };
+    BulkheadLayer::new(config).expect("a valid limit")
+}
+
+/// A rate of [`PER_SECOND`].
+pub fn rate_limit() -> RateLimitLayer {
+    let config = RateLimitConfig { permits: PER_SECOND, per: SECOND, ..RateLimitConfig::default() };
+    RateLimitLayer::new(config).expect("a valid limit")
+}
+
+/// A shedder of [`CONCURRENCY`] permits.
+pub fn load_shed() -> LoadShedLayer {
+    let config = LoadShedConfig { max_in_flight: CONCURRENCY, ..LoadShedConfig::default() };
+    LoadShedLayer::new(config).expect("a valid limit")
+}
+
+/// The recommended layers around a client, without what is HTTP's.
+pub fn client<S>(inner: S) -> impl Service<u64, Response = u64, Error = BoxError> + Clone + Send + 'static
+where
+    S: Service<u64, Response = u64, Error = BoxError, Future: Send> + Clone + Send + Sync + 'static,
+{
+    ServiceBuilder::new().layer(deadline()).layer(retry()).layer(bulkhead()).layer(circuit_breaker()).service(inner)
+}
+
+/// The five of [`tower_stack`], with the deadline around all that can wait, so that it is the only timer.
+pub fn stack<S>(inner: S) -> impl Service<u64, Response = u64, Error = BoxError> + Clone + Send + 'static
+where
+    S: Service<u64, Response = u64, Error = BoxError, Future: Send> + Clone + Send + Sync + 'static,
+{
+    let outer = ServiceBuilder::new().layer(deadline()).layer(load_shed()).layer(rate_limit());
+    outer.layer(bulkhead()).layer(retry()).service(inner)
+}
+
+/// Five layers of tower's.
+pub fn tower_stack<S>(inner: S) -> impl Service<u64, Response = u64, Error = BoxError> + Send + 'static
+where
+    S: Service<u64, Response = u64, Error = BoxError, Future: Send> + Clone + Send + Sync + 'static,
+{
+    let outer = ServiceBuilder::new().load_shed().rate_limit(PER_SECOND.into(), SECOND);
+    outer.concurrency_limit(CONCURRENCY as usize).timeout(TIMEOUT).layer(tower_retry()).service(inner)
+}
+
+/// The stack around an HTTP client.
+pub fn http_client() -> ClientLayer {
+    let config = ClientConfig { deadline: TIMEOUT.into(), ..ClientConfig::default() };
+    stack::client(&config).expect("valid defaults")
+}
+
+/// The stack in front of an HTTP service.
+pub fn http_server() -> ServerLayer {
+    stack::server(&ServerConfig::default()).expect("valid defaults")
+}
+
+/// Tower's retries with tower's budget.
+pub fn tower_retry() -> TowerRetryLayer<Budgeted> {
+    TowerRetryLayer::new(Budgeted(Arc::new(TpsBudget::default())))
+}
+
+/// The usual policy around tower's budget: every success deposits, every failure asks.
+#[derive(Clone, Debug)]
+pub struct Budgeted(Arc<TpsBudget>);
+
+impl Policy<u64, u64, BoxError> for Budgeted {
+    type Future = std::future::Ready<()>;
+
+    fn retry(&mut self, _request: &mut u64, result: &mut Result<u64, BoxError>) -> Option<Self::Future> {
+        if result.is_ok() {
+            self.0.deposit();
+            return None;
+        }
+        self.0.withdraw().then(|| std::future::ready(()))
+    }
+
+    fn clone_request(&mut self, request: &u64) -> Option<u64> {
+        Some(*request)
+    }
+}

@@ -1,0 +1,22 @@
+//! What the components of a registry have published.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::ground::layer_id::LayerId;
+use crate::telemetry::{Counted, Gauge, Publication};
+
+/// What the components of a registry have published, by layer value.
+pub(super) type Publications = BTreeMap<LayerId, ComponentPublication>;
+
+/// What one component has counted, and how much of it has been published.
+pub(super) struct ComponentPublication {
+    pub(super) counted: Arc<Counted>,
+    pub(super) publication: Publication,
+}
+
+impl ComponentPublication {
+    pub(super) fn publish(&mut self, gauges: Vec<(Gauge, f64)>) {
+        self.publication.publish(&self.counted.tally, Some(&self.counted.calls), gauges);
+    }
+}

@@ -1,0 +1,127 @@
+//! Looks at the calls in flight by the clock: a dependency that hangs may hold all callers, so that none comes any more.
+//!
+//! The reaper visits a closed breaker while calls are in flight, about once in the time of its slow threshold, and twice more when
+//! they look as if the dependency hangs. The first call in flight asks for it, which the others see from one word; when none is in
+//! flight, the visits end.
+
+use std::sync::Arc as Shared;
+
+use super::state::Breaker;
+use crate::algorithm::breaker::Pass;
+use crate::ground::sync::Arc;
+use crate::ground::sync::atomic::Ordering;
+use crate::ground::time::Instant;
+use crate::layers::call::sending::Aging;
+
+/// A call passes at `now`: sees to it that the breaker is looked at while the call is in flight. One load, mostly.
+#[inline]
+pub(super) fn keep(breaker: &Arc<Breaker>, pass: &Pass, now: Instant) {
+    if matches!(pass, Pass::Closed(_)) {
+        keep_eye(breaker, now);
+    }
+}
+
+/// The same for a call that passed earlier, and is with the dependency again.
+#[inline]
+pub(super) fn keep_eye(breaker: &Arc<Breaker>, now: Instant) {
+    let expected = breaker.lookout().expected.load(Ordering::Acquire);
+    if expected < now.as_nanos() {
+        begin(breaker, expected, now);
+    }
+}
+
+/// For uploads, in whose tasks it is seen when a call waits for its caller. There are none where the models are checked.
+#[cfg(seawall_loom)]
+pub(super) fn aging(_: &Arc<Breaker>) -> Option<Shared<dyn Aging>> {
+    None
+}
+
+#[cfg(seawall_loom)]
+fn begin(_: &Arc<Breaker>, _: u64, _: Instant) {}
+
+#[cfg(not(seawall_loom))]
+pub(super) use self::visited::aging;
+#[cfg(not(seawall_loom))]
+use self::visited::begin;
+
+#[cfg(not(seawall_loom))]
+mod visited {
+    use std::sync::Weak;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::admission::reaper::{self, Parked, Visit};
+    use crate::ground::sync::lock;
+    use crate::layers::circuit_breaker::lookout::Visited;
+
+    /// A look that is this late is not waited for: its runtime has ended, or stands still, and another one is asked.
+    const LATE: Duration = Duration::from_secs(1);
+
+    /// When nothing is in flight, one more look is made so much later: for a call that came in that moment.
+    const LAST_LOOK: Duration = Duration::from_millis(50);
+
+    #[derive(Debug)]
+    struct OfBreaker(Weak<Breaker>);
+
+    /// Made once for each breaker.
+    fn visited(breaker: &Arc<Breaker>) -> &Visited {
+        breaker.lookout().eye.visited.get_or_init(|| {
+            let both = Shared::new(OfBreaker(Arc::downgrade(breaker)));
+            Visited { parked: Shared::clone(&both) as _, aging: both as _ }
+        })
+    }
+
+    /// For uploads, in whose tasks it is seen when a call waits for its caller.
+    pub(crate) fn aging(breaker: &Arc<Breaker>) -> Option<Shared<dyn Aging>> {
+        Some(Shared::clone(&visited(breaker).aging))
+    }
+
+    #[cold]
+    pub(super) fn begin(breaker: &Arc<Breaker>, expected: u64, now: Instant) {
+        let lookout = breaker.lookout();
+        let Some(next) = breaker.next_look(now) else { return };
+        let by = (next + LATE).as_nanos();
+        if lookout.expected.compare_exchange(expected, by, Ordering::AcqRel, Ordering::Relaxed).is_err() {
+            return;
+        }
+        let place = reaper::watch(Shared::clone(&visited(breaker).parked), next);
+        // Nothing else happens under the lock: what stood there is dropped afterwards.
+        let before = std::mem::replace(&mut *lock(&lookout.eye.place), place);
+        drop(before);
+    }
+
+    impl Aging for OfBreaker {
+        fn pause(&self, pass: &mut Pass, now: Instant) {
+            if let Some(breaker) = self.0.upgrade() {
+                breaker.stop_aging(pass, now);
+            }
+        }
+
+        fn resume(&self, pass: &mut Pass, now: Instant) {
+            if let Some(breaker) = self.0.upgrade() {
+                breaker.start_aging(pass, || false, now);
+            }
+        }
+
+        fn keep_eye(&self, now: Instant) {
+            if let Some(breaker) = self.0.upgrade() {
+                keep_eye(&breaker, now);
+            }
+        }
+    }
+
+    impl Parked for OfBreaker {
+        fn visit(&self, now: Instant) -> Visit {
+            let Some(breaker) = self.0.upgrade() else { return Visit::Done };
+            let expected = &breaker.lookout().expected;
+            match breaker.look(now) {
+                Some(next) => {
+                    expected.store((next + LATE).as_nanos(), Ordering::Release);
+                    Visit::Again(next)
+                }
+                None if expected.swap(0, Ordering::AcqRel) != 0 => Visit::Again(now + LAST_LOOK),
+                None => Visit::Done,
+            }
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! A service that is not ready while its breaker would let no call pass, for load balancers.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tokio::sync::futures::OwnedNotified;
+
+use super::state::Breaker;
+use crate::admission::timer::Timer;
+use crate::ground::time::{self, Instant};
+
+/// One service's wait. Dropping it leaves nothing behind.
+#[derive(Default)]
+pub(super) struct Waiting {
+    moved: Option<Pin<Box<OwnedNotified>>>,
+    timer: Timer,
+}
+
+impl Waiting {
+    /// Ready as soon as a call may pass. It reserves nothing: the call may be refused all the same.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>, breaker: &Breaker) -> Poll<()> {
+        while breaker.refuses_until(time::now()).is_some() {
+            let moved = self.moved.get_or_insert_with(|| Box::pin(breaker.turn().moved()));
+            // Before the look that decides, so that no step after it is missed.
+            moved.as_mut().enable();
+            let Some(until) = breaker.refuses_until(time::now()) else { break };
+            if moved.as_mut().poll(cx).is_ready() {
+                self.moved = None;
+            } else if until == Instant::MAX || self.timer.poll_until(cx, until).is_pending() {
+                return Poll::Pending;
+            }
+        }
+        self.moved = None;
+        self.timer.disarm();
+        Poll::Ready(())
+    }
+}
+
+impl fmt::Debug for Waiting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Waiting").field("waits", &self.moved.is_some()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,111 @@
+//! What a file may name.
+
+use std::collections::BTreeSet;
+
+use super::source::{File, Module};
+
+/// The top-level modules, bottom-up: each may use those before it.
+pub(crate) const ORDER: [&str; 10] =
+    ["ground", "telemetry", "loader", "algorithm", "admission", "layers", "http", "grpc", "stack", "dashboard"];
+
+/// Folders of `layers` that are no layer.
+pub(crate) const NO_LAYERS: [&str; 2] = ["core", "call"];
+
+/// Names that say nothing about the content.
+pub(crate) const VAGUE_NAMES: [&str; 9] =
+    ["common", "helper", "helpers", "misc", "prelude", "shared", "types", "util", "utils"];
+
+pub(crate) const MAX_LINES_OF_CODE: usize = 400;
+
+/// The layer that a file of a folder in `layers` belongs to.
+pub(crate) fn layer_folder(path: &str) -> Option<&str> {
+    let (folder, _) = path.strip_prefix("src/layers/")?.split_once('/')?;
+    (!NO_LAYERS.contains(&folder)).then_some(folder)
+}
+
+pub(crate) fn check_path(file: &File, path: &Module, layers: &BTreeSet<&str>) -> Vec<String> {
+    let path: Vec<&str> = path.iter().map(String::as_str).collect();
+    let shown = path.join("::");
+    let here = file.module.first().map_or("", String::as_str);
+    let mut what = Vec::new();
+    let mut fault = |why: String| what.push(format!("`{shown}` {why}"));
+
+    if let (["crate", target, ..], Some(own)) = (&path[..], ORDER.iter().position(|module| *module == here)) {
+        match ORDER.iter().position(|module| *module == *target) {
+            Some(other) if other > own => fault(format!("points up: `{here}` stands below `{target}`")),
+            Some(_) => {}
+            None => fault("goes through the root of the crate: name the module that defines it".to_owned()),
+        }
+    } else if !here.is_empty() && !ORDER.contains(&here) {
+        fault(format!("is in `{here}`, which is no declared top-level module: {}", ORDER.join(" < ")));
+    }
+
+    if let ["crate", "layers", other, ..] = &path[..] {
+        if file.path.starts_with("src/layers/") && file.path != "src/layers/mod.rs" && layers.contains(other) {
+            match layer_folder(&file.path) {
+                Some(layer) if layer == *other => {}
+                Some(layer) => fault(format!("couples the layer `{layer}` to the layer `{other}`")),
+                None => fault(format!("couples what all layers share to the layer `{other}`")),
+            }
+        }
+    }
+
+    if here == "algorithm" {
+        if let Some(why) = forbidden_in_algorithms(&path) {
+            fault(format!("is not allowed in an algorithm: {why}"));
+        }
+    }
+    let reads_clock = path.contains(&"SystemTime") || path.ends_with(&["Instant", "now"]);
+    if reads_clock && file.path != "src/ground/time.rs" {
+        fault("reads the clock; only src/ground/time.rs does, so that tests can move it".to_owned());
+    }
+    if path[0] == "fastrand" && file.path != "src/ground/chance.rs" {
+        fault("draws randomness; only src/ground/chance.rs does, so that it can be seeded".to_owned());
+    }
+    if is_unchecked_lock(&path) && file.path != "src/ground/sync.rs" {
+        fault("is a lock that is not checked; use those of src/ground/sync.rs, which check that no foreign code runs under them".to_owned());
+    }
+    for (facade, only) in [("metrics", "metrics"), ("tracing", "events")] {
+        let only = format!("src/telemetry/{only}.rs");
+        if path[0] == facade && path.len() > 1 && file.path != only {
+            fault(format!("emits metrics or events; only {only} does, so that there is one scheme of names"));
+        }
+    }
+    what
+}
+
+/// Whether it names a lock, or brings all names of a module with locks in.
+fn is_unchecked_lock(path: &[&str]) -> bool {
+    let locks =
+        ["Mutex", "MutexGuard", "ReentrantLock", "RwLock", "RwLockReadGuard", "RwLockWriteGuard", "Condvar", "*"];
+    match path {
+        ["std", "sync"] => true,
+        ["std" | "tokio" | "loom" | "futures" | "futures_util", "sync" | "lock", name, ..] => locks.contains(name),
+        ["parking_lot" | "spin", ..] => true,
+        // Of a module that was brought in by another name.
+        [_, "Mutex" | "RwLock" | "Condvar", ..] => path[0] != "sync",
+        _ => false,
+    }
+}
+
+/// Why an algorithm (time and chance are arguments; it only decides) must not name this.
+fn forbidden_in_algorithms(path: &[&str]) -> Option<&'static str> {
+    match path {
+        ["tokio" | "futures" | "futures_util", ..] => Some("it knows no runtime"),
+        ["tower" | "http" | "http_body" | "hyper", ..] => Some("it knows neither services nor protocols"),
+        ["crate", "ground", "time", "now" | "call_start" | "hand_over" | "Stopwatch" | "mark_local_wait" | "*"] => {
+            Some("time is an argument")
+        }
+        ["crate", "ground", "chance", ..] => Some("chance is an argument"),
+        ["crate", "ground", "context", ..] => Some("what it should know is an argument"),
+        ["crate", "telemetry", ..] => Some("it decides, and layers report"),
+        ["std" | "core", "time"] | ["std" | "core", "time", "Instant" | "*", ..] => {
+            Some("its instants are those of ground::time")
+        }
+        ["std", "sync", ..] => Some("its atomics come from ground::sync, where they can be model-checked"),
+        _ if path.iter().any(|name| ["Arc", "Mutex", "RwLock"].contains(name)) => {
+            Some("the owner decides how it is shared")
+        }
+        _ => None,
+    }
+}
