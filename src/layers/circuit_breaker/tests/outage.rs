@@ -131,7 +131,7 @@ fn new_breaker_takes_over_the_outage_of_the_others() {
     common.calls([F; 10]);
     let fresh = |mode, outage| {
         let config = default();
-        Breaker::new(&Terms::of(&config), config.span(), mode, outage, Instruments::new(super::super::KIND))
+        Breaker::new(terms(&config), config.span(), mode, outage, Instruments::new(super::super::KIND))
     };
     let closed = fresh(Mode::Enforcing, common.breaker.outage());
     assert_eq!(closed.numbers(common.now), Numbers::NONE, "what calls have opened is not handed on");
