@@ -178,3 +178,67 @@ fn named_files_exist() {
         assert!(root.join(path).exists(), "{path}");
     }
 }
+
+/// The literals of all code but tests. Documentation is none.
+#[derive(Default)]
+struct Texts(Vec<String>);
+
+impl Texts {
+    fn read_tokens(&mut self, tokens: proc_macro2::TokenStream) {
+        for token in tokens {
+            match token {
+                proc_macro2::TokenTree::Group(group) => self.read_tokens(group.stream()),
+                proc_macro2::TokenTree::Literal(literal) => self.0.push(literal.to_string()),
+                proc_macro2::TokenTree::Ident(_) | proc_macro2::TokenTree::Punct(_) => {}
+            }
+        }
+    }
+}
+
+impl Visit<'_> for Texts {
+    fn visit_attribute(&mut self, _: &syn::Attribute) {}
+
+    fn visit_item_mod(&mut self, item: &syn::ItemMod) {
+        if !item.ident.to_string().ends_with("tests") {
+            visit::visit_item_mod(self, item);
+        }
+    }
+
+    fn visit_lit_str(&mut self, literal: &syn::LitStr) {
+        self.0.push(literal.value());
+    }
+
+    fn visit_macro(&mut self, item: &syn::Macro) {
+        self.read_tokens(item.tokens.clone());
+    }
+}
+
+/// What users read names what they call by one word, in errors, logs, alerts, dashboards and on the live page.
+#[test]
+fn texts_of_users_say_dependency() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut texts = Vec::new();
+    let mut folders = ["src", "docs", "presets"].map(|folder| root.join(folder)).to_vec();
+    while let Some(folder) = folders.pop() {
+        for path in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+            let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
+            match extension {
+                _ if path.is_dir() => folders.push(path),
+                "rs" if path.ends_with("tests.rs") || path.components().any(|part| part.as_os_str() == "tests") => {}
+                "rs" => {
+                    let mut found = Texts::default();
+                    found.visit_file(&syn::parse_file(&fs::read_to_string(&path).unwrap()).unwrap());
+                    texts.extend(found.0.into_iter().map(|text| (path.clone(), text)));
+                }
+                "yaml" | "json" | "toml" | "js" | "html" => {
+                    texts.push((path.clone(), fs::read_to_string(path).unwrap()))
+                }
+                _ => {}
+            }
+        }
+    }
+    assert!(texts.len() > 500, "only {} texts were found", texts.len());
+    let others = texts.iter().filter(|(_, text)| text.contains("callee") || text.contains("Callee"));
+    let others: Vec<_> = others.map(|(path, text)| (path, text.lines().find(|line| line.contains("allee")))).collect();
+    assert!(others.is_empty(), "{others:#?}");
+}

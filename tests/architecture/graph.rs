@@ -19,7 +19,7 @@ const ORDER_WITHIN: [(&str, &[&[&str]]); 4] = [
         "ground",
         &[
             &["chance", "layer_id", "sync", "text"],
-            &["time", "live"],
+            &["time", "settings"],
             &["scope"],
             &["error", "context", "stopwatch"],
             &["call_deadline", "validation"],

@@ -63,3 +63,17 @@ async fn disabled_breaker_passes_all_and_counts_nothing() {
     layer.reload(&CircuitBreakerConfig { enabled: true, ..layer.config() }).unwrap();
     assert_eq!(handle.state(), State::ForcedOpen);
 }
+
+/// As the operations guide has it: nobody is refused, so nothing is to be done.
+#[tokio::test(start_paused = true)]
+async fn breaker_without_calls_stays_open_and_probes_with_the_next_one() {
+    let layer = layer(CircuitBreakerConfig { consecutive_failures: Some(1), ..Default::default() });
+    let (handle, service) = (layer.handle(), layer.layer(service_fn(callee)));
+    assert_eq!(call(&service, FAILS).await, Err(None));
+    sleep(3600 * SECOND).await;
+    assert_eq!(handle.state(), State::Open);
+    assert_eq!(call(&service, OK).await, Ok(0));
+    sleep(3600 * SECOND).await;
+    assert_eq!(handle.state(), State::HalfOpen, "and half-open, once it has probed");
+    assert_eq!(call(&service, OK).await, Ok(0));
+}

@@ -1,13 +1,19 @@
 //! How a real browser renders names, sizes and colours.
 
+use std::time::Duration;
+
 use axum::Router;
+use http::Request;
+use http_body_util::Full;
 use seawall::bulkhead::{BulkheadConfig, BulkheadLayer};
+use seawall::circuit_breaker::{CircuitBreakerConfig, CircuitBreakerLayer};
 use seawall::dashboard::Dashboard;
 use seawall::registry::Registry;
 use serde_json::json;
 use tokio::net::TcpListener;
+use tower::{BoxError, Layer, ServiceExt, service_fn};
 
-use crate::browser;
+use crate::{ask, browser};
 
 /// Names that would have an effect if they were interpreted as anything but text.
 fn hostile() -> Vec<String> {
@@ -158,4 +164,38 @@ fn hidden_page_sends_no_requests() {
     assert_eq!(browser.eval("window.asked"), 0);
     browser.eval("window.away = false; document.dispatchEvent(new Event('visibilitychange')); 0");
     browser.wait_for("polling resumes", "window.asked > 1");
+}
+
+/// What the page says of a breaker that opened long ago, and of which nothing was asked since.
+#[test]
+fn breaker_without_calls_is_not_said_to_refuse_any() {
+    let registry = Registry::new();
+    let config = CircuitBreakerConfig { consecutive_failures: Some(1), ..CircuitBreakerConfig::default() };
+    let layer = CircuitBreakerLayer::new(config).unwrap().named_in(&registry, "payments").unwrap();
+    let dashboard = Dashboard::new(registry);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    let [opened, idle] = runtime.block_on(async {
+        let down = layer.layer(service_fn(|()| async { Err::<(), _>(BoxError::from("down")) }));
+        down.oneshot(()).await.unwrap_err();
+        let look = async || {
+            let (_, document) = ask(&dashboard, Request::get("/live").body(Full::default()).unwrap()).await;
+            let document: serde_json::Value = serde_json::from_slice(&document).unwrap();
+            document["components"][0].clone()
+        };
+        let opened = look().await;
+        tokio::time::sleep(Duration::from_secs(3600)).await;
+        [opened, look().await]
+    });
+    assert_eq!(idle["condition"]["circuit_breaker"]["state"], "open", "{idle}");
+    let (url, _kept) = page(&["any".to_owned()]);
+    let Some(mut browser) = browser() else { return };
+    browser.open(&url);
+    browser.wait_for("the page", "typeof judge === 'function'");
+    let mut said = |component| browser.eval(&format!("judge({component})"));
+    let opened = said(opened);
+    assert!(opened[0] == 3 && opened[2].as_str().unwrap().starts_with("Refuses calls for "), "{opened}");
+    assert_eq!(
+        said(idle),
+        json!([1, "Open", "The break is over, and no call has come to probe with; open for 60 min"])
+    );
 }

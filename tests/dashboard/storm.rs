@@ -109,7 +109,7 @@ fn page_shows_a_breaker_open_and_close() {
     browser.wait_for("the breaker opens", &shown("Open"));
     let said =
         |what: &str| format!("/{what}/.test(document.querySelector('[data-layer=circuit_breaker] .note').textContent)");
-    let why = r"the circuit is open: .* \(\d+ failed .*open for .*, (next probe in|probing now).*\)\. Look at the callee's errors";
+    let why = r"the circuit is open: .* \(\d+ failed .*open for .*, (next probe in|probing now).*\)\. Look at the dependency's errors";
     browser.wait_for("the page says why calls are refused, and what to do", &said(why));
     browser
         .wait_for("the summary", "document.getElementById('summary').textContent.startsWith('In trouble: payments')");

@@ -186,7 +186,7 @@ async fn connection_refused_is_unavailable() {
         .check(HealthCheckRequest::default())
         .await
         .unwrap_err();
-    assert_eq!((status.code(), status.message()), (Code::Unavailable, "the callee was not reached"));
+    assert_eq!((status.code(), status.message()), (Code::Unavailable, "the dependency was not reached"));
 }
 
 #[tokio::test(start_paused = true)]

@@ -156,3 +156,22 @@ async fn window_generation_wrap_around_keeps_stale_calls_out() {
     let snapshot = layer.handle().snapshot();
     assert_eq!((snapshot.in_flight, snapshot.overdue), (9, 9));
 }
+
+/// The settings of a call's beginning do not count: what it says is judged when it ends.
+#[tokio::test(start_paused = true)]
+async fn call_in_flight_is_slow_by_the_threshold_of_its_end() {
+    let slow_after = |time| CircuitBreakerConfig { slow_after: Some(time), ..config() };
+    for (before, after, slow) in [(MINUTE, SECOND, 1), (SECOND, MINUTE, 0)] {
+        let layer = CircuitBreakerLayer::new(slow_after(before)).unwrap();
+        let callee = service_fn(|_: u32| async {
+            tokio::time::sleep(2 * SECOND).await;
+            Ok::<_, BoxError>(1)
+        });
+        let mut call = Box::pin(layer.layer(callee).oneshot(1));
+        assert!(poll!(&mut call).is_pending());
+        layer.reload(&slow_after(after)).unwrap();
+        call.await.unwrap();
+        let snapshot = layer.handle().snapshot();
+        assert_eq!((snapshot.calls, snapshot.slow), (1, slow));
+    }
+}

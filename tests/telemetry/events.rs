@@ -46,7 +46,7 @@ impl<S: Subscriber> tracing_subscriber::Layer<S> for Log {
     }
 }
 
-fn logged(calls: impl Future<Output = ()>) -> Vec<Fields> {
+pub(crate) fn logged(calls: impl Future<Output = ()>) -> Vec<Fields> {
     let log = Log::default();
     let subscriber = tracing_subscriber::registry().with(log.clone());
     crate::listening::listening(subscriber, || in_virtual_time(calls));

@@ -2,6 +2,8 @@
 #![cfg(feature = "metrics")]
 #![allow(clippy::disallowed_methods, reason = "tests sleep as users do, in virtual time")]
 
+#[cfg(feature = "http")]
+mod bodies;
 mod callbacks;
 mod counts;
 mod events;

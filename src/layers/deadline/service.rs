@@ -4,10 +4,11 @@ use std::task::{self, Poll};
 use tower::{BoxError, Service};
 
 use super::future::{Cut, OwnDeadline, ResponseBounds, ResponseFuture};
-use super::state::State;
+use super::state::{State, Times};
 use super::timing::{Alike, Timing};
 use crate::ground::error::Reason;
 use crate::ground::scope;
+use crate::ground::settings::Cached;
 use crate::ground::time::Instant;
 use crate::ground::verdict::{AtResponse, Classify, Pace};
 use crate::layers::call::inner::{Call, Inner};
@@ -17,6 +18,7 @@ use crate::layers::call::inner::{Call, Inner};
 pub struct Deadline<S, C = AtResponse, L = Alike> {
     inner: Inner<S>,
     state: Arc<State>,
+    times: Cached<Times>,
     classifier: C,
     timing: L,
     /// Whether responses go to clients by a server's connections.
@@ -25,7 +27,8 @@ pub struct Deadline<S, C = AtResponse, L = Alike> {
 
 impl<S, C, L> Deadline<S, C, L> {
     pub(super) fn new(inner: S, state: Arc<State>, classifier: C, timing: L, served: bool) -> Self {
-        Self { inner: Inner::new(inner), state, classifier, timing, served }
+        let times = state.settings.cached(Times::of);
+        Self { inner: Inner::new(inner), state, times, classifier, timing, served }
     }
 }
 
@@ -56,7 +59,7 @@ where
             let response = ResponseBounds { outermost: now, body_timeout: None, idle: None, pace: Pace::Free };
             return ResponseFuture::new(call, deadline, response, self.classifier.clone());
         }
-        let times = self.state.times();
+        let times = *self.state.settings.refresh(&mut self.times, Times::of);
         let outermost = inherited.last_instant().unwrap_or(Instant::MAX);
         let lasts = self.timing.lasts(&request);
         let own = lasts.unwrap_or_default().max(times.timeout);

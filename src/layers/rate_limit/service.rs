@@ -6,21 +6,24 @@ use tower::{BoxError, Service};
 
 use super::bucket::Bucket;
 use super::future::ResponseFuture;
-use super::state::State;
+use super::state::{Applied, State};
 use crate::admission::keyed::{KeyBy, Keying, OneKey};
 use crate::ground::error::Reason;
 use crate::ground::scope;
+use crate::ground::settings::Cached;
 use crate::layers::call::inner::Inner;
 
 /// A service of which only so many calls start in a stretch of time. See the [module](super).
 pub struct RateLimit<S, K: Keying = OneKey> {
     inner: Inner<S>,
     state: Arc<State<K>>,
+    applied: Cached<Applied>,
 }
 
 impl<S, K: Keying> RateLimit<S, K> {
     pub(super) fn new(inner: S, state: Arc<State<K>>) -> Self {
-        Self { inner: Inner::new(inner), state }
+        let applied = state.applied.cached(|applied| *applied);
+        Self { inner: Inner::new(inner), state, applied }
     }
 }
 
@@ -46,7 +49,8 @@ where
             return ResponseFuture::refused(self.state.instruments.refuse(Reason::DeadlineExpired));
         }
         let bucket = self.state.bucket(&request);
-        match Bucket::admit(&bucket, now, self.state.terms()) {
+        let applied = self.state.applied.refresh(&mut self.applied, |applied| *applied);
+        match Bucket::admit(&bucket, now, applied) {
             Ok(None) => {
                 let layer_id = self.state.instruments.layer_id();
                 ResponseFuture::running(self.inner.call(request, now, &self.state.unready), now, layer_id)
@@ -67,7 +71,7 @@ where
 // By hand, because a clone shares the state and needs no clone of the key's type.
 impl<S: Clone, K: Keying> Clone for RateLimit<S, K> {
     fn clone(&self) -> Self {
-        Self { inner: self.inner.clone(), state: Arc::clone(&self.state) }
+        Self { inner: self.inner.clone(), state: Arc::clone(&self.state), applied: self.applied }
     }
 }
 

@@ -302,10 +302,10 @@ where
         self.progress.since = now;
         *self.cut = cut;
         self.timer.disarm();
-        if attempt >= self.terms.max_attempts() {
+        if attempt >= self.terms.max_attempts {
             *self.further = None;
         }
-        *self.span = self.terms.attempt_spans().then(|| Box::new(AttemptSpan::new(&self.policy.instruments, attempt)));
+        *self.span = self.terms.attempt_spans.then(|| Box::new(AttemptSpan::new(&self.policy.instruments, attempt)));
         let _span = (self.span.as_ref().map(|span| span.enter()), sending::enter(self.sending.as_ref()));
         Some(service.call(request))
     }
@@ -337,7 +337,7 @@ where
         self.state.set(State::Over);
         self.drop_withdrawal();
         self.end_span(last);
-        if let Some(why) = stopped.not_retried().filter(|_| self.terms.enabled()) {
+        if let Some(why) = stopped.not_retried().filter(|_| self.terms.enabled) {
             telemetry::not_retried(&self.policy.instruments, why);
             observed::stir();
         }

@@ -20,7 +20,7 @@ use crate::telemetry;
 /// attempt may take all of such a call's time.)
 pub(super) fn attempt_cut(call: &CallDeadline, inherited: &Context, terms: &Terms, now: Instant) -> Option<Instant> {
     let may_take_all = inherited.lasts() && inherited.end() <= inherited.deadline;
-    terms.attempt_timeout().map(|timeout| now + timeout).filter(|at| *at < call.at() && !may_take_all)
+    terms.attempt_timeout.map(|timeout| now + timeout).filter(|at| *at < call.at() && !may_take_all)
 }
 
 /// What bounds an attempt.
@@ -65,7 +65,7 @@ impl AttemptBounds {
 /// The context of a call for its attempt of this number. Where retries are switched off, a retry further out is the one that counts.
 #[inline]
 pub(super) fn numbered(context: Context, terms: &Terms, attempt: u32) -> Context {
-    if terms.enabled() { context.with_attempt(attempt) } else { context }
+    if terms.enabled { context.with_attempt(attempt) } else { context }
 }
 
 /// What is further in sees the time of its attempt and not that of the whole call: it waits no longer than that, and a
