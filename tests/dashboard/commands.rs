@@ -67,20 +67,20 @@ async fn unauthorized_reader_gets_no_controls() {
 async fn command_is_applied_and_answered_with_its_outcome() {
     let (dashboard, payments) = open_to_all();
     let breaker = payments.1.handle();
-    for (command, state, word) in [
+    for (name, state, word) in [
         ("force_open", State::ForcedOpen, "forced_open"),
         ("enforce", State::Closed, "closed"),
         ("disable", State::Disabled, "disabled"),
         ("observe", State::Closed, "closed"),
         ("reset", State::Closed, "closed"),
     ] {
-        let body = FORCE_OPEN.replace("force_open", command);
+        let body = FORCE_OPEN.replace("force_open", name);
         let (response, answer) = ask(&dashboard, command(&body)).await;
-        assert_eq!(response.status(), StatusCode::OK, "{command}");
+        assert_eq!(response.status(), StatusCode::OK, "{name}");
         let component: Value = serde_json::from_slice(&answer).unwrap();
         assert_eq!((&component["name"], &component["layer"]), (&"payments".into(), &"circuit_breaker".into()));
         assert_eq!(component["condition"]["circuit_breaker"]["state"], word);
-        assert_eq!(breaker.state(), state, "{command}");
+        assert_eq!(breaker.state(), state, "{name}");
     }
     let set = r#"{"name":"payments","layer":"bulkhead","command":{"set_limit":7}}"#;
     let (_, answer) = ask(&dashboard, command(set)).await;
