@@ -21,7 +21,7 @@ use crate::{Payments, ask, payments};
 const FORCE_OPEN: &str = r#"{"name":"payments","layer":"circuit_breaker","command":"force_open"}"#;
 
 /// A command as the page sends it.
-fn command_request(body: &str) -> Request<Full<Bytes>> {
+fn command(body: &str) -> Request<Full<Bytes>> {
     Request::post("/control")
         .header("host", "localhost:8080")
         .header("content-type", "application/json")
@@ -42,7 +42,7 @@ fn open_to_all() -> (Dashboard, Payments) {
 #[tokio::test(start_paused = true)]
 async fn unauthorized_reader_gets_no_controls() {
     let (looking, payments) = payments();
-    assert_eq!(status(&looking, command_request(FORCE_OPEN)).await, 404);
+    assert_eq!(status(&looking, command(FORCE_OPEN)).await, 404);
 
     let asked = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&asked);
@@ -54,7 +54,7 @@ async fn unauthorized_reader_gets_no_controls() {
     for (user, allowed) in [("ops", true), ("guest", false)] {
         let (_, body) = ask(&for_ops, live(user)).await;
         assert_eq!(serde_json::from_slice::<Value>(&body).unwrap()["controls"], allowed);
-        let mut command = command_request(FORCE_OPEN);
+        let mut command = command(FORCE_OPEN);
         command.headers_mut().insert("x-user", user.parse().unwrap());
         assert_eq!(status(&for_ops, command).await, if allowed { 200 } else { 403 });
         assert_eq!(payments.1.handle().state(), if allowed { State::ForcedOpen } else { State::Closed });
@@ -67,23 +67,23 @@ async fn unauthorized_reader_gets_no_controls() {
 async fn command_is_applied_and_answered_with_its_outcome() {
     let (dashboard, payments) = open_to_all();
     let breaker = payments.1.handle();
-    for (command, state, word) in [
+    for (name, state, word) in [
         ("force_open", State::ForcedOpen, "forced_open"),
         ("enforce", State::Closed, "closed"),
         ("disable", State::Disabled, "disabled"),
         ("observe", State::Closed, "closed"),
         ("reset", State::Closed, "closed"),
     ] {
-        let body = FORCE_OPEN.replace("force_open", command);
-        let (response, answer) = ask(&dashboard, command_request(&body)).await;
-        assert_eq!(response.status(), StatusCode::OK, "{command}");
+        let body = FORCE_OPEN.replace("force_open", name);
+        let (response, answer) = ask(&dashboard, command(&body)).await;
+        assert_eq!(response.status(), StatusCode::OK, "{name}");
         let component: Value = serde_json::from_slice(&answer).unwrap();
         assert_eq!((&component["name"], &component["layer"]), (&"payments".into(), &"circuit_breaker".into()));
         assert_eq!(component["condition"]["circuit_breaker"]["state"], word);
-        assert_eq!(breaker.state(), state, "{command}");
+        assert_eq!(breaker.state(), state, "{name}");
     }
     let set = r#"{"name":"payments","layer":"bulkhead","command":{"set_limit":7}}"#;
-    let (_, answer) = ask(&dashboard, command_request(set)).await;
+    let (_, answer) = ask(&dashboard, command(set)).await;
     let component: Value = serde_json::from_slice(&answer).unwrap();
     assert_eq!(component["condition"]["bulkhead"]["limit"], 7);
 }
@@ -110,14 +110,14 @@ async fn invalid_commands_are_refused_with_an_error() {
         (r#"{"name":"payments","layer":"bulkhead","command":{"set_limit":5,"reset":1}}"#, 422),
         (r#"{"name":"payments","layer":"bulkhead","command":"force_open"}"#, 422),
     ] {
-        let (response, answer) = ask(&dashboard, command_request(body)).await;
+        let (response, answer) = ask(&dashboard, command(body)).await;
         assert_eq!(response.status().as_u16(), expected, "{body}");
         let answer: Value = serde_json::from_slice(&answer).unwrap();
         assert!(answer["error"].is_string(), "{body}: {answer}");
     }
     let nested = format!("{}{}", "[".repeat(2000), "]".repeat(2000));
-    assert_eq!(status(&dashboard, command_request(&nested)).await, 400);
-    let mut get = command_request("");
+    assert_eq!(status(&dashboard, command(&nested)).await, 400);
+    let mut get = command("");
     *get.method_mut() = http::Method::GET;
     let (response, _) = ask(&dashboard, get).await;
     assert_eq!((response.status().as_u16(), &response.headers()["allow"]), (405, &"POST".parse().unwrap()));
@@ -127,7 +127,7 @@ async fn invalid_commands_are_refused_with_an_error() {
 async fn cross_site_commands_are_refused() {
     let (dashboard, _payments) = open_to_all();
     let with = |headers: &[(&'static str, &str)]| {
-        let mut command = command_request(FORCE_OPEN);
+        let mut command = command(FORCE_OPEN);
         for (name, value) in headers {
             if value.is_empty() {
                 command.headers_mut().remove(*name);
@@ -182,7 +182,7 @@ impl http_body::Body for Untouched {
 #[tokio::test(start_paused = true)]
 async fn body_of_an_unauthorized_command_is_not_read() {
     let denied = payments().0.with_controls(|_| false);
-    let response = denied.oneshot(command_request("").map(|_| Untouched)).await.unwrap();
+    let response = denied.oneshot(command("").map(|_| Untouched)).await.unwrap();
     assert_eq!(response.status(), StatusCode::FORBIDDEN);
 }
 
@@ -190,22 +190,22 @@ async fn body_of_an_unauthorized_command_is_not_read() {
 async fn command_body_is_bounded_in_size_and_time() {
     let (dashboard, _payments) = open_to_all();
     let large = format!(r#"{{"name":"{}""#, "x".repeat(4096));
-    assert_eq!(status(&dashboard, command_request(&large)).await, 413);
+    assert_eq!(status(&dashboard, command(&large)).await, 413);
     let padded = format!("{FORCE_OPEN:4096}");
-    assert_eq!(status(&dashboard, command_request(&padded)).await, 200);
+    assert_eq!(status(&dashboard, command(&padded)).await, 200);
 
     let endless = futures::stream::repeat_with(|| Ok::<_, Infallible>(Frame::data(Bytes::from_static(b"  "))));
-    let response = dashboard.clone().oneshot(command_request("").map(|_| StreamBody::new(endless))).await.unwrap();
+    let response = dashboard.clone().oneshot(command("").map(|_| StreamBody::new(endless))).await.unwrap();
     assert_eq!(response.status(), StatusCode::PAYLOAD_TOO_LARGE);
 
     let begun = tokio::time::Instant::now();
     let silent = futures::stream::pending::<Result<Frame<Bytes>, Infallible>>();
-    let response = dashboard.clone().oneshot(command_request("").map(|_| StreamBody::new(silent))).await.unwrap();
+    let response = dashboard.clone().oneshot(command("").map(|_| StreamBody::new(silent))).await.unwrap();
     assert_eq!(response.status(), StatusCode::REQUEST_TIMEOUT);
     assert!(begun.elapsed() <= Duration::from_millis(5010), "{:?}", begun.elapsed());
 
     let broken = futures::stream::iter([Err::<Frame<Bytes>, _>("gone")]);
-    let response = dashboard.oneshot(command_request("").map(|_| StreamBody::new(broken))).await.unwrap();
+    let response = dashboard.oneshot(command("").map(|_| StreamBody::new(broken))).await.unwrap();
     assert_eq!(response.status(), StatusCode::BAD_REQUEST);
     let answer = response.into_body().collect().await.unwrap().to_bytes();
     assert_eq!(&answer[..], br#"{"error":"the body broke off"}"#);

@@ -37,7 +37,8 @@ async fn callee(ask: Ask) -> Result<(), BoxError> {
     }
 }
 
-/// The metrics of layers called `name`, without that label.
+/// The metrics of layers called `name`, without that label. Each test has a name of its own: what a layer counted last is published by
+/// any thread, into the recorder of that thread.
 fn of(name: &str, metrics: Metrics) -> Metrics {
     let label = format!("name={name}");
     let ours = metrics.into_iter().filter(|(metric, _)| metric.contains(&label));
@@ -48,15 +49,20 @@ fn of(name: &str, metrics: Metrics) -> Metrics {
 fn gauges_are_right_after_cancellation_panic_and_reload() {
     let registry = Registry::new();
     let config = BulkheadConfig { max_concurrent: 2, ..BulkheadConfig::default() };
-    let bulkhead = BulkheadLayer::new(config.clone()).unwrap().named_in(&registry, "payments").unwrap();
-    let breaker =
-        CircuitBreakerLayer::new(CircuitBreakerConfig::default()).unwrap().named_in(&registry, "payments").unwrap();
+    let bulkhead = BulkheadLayer::new(config.clone())
+        .unwrap()
+        .named_in(&registry, "gauges-are-right-after-cancellation-pani")
+        .unwrap();
+    let breaker = CircuitBreakerLayer::new(CircuitBreakerConfig::default())
+        .unwrap()
+        .named_in(&registry, "gauges-are-right-after-cancellation-pani")
+        .unwrap();
     with_recorder(async |snapshotter| {
         let service = ServiceBuilder::new().layer(bulkhead.clone()).layer(breaker.clone()).service(service_fn(callee));
         let call = |ask| Box::pin(service.clone().oneshot(ask));
         let gauges = || {
             registry.publish();
-            let metrics = of("payments", read(snapshotter));
+            let metrics = of("gauges-are-right-after-cancellation-pani", read(snapshotter));
             [
                 "in_flight{layer=bulkhead}",
                 "waiting{layer=bulkhead}",
@@ -106,10 +112,17 @@ fn gauges_of_a_dropped_layer_are_zero() {
 fn every_ended_call_is_counted_by_its_verdict() {
     let registry = Registry::new();
     let retry = RetryConfig { max_attempts: 2, ..RetryConfig::default() };
-    let retry = RetryLayer::new(retry).unwrap().named_in(&registry, "payments").unwrap();
-    let bulkhead = BulkheadLayer::new(BulkheadConfig::default()).unwrap().named_in(&registry, "payments").unwrap();
+    let retry =
+        RetryLayer::new(retry).unwrap().named_in(&registry, "every-ended-call-is-counted-by-its-verdi").unwrap();
+    let bulkhead = BulkheadLayer::new(BulkheadConfig::default())
+        .unwrap()
+        .named_in(&registry, "every-ended-call-is-counted-by-its-verdi")
+        .unwrap();
     let breaker = CircuitBreakerConfig { observe_only: true, minimum_calls: 2, ..CircuitBreakerConfig::default() };
-    let breaker = CircuitBreakerLayer::new(breaker).unwrap().named_in(&registry, "payments").unwrap();
+    let breaker = CircuitBreakerLayer::new(breaker)
+        .unwrap()
+        .named_in(&registry, "every-ended-call-is-counted-by-its-verdi")
+        .unwrap();
     with_recorder(async |snapshotter| {
         let layers = ServiceBuilder::new().layer(retry).layer(bulkhead).layer(breaker);
         let service = layers.service(service_fn(callee));
@@ -118,7 +131,7 @@ fn every_ended_call_is_counted_by_its_verdict() {
         }
         let _ = tokio::time::timeout(SECOND, service.clone().oneshot(Ask::Hang)).await;
         registry.publish();
-        let metrics = of("payments", read(snapshotter));
+        let metrics = of("every-ended-call-is-counted-by-its-verdi", read(snapshotter));
         let calls = |layer, verdict| {
             let metric = format!("seawall_call_duration_seconds{{layer={layer},verdict={verdict}}}");
             metrics.get(&metric).copied().unwrap_or_default() as u32
@@ -160,7 +173,7 @@ fn inner_refusal_is_not_counted_as_a_call() {
 #[test]
 fn unpolled_call_is_not_counted() {
     let registry = Registry::new();
-    let named = "payments";
+    let named = "unpolled-call-is-not-counted";
     let retry = RetryLayer::new(RetryConfig::default()).unwrap().named_in(&registry, named).unwrap();
     let bulkhead = BulkheadLayer::new(BulkheadConfig::default()).unwrap().named_in(&registry, named).unwrap();
     let breaker =
@@ -188,13 +201,19 @@ fn unpolled_call_is_not_counted() {
 fn late_or_replacing_recorder_gets_every_count() {
     let _turn = turn();
     let registry = Registry::new();
-    let bulkhead = BulkheadLayer::new(BulkheadConfig::default()).unwrap().named_in(&registry, "payments").unwrap();
+    let bulkhead = BulkheadLayer::new(BulkheadConfig::default())
+        .unwrap()
+        .named_in(&registry, "late-or-replacing-recorder-gets-every-co")
+        .unwrap();
     let call = || bulkhead.layer(service_fn(callee)).oneshot(Ask::Answer).now_or_never().unwrap().unwrap();
     // A debugging recorder empties its histograms at each read.
     let told = |recorder: &DebuggingRecorder| {
         metrics::with_local_recorder(recorder, || registry.publish());
         let metric = "seawall_call_duration_seconds{layer=bulkhead,verdict=success}";
-        of("payments", read(&recorder.snapshotter())).get(metric).copied().unwrap_or_default()
+        of("late-or-replacing-recorder-gets-every-co", read(&recorder.snapshotter()))
+            .get(metric)
+            .copied()
+            .unwrap_or_default()
     };
     call();
     registry.publish();
@@ -230,12 +249,17 @@ fn metrics_are_published_every_second() {
 #[test]
 fn rare_event_counters_start_at_zero() {
     let registry = Registry::new();
-    let retry = RetryLayer::new(RetryConfig::default()).unwrap().named_in(&registry, "payments").unwrap();
-    let breaker =
-        CircuitBreakerLayer::new(CircuitBreakerConfig::default()).unwrap().named_in(&registry, "payments").unwrap();
+    let retry = RetryLayer::new(RetryConfig::default())
+        .unwrap()
+        .named_in(&registry, "rare-event-counters-start-at-zero")
+        .unwrap();
+    let breaker = CircuitBreakerLayer::new(CircuitBreakerConfig::default())
+        .unwrap()
+        .named_in(&registry, "rare-event-counters-start-at-zero")
+        .unwrap();
     with_recorder(async |snapshotter| {
         registry.publish();
-        let metrics = of("payments", read(snapshotter));
+        let metrics = of("rare-event-counters-start-at-zero", read(snapshotter));
         for metric in [
             "seawall_retries_refused_total{why=budget}",
             "seawall_circuit_breaker_transitions_total{from=closed,to=open}",
