@@ -21,8 +21,8 @@ mod reserve;
 use std::time::Duration;
 
 use crate::algorithm::budget::reserve::Reserve;
+use crate::algorithm::gcra::Rates;
 use crate::algorithm::slot::{Slot, Stamp};
-use crate::ground::live::{Live, Settings};
 use crate::ground::time::{self, Instant};
 
 /// Deposits are counted in ten-thousandths of a token, so that a ratio of 0.6 acts as 0.6.
@@ -37,14 +37,13 @@ const BUCKETS: usize = 2;
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Ledger {
-    earnings: Live<Earnings, 4>,
     deposits: [Slot; BUCKETS],
     reserve: Reserve,
 }
 
 /// What a call earns, and for how long.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Earnings {
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Earnings {
     per_call: u32,
     /// The length of an epoch, in nanoseconds.
     bucket: u64,
@@ -77,14 +76,24 @@ impl Earnings {
     }
 }
 
-impl Settings<4> for Earnings {
-    fn pack(&self) -> [u64; 4] {
-        [self.per_call.into(), self.bucket, self.since, self.first]
+/// What a budget goes by. An argument of what asks for it, so that many budgets may share it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rules {
+    pub(crate) earnings: Earnings,
+    reserve: Rates,
+}
+
+impl Rules {
+    /// Each call deposits `ratio` of a token for up to `ttl`; the reserve grows by `per_second` up to `burst`.
+    pub(crate) fn new(ratio: f64, ttl: Duration, per_second: f64, burst: u32) -> Self {
+        let reserve = Rates::first(reserve::rate(per_second, burst));
+        Self { earnings: Earnings::new(ratio, ttl), reserve }
     }
 
-    #[inline]
-    fn unpack([per_call, bucket, since, first]: [u64; 4]) -> Self {
-        Self { per_call: per_call as u32, bucket, since, first }
+    /// What follows when the numbers become those of `next`. Before and after that, every budget is to be
+    /// [taken over](Ledger::take_over).
+    pub(crate) fn then(&self, next: &Self, now: Instant) -> Self {
+        Self { earnings: self.earnings.then(next.earnings, now), reserve: self.reserve.then(next.reserve.now) }
     }
 }
 
@@ -99,25 +108,19 @@ pub(crate) enum Claim {
 }
 
 impl Ledger {
-    /// Each call deposits `ratio` of a token for up to `ttl`; the reserve grows by `per_second` up to `burst`.
-    pub(crate) fn new(ratio: f64, ttl: Duration, per_second: f64, burst: u32) -> Self {
-        Self {
-            earnings: Live::new(&Earnings::new(ratio, ttl)),
-            deposits: std::array::from_fn(|_| Slot::new()),
-            reserve: Reserve::new(per_second, burst),
-        }
+    /// A budget whose reserve is full.
+    pub(crate) fn new(rules: &Rules) -> Self {
+        Self { deposits: std::array::from_fn(|_| Slot::new()), reserve: Reserve::new(&rules.reserve) }
     }
 
-    /// Other numbers from now on, see [`new`](Self::new). There are never more tokens than before.
-    pub(crate) fn reload(&self, ratio: f64, ttl: Duration, per_second: f64, burst: u32, now: Instant) {
-        self.earnings.update(|earnings| earnings.then(Earnings::new(ratio, ttl), now).pack());
-        self.reserve.set_rate(per_second, burst, now);
+    /// Goes by these rules from now on. There are never more tokens than before.
+    pub(crate) fn take_over(&self, rules: &Rules, now: Instant) {
+        self.reserve.take_over(&rules.reserve, now);
     }
 
     /// A call comes.
     #[inline]
-    pub(crate) fn deposit(&self, now: Instant) {
-        let earnings = self.earnings.read();
+    pub(crate) fn deposit(&self, earnings: &Earnings, now: Instant) {
         if earnings.per_call > 0 {
             let (slot, stamp) = self.slot(earnings.epoch(now));
             // A deposit that lost the race against the bucket's next round would be worth nothing anyway.
@@ -125,16 +128,17 @@ impl Ledger {
         }
     }
 
-    /// Takes a token, if there is one.
-    pub(crate) fn withdraw(&self, now: Instant) -> Option<Claim> {
-        self.gather(self.epoch(now)).or_else(|| self.reserve.hold(now).then_some(Claim::Reserved))
+    /// Takes a token, if there is one, by the `latest` rules.
+    pub(crate) fn withdraw(&self, latest: impl Fn() -> Rules, now: Instant) -> Option<Claim> {
+        let gathered = self.gather(latest().earnings.epoch(now));
+        gathered.or_else(|| self.reserve.hold(|| latest().reserve, now).then_some(Claim::Reserved))
     }
 
     /// The token has bought what it was for.
-    pub(crate) fn spend(&self, claim: Claim, now: Instant) {
+    pub(crate) fn spend(&self, claim: Claim, latest: impl Fn() -> Rules, now: Instant) {
         match claim {
             Claim::Deposited { .. } => {}
-            Claim::Reserved => self.reserve.spend(now),
+            Claim::Reserved => self.reserve.spend(|| latest().reserve, now),
         }
     }
 
@@ -148,19 +152,19 @@ impl Ledger {
     }
 
     /// How many whole tokens could be withdrawn at once.
-    pub(crate) fn balance(&self, now: Instant) -> u32 {
-        let deposited = self.deposited(self.epoch(now)) / u64::from(TOKEN);
-        u32::try_from(deposited).unwrap_or(u32::MAX).saturating_add(self.reserve.free(now))
+    pub(crate) fn balance(&self, latest: impl Fn() -> Rules, now: Instant) -> u32 {
+        let deposited = self.deposited(latest().earnings.epoch(now)) / u64::from(TOKEN);
+        u32::try_from(deposited).unwrap_or(u32::MAX).saturating_add(self.reserve.free(|| latest().reserve, now))
     }
 
     /// Whether it is as when it was made: a full reserve and nothing else.
-    pub(crate) fn is_as_new(&self, now: Instant) -> bool {
-        self.deposited(self.epoch(now)) == 0 && self.reserve.is_full(now)
+    pub(crate) fn is_as_new(&self, latest: impl Fn() -> Rules, now: Instant) -> bool {
+        self.deposited(latest().earnings.epoch(now)) == 0 && self.reserve.is_full(|| latest().reserve, now)
     }
 
-    /// A new budget begins with what `other` has in its reserve. What was earned there stays there.
-    pub(crate) fn inherit(&self, other: &Self, now: Instant) {
-        self.reserve.inherit(&other.reserve, now);
+    /// A new budget of these `rules` begins with what `other` has in its reserve. What was earned there stays there.
+    pub(crate) fn inherit(&self, rules: &Rules, other: &Self, others: impl Fn() -> Rules, now: Instant) {
+        self.reserve.inherit(&rules.reserve, &other.reserve, || others().reserve, now);
     }
 
     fn gather(&self, current: u64) -> Option<Claim> {
@@ -207,11 +211,6 @@ impl Ledger {
             .sum()
     }
 
-    #[inline]
-    fn epoch(&self, now: Instant) -> u64 {
-        self.earnings.read().epoch(now)
-    }
-
     /// The era continues the epoch where a stamp's bits end, so that no idle time makes old deposits look new.
     #[inline]
     fn slot(&self, epoch: u64) -> (&Slot, Stamp) {
@@ -225,6 +224,8 @@ fn live(current: u64) -> impl Iterator<Item = u64> {
     current.saturating_sub(BUCKETS as u64 - 1)..=current
 }
 
+#[cfg(test)]
+mod funded;
 #[cfg(all(test, not(seawall_loom)))]
 mod tests;
 

@@ -8,11 +8,11 @@
 //! larger burst is no gift, however often it comes and goes; a smaller one shuts nobody out for what was taken from the
 //! larger; and from one a minute to a hundred a second, the next comes within a hundredth of a second.
 //!
-//! The word knows which rate its instant is meant by, as the low bits of a generation. Who finds it a generation behind takes it
-//! over with the decision at hand, in one step, so that nobody waits for whoever changes the rate. The word is read before the
-//! rates: if it has not changed when it is replaced, then it was at most one generation behind them, however long that took.
+//! The rates are an argument: many buckets may share them. The word holds the low bits of the generation of the rate that its
+//! instant is counted in. A caller that finds another generation asks for the latest rates, and converts the word in the same
+//! compare-and-swap as its decision, so that it never waits for a reload. The latest rates are read after the word: if the word
+//! has not changed when it is replaced, then it was at most one generation behind them, however long that took.
 
-use crate::ground::live::{Live, Settings, pack_pair, unpack_pair};
 use crate::ground::sync::atomic::{AtomicU64, Ordering};
 use crate::ground::time::Instant;
 
@@ -37,8 +37,12 @@ impl Rates {
         Self { now: rate, before: rate, generation: 0 }
     }
 
-    pub(crate) const fn then(self, rate: Rate) -> Self {
-        Self { now: rate, before: self.now, generation: self.generation.wrapping_add(1) }
+    /// What follows when the rate becomes this one.
+    pub(crate) fn then(self, rate: Rate) -> Self {
+        match self.now == rate {
+            true => self,
+            false => Self { now: rate, before: self.now, generation: self.generation.wrapping_add(1) },
+        }
     }
 
     /// In how many ticks the bucket will be full at the present rate, given that number for the rate before: as many tokens are
@@ -49,20 +53,6 @@ impl Rates {
         let tokens = |rate: Rate| u128::from(rate.burst) * interval;
         let missing = missing.saturating_add(tokens(self.now)).saturating_sub(tokens(self.before));
         u64::try_from(missing).unwrap_or(u64::MAX)
-    }
-}
-
-impl Settings<4> for Rates {
-    fn pack(&self) -> [u64; 4] {
-        let Self { now, before, generation } = *self;
-        [now.interval, pack_pair(now.burst, generation), before.interval, before.burst.into()]
-    }
-
-    #[inline]
-    fn unpack([interval, burst, before_interval, before_burst]: [u64; 4]) -> Self {
-        let (burst, generation) = unpack_pair(burst);
-        let before = Rate { interval: before_interval, burst: before_burst as u32 };
-        Self { now: Rate { interval, burst }, before, generation }
     }
 }
 
@@ -79,24 +69,28 @@ const LAST: u64 = u64::MAX >> GENERATION_BITS;
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Gcra {
-    rates: Live<Rates, 4>,
     /// When the bucket will be full, in ticks, above the generation of the rate that is meant.
     word: AtomicU64,
 }
 
 impl Gcra {
-    pub(crate) fn new(rate: Rate) -> Self {
-        Self { rates: Live::new(&Rates::first(rate)), word: AtomicU64::new(0) }
+    /// A full bucket.
+    pub(crate) fn new(rates: &Rates) -> Self {
+        Self { word: AtomicU64::new(pack(0, rates.generation)) }
     }
 
-    /// Takes a token, or says when there will be one.
+    /// Takes a token, or says when there will be one. The `latest` rates are asked for only if the bucket is not counted in the
+    /// rate of `rates`.
     #[inline]
-    pub(crate) fn take(&self, now: Instant) -> Result<(), Instant> {
+    pub(crate) fn take(&self, rates: &Rates, latest: impl Fn() -> Rates, now: Instant) -> Result<(), Instant> {
         let now = ticks(now);
+        let mut rates = *rates;
         loop {
             let word = self.word.load(Ordering::Acquire);
-            let rates = self.rates.read();
-            let Some(full_at) = full_at(word, &rates, now) else { continue };
+            if behind(word, &rates) != 0 {
+                rates = latest();
+            }
+            let Some(full_at) = self.full_at(word, &rates, now) else { continue };
             let earliest = earliest(full_at, rates.now);
             if now < earliest {
                 return Err(instant(earliest));
@@ -109,79 +103,64 @@ impl Gcra {
     }
 
     /// When the next token may be taken; an instant that has passed if one may be taken now.
-    pub(crate) fn next(&self, now: Instant) -> Instant {
-        let now = ticks(now);
+    pub(crate) fn next(&self, latest: impl Fn() -> Rates, now: Instant) -> Instant {
+        let (_, full_at, rates) = self.look(&latest, ticks(now));
+        instant(earliest(full_at, rates.now))
+    }
+
+    /// Counts the bucket in the rate of `rates` from now on. There are as many tokens as before, at most the burst.
+    ///
+    /// Before the rates change, every bucket is to be taken over to the present ones, so that it is never two generations behind.
+    /// After that, it is to be taken over to the new ones, or tokens come at the old rate until the next one is asked for.
+    pub(crate) fn take_over(&self, rates: &Rates, now: Instant) {
         loop {
-            let word = self.word.load(Ordering::Acquire);
-            let rates = self.rates.read();
-            if let Some(full_at) = full_at(word, &rates, now) {
-                return instant(earliest(full_at, rates.now));
-            }
-        }
-    }
-
-    /// Lets tokens come at another rate from now on. There are as many as before, at most the new burst.
-    pub(crate) fn set_rate(&self, rate: Rate, now: Instant) {
-        let now = ticks(now);
-        self.rates.update(|rates| {
-            // The word may not be two rates behind. These are the present ones as long as we are at it.
-            let next = |word| full_at(word, &rates, now).map(|full_at| pack(full_at, rates.generation));
-            let _ = self.word.fetch_update(Ordering::AcqRel, Ordering::Acquire, next);
-            if rates.now == rate { rates } else { rates.then(rate) }.pack()
-        });
-        self.take_over(now);
-    }
-
-    /// In how many ticks the bucket will be full if no token is taken, and at which rate.
-    fn missing(&self, now: Instant) -> (u64, Rate) {
-        let now = ticks(now);
-        loop {
-            let word = self.word.load(Ordering::Acquire);
-            let rates = self.rates.read();
-            if let Some(full_at) = full_at(word, &rates, now) {
-                return (full_at.saturating_sub(now), rates.now);
-            }
-        }
-    }
-
-    pub(crate) fn is_full(&self, now: Instant) -> bool {
-        self.missing(now).0 == 0
-    }
-
-    /// A new bucket begins with as many tokens as `other` has, at most its burst.
-    pub(crate) fn inherit(&self, other: &Self, now: Instant) {
-        let ((missing, before), rates) = (other.missing(now), self.rates.read());
-        let missing = Rates { before, ..rates }.until_full(missing);
-        self.word.store(pack(ticks(now).saturating_add(missing), rates.generation), Ordering::Release);
-    }
-
-    pub(crate) fn rate(&self) -> Rate {
-        self.rates.read().now
-    }
-
-    fn take_over(&self, now: u64) {
-        loop {
-            let word = self.word.load(Ordering::Acquire);
-            let rates = self.rates.read();
-            let Some(full_at) = full_at(word, &rates, now) else { continue };
+            let (word, full_at, rates) = self.look(&|| *rates, ticks(now));
             let next = pack(full_at, rates.generation);
             if self.word.compare_exchange_weak(word, next, Ordering::AcqRel, Ordering::Acquire).is_ok() {
                 return;
             }
         }
     }
+
+    pub(crate) fn is_full(&self, latest: impl Fn() -> Rates, now: Instant) -> bool {
+        self.look(&latest, ticks(now)).1 <= ticks(now)
+    }
+
+    /// A new bucket begins with as many tokens as `other` has, which has the same rates.
+    pub(crate) fn inherit(&self, other: &Self, latest: impl Fn() -> Rates, now: Instant) {
+        let (_, full_at, rates) = other.look(&latest, ticks(now));
+        self.word.store(pack(full_at, rates.generation), Ordering::Release);
+    }
+
+    /// The word, when the bucket will be full, and at which rate.
+    fn look(&self, latest: &impl Fn() -> Rates, now: u64) -> (u64, u64, Rates) {
+        loop {
+            let word = self.word.load(Ordering::Acquire);
+            let rates = latest();
+            if let Some(full_at) = self.full_at(word, &rates, now) {
+                return (word, full_at, rates);
+            }
+        }
+    }
+
+    /// When the bucket will be full, in the present rate; `None`: the word has changed since it was read.
+    #[inline]
+    fn full_at(&self, word: u64, rates: &Rates, now: u64) -> Option<u64> {
+        let full_at = word >> GENERATION_BITS;
+        match behind(word, rates) {
+            0 => Some(full_at),
+            1 => Some(now.saturating_add(rates.until_full(full_at.saturating_sub(now)))),
+            _ if self.word.load(Ordering::Acquire) != word => None,
+            // It missed a change, against what `take_over` asks for: it is full when it would have been.
+            _ => Some(full_at),
+        }
+    }
 }
 
-/// When the bucket will be full, in the present rate; `None`: the word is old.
+/// How many generations ago the word was counted.
 #[inline]
-fn full_at(word: u64, rates: &Rates, now: u64) -> Option<u64> {
-    let full_at = word >> GENERATION_BITS;
-    let behind = u64::from(rates.generation).wrapping_sub(word) & GENERATION_MASK;
-    match behind {
-        0 => Some(full_at),
-        1 => Some(now.saturating_add(rates.until_full(full_at.saturating_sub(now)))),
-        _ => None,
-    }
+fn behind(word: u64, rates: &Rates) -> u64 {
+    u64::from(rates.generation).wrapping_sub(word) & GENERATION_MASK
 }
 
 #[inline]
@@ -203,11 +182,14 @@ fn instant(ticks: u64) -> Instant {
     Instant::from_nanos(ticks.saturating_add(EPOCH))
 }
 
+#[cfg(test)]
+mod rated;
 #[cfg(all(test, not(seawall_loom)))]
 mod tests;
 
 #[cfg(all(test, seawall_loom))]
 mod loom_tests {
+    use super::rated::Rated;
     use super::*;
     use crate::ground::sync::Arc;
 
@@ -217,7 +199,7 @@ mod loom_tests {
     #[test]
     fn loom_one_of_two_takers_gets_the_last_token() {
         loom::model(|| {
-            let gcra = Arc::new(Gcra::new(Rate { interval: 1000, burst: 1 }));
+            let gcra = Arc::new(Rated::new(Rate { interval: 1000, burst: 1 }));
             let theirs = Arc::clone(&gcra);
             let thread = loom::thread::spawn(move || theirs.take(NOW).is_ok());
             let ours = gcra.take(NOW).is_ok();
@@ -230,16 +212,14 @@ mod loom_tests {
     #[test]
     fn loom_a_change_of_rate_neither_loses_nor_makes_a_token() {
         loom::model(|| {
-            let gcra = Arc::new(Gcra::new(Rate { interval: 1000, burst: 4 }));
+            let gcra = Arc::new(Rated::new(Rate { interval: 1000, burst: 4 }));
             assert!(gcra.take(NOW).is_ok());
             let theirs = Arc::clone(&gcra);
             let thread = loom::thread::spawn(move || theirs.take(NOW).is_ok());
             gcra.set_rate(Rate { interval: 50_000, burst: 4 }, NOW);
             gcra.set_rate(Rate { interval: 10, burst: 4 }, NOW);
             assert!(thread.join().expect("no panic"));
-            let rates = gcra.rates.read();
-            let debt = full_at(gcra.word.load(Ordering::Acquire), &rates, ticks(NOW)).expect("settled") - ticks(NOW);
-            assert_eq!(debt, 20, "two tokens are missing");
+            assert_eq!(gcra.full_at(NOW) - ticks(NOW), 20, "two tokens are missing");
         });
     }
 
@@ -251,16 +231,14 @@ mod loom_tests {
         // Once is enough to be away, and all ways to be so would take hours.
         model.preemption_bound = Some(1);
         model.check(|| {
-            let gcra = Arc::new(Gcra::new(Rate { interval: 1000, burst: 2 }));
+            let gcra = Arc::new(Rated::new(Rate { interval: 1000, burst: 2 }));
             let theirs = Arc::clone(&gcra);
             let thread = loom::thread::spawn(move || theirs.take(NOW).is_ok());
             for interval in [50_000, 10, 700] {
                 gcra.set_rate(Rate { interval, burst: 2 }, NOW);
             }
             assert!(thread.join().expect("no panic"));
-            let rates = gcra.rates.read();
-            let full_at = full_at(gcra.word.load(Ordering::Acquire), &rates, ticks(NOW));
-            assert_eq!(full_at.map(|at| at - ticks(NOW)), Some(700));
+            assert_eq!(gcra.full_at(NOW) - ticks(NOW), 700);
         });
     }
 }

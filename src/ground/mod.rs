@@ -1,11 +1,12 @@
 //! What everything else stands on: time, chance, verdict, context, error, locks, validation.
 
+pub(crate) mod call_deadline;
 pub(crate) mod chance;
 pub mod context;
 pub mod error;
 pub(crate) mod layer_id;
-pub(crate) mod live;
 pub(crate) mod scope;
+pub(crate) mod settings;
 pub(crate) mod stopwatch;
 pub(crate) mod sync;
 pub(crate) mod text;

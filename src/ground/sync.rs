@@ -36,6 +36,12 @@ pub(crate) use loom::sync::{Arc, Mutex, MutexGuard, atomic};
 #[cfg(not(seawall_loom))]
 pub(crate) use self::counted::{Mutex, MutexGuard};
 
+#[cfg(seawall_loom)]
+pub(crate) use self::modelled::Swap;
+/// A value that is replaced whole while others read it: writers and readers never wait for each other.
+#[cfg(not(seawall_loom))]
+pub(crate) use arc_swap::ArcSwap as Swap;
+
 /// Locks, and goes on with the data of a lock whose holder panicked: no foreign code runs under it, so what it guards is whole.
 #[cfg(not(seawall_loom))]
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -106,6 +112,35 @@ pub fn locks_held() -> u32 {
     return counted::HELD.get();
     #[cfg(not(all(debug_assertions, not(seawall_loom))))]
     return 0;
+}
+
+/// The model checker does not know `arc-swap`: a mutex has the same outcomes.
+#[cfg(seawall_loom)]
+mod modelled {
+    use std::sync::Arc;
+
+    use super::{Mutex, lock};
+
+    #[derive(Debug)]
+    pub(crate) struct Swap<T>(Mutex<Arc<T>>);
+
+    impl<T> Swap<T> {
+        pub(crate) fn from_pointee(value: T) -> Self {
+            Self(Mutex::new(Arc::new(value)))
+        }
+
+        pub(crate) fn load(&self) -> Arc<T> {
+            Arc::clone(&lock(&self.0))
+        }
+
+        pub(crate) fn swap(&self, value: Arc<T>) -> Arc<T> {
+            std::mem::replace(&mut lock(&self.0), value)
+        }
+
+        pub(crate) fn store(&self, value: Arc<T>) {
+            drop(self.swap(value));
+        }
+    }
 }
 
 #[cfg(not(seawall_loom))]

@@ -6,7 +6,7 @@ use super::config::ClientConfig;
 use super::per_authority::PerAuthority;
 use crate::admission::registry::{Observed, Registry};
 use crate::ground::error::InvalidConfig;
-use crate::ground::live::Current;
+use crate::ground::settings::Settings;
 use crate::ground::validation::{Validate, Validation};
 use crate::http::propagation::{HttpPropagator, Inject, InjectLayer};
 use crate::http::{ByExtension, ByMethod, ByStatus};
@@ -27,7 +27,7 @@ pub struct ClientLayer<C = ByStatus, R = ByMethod, P = HttpPropagator, L = ByExt
     bulkhead: BulkheadLayer<C, PerAuthority>,
     circuit_breaker: CircuitBreakerLayer<C, PerAuthority>,
     inject: InjectLayer<P>,
-    config: Arc<Current<ClientConfig>>,
+    config: Arc<Settings<ClientConfig>>,
 }
 
 /// The layers around an HTTP client.
@@ -79,7 +79,7 @@ impl<C: Clone, R, P, L> ClientLayer<C, R, P, L> {
             bulkhead,
             circuit_breaker,
             inject: inject(propagation)?,
-            config: Arc::new(Current::new(config.clone())),
+            config: Arc::new(Settings::new(config.clone())),
         })
     }
 }
@@ -129,7 +129,7 @@ impl<C, R, P, L> ClientLayer<C, R, P, L> {
     ///
     /// Fixed for as long as the layers live are `propagation.headers` and `per_authority`: another value there is a fault.
     ///
-    /// Calls read their settings without a lock; there is no cost but to the one who calls this.
+    /// Calls and reloads never wait for each other. The first call of each service after a reload loads the new settings.
     ///
     /// ```
     /// use std::time::Duration;
@@ -161,7 +161,7 @@ impl<C, R, P, L> ClientLayer<C, R, P, L> {
         let layers = self.observed();
         let is_new = valid.is_err() || self.config.get() != *config;
         observed::reload_if_new(layers.iter().map(|layer| layer.instruments()), valid, is_new)?;
-        let (retry, bulkhead, circuit_breaker) = self.config.replace(config, |_| {
+        let (retry, bulkhead, circuit_breaker) = self.config.replace(config.clone(), |_| {
             self.deadline.apply(&config.deadline);
             self.inject.set_allowance(config.propagation.allowance);
             self.circuit_breaker.set_max_unready(config.max_unready);

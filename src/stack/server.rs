@@ -5,7 +5,7 @@ use tower::Layer;
 use super::config::ServerConfig;
 use crate::admission::registry::{Observed, Registry};
 use crate::ground::error::InvalidConfig;
-use crate::ground::live::Current;
+use crate::ground::settings::Settings;
 use crate::ground::validation::{Validate, Validation};
 use crate::http::propagation::{Extract, ExtractLayer, HttpPropagator, PropagationConfig};
 use crate::http::respond::{Respond, RespondLayer, WithStatus};
@@ -24,7 +24,7 @@ pub struct ServerLayer<C = ByStatus, P = HttpPropagator, A = WithStatus> {
     deadline: DeadlineLayer<C, ByExtension>,
     upload: UploadLayer,
     load_shed: LoadShedLayer<C>,
-    config: Arc<Current<ServerConfig>>,
+    config: Arc<Settings<ServerConfig>>,
 }
 
 /// The layers in front of an HTTP service, such as an axum `Router`.
@@ -52,7 +52,7 @@ impl<C: Clone, P, A> ServerLayer<C, P, A> {
             deadline: deadline.with_classifier(classifier.clone()).with_timing(ByExtension::default()).served(),
             upload: UploadLayer::told_by(request_idle_share, told_by),
             load_shed: LoadShedLayer::new(load_shed)?.with_classifier(classifier).with_max_unready(max_unready),
-            config: Arc::new(Current::new(config.clone())),
+            config: Arc::new(Settings::new(config.clone())),
         })
     }
 }
@@ -117,7 +117,7 @@ impl<C, P, A> ServerLayer<C, P, A> {
     ///
     /// Fixed for as long as the layers live is `propagation.headers`: another value there is a fault.
     ///
-    /// Calls read their settings without a lock; there is no cost but to the one who calls this.
+    /// Calls and reloads never wait for each other. The first call of each service after a reload loads the new settings.
     ///
     /// # Errors
     /// If a setting is out of its range, or a fixed one is another; all faults are listed, with the path of the field, and
@@ -130,7 +130,7 @@ impl<C, P, A> ServerLayer<C, P, A> {
         let layers = self.observed();
         let is_new = valid.is_err() || self.config.get() != *config;
         observed::reload_if_new(layers.iter().map(|layer| layer.instruments()), valid, is_new)?;
-        let load_shed = self.config.replace(config, |_| {
+        let load_shed = self.config.replace(config.clone(), |_| {
             self.extract.set_most(config.propagation.max_timeout, config.propagation.max_priority);
             self.deadline.apply(&config.deadline);
             self.upload.set_idle_share(config.request_idle_share);

@@ -19,10 +19,10 @@ const ORDER_WITHIN: [(&str, &[&[&str]]); 4] = [
         "ground",
         &[
             &["chance", "layer_id", "sync", "text"],
-            &["time", "live"],
+            &["time", "settings"],
             &["scope"],
             &["error", "context", "stopwatch"],
-            &["validation"],
+            &["call_deadline", "validation"],
             &["verdict"],
         ],
     ),

@@ -103,7 +103,8 @@ fn forbidden_in_algorithms(path: &[&str]) -> Option<&'static str> {
             Some("its instants are those of ground::time")
         }
         ["std", "sync", ..] => Some("its atomics come from ground::sync, where they can be model-checked"),
-        _ if path.iter().any(|name| ["Arc", "Mutex", "RwLock"].contains(name)) => {
+        ["crate", "ground", "settings", ..] => Some("its settings are an argument"),
+        _ if path.iter().any(|name| ["Arc", "Mutex", "RwLock", "Swap", "arc_swap"].contains(name)) => {
             Some("the owner decides how it is shared")
         }
         _ => None,

@@ -12,7 +12,7 @@ use seawall::rate_limit::{RateLimitConfig, RateLimitLayer};
 use seawall::retry::{RetryConfig, RetryLayer};
 use tower::{Layer, Service};
 
-use crate::inner::{Answer, Hard, Readiness};
+use crate::inner::{Answer, Difficult, Readiness};
 
 /// For each layer: its service around a callee, in a block that checks something of it.
 macro_rules! for_each_layer {
@@ -33,7 +33,7 @@ macro_rules! for_each_layer {
             $(
                 #[tokio::test(start_paused = true)]
                 async fn $layer() {
-                    let $callee = Hard::new(Readiness::Slots, Answer::AtOnce);
+                    let $callee = Difficult::new(Readiness::Slots, Answer::AtOnce);
                     let mut $service = $new.unwrap().layer($callee.clone());
                     $check
                 }
@@ -67,7 +67,7 @@ for_each_layer!(readied_inner_service_keeps_what_it_reserved, |service, callee| 
 /// A call that is refused gives up what the inner service may have reserved, in foreign hands as well.
 #[tokio::test(start_paused = true)]
 async fn refusal_after_get_mut_releases_the_readied_service() {
-    let callee = Hard::new(Readiness::Slots, Answer::AtOnce);
+    let callee = Difficult::new(Readiness::Slots, Answer::AtOnce);
     let config = RateLimitConfig { permits: 1, ..RateLimitConfig::default() };
     let mut service = RateLimitLayer::new(config).unwrap().layer(callee.clone());
     assert_eq!(poll(service.call(7)), Poll::Ready(Some(7)));

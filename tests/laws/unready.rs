@@ -14,13 +14,13 @@ use tokio_test::task::{Spawn, spawn};
 use tower::util::Oneshot;
 use tower::{BoxError, Layer, Service, ServiceExt};
 
-use crate::inner::{Answer, Hard, Readiness};
+use crate::inner::{Answer, Difficult, Readiness};
 
-fn call<S>(layer: &impl Layer<Hard, Service = S>) -> Spawn<Oneshot<S, u32>>
+fn call<S>(layer: &impl Layer<Difficult, Service = S>) -> Spawn<Oneshot<S, u32>>
 where
     S: Service<u32, Error = BoxError>,
 {
-    spawn(layer.layer(Hard::new(Readiness::Never, Answer::AtOnce)).oneshot(7))
+    spawn(layer.layer(Difficult::new(Readiness::Never, Answer::AtOnce)).oneshot(7))
 }
 
 /// Two calls wait, and the next one is refused.

@@ -2,7 +2,6 @@
 
 use super::mode::Mode;
 use crate::ground::error::{Numbers, Trip, TripCause};
-use crate::ground::live::{Settings, pack_pair, unpack_pair};
 use crate::ground::time::Instant;
 
 /// An outage begins when a breaker opens, and lasts until it is closed again: all breaks and all probes are one outage.
@@ -45,71 +44,5 @@ impl Outage {
     pub(crate) fn numbers(&self, now: Instant) -> Numbers {
         let next_probe = self.until.map(|until| until.since(now));
         Numbers::of_outage(self.trip, self.breaks, now.since(self.since), next_probe)
-    }
-}
-
-/// No instant is zero.
-const NONE: u64 = 0;
-
-impl Settings<5> for Option<Outage> {
-    fn pack(&self) -> [u64; 5] {
-        let Some(Outage { since, until, trip, breaks }) = self else { return [NONE; 5] };
-        [
-            since.as_nanos(),
-            until.map_or(NONE, Instant::as_nanos),
-            pack_pair(trip.calls, trip.failures),
-            pack_pair(trip.slow, trip.overdue),
-            // The cause is a byte.
-            pack_pair(trip.unanswered, (*breaks).min(u32::MAX >> 8) << 8 | u32::from(trip.cause.number())),
-        ]
-    }
-
-    fn unpack([since, until, calls, slow, unanswered]: [u64; 5]) -> Self {
-        if since == NONE {
-            return None;
-        }
-        let (calls, failures) = unpack_pair(calls);
-        let (slow, overdue) = unpack_pair(slow);
-        let (unanswered, breaks) = unpack_pair(unanswered);
-        let cause = TripCause::of_number(breaks as u8)?;
-        Some(Outage {
-            since: Instant::from_nanos(since),
-            until: (until != NONE).then(|| Instant::from_nanos(until)),
-            trip: Trip { cause, calls, failures, slow, overdue, unanswered },
-            breaks: breaks >> 8,
-        })
-    }
-}
-
-#[cfg(all(test, not(seawall_loom)))]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    proptest! {
-        #[test]
-        fn outage_comes_back_as_it_was_packed(
-            since in 1_u64..,
-            until in prop::option::of(1_u64..),
-            counts: [u32; 5],
-            breaks in 0..1_u32 << 24,
-            cause in 0..6_u8,
-        ) {
-            let [calls, failures, slow, overdue, unanswered] = counts;
-            let cause = TripCause::of_number(cause).expect("one of six");
-            let outage = Outage {
-                since: Instant::from_nanos(since),
-                until: until.map(Instant::from_nanos),
-                trip: Trip { cause, calls, failures, slow, overdue, unanswered },
-                breaks,
-            };
-            prop_assert_eq!(Option::unpack(Some(outage).pack()), Some(outage));
-        }
-    }
-
-    #[test]
-    fn no_outage_comes_back_as_none() {
-        assert_eq!(Option::<Outage>::unpack(None::<Outage>.pack()), None);
     }
 }

@@ -1,6 +1,5 @@
 use std::time::Duration;
 
-use crate::ground::live::{Settings, pack_pair, unpack_pair};
 use crate::ground::time;
 
 /// From when on a call is slow.
@@ -52,7 +51,7 @@ pub(crate) struct Policy {
     pub(crate) rounds: u32,
 }
 
-/// The part of a policy that every call of a closed breaker looks at, as it is packed.
+/// The part of a policy that every call of a closed breaker looks at, in the form in which it is quickest to look at.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Pace {
     /// Zero: never.
@@ -106,55 +105,6 @@ impl Pace {
     }
 }
 
-impl Settings<3> for Pace {
-    fn pack(&self) -> [u64; 3] {
-        let Self { bad_in_a_row, minimum_calls, factor, after } = *self;
-        [pack_pair(bad_in_a_row, minimum_calls), factor.to_bits(), after]
-    }
-
-    #[inline]
-    fn unpack([calls, factor, after]: [u64; 3]) -> Self {
-        let (bad_in_a_row, minimum_calls) = unpack_pair(calls);
-        Self { bad_in_a_row, minimum_calls, factor: f64::from_bits(factor), after }
-    }
-}
-
-/// No rate and no number of calls is zero, and no factor: zero stands for "none", and for a fixed threshold. The pace comes
-/// first.
-impl Settings<10> for Policy {
-    fn pack(&self) -> [u64; 10] {
-        let [calls, factor, after] = self.pace().pack();
-        let rates = [self.failure_rate, self.slow_rate.unwrap_or(0.0), self.break_growth, self.jitter];
-        let [failure_rate, slow_rate, break_growth, jitter] = rates.map(f64::to_bits);
-        let breaks = pack_pair(self.short_breaks, self.rounds);
-        let [break_for, max_break] = [self.break_for, self.max_break].map(time::nanos);
-        [calls, factor, after, max_break, failure_rate, slow_rate, breaks, break_for, break_growth, jitter]
-    }
-
-    fn unpack(words: [u64; 10]) -> Self {
-        let [calls, factor, after, max_break, failure_rate, slow_rate, breaks, break_for, break_growth, jitter] = words;
-        let pace = Pace::unpack([calls, factor, after]);
-        let (short_breaks, rounds) = unpack_pair(breaks);
-        Self {
-            failure_rate: f64::from_bits(failure_rate),
-            slow_rate: (slow_rate != 0).then(|| f64::from_bits(slow_rate)),
-            bad_in_a_row: (pace.bad_in_a_row != 0).then_some(pace.bad_in_a_row),
-            minimum_calls: pace.minimum_calls,
-            slow_after: if pace.factor == 0.0 {
-                SlowAfter::Fixed(pace.floor())
-            } else {
-                SlowAfter::Relative { factor: pace.factor, floor: pace.floor() }
-            },
-            break_for: Duration::from_nanos(break_for),
-            short_breaks,
-            break_growth: f64::from_bits(break_growth),
-            max_break: Duration::from_nanos(max_break),
-            jitter: f64::from_bits(jitter),
-            rounds,
-        }
-    }
-}
-
 impl Policy {
     pub(crate) fn pace(&self) -> Pace {
         let (factor, after) = match self.slow_after {
@@ -203,43 +153,5 @@ impl Policy {
 
     pub(super) fn too_many_slow(&self, slow: f64, calls: f64) -> bool {
         calls > 0.0 && self.slow_rate.is_some_and(|rate| slow / calls >= rate)
-    }
-}
-
-#[cfg(all(test, not(seawall_loom)))]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    proptest! {
-        #[test]
-        fn a_policy_comes_back_as_it_was_packed(
-            rates in (1e-9..=1.0, prop::option::of(1e-9..=1.0), 0.0..=1.0),
-            calls in (prop::option::of(1u32..), 1u32.., 1u32.., 1u32..=10),
-            factors in (prop::option::of(1.0..1e12), 1.0..1e12),
-            times: [u64; 3],
-        ) {
-            let [after, break_for, max_break] = times.map(Duration::from_nanos);
-            let policy = Policy {
-                failure_rate: rates.0,
-                slow_rate: rates.1,
-                bad_in_a_row: calls.0,
-                minimum_calls: calls.1,
-                slow_after: match factors.0 {
-                    Some(factor) => SlowAfter::Relative { factor, floor: after },
-                    None => SlowAfter::Fixed(after),
-                },
-                break_for,
-                short_breaks: calls.2,
-                break_growth: factors.1,
-                max_break,
-                jitter: rates.2,
-                rounds: calls.3,
-            };
-            prop_assert_eq!(Policy::unpack(policy.pack()), policy);
-            prop_assert_eq!(Pace::unpack(policy.pace().pack()), policy.pace());
-            prop_assert_eq!(&policy.pack()[..3], &policy.pace().pack()[..]);
-        }
     }
 }

@@ -16,7 +16,6 @@ use std::time::Duration;
 use super::detect::{self, Detection};
 use super::machine::{Machine, Moment, Notice, Probe};
 use super::mode::Mode;
-use super::outage::Outage;
 use super::policy::{Pace, Policy};
 use super::row::{Length, Row};
 use super::time_left::TimeLeft;
@@ -25,7 +24,6 @@ use crate::algorithm::evidence::Evidence;
 use crate::algorithm::median::Median;
 use crate::algorithm::window::{Counts, Outcome, Span, Window};
 use crate::ground::error::Trip;
-use crate::ground::live::Live;
 use crate::ground::sync::atomic::{AtomicU64, Ordering};
 use crate::ground::time::{self, Instant};
 
@@ -120,12 +118,12 @@ pub(crate) struct Watch {
     refused: AtomicU64,
     /// After how long another try is worth it at the latest, in nanoseconds: probes may be answered long before `until`.
     try_again: AtomicU64,
-    /// What refusals tell.
-    outage: Live<Option<Outage>, 5>,
     time_left: TimeLeft,
     window: Window,
     ages: Ages,
     median: Median,
+    /// No call that took less is slow, whatever is usual; in nanoseconds. So most calls need no more of the settings when they end.
+    floor: AtomicU64,
     row: Row,
     /// Nanoseconds, a millisecond or so behind.
     last_good: AtomicU64,
@@ -149,11 +147,11 @@ impl Watch {
             earliest: AtomicU64::new(NEVER),
             refused: AtomicU64::new(0),
             try_again: AtomicU64::new(NEVER),
-            outage: Live::new(&machine.outage()),
             time_left: TimeLeft::new(),
             window,
             ages: Ages::new(),
             median: Median::new(),
+            floor: AtomicU64::new(0),
             row: Row::new(),
             last_good: AtomicU64::new(0),
             last_bad: AtomicU64::new(0),
@@ -161,6 +159,11 @@ impl Watch {
         };
         watch.publish(machine, moment);
         watch
+    }
+
+    /// Whether the machine has moved to another state since it was shown to the calls. Under its lock.
+    pub(crate) fn is_behind(&self, machine: &Machine) -> bool {
+        self.load().generation() != machine.generation()
     }
 
     /// Shows the machine's state to the calls. Under the machine's lock, after every move of it.
@@ -182,9 +185,6 @@ impl Watch {
         if let Some(until) = machine.open_until() {
             self.last_bad.fetch_max(until.as_nanos(), Ordering::Relaxed);
         }
-        if before.generation() != machine.generation() {
-            self.outage.write(&machine.outage());
-        }
         let (sign, until, earliest) = match machine.notice(moment) {
             Notice::Closed => (CLOSED, 0, None),
             Notice::Free => (FREE, 0, None),
@@ -194,6 +194,7 @@ impl Watch {
             Notice::Ask if machine.mode() == Mode::Observing => (PASS, 0, None),
             Notice::Ask => (ASK, 0, None),
         };
+        self.floor.store(time::nanos(moment.policy.pace().floor()), Ordering::Release);
         let try_again = if machine.open_until().is_some() { NEVER } else { time::nanos(moment.policy.break_for) };
         self.try_again.store(try_again, Ordering::Relaxed);
         // A call that finds the instants of another moment than its word asks the machine too early, or is refused once too often.
@@ -325,14 +326,13 @@ impl Watch {
         }
     }
 
-    /// A call is over. `Some`: that was enough, trip the machine.
+    /// A call is over. `Some`: that was enough, trip the machine. It is judged by the `policy` of now.
     #[inline]
     pub(crate) fn leave(
         &self,
         mut seat: Seat,
         end: Evidence,
-        pace: &Pace,
-        policy: impl FnOnce() -> Policy,
+        policy: impl Fn() -> Policy,
         now: Instant,
     ) -> Option<Detection> {
         self.stop_aging(&mut seat);
@@ -343,7 +343,7 @@ impl Watch {
         if let Evidence::Good(took) = end {
             self.median.record(took);
         }
-        let slow = |took| self.slow_after(pace).is_some_and(|after| took >= after);
+        let slow = |took| self.is_slow(took, || policy().pace());
         let outcome = match end {
             Evidence::Good(took) => Some(Outcome { failure: false, slow: slow(took) }),
             Evidence::Bad(took) => Some(Outcome { failure: true, slow: slow(took) }),
@@ -363,12 +363,13 @@ impl Watch {
             }
             Evidence::Bad(_) | Evidence::TimedOut => {
                 let row = self.row.add_bad(word.era(), now);
-                pace.is_row_too_long(row.bad).then(|| detect::consecutive(row))
+                policy().pace().is_row_too_long(row.bad).then(|| detect::consecutive(row))
             }
             // A crowd of callers that hangs up all at once, or a connection that takes its calls along, leaves a row of its own
             // between one good answer and the next.
             _ => {
                 let row = self.row.add_silent(word.era(), now);
+                let pace = &policy().pace();
                 let is_silent =
                     pace.is_row_of_silence(row.total()) && self.is_silent(now, pace.slow_or_floor(self.median(pace)));
                 is_silent.then(|| detect::unanswered(row))
@@ -395,15 +396,16 @@ impl Watch {
         self.median.after(pace.minimum_calls)
     }
 
+    #[inline]
+    fn is_slow(&self, took: Duration, pace: impl FnOnce() -> Pace) -> bool {
+        time::nanos(took) >= self.floor.load(Ordering::Acquire)
+            && self.slow_after(&pace()).is_some_and(|after| took >= after)
+    }
+
     /// From when on a call is slow; `None`: not known yet.
     #[inline]
     pub(crate) fn slow_after(&self, pace: &Pace) -> Option<Duration> {
         pace.slow_after(self.median(pace))
-    }
-
-    /// The outage, unless the breaker is closed or disabled.
-    pub(crate) fn outage(&self) -> Option<Outage> {
-        self.outage.read()
     }
 
     /// The calls of the window.

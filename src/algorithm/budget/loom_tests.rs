@@ -1,3 +1,4 @@
+use super::funded::Funded;
 use super::*;
 use crate::ground::sync::Arc;
 
@@ -5,9 +6,9 @@ const NOW: Instant = Instant::from_nanos(1 << 63);
 const TTL: Duration = Duration::from_secs(2);
 
 fn both<T: Send + 'static, U>(
-    ledger: &Arc<Ledger>,
-    theirs: impl FnOnce(&Ledger) -> T + Send + 'static,
-    ours: impl FnOnce(&Ledger) -> U,
+    ledger: &Arc<Funded>,
+    theirs: impl FnOnce(&Funded) -> T + Send + 'static,
+    ours: impl FnOnce(&Funded) -> U,
 ) -> (T, U) {
     let shared = Arc::clone(ledger);
     let thread = loom::thread::spawn(move || theirs(&shared));
@@ -19,13 +20,13 @@ fn both<T: Send + 'static, U>(
 #[test]
 fn loom_no_race_overdraws_the_deposits() {
     loom::model(|| {
-        let ledger = Arc::new(Ledger::new(0.75, TTL, 0.0, 0));
+        let ledger = Arc::new(Funded::new(0.75, TTL, 0.0, 0));
         ledger.deposit(NOW);
         let now = NOW + TTL / 2;
         ledger.deposit(now);
         let (theirs, ours) = both(&ledger, move |ledger| ledger.withdraw(now), |ledger| ledger.withdraw(now));
         assert!(theirs.is_none() || ours.is_none());
-        let left = ledger.deposited(ledger.epoch(now));
+        let left = ledger.deposited(now);
         let taken = if theirs.is_some() || ours.is_some() { 10_000 } else { 0 };
         assert_eq!(left + taken, 15_000, "what was not withdrawn is still there");
     });
@@ -35,8 +36,8 @@ fn loom_no_race_overdraws_the_deposits() {
 #[test]
 fn loom_no_race_overdraws_the_reserve() {
     loom::model(|| {
-        let ledger = Arc::new(Ledger::new(0.0, TTL, 1.0, 1));
-        let take = |ledger: &Ledger| {
+        let ledger = Arc::new(Funded::new(0.0, TTL, 1.0, 1));
+        let take = |ledger: &Funded| {
             let claim = ledger.withdraw(NOW)?;
             ledger.spend(claim, NOW);
             Some(())
@@ -51,7 +52,7 @@ fn loom_no_race_overdraws_the_reserve() {
 #[test]
 fn loom_a_refund_creates_nothing() {
     loom::model(|| {
-        let ledger = Arc::new(Ledger::new(1.0, TTL, 1.0, 1));
+        let ledger = Arc::new(Funded::new(1.0, TTL, 1.0, 1));
         ledger.deposit(NOW);
         let claim = ledger.withdraw(NOW).expect("one deposit");
         let later = NOW + TTL;
@@ -72,10 +73,10 @@ fn loom_a_refund_creates_nothing() {
 #[test]
 fn loom_a_change_of_the_reserve_makes_no_token() {
     loom::model(|| {
-        let ledger = Arc::new(Ledger::new(0.0, TTL, 0.001, 2));
+        let ledger = Arc::new(Funded::new(0.0, TTL, 0.001, 2));
         let spent = ledger.withdraw(NOW).expect("two are there");
         ledger.spend(spent, NOW);
-        let take = |ledger: &Ledger| ledger.withdraw(NOW).map(|claim| ledger.spend(claim, NOW)).is_some();
+        let take = |ledger: &Funded| ledger.withdraw(NOW).map(|claim| ledger.spend(claim, NOW)).is_some();
         let (theirs, ours) = both(&ledger, take, |ledger| {
             ledger.reload(0.0, TTL, 1000.0, 4, NOW);
             take(ledger)
@@ -89,7 +90,7 @@ fn loom_a_change_of_the_reserve_makes_no_token() {
 #[test]
 fn loom_a_deposit_survives_a_change_of_its_time_to_live() {
     loom::model(|| {
-        let ledger = Arc::new(Ledger::new(1.0, TTL, 0.0, 0));
+        let ledger = Arc::new(Funded::new(1.0, TTL, 0.0, 0));
         let (_, seen) = both(
             &ledger,
             |ledger| ledger.deposit(NOW),

@@ -6,11 +6,11 @@
 //! that it does not grow back meanwhile; a refund is then exactly as if it had never been withdrawn, and burst and rate
 //! are never exceeded.
 //!
-//! Rate and burst may change. As in [`gcra`](crate::algorithm::gcra), the word says which of two rates it is counted in, and
-//! who finds it behind takes it over: as many tokens are there as before, so that nobody fills the reserve by changing it.
+//! Rate and burst may change. As in [`gcra`](crate::algorithm::gcra), the rates are an argument, the word says which of two rates
+//! it is counted in, and a caller that finds it behind takes it over: as many tokens are there as before, so that nobody fills
+//! the reserve by changing it.
 
 use crate::algorithm::gcra::{Rate, Rates};
-use crate::ground::live::{Live, Settings as _};
 use crate::ground::sync::atomic::{AtomicU64, Ordering};
 use crate::ground::time::Instant;
 
@@ -28,8 +28,6 @@ pub(crate) const MAX_BURST: u32 = HELD_MASK as u32;
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Reserve {
-    /// In microseconds; a burst of zero is no reserve.
-    rates: Live<Rates, 4>,
     state: AtomicU64,
 }
 
@@ -56,7 +54,7 @@ impl State {
         (self.full_at.min(LAST) << HELD_BITS | self.held.min(HELD_MASK)) << GENERATION_BITS | self.generation
     }
 
-    /// The same in the present rate; `None`: the word is old.
+    /// The same in the present rate; `None`: it missed a change.
     fn by(self, rates: &Rates, now: u64) -> Option<Self> {
         let generation = u64::from(rates.generation) & GENERATION_MASK;
         match generation.wrapping_sub(self.generation) & GENERATION_MASK {
@@ -70,7 +68,8 @@ impl State {
     }
 }
 
-fn rate(per_second: f64, burst: u32) -> Rate {
+/// In microseconds; a burst of zero is no reserve.
+pub(super) fn rate(per_second: f64, burst: u32) -> Rate {
     // Rounded up, so that rounding never makes the rate higher.
     let interval = (1e6 / per_second).ceil();
     let burst = if interval.is_finite() { burst.min(MAX_BURST) } else { 0 };
@@ -78,31 +77,27 @@ fn rate(per_second: f64, burst: u32) -> Rate {
 }
 
 impl Reserve {
-    pub(super) fn new(per_second: f64, burst: u32) -> Self {
-        Self { rates: Live::new(&Rates::first(rate(per_second, burst))), state: AtomicU64::new(0) }
+    pub(super) fn new(rates: &Rates) -> Self {
+        let state = State { full_at: 0, held: 0, generation: u64::from(rates.generation) & GENERATION_MASK };
+        Self { state: AtomicU64::new(state.pack()) }
     }
 
-    /// Another rate and burst from now on. What is there stays, up to the new burst; what is held stays held.
-    pub(super) fn set_rate(&self, per_second: f64, burst: u32, now: Instant) {
-        let next = rate(per_second, burst);
-        self.rates.update(|rates| {
-            // The word may not be two rates behind.
-            self.update(now, |state, _, _| Some(state));
-            if rates.now == next { rates } else { rates.then(next) }.pack()
-        });
-        self.update(now, |state, _, _| Some(state));
+    /// Counts in the rate of `rates` from now on. What is there stays, up to the new burst; what is held stays held. See
+    /// [`Gcra::take_over`](crate::algorithm::gcra::Gcra::take_over) for when.
+    pub(super) fn take_over(&self, rates: &Rates, now: Instant) {
+        self.update(|| *rates, now, |state, _, _| Some(state));
     }
 
     /// Takes a token that stays in the bucket until it is spent or refunded.
-    pub(super) fn hold(&self, now: Instant) -> bool {
-        self.update(now, |state, rate, now| {
+    pub(super) fn hold(&self, latest: impl Fn() -> Rates, now: Instant) -> bool {
+        self.update(latest, now, |state, rate, now| {
             (whole(state, rate, now) > 0).then_some(State { held: state.held + 1, ..state })
         })
     }
 
     /// A held token leaves the bucket, and begins to grow back.
-    pub(super) fn spend(&self, now: Instant) {
-        self.update(now, |state, rate, now| {
+    pub(super) fn spend(&self, latest: impl Fn() -> Rates, now: Instant) {
+        self.update(latest, now, |state, rate, now| {
             Some(State {
                 full_at: state.full_at.max(now).saturating_add(rate.interval),
                 held: state.held.saturating_sub(1),
@@ -122,55 +117,57 @@ impl Reserve {
     }
 
     /// How many tokens can be held at once.
-    pub(super) fn free(&self, now: Instant) -> u32 {
-        let now = micros(now);
-        loop {
-            let word = self.state.load(Ordering::Acquire);
-            let rates = self.rates.read();
-            if let Some(state) = State::unpack(word).by(&rates, now) {
-                return u32::try_from(whole(state, rates.now, now)).unwrap_or(MAX_BURST);
-            }
-        }
+    pub(super) fn free(&self, latest: impl Fn() -> Rates, now: Instant) -> u32 {
+        let (_, state, rates) = self.look(&latest, micros(now));
+        u32::try_from(whole(state, rates.now, micros(now))).unwrap_or(MAX_BURST)
     }
 
     /// Whether no token is missing or held.
-    pub(super) fn is_full(&self, now: Instant) -> bool {
-        let (missing, held, _) = self.missing(now);
-        missing == 0 && held == 0
+    pub(super) fn is_full(&self, latest: impl Fn() -> Rates, now: Instant) -> bool {
+        let (_, state, _) = self.look(&latest, micros(now));
+        state.full_at <= micros(now) && state.held == 0
     }
 
-    /// A new reserve begins with as many tokens as `other` has, at most its burst. What others hold stays with them.
-    pub(super) fn inherit(&self, other: &Self, now: Instant) {
-        let ((missing, _, before), rates) = (other.missing(now), self.rates.read());
-        let missing = Rates { before, ..rates }.until_full(missing);
+    /// A new reserve of these `rates` begins with as many tokens as `other` has, at most its burst. What others hold stays with
+    /// them.
+    pub(super) fn inherit(&self, rates: &Rates, other: &Self, others: impl Fn() -> Rates, now: Instant) {
+        let now = micros(now);
+        let (_, theirs, before) = other.look(&others, now);
+        let missing = Rates { before: before.now, ..*rates }.until_full(theirs.full_at.saturating_sub(now));
         let generation = u64::from(rates.generation) & GENERATION_MASK;
-        let state = State { full_at: micros(now).saturating_add(missing), held: 0, generation };
+        let state = State { full_at: now.saturating_add(missing), held: 0, generation };
         self.state.store(state.pack(), Ordering::Release);
     }
 
-    /// In how many microseconds the bucket will be full, how many tokens are held, and the rate.
-    fn missing(&self, now: Instant) -> (u64, u64, Rate) {
+    /// Replaces the state by what `next` makes of it, at the present rate; `false` if it makes nothing of it.
+    fn update(
+        &self,
+        latest: impl Fn() -> Rates,
+        now: Instant,
+        next: impl Fn(State, Rate, u64) -> Option<State>,
+    ) -> bool {
         let now = micros(now);
         loop {
-            let word = self.state.load(Ordering::Acquire);
-            let rates = self.rates.read();
-            if let Some(state) = State::unpack(word).by(&rates, now) {
-                return (state.full_at.saturating_sub(now), state.held, rates.now);
+            let (word, state, rates) = self.look(&latest, now);
+            let Some(next) = next(state, rates.now, now) else { return false };
+            if self.state.compare_exchange_weak(word, next.pack(), Ordering::AcqRel, Ordering::Acquire).is_ok() {
+                return true;
             }
         }
     }
 
-    /// Replaces the state by what `next` makes of it, at the present rate; `false` if it makes nothing of it.
-    fn update(&self, now: Instant, next: impl Fn(State, Rate, u64) -> Option<State>) -> bool {
-        let now = micros(now);
+    /// The word, what it says in the present rate, and the rates.
+    fn look(&self, latest: &impl Fn() -> Rates, now: u64) -> (u64, State, Rates) {
         loop {
             // In this order: see `gcra`.
             let word = self.state.load(Ordering::Acquire);
-            let rates = self.rates.read();
-            let Some(state) = State::unpack(word).by(&rates, now) else { continue };
-            let Some(next) = next(state, rates.now, now) else { return false };
-            if self.state.compare_exchange_weak(word, next.pack(), Ordering::AcqRel, Ordering::Acquire).is_ok() {
-                return true;
+            let (state, rates) = (State::unpack(word), latest());
+            if let Some(state) = state.by(&rates, now) {
+                return (word, state, rates);
+            }
+            if self.state.load(Ordering::Acquire) == word {
+                let generation = u64::from(rates.generation) & GENERATION_MASK;
+                return (word, State { generation, ..state }, rates);
             }
         }
     }

@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
+use super::rated::Rated;
 use super::*;
 
 const START: Instant = Instant::from_nanos(1 << 63);
@@ -13,7 +14,7 @@ fn rate(interval: Duration, burst: u32) -> Rate {
 
 /// Takes as many tokens as are asked for, each at the first instant at which it may be; returns when the last was, in
 /// milliseconds after `at`.
-fn wait_for(gcra: &Gcra, at: u32, tokens: u32, last: &mut Instant) -> u32 {
+fn wait_for(gcra: &Rated, at: u32, tokens: u32, last: &mut Instant) -> u32 {
     let at = START + at * MS;
     for _ in 0..tokens {
         *last = (*last).max(at);
@@ -29,13 +30,13 @@ fn wait_for(gcra: &Gcra, at: u32, tokens: u32, last: &mut Instant) -> u32 {
 /// multiples of the interval and GCRA's at the first call, so the rows after a pause differ by that.
 #[test]
 fn failsafe_an_even_rate_spaces_calls() {
-    let (gcra, mut last) = (Gcra::new(rate(500 * MS, 1)), START);
+    let (gcra, mut last) = (Rated::new(rate(500 * MS, 1)), START);
     let waits = [(0, 7), (800, 3), (2300, 1), (3500, 3)].map(|(at, tokens)| wait_for(&gcra, at, tokens, &mut last));
     assert_eq!(waits, [3000, 3700, 2700, 3000]);
     assert_eq!(wait_for(&gcra, 9100, 3, &mut last), 1000, "its own: 900, to the grid");
     assert_eq!(wait_for(&gcra, 11_000, 1, &mut last), 0);
 
-    let (gcra, mut last) = (Gcra::new(rate(200 * MS, 1)), START);
+    let (gcra, mut last) = (Rated::new(rate(200 * MS, 1)), START);
     let waits = [(0, 3), (550, 2)].map(|(at, tokens)| wait_for(&gcra, at, tokens, &mut last));
     assert_eq!(waits, [400, 250]);
     assert_eq!(wait_for(&gcra, 2210, 2, &mut last), 200, "its own: 190, to the grid");
@@ -45,7 +46,7 @@ fn failsafe_an_even_rate_spaces_calls() {
 /// longer than there, and in the long run all have waited as long.
 #[test]
 fn failsafe_a_bursty_rate() {
-    let (gcra, mut last) = (Gcra::new(rate(500 * MS, 2)), START);
+    let (gcra, mut last) = (Rated::new(rate(500 * MS, 2)), START);
     let waits = [(0, 7), (800, 3), (2300, 1), (3500, 3)].map(|(at, tokens)| wait_for(&gcra, at, tokens, &mut last));
     assert_eq!(waits, [2500, 3200, 2200, 2500]);
     assert_eq!(wait_for(&gcra, 7000, 1, &mut last), 0);
@@ -54,7 +55,7 @@ fn failsafe_a_bursty_rate() {
 /// Polly (I7): 60 a minute, in a burst of 60.
 #[test]
 fn polly_a_burst_as_large_as_the_rate() {
-    let gcra = Gcra::new(rate(1000 * MS, 60));
+    let gcra = Rated::new(rate(1000 * MS, 60));
     assert!((0..60).all(|_| gcra.take(START).is_ok()));
     assert_eq!(gcra.take(START), Err(START + 1000 * MS));
     assert!(gcra.take(START + 999 * MS).is_err());
@@ -64,7 +65,7 @@ fn polly_a_burst_as_large_as_the_rate() {
 /// Three a second are a third of a second rounded up: never more than three million in a million seconds.
 #[test]
 fn an_odd_rate_is_not_exceeded_in_the_long_run() {
-    let (gcra, mut now, mut taken) = (Gcra::new(Rate { interval: 1_000_000_000_u64.div_ceil(3), burst: 1 }), START, 0);
+    let (gcra, mut now, mut taken) = (Rated::new(Rate { interval: 1_000_000_000_u64.div_ceil(3), burst: 1 }), START, 0);
     let end = START + Duration::from_secs(100_000);
     while now < end {
         match gcra.take(now) {
@@ -77,7 +78,7 @@ fn an_odd_rate_is_not_exceeded_in_the_long_run() {
 
 #[test]
 fn what_is_there_is_carried_over_as_tokens() {
-    let gcra = Gcra::new(rate(60_000 * MS, 1));
+    let gcra = Rated::new(rate(60_000 * MS, 1));
     assert!(gcra.take(START).is_ok());
     assert_eq!(gcra.next(START), START + 60_000 * MS);
     gcra.set_rate(rate(10 * MS, 1), START + 30_000 * MS);
@@ -93,7 +94,7 @@ fn what_is_there_is_carried_over_as_tokens() {
 /// nothing does.
 #[test]
 fn a_smaller_burst_shuts_nobody_out() {
-    let gcra = Gcra::new(rate(MS, 1000));
+    let gcra = Rated::new(rate(MS, 1000));
     assert!((0..1000).all(|_| gcra.take(START).is_ok()));
     gcra.set_rate(rate(100 * MS, 10), START);
     assert_eq!(gcra.next(START), START + 100 * MS);
@@ -104,11 +105,11 @@ fn a_smaller_burst_shuts_nobody_out() {
 fn no_change_brings_a_token() {
     let (fast, century) = (rate(Duration::from_nanos(1), u32::MAX), rate(Duration::from_secs(100_000_000), 3));
     for (large, small) in [(rate(MS, 1000), rate(MS, 1)), (rate(MS, 1000), rate(60_000 * MS, 3)), (fast, century)] {
-        let gcra = Gcra::new(large);
+        let gcra = Rated::new(large);
         while gcra.take(START).is_ok() {
             if large == fast {
                 // As if it had been taken two billion times.
-                gcra.word.store(pack(ticks(START) + u64::from(u32::MAX), 0), Ordering::Release);
+                gcra.gcra.word.store(pack(ticks(START) + u64::from(u32::MAX), 0), Ordering::Release);
             }
         }
         for _ in 0..100 {
@@ -120,9 +121,30 @@ fn no_change_brings_a_token() {
     }
 }
 
+/// A caller may hold rates of before a reload; the word tells it so.
+#[test]
+fn stale_rates_are_replaced_by_the_latest() {
+    let gcra = Rated::new(rate(60_000 * MS, 1));
+    let stale = gcra.rates();
+    gcra.set_rate(rate(10 * MS, 1), START);
+    assert_eq!(gcra.gcra.take(&stale, || gcra.rates(), START), Ok(()));
+    assert_eq!(gcra.next(START), START + 10 * MS, "a token of the new rate");
+}
+
+/// It would be a fault of the caller, and must not hang the calls.
+#[test]
+fn bucket_that_missed_changes_still_answers() {
+    let gcra = Rated::new(rate(10 * MS, 1));
+    assert!(gcra.take(START).is_ok());
+    let rates = gcra.rates().then(rate(20 * MS, 1)).then(rate(30 * MS, 1));
+    assert_eq!(gcra.gcra.take(&rates, || rates, START), Err(START + 10 * MS));
+    assert_eq!(gcra.gcra.take(&rates, || rates, START + 10 * MS), Ok(()));
+    assert_eq!(gcra.gcra.next(|| rates, START + 10 * MS), START + 40 * MS);
+}
+
 #[test]
 fn it_stands_the_ends_of_time() {
-    let gcra = Gcra::new(Rate { interval: u64::MAX, burst: u32::MAX });
+    let gcra = Rated::new(Rate { interval: u64::MAX, burst: u32::MAX });
     for now in [Instant::from_nanos(0), START, Instant::MAX] {
         let _ = (gcra.take(now), gcra.next(now));
         gcra.set_rate(Rate { interval: 1, burst: 1 }, now);
@@ -147,7 +169,7 @@ proptest! {
         1 => (1u64..2000, 1u32..8).prop_map(|(interval, burst)| Step::Rate(interval, burst)),
     ], 1..300)) {
         let mut rate = Rate { interval: 500, burst: 3 };
-        let gcra = Gcra::new(rate);
+        let gcra = Rated::new(rate);
         let (mut missing, mut now) = (0.0f64, START);
         for step in steps {
             match step {
@@ -173,7 +195,7 @@ proptest! {
                     missing = (missing + f64::from(burst) - f64::from(rate.burst)).max(0.0);
                     rate = Rate { interval, burst };
                     gcra.set_rate(rate, now);
-                    prop_assert_eq!(gcra.rate(), rate);
+                    prop_assert_eq!(gcra.rates().now, rate);
                     // Rounded up, by less than a tick a change: from here on the model has what is missing exactly.
                     let whole = i128::from(burst - 1) * i128::from(interval);
                     let debt = i128::from(gcra.next(now).as_nanos()) + whole - i128::from(now.as_nanos());
@@ -183,12 +205,5 @@ proptest! {
                 }
             }
         }
-    }
-
-    #[test]
-    fn rates_come_back_as_they_were_packed(intervals: [u64; 2], bursts: [u32; 2], generation: u32) {
-        let [now, before] = [0, 1].map(|n| Rate { interval: intervals[n], burst: bursts[n] });
-        let rates = Rates { now, before, generation };
-        prop_assert_eq!(Rates::unpack(rates.pack()), rates);
     }
 }

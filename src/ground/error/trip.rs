@@ -19,16 +19,6 @@ pub enum TripCause {
 }
 
 impl TripCause {
-    /// All of them, in the order of their numbers.
-    const ALL: [Self; 6] = [
-        Self::FailureRate,
-        Self::SlowRate,
-        Self::ConsecutiveFailures,
-        Self::Hanging,
-        Self::Unanswered,
-        Self::ForcedOpen,
-    ];
-
     /// The cause in one word, as logs and snapshots have it.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -47,18 +37,10 @@ impl TripCause {
             Self::FailureRate => "the circuit is open because too many calls failed (failure_rate)",
             Self::SlowRate => "the circuit is open because too many calls were slow (slow_rate)",
             Self::ConsecutiveFailures => "the circuit is open because of consecutive_failures",
-            Self::Hanging => "the circuit is open because the callee hangs",
+            Self::Hanging => "the circuit is open because the dependency hangs",
             Self::Unanswered => "the circuit is open because no call was answered",
             Self::ForcedOpen => "the circuit was forced open by hand, and stays open until it is told to enforce",
         }
-    }
-
-    pub(crate) const fn number(self) -> u8 {
-        self as u8
-    }
-
-    pub(crate) fn of_number(number: u8) -> Option<Self> {
-        Self::ALL.get(usize::from(number)).copied()
     }
 }
 
@@ -80,18 +62,5 @@ impl Trip {
     /// No calls yet, or none at all.
     pub(crate) const fn by(cause: TripCause) -> Self {
         Self { cause, calls: 0, failures: 0, slow: 0, overdue: 0, unanswered: 0 }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn trip_causes_come_back_by_their_numbers() {
-        for cause in TripCause::ALL {
-            assert_eq!(TripCause::of_number(cause.number()), Some(cause));
-        }
-        assert_eq!(TripCause::of_number(TripCause::ALL.len() as u8), None);
     }
 }

@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use crate::ground::call_deadline::CallDeadline;
 use crate::ground::error::{Numbers, Reason, Why};
 use crate::ground::layer_id::LayerId;
 use crate::ground::time::Instant;
@@ -60,6 +61,12 @@ pub(crate) enum Pace {
 impl Expiry {
     pub(crate) fn new(layer_id: LayerId, at: Instant, reason: Reason) -> Self {
         Self { start: None, at, idle: None, layer_id, reason, pace: Pace::Free }
+    }
+
+    /// Of what a call leaves in its response.
+    #[inline]
+    pub(crate) fn of(layer_id: LayerId, deadline: &CallDeadline) -> Self {
+        Self::new(layer_id, deadline.end(), deadline.reason()).since(deadline.start())
     }
 
     /// The same, of what began at `start`.

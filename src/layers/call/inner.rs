@@ -184,26 +184,34 @@ where
     S::Error: Into<BoxError>,
     F: Future<Output = Result<S::Response, S::Error>>,
 {
-    /// Waits for the inner service of the layer with this id, and calls it. An error here says that nothing was sent.
+    /// Polls the call of the layer with this id: waits for the inner service, calls it, and waits for the answer.
     #[inline]
     pub(crate) fn poll_call(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         layer_id: LayerId,
-    ) -> Poll<Result<(), BoxError>> {
-        let future = match self.as_mut().project() {
-            CallProj::Running { .. } | CallProj::Over => return Poll::Ready(Ok(())),
-            CallProj::Refused(refusal) => {
-                let Some(refusal) = refusal.take() else { return Poll::Pending };
-                self.set(Self::Over);
-                return Poll::Ready(Err(reject(refusal)));
-            }
-            CallProj::Waiting { service, request, unready, place } => {
-                match service.poll_ready(cx) {
-                    Poll::Ready(Ok(())) => {}
+    ) -> Poll<Result<S::Response, CallError>> {
+        loop {
+            match self.as_mut().project() {
+                CallProj::Running { future } => {
+                    let result = ready!(future.poll(cx));
+                    self.set(Self::Over);
+                    return Poll::Ready(result.map_err(|error| CallError::Called(error.into())));
+                }
+                CallProj::Refused(refusal) => {
+                    let Some(refusal) = refusal.take() else { return Poll::Pending };
+                    self.set(Self::Over);
+                    return Poll::Ready(Err(CallError::NotCalled(reject(refusal))));
+                }
+                CallProj::Waiting { service, request, unready, place } => match service.poll_ready(cx) {
+                    Poll::Ready(Ok(())) => {
+                        let Some(request) = request.take() else { return Poll::Pending };
+                        let future = service.call(request);
+                        self.set(Self::Running { future });
+                    }
                     Poll::Ready(Err(error)) => {
                         self.set(Self::Over);
-                        return Poll::Ready(Err(error.into()));
+                        return Poll::Ready(Err(CallError::NotCalled(error.into())));
                     }
                     Poll::Pending => {
                         if place.is_none() {
@@ -212,41 +220,46 @@ where
                                 Err(numbers) => {
                                     self.set(Self::Over);
                                     let refusal = telemetry::refuse(layer_id, Reason::NotReady).with_numbers(numbers);
-                                    return Poll::Ready(Err(reject(refusal)));
+                                    return Poll::Ready(Err(CallError::NotCalled(reject(refusal))));
                                 }
                             }
                         }
-                        // The callee has not been asked yet, so this is no time of the callee's.
+                        // The dependency has not been asked yet, so this is no time of its own.
                         scope::mark_local_wait();
                         return Poll::Pending;
                     }
-                }
-                match request.take() {
-                    Some(request) => service.call(request),
-                    None => return Poll::Pending,
-                }
+                },
+                // Polled after it was over: as fused futures do.
+                CallProj::Over => return Poll::Pending,
             }
-        };
-        self.set(Self::Running { future });
-        Poll::Ready(Ok(()))
+        }
     }
 
-    /// Polls the call of the layer with this id.
+    /// The same, where it does not matter whether the inner service was called.
     #[inline]
     pub(crate) fn poll(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         layer_id: LayerId,
     ) -> Poll<Result<S::Response, BoxError>> {
-        ready!(self.as_mut().poll_call(cx, layer_id))?;
-        match self.as_mut().project() {
-            CallProj::Running { future } => {
-                let result = ready!(future.poll(cx));
-                self.set(Self::Over);
-                Poll::Ready(result.map_err(Into::into))
-            }
-            // Polled after it was over: as fused futures do.
-            CallProj::Refused(_) | CallProj::Waiting { .. } | CallProj::Over => Poll::Pending,
+        self.poll_call(cx, layer_id).map_err(CallError::into_inner)
+    }
+}
+
+/// How a call ended without an answer.
+#[derive(Debug)]
+pub(crate) enum CallError {
+    /// The inner service was called.
+    Called(BoxError),
+    /// It was not called, so that nothing was sent.
+    NotCalled(BoxError),
+}
+
+impl CallError {
+    #[inline]
+    pub(crate) fn into_inner(self) -> BoxError {
+        match self {
+            Self::Called(error) | Self::NotCalled(error) => error,
         }
     }
 }

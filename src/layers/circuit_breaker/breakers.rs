@@ -7,12 +7,12 @@ use tokio::sync::futures::OwnedNotified;
 use super::KIND;
 use super::config::CircuitBreakerConfig;
 use super::state::Breaker;
-use super::terms::Terms;
+use super::terms::{Entrance, Terms};
 use crate::admission::keyed::{Forgettable, KeyBy, Keyed, Keying, Survey};
 use crate::admission::registry::{BreakerCondition, Command, Condition, LastTransition, Observed, Unsupported};
 use crate::algorithm::breaker::{Mode, State, Transition};
 use crate::ground::error::Numbers;
-use crate::ground::live::Current;
+use crate::ground::settings::{Cached, Settings};
 use crate::ground::sync::atomic::{self, AtomicBool};
 use crate::ground::sync::{Arc, Mutex, lock};
 use crate::ground::time::{self, Instant};
@@ -22,7 +22,9 @@ use crate::telemetry::{Instruments, Unreported};
 
 #[derive(Debug)]
 pub(super) struct Breakers<K: Keying> {
-    config: Current<CircuitBreakerConfig>,
+    config: Settings<CircuitBreakerConfig>,
+    /// What follows from it, for all breakers and calls.
+    terms: Arc<Settings<Terms>>,
     /// What breakers for new keys begin with.
     mode: Mutex<Mode>,
     keyed: Keyed<K, Breaker>,
@@ -87,7 +89,8 @@ impl Forgettable for Breaker {
 impl<K: Keying> Breakers<K> {
     pub(super) fn new(config: CircuitBreakerConfig, keying: K, instruments: Instruments) -> Self {
         let mode = config.mode();
-        let common = Breaker::new(&Terms::of(&config), config.span(), mode, None, instruments.clone());
+        let terms = Arc::new(Settings::new(Terms::of(&config)));
+        let common = Breaker::new(Arc::clone(&terms), config.span(), mode, None, instruments.clone());
         Self {
             keyed: Keyed::new(keying, config.max_keys, common),
             seen: Survey::default(),
@@ -95,12 +98,24 @@ impl<K: Keying> Breakers<K> {
             unready: Unready::default(),
             unready_while_open: AtomicBool::new(config.unready_while_open),
             instruments,
-            config: Current::new(config),
+            config: Settings::new(config),
+            terms,
         }
     }
 
     pub(super) fn config(&self) -> CircuitBreakerConfig {
         self.config.get()
+    }
+
+    /// What calls need to be let in, to be kept by a service that [looks at it](Self::entrance) when a call comes.
+    pub(super) fn cached_entrance(&self) -> Cached<Entrance> {
+        self.terms.cached(Terms::entrance)
+    }
+
+    /// The entrance that holds now.
+    #[inline]
+    pub(super) fn entrance<'a>(&self, cached: &'a mut Cached<Entrance>) -> &'a Entrance {
+        self.terms.refresh(cached, Terms::entrance)
     }
 
     pub(super) fn breaker<Req>(&self, request: &Req) -> Arc<Breaker>
@@ -111,9 +126,8 @@ impl<K: Keying> Breakers<K> {
     }
 
     fn make(&self) -> Breaker {
-        let config = self.config();
-        let outage = self.common().outage();
-        Breaker::new(&Terms::of(&config), config.span(), self.mode(), outage, self.instruments.clone())
+        let (span, outage) = (self.config.read(CircuitBreakerConfig::span), self.common().outage());
+        Breaker::new(Arc::clone(&self.terms), span, self.mode(), outage, self.instruments.clone())
     }
 
     pub(super) fn unready(&self) -> &Unready {
@@ -160,10 +174,11 @@ impl<K: Keying> Breakers<K> {
     /// What is returned is to be done where foreign code may run.
     pub(super) fn apply(&self, config: &CircuitBreakerConfig) -> impl FnOnce() + use<'_, K> {
         let now = time::now();
-        let changes_mode = self.config.replace(config, |before| {
+        let changes_mode = self.config.replace(config.clone(), |before| {
+            self.terms.store(Terms::of(config));
             self.unready_while_open.store(config.unready_while_open, atomic::Ordering::Release);
             let span = (config.window != before.window).then(|| config.span());
-            self.keyed.for_each(|breaker| breaker.reload(&Terms::of(config), span, now));
+            self.keyed.for_each(|breaker| breaker.reloaded(span, now));
             let mut mode = lock(&self.mode);
             let is_forced = *mode != before.mode() && matches!(*mode, Mode::ForcedOpen | Mode::Disabled);
             let changes_mode = config.mode() != before.mode() && !is_forced;

@@ -101,7 +101,7 @@ impl<C, K: Keying> CircuitBreakerLayer<C, K> {
     /// - **What survives:** the state, the counts of the window, and what is known of the callee's speed. Only with another `window`
     ///   counting begins anew, and what calls in flight will say is not counted; but an open breaker stays open all the same.
     ///
-    /// Calls read their settings without a lock; there is no cost but to the one who calls this. Windows of calls keep the
+    /// Calls and reloads never wait for each other. The first call of each service after a reload loads the new settings. Windows of calls keep the
     /// memory of the largest that they were, two bytes a call.
     ///
     /// ```

@@ -67,7 +67,7 @@
 //! - **A reload** ([`reload`](CircuitBreakerLayer::reload)) holds at once: calls are judged, when they end, by what holds then. The state, the
 //!   counts (unless the window is another) and what was forced by hand are kept.
 //! - **Cost:** closed, no lock and no allocation: two readings of the clock and four atomic updates; refused, in whatever state, a
-//!   few loads, and in a break one atomic update. A timer looks at the calls in flight about once in the time of the slow threshold.
+//!   load of the outage (two atomic updates in memory of the thread's own), and in a break one atomic update. A timer looks at the calls in flight about once in the time of the slow threshold.
 //! - **Place:** inside bulkhead and retry, outside nothing but the client: each attempt is judged, and no queue of ours.
 //!
 //! # Behind a load balancer

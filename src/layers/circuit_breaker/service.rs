@@ -5,12 +5,14 @@ use tower::{BoxError, Service};
 
 use super::breakers::Breakers;
 use super::future::ResponseFuture;
+use super::terms::Entrance;
 use super::ticket::Ticket;
 use super::visits;
 use super::waiting::Waiting;
 use crate::admission::keyed::{KeyBy, Keying, OneKey};
 use crate::ground::error::Reason;
 use crate::ground::scope;
+use crate::ground::settings::Cached;
 use crate::ground::verdict::{AtResponse, Classify};
 use crate::layers::call::accessors::accessors;
 use crate::layers::call::bound::Bound;
@@ -21,6 +23,7 @@ use crate::layers::call::inner::{BoundedCall, Inner};
 pub struct CircuitBreaker<S, C = AtResponse, K: Keying = OneKey> {
     inner: Inner<S>,
     breakers: Arc<Breakers<K>>,
+    entrance: Cached<Entrance>,
     classifier: C,
     /// For its turn, where an open breaker is not ready.
     waiting: Waiting,
@@ -28,7 +31,8 @@ pub struct CircuitBreaker<S, C = AtResponse, K: Keying = OneKey> {
 
 impl<S, C, K: Keying> CircuitBreaker<S, C, K> {
     pub(super) fn new(inner: S, breakers: Arc<Breakers<K>>, classifier: C) -> Self {
-        Self { inner: Inner::new(inner), breakers, classifier, waiting: Waiting::default() }
+        let entrance = breakers.cached_entrance();
+        Self { inner: Inner::new(inner), breakers, entrance, classifier, waiting: Waiting::default() }
     }
 }
 
@@ -38,7 +42,8 @@ accessors!([S, C, K: Keying] CircuitBreaker<S, C, K>);
 impl<S: Clone, C: Clone, K: Keying> Clone for CircuitBreaker<S, C, K> {
     fn clone(&self) -> Self {
         let (breakers, classifier) = (Arc::clone(&self.breakers), self.classifier.clone());
-        Self { inner: self.inner.clone(), breakers, classifier, waiting: Waiting::default() }
+        let waiting = Waiting::default();
+        Self { inner: self.inner.clone(), breakers, entrance: self.entrance, classifier, waiting }
     }
 }
 
@@ -63,13 +68,13 @@ where
     fn call(&mut self, request: Req) -> Self::Future {
         let now = scope::call_start();
         let breaker = self.breakers.breaker(&request);
-        let entrance = breaker.entrance();
-        let bound = Bound::new(now, entrance.max_hold);
+        let entrance = self.breakers.entrance(&mut self.entrance);
+        let bound = Bound::within(now, &scope::current(), entrance.max_hold);
         let admitted = if scope::current().has_expired(now) {
             // It would not be sent in time, and its end would be held against the callee.
             Err(breaker.instruments().refuse(Reason::DeadlineExpired))
         } else {
-            let left = bound.instant().since(now);
+            let left = bound.deadline().at().since(now);
             breaker.admit(&entrance.pace, left, now).map_err(|wait| breaker.refusal(wait, now))
         };
         let (pass, refusal) = match admitted {
@@ -79,7 +84,7 @@ where
             }
             Err(refusal) => (None, Some(refusal)),
         };
-        let ticket = Ticket::new(breaker, pass, now, bound.limits());
+        let ticket = Ticket::new(breaker, pass, now, bound.deadline());
         let call = match refusal {
             None => BoundedCall::new(self.inner.call(request, now, self.breakers.unready()), bound),
             Some(refusal) => {

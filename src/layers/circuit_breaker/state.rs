@@ -13,8 +13,8 @@ use crate::algorithm::evidence::{Evidence, Yardstick};
 use crate::algorithm::window::{Span, Window};
 use crate::ground::chance;
 use crate::ground::error::{Numbers, Reason};
-use crate::ground::live::Live;
-use crate::ground::sync::{Mutex, lock};
+use crate::ground::settings::Settings;
+use crate::ground::sync::{Arc, Mutex, Swap, lock};
 use crate::ground::time::Instant;
 use crate::layers::core::observed;
 use crate::telemetry::{self, Instruments, Unreported};
@@ -22,8 +22,11 @@ use crate::telemetry::{self, Instruments, Unreported};
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Breaker {
-    terms: Live<Terms, 11>,
+    /// Those of all breakers of the layer value.
+    terms: Arc<Settings<Terms>>,
     watch: Watch,
+    /// What refusals tell. They read it without a lock; it is replaced when the machine moves.
+    outage: Swap<Option<Outage>>,
     machine: Mutex<Kept>,
     lookout: Lookout,
     turn: Turn,
@@ -39,19 +42,20 @@ struct Kept {
 
 impl Breaker {
     /// In the mode and, if it is forced open, in the `outage` of the others.
-    pub(super) fn new(terms: &Terms, span: Span, mode: Mode, outage: Option<Outage>, instruments: Instruments) -> Self {
+    pub(super) fn new(
+        terms: Arc<Settings<Terms>>,
+        span: Span,
+        mode: Mode,
+        outage: Option<Outage>,
+        instruments: Instruments,
+    ) -> Self {
         let machine = Machine::new(mode).with_outage_of(outage);
-        let moment = Moment { policy: &terms.policy, median: None, now: Instant::from_nanos(0), chance: 0.0 };
+        let policy = terms.read(|terms| terms.policy);
+        let moment = Moment { policy: &policy, median: None, now: Instant::from_nanos(0), chance: 0.0 };
         let watch = Watch::new(Window::new(span), &machine, &moment);
+        let outage = Swap::from_pointee(machine.outage());
         let machine = Mutex::new(Kept { machine, last_transition: None });
-        Self {
-            terms: Live::new(terms),
-            watch,
-            machine,
-            lookout: Lookout::default(),
-            turn: Turn::default(),
-            instruments,
-        }
+        Self { terms, watch, outage, machine, lookout: Lookout::default(), turn: Turn::default(), instruments }
     }
 
     #[inline]
@@ -65,25 +69,22 @@ impl Breaker {
         !matches!(pass, Pass::Free) || self.instruments.named().is_some()
     }
 
-    /// To be read once, when a call comes.
-    #[inline]
+    /// For those who look without being the service of a call, which has a copy.
     pub(super) fn entrance(&self) -> Entrance {
-        self.terms.first()
+        self.terms.read(Terms::entrance)
     }
 
-    #[inline]
     fn pace(&self) -> Pace {
-        self.terms.first()
+        self.entrance().pace
     }
 
     #[cold]
     fn policy(&self) -> Policy {
-        self.terms.read().policy
+        self.terms.read(|terms| terms.policy)
     }
 
-    /// Other terms from now on, and if there is another window, counts that begin anew. Wakes nobody.
-    pub(super) fn reload(&self, terms: &Terms, span: Option<Span>, now: Instant) {
-        self.terms.write(terms);
+    /// The terms are other ones from now on; if there is another window, counts begin anew. Wakes nobody.
+    pub(super) fn reloaded(&self, span: Option<Span>, now: Instant) {
         self.locked(now, |machine, _| {
             if let Some(span) = span {
                 machine.count_anew();
@@ -121,11 +122,12 @@ impl Breaker {
 
     /// The numbers of the outage, if there is one.
     pub(super) fn numbers(&self, now: Instant) -> Numbers {
-        self.watch.outage().map_or(Numbers::NONE, |outage| outage.numbers(now))
+        self.outage().map_or(Numbers::NONE, |outage| outage.numbers(now))
     }
 
     pub(super) fn outage(&self) -> Option<Outage> {
-        self.watch.outage()
+        let outage: &Option<Outage> = &self.outage.load();
+        *outage
     }
 
     #[cold]
@@ -145,7 +147,7 @@ impl Breaker {
                 Admission::Closed => {
                     // It closed while we came here, or with this very look. Nothing moves now, so that the watch admits; should it want
                     // to trip at once, the next call will tell.
-                    self.watch.publish(machine, moment);
+                    self.publish(machine, moment);
                     match self.watch.enter(&moment.policy.pace(), || *moment.policy, left, now) {
                         Entry::Closed(seat) => Ok(Pass::Closed(seat)),
                         _ => Ok(Pass::Free),
@@ -165,7 +167,7 @@ impl Breaker {
     pub(super) fn settle(&self, pass: Pass, end: Evidence, now: Instant) {
         match pass {
             Pass::Closed(seat) => {
-                if let Some(detection) = self.watch.leave(seat, end, &self.pace(), || self.policy(), now) {
+                if let Some(detection) = self.watch.leave(seat, end, || self.policy(), now) {
                     self.trip(detection, now);
                 }
             }
@@ -338,17 +340,27 @@ impl Breaker {
         output
     }
 
+    /// Shows the machine's state to the calls. Under its lock. A call that is refused finds the outage that it is refused for.
+    fn publish(&self, machine: &Machine, moment: &Moment<'_>) {
+        if self.watch.is_behind(machine) {
+            self.outage.store(machine.outage().into());
+        }
+        self.watch.publish(machine, moment);
+    }
+
     /// One step of the machine under its lock, shown to the watch before the lock is free.
     fn locked<T>(
         &self,
         now: Instant,
         step: impl FnOnce(&mut Machine, &Moment<'_>) -> (T, Option<Transition>),
     ) -> (T, Option<Transition>) {
-        let (policy, chance) = (self.policy(), chance::sample());
+        let chance = chance::sample();
         let mut kept = lock(&self.machine);
+        // Under the lock, so that what is published last is of the latest settings.
+        let policy = self.policy();
         let moment = Moment { policy: &policy, median: self.median(&policy), now, chance };
         let (output, transition) = step(&mut kept.machine, &moment);
-        self.watch.publish(&kept.machine, &moment);
+        self.publish(&kept.machine, &moment);
         if let Some(transition) = transition {
             kept.last_transition = Some((transition, now));
         }
@@ -360,7 +372,6 @@ impl Breaker {
 mod loom_tests {
     use super::*;
     use crate::algorithm::breaker::{SlowAfter, State};
-    use crate::ground::sync::Arc;
 
     const NOW: Instant = Instant::from_nanos(1 << 40);
     const SECOND: Duration = Duration::from_secs(1);
@@ -380,8 +391,8 @@ mod loom_tests {
             jitter: 0.0,
             rounds: 1,
         };
-        let terms = Terms { policy, max_hold: SECOND };
-        Arc::new(Breaker::new(&terms, Span::Calls(1), Mode::Enforcing, None, Instruments::new(super::super::KIND)))
+        let terms = Arc::new(Settings::new(Terms { policy, max_hold: SECOND }));
+        Arc::new(Breaker::new(terms, Span::Calls(1), Mode::Enforcing, None, Instruments::new(super::super::KIND)))
     }
 
     fn pass(breaker: &Breaker, now: Instant) -> Pass {
@@ -442,7 +453,7 @@ mod loom_tests {
             let late = pass(&breaker, NOW);
             let other = Arc::clone(&breaker);
             let thread = loom::thread::spawn(move || other.settle(late, Evidence::Bad(SECOND), NOW));
-            breaker.reload(&breaker.terms.read(), Some(Span::Calls(2)), NOW);
+            breaker.reloaded(Some(Span::Calls(2)), NOW);
             let state = breaker.snapshot(NOW).state;
             thread.join().expect("no panic");
             let snapshot = breaker.snapshot(NOW);

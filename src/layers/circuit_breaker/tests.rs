@@ -16,6 +16,8 @@ use super::{State, State::*};
 use crate::algorithm::breaker::Mode;
 use crate::algorithm::breaker::Pass;
 use crate::algorithm::evidence::{self, Ending, Evidence, Times};
+use crate::ground::settings::Settings;
+use crate::ground::sync::Arc;
 use crate::ground::time::Instant;
 use crate::telemetry::Instruments;
 
@@ -23,6 +25,10 @@ const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
 const S: Evidence = Evidence::Good(MS);
 const F: Evidence = Evidence::Bad(MS);
+
+fn terms(config: &CircuitBreakerConfig) -> Arc<Settings<Terms>> {
+    Arc::new(Settings::new(Terms::of(config)))
+}
 
 struct Rig {
     breaker: Breaker,
@@ -33,7 +39,7 @@ impl Rig {
     fn new(config: CircuitBreakerConfig) -> Self {
         crate::ground::validation::Validate::validate(&config).expect("a valid configuration");
         let instruments = Instruments::new(super::KIND);
-        let breaker = Breaker::new(&Terms::of(&config), config.span(), config.mode(), None, instruments);
+        let breaker = Breaker::new(terms(&config), config.span(), config.mode(), None, instruments);
         Self { breaker, now: Instant::from_nanos(1 << 63) }
     }
 

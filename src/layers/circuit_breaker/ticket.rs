@@ -8,13 +8,13 @@ use super::visits;
 use crate::admission::woken::Woken;
 use crate::algorithm::breaker::Pass;
 use crate::algorithm::evidence::{self, Ending, Evidence, Times};
+use crate::ground::call_deadline::CallDeadline;
 use crate::ground::layer_id::LayerId;
 use crate::ground::scope;
 use crate::ground::stopwatch::Stopwatch;
 use crate::ground::sync::Arc;
 use crate::ground::time::{self, Instant};
 use crate::ground::verdict::{Expiry, Guard, SealedGuard, Verdict};
-use crate::layers::call::bound::Limits;
 use crate::layers::call::sending;
 use crate::layers::core::observed;
 
@@ -29,16 +29,16 @@ pub struct Ticket {
     took: Option<Duration>,
     /// When the head came, if it says what the call came to.
     told_at: Option<Instant>,
-    limits: Limits,
+    deadline: CallDeadline,
     /// A call that nobody has ever polled says nothing about the dependency, however long it was kept.
     polled: bool,
 }
 
 impl Ticket {
     #[inline(always)]
-    pub(super) fn new(breaker: Arc<Breaker>, pass: Option<Pass>, now: Instant, limits: Limits) -> Self {
+    pub(super) fn new(breaker: Arc<Breaker>, pass: Option<Pass>, now: Instant, deadline: CallDeadline) -> Self {
         let pass = pass.map(|pass| Held::new(&breaker, pass, sending::claim()));
-        Self { breaker, pass, stopwatch: Stopwatch::start(now), took: None, told_at: None, limits, polled: false }
+        Self { breaker, pass, stopwatch: Stopwatch::start(now), took: None, told_at: None, deadline, polled: false }
     }
 
     /// Whether the call was not let pass. To be asked before it is settled.
@@ -139,7 +139,7 @@ impl Ticket {
         }
         let (now, had_head) = (time::now(), self.took.is_some());
         let took = self.took.unwrap_or_else(|| self.elapsed(now, woken));
-        let ending = if !had_head && self.limits.deadline() <= now { Ending::Deadline } else { Ending::GivenUp };
+        let ending = if !had_head && self.deadline.at() <= now { Ending::Deadline } else { Ending::GivenUp };
         self.end(ending, took, now, had_head);
     }
 
@@ -163,14 +163,14 @@ impl Ticket {
             return Evidence::Nothing;
         }
         let times = || {
-            let (deadline, end) = (self.limits.deadline(), self.limits.end());
+            let (deadline, end) = (self.deadline.at(), self.deadline.end());
             let left = match self.told_at {
                 Some(told_at) => deadline.since(told_at),
                 None => if had_head { end } else { deadline }.since(now),
             };
             Times {
                 took,
-                given: deadline.since(self.limits.start()),
+                given: deadline.since(self.deadline.start()),
                 left,
                 had_head: had_head && self.told_at.is_none(),
                 waited_locally: self.stopwatch.waits_locally() || self.uploaded(now).1,
@@ -203,7 +203,7 @@ impl Ticket {
     /// our being late.
     #[inline]
     fn elapsed(&self, now: Instant, woken: Option<Instant>) -> Duration {
-        let until = woken.unwrap_or(now).min(now).min(self.limits.deadline());
+        let until = woken.unwrap_or(now).min(now).min(self.deadline.at());
         self.stopwatch.elapsed(until).saturating_sub(self.uploaded(until).0)
     }
 }
@@ -228,7 +228,7 @@ impl Guard for Ticket {
     }
 
     fn expiry(&self) -> Expiry {
-        self.limits.expiry(self.layer_id())
+        Expiry::of(self.layer_id(), &self.deadline)
     }
 }
 

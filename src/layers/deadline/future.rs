@@ -7,12 +7,13 @@ use pin_project::pin_project;
 use tower::{BoxError, Service};
 
 use crate::admission::timer::{self, Timer};
+use crate::ground::call_deadline::CallDeadline;
 use crate::ground::error::{AtDeadline, Reason, rejection};
 use crate::ground::layer_id::LayerId;
 use crate::ground::scope::{self, Context};
 use crate::ground::time::{self, Instant};
 use crate::ground::verdict::{AtResponse, Classify, Expiry, Guard, Pace, SealedGuard, Verdict};
-use crate::layers::call::bound::Limits;
+use crate::layers::call::bound::poll_deadline;
 use crate::layers::call::inner::{Call, reject};
 use crate::layers::core::observed;
 use crate::telemetry;
@@ -53,14 +54,14 @@ pub struct ResponseFuture<S, Req, F, C = AtResponse> {
     #[pin]
     call: Call<S, Req, F>,
     timer: Timer,
-    deadline: CallDeadline,
+    deadline: OwnDeadline,
     response: ResponseBounds,
     classifier: C,
 }
 
 /// The deadline of one call.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct CallDeadline {
+pub(super) struct OwnDeadline {
     pub(super) start: Instant,
     /// The context that everything in the call is polled in. It has the deadline, and the end of the response.
     pub(super) inside: Context,
@@ -68,13 +69,13 @@ pub(super) struct CallDeadline {
     pub(super) layer_id: LayerId,
 }
 
-impl CallDeadline {
+impl OwnDeadline {
     fn at(&self) -> Instant {
         self.inside.deadline.unwrap_or(Instant::MAX)
     }
 
-    fn limits(&self) -> Limits {
-        Limits::new(self.start, self.at(), self.reason)
+    fn call_deadline(&self) -> CallDeadline {
+        CallDeadline::new(self.start, self.at(), self.reason)
     }
 
     /// Whether the call's deadline is about now. What is sent along is the time left but for an allowance, a tenth at most, and
@@ -86,7 +87,7 @@ impl CallDeadline {
 
     /// The same as our own cut to whoever looks for that.
     fn at_deadline(&self, error: BoxError) -> BoxError {
-        let cut = telemetry::refuse(self.layer_id, self.limits().why(time::now())).report();
+        let cut = telemetry::refuse(self.layer_id, self.call_deadline().why(time::now())).report();
         observed::stir();
         AtDeadline::new(*cut, error).into()
     }
@@ -107,7 +108,7 @@ impl CallDeadline {
 
 impl<S, Req, F, C> ResponseFuture<S, Req, F, C> {
     #[inline(always)]
-    pub(super) fn new(call: Call<S, Req, F>, deadline: CallDeadline, response: ResponseBounds, classifier: C) -> Self {
+    pub(super) fn new(call: Call<S, Req, F>, deadline: OwnDeadline, response: ResponseBounds, classifier: C) -> Self {
         Self { call, timer: Timer::new(), deadline, response, classifier }
     }
 }
@@ -129,7 +130,7 @@ where
         let Poll::Ready(result) = this.call.as_mut().poll(cx, deadline.layer_id) else {
             // The deadline must not take itself for one that is enforced around it.
             drop(inside);
-            let why = ready!(deadline.limits().poll(this.timer, cx));
+            let why = ready!(poll_deadline(&deadline.call_deadline(), this.timer, cx));
             // All that the call holds is free from now on, even if the caller keeps our future.
             this.call.set(Call::Over);
             return Poll::Ready(Err(reject(telemetry::refuse(deadline.layer_id, why))));

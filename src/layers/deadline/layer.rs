@@ -86,7 +86,7 @@ impl<C, L> DeadlineLayer<C, L> {
     /// Gives calls from now on the times of `config`: those of all clones of this value, and of all services made by them.
     /// A call that has begun keeps its deadline, and so does its body.
     ///
-    /// Calls read their times without a lock; there is no cost but to the one who calls this.
+    /// Calls and reloads never wait for each other. The first call of each service after a reload loads the new times.
     ///
     /// ```
     /// use std::time::Duration;
@@ -111,12 +111,12 @@ impl<C, L> DeadlineLayer<C, L> {
 
     /// Carries a valid configuration out.
     pub(crate) fn apply(&self, config: &DeadlineConfig) {
-        self.state.apply(config);
+        self.state.settings.store(config.clone());
     }
 
     /// The configuration that holds now.
     pub fn config(&self) -> DeadlineConfig {
-        self.state.config.get()
+        self.state.settings.get()
     }
 }
 

@@ -3,11 +3,12 @@ use std::task::{self, Poll};
 
 use tower::{BoxError, Service};
 
-use super::future::{CallDeadline, Cut, ResponseBounds, ResponseFuture};
-use super::state::State;
+use super::future::{Cut, OwnDeadline, ResponseBounds, ResponseFuture};
+use super::state::{State, Times};
 use super::timing::{ByConfig, Timing};
 use crate::ground::error::Reason;
 use crate::ground::scope;
+use crate::ground::settings::Cached;
 use crate::ground::time::Instant;
 use crate::ground::verdict::{AtResponse, Classify, Pace};
 use crate::layers::call::accessors::accessors;
@@ -18,6 +19,7 @@ use crate::layers::call::inner::{Call, Inner};
 pub struct Deadline<S, C = AtResponse, L = ByConfig> {
     inner: Inner<S>,
     state: Arc<State>,
+    times: Cached<Times>,
     classifier: C,
     timing: L,
     /// Whether responses go to clients by a server's connections.
@@ -26,7 +28,8 @@ pub struct Deadline<S, C = AtResponse, L = ByConfig> {
 
 impl<S, C, L> Deadline<S, C, L> {
     pub(super) fn new(inner: S, state: Arc<State>, classifier: C, timing: L, served: bool) -> Self {
-        Self { inner: Inner::new(inner), state, classifier, timing, served }
+        let times = state.settings.cached(Times::of);
+        Self { inner: Inner::new(inner), state, times, classifier, timing, served }
     }
 }
 
@@ -55,11 +58,11 @@ where
         if inherited.has_expired(now) || within.is_some_and(|time| time.is_zero()) {
             self.inner.let_go();
             let call = Call::Refused(Some(self.state.instruments.refuse(Reason::DeadlineExpired)));
-            let deadline = CallDeadline { start: now, inside: inherited, reason: Reason::DeadlineExpired, layer_id };
+            let deadline = OwnDeadline { start: now, inside: inherited, reason: Reason::DeadlineExpired, layer_id };
             let response = ResponseBounds { outermost: now, body_timeout: None, idle: None, pace: Pace::Free };
             return ResponseFuture::new(call, deadline, response, self.classifier.clone());
         }
-        let times = self.state.times();
+        let times = *self.state.settings.refresh(&mut self.times, Times::of);
         let outermost = inherited.last_instant().unwrap_or(Instant::MAX);
         let lasts = self.timing.lasts(&request);
         let own = lasts.unwrap_or_default().max(times.timeout);
@@ -88,7 +91,7 @@ where
         let inside = inherited.with_deadline(Some(deadline)).with_end(end, lasts).with_enforced(true);
         let classifier = self.classifier.clone();
         let _entered = scope::enter(inside);
-        let deadline = CallDeadline { start: now, inside, reason, layer_id };
+        let deadline = OwnDeadline { start: now, inside, reason, layer_id };
         ResponseFuture::new(self.inner.call(request, now, &self.state.unready), deadline, response, classifier)
     }
 }

@@ -18,7 +18,7 @@ use crate::ground::verdict::{Guard, Verdict};
 use crate::layers::call::bound::Bound;
 use crate::layers::call::breaker_ahead::Lookahead;
 use crate::layers::call::inner::{BoundedCall, Call, Inner, Taken, reject};
-use crate::layers::permits::gates::Gates;
+use crate::layers::permits::gates::{Gates, Terms};
 use crate::layers::permits::place::{Hold, Serving};
 use crate::layers::permits::upload::Upload;
 use crate::layers::permits::work;
@@ -64,6 +64,7 @@ impl<S, Req, F> AdmittedCall<S, Req, F> {
     #[inline]
     pub(crate) fn new<K>(
         gates: &Gates<K>,
+        terms: Terms,
         inner: &mut Inner<S>,
         request: Req,
         now: Instant,
@@ -74,7 +75,6 @@ impl<S, Req, F> AdmittedCall<S, Req, F> {
         S: Service<Req, Future = F> + Clone,
         K: KeyBy<Req>,
     {
-        let terms = gates.terms();
         let context = scope::current();
         let layer_id = gates.instruments().layer_id();
         if terms.is_off() {
@@ -130,11 +130,11 @@ impl<S, Req, F> AdmittedCall<S, Req, F> {
                     let Some(serving) = running else { return Poll::Pending };
                     serving.polled = true;
                     let result = ready!(work::around(&mut serving.place, || call.as_mut().poll(cx, *layer_id)));
-                    let (limits, layer_id) = (call.bound().limits(), *layer_id);
+                    let (deadline, layer_id) = (call.bound().deadline(), *layer_id);
                     let Some(serving) = running.take() else { return Poll::Pending };
                     let now = time::now();
                     scope::answered_at(now);
-                    let hold = serving.answered(now, limits, layer_id);
+                    let hold = serving.answered(now, deadline, layer_id);
                     self.set(Self::Over);
                     let verdict = judge(result.as_ref());
                     return Poll::Ready(match result {

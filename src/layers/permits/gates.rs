@@ -6,10 +6,10 @@ use crate::admission::gate::{Gate, Order};
 use crate::admission::keyed::{Forgettable, KeyBy, Keyed, Keying, Survey};
 use crate::admission::registry::{Command, Condition, GateCondition, Observed, Unsupported};
 use crate::ground::layer_id::LayerKind;
-use crate::ground::live::{Live, Settings};
+use crate::ground::settings::{Cached, Settings};
 use crate::ground::sync::Arc;
 use crate::ground::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use crate::ground::time::{self, Instant};
+use crate::ground::time::Instant;
 use crate::layers::call::breaker_ahead::{Connection, Lookahead};
 use crate::layers::call::unready::Unready;
 use crate::telemetry::Instruments;
@@ -49,38 +49,11 @@ impl Terms {
     }
 }
 
-/// The sign bit, which no ratio needs (but minus zero has), says that the rest is a number of calls.
-const AT_MOST: u64 = 1 << 63;
-
-/// No number of calls is so large.
-const OFF: u64 = u64::MAX;
-
-impl Settings<3> for Terms {
-    fn pack(&self) -> [u64; 3] {
-        let room = match self.room {
-            Room::AtMost(waiting) => AT_MOST | u64::from(waiting),
-            Room::PerPermit(ratio) => ratio.abs().to_bits(),
-            Room::Off => OFF,
-        };
-        [room, time::nanos(self.max_wait), time::nanos(self.max_hold)]
-    }
-
-    #[inline]
-    fn unpack([room, max_wait, max_hold]: [u64; 3]) -> Self {
-        let room = match room {
-            OFF => Room::Off,
-            room if room & AT_MOST != 0 => Room::AtMost(room as u32),
-            room => Room::PerPermit(f64::from_bits(room)),
-        };
-        Self { room, max_wait: Duration::from_nanos(max_wait), max_hold: Duration::from_nanos(max_hold) }
-    }
-}
-
 /// The gates of a layer value, one for each key.
 #[derive(Debug)]
 pub(crate) struct Gates<K: Keying> {
     gates: Keyed<K, Gate>,
-    terms: Live<Terms, 3>,
+    terms: Settings<Terms>,
     /// That of gates to come.
     limit: AtomicU32,
     /// Whether that of gates to come is [`Order::Lifo`].
@@ -120,7 +93,7 @@ impl<K: Keying> Gates<K> {
     ) -> Self {
         Self {
             gates: Keyed::new(keying, max_keys, Gate::observed(limit, order, instruments.clone())),
-            terms: Live::new(&terms),
+            terms: Settings::new(terms),
             limit: AtomicU32::new(limit),
             lifo: AtomicBool::new(order == Order::Lifo),
             instruments,
@@ -147,9 +120,15 @@ impl<K: Keying> Gates<K> {
         &self.instruments
     }
 
+    /// The terms, to be kept by a service that [looks at them](Self::terms) when a call comes.
+    pub(crate) fn cached_terms(&self) -> Cached<Terms> {
+        self.terms.cached(|terms| *terms)
+    }
+
+    /// The terms that hold now.
     #[inline]
-    pub(crate) fn terms(&self) -> Terms {
-        self.terms.read()
+    pub(crate) fn terms(&self, cached: &mut Cached<Terms>) -> Terms {
+        *self.terms.refresh(cached, |terms| *terms)
     }
 
     #[inline]
@@ -178,8 +157,7 @@ impl<K: Keying> Gates<K> {
         max_keys: usize,
         limit: Option<u32>,
     ) -> impl FnOnce() + use<'_, K> {
-        let was_off = self.terms().is_off();
-        self.terms.write(&terms);
+        let was_off = self.terms.replace(terms, Terms::is_off);
         self.lifo.store(order == Order::Lifo, Ordering::Release);
         self.gates.for_each(|gate| gate.set_order(order));
         if let Some(limit) = limit {
@@ -265,33 +243,6 @@ impl<K: Keying> Observed for Gates<K> {
             }
             other => Err(Unsupported::new(self.instruments.kind(), other)),
         }
-    }
-}
-
-#[cfg(all(test, not(seawall_loom)))]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    proptest! {
-        #[test]
-        fn terms_come_back_as_they_were_packed(
-            room in prop_oneof![Just(Room::Off), any::<u32>().prop_map(Room::AtMost), (0.0..=1000.0).prop_map(Room::PerPermit)],
-            max_wait: u64,
-            max_hold: u64,
-        ) {
-            let [max_wait, max_hold] = [max_wait, max_hold].map(Duration::from_nanos);
-            let terms = Terms { room, max_wait, max_hold };
-            prop_assert_eq!(Terms::unpack(terms.pack()), terms);
-        }
-    }
-
-    /// It is within the bounds of what is valid, and has the sign that says something else here.
-    #[test]
-    fn a_ratio_of_minus_zero_is_zero() {
-        let terms = Terms { room: Room::PerPermit(-0.0), max_wait: Duration::ZERO, max_hold: Duration::ZERO };
-        assert_eq!(Terms::unpack(terms.pack()).max_waiting(9), terms.max_waiting(9));
     }
 }
 

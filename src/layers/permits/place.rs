@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use crate::admission::gate::{Gate, Permit};
 use crate::algorithm::estimate::Took;
+use crate::ground::call_deadline::CallDeadline;
 use crate::ground::layer_id::LayerId;
 use crate::ground::scope;
 use crate::ground::sync::Arc;
 use crate::ground::time::{self, Instant};
 use crate::ground::verdict::{Expiry, Guard, SealedGuard, Verdict};
-use crate::layers::call::bound::Limits;
 use crate::layers::core::observed;
 use crate::layers::permits::upload::Upload;
 
@@ -94,7 +94,7 @@ impl Serving {
 
     /// The head of the answer is there. If the rest may go on beyond the deadline, only the time to the head had to fit into it.
     #[inline]
-    pub(crate) fn answered(mut self, now: Instant, limits: Limits, layer_id: LayerId) -> Hold {
+    pub(crate) fn answered(mut self, now: Instant, deadline: CallDeadline, layer_id: LayerId) -> Hold {
         let (mut place, mut since, mut is_cut) = (self.place.take(), self.since, false);
         if matches!(place, Some(Place::Lent(..))) {
             is_cut = place.as_ref().is_some_and(Place::is_cut);
@@ -102,8 +102,8 @@ impl Serving {
             since = since + recalled.as_ref().map_or(Duration::ZERO, |(_, away)| *away);
             place = recalled.map(|(place, _)| place);
         }
-        let head_at = limits.has_end().then_some(now);
-        Hold { place, since, head_at, limits, layer_id, is_cut }
+        let head_at = deadline.has_end().then_some(now);
+        Hold { place, since, head_at, deadline, layer_id, is_cut }
     }
 }
 
@@ -137,7 +137,7 @@ pub struct Hold {
     since: Instant,
     /// When the head was there, if only that had to fit into the deadline.
     head_at: Option<Instant>,
-    limits: Limits,
+    deadline: CallDeadline,
     layer_id: LayerId,
     /// The request's body was cut: whatever came of the call, it was the client's doing.
     is_cut: bool,
@@ -165,7 +165,7 @@ impl Guard for Hold {
     }
 
     fn expiry(&self) -> Expiry {
-        self.limits.expiry(self.layer_id)
+        Expiry::of(self.layer_id, &self.deadline)
     }
 }
 

@@ -98,7 +98,7 @@ impl<K: Keying> RateLimitLayer<K> {
     /// - **For calls to come:** `max_wait` and `max_waiting`. A call that waits keeps its place, and the bound of its wait; if the
     ///   new rate is too slow for that, it is refused when its turn has not come in time.
     ///
-    /// Calls read their settings without a lock; there is no cost but to the one who calls this.
+    /// Calls and reloads never wait for each other. The first call of each service after a reload loads the new settings.
     ///
     /// ```
     /// use seawall::rate_limit::{RateLimitConfig, RateLimitLayer};

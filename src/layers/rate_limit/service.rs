@@ -6,10 +6,11 @@ use tower::{BoxError, Service};
 
 use super::bucket::Bucket;
 use super::future::ResponseFuture;
-use super::state::State;
+use super::state::{Applied, State};
 use crate::admission::keyed::{KeyBy, Keying, OneKey};
 use crate::ground::error::Reason;
 use crate::ground::scope;
+use crate::ground::settings::Cached;
 use crate::layers::call::accessors::accessors;
 use crate::layers::call::bound::Bound;
 use crate::layers::call::inner::Inner;
@@ -18,11 +19,13 @@ use crate::layers::call::inner::Inner;
 pub struct RateLimit<S, K: Keying = OneKey> {
     inner: Inner<S>,
     state: Arc<State<K>>,
+    applied: Cached<Applied>,
 }
 
 impl<S, K: Keying> RateLimit<S, K> {
     pub(super) fn new(inner: S, state: Arc<State<K>>) -> Self {
-        Self { inner: Inner::new(inner), state }
+        let applied = state.applied.cached(|applied| *applied);
+        Self { inner: Inner::new(inner), state, applied }
     }
 }
 
@@ -50,11 +53,11 @@ where
             return ResponseFuture::refused(self.state.instruments.refuse(Reason::DeadlineExpired));
         }
         let bucket = self.state.bucket(&request);
-        let terms = self.state.terms();
-        match Bucket::admit(&bucket, now, terms) {
+        let applied = self.state.applied.refresh(&mut self.applied, |applied| *applied);
+        match Bucket::admit(&bucket, now, applied) {
             Ok(None) => {
                 let layer_id = self.state.instruments.layer_id();
-                let bound = Bound::new(now, terms.max_hold);
+                let bound = Bound::within(now, &scope::current(), applied.terms.max_hold);
                 ResponseFuture::running(self.inner.call(request, now, &self.state.unready), bound, layer_id)
             }
             Ok(Some(turn)) => {
@@ -73,7 +76,7 @@ where
 // By hand, because a clone shares the state and needs no clone of the key's type.
 impl<S: Clone, K: Keying> Clone for RateLimit<S, K> {
     fn clone(&self) -> Self {
-        Self { inner: self.inner.clone(), state: Arc::clone(&self.state) }
+        Self { inner: self.inner.clone(), state: Arc::clone(&self.state), applied: self.applied }
     }
 }
 

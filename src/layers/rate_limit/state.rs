@@ -4,7 +4,8 @@ use super::bucket::Bucket;
 use super::config::RateLimitConfig;
 use crate::admission::keyed::{Forgettable, KeyBy, Keyed, Keying, Survey};
 use crate::admission::registry::{Condition, Observed, RateLimitCondition};
-use crate::ground::live::{Current, Live, Settings, pack_pair, unpack_pair};
+use crate::algorithm::gcra::Rates;
+use crate::ground::settings::Settings;
 use crate::ground::sync::Arc;
 use crate::ground::time::{self, Instant};
 use crate::layers::call::unready::Unready;
@@ -13,16 +14,17 @@ use crate::telemetry::Instruments;
 /// What all services of one layer value share: a bucket for each key.
 #[derive(Debug)]
 pub(super) struct State<K: Keying> {
-    pub(super) config: Current<RateLimitConfig>,
+    pub(super) config: Settings<RateLimitConfig>,
     pub(super) unready: Unready,
     pub(super) instruments: Instruments,
-    terms: Live<Terms, 4>,
+    /// What follows from the configuration, for all buckets and calls.
+    pub(super) applied: Arc<Settings<Applied>>,
     buckets: Keyed<K, Bucket>,
     waiting: Survey<u64>,
 }
 
 /// How calls may wait, how long they may take, and the rate as refusals show it; see [`RateLimitConfig`].
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Terms {
     pub(super) max_wait: Duration,
     pub(super) max_waiting: u32,
@@ -38,42 +40,42 @@ impl Terms {
     }
 }
 
-impl Settings<4> for Terms {
-    fn pack(&self) -> [u64; 4] {
-        let [max_wait, per, max_hold] = [self.max_wait, self.per, self.max_hold].map(time::nanos);
-        [max_wait, pack_pair(self.max_waiting, self.permits), per, max_hold]
+/// What calls go by.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Applied {
+    pub(super) terms: Terms,
+    pub(super) rates: Rates,
+}
+
+impl Applied {
+    pub(super) fn first(config: &RateLimitConfig) -> Self {
+        Self { terms: Terms::of(config), rates: Rates::first(config.rate()) }
     }
 
-    #[inline]
-    fn unpack([max_wait, counts, per, max_hold]: [u64; 4]) -> Self {
-        let (max_waiting, permits) = unpack_pair(counts);
-        let [max_wait, per, max_hold] = [max_wait, per, max_hold].map(Duration::from_nanos);
-        Self { max_wait, max_waiting, permits, per, max_hold }
+    fn then(&self, config: &RateLimitConfig) -> Self {
+        Self { terms: Terms::of(config), rates: self.rates.then(config.rate()) }
     }
 }
 
 impl<K: Keying> State<K> {
     pub(super) fn new(config: RateLimitConfig, keying: K, instruments: Instruments) -> Self {
+        let applied = Arc::new(Settings::new(Applied::first(&config)));
+        let common = Bucket::new(Arc::clone(&applied), instruments.clone());
         Self {
-            buckets: Keyed::new(keying, config.max_keys, Bucket::new(config.rate(), instruments.clone())),
+            buckets: Keyed::new(keying, config.max_keys, common),
+            applied,
             instruments,
             waiting: Survey::default(),
             unready: Unready::default(),
-            terms: Live::new(&Terms::of(&config)),
-            config: Current::new(config),
+            config: Settings::new(config),
         }
-    }
-
-    #[inline]
-    pub(super) fn terms(&self) -> Terms {
-        self.terms.read()
     }
 
     pub(super) fn bucket<Req>(&self, request: &Req) -> Arc<Bucket>
     where
         K: KeyBy<Req>,
     {
-        self.buckets.get(request, || Bucket::new(self.config.get().rate(), self.instruments.clone()))
+        self.buckets.get(request, || Bucket::new(Arc::clone(&self.applied), self.instruments.clone()))
     }
 
     pub(super) fn waiting(&self) -> usize {
@@ -84,10 +86,14 @@ impl<K: Keying> State<K> {
 
     /// What is returned is to be done where foreign code may run.
     pub(super) fn apply(&self, config: &RateLimitConfig) -> impl FnOnce() + use<'_, K> {
-        self.config.replace(config, |_| {
-            self.terms.write(&Terms::of(config));
+        self.config.replace(config.clone(), |_| {
             let now = time::now();
-            self.buckets.for_each(|bucket| bucket.set_rate(config.rate(), now));
+            let take_over = |applied: &Applied| self.buckets.for_each(|bucket| bucket.take_over(&applied.rates, now));
+            let next = |present: &Applied| {
+                take_over(present);
+                present.then(config)
+            };
+            self.applied.update(next, |_| take_over(&self.applied.get()));
             self.buckets.set_max_keys(config.max_keys);
         });
         || {
@@ -125,21 +131,5 @@ impl<K: Keying> Observed for State<K> {
             waiting: self.waiting.look(&self.buckets, |waiting, bucket| *waiting += u64::from(bucket.waiting())),
             passed: self.instruments.tally().passed.get(),
         })
-    }
-}
-
-#[cfg(all(test, not(seawall_loom)))]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    proptest! {
-        #[test]
-        fn terms_come_back_as_they_were_packed(max_wait: u64, max_waiting: u32, permits: u32, per: u64, max_hold: u64) {
-            let [max_wait, per, max_hold] = [max_wait, per, max_hold].map(Duration::from_nanos);
-            let terms = Terms { max_wait, max_waiting, permits, per, max_hold };
-            prop_assert_eq!(Terms::unpack(terms.pack()), terms);
-        }
     }
 }

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use crate::algorithm::budget::{Claim, Ledger};
+use crate::algorithm::budget::{Claim, Earnings, Ledger, Rules};
 use crate::ground::error::InvalidConfig;
+use crate::ground::settings::{Cached, Settings};
 use crate::ground::sync::Arc;
 use crate::ground::time::{self, Instant};
 use crate::ground::validation::{Validate, Validation};
@@ -87,7 +88,35 @@ impl Validate for BudgetConfig {
 /// ```
 #[derive(Clone, Debug)]
 pub struct Budget {
-    ledger: Arc<Ledger>,
+    purse: Arc<Purse>,
+}
+
+/// What the handles of a budget share.
+#[derive(Debug)]
+struct Purse {
+    ledger: Ledger,
+    /// Those of all budgets of a layer value are the same.
+    rules: Arc<Settings<Rules>>,
+}
+
+impl Purse {
+    fn rules(&self) -> Rules {
+        self.rules.get()
+    }
+}
+
+fn rules(config: &BudgetConfig) -> Rules {
+    Rules::new(config.ratio, config.ttl, config.reserve_per_second, config.reserve_burst)
+}
+
+/// Other settings from now on, for all budgets that go by these `rules`: `each` does something with every one of them.
+pub(super) fn reload(settings: &Settings<Rules>, config: &BudgetConfig, now: Instant, each: impl Fn(&dyn Fn(&Budget))) {
+    let take_over = |rules: &Rules| each(&|budget| budget.purse.ledger.take_over(rules, now));
+    let next = |present: &Rules| {
+        take_over(present);
+        present.then(&rules(config), now)
+    };
+    settings.update(next, |_| take_over(&settings.get()));
 }
 
 impl Budget {
@@ -101,8 +130,16 @@ impl Budget {
     }
 
     pub(super) fn valid(config: &BudgetConfig) -> Self {
-        let ledger = Ledger::new(config.ratio, config.ttl, config.reserve_per_second, config.reserve_burst);
-        Self { ledger: Arc::new(ledger) }
+        Self::by(Arc::new(Settings::new(rules(config))))
+    }
+
+    /// A budget that goes by the same rules as others.
+    pub(super) fn by(rules: Arc<Settings<Rules>>) -> Self {
+        Self { purse: Arc::new(Purse { ledger: Ledger::new(&rules.get()), rules }) }
+    }
+
+    pub(super) fn rules(&self) -> &Arc<Settings<Rules>> {
+        &self.purse.rules
     }
 
     /// Other settings from now on, for all layers that pay from this budget. What calls have earned survives, and expires in the
@@ -115,43 +152,45 @@ impl Budget {
     /// As [`new`](Self::new); nothing has changed.
     pub fn reload(&self, config: &BudgetConfig) -> Result<(), InvalidConfig> {
         config.validate()?;
-        self.apply(config, time::now());
+        reload(self.rules(), config, time::now(), |take_over| take_over(self));
         Ok(())
-    }
-
-    pub(super) fn apply(&self, config: &BudgetConfig, now: Instant) {
-        let BudgetConfig { ratio, ttl, reserve_per_second, reserve_burst } = *config;
-        self.ledger.reload(ratio, ttl, reserve_per_second, reserve_burst, now);
     }
 
     /// How many retries could be made right now.
     pub fn balance(&self) -> u32 {
-        self.ledger.balance(time::now())
+        self.purse.ledger.balance(|| self.purse.rules(), time::now())
     }
 
     pub(super) fn is_as_new(&self, now: Instant) -> bool {
-        self.ledger.is_as_new(now)
+        self.purse.ledger.is_as_new(|| self.purse.rules(), now)
     }
 
     pub(super) fn inherit(&self, other: &Self, now: Instant) {
-        self.ledger.inherit(&other.ledger, now);
+        let others = &other.purse;
+        self.purse.ledger.inherit(&self.purse.rules(), &others.ledger, || others.rules(), now);
+    }
+
+    /// What calls earn, to be kept by a service that [deposits](Self::deposit) when a call comes.
+    pub(super) fn cached_earnings(&self) -> Cached<Earnings> {
+        self.purse.rules.cached(|rules| rules.earnings)
     }
 
     #[inline]
-    pub(super) fn deposit(&self, now: Instant) {
-        self.ledger.deposit(now);
+    pub(super) fn deposit(&self, earnings: &mut Cached<Earnings>, now: Instant) {
+        let earnings = self.purse.rules.refresh(earnings, |rules| rules.earnings);
+        self.purse.ledger.deposit(earnings, now);
     }
 
     pub(super) fn withdraw(&self, now: Instant) -> Option<Withdrawal> {
-        let claim = self.ledger.withdraw(now)?;
-        Some(Withdrawal { ledger: Arc::clone(&self.ledger), claim: Some(claim), sent: false })
+        let claim = self.purse.ledger.withdraw(|| self.purse.rules(), now)?;
+        Some(Withdrawal { purse: Arc::clone(&self.purse), claim: Some(claim), sent: false })
     }
 }
 
 /// The price of one retry, held until it is known whether the retry was sent. Dropped, it is spent if it was, and else refunded.
 #[derive(Debug)]
 pub(super) struct Withdrawal {
-    ledger: Arc<Ledger>,
+    purse: Arc<Purse>,
     claim: Option<Claim>,
     sent: bool,
 }
@@ -166,8 +205,8 @@ impl Withdrawal {
 impl Drop for Withdrawal {
     fn drop(&mut self) {
         match self.claim.take() {
-            Some(claim) if self.sent => self.ledger.spend(claim, time::now()),
-            Some(claim) => self.ledger.refund(claim),
+            Some(claim) if self.sent => self.purse.ledger.spend(claim, || self.purse.rules(), time::now()),
+            Some(claim) => self.purse.ledger.refund(claim),
             None => {}
         }
     }

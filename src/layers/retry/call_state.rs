@@ -6,9 +6,9 @@ use pin_project::pin_project;
 use tower::BoxError;
 
 use super::budget::Withdrawal;
-use super::limit::Limit;
 use super::terms::Terms;
 use crate::admission::timer::Timer;
+use crate::ground::call_deadline::CallDeadline;
 use crate::ground::scope::Context;
 use crate::ground::time::Instant;
 use crate::ground::verdict::Verdict;
@@ -27,7 +27,7 @@ pub(super) struct Further<S, K> {
 pub(super) struct Beginning {
     pub(super) inherited: Context,
     pub(super) terms: Terms,
-    pub(super) limit: Limit,
+    pub(super) deadline: CallDeadline,
     /// When the first attempt is cut, if that is before the call is.
     pub(super) cut: Option<Instant>,
     /// Of the first attempt.

@@ -8,19 +8,20 @@ use pin_project::{pin_project, pinned_drop};
 use tower::{BoxError, Service};
 
 use super::call_state::{Beginning, Further, Retrying, State, StateProj};
-use super::limit::{Limit, inside, numbered};
+use super::limit::{AttemptBounds, attempt_cut, inside, numbered};
 use super::policy::{Ended, Granted, Policy, Progress};
 use super::replay::Kept;
 use super::report::{self, Report, Stop};
 use super::terms::Terms;
 use crate::admission::timer::Timer;
+use crate::ground::call_deadline::CallDeadline;
 use crate::ground::chance;
 use crate::ground::error::{Reason, rejection};
 use crate::ground::scope::{self, Context, ExhaustedBefore};
 use crate::ground::sync::Arc;
 use crate::ground::time::{self, Instant};
 use crate::ground::verdict::{self, Classify, Expiry, Verdict};
-use crate::layers::call::inner::{Call, Taken};
+use crate::layers::call::inner::{Call, CallError, Taken};
 use crate::layers::call::sending::{self, Sending};
 use crate::layers::core::observed;
 use crate::telemetry::{self, AttemptSpan};
@@ -41,7 +42,7 @@ where
     /// When the present attempt is cut, if that is before the call is.
     cut: Option<Instant>,
     /// The bound of the whole call.
-    limit: Limit,
+    deadline: CallDeadline,
     /// None once no further attempt can follow.
     further: Option<Further<S, K>>,
     /// None until an attempt has failed and another one follows.
@@ -79,16 +80,16 @@ where
         policy: Arc<Policy>,
         classifier: C,
     ) -> Self {
-        let Beginning { inherited, terms, limit, cut, span, sending } = beginning;
+        let Beginning { inherited, terms, deadline, cut, span, sending } = beginning;
         let attempts = if matches!(call, Call::Refused(_)) { 0 } else { 1 };
         Self {
             state: State::Attempting { call },
             timer: Timer::new(),
             cut,
-            limit,
+            deadline,
             further,
             retrying: None,
-            progress: Progress::new(attempts, limit.start),
+            progress: Progress::new(attempts, deadline.start()),
             polled: false,
             span,
             sending,
@@ -125,17 +126,14 @@ where
             let call_context = numbered(*this.inherited, this.terms, this.progress.attempts).with_enforced(enforced);
             let inside = inside(call_context, *this.cut);
             let has_failed = this.retrying.as_ref().is_some_and(|retrying| retrying.failure.is_some());
+            let bounds = AttemptBounds { call: *this.deadline, cut: *this.cut, since: this.progress.since, has_failed };
             let (verdict, result) = match this.state.as_mut().project() {
                 StateProj::Attempting { mut call } => {
                     let answer = {
                         let _entered = (scope::enter(inside), this.cut.map(|_| scope::enforce(cx.waker())));
                         let _sending = sending::enter(this.sending.as_ref());
                         let _span = this.span.as_ref().map(|span| span.enter());
-                        scope::noting_local_wait(|| match call.as_mut().poll_call(cx, layer_id) {
-                            Poll::Ready(Ok(())) => call.as_mut().poll(cx, layer_id).map_err(Failed::Called),
-                            Poll::Ready(Err(error)) => Poll::Ready(Err(Failed::NotCalled(error))),
-                            Poll::Pending => Poll::Pending,
-                        })
+                        scope::noting_local_wait(|| call.as_mut().poll_call(cx, layer_id))
                     };
                     match answer {
                         (Poll::Ready(Ok(response)), _) => {
@@ -145,10 +143,8 @@ where
                             continue;
                         }
                         (Poll::Ready(Err(failed)), _) => {
-                            let (is_called, error) = match failed {
-                                Failed::Called(error) => (true, error),
-                                Failed::NotCalled(error) => (false, error),
-                            };
+                            let is_called = matches!(failed, CallError::Called(_));
+                            let error = failed.into_inner();
                             let verdict = verdict::judge(this.classifier, Err(&error));
                             mark(this.retrying, is_called && verdict != Verdict::Unsent && !is_refused(&error));
                             (verdict, Err(error))
@@ -157,15 +153,7 @@ where
                             if !is_local {
                                 mark(this.retrying, true);
                             }
-                            ready!(this.limit.poll_cut(
-                                *this.cut,
-                                this.progress.since,
-                                this.timer,
-                                cx,
-                                has_failed,
-                                call.is_waiting(),
-                                layer_id
-                            ))
+                            ready!(bounds.poll_cut(this.timer, cx, call.is_waiting(), layer_id))
                         }
                     }
                 }
@@ -180,21 +168,13 @@ where
                             mark(this.retrying, verdict != Verdict::Unsent);
                             (verdict, Ok(response))
                         }
-                        Poll::Pending => ready!(this.limit.poll_cut(
-                            *this.cut,
-                            this.progress.since,
-                            this.timer,
-                            cx,
-                            has_failed,
-                            false,
-                            layer_id
-                        )),
+                        Poll::Pending => ready!(bounds.poll_cut(this.timer, cx, false, layer_id)),
                     }
                 }
                 StateProj::Detaching { detaching, until, cause } => {
                     let (until, cause) = (*until, *cause);
                     // It ends before the call does, whose bound may be our own: what it keeps must not be lost to that.
-                    let inside = inside.with_deadline(Some(this.limit.at));
+                    let inside = inside.with_deadline(Some(this.deadline.at()));
                     let detached = {
                         let _entered = scope::enter(inside);
                         detaching.poll(cx)
@@ -205,15 +185,7 @@ where
                             this.rest(until, cause);
                             continue;
                         }
-                        Poll::Pending => ready!(this.limit.poll_cut(
-                            *this.cut,
-                            this.progress.since,
-                            this.timer,
-                            cx,
-                            has_failed,
-                            false,
-                            layer_id
-                        )),
+                        Poll::Pending => ready!(bounds.poll_cut(this.timer, cx, false, layer_id)),
                     }
                 }
                 StateProj::Resting { until, timer, cause } => {
@@ -223,7 +195,7 @@ where
                     }
                     let (cause, now) = (*cause, time::now());
                     // We may wake up much later than we wanted to.
-                    let stop = if now >= this.limit.at {
+                    let stop = if now >= this.deadline.at() {
                         Stop::Deadline
                     } else if let Some(call) = this.begin(call_context, now) {
                         telemetry::retried(&this.policy.instruments, cause);
@@ -320,7 +292,7 @@ where
         S: Clone,
     {
         let attempt = self.progress.attempts.saturating_add(1);
-        let cut = self.limit.cut(self.terms, now);
+        let cut = attempt_cut(self.deadline, self.inherited, self.terms, now);
         let _entered = scope::enter(inside(context.with_attempt(attempt), cut));
         let further = self.further.as_mut()?;
         let request = further.kept.next()?;
@@ -330,10 +302,10 @@ where
         self.progress.since = now;
         *self.cut = cut;
         self.timer.disarm();
-        if attempt >= self.terms.max_attempts() {
+        if attempt >= self.terms.max_attempts {
             *self.further = None;
         }
-        *self.span = self.terms.attempt_spans().then(|| Box::new(AttemptSpan::new(&self.policy.instruments, attempt)));
+        *self.span = self.terms.attempt_spans.then(|| Box::new(AttemptSpan::new(&self.policy.instruments, attempt)));
         let _span = (self.span.as_ref().map(|span| span.enter()), sending::enter(self.sending.as_ref()));
         Some(service.call(request))
     }
@@ -355,7 +327,7 @@ where
         }
         let further = &*self.further;
         let repeatable = |verdict| further.as_ref().is_some_and(|further| further.kept.repeatable(verdict));
-        let ended = Ended { verdict, now: time::now(), limit: self.limit.at };
+        let ended = Ended { verdict, now: time::now(), limit: self.deadline.at() };
         let asked = || theirs.and_then(|failed| self.classifier.retry_after(failed));
         self.policy.retry(self.terms, self.progress, ended, asked, repeatable, chance::sample)
     }
@@ -365,14 +337,14 @@ where
         self.state.set(State::Over);
         self.drop_withdrawal();
         self.end_span(last);
-        if let Some(why) = stopped.not_retried().filter(|_| self.terms.enabled()) {
+        if let Some(why) = stopped.not_retried().filter(|_| self.terms.enabled) {
             telemetry::not_retried(&self.policy.instruments, why);
             observed::stir();
         }
         let instruments = &self.policy.instruments;
         // A call of which nothing was begun was refused, and is counted as that.
         if instruments.named().is_some() && *self.polled && self.progress.attempts > 0 {
-            observed::record(instruments, last, time::latest_or_now().since(self.limit.start));
+            observed::record(instruments, last, time::latest_or_now().since(self.deadline.start()));
         }
         self.tell(stopped);
     }
@@ -392,18 +364,10 @@ where
                 attempts: self.progress.attempts,
                 stopped,
                 verdicts: self.verdicts.take().unwrap_or_default().0,
-                elapsed: time::now().since(self.limit.start),
+                elapsed: time::now().since(self.deadline.start()),
             });
         }
     }
-}
-
-/// How an attempt ended without an answer.
-enum Failed {
-    /// The inner service was called.
-    Called(BoxError),
-    /// It did not come to that.
-    NotCalled(BoxError),
 }
 
 fn mark<T>(retrying: &mut Option<Box<Retrying<T>>>, sent: bool) {
@@ -450,7 +414,7 @@ where
     C: Classify<S::Response>,
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { progress, limit, .. } = self;
-        f.debug_struct("ResponseFuture").field("progress", progress).field("limit", limit).finish_non_exhaustive()
+        let Self { progress, deadline, .. } = self;
+        f.debug_struct("ResponseFuture").field("progress", progress).field("deadline", deadline).finish_non_exhaustive()
     }
 }

@@ -33,7 +33,7 @@ impl RetryLayer {
     /// If a setting is out of its range; all faults are listed, with the path of the field.
     pub fn new(config: RetryConfig) -> Result<Self, InvalidConfig> {
         config.validate()?;
-        let common = Policy::new(&config, Unready::default(), Instruments::new(KIND));
+        let common = Policy::new(Budget::valid(&config.budget), Unready::default(), Instruments::new(KIND));
         Ok(Self {
             state: Arc::new(State::new(config, OneKey, common)),
             classifier: AtResponse,
@@ -129,7 +129,7 @@ impl<C, P, K: Keying> RetryLayer<C, P, K> {
     /// - **Not at all:** a budget that was [given](RetryLayer::with_budget). Others may pay from it; it has a
     ///   [`reload`](Budget::reload) of its own.
     ///
-    /// Calls read their settings without a lock; there is no cost but to the one who calls this.
+    /// Calls and reloads never wait for each other. The first call of each service after a reload loads the new settings.
     ///
     /// ```
     /// use seawall::retry::{RetryConfig, RetryLayer};
@@ -155,7 +155,7 @@ impl<C, P, K: Keying> RetryLayer<C, P, K> {
 
     /// The configuration that holds now. A budget that was given may have another.
     pub fn config(&self) -> RetryConfig {
-        self.state.config.get()
+        self.state.settings.get()
     }
 }
 

@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use super::budget::{Budget, BudgetConfig, Withdrawal};
-use super::config::RetryConfig;
+use super::budget::{Budget, Withdrawal};
 use super::report::Stop;
 use super::terms::Terms;
 use crate::admission::timer;
@@ -58,8 +57,8 @@ pub(super) struct Granted {
 
 impl Policy {
     /// With a budget of its own.
-    pub(super) fn new(config: &RetryConfig, unready: Unready, instruments: Instruments) -> Self {
-        Self { budget: Budget::valid(&config.budget), given: false, unready, instruments }
+    pub(super) fn new(budget: Budget, unready: Unready, instruments: Instruments) -> Self {
+        Self { budget, given: false, unready, instruments }
     }
 
     /// With a budget that is given.
@@ -73,10 +72,9 @@ impl Policy {
         Self { budget, given: self.given, unready: self.unready.sibling(), instruments }
     }
 
-    pub(super) fn reload(&self, config: &BudgetConfig, now: Instant) {
-        if !self.given {
-            self.budget.apply(config, now);
-        }
+    /// The budget, unless it was given.
+    pub(super) fn own_budget(&self) -> Option<&Budget> {
+        (!self.given).then_some(&self.budget)
     }
 
     /// A budget that was given is not forgotten with its handle here.
@@ -106,7 +104,7 @@ impl Policy {
             Verdict::Lost if !progress.lost => progress.lost = true,
             _ => return Err(Stop::Verdict),
         }
-        if progress.attempts >= terms.max_attempts() {
+        if progress.attempts >= terms.max_attempts {
             return Err(Stop::Attempts);
         }
         if !repeatable(verdict) {

@@ -1,10 +1,11 @@
-use super::budget::Budget;
+use super::budget::{self, Budget};
 use super::config::RetryConfig;
 use super::policy::Policy;
 use super::terms::Terms;
 use crate::admission::keyed::{Forgettable, KeyBy, Keyed, Keying};
 use crate::admission::registry::{Condition, Observed, RetryCondition};
-use crate::ground::live::{Current, Live};
+use crate::algorithm::budget::Rules;
+use crate::ground::settings::Settings;
 use crate::ground::sync::Arc;
 use crate::ground::time::{self, Instant};
 use crate::ground::verdict::Verdict;
@@ -13,23 +14,19 @@ use crate::telemetry::{Instruments, NotRetried, Tally};
 /// What the services of one layer value share: the settings, and a budget for each key.
 #[derive(Debug)]
 pub(super) struct State<K: Keying> {
-    pub(super) config: Current<RetryConfig>,
-    terms: Live<Terms, 7>,
+    pub(super) settings: Settings<RetryConfig>,
+    /// Those of all budgets but one that was given.
+    rules: Arc<Settings<Rules>>,
     policies: Keyed<K, Policy>,
 }
 
 impl<K: Keying> State<K> {
     pub(super) fn new(config: RetryConfig, keying: K, common: Policy) -> Self {
-        Self {
-            terms: Live::new(&Terms::of(&config)),
-            policies: Keyed::new(keying, config.max_keys, common),
-            config: Current::new(config),
-        }
-    }
-
-    #[inline]
-    pub(super) fn terms(&self) -> Terms {
-        self.terms.read()
+        let rules = match common.own_budget() {
+            Some(budget) => Arc::clone(budget.rules()),
+            None => Arc::clone(Budget::valid(&config.budget).rules()),
+        };
+        Self { rules, policies: Keyed::new(keying, config.max_keys, common), settings: Settings::new(config) }
     }
 
     #[inline]
@@ -37,8 +34,9 @@ impl<K: Keying> State<K> {
     where
         K: KeyBy<Req>,
     {
+        let budget = || Budget::by(Arc::clone(&self.rules));
         let unready = || self.common().unready.sibling();
-        self.policies.get(request, || Policy::new(&self.config.get(), unready(), self.instruments().clone()))
+        self.policies.get(request, || Policy::new(budget(), unready(), self.instruments().clone()))
     }
 
     pub(super) fn common(&self) -> &Policy {
@@ -51,10 +49,14 @@ impl<K: Keying> State<K> {
 
     /// What is returned is to be done where foreign code may run.
     pub(super) fn apply(&self, config: &RetryConfig) -> impl FnOnce() + use<'_, K> {
-        self.config.replace(config, |_| {
-            self.terms.write(&Terms::of(config));
-            let now = time::now();
-            self.policies.for_each(|policy| policy.reload(&config.budget, now));
+        self.settings.replace(config.clone(), |_| {
+            budget::reload(&self.rules, &config.budget, time::now(), |take_over| {
+                self.policies.for_each(|policy| {
+                    if let Some(budget) = policy.own_budget() {
+                        take_over(budget);
+                    }
+                });
+            });
             self.policies.set_max_keys(config.max_keys);
         });
         || self.policies.shrink()
@@ -81,10 +83,10 @@ impl<K: Keying> Observed for State<K> {
     }
 
     fn condition(&self, _now: Instant) -> Condition {
-        let tally = self.instruments().tally();
+        let (tally, terms) = (self.instruments().tally(), self.settings.read(Terms::of));
         Condition::Retry(RetryCondition {
-            enabled: self.terms().enabled(),
-            max_attempts: self.terms().max_attempts(),
+            enabled: terms.enabled,
+            max_attempts: terms.max_attempts,
             budget_left: self.budget().balance(),
             retries: Tally::occurred(&tally.retried, Verdict::NAMES).collect(),
             not_retried: Tally::occurred(&tally.not_retried, NotRetried::NAMES).collect(),

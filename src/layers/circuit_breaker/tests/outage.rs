@@ -66,7 +66,7 @@ fn breaker_opened_by_hanging_calls_says_so() {
     assert_eq!(rig.numbers().opened_by(), Some(TripCause::Hanging));
     assert_eq!(calls(rig.numbers()), [12, 0, 0, 12, 0].map(Some));
     let text = rig.text();
-    assert!(text.contains("the callee hangs (12 hanging of 12 calls"), "{text}");
+    assert!(text.contains("the dependency hangs (12 hanging of 12 calls"), "{text}");
 }
 
 #[test]
@@ -131,7 +131,7 @@ fn new_breaker_takes_over_the_outage_of_the_others() {
     common.calls([F; 10]);
     let fresh = |mode, outage| {
         let config = default();
-        Breaker::new(&Terms::of(&config), config.span(), mode, outage, Instruments::new(super::super::KIND))
+        Breaker::new(terms(&config), config.span(), mode, outage, Instruments::new(super::super::KIND))
     };
     let closed = fresh(Mode::Enforcing, common.breaker.outage());
     assert_eq!(closed.numbers(common.now), Numbers::NONE, "what calls have opened is not handed on");

@@ -12,7 +12,7 @@ use super::weight::{OnePermit, WeighedBy};
 use crate::admission::keyed::{ByKey, Keying, OneKey};
 use crate::admission::registry::{self, Observed, Registry};
 use crate::ground::error::InvalidConfig;
-use crate::ground::live::Current;
+use crate::ground::settings::Settings;
 use crate::ground::validation::Validate;
 use crate::ground::verdict::AtResponse;
 use crate::layers::call::breaker_ahead::BreakersAhead;
@@ -25,7 +25,7 @@ use crate::telemetry::Instruments;
 ///
 /// All services that this value makes, and all clones of it, share the permits.
 pub struct BulkheadLayer<C = AtResponse, K: Keying = OneKey, W = OnePermit> {
-    config: Arc<Current<BulkheadConfig>>,
+    config: Arc<Settings<BulkheadConfig>>,
     gates: Arc<Gates<K>>,
     classifier: C,
     weigh: W,
@@ -39,7 +39,7 @@ impl BulkheadLayer {
     pub fn new(config: BulkheadConfig) -> Result<Self, InvalidConfig> {
         config.validate()?;
         let gates = gates(&config, OneKey, Instruments::new(KIND));
-        Ok(Self { config: Arc::new(Current::new(config)), gates, classifier: AtResponse, weigh: OnePermit })
+        Ok(Self { config: Arc::new(Settings::new(config)), gates, classifier: AtResponse, weigh: OnePermit })
     }
 }
 
@@ -82,7 +82,7 @@ impl<C, K: Keying, W> BulkheadLayer<C, K, W> {
         let gates = gates(&config, keying, self.gates.instruments().clone());
         gates.unready().inherit(self.gates.unready());
         registry::replace(Arc::clone(&gates) as _);
-        BulkheadLayer { config: Arc::new(Current::new(config)), gates, classifier: self.classifier, weigh: self.weigh }
+        BulkheadLayer { config: Arc::new(Settings::new(config)), gates, classifier: self.classifier, weigh: self.weigh }
     }
 
     /// Lets a call take as many permits as `weight` says, so that a few expensive requests do not starve the cheap ones.
@@ -141,7 +141,7 @@ impl<C, K: Keying, W> BulkheadLayer<C, K, W> {
     /// - **What survives:** everything else: permits in use, the line, and what is known of the time that permits are held. A limit
     ///   that was [set by hand](BulkheadHandle::set_limit) holds until `max_concurrent` changes.
     ///
-    /// Calls read their settings without a lock; there is no cost but to the one who calls this.
+    /// Calls and reloads never wait for each other. The first call of each service after a reload loads the new settings.
     ///
     /// ```
     /// use seawall::bulkhead::{BulkheadConfig, BulkheadLayer};
@@ -162,7 +162,7 @@ impl<C, K: Keying, W> BulkheadLayer<C, K, W> {
 
     /// Carries a valid configuration out. What is returned is to be done where foreign code may run.
     pub(crate) fn apply(&self, config: &BulkheadConfig) -> impl FnOnce() {
-        self.config.replace(config, |before| {
+        self.config.replace(config.clone(), |before| {
             let limit = (config.max_concurrent != before.max_concurrent).then_some(config.max_concurrent);
             self.gates.replace(config.terms(), config.order, config.max_keys, limit)
         })

@@ -8,24 +8,27 @@ use super::future::ResponseFuture;
 use super::weight::{OnePermit, Weigh};
 use crate::admission::keyed::{KeyBy, Keying, OneKey};
 use crate::ground::scope;
+use crate::ground::settings::Cached;
 use crate::ground::verdict::{AtResponse, Classify};
 use crate::layers::call::accessors::accessors;
 use crate::layers::call::inner::Inner;
 use crate::layers::permits::admitted::AdmittedCall;
-use crate::layers::permits::gates::Gates;
+use crate::layers::permits::gates::{Gates, Terms};
 use crate::layers::permits::place::Hold;
 
 /// A service of which only so many calls run at once. See the [module](super).
 pub struct Bulkhead<S, C = AtResponse, K: Keying = OneKey, W = OnePermit> {
     inner: Inner<S>,
     gates: Arc<Gates<K>>,
+    terms: Cached<Terms>,
     classifier: C,
     weigh: W,
 }
 
 impl<S, C, K: Keying, W> Bulkhead<S, C, K, W> {
     pub(super) fn new(inner: S, gates: Arc<Gates<K>>, classifier: C, weigh: W) -> Self {
-        Self { inner: Inner::new(inner), gates, classifier, weigh }
+        let terms = gates.cached_terms();
+        Self { inner: Inner::new(inner), gates, terms, classifier, weigh }
     }
 }
 
@@ -50,7 +53,15 @@ where
     fn call(&mut self, request: Req) -> Self::Future {
         let now = scope::call_start();
         let weight = self.weigh.weight(&request);
-        let call = AdmittedCall::new(&self.gates, &mut self.inner, request, now, weight, None);
+        let call = AdmittedCall::new(
+            &self.gates,
+            self.gates.terms(&mut self.terms),
+            &mut self.inner,
+            request,
+            now,
+            weight,
+            None,
+        );
         ResponseFuture::new(call, self.classifier.clone())
     }
 }
@@ -61,6 +72,7 @@ impl<S: Clone, C: Clone, K: Keying, W: Clone> Clone for Bulkhead<S, C, K, W> {
         Self {
             inner: self.inner.clone(),
             gates: Arc::clone(&self.gates),
+            terms: self.terms,
             classifier: self.classifier.clone(),
             weigh: self.weigh.clone(),
         }

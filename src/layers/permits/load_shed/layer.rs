@@ -11,7 +11,7 @@ use super::service::LoadShed;
 use crate::admission::keyed::{ByKey, Keying, OneKey};
 use crate::admission::registry::{self, Observed, Registry};
 use crate::ground::error::InvalidConfig;
-use crate::ground::live::Current;
+use crate::ground::settings::Settings;
 use crate::ground::validation::Validate;
 use crate::ground::verdict::AtResponse;
 use crate::layers::call::unready::max_unready;
@@ -23,7 +23,7 @@ use crate::telemetry::Instruments;
 ///
 /// All services that this value makes, and all clones of it, share the limit.
 pub struct LoadShedLayer<C = AtResponse, K: Keying = OneKey> {
-    config: Arc<Current<LoadShedConfig>>,
+    config: Arc<Settings<LoadShedConfig>>,
     gates: Arc<Gates<K>>,
     classifier: C,
 }
@@ -36,7 +36,7 @@ impl LoadShedLayer {
     pub fn new(config: LoadShedConfig) -> Result<Self, InvalidConfig> {
         config.validate()?;
         let gates = gates(&config, OneKey, Instruments::new(KIND));
-        Ok(Self { config: Arc::new(Current::new(config)), gates, classifier: AtResponse })
+        Ok(Self { config: Arc::new(Settings::new(config)), gates, classifier: AtResponse })
     }
 }
 
@@ -79,7 +79,7 @@ impl<C, K: Keying> LoadShedLayer<C, K> {
         let gates = gates(&config, keying, self.gates.instruments().clone());
         gates.unready().inherit(self.gates.unready());
         registry::replace(Arc::clone(&gates) as _);
-        LoadShedLayer { config: Arc::new(Current::new(config)), gates, classifier: self.classifier }
+        LoadShedLayer { config: Arc::new(Settings::new(config)), gates, classifier: self.classifier }
     }
 
     /// Lets `config` hold from now on, for all clones of this value, all services made by them and all keys.
@@ -91,7 +91,7 @@ impl<C, K: Keying> LoadShedLayer<C, K> {
     /// - **What survives:** everything else: calls that are served, the line, and what is known of the service's time. A limit
     ///   that was [set by hand](LoadShedHandle::set_limit) holds until `max_in_flight` changes.
     ///
-    /// Calls read their settings without a lock; there is no cost but to the one who calls this.
+    /// Calls and reloads never wait for each other. The first call of each service after a reload loads the new settings.
     ///
     /// ```
     /// use seawall::load_shed::{LoadShedConfig, LoadShedLayer};
@@ -112,7 +112,7 @@ impl<C, K: Keying> LoadShedLayer<C, K> {
 
     /// Carries a valid configuration out. What is returned is to be done where foreign code may run.
     pub(crate) fn apply(&self, config: &LoadShedConfig) -> impl FnOnce() {
-        self.config.replace(config, |before| {
+        self.config.replace(config.clone(), |before| {
             let limit = (config.max_in_flight != before.max_in_flight).then_some(config.max_in_flight);
             self.gates.replace(config.terms(), config.order, config.max_keys, limit)
         })

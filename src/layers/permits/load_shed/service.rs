@@ -7,23 +7,26 @@ use tower::{BoxError, Service};
 use super::future::ResponseFuture;
 use crate::admission::keyed::{KeyBy, Keying, OneKey};
 use crate::ground::scope;
+use crate::ground::settings::Cached;
 use crate::ground::verdict::{AtResponse, Classify};
 use crate::layers::call::accessors::accessors;
 use crate::layers::call::inner::Inner;
 use crate::layers::permits::admitted::AdmittedCall;
-use crate::layers::permits::gates::Gates;
+use crate::layers::permits::gates::{Gates, Terms};
 use crate::layers::permits::upload::Upload;
 
 /// A service that refuses what it cannot serve in time. See the [module](super).
 pub struct LoadShed<S, C = AtResponse, K: Keying = OneKey> {
     inner: Inner<S>,
     gates: Arc<Gates<K>>,
+    terms: Cached<Terms>,
     classifier: C,
 }
 
 impl<S, C, K: Keying> LoadShed<S, C, K> {
     pub(super) fn new(inner: S, gates: Arc<Gates<K>>, classifier: C) -> Self {
-        Self { inner: Inner::new(inner), gates, classifier }
+        let terms = gates.cached_terms();
+        Self { inner: Inner::new(inner), gates, terms, classifier }
     }
 }
 
@@ -46,7 +49,15 @@ where
 
     fn call(&mut self, request: Req) -> Self::Future {
         let now = scope::call_start();
-        let call = AdmittedCall::new(&self.gates, &mut self.inner, request, now, 1, Upload::offered());
+        let call = AdmittedCall::new(
+            &self.gates,
+            self.gates.terms(&mut self.terms),
+            &mut self.inner,
+            request,
+            now,
+            1,
+            Upload::offered(),
+        );
         ResponseFuture::new(call, self.classifier.clone())
     }
 }
@@ -54,7 +65,12 @@ where
 // By hand, because a clone shares the gates and needs no clone of the key's type.
 impl<S: Clone, C: Clone, K: Keying> Clone for LoadShed<S, C, K> {
     fn clone(&self) -> Self {
-        Self { inner: self.inner.clone(), gates: Arc::clone(&self.gates), classifier: self.classifier.clone() }
+        Self {
+            inner: self.inner.clone(),
+            gates: Arc::clone(&self.gates),
+            terms: self.terms,
+            classifier: self.classifier.clone(),
+        }
     }
 }
 

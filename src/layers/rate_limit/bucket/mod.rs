@@ -10,17 +10,20 @@ use std::time::Duration;
 
 use self::line::{Line, Place};
 pub(super) use self::turn::Turn;
-use super::state::Terms;
-use crate::algorithm::gcra::{Gcra, Rate};
+use super::state::{Applied, Terms};
+use crate::algorithm::gcra::{Gcra, Rates};
 use crate::ground::error::{Numbers, Reason};
+use crate::ground::settings::Settings;
 use crate::ground::sync::atomic::{AtomicU32, Ordering};
-use crate::ground::sync::{Mutex, foreign, lock};
+use crate::ground::sync::{Arc, Mutex, foreign, lock};
 use crate::ground::time::Instant;
 use crate::telemetry::{Instruments, Unreported};
 
 #[derive(Debug)]
 pub(super) struct Bucket {
     gcra: Gcra,
+    /// Those of all buckets of the layer value.
+    applied: Arc<Settings<Applied>>,
     line: Mutex<Line>,
     /// How many stand in the line, so that a call that need not wait takes no lock.
     waiting: AtomicU32,
@@ -35,23 +38,28 @@ struct Asking {
 }
 
 impl Bucket {
-    pub(super) fn new(rate: Rate, instruments: Instruments) -> Self {
-        Self { gcra: Gcra::new(rate), line: Mutex::default(), waiting: AtomicU32::new(0), instruments }
+    pub(super) fn new(applied: Arc<Settings<Applied>>, instruments: Instruments) -> Self {
+        let gcra = Gcra::new(&applied.get().rates);
+        Self { gcra, applied, line: Mutex::default(), waiting: AtomicU32::new(0), instruments }
     }
 
     /// Whether all permits are there, and no call waits for one.
     pub(super) fn is_full(&self, now: Instant) -> bool {
-        self.waiting() == 0 && self.gcra.is_full(now)
+        self.waiting() == 0 && self.gcra.is_full(|| self.rates(), now)
     }
 
     /// A new one begins with as many permits as `other` has.
     pub(super) fn inherit(&self, other: &Self, now: Instant) {
-        self.gcra.inherit(&other.gcra, now);
+        self.gcra.inherit(&other.gcra, || self.rates(), now);
     }
 
-    /// Another rate from now on. The caller rings afterwards, where foreign code may run.
-    pub(super) fn set_rate(&self, rate: Rate, now: Instant) {
-        self.gcra.set_rate(rate, now);
+    fn rates(&self) -> Rates {
+        self.applied.read(|applied| applied.rates)
+    }
+
+    /// Goes by these rates from now on; see [`Gcra::take_over`]. The caller rings afterwards, where foreign code may run.
+    pub(super) fn take_over(&self, rates: &Rates, now: Instant) {
+        self.gcra.take_over(rates, now);
     }
 
     /// Wakes the head of the line when the rate has changed: it may be asleep until an instant of the old one.
@@ -68,16 +76,16 @@ impl Bucket {
     }
 
     /// Takes a permit, or says when there will be one. Only for the head of the line, or when there is no line.
-    fn take(&self, now: Instant) -> Result<(), Instant> {
-        self.gcra.take(now)?;
+    fn take(&self, rates: &Rates, now: Instant) -> Result<(), Instant> {
+        self.gcra.take(rates, || self.rates(), now)?;
         self.instruments.pass();
         Ok(())
     }
 
     /// How long a call waits for its turn that has so many `ahead`.
     fn predict(&self, now: Instant, ahead: u32) -> Duration {
-        let interval = Duration::from_nanos(self.gcra.rate().interval);
-        self.gcra.next(now).since(now).saturating_add(interval.saturating_mul(ahead))
+        let interval = Duration::from_nanos(self.rates().now.interval);
+        self.gcra.next(|| self.rates(), now).since(now).saturating_add(interval.saturating_mul(ahead))
     }
 
     fn refusal(&self, reason: Reason, asking: &Asking, now: Instant, wait: Duration, waiting: u32) -> Unreported {
@@ -122,9 +130,10 @@ impl Asking {
 mod loom_tests {
     use std::sync::atomic::AtomicBool;
 
+    use super::super::config::RateLimitConfig;
     use super::*;
+    use crate::algorithm::gcra::Rate;
     use crate::ground::context::Priority;
-    use crate::ground::sync::Arc;
 
     #[derive(Default)]
     struct Woken(AtomicBool);
@@ -138,8 +147,10 @@ mod loom_tests {
     const NOW: Instant = Instant::from_nanos(1 << 63);
 
     fn bucket() -> Arc<Bucket> {
-        let bucket = Bucket::new(Rate { interval: 1_000_000, burst: 1 }, Instruments::new(super::super::KIND));
-        assert!(bucket.take(NOW).is_ok());
+        let config = RateLimitConfig { permits: 1, per: Duration::from_millis(1), ..RateLimitConfig::default() };
+        let applied = Arc::new(Settings::new(Applied::first(&config)));
+        let bucket = Bucket::new(applied, Instruments::new(super::super::KIND));
+        assert!(bucket.take(&bucket.rates(), NOW).is_ok());
         Arc::new(bucket)
     }
 
@@ -151,7 +162,11 @@ mod loom_tests {
             let (place, _) = lock(&bucket.line).enter(Priority::Normal, 1).expect("room");
             let theirs = Arc::clone(&bucket);
             let thread = loom::thread::spawn(move || {
-                theirs.set_rate(Rate { interval: 1, burst: 1 }, NOW);
+                let next = |present: &Applied| {
+                    theirs.take_over(&present.rates, NOW);
+                    Applied { rates: present.rates.then(Rate { interval: 1, burst: 1 }), ..*present }
+                };
+                theirs.applied.update(next, |_| theirs.take_over(&theirs.rates(), NOW));
                 theirs.ring();
             });
             let woken = std::sync::Arc::new(Woken::default());

@@ -10,7 +10,7 @@ use crate::ground::error::Reason;
 use crate::ground::scope;
 use crate::ground::sync::{Arc, foreign, lock};
 use crate::ground::time::{self, Instant};
-use crate::layers::rate_limit::state::Terms;
+use crate::layers::rate_limit::state::Applied;
 use crate::telemetry::Unreported;
 
 /// A place in the line of a bucket, given up on drop.
@@ -66,7 +66,7 @@ impl Turn {
     fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<Instant, Unreported>> {
         let mut now = time::now();
         loop {
-            let Err(next) = self.bucket.take(now) else {
+            let Err(next) = self.bucket.take(&self.bucket.rates(), now) else {
                 self.leave();
                 return Poll::Ready(Ok(now));
             };
@@ -110,13 +110,14 @@ impl Bucket {
     pub(in crate::layers::rate_limit) fn admit(
         bucket: &Arc<Self>,
         now: Instant,
-        terms: Terms,
+        applied: &Applied,
     ) -> Result<Option<Turn>, Unreported> {
+        let terms = applied.terms;
         let context = scope::current();
         let asking = Asking { deadline: context.deadline, terms };
         let refuse = |wait, waiting| Err(bucket.refusal(Reason::RateLimited, &asking, now, wait, waiting));
         if bucket.waiting() == 0 {
-            let Err(next) = bucket.take(now) else { return Ok(None) };
+            let Err(next) = bucket.take(&applied.rates, now) else { return Ok(None) };
             let wait = next.since(now);
             if terms.max_waiting == 0 || asking.until(now, wait).is_none() {
                 return refuse(wait, 0);
