@@ -4,7 +4,7 @@ use crate::ground::time::Instant;
 
 /// How much a call matters. When there is not room for all, the most important are served first.
 ///
-/// A call inherits it from the call that is being served; [`with_priority`] sets it. Between processes it travels as
+/// A call inherits it from the call that is being served; [`with_priority`](crate::context::with_priority) sets it. Between processes it travels as
 /// `x-priority`, see `http::propagation`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
