@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn wake_is_noted_when_it_comes_and_told_by_the_next_poll() {
+    async fn wake_time_is_recorded_and_returned_by_the_next_poll() {
         let (mut woken, task) = (Woken::new(), Arc::new(Task::default()));
         let outer = waker(Arc::clone(&task));
         let (inner, at) = pend(&mut woken, &outer);
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn waker_that_is_still_held_is_not_used_again() {
+    async fn held_waker_is_not_reused() {
         let task = Arc::new(Task::default());
         let outer = waker(Arc::clone(&task));
         let mut first = Woken::new();
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn waker_is_used_again_by_the_next_call() {
+    async fn released_waker_is_reused() {
         let outer = waker(Arc::new(Task::default()));
         let mut first = Woken::new();
         let (held, _) = pend(&mut first, &outer);

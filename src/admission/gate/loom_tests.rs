@@ -14,8 +14,8 @@ impl Wake for Flag {
     }
 }
 
-fn claim(weight: u32) -> Claim {
-    Claim { weight, priority: Priority::Normal, deadline: None, returning: false }
+fn wanted(weight: u32) -> PermitRequest {
+    PermitRequest { weight, priority: Priority::Normal, deadline: None, returning: false }
 }
 
 /// Patience for ever: models have no timers.
@@ -24,7 +24,7 @@ fn enter(gate: &Arc<Gate>, weight: u32) -> Option<Admitted> {
         return Some(Admitted::Now(permit));
     }
     let until = Until { at: Instant::MAX, reason: Reason::QueueTimeout };
-    Gate::stand_in_line(gate, claim(weight), 8, |_| Ok(until)).ok().map(Admitted::Later)
+    Gate::enqueue(gate, wanted(weight), 8, |_| Ok(until)).ok().map(Admitted::Later)
 }
 
 /// Polls once, and again if it was woken: what remains pending then has been told nothing.
@@ -45,7 +45,7 @@ fn poll(waiter: &mut Waiter, flag: &StdArc<Flag>) -> Option<Permit> {
 
 /// Two take and give back while a third looks: the limit always holds, and everything is back in the end.
 #[test]
-fn loom_it_never_admits_too_many_and_loses_nothing() {
+fn loom_gate_keeps_the_limit_and_leaks_no_permit() {
     loom::model(|| {
         let gate = Arc::new(Gate::new(2, Order::Fifo));
         let threads: Vec<_> = [1, 2]
@@ -93,7 +93,7 @@ fn loom_no_wake_up_is_lost() {
 
 /// The first waiter is dropped while the permit comes back: whatever the order, the second gets it.
 #[test]
-fn loom_a_grant_that_races_with_a_drop_goes_on_to_the_next() {
+fn loom_grant_racing_a_drop_goes_to_the_next() {
     loom::model(|| {
         let gate = Arc::new(Gate::new(1, Order::Fifo));
         let held = Gate::try_acquire(&gate, 1);
@@ -112,7 +112,7 @@ fn loom_a_grant_that_races_with_a_drop_goes_on_to_the_next() {
 
 /// The limit is raised while someone comes to wait.
 #[test]
-fn loom_a_raised_limit_is_seen_by_who_waits() {
+fn loom_raised_limit_is_seen_by_waiters() {
     loom::model(|| {
         let gate = Arc::new(Gate::new(1, Order::Fifo));
         let held = Gate::try_acquire(&gate, 1);

@@ -19,11 +19,11 @@
 //!   more than the limit runs alone.
 //! - A call of no weight passes, and is not counted.
 
-mod absence;
-mod claim;
-mod line;
+mod away;
 mod permit;
+mod permit_request;
 mod state;
+mod wait_queue;
 mod waiter;
 
 #[cfg(all(test, seawall_loom))]
@@ -33,13 +33,13 @@ mod tests;
 
 use std::time::Duration;
 
-pub(crate) use self::absence::Absence;
-pub(crate) use self::claim::Claim;
-pub(crate) use self::line::Ahead;
-pub use self::line::Order;
+pub(crate) use self::away::AwayGuard;
 pub(crate) use self::permit::Permit;
+pub(crate) use self::permit_request::PermitRequest;
 pub(crate) use self::state::Gate;
 use self::state::{Word, wake};
+pub(crate) use self::wait_queue::Ahead;
+pub use self::wait_queue::Order;
 pub(crate) use self::waiter::Waiter;
 use crate::algorithm::estimate::ServiceTime;
 use crate::algorithm::queue::{Refusal, Until, Wait};
@@ -70,11 +70,11 @@ impl Gate {
     pub(crate) fn admit(
         gate: Arc<Self>,
         now: Instant,
-        claim: Claim,
+        wanted: PermitRequest,
         max_waiting: u32,
         max_wait: Duration,
     ) -> Result<Admitted, Refusal> {
-        if let Some(deadline) = claim.deadline {
+        if let Some(deadline) = wanted.deadline {
             if deadline <= now {
                 return Err(Refusal::new(Reason::DeadlineExpired));
             }
@@ -82,14 +82,14 @@ impl Gate {
                 return Err(gate.hopeless(now, deadline));
             }
         }
-        if let Some(weight) = gate.try_take(claim.weight) {
+        if let Some(weight) = gate.try_take(wanted.weight) {
             return Ok(Admitted::Now(Permit { gate, weight }));
         }
         let service = ServiceTime::default();
-        let mut wait = Wait { now, deadline: claim.deadline, max_wait, predicted: Duration::ZERO, service };
-        let waiter = Self::stand_in_line(&gate, claim, max_waiting, |ahead| {
+        let mut wait = Wait { now, deadline: wanted.deadline, max_wait, predicted: Duration::ZERO, service };
+        let waiter = Self::enqueue(&gate, wanted, max_waiting, |ahead| {
             let service = gate.service.read(now);
-            let predicted = gate.predict(ahead.weight, claim.weight, service);
+            let predicted = gate.predict(ahead.weight, wanted.weight, service);
             wait = Wait { predicted, service, ..wait };
             wait.decide()
         });
@@ -98,12 +98,12 @@ impl Gate {
     }
 
     /// A permit for a call that has had one before and gave it back for a while: at once, or before all newcomers.
-    pub(crate) fn readmit(gate: &Arc<Self>, claim: Claim) -> Result<Admitted, Refusal> {
-        if let Some(permit) = Self::try_acquire(gate, claim.weight) {
+    pub(crate) fn readmit(gate: &Arc<Self>, wanted: PermitRequest) -> Result<Admitted, Refusal> {
+        if let Some(permit) = Self::try_acquire(gate, wanted.weight) {
             return Ok(Admitted::Now(permit));
         }
-        let until = Until { at: claim.deadline.unwrap_or(Instant::MAX), reason: Reason::NotInTime };
-        Self::stand_in_line(gate, Claim { returning: true, ..claim }, u32::MAX, |_| Ok(until)).map(Admitted::Later)
+        let until = Until { at: wanted.deadline.unwrap_or(Instant::MAX), reason: Reason::NotInTime };
+        Self::enqueue(gate, PermitRequest { returning: true, ..wanted }, u32::MAX, |_| Ok(until)).map(Admitted::Later)
     }
 
     /// Permits in any case, over the limit if need be; the queue goes on when they are back.
@@ -118,23 +118,23 @@ impl Gate {
     }
 
     /// A place in the line, if there is room and `decide`, who sees what is ahead, is for it. `decide` runs under the lock.
-    pub(crate) fn stand_in_line(
+    pub(crate) fn enqueue(
         gate: &Arc<Self>,
-        claim: Claim,
+        wanted: PermitRequest,
         max_waiting: u32,
         decide: impl FnOnce(Ahead) -> Result<Until, Refusal>,
     ) -> Result<Waiter, Refusal> {
-        let mut line = lock(&gate.line);
-        let until = decide(line.ahead(&claim))?;
-        let (place, last) = line.enter(claim, claim.weight.min(gate.limit()), max_waiting)?;
+        let mut queue = lock(&gate.queue);
+        let until = decide(queue.ahead(&wanted))?;
+        let (position, last) = queue.enter(wanted, wanted.weight.min(gate.limit()), max_waiting)?;
         if last.is_none() {
             gate.word.fetch_add(1, Ordering::AcqRel);
         }
-        let mut woken = gate.serve(&mut line);
-        drop(line);
+        let mut woken = gate.serve(&mut queue);
+        drop(queue);
         woken.extend(last.flatten());
         // The place is somebody's before foreign code runs, which may panic.
-        let waiter = Waiter::new(Arc::clone(gate), place, until);
+        let waiter = Waiter::new(Arc::clone(gate), position, until);
         wake(woken);
         Ok(waiter)
     }

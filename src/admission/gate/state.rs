@@ -3,7 +3,7 @@
 use std::task::Waker;
 use std::time::Duration;
 
-use super::line::{Line, Order};
+use super::wait_queue::{GateQueue, Order};
 use crate::algorithm::estimate::{Estimate, ServiceTime, Took};
 use crate::algorithm::queue::{self, Refusal};
 use crate::ground::error::{Numbers, Reason};
@@ -24,7 +24,7 @@ pub(crate) struct Gate {
     pub(super) service: Estimate,
     /// How many calls were found to have too little time while a permit was free.
     hopeless_calls: AtomicU32,
-    pub(super) line: Mutex<Line>,
+    pub(super) queue: Mutex<GateQueue>,
     /// How many calls have given their permits back for a while.
     pub(super) away: AtomicU32,
     /// Of the layer that hands out the permits.
@@ -59,7 +59,7 @@ impl Gate {
             limit: AtomicU32::new(limit.max(1)),
             service: Estimate::new(),
             hopeless_calls: AtomicU32::new(0),
-            line: Mutex::new(Line::new(order)),
+            queue: Mutex::new(GateQueue::new(order)),
             away: AtomicU32::new(0),
             instruments,
         }
@@ -136,27 +136,27 @@ impl Gate {
                 Err(actual) => word = actual,
             }
         }
-        let mut line = lock(&self.line);
+        let mut queue = lock(&self.queue);
         self.word.fetch_sub(freed, Ordering::AcqRel);
-        let woken = self.serve(&mut line);
-        drop(line);
+        let woken = self.serve(&mut queue);
+        drop(queue);
         wake(woken);
     }
 
     /// Gives the head of the line its permits for as long as there are enough. The caller wakes who is returned, unlocked.
     #[must_use]
-    pub(super) fn serve(&self, line: &mut Line) -> Vec<Waker> {
+    pub(super) fn serve(&self, queue: &mut GateQueue) -> Vec<Waker> {
         let mut woken = Vec::new();
         let mut clock = None;
-        while let Some(head) = line.head() {
+        while let Some(head) = queue.head() {
             if head.deadline.is_some() {
                 let (now, service) = *clock.get_or_insert_with(|| {
                     let now = time::now();
                     (now, self.service.read(now))
                 });
-                if !head.is_worth_it(now, service, line.len() > 1) {
+                if !head.is_worth_it(now, service, queue.len() > 1) {
                     self.word.fetch_sub(1, Ordering::AcqRel);
-                    woken.extend(line.refuse_head(Reason::NotInTime));
+                    woken.extend(queue.refuse_head(Reason::NotInTime));
                     continue;
                 }
             }
@@ -176,13 +176,13 @@ impl Gate {
             if !granted {
                 break;
             }
-            woken.extend(line.grant_head(weight));
+            woken.extend(queue.grant_head(weight));
         }
         woken
     }
 
     /// What the time of a call, and its end, say about the calls to come.
-    pub(crate) fn learn(&self, now: Instant, verdict: Verdict, took: Took) {
+    pub(crate) fn record(&self, now: Instant, verdict: Verdict, took: Took) {
         match verdict {
             Verdict::Success | Verdict::CallerFault => self.service.sample(now, took),
             Verdict::TimedOut | Verdict::Abandoned => self.service.at_least(now, took),
@@ -233,16 +233,16 @@ impl Gate {
 
     /// Lets those who come from now on stand in another order. Who stands in the line keeps his place.
     pub(crate) fn set_order(&self, order: Order) {
-        lock(&self.line).set_order(order);
+        lock(&self.queue).set_order(order);
     }
 
     /// Changes the limit, to at least one.
     pub(crate) fn set_limit(&self, limit: u32) {
         // A swap, so that who overwrites a limit also sees what its setter did before.
         self.limit.swap(limit.max(1), Ordering::AcqRel);
-        let mut line = lock(&self.line);
-        let woken = self.serve(&mut line);
-        drop(line);
+        let mut queue = lock(&self.queue);
+        let woken = self.serve(&mut queue);
+        drop(queue);
         wake(woken);
     }
 }

@@ -36,7 +36,7 @@ use std::marker::PhantomData;
 
 pub(crate) use self::forgettable::Forgettable;
 pub(crate) use self::survey::Survey;
-use self::table::{Entered, Place, Table};
+use self::table::{Entered, EntryPosition, Table};
 use crate::ground::sync::{Arc, Mutex, foreign, lock};
 use crate::ground::time::{self, Instant};
 
@@ -154,7 +154,7 @@ pub(crate) const DEFAULT_MAX_KEYS: usize = 1024;
 
 /// How many entries a new key has looked at for one to be forgotten, so that it costs the same however many there are. The next
 /// new key looks at the ones behind.
-const LOOKED_AT: usize = 16;
+const CHECKED_PER_INSERT: usize = 16;
 
 /// How many states are held at a time to visit all of them: what is held looks as if it were in use.
 const BATCH: usize = 64;
@@ -208,16 +208,16 @@ impl<K: Keying, T: Forgettable> Keyed<K, T> {
         self.enter(key, hash, after, make)
     }
 
-    fn next(&self, hash: u64, after: u64) -> Option<table::Known<K::Key, T>> {
+    fn next(&self, hash: u64, after: u64) -> Option<table::TableEntry<K::Key, T>> {
         lock(&self.table).next(hash, after)
     }
 
     #[cold]
     fn enter(&self, key: K::Key, hash: u64, mut after: u64, make: impl Fn() -> T) -> Arc<T> {
         let key = Arc::new(foreign(|| self.keying.to_keep(key)));
-        let (now, mut looks) = (time::now(), LOOKED_AT);
+        let (now, mut checks_left) = (time::now(), CHECKED_PER_INSERT);
         loop {
-            let entered = lock(&self.table).enter(&key, hash, after, &mut looks, now, &make);
+            let entered = lock(&self.table).enter(&key, hash, after, &mut checks_left, now, &make);
             match entered {
                 Entered::At(state) => return state,
                 Entered::CompareFirst(known) if foreign(|| *known.key == *key) => return known.state,
@@ -234,19 +234,19 @@ impl<K: Keying, T: Forgettable> Keyed<K, T> {
 
     /// Forgets what is beyond the bound and as good as new. The rest goes as new keys come.
     pub(crate) fn shrink(&self) {
-        let (now, mut looks) = (time::now(), self.len());
-        while looks > 0 {
+        let (now, mut checks_left) = (time::now(), self.len());
+        while checks_left > 0 {
             // A few at a time, so that no call waits for all of it; and dropped one by one, as a key's drop may panic.
-            let mut few = BATCH.min(looks);
-            looks -= few;
+            let mut few = BATCH.min(checks_left);
+            checks_left -= few;
             while let Some(forgotten) = self.forget_one(now, &mut few) {
                 foreign(|| drop(forgotten));
             }
         }
     }
 
-    fn forget_one(&self, now: Instant, looks: &mut usize) -> Option<table::Known<K::Key, T>> {
-        lock(&self.table).forget_one_beyond(now, looks)
+    fn forget_one(&self, now: Instant, checks_left: &mut usize) -> Option<table::TableEntry<K::Key, T>> {
+        lock(&self.table).forget_one_beyond(now, checks_left)
     }
 
     /// The state that requests without a key share.
@@ -258,7 +258,7 @@ impl<K: Keying, T: Forgettable> Keyed<K, T> {
     /// visited or not. No lock is held while `visit` runs.
     pub(crate) fn for_each(&self, mut visit: impl FnMut(&T)) {
         self.for_each_without_key(&mut visit);
-        self.for_each_of_the_next(usize::MAX, Place::BEGIN, visit);
+        self.for_each_of_the_next(usize::MAX, EntryPosition::BEGIN, visit);
     }
 
     fn for_each_without_key(&self, mut visit: impl FnMut(&T)) {
@@ -268,16 +268,21 @@ impl<K: Keying, T: Forgettable> Keyed<K, T> {
     }
 
     /// Visits at most `count` states behind a place, and says where it has stopped, if there may be more.
-    fn for_each_of_the_next(&self, count: usize, after: Place, mut visit: impl FnMut(&T)) -> Option<Place> {
-        let (mut left, mut place) = (count, after);
+    fn for_each_of_the_next(
+        &self,
+        count: usize,
+        after: EntryPosition,
+        mut visit: impl FnMut(&T),
+    ) -> Option<EntryPosition> {
+        let (mut left, mut position) = (count, after);
         while left > 0 {
             let few = BATCH.min(left);
             left -= few;
-            let (states, last) = lock(&self.table).batch(few, place);
+            let (states, last) = lock(&self.table).batch(few, position);
             states.iter().for_each(|state| visit(state));
-            place = last?;
+            position = last?;
         }
-        Some(place)
+        Some(position)
     }
 
     /// How many keys have a state of their own now.

@@ -1,6 +1,6 @@
 //! Sums over the states of all keys, at a bounded price for each look.
 
-use super::table::Place;
+use super::table::EntryPosition;
 use super::{Forgettable, Keyed, Keying};
 use crate::ground::sync::{Mutex, lock};
 
@@ -12,18 +12,18 @@ const KEYS: usize = 4096;
 #[derive(Debug, Default)]
 pub(crate) struct Survey<S> {
     /// Under the lock runs nothing but our own sums.
-    progress: Mutex<Progress<S>>,
+    progress: Mutex<SurveyProgress<S>>,
 }
 
 #[derive(Debug)]
-struct Progress<S> {
+struct SurveyProgress<S> {
     /// Where the next look goes on, in a round that has begun.
-    after: Option<Place>,
+    after: Option<EntryPosition>,
     round: S,
     last_round: Option<S>,
 }
 
-impl<S: Default> Default for Progress<S> {
+impl<S: Default> Default for SurveyProgress<S> {
     fn default() -> Self {
         Self { after: None, round: S::default(), last_round: None }
     }
@@ -33,13 +33,13 @@ impl<S: Default + Clone> Survey<S> {
     /// One look. `add` adds a state to a sum that begins at the default.
     pub(crate) fn look<K: Keying, T: Forgettable>(&self, keyed: &Keyed<K, T>, mut add: impl FnMut(&mut S, &T)) -> S {
         let mut progress = lock(&self.progress);
-        let Progress { after, round, last_round } = &mut *progress;
-        let place = after.unwrap_or_else(|| {
+        let SurveyProgress { after, round, last_round } = &mut *progress;
+        let position = after.unwrap_or_else(|| {
             *round = S::default();
             keyed.for_each_without_key(|state| add(round, state));
-            Place::BEGIN
+            EntryPosition::BEGIN
         });
-        *after = keyed.for_each_of_the_next(KEYS, place, |state| add(round, state));
+        *after = keyed.for_each_of_the_next(KEYS, position, |state| add(round, state));
         if after.is_none() {
             *last_round = Some(round.clone());
         }

@@ -9,7 +9,7 @@
 //! lets go of takes the others along.
 //!
 //! A visit may run foreign code, such as the destructor of a body. So visits are made in rounds, each in a task of its own: one
-//! that hangs keeps its round's task, and after [`PATIENCE`] another round goes on with the rest. (On a runtime with one thread
+//! that hangs keeps its round's task, and after [`ROUND_TIMEOUT`] another round goes on with the rest. (On a runtime with one thread
 //! nothing goes on while one task hangs.) And nothing foreign runs under the schedule's lock.
 
 mod parked;
@@ -35,7 +35,7 @@ pub(crate) use self::parked::{Parked, Visit};
 pub(crate) use self::schedule::GRAIN;
 #[cfg(feature = "http")]
 pub(crate) use self::schedule::rounded_up;
-use self::schedule::{Entry, Schedule};
+use self::schedule::{EntryId, Schedule};
 use crate::admission::timer::Timer;
 use crate::ground::sync::foreign;
 use crate::ground::sync::global::{Mutex, MutexGuard, lock};
@@ -46,14 +46,14 @@ use crate::ground::time::{self, Instant};
 const VISITS_AT_ONCE: usize = 32;
 
 /// A round that takes longer is taken for one that hangs.
-const PATIENCE: Duration = Duration::from_millis(100);
+const ROUND_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// Has `parked` visited at `due`, for as long as the place is kept. `None` outside a runtime, where nobody could do it.
-pub(crate) fn watch(parked: Arc<dyn Parked>, due: Instant) -> Option<Place> {
+pub(crate) fn watch(parked: Arc<dyn Parked>, due: Instant) -> Option<WatchGuard> {
     let runtime = Handle::try_current().ok()?;
     let reaper = Reaper::of_runtime(&runtime)?;
     let entry = reaper.enter(parked, due);
-    Some(Place { reaper, entry, runtime: runtime.id() })
+    Some(WatchGuard { reaper, entry, runtime: runtime.id() })
 }
 
 /// How much is watched in the current runtime.
@@ -65,13 +65,13 @@ pub(crate) fn watched() -> usize {
 
 /// A place in a reaper's schedule. Dropping it takes it out.
 #[derive(Debug)]
-pub(crate) struct Place {
+pub(crate) struct WatchGuard {
     reaper: Arc<Reaper>,
-    entry: Entry,
+    entry: EntryId,
     runtime: Id,
 }
 
-impl Place {
+impl WatchGuard {
     /// Whether there is still someone who comes. A runtime that has shut down takes its reaper along.
     #[inline]
     pub(crate) fn is_watched(&self) -> bool {
@@ -85,7 +85,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for WatchGuard {
     fn drop(&mut self) {
         let parked = self.reaper.lock().schedule.leave(self.entry);
         foreign(|| drop(parked));
@@ -163,7 +163,7 @@ impl Reaper {
         lock(&self.state)
     }
 
-    fn enter(&self, parked: Arc<dyn Parked>, due: Instant) -> Entry {
+    fn enter(&self, parked: Arc<dyn Parked>, due: Instant) -> EntryId {
         self.schedule(due, |schedule| schedule.enter(parked, due))
     }
 
@@ -197,7 +197,7 @@ impl Reaper {
 }
 
 /// Something whose time has come, and its place.
-type Due = (Entry, Arc<dyn Parked>);
+type Due = (EntryId, Arc<dyn Parked>);
 
 /// Visits that are under way.
 struct Round {
@@ -223,7 +223,7 @@ impl Round {
                 }
             }
         });
-        Self { task, rest, until: now + PATIENCE }
+        Self { task, rest, until: now + ROUND_TIMEOUT }
     }
 }
 

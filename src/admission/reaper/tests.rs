@@ -37,7 +37,7 @@ async fn pass(time: Duration) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_thing_is_visited_once_when_it_is_due_and_not_before() {
+async fn entry_is_visited_once_when_due() {
     let thing = Thing::new(Visit::Done);
     let due = time::now() + SECOND;
     let place = watch(Arc::clone(&thing) as _, due).unwrap();
@@ -49,7 +49,7 @@ async fn a_thing_is_visited_once_when_it_is_due_and_not_before() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_thing_that_left_is_neither_visited_nor_kept() {
+async fn removed_entry_is_neither_visited_nor_kept() {
     let thing = Thing::new(Visit::Done);
     drop(watch(Arc::clone(&thing) as _, time::now() + SECOND).unwrap());
     assert_eq!(Arc::strong_count(&thing), 1);
@@ -58,7 +58,7 @@ async fn a_thing_that_left_is_neither_visited_nor_kept() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_thing_is_visited_again_when_it_asks_for_that() {
+async fn entry_is_visited_again_on_request() {
     let start = time::now();
     let thing = Thing::new(Visit::Again(start + 3 * SECOND));
     let _place = watch(Arc::clone(&thing) as _, start + SECOND).unwrap();
@@ -69,7 +69,7 @@ async fn a_thing_is_visited_again_when_it_asks_for_that() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_is_due_earlier_than_all_others_wakes_the_reaper() {
+async fn earlier_entry_wakes_the_reaper() {
     let (late, early) = (Thing::new(Visit::Done), Thing::new(Visit::Done));
     let _late = watch(Arc::clone(&late) as _, time::now() + 60 * SECOND).unwrap();
     pass(SECOND).await;
@@ -79,7 +79,7 @@ async fn who_is_due_earlier_than_all_others_wakes_the_reaper() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn of_things_that_are_due_together_the_youngest_goes_first() {
+async fn youngest_of_equal_due_times_is_visited_first() {
     struct Named(&'static str, Arc<std::sync::Mutex<Vec<&'static str>>>);
     impl Parked for Named {
         fn visit(&self, _: Instant) -> Visit {
@@ -95,7 +95,7 @@ async fn of_things_that_are_due_together_the_youngest_goes_first() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_thing_that_panics_takes_no_other_along() {
+async fn panicking_visit_does_not_stop_others() {
     struct Panics;
     impl Parked for Panics {
         fn visit(&self, _: Instant) -> Visit {
@@ -110,7 +110,7 @@ async fn a_thing_that_panics_takes_no_other_along() {
 }
 
 #[test]
-fn a_reaper_ends_with_its_runtime_and_the_next_one_has_its_own() {
+fn reaper_ends_with_its_runtime() {
     assert!(watch(Thing::new(Visit::Done), Instant::MAX).is_none(), "there is no runtime");
     let runtime = || tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let mut places = Vec::new();
@@ -134,7 +134,7 @@ fn a_reaper_ends_with_its_runtime_and_the_next_one_has_its_own() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn many_threads_come_and_go_and_nothing_is_left() {
+async fn concurrent_entries_leave_nothing_behind() {
     let visited = Arc::new(AtomicUsize::new(0));
     struct Counts(Arc<AtomicUsize>);
     impl Parked for Counts {
@@ -174,13 +174,13 @@ async fn many_threads_come_and_go_and_nothing_is_left() {
 proptest! {
     /// Against a list that is searched from end to end.
     #[test]
-    fn the_schedule_does_what_a_list_does(steps in prop::collection::vec((0_u8..4, 0_u64..60, any::<prop::sample::Index>()), 1..200)) {
+    fn schedule_matches_a_list(steps in prop::collection::vec((0_u8..4, 0_u64..60, any::<prop::sample::Index>()), 1..200)) {
         let at = |ms: u64| Instant::from_nanos(1 << 40) + Duration::from_millis(ms);
         let grain = time::nanos(GRAIN);
         let round = |at: Instant| at.as_nanos().div_ceil(grain) * grain;
         let mut schedule = Schedule::default();
         // Due (none while it is being visited), entry.
-        let mut model: Vec<(Option<u64>, Entry)> = Vec::new();
+        let mut model: Vec<(Option<u64>, EntryId)> = Vec::new();
         for (step, ms, index) in steps {
             match step {
                 0 | 1 => {
@@ -214,7 +214,7 @@ proptest! {
 
 /// On a runtime with one thread, everybody else waits while the reaper visits.
 #[tokio::test(start_paused = true)]
-async fn thousands_that_are_due_together_do_not_keep_a_worker_for_themselves() {
+async fn many_due_entries_yield_to_other_tasks() {
     struct Counted(Arc<AtomicUsize>);
     impl Parked for Counted {
         fn visit(&self, _: Instant) -> Visit {
@@ -250,7 +250,7 @@ async fn thousands_that_are_due_together_do_not_keep_a_worker_for_themselves() {
 
 /// Others hold their places meanwhile, and wait for the same lock.
 #[test]
-fn leaving_costs_the_same_whatever_has_left_before() {
+fn removal_cost_is_independent_of_earlier_removals() {
     const MANY: u64 = 1 << 18;
     let mut schedule = Schedule::default();
     let thing: Arc<dyn Parked> = Thing::new(Visit::Done);
@@ -271,7 +271,7 @@ fn leaving_costs_the_same_whatever_has_left_before() {
 
 /// On a runtime with more than one thread.
 #[test]
-fn a_visit_that_hangs_does_not_keep_others_from_being_visited() {
+fn hanging_visit_does_not_block_others() {
     struct Hangs(std::sync::Mutex<std::sync::mpsc::Receiver<()>>);
     impl Parked for Hangs {
         fn visit(&self, _: Instant) -> Visit {

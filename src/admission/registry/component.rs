@@ -1,9 +1,9 @@
 use std::error::Error;
 use std::fmt;
 
-use super::held::Held;
 use super::observed::{Observed, Unsupported};
 use super::snapshot::{Command, ComponentSnapshot, LastRefusal, Latency, Snapshot};
+use super::table::ComponentRef;
 use crate::ground::error::Reason;
 use crate::ground::time::{self, Instant};
 #[cfg(feature = "dashboard")]
@@ -14,11 +14,11 @@ use crate::telemetry::{self, Instruments, Tally};
 /// free, and the handle shows what was last. Cheap to clone.
 #[derive(Clone)]
 pub struct Component {
-    observed: Held,
+    observed: ComponentRef,
 }
 
 impl Component {
-    pub(super) fn new(observed: Held) -> Self {
+    pub(super) fn new(observed: ComponentRef) -> Self {
         Self { observed }
     }
 
@@ -71,8 +71,11 @@ pub(super) fn snapshot(observed: &dyn Observed, now: Instant) -> ComponentSnapsh
     let (tally, reasons) = (instruments.tally(), Reason::ALL.map(Reason::as_str));
     let count = |histogram: histogram::Histogram| histogram.as_slice().iter().sum();
     let latency = named.and_then(|named| named.counted.calls.latency());
-    let cut =
-        tally.bodies_cut.iter().zip(reasons).map(|(held, reason)| (reason, held.iter().map(|count| count.get()).sum()));
+    let cut = tally
+        .bodies_cut
+        .iter()
+        .zip(reasons)
+        .map(|(table, reason)| (reason, table.iter().map(|count| count.get()).sum()));
     ComponentSnapshot {
         name: name(instruments).to_owned(),
         layer: instruments.kind().as_str(),

@@ -42,13 +42,13 @@
 //! process.
 
 mod component;
-mod held;
 mod observed;
 #[cfg(feature = "metrics")]
 mod publications;
 #[cfg(feature = "metrics")]
 pub(crate) mod publisher;
 mod snapshot;
+mod table;
 #[cfg(all(test, not(seawall_loom)))]
 mod tests;
 
@@ -58,13 +58,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Weak};
 
 pub use self::component::{Component, NotFound};
-use self::held::{Entry, Inner, Key};
 pub(crate) use self::observed::Observed;
 pub use self::observed::Unsupported;
 pub use self::snapshot::{
     BreakerCondition, Command, ComponentSnapshot, Condition, Counts, DeadlineCondition, GateCondition, LastRefusal,
     LastTransition, Latency, RateLimitCondition, RetryCondition, SettingsCondition, Snapshot,
 };
+use self::table::{ComponentEntry, Inner, Key};
 use crate::ground::error::InvalidConfig;
 use crate::ground::sync::global::MutexGuard;
 use crate::ground::text;
@@ -83,7 +83,7 @@ impl Registry {
     pub fn new() -> Self {
         let inner = Arc::default();
         #[cfg(feature = "metrics")]
-        publisher::also_publish(&inner);
+        publisher::add_registry(&inner);
         Self { inner }
     }
 
@@ -96,14 +96,14 @@ impl Registry {
     /// What all components are doing now.
     pub fn snapshot(&self) -> Snapshot {
         let now = time::now();
-        let components = self.inner.look().iter().map(|observed| component::snapshot(&**observed, now)).collect();
+        let components = self.inner.live().iter().map(|observed| component::snapshot(&**observed, now)).collect();
         let since_1970 = time::wall_clock().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
         Snapshot { unix_ms: u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX), components }
     }
 
     /// Handles of all components, in the order of their names. A handle keeps the state of its component, but not the name.
     pub fn components(&self) -> Vec<Component> {
-        self.inner.look().into_iter().map(Component::new).collect()
+        self.inner.live().into_iter().map(Component::new).collect()
     }
 
     /// Handles of the components with this name: one for each layer of a stack.
@@ -150,7 +150,7 @@ impl Registry {
             observed.instruments().give_name(Arc::clone(&name), now, Box::new(registration));
         }
         #[cfg(feature = "metrics")]
-        publisher::stir();
+        publisher::request_publication();
         Ok(())
     }
 
@@ -158,7 +158,7 @@ impl Registry {
     fn enter(&self, name: &Arc<str>, observed: &[Arc<dyn Observed>], token: u64) -> Result<(), InvalidConfig> {
         let mut components = self.lock();
         let key = |kind| (Arc::clone(name), kind);
-        let is_taken = |kind| components.get(&key(kind)).is_some_and(Entry::has_owner);
+        let is_taken = |kind| components.get(&key(kind)).is_some_and(ComponentEntry::has_owner);
         Validation::of(|validation| {
             let is_empty = name.trim().is_empty();
             validation.check(!is_empty, "name", "must not be empty");
@@ -179,12 +179,12 @@ impl Registry {
             }
         })?;
         for observed in observed {
-            components.insert(key(observed.instruments().kind()), Entry::new(token, observed));
+            components.insert(key(observed.instruments().kind()), ComponentEntry::new(token, observed));
         }
         Ok(())
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<Key, Entry>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Key, ComponentEntry>> {
         self.inner.lock()
     }
 }
@@ -199,7 +199,7 @@ pub(crate) fn replace(observed: Arc<dyn Observed>) {
     let Some(Registration { registry, key, token }) = named.registration.downcast_ref() else { return };
     let Some(registry) = registry.upgrade() else { return };
     if let Some(entry) = registry.lock().get_mut(key).filter(|entry| entry.token == *token) {
-        *entry = Entry::new(*token, &observed);
+        *entry = ComponentEntry::new(*token, &observed);
     }
 }
 

@@ -59,7 +59,7 @@ impl fmt::Display for Unsupported {
             Command::ForceOpen => ("be forced open", "circuit_breaker"),
             Command::Disable => ("be switched off", "circuit_breaker"),
             Command::Observe => ("only observe", "circuit_breaker"),
-            Command::Enforce => ("be told to decide again", "circuit_breaker"),
+            Command::Enforce => ("be published to decide again", "circuit_breaker"),
             Command::Reset => ("be reset", "circuit_breaker"),
             Command::SetLimit(_) => ("be given a limit by hand", "bulkhead or load_shed"),
         };

@@ -14,9 +14,9 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 
-use super::held::Inner;
 use super::publications::{ComponentPublication, Publications};
 use super::snapshot::{Condition, GateCondition};
+use super::table::Inner;
 use crate::admission::timer::Timer;
 use crate::ground::sync::global::{Mutex, MutexGuard, lock};
 use crate::ground::time::{self, Instant};
@@ -40,7 +40,7 @@ fn registries() -> MutexGuard<'static, Vec<Weak<Inner>>> {
 }
 
 /// Has the components of this registry published, too.
-pub(super) fn also_publish(registry: &Arc<Inner>) {
+pub(super) fn add_registry(registry: &Arc<Inner>) {
     let mut registries = registries();
     registries.retain(|registry| registry.strong_count() > 0);
     registries.push(Arc::downgrade(registry));
@@ -48,7 +48,7 @@ pub(super) fn also_publish(registry: &Arc<Inner>) {
 
 /// There is something to tell: sees to it that it is told within a second, or as soon as there is a runtime.
 #[inline]
-pub(crate) fn stir() {
+pub(crate) fn request_publication() {
     let due = DUE.load(Ordering::Relaxed);
     // Whoever has something to tell has mostly just read the clock.
     if due == NEVER || time::latest().is_some_and(|now| now.since(Instant::from_nanos(due)) > LATE) {
@@ -84,8 +84,8 @@ impl Future for Task {
             }
             // One that has been replaced does what it was to do now, and ends: if all are late, nobody would, else.
             let all: Vec<_> = registries().iter().filter_map(Weak::upgrade).collect();
-            let inhabited = all.iter().filter(|registry| publish(registry)).count();
-            if inhabited == 0 || !self.goes_on(now + EVERY) {
+            let nonempty = all.iter().filter(|registry| publish(registry)).count();
+            if nonempty == 0 || !self.claim_next(now + EVERY) {
                 return Poll::Ready(());
             }
         }
@@ -93,7 +93,7 @@ impl Future for Task {
 }
 
 impl Task {
-    fn goes_on(&mut self, due: Instant) -> bool {
+    fn claim_next(&mut self, due: Instant) -> bool {
         let (before, due_at) = (self.due.as_nanos(), due.as_nanos());
         let is_ours = DUE.compare_exchange(before, due_at, Ordering::AcqRel, Ordering::Relaxed).is_ok();
         if is_ours {
@@ -118,7 +118,7 @@ pub(super) fn publish(registry: &Arc<Inner>) -> bool {
 }
 
 fn publish_all(registry: &Arc<Inner>, publications: &mut Publications) {
-    let (components, now) = (registry.look(), time::now());
+    let (components, now) = (registry.live(), time::now());
     let mut there = BTreeMap::new();
     for observed in &components {
         let instruments = observed.instruments();
@@ -131,18 +131,18 @@ fn publish_all(registry: &Arc<Inner>, publications: &mut Publications) {
         });
     }
     // Those that are gone first: another one may have the name. Calls that they let pass may still count.
-    publications.retain(|id, told| {
+    publications.retain(|id, published| {
         if there.contains_key(id) {
             return true;
         }
-        let is_last = Arc::strong_count(&told.counted) == 1;
-        told.publish(Vec::new());
-        told.publication.close();
+        let is_last = Arc::strong_count(&published.counted) == 1;
+        published.publish(Vec::new());
+        published.publication.close();
         !is_last
     });
     for (id, gauges) in there {
-        if let Some(told) = publications.get_mut(&id) {
-            told.publish(gauges);
+        if let Some(published) = publications.get_mut(&id) {
+            published.publish(gauges);
         }
     }
 }

@@ -34,7 +34,7 @@ fn problem(result: Result<(), InvalidConfig>) -> String {
 }
 
 #[test]
-fn an_empty_name_and_one_that_is_too_long_are_refused() {
+fn empty_and_too_long_names_are_refused() {
     let registry = Registry::new();
     for name in ["", "  ", "unnamed", &"x".repeat(129)] {
         let observed = Fake::observed(LayerKind::Bulkhead);
@@ -45,7 +45,7 @@ fn an_empty_name_and_one_that_is_too_long_are_refused() {
 }
 
 #[test]
-fn a_name_belongs_to_one_layer_of_a_kind_for_as_long_as_that_lives() {
+fn name_is_unique_per_kind_while_its_layer_lives() {
     let registry = Registry::new();
     let first = Fake::observed(LayerKind::Bulkhead);
     registry.register("payments", &[Arc::clone(&first)]).expect("it is free");
@@ -77,7 +77,7 @@ impl Observed for LookedAt {
 }
 
 #[test]
-fn name_is_free_when_its_owner_is_gone_though_others_still_look() {
+fn name_is_free_without_an_owner_despite_readers() {
     let registry = Registry::new();
     let owner: Arc<Mutex<Option<Arc<dyn Observed>>>> = Arc::default();
     let (theirs, dropped) = (Arc::clone(&owner), Arc::clone(&owner));
@@ -86,7 +86,7 @@ fn name_is_free_when_its_owner_is_gone_though_others_still_look() {
     let meanwhile = Box::new(move || {
         assert!(problem(is_free()).contains("is taken"), "there is an owner");
         drop(lock(&dropped).take());
-        is_free().expect("the owner is gone, although others look");
+        is_free().expect("the owner is gone, although others get");
     });
     let first: Arc<dyn Observed> = Arc::new(LookedAt { instruments: Instruments::new(LayerKind::Bulkhead), meanwhile });
     registry.register("payments", &[Arc::clone(&first)]).expect("it is free");
@@ -98,7 +98,7 @@ fn name_is_free_when_its_owner_is_gone_though_others_still_look() {
 }
 
 #[test]
-fn handle_keeps_the_state_and_not_the_name() {
+fn handle_keeps_the_state_but_not_the_name() {
     let registry = Registry::new();
     let first = Fake::observed(LayerKind::Bulkhead);
     registry.register("payments", &[Arc::clone(&first)]).expect("it is free");
@@ -116,7 +116,7 @@ fn handle_keeps_the_state_and_not_the_name() {
 
 /// Looks on one thread, owners that come and go on another: a name is taken as long as its owner is there, and not longer.
 #[test]
-fn names_are_free_at_once_while_others_look_all_the_time() {
+fn names_are_freed_at_once_under_concurrent_reads() {
     let registry = Registry::new();
     let is_over = AtomicBool::new(false);
     thread::scope(|scope| {
@@ -141,7 +141,7 @@ fn names_are_free_at_once_while_others_look_all_the_time() {
 }
 
 #[test]
-fn ten_thousand_that_come_and_go_leave_nothing_behind() {
+fn ten_thousand_components_leave_nothing_behind() {
     // Not one that other tests publish, too: they would look at it.
     let registry = Registry { inner: Arc::default() };
     for round in 0..10 {
@@ -170,7 +170,7 @@ fn ten_thousand_that_come_and_go_leave_nothing_behind() {
 }
 
 #[test]
-fn a_state_that_is_made_anew_keeps_its_place() {
+fn replaced_state_keeps_its_registration() {
     let registry = Registry::new();
     let before = Fake::observed(LayerKind::Bulkhead);
     registry.register("payments", &[Arc::clone(&before)]).expect("free");
@@ -183,7 +183,7 @@ fn a_state_that_is_made_anew_keeps_its_place() {
 }
 
 #[test]
-fn what_a_component_cannot_do_it_says() {
+fn unsupported_command_is_an_error() {
     let registry = Registry::new();
     let _deadline = {
         let observed = Fake::observed(LayerKind::Deadline);
@@ -197,7 +197,7 @@ fn what_a_component_cannot_do_it_says() {
 }
 
 #[test]
-fn a_refusal_by_a_layer_that_is_gone_is_counted_with_the_nameless() {
+fn refusal_by_a_dropped_layer_counts_as_nameless() {
     let rejected = |layer_id| telemetry::refuse(layer_id, Reason::RateLimited).into_rejected();
     let layer_id = {
         let registry = Registry::new();

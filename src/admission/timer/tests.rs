@@ -38,7 +38,7 @@ async fn settle() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_fires_at_its_deadline_and_not_before() {
+async fn timer_fires_at_its_deadline() {
     let start = time::now();
     let (count, waker) = counting();
     let cx = &mut Context::from_waker(&waker);
@@ -57,7 +57,7 @@ async fn it_fires_at_its_deadline_and_not_before() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_deadline_may_be_past_move_and_be_the_end_of_time() {
+async fn past_moved_and_extreme_deadlines_work() {
     let start = time::now();
     let (_, waker) = counting();
     let cx = &mut Context::from_waker(&waker);
@@ -74,7 +74,7 @@ async fn a_deadline_may_be_past_move_and_be_the_end_of_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_unarmed_timer_takes_nothing_and_a_dropped_one_is_used_again() {
+async fn unarmed_timer_is_free_and_dropped_sleep_is_reused() {
     let start = time::now();
     drop(Timer::new());
     assert_eq!(pooled(), 0);
@@ -92,7 +92,7 @@ async fn an_unarmed_timer_takes_nothing_and_a_dropped_one_is_used_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pooled_sleep_wakes_nobody_when_its_old_time_comes() {
+async fn pooled_sleep_wakes_no_task_when_it_fires() {
     let start = time::now();
     let (count, waker) = counting();
     let mut timer = Timer::new();
@@ -108,7 +108,7 @@ async fn a_pooled_sleep_wakes_nobody_when_its_old_time_comes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_sleep_is_used_as_it_is_and_moved_only_when_it_fires_too_early() {
+async fn reused_sleep_moves_only_when_it_fires_too_early() {
     let start = time::now();
     let mut first = Timer::new();
     let (_, waker) = counting();
@@ -134,7 +134,7 @@ async fn a_sleep_is_used_as_it_is_and_moved_only_when_it_fires_too_early() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_sleep_that_fires_no_later_is_preferred() {
+async fn sleep_that_fires_no_later_is_preferred() {
     let start = time::now();
     let (_, waker) = counting();
     let cx = &mut Context::from_waker(&waker);
@@ -149,7 +149,7 @@ async fn a_sleep_that_fires_no_later_is_preferred() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_pool_is_bounded() {
+async fn pool_is_bounded() {
     let start = time::now();
     let (_, waker) = counting();
     let cx = &mut Context::from_waker(&waker);
@@ -162,7 +162,7 @@ async fn the_pool_is_bounded() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn another_task_may_take_over_an_armed_timer() {
+async fn armed_timer_moves_to_another_task() {
     let start = time::now();
     let ((first, a), (second, b)) = (counting(), counting());
     let mut timer = Timer::new();
@@ -174,7 +174,7 @@ async fn another_task_may_take_over_an_armed_timer() {
 }
 
 #[test]
-fn many_runtimes_on_one_thread_never_share_a_sleep() {
+fn runtimes_on_one_thread_do_not_share_sleeps() {
     let mut ids = std::collections::HashSet::new();
     for _ in 0..20 {
         let runtime = paused();
@@ -191,7 +191,7 @@ fn many_runtimes_on_one_thread_never_share_a_sleep() {
 }
 
 #[test]
-fn a_sleep_of_an_ended_runtime_is_found_out_even_under_the_same_id() {
+fn sleep_of_an_ended_runtime_is_detected_under_the_same_id() {
     let stale = {
         let ended = paused();
         ended.block_on(async { Alarm::take(time::now() + MS) })
@@ -213,7 +213,7 @@ fn a_sleep_of_an_ended_runtime_is_found_out_even_under_the_same_id() {
 }
 
 #[test]
-fn a_timer_may_outlive_its_runtime_and_be_polled_and_dropped_anywhere() {
+fn timer_outlives_its_runtime() {
     let (_, waker) = counting();
     let cx = &mut Context::from_waker(&waker);
     let runtime = paused();
@@ -233,7 +233,7 @@ fn a_timer_may_outlive_its_runtime_and_be_polled_and_dropped_anywhere() {
 }
 
 #[test]
-fn a_timer_whose_runtime_has_ended_goes_on_in_another() {
+fn timer_of_an_ended_runtime_continues_in_another() {
     let (_, waker) = counting();
     let mut timer = Timer::new();
     let ended = paused();
@@ -289,7 +289,7 @@ fn timers_that_end_on_other_workers_still_fire() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn waits_are_as_long_as_ever_after_decades() {
+async fn waits_are_exact_after_decades() {
     let (_, waker) = counting();
     let cx = &mut Context::from_waker(&waker);
     let (mut for_ever, mut soon) = (Timer::new(), Timer::new());

@@ -173,7 +173,7 @@ where
         carried.as_mut().came(self.came());
         foreign(|| {
             telemetry::body_cut(rejected, carried.waiting_since().is_some(), now.since(self.since));
-            observed::stir();
+            observed::request_publication();
             carried.as_mut().cut(now, reached, rejected);
         });
     }

@@ -28,33 +28,33 @@ pub(crate) trait BreakerAhead: Send + Sync {
     fn refusal(&self, deadline: Option<Instant>, now: Instant) -> Option<Unreported>;
 
     /// Ready when it moves the next time.
-    fn moved(&self) -> OwnedNotified;
+    fn changed(&self) -> OwnedNotified;
 }
 
 /// A waiting call's look at its breaker.
 pub(crate) struct Lookahead {
     breaker: Box<dyn BreakerAhead>,
-    moved: Option<Pin<Box<OwnedNotified>>>,
+    changed: Option<Pin<Box<OwnedNotified>>>,
 }
 
 impl Lookahead {
     pub(crate) fn new(breaker: Box<dyn BreakerAhead>) -> Self {
-        Self { breaker, moved: None }
+        Self { breaker, changed: None }
     }
 
     /// Ready with the refusal, as soon as the breaker would refuse the call.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>, deadline: Option<Instant>) -> Poll<Unreported> {
         loop {
-            let moved = self.moved.get_or_insert_with(|| Box::pin(self.breaker.moved()));
+            let changed = self.changed.get_or_insert_with(|| Box::pin(self.breaker.changed()));
             // Before the look, so that no move after it is missed.
-            moved.as_mut().enable();
+            changed.as_mut().enable();
             if let Some(refusal) = self.breaker.refusal(deadline, time::now()) {
                 return Poll::Ready(refusal);
             }
-            if moved.as_mut().poll(cx).is_pending() {
+            if changed.as_mut().poll(cx).is_pending() {
                 return Poll::Pending;
             }
-            self.moved = None;
+            self.changed = None;
         }
     }
 }

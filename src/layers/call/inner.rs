@@ -29,21 +29,21 @@ const MAX_WAITING: usize = 1024;
 
 /// How many calls of one layer value wait for inner services that are not ready.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Unready(Arc<AtomicUsize>);
+pub(crate) struct ReadinessLimit(Arc<AtomicUsize>);
 
 /// One of the calls that wait. Dropping it gives the place back.
 #[derive(Debug)]
-pub(crate) struct Place(Unready);
+pub(crate) struct ReadinessSlot(ReadinessLimit);
 
-impl Unready {
-    fn place(&self) -> Option<Place> {
+impl ReadinessLimit {
+    fn try_acquire(&self) -> Option<ReadinessSlot> {
         let more = |waiting| (waiting < MAX_WAITING).then_some(waiting + 1);
         self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
-        Some(Place(self.clone()))
+        Some(ReadinessSlot(self.clone()))
     }
 }
 
-impl Drop for Place {
+impl Drop for ReadinessSlot {
     fn drop(&mut self) {
         self.0.0.fetch_sub(1, Ordering::Relaxed);
     }
@@ -95,29 +95,34 @@ impl<S> Inner<S> {
     }
 
     /// Calls the inner service if it is ready, and else moves it into the call, to wait there with the others that are
-    /// `unready`. `now` is handed over to the next layer.
+    /// `readiness_limit`. `now` is handed over to the next layer.
     #[inline(always)]
-    pub(crate) fn call<Req>(&mut self, request: Req, now: Instant, unready: &Unready) -> Call<S, Req, S::Future>
+    pub(crate) fn call<Req>(
+        &mut self,
+        request: Req,
+        now: Instant,
+        readiness_limit: &ReadinessLimit,
+    ) -> Call<S, Req, S::Future>
     where
         S: Service<Req> + Clone,
     {
         if mem::replace(&mut self.readiness, Readiness::Unknown) == Readiness::Ready {
             Call::Running { future: scope::with_start(now, || self.service.call(request)) }
         } else {
-            self.take(unready).call(request)
+            self.take(readiness_limit).call(request)
         }
     }
 
     /// Takes the service that was polled out, for a call that has to wait for something else first.
     #[inline]
-    pub(crate) fn take(&mut self, unready: &Unready) -> Taken<S>
+    pub(crate) fn take(&mut self, readiness_limit: &ReadinessLimit) -> Taken<S>
     where
         S: Clone,
     {
         let clone = self.service.clone();
         let service = mem::replace(&mut self.service, clone);
         let ready = mem::replace(&mut self.readiness, Readiness::Unknown) == Readiness::Ready;
-        Taken { service, ready, unready: unready.clone() }
+        Taken { service, ready, readiness_limit: readiness_limit.clone() }
     }
 
     /// The service for further attempts of a call, which start from a clone of their own.
@@ -130,7 +135,7 @@ impl<S> Inner<S> {
 
     /// Lets go of a service that was polled when the call is refused, so that whatever it has reserved, or stands in a
     /// queue for, is free again.
-    pub(crate) fn let_go(&mut self)
+    pub(crate) fn release(&mut self)
     where
         S: Clone,
     {
@@ -145,7 +150,7 @@ impl<S> Inner<S> {
 pub(crate) struct Taken<S> {
     service: S,
     ready: bool,
-    unready: Unready,
+    readiness_limit: ReadinessLimit,
 }
 
 impl<S> Taken<S> {
@@ -157,12 +162,17 @@ impl<S> Taken<S> {
         if self.ready {
             return Call::Running { future: self.service.call(request) };
         }
-        Call::Waiting { unready: self.unready, service: self.service, request: Some(request), place: None }
+        Call::Waiting {
+            readiness_limit: self.readiness_limit,
+            service: self.service,
+            request: Some(request),
+            slot: None,
+        }
     }
 
-    /// A service that has to become ready first, with the others that are `unready`.
-    pub(crate) fn unready(service: S, unready: Unready) -> Self {
-        Self { service, ready: false, unready }
+    /// A service that has to become ready first, with the others that are `readiness_limit`.
+    pub(crate) fn not_ready(service: S, readiness_limit: ReadinessLimit) -> Self {
+        Self { service, ready: false, readiness_limit }
     }
 }
 
@@ -173,7 +183,7 @@ pub(crate) enum Call<S, Req, F> {
     /// The layer lets nothing through => Over.
     Refused(Option<Unreported>),
     /// The service is not ready => Running.
-    Waiting { service: S, request: Option<Req>, unready: Unready, place: Option<Place> },
+    Waiting { service: S, request: Option<Req>, readiness_limit: ReadinessLimit, slot: Option<ReadinessSlot> },
     /// The answer is on its way => Over.
     Running {
         #[pin]
@@ -215,7 +225,7 @@ where
                     self.set(Self::Over);
                     return Poll::Ready(Err(CallError::NotCalled(reject(refusal))));
                 }
-                CallProj::Waiting { service, request, unready, place } => match service.poll_ready(cx) {
+                CallProj::Waiting { service, request, readiness_limit, slot } => match service.poll_ready(cx) {
                     Poll::Ready(Ok(())) => {
                         let Some(request) = request.take() else { return Poll::Pending };
                         let future = service.call(request);
@@ -226,10 +236,10 @@ where
                         return Poll::Ready(Err(CallError::NotCalled(error.into())));
                     }
                     Poll::Pending => {
-                        if place.is_none() {
-                            *place = unready.place();
+                        if slot.is_none() {
+                            *slot = readiness_limit.try_acquire();
                         }
-                        if place.is_none() {
+                        if slot.is_none() {
                             self.set(Self::Over);
                             let numbers = Numbers::NONE.with_waiting(MAX_WAITING as u32).with_limit(MAX_WAITING as u32);
                             let refusal = telemetry::refuse(layer_id, Reason::NotReady).with_numbers(numbers);
@@ -333,6 +343,6 @@ impl<S, Req, F> BoundedCall<S, Req, F> {
 /// Reports a refusal and makes an error of it.
 pub(crate) fn reject(refusal: Unreported) -> BoxError {
     let rejected = refusal.report();
-    observed::stir();
+    observed::request_publication();
     rejected.into()
 }

@@ -3,4 +3,4 @@
 pub(crate) mod bound;
 pub(crate) mod breaker_ahead;
 pub(crate) mod inner;
-pub(crate) mod sending;
+pub(crate) mod upload_waits;

@@ -6,8 +6,8 @@ use tokio::sync::futures::OwnedNotified;
 
 use super::KIND;
 use super::config::CircuitBreakerConfig;
+use super::settings::{AdmissionSettings, BreakerSettings};
 use super::state::Breaker;
-use super::terms::{Entrance, Terms};
 use crate::admission::keyed::{Forgettable, KeyBy, Keyed, Keying, Survey};
 use crate::admission::registry::{BreakerCondition, Command, Condition, LastTransition, Observed, Unsupported};
 use crate::algorithm::breaker::{Mode, State, Transition};
@@ -17,26 +17,26 @@ use crate::ground::sync::atomic::{self, AtomicBool};
 use crate::ground::sync::{Arc, Mutex, lock};
 use crate::ground::time::{self, Instant};
 use crate::layers::call::breaker_ahead::{BreakerAhead, BreakersAhead};
-use crate::layers::call::inner::Unready;
+use crate::layers::call::inner::ReadinessLimit;
 use crate::telemetry::{Instruments, Unreported};
 
 #[derive(Debug)]
 pub(super) struct Breakers<K: Keying> {
     config: Settings<CircuitBreakerConfig>,
     /// What follows from it, for all breakers and calls.
-    terms: Arc<Settings<Terms>>,
+    settings: Arc<Settings<BreakerSettings>>,
     /// What breakers for new keys begin with.
     mode: Mutex<Mode>,
     keyed: Keyed<K, Breaker>,
-    seen: Survey<Seen>,
-    unready: Unready,
+    summary: Survey<BreakersSummary>,
+    readiness_limit: ReadinessLimit,
     unready_while_open: AtomicBool,
     instruments: Instruments,
 }
 
 /// What is seen of all breakers.
 #[derive(Clone, Debug, Default)]
-struct Seen {
+struct BreakersSummary {
     in_flight: u64,
     open_keys: usize,
     worst: Option<State>,
@@ -46,7 +46,7 @@ struct Seen {
     last: Option<(Transition, Instant)>,
 }
 
-impl Seen {
+impl BreakersSummary {
     fn add(&mut self, breaker: &Breaker, now: Instant) -> State {
         let (snapshot, transition) = (breaker.snapshot(now), breaker.last_transition());
         let at = transition.map(|(_, at)| at);
@@ -89,17 +89,17 @@ impl Forgettable for Breaker {
 impl<K: Keying> Breakers<K> {
     pub(super) fn new(config: CircuitBreakerConfig, keying: K, instruments: Instruments) -> Self {
         let mode = config.mode();
-        let terms = Arc::new(Settings::new(Terms::of(&config)));
-        let common = Breaker::new(Arc::clone(&terms), config.span(), mode, None, instruments.clone());
+        let settings = Arc::new(Settings::new(BreakerSettings::of(&config)));
+        let common = Breaker::new(Arc::clone(&settings), config.span(), mode, None, instruments.clone());
         Self {
             keyed: Keyed::new(keying, config.max_keys, common),
-            seen: Survey::default(),
+            summary: Survey::default(),
             mode: Mutex::new(mode),
-            unready: Unready::default(),
+            readiness_limit: ReadinessLimit::default(),
             unready_while_open: AtomicBool::new(config.unready_while_open),
             instruments,
             config: Settings::new(config),
-            terms,
+            settings,
         }
     }
 
@@ -107,15 +107,15 @@ impl<K: Keying> Breakers<K> {
         self.config.get()
     }
 
-    /// What calls need to be let in, to be kept by a service that [looks at it](Self::entrance) when a call comes.
-    pub(super) fn cached_entrance(&self) -> Cached<Entrance> {
-        self.terms.cached(Terms::entrance)
+    /// What calls need to be let in, to be kept by a service that [looks at it](Self::admission_settings) when a call comes.
+    pub(super) fn cached_admission_settings(&self) -> Cached<AdmissionSettings> {
+        self.settings.cached(BreakerSettings::admission_settings)
     }
 
     /// The entrance that holds now.
     #[inline]
-    pub(super) fn entrance<'a>(&self, cached: &'a mut Cached<Entrance>) -> &'a Entrance {
-        self.terms.refresh(cached, Terms::entrance)
+    pub(super) fn admission_settings<'a>(&self, cached: &'a mut Cached<AdmissionSettings>) -> &'a AdmissionSettings {
+        self.settings.refresh(cached, BreakerSettings::admission_settings)
     }
 
     pub(super) fn breaker<Req>(&self, request: &Req) -> Arc<Breaker>
@@ -127,11 +127,11 @@ impl<K: Keying> Breakers<K> {
 
     fn make(&self) -> Breaker {
         let (span, outage) = (self.config.read(CircuitBreakerConfig::span), self.common().outage());
-        Breaker::new(Arc::clone(&self.terms), span, self.mode(), outage, self.instruments.clone())
+        Breaker::new(Arc::clone(&self.settings), span, self.mode(), outage, self.instruments.clone())
     }
 
-    pub(super) fn unready(&self) -> &Unready {
-        &self.unready
+    pub(super) fn readiness_limit(&self) -> &ReadinessLimit {
+        &self.readiness_limit
     }
 
     #[inline]
@@ -175,7 +175,7 @@ impl<K: Keying> Breakers<K> {
     pub(super) fn apply(&self, config: &CircuitBreakerConfig) -> impl FnOnce() + use<'_, K> {
         let now = time::now();
         let changes_mode = self.config.replace(config.clone(), |before| {
-            self.terms.store(Terms::of(config));
+            self.settings.store(BreakerSettings::of(config));
             self.unready_while_open.store(config.unready_while_open, atomic::Ordering::Release);
             let span = (config.window != before.window).then(|| config.span());
             self.keyed.for_each(|breaker| breaker.reloaded(span, now));
@@ -192,7 +192,7 @@ impl<K: Keying> Breakers<K> {
         move || {
             self.keyed.shrink();
             // What waits to be ready may wait no longer.
-            self.common().turn().may_have_come();
+            self.common().state_changes().notify();
             if changes_mode {
                 self.spread_mode(now);
             }
@@ -208,14 +208,14 @@ impl<K: Keying> BreakersAhead<K::Key> for Breakers<K> {
 
 impl BreakerAhead for Arc<Breaker> {
     fn refusal(&self, deadline: Option<Instant>, now: Instant) -> Option<Unreported> {
-        let entrance = self.entrance();
-        let left = deadline.map_or(entrance.max_hold, |deadline| deadline.since(now));
-        let wait = self.would_refuse(&entrance.pace, left, now)?;
+        let admission_settings = self.admission_settings();
+        let left = deadline.map_or(admission_settings.max_hold, |deadline| deadline.since(now));
+        let wait = self.would_refuse(&admission_settings.pace, left, now)?;
         Some(Breaker::refusal(self, wait, now))
     }
 
-    fn moved(&self) -> OwnedNotified {
-        self.turn().moved()
+    fn changed(&self) -> OwnedNotified {
+        self.state_changes().changed()
     }
 }
 
@@ -230,11 +230,11 @@ impl<K: Keying> Observed for Breakers<K> {
 
     fn condition(&self, now: Instant) -> Condition {
         let common = self.common().snapshot(now);
-        let seen = self.seen.look(&self.keyed, |seen, breaker| {
-            let is_open = seen.add(breaker, now) != State::Closed;
-            seen.open_keys += usize::from(is_open && !std::ptr::eq(breaker, &**self.common()));
+        let summary = self.summary.look(&self.keyed, |summary, breaker| {
+            let is_open = summary.add(breaker, now) != State::Closed;
+            summary.open_keys += usize::from(is_open && !std::ptr::eq(breaker, &**self.common()));
         });
-        let Seen { in_flight, open_keys, worst, since, outage, last } = seen;
+        let BreakersSummary { in_flight, open_keys, worst, since, outage, last } = summary;
         let tally = self.instruments.tally();
         let named = self.instruments.named().map_or(now, |named| named.since);
         Condition::CircuitBreaker(BreakerCondition {
@@ -284,7 +284,7 @@ mod loom_tests {
 
     /// A breaker is forced open while a reload ends the observing: whoever came first, forced open it stays.
     #[test]
-    fn loom_a_reload_does_not_undo_what_was_forced_by_hand() {
+    fn loom_reload_keeps_forced_open() {
         loom::model(|| {
             let observing = CircuitBreakerConfig { observe_only: true, ..CircuitBreakerConfig::default() };
             let breakers = Arc::new(Breakers::new(observing, OneKey, Instruments::new(KIND)));

@@ -254,12 +254,12 @@ mod tests {
     }
 
     #[test]
-    fn the_defaults_are_valid() {
+    fn defaults_are_valid() {
         assert!(faults(CircuitBreakerConfig::default()).is_empty());
     }
 
     #[test]
-    fn every_fault_is_found_at_once() {
+    fn all_faults_are_reported_at_once() {
         let config = CircuitBreakerConfig {
             enabled: true,
             window: Window::Time(Duration::ZERO),
@@ -303,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn what_contradicts_itself_is_a_fault() {
+    fn contradicting_settings_are_refused() {
         let valid = CircuitBreakerConfig::default;
         let table = [
             (

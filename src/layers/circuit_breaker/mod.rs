@@ -148,20 +148,20 @@
 //! [`Reason::NotReady`]: crate::error::Reason::NotReady
 
 mod breakers;
+mod call_pass;
+mod check_schedule;
+mod checks;
 mod config;
 mod future;
 mod handle;
 mod layer;
-mod lookout;
+mod ready_wait;
 mod service;
+mod settings;
 mod snapshot;
 mod state;
-mod terms;
+mod state_changes;
 mod ticket;
-mod turn;
-mod uploading;
-mod visits;
-mod waiting;
 
 #[cfg(all(test, not(seawall_loom)))]
 mod tests;

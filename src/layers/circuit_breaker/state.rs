@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use super::lookout::Lookout;
+use super::check_schedule::CheckSchedule;
+use super::settings::{AdmissionSettings, BreakerSettings};
 use super::snapshot::Snapshot;
-use super::terms::{Entrance, Terms};
-use super::turn::Turn;
+use super::state_changes::StateChanges;
 use crate::algorithm::breaker::{
     Admission, Detection, Entry, Machine, Mode, Moment, Outage, Pace, Pass, Policy, Probe, Transition, Watch,
 };
@@ -23,19 +23,19 @@ use crate::telemetry::{self, Instruments, Unreported};
 #[derive(Debug)]
 pub(super) struct Breaker {
     /// Those of all breakers of the layer value.
-    terms: Arc<Settings<Terms>>,
+    settings: Arc<Settings<BreakerSettings>>,
     watch: Watch,
     /// What refusals tell. They read it without a lock; it is replaced when the machine moves.
     outage: Swap<Option<Outage>>,
-    machine: Mutex<Kept>,
-    lookout: Lookout,
-    turn: Turn,
+    machine: Mutex<LockedMachine>,
+    check_schedule: CheckSchedule,
+    state_changes: StateChanges,
     instruments: Instruments,
 }
 
 /// The machine, and what is remembered of it for those who look.
 #[derive(Debug)]
-struct Kept {
+struct LockedMachine {
     machine: Machine,
     last_transition: Option<(Transition, Instant)>,
 }
@@ -43,19 +43,27 @@ struct Kept {
 impl Breaker {
     /// In the mode and, if it is forced open, in the `outage` of the others.
     pub(super) fn new(
-        terms: Arc<Settings<Terms>>,
+        settings: Arc<Settings<BreakerSettings>>,
         span: Span,
         mode: Mode,
         outage: Option<Outage>,
         instruments: Instruments,
     ) -> Self {
         let machine = Machine::new(mode).with_outage_of(outage);
-        let policy = terms.read(|terms| terms.policy);
+        let policy = settings.read(|settings| settings.policy);
         let moment = Moment { policy: &policy, median: None, now: Instant::from_nanos(0), chance: 0.0 };
         let watch = Watch::new(Window::new(span), &machine, &moment);
         let outage = Swap::from_pointee(machine.outage());
-        let machine = Mutex::new(Kept { machine, last_transition: None });
-        Self { terms, watch, outage, machine, lookout: Lookout::default(), turn: Turn::default(), instruments }
+        let machine = Mutex::new(LockedMachine { machine, last_transition: None });
+        Self {
+            settings,
+            watch,
+            outage,
+            machine,
+            check_schedule: CheckSchedule::default(),
+            state_changes: StateChanges::default(),
+            instruments,
+        }
     }
 
     #[inline]
@@ -70,17 +78,17 @@ impl Breaker {
     }
 
     /// For those who look without being the service of a call, which has a copy.
-    pub(super) fn entrance(&self) -> Entrance {
-        self.terms.read(Terms::entrance)
+    pub(super) fn admission_settings(&self) -> AdmissionSettings {
+        self.settings.read(BreakerSettings::admission_settings)
     }
 
     fn pace(&self) -> Pace {
-        self.entrance().pace
+        self.admission_settings().pace
     }
 
     #[cold]
     fn policy(&self) -> Policy {
-        self.terms.read(|terms| terms.policy)
+        self.settings.read(|settings| settings.policy)
     }
 
     /// The terms are other ones from now on; if there is another window, counts begin anew. Wakes nobody.
@@ -242,12 +250,12 @@ impl Breaker {
     }
 
     #[inline]
-    pub(super) fn lookout(&self) -> &Lookout {
-        &self.lookout
+    pub(super) fn check_schedule(&self) -> &CheckSchedule {
+        &self.check_schedule
     }
 
     /// Looks at the calls in flight, and says when to look again; `None`: none are in flight that could be overdue.
-    pub(super) fn look(&self, now: Instant) -> Option<Instant> {
+    pub(super) fn check(&self, now: Instant) -> Option<Instant> {
         let pace = self.pace();
         if let Some(detection) = self.watch.look(&pace, || self.policy(), now) {
             self.trip(detection, now);
@@ -256,13 +264,13 @@ impl Breaker {
     }
 
     /// When to look at the calls in flight next.
-    pub(super) fn next_look(&self, now: Instant) -> Option<Instant> {
+    pub(super) fn next_check(&self, now: Instant) -> Option<Instant> {
         self.watch.next_look(&self.pace(), now)
     }
 
     #[inline]
-    pub(super) fn turn(&self) -> &Turn {
-        &self.turn
+    pub(super) fn state_changes(&self) -> &StateChanges {
+        &self.state_changes
     }
 
     /// Until when no call passes, as far as time alone decides; `None`: some may.
@@ -280,8 +288,8 @@ impl Breaker {
 
     pub(super) fn snapshot(&self, now: Instant) -> Snapshot {
         let (state, probes) = {
-            let kept = lock(&self.machine);
-            (kept.machine.state(), kept.machine.probes())
+            let locked = lock(&self.machine);
+            (locked.machine.state(), locked.machine.probes())
         };
         let counts = self.watch.counts(now);
         let (in_flight, overdue) = self.watch.in_flight(&self.pace(), now);
@@ -332,10 +340,10 @@ impl Breaker {
     /// One step of the machine under its lock, told afterwards.
     fn step<T>(&self, now: Instant, step: impl FnOnce(&mut Machine, &Moment<'_>) -> (T, Option<Transition>)) -> T {
         let (output, transition) = self.locked(now, step);
-        self.turn.may_have_come();
+        self.state_changes.notify();
         if let Some(Transition { from, to }) = transition {
             telemetry::transition(&self.instruments, from.as_str(), to.as_str(), self.numbers(now));
-            observed::stir();
+            observed::request_publication();
         }
         output
     }
@@ -355,14 +363,14 @@ impl Breaker {
         step: impl FnOnce(&mut Machine, &Moment<'_>) -> (T, Option<Transition>),
     ) -> (T, Option<Transition>) {
         let chance = chance::sample();
-        let mut kept = lock(&self.machine);
+        let mut locked = lock(&self.machine);
         // Under the lock, so that what is published last is of the latest settings.
         let policy = self.policy();
         let moment = Moment { policy: &policy, median: self.median(&policy), now, chance };
-        let (output, transition) = step(&mut kept.machine, &moment);
-        self.publish(&kept.machine, &moment);
+        let (output, transition) = step(&mut locked.machine, &moment);
+        self.publish(&locked.machine, &moment);
         if let Some(transition) = transition {
-            kept.last_transition = Some((transition, now));
+            locked.last_transition = Some((transition, now));
         }
         (output, transition)
     }
@@ -391,8 +399,8 @@ mod loom_tests {
             jitter: 0.0,
             rounds: 1,
         };
-        let terms = Arc::new(Settings::new(Terms { policy, max_hold: SECOND }));
-        Arc::new(Breaker::new(terms, Span::Calls(1), Mode::Enforcing, None, Instruments::new(super::super::KIND)))
+        let settings = Arc::new(Settings::new(BreakerSettings { policy, max_hold: SECOND }));
+        Arc::new(Breaker::new(settings, Span::Calls(1), Mode::Enforcing, None, Instruments::new(super::super::KIND)))
     }
 
     fn pass(breaker: &Breaker, now: Instant) -> Pass {
@@ -401,7 +409,7 @@ mod loom_tests {
 
     /// Two calls of a closed breaker fail at once: it opens once, and nothing stays in flight.
     #[test]
-    fn loom_two_failures_open_it_once() {
+    fn loom_two_failures_open_once() {
         loom::model(|| {
             let breaker = breaker();
             let (ours, theirs) = (pass(&breaker, NOW), pass(&breaker, NOW));
@@ -417,7 +425,7 @@ mod loom_tests {
 
     /// The break is over, and two calls come: exactly one of them is the probe.
     #[test]
-    fn loom_one_of_two_is_the_probe() {
+    fn loom_one_of_two_calls_is_the_probe() {
         loom::model(|| {
             let breaker = breaker();
             breaker.settle(pass(&breaker, NOW), Evidence::Bad(SECOND), NOW);
@@ -430,7 +438,7 @@ mod loom_tests {
 
     /// A late failure of the closed time races with the probe that closes it again: it does not open what is new.
     #[test]
-    fn loom_a_late_failure_does_not_open_the_next_era() {
+    fn loom_stale_failure_does_not_reopen() {
         loom::model(|| {
             let breaker = breaker();
             let late = pass(&breaker, NOW);
@@ -447,7 +455,7 @@ mod loom_tests {
 
     /// The window changes while a call of before fails: it does not open what begins to count anew, and it opens at most once.
     #[test]
-    fn loom_a_failure_of_before_is_not_counted_in_a_new_window() {
+    fn loom_stale_failure_is_not_counted_in_a_new_window() {
         loom::model(|| {
             let breaker = breaker();
             let late = pass(&breaker, NOW);

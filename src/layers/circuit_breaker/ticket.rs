@@ -2,9 +2,9 @@ use std::fmt;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use super::call_pass::CallPass;
+use super::checks;
 use super::state::Breaker;
-use super::uploading::Held;
-use super::visits;
 use crate::admission::woken::Woken;
 use crate::algorithm::breaker::Pass;
 use crate::algorithm::evidence::{self, Ending, Evidence, Times};
@@ -15,20 +15,20 @@ use crate::ground::stopwatch::Stopwatch;
 use crate::ground::sync::Arc;
 use crate::ground::time::{self, Instant};
 use crate::ground::verdict::{Expiry, Guard, Verdict};
-use crate::layers::call::sending;
+use crate::layers::call::upload_waits;
 use crate::layers::core::observed;
 
 /// What a breaker gives to a call: settled once, with what the call said about the dependency, or dropped, if it was given up.
 pub struct Ticket {
     breaker: Arc<Breaker>,
     /// Gone once it is settled; none for a call that was refused.
-    pass: Option<Held>,
+    pass: Option<CallPass>,
     stopwatch: Stopwatch,
     /// How long the dependency took for the head of its answer, or for a piece of the body, if that was longer. `None`: it has
     /// not answered yet.
     took: Option<Duration>,
     /// When the head came, if it says what the call came to.
-    told_at: Option<Instant>,
+    timed_out_at: Option<Instant>,
     deadline: CallDeadline,
     /// A call that nobody has ever polled says nothing about the dependency, however long it was kept.
     polled: bool,
@@ -37,8 +37,16 @@ pub struct Ticket {
 impl Ticket {
     #[inline(always)]
     pub(super) fn new(breaker: Arc<Breaker>, pass: Option<Pass>, now: Instant, deadline: CallDeadline) -> Self {
-        let pass = pass.map(|pass| Held::new(&breaker, pass, sending::claim()));
-        Self { breaker, pass, stopwatch: Stopwatch::start(now), took: None, told_at: None, deadline, polled: false }
+        let pass = pass.map(|pass| CallPass::new(&breaker, pass, upload_waits::claim()));
+        Self {
+            breaker,
+            pass,
+            stopwatch: Stopwatch::start(now),
+            took: None,
+            timed_out_at: None,
+            deadline,
+            polled: false,
+        }
     }
 
     /// Whether the call was not let pass. To be asked before it is settled.
@@ -86,7 +94,7 @@ impl Ticket {
             (true, false) => {
                 let now = time::now();
                 self.with_pass(|breaker, pass, waits| breaker.start_aging(pass, waits, now));
-                visits::keep_eye(&self.breaker, now);
+                checks::ensure_scheduled(&self.breaker, now);
             }
             (false, false) | (true, true) => {}
         }
@@ -102,8 +110,8 @@ impl Ticket {
         let now = answered_at.unwrap_or_else(time::now);
         let took = self.elapsed(now, woken);
         self.took = Some(took);
-        if let Some(held) = &self.pass {
-            held.answered();
+        if let Some(call_pass) = &self.pass {
+            call_pass.answered();
         }
         self.with_pass(|breaker, pass, _| breaker.answered(pass, took, now));
         Some(now)
@@ -113,7 +121,7 @@ impl Ticket {
     #[inline]
     pub(super) fn head(&mut self, verdict: Verdict, now: Instant) {
         if verdict == Verdict::TimedOut {
-            self.told_at = Some(now);
+            self.timed_out_at = Some(now);
         }
         if verdict != Verdict::Success {
             let says = self.evidence(Ending::Answer(verdict), self.took(now), now, false);
@@ -145,7 +153,7 @@ impl Ticket {
 
     fn end(&mut self, ending: Ending, took: Duration, now: Instant, had_head: bool) {
         let evidence = self.evidence(ending, took, now, had_head);
-        let pass = self.pass.take().and_then(Held::take);
+        let pass = self.pass.take().and_then(CallPass::take);
         let Some(pass) = pass.filter(|pass| self.breaker.counts(pass)) else { return };
         let verdict = match ending {
             Ending::Answer(verdict) | Ending::Error(verdict) => verdict,
@@ -164,15 +172,15 @@ impl Ticket {
         }
         let times = || {
             let (deadline, end) = (self.deadline.at(), self.deadline.end());
-            let left = match self.told_at {
-                Some(told_at) => deadline.since(told_at),
+            let left = match self.timed_out_at {
+                Some(timed_out_at) => deadline.since(timed_out_at),
                 None => if had_head { end } else { deadline }.since(now),
             };
             Times {
                 took,
                 given: deadline.since(self.deadline.start()),
                 left,
-                had_head: had_head && self.told_at.is_none(),
+                had_head: had_head && self.timed_out_at.is_none(),
                 waited_locally: self.stopwatch.waits_locally() || self.uploaded(now).1,
             }
         };
@@ -182,15 +190,18 @@ impl Ticket {
     /// How long the request's body has waited for its producer, and whether it does now.
     #[inline]
     fn uploaded(&self, now: Instant) -> (Duration, bool) {
-        self.pass.as_ref().and_then(Held::sending).map_or((Duration::ZERO, false), |sending| sending.waited(now))
+        self.pass
+            .as_ref()
+            .and_then(CallPass::upload_waits)
+            .map_or((Duration::ZERO, false), |upload_waits| upload_waits.waited(now))
     }
 
     /// Does something with the pass, that may depend on whether the request's body waits for its producer.
     #[inline]
     fn with_pass(&mut self, act: impl FnOnce(&Breaker, &mut Pass, &dyn Fn() -> bool)) {
         let breaker = &self.breaker;
-        if let Some(held) = &mut self.pass {
-            held.with(|pass, waits| act(breaker, pass, waits));
+        if let Some(call_pass) = &mut self.pass {
+            call_pass.with(|pass, waits| act(breaker, pass, waits));
         }
     }
 

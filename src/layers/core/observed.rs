@@ -10,15 +10,15 @@ use crate::telemetry::{self, Instruments};
 #[inline]
 pub(crate) fn record(instruments: &Instruments, verdict: Verdict, took: Duration) {
     if instruments.record(verdict, took) {
-        stir();
+        request_publication();
     }
 }
 
 /// There is something to publish.
 #[inline]
-pub(crate) fn stir() {
+pub(crate) fn request_publication() {
     #[cfg(feature = "metrics")]
-    crate::admission::registry::publisher::stir();
+    crate::admission::registry::publisher::request_publication();
 }
 
 /// New settings were offered, and are `valid` or not: counted for each of the layers that they are for, and told once.
@@ -37,6 +37,6 @@ pub(crate) fn reload_if_new<'a>(
 ) -> Result<(), InvalidConfig> {
     let layers: Vec<_> = layers.into_iter().collect();
     telemetry::reloaded(&layers, valid.as_ref().err(), is_new);
-    stir();
+    request_publication();
     valid
 }

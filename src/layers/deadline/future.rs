@@ -86,7 +86,7 @@ impl OwnDeadline {
     /// The same as our own cut to whoever looks for that.
     fn at_deadline(&self, error: BoxError) -> BoxError {
         let cut = telemetry::refuse(self.layer_id, self.call_deadline().why(time::now())).report();
-        observed::stir();
+        observed::request_publication();
         AtDeadline::new(*cut, error).into()
     }
 
@@ -144,8 +144,8 @@ where
                 drop(inside);
                 // Where there is a cut or a refusal already, nothing is asked.
                 let timed_out = || this.classifier.classify(Err(&error)) == Verdict::TimedOut;
-                let kept_to_it = rejection(&error).is_none() && timed_out() && deadline.is_near();
-                Poll::Ready(Err(if kept_to_it { deadline.at_deadline(error) } else { error }))
+                let is_at_deadline = rejection(&error).is_none() && timed_out() && deadline.is_near();
+                Poll::Ready(Err(if is_at_deadline { deadline.at_deadline(error) } else { error }))
             }
         }
     }

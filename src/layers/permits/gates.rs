@@ -11,12 +11,12 @@ use crate::ground::sync::Arc;
 use crate::ground::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use crate::ground::time::Instant;
 use crate::layers::call::breaker_ahead::{Connection, Lookahead};
-use crate::layers::call::inner::Unready;
+use crate::layers::call::inner::ReadinessLimit;
 use crate::telemetry::Instruments;
 
 /// How many calls may wait.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Room {
+pub(crate) enum QueueLimit {
     AtMost(u32),
     /// So many for each permit.
     PerPermit(f64),
@@ -26,26 +26,26 @@ pub(crate) enum Room {
 
 /// The terms on which calls pass a gate.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Terms {
-    pub(crate) room: Room,
+pub(crate) struct GateSettings {
+    pub(crate) queue_limit: QueueLimit,
     pub(crate) max_wait: Duration,
     pub(crate) max_hold: Duration,
 }
 
-impl Terms {
+impl GateSettings {
     #[inline]
     pub(crate) fn max_waiting(&self, limit: u32) -> u32 {
-        match self.room {
-            Room::AtMost(waiting) => waiting,
+        match self.queue_limit {
+            QueueLimit::AtMost(waiting) => waiting,
             // At least one: a queue without any place makes two calls that come together a refusal.
-            Room::PerPermit(ratio) => ((f64::from(limit) * ratio) as u32).max(1),
-            Room::Off => 0,
+            QueueLimit::PerPermit(ratio) => ((f64::from(limit) * ratio) as u32).max(1),
+            QueueLimit::Off => 0,
         }
     }
 
     #[inline]
     pub(crate) fn is_off(&self) -> bool {
-        self.room == Room::Off
+        self.queue_limit == QueueLimit::Off
     }
 }
 
@@ -53,21 +53,21 @@ impl Terms {
 #[derive(Debug)]
 pub(crate) struct Gates<K: Keying> {
     gates: Keyed<K, Gate>,
-    terms: Settings<Terms>,
+    settings: Settings<GateSettings>,
     /// That of gates to come.
     limit: AtomicU32,
     /// Whether that of gates to come is [`Order::Lifo`].
     lifo: AtomicBool,
     instruments: Instruments,
-    seen: Survey<Seen>,
+    summary: Survey<GatesSummary>,
     /// Permits do not bound their number: a limit may be anything, and a call without weight needs none.
-    unready: Unready,
+    readiness_limit: ReadinessLimit,
     ahead: Connection<K>,
 }
 
 /// What is seen of all gates.
 #[derive(Clone, Copy, Debug, Default)]
-struct Seen {
+struct GatesSummary {
     in_flight: u64,
     waiting: u64,
     service_time: Duration,
@@ -88,17 +88,17 @@ impl<K: Keying> Gates<K> {
         max_keys: usize,
         limit: u32,
         order: Order,
-        terms: Terms,
+        settings: GateSettings,
         instruments: Instruments,
     ) -> Self {
         Self {
             gates: Keyed::new(keying, max_keys, Gate::observed(limit, order, instruments.clone())),
-            terms: Settings::new(terms),
+            settings: Settings::new(settings),
             limit: AtomicU32::new(limit),
             lifo: AtomicBool::new(order == Order::Lifo),
             instruments,
-            seen: Survey::default(),
-            unready: Unready::default(),
+            summary: Survey::default(),
+            readiness_limit: ReadinessLimit::default(),
             ahead: Connection::default(),
         }
     }
@@ -120,20 +120,20 @@ impl<K: Keying> Gates<K> {
         &self.instruments
     }
 
-    /// The terms, to be kept by a service that [looks at them](Self::terms) when a call comes.
-    pub(crate) fn cached_terms(&self) -> Cached<Terms> {
-        self.terms.cached(|terms| *terms)
+    /// The terms, to be kept by a service that [looks at them](Self::settings) when a call comes.
+    pub(crate) fn cached_settings(&self) -> Cached<GateSettings> {
+        self.settings.cached(|settings| *settings)
     }
 
     /// The terms that hold now.
     #[inline]
-    pub(crate) fn terms(&self, cached: &mut Cached<Terms>) -> Terms {
-        *self.terms.refresh(cached, |terms| *terms)
+    pub(crate) fn settings(&self, cached: &mut Cached<GateSettings>) -> GateSettings {
+        *self.settings.refresh(cached, |settings| *settings)
     }
 
     #[inline]
-    pub(crate) fn unready(&self) -> &Unready {
-        &self.unready
+    pub(crate) fn readiness_limit(&self) -> &ReadinessLimit {
+        &self.readiness_limit
     }
 
     #[inline]
@@ -152,12 +152,12 @@ impl<K: Keying> Gates<K> {
     /// done afterwards, where foreign code may run.
     pub(crate) fn replace(
         &self,
-        terms: Terms,
+        settings: GateSettings,
         order: Order,
         max_keys: usize,
         limit: Option<u32>,
     ) -> impl FnOnce() + use<'_, K> {
-        let was_off = self.terms.replace(terms, Terms::is_off);
+        let was_off = self.settings.replace(settings, GateSettings::is_off);
         self.lifo.store(order == Order::Lifo, Ordering::Release);
         self.gates.for_each(|gate| gate.set_order(order));
         if let Some(limit) = limit {
@@ -166,7 +166,7 @@ impl<K: Keying> Gates<K> {
         self.gates.set_max_keys(max_keys);
         move || {
             self.gates.shrink();
-            if terms.is_off() {
+            if settings.is_off() {
                 // All that wait pass; permits in use come back as ever.
                 self.gates.for_each(|gate| gate.set_limit(u32::MAX));
             } else if limit.is_some() || was_off {
@@ -223,10 +223,10 @@ impl<K: Keying> Observed for Gates<K> {
     }
 
     fn condition(&self, now: Instant) -> Condition {
-        let Seen { in_flight, waiting, service_time } = self.seen.look(&self.gates, |seen, gate| {
-            seen.in_flight += u64::from(gate.in_use());
-            seen.waiting += u64::from(gate.waiting());
-            seen.service_time = seen.service_time.max(gate.service_time(now));
+        let GatesSummary { in_flight, waiting, service_time } = self.summary.look(&self.gates, |summary, gate| {
+            summary.in_flight += u64::from(gate.in_use());
+            summary.waiting += u64::from(gate.waiting());
+            summary.service_time = summary.service_time.max(gate.service_time(now));
         });
         let condition = GateCondition { in_flight, waiting, limit: self.limit(), service_time };
         match self.instruments.kind() {
@@ -253,15 +253,15 @@ mod loom_tests {
 
     /// A key's gate is made while the settings are replaced: it is made by the new ones, or changed with the others.
     #[test]
-    fn loom_a_gate_that_is_made_meanwhile_has_the_new_limit() {
+    fn loom_gate_made_during_reload_has_the_new_limit() {
         loom::model(|| {
             let zero = Duration::ZERO;
-            let terms = Terms { room: Room::AtMost(1), max_wait: zero, max_hold: zero };
+            let settings = GateSettings { queue_limit: QueueLimit::AtMost(1), max_wait: zero, max_hold: zero };
             let instruments = Instruments::new(LayerKind::Bulkhead);
-            let gates = Arc::new(Gates::new(ByKey::new(|key: &u8| *key), 8, 1, Order::Fifo, terms, instruments));
+            let gates = Arc::new(Gates::new(ByKey::new(|key: &u8| *key), 8, 1, Order::Fifo, settings, instruments));
             let theirs = Arc::clone(&gates);
             let thread = loom::thread::spawn(move || theirs.gate(&7));
-            gates.replace(terms, Order::Lifo, 8, Some(3))();
+            gates.replace(settings, Order::Lifo, 8, Some(3))();
             let gate = thread.join().expect("no panic");
             assert_eq!((gate.limit(), gates.gate(&7).limit()), (3, 3));
         });
@@ -269,12 +269,12 @@ mod loom_tests {
 
     /// Two set the limit at once: whoever wins, the gates have the limit that is shown.
     #[test]
-    fn loom_the_limit_that_is_shown_is_that_of_the_gates() {
+    fn loom_shown_limit_is_that_of_the_gates() {
         loom::model(|| {
             let zero = Duration::ZERO;
-            let terms = Terms { room: Room::AtMost(1), max_wait: zero, max_hold: zero };
+            let settings = GateSettings { queue_limit: QueueLimit::AtMost(1), max_wait: zero, max_hold: zero };
             let instruments = Instruments::new(LayerKind::Bulkhead);
-            let gates = Arc::new(Gates::new(OneKey, 1, 1, Order::Fifo, terms, instruments));
+            let gates = Arc::new(Gates::new(OneKey, 1, 1, Order::Fifo, settings, instruments));
             let theirs = Arc::clone(&gates);
             let thread = loom::thread::spawn(move || theirs.set_limit(2));
             gates.set_limit(3);

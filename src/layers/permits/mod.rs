@@ -3,7 +3,7 @@
 pub(crate) mod admitted;
 pub mod bulkhead;
 pub(crate) mod gates;
+pub(crate) mod hold;
 pub mod load_shed;
-pub(crate) mod place;
 pub(crate) mod upload;
 pub(crate) mod work;

@@ -23,7 +23,7 @@ use std::sync::Arc as Shared;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use crate::admission::gate::{Absence, Admitted, Claim, Gate, Permit, Waiter};
+use crate::admission::gate::{Admitted, AwayGuard, Gate, Permit, PermitRequest, Waiter};
 use crate::ground::error::Rejected;
 use crate::ground::scope;
 use crate::ground::scope::attachment::{self, Slot};
@@ -39,7 +39,7 @@ pub(crate) const RESUME_WITHIN: Duration = Duration::from_millis(50);
 /// What a request body and the layer that admits its call share.
 #[derive(Debug)]
 pub(crate) struct Upload {
-    claim: Claim,
+    wanted: PermitRequest,
     state: Mutex<State>,
 }
 
@@ -60,7 +60,7 @@ struct State {
 #[derive(Debug)]
 struct Away {
     since: Instant,
-    _counted: Absence,
+    _counted: AwayGuard,
 }
 
 impl State {
@@ -75,8 +75,9 @@ impl Upload {
     /// Of a call that begins in the current context.
     pub(crate) fn new() -> Shared<Self> {
         let context = scope::current();
-        let claim = Claim { weight: 0, priority: context.priority(), deadline: context.deadline, returning: true };
-        Shared::new(Self { claim, state: Mutex::new(State::default()) })
+        let wanted =
+            PermitRequest { weight: 0, priority: context.priority(), deadline: context.deadline, returning: true };
+        Shared::new(Self { wanted, state: Mutex::new(State::default()) })
     }
 
     /// Runs `call`, which calls the next layer in, and offers it the permit's way through the body.
@@ -116,11 +117,11 @@ impl Upload {
         }
         // It is shared under this lock only.
         let Some(permit) = state.permit.take_if(|permit| Arc::strong_count(permit) == 1) else { return };
-        let Some(absence) = Gate::leave(permit.gate()) else {
+        let Some(away_guard) = Gate::count_away(permit.gate()) else {
             state.permit = Some(permit);
             return;
         };
-        state.away = Some(Away { since: now, _counted: absence });
+        state.away = Some(Away { since: now, _counted: away_guard });
         drop(state);
         // It wakes those that wait for it.
         drop(permit);
@@ -135,13 +136,13 @@ impl Upload {
         waiter: &mut Option<Waiter>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), Unreported>> {
-        let Some((gate, claim)) = self.needs() else {
+        let Some((gate, wanted)) = self.needs() else {
             // The call may be over by now: its place in the queue is another's.
             *waiter = None;
             return Poll::Ready(Ok(()));
         };
         if waiter.is_none() {
-            match Gate::readmit(&gate, claim) {
+            match Gate::readmit(&gate, wanted) {
                 Ok(Admitted::Now(permit)) => {
                     self.resume(permit);
                     return Poll::Ready(Ok(()));
@@ -158,14 +159,14 @@ impl Upload {
                 self.resume(permit);
                 Ok(())
             }
-            Err(reason) => Err(self.refuse(gate.refuse(reason, claim.deadline).by(gate.instruments()))),
+            Err(reason) => Err(self.refuse(gate.refuse(reason, wanted.deadline).by(gate.instruments()))),
         })
     }
 
     /// A permit for what follows, if one is free.
     pub(crate) fn try_resume(&self) {
-        if let Some((gate, claim)) = self.needs() {
-            if let Some(permit) = Gate::try_acquire(&gate, claim.weight) {
+        if let Some((gate, wanted)) = self.needs() {
+            if let Some(permit) = Gate::try_acquire(&gate, wanted.weight) {
                 self.resume(permit);
             }
         }
@@ -173,16 +174,16 @@ impl Upload {
 
     /// A permit for what follows, over the limit if need be.
     pub(crate) fn resume_anyway(&self) {
-        if let Some((gate, claim)) = self.needs() {
-            self.resume(Gate::acquire_anyway(&gate, claim.weight));
+        if let Some((gate, wanted)) = self.needs() {
+            self.resume(Gate::acquire_anyway(&gate, wanted.weight));
         }
     }
 
     /// The gate to ask for a permit, if the call is without.
-    fn needs(&self) -> Option<(Arc<Gate>, Claim)> {
+    fn needs(&self) -> Option<(Arc<Gate>, PermitRequest)> {
         let state = lock(&self.state);
         state.away.as_ref()?;
-        Some((Arc::clone(state.gate.as_ref()?), Claim { weight: state.weight, ..self.claim }))
+        Some((Arc::clone(state.gate.as_ref()?), PermitRequest { weight: state.weight, ..self.wanted }))
     }
 
     fn resume(&self, permit: Permit) {

@@ -13,14 +13,14 @@ use crate::admission::gate::Permit;
 use crate::ground::scope::attachment::{self, Slot};
 use crate::ground::scope::{self, GatePolls};
 use crate::ground::sync::{self, Mutex, lock};
-use crate::layers::permits::place::Place;
+use crate::layers::permits::hold::PermitState;
 
 /// What was asked for in the outermost of the gates that poll a call.
 #[derive(Default)]
-struct Asked(Mutex<Vec<Arc<Shares>>>);
+struct RequestedPermits(Mutex<Vec<Arc<SharedPermits>>>);
 
 #[derive(Default)]
-struct Shares {
+struct SharedPermits {
     permits: Mutex<Vec<sync::Arc<Permit>>>,
 }
 
@@ -29,7 +29,7 @@ struct Shares {
 /// They are free when the call is over and this is dropped.
 #[must_use = "the permits are free again when this is dropped"]
 pub struct WorkPermit {
-    shares: Arc<Shares>,
+    shares: Arc<SharedPermits>,
 }
 
 impl fmt::Debug for WorkPermit {
@@ -76,53 +76,53 @@ pub fn current_permit() -> Option<WorkPermit> {
     if polls.gates == 0 {
         return None;
     }
-    let shares = Arc::<Shares>::default();
-    let asked: Arc<Asked> = attachment::attached_or_default(Slot::Work);
+    let shares = Arc::<SharedPermits>::default();
+    let asked: Arc<RequestedPermits> = attachment::attached_or_default(Slot::Work);
     lock(&asked.0).push(Arc::clone(&shares));
     scope::set_gate_polls(GatePolls { asked: polls.asked + 1, ..polls });
     Some(WorkPermit { shares })
 }
 
-/// Runs `poll`, which polls the call that has this `place`, and shares the place with what was asked for in there.
+/// Runs `poll`, which polls the call that has this `permit_state`, and shares the place with what was asked for in there.
 #[inline]
-pub(crate) fn around<T>(place: &mut Option<Place>, poll: impl FnOnce() -> T) -> T {
+pub(crate) fn around<T>(permit_state: &mut Option<PermitState>, poll: impl FnOnce() -> T) -> T {
     let before = scope::gate_polls();
     scope::set_gate_polls(GatePolls { gates: before.gates + 1, ..before });
-    let _poll = Poll { place, before };
+    let _poll = GatePoll { permit_state, before };
     poll()
 }
 
 /// Ends with the poll, also if that panics: the work goes on all the same.
-struct Poll<'a> {
-    place: &'a mut Option<Place>,
+struct GatePoll<'a> {
+    permit_state: &'a mut Option<PermitState>,
     before: GatePolls,
 }
 
-impl Drop for Poll<'_> {
+impl Drop for GatePoll<'_> {
     #[inline]
     fn drop(&mut self) {
         let GatePolls { asked, .. } = scope::gate_polls();
         scope::set_gate_polls(GatePolls { asked, ..self.before });
         if asked != self.before.asked {
-            share(self.place, self.before);
+            share(self.permit_state, self.before);
         }
     }
 }
 
 #[cold]
-fn share(place: &mut Option<Place>, before: GatePolls) {
-    let Some(asked) = attachment::attached::<Asked>(Slot::Work) else { return };
-    let asked_here: Vec<_> = lock(&asked.0).iter().skip(before.asked as usize).cloned().collect();
-    for shares in asked_here {
+fn share(permit_state: &mut Option<PermitState>, before: GatePolls) {
+    let Some(asked) = attachment::attached::<RequestedPermits>(Slot::Work) else { return };
+    let requested_here: Vec<_> = lock(&asked.0).iter().skip(before.asked as usize).cloned().collect();
+    for shares in requested_here {
         // Otherwise the work is over already: one is ours, and one in the list.
         if Arc::strong_count(&shares) > 2 {
-            if let Some(permit) = Place::share(place) {
+            if let Some(permit) = PermitState::share(permit_state) {
                 lock(&shares.permits).push(permit);
             }
         }
     }
     if before.gates == 0 {
         scope::set_gate_polls(GatePolls::default());
-        drop(attachment::take::<Asked>(Slot::Work));
+        drop(attachment::take::<RequestedPermits>(Slot::Work));
     }
 }

@@ -5,7 +5,7 @@ use std::task::{self, Poll, ready};
 use pin_project::pin_project;
 use tower::{BoxError, Service};
 
-use super::bucket::Turn;
+use super::bucket::RateWaiter;
 use crate::ground::layer_id::LayerId;
 use crate::ground::scope::{self, Context};
 use crate::ground::time::Instant;
@@ -27,7 +27,7 @@ pub struct ResponseFuture<S, Req, F> {
 enum State<S, Req, F> {
     /// The call's turn has not come => Running, or Over if it will not come in time.
     Waiting {
-        turn: Turn,
+        waiter: RateWaiter,
         inner: Option<(Taken<S>, Req)>,
         context: Context,
     },
@@ -49,10 +49,10 @@ impl<S, Req, F> ResponseFuture<S, Req, F> {
         Self { state: State::running(call, now, &scope::current()), layer_id }
     }
 
-    pub(super) fn waiting(turn: Turn, inner: Taken<S>, request: Req) -> Self {
-        let layer_id = turn.bucket().instruments().layer_id();
+    pub(super) fn waiting(waiter: RateWaiter, inner: Taken<S>, request: Req) -> Self {
+        let layer_id = waiter.bucket().instruments().layer_id();
         let context = scope::current();
-        Self { state: State::Waiting { turn, inner: Some((inner, request)), context }, layer_id }
+        Self { state: State::Waiting { waiter, inner: Some((inner, request)), context }, layer_id }
     }
 }
 
@@ -75,8 +75,8 @@ where
         let mut state = this.state;
         loop {
             match state.as_mut().project() {
-                StateProj::Waiting { turn, inner, context } => {
-                    let started = ready!(turn.poll(cx));
+                StateProj::Waiting { waiter, inner, context } => {
+                    let started = ready!(waiter.poll(cx));
                     let (inner, context) = (inner.take(), *context);
                     // The head's place is the next one's before our call begins.
                     state.set(State::Over);

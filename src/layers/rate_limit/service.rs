@@ -45,7 +45,7 @@ where
         let now = scope::call_start();
         if scope::current().has_expired(now) {
             // What is not sent takes no permit.
-            self.inner.let_go();
+            self.inner.release();
             return ResponseFuture::refused(self.state.instruments.refuse(Reason::DeadlineExpired));
         }
         let bucket = self.state.bucket(&request);
@@ -53,15 +53,15 @@ where
         match Bucket::admit(&bucket, now, applied) {
             Ok(None) => {
                 let layer_id = self.state.instruments.layer_id();
-                ResponseFuture::running(self.inner.call(request, now, &self.state.unready), now, layer_id)
+                ResponseFuture::running(self.inner.call(request, now, &self.state.readiness_limit), now, layer_id)
             }
-            Ok(Some(turn)) => {
+            Ok(Some(waiter)) => {
                 // Who waits for us holds nothing of the inner service, which becomes ready again when it is its turn.
-                self.inner.let_go();
-                ResponseFuture::waiting(turn, self.inner.take(&self.state.unready), request)
+                self.inner.release();
+                ResponseFuture::waiting(waiter, self.inner.take(&self.state.readiness_limit), request)
             }
             Err(refusal) => {
-                self.inner.let_go();
+                self.inner.release();
                 ResponseFuture::refused(refusal)
             }
         }

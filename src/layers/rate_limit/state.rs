@@ -8,14 +8,14 @@ use crate::algorithm::gcra::Rates;
 use crate::ground::settings::Settings;
 use crate::ground::sync::Arc;
 use crate::ground::time::{self, Instant};
-use crate::layers::call::inner::Unready;
+use crate::layers::call::inner::ReadinessLimit;
 use crate::telemetry::Instruments;
 
 /// What all services of one layer value share: a bucket for each key.
 #[derive(Debug)]
 pub(super) struct State<K: Keying> {
     pub(super) config: Settings<RateLimitConfig>,
-    pub(super) unready: Unready,
+    pub(super) readiness_limit: ReadinessLimit,
     pub(super) instruments: Instruments,
     /// What follows from the configuration, for all buckets and calls.
     pub(super) applied: Arc<Settings<Applied>>,
@@ -25,14 +25,14 @@ pub(super) struct State<K: Keying> {
 
 /// How calls may wait, and the rate as refusals show it; see [`RateLimitConfig`].
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Terms {
+pub(super) struct RateLimitSettings {
     pub(super) max_wait: Duration,
     pub(super) max_waiting: u32,
     pub(super) permits: u32,
     pub(super) per: Duration,
 }
 
-impl Terms {
+impl RateLimitSettings {
     pub(super) fn of(config: &RateLimitConfig) -> Self {
         let RateLimitConfig { permits, per, max_wait, max_waiting, .. } = *config;
         Self { max_wait, max_waiting, permits, per }
@@ -42,17 +42,17 @@ impl Terms {
 /// What calls go by.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Applied {
-    pub(super) terms: Terms,
+    pub(super) settings: RateLimitSettings,
     pub(super) rates: Rates,
 }
 
 impl Applied {
     pub(super) fn first(config: &RateLimitConfig) -> Self {
-        Self { terms: Terms::of(config), rates: Rates::first(config.rate()) }
+        Self { settings: RateLimitSettings::of(config), rates: Rates::first(config.rate()) }
     }
 
     fn then(&self, config: &RateLimitConfig) -> Self {
-        Self { terms: Terms::of(config), rates: self.rates.then(config.rate()) }
+        Self { settings: RateLimitSettings::of(config), rates: self.rates.then(config.rate()) }
     }
 }
 
@@ -65,7 +65,7 @@ impl<K: Keying> State<K> {
             applied,
             instruments,
             waiting: Survey::default(),
-            unready: Unready::default(),
+            readiness_limit: ReadinessLimit::default(),
             config: Settings::new(config),
         }
     }
@@ -97,7 +97,7 @@ impl<K: Keying> State<K> {
         });
         || {
             // A bucket that is made meanwhile has the new rate, and no call that waits for another one.
-            self.buckets.for_each(Bucket::ring);
+            self.buckets.for_each(Bucket::wake_head);
             self.buckets.shrink();
         }
     }

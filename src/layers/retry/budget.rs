@@ -86,18 +86,18 @@ impl Validate for BudgetConfig {
 /// ```
 #[derive(Clone, Debug)]
 pub struct Budget {
-    purse: Arc<Purse>,
+    shared: Arc<SharedBudget>,
 }
 
 /// What the handles of a budget share.
 #[derive(Debug)]
-struct Purse {
+struct SharedBudget {
     ledger: Ledger,
     /// Those of all budgets of a layer value are the same.
     rules: Arc<Settings<Rules>>,
 }
 
-impl Purse {
+impl SharedBudget {
     fn rules(&self) -> Rules {
         self.rules.get()
     }
@@ -109,7 +109,7 @@ fn rules(config: &BudgetConfig) -> Rules {
 
 /// Other settings from now on, for all budgets that go by these `rules`: `each` does something with every one of them.
 pub(super) fn reload(settings: &Settings<Rules>, config: &BudgetConfig, now: Instant, each: impl Fn(&dyn Fn(&Budget))) {
-    let take_over = |rules: &Rules| each(&|budget| budget.purse.ledger.take_over(rules, now));
+    let take_over = |rules: &Rules| each(&|budget| budget.shared.ledger.take_over(rules, now));
     let next = |present: &Rules| {
         take_over(present);
         present.then(&rules(config), now)
@@ -133,11 +133,11 @@ impl Budget {
 
     /// A budget that goes by the same rules as others.
     pub(super) fn by(rules: Arc<Settings<Rules>>) -> Self {
-        Self { purse: Arc::new(Purse { ledger: Ledger::new(&rules.get()), rules }) }
+        Self { shared: Arc::new(SharedBudget { ledger: Ledger::new(&rules.get()), rules }) }
     }
 
     pub(super) fn rules(&self) -> &Arc<Settings<Rules>> {
-        &self.purse.rules
+        &self.shared.rules
     }
 
     /// Other settings from now on, for all layers that pay from this budget. What calls have earned survives, and expires in the
@@ -156,39 +156,39 @@ impl Budget {
 
     /// How many retries could be made right now.
     pub fn balance(&self) -> u32 {
-        self.purse.ledger.balance(|| self.purse.rules(), time::now())
+        self.shared.ledger.balance(|| self.shared.rules(), time::now())
     }
 
     pub(super) fn is_as_new(&self, now: Instant) -> bool {
-        self.purse.ledger.is_as_new(|| self.purse.rules(), now)
+        self.shared.ledger.is_as_new(|| self.shared.rules(), now)
     }
 
     pub(super) fn inherit(&self, other: &Self, now: Instant) {
-        let others = &other.purse;
-        self.purse.ledger.inherit(&self.purse.rules(), &others.ledger, || others.rules(), now);
+        let others = &other.shared;
+        self.shared.ledger.inherit(&self.shared.rules(), &others.ledger, || others.rules(), now);
     }
 
     /// What calls earn, to be kept by a service that [deposits](Self::deposit) when a call comes.
     pub(super) fn cached_earnings(&self) -> Cached<Earnings> {
-        self.purse.rules.cached(|rules| rules.earnings)
+        self.shared.rules.cached(|rules| rules.earnings)
     }
 
     #[inline]
     pub(super) fn deposit(&self, earnings: &mut Cached<Earnings>, now: Instant) {
-        let earnings = self.purse.rules.refresh(earnings, |rules| rules.earnings);
-        self.purse.ledger.deposit(earnings, now);
+        let earnings = self.shared.rules.refresh(earnings, |rules| rules.earnings);
+        self.shared.ledger.deposit(earnings, now);
     }
 
     pub(super) fn withdraw(&self, now: Instant) -> Option<Withdrawal> {
-        let claim = self.purse.ledger.withdraw(|| self.purse.rules(), now)?;
-        Some(Withdrawal { purse: Arc::clone(&self.purse), claim: Some(claim), sent: false })
+        let claim = self.shared.ledger.withdraw(|| self.shared.rules(), now)?;
+        Some(Withdrawal { shared: Arc::clone(&self.shared), claim: Some(claim), sent: false })
     }
 }
 
 /// The price of one retry, held until it is known whether the retry was sent. Dropped, it is spent if it was, and else refunded.
 #[derive(Debug)]
 pub(super) struct Withdrawal {
-    purse: Arc<Purse>,
+    shared: Arc<SharedBudget>,
     claim: Option<Claim>,
     sent: bool,
 }
@@ -203,8 +203,8 @@ impl Withdrawal {
 impl Drop for Withdrawal {
     fn drop(&mut self) {
         match self.claim.take() {
-            Some(claim) if self.sent => self.purse.ledger.spend(claim, || self.purse.rules(), time::now()),
-            Some(claim) => self.purse.ledger.refund(claim),
+            Some(claim) if self.sent => self.shared.ledger.spend(claim, || self.shared.rules(), time::now()),
+            Some(claim) => self.shared.ledger.refund(claim),
             None => {}
         }
     }

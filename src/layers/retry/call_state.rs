@@ -6,34 +6,34 @@ use pin_project::pin_project;
 use tower::BoxError;
 
 use super::budget::Withdrawal;
-use super::terms::Terms;
+use super::call_settings::CallSettings;
 use crate::admission::timer::Timer;
 use crate::ground::call_deadline::CallDeadline;
 use crate::ground::scope::Context;
 use crate::ground::time::Instant;
 use crate::ground::verdict::Verdict;
-use crate::layers::call::sending::Sending;
+use crate::layers::call::upload_waits::UploadWaits;
 use crate::telemetry::AttemptSpan;
 
 /// What further attempts are made of.
 #[derive(Debug)]
-pub(super) struct Further<S, K> {
+pub(super) struct AttemptSource<S, K> {
     pub(super) kept: K,
     pub(super) service: S,
 }
 
 /// What a call has from the beginning.
 #[derive(Debug)]
-pub(super) struct Beginning {
+pub(super) struct InitialState {
     pub(super) inherited: Context,
-    pub(super) terms: Terms,
+    pub(super) settings: CallSettings,
     pub(super) deadline: CallDeadline,
     /// When the first attempt is cut, if that is before the call is.
     pub(super) cut: Option<Instant>,
     /// Of the first attempt.
     pub(super) span: Option<Box<AttemptSpan>>,
     /// What the body of the first attempt notes.
-    pub(super) sending: Option<Shared<Sending>>,
+    pub(super) upload_waits: Option<Shared<UploadWaits>>,
 }
 
 #[pin_project(project = StateProj)]
@@ -56,7 +56,7 @@ pub(super) enum State<Call, Settling, Detaching> {
         cause: Verdict,
     },
     /// The next attempt waits for its time => Attempting | Over
-    Resting { until: Instant, timer: Timer, cause: Verdict },
+    BackingOff { until: Instant, timer: Timer, cause: Verdict },
     /// The caller has got the result.
     Over,
 }

@@ -7,12 +7,12 @@ use std::task::{self, Poll, ready};
 use pin_project::{pin_project, pinned_drop};
 use tower::{BoxError, Service};
 
-use super::call_state::{Beginning, Further, Retrying, State, StateProj};
+use super::call_settings::CallSettings;
+use super::call_state::{AttemptSource, InitialState, Retrying, State, StateProj};
 use super::limit::{AttemptBounds, attempt_cut, inside, numbered};
-use super::policy::{Ended, Granted, Policy, Progress};
+use super::policy::{EndedAttempt, GrantedRetry, Policy, RetryProgress};
 use super::replay::Kept;
 use super::report::{self, Report, Stop};
-use super::terms::Terms;
 use crate::admission::timer::Timer;
 use crate::ground::call_deadline::CallDeadline;
 use crate::ground::chance;
@@ -22,7 +22,7 @@ use crate::ground::sync::Arc;
 use crate::ground::time::{self, Instant};
 use crate::ground::verdict::{self, Classify, Expiry, Verdict};
 use crate::layers::call::inner::{Call, CallError, Taken};
-use crate::layers::call::sending::{self, Sending};
+use crate::layers::call::upload_waits::{self, UploadWaits};
 use crate::layers::core::observed;
 use crate::telemetry::{self, AttemptSpan};
 
@@ -44,22 +44,22 @@ where
     /// The bound of the whole call.
     deadline: CallDeadline,
     /// None once no further attempt can follow.
-    further: Option<Further<S, K>>,
+    attempt_source: Option<AttemptSource<S, K>>,
     /// None until an attempt has failed and another one follows.
     retrying: Option<Box<Retrying<C::Settled>>>,
-    progress: Progress,
+    progress: RetryProgress,
     /// A call that nobody has ever polled has not begun.
     polled: bool,
     /// Of the present attempt, if spans were asked for.
     span: Option<Box<AttemptSpan>>,
     /// What the body of the present attempt notes.
-    sending: Option<Shared<Sending>>,
+    upload_waits: Option<Shared<UploadWaits>>,
     /// The verdicts of the attempts, if a report was asked for.
     verdicts: Option<Box<Verdicts>>,
     inherited: Context,
     exhausted_before: ExhaustedBefore,
     classifier: C,
-    terms: Terms,
+    settings: CallSettings,
     policy: Arc<Policy>,
 }
 
@@ -75,29 +75,29 @@ where
     #[inline(always)]
     pub(super) fn new(
         call: Call<S, K::Attempt, S::Future>,
-        further: Option<Further<S, K>>,
-        beginning: Beginning,
+        attempt_source: Option<AttemptSource<S, K>>,
+        initial: InitialState,
         policy: Arc<Policy>,
         classifier: C,
     ) -> Self {
-        let Beginning { inherited, terms, deadline, cut, span, sending } = beginning;
+        let InitialState { inherited, settings, deadline, cut, span, upload_waits } = initial;
         let attempts = if matches!(call, Call::Refused(_)) { 0 } else { 1 };
         Self {
             state: State::Attempting { call },
             timer: Timer::new(),
             cut,
             deadline,
-            further,
+            attempt_source,
             retrying: None,
-            progress: Progress::new(attempts, deadline.start()),
+            progress: RetryProgress::new(attempts, deadline.start()),
             polled: false,
             span,
-            sending,
+            upload_waits,
             verdicts: None,
             inherited,
             exhausted_before: scope::exhausted_before(),
             classifier,
-            terms,
+            settings,
             policy,
         }
     }
@@ -123,7 +123,7 @@ where
             time::forget_latest();
         }
         loop {
-            let call_context = numbered(*this.inherited, this.terms, this.progress.attempts).with_enforced(enforced);
+            let call_context = numbered(*this.inherited, this.settings, this.progress.attempts).with_enforced(enforced);
             let inside = inside(call_context, *this.cut);
             let has_failed = this.retrying.as_ref().is_some_and(|retrying| retrying.failure.is_some());
             let bounds = AttemptBounds { call: *this.deadline, cut: *this.cut, since: this.progress.since, has_failed };
@@ -131,7 +131,7 @@ where
                 StateProj::Attempting { mut call } => {
                     let answer = {
                         let _entered = (scope::enter(inside), this.cut.map(|_| scope::enforce(cx.waker())));
-                        let _sending = sending::enter(this.sending.as_ref());
+                        let _sending = upload_waits::enter(this.upload_waits.as_ref());
                         let _span = this.span.as_ref().map(|span| span.enter());
                         scope::noting_local_wait(|| call.as_mut().poll_call(cx, layer_id))
                     };
@@ -182,13 +182,13 @@ where
                     match detached {
                         Poll::Ready(response) => {
                             this.retrying().failure = Some(Ok(response));
-                            this.rest(until, cause);
+                            this.back_off(until, cause);
                             continue;
                         }
                         Poll::Pending => ready!(bounds.poll_cut(this.timer, cx, false, layer_id)),
                     }
                 }
-                StateProj::Resting { until, timer, cause } => {
+                StateProj::BackingOff { until, timer, cause } => {
                     if timer.poll_until(cx, *until).is_pending() {
                         scope::mark_local_wait();
                         return Poll::Pending;
@@ -199,7 +199,7 @@ where
                         Stop::Deadline
                     } else if let Some(call) = this.begin(call_context, now) {
                         telemetry::retried(&this.policy.instruments, cause);
-                        observed::stir();
+                        observed::request_publication();
                         this.state.set(State::Attempting { call });
                         continue;
                     } else {
@@ -207,7 +207,7 @@ where
                     };
                     let failure = this.take_failure();
                     this.finish(stop, cause);
-                    this.tell_tiers_above(stop, cause);
+                    this.report_exhaustion(stop, cause);
                     return failure.map_or(Poll::Pending, Poll::Ready);
                 }
                 // Polled after it was over: as fused futures do.
@@ -235,13 +235,13 @@ where
                         }
                         Err(error) => {
                             this.retrying().failure = Some(Err(error));
-                            this.rest(until, cause);
+                            this.back_off(until, cause);
                         }
                     }
                 }
                 Err(stop) => {
                     this.finish(stop, verdict);
-                    this.tell_tiers_above(stop, verdict);
+                    this.report_exhaustion(stop, verdict);
                     return Poll::Ready(result.map(|response| match *this.cut {
                         // The time of the attempt bounds the rest of its response, too.
                         Some(at) if !inside.lasts() => {
@@ -279,10 +279,10 @@ where
     }
 
     /// The attempt is over, and nothing of it goes on while the next one waits for its time.
-    fn rest(&mut self, until: Instant, cause: Verdict) {
-        self.state.set(State::Resting { until, timer: Timer::new(), cause });
-        if let Some(further) = self.further {
-            further.kept.give_up();
+    fn back_off(&mut self, until: Instant, cause: Verdict) {
+        self.state.set(State::BackingOff { until, timer: Timer::new(), cause });
+        if let Some(attempt_source) = self.attempt_source {
+            attempt_source.kept.give_up();
         }
     }
 
@@ -292,21 +292,21 @@ where
         S: Clone,
     {
         let attempt = self.progress.attempts.saturating_add(1);
-        let cut = attempt_cut(self.deadline, self.inherited, self.terms, now);
+        let cut = attempt_cut(self.deadline, self.inherited, self.settings, now);
         let _entered = scope::enter(inside(context.with_attempt(attempt), cut));
-        let further = self.further.as_mut()?;
-        let request = further.kept.next()?;
-        *self.sending = further.kept.sending();
-        let service = Taken::unready(further.service.clone(), self.policy.unready.clone());
+        let attempt_source = self.attempt_source.as_mut()?;
+        let request = attempt_source.kept.next()?;
+        *self.upload_waits = attempt_source.kept.sending();
+        let service = Taken::not_ready(attempt_source.service.clone(), self.policy.readiness_limit.clone());
         self.progress.attempts = attempt;
         self.progress.since = now;
         *self.cut = cut;
         self.timer.disarm();
-        if attempt >= self.terms.max_attempts {
-            *self.further = None;
+        if attempt >= self.settings.max_attempts {
+            *self.attempt_source = None;
         }
-        *self.span = self.terms.attempt_spans.then(|| Box::new(AttemptSpan::new(&self.policy.instruments, attempt)));
-        let _span = (self.span.as_ref().map(|span| span.enter()), sending::enter(self.sending.as_ref()));
+        *self.span = self.settings.attempt_spans.then(|| Box::new(AttemptSpan::new(&self.policy.instruments, attempt)));
+        let _span = (self.span.as_ref().map(|span| span.enter()), upload_waits::enter(self.upload_waits.as_ref()));
         Some(service.call(request))
     }
 
@@ -317,19 +317,20 @@ where
     }
 
     /// What follows on an attempt that ended, by itself with `theirs`.
-    fn next(&mut self, verdict: Verdict, theirs: Option<Result<&C::Settled, &BoxError>>) -> Result<Granted, Stop> {
-        if report::is_asked() {
+    fn next(&mut self, verdict: Verdict, theirs: Option<Result<&C::Settled, &BoxError>>) -> Result<GrantedRetry, Stop> {
+        if report::is_requested() {
             self.verdicts.get_or_insert_default().0.push(verdict);
         }
         // Decided first, so that a call that succeeds does not read the clock again.
         if verdict == Verdict::Success {
             return Err(Stop::Succeeded);
         }
-        let further = &*self.further;
-        let repeatable = |verdict| further.as_ref().is_some_and(|further| further.kept.repeatable(verdict));
-        let ended = Ended { verdict, now: time::now(), limit: self.deadline.at() };
-        let asked = || theirs.and_then(|failed| self.classifier.retry_after(failed));
-        self.policy.retry(self.terms, self.progress, ended, asked, repeatable, chance::sample)
+        let attempt_source = &*self.attempt_source;
+        let repeatable =
+            |verdict| attempt_source.as_ref().is_some_and(|attempt_source| attempt_source.kept.repeatable(verdict));
+        let ended = EndedAttempt { verdict, now: time::now(), limit: self.deadline.at() };
+        let retry_after = || theirs.and_then(|failed| self.classifier.retry_after(failed));
+        self.policy.retry(self.settings, self.progress, ended, retry_after, repeatable, chance::sample)
     }
 
     /// The call is over: nothing is held for it from now on, and whoever asked learns how it went.
@@ -337,30 +338,30 @@ where
         self.state.set(State::Over);
         self.drop_withdrawal();
         self.end_span(last);
-        if let Some(why) = stopped.not_retried().filter(|_| self.terms.enabled) {
+        if let Some(why) = stopped.not_retried().filter(|_| self.settings.enabled) {
             telemetry::not_retried(&self.policy.instruments, why);
-            observed::stir();
+            observed::request_publication();
         }
         let instruments = &self.policy.instruments;
         // A call of which nothing was begun was refused, and is counted as that.
         if instruments.named().is_some() && *self.polled && self.progress.attempts > 0 {
             observed::record(instruments, last, time::latest_or_now().since(self.deadline.start()));
         }
-        self.tell(stopped);
+        self.publish_report(stopped);
     }
 
     /// Tells the tiers above, if this one has done what can be done, or that the handler has got over what failed before.
-    fn tell_tiers_above(&self, stopped: Stop, last: Verdict) {
+    fn report_exhaustion(&self, stopped: Stop, last: Verdict) {
         if matches!(last, Verdict::Success | Verdict::CallerFault) {
             scope::recovered(*self.exhausted_before);
-        } else if stopped.is_for_good(last, self.progress.attempts) {
+        } else if stopped.is_final(last, self.progress.attempts) {
             scope::mark_exhausted();
         }
     }
 
-    fn tell(&mut self, stopped: Stop) {
-        if report::is_asked() {
-            report::tell(Report {
+    fn publish_report(&mut self, stopped: Stop) {
+        if report::is_requested() {
+            report::publish(Report {
                 attempts: self.progress.attempts,
                 stopped,
                 verdicts: self.verdicts.take().unwrap_or_default().0,

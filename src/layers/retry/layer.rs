@@ -45,7 +45,7 @@ impl<C, P> RetryLayer<C, P> {
     /// Pays from `budget`, which may be shared with other layers. Its settings are its own: a [`reload`](Self::reload) of the
     /// layer leaves them alone, and there is [`Budget::reload`].
     pub fn with_budget(self, budget: Budget) -> Self {
-        let common = Policy::paid_from(budget, self.state.common().instruments.clone());
+        let common = Policy::with_given_budget(budget, self.state.common().instruments.clone());
         let state = Arc::new(State::new(self.config(), OneKey, common));
         registry::replace(Arc::clone(&state) as _);
         Self { state, ..self }

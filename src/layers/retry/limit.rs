@@ -4,7 +4,7 @@ use std::task::{self, Poll};
 
 use tower::BoxError;
 
-use super::terms::Terms;
+use super::call_settings::CallSettings;
 use crate::admission::timer::Timer;
 use crate::ground::call_deadline::CallDeadline;
 use crate::ground::error::{Reason, Why};
@@ -18,9 +18,14 @@ use crate::telemetry;
 
 /// When an attempt that begins now is cut, if that is before the call is. (The head of a long poll or a long upload comes late: an
 /// attempt may take all of such a call's time.)
-pub(super) fn attempt_cut(call: &CallDeadline, inherited: &Context, terms: &Terms, now: Instant) -> Option<Instant> {
+pub(super) fn attempt_cut(
+    call: &CallDeadline,
+    inherited: &Context,
+    settings: &CallSettings,
+    now: Instant,
+) -> Option<Instant> {
     let may_take_all = inherited.lasts() && inherited.end() <= inherited.deadline;
-    terms.attempt_timeout.map(|timeout| now + timeout).filter(|at| *at < call.at() && !may_take_all)
+    settings.attempt_timeout.map(|timeout| now + timeout).filter(|at| *at < call.at() && !may_take_all)
 }
 
 /// What bounds an attempt.
@@ -64,8 +69,8 @@ impl AttemptBounds {
 
 /// The context of a call for its attempt of this number. Where retries are switched off, a retry further out is the one that counts.
 #[inline]
-pub(super) fn numbered(context: Context, terms: &Terms, attempt: u32) -> Context {
-    if terms.enabled { context.with_attempt(attempt) } else { context }
+pub(super) fn numbered(context: Context, settings: &CallSettings, attempt: u32) -> Context {
+    if settings.enabled { context.with_attempt(attempt) } else { context }
 }
 
 /// What is further in sees the time of its attempt and not that of the whole call: it waits no longer than that, and a

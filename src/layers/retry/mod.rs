@@ -97,6 +97,7 @@
 //! [`Reason::HoldExceeded`]: crate::error::Reason::HoldExceeded
 
 mod budget;
+mod call_settings;
 mod call_state;
 mod config;
 mod future;
@@ -107,7 +108,6 @@ mod replay;
 mod report;
 mod service;
 mod state;
-mod terms;
 #[cfg(all(test, not(seawall_loom)))]
 mod tests;
 

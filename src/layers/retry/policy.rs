@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use super::budget::{Budget, Withdrawal};
+use super::call_settings::CallSettings;
 use super::report::Stop;
-use super::terms::Terms;
 use crate::admission::timer;
 use crate::ground::time::Instant;
 use crate::ground::verdict::Verdict;
-use crate::layers::call::inner::Unready;
+use crate::layers::call::inner::ReadinessLimit;
 use crate::telemetry::Instruments;
 
 /// What all calls with one key share.
@@ -17,13 +17,13 @@ pub(super) struct Policy {
     pub(super) budget: Budget,
     /// Whether the budget was given by the user, who sees to its settings.
     given: bool,
-    pub(super) unready: Unready,
+    pub(super) readiness_limit: ReadinessLimit,
     pub(super) instruments: Instruments,
 }
 
 /// How far a call has come.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Progress {
+pub(super) struct RetryProgress {
     /// Attempts that were begun.
     pub(super) attempts: u32,
     /// When the last one was begun.
@@ -34,7 +34,7 @@ pub(super) struct Progress {
     lost: bool,
 }
 
-impl Progress {
+impl RetryProgress {
     pub(super) fn new(attempts: u32, since: Instant) -> Self {
         Self { attempts, since, delay: Duration::ZERO, lost: false }
     }
@@ -42,7 +42,7 @@ impl Progress {
 
 /// An attempt that has just ended, in a call that ends at `limit`.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Ended {
+pub(super) struct EndedAttempt {
     pub(super) verdict: Verdict,
     pub(super) now: Instant,
     pub(super) limit: Instant,
@@ -50,7 +50,7 @@ pub(super) struct Ended {
 
 /// A retry that may be made, and is paid for.
 #[derive(Debug)]
-pub(super) struct Granted {
+pub(super) struct GrantedRetry {
     pub(super) at: Instant,
     pub(super) withdrawal: Withdrawal,
 }
@@ -58,18 +58,18 @@ pub(super) struct Granted {
 impl Policy {
     /// With a budget of its own.
     pub(super) fn new(budget: Budget, instruments: Instruments) -> Self {
-        Self { budget, given: false, unready: Unready::default(), instruments }
+        Self { budget, given: false, readiness_limit: ReadinessLimit::default(), instruments }
     }
 
     /// With a budget that is given.
-    pub(super) fn paid_from(budget: Budget, instruments: Instruments) -> Self {
-        Self { budget, given: true, unready: Unready::default(), instruments }
+    pub(super) fn with_given_budget(budget: Budget, instruments: Instruments) -> Self {
+        Self { budget, given: true, readiness_limit: ReadinessLimit::default(), instruments }
     }
 
     /// With the same budget.
     pub(super) fn renewed(&self) -> Self {
         let (budget, instruments) = (self.budget.clone(), self.instruments.clone());
-        Self { budget, given: self.given, unready: Unready::default(), instruments }
+        Self { budget, given: self.given, readiness_limit: ReadinessLimit::default(), instruments }
     }
 
     /// The budget, unless it was given.
@@ -82,18 +82,18 @@ impl Policy {
         self.given || self.budget.is_as_new(now)
     }
 
-    /// Whether, and when, another attempt follows on one that has ended. `asked` is how long the callee asked to be left alone, where
+    /// Whether, and when, another attempt follows on one that has ended. `retry_after` is how long the callee asked to be left alone, where
     /// the verdict does not say it. The price is withdrawn before the wait, so that a call without a token ends at once.
     pub(super) fn retry(
         &self,
-        terms: &Terms,
-        progress: &mut Progress,
-        ended: Ended,
-        asked: impl FnOnce() -> Option<Duration>,
+        settings: &CallSettings,
+        progress: &mut RetryProgress,
+        ended: EndedAttempt,
+        retry_after: impl FnOnce() -> Option<Duration>,
         repeatable: impl FnOnce(Verdict) -> bool,
         chance: impl FnOnce() -> f64,
-    ) -> Result<Granted, Stop> {
-        let Ended { verdict, now, limit } = ended;
+    ) -> Result<GrantedRetry, Stop> {
+        let EndedAttempt { verdict, now, limit } = ended;
         match verdict {
             Verdict::Transient
             | Verdict::Unprocessed
@@ -104,30 +104,31 @@ impl Policy {
             Verdict::Lost if !progress.lost => progress.lost = true,
             _ => return Err(Stop::Verdict),
         }
-        if progress.attempts >= terms.max_attempts {
+        if progress.attempts >= settings.max_attempts {
             return Err(Stop::Attempts);
         }
         if !repeatable(verdict) {
             return Err(Stop::NotRepeatable);
         }
-        let told = match verdict {
+        let pause = match verdict {
             Verdict::Overloaded { retry_after: Some(wait) } => wait,
-            _ => asked().unwrap_or_default(),
+            _ => retry_after().unwrap_or_default(),
         };
-        if told > terms.max_retry_after() {
+        if pause > settings.max_retry_after() {
             return Err(Stop::RetryAfter);
         }
-        let backoff = terms.backoff().delay(progress.attempts, progress.delay, chance());
+        let backoff = settings.backoff().delay(progress.attempts, progress.delay, chance());
         // On top of what was told: all callers are told the same, and must not come back together.
-        let at = now + told + backoff;
+        let at = now + pause + backoff;
         // The timer may be late by its grain; who wakes up with no time left has waited in vain. And what was too slow with all
         // the time that it had will not be quick with the crumbs of it.
-        let crumbs = if verdict == Verdict::TimedOut { now.since(progress.since) / 10 } else { Duration::ZERO };
-        if at + crumbs.max(timer::GRAIN) >= limit {
+        let least_time_left =
+            if verdict == Verdict::TimedOut { now.since(progress.since) / 10 } else { Duration::ZERO };
+        if at + least_time_left.max(timer::GRAIN) >= limit {
             return Err(Stop::Deadline);
         }
         let withdrawal = self.budget.withdraw(now).ok_or(Stop::Budget)?;
         progress.delay = backoff;
-        Ok(Granted { at, withdrawal })
+        Ok(GrantedRetry { at, withdrawal })
     }
 }

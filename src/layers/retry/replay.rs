@@ -1,7 +1,7 @@
 //! The seam that makes each attempt's request.
 
 use crate::ground::verdict::Verdict;
-use crate::layers::call::sending::Sending;
+use crate::layers::call::upload_waits::UploadWaits;
 
 /// How a request is kept, so that it can be made again from the start for each attempt.
 ///
@@ -70,7 +70,7 @@ pub trait Kept {
 
     /// Where the body of the present attempt notes how long it waits for its producer.
     #[doc(hidden)]
-    fn sending(&self) -> Option<std::sync::Arc<Sending>> {
+    fn sending(&self) -> Option<std::sync::Arc<UploadWaits>> {
         None
     }
 

@@ -53,7 +53,7 @@ impl Stop {
     /// Whether a call that went through `attempts`, the last with the verdict `last`, has failed for good: a tier above that
     /// tries again what this one has spent its retries on, or had none to spend on, multiplies them. Where no other attempt
     /// was to be made in any case, that is left to others.
-    pub(super) fn is_for_good(self, last: Verdict, attempts: u32) -> bool {
+    pub(super) fn is_final(self, last: Verdict, attempts: u32) -> bool {
         match self {
             Self::RetryAfter | Self::Deadline | Self::Budget => true,
             Self::Attempts | Self::NotRepeatable => attempts > 1,
@@ -93,18 +93,18 @@ pub struct Report {
 
 /// Where the report of the present call goes.
 #[derive(Debug, Default)]
-struct Wanted(Mutex<Option<Report>>);
+struct ReportSlot(Mutex<Option<Report>>);
 
 /// Whether anyone wants a report of the present call.
 #[inline]
-pub(super) fn is_asked() -> bool {
+pub(super) fn is_requested() -> bool {
     attachment::is_attached(Slot::Report)
 }
 
 /// The last to report is the outermost layer.
-pub(super) fn tell(report: Report) {
-    if let Some(wanted) = attachment::attached::<Wanted>(Slot::Report) {
-        *lock(&wanted.0) = Some(report);
+pub(super) fn publish(report: Report) {
+    if let Some(slot) = attachment::attached::<ReportSlot>(Slot::Report) {
+        *lock(&slot.0) = Some(report);
     }
 }
 
@@ -130,7 +130,7 @@ pub(super) fn tell(report: Report) {
 /// # }
 /// ```
 pub fn report<F>(future: F) -> Reported<F> {
-    Reported { future, wanted: Arc::default() }
+    Reported { future, slot: Arc::default() }
 }
 
 /// A future that reports how the call in it went. See [`report`].
@@ -139,7 +139,7 @@ pub fn report<F>(future: F) -> Reported<F> {
 pub struct Reported<F> {
     #[pin]
     future: F,
-    wanted: Arc<Wanted>,
+    slot: Arc<ReportSlot>,
 }
 
 impl<F: Future> Future for Reported<F> {
@@ -148,10 +148,10 @@ impl<F: Future> Future for Reported<F> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let output = {
-            let _attached = attachment::attach(Slot::Report, Some(this.wanted));
+            let _attached = attachment::attach(Slot::Report, Some(this.slot));
             ready!(this.future.poll(cx))
         };
-        let report = lock(&this.wanted.0).take();
+        let report = lock(&this.slot.0).take();
         Poll::Ready((output, report))
     }
 }

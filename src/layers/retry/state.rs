@@ -1,7 +1,7 @@
 use super::budget::{self, Budget};
+use super::call_settings::CallSettings;
 use super::config::RetryConfig;
 use super::policy::Policy;
-use super::terms::Terms;
 use crate::admission::keyed::{Forgettable, KeyBy, Keyed, Keying};
 use crate::admission::registry::{Condition, Observed, RetryCondition};
 use crate::algorithm::budget::Rules;
@@ -81,10 +81,10 @@ impl<K: Keying> Observed for State<K> {
     }
 
     fn condition(&self, _now: Instant) -> Condition {
-        let (tally, terms) = (self.instruments().tally(), self.settings.read(Terms::of));
+        let (tally, settings) = (self.instruments().tally(), self.settings.read(CallSettings::of));
         Condition::Retry(RetryCondition {
-            enabled: terms.enabled,
-            max_attempts: terms.max_attempts,
+            enabled: settings.enabled,
+            max_attempts: settings.max_attempts,
             budget_left: self.budget().balance(),
             retries: Tally::occurred(&tally.retried, Verdict::NAMES).collect(),
             not_retried: Tally::occurred(&tally.not_retried, NotRetried::NAMES).collect(),

@@ -11,7 +11,7 @@ use crate::ground::time;
 
 /// A layer around us must not take our waits for the callee's slowness.
 #[tokio::test(start_paused = true)]
-async fn a_backoff_is_no_time_of_the_callee_s() {
+async fn backoff_is_not_dependency_time() {
     let second = Duration::from_secs(1);
     let backoff = Backoff { jitter: Jitter::None, ..Backoff::constant(second) };
     let layer = RetryLayer::new(RetryConfig { backoff, ..RetryConfig::default() }).unwrap();

@@ -3,7 +3,7 @@ use std::time::Duration;
 use super::Order;
 use crate::ground::validation::{Validate, Validation};
 use crate::layers::call::bound::DEFAULT_MAX_HOLD;
-use crate::layers::permits::gates::{Room, Terms};
+use crate::layers::permits::gates::{GateSettings, QueueLimit};
 #[cfg(feature = "config")]
 use crate::loader::HumanTime;
 
@@ -68,8 +68,8 @@ impl Validate for BulkheadConfig {
 }
 
 impl BulkheadConfig {
-    pub(super) fn terms(&self) -> Terms {
-        let room = if self.enabled { Room::AtMost(self.max_waiting) } else { Room::Off };
-        Terms { room, max_wait: self.max_wait, max_hold: self.max_hold }
+    pub(super) fn gate_settings(&self) -> GateSettings {
+        let queue_limit = if self.enabled { QueueLimit::AtMost(self.max_waiting) } else { QueueLimit::Off };
+        GateSettings { queue_limit, max_wait: self.max_wait, max_hold: self.max_hold }
     }
 }

@@ -8,7 +8,7 @@ use tower::{BoxError, Service};
 use crate::ground::scope;
 use crate::ground::verdict::{self, AtResponse, Classify};
 use crate::layers::permits::admitted::{AdmittedCall, Answer};
-use crate::layers::permits::place::Hold;
+use crate::layers::permits::hold::Hold;
 
 /// A call that holds its permits until it is over.
 #[pin_project]

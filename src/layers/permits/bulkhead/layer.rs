@@ -43,7 +43,14 @@ impl BulkheadLayer {
 }
 
 fn gates<K: Keying>(config: &BulkheadConfig, keying: K, instruments: Instruments) -> Arc<Gates<K>> {
-    Arc::new(Gates::new(keying, config.max_keys, config.max_concurrent, config.order, config.terms(), instruments))
+    Arc::new(Gates::new(
+        keying,
+        config.max_keys,
+        config.max_concurrent,
+        config.order,
+        config.gate_settings(),
+        instruments,
+    ))
 }
 
 impl<C, K: Keying, W> BulkheadLayer<C, K, W> {
@@ -162,7 +169,7 @@ impl<C, K: Keying, W> BulkheadLayer<C, K, W> {
     pub(crate) fn apply(&self, config: &BulkheadConfig) -> impl FnOnce() {
         self.config.replace(config.clone(), |before| {
             let limit = (config.max_concurrent != before.max_concurrent).then_some(config.max_concurrent);
-            self.gates.replace(config.terms(), config.order, config.max_keys, limit)
+            self.gates.replace(config.gate_settings(), config.order, config.max_keys, limit)
         })
     }
 

@@ -12,22 +12,22 @@ use crate::ground::settings::Cached;
 use crate::ground::verdict::{AtResponse, Classify};
 use crate::layers::call::inner::Inner;
 use crate::layers::permits::admitted::AdmittedCall;
-use crate::layers::permits::gates::{Gates, Terms};
-use crate::layers::permits::place::Hold;
+use crate::layers::permits::gates::{GateSettings, Gates};
+use crate::layers::permits::hold::Hold;
 
 /// A service of which only so many calls run at once. See the [module](super).
 pub struct Bulkhead<S, C = AtResponse, K: Keying = OneKey, W = Alike> {
     inner: Inner<S>,
     gates: Arc<Gates<K>>,
-    terms: Cached<Terms>,
+    settings: Cached<GateSettings>,
     classifier: C,
     weigh: W,
 }
 
 impl<S, C, K: Keying, W> Bulkhead<S, C, K, W> {
     pub(super) fn new(inner: S, gates: Arc<Gates<K>>, classifier: C, weigh: W) -> Self {
-        let terms = gates.cached_terms();
-        Self { inner: Inner::new(inner), gates, terms, classifier, weigh }
+        let settings = gates.cached_settings();
+        Self { inner: Inner::new(inner), gates, settings, classifier, weigh }
     }
 }
 
@@ -52,7 +52,7 @@ where
         let weight = self.weigh.weight(&request);
         let call = AdmittedCall::new(
             &self.gates,
-            self.gates.terms(&mut self.terms),
+            self.gates.settings(&mut self.settings),
             &mut self.inner,
             request,
             now,
@@ -69,7 +69,7 @@ impl<S: Clone, C: Clone, K: Keying, W: Clone> Clone for Bulkhead<S, C, K, W> {
         Self {
             inner: self.inner.clone(),
             gates: Arc::clone(&self.gates),
-            terms: self.terms,
+            settings: self.settings,
             classifier: self.classifier.clone(),
             weigh: self.weigh.clone(),
         }

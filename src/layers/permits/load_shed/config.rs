@@ -3,7 +3,7 @@ use std::time::Duration;
 use super::Order;
 use crate::ground::validation::{Validate, Validation};
 use crate::layers::call::bound::DEFAULT_MAX_HOLD;
-use crate::layers::permits::gates::{Room, Terms};
+use crate::layers::permits::gates::{GateSettings, QueueLimit};
 #[cfg(feature = "config")]
 use crate::loader::HumanTime;
 
@@ -79,8 +79,8 @@ impl Validate for LoadShedConfig {
 }
 
 impl LoadShedConfig {
-    pub(super) fn terms(&self) -> Terms {
-        let room = if self.enabled { Room::PerPermit(self.queue_ratio) } else { Room::Off };
-        Terms { room, max_wait: self.max_wait, max_hold: self.max_hold }
+    pub(super) fn gate_settings(&self) -> GateSettings {
+        let queue_limit = if self.enabled { QueueLimit::PerPermit(self.queue_ratio) } else { QueueLimit::Off };
+        GateSettings { queue_limit, max_wait: self.max_wait, max_hold: self.max_hold }
     }
 }

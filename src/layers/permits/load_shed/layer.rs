@@ -40,7 +40,14 @@ impl LoadShedLayer {
 }
 
 fn gates<K: Keying>(config: &LoadShedConfig, keying: K, instruments: Instruments) -> Arc<Gates<K>> {
-    Arc::new(Gates::new(keying, config.max_keys, config.max_in_flight, config.order, config.terms(), instruments))
+    Arc::new(Gates::new(
+        keying,
+        config.max_keys,
+        config.max_in_flight,
+        config.order,
+        config.gate_settings(),
+        instruments,
+    ))
 }
 
 impl<C, K: Keying> LoadShedLayer<C, K> {
@@ -112,7 +119,7 @@ impl<C, K: Keying> LoadShedLayer<C, K> {
     pub(crate) fn apply(&self, config: &LoadShedConfig) -> impl FnOnce() {
         self.config.replace(config.clone(), |before| {
             let limit = (config.max_in_flight != before.max_in_flight).then_some(config.max_in_flight);
-            self.gates.replace(config.terms(), config.order, config.max_keys, limit)
+            self.gates.replace(config.gate_settings(), config.order, config.max_keys, limit)
         })
     }
 

@@ -11,21 +11,21 @@ use crate::ground::settings::Cached;
 use crate::ground::verdict::{AtResponse, Classify};
 use crate::layers::call::inner::Inner;
 use crate::layers::permits::admitted::AdmittedCall;
-use crate::layers::permits::gates::{Gates, Terms};
+use crate::layers::permits::gates::{GateSettings, Gates};
 use crate::layers::permits::upload::Upload;
 
 /// A service that refuses what it cannot serve in time. See the [module](super).
 pub struct LoadShed<S, C = AtResponse, K: Keying = OneKey> {
     inner: Inner<S>,
     gates: Arc<Gates<K>>,
-    terms: Cached<Terms>,
+    settings: Cached<GateSettings>,
     classifier: C,
 }
 
 impl<S, C, K: Keying> LoadShed<S, C, K> {
     pub(super) fn new(inner: S, gates: Arc<Gates<K>>, classifier: C) -> Self {
-        let terms = gates.cached_terms();
-        Self { inner: Inner::new(inner), gates, terms, classifier }
+        let settings = gates.cached_settings();
+        Self { inner: Inner::new(inner), gates, settings, classifier }
     }
 }
 
@@ -48,7 +48,7 @@ where
         let now = scope::call_start();
         let call = AdmittedCall::new(
             &self.gates,
-            self.gates.terms(&mut self.terms),
+            self.gates.settings(&mut self.settings),
             &mut self.inner,
             request,
             now,
@@ -65,7 +65,7 @@ impl<S: Clone, C: Clone, K: Keying> Clone for LoadShed<S, C, K> {
         Self {
             inner: self.inner.clone(),
             gates: Arc::clone(&self.gates),
-            terms: self.terms,
+            settings: self.settings,
             classifier: self.classifier.clone(),
         }
     }

@@ -9,7 +9,7 @@ use crate::ground::time;
 /// What a call takes along of the settings. Numbers of nanoseconds are half as large as a [`Duration`]: every call moves this into
 /// its future, and only those that fail look at `base`, `cap` and `max_retry_after`.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Terms {
+pub(super) struct CallSettings {
     growth: Growth,
     base: u64,
     cap: u64,
@@ -23,18 +23,18 @@ pub(super) struct Terms {
 
 /// What a service needs of the settings.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Entrance {
-    pub(super) terms: Terms,
+pub(super) struct ServiceSettings {
+    pub(super) settings: CallSettings,
     pub(super) max_hold: Duration,
 }
 
-impl Entrance {
+impl ServiceSettings {
     pub(super) fn of(config: &RetryConfig) -> Self {
-        Self { terms: Terms::of(config), max_hold: config.max_hold }
+        Self { settings: CallSettings::of(config), max_hold: config.max_hold }
     }
 }
 
-impl Terms {
+impl CallSettings {
     /// Switched off is one attempt that nobody looks at.
     pub(super) fn of(config: &RetryConfig) -> Self {
         let Backoff { growth, base, cap, jitter } = config.backoff;
@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn terms_say_what_the_configuration_says() {
+    fn call_settings_match_the_config() {
         let backoff = Backoff {
             growth: Growth::Exponential(1.5),
             base: Duration::from_micros(3),
@@ -75,12 +75,12 @@ mod tests {
             jitter: Jitter::Decorrelated,
         };
         let config = RetryConfig { backoff, attempt_spans: true, max_attempts: 4, ..RetryConfig::default() };
-        let terms = Terms::of(&config);
-        assert_eq!((terms.enabled, terms.max_attempts, terms.attempt_spans), (true, 4, true));
-        assert_eq!((terms.backoff(), terms.attempt_timeout), (backoff, config.attempt_timeout));
-        assert_eq!(terms.max_retry_after(), config.max_retry_after);
+        let settings = CallSettings::of(&config);
+        assert_eq!((settings.enabled, settings.max_attempts, settings.attempt_spans), (true, 4, true));
+        assert_eq!((settings.backoff(), settings.attempt_timeout), (backoff, config.attempt_timeout));
+        assert_eq!(settings.max_retry_after(), config.max_retry_after);
 
-        let off = Terms::of(&RetryConfig { enabled: false, ..config });
+        let off = CallSettings::of(&RetryConfig { enabled: false, ..config });
         assert_eq!((off.enabled, off.max_attempts, off.attempt_spans, off.attempt_timeout), (false, 1, false, None));
     }
 }

@@ -5,7 +5,7 @@ use crate::ground::time::Instant;
 
 /// What a call asks for.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Claim {
+pub(crate) struct PermitRequest {
     pub(crate) weight: u32,
     pub(crate) priority: Priority,
     pub(crate) deadline: Option<Instant>,

@@ -1,45 +1,45 @@
-//! What a breaker keeps of the visits that it is looked at by: see [`visits`](super::visits).
+//! What a breaker keeps of the visits that it is looked at by: see [`checks`](super::checks).
 
 use std::fmt;
 
 use crate::ground::sync::atomic::AtomicU64;
 
 #[cfg(not(seawall_loom))]
-pub(super) use self::eye::{Eye, Visited};
+pub(super) use self::handles::{BreakerHandles, CheckHandles};
 
 /// See the module.
 #[derive(Default)]
-pub(super) struct Lookout {
+pub(super) struct CheckSchedule {
     /// By when the next look will have been, in nanoseconds; zero: none is expected.
     pub(super) expected: AtomicU64,
     #[cfg(not(seawall_loom))]
-    pub(super) eye: Eye,
+    pub(super) handles: CheckHandles,
 }
 
-impl fmt::Debug for Lookout {
+impl fmt::Debug for CheckSchedule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Lookout").field("expected", &self.expected).finish_non_exhaustive()
+        f.debug_struct("CheckSchedule").field("expected", &self.expected).finish_non_exhaustive()
     }
 }
 
 #[cfg(not(seawall_loom))]
-mod eye {
+mod handles {
     use std::sync::{Arc, OnceLock};
 
-    use crate::admission::reaper::{Parked, Place};
+    use crate::admission::reaper::{Parked, WatchGuard};
     use crate::ground::sync::Mutex;
-    use crate::layers::call::sending::Aging;
+    use crate::layers::call::upload_waits::Aging;
 
     /// What the reaper has in its schedule.
     #[derive(Default)]
-    pub(in crate::layers::circuit_breaker) struct Eye {
-        pub(in crate::layers::circuit_breaker) visited: OnceLock<Visited>,
-        pub(in crate::layers::circuit_breaker) place: Mutex<Option<Place>>,
+    pub(in crate::layers::circuit_breaker) struct CheckHandles {
+        pub(in crate::layers::circuit_breaker) handles: OnceLock<BreakerHandles>,
+        pub(in crate::layers::circuit_breaker) watch: Mutex<Option<WatchGuard>>,
     }
 
     /// One thing, as the reaper and as uploads know it. It leads back to the breaker.
     #[derive(Clone)]
-    pub(in crate::layers::circuit_breaker) struct Visited {
+    pub(in crate::layers::circuit_breaker) struct BreakerHandles {
         pub(in crate::layers::circuit_breaker) parked: Arc<dyn Parked>,
         pub(in crate::layers::circuit_breaker) aging: Arc<dyn Aging>,
     }

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 use std::task::Waker;
 
-use super::claim::Claim;
+use super::permit_request::PermitRequest;
 use crate::algorithm::estimate::ServiceTime;
 use crate::algorithm::queue::{self, Refusal};
 use crate::ground::context::Priority;
@@ -32,17 +32,17 @@ struct Rank {
 }
 
 impl Rank {
-    fn of(claim: &Claim) -> Self {
-        Self { newcomer: !claim.returning, priority: Reverse(claim.priority) }
+    fn of(wanted: &PermitRequest) -> Self {
+        Self { newcomer: !wanted.returning, priority: Reverse(wanted.priority) }
     }
 }
 
 /// A place in the line; the least comes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct Place {
+pub(super) struct GateQueuePosition {
     rank: Rank,
     /// Rises with time in a line that is first come, first served, and else falls.
-    turn: i64,
+    sequence: i64,
 }
 
 /// Who stands in front of a newcomer.
@@ -54,7 +54,7 @@ pub(crate) struct Ahead {
 }
 
 #[derive(Debug)]
-pub(super) struct Standing {
+pub(super) struct QueuedCall {
     pub(super) weight: u32,
     pub(super) deadline: Option<Instant>,
     returning: bool,
@@ -63,7 +63,7 @@ pub(super) struct Standing {
     waker: Option<Waker>,
 }
 
-impl Standing {
+impl QueuedCall {
     /// Whether the waiter, whose turn has come, is still worth the permit; `contended`: others wait behind it. Of a call that
     /// has begun nobody knows how much is left of it.
     pub(super) fn is_worth_it(&self, now: Instant, service: ServiceTime, contended: bool) -> bool {
@@ -82,18 +82,18 @@ pub(super) enum Outcome {
 }
 
 #[derive(Debug)]
-pub(super) struct Line {
+pub(super) struct GateQueue {
     order: Order,
-    turn: i64,
-    standing: BTreeMap<Place, Standing>,
+    sequence: i64,
+    queued: BTreeMap<GateQueuePosition, QueuedCall>,
     /// Bounded by the number of waiters that exist: each takes its own out, at the latest when it is dropped.
-    outcomes: HashMap<Place, Outcome>,
+    outcomes: HashMap<GateQueuePosition, Outcome>,
     by_rank: BTreeMap<Rank, Ahead>,
 }
 
-impl Line {
+impl GateQueue {
     pub(super) fn new(order: Order) -> Self {
-        Self { order, turn: 0, standing: BTreeMap::new(), outcomes: HashMap::new(), by_rank: BTreeMap::new() }
+        Self { order, sequence: 0, queued: BTreeMap::new(), outcomes: HashMap::new(), by_rank: BTreeMap::new() }
     }
 
     /// Turns rise and fall from one middle, so that a newcomer comes before or behind all that stand there, whatever order
@@ -103,11 +103,11 @@ impl Line {
     }
 
     pub(super) fn len(&self) -> usize {
-        self.standing.len()
+        self.queued.len()
     }
 
-    pub(super) fn ahead(&self, claim: &Claim) -> Ahead {
-        let (mut ahead, rank) = (Ahead::default(), Rank::of(claim));
+    pub(super) fn ahead(&self, wanted: &PermitRequest) -> Ahead {
+        let (mut ahead, rank) = (Ahead::default(), Rank::of(wanted));
         for (&theirs, sum) in &self.by_rank {
             if theirs < rank || theirs == rank && self.order == Order::Fifo {
                 ahead.waiting += sum.waiting;
@@ -125,59 +125,59 @@ impl Line {
     )]
     pub(super) fn enter(
         &mut self,
-        claim: Claim,
+        wanted: PermitRequest,
         takes: u32,
         max: u32,
-    ) -> Result<(Place, Option<Option<Waker>>), Refusal> {
-        self.turn += 1;
-        let turn = match self.order {
-            Order::Fifo => self.turn,
-            Order::Lifo => -self.turn,
+    ) -> Result<(GateQueuePosition, Option<Option<Waker>>), Refusal> {
+        self.sequence += 1;
+        let sequence = match self.order {
+            Order::Fifo => self.sequence,
+            Order::Lifo => -self.sequence,
         };
-        let place = Place { rank: Rank::of(&claim), turn };
+        let position = GateQueuePosition { rank: Rank::of(&wanted), sequence };
         let mut last = None;
         if self.len() >= max as usize {
-            match self.standing.last_key_value() {
-                Some((&theirs, _)) if place < theirs => {
+            match self.queued.last_key_value() {
+                Some((&theirs, _)) if position < theirs => {
                     last = Some(self.settle(theirs, Outcome::Refused(Reason::Displaced)))
                 }
                 _ => return Err(Refusal::new(Reason::QueueFull)),
             }
         }
-        let sum = self.by_rank.entry(place.rank).or_default();
+        let sum = self.by_rank.entry(position.rank).or_default();
         sum.waiting += 1;
         sum.weight += u64::from(takes);
-        let Claim { weight, deadline, returning, .. } = claim;
-        self.standing.insert(place, Standing { weight, deadline, returning, takes, waker: None });
-        Ok((place, last))
+        let PermitRequest { weight, deadline, returning, .. } = wanted;
+        self.queued.insert(position, QueuedCall { weight, deadline, returning, takes, waker: None });
+        Ok((position, last))
     }
 
-    pub(super) fn head(&self) -> Option<&Standing> {
-        self.standing.first_key_value().map(|(_, head)| head)
+    pub(super) fn head(&self) -> Option<&QueuedCall> {
+        self.queued.first_key_value().map(|(_, head)| head)
     }
 
     #[must_use]
     pub(super) fn grant_head(&mut self, weight: u32) -> Option<Waker> {
-        let (&place, _) = self.standing.first_key_value()?;
-        self.settle(place, Outcome::Granted { weight })
+        let (&position, _) = self.queued.first_key_value()?;
+        self.settle(position, Outcome::Granted { weight })
     }
 
     #[must_use]
     pub(super) fn refuse_head(&mut self, reason: Reason) -> Option<Waker> {
-        let (&place, _) = self.standing.first_key_value()?;
-        self.settle(place, Outcome::Refused(reason))
+        let (&position, _) = self.queued.first_key_value()?;
+        self.settle(position, Outcome::Refused(reason))
     }
 
-    fn settle(&mut self, place: Place, outcome: Outcome) -> Option<Waker> {
-        let left = self.leave(place)?;
-        self.outcomes.insert(place, outcome);
+    fn settle(&mut self, position: GateQueuePosition, outcome: Outcome) -> Option<Waker> {
+        let left = self.leave(position)?;
+        self.outcomes.insert(position, outcome);
         left.waker
     }
 
     /// Takes a waiter out, if it still stands in the line.
-    pub(super) fn leave(&mut self, place: Place) -> Option<Standing> {
-        let left = self.standing.remove(&place)?;
-        if let Some(sum) = self.by_rank.get_mut(&place.rank) {
+    pub(super) fn leave(&mut self, position: GateQueuePosition) -> Option<QueuedCall> {
+        let left = self.queued.remove(&position)?;
+        if let Some(sum) = self.by_rank.get_mut(&position.rank) {
             sum.waiting -= 1;
             sum.weight -= u64::from(left.takes);
         }
@@ -185,15 +185,15 @@ impl Line {
     }
 
     /// What a waiter has to be told, once.
-    pub(super) fn take_outcome(&mut self, place: Place) -> Option<Outcome> {
-        self.outcomes.remove(&place)
+    pub(super) fn take_outcome(&mut self, position: GateQueuePosition) -> Option<Outcome> {
+        self.outcomes.remove(&position)
     }
 
     /// Has `waker` woken when there is an outcome. Returns the waker that is no longer needed, to be dropped unlocked.
     #[must_use]
-    pub(super) fn register(&mut self, place: Place, waker: Waker) -> Option<Waker> {
-        match self.standing.get_mut(&place) {
-            Some(standing) => standing.waker.replace(waker),
+    pub(super) fn register(&mut self, position: GateQueuePosition, waker: Waker) -> Option<Waker> {
+        match self.queued.get_mut(&position) {
+            Some(queued) => queued.waker.replace(waker),
             None => Some(waker),
         }
     }

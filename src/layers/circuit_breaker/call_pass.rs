@@ -3,33 +3,33 @@
 
 use std::sync::Arc as Shared;
 
+use super::checks;
 use super::state::Breaker;
-use super::visits;
 use crate::algorithm::breaker::Pass;
 use crate::ground::sync::Arc;
-use crate::layers::call::sending::Sending;
+use crate::layers::call::upload_waits::UploadWaits;
 
 /// What a call was given when it was admitted: alone, or kept with its upload.
 #[derive(Debug)]
-pub(super) enum Held {
+pub(super) enum CallPass {
     Own(Pass),
-    Uploading(Shared<Sending>),
+    Uploading(Shared<UploadWaits>),
 }
 
-impl Held {
+impl CallPass {
     #[inline(always)]
-    pub(super) fn new(breaker: &Arc<Breaker>, pass: Pass, sending: Option<Shared<Sending>>) -> Self {
-        match sending {
-            Some(sending) if !matches!(pass, Pass::Free) => Self::uploading(breaker, pass, sending),
+    pub(super) fn new(breaker: &Arc<Breaker>, pass: Pass, upload_waits: Option<Shared<UploadWaits>>) -> Self {
+        match upload_waits {
+            Some(upload_waits) if !matches!(pass, Pass::Free) => Self::call_pass(breaker, pass, upload_waits),
             _ => Self::Own(pass),
         }
     }
 
     #[cold]
-    fn uploading(breaker: &Arc<Breaker>, pass: Pass, sending: Shared<Sending>) -> Self {
-        let Some(aging) = visits::aging(breaker) else { return Self::Own(pass) };
-        sending.keep(pass, aging);
-        Self::Uploading(sending)
+    fn call_pass(breaker: &Arc<Breaker>, pass: Pass, upload_waits: Shared<UploadWaits>) -> Self {
+        let Some(aging) = checks::aging(breaker) else { return Self::Own(pass) };
+        upload_waits.keep_pass(pass, aging);
+        Self::Uploading(upload_waits)
     }
 
     /// Does something with the pass, that may depend on whether the body waits.
@@ -37,23 +37,23 @@ impl Held {
     pub(super) fn with<T>(&mut self, act: impl FnOnce(&mut Pass, &dyn Fn() -> bool) -> T) -> Option<T> {
         match self {
             Self::Own(pass) => Some(act(pass, &|| false)),
-            Self::Uploading(sending) => sending.with(act),
+            Self::Uploading(upload_waits) => upload_waits.with_pass(act),
         }
     }
 
     /// From now on the upload is nobody's wait.
     #[inline]
     pub(super) fn answered(&self) {
-        if let Self::Uploading(sending) = self {
-            sending.answered();
+        if let Self::Uploading(upload_waits) = self {
+            upload_waits.answered();
         }
     }
 
     #[inline]
-    pub(super) fn sending(&self) -> Option<&Sending> {
+    pub(super) fn upload_waits(&self) -> Option<&UploadWaits> {
         match self {
             Self::Own(_) => None,
-            Self::Uploading(sending) => Some(sending),
+            Self::Uploading(upload_waits) => Some(upload_waits),
         }
     }
 
@@ -62,7 +62,7 @@ impl Held {
     pub(super) fn take(self) -> Option<Pass> {
         match self {
             Self::Own(pass) => Some(pass),
-            Self::Uploading(sending) => sending.take(),
+            Self::Uploading(upload_waits) => upload_waits.take_pass(),
         }
     }
 }

@@ -18,7 +18,7 @@ use crate::ground::time::{self, Instant};
 
 /// The notes of one attempt.
 #[derive(Debug, Default)]
-pub struct Sending {
+pub struct UploadWaits {
     state: Mutex<State>,
 }
 
@@ -29,12 +29,12 @@ struct State {
     /// The waits that are over, all together, and when the last of them began and ended.
     waited: Duration,
     last_wait: Option<(Instant, Instant)>,
-    judged: Option<Judged>,
+    kept: Option<KeptPass>,
 }
 
 /// What a circuit breaker gave to the attempt. It is here, since the attempt does not age while its body waits.
 #[derive(Debug)]
-struct Judged {
+struct KeptPass {
     pass: Pass,
     /// The head of the answer is there, and the rest of the body may be sent beside it.
     answered: bool,
@@ -42,7 +42,7 @@ struct Judged {
 }
 
 /// A circuit breaker, which looks at the ages of calls. What is done with the pass of a closed breaker locks and wakes nothing, so that it
-/// may be done under the lock of the notes; and the breaker is there, since the ticket that keeps it [takes](Sending::take) the
+/// may be done under the lock of the notes; and the breaker is there, since the ticket that keeps it [takes](UploadWaits::take) the
 /// pass back before it lets go of it.
 pub(crate) trait Aging: fmt::Debug + Send + Sync {
     /// The call that has this pass waits for the producer of its body since `now`.
@@ -52,24 +52,24 @@ pub(crate) trait Aging: fmt::Debug + Send + Sync {
     fn resume(&self, pass: &mut Pass, now: Instant);
 
     /// Sees to it that calls are looked at. Locks what others wait for, so nothing is locked around it.
-    fn keep_eye(&self, now: Instant);
+    fn ensure_scheduled(&self, now: Instant);
 }
 
-impl Sending {
+impl UploadWaits {
     pub(crate) fn new() -> Arc<Self> {
         Arc::default()
     }
 
     /// The body was asked for more, and has nothing.
-    pub(crate) fn waits(&self) {
+    pub(crate) fn begin_wait(&self) {
         let now = time::now();
         let mut state = lock(&self.state);
         if state.waiting_since.is_some() {
             return;
         }
         state.waiting_since = Some(now);
-        let unanswered = state.judged.as_mut().filter(|judged| !judged.answered);
-        let Some(Judged { pass, aging, .. }) = unanswered else { return };
+        let unanswered = state.kept.as_mut().filter(|kept| !kept.answered);
+        let Some(KeptPass { pass, aging, .. }) = unanswered else { return };
         match pass {
             Pass::Probe(probe) => {
                 let (probe, aging) = (*probe, Arc::clone(aging));
@@ -81,14 +81,14 @@ impl Sending {
     }
 
     /// There was more, or the body is gone.
-    pub(crate) fn goes_on(&self) {
+    pub(crate) fn end_wait(&self) {
         let mut state = lock(&self.state);
         let Some(since) = state.waiting_since.take() else { return };
         let now = time::now();
         state.waited += now.since(since);
         state.last_wait = Some((since, now));
-        let unanswered = state.judged.as_mut().filter(|judged| !judged.answered);
-        let Some(Judged { pass, aging, .. }) = unanswered else { return };
+        let unanswered = state.kept.as_mut().filter(|kept| !kept.answered);
+        let Some(KeptPass { pass, aging, .. }) = unanswered else { return };
         let aging = Arc::clone(aging);
         match pass {
             Pass::Probe(probe) => {
@@ -101,16 +101,16 @@ impl Sending {
                 drop(state);
             }
         }
-        aging.keep_eye(now);
+        aging.ensure_scheduled(now);
     }
 
     /// How long the body had waited by `now` in all, and whether it waits now.
     pub(crate) fn waited(&self, now: Instant) -> (Duration, bool) {
         let state = lock(&self.state);
-        let going_on = state.waiting_since.map(|since| now.since(since));
+        let current = state.waiting_since.map(|since| now.since(since));
         // The instant may be over by now, as that at which a call was woken for its answer.
         let later = state.last_wait.map_or(Duration::ZERO, |(since, until)| until.since(since.max(now)));
-        (state.waited.saturating_sub(later) + going_on.unwrap_or_default(), going_on.is_some())
+        (state.waited.saturating_sub(later) + current.unwrap_or_default(), current.is_some())
     }
 
     /// Whether the body waits now.
@@ -119,19 +119,19 @@ impl Sending {
     }
 
     /// Keeps the pass of the attempt until it is [taken back](Self::take).
-    pub(crate) fn keep(&self, pass: Pass, aging: Arc<dyn Aging>) {
-        let judged = Judged { pass, answered: false, aging };
-        let before = lock(&self.state).judged.replace(judged);
+    pub(crate) fn keep_pass(&self, pass: Pass, aging: Arc<dyn Aging>) {
+        let kept = KeptPass { pass, answered: false, aging };
+        let before = lock(&self.state).kept.replace(kept);
         drop(before);
     }
 
     /// Does something with the pass, unless it has been taken back. It is told whether the body waits, or asks: what is done with a
     /// probe moves the machine of the breaker, which wakes and tells others, so that it is done unlocked, and the body may go on
     /// meanwhile. A probe that has ended is not known to the machine any more.
-    pub(crate) fn with<T>(&self, act: impl FnOnce(&mut Pass, &dyn Fn() -> bool) -> T) -> Option<T> {
+    pub(crate) fn with_pass<T>(&self, act: impl FnOnce(&mut Pass, &dyn Fn() -> bool) -> T) -> Option<T> {
         let mut state = lock(&self.state);
         let waits = state.waiting_since.is_some();
-        match &mut state.judged.as_mut()?.pass {
+        match &mut state.kept.as_mut()?.pass {
             Pass::Probe(probe) => {
                 let probe = *probe;
                 drop(state);
@@ -143,30 +143,30 @@ impl Sending {
 
     /// From now on a wait of the body is nobody's.
     pub(crate) fn answered(&self) {
-        if let Some(judged) = &mut lock(&self.state).judged {
-            judged.answered = true;
+        if let Some(kept) = &mut lock(&self.state).kept {
+            kept.answered = true;
         }
     }
 
     /// The call is over.
-    pub(crate) fn take(&self) -> Option<Pass> {
-        let judged = lock(&self.state).judged.take();
-        judged.map(|judged| judged.pass)
+    pub(crate) fn take_pass(&self) -> Option<Pass> {
+        let kept = lock(&self.state).kept.take();
+        kept.map(|kept| kept.pass)
     }
 }
 
 /// Until the guard is dropped, these are the notes of the attempt that is made or polled.
 #[inline]
-pub(crate) fn enter(sending: Option<&Arc<Sending>>) -> Attached {
-    attachment::attach(Slot::RequestBody, sending)
+pub(crate) fn enter(upload_waits: Option<&Arc<UploadWaits>>) -> Attached {
+    attachment::attach(Slot::RequestBody, upload_waits)
 }
 
 /// The notes of the attempt that is being made, unless another layer measures by them.
 #[inline]
-pub(crate) fn claim() -> Option<Arc<Sending>> {
-    let sending: Arc<Sending> = attachment::attached(Slot::RequestBody)?;
-    let claimed = std::mem::replace(&mut lock(&sending.state).claimed, true);
-    (!claimed).then_some(sending)
+pub(crate) fn claim() -> Option<Arc<UploadWaits>> {
+    let upload_waits: Arc<UploadWaits> = attachment::attached(Slot::RequestBody)?;
+    let claimed = std::mem::replace(&mut lock(&upload_waits.state).claimed, true);
+    (!claimed).then_some(upload_waits)
 }
 
 #[cfg(all(test, not(seawall_loom)))]
@@ -176,40 +176,40 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     #[tokio::test(start_paused = true)]
-    async fn waits_are_summed_and_the_present_one_is_in_it() {
-        let sending = Sending::new();
-        assert_eq!(sending.waited(time::now()), (Duration::ZERO, false));
+    async fn current_wait_is_part_of_the_sum() {
+        let upload_waits = UploadWaits::new();
+        assert_eq!(upload_waits.waited(time::now()), (Duration::ZERO, false));
         for _ in 0..2 {
-            sending.waits();
+            upload_waits.begin_wait();
             tokio::time::advance(SECOND).await;
-            sending.waits();
+            upload_waits.begin_wait();
             tokio::time::advance(SECOND).await;
-            sending.goes_on();
+            upload_waits.end_wait();
             tokio::time::advance(SECOND).await;
-            sending.goes_on();
+            upload_waits.end_wait();
         }
-        assert_eq!(sending.waited(time::now()), (4 * SECOND, false));
-        sending.waits();
+        assert_eq!(upload_waits.waited(time::now()), (4 * SECOND, false));
+        upload_waits.begin_wait();
         tokio::time::advance(SECOND).await;
-        assert_eq!(sending.waited(time::now()), (5 * SECOND, true));
+        assert_eq!(upload_waits.waited(time::now()), (5 * SECOND, true));
     }
 
     #[tokio::test(start_paused = true)]
     async fn waits_after_the_instant_do_not_count() {
-        let sending = Sending::new();
-        sending.waits();
+        let upload_waits = UploadWaits::new();
+        upload_waits.begin_wait();
         tokio::time::advance(2 * SECOND).await;
         let answered = time::now();
         tokio::time::advance(SECOND).await;
-        sending.goes_on();
-        assert_eq!(sending.waited(answered).0, 2 * SECOND);
+        upload_waits.end_wait();
+        assert_eq!(upload_waits.waited(answered).0, 2 * SECOND);
         tokio::time::advance(SECOND).await;
-        assert_eq!(sending.waited(time::now()).0, 3 * SECOND);
+        assert_eq!(upload_waits.waited(time::now()).0, 3 * SECOND);
     }
 
     #[test]
-    fn notes_are_claimed_once_and_not_by_calls_further_in() {
-        let (outer, inner) = (Sending::new(), Sending::new());
+    fn waits_are_claimed_once_by_the_first_inner_layer() {
+        let (outer, inner) = (UploadWaits::new(), UploadWaits::new());
         assert!(claim().is_none());
         {
             let _entered = enter(Some(&outer));

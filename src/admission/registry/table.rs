@@ -22,7 +22,7 @@ use crate::telemetry::Turns;
 /// What the handles of a registry share.
 #[derive(Default)]
 pub(super) struct Inner {
-    pub(super) components: Mutex<BTreeMap<Key, Entry>>,
+    pub(super) components: Mutex<BTreeMap<Key, ComponentEntry>>,
     #[cfg(feature = "metrics")]
     pub(super) publications: Turns<Publications>,
 }
@@ -30,56 +30,56 @@ pub(super) struct Inner {
 pub(super) type Key = (Arc<str>, LayerKind);
 
 impl Inner {
-    pub(super) fn lock(&self) -> MutexGuard<'_, BTreeMap<Key, Entry>> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, BTreeMap<Key, ComponentEntry>> {
         lock(&self.components)
     }
 
     /// Those that are there. To be dropped unlocked.
-    pub(super) fn look(self: &Arc<Self>) -> Vec<Held> {
-        self.lock().values().filter_map(|entry| entry.look(self)).collect()
+    pub(super) fn live(self: &Arc<Self>) -> Vec<ComponentRef> {
+        self.lock().values().filter_map(|entry| entry.get(self)).collect()
     }
 }
 
 /// A component in the registry's table. All methods are called under the registry's lock.
-pub(super) struct Entry {
+pub(super) struct ComponentEntry {
     /// Tells it from others that have had the name.
     pub(super) token: u64,
     observed: Weak<dyn Observed>,
-    looks: Arc<AtomicUsize>,
+    refs: Arc<AtomicUsize>,
 }
 
-impl Entry {
+impl ComponentEntry {
     pub(super) fn new(token: u64, observed: &Arc<dyn Observed>) -> Self {
-        Self { token, observed: Arc::downgrade(observed), looks: Arc::default() }
+        Self { token, observed: Arc::downgrade(observed), refs: Arc::default() }
     }
 
     pub(super) fn has_owner(&self) -> bool {
-        self.observed.strong_count() > self.looks.load(Ordering::Relaxed)
+        self.observed.strong_count() > self.refs.load(Ordering::Relaxed)
     }
 
-    pub(super) fn look(&self, registry: &Arc<Inner>) -> Option<Held> {
+    pub(super) fn get(&self, registry: &Arc<Inner>) -> Option<ComponentRef> {
         let observed = if self.has_owner() { self.observed.upgrade()? } else { return None };
-        Some(Held::new(observed, Arc::clone(&self.looks), Arc::downgrade(registry)))
+        Some(ComponentRef::new(observed, Arc::clone(&self.refs), Arc::downgrade(registry)))
     }
 }
 
 /// A component to look at. Dropping it locks the registry.
-pub(super) struct Held {
+pub(super) struct ComponentRef {
     /// `Some` until it is dropped.
     observed: Option<Arc<dyn Observed>>,
-    looks: Arc<AtomicUsize>,
+    refs: Arc<AtomicUsize>,
     registry: Weak<Inner>,
 }
 
-impl Held {
+impl ComponentRef {
     /// Under the registry's lock.
-    fn new(observed: Arc<dyn Observed>, looks: Arc<AtomicUsize>, registry: Weak<Inner>) -> Self {
-        looks.fetch_add(1, Ordering::Relaxed);
-        Self { observed: Some(observed), looks, registry }
+    fn new(observed: Arc<dyn Observed>, refs: Arc<AtomicUsize>, registry: Weak<Inner>) -> Self {
+        refs.fetch_add(1, Ordering::Relaxed);
+        Self { observed: Some(observed), refs, registry }
     }
 }
 
-impl Deref for Held {
+impl Deref for ComponentRef {
     type Target = dyn Observed;
 
     fn deref(&self) -> &Self::Target {
@@ -90,22 +90,22 @@ impl Deref for Held {
     }
 }
 
-impl Clone for Held {
+impl Clone for ComponentRef {
     fn clone(&self) -> Self {
         let registry = self.registry.upgrade();
         let _components = registry.as_ref().map(|registry| registry.lock());
         let observed = self.observed.clone();
-        self.looks.fetch_add(1, Ordering::Relaxed);
-        Self { observed, looks: Arc::clone(&self.looks), registry: Weak::clone(&self.registry) }
+        self.refs.fetch_add(1, Ordering::Relaxed);
+        Self { observed, refs: Arc::clone(&self.refs), registry: Weak::clone(&self.registry) }
     }
 }
 
-impl Drop for Held {
+impl Drop for ComponentRef {
     fn drop(&mut self) {
         let registry = self.registry.upgrade();
         let last = {
             let _components = registry.as_ref().map(|registry| registry.lock());
-            self.looks.fetch_sub(1, Ordering::Relaxed);
+            self.refs.fetch_sub(1, Ordering::Relaxed);
             self.observed.take().and_then(|observed| observed.release())
         };
         foreign(|| drop(last));

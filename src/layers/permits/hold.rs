@@ -16,7 +16,7 @@ use crate::layers::permits::upload::Upload;
 
 /// Where the permit of a call is.
 #[derive(Debug)]
-pub(crate) enum Place {
+pub(crate) enum PermitState {
     Own(Permit),
     /// Work that may outlive the call holds it as well.
     Shared(Arc<Permit>),
@@ -26,7 +26,7 @@ pub(crate) enum Place {
     Away(Arc<Gate>),
 }
 
-impl Place {
+impl PermitState {
     pub(crate) fn gate(&self) -> &Gate {
         match self {
             Self::Own(permit) => permit.gate(),
@@ -36,17 +36,17 @@ impl Place {
     }
 
     /// Another holder of the permit, which is taken over the limit while it is lent and away. `None` if there is none to hold.
-    pub(crate) fn share(place: &mut Option<Self>) -> Option<Arc<Permit>> {
-        let shared = match place.take()? {
+    pub(crate) fn share(permit_state: &mut Option<Self>) -> Option<Arc<Permit>> {
+        let shared = match permit_state.take()? {
             Self::Own(permit) => Arc::new(permit),
             Self::Shared(permit) => permit,
             other => {
                 let shared = if let Self::Lent(_, upload) = &other { upload.share() } else { None };
-                *place = Some(other);
+                *permit_state = Some(other);
                 return shared;
             }
         };
-        *place = Some(Self::Shared(Arc::clone(&shared)));
+        *permit_state = Some(Self::Shared(Arc::clone(&shared)));
         Some(shared)
     }
 
@@ -66,7 +66,7 @@ impl Place {
 #[derive(Debug)]
 pub(crate) struct Serving {
     /// None where the layer is switched off, and once the call has its answer.
-    pub(crate) place: Option<Place>,
+    pub(crate) permit_state: Option<PermitState>,
     since: Instant,
     /// A call that nobody has ever polled says nothing about the callee, however long it was kept.
     pub(crate) polled: bool,
@@ -76,46 +76,46 @@ impl Serving {
     /// From the grant on; with an `upload` the request body can give the permit back for a while.
     #[inline]
     pub(crate) fn new(permit: Permit, now: Instant, upload: Option<Shared<Upload>>) -> Self {
-        let place = match upload {
-            None => Place::Own(permit),
+        let permit_state = match upload {
+            None => PermitState::Own(permit),
             Some(upload) => {
                 let gate = Arc::clone(permit.gate());
                 upload.lend(permit);
-                Place::Lent(gate, upload)
+                PermitState::Lent(gate, upload)
             }
         };
-        Self { place: Some(place), since: now, polled: false }
+        Self { permit_state: Some(permit_state), since: now, polled: false }
     }
 
     /// Of a layer that is switched off.
     pub(crate) fn free(now: Instant) -> Self {
-        Self { place: None, since: now, polled: false }
+        Self { permit_state: None, since: now, polled: false }
     }
 
     /// The head of the answer is there. If the rest may go on beyond the deadline, only the time to the head had to fit into it.
     #[inline]
     pub(crate) fn answered(mut self, now: Instant, deadline: CallDeadline, layer_id: LayerId) -> Hold {
-        let (mut place, mut since, mut is_cut) = (self.place.take(), self.since, false);
-        if matches!(place, Some(Place::Lent(..))) {
-            is_cut = place.as_ref().is_some_and(Place::is_cut);
-            let recalled = place.take().map(|place| place.recalled(now));
+        let (mut permit_state, mut since, mut is_cut) = (self.permit_state.take(), self.since, false);
+        if matches!(permit_state, Some(PermitState::Lent(..))) {
+            is_cut = permit_state.as_ref().is_some_and(PermitState::is_cut);
+            let recalled = permit_state.take().map(|permit_state| permit_state.recalled(now));
             since = since + recalled.as_ref().map_or(Duration::ZERO, |(_, away)| *away);
-            place = recalled.map(|(place, _)| place);
+            permit_state = recalled.map(|(permit_state, _)| permit_state);
         }
         let head_at = deadline.has_end().then_some(now);
-        Hold { place, since, head_at, deadline, layer_id, is_cut }
+        Hold { permit_state, since, head_at, deadline, layer_id, is_cut }
     }
 }
 
 impl Drop for Serving {
     #[inline]
     fn drop(&mut self) {
-        if let Some(place) = self.place.take() {
+        if let Some(permit_state) = self.permit_state.take() {
             let now = time::now();
-            let (place, away) = place.recalled(now);
+            let (permit_state, away) = permit_state.recalled(now);
             if self.polled {
                 let held = now.since(self.since).saturating_sub(away);
-                learn(&place, now, Verdict::Abandoned, held.into());
+                record(&permit_state, now, Verdict::Abandoned, held.into());
             }
         }
     }
@@ -123,9 +123,9 @@ impl Drop for Serving {
 
 /// A call has ended: what it says is learned, and told.
 #[inline]
-fn learn(place: &Place, now: Instant, verdict: Verdict, took: Took) {
-    let gate = place.gate();
-    gate.learn(now, verdict, took);
+fn record(permit_state: &PermitState, now: Instant, verdict: Verdict, took: Took) {
+    let gate = permit_state.gate();
+    gate.record(now, verdict, took);
     observed::record(gate.instruments(), verdict, took.held);
 }
 
@@ -133,7 +133,7 @@ fn learn(place: &Place, now: Instant, verdict: Verdict, took: Took) {
 #[derive(Debug)]
 pub struct Hold {
     /// Gone once it is settled.
-    place: Option<Place>,
+    permit_state: Option<PermitState>,
     since: Instant,
     /// When the head was there, if only that had to fit into the deadline.
     head_at: Option<Instant>,
@@ -146,11 +146,11 @@ pub struct Hold {
 impl Hold {
     #[inline]
     fn end(&mut self, now: impl FnOnce() -> Instant, verdict: Verdict) {
-        if let Some(place) = self.place.take() {
+        if let Some(permit_state) = self.permit_state.take() {
             let (now, verdict) = (now(), if self.is_cut { Verdict::Ignored } else { verdict });
             let held = now.since(self.since);
             let needed = self.head_at.map_or(held, |head_at| head_at.since(self.since));
-            learn(&place, now, verdict, Took { held, needed });
+            record(&permit_state, now, verdict, Took { held, needed });
         }
     }
 }

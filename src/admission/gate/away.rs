@@ -5,7 +5,7 @@ use crate::ground::sync::atomic::Ordering;
 /// A call that has given its permit back for a while, counted until this is dropped.
 #[derive(Debug)]
 #[must_use]
-pub(crate) struct Absence {
+pub(crate) struct AwayGuard {
     gate: Arc<Gate>,
 }
 
@@ -15,11 +15,11 @@ impl Gate {
     pub(crate) const MAX_AWAY: u32 = 16;
 
     /// Counts a call that is about to give its permit back for a while. `None` if too many are away.
-    pub(crate) fn leave(gate: &Arc<Self>) -> Option<Absence> {
+    pub(crate) fn count_away(gate: &Arc<Self>) -> Option<AwayGuard> {
         let max = gate.limit().saturating_mul(Self::MAX_AWAY);
         let more = |away: u32| (away < max).then(|| away + 1);
         gate.away.fetch_update(Ordering::AcqRel, Ordering::Acquire, more).ok()?;
-        Some(Absence { gate: Arc::clone(gate) })
+        Some(AwayGuard { gate: Arc::clone(gate) })
     }
 
     /// How many calls have given their permits back for a while.
@@ -28,7 +28,7 @@ impl Gate {
     }
 }
 
-impl Drop for Absence {
+impl Drop for AwayGuard {
     fn drop(&mut self) {
         self.gate.away.fetch_sub(1, Ordering::AcqRel);
     }
