@@ -21,7 +21,7 @@ pub struct Deadline<S, C = AtResponse, L = Alike> {
     timeouts: Cached<DeadlineTimeouts>,
     classifier: C,
     timing: L,
-    /// Whether responses go to clients by a server's connections.
+    /// Whether responses go to clients over a server's connections.
     served: bool,
 }
 
@@ -64,7 +64,7 @@ where
         let lasts = self.timing.lasts(&request);
         let own = lasts.unwrap_or_default().max(timeouts.timeout);
         let end = outermost.min(now + within.map_or(own, |time| time.min(own)));
-        // A call that is meant to last has its own time for the head too: a long poll or a long upload answers late.
+        // A long-lived call has its own timeout for the head too: a long poll or a long upload answers late.
         let head = match lasts {
             Some(_) => self.timing.head(&request).or(timeouts.head_timeout).unwrap_or(own),
             None => timeouts.head_timeout.unwrap_or(own),
@@ -73,7 +73,7 @@ where
         let deadline = inherited.deadline.unwrap_or(end).min(end);
         let reason = if head < deadline { Reason::HeadTimeout } else { Reason::DeadlineExceeded };
         let deadline = head.min(deadline);
-        // The times of usual responses are not those of a response that is meant to go on.
+        // The body timeouts do not apply to long-lived responses.
         let usual = lasts.is_none();
         let body_timeout = timeouts.body_timeout.filter(|_| usual);
         let idle = timeouts.idle_timeout.filter(|_| usual);

@@ -8,7 +8,7 @@ use crate::ground::time::Instant;
 use crate::layers::call::inner::ReadinessLimit;
 use crate::telemetry::Instruments;
 
-/// What the services of one layer value share: the settings, and how many calls wait for the inner service.
+/// The state that the services of one layer value share: the settings, and the limit on calls that wait for the inner service.
 #[derive(Debug)]
 pub(super) struct State {
     pub(super) readiness_limit: ReadinessLimit,
@@ -38,7 +38,7 @@ impl Observed for State {
     }
 }
 
-/// What calls need of the settings; see [`DeadlineConfig`].
+/// The timeouts that calls use; see [`DeadlineConfig`].
 #[derive(Clone, Copy, Debug)]
 pub(super) struct DeadlineTimeouts {
     pub(super) timeout: Duration,
