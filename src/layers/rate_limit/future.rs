@@ -25,7 +25,7 @@ pub struct ResponseFuture<S, Req, F> {
 #[pin_project(project = StateProj)]
 #[derive(Debug)]
 enum State<S, Req, F> {
-    /// The call's turn has not come => Running, or Over if it will not come in time.
+    /// The call waits for a permit => Running, or Over if there will be none in time.
     Waiting {
         waiter: RateWaiter,
         inner: Option<(Taken<S>, Req)>,
@@ -78,7 +78,7 @@ where
                 StateProj::Waiting { waiter, inner, context } => {
                     let started = ready!(waiter.poll(cx));
                     let (inner, context) = (inner.take(), *context);
-                    // The head's place is the next one's before our call begins.
+                    // Drop the waiter before the call starts, so that the next call becomes the head.
                     state.set(State::Over);
                     match (started, inner) {
                         (Ok(now), Some((inner, request))) => {

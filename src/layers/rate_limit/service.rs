@@ -13,7 +13,7 @@ use crate::ground::scope;
 use crate::ground::settings::Cached;
 use crate::layers::call::inner::Inner;
 
-/// A service of which only so many calls start in a stretch of time. See the [module](super).
+/// A service with a limit on how many calls start per period. See the [module](super).
 pub struct RateLimit<S, K: Keying = OneKey> {
     inner: Inner<S>,
     state: Arc<State<K>>,
@@ -44,7 +44,7 @@ where
     fn call(&mut self, request: Req) -> Self::Future {
         let now = scope::call_start();
         if scope::current().has_expired(now) {
-            // What is not sent takes no permit.
+            // A call that is not sent takes no permit.
             self.inner.release();
             return ResponseFuture::refused(self.state.instruments.refuse(Reason::DeadlineExpired));
         }
@@ -56,7 +56,8 @@ where
                 ResponseFuture::running(self.inner.call(request, now, &self.state.readiness_limit), now, layer_id)
             }
             Ok(Some(waiter)) => {
-                // Who waits for us holds nothing of the inner service, which becomes ready again when it is its turn.
+                // A waiting call must not hold a reservation of the inner service. The service becomes ready again once the call has
+                // its permit.
                 self.inner.release();
                 ResponseFuture::waiting(waiter, self.inner.take(&self.state.readiness_limit), request)
             }
@@ -68,7 +69,7 @@ where
     }
 }
 
-// By hand, because a clone shares the state and needs no clone of the key's type.
+// Written by hand because a clone shares the state and needs no clone of the key's type.
 impl<S: Clone, K: Keying> Clone for RateLimit<S, K> {
     fn clone(&self) -> Self {
         Self { inner: self.inner.clone(), state: Arc::clone(&self.state), applied: self.applied }

@@ -11,19 +11,19 @@ use crate::ground::time::{self, Instant};
 use crate::layers::call::inner::ReadinessLimit;
 use crate::telemetry::Instruments;
 
-/// What all services of one layer value share: a bucket for each key.
+/// The state that all services of one layer value share: a bucket for each key.
 #[derive(Debug)]
 pub(super) struct State<K: Keying> {
     pub(super) config: Settings<RateLimitConfig>,
     pub(super) readiness_limit: ReadinessLimit,
     pub(super) instruments: Instruments,
-    /// What follows from the configuration, for all buckets and calls.
+    /// The settings derived from the config, for all buckets and calls.
     pub(super) applied: Arc<Settings<Applied>>,
     buckets: Keyed<K, Bucket>,
     waiting: Survey<u64>,
 }
 
-/// How calls may wait, and the rate as refusals show it; see [`RateLimitConfig`].
+/// The bounds of the queue, and the rate as refusals show it; see [`RateLimitConfig`].
 #[derive(Clone, Copy, Debug)]
 pub(super) struct RateLimitSettings {
     pub(super) max_wait: Duration,
@@ -39,7 +39,7 @@ impl RateLimitSettings {
     }
 }
 
-/// What calls go by.
+/// The settings that calls use.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Applied {
     pub(super) settings: RateLimitSettings,
@@ -83,7 +83,7 @@ impl<K: Keying> State<K> {
         waiting
     }
 
-    /// What is returned is to be done where foreign code may run.
+    /// Call what is returned without holding a lock: it may run user code.
     pub(super) fn apply(&self, config: &RateLimitConfig) -> impl FnOnce() + use<'_, K> {
         self.config.replace(config.clone(), |_| {
             let now = time::now();
@@ -96,7 +96,7 @@ impl<K: Keying> State<K> {
             self.buckets.set_max_keys(config.max_keys);
         });
         || {
-            // A bucket that is made meanwhile has the new rate, and no call that waits for another one.
+            // A bucket that is made meanwhile has the new rate, and no call that waits for the old one.
             self.buckets.for_each(Bucket::wake_head);
             self.buckets.shrink();
         }
@@ -127,7 +127,7 @@ impl<K: Keying> Observed for State<K> {
         Condition::RateLimit(RateLimitCondition {
             per_second: f64::from(config.permits) / config.per.as_secs_f64(),
             burst: config.burst.unwrap_or(config.permits),
-            waiting: self.waiting.look(&self.buckets, |waiting, bucket| *waiting += u64::from(bucket.waiting())),
+            waiting: self.waiting.read(&self.buckets, |waiting, bucket| *waiting += u64::from(bucket.waiting())),
             passed: self.instruments.tally().passed.get(),
         })
     }

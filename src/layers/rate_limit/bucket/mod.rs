@@ -1,4 +1,4 @@
-//! One rate, and the line of calls that wait for it.
+//! One rate, and the queue of calls that wait for it.
 
 mod queue;
 #[cfg(all(test, not(seawall_loom)))]
@@ -22,15 +22,15 @@ use crate::telemetry::{Instruments, Unreported};
 #[derive(Debug)]
 pub(super) struct Bucket {
     gcra: Gcra,
-    /// Those of all buckets of the layer value.
+    /// The settings, shared by all buckets of the layer value.
     applied: Arc<Settings<Applied>>,
     queue: Mutex<RateQueue>,
-    /// How many stand in the line, so that a call that need not wait takes no lock.
+    /// The length of the queue, so that a call that need not wait takes no lock.
     waiting: AtomicU32,
     instruments: Instruments,
 }
 
-/// What a call asks for, and by which settings it is answered.
+/// The bounds of one call's wait.
 #[derive(Clone, Copy, Debug)]
 struct WaitLimits {
     deadline: Option<Instant>,
@@ -43,12 +43,12 @@ impl Bucket {
         Self { gcra, applied, queue: Mutex::default(), waiting: AtomicU32::new(0), instruments }
     }
 
-    /// Whether all permits are there, and no call waits for one.
+    /// Whether all permits are available and no call waits for one.
     pub(super) fn is_full(&self, now: Instant) -> bool {
         self.waiting() == 0 && self.gcra.is_full(|| self.rates(), now)
     }
 
-    /// A new one begins with as many permits as `other` has.
+    /// Starts with as many permits as `other` has.
     pub(super) fn inherit(&self, other: &Self, now: Instant) {
         self.gcra.inherit(&other.gcra, || self.rates(), now);
     }
@@ -57,12 +57,13 @@ impl Bucket {
         self.applied.read(|applied| applied.rates)
     }
 
-    /// Goes by these rates from now on; see [`Gcra::take_over`]. The caller rings afterwards, where foreign code may run.
+    /// Switches to these rates; see [`Gcra::take_over`]. The caller calls [`wake_head`](Self::wake_head) afterwards, where foreign
+    /// code may run.
     pub(super) fn take_over(&self, rates: &Rates, now: Instant) {
         self.gcra.take_over(rates, now);
     }
 
-    /// Wakes the head of the line when the rate has changed: it may be asleep until an instant of the old one.
+    /// Wakes the head of the queue after a rate change. Otherwise it would sleep until an instant of the old rate.
     pub(super) fn wake_head(&self) {
         let head = lock(&self.queue).wake_head();
         if let Some(head) = head {
@@ -75,14 +76,14 @@ impl Bucket {
         &self.instruments
     }
 
-    /// Takes a permit, or says when there will be one. Only for the head of the line, or when there is no line.
+    /// Takes a permit, or returns when there will be one. Only for the head of the queue, or if the queue is empty.
     fn take(&self, rates: &Rates, now: Instant) -> Result<(), Instant> {
         self.gcra.take(rates, || self.rates(), now)?;
         self.instruments.pass();
         Ok(())
     }
 
-    /// How long a call waits for its turn that has so many `ahead`.
+    /// The expected wait of a call with `ahead` calls before it.
     fn predict(&self, now: Instant, ahead: u32) -> Duration {
         let interval = Duration::from_nanos(self.rates().now.interval);
         self.gcra.next(|| self.rates(), now).since(now).saturating_add(interval.saturating_mul(ahead))
@@ -98,13 +99,13 @@ impl Bucket {
         self.instruments.refuse(reason).with_retry_after(Some(wait)).with_numbers(numbers)
     }
 
-    /// How many calls wait, the head of the line included.
+    /// How many calls wait, the head of the queue included.
     #[inline]
     pub(super) fn waiting(&self) -> u32 {
         self.waiting.load(Ordering::Acquire)
     }
 
-    /// Under the lock.
+    /// Updates the count of waiting calls. Call this under the lock.
     fn count(&self, queue: &RateQueue) {
         self.waiting.store(queue.len(), Ordering::Release);
     }
@@ -119,7 +120,7 @@ impl Bucket {
 }
 
 impl WaitLimits {
-    /// Until when a call may wait whose turn comes after `wait`; `None` if that is later.
+    /// Until when a call with an expected `wait` may wait; `None` if it would start too late.
     fn until(&self, now: Instant, wait: Duration) -> Option<Instant> {
         let longest = self.deadline.map_or(self.settings.max_wait, |at| at.since(now).min(self.settings.max_wait));
         (!longest.is_zero() && wait <= longest).then(|| now + longest)
@@ -154,7 +155,7 @@ mod loom_tests {
         Arc::new(bucket)
     }
 
-    /// The rate changes while the head lies down: it has seen the new rate, or it is woken.
+    /// The rate changes while the head goes to sleep: it has seen the new rate, or it is woken.
     #[test]
     fn loom_rate_change_wakes_the_head() {
         loom::model(|| {
@@ -178,7 +179,7 @@ mod loom_tests {
         });
     }
 
-    /// The head leaves while the next one lies down: that one sees that it is the head, or it is woken.
+    /// The head leaves while the next call goes to sleep: that call sees that it is the head, or it is woken.
     #[test]
     fn loom_next_call_learns_that_it_is_the_head() {
         loom::model(|| {

@@ -1,5 +1,5 @@
 //! The calls that wait for a rate, in order: by priority, then first come, first served. A plain structure, which its bucket keeps
-//! under a lock. Wakers go in and out of it by moves alone; they are cloned, woken and dropped outside.
+//! under a lock. Wakers are only moved in and out; they are cloned, woken and dropped without the lock.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -7,7 +7,7 @@ use std::task::Waker;
 
 use crate::ground::context::Priority;
 
-/// A place in the line; the least comes first.
+/// A position in the queue; the smallest is served first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct RateQueuePosition {
     priority: Reverse<Priority>,
@@ -21,7 +21,7 @@ pub(super) struct RateQueue {
     entries: BTreeMap<RateQueuePosition, Option<Waker>>,
 }
 
-/// There is no place for another one.
+/// The queue is full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct QueueFull;
 
@@ -30,13 +30,13 @@ impl RateQueue {
         u32::try_from(self.entries.len()).unwrap_or(u32::MAX)
     }
 
-    /// How many come before a call of this priority that comes now.
+    /// How many calls are ahead of a new call of this priority.
     pub(super) fn ahead(&self, priority: Priority) -> u32 {
         let last = RateQueuePosition { priority: Reverse(priority), sequence: u64::MAX };
         u32::try_from(self.entries.range(..=last).count()).unwrap_or(u32::MAX)
     }
 
-    /// Puts a call in. If there are `max` already, the last one of a lower priority is displaced, and its waker returned.
+    /// Adds a call. If there are `max` already, the last call of a lower priority is displaced, and its waker returned.
     pub(super) fn enter(
         &mut self,
         priority: Priority,
@@ -55,8 +55,8 @@ impl RateQueue {
         Ok((position, displaced))
     }
 
-    /// Wakes this one from now on, in exchange for the waker of before. Returns whether the call is at the head; `None`: it was
-    /// displaced, and the waker stays where it is.
+    /// Registers the waker of a call, and hands out its previous one through `waker`. Returns whether the call is at the head;
+    /// `None` if it was displaced, in which case `waker` is left as it is.
     pub(super) fn register(&mut self, position: RateQueuePosition, waker: &mut Option<Waker>) -> Option<bool> {
         std::mem::swap(self.entries.get_mut(&position)?, waker);
         Some(self.is_head(position))
@@ -66,14 +66,14 @@ impl RateQueue {
         self.entries.first_key_value().is_some_and(|(first, _)| *first == position)
     }
 
-    /// Takes a call out. Returns its waker, and that of the next one if that is at the head now.
+    /// Removes a call. Returns its waker, and the waker of the next call if that is at the head now.
     pub(super) fn leave(&mut self, position: RateQueuePosition) -> (Option<Waker>, Option<Waker>) {
         let was_head = self.is_head(position);
         let own = self.entries.remove(&position).flatten();
         (own, if was_head { self.wake_head() } else { None })
     }
 
-    /// The waker of the head, to be woken: it registers again when it is polled.
+    /// Takes the waker of the head, to be woken. The head registers again when it is polled.
     #[must_use]
     pub(super) fn wake_head(&mut self) -> Option<Waker> {
         self.entries.first_entry().and_then(|mut head| head.get_mut().take())

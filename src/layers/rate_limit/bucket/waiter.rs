@@ -1,4 +1,4 @@
-//! A call that waits for its turn.
+//! A call that waits for a permit.
 
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -13,10 +13,10 @@ use crate::ground::time::{self, Instant};
 use crate::layers::rate_limit::state::Applied;
 use crate::telemetry::Unreported;
 
-/// A place in the line of a bucket, given up on drop.
+/// A position in the queue of a bucket, released on drop.
 ///
-/// Only the head asks for a permit, and sleeps until the instant that it is told: the rate tells all who ask at one time the same
-/// instant. A call that is not at the head any more, because one of a higher priority came, waits as the others do.
+/// Only the head tries to take a permit, and it sleeps until the instant that the rate returns: the rate returns the same instant to
+/// all that ask at one time. A call that is displaced from the head by one of a higher priority waits as the others do.
 #[derive(Debug)]
 #[must_use]
 pub(crate) struct RateWaiter {
@@ -37,13 +37,13 @@ impl RateWaiter {
         &self.bucket
     }
 
-    /// Ready when the call has its permit, at this instant, or will not have one in time.
+    /// Ready with the instant of the permit, or with a refusal if there will be none in time.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Instant, Unreported>> {
         let Some(position) = self.position else { return Poll::Pending };
         let mut waker = foreign(|| Some(cx.waker().clone()));
-        // Before the rate is looked at: whoever changes it wakes the head afterwards.
+        // Registered before the rate is read: a rate change wakes the head afterwards. In the other order the wake-up could be lost.
         let registered = lock(&self.bucket.queue).register(position, &mut waker);
-        // What it was before, or, without a place, this one.
+        // The previous waker or, if the position is gone, this one.
         foreign(|| drop(waker));
         match registered {
             Some(true) => self.poll_head(cx),
@@ -74,13 +74,13 @@ impl RateWaiter {
                 if now >= next {
                     continue;
                 }
-                // Up before its time: the runtime has shut down, and nothing can be waited for any more.
+                // It fired too early: the runtime has shut down, and no timer works any more.
             }
             return Poll::Ready(Err(self.refuse(Reason::RateLimited, now, Some(next.since(now)))));
         }
     }
 
-    /// Ends the wait. A call that comes again finds those before it that wait now.
+    /// Ends the wait. The predicted wait is that of a new call, behind all calls that wait now.
     fn refuse(&mut self, reason: Reason, now: Instant, wait: Option<Duration>) -> Unreported {
         self.leave();
         let waiting = self.bucket.waiting();
@@ -95,13 +95,13 @@ impl RateWaiter {
         if let Some(next) = next {
             foreign(|| next.wake());
         }
-        // It lets go of a waker, which is foreign code: the head's place is the next one's by now.
+        // Disarming drops a waker, which is foreign code. By now the next call is the head.
         self.timer.disarm();
     }
 }
 
 impl Bucket {
-    /// Starts a call (`None`), lets it wait, or refuses it. A call that may not wait is refused without the lock.
+    /// Starts a call (`None`), queues it, or refuses it. A call that may not wait is refused without the lock.
     pub(in crate::layers::rate_limit) fn admit(
         bucket: &Arc<Self>,
         now: Instant,
@@ -130,7 +130,7 @@ impl Bucket {
         };
         bucket.count(&queue);
         drop(queue);
-        // The place is somebody's before foreign code runs, which may panic.
+        // The position has an owner before foreign code runs: if that panics, the position is released.
         let waiter = RateWaiter::new(Arc::clone(bucket), position, until, limits);
         if let Some(displaced) = displaced {
             foreign(|| displaced.wake());
