@@ -1,4 +1,4 @@
-//! What a call goes by from its beginning to its end, whatever becomes of the settings meanwhile.
+//! The settings of one call, fixed from its start to its end, whatever a reload does meanwhile.
 
 use std::time::Duration;
 
@@ -6,8 +6,8 @@ use super::config::RetryConfig;
 use crate::algorithm::backoff::{Backoff, Growth, Jitter};
 use crate::ground::time;
 
-/// What a call takes along of the settings. Numbers of nanoseconds are half as large as a [`Duration`]: every call moves this into
-/// its future, and only those that fail look at `base`, `cap` and `max_retry_after`.
+/// The settings that a call copies. Nanoseconds take half the space of a [`Duration`]: every call moves this into its future, and
+/// only calls that fail read `base`, `cap` and `max_retry_after`.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct CallSettings {
     growth: Growth,
@@ -21,7 +21,7 @@ pub(super) struct CallSettings {
     pub(super) attempt_spans: bool,
 }
 
-/// What a service needs of the settings.
+/// The settings that a service caches.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ServiceSettings {
     pub(super) settings: CallSettings,
@@ -35,7 +35,7 @@ impl ServiceSettings {
 }
 
 impl CallSettings {
-    /// Switched off is one attempt that nobody looks at.
+    /// If retries are disabled, a call has one attempt, without a timeout and without a span.
     pub(super) fn of(config: &RetryConfig) -> Self {
         let Backoff { growth, base, cap, jitter } = config.backoff;
         let enabled = config.enabled;

@@ -26,7 +26,7 @@ use crate::layers::call::upload_waits::{self, UploadWaits};
 use crate::layers::core::observed;
 use crate::telemetry::{self, AttemptSpan};
 
-/// A call that is tried again when it fails.
+/// A call that is retried when it fails.
 #[pin_project(project = FutureProj, PinnedDrop)]
 pub struct ResponseFuture<S, K, C>
 where
@@ -37,24 +37,24 @@ where
     #[allow(clippy::type_complexity, reason = "three futures, each in its state")]
     #[pin]
     state: State<Call<S, K::Attempt, S::Future>, C::Settling, C::Detaching>,
-    /// Fires when the present attempt must be over.
+    /// Fires when the current attempt times out.
     timer: Timer,
-    /// When the present attempt is cut, if that is before the call is.
+    /// When the current attempt is cut, if that is before the end of the call.
     cut: Option<Instant>,
     /// The bound of the whole call.
     deadline: CallDeadline,
-    /// None once no further attempt can follow.
+    /// `None` once no further attempt can follow.
     attempt_source: Option<AttemptSource<S, K>>,
-    /// None until an attempt has failed and another one follows.
+    /// `None` until an attempt has failed and a retry follows.
     retrying: Option<Box<Retrying<C::Settled>>>,
     progress: RetryProgress,
-    /// A call that nobody has ever polled has not begun.
+    /// A call that was never polled has not begun, and is not recorded.
     polled: bool,
-    /// Of the present attempt, if spans were asked for.
+    /// The span of the current attempt, if spans are enabled.
     span: Option<Box<AttemptSpan>>,
-    /// What the body of the present attempt notes.
+    /// The waits of the current attempt's request body.
     upload_waits: Option<Shared<UploadWaits>>,
-    /// The verdicts of the attempts, if a report was asked for.
+    /// The verdicts of the attempts, if a report was requested.
     verdicts: Option<Box<Verdicts>>,
     inherited: Context,
     exhausted_before: ExhaustedBefore,
@@ -115,11 +115,11 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
         *this.polled = true;
-        // The call may have been moved to a task in which nobody ends it.
+        // The call may have been moved to a task in which no outer layer enforces the deadline.
         let enforced = this.inherited.deadline.is_some_and(|deadline| scope::current().ends_by(deadline));
         let layer_id = this.policy.instruments.layer_id();
         if this.policy.instruments.named().is_some() {
-            // So that the end of the call can go by a reading that is made further in.
+            // Otherwise the end of the call would use an older clock read than that of an inner layer.
             time::forget_latest();
         }
         loop {
@@ -173,7 +173,8 @@ where
                 }
                 StateProj::Detaching { detaching, until, cause } => {
                     let (until, cause) = (*until, *cause);
-                    // It ends before the call does, whose bound may be our own: what it keeps must not be lost to that.
+                    // It ends before the call does. The deadline may be our own, so inner layers do not see it otherwise, and what
+                    // the response keeps would be lost to it.
                     let inside = inside.with_deadline(Some(this.deadline.at()));
                     let detached = {
                         let _entered = scope::enter(inside);
@@ -194,7 +195,7 @@ where
                         return Poll::Pending;
                     }
                     let (cause, now) = (*cause, time::now());
-                    // We may wake up much later than we wanted to.
+                    // The wake-up may be much later than `until`.
                     let stop = if now >= this.deadline.at() {
                         Stop::Deadline
                     } else if let Some(call) = this.begin(call_context, now) {
@@ -210,12 +211,12 @@ where
                     this.report_exhaustion(stop, cause);
                     return failure.map_or(Poll::Pending, Poll::Ready);
                 }
-                // Polled after it was over: as fused futures do.
+                // Polled after completion, as fused futures may be.
                 StateProj::Over => return Poll::Pending,
             };
 
             this.end_span(verdict);
-            // The price of this attempt is spent or refunded before the next one is paid.
+            // Spend or refund this attempt's token before the next one is withdrawn.
             this.drop_withdrawal();
             let is_ours = is_ours(&result);
             let next = this.next(verdict, (!is_ours).then_some(result.as_ref()));
@@ -224,10 +225,10 @@ where
                 Ok(granted) => {
                     this.retrying().withdrawal = Some(granted.withdrawal);
                     let (until, cause) = (granted.at, verdict);
-                    // This drops what is left of the attempt, so that all that it held is free while we rest.
+                    // This drops the rest of the attempt, so that it holds nothing during the backoff.
                     match result {
                         Ok(response) => {
-                            // The attempt is over; what follows is bounded by the call alone.
+                            // The attempt is over: from here on only the call's deadline applies.
                             *this.cut = None;
                             this.timer.disarm();
                             let detaching = this.classifier.detach(response);
@@ -243,7 +244,7 @@ where
                     this.finish(stop, verdict);
                     this.report_exhaustion(stop, verdict);
                     return Poll::Ready(result.map(|response| match *this.cut {
-                        // The time of the attempt bounds the rest of its response, too.
+                        // The attempt's timeout also bounds the rest of its response.
                         Some(at) if !inside.lasts() => {
                             let _entered = scope::enter(inside);
                             let expiry = Expiry::new(layer_id, at, Reason::AttemptTimeout);
@@ -271,14 +272,14 @@ where
         self.retrying.as_mut()?.failure.take()
     }
 
-    /// Spends or refunds the price of the present attempt.
+    /// Spends or refunds the token of the current attempt.
     fn drop_withdrawal(&mut self) {
         if let Some(retrying) = self.retrying {
             retrying.withdrawal = None;
         }
     }
 
-    /// The attempt is over, and nothing of it goes on while the next one waits for its time.
+    /// Starts the backoff. Nothing of the attempt that failed may go on meanwhile.
     fn back_off(&mut self, until: Instant, cause: Verdict) {
         self.state.set(State::BackingOff { until, timer: Timer::new(), cause });
         if let Some(attempt_source) = self.attempt_source {
@@ -286,7 +287,7 @@ where
         }
     }
 
-    /// Begins the next attempt, unless its request cannot be made after all.
+    /// Starts the next attempt. `None` if its request cannot be made after all.
     fn begin(&mut self, context: Context, now: Instant) -> Option<Call<S, K::Attempt, S::Future>>
     where
         S: Clone,
@@ -316,12 +317,12 @@ where
         }
     }
 
-    /// What follows on an attempt that ended, by itself with `theirs`.
+    /// Decides what follows an attempt that ended. `theirs` is the dependency's own result, if there is one.
     fn next(&mut self, verdict: Verdict, theirs: Option<Result<&C::Settled, &BoxError>>) -> Result<GrantedRetry, Stop> {
         if report::is_requested() {
             self.verdicts.get_or_insert_default().0.push(verdict);
         }
-        // Decided first, so that a call that succeeds does not read the clock again.
+        // Checked first, so that a call that succeeds does not read the clock again.
         if verdict == Verdict::Success {
             return Err(Stop::Succeeded);
         }
@@ -333,7 +334,7 @@ where
         self.policy.retry(self.settings, self.progress, ended, retry_after, repeatable, chance::sample)
     }
 
-    /// The call is over: nothing is held for it from now on, and whoever asked learns how it went.
+    /// Ends the call: releases all that it holds, and records how it went.
     fn finish(&mut self, stopped: Stop, last: Verdict) {
         self.state.set(State::Over);
         self.drop_withdrawal();
@@ -343,14 +344,14 @@ where
             observed::request_publication();
         }
         let instruments = &self.policy.instruments;
-        // A call of which nothing was begun was refused, and is counted as that.
+        // A call without an attempt was refused, and is already counted as that.
         if instruments.named().is_some() && *self.polled && self.progress.attempts > 0 {
             observed::record(instruments, last, time::latest_or_now().since(self.deadline.start()));
         }
         self.publish_report(stopped);
     }
 
-    /// Tells the tiers above, if this one has done what can be done, or that the handler has got over what failed before.
+    /// Tells the tiers above that the retries of this one are exhausted, or that the handler has recovered from an earlier failure.
     fn report_exhaustion(&self, stopped: Stop, last: Verdict) {
         if matches!(last, Verdict::Success | Verdict::CallerFault) {
             scope::recovered(*self.exhausted_before);
@@ -377,12 +378,12 @@ fn mark<T>(retrying: &mut Option<Box<Retrying<T>>>, sent: bool) {
     }
 }
 
-/// Whether a layer of ours refused to send it.
+/// Whether a layer of this crate refused to send it.
 fn is_refused(error: &BoxError) -> bool {
     rejection(error).is_some_and(|rejected| rejected.verdict() == Verdict::Ignored)
 }
 
-/// Whether it was a layer that ended the attempt and not the callee.
+/// Whether a layer of this crate ended the attempt, and not the dependency.
 fn is_ours<T>(result: &Result<T, BoxError>) -> bool {
     result.as_ref().is_err_and(|error| rejection(error).is_some())
 }
@@ -398,9 +399,9 @@ where
         let mut this = self.project();
         if !matches!(*this.state, State::Over) {
             time::forget_latest();
-            // The attempt goes first, so that a retry further in tells before we do.
+            // Drop the attempt first, so that an inner retry reports before this one does.
             this.finish(Stop::Dropped, Verdict::Abandoned);
-            // Cut by the deadline further out, which leaves no time for another attempt: the same as if we had seen it.
+            // Cut by an outer deadline, which leaves no time for a retry: the same as if this layer had reached it.
             if this.inherited.deadline.is_some() && this.inherited.has_expired(time::now()) {
                 scope::mark_exhausted();
             }

@@ -1,4 +1,4 @@
-//! What follows on a failed attempt.
+//! Decides what follows a failed attempt.
 
 use std::time::Duration;
 
@@ -11,24 +11,24 @@ use crate::ground::verdict::Verdict;
 use crate::layers::call::inner::ReadinessLimit;
 use crate::telemetry::Instruments;
 
-/// What all calls with one key share.
+/// The state that all calls with one key share.
 #[derive(Debug)]
 pub(super) struct Policy {
     pub(super) budget: Budget,
-    /// Whether the budget was given by the user, who sees to its settings.
+    /// Whether the user gave the budget, and so manages its settings.
     given: bool,
     pub(super) readiness_limit: ReadinessLimit,
     pub(super) instruments: Instruments,
 }
 
-/// How far a call has come.
+/// The progress of a call.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct RetryProgress {
-    /// Attempts that were begun.
+    /// The attempts started so far.
     pub(super) attempts: u32,
-    /// When the last one was begun.
+    /// When the last one started.
     pub(super) since: Instant,
-    /// The wait before the last one.
+    /// The backoff before the last one.
     delay: Duration,
     /// Whether an attempt was lost.
     lost: bool,
@@ -40,7 +40,7 @@ impl RetryProgress {
     }
 }
 
-/// An attempt that has just ended, in a call that ends at `limit`.
+/// An attempt that has just ended. `limit` is the end of the call.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct EndedAttempt {
     pub(super) verdict: Verdict,
@@ -48,7 +48,7 @@ pub(super) struct EndedAttempt {
     pub(super) limit: Instant,
 }
 
-/// A retry that may be made, and is paid for.
+/// A retry that may be made and is paid for.
 #[derive(Debug)]
 pub(super) struct GrantedRetry {
     pub(super) at: Instant,
@@ -56,17 +56,17 @@ pub(super) struct GrantedRetry {
 }
 
 impl Policy {
-    /// With a budget of its own.
+    /// A policy with its own budget.
     pub(super) fn new(budget: Budget, instruments: Instruments) -> Self {
         Self { budget, given: false, readiness_limit: ReadinessLimit::default(), instruments }
     }
 
-    /// With a budget that is given.
+    /// A policy with a budget that the user gave.
     pub(super) fn with_given_budget(budget: Budget, instruments: Instruments) -> Self {
         Self { budget, given: true, readiness_limit: ReadinessLimit::default(), instruments }
     }
 
-    /// With the same budget.
+    /// A policy with the same budget.
     pub(super) fn renewed(&self) -> Self {
         let (budget, instruments) = (self.budget.clone(), self.instruments.clone());
         Self { budget, given: self.given, readiness_limit: ReadinessLimit::default(), instruments }
@@ -77,13 +77,13 @@ impl Policy {
         (!self.given).then_some(&self.budget)
     }
 
-    /// A budget that was given is not forgotten with its handle here.
+    /// A given budget is not lost when this state is forgotten: the user holds a handle of it.
     pub(super) fn is_as_new(&self, now: Instant) -> bool {
         self.given || self.budget.is_as_new(now)
     }
 
-    /// Whether, and when, another attempt follows on one that has ended. `retry_after` is how long the callee asked to be left alone, where
-    /// the verdict does not say it. The price is withdrawn before the wait, so that a call without a token ends at once.
+    /// Decides whether and when a retry follows an attempt that has ended. `retry_after` is the pause that the dependency asked for,
+    /// where the verdict does not hold it. The token is withdrawn before the wait, so that a call without one ends at once.
     pub(super) fn retry(
         &self,
         settings: &CallSettings,
@@ -100,7 +100,7 @@ impl Policy {
             | Verdict::TimedOut
             | Verdict::Unsent
             | Verdict::Overloaded { .. } => {}
-            // It may be what killed the callee: one more is the most that anyone should suffer.
+            // The request may have crashed the dependency, so it is sent once more at most.
             Verdict::Lost if !progress.lost => progress.lost = true,
             _ => return Err(Stop::Verdict),
         }
@@ -118,10 +118,10 @@ impl Policy {
             return Err(Stop::RetryAfter);
         }
         let backoff = settings.backoff().delay(progress.attempts, progress.delay, chance());
-        // On top of what was told: all callers are told the same, and must not come back together.
+        // Added to the pause: all callers are told the same pause, and would otherwise retry at the same instant.
         let at = now + pause + backoff;
-        // The timer may be late by its grain; who wakes up with no time left has waited in vain. And what was too slow with all
-        // the time that it had will not be quick with the crumbs of it.
+        // The timer may fire late by its granularity, so a wake-up at the deadline would leave no time. After a timeout, do not
+        // retry with less than a tenth of the time that the last attempt had: it would time out again.
         let least_time_left =
             if verdict == Verdict::TimedOut { now.since(progress.since) / 10 } else { Duration::ZERO };
         if at + least_time_left.max(timer::GRAIN) >= limit {

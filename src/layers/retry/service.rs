@@ -20,7 +20,7 @@ use crate::layers::call::inner::{Call, Inner};
 use crate::layers::call::upload_waits;
 use crate::telemetry::AttemptSpan;
 
-/// A service whose failed calls are tried again. See the [module](super).
+/// A service whose failed calls are retried. See the [module](super).
 #[derive(Debug)]
 pub struct Retry<S, C = AtResponse, P = CloneRequest, K: Keying = OneKey> {
     inner: Inner<S>,
@@ -38,7 +38,7 @@ impl<S, C, P, K: Keying> Retry<S, C, P, K> {
     }
 }
 
-/// By hand, so that a keying needs not be `Clone`: clones share it.
+/// Written by hand so that the keying need not be `Clone`: clones share it.
 impl<S: Clone, C: Clone, P: Clone, K: Keying> Clone for Retry<S, C, P, K> {
     fn clone(&self) -> Self {
         Self {
@@ -87,15 +87,16 @@ where
                 InitialState { inherited, settings: *settings, deadline, cut, span: None, upload_waits: None };
             return ResponseFuture::new(refused, None, initial, policy, classifier);
         }
-        // What is itself a repetition, made by a retry around us or by a tier above, earns nothing: else retries would
-        // earn retries.
+        // A call that is itself a retry, made by an outer layer or by a tier above, deposits nothing. Otherwise retries would pay
+        // for retries.
         if inherited.before() == 0 && settings.enabled {
             policy.budget.deposit(&mut self.earnings, now);
         }
         let _entered = scope::enter(inside(numbered(inherited, settings, 1), cut));
         let (attempt, kept) = self.replay.first(request);
         let upload_waits = kept.sending();
-        let attempt_source = (settings.max_attempts > 1).then(|| AttemptSource { kept, service: self.inner.spare() });
+        let attempt_source =
+            (settings.max_attempts > 1).then(|| AttemptSource { kept, service: self.inner.clone_service() });
         let span = settings.attempt_spans.then(|| Box::new(AttemptSpan::new(&policy.instruments, 1)));
         let call = {
             let _entered = (span.as_ref().map(|span| span.enter()), upload_waits::enter(upload_waits.as_ref()));

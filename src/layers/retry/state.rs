@@ -11,11 +11,11 @@ use crate::ground::time::{self, Instant};
 use crate::ground::verdict::Verdict;
 use crate::telemetry::{Instruments, NotRetried, Tally};
 
-/// What the services of one layer value share: the settings, and a budget for each key.
+/// The state that the services of one layer value share: the settings, and a budget for each key.
 #[derive(Debug)]
 pub(super) struct State<K: Keying> {
     pub(super) settings: Settings<RetryConfig>,
-    /// Those of all budgets but one that was given.
+    /// The rules of all budgets, except of one that was given.
     rules: Arc<Settings<Rules>>,
     policies: Keyed<K, Policy>,
 }
@@ -45,7 +45,7 @@ impl<K: Keying> State<K> {
         &self.policies.common().budget
     }
 
-    /// What is returned is to be done where foreign code may run.
+    /// Call what is returned without holding a lock: it may run user code.
     pub(super) fn apply(&self, config: &RetryConfig) -> impl FnOnce() + use<'_, K> {
         self.settings.replace(config.clone(), |_| {
             budget::reload(&self.rules, &config.budget, time::now(), |take_over| {

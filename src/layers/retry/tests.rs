@@ -9,7 +9,7 @@ use super::*;
 use crate::ground::stopwatch::Stopwatch;
 use crate::ground::time;
 
-/// A layer around us must not take our waits for the callee's slowness.
+/// An outer layer must not count our backoff as the dependency's latency.
 #[tokio::test(start_paused = true)]
 async fn backoff_is_not_dependency_time() {
     let second = Duration::from_secs(1);
