@@ -23,9 +23,9 @@ use crate::telemetry::{Instruments, Unreported};
 #[derive(Debug)]
 pub(super) struct Breakers<K: Keying> {
     config: Settings<CircuitBreakerConfig>,
-    /// What follows from it, for all breakers and calls.
+    /// The settings derived from the config, for all breakers and calls.
     settings: Arc<Settings<BreakerSettings>>,
-    /// What breakers for new keys begin with.
+    /// The mode in which breakers of new keys start.
     mode: Mutex<Mode>,
     keyed: Keyed<K, Breaker>,
     summary: Survey<BreakersSummary>,
@@ -34,14 +34,14 @@ pub(super) struct Breakers<K: Keying> {
     instruments: Instruments,
 }
 
-/// What is seen of all breakers.
+/// A summary of all breakers.
 #[derive(Clone, Debug, Default)]
 struct BreakersSummary {
     in_flight: u64,
     open_keys: usize,
     worst: Option<State>,
     since: Option<Instant>,
-    /// Of the worst, and among these of the first.
+    /// The outage of the breaker in the worst state; of several, of the earliest.
     outage: Numbers,
     last: Option<(Transition, Instant)>,
 }
@@ -54,7 +54,7 @@ impl BreakersSummary {
         let worst = self.worst.map(severity);
         self.since = match Some(severity(snapshot.state)).cmp(&worst) {
             Ordering::Less => self.since,
-            // All are closed since the last one is; one is open since the first one is.
+            // All are closed since the last one closed. One is open since the first one opened.
             Ordering::Equal if worst == Some(0) => self.since.max(at),
             Ordering::Equal => {
                 let outage = breaker.numbers(now);
@@ -107,12 +107,12 @@ impl<K: Keying> Breakers<K> {
         self.config.get()
     }
 
-    /// What calls need to be let in, to be kept by a service that [looks at it](Self::admission_settings) when a call comes.
+    /// The settings for admission, cached by a service that [refreshes](Self::admission_settings) them at each call.
     pub(super) fn cached_admission_settings(&self) -> Cached<AdmissionSettings> {
         self.settings.cached(BreakerSettings::admission_settings)
     }
 
-    /// The entrance that holds now.
+    /// The admission settings in force.
     #[inline]
     pub(super) fn admission_settings<'a>(&self, cached: &'a mut Cached<AdmissionSettings>) -> &'a AdmissionSettings {
         self.settings.refresh(cached, BreakerSettings::admission_settings)
@@ -156,14 +156,15 @@ impl<K: Keying> Breakers<K> {
     }
 
     pub(super) fn set_mode(&self, mode: Mode, now: Instant) {
-        // In this order, so that a key which is new at this very moment is in the list or begins with the new mode.
+        // In this order: the breaker of a key that is new at this moment is either visited below, or starts in the new mode.
         *lock(&self.mode) = mode;
         self.spread_mode(now);
     }
 
     fn spread_mode(&self, now: Instant) {
         let mut set = None;
-        // Who sets another mode at the same time may have been overtaken by us: the last one that was stored holds.
+        // Another thread may have stored another mode meanwhile, and its pass over the breakers may be overtaken by this one. So
+        // repeat until all breakers have the mode that was stored last.
         while set != Some(self.mode()) {
             let mode = self.mode();
             self.keyed.for_each(|breaker| breaker.set_mode(mode, now));
@@ -171,7 +172,7 @@ impl<K: Keying> Breakers<K> {
         }
     }
 
-    /// What is returned is to be done where foreign code may run.
+    /// Call what is returned without holding a lock: it may run user code.
     pub(super) fn apply(&self, config: &CircuitBreakerConfig) -> impl FnOnce() + use<'_, K> {
         let now = time::now();
         let changes_mode = self.config.replace(config.clone(), |before| {
@@ -191,7 +192,7 @@ impl<K: Keying> Breakers<K> {
         });
         move || {
             self.keyed.shrink();
-            // What waits to be ready may wait no longer.
+            // A service that waits to be ready may be ready now.
             self.common().state_changes().notify();
             if changes_mode {
                 self.spread_mode(now);
@@ -230,7 +231,7 @@ impl<K: Keying> Observed for Breakers<K> {
 
     fn condition(&self, now: Instant) -> Condition {
         let common = self.common().snapshot(now);
-        let summary = self.summary.look(&self.keyed, |summary, breaker| {
+        let summary = self.summary.read(&self.keyed, |summary, breaker| {
             let is_open = summary.add(breaker, now) != State::Closed;
             summary.open_keys += usize::from(is_open && !std::ptr::eq(breaker, &**self.common()));
         });
@@ -266,7 +267,7 @@ impl<K: Keying> Observed for Breakers<K> {
     }
 }
 
-/// How little a breaker lets pass.
+/// Orders the states by how few calls they admit.
 fn severity(state: State) -> u8 {
     match state {
         State::Disabled | State::Closed => 0,
@@ -282,7 +283,7 @@ mod loom_tests {
     use crate::admission::keyed::OneKey;
     use crate::algorithm::breaker::State;
 
-    /// A breaker is forced open while a reload ends the observing: whoever came first, forced open it stays.
+    /// A breaker is forced open while a reload ends its observe-only mode. Whichever comes first, it stays forced open.
     #[test]
     fn loom_reload_keeps_forced_open() {
         loom::model(|| {

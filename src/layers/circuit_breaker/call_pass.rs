@@ -1,5 +1,5 @@
-//! The pass of a call whose request body may wait for its producer. Such waits are seen in the task of the connection, so the pass is
-//! kept where the body notes them.
+//! The pass of a call whose request body may wait for its producer. The task of the connection sees these waits, so the pass is kept
+//! with the body's waits.
 
 use std::sync::Arc as Shared;
 
@@ -9,7 +9,7 @@ use crate::algorithm::breaker::Pass;
 use crate::ground::sync::Arc;
 use crate::layers::call::upload_waits::UploadWaits;
 
-/// What a call was given when it was admitted: alone, or kept with its upload.
+/// The pass of an admitted call: owned by its ticket, or kept with its upload.
 #[derive(Debug)]
 pub(super) enum CallPass {
     Own(Pass),
@@ -32,7 +32,7 @@ impl CallPass {
         Self::Uploading(upload_waits)
     }
 
-    /// Does something with the pass, that may depend on whether the body waits.
+    /// Runs `act` on the pass. Its second argument tells whether the body waits.
     #[inline]
     pub(super) fn with<T>(&mut self, act: impl FnOnce(&mut Pass, &dyn Fn() -> bool) -> T) -> Option<T> {
         match self {
@@ -41,7 +41,7 @@ impl CallPass {
         }
     }
 
-    /// From now on the upload is nobody's wait.
+    /// The response has arrived: waits of the upload no longer stop the aging.
     #[inline]
     pub(super) fn answered(&self) {
         if let Self::Uploading(upload_waits) = self {
@@ -57,7 +57,7 @@ impl CallPass {
         }
     }
 
-    /// The call is over.
+    /// Takes the pass: the call is over.
     #[inline]
     pub(super) fn take(self) -> Option<Pass> {
         match self {

@@ -1,4 +1,4 @@
-//! What a breaker keeps of the visits that it is looked at by: see [`checks`](super::checks).
+//! The schedule of a breaker's periodic checks: see [`checks`](super::checks).
 
 use std::fmt;
 
@@ -10,7 +10,7 @@ pub(super) use self::handles::{BreakerHandles, CheckHandles};
 /// See the module.
 #[derive(Default)]
 pub(super) struct CheckSchedule {
-    /// By when the next look will have been, in nanoseconds; zero: none is expected.
+    /// When the next check is overdue, in nanoseconds; zero: none is scheduled.
     pub(super) expected: AtomicU64,
     #[cfg(not(seawall_loom))]
     pub(super) handles: CheckHandles,
@@ -30,14 +30,14 @@ mod handles {
     use crate::ground::sync::Mutex;
     use crate::layers::call::upload_waits::Aging;
 
-    /// What the reaper has in its schedule.
+    /// The handles that register the breaker with the reaper and with uploads.
     #[derive(Default)]
     pub(in crate::layers::circuit_breaker) struct CheckHandles {
         pub(in crate::layers::circuit_breaker) handles: OnceLock<BreakerHandles>,
         pub(in crate::layers::circuit_breaker) watch: Mutex<Option<WatchGuard>>,
     }
 
-    /// One thing, as the reaper and as uploads know it. It leads back to the breaker.
+    /// One object behind two traits: for the reaper, and for uploads. It holds a weak reference to the breaker.
     #[derive(Clone)]
     pub(in crate::layers::circuit_breaker) struct BreakerHandles {
         pub(in crate::layers::circuit_breaker) parked: Arc<dyn Parked>,

@@ -1,8 +1,8 @@
-//! Looks at the calls in flight by the clock: a dependency that hangs may hold all callers, so that none comes any more.
+//! Checks the calls in flight periodically: if a dependency hangs and holds all callers, no new call arrives to trip the breaker.
 //!
-//! The reaper visits a closed breaker while calls are in flight, about once in the time of its slow threshold, and twice more when
-//! they look as if the dependency hangs. The first call in flight asks for it, which the others see from one word; when none is in
-//! flight, the visits end.
+//! The reaper visits a closed breaker while calls are in flight, about once per slow threshold, and twice more when the calls look
+//! as if the dependency hangs. The first call in flight schedules the visits; the other calls see that from one atomic word. When no
+//! call is in flight, the visits end.
 
 use std::sync::Arc as Shared;
 
@@ -13,7 +13,7 @@ use crate::ground::sync::atomic::Ordering;
 use crate::ground::time::Instant;
 use crate::layers::call::upload_waits::Aging;
 
-/// A call passes at `now`: sees to it that the breaker is looked at while the call is in flight. One load, mostly.
+/// Ensures that the breaker is checked while a call that passes at `now` is in flight. Usually one atomic load.
 #[inline]
 pub(super) fn ensure_for(breaker: &Arc<Breaker>, pass: &Pass, now: Instant) {
     if matches!(pass, Pass::Closed(_)) {
@@ -21,7 +21,7 @@ pub(super) fn ensure_for(breaker: &Arc<Breaker>, pass: &Pass, now: Instant) {
     }
 }
 
-/// The same for a call that passed earlier, and is with the dependency again.
+/// As [`ensure_for`], for a call that passed earlier and is with the dependency again.
 #[inline]
 pub(super) fn ensure_scheduled(breaker: &Arc<Breaker>, now: Instant) {
     let expected = breaker.check_schedule().expected.load(Ordering::Acquire);
@@ -30,7 +30,7 @@ pub(super) fn ensure_scheduled(breaker: &Arc<Breaker>, now: Instant) {
     }
 }
 
-/// For uploads, in whose tasks it is seen when a call waits for its caller. There are none where the models are checked.
+/// For uploads, whose tasks see when a call waits for its caller. Not available in model checks.
 #[cfg(seawall_loom)]
 pub(super) fn aging(_: &Arc<Breaker>) -> Option<Shared<dyn Aging>> {
     None
@@ -54,16 +54,16 @@ mod handles {
     use crate::ground::sync::lock;
     use crate::layers::circuit_breaker::check_schedule::BreakerHandles;
 
-    /// A look that is this late is not waited for: its runtime has ended, or stands still, and another one is asked.
+    /// A check that is this late is not waited for: its runtime has ended or is blocked, and another runtime is used.
     const CHECK_OVERDUE: Duration = Duration::from_secs(1);
 
-    /// When nothing is in flight, one more look is made so much later: for a call that came in that moment.
+    /// When no call is in flight, one more check follows after this time, for a call that arrived at that moment.
     const LAST_CHECK: Duration = Duration::from_millis(50);
 
     #[derive(Debug)]
     struct WeakBreaker(Weak<Breaker>);
 
-    /// Made once for each breaker.
+    /// Created once per breaker.
     fn handles(breaker: &Arc<Breaker>) -> &BreakerHandles {
         breaker.check_schedule().handles.handles.get_or_init(|| {
             let both = Shared::new(WeakBreaker(Arc::downgrade(breaker)));
@@ -71,7 +71,7 @@ mod handles {
         })
     }
 
-    /// For uploads, in whose tasks it is seen when a call waits for its caller.
+    /// For uploads, whose tasks see when a call waits for its caller.
     pub(crate) fn aging(breaker: &Arc<Breaker>) -> Option<Shared<dyn Aging>> {
         Some(Shared::clone(&handles(breaker).aging))
     }
@@ -85,7 +85,7 @@ mod handles {
             return;
         }
         let watch = reaper::watch(Shared::clone(&handles(breaker).parked), next);
-        // Nothing else happens under the lock: what stood there is dropped afterwards.
+        // Drop the previous guard after the lock is released: its drop takes the reaper's lock.
         let before = std::mem::replace(&mut *lock(&check_schedule.handles.watch), watch);
         drop(before);
     }

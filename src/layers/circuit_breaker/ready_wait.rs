@@ -1,4 +1,4 @@
-//! A service that is not ready while its breaker would let no call pass, for load balancers.
+//! The wait of a service that is unready while its breaker admits no call, for load balancers.
 
 use std::fmt;
 use std::future::Future;
@@ -19,11 +19,11 @@ pub(super) struct ReadyWait {
 }
 
 impl ReadyWait {
-    /// Ready as soon as a call may pass. It reserves nothing: the call may be refused all the same.
+    /// Ready as soon as a call may pass. It reserves nothing: the call may still be refused.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>, breaker: &Breaker) -> Poll<()> {
         while breaker.refuses_until(time::now()).is_some() {
             let changed = self.changed.get_or_insert_with(|| Box::pin(breaker.state_changes().changed()));
-            // Before the look that decides, so that no step after it is missed.
+            // Registered before the deciding check. Otherwise a step in between would be missed.
             changed.as_mut().enable();
             let Some(until) = breaker.refuses_until(time::now()) else { break };
             if changed.as_mut().poll(cx).is_ready() {

@@ -24,7 +24,7 @@ pub struct CircuitBreaker<S, C = AtResponse, K: Keying = OneKey> {
     breakers: Arc<Breakers<K>>,
     admission_settings: Cached<AdmissionSettings>,
     classifier: C,
-    /// For its turn, where an open breaker is not ready.
+    /// The wait for readiness, with `unready_while_open`.
     ready_wait: ReadyWait,
 }
 
@@ -35,7 +35,7 @@ impl<S, C, K: Keying> CircuitBreaker<S, C, K> {
     }
 }
 
-/// By hand: the keying need not be `Clone` for it, being shared.
+/// Written by hand because the keying need not be `Clone`: clones share it.
 impl<S: Clone, C: Clone, K: Keying> Clone for CircuitBreaker<S, C, K> {
     fn clone(&self) -> Self {
         let (breakers, classifier) = (Arc::clone(&self.breakers), self.classifier.clone());
@@ -74,7 +74,7 @@ where
         let admission_settings = self.breakers.admission_settings(&mut self.admission_settings);
         let bound = Bound::within(now, &scope::current(), admission_settings.max_hold);
         let admitted = if scope::current().has_expired(now) {
-            // It would not be sent in time, and its end would be held against the callee.
+            // It would not be sent in time, and its end would count against the dependency.
             Err(breaker.instruments().refuse(Reason::DeadlineExpired))
         } else {
             let left = bound.deadline().at().since(now);

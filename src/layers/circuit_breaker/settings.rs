@@ -5,14 +5,14 @@ use std::time::Duration;
 use super::config::CircuitBreakerConfig;
 use crate::algorithm::breaker::{Pace, Policy};
 
-/// What a breaker goes by, and how long a call may last.
+/// The policy of a breaker, and how long a call may last.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct BreakerSettings {
     pub(super) policy: Policy,
     pub(super) max_hold: Duration,
 }
 
-/// The part of it that every call needs to be let in.
+/// The part that admission reads at every call.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct AdmissionSettings {
     pub(super) pace: Pace,

@@ -1,4 +1,4 @@
-//! One breaker: the lock-free watch, and the machine under its lock.
+//! One breaker: the lock-free watch, and the state machine under its lock.
 
 use std::time::Duration;
 
@@ -22,10 +22,10 @@ use crate::telemetry::{self, Instruments, Unreported};
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Breaker {
-    /// Those of all breakers of the layer value.
+    /// The settings, shared by all breakers of the layer value.
     settings: Arc<Settings<BreakerSettings>>,
     watch: Watch,
-    /// What refusals tell. They read it without a lock; it is replaced when the machine moves.
+    /// The outage that refusals report. They read it without a lock; it is replaced when the state machine changes.
     outage: Swap<Option<Outage>>,
     machine: Mutex<LockedMachine>,
     check_schedule: CheckSchedule,
@@ -33,7 +33,7 @@ pub(super) struct Breaker {
     instruments: Instruments,
 }
 
-/// The machine, and what is remembered of it for those who look.
+/// The state machine, and its last transition for snapshots.
 #[derive(Debug)]
 struct LockedMachine {
     machine: Machine,
@@ -41,7 +41,7 @@ struct LockedMachine {
 }
 
 impl Breaker {
-    /// In the mode and, if it is forced open, in the `outage` of the others.
+    /// Starts in `mode` and, if that is forced open, with the `outage` of the other breakers.
     pub(super) fn new(
         settings: Arc<Settings<BreakerSettings>>,
         span: Span,
@@ -71,13 +71,13 @@ impl Breaker {
         &self.instruments
     }
 
-    /// Whether anyone is interested in how a call with this pass ends: the breaker, or who looks at what has a name.
+    /// Whether the end of a call with this pass is recorded: by the breaker, or because the layer has a name.
     #[inline]
     pub(super) fn counts(&self, pass: &Pass) -> bool {
         !matches!(pass, Pass::Free) || self.instruments.named().is_some()
     }
 
-    /// For those who look without being the service of a call, which has a copy.
+    /// For readers other than a service, which has a cached copy.
     pub(super) fn admission_settings(&self) -> AdmissionSettings {
         self.settings.read(BreakerSettings::admission_settings)
     }
@@ -91,7 +91,7 @@ impl Breaker {
         self.settings.read(|settings| settings.policy)
     }
 
-    /// The terms are other ones from now on; if there is another window, counts begin anew. Wakes nobody.
+    /// Adopts changed settings. With another window, the counts restart. Wakes no task.
     pub(super) fn reloaded(&self, span: Option<Span>, now: Instant) {
         self.locked(now, |machine, _| {
             if let Some(span) = span {
@@ -102,27 +102,27 @@ impl Breaker {
         });
     }
 
-    /// Lets a call with so much time left pass, or says after how long another try has a chance.
+    /// Admits a call with `left` time, or returns the `retry_after` of its refusal.
     #[inline]
     pub(super) fn admit(&self, pace: &Pace, left: Duration, now: Instant) -> Result<Pass, Option<Duration>> {
         match self.watch.enter(pace, || self.policy(), left, now) {
             Entry::Closed(seat) => Ok(Pass::Closed(seat)),
             Entry::Free => Ok(Pass::Free),
             Entry::Refused(wait) => Err(wait),
-            Entry::Ask { may_probe, refused_enough } => self.ask(may_probe, refused_enough, left, now),
+            Entry::Ask { may_probe, refused_enough } => self.admit_locked(may_probe, refused_enough, left, now),
             Entry::Trip(detection) => {
                 self.trip(detection, now);
-                self.ask(false, false, left, now)
+                self.admit_locked(false, false, left, now)
             }
         }
     }
 
-    /// Whether a call with so much time left would be refused, and when another try has a chance. It counts as refused then.
+    /// The `retry_after` of the refusal of a call with `left` time; `None` if it would be admitted. The refusal is counted.
     pub(super) fn would_refuse(&self, pace: &Pace, left: Duration, now: Instant) -> Option<Option<Duration>> {
         self.watch.would_refuse(pace, left, now)
     }
 
-    /// The refusal of a call, which may try again after `wait`. Takes no lock.
+    /// The refusal of a call that may retry after `wait`. Takes no lock.
     pub(super) fn refusal(&self, wait: Option<Duration>, now: Instant) -> Unreported {
         let refusal = self.instruments.refuse(Reason::CircuitOpen);
         refusal.with_retry_after(wait).with_numbers(self.numbers(now))
@@ -139,7 +139,7 @@ impl Breaker {
     }
 
     #[cold]
-    fn ask(
+    fn admit_locked(
         &self,
         may_probe: bool,
         refused_enough: bool,
@@ -153,8 +153,8 @@ impl Breaker {
                 Admission::Free => Ok(Pass::Free),
                 Admission::Refused { retry_after } => Err(retry_after),
                 Admission::Closed => {
-                    // It closed while we came here, or with this very look. Nothing moves now, so that the watch admits; should it want
-                    // to trip at once, the next call will tell.
+                    // The breaker has closed meanwhile, or by this very step. The state cannot change under the lock, so the watch
+                    // admits. If the watch wants to trip at once, the next call does that.
                     self.publish(machine, moment);
                     match self.watch.enter(&moment.policy.pace(), || *moment.policy, left, now) {
                         Entry::Closed(seat) => Ok(Pass::Closed(seat)),
@@ -170,7 +170,7 @@ impl Breaker {
         self.watch.median(&policy.pace())
     }
 
-    /// A call is over.
+    /// Records the end of a call.
     #[inline]
     pub(super) fn settle(&self, pass: Pass, end: Evidence, now: Instant) {
         match pass {
@@ -191,15 +191,15 @@ impl Breaker {
         }
     }
 
-    /// What the time of a call without an answer is measured by.
+    /// The thresholds for the time of a call without a response.
     pub(super) fn yardstick(&self) -> Yardstick {
         let pace = self.pace();
         let slow_after = self.watch.slow_after(&pace).unwrap_or_else(|| pace.floor());
         Yardstick { slow_after, usual: self.watch.median(&pace) }
     }
 
-    /// Somebody polls the call for the first time. It is with the dependency, unless it `waits`: that is asked under the lock, so that
-    /// a wait that begins meanwhile is told afterwards.
+    /// The call is polled for the first time. It is with the dependency, unless it `waits`. That is evaluated under the lock, so
+    /// that a wait which begins meanwhile is recorded afterwards.
     #[inline]
     pub(super) fn sent(&self, pass: &Pass, waits: impl FnOnce() -> bool, now: Instant) {
         if let Pass::Probe(probe) = pass {
@@ -207,7 +207,7 @@ impl Breaker {
         }
     }
 
-    /// The head of an answer is there: the call no longer ages.
+    /// The head of the response has arrived: the call no longer ages.
     #[inline]
     pub(super) fn answered(&self, pass: &mut Pass, took: Duration, now: Instant) {
         match pass {
@@ -217,19 +217,19 @@ impl Breaker {
         }
     }
 
-    /// The head says this.
-    pub(super) fn head_says(&self, pass: &Pass, says: Evidence, now: Instant) {
+    /// Records the evidence of a response head.
+    pub(super) fn record_head(&self, pass: &Pass, evidence: Evidence, now: Instant) {
         if let Pass::Probe(probe) = pass {
-            self.head(*probe, says, now);
+            self.head(*probe, evidence, now);
         }
     }
 
     #[cold]
-    fn head(&self, probe: Probe, says: Evidence, now: Instant) {
-        self.step(now, |machine, _| (machine.set_head(probe, says, now), None));
+    fn head(&self, probe: Probe, evidence: Evidence, now: Instant) {
+        self.step(now, |machine, _| (machine.set_head(probe, evidence, now), None));
     }
 
-    /// The call waits in a queue of ours: it does not age there.
+    /// The call waits in a queue of ours, where it does not age.
     #[inline]
     pub(super) fn stop_aging(&self, pass: &mut Pass, now: Instant) {
         match pass {
@@ -239,7 +239,7 @@ impl Breaker {
         }
     }
 
-    /// The dependency is at work on the call again, unless that `waits`.
+    /// The dependency works on the call again, unless the call `waits`.
     pub(super) fn start_aging(&self, pass: &mut Pass, waits: impl Fn() -> bool, now: Instant) {
         match pass {
             Pass::Closed(_) if waits() => {}
@@ -254,7 +254,7 @@ impl Breaker {
         &self.check_schedule
     }
 
-    /// Looks at the calls in flight, and says when to look again; `None`: none are in flight that could be overdue.
+    /// Checks the calls in flight. Returns when to check again; `None` if no call in flight could become overdue.
     pub(super) fn check(&self, now: Instant) -> Option<Instant> {
         let pace = self.pace();
         if let Some(detection) = self.watch.look(&pace, || self.policy(), now) {
@@ -263,7 +263,7 @@ impl Breaker {
         self.watch.next_look(&pace, now)
     }
 
-    /// When to look at the calls in flight next.
+    /// When to check the calls in flight next.
     pub(super) fn next_check(&self, now: Instant) -> Option<Instant> {
         self.watch.next_look(&self.pace(), now)
     }
@@ -273,7 +273,7 @@ impl Breaker {
         &self.state_changes
     }
 
-    /// Until when no call passes, as far as time alone decides; `None`: some may.
+    /// Until when no call passes, as far as time alone decides; `None` if calls may pass.
     pub(super) fn refuses_until(&self, now: Instant) -> Option<Instant> {
         self.watch.refuses_until(now)
     }
@@ -308,7 +308,7 @@ impl Breaker {
         self.watch.is_as_new(&self.policy(), now)
     }
 
-    /// Begins as open as `other` is.
+    /// Starts with the state of `other`.
     pub(super) fn inherit(&self, other: &Self, now: Instant) {
         let (heritage, last_transition) = {
             let theirs = lock(&other.machine);
@@ -337,7 +337,7 @@ impl Breaker {
         what();
     }
 
-    /// One step of the machine under its lock, told afterwards.
+    /// One step of the state machine under its lock, reported after the lock is released.
     fn step<T>(&self, now: Instant, step: impl FnOnce(&mut Machine, &Moment<'_>) -> (T, Option<Transition>)) -> T {
         let (output, transition) = self.locked(now, step);
         self.state_changes.notify();
@@ -348,7 +348,8 @@ impl Breaker {
         output
     }
 
-    /// Shows the machine's state to the calls. Under its lock. A call that is refused finds the outage that it is refused for.
+    /// Publishes the state of the machine to calls. Call this under its lock. The outage is stored first, so that a call that is
+    /// refused finds it.
     fn publish(&self, machine: &Machine, moment: &Moment<'_>) {
         if self.watch.is_behind(machine) {
             self.outage.store(machine.outage().into());
@@ -356,7 +357,7 @@ impl Breaker {
         self.watch.publish(machine, moment);
     }
 
-    /// One step of the machine under its lock, shown to the watch before the lock is free.
+    /// One step of the state machine under its lock, published to the watch before the lock is released.
     fn locked<T>(
         &self,
         now: Instant,
@@ -364,7 +365,7 @@ impl Breaker {
     ) -> (T, Option<Transition>) {
         let chance = chance::sample();
         let mut locked = lock(&self.machine);
-        // Under the lock, so that what is published last is of the latest settings.
+        // Read under the lock, so that the last publication is based on the latest settings.
         let policy = self.policy();
         let moment = Moment { policy: &policy, median: self.median(&policy), now, chance };
         let (output, transition) = step(&mut locked.machine, &moment);
@@ -384,7 +385,7 @@ mod loom_tests {
     const NOW: Instant = Instant::from_nanos(1 << 40);
     const SECOND: Duration = Duration::from_secs(1);
 
-    /// One failure opens it, one good probe closes it.
+    /// One failure opens it, one successful probe closes it.
     fn breaker() -> Arc<Breaker> {
         let policy = Policy {
             failure_rate: 1.0,
@@ -423,7 +424,7 @@ mod loom_tests {
         });
     }
 
-    /// The break is over, and two calls come: exactly one of them is the probe.
+    /// The break is over, and two calls arrive: exactly one of them is the probe.
     #[test]
     fn loom_one_of_two_calls_is_the_probe() {
         loom::model(|| {
@@ -436,7 +437,7 @@ mod loom_tests {
         });
     }
 
-    /// A late failure of the closed time races with the probe that closes it again: it does not open what is new.
+    /// A stale failure of the closed state races with the probe that closes the breaker again: it does not open it.
     #[test]
     fn loom_stale_failure_does_not_reopen() {
         loom::model(|| {
@@ -453,7 +454,8 @@ mod loom_tests {
         });
     }
 
-    /// The window changes while a call of before fails: it does not open what begins to count anew, and it opens at most once.
+    /// The window changes while an earlier call fails: the failure is not counted in the new window, and the breaker opens at most
+    /// once.
     #[test]
     fn loom_stale_failure_is_not_counted_in_a_new_window() {
         loom::model(|| {

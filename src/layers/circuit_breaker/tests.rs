@@ -1,4 +1,4 @@
-//! The watch and the machine together, as layers use them, in a time that the tests move.
+//! The watch and the state machine together, as layers use them, in virtual time.
 
 mod outage;
 mod traffic;
@@ -55,7 +55,7 @@ impl Rig {
         self.pass_with(60 * SECOND)
     }
 
-    /// A call with so much time left, which is polled at once.
+    /// A call with `left` time, which is polled at once.
     fn pass_with(&self, left: Duration) -> Option<Pass> {
         let pass = self.breaker.admit(&self.breaker.admission_settings().pace, left, self.now).ok()?;
         self.breaker.sent(&pass, || false, self.now);
@@ -81,7 +81,7 @@ impl Rig {
         ends.into_iter().fold(self.state(), |_, end| self.call(end))
     }
 
-    /// What it says, to a ticket, that a call which was given so much time ended without an answer.
+    /// The evidence of a call that had `given` time and ended without a response.
     fn without_answer(&self, ending: Ending, took: Duration, given: Duration) -> Evidence {
         let left = given.saturating_sub(took);
         let times = Times { took, given, left, had_head: false, waited_locally: false };
@@ -124,7 +124,7 @@ fn rare_probes_close_the_breaker() {
     assert_eq!(rig.state(), Closed);
 }
 
-/// tower-resilience: a late success of the closed era closes a half-open circuit whose probe still hangs.
+/// tower-resilience: a stale success of the closed state closes a half-open circuit whose probe still hangs.
 #[test]
 fn stale_success_does_not_close() {
     let mut rig = Rig::new(default());
@@ -148,7 +148,7 @@ fn expired_failures_do_not_open() {
     assert_eq!(rig.call(F), Open);
 }
 
-/// Nor do the answers of the time before a break stretch the measure of the time after it.
+/// Answers from before a break do not raise the slow threshold after it.
 #[test]
 fn stale_answers_do_not_move_the_slow_threshold() {
     let mut rig = Rig::new(default());
@@ -161,10 +161,10 @@ fn stale_answers_do_not_move_the_slow_threshold() {
         rig.settle(pass, Evidence::Good(30 * SECOND));
     }
     rig.call(Evidence::Good(2 * SECOND));
-    assert_eq!(rig.snapshot().slow, 1, "slow still begins at about a second");
+    assert_eq!(rig.snapshot().slow, 1, "the slow threshold is still about a second");
 }
 
-/// tower-resilience: 200 of 200 calls cut by an outer timeout, none recorded, and then 50 of 50 probes sent into the hung callee.
+/// tower-resilience: 200 of 200 calls cut by an outer timeout, none recorded, and then 50 of 50 probes sent to the hanging dependency.
 #[test]
 fn abandoned_calls_open_a_hanging_dependency_with_few_probes() {
     let mut rig = Rig::new(default());
@@ -191,7 +191,7 @@ fn abandoned_calls_open_a_hanging_dependency_with_few_probes() {
     assert!(probes <= 3 * 3, "{probes} probes in three seconds, which have three breaks");
 }
 
-/// A balancer that drops a hundred clients at once says nothing about a callee that has just answered others.
+/// A balancer that drops a hundred clients at once says nothing about a dependency that has just answered others.
 #[test]
 fn simultaneous_abandoned_calls_do_not_open() {
     let mut rig = Rig::new(default());
@@ -223,7 +223,7 @@ fn burst_of_unsent_calls_does_not_open() {
     }
 }
 
-/// All day long, a part of the calls is unsent, and others have no time: nobody is refused for it while some are answered.
+/// For a long time some calls are unsent, and others have too little time: no call is refused while some are answered.
 #[test]
 fn unsent_calls_beside_answers_do_not_open() {
     for answer in [S, Evidence::Alive] {
@@ -243,7 +243,7 @@ fn unsent_calls_beside_answers_do_not_open() {
     }
 }
 
-/// It refuses connections, or all of its callers are too impatient to see it hang.
+/// It refuses connections, or all callers time out before the hang is visible.
 #[test]
 fn silence_for_as_long_as_the_slow_threshold_opens() {
     for (known, end) in
@@ -268,7 +268,7 @@ fn explicit_refusals_reset_the_streak_and_count_in_no_rate() {
     assert_eq!(rig.call(F), Open);
 }
 
-/// Where answers take long, a place is held for long; but the next answer may be there at any moment.
+/// Slow answers hold probe slots for long, but the next one may arrive at any moment.
 #[test]
 fn half_open_retry_after_is_at_most_a_break() {
     let mut rig = Rig::new(default());
@@ -280,7 +280,7 @@ fn half_open_retry_after_is_at_most_a_break() {
     assert_eq!(wait, Some(Some(SECOND)));
 }
 
-/// Whoever is refused waits for nobody: not for the lock, and not for the probes.
+/// A refused call waits neither for the lock nor for the probes.
 #[test]
 fn refusals_take_no_lock() {
     let open = Rig::new(default());
@@ -293,10 +293,10 @@ fn refusals_take_no_lock() {
     forced.breaker.set_mode(Mode::ForcedOpen, forced.now);
     let mut hurried = Rig::new(default());
     hurried.calls([F; 10]);
-    assert!(hurried.pass_with(60 * SECOND).is_none(), "somebody has time");
+    assert!(hurried.pass_with(60 * SECOND).is_none(), "other calls have time");
     hurried.wait(SECOND);
     for (rig, left) in [(&open, SECOND), (&half_open, SECOND), (&forced, SECOND), (&hurried, MS)] {
-        // It would stand still, if it took the lock.
+        // It would deadlock if it took the lock.
         rig.breaker.with_lock_held(|| {
             for _ in 0..1000 {
                 assert!(rig.pass_with(left).is_none());
@@ -306,7 +306,7 @@ fn refusals_take_no_lock() {
     }
 }
 
-/// Sooner than a success usually comes. (Later, they count only while nothing at all is answered.)
+/// Abandoned before a success usually arrives. (Later, they count only while no call at all is answered.)
 #[test]
 fn calls_abandoned_early_do_not_count() {
     let mut rig = Rig::new(default());
@@ -320,7 +320,7 @@ fn calls_abandoned_early_do_not_count() {
     assert_eq!((rig.state(), rig.snapshot().calls), (Closed, 0));
 }
 
-/// A last retry, two milliseconds before its deadline: cut off, but not for the callee's fault.
+/// A last retry, two milliseconds before its deadline: cut, but not because of the dependency.
 #[test]
 fn calls_with_too_little_time_do_not_count() {
     let mut rig = Rig::new(default());
@@ -404,7 +404,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 }
 
 proptest! {
-    /// Whatever happens in whatever order: when all calls are over, nothing is in flight; and it comes back from everything.
+    /// Whatever the order of events: when all calls are over, nothing is in flight, and the breaker recovers from every state.
     #[test]
     fn breaker_leaks_no_calls_and_always_recovers(steps in steps()) {
         let mut rig = Rig::new(CircuitBreakerConfig { minimum_calls: 3, consecutive_failures: Some(5), ..default() });

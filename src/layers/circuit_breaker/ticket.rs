@@ -18,19 +18,20 @@ use crate::ground::verdict::{Expiry, Guard, Verdict};
 use crate::layers::call::upload_waits;
 use crate::layers::core::observed;
 
-/// What a breaker gives to a call: settled once, with what the call said about the dependency, or dropped, if it was given up.
+/// The admission of one call by a breaker. It is settled once, with the verdict on the call; if it is dropped instead, the call was
+/// abandoned.
 pub struct Ticket {
     breaker: Arc<Breaker>,
-    /// Gone once it is settled; none for a call that was refused.
+    /// `None` once it is settled, and for a call that was refused.
     pass: Option<CallPass>,
     stopwatch: Stopwatch,
-    /// How long the dependency took for the head of its answer, or for a piece of the body, if that was longer. `None`: it has
-    /// not answered yet.
+    /// How long the dependency took for the head of its response, or for one frame of the body if that was longer. `None`: no
+    /// response yet.
     took: Option<Duration>,
-    /// When the head came, if it says what the call came to.
+    /// When the head arrived, if the dependency reported a timeout in it.
     timed_out_at: Option<Instant>,
     deadline: CallDeadline,
-    /// A call that nobody has ever polled says nothing about the dependency, however long it was kept.
+    /// A call that was never polled says nothing about the dependency, however long it was kept.
     polled: bool,
 }
 
@@ -49,7 +50,7 @@ impl Ticket {
         }
     }
 
-    /// Whether the call was not let pass. To be asked before it is settled.
+    /// Whether the call was refused. Only valid before the ticket is settled.
     #[inline]
     pub(super) fn is_refused(&self) -> bool {
         self.pass.is_none()
@@ -60,8 +61,8 @@ impl Ticket {
         self.breaker.instruments().layer_id()
     }
 
-    /// Polls the call by `woken`, and notes when it is not the dependency that it waits for. Says also when the call was woken for
-    /// that.
+    /// Polls the call with the waker of `woken`, and records when it waits for something other than the dependency. Also returns
+    /// when the call was woken for this poll.
     #[inline]
     pub(super) fn watch<T>(
         &mut self,
@@ -81,7 +82,7 @@ impl Ticket {
         if !self.polled {
             self.polled = true;
             if output.is_pending() {
-                // Until it was polled, the call was kept by its caller.
+                // Before its first poll the call was kept by its caller, which is not the dependency's time.
                 let now = time::now();
                 self.stopwatch.restart(now);
                 if !self.stopwatch.waits_locally() {
@@ -101,8 +102,8 @@ impl Ticket {
         (output, woken_at)
     }
 
-    /// The dependency has answered, at `answered_at` if a layer further in has read the clock then; the call was woken for it at `woken`. The time until the answer is read is the reader's.
-    /// `None`: nobody is interested.
+    /// The dependency has responded: at `answered_at`, if an inner layer has read the clock then; the call was woken for it at
+    /// `woken`. The time between wake-up and poll is not the dependency's. Returns `None` if the call is not recorded.
     #[inline]
     pub(super) fn answered(&mut self, woken: Option<Instant>, answered_at: Option<Instant>) -> Option<Instant> {
         let breaker = &self.breaker;
@@ -117,26 +118,26 @@ impl Ticket {
         Some(now)
     }
 
-    /// What the head of the answer, which came at `now`, says.
+    /// Records the verdict on the head of the response, which arrived at `now`.
     #[inline]
     pub(super) fn head(&mut self, verdict: Verdict, now: Instant) {
         if verdict == Verdict::TimedOut {
             self.timed_out_at = Some(now);
         }
         if verdict != Verdict::Success {
-            let says = self.evidence(Ending::Answer(verdict), self.took(now), now, false);
-            self.with_pass(|breaker, pass, _| breaker.head_says(pass, says, now));
+            let evidence = self.evidence(Ending::Answer(verdict), self.took(now), now, false);
+            self.with_pass(|breaker, pass, _| breaker.record_head(pass, evidence, now));
         }
     }
 
     /// The call has ended in an error.
     pub(super) fn fail(mut self, verdict: Verdict) {
-        // In the moment of the error its reading is handed over to us.
+        // An inner layer hands over its clock read for the error.
         let now = scope::call_start();
         self.end(Ending::Error(verdict), self.took(now), now, false);
     }
 
-    /// The caller has given the call up. It was woken at `woken`, if it was by then.
+    /// The caller has dropped the call. The call had been woken at `woken`, if at all.
     pub(super) fn given_up(mut self, woken: Option<Instant>) {
         self.give_up(woken);
     }
@@ -187,7 +188,7 @@ impl Ticket {
         evidence::of(ending, took, times, || self.breaker.yardstick())
     }
 
-    /// How long the request's body has waited for its producer, and whether it does now.
+    /// How long the request body has waited for its producer, and whether it waits now.
     #[inline]
     fn uploaded(&self, now: Instant) -> (Duration, bool) {
         self.pass
@@ -196,7 +197,7 @@ impl Ticket {
             .map_or((Duration::ZERO, false), |upload_waits| upload_waits.waited(now))
     }
 
-    /// Does something with the pass, that may depend on whether the request's body waits for its producer.
+    /// Runs `act` on the pass. Its last argument tells whether the request body waits for its producer.
     #[inline]
     fn with_pass(&mut self, act: impl FnOnce(&Breaker, &mut Pass, &dyn Fn() -> bool)) {
         let breaker = &self.breaker;
@@ -210,8 +211,7 @@ impl Ticket {
         self.took.unwrap_or_else(|| self.elapsed(now, None))
     }
 
-    /// The dependency's own time in a call that was woken for its end at `woken`. What comes after that, or after the deadline, is
-    /// our being late.
+    /// The dependency's own time in a call that was woken at `woken`. The time after that, or after the deadline, is our own delay.
     #[inline]
     fn elapsed(&self, now: Instant, woken: Option<Instant>) -> Duration {
         let until = woken.unwrap_or(now).min(now).min(self.deadline.at());
@@ -223,7 +223,7 @@ impl Guard for Ticket {
     #[inline]
     fn settle(mut self, verdict: Verdict) {
         if verdict != Verdict::Abandoned {
-            // In the moment of the answer its reading is handed over to us.
+            // An inner layer hands over its clock read for the response.
             let now = scope::call_start();
             self.end(Ending::Answer(verdict), self.took(now), now, true);
         }

@@ -1,10 +1,10 @@
-//! What a refusal says of the outage: what opened the breaker, since when, and when it probes next.
+//! The outage that a refusal reports: what opened the breaker, since when, and when it probes next.
 
 use super::*;
 use crate::ground::error::{Numbers, TripCause};
 
 impl Rig {
-    /// Those of a call that is refused now.
+    /// The numbers of a call that is refused now.
     fn numbers(&self) -> Numbers {
         let refused = self.breaker.admit(&self.breaker.admission_settings().pace, 60 * SECOND, self.now);
         let wait = refused.expect_err("it is open");
@@ -124,7 +124,7 @@ fn outage_lasts_until_the_breaker_closes() {
     assert_eq!((rig.state(), rig.breaker.numbers(rig.now)), (Closed, Numbers::NONE));
 }
 
-/// A key that gets a breaker of its own while all are forced open does not know when that was.
+/// A key that gets its own breaker while all are forced open must report when that happened.
 #[test]
 fn new_breaker_adopts_a_forced_outage() {
     let common = Rig::new(default());
@@ -134,7 +134,7 @@ fn new_breaker_adopts_a_forced_outage() {
         Breaker::new(settings(&config), config.span(), mode, outage, Instruments::new(super::super::KIND))
     };
     let closed = fresh(Mode::Enforcing, common.breaker.outage());
-    assert_eq!(closed.numbers(common.now), Numbers::NONE, "what calls have opened is not handed on");
+    assert_eq!(closed.numbers(common.now), Numbers::NONE, "an outage that calls have caused is not inherited");
     common.breaker.set_mode(Mode::ForcedOpen, common.now);
     let forced = fresh(Mode::ForcedOpen, common.breaker.outage());
     assert_eq!(forced.numbers(common.now + SECOND).open_for(), Some(SECOND));

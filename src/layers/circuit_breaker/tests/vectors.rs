@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// The configuration that most cases of resilience4j's suite share. They know no consecutive failures.
+/// The config of most cases of resilience4j's suite. They have no rule for consecutive failures.
 fn resilience4j() -> CircuitBreakerConfig {
     CircuitBreakerConfig {
         window: Window::Time(20 * SECOND),
@@ -90,7 +90,7 @@ fn resilience4j_disabled_and_forced_open_ignore_results() {
     assert_eq!(rig.state(), ForcedOpen);
 }
 
-/// resilience4j has a separate longest wait in half-open; here a probe that hangs loses its place to another after the slow threshold,
+/// resilience4j has a separate maximum wait in half-open; here a hanging probe loses its slot after the slow threshold,
 /// and fails after the break's length, as three of them together do.
 #[test]
 fn resilience4j_hanging_probes_end_half_open() {
