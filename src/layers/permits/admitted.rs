@@ -1,4 +1,4 @@
-//! A call that needs a permit: it gets one at once, waits for one, or is refused; and holds it while it runs.
+//! A call that needs a permit: it gets one at once, waits for one, or is refused. It holds the permit while it runs.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -30,7 +30,7 @@ use crate::telemetry::Unreported;
 pub(crate) enum AdmittedCall<S, Req, F> {
     /// Nothing is sent => Over.
     Refused(Option<Unreported>),
-    /// Stands in the gate's line => Running, or Over if it is refused.
+    /// The call waits in the gate's queue => Running, or Over if it is refused.
     Waiting {
         waiter: Waiter,
         inner: Option<(Taken<S>, Req)>,
@@ -39,7 +39,7 @@ pub(crate) enum AdmittedCall<S, Req, F> {
         upload: Option<Arc<Upload>>,
         ahead: Option<Lookahead>,
     },
-    /// Has its permit => Over. The call goes before the permit: no one else starts while it is still there.
+    /// The call has its permit => Over. The call is dropped before the permit, so that no other call starts while it still exists.
     Running {
         #[pin]
         call: BoundedCall<S, Req, F>,
@@ -49,18 +49,18 @@ pub(crate) enum AdmittedCall<S, Req, F> {
     Over,
 }
 
-/// An answer, what it means, and the permit: to be held on to, or let go of.
+/// A response, its verdict, and the permit.
 pub(crate) struct Answer<Res> {
     pub(crate) response: Res,
     pub(crate) verdict: Verdict,
     pub(crate) hold: Hold,
-    /// When it was there.
+    /// When the response arrived.
     pub(crate) now: Instant,
 }
 
 impl<S, Req, F> AdmittedCall<S, Req, F> {
-    /// Asks the request's gate for as many permits as the call weighs. While its body waits for the client, an `upload` gives them
-    /// back.
+    /// Requests as many permits as the call weighs from the request's gate. With an `upload`, the call returns them while its body
+    /// waits for the client.
     #[inline]
     pub(crate) fn new<K>(
         gates: &Gates<K>,
@@ -99,7 +99,8 @@ impl<S, Req, F> AdmittedCall<S, Req, F> {
                 Self::Running { call, serving: Some(serving), layer_id }
             }
             Ok(Admitted::Later(waiter)) => {
-                // Who waits for us holds nothing of the inner service, which becomes ready again when it is its turn.
+                // A waiting call must not hold a reservation of the inner service. The service becomes ready again once the call has
+                // its permit.
                 inner.release();
                 let ahead = gates.look_ahead(&request);
                 Self::Waiting {
@@ -118,7 +119,7 @@ impl<S, Req, F> AdmittedCall<S, Req, F> {
         }
     }
 
-    /// Polls the call. `judge` says what a result means.
+    /// Polls the call. `judge` returns the verdict on a result.
     pub(crate) fn poll(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -154,7 +155,7 @@ impl<S, Req, F> AdmittedCall<S, Req, F> {
                     let permit = match waiter.poll(cx) {
                         Poll::Ready(Ok(permit)) => permit,
                         Poll::Pending => {
-                            // What would be refused with a permit need not wait for it.
+                            // A call that its breaker would refuse need not wait for a permit.
                             let Some(ahead) = ahead else { return Poll::Pending };
                             let refusal = ready!(ahead.poll(cx, context.deadline));
                             self.set(Self::Over);
@@ -169,7 +170,7 @@ impl<S, Req, F> AdmittedCall<S, Req, F> {
                     };
                     let Some((inner, request)) = inner.take() else { return Poll::Pending };
                     let now = time::now();
-                    // The hold of a permit begins with the permit, not with the wait for it.
+                    // The bound starts with the permit, not with the wait for it.
                     let bound = Bound::within(now, context, *max_hold);
                     let layer_id = permit.gate().instruments().layer_id();
                     let mut serving = Serving::new(permit, now, upload.take());

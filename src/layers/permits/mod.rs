@@ -1,4 +1,4 @@
-//! Layers that admit a call with a permit: the [`bulkhead`] and [`load_shed`], which are two faces of one gate.
+//! Layers that admit a call with a permit: [`bulkhead`] and [`load_shed`], which share one gate.
 
 pub(crate) mod admitted;
 pub mod bulkhead;

@@ -15,7 +15,7 @@ use crate::layers::permits::admitted::AdmittedCall;
 use crate::layers::permits::gates::{GateSettings, Gates};
 use crate::layers::permits::hold::Hold;
 
-/// A service of which only so many calls run at once. See the [module](super).
+/// A service with a limit on how many calls run at once. See the [module](super).
 pub struct Bulkhead<S, C = AtResponse, K: Keying = OneKey, W = Alike> {
     inner: Inner<S>,
     gates: Arc<Gates<K>>,
@@ -63,7 +63,7 @@ where
     }
 }
 
-// By hand, because a clone shares the gates and needs no clone of the key's type.
+// Written by hand because a clone shares the gates and needs no clone of the key's type.
 impl<S: Clone, C: Clone, K: Keying, W: Clone> Clone for Bulkhead<S, C, K, W> {
     fn clone(&self) -> Self {
         Self {

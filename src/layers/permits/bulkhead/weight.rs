@@ -2,13 +2,13 @@ use std::fmt;
 
 /// How many permits a call takes.
 ///
-/// [`weighed_by`](super::BulkheadLayer::weighed_by) takes a closure, which is all that most need.
+/// [`weighed_by`](super::BulkheadLayer::weighed_by) takes a closure, which is enough for most uses.
 pub trait Weigh<Request> {
-    /// The request's weight. More than there are permits takes all of them; 0 passes freely, and is not counted.
+    /// The request's weight. A weight above the limit takes all permits. A call of weight 0 always passes, and is not counted.
     fn weight(&self, request: &Request) -> u32;
 }
 
-/// Every call takes one permit: the default.
+/// Gives every call the weight one. This is the default.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Alike;
 
@@ -18,7 +18,7 @@ impl<Request> Weigh<Request> for Alike {
     }
 }
 
-/// The weight is a function of the request.
+/// Takes the weight from a function of the request.
 #[derive(Clone, Copy)]
 pub struct WeighedBy<F>(pub(super) F);
 

@@ -14,7 +14,7 @@ use crate::layers::permits::admitted::AdmittedCall;
 use crate::layers::permits::gates::{GateSettings, Gates};
 use crate::layers::permits::upload::Upload;
 
-/// A service that refuses what it cannot serve in time. See the [module](super).
+/// A service that refuses calls that it cannot serve in time. See the [module](super).
 pub struct LoadShed<S, C = AtResponse, K: Keying = OneKey> {
     inner: Inner<S>,
     gates: Arc<Gates<K>>,
@@ -59,7 +59,7 @@ where
     }
 }
 
-// By hand, because a clone shares the gates and needs no clone of the key's type.
+// Written by hand because a clone shares the gates and needs no clone of the key's type.
 impl<S: Clone, C: Clone, K: Keying> Clone for LoadShed<S, C, K> {
     fn clone(&self) -> Self {
         Self {
