@@ -1,4 +1,4 @@
-//! One call on its way through a layer: the readiness of the inner service, the bounds of its waits, the request body.
+//! What layers share for one call: the readiness of the inner service, the bounds of its waits, the request body.
 
 pub(crate) mod bound;
 pub(crate) mod breaker_ahead;

@@ -1,11 +1,11 @@
-//! How long the body of a request has waited for its producer: the caller, or the client of a server that passes an upload on.
+//! Measures how long a request body waits for its producer: the caller, or the client of a server that passes an upload on.
 //!
-//! A dependency cannot answer a request that it does not have. The body of an attempt notes when it is asked for more and has nothing,
-//! which happens in the task of the connection. A layer that measures the dependency leaves that time out, and a call that waits for its
-//! upload does not age.
+//! A dependency cannot answer a request that it has not received. The body of an attempt records when it is polled and has no data,
+//! which happens in the task of the connection. A layer that measures the dependency subtracts that time, and a call that waits for
+//! its upload does not age.
 //!
-//! The layer that makes the request bodies of attempts [enters](enter) the notes around the attempt. The first layer inside that
-//! [claims](claim) them measures by them; calls that are made further in are others.
+//! The layer that makes the request bodies of attempts [enters](enter) the record around the attempt. The first inner layer that
+//! [claims](claim) it measures by it. Calls made further inside do not see it.
 
 use std::fmt;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use crate::ground::scope::attachment::{self, Attached, Slot};
 use crate::ground::sync::{Mutex, lock};
 use crate::ground::time::{self, Instant};
 
-/// The notes of one attempt.
+/// The waits of one attempt's request body.
 #[derive(Debug, Default)]
 pub struct UploadWaits {
     state: Mutex<State>,
@@ -26,32 +26,32 @@ pub struct UploadWaits {
 struct State {
     claimed: bool,
     waiting_since: Option<Instant>,
-    /// The waits that are over, all together, and when the last of them began and ended.
+    /// The sum of the completed waits, and the start and end of the last one.
     waited: Duration,
     last_wait: Option<(Instant, Instant)>,
     kept: Option<KeptPass>,
 }
 
-/// What a circuit breaker gave to the attempt. It is here, since the attempt does not age while its body waits.
+/// The pass that a circuit breaker gave to the attempt. It is kept here because the attempt does not age while its body waits.
 #[derive(Debug)]
 struct KeptPass {
     pass: Pass,
-    /// The head of the answer is there, and the rest of the body may be sent beside it.
+    /// The head of the response has arrived. The rest of the body may still be sent.
     answered: bool,
     aging: Arc<dyn Aging>,
 }
 
-/// A circuit breaker, which looks at the ages of calls. What is done with the pass of a closed breaker locks and wakes nothing, so that it
-/// may be done under the lock of the notes; and the breaker is there, since the ticket that keeps it [takes](UploadWaits::take) the
-/// pass back before it lets go of it.
+/// A circuit breaker, which checks the ages of calls. Pausing and resuming the pass of a closed breaker locks and wakes nothing, so
+/// it may run under this lock. Dropping the `Arc` under this lock is safe as well: the ticket that owns the breaker
+/// [takes](UploadWaits::take_pass) the pass back before it is dropped.
 pub(crate) trait Aging: fmt::Debug + Send + Sync {
-    /// The call that has this pass waits for the producer of its body since `now`.
+    /// The call with this pass waits for the producer of its body since `now`.
     fn pause(&self, pass: &mut Pass, now: Instant);
 
-    /// It is with the dependency again.
+    /// The wait has ended: the call ages again.
     fn resume(&self, pass: &mut Pass, now: Instant);
 
-    /// Sees to it that calls are looked at. Locks what others wait for, so nothing is locked around it.
+    /// Ensures that the reaper checks the calls in flight. Takes a lock that others wait for, so call it without holding one.
     fn ensure_scheduled(&self, now: Instant);
 }
 
@@ -60,7 +60,7 @@ impl UploadWaits {
         Arc::default()
     }
 
-    /// The body was asked for more, and has nothing.
+    /// The body was polled and has no data.
     pub(crate) fn begin_wait(&self) {
         let now = time::now();
         let mut state = lock(&self.state);
@@ -80,7 +80,7 @@ impl UploadWaits {
         }
     }
 
-    /// There was more, or the body is gone.
+    /// The body has data again, or was dropped.
     pub(crate) fn end_wait(&self) {
         let mut state = lock(&self.state);
         let Some(since) = state.waiting_since.take() else { return };
@@ -104,11 +104,11 @@ impl UploadWaits {
         aging.ensure_scheduled(now);
     }
 
-    /// How long the body had waited by `now` in all, and whether it waits now.
+    /// How long the body had waited by `now` in all, and whether it waits at present.
     pub(crate) fn waited(&self, now: Instant) -> (Duration, bool) {
         let state = lock(&self.state);
         let current = state.waiting_since.map(|since| now.since(since));
-        // The instant may be over by now, as that at which a call was woken for its answer.
+        // `now` may lie in the past, such as the instant at which a call was woken for its response. Waits after it do not count.
         let later = state.last_wait.map_or(Duration::ZERO, |(since, until)| until.since(since.max(now)));
         (state.waited.saturating_sub(later) + current.unwrap_or_default(), current.is_some())
     }
@@ -118,16 +118,16 @@ impl UploadWaits {
         lock(&self.state).waiting_since.is_some()
     }
 
-    /// Keeps the pass of the attempt until it is [taken back](Self::take).
+    /// Keeps the pass of the attempt until it is [taken back](Self::take_pass).
     pub(crate) fn keep_pass(&self, pass: Pass, aging: Arc<dyn Aging>) {
         let kept = KeptPass { pass, answered: false, aging };
         let before = lock(&self.state).kept.replace(kept);
         drop(before);
     }
 
-    /// Does something with the pass, unless it has been taken back. It is told whether the body waits, or asks: what is done with a
-    /// probe moves the machine of the breaker, which wakes and tells others, so that it is done unlocked, and the body may go on
-    /// meanwhile. A probe that has ended is not known to the machine any more.
+    /// Runs `act` on the pass, unless it was taken back. The second argument tells whether the body waits. An act on a probe changes
+    /// the state machine of the breaker, which wakes and notifies others, so it runs unlocked and the body may change meanwhile. The
+    /// machine ignores a probe that has ended.
     pub(crate) fn with_pass<T>(&self, act: impl FnOnce(&mut Pass, &dyn Fn() -> bool) -> T) -> Option<T> {
         let mut state = lock(&self.state);
         let waits = state.waiting_since.is_some();
@@ -141,27 +141,27 @@ impl UploadWaits {
         }
     }
 
-    /// From now on a wait of the body is nobody's.
+    /// The response has arrived: from here on a wait of the body does not stop the aging of the call.
     pub(crate) fn answered(&self) {
         if let Some(kept) = &mut lock(&self.state).kept {
             kept.answered = true;
         }
     }
 
-    /// The call is over.
+    /// Takes the pass back: the call is over.
     pub(crate) fn take_pass(&self) -> Option<Pass> {
         let kept = lock(&self.state).kept.take();
         kept.map(|kept| kept.pass)
     }
 }
 
-/// Until the guard is dropped, these are the notes of the attempt that is made or polled.
+/// Makes these the waits of the attempt that is made or polled, until the guard is dropped.
 #[inline]
 pub(crate) fn enter(upload_waits: Option<&Arc<UploadWaits>>) -> Attached {
     attachment::attach(Slot::RequestBody, upload_waits)
 }
 
-/// The notes of the attempt that is being made, unless another layer measures by them.
+/// The waits of the attempt that is being made, unless another layer has claimed them.
 #[inline]
 pub(crate) fn claim() -> Option<Arc<UploadWaits>> {
     let upload_waits: Arc<UploadWaits> = attachment::attached(Slot::RequestBody)?;
