@@ -2,7 +2,7 @@ use super::state::Gate;
 use crate::ground::sync::Arc;
 use crate::ground::sync::atomic::Ordering;
 
-/// A call that has given its permit back for a while, counted until this is dropped.
+/// A call that has returned its permit for a while; counted until this is dropped.
 #[derive(Debug)]
 #[must_use]
 pub(crate) struct AwayGuard {
@@ -10,11 +10,11 @@ pub(crate) struct AwayGuard {
 }
 
 impl Gate {
-    /// How many calls may be away for each permit that there is. A client can wait at little cost, so this is well above one; each
-    /// call away holds memory, and may come back, so it is not without bound.
+    /// How many calls may be away for each permit. A client can wait at little cost, so this is well above one. Each such call holds
+    /// memory and may come back, so it is bounded.
     pub(crate) const MAX_AWAY: u32 = 16;
 
-    /// Counts a call that is about to give its permit back for a while. `None` if too many are away.
+    /// Counts a call that is about to return its permit for a while. `None` if too many are away.
     pub(crate) fn count_away(gate: &Arc<Self>) -> Option<AwayGuard> {
         let max = gate.limit().saturating_mul(Self::MAX_AWAY);
         let more = |away: u32| (away < max).then(|| away + 1);
@@ -22,7 +22,7 @@ impl Gate {
         Some(AwayGuard { gate: Arc::clone(gate) })
     }
 
-    /// How many calls have given their permits back for a while.
+    /// How many calls have returned their permits for a while.
     pub(crate) fn away(&self) -> u32 {
         self.away.load(Ordering::Acquire)
     }

@@ -53,19 +53,19 @@ fn wanted(weight: u32) -> PermitRequest {
     PermitRequest { weight, priority: Priority::Normal, deadline: None, returning: false }
 }
 
-fn ask(gate: &Arc<Gate>, wanted: PermitRequest) -> Result<Admitted, Refusal> {
+fn admit(gate: &Arc<Gate>, wanted: PermitRequest) -> Result<Admitted, Refusal> {
     Gate::admit(Arc::clone(gate), time::now(), wanted, 100, 100 * MS)
 }
 
 fn now(gate: &Arc<Gate>, weight: u32) -> Permit {
-    match ask(gate, wanted(weight)).unwrap() {
+    match admit(gate, wanted(weight)).unwrap() {
         Admitted::Now(permit) => permit,
         Admitted::Later(_) => panic!("there is no free permit"),
     }
 }
 
 fn later(gate: &Arc<Gate>, wanted: PermitRequest) -> Caller {
-    match ask(gate, wanted).unwrap() {
+    match admit(gate, wanted).unwrap() {
         Admitted::Now(_) => panic!("there is a free permit"),
         Admitted::Later(waiter) => {
             let mut caller = Caller::new(waiter);
@@ -124,11 +124,11 @@ async fn heavy_call_is_not_overtaken_by_light_calls() {
     let (one, two) = (now(&gate, 1), now(&gate, 2));
     let mut heavy = later(&gate, wanted(9));
     let mut light = later(&gate, wanted(1));
-    assert_eq!(gate.in_use(), 3, "one is free, and nobody takes it");
+    assert_eq!(gate.in_use(), 3, "one is free, and no call takes it");
     drop(one);
     assert!(heavy.poll().is_pending());
     drop(two);
-    let Poll::Ready(Ok(alone)) = heavy.poll() else { panic!("nothing else is going on") };
+    let Poll::Ready(Ok(alone)) = heavy.poll() else { panic!("the gate is idle") };
     assert_eq!(gate.in_use(), 4);
     assert!(light.poll().is_pending());
     drop(alone);
@@ -142,13 +142,13 @@ async fn dropped_waiter_passes_its_grant_on() {
     let heavy = later(&gate, wanted(2));
     let mut light = later(&gate, wanted(1));
     drop(heavy);
-    assert_eq!((light.woken(), gate.waiting(), gate.in_use()), (1, 0, 4), "the one it stood in front of goes on");
+    assert_eq!((light.woken(), gate.waiting(), gate.in_use()), (1, 0, 4), "the next call is served");
     let Poll::Ready(Ok(_light)) = light.poll() else { panic!("granted") };
     let (first, mut second) = (later(&gate, wanted(3)), later(&gate, wanted(3)));
     drop(permit);
     assert_eq!((first.woken(), second.woken()), (1, 0));
     drop(first);
-    assert_eq!(second.woken(), 1, "a grant that nobody took is not lost");
+    assert_eq!(second.woken(), 1, "an unclaimed grant is not lost");
     assert!(second.poll().is_ready());
 }
 
@@ -202,19 +202,19 @@ async fn idle_gate_admits_despite_the_estimate() {
         gate.record(start, Verdict::TimedOut, (1000 * MS).into());
     }
     let hurried = |deadline| PermitRequest { deadline: Some(start + deadline * MS), ..wanted(1) };
-    assert_eq!(ask(&gate, hurried(0)).unwrap_err().reason, Reason::DeadlineExpired, "there must be some time left");
-    let Ok(Admitted::Now(_trial)) = ask(&gate, hurried(5)) else { panic!("nothing else is going on") };
-    let refused = ask(&gate, hurried(5)).unwrap_err();
+    assert_eq!(admit(&gate, hurried(0)).unwrap_err().reason, Reason::DeadlineExpired, "there must be some time left");
+    let Ok(Admitted::Now(_trial)) = admit(&gate, hurried(5)) else { panic!("the gate is idle") };
+    let refused = admit(&gate, hurried(5)).unwrap_err();
     assert_eq!(refused.reason, Reason::NotInTime);
     let numbers = refused.numbers;
     assert_eq!((numbers.time_left(), numbers.expected()), (Some(5 * MS), Some(1000 * MS)));
     assert_eq!((numbers.waiting(), numbers.limit()), (Some(0), Some(2)));
     advance(60_000 * MS).await;
-    // The first one hangs, and there has been no news for so long that little is known any more.
-    assert!(matches!(ask(&gate, hurried(60_005)), Ok(Admitted::Now(_))));
+    // The first call hangs, and without new samples the estimate has decayed.
+    assert!(matches!(admit(&gate, hurried(60_005)), Ok(Admitted::Now(_))));
 }
 
-/// Two kinds of hopeless calls take turns: each has its share of tries.
+/// Two kinds of hopeless calls alternate: each kind has its share of tries.
 #[tokio::test(start_paused = true)]
 async fn one_in_eight_hopeless_calls_is_admitted() {
     for kinds in 1..12_usize {
@@ -227,7 +227,7 @@ async fn one_in_eight_hopeless_calls_is_admitted() {
         let mut tries = vec![0_u32; kinds];
         for n in 0..kinds * 800 {
             let wanted = PermitRequest { deadline: Some(start + 5 * MS), ..wanted(1) };
-            tries[n % kinds] += u32::from(ask(&gate, wanted).is_ok());
+            tries[n % kinds] += u32::from(admit(&gate, wanted).is_ok());
         }
         assert!(tries.iter().all(|tries| (80..=120).contains(tries)), "{tries:?}");
     }
@@ -244,7 +244,7 @@ async fn refusals_have_retry_after_without_an_estimate() {
     assert!(!floor.is_zero());
     let high = PermitRequest { priority: Priority::High, ..wanted(1) };
     let Ok(Admitted::Later(_high)) = Gate::admit(Arc::clone(&gate), time::now(), high, 1, 100 * MS) else {
-        panic!("it takes the position of the other")
+        panic!("it displaces the other call")
     };
     let Poll::Ready(Err(reason)) = waiting.poll() else { panic!("displaced") };
     let refused = gate.refuse(reason, None).by(&instruments).into_rejected();
@@ -266,14 +266,14 @@ async fn returning_call_precedes_new_calls_and_is_not_displaced() {
     assert!(returning.poll().is_pending());
     let critical_again = PermitRequest { priority: Priority::Critical, ..wanted(1) };
     let Ok(Admitted::Later(_newest)) = Gate::admit(Arc::clone(&gate), time::now(), critical_again, 2, 100 * MS) else {
-        panic!("it takes the position of the other newcomer")
+        panic!("it displaces the other new call")
     };
     assert!(matches!(critical.poll(), Poll::Ready(Err(Reason::Displaced))));
     drop(held);
     assert!(matches!(returning.poll(), Poll::Ready(Ok(_))));
 }
 
-/// What is left of it need not take as long as a whole call.
+/// Its remaining work need not take as long as a whole call.
 #[tokio::test(start_paused = true)]
 async fn returning_call_is_served_until_its_deadline() {
     for (left, served) in [(11, true), (10, false)] {
@@ -313,7 +313,7 @@ fn away_calls_are_bounded() {
 async fn permit_over_the_limit_is_released() {
     let gate = gate(1, Order::Fifo);
     let held = now(&gate, 1);
-    let over = Gate::acquire_anyway(&gate, 1);
+    let over = Gate::acquire_over_limit(&gate, 1);
     assert_eq!(gate.in_use(), 2);
     let mut waiting = later(&gate, wanted(1));
     drop(held);
@@ -334,7 +334,7 @@ async fn limit_changes_while_calls_run_and_wait() {
         other => panic!("{other:?}"),
     }));
     gate.set_limit(0);
-    assert_eq!((gate.limit(), gate.in_use()), (1, 4), "shrinking takes nothing away");
+    assert_eq!((gate.limit(), gate.in_use()), (1, 4), "a lower limit revokes no permit");
     while held.len() > 1 {
         held.pop();
         assert!(callers[0].poll().is_pending());
@@ -358,7 +358,7 @@ struct Faulty;
 
 impl Wake for Faulty {
     fn wake(self: StdArc<Self>) {
-        panic!("an executor that has gone wrong");
+        panic!("a faulty executor");
     }
 }
 
@@ -393,7 +393,7 @@ async fn panicking_waker_does_not_leak_a_queue_position() {
     assert!(gate.is_idle());
 }
 
-/// A waker whose memory is not given back without a panic.
+/// A waker whose drop panics.
 struct Sticky;
 
 impl Wake for Sticky {
@@ -402,7 +402,7 @@ impl Wake for Sticky {
 
 impl Drop for Sticky {
     fn drop(&mut self) {
-        assert!(std::thread::panicking(), "an executor that has gone wrong");
+        assert!(std::thread::panicking(), "a faulty executor");
     }
 }
 
@@ -410,20 +410,20 @@ impl Drop for Sticky {
 async fn panicking_waker_drop_does_not_leak_a_permit() {
     let gate = gate(1, Order::Fifo);
     let permit = now(&gate, 1);
-    let Ok(Admitted::Later(mut waiter)) = ask(&gate, wanted(1)) else { panic!("the permit is taken") };
+    let Ok(Admitted::Later(mut waiter)) = admit(&gate, wanted(1)) else { panic!("the permit is taken") };
     assert!(waiter.poll(&mut Context::from_waker(&Waker::from(StdArc::new(Sticky)))).is_pending());
     drop(permit);
-    // The line has used its waker up; that of the timer is the last.
+    // The queue has consumed its waker; the timer holds the last one.
     assert!(catch(|| waiter.poll(&mut Context::from_waker(Waker::noop()))).is_none());
     assert!(gate.is_idle());
 }
 
-/// First outside of a runtime, where there is no timer that shares the waker.
+/// First outside of a runtime, where no timer shares the waker.
 #[test]
 fn panicking_waker_drop_does_not_prevent_other_wakeups() {
     let gate = gate(2, Order::Fifo);
     let _permit = now(&gate, 1);
-    let Ok(Admitted::Later(mut heavy)) = ask(&gate, wanted(2)) else { panic!("there is one permit for two") };
+    let Ok(Admitted::Later(mut heavy)) = admit(&gate, wanted(2)) else { panic!("there is one permit for two") };
     assert!(catch(|| heavy.poll(&mut Context::from_waker(&Waker::from(StdArc::new(Sticky))))).is_none());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     let _inside = runtime.enter();

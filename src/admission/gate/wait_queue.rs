@@ -1,4 +1,4 @@
-//! The line of waiters: a plain ordered structure, which its gate keeps under a lock.
+//! The queue of waiting calls: a plain ordered structure, which its gate keeps under a lock.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
@@ -11,20 +11,20 @@ use crate::ground::context::Priority;
 use crate::ground::error::Reason;
 use crate::ground::time::Instant;
 
-/// Which of the waiters of one priority comes first. Without a wait there is no difference.
+/// The order of waiting calls of one priority.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[cfg_attr(all(test, feature = "config"), derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub enum Order {
-    /// Who came first: fair, and all wait about the same.
+    /// First in, first out: fair, and all calls wait about as long.
     #[default]
     Fifo,
-    /// Who came last: under lasting overload most calls hardly wait, and those at the end of the line give up.
+    /// Last in, first out: under lasting overload most calls hardly wait, and those at the end of the queue time out.
     Lifo,
 }
 
-/// What is served first; the least comes first. A call that has begun comes before every call that has not.
+/// The rank of a call in the queue; the smallest is served first. A call that has begun comes before all new calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 struct Rank {
     newcomer: bool,
@@ -37,19 +37,19 @@ impl Rank {
     }
 }
 
-/// A place in the line; the least comes first.
+/// A position in the queue; the smallest is served first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct GateQueuePosition {
     rank: Rank,
-    /// Rises with time in a line that is first come, first served, and else falls.
+    /// Rises with time in a FIFO queue, and falls in a LIFO queue.
     sequence: i64,
 }
 
-/// Who stands in front of a newcomer.
+/// The calls ahead of a new call.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Ahead {
     pub(crate) waiting: u32,
-    /// How many permits they take together.
+    /// The total number of permits they take.
     pub(crate) weight: u64,
 }
 
@@ -58,15 +58,15 @@ pub(super) struct QueuedCall {
     pub(super) weight: u32,
     pub(super) deadline: Option<Instant>,
     returning: bool,
-    /// How many permits it takes, as far as could be said when it came: the limit may change.
+    /// How many permits it takes, under the limit at the time when it was queued. The limit may change.
     takes: u32,
     waker: Option<Waker>,
 }
 
 impl QueuedCall {
-    /// Whether the waiter, whose turn has come, is still worth the permit; `contended`: others wait behind it. Of a call that
-    /// has begun nobody knows how much is left of it.
-    pub(super) fn is_worth_it(&self, now: Instant, service: ServiceTime, contended: bool) -> bool {
+    /// Whether the call at the head should still get the permit. `contended`: other calls wait behind it. For a call that has begun
+    /// the remaining work is unknown, so only its deadline counts.
+    pub(super) fn should_serve(&self, now: Instant, service: ServiceTime, contended: bool) -> bool {
         match self.deadline {
             Some(deadline) if self.returning => deadline > now,
             deadline => queue::is_worth_it(now, deadline, service, contended),
@@ -74,7 +74,7 @@ impl QueuedCall {
     }
 }
 
-/// What has become of a waiter that has not been told yet.
+/// The outcome of a waiter that has not been polled since.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
     Granted { weight: u32 },
@@ -86,7 +86,7 @@ pub(super) struct GateQueue {
     order: Order,
     sequence: i64,
     queued: BTreeMap<GateQueuePosition, QueuedCall>,
-    /// Bounded by the number of waiters that exist: each takes its own out, at the latest when it is dropped.
+    /// Bounded by the number of waiters: each one removes its outcome, at the latest when it is dropped.
     outcomes: HashMap<GateQueuePosition, Outcome>,
     by_rank: BTreeMap<Rank, Ahead>,
 }
@@ -96,8 +96,8 @@ impl GateQueue {
         Self { order, sequence: 0, queued: BTreeMap::new(), outcomes: HashMap::new(), by_rank: BTreeMap::new() }
     }
 
-    /// Turns rise and fall from one middle, so that a newcomer comes before or behind all that stand there, whatever order
-    /// those came in.
+    /// Sequence numbers rise and fall from one origin, so a new call comes before or after all that are queued, in whatever order
+    /// those were added.
     pub(super) fn set_order(&mut self, order: Order) {
         self.order = order;
     }
@@ -117,7 +117,7 @@ impl GateQueue {
         ahead
     }
 
-    /// Puts a waiter in. If the line was full, its last has to go: that is refused, and its waker returned. A call that has begun
+    /// Adds a call. If the queue was full, its last call is displaced: it is refused, and its waker returned. A call that has begun
     /// is never displaced: it ranks before all others.
     #[allow(
         clippy::type_complexity,
@@ -174,7 +174,7 @@ impl GateQueue {
         left.waker
     }
 
-    /// Takes a waiter out, if it still stands in the line.
+    /// Removes a call, if it is still queued.
     pub(super) fn leave(&mut self, position: GateQueuePosition) -> Option<QueuedCall> {
         let left = self.queued.remove(&position)?;
         if let Some(sum) = self.by_rank.get_mut(&position.rank) {
@@ -184,12 +184,13 @@ impl GateQueue {
         Some(left)
     }
 
-    /// What a waiter has to be told, once.
+    /// Takes the outcome of a waiter, once.
     pub(super) fn take_outcome(&mut self, position: GateQueuePosition) -> Option<Outcome> {
         self.outcomes.remove(&position)
     }
 
-    /// Has `waker` woken when there is an outcome. Returns the waker that is no longer needed, to be dropped unlocked.
+    /// Registers `waker`, which is woken when there is an outcome. Returns the waker that is no longer needed, to be dropped
+    /// unlocked.
     #[must_use]
     pub(super) fn register(&mut self, position: GateQueuePosition, waker: Waker) -> Option<Waker> {
         match self.queued.get_mut(&position) {

@@ -10,12 +10,12 @@ use crate::ground::scope;
 use crate::ground::sync::atomic::Ordering;
 use crate::ground::sync::{Arc, foreign, lock};
 
-/// A place in a gate's line, given up on drop.
+/// A position in a gate's queue, released on drop.
 #[derive(Debug)]
 #[must_use]
 pub(crate) struct Waiter {
     gate: Arc<Gate>,
-    /// None once the outcome is known.
+    /// `None` once the outcome is known.
     position: Option<GateQueuePosition>,
     until: Until,
     timer: Timer,
@@ -30,7 +30,7 @@ impl Waiter {
         &self.gate
     }
 
-    /// The permit, or why there will be none. The wait is bounded by time, and counts as no time of the callee's.
+    /// Ready with the permit, or with the reason of a refusal. The wait is bounded, and does not count as the dependency's time.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Permit, Reason>> {
         let Some(position) = self.position else { return Poll::Pending };
         let waker = foreign(|| cx.waker().clone());
@@ -56,12 +56,12 @@ impl Waiter {
             Outcome::Granted { weight } => Ok(Permit { gate: Arc::clone(&self.gate), weight }),
             Outcome::Refused(reason) => Err(reason),
         };
-        // It lets go of a waker, which is foreign code: the permit is somebody's by now.
+        // Disarming drops a waker, which is foreign code. By now the permit has an owner, even if that panics.
         self.timer.disarm();
         result
     }
 
-    /// Gives the place up. What had been decided before that is returned.
+    /// Leaves the queue. Returns an outcome that was decided before.
     fn leave(&mut self, position: GateQueuePosition) -> Option<Outcome> {
         self.position = None;
         let mut queue = lock(&self.gate.queue);
@@ -69,7 +69,7 @@ impl Waiter {
             return queue.take_outcome(position);
         };
         self.gate.word.fetch_sub(1, Ordering::AcqRel);
-        // It may have been the head, and too heavy for what is free: the next need not be.
+        // It may have been the head, and too heavy for the free permits. The next call may fit.
         let woken = self.gate.serve(&mut queue);
         drop(queue);
         wake(woken);

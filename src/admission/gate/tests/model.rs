@@ -23,7 +23,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// The gate as one would write it without any care for speed.
+/// The simplest implementation of the gate.
 #[derive(Default)]
 struct Naive {
     limit: u32,
@@ -49,7 +49,7 @@ impl Naive {
         }
     }
 
-    fn ask(&mut self, id: usize, weight: u32, priority: Priority) {
+    fn admit(&mut self, id: usize, weight: u32, priority: Priority) {
         let fits = self.queue.is_empty() && self.in_use + weight.min(self.limit) <= self.limit;
         let behind = |&(_, _, theirs): &(usize, u32, Priority)| theirs < priority || theirs == priority && self.lifo;
         let at = self.queue.iter().position(behind).unwrap_or(self.queue.len());
@@ -78,7 +78,7 @@ proptest! {
                 Step::Ask { weight, priority } => {
                     let priority = [Priority::Low, Priority::Normal, Priority::High][usize::from(priority)];
                     let wanted = PermitRequest { weight, priority, deadline: None, returning: false };
-                    naive.ask(id, weight, priority);
+                    naive.admit(id, weight, priority);
                     match Gate::admit(Arc::clone(&gate), time::now(), wanted, max_waiting as u32, Duration::from_secs(1000)) {
                         Ok(Admitted::Now(permit)) => {
                             prop_assert!(naive.granted.iter().any(|(granted, _)| *granted == id));
