@@ -9,16 +9,16 @@ use crate::ground::sync::Arc;
 use crate::ground::sync::atomic::{Ordering, fence};
 use crate::ground::time::Instant;
 
-/// How many states there are for keys that have none of their own. One bad key among them spoils a 128th of the others.
+/// How many states there are for keys without a state of their own. One bad key among them affects one in 128 of the others.
 pub(crate) const SHARED: u64 = 128;
 
 pub(super) struct Table<Key, T> {
     own: BTreeMap<EntryPosition, OwnEntry<Key, T>>,
-    /// At most [`SHARED`], made when they are needed first. By the low bits of hashes; the order of the map goes by the high ones.
+    /// At most [`SHARED`], made on first use. Indexed by the low bits of hashes; the order of the map follows the high bits.
     shared: BTreeMap<u64, Arc<T>>,
     max: usize,
-    /// Where the search for an entry to be forgotten has stopped, to go on behind it. The order is that of hashes, so that
-    /// no caller can choose which entries are looked at.
+    /// Where the search for an entry to forget has stopped, as in the CLOCK algorithm. The order is that of hashes, so no caller can
+    /// choose which entries are checked.
     clock_hand: EntryPosition,
     last_number: u64,
 }
@@ -26,11 +26,11 @@ pub(super) struct Table<Key, T> {
 struct OwnEntry<Key, T> {
     key: Arc<Key>,
     state: Arc<T>,
-    /// Whether it was asked for since the search for an entry to be forgotten came past.
+    /// Whether it was used since the search last passed it.
     used: bool,
 }
 
-/// The hash of a key, and a number that tells apart the keys with that hash: the later inserted has the higher one.
+/// The hash of a key, and a number that tells apart the keys with that hash: a later insertion has a higher number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct EntryPosition {
     hash: u64,
@@ -38,24 +38,24 @@ pub(super) struct EntryPosition {
 }
 
 impl EntryPosition {
-    /// Before all others: numbers begin at 1.
+    /// Before all others: numbers start at 1.
     pub(super) const BEGIN: Self = Self { hash: 0, number: 0 };
 }
 
-/// An entry of the table, held.
+/// An entry of the table, with its `Arc`s cloned.
 pub(super) struct TableEntry<Key, T> {
     pub(super) key: Arc<Key>,
     pub(super) state: Arc<T>,
     pub(super) number: u64,
 }
 
-/// What has become of a new key.
+/// The result of an insertion.
 pub(super) enum Entered<Key, T> {
-    /// This is its state.
+    /// The state of the key.
     At(Arc<T>),
     /// This entry has the same hash and has not been compared.
     CompareFirst(TableEntry<Key, T>),
-    /// This was forgotten to make room. To be dropped unlocked; then try again.
+    /// This entry was forgotten to make room. Drop it unlocked, then try again.
     Forgot(TableEntry<Key, T>),
 }
 
@@ -84,7 +84,7 @@ impl<Key, T> Table<Key, T> {
         self.shared.values().cloned().collect()
     }
 
-    /// At most `count` states behind a place, and the place of the last of them if there may be more.
+    /// At most `count` states after a position, and the position of the last of them if there may be more.
     pub(super) fn batch(&self, count: usize, after: EntryPosition) -> (Vec<Arc<T>>, Option<EntryPosition>) {
         let mut last = None;
         let entries = self.own.range((Excluded(after), Unbounded)).take(count);
@@ -100,8 +100,8 @@ impl<Key, T> Table<Key, T> {
 }
 
 impl<Key, T: Forgettable> Table<Key, T> {
-    /// Gives a key a state that has been compared with all of its hash up to the one with the number `after`. `checks_left` is how many
-    /// entries may still be looked at to make room.
+    /// Returns a state for a key that has been compared with all entries of its hash up to the number `after`. `checks_left` is how
+    /// many entries may still be checked to make room.
     pub(super) fn enter(
         &mut self,
         key: &Arc<Key>,
@@ -131,12 +131,12 @@ impl<Key, T: Forgettable> Table<Key, T> {
         Entered::At(state)
     }
 
-    /// Takes out one entry that is as good as new and not in use, if there are more than the bound allows.
-    pub(super) fn forget_one_beyond(&mut self, now: Instant, checks_left: &mut usize) -> Option<TableEntry<Key, T>> {
+    /// Removes one entry that is as good as new and not in use, if there are more than the bound allows.
+    pub(super) fn forget_one_over_max(&mut self, now: Instant, checks_left: &mut usize) -> Option<TableEntry<Key, T>> {
         if self.own.len() > self.max { self.forget_one(now, checks_left, false) } else { None }
     }
 
-    /// Entries that were used of late are spared, if others can be found: they are as good as new, but have learned something.
+    /// Prefers entries that were not used lately: a used entry is as good as new, too, but its estimates are of value.
     fn forget_one(&mut self, now: Instant, checks_left: &mut usize, spare_used: bool) -> Option<TableEntry<Key, T>> {
         let (mut spared, mut found) = (None, None);
         while *checks_left > 0 && found.is_none() && !self.own.is_empty() {
@@ -153,7 +153,7 @@ impl<Key, T: Forgettable> Table<Key, T> {
                 spared = spared.or(Some(*position));
             }
             if *checks_left > 0 && found.is_none() {
-                // That was the end, and the search goes on from the beginning.
+                // The end was reached: continue from the beginning.
                 self.clock_hand = EntryPosition::BEGIN;
             }
         }
@@ -166,11 +166,11 @@ impl<Key, T: Forgettable> Table<Key, T> {
     }
 }
 
-/// Whether a call holds the state. If none does, none can come to hold it while we have the table's lock. (A `Weak` does not count:
-/// what is reached through one is no call.)
+/// Whether a call holds the state. If none does, no call can acquire it while the table is locked. (A `Weak` does not count: no call
+/// uses one.)
 fn is_in_use<T>(state: &Arc<T>) -> bool {
     let in_use = Arc::strong_count(state) > 1;
-    // What the last call has done to the state happened before it let the state go.
+    // Makes visible what the last call did to the state before it released it.
     fence(Ordering::Acquire);
     in_use
 }

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// A state that is as good as new until it is spoilt, and knows which key it was made for.
+/// A state that is as good as new until it is spoilt, and knows its key.
 #[derive(Debug, Default)]
 struct State {
     made_for: u64,
@@ -119,7 +119,7 @@ fn keys_without_room_spread_over_shared_states() {
     assert_eq!(store.len(), 1);
 }
 
-/// Entries that are asked for again and again are as good as new, too, and yet those that are asked for once go first.
+/// Entries in regular use are as good as new, too, and yet entries that were used once are forgotten first.
 #[test]
 fn one_time_keys_do_not_displace_keys_in_regular_use() {
     let store = store(100);
@@ -142,7 +142,7 @@ fn lower_max_keys_forgets_fresh_states_at_once() {
         get(&store, key);
     }
     store.set_max_keys(2);
-    assert_eq!(store.len(), 1000, "nothing is dropped under anyone's lock");
+    assert_eq!(store.len(), 1000, "nothing is dropped under a lock");
     store.shrink();
     assert_eq!(visited(&store)[1..], [0, 1]);
     store.set_max_keys(1);
@@ -182,7 +182,7 @@ struct Noted {
 
 proptest! {
     /// Against a plain map: nothing is lost that is held or spoilt, every key that can have a state of its own has one, and there are
-    /// no more than the bound allows. With so few keys all entries are looked at.
+    /// no more than the bound allows. With so few keys all entries are checked.
     #[test]
     fn table_matches_a_naive_map(steps in prop::collection::vec(step(), 0..300), max in 1..6usize) {
         let mut max = max;
@@ -280,7 +280,7 @@ fn keys_with_equal_hashes_are_distinct() {
         assert_eq!(store.get(&key, || State::of(key)).made_for, key);
     }
     for key in 8..100 {
-        assert_eq!(store.get(&key, || State::of(key)).made_for, key, "in position of another one");
+        assert_eq!(store.get(&key, || State::of(key)).made_for, key, "not the state of another key");
         assert_eq!(store.len(), 8);
     }
 }
@@ -288,16 +288,16 @@ fn keys_with_equal_hashes_are_distinct() {
 #[test]
 fn survey_is_exact_for_few_keys_and_catches_up_with_many() {
     let (store, survey) = (store(100_000), Survey::<u64>::default());
-    let look = || survey.look(&store, |sum, state| *sum += state.count.load(Ordering::SeqCst));
+    let read = || survey.read(&store, |sum, state| *sum += state.count.load(Ordering::SeqCst));
     store.common().count.store(1, Ordering::SeqCst);
-    assert_eq!(look(), 1);
+    assert_eq!(read(), 1);
     for key in 0..1000 {
         get(&store, key).count.store(1, Ordering::SeqCst);
     }
-    assert_eq!(look(), 1001);
+    assert_eq!(read(), 1001);
     for key in 1000..50_000 {
         get(&store, key).count.store(1, Ordering::SeqCst);
     }
-    assert_eq!(look(), 1001, "that of the last round");
-    assert_eq!((0..13).map(|_| look()).max(), Some(50_001));
+    assert_eq!(read(), 1001, "that of the last round");
+    assert_eq!((0..13).map(|_| read()).max(), Some(50_001));
 }
