@@ -8,7 +8,7 @@ use super::*;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Notes when it was visited, and says what is to follow.
+/// Records its visits, and returns a fixed result.
 struct Thing {
     visited: std::sync::Mutex<Vec<Instant>>,
     then: Visit,
@@ -130,7 +130,7 @@ fn reaper_ends_with_its_runtime() {
     let runtime = runtime();
     let _guard = runtime.enter();
     drop(watch(Thing::new(Visit::Done), Instant::MAX));
-    assert!(lock(&REAPERS).iter().all(|(_, reaper)| !reaper.is_closed()), "what has ended is forgotten");
+    assert!(lock(&REAPERS).iter().all(|(_, reaper)| !reaper.is_closed()), "ended reapers are removed");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -163,7 +163,7 @@ async fn concurrent_entries_leave_nothing_behind() {
     }
     let reaper = Reaper::of_runtime(&Handle::current()).unwrap();
     assert_eq!(reaper.lock().schedule.next(), None);
-    // A round may be under way.
+    // A round may be in progress.
     let start = std::time::Instant::now();
     while Arc::strong_count(&visited) > 1 {
         assert!(start.elapsed() < 300 * SECOND, "something is left");
@@ -212,7 +212,7 @@ proptest! {
     }
 }
 
-/// On a runtime with one thread, everybody else waits while the reaper visits.
+/// On a runtime with one thread, all other tasks wait while the reaper visits.
 #[tokio::test(start_paused = true)]
 async fn many_due_entries_yield_to_other_tasks() {
     struct Counted(Arc<AtomicUsize>);
@@ -244,11 +244,11 @@ async fn many_due_entries_yield_to_other_tasks() {
     });
     tokio::time::advance(SECOND + GRAIN).await;
     let most = bystander.await.unwrap();
-    assert!(most <= 256, "{most} in one go");
+    assert!(most <= 256, "{most} without a yield");
     drop(places);
 }
 
-/// Others hold their places meanwhile, and wait for the same lock.
+/// Other entries stay registered meanwhile, and their owners wait for the same lock.
 #[test]
 fn removal_cost_is_independent_of_earlier_removals() {
     const MANY: u64 = 1 << 18;
@@ -265,7 +265,7 @@ fn removal_cost_is_independent_of_earlier_removals() {
         assert!(n > 0 || schedule.next().is_some());
         most = most.max(schedule::compared::COUNT.get() - before);
     }
-    assert!(most <= 128, "{most} entries were looked at");
+    assert!(most <= 128, "{most} keys were compared");
     assert_eq!(schedule.next(), None);
 }
 
