@@ -10,8 +10,8 @@ use crate::ground::time::{self, Instant};
 use crate::telemetry::Successes;
 use crate::telemetry::{self, Instruments, Tally};
 
-/// A handle of one named layer. It keeps the layer's state, but not its name: when the layer and its services are gone, the name is
-/// free, and the handle shows what was last. Cheap to clone.
+/// A handle of one named layer. It keeps the layer's state alive, but not its name: when the layer and its services are dropped, the
+/// name is free, and the handle shows the last state. Cheap to clone.
 #[derive(Clone)]
 pub struct Component {
     observed: ComponentRef,
@@ -22,31 +22,32 @@ impl Component {
         Self { observed }
     }
 
-    /// The name that it was given.
+    /// The name of the layer.
     pub fn name(&self) -> &str {
         name(self.observed.instruments())
     }
 
-    /// Which layer it is, in one word.
+    /// The kind of the layer, in one word.
     pub fn layer(&self) -> &'static str {
         self.observed.instruments().kind().as_str()
     }
 
-    /// What it is doing now.
+    /// The current state of the layer.
     pub fn snapshot(&self) -> ComponentSnapshot {
         snapshot(&*self.observed, time::now())
     }
 
-    /// How long its successes have taken so far.
+    /// The latencies of its successful calls so far.
     #[cfg(feature = "dashboard")]
     pub(crate) fn successes(&self) -> Successes {
         self.observed.instruments().named().map_or_else(Successes::default, |named| Successes::of(&named.counted.calls))
     }
 
-    /// Moves it by hand. What is set this way holds until it is set again, here or by a reload of that very setting.
+    /// Changes its mode or limit by hand. The change stays in force until it is changed again, here or by a reload of that very
+    /// setting.
     ///
     /// # Errors
-    /// If this layer can do no such thing.
+    /// If this kind of layer does not support the command.
     pub fn apply(&self, command: Command) -> Result<(), Unsupported> {
         self.observed.apply(command, time::now())?;
         telemetry::controlled(self.observed.instruments(), &command);
@@ -64,7 +65,7 @@ fn name(instruments: &Instruments) -> &str {
     instruments.name().unwrap_or_default()
 }
 
-/// What a component is doing at `now`.
+/// The state of a component at `now`.
 pub(super) fn snapshot(observed: &dyn Observed, now: Instant) -> ComponentSnapshot {
     let instruments = observed.instruments();
     let named = instruments.named();
@@ -105,7 +106,7 @@ pub(super) fn snapshot(observed: &dyn Observed, now: Instant) -> ComponentSnapsh
     }
 }
 
-/// There is no such component.
+/// The error of a name without a circuit breaker.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NotFound {
     name: String,
@@ -119,7 +120,7 @@ impl NotFound {
 
 impl fmt::Display for NotFound {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "no circuit breaker is named {:?}: name the layer or the stack that it is in", self.name)
+        write!(f, "no circuit breaker is named {:?}: name its layer or its stack", self.name)
     }
 }
 

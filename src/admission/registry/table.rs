@@ -1,9 +1,9 @@
-//! The table of components, and components that are looked at without being owned.
+//! The table of components, and references to components that do not own them.
 //!
 //! The owners of a component are its layers, services and handles: each has an `Arc` of its state. A snapshot, a publication or a
-//! [`Component`](super::Component) needs one, too, while it looks, and must not keep the name taken. So the looks are counted, and a
-//! component has an owner as long as it has more `Arc`s than looks. Both numbers change together: an `Arc` to look with is made and
-//! given up under the registry's lock. If it is the last one, the state is moved out of it there, and dropped unlocked.
+//! [`Component`](super::Component) needs an `Arc` too while it reads, and must not keep the name taken. So these references are
+//! counted, and a component has an owner as long as it has more `Arc`s than references. Both numbers change together: a reference is
+//! made and released under the registry's lock. If it holds the last `Arc`, the state is moved out there and dropped unlocked.
 
 use std::collections::BTreeMap;
 use std::ops::Deref;
@@ -19,7 +19,7 @@ use crate::ground::sync::global::{Mutex, MutexGuard, lock};
 #[cfg(feature = "metrics")]
 use crate::telemetry::Turns;
 
-/// What the handles of a registry share.
+/// The state that the handles of a registry share.
 #[derive(Default)]
 pub(super) struct Inner {
     pub(super) components: Mutex<BTreeMap<Key, ComponentEntry>>,
@@ -34,7 +34,7 @@ impl Inner {
         lock(&self.components)
     }
 
-    /// Those that are there. To be dropped unlocked.
+    /// References to all components that have an owner. Drop them unlocked.
     pub(super) fn live(self: &Arc<Self>) -> Vec<ComponentRef> {
         self.lock().values().filter_map(|entry| entry.get(self)).collect()
     }
@@ -42,7 +42,7 @@ impl Inner {
 
 /// A component in the registry's table. All methods are called under the registry's lock.
 pub(super) struct ComponentEntry {
-    /// Tells it from others that have had the name.
+    /// Tells it apart from earlier components of the same name.
     pub(super) token: u64,
     observed: Weak<dyn Observed>,
     refs: Arc<AtomicUsize>,
@@ -63,7 +63,7 @@ impl ComponentEntry {
     }
 }
 
-/// A component to look at. Dropping it locks the registry.
+/// A counted reference to a component. Dropping it locks the registry.
 pub(super) struct ComponentRef {
     /// `Some` until it is dropped.
     observed: Option<Arc<dyn Observed>>,
@@ -72,7 +72,7 @@ pub(super) struct ComponentRef {
 }
 
 impl ComponentRef {
-    /// Under the registry's lock.
+    /// Call this under the registry's lock.
     fn new(observed: Arc<dyn Observed>, refs: Arc<AtomicUsize>, registry: Weak<Inner>) -> Self {
         refs.fetch_add(1, Ordering::Relaxed);
         Self { observed: Some(observed), refs, registry }

@@ -52,14 +52,16 @@ fn name_is_unique_per_kind_while_its_layer_lives() {
     registry.register("payments", &[Fake::observed(LayerKind::Retry)]).expect("another kind");
     let second = Fake::observed(LayerKind::Bulkhead);
     let both = [Fake::observed(LayerKind::Deadline), Arc::clone(&second)];
-    assert!(problem(registry.register("payments", &both)).contains("\"payments\" is taken by another bulkhead"));
+    assert!(
+        problem(registry.register("payments", &both)).contains("\"payments\" is already taken by another bulkhead")
+    );
     assert_eq!(both[0].instruments().name(), None, "all or none");
-    assert!(problem(registry.register("books", &[Arc::clone(&first)])).contains("is called \"payments\" already"));
+    assert!(problem(registry.register("books", &[Arc::clone(&first)])).contains("is already named \"payments\""));
     drop(first);
     registry.register("payments", &[second]).expect("it is free again");
 }
 
-/// Lets the test go on in the middle of a look at it.
+/// Lets the test run in the middle of a read of it.
 struct LookedAt {
     instruments: Instruments,
     meanwhile: Box<dyn Fn() + Send + Sync>,
@@ -84,9 +86,9 @@ fn name_is_free_without_an_owner_despite_readers() {
     let again = registry.clone();
     let is_free = move || again.register("payments", &[Fake::observed(LayerKind::Bulkhead)]);
     let meanwhile = Box::new(move || {
-        assert!(problem(is_free()).contains("is taken"), "there is an owner");
+        assert!(problem(is_free()).contains("is already taken"), "there is an owner");
         drop(lock(&dropped).take());
-        is_free().expect("the owner is gone, although others get");
+        is_free().expect("the owner is gone, although a reader remains");
     });
     let first: Arc<dyn Observed> = Arc::new(LookedAt { instruments: Instruments::new(LayerKind::Bulkhead), meanwhile });
     registry.register("payments", &[Arc::clone(&first)]).expect("it is free");
@@ -110,11 +112,11 @@ fn handle_keeps_the_state_but_not_the_name() {
     registry.register("payments", &[Arc::clone(&second)]).expect("it is free");
     assert_eq!(clone.name(), "payments");
     drop(clone);
-    assert_eq!(registry.find("payments").len(), 1, "the end of the first one is none of the second");
+    assert_eq!(registry.find("payments").len(), 1, "dropping the first does not remove the second");
     assert!(registry.register("payments", &[Fake::observed(LayerKind::Bulkhead)]).is_err());
 }
 
-/// Looks on one thread, owners that come and go on another: a name is taken as long as its owner is there, and not longer.
+/// Readers on one thread, owners that come and go on another: a name is taken exactly as long as it has an owner.
 #[test]
 fn names_are_freed_at_once_under_concurrent_reads() {
     let registry = Registry::new();
@@ -142,7 +144,7 @@ fn names_are_freed_at_once_under_concurrent_reads() {
 
 #[test]
 fn ten_thousand_components_leave_nothing_behind() {
-    // Not one that other tests publish, too: they would look at it.
+    // Not the global registry: other tests publish that, and would read it.
     let registry = Registry { inner: Arc::default() };
     for round in 0..10 {
         let all: Vec<_> = (0..1000).map(|_| Fake::observed(LayerKind::Bulkhead)).collect();
@@ -192,8 +194,8 @@ fn unsupported_command_is_an_error() {
     };
     let [component] = &registry.find("payments")[..] else { panic!("one component") };
     let error = component.apply(Command::ForceOpen).expect_err("a deadline cannot open");
-    assert_eq!(error.to_string(), "deadline cannot be forced open; circuit_breaker can");
-    assert!(registry.isolate("payments").is_err() && registry.isolate("nobody").is_err());
+    assert_eq!(error.to_string(), "deadline does not support `force_open`, which applies to circuit_breaker");
+    assert!(registry.isolate("payments").is_err() && registry.isolate("unknown").is_err());
 }
 
 #[test]
