@@ -1,10 +1,10 @@
-//! When a future was woken, which may be long before it is polled.
+//! Records when a future was woken, which may be long before it is polled.
 //!
-//! A task that is woken waits for its turn: behind other tasks, behind code that blocks a worker, behind a branch of its own
-//! `select!`. That time is ours. What measures how long a dependency takes polls it with a waker that notes the time.
+//! A task that is woken waits to be polled: behind other tasks, behind code that blocks a worker, behind another branch of its own
+//! `select!`. That delay is ours. A layer that measures a dependency polls it with a waker that records the time.
 //!
-//! A waker is taken from a pool of the thread by the first poll, and keeps no task alive once it is back. Outside of the first calls of a
-//! thread nothing is allocated.
+//! The first poll takes a waker from a pool of the thread. A pooled waker keeps no task alive. After the first calls of a thread
+//! nothing is allocated.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -20,15 +20,15 @@ use crate::ground::time::Instant;
 /// How many unused wakers a thread keeps (about 60 bytes each).
 const POOLED: usize = 256;
 
-/// Polls a future, and knows when it was woken.
+/// Polls a future, and records when it was woken.
 #[derive(Debug, Default)]
 pub(crate) struct Woken {
     armed: Option<Armed>,
-    /// It has been pending, so that there is a task to be woken.
+    /// It has been pending, so there is a task to wake.
     has_waited: bool,
 }
 
-/// A waker with what it notes.
+/// A waker with its time stamp.
 #[derive(Debug)]
 struct Armed {
     stamp: Arc<Stamp>,
@@ -37,9 +37,9 @@ struct Armed {
 
 #[derive(Debug)]
 struct Stamp {
-    /// When it was woken first since the last poll, in nanoseconds; 0: not yet.
+    /// When it was first woken since the last poll, in nanoseconds; 0: not yet.
     at: AtomicU64,
-    /// The task that waits.
+    /// The waiting task.
     task: AtomicWaker,
 }
 
@@ -48,7 +48,7 @@ impl Woken {
         Self { armed: None, has_waited: false }
     }
 
-    /// Polls with a waker that notes the time. Says also when the future was woken for this poll, if it was.
+    /// Polls with a waker that records the time. Also returns when the future was woken for this poll, if it was.
     #[inline]
     pub(crate) fn poll<T>(
         &mut self,
@@ -85,7 +85,7 @@ fn instant(nanos: u64) -> Option<Instant> {
 }
 
 impl Stamp {
-    /// Wake-ups go to `task` from now on. One that came before that is made up for.
+    /// Forwards wake-ups to `task` from now on. Wakes it at once if a wake-up arrived before that.
     fn forward_to(&self, task: &Waker) {
         foreign(|| self.task.register(task));
         if self.at.load(Ordering::Acquire) != 0 {
@@ -100,7 +100,7 @@ impl Wake for Stamp {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        // The reading of a waker further in is handed over.
+        // An inner waker hands over its clock read.
         let now = scope::call_start();
         let _ = self.at.compare_exchange(0, now.as_nanos(), Ordering::AcqRel, Ordering::Acquire);
         scope::with_start(now, || foreign(|| self.task.wake()));
@@ -112,10 +112,10 @@ thread_local! {
 }
 
 impl Armed {
-    /// From the pool, or a fresh one.
+    /// A waker from the pool, or a fresh one.
     #[inline]
     fn take() -> Self {
-        // While a thread ends there is no pool any more.
+        // While a thread ends the pool no longer exists.
         POOL.try_with(|pool| pool.borrow_mut().pop()).ok().flatten().unwrap_or_else(Self::fresh)
     }
 
@@ -126,17 +126,17 @@ impl Armed {
         Self { stamp, waker }
     }
 
-    /// Into the pool, unless someone still has the waker, and would wake a task that has nothing to do with it.
+    /// Returns it to the pool, unless its waker is still held elsewhere and could wake an unrelated task.
     #[inline]
     fn give_back(self, has_waited: bool) {
         if has_waited {
             foreign(|| drop(self.stamp.task.take()));
         }
-        // Ours, and that of our waker.
+        // One reference is ours, and one is that of our waker.
         if Arc::strong_count(&self.stamp) > 2 {
             return;
         }
-        // What others have noted before they let the waker go is overwritten, and does not come later.
+        // Makes visible what other holders stored before they released the waker, so that the store below comes last.
         fence(Ordering::Acquire);
         self.stamp.at.store(0, Ordering::Relaxed);
         let mut armed = Some(self);
@@ -217,7 +217,7 @@ mod tests {
         let (held, _) = pend(&mut first, &outer);
         drop(first);
         held.wake_by_ref();
-        assert_eq!(*task.0.lock().unwrap(), 0, "nobody waits any more");
+        assert_eq!(*task.0.lock().unwrap(), 0, "no task waits any more");
         let mut second = Woken::new();
         let (other, _) = pend(&mut second, &outer);
         assert!(!other.will_wake(&held));

@@ -83,7 +83,7 @@ async fn unarmed_timer_is_free_and_dropped_sleep_is_reused() {
         let (count, waker) = counting();
         let deadline = start + 50 * MS + round * MS;
         assert!(timer.poll_until(&mut Context::from_waker(&waker), deadline).is_pending());
-        assert_eq!(pooled(), 0, "the one there is is in use");
+        assert_eq!(pooled(), 0, "the only sleep is in use");
         advance(MS / 2).await;
         drop(timer);
         assert_eq!(pooled(), 1);
@@ -101,7 +101,7 @@ async fn pooled_sleep_wakes_no_task_when_it_fires() {
     advance(5 * MS).await;
     settle().await;
     assert_eq!(count.0.load(Ordering::Relaxed), 0);
-    // It has fired in the pool, and works all the same.
+    // It has fired in the pool, and can be reused all the same.
     let mut timer = Timer::new();
     until(&mut timer, start + 9 * MS).await;
     assert_eq!(time::now().since(start), 9 * MS);
@@ -252,7 +252,10 @@ fn timer_of_an_ended_runtime_continues_in_another() {
 fn wait_without_a_runtime_panics_as_tokio_does() {
     let (_, waker) = counting();
     let mut timer = Timer::new();
-    assert!(timer.poll_until(&mut Context::from_waker(&waker), time::now()).is_ready(), "that is no wait");
+    assert!(
+        timer.poll_until(&mut Context::from_waker(&waker), time::now()).is_ready(),
+        "a past deadline needs no wait"
+    );
     let panic = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         timer.poll_until(&mut Context::from_waker(&waker), Instant::MAX)
     }));
@@ -307,7 +310,7 @@ async fn waits_are_exact_after_decades() {
 
 #[test]
 fn deadline_that_has_passed_is_ready_at_once() {
-    // Also on a worker that has not turned its clock for a while, and where there is none.
+    // Also on a worker whose timer wheel has not advanced for a while, and outside a runtime.
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(async {
         let mut timer = Timer::new();
