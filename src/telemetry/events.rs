@@ -149,18 +149,18 @@ pub(crate) fn controlled(instruments: &Instruments, command: &dyn std::fmt::Debu
 #[cfg(feature = "http")]
 const LASTS: &str = "a response that is meant to last says so: `seawall::http::LongLived` in the request of a client, in the response of a handler";
 
-/// The body of a response was kept beyond its time, and has been cut. Someone `waited` for it, or it was put aside and
+/// The body of a response was kept beyond its time, and has been cut. It was read until then, or it was `parked`: put aside and
 /// forgotten.
 #[cfg(feature = "http")]
-pub(crate) fn body_cut(rejected: &Rejected, waited: bool, age: Duration) {
+pub(crate) fn body_cut(rejected: &Rejected, parked: bool, age: Duration) {
     let (layer_id, reason) = (rejected.layer_id(), rejected.reason());
-    let held = if waited { "read" } else { "parked" };
+    let held = if parked { "parked" } else { "read" };
     let counted = directory::find(layer_id);
-    let count = &tally(counted.as_deref(), layer_id).bodies_cut[reason as usize][usize::from(!waited)];
+    let count = &tally(counted.as_deref(), layer_id).bodies_cut[reason as usize][usize::from(parked)];
     count.add();
     let layer = rejected.layer();
     let is_by_the_clock = matches!(reason, Reason::DeadlineExceeded | Reason::IdleTimeout | Reason::HoldExceeded);
-    let hint = (waited && is_by_the_clock).then_some(LASTS);
+    let hint = (!parked && is_by_the_clock).then_some(LASTS);
     let numbers = rejected.numbers();
     tell!(
         WARN,

@@ -22,7 +22,7 @@ use std::cell::RefCell;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use pin_project::pin_project;
@@ -59,20 +59,24 @@ impl Timer {
 
     /// Ready once `deadline` has passed, at most about a millisecond late. The deadline may change between polls.
     pub(crate) fn poll_until(&mut self, cx: &mut Context<'_>, deadline: Instant) -> Poll<()> {
-        let alarm = match &mut self.alarm {
+        let mut alarm = match self.alarm.take() {
             Some(alarm) => alarm,
             // An older clock read is enough: an alarm for a deadline in the past is ready at once.
             None if time::latest_or_now() >= deadline => return Poll::Ready(()),
             // The model checker runs without a runtime, and its waits never end by themselves.
             None if cfg!(seawall_loom) => return Poll::Pending,
-            none => none.insert(Alarm::take(deadline)),
+            None => Alarm::take(deadline),
         };
-        ready!(alarm.as_mut().poll(cx, deadline));
-        if time::now() < deadline && alarm.is_foreign() {
+        // A waker that panics leaves the relay unusable. Out of `self`, the panic drops such an alarm, which must not return to the
+        // pool.
+        let mut poll = alarm.as_mut().poll(cx, deadline);
+        if poll.is_ready() && time::now() < deadline && alarm.is_foreign() {
             // Its runtime has ended, and the wait continues in the current one.
-            return self.alarm.insert(Alarm::take(deadline)).as_mut().poll(cx, deadline);
+            alarm = Alarm::take(deadline);
+            poll = alarm.as_mut().poll(cx, deadline);
         }
-        Poll::Ready(())
+        self.alarm = Some(alarm);
+        poll
     }
 
     /// Returns the sleep to the pool. The timer can be armed again.

@@ -84,7 +84,7 @@ impl Reason {
             Self::AttemptTimeout => "no answer within the time of one attempt",
             Self::HoldExceeded => "the call was not over within the layer's own bound (max_hold); set a deadline",
             Self::NotReady => "the inner service did not become ready in time",
-            Self::CircuitOpen => "the circuit is open because the callee has been failing",
+            Self::CircuitOpen => "the circuit is open because the dependency has been failing",
             Self::QueueFull => "all permits and all places in the queue are taken",
             Self::QueueTimeout => "no permit came free within max_wait",
             Self::NotInTime => "less time is left than the call is expected to take",

@@ -44,8 +44,8 @@ pub struct Rejected {
     name: Option<Arc<str>>,
     retry_after: Option<Duration>,
     numbers: Numbers,
-    /// The response was cut while nobody was waiting for more of it.
-    parked: bool,
+    /// The response was cut in a pause of its reader, be it for a moment: nobody waited for more of it.
+    paused: bool,
     origin: OnceLock<Box<Origin>>,
 }
 
@@ -66,7 +66,7 @@ impl Rejected {
     pub(crate) fn new(layer_id: LayerId, name: Option<Arc<str>>, why: impl Into<Why>) -> Self {
         let Why { reason, numbers } = why.into();
         let retry_after = reason.retry_after(None);
-        Self { reason, layer_id, name, retry_after, numbers, parked: false, origin: OnceLock::new() }
+        Self { reason, layer_id, name, retry_after, numbers, paused: false, origin: OnceLock::new() }
     }
 
     /// The refusal that `error` is, or is the source of.
@@ -103,16 +103,16 @@ impl Rejected {
         self.numbers = numbers;
     }
 
-    /// Whether a response was cut of which its holder did not ask for more.
+    /// Whether the response was cut in a pause of its reader.
     #[cfg(feature = "http")]
-    pub(crate) fn while_parked(mut self, parked: bool) -> Self {
-        self.parked = parked;
+    pub(crate) fn while_paused(mut self, paused: bool) -> Self {
+        self.paused = paused;
         self
     }
 
-    /// Whether its response was cut while nobody was waiting for more of it.
-    pub(crate) fn is_parked(&self) -> bool {
-        self.parked
+    /// Whether the response was cut in a pause of its reader.
+    pub(crate) fn is_paused(&self) -> bool {
+        self.paused
     }
 
     /// Why the call was refused or ended.
@@ -221,14 +221,14 @@ impl Error for Rejected {
 /// A clone makes its own source.
 impl Clone for Rejected {
     fn clone(&self) -> Self {
-        let Self { reason, layer_id, name, retry_after, numbers, parked, origin: _ } = self;
+        let Self { reason, layer_id, name, retry_after, numbers, paused, origin: _ } = self;
         Self {
             reason: *reason,
             layer_id: *layer_id,
             name: name.clone(),
             retry_after: *retry_after,
             numbers: *numbers,
-            parked: *parked,
+            paused: *paused,
             origin: OnceLock::new(),
         }
     }
@@ -237,7 +237,7 @@ impl Clone for Rejected {
 /// Whether they say the same; the numbers of the moment are not compared.
 impl PartialEq for Rejected {
     fn eq(&self, other: &Self) -> bool {
-        let said = |rejected: &Self| (rejected.reason, rejected.layer(), rejected.retry_after, rejected.parked);
+        let said = |rejected: &Self| (rejected.reason, rejected.layer(), rejected.retry_after, rejected.paused);
         said(self) == said(other) && self.name() == other.name()
     }
 }
@@ -253,7 +253,7 @@ mod tests {
     fn refusal_shows_layer_reason_numbers_and_wait() {
         let rejected = Rejected::nameless(LayerKind::CircuitBreaker, Reason::CircuitOpen)
             .with_retry_after(Some(Duration::from_millis(1500)));
-        let text = "circuit_breaker: the circuit is open because the callee has been failing";
+        let text = "circuit_breaker: the circuit is open because the dependency has been failing";
         assert_eq!(rejected.to_string(), format!("{text}; retry after 1.5s"));
         let trip = Trip { calls: 10, failures: 9, ..Trip::by(TripCause::FailureRate) };
         let (open_for, next_probe) = (Duration::from_secs(3), Duration::from_millis(1500));

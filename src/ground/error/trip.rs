@@ -37,7 +37,7 @@ impl TripCause {
             Self::FailureRate => "the circuit is open because too many calls failed (failure_rate)",
             Self::SlowRate => "the circuit is open because too many calls were slow (slow_rate)",
             Self::ConsecutiveFailures => "the circuit is open because of consecutive_failures",
-            Self::Hanging => "the circuit is open because the callee hangs",
+            Self::Hanging => "the circuit is open because the dependency hangs",
             Self::Unanswered => "the circuit is open because no call was answered",
             Self::ForcedOpen => "the circuit was forced open by hand, and stays open until it is told to enforce",
         }

@@ -4,11 +4,11 @@ use super::verdicts::Verdict;
 use crate::ground::error::{Reason, Rejected};
 
 impl Rejected {
-    /// What this says about the dependency. A call that was cut while somebody waited for it timed out. A response that nobody
-    /// read any more was abandoned. A call that was never sent says nothing.
+    /// What this says about the dependency. A call that was cut while somebody waited for it timed out. A response that
+    /// nobody waited for at that moment was abandoned: the pause is the reader's own time. A call that was never sent says nothing.
     pub fn verdict(&self) -> Verdict {
         match self.reason() {
-            _ if self.is_parked() => Verdict::Abandoned,
+            _ if self.is_paused() => Verdict::Abandoned,
             Reason::DeadlineExceeded
             | Reason::HeadTimeout
             | Reason::IdleTimeout
