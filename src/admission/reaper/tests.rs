@@ -40,12 +40,12 @@ async fn pass(time: Duration) {
 async fn entry_is_visited_once_when_due() {
     let thing = Thing::new(Visit::Done);
     let due = time::now() + SECOND;
-    let place = watch(Arc::clone(&thing) as _, due).unwrap();
+    let guard = watch(Arc::clone(&thing) as _, due).unwrap();
     pass(SECOND - Duration::from_millis(1)).await;
     assert_eq!(thing.visits(), []);
     pass(9 * SECOND).await;
     assert!(matches!(thing.visits()[..], [at] if due <= at && at <= due + GRAIN + Duration::from_millis(1)));
-    drop(place);
+    drop(guard);
 }
 
 #[tokio::test(start_paused = true)]
@@ -61,7 +61,7 @@ async fn removed_entry_is_neither_visited_nor_kept() {
 async fn entry_is_visited_again_on_request() {
     let start = time::now();
     let thing = Thing::new(Visit::Again(start + 3 * SECOND));
-    let _place = watch(Arc::clone(&thing) as _, start + SECOND).unwrap();
+    let _guard = watch(Arc::clone(&thing) as _, start + SECOND).unwrap();
     pass(10 * SECOND).await;
     let visits = thing.visits();
     assert_eq!(visits.len(), 2);
@@ -89,7 +89,7 @@ async fn youngest_of_equal_due_times_is_visited_first() {
     }
     let order = Arc::default();
     let due = time::now() + SECOND;
-    let _places = ["inner", "middle", "outer"].map(|name| watch(Arc::new(Named(name, Arc::clone(&order))), due));
+    let _guards = ["inner", "middle", "outer"].map(|name| watch(Arc::new(Named(name, Arc::clone(&order))), due));
     pass(2 * SECOND).await;
     assert_eq!(*order.lock().unwrap(), ["outer", "middle", "inner"]);
 }
@@ -113,19 +113,19 @@ async fn panicking_visit_does_not_stop_others() {
 fn reaper_ends_with_its_runtime() {
     assert!(watch(Thing::new(Visit::Done), Instant::MAX).is_none(), "there is no runtime");
     let runtime = || tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-    let mut places = Vec::new();
+    let mut guards = Vec::new();
     for _ in 0..3 {
         let runtime = runtime();
-        let place = runtime.block_on(async {
+        let guard = runtime.block_on(async {
             let first = watch(Thing::new(Visit::Done), time::now() + SECOND).unwrap();
             let second = watch(Thing::new(Visit::Done), time::now() + SECOND).unwrap();
             assert!(Arc::ptr_eq(&first.reaper, &second.reaper), "one per runtime");
             second
         });
-        assert!(place.is_watched());
+        assert!(guard.is_watched());
         drop(runtime);
-        assert!(!place.is_watched());
-        places.push(place);
+        assert!(!guard.is_watched());
+        guards.push(guard);
     }
     let runtime = runtime();
     let _guard = runtime.enter();
@@ -149,11 +149,11 @@ async fn concurrent_entries_leave_nothing_behind() {
             tokio::spawn(async move {
                 for n in 0..1000_u64 {
                     let due = time::now() + Duration::from_millis(n % 7);
-                    let place = watch(Arc::new(Counts(Arc::clone(&visited))), due);
+                    let guard = watch(Arc::new(Counts(Arc::clone(&visited))), due);
                     if n % 3 == 0 {
                         tokio::task::yield_now().await;
                     }
-                    drop(place);
+                    drop(guard);
                 }
             })
         })
@@ -194,15 +194,15 @@ proptest! {
                     schedule.again(entry, at(ms));
                 }
                 _ => {
-                    let due = model.iter().enumerate().filter_map(|(place, (due, _))| Some(((*due)?, std::cmp::Reverse(place))))
+                    let due = model.iter().enumerate().filter_map(|(slot, (due, _))| Some(((*due)?, std::cmp::Reverse(slot))))
                         .filter(|(due, _)| *due <= at(ms).as_nanos()).min();
                     let taken = schedule.take_due(at(ms)).map(|(entry, _)| entry);
-                    prop_assert_eq!(taken, due.map(|(_, std::cmp::Reverse(place))| model[place].1));
-                    if let Some((_, std::cmp::Reverse(place))) = due {
-                        model[place].0 = None;
+                    prop_assert_eq!(taken, due.map(|(_, std::cmp::Reverse(slot))| model[slot].1));
+                    if let Some((_, std::cmp::Reverse(slot))) = due {
+                        model[slot].0 = None;
                         if index.index(2) == 0 {
-                            schedule.again(model[place].1, at(ms + 30));
-                            model[place].0 = Some(round(at(ms + 30)));
+                            schedule.again(model[slot].1, at(ms + 30));
+                            model[slot].0 = Some(round(at(ms + 30)));
                         }
                     }
                 }
@@ -225,7 +225,7 @@ async fn many_due_entries_yield_to_other_tasks() {
     let visits = Arc::new(AtomicUsize::new(0));
     let due = time::now() + SECOND;
     let thing: Arc<dyn Parked> = Arc::new(Counted(Arc::clone(&visits)));
-    let places: Vec<_> = (0..10_000).map(|_| watch(Arc::clone(&thing), due).unwrap()).collect();
+    let guards: Vec<_> = (0..10_000).map(|_| watch(Arc::clone(&thing), due).unwrap()).collect();
     let bystander = tokio::spawn(async move {
         let (mut before, mut most) = (0, 0);
         while before < 10_000 {
@@ -245,7 +245,7 @@ async fn many_due_entries_yield_to_other_tasks() {
     tokio::time::advance(SECOND + GRAIN).await;
     let most = bystander.await.unwrap();
     assert!(most <= 256, "{most} without a yield");
-    drop(places);
+    drop(guards);
 }
 
 /// Other entries stay registered meanwhile, and their owners wait for the same lock.

@@ -33,7 +33,7 @@ mod handles {
     /// The handles that register the breaker with the reaper and with uploads.
     #[derive(Default)]
     pub(in crate::layers::circuit_breaker) struct CheckHandles {
-        pub(in crate::layers::circuit_breaker) handles: OnceLock<BreakerHandles>,
+        pub(in crate::layers::circuit_breaker) breaker_handles: OnceLock<BreakerHandles>,
         pub(in crate::layers::circuit_breaker) watch: Mutex<Option<WatchGuard>>,
     }
 

@@ -65,7 +65,7 @@ mod handles {
 
     /// Created once per breaker.
     fn handles(breaker: &Arc<Breaker>) -> &BreakerHandles {
-        breaker.check_schedule().handles.handles.get_or_init(|| {
+        breaker.check_schedule().handles.breaker_handles.get_or_init(|| {
             let both = Shared::new(WeakBreaker(Arc::downgrade(breaker)));
             BreakerHandles { parked: Shared::clone(&both) as _, aging: both as _ }
         })

@@ -96,11 +96,11 @@ async fn call_beyond_the_burst_is_refused_with_retry_after() {
 async fn call_with_too_long_a_wait_is_refused_at_once() {
     let config = RateLimitConfig { max_wait: 500 * MS, ..config(10, 1000 * MS, 1) };
     let bucket = bucket(&config);
-    let turns: Vec<_> = (0..10).map(|_| Bucket::admit(&bucket, time::now(), &Applied::first(&config))).collect();
-    assert_eq!(turns.iter().filter(|turn| turn.is_ok()).count(), 6);
-    assert_eq!(turns[6].as_ref().unwrap_err().rejected().retry_after(), Some(600 * MS));
+    let admitted: Vec<_> = (0..10).map(|_| Bucket::admit(&bucket, time::now(), &Applied::first(&config))).collect();
+    assert_eq!(admitted.iter().filter(|result| result.is_ok()).count(), 6);
+    assert_eq!(admitted[6].as_ref().unwrap_err().rejected().retry_after(), Some(600 * MS));
     assert_eq!(bucket.waiting(), 5);
-    drop(turns);
+    drop(admitted);
     assert_eq!(bucket.waiting(), 0);
 }
 
