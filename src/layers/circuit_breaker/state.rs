@@ -9,7 +9,7 @@ use super::turn::Turn;
 use crate::algorithm::breaker::{
     Admission, Detection, Entry, Machine, Mode, Moment, Outage, Pace, Pass, Policy, Probe, Transition, Watch,
 };
-use crate::algorithm::evidence::{Evidence, Yardstick};
+use crate::algorithm::evidence::{Evidence, LatencyBaseline};
 use crate::algorithm::window::{Span, Window};
 use crate::ground::chance;
 use crate::ground::error::{Numbers, Reason};
@@ -87,7 +87,7 @@ impl Breaker {
     pub(super) fn reloaded(&self, span: Option<Span>, now: Instant) {
         self.locked(now, |machine, _| {
             if let Some(span) = span {
-                machine.count_anew();
+                machine.clear_counts();
                 self.watch.set_span(span);
             }
             ((), None)
@@ -101,7 +101,7 @@ impl Breaker {
             Entry::Closed(seat) => Ok(Pass::Closed(seat)),
             Entry::Free => Ok(Pass::Free),
             Entry::Refused(wait) => Err(wait),
-            Entry::Ask { may_probe, refused_enough } => self.ask(may_probe, refused_enough, left, now),
+            Entry::Decide { may_probe, refused_enough } => self.ask(may_probe, refused_enough, left, now),
             Entry::Trip(detection) => {
                 self.trip(detection, now);
                 self.ask(false, false, left, now)
@@ -173,21 +173,21 @@ impl Breaker {
             }
             Pass::Probe(probe) => self.step(now, |machine, moment| {
                 if let Evidence::Good(took) = end {
-                    if machine.knows(probe) {
+                    if machine.has_probe(probe) {
                         self.watch.measure_probe(took, machine.awaits_first_answer());
                     }
                 }
-                ((), machine.settle(probe, end, moment))
+                ((), machine.record(probe, end, moment))
             }),
             Pass::Free => {}
         }
     }
 
     /// What the time of a call without an answer is measured by.
-    pub(super) fn yardstick(&self) -> Yardstick {
+    pub(super) fn yardstick(&self) -> LatencyBaseline {
         let pace = self.pace();
         let slow_after = self.watch.slow_after(&pace).unwrap_or_else(|| pace.floor());
-        Yardstick { slow_after, usual: self.watch.median(&pace) }
+        LatencyBaseline { slow_after, usual: self.watch.median(&pace) }
     }
 
     /// Somebody polls the call for the first time. It is with the dependency, unless it `waits`: that is asked under the lock, so that
@@ -249,15 +249,15 @@ impl Breaker {
     /// Looks at the calls in flight, and says when to look again; `None`: none are in flight that could be overdue.
     pub(super) fn look(&self, now: Instant) -> Option<Instant> {
         let pace = self.pace();
-        if let Some(detection) = self.watch.look(&pace, || self.policy(), now) {
+        if let Some(detection) = self.watch.check(&pace, || self.policy(), now) {
             self.trip(detection, now);
         }
-        self.watch.next_look(&pace, now)
+        self.watch.next_check(&pace, now)
     }
 
     /// When to look at the calls in flight next.
     pub(super) fn next_look(&self, now: Instant) -> Option<Instant> {
-        self.watch.next_look(&self.pace(), now)
+        self.watch.next_check(&self.pace(), now)
     }
 
     #[inline]
@@ -304,9 +304,9 @@ impl Breaker {
     pub(super) fn inherit(&self, other: &Self, now: Instant) {
         let (heritage, last_transition) = {
             let theirs = lock(&other.machine);
-            (theirs.machine.heritage(now), theirs.last_transition)
+            (theirs.machine.snapshot(now), theirs.last_transition)
         };
-        self.locked(now, |machine, _| (machine.inherit(heritage), None));
+        self.locked(now, |machine, _| (machine.restore(heritage), None));
         lock(&self.machine).last_transition = last_transition;
     }
 
