@@ -113,7 +113,7 @@ impl Drop for Task {
 /// runs, nor while anything of a component is dropped.
 pub(super) fn publish(registry: &Arc<Inner>) -> bool {
     publish_process();
-    registry.publications.take(recorder(), |publications| publish_all(registry, publications));
+    registry.publications.publish(recorder(), |publications| publish_all(registry, publications));
     !registry.lock().is_empty()
 }
 

@@ -164,7 +164,7 @@ fn ten_thousand_that_come_and_go_leave_nothing_behind() {
         #[cfg(feature = "metrics")]
         {
             registry.publish();
-            registry.inner.publications.take(telemetry::recorder(), |publications| assert!(publications.is_empty()));
+            registry.inner.publications.publish(telemetry::recorder(), |publications| assert!(publications.is_empty()));
         }
     }
 }
