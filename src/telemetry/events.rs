@@ -121,8 +121,8 @@ enum Reload {
     Rejected,
 }
 
-/// New settings were offered to `layers`, those of one stack or a single one: counted for each, logged once. Nothing is logged
-/// unless `is_new`, that is, if the settings equal the current ones.
+/// New settings were offered to `layers`, those of one stack or a single one: counted for each, logged once. Nothing is logged if
+/// the settings equal the current ones (`is_new` is false).
 pub(crate) fn reloaded(layers: &[&Instruments], rejected: Option<&InvalidConfig>, is_new: bool) {
     let reload = if rejected.is_some() { Reload::Rejected } else { Reload::Applied };
     for instruments in layers {

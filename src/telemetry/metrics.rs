@@ -114,7 +114,7 @@ fn describe(recorder: &dyn Recorder) {
         (BODIES_CUT, "Bodies of responses that were kept beyond their time, and cut"),
         (PASSED, "Calls that a rate limit let start"),
         (RELOADS, "New settings that were offered"),
-        (INTERNAL_ERRORS, "Answers that do not publish the error behind them"),
+        (INTERNAL_ERRORS, "Answers that do not contain the error behind them"),
     ];
     for (name, description) in counters {
         recorder.describe_counter(name.into(), Some(Unit::Count), description.into());

@@ -1,4 +1,4 @@
-//! Finds a refusal in an error, whatever it is wrapped in.
+//! Finds a refusal in an error, in any wrapper.
 
 use std::error::Error;
 use std::io;
@@ -46,7 +46,7 @@ pub fn rejection_in<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Rejected
     causes(error).find_map(rejection_here)
 }
 
-/// The refusal that an error itself is, or stands for. Its causes are not looked at.
+/// The refusal that an error itself is or represents, without its causes.
 pub(crate) fn rejection_here<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Rejected> {
     Rejected::of(error).or_else(|| AtDeadline::cut(error))
 }
@@ -57,10 +57,10 @@ pub(crate) fn chain(error: &BoxError) -> impl Iterator<Item = &(dyn Error + 'sta
     causes(error.as_ref())
 }
 
-/// No chain of causes is longer. An error that is its own source has no end.
-const DEEPEST: usize = 128;
+/// The longest chain of causes. An error that is its own source would have no end.
+const MAX_DEPTH: usize = 128;
 
-/// An [`io::Error`] around another error stands for that one: its source is the other's source.
+/// An [`io::Error`] around another error hides it: its source is the other's source.
 fn causes<'a>(outermost: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     let causes = iter::successors(Some(outermost), |&error| {
         match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
@@ -68,7 +68,7 @@ fn causes<'a>(outermost: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a 
             None => error.source(),
         }
     });
-    causes.take(DEEPEST)
+    causes.take(MAX_DEPTH)
 }
 
 #[cfg(test)]
@@ -94,7 +94,7 @@ mod tests {
 
     type Wrap = fn(BoxError) -> BoxError;
 
-    /// What people wrap errors in.
+    /// Common wrappers of errors.
     fn wrappers() -> [(&'static str, Wrap); 9] {
         [
             ("a source", |error| Wrapped(error).into()),
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn refusal_that_became_an_error_by_itself_is_found() {
+    fn refusal_as_the_outermost_error_is_found() {
         let anyhow = anyhow::Error::new(refusal());
         assert_eq!(rejection_in(anyhow.as_ref()), Some(&refusal()));
         assert_eq!(rejection(&anyhow.into()), Some(&refusal()));
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn error_that_is_its_own_source_ends() {
+    fn self_referential_source_terminates() {
         #[derive(Debug)]
         struct Endless;
         impl fmt::Display for Endless {
@@ -164,7 +164,7 @@ mod tests {
         assert_eq!(rejection(&Endless.into()), None);
     }
 
-    /// What a log shows of a refusal: its text, and the reason in one word.
+    /// The chain in a log: the text of the refusal, and the reason in one word.
     #[test]
     fn chain_of_a_refusal_ends_with_its_reason() {
         let error: BoxError = refusal().into();

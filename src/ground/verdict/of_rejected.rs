@@ -4,8 +4,8 @@ use super::verdicts::Verdict;
 use crate::ground::error::{Reason, Rejected};
 
 impl Rejected {
-    /// What this says about the dependency. A call that was cut while somebody waited for it timed out. A response that nobody
-    /// read any more was abandoned. A call that was never sent says nothing.
+    /// The verdict on the dependency. A call that was cut while its caller waited timed out. A response that was no longer read was
+    /// abandoned. A call that was never sent is no evidence.
     pub fn verdict(&self) -> Verdict {
         match self.reason() {
             _ if self.is_parked() => Verdict::Abandoned,
