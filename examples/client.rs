@@ -1,6 +1,7 @@
-//! A hyper-util client with its layers, calling a service that is having a bad day, and a host that is not there.
+//! A hyper-util client with its layers. It calls a service that fails for a while, and a host that does not exist.
 //!
-//! It brings its own flaky server, prints what happened to each call, and fails if that is not what it says below.
+//! The example brings its own flaky server, prints the outcome of each call, and fails if the outcome differs from the
+//! comments below.
 //!
 //! ```console
 //! cargo run --example client
@@ -38,19 +39,19 @@ async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     let backoff = Backoff::exponential(Duration::from_millis(10), 2.0);
     let breaker = CircuitBreakerConfig { consecutive_failures: Some(4), ..CircuitBreakerConfig::default() };
     let client = ServiceBuilder::new()
-        // Everything below ends by then, the response's body too.
+        // The deadline bounds everything below, the response body included.
         .layer(DeadlineLayer::http(Duration::from_secs(2))?)
-        // Uploads stream, and are kept as they pass, up to this much, in case that they are needed again.
+        // Uploads stream. The layer keeps what has passed, up to this size, so that a retry can replay it.
         .layer(
             RetryLayer::http(RetryConfig { backoff, ..RetryConfig::default() })?
                 .with_replay(ByMethod::default().with_max_body(1024 * 1024)),
         )
-        // One state for each host: many hosts behind one client must not suffer for the one that is dead.
+        // One state for each host: a dead host must not affect the other hosts behind the same client.
         .layer(BulkheadLayer::http(BulkheadConfig::default())?.with_keying(ByAuthority))
         .layer(CircuitBreakerLayer::http(breaker)?.with_keying(ByAuthority))
         .service(Client::builder(TokioExecutor::new()).build_http());
 
-    // Idempotent: refused once, its connection lost once, and there at last.
+    // Idempotent: refused once, its connection lost once, and answered at the third attempt.
     let request = Request::builder().method(Method::PUT).uri(format!("http://{flaky}/flaky"));
     let request = request.body(Full::<Bytes>::from("a report of the day"))?;
     let (answer, told) = report(client.clone().oneshot(request)).await;
@@ -60,15 +61,15 @@ async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     println!("PUT  /flaky: {status}, attempts {}, {:?}: {body:?}", told.attempts, told.verdicts);
     assert_eq!((status, told.attempts, &body[..]), (StatusCode::OK, 3, &b"a report of the day"[..]));
 
-    // Not idempotent, and the server may have done something: the real answer comes back at once.
+    // Not idempotent, and the server may have executed it: the real answer is returned at once.
     let request = Request::post(format!("http://{flaky}/broken")).body(Full::<Bytes>::from("pay 5"))?;
     let (answer, told) = report(client.clone().oneshot(request)).await;
     let (status, told) = (answer?.status(), told.ok_or("there is a retry layer")?);
     println!("POST /broken: {status}, attempts {}, stopped: {}", told.attempts, told.stopped.as_str());
     assert_eq!((status, told.stopped), (StatusCode::INTERNAL_SERVER_ERROR, Stop::NotRepeatable));
 
-    // Nobody there: nothing was sent, so even this is tried again. When nothing has been answered for half a second, the breaker of
-    // this host opens.
+    // Nothing listens there and nothing was sent, so even a POST is retried. After half a second without an answer the
+    // breaker of this host opens.
     for call in 1.. {
         let request = Request::post(format!("http://{nobody}/")).body(Full::<Bytes>::from("pay 5"))?;
         let (answer, told) = report(client.clone().oneshot(request)).await;
@@ -77,7 +78,7 @@ async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
         let attempts = told.map_or(0, |told| told.attempts);
         if call == 1 || refused.is_some() {
             let why = refused.map_or("connection refused", Reason::as_str);
-            println!("POST to nobody, call {call}: attempts {attempts}, {why}");
+            println!("POST to a dead host, call {call}: attempts {attempts}, {why}");
         }
         if refused.is_some() {
             assert_eq!(refused, Some(Reason::CircuitOpen));
@@ -87,7 +88,7 @@ async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 
-    // And the other host's is not.
+    // The breaker of the other host stays closed.
     let request = Request::get(format!("http://{flaky}/fine")).body(Full::<Bytes>::default())?;
     let status = client.oneshot(request).await?.status();
     println!("GET  /fine: {status}");
@@ -95,7 +96,7 @@ async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     Ok(())
 }
 
-/// `/flaky` refuses the first request and drops the connection of the second; `/broken` fails; all else goes well.
+/// `/flaky` refuses the first request and drops the connection of the second; `/broken` fails; other paths succeed.
 async fn flaky_server() -> std::io::Result<SocketAddr> {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
     let address = listener.local_addr()?;

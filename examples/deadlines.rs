@@ -1,5 +1,5 @@
-//! Three services in a row, on real sockets. The caller gives the first one a second; what is left of it travels with
-//! the calls that the handlers make, with no code of theirs, and the last one learns how little that is.
+//! Three services in a row, on real sockets. The caller gives the first one a second. The time left travels with the
+//! calls that the handlers make, without code in the handlers, and the last service sees how little is left.
 //!
 //! ```text
 //! cargo run --example deadlines
@@ -27,10 +27,10 @@ use seawall::http::respond::RespondLayer;
 use tokio::net::TcpListener;
 use tower::{BoxError, Layer, Service, ServiceBuilder, ServiceExt};
 
-/// What the caller gives.
+/// The deadline of the caller.
 const GIVEN: Duration = Duration::from_secs(1);
 
-/// What the second service needs before it asks the third.
+/// How long the second service works before it calls the third.
 const WORK: Duration = Duration::from_millis(150);
 
 type Seen = Arc<Mutex<Vec<(&'static str, Duration)>>>;
@@ -54,7 +54,7 @@ async fn main() -> Result<ExitCode, BoxError> {
     holds &= left.windows(2).all(|pair| pair[1].1 < pair[0].1);
     holds &= left.last().is_some_and(|(_, left)| *left < GIVEN - WORK);
 
-    // A caller with hardly any patience: the work in the middle takes it all, and nobody troubles the last one.
+    // A caller with a short deadline: the work of the second service uses all of it, and the third one is not called.
     println!("the caller gives 100ms");
     let hurried = DeadlineLayer::http(Duration::from_millis(100))?.layer(client()?);
     match get(hurried, shop).await {
@@ -64,7 +64,7 @@ async fn main() -> Result<ExitCode, BoxError> {
     let left = seen.lock().map_err(|_| "a handler panicked")?;
     let spared = !left.iter().any(|(name, _)| *name == "stock");
     if spared {
-        println!("   stock was not asked: orders, at work for {WORK:?}, was cut before that");
+        println!("   stock was not called: orders, which works for {WORK:?}, was cut before that");
     }
     holds &= spared;
 
@@ -77,12 +77,12 @@ async fn main() -> Result<ExitCode, BoxError> {
 
 type HttpClient = Inject<Client<HttpConnector, Empty<Bytes>>>;
 
-/// A client whose requests carry what is left of the deadline.
+/// A client whose requests carry the time left until the deadline.
 fn client() -> Result<HttpClient, BoxError> {
     Ok(InjectLayer::http(PropagationConfig::default())?.layer(Client::builder(TokioExecutor::new()).build_http()))
 }
 
-/// A service that works, and asks the one below.
+/// A service that works, and then calls the service below.
 fn service(name: &'static str, work: Duration, below: Option<SocketAddr>, seen: &Seen) -> Result<Router, BoxError> {
     let (seen, client) = (Arc::clone(seen), client()?);
     let handler = move || async move {
@@ -98,10 +98,10 @@ fn service(name: &'static str, work: Duration, below: Option<SocketAddr>, seen: 
         }
     };
     let layers = ServiceBuilder::new()
-        // Outermost: what is inside has the caller's deadline, and what it answers may tell the caller not to try again.
+        // Outermost: inner layers see the caller's deadline, and the response can forbid a retry.
         .layer(ExtractLayer::http(PropagationConfig::default())?)
         .layer(RespondLayer::new())
-        // Those who send no deadline get this one, and nobody gets more.
+        // Callers without a deadline get this one, and no caller gets more.
         .layer(DeadlineLayer::http(Duration::from_secs(10))?);
     Ok(Router::new().fallback(handler).layer(layers))
 }

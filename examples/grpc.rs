@@ -1,7 +1,7 @@
 //! A tonic server and a tonic client, each behind its layers: `cargo run --example grpc --features grpc`.
 //!
-//! The service is tonic-health's, which needs no Protobuf compiler, and three of the names that it is asked about are
-//! trouble: one that fails twice before it answers, one that never answers, and one that always fails.
+//! The service is tonic-health's, which needs no Protobuf compiler. Three of the names that it knows cause trouble:
+//! one fails twice before it answers, one never answers, and one always fails.
 #![allow(clippy::disallowed_methods, reason = "an example looks at the clock as users do")]
 
 use std::net::SocketAddr;
@@ -45,24 +45,24 @@ async fn main() -> Result<(), BoxError> {
     // What goes well goes through.
     let answer = client.check(about("")).await?.into_inner();
     assert_eq!(answer.status, SERVING);
-    println!("asked for health: serving");
+    println!("checked health: serving");
 
-    // A failure that passes is not seen by the caller, and whoever asks is told of it.
+    // The caller does not see a transient failure; a report shows it.
     let (answer, told) = report(client.check(about("stumbles"))).await;
     assert_eq!(answer?.into_inner().status, SERVING);
     let told = told.ok_or("there is a retry layer")?;
     assert_eq!(told.attempts, 3);
     println!("unavailable twice: serving, after {} attempts in {:.0?}", told.attempts, told.elapsed);
 
-    // Whoever hangs is cut, and the caller finds out why in the status.
+    // A hanging call is cut, and the status says why.
     let start = Instant::now();
     let status = client.check(about("hangs")).await.expect_err("nobody answers");
-    let refusal = rejection_in(&status).ok_or("it was a layer of ours")?;
+    let refusal = rejection_in(&status).ok_or("a layer refused or cut the call")?;
     assert_eq!((refusal.layer(), refusal.reason()), ("deadline", Reason::DeadlineExceeded));
     assert!(start.elapsed() < Duration::from_secs(2));
     println!("a server that hangs: {refusal}, after {:.0?}", start.elapsed());
 
-    // A stream that is meant to last says so, and has a bound of its own.
+    // A long-lived stream is marked as such, and has a timeout of its own.
     let mut request = tonic::Request::new(about(""));
     request.extensions_mut().insert(LongLived::new(Duration::from_secs(60)));
     let mut stream = client.watch(request).await?.into_inner();
@@ -71,9 +71,9 @@ async fn main() -> Result<(), BoxError> {
     reporter.set_service_status("", ServingStatus::NotServing).await;
     assert_eq!(stream.message().await?.map(|answer| answer.status), Some(NOT_SERVING));
     drop(stream);
-    println!("a watch of more than the deadline: told that it is not serving any more");
+    println!("a watch of more than the deadline: receives that it is not serving any more");
 
-    // Whoever fails all the time is left alone, though each of these answers has an HTTP status of 200.
+    // The breaker opens on a dependency that always fails, although each response has HTTP status 200.
     let before = calls.load(Ordering::SeqCst);
     let mut refused = 0;
     for _ in 0..200 {
@@ -105,7 +105,7 @@ fn client(
     Ok(ServiceBuilder::new()
         .layer(DeadlineLayer::grpc(Duration::from_millis(500))?)
         .layer(RetryLayer::grpc(retry)?)
-        // the channel has a body type of its own
+        // The channel has a body type of its own.
         .layer(MapRequestBodyLayer::new(Body::new))
         .layer(BulkheadLayer::grpc(BulkheadConfig::default())?)
         .layer(CircuitBreakerLayer::grpc(CircuitBreakerConfig::default())?)
@@ -116,7 +116,7 @@ fn client(
 async fn serve(reporter: &HealthReporter, calls: Arc<AtomicUsize>) -> Result<SocketAddr, BoxError> {
     let health = Troubled { health: HealthService::from_health_reporter(reporter.clone()), calls, stumbles: 2.into() };
     let layers = ServiceBuilder::new()
-        // refusals become statuses, so that tonic needs to know of nothing
+        // Refusals become statuses, so tonic needs no error handling.
         .layer(RespondLayer::grpc())
         .layer(DeadlineLayer::grpc(Duration::from_secs(5))?)
         .layer(LoadShedLayer::grpc(LoadShedConfig::default())?);
@@ -131,11 +131,11 @@ fn about(service: &str) -> HealthCheckRequest {
     HealthCheckRequest { service: service.to_owned() }
 }
 
-/// tonic-health's service, with trouble.
+/// tonic-health's service, with failures.
 struct Troubled {
     health: HealthService,
     calls: Arc<AtomicUsize>,
-    /// How often it will still stumble.
+    /// How often it will still fail.
     stumbles: AtomicUsize,
 }
 

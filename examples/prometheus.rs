@@ -1,10 +1,11 @@
-//! What does Prometheus see of a dependency that fails for a while?
+//! What Prometheus sees of a dependency that fails for a while.
 //!
 //! ```console
 //! cargo run --release --example prometheus
 //! ```
-//! A service with `/metrics`, and a client of a ledger that fails for a second and a half. It scrapes itself during the outage and
-//! after it, prints the lines that tell of it, and exits with 1 if they do not. `docs/grafana` has a dashboard and alerts for them.
+//! A service with `/metrics`, and a client of a ledger that fails for a second and a half. The service scrapes itself
+//! during the outage and after it, prints the series that show it, and exits with 1 if they do not. `docs/grafana` has
+//! a dashboard and alerts for these metrics.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -28,23 +29,23 @@ use tower::ServiceExt;
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
 
-/// Close to each other where deadlines are.
+/// The buckets are close to each other around the deadlines.
 const BUCKETS: [f64; 13] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 
 /// A hundred calls a second.
 const PACE: Duration = Duration::from_millis(10);
-const WELL: usize = 100;
+const HEALTHY: usize = 100;
 const BROKEN: usize = 150;
-const MENDED: usize = 300;
+const REPAIRED: usize = 300;
 
-/// What Prometheus is to scrape. To be installed before there is much to tell; what came earlier is told later.
+/// The recorder that Prometheus scrapes. Install it early; events from before its installation are published later.
 fn recorder() -> Result<PrometheusHandle, Error> {
-    // Without buckets the exporter makes summaries, of which no quantile can be had over several instances.
+    // Without buckets the exporter makes summaries, and quantiles over several instances cannot be computed.
     let buckets = Matcher::Suffix("_seconds".to_owned());
     let handle = PrometheusBuilder::new().set_buckets_for_metric(buckets, &BUCKETS)?.install_recorder()?;
     let upkeep = handle.clone();
     tokio::spawn(async move {
-        // While nobody scrapes, samples are put together here.
+        // Merges samples while no scrape does.
         let mut ticks = interval(Duration::from_secs(5));
         loop {
             ticks.tick().await;
@@ -54,9 +55,9 @@ fn recorder() -> Result<PrometheusHandle, Error> {
     Ok(handle)
 }
 
-/// The service: each request asks the ledger.
+/// The service: each request calls the ledger.
 fn service(ledger: String, recorder: PrometheusHandle) -> Result<Router, Error> {
-    // The name is what all metrics of these layers carry. Name the dependency, not its hosts.
+    // All metrics of these layers carry this name. Name the dependency, not its hosts.
     let client = stack::client(&ClientConfig::default())?
         .named("ledger")?
         .service(Client::builder(TokioExecutor::new()).build_http());
@@ -74,16 +75,16 @@ fn service(ledger: String, recorder: PrometheusHandle) -> Result<Router, Error> 
         }
     };
     let metrics = move || async move {
-        // What happened in the last second, too.
+        // Includes what happened in the last second.
         Registry::global().publish();
         recorder.render()
     };
     let app = Router::new().route("/pay", get(pay)).layer(stack::server(&ServerConfig::default())?.named("front")?);
-    // Outside of the layers: when they refuse, it is needed most.
+    // Outside of the layers: metrics are needed most while the layers refuse.
     Ok(app.route("/metrics", get(metrics)))
 }
 
-/// The dependency: fails while it is told to.
+/// The dependency. It fails while it is told to.
 fn ledger(broken: Arc<AtomicBool>) -> Router {
     Router::new().fallback(async move || match broken.load(Ordering::SeqCst) {
         true => (StatusCode::INTERNAL_SERVER_ERROR, "no"),
@@ -106,7 +107,7 @@ async fn ask(url: String) -> Result<(StatusCode, String), Error> {
     Ok((status, String::from_utf8_lossy(&body).into_owned()))
 }
 
-/// Asks at a steady pace, whatever becomes of the earlier calls, and returns how many of them went well.
+/// Calls at a steady pace, whether earlier calls have ended or not. Returns how many calls succeeded.
 async fn calls(url: &str, number: usize) -> Result<usize, Error> {
     let mut calls = JoinSet::new();
     let mut ticks = interval(PACE);
@@ -144,8 +145,8 @@ async fn main() -> Result<ExitCode, Error> {
     let front = serve(service(ledger, recorder)?).await?;
     let scrape = || ask(format!("{front}/metrics"));
 
-    let well = calls(&front, WELL).await?;
-    println!("{well} of {WELL} calls are answered while the ledger is well.");
+    let well = calls(&front, HEALTHY).await?;
+    println!("{well} of {HEALTHY} calls are answered while the ledger works.");
 
     broken.store(true, Ordering::SeqCst);
     let answered = calls(&front, BROKEN).await?;
@@ -155,9 +156,9 @@ async fn main() -> Result<ExitCode, Error> {
     print(&during, &[state, "seawall_circuit_breaker_transitions_total", "seawall_rejected_total", "seawall_retries"]);
 
     broken.store(false, Ordering::SeqCst);
-    let again = calls(&front, MENDED).await?;
+    let again = calls(&front, REPAIRED).await?;
     let (_, after) = scrape().await?;
-    println!("{again} of {MENDED} after it was mended; Prometheus sees:");
+    println!("{again} of {REPAIRED} after it was repaired; Prometheus sees:");
     print(&after, &[state, "seawall_call_duration_seconds_count", "seawall_retry_budget_left", "seawall_limit"]);
 
     let refused = sum(&during, "seawall_rejected_total", &["name=\"ledger\"", "reason=\"circuit_open\""]);
@@ -167,15 +168,21 @@ async fn main() -> Result<ExitCode, Error> {
     let counted = sum(&after, "seawall_call_duration_seconds_count", &["name=\"ledger\"", "layer=\"retry\""]);
     let in_buckets =
         sum(&after, "seawall_call_duration_seconds_bucket", &["name=\"ledger\"", "layer=\"retry\"", "le=\"+Inf\""]);
-    let made = (WELL + BROKEN + MENDED) as f64;
+    let made = (HEALTHY + BROKEN + REPAIRED) as f64;
     let checks = [
-        ("well, all is answered", well == WELL),
-        ("broken, it opens, and says so", opened >= 1.0 && sum(&during, state, &["name=\"ledger\""]) >= 1.0),
-        ("the callers are refused at once, and counted", refused > 0.0),
+        ("while the ledger works, all calls are answered", well == HEALTHY),
+        (
+            "while it fails, the breaker opens, and a metric shows it",
+            opened >= 1.0 && sum(&during, state, &["name=\"ledger\""]) >= 1.0,
+        ),
+        ("the calls are refused at once, and counted", refused > 0.0),
         // A fifth of the calls, and the reserve: ten, and one a second.
         ("retries stay within their budget", retries > 0.0 && retries <= 0.2 * made + 20.0),
-        ("mended, it closes by itself", closed >= 1.0 && sum(&after, state, &["name=\"ledger\""]) == 0.0),
-        ("and most calls go well again", again > MENDED / 2),
+        (
+            "after the repair, the breaker closes by itself",
+            closed >= 1.0 && sum(&after, state, &["name=\"ledger\""]) == 0.0,
+        ),
+        ("most calls succeed again", again > REPAIRED / 2),
         ("each call is counted once, and in a bucket", counted == made && in_buckets == made),
     ];
     for (what, holds) in checks {

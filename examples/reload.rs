@@ -1,12 +1,12 @@
-//! How do I change settings of a service at work, without a restart and without a failed call?
+//! How do I change the settings of a running service, without a restart and without a failed call?
 //!
 //! ```text
 //! cargo run --release --all-features --example reload [-- --in-flight 10000 --reloads 100]
 //! cargo run --release --all-features --example reload -- --watch settings.toml
 //! ```
-//! A client whose settings are in a file. An edit of it, in place or by the rename that editors and
-//! deployments do, holds for calls from then on. By itself the example keeps ten thousand calls in flight, on real
-//! sockets, while the file is replaced a hundred times, and once by one that is wrong. It exits with 1 if a call failed.
+//! A client whose settings are in a file. An edit of the file, in place or by rename as editors and deployments do,
+//! applies to later calls. Without arguments the example keeps ten thousand calls in flight on real sockets while the
+//! file is replaced a hundred times, and once by an invalid one. It exits with 1 if a call failed.
 
 #![allow(clippy::disallowed_methods, reason = "files are edited in real time")]
 
@@ -49,17 +49,17 @@ struct Options {
     /// How often the settings are replaced.
     #[arg(long, default_value_t = 100)]
     reloads: u32,
-    /// Watch this file instead, and tell what becomes of each edit, until interrupted.
+    /// Watch this file instead, and print the outcome of each edit, until interrupted.
     #[arg(long)]
     watch: Option<PathBuf>,
 }
 
-/// The settings in a text. All that is wrong with it is in the error.
+/// Parses the settings. The error lists all faults.
 fn read(text: &str) -> Result<Config, InvalidConfig> {
     config::load(toml::Deserializer::parse(text).map_err(InvalidConfig::unreadable)?)
 }
 
-/// What is wrong with the settings that were read last, if they were not applied.
+/// The faults of the settings that were read last, if they were not applied.
 fn faults() -> Vec<String> {
     let condition = Registry::global().snapshot().components.into_iter().map(|component| component.condition);
     condition
@@ -77,7 +77,7 @@ fn main() -> Result<ExitCode, Error> {
     }
 }
 
-/// For trying it with an editor.
+/// For edits by hand.
 async fn watch(file: &Path) -> Result<ExitCode, Error> {
     if !file.exists() {
         fs::write(file, settings(64, Duration::from_secs(2)))?;
@@ -87,13 +87,13 @@ async fn watch(file: &Path) -> Result<ExitCode, Error> {
     let payments = stacks.client("payments")?;
     stacks.check_names()?;
     let _following = stacks.follow(followed);
-    println!("edit {}; each change is tried within two seconds", file.display());
+    println!("edit {}; each change is read within two seconds", file.display());
     let (mut limit, mut told) = (payments.bulkhead().limit(), Vec::new());
     loop {
         sleep(Duration::from_millis(200)).await;
         let (now, faults) = (payments.bulkhead().limit(), faults());
         if faults != told && !faults.is_empty() {
-            println!("not applied, all stays as it is:\n  {}", faults.join("\n  "));
+            println!("not applied, nothing has changed:\n  {}", faults.join("\n  "));
         }
         if now != limit {
             println!("applied: {now} permits");
@@ -109,7 +109,7 @@ fn settings(permits: u32, deadline: Duration) -> String {
     )
 }
 
-/// Replaces the file as editors and deployments do: by another one that takes its name. Now and then it is written in place.
+/// Replaces the file by rename, as editors and deployments do. Now and then it writes in place.
 fn replace(file: &Path, text: &str, in_place: bool) -> Result<(), Error> {
     if in_place {
         return Ok(fs::write(file, text)?);
@@ -119,13 +119,13 @@ fn replace(file: &Path, text: &str, in_place: bool) -> Result<(), Error> {
     Ok(fs::rename(draft, file)?)
 }
 
-/// How long the dependency takes for an answer at the least, and at the most: calls end and begin all the time.
+/// The shortest and the longest time of an answer of the dependency: calls end and begin all the time.
 const WORK: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(3)];
 
-/// From one reload to the next.
+/// The pause between two reloads.
 const PACE: Duration = Duration::from_millis(40);
 
-/// An HTTP/2 service on loopback that takes its time.
+/// A slow HTTP/2 service on loopback.
 async fn dependency(streams: u32) -> Result<SocketAddr, Error> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;
@@ -162,7 +162,7 @@ struct Tally {
 
 type Payments = stack::Client<Client<HttpConnector, ReplayBody<Empty<Bytes>>>>;
 
-/// Calls one after another, until it is over.
+/// Makes one call after another until the run ends.
 async fn caller(client: Payments, address: SocketAddr, tally: Arc<Tally>) {
     while !tally.is_over.load(Ordering::Relaxed) {
         let now = tally.in_flight.fetch_add(1, Ordering::Relaxed) + 1;
@@ -211,7 +211,7 @@ async fn hold_in(folder: &Path, options: &Options) -> Result<ExitCode, Error> {
     let style = ProgressStyle::with_template("{bar:40} {pos}/{len} reloads, {elapsed}")?;
     let bar = ProgressBar::new(options.reloads.into()).with_style(style);
     for reload in 0..options.reloads {
-        // From far more permits than there are calls down to half of what is in flight, and back.
+        // From far more permits than there are calls down to half of the calls in flight, and back.
         let permits = if reload % 2 == 0 { options.in_flight / 2 } else { 2 * options.in_flight };
         let deadline = Duration::from_secs(if reload % 3 == 0 { 30 } else { 60 });
         replace(&file, &settings(permits.max(1), deadline), reload % 10 == 9)?;
@@ -225,11 +225,11 @@ async fn hold_in(folder: &Path, options: &Options) -> Result<ExitCode, Error> {
     let following = stacks.follow(followed);
     let wrong = "[client.payments.bulkhead]\nmax_concurrent = 0\nmax_wait = \"soon\"\n[client.payments.deadlin]\n";
     replace(&file, wrong, false)?;
-    until(|| !faults().is_empty(), "the wrong file is seen").await?;
+    until(|| !faults().is_empty(), "the invalid file is detected").await?;
     let told = faults().join("\n  ");
     let is_kept = payments.bulkhead().limit() == before;
     drop(following);
-    println!("of the one that is wrong:\n  {told}\n");
+    println!("faults of the invalid file:\n  {told}\n");
 
     tally.is_over.store(true, Ordering::Relaxed);
     for caller in callers {
@@ -253,7 +253,7 @@ async fn until(holds: impl FnMut() -> bool, what: &str) -> Result<(), Error> {
     let start = Instant::now();
     while !holds() {
         if start.elapsed() > Duration::from_secs(60) {
-            return Err(format!("after a minute it is still not so that {what}").into());
+            return Err(format!("after a minute this is still not true: {what}").into());
         }
         sleep(Duration::from_millis(2)).await;
     }

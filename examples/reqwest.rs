@@ -1,6 +1,6 @@
-//! `reqwest::Client` with its layers: an upload that streams is sent again when the server has a bad moment.
+//! `reqwest::Client` with its layers: a streamed upload is retried after a transient failure of the server.
 //!
-//! It brings its own server, and fails if what it prints is not so.
+//! The example brings its own server, and fails if its output is not as expected.
 //!
 //! ```console
 //! cargo run --example reqwest --features reqwest
@@ -34,10 +34,10 @@ async fn main() -> Result<(), BoxError> {
         .layer(DeadlineLayer::http(Duration::from_secs(2))?)
         .layer(RetryLayer::http(RetryConfig::default())?)
         .layer(CircuitBreakerLayer::http(CircuitBreakerConfig::default())?)
-        // Timeouts, redirects, headers: what is set on the client stays as it is.
+        // Timeouts, redirects and headers of the client stay as they are set.
         .service(ReqwestService::new(reqwest::Client::builder().no_proxy().build()?));
 
-    // A stream can be read once only. What has passed is kept, so that it can be sent again.
+    // A stream can be read once only. The layer keeps what has passed, so that a retry can replay it.
     let chunks = ["one ", "two ", "three"].map(|chunk| Ok::<_, Infallible>(Frame::data(Bytes::from(chunk))));
     let upload = StreamBody::new(futures::stream::iter(chunks));
     let (answer, told) = report(client.oneshot(Request::put(format!("http://{server}/")).body(upload)?)).await;
@@ -51,7 +51,7 @@ async fn main() -> Result<(), BoxError> {
     Ok(())
 }
 
-/// Refuses the first request, and answers the others with what they sent.
+/// Refuses the first request, and echoes the others.
 async fn server() -> std::io::Result<SocketAddr> {
     let requests = Arc::new(AtomicU32::new(0));
     let answer =

@@ -1,10 +1,11 @@
-//! A service that is offered five times what it can do, and keeps answering what it can; slow readers cost it no place.
+//! A service under five times its capacity keeps answering what it can, and slow readers hold no permit.
 //!
 //! ```text
 //! cargo run --release --example server
 //! ```
-//! An axum service with seawall's layers in front, and callers of its own: for a second they ask it for more work than its four
-//! workers can do, while eight readers hold a large answer each and do not read on. It exits with 1 if it does not hold.
+//! An axum service with seawall's layers in front, and callers of its own: for a second they send more work than the
+//! four workers can do, while eight readers hold a large response each and do not read on. It exits with 1 if a check
+//! fails.
 
 #![allow(clippy::disallowed_methods, reason = "callers live in real time")]
 
@@ -36,9 +37,9 @@ type Error = Box<dyn std::error::Error + Send + Sync>;
 
 const WORKERS: u32 = 4;
 const WORK: Duration = Duration::from_millis(20);
-/// How long an answer is of use.
+/// How long an answer is useful.
 const DEADLINE: Duration = Duration::from_millis(500);
-/// How long a reader may take for the answer's body.
+/// How long a reader may take for the body of the response.
 const READ_WITHIN: Duration = Duration::from_millis(1400);
 
 /// A second of load, at five times the 200 requests a second that the workers can do.
@@ -47,19 +48,19 @@ const SLOW_READERS: usize = 8;
 
 /// The service, and a handle that shows how busy it is.
 fn service() -> Result<(Router, LoadShedHandle), Error> {
-    // What it can do at once. All else is the defaults.
+    // How many requests it can serve at once. The rest are defaults.
     let shed = LoadShedLayer::http(LoadShedConfig { max_in_flight: WORKERS, ..Default::default() })?;
     let handle = shed.handle();
     let layers = ServiceBuilder::new()
-        // Outermost: refusals and cuts become answers, 503 and 504 with Retry-After, so axum needs no error handler.
+        // Outermost: refusals and cuts become 503 and 504 with Retry-After, so axum needs no error handler.
         .layer(RespondLayer::new())
-        // The deadline is that of the work. Readers have a time of their own, since their network may be slow.
+        // The deadline bounds the work. Readers have a bound of their own, since their network may be slow.
         .layer(DeadlineLayer::http(DeadlineConfig {
             timeout: DEADLINE,
             body_timeout: Some(READ_WITHIN),
             ..Default::default()
         })?)
-        // Inside the deadline: what cannot be done in the time left is refused at once.
+        // Inside the deadline: a request that cannot be served in the time left is refused at once.
         .layer(shed);
     let workers = Arc::new(Semaphore::new(WORKERS as usize));
     let app = Router::new().route("/work", get(work)).route("/report", get(report)).layer(layers).with_state(workers);
@@ -72,7 +73,7 @@ async fn work(State(workers): State<Arc<Semaphore>>) -> &'static str {
     "done"
 }
 
-/// More than fits into the buffers of a connection.
+/// More than the buffers of a connection hold.
 async fn report() -> Body {
     let page = Bytes::from(vec![b'.'; 64 * 1024]);
     Body::from_stream(futures::stream::iter((0..1024).map(move |_| Ok::<_, std::io::Error>(page.clone()))))
@@ -91,7 +92,7 @@ async fn main() -> Result<ExitCode, Error> {
     for _ in 0..SLOW_READERS {
         readers.push(callers.ask("/report").await?);
     }
-    println!("{SLOW_READERS} slow readers have their heads: {} of {WORKERS} places are taken", handle.in_flight());
+    println!("{SLOW_READERS} slow readers have their heads: {} of {WORKERS} permits are in use", handle.in_flight());
     let none_taken = handle.in_flight() == 0;
 
     let Seen { good, shed, late, p99 } = callers.overload().await?;
@@ -103,7 +104,7 @@ async fn main() -> Result<ExitCode, Error> {
     sleep_until(heads + READ_WITHIN + Duration::from_millis(100)).await;
     let mut cut = 0;
     for reader in readers {
-        // What the buffers held is still there; what comes after it is not.
+        // What was buffered is still delivered; the rest is not.
         cut += usize::from(reader.into_body().collect().await.is_err());
     }
     println!("{cut} slow readers were cut after {READ_WITHIN:?}");
@@ -113,7 +114,7 @@ async fn main() -> Result<ExitCode, Error> {
     Ok(if held { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// What the callers got.
+/// What the callers received.
 #[derive(Default)]
 struct Seen {
     good: usize,
@@ -134,7 +135,7 @@ impl Callers {
         Ok(self.client.request(request).await?)
     }
 
-    /// Asks at a steady rate, whatever becomes of the earlier requests.
+    /// Sends requests at a steady rate, whether earlier requests have ended or not.
     async fn overload(&self) -> Result<Seen, Error> {
         let mut calls = JoinSet::new();
         let mut ticks = interval(Duration::from_secs(1) / OFFERED);

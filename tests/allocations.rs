@@ -1,5 +1,5 @@
-//! Nothing is allocated on the path of a call that goes well: a free bulkhead, a closed breaker, a first attempt that
-//! succeeds.
+//! A call that succeeds allocates nothing in a layer that is not saturated: a free bulkhead, a closed breaker, a first
+//! attempt that succeeds.
 
 use std::future::{Future, Ready, poll_fn, ready};
 use std::pin::pin;
@@ -21,7 +21,7 @@ fn callee() -> Callee {
     service_fn(|request| ready(Ok(request)))
 }
 
-/// What a thousand calls allocate, after some that may set things up.
+/// Counts the allocations of a thousand calls, after some warm-up calls.
 fn allocations<S>(mut service: S) -> u64
 where
     S: Service<u32, Response = u32, Error = BoxError>,
@@ -45,7 +45,7 @@ where
 }
 
 #[test]
-fn the_counter_counts() {
+fn counting_allocator_counts() {
     let boxes = service_fn(|request: u32| {
         let boxed = Box::new(request);
         poll_fn(move |_| Poll::Ready(Ok::<u32, BoxError>(*boxed)))
@@ -54,47 +54,47 @@ fn the_counter_counts() {
 }
 
 #[test]
-fn a_deadline_allocates_nothing() {
+fn deadline_allocates_nothing() {
     assert_eq!(allocations(deadline().layer(callee())), 0);
 }
 
 #[test]
-fn a_first_attempt_that_succeeds_allocates_nothing() {
+fn successful_first_attempt_allocates_nothing() {
     assert_eq!(allocations(retry().layer(callee())), 0);
 }
 
 #[test]
-fn a_closed_circuit_breaker_allocates_nothing() {
+fn closed_circuit_breaker_allocates_nothing() {
     assert_eq!(allocations(circuit_breaker().layer(callee())), 0);
 }
 
 #[test]
-fn a_free_bulkhead_allocates_nothing() {
+fn free_bulkhead_allocates_nothing() {
     assert_eq!(allocations(bulkhead().layer(callee())), 0);
 }
 
 #[test]
-fn a_rate_that_is_not_used_up_allocates_nothing() {
+fn unexhausted_rate_limit_allocates_nothing() {
     let config = RateLimitConfig { permits: 1_000_000, ..RateLimitConfig::default() };
     assert_eq!(allocations(RateLimitLayer::new(config).unwrap().layer(callee())), 0);
 }
 
 #[test]
-fn a_load_shed_with_room_allocates_nothing() {
+fn unsaturated_load_shed_allocates_nothing() {
     assert_eq!(allocations(load_shed().layer(callee())), 0);
 }
 
 #[test]
-fn the_full_stacks_allocate_nothing() {
+fn full_stacks_allocate_nothing() {
     let client = ServiceBuilder::new().layer(deadline()).layer(retry()).layer(bulkhead()).layer(circuit_breaker());
     assert_eq!(allocations(client.service(callee())), 0);
     let server = ServiceBuilder::new().layer(load_shed()).layer(deadline());
     assert_eq!(allocations(server.service(callee())), 0);
 }
 
-/// A call that waits for its answer, as those over a network do.
+/// The answer is not ready at the first poll, as in a call over a network.
 #[test]
-fn calls_that_wait_for_their_answers_allocate_nothing() {
+fn pending_calls_allocate_nothing() {
     let waiting = || {
         service_fn(|request: u32| async move {
             let mut asked = false;
@@ -111,9 +111,9 @@ fn calls_that_wait_for_their_answers_allocate_nothing() {
     assert_eq!(allocations(client.service(waiting())), 0);
 }
 
-/// A name costs no memory on a call's path either, once each kind of outcome has occurred.
+/// A named layer allocates nothing on the path of a call either, once each kind of outcome has occurred.
 #[test]
-fn the_full_stacks_allocate_nothing_with_a_name() {
+fn named_full_stacks_allocate_nothing() {
     let registry = Registry::new();
     let limit = RateLimitConfig { permits: 1_000_000, ..RateLimitConfig::default() };
     let client = ServiceBuilder::new()
@@ -131,7 +131,7 @@ fn the_full_stacks_allocate_nothing_with_a_name() {
 
 #[cfg(feature = "http")]
 #[test]
-fn a_request_without_a_deadline_is_passed_on_as_it_is() {
+fn request_without_deadline_passes_unchanged() {
     use http::{Request, Response};
     use seawall::http::propagation::{ExtractLayer, InjectLayer, PropagationConfig};
 
@@ -144,10 +144,11 @@ fn a_request_without_a_deadline_is_passed_on_as_it_is() {
     assert_eq!(allocations(layers.service(callee)), 0);
 }
 
-/// A body costs what is kept for it: a slot for the response, and the request's, so that a retry can send it again.
+/// A body allocates what is kept for it: a slot for the response body, and the request body, so that a retry can
+/// replay it.
 #[cfg(feature = "http")]
 #[test]
-fn http_call_with_bodies_allocates_nine_times_at_most() {
+fn http_call_with_bodies_allocates_at_most_nine_times() {
     use bytes::Bytes;
     use http::{Request, Response};
     use http_body::Body;
@@ -164,7 +165,7 @@ fn http_call_with_bodies_allocates_nine_times_at_most() {
         let cx = &mut Context::from_waker(Waker::noop());
         assert!(service.poll_ready(cx).is_ready());
         let request = Request::new(Full::new(Bytes::from_static(b"a question")));
-        let Poll::Ready(Ok(response)) = pin!(service.call(request)).poll(cx) else { panic!("it is there") };
+        let Poll::Ready(Ok(response)) = pin!(service.call(request)).poll(cx) else { panic!("the call is pending") };
         let mut body = pin!(response.into_body());
         while let Poll::Ready(Some(frame)) = body.as_mut().poll_frame(cx) {
             assert!(frame.is_ok());

@@ -1,4 +1,4 @@
-//! The layers on a real axum router: one layer value is one state, however often axum applies it.
+//! The layers on a real axum router: one layer value has one state, however often axum applies the layer.
 #![cfg(feature = "http")]
 
 use std::time::Duration;
@@ -11,16 +11,16 @@ use seawall::http::respond::RespondLayer;
 use seawall::rate_limit::{RateLimitConfig, RateLimitLayer};
 use tower::{ServiceBuilder, ServiceExt};
 
-fn ten_routes_and_five_an_hour() -> Router {
+fn router_with_ten_routes_and_five_calls_an_hour() -> Router {
     let config = RateLimitConfig { permits: 5, per: Duration::from_secs(3600), burst: Some(5), ..Default::default() };
     let layers = ServiceBuilder::new().layer(RespondLayer::new()).layer(RateLimitLayer::new(config).unwrap());
     (0..10).fold(Router::new(), |router, n| router.route(&format!("/{n}"), get(|| async { "hello" }))).layer(layers)
 }
 
-/// A raw `Router`, one that is not served by `axum::serve`, applies its layers anew for each request.
+/// A raw `Router`, not served by `axum::serve`, applies its layers again for each request.
 #[tokio::test]
-async fn a_raw_router_with_many_routes_has_one_limit() {
-    let app = ten_routes_and_five_an_hour();
+async fn raw_router_with_many_routes_has_one_limit() {
+    let app = router_with_ten_routes_and_five_calls_an_hour();
     let mut served = 0;
     for n in 0..20 {
         let request = Request::builder().uri(format!("/{}", n % 10)).body(Body::empty()).unwrap();

@@ -1,4 +1,4 @@
-//! The bulkhead layer, through its public face and in virtual time.
+//! The bulkhead layer, through its public API and in virtual time.
 #![allow(clippy::disallowed_methods, reason = "tests sleep and look at the clock as users do")]
 
 use std::future::pending;
@@ -53,7 +53,7 @@ fn reason<T>(answer: Result<T, BoxError>) -> Option<Reason> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_more_calls_run_than_may_and_the_rest_waits() {
+async fn calls_beyond_the_limit_wait() {
     let layer = layer(2);
     let handle = layer.handle();
     let running = Arc::new(AtomicUsize::new(0));
@@ -77,7 +77,8 @@ async fn no_more_calls_run_than_may_and_the_rest_waits() {
     assert_eq!((start.elapsed(), handle.in_flight(), handle.waiting()), (3 * SECOND, 0, 0));
 }
 
-/// tower's `LoadShed<ConcurrencyLimit>` sheds everything while nothing is in flight, because readied clones hold permits.
+/// tower's `LoadShed<ConcurrencyLimit>` refuses everything while nothing is in flight, because readied clones hold
+/// permits.
 #[tokio::test(start_paused = true)]
 async fn idle_readied_clones_hold_no_permit() {
     let service = layer(1).layer(sleeper());
@@ -91,9 +92,9 @@ async fn idle_readied_clones_hold_no_permit() {
     }
 }
 
-/// tower-resilience's bulkhead waits for ever by default: 10,000 of 10,000 callers parked.
+/// By default tower-resilience's bulkhead waits without a bound: 10,000 of 10,000 callers were parked.
 #[tokio::test(start_paused = true)]
-async fn by_default_nobody_waits_for_ever_and_the_queue_is_bounded() {
+async fn default_queue_and_wait_are_bounded() {
     let layer = layer(1);
     let handle = layer.handle();
     let service = layer.layer(service_fn(|()| pending::<Result<(), BoxError>>()));
@@ -113,7 +114,7 @@ async fn by_default_nobody_waits_for_ever_and_the_queue_is_bounded() {
 
 /// tower-resilience's outlier layer spins while it waits: 463,754 polls in 200 ms.
 #[tokio::test(start_paused = true)]
-async fn who_waits_is_polled_only_when_there_is_something_to_tell() {
+async fn queued_call_is_woken_only_with_its_outcome() {
     let service = layer(1).layer(sleeper());
     let _running = tokio::spawn(service.clone().oneshot(5000));
     tokio::task::yield_now().await;
@@ -127,9 +128,9 @@ async fn who_waits_is_polled_only_when_there_is_something_to_tell() {
     assert!(polls <= 4, "{polls}");
 }
 
-/// Netflix' limiter lets more in than its limit under a race; its own test tolerates five.
+/// Netflix' limiter exceeds its limit under a race; its own test tolerates five calls too many.
 #[test]
-fn no_race_admits_too_many() {
+fn concurrent_admissions_stay_within_the_limit() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_time().build().unwrap();
     let layer = BulkheadLayer::new(BulkheadConfig { max_waiting: 64, max_wait: Duration::from_secs(600), ..config(3) })
         .unwrap();
@@ -161,7 +162,7 @@ fn no_race_admits_too_many() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn dropped_at_any_poll_everything_is_back() {
+async fn call_dropped_at_any_poll_releases_everything() {
     for polls in 0..8 {
         for busy in [false, true] {
             let layer = layer(1);
@@ -192,7 +193,7 @@ async fn dropped_at_any_poll_everything_is_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_panic_of_the_callee_gives_everything_back() {
+async fn panic_in_the_callee_releases_the_permit() {
     let layer = layer(1);
     let handle = layer.handle();
     let in_call = layer.layer(service_fn(|()| -> std::future::Ready<Result<(), BoxError>> { panic!("in call") }));
@@ -203,7 +204,7 @@ async fn a_panic_of_the_callee_gives_everything_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refusal_comes_within_one_poll_and_lets_go_of_a_readied_callee() {
+async fn refusal_takes_one_poll_and_releases_a_readied_callee() {
     let config = BulkheadConfig { max_waiting: 0, ..config(1) };
     let limited = ConcurrencyLimitLayer::new(2).layer(sleeper());
     let mut observer = limited.clone();
@@ -213,13 +214,13 @@ async fn a_refusal_comes_within_one_poll_and_lets_go_of_a_readied_callee() {
     let mut refused = service.clone();
     refused.ready().await.unwrap();
     let mut call = pin!(refused.call(1));
-    let Poll::Ready(answer) = poll!(&mut call) else { panic!("not at once") };
+    let Poll::Ready(answer) = poll!(&mut call) else { panic!("the refusal took more than one poll") };
     assert_eq!(reason(answer), Some(Reason::QueueFull));
     assert!(observer.ready().now_or_never().is_some(), "the callee's second permit is free");
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_waits_holds_nothing_of_the_callee() {
+async fn queued_call_releases_a_readied_callee() {
     let limited = ConcurrencyLimitLayer::new(2).layer(sleeper());
     let mut observer = limited.clone();
     let service = layer(1).layer(limited);
@@ -235,7 +236,7 @@ async fn who_waits_holds_nothing_of_the_callee() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn waiting_calls_go_by_priority_and_order() {
+async fn queued_calls_go_by_priority_and_then_order() {
     for (order, expected) in [(Order::Fifo, [2, 0, 1]), (Order::Lifo, [2, 1, 0])] {
         let service = BulkheadLayer::new(BulkheadConfig { order, ..config(1) }).unwrap().layer(sleeper());
         let _running = tokio::spawn(service.clone().oneshot(100));
@@ -255,7 +256,7 @@ async fn waiting_calls_go_by_priority_and_order() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_cannot_be_served_in_time_is_told_at_once_and_nobody_is_served_too_late() {
+async fn call_without_enough_time_is_refused_at_once() {
     let layer = layer(1);
     let service = layer.layer(sleeper());
     for _ in 0..100 {
@@ -266,7 +267,9 @@ async fn who_cannot_be_served_in_time_is_told_at_once_and_nobody_is_served_too_l
     for call in &mut calls[..3] {
         assert!(poll!(call).is_pending());
     }
-    let Poll::Ready(answer) = poll!(&mut calls[3]) else { panic!("its turn would come after 300 ms and end at 400") };
+    let Poll::Ready(answer) = poll!(&mut calls[3]) else {
+        panic!("it would get its permit after 300 ms and end at 400 ms")
+    };
     let rejected = rejected(answer).unwrap();
     assert_eq!((rejected.layer(), rejected.reason()), ("bulkhead", Reason::NotInTime));
     assert_eq!(rejected.retry_after().unwrap().as_millis(), 300);
@@ -276,18 +279,18 @@ async fn who_cannot_be_served_in_time_is_told_at_once_and_nobody_is_served_too_l
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_without_a_deadline_holds_its_permit_no_longer_than_the_bound() {
+async fn call_without_deadline_releases_its_permit_at_max_hold() {
     let layer = BulkheadLayer::new(BulkheadConfig { max_hold: 3 * SECOND, ..config(1) }).unwrap();
     let handle = layer.handle();
     let mut service = layer.layer(sleeper());
     let mut hangs = Box::pin(service.ready().await.unwrap().call(1_000_000));
     let start = Instant::now();
     assert_eq!(reason((&mut hangs).await), Some(Reason::HoldExceeded));
-    assert_eq!((start.elapsed(), handle.in_flight()), (3 * SECOND, 0), "while the future is kept");
+    assert_eq!((start.elapsed(), handle.in_flight()), (3 * SECOND, 0), "the future still exists");
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_layer_value_is_one_bulkhead_and_keys_have_permits_of_their_own() {
+async fn services_share_permits_and_each_key_has_its_own() {
     let layer = BulkheadLayer::new(BulkheadConfig { max_waiting: 0, ..config(1) }).unwrap();
     let _running = tokio::spawn(layer.layer(sleeper()).oneshot(1000));
     tokio::task::yield_now().await;
@@ -308,7 +311,7 @@ async fn one_layer_value_is_one_bulkhead_and_keys_have_permits_of_their_own() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn heavy_calls_take_more_and_the_limit_changes_at_work() {
+async fn heavy_calls_take_more_permits_and_the_limit_can_change() {
     let layer = layer(10).weighed_by(|ms: &u32| *ms);
     let handle = layer.handle();
     let service = layer.layer(sleeper());
@@ -319,11 +322,11 @@ async fn heavy_calls_take_more_and_the_limit_changes_at_work() {
     handle.set_limit(NonZeroU32::new(11).unwrap());
     assert_eq!((handle.in_flight(), handle.waiting(), handle.limit()), (11, 0, 11));
     assert_eq!(tokio::join!(heavy, light).1.unwrap(), 3);
-    assert_eq!(service.oneshot(50).await.unwrap(), 50, "more than there are runs alone");
+    assert_eq!(service.oneshot(50).await.unwrap(), 50, "a call heavier than the limit runs alone");
     assert_eq!(handle.in_flight(), 0);
 }
 
-/// A classifier whose responses go on: the permit lives in them.
+/// A classifier whose calls last until their response streams end; the permit lives in the stream.
 #[derive(Clone)]
 struct Streams;
 
@@ -355,7 +358,7 @@ impl Classify<u32> for Streams {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_permit_is_held_until_the_call_is_over_and_says_when_that_must_be() {
+async fn permit_lasts_until_the_call_ends_and_knows_its_expiry() {
     let layer = layer(1).with_classifier(Streams);
     let handle = layer.handle();
     let service = layer.layer(sleeper());
@@ -367,20 +370,20 @@ async fn the_permit_is_held_until_the_call_is_over_and_says_when_that_must_be() 
     guard.settle(Verdict::Success);
     assert_eq!(handle.in_flight(), 0);
     drop(service.oneshot(10).await.unwrap());
-    assert_eq!(handle.in_flight(), 0, "a stream that is dropped ends the call too");
+    assert_eq!(handle.in_flight(), 0, "dropping the stream ends the call too");
 }
 
 #[tokio::test(start_paused = true)]
-async fn quick_call_is_tried_though_others_have_queued_further_in() {
+async fn quick_call_is_admitted_after_calls_queued_further_in() {
     let inner = layer(1);
     let outer = layer(100);
     let service = outer.layer(inner.layer(sleeper()));
-    // Fifty calls that take ten milliseconds each, one after the other: the last waits for half a second.
+    // Fifty calls of ten milliseconds each run one after the other: the last one waits for half a second.
     let calls = (0..50).map(|_| service.clone().oneshot(10));
     for answer in join_all(calls).await {
         answer.unwrap();
     }
-    // Permits were held for a quarter of a second on average, but some for 10 ms only, and there are free ones.
+    // Permits were held for a quarter of a second on average, but some for 10 ms only, and permits are free.
     let mut busy = Box::pin(service.clone().oneshot(1));
     assert!(poll!(&mut busy).is_pending());
     advance(MS).await;
@@ -390,7 +393,7 @@ async fn quick_call_is_tried_though_others_have_queued_further_in() {
 }
 
 #[test]
-fn all_faults_of_a_configuration_are_told_at_once() {
+fn every_fault_of_a_config_is_reported_at_once() {
     let config = BulkheadConfig {
         max_concurrent: 0,
         max_wait: Duration::MAX,

@@ -1,4 +1,4 @@
-//! The deadline layer, through its public face and in virtual time.
+//! The deadline layer, through its public API and in virtual time.
 #![allow(clippy::disallowed_methods, reason = "tests sleep and look at the clock as users do")]
 
 use std::future::pending;
@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tower::{BoxError, Layer, Service, ServiceExt, service_fn};
 
 const SECOND: Duration = Duration::from_secs(1);
-/// What takes as long as that hangs, on however busy a machine.
+/// A call that takes this long hangs, however busy the machine is.
 const HANGS: Duration = Duration::from_secs(300);
 
 fn layer(timeout: Duration) -> DeadlineLayer {
@@ -24,7 +24,7 @@ fn layer(timeout: Duration) -> DeadlineLayer {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_that_never_answers_ends_at_its_deadline() {
+async fn hanging_call_ends_at_its_deadline() {
     let service = layer(SECOND).layer(service_fn(|()| pending::<Result<(), BoxError>>()));
     let start = Instant::now();
     let error = service.oneshot(()).await.unwrap_err();
@@ -33,16 +33,16 @@ async fn a_call_that_never_answers_ends_at_its_deadline() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_earlier_of_two_deadlines_counts() {
+async fn earlier_of_two_deadlines_holds() {
     let inner = service_fn(|()| async { Ok::<_, BoxError>(context::time_left()) });
     let outer = service_fn(move |()| layer(10 * SECOND).layer(inner).oneshot(()));
     assert_eq!(layer(SECOND).layer(outer).oneshot(()).await.unwrap(), Some(SECOND));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_without_time_left_is_not_sent() {
+async fn call_without_time_left_is_not_sent() {
     let outer = service_fn(|()| async {
-        // Spawned work outlives the call that it came from, and keeps its deadline.
+        // Spawned work outlives the call that spawned it, and keeps the call's deadline.
         let background = tokio::spawn(context::carry(async {
             sleep(2 * SECOND).await;
             let sent = service_fn(|()| async { Ok::<_, std::io::Error>("sent") });
@@ -56,7 +56,7 @@ async fn a_call_without_time_left_is_not_sent() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_in_the_same_moment_is_not_thrown_away() {
+async fn answer_at_the_deadline_is_returned() {
     let service = layer(SECOND).layer(service_fn(|()| async {
         sleep(SECOND).await;
         Ok::<_, BoxError>("just in time")
@@ -65,7 +65,7 @@ async fn an_answer_in_the_same_moment_is_not_thrown_away() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_moved_out_of_the_context_that_enforced_its_deadline_still_ends() {
+async fn call_moved_out_of_its_context_still_ends() {
     let (escape, mut escaped) = tokio::sync::mpsc::unbounded_channel();
     let inner = layer(10 * SECOND).layer(service_fn(|()| pending::<Result<(), BoxError>>()));
     let outer = service_fn(move |()| {
@@ -84,22 +84,23 @@ async fn a_call_moved_out_of_the_context_that_enforced_its_deadline_still_ends()
     assert_eq!(start.elapsed(), SECOND);
 }
 
-/// Two callers share one call. The first, in whose task it began, gives up; the other is not left with a call without end.
+/// Two tasks share one call. The first one, in which the call began, is dropped; the call must still end for the
+/// other.
 #[tokio::test(start_paused = true)]
-async fn a_call_shared_by_two_tasks_ends_for_the_one_that_stays() {
+async fn shared_call_ends_after_its_first_task_is_dropped() {
     let inner = layer(10 * SECOND).layer(service_fn(|()| pending::<Result<(), BoxError>>()));
     let shared = inner.oneshot(()).map(|answer| answer.is_err()).shared();
     let theirs = shared.clone();
     let outer = service_fn(move |()| theirs.clone().map(Ok::<_, BoxError>));
     let first = tokio::spawn(layer(SECOND).layer(outer).oneshot(()));
     tokio::task::yield_now().await;
-    assert!(timeout(5 * SECOND, shared).await.expect("it has a bound"));
+    assert!(timeout(5 * SECOND, shared).await.expect("the call ends"));
     first.await.unwrap().ok();
 }
 
-/// Synchronous code in the middle waits by itself: nobody polls the layer outside of it meanwhile.
+/// Synchronous code in between blocks on the inner call, so the outer layer is not polled meanwhile.
 #[test]
-fn a_call_that_is_blocked_on_within_another_still_ends() {
+fn blocking_nested_call_still_ends() {
     let (done, finished) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_time().build().unwrap();
@@ -118,7 +119,7 @@ fn a_call_that_is_blocked_on_within_another_still_ends() {
     assert_eq!(finished.recv_timeout(HANGS), Ok(true));
 }
 
-/// Two executors whose wakers are no pointers to anything: they must not be taken for one.
+/// Two executors whose wakers hold a null data pointer: the layer must not take them for the same task.
 #[test]
 fn nested_executor_whose_waker_has_no_data_ends_its_call() {
     fn run<F: Future>(waker: &Waker, future: F) -> F::Output {
@@ -152,7 +153,7 @@ fn nested_executor_whose_waker_has_no_data_ends_its_call() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn deadlines_near_the_end_of_time_saturate() {
+async fn deadlines_near_the_largest_instant_saturate() {
     let ten_years = Duration::from_secs(10 * 365 * 24 * 3600);
     let service = layer(ten_years).layer(service_fn(|()| async {
         sleep(SECOND).await;
@@ -163,9 +164,9 @@ async fn deadlines_near_the_end_of_time_saturate() {
     assert_eq!(error.faults()[0].path(), "timeout");
 }
 
-/// A first attempt has failed by itself when the head's time is over: that is what the caller gets.
+/// A first attempt failed before the head timeout: the caller gets that failure.
 #[tokio::test(start_paused = true)]
-async fn the_time_of_the_head_is_that_of_all_attempts_and_replaces_no_failure() {
+async fn head_timeout_spans_attempts_and_keeps_the_failure() {
     let attempts = AtomicU32::new(0);
     let callee = service_fn(|()| async {
         if attempts.fetch_add(1, Ordering::Relaxed) > 0 {
@@ -184,7 +185,7 @@ async fn the_time_of_the_head_is_that_of_all_attempts_and_replaces_no_failure() 
     }
 }
 
-/// How long a call that hangs takes to end, what ends it, and what it saw as left.
+/// How long a hanging call takes to end, which error ends it, and how much time the call saw as left.
 async fn hangs(config: DeadlineConfig, lasts: Option<Duration>) -> (Duration, Reason, Option<Duration>) {
     let deadline = DeadlineLayer::new(config).unwrap().lasting_by(move |()| lasts);
     let left = deadline.layer(service_fn(|()| async { Ok::<_, BoxError>(context::time_left()) }));
@@ -195,7 +196,7 @@ async fn hangs(config: DeadlineConfig, lasts: Option<Duration>) -> (Duration, Re
 }
 
 #[tokio::test(start_paused = true)]
-async fn lasting_call_may_answer_as_late_as_its_own_time() {
+async fn long_lived_call_may_answer_within_its_own_timeout() {
     let config = DeadlineConfig { timeout: SECOND, idle_timeout: Some(SECOND / 2), ..DeadlineConfig::default() };
     let (usual, lasting) = (hangs(config.clone(), None).await, hangs(config, Some(60 * SECOND)).await);
     assert_eq!(usual, (SECOND, Reason::DeadlineExceeded, Some(SECOND)));
@@ -203,7 +204,7 @@ async fn lasting_call_may_answer_as_late_as_its_own_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn head_timeout_bounds_the_head_of_a_lasting_call_too() {
+async fn head_timeout_bounds_the_head_of_a_long_lived_call() {
     for head in [SECOND / 2, 20 * SECOND] {
         let config = DeadlineConfig { timeout: SECOND, head_timeout: Some(head), ..DeadlineConfig::default() };
         assert_eq!(hangs(config.clone(), Some(60 * SECOND)).await, (head, Reason::HeadTimeout, Some(head)));
@@ -213,7 +214,7 @@ async fn head_timeout_bounds_the_head_of_a_lasting_call_too() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn lasting_call_ends_at_an_inherited_deadline() {
+async fn long_lived_call_ends_at_an_inherited_deadline() {
     let inner = DeadlineLayer::new(SECOND).unwrap().lasting_by(|()| Some(60 * SECOND));
     let inner = inner.layer(service_fn(|()| pending::<Result<(), BoxError>>()));
     let start = Instant::now();
@@ -221,9 +222,9 @@ async fn lasting_call_ends_at_an_inherited_deadline() {
     assert_eq!(start.elapsed(), 3 * SECOND);
 }
 
-/// A load that fills a cache for many callers is nobody's call: it has the time of its own client.
+/// A load that fills a cache for many callers belongs to none of their calls: its own client bounds it.
 #[tokio::test(start_paused = true)]
-async fn detached_work_outlives_the_deadline_of_the_call_that_began_it() {
+async fn detached_work_outlives_the_deadline_of_its_call() {
     let client = layer(10 * SECOND).layer(service_fn(|()| async {
         assert_eq!((context::time_left(), context::priority()), (Some(10 * SECOND), context::Priority::Normal));
         sleep(3 * SECOND).await;
@@ -240,16 +241,16 @@ async fn detached_work_outlives_the_deadline_of_the_call_that_began_it() {
         sleep(SECOND / 10).await;
         handler(5 * SECOND).await
     });
-    assert!(first.is_err(), "it has its own deadline all the same");
+    assert!(first.is_err(), "the load has the deadline of its own client");
     assert_eq!(second.unwrap(), "value");
 }
 
-/// What a service behind a buffer sees of the call.
+/// What a service behind a buffer sees of the call's context.
 #[tokio::test(start_paused = true)]
-async fn context_is_lost_in_a_buffer_and_sent_along_by_capture() {
+async fn buffer_loses_the_context_unless_it_is_captured() {
     type Seen = (Option<Duration>, context::Priority);
     let callee = service_fn(|()| {
-        // Asked in the call, as layers do, and in the worker's task.
+        // Read in `call`, as layers do, and in the worker's task.
         let seen: Seen = (context::time_left(), context::priority());
         async move { Ok::<_, BoxError>(seen) }
     });
@@ -265,7 +266,7 @@ async fn context_is_lost_in_a_buffer_and_sent_along_by_capture() {
     assert_eq!(seen(captured).await, (Some(SECOND), context::Priority::High));
 }
 
-/// The call behind the buffer goes on in the worker's hands, and its caller is not made to wait for it.
+/// The worker still runs the call behind the buffer, but its caller does not wait for it.
 #[tokio::test(start_paused = true)]
 async fn call_through_a_buffer_ends_at_the_deadline_outside() {
     let buffered = tower::ServiceBuilder::new().buffer(4).service(service_fn(|()| pending::<Result<(), BoxError>>()));
@@ -274,9 +275,9 @@ async fn call_through_a_buffer_ends_at_the_deadline_outside() {
     assert_eq!(start.elapsed(), SECOND);
 }
 
-/// Who is asked about a timeout wants to know how much time there was: of our own setting, of the head, or of the caller.
+/// The error names the time that was given: by the layer's own setting, by the head timeout, or by the caller.
 #[tokio::test(start_paused = true)]
-async fn timeout_says_the_time_given_and_elapsed() {
+async fn timeout_reports_the_time_given_and_elapsed() {
     let hangs = || service_fn(|()| pending::<Result<(), BoxError>>());
     let head = DeadlineConfig { timeout: SECOND, head_timeout: Some(SECOND / 4), ..DeadlineConfig::default() };
     let head = DeadlineLayer::new(head).unwrap();
@@ -295,9 +296,9 @@ async fn timeout_says_the_time_given_and_elapsed() {
     }
 }
 
-/// Our own process stood still: the callee may have answered long ago.
+/// The process itself stood still: the dependency may have answered long ago.
 #[tokio::test(start_paused = true)]
-async fn timeout_of_a_stalled_process_says_how_late_it_was() {
+async fn timeout_after_a_process_stall_reports_the_lateness() {
     let mut call = Box::pin(layer(SECOND).layer(service_fn(|()| pending::<Result<(), BoxError>>())).oneshot(()));
     assert!((&mut call).now_or_never().is_none());
     tokio::time::advance(7 * SECOND).await;

@@ -1,4 +1,4 @@
-//! The page of failures names the test that proves each row; this keeps the names true.
+//! Checks that every row of `src/failures.md`, and of the invariants in `docs/ARCHITECTURE.md`, names tests that exist.
 
 use std::fs;
 use std::path::Path;
@@ -15,16 +15,26 @@ fn sources(dir: &Path, all: &mut String) {
 }
 
 #[test]
-fn every_row_names_tests_that_exist() {
+fn every_row_names_existing_tests() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let page = fs::read_to_string(root.join("src/failures.md")).unwrap();
     let mut code = String::new();
     sources(&root.join("src"), &mut code);
     sources(&root.join("tests"), &mut code);
 
-    let rows = page.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| failure"));
+    let failures = fs::read_to_string(root.join("src/failures.md")).unwrap();
+    let architecture = fs::read_to_string(root.join("docs/ARCHITECTURE.md")).unwrap();
+    let (_, invariants) = architecture.split_once("## Invariants").unwrap();
+    let (invariants, _) = invariants.split_once("\n## ").unwrap();
+    assert!(check(&failures, &code) > 20);
+    assert!(check(invariants, &code) > 20);
+}
+
+/// How many tests the rows of this page name.
+fn check(page: &str, code: &str) -> usize {
+    let is_row =
+        |line: &&str| line.starts_with("| ") && !line.starts_with("| failure") && !line.starts_with("| invariant");
     let mut checked = 0;
-    for row in rows {
+    for row in page.lines().filter(is_row) {
         let tests = row.trim_end_matches(" |").rsplit(" | ").next().unwrap();
         let names = tests.split('`').skip(1).step_by(2).filter(|name| name.contains('_'));
         let before = checked;
@@ -34,5 +44,5 @@ fn every_row_names_tests_that_exist() {
         }
         assert!(checked > before, "no test is named: {row}");
     }
-    assert!(checked > 20);
+    checked
 }

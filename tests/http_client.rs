@@ -1,4 +1,4 @@
-//! A client's stack around hyper-util's client, over connections in memory.
+//! A client stack around hyper-util's client, over connections in memory.
 #![cfg(feature = "http")]
 
 #[path = "pipes/mod.rs"]
@@ -29,7 +29,7 @@ use seawall::verdict::Verdict;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tower::{BoxError, Service, ServiceBuilder, ServiceExt};
 
-use crate::pipes::{Connector, PipeListener, nobody};
+use crate::pipes::{Connector, PipeListener, unused_address};
 
 type Body = UnsyncBoxBody<Bytes, BoxError>;
 
@@ -48,7 +48,7 @@ fn client() -> impl Calls<Future: Send> + Clone + Send {
         .service(Client::builder(TokioExecutor::new()).build(Connector))
 }
 
-/// Fails the first `failures` requests with `status`, then answers with what it was sent.
+/// Answers the first `failures` requests with `status`, and then echoes what it receives.
 async fn server(failures: usize, status: StatusCode) -> (SocketAddr, Arc<AtomicUsize>) {
     let seen = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&seen);
@@ -69,7 +69,7 @@ async fn answer(response: Result<Response<Body>, BoxError>) -> (u16, Bytes) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_idempotent_request_is_sent_again_with_its_body() {
+async fn idempotent_request_is_retried_with_its_body() {
     let (address, seen) = server(2, StatusCode::SERVICE_UNAVAILABLE).await;
     let (response, report) = seawall::retry::report(client().oneshot(request(Method::PUT, address))).await;
     assert_eq!(answer(response).await, (200, Bytes::from("hello")));
@@ -80,14 +80,14 @@ async fn an_idempotent_request_is_sent_again_with_its_body() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_that_may_do_harm_twice_is_sent_once_and_the_real_answer_returned() {
+async fn post_is_sent_once_and_its_answer_returned() {
     let (address, seen) = server(1, StatusCode::INTERNAL_SERVER_ERROR).await;
     let (status, body) = answer(client().oneshot(request(Method::POST, address)).await).await;
     assert_eq!((status, body.as_ref(), seen.load(Ordering::SeqCst)), (500, b"no".as_ref(), 1));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_callers_own_mistake_is_returned_untouched_and_opens_nothing() {
+async fn client_error_is_returned_untouched_and_opens_nothing() {
     let (address, seen) = server(100, StatusCode::NOT_FOUND).await;
     let client = client();
     for _ in 0..50 {
@@ -97,24 +97,24 @@ async fn a_callers_own_mistake_is_returned_untouched_and_opens_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_dead_host_is_cut_off_and_the_others_are_not() {
+async fn dead_host_is_refused_and_other_hosts_are_not() {
     let (alive, _) = server(0, StatusCode::OK).await;
-    let dead = nobody();
+    let dead = unused_address();
     let client = client();
     let mut reasons = Vec::new();
-    // What was never sent opens the breaker once nothing has been answered for as long as the slow threshold.
+    // Unsent requests open the breaker once no call was answered for the slow threshold.
     while reasons.last() != Some(&Some(Reason::CircuitOpen)) {
         let error = client.clone().oneshot(request(Method::GET, dead)).await.unwrap_err();
         reasons.push(rejection(&error).map(|rejected| rejected.reason()));
         assert_eq!(answer(client.clone().oneshot(request(Method::GET, alive)).await).await.0, 200);
         assert!(reasons.len() < 100_000, "the dead host is still called");
     }
-    assert_eq!(reasons.first(), Some(&None), "first the connector's own error comes out");
+    assert_eq!(reasons.first(), Some(&None), "the first error is the connector's own");
 }
 
-/// A client with a body type of its own, as tonic's channel is one.
+/// A client with a fixed body type, as tonic's channel is.
 #[tokio::test(start_paused = true)]
-async fn a_client_with_a_fixed_body_type_gets_it_from_one_layer() {
+async fn client_with_a_fixed_body_type_gets_it_from_one_layer() {
     let calls = |address: SocketAddr| {
         let channel = tonic::transport::Endpoint::from_shared(format!("http://{address}")).unwrap();
         let channel = channel.connect_with_connector_lazy(Connector);
@@ -128,14 +128,14 @@ async fn a_client_with_a_fixed_body_type_gets_it_from_one_layer() {
     assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), "hello");
     assert_eq!(seen.load(Ordering::SeqCst), 2);
 
-    let nobody = nobody();
-    let (answer, report) = seawall::retry::report(calls(nobody).oneshot(request(Method::POST, nobody))).await;
+    let unused = unused_address();
+    let (answer, report) = seawall::retry::report(calls(unused).oneshot(request(Method::POST, unused))).await;
     assert_eq!((answer.is_err(), report.unwrap().verdicts), (true, vec![Verdict::Unsent; 3]));
 }
 
-/// Headers as a callee that has lost its mind may send them, byte by byte.
+/// Malformed and extreme headers, as a broken dependency may send them, byte by byte.
 #[tokio::test(start_paused = true)]
-async fn a_callee_cannot_make_us_wait_for_long_or_for_nothing() {
+async fn malformed_retry_after_changes_no_wait() {
     let far = b"retry-after: Fri, 31 Dec 9999 23:59:59 GMT\r\n";
     let huge = [b"retry-after: ".as_slice(), &[b'9'; 4000], b"\r\n"].concat();
     let answers: [(&[u8], u32); 11] = [
@@ -144,7 +144,7 @@ async fn a_callee_cannot_make_us_wait_for_long_or_for_nothing() {
         (b"retry-after: 1\r\nretry-after: 99999\r\n", 1),
         (b"x-should-retry: false\r\n", 1),
         (b"x-should-retry: true\r\nX-Should-Retry: FALSE\r\n", 1),
-        // what makes no sense, or is too long to, is as if it were not there
+        // An invalid or oversized value is ignored.
         (&huge, 3),
         (b"retry-after: \xff\xfe\r\nx-should-retry: \xff\r\n", 3),
         (b"retry-after: -1\r\n", 3),

@@ -1,5 +1,5 @@
-//! A call is over when its response is over, and only the classifier knows when that is: here, for a response that goes on
-//! after it was returned, as a stream does.
+//! A call is over when its response is over. Only the classifier knows when that is: here, the response is a stream
+//! that goes on after it was returned.
 #![allow(clippy::disallowed_methods, reason = "tests sleep and look at the clock as users do")]
 
 use std::future::{Ready, ready};
@@ -15,11 +15,11 @@ use tower::{BoxError, Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// The call is over when its stream is.
+/// Ends the call when its stream ends.
 #[derive(Clone, Copy, Debug)]
 struct AtEndOfStream;
 
-/// What is still to come, and what a layer has put into it.
+/// The items that are still to come, and the guard that the layer attached.
 #[derive(Debug)]
 struct Stream<G>(G);
 
@@ -57,7 +57,7 @@ fn callee() -> impl Service<(), Response = (), Error = BoxError, Future: Send> +
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_permit_is_held_until_the_stream_ends_fails_or_is_dropped() {
+async fn permit_is_held_until_the_stream_ends_fails_or_drops() {
     let config = BulkheadConfig { max_concurrent: 2, max_waiting: 0, ..BulkheadConfig::default() };
     let layer = BulkheadLayer::new(config).unwrap().with_classifier(AtEndOfStream);
     let handle = layer.handle();
@@ -65,7 +65,7 @@ async fn a_permit_is_held_until_the_stream_ends_fails_or_is_dropped() {
     let first = service.clone().oneshot(()).await.unwrap();
     let second = service.clone().oneshot(()).await.unwrap();
     assert_eq!(handle.in_flight(), 2);
-    assert!(service.clone().oneshot(()).await.is_err(), "both heads are there, and neither stream is over");
+    assert!(service.clone().oneshot(()).await.is_err(), "both heads have come, and both streams are open");
     first.ends(Verdict::Success);
     assert_eq!(handle.in_flight(), 1);
     drop(second);
@@ -74,22 +74,22 @@ async fn a_permit_is_held_until_the_stream_ends_fails_or_is_dropped() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_the_end_of_the_stream_says_is_what_the_breaker_counts() {
+async fn breaker_counts_the_verdict_of_the_stream_end() {
     let config = CircuitBreakerConfig { minimum_calls: 5, ..CircuitBreakerConfig::default() };
     let layer = CircuitBreakerLayer::new(config).unwrap().with_classifier(AtEndOfStream);
     let handle = layer.handle();
     let service = layer.layer(callee());
     for n in 0..5 {
         assert_eq!(handle.state(), State::Closed, "after {n} failures");
-        // The head says 200; the trailers say that it went wrong.
+        // The head says 200; the trailers report a failure.
         service.clone().oneshot(()).await.unwrap().ends(Verdict::Transient);
     }
     assert_eq!(handle.state(), State::Open);
 }
 
-/// A holder who takes his time with a response that has come is not the callee's slowness.
+/// The time that a reader keeps a received response is not time of the dependency.
 #[tokio::test(start_paused = true)]
-async fn a_holder_who_takes_his_time_opens_no_breaker() {
+async fn slow_reader_opens_no_breaker() {
     let config = CircuitBreakerConfig { minimum_calls: 5, slow_after: Some(SECOND), ..CircuitBreakerConfig::default() };
     let layer = CircuitBreakerLayer::new(config).unwrap().with_classifier(AtEndOfStream);
     let handle = layer.handle();
@@ -103,7 +103,7 @@ async fn a_holder_who_takes_his_time_opens_no_breaker() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stream_knows_when_it_must_be_over() {
+async fn stream_knows_its_expiry() {
     let start = tokio::time::Instant::now();
     let service = ServiceBuilder::new()
         .layer(DeadlineLayer::new(SECOND).unwrap().with_classifier(AtEndOfStream))
@@ -122,16 +122,16 @@ async fn a_stream_knows_when_it_must_be_over() {
         .layer(BulkheadLayer::new(BulkheadConfig::default()).unwrap().with_classifier(AtEndOfStream))
         .service(callee());
     let Stream(permit) = service.oneshot(()).await.unwrap();
-    assert_eq!(permit.expiry().at(), start + 60 * SECOND, "one that is meant to last");
+    assert_eq!(permit.expiry().at(), start + 60 * SECOND, "a long-lived stream");
 
     let bulkhead = BulkheadLayer::new(BulkheadConfig { max_hold: 3 * SECOND, ..BulkheadConfig::default() }).unwrap();
     let Stream(permit) = bulkhead.with_classifier(AtEndOfStream).layer(callee()).oneshot(()).await.unwrap();
-    assert_eq!(permit.expiry().at(), start + 3 * SECOND, "without a deadline, the layer's own bound");
+    assert_eq!(permit.expiry().at(), start + 3 * SECOND, "without a deadline, the bound of the layer");
 }
 
-/// In front of a service the work is done when the head is there: a slow reader holds no place.
+/// In front of a service the work is done once the head is ready, so a slow reader holds no permit.
 #[tokio::test(start_paused = true)]
-async fn a_slow_reader_holds_no_place_of_the_shedder() {
+async fn slow_reader_holds_no_permit_of_the_shedder() {
     let layer = LoadShedLayer::new(LoadShedConfig { max_in_flight: 1, ..LoadShedConfig::default() }).unwrap();
     let layer = layer.with_classifier(AtEndOfStream);
     let handle = layer.handle();

@@ -1,4 +1,4 @@
-//! The load shed layer, through its public face and in virtual time.
+//! The load shed layer, through its public API and in virtual time.
 #![allow(clippy::disallowed_methods, reason = "tests sleep and look at the clock as users do")]
 
 use std::cell::RefCell;
@@ -16,7 +16,7 @@ use tower::{BoxError, Layer, Service, ServiceExt, service_fn};
 
 const MS: Duration = Duration::from_millis(1);
 
-/// What the service takes on average; ten calls at once.
+/// The mean service time; the service runs ten calls at once.
 const SERVICE: Duration = Duration::from_millis(100);
 const SLOTS: u32 = 10;
 
@@ -28,7 +28,7 @@ fn reason<T>(answer: Result<T, BoxError>) -> Option<Reason> {
     rejection(&answer.err()?).map(|rejected| rejected.reason())
 }
 
-/// What came of a run, by the time at which the calls came.
+/// The outcome of each call of a run, by arrival time.
 struct Calls(Vec<(Duration, Option<Duration>)>);
 
 impl Calls {
@@ -45,8 +45,8 @@ impl Calls {
     }
 }
 
-/// An open loop of calls, at `load` times what the service can do, each with a deadline; service times are exponential, and
-/// so are the gaps between calls. `slowdown` says how many times slower the service is at a time.
+/// An open loop of calls at `load` times the capacity of the service, each with a deadline. Service times and gaps
+/// between calls are exponential. `slowdown` is the factor by which the service is slower at a given time.
 async fn run(
     load: f64,
     seconds: u32,
@@ -86,7 +86,7 @@ async fn run(
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_service_that_is_not_overloaded_hardly_notices() {
+async fn load_below_capacity_is_hardly_refused() {
     let calls = run(0.5, 60, 25 * SERVICE, |_| 1.0).await;
     assert!(calls.good(0, 60) > 0.999, "{}", calls.good(0, 60));
     let calls = run(0.9, 120, 25 * SERVICE, |_| 1.0).await;
@@ -94,34 +94,34 @@ async fn a_service_that_is_not_overloaded_hardly_notices() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whatever_the_overload_the_service_does_what_it_can_and_does_it_in_time() {
+async fn overload_keeps_goodput_and_latency() {
     for load in [1.2, 2.0, 10.0] {
         let calls = run(load, 60, 25 * SERVICE, |_| 1.0).await;
         let goodput = calls.good(5, 60) * load;
-        assert!(goodput > 0.96, "{load} times too much: {goodput} of what it can do");
-        assert!(calls.p99() < 10 * SERVICE, "{load} times too much: {:?}", calls.p99());
+        assert!(goodput > 0.96, "at {load} times the capacity: goodput {goodput}");
+        assert!(calls.p99() < 10 * SERVICE, "at {load} times the capacity: {:?}", calls.p99());
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn deadlines_that_few_calls_can_meet_do_not_stop_the_rest() {
-    // Half of all calls take longer than they have. The other half is what there is to win.
+async fn calls_that_can_meet_a_short_deadline_are_served() {
+    // Half of all calls take longer than their deadline allows. Only the other half can succeed.
     let calls = run(2.0, 60, SERVICE.mul_f64(0.7), |_| 1.0).await;
     let goodput = calls.good(5, 60) * 2.0;
     assert!(goodput > 0.6, "{goodput}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_recovers_at_once_when_a_slow_spell_is_over() {
+async fn shedder_recovers_at_once_after_a_slow_spell() {
     let slow = |now: Duration| if (20..30).contains(&now.as_secs()) { 5.0 } else { 1.0 };
     let calls = run(0.7, 60, 10 * SERVICE, slow).await;
-    assert!(calls.good(22, 30) < 0.5, "the spell is real: {}", calls.good(22, 30));
+    assert!(calls.good(22, 30) < 0.5, "few calls succeed in the slow spell: {}", calls.good(22, 30));
     assert!(calls.good(32, 60) > 0.98, "{}", calls.good(32, 60));
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_learns_that_things_are_well_again_after_refusing_everything() {
-    // Nothing can be done in time; nothing that is done says so but by being cut.
+async fn shedder_recovers_after_refusing_everything() {
+    // No call can be served in time. The only evidence is calls that are cut.
     let slow = |now: Duration| if now.as_secs() < 20 { 100.0 } else { 1.0 };
     let calls = run(0.5, 40, 4 * SERVICE, slow).await;
     assert!(calls.good(1, 20) < 0.1, "{}", calls.good(1, 20));
@@ -129,7 +129,7 @@ async fn it_learns_that_things_are_well_again_after_refusing_everything() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_queue_is_short_and_the_important_go_first() {
+async fn short_queue_serves_critical_calls_first() {
     let layer = layer(2);
     let handle = layer.handle();
     let service = layer.layer(service_fn(|()| async {
@@ -145,12 +145,12 @@ async fn the_queue_is_short_and_the_important_go_first() {
     assert_eq!(reason(service.clone().oneshot(()).await), Some(Reason::QueueFull));
     let vip = with_priority(Priority::Critical, service.oneshot(()));
     let (ended, _) = tokio::join!(vip, futures::future::join_all(calls));
-    assert_eq!((ended.unwrap() - start).as_millis(), 200, "it took the first place that came free");
+    assert_eq!((ended.unwrap() - start).as_millis(), 200, "it took the first permit that was released");
     assert_eq!((handle.in_flight(), handle.waiting()), (0, 0));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_without_enough_time_is_refused_before_work_starts() {
+async fn call_without_enough_time_is_refused_before_work() {
     let service = layer(2).layer(service_fn(|sleeps: u32| async move {
         sleep(sleeps * MS).await;
         Ok::<_, BoxError>(())
@@ -158,7 +158,7 @@ async fn a_call_without_enough_time_is_refused_before_work_starts() {
     for _ in 0..20 {
         service.clone().oneshot(100).await.unwrap();
     }
-    // Somebody is being served, so this one is not the only way to learn.
+    // Another call is in flight, so the hopeless call is not needed as evidence.
     let _other = tokio::spawn(service.clone().oneshot(100));
     tokio::task::yield_now().await;
     let hurried = DeadlineLayer::new(50 * MS).unwrap().layer(service);
@@ -168,7 +168,7 @@ async fn a_call_without_enough_time_is_refused_before_work_starts() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_service_that_never_answers_is_given_up_and_its_place_is_free() {
+async fn hanging_service_is_cut_and_its_permit_released() {
     let layer = layer(1);
     let handle = layer.handle();
     let mut service = layer.layer(service_fn(|()| pending::<Result<(), BoxError>>()));
@@ -179,7 +179,7 @@ async fn a_service_that_never_answers_is_given_up_and_its_place_is_free() {
 }
 
 #[test]
-fn all_faults_of_a_configuration_are_told_at_once() {
+fn every_fault_of_a_config_is_reported_at_once() {
     let config = LoadShedConfig {
         max_in_flight: 0,
         queue_ratio: f64::NAN,
@@ -193,9 +193,9 @@ fn all_faults_of_a_configuration_are_told_at_once() {
     assert_eq!(paths, ["max_in_flight", "queue_ratio", "max_wait", "max_hold", "max_keys"]);
 }
 
-/// Calls are polled by their callers; one that nobody polls has not begun.
+/// Callers poll their calls; a call that was never polled has not begun.
 #[tokio::test(start_paused = true)]
-async fn a_call_that_was_made_and_never_polled_teaches_nothing() {
+async fn unpolled_call_is_no_sample() {
     let mut service = layer(4).layer(service_fn(|()| async {
         sleep(10 * MS).await;
         Ok::<_, BoxError>(())
@@ -206,5 +206,5 @@ async fn a_call_that_was_made_and_never_polled_teaches_nothing() {
     let _running = tokio::spawn(service.clone().oneshot(()));
     tokio::task::yield_now().await;
     let hurried = DeadlineLayer::new(Duration::from_secs(1)).unwrap().layer(service);
-    assert_eq!(reason(hurried.oneshot(()).await), None, "an hour was not the callee's");
+    assert_eq!(reason(hurried.oneshot(()).await), None, "the hour without a poll is no service time");
 }

@@ -1,4 +1,4 @@
-//! Calls that are meant to last, through the whole stacks and in virtual time: long polls, long uploads, quiet streams.
+//! Long-lived calls through the whole stacks, in virtual time: long polls, long uploads, quiet streams.
 #![cfg(feature = "http")]
 #![allow(clippy::disallowed_methods, reason = "tests sleep and look at the clock as users do")]
 
@@ -18,7 +18,7 @@ use tower::{BoxError, Layer, Service, ServiceExt, service_fn};
 const SECOND: Duration = Duration::from_secs(1);
 type Body = UnsyncBoxBody<Bytes, BoxError>;
 
-/// Answers after a while, then sends a piece every so often.
+/// Answers after a while, then sends a frame at a fixed interval.
 fn answering<B: Send + 'static>(
     head: Duration,
     pieces: u32,
@@ -46,7 +46,7 @@ fn request(long: Option<LongLived>) -> Request<Full<Bytes>> {
     request
 }
 
-/// A client that bounds everything that it can, for usual calls.
+/// Bounds everything that a client can bound, for usual calls.
 fn config() -> ClientConfig {
     let mut config = ClientConfig::default();
     config.deadline.idle_timeout = Some(SECOND);
@@ -57,7 +57,7 @@ fn config() -> ClientConfig {
     config
 }
 
-/// How long a call took, and what became of it.
+/// How long a call took, and its outcome.
 async fn outcome<S, B>(service: S, long: Option<LongLived>) -> (Duration, Result<usize, Option<Reason>>)
 where
     S: Service<Request<Full<Bytes>>, Response = Response<B>>,
@@ -82,9 +82,9 @@ async fn long_poll_passes_the_client_stack() {
     let client = || stack::client(&config()).unwrap().layer(answering(50 * SECOND, 1, Duration::ZERO));
     assert_eq!(outcome(client(), Some(LongLived::new(60 * SECOND))).await.1, Ok(1));
     let (took, cut) = outcome(client(), Some(LongLived::new(40 * SECOND))).await;
-    assert_eq!((took.as_secs(), cut), (40, Err(Some(Reason::DeadlineExceeded))), "it is bounded all the same");
+    assert_eq!((took.as_secs(), cut), (40, Err(Some(Reason::DeadlineExceeded))), "the long poll has a bound");
     let (took, cut) = outcome(client(), None).await;
-    assert!(took <= 10 * SECOND && cut.is_err(), "and usual calls are as short as ever: {took:?}");
+    assert!(took <= 10 * SECOND && cut.is_err(), "usual calls keep their timeout: {took:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -96,14 +96,14 @@ async fn quiet_stream_passes_the_client_stack() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn head_that_does_not_come_is_cut_at_the_head_time_of_the_request() {
+async fn missing_head_is_cut_at_the_head_time_of_the_request() {
     let client = stack::client(&config()).unwrap().layer(answering(50 * SECOND, 1, Duration::ZERO));
     let (took, cut) = outcome(client, Some(LongLived::new(3600 * SECOND).with_head(4 * SECOND))).await;
     assert!(took <= 4 * SECOND && cut.is_err(), "{took:?} {cut:?}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn request_with_a_head_time_has_more_than_head_timeout() {
+async fn head_time_of_the_request_may_exceed_head_timeout() {
     let mut config = ClientConfig::default();
     config.deadline.head_timeout = Some(SECOND);
     let client = stack::client(&config).unwrap().layer(answering(50 * SECOND, 1, Duration::ZERO));
@@ -112,7 +112,7 @@ async fn request_with_a_head_time_has_more_than_head_timeout() {
     assert_eq!(outcome(client, Some(poll)).await, (SECOND, Err(Some(Reason::HeadTimeout))));
 }
 
-/// On a server whatever knows the route says it, outside of the stack.
+/// On a server, a layer outside of the stack that knows the route marks the request.
 #[tokio::test(start_paused = true)]
 async fn long_poll_passes_the_server_stack() {
     let mut config = ServerConfig::default();
@@ -137,7 +137,7 @@ async fn late_head_and_quiet_stream_pass_the_grpc_stacks() {
     assert_eq!((took.as_secs(), answer), (95, Ok(3)));
 }
 
-/// `grpc-timeout` is the caller's own bound of the whole call, and holds.
+/// `grpc-timeout` is the caller's own bound of the whole call, and it holds.
 #[cfg(feature = "grpc")]
 #[tokio::test(start_paused = true)]
 async fn grpc_timeout_bounds_a_long_lived_call() {

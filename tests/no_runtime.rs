@@ -1,4 +1,4 @@
-//! Outside a tokio runtime nothing can end a wait: a call that has to wait says so instead of hanging.
+//! Outside a tokio runtime no timer can end a wait: a call that has to wait panics with a message instead of hanging.
 
 use std::any::Any;
 use std::future::{Future, pending};
@@ -17,7 +17,7 @@ use tower::{BoxError, Layer, Service, ServiceExt, service_fn};
 
 const BOUND: Duration = Duration::from_millis(50);
 
-/// What the panic of a call says, if it ends by one. Fails if it does not end at all.
+/// Returns the panic message of a call that panics. Fails if the call never ends.
 fn ends<F: Future>(call: impl FnOnce() -> F + Send + 'static) -> Option<String> {
     let (tell, told) = mpsc::channel();
     std::thread::spawn(move || {
@@ -29,19 +29,21 @@ fn ends<F: Future>(call: impl FnOnce() -> F + Send + 'static) -> Option<String> 
 }
 
 #[track_caller]
-fn says_so<F: Future>(call: impl FnOnce() -> F + Send + 'static) {
-    let message = ends(call).expect("nothing could end it");
+fn assert_names_the_missing_runtime<F: Future>(call: impl FnOnce() -> F + Send + 'static) {
+    let message = ends(call).expect("the call panics");
     assert!(message.contains("no reactor running"), "{message}");
 }
 
-/// A call to a callee that never answers, through a layer.
+/// A call to a hanging service, through a layer.
 #[track_caller]
 fn hangs<L>(layer: L)
 where
     L: Layer<tower::util::BoxCloneService<(), (), BoxError>> + Send + 'static,
     L::Service: Service<(), Error = BoxError>,
 {
-    says_so(move || layer.layer(service_fn(|()| pending::<Result<(), BoxError>>()).boxed_clone()).oneshot(()));
+    assert_names_the_missing_runtime(move || {
+        layer.layer(service_fn(|()| pending::<Result<(), BoxError>>()).boxed_clone()).oneshot(())
+    });
 }
 
 #[test]
@@ -61,7 +63,7 @@ fn wait_of_a_layer_panics() {
     let hour = Duration::from_secs(3600);
     let rate = RateLimitConfig { permits: 1, per: hour, burst: Some(1), max_wait: hour, ..RateLimitConfig::default() };
     let limited = RateLimitLayer::new(rate).unwrap().layer(service_fn(|()| async { Ok::<_, BoxError>(()) }));
-    says_so(move || async move {
+    assert_names_the_missing_runtime(move || async move {
         limited.clone().oneshot(()).await.unwrap();
         limited.oneshot(()).await
     });
@@ -71,7 +73,9 @@ fn wait_of_a_layer_panics() {
     assert!(message.is_none_or(|message| message.contains("no reactor running")));
     let one = BulkheadLayer::new(BulkheadConfig { max_concurrent: 1, ..BulkheadConfig::default() }).unwrap();
     let queued = one.layer(service_fn(|()| pending::<Result<(), BoxError>>()));
-    says_so(move || async move { futures::join!(queued.clone().oneshot(()), queued.oneshot(())) });
+    assert_names_the_missing_runtime(
+        move || async move { futures::join!(queued.clone().oneshot(()), queued.oneshot(())) },
+    );
 }
 
 #[test]
@@ -85,10 +89,11 @@ fn call_that_does_not_wait_needs_no_runtime() {
     assert_eq!(ends(move || async move { assert_eq!(service.oneshot(()).await.unwrap(), 7) }), None);
 }
 
-/// A body that is handed out as it is written waits for its reader for a moment; where nothing could end that, it does not.
+/// A body that is handed out as it is written waits a moment for its reader. Where no timer can end that wait, it does
+/// not wait.
 #[cfg(feature = "http")]
 #[test]
-fn body_that_was_made_in_a_runtime_is_read_outside_it() {
+fn body_made_in_a_runtime_is_readable_outside() {
     use bytes::Bytes;
     use http::{Request, Response, Version};
     use http_body_util::{BodyExt as _, Full};

@@ -1,4 +1,4 @@
-//! The operations guide names every refusal and every setting, each with its true default; this keeps it so.
+//! Checks that the operations guide names every refusal and every setting, each with its default.
 #![cfg(feature = "http")]
 
 use std::collections::BTreeMap;
@@ -18,20 +18,20 @@ fn page() -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/operations.md")).unwrap()
 }
 
-/// What stands under a heading, up to the next one.
+/// The text under a heading, up to the next heading.
 fn section<'a>(page: &'a str, heading: &str) -> &'a str {
     let start = page.find(&format!("\n{heading}\n")).unwrap_or_else(|| panic!("no section {heading}"));
     let rest = &page[start + heading.len() + 2..];
     &rest[..rest.find("\n#").unwrap_or(rest.len())]
 }
 
-/// The rows of all tables in `text`, as cells.
+/// The rows of all tables in `text`, split into cells.
 fn rows(text: &str) -> impl Iterator<Item = Vec<&str>> {
     let rows = text.lines().filter(|line| line.starts_with("| ") && line.ends_with('|'));
     rows.map(|row| row.trim_matches('|').split('|').map(str::trim).collect())
 }
 
-/// Every public field of every struct that holds settings, and every variant of `Reason`.
+/// Every public field of every config struct, and every variant of `Reason`.
 #[derive(Default)]
 struct Found {
     fields: BTreeMap<String, Vec<String>>,
@@ -74,7 +74,7 @@ fn source() -> Found {
     found
 }
 
-/// Where the settings of a layer are explained; those of a stack are explained where its layers are.
+/// The heading under which the settings of a layer are explained; those of a stack are explained at its layers.
 fn heading(config: &str) -> Option<&'static str> {
     Some(match config {
         "DeadlineConfig" => "## Deadline",
@@ -99,7 +99,7 @@ fn every_reason_is_explained() {
         assert!(explained.iter().any(|cell| cell.starts_with(&link)), "no row for {reason}");
     }
     let rows = explained.iter().filter(|cell| cell.starts_with('[')).count();
-    assert_eq!(rows, reasons.len(), "a row for what is no reason any more, or two for one: {explained:?}");
+    assert_eq!(rows, reasons.len(), "a row for an unknown reason, or two rows for one reason: {explained:?}");
 }
 
 #[test]
@@ -118,7 +118,7 @@ fn every_setting_is_explained() {
     assert!(checked >= 50, "only {checked} settings were found");
 }
 
-/// The fields of a struct as it is printed, `Name { field: value, … }`.
+/// The fields of a struct from its debug output, `Name { field: value, … }`.
 fn defaults<C: Debug + Default>() -> BTreeMap<String, String> {
     let text = format!("{:?}", C::default());
     let inner = text.split_once('{').unwrap().1.trim_end_matches('}');
@@ -140,7 +140,7 @@ fn defaults<C: Debug + Default>() -> BTreeMap<String, String> {
     pairs.map(|(name, value)| (name.trim().to_owned(), value.trim().to_owned())).collect()
 }
 
-/// Every row of the table with this head is a setting, and has its default.
+/// Checks that every row of the table with this head is a setting and shows its default.
 fn check_defaults<C: Debug + Default>(page: &str, heading: &str, head: &str) {
     let fields = defaults::<C>();
     let table = section(page, heading).split("\n\n").find(|part| part.starts_with(&format!("| {head} |")));
@@ -158,7 +158,7 @@ fn check_defaults<C: Debug + Default>(page: &str, heading: &str, head: &str) {
 }
 
 #[test]
-fn every_default_is_true() {
+fn every_default_matches_the_code() {
     let page = page();
     check_defaults::<DeadlineConfig>(&page, "## Deadline", "setting");
     check_defaults::<RetryConfig>(&page, "## Retry", "setting");
@@ -171,10 +171,74 @@ fn every_default_is_true() {
 }
 
 #[test]
-fn the_files_that_are_named_exist() {
+fn named_files_exist() {
     let page = page();
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     for path in page.split('`').filter(|code| code.starts_with("docs/") && !code.contains(' ')) {
         assert!(root.join(path).exists(), "{path}");
     }
+}
+
+/// The literals of all code but tests. Documentation is none.
+#[derive(Default)]
+struct Texts(Vec<String>);
+
+impl Texts {
+    fn read_tokens(&mut self, tokens: proc_macro2::TokenStream) {
+        for token in tokens {
+            match token {
+                proc_macro2::TokenTree::Group(group) => self.read_tokens(group.stream()),
+                proc_macro2::TokenTree::Literal(literal) => self.0.push(literal.to_string()),
+                proc_macro2::TokenTree::Ident(_) | proc_macro2::TokenTree::Punct(_) => {}
+            }
+        }
+    }
+}
+
+impl Visit<'_> for Texts {
+    fn visit_attribute(&mut self, _: &syn::Attribute) {}
+
+    fn visit_item_mod(&mut self, item: &syn::ItemMod) {
+        if !item.ident.to_string().ends_with("tests") {
+            visit::visit_item_mod(self, item);
+        }
+    }
+
+    fn visit_lit_str(&mut self, literal: &syn::LitStr) {
+        self.0.push(literal.value());
+    }
+
+    fn visit_macro(&mut self, item: &syn::Macro) {
+        self.read_tokens(item.tokens.clone());
+    }
+}
+
+/// What users read names what they call by one word, in errors, logs, alerts, dashboards and on the live page.
+#[test]
+fn texts_of_users_say_dependency() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut texts = Vec::new();
+    let mut folders = ["src", "docs", "presets"].map(|folder| root.join(folder)).to_vec();
+    while let Some(folder) = folders.pop() {
+        for path in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+            let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
+            match extension {
+                _ if path.is_dir() => folders.push(path),
+                "rs" if path.ends_with("tests.rs") || path.components().any(|part| part.as_os_str() == "tests") => {}
+                "rs" => {
+                    let mut found = Texts::default();
+                    found.visit_file(&syn::parse_file(&fs::read_to_string(&path).unwrap()).unwrap());
+                    texts.extend(found.0.into_iter().map(|text| (path.clone(), text)));
+                }
+                "yaml" | "json" | "toml" | "js" | "html" => {
+                    texts.push((path.clone(), fs::read_to_string(path).unwrap()))
+                }
+                _ => {}
+            }
+        }
+    }
+    assert!(texts.len() > 500, "only {} texts were found", texts.len());
+    let others = texts.iter().filter(|(_, text)| text.contains("callee") || text.contains("Callee"));
+    let others: Vec<_> = others.map(|(path, text)| (path, text.lines().find(|line| line.contains("allee")))).collect();
+    assert!(others.is_empty(), "{others:#?}");
 }

@@ -1,4 +1,4 @@
-//! Bounds and failures keep their meaning in whatever order the layers stand.
+//! Bounds and failures keep their meaning in every order of the layers.
 #![cfg(feature = "http")]
 #![allow(clippy::disallowed_methods, reason = "tests sleep and look at the clock as users do")]
 
@@ -25,7 +25,7 @@ use tower::{BoxError, Layer, ServiceBuilder, ServiceExt, service_fn};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Pieces, each after its time.
+/// Frames, each after its own wait.
 struct Slow(VecDeque<Pin<Box<Sleep>>>);
 
 fn slow(times: &[Duration]) -> Slow {
@@ -48,9 +48,9 @@ fn request() -> Request<Empty<Bytes>> {
     Request::get("http://callee.test/").body(Empty::new()).unwrap()
 }
 
-/// What the deadline cuts before the deadline is cut for the callee's slowness all the same.
+/// A cut by the head timeout counts against the dependency, although it comes before the deadline.
 #[tokio::test(start_paused = true)]
-async fn a_head_that_never_comes_in_its_time_opens_the_breaker() {
+async fn heads_cut_by_the_head_timeout_open_the_breaker() {
     let breaker = CircuitBreakerLayer::http(CircuitBreakerConfig::default()).unwrap();
     let handle = breaker.handle();
     let config = DeadlineConfig { head_timeout: Some(SECOND), ..DeadlineConfig::default() };
@@ -65,7 +65,7 @@ async fn a_head_that_never_comes_in_its_time_opens_the_breaker() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_callee_that_idles_too_long_opens_the_breaker() {
+async fn idle_dependency_opens_the_breaker() {
     let breaker = CircuitBreakerLayer::http(CircuitBreakerConfig::default()).unwrap();
     let handle = breaker.handle();
     let config = DeadlineConfig { idle_timeout: Some(SECOND / 5), ..DeadlineConfig::default() };
@@ -82,9 +82,9 @@ async fn a_callee_that_idles_too_long_opens_the_breaker() {
     assert_eq!(handle.state(), State::Open, "{:?}", handle.snapshot());
 }
 
-/// The time is over mostly when it is handed on.
+/// The second attempt hangs, so the deadline has nearly passed when the retry returns the kept failure.
 #[tokio::test(start_paused = true)]
-async fn a_failure_that_a_retry_kept_is_read_through_layers_further_out() {
+async fn failure_kept_by_retry_is_readable_through_outer_layers() {
     let attempts = Arc::new(AtomicUsize::new(0));
     let calls = ServiceBuilder::new()
         .layer(DeadlineLayer::http(SECOND).unwrap())
@@ -107,9 +107,9 @@ async fn a_failure_that_a_retry_kept_is_read_through_layers_further_out() {
     assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "regret");
 }
 
-/// There is no deadline, and a retry has a bound of its own.
+/// There is no deadline, but the retry has a bound of its own.
 #[tokio::test(start_paused = true)]
-async fn a_failure_is_returned_though_the_retrys_own_bound_comes_while_it_lets_go() {
+async fn failure_is_returned_if_the_retry_bound_passes_meanwhile() {
     let config = RetryConfig { max_hold: SECOND / 10, ..RetryConfig::default() };
     let config = RetryConfig { backoff: Backoff::constant(SECOND / 1000), ..config };
     let calls = RetryLayer::http(config).unwrap().layer(service_fn(|_: Request<_>| async {
@@ -120,9 +120,9 @@ async fn a_failure_is_returned_though_the_retrys_own_bound_comes_while_it_lets_g
     assert_eq!(response.status(), 500);
 }
 
-/// What is meant to last is not cut with the time of an attempt, and a head that does not come is.
+/// The attempt timeout does not cut a long-lived body, but it cuts a head that does not come.
 #[tokio::test(start_paused = true)]
-async fn a_long_lived_response_outlasts_the_time_of_an_attempt() {
+async fn long_lived_response_outlasts_the_attempt_timeout() {
     let attempts = Arc::new(AtomicUsize::new(0));
     let breaker = CircuitBreakerLayer::http(CircuitBreakerConfig::default()).unwrap();
     let handle = breaker.handle();

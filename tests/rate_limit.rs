@@ -1,4 +1,4 @@
-//! The rate limit layer, through its public face and in virtual time.
+//! The rate limit layer, through its public API and in virtual time.
 #![allow(clippy::disallowed_methods, reason = "tests sleep and look at the clock as users do")]
 
 use std::future::{Future, pending};
@@ -26,7 +26,7 @@ fn rate(permits: u32, per: Duration) -> RateLimitConfig {
     RateLimitConfig { permits, per, ..Default::default() }
 }
 
-/// One call each tenth of a second, and the others wait up to a second.
+/// Ten calls a second; further calls wait up to a second.
 fn paced() -> RateLimitLayer {
     let config = RateLimitConfig { burst: Some(1), max_wait: SECOND, ..rate(10, SECOND) };
     RateLimitLayer::new(config).unwrap()
@@ -41,14 +41,14 @@ fn clock() -> ServiceFn<impl Fn(u32) -> Started + Clone> {
 
 fn rejected<T>(answer: Result<T, BoxError>) -> Rejected {
     match answer {
-        Ok(_) => panic!("it was let through"),
+        Ok(_) => panic!("the call was admitted"),
         Err(error) => rejection(&error).expect("a refusal").clone(),
     }
 }
 
-/// tower and tower-resilience mint a limit with each `layer()` call: five a minute on ten routes are fifty.
+/// tower and tower-resilience create a limit with each `layer()` call, so five a minute on ten routes become fifty.
 #[tokio::test(start_paused = true)]
-async fn five_a_minute_on_ten_routes_are_five() {
+async fn services_of_one_layer_share_one_limit() {
     let layer = RateLimitLayer::new(rate(5, MINUTE)).unwrap();
     let routes: Vec<_> = (0..10).map(|_| layer.clone().layer(clock())).collect();
     let mut admitted = 0;
@@ -63,7 +63,7 @@ async fn five_a_minute_on_ten_routes_are_five() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refusal_is_at_once_says_when_to_come_back_and_lets_go_of_a_readied_callee() {
+async fn refusal_has_retry_after_and_releases_a_readied_callee() {
     let limited = ConcurrencyLimitLayer::new(1).layer(clock());
     let mut observer = limited.clone();
     let mut service = RateLimitLayer::new(rate(1, MINUTE)).unwrap().layer(limited);
@@ -71,7 +71,7 @@ async fn a_refusal_is_at_once_says_when_to_come_back_and_lets_go_of_a_readied_ca
     advance(20 * SECOND).await;
     service.ready().await.unwrap();
     let mut call = pin!(service.call(0));
-    let Poll::Ready(answer) = poll!(&mut call) else { panic!("not at once") };
+    let Poll::Ready(answer) = poll!(&mut call) else { panic!("the refusal took more than one poll") };
     let rejected = rejected(answer);
     assert_eq!((rejected.layer(), rejected.reason()), ("rate_limit", Reason::RateLimited));
     assert_eq!(rejected.retry_after(), Some(40 * SECOND));
@@ -79,7 +79,7 @@ async fn a_refusal_is_at_once_says_when_to_come_back_and_lets_go_of_a_readied_ca
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_waits_is_told_at_once_whether_his_turn_will_come() {
+async fn call_whose_turn_is_too_late_is_refused_at_once() {
     let layer = paced();
     let (handle, service) = (layer.handle(), layer.layer(clock()));
     let start = Instant::now();
@@ -89,7 +89,7 @@ async fn who_waits_is_told_at_once_whether_his_turn_will_come() {
     assert!(refused[1..11].iter().all(Option::is_none));
     assert_eq!(handle.waiting(), 10);
     for (n, answer) in refused.into_iter().enumerate().skip(11) {
-        // All would be the next, once those that wait are gone.
+        // After the queued calls are dropped, each of these would be next.
         assert_eq!(rejected(answer.unwrap()).retry_after(), Some(1100 * MS), "{n}");
     }
     for (n, call) in calls.drain(1..11).enumerate() {
@@ -99,7 +99,7 @@ async fn who_waits_is_told_at_once_whether_his_turn_will_come() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nobody_waits_for_a_turn_after_his_deadline() {
+async fn call_does_not_wait_beyond_its_deadline() {
     let service = DeadlineLayer::new(250 * MS).unwrap().layer(paced().layer(clock()));
     let calls: Vec<_> = (0..5).map(|n| Box::pin(service.clone().oneshot(n))).collect();
     let start = Instant::now();
@@ -112,7 +112,7 @@ async fn nobody_waits_for_a_turn_after_his_deadline() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_turn_that_is_given_up_goes_to_the_next_at_any_poll() {
+async fn dropped_turn_goes_to_the_next_call_at_any_poll() {
     for polls in 0..4 {
         for who in 0..2 {
             let layer = paced();
@@ -128,7 +128,11 @@ async fn a_turn_that_is_given_up_goes_to_the_next_at_any_poll() {
             }
             drop(calls.remove(who));
             for (n, call) in calls.into_iter().enumerate() {
-                assert_eq!(call.await.unwrap() - start, (n as u32 + 1) * 100 * MS, "{polls} polls, {who} gave up");
+                assert_eq!(
+                    call.await.unwrap() - start,
+                    (n as u32 + 1) * 100 * MS,
+                    "{polls} polls, call {who} was dropped"
+                );
             }
             assert_eq!(handle.waiting(), 0);
         }
@@ -137,7 +141,7 @@ async fn a_turn_that_is_given_up_goes_to_the_next_at_any_poll() {
 
 type Waits = Pin<Box<dyn Future<Output = Result<Instant, BoxError>>>>;
 
-/// Lets calls with these priorities wait, in this order, after the permit that is free is taken.
+/// Queues calls with these priorities, in this order, after the free permit is taken.
 async fn waiting<S>(service: &S, priorities: &[Priority]) -> Vec<Waits>
 where
     S: Service<u32, Response = Instant, Error = BoxError> + Clone + 'static,
@@ -146,7 +150,7 @@ where
     priorities.iter().map(|priority| begun(service, *priority)).collect()
 }
 
-/// A call with this priority, which waits.
+/// A queued call with this priority.
 fn begun<S>(service: &S, priority: Priority) -> Waits
 where
     S: Service<u32, Response = Instant, Error = BoxError> + Clone + 'static,
@@ -156,9 +160,9 @@ where
     call
 }
 
-/// Also the head of the queue, which sleeps until its turn, gives way to a call that matters more.
+/// The head of the queue, which sleeps until its turn, gives way to a call of higher priority too.
 #[tokio::test(start_paused = true)]
-async fn calls_wait_by_priority_and_the_head_gives_way() {
+async fn queued_calls_go_by_priority_including_the_head() {
     use Priority::{Critical, High, Low, Normal};
 
     for (priorities, turns) in [
@@ -168,7 +172,7 @@ async fn calls_wait_by_priority_and_the_head_gives_way() {
         (vec![Normal, Normal, Normal], vec![1, 2, 3]),
         (vec![High, High, Low, Critical, High], vec![2, 3, 5, 1, 4]),
     ] {
-        // As they come, and after those that came first have slept for a while.
+        // At once, and after the first calls have slept for a while.
         for pause in [Duration::ZERO, 50 * MS] {
             let service = paced().layer(clock());
             let start = Instant::now();
@@ -183,7 +187,7 @@ async fn calls_wait_by_priority_and_the_head_gives_way() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn head_that_is_dropped_gives_its_turn_back_to_the_one_that_gave_way() {
+async fn dropped_head_returns_its_turn_to_the_displaced_head() {
     let layer = paced();
     let (handle, service) = (layer.handle(), layer.layer(clock()));
     let start = Instant::now();
@@ -196,20 +200,20 @@ async fn head_that_is_dropped_gives_its_turn_back_to_the_one_that_gave_way() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn displaced_call_is_told_so_and_when_to_come_back() {
+async fn displaced_call_gets_a_reason_and_retry_after() {
     for places in 1..4 {
         let config = RateLimitConfig { max_waiting: places, ..paced().config() };
         let layer = RateLimitLayer::new(config).unwrap();
         let (handle, service) = (layer.handle(), layer.layer(clock()));
         let mut low = waiting(&service, &vec![Priority::Low; places as usize]).await;
-        // Of the same priority nobody is displaced.
+        // A call displaces no call of its own priority.
         let refused = with_priority(Priority::Low, service.clone().oneshot(0)).await;
         assert_eq!(rejected(refused).reason(), Reason::RateLimited);
         advance(30 * MS).await;
         let critical = begun(&service, Priority::Critical);
         let displaced = rejected(low.pop().unwrap().await);
         assert_eq!((displaced.reason(), displaced.layer()), (Reason::Displaced, "rate_limit"));
-        // Those that wait now come first.
+        // The calls that are queued now go first.
         assert_eq!(displaced.retry_after(), Some((70 + 100 * places) * MS));
         assert_eq!(displaced.numbers().waiting(), Some(places));
         assert_eq!(handle.waiting(), places as usize);
@@ -217,9 +221,9 @@ async fn displaced_call_is_told_so_and_when_to_come_back() {
     }
 }
 
-/// Every refusal, at once or after a wait, says when to come back and which numbers decided it.
+/// Every refusal, at once or after a wait, has a `retry_after` and the numbers that decided it.
 #[tokio::test(start_paused = true)]
-async fn refusal_shows_its_numbers_and_when_to_come_back() {
+async fn refusal_shows_its_numbers_and_retry_after() {
     let layer = paced();
     let service = layer.layer(clock());
     let deadline = DeadlineLayer::new(150 * MS).unwrap().layer(service.clone());
@@ -229,7 +233,7 @@ async fn refusal_shows_its_numbers_and_when_to_come_back() {
     let shown = "time left 150.0ms, expected 300.0ms, waiting 2, limit 10 per 1s";
     assert_eq!(hurried.numbers().to_string(), shown);
     assert!(hurried.to_string().contains(shown), "{hurried}");
-    // The rate changes while a call waits, so that its turn will not come in time.
+    // The rate changes while a call waits, so that its turn would come too late.
     drop(calls);
     let mut waits = Box::pin(deadline.oneshot(0));
     assert!(poll!(&mut waits).is_pending());
@@ -239,14 +243,14 @@ async fn refusal_shows_its_numbers_and_when_to_come_back() {
     assert!(late.retry_after() > Some(800 * MS), "{late}");
 }
 
-/// A call behind others whose wait ends is told when to come back, too.
+/// A call behind others gets a `retry_after` too when its wait ends.
 #[tokio::test(start_paused = true)]
-async fn call_that_waited_in_vain_is_told_when_to_come_back() {
+async fn refusal_after_a_wait_has_retry_after() {
     let config = RateLimitConfig { max_wait: 250 * MS, ..paced().config() };
     let layer = RateLimitLayer::new(config).unwrap();
     let service = layer.layer(clock());
     let mut calls = waiting(&service, &[Priority::Low, Priority::Low]).await;
-    // Those that matter more come again and again.
+    // Calls of higher priority keep coming.
     for _ in 0..3 {
         let critical = Box::pin(with_priority(Priority::Critical, service.clone().oneshot(0)));
         critical.await.unwrap();
@@ -257,7 +261,7 @@ async fn call_that_waited_in_vain_is_told_when_to_come_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_wait_costs_a_handful_of_polls_and_holds_nothing_of_the_callee() {
+async fn wait_takes_few_polls_and_releases_a_readied_callee() {
     let limited = ConcurrencyLimitLayer::new(1).layer(clock());
     let mut observer = limited.clone();
     let mut service = paced().layer(limited);
@@ -280,7 +284,7 @@ async fn the_wait_costs_a_handful_of_polls_and_holds_nothing_of_the_callee() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_key_has_a_rate_of_its_own() {
+async fn each_key_has_its_own_rate() {
     let service = RateLimitLayer::new(rate(1, MINUTE)).unwrap().keyed_by(|tenant: &u32| *tenant).layer(clock());
     for tenant in 0..3 {
         assert!(service.clone().oneshot(tenant).await.is_ok());
@@ -289,7 +293,7 @@ async fn each_key_has_a_rate_of_its_own() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_callee_that_never_answers_is_given_up() {
+async fn hanging_callee_is_cut() {
     let service = RateLimitLayer::new(rate(1, MINUTE)).unwrap();
     let service = service.layer(service_fn(|()| std::future::pending::<Result<(), BoxError>>()));
     let start = Instant::now();
@@ -298,7 +302,7 @@ async fn a_callee_that_never_answers_is_given_up() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn in_the_long_run_the_rate_is_exact() {
+async fn long_run_rate_is_exact() {
     let config = RateLimitConfig { burst: Some(5), max_wait: 10 * SECOND, ..rate(50, SECOND) };
     let service = RateLimitLayer::new(config).unwrap().layer(clock());
     let start = Instant::now();
@@ -311,13 +315,13 @@ async fn in_the_long_run_the_rate_is_exact() {
     for call in calls {
         last = last.max(call.await.unwrap().unwrap());
     }
-    // 400 calls, five of them at once.
+    // 400 calls; the burst is five.
     let took = last - start;
     assert!((7890 * MS..7930 * MS).contains(&took), "{took:?}");
 }
 
 #[test]
-fn all_faults_of_a_configuration_are_told_at_once() {
+fn every_fault_of_a_config_is_reported_at_once() {
     let faults = |config| {
         let error = RateLimitLayer::new(config).unwrap_err();
         error.faults().iter().map(|fault| fault.path().to_owned()).collect::<Vec<_>>()
@@ -336,9 +340,9 @@ fn all_faults_of_a_configuration_are_told_at_once() {
     assert_eq!(faults(endless), ["burst"]);
 }
 
-/// The deadline is the call's, not that of the task in which its turn comes.
+/// The deadline belongs to the call, not to the task that polls it when its turn comes.
 #[tokio::test(start_paused = true)]
-async fn a_call_that_waits_takes_its_deadline_along_to_another_task() {
+async fn queued_call_keeps_its_deadline_in_another_task() {
     let (escape, mut escaped) = tokio::sync::mpsc::unbounded_channel();
     let limited = paced().layer(service_fn(|()| pending::<Result<(), BoxError>>()));
     let outer = service_fn(move |()| {
@@ -360,9 +364,9 @@ async fn a_call_that_waits_takes_its_deadline_along_to_another_task() {
     assert_eq!(start.elapsed(), SECOND);
 }
 
-/// Timers of a runtime that has shut down are up at once: whoever waited by them must not ask again and again.
+/// Timers of a runtime that has shut down fire at once: a call that waits on one must not poll it in a loop.
 #[test]
-fn a_wait_in_a_runtime_that_has_shut_down_ends_at_once() {
+fn wait_in_a_shut_down_runtime_ends_at_once() {
     let runtime = || Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     let ended = runtime();
     let handle = ended.handle().clone();
@@ -376,6 +380,6 @@ fn a_wait_in_a_runtime_that_has_shut_down_ends_at_once() {
     let _inside = handle.enter();
     match waits.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(answer) => assert_eq!(rejected(answer).reason(), Reason::RateLimited),
-        Poll::Pending => panic!("nobody would wake it"),
+        Poll::Pending => panic!("nothing would wake it"),
     }
 }

@@ -1,4 +1,4 @@
-//! Refusals become answers, on a real axum server, over connections in memory.
+//! Refusals become responses, on a real axum server, over connections in memory.
 #![cfg(feature = "http")]
 
 #[path = "pipes/mod.rs"]
@@ -29,7 +29,7 @@ async fn get_from(app: Router, path: &str) -> (u16, String) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_handler_past_its_deadline_is_answered_with_504_and_says_why() {
+async fn handler_past_its_deadline_is_answered_with_504() {
     let layers =
         ServiceBuilder::new().layer(RespondLayer::new()).layer(DeadlineLayer::http(Duration::from_millis(20)).unwrap());
     let app = Router::new()
@@ -37,12 +37,12 @@ async fn a_handler_past_its_deadline_is_answered_with_504_and_says_why() {
         .route("/quick", get(|| async { "hello" }))
         .layer(layers);
     let (status, body) = get_from(app.clone(), "/slow").await;
-    assert_eq!((status, body.as_str()), (504, "deadline_exceeded"), "no names and no numbers for strangers");
+    assert_eq!((status, body.as_str()), (504, "deadline_exceeded"), "no names and no numbers by default");
     assert_eq!(get_from(app, "/quick").await, (200, "hello".to_owned()));
 }
 
 #[tokio::test]
-async fn verbose_answer_says_all_that_the_refusal_says() {
+async fn verbose_response_contains_the_whole_refusal() {
     let layers = ServiceBuilder::new()
         .layer(RespondLayer::new().verbose())
         .layer(DeadlineLayer::http(Duration::from_millis(20)).unwrap());
@@ -56,7 +56,7 @@ async fn verbose_answer_says_all_that_the_refusal_says() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn other_errors_are_answered_with_500_and_not_told() {
+async fn other_errors_are_answered_with_500_without_their_text() {
     let failing = service_fn(|_: axum::extract::Request| async {
         Err::<axum::response::Response, BoxError>("the password is 1234".into())
     });
@@ -65,18 +65,18 @@ async fn other_errors_are_answered_with_500_and_not_told() {
     assert_eq!(get_from(app, "/").await, (500, "internal server error".to_owned()));
 }
 
-/// A proxy: the tiers above must not take the failure of its dependency for its own.
+/// A proxy: the tiers above must not record the failure of its dependency as its own.
 #[tokio::test]
-async fn errors_of_a_client_are_answered_with_502_and_not_told() {
+async fn client_errors_are_answered_with_502_without_their_text() {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-    let (closing, nobody) =
+    let (closing, unused) =
         (listener.local_addr().unwrap(), { TcpListener::bind(("127.0.0.1", 0)).await.unwrap().local_addr().unwrap() });
     tokio::spawn(async move {
         while let Ok((socket, _)) = listener.accept().await {
             drop(socket)
         }
     });
-    for (address, text) in [(nobody, "the dependency was not reached"), (closing, "the dependency did not answer")] {
+    for (address, text) in [(unused, "the dependency was not reached"), (closing, "the dependency did not answer")] {
         let client: Client<_, Empty<Bytes>> = Client::builder(TokioExecutor::new()).build_http();
         let proxy =
             service_fn(move |_: axum::extract::Request| client.get(format!("http://{address}/").parse().unwrap()));
@@ -86,7 +86,7 @@ async fn errors_of_a_client_are_answered_with_502_and_not_told() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_service_that_never_becomes_ready_is_answered_too() {
+async fn service_that_fails_to_become_ready_is_answered() {
     #[derive(Clone)]
     struct Broken;
     impl Service<()> for Broken {
@@ -99,7 +99,7 @@ async fn a_service_that_never_becomes_ready_is_answered_too() {
         }
 
         fn call(&mut self, (): ()) -> Self::Future {
-            unreachable!("it was never ready")
+            unreachable!("the service is never ready")
         }
     }
     let service = ServiceBuilder::new().layer(RespondLayer::new()).service(Broken);

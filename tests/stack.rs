@@ -1,4 +1,4 @@
-//! The assembled stacks, as a user meets them: a service that calls another one, over connections in memory.
+//! The assembled stacks as users use them: a service that calls another one, over connections in memory.
 #![cfg(feature = "http")]
 
 #[path = "pipes/mod.rs"]
@@ -40,7 +40,7 @@ use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 use tower::Layer;
 use tower::{BoxError, ServiceExt, service_fn};
 
-use crate::pipes::{Connector, nobody, serve};
+use crate::pipes::{Connector, serve, unused_address};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -62,7 +62,7 @@ fn quick() -> ClientConfig {
 }
 
 #[test]
-fn all_faults_of_a_stack_are_listed_with_their_paths() {
+fn every_fault_of_a_stack_is_listed_with_its_path() {
     let mut config = quick();
     config.deadline.timeout = Duration::ZERO;
     config.retry.budget.ratio = f64::NAN;
@@ -101,7 +101,7 @@ async fn service_that_names_its_body_type_gets_that_type() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_passes_both_stacks_and_takes_its_deadline_along() {
+async fn call_passes_both_stacks_with_its_deadline() {
     let server = stack::server(&ServerConfig::default()).unwrap();
     let app = Router::new().route("/", get(|| async { format!("{:?}", context::time_left()) })).layer(server);
     let address = serve(app);
@@ -111,7 +111,7 @@ async fn a_call_passes_both_stacks_and_takes_its_deadline_along() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_fails_for_a_moment_is_tried_again() {
+async fn transient_failure_is_retried() {
     let seen = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&seen);
     let app = Router::new().fallback(any(move || {
@@ -125,7 +125,7 @@ async fn what_fails_for_a_moment_is_tried_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_status_means_can_be_changed_for_the_whole_stack() {
+async fn verdict_of_a_status_can_be_set_for_the_whole_stack() {
     let seen = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&seen);
     let app = Router::new().fallback(any(move || {
@@ -144,8 +144,8 @@ async fn what_a_status_means_can_be_changed_for_the_whole_stack() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_dead_host_is_cut_off_and_the_others_are_not_when_each_has_a_state_of_its_own() {
-    let (alive, dead) = (serve(Router::new().fallback(any(|| async {}))), nobody());
+async fn dead_host_is_refused_alone_with_state_per_host() {
+    let (alive, dead) = (serve(Router::new().fallback(any(|| async {}))), unused_address());
     for per_authority in [true, false] {
         let circuit_breaker = CircuitBreakerConfig { consecutive_failures: Some(3), ..Default::default() };
         let layers = stack::client(&ClientConfig { circuit_breaker, per_authority, ..quick() }).unwrap();
@@ -157,9 +157,9 @@ async fn a_dead_host_is_cut_off_and_the_others_are_not_when_each_has_a_state_of_
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_server_that_is_full_says_so_and_when_to_come_back() {
+async fn full_server_answers_503_with_retry_after() {
     let load_shed = LoadShedConfig { max_in_flight: 1, queue_ratio: 0.0, ..Default::default() };
-    // Well before the client's, so that it is the server who answers.
+    // Well before the client's deadline, so that the server answers.
     let deadline = DeadlineConfig::from(SECOND / 2);
     let layers = stack::server(&ServerConfig { load_shed, deadline, ..Default::default() }).unwrap();
     let handle = layers.load_shed();
@@ -170,10 +170,10 @@ async fn a_server_that_is_full_says_so_and_when_to_come_back() {
     let calls: Vec<_> = (0..3).map(|_| send(&layers, address)).collect();
     let results = futures::future::join_all(calls).await;
     let refused = results.iter().filter(|result| matches!(result, Ok((status, _)) if *status == 503)).count();
-    assert_eq!(refused, 2, "one that found no place to wait, and one that waited in vain: {results:?}");
+    assert_eq!(refused, 2, "one with a full queue, and one after a wait: {results:?}");
     let cut = results.iter().filter(|result| matches!(result, Ok((status, _)) if *status == 504)).count();
-    assert_eq!(cut, 1, "the one that hung, at its deadline: {results:?}");
-    // Those that hung are gone, here and there.
+    assert_eq!(cut, 1, "the hanging call, at its deadline: {results:?}");
+    // The hanging call has left no permit in use, on either side.
     assert_eq!(layers.bulkhead().in_flight(), 0);
     while handle.in_flight() > 0 {
         tokio::task::yield_now().await;
@@ -181,7 +181,7 @@ async fn a_server_that_is_full_says_so_and_when_to_come_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_that_queues_has_not_asked_the_breaker() {
+async fn queued_call_is_not_admitted_by_the_breaker_yet() {
     let app = Router::new().fallback(any(std::future::pending::<()>));
     let address = serve(app);
     let bulkhead = BulkheadConfig { max_concurrent: 1, ..Default::default() };
@@ -192,15 +192,15 @@ async fn a_call_that_queues_has_not_asked_the_breaker() {
     assert!(layers.circuit_breaker().snapshot().calls <= 1, "{:?}", layers.circuit_breaker().snapshot());
 }
 
-/// A bound that is missing somewhere would only show in a user's code.
+/// A missing trait bound would otherwise show only in a user's code.
 #[tokio::test]
-async fn every_client_can_be_named_shared_and_spawned() {
+async fn every_client_can_be_named_cloned_and_spawned() {
     fn is_shared<T: Clone + Send + Sync + 'static>(_: &T) {}
 
     struct Http {
         client: stack::Client<Client<Connector, ReplayBody<Full<Bytes>>>>,
     }
-    // Of real sockets, which take as long as the machine does.
+    // Over real sockets, where the time depends on the machine.
     let config = ClientConfig { deadline: (300 * SECOND).into(), ..quick() };
     let layers = stack::client(&config).unwrap();
     let http = Http { client: layers.service(Client::builder(TokioExecutor::new()).build(Connector)) };
@@ -238,6 +238,6 @@ async fn every_client_can_be_named_shared_and_spawned() {
         is_shared(&client);
         is_shared(&stack::grpc::server(&ServerConfig::default()).unwrap());
         let call = async move { client.check(HealthCheckRequest::default()).await };
-        assert!(tokio::spawn(call).await.unwrap().is_err(), "nobody is at home");
+        assert!(tokio::spawn(call).await.unwrap().is_err(), "nothing listens there");
     }
 }

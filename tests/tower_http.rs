@@ -31,7 +31,7 @@ use tower_http::validate_request::ValidateRequestHeaderLayer;
 const SECOND: Duration = Duration::from_secs(1);
 const ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// The layers that any service may have.
+/// Layers that any service can have.
 macro_rules! common {
     () => {
         ServiceBuilder::new()
@@ -44,7 +44,7 @@ macro_rules! common {
     };
 }
 
-/// Those that answer by themselves, or change bodies.
+/// Layers that answer by themselves, or change bodies.
 macro_rules! of_a_server {
     () => {
         common!()
@@ -73,7 +73,7 @@ async fn serve(app: Router) -> String {
     format!("http://{address}")
 }
 
-/// The body and the head of an answer.
+/// Returns the head and the body of a response.
 async fn ask<S, B>(client: S, request: Request<Full<Bytes>>) -> (http::response::Parts, Bytes)
 where
     S: Service<Request<Full<Bytes>>, Response = Response<B>>,

@@ -1,4 +1,4 @@
-//! How a service is called many times over, and the inner service that all else is put around.
+//! How a service is called many times, and the inner service inside all layers.
 
 use std::future::Future;
 use std::hint::black_box;
@@ -10,7 +10,7 @@ use tower::{BoxError, Service};
 
 /// A service that can be called many times over.
 pub trait Calls: Send {
-    /// So many calls, one after the other; a call that does not go as it should panics.
+    /// Makes this many calls, one after the other. Panics if a call fails.
     fn make(&mut self, calls: u64) -> Pin<Box<dyn Future<Output = ()> + '_>>;
 }
 
@@ -19,15 +19,15 @@ where
     S: Service<u64, Response = u64> + Send,
 {
     fn make(&mut self, calls: u64) -> Pin<Box<dyn Future<Output = ()> + '_>> {
-        // Without this, tokio's cooperative budget would end after 128 polls of a timer or semaphore, and what is
-        // measured from then on would be something else.
+        // Without this, tokio's cooperative budget would run out after 128 polls of a timer or semaphore, and the
+        // measurement would change from there on.
         Box::pin(unconstrained(async move {
             for request in 0..calls {
                 let is_ready = std::future::poll_fn(|cx| self.poll_ready(cx)).await.is_ok();
                 let mut call = pin!(self.call(black_box(request)));
                 let check = |answer: Result<u64, S::Error>| answer.is_ok_and(|answer| black_box(answer) == request);
-                // Polled again on the spot: what the runtime's scheduler costs is no layer's doing. The answer is looked
-                // at where it is, as `?` does: moving it around would be ours.
+                // Polled again at once: the cost of the runtime's scheduler does not belong to a layer. The answer is
+                // checked in place, as `?` does: moving it would be our own cost.
                 let is_right = std::future::poll_fn(|cx| match call.as_mut().poll(cx) {
                     Poll::Ready(answer) => Poll::Ready(check(answer)),
                     Poll::Pending => call.as_mut().poll(cx).map(check),
@@ -41,7 +41,7 @@ where
 /// The inner service: it answers with the request.
 #[derive(Clone, Copy, Debug)]
 pub struct Echo {
-    /// Whether the answer is there when the call is polled for the second time; else at once.
+    /// Whether the answer is ready at the second poll instead of the first.
     pub yields: bool,
 }
 

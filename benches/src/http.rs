@@ -1,4 +1,4 @@
-//! The same over HTTP: a request with a body goes in, and the body of the response is read to its end.
+//! The cost of a call over HTTP: a request with a body is sent, and the body of the response is read to its end.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -48,7 +48,7 @@ where
 /// The inner service, with a short answer.
 #[derive(Clone, Copy, Debug)]
 pub struct Answers {
-    /// Whether the answer is there when the call is polled for the second time; else at once.
+    /// Whether the answer is ready at the second poll instead of the first.
     pub yields: bool,
 }
 

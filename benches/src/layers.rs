@@ -1,4 +1,4 @@
-//! The layers that are measured, with limits that no call reaches, and tower's beside them.
+//! The layers that are measured, with limits that no call reaches, and tower's counterparts.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,13 +14,13 @@ use tower::retry::budget::{Budget, TpsBudget};
 use tower::retry::{Policy, RetryLayer as TowerRetryLayer};
 use tower::{BoxError, Service, ServiceBuilder};
 
-/// No call takes that long.
+/// No call takes this long.
 pub const TIMEOUT: Duration = Duration::from_secs(5);
-/// No row has so many calls in flight.
+/// No row has this many calls in flight.
 pub const CONCURRENCY: u32 = 1000;
-/// No row starts calls at that rate.
+/// No row starts calls at this rate.
 pub const PER_SECOND: u32 = 1_000_000_000;
-/// The time that [`PER_SECOND`] is about.
+/// The period of [`PER_SECOND`].
 pub const SECOND: Duration = Duration::from_secs(1);
 
 /// A deadline of [`TIMEOUT`].
@@ -56,7 +56,7 @@ pub fn load_shed() -> LoadShedLayer {
     LoadShedLayer::new(config).expect("a valid limit")
 }
 
-/// The recommended layers around a client, without what is HTTP's.
+/// The recommended layers around a client, without those for HTTP.
 pub fn client<S>(inner: S) -> impl Service<u64, Response = u64, Error = BoxError> + Clone + Send + 'static
 where
     S: Service<u64, Response = u64, Error = BoxError, Future: Send> + Clone + Send + Sync + 'static,
@@ -64,7 +64,7 @@ where
     ServiceBuilder::new().layer(deadline()).layer(retry()).layer(bulkhead()).layer(circuit_breaker()).service(inner)
 }
 
-/// The five of [`tower_stack`], with the deadline around all that can wait, so that it is the only timer.
+/// The five layers of [`tower_stack`], with the deadline outermost, so that it is the only timer.
 pub fn stack<S>(inner: S) -> impl Service<u64, Response = u64, Error = BoxError> + Clone + Send + 'static
 where
     S: Service<u64, Response = u64, Error = BoxError, Future: Send> + Clone + Send + Sync + 'static,
@@ -98,7 +98,7 @@ pub fn tower_retry() -> TowerRetryLayer<Budgeted> {
     TowerRetryLayer::new(Budgeted(Arc::new(TpsBudget::default())))
 }
 
-/// The usual policy around tower's budget: every success deposits, every failure asks.
+/// The usual policy around tower's budget: every success deposits, every failure withdraws.
 #[derive(Clone, Debug)]
 pub struct Budgeted(Arc<TpsBudget>);
 

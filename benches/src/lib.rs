@@ -1,4 +1,4 @@
-//! What the benchmarks of `seawall` share. The programs are in `benches/`.
+//! Code that the benchmarks of `seawall` share. The programs are in `benches/`.
 
 #![allow(clippy::missing_panics_doc, reason = "a benchmark stops where a call goes wrong")]
 

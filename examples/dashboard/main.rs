@@ -1,18 +1,19 @@
-//! A service in trouble, and the page on which one sees it.
+//! A service in trouble, and the live page that shows it.
 //!
 //! ```text
 //! cargo run --release --all-features --example dashboard
 //! ```
-//! It prints the address of the page, and goes on until it is stopped. Every ninety seconds payments fails for a while, and
-//! then search grows slow: breakers open and probe, budgets empty, queues fill. With `--controls` there are buttons.
-//! `--seconds 60` ends it after that time, and `--screenshot page.png` waits for the midst of the storm and takes a picture.
+//! It prints the address of the page and runs until it is stopped. Every ninety seconds the dependency payments fails
+//! for a while, and then search becomes slow: breakers open and probe, budgets empty, queues fill. `--controls` shows
+//! buttons. `--seconds 60` ends it after that time. `--screenshot page.png` waits until both dependencies are in
+//! trouble and takes a picture.
 
-#![allow(clippy::disallowed_methods, reason = "a storm happens in real time")]
+#![allow(clippy::disallowed_methods, reason = "the outage happens in real time")]
 
 #[allow(dead_code, reason = "the tests ask more of it")]
 #[path = "../../tests/dashboard/browser.rs"]
 mod browser;
-mod weather;
+mod dependencies;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -43,29 +44,29 @@ use tokio::time::{interval, sleep};
 use tower::{BoxError, Layer, ServiceExt};
 
 use browser::{Browser, program};
-use weather::Weather;
+use dependencies::FaultyDependencies;
 
-/// When both storms are there to be seen.
-const MIDST: Duration = Duration::from_secs(57);
+/// When both dependencies are in trouble.
+const DURING_OUTAGE: Duration = Duration::from_secs(57);
 
-/// A service in trouble, and the page on which one sees it.
+/// A service in trouble, and the live page that shows it
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// The page is on this port of the loopback interface; 0 takes any
+    /// The page is on this port of the loopback interface; 0 takes a free one
     #[arg(long, default_value_t = 0)]
     port: u16,
-    /// Ends by itself after so long
+    /// Ends after this time
     #[arg(long)]
     seconds: Option<u64>,
-    /// Takes a picture of the page in the midst of the storm, and ends. Needs a Chromium
+    /// Takes a picture of the page during the outage, and ends. Needs a Chromium
     #[arg(long, value_name = "FILE")]
     screenshot: Option<PathBuf>,
-    /// Whoever sees the page may force breakers and set limits: here that is this machine alone
+    /// Every reader of the page may force breakers and set limits: here only this machine can reach it
     #[arg(long)]
     controls: bool,
 }
 
-/// What a request to the service needs.
+/// The clients that a request to the service needs.
 #[derive(Clone)]
 struct Callees {
     payments: Callee,
@@ -80,7 +81,7 @@ fn callees(at: SocketAddr) -> Result<Callees, BoxError> {
     let config = ClientConfig {
         deadline: Duration::from_millis(500).into(),
         bulkhead: BulkheadConfig { max_concurrent: 12, max_wait: Duration::from_millis(100), ..Default::default() },
-        // Probes often enough to be seen.
+        // Probes often enough to be visible.
         circuit_breaker: CircuitBreakerConfig { max_break: Duration::from_secs(3), ..Default::default() },
         ..Default::default()
     };
@@ -93,15 +94,15 @@ fn callees(at: SocketAddr) -> Result<Callees, BoxError> {
     Ok(Callees { payments: client("payments")?, search: client("search")?, mail, at })
 }
 
-/// One request: search, pay, and a mail to one in three.
+/// One request: search, pay, and a mail for one request in three.
 async fn order(State(callees): State<Callees>) -> StatusCode {
     let at = |path: &str| {
         Request::get(format!("http://{}{path}", callees.at)).body(Empty::<Bytes>::new()).unwrap_or_default()
     };
     let found = read(callees.search.clone().oneshot(at("/search"))).await;
     let paid = read(callees.payments.clone().oneshot(at("/payments"))).await;
-    if weather::one_in_three() {
-        // Whether it could be sent is nobody's business here.
+    if dependencies::one_in_three() {
+        // The result of the mail does not matter here.
         let _ = read(callees.mail.clone().oneshot(at("/mail"))).await;
     }
     if found && paid { StatusCode::OK } else { StatusCode::BAD_GATEWAY }
@@ -124,7 +125,7 @@ async fn serve(port: u16, app: Router) -> Result<SocketAddr, BoxError> {
     Ok(address)
 }
 
-/// Forty requests a second, whatever becomes of the earlier ones.
+/// Forty requests a second, whether earlier requests have ended or not.
 async fn callers(service: SocketAddr) {
     let client: Client<HttpConnector, Empty<Bytes>> = Client::builder(TokioExecutor::new()).build_http();
     let mut ticks = interval(Duration::from_millis(25));
@@ -143,8 +144,8 @@ async fn callers(service: SocketAddr) {
 #[tokio::main]
 async fn main() -> Result<(), BoxError> {
     let arguments = Arguments::parse();
-    let weather = Weather::default();
-    let dependencies = serve(0, weather.dependencies()).await?;
+    let faulty = FaultyDependencies::default();
+    let dependencies = serve(0, faulty.router()).await?;
 
     let config = ServerConfig {
         deadline: Duration::from_secs(1).into(),
@@ -155,7 +156,7 @@ async fn main() -> Result<(), BoxError> {
     let service = Router::new().route("/order", get(order)).with_state(callees(dependencies)?).layer(inbound);
     let service = serve(0, service).await?;
 
-    // On a port of its own, which the world does not see.
+    // On a port of its own, which is not public.
     let mut dashboard = Dashboard::new(Registry::global().clone());
     if arguments.controls {
         dashboard = dashboard.with_controls(|_| true);
@@ -164,11 +165,11 @@ async fn main() -> Result<(), BoxError> {
     println!("http://{page}/seawall");
 
     tokio::spawn(callers(service));
-    tokio::spawn(async move { weather.change().await });
+    tokio::spawn(async move { faulty.change().await });
     match (arguments.screenshot, arguments.seconds) {
         (Some(file), _) => {
             let program = program::find().ok_or("a picture needs a Chromium: install one, or set SEAWALL_BROWSER")?;
-            sleep(MIDST).await;
+            sleep(DURING_OUTAGE).await;
             let url = format!("http://{page}/seawall");
             let picture = tokio::task::spawn_blocking(move || picture(&program, &url)).await?;
             std::fs::write(&file, STANDARD.decode(picture)?)?;

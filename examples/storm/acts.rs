@@ -1,4 +1,4 @@
-//! All that is run: the storm itself, the leak and the overload, each once for every contestant.
+//! All runs: the storm itself, the leak and the overload, each once for every contestant.
 
 use std::time::Duration;
 
@@ -12,14 +12,14 @@ use crate::progress::Progress;
 use crate::run::{self, Contestant, Run};
 use crate::scenario::Scenario;
 
-/// One of them.
+/// One of the three runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Act {
     /// A dependency becomes slow for a while.
     Storm,
     /// A dependency stalls its bodies.
     Leak,
-    /// A service is offered more than it can do.
+    /// A service is offered more than its capacity.
     Overload,
 }
 
@@ -27,7 +27,7 @@ impl Act {
     pub(crate) const ALL: [Self; 3] = [Self::Storm, Self::Leak, Self::Overload];
 }
 
-/// What is going to happen.
+/// The parameters of all runs.
 #[derive(Debug)]
 pub(crate) struct Scripts {
     pub(crate) storm: Scenario,
@@ -35,7 +35,7 @@ pub(crate) struct Scripts {
     pub(crate) overload: overload::Script,
 }
 
-/// What has happened.
+/// The results of all runs.
 #[derive(Debug, Default)]
 pub(crate) struct Runs {
     pub(crate) storm: Vec<Run>,
@@ -52,7 +52,7 @@ impl Scripts {
         Self { storm: Scenario::quick(seed), leak: leak::Script::quick(seed), overload: overload::Script::quick(seed) }
     }
 
-    /// How long an act takes one contestant.
+    /// How long an act takes for one contestant.
     pub(crate) fn length(&self, act: Act) -> Duration {
         match act {
             Act::Storm => self.storm.length(),
@@ -61,7 +61,7 @@ impl Scripts {
         }
     }
 
-    /// Adds the run of an act to the others.
+    /// Runs an act and adds its results.
     pub(crate) fn run(
         &self,
         act: Act,

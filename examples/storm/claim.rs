@@ -6,13 +6,13 @@ use crate::record::Record;
 use crate::run::{Contestant, Run};
 use crate::scenario::Phase;
 
-/// The bare service must really stay down: it keeps at most this share of good answers after the outage.
+/// The bare service must stay down: after the outage its share of good answers is at most this.
 const BARE_AFTER_AT_MOST: f64 = 0.2;
-/// The protected one is well again within this time of the outage's end...
+/// The protected service recovers within this time after the end of the outage...
 const RECOVERY_WITHIN: Duration = Duration::from_secs(2);
 /// ...holds at least this share of good answers from then on...
 const AFTER_AT_LEAST: f64 = 0.95;
-/// ...and makes at most so many attempts at the dependency for each request of the run.
+/// ...and makes at most this many attempts at the dependency for each request of the run.
 const ATTEMPTS_AT_MOST: f64 = 1.3;
 
 /// A sentence for each promise that was not kept.
@@ -40,9 +40,9 @@ fn judge_bare(record: &Record, broken: &mut Vec<String>) {
 fn judge_seawall(record: &Record, broken: &mut Vec<String>) {
     let within = RECOVERY_WITHIN.as_secs_f64();
     match record.recovery.map(|recovery| recovery.as_secs_f64()) {
-        None => broken.push(format!("seawall did not recover at all, and should have within {within} s")),
+        None => broken.push(format!("seawall did not recover; the limit is {within} s")),
         Some(recovery) if recovery > within => {
-            broken.push(format!("seawall took {recovery:.1} s to recover, and should have within {within} s"));
+            broken.push(format!("seawall took {recovery:.1} s to recover; the limit is {within} s"));
         }
         Some(_) => {}
     }

@@ -1,7 +1,7 @@
 //! The dependency: a real server with few slots and an endless queue, whose work outlives its callers.
 //!
-//! As with a database, a query that was accepted is worked on even if nobody waits for the answer any more. This is what
-//! makes the outage last: the slots are busy with answers for callers that have gone.
+//! Like a database, it executes an accepted query to its end, even if no caller waits for the answer any more. That
+//! makes the outage last: the slots are busy with answers for callers that are gone.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -19,7 +19,7 @@ use crate::Error;
 use crate::listen::serve;
 use crate::scenario::Scenario;
 
-/// A running dependency, and what it has seen.
+/// A running dependency and its counters.
 #[derive(Clone)]
 pub(crate) struct Dependency {
     pub(crate) address: SocketAddr,
@@ -44,7 +44,7 @@ struct Desk {
 }
 
 impl Dependency {
-    /// Starts it on `port` (0 = any), for a trace of so many requests.
+    /// Starts the dependency on `port` (0 = any), for a trace of this many requests.
     pub(crate) async fn start(port: u16, scenario: &Scenario, requests: usize, start: Instant) -> Result<Self, Error> {
         let desk = Arc::new(Desk {
             scenario: scenario.clone(),
@@ -57,7 +57,7 @@ impl Dependency {
         Ok(Self { address: serve(port, app).await?, desk })
     }
 
-    /// From now on, work that begins takes `factor` times as long as when healthy.
+    /// From now on, work that begins takes `factor` times as long as normal.
     pub(crate) fn slow_down(&self, factor: u32) {
         self.desk.slowdown.store(factor, Ordering::Relaxed);
     }
@@ -69,7 +69,7 @@ impl Dependency {
 
 async fn answer(State(desk): State<Arc<Desk>>, Path(request): Path<usize>) -> StatusCode {
     let Some(attempt) = desk.arrived(request) else { return StatusCode::NOT_FOUND };
-    // Spawned: a caller that hangs up drops this handler, not the work.
+    // Spawned: a caller that disconnects drops this handler, but not the work.
     match tokio::spawn(async move { desk.work(request, attempt).await }).await {
         Ok(()) => StatusCode::OK,
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR,
@@ -77,7 +77,7 @@ async fn answer(State(desk): State<Arc<Desk>>, Path(request): Path<usize>) -> St
 }
 
 impl Desk {
-    /// Notes an attempt and gives its number; none for a request that is not in the trace.
+    /// Counts an attempt and returns its number; `None` for a request that is not in the trace.
     fn arrived(&self, request: usize) -> Option<u32> {
         let mut attempts = self.attempts.lock().unwrap_or_else(PoisonError::into_inner);
         let attempt = attempts.per_request.get_mut(request)?;

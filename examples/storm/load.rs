@@ -1,5 +1,5 @@
-//! The callers: an open loop. Each request starts at the moment that was drawn for it, however the earlier ones fare, and
-//! its latency is counted from that moment, not from the one at which a busy machine got round to sending it.
+//! The callers: an open loop. Each request starts at its drawn time, however earlier requests fare. Its latency is
+//! counted from that time, not from the time at which a busy machine sent it.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -18,8 +18,9 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::Error;
 
-/// How many requests may be under way at once. Each may own both ends of a connection to the service, and the service both
-/// ends of one to the dependency: this keeps the process well within 2,000 descriptors. A caller beyond it fails at once.
+/// How many requests may be in flight at once. Each may own both ends of a connection to the service, and the service
+/// both ends of one to the dependency: this bound keeps the process well within 2,000 descriptors. Further requests
+/// fail at once.
 const MAX_UNDER_WAY: usize = 300;
 
 /// A client with a pool of kept-alive connections, as both the callers and the service use it.
@@ -33,22 +34,22 @@ where
     Client::builder(TokioExecutor::new()).pool_max_idle_per_host(64).build(connector)
 }
 
-/// What a caller got.
+/// The answer of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
     /// A 200, in time or not.
     Success,
-    /// 429 or 503: the service did not want to try.
+    /// 429 or 503: the service refused.
     Refused,
-    /// Another status, a broken connection, or nothing at all before the caller hung up.
+    /// Another status, a broken connection, or no answer before the caller disconnected.
     Failed,
 }
 
-/// One request of the trace and what became of it.
+/// One request of the trace and its outcome.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Outcome {
     pub(crate) request: usize,
-    /// When it was meant to start, counted from the start of the run.
+    /// Its intended start, counted from the start of the run.
     pub(crate) intended: Duration,
     /// How long its caller waited from then on.
     pub(crate) latency: Duration,
@@ -79,7 +80,8 @@ impl Callers {
         Self { service, start, deadline, client: http_client(), under_way, pulse }
     }
 
-    /// Sends every request of the trace in its time, and returns when the last caller has its answer or has hung up.
+    /// Sends every request of the trace at its time, and returns when the last caller has its answer or has
+    /// disconnected.
     pub(crate) async fn call(&self, arrivals: &[Duration]) -> Result<Vec<Outcome>, Error> {
         let mut calls = JoinSet::new();
         for (request, intended) in arrivals.iter().copied().enumerate() {
@@ -97,7 +99,7 @@ impl Callers {
     async fn one(&self, request: usize, intended: Duration) -> Outcome {
         let answer = match self.under_way.try_acquire() {
             Ok(_place) => {
-                // A little more patience than the deadline, so that answers that come late are seen to come late.
+                // A little longer than the deadline, so that late answers are seen as late.
                 let hang_up = self.start + intended + self.deadline * 5 / 4;
                 timeout_at(hang_up, self.ask(request)).await.unwrap_or(Answer::Failed)
             }

@@ -3,15 +3,16 @@
 //! ```text
 //! callers (open loop) ──HTTP──> service (axum) ──HTTP, pooled──> dependency (axum, few slots)
 //! ```
-//! - **The storm:** for some seconds the dependency is five times slower. The bare service's retries keep it overloaded long
-//!   after it is healthy again: a metastable failure. The protected service is back within two seconds.
-//! - **[The leak](leak):** the dependency sends heads and stalls their bodies. The bare client piles up connections that never
-//!   end; the protected one has no more than its bulkhead allows, and none when the deadline is over.
-//! - **[The overload](overload):** the service itself is offered several times what it can do. The bare one answers
-//!   everything too late; the protected one answers what it can do.
+//! - **The storm:** for some seconds the dependency is five times slower. The retries of the bare service keep it
+//!   overloaded long after it is healthy again: a metastable failure. The protected service recovers within two seconds.
+//! - **[The leak](leak):** the dependency sends heads and stalls their bodies. The connections of the bare client
+//!   accumulate and never end. The protected client has no more than its bulkhead allows, and none after the deadline.
+//! - **[The overload](overload):** the service itself is offered several times its capacity. The bare service answers
+//!   everything too late; the protected service answers as much as its capacity allows.
 //!
-//! `cargo run --release --example storm` prints tables and writes `target/storm/report.html` and `storm.svg`; it exits with
-//! 1 if either half of a claim does not hold: bare must fail, and seawall must not. `--help` tells the rest.
+//! `cargo run --release --example storm` prints tables and writes `target/storm/report.html` and `storm.svg`. It exits
+//! with 1 if either half of a claim does not hold: the bare service must fail, and seawall must not. `--help` shows
+//! the options.
 
 #![allow(
     clippy::disallowed_methods,
@@ -48,7 +49,7 @@ pub(crate) type Error = Box<dyn std::error::Error + Send + Sync>;
 
 /// A retry storm, a leak and an overload on real sockets, each twice: with what most services do, and with seawall.
 ///
-/// Exits with 1 if what is bare does not fail, or what is protected does not hold what is promised.
+/// Exits with 1 if the bare service does not fail, or if the protected one breaks a promise.
 #[derive(Debug, Parser)]
 struct Arguments {
     /// Short phases: half a minute of load instead of a minute and a half
@@ -89,7 +90,7 @@ fn storm(arguments: &Arguments) -> Result<Vec<String>, Error> {
     let scripts = if arguments.quick { Scripts::quick(arguments.seed) } else { Scripts::full(arguments.seed) };
     let contestants = arguments.only.map_or(Contestant::ALL.to_vec(), |contestant| vec![contestant]);
     let acts = arguments.act.map_or(Act::ALL.to_vec(), |act| vec![act]);
-    // Before the run, not after it: nobody likes to wait for a report that cannot be written.
+    // Checked before the run, so that a run is not wasted on a report that cannot be written.
     let report = Report::create(&arguments.out)?;
     let once: Duration = acts.iter().map(|act| scripts.length(*act)).sum();
     let progress = Progress::new(once * contestants.len() as u32)?;
@@ -112,7 +113,7 @@ fn storm(arguments: &Arguments) -> Result<Vec<String>, Error> {
     for sentence in &broken {
         eprintln!("promise not kept: {sentence}");
     }
-    // The very last lines are for machines.
+    // The last lines are for programs.
     for figure in runs.figures() {
         println!("{figure}");
     }

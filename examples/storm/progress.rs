@@ -13,7 +13,7 @@ use crate::run::Contestant;
 
 const TICK: Duration = Duration::from_millis(100);
 
-/// Shows how far the runs are, and keeps an eye on the process' open descriptors.
+/// Shows the progress of the runs, and watches the open descriptors of the process.
 #[derive(Debug)]
 pub(crate) struct Progress {
     bar: ProgressBar,
@@ -21,14 +21,14 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    /// For runs that take so long together.
+    /// For runs that take this long together.
     pub(crate) fn new(all: Duration) -> Result<Self, Error> {
         let bar = ProgressBar::new(all.as_millis() as u64);
         bar.set_style(ProgressStyle::with_template("{bar:24} {percent:>3} %  {msg}")?);
         Ok(Self { bar, most_descriptors: AtomicUsize::new(0) })
     }
 
-    /// Follows a run of this length for ever: to be dropped when it is over. `tell` says how it fares so long after its start.
+    /// Follows a run of this length until it is dropped. `tell` describes the state at a time after the start.
     pub(crate) async fn follow(
         &self,
         contestant: Contestant,
@@ -55,7 +55,7 @@ impl Progress {
         self.bar.finish_and_clear();
     }
 
-    /// The most file descriptors that were seen open at once; 0 where the system does not tell.
+    /// The largest number of file descriptors that were open at once; 0 if the system does not report it.
     pub(crate) fn most_descriptors(&self) -> usize {
         self.most_descriptors.load(Ordering::Relaxed)
     }
@@ -72,7 +72,7 @@ impl Default for LastSecond {
 }
 
 impl LastSecond {
-    /// To be asked once a [`TICK`].
+    /// Must be called once per [`TICK`].
     pub(crate) fn of(&mut self, pulse: &Pulse) -> String {
         let now = (pulse.answered.load(Ordering::Relaxed), pulse.good.load(Ordering::Relaxed));
         let then = self.0.pop_front().unwrap_or_default();

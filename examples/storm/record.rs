@@ -1,6 +1,7 @@
-//! What is kept of a run, counted by phase and by bin of half a second.
+//! The record of a run, counted by phase and by bin of half a second.
 //!
-//! A request belongs to the phase and the bin of its *intended* start, and its attempts belong there with it. Only what is
+//! A request belongs to the phase and the bin of its *intended* start, and so do its attempts. Refusals, and attempts
+//! a second at the dependency, are counted when they happen.
 //! given per second of time (attempts that arrive at the dependency) and refusals are counted when they happen.
 
 use std::collections::BTreeMap;
@@ -15,10 +16,10 @@ use crate::front::Refusal;
 use crate::load::{Answer, Outcome};
 use crate::scenario::{BIN, Phase, Scenario};
 
-/// A bin is well if at least this share of what was offered in it was answered well.
+/// A bin is good if at least this share of the requests offered in it got good answers.
 pub(crate) const WELL: f64 = 0.9;
 
-/// What was seen in a run.
+/// The observations of a run.
 #[derive(Debug)]
 pub(crate) struct Seen {
     pub(crate) outcomes: Vec<Outcome>,
@@ -26,20 +27,21 @@ pub(crate) struct Seen {
     pub(crate) refusals: Vec<Refusal>,
 }
 
-/// A run, counted.
+/// The results of a run.
 #[derive(Debug)]
 pub(crate) struct Record {
     pub(crate) whole: Tally,
     /// In the order of [`Phase::ALL`].
     phases: [Tally; 3],
     pub(crate) bins: Vec<Bin>,
-    /// From the outage's end to the start of the first bin from which all bins, to the end of the run, are [`WELL`].
+    /// From the end of the outage to the start of the first bin from which all bins to the end of the run are
+    /// [`WELL`].
     pub(crate) recovery: Option<Duration>,
-    /// What was offered from the recovery on; if there was none, in the whole last phase.
+    /// The requests offered after the recovery; without a recovery, in the whole last phase.
     pub(crate) after: Tally,
 }
 
-/// The requests that were meant to start in a stretch of time.
+/// The requests whose intended start is in a period.
 #[derive(Debug)]
 pub(crate) struct Tally {
     pub(crate) offered: usize,
@@ -88,7 +90,7 @@ impl Record {
     }
 }
 
-/// From `healed` to the start of the first bin from which all are well, if there is one.
+/// From `healed` to the start of the first bin from which all bins are good, if there is one.
 fn recovery(bins: &[Bin], healed: Duration) -> Option<Duration> {
     let after: Vec<&Bin> = bins.iter().filter(|bin| bin.start >= healed).collect();
     let ill = |bin: &&Bin| bin.tally.good_share().is_some_and(|share| share < WELL);
@@ -113,17 +115,17 @@ impl Tally {
         Ok(tally)
     }
 
-    /// Good answers as a share of the offered requests; nothing if none was offered.
+    /// Good answers as a share of the offered requests; `None` if none was offered.
     pub(crate) fn good_share(&self) -> Option<f64> {
         (self.offered > 0).then(|| self.good as f64 / self.offered as f64)
     }
 
-    /// Attempts at the dependency for each offered request; nothing if none was offered.
+    /// Attempts at the dependency for each offered request; `None` if none was offered.
     pub(crate) fn attempts_per_request(&self) -> Option<f64> {
         (self.offered > 0).then(|| self.attempts as f64 / self.offered as f64)
     }
 
-    /// How long the callers waited who were not refused; nothing if all were.
+    /// How long unrefused callers waited; `None` if all were refused.
     pub(crate) fn wait_at(&self, quantile: f64) -> Option<Duration> {
         (!self.waits.is_empty()).then(|| Duration::from_millis(self.waits.value_at_quantile(quantile)))
     }
@@ -135,7 +137,7 @@ mod tests {
 
     const MS: Duration = Duration::from_millis(1);
 
-    /// A quick run (the outage ends after 4 s of 8) in which the requests of some stretches of time fail.
+    /// A quick run (the outage ends after 4 s of 8) in which the requests of some periods fail.
     fn record(failing: &[Range<Duration>]) -> Record {
         let scenario = Scenario::quick(1);
         let arrivals = scenario.arrivals();
@@ -150,20 +152,20 @@ mod tests {
     }
 
     #[test]
-    fn recovery_is_the_start_of_the_first_bin_from_which_all_are_well() {
+    fn recovery_is_the_first_bin_from_which_all_are_good() {
         assert_eq!(record(&[]).recovery, Some(Duration::ZERO));
         assert_eq!(
             record(&[2000 * MS..4000 * MS]).recovery,
             Some(Duration::ZERO),
-            "what was ill before does not count"
+            "failures before the end do not count"
         );
         assert_eq!(record(&[2000 * MS..4700 * MS]).recovery, Some(1000 * MS));
         assert_eq!(record(&[4000 * MS..4500 * MS, 6000 * MS..6400 * MS]).recovery, Some(2500 * MS), "a relapse counts");
-        assert_eq!(record(&[7800 * MS..8000 * MS]).recovery, None, "ill to the end");
+        assert_eq!(record(&[7800 * MS..8000 * MS]).recovery, None, "failing to the end");
     }
 
     #[test]
-    fn the_share_after_the_outage_is_counted_from_the_recovery_or_over_the_whole_phase() {
+    fn share_after_the_outage_starts_at_the_recovery() {
         assert_eq!(record(&[2000 * MS..5000 * MS]).after.good_share(), Some(1.0));
         let down = record(&[4000 * MS..8000 * MS]);
         assert_eq!((down.recovery, down.after.good_share()), (None, Some(0.0)));

@@ -45,7 +45,7 @@ pub(crate) struct Run {
 /// The time between the start of the servers and the first request.
 pub(crate) const PREPARATION: Duration = Duration::from_millis(50);
 
-/// Runs the storm. With the runtime, all its connections and all work still queued go away before the next run.
+/// Runs the storm. Dropping the runtime closes all connections and discards all queued work before the next run.
 pub(crate) fn run(contestant: Contestant, scenario: &Scenario, port: u16, progress: &Progress) -> Result<Run, Error> {
     let seen = Runtime::new()?.block_on(storm(contestant, scenario, port, progress))?;
     Ok(Run { contestant, record: Record::new(scenario, &seen)? })
@@ -75,7 +75,7 @@ async fn storm(contestant: Contestant, scenario: &Scenario, port: u16, progress:
     Ok(Seen { outcomes, attempts: dependency.attempts(), refusals: refusals.seen() })
 }
 
-/// The script: the dependency becomes slow, and then it is healthy again.
+/// The script: the dependency becomes slow, and later healthy again.
 async fn outage(scenario: Scenario, dependency: Dependency, start: Instant) {
     let outage = scenario.span(Phase::Outage);
     sleep_until(start + outage.start).await;

@@ -1,7 +1,8 @@
-//! What happens in a storm: the size of the dependency, the load, the outage and its phases, and what is drawn from the seed.
+//! The parameters of a storm: the size of the dependency, the load, the outage and its phases, and what is drawn from
+//! the seed.
 //!
-//! Arrivals and service times are drawn before a run begins and are the same for every contestant: the n-th attempt of a
-//! given request takes the same time at the dependency, whoever sends it and whenever it comes.
+//! Arrivals and service times are drawn before a run begins and are the same for every contestant: the n-th attempt of
+//! a given request takes the same time at the dependency, whichever service sends it and whenever it arrives.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -14,11 +15,11 @@ pub(crate) const BIN: Duration = Duration::from_millis(500);
 /// The three phases of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
-    /// All is well.
+    /// The dependency is healthy.
     Before,
     /// The dependency is slower.
     Outage,
-    /// The dependency is as quick as it was before.
+    /// The dependency is healthy again.
     After,
 }
 
@@ -38,19 +39,19 @@ impl Phase {
 #[derive(Clone, Debug)]
 pub(crate) struct Scenario {
     pub(crate) seed: u64,
-    /// How many requests the dependency works on at once; all others queue.
+    /// How many requests the dependency works on at once; the others queue.
     pub(crate) slots: u32,
-    /// The mean of the dependency's exponential service time, while it is healthy.
+    /// The mean of the dependency's exponential service time while it is healthy.
     pub(crate) service: Duration,
     /// How many times slower the dependency is during the outage.
     pub(crate) slowdown: u32,
-    /// Requests offered each second, whatever becomes of the earlier ones.
+    /// Requests offered each second, whether earlier ones have ended or not.
     pub(crate) rate: f64,
-    /// How long a caller has any use for an answer, counted from the moment at which it meant to ask.
+    /// How long an answer is useful to its caller, counted from the intended start.
     pub(crate) deadline: Duration,
-    /// What the bare service allows one attempt.
+    /// The timeout of one attempt of the bare service.
     pub(crate) attempt_timeout: Duration,
-    /// How often the bare service tries again.
+    /// How often the bare service retries.
     pub(crate) retries: u32,
     phases: [Duration; 3],
 }
@@ -58,8 +59,8 @@ pub(crate) struct Scenario {
 impl Scenario {
     /// 4 slots of 20 ms serve 200 requests a second; 140 are offered. Five times slower, the same slots serve 40.
     ///
-    /// The bare service's four attempts of 300 ms just fill its caller's 1.2 s: a usual choice, and a fatal one, since 560
-    /// attempts a second are more than the healthy dependency can serve.
+    /// The four attempts of 300 ms of the bare service just fill its caller's 1.2 s. That is a usual choice with a
+    /// fatal effect: 560 attempts a second are more than the healthy dependency can serve.
     fn new(seed: u64, phases: [u64; 3]) -> Self {
         Self {
             seed,
@@ -97,12 +98,12 @@ impl Scenario {
         self.phases.iter().sum()
     }
 
-    /// The phase in which something happened; what comes after the last request belongs to the last phase.
+    /// The phase of an event; events after the last request belong to the last phase.
     pub(crate) fn phase_at(&self, offset: Duration) -> Phase {
         Phase::ALL.into_iter().find(|phase| offset < self.span(*phase).end).unwrap_or(Phase::After)
     }
 
-    /// When each request is meant to start.
+    /// The intended start of each request.
     pub(crate) fn arrivals(&self) -> Vec<Duration> {
         trace::arrivals(self.seed, [(self.rate, self.length())])
     }

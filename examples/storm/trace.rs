@@ -1,10 +1,12 @@
-//! What is drawn from the seed: when requests start, and how long work takes.
+//! The random draws: when requests start, and how long work takes.
 //!
-//! All of it is drawn before a run begins, or by the number of the request, so that every contestant sees the same.
+//! All of it is drawn from the seed before a run begins, or by the number of the request, so that every contestant
+//! sees the same.
 
 use std::time::Duration;
 
-/// When each request is meant to start: a Poisson process of so many a second, for so long, and then the next one; in order.
+/// The intended start of each request, in order: one Poisson process per period, with its rate per second and its
+/// length.
 pub(crate) fn arrivals(seed: u64, stretches: impl IntoIterator<Item = (f64, Duration)>) -> Vec<Duration> {
     let mut rng = fastrand::Rng::with_seed(seed);
     let mut arrivals = Vec::new();
@@ -37,7 +39,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_stretch_has_its_own_rate() {
+    fn each_period_has_its_own_rate() {
         let second = Duration::from_secs(1);
         let arrivals = arrivals(1, [(100.0, 10 * second), (1000.0, 10 * second), (50.0, 10 * second)]);
         let within =

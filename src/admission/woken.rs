@@ -60,7 +60,12 @@ impl Woken {
         let output = poll(&mut Context::from_waker(waker));
         if output.is_pending() {
             self.has_waited = true;
-            stamp.forward_to(cx.waker());
+            // An `AtomicWaker` takes no task any more once the `clone` of one has panicked. Such a stamp is dropped by the panic,
+            // and does not come back into the pool, since it is out of `self` meanwhile.
+            if let Some(armed) = self.armed.take() {
+                armed.stamp.forward_to(cx.waker());
+                self.armed = Some(armed);
+            }
         }
         (output, woken)
     }
@@ -151,6 +156,7 @@ impl Armed {
 
 #[cfg(all(test, not(seawall_loom)))]
 mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
     use std::sync::Mutex as StdMutex;
     use std::time::Duration;
 
@@ -224,6 +230,47 @@ mod tests {
         drop((second, outer));
         assert_eq!(Arc::strong_count(&task), 1, "what is in the pool keeps no task");
         assert!(other.will_wake(&other));
+    }
+
+    /// A task whose waker panics when it is replaced by another one.
+    struct PanicsInDrop;
+
+    impl ArcWake for PanicsInDrop {
+        fn wake_by_ref(_: &Arc<Self>) {}
+    }
+
+    impl Drop for PanicsInDrop {
+        fn drop(&mut self) {
+            panic!("in the drop of a waker");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn stamp_is_not_used_again_after_a_waker_panicked() {
+        let task = Arc::new(Task::default());
+        let outer = waker(Arc::clone(&task));
+        let panicked = || {
+            let mut woken = Woken::new();
+            let _ = pend(&mut woken, &waker(Arc::new(PanicsInDrop)));
+            let polled = catch_unwind(AssertUnwindSafe(|| pend(&mut woken, &outer)));
+            assert!(polled.is_err());
+            woken
+        };
+        // The same call, should it be polled again, and the next one.
+        for (mut woken, wakes) in [
+            (panicked(), 1),
+            (
+                {
+                    drop(panicked());
+                    Woken::new()
+                },
+                2,
+            ),
+        ] {
+            let (inner, _) = pend(&mut woken, &outer);
+            inner.wake();
+            assert_eq!(*task.0.lock().unwrap(), wakes);
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -48,7 +48,7 @@ pub(super) const PAGE: &str = concat!(
 );
 
 pub(super) const POLICY: &str =
-    policy!("ZpVkMqJ59T95N/vWpbWm60MmbaGn/2+OmndHsMb6Eo4=", "GtJRYZkQjX9t5TtyaEf7t34l3KjXCCzhuvj/4qDiNlA=");
+    policy!("ZpVkMqJ59T95N/vWpbWm60MmbaGn/2+OmndHsMb6Eo4=", "DrU2ZJo/VCmfYG62Hinffzh+KQHUAwxqZEtpVIWAtSE=");
 
 #[cfg(test)]
 mod tests {

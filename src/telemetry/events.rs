@@ -149,17 +149,17 @@ pub(crate) fn controlled(instruments: &Instruments, command: &dyn std::fmt::Debu
 #[cfg(feature = "http")]
 const LONG_LIVED_HINT: &str = "a response that is meant to last says so: `seawall::http::LongLived` in the request of a client, in the response of a handler";
 
-/// The body of a response was kept beyond its time, and was cut. It was being read if `waited`, otherwise parked.
+/// The body of a response was kept beyond its time, and was cut. It was being read until then, unless it was `parked`.
 #[cfg(feature = "http")]
-pub(crate) fn body_cut(rejected: &Rejected, waited: bool, age: Duration) {
+pub(crate) fn body_cut(rejected: &Rejected, parked: bool, age: Duration) {
     let (layer_id, reason) = (rejected.layer_id(), rejected.reason());
-    let held = if waited { "read" } else { "parked" };
+    let held = if parked { "parked" } else { "read" };
     let counted = directory::find(layer_id);
-    let count = &tally(counted.as_deref(), layer_id).bodies_cut[reason as usize][usize::from(!waited)];
+    let count = &tally(counted.as_deref(), layer_id).bodies_cut[reason as usize][usize::from(parked)];
     count.add();
     let layer = rejected.layer();
     let is_by_the_clock = matches!(reason, Reason::DeadlineExceeded | Reason::IdleTimeout | Reason::HoldExceeded);
-    let hint = (waited && is_by_the_clock).then_some(LONG_LIVED_HINT);
+    let hint = (!parked && is_by_the_clock).then_some(LONG_LIVED_HINT);
     let numbers = rejected.numbers();
     log_event!(
         WARN,

@@ -78,7 +78,7 @@ impl Count {
 #[derive(Debug)]
 pub(crate) struct Tally {
     pub(crate) refused: [Count; Reason::ALL.len()],
-    /// By reason: bodies whose reader waited, and parked bodies.
+    /// By reason: bodies that were being read, and parked bodies.
     pub(crate) bodies_cut: [[Count; 2]; Reason::ALL.len()],
     pub(crate) retried: [Count; Verdict::COUNT],
     pub(crate) not_retried: [Count; NotRetried::NAMES.len()],

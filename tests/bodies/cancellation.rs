@@ -1,4 +1,4 @@
-//! Whoever drops a call, or the body that it led to, at any poll, leaves nothing behind.
+//! A call, or its response body, that is dropped at any poll releases everything.
 
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
@@ -12,17 +12,17 @@ use crate::client::{Settings, Stack, drain, until};
 use crate::servers::{Answer, Protocol, Rest, Server};
 
 both_protocols!(
-    dropped_at_any_poll_it_leaves_nothing,
-    dropped_at_any_poll_of_a_retry_it_leaves_nothing,
-    every_call_is_counted_once,
-    calls_that_come_and_go_leave_no_task,
+    call_dropped_at_any_poll_releases_everything,
+    retry_dropped_at_any_poll_releases_everything,
+    each_call_is_counted_once,
+    dropped_calls_leave_no_task,
 );
 
-/// A future that is dropped after so many polls.
+/// A future that is dropped after a number of polls.
 struct DroppedAfter<F>(Option<Pin<Box<F>>>, usize);
 
 impl<F: Future> Future for DroppedAfter<F> {
-    /// `None` if it was dropped.
+    /// `None` if the future was dropped.
     type Output = Option<F::Output>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
@@ -44,11 +44,11 @@ fn after_polls<F: Future>(polls: usize, future: F) -> DroppedAfter<F> {
     DroppedAfter(Some(Box::pin(future)), polls)
 }
 
-/// A call and all of its body, dropped after one poll, two, and so on, until it is not dropped any more.
+/// Runs a call and its whole body, dropped after one poll, two polls and so on, until the call completes.
 async fn at_every_poll(protocol: Protocol, script: impl Fn(usize) -> Answer + Send + Sync + 'static) {
     let server = Server::scripted(protocol, script).await;
     let mut settings = Settings::lasting(Duration::from_secs(5)).with_permits(1);
-    // Half of the answers may be failures; calls that are dropped must not count among them.
+    // Half of the answers may fail; dropped calls must not count among the failures.
     settings.breaker.failure_rate = 0.9;
     let stack = Stack::new(protocol, settings);
     let mut polls = 1;
@@ -66,19 +66,19 @@ async fn at_every_poll(protocol: Protocol, script: impl Fn(usize) -> Answer + Se
         }
         polls += 1;
     }
-    assert!(polls > 3, "it was dropped in between");
+    assert!(polls > 3, "the call was dropped in between");
     assert_eq!(stack.breaker.state(), State::Closed);
-    // What is still open is idle, in the pool, and goes with it.
+    // A connection that is still open is idle in the pool, and closes with the pool.
     assert!(server.census.connections() <= 2, "{} connections", server.census.connections());
     drop(stack);
     until(|| server.census.connections() == 0).await;
 }
 
-async fn dropped_at_any_poll_it_leaves_nothing(protocol: Protocol) {
+async fn call_dropped_at_any_poll_releases_everything(protocol: Protocol) {
     at_every_poll(protocol, |_| Answer::of(Rest::Trickle(4, Duration::from_millis(2)))).await;
 }
 
-async fn dropped_at_any_poll_of_a_retry_it_leaves_nothing(protocol: Protocol) {
+async fn retry_dropped_at_any_poll_releases_everything(protocol: Protocol) {
     at_every_poll(protocol, |n| match n % 2 {
         0 => Answer::of(Rest::Trickle(2, Duration::from_millis(2))).with_status(500),
         _ => Answer::of(Rest::Trickle(2, Duration::from_millis(2))),
@@ -86,7 +86,7 @@ async fn dropped_at_any_poll_of_a_retry_it_leaves_nothing(protocol: Protocol) {
     .await;
 }
 
-async fn every_call_is_counted_once(protocol: Protocol) {
+async fn each_call_is_counted_once(protocol: Protocol) {
     let server = Server::answering(protocol, Rest::Trickle(4, Duration::from_millis(2))).await;
     let stack = Stack::new(protocol, Settings::lasting(Duration::from_secs(5)));
     let mut calls = 0;
@@ -102,7 +102,7 @@ async fn every_call_is_counted_once(protocol: Protocol) {
         assert_eq!((snapshot.calls, snapshot.in_flight, snapshot.failures), (calls, 0, 0));
         assert_eq!(stack.bulkhead.in_flight(), 0);
     }
-    // Dropped while it waits, it has said nothing yet.
+    // A call that was dropped while it waited has no record yet.
     let mut body = stack.get(&server).await.unwrap().into_body();
     assert!(futures::poll!(pin!(drain(&mut body))).is_pending());
     drop(body);
@@ -110,7 +110,7 @@ async fn every_call_is_counted_once(protocol: Protocol) {
     assert_eq!((snapshot.calls, snapshot.in_flight), (calls, 0));
 }
 
-async fn calls_that_come_and_go_leave_no_task(protocol: Protocol) {
+async fn dropped_calls_leave_no_task(protocol: Protocol) {
     let server = Server::answering(protocol, Rest::Trickle(4, Duration::from_millis(2))).await;
     let tasks = || Handle::current().metrics().num_alive_tasks();
     let round = async |polls: usize| {
@@ -119,7 +119,7 @@ async fn calls_that_come_and_go_leave_no_task(protocol: Protocol) {
             let stack = stack.clone();
             let server = &server;
             after_polls(polls + n, async move {
-                // Who waits for a connection that somebody else opens and gives up on may be told so.
+                // A call that waits for a connection that another call opens and drops may fail.
                 if let Ok(response) = stack.get(server).await {
                     let _ = drain(&mut response.into_body()).await;
                 }
@@ -129,8 +129,8 @@ async fn calls_that_come_and_go_leave_no_task(protocol: Protocol) {
         drop(stack);
         until(|| server.census.connections() == 0).await;
     };
-    // The first round starts whatever stays as long as the runtime does. Beside that, the one task of the process that publishes
-    // metrics may be started in here at any time; one call a round that leaves a task is seen in the second round.
+    // The first round starts the tasks that live as long as the runtime. The process-wide task that publishes metrics
+    // may also start here at any time. A task that is left by one call per round shows in the second round.
     round(100).await;
     let before = tasks() + 1;
     for polls in 1..20 {

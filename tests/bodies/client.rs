@@ -1,4 +1,4 @@
-//! hyper-util's client with layers around it, and what one does with its answers.
+//! hyper-util's client with layers around it, and helpers that read its responses.
 
 use std::time::Duration;
 
@@ -21,13 +21,13 @@ use tower::{BoxError, Service, ServiceBuilder, ServiceExt};
 use crate::pipes::Connector;
 use crate::servers::{Protocol, Server};
 
-/// After this, in virtual time or in real time, something hangs. How exact the bounds are is tested in virtual time.
+/// A call that takes longer hangs, in virtual or real time. Tests in virtual time check how exact the bounds are.
 pub(crate) const LATEST: Duration = Duration::from_secs(300);
 
 pub(crate) type Body = UnsyncBoxBody<Bytes, BoxError>;
 pub(crate) type Calls = BoxCloneService<Request<Empty<Bytes>>, Response<Body>, BoxError>;
 
-/// The bare client.
+/// The client without layers.
 pub(crate) fn hyper<B>(protocol: Protocol) -> Client<Connector, B>
 where
     B: http_body::Body<Data: Send> + Send,
@@ -35,7 +35,7 @@ where
     Client::builder(TokioExecutor::new()).http2_only(protocol == Protocol::Http2).build(Connector)
 }
 
-/// Any stack of layers, with the type of its body forgotten.
+/// Erases the type of any stack of layers.
 pub(crate) fn boxed<S, B>(service: S) -> Calls
 where
     S: Service<Request<Empty<Bytes>>, Response = Response<B>, Error = BoxError, Future: Send> + Clone + Send + 'static,
@@ -52,7 +52,7 @@ pub(crate) struct Settings {
     pub(crate) retry: RetryConfig,
     pub(crate) bulkhead: BulkheadConfig,
     pub(crate) breaker: CircuitBreakerConfig,
-    /// Where all layers are known as `callee`, if they have a name.
+    /// The name of all layers is `callee`, if they have one.
     pub(crate) registry: Option<Registry>,
 }
 
@@ -74,7 +74,7 @@ impl Settings {
     }
 }
 
-/// The whole stack of a client: deadline, retry, bulkhead, breaker.
+/// The whole client stack: deadline, retry, bulkhead, breaker.
 #[derive(Clone)]
 pub(crate) struct Stack {
     pub(crate) calls: Calls,
@@ -113,12 +113,12 @@ pub(crate) async fn get(calls: &Calls, server: &Server) -> Result<Response<Body>
     calls.clone().oneshot(request(server)).await
 }
 
-/// Reads to the end: how many bytes there were, or what ended it. Panics if nothing does.
+/// Reads to the end and returns the number of bytes, or the error that ended the body. Panics if the body hangs.
 pub(crate) async fn drain(body: &mut Body) -> Result<usize, BoxError> {
-    timeout(LATEST, read(body)).await.expect("it ends, one way or the other")
+    timeout(LATEST, read(body)).await.expect("the body ends")
 }
 
-/// The same without a timer, for where there is no runtime.
+/// Like `drain`, but without a timer, for use outside a runtime.
 pub(crate) async fn read(body: &mut Body) -> Result<usize, BoxError> {
     let mut bytes = 0;
     while let Some(frame) = body.frame().await {
@@ -127,15 +127,15 @@ pub(crate) async fn read(body: &mut Body) -> Result<usize, BoxError> {
     Ok(bytes)
 }
 
-/// The layer and the reason, if a layer of ours made the error.
-pub(crate) fn told(error: &BoxError) -> Option<(&'static str, Reason)> {
+/// The layer and the reason of a refusal, `None` if the error is not ours.
+pub(crate) fn refusal(error: &BoxError) -> Option<(&'static str, Reason)> {
     rejection(error).map(|rejected| (rejected.layer(), rejected.reason()))
 }
 
-/// Waits until something holds, and says how long that took.
+/// Waits until a condition holds, and returns how long that took.
 ///
 /// # Panics
-/// If it does not hold after [`LATEST`].
+/// If the condition does not hold after [`LATEST`].
 pub(crate) async fn until(mut holds: impl FnMut() -> bool) -> Duration {
     let start = Instant::now();
     while start.elapsed() < LATEST {
@@ -144,5 +144,5 @@ pub(crate) async fn until(mut holds: impl FnMut() -> bool) -> Duration {
         }
         sleep(Duration::from_millis(1)).await;
     }
-    panic!("it does not come to hold");
+    panic!("the condition did not hold in time");
 }

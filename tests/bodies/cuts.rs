@@ -1,4 +1,4 @@
-//! A body that is kept past its time is cut, whether somebody waits for it or not, and it is told.
+//! A body that is kept past its deadline is cut, whether it is polled or not, and the cut is reported.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -13,15 +13,15 @@ use seawall::registry::Registry;
 use tokio::time::{Instant, sleep, timeout};
 use tower::Layer;
 
-use crate::client::{Calls, LATEST, Settings, Stack, boxed, drain, get, hyper, told, until};
+use crate::client::{Calls, LATEST, Settings, Stack, boxed, drain, get, hyper, refusal, until};
 use crate::servers::{Protocol, Rest, Server};
 
 both_protocols!(
     each_layer_alone_cuts_a_parked_body,
-    a_holder_who_waits_is_woken_by_the_cut,
-    what_was_there_before_the_cut_is_not_given_out_after_it,
-    the_client_works_on_after_a_cut,
-    a_cut_body_may_be_polled_and_asked_for_ever,
+    waiting_reader_is_woken_by_the_cut,
+    buffered_frames_are_not_handed_out_after_the_cut,
+    client_works_after_a_cut,
+    cut_body_can_be_polled_and_queried_again,
 );
 
 const HOLD: Duration = Duration::from_millis(300);
@@ -46,36 +46,36 @@ async fn each_layer_alone_cuts_a_parked_body(protocol: Protocol) {
         until(|| server.open() == 0).await;
         let after = start.elapsed();
         assert!(after >= HOLD && after <= LATEST, "{layer}: cut after {after:?}");
-        let error = body.frame().await.expect("it did not end well").unwrap_err();
-        assert_eq!(told(&error), Some((layer, reason)));
+        let error = body.frame().await.expect("the body was cut").unwrap_err();
+        assert_eq!(refusal(&error), Some((layer, reason)));
     }
 }
 
-async fn a_holder_who_waits_is_woken_by_the_cut(protocol: Protocol) {
+async fn waiting_reader_is_woken_by_the_cut(protocol: Protocol) {
     for (layer, reason, calls) in alone(protocol) {
         let server = Server::answering(protocol, Rest::Stall).await;
         let start = Instant::now();
         let mut body = get(&calls, &server).await.unwrap().into_body();
-        let error = timeout(10 * HOLD, drain(&mut body)).await.expect("it is woken").unwrap_err();
+        let error = timeout(10 * HOLD, drain(&mut body)).await.expect("the reader is woken").unwrap_err();
         let after = start.elapsed();
         assert!(after >= HOLD && after <= LATEST, "{layer}: cut after {after:?}");
-        assert_eq!(told(&error), Some((layer, reason)));
+        assert_eq!(refusal(&error), Some((layer, reason)));
         until(|| server.open() == 0).await;
     }
 }
 
-/// A reader who comes too late is told so at once. He is not fed with what lies in buffers for a while, to be told then.
-async fn what_was_there_before_the_cut_is_not_given_out_after_it(protocol: Protocol) {
+/// After the cut a late reader gets the error at once. Frames that are still in a buffer are not handed out first.
+async fn buffered_frames_are_not_handed_out_after_the_cut(protocol: Protocol) {
     let server = Server::answering(protocol, Rest::Endless).await;
     let stack = Stack::new(protocol, Settings::lasting(HOLD));
     let mut body = stack.get(&server).await.unwrap().into_body();
     body.frame().await.unwrap().unwrap();
     sleep(2 * HOLD).await;
     let error = body.frame().await.unwrap().unwrap_err();
-    assert_eq!(told(&error).map(|(_, reason)| reason), Some(Reason::DeadlineExceeded));
+    assert_eq!(refusal(&error).map(|(_, reason)| reason), Some(Reason::DeadlineExceeded));
 }
 
-async fn the_client_works_on_after_a_cut(protocol: Protocol) {
+async fn client_works_after_a_cut(protocol: Protocol) {
     let server = Server::scripted(protocol, |n| match n {
         0..20 => crate::servers::Answer::of(Rest::Stall),
         _ => crate::servers::Answer::whole("well"),
@@ -90,12 +90,12 @@ async fn the_client_works_on_after_a_cut(protocol: Protocol) {
     drop(parked);
     assert_eq!(stack.bulkhead.in_flight(), 0);
     match protocol {
-        Protocol::Http1 => assert_eq!(server.census.connections(), 1, "twenty are closed"),
-        Protocol::Http2 => assert_eq!(server.census.accepted(), 1, "the connection goes on"),
+        Protocol::Http1 => assert_eq!(server.census.connections(), 1, "the twenty cut connections are closed"),
+        Protocol::Http2 => assert_eq!(server.census.accepted(), 1, "the connection stays open"),
     }
 }
 
-async fn a_cut_body_may_be_polled_and_asked_for_ever(protocol: Protocol) {
+async fn cut_body_can_be_polled_and_queried_again(protocol: Protocol) {
     let server = Server::answering(protocol, Rest::Stall).await;
     let stack = Stack::new(protocol, Settings::lasting(HOLD));
     let mut body = stack.get(&server).await.unwrap().into_body();
@@ -103,14 +103,14 @@ async fn a_cut_body_may_be_polled_and_asked_for_ever(protocol: Protocol) {
     for _ in 0..3 {
         let _ = http_body::Body::is_end_stream(&body);
         let _ = http_body::Body::size_hint(&body);
-        let again = timeout(HOLD, body.frame()).await.expect("it does not hang");
-        assert!(again.is_none_or(|frame| frame.is_err()), "nothing good comes any more");
+        let again = timeout(HOLD, body.frame()).await.expect("the cut body does not hang");
+        assert!(again.is_none_or(|frame| frame.is_err()), "no further frame");
     }
 }
 
-/// What is told of layers in a registry while `test` runs: counters, and warnings.
+/// The counters and warnings of registered layers while `test` runs.
 #[cfg(feature = "metrics")]
-fn told_outside(test: impl AsyncFnOnce(Settings)) -> (Vec<String>, Vec<String>) {
+fn recorded_while(test: impl AsyncFnOnce(Settings)) -> (Vec<String>, Vec<String>) {
     use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 
     let recorder = DebuggingRecorder::new();
@@ -124,7 +124,7 @@ fn told_outside(test: impl AsyncFnOnce(Settings)) -> (Vec<String>, Vec<String>) 
     let counters = snapshotter.snapshot().into_vec().into_iter().filter_map(|(key, _, _, value)| {
         let DebugValue::Counter(count) = value else { return None };
         let labels: Vec<_> = key.key().labels().map(|label| format!("{}={}", label.key(), label.value())).collect();
-        // What layers of other tests tell may be among it.
+        // Layers of other tests may appear in it.
         let ours = count > 0 && labels.iter().any(|label| label == "name=callee");
         ours.then(|| format!("{}{{{}}} {count}", key.key().name(), labels.join(",")))
     });
@@ -132,7 +132,7 @@ fn told_outside(test: impl AsyncFnOnce(Settings)) -> (Vec<String>, Vec<String>) 
     (counters.collect(), warnings)
 }
 
-/// Writes down what is warned of.
+/// Collects warnings.
 #[derive(Clone, Default)]
 struct Warnings(Arc<Mutex<Vec<String>>>);
 
@@ -168,8 +168,8 @@ impl tracing::Subscriber for Warnings {
 
 #[cfg(feature = "metrics")]
 #[test]
-fn a_cut_is_counted_and_warned_of_once_with_its_layer_and_its_age() {
-    let (counters, warnings) = told_outside(async |settings| {
+fn cut_is_counted_and_logged_once_with_layer_and_age() {
+    let (counters, warnings) = recorded_while(async |settings| {
         let server = Server::answering(Protocol::Http1, Rest::Stall).await;
         let stack = Stack::new(Protocol::Http1, settings.clone());
         let _parked = stack.get(&server).await.unwrap();
@@ -177,7 +177,7 @@ fn a_cut_is_counted_and_warned_of_once_with_its_layer_and_its_age() {
         settings.registry.unwrap().publish();
     });
     let cut: Vec<_> = counters.iter().filter(|line| line.starts_with("seawall_bodies_cut_total")).collect();
-    assert_eq!(cut.len(), 1, "three layers hold it, and it is cut once: {counters:?}");
+    assert_eq!(cut.len(), 1, "three layers hold the body, and it is cut once: {counters:?}");
     assert!(cut[0].contains("layer=deadline") && cut[0].ends_with(" 1"), "{cut:?}");
     assert_eq!(warnings.len(), 1, "{warnings:?}");
     assert!(warnings[0].contains("layer=\"deadline\"") && warnings[0].contains("age"), "{warnings:?}");
@@ -185,8 +185,8 @@ fn a_cut_is_counted_and_warned_of_once_with_its_layer_and_its_age() {
 
 #[cfg(feature = "metrics")]
 #[test]
-fn a_body_that_ends_in_time_is_not_told_of() {
-    let (counters, warnings) = told_outside(async |settings| {
+fn body_that_ends_in_time_is_not_reported() {
+    let (counters, warnings) = recorded_while(async |settings| {
         let server = Server::answering(Protocol::Http1, Rest::Whole("well".into())).await;
         let stack = Stack::new(Protocol::Http1, settings.clone());
         let mut body = stack.get(&server).await.unwrap().into_body();

@@ -1,4 +1,4 @@
-//! Bodies without end, and few permits: there are never more open than permits, and none after the deadline.
+//! Endless bodies and few permits: there are never more open bodies than permits, and no open body after the deadline.
 
 use std::time::Duration;
 
@@ -8,23 +8,23 @@ use seawall::error::Reason;
 use tokio::time::{Instant, sleep_until};
 use tower::BoxError;
 
-use crate::client::{Body, Settings, Stack, drain, told, until};
+use crate::client::{Body, Settings, Stack, drain, refusal, until};
 use crate::servers::{Protocol, Rest, Server};
 
 both_protocols!(
-    fifty_that_are_read,
-    fifty_that_are_parked,
-    fifty_that_are_parked_after_a_piece,
-    fifty_that_are_dropped_after_a_piece,
-    fifty_that_never_begin,
+    fifty_endless_bodies_that_are_read,
+    fifty_endless_bodies_that_are_parked,
+    fifty_endless_bodies_parked_after_a_frame,
+    fifty_endless_bodies_dropped_after_a_frame,
+    fifty_calls_without_a_head,
 );
 
 const DEADLINE: Duration = Duration::from_millis(600);
-/// On a machine that is busy with other things.
+/// Allowance for a busy machine.
 const GRACE: Duration = Duration::from_secs(3);
 const CALLS: usize = 50;
 
-/// What a caller does with the body that he got, until the deadline.
+/// What a caller does with the body until the deadline.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Holder {
     Reads,
@@ -35,10 +35,10 @@ enum Holder {
 impl Holder {
     async fn hold(self, body: &mut Body, longer_than: Instant) -> Result<usize, BoxError> {
         if self == Self::ParksAfterAPiece {
-            body.frame().await.expect("it has no end")?;
+            body.frame().await.expect("the body is endless")?;
         }
         if self != Self::Reads {
-            // The body is kept for as long as it takes, and a little more.
+            // The body is kept until the deadline, and a little longer.
             sleep_until(longer_than).await;
         }
         drain(body).await
@@ -61,9 +61,9 @@ async fn fifty(protocol: Protocol, rest: Rest, holder: Holder) {
                 match tower::ServiceExt::oneshot(stack.calls, request).await {
                     Ok(response) => {
                         let error = holder.hold(&mut response.into_body(), later).await.unwrap_err();
-                        (true, told(&error), Instant::now())
+                        (true, refusal(&error), Instant::now())
                     }
-                    Err(error) => (false, told(&error), Instant::now()),
+                    Err(error) => (false, refusal(&error), Instant::now()),
                 }
             })
         })
@@ -71,48 +71,48 @@ async fn fifty(protocol: Protocol, rest: Rest, holder: Holder) {
 
     until(|| (server.open(), stack.bulkhead.in_flight()) == (2, 2)).await;
     until(|| server.open() == 0 && stack.bulkhead.in_flight() == 0 && stack.bulkhead.waiting() == 0).await;
-    assert!(start.elapsed() <= DEADLINE + GRACE, "the last one is gone after {:?}", start.elapsed());
+    assert!(start.elapsed() <= DEADLINE + GRACE, "the last body ended after {:?}", start.elapsed());
 
     let (mut served, mut full) = (0, 0);
     for call in calls {
-        let (had_head, told, at) = call.await.unwrap();
-        let (layer, reason) = told.expect("a layer ends it, and says so");
+        let (had_head, refusal, at) = call.await.unwrap();
+        let (layer, reason) = refusal.expect("a layer cuts the body and names itself");
         match reason {
             Reason::QueueFull => full += 1,
             Reason::DeadlineExceeded | Reason::NotInTime | Reason::QueueTimeout => {}
-            other => panic!("{layer} says {other:?}"),
+            other => panic!("{layer} refused with {other:?}"),
         }
         served += usize::from(had_head);
         if !had_head || holder == Holder::Reads {
-            assert!(at <= start + DEADLINE + GRACE, "{layer} says {reason:?} after {:?}", at - start);
+            assert!(at <= start + DEADLINE + GRACE, "{layer} refused with {reason:?} after {:?}", at - start);
         }
     }
     assert!(server.census.most_answers() <= 2, "{} open at once", server.census.most_answers());
-    assert!(served <= 4, "two at a time, and each until the deadline: {served}");
-    assert_eq!(full, CALLS - 2 - 10, "ten wait, the others are refused");
+    assert!(served <= 4, "two at a time, each until the deadline: {served}");
+    assert_eq!(full, CALLS - 2 - 10, "ten calls are queued, the others are refused");
 }
 
-async fn fifty_that_are_read(protocol: Protocol) {
+async fn fifty_endless_bodies_that_are_read(protocol: Protocol) {
     fifty(protocol, Rest::Endless, Holder::Reads).await;
     fifty(protocol, Rest::Stall, Holder::Reads).await;
     fifty(protocol, Rest::Drip(Duration::from_millis(10)), Holder::Reads).await;
 }
 
-async fn fifty_that_are_parked(protocol: Protocol) {
+async fn fifty_endless_bodies_that_are_parked(protocol: Protocol) {
     fifty(protocol, Rest::Endless, Holder::Parks).await;
     fifty(protocol, Rest::Stall, Holder::Parks).await;
 }
 
-async fn fifty_that_are_parked_after_a_piece(protocol: Protocol) {
+async fn fifty_endless_bodies_parked_after_a_frame(protocol: Protocol) {
     fifty(protocol, Rest::Endless, Holder::ParksAfterAPiece).await;
 }
 
-async fn fifty_that_never_begin(protocol: Protocol) {
+async fn fifty_calls_without_a_head(protocol: Protocol) {
     fifty(protocol, Rest::Silence, Holder::Reads).await;
 }
 
-/// Permits go from one to the next fifty times, and a new answer never begins before an old one is let go of.
-async fn fifty_that_are_dropped_after_a_piece(protocol: Protocol) {
+/// The permits pass through fifty calls, and a new body never begins before an old one is dropped.
+async fn fifty_endless_bodies_dropped_after_a_frame(protocol: Protocol) {
     let server = Server::answering(protocol, Rest::Endless).await;
     let stack = Stack::new(protocol, Settings::lasting(Duration::from_secs(10)).with_permits(2));
     let calls = (0..CALLS).map(|_| async {

@@ -1,4 +1,5 @@
-//! Bodies that take locks of their own, as those of h2 do, and bodies that hang: no lock of ours is held around their code.
+//! Bodies that take locks of their own, as those of h2 do, and bodies that hang: no lock of ours is held while their
+//! code runs.
 
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
@@ -22,19 +23,19 @@ use tower::{BoxError, Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 
 use crate::client::{Calls, boxed};
 
-/// Nothing here takes that long, however busy the machine is.
+/// No step takes this long, however busy the machine is.
 const FOR_EVER: Duration = Duration::from_secs(300);
 
-/// What h2 keeps behind its lock.
+/// The state that h2 keeps behind its lock.
 #[derive(Default)]
 struct Stream {
     waker: Mutex<Option<Waker>>,
-    /// How often the body's code was run.
+    /// How often the code of the body ran.
     asked: AtomicUsize,
 }
 
 impl Stream {
-    /// While the body's code runs, another thread wakes its reader; the code goes on when that is done.
+    /// While the code of the body runs, another thread wakes its reader; the code returns after that.
     fn wakes_meanwhile(self: &Arc<Self>) {
         assert!(seawall::locks_held() == 0 || thread::panicking());
         self.asked.fetch_add(1, SeqCst);
@@ -48,7 +49,7 @@ impl Stream {
             let _ = done.send(());
         });
         let woken = is_done.recv_timeout(FOR_EVER);
-        assert!(woken.is_ok() || thread::panicking(), "a wake-up waits for the code of the body");
+        assert!(woken.is_ok() || thread::panicking(), "the wake-up blocks on the code of the body");
     }
 }
 
@@ -82,7 +83,7 @@ impl Drop for Remote {
     }
 }
 
-/// Each layer that holds on to bodies, and all of them together.
+/// Each layer that holds bodies, and all of them together.
 fn layers(deadline: Duration, body: impl Fn() -> Remote + Clone + Send + Sync + 'static) -> Vec<(&'static str, Calls)> {
     fn callee<B, R>(
         body: R,
@@ -114,7 +115,7 @@ fn runtime() -> Runtime {
     Builder::new_multi_thread().worker_threads(2).enable_time().build().unwrap()
 }
 
-/// Asks from inside for nothing but that no lock is held.
+/// A waker that checks that no lock is held.
 #[derive(Default)]
 struct Reader(AtomicUsize);
 
@@ -132,7 +133,7 @@ impl Drop for Reader {
 }
 
 #[test]
-fn body_is_woken_while_its_own_code_runs() {
+fn body_can_be_woken_while_its_own_code_runs() {
     let runtime = runtime();
     let _inside = runtime.enter();
     for (name, calls) in layers(FOR_EVER, || Remote(Arc::default())) {
@@ -141,7 +142,7 @@ fn body_is_woken_while_its_own_code_runs() {
         let waker = Waker::from(Arc::clone(&reader));
         for polls in 1..4 {
             assert!(Pin::new(&mut body).poll_frame(&mut Context::from_waker(&waker)).is_pending(), "{name}");
-            assert_eq!(reader.0.load(SeqCst), polls, "{name}: woken while it was polled, for each poll once");
+            assert_eq!(reader.0.load(SeqCst), polls, "{name}: woken once for each poll, during the poll");
             assert!(!body.is_end_stream(), "{name}");
             assert_eq!(body.size_hint().exact(), Some(7), "{name}");
         }
@@ -158,7 +159,7 @@ enum In {
     Wake,
 }
 
-/// Where foreign code hangs, once it is armed, until the other end of the channel is dropped.
+/// Where foreign code hangs once this is armed, until the other end of the channel is dropped.
 struct Hang {
     at: In,
     armed: AtomicBool,
@@ -223,11 +224,11 @@ impl Drop for Hanging {
 fn error_of(polled: Poll<Option<Result<Frame<Bytes>, BoxError>>>) -> Option<BoxError> {
     match polled {
         Poll::Pending => None,
-        Poll::Ready(frame) => Some(frame.expect("it does not end well").unwrap_err()),
+        Poll::Ready(frame) => Some(frame.expect("the body was cut").unwrap_err()),
     }
 }
 
-/// Others are parked until the same deadline, before and after it in the schedule, and until a later one.
+/// Other bodies are parked until the same deadline, before and after it in the schedule, and until a later one.
 fn others_are_cut_while_one_hangs(at: In) {
     let runtime = runtime();
     let park = |deadline, hang: Option<&Arc<Hang>>| {
@@ -246,7 +247,7 @@ fn others_are_cut_while_one_hangs(at: In) {
     let before = park(soon, None);
     let (mut hangs, alive) = park(soon, Some(&hang));
     let after = [park(soon, None), park(later, None)];
-    // Where the machine is so busy that its time is over by now, a poll finds the error.
+    // On a very busy machine the deadline may have passed; then a poll finds the error.
     let mut error = None;
     if at == In::Wake {
         let waker = Waker::from(Arc::clone(&hang));
@@ -265,38 +266,38 @@ fn others_are_cut_while_one_hangs(at: In) {
     let start = Instant::now();
     for (_, alive) in [&before].into_iter().chain(&after) {
         while Arc::strong_count(alive) > 1 {
-            assert!(start.elapsed() < FOR_EVER, "{at:?}: another body is not cut");
+            assert!(start.elapsed() < FOR_EVER, "{at:?}: another body was not cut");
             thread::sleep(Duration::from_millis(1));
         }
     }
-    // It is cut itself as soon as that can be.
+    // The hanging body itself is cut as soon as its code returns.
     drop(release);
     let (mut hangs, error) = reader.join().unwrap();
     let error = error.unwrap_or_else(|| runtime.block_on(hangs.frame()).unwrap().unwrap_err());
     assert!(rejection(&error).is_some());
     while Arc::strong_count(&alive) > 1 {
-        assert!(start.elapsed() < FOR_EVER, "{at:?}: it is not cut itself");
+        assert!(start.elapsed() < FOR_EVER, "{at:?}: the hanging body was not cut");
         thread::sleep(Duration::from_millis(1));
     }
 }
 
 #[test]
-fn body_that_hangs_when_polled_stops_no_other_cut() {
+fn body_hanging_in_poll_stops_no_other_cut() {
     others_are_cut_while_one_hangs(In::PollFrame);
 }
 
 #[test]
-fn body_that_hangs_when_asked_stops_no_other_cut() {
+fn body_hanging_in_a_query_stops_no_other_cut() {
     others_are_cut_while_one_hangs(In::IsEndStream);
     others_are_cut_while_one_hangs(In::SizeHint);
 }
 
 #[test]
-fn body_that_hangs_when_dropped_stops_no_other_cut() {
+fn body_hanging_in_drop_stops_no_other_cut() {
     others_are_cut_while_one_hangs(In::Drop);
 }
 
 #[test]
-fn reader_that_hangs_when_woken_stops_no_other_cut() {
+fn waker_that_hangs_stops_no_other_cut() {
     others_are_cut_while_one_hangs(In::Wake);
 }

@@ -1,4 +1,4 @@
-//! What bodies say about the callee: a stalled one is the callee's fault, and a slow reader is not.
+//! Evidence from bodies: a stalled body counts against the dependency, a slow reader does not.
 
 use std::time::Duration;
 
@@ -10,18 +10,18 @@ use seawall::error::Reason;
 use tokio::time::{Instant, sleep, timeout};
 use tower::Layer;
 
-use crate::client::{Settings, Stack, boxed, drain, get, hyper, told, until};
+use crate::client::{Settings, Stack, boxed, drain, get, hyper, refusal, until};
 use crate::servers::{Answer, Protocol, Rest, Server};
 
 both_protocols!(
-    a_callee_that_hangs_until_its_callers_give_up_opens_the_breaker,
-    a_body_that_stalls_until_its_reader_gives_up_opens_the_breaker,
-    a_body_that_stalls_until_the_deadline_opens_the_breaker,
-    a_body_that_breaks_off_is_a_failure,
-    a_reader_who_takes_his_time_opens_nothing,
-    a_body_that_is_parked_until_it_is_cut_opens_nothing,
-    a_body_that_is_dropped_at_once_opens_nothing,
-    queue_reckons_with_the_time_that_permits_are_held,
+    abandoned_calls_to_a_hanging_dependency_open_it,
+    abandoned_stalled_bodies_open_the_breaker,
+    bodies_stalled_until_the_deadline_open_the_breaker,
+    broken_body_is_a_failure,
+    slow_reader_opens_nothing,
+    body_parked_until_its_cut_opens_nothing,
+    body_dropped_at_once_opens_nothing,
+    queue_estimate_uses_the_permit_time,
 );
 
 const SLOW: Duration = Duration::from_millis(50);
@@ -40,7 +40,7 @@ fn slow_after(slow: Duration, protocol: Protocol, deadline: Duration) -> Stack {
     Stack::new(protocol, settings)
 }
 
-async fn a_callee_that_hangs_until_its_callers_give_up_opens_the_breaker(protocol: Protocol) {
+async fn abandoned_calls_to_a_hanging_dependency_open_it(protocol: Protocol) {
     let server = Server::answering(protocol, Rest::Silence).await;
     let stack = stack(protocol, Duration::from_secs(5));
     let calls = (0..CALLS).map(|_| timeout(2 * SLOW, stack.get(&server)));
@@ -49,7 +49,7 @@ async fn a_callee_that_hangs_until_its_callers_give_up_opens_the_breaker(protoco
     until(|| server.open() == 0).await;
 }
 
-async fn a_body_that_stalls_until_its_reader_gives_up_opens_the_breaker(protocol: Protocol) {
+async fn abandoned_stalled_bodies_open_the_breaker(protocol: Protocol) {
     let server = Server::answering(protocol, Rest::Stall).await;
     let stack = stack(protocol, Duration::from_secs(5));
     let calls = (0..CALLS).map(|_| async {
@@ -61,26 +61,26 @@ async fn a_body_that_stalls_until_its_reader_gives_up_opens_the_breaker(protocol
     until(|| server.open() == 0).await;
 }
 
-async fn a_body_that_stalls_until_the_deadline_opens_the_breaker(protocol: Protocol) {
+async fn bodies_stalled_until_the_deadline_open_the_breaker(protocol: Protocol) {
     let server = Server::answering(protocol, Rest::Stall).await;
     let stack = stack(protocol, 3 * SLOW);
     let calls = (0..CALLS).map(|_| async {
         let mut body = stack.get(&server).await.unwrap().into_body();
         let error = drain(&mut body).await.unwrap_err();
-        assert_eq!(told(&error).map(|(_, reason)| reason), Some(Reason::DeadlineExceeded));
+        assert_eq!(refusal(&error).map(|(_, reason)| reason), Some(Reason::DeadlineExceeded));
     });
     futures::future::join_all(calls).await;
     assert_eq!(stack.breaker.state(), State::Open, "{:?}", stack.breaker.snapshot());
 }
 
-async fn a_body_that_breaks_off_is_a_failure(protocol: Protocol) {
+async fn broken_body_is_a_failure(protocol: Protocol) {
     for rest in [Rest::Reset, Rest::Close] {
         let server = Server::answering(protocol, rest.clone()).await;
         let stack = stack(protocol, Duration::from_secs(5));
         for n in 1..10 {
             let mut body = stack.get(&server).await.unwrap().into_body();
-            let error = drain(&mut body).await.expect_err("it is cut off");
-            assert_eq!(told(&error), None, "{rest:?}: the error is the connection's own");
+            let error = drain(&mut body).await.expect_err("the body breaks off");
+            assert_eq!(refusal(&error), None, "{rest:?}: the error is the connection's own");
             let snapshot = stack.breaker.snapshot();
             assert_eq!((snapshot.calls, snapshot.failures, snapshot.in_flight), (n, n, 0), "{rest:?}");
         }
@@ -91,14 +91,14 @@ async fn a_body_that_breaks_off_is_a_failure(protocol: Protocol) {
     }
 }
 
-/// Long enough that the pieces do not all lie ready when the reader comes back.
+/// Long enough that not all frames are ready when the reader comes back.
 fn long() -> Rest {
     Rest::Whole(vec![b'x'; 1 << 20].into())
 }
 
-async fn a_reader_who_takes_his_time_opens_nothing(protocol: Protocol) {
+async fn slow_reader_opens_nothing(protocol: Protocol) {
     let server = Server::answering(protocol, long()).await;
-    // A machine that is busy with other things keeps a reader waiting, too, but not for that long.
+    // A busy machine delays a reader too, but not for that long.
     let slow = 10 * SLOW;
     let stack = slow_after(slow, protocol, Duration::from_secs(10));
     let calls = (0..CALLS).map(|_| async {
@@ -115,7 +115,7 @@ async fn a_reader_who_takes_his_time_opens_nothing(protocol: Protocol) {
     assert_eq!(snapshot.calls, CALLS as u64);
 }
 
-async fn a_body_that_is_parked_until_it_is_cut_opens_nothing(protocol: Protocol) {
+async fn body_parked_until_its_cut_opens_nothing(protocol: Protocol) {
     let server = Server::answering(protocol, Rest::Stall).await;
     // Thirty heads at once may take a while.
     let stack = slow_after(20 * SLOW, protocol, 24 * SLOW);
@@ -125,14 +125,14 @@ async fn a_body_that_is_parked_until_it_is_cut_opens_nothing(protocol: Protocol)
     assert_eq!(
         (snapshot.state, snapshot.failures, snapshot.slow),
         (State::Closed, 0, 0),
-        "nobody waited for the callee"
+        "no reader waited for the dependency"
     );
     assert_eq!(snapshot.in_flight, 0);
     drop(parked);
-    assert_eq!(stack.breaker.snapshot(), snapshot, "it was settled once");
+    assert_eq!(stack.breaker.snapshot(), snapshot, "each call was recorded once");
 }
 
-async fn a_body_that_is_dropped_at_once_opens_nothing(protocol: Protocol) {
+async fn body_dropped_at_once_opens_nothing(protocol: Protocol) {
     let server = Server::answering(protocol, Rest::Stall).await;
     let stack = slow_after(20 * SLOW, protocol, Duration::from_secs(5));
     for _ in 0..30 {
@@ -143,8 +143,8 @@ async fn a_body_that_is_dropped_at_once_opens_nothing(protocol: Protocol) {
     until(|| server.open() == 0).await;
 }
 
-/// For how long a call that has `time` left stands in the queue of a bulkhead, when calls before have been like `before`:
-/// until it has just the time left that a call needs.
+/// How long a call with `time` left stays in the queue of a bulkhead after calls like `before`: until it has just the
+/// time left that a call needs.
 async fn queues_for<F>(
     protocol: Protocol,
     rest: Rest,
@@ -165,30 +165,30 @@ where
     let in_a_hurry = boxed(DeadlineLayer::http(time).unwrap().layer(bulkhead.layer(hyper(protocol))));
     let start = Instant::now();
     let error = get(&in_a_hurry, &server).await.unwrap_err();
-    assert_eq!(told(&error), Some(("bulkhead", Reason::NotInTime)));
+    assert_eq!(refusal(&error), Some(("bulkhead", Reason::NotInTime)));
     start.elapsed()
 }
 
-/// A queue waits for permits, however they are held.
-async fn queue_reckons_with_the_time_that_permits_are_held(protocol: Protocol) {
+/// The queue estimates the wait from how long permits are held, whatever holds them.
+async fn queue_estimate_uses_the_permit_time(protocol: Protocol) {
     let time = Duration::from_millis(80);
     let whole = || Rest::Whole("well".into());
     let waited = queues_for(protocol, whole(), time, |mut body| async move {
         drain(&mut body).await.unwrap();
     })
     .await;
-    assert!(waited >= time / 2, "nearly to the end: {waited:?}");
+    assert!(waited >= time / 2, "the call waits nearly to its deadline: {waited:?}");
 
     let waited = queues_for(protocol, whole(), time, |mut body| async move {
         sleep(2 * time).await;
         drain(&mut body).await.unwrap();
     })
     .await;
-    assert!(waited < time / 4, "readers that keep their permits for twice as long: {waited:?}");
+    assert!(waited < time / 4, "readers hold their permits twice as long: {waited:?}");
 
     let waited = queues_for(protocol, Rest::Trickle(2, 2 * time), time, |mut body| async move {
         drain(&mut body).await.unwrap();
     })
     .await;
-    assert!(waited < time / 4, "a callee that takes twice as long: {waited:?}");
+    assert!(waited < time / 4, "the dependency takes twice as long: {waited:?}");
 }

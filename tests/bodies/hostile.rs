@@ -1,4 +1,4 @@
-//! Bodies that no server is needed for: they never pause, take long, or look at what is held for them.
+//! Bodies that need no server: they never pause, take long, or observe what is held for them.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -17,11 +17,11 @@ use seawall::error::Reason;
 use tokio::time::{Instant, sleep};
 use tower::{BoxError, ServiceBuilder, ServiceExt, service_fn};
 
-use crate::client::{LATEST, boxed, told, until};
+use crate::client::{LATEST, boxed, refusal, until};
 
 const DEADLINE: Duration = Duration::from_millis(100);
 
-/// Always has another piece, each of which takes so long to make.
+/// Always has another frame, each of which takes this long to produce.
 struct Busy(Duration);
 
 impl Body for Busy {
@@ -37,7 +37,7 @@ impl Body for Busy {
     }
 }
 
-/// Reads without ever giving way to others.
+/// Reads without ever yielding to other tasks.
 async fn is_cut_in_time(takes: Duration) {
     let service = ServiceBuilder::new()
         .layer(DeadlineLayer::http(DEADLINE).unwrap())
@@ -48,25 +48,25 @@ async fn is_cut_in_time(takes: Duration) {
     let mut body = service.oneshot(Request::new(Empty::new())).await.unwrap().into_body();
     while start.elapsed() < LATEST {
         if let Err(error) = body.frame().await.unwrap() {
-            assert_eq!(told(&error).map(|(_, reason)| reason), Some(Reason::DeadlineExceeded));
+            assert_eq!(refusal(&error).map(|(_, reason)| reason), Some(Reason::DeadlineExceeded));
             assert!(start.elapsed() >= DEADLINE, "{:?}", start.elapsed());
             return;
         }
     }
-    panic!("it is not cut");
+    panic!("the body was not cut");
 }
 
 #[tokio::test]
-async fn a_body_that_never_pauses_is_cut_though_nothing_else_gets_to_run() {
+async fn body_that_never_pauses_is_cut_on_a_blocked_runtime() {
     is_cut_in_time(Duration::ZERO).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_body_that_is_nearly_always_being_polled_is_cut() {
+async fn body_that_is_nearly_always_in_poll_is_cut() {
     tokio::spawn(is_cut_in_time(Duration::from_millis(1))).await.unwrap();
 }
 
-/// Notes how many permits are in use in the moment when it is dropped.
+/// Notes how many permits are in use when it is dropped.
 struct Witness(BulkheadHandle, Arc<AtomicUsize>);
 
 impl Body for Witness {
@@ -84,9 +84,9 @@ impl Drop for Witness {
     }
 }
 
-/// Whoever gets the permit next must not begin while the connection is still there.
+/// The call that gets the permit next must not begin while the connection is still open.
 #[tokio::test(start_paused = true)]
-async fn the_connection_goes_before_the_permit() {
+async fn connection_is_dropped_before_the_permit_is_released() {
     let bulkhead = BulkheadLayer::http(BulkheadConfig::default()).unwrap();
     let (handle, seen) = (bulkhead.handle(), Arc::new(AtomicUsize::new(0)));
     let witness = (handle.clone(), Arc::clone(&seen));
@@ -105,7 +105,7 @@ async fn the_connection_goes_before_the_permit() {
     let mut waited = body().await;
     assert!(futures::poll!(waited.frame()).is_pending());
     drop(waited);
-    assert_eq!(seen.swap(0, SeqCst), 1 + 1, "dropped while somebody waits for it");
+    assert_eq!(seen.swap(0, SeqCst), 1 + 1, "dropped while a call waits for the permit");
 
     let parked = body().await;
     until(|| handle.in_flight() == 0).await;
@@ -114,12 +114,12 @@ async fn the_connection_goes_before_the_permit() {
 
     let mut read = body().await;
     assert!(read.frame().await.unwrap().is_err());
-    assert_eq!(seen.swap(0, SeqCst), 1 + 1, "cut while somebody waits for it");
+    assert_eq!(seen.swap(0, SeqCst), 1 + 1, "cut while a call waits for the permit");
 }
 
-/// A reader that panics in between, and unwinds with the body in his hands.
+/// A reader that panics and unwinds while it owns the body.
 #[tokio::test(start_paused = true)]
-async fn a_reader_that_panics_leaves_nothing() {
+async fn panicking_reader_leaves_nothing() {
     let bulkhead = BulkheadLayer::http(BulkheadConfig::default()).unwrap();
     let handle = bulkhead.handle();
     let service = ServiceBuilder::new()
@@ -131,13 +131,13 @@ async fn a_reader_that_panics_leaves_nothing() {
         let mut body = service.oneshot(Request::new(Empty::new())).await.unwrap().into_body();
         body.frame().await.unwrap().unwrap();
         sleep(Duration::from_millis(1)).await;
-        panic!("while it holds a body");
+        panic!("while it owns a body");
     });
     assert!(reader.await.is_err());
     assert_eq!(handle.in_flight(), 0);
 }
 
-/// Always another end: read, dropped, forgotten for a while, or cut in that very moment; by four threads and the reaper.
+/// Four threads and the reaper end bodies in every way: read, dropped, parked for a while, or cut at that moment.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn thousands_of_bodies_race_with_their_deadline() {
     let bulkhead = BulkheadLayer::http(BulkheadConfig { max_concurrent: 10_000, ..BulkheadConfig::default() }).unwrap();
@@ -162,7 +162,7 @@ async fn thousands_of_bodies_race_with_their_deadline() {
                         end => break end,
                     }
                     if frames > n % 7 && n % 2 == 0 {
-                        // Asks for more and turns away, comes back in time or does not, and drops it.
+                        // Polls once and leaves, returns in time or too late, and drops the body.
                         let _ = futures::poll!(body.frame());
                         sleep(Duration::from_millis(n % 31)).await;
                         return;
@@ -171,8 +171,8 @@ async fn thousands_of_bodies_race_with_their_deadline() {
                         sleep(Duration::from_millis(n % 11)).await;
                     }
                 };
-                let error = end.expect("it has no end").unwrap_err();
-                assert!(told(&error).is_some(), "{error}");
+                let error = end.expect("the body is endless").unwrap_err();
+                assert!(refusal(&error).is_some(), "{error}");
                 assert!(body.frame().await.is_none());
             })
         })
@@ -186,7 +186,7 @@ async fn thousands_of_bodies_race_with_their_deadline() {
 
 const TICK: Duration = Duration::from_millis(2);
 
-/// A piece every two milliseconds.
+/// A frame every two milliseconds.
 struct Ticking(Pin<Box<tokio::time::Sleep>>);
 
 impl Body for Ticking {

@@ -1,4 +1,4 @@
-//! Calls that are meant to go on: streams with a time of their own, and connections that change their protocol.
+//! Long-lived calls: streams with a timeout of their own, and upgraded connections.
 
 use std::time::Duration;
 
@@ -9,14 +9,14 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, sleep};
 use tower::ServiceExt;
 
-use crate::client::{Body, LATEST, Settings, Stack, drain, request, told, until};
+use crate::client::{Body, LATEST, Settings, Stack, drain, refusal, request, until};
 use crate::servers::{Protocol, Rest, Server};
 
 both_protocols!(
-    a_long_lived_call_goes_on_for_its_own_time,
-    long_lived_call_may_answer_late,
+    long_lived_call_lasts_for_its_own_timeout,
+    long_lived_call_without_an_answer_is_cut_at_its_timeout,
     long_lived_call_with_a_head_time_is_cut_at_it,
-    a_long_lived_call_holds_its_permit,
+    long_lived_call_holds_its_permit,
 );
 
 const DEADLINE: Duration = Duration::from_millis(300);
@@ -27,7 +27,7 @@ async fn long_lived(stack: &Stack, server: &Server, long: LongLived) -> Result<h
     stack.calls.clone().oneshot(request).await
 }
 
-async fn a_long_lived_call_goes_on_for_its_own_time(protocol: Protocol) {
+async fn long_lived_call_lasts_for_its_own_timeout(protocol: Protocol) {
     let server = Server::answering(protocol, Rest::Drip(DEADLINE / 10)).await;
     let stack = Stack::new(protocol, Settings::lasting(DEADLINE));
     let start = Instant::now();
@@ -35,7 +35,7 @@ async fn a_long_lived_call_goes_on_for_its_own_time(protocol: Protocol) {
     let error = drain(&mut body).await.unwrap_err();
     let lasted = start.elapsed();
     assert!(lasted >= 4 * DEADLINE && lasted < LATEST, "{lasted:?}");
-    assert_eq!(told(&error).map(|(_, reason)| reason), Some(Reason::DeadlineExceeded));
+    assert_eq!(refusal(&error).map(|(_, reason)| reason), Some(Reason::DeadlineExceeded));
     until(|| server.open() == 0).await;
 
     let start = Instant::now();
@@ -44,14 +44,14 @@ async fn a_long_lived_call_goes_on_for_its_own_time(protocol: Protocol) {
     assert!(start.elapsed() < LATEST);
 }
 
-/// The server never answers: the call is cut at its own time and not at the layer's.
-async fn long_lived_call_may_answer_late(protocol: Protocol) {
+/// The server never answers: the call is cut at its own timeout and not at the layer's.
+async fn long_lived_call_without_an_answer_is_cut_at_its_timeout(protocol: Protocol) {
     let server = Server::answering(protocol, Rest::Silence).await;
     let stack = Stack::new(protocol, Settings::lasting(DEADLINE));
     let start = Instant::now();
     let error = long_lived(&stack, &server, LongLived::new(4 * DEADLINE)).await.unwrap_err();
     assert!(start.elapsed() >= 4 * DEADLINE, "{:?}", start.elapsed());
-    assert_eq!(told(&error).map(|(_, reason)| reason), Some(Reason::DeadlineExceeded));
+    assert_eq!(refusal(&error).map(|(_, reason)| reason), Some(Reason::DeadlineExceeded));
     until(|| server.open() == 0).await;
 }
 
@@ -62,11 +62,11 @@ async fn long_lived_call_with_a_head_time_is_cut_at_it(protocol: Protocol) {
     let long = LongLived::new(Duration::from_secs(60)).with_head(2 * DEADLINE);
     let error = long_lived(&stack, &server, long).await.unwrap_err();
     assert!((2 * DEADLINE..20 * DEADLINE).contains(&start.elapsed()), "{:?}", start.elapsed());
-    assert_eq!(told(&error), Some(("deadline", Reason::HeadTimeout)));
+    assert_eq!(refusal(&error), Some(("deadline", Reason::HeadTimeout)));
     until(|| server.open() == 0).await;
 }
 
-async fn a_long_lived_call_holds_its_permit(protocol: Protocol) {
+async fn long_lived_call_holds_its_permit(protocol: Protocol) {
     let server = Server::answering(protocol, Rest::Stall).await;
     let stack = Stack::new(protocol, Settings::lasting(DEADLINE));
     let parked = long_lived(&stack, &server, LongLived::new(3 * DEADLINE)).await.unwrap();
@@ -78,7 +78,7 @@ async fn a_long_lived_call_holds_its_permit(protocol: Protocol) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_upgraded_connection_belongs_to_whoever_upgraded_it() {
+async fn upgraded_connection_outlives_its_call() {
     let server = Server::answering(Protocol::Http1, Rest::Echo).await;
     let stack = Stack::new(Protocol::Http1, Settings::lasting(DEADLINE).with_permits(1));
     let mut request = request(&server);

@@ -1,9 +1,9 @@
-//! A call is over when its body is over: a client's layers around hyper-util's client, and servers that misbehave, most of
-//! them over connections in memory.
+//! A call is over when its body is over. A client's layers around hyper-util's client meet servers that misbehave,
+//! mostly over connections in memory.
 #![cfg(feature = "http")]
 #![allow(clippy::disallowed_methods, reason = "tests sleep and look at the clock as users do")]
 
-/// Makes a test of each function for HTTP/1.1 and for HTTP/2, so that a failure names both.
+/// Runs each function as a test over HTTP/1.1 and over HTTP/2, so that a failure names both.
 macro_rules! both_protocols {
     ($($test:ident),+ $(,)?) => { $(
         mod $test {

@@ -1,4 +1,4 @@
-//! A long stream passes in constant memory, and nothing is allocated for a frame.
+//! A long stream passes in constant memory, and no frame allocates.
 
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
@@ -21,7 +21,7 @@ const GIBIBYTE: usize = 1 << 30;
 const PIECE: usize = 16 * 1024;
 static PIECES: [u8; PIECE] = [b'x'; PIECE];
 
-/// So many pieces, all of them there.
+/// A number of frames, all of them ready.
 struct Stream(usize);
 
 impl Body for Stream {
@@ -43,12 +43,12 @@ async fn through_all_layers(pieces: usize) -> Response<impl Body<Data = Bytes, E
         .layer(BulkheadLayer::http(BulkheadConfig::default()).unwrap())
         .layer(CircuitBreakerLayer::http(CircuitBreakerConfig::default()).unwrap())
         .service(service_fn(move |_| async move { Ok::<_, BoxError>(Response::new(Stream(pieces))) }));
-    let Ok(response) = service.oneshot(Request::new(Empty::<Bytes>::new())).await else { panic!("it is there") };
+    let Ok(response) = service.oneshot(Request::new(Empty::<Bytes>::new())).await else { panic!("the call succeeds") };
     response
 }
 
 #[test]
-fn a_frame_allocates_nothing() {
+fn ready_frame_allocates_nothing() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let _entered = runtime.enter();
     let pieces = GIBIBYTE / PIECE;
@@ -60,10 +60,10 @@ fn a_frame_allocates_nothing() {
     assert_eq!(info.count_total, 0);
 }
 
-/// Also of a body that is not always there: timers and wakers are set up once, and not for each wait.
+/// The timers and wakers of a body are set up once, and not for each wait.
 #[test]
-fn a_frame_that_is_waited_for_allocates_nothing() {
-    /// A frame at every other poll.
+fn awaited_frame_allocates_nothing() {
+    /// Has a frame at every other poll.
     struct Halting(bool);
     impl Body for Halting {
         type Data = Bytes;
@@ -88,9 +88,9 @@ fn a_frame_that_is_waited_for_allocates_nothing() {
 }
 
 #[test]
-fn a_gibibyte_from_a_socket_passes_in_constant_memory() {
+fn gibibyte_from_a_socket_passes_in_constant_memory() {
     let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    // The server is on a thread of its own: what is measured is the client.
+    // The server runs on a thread of its own, so that only the client is measured.
     let servers = runtime();
     let server = servers.block_on(Server::on_a_socket(Protocol::Http1, Rest::Endless));
     let (uri, (end, ended)) = (server.uri(), tokio::sync::oneshot::channel::<()>());

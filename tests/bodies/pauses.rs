@@ -1,4 +1,5 @@
-//! A reader who has asked for more and is busy with other things when it comes: that he comes late is not the callee's doing.
+//! A reader polls for a frame and is busy when the frame comes: the delay until it reads is not time of the
+//! dependency.
 
 use std::time::Duration;
 
@@ -12,9 +13,9 @@ use crate::client::{Body, Settings, Stack, drain, until};
 use crate::servers::{Protocol, Rest, Server};
 
 both_protocols!(
-    what_came_in_time_was_not_slow_because_it_was_read_late,
-    what_came_in_time_was_not_idle_because_it_was_read_late,
-    a_body_that_was_cut_when_its_reader_was_late_did_not_time_out,
+    timely_frame_read_late_is_not_slow,
+    timely_frame_read_late_is_not_idle,
+    body_cut_during_a_reader_pause_is_no_timeout,
 );
 
 const SLOW: Duration = Duration::from_millis(300);
@@ -25,18 +26,18 @@ fn stack(protocol: Protocol, deadline: DeadlineConfig) -> Stack {
     Stack::new(protocol, Settings { breaker, bulkhead, ..Settings::lasting(deadline) })
 }
 
-/// As `select!` does it: asks for more, and turns to something else before it is there.
-async fn ask_and_turn_away(body: &mut Body, away: Duration) {
+/// As `select!` does: polls for a frame, and drops the poll before the frame is there.
+async fn poll_once_and_leave(body: &mut Body, away: Duration) {
     assert!(futures::poll!(body.frame()).is_pending());
     sleep(away).await;
 }
 
-async fn what_came_in_time_was_not_slow_because_it_was_read_late(protocol: Protocol) {
+async fn timely_frame_read_late_is_not_slow(protocol: Protocol) {
     let server = Server::answering(protocol, Rest::Trickle(2, Duration::from_millis(20))).await;
     let stack = stack(protocol, Duration::from_secs(10).into());
     let calls = (0..10).map(|_| async {
         let mut body = stack.get(&server).await.unwrap().into_body();
-        ask_and_turn_away(&mut body, 2 * SLOW).await;
+        poll_once_and_leave(&mut body, 2 * SLOW).await;
         assert_eq!(drain(&mut body).await.unwrap(), 2);
     });
     futures::future::join_all(calls).await;
@@ -44,22 +45,22 @@ async fn what_came_in_time_was_not_slow_because_it_was_read_late(protocol: Proto
     assert_eq!((snapshot.state, snapshot.calls, snapshot.slow), (State::Closed, 10, 0));
 }
 
-async fn what_came_in_time_was_not_idle_because_it_was_read_late(protocol: Protocol) {
+async fn timely_frame_read_late_is_not_idle(protocol: Protocol) {
     let server = Server::answering(protocol, Rest::Trickle(2, Duration::from_millis(20))).await;
     let deadline =
         DeadlineConfig { timeout: Duration::from_secs(10), idle_timeout: Some(SLOW / 2), ..DeadlineConfig::default() };
     let stack = stack(protocol, deadline);
     let mut body = stack.get(&server).await.unwrap().into_body();
-    ask_and_turn_away(&mut body, 2 * SLOW).await;
+    poll_once_and_leave(&mut body, 2 * SLOW).await;
     assert_eq!(drain(&mut body).await.unwrap(), 2);
 }
 
-async fn a_body_that_was_cut_when_its_reader_was_late_did_not_time_out(protocol: Protocol) {
+async fn body_cut_during_a_reader_pause_is_no_timeout(protocol: Protocol) {
     let server = Server::answering(protocol, Rest::Drip(Duration::from_millis(20))).await;
     let stack = stack(protocol, (2 * SLOW).into());
     let calls = (0..10).map(|_| async {
         let mut body = stack.get(&server).await.unwrap().into_body();
-        ask_and_turn_away(&mut body, 3 * SLOW).await;
+        poll_once_and_leave(&mut body, 3 * SLOW).await;
     });
     futures::future::join_all(calls).await;
     until(|| server.open() == 0).await;

@@ -1,4 +1,4 @@
-//! A failed answer is let go of before the next attempt, and the last one is handed on whole.
+//! A failed response is released before the next attempt, and the last failure is handed on whole.
 
 use std::time::Duration;
 
@@ -11,14 +11,14 @@ use crate::client::{Settings, Stack, until};
 use crate::servers::{Answer, Protocol, Rest, Server};
 
 both_protocols!(
-    a_connection_is_used_again_after_a_body_was_read_to_its_end,
-    both_attempts_go_over_one_connection_and_one_permit,
-    a_failed_body_that_is_too_long_to_be_read_is_closed,
-    a_failed_body_that_stalls_is_closed_and_holds_nothing_up,
-    the_last_failure_is_handed_on_whole,
-    a_failure_that_is_not_retried_is_handed_on_whole,
-    the_last_failure_keeps_its_trailers,
-    a_failure_that_was_let_go_of_is_handed_on_as_far_as_it_was_kept,
+    connection_is_reused_after_a_failed_body_was_read,
+    both_attempts_use_one_connection_and_one_permit,
+    failed_body_that_is_too_long_is_closed,
+    stalled_failed_body_is_closed_and_delays_no_retry,
+    last_failure_is_handed_on_whole,
+    unretried_failure_is_handed_on_whole,
+    last_failure_keeps_its_trailers,
+    released_failure_is_handed_on_as_far_as_it_was_kept,
 );
 
 fn stack(protocol: Protocol) -> Stack {
@@ -34,18 +34,18 @@ async fn read(stack: &Stack, server: &Server) -> (u16, usize) {
     (response.status().as_u16(), response.into_body().collect().await.unwrap().to_bytes().len())
 }
 
-async fn a_connection_is_used_again_after_a_body_was_read_to_its_end(protocol: Protocol) {
+async fn connection_is_reused_after_a_failed_body_was_read(protocol: Protocol) {
     let server = Server::answering(protocol, Rest::Whole("well".into())).await;
     let stack = stack(protocol);
     for _ in 0..10 {
         assert_eq!(read(&stack, &server).await, (200, 4));
-        // hyper gives a connection back from its own task.
+        // hyper returns a connection to the pool from a task of its own.
         tokio::task::yield_now().await;
     }
     assert_eq!((server.census.requests(), server.census.accepted()), (10, 1));
 }
 
-async fn both_attempts_go_over_one_connection_and_one_permit(protocol: Protocol) {
+async fn both_attempts_use_one_connection_and_one_permit(protocol: Protocol) {
     let failure = Answer::whole("not now").with_status(503).with_header("retry-after", "0");
     let server = Server::scripted(protocol, fails_first(failure)).await;
     let stack = stack(protocol);
@@ -53,16 +53,20 @@ async fn both_attempts_go_over_one_connection_and_one_permit(protocol: Protocol)
     assert_eq!((server.census.requests(), server.census.accepted()), (2, 1));
 }
 
-async fn a_failed_body_that_is_too_long_to_be_read_is_closed(protocol: Protocol) {
+async fn failed_body_that_is_too_long_is_closed(protocol: Protocol) {
     let server = Server::scripted(protocol, fails_first(Answer::of(Rest::Endless).with_status(503))).await;
     let stack = stack(protocol);
     assert_eq!(read(&stack, &server).await, (200, 4));
     until(|| server.open() == 0).await;
-    assert_eq!((server.census.requests(), server.census.most_answers()), (2, 1), "the one goes before the other comes");
+    assert_eq!(
+        (server.census.requests(), server.census.most_answers()),
+        (2, 1),
+        "the first answer ends before the second begins"
+    );
     until(|| server.census.connections() == 1).await;
 }
 
-async fn a_failed_body_that_stalls_is_closed_and_holds_nothing_up(protocol: Protocol) {
+async fn stalled_failed_body_is_closed_and_delays_no_retry(protocol: Protocol) {
     let server = Server::scripted(protocol, fails_first(Answer::of(Rest::Stall).with_status(500))).await;
     let stack = stack(protocol);
     let start = Instant::now();
@@ -79,7 +83,7 @@ fn a_mebibyte() -> Answer {
     Answer::whole(vec![b'x'; MEBIBYTE]).with_status(503)
 }
 
-async fn the_last_failure_is_handed_on_whole(protocol: Protocol) {
+async fn last_failure_is_handed_on_whole(protocol: Protocol) {
     let server = Server::scripted(protocol, |_| a_mebibyte()).await;
     let stack = stack(protocol);
     let ((status, bytes), report) = report(read(&stack, &server)).await;
@@ -89,7 +93,7 @@ async fn the_last_failure_is_handed_on_whole(protocol: Protocol) {
     until(|| server.open() == 0).await;
 }
 
-async fn a_failure_that_is_not_retried_is_handed_on_whole(protocol: Protocol) {
+async fn unretried_failure_is_handed_on_whole(protocol: Protocol) {
     let server = Server::scripted(protocol, |_| a_mebibyte()).await;
     let stack = stack(protocol);
     let request = http::Request::post(server.uri()).body(http_body_util::Empty::new()).unwrap();
@@ -99,7 +103,7 @@ async fn a_failure_that_is_not_retried_is_handed_on_whole(protocol: Protocol) {
     assert_eq!(server.census.requests(), 1);
 }
 
-async fn the_last_failure_keeps_its_trailers(protocol: Protocol) {
+async fn last_failure_keeps_its_trailers(protocol: Protocol) {
     let failure = Answer::of(Rest::Trailers("no".into(), ("x-why", "broken"))).with_status(500);
     let server = Server::scripted(protocol, move |_| failure.clone()).await;
     let stack = stack(protocol);
@@ -108,8 +112,8 @@ async fn the_last_failure_keeps_its_trailers(protocol: Protocol) {
     assert_eq!((collected.to_bytes().as_ref(), server.census.requests()), (b"no".as_ref(), 3));
 }
 
-/// The first failure was let go of, and then there is no second attempt after all: it is what the caller gets.
-async fn a_failure_that_was_let_go_of_is_handed_on_as_far_as_it_was_kept(protocol: Protocol) {
+/// The first failure was released, but no second attempt follows: the caller gets what was kept of it.
+async fn released_failure_is_handed_on_as_far_as_it_was_kept(protocol: Protocol) {
     for (failure, length) in [(Answer::whole("not now"), Some(7)), (Answer::of(Rest::Stall), None)] {
         let failure = failure.with_status(500);
         let server =
@@ -117,14 +121,14 @@ async fn a_failure_that_was_let_go_of_is_handed_on_as_far_as_it_was_kept(protoco
         let stack = Stack::new(protocol, Settings::lasting(Duration::from_millis(300)));
         let (response, report) = report(stack.get(&server)).await;
         let response = response.unwrap_or_else(|e| panic!("{length:?} {e:?} {report:?}"));
-        assert_eq!(response.status(), 500, "the real failure, and not ours in its place");
+        assert_eq!(response.status(), 500, "the real failure, not a refusal");
         assert_eq!(report.unwrap().verdicts, [Verdict::Transient, Verdict::TimedOut]);
-        // The call's time is over by now; what there is of the answer is in memory, and may be read at leisure.
+        // The deadline has passed; what was kept of the response is in memory and can still be read.
         sleep(Duration::from_millis(50)).await;
         let body = response.into_body().collect().await;
         match length {
             Some(length) => assert_eq!(body.unwrap().to_bytes().len(), length),
-            // Half a body must not look like a whole one.
+            // Half a body must not look complete.
             None => assert!(body.is_err()),
         }
         until(|| server.open() == 0).await;

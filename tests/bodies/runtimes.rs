@@ -8,17 +8,17 @@ use seawall::error::Reason;
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::{Instant, timeout};
 
-use crate::client::{Body, LATEST, Settings, Stack, drain, read, told, until};
+use crate::client::{Body, LATEST, Settings, Stack, drain, read, refusal, until};
 use crate::servers::{Protocol, Rest, Server};
 
-/// What a body may take, from its head on: how late the head is does not matter.
+/// The bound of a body, from its head on: a late head does not matter.
 const DEADLINE: Duration = Duration::from_millis(400);
 
 fn single() -> Runtime {
     Builder::new_current_thread().enable_all().build().unwrap()
 }
 
-/// One that works also while nobody is in it.
+/// A runtime that runs although no thread blocks on it.
 fn driven() -> Runtime {
     Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap()
 }
@@ -29,7 +29,7 @@ fn stack() -> Stack {
     Stack::new(Protocol::Http1, Settings::lasting(config))
 }
 
-/// Whose bodies are not cut.
+/// A stack whose deadline never comes.
 fn patient() -> Stack {
     Stack::new(Protocol::Http1, Settings::lasting(2 * LATEST))
 }
@@ -38,16 +38,16 @@ async fn body(stack: &Stack, server: &Server) -> Body {
     stack.get(server).await.unwrap().into_body()
 }
 
-/// Waits for the callee and for the cut, and says how long that took.
+/// Waits for the dependency and the cut, and returns how long that took.
 async fn is_cut(body: &mut Body) -> Duration {
     let start = Instant::now();
-    let error = timeout(LATEST, drain(body)).await.expect("it is cut").unwrap_err();
-    assert_eq!(told(&error).map(|(_, reason)| reason), Some(Reason::DeadlineExceeded));
+    let error = timeout(LATEST, drain(body)).await.expect("the body is cut").unwrap_err();
+    assert_eq!(refusal(&error).map(|(_, reason)| reason), Some(Reason::DeadlineExceeded));
     start.elapsed()
 }
 
 #[test]
-fn a_body_that_is_read_in_another_runtime_is_cut_there() {
+fn body_read_in_another_runtime_is_cut_there() {
     let servers = driven();
     let server = servers.block_on(Server::on_a_socket(Protocol::Http1, Rest::Stall));
     let made_in = driven();
@@ -58,9 +58,9 @@ fn a_body_that_is_read_in_another_runtime_is_cut_there() {
     servers.block_on(until(|| server.open() == 0));
 }
 
-/// The runtime that it was made in still exists, but nobody runs it, and so nothing in there ever wakes up.
+/// The runtime that made the body still exists, but no thread drives it, so nothing wakes in it.
 #[test]
-fn a_body_whose_runtime_stands_still_is_cut_where_it_is_read() {
+fn body_of_an_idle_runtime_is_cut_where_it_is_read() {
     let servers = driven();
     let server = servers.block_on(Server::on_a_socket(Protocol::Http1, Rest::Stall));
     let standing_still = single();
@@ -73,7 +73,7 @@ fn a_body_whose_runtime_stands_still_is_cut_where_it_is_read() {
 }
 
 #[test]
-fn a_body_that_is_dropped_in_another_runtime_gives_everything_back() {
+fn body_dropped_in_another_runtime_releases_everything() {
     let servers = driven();
     let server = servers.block_on(Server::on_a_socket(Protocol::Http1, Rest::Stall));
     let made_in = driven();
@@ -86,7 +86,7 @@ fn a_body_that_is_dropped_in_another_runtime_gives_everything_back() {
 }
 
 #[test]
-fn a_runtime_that_shuts_down_with_parked_bodies_leaves_no_connection_and_no_panic() {
+fn runtime_shutdown_with_parked_bodies_leaves_nothing() {
     let servers = driven();
     let server = servers.block_on(Server::on_a_socket(Protocol::Http1, Rest::Stall));
     for made_in in [single(), driven()] {
@@ -94,7 +94,7 @@ fn a_runtime_that_shuts_down_with_parked_bodies_leaves_no_connection_and_no_pani
         let mut parked: Vec<_> = (0..3).map(|_| made_in.block_on(body(&stack, &server))).collect();
         drop(made_in);
         servers.block_on(until(|| server.open() == 0));
-        // Read outside of any runtime, in another one, or not at all.
+        // Read outside of any runtime, in another runtime, or not at all.
         let mut outside = parked.pop().unwrap();
         let _ = futures::executor::block_on(outside.frame());
         let mut elsewhere = parked.pop().unwrap();
@@ -108,14 +108,14 @@ fn a_runtime_that_shuts_down_with_parked_bodies_leaves_no_connection_and_no_pani
             })
             .await
         });
-        assert!(frames.expect("it does not hang") <= 1);
+        assert!(frames.expect("the body does not hang") <= 1);
         drop((outside, elsewhere, parked));
         assert_eq!(stack.bulkhead.in_flight(), 0);
     }
 }
 
 #[test]
-fn many_short_runtimes_on_one_thread_each_cut_their_own() {
+fn many_short_runtimes_each_cut_their_own_bodies() {
     let servers = driven();
     let server = servers.block_on(Server::on_a_socket(Protocol::Http1, Rest::Stall));
     let mut outlived = Vec::new();
@@ -137,7 +137,7 @@ fn many_short_runtimes_on_one_thread_each_cut_their_own() {
 }
 
 #[test]
-fn a_body_is_read_outside_of_any_runtime() {
+fn body_can_be_read_outside_any_runtime() {
     let servers = driven();
     let server = servers.block_on(Server::on_a_socket(Protocol::Http1, Rest::Trickle(3, Duration::from_millis(5))));
     let made_in = driven();
@@ -148,20 +148,20 @@ fn a_body_is_read_outside_of_any_runtime() {
 }
 
 #[test]
-fn a_body_that_is_waited_for_outside_of_any_runtime_is_cut_by_its_own() {
+fn body_awaited_outside_any_runtime_is_cut_by_its_own() {
     let servers = driven();
     let server = servers.block_on(Server::on_a_socket(Protocol::Http1, Rest::Stall));
     let made_in = driven();
     let stack = stack();
     let mut body = made_in.block_on(body(&stack, &server));
     let error = futures::executor::block_on(read(&mut body)).unwrap_err();
-    assert_eq!(told(&error).map(|(_, reason)| reason), Some(Reason::DeadlineExceeded));
+    assert_eq!(refusal(&error).map(|(_, reason)| reason), Some(Reason::DeadlineExceeded));
     assert_eq!(stack.bulkhead.in_flight(), 0);
 }
 
-/// A runtime is told to shut down and does not wait: bodies that are read at that moment end.
+/// A runtime shuts down in the background: bodies that are being read at that moment end.
 #[test]
-fn a_reader_in_another_runtime_learns_that_the_first_one_is_gone() {
+fn shutdown_of_the_runtime_ends_a_body_read_elsewhere() {
     let servers = driven();
     let server = servers.block_on(Server::on_a_socket(Protocol::Http1, Rest::Stall));
     let made_in = driven();
@@ -172,7 +172,7 @@ fn a_reader_in_another_runtime_learns_that_the_first_one_is_gone() {
         let reading = tokio::spawn(async move { timeout(LATEST, moved.frame()).await });
         tokio::task::yield_now().await;
         made_in.shutdown_background();
-        let end = reading.await.unwrap().expect("it does not hang");
+        let end = reading.await.unwrap().expect("the body does not hang");
         assert!(end.is_none_or(|frame| frame.is_err()));
     });
     assert_eq!(stack.bulkhead.in_flight(), 0);

@@ -1,4 +1,4 @@
-//! A reader sees what he would see without any layer: lengths, ends, trailers.
+//! A reader sees what it would see without any layer: lengths, ends, trailers.
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
@@ -15,18 +15,18 @@ use crate::pipes::{PipeListener, connect};
 use crate::servers::{Answer, Protocol, Rest, Server};
 
 both_protocols!(
-    a_length_that_is_known_is_known_to_the_reader,
-    a_proxy_sends_the_length_and_no_chunks,
-    an_empty_body_is_at_its_end_at_once,
-    trailers_arrive,
-    a_proxy_passes_trailers_on,
+    known_length_is_known_to_the_reader,
+    proxy_sends_the_length_and_no_chunks,
+    empty_body_is_at_its_end_at_once,
+    reader_sees_trailers,
+    proxy_passes_trailers_on,
 );
 
 fn stack(protocol: Protocol) -> Stack {
     Stack::new(protocol, Settings::lasting(Duration::from_secs(5)))
 }
 
-async fn a_length_that_is_known_is_known_to_the_reader(protocol: Protocol) {
+async fn known_length_is_known_to_the_reader(protocol: Protocol) {
     let server = Server::answering(protocol, Rest::Whole(vec![b'x'; 100_000].into())).await;
     let mut body = stack(protocol).get(&server).await.unwrap().into_body();
     let mut left = 100_000;
@@ -38,7 +38,7 @@ async fn a_length_that_is_known_is_known_to_the_reader(protocol: Protocol) {
     assert!(left == 0 && body.is_end_stream());
 }
 
-/// What a proxy made of the stack sends on its other side, as it is on the wire.
+/// The bytes that a proxy made of the stack sends to its client.
 async fn through_a_proxy(stack: Stack, server: &Server) -> String {
     let mut listener = PipeListener::bind();
     let proxy = listener.address();
@@ -49,7 +49,7 @@ async fn through_a_proxy(stack: Stack, server: &Server) -> String {
             let (calls, uri) = (stack.calls.clone(), uri.clone());
             async move {
                 let mut response = calls.oneshot(Request::get(uri).body(Empty::new()).unwrap()).await?;
-                // hyper is to find out by itself.
+                // hyper derives the length by itself.
                 response.headers_mut().remove("content-length");
                 response.headers_mut().remove("transfer-encoding");
                 Ok::<_, BoxError>(response)
@@ -71,7 +71,7 @@ async fn through_a_proxy(stack: Stack, server: &Server) -> String {
     wire
 }
 
-async fn a_proxy_sends_the_length_and_no_chunks(protocol: Protocol) {
+async fn proxy_sends_the_length_and_no_chunks(protocol: Protocol) {
     for (text, line) in [("well", "content-length: 4"), ("", "content-length: 0")] {
         let server = Server::answering(protocol, Rest::Whole(text.into())).await;
         let wire = through_a_proxy(stack(protocol), &server).await;
@@ -80,14 +80,14 @@ async fn a_proxy_sends_the_length_and_no_chunks(protocol: Protocol) {
             "{wire}"
         );
     }
-    // A failure that was tried three times is not the worse for it.
+    // A failure after three attempts keeps its length too.
     let server = Server::scripted(protocol, |_| Answer::whole("broken").with_status(500)).await;
     let wire = through_a_proxy(stack(protocol), &server).await;
     assert!(wire.contains("content-length: 6") && !wire.contains("chunked") && wire.ends_with("broken"), "{wire}");
     assert_eq!(server.census.requests(), 3);
 }
 
-async fn an_empty_body_is_at_its_end_at_once(protocol: Protocol) {
+async fn empty_body_is_at_its_end_at_once(protocol: Protocol) {
     for status in [200, 204, 304, 404, 500] {
         let server = Server::scripted(protocol, move |_| Answer::whole("").with_status(status)).await;
         let stack = stack(protocol);
@@ -95,7 +95,7 @@ async fn an_empty_body_is_at_its_end_at_once(protocol: Protocol) {
         assert_eq!(response.status(), StatusCode::from_u16(status).unwrap());
         assert!(response.body().is_end_stream(), "{status}");
         assert_eq!(response.body().size_hint().exact(), Some(0), "{status}");
-        assert_eq!(stack.bulkhead.in_flight(), 0, "and it holds nothing, though it is not read: {status}");
+        assert_eq!(stack.bulkhead.in_flight(), 0, "an unread empty body holds no permit: {status}");
     }
 }
 
@@ -103,7 +103,7 @@ fn with_trailers() -> Rest {
     Rest::Trailers("well".into(), ("x-checksum", "17"))
 }
 
-async fn trailers_arrive(protocol: Protocol) {
+async fn reader_sees_trailers(protocol: Protocol) {
     let server = Server::answering(protocol, with_trailers()).await;
     let stack = stack(protocol);
     let response: Response<_> = stack.get(&server).await.unwrap();
@@ -113,8 +113,8 @@ async fn trailers_arrive(protocol: Protocol) {
     until(|| stack.bulkhead.in_flight() == 0).await;
 }
 
-async fn a_proxy_passes_trailers_on(protocol: Protocol) {
-    // hyper sends only such trailers as were announced.
+async fn proxy_passes_trailers_on(protocol: Protocol) {
+    // hyper sends only trailers that the head announced.
     let server = Server::scripted(protocol, |_| Answer::of(with_trailers()).with_header("trailer", "x-checksum")).await;
     let wire = through_a_proxy(stack(protocol), &server).await;
     assert!(wire.contains("chunked") && wire.contains("\r\n0\r\nx-checksum: 17\r\n"), "{wire}");

@@ -1,4 +1,4 @@
-//! Breakers behind a load balancer that goes by readiness and pending calls.
+//! Breakers behind a load balancer that chooses by readiness and pending calls.
 
 use futures::stream::{FuturesUnordered, StreamExt};
 use seawall::bulkhead::{BulkheadConfig, BulkheadLayer};
@@ -13,8 +13,8 @@ fn unready() -> CircuitBreakerLayer {
     layer(CircuitBreakerConfig { minimum_calls: 3, unready_while_open: true, ..Default::default() })
 }
 
-/// A dead endpoint that takes 200 ms to say so has many pending calls, and is left alone. With an open breaker that is always ready
-/// it would have the least, and get the most.
+/// A dead endpoint that takes 200 ms to fail has many pending calls, so the balancer avoids it. With an open breaker
+/// that is always ready it would have the fewest pending calls and attract the most traffic.
 #[tokio::test(start_paused = true)]
 async fn dead_endpoint_attracts_no_traffic() {
     let endpoints: Vec<_> = (0..3)
@@ -39,9 +39,9 @@ async fn dead_endpoint_attracts_no_traffic() {
     assert!(failed < 60, "{failed} of 3000 calls failed");
 }
 
-/// All endpoints are down and come back: none waits for ever.
+/// All endpoints go down and come back: the balancer uses each of them again.
 #[tokio::test(start_paused = true)]
-async fn endpoints_that_come_back_are_used_again() {
+async fn recovered_endpoints_are_used_again() {
     let down = Arc::new(std::sync::atomic::AtomicBool::new(true));
     let endpoints: Vec<_> = (0..3)
         .map(|_| {
@@ -62,12 +62,12 @@ async fn endpoints_that_come_back_are_used_again() {
     }
     down.store(false, Ordering::Relaxed);
     for _ in 0..200 {
-        balance.ready().await.unwrap().call(()).await.expect("it is back");
+        balance.ready().await.unwrap().call(()).await.expect("the endpoint is back");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn open_breaker_is_unready_until_its_next_probe_may_go() {
+async fn open_breaker_is_unready_until_its_next_probe() {
     let layer = unready();
     let mut service = layer.layer(service_fn(callee));
     for _ in 0..3 {
@@ -82,14 +82,14 @@ async fn open_breaker_is_unready_until_its_next_probe_may_go() {
     let probe = tokio::spawn(service.call(100));
     tokio::task::yield_now().await;
     let mut waiting = other.clone();
-    assert!(futures::poll!(waiting.ready()).is_pending(), "the probe has the only place");
-    assert!(other.call(OK).await.is_err(), "readied before the probe went, and refused");
+    assert!(futures::poll!(waiting.ready()).is_pending(), "the probe holds the only slot");
+    assert!(other.call(OK).await.is_err(), "a clone readied before the probe is refused");
     waiting.ready().await.unwrap();
-    assert_eq!(start.elapsed(), SECOND + 100 * MS, "woken when the probe was answered");
+    assert_eq!(start.elapsed(), SECOND + 100 * MS, "woken by the answer of the probe");
     probe.await.unwrap().unwrap();
 }
 
-/// Many wait, one of them gives up, and all others are woken.
+/// Many clones wait and one of them is dropped; all others are woken.
 #[tokio::test(start_paused = true)]
 async fn all_waiting_clones_are_woken() {
     let layer = unready();
@@ -110,7 +110,7 @@ async fn all_waiting_clones_are_woken() {
     }
 }
 
-/// A reload that ends the mode lets go of what waits.
+/// A reload that switches the mode off makes waiting services ready.
 #[tokio::test(start_paused = true)]
 async fn mode_can_be_switched_off_while_services_wait() {
     let layer = unready();
@@ -122,7 +122,7 @@ async fn mode_can_be_switched_off_while_services_wait() {
     });
     sleep(SECOND).await;
     layer.reload(&CircuitBreakerConfig { unready_while_open: false, ..layer.config() }).unwrap();
-    assert!(waiting.await.unwrap().is_err(), "refused, as ever");
+    assert!(waiting.await.unwrap().is_err(), "an open breaker refuses");
 }
 
 #[tokio::test(start_paused = true)]
@@ -133,7 +133,7 @@ async fn breaker_without_the_mode_is_always_ready() {
     assert!(futures::poll!(service.ready()).is_ready());
 }
 
-/// Three endpoints of which the first fails, 500 calls: how many calls waited for an open breaker.
+/// With three endpoints of which the first fails, how many of 500 calls waited for an open breaker.
 async fn late_calls(bulkhead_outside: bool) -> u32 {
     let endpoints: Vec<_> = (0..3)
         .map(|i| {
@@ -159,16 +159,16 @@ async fn late_calls(bulkhead_outside: bool) -> u32 {
     late
 }
 
-/// Why a stack's breaker is not unready, and the layers go around the balancer.
+/// The reason why a stack refuses `unready_while_open`, and why layers belong around the balancer.
 #[tokio::test(start_paused = true)]
 async fn bulkhead_at_an_endpoint_hides_its_open_breaker() {
     assert_eq!(late_calls(false).await, 0);
     assert!(late_calls(true).await > 0);
 }
 
-/// The reason for the same advice about an endpoint's own readiness.
+/// The reason for the same advice when the endpoint itself is not ready.
 #[tokio::test(start_paused = true)]
-async fn layer_at_an_endpoint_hides_that_it_is_not_ready() {
+async fn layer_at_an_endpoint_hides_its_unreadiness() {
     #[derive(Clone)]
     struct Endpoint(bool);
     impl Service<()> for Endpoint {

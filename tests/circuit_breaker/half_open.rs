@@ -11,7 +11,7 @@ use super::*;
 
 type Body = UnsyncBoxBody<Bytes, BoxError>;
 
-/// An HTTP client whose dependency answers with that status and, from 200 to 299, a stream that never ends if `streams`.
+/// An HTTP client whose dependency answers with this status and, for 200 to 299, an endless stream if `streams`.
 fn http(
     layer: CircuitBreakerLayer<seawall::http::ByStatus>,
 ) -> impl Service<
@@ -40,7 +40,7 @@ fn opened() -> CircuitBreakerLayer<seawall::http::ByStatus> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn stream_as_the_probe_keeps_nobody_out() {
+async fn streaming_probe_refuses_no_later_calls() {
     for read in [true, false] {
         let layer = opened();
         let client = http(layer.clone());
@@ -68,7 +68,7 @@ async fn stream_as_the_probe_keeps_nobody_out() {
 
 /// All calls are streams: each round of probes counts as answered after the slow threshold.
 #[tokio::test(start_paused = true)]
-async fn streams_alone_close_it() {
+async fn streaming_probes_close_it() {
     let layer = opened();
     let client = http(layer.clone());
     for _ in 0..10 {
@@ -84,7 +84,7 @@ async fn streams_alone_close_it() {
     assert!(start.elapsed() < 3 * SECOND, "{:?}", start.elapsed());
 }
 
-/// A failure is one from its head on, if nobody reads the rest.
+/// A failed head is a failure, even if the body is never read.
 #[tokio::test(start_paused = true)]
 async fn unread_failures_do_not_close_it() {
     let layer = opened();
@@ -102,9 +102,9 @@ async fn unread_failures_do_not_close_it() {
     assert!(kept.len() < 40, "{} probes in ten seconds", kept.len());
 }
 
-/// Futures that were made and put aside, or leaked.
+/// Futures that were created and never polled, or leaked.
 #[tokio::test(start_paused = true)]
-async fn probes_that_nobody_polls_keep_nobody_out() {
+async fn unpolled_probes_hold_no_slot() {
     for leak in [false, true] {
         let layer = quick();
         let handle = layer.handle();
@@ -122,7 +122,7 @@ async fn probes_that_nobody_polls_keep_nobody_out() {
                 drop(parked);
             });
         }
-        assert!(call(&service, OK).await.is_err(), "its place is taken");
+        assert!(call(&service, OK).await.is_err(), "the slot is in use");
         sleep(500 * MS).await;
         for _ in 0..15 {
             assert_eq!(call(&service, OK).await, Ok(0));
@@ -131,9 +131,9 @@ async fn probes_that_nobody_polls_keep_nobody_out() {
     }
 }
 
-/// A leaked probe that was polled hangs, as far as anybody can tell.
+/// A leaked probe that was polled is indistinguishable from one that hangs.
 #[tokio::test(start_paused = true)]
-async fn leaked_probe_frees_its_place_after_the_slow_threshold() {
+async fn leaked_probe_releases_its_slot_after_slow_threshold() {
     let layer = quick();
     let service = layer.layer(service_fn(callee));
     for _ in 0..3 {
@@ -150,9 +150,9 @@ async fn leaked_probe_frees_its_place_after_the_slow_threshold() {
     assert_eq!(layer.handle().state(), State::Closed);
 }
 
-/// Callers with milliseconds left would have all the probes, and no time for an answer.
+/// Calls with milliseconds left would take all the probes, and leave no time for an answer.
 #[tokio::test(start_paused = true)]
-async fn hurried_callers_do_not_keep_others_out_after_an_outage() {
+async fn calls_with_short_deadlines_do_not_delay_recovery() {
     let layer = layer(CircuitBreakerConfig::default());
     let down = Arc::new(std::sync::atomic::AtomicBool::new(true));
     let dependency = {
@@ -192,9 +192,9 @@ async fn hurried_callers_do_not_keep_others_out_after_an_outage() {
     assert!(served > 800, "{served} of 1000");
 }
 
-/// Where all callers are in a hurry, they are the probes, and it comes back.
+/// If all calls have short deadlines, they are the probes, and the breaker closes.
 #[tokio::test(start_paused = true)]
-async fn dependency_of_hurried_callers_alone_comes_back() {
+async fn breaker_recovers_on_calls_with_short_deadlines_alone() {
     let layer = quick();
     let hurried = DeadlineLayer::new(45 * MS).unwrap().layer(layer.layer(service_fn(callee)));
     for _ in 0..3 {
@@ -208,8 +208,8 @@ async fn dependency_of_hurried_callers_alone_comes_back() {
     assert_eq!(layer.handle().state(), State::Closed);
 }
 
-/// An HTTP client whose dependency reads a request to its end and answers with the status that its path says. Its breaker is
-/// half-open: the next call is a probe.
+/// An HTTP client whose dependency reads each request to its end and answers with the status that the path names. Its
+/// breaker is half-open: the next call is a probe.
 async fn half_open_uploads() -> (
     CircuitBreakerLayer<seawall::http::ByStatus>,
     impl Service<Request<Channel<Bytes>>, Response = Response<impl Sized>, Error = BoxError, Future: Send> + Clone + Send,
@@ -245,7 +245,7 @@ pub(super) fn empty(path: &str) -> Request<Channel<Bytes>> {
 
 /// A byte now and then.
 #[tokio::test(start_paused = true)]
-async fn upload_that_trickles_as_the_probe_keeps_nobody_out() {
+async fn trickling_upload_probe_refuses_no_later_calls() {
     for pause in [100 * MS, 400 * MS, 700 * MS] {
         let (layer, client) = half_open_uploads().await;
         let (request, mut sender) = post("/");
@@ -254,7 +254,7 @@ async fn upload_that_trickles_as_the_probe_keeps_nobody_out() {
             let end = Instant::now() + 60 * SECOND;
             while Instant::now() < end {
                 sleep(pause).await;
-                sender.send_data(Bytes::from_static(b".")).await.expect("it is read");
+                sender.send_data(Bytes::from_static(b".")).await.expect("the dependency reads");
             }
         });
         let mut refused = 0;
@@ -262,7 +262,7 @@ async fn upload_that_trickles_as_the_probe_keeps_nobody_out() {
             sleep(SECOND).await;
             refused += u32::from(client.clone().oneshot(empty("/")).await.is_err());
         }
-        // The first byte may come late, and the slow threshold begins with it.
+        // The first byte may come late, and the slow threshold starts with it.
         assert!(refused <= 1, "{refused} of 60, a byte each {pause:?}");
         assert_eq!(layer.handle().state(), State::Closed);
         trickle.await.unwrap();
@@ -270,7 +270,7 @@ async fn upload_that_trickles_as_the_probe_keeps_nobody_out() {
     }
 }
 
-/// The dependency has nothing that it could answer: that is no hang of it, whether they wait on or are given up.
+/// The dependency has nothing to answer yet: that is no hang, whether the uploads go on or are dropped.
 #[tokio::test(start_paused = true)]
 async fn stalled_uploads_as_probes_do_not_open_it() {
     for given_up in [false, true] {
@@ -293,9 +293,9 @@ async fn stalled_uploads_as_probes_do_not_open_it() {
     }
 }
 
-/// From the moment on in which all of a stalled upload is there, its answer is waited for.
+/// Once all of a stalled upload has been sent, its answer is awaited.
 #[tokio::test(start_paused = true)]
-async fn stalled_upload_that_goes_on_is_answered_and_counts() {
+async fn resumed_upload_is_answered_and_counted() {
     let (layer, client) = half_open_uploads().await;
     let mut probes = Vec::new();
     for _ in 0..15 {

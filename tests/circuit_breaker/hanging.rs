@@ -1,4 +1,4 @@
-//! A dependency that hangs is noticed by the clock, whether calls come or not.
+//! The breaker detects a hanging dependency by the clock, whether calls come or not.
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -10,7 +10,7 @@ use seawall::http::ReplayBody;
 use super::half_open::{empty, post};
 use super::*;
 
-/// Answers to `fast` calls, and as many calls in flight that hang.
+/// Completes `fast` calls, and returns this many hanging calls in flight.
 async fn hang<S>(service: &S, fast: usize, hanging: usize) -> Vec<tokio::task::JoinHandle<()>>
 where
     S: Service<u64, Error = BoxError> + Clone + Send + 'static,
@@ -18,7 +18,7 @@ where
     S::Response: std::fmt::Debug,
 {
     for _ in 0..fast {
-        call(service, 2).await.expect("it is well");
+        call(service, 2).await.expect("the dependency answers");
     }
     let one = |_| {
         let service = service.clone();
@@ -29,7 +29,7 @@ where
     (0..hanging).map(one).collect()
 }
 
-/// How long it takes until the state is another one.
+/// How long the breaker stays closed.
 async fn closed_for(handle: &seawall::circuit_breaker::CircuitBreakerHandle, longest: Duration) -> Duration {
     let start = Instant::now();
     while handle.state() == State::Closed && start.elapsed() < longest {
@@ -39,7 +39,7 @@ async fn closed_for(handle: &seawall::circuit_breaker::CircuitBreakerHandle, lon
 }
 
 #[tokio::test(start_paused = true)]
-async fn hang_is_noticed_though_no_call_comes() {
+async fn hang_is_detected_without_new_calls() {
     for (fast, max_break) in [(10, 30), (10, 120), (1000, 30)] {
         let layer = layer(CircuitBreakerConfig { max_break: max_break * SECOND, ..Default::default() });
         let service = layer.layer(service_fn(callee));
@@ -50,9 +50,9 @@ async fn hang_is_noticed_though_no_call_comes() {
     }
 }
 
-/// Right after the start, calls that hang stand beside the first answers.
+/// Right after the start, hanging calls stand beside the first answers.
 #[tokio::test(start_paused = true)]
-async fn hang_in_the_first_second_is_noticed() {
+async fn hang_in_the_first_second_is_detected() {
     let layer = layer(CircuitBreakerConfig::default());
     let service = layer.layer(service_fn(callee));
     let _hanging = hang(&service, 0, 12).await;
@@ -61,9 +61,9 @@ async fn hang_in_the_first_second_is_noticed() {
     assert!(closed < 2 * SECOND, "{closed:?}");
 }
 
-/// Nothing is known of it, so it is given several times the floor, and no more.
+/// There are no samples yet, so the dependency gets several times the minimum threshold, and no more.
 #[tokio::test(start_paused = true)]
-async fn hang_of_a_dependency_that_never_answered_is_noticed() {
+async fn hang_without_any_earlier_answer_is_detected() {
     let layer = layer(CircuitBreakerConfig { max_break: 120 * SECOND, ..Default::default() });
     let service = layer.layer(service_fn(callee));
     let _hanging = hang(&service, 0, 12).await;
@@ -72,7 +72,7 @@ async fn hang_of_a_dependency_that_never_answered_is_noticed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn hang_is_noticed_while_hung_calls_hold_all_permits() {
+async fn hang_is_detected_while_hung_calls_hold_all_permits() {
     let breaker = layer(CircuitBreakerConfig::default());
     let handle = breaker.handle();
     let bulkhead = BulkheadLayer::new(BulkheadConfig { max_concurrent: 12, ..Default::default() }).unwrap();
@@ -82,9 +82,9 @@ async fn hang_is_noticed_while_hung_calls_hold_all_permits() {
     assert!(closed < 1500 * MS, "{closed:?}");
 }
 
-/// A slow threshold of one's own, short or long, moves the bound along.
+/// A configured slow threshold, short or long, moves the bound.
 #[tokio::test(start_paused = true)]
-async fn hang_is_noticed_within_twice_the_slow_threshold() {
+async fn hang_is_detected_within_twice_the_slow_threshold() {
     for millis in [20, 100, 2000, 10_000] {
         let slow_after = Duration::from_millis(millis);
         let layer = layer(CircuitBreakerConfig { slow_after: Some(slow_after), ..Default::default() });
@@ -95,21 +95,21 @@ async fn hang_is_noticed_within_twice_the_slow_threshold() {
     }
 }
 
-/// A call that waits for its permit, or whose head is there, is not with the dependency.
+/// A few hanging calls beside many answers are no hang of the dependency.
 #[tokio::test(start_paused = true)]
-async fn few_hanging_calls_beside_answers_open_nothing() {
+async fn few_hanging_calls_among_answers_open_nothing() {
     let layer = layer(CircuitBreakerConfig::default());
     let service = layer.layer(service_fn(callee));
     let _hanging = hang(&service, 100, 12).await;
     for _ in 0..500 {
-        call(&service, 20).await.expect("the others are answered");
+        call(&service, 20).await.expect("the other calls are answered");
     }
     assert_eq!(layer.handle().state(), State::Closed);
 }
 
-/// The process stands still for seconds, again and again: when it goes on, the answers are all there, only unread.
+/// The process stands still for seconds, again and again: afterwards all answers are there, but unread.
 #[tokio::test(start_paused = true)]
-async fn hiccups_of_our_own_process_open_nothing() {
+async fn process_stalls_open_nothing() {
     let layer = layer(CircuitBreakerConfig::default());
     let handle = layer.handle();
     let service = layer.layer(service_fn(callee));
@@ -131,9 +131,9 @@ async fn hiccups_of_our_own_process_open_nothing() {
     assert_eq!(handle.state(), State::Closed);
 }
 
-/// The runtime of the first calls is gone; those of another one are looked after all the same.
+/// The runtime of the first calls has ended; calls of another runtime are still checked.
 #[test]
-fn hang_is_noticed_after_the_first_runtime_has_ended() {
+fn hang_is_detected_after_the_first_runtime_has_ended() {
     let layer = layer(CircuitBreakerConfig { slow_after: Some(50 * MS), ..Default::default() });
     let service = layer.layer(service_fn(callee));
     let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
@@ -151,10 +151,10 @@ fn hang_is_noticed_after_the_first_runtime_has_ended() {
     });
 }
 
-/// The hung calls hold all permits of the bulkhead, and the others wait for one. They are refused when the breaker opens, and so
-/// are those that come later, host by host.
+/// The hung calls hold all permits of the bulkhead, and the other calls wait for one. The queued calls are refused
+/// when the breaker opens, and so are later calls, host by host.
 #[tokio::test(start_paused = true)]
-async fn calls_that_wait_for_a_permit_are_refused_when_the_breaker_opens() {
+async fn queued_calls_are_refused_when_the_breaker_opens() {
     use seawall::stack::{self, ClientConfig};
 
     for per_authority in [false, true] {
@@ -182,28 +182,29 @@ async fn calls_that_wait_for_a_permit_are_refused_when_the_breaker_opens() {
         tokio::task::yield_now().await;
         let waiting: Vec<_> = (0..40).map(|_| tokio::spawn(get("a", "/"))).collect();
         if per_authority {
-            get("b", "/").await.expect("another host has permits of its own");
+            get("b", "/").await.expect("another host has its own permits");
         }
         let start = Instant::now();
         for waiting in waiting {
             let error = waiting.await.unwrap().map(drop).unwrap_err();
-            let rejected = rejection(&error).expect("one of ours");
+            let rejected = rejection(&error).expect("a refusal");
             assert_eq!((rejected.layer(), rejected.reason()), ("circuit_breaker", Reason::CircuitOpen));
             assert!(rejected.retry_after().is_some());
         }
         assert!(start.elapsed() < 1500 * MS, "{:?}", start.elapsed());
         let (start, error) = (Instant::now(), get("a", "/").await.map(drop).unwrap_err());
         assert_eq!(rejection(&error).map(Rejected::reason), Some(Reason::CircuitOpen));
-        assert_eq!(start.elapsed(), Duration::ZERO, "it does not wait");
+        assert_eq!(start.elapsed(), Duration::ZERO, "refused without a wait");
         if per_authority {
-            get("b", "/").await.expect("another host is well");
+            get("b", "/").await.expect("another host answers");
         }
     }
 }
 
-/// They have waited in a queue of ours, which lets them go in the same poll in which their bodies begin to wait for their producers.
+/// The uploads waited in a rate limit's queue. It starts each one in the same poll in which its body begins to wait
+/// for the producer.
 #[tokio::test(start_paused = true)]
-async fn stalled_uploads_that_come_from_a_queue_of_ours_do_not_hang() {
+async fn stalled_uploads_released_by_a_queue_are_no_hang() {
     let layer = CircuitBreakerLayer::http(CircuitBreakerConfig::default()).unwrap();
     let queue = RateLimitConfig { permits: 100, per: SECOND, burst: Some(1), max_wait: SECOND, ..Default::default() };
     let dependency = service_fn(|request: Request<ReplayBody<Channel<Bytes>>>| async move {

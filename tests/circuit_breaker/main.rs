@@ -1,4 +1,4 @@
-//! The circuit breaker, through its public face and in virtual time.
+//! The circuit breaker, through its public API and in virtual time.
 #![allow(clippy::disallowed_methods, reason = "tests sleep and look at the clock as users do")]
 
 mod balancer;
@@ -35,7 +35,7 @@ fn quick() -> CircuitBreakerLayer {
     layer(CircuitBreakerConfig { minimum_calls: 3, ..Default::default() })
 }
 
-/// Answers after so many milliseconds; from a million on, never; an odd number is a failure.
+/// Answers after this many milliseconds; from a million on, never. An odd number fails.
 async fn callee(millis: u64) -> Result<u64, BoxError> {
     match millis {
         1_000_000.. => pending().await,
@@ -64,12 +64,12 @@ fn poll_once<F: Future>(future: std::pin::Pin<&mut F>) -> Poll<F::Output> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_opens_refuses_probes_and_closes() {
+async fn breaker_opens_refuses_probes_and_closes() {
     let layer = quick();
     let handle = layer.handle();
     let service = layer.layer(service_fn(callee));
     for _ in 0..3 {
-        assert_eq!(call(&service, FAILS).await, Err(None), "the callee's own error");
+        assert_eq!(call(&service, FAILS).await, Err(None), "the error of the dependency");
     }
     assert_eq!(handle.state(), State::Open);
     advance(300 * MS).await;
@@ -84,9 +84,9 @@ async fn it_opens_refuses_probes_and_closes() {
     assert_eq!(handle.state(), State::Closed);
 }
 
-/// With answers in 20 ms and a hundred calls a second, an outage is over a quarter of a second after the break.
+/// With answers in 20 ms and a hundred calls a second, all calls pass again a quarter of a second after the break.
 #[tokio::test(start_paused = true)]
-async fn it_is_back_in_full_soon_when_answers_are_quick() {
+async fn quick_answers_close_it_within_a_quarter_second() {
     let layer = quick();
     let handle = layer.handle();
     let service = layer.layer(service_fn(callee));
@@ -105,7 +105,7 @@ async fn it_is_back_in_full_soon_when_answers_are_quick() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refusal_is_there_at_the_first_poll_and_lets_go_of_the_inner_service() {
+async fn refusal_takes_one_poll_and_releases_the_inner_service() {
     let layer = quick();
     layer.handle().force_open();
     let limited = tower::limit::ConcurrencyLimit::new(service_fn(callee), 1);
@@ -114,19 +114,19 @@ async fn a_refusal_is_there_at_the_first_poll_and_lets_go_of_the_inner_service()
     service.ready().await.unwrap();
     assert!(futures::poll!(other.ready()).is_pending(), "the readied service has the only permit");
     let mut refused = pin!(service.call(OK));
-    assert!(futures::poll!(other.ready()).is_ready(), "the refusal gives it back");
-    let Poll::Ready(Err(error)) = poll_once(refused.as_mut()) else { panic!("not refused at once") };
+    assert!(futures::poll!(other.ready()).is_ready(), "the refusal releases it");
+    let Poll::Ready(Err(error)) = poll_once(refused.as_mut()) else { panic!("the refusal took more than one poll") };
     assert_eq!(
         rejection(&error).map(Rejected::retry_after),
         Some(Some(SECOND)),
-        "nobody knows for how long, so there is a floor"
+        "the end of the break is unknown, so the minimum applies"
     );
-    assert!(poll_once(refused).is_pending(), "polled too often, it does not panic");
+    assert!(poll_once(refused).is_pending(), "a poll after completion does not panic");
 }
 
-/// polly, resilience4j: a probe that is given up closes the circuit, or is lost.
+/// In polly and resilience4j a dropped probe closes the circuit, or its slot is lost.
 #[tokio::test(start_paused = true)]
-async fn a_probe_that_is_dropped_gives_its_place_back() {
+async fn dropped_probe_releases_its_slot() {
     let layer = quick();
     let handle = layer.handle();
     let service = layer.layer(service_fn(callee));
@@ -146,7 +146,7 @@ async fn a_probe_that_is_dropped_gives_its_place_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn calls_that_nobody_polled_are_not_held_against_the_callee() {
+async fn unpolled_calls_are_not_recorded() {
     let layer = quick();
     let mut service = layer.layer(service_fn(callee));
     for _ in 0..9 {
@@ -157,7 +157,7 @@ async fn calls_that_nobody_polled_are_not_held_against_the_callee() {
     assert_eq!((layer.handle().state(), layer.handle().snapshot().slow), (State::Closed, 0));
 }
 
-/// tower-resilience: calls cut by an outer timeout are not recorded, and a hung callee gets every probe there is.
+/// In tower-resilience, calls cut by an outer timeout are not recorded, and a hung dependency gets every probe.
 #[tokio::test(start_paused = true)]
 async fn calls_cut_by_an_outer_timeout_open_it() {
     let layer = layer(CircuitBreakerConfig::default());
@@ -171,7 +171,7 @@ async fn calls_cut_by_an_outer_timeout_open_it() {
         },
     ));
     for _ in 0..200 {
-        let rejected = call(&service, HANGS).await.unwrap_err().expect("one of ours");
+        let rejected = call(&service, HANGS).await.unwrap_err().expect("a refusal");
         assert!(matches!(rejected.reason(), Reason::DeadlineExceeded | Reason::CircuitOpen));
     }
     assert_eq!(handle.state(), State::Open);
@@ -180,11 +180,11 @@ async fn calls_cut_by_an_outer_timeout_open_it() {
         advance(50 * MS).await;
         let _ = call(&service, HANGS).await;
     }
-    // Three probes a break, of which the fourth is longer.
+    // Three probes per break, and the fourth break is longer.
     assert!(sent.load(Ordering::Relaxed) <= 10 + 4 * 3, "{sent:?} in five seconds of probing");
 }
 
-/// The same without a deadline of ours, and without a single success to measure by.
+/// The same without a deadline of ours, and without a single success as a reference.
 #[tokio::test(start_paused = true)]
 async fn calls_cut_by_a_foreign_timeout_open_it() {
     let layer = layer(CircuitBreakerConfig::default());
@@ -196,9 +196,9 @@ async fn calls_cut_by_a_foreign_timeout_open_it() {
     assert_ne!(handle.state(), State::Closed);
 }
 
-/// Sentinel: refused by an inner layer during its probe, it stays half-open for ever.
+/// In Sentinel, a probe that an inner layer refuses leaves the breaker half-open for ever.
 #[tokio::test(start_paused = true)]
-async fn a_probe_refused_further_in_does_not_wedge_it() {
+async fn probe_refused_further_in_does_not_wedge_it() {
     let (outer, inner) = (quick(), quick());
     let (handle, gate) = (outer.handle(), inner.handle());
     let service = ServiceBuilder::new().layer(outer).layer(inner).service(service_fn(callee));
@@ -210,7 +210,7 @@ async fn a_probe_refused_further_in_does_not_wedge_it() {
     for _ in 0..50 {
         assert!(call(&service, OK).await.is_err());
     }
-    assert_eq!(handle.state(), State::HalfOpen, "a refusal says nothing about the callee");
+    assert_eq!(handle.state(), State::HalfOpen, "a refusal further in is no evidence");
     gate.enforce();
     for _ in 0..15 {
         assert_eq!(call(&service, OK).await, Ok(0));
@@ -219,7 +219,7 @@ async fn a_probe_refused_further_in_does_not_wedge_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_inner_services_readiness_is_not_held_against_the_callee() {
+async fn wait_for_inner_readiness_is_not_recorded() {
     let layer = layer(CircuitBreakerConfig { minimum_calls: 3, slow_after: Some(100 * MS), ..Default::default() });
     let handle = layer.handle();
     let service = layer.layer(tower::limit::ConcurrencyLimit::new(service_fn(callee), 1));
@@ -228,37 +228,37 @@ async fn the_inner_services_readiness_is_not_held_against_the_callee() {
         tokio::spawn(async move { service.ready().await?.call(50).await })
     });
     for answer in futures::future::join_all(calls).await {
-        assert_eq!(answer.unwrap().unwrap(), 50, "the last of them after 2.5 s");
+        assert_eq!(answer.unwrap().unwrap(), 50, "the last call ends after 2.5 s");
     }
     let snapshot = handle.snapshot();
     assert_eq!((snapshot.state, snapshot.slow, snapshot.overdue, snapshot.in_flight), (State::Closed, 0, 0, 0));
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_a_deadline_a_call_ends_at_max_hold_and_counts() {
+async fn call_without_deadline_ends_at_max_hold_and_counts() {
     let layer = layer(CircuitBreakerConfig { max_hold: 5 * SECOND, ..Default::default() });
     let handle = layer.handle();
     let service = layer.layer(service_fn(callee));
     let start = Instant::now();
-    let rejected = call(&service, HANGS).await.unwrap_err().expect("one of ours");
+    let rejected = call(&service, HANGS).await.unwrap_err().expect("a refusal");
     assert_eq!((rejected.reason(), start.elapsed()), (Reason::HoldExceeded, 5 * SECOND));
     let snapshot = handle.snapshot();
     assert_eq!((snapshot.calls, snapshot.failures, snapshot.slow, snapshot.in_flight), (1, 1, 1, 0));
 }
 
 #[tokio::test(start_paused = true)]
-async fn all_services_of_a_layer_value_share_one_state() {
+async fn services_of_one_layer_value_share_its_state() {
     let layer = quick();
     let (first, second) = (layer.layer(service_fn(callee)), layer.clone().layer(service_fn(callee)));
     for service in [&first, &second, &first] {
         assert_eq!(call(service, FAILS).await, Err(None));
     }
     assert!(call(&second, OK).await.is_err_and(|rejected| rejected.is_some()));
-    assert_eq!(call(&quick().layer(service_fn(callee)), OK).await, Ok(0), "another value has a state of its own");
+    assert_eq!(call(&quick().layer(service_fn(callee)), OK).await, Ok(0), "another layer value has its own state");
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_dead_host_does_not_open_the_breaker_of_all() {
+async fn dead_host_opens_only_its_own_breaker() {
     let layer = quick().keyed_by(|host: &u64| *host);
     let handle = layer.handle();
     let service = layer.layer(service_fn(callee));
@@ -270,16 +270,16 @@ async fn one_dead_host_does_not_open_the_breaker_of_all() {
     assert_eq!(call(&service, OK).await, Ok(0));
     let mut states: Vec<_> = handle.snapshots().iter().map(|snapshot| snapshot.state.as_str()).collect();
     states.sort_unstable();
-    assert_eq!(states, ["closed", "closed", "open"], "the common one, and two hosts");
+    assert_eq!(states, ["closed", "closed", "open"], "the shared state, and two hosts");
     handle.force_open();
     assert!(call(&service, OK).await.is_err());
-    assert!(call(&service, 2).await.is_err(), "a host that is new, too");
+    assert!(call(&service, 2).await.is_err(), "a new host is refused too");
     handle.enforce();
-    assert_eq!(call(&service, FAILS).await, Err(None), "it begins anew");
+    assert_eq!(call(&service, FAILS).await, Err(None), "a new state");
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_classifier_decides_what_a_failure_is() {
+async fn classifier_decides_what_is_a_failure() {
     let classifier = verdict::from_fn(|result: Result<&u64, &BoxError>| match result {
         Ok(7) => Verdict::Failed,
         Ok(_) => Verdict::Success,
@@ -293,7 +293,7 @@ async fn the_classifier_decides_what_a_failure_is() {
     for _ in 0..10 {
         assert_eq!(call(&service, FAILS).await, Err(None));
     }
-    assert_eq!(handle.state(), State::Closed, "a fault of the caller proves the callee alive");
+    assert_eq!(handle.state(), State::Closed, "an error of the caller proves that the dependency is alive");
     for _ in 0..10 {
         let _ = call(&service, 7).await;
     }
@@ -301,7 +301,7 @@ async fn the_classifier_decides_what_a_failure_is() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn by_hand() {
+async fn handle_observes_enforces_resets_and_disables() {
     let layer = quick();
     let handle = layer.handle();
     let service = layer.layer(service_fn(callee));
@@ -309,9 +309,9 @@ async fn by_hand() {
     for _ in 0..5 {
         assert_eq!(call(&service, FAILS).await, Err(None));
     }
-    assert_eq!(handle.state(), State::Open, "it moves, and refuses nothing");
+    assert_eq!(handle.state(), State::Open, "it opens, and refuses nothing");
     handle.enforce();
-    assert!(call(&service, OK).await.is_err(), "now it does");
+    assert!(call(&service, OK).await.is_err(), "now it refuses");
     handle.reset();
     assert_eq!(call(&service, OK).await, Ok(0));
     handle.disable();
@@ -322,9 +322,9 @@ async fn by_hand() {
     assert_eq!((snapshot.state, snapshot.calls), (State::Disabled, 0));
 }
 
-/// What panics is given back like anything that is dropped.
+/// A call that panics releases its probe, as a dropped call does.
 #[tokio::test(start_paused = true)]
-async fn a_panic_further_in_releases_the_probe() {
+async fn panic_further_in_releases_the_probe() {
     let layer = quick();
     let handle = layer.handle();
     let service = layer.layer(service_fn(|millis| async move {
@@ -342,7 +342,7 @@ async fn a_panic_further_in_releases_the_probe() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_refused_further_in_opens_nothing_even_if_every_error_is_a_failure() {
+async fn inner_refusals_open_nothing_under_any_classifier() {
     let every_error = verdict::from_fn(|result: Result<&u64, &BoxError>| match result {
         Ok(_) => Verdict::Success,
         Err(_) => Verdict::Transient,
@@ -361,9 +361,9 @@ async fn what_is_refused_further_in_opens_nothing_even_if_every_error_is_a_failu
     assert_eq!((refused, handle.state()), (99, State::Closed));
 }
 
-/// What was never sent cannot have been answered late, whichever bound ends the wait.
+/// A call that was never sent proves nothing, whichever bound ends its wait.
 #[tokio::test(start_paused = true)]
-async fn a_wait_for_readiness_that_ends_at_max_hold_is_not_held_against_the_callee() {
+async fn readiness_wait_that_ends_at_max_hold_is_not_recorded() {
     let layer = layer(CircuitBreakerConfig { minimum_calls: 3, max_hold: 5 * SECOND, ..Default::default() });
     let handle = layer.handle();
     let limited = tower::limit::ConcurrencyLimit::new(service_fn(callee), 1);
@@ -371,15 +371,15 @@ async fn a_wait_for_readiness_that_ends_at_max_hold_is_not_held_against_the_call
     holder.ready().await.unwrap();
     let service = layer.layer(limited);
     for _ in 0..5 {
-        let rejected = call(&service, OK).await.unwrap_err().expect("it was cut");
+        let rejected = call(&service, OK).await.unwrap_err().expect("the call was cut");
         assert_eq!(rejected.reason(), Reason::HoldExceeded);
     }
     assert_eq!((handle.state(), handle.snapshot().calls), (State::Closed, 0));
 }
 
-/// A time limit further in is what the callee is given: however short, to exceed it is a failure, not a caller's impatience.
+/// A timeout further in is the time that the dependency is given. However short it is, exceeding it is a failure.
 #[tokio::test(start_paused = true)]
-async fn a_callee_that_hangs_until_a_deadline_further_in_opens_it() {
+async fn hang_until_an_inner_deadline_opens_it() {
     let breaker = quick();
     let handle = breaker.handle();
     let service = ServiceBuilder::new()
@@ -388,23 +388,23 @@ async fn a_callee_that_hangs_until_a_deadline_further_in_opens_it() {
         .layer(DeadlineLayer::new(100 * MS).unwrap())
         .service(service_fn(callee));
     for _ in 0..3 {
-        let rejected = call(&service, HANGS).await.unwrap_err().expect("it was cut");
+        let rejected = call(&service, HANGS).await.unwrap_err().expect("the call was cut");
         assert_eq!(rejected.reason(), Reason::DeadlineExceeded);
     }
     assert_eq!(handle.state(), State::Open);
 }
 
-/// The time of an attempt is the time that the layers further in have, or a callee that hangs from the start would look like
-/// one whose callers are impatient.
+/// The attempt timeout is the time that the inner layers have. Otherwise a dependency that hangs from the start would
+/// look like one with impatient callers.
 #[tokio::test(start_paused = true)]
-async fn a_callee_that_hangs_until_its_attempts_are_cut_opens_it() {
+async fn hang_until_the_attempt_timeout_opens_it() {
     let breaker = quick();
     let handle = breaker.handle();
     let config = RetryConfig { attempt_timeout: Some(300 * MS), max_attempts: 1, ..RetryConfig::default() };
     let service =
         ServiceBuilder::new().layer(RetryLayer::new(config).unwrap()).layer(breaker).service(service_fn(callee));
     for _ in 0..3 {
-        let rejected = call(&service, HANGS).await.unwrap_err().expect("it was cut");
+        let rejected = call(&service, HANGS).await.unwrap_err().expect("the call was cut");
         assert_eq!((rejected.layer(), rejected.reason()), ("retry", Reason::AttemptTimeout));
     }
     assert_eq!(handle.state(), State::Open);

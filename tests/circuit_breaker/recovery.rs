@@ -1,8 +1,8 @@
-//! After an outage, and in partial failure: a breaker does no more harm than none.
+//! After an outage, and in partial failure, a breaker does no more harm than none.
 
 use super::*;
 
-/// A dependency under 100 calls a second, of which a share fails; `share` says how large it is at that time.
+/// Which share of 100 calls a second is served. `share` is the share of calls that fail at a given time.
 async fn share_served(layer: &CircuitBreakerLayer, seed: u64, seconds: u32, share: impl Fn(Duration) -> f64) -> f64 {
     let mut random = fastrand::Rng::with_seed(seed);
     let service = layer.layer(service_fn(callee));
@@ -16,7 +16,7 @@ async fn share_served(layer: &CircuitBreakerLayer, seed: u64, seconds: u32, shar
 }
 
 #[tokio::test(start_paused = true)]
-async fn partial_failure_costs_nothing_more_than_it_does_without_a_breaker() {
+async fn partial_failure_is_no_worse_than_without_a_breaker() {
     for percent in [10, 30, 50] {
         for seed in 0..5 {
             let layer = CircuitBreakerLayer::new(CircuitBreakerConfig::default()).unwrap();
@@ -41,7 +41,7 @@ async fn near_total_failure_opens_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn disabled_breaker_passes_all_and_counts_nothing_until_it_is_enabled() {
+async fn disabled_breaker_passes_all_and_counts_nothing() {
     let off = CircuitBreakerConfig { enabled: false, minimum_calls: 3, ..Default::default() };
     let layer = layer(off);
     let handle = layer.handle();
@@ -58,8 +58,22 @@ async fn disabled_breaker_passes_all_and_counts_nothing_until_it_is_enabled() {
     assert_eq!(handle.state(), State::Open);
     layer.reload(&CircuitBreakerConfig { enabled: false, ..layer.config() }).unwrap();
     assert_eq!(call(&service, OK).await, Ok(0));
-    // What was forced by hand stays so.
+    // A state that was forced by hand stays.
     handle.force_open();
     layer.reload(&CircuitBreakerConfig { enabled: true, ..layer.config() }).unwrap();
     assert_eq!(handle.state(), State::ForcedOpen);
+}
+
+/// As the operations guide has it: nobody is refused, so nothing is to be done.
+#[tokio::test(start_paused = true)]
+async fn breaker_without_calls_stays_open_and_probes_with_the_next_one() {
+    let layer = layer(CircuitBreakerConfig { consecutive_failures: Some(1), ..Default::default() });
+    let (handle, service) = (layer.handle(), layer.layer(service_fn(callee)));
+    assert_eq!(call(&service, FAILS).await, Err(None));
+    sleep(3600 * SECOND).await;
+    assert_eq!(handle.state(), State::Open);
+    assert_eq!(call(&service, OK).await, Ok(0));
+    sleep(3600 * SECOND).await;
+    assert_eq!(handle.state(), State::HalfOpen, "and half-open, once it has probed");
+    assert_eq!(call(&service, OK).await, Ok(0));
 }

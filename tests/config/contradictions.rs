@@ -1,8 +1,8 @@
 use crate::faults;
 
 #[test]
-fn values_that_contradict_each_other() {
-    let told = faults(
+fn contradicting_values_are_faults() {
+    let listed = faults(
         "
         [client.a]
         retry.backoff = { base = '3s', cap = '1s' }
@@ -11,7 +11,7 @@ fn values_that_contradict_each_other() {
         ",
     );
     assert_eq!(
-        told,
+        listed,
         [
             "client.a.circuit_breaker.max_break: must not be less than break_duration",
             "client.a.circuit_breaker.minimum_calls: 6 is more than the 5 calls of the window",
@@ -21,21 +21,21 @@ fn values_that_contradict_each_other() {
     );
 }
 
-/// The layers around the breaker would wait for it, and refusals would become waiting.
+/// The layers around the breaker would wait for its readiness, so refusals would become waits.
 #[test]
 fn unready_breaker_is_refused_in_every_client_stack() {
     for per_authority in [false, true] {
-        let told =
+        let listed =
             faults(&format!("[client.a]\nper_authority = {per_authority}\ncircuit_breaker.unready_while_open = true"));
-        assert_eq!(told.len(), 1, "{told:#?}");
-        assert!(told[0].starts_with("client.a.circuit_breaker.unready_while_open: must be false"), "{told:#?}");
-        assert!(told[0].contains("alone around each endpoint"), "{told:#?}");
+        assert_eq!(listed.len(), 1, "{listed:#?}");
+        assert!(listed[0].starts_with("client.a.circuit_breaker.unready_while_open: must be false"), "{listed:#?}");
+        assert!(listed[0].contains("alone around each endpoint"), "{listed:#?}");
     }
 }
 
-/// A default that stands in for what could not be read was meant by nobody.
+/// A default that stands in for an unreadable value was not configured, so it contradicts nothing.
 #[test]
-fn nothing_contradicts_what_could_not_be_read() {
+fn unreadable_value_contradicts_nothing() {
     for (unreadable, path) in [
         ("retry.backoff = { base = '10 parsecs', cap = '10ms' }", "retry.backoff.base"),
         ("circuit_breaker = { break_duration = 1, max_break = '10ms' }", "circuit_breaker.break_duration"),
@@ -48,17 +48,17 @@ fn nothing_contradicts_what_could_not_be_read() {
             "propagation.headers.also_understood[0]",
         ),
     ] {
-        let told = faults(&format!("[client.a]\n{unreadable}"));
-        assert_eq!(told.len(), 1, "{told:#?}");
-        assert!(told[0].starts_with(&format!("client.a.{path}: ")), "{told:#?}");
+        let listed = faults(&format!("[client.a]\n{unreadable}"));
+        assert_eq!(listed.len(), 1, "{listed:#?}");
+        assert!(listed[0].starts_with(&format!("client.a.{path}: ")), "{listed:#?}");
     }
 }
 
-/// What has nothing to do with it is told all the same.
+/// Faults of unrelated fields are still reported.
 #[test]
-fn a_neighbour_of_what_could_not_be_read_is_judged() {
-    let told =
+fn neighbours_of_an_unreadable_value_are_validated() {
+    let listed =
         faults("[client.a]\nretry.backoff = { base = '10 parsecs', cap = '0s', growth = { exponential = 0.5 } }");
-    let paths: Vec<_> = told.iter().map(|fault| fault.split(": ").next().unwrap()).collect();
+    let paths: Vec<_> = listed.iter().map(|fault| fault.split(": ").next().unwrap()).collect();
     assert_eq!(paths, ["client.a.retry.backoff.base", "client.a.retry.backoff.cap", "client.a.retry.backoff.growth"]);
 }

@@ -1,15 +1,15 @@
 use crate::faults;
 
 #[test]
-fn a_malformed_file_is_one_fault_with_the_parsers_word() {
-    let told = faults("[client.payments]\ndeadline = = 5\n");
-    assert_eq!(told.len(), 1, "{told:?}");
-    assert!(told[0].contains("line 2, column 12"), "{told:?}");
+fn malformed_file_is_one_fault_with_the_parser_error() {
+    let listed = faults("[client.payments]\ndeadline = = 5\n");
+    assert_eq!(listed.len(), 1, "{listed:?}");
+    assert!(listed[0].contains("line 2, column 12"), "{listed:?}");
 }
 
 #[test]
-fn values_of_the_wrong_type() {
-    let told = faults(
+fn values_of_the_wrong_type_are_faults() {
+    let listed = faults(
         "
         [client.payments]
         per_authority = 'perhaps'
@@ -23,7 +23,7 @@ fn values_of_the_wrong_type() {
         .as_str(),
     );
     assert_eq!(
-        told,
+        listed,
         [
             "client.payments.bulkhead: invalid type: integer `7`, expected a table",
             "client.payments.per_authority: invalid type: string \"perhaps\", expected true or false",
@@ -43,7 +43,7 @@ fn values_of_the_wrong_type() {
 
 #[test]
 fn durations_need_a_number_and_a_unit() {
-    let told = faults(
+    let listed = faults(
         "
         [client.a]
         deadline.timeout = 5
@@ -56,7 +56,7 @@ fn durations_need_a_number_and_a_unit() {
         bulkhead.max_hold = 12:00:00
         ",
     );
-    let paths: Vec<_> = told.iter().map(|fault| fault.split(": ").next().unwrap()).collect();
+    let paths: Vec<_> = listed.iter().map(|fault| fault.split(": ").next().unwrap()).collect();
     assert_eq!(
         paths,
         [
@@ -70,15 +70,18 @@ fn durations_need_a_number_and_a_unit() {
             "client.a.retry.max_retry_after",
         ]
     );
-    assert!(told.iter().all(|fault| fault.contains("\"250ms\"")), "each says how it is written: {told:#?}");
-    assert!(told[7].contains("unknown time unit \"parsecs\""), "{}", told[7]);
-    assert!(told[2].contains("or \"off\""), "{}", told[2]);
-    assert!(!told[4].contains("off"), "this one cannot be: {}", told[4]);
+    assert!(
+        listed.iter().all(|fault| fault.contains("\"250ms\"")),
+        "each fault shows how a duration is written: {listed:#?}"
+    );
+    assert!(listed[7].contains("unknown time unit \"parsecs\""), "{}", listed[7]);
+    assert!(listed[2].contains("or \"off\""), "{}", listed[2]);
+    assert!(!listed[4].contains("off"), "this setting cannot be off: {}", listed[4]);
 }
 
 #[test]
-fn enums_name_what_there_is() {
-    let told = faults(
+fn unknown_variants_list_the_expected_ones() {
+    let listed = faults(
         "
         [client.a]
         retry.backoff.growth = 'cubic'
@@ -94,7 +97,7 @@ fn enums_name_what_there_is() {
         ",
     );
     assert_eq!(
-        told,
+        listed,
         [
             "client.a.bulkhead.order: `fifo` has no value: write \"fifo\" alone",
             "client.a.circuit_breaker.window: unknown variant `tme`, expected `time` or `calls`",
@@ -109,8 +112,8 @@ fn enums_name_what_there_is() {
 }
 
 #[test]
-fn values_without_a_name_or_that_cannot_be_off_say_how() {
-    let told = faults(
+fn unnamed_values_and_off_get_a_hint() {
+    let listed = faults(
         "
         [client.a]
         bulkhead.max_wait = 'off'
@@ -121,7 +124,7 @@ fn values_without_a_name_or_that_cannot_be_off_say_how() {
         ",
     );
     assert_eq!(
-        told,
+        listed,
         [
             "client.a.bulkhead.max_concurrent: invalid type: string \"off\", expected a whole number from 0 to 4294967295: this setting cannot be \"off\"",
             "client.a.bulkhead.max_wait: invalid value: string \"off\", expected a duration with its unit, such as \"250ms\": this setting cannot be \"off\"",
@@ -132,8 +135,8 @@ fn values_without_a_name_or_that_cannot_be_off_say_how() {
 }
 
 #[test]
-fn fields_that_there_are_not_and_those_that_there_are() {
-    let told = faults(
+fn unknown_fields_list_the_expected_ones() {
+    let listed = faults(
         "
         clients = {}
         [client.a]
@@ -145,7 +148,7 @@ fn fields_that_there_are_not_and_those_that_there_are() {
         ",
     );
     assert_eq!(
-        told,
+        listed,
         [
             "client.a.deadline.timeout_ms: unknown field `timeout_ms`, expected one of `timeout`, `head_timeout`, `idle_timeout`, `body_timeout`",
             "client.a.retries: unknown field `retries`, expected one of `deadline`, `retry`, `bulkhead`, `circuit_breaker`, `propagation`, `per_authority`",
@@ -157,8 +160,8 @@ fn fields_that_there_are_not_and_those_that_there_are() {
 }
 
 #[test]
-fn values_out_of_range() {
-    let told = faults(
+fn values_out_of_range_are_faults() {
+    let listed = faults(
         "
         [client.payments]
         deadline.timeout = '0s'
@@ -174,7 +177,7 @@ fn values_out_of_range() {
         ",
     );
     assert_eq!(
-        told,
+        listed,
         [
             "client.payments.bulkhead.max_hold: 347133600s is more than ten years",
             "client.payments.circuit_breaker.failure_rate: 50 is not above 0 and up to 1",
@@ -190,8 +193,8 @@ fn values_out_of_range() {
 }
 
 #[test]
-fn numbers_that_are_not_finite() {
-    let told = faults(
+fn numbers_that_are_not_finite_are_faults() {
+    let listed = faults(
         "
         [client.a]
         retry.budget.ratio = nan
@@ -200,18 +203,18 @@ fn numbers_that_are_not_finite() {
         ",
     );
     assert_eq!(
-        told,
+        listed,
         [
             "client.a.circuit_breaker.slow_rate: inf is not a finite number",
             "client.a.retry.backoff.growth.exponential: -inf is not a finite number",
             "client.a.retry.budget.ratio: NaN is not a finite number",
         ],
-        "each is told once"
+        "each fault is reported once"
     );
 }
 
 #[test]
-fn names_that_are_empty_or_odd() {
+fn empty_names_are_faults_and_odd_names_are_quoted() {
     assert_eq!(
         faults("client.'' = {}\nserver.'  ' = {}\nserver.'a.b'.deadline.timeout = 5"),
         [
@@ -223,7 +226,7 @@ fn names_that_are_empty_or_odd() {
 }
 
 #[test]
-fn names_of_headers() {
+fn invalid_header_names_are_faults() {
     assert_eq!(
         faults(
             "
@@ -238,12 +241,12 @@ fn names_of_headers() {
             "client.a.propagation.headers.also_understood[4]: \"\" is no name of a header",
             "client.a.propagation.headers.timeout: \"two words\" is no name of a header",
         ],
-        "elements keep their places"
+        "elements keep their indices"
     );
 }
 
 #[test]
-fn all_of_it_at_once() {
+fn faults_of_every_kind_are_reported_at_once() {
     let invalid = crate::load(
         "
         servers = {}

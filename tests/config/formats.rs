@@ -5,7 +5,7 @@ use seawall::config::{self, Config, Draft, presets};
 use seawall::error::InvalidConfig;
 use serde_json::Value;
 
-use crate::told;
+use crate::listed;
 
 fn from_json(json: &str) -> Result<Config, InvalidConfig> {
     serde_json::from_str::<Draft>(json).map_err(InvalidConfig::unreadable)?.load()
@@ -16,17 +16,17 @@ fn from_yaml(yaml: &str) -> Result<Config, InvalidConfig> {
 }
 
 #[test]
-fn a_malformed_json_file() {
+fn malformed_json_is_a_fault_with_its_place() {
     for (json, place) in [("{ \"client\": [", "line 1 column 13"), ("{}\n}", "line 2 column 1")] {
-        let told = told(&from_json(json).unwrap_err());
-        assert!(told.len() == 1 && told[0].ends_with(place), "{told:?}");
+        let listed = listed(&from_json(json).unwrap_err());
+        assert!(listed.len() == 1 && listed[0].ends_with(place), "{listed:?}");
     }
 }
 
-/// A format that allows a key twice lets the last one win, and nobody hears of the first.
+/// A parser that allows a key twice lets the last one win, and the first is lost silently.
 #[test]
-fn names_that_are_there_twice() {
-    let told = told(
+fn duplicate_keys_are_faults() {
+    let listed = listed(
         &from_json(
             r#"{
                 "client": { "a": { "per_authority": true, "per_authority": false }, "b": {}, "b": { "retry": 7 } },
@@ -36,7 +36,7 @@ fn names_that_are_there_twice() {
         .unwrap_err(),
     );
     assert_eq!(
-        told,
+        listed,
         [
             "client: duplicate key `client`",
             "client.a.per_authority: duplicate key `per_authority`",
@@ -50,7 +50,7 @@ fn names_that_are_there_twice() {
 }
 
 #[test]
-fn yaml_by_hand_and_with_tags() {
+fn yaml_tags_and_plain_values_are_read() {
     let window = |config: Result<Config, InvalidConfig>| config.unwrap().client["a"].circuit_breaker.window;
     let ten = Window::Time(Duration::from_secs(10));
     assert_eq!(window(from_yaml("client: {a: {circuit_breaker: {window: {time: 10s}}}}")), ten);
@@ -58,20 +58,20 @@ fn yaml_by_hand_and_with_tags() {
     assert_eq!(window(from_yaml("client: {a: {circuit_breaker: {slow_rate: off}}}")), ten);
     assert!(from_yaml("client: {1: {}, true: {}}").unwrap().client.contains_key("true"));
 
-    let told = told(&from_yaml("client:\n  a: {bulkhead: {max_concurrent: .nan}}\n").unwrap_err());
-    assert_eq!(told, ["client.a.bulkhead.max_concurrent: NaN is not a finite number"]);
+    let listed = listed(&from_yaml("client:\n  a: {bulkhead: {max_concurrent: .nan}}\n").unwrap_err());
+    assert_eq!(listed, ["client.a.bulkhead.max_concurrent: NaN is not a finite number"]);
 }
 
 #[test]
-fn a_tree_of_another_crate() {
+fn tree_of_another_crate_is_loaded() {
     let tree = serde_json::json!({ "client": { "a": { "per_authority": true, "retry": { "max_attempts": 0 } } } });
     let invalid = config::load::<Config, _>(tree).unwrap_err();
-    assert_eq!(told(&invalid), ["client.a.retry.max_attempts: must be at least 1"]);
+    assert_eq!(listed(&invalid), ["client.a.retry.max_attempts: must be at least 1"]);
 }
 
-/// With the feature `arbitrary_precision`, which any crate can switch on for all, numbers come as tables.
+/// With the feature `arbitrary_precision`, which any crate can enable for all others, numbers arrive as tables.
 #[test]
-fn numbers_that_hide_in_tables() {
+fn numbers_of_arbitrary_precision_are_read() {
     let hidden = |number: &str| format!(r#"{{ "$serde_json::private::Number": "{number}" }}"#);
     let json = format!(
         r#"{{ "client": {{ "a": {{ "retry": {{ "max_attempts": {}, "budget": {{ "ratio": {} }} }} }} }} }}"#,
@@ -128,7 +128,7 @@ fn environment_variables_are_layered_over_a_file() {
         ),
         ("PER_AUTHORITY", "perhaps", "client.payments.per_authority: invalid type: string \"perhaps\""),
     ] {
-        let told = told(&read(name, value).unwrap_err());
-        assert!(told.len() == 1 && told[0].starts_with(fault), "{told:?}");
+        let listed = listed(&read(name, value).unwrap_err());
+        assert!(listed.len() == 1 && listed[0].starts_with(fault), "{listed:?}");
     }
 }

@@ -8,7 +8,7 @@ use seawall::error::InvalidConfig;
 use seawall::stack::ServerConfig;
 use serde_json::{Value, json};
 
-/// Any tree, of the names that mean something as often as not.
+/// An arbitrary tree, with known names about half of the time.
 fn tree() -> impl Strategy<Value = Value> {
     let scalar = prop_oneof![
         Just(Value::Null),
@@ -47,14 +47,14 @@ fn rooted() -> impl Strategy<Value = Value> {
 
 proptest! {
     #[test]
-    fn no_tree_panics_and_a_fault_is_told_once(tree in rooted()) {
+    fn no_tree_panics_and_each_fault_is_reported_once(tree in rooted()) {
         if let Err(invalid) = config::load::<Config, _>(tree.clone()) {
             prop_assert!(!invalid.faults().is_empty());
-            let told: Vec<_> = invalid.faults().iter().collect();
-            prop_assert!(told.windows(2).all(|pair| pair[0] != pair[1]), "{told:?}");
-            prop_assert!(told.windows(2).all(|pair| pair[0].path() <= pair[1].path()), "{told:?}");
+            let listed: Vec<_> = invalid.faults().iter().collect();
+            prop_assert!(listed.windows(2).all(|pair| pair[0] != pair[1]), "{listed:?}");
+            prop_assert!(listed.windows(2).all(|pair| pair[0].path() <= pair[1].path()), "{listed:?}");
         }
-        // Nor does a part that is not meant for it.
+        // A subtree read as another type does not panic either.
         let _ = config::load::<ServerConfig, _>(tree.clone());
         let _ = config::load::<BulkheadConfig, _>(tree);
     }
@@ -66,7 +66,7 @@ proptest! {
         let _ = config::load::<Config, _>(yaml_serde::Deserializer::from_str(&text));
     }
 
-    /// What serde takes and validation finds right is what the loader gives.
+    /// The loader returns exactly what serde accepts and validation finds valid.
     #[test]
     fn the_loader_agrees_with_serde(tree in rooted()) {
         let plain = serde_json::from_value::<Config>(tree.clone()).ok().filter(|config| {
@@ -81,10 +81,10 @@ proptest! {
 #[track_caller]
 fn refused(json: &str) -> InvalidConfig {
     let draft: Result<Draft, _> = serde_json::from_str(json).map_err(InvalidConfig::unreadable);
-    draft.and_then(Draft::load::<Config>).expect_err("there is something wrong")
+    draft.and_then(Draft::load::<Config>).expect_err("the settings are invalid")
 }
 
-/// A list of a hundred thousand faults helps nobody, and must not take a hundred thousand readings of the file.
+/// A list of a hundred thousand faults is useless, and must not read the file a hundred thousand times.
 #[test]
 fn very_many_faults_are_counted() {
     let mut unknown = String::from("{");
@@ -120,7 +120,7 @@ fn deep_nesting_is_refused() {
 }
 
 #[test]
-fn a_long_value_is_not_repeated_in_full() {
+fn long_value_is_shortened_in_the_fault() {
     let long = "x".repeat(1_000_000);
     let invalid = refused(&format!(r#"{{ "client": {{ "{long}": "{long}" }} }}"#));
     assert!(invalid.to_string().len() < 2_000);

@@ -1,5 +1,5 @@
-//! Settings from files: all that is wrong is told at once, with its path; what is left out takes its default; and what is
-//! written is read back as it was.
+//! Settings from files: every fault is reported at once, with its path; omitted fields take their defaults; and
+//! written settings are read back unchanged.
 
 #![cfg(all(feature = "config", feature = "grpc", feature = "metrics"))]
 
@@ -24,13 +24,13 @@ fn load_as<T: serde::de::DeserializeOwned + Validate>(toml: &str) -> Result<T, I
     toml::from_str::<Draft>(toml).map_err(InvalidConfig::unreadable)?.load()
 }
 
-/// All that is wrong, as `path: problem`.
-fn told(invalid: &InvalidConfig) -> Vec<String> {
+/// All faults, as `path: problem`.
+fn listed(invalid: &InvalidConfig) -> Vec<String> {
     invalid.faults().iter().map(Fault::to_string).collect()
 }
 
-/// All that is wrong with this file.
+/// All faults of this file.
 #[track_caller]
 fn faults(toml: &str) -> Vec<String> {
-    told(&load(toml).expect_err("there is something wrong"))
+    listed(&load(toml).expect_err("the settings are invalid"))
 }

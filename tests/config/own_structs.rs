@@ -13,9 +13,9 @@ use seawall::stack::{ClientConfig, ServerConfig};
 use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 
-use crate::{load_as, told};
+use crate::{listed, load_as};
 
-/// What an application has around ours: required fields, lists, maps, and fields that are not for us.
+/// An application's struct around our settings: required fields, lists, maps, and fields that are not ours.
 #[derive(Debug, Deserialize)]
 struct Application {
     name: String,
@@ -56,11 +56,11 @@ impl Validate for Application {
 
 #[track_caller]
 fn faults(toml: &str) -> Vec<String> {
-    told(&load_as::<Application>(toml).expect_err("there is something wrong"))
+    listed(&load_as::<Application>(toml).expect_err("the settings are invalid"))
 }
 
 #[test]
-fn what_is_right_is_read() {
+fn valid_application_settings_are_read() {
     let application: Application = load_as(
         "
         name = 'shop'
@@ -79,8 +79,8 @@ fn what_is_right_is_read() {
 }
 
 #[test]
-fn all_faults_of_ours_and_theirs_at_once() {
-    let told = faults(
+fn faults_of_both_crates_are_reported_at_once() {
+    let listed = faults(
         "
         name = 'sch\u{f6}n'
         payments.retry.max_attempts = 0
@@ -91,7 +91,7 @@ fn all_faults_of_ours_and_theirs_at_once() {
         ",
     );
     assert_eq!(
-        told,
+        listed,
         [
             "inbound.deadline.timeout: invalid type: integer `2`, expected a duration with its unit, such as \"250ms\"",
             "name: must be plain",
@@ -102,7 +102,7 @@ fn all_faults_of_ours_and_theirs_at_once() {
     );
 }
 
-/// A table with fields of which only its own code knows.
+/// A table whose fields only its own code knows.
 #[derive(Debug)]
 struct Headers(Vec<String>);
 
@@ -129,12 +129,12 @@ impl Validate for Gateway {
 }
 
 #[test]
-fn tables_that_are_read_by_code_of_ones_own() {
-    let told = |toml| told(&load_as::<Gateway>(toml).expect_err("there is something wrong"));
+fn tables_with_a_custom_deserializer_are_read() {
+    let listed = |toml| listed(&load_as::<Gateway>(toml).expect_err("the settings are invalid"));
     assert!(load_as::<Gateway>("headers = { x-a = 'a', x-b = 'b' }").is_ok());
-    assert_eq!(told("headers = { x-a = 'a', x-b = 'b', x-c = 'c' }"), ["headers: are too many"]);
+    assert_eq!(listed("headers = { x-a = 'a', x-b = 'b', x-c = 'c' }"), ["headers: are too many"]);
     assert_eq!(
-        told("headers = { a = 'a', x-b = 'b', c = 'c' }\nheader = 1\nhead = 2"),
+        listed("headers = { a = 'a', x-b = 'b', c = 'c' }\nheader = 1\nhead = 2"),
         [
             "head: unknown field `head`, expected `headers`",
             "header: unknown field `header`, expected `headers`",
@@ -144,33 +144,33 @@ fn tables_that_are_read_by_code_of_ones_own() {
     );
 }
 
-/// Made in code, they can be asked without making a layer.
+/// Settings that were built in code can be validated without building a layer.
 #[test]
-fn every_struct_of_ours_can_be_asked() {
-    fn told<T: Default + Validate>(spoil: impl FnOnce(&mut T)) -> Vec<String> {
+fn every_config_struct_can_be_validated() {
+    fn listed<T: Default + Validate>(spoil: impl FnOnce(&mut T)) -> Vec<String> {
         assert_eq!(T::default().validate(), Ok(()));
         let mut config = T::default();
         spoil(&mut config);
-        crate::told(&config.validate().expect_err("there is something wrong"))
+        crate::listed(&config.validate().expect_err("the settings are invalid"))
     }
 
     assert_eq!(
-        told(|config: &mut DeadlineConfig| config.timeout = Duration::ZERO),
+        listed(|config: &mut DeadlineConfig| config.timeout = Duration::ZERO),
         ["timeout: must be more than zero"]
     );
-    assert_eq!(told(|config: &mut RetryConfig| config.max_keys = 0), ["max_keys: must be at least 1"]);
-    assert_eq!(told(|config: &mut BudgetConfig| config.ratio = 2.0), ["ratio: 2 is not within 0..=1"]);
-    assert_eq!(told(|config: &mut Backoff| config.base = Duration::ZERO), ["base: must be more than zero"]);
-    assert_eq!(told(|config: &mut BulkheadConfig| config.max_keys = 0), ["max_keys: must be at least 1"]);
-    assert_eq!(told(|config: &mut CircuitBreakerConfig| config.max_keys = 0), ["max_keys: must be at least 1"]);
-    assert_eq!(told(|config: &mut RateLimitConfig| config.permits = 0), ["permits: must be at least 1"]);
-    assert_eq!(told(|config: &mut LoadShedConfig| config.max_keys = 0), ["max_keys: must be at least 1"]);
+    assert_eq!(listed(|config: &mut RetryConfig| config.max_keys = 0), ["max_keys: must be at least 1"]);
+    assert_eq!(listed(|config: &mut BudgetConfig| config.ratio = 2.0), ["ratio: 2 is not within 0..=1"]);
+    assert_eq!(listed(|config: &mut Backoff| config.base = Duration::ZERO), ["base: must be more than zero"]);
+    assert_eq!(listed(|config: &mut BulkheadConfig| config.max_keys = 0), ["max_keys: must be at least 1"]);
+    assert_eq!(listed(|config: &mut CircuitBreakerConfig| config.max_keys = 0), ["max_keys: must be at least 1"]);
+    assert_eq!(listed(|config: &mut RateLimitConfig| config.permits = 0), ["permits: must be at least 1"]);
+    assert_eq!(listed(|config: &mut LoadShedConfig| config.max_keys = 0), ["max_keys: must be at least 1"]);
     let max_timeout = |config: &mut PropagationConfig| config.max_timeout = Duration::ZERO;
-    assert_eq!(told(max_timeout), ["max_timeout: must be more than zero"]);
+    assert_eq!(listed(max_timeout), ["max_timeout: must be more than zero"]);
     let client = |config: &mut ClientConfig| config.retry.max_attempts = 0;
-    assert_eq!(told(client), ["retry.max_attempts: must be at least 1"]);
+    assert_eq!(listed(client), ["retry.max_attempts: must be at least 1"]);
     let server = |config: &mut ServerConfig| config.load_shed.max_in_flight = 0;
-    assert_eq!(told(server), ["load_shed.max_in_flight: must be at least 1"]);
+    assert_eq!(listed(server), ["load_shed.max_in_flight: must be at least 1"]);
 
     // As a method, too.
     assert_eq!(RetryConfig::default().validate(), Ok(()));
@@ -178,7 +178,7 @@ fn every_struct_of_ours_can_be_asked() {
 }
 
 #[test]
-fn what_is_missing_is_told_unless_it_was_there_and_wrong() {
+fn missing_field_is_reported_unless_present_and_invalid() {
     assert_eq!(faults("payments = {}"), ["name: missing field `name`"]);
     assert_eq!(faults("name = 5"), ["name: invalid type: integer `5`, expected a string"]);
     assert_eq!(

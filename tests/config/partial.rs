@@ -6,14 +6,15 @@ use seawall::deadline::DeadlineConfig;
 use seawall::retry::{Backoff, Growth, RetryConfig};
 use seawall::stack::{ClientConfig, ServerConfig};
 
-use crate::{load, load_as, told};
+use crate::{listed, load, load_as};
 
-/// A file that is being written in place is empty for a moment. All defaults would be applied to a live service.
+/// A file that is written in place is empty for a moment. Reading it as all defaults would apply them to a live
+/// service.
 #[test]
 fn empty_file_is_a_fault() {
     for empty in ["", "\n\n", "# only a comment\n"] {
-        let told = told(&load(empty).unwrap_err());
-        assert!(told.len() == 1 && told[0].starts_with("empty: "), "{told:?}");
+        let listed = listed(&load(empty).unwrap_err());
+        assert!(listed.len() == 1 && listed[0].starts_with("empty: "), "{listed:?}");
         assert!(load_as::<ClientConfig>(empty).is_err() && load_as::<BulkheadConfig>(empty).is_err());
     }
     for empty in ["{}", "[]", "null"] {
@@ -25,13 +26,13 @@ fn empty_file_is_a_fault() {
 #[test]
 fn settings_without_any_stack_are_a_fault() {
     for empty in ["[client]", "[server]", "client = {}\nserver = {}"] {
-        let told = told(&load(empty).unwrap_err());
-        assert!(told.len() == 1 && told[0].starts_with("empty: "), "{told:?}");
+        let listed = listed(&load(empty).unwrap_err());
+        assert!(listed.len() == 1 && listed[0].starts_with("empty: "), "{listed:?}");
     }
 }
 
 #[test]
-fn what_is_left_out_takes_its_default() {
+fn omitted_fields_take_their_defaults() {
     let config = load("[client.a.retry]\nmax_attempts = 5\nbackoff = { growth = 'linear' }").unwrap();
     let expected = ClientConfig {
         retry: RetryConfig {
@@ -45,14 +46,14 @@ fn what_is_left_out_takes_its_default() {
 }
 
 #[test]
-fn each_layer_can_be_read_by_itself() {
+fn each_layer_config_can_be_read_by_itself() {
     let bulkhead: BulkheadConfig = load_as("max_concurrent = 8").unwrap();
     assert_eq!(bulkhead, BulkheadConfig { max_concurrent: 8, ..BulkheadConfig::default() });
 }
 
-/// A server's body has a bound by default, a client's has none of its own.
+/// A server's body has a bound by default; a client's body has no bound of its own.
 #[test]
-fn a_servers_deadline_is_completed_by_that_of_a_server() {
+fn partial_server_deadline_takes_server_defaults() {
     let second = Duration::from_secs(1);
     let config = load("[client.a.deadline]\ntimeout = '1s'\n[server.b.deadline]\ntimeout = '1s'").unwrap();
     let client = DeadlineConfig { timeout: second, ..DeadlineConfig::default() };
@@ -60,15 +61,15 @@ fn a_servers_deadline_is_completed_by_that_of_a_server() {
     assert_eq!(config.server["b"].deadline, DeadlineConfig { body_timeout: Some(60 * second), ..client });
 }
 
-/// Without the loader, too.
+/// The same without the loader.
 #[test]
-fn any_serde_format_completes_it_alike() {
+fn serde_alone_takes_the_same_defaults() {
     let config: Config = serde_json::from_str(r#"{ "server": { "a": { "deadline": {} } } }"#).unwrap();
     assert_eq!(config.server["a"], ServerConfig::default());
 }
 
 #[test]
-fn off_is_none_where_the_default_is_not() {
+fn off_replaces_a_default_with_none() {
     let config = load(
         "
         [client.a.circuit_breaker]

@@ -4,7 +4,7 @@ use seawall::stack;
 use crate::load;
 
 #[test]
-fn every_preset_makes_a_client_and_a_server() {
+fn every_preset_builds_a_client_and_a_server() {
     for (name, text) in presets::ALL {
         let config = load(text).unwrap_or_else(|invalid| panic!("{name}: {invalid}"));
         assert_eq!(config.client.keys().chain(config.server.keys()).collect::<Vec<_>>(), [name, "inbound"]);
@@ -16,9 +16,9 @@ fn every_preset_makes_a_client_and_a_server() {
 }
 
 #[test]
-fn every_value_of_a_preset_has_its_reason() {
+fn every_preset_value_has_a_comment() {
     for (name, text) in presets::ALL {
-        assert!(text.starts_with("# "), "{name} says what it is for");
+        assert!(text.starts_with("# "), "{name}: the first line says what the preset is for");
         for line in text.lines().filter(|line| line.contains('=')) {
             assert!(line.contains(" # "), "{name}: {line}");
         }

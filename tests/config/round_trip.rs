@@ -17,7 +17,7 @@ use seawall::stack::{ClientConfig, ServerConfig};
 
 const TEN_YEARS: u128 = 10 * 365 * 24 * 3600 * 1_000_000_000;
 
-/// From one nanosecond to ten years, short ones as often as long ones.
+/// From one nanosecond to ten years, with short and long durations equally likely.
 fn duration() -> impl Strategy<Value = Duration> {
     prop_oneof![
         (1..1_000_u64).prop_map(Duration::from_nanos),
@@ -200,7 +200,7 @@ fn propagation() -> impl Strategy<Value = PropagationConfig> {
     )
 }
 
-/// A stack's breaker is always ready.
+/// The breaker of a stack is always ready.
 fn client() -> impl Strategy<Value = ClientConfig> {
     (deadline(), retry(), bulkhead(), circuit_breaker(), propagation(), any::<bool>()).prop_map(
         |(deadline, retry, bulkhead, circuit_breaker, propagation, per_authority)| ClientConfig {
@@ -239,7 +239,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn what_is_written_is_read_back(config in whole()) {
+    fn written_settings_are_read_back_unchanged(config in whole()) {
         let json = serde_json::to_string(&config).unwrap();
         let read: Config = serde_json::from_str::<Draft>(&json).unwrap().load().unwrap();
         prop_assert_eq!(&read, &config);
@@ -254,9 +254,9 @@ proptest! {
         prop_assert_eq!(&read, &config, "{}", yaml);
     }
 
-    /// It is in no stack, and stands alone.
+    /// No stack contains a rate limit, so it is read alone.
     #[test]
-    fn a_rate_limit_is_read_back(config in rate_limit()) {
+    fn written_rate_limit_is_read_back_unchanged(config in rate_limit()) {
         let toml = toml::to_string(&config).unwrap();
         prop_assert_eq!(&crate::load_as::<RateLimitConfig>(&toml).unwrap(), &config, "{}", toml);
     }

@@ -1,4 +1,4 @@
-//! All stacks of a process from one file, which is followed.
+//! All stacks of a process from one file, which is watched for changes.
 #![allow(clippy::disallowed_methods, reason = "tests sleep in virtual time")]
 
 use std::fs;
@@ -12,7 +12,7 @@ use seawall::registry::{Condition, Registry};
 use seawall::stack::{SettingsFile, Stacks};
 use tokio::time::sleep;
 
-use crate::{load, told};
+use crate::{listed, load};
 
 const FILE: &str = "[client.payments]\nbulkhead.max_concurrent = 16\n[server.inbound]\nload_shed.max_in_flight = 64\n";
 
@@ -27,25 +27,25 @@ fn stacks() -> (Registry, Stacks) {
 }
 
 #[test]
-fn stacks_are_made_by_name_once() {
+fn stack_of_a_name_is_built_once() {
     let (registry, stacks) = stacks();
     let payments = stacks.client("payments").unwrap();
     assert_eq!(payments.bulkhead().limit(), 16);
     payments.bulkhead().set_limit(7.try_into().unwrap());
-    assert_eq!(stacks.client("payments").unwrap().bulkhead().limit(), 7, "one name, one state");
+    assert_eq!(stacks.client("payments").unwrap().bulkhead().limit(), 7, "one name has one state");
     assert_eq!(stacks.server("inbound").unwrap().load_shed().limit(), 64);
     assert_eq!(registry.snapshot().of("payments").count(), 4);
-    assert_eq!(told(&stacks.grpc_client("payments").unwrap_err()), ["client.payments: is an HTTP client already"]);
+    assert_eq!(listed(&stacks.grpc_client("payments").unwrap_err()), ["client.payments: is an HTTP client already"]);
 }
 
 #[test]
-fn name_of_a_client_and_a_server_is_a_fault() {
+fn name_of_both_a_client_and_a_server_is_a_fault() {
     let shared = || load("[client.stock]\n[server.stock]\n[server.shop]").unwrap();
     let said = "server.stock: a client has this name, too, and a name is taken by one stack: rename one of them";
     let refused = Stacks::new_in(&Registry::new(), "settings.toml", shared()).unwrap_err();
-    assert_eq!(told(&refused), [said]);
+    assert_eq!(listed(&refused), [said]);
     let (_registry, stacks) = stacks();
-    assert!(told(&stacks.reload(Ok(shared())).unwrap_err()).iter().any(|fault| fault == said));
+    assert!(listed(&stacks.reload(Ok(shared())).unwrap_err()).iter().any(|fault| fault == said));
 }
 
 #[test]
@@ -54,12 +54,12 @@ fn mistyped_names_are_faults() {
     let config = load("[client.paymnts]\n[client.search]\n[server.inbound]\n").unwrap();
     let stacks = Stacks::new_in(&registry, "settings.toml", config).unwrap();
     let missing = "client.payments: is missing in the settings, which have `paymnts`, `search`";
-    assert_eq!(told(&stacks.client("payments").unwrap_err()), [missing]);
+    assert_eq!(listed(&stacks.client("payments").unwrap_err()), [missing]);
     let _made = (stacks.client("search").unwrap(), stacks.server("inbound").unwrap());
     let unused = "client.paymnts: no stack has this name, expected `search`";
-    assert_eq!(told(&stacks.check_names().unwrap_err()), [unused]);
+    assert_eq!(listed(&stacks.check_names().unwrap_err()), [unused]);
     assert_eq!(
-        told(&stacks.reload(load("[client.serch]\n[server.inbound]\n")).unwrap_err()),
+        listed(&stacks.reload(load("[client.serch]\n[server.inbound]\n")).unwrap_err()),
         [
             "client.serch: no stack has this name, expected `search`",
             "client.search: is missing in the settings, which have `serch`",
@@ -80,8 +80,8 @@ fn reload_applies_to_all_stacks_or_to_none() {
     assert!(stacks.reload(wrong).is_err());
     assert_eq!(limits(), (16, 64));
     let fixed = load("[client.payments]\nbulkhead.max_concurrent = 8\nper_authority = true\n[server.inbound]\n");
-    let told = told(&stacks.reload(fixed).unwrap_err());
-    assert!(told.len() == 1 && told[0].starts_with("client.payments.per_authority: "), "{told:?}");
+    let listed = listed(&stacks.reload(fixed).unwrap_err());
+    assert!(listed.len() == 1 && listed[0].starts_with("client.payments.per_authority: "), "{listed:?}");
     assert_eq!(limits(), (16, 64));
     stacks.reload(load(&FILE.replace("16", "8").replace("64", "32"))).unwrap();
     assert_eq!(limits(), (8, 32));
@@ -117,11 +117,11 @@ fn faults(registry: &Registry) -> Vec<String> {
     }
 }
 
-/// Long enough for two readings.
+/// Long enough for two reads.
 const SETTLES: Duration = Duration::from_millis(2500);
 
 #[tokio::test(start_paused = true)]
-async fn followed_file_is_applied_when_it_is_whole_and_valid() {
+async fn followed_file_is_applied_once_complete_and_valid() {
     let folder = Folder::new("followed");
     let path = folder.file();
     fs::write(&path, FILE).unwrap();
@@ -135,7 +135,7 @@ async fn followed_file_is_applied_when_it_is_whole_and_valid() {
         payments.bulkhead().limit()
     };
 
-    // In place, and by rename.
+    // Written in place, and by rename.
     fs::write(&path, FILE.replace("16", "8")).unwrap();
     assert_eq!(limit().await, 8);
     fs::write(folder.0.join("next"), FILE.replace("16", "24")).unwrap();
@@ -143,7 +143,7 @@ async fn followed_file_is_applied_when_it_is_whole_and_valid() {
     assert_eq!(limit().await, 24);
     assert_eq!(faults(&registry), [""; 0]);
 
-    // Half written, each half valid as it is: the other half comes before it has settled.
+    // Half written, and each half is valid alone: the second half comes before the file has settled.
     for _ in 0..5 {
         fs::write(&path, "").unwrap();
         sleep(Duration::from_millis(700)).await;
@@ -154,7 +154,7 @@ async fn followed_file_is_applied_when_it_is_whole_and_valid() {
         sleep(Duration::from_millis(700)).await;
     }
 
-    // Empty, invalid and missing files are not applied, and are shown until the file is mended.
+    // Empty, invalid and missing files are not applied, and the fault is shown until the file is repaired.
     type Change = fn(&PathBuf);
     let rejected: [(Change, &str); 3] = [
         (|path| fs::write(path, "# to be written\n").unwrap(), "empty: "),
@@ -165,8 +165,8 @@ async fn followed_file_is_applied_when_it_is_whole_and_valid() {
         change(&path);
         assert_eq!(limit().await, 24 + n as u32);
         sleep(Duration::from_secs(3600)).await;
-        let told = faults(&registry);
-        assert!(told.len() == 1 && told[0].starts_with(fault), "{told:?}");
+        let listed = faults(&registry);
+        assert!(listed.len() == 1 && listed[0].starts_with(fault), "{listed:?}");
         fs::write(&path, FILE.replace("16", &(25 + n).to_string())).unwrap();
         assert_eq!(limit().await, 25 + n as u32);
         assert_eq!(faults(&registry), [""; 0]);
@@ -178,7 +178,7 @@ async fn followed_file_is_applied_when_it_is_whole_and_valid() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn file_that_changed_back_is_mended() {
+async fn reverted_file_clears_the_fault() {
     let folder = Folder::new("back");
     fs::write(folder.file(), FILE).unwrap();
     let file = SettingsFile::new(folder.file(), read);
@@ -196,12 +196,12 @@ async fn file_that_changed_back_is_mended() {
 }
 
 #[test]
-fn rejected_settings_are_counted_under_the_name_of_the_file() {
-    // Of its own: the recorder is told of the settings of other tests, too.
+fn rejected_settings_are_counted_by_file_name() {
+    // A registry of its own: the recorder also receives the settings metrics of other tests.
     let registry = Registry::new();
     let stacks = Stacks::new_in(&registry, "counted.toml", load(FILE).unwrap()).unwrap();
     let _made = (stacks.client("payments").unwrap(), stacks.server("inbound").unwrap());
-    // For all threads: what publishes in the runtime of another test tells the same recorder.
+    // For all threads: a publisher in the runtime of another test uses the same recorder.
     let recorder = DebuggingRecorder::new();
     let snapshotter = recorder.snapshotter();
     recorder.install().unwrap();
@@ -228,12 +228,12 @@ fn rejected_settings_are_counted_under_the_name_of_the_file() {
     ] {
         let _ = stacks.reload(settings);
         registry.publish();
-        assert_eq!(counted(), [Some(rejected); 2], "(rejected since the last look, not in force)");
+        assert_eq!(counted(), [Some(rejected); 2], "(rejected since the last read, not in force)");
     }
 }
 
 #[test]
-fn stacks_that_are_made_at_once_under_one_name_are_one() {
+fn stacks_built_concurrently_by_one_name_are_one() {
     for _ in 0..20 {
         let (_registry, stacks) = stacks();
         std::thread::scope(|scope| {
@@ -246,7 +246,7 @@ fn stacks_that_are_made_at_once_under_one_name_are_one() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn panic_while_a_followed_file_is_read_is_a_fault() {
+async fn panic_while_reading_a_followed_file_is_a_fault() {
     let folder = Folder::new("panics");
     fs::write(folder.file(), FILE).unwrap();
     let file =

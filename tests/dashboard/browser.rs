@@ -1,4 +1,4 @@
-//! A real Chromium, spoken to as its developer tools do (the DevTools protocol, over two pipes: no port, no client library).
+//! Drives a real Chromium through the DevTools protocol, over two pipes: no port and no client library.
 
 #![allow(clippy::disallowed_methods, reason = "a browser lives in real time")]
 
@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 #[path = "program.rs"]
 pub(crate) mod program;
 
-/// How long anything may take that a browser does at once, on however busy a machine.
+/// An upper bound for any step of the browser, however busy the machine is.
 const SOON: Duration = Duration::from_secs(300);
 
 const FLAGS: [&str; 12] = [
@@ -32,10 +32,10 @@ const FLAGS: [&str; 12] = [
     "about:blank",
 ];
 
-/// One browser with one page. It is ended, and what it wrote is removed, when this is dropped.
+/// One browser with one page. Dropping it ends the browser and removes its files.
 pub(crate) struct Browser {
     process: Child,
-    orders: ChildStdin,
+    commands: ChildStdin,
     answers: Receiver<Value>,
     folder: PathBuf,
     session: String,
@@ -45,13 +45,13 @@ pub(crate) struct Browser {
 
 impl Browser {
     /// # Panics
-    /// If it does not start.
+    /// If the browser does not start.
     pub(crate) fn start(program: &Path) -> Self {
         assert!(program::starts(program), "{} does not start", program.display());
         let unique = format!("seawall-{}-{:?}", std::process::id(), std::thread::current().id());
         let folder = std::env::temp_dir().join(unique.replace(|c: char| !c.is_ascii_alphanumeric(), "-"));
         std::fs::create_dir_all(&folder).expect("a folder for the browser");
-        // It reads orders from its third file and writes answers to its fourth.
+        // The browser reads commands from its file descriptor 3 and writes answers to 4.
         let mut process = Command::new("sh")
             .args(["-c", r#"exec "$@" 3<&0 4>&1 </dev/null >/dev/null 2>/dev/null"#, "sh"])
             .arg(program)
@@ -61,9 +61,9 @@ impl Browser {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
-            .expect("a browser that starts");
-        let orders = process.stdin.take().expect("it is piped");
-        let mut output = BufReader::new(process.stdout.take().expect("it is piped"));
+            .expect("the browser starts");
+        let commands = process.stdin.take().expect("stdin is piped");
+        let mut output = BufReader::new(process.stdout.take().expect("stdout is piped"));
         let (send, answers) = channel();
         std::thread::spawn(move || {
             let mut message = Vec::new();
@@ -77,7 +77,7 @@ impl Browser {
             }
         });
         let (session, events) = (String::new(), VecDeque::new());
-        let mut browser = Self { process, orders, answers, folder, session, last_id: 0, events };
+        let mut browser = Self { process, commands, answers, folder, session, last_id: 0, events };
         let target = browser.ask("Target.createTarget", json!({ "url": "about:blank" }));
         let attached = browser.ask("Target.attachToTarget", json!({ "targetId": target["targetId"], "flatten": true }));
         browser.session = attached["sessionId"].as_str().expect("a session").to_owned();
@@ -87,7 +87,7 @@ impl Browser {
         browser
     }
 
-    /// Sends an order and waits for its answer.
+    /// Sends a command and waits for its answer.
     pub(crate) fn ask(&mut self, method: &str, params: Value) -> Value {
         self.last_id += 1;
         let mut order = json!({ "id": self.last_id, "method": method, "params": params });
@@ -96,7 +96,7 @@ impl Browser {
         }
         let mut bytes = order.to_string().into_bytes();
         bytes.push(0);
-        self.orders.write_all(&bytes).expect("the browser is there");
+        self.commands.write_all(&bytes).expect("the browser runs");
         let deadline = Instant::now() + SOON;
         loop {
             let message = self.next(deadline).unwrap_or_else(|| panic!("no answer to {method} within {SOON:?}"));
@@ -116,7 +116,7 @@ impl Browser {
         }
     }
 
-    /// As large as a window, in pixels of CSS.
+    /// Sets the size of the window, in CSS pixels.
     pub(crate) fn viewport(&mut self, width: u32, height: u32, mobile: bool) {
         let size = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": mobile });
         self.ask("Emulation.setDeviceMetricsOverride", size);
@@ -140,7 +140,7 @@ impl Browser {
         result["result"]["value"].clone()
     }
 
-    /// Asks again until the expression is true.
+    /// Evaluates the expression until it is true.
     pub(crate) fn wait_for(&mut self, what: &str, expression: &str) {
         let deadline = Instant::now() + SOON;
         while self.eval(expression) != json!(true) {
@@ -152,10 +152,10 @@ impl Browser {
         }
     }
 
-    /// What the page has complained of: exceptions, errors and warnings in the console, forbidden resources, and dialogs that
-    /// it opened.
+    /// What the page complained about: exceptions, errors and warnings in the console, blocked resources, and opened
+    /// dialogs.
     pub(crate) fn complaints(&mut self) -> Vec<String> {
-        // All that was said before this answer is here then.
+        // All events from before this answer have arrived by then.
         self.eval("1");
         let complaint = |event: &Value| {
             let params = &event["params"];
@@ -170,7 +170,7 @@ impl Browser {
         self.events.drain(..).filter_map(|event| complaint(&event)).collect()
     }
 
-    /// The page as far as it is seen, as PNG in base64.
+    /// The visible part of the page, as PNG in base64.
     pub(crate) fn screenshot(&mut self) -> String {
         let shot = self.ask("Page.captureScreenshot", json!({ "format": "png" }));
         shot["data"].as_str().expect("a picture").to_owned()
@@ -181,7 +181,7 @@ impl Drop for Browser {
     fn drop(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();
-        // Its helpers may be writing still.
+        // Child processes may still be writing.
         for _ in 0..20 {
             if std::fs::remove_dir_all(&self.folder).is_ok() {
                 break;

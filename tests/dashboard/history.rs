@@ -1,4 +1,4 @@
-//! The last minute, in virtual time.
+//! The history of the last minute, in virtual time.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ async fn last_minute(dashboard: &Dashboard, layer: &str) -> Value {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_minute_is_kept_and_no_more() {
+async fn history_keeps_one_minute() {
     let (dashboard, _payments) = payments();
     let seconds = async || last_minute(&dashboard, "circuit_breaker").await["state"].as_array().map_or(0, Vec::len);
     assert_eq!(seconds().await, 0);
@@ -36,7 +36,7 @@ async fn a_minute_is_kept_and_no_more() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn calls_become_rates_and_times() {
+async fn calls_become_rates_and_latencies() {
     let registry = Registry::new();
     let layer = BulkheadLayer::new(BulkheadConfig::default()).unwrap().named_in(&registry, "payments").unwrap();
     let dashboard = Dashboard::new(registry);
@@ -44,7 +44,7 @@ async fn calls_become_rates_and_times() {
         sleep(took).await;
         if took < SECOND { Ok::<_, BoxError>(()) } else { Err("down".into()) }
     }));
-    // In the midst of a second.
+    // In the middle of a second.
     sleep(SECOND / 2).await;
     for _ in 0..3 {
         service.clone().oneshot(Duration::from_millis(10)).await.unwrap();
@@ -63,7 +63,7 @@ async fn calls_become_rates_and_times() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn components_come_and_go_and_come_again() {
+async fn removed_and_recreated_components_are_shown() {
     let registry = Registry::new();
     let dashboard = Dashboard::new(registry.clone());
     sleep(5 * SECOND + SECOND / 2).await;
@@ -72,13 +72,13 @@ async fn components_come_and_go_and_come_again() {
     let seconds = async || last_minute(&dashboard, "circuit_breaker").await["state"].as_array().map_or(0, Vec::len);
     assert_eq!(seconds().await, 3);
     drop(payments);
-    // What is shown is made once a second.
+    // The data is rebuilt once a second.
     sleep(SECOND).await;
     assert_eq!(last_minute(&dashboard, "circuit_breaker").await, Value::Null);
-    // Gone and back between two looks.
+    // Removed and recreated between two samples.
     let payments = payments_in(&registry);
     sleep(SECOND).await;
-    assert_eq!(seconds().await, 1, "another one, of the same name");
+    assert_eq!(seconds().await, 1, "a new component of the same name");
     drop(payments);
     sleep(2 * SECOND).await;
     let _payments = payments_in(&registry);
@@ -86,10 +86,10 @@ async fn components_come_and_go_and_come_again() {
 }
 
 #[test]
-fn made_outside_a_runtime_it_begins_with_the_first_request() {
+fn history_made_outside_a_runtime_starts_on_first_request() {
     let dashboard = Dashboard::new(Registry::new());
     let runtime = || tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-    // And again in a second runtime, when the first one has ended.
+    // And again in a second runtime, after the first one has ended.
     for _ in 0..2 {
         let runtime = runtime();
         runtime.block_on(async {
@@ -97,13 +97,13 @@ fn made_outside_a_runtime_it_begins_with_the_first_request() {
             ask(&dashboard, Request::get("/live").body(Full::default()).unwrap()).await;
             assert_eq!(runtime.metrics().num_alive_tasks(), 1);
             ask(&dashboard, Request::get("/live").body(Full::default()).unwrap()).await;
-            assert_eq!(runtime.metrics().num_alive_tasks(), 1, "one for all");
+            assert_eq!(runtime.metrics().num_alive_tasks(), 1, "one task for all clones");
         });
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_task_ends_with_the_last_clone() {
+async fn history_task_ends_with_the_last_clone() {
     let metrics = Handle::current().metrics();
     let dashboard = Dashboard::new(Registry::new());
     let clone = dashboard.clone().with_controls(|_| true);

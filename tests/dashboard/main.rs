@@ -1,13 +1,13 @@
-//! The live page: its answers, and what a real browser makes of it.
+//! The live page: its responses, and how a real browser renders it.
 #![cfg(feature = "dashboard")]
 #![allow(clippy::disallowed_methods, reason = "tests sleep and look at the clock as users do")]
 
 #[allow(dead_code, reason = "the example asks more of it")]
 mod browser;
+mod commands;
 mod history;
-mod looks;
-mod orders;
 mod pages;
+mod rendering;
 mod storm;
 
 use std::io::{self, Write};
@@ -24,7 +24,7 @@ use tower::ServiceExt;
 
 use crate::browser::{Browser, program};
 
-/// A breaker and a bulkhead of one name, to be kept for as long as they are to be seen.
+/// A breaker and a bulkhead of one name. The page shows them for as long as this value lives.
 #[allow(dead_code, reason = "what is kept is not read")]
 struct Payments(BulkheadLayer, CircuitBreakerLayer);
 
@@ -47,7 +47,7 @@ async fn ask(dashboard: &Dashboard, request: Request<Full<Bytes>>) -> (Response<
     (Response::from_parts(parts, Body::default()), bytes)
 }
 
-/// A browser; nothing where there is none, and then what is left out is said once.
+/// Starts a browser. Without one it returns `None`, and prints once which tests are skipped.
 ///
 /// # Panics
 /// If `SEAWALL_BROWSER` is set and does not start.
@@ -56,7 +56,7 @@ fn browser() -> Option<Browser> {
     if let Some(program) = program::find() {
         return Some(Browser::start(&program));
     }
-    // Written to the process' own stderr: that of a test that passes is not shown.
+    // Written to the stderr of the process: test output of a passing test is not shown.
     SKIPPED.call_once(|| {
         let _ = io::stderr().write_all(
             b"\nnote: no Chromium here, the browser tests of the live page are left out; `cargo xtask test` includes them, \

@@ -1,4 +1,4 @@
-//! What is answered to those who look.
+//! Responses to readers of the page.
 
 use axum::Router;
 use bytes::Bytes;
@@ -18,7 +18,7 @@ fn header<'a, B>(response: &'a Response<B>, name: &str) -> &'a str {
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_answer_is_kept_by_nobody_and_framed_by_nobody() {
+async fn responses_forbid_caching_and_framing() {
     let (dashboard, _payments) = payments();
     for path in ["/", "/live", "/control", "/nonsense"] {
         for method in [Method::GET, Method::HEAD, Method::POST, Method::OPTIONS] {
@@ -36,7 +36,7 @@ async fn every_answer_is_kept_by_nobody_and_framed_by_nobody() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn methods_and_paths() {
+async fn unknown_methods_and_paths_are_refused() {
     let (dashboard, _payments) = payments();
     for path in ["/", "/live"] {
         let (got, body) = ask(&dashboard, request(Method::GET, path)).await;
@@ -63,7 +63,7 @@ async fn methods_and_paths() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_is_mounted_with_its_prefix_taken_off_or_not() {
+async fn page_works_with_and_without_a_stripped_prefix() {
     let (dashboard, _payments) = payments();
     let nested = Router::new().nest_service("/seawall", dashboard.clone());
     let dashboard = dashboard.mounted_at("/seawall/");
@@ -88,15 +88,15 @@ async fn it_is_mounted_with_its_prefix_taken_off_or_not() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_says_how_long_it_is() {
+async fn responses_have_a_content_length() {
     let response = payments().0.oneshot(request(Method::GET, "/")).await.unwrap();
     let exact = http_body::Body::size_hint(response.body()).exact();
     assert_eq!(exact, Some(response.into_body().collect().await.unwrap().to_bytes().len() as u64));
 }
 
-/// A page of another site, whose name points to this server by now, is of the same origin to the browser.
+/// A page of another site whose name resolves to this server (DNS rebinding) has the same origin for the browser.
 #[tokio::test(start_paused = true)]
-async fn names_that_are_not_allowed_get_421_for_everything() {
+async fn unknown_host_names_get_421() {
     let (dashboard, _payments) = payments();
     let dashboard = dashboard.with_controls(|_| true).with_hosts(["ops.example"]);
     for (host, expected) in [
@@ -116,7 +116,7 @@ async fn names_that_are_not_allowed_get_421_for_everything() {
             assert_eq!(status, expected, "{host} {path}");
         }
     }
-    // HTTP/2 has the name in the address; two headers must agree.
+    // In HTTP/2 the name is in the URI; if a `host` header is present too, both must agree.
     let (evil, _) = ask(&dashboard, request(Method::GET, "http://evil.example/live")).await;
     assert_eq!(evil.status(), 421);
     let mut two = request(Method::GET, "/live");
@@ -126,7 +126,7 @@ async fn names_that_are_not_allowed_get_421_for_everything() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn data_is_compressed_for_readers_that_take_it() {
+async fn data_is_compressed_for_readers_that_accept_it() {
     use std::io::Read;
     let (dashboard, _payments) = payments();
     let (plain, body) = ask(&dashboard, request(Method::GET, "/live")).await;
@@ -147,9 +147,9 @@ async fn data_is_compressed_for_readers_that_take_it() {
     }
 }
 
-/// A second's data is made once, whoever asks, and readers that take nothing do not fill the memory.
+/// The data of a second is built once for all readers, and readers that read nothing do not fill the memory.
 #[tokio::test(start_paused = true)]
-async fn readers_that_take_nothing_are_bounded() {
+async fn readers_that_read_nothing_are_bounded() {
     let (dashboard, _payments) = payments();
     let live = || dashboard.clone().oneshot(request(Method::GET, "/live"));
     let mut kept = Vec::new();

@@ -1,9 +1,9 @@
-//! Where the browser is. Shared with `cargo xtask test`, which installs one.
+//! Finds the browser. Shared with `cargo xtask test`, which installs one.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// Names the program to use. If it is set, a browser that does not start is an error.
+/// The environment variable that names the browser. If it is set, a browser that does not start is an error.
 pub(crate) const VARIABLE: &str = "SEAWALL_BROWSER";
 
 const NAMES: [&str; 6] = [
@@ -20,7 +20,7 @@ pub(crate) fn find() -> Option<PathBuf> {
     std::env::var_os(VARIABLE).map(PathBuf::from).or_else(installed)
 }
 
-/// The first Chromium in the path that starts. Ubuntu has a `chromium-browser` that does not.
+/// The first Chromium in the path that starts. Ubuntu has a `chromium-browser` that does not start.
 pub(crate) fn installed() -> Option<PathBuf> {
     NAMES.into_iter().map(PathBuf::from).find(|program| starts(program))
 }

@@ -1,4 +1,4 @@
-//! A small storm on real sockets, seen in a real browser.
+//! A small outage on real sockets, seen in a real browser.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -24,7 +24,7 @@ use tower::ServiceExt;
 
 use crate::browser;
 
-/// A dependency that can be told to fail, what calls it fifty times a second, and the page of it.
+/// A dependency that can be told to fail, a client that calls it fifty times a second, and the page.
 pub(crate) struct Storm {
     pub(crate) page: String,
     pub(crate) is_down: Arc<AtomicBool>,
@@ -51,7 +51,7 @@ impl Storm {
             let dependency = serve(Router::new().route("/pay", get(pay))).await;
             let config = ClientConfig {
                 deadline: Duration::from_secs(1).into(),
-                // What failed a minute ago is soon forgotten.
+                // A short window, so that old failures expire soon.
                 circuit_breaker: CircuitBreakerConfig { max_break: Duration::from_secs(2), ..Default::default() },
                 ..Default::default()
             };
@@ -79,13 +79,13 @@ impl Storm {
         Self { page, is_down, registry, runtime }
     }
 
-    /// The service with its page is gone.
+    /// Ends the service together with its page.
     pub(crate) fn end(self) {
         self.runtime.shutdown_background();
     }
 }
 
-/// Whether the breaker of payments is shown in this state.
+/// An expression that is true while the breaker of `payments` is shown in this state.
 fn shown(state: &str) -> String {
     format!(
         "[...document.querySelectorAll('section[aria-label=payments] [data-layer=circuit_breaker] .chip')]\
@@ -94,14 +94,14 @@ fn shown(state: &str) -> String {
 }
 
 #[test]
-fn the_page_shows_a_breaker_open_and_close_again() {
+fn page_shows_a_breaker_open_and_close() {
     let storm = Storm::begin();
     let Some(mut browser) = browser() else { return };
     browser.viewport(1200, 900, false);
     browser.open(&storm.page);
     browser.wait_for("calls go through a closed breaker", &shown("Closed"));
     let rows = "[...document.querySelectorAll('section[aria-label=payments] .row')].map((r) => r.dataset.layer).join()";
-    assert_eq!(browser.eval(rows), "deadline,retry,bulkhead,circuit_breaker", "in the order in which they are called");
+    assert_eq!(browser.eval(rows), "deadline,retry,bulkhead,circuit_breaker", "in call order");
     let drawn = "document.querySelector('[data-layer=circuit_breaker] .chart .good').getAttribute('d').length > 40";
     browser.wait_for("a curve", drawn);
 
@@ -109,20 +109,20 @@ fn the_page_shows_a_breaker_open_and_close_again() {
     browser.wait_for("the breaker opens", &shown("Open"));
     let said =
         |what: &str| format!("/{what}/.test(document.querySelector('[data-layer=circuit_breaker] .note').textContent)");
-    let why = r"the circuit is open: .* \(\d+ failed .*open for .*, (next probe in|probing now).*\)\. Look at the callee's errors";
-    browser.wait_for("it says why calls are refused, and what to do", &said(why));
+    let why = r"the circuit is open: .* \(\d+ failed .*open for .*, (next probe in|probing now).*\)\. Look at the dependency's errors";
+    browser.wait_for("the page says why calls are refused, and what to do", &said(why));
     browser
         .wait_for("the summary", "document.getElementById('summary').textContent.startsWith('In trouble: payments')");
     let band = "document.querySelectorAll('[data-layer=circuit_breaker] .band .s2').length > 0";
     browser.wait_for("the band", band);
 
     storm.is_down.store(false, Ordering::Relaxed);
-    browser.wait_for("it closes when the callee is well", &shown("Closed"));
+    browser.wait_for("the breaker closes when the dependency recovers", &shown("Closed"));
     assert_eq!(browser.complaints(), [""; 0]);
 }
 
 #[test]
-fn a_breaker_is_forced_open_after_a_question_and_let_go() {
+fn breaker_is_forced_open_after_confirmation_and_released() {
     let storm = Storm::begin();
     let Some(mut browser) = browser() else { return };
     browser.viewport(1200, 900, false);
@@ -139,9 +139,9 @@ fn a_breaker_is_forced_open_after_a_question_and_let_go() {
 
     browser.eval(&press("Force open…"));
     browser.eval(&press("Force open"));
-    browser.wait_for("it is forced open", &shown("Forced open"));
+    browser.wait_for("the breaker is forced open", &shown("Forced open"));
     browser.eval(&press("Let it decide"));
-    browser.wait_for("it is let go", &shown("Closed"));
+    browser.wait_for("the breaker is released", &shown("Closed"));
 
     let set = "document.querySelector('[data-layer=bulkhead] input').value = '7'";
     browser.eval(set);
@@ -152,7 +152,7 @@ fn a_breaker_is_forced_open_after_a_question_and_let_go() {
 }
 
 #[test]
-fn when_the_service_is_gone_the_page_says_so() {
+fn page_reports_a_lost_service() {
     let storm = Storm::begin();
     let Some(mut browser) = browser() else { return };
     browser.open(&storm.page);
@@ -162,6 +162,6 @@ fn when_the_service_is_gone_the_page_says_so() {
     let lost = "!document.getElementById('lost').hidden && \
         /^Connection lost since \\d\\d:\\d\\d:\\d\\d\\.$/.test(document.getElementById('lost-since').textContent)";
     browser.wait_for("the banner", lost);
-    browser.wait_for("it tries again", "document.getElementById('lost').textContent.includes('Next try in')");
-    assert_eq!(browser.eval("document.querySelectorAll('.row').length > 0"), true, "what is known stays there");
+    browser.wait_for("the page retries", "document.getElementById('lost').textContent.includes('Next try in')");
+    assert_eq!(browser.eval("document.querySelectorAll('.row').length > 0"), true, "the last data stays visible");
 }

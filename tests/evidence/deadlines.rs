@@ -1,5 +1,5 @@
-//! Callers in a hurry, over a dependency that keeps to the deadline that is sent along: it answers before our own deadline that there
-//! was not enough time. The time that it was given decides, whoever reports it.
+//! Calls with short deadlines to a dependency that honours the propagated deadline: it answers before our own deadline
+//! that there was not enough time. The time that it was given decides the verdict, whichever side reports the timeout.
 
 use std::error::Error;
 use std::future::pending;
@@ -22,7 +22,7 @@ fn within(timeout: Duration) -> DeadlineLayer<seawall::http::ByStatus, seawall::
 }
 
 #[tokio::test(start_paused = true)]
-async fn hurried_callers_over_http_do_not_open_it() {
+async fn calls_with_short_deadlines_over_http_do_not_open_it() {
     let to = serve(Router::new().fallback(|| async { work().await }));
     let (client, layers) = http_client(&ClientConfig::default());
     for _ in 0..12 {
@@ -32,10 +32,10 @@ async fn hurried_callers_over_http_do_not_open_it() {
         let request = Request::get(format!("http://{to}/")).body(Full::default()).unwrap();
         match within(30 * MS).layer(client.clone()).oneshot(request).await {
             Ok(response) => response.status().as_u16(),
-            Err(error) => rejection_in(error.as_ref()).map(|_| 0).expect("a cut of ours"),
+            Err(error) => rejection_in(error.as_ref()).map(|_| 0).expect("a cut by our deadline"),
         }
     });
-    // The server itself may find that too little time is left.
+    // The server itself may refuse because too little time is left.
     let statuses = join_all(hurried).await;
     assert!(statuses.iter().all(|status| [0, 503, 504].contains(status)), "{statuses:?}");
     assert_eq!(layers.circuit_breaker().state(), State::Closed, "{:?}", layers.circuit_breaker().snapshot());
@@ -43,7 +43,7 @@ async fn hurried_callers_over_http_do_not_open_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn hurried_callers_over_grpc_do_not_open_it() {
+async fn calls_with_short_deadlines_over_grpc_do_not_open_it() {
     let to = serve_grpc(Answering(|| async {
         work().await;
         Ok(())
@@ -65,12 +65,12 @@ async fn hurried_callers_over_grpc_do_not_open_it() {
     check(&client).await.unwrap();
 }
 
-/// The channel's own timer for the deadline that was sent along fires before ours does.
+/// The channel's own timer for the propagated deadline fires before ours.
 #[tokio::test(start_paused = true)]
-async fn error_of_a_channel_at_our_deadline_is_found_as_our_cut() {
+async fn channel_timeout_at_our_deadline_is_our_cut() {
     let mut listener = PipeListener::bind();
     let to = listener.address();
-    // It accepts and says nothing.
+    // A listener that accepts and never answers.
     tokio::spawn(async move {
         let mut sockets = Vec::new();
         loop {
@@ -80,11 +80,11 @@ async fn error_of_a_channel_at_our_deadline_is_found_as_our_cut() {
             sockets.push(tokio::spawn(server.serve_connection(hyper_util::rt::TokioIo::new(socket), silent)));
         }
     });
-    // Long enough that the allowance, and so the channel's timer, is ahead of our own by some milliseconds.
+    // Long enough that the allowance makes the channel's timer fire some milliseconds before ours.
     let config = ClientConfig { deadline: (300 * MS).into(), ..ClientConfig::default() };
     let (client, _) = grpc_client(&config, to);
     let status = check(&client).await.unwrap_err();
-    let rejected = rejection_in(&status).expect("it is found");
+    let rejected = rejection_in(&status).expect("the rejection is found");
     assert_eq!((rejected.layer(), rejected.reason()), ("deadline", Reason::DeadlineExceeded));
     let mut causes = std::iter::successors(status.source(), |&error| error.source());
     let channels =
@@ -92,7 +92,7 @@ async fn error_of_a_channel_at_our_deadline_is_found_as_our_cut() {
     assert!(channels.source().is_none(), "the channel's own error is at the end of the chain");
 }
 
-/// A gateway that gives up long before the deadline reports a failure of its own.
+/// A gateway that times out long before the deadline reports a failure of its own.
 #[tokio::test(start_paused = true)]
 async fn timeout_answer_long_before_the_deadline_opens_it() {
     let layers = stack::client(&ClientConfig::default()).unwrap();
@@ -107,7 +107,7 @@ async fn timeout_answer_long_before_the_deadline_opens_it() {
     assert_ne!(layers.circuit_breaker().state(), State::Closed);
 }
 
-/// With time for an answer, a timeout is a failure: whoever reports it.
+/// If there was time for an answer, a timeout is a failure, whichever side reports it.
 #[tokio::test(start_paused = true)]
 async fn hang_until_a_deadline_past_the_slow_threshold_opens_it() {
     for reports in [true, false] {

@@ -1,4 +1,4 @@
-//! A stranger's short deadline, or his leaving early, is no evidence against a dependency that answers others.
+//! Another caller's short deadline or early hang-up is no evidence against a dependency that answers other calls.
 
 use std::convert::Infallible;
 
@@ -9,16 +9,16 @@ use tower::service_fn;
 use super::*;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Stranger {
+enum OtherCaller {
     /// Asks for an answer within 20 ms.
     InAHurry,
-    /// Closes its connection after so long.
+    /// Closes its connection after this time.
     Leaves(Duration),
 }
 
-/// 50 quick calls a second, and 200 a second of a stranger, of the other kind of work, which takes 300 ms. Says how many of 1000
-/// quick calls were served, and how often the breaker was seen not to be closed.
-async fn others_served(stranger: Stranger) -> (u32, u32) {
+/// Sends 50 quick calls a second, and 200 calls a second of another caller for work that takes 300 ms. Returns how
+/// many of 1000 quick calls were served, and how often the breaker was seen not closed.
+async fn others_served(stranger: OtherCaller) -> (u32, u32) {
     let layers = stack::client(&ClientConfig::default()).unwrap();
     let breaker = layers.circuit_breaker();
     let dependency = layers.service(service_fn(|request: Request<ReplayBody<Full<Bytes>>>| async move {
@@ -36,11 +36,11 @@ async fn others_served(stranger: Stranger) -> (u32, u32) {
         for i in 0..3000 {
             sleep_until(start + 5 * SECOND + 5 * MS * i).await;
             let mut request = Request::get("/report");
-            if stranger == Stranger::InAHurry {
+            if stranger == OtherCaller::InAHurry {
                 request = request.header("x-request-timeout-ms", "20");
             }
             let call = asked.clone().oneshot(request.body(Full::default()).unwrap());
-            let leaves = if let Stranger::Leaves(after) = stranger { after } else { 60 * SECOND };
+            let leaves = if let OtherCaller::Leaves(after) = stranger { after } else { 60 * SECOND };
             tokio::task::spawn_local(async move { timeout(leaves, call).await.is_ok() });
         }
     });
@@ -56,14 +56,17 @@ async fn others_served(stranger: Stranger) -> (u32, u32) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn stranger_without_time_opens_nothing_for_others() {
-    for stranger in
-        [Stranger::InAHurry, Stranger::Leaves(20 * MS), Stranger::Leaves(100 * MS), Stranger::Leaves(250 * MS)]
-    {
+async fn caller_with_short_deadlines_opens_nothing_for_others() {
+    for stranger in [
+        OtherCaller::InAHurry,
+        OtherCaller::Leaves(20 * MS),
+        OtherCaller::Leaves(100 * MS),
+        OtherCaller::Leaves(250 * MS),
+    ] {
         let (served, not_closed) = tokio::task::LocalSet::new().run_until(others_served(stranger)).await;
         assert!(
             served > 990 && not_closed == 0,
-            "{stranger:?}: {served} of 1000 served, not closed at {not_closed} looks"
+            "{stranger:?}: {served} of 1000 served, not closed at {not_closed} samples"
         );
     }
 }

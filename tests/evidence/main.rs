@@ -1,5 +1,5 @@
-//! What the end of a call says about the dependency, row by row of the table in `src/evidence.md`: where a row is about protocols,
-//! with stacks over connections in memory and virtual time, or on real sockets.
+//! Which evidence the end of a call gives, row by row of the table in `src/evidence.md`. Rows about protocols use
+//! stacks over connections in memory and virtual time, or real sockets.
 #![cfg(all(feature = "http", feature = "grpc"))]
 #![allow(clippy::disallowed_methods, reason = "tests sleep and look at the clock as users do")]
 
@@ -48,19 +48,19 @@ async fn listen() -> (TcpListener, SocketAddr) {
     (listener, address)
 }
 
-/// An axum service behind the server's stack, in memory.
+/// An axum service behind the server stack, in memory.
 fn serve(app: Router) -> SocketAddr {
     pipes::serve(app.layer(stack::server(&ServerConfig::default()).unwrap()))
 }
 
-/// Connects to what is in memory and to sockets.
+/// Connects to listeners in memory and to sockets.
 fn http_client(config: &ClientConfig) -> (HttpClient, stack::ClientLayer) {
     let layers = stack::client(config).unwrap();
     let client = layers.service(legacy::Client::builder(TokioExecutor::new()).build(Connector));
     (client, layers)
 }
 
-/// One call, with its answer read to the end.
+/// One call, with its response read to the end.
 async fn get(client: &HttpClient, to: SocketAddr) -> Result<StatusCode, BoxError> {
     let request = Request::get(format!("http://{to}/")).body(Full::default())?;
     let response = client.clone().oneshot(request).await?;
@@ -92,7 +92,7 @@ fn grpc_client(config: &ClientConfig, to: SocketAddr) -> (GrpcClient, GrpcLayers
     (HealthClient::new(layers.service(MapRequestBodyLayer::new(mapped).layer(channel))), layers)
 }
 
-/// A tonic service behind the server's stack, in memory.
+/// A tonic service behind the server stack, in memory.
 fn serve_grpc(service: impl Health) -> SocketAddr {
     let mut listener = PipeListener::bind();
     let address = listener.address();
@@ -110,7 +110,7 @@ fn serve_grpc(service: impl Health) -> SocketAddr {
     address
 }
 
-/// Answers a check by a closure.
+/// Answers a health check by a closure.
 struct Answering<F>(F);
 
 #[tonic::async_trait]

@@ -1,4 +1,4 @@
-//! A handler calls an optional dependency that is dead, gets over it, and then fails for a reason of its own.
+//! A handler calls an optional dependency that is dead, continues, and then fails for a reason of its own.
 
 use std::future::Future;
 
@@ -9,7 +9,7 @@ use super::*;
 
 type Stacked<F> = stack::Client<tower::util::ServiceFn<F>>;
 
-/// A client's stack over a dependency that always answers so.
+/// A client stack over a dependency that always answers with this status.
 fn dependency(status: u16) -> Stacked<impl Fn(Request<ReplayBody<String>>) -> Answering + Clone> {
     stack::client(&ClientConfig::default()).unwrap().service(service_fn(move |_| {
         let response = Response::builder().status(status).body(String::new()).unwrap();
@@ -23,8 +23,8 @@ fn request() -> Request<String> {
     Request::get("http://dependency/").body(String::new()).unwrap()
 }
 
-/// What the caller of such a handler is told, and whether the caller's breaker opens, after many calls.
-async fn told<F>(status: u16, handler: impl Fn() -> F + Clone + 'static) -> (bool, State)
+/// Whether the response of such a handler forbids retries, and the state of its caller's breaker after many calls.
+async fn forbids_retries_and_state<F>(status: u16, handler: impl Fn() -> F + Clone + 'static) -> (bool, State)
 where
     F: Future<Output = ()> + 'static,
 {
@@ -48,20 +48,20 @@ where
 
 #[tokio::test(start_paused = true)]
 async fn own_failure_after_a_dead_optional_dependency_opens_the_breaker() {
-    assert_eq!(told(500, || async {}).await, (false, State::Open), "without the dependency");
+    assert_eq!(forbids_retries_and_state(500, || async {}).await, (false, State::Open), "without the dependency");
     let dead = dependency(503);
     let touching = move || {
         let dead = dead.clone();
         async move { drop(dead.oneshot(request()).await) }
     };
-    // The retry is forbidden, and the failure counts.
-    assert_eq!(told(500, touching.clone()).await, (true, State::Open));
-    // A proxy's status, as of a handler that passes on what it was told.
-    assert_eq!(told(502, touching).await, (true, State::Closed));
+    // The response forbids the retry, and the failure counts.
+    assert_eq!(forbids_retries_and_state(500, touching.clone()).await, (true, State::Open));
+    // A proxy's status, as of a handler that passes on the refusal of its dependency.
+    assert_eq!(forbids_retries_and_state(502, touching).await, (true, State::Closed));
 }
 
 #[tokio::test(start_paused = true)]
-async fn later_success_takes_the_word_back() {
+async fn later_success_allows_retries_again() {
     let (dead, alive) = (dependency(503), dependency(200));
     for status in [500, 502] {
         let (dead, alive) = (dead.clone(), alive.clone());
@@ -72,13 +72,13 @@ async fn later_success_takes_the_word_back() {
                 drop(alive.oneshot(request()).await);
             }
         };
-        assert_eq!(told(status, handler).await, (false, State::Open), "{status}");
+        assert_eq!(forbids_retries_and_state(status, handler).await, (false, State::Open), "{status}");
     }
 }
 
-/// It says nothing of the failure of the other one.
+/// A success of another call is no evidence about the failed one.
 #[tokio::test(start_paused = true)]
-async fn success_of_a_call_at_the_same_time_takes_nothing_back() {
+async fn concurrent_success_keeps_retries_forbidden() {
     let dead = dependency(503);
     let slow = stack::client(&ClientConfig::default()).unwrap().service(service_fn(|_: Request<_>| async {
         tokio::time::sleep(5 * SECOND).await;
@@ -88,15 +88,15 @@ async fn success_of_a_call_at_the_same_time_takes_nothing_back() {
         let (dead, slow) = (dead.clone(), slow.clone());
         async move { drop(futures::join!(slow.oneshot(request()), dead.oneshot(request()))) }
     };
-    assert_eq!(told(502, handler).await, (true, State::Closed));
+    assert_eq!(forbids_retries_and_state(502, handler).await, (true, State::Closed));
 }
 
 #[tokio::test(start_paused = true)]
-async fn detached_work_says_no_word_for_the_call() {
+async fn detached_work_does_not_forbid_retries_of_the_call() {
     let dead = dependency(503);
     let handler = move || {
         let dead = dead.clone();
         async move { drop(seawall::context::detached(dead.oneshot(request())).await) }
     };
-    assert_eq!(told(502, handler).await, (false, State::Open));
+    assert_eq!(forbids_retries_and_state(502, handler).await, (false, State::Open));
 }

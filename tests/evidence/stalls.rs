@@ -1,4 +1,4 @@
-//! Our own process stands still while the dependency answers: that is not the dependency's time.
+//! The process stands still while the dependency answers: that is not time of the dependency.
 
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -12,7 +12,7 @@ use super::*;
 
 const CALLS: usize = 12;
 
-/// A dependency that answers when it is told to, by a thread of its own.
+/// A dependency that answers on command, from a thread of its own.
 #[derive(Clone, Default)]
 struct Dependency(Arc<Mutex<Vec<oneshot::Sender<()>>>>);
 
@@ -24,13 +24,13 @@ impl Dependency {
         Ok(Response::default())
     }
 
-    /// Answers all calls after 5 ms, and lets our process stand still for 700 ms around that: nothing else runs meanwhile.
+    /// Answers all calls after 5 ms, and blocks the process for 700 ms around that: nothing else runs meanwhile.
     fn answers_during_a_stall(&self) {
         pass(5 * MS);
         let (answers, here) = (std::mem::take(&mut *self.0.lock().unwrap()), Handle::current());
-        assert_eq!(answers.len(), CALLS, "all calls are with the dependency");
+        assert_eq!(answers.len(), CALLS, "all calls have reached the dependency");
         let answering = thread::spawn(move || {
-            // The clock is that of the runtime.
+            // The clock belongs to the runtime.
             let _inside = here.enter();
             answers.into_iter().for_each(|answer| answer.send(()).unwrap());
         });
@@ -39,7 +39,7 @@ impl Dependency {
     }
 }
 
-/// Lets time pass without giving way to anything.
+/// Advances the clock without yielding.
 fn pass(time: Duration) {
     let (now, mut passing) = (tokio::time::Instant::now(), Box::pin(tokio::time::advance(time)));
     let _ = futures::FutureExt::now_or_never(&mut passing);
@@ -66,7 +66,7 @@ fn assert_untouched(breaker: &CircuitBreakerHandle) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn stall_of_the_runtime_is_not_the_dependency_s_time() {
+async fn runtime_stall_is_no_time_of_the_dependency() {
     let (layer, dependency) = (layer(), Dependency::default());
     let client = client!(layer, dependency);
     let calls: Vec<_> = (0..CALLS).map(|_| tokio::spawn(client.clone().oneshot(Request::default()))).collect();
@@ -78,9 +78,9 @@ async fn stall_of_the_runtime_is_not_the_dependency_s_time() {
     assert_untouched(&layer.handle());
 }
 
-/// And the test would see it if the answers came after the stall.
+/// The counter-test: the breaker opens if the answers come after the stall.
 #[tokio::test(start_paused = true)]
-async fn answers_after_the_stall_are_the_dependency_s_time() {
+async fn answer_after_the_stall_is_time_of_the_dependency() {
     let (layer, dependency) = (layer(), Dependency::default());
     let client = client!(layer, dependency);
     let calls: Vec<_> = (0..CALLS).map(|_| tokio::spawn(client.clone().oneshot(Request::default()))).collect();
@@ -93,9 +93,9 @@ async fn answers_after_the_stall_are_the_dependency_s_time() {
     assert_ne!(layer.handle().state(), State::Closed);
 }
 
-/// The other branch of a `join!` does the blocking, in the very task of the calls.
+/// The other branch of a `join!` blocks, in the same task as the calls.
 #[tokio::test(start_paused = true)]
-async fn stall_of_the_task_is_not_the_dependency_s_time() {
+async fn task_stall_is_no_time_of_the_dependency() {
     let (layer, dependency) = (layer(), Dependency::default());
     let client = client!(layer, dependency);
     let calls = futures::future::join_all((0..CALLS).map(|_| client.clone().oneshot(Request::default())));
@@ -109,7 +109,7 @@ async fn stall_of_the_task_is_not_the_dependency_s_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn stall_of_the_only_worker_is_not_the_dependency_s_time() {
+async fn worker_stall_is_no_time_of_the_dependency() {
     let (layer, dependency) = (layer(), Dependency::default());
     let client = client!(layer, dependency);
     let calls: Vec<_> = (0..CALLS).map(|_| tokio::spawn(client.clone().oneshot(Request::default()))).collect();
@@ -122,9 +122,9 @@ async fn stall_of_the_only_worker_is_not_the_dependency_s_time() {
     assert_untouched(&layer.handle());
 }
 
-/// What was answered in time and is dropped after the stall was not given up for slowness.
+/// A call that was answered in time and is dropped after the stall was not abandoned for slowness.
 #[tokio::test(start_paused = true)]
-async fn call_dropped_after_a_stall_was_waited_for_until_its_wake() {
+async fn call_dropped_after_a_stall_is_timed_until_its_wake() {
     let (layer, dependency) = (layer(), Dependency::default());
     let client = client!(layer, dependency);
     {
@@ -137,9 +137,9 @@ async fn call_dropped_after_a_stall_was_waited_for_until_its_wake() {
     assert_untouched(&layer.handle());
 }
 
-/// A call is with the dependency from its first poll.
+/// The time of the dependency starts with the first poll of a call.
 #[tokio::test(start_paused = true)]
-async fn time_before_the_first_poll_is_not_the_dependency_s() {
+async fn time_before_the_first_poll_is_not_of_the_dependency() {
     let layer = layer();
     let client = layer.layer(service_fn(|_: Request<String>| async {
         tokio::time::sleep(5 * MS).await;

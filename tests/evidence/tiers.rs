@@ -1,5 +1,5 @@
-//! A chain of tiers, each with a client's and a server's stack, over a last one that is dead. The breaker next to the dead tier
-//! opens. The tiers above hear its refusals, which come from a live dependency.
+//! A chain of tiers, each with a client stack and a server stack, above a dead last tier. Only the breaker next to the
+//! dead tier opens. The tiers above receive its refusals, which come from a live dependency.
 
 use seawall::circuit_breaker::{Snapshot, State};
 use seawall::error::rejection;
@@ -22,7 +22,7 @@ fn assert_only_the_last_opened(breakers: &[Breaker]) {
     }
 }
 
-/// A tier that asks the next one, and hands on its status and what it says about retries by itself, as a proxy does.
+/// A tier that calls the next one and passes on its status and its retry headers, as a proxy does.
 fn http_tier(below: SocketAddr) -> (SocketAddr, Breaker) {
     let (client, layers) = http_client(&ClientConfig::default());
     let app = Router::new().fallback(move || {
@@ -30,7 +30,7 @@ fn http_tier(below: SocketAddr) -> (SocketAddr, Breaker) {
         async move {
             match get(&client, below).await {
                 Ok(status) => Ok(status),
-                // Refusals of the stack become answers of the stack.
+                // Refusals of the stack become responses of the stack.
                 Err(error) => match rejection(&error) {
                     Some(rejected) => {
                         let wait = rejected.retry_after().unwrap_or(SECOND).as_secs().max(1);
@@ -46,7 +46,7 @@ fn http_tier(below: SocketAddr) -> (SocketAddr, Breaker) {
 
 #[tokio::test(start_paused = true)]
 async fn tiers_above_an_open_breaker_stay_closed_over_http() {
-    let d = pipes::nobody();
+    let d = pipes::unused_address();
     let (c, of_d) = http_tier(d);
     let (b, of_c) = http_tier(c);
     let (client, layers) = http_client(&ClientConfig::default());
@@ -56,9 +56,9 @@ async fn tiers_above_an_open_breaker_stay_closed_over_http() {
     assert_only_the_last_opened(&[seen(&layers), of_c, of_d]);
 }
 
-/// The same through a service without handlers in between: the server's stack around the client's.
+/// The same through a service without handlers in between: the server stack around the client stack.
 #[tokio::test(start_paused = true)]
-async fn tiers_above_an_open_breaker_stay_closed_where_stacks_proxy() {
+async fn tiers_above_an_open_breaker_stay_closed_in_proxies() {
     fn tier(below: SocketAddr) -> (SocketAddr, Breaker) {
         let (client, layers) = http_client(&ClientConfig::default());
         let service = stack::server(&ServerConfig::default()).unwrap().service(tower::service_fn(
@@ -81,7 +81,7 @@ async fn tiers_above_an_open_breaker_stay_closed_where_stacks_proxy() {
         });
         (address, seen(&layers))
     }
-    let (c, of_d) = tier(pipes::nobody());
+    let (c, of_d) = tier(pipes::unused_address());
     let (b, of_c) = tier(c);
     let (client, layers) = http_client(&ClientConfig::default());
     for _ in 0..CALLS {
@@ -100,7 +100,7 @@ async fn tiers_above_an_open_breaker_stay_closed_over_grpc() {
         }));
         (address, seen(&layers))
     }
-    let (c, of_d) = tier(pipes::nobody());
+    let (c, of_d) = tier(pipes::unused_address());
     let (b, of_c) = tier(c);
     let (client, layers) = grpc_client(&ClientConfig::default(), b);
     for _ in 0..CALLS {

@@ -1,5 +1,5 @@
-//! What was provably never sent says nothing about a dependency that answers others: graceful ends of connections, as rolling restarts
-//! and a maximum age of connections make them all day.
+//! A provably unsent request is no evidence against a dependency that answers other calls. Rolling restarts and a
+//! maximum connection age end connections gracefully all day.
 
 use std::collections::BTreeMap;
 use std::pin::pin;
@@ -16,7 +16,8 @@ use tokio::time::{Instant, sleep};
 
 use super::*;
 
-/// An HTTP/2 server that gives each connection a short life, and ends it gracefully: by `GOAWAY`, with what it has begun finished.
+/// An HTTP/2 server that gives each connection a short life and ends it gracefully: it sends `GOAWAY` and completes
+/// the streams that it has begun.
 async fn short_lived(grpc: bool) -> SocketAddr {
     let (listener, address) = listen().await;
     tokio::spawn(async move {
@@ -48,8 +49,8 @@ async fn short_lived(grpc: bool) -> SocketAddr {
     address
 }
 
-/// Hands on what either side sends, and reads what the client still sends after the server's end. A socket that is closed with something
-/// unread in it is reset, which may take the `GOAWAY` along before the client has seen it; where the machine is busy it does.
+/// Relays both directions, and reads what the client still sends after the server's end. A socket that is closed with
+/// unread data is reset, and on a busy machine the reset can discard the `GOAWAY` before the client has seen it.
 async fn relay(socket: TcpStream, server: DuplexStream) {
     let (mut from_client, mut to_client) = socket.into_split();
     let (mut from_server, mut to_server) = split(server);
@@ -70,7 +71,7 @@ fn ok_message() -> Vec<http_body::Frame<Bytes>> {
     vec![http_body::Frame::data(Bytes::from_static(&[0, 0, 0, 0, 2, 8, 1])), http_body::Frame::trailers(trailers)]
 }
 
-/// With and without retries. Where the machine is busy calls are slow, which is not what is tested here.
+/// With and without retries. On a busy machine calls are slow, which is not what this tests.
 fn configs() -> [ClientConfig; 2] {
     let mut config = ClientConfig { deadline: (60 * SECOND).into(), ..ClientConfig::default() };
     config.circuit_breaker.slow_floor = 30 * SECOND;
@@ -79,7 +80,7 @@ fn configs() -> [ClientConfig; 2] {
     [config, without_retries]
 }
 
-/// Fifty workers call for two seconds, and for as much longer as a hundred answers take.
+/// Fifty workers call for at least two seconds, and until a hundred calls were answered.
 async fn fifty_workers<F: Future<Output = Result<(), String>> + Send>(
     call: impl Fn() -> F + Clone + Send + Sync + 'static,
     breaker: impl Fn() -> Snapshot,
@@ -95,7 +96,7 @@ async fn fifty_workers<F: Future<Output = Result<(), String>> + Send>(
                         Ok(()) => drop(answered.fetch_add(1, Ordering::Relaxed)),
                         Err(error) => *failed.lock().unwrap().entry(error).or_default() += 1,
                     }
-                    // A call that is refused at once would leave no processor to what keeps the time and the connections.
+                    // A loop of immediate refusals would starve the timers and connections.
                     tokio::task::yield_now().await;
                 }
             })
@@ -115,7 +116,7 @@ async fn fifty_workers<F: Future<Output = Result<(), String>> + Send>(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn graceful_ends_of_connections_open_nothing_over_http2() {
+async fn graceful_connection_ends_open_nothing_over_http2() {
     let to = short_lived(false).await;
     for config in configs() {
         let layers = stack::client(&config).unwrap();
@@ -133,7 +134,7 @@ async fn graceful_ends_of_connections_open_nothing_over_http2() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn graceful_ends_of_connections_open_nothing_over_grpc() {
+async fn graceful_connection_ends_open_nothing_over_grpc() {
     let to = short_lived(true).await;
     for config in configs() {
         let (client, layers) = grpc_client(&config, to);

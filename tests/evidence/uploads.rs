@@ -1,4 +1,5 @@
-//! A caller sends its request slowly. The dependency cannot answer what it does not have, so that is nobody's sample and no hang.
+//! A caller sends its request slowly. The dependency cannot answer an incomplete request, so the wait is no sample and
+//! no hang.
 
 use std::pin::Pin;
 
@@ -14,7 +15,7 @@ use super::*;
 
 type Pieces = StreamBody<Pin<Box<dyn Stream<Item = Result<Frame<Bytes>, BoxError>> + Send>>>;
 
-/// Two pieces, and so long between them.
+/// Two frames with this pause between them.
 fn body(pause: Duration) -> Pieces {
     let pieces = stream::iter([Duration::ZERO, pause]).then(|pause| async move {
         sleep(pause).await;
@@ -40,13 +41,13 @@ async fn slow_uploads_open_nothing(http2: bool, to: SocketAddr) {
         let (client, request) = (client.clone(), post(to, pause));
         async move { client.oneshot(request).await.unwrap().status() }
     };
-    // One after another, so that a usual time is known and the slow threshold is at its floor of half a second.
+    // One after another, so that the usual time is known and the slow threshold is at its minimum of half a second.
     for _ in 0..20 {
         assert_eq!(send(Duration::ZERO).await, 200);
     }
     let uploads = join_all((0..30).map(|_| send(1500 * MS)));
     let others = async {
-        // The uploads hang for three times the slow threshold, and this is what others see meanwhile.
+        // The uploads pause for three times the slow threshold; other calls must not be affected meanwhile.
         for _ in 0..14 {
             sleep(100 * MS).await;
             assert_eq!(send(Duration::ZERO).await, 200, "{:?}", layers.circuit_breaker().snapshot());
@@ -69,8 +70,7 @@ async fn slow_uploads_open_nothing_over_http2() {
     slow_uploads_open_nothing(true, serve(reads())).await;
 }
 
-/// The producer is the client of a server that passes uploads on as they come.
-/// The body of a request fails: its caller has hung up, and it was passed on.
+/// The body of a request fails because its producer, the client of a server that passes uploads on, has hung up.
 async fn failing_uploads_open_nothing(http2: bool) {
     let to = serve(reads());
     let layers = stack::client(&ClientConfig::default()).unwrap();
@@ -100,7 +100,7 @@ async fn failing_uploads_open_nothing_over_http2() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn slow_uploads_that_are_passed_on_open_nothing() {
+async fn proxied_slow_uploads_open_nothing() {
     let to = serve(reads());
     let layers = stack::client(&ClientConfig::default()).unwrap();
     let client = layers.service(legacy::Client::builder(TokioExecutor::new()).build(Connector));
@@ -124,15 +124,15 @@ async fn slow_uploads_that_are_passed_on_open_nothing() {
     assert_eq!((seen.state, seen.slow, seen.in_flight), (State::Closed, 0, 0), "{seen:?}");
 }
 
-/// A dependency that does not answer what it has got in full hangs, however slowly that was sent.
+/// A dependency that does not answer a complete request hangs, however slowly the request was sent.
 #[tokio::test(start_paused = true)]
-async fn hang_after_a_slow_upload_is_seen() {
+async fn hang_after_a_slow_upload_is_detected() {
     let hangs = Router::new().fallback(|body: Bytes| async move {
         if body.len() > 5 {
             std::future::pending::<()>().await;
         }
     });
-    // Without a stack of its own, it does not keep to the deadline that is sent along.
+    // Without a server stack it ignores the propagated deadline.
     let to = pipes::serve(hangs);
     let config = ClientConfig { deadline: (2 * SECOND).into(), ..ClientConfig::default() };
     let layers = stack::client(&config).unwrap();

@@ -1,4 +1,4 @@
-//! Answers that the circuit breaker does not hold against the dependency, and those that it does, by protocol.
+//! Which responses the circuit breaker records against the dependency, by protocol.
 
 use std::future::ready;
 
@@ -9,7 +9,7 @@ use tower::service_fn;
 
 use super::*;
 
-/// A hundred calls that are answered so.
+/// A hundred calls with this response.
 async fn of_http(status: u16, headers: &'static [(&'static str, &'static str)]) -> Snapshot {
     let layer = CircuitBreakerLayer::http(CircuitBreakerConfig::default()).unwrap().with_classifier(ByStatus::new());
     let service = layer.layer(service_fn(move |_: Request<()>| ready(Ok::<_, BoxError>(answer(status, headers)))));
@@ -29,7 +29,7 @@ async fn of_grpc(headers: &'static [(&'static str, &'static str)]) -> Snapshot {
 }
 
 #[tokio::test(start_paused = true)]
-async fn refusals_by_name_open_nothing() {
+async fn explicit_refusals_open_nothing() {
     for (status, headers) in [
         (429, &[][..]),
         (429, &[("retry-after", "1")]),
@@ -56,9 +56,9 @@ async fn refusals_by_name_open_nothing() {
     }
 }
 
-/// It forbids the retry, and does not say that the dependency is alive.
+/// The response forbids the retry, but does not prove that the dependency is alive.
 #[tokio::test(start_paused = true)]
-async fn failure_of_its_own_that_forbids_retries_opens_it() {
+async fn own_failure_that_forbids_retries_opens_it() {
     for status in [500, 507] {
         assert_eq!(of_http(status, &[("x-should-retry", "false")]).await.state, State::Open, "{status}");
     }
@@ -71,7 +71,7 @@ async fn failure_of_its_own_that_forbids_retries_opens_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn answers_that_blame_the_caller_open_nothing() {
+async fn client_errors_open_nothing() {
     for status in [400, 401, 403, 404, 408, 409, 413, 421, 425, 429, 431, 451] {
         let seen = of_http(status, &[]).await;
         assert_eq!((seen.state, seen.failures), (State::Closed, 0), "{status}");
@@ -91,7 +91,7 @@ async fn answers_that_blame_the_caller_open_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn failures_without_another_word_open_it() {
+async fn plain_failures_open_it() {
     for status in [500, 502, 503, 504, 507] {
         assert_eq!(of_http(status, &[]).await.state, State::Open, "{status}");
     }
@@ -106,9 +106,9 @@ async fn failures_without_another_word_open_it() {
     }
 }
 
-/// A quota per user: one user is over it, and others are served.
+/// A quota per user: one user exceeds it, and others are served.
 #[tokio::test(start_paused = true)]
-async fn quota_of_one_user_refuses_no_other() {
+async fn exhausted_quota_of_one_user_opens_nothing_for_others() {
     let layers = stack::client(&ClientConfig::default()).unwrap();
     let client = layers.service(service_fn(|request: Request<ReplayBody<Full<Bytes>>>| {
         ready(Ok::<_, BoxError>(answer(if request.uri().path() == "/over" { 429 } else { 200 }, &[])))

@@ -1,4 +1,5 @@
-//! What bulkhead and shedder have in common: a gate that hands out permits, times them, and refuses what cannot be served in time.
+//! What bulkhead and shedder have in common: a gate that grants permits, times them, and refuses calls that cannot be
+//! served in time.
 #![allow(clippy::disallowed_methods, reason = "tests sleep and look at the clock as users do")]
 
 mod off;

@@ -1,4 +1,4 @@
-//! A gate that is switched off is not there, and can be switched on and off at work.
+//! A gate that is switched off passes all calls. It can be switched on and off while calls are in flight.
 
 use seawall::bulkhead::{BulkheadConfig, BulkheadLayer};
 use seawall::load_shed::{LoadShedConfig, LoadShedLayer};
@@ -8,7 +8,7 @@ use tower::{Layer, ServiceExt};
 use crate::{MS, SECOND, reason, sleeper};
 
 #[tokio::test(start_paused = true)]
-async fn bulkhead_that_is_off_lets_all_pass_and_counts_none() {
+async fn disabled_bulkhead_passes_all_and_counts_none() {
     let off = BulkheadConfig { enabled: false, max_concurrent: 1, max_waiting: 0, ..Default::default() };
     let on = BulkheadConfig { enabled: true, ..off.clone() };
     let layer = BulkheadLayer::new(off.clone()).unwrap();
@@ -28,11 +28,11 @@ async fn bulkhead_that_is_off_lets_all_pass_and_counts_none() {
     layer.reload(&off).unwrap();
     let after: Vec<_> = (0..5).map(|_| spawn()).collect();
     sleep(MS).await;
-    assert_eq!(handle.in_flight(), 1, "that of before");
+    assert_eq!(handle.in_flight(), 1, "the call from before the reload");
     for call in before.into_iter().chain([counted]).chain(after) {
         call.await.unwrap().unwrap();
     }
-    assert_eq!(handle.in_flight(), 0, "and it was given back");
+    assert_eq!(handle.in_flight(), 0, "its permit was released");
 
     layer.reload(&on).unwrap();
     let _counted = spawn();
@@ -42,7 +42,7 @@ async fn bulkhead_that_is_off_lets_all_pass_and_counts_none() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn calls_that_wait_pass_when_the_layer_is_switched_off() {
+async fn queued_calls_pass_when_the_layer_is_switched_off() {
     let on = LoadShedConfig { max_in_flight: 1, ..Default::default() };
     let layer = LoadShedLayer::new(on.clone()).unwrap();
     let (handle, service) = (layer.handle(), layer.layer(sleeper()));
@@ -57,7 +57,7 @@ async fn calls_that_wait_pass_when_the_layer_is_switched_off() {
     assert_eq!(
         (handle.in_flight(), handle.waiting(), handle.limit()),
         (4, 1, 1),
-        "those of before are counted to their end"
+        "calls from before the reload are counted to their end"
     );
     for call in calls.into_iter().chain([late]) {
         call.await.unwrap().unwrap();

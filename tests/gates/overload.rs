@@ -1,5 +1,4 @@
-//! A protection makes nothing worse than none: a small server that is asked for more than it can do, by a bare client and through a
-//! bulkhead.
+//! A protection is never worse than none: a small overloaded server, called by a bare client and through a bulkhead.
 
 use std::time::Duration;
 
@@ -12,7 +11,7 @@ use tower::{Layer, ServiceExt};
 
 use crate::{MS, Sleeper, sleeper};
 
-/// Answers in time, of what the server can do, for a load so many times that.
+/// The share of the server's capacity that is answered in time, at `load` times that capacity.
 async fn goodput(load: f64, client: impl Fn(Sleeper) -> Sleeper) -> f64 {
     const SLOTS: u32 = 10;
     const WORK: Duration = Duration::from_millis(50);
@@ -44,9 +43,9 @@ async fn bulkhead_before_an_overloaded_server_does_no_harm() {
                 BulkheadLayer::new(config).unwrap()
             };
             let behind = goodput(load, |server| BoxCloneService::new(bulkhead().layer(server))).await;
-            // With fewer permits than the server has slots, that is what there is to use.
+            // With fewer permits than the server has slots, the permits are the usable capacity.
             let most = bare.min(f64::from(permits) / 10.0);
-            assert!(behind > 0.9 * most, "{load} times what it can do, {permits} permits: {behind}, without {bare}");
+            assert!(behind > 0.9 * most, "load {load}, {permits} permits: {behind} with a bulkhead, {bare} without");
         }
     }
 }

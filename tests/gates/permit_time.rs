@@ -1,4 +1,4 @@
-//! A gate times how long its permits are held, whatever that time is spent on: it is what a queue waits for.
+//! A gate times how long its permits are held, whatever the time is spent on: that is what a queued call waits for.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -17,7 +17,7 @@ use crate::{MS, SECOND};
 
 type Callee = BoxCloneService<(), (), BoxError>;
 
-/// One at a time, 50 ms each.
+/// One call at a time, 50 ms each.
 fn queueing() -> Callee {
     let layer = BulkheadLayer::new(BulkheadConfig { max_concurrent: 1, ..Default::default() }).unwrap();
     BoxCloneService::new(layer.layer(service_fn(|()| async {
@@ -26,7 +26,7 @@ fn queueing() -> Callee {
     })))
 }
 
-/// Fails at first, and tries again after 750 ms.
+/// Fails first, and retries after 750 ms.
 fn retrying() -> Callee {
     let budget = BudgetConfig { ratio: 1.0, reserve_burst: 1000, ..Default::default() };
     let backoff = Backoff { jitter: Jitter::None, ..Backoff::constant(750 * MS) };
@@ -45,7 +45,7 @@ fn service_time(registry: &Registry) -> Duration {
 }
 
 #[tokio::test(start_paused = true)]
-async fn waits_inside_of_a_gate_are_time_of_its_permits() {
+async fn waits_inside_a_gate_are_permit_time() {
     let registry = Registry::new();
     let shed = LoadShedLayer::new(LoadShedConfig { max_in_flight: 1, ..Default::default() }).unwrap();
     let shed = shed.named_in(&registry, "server").unwrap();
@@ -63,9 +63,9 @@ async fn waits_inside_of_a_gate_are_time_of_its_permits() {
     }
 }
 
-/// A batch job keeps fifteen calls in the callee's queue, so that each request is served for 800 ms.
+/// A batch job keeps fifteen calls in the dependency's queue, so that each request takes 800 ms.
 #[tokio::test(start_paused = true)]
-async fn call_behind_a_handler_that_queues_is_refused_at_once() {
+async fn call_behind_a_queueing_handler_is_refused_at_once() {
     let callee = queueing();
     for _ in 0..15 {
         let callee = callee.clone();
@@ -89,9 +89,9 @@ async fn call_behind_a_handler_that_queues_is_refused_at_once() {
     first.await.unwrap().unwrap();
 }
 
-/// Twice what can be done, for 20 s.
+/// Twice the capacity, for 20 s.
 #[tokio::test(start_paused = true)]
-async fn overloaded_handlers_that_wait_begin_little_in_vain() {
+async fn overloaded_waiting_handlers_waste_little_work() {
     for (name, callee) in [("queue", queueing()), ("backoff", retrying())] {
         let shed = LoadShedLayer::new(LoadShedConfig { max_in_flight: 16, ..Default::default() }).unwrap();
         let begun = Arc::new(AtomicU32::new(0));
@@ -115,7 +115,7 @@ async fn overloaded_handlers_that_wait_begin_little_in_vain() {
             good += u32::from(call.await.unwrap().is_ok());
         }
         let in_vain = begun.load(Ordering::Relaxed) - good;
-        assert!(good > 300 && in_vain * 3 < good, "{name}: {good} good, {in_vain} in vain");
+        assert!(good > 300 && in_vain * 3 < good, "{name}: {good} good, {in_vain} wasted");
     }
 }
 
@@ -138,7 +138,7 @@ async fn bulkhead_times_the_body_and_a_shedder_the_head() {
         sleep(90 * MS).await;
         response.into_body().collect().await.unwrap();
     }
-    assert_eq!(service_time(&registry), 100 * MS, "a reader that takes its time keeps others waiting");
+    assert_eq!(service_time(&registry), 100 * MS, "a slow reader makes other calls wait");
 
     let registry = Registry::new();
     let shed = LoadShedLayer::http(LoadShedConfig::default()).unwrap().named_in(&registry, "server").unwrap();

@@ -1,5 +1,5 @@
-//! Calls are not alike: with permits free, only calls that hardly any would make in their time are refused, and no history shuts quick calls
-//! out for good.
+//! Calls differ: with permits free, a call is refused only if hardly any call would finish in its time, and no history
+//! refuses quick calls for good.
 
 use std::time::Duration;
 
@@ -10,7 +10,8 @@ use tower::{BoxError, Layer, ServiceExt};
 
 use crate::{MS, SECOND, Sleeper, gated, reason, sleeper};
 
-/// Sends `count` calls that take `takes`, one every `every`, each with so much time, and says how many were refused.
+/// Sends `count` calls that take `takes`, one every `every`, each with this much time, and returns how many were
+/// refused.
 async fn refused(gate: &Sleeper, count: u32, every: Duration, takes: Duration, time: Duration) -> u32 {
     let calls: Vec<_> = {
         let mut calls = Vec::new();
@@ -33,7 +34,7 @@ fn call(gate: &Sleeper, takes: Duration, time: Duration) -> impl Future<Output =
 }
 
 #[tokio::test(start_paused = true)]
-async fn slow_call_among_quick_ones_shuts_none_of_them_out() {
+async fn slow_call_does_not_refuse_quick_calls() {
     for warm in [0, 3, 1000] {
         for (layer, gate) in gated(64, &sleeper()) {
             assert_eq!(refused(&gate, warm, 5 * MS, 5 * MS, 500 * MS).await, 0);
@@ -46,7 +47,7 @@ async fn slow_call_among_quick_ones_shuts_none_of_them_out() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn slow_first_call_shuts_no_quick_one_out() {
+async fn slow_first_call_does_not_refuse_quick_calls() {
     for (layer, gate) in gated(64, &sleeper()) {
         gate.clone().oneshot(3 * SECOND).await.unwrap();
         let refused = refused(&gate, 200, 5 * MS, 5 * MS, 100 * MS).await;
@@ -55,7 +56,7 @@ async fn slow_first_call_shuts_no_quick_one_out() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_quick_call_in_twenty_is_enough_to_keep_the_gate_open() {
+async fn one_quick_call_in_twenty_keeps_the_gate_open() {
     for (layer, gate) in gated(256, &sleeper()) {
         let mut quick = 0;
         for n in 0..2000 {
@@ -71,28 +72,28 @@ async fn one_quick_call_in_twenty_is_enough_to_keep_the_gate_open() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn spell_in_which_all_is_ten_times_slower_is_forgotten_at_once() {
+async fn slow_spell_is_forgotten_at_once() {
     for (layer, gate) in gated(64, &sleeper()) {
         assert_eq!(refused(&gate, 1000, 5 * MS, 10 * MS, 50 * MS).await, 0, "{layer}");
-        // Some callers have time enough to see how slow it is.
+        // Some calls have enough time to measure how slow the service is.
         let spell = [refused(&gate, 500, 5 * MS, 100 * MS, 50 * MS), refused(&gate, 500, 5 * MS, 100 * MS, SECOND)];
         let [hurried, patient] = spell;
         let (hurried, patient) = tokio::join!(hurried, patient);
-        assert!(hurried > 300, "{layer}: {hurried} of 500 were not even tried");
+        assert!(hurried > 300, "{layer}: {hurried} of 500 were refused");
         assert_eq!(patient, 0, "{layer}");
         let after = refused(&gate, 1000, 5 * MS, 10 * MS, 50 * MS).await;
         assert!(after < 30, "{layer}: {after} of 1000");
     }
 }
 
-/// Permits are scarce, and every fifth call is slow: the quick ones wait, and are not refused for what the slow ones take.
+/// Permits are scarce, and every fifth call is slow: quick calls wait, and are not refused for the time of slow calls.
 #[tokio::test(start_paused = true)]
-async fn quick_calls_that_compete_with_slow_ones_are_served() {
+async fn quick_calls_beside_slow_ones_are_served() {
     for (layer, gate) in gated(4, &sleeper()) {
         let (mut slow, mut served, start) = (Vec::new(), 0, Instant::now());
         let mut quick = Vec::new();
         while start.elapsed() < 60 * SECOND {
-            // 2 of 4 permits are taken by slow calls all the time, and one more by quick ones.
+            // Slow calls hold 2 of 4 permits all the time, and quick calls hold one more.
             slow.push(tokio::spawn(call(&gate, 400 * MS, 10 * SECOND)));
             for _ in 0..10 {
                 quick.push(tokio::spawn(call(&gate, 20 * MS, 150 * MS)));
@@ -108,9 +109,10 @@ async fn quick_calls_that_compete_with_slow_ones_are_served() {
     }
 }
 
-/// What takes a second cannot be done in a tenth of one, whoever is idle: the estimate is good for something.
+/// A call that takes a second cannot finish in a tenth of a second, however idle the service is: the estimate must
+/// refuse it.
 #[tokio::test(start_paused = true)]
-async fn hopeless_calls_are_refused_but_for_a_share() {
+async fn hopeless_calls_are_refused_except_a_share() {
     for (layer, gate) in gated(64, &sleeper()) {
         assert_eq!(refused(&gate, 100, 100 * MS, SECOND, 5 * SECOND).await, 0);
         let patient = refused(&gate, 100, 100 * MS, SECOND, 5 * SECOND);

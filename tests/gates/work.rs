@@ -1,4 +1,4 @@
-//! Work that outlives its call keeps its place.
+//! Work that outlives its call keeps its permit.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +15,7 @@ fn one() -> BulkheadLayer {
 }
 
 #[tokio::test]
-async fn blocking_work_of_a_cancelled_call_keeps_its_place() {
+async fn blocking_work_of_a_cancelled_call_keeps_its_permit() {
     let layer = one();
     let handle = layer.handle();
     let (go_on, gate) = std::sync::mpsc::channel::<()>();
@@ -38,7 +38,7 @@ async fn blocking_work_of_a_cancelled_call_keeps_its_place() {
     tokio::time::sleep(5 * MS).await;
     call.abort();
     assert!(call.await.is_err());
-    assert_eq!(handle.in_flight(), 1, "it is still at work");
+    assert_eq!(handle.in_flight(), 1, "the work still runs");
     assert!(service.clone().oneshot(()).await.is_err());
     drop(go_on);
     while handle.in_flight() > 0 {
@@ -48,13 +48,13 @@ async fn blocking_work_of_a_cancelled_call_keeps_its_place() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn place_is_free_when_call_and_work_are_both_over() {
+async fn permit_is_released_once_call_and_work_have_ended() {
     let layer = one();
     let handle = layer.handle();
     let hold = Arc::new(std::sync::Mutex::new(Vec::<WorkPermit>::new()));
     let holds = Arc::clone(&hold);
     let service = layer.layer(service_fn(move |()| {
-        // Here already, before there is a future.
+        // The permit is available in `call`, before there is a future.
         holds.lock().unwrap().extend(bulkhead::current_permit());
         let holds = Arc::clone(&holds);
         async move {
@@ -67,15 +67,15 @@ async fn place_is_free_when_call_and_work_are_both_over() {
     let call = tokio::spawn(service.oneshot(()));
     tokio::time::sleep(MS / 2).await;
     hold.lock().unwrap().clear();
-    assert_eq!(handle.in_flight(), 1, "the call goes on");
+    assert_eq!(handle.in_flight(), 1, "the call still runs");
     call.await.unwrap().unwrap();
-    assert_eq!(handle.in_flight(), 1, "the work goes on");
+    assert_eq!(handle.in_flight(), 1, "the work still runs");
     hold.lock().unwrap().clear();
     assert_eq!(handle.in_flight(), 0);
 }
 
 #[tokio::test(start_paused = true)]
-async fn work_holds_the_places_of_all_gates_around_it_and_of_none_outside() {
+async fn work_holds_permits_of_the_gates_around_it_only() {
     assert!(bulkhead::current_permit().is_none());
     let shed = LoadShedLayer::new(LoadShedConfig::default()).unwrap();
     let (inner, outer) = (one(), shed.handle());
@@ -86,7 +86,7 @@ async fn work_holds_the_places_of_all_gates_around_it_and_of_none_outside() {
     assert!(format!("{permit:?}").contains("LoadShed"), "{permit:?}");
     drop(permit);
     assert_eq!((handle.in_flight(), outer.in_flight()), (0, 0));
-    // Nothing is left behind for whoever is polled here next.
+    // The scope does not leak into the next future that this task polls.
     for (_, gate) in gated(1, &sleeper()) {
         gate.oneshot(Duration::ZERO).await.unwrap();
     }
@@ -94,7 +94,7 @@ async fn work_holds_the_places_of_all_gates_around_it_and_of_none_outside() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn work_of_a_call_that_panics_keeps_its_place() {
+async fn work_of_a_panicked_call_keeps_its_permit() {
     let layer = one();
     let handle = layer.handle();
     let held = Arc::new(std::sync::Mutex::new(None));

@@ -1,4 +1,4 @@
-//! A gRPC server that does what it is told, frame by frame.
+//! A gRPC server whose responses are scripted frame by frame.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -24,7 +24,7 @@ use crate::pipes::{Connector, PipeListener};
 
 pub(crate) type Headers = &'static [(&'static str, &'static str)];
 
-/// A `HealthCheckResponse` that says `SERVING`, with its length before it.
+/// A `HealthCheckResponse` with `SERVING`, after its length prefix.
 const SERVING: &[u8] = &[0, 0, 0, 0, 2, 0x08, 0x01];
 
 #[derive(Clone, Copy, Debug)]
@@ -41,19 +41,19 @@ pub(crate) enum Step {
 
 #[derive(Clone, Debug)]
 pub(crate) enum Answer {
-    /// All is said in the head.
+    /// A response with the status in its head.
     Head(Headers),
-    /// Something on the way answers, which does not speak gRPC.
+    /// A response of a proxy that does not speak gRPC.
     Http(StatusCode),
-    /// A head of 200, and then this.
+    /// A head of 200, followed by these steps.
     Body(Vec<Step>),
-    /// Not even a head comes.
+    /// No head comes.
     Never,
-    /// The stream is reset, and the server says that it did nothing for it.
+    /// The stream is reset with a code that proves that it was not processed.
     Refused,
-    /// The stream is reset, and the server says that there are too many.
+    /// The stream is reset with a code for too many streams.
     Calm,
-    /// The stream is reset without a word.
+    /// The stream is reset with a code that says nothing.
     Broken,
 }
 
@@ -64,7 +64,7 @@ impl Answer {
     }
 }
 
-/// The server, which goes when this does.
+/// The server. Dropping this ends it.
 pub(crate) struct Fault {
     pub(crate) address: SocketAddr,
     calls: Arc<AtomicUsize>,
@@ -79,12 +79,12 @@ impl Drop for Fault {
 }
 
 impl Fault {
-    /// Answers the call of each number, the first one is 0, as `answer` says, at once.
+    /// Answers each call by its number, from 0, as `answer` says, at once.
     pub(crate) async fn serve(answer: impl Fn(usize) -> Answer + Send + Sync + 'static) -> Self {
         Self::serve_requests(move |n, _| ready(answer(n))).await
     }
 
-    /// Answers each call once it has been read to its end.
+    /// Answers each call after it has read the request to its end.
     pub(crate) async fn serve_reading(answer: impl Fn(usize, Bytes) -> Answer + Send + Sync + 'static) -> Self {
         let answer = Arc::new(answer);
         Self::serve_requests(move |n, request| {
@@ -94,7 +94,7 @@ impl Fault {
         .await
     }
 
-    /// Answers each call when it has found out how.
+    /// Answers each call once the request handler has returned an answer.
     pub(crate) async fn serve_requests<F>(
         answer: impl Fn(usize, Request<Incoming>) -> F + Send + Sync + 'static,
     ) -> Self
@@ -124,22 +124,22 @@ impl Fault {
         Self { address, calls, open, task }
     }
 
-    /// How many calls have arrived.
+    /// The number of calls that have arrived.
     pub(crate) fn calls(&self) -> usize {
         self.calls.load(Ordering::SeqCst)
     }
 
-    /// How many calls are neither answered to the end nor reset.
+    /// The number of calls that are neither answered to the end nor reset.
     pub(crate) fn open(&self) -> usize {
         self.open.now.load(Ordering::SeqCst)
     }
 
-    /// And how many were so at the same time.
+    /// The largest number of calls that were open at once.
     pub(crate) fn most_open(&self) -> usize {
         self.open.most.load(Ordering::SeqCst)
     }
 
-    /// Nobody is there any more.
+    /// Closes the listener and all connections.
     pub(crate) async fn close(mut self) {
         self.task.abort();
         let _ = (&mut self.task).await;
@@ -154,7 +154,7 @@ pub(crate) fn channel(to: SocketAddr) -> Channel {
     Endpoint::from_shared(format!("http://{to}")).unwrap().connect_with_connector_lazy(Connector)
 }
 
-/// Waits until `holds`, for ten seconds of virtual time; says whether it came to hold.
+/// Waits until `holds`, for ten seconds of virtual time. Returns whether it came to hold.
 pub(crate) async fn comes_true(holds: impl Fn() -> bool) -> bool {
     let give_up = Instant::now() + Duration::from_secs(10);
     while !holds() {
@@ -174,7 +174,7 @@ async fn respond(answer: Answer, open: Open) -> Result<Response<Script>, h2::Err
         Answer::Never => {
             let _open = open;
             poll_fn(|_| Poll::<Infallible>::Pending).await;
-            unreachable!("never is never");
+            unreachable!("`Never` has no answer");
         }
         // The server resets the stream with the code of such an error.
         Answer::Calm => return Err(h2::Reason::ENHANCE_YOUR_CALM.into()),

@@ -1,4 +1,5 @@
-//! The layers around real gRPC: tonic's clients and servers, and a server that fails as it is told to, over connections in memory.
+//! The layers around real gRPC: tonic's clients and servers, and a server with scripted failures, over connections in
+//! memory.
 #![cfg(feature = "grpc")]
 #![allow(clippy::disallowed_methods, reason = "tests sleep and look at the clock as users do")]
 

@@ -21,7 +21,7 @@ use tower::{BoxError, Layer, Service, ServiceBuilder, service_fn};
 
 use crate::fault::{Answer, Fault, channel};
 
-/// Serves tonic-health behind a layer; the answering one is the outermost.
+/// Serves tonic-health behind a layer; the layer that answers refusals is outermost.
 macro_rules! serve {
     ($service:expr, $layer:expr) => {{
         let listener = crate::pipes::PipeListener::bind();
@@ -35,7 +35,7 @@ macro_rules! serve {
 
 pub(crate) use serve;
 
-/// Answers one method never, and the other with a stream that never ends.
+/// Never answers the one method, and answers the other with an endless stream.
 pub(crate) struct Endless;
 
 #[tonic::async_trait]
@@ -71,7 +71,7 @@ fn pushback(status: &Status) -> Option<u64> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_past_its_deadline_is_deadline_exceeded() {
+async fn call_past_its_deadline_is_deadline_exceeded() {
     let address = serve!(HealthServer::new(Endless), DeadlineLayer::new(Duration::from_millis(20)).unwrap());
     let status = check(address).await.unwrap_err();
     assert_eq!(status.code(), Code::DeadlineExceeded);
@@ -81,9 +81,9 @@ async fn a_call_past_its_deadline_is_deadline_exceeded() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_that_has_no_time_at_all_is_refused_before_the_handler_runs() {
+async fn call_without_time_is_refused_before_the_handler_runs() {
     let handler =
-        service_fn(|_: Request<()>| async { unreachable!("it has begun") as Result<Response<String>, BoxError> });
+        service_fn(|_: Request<()>| async { unreachable!("the handler runs") as Result<Response<String>, BoxError> });
     let mut service = DeadlineLayer::grpc(Duration::from_secs(1)).unwrap().layer(handler);
     let request = Request::builder().header("grpc-timeout", "0n").body(()).unwrap();
     let error = service.call(request).await.map(drop).unwrap_err();
@@ -91,7 +91,7 @@ async fn a_call_that_has_no_time_at_all_is_refused_before_the_handler_runs() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_used_up_rate_is_resource_exhausted_and_says_when_to_come_back() {
+async fn exhausted_rate_is_resource_exhausted_with_retry_delay() {
     let limit = RateLimitConfig { permits: 1, per: Duration::from_secs(60), ..RateLimitConfig::default() };
     let (_, health) = tonic_health::server::health_reporter();
     let address = serve!(health, RateLimitLayer::new(limit).unwrap());
@@ -99,14 +99,15 @@ async fn a_used_up_rate_is_resource_exhausted_and_says_when_to_come_back() {
     let status = check(address).await.unwrap_err();
     assert_eq!(status.code(), Code::ResourceExhausted);
     assert_eq!(reason(&status), ("RATE_LIMITED".into(), "seawall".into(), "rate_limit".into()));
-    let millis = pushback(&status).expect("the layer knows when");
+    let millis = pushback(&status).expect("a pushback");
     assert!((50_000..=60_000).contains(&millis), "{millis}");
-    let delay = status.get_details_retry_info().and_then(|info| info.retry_delay).expect("the same as a RetryInfo");
+    let delay =
+        status.get_details_retry_info().and_then(|info| info.retry_delay).expect("the same wait in a RetryInfo");
     assert!(delay <= Duration::from_millis(millis) && delay + Duration::from_millis(2) > Duration::from_millis(millis));
 }
 
 #[tokio::test(start_paused = true)]
-async fn any_other_refusal_is_unavailable() {
+async fn other_refusals_are_unavailable() {
     let config = BulkheadConfig { max_concurrent: 1, max_waiting: 0, ..BulkheadConfig::default() };
     let layer = BulkheadLayer::new(config).unwrap();
     let handle = layer.handle();
@@ -120,7 +121,7 @@ async fn any_other_refusal_is_unavailable() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn another_error_is_internal_and_its_text_stays_here() {
+async fn other_errors_are_internal_without_their_text() {
     let failing =
         service_fn(|_: Request<()>| async { Err::<Response<String>, BoxError>("the password is 1234".into()) });
     let response = RespondLayer::grpc().layer(failing).call(Request::new(())).await.unwrap();
@@ -137,7 +138,7 @@ async fn another_error_is_internal_and_its_text_stays_here() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_body_that_fails_on_its_way_ends_in_a_status() {
+async fn failed_body_ends_with_a_status() {
     use http_body::Frame;
 
     let service = service_fn(|_: Request<()>| async {
@@ -153,12 +154,12 @@ async fn a_body_that_fails_on_its_way_ends_in_a_status() {
     assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "half");
     let trailers = body.frame().await.unwrap().unwrap().into_trailers().unwrap();
     assert_eq!(trailers["grpc-status"], "13");
-    assert!(body.frame().await.is_none(), "and it is over");
+    assert!(body.frame().await.is_none(), "the body has ended");
 }
 
-/// To whoever does not read gRPC's trailers, and over HTTP/1.1 they are not even sent, it would look complete.
+/// A reader that does not read gRPC trailers would take it for complete; over HTTP/1.1 trailers are not even sent.
 #[tokio::test(start_paused = true)]
-async fn half_an_answer_that_is_not_grpc_does_not_look_like_a_whole_one() {
+async fn truncated_response_that_is_not_grpc_ends_with_an_error() {
     let app = axum::Router::new().fallback(|| async {
         use tokio_stream::StreamExt as _;
 
@@ -175,21 +176,21 @@ async fn half_an_answer_that_is_not_grpc_does_not_look_like_a_whole_one() {
             .build::<_, String>(crate::pipes::Connector);
         let mut body = client.get(format!("http://{address}/").parse().unwrap()).await.unwrap().into_body();
         assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "half");
-        assert!(body.frame().await.unwrap().is_err(), "it is cut, and told so");
+        assert!(body.frame().await.unwrap().is_err(), "the cut is an error");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn nobody_at_home_is_unavailable() {
-    let status = HealthClient::new(RespondLayer::grpc().layer(channel(crate::pipes::nobody())))
+async fn connection_refused_is_unavailable() {
+    let status = HealthClient::new(RespondLayer::grpc().layer(channel(crate::pipes::unused_address())))
         .check(HealthCheckRequest::default())
         .await
         .unwrap_err();
-    assert_eq!((status.code(), status.message()), (Code::Unavailable, "the callee was not reached"));
+    assert_eq!((status.code(), status.message()), (Code::Unavailable, "the dependency was not reached"));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_service_that_never_becomes_ready_is_answered_too() {
+async fn service_that_fails_to_become_ready_is_answered() {
     #[derive(Clone)]
     struct Broken;
     impl Service<()> for Broken {
@@ -202,7 +203,7 @@ async fn a_service_that_never_becomes_ready_is_answered_too() {
         }
 
         fn call(&mut self, (): ()) -> Self::Future {
-            unreachable!("it was never ready")
+            unreachable!("the service is never ready")
         }
     }
     let response = tower::ServiceExt::oneshot(RespondLayer::grpc().layer(Broken), ()).await.unwrap();
@@ -210,16 +211,16 @@ async fn a_service_that_never_becomes_ready_is_answered_too() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn inside_a_client_the_refusal_is_the_source_of_the_status() {
+async fn refusal_inside_a_client_is_the_source_of_the_status() {
     let fault = Fault::serve(|_| Answer::Never).await;
     let stack = DeadlineLayer::new(Duration::from_millis(50)).unwrap().layer(fault.channel());
     let status = HealthClient::new(stack).check(HealthCheckRequest::default()).await.unwrap_err();
-    let rejected = rejection_in(&status).expect("our error is its source");
+    let rejected = rejection_in(&status).expect("the refusal is the source");
     assert_eq!((rejected.layer(), rejected.reason()), ("deadline", Reason::DeadlineExceeded));
 }
 
 #[tokio::test(start_paused = true)]
-async fn outermost_on_a_client_it_gives_the_code_instead() {
+async fn outermost_respond_layer_of_a_client_sets_the_code() {
     let fault = Fault::serve(|_| Answer::Never).await;
     let stack = ServiceBuilder::new()
         .layer(RespondLayer::grpc())

@@ -24,7 +24,7 @@ use crate::fault::{Answer, Fault, Headers, Step, channel, comes_true};
 
 const MILLIS: Duration = Duration::from_millis(1);
 
-/// The client's stack in the recommended order.
+/// The client stack in the recommended order.
 macro_rules! stack {
     ($address:expr, $config:expr) => {{
         let bulkhead = BulkheadLayer::grpc(BulkheadConfig { max_concurrent: 4, ..BulkheadConfig::default() }).unwrap();
@@ -43,12 +43,12 @@ macro_rules! stack {
 
 const UNAVAILABLE: Headers = &[("grpc-status", "14"), ("grpc-message", "not now")];
 
-/// Answers the first calls as told, and then with OK.
+/// Gives these answers to the first calls, and then OK.
 async fn first(answers: Vec<Answer>) -> Fault {
     Fault::serve(move |n| answers.get(n).cloned().unwrap_or_else(Answer::ok)).await
 }
 
-/// One unary call through the stack: its result, what each attempt said and why no further one was made.
+/// One unary call through the stack: its result, the verdict of each attempt, and why no further attempt was made.
 async fn check(address: SocketAddr, extension: Option<Idempotent>) -> (Result<i32, Status>, Vec<Verdict>, Stop) {
     let (mut client, bulkhead) = stack!(address, RetryConfig::default());
     let mut request = tonic::Request::new(HealthCheckRequest { service: "the one".into() });
@@ -57,17 +57,17 @@ async fn check(address: SocketAddr, extension: Option<Idempotent>) -> (Result<i3
     }
     let (result, report) = report(client.check(request)).await;
     assert!(comes_true(|| bulkhead.in_flight() == 0).await, "a permit is still held");
-    let report = report.expect("there is a retry");
+    let report = report.expect("there is a retry layer");
     assert_eq!(report.attempts as usize, report.verdicts.len());
     (result.map(|answer| answer.into_inner().status), report.verdicts, report.stopped)
 }
 
 #[tokio::test(start_paused = true)]
-async fn unavailable_twice_and_the_caller_sees_ok() {
+async fn unavailable_twice_is_retried_to_ok() {
     for answer in [
         Answer::Head(UNAVAILABLE),
         Answer::Body(vec![Step::Trailers(UNAVAILABLE)]),
-        // a short answer that is there with its trailers is judged by them
+        // A short response whose trailers are ready is judged by its trailers.
         Answer::Body(vec![Step::Message, Step::Trailers(UNAVAILABLE)]),
         Answer::Http(http::StatusCode::BAD_GATEWAY),
     ] {
@@ -80,7 +80,7 @@ async fn unavailable_twice_and_the_caller_sees_ok() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_last_failure_is_the_callees_own_with_all_that_it_said() {
+async fn last_failure_is_returned_with_its_metadata() {
     for answer in [Answer::Head(UNAVAILABLE), Answer::Body(vec![Step::Message, Step::Trailers(UNAVAILABLE)])] {
         let fault = first(vec![answer; 10]).await;
         let (result, verdicts, stopped) = check(fault.address, None).await;
@@ -91,7 +91,7 @@ async fn the_last_failure_is_the_callees_own_with_all_that_it_said() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pushback_is_waited_for() {
+async fn pushback_sets_the_wait() {
     let fault = first(vec![Answer::Head(&[("grpc-status", "14"), ("grpc-retry-pushback-ms", "150")])]).await;
     let start = Instant::now();
     let (result, verdicts, _) = check(fault.address, None).await;
@@ -100,9 +100,9 @@ async fn a_pushback_is_waited_for() {
     assert!(start.elapsed() >= 150 * MILLIS, "{:?}", start.elapsed());
 }
 
-/// A status of Google's or of an OTLP receiver says when to come back in its details, and a proxy in HTTP's own header.
+/// Google APIs and OTLP receivers put the wait into the status details, and a proxy into the HTTP header.
 #[tokio::test(start_paused = true)]
-async fn waits_in_details_and_of_proxies_are_waited_for() {
+async fn retry_info_and_retry_after_set_the_wait() {
     let info = tonic_types::ErrorDetails::with_retry_info(Some(150 * MILLIS));
     for code in [Code::Unavailable, Code::ResourceExhausted] {
         let status = Status::with_error_details(code, "not now", info.clone());
@@ -124,7 +124,7 @@ async fn waits_in_details_and_of_proxies_are_waited_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_negative_pushback_is_the_end() {
+async fn negative_pushback_forbids_retries() {
     for never in ["-1", "whenever"] {
         let headers = vec![("grpc-status", "14"), ("grpc-retry-pushback-ms", never)].leak();
         for answer in [Answer::Head(headers), Answer::Body(vec![Step::Trailers(headers)])] {
@@ -137,18 +137,18 @@ async fn a_negative_pushback_is_the_end() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_is_sent_again_once_a_message_has_reached_the_caller() {
+async fn no_retry_after_a_message_reached_the_caller() {
     let fault =
         first(vec![Answer::Body(vec![Step::Message, Step::Wait(30 * MILLIS), Step::Trailers(UNAVAILABLE)])]).await;
     let (mut client, _) = stack!(fault.address, RetryConfig::default());
     let mut stream = client.watch(HealthCheckRequest::default()).await.unwrap().into_inner();
     assert!(stream.message().await.unwrap().is_some());
-    assert_eq!(stream.message().await.unwrap_err().code(), Code::Unavailable, "it is the caller's to deal with");
+    assert_eq!(stream.message().await.unwrap_err().code(), Code::Unavailable, "the caller gets the failure");
     assert_eq!(fault.calls(), 1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_that_may_have_been_executed_is_sent_again_only_if_it_may_be() {
+async fn executed_call_is_retried_only_if_idempotent() {
     let timed_out = || Answer::Head(&[("grpc-status", "4")]);
     let (idempotent, once) = (Some(Idempotent(true)), Some(Idempotent(false)));
     for (answer, extension, attempts) in [
@@ -156,12 +156,12 @@ async fn a_call_that_may_have_been_executed_is_sent_again_only_if_it_may_be() {
         (timed_out(), idempotent, 2),
         (Answer::Broken, None, 1),
         (Answer::Broken, idempotent, 2),
-        // refused unread: whatever it is
+        // Refused before processing: retried, whatever the call is.
         (Answer::Refused, None, 2),
         (Answer::Refused, once, 2),
         (Answer::Head(UNAVAILABLE), once, 1),
         (Answer::Head(&[("grpc-status", "8")]), None, 2),
-        // the callee is broken, or the caller is wrong
+        // The dependency is broken, or the caller is wrong.
         (Answer::Head(&[("grpc-status", "13")]), idempotent, 1),
         (Answer::Head(&[("grpc-status", "3")]), idempotent, 1),
     ] {
@@ -173,7 +173,7 @@ async fn a_call_that_may_have_been_executed_is_sent_again_only_if_it_may_be() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_attempt_sends_the_whole_message_again() {
+async fn each_attempt_sends_the_whole_message() {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let bodies = Arc::clone(&seen);
     let fault = Fault::serve_reading(move |n, body| {
@@ -187,9 +187,9 @@ async fn each_attempt_sends_the_whole_message_again() {
     assert!(seen.iter().all(|body| body == b"\0\0\0\0\x09\x0a\x07the one".as_slice()), "{seen:?}");
 }
 
-/// The caller learns what cut him short, and how many attempts stand behind it.
+/// The caller gets the refusal that cut the call, and the number of attempts.
 #[tokio::test(start_paused = true)]
-async fn a_call_that_never_succeeds_in_time_says_so_and_how_often_it_was_tried() {
+async fn call_cut_at_its_deadline_reports_its_attempts() {
     let fault = Fault::serve(|_| Answer::Never).await;
     let config = RetryConfig { attempt_timeout: Some(50 * MILLIS), ..RetryConfig::default() };
     let (mut client, bulkhead) = stack!(fault.address, config);
@@ -197,16 +197,16 @@ async fn a_call_that_never_succeeds_in_time_says_so_and_how_often_it_was_tried()
     request.extensions_mut().insert(Idempotent(true));
     let (result, report) = report(client.check(request)).await;
     let status = result.unwrap_err();
-    let rejected = rejection_in(&status).expect("it was a layer of ours");
+    let rejected = rejection_in(&status).expect("a refusal");
     assert_eq!(rejected.reason(), Reason::AttemptTimeout);
-    let report = report.expect("there is a retry");
+    let report = report.expect("there is a retry layer");
     assert_eq!((report.attempts, report.stopped), (3, Stop::Attempts));
     assert_eq!(report.verdicts, [Verdict::TimedOut; 3]);
     assert!(comes_true(|| fault.open() == 0 && bulkhead.in_flight() == 0).await);
 }
 
 #[tokio::test(start_paused = true)]
-async fn nobody_at_home_is_tried_again_whatever_the_call() {
+async fn refused_connection_is_retried_for_any_call() {
     let fault = first(vec![]).await;
     let address = fault.address;
     fault.close().await;
@@ -215,9 +215,9 @@ async fn nobody_at_home_is_tried_again_whatever_the_call() {
     assert_eq!((verdicts, stopped), (vec![Verdict::Unsent; 3], Stop::Attempts));
 }
 
-/// gRPC's deadline is that of a call, and not of an attempt.
+/// In gRPC a deadline belongs to a call, and not to an attempt.
 #[tokio::test(start_paused = true)]
-async fn a_timeout_that_the_caller_sets_holds_for_all_attempts_together() {
+async fn timeout_of_the_caller_spans_all_attempts() {
     let fault = Fault::serve_requests(|_, _| async {
         tokio::time::sleep(200 * MILLIS).await;
         Answer::Head(UNAVAILABLE)

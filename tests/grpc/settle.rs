@@ -1,4 +1,4 @@
-//! What a retry looks at behind the head of a response, and how long for.
+//! What a retry reads behind the head of a response before it decides, and for how long.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -63,7 +63,7 @@ fn trailers(status: &'static str) -> HeaderMap {
 struct Settled {
     verdict: Verdict,
     after: Duration,
-    /// Whether the rest of the response was let go of.
+    /// Whether the rest of the response was released.
     whole: bool,
     body: SettledBody<Script>,
 }
@@ -91,19 +91,19 @@ async fn settle(steps: impl IntoIterator<Item = Step>) -> Settled {
 }
 
 #[tokio::test(start_paused = true)]
-async fn trailers_that_follow_at_once_decide() {
+async fn immediate_trailers_decide() {
     for (steps, text) in [
         (vec![Step::Trailers("14")], ""),
         (vec![Step::Message("half"), Step::Message("done"), Step::Trailers("14")], "halfdone"),
     ] {
         let settled = settle(steps).await;
         assert_eq!((settled.verdict, settled.after, settled.whole), (Verdict::Transient, Duration::ZERO, true));
-        assert_eq!(settled.text().await, (text.to_owned(), true), "and what was read is not lost");
+        assert_eq!(settled.text().await, (text.to_owned(), true), "the frames that were read are kept");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn trailers_that_follow_within_ten_milliseconds_decide() {
+async fn trailers_within_ten_milliseconds_decide() {
     let settled = settle([Step::Wait(5 * MILLIS), Step::Trailers("8")]).await;
     assert_eq!((settled.verdict, settled.after), (Verdict::Overloaded { retry_after: None }, 5 * MILLIS));
     let settled = settle([Step::Wait(5 * MILLIS), Step::Message("late"), Step::Trailers("0")]).await;
@@ -111,22 +111,22 @@ async fn trailers_that_follow_within_ten_milliseconds_decide() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stream_that_has_nothing_to_say_is_handed_on_after_ten_milliseconds() {
+async fn silent_stream_is_handed_on_after_ten_milliseconds() {
     let settled = settle([Step::Wait(50 * MILLIS), Step::Message("late"), Step::Trailers("14")]).await;
     assert_eq!((settled.verdict, settled.whole), (Verdict::Success, false));
     assert!((10 * MILLIS..=12 * MILLIS).contains(&settled.after), "{:?}", settled.after);
-    assert_eq!(settled.text().await, ("late".to_owned(), true), "what comes later is the caller's");
+    assert_eq!(settled.text().await, ("late".to_owned(), true), "later frames go to the caller");
 }
 
 #[tokio::test(start_paused = true)]
-async fn once_there_is_a_message_nothing_is_waited_for() {
+async fn message_ends_the_wait_for_trailers() {
     let settled = settle([Step::Message("first"), Step::Wait(MILLIS), Step::Trailers("14")]).await;
     assert_eq!((settled.verdict, settled.after, settled.whole), (Verdict::Success, Duration::ZERO, false));
     assert_eq!(settled.text().await, ("first".to_owned(), true));
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_end_without_a_status_is_unknown_and_a_broken_one_is_lost() {
+async fn end_without_status_fails_and_broken_stream_is_lost() {
     let settled = settle([Step::Message("all")]).await;
     assert_eq!((settled.verdict, settled.whole), (Verdict::Failed, true));
     assert_eq!(settled.text().await, ("all".to_owned(), false));
@@ -140,25 +140,25 @@ async fn an_end_without_a_status_is_unknown_and_a_broken_one_is_lost() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_head_that_decides_is_not_looked_behind() {
+async fn deciding_head_is_not_read_further() {
     let settled = settle_with(trailers("14"), [Step::Wait(MILLIS), Step::Message("?")]).await;
     assert_eq!((settled.verdict, settled.after, settled.whole), (Verdict::Transient, Duration::ZERO, false));
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_more_is_read_ahead_than_is_bounded() {
+async fn read_ahead_is_bounded() {
     let long: &'static str = "x".repeat(10_000).leak();
     let settled = settle((0..100).map(|_| Step::Message(long)).chain([Step::Trailers("14")])).await;
     assert_eq!((settled.verdict, settled.whole), (Verdict::Success, false));
     assert_eq!(settled.text().await, (long.repeat(100), true));
 
     let settled = settle((0..100_000).map(|_| Step::Message("")).chain([Step::Trailers("14")])).await;
-    assert_eq!((settled.verdict, settled.whole), (Verdict::Success, false), "frames without an end that hold nothing");
+    assert_eq!((settled.verdict, settled.whole), (Verdict::Success, false), "a bounded number of empty frames");
 }
 
-/// At each point where it waits, dropping it lets go of the response.
+/// Dropped at any await point, it releases the response.
 #[tokio::test(start_paused = true)]
-async fn dropped_while_it_waits_it_lets_go_of_the_response() {
+async fn drop_during_the_wait_releases_the_response() {
     let alive = Arc::new(());
     let steps = VecDeque::from([Step::Wait(5 * MILLIS), Step::Trailers("0")]);
     let settling = ByCode::new().settle(Response::new(Script { steps, sleep: None, _alive: Arc::clone(&alive) }));

@@ -1,4 +1,4 @@
-//! Streams through the layers: what passes, what is cut, and who is told.
+//! Streams through the layers: what passes, what is cut, and which side sees the cut.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ use crate::respond::serve;
 const MILLIS: Duration = Duration::from_millis(1);
 
 #[tokio::test(start_paused = true)]
-async fn a_stalled_server_is_cut_at_the_deadline_and_its_stream_reset() {
+async fn stalled_server_is_cut_and_its_stream_reset() {
     for answer in [Answer::Never, Answer::Body(vec![Step::Stall]), Answer::Body(vec![Step::Message, Step::Stall])] {
         let told = answer.clone();
         let fault = Fault::serve(move |_| told.clone()).await;
@@ -34,13 +34,13 @@ async fn a_stalled_server_is_cut_at_the_deadline_and_its_stream_reset() {
         let rejected = rejection_in(&status).unwrap_or_else(|| panic!("{answer:?}: {status:?}"));
         assert_eq!((rejected.layer(), rejected.reason()), ("deadline", Reason::DeadlineExceeded), "{answer:?}");
         assert!((295 * MILLIS..400 * MILLIS).contains(&took), "{answer:?}: {took:?}");
-        assert!(comes_true(|| fault.open() == 0).await, "{answer:?}: the server still works on it");
+        assert!(comes_true(|| fault.open() == 0).await, "{answer:?}: the stream is still open on the server");
     }
 }
 
-/// Nobody reads it, and it goes all the same.
+/// The stream ends although it is not read.
 #[tokio::test(start_paused = true)]
-async fn a_stream_that_is_kept_and_not_read_is_reset_at_the_deadline() {
+async fn unread_stream_is_reset_at_the_deadline() {
     let fault = Fault::serve(|_| Answer::Body(vec![Step::Message, Step::Stall])).await;
     let bulkhead = BulkheadLayer::grpc(BulkheadConfig::default()).unwrap();
     let handle = bulkhead.handle();
@@ -51,7 +51,7 @@ async fn a_stream_that_is_kept_and_not_read_is_reset_at_the_deadline() {
     assert!(comes_true(|| fault.open() == 0 && handle.in_flight() == 0).await);
     let status = loop {
         match stream.message().await {
-            Ok(message) => assert!(message.is_some(), "it ended as if nothing had happened"),
+            Ok(message) => assert!(message.is_some(), "the stream ended without an error"),
             Err(status) => break status,
         }
     };
@@ -59,7 +59,7 @@ async fn a_stream_that_is_kept_and_not_read_is_reset_at_the_deadline() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_watch_that_says_it_is_long_lived_outlives_the_timeout_and_is_bounded_all_the_same() {
+async fn long_lived_watch_outlives_the_timeout_and_is_bounded() {
     let (reporter, health) = tonic_health::server::health_reporter();
     let address = serve!(health, DeadlineLayer::grpc(Duration::from_secs(60)).unwrap());
     let stack = ServiceBuilder::new()
@@ -80,15 +80,15 @@ async fn a_watch_that_says_it_is_long_lived_outlives_the_timeout_and_is_bounded_
     assert!(rejection_in(&status).is_some(), "{status:?}");
     assert!((395 * MILLIS..500 * MILLIS).contains(&start.elapsed()), "{:?}", start.elapsed());
 
-    // and without the extension it does not
+    // Without the extension it does not.
     let mut stream = client.watch(HealthCheckRequest::default()).await.unwrap().into_inner();
     assert!(stream.message().await.unwrap().is_some());
     assert!(rejection_in(&stream.message().await.unwrap_err()).is_some());
 }
 
-/// On a server, a stream that is cut ends in a status and not in a reset.
+/// On a server, a stream that is cut ends with a status and not with a reset.
 #[tokio::test(start_paused = true)]
-async fn a_servers_stream_past_its_deadline_ends_in_deadline_exceeded() {
+async fn server_stream_past_its_deadline_is_deadline_exceeded() {
     let (_reporter, health) = tonic_health::server::health_reporter();
     let address = serve!(health, DeadlineLayer::grpc(100 * MILLIS).unwrap());
     let mut client = HealthClient::new(channel(address));
@@ -117,7 +117,7 @@ async fn messages_and_trailers_pass_untouched() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn fifty_endless_streams_through_a_bulkhead_of_two_are_never_more_than_two() {
+async fn endless_streams_stay_within_the_bulkhead_limit() {
     let fault = Fault::serve(|_| Answer::Body(vec![Step::Message, Step::Stall])).await;
     let config =
         BulkheadConfig { max_concurrent: 2, max_waiting: 4, max_wait: 100 * MILLIS, ..BulkheadConfig::default() };
@@ -130,7 +130,7 @@ async fn fifty_endless_streams_through_a_bulkhead_of_two_are_never_more_than_two
         let mut client = client.clone();
         async move {
             let mut stream = client.watch(HealthCheckRequest::default()).await?.into_inner();
-            // Every other one reads on, and the rest is kept.
+            // Every other stream is read, and the rest is parked.
             if n % 2 == 0 {
                 while stream.message().await?.is_some() {}
             } else {
@@ -146,10 +146,10 @@ async fn fifty_endless_streams_through_a_bulkhead_of_two_are_never_more_than_two
     };
     let (_, gone) = futures::join!(futures::future::join_all(calls), watch);
     assert_eq!(fault.most_open(), 2);
-    assert!(gone < 1000 * MILLIS, "kept until the holders let go: {gone:?}");
+    assert!(gone < 1000 * MILLIS, "held until the readers dropped them: {gone:?}");
 }
 
-/// Polls it so many times at the most, and then drops it.
+/// Polls at most this many times, and then drops the future.
 async fn polled<F: Future>(times: usize, future: F) -> Option<F::Output> {
     let mut future = Box::pin(future);
     let mut left = times;
@@ -164,7 +164,7 @@ async fn polled<F: Future>(times: usize, future: F) -> Option<F::Output> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn dropped_at_any_poll_a_call_leaves_nothing_behind() {
+async fn call_dropped_at_any_poll_leaves_nothing() {
     let millis = Step::Wait(MILLIS);
     let fault = Fault::serve(move |n| match n % 2 {
         0 => Answer::Head(&[("grpc-status", "14")]),
@@ -192,7 +192,7 @@ async fn dropped_at_any_poll_a_call_leaves_nothing_behind() {
         .layer(CircuitBreakerLayer::grpc(CircuitBreakerConfig { observe_only: true, ..Default::default() }).unwrap());
     let client = HealthClient::new(stack.service(fault.channel()));
     let (mut finished, mut times) = (0, 0);
-    // Until it has come to its end three times.
+    // Until the call has completed three times.
     while finished < 3 {
         let mut client = client.clone();
         let whole = polled(times, async move {
@@ -203,6 +203,6 @@ async fn dropped_at_any_poll_a_call_leaves_nothing_behind() {
         finished += usize::from(whole.await.is_some());
         times += 1;
         assert!(comes_true(|| handle.in_flight() == 0 && fault.open() == 0).await, "after {times} polls");
-        assert!(times < 200, "it never ends");
+        assert!(times < 200, "the call never completes");
     }
 }

@@ -1,4 +1,4 @@
-//! What a gRPC call says about the callee, wherever it says it.
+//! The verdict on a gRPC call, from its head, its trailers, or its error.
 
 use std::time::Duration;
 
@@ -37,7 +37,7 @@ fn trailers(classifier: &ByCode, trailers: &[(&'static str, &'static str)]) -> V
     classifier.at_end(before, Some(&map))
 }
 
-/// The table of the documentation, once more.
+/// The table of the documentation, repeated.
 fn of(code: Code) -> Verdict {
     match code {
         Code::Ok => Verdict::Success,
@@ -50,7 +50,7 @@ fn of(code: Code) -> Verdict {
 }
 
 #[test]
-fn every_code_has_its_verdict_in_the_head_and_in_the_trailers() {
+fn every_code_has_one_verdict_in_head_and_trailers() {
     let classifier = ByCode::new();
     for code in Code::ALL {
         let number: &'static str = code.to_i32().to_string().leak();
@@ -60,11 +60,11 @@ fn every_code_has_its_verdict_in_the_head_and_in_the_trailers() {
     assert_eq!(head(&classifier, &[("grpc-status", "99")]), Verdict::Failed);
     assert_eq!(trailers(&classifier, &[("grpc-status", "soon")]), Verdict::Failed);
     assert_eq!(trailers(&classifier, &[]), Verdict::Failed, "no status is UNKNOWN");
-    assert_eq!(classifier.at_end(Verdict::Success, None), Verdict::Failed, "and so are no trailers");
+    assert_eq!(classifier.at_end(Verdict::Success, None), Verdict::Failed, "missing trailers are UNKNOWN too");
 }
 
 #[test]
-fn a_head_without_a_status_decides_nothing_unless_it_is_a_proxys() {
+fn head_without_status_decides_only_if_not_200() {
     let classifier = ByCode::new();
     assert!(!classifier.is_decided(&response(200, &[])));
     assert_eq!(head(&classifier, &[]), Verdict::Success);
@@ -81,16 +81,16 @@ fn a_head_without_a_status_decides_nothing_unless_it_is_a_proxys() {
         let response = response(status, &[]);
         assert!(classifier.is_decided(&response));
         let verdict = classifier.of_head(&response);
-        // A quota names itself, whoever answers.
+        // 429 is a refusal by quota, from a proxy too.
         let expected = if status == 429 { Verdict::Overloaded { retry_after: None } } else { of(code) };
         assert_eq!(verdict, expected, "{status}");
-        assert_eq!(classifier.at_end(verdict, None), verdict, "its page of regret changes nothing");
+        assert_eq!(classifier.at_end(verdict, None), verdict, "the body of an error page changes nothing");
     }
     assert_eq!(classifier.of_head(&response(503, &[("grpc-status", "3")])), Verdict::CallerFault);
 }
 
 #[test]
-fn a_pushback_is_obeyed_where_it_would_be_retried() {
+fn pushback_applies_to_retryable_verdicts() {
     let classifier = ByCode::new();
     let wait = |millis| Verdict::Overloaded { retry_after: Some(Duration::from_millis(millis)) };
     for status in ["14", "8", "4"] {
@@ -112,9 +112,9 @@ fn a_pushback_is_obeyed_where_it_would_be_retried() {
     }
 }
 
-/// Of a proxy, which does not speak gRPC.
+/// The response of a proxy, which does not speak gRPC.
 #[test]
-fn answer_of_a_proxy_that_refuses_by_name_is_a_refusal() {
+fn explicit_refusal_of_a_proxy_is_a_refusal() {
     let of = |status, headers: &[(&str, &str)]| ByCode::new().classify(Ok(&response(status, headers)));
     let wait = |secs| Verdict::Overloaded { retry_after: Some(Duration::from_secs(secs)) };
     assert_eq!(of(429, &[]), Verdict::Overloaded { retry_after: None });
@@ -143,9 +143,9 @@ fn verdicts_can_be_set_per_code_and_by_closure() {
     assert_eq!(head(&classifier.with_code(Code::Aborted, Verdict::Failed), &[("grpc-status", "10")]), Verdict::Failed);
 }
 
-/// As some servers and most proxies send it: a head that says all, and the end of the stream in a frame of its own.
+/// As some servers and most proxies send it: a head with the status, and the end of the stream in a separate frame.
 #[tokio::test(start_paused = true)]
-async fn a_head_that_decides_is_not_unsaid_by_an_end_without_trailers() {
+async fn deciding_head_outweighs_an_end_without_trailers() {
     let not_found_is_fine = ByCode::new().with_code(Code::NotFound, Verdict::Success);
     for (classifier, status) in [(ByCode::new(), "0"), (not_found_is_fine, "5")] {
         let layer = CircuitBreakerLayer::grpc(CircuitBreakerConfig::default()).unwrap().with_classifier(classifier);
@@ -169,11 +169,11 @@ async fn verdict_of_transport(answer: Answer) -> Verdict {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_transport_error_says_what_the_transport_knows() {
+async fn transport_errors_have_their_own_verdicts() {
     assert_eq!(verdict_of_transport(Answer::Refused).await, Verdict::Unsent);
     assert_eq!(verdict_of_transport(Answer::Calm).await, Verdict::Overloaded { retry_after: None });
     assert_eq!(verdict_of_transport(Answer::Broken).await, Verdict::Lost);
-    assert_eq!(verdict_of_transport(Answer::Never).await, Verdict::TimedOut, "the channel keeps the grpc-timeout");
+    assert_eq!(verdict_of_transport(Answer::Never).await, Verdict::TimedOut, "the channel enforces the grpc-timeout");
 }
 
 proptest! {
@@ -195,7 +195,7 @@ proptest! {
         let verdict = classifier.classify(Ok(&response));
         let at_end = classifier.at_end(verdict, Some(response.headers()));
         if response.headers().contains_key("grpc-status") {
-            prop_assert_eq!(verdict, at_end, "it is the same, wherever it stands");
+            prop_assert_eq!(verdict, at_end, "the verdict is the same in head and trailers");
         }
         let longest = Duration::from_millis(i32::MAX as u64);
         if let Verdict::Overloaded { retry_after: Some(wait) } = verdict {
@@ -219,7 +219,7 @@ fn breaker(fault: &Fault, minimum_calls: u32) -> (Breaker, CircuitBreakerHandle)
     (HealthClient::new(layer.layer(fault.channel())), handle)
 }
 
-/// How many of 200 calls reach the callee before the breaker opens.
+/// How many of 200 calls reach the dependency before the breaker opens.
 async fn calls_until_open(answer: Answer, minimum_calls: u32) -> (usize, usize) {
     let fault = Fault::serve(move |_| answer.clone()).await;
     let (mut client, handle) = breaker(&fault, minimum_calls);
@@ -239,7 +239,7 @@ async fn calls_until_open(answer: Answer, minimum_calls: u32) -> (usize, usize) 
 }
 
 #[tokio::test(start_paused = true)]
-async fn two_hundred_unavailable_in_trailers_open_the_breaker_at_its_threshold() {
+async fn unavailable_in_trailers_opens_the_breaker() {
     let in_trailers = Answer::Body(vec![Step::Message, Step::Trailers(&[("grpc-status", "14")])]);
     assert_eq!(calls_until_open(in_trailers, 20).await, (20, 180));
     let nothing_before = Answer::Body(vec![Step::Trailers(&[("grpc-status", "14")])]);
@@ -247,17 +247,17 @@ async fn two_hundred_unavailable_in_trailers_open_the_breaker_at_its_threshold()
 }
 
 #[tokio::test(start_paused = true)]
-async fn two_hundred_unavailable_in_heads_open_the_breaker_at_its_threshold() {
+async fn unavailable_in_heads_opens_the_breaker() {
     assert_eq!(calls_until_open(Answer::Head(&[("grpc-status", "14")]), 15).await, (15, 185));
 }
 
 #[tokio::test(start_paused = true)]
-async fn two_hundred_answers_of_a_proxy_open_the_breaker_at_its_threshold() {
+async fn proxy_errors_open_the_breaker() {
     assert_eq!(calls_until_open(Answer::Http(StatusCode::SERVICE_UNAVAILABLE), 10).await, (10, 190));
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_the_caller_did_wrong_opens_nothing() {
+async fn caller_errors_open_nothing() {
     let fault = Fault::serve(|_| Answer::Body(vec![Step::Trailers(&[("grpc-status", "5")])])).await;
     let (mut client, handle) = breaker(&fault, 10);
     for _ in 0..50 {
@@ -267,9 +267,9 @@ async fn what_the_caller_did_wrong_opens_nothing() {
     assert_eq!((handle.state(), fault.calls()), (State::Closed, 50));
 }
 
-/// tonic's server keeps time for each call and calls it a cancellation, which otherwise would be the caller's doing.
+/// tonic's server ends a call at its timeout with CANCELLED, which otherwise is an act of the caller.
 #[tokio::test(start_paused = true)]
-async fn a_callee_that_hangs_opens_the_breaker_though_its_tonic_keeps_the_time() {
+async fn hang_cut_by_the_tonic_server_opens_the_breaker() {
     let listener = crate::pipes::PipeListener::bind();
     let address = listener.address();
     let server = Server::builder().timeout(Duration::from_millis(5)).add_service(HealthServer::new(Endless));
@@ -286,16 +286,16 @@ async fn a_callee_that_hangs_opens_the_breaker_though_its_tonic_keeps_the_time()
 }
 
 #[test]
-fn a_cancellation_is_a_timeout_only_where_tonic_says_so() {
+fn cancelled_is_a_timeout_only_with_tonics_message() {
     let classifier = ByCode::new();
     let of = |message| head(&classifier, &[("grpc-status", "1"), ("grpc-message", message)]);
     assert_eq!((of("Timeout expired"), of("Timeout%20expired")), (Verdict::TimedOut, Verdict::TimedOut));
     assert_eq!((of("the user left"), of("")), (Verdict::CallerFault, Verdict::CallerFault));
 }
 
-/// A stream that goes on is no success yet: it is counted when it ends, and as what it ends in.
+/// An open stream is no success yet: it is counted when it ends, by its end.
 #[tokio::test(start_paused = true)]
-async fn a_stream_counts_when_it_is_over() {
+async fn stream_is_counted_at_its_end() {
     let fault = Fault::serve(|_| {
         Answer::Body(vec![
             Step::Message,
@@ -319,7 +319,7 @@ async fn a_stream_counts_when_it_is_over() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stream_that_breaks_off_is_a_failure() {
+async fn broken_stream_is_a_failure() {
     let fault =
         Fault::serve(|_| Answer::Body(vec![Step::Message, Step::Wait(Duration::from_millis(1)), Step::Reset])).await;
     let (mut client, handle) = breaker(&fault, 10);
@@ -327,7 +327,7 @@ async fn a_stream_that_breaks_off_is_a_failure() {
         assert_eq!(handle.state(), State::Closed, "after {n}");
         let mut stream = client.watch(HealthCheckRequest::default()).await.unwrap().into_inner();
         while let Ok(message) = stream.message().await {
-            assert!(message.is_some(), "it ended well");
+            assert!(message.is_some(), "the stream breaks off");
         }
     }
     assert_eq!(handle.state(), State::Open);

@@ -1,4 +1,4 @@
-//! Many calls with other keys do not change what holds for one key.
+//! Many calls with other keys do not change the state of one key.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -21,7 +21,7 @@ const KEYS: u32 = 1024;
 #[tokio::test(start_paused = true)]
 async fn exhausted_rate_limit_survives_key_churn() {
     let service = RateLimitLayer::new(rate(KEYS as usize)).unwrap().keyed_by(key).layer(service_fn(serve));
-    // Before the first call of key 0, and after: with a state of its own, and with one that it shares.
+    // Churn before the first call of key 0, and after it: with its own state, and with a shared state.
     for churn_first in [false, true] {
         let target = u32::from(churn_first);
         let mut passed = 0;
@@ -40,7 +40,7 @@ async fn exhausted_rate_limit_survives_key_churn() {
     }
 }
 
-/// What was spent comes back with time, and then the key may be forgotten: newcomers have states of their own again.
+/// Permits refill with time. Then the key may be forgotten, and new keys have their own states again.
 #[tokio::test(start_paused = true)]
 async fn refilled_rate_limits_are_forgotten_for_new_keys() {
     let registry = Registry::new();
@@ -75,7 +75,7 @@ async fn open_breaker_survives_key_churn() {
     }
 }
 
-/// A failure that counts is not forgotten before its time, with either kind of window.
+/// A recorded failure is kept for its window, with either kind of window.
 #[tokio::test(start_paused = true)]
 async fn failures_of_a_closed_breaker_survive_key_churn() {
     let service = CircuitBreakerLayer::new(breaker(64)).unwrap().keyed_by(key).layer(service_fn(serve));
@@ -104,7 +104,7 @@ async fn half_open_breaker_survives_key_churn() {
     assert_eq!(reason(service.clone().oneshot((0, Succeed)).await), Some(Reason::CircuitOpen), "one probe at a time");
 }
 
-/// Long after its break, an open breaker of a host that nobody calls any more makes room for others.
+/// Long after its break, the open breaker of an unused host makes room for others.
 #[tokio::test(start_paused = true)]
 async fn breaker_that_was_open_long_ago_is_forgotten() {
     let config = CircuitBreakerConfig { break_duration: SECOND, max_break: 10 * SECOND, ..breaker(4) };
@@ -119,7 +119,7 @@ async fn breaker_that_was_open_long_ago_is_forgotten() {
     for host in 10..14 {
         drop(service.clone().oneshot((host, Succeed)).await);
     }
-    assert_eq!(layer.handle().snapshots().len(), 1 + 4, "none had to share");
+    assert_eq!(layer.handle().snapshots().len(), 1 + 4, "every key has its own state");
 }
 
 #[tokio::test(start_paused = true)]
@@ -156,7 +156,7 @@ async fn permits_in_use_survive_key_churn() {
     let shedder = LoadShedLayer::new(load_shed(64)).unwrap().keyed_by(key);
     let mut service = shedder.layer(service_fn(serve));
     let mut held: Vec<_> = (0..2).map(|_| Box::pin(service.call((0, Hang)))).collect();
-    assert!(held.iter_mut().all(|call| call.now_or_never().is_none()), "one at work and one that waits");
+    assert!(held.iter_mut().all(|call| call.now_or_never().is_none()), "one in flight and one queued");
     for behaviour in [Succeed, Hang] {
         for other in 1..=256 {
             drop(service.clone().oneshot((other, behaviour)).now_or_never());
@@ -165,9 +165,9 @@ async fn permits_in_use_survive_key_churn() {
     }
 }
 
-/// A key whose calls shared a state takes what is held against it along when there is room for a state of its own.
+/// A key whose calls used a shared state carries the failures of that state along when it gets its own state.
 #[tokio::test(start_paused = true)]
-async fn move_to_a_state_of_its_own_forgives_nothing() {
+async fn move_to_an_own_state_keeps_the_failures() {
     let layer = RateLimitLayer::new(rate(2)).unwrap().keyed_by(key);
     let service = layer.layer(service_fn(serve));
     for key in [1, 2, 7] {
@@ -187,7 +187,7 @@ async fn move_to_a_state_of_its_own_forgives_nothing() {
     drop(held);
     assert_eq!(reason(service.clone().oneshot((7, Succeed)).await), Some(Reason::CircuitOpen));
     advance(2 * HOUR).await;
-    assert!(service.clone().oneshot((7, Succeed)).await.is_ok(), "and ends as it would have");
+    assert!(service.clone().oneshot((7, Succeed)).await.is_ok(), "the call ends as usual");
 
     let attempts = Arc::new(AtomicU32::new(0));
     let counted = Arc::clone(&attempts);
@@ -209,7 +209,7 @@ async fn move_to_a_state_of_its_own_forgives_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn states_stay_within_max_keys_whatever_their_calls_do() {
+async fn states_stay_within_max_keys_for_any_calls() {
     let registry = Registry::new();
     let layer = CircuitBreakerLayer::new(breaker(32)).unwrap().named_in(&registry, "hosts").unwrap().keyed_by(key);
     let mut service = layer.layer(service_fn(serve));
@@ -223,5 +223,5 @@ async fn states_stay_within_max_keys_whatever_their_calls_do() {
     assert_eq!(registry.snapshot().components[0].keys, 32);
     assert!(layer.handle().snapshots().len() <= 1 + 128 + 32);
     let Condition::CircuitBreaker(breaker) = registry.snapshot().components[0].condition else { panic!("a breaker") };
-    assert_eq!(breaker.in_flight as usize, held.len(), "those in shared states are seen, too");
+    assert_eq!(breaker.in_flight as usize, held.len(), "calls in shared states are counted too");
 }

@@ -1,4 +1,4 @@
-//! A key's own code may panic, and may call the layer that it is a key of: neither breaks the layer.
+//! The code of a key may panic, and may call the layer that it is a key of: neither breaks the layer.
 
 use std::cell::Cell;
 use std::future::ready;
@@ -27,11 +27,11 @@ thread_local! {
 
 fn run(code: Code) {
     if PANICS.get() == code && !std::thread::panicking() {
-        panic!("a bug of the user's");
+        panic!("a bug in user code");
     }
 }
 
-/// All of one hash, as is legal.
+/// All keys have one hash, which is legal.
 #[derive(Clone)]
 struct Key(u32);
 
@@ -56,7 +56,8 @@ impl Drop for Key {
     }
 }
 
-/// Calls with each kind of panic, between reloads to fewer keys and to more, and then expects eight keys to be as good as ever.
+/// Makes calls with each kind of panic, between reloads to fewer and to more keys, and then checks that eight keys
+/// work as new.
 fn survives_panics<S>(service: S, reload: impl Fn(usize))
 where
     S: Service<u32, Response = u32, Error = BoxError> + Clone,
@@ -108,7 +109,7 @@ fn panicking_key_leaves_every_layer_whole() {
 thread_local!(static DEPTH: Cell<u32> = const { Cell::new(0) });
 static CALL: OnceLock<Box<dyn Fn() + Send + Sync>> = OnceLock::new();
 
-/// Calls the layer once more from each piece of its code.
+/// Calls the layer again from each part of the key's code.
 fn call_back() {
     if DEPTH.get() == 0 {
         DEPTH.set(1);

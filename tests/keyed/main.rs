@@ -1,12 +1,12 @@
-//! State per key in bounded memory: what calls with other keys can and cannot do to it, and what happens when a key's own code
-//! panics or calls back.
+//! State per key in bounded memory: which effect calls with other keys can have on it, and what happens when the code
+//! of a key panics or calls back.
 #![allow(clippy::disallowed_methods, reason = "tests sleep as users do, in virtual time")]
 
 mod churn;
 mod foreign;
 #[cfg(feature = "http")]
 mod per_authority;
-mod strangers;
+mod shared_states;
 
 use std::future::pending;
 use std::time::Duration;
@@ -23,7 +23,7 @@ const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// What a call asks of the test's service.
+/// How a call ends in the test service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Behaviour {
     Succeed,
@@ -73,12 +73,12 @@ fn bulkhead(max_keys: usize) -> BulkheadConfig {
     BulkheadConfig { max_concurrent: 2, max_waiting: 0, max_hold: 24 * HOUR, max_keys, ..Default::default() }
 }
 
-/// One call at a time, and one that waits.
+/// One call at a time, and one queued.
 fn load_shed(max_keys: usize) -> LoadShedConfig {
     LoadShedConfig { max_in_flight: 1, queue_ratio: 0.0, max_hold: 24 * HOUR, max_keys, ..Default::default() }
 }
 
-/// Two retries, which come back within the hour.
+/// A budget of two retries, which refills within the hour.
 fn retry(max_keys: usize) -> RetryConfig {
     RetryConfig {
         max_attempts: 2,

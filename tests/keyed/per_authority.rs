@@ -12,7 +12,7 @@ use tower::{BoxError, ServiceExt, service_fn};
 
 use crate::{breaker, reason};
 
-/// Hosts whose name begins with "down" fail, and those whose name begins with "slow" never answer.
+/// Hosts whose names begin with "down" fail, and hosts whose names begin with "slow" never answer.
 async fn host<B>(request: Request<B>) -> Result<Response<Full<Bytes>>, BoxError> {
     let host = request.uri().host().unwrap_or_default();
     if host.starts_with("slow") {
@@ -49,7 +49,7 @@ async fn open_breaker_of_a_host_survives_calls_to_many_others() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn dead_host_without_room_cuts_few_others() {
+async fn dead_host_in_a_shared_state_refuses_few_others() {
     let client = stack::client(&config(64)).unwrap().service(service_fn(host));
     let mut held = Vec::new();
     for slow in 0..64 {
@@ -65,5 +65,5 @@ async fn dead_host_without_room_cuts_few_others() {
     for up in 0..200 {
         refused += usize::from(client.clone().oneshot(get(&format!("up{up}"))).await.is_err());
     }
-    assert!(refused < 20, "{refused} of 200 healthy hosts were not called");
+    assert!(refused < 20, "{refused} of 200 healthy hosts were refused");
 }

@@ -1,5 +1,5 @@
-//! The laws of bodies: a reader sees what he would see without any layer, until the call's time is over; and then there is
-//! an end, whether he reads or not.
+//! The laws of bodies: until the deadline a reader sees what it would see without any layer. At the deadline the body
+//! ends, whether it is read or not.
 #![cfg(feature = "http")]
 
 use std::collections::VecDeque;
@@ -44,12 +44,12 @@ macro_rules! every_http_layer {
 }
 
 every_http_layer!(
-    a_reader_sees_what_is_there,
-    an_error_of_the_body_is_returned_as_it_is,
-    a_body_that_is_empty_is_at_its_end,
-    a_body_without_end_is_cut_in_time,
-    dropping_a_body_after_any_poll_gives_everything_back,
-    a_reader_is_woken_as_often_as_there_is_something_to_read,
+    reader_sees_every_frame,
+    error_of_the_body_is_returned_unchanged,
+    empty_body_is_at_its_end,
+    endless_body_is_cut_in_time,
+    body_dropped_at_any_poll_releases_everything,
+    reader_is_woken_once_per_frame,
 );
 
 const MOMENT: Duration = Duration::from_millis(10);
@@ -67,7 +67,7 @@ enum Step {
 
 const WHOLE: [Step; 6] = [Step::Data("one"), Step::Waits, Step::Data("two"), Step::Waits, Step::Waits, Step::Trailers];
 
-/// Does as it is told, then ends. `_alive` is alive as long as it is.
+/// Runs these steps, then ends. `_alive` counts it while it lives.
 struct Script {
     steps: VecDeque<Step>,
     wait: Option<Pin<Box<Sleep>>>,
@@ -124,13 +124,13 @@ impl Drop for Script {
 
 type Held = UnsyncBoxBody<Bytes, BoxError>;
 
-/// A layer around a callee that answers with bodies.
+/// A layer around a service that answers with bodies.
 struct Subject {
     calls: BoxCloneService<Request<Empty<Bytes>>, Response<Held>, BoxError>,
     gauges: Box<dyn Fn() -> Gauges>,
-    /// Who is alive of the bodies.
+    /// Counts the bodies that are alive.
     alive: Arc<()>,
-    /// How long a response can last at most; `None` where nothing is held for it, and so nothing has to end.
+    /// How long a response can last at most; `None` if nothing is held for it, so that nothing has to end.
     longest: Option<Duration>,
 }
 
@@ -157,9 +157,9 @@ impl Subject {
         self.calls.clone().oneshot(Request::new(Empty::new())).await.unwrap().into_body()
     }
 
-    /// How many inner bodies there are.
+    /// The number of inner bodies that are alive.
     fn alive(&self) -> usize {
-        // The subject has one, and so has the callee.
+        // The subject holds one reference, and so does the service.
         Arc::strong_count(&self.alive) - 2
     }
 }
@@ -167,7 +167,7 @@ impl Subject {
 const HOLD: Duration = Duration::from_secs(60);
 const DEADLINE: Duration = Duration::from_secs(2);
 
-/// The callee, which is generic in what it is sent: a retry sends something else.
+/// The service, which is generic in its request body: a retry sends another type.
 macro_rules! callee {
     ($steps:expr, $alive:expr) => {{
         let (steps, alive) = ($steps, Arc::clone(&$alive));
@@ -242,7 +242,7 @@ fn server_stack(steps: &'static [Step]) -> Subject {
     Subject::new(stack, alive, Some(DEADLINE), move || vec![("in flight", handle.in_flight())])
 }
 
-async fn a_reader_sees_what_is_there(layer: fn(&'static [Step]) -> Subject) {
+async fn reader_sees_every_frame(layer: fn(&'static [Step]) -> Subject) {
     let subject = layer(&WHOLE);
     let alive = Arc::new(());
     let mut bare = Script { steps: WHOLE.into_iter().collect(), wait: None, _alive: alive };
@@ -260,23 +260,19 @@ async fn a_reader_sees_what_is_there(layer: fn(&'static [Step]) -> Subject) {
         }
     }
     assert!(body.is_end_stream());
-    assert_eq!(
-        (subject.gauges)(),
-        (layer(&[]).gauges)(),
-        "nothing is held for a body that was read, though it is still there"
-    );
+    assert_eq!((subject.gauges)(), (layer(&[]).gauges)(), "a body that was read to its end holds nothing");
 }
 
-async fn an_error_of_the_body_is_returned_as_it_is(layer: fn(&'static [Step]) -> Subject) {
+async fn error_of_the_body_is_returned_unchanged(layer: fn(&'static [Step]) -> Subject) {
     let subject = layer(&[Step::Data("one"), Step::Waits, Step::Fails]);
     let mut body = subject.body().await;
     body.frame().await.unwrap().unwrap();
     let error = body.frame().await.unwrap().unwrap_err();
     assert_eq!(error.downcast_ref::<Broken>(), Some(&Broken::InCall(7)), "{error}");
-    assert_eq!((subject.gauges)(), (layer(&[]).gauges)(), "it is over");
+    assert_eq!((subject.gauges)(), (layer(&[]).gauges)(), "the call is over");
 }
 
-async fn a_body_that_is_empty_is_at_its_end(layer: fn(&'static [Step]) -> Subject) {
+async fn empty_body_is_at_its_end(layer: fn(&'static [Step]) -> Subject) {
     let subject = layer(&[]);
     let before = (subject.gauges)();
     let body = subject.body().await;
@@ -284,7 +280,7 @@ async fn a_body_that_is_empty_is_at_its_end(layer: fn(&'static [Step]) -> Subjec
     assert_eq!((subject.gauges)(), before);
 }
 
-async fn a_body_without_end_is_cut_in_time(layer: fn(&'static [Step]) -> Subject) {
+async fn endless_body_is_cut_in_time(layer: fn(&'static [Step]) -> Subject) {
     for (steps, reads) in [
         (&[Step::NeverAgain] as &[_], true),
         (&[Step::NeverAgain], false),
@@ -317,7 +313,7 @@ async fn a_body_without_end_is_cut_in_time(layer: fn(&'static [Step]) -> Subject
     }
 }
 
-async fn dropping_a_body_after_any_poll_gives_everything_back(layer: fn(&'static [Step]) -> Subject) {
+async fn body_dropped_at_any_poll_releases_everything(layer: fn(&'static [Step]) -> Subject) {
     for polls in 0..10 {
         let subject = layer(&WHOLE);
         let before = (subject.gauges)();
@@ -334,17 +330,17 @@ async fn dropping_a_body_after_any_poll_gives_everything_back(layer: fn(&'static
     }
 }
 
-async fn a_reader_is_woken_as_often_as_there_is_something_to_read(layer: fn(&'static [Step]) -> Subject) {
+async fn reader_is_woken_once_per_frame(layer: fn(&'static [Step]) -> Subject) {
     let subject = layer(&[Step::Waits, Step::Data("one"), Step::NeverAgain]);
     let mut body = subject.body().await;
     let mut read = Driven::new(async move { while let Some(Ok(_)) = body.frame().await {} });
     assert!(read.poll().is_pending());
     sleep(DEADLINE / 2).await;
-    assert_eq!(read.wakes(), 1, "for the piece that came");
+    assert_eq!(read.wakes(), 1, "for the frame that came");
     read.move_to_another_task();
     assert!(read.poll().is_pending());
     if let Some(longest) = subject.longest {
         read.finish().await;
-        assert!(read.age() <= longest + LATE, "the cut wakes whoever reads now");
+        assert!(read.age() <= longest + LATE, "the cut wakes the present reader");
     }
 }

@@ -1,4 +1,4 @@
-//! Dropping is cancelling: at every await point, it gives back everything at once.
+//! Dropping is cancelling: at every await point, it releases everything at once.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use tokio::time::{advance, sleep, timeout};
 use tower::{Layer, Service};
 
 use crate::drive::Driven;
-use crate::inner::{Answer, Hard, Readiness};
+use crate::inner::{Answer, Difficult, Readiness};
 use crate::subject::{Subject, ready};
 
 const SOON: Duration = Duration::from_millis(10);
@@ -31,9 +31,9 @@ const ANSWERS: [Answer; 6] = [
     Answer::FailsAfter(SOON),
 ];
 
-/// Whether another call takes up room, until some time into ours.
+/// Whether another call occupies the layer, until some time into the tested call.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Company {
+enum OtherCall {
     None,
     ForAWhile,
 }
@@ -42,11 +42,11 @@ enum Company {
 struct Case {
     readiness: Readiness,
     answer: Answer,
-    company: Company,
+    other_call: OtherCall,
 }
 
-/// When a call is dropped: as soon as it was polled, or when it was woken and has not been polled since. It may have
-/// been given something in between.
+/// When a call is dropped: right after a poll, or after a wake-up and before the next poll. In the second case it may
+/// have been granted something in between.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Moment {
     Polled,
@@ -54,52 +54,53 @@ enum Moment {
 }
 
 every_layer!(
-    dropping_at_any_poll_gives_everything_back,
-    dropping_without_a_poll_gives_everything_back,
+    call_dropped_at_any_poll_releases_everything,
+    unpolled_call_releases_everything,
     gauges_show_a_call_while_it_lasts,
 );
 
-async fn dropping_at_any_poll_gives_everything_back(subject: Subject) {
+async fn call_dropped_at_any_poll_releases_everything(subject: Subject) {
     for readiness in READINESS {
         for answer in ANSWERS {
-            for company in [Company::None, Company::ForAWhile] {
-                let case = Case { readiness, answer, company };
+            for other_call in [OtherCall::None, OtherCall::ForAWhile] {
+                let case = Case { readiness, answer, other_call };
                 for moment in [Moment::Polled, Moment::Woken] {
                     let mut polls = 0;
                     while drop_after(polls, moment, &subject, case).await {
                         polls += 1;
-                        assert!(polls < 100, "{case:?} is never over");
+                        assert!(polls < 100, "{case:?} never completes");
                     }
-                    assert!(polls > 0, "{case:?} was over before it was polled");
+                    assert!(polls > 0, "{case:?} completed before it was polled");
                 }
             }
         }
     }
 }
 
-/// Drops a call after so many polls, and looks that nothing of it is left; false if it was over before.
+/// Drops a call after this many polls and checks that it leaves nothing. Returns false if the call completed before.
 async fn drop_after(polls: usize, moment: Moment, subject: &Subject, case: Case) -> bool {
-    let Case { readiness, answer, company } = case;
+    let Case { readiness, answer, other_call } = case;
     let case = format!("{case:?}, dropped after {polls} polls, when {moment:?}");
     let value = subject.tight().await;
     let alone = value.gauges();
-    let callee = Hard::new(readiness, answer);
+    let callee = Difficult::new(readiness, answer);
     let (census, slots) = (callee.census(), callee.slots());
     let mut service = value.around(callee);
 
-    // The company's call holds our room, and its slot holds up our readiness; both are free after a while.
-    let company = (company == Company::ForAWhile).then(|| (value.occupy().0, Arc::clone(&slots).try_acquire_owned()));
+    // The other call holds the layer's permit, and its slot delays our readiness; both are released after a while.
+    let other_call =
+        (other_call == OtherCall::ForAWhile).then(|| (value.occupy().0, Arc::clone(&slots).try_acquire_owned()));
     let accompanied = value.gauges();
-    let company = tokio::spawn(async move {
-        if company.is_some() {
+    let other_call = tokio::spawn(async move {
+        if other_call.is_some() {
             sleep(2 * SOON).await;
         }
-        drop(company);
+        drop(other_call);
     });
     tokio::task::yield_now().await;
 
     let Ok(readied) = ready(&mut service) else {
-        // A callee that fails to become ready says so in `poll_ready`, and there is no call.
+        // A service that fails to become ready returns the error from `poll_ready`, and there is no call.
         assert_eq!(readiness, Readiness::Fails, "{case}");
         return polls == 0;
     };
@@ -116,29 +117,29 @@ async fn drop_after(polls: usize, moment: Moment, subject: &Subject, case: Case)
     }
     let early = call.age() <= 2 * SOON;
     drop(call);
-    let before = if company.is_finished() { &alone } else { &accompanied };
+    let before = if other_call.is_finished() { &alone } else { &accompanied };
     assert_eq!(value.gauges(), *before, "{case}");
     assert_eq!((census.futures(), census.readied()), (0, 0), "{case}: futures and readied callees");
     assert_eq!(census.called_unready(), 0, "{case}: calls of a callee that was not ready");
 
-    company.abort();
-    let _ = company.await;
+    other_call.abort();
+    let _ = other_call.await;
     assert_eq!(value.gauges(), alone, "{case}");
     assert_eq!(slots.available_permits(), 1, "{case}: slots of the callee");
     let says_nothing = early && !over && !matches!(answer, Answer::Fails | Answer::FailsAfter(_));
-    if subject.has_room_again && says_nothing {
-        assert!(value.serves(), "{case}: there is no room at once");
+    if subject.returns_permits && says_nothing {
+        assert!(value.serves(), "{case}: the layer has no free permit");
     }
     advance(Duration::from_secs(3600)).await;
-    assert!(value.serves(), "{case}: no call is served any more");
+    assert!(value.serves(), "{case}: later calls are not served");
     !over
 }
 
-async fn dropping_without_a_poll_gives_everything_back(subject: Subject) {
+async fn unpolled_call_releases_everything(subject: Subject) {
     let value = subject.tight().await;
     let before = value.gauges();
     for _ in 0..100 {
-        let callee = Hard::new(Readiness::AtOnce, Answer::AtOnce);
+        let callee = Difficult::new(Readiness::AtOnce, Answer::AtOnce);
         let mut service = value.around(callee);
         drop(ready(&mut service).unwrap().call(7));
         assert_eq!(value.gauges(), before);
@@ -147,15 +148,15 @@ async fn dropping_without_a_poll_gives_everything_back(subject: Subject) {
     assert!(value.serves());
 }
 
-/// What a dropped call has paid is what it has sent, and no more.
+/// A dropped call pays for the attempts that it sent, and for no more.
 #[tokio::test(start_paused = true)]
-async fn a_retry_that_is_dropped_before_it_is_sent_costs_nothing() {
+async fn retry_dropped_before_it_is_sent_costs_nothing() {
     let budget = BudgetConfig { ratio: 0.0, reserve_per_second: 0.001, ..BudgetConfig::default() };
     for readiness in [Readiness::AtOnce, Readiness::AfterPolls(2), Readiness::After(SOON)] {
         for answer in [Answer::Fails, Answer::FailsAfter(SOON), Answer::PanicsInPoll] {
             for polls in 0..20 {
                 let layer = RetryLayer::new(RetryConfig { budget: budget.clone(), ..RetryConfig::default() }).unwrap();
-                let callee = Hard::new(readiness, answer);
+                let callee = Difficult::new(readiness, answer);
                 let census = callee.census();
                 let mut call = Driven::new(layer.layer(callee).call(7));
                 for _ in 0..polls {

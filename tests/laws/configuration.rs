@@ -1,4 +1,4 @@
-//! Illegal configuration cannot be built: every fault is found at once, and each is named by the path of its field.
+//! An illegal configuration cannot be built: all faults are found at once, each with the path of its field.
 
 use std::fmt::Debug;
 use std::time::Duration;
@@ -13,12 +13,12 @@ use seawall::retry::{Backoff, Budget, BudgetConfig, Growth, RetryConfig, RetryLa
 use tokio::time::timeout;
 use tower::{Layer, ServiceBuilder, ServiceExt};
 
-use crate::inner::{Answer, Hard, Readiness};
+use crate::inner::{Answer, Difficult, Readiness};
 
-/// A unit mistaken, or arithmetic gone wrong: too long for any wait.
+/// A mistaken unit, or an arithmetic error: too long for any wait.
 const ABSURD: Duration = Duration::MAX;
 
-/// The paths of all that is wrong.
+/// The paths of all faults.
 fn faults<L>(built: Result<L, InvalidConfig>) -> Vec<String> {
     match built {
         Ok(_) => Vec::new(),
@@ -29,7 +29,7 @@ fn faults<L>(built: Result<L, InvalidConfig>) -> Vec<String> {
     }
 }
 
-/// One thing wrong with the defaults is one fault, by its path; and the defaults are not at fault.
+/// One illegal value among the defaults is one fault, with its path; the defaults have no fault.
 fn fault<C, L>(path: &str, layer: fn(C) -> Result<L, InvalidConfig>, spoil: impl Fn(&mut C))
 where
     C: Default + Clone + Debug,
@@ -41,7 +41,7 @@ where
 }
 
 #[test]
-fn a_deadline_needs_a_timeout_that_can_be_waited_for() {
+fn every_fault_of_a_deadline_is_found() {
     assert_eq!(faults(DeadlineLayer::new(Duration::ZERO)), ["timeout"]);
     assert_eq!(faults(DeadlineLayer::new(ABSURD)), ["timeout"]);
     assert_eq!(faults(DeadlineLayer::new(Duration::from_nanos(1))), [""; 0]);
@@ -200,9 +200,9 @@ fn every_fault_of_a_load_shed_is_found() {
     assert_eq!(faults(layer(all)), ["max_in_flight", "queue_ratio", "max_wait"]);
 }
 
-/// The longest durations there are overflow nothing, whatever the callee does.
+/// The longest durations overflow nothing, whatever the service does.
 #[tokio::test(start_paused = true)]
-async fn the_longest_durations_overflow_nothing() {
+async fn longest_durations_overflow_nothing() {
     const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
     const DAY: Duration = Duration::from_secs(24 * 3600);
     let retry = RetryConfig {
@@ -250,7 +250,7 @@ async fn the_longest_durations_overflow_nothing() {
     let (breaker, load_shed) = (CircuitBreakerLayer::new(breaker).unwrap(), LoadShedLayer::new(load_shed).unwrap());
     let deadline = DeadlineLayer::new(LONGEST).unwrap();
     for answer in [Answer::AtOnce, Answer::AfterPolls(2), Answer::Fails, Answer::Never] {
-        let callee = || Hard::new(Readiness::AfterPolls(1), answer);
+        let callee = || Difficult::new(Readiness::AfterPolls(1), answer);
         let stack = ServiceBuilder::new()
             .layer(load_shed.clone())
             .layer(deadline.clone())

@@ -1,4 +1,4 @@
-//! Drives a future poll by poll, in virtual time, and counts what it takes; or drives it where there is no time left.
+//! Drives a future poll by poll in virtual time and counts polls and wake-ups, also after the deadline has passed.
 
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -16,10 +16,10 @@ use tower::{BoxError, Layer, ServiceExt, service_fn};
 
 use crate::inner::assert_no_lock_is_held;
 
-/// Far beyond any bound there is. A call that is still not over waits for ever.
+/// Far beyond any bound. A call that is not over by then waits for ever.
 const FOR_EVER: Duration = Duration::from_secs(24 * 3600);
 
-/// Nobody needs that many polls. A call that does spins.
+/// No call needs this many polls. A call that takes more spins.
 const TOO_MANY_POLLS: usize = 10_000;
 
 #[derive(Debug)]
@@ -46,7 +46,7 @@ impl Drop for Flag {
     }
 }
 
-/// A future in the hands of a test. It is polled when it was woken, and never otherwise.
+/// A future that is polled only after it was woken.
 pub(crate) struct Driven<F> {
     future: Pin<Box<tokio::task::Unconstrained<F>>>,
     flag: Arc<Flag>,
@@ -65,7 +65,7 @@ impl<F: Future> Driven<F> {
         Self { future: Box::pin(unconstrained(future)), flag: Flag::raised(), polls: 0, since: Instant::now() }
     }
 
-    /// Moves it to another task: whoever has its waker wakes nobody any more.
+    /// Moves the future to another task: wakers from earlier polls wake nothing.
     pub(crate) fn move_to_another_task(&mut self) {
         self.flag = Flag::raised();
     }
@@ -74,17 +74,17 @@ impl<F: Future> Driven<F> {
         self.polls
     }
 
-    /// How often its waker was used.
+    /// How often the current waker was used.
     pub(crate) fn wakes(&self) -> usize {
         self.flag.wakes.load(Ordering::SeqCst)
     }
 
-    /// The time since it was made.
+    /// The time since the future was made.
     pub(crate) fn age(&self) -> Duration {
         self.since.elapsed()
     }
 
-    /// Polls it once, woken or not.
+    /// Polls once, woken or not.
     pub(crate) fn poll(&mut self) -> Poll<F::Output> {
         self.polls += 1;
         assert!(self.polls < TOO_MANY_POLLS, "it spins");
@@ -92,7 +92,7 @@ impl<F: Future> Driven<F> {
         self.future.as_mut().poll(&mut Context::from_waker(&Waker::from(Arc::clone(&self.flag))))
     }
 
-    /// Polls it once, and says whether that panicked.
+    /// Polls once, and returns whether that panicked.
     pub(crate) fn poll_panics(&mut self) -> bool {
         catch_unwind(AssertUnwindSafe(|| {
             let _ = self.poll();
@@ -100,7 +100,7 @@ impl<F: Future> Driven<F> {
         .is_err()
     }
 
-    /// Waits until it is woken. It is from the beginning, until it is polled.
+    /// Waits until the future is woken. A future that was never polled counts as woken.
     pub(crate) fn woken(&self) -> impl Future<Output = ()> + use<F> {
         let flag = Arc::clone(&self.flag);
         poll_fn(move |cx| {
@@ -109,25 +109,25 @@ impl<F: Future> Driven<F> {
         })
     }
 
-    /// Waits until it is woken, and then polls it once.
+    /// Waits until the future is woken, and then polls it once.
     pub(crate) async fn step(&mut self) -> Poll<F::Output> {
-        timeout(FOR_EVER, self.woken()).await.expect("nobody wakes it: it waits for ever");
+        timeout(FOR_EVER, self.woken()).await.expect("nothing wakes the call: it waits for ever");
         self.poll()
     }
 
-    /// Drives it to its end.
+    /// Drives the future to completion.
     pub(crate) async fn finish(&mut self) -> F::Output {
         loop {
             if let Poll::Ready(output) = self.step().await {
                 return output;
             }
-            // Whatever else is to run at this instant runs before the next poll.
+            // Other tasks that can run at this instant run before the next poll.
             tokio::task::yield_now().await;
         }
     }
 }
 
-/// Runs `body` where a deadline has been inherited, and has passed.
+/// Runs `body` under an inherited deadline that has passed.
 pub(crate) async fn past_its_deadline<F>(body: F) -> F::Output
 where
     F: Future<Output: Send> + Send + 'static,

@@ -1,28 +1,28 @@
-//! The callee's own answer and error come out as they are.
+//! Answers and errors of the inner service come out unchanged.
 
 use std::time::Duration;
 
 use tower::{BoxError, Service};
 
 use crate::drive::Driven;
-use crate::inner::{Answer, Broken, Hard, Readiness};
+use crate::inner::{Answer, Broken, Difficult, Readiness};
 use crate::subject::{Subject, ready};
 
 every_layer!(
-    an_error_of_the_callee_comes_out_as_it_is,
-    an_error_of_the_callee_s_readiness_comes_out_as_it_is,
-    an_answer_comes_out_however_long_the_way,
+    inner_error_is_returned_unchanged,
+    inner_readiness_error_is_returned_unchanged,
+    answer_is_returned_after_any_number_of_polls,
 );
 
 fn broken(error: &BoxError) -> Option<Broken> {
     error.downcast_ref().copied()
 }
 
-async fn an_error_of_the_callee_comes_out_as_it_is(subject: Subject) {
+async fn inner_error_is_returned_unchanged(subject: Subject) {
     for readiness in [Readiness::AtOnce, Readiness::AfterPolls(2), Readiness::Slots] {
         for answer in [Answer::Fails, Answer::FailsAfter(Duration::from_millis(10))] {
             for value in [subject.default(), subject.tight().await] {
-                let callee = Hard::new(readiness, answer);
+                let callee = Difficult::new(readiness, answer);
                 let census = callee.census();
                 let mut service = value.around(callee);
                 let call = ready(&mut service).unwrap().call(7);
@@ -34,22 +34,22 @@ async fn an_error_of_the_callee_comes_out_as_it_is(subject: Subject) {
     }
 }
 
-async fn an_error_of_the_callee_s_readiness_comes_out_as_it_is(subject: Subject) {
+async fn inner_readiness_error_is_returned_unchanged(subject: Subject) {
     for value in [subject.default(), subject.tight().await] {
-        let mut service = value.around(Hard::new(Readiness::Fails, Answer::AtOnce));
+        let mut service = value.around(Difficult::new(Readiness::Fails, Answer::AtOnce));
         let error = ready(&mut service).err().unwrap();
         assert_eq!(broken(&error), Some(Broken::WhenPolledReady), "{error}");
-        // Called all the same, it fails the same way.
+        // Called without being ready, it fails in the same way.
         let error = Driven::new(service.call(7)).finish().await.unwrap_err();
         assert_eq!(broken(&error), Some(Broken::WhenPolledReady), "{error}");
     }
 }
 
-async fn an_answer_comes_out_however_long_the_way(subject: Subject) {
+async fn answer_is_returned_after_any_number_of_polls(subject: Subject) {
     for readiness in [Readiness::AtOnce, Readiness::AfterPolls(5), Readiness::After(Duration::from_millis(10))] {
         for answer in [Answer::AtOnce, Answer::AfterPolls(5), Answer::After(Duration::from_millis(10))] {
             for value in [subject.default(), subject.tight().await] {
-                let callee = Hard::new(readiness, answer);
+                let callee = Difficult::new(readiness, answer);
                 let census = callee.census();
                 let mut service = value.around(callee);
                 let call = ready(&mut service).unwrap().call(7);

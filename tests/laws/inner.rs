@@ -1,5 +1,5 @@
-//! The inner services of the laws: every way in which a callee can be hard to live with, and a census of what is left
-//! of it.
+//! The inner services of the laws: every difficult way in which a service can behave, and counts of what is left of
+//! it.
 
 use std::fmt;
 use std::future::Future;
@@ -15,29 +15,30 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Sleep;
 use tower::Service;
 
-/// Called by all code of the laws that is foreign to the library. Counted in builds with debug assertions only.
+/// Called from all foreign code of the laws. Counts only in builds with debug assertions.
 pub(crate) fn assert_no_lock_is_held() {
     assert!(seawall::locks_held() == 0 || std::thread::panicking(), "foreign code runs under a lock of the library");
 }
 
-/// How a callee becomes ready. Each clone has to become so by itself.
+/// How a service becomes ready. Each clone has to become ready by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Readiness {
     AtOnce,
-    /// Pending that many times, with a wake-up each.
+    /// Pending this many times, with a wake-up each.
     AfterPolls(usize),
     After(Duration),
     Never,
-    /// As `tower::buffer` does: `poll_ready` reserves one of so many slots, and an idle readied value strands it.
+    /// Like `tower::buffer`: `poll_ready` reserves one of a number of slots, and an idle readied value strands its
+    /// slot.
     Slots,
     Fails,
 }
 
-/// How a callee answers.
+/// How a service answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
     AtOnce,
-    /// Pending that many times, with a wake-up each.
+    /// Pending this many times, with a wake-up each.
     AfterPolls(usize),
     After(Duration),
     Never,
@@ -47,11 +48,11 @@ pub(crate) enum Answer {
     PanicsInPoll,
 }
 
-/// The callee's own error, which no layer may replace.
+/// The service's own error, which no layer may replace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Broken {
     WhenPolledReady,
-    /// With the number of the call that failed, 0 being the first.
+    /// With the number of the failed call, from 0.
     InCall(usize),
 }
 
@@ -63,7 +64,7 @@ impl fmt::Display for Broken {
 
 impl std::error::Error for Broken {}
 
-/// What is alive of a callee and of all its clones, and what was done to it.
+/// What is alive of a service and all its clones, and how often it was used.
 #[derive(Debug, Default)]
 pub(crate) struct Census {
     calls: AtomicUsize,
@@ -74,33 +75,33 @@ pub(crate) struct Census {
 }
 
 impl Census {
-    /// How many calls there have been.
+    /// The number of calls so far.
     pub(crate) fn calls(&self) -> usize {
         self.calls.load(Ordering::SeqCst)
     }
 
-    /// How many calls are going on.
+    /// The number of calls in progress.
     pub(crate) fn futures(&self) -> usize {
         self.futures.load(Ordering::SeqCst)
     }
 
-    /// How many values are ready and have not been called.
+    /// The number of values that are ready and have not been called.
     pub(crate) fn readied(&self) -> usize {
         self.readied.load(Ordering::SeqCst)
     }
 
-    /// How often any value was asked whether it is ready.
+    /// How often `poll_ready` was called on any value.
     pub(crate) fn polled_ready(&self) -> usize {
         self.polled_ready.load(Ordering::SeqCst)
     }
 
-    /// How many calls there have been of a value that had not said that it is ready.
+    /// The number of calls on a value that was not ready.
     pub(crate) fn called_unready(&self) -> usize {
         self.called_unready.load(Ordering::SeqCst)
     }
 }
 
-/// One more in a count, for as long as it lives.
+/// One more in a count, for as long as this lives.
 #[derive(Debug)]
 struct Counted(Arc<Census>, fn(&Census) -> &AtomicUsize);
 
@@ -120,14 +121,14 @@ impl Drop for Counted {
 
 type Asking = Pin<Box<dyn Future<Output = Option<OwnedSemaphorePermit>> + Send>>;
 
-/// What one value has been told by its own `poll_ready`.
+/// The last result of a value's own `poll_ready`.
 enum State {
     Unready { polls: usize, asking: Option<Asking> },
     Ready { _counted: Counted, slot: Option<OwnedSemaphorePermit> },
 }
 
-/// A callee that is hard to live with.
-pub(crate) struct Hard {
+/// A service that behaves in a difficult way.
+pub(crate) struct Difficult {
     readiness: Readiness,
     plan: Arc<dyn Fn(usize) -> Answer + Send + Sync>,
     census: Arc<Census>,
@@ -135,12 +136,12 @@ pub(crate) struct Hard {
     state: State,
 }
 
-impl Hard {
+impl Difficult {
     pub(crate) fn new(readiness: Readiness, answer: Answer) -> Self {
         Self::scripted(readiness, move |_| answer)
     }
 
-    /// A callee whose answers follow a plan by the number of the call, 0 being the first.
+    /// A service whose answers depend on the number of the call, from 0.
     pub(crate) fn scripted(readiness: Readiness, plan: impl Fn(usize) -> Answer + Send + Sync + 'static) -> Self {
         Self {
             readiness,
@@ -155,14 +156,14 @@ impl Hard {
         Arc::clone(&self.census)
     }
 
-    /// The slots that `Readiness::Slots` reserves: one, unless this is given more.
+    /// The slots that `Readiness::Slots` reserves: one by default.
     pub(crate) fn slots(&self) -> Arc<Semaphore> {
         Arc::clone(&self.slots)
     }
 }
 
 /// Clones start unready, as clones of services do.
-impl Clone for Hard {
+impl Clone for Difficult {
     fn clone(&self) -> Self {
         assert_no_lock_is_held();
         Self {
@@ -175,7 +176,7 @@ impl Clone for Hard {
     }
 }
 
-impl Service<u32> for Hard {
+impl Service<u32> for Difficult {
     type Response = u32;
     type Error = Broken;
     type Future = Answering;
@@ -243,7 +244,7 @@ impl Service<u32> for Hard {
     }
 }
 
-/// The answer of a [`Hard`] callee. It is not `Unpin`, and sees to it that it is never moved between two polls.
+/// The answer future of a [`Difficult`] service. It is `!Unpin`, and checks that it is never moved between two polls.
 #[pin_project]
 pub(crate) struct Answering {
     request: u32,

@@ -1,4 +1,4 @@
-//! The callee is judged for its own time only: no wait of ours is in any sample, and no lack of time of the caller's.
+//! The dependency is judged for its own time only: no sample includes a wait of ours or a caller's lack of time.
 
 use std::time::Duration;
 
@@ -11,12 +11,12 @@ use tower::layer::util::Identity;
 use tower::{BoxError, Layer, Service, ServiceExt};
 
 use crate::drive::{Driven, past_its_deadline};
-use crate::inner::{Answer, Hard, Readiness};
+use crate::inner::{Answer, Difficult, Readiness};
 
 const SECOND: Duration = Duration::from_secs(1);
 const QUICK: Duration = Duration::from_millis(20);
 const AS_USUAL: Answer = Answer::After(QUICK);
-/// What no quick callee takes, and every wait of these tests does.
+/// Longer than any quick answer, and shorter than every wait of these tests.
 const SLOW: Duration = Duration::from_millis(500);
 
 fn breaker() -> CircuitBreakerLayer {
@@ -24,11 +24,11 @@ fn breaker() -> CircuitBreakerLayer {
         .unwrap()
 }
 
-/// Fifty calls at once through a breaker and, further in, a layer that makes them wait. Looks at the breaker all the
-/// while, and returns how it looks in the end.
-async fn crowd<L>(within: L, callee: Hard, patience: Duration) -> Snapshot
+/// Sends fifty calls at once through a breaker and, further in, a layer that makes them wait. Checks the breaker all
+/// the time, and returns its final snapshot.
+async fn crowd<L>(within: L, callee: Difficult, patience: Duration) -> Snapshot
 where
-    L: Layer<Hard>,
+    L: Layer<Difficult>,
     L::Service: Service<u32, Response = u32, Error: Into<BoxError>, Future: Send> + Clone + Send + 'static,
 {
     let breaker = breaker();
@@ -44,9 +44,9 @@ where
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_callee_that_is_slow_itself_opens_the_breaker() {
+async fn slow_dependency_opens_the_breaker() {
     let breaker = breaker();
-    let service = breaker.layer(Hard::new(Readiness::AtOnce, Answer::After(2 * SLOW)));
+    let service = breaker.layer(Difficult::new(Readiness::AtOnce, Answer::After(2 * SLOW)));
     let calls: Vec<_> = (0..50).map(|n| tokio::spawn(service.clone().oneshot(n))).collect();
     for call in calls {
         let _ = call.await.unwrap();
@@ -55,19 +55,20 @@ async fn a_callee_that_is_slow_itself_opens_the_breaker() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_wait_for_readiness_is_no_time_of_the_callee_s() {
-    let callee = Hard::new(Readiness::After(4 * SLOW), AS_USUAL);
+async fn wait_for_readiness_is_no_time_of_the_dependency() {
+    let callee = Difficult::new(Readiness::After(4 * SLOW), AS_USUAL);
     let end = crowd(Identity::new(), callee, 60 * SECOND).await;
     assert_eq!((end.state, end.calls, end.slow), (State::Closed, 50, 0));
-    // One slot, for which all of them wait in turn.
-    let callee = Hard::new(Readiness::Slots, AS_USUAL);
+    // All calls wait in turn for one slot.
+    let callee = Difficult::new(Readiness::Slots, AS_USUAL);
     let end = crowd(Identity::new(), callee, 60 * SECOND).await;
     assert_eq!((end.state, end.calls, end.slow), (State::Closed, 50, 0));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_wait_for_another_attempt_is_no_time_of_the_callee_s() {
-    let callee = Hard::scripted(Readiness::AtOnce, |call| if call < 5 { Answer::FailsAfter(QUICK) } else { AS_USUAL });
+async fn backoff_is_no_time_of_the_dependency() {
+    let callee =
+        Difficult::scripted(Readiness::AtOnce, |call| if call < 5 { Answer::FailsAfter(QUICK) } else { AS_USUAL });
     let backoff = Backoff { jitter: Jitter::None, ..Backoff::constant(4 * SLOW) };
     let retry = RetryLayer::new(RetryConfig { backoff, ..RetryConfig::default() }).unwrap();
     let end = crowd(retry, callee, 60 * SECOND).await;
@@ -75,30 +76,32 @@ async fn a_wait_for_another_attempt_is_no_time_of_the_callee_s() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_wait_in_a_queue_is_no_time_of_the_callee_s() {
+async fn wait_in_a_queue_is_no_time_of_the_dependency() {
     let bulkhead = BulkheadConfig { max_concurrent: 1, max_wait: 60 * SECOND, ..BulkheadConfig::default() };
-    let end = crowd(BulkheadLayer::new(bulkhead).unwrap(), Hard::new(Readiness::AtOnce, AS_USUAL), 60 * SECOND).await;
+    let end =
+        crowd(BulkheadLayer::new(bulkhead).unwrap(), Difficult::new(Readiness::AtOnce, AS_USUAL), 60 * SECOND).await;
     assert_eq!((end.state, end.calls, end.slow), (State::Closed, 50, 0));
     let load_shed = LoadShedConfig { max_in_flight: 1, queue_ratio: 100.0, ..LoadShedConfig::default() };
-    let end = crowd(LoadShedLayer::new(load_shed).unwrap(), Hard::new(Readiness::AtOnce, AS_USUAL), 60 * SECOND).await;
+    let end =
+        crowd(LoadShedLayer::new(load_shed).unwrap(), Difficult::new(Readiness::AtOnce, AS_USUAL), 60 * SECOND).await;
     assert_eq!((end.state, end.calls, end.slow), (State::Closed, 50, 0));
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_gives_up_in_a_queue_of_ours_says_nothing_of_the_callee() {
-    let callee = Hard::new(Readiness::Slots, AS_USUAL);
+async fn call_dropped_in_a_queue_is_no_evidence() {
+    let callee = Difficult::new(Readiness::Slots, AS_USUAL);
     let _taken = callee.slots().try_acquire_owned();
     let end = crowd(Identity::new(), callee, 4 * SLOW).await;
     assert_eq!((end.state, end.slow), (State::Closed, 0));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_that_had_no_time_says_nothing_of_the_callee() {
+async fn call_without_time_is_no_evidence() {
     let breaker = breaker();
     let handle = breaker.handle();
     past_its_deadline(async move {
         for _ in 0..100 {
-            let mut service = breaker.layer(Hard::new(Readiness::AtOnce, AS_USUAL));
+            let mut service = breaker.layer(Difficult::new(Readiness::AtOnce, AS_USUAL));
             assert!(Driven::new(service.call(7)).finish().await.is_err());
         }
     })

@@ -1,4 +1,4 @@
-//! The layers that are under the laws, and the full stack of a client and of a server.
+//! The layers under the laws, and the full stacks of a client and of a server.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use tokio::time::advance;
 use tower::{BoxError, Service, ServiceBuilder};
 
 use crate::drive::Driven;
-use crate::inner::{Answer, Hard, Readiness, assert_no_lock_is_held};
+use crate::inner::{Answer, Difficult, Readiness, assert_no_lock_is_held};
 use crate::subject::{Gauges, POISON, Subject, Value};
 
 const HOLD: Duration = Duration::from_secs(60);
@@ -27,20 +27,20 @@ pub(crate) fn deadline() -> Subject {
         prepare: None,
         longest: Duration::from_secs(2),
         refuses: false,
-        has_room_again: true,
+        returns_permits: true,
         classifies: true,
     }
 }
 
 pub(crate) fn retry() -> Subject {
-    // What a retry holds is a part of its budget, and budgets have a law of their own.
+    // A retry holds only a part of its budget; separate tests cover budgets.
     Subject {
         as_configured_by_default: || Value::new(default_retry(), Vec::new),
         as_tight_as_can_be: || Value::new(tight_retry(), Vec::new),
         prepare: None,
         longest: HOLD,
         refuses: false,
-        has_room_again: true,
+        returns_permits: true,
         classifies: true,
     }
 }
@@ -52,17 +52,17 @@ pub(crate) fn circuit_breaker() -> Subject {
         prepare: None,
         longest: HOLD,
         refuses: true,
-        has_room_again: true,
+        returns_permits: true,
         classifies: true,
     }
 }
 
-/// The same where there is room for one probe only.
+/// The same with a single probe slot.
 pub(crate) fn half_open() -> Subject {
     async fn half_opened(value: &Value) {
-        let mut service = value.around(Hard::new(Readiness::AtOnce, Answer::Fails));
+        let mut service = value.around(Difficult::new(Readiness::AtOnce, Answer::Fails));
         assert!(Driven::new(service.call(0)).finish().await.is_err());
-        assert!(value.occupy().1.is_some(), "it has opened");
+        assert!(value.occupy().1.is_some(), "the breaker is open");
         advance(BREAK).await;
     }
     Subject { prepare: Some(|value| Box::pin(half_opened(value))), ..circuit_breaker() }
@@ -83,7 +83,7 @@ pub(crate) fn bulkhead() -> Subject {
         prepare: None,
         longest: HOLD,
         refuses: true,
-        has_room_again: true,
+        returns_permits: true,
         classifies: true,
     }
 }
@@ -103,8 +103,8 @@ pub(crate) fn rate_limit() -> Subject {
         prepare: None,
         longest: HOLD,
         refuses: true,
-        // What was let pass has passed.
-        has_room_again: false,
+        // A permit of a rate limit that was used is not returned.
+        returns_permits: false,
         classifies: false,
     }
 }
@@ -124,7 +124,7 @@ pub(crate) fn load_shed() -> Subject {
         prepare: None,
         longest: HOLD,
         refuses: true,
-        has_room_again: true,
+        returns_permits: true,
         classifies: true,
     }
 }
@@ -154,7 +154,7 @@ pub(crate) fn client_stack() -> Subject {
         prepare: None,
         longest: Duration::from_secs(2),
         refuses: true,
-        has_room_again: true,
+        returns_permits: true,
         classifies: true,
     }
 }
@@ -176,7 +176,7 @@ pub(crate) fn server_stack() -> Subject {
         prepare: None,
         longest: Duration::from_secs(2),
         refuses: true,
-        has_room_again: true,
+        returns_permits: true,
         classifies: true,
     }
 }
@@ -193,7 +193,7 @@ fn of_load_shed(handle: &LoadShedHandle) -> Gauges {
     vec![("in flight", handle.in_flight()), ("waiting", handle.waiting())]
 }
 
-/// The defaults have names, and tell what they do; what is tight has none.
+/// The default values are named and publish metrics; the tight values have no name.
 const NAME: &str = "callee";
 
 fn default_deadline() -> DeadlineLayer {
@@ -222,7 +222,7 @@ fn default_load_shed() -> LoadShedLayer {
 
 type Poisoned = FromFn<fn(Result<&u32, &BoxError>) -> Verdict>;
 
-/// The classifier of tight layers. It panics at an answer of its own.
+/// The classifier of tight layers. It panics at the answer [`POISON`].
 fn poisoned() -> Poisoned {
     verdict::from_fn(|result| {
         assert_no_lock_is_held();
@@ -244,7 +244,7 @@ fn tight_retry() -> RetryLayer<Poisoned> {
     RetryLayer::new(config).unwrap().with_classifier(poisoned())
 }
 
-/// One failure opens it, and so many rounds of probes close it that it stays half-open.
+/// One failure opens it, and it needs so many rounds of probes to close that it stays half-open.
 fn tight_circuit_breaker() -> CircuitBreakerLayer<Poisoned> {
     let config = CircuitBreakerConfig {
         consecutive_failures: Some(1),

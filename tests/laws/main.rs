@@ -1,7 +1,7 @@
-//! The laws of the library: each is written once, and holds for every layer and for the full stack of a client and of a
-//! server.
+//! The laws of the library: each is written once, and holds for every layer and for the full stacks of a client and of
+//! a server.
 //!
-//! The callees are the hard ones of `inner`; time is virtual, and chance is seeded.
+//! The inner services are the difficult ones of `inner`; time is virtual, and randomness is seeded.
 #![allow(clippy::disallowed_methods, reason = "tests sleep and look at the clock as users do")]
 
 /// Makes a test of each law for each subject, so that a failure names both.
@@ -28,10 +28,10 @@ mod drive;
 mod errors;
 mod holding;
 mod inner;
-mod late;
 mod latency;
 mod layers;
 mod panics;
 mod readiness;
 mod refusals;
+mod stale;
 mod subject;

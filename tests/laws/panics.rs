@@ -1,4 +1,4 @@
-//! A callee or a classifier that panics takes nothing of ours with it.
+//! A panic in the inner service or in a classifier leaks nothing of ours.
 
 use std::time::Duration;
 
@@ -6,17 +6,17 @@ use tokio::time::advance;
 use tower::Service;
 
 use crate::drive::Driven;
-use crate::inner::{Answer, Hard, Readiness};
+use crate::inner::{Answer, Difficult, Readiness};
 use crate::subject::{POISON, Subject, ready};
 
-every_layer!(a_callee_that_panics_takes_nothing_with_it, a_classifier_that_panics_takes_nothing_with_it);
+every_layer!(panic_in_the_inner_service_leaks_nothing, panic_in_a_classifier_leaks_nothing);
 
-async fn a_callee_that_panics_takes_nothing_with_it(subject: Subject) {
+async fn panic_in_the_inner_service_leaks_nothing(subject: Subject) {
     for readiness in [Readiness::AtOnce, Readiness::AfterPolls(1), Readiness::Slots] {
         for answer in [Answer::PanicsInCall, Answer::PanicsInPoll] {
             let value = subject.tight().await;
             let before = value.gauges();
-            let callee = Hard::new(readiness, answer);
+            let callee = Difficult::new(readiness, answer);
             let (census, slots) = (callee.census(), callee.slots());
             let mut service = value.around(callee);
             for n in 0..20 {
@@ -29,7 +29,7 @@ async fn a_callee_that_panics_takes_nothing_with_it(subject: Subject) {
                 assert!(ended.is_err() || ended.is_ok_and(|answer| answer.is_err()), "{case}");
                 advance(Duration::from_secs(1)).await;
                 // The same, with a caller that catches the panic and keeps the future.
-                service = value.around(Hard::new(readiness, answer));
+                service = value.around(Difficult::new(readiness, answer));
                 ready(&mut service).unwrap();
                 let called = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| Driven::new(service.call(7))));
                 if let Ok(mut call) = called {
@@ -40,32 +40,32 @@ async fn a_callee_that_panics_takes_nothing_with_it(subject: Subject) {
                 assert_eq!(value.gauges(), before, "{case}");
                 assert_eq!((census.futures(), census.readied(), slots.available_permits()), (0, 0, 1), "{case}");
                 advance(Duration::from_secs(3600)).await;
-                assert!(value.serves(), "{case}: no call is served any more");
+                assert!(value.serves(), "{case}: later calls are not served");
             }
         }
     }
 }
 
-async fn a_classifier_that_panics_takes_nothing_with_it(subject: Subject) {
+async fn panic_in_a_classifier_leaks_nothing(subject: Subject) {
     if !subject.classifies {
         return;
     }
     for readiness in [Readiness::AtOnce, Readiness::AfterPolls(1), Readiness::Slots] {
         let value = subject.tight().await;
         let before = value.gauges();
-        let callee = Hard::new(readiness, Answer::AtOnce);
+        let callee = Difficult::new(readiness, Answer::AtOnce);
         let (census, slots) = (callee.census(), callee.slots());
         let mut service = value.around(callee);
         for n in 0..20 {
             let mut call = Driven::new(ready(&mut service).unwrap().call(POISON));
             let panicked = (0..3).any(|_| call.poll_panics());
             assert!(panicked, "{readiness:?}, call {n}");
-            // As unwinding would do, sooner or later.
+            // Unwinding would drop it sooner or later.
             drop(call);
             assert_eq!(value.gauges(), before, "{readiness:?}, call {n}");
             assert_eq!((census.futures(), census.readied(), slots.available_permits()), (0, 0, 1), "{readiness:?}");
             advance(Duration::from_secs(3600)).await;
-            assert!(value.serves(), "{readiness:?}, call {n}: no call is served any more");
+            assert!(value.serves(), "{readiness:?}, call {n}: later calls are not served");
         }
     }
 }

@@ -7,22 +7,22 @@ use tokio::time::advance;
 use tower::Service;
 
 use crate::drive::Driven;
-use crate::inner::{Answer, Hard, Readiness};
+use crate::inner::{Answer, Difficult, Readiness};
 use crate::subject::{Subject, ready};
 
 every_layer!(
-    idle_readied_clones_hold_nothing_of_ours,
+    idle_readied_clones_hold_nothing,
     poll_ready_never_waits_and_never_refuses,
-    the_service_that_was_readied_is_the_one_that_is_called,
+    readied_service_is_the_one_that_is_called,
     clones_start_unready,
-    a_service_that_was_not_readied_is_called_all_the_same,
+    unreadied_service_can_be_called,
     one_service_serves_many_calls,
 );
 
-async fn idle_readied_clones_hold_nothing_of_ours(subject: Subject) {
+async fn idle_readied_clones_hold_nothing(subject: Subject) {
     let value = subject.tight().await;
     let before = value.gauges();
-    let service = value.around(Hard::new(Readiness::AtOnce, Answer::AtOnce));
+    let service = value.around(Difficult::new(Readiness::AtOnce, Answer::AtOnce));
     let mut idle = vec![service; 100];
     for clone in &mut idle {
         assert!(ready(clone).is_ok());
@@ -33,24 +33,24 @@ async fn idle_readied_clones_hold_nothing_of_ours(subject: Subject) {
 
 async fn poll_ready_never_waits_and_never_refuses(subject: Subject) {
     let value = subject.tight().await;
-    let mut service = value.around(Hard::new(Readiness::Never, Answer::Never));
-    assert!(ready(&mut service).is_ok(), "the callee's readiness is waited for in the call");
+    let mut service = value.around(Difficult::new(Readiness::Never, Answer::Never));
+    assert!(ready(&mut service).is_ok(), "the wait for inner readiness is in the call");
     let trouble = value.exhaust().await;
     assert_eq!(trouble.is_some(), subject.refuses);
     for readiness in [Readiness::AtOnce, Readiness::Never, Readiness::Slots] {
-        let mut service = value.around(Hard::new(readiness, Answer::Never));
+        let mut service = value.around(Difficult::new(readiness, Answer::Never));
         assert!(ready(&mut service).is_ok(), "refusals come from the call");
     }
 }
 
-async fn the_service_that_was_readied_is_the_one_that_is_called(subject: Subject) {
+async fn readied_service_is_the_one_that_is_called(subject: Subject) {
     let value = subject.default();
-    let callee = Hard::new(Readiness::Slots, Answer::AtOnce);
+    let callee = Difficult::new(Readiness::Slots, Answer::AtOnce);
     let (census, slots) = (callee.census(), callee.slots());
     let mut service = value.around(callee);
     ready(&mut service).unwrap();
-    assert_eq!(slots.available_permits(), 0, "the readied callee has its slot");
-    // With the only slot taken by the readied value, any other value would wait.
+    assert_eq!(slots.available_permits(), 0, "the readied service holds its slot");
+    // The readied value holds the only slot, so any other value would wait.
     let answer = Driven::new(service.call(7)).poll();
     assert!(matches!(answer, Poll::Ready(Ok(7))), "{answer:?}");
     assert_eq!((census.polled_ready(), census.called_unready()), (1, 0));
@@ -58,7 +58,7 @@ async fn the_service_that_was_readied_is_the_one_that_is_called(subject: Subject
 
 async fn clones_start_unready(subject: Subject) {
     let value = subject.default();
-    let callee = Hard::new(Readiness::Slots, Answer::AtOnce);
+    let callee = Difficult::new(Readiness::Slots, Answer::AtOnce);
     let (census, slots) = (callee.census(), callee.slots());
     slots.add_permits(1);
     let mut service = value.around(callee);
@@ -66,17 +66,17 @@ async fn clones_start_unready(subject: Subject) {
     let mut clone = service.clone();
     assert_eq!(slots.available_permits(), 1, "a clone has no slot yet");
     ready(&mut clone).unwrap();
-    assert_eq!(slots.available_permits(), 0, "and gets its own");
+    assert_eq!(slots.available_permits(), 0, "the clone gets its own slot");
     assert_eq!(Driven::new(clone.call(1)).finish().await.unwrap(), 1);
     assert_eq!(Driven::new(service.call(2)).finish().await.unwrap(), 2);
     assert_eq!((census.calls(), census.called_unready()), (2, 0));
     assert_eq!(slots.available_permits(), 2);
 }
 
-async fn a_service_that_was_not_readied_is_called_all_the_same(subject: Subject) {
+async fn unreadied_service_can_be_called(subject: Subject) {
     let value = subject.default();
     for readiness in [Readiness::AtOnce, Readiness::AfterPolls(3), Readiness::Slots] {
-        let callee = Hard::new(readiness, Answer::AtOnce);
+        let callee = Difficult::new(readiness, Answer::AtOnce);
         let census = callee.census();
         let mut service = value.around(callee);
         assert_eq!(Driven::new(service.call(7)).finish().await.unwrap(), 7, "{readiness:?}");
@@ -88,7 +88,7 @@ async fn one_service_serves_many_calls(subject: Subject) {
     let value = subject.tight().await;
     let before = value.gauges();
     for readiness in [Readiness::AtOnce, Readiness::AfterPolls(1), Readiness::Slots] {
-        let callee = Hard::new(readiness, Answer::AfterPolls(1));
+        let callee = Difficult::new(readiness, Answer::AfterPolls(1));
         let (census, slots) = (callee.census(), callee.slots());
         let mut service = value.around(callee);
         for request in 0..10 {

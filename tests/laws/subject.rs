@@ -1,4 +1,4 @@
-//! What the laws know of a layer: how to put it around a callee, what it counts, and how to bring trouble to it.
+//! What the laws know of a layer: how to wrap a service, what it counts, and how to make it refuse calls.
 
 use std::time::Duration;
 
@@ -9,35 +9,35 @@ use tower::util::BoxCloneService;
 use tower::{BoxError, Layer, Service, ServiceExt};
 
 use crate::drive::Driven;
-use crate::inner::{Answer, Hard, Readiness};
+use crate::inner::{Answer, Difficult, Readiness};
 
-/// A subject around a callee. All the rest of the laws knows no more of a layer than this.
+/// A subject around a service. The laws know nothing else of a layer.
 pub(crate) type Wrapped = BoxCloneService<u32, u32, BoxError>;
 pub(crate) type Call = <Wrapped as Service<u32>>::Future;
 
-/// An answer that the classifier of a tight subject panics at.
+/// The answer at which the classifier of a tight subject panics.
 pub(crate) const POISON: u32 = u32::MAX;
 
-/// What a layer holds at one moment, by name, read through its public handles.
+/// What a layer holds at a moment, by name, read through its public handles.
 pub(crate) type Gauges = Vec<(&'static str, usize)>;
 
-/// One value of a layer, which can be put around any number of callees.
+/// One value of a layer, which can wrap any number of services.
 pub(crate) struct Value {
-    wrap: Box<dyn Fn(Hard) -> Wrapped>,
+    wrap: Box<dyn Fn(Difficult) -> Wrapped>,
     gauges: Box<dyn Fn() -> Gauges>,
 }
 
 impl Value {
     pub(crate) fn new<L>(layer: L, gauges: impl Fn() -> Gauges + 'static) -> Self
     where
-        L: Layer<Hard> + 'static,
+        L: Layer<Difficult> + 'static,
         L::Service: Service<u32, Response = u32, Error = BoxError, Future: Send> + Clone + Send + 'static,
     {
         Self { wrap: Box::new(move |callee| layer.layer(callee).boxed_clone()), gauges: Box::new(gauges) }
     }
 
     /// `Layer::layer` of this value.
-    pub(crate) fn around(&self, callee: Hard) -> Wrapped {
+    pub(crate) fn around(&self, callee: Difficult) -> Wrapped {
         (self.wrap)(callee)
     }
 
@@ -45,9 +45,9 @@ impl Value {
         (self.gauges)()
     }
 
-    /// A call of a callee that never answers, as far as it gets at once.
+    /// A call of a service that never answers, polled once.
     pub(crate) fn occupy(&self) -> (Driven<Call>, Option<Result<u32, BoxError>>) {
-        let mut service = self.around(Hard::new(Readiness::AtOnce, Answer::Never));
+        let mut service = self.around(Difficult::new(Readiness::AtOnce, Answer::Never));
         let mut call = Driven::new(service.call(0));
         let answer = match call.poll() {
             std::task::Poll::Ready(answer) => Some(answer),
@@ -56,11 +56,11 @@ impl Value {
         (call, answer)
     }
 
-    /// Brings trouble until calls are refused: callees that fail, then callees that never answer. The calls that still
-    /// go on are returned, for as long as the trouble shall last; `None` if nothing is ever refused.
+    /// Makes calls that fail, and then calls that never answer, until a call is refused. Returns the calls in flight;
+    /// dropping them ends the state. Returns `None` if nothing is ever refused.
     pub(crate) async fn exhaust(&self) -> Option<Vec<Driven<Call>>> {
         for _ in 0..3 {
-            let mut service = self.around(Hard::new(Readiness::AtOnce, Answer::Fails));
+            let mut service = self.around(Difficult::new(Readiness::AtOnce, Answer::Fails));
             let _ = Driven::new(service.call(0)).finish().await;
         }
         let mut kept = Vec::new();
@@ -68,21 +68,21 @@ impl Value {
             match self.occupy() {
                 (call, None) => kept.push(call),
                 (_, Some(Err(error))) if rejection(&error).is_some() => return Some(kept),
-                (_, Some(answer)) => panic!("a callee that never answers answered {answer:?}"),
+                (_, Some(answer)) => panic!("a service that never answers answered {answer:?}"),
             }
         }
         None
     }
 
-    /// Whether a healthy call gets its answer, now.
+    /// Whether a healthy call gets its answer in one poll.
     pub(crate) fn serves(&self) -> bool {
-        let mut service = self.around(Hard::new(Readiness::AtOnce, Answer::AtOnce));
+        let mut service = self.around(Difficult::new(Readiness::AtOnce, Answer::AtOnce));
         let answer = Driven::new(service.call(7)).poll();
         matches!(answer, std::task::Poll::Ready(Ok(7)))
     }
 }
 
-/// Readies the service. That never waits: what there is to wait for is waited for in the call, where it has a bound.
+/// Readies the service. That never waits: waits happen in the call, where they have a bound.
 pub(crate) fn ready(service: &mut Wrapped) -> Result<&mut Wrapped, BoxError> {
     service.ready().now_or_never().expect("poll_ready waits")
 }
@@ -93,25 +93,25 @@ pub(crate) struct Subject {
     pub(crate) as_configured_by_default: fn() -> Value,
     /// See [`tight`](Self::tight).
     pub(crate) as_tight_as_can_be: fn() -> Value,
-    /// What it takes to bring a tight value into the state that is of interest.
+    /// Brings a tight value into the state to test.
     pub(crate) prepare: Option<fn(&Value) -> LocalBoxFuture<'_, ()>>,
-    /// How long a call can last at most, by default and where no deadline is set.
+    /// How long a call can last at most, by default and without a deadline.
     pub(crate) longest: Duration,
-    /// Whether it ever refuses a call, other than for want of time.
+    /// Whether it ever refuses a call, other than for lack of time.
     pub(crate) refuses: bool,
-    /// Whether there is room again at once when a call is dropped. What a rate limit let pass has passed.
-    pub(crate) has_room_again: bool,
-    /// Whether it asks a classifier what a result means.
+    /// Whether dropping a call returns its permit at once. A rate limit does not return used permits.
+    pub(crate) returns_permits: bool,
+    /// Whether it uses a classifier.
     pub(crate) classifies: bool,
 }
 
 impl Subject {
-    /// As its users get it.
+    /// The default configuration.
     pub(crate) fn default(&self) -> Value {
         (self.as_configured_by_default)()
     }
 
-    /// With as little room as can be configured: one call at a time, one that waits, one failure that opens it.
+    /// The smallest configuration: one call at a time, one queued, and one failure opens it.
     pub(crate) async fn tight(&self) -> Value {
         let value = (self.as_tight_as_can_be)();
         if let Some(prepare) = self.prepare {

@@ -1,4 +1,4 @@
-//! Subscribers of one thread, in a process of several.
+//! Runs a tracing subscriber for one thread in a process with several threads.
 
 use std::sync::OnceLock;
 
@@ -7,8 +7,9 @@ use tracing::{Dispatch, Subscriber};
 
 /// Runs `test` with a subscriber for this thread.
 ///
-/// While there is one subscriber in the process, the thread that reaches an event first decides for all threads whether the event is
-/// of interest, and a thread of another test has no subscriber. So there are always more: then tracing asks all of them.
+/// If there is a single subscriber in the process, the thread that first reaches an event decides for all threads
+/// whether the event is enabled, and a thread of another test has no subscriber. With two further subscribers, tracing
+/// asks every thread's own.
 pub(crate) fn listening<T>(subscriber: impl Subscriber + Send + Sync + 'static, test: impl FnOnce() -> T) -> T {
     static OTHERS: OnceLock<[Dispatch; 2]> = OnceLock::new();
     OTHERS.get_or_init(|| [(), ()].map(|()| Dispatch::new(NoSubscriber::new())));

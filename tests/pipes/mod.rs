@@ -1,5 +1,5 @@
-//! Connections in memory. With sockets a clock that stands still cannot know whether something is on its way; with these it
-//! moves on only when nothing is, and tests take as long on a busy machine as on an idle one.
+//! Connections in memory. A paused clock cannot know whether a socket has data on its way. With pipes it advances only
+//! when nothing is pending, and tests take as long on a busy machine as on an idle one.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -17,12 +17,12 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::mpsc;
 use tower::{BoxError, Service};
 
-/// As much as a socket takes without a reader, or so.
+/// About as much as a socket buffers without a reader.
 const BUFFER: usize = 64 * 1024;
 
 static LISTENERS: Mutex<Option<HashMap<Ipv4Addr, mpsc::UnboundedSender<DuplexStream>>>> = Mutex::new(None);
 
-/// Accepts what is connected to its address, which no network has.
+/// Accepts connections to its address, which is outside of any network.
 #[derive(Debug)]
 pub(crate) struct PipeListener {
     address: Ipv4Addr,
@@ -43,12 +43,12 @@ impl PipeListener {
     }
 
     pub(crate) async fn accept(&mut self) -> DuplexStream {
-        self.connections.recv().await.expect("the other end is in the list")
+        self.connections.recv().await.expect("the sender is in the list")
     }
 }
 
 impl PipeListener {
-    /// All that connect, one after the other.
+    /// All connections, one after the other.
     pub(crate) fn into_stream(self) -> impl futures::Stream<Item = std::io::Result<DuplexStream>> + Send {
         futures::stream::unfold(self, |mut listener| async move { Some((Ok(listener.accept().await), listener)) })
     }
@@ -75,8 +75,8 @@ pub(crate) fn serve(app: axum::Router) -> SocketAddr {
     address
 }
 
-/// An address at which nothing listens, now or later.
-pub(crate) fn nobody() -> SocketAddr {
+/// An address at which nothing ever listens.
+pub(crate) fn unused_address() -> SocketAddr {
     PipeListener::bind().address()
 }
 
@@ -86,7 +86,7 @@ impl Drop for PipeListener {
     }
 }
 
-/// Connects to a pipe, or to a socket of these settings, as the address is of one or the other.
+/// Connects to a pipe, or to a socket with these settings, depending on the address.
 pub(crate) async fn connect(
     address: SocketAddr,
     settings: impl FnOnce(&TcpSocket) -> std::io::Result<()>,
@@ -135,7 +135,7 @@ pub(crate) enum Stream {
 }
 
 impl Stream {
-    /// Lets the other end see a reset when this is dropped. A pipe has none: it just ends.
+    /// Makes the other end see a reset when this is dropped. A pipe cannot reset: it just ends.
     pub(crate) fn reset(&self) {
         if let Self::Socket(socket) = self {
             let _ = socket.set_zero_linger();

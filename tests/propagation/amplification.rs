@@ -1,4 +1,4 @@
-//! Four tiers that retry, one on top of the other, over a last one that is dead.
+//! Four tiers that retry, one above the other, above a dead last tier.
 
 use seawall::retry::BudgetConfig;
 use tokio::io::AsyncReadExt;
@@ -8,7 +8,7 @@ use super::*;
 
 const REQUESTS: usize = 300;
 
-/// Four tiers, each with a client that retries. The reserves of their budgets do not grow with the time that a test takes.
+/// Four tiers, each with a client that retries. The reserves of their budgets do not grow during the test.
 async fn four_tiers(config: RetryConfig, dead: SocketAddr) -> SocketAddr {
     let budget = BudgetConfig { reserve_per_second: 0.001, ..config.budget };
     let config = RetryConfig { budget, ..config };
@@ -19,7 +19,7 @@ async fn four_tiers(config: RetryConfig, dead: SocketAddr) -> SocketAddr {
     below
 }
 
-/// Answers so whatever it is asked, and counts how often that is.
+/// Gives this answer to every request, and counts the requests.
 async fn dead_tier(status: StatusCode) -> (SocketAddr, Count) {
     let attempts = Count::default();
     let count = attempts.clone();
@@ -34,11 +34,11 @@ fn assert_at_most_a_third_more(attempts: usize) {
     let ratio = attempts as f64 / REQUESTS as f64;
     println!("{attempts} attempts for {REQUESTS} requests: {ratio:.3}");
     assert!(ratio <= 1.3, "{ratio} attempts a request");
-    assert!(attempts > REQUESTS, "the tier next to it does retry");
+    assert!(attempts > REQUESTS, "the tier next to the dead tier retries");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_last_tier_that_always_fails_gets_hardly_more_than_its_requests() {
+async fn failing_last_tier_gets_few_additional_attempts() {
     let (dead, attempts) = dead_tier(StatusCode::SERVICE_UNAVAILABLE).await;
     let first = four_tiers(retries(), dead).await;
     let client = bare();
@@ -50,7 +50,7 @@ async fn a_last_tier_that_always_fails_gets_hardly_more_than_its_requests() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn so_does_one_that_closes_each_connection() {
+async fn closing_last_tier_gets_few_additional_attempts() {
     let mut listener = PipeListener::bind();
     let dead = listener.address();
     let attempts = Count::default();
@@ -58,7 +58,7 @@ async fn so_does_one_that_closes_each_connection() {
     tokio::spawn(async move {
         loop {
             let mut stream = listener.accept().await;
-            // A connection that nothing is sent on was opened in advance and is no attempt.
+            // A connection that carries no request was opened in advance, and is no attempt.
             let _ = stream.read(&mut [0; 1024]).await.map(|read| (read > 0).then(|| count.add()));
         }
     });
@@ -71,7 +71,7 @@ async fn so_does_one_that_closes_each_connection() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn so_does_one_that_never_answers() {
+async fn hanging_last_tier_gets_few_additional_attempts() {
     let (begun, dropped) = (Count::default(), Count::default());
     let (began, drops) = (begun.clone(), dropped.clone());
     let dead = tier(move || hang(&began, &drops)).await;
@@ -79,7 +79,7 @@ async fn so_does_one_that_never_answers() {
     let config = RetryConfig { attempt_timeout: Some(Duration::from_millis(700)), budget, ..retries() };
     let first = four_tiers(config, dead).await;
     let client = bare();
-    // Not all at once: each shall get to the last tier, however slow the machine is.
+    // One after another, so that each call reaches the last tier, however slow the machine is.
     for _ in 0..3 {
         let mut calls = JoinSet::new();
         for _ in 0..20 {
@@ -93,12 +93,12 @@ async fn so_does_one_that_never_answers() {
     let ratio = begun.get() as f64 / 60.0;
     println!("{} attempts for 60 requests: {ratio:.3}", begun.get());
     assert!(ratio <= 1.3, "{ratio} attempts a request");
-    assert!(ratio > 0.5, "the last tier is asked: {ratio}");
-    eventually("nothing hangs on", || dropped.get() == begun.get()).await;
+    assert!(ratio > 0.5, "the calls reach the last tier: {ratio}");
+    eventually("every handler was dropped", || dropped.get() == begun.get()).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_tier_whose_time_is_used_up_by_the_one_below_says_so_and_a_slow_one_does_not() {
+async fn timeout_of_the_tier_below_forbids_retries() {
     let (begun, dropped) = (Count::default(), Count::default());
     let (began, drops) = (begun.clone(), dropped.clone());
     let slow = tier(move || hang(&began, &drops)).await;
@@ -108,21 +108,21 @@ async fn a_tier_whose_time_is_used_up_by_the_one_below_says_so_and_a_slow_one_do
         assert_eq!(answer.status, 504);
         assert_eq!(answer.headers.contains_key("x-should-retry"), says_so);
     }
-    eventually("no handler hangs on", || dropped.get() == begun.get()).await;
+    eventually("every handler was dropped", || dropped.get() == begun.get()).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_tier_without_a_retry_passes_the_word_on() {
+async fn tier_without_a_retry_passes_on_do_not_retry() {
     let (dead, attempts) = dead_tier(StatusCode::INTERNAL_SERVER_ERROR).await;
     let third = relay(retrying(RetryLayer::http(retries()).unwrap()), dead).await;
     let second = relay(injecting(), third).await;
     let first = relay(retrying(RetryLayer::http(retries()).unwrap()), second).await;
     assert_eq!(get(&bare(), first).await.unwrap().status, 500);
-    assert_eq!(attempts.get(), 3, "three attempts of the tier next to it, and none of the first");
+    assert_eq!(attempts.get(), 3, "three attempts of the third tier, no retry of the first tier");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_tier_that_makes_one_attempt_leaves_retries_to_the_one_above() {
+async fn tier_with_one_attempt_leaves_retries_to_the_one_above() {
     let (dead, attempts) = dead_tier(StatusCode::INTERNAL_SERVER_ERROR).await;
     let once = RetryConfig { max_attempts: 1, ..retries() };
     let second = relay(retrying(RetryLayer::http(once).unwrap()), dead).await;
@@ -132,7 +132,7 @@ async fn a_tier_that_makes_one_attempt_leaves_retries_to_the_one_above() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_handler_got_over_is_not_held_against_its_answer() {
+async fn failure_behind_a_fallback_does_not_forbid_retries() {
     let dead = tier(|| async { StatusCode::INTERNAL_SERVER_ERROR }).await;
     let client = retrying(RetryLayer::http(retries()).unwrap());
     let fallback = tier(move || {

@@ -1,4 +1,4 @@
-//! Which number travels, and what it does to the budget of the tier that gets it.
+//! Which attempt number travels, and how it affects the budget of the receiving tier.
 
 use std::sync::{Arc, Mutex};
 
@@ -6,7 +6,7 @@ use seawall::retry::{Budget, BudgetConfig};
 
 use super::*;
 
-/// A tier that always fails, and the numbers that the attempts came with.
+/// A tier that always fails, and the attempt numbers that it received.
 async fn failing() -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
     let numbers = Arc::new(Mutex::new(Vec::new()));
     let seen = Arc::clone(&numbers);
@@ -20,17 +20,17 @@ async fn failing() -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn attempts_number_on_from_those_of_the_tier_above() {
+async fn attempt_numbers_continue_from_the_tier_above() {
     let (last, numbers) = failing().await;
     let above = relay(retrying(RetryLayer::http(retries()).unwrap()), last).await;
     send(&bare(), above, &[]).await.unwrap();
     assert_eq!(std::mem::take(&mut *numbers.lock().unwrap()), ["none", "2", "3"]);
     send(&bare(), above, &[("x-envoy-attempt-count", "2")]).await.unwrap();
-    assert_eq!(*numbers.lock().unwrap(), ["2", "3", "4"], "all of them repeat the work that was asked for first");
+    assert_eq!(*numbers.lock().unwrap(), ["2", "3", "4"], "all of them repeat the first attempt of the tier above");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_tier_that_does_not_retry_passes_the_number_on() {
+async fn tier_without_a_retry_passes_on_the_number() {
     let (last, numbers) = failing().await;
     let above = relay(injecting(), last).await;
     send(&bare(), above, &[("x-envoy-attempt-count", "3")]).await.unwrap();
@@ -39,7 +39,7 @@ async fn a_tier_that_does_not_retry_passes_the_number_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_larger_number_that_is_there_already_stays() {
+async fn larger_existing_attempt_number_stays() {
     let (last, numbers) = failing().await;
     let client = retrying(RetryLayer::http(RetryConfig { max_attempts: 2, ..retries() }).unwrap());
     send(&client, last, &[("x-envoy-attempt-count", "2")]).await.unwrap();
@@ -47,7 +47,7 @@ async fn a_larger_number_that_is_there_already_stays() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_another_tier_repeats_earns_no_retries() {
+async fn attempt_of_another_tier_earns_no_retries() {
     let fine = tier(|| async { "fine" }).await;
     let budget = Budget::new(BudgetConfig { reserve_per_second: 0.0, ..BudgetConfig::default() }).unwrap();
     let above = relay(retrying(RetryLayer::http(retries()).unwrap().with_budget(budget.clone())), fine).await;

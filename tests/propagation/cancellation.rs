@@ -1,9 +1,9 @@
-//! A caller that gives up is heard by all tiers.
+//! When a caller drops its call, all tiers drop theirs.
 
 use super::*;
 
 #[tokio::test(start_paused = true)]
-async fn the_last_handler_is_dropped_when_the_first_caller_gives_up() {
+async fn dropping_the_first_call_drops_the_last_handler() {
     let (begun, dropped) = (Count::default(), Count::default());
     let (began, drops) = (begun.clone(), dropped.clone());
     let third = tier(move || hang(&began, &drops)).await;
@@ -15,5 +15,5 @@ async fn the_last_handler_is_dropped_when_the_first_caller_gives_up() {
     assert_eq!(dropped.get(), 0);
     call.abort();
     eventually("the last handler is dropped", || dropped.get() == 1).await;
-    assert_eq!(begun.get(), 1, "nobody tries again for one who has gone");
+    assert_eq!(begun.get(), 1, "no tier retries for a dropped call");
 }

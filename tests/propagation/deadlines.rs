@@ -1,4 +1,4 @@
-//! What each tier sees of the deadline that the first one gave.
+//! How much of the first caller's deadline each tier sees.
 
 use std::sync::{Arc, Mutex};
 
@@ -9,7 +9,7 @@ use seawall::deadline::DeadlineConfig;
 
 use super::*;
 
-/// What each handler sees is left, in the order in which they were called.
+/// The time left that each handler sees, in call order.
 type Seen = Arc<Mutex<Vec<Option<Duration>>>>;
 
 fn see(seen: &Seen) {
@@ -31,7 +31,7 @@ async fn middle(seen: &Seen, below: SocketAddr) -> SocketAddr {
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_of_three_tiers_sees_less_than_the_one_before_with_no_code_of_the_handlers() {
+async fn each_tier_sees_less_time_than_the_one_above() {
     let seen = Seen::default();
     let third = last(&seen).await;
     let second = middle(&seen, third).await;
@@ -40,15 +40,15 @@ async fn each_of_three_tiers_sees_less_than_the_one_before_with_no_code_of_the_h
     let client = whole(stack.service(HyperClient::builder(TokioExecutor::new()).build(Connector)));
 
     assert_eq!(get(&client, first).await.unwrap().status, 200);
-    let seen: Vec<_> = seen.lock().unwrap().iter().map(|left| left.expect("it has a deadline")).collect();
+    let seen: Vec<_> = seen.lock().unwrap().iter().map(|left| left.expect("the handler has a deadline")).collect();
     assert_eq!(seen.len(), 3);
-    assert!(seen[0] <= Duration::from_millis(2995), "an allowance is kept back for the way: {seen:?}");
+    assert!(seen[0] <= Duration::from_millis(2995), "the allowance is subtracted: {seen:?}");
     assert!(seen[1] + Duration::from_millis(5) <= seen[0] && seen[2] + Duration::from_millis(5) <= seen[1], "{seen:?}");
-    assert!(seen[2] > Duration::from_secs(1), "what is left is not much less: {seen:?}");
+    assert!(seen[2] > Duration::from_secs(1), "only little time is lost: {seen:?}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_that_arrives_expired_is_refused_before_the_handler_runs() {
+async fn expired_request_is_refused_before_the_handler_runs() {
     let begun = Count::default();
     let count = begun.clone();
     let address = tier(move || async move { count.add().to_string() }).await;
@@ -61,7 +61,7 @@ async fn a_request_that_arrives_expired_is_refused_before_the_handler_runs() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_handler_is_cut_at_the_deadline_of_its_request() {
+async fn handler_is_cut_at_the_deadline_of_its_request() {
     let (begun, dropped) = (Count::default(), Count::default());
     let (began, drops) = (begun.clone(), dropped.clone());
     let address = tier(move || hang(&began, &drops)).await;
@@ -70,7 +70,7 @@ async fn a_handler_is_cut_at_the_deadline_of_its_request() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_body_that_is_made_while_it_is_sent_has_the_deadline_too() {
+async fn generated_body_sees_the_deadline() {
     let address = tier(|| async {
         let left = async { Ok::<_, BoxError>(format!("{:?}", context::time_left().map(|left| left < LONG / 2))) };
         axum::body::Body::from_stream(futures::stream::once(left))
@@ -80,7 +80,7 @@ async fn a_body_that_is_made_while_it_is_sent_has_the_deadline_too() {
     assert_eq!(answer.body, "Some(true)");
 }
 
-/// The headers that the callee gets from a client with a deadline of three seconds.
+/// The headers that the dependency gets from a client with a deadline of three seconds.
 async fn headers_sent(
     client: impl FnOnce(ServiceBuilder<tower::layer::util::Identity>) -> Client,
     own: &[(&str, &str)],
@@ -98,7 +98,7 @@ fn with_deadline(builder: ServiceBuilder<tower::layer::util::Identity>) -> Clien
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_the_user_wrote_stays_if_it_is_less_and_is_overwritten_if_it_is_more() {
+async fn shorter_timeout_header_stays_and_longer_is_replaced() {
     let less = headers_sent(with_deadline, &[("x-request-timeout-ms", "70")]).await;
     assert_eq!(less["x-request-timeout-ms"], "70");
     for more in [&[("x-request-timeout-ms", "60000")][..], &[("x-request-timeout-ms", "soon")], &[]] {
@@ -111,7 +111,7 @@ async fn what_the_user_wrote_stays_if_it_is_less_and_is_overwritten_if_it_is_mor
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_without_a_deadline_is_left_alone() {
+async fn request_without_a_deadline_gets_no_header() {
     let headers = headers_sent(|_| injecting(), &[]).await;
     assert!(!headers.keys().any(|name| name.as_str().starts_with("x-")), "{headers:?}");
     let own = headers_sent(|_| injecting(), &[("x-request-timeout-ms", "soon")]).await;
@@ -119,7 +119,7 @@ async fn a_request_without_a_deadline_is_left_alone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_short_deadline_is_not_eaten_up_by_the_allowance() {
+async fn allowance_takes_only_a_share_of_a_short_deadline() {
     let tight = |builder: ServiceBuilder<_>| {
         let config = PropagationConfig { allowance: LONG, ..PropagationConfig::default() };
         let stack = builder.layer(DeadlineLayer::http(Duration::from_secs(3)).unwrap());
@@ -131,7 +131,7 @@ async fn a_short_deadline_is_not_eaten_up_by_the_allowance() {
 }
 
 #[test]
-fn a_header_has_one_meaning() {
+fn header_name_used_twice_is_a_fault() {
     let name = http::HeaderName::from_static("x-envoy-attempt-count");
     let headers = seawall::http::propagation::HeaderNames { timeout: name, ..Default::default() };
     let config = PropagationConfig { headers, max_timeout: Duration::ZERO, ..Default::default() };
@@ -140,9 +140,9 @@ fn a_header_has_one_meaning() {
     assert_eq!(paths, ["headers.attempt", "max_timeout"]);
 }
 
-/// What is told to the callee is the time of this attempt, however much longer a body might go on.
+/// The header holds the time of this attempt, although the body may last longer.
 #[tokio::test(start_paused = true)]
-async fn an_attempt_that_has_less_time_than_the_call_says_so() {
+async fn timeout_header_holds_the_time_of_the_attempt() {
     let service = tower::service_fn(|request: Request<Empty<Bytes>>| async move {
         let told = request.headers()["x-request-timeout-ms"].to_str().unwrap().to_owned();
         Ok::<_, BoxError>(Response::new(told))

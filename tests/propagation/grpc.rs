@@ -31,7 +31,7 @@ fn client(below: SocketAddr) -> Client {
     HealthClient::new(inject().layer(channel(below)))
 }
 
-/// What a tier does, the last one of which asks nobody.
+/// What a tier does. The last tier calls no other.
 enum Does {
     Ask(Client),
     /// Through all layers.
@@ -40,7 +40,7 @@ enum Does {
     Fail,
 }
 
-/// What the tiers saw, the first one first.
+/// What the tiers saw, the first tier first.
 #[derive(Clone, Default)]
 struct Seen {
     left: Arc<Mutex<Vec<Option<Duration>>>>,
@@ -62,7 +62,7 @@ impl Health for Tier {
         match does {
             Does::Ask(client) => {
                 let answer = client.clone().check(HealthCheckRequest::default()).await;
-                // An error of its own: nothing of what came from below is in it.
+                // A new error, which contains nothing of the status from below.
                 answer.map_err(|status| Status::new(status.code(), "of the tier below"))
             }
             Does::AskWell(client) => client.clone().check(HealthCheckRequest::default()).await,
@@ -107,7 +107,7 @@ async fn three_tiers(last: Does) -> (SocketAddr, Seen) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_last_of_three_tiers_has_less_than_the_caller_and_is_cancelled_with_it() {
+async fn last_tier_has_less_time_and_is_cancelled_with_the_call() {
     let (first, seen) = three_tiers(Does::Hang).await;
     let stack = ServiceBuilder::new().layer(DeadlineLayer::new(Duration::from_secs(3)).unwrap()).layer(inject());
     let call = async move {
@@ -115,7 +115,7 @@ async fn the_last_of_three_tiers_has_less_than_the_caller_and_is_cancelled_with_
     };
     let call = tokio::spawn(call);
     eventually("the last tier is reached", || seen.begun.get() == 1).await;
-    let left: Vec<_> = seen.left.lock().unwrap().iter().map(|left| left.expect("it has a deadline")).collect();
+    let left: Vec<_> = seen.left.lock().unwrap().iter().map(|left| left.expect("the handler has a deadline")).collect();
     assert_eq!(left.len(), 3);
     assert!(left[0] < Duration::from_secs(3) && left[1] < left[0] && left[2] < left[1], "{left:?}");
     assert_eq!(seen.dropped.get(), 0);
@@ -124,7 +124,7 @@ async fn the_last_of_three_tiers_has_less_than_the_caller_and_is_cancelled_with_
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_timeout_that_tonic_sets_is_inherited_and_kept_where_it_is_shorter() {
+async fn shorter_timeout_of_tonic_is_inherited_and_kept() {
     let (first, seen) = three_tiers(Does::Hang).await;
     let mut request = Request::new(HealthCheckRequest::default());
     request.set_timeout(Duration::from_millis(300));
@@ -133,11 +133,11 @@ async fn a_timeout_that_tonic_sets_is_inherited_and_kept_where_it_is_shorter() {
     assert!(matches!(status.code(), Code::Cancelled | Code::DeadlineExceeded), "{status:?}");
     let left = seen.left.lock().unwrap().clone();
     assert_eq!(left, [300, 295, 290].map(|ms| Some(Duration::from_millis(ms))), "less by the allowance of each hop");
-    eventually("no handler hangs on", || seen.dropped.get() == seen.begun.get()).await;
+    eventually("every handler was dropped", || seen.dropped.get() == seen.begun.get()).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_tier_that_has_spent_its_retries_pushes_back_and_so_do_those_above() {
+async fn exhausted_tier_pushes_back_and_so_do_those_above() {
     let (first, _) = three_tiers(Does::Fail).await;
     let status = client(first).check(HealthCheckRequest::default()).await.unwrap_err();
     assert_eq!((status.code(), status.message()), (Code::Unavailable, "of the tier below"));
@@ -145,7 +145,7 @@ async fn a_tier_that_has_spent_its_retries_pushes_back_and_so_do_those_above() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_number_of_attempts_travels() {
+async fn attempt_number_travels() {
     let (first, seen) = three_tiers(Does::Fail).await;
     let mut request = Request::new(HealthCheckRequest::default());
     request.metadata_mut().insert("grpc-previous-rpc-attempts", "2".parse().unwrap());
@@ -154,7 +154,7 @@ async fn the_number_of_attempts_travels() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn hostile_values_are_as_if_they_were_not_there() {
+async fn hostile_values_are_ignored() {
     for value in ["-5S", "999999999n", "1", "S", "5 S", "5s", "1.5S", "99999999999999999999H", "99999999H"] {
         let (first, seen) = three_tiers(Does::Fail).await;
         let mut request = Request::new(HealthCheckRequest::default());
@@ -164,9 +164,9 @@ async fn hostile_values_are_as_if_they_were_not_there() {
     }
 }
 
-/// As it is recommended: the assembled stacks at both ends of each hop, and a deadline that only the first caller knows of.
+/// The recommended setup: whole stacks at both ends of each hop, and a deadline that only the first caller sets.
 #[tokio::test(start_paused = true)]
-async fn three_hundred_milliseconds_through_three_tiers_of_whole_stacks() {
+async fn one_deadline_bounds_three_tiers_of_whole_stacks() {
     let seen = Seen::default();
     let third = whole_tier(Does::Hang, &seen).await;
     let second = whole_tier(Does::AskWell(Box::new(whole_client(third))), &seen).await;
@@ -174,20 +174,20 @@ async fn three_hundred_milliseconds_through_three_tiers_of_whole_stacks() {
     let mut request = Request::new(HealthCheckRequest::default());
     request.set_timeout(Duration::from_millis(300));
     let status = whole_client(first).check(request).await.unwrap_err();
-    // Whichever of the four was the first to look at its clock.
+    // Any of the four may be the first to detect the timeout.
     let cut = seawall::error::rejection_in(&status).is_some_and(|rejected| rejected.layer() == "deadline");
     assert!(cut || matches!(status.code(), Code::Cancelled | Code::DeadlineExceeded), "{status:?}");
-    let left: Vec<_> = seen.left.lock().unwrap().iter().map(|left| left.expect("it has a deadline")).collect();
-    assert_eq!(left.len(), 3, "nobody tries again what has no time left");
+    let left: Vec<_> = seen.left.lock().unwrap().iter().map(|left| left.expect("the handler has a deadline")).collect();
+    assert_eq!(left.len(), 3, "no tier retries without time left");
     assert!(left[0] < Duration::from_millis(300) && left[1] < left[0] && left[2] < left[1], "{left:?}");
     assert_eq!(*seen.attempts.lock().unwrap(), [1, 1, 1]);
 
-    // And before that if the first one gives up.
+    // And before the deadline, when the first caller drops the call.
     let call = tokio::spawn(async move { whole_client(first).check(HealthCheckRequest::default()).await.map(drop) });
     eventually("the last tier is reached again", || seen.begun.get() == 2).await;
-    eventually("the handler of the first call is gone", || seen.dropped.get() == 1).await;
+    eventually("the handler of the first call is dropped", || seen.dropped.get() == 1).await;
     call.abort();
-    eventually("and that of the second", || seen.dropped.get() == 2).await;
+    eventually("the handler of the second call is dropped", || seen.dropped.get() == 2).await;
 }
 
 type Whole = HealthClient<

@@ -1,11 +1,11 @@
-//! Headers as anybody may send them, byte by byte.
+//! Invalid and hostile header values, byte by byte.
 
 use seawall::context;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
 
-/// What the handler sees is left, and the number of the attempt; `None` if the server refuses the request.
+/// The time left that the handler sees, and the attempt number; `None` if the server refuses the request.
 async fn seen(address: SocketAddr, headers: &[u8]) -> Option<(Duration, u32)> {
     let mut stream = pipes::connect(address, |_| Ok(())).await.unwrap();
     stream.write_all(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n").await.unwrap();
@@ -22,14 +22,14 @@ async fn seen(address: SocketAddr, headers: &[u8]) -> Option<(Duration, u32)> {
     Some((Duration::from_micros(micros.parse().unwrap()), attempt.parse().unwrap()))
 }
 
-/// Says what is left of the deadline of this many seconds that the service gives.
+/// Answers with the time left under the service's own deadline of this many seconds.
 async fn server(seconds: u64) -> SocketAddr {
     let layers = ServiceBuilder::new()
         .layer(ExtractLayer::http(PropagationConfig::default()).unwrap())
         .layer(RespondLayer::new())
         .layer(DeadlineLayer::http(Duration::from_secs(seconds)).unwrap());
     let handler = || async {
-        let left = context::time_left().expect("there is always one");
+        let left = context::time_left().expect("the service has a deadline of its own");
         format!("{} {}", left.as_micros(), context::attempt())
     };
     serve(Router::new().fallback(handler).layer(layers)).await
@@ -40,7 +40,7 @@ fn line(name: &str, value: &[u8]) -> Vec<u8> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nonsense_is_as_if_it_were_not_there_and_nothing_lengthens_the_deadline() {
+async fn invalid_timeouts_are_ignored_and_none_extends_the_deadline() {
     let address = server(20).await;
     let many = [b'9'; 4000];
     let values: [&[u8]; 24] = [
@@ -80,33 +80,35 @@ async fn nonsense_is_as_if_it_were_not_there_and_nothing_lengthens_the_deadline(
 }
 
 #[tokio::test(start_paused = true)]
-async fn of_repeated_values_the_smallest_that_makes_sense_holds() {
+async fn smallest_valid_of_repeated_values_holds() {
     let address = server(20).await;
     let hostile: [&[&[u8]]; 4] =
         [&[b"9000", b"5000"], &[b"5000", b"9000"], &[b"-1", b"5000"], &[b"\xff", b"5000", b"99999999"]];
     for values in hostile {
         let lines: Vec<u8> = values.iter().flat_map(|value| line("x-request-timeout-ms", value)).collect();
-        let (left, _) = seen(address, &lines).await.expect("it is served");
+        let (left, _) = seen(address, &lines).await.expect("the request is served");
         assert!(left <= Duration::from_secs(5) && left > Duration::from_secs(1), "{left:?}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_number_of_attempts_is_believed_within_reason() {
+async fn attempt_number_is_accepted_within_bounds() {
     let address = server(20).await;
     for (value, expected) in [("2", 2), ("0", 1), ("-7", 1), ("", 1), ("two", 1)] {
-        let (_, attempt) = seen(address, &line("x-envoy-attempt-count", value.as_bytes())).await.expect("it is served");
+        let (_, attempt) =
+            seen(address, &line("x-envoy-attempt-count", value.as_bytes())).await.expect("the request is served");
         assert_eq!(attempt, expected, "{value:?}");
     }
     for value in ["4294967296", "99999999999999999999999999999999"] {
-        let (_, attempt) = seen(address, &line("x-envoy-attempt-count", value.as_bytes())).await.expect("it is served");
+        let (_, attempt) =
+            seen(address, &line("x-envoy-attempt-count", value.as_bytes())).await.expect("the request is served");
         assert!(attempt > 1000, "{value:?}");
     }
 }
 
-/// Without a deadline inside, the layers have their own bounds, which a caller must not be able to lift.
+/// Without an inherited deadline the layers use their own bounds, which a caller must not be able to lift.
 #[tokio::test(start_paused = true)]
-async fn a_time_beyond_reason_is_no_deadline_at_all() {
+async fn timeout_above_the_maximum_sets_no_deadline() {
     let layer = ExtractLayer::http(PropagationConfig::default()).unwrap();
     let handler = || async { context::time_left().is_some().to_string() };
     let address = serve(Router::new().fallback(handler).layer(layer)).await;

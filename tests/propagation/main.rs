@@ -1,4 +1,5 @@
-//! What travels between processes: deadlines, attempts, and the word that another attempt is not wanted. Over connections in memory, in virtual time.
+//! What travels between processes: deadlines, attempt numbers, and "do not retry". Over connections in memory, in
+//! virtual time.
 #![cfg(feature = "http")]
 #![allow(clippy::disallowed_methods, reason = "tests sleep and look at the clock as users do")]
 
@@ -50,7 +51,7 @@ struct Answer {
 
 type Client = BoxCloneSyncService<Request<Empty<Bytes>>, Answer, BoxError>;
 
-/// A client that returns whole answers.
+/// A client that returns responses with their whole bodies.
 fn whole<S, B>(client: S) -> Client
 where
     S: Service<Request<Empty<Bytes>>, Response = Response<B>> + Clone + Send + Sync + 'static,
@@ -87,12 +88,12 @@ fn inject() -> InjectLayer {
     InjectLayer::http(PropagationConfig::default()).unwrap()
 }
 
-/// Passes deadlines on, and has none of its own.
+/// Propagates deadlines, and sets none.
 fn injecting() -> Client {
     whole(inject().layer(HyperClient::builder(TokioExecutor::new()).build(Connector)))
 }
 
-/// Tries three times at most.
+/// Makes up to three attempts.
 fn retrying(retries: RetryLayer<seawall::http::ByStatus, seawall::http::ByMethod>) -> Client {
     let stack = ServiceBuilder::new().layer(retries).layer(inject());
     whole(stack.service(HyperClient::builder(TokioExecutor::new()).build(Connector)))
@@ -102,7 +103,7 @@ fn retries() -> RetryConfig {
     RetryConfig { backoff: Backoff::exponential(Duration::from_millis(1), 2.0), ..RetryConfig::default() }
 }
 
-/// A tier that answers each request by `handler`.
+/// A tier that answers each request with `handler`.
 async fn tier<T: 'static>(handler: impl Handler<T, ()>) -> SocketAddr {
     let layers = ServiceBuilder::new()
         .layer(ExtractLayer::http(PropagationConfig::default()).unwrap())
@@ -115,7 +116,7 @@ async fn serve(app: Router) -> SocketAddr {
     pipes::serve(app)
 }
 
-/// A tier that passes on what the tier below it answers.
+/// A tier that proxies the tier below it.
 async fn relay(client: Client, below: SocketAddr) -> SocketAddr {
     tier(move || {
         let client = client.clone();
@@ -129,7 +130,7 @@ async fn relay(client: Client, below: SocketAddr) -> SocketAddr {
     .await
 }
 
-/// Waits until it is true, for as long as a broken test can be borne.
+/// Waits until the condition is true, with a bound for broken tests.
 async fn eventually(what: &str, is_true: impl Fn() -> bool) {
     let all = async {
         while !is_true() {
@@ -151,7 +152,7 @@ impl Count {
         self.0.load(Ordering::SeqCst)
     }
 
-    /// Counted when it is dropped.
+    /// Counts its drop.
     fn on_drop(&self) -> OnDrop {
         OnDrop(self.clone())
     }
@@ -165,7 +166,7 @@ impl Drop for OnDrop {
     }
 }
 
-/// Never ends, and counts when it begins and when it is dropped.
+/// Never ends, and counts its start and its drop.
 fn hang(begun: &Count, dropped: &Count) -> impl Future<Output = StatusCode> + Send + use<> {
     begun.add();
     let dropped = dropped.on_drop();

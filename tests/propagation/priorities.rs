@@ -7,8 +7,8 @@ use super::*;
 
 const NAMES: [&str; 4] = ["low", "normal", "high", "critical"];
 
-/// A tier that says the priority of each request.
-async fn saying(max_priority: Priority) -> SocketAddr {
+/// A tier that answers with the priority of each request.
+async fn priority_tier(max_priority: Priority) -> SocketAddr {
     let mut config = ServerConfig::default();
     config.propagation.max_priority = max_priority;
     let handler = || async { format!("{:?}", context::priority()).to_lowercase() };
@@ -16,21 +16,21 @@ async fn saying(max_priority: Priority) -> SocketAddr {
 }
 
 #[tokio::test(start_paused = true)]
-async fn priority_of_a_request_is_read_up_to_the_highest_that_is_believed() {
+async fn request_priority_is_capped_at_the_highest_accepted() {
     for (n, max) in [Priority::Low, Priority::Normal, Priority::High, Priority::Critical].into_iter().enumerate() {
-        let address = saying(max).await;
+        let address = priority_tier(max).await;
         for (m, name) in NAMES.iter().enumerate() {
             let seen = send(&bare(), address, &[("x-priority", name)]).await.unwrap().body;
-            assert_eq!(seen, NAMES[n.min(m)], "{name} where {max:?} is believed");
+            assert_eq!(seen, NAMES[n.min(m)], "{name} with {max:?} as the highest");
         }
     }
-    let address = saying(ServerConfig::default().propagation.max_priority).await;
+    let address = priority_tier(ServerConfig::default().propagation.max_priority).await;
     assert_eq!(send(&bare(), address, &[("x-priority", "critical")]).await.unwrap().body, "high", "by default");
 }
 
 #[tokio::test(start_paused = true)]
-async fn priority_that_makes_no_sense_is_ignored() {
-    let address = saying(Priority::Critical).await;
+async fn invalid_priority_is_ignored() {
+    let address = priority_tier(Priority::Critical).await;
     for nonsense in ["", "urgent", "3", "high, low", "u=0"] {
         assert_eq!(send(&bare(), address, &[("x-priority", nonsense)]).await.unwrap().body, "normal", "{nonsense:?}");
     }
@@ -41,19 +41,19 @@ async fn priority_that_makes_no_sense_is_ignored() {
 
 #[tokio::test(start_paused = true)]
 async fn client_sends_the_priority_of_its_context() {
-    let address = saying(Priority::Critical).await;
+    let address = priority_tier(Priority::Critical).await;
     let client = injecting();
     for (name, priority) in NAMES.into_iter().zip([Priority::Low, Priority::Normal, Priority::High, Priority::Critical])
     {
         assert_eq!(context::with_priority(priority, get(&client, address)).await.unwrap().body, name);
     }
     let own = context::with_priority(Priority::High, send(&client, address, &[("x-priority", "low")])).await.unwrap();
-    assert_eq!(own.body, "low", "what the request says itself stays");
+    assert_eq!(own.body, "low", "the header of the request stays");
 }
 
 #[tokio::test(start_paused = true)]
 async fn handler_passes_the_priority_on() {
-    let behind = saying(Priority::Critical).await;
+    let behind = priority_tier(Priority::Critical).await;
     let front = relay(injecting(), behind).await;
     assert_eq!(send(&bare(), front, &[("x-priority", "low")]).await.unwrap().body, "low");
     assert_eq!(send(&bare(), front, &[]).await.unwrap().body, "normal");
@@ -82,7 +82,7 @@ async fn priority_travels_over_grpc() {
 }
 
 #[test]
-fn header_of_the_priority_has_no_other_meaning() {
+fn priority_header_name_used_twice_is_a_fault() {
     let name = http::HeaderName::from_static("x-request-timeout-ms");
     let headers = seawall::http::propagation::HeaderNames { priority: name, ..Default::default() };
     let faults = InjectLayer::http(PropagationConfig { headers, ..Default::default() }).unwrap_err();

@@ -11,7 +11,7 @@ use crate::*;
 
 type Answer = std::future::Ready<Result<u32, BoxError>>;
 
-/// Fails when it is asked to by a zero.
+/// A request of zero fails.
 fn callee() -> ServiceFn<impl Fn(u32) -> Answer + Clone> {
     service_fn(|n: u32| ready(if n == 0 { Err("failed".into()) } else { Ok(n) }))
 }
@@ -28,7 +28,7 @@ async fn calls(layer: &CircuitBreakerLayer, requests: impl IntoIterator<Item = u
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_open_breaker_stays_open_and_keeps_its_break() {
+async fn open_breaker_keeps_its_break() {
     let layer = CircuitBreakerLayer::new(config()).unwrap();
     assert_eq!(calls(&layer, [0; 10]).await, State::Open);
     for window in [Window::Time(10 * SECOND), Window::Calls(50), Window::Time(SECOND)] {
@@ -41,7 +41,7 @@ async fn an_open_breaker_stays_open_and_keeps_its_break() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_window_is_judged_by_the_new_rates() {
+async fn window_is_judged_by_the_new_rates() {
     let layer = CircuitBreakerLayer::new(config()).unwrap();
     assert_eq!(calls(&layer, [0, 0, 0, 0, 1, 1, 1, 1, 1, 1]).await, State::Closed);
     let stricter = CircuitBreakerConfig { failure_rate: 0.3, ..config() };
@@ -53,7 +53,7 @@ async fn the_window_is_judged_by_the_new_rates() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn another_window_begins_anew_and_the_calls_of_before_are_not_in_it() {
+async fn changed_window_starts_empty() {
     let layer = CircuitBreakerLayer::new(config()).unwrap();
     assert_eq!(calls(&layer, [0; 9]).await, State::Closed);
     let mut late = Box::pin(layer.layer(silent()).oneshot(0));
@@ -68,7 +68,7 @@ async fn another_window_begins_anew_and_the_calls_of_before_are_not_in_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_break_to_come_is_as_long_as_it_is_configured_then() {
+async fn next_break_has_the_new_length() {
     let layer = CircuitBreakerLayer::new(config()).unwrap();
     layer.reload(&CircuitBreakerConfig { break_duration: 5 * SECOND, ..config() }).unwrap();
     calls(&layer, [0; 10]).await;
@@ -77,7 +77,7 @@ async fn the_break_to_come_is_as_long_as_it_is_configured_then() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_mode_changes_only_if_the_setting_does_and_nobody_forced_it() {
+async fn mode_follows_its_setting_unless_forced_by_hand() {
     let observing = CircuitBreakerConfig { observe_only: true, ..config() };
     let layer = CircuitBreakerLayer::new(config()).unwrap();
     let handle = layer.handle();
@@ -105,7 +105,7 @@ async fn the_mode_changes_only_if_the_setting_does_and_nobody_forced_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn calls_to_come_are_held_as_long_as_it_is_configured_then() {
+async fn later_calls_have_the_new_max_hold() {
     let layer = CircuitBreakerLayer::new(config()).unwrap();
     let mut old = Box::pin(layer.layer(silent()).oneshot(0));
     assert!(poll!(&mut old).is_pending());
@@ -117,10 +117,10 @@ async fn calls_to_come_are_held_as_long_as_it_is_configured_then() {
     assert_eq!(start.elapsed(), MINUTE);
 }
 
-/// Eras are counted in eight bits, and a window may change more often than that while a call lasts: what was begun in one of
-/// them is not taken for a call of the other that bears its number.
+/// Generations are counted in eight bits, and a window may change more than 256 times during one call: after the
+/// wrap-around such a call must not count as a call of the new window.
 #[tokio::test(start_paused = true)]
-async fn so_many_windows_that_the_first_seems_to_be_back_are_not_mistaken_for_it() {
+async fn window_generation_wrap_around_keeps_stale_calls_out() {
     let layer = CircuitBreakerLayer::new(CircuitBreakerConfig { slow_after: Some(SECOND), ..config() }).unwrap();
     let windows = [10, 11].map(|seconds| Window::Time(seconds * SECOND));
     let change = |times: usize| {
@@ -136,9 +136,9 @@ async fn so_many_windows_that_the_first_seems_to_be_back_are_not_mistaken_for_it
     change(200);
     let mut call = hang();
     assert!(poll!(&mut call).is_pending());
-    assert_eq!(layer.handle().snapshot().in_flight, 1, "the old ones take nobody's place");
+    assert_eq!(layer.handle().snapshot().in_flight, 1, "stale calls are not in flight");
     drop(call);
-    // The ring comes round, so that the old ones are in it no more.
+    // The window's ring turns over, so that it no longer contains the old calls.
     for _ in 0..20 {
         advance(SECOND / 4).await;
         calls(&layer, [1]).await;

@@ -6,7 +6,7 @@ use tower::{Layer, Service};
 use crate::*;
 
 #[tokio::test(start_paused = true)]
-async fn calls_to_come_have_the_new_deadline_and_those_in_flight_the_old_one() {
+async fn later_calls_have_the_new_deadline() {
     let layer = DeadlineLayer::new(SECOND).unwrap();
     let (clone, mut service) = (layer.clone(), layer.layer(silent()));
     let old = service.call(0);
@@ -20,7 +20,7 @@ async fn calls_to_come_have_the_new_deadline_and_those_in_flight_the_old_one() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_layer_shows_what_holds_and_makes_services_by_it() {
+async fn layer_shows_and_applies_the_reloaded_config() {
     let layer = DeadlineLayer::new(SECOND).unwrap();
     let config = DeadlineConfig { head_timeout: Some(100 * MS), ..SECOND.into() };
     layer.reload(&config).unwrap();

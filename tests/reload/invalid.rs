@@ -1,4 +1,4 @@
-//! What is not valid is told whole, and changes nothing.
+//! An invalid configuration lists all its faults, and changes nothing.
 
 use seawall::bulkhead::{BulkheadConfig, BulkheadLayer};
 use seawall::circuit_breaker::{CircuitBreakerConfig, CircuitBreakerLayer, Window};
@@ -15,7 +15,7 @@ fn paths(result: Result<(), InvalidConfig>) -> Vec<String> {
 }
 
 #[test]
-fn all_faults_are_listed_and_nothing_changes() {
+fn invalid_reload_lists_all_faults_and_changes_nothing() {
     let layer = DeadlineLayer::new(SECOND).unwrap();
     let config = DeadlineConfig { timeout: Duration::ZERO, idle_timeout: Some(Duration::MAX), ..Default::default() };
     assert_eq!(paths(layer.reload(&config)), ["timeout", "idle_timeout"]);

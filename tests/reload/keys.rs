@@ -1,4 +1,4 @@
-//! Where there is a state for each key, all of them follow, those that are there and those to come.
+//! A reload applies to the state of every key, existing and new.
 
 use std::future::ready;
 
@@ -14,7 +14,7 @@ use tower::{BoxError, Layer, ServiceExt, service_fn};
 use crate::*;
 
 #[tokio::test(start_paused = true)]
-async fn permits() {
+async fn reload_applies_to_the_permits_of_every_key() {
     let config = |max_concurrent| BulkheadConfig { max_concurrent, max_waiting: 0, ..Default::default() };
     let layer = BulkheadLayer::new(config(1)).unwrap().keyed_by(|key: &u32| *key);
     let service = layer.layer(silent());
@@ -43,13 +43,13 @@ async fn permits() {
         let mut waits = Box::pin(service.clone().oneshot(key));
         assert!(poll!(&mut waits).is_pending());
         let mut next = Box::pin(service.clone().oneshot(key));
-        // One may always wait, for a permit of the key's own.
+        // One call may always wait, for a permit of its key.
         assert_eq!(poll!(&mut next).is_ready(), key == 0);
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn rates() {
+async fn reload_applies_to_the_rates_of_every_key() {
     let config = |permits| RateLimitConfig { permits, per: MINUTE, ..Default::default() };
     let layer = RateLimitLayer::new(config(1)).unwrap().keyed_by(|key: &u32| *key);
     let service = layer.layer(service_fn(|n: u32| ready(Ok::<_, BoxError>(n))));
@@ -64,7 +64,7 @@ async fn rates() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn breakers() {
+async fn reload_applies_to_the_breakers_of_every_key() {
     let config = |calls| CircuitBreakerConfig { consecutive_failures: Some(calls), ..Default::default() };
     let layer = CircuitBreakerLayer::new(config(9)).unwrap().keyed_by(|key: &u32| *key);
     let service = layer.layer(service_fn(|_: u32| ready(Err::<u32, _>(BoxError::from("failed")))));
@@ -79,7 +79,7 @@ async fn breakers() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn budgets() {
+async fn reload_applies_to_the_budgets_of_every_key() {
     let config = |burst, attempts| RetryConfig {
         budget: BudgetConfig { ratio: 0.0, reserve_burst: burst, ..Default::default() },
         backoff: Backoff::constant(MS),
@@ -98,13 +98,17 @@ async fn budgets() {
     for (key, made) in [(0, 2), (1, 6)] {
         attempts.store(0, std::sync::atomic::Ordering::SeqCst);
         assert!(service.clone().oneshot(key).await.is_err());
-        assert_eq!(attempts.load(std::sync::atomic::Ordering::SeqCst), made, "the reserve of an old key is not filled");
+        assert_eq!(
+            attempts.load(std::sync::atomic::Ordering::SeqCst),
+            made,
+            "the reserve of an existing key is not refilled"
+        );
     }
 }
 
-/// Fewer keys: what is in use or exhausted stays, and shares nothing; what is as good as new is forgotten.
+/// Fewer keys: a state in use or exhausted stays, and is not shared; a state that is as good as new is forgotten.
 #[tokio::test(start_paused = true)]
-async fn their_number() {
+async fn reload_to_fewer_keys_keeps_states_in_use() {
     let registry = seawall::registry::Registry::new();
     let keys = || registry.snapshot().components[0].keys;
     let config =
@@ -120,10 +124,10 @@ async fn their_number() {
     assert_eq!(keys(), 4);
     for key in 0..4 {
         let mut behind = Box::pin(service.clone().oneshot(key));
-        assert!(poll!(&mut behind).is_pending(), "its rate is known");
+        assert!(poll!(&mut behind).is_pending(), "the state of its rate was kept");
     }
     tokio::time::advance(3 * MINUTE / 2).await;
     assert!(poll!(&mut waits).is_ready());
     layer.reload(&config(1)).unwrap();
-    assert_eq!(keys(), 1, "only the last one is not full again");
+    assert_eq!(keys(), 1, "only the last key's limit is not full again");
 }

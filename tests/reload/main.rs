@@ -1,4 +1,4 @@
-//! A new configuration while calls are in flight: what changes, what survives, and that nobody notices but by what changes.
+//! A new configuration while calls are in flight: what changes, what survives, and that calls notice nothing else.
 #![allow(clippy::disallowed_methods, reason = "tests sleep and look at the clock as users do")]
 
 mod breaker;

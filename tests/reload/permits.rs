@@ -15,7 +15,7 @@ fn config(max_concurrent: u32) -> BulkheadConfig {
 }
 
 #[tokio::test(start_paused = true)]
-async fn more_permits_wake_those_who_wait() {
+async fn more_permits_admit_queued_calls() {
     let layer = BulkheadLayer::new(config(1)).unwrap();
     let (handle, service) = (layer.handle(), layer.layer(silent()));
     let calls: Vec<_> = (0..5).map(|n| tokio::spawn(service.clone().oneshot(n))).collect();
@@ -28,7 +28,7 @@ async fn more_permits_wake_those_who_wait() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn fewer_permits_end_no_call_and_are_reached_as_calls_end() {
+async fn fewer_permits_are_reached_as_calls_end() {
     let layer = BulkheadLayer::new(config(4)).unwrap();
     let (handle, service) = (layer.handle(), layer.layer(silent()));
     let mut calls: Vec<_> = (0..4).map(|n| Box::pin(service.clone().oneshot(n))).collect();
@@ -43,11 +43,11 @@ async fn fewer_permits_end_no_call_and_are_reached_as_calls_end() {
         assert_eq!((handle.in_flight(), handle.waiting()), (left, 1));
     }
     drop(calls.pop());
-    assert_eq!((handle.in_flight(), handle.waiting()), (2, 0), "the one that waited has the second permit");
+    assert_eq!((handle.in_flight(), handle.waiting()), (2, 0), "the queued call has the second permit");
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_waits_keeps_his_bound_and_who_comes_has_the_new_one() {
+async fn queued_calls_keep_their_wait_and_new_calls_have_the_new() {
     let layer = BulkheadLayer::new(BulkheadConfig { max_wait: SECOND, ..config(1) }).unwrap();
     let service = layer.layer(silent());
     let start = Instant::now();
@@ -66,7 +66,7 @@ async fn who_waits_keeps_his_bound_and_who_comes_has_the_new_one() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_holds_its_permit_as_long_as_was_said_when_it_began() {
+async fn running_call_keeps_its_max_hold() {
     let layer = BulkheadLayer::new(BulkheadConfig { max_hold: SECOND, ..config(2) }).unwrap();
     let service = layer.layer(silent());
     let mut old = Box::pin(service.clone().oneshot(0));
@@ -81,9 +81,9 @@ async fn a_call_holds_its_permit_as_long_as_was_said_when_it_began() {
     assert_eq!(start.elapsed(), 3 * SECOND);
 }
 
-/// Between those who came under one order nothing moves, and the newcomers stand by the new one.
+/// A new order moves no queued call. Calls that come later line up by the new order behind them.
 #[tokio::test(start_paused = true)]
-async fn another_order_is_for_newcomers() {
+async fn new_order_applies_to_later_calls() {
     let layer = BulkheadLayer::new(config(1)).unwrap();
     let log = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
     let writes = log.clone();
@@ -110,7 +110,7 @@ async fn another_order_is_for_newcomers() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_limit_set_by_hand_holds_until_the_configured_one_changes() {
+async fn manual_limit_holds_until_the_configured_one_changes() {
     let layer = BulkheadLayer::new(config(8)).unwrap();
     let handle = layer.handle();
     handle.set_limit(NonZeroU32::new(3).unwrap());
@@ -129,7 +129,7 @@ async fn a_limit_set_by_hand_holds_until_the_configured_one_changes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_shedder_takes_a_shorter_queue_at_once() {
+async fn shedder_applies_a_shorter_queue_at_once() {
     let config = LoadShedConfig { max_in_flight: 2, queue_ratio: 2.0, ..Default::default() };
     let layer = LoadShedLayer::new(config.clone()).unwrap();
     let (handle, service) = (layer.handle(), layer.layer(silent()));
@@ -139,15 +139,15 @@ async fn a_shedder_takes_a_shorter_queue_at_once() {
     }
     layer.reload(&LoadShedConfig { queue_ratio: 0.5, ..config.clone() }).unwrap();
     assert_eq!(reason(service.clone().oneshot(9).await), Some(Reason::QueueFull));
-    assert_eq!(handle.waiting(), 3, "nobody is sent away");
+    assert_eq!(handle.waiting(), 3, "no queued call is refused");
     layer.reload(&LoadShedConfig { queue_ratio: 2.0, ..config }).unwrap();
     let mut next = Box::pin(service.clone().oneshot(9));
     assert!(poll!(&mut next).is_pending());
 }
 
-/// What is known of the service's time is not forgotten.
+/// The estimate of the service time survives a reload.
 #[tokio::test(start_paused = true)]
-async fn the_estimate_survives() {
+async fn service_time_estimate_survives() {
     let layer = LoadShedLayer::new(LoadShedConfig::default()).unwrap();
     let service = layer.layer(service_fn(|ms: u32| async move {
         sleep(ms * MS).await;
@@ -164,9 +164,9 @@ async fn the_estimate_survives() {
     assert_eq!(reason(late.oneshot(1).await), Some(Reason::NotInTime));
 }
 
-/// The other layers' values share what is reloaded as their clones do.
+/// The values that builder methods make share the reloaded config, as clones do.
 #[tokio::test(start_paused = true)]
-async fn a_layer_made_of_a_reloaded_one_begins_with_what_holds() {
+async fn layer_made_of_a_reloaded_one_has_the_new_config() {
     let layer = BulkheadLayer::new(config(8)).unwrap();
     layer.reload(&config(2)).unwrap();
     let keyed = layer.keyed_by(|n: &u32| *n);

@@ -24,9 +24,9 @@ fn a_hundred_a_second() -> RateLimitConfig {
     RateLimitConfig { permits: 100, per: SECOND, burst: Some(1), max_wait: MINUTE, ..Default::default() }
 }
 
-/// The head sleeps until the minute is over, and the others behind it.
+/// The head sleeps until the minute is over, and the other calls wait behind it.
 #[tokio::test(start_paused = true)]
-async fn a_faster_rate_wakes_the_head_of_the_line_and_the_rest_follow_at_that_rate() {
+async fn faster_rate_wakes_the_head_of_the_queue() {
     let layer = RateLimitLayer::new(one_a_minute()).unwrap();
     let service = layer.layer(clock());
     service.clone().oneshot(0).await.unwrap();
@@ -38,14 +38,14 @@ async fn a_faster_rate_wakes_the_head_of_the_line_and_the_rest_follow_at_that_ra
     let start = Instant::now();
     for (n, call) in (0..).zip(calls) {
         let waited = call.await.unwrap().unwrap() - start;
-        // Half of the permit that was missing had come back; a timer's grain is a millisecond.
+        // Half of the missing permit had refilled; a timer has a granularity of one millisecond.
         let expected = 5 * MS + n * 10 * MS;
         assert!((expected..expected + 2 * MS).contains(&waited), "{n}: {waited:?}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_slower_rate_holds_for_those_who_wait() {
+async fn slower_rate_applies_to_queued_calls() {
     let config = RateLimitConfig { max_wait: 2 * SECOND, ..a_hundred_a_second() };
     let layer = RateLimitLayer::new(config.clone()).unwrap();
     let service = layer.layer(clock());
@@ -55,18 +55,18 @@ async fn a_slower_rate_holds_for_those_who_wait() {
     let mut second = Box::pin(service.clone().oneshot(2));
     assert!(poll!(&mut first).is_pending() && poll!(&mut second).is_pending());
     layer.reload(&RateLimitConfig { permits: 1, ..config }).unwrap();
-    assert_eq!(first.await.unwrap() - start, SECOND, "the permit that is missing takes a second now");
+    assert_eq!(first.await.unwrap() - start, SECOND, "the missing permit takes a second now");
     assert_eq!(second.await.unwrap() - start, 2 * SECOND);
     let answers = [0, 1, 2].map(|n| tokio::spawn(service.clone().oneshot(n)));
     let mut refused = 0;
     for answer in answers {
         refused += u32::from(reason(answer.await.unwrap()) == Some(Reason::RateLimited));
     }
-    assert_eq!(refused, 1, "the third would wait for three seconds");
+    assert_eq!(refused, 1, "the third call would wait for three seconds");
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_used_up_stays_used_up() {
+async fn exhausted_rate_stays_exhausted() {
     let config = |permits, burst| RateLimitConfig { permits, burst: Some(burst), ..Default::default() };
     let layer = RateLimitLayer::new(config(10, 10)).unwrap();
     let service = layer.layer(clock());
@@ -79,7 +79,11 @@ async fn what_is_used_up_stays_used_up() {
     }
     for burst in [12, 1, 12, 100, 1, 100] {
         layer.reload(&config(1, burst)).unwrap();
-        assert_eq!(reason(service.clone().oneshot(0).await), Some(Reason::RateLimited), "a burst is for after a pause");
+        assert_eq!(
+            reason(service.clone().oneshot(0).await),
+            Some(Reason::RateLimited),
+            "a burst needs a pause before it"
+        );
     }
     advance(MINUTE).await;
     for _ in 0..60 {
@@ -88,9 +92,9 @@ async fn what_is_used_up_stays_used_up() {
     assert_eq!(reason(service.clone().oneshot(0).await), Some(Reason::RateLimited));
 }
 
-/// The limit is turned down while all of it is used: what is left of it passes from the first moment on.
+/// The limit is lowered after all of it was used: the new rate admits calls from the start.
 #[tokio::test(start_paused = true)]
-async fn a_lower_limit_shuts_nobody_out() {
+async fn lower_limit_still_passes_calls() {
     let layer = RateLimitLayer::new(RateLimitConfig { permits: 1000, ..Default::default() }).unwrap();
     let service = layer.layer(clock());
     for _ in 0..1000 {
@@ -105,7 +109,7 @@ async fn a_lower_limit_shuts_nobody_out() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_comes_waits_as_it_is_configured_then() {
+async fn later_calls_have_the_new_max_wait() {
     let layer = RateLimitLayer::new(RateLimitConfig { max_wait: Duration::ZERO, ..one_a_minute() }).unwrap();
     let service = layer.layer(clock());
     service.clone().oneshot(0).await.unwrap();

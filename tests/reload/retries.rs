@@ -17,7 +17,7 @@ fn every(base: Duration, max_attempts: u32) -> RetryConfig {
 
 type Failing = std::future::Ready<Result<u32, BoxError>>;
 
-/// Fails, and counts how often.
+/// A service that fails, and the count of its calls.
 fn failing() -> (Arc<AtomicU32>, tower::util::ServiceFn<impl Fn(u32) -> Failing + Clone>) {
     let attempts = Arc::new(AtomicU32::new(0));
     let counted = attempts.clone();
@@ -29,7 +29,7 @@ fn failing() -> (Arc<AtomicU32>, tower::util::ServiceFn<impl Fn(u32) -> Failing 
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_keeps_the_terms_it_began_with() {
+async fn running_call_keeps_its_config() {
     let layer = RetryLayer::new(every(SECOND, 3)).unwrap();
     let (attempts, callee) = failing();
     let service = layer.layer(callee);
@@ -45,7 +45,7 @@ async fn a_call_keeps_the_terms_it_began_with() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn attempts_to_come_have_the_new_bound() {
+async fn later_attempts_have_the_new_bound() {
     let layer = RetryLayer::new(every(SECOND, 1)).unwrap();
     let mut service = layer.layer(silent());
     let old = service.call(0);
@@ -60,7 +60,7 @@ async fn attempts_to_come_have_the_new_bound() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_budget_keeps_its_balance() {
+async fn budget_keeps_its_balance() {
     let layer = RetryLayer::new(every(MS, 2)).unwrap();
     let (_, callee) = failing();
     let service = layer.layer(callee);
@@ -71,22 +71,22 @@ async fn the_budget_keeps_its_balance() {
     assert_eq!(left, 6);
     let with = |budget| RetryConfig { budget, ..every(MS, 2) };
     layer.reload(&with(BudgetConfig { reserve_burst: 100, ratio: 1.0, ..Default::default() })).unwrap();
-    assert_eq!(layer.budget().balance(), left, "it is not filled");
+    assert_eq!(layer.budget().balance(), left, "the budget is not refilled");
     service.clone().oneshot(0).await.unwrap_err();
-    assert_eq!(layer.budget().balance(), left, "a call earns a whole retry now, and one is made");
+    assert_eq!(layer.budget().balance(), left, "a call deposits a whole retry now, and one is made");
     layer.reload(&with(BudgetConfig { reserve_burst: 2, ..Default::default() })).unwrap();
     assert_eq!(layer.budget().balance(), 2);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_budget_that_was_given_is_its_givers() {
+async fn shared_budget_is_not_reloaded() {
     let budget = Budget::new(BudgetConfig::default()).unwrap();
     let layer = RetryLayer::new(every(MS, 2)).unwrap().with_budget(budget.clone());
     let small = BudgetConfig { reserve_burst: 1, ..Default::default() };
     layer.reload(&RetryConfig { budget: small.clone(), ..every(MS, 2) }).unwrap();
     assert_eq!(budget.balance(), 10);
     layer.clone().keyed_by(|n: &u32| *n).reload(&RetryConfig { budget: small.clone(), ..every(MS, 2) }).unwrap();
-    assert_eq!(budget.balance(), 10, "nor by a layer that was made of it");
+    assert_eq!(budget.balance(), 10, "nor by a layer made of this one");
     budget.reload(&small).unwrap();
     assert_eq!(layer.budget().balance(), 1);
     let faults = budget.reload(&BudgetConfig { ratio: 2.0, ttl: MINUTE * 2, ..small }).unwrap_err();

@@ -16,7 +16,7 @@ fn paths<T: std::fmt::Debug>(result: Result<T, seawall::error::InvalidConfig>) -
 }
 
 #[test]
-fn what_is_fixed_and_what_is_wrong_is_told_at_once_and_nothing_changes() {
+fn fixed_and_invalid_settings_are_faults_and_change_nothing() {
     let layers = stack::client(&ClientConfig::default()).unwrap();
     let mut config = layers.config();
     config.deadline.timeout = SECOND;
@@ -47,7 +47,7 @@ fn what_is_fixed_and_what_is_wrong_is_told_at_once_and_nothing_changes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_follows_in_all_its_layers() {
+async fn client_reload_applies_to_all_its_layers() {
     let layers = stack::client(&ClientConfig::default()).unwrap();
     let seen = Arc::new(Mutex::new(HeaderMap::new()));
     let sees = seen.clone();
@@ -77,7 +77,7 @@ async fn a_client_follows_in_all_its_layers() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_server_follows_in_all_its_layers() {
+async fn server_reload_applies_to_all_its_layers() {
     let layers = stack::server(&ServerConfig::default()).unwrap();
     let handler = service_fn(|_: Request<Body>| {
         let left = context::time_left().unwrap_or_default().as_millis().to_string();
@@ -96,6 +96,6 @@ async fn a_server_follows_in_all_its_layers() {
     config.deadline.timeout = 6 * SECOND;
     config.load_shed.max_in_flight = 9;
     layers.reload(&config).unwrap();
-    assert_eq!([left("3000").await, left("5000").await], ["3000", "6000"], "the second is not believed");
+    assert_eq!([left("3000").await, left("5000").await], ["3000", "6000"], "the second value exceeds the maximum");
     assert_eq!(layers.load_shed().limit(), 9);
 }

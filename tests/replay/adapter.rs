@@ -25,9 +25,9 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tower::{BoxError, Layer, ServiceBuilder, ServiceExt};
 
-use crate::nobody;
 use crate::server::Act::{Answer, Die};
 use crate::server::Server;
+use crate::unused_address;
 use crate::upload::{Piece, Upload};
 
 fn retry() -> RetryLayer<ByStatus, ByMethod> {
@@ -47,7 +47,7 @@ fn own(error: &BoxError) -> &reqwest::Error {
     error.downcast_ref().expect("reqwest's own error")
 }
 
-/// An HTTP/2 server that refuses every stream, and counts them.
+/// An HTTP/2 server that refuses every stream, and counts the streams.
 async fn refusing() -> (SocketAddr, Arc<AtomicUsize>) {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -69,9 +69,9 @@ async fn refusing() -> (SocketAddr, Arc<AtomicUsize>) {
     (address, streams)
 }
 
-/// As the module's page says.
+/// As the documentation of the module describes.
 #[tokio::test]
-async fn retries_of_reqwest_multiply_with_ours_until_they_are_switched_off() {
+async fn retries_of_reqwest_multiply_with_ours_unless_disabled() {
     let sent = async |client: reqwest::ClientBuilder, body: &'static str| {
         let (address, streams) = refusing().await;
         let client = ReqwestService::new(client.no_proxy().http2_prior_knowledge().build().unwrap());
@@ -80,12 +80,12 @@ async fn retries_of_reqwest_multiply_with_ours_until_they_are_switched_off() {
         streams.load(Ordering::SeqCst)
     };
     assert_eq!(sent(reqwest::Client::builder(), "").await, 9);
-    assert_eq!(sent(reqwest::Client::builder(), "a body").await, 3, "a stream is not repeated by reqwest");
+    assert_eq!(sent(reqwest::Client::builder(), "a body").await, 3, "reqwest does not retry a stream");
     assert_eq!(sent(reqwest::Client::builder().retry(reqwest::retry::never()), "").await, 3);
 }
 
 #[tokio::test]
-async fn a_streamed_upload_is_sent_again_and_its_length_told() {
+async fn streamed_upload_is_replayed_with_its_length() {
     let server = Server::new(&[Answer(503), Die(usize::MAX), Answer(200)]).await;
     let upload = Upload::of(&["hello "]).with(Piece::Pause).with(Piece::Data("world".into())).exact();
     let answer = retry().layer(client()).oneshot(request(Method::PUT, server.address, upload)).await.unwrap();
@@ -105,7 +105,7 @@ async fn bodies_stream_both_ways_at_once() {
     sender.send(Ok(Frame::data("one".into()))).await.unwrap();
     let answer = retry().layer(client()).oneshot(request(Method::POST, echo, body)).await.unwrap();
     let mut body = answer.into_body();
-    assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "one", "while the upload goes on");
+    assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "one", "while the upload is in progress");
     sender.send(Ok(Frame::data("two".into()))).await.unwrap();
     assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "two");
     drop(sender);
@@ -113,18 +113,18 @@ async fn bodies_stream_both_ways_at_once() {
 }
 
 #[tokio::test]
-async fn a_post_that_found_nobody_is_sent_again_and_the_error_is_reqwests_own() {
-    let request = request(Method::POST, nobody(), Full::<Bytes>::from("pay"));
+async fn unsent_post_is_retried_with_the_error_of_reqwest() {
+    let request = request(Method::POST, unused_address(), Full::<Bytes>::from("pay"));
     let (answer, report) = report(retry().layer(client()).oneshot(request)).await;
     assert!(own(&answer.unwrap_err()).is_connect());
     assert_eq!(report.unwrap().verdicts, [Verdict::Unsent; 3]);
 }
 
-/// The first host has executed it, and only the second one is not there.
+/// The first host has executed the request; only the host of the redirect is not reachable.
 #[tokio::test]
-async fn a_post_that_was_redirected_to_nobody_is_not_sent_again() {
+async fn post_redirected_to_a_dead_host_is_not_retried() {
     for body in ["pay", ""] {
-        let dead = nobody();
+        let dead = unused_address();
         let count = Arc::new(AtomicUsize::new(0));
         let counting = Arc::clone(&count);
         let address = serve(move |request| {
@@ -148,7 +148,7 @@ async fn a_post_that_was_redirected_to_nobody_is_not_sent_again() {
 }
 
 #[tokio::test]
-async fn the_clients_own_redirects_and_timeouts_are_untouched() {
+async fn redirects_and_timeouts_of_the_client_are_untouched() {
     let address = serve(|request| async move {
         if request.uri().path() == "/new" {
             std::future::pending::<()>().await;
@@ -167,13 +167,13 @@ async fn the_clients_own_redirects_and_timeouts_are_untouched() {
     )
     .await;
     let error = answer.unwrap_err();
-    assert!(own(&error).is_timeout(), "the redirect was followed to where nobody answers: {error:?}");
+    assert!(own(&error).is_timeout(), "the redirect was followed to a silent host: {error:?}");
     assert_eq!(report.unwrap().verdicts, [Verdict::TimedOut]);
 }
 
-/// To a body too, and that is a callee that was waited for, not a connection that died.
+/// The client's timeout also bounds the body. That means a slow dependency, not a connection that died.
 #[tokio::test]
-async fn a_body_that_the_clients_own_timeout_ends_has_timed_out() {
+async fn body_cut_by_the_client_timeout_has_timed_out() {
     let address = serve(|_| async {
         Response::new(StreamBody::new(tokio_stream::pending::<Result<Frame<Bytes>, Infallible>>()))
     })
@@ -185,19 +185,19 @@ async fn a_body_that_the_clients_own_timeout_ends_has_timed_out() {
     let layer = CircuitBreakerLayer::http(config).unwrap();
     let client = layer.layer(ReqwestService::new(client));
     let answer = client.oneshot(request(Method::GET, address, Empty::<Bytes>::new())).await.unwrap();
-    // The head came in real time. Nothing more comes, and the rest of the time is virtual.
+    // The head came in real time. Nothing more comes, and from here on the time is virtual.
     tokio::time::pause();
     assert!(own(&answer.into_body().collect().await.unwrap_err()).is_timeout());
     let seen = layer.handle().snapshot();
     assert_eq!(
         (seen.calls, seen.failures, seen.slow),
         (1, 1, 0),
-        "it is a failure, and slow from the slow threshold on only"
+        "it is a failure, and slow only above the slow threshold"
     );
 }
 
 #[tokio::test]
-async fn a_host_that_redirects_for_ever_is_alive_and_not_asked_again() {
+async fn endless_redirects_are_not_retried_and_open_nothing() {
     let address = serve(|_| async {
         let moved = Response::builder().status(StatusCode::FOUND).header(LOCATION, "/again");
         moved.body(Empty::<Bytes>::new()).unwrap()
@@ -210,7 +210,7 @@ async fn a_host_that_redirects_for_ever_is_alive_and_not_asked_again() {
 }
 
 #[tokio::test]
-async fn a_deadline_ends_the_call_if_that_is_sooner() {
+async fn earlier_deadline_ends_the_call() {
     let address = serve(|_| std::future::pending::<Response<Empty<Bytes>>>()).await;
     let deadline = seawall::deadline::DeadlineLayer::http(Duration::from_millis(50)).unwrap();
     let request = request(Method::GET, address, Empty::<Bytes>::new());
@@ -219,7 +219,7 @@ async fn a_deadline_ends_the_call_if_that_is_sooner() {
 }
 
 #[tokio::test]
-async fn what_reqwest_cannot_ask_is_the_callers_fault() {
+async fn request_that_reqwest_cannot_send_is_a_caller_fault() {
     let request = Request::post("/no/host").body(Full::<Bytes>::from("pay")).unwrap();
     let (answer, report) = report(retry().layer(client()).oneshot(request)).await;
     assert!(own(&answer.unwrap_err()).is_builder());

@@ -1,4 +1,4 @@
-//! Wherever a call is dropped, nothing of it stays: no body, no connection that is neither open for others nor closed.
+//! A call that is dropped at any point leaves no body, and no connection that is neither reusable nor closed.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -13,7 +13,7 @@ use crate::server::Server;
 use crate::upload::{Piece, Upload};
 use crate::{BOTH, call, client, eventually, request, retry};
 
-/// Polls a future so many times, as often as it wants to be polled. Whether it was over by then.
+/// Polls a future up to this many times, whenever it is woken. Returns whether it completed.
 async fn polled(future: impl Future, times: usize) -> bool {
     let mut future = pin!(future);
     let mut left = times;
@@ -24,7 +24,7 @@ async fn polled(future: impl Future, times: usize) -> bool {
         left -= 1;
         match future.as_mut().poll(cx) {
             Poll::Ready(_) => Poll::Ready(true),
-            // Dropped at once after the last poll, and not when it would be woken.
+            // Dropped right after the last poll, not at the next wake-up.
             Poll::Pending if left == 0 => Poll::Ready(false),
             Poll::Pending => Poll::Pending,
         }
@@ -33,7 +33,7 @@ async fn polled(future: impl Future, times: usize) -> bool {
 }
 
 #[tokio::test]
-async fn dropping_the_call_at_every_poll_leaves_nothing() {
+async fn call_dropped_at_any_poll_leaves_nothing() {
     for protocol in BOTH {
         let mut whole = false;
         for times in 0..200 {
@@ -48,13 +48,13 @@ async fn dropping_the_call_at_every_poll_leaves_nothing() {
             let client = client(protocol);
             let retry = retry().layer(client.clone());
             whole = polled(call(retry, request(Method::PUT, server.address, upload)), times).await;
-            eventually("nobody has the body", || Arc::strong_count(&live) == 1).await;
+            eventually("the body is dropped", || Arc::strong_count(&live) == 1).await;
             drop(client);
             eventually("all connections are closed", || server.open() == 0).await;
             if whole {
                 break;
             }
         }
-        assert!(whole, "{protocol:?}: the call came to its end");
+        assert!(whole, "{protocol:?}: the call completed");
     }
 }

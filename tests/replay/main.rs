@@ -1,4 +1,4 @@
-//! Requests that are sent again: whole, only where that does no harm, and only as long as they can be kept.
+//! Requests that are retried: with the whole body, only if that is safe, and only while they can be kept.
 #![cfg(feature = "http")]
 #![allow(clippy::disallowed_methods, reason = "tests sleep and look at the clock as users do")]
 
@@ -38,7 +38,7 @@ enum Protocol {
     Http2,
 }
 
-/// Waits of no more than a millisecond, and a budget that pays for all that a test does.
+/// Waits of at most a millisecond, and a budget that covers all retries of a test.
 fn config() -> RetryConfig {
     let budget = BudgetConfig { reserve_burst: 1000, ..BudgetConfig::default() };
     RetryConfig { backoff: Backoff::constant(Duration::from_millis(1)), budget, ..RetryConfig::default() }
@@ -69,13 +69,13 @@ fn not_listening() -> (TcpSocket, SocketAddr) {
 }
 
 /// An address that refuses all connections, for as long as the process lives.
-fn nobody() -> SocketAddr {
+fn unused_address() -> SocketAddr {
     let (socket, address) = not_listening();
     std::mem::forget(socket);
     address
 }
 
-/// Makes a call through a retry layer, to the end of its response.
+/// Makes a call through a retry layer and reads its response to the end.
 async fn call<S, B, R>(service: S, request: Request<B>) -> (Result<(u16, Bytes), BoxError>, Report)
 where
     S: Service<Request<B>, Response = Response<R>, Error = BoxError>,
@@ -93,7 +93,7 @@ where
     (answer, report.expect("there is a retry layer"))
 }
 
-/// Waits for what must come true, and says what did not.
+/// Waits until the condition is true, and names it if it never is.
 async fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
     let start = tokio::time::Instant::now();
     while start.elapsed() < Duration::from_secs(300) {
@@ -102,5 +102,5 @@ async fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
         }
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
-    panic!("it never came true: {what}");
+    panic!("the condition never came true: {what}");
 }

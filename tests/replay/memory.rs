@@ -18,7 +18,7 @@ use crate::{Protocol, call, client, request, retry};
 
 const GIB: u64 = 1 << 30;
 
-/// So many bytes, each frame in a buffer of its own.
+/// This many bytes, each frame in a buffer of its own.
 struct Zeroes(u64);
 
 impl Body for Zeroes {
@@ -40,10 +40,10 @@ impl Body for Zeroes {
     }
 }
 
-/// Client and server share the thread, so that all that either keeps is counted.
+/// Client and server share the thread, so that the memory of both is counted.
 #[test]
-fn an_upload_of_a_gibibyte_passes_in_constant_memory() {
-    // Less over HTTP/2, which is slow where nothing is optimized.
+fn gibibyte_upload_passes_in_constant_memory() {
+    // A smaller size over HTTP/2, which is slow in debug builds.
     for (protocol, size) in [(Protocol::Http1, GIB), (Protocol::Http2, GIB / 8)] {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let used = allocation_counter::measure(|| {

@@ -1,5 +1,5 @@
-//! Whatever the frames, the bound and the points of failure: each attempt sees a beginning of what was given, and the one
-//! that succeeds sees it all.
+//! For any frames, bound and points of failure, each attempt sees a prefix of the body, and the attempt that succeeds
+//! sees all of it.
 
 use std::io;
 use std::sync::{Arc, Mutex};
@@ -17,10 +17,10 @@ use tower::{BoxError, Layer, ServiceExt, service_fn};
 use crate::config;
 use crate::upload::{Piece, Upload};
 
-/// How an attempt ends, after it has read so many frames.
+/// How an attempt ends, after it has read this many frames.
 #[derive(Clone, Copy, Debug)]
 enum End {
-    /// Answered, but the rest of the body is held, and read on after the next attempt has begun.
+    /// Answered, but the rest of the body is kept, and read on after the next attempt has begun.
     Held(usize),
     Refused(usize),
     Lost(usize),
@@ -28,7 +28,7 @@ enum End {
 
 #[derive(Debug, Default)]
 struct Seen {
-    /// How long the body is, if it says so.
+    /// The length of the body, if it is known.
     length: Option<u64>,
     data: Vec<u8>,
     trailers: bool,
@@ -39,10 +39,10 @@ impl Seen {
     async fn read(&mut self, body: &mut ReplayBody<Upload>, frames: usize) -> bool {
         for _ in 0..frames {
             let left = self.length.map(|length| length - self.data.len() as u64);
-            assert_eq!(body.size_hint().exact(), left, "the size is that of what is left");
+            assert_eq!(body.size_hint().exact(), left, "the size hint is the remaining length");
             let ended = body.is_end_stream();
             match body.frame().await {
-                Some(_) if ended => panic!("more comes after the end"),
+                Some(_) if ended => panic!("a frame after the end"),
                 Some(Ok(frame)) => match frame.into_data() {
                     Ok(data) => self.data.extend_from_slice(&data),
                     Err(frame) => self.trailers |= frame.is_trailers(),
@@ -58,7 +58,7 @@ impl Seen {
     }
 }
 
-/// What was seen by each attempt, and whether the last one answered well.
+/// What each attempt saw, and whether the last attempt succeeded.
 async fn run(
     frames: &[Vec<u8>],
     pauses: &[bool],
@@ -91,7 +91,10 @@ async fn run(
                 let older = held.lock().unwrap().take();
                 if let Some(mut older) = older {
                     let told = older.frame().await;
-                    assert!(told.is_none_or(|told| told.is_err()) && older.is_end_stream(), "it is not the newest one");
+                    assert!(
+                        told.is_none_or(|told| told.is_err()) && older.is_end_stream(),
+                        "a superseded attempt reads nothing"
+                    );
                 }
                 let mut attempt = Seen { length, ..Seen::default() };
                 let end = ends.get(number).copied();
@@ -125,7 +128,7 @@ async fn run(
 proptest! {
     #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
     #[test]
-    fn each_attempt_sees_a_beginning_and_the_last_one_all(
+    fn each_attempt_sees_a_prefix_and_the_last_all(
         frames in vec(vec(any::<u8>(), 0..3000), 0..12),
         pauses in vec(any::<bool>(), 12),
         exact in any::<bool>(),
@@ -158,7 +161,7 @@ proptest! {
             prop_assert_eq!(seen.len(), ends.len() + 1);
             prop_assert!(seen.last().is_some_and(|last| last.over));
         } else {
-            // Only the bound can have been in the way.
+            // Only the bound can have prevented a further attempt.
             prop_assert!(seen.iter().any(|attempt| attempt.data.len() + usize::from(attempt.trailers) * 11 > max));
         }
     }

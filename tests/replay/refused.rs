@@ -1,4 +1,4 @@
-//! HTTP/2 has ways to say that a request was not looked at. Then it is sent again, whatever it is.
+//! HTTP/2 can prove that a request was not processed. Then it is retried, whatever its method.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -15,15 +15,15 @@ use tower::Layer;
 
 use crate::{Protocol, call, client, request, retry};
 
-/// What is done with the first request.
+/// What the server does with the first request.
 #[derive(Clone, Copy, Debug)]
 enum First {
     Reset(Reason),
-    /// With the last stream that is said to be processed, and then the connection is closed.
+    /// `GOAWAY` with the last processed stream, and then the connection is closed.
     GoAway(u32),
 }
 
-/// Answers all but the first request, and counts them.
+/// Answers all requests but the first, and counts them.
 async fn server(first: First) -> (SocketAddr, Arc<AtomicUsize>) {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -54,7 +54,7 @@ async fn server(first: First) -> (SocketAddr, Arc<AtomicUsize>) {
     (address, requests)
 }
 
-/// By hand: h2 says that it has processed whatever it has seen.
+/// Written by hand, because h2 reports every stream that it has seen as processed.
 async fn go_away(stream: &mut TcpStream, last: u32) {
     const HEADERS: u8 = 1;
     const SETTINGS: [u8; 9] = [0, 0, 0, 4, 0, 0, 0, 0, 0];
@@ -74,12 +74,12 @@ async fn go_away(stream: &mut TcpStream, last: u32) {
     frame.extend([0; 4]);
     stream.write_all(&frame).await.unwrap();
     stream.shutdown().await.unwrap();
-    // Whatever is still sent is read, so that the end of the connection is a clean one.
+    // Reads everything that is still sent, so that the connection ends cleanly.
     let _ = tokio::io::copy(stream, &mut tokio::io::sink()).await;
 }
 
 #[tokio::test]
-async fn a_post_is_sent_again_only_if_the_peer_says_that_it_has_not_looked_at_it() {
+async fn post_is_retried_only_if_provably_not_processed() {
     let unsent = [(First::Reset(Reason::REFUSED_STREAM), Verdict::Unsent), (First::GoAway(0), Verdict::Unsent)];
     let lost = [(First::Reset(Reason::CANCEL), Verdict::Lost), (First::GoAway(1), Verdict::Lost)];
     let calmed = [(First::Reset(Reason::ENHANCE_YOUR_CALM), Verdict::Overloaded { retry_after: None })];

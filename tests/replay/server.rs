@@ -1,4 +1,4 @@
-//! A server that does what it is told to with each request, and notes what it saw.
+//! A server with a scripted action for each request, which notes what it saw.
 
 use std::io;
 use std::net::SocketAddr;
@@ -16,25 +16,25 @@ use tokio::net::TcpListener;
 
 use Act::{Answer, Die, Early};
 
-/// What is done with a request.
+/// What the server does with a request.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Act {
-    /// Read it all and answer.
+    /// Reads all of it and answers.
     Answer(u16),
-    /// Answer as soon as so many bytes are there, and read on, for as long as it lasts.
+    /// Answers once this many bytes have come, and reads on until the end.
     Early(u16, usize),
-    /// Read so many bytes, or all, and end without an answer.
+    /// Reads this many bytes, or all, and ends without an answer.
     Die(usize),
 }
 
-/// What a request looked like from here.
+/// A request as the server saw it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Seen {
     pub(crate) method: String,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Vec<u8>,
     pub(crate) trailers: Option<HeaderMap>,
-    /// None while more may come; else whether the body came to its end.
+    /// `None` while more may come; otherwise whether the body came to its end.
     pub(crate) complete: Option<bool>,
 }
 
@@ -46,7 +46,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Does one thing after another; the last one again and again.
+    /// Runs one action after another; the last action repeats.
     pub(crate) async fn new(script: &'static [Act]) -> Self {
         Self::on(TcpListener::bind(("127.0.0.1", 0)).await.expect("a port"), script)
     }
@@ -83,7 +83,7 @@ impl Server {
         self.seen().into_iter().map(|seen| String::from_utf8(seen.body).expect("text")).collect()
     }
 
-    /// Connections that were accepted and are not closed.
+    /// The number of connections that were accepted and are not closed.
     pub(crate) fn open(&self) -> usize {
         self.open.load(Ordering::SeqCst)
     }
@@ -108,11 +108,11 @@ impl Server {
                 tokio::spawn(async move { while server.read(number, &mut body).await {} });
                 Ok(answer(status))
             }
-            Die(_) => Err(io::Error::other("as the script says")),
+            Die(_) => Err(io::Error::other("scripted failure")),
         }
     }
 
-    /// Reads a frame; whether there may be more.
+    /// Reads a frame. Returns whether more may come.
     async fn read(&self, number: usize, body: &mut Incoming) -> bool {
         let frame = body.frame().await;
         let seen = &mut self.seen.lock().unwrap()[number];

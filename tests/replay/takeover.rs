@@ -1,4 +1,4 @@
-//! An attempt that was answered early is still sending when the next one begins.
+//! An attempt that was answered early still sends its body when the next attempt begins.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,15 +17,15 @@ use crate::upload::{Piece, Upload};
 use crate::{BOTH, Protocol, call, client, config, eventually, request, retry};
 
 #[tokio::test]
-async fn a_slow_upload_that_was_answered_early_is_taken_over() {
+async fn next_attempt_takes_over_a_slow_upload() {
     for protocol in BOTH {
         let server = Server::new(&[Early(503, 6), Answer(200)]).await;
         let (gate, opened) = oneshot::channel();
         let upload = Upload::of(&["hello "]).with(Piece::Gate(opened)).with(Piece::Data("world".into()));
         let retry = retry().layer(client(protocol));
         let calling = tokio::spawn(call(retry, request(Method::PUT, server.address, upload)));
-        // The rest comes when the second attempt has all that there was.
-        eventually("the beginning is replayed", || server.bodies() == ["hello ", "hello "]).await;
+        // The rest comes after the second attempt has received the prefix.
+        eventually("the prefix is replayed", || server.bodies() == ["hello ", "hello "]).await;
         gate.send(()).unwrap();
         let (answer, report) = calling.await.unwrap();
         assert_eq!((answer.unwrap().0, report.attempts), (200, 2), "{protocol:?}");
@@ -35,7 +35,7 @@ async fn a_slow_upload_that_was_answered_early_is_taken_over() {
 }
 
 #[tokio::test]
-async fn what_is_left_of_a_failed_attempt_is_over_before_the_wait_for_the_next() {
+async fn failed_attempt_is_cut_before_the_backoff() {
     for protocol in BOTH {
         let server = Server::new(&[Early(503, 6), Answer(200)]).await;
         let (gate, opened) = oneshot::channel();
@@ -48,15 +48,15 @@ async fn what_is_left_of_a_failed_attempt_is_over_before_the_wait_for_the_next()
         if protocol == Protocol::Http1 {
             eventually("its connection is free", || server.open() == 0).await;
         }
-        assert_eq!((server.seen().len(), calling.is_finished()), (1, false), "the next one waits for its time");
+        assert_eq!((server.seen().len(), calling.is_finished()), (1, false), "the next attempt is in its backoff");
         calling.abort();
         drop(gate);
     }
 }
 
-/// The response may be there long before the upload is, and then it is not the library's business to stop it.
+/// The response may come long before the upload ends. Then the library must not stop the upload.
 #[tokio::test]
-async fn an_upload_that_was_answered_well_goes_on() {
+async fn upload_continues_after_an_early_success() {
     for protocol in BOTH {
         let server = Server::new(&[Early(200, 6)]).await;
         let (gate, opened) = oneshot::channel();
@@ -72,7 +72,7 @@ async fn an_upload_that_was_answered_well_goes_on() {
 }
 
 #[tokio::test]
-async fn an_older_attempt_is_told_and_lets_go_of_the_body() {
+async fn superseded_attempt_gets_an_error_and_releases_the_body() {
     for waits_between in [false, true] {
         let live = Arc::new(());
         let (gate, opened) = oneshot::channel();
@@ -88,7 +88,7 @@ async fn an_older_attempt_is_told_and_lets_go_of_the_body() {
         begin(&mut kept);
         assert_eq!(parked.is_woken(), waits_between);
         let second = kept.next().unwrap().into_body();
-        assert!(parked.is_woken(), "or its connection would stay as it is");
+        assert!(parked.is_woken(), "otherwise its connection would stay open");
         let error = parked.await.unwrap().unwrap_err();
         assert_eq!(error.to_string(), "this attempt has failed, and its request body is needed for the next one");
         assert!(first.frame().await.is_none());
@@ -96,14 +96,14 @@ async fn an_older_attempt_is_told_and_lets_go_of_the_body() {
         gate.send(()).unwrap();
         drop(kept);
         assert_eq!(second.collect().await.unwrap().to_bytes(), Bytes::from("hello world"));
-        assert_eq!(Arc::strong_count(&live), 1, "with the first one still there");
+        assert_eq!(Arc::strong_count(&live), 1, "while the first body still exists");
         drop(first);
     }
 }
 
-/// What is kept for another attempt is kept no longer than one may follow.
+/// Frames are kept only while another attempt may follow.
 #[tokio::test]
-async fn what_passes_after_the_call_is_over_is_not_kept() {
+async fn frames_after_the_call_are_not_kept() {
     struct Counted(#[expect(dead_code, reason = "it is only there to be counted")] Arc<()>);
 
     impl AsRef<[u8]> for Counted {
@@ -117,8 +117,8 @@ async fn what_passes_after_the_call_is_over_is_not_kept() {
     let (request, kept) = ByMethod::default().first(Request::put("/").body(Upload::new(frames)).unwrap());
     let mut body = request.into_body();
     body.frame().await.unwrap().unwrap();
-    assert_eq!(Arc::strong_count(&live), 5, "the first one is sent, and kept");
+    assert_eq!(Arc::strong_count(&live), 5, "the first frame is sent, and kept");
     drop(kept);
     body.frame().await.unwrap().unwrap();
-    assert_eq!(Arc::strong_count(&live), 3, "two are to come");
+    assert_eq!(Arc::strong_count(&live), 3, "two frames are to come");
 }

@@ -1,4 +1,4 @@
-//! A request body that is no more than it must be: neither `Clone` nor `Sync`, read once, and counted while it lives.
+//! A request body with the least capabilities: neither `Clone` nor `Sync`, read once, and counted while it lives.
 
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 pub(crate) enum Piece {
     Data(Bytes),
     Trailers(HeaderMap),
-    /// Nothing comes until it is opened.
+    /// Nothing comes until the gate is opened.
     Gate(oneshot::Receiver<()>),
     /// Nothing comes until the next poll.
     Pause,
@@ -50,14 +50,14 @@ impl Upload {
         self.with(Piece::Trailers(HeaderMap::from_iter(trailers)))
     }
 
-    /// Knows its length, and says so.
+    /// Reports its exact length.
     pub(crate) fn exact(mut self) -> Self {
         let data = self.pieces.iter().map(|piece| if let Piece::Data(data) = piece { data.len() } else { 0 });
         self.length = Some(data.sum::<usize>() as u64);
         self
     }
 
-    /// `live` has one more owner as long as this is anywhere.
+    /// `live` has one more owner while this body exists.
     pub(crate) fn counted(mut self, live: &Arc<()>) -> Self {
         self.live = Some(Arc::clone(live));
         self

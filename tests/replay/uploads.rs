@@ -1,4 +1,4 @@
-//! Bodies arrive whole in each attempt, or the request is not sent again.
+//! Each attempt receives the whole body, or the request is not retried.
 
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, TRAILER, TRANSFER_ENCODING};
@@ -18,7 +18,7 @@ use crate::{BOTH, Protocol, call, client, request, retry};
 const EVERYTHING: usize = usize::MAX;
 
 #[tokio::test]
-async fn a_streamed_upload_is_sent_again_byte_for_byte_with_its_trailers() {
+async fn streamed_upload_is_replayed_with_its_trailers() {
     for protocol in BOTH {
         let server = Server::new(&[Answer(503), Die(EVERYTHING), Answer(200)]).await;
         let large = "x".repeat(20_000);
@@ -28,7 +28,7 @@ async fn a_streamed_upload_is_sent_again_byte_for_byte_with_its_trailers() {
             .with(Piece::Data(" and the rest".into()))
             .with_trailer("x-checksum", "7");
         let mut request = request(Method::PUT, server.address, upload);
-        // Over HTTP/1.1 only trailers that were announced are sent.
+        // HTTP/1.1 sends only trailers that were announced.
         request.headers_mut().insert(TRAILER, "x-checksum".parse().unwrap());
 
         let (answer, report) = call(retry().layer(client(protocol)), request).await;
@@ -47,7 +47,7 @@ async fn a_streamed_upload_is_sent_again_byte_for_byte_with_its_trailers() {
 }
 
 #[tokio::test]
-async fn the_length_that_was_known_is_told_in_each_attempt() {
+async fn each_attempt_has_the_known_length() {
     for protocol in BOTH {
         let server = Server::new(&[Answer(500), Die(3), Answer(200)]).await;
         let upload = Upload::of(&["hello ", "world"]).exact();
@@ -63,7 +63,7 @@ async fn the_length_that_was_known_is_told_in_each_attempt() {
 }
 
 #[tokio::test]
-async fn a_request_without_a_body_stays_without() {
+async fn request_without_a_body_is_replayed_without() {
     for protocol in BOTH {
         let server = Server::new(&[Answer(503), Answer(200)]).await;
         let request = request(Method::GET, server.address, Empty::<Bytes>::new());
@@ -79,7 +79,7 @@ async fn a_request_without_a_body_stays_without() {
 }
 
 #[tokio::test]
-async fn an_upload_over_the_bound_is_sent_once_and_the_real_answer_returned() {
+async fn upload_over_the_bound_is_sent_once() {
     for (bound, attempts) in [(0, 1), (10, 1), (11, 3), (1000, 3)] {
         let server = Server::new(&[Answer(503)]).await;
         let retry = retry().with_replay(ByMethod::default().with_max_body(bound));
@@ -92,12 +92,12 @@ async fn an_upload_over_the_bound_is_sent_once_and_the_real_answer_returned() {
     }
 }
 
-/// The bound is for what must be kept, and the last attempt needs not be kept.
+/// The bound applies to what must be kept; the last attempt needs no copy.
 #[tokio::test]
-async fn an_upload_over_the_bound_is_sent_again_if_only_its_beginning_has_passed() {
+async fn upload_over_the_bound_is_retried_if_a_prefix_was_read() {
     for protocol in BOTH {
         let server = Server::new(&[Die(2), Answer(200)]).await;
-        // The connection is dead before anybody asks for the rest.
+        // The connection dies before the rest is polled.
         let (gate, opened) = tokio::sync::oneshot::channel();
         let upload = Upload::of(&["start "]).with(Piece::Gate(opened)).with(Piece::Data("x".repeat(100_000).into()));
         let watched = server.clone();
@@ -114,7 +114,7 @@ async fn an_upload_over_the_bound_is_sent_again_if_only_its_beginning_has_passed
 }
 
 #[tokio::test]
-async fn an_upload_that_fails_by_itself_is_not_sent_again_and_the_callee_is_not_to_blame() {
+async fn failed_upload_is_not_retried_and_is_a_caller_fault() {
     let server = Server::new(&[Answer(200)]).await;
     let upload = Upload::of(&["hello"]).with(Piece::Pause).with(Piece::Error);
     let (answer, report) =
@@ -128,7 +128,7 @@ async fn an_upload_that_fails_by_itself_is_not_sent_again_and_the_callee_is_not_
 }
 
 #[tokio::test]
-async fn the_end_is_told_with_the_last_frame_in_each_attempt() {
+async fn end_comes_with_the_last_frame_in_each_attempt() {
     let upload = Upload::of(&["one", "two"]).exact();
     let (first, mut kept) = ByMethod::default().first(Request::put("/").body(upload).unwrap());
     let mut first = first.into_body();

@@ -1,4 +1,4 @@
-//! What may be executed twice is sent again; what may not, only if it was not sent at all.
+//! An idempotent request is retried; another request only if it was never sent.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -18,7 +18,7 @@ use tower::{Layer, Service, service_fn};
 use crate::server::Act::{self, Answer, Die};
 use crate::server::Server;
 use crate::upload::Upload;
-use crate::{BOTH, Protocol, call, client, nobody, not_listening, request, retry};
+use crate::{BOTH, Protocol, call, client, not_listening, request, retry, unused_address};
 
 async fn attempts(script: &'static [Act], mut request: Request<Upload>) -> usize {
     let server = Server::new(script).await;
@@ -32,14 +32,14 @@ fn post() -> Request<Upload> {
 }
 
 #[tokio::test]
-async fn a_post_is_sent_once_whether_it_was_refused_or_its_connection_died() {
+async fn post_is_sent_once() {
     for script in [&[Answer(503)][..], &[Answer(500)], &[Die(0)], &[Die(3)], &[Die(usize::MAX)]] {
         assert_eq!(attempts(script, post()).await, 1, "{script:?}");
     }
 }
 
 #[tokio::test]
-async fn a_post_that_says_so_is_sent_again_and_a_get_that_says_not_to_is_not() {
+async fn idempotency_can_be_set_per_request() {
     let mut keyed = post();
     keyed.headers_mut().insert("idempotency-key", "7".parse().unwrap());
     assert_eq!(attempts(&[Answer(503)], keyed).await, 3);
@@ -52,13 +52,13 @@ async fn a_post_that_says_so_is_sent_again_and_a_get_that_says_not_to_is_not() {
 }
 
 #[tokio::test]
-async fn a_request_whose_connection_died_is_sent_once_more_and_no_more() {
+async fn lost_request_is_retried_once() {
     let put = || Request::put("/").body(Upload::of(&["state"])).unwrap();
     assert_eq!(attempts(&[Die(usize::MAX)], put()).await, 2);
     assert_eq!(attempts(&[Die(1), Answer(200)], put()).await, 2);
 }
 
-/// Where nobody listens until the second attempt.
+/// A server that listens from the second attempt on.
 async fn late_server(request: Request<Upload>, protocol: Protocol) -> (Server, u16, Vec<Verdict>) {
     let (socket, address) = not_listening();
     let socket = Arc::new(Mutex::new(Some(socket)));
@@ -83,7 +83,7 @@ async fn late_server(request: Request<Upload>, protocol: Protocol) -> (Server, u
 }
 
 #[tokio::test]
-async fn whatever_was_not_sent_is_sent_again() {
+async fn unsent_request_is_retried() {
     for protocol in BOTH {
         let (server, status, verdicts) = late_server(post(), protocol).await;
         assert_eq!((status, verdicts), (200, vec![Verdict::Unsent, Verdict::Success]));
@@ -94,26 +94,26 @@ async fn whatever_was_not_sent_is_sent_again() {
     assert_eq!(late_server(ticket, Protocol::Http1).await.1, 200);
 }
 
-/// An upload that was not begun is as long as it likes.
+/// The bound does not apply to an upload that was not begun.
 #[tokio::test]
-async fn an_upload_over_the_bound_that_was_not_begun_is_sent_again() {
+async fn unstarted_upload_over_the_bound_is_retried() {
     let upload = Upload::new((0..10).map(|_| crate::upload::Piece::Data("x".repeat(50_000).into())));
     let (server, status, _) = late_server(Request::post("/").body(upload).unwrap(), Protocol::Http1).await;
     assert_eq!((status, server.seen()[0].body.len()), (200, 500_000));
 }
 
 #[tokio::test]
-async fn a_dead_host_is_an_unsent_request_and_the_connectors_error_is_returned() {
-    let request = request(Method::POST, nobody(), Full::<Bytes>::from("pay"));
+async fn dead_host_is_unsent_and_returns_the_connector_error() {
+    let request = request(Method::POST, unused_address(), Full::<Bytes>::from("pay"));
     let (answer, report) = call(retry().layer(client(Protocol::Http1)), request).await;
     let error = answer.unwrap_err();
     assert!(error.downcast_ref::<hyper_util::client::legacy::Error>().is_some_and(|error| error.is_connect()));
     assert_eq!((report.verdicts, report.stopped), (vec![Verdict::Unsent; 3], Stop::Attempts));
 }
 
-/// A host that lets nobody in: its queue of connections is full, and nobody takes one out.
+/// A host that accepts no connection: its backlog is full.
 #[tokio::test]
-async fn a_connection_that_was_not_made_in_time_is_an_unsent_request() {
+async fn connect_timeout_is_unsent() {
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
     socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
     let address = socket.local_addr().unwrap();
@@ -132,7 +132,7 @@ async fn a_connection_that_was_not_made_in_time_is_an_unsent_request() {
 }
 
 #[tokio::test]
-async fn a_request_that_the_client_cannot_send_is_the_callers_own_fault() {
+async fn request_that_cannot_be_sent_is_a_caller_fault() {
     let nowhere = Request::put("/no/host").body(Full::<Bytes>::from("pay")).unwrap();
     let (answer, report) = call(retry().layer(client(Protocol::Http1)), nowhere).await;
     assert!(answer.is_err());
@@ -140,7 +140,7 @@ async fn a_request_that_the_client_cannot_send_is_the_callers_own_fault() {
 }
 
 #[test]
-fn methods_are_idempotent_as_rfc_9110_has_it() {
+fn methods_are_idempotent_as_in_rfc_9110() {
     let repeatable = |request: Request<Upload>, verdict| ByMethod::default().first(request).1.repeatable(verdict);
     for method in ["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE", "POST", "PATCH", "BREW"] {
         let request = |method| Request::builder().method(method).body(Upload::default()).unwrap();
@@ -153,7 +153,7 @@ fn methods_are_idempotent_as_rfc_9110_has_it() {
 }
 
 #[test]
-fn what_leaves_http_is_never_repeated() {
+fn upgrade_and_connect_are_never_retried() {
     let upgrade = Request::get("/").header("upgrade", "websocket").body(Upload::default()).unwrap();
     let connect = Request::connect("callee:80").body(Upload::default()).unwrap();
     for request in [upgrade, connect] {

@@ -1,4 +1,4 @@
-//! Which attempts are made, and what the caller gets when there are no more.
+//! Which attempts are made, and what the caller gets after the last one.
 
 use std::future::{pending, ready};
 
@@ -12,7 +12,7 @@ use tower::{Layer, ServiceBuilder, ServiceExt};
 use super::*;
 
 #[tokio::test(start_paused = true)]
-async fn each_attempt_knows_its_number_and_the_last_error_is_the_caller_s() {
+async fn attempts_are_numbered_and_the_last_error_returned() {
     let log = Log::default();
     let error = layer(every_second()).layer(failing(&log)).oneshot(()).await.unwrap_err();
     assert_eq!(error.to_string(), "failure 3");
@@ -21,7 +21,7 @@ async fn each_attempt_knows_its_number_and_the_last_error_is_the_caller_s() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_success_ends_the_call() {
+async fn success_ends_the_call() {
     let log = Log::default();
     let service = callee(&log, |attempt| async move { if attempt < 2 { Err("stumbled".into()) } else { Ok(7) } });
     let (answer, report) = report(layer(every_second()).layer(service).oneshot(())).await;
@@ -31,9 +31,9 @@ async fn a_success_ends_the_call() {
     assert_eq!(report.verdicts, [Verdict::Transient, Verdict::Success]);
 }
 
-/// failsafe-go: a retry of two outside a timeout of 50 ms; two attempts block for 100 ms, the third is quick.
+/// From failsafe-go: a retry of two outside a timeout of 50 ms; two attempts block for 100 ms, the third is quick.
 #[tokio::test(start_paused = true)]
-async fn failsafe_go_attempts_that_take_too_long_are_cut_and_repeated() {
+async fn slow_attempts_are_cut_and_retried() {
     let log = Log::default();
     let service = callee(&log, |attempt| async move {
         if attempt < 3 {
@@ -50,7 +50,7 @@ async fn failsafe_go_attempts_that_take_too_long_are_cut_and_repeated() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn only_what_may_pass_is_retried() {
+async fn only_retryable_verdicts_are_retried() {
     let retried = [Verdict::Transient, Verdict::TimedOut, Verdict::Overloaded { retry_after: None }];
     let final_ones = [Verdict::Success, Verdict::CallerFault, Verdict::Abandoned, Verdict::Ignored];
     for verdict in retried.into_iter().chain(final_ones) {
@@ -58,14 +58,18 @@ async fn only_what_may_pass_is_retried() {
         let classifier = verdict::from_fn(move |_: Result<&u32, &BoxError>| verdict);
         let service = layer(every_second()).with_classifier(classifier).layer(callee(&log, |n| async move { Ok(n) }));
         let expected = if retried.contains(&verdict) { 3 } else { 1 };
-        assert_eq!(service.oneshot(()).await.unwrap(), expected, "{verdict:?}: the last response, whatever it means");
+        assert_eq!(
+            service.oneshot(()).await.unwrap(),
+            expected,
+            "{verdict:?}: the last response, whatever its verdict"
+        );
         assert_eq!(log.attempts().len(), expected as usize);
     }
 }
 
-/// It may have been executed, and it may be what killed the callee.
+/// A lost request may have been executed, and it may be what crashed the dependency.
 #[tokio::test(start_paused = true)]
-async fn a_lost_request_is_repeated_once_and_only_if_it_is_idempotent() {
+async fn lost_request_is_retried_once_and_only_if_idempotent() {
     for (replay, attempts, stopped) in
         [(CloneRequest::new(), 1, Stop::NotRepeatable), (CloneRequest::idempotent(), 2, Stop::Verdict)]
     {
@@ -80,7 +84,7 @@ async fn a_lost_request_is_repeated_once_and_only_if_it_is_idempotent() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_cut_never_takes_the_place_of_the_callee_s_own_failure() {
+async fn cut_never_replaces_the_failure_of_the_callee() {
     let hanging = |log: &Log| {
         callee(
             log,
@@ -94,7 +98,7 @@ async fn a_cut_never_takes_the_place_of_the_callee_s_own_failure() {
     let told = told.unwrap();
     assert_eq!((told.verdicts, told.stopped), (vec![Verdict::Transient, Verdict::TimedOut], Stop::Attempts));
 
-    // The same when it is the deadline that cuts, even if a layer around us would.
+    // The same if the deadline cuts, even if an outer layer would cut too.
     let service = ServiceBuilder::new()
         .layer(DeadlineLayer::new(3 * SECOND).unwrap())
         .layer(layer(every_second()))
@@ -106,9 +110,9 @@ async fn a_cut_never_takes_the_place_of_the_callee_s_own_failure() {
     assert_eq!(start.elapsed(), 3 * SECOND);
 }
 
-/// Envoy: each try's own timeout is what the callee is told to expect.
+/// As in Envoy: the dependency is sent the timeout of the attempt.
 #[tokio::test(start_paused = true)]
-async fn the_time_of_an_attempt_is_the_deadline_of_what_is_further_in() {
+async fn attempt_timeout_is_the_deadline_of_inner_layers() {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let note = Arc::clone(&seen);
     let config = RetryConfig { attempt_timeout: Some(2 * SECOND), max_attempts: 2, ..every_second() };
@@ -127,7 +131,7 @@ async fn the_time_of_an_attempt_is_the_deadline_of_what_is_further_in() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_a_failure_of_the_callee_s_the_cut_is_what_is_told() {
+async fn cut_is_returned_if_there_was_no_failure() {
     let config = RetryConfig { attempt_timeout: Some(millis(50)), ..every_second() };
     let hanging = service_fn(|()| pending::<Result<(), BoxError>>());
     let error = layer(config).layer(hanging).oneshot(()).await.unwrap_err();
@@ -135,9 +139,9 @@ async fn without_a_failure_of_the_callee_s_the_cut_is_what_is_told() {
     assert_eq!((rejected.layer(), rejected.reason()), ("retry", Reason::AttemptTimeout));
 }
 
-/// tower-http looks at its timer first.
+/// tower-http checks its timer first.
 #[tokio::test(start_paused = true)]
-async fn a_response_in_the_moment_of_the_timeout_is_not_thrown_away() {
+async fn response_at_the_timeout_is_returned() {
     let log = Log::default();
     let service = callee(&log, |attempt| async move {
         sleep(millis(50)).await;
@@ -147,7 +151,7 @@ async fn a_response_in_the_moment_of_the_timeout_is_not_thrown_away() {
     assert_eq!(layer(config).layer(service).oneshot(()).await.unwrap(), 1);
 }
 
-/// A request of which only so many copies can be made; what is sent is of another type than what comes in.
+/// A request of which only this many copies can be made; the type that is sent differs from the type that comes in.
 #[derive(Clone)]
 struct Copies(u32);
 
@@ -178,16 +182,16 @@ impl Kept for CopiesLeft {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_that_cannot_be_made_again_after_all_costs_nothing_more() {
+async fn failed_copy_of_the_request_is_refunded() {
     let log = Log::default();
     let layer = layer(every_second()).with_replay(Copies(1));
     let (answer, report) = report(layer.layer(failing(&log)).oneshot(7)).await;
     assert_eq!(answer.unwrap_err().to_string(), "failure 2");
     assert_eq!(report.map(|report| (report.attempts, report.stopped)), Some((2, Stop::NotRepeatable)));
-    assert_eq!(layer.budget().balance(), 10, "one retry was made, and a second has come back to the reserve");
+    assert_eq!(layer.budget().balance(), 10, "one retry was made, and the reserve has refilled by one");
 }
 
-/// Notes what is asked of it.
+/// Notes which of its methods are called.
 #[derive(Clone, Default)]
 struct Noting(Arc<Mutex<Vec<&'static str>>>);
 
@@ -219,7 +223,7 @@ impl Kept for Noting {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_left_of_an_attempt_is_given_up_before_the_wait_and_not_if_none_follows() {
+async fn attempt_is_given_up_only_before_another_attempt() {
     let (log, noting) = (Log::default(), Noting::default());
     let config = RetryConfig { max_attempts: 2, ..every_second() };
     let call = layer(config).with_replay(noting.clone()).layer(failing(&log)).oneshot(());
@@ -249,7 +253,7 @@ where
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_without_time_left_is_not_sent() {
+async fn call_without_time_left_is_not_sent() {
     let log = Log::default();
     let (answer, report) = too_late(layer(every_second()).layer(failing(&log))).await;
     assert_eq!(rejection(&answer.unwrap_err()).map(|rejected| rejected.reason()), Some(Reason::DeadlineExpired));
@@ -257,7 +261,7 @@ async fn a_call_without_time_left_is_not_sent() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_layer_of_ours_refused_is_not_retried_and_replaces_no_failure() {
+async fn inner_refusal_is_not_retried_and_replaces_no_failure() {
     let (refused, _) = too_late(layer(every_second()).layer(failing(&Log::default()))).await;
     let refusal = rejection(&refused.unwrap_err()).unwrap().clone();
     for (refused_attempt, expected) in [(1, refusal.to_string()), (2, "failure 1".to_owned())] {
@@ -266,7 +270,7 @@ async fn what_a_layer_of_ours_refused_is_not_retried_and_replaces_no_failure() {
             let refused = attempt == refused_attempt;
             ready(Err(if refused { refusal.clone().into() } else { format!("failure {attempt}").into() }))
         });
-        // Nor if all errors are alike to the classifier.
+        // The same with a classifier that gives all errors one verdict.
         let transient = verdict::from_fn(|_: Result<&u32, &BoxError>| Verdict::Transient);
         let (answer, report) =
             report(layer(every_second()).with_classifier(transient).layer(service).oneshot(())).await;
@@ -276,7 +280,7 @@ async fn what_a_layer_of_ours_refused_is_not_retried_and_replaces_no_failure() {
 }
 
 #[test]
-fn a_wrong_configuration_names_all_its_faults() {
+fn every_fault_of_a_config_is_reported_at_once() {
     let config = RetryConfig {
         enabled: true,
         max_attempts: 0,
@@ -311,7 +315,7 @@ fn a_wrong_configuration_names_all_its_faults() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn attempt_timeout_says_the_time_of_one_attempt() {
+async fn attempt_timeout_error_reports_the_attempt_time() {
     let log = Log::default();
     let service = callee(&log, |_| pending());
     let config = RetryConfig { attempt_timeout: Some(millis(50)), max_attempts: 2, ..every_second() };
@@ -322,7 +326,7 @@ async fn attempt_timeout_says_the_time_of_one_attempt() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn bound_of_the_whole_call_says_its_time() {
+async fn max_hold_error_reports_its_time() {
     let service = callee(&Log::default(), |_| pending());
     let config = RetryConfig { max_hold: 3 * SECOND, attempt_timeout: None, ..every_second() };
     let error = layer(config).layer(service).oneshot(()).await.unwrap_err();

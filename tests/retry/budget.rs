@@ -1,4 +1,4 @@
-//! What retries cost, and who pays.
+//! What retries cost, and which budget pays.
 
 use std::future::pending;
 use std::pin::Pin;
@@ -10,29 +10,29 @@ use tower::{Layer, ServiceExt};
 
 use super::*;
 
-/// A reserve of so many retries that hardly grows, and nothing earned by calls.
+/// A reserve of this many retries that hardly refills, and no deposits by calls.
 fn reserve(burst: u32) -> BudgetConfig {
     BudgetConfig { ratio: 0.0, reserve_per_second: 0.001, reserve_burst: burst, ..BudgetConfig::default() }
 }
 
-/// failsafe-go answers "budget exceeded" in place of the failure, and asks the budget after the sleep.
+/// failsafe-go returns "budget exceeded" instead of the failure, and checks the budget after the sleep.
 #[tokio::test(start_paused = true)]
-async fn a_refusal_of_the_budget_returns_the_real_failure_at_once() {
+async fn exhausted_budget_returns_the_failure_at_once() {
     let log = Log::default();
     let layer = layer(RetryConfig { budget: reserve(1), ..every_second() });
     let start = Instant::now();
     let (answer, told) = report(layer.layer(failing(&log)).oneshot(())).await;
     assert_eq!(answer.unwrap_err().to_string(), "failure 2");
     assert_eq!(told.map(|told| told.stopped), Some(Stop::Budget));
-    assert_eq!(start.elapsed(), SECOND, "the wait that was paid for, and no other");
+    assert_eq!(start.elapsed(), SECOND, "only the wait that was paid for");
     let (answer, told) = report(layer.layer(failing(&log)).oneshot(())).await;
     assert_eq!(answer.unwrap_err().to_string(), "failure 1");
     assert_eq!(told.map(|told| (told.stopped, told.elapsed)), Some((Stop::Budget, Duration::ZERO)));
 }
 
-/// Others pay a whole token for each success: 45 % of errors give 82 % more load.
+/// Other libraries deposit a whole token per success: 45 % of errors become 82 % more load.
 #[tokio::test(start_paused = true)]
-async fn retries_stay_within_the_ratio_however_many_calls_fail() {
+async fn retries_stay_within_the_ratio() {
     for failing_in_twenty in [1, 9, 20] {
         let log = Log::default();
         let attempts = log.clone();
@@ -51,13 +51,13 @@ async fn retries_stay_within_the_ratio_however_many_calls_fail() {
         let retries = log.attempts().len() - 2000;
         assert!(retries <= 400, "{retries} retries, {failing_in_twenty} of 20 fail");
         if failing_in_twenty > 1 {
-            assert!(retries >= 390, "{retries} retries are less than could be afforded");
+            assert!(retries >= 390, "{retries} retries are fewer than the budget allows");
         }
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn everything_that_one_layer_makes_shares_its_budget_and_so_do_layers_given_one() {
+async fn services_of_a_layer_and_layers_can_share_a_budget() {
     let log = Log::default();
     let retry = RetryConfig { budget: reserve(2), max_attempts: 2, ..every_second() };
     let one = layer(retry.clone());
@@ -75,7 +75,7 @@ async fn everything_that_one_layer_makes_shares_its_budget_and_so_do_layers_give
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_key_has_a_budget_of_its_own() {
+async fn each_key_has_its_own_budget() {
     let layer =
         layer(RetryConfig { budget: reserve(1), max_attempts: 2, ..every_second() }).keyed_by(|host: &u8| *host);
     let service = layer.layer(service_fn(|_: u8| async { Err::<(), BoxError>("down".into()) }));
@@ -85,12 +85,12 @@ async fn each_key_has_a_budget_of_its_own() {
         attempts.push(report.unwrap().attempts);
     }
     assert_eq!(attempts, [2, 1, 2, 1, 2]);
-    assert_eq!(layer.budget().balance(), 1, "that of the requests without a key");
+    assert_eq!(layer.budget().balance(), 1, "the budget of requests without a key");
 }
 
 /// twitter/finagle#956: one call through two filters deposited twice.
 #[tokio::test(start_paused = true)]
-async fn what_an_outer_retry_repeats_earns_nothing() {
+async fn retry_of_an_outer_layer_deposits_nothing() {
     let ratio = BudgetConfig { ratio: 1.0, reserve_per_second: 0.0, ..BudgetConfig::default() };
     let inner = layer(RetryConfig { max_attempts: 1, budget: ratio, ..every_second() });
     let log = Log::default();
@@ -100,8 +100,8 @@ async fn what_an_outer_retry_repeats_earns_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_retry_is_refunded_until_it_is_sent() {
-    /// The first attempt finds it ready, a further one has to wait for a second.
+async fn retry_is_refunded_until_it_is_sent() {
+    /// Ready for the first attempt. A further attempt has to wait for its readiness.
     struct SlowToReady(Pin<Box<Sleep>>);
 
     impl Clone for SlowToReady {
@@ -125,7 +125,7 @@ async fn a_retry_is_refunded_until_it_is_sent() {
         }
     }
 
-    // It fails at once, rests until 1 s, waits to be ready until 3 s, and is then sent.
+    // The first attempt fails at once, the backoff lasts until 1 s, readiness until 3 s, and then the retry is sent.
     for (dropped_after, balance) in [(500, 5), (2500, 5), (3500, 4)] {
         let layer = layer(RetryConfig { budget: reserve(5), ..every_second() });
         let mut call = Box::pin(layer.layer(SlowToReady(Box::pin(sleep(SECOND)))).oneshot(()));
@@ -136,14 +136,14 @@ async fn a_retry_is_refunded_until_it_is_sent() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_retry_is_paid_for_before_the_wait() {
+async fn retry_is_paid_for_before_the_backoff() {
     let layer = layer(RetryConfig { budget: reserve(3), ..every_second() });
     let log = Log::default();
     let mut calls: Vec<_> = (0..5).map(|_| Box::pin(report(layer.layer(failing(&log)).oneshot(())))).collect();
     for call in &mut calls {
         let _ = timeout(Duration::ZERO, call.as_mut()).await;
     }
-    assert_eq!(layer.budget().balance(), 0, "three rest, two have been told");
+    assert_eq!(layer.budget().balance(), 0, "three are in their backoff, two have returned");
     drop(calls);
     assert_eq!(layer.budget().balance(), 3);
 }

@@ -1,4 +1,4 @@
-//! What a layer owes to tower and to its callee: readiness, cancellation, pinning, panics.
+//! The contract of a layer with tower and with its inner service: readiness, cancellation, pinning, panics.
 
 use std::marker::PhantomPinned;
 use std::pin::Pin;
@@ -14,7 +14,7 @@ use tower::{Layer, ServiceExt};
 
 use super::*;
 
-/// A callee that panics when it is called without having said that it is ready, and counts its values that were.
+/// A service that panics when it is called without being ready, and counts its ready values.
 #[derive(Debug)]
 struct Strict {
     id: usize,
@@ -81,7 +81,7 @@ impl Future for NotUnpin {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_service_that_was_readied_is_called_first_and_each_further_attempt_readies_its_own() {
+async fn each_attempt_calls_a_service_that_it_readied() {
     let callee = Strict::new();
     let called = Arc::clone(&callee.called);
     let mut service = layer(every_second()).layer(callee);
@@ -92,7 +92,7 @@ async fn the_service_that_was_readied_is_called_first_and_each_further_attempt_r
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_dropped_at_any_poll_gives_everything_back() {
+async fn call_dropped_at_any_poll_releases_everything() {
     let slots = Arc::new(Semaphore::new(1));
     let layer = layer(every_second());
     for polls in 0..12 {
@@ -120,7 +120,7 @@ async fn what_is_dropped_at_any_poll_gives_everything_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_callee_that_panics_leaves_nothing_behind() {
+async fn panic_in_the_callee_leaves_nothing() {
     let panicking = service_fn(|()| async {
         if context::attempt() == 2 {
             panic!("the callee panics");
@@ -138,7 +138,7 @@ async fn a_callee_that_panics_leaves_nothing_behind() {
     assert_eq!(log.attempts(), [1, 2, 3]);
 }
 
-/// A response that holds a slot of the callee's until it is let go of, as one with a body holds its connection.
+/// A response that holds a slot of the service until it is released, as a response with a body holds its connection.
 struct Holding(Option<tokio::sync::OwnedSemaphorePermit>);
 
 #[derive(Clone)]
@@ -171,9 +171,9 @@ impl Classify<Holding> for LetsGo {
     }
 }
 
-/// Sixty-four failing calls of a callee with sixty-four slots: those that rest hold none.
+/// Sixty-four failing calls of a service with sixty-four slots: calls in their backoff hold no slot.
 #[tokio::test(start_paused = true)]
-async fn a_failed_response_lets_go_before_the_wait() {
+async fn failed_response_is_released_before_the_backoff() {
     let slots = Arc::new(Semaphore::new(64));
     let free = Arc::clone(&slots);
     let layer = layer(every_second()).with_classifier(LetsGo);
@@ -183,7 +183,7 @@ async fn a_failed_response_lets_go_before_the_wait() {
     }));
     let calls: Vec<_> = (0..128).map(|_| tokio::spawn(service.clone().oneshot(()).map_ok(drop))).collect();
     sleep(millis(500)).await;
-    assert_eq!(free.available_permits(), 64, "all of them rest, or have been told");
+    assert_eq!(free.available_permits(), 64, "all calls are in their backoff, or have returned");
     for call in calls {
         assert!(call.await.unwrap().is_ok());
     }
@@ -223,7 +223,7 @@ impl Classify<u32> for Hangs {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_last_response_is_handed_on_with_all_that_it_holds() {
+async fn last_response_is_handed_on_whole() {
     let slots = Arc::new(Semaphore::new(1));
     let free = Arc::clone(&slots);
     let service = layer(every_second()).with_classifier(LetsGo).layer(service_fn(move |()| {
@@ -235,7 +235,7 @@ async fn the_last_response_is_handed_on_with_all_that_it_holds() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_classifier_that_hangs_is_cut_too() {
+async fn hanging_classifier_is_cut() {
     for settling in [true, false] {
         let log = Log::default();
         let config = RetryConfig { max_hold: 5 * SECOND, ..every_second() };

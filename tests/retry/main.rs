@@ -1,4 +1,4 @@
-//! The retry layer, through its public face and in virtual time.
+//! The retry layer, through its public API and in virtual time.
 #![allow(clippy::disallowed_methods, reason = "tests sleep and look at the clock as users do")]
 
 use std::future::{Future, ready};
@@ -27,7 +27,7 @@ const fn millis(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
 
-/// Waits of exactly a second.
+/// Backoffs of exactly a second.
 fn every_second() -> RetryConfig {
     RetryConfig { backoff: Backoff { jitter: Jitter::None, ..Backoff::constant(SECOND) }, ..RetryConfig::default() }
 }
@@ -36,7 +36,7 @@ fn layer(config: RetryConfig) -> RetryLayer {
     RetryLayer::new(config).expect("a valid configuration")
 }
 
-/// When each attempt came, and what number the context gave it.
+/// The instant of each attempt, and the attempt number in its context.
 #[derive(Clone, Debug, Default)]
 struct Log(Arc<Mutex<Vec<(Instant, u32)>>>);
 
@@ -57,7 +57,7 @@ impl Log {
     }
 }
 
-/// A callee whose answers are scripted by the number of the attempt.
+/// A service whose answers depend on the number of the attempt.
 fn callee<F, R>(log: &Log, script: F) -> Callee
 where
     F: Fn(u32) -> R + Send + Sync + 'static,
@@ -70,7 +70,7 @@ where
 
 type Callee = BoxCloneSyncService<(), u32, BoxError>;
 
-/// A callee that fails at once, telling which attempt it was.
+/// A service that fails at once, with the number of the attempt.
 fn failing(log: &Log) -> Callee {
     callee(log, |attempt| ready(Err(format!("failure {attempt}").into())))
 }

@@ -1,4 +1,4 @@
-//! A retry that was never sent costs nothing; one that was sent does, whatever became of it.
+//! A retry that was never sent costs nothing; a retry that was sent costs a token, whatever its outcome.
 
 use std::future::pending;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
@@ -17,7 +17,7 @@ use tower::{Layer, ServiceBuilder, ServiceExt};
 
 use super::*;
 
-/// One token, in the reserve or deposited by the call itself, which nothing else adds to.
+/// One token, in the reserve or deposited by the call itself; nothing else adds to it.
 fn budgets() -> [BudgetConfig; 2] {
     let none = BudgetConfig { ratio: 0.0, reserve_per_second: 0.0, ..BudgetConfig::default() };
     [
@@ -30,7 +30,7 @@ fn twice(budget: BudgetConfig) -> RetryLayer {
     layer(RetryConfig { budget, max_attempts: 2, ..every_second() })
 }
 
-/// The first attempt fails and does `then`; a further one is counted and answers.
+/// The first attempt fails and runs `then`; a further attempt is counted and succeeds.
 fn fails_once(sent: &Arc<AtomicU32>, then: impl Fn() + Clone + Send + Sync + 'static) -> Callee {
     let sent = Arc::clone(sent);
     BoxCloneSyncService::new(service_fn(move |()| {
@@ -46,17 +46,17 @@ fn fails_once(sent: &Arc<AtomicU32>, then: impl Fn() + Clone + Send + Sync + 'st
 
 type Inside = BoxCloneSyncServiceLayer<Callee, (), u32, BoxError>;
 
-/// What is done when the first attempt has failed.
+/// What runs when the first attempt has failed.
 type Then = Arc<dyn Fn() + Send + Sync>;
 
-/// Layers of ours that refuse the second attempt, with what makes them do so.
+/// Layers of ours that refuse the second attempt, and what makes them refuse.
 fn refusing() -> Vec<(&'static str, Inside, Then)> {
     let nothing = || Arc::new(|| {}) as Then;
     let breaker = CircuitBreakerLayer::new(CircuitBreakerConfig::default()).unwrap();
     let handle = breaker.handle();
     let limit = RateLimitConfig { permits: 1, per: 3600 * SECOND, ..RateLimitConfig::default() };
     let patient = RateLimitConfig { max_wait: SECOND / 10, ..limit.clone() };
-    // Taken by a call that never ends.
+    // Held by a call that never ends.
     let taken = |service: Box<dyn Fn() + Send + Sync>| Arc::from(service) as Then;
     let full = BulkheadConfig { max_concurrent: 1, max_waiting: 0, ..BulkheadConfig::default() };
     let full = BulkheadLayer::new(full).unwrap();
@@ -68,7 +68,7 @@ fn refusing() -> Vec<(&'static str, Inside, Then)> {
     let (of_full, of_slow, of_shed) = (full.layer(hang()), slow.layer(hang()), shed.layer(hang()));
     vec![
         ("open breaker", Inside::new(breaker), taken(Box::new(move || handle.force_open()))),
-        ("used up rate limit", Inside::new(RateLimitLayer::new(limit).unwrap()), nothing()),
+        ("exhausted rate limit", Inside::new(RateLimitLayer::new(limit).unwrap()), nothing()),
         ("rate limit with a queue", Inside::new(RateLimitLayer::new(patient).unwrap()), nothing()),
         ("full bulkhead", Inside::new(full), taken(Box::new(move || drop(tokio::spawn(of_full.clone().oneshot(())))))),
         ("queue timeout", Inside::new(slow), taken(Box::new(move || drop(tokio::spawn(of_slow.clone().oneshot(())))))),
@@ -77,19 +77,19 @@ fn refusing() -> Vec<(&'static str, Inside, Then)> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn retry_refused_by_a_layer_further_in_is_refunded() {
+async fn retry_refused_further_in_is_refunded() {
     for budget in budgets() {
         for (what, inside, refuse) in refusing() {
             let (layer, sent) = (twice(budget.clone()), Arc::new(AtomicU32::new(0)));
             let service = layer.layer(inside.layer(fails_once(&sent, move || refuse())));
             let error = service.oneshot(()).await.unwrap_err();
-            assert_eq!(error.to_string(), "down", "{what}: the callee's own failure");
+            assert_eq!(error.to_string(), "down", "{what}: the failure of the dependency");
             assert_eq!((sent.load(SeqCst), layer.budget().balance()), (0, 1), "{what}: (sent, balance)");
         }
     }
 }
 
-/// Becomes unready, or broken, once it was called.
+/// Becomes unready, or broken, after its first call.
 #[derive(Clone)]
 struct Closing {
     closed: Arc<AtomicBool>,
@@ -126,7 +126,7 @@ impl Service<()> for Closing {
 #[tokio::test(start_paused = true)]
 async fn retry_whose_service_does_not_become_ready_is_refunded() {
     for budget in budgets() {
-        // An error, the end of the call's time, and the caller that goes.
+        // An error, the end of the call's time, and a dropped call.
         for (is_broken, deadline, patience) in [(true, 60, 60), (false, 5, 60), (false, 60, 5)] {
             let (layer, callee) = (twice(budget.clone()), Closing::new(is_broken));
             let deadline = DeadlineLayer::new(deadline * SECOND).unwrap();
@@ -142,7 +142,7 @@ async fn retry_whose_service_does_not_become_ready_is_refunded() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn retry_that_finds_too_many_waiting_is_refunded() {
+async fn retry_refused_by_a_full_queue_is_refunded() {
     let layer = layer(RetryConfig {
         budget: BudgetConfig { ratio: 0.0, reserve_per_second: 0.001, ..BudgetConfig::default() },
         max_attempts: 2,
@@ -160,9 +160,9 @@ async fn retry_that_finds_too_many_waiting_is_refunded() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn retry_that_never_reached_the_callee_is_refunded() {
+async fn unsent_retry_is_refunded() {
     for budget in budgets() {
-        // By an error, and by an answer.
+        // As an error, and as a response.
         for is_answer in [false, true] {
             let classifier = verdict::from_fn(|_: Result<&u32, &BoxError>| Verdict::Unsent);
             let layer = layer(RetryConfig { budget: budget.clone(), max_attempts: 5, ..every_second() });
@@ -170,15 +170,15 @@ async fn retry_that_never_reached_the_callee_is_refunded() {
             let log = Log::default();
             let callee = callee(&log, move |n| ready(if is_answer { Ok(n) } else { Err("refused unread".into()) }));
             let _ = layer.layer(callee).oneshot(()).await;
-            assert_eq!((log.attempts().len(), layer.budget().balance()), (5, 1), "one token pays for all of them");
+            assert_eq!((log.attempts().len(), layer.budget().balance()), (5, 1), "one token pays for all attempts");
         }
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn retry_whose_call_is_dropped_before_it_is_sent_is_refunded() {
+async fn retry_dropped_before_it_is_sent_is_refunded() {
     for budget in budgets() {
-        // During the backoff, and in the queue of a bulkhead further in, where it stands from the first second on.
+        // During the backoff, and in the queue of an inner bulkhead, where the retry waits from the first second on.
         for (dropped_after, what) in [(millis(500), "backoff"), (millis(1500), "queue")] {
             let bulkhead =
                 BulkheadLayer::new(BulkheadConfig { max_concurrent: 1, ..BulkheadConfig::default() }).unwrap();
@@ -193,7 +193,7 @@ async fn retry_whose_call_is_dropped_before_it_is_sent_is_refunded() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn retry_that_was_sent_is_paid_for_whatever_became_of_it() {
+async fn sent_retry_is_paid_for_whatever_its_outcome() {
     for budget in budgets() {
         for (what, takes, patience) in [("fails", 0, 60), ("dropped", 30, 5), ("deadline", 30, 60)] {
             let layer = twice(budget.clone());
@@ -214,9 +214,9 @@ async fn retry_that_was_sent_is_paid_for_whatever_became_of_it() {
     }
 }
 
-/// Until it is known whether it was sent, nobody else has the token.
+/// Until it is known whether the retry was sent, no other retry can use its token.
 #[tokio::test(start_paused = true)]
-async fn price_is_held_while_the_retry_is_under_way() {
+async fn token_is_held_while_the_retry_is_in_flight() {
     let [reserve, _] = budgets();
     let layer = twice(reserve);
     let log = Log::default();

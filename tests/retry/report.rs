@@ -1,4 +1,4 @@
-//! How a call went, for those who ask.
+//! The report of a call, for code that requests it.
 
 use std::future::pending;
 
@@ -11,15 +11,15 @@ use tower::{Layer, ServiceBuilder, ServiceExt};
 use super::*;
 
 #[tokio::test(start_paused = true)]
-async fn there_is_none_where_nothing_retries() {
+async fn call_without_a_retry_layer_has_no_report() {
     assert_eq!(report(async { 7 }).await, (7, None));
     let log = Log::default();
     let apart = tokio::spawn(layer(every_second()).layer(failing(&log)).oneshot(()));
-    assert_eq!(report(async { apart.await.is_ok() }).await, (true, None), "a call of another task");
+    assert_eq!(report(async { apart.await.is_ok() }).await, (true, None), "a call in another task");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_that_was_cut_further_out_is_reported_too() {
+async fn call_cut_by_an_outer_layer_is_reported() {
     let log = Log::default();
     let service = ServiceBuilder::new()
         .layer(DeadlineLayer::new(3 * SECOND).unwrap())
@@ -33,7 +33,7 @@ async fn a_call_that_was_cut_further_out_is_reported_too() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn of_nested_layers_the_outermost_reports() {
+async fn outermost_of_nested_retries_reports() {
     let log = Log::default();
     let inner = layer(RetryConfig { max_attempts: 2, ..every_second() });
     let service = ServiceBuilder::new().layer(layer(every_second())).layer(inner).service(failing(&log));
@@ -44,7 +44,7 @@ async fn of_nested_layers_the_outermost_reports() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn two_who_ask_at_once_hear_of_their_own_calls() {
+async fn concurrent_reports_cover_their_own_calls() {
     let log = Log::default();
     let (once, thrice) = (layer(RetryConfig { max_attempts: 1, ..every_second() }), layer(every_second()));
     let once = report(once.layer(failing(&log)).oneshot(()));
@@ -54,11 +54,11 @@ async fn two_who_ask_at_once_hear_of_their_own_calls() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn of_nested_layers_the_outermost_reports_when_both_are_dropped() {
+async fn outermost_of_dropped_nested_retries_reports() {
     let log = Log::default();
     let service =
         ServiceBuilder::new().layer(layer(every_second())).layer(layer(every_second())).service(failing(&log));
     let (_, told) = report(async { timeout(millis(1500), service.oneshot(())).await.is_err() }).await;
-    assert_eq!(log.attempts(), [1, 2], "the inner one is at its second");
+    assert_eq!(log.attempts(), [1, 2], "the inner retry is at its second attempt");
     assert_eq!(told.map(|told| (told.attempts, told.stopped)), Some((1, Stop::Dropped)));
 }

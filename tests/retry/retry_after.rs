@@ -1,4 +1,4 @@
-//! How long an answer asks to be left alone, over HTTP.
+//! How a response over HTTP sets the wait before a retry.
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -20,7 +20,7 @@ fn config() -> RetryConfig {
     RetryConfig { backoff, max_retry_after: 60 * SECOND, max_hold: 600 * SECOND, ..RetryConfig::default() }
 }
 
-/// The wait before the second attempt, after a first answer with this status and these headers.
+/// The wait before the second attempt, after a first response with this status and these headers.
 async fn wait_after(status: u16, headers: &[(&'static str, &str)]) -> Duration {
     let log = Log::default();
     let noted = log.clone();
@@ -40,7 +40,7 @@ async fn wait_after(status: u16, headers: &[(&'static str, &str)]) -> Duration {
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_retried_status_that_asks_for_a_pause_gets_it() {
+async fn every_retried_status_honours_retry_after() {
     for status in RETRIED {
         for (header, value) in [("retry-after", "7"), ("retry-after-ms", "7000"), ("x-amz-retry-after", "7000")] {
             let wait = wait_after(status, &[(header, value)]).await;
@@ -51,7 +51,7 @@ async fn every_retried_status_that_asks_for_a_pause_gets_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_date_is_read_by_the_clock_of_the_server() {
+async fn retry_after_date_is_read_by_the_server_clock() {
     for (date, after) in [
         ("Sun, 06 Nov 2005 08:49:37 GMT", "Sun, 06 Nov 2005 08:49:47 GMT"),
         ("Mon, 06 Nov 2045 08:49:37 GMT", "Mon, 06 Nov 2045 08:49:47 GMT"),
@@ -62,9 +62,9 @@ async fn a_date_is_read_by_the_clock_of_the_server() {
     }
 }
 
-/// A classifier of the user's decides what is retried; how long to wait the answer says all the same.
+/// A user's classifier decides what is retried; the response still sets the wait.
 #[tokio::test(start_paused = true)]
-async fn a_status_that_a_user_has_retried_gets_its_pause_too() {
+async fn retry_after_holds_under_a_custom_classifier() {
     let log = Log::default();
     let noted = log.clone();
     let callee = service_fn(move |_: Request<_>| {
@@ -79,7 +79,7 @@ async fn a_status_that_a_user_has_retried_gets_its_pause_too() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pause_that_is_too_long_ends_the_call_at_any_status() {
+async fn too_long_retry_after_ends_the_call() {
     for status in RETRIED {
         let callee = service_fn(move |_: Request<_>| {
             let answer = Response::builder().status(status).header("retry-after", "61").body(Full::<Bytes>::default());
@@ -98,9 +98,9 @@ async fn a_pause_that_is_too_long_ends_the_call_at_any_status() {
     }
 }
 
-/// azure-sdk-for-python#10778: an answer that is no failure was repeated, because it had the header.
+/// azure-sdk-for-python#10778: a success was retried because it had the header.
 #[tokio::test(start_paused = true)]
-async fn an_answer_that_is_no_failure_is_not_repeated_for_its_header() {
+async fn success_with_retry_after_is_not_retried() {
     for status in [200, 201, 202, 301, 304, 400, 403, 404, 413, 501] {
         let callee = service_fn(move |_: Request<_>| {
             let answer = Response::builder().status(status).header("retry-after", "1").body(Full::<Bytes>::default());
@@ -113,10 +113,10 @@ async fn an_answer_that_is_no_failure_is_not_repeated_for_its_header() {
     }
 }
 
-/// guzzle_retry_middleware#36, openai-go#884, actor-ts#771: a pause that is too long was cut to the longest allowed one, or became none
-/// where a timer could not hold it.
+/// guzzle_retry_middleware#36, openai-go#884, actor-ts#771: a wait that is too long was cut to the longest allowed
+/// wait, or became zero where a timer could not hold it.
 #[tokio::test(start_paused = true)]
-async fn no_pause_is_cut_short_and_none_overflows() {
+async fn retry_after_is_never_shortened_and_never_overflows() {
     let year = 365 * 86_400;
     for (header, value) in [
         ("retry-after", "18446744073709551615"),

@@ -1,4 +1,4 @@
-//! Retries that are switched off by a setting, with the layer still there.
+//! Retries that are switched off by a setting, with the layer still in place.
 
 use std::future::pending;
 
@@ -16,7 +16,7 @@ fn off() -> RetryConfig {
 }
 
 #[tokio::test(start_paused = true)]
-async fn call_has_one_attempt_that_no_attempt_timeout_cuts() {
+async fn disabled_retry_makes_one_attempt_without_its_timeout() {
     let log = Log::default();
     let layer = layer(off());
     let (answer, told) = report(layer.layer(failing(&log)).oneshot(())).await;
@@ -27,21 +27,21 @@ async fn call_has_one_attempt_that_no_attempt_timeout_cuts() {
         Ok(n)
     });
     assert_eq!(layer.layer(slow).oneshot(()).await.unwrap(), 1);
-    assert_eq!(layer.budget().balance(), 0, "calls earn nothing");
+    assert_eq!(layer.budget().balance(), 0, "calls deposit nothing");
 }
 
 /// Every wait has a bound, with or without retries.
 #[tokio::test(start_paused = true)]
-async fn call_without_a_deadline_still_ends() {
+async fn call_without_a_deadline_ends_at_max_hold() {
     let hanging = service_fn(|()| pending::<Result<(), BoxError>>());
     let config = RetryConfig { max_hold: 5 * SECOND, ..off() };
     let error = layer(config).layer(hanging).oneshot(()).await.unwrap_err();
     assert_eq!(rejection(&error).map(|rejected| rejected.reason()), Some(Reason::HoldExceeded));
 }
 
-/// The number of the attempt is that of the retry that makes attempts.
+/// The attempt number comes from the retry layer that makes attempts.
 #[tokio::test(start_paused = true)]
-async fn retry_further_out_is_the_one_that_counts() {
+async fn outer_retry_numbers_the_attempts() {
     let log = Log::default();
     let inner = layer(off());
     let service = layer(every_second()).layer(inner.layer(failing(&log)));
@@ -65,5 +65,5 @@ async fn reload_switches_retries_on_and_off() {
         assert_eq!(log.attempts().len(), attempts as usize);
     }
     let Condition::Retry(retry) = &registry.snapshot().components[0].condition.clone() else { panic!("a retry") };
-    assert_eq!(retry.not_retried.get("attempts"), Some(&1), "nobody wanted one while they were off");
+    assert_eq!(retry.not_retried.get("attempts"), Some(&1), "no retry was wanted while retries were off");
 }

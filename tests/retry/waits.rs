@@ -1,4 +1,4 @@
-//! How long is waited between attempts, and what the wait is bounded by.
+//! How long a retry waits between attempts, and what bounds the wait.
 
 use std::collections::HashSet;
 use std::future::pending;
@@ -14,10 +14,10 @@ use tower::{Layer, ServiceBuilder, ServiceExt};
 
 use super::*;
 
-/// tower clones its generator with the policy, so that every request draws the same jitter; others have none for a base
-/// of whole seconds.
+/// tower clones its backoff generator with the policy, so that every request draws the same jitter. Other libraries
+/// have no jitter for a base of whole seconds.
 #[tokio::test(start_paused = true)]
-async fn every_call_draws_its_own_jitter() {
+async fn each_call_draws_its_own_jitter() {
     seawall::seed(1);
     let service = layer(RetryConfig { max_attempts: 2, backoff: Backoff::constant(SECOND), ..RetryConfig::default() });
     let mut waits = HashSet::new();
@@ -31,7 +31,7 @@ async fn every_call_draws_its_own_jitter() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_same_seed_makes_the_same_waits() {
+async fn same_seed_makes_the_same_waits() {
     let mut rows = Vec::new();
     for _ in 0..2 {
         seawall::seed(42);
@@ -54,10 +54,10 @@ async fn waits_grow_to_the_cap() {
     assert_eq!(log.waits(), [2, 4, 8, 16, 30].map(Duration::from_secs));
 }
 
-/// failsafe-go sleeps on until its total timeout of 100 ms cuts a delay of a second. The real failure is worth more,
-/// and known at once.
+/// failsafe-go sleeps until its total timeout of 100 ms cuts a delay of a second. The real failure is more useful, and
+/// known at once.
 #[tokio::test(start_paused = true)]
-async fn a_wait_that_would_end_past_the_deadline_is_not_begun() {
+async fn wait_beyond_the_deadline_is_not_begun() {
     let log = Log::default();
     let service = ServiceBuilder::new()
         .layer(DeadlineLayer::new(millis(100)).unwrap())
@@ -70,9 +70,9 @@ async fn a_wait_that_would_end_past_the_deadline_is_not_begun() {
     assert_eq!(start.elapsed(), Duration::ZERO);
 }
 
-/// A process that was stopped for a while wakes up after the deadline: what it would send now, nobody waits for.
+/// A process that stood still may wake after the deadline: no caller waits for an attempt then.
 #[tokio::test(start_paused = true)]
-async fn a_wait_that_ends_too_late_after_all_is_followed_by_no_attempt() {
+async fn wait_that_ends_past_the_deadline_gets_no_attempt() {
     let log = Log::default();
     let layer = layer(RetryConfig { max_hold: 2 * SECOND, ..every_second() });
     let mut call = Box::pin(report(layer.layer(failing(&log)).oneshot(())));
@@ -92,7 +92,7 @@ fn overloaded(retry_after: Duration) -> impl verdict::Classify<u32, Settled = u3
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_callee_that_asks_for_a_pause_gets_it_and_not_all_of_us_at_its_end() {
+async fn retry_after_is_waited_for_with_jitter() {
     seawall::seed(3);
     let config = RetryConfig { backoff: Backoff::constant(SECOND), ..RetryConfig::default() };
     let mut waits = HashSet::new();
@@ -107,7 +107,7 @@ async fn a_callee_that_asks_for_a_pause_gets_it_and_not_all_of_us_at_its_end() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_callee_that_asks_for_too_long_a_pause_gets_peace() {
+async fn too_long_retry_after_gets_no_retry() {
     for (deadline, stopped) in [(60 * SECOND, Stop::RetryAfter), (4 * SECOND, Stop::Deadline)] {
         let log = Log::default();
         let pause = if stopped == Stop::Deadline { 4 * SECOND } else { 6 * SECOND };
@@ -123,7 +123,7 @@ async fn a_callee_that_asks_for_too_long_a_pause_gets_peace() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_a_deadline_the_layer_s_own_bound_ends_the_call() {
+async fn call_without_a_deadline_is_cut_at_max_hold() {
     let hanging = service_fn(|()| pending::<Result<(), BoxError>>());
     let start = Instant::now();
     let error =
@@ -133,7 +133,7 @@ async fn without_a_deadline_the_layer_s_own_bound_ends_the_call() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_attempt_has_no_more_time_than_the_call_has_left() {
+async fn attempt_has_no_more_time_than_the_call() {
     let log = Log::default();
     let config = RetryConfig { attempt_timeout: Some(2 * SECOND), max_hold: 4 * SECOND, ..every_second() };
     let (answer, report) = report(layer(config).layer(callee(&log, |_| pending())).oneshot(())).await;
@@ -143,10 +143,10 @@ async fn an_attempt_has_no_more_time_than_the_call_has_left() {
     assert_eq!(report.verdicts, [Verdict::TimedOut, Verdict::TimedOut]);
 }
 
-/// Nothing was sent: repeating it would only make our own queue longer.
-/// The deadline of a callee is mostly a little earlier than that of its caller: what it says at its end leaves crumbs.
+/// The deadline of a dependency is usually a little earlier than that of its caller. After its timeout answer only a
+/// few milliseconds are left, too few for a retry.
 #[tokio::test(start_paused = true)]
-async fn what_timed_out_is_not_tried_again_with_the_crumbs_of_its_time() {
+async fn timeout_is_not_retried_with_too_little_time_left() {
     for (deadline, attempts) in [(1009, 1), (1150, 2)] {
         let log = Log::default();
         let backoff = Backoff { jitter: Jitter::None, ..Backoff::constant(millis(1)) };
@@ -161,8 +161,9 @@ async fn what_timed_out_is_not_tried_again_with_the_crumbs_of_its_time() {
     }
 }
 
+/// Nothing was sent, and a retry would only make our own queue longer.
 #[tokio::test(start_paused = true)]
-async fn an_attempt_that_the_callee_is_not_ready_for_in_time_is_not_repeated() {
+async fn readiness_timeout_is_not_retried() {
     #[derive(Clone)]
     struct NeverReady;
     impl Service<()> for NeverReady {
@@ -189,9 +190,9 @@ async fn an_attempt_that_the_callee_is_not_ready_for_in_time_is_not_repeated() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Nobody else in Rust bounds the backoff by the caller's time.
+    /// No other Rust library bounds the backoff by the caller's deadline.
     #[test]
-    fn no_call_outlasts_its_deadline_and_none_that_ends_early_has_waited_for_nothing(
+    fn calls_end_by_their_deadline_without_useless_waits(
         seed: u64, deadline in 1u64..3000, base in 1u64..1000, took in 0u64..500, attempts in 1u32..8,
         timeout in proptest::option::of(1u64..500),
     ) {
@@ -216,14 +217,14 @@ proptest! {
             let start = Instant::now();
             let (answer, report) = report(service.oneshot(())).await;
             let elapsed = start.elapsed();
-            // Timers are a millisecond late at most.
+            // Timers are at most a millisecond late.
             prop_assert!(elapsed <= millis(deadline + 1), "{:?}", elapsed);
             prop_assert!(answer.is_err());
             let report = report.unwrap();
             if report.stopped != Stop::Dropped {
                 prop_assert_eq!(report.verdicts.len() as u32, report.attempts);
                 prop_assert!(report.attempts <= attempts);
-                // The end is the end of the last attempt: no wait was in vain.
+                // The call ends with its last attempt: no wait was useless.
                 let last = log.0.lock().unwrap().last().unwrap().0;
                 let longest = timeout.unwrap_or(u64::MAX).min(took);
                 prop_assert!(start + elapsed <= last + millis(longest + 2));

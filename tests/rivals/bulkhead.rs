@@ -16,7 +16,7 @@ fn bulkhead(config: BulkheadConfig) -> BulkheadLayer {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_thousand_idle_clones_strand_no_permit() {
+async fn thousand_idle_clones_hold_no_permit() {
     let layer = bulkhead(BulkheadConfig { max_concurrent: 2, max_waiting: 0, ..Default::default() });
     let service = layer.layer(service_fn(|()| async { Ok::<_, BoxError>(()) }));
     let mut idle = vec![service.clone(); 1000];
@@ -33,7 +33,7 @@ async fn a_thousand_idle_clones_strand_no_permit() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nobody_waits_for_ever_by_default_and_not_everybody_waits() {
+async fn default_wait_and_queue_are_bounded() {
     let layer = bulkhead(BulkheadConfig::default());
     let service = layer.layer(service_fn(|()| pending::<Result<(), BoxError>>()));
     let start = Instant::now();
@@ -49,7 +49,7 @@ async fn nobody_waits_for_ever_by_default_and_not_everybody_waits() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn gauges_come_down_when_calls_are_cancelled() {
+async fn gauges_fall_when_calls_are_cancelled() {
     let layer = bulkhead(BulkheadConfig { max_concurrent: 10, ..Default::default() });
     let service = layer.layer(service_fn(|()| pending::<Result<(), BoxError>>()));
     let handle = layer.handle();
@@ -78,7 +78,7 @@ async fn ten_routes_share_one_limit() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn no_race_admits_one_call_too_many() {
+async fn concurrent_calls_stay_within_the_limit() {
     const LIMIT: usize = 3;
     let layer = bulkhead(BulkheadConfig { max_concurrent: LIMIT as u32, max_wait: 600 * SECOND, ..Default::default() });
     let running = Arc::new(AtomicUsize::new(0));

@@ -6,7 +6,7 @@ use tower::{BoxError, Layer, ServiceExt, service_fn};
 use crate::SECOND;
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_that_is_ready_in_the_moment_of_the_timeout_is_not_thrown_away() {
+async fn answer_at_the_timeout_is_returned() {
     let callee = service_fn(|()| async {
         sleep(SECOND).await;
         Ok::<_, BoxError>("just in time")
@@ -16,7 +16,7 @@ async fn an_answer_that_is_ready_in_the_moment_of_the_timeout_is_not_thrown_away
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_made_while_serving_a_call_has_what_is_left_of_its_time() {
+async fn nested_call_inherits_the_time_left() {
     let callee = service_fn(|()| async { Ok::<_, BoxError>(context::time_left()) });
     let server = service_fn(move |()| async move {
         sleep(SECOND).await;

@@ -1,8 +1,7 @@
-//! What is known to go wrong with layers like these, promised not to go wrong here. Each test is one such promise.
+//! Known faults of similar layers in other libraries. Each test shows that the fault does not exist here.
 //!
-//! What holds for every layer alike is among the laws, in `tests/laws`: that answers of an earlier era move nothing (`late`),
-//! that nobody spins while he waits (`bounds`), that idle clones hold nothing (`readiness`), that gauges come back
-//! (`cancellation`).
+//! The laws in `tests/laws` cover what holds for every layer: stale answers change nothing (`stale`), waits do not spin
+//! (`bounds`), idle clones hold nothing (`readiness`), and gauges return to zero (`cancellation`).
 #![allow(clippy::disallowed_methods, reason = "tests sleep and look at the clock as users do")]
 
 use std::time::Duration;

@@ -18,14 +18,14 @@ async fn call(layer: &RateLimitLayer) -> Result<(), BoxError> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn five_a_minute_on_ten_routes_are_five_a_minute() {
+async fn ten_routes_share_five_calls_a_minute() {
     let layer = rate_limit(RateLimitConfig { permits: 5, per: 60 * SECOND, ..Default::default() });
     let answers = join_all((0..50).map(|_route| call(&layer))).await;
     assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 5);
 }
 
 #[tokio::test(start_paused = true)]
-async fn nobody_waits_unless_that_is_wanted_and_a_refusal_says_when_to_come_back() {
+async fn default_refuses_at_once_with_retry_after() {
     let layer = rate_limit(RateLimitConfig { permits: 1, per: 60 * SECOND, ..Default::default() });
     call(&layer).await.unwrap();
     let start = Instant::now();
@@ -38,7 +38,7 @@ async fn nobody_waits_unless_that_is_wanted_and_a_refusal_says_when_to_come_back
 }
 
 #[tokio::test(start_paused = true)]
-async fn those_who_wait_start_one_by_one_and_not_all_in_the_same_moment() {
+async fn queued_calls_start_one_by_one() {
     let config = RateLimitConfig { permits: 10, burst: Some(1), max_wait: 10 * SECOND, ..Default::default() };
     let layer = rate_limit(config);
     let start = Instant::now();

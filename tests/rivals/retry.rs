@@ -17,12 +17,12 @@ fn exactly(wait: Duration) -> Backoff {
     Backoff { jitter: Jitter::None, ..Backoff::constant(wait) }
 }
 
-/// Only what calls deposit, and nothing beside it.
+/// Only the deposits of calls, without a reserve.
 fn no_reserve(ratio: f64) -> BudgetConfig {
     BudgetConfig { ratio, reserve_per_second: 0.0, ..BudgetConfig::default() }
 }
 
-/// A callee of which `fails` says whether its nth attempt does, and the count of its attempts.
+/// A service whose nth attempt fails if `fails(n)`, and the count of its attempts.
 fn callee(
     fails: impl Fn(usize) -> bool + Clone,
 ) -> (impl Service<(), Response = (), Error = BoxError, Future = Ready<Result<(), BoxError>>> + Clone, Arc<AtomicUsize>)
@@ -37,7 +37,7 @@ fn callee(
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_second_attempt_has_only_what_the_first_one_left() {
+async fn second_attempt_has_only_the_time_left() {
     let callee = service_fn(|()| async {
         if context::attempt() == 1 {
             sleep(300 * MILLISECOND).await;
@@ -52,7 +52,7 @@ async fn the_second_attempt_has_only_what_the_first_one_left() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nobody_sleeps_past_the_deadline_for_an_attempt_that_cannot_be_made() {
+async fn no_backoff_beyond_the_deadline() {
     let callee = service_fn(|()| async {
         sleep(950 * MILLISECOND).await;
         Err::<(), BoxError>("out of order".into())
@@ -62,11 +62,11 @@ async fn nobody_sleeps_past_the_deadline_for_an_attempt_that_cannot_be_made() {
     let start = Instant::now();
     let error = DeadlineLayer::new(SECOND).unwrap().layer(layer.layer(callee)).oneshot(()).await.unwrap_err();
     assert_eq!((error.to_string().as_str(), start.elapsed()), ("out of order", 950 * MILLISECOND));
-    assert_eq!(layer.budget().balance(), 10, "and nothing is paid for it");
+    assert_eq!(layer.budget().balance(), 10, "the budget is not charged");
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_attempt_that_hangs_is_cut_by_its_own_timeout_and_made_again() {
+async fn hanging_attempt_is_cut_and_retried() {
     let callee = service_fn(|()| async {
         match context::attempt() {
             1 => pending().await,
@@ -81,7 +81,7 @@ async fn an_attempt_that_hangs_is_cut_by_its_own_timeout_and_made_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_callee_that_fails_half_the_time_gets_a_fifth_more_load_and_not_twice_as_much() {
+async fn retries_of_half_failing_calls_add_a_fifth_of_load() {
     seawall::seed(1);
     const CALLS: usize = 10_000;
     let (callee, attempts) = callee(|attempt| attempt % 20 < 9);
@@ -99,7 +99,7 @@ async fn a_callee_that_fails_half_the_time_gets_a_fifth_more_load_and_not_twice_
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_budget_of_six_tenths_is_six_tenths() {
+async fn budget_ratio_of_six_tenths_is_exact() {
     const CALLS: usize = 10_000;
     let (callee, attempts) = callee(|_| true);
     let config = RetryConfig {
@@ -116,7 +116,7 @@ async fn a_budget_of_six_tenths_is_six_tenths() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_month_of_silence_neither_fills_the_budget_nor_stalls_the_next_call() {
+async fn long_silence_neither_fills_nor_blocks_the_budget() {
     let (callee, attempts) = callee(|attempt| attempt >= 1000);
     let config = RetryConfig { backoff: exactly(MILLISECOND), budget: no_reserve(0.2), ..RetryConfig::default() };
     let service = RetryLayer::new(config).unwrap().layer(callee);
@@ -132,11 +132,11 @@ async fn a_month_of_silence_neither_fills_the_budget_nor_stalls_the_next_call() 
         quickest = quickest.min(start.elapsed());
     }
     assert!(quickest < 10 * MILLISECOND, "{quickest:?}");
-    assert_eq!(attempts.load(Ordering::SeqCst), 1004, "what was earned a month ago pays for nothing");
+    assert_eq!(attempts.load(Ordering::SeqCst), 1004, "deposits of a month ago have expired");
 }
 
 #[test]
-fn no_race_overdraws_the_budget() {
+fn concurrent_retries_stay_within_the_budget() {
     const CALLS: usize = 200;
     const THREADS: usize = 4;
     let budget = BudgetConfig { ratio: 0.0, reserve_per_second: 0.001, reserve_burst: 100, ..BudgetConfig::default() };
@@ -160,7 +160,7 @@ fn no_race_overdraws_the_budget() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn callers_that_failed_together_do_not_come_back_together() {
+async fn calls_that_failed_together_retry_spread_out() {
     for base in [50 * MILLISECOND, SECOND] {
         let config = RetryConfig {
             max_attempts: 2,
@@ -175,14 +175,14 @@ async fn callers_that_failed_together_do_not_come_back_together() {
             let _ = service.clone().oneshot(()).await;
             waits.insert(start.elapsed());
         }
-        // Tokio's timers have millisecond steps, so that a few of them fall together.
+        // Tokio's timers have a resolution of a millisecond, so a few retries fall together.
         assert!(waits.len() > 30, "{base:?}: {waits:?}");
         assert!(waits.iter().any(|wait| *wait < base / 4) && waits.iter().any(|wait| *wait > base / 2));
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn jitter_is_on_unless_it_is_switched_off() {
+async fn jitter_is_on_by_default() {
     assert_eq!(RetryConfig::default().backoff.jitter, Jitter::Full);
     for backoff in [Backoff::constant(SECOND), Backoff::linear(SECOND), Backoff::exponential(SECOND, 2.0)] {
         assert_eq!(backoff.jitter, Jitter::Full);
@@ -190,7 +190,7 @@ async fn jitter_is_on_unless_it_is_switched_off() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_cannot_afford_a_retry_gets_the_real_error_at_once() {
+async fn exhausted_budget_returns_the_error_at_once() {
     let (callee, attempts) = callee(|_| true);
     let config = RetryConfig { backoff: exactly(SECOND), budget: no_reserve(0.2), ..RetryConfig::default() };
     let service = RetryLayer::new(config).unwrap().layer(callee);
@@ -201,7 +201,7 @@ async fn who_cannot_afford_a_retry_gets_the_real_error_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn layers_applied_once_per_route_share_one_budget() {
+async fn layer_applied_per_route_shares_one_budget() {
     let sent = Arc::new(AtomicU32::new(0));
     let budget = BudgetConfig { ratio: 0.0, reserve_burst: 5, ..BudgetConfig::default() };
     let config = RetryConfig { max_attempts: 2, backoff: exactly(MILLISECOND), budget, ..RetryConfig::default() };

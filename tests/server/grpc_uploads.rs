@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep};
 use tonic::service::Routes;
 use tower::{Layer, ServiceExt};
 
-/// A message that comes as it is sent.
+/// A message whose frames come when the test sends them.
 struct Sent(UnboundedReceiver<Bytes>);
 
 impl http_body::Body for Sent {
@@ -31,7 +31,7 @@ fn check(body: Sent) -> Request<Sent> {
     request.header("te", "trailers").body(body).unwrap()
 }
 
-/// From the head, or from the trailers.
+/// The status from the head, or from the trailers.
 async fn status<B: http_body::Body<Data = Bytes, Error: std::fmt::Debug>>(response: Response<B>) -> String {
     let (head, body) = response.into_parts();
     let trailers = body.collect().await.unwrap().trailers().cloned();
@@ -40,7 +40,7 @@ async fn status<B: http_body::Body<Data = Bytes, Error: std::fmt::Debug>>(respon
 }
 
 #[tokio::test(start_paused = true)]
-async fn message_that_does_not_come_holds_no_place_and_is_cancelled() {
+async fn missing_message_holds_no_permit_and_is_cancelled() {
     let layers = stack::grpc::server(&ServerConfig::default()).unwrap();
     let handle = layers.load_shed();
     let (_, health) = tonic_health::server::health_reporter();

@@ -1,4 +1,4 @@
-//! A call that is made in a handler ends with the handler's own deadline, body and all.
+//! A call that a handler makes ends at the handler's own deadline, body included.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -23,7 +23,7 @@ use crate::serving::{Endless, Reader, serve_in_memory};
 const DEADLINE: Duration = Duration::from_millis(200);
 
 #[tokio::test(start_paused = true)]
-async fn a_body_that_a_handler_puts_aside_is_cut_at_the_handlers_deadline() {
+async fn parked_body_is_cut_at_the_handlers_deadline() {
     let (endless, told) = Endless::new(DEADLINE / 20);
     let endless = Arc::new(Mutex::new(Some(endless)));
     let behind = serve_in_memory(Router::new().route(
@@ -61,7 +61,7 @@ async fn a_body_that_a_handler_puts_aside_is_cut_at_the_handlers_deadline() {
     assert!(answer.ends_with(b"thank you"), "{}", String::from_utf8_lossy(&answer));
     assert!(start.elapsed() < DEADLINE && handle.in_flight() == 1);
 
-    let at = timeout(10 * DEADLINE, told).await.expect("it is let go of").unwrap() - start;
+    let at = timeout(10 * DEADLINE, told).await.expect("the body is dropped").unwrap() - start;
     assert!(at >= DEADLINE && at < DEADLINE + Duration::from_millis(100), "{at:?}");
     assert_eq!(handle.in_flight(), 0);
     let mut body = aside.lock().unwrap().take().unwrap();

@@ -1,4 +1,4 @@
-//! A server's layers in front of axum and hyper, over real sockets: slow readers, long streams, one state for all routes.
+//! Server layers in front of axum and hyper, over real sockets: slow readers, long streams, one state for all routes.
 #![cfg(feature = "http")]
 #![allow(clippy::disallowed_methods, reason = "tests sleep and look at the clock as users do")]
 

@@ -1,4 +1,4 @@
-//! A layer value is one state: however often axum applies it, and however the router is served.
+//! A layer value has one state, however often axum applies it and however the router is served.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,10 +20,10 @@ use tower::{ServiceBuilder, ServiceExt};
 use crate::serving::{Reader, serve, until};
 
 const ROUTES: usize = 10;
-/// Far more than a test takes, on however busy a machine.
+/// Far more than a test takes, however busy the machine is.
 const LONG: Duration = Duration::from_secs(600);
 
-/// Many routes, each of which works until it is told to stop, and two at once in all.
+/// Many routes whose handlers run until they are told to stop, with two permits for all routes.
 fn two_at_once() -> (Router, LoadShedHandle, BulkheadHandle, Arc<Notify>) {
     let config = LoadShedConfig { max_in_flight: 2, queue_ratio: 0.0, max_wait: LONG, ..LoadShedConfig::default() };
     let shed = LoadShedLayer::http(config).unwrap();
@@ -58,7 +58,7 @@ async fn many_routes_served_by_axum_have_one_state() {
     let address = serve(app).await;
     let served = [Reader::get(address, "/0").await, Reader::get(address, "/1").await];
     until(|| shed.in_flight() == 2).await;
-    // The queue has one place. Who comes after that is refused, on whatever route.
+    // The queue has one place. Every further call is refused, on any route.
     let waiting = Reader::get(address, "/2").await;
     until(|| shed.waiting() == 1).await;
     for n in 3..ROUTES {
@@ -76,9 +76,9 @@ async fn many_routes_served_by_axum_have_one_state() {
     until(|| shed.in_flight() == 0 && bulkhead.in_flight() == 0).await;
 }
 
-/// A router that is no make-service applies its layers anew for each request.
+/// A router that is served without a make-service applies its layers anew for each request.
 #[tokio::test]
-async fn a_router_served_by_hyper_as_it_is_has_one_state() {
+async fn bare_router_served_by_hyper_has_one_state() {
     let (app, shed, bulkhead, stop) = two_at_once();
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -107,7 +107,7 @@ async fn a_router_served_by_hyper_as_it_is_has_one_state() {
 }
 
 #[tokio::test]
-async fn a_body_that_is_not_read_yet_holds_the_permit_of_a_bulkhead_and_not_of_a_shedder() {
+async fn unread_body_holds_a_bulkhead_permit_but_no_shed_permit() {
     let (app, shed, bulkhead, stop) = two_at_once();
     let mut unread = Vec::new();
     for n in 0..5 {

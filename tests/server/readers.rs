@@ -1,4 +1,4 @@
-//! Readers who are slow, and streams that are long: the work has one deadline, and the reading of its result another.
+//! Slow readers and long streams: the work has one deadline, and the reading of its result has another.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -28,7 +28,7 @@ const LONG: usize = 16 << 20;
 
 type Dropped = Arc<Mutex<Vec<oneshot::Receiver<Instant>>>>;
 
-/// A service that works for a tenth of a second at the most, whose answers may be read for longer than that.
+/// A service that works for a tenth of a second at most. Its responses may be read for longer.
 fn app() -> (Router, LoadShedHandle, Dropped) {
     app_with(BODY)
 }
@@ -63,7 +63,7 @@ fn app_with(body_timeout: Duration) -> (Router, LoadShedHandle, Dropped) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn work_that_takes_too_long_is_answered_at_the_deadline() {
+async fn slow_work_is_answered_at_the_deadline() {
     let (app, ..) = app();
     let address = serve_in_memory(app).await;
     let start = Instant::now();
@@ -73,28 +73,28 @@ async fn work_that_takes_too_long_is_answered_at_the_deadline() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_slow_reader_may_read_for_longer_than_the_work_may_take() {
+async fn slow_reader_may_exceed_the_deadline_of_the_work() {
     let (app, handle, _) = app_with(100 * BODY);
     let mut reader = Reader::get(serve_in_memory(app).await, "/long").await;
-    // Something of it every now and then, until well after the deadline, and then the rest.
+    // Reads a part now and then until well after the deadline, and then the rest.
     let mut bytes = 0;
     for _ in 0..5 {
         bytes += reader.read(16 * 1024).await;
         sleep(DEADLINE / 2).await;
-        assert_eq!(handle.in_flight(), 0, "the work is done");
+        assert_eq!(handle.in_flight(), 0, "the work has ended");
     }
     bytes += reader.rest().await.len();
     assert!(bytes > LONG, "head and body: {bytes}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn readers_who_do_not_read_hold_no_slot_and_are_thrown_out_in_the_end() {
+async fn stalled_readers_hold_no_permit_and_are_cut() {
     let (app, handle, dropped) = app();
     let address = serve_in_memory(app).await;
     let start = Instant::now();
     let mut readers = Vec::new();
     for _ in 0..20 {
-        // There is one slot, and each of them gets his head.
+        // There is one permit, and each reader gets its head.
         let mut reader = Reader::get(address, "/endless").await;
         assert!(reader.read(1024).await > 0);
         readers.push(reader);
@@ -102,29 +102,29 @@ async fn readers_who_do_not_read_hold_no_slot_and_are_thrown_out_in_the_end() {
     assert_eq!((handle.in_flight(), handle.waiting()), (0, 0));
     let dropped = std::mem::take(&mut *dropped.lock().unwrap());
     for told in dropped {
-        let at = timeout(20 * BODY, told).await.expect("it is cut").unwrap();
+        let at = timeout(20 * BODY, told).await.expect("the body is cut").unwrap();
         assert!(at >= start + BODY && at < start + 10 * BODY, "cut after {:?}", at - start);
     }
     for reader in readers {
         let rest = timeout(20 * BODY, reader.rest()).await.expect("the connection is closed");
-        assert!(!rest.ends_with(b"0\r\n\r\n"), "half an answer must not look like a whole one");
+        assert!(!rest.ends_with(b"0\r\n\r\n"), "a truncated response must not look complete");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_reader_who_leaves_takes_the_body_along_at_once() {
+async fn disconnect_of_the_reader_drops_the_body() {
     let (app, _, dropped) = app();
     let mut reader = Reader::get(serve_in_memory(app).await, "/events").await;
     assert!(reader.read(1024).await > 0);
     let told = dropped.lock().unwrap().pop().unwrap();
     let left = Instant::now();
     drop(reader);
-    let at = timeout(BODY, told).await.expect("it is dropped").unwrap();
+    let at = timeout(BODY, told).await.expect("the body is dropped").unwrap();
     assert!(at < left + DEADLINE, "hyper notices when it next writes: {:?}", at - left);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stream_that_is_not_said_to_be_long_lived_ends_with_the_time_for_bodies() {
+async fn unmarked_stream_ends_at_the_body_timeout() {
     let (app, _, dropped) = app();
     let start = Instant::now();
     let reader = Reader::get(serve_in_memory(app).await, "/events").await;
@@ -135,7 +135,7 @@ async fn a_stream_that_is_not_said_to_be_long_lived_ends_with_the_time_for_bodie
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_long_lived_stream_goes_on_for_its_own_time() {
+async fn long_lived_stream_lasts_for_its_own_timeout() {
     let (app, handle, dropped) = app();
     let start = Instant::now();
     let reader = Reader::get(serve_in_memory(app).await, "/live").await;
@@ -149,7 +149,7 @@ async fn a_long_lived_stream_goes_on_for_its_own_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_upgraded_connection_goes_on_beyond_all_deadlines() {
+async fn upgraded_connection_outlives_all_deadlines() {
     let shed = LoadShedLayer::http(LoadShedConfig { max_in_flight: 1, ..LoadShedConfig::default() }).unwrap();
     let bulkhead = BulkheadLayer::http(BulkheadConfig::default()).unwrap();
     let handles = (shed.handle(), bulkhead.handle());
@@ -187,7 +187,7 @@ async fn an_upgraded_connection_goes_on_beyond_all_deadlines() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_a_time_for_bodies_they_end_at_the_deadline() {
+async fn body_without_body_timeout_ends_at_the_deadline() {
     let (body, told) = Endless::new(DEADLINE / 5);
     let body = Arc::new(Mutex::new(Some(body)));
     let layers = ServiceBuilder::new().layer(RespondLayer::new()).layer(DeadlineLayer::http(2 * DEADLINE).unwrap());

@@ -21,16 +21,16 @@ pub(crate) async fn serve(app: Router) -> SocketAddr {
     address
 }
 
-/// As [`serve`], over connections in memory: for tests in which the clock stands still.
+/// Like [`serve`], over connections in memory, for tests with a paused clock.
 pub(crate) async fn serve_in_memory(app: Router) -> SocketAddr {
     pipes::serve(app)
 }
 
-/// A client that reads what it likes, when it likes.
+/// A client that controls what it reads, and when.
 pub(crate) struct Reader(Stream);
 
 impl Reader {
-    /// Asks for `path`. What it does not read, the kernel keeps for it, but not much of that.
+    /// Requests `path`. The kernel buffers what the client does not read, but not much of it.
     pub(crate) async fn get(address: SocketAddr, path: &str) -> Self {
         let mut stream = connect(address, |socket| socket.set_recv_buffer_size(4096)).await.unwrap();
         let request = format!("GET {path} HTTP/1.1\r\nhost: server\r\nconnection: close\r\n\r\n");
@@ -38,7 +38,7 @@ impl Reader {
         Self(stream)
     }
 
-    /// Reads up to so many bytes; 0 at the end of the connection, however it ends.
+    /// Reads up to this many bytes; 0 at the end of the connection, however it ends.
     pub(crate) async fn read(&mut self, bytes: usize) -> usize {
         self.0.read(&mut vec![0; bytes]).await.unwrap_or(0)
     }
@@ -51,7 +51,7 @@ impl Reader {
     }
 }
 
-/// A body that goes on for ever, a piece every so often; it tells when it is dropped.
+/// An endless body with a frame at a fixed interval. It sends a message when it is dropped.
 pub(crate) struct Endless {
     every: Duration,
     wait: Pin<Box<Sleep>>,
@@ -86,10 +86,10 @@ impl Drop for Endless {
     }
 }
 
-/// Waits until something holds.
+/// Waits until the condition holds.
 ///
 /// # Panics
-/// If it does not hold after five minutes: whatever is meant to come soon is tested with its time.
+/// If it does not hold after five minutes; tests of bounds measure the time themselves.
 pub(crate) async fn until(mut holds: impl FnMut() -> bool) {
     let start = Instant::now();
     while start.elapsed() < Duration::from_secs(300) {
@@ -98,5 +98,5 @@ pub(crate) async fn until(mut holds: impl FnMut() -> bool) {
         }
         sleep(Duration::from_millis(1)).await;
     }
-    panic!("it does not come to hold");
+    panic!("the condition did not hold in time");
 }

@@ -1,4 +1,5 @@
-//! Clients that ask and do not read: their connections are closed, or their streams reset, in the time for bodies.
+//! Clients that send requests and do not read: their connections are closed, or their streams reset, within the body
+//! timeout.
 
 use std::io;
 use std::net::SocketAddr;
@@ -26,21 +27,21 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::pipes::{PipeListener, connect};
 
 const BODY: Duration = Duration::from_millis(300);
-/// Far more than the kernel takes.
+/// Far more than the kernel buffers.
 const LARGE: usize = 32 << 20;
-/// Far more than any of it takes.
+/// Far more than any test takes.
 const LONG: Duration = Duration::from_secs(300);
 
 #[derive(Default)]
 struct Counts {
-    /// How many connections there have been.
+    /// The number of accepted connections.
     accepted: AtomicUsize,
-    /// How many are open.
+    /// The number of open connections.
     open: AtomicUsize,
 }
 
 impl Counts {
-    /// Waits until so many connections have been accepted.
+    /// Waits until this many connections have been accepted.
     async fn accepted(&self, connections: usize) {
         let start = Instant::now();
         while self.accepted.load(Ordering::SeqCst) < connections {
@@ -118,7 +119,7 @@ impl AsyncWrite for Connection {
     }
 }
 
-/// A body of frames that are always there.
+/// A body whose next frame is always ready.
 fn endless(frame: usize) -> Body {
     let frame = Bytes::from(vec![0; frame]);
     Body::from_stream(futures::stream::repeat_with(move || Ok::<_, io::Error>(frame.clone())))
@@ -173,13 +174,13 @@ async fn connection_of_a_client_that_does_not_read_is_closed() {
         let _client = server.get(path).await;
         server.counts.accepted(n + 1).await;
         server.counts.closed().await;
-        assert!(start.elapsed() >= BODY, "{path}: it has the time for bodies");
+        assert!(start.elapsed() >= BODY, "{path}: not before the body timeout");
     }
 }
 
 /// Each byte wakes the connection, which finds its buffers full.
 #[tokio::test]
-async fn client_that_writes_and_does_not_read_is_closed_too() {
+async fn connection_of_a_client_that_only_writes_is_closed() {
     let server = Server::start().await;
     let mut clients = Vec::new();
     for path in PATHS {
@@ -188,7 +189,7 @@ async fn client_that_writes_and_does_not_read_is_closed_too() {
     for _ in 0..5 {
         sleep(BODY / 10).await;
         for client in &mut clients {
-            // It may have been closed by now.
+            // The connection may be closed by now.
             drop(client.write_all(b"G").await);
         }
     }
@@ -197,7 +198,7 @@ async fn client_that_writes_and_does_not_read_is_closed_too() {
 }
 
 #[tokio::test]
-async fn graceful_shutdown_ends_although_a_client_does_not_read() {
+async fn graceful_shutdown_ends_despite_a_stalled_client() {
     let mut server = Server::start().await;
     let mut clients = Vec::new();
     for path in PATHS {
@@ -208,7 +209,7 @@ async fn graceful_shutdown_ends_although_a_client_does_not_read() {
     timeout(LONG, &mut server.task).await.expect("it ends").unwrap().unwrap();
 }
 
-/// An HTTP/2 client with windows of so many bytes.
+/// An HTTP/2 client with windows of this many bytes.
 async fn http2(address: SocketAddr, window: u32) -> h2::client::SendRequest<Bytes> {
     let stream = connect(address, |_| Ok(())).await.unwrap();
     let mut builder = h2::client::Builder::new();
@@ -219,7 +220,7 @@ async fn http2(address: SocketAddr, window: u32) -> h2::client::SendRequest<Byte
 }
 
 #[tokio::test(start_paused = true)]
-async fn http2_stream_whose_window_is_not_opened_is_reset() {
+async fn http2_stream_with_a_closed_window_is_reset() {
     let listener = PipeListener::bind();
     let address = listener.address();
     let (stop, stopped) = oneshot::channel::<()>();
@@ -247,7 +248,7 @@ async fn http2_stream_whose_window_is_not_opened_is_reset() {
     timeout(LONG, server).await.expect("it ends").unwrap().unwrap();
 }
 
-/// Readers get what they got before, however they read.
+/// Clients that read get the same bytes as before, however they read.
 #[tokio::test]
 async fn client_that_reads_gets_everything() {
     let payload: Bytes = (0..LARGE / 4).map(|n| (n / 3) as u8).collect();
@@ -263,7 +264,7 @@ async fn client_that_reads_gets_everything() {
         let frames: Vec<_> = frames.iter().cloned().map(Ok::<_, io::Error>).collect();
         async move { Body::from_stream(futures::stream::iter(frames)) }
     });
-    // Middleware outside of the stack that keeps all frames.
+    // Middleware outside of the stack that buffers all frames.
     let collects = axum::middleware::map_response(|response: Response| async move {
         let (head, body) = response.into_parts();
         Response::from_parts(head, Body::from(body.collect().await.unwrap().to_bytes()))
@@ -303,9 +304,10 @@ impl Listener for Bounded {
     }
 }
 
-/// Nothing but the bound of the connection: no layer, a body that the server has taken whole, and answers that are queued.
+/// Only the write timeout of the connection, without layers: the server has taken a whole body, and responses are
+/// queued.
 #[tokio::test]
-async fn write_timeout_closes_what_no_layer_reaches() {
+async fn write_timeout_closes_a_connection_without_layers() {
     let app = Router::new().route("/large", get(|| async { vec![0_u8; LARGE] }));
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -324,7 +326,7 @@ async fn write_timeout_closes_what_no_layer_reaches() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn write_timeout_begins_anew_with_each_progress_and_leaves_reads_alone() {
+async fn write_timeout_restarts_with_progress_and_ignores_reads() {
     let (ours, mut peer) = tokio::io::duplex(8);
     let mut ours = WriteTimeout::new(ours, 10 * BODY);
     for _ in 0..5 {
@@ -336,7 +338,7 @@ async fn write_timeout_begins_anew_with_each_progress_and_leaves_reads_alone() {
         });
         assert!(written.is_ok() && read.is_ok() && start.elapsed() < 10 * BODY);
     }
-    assert!(timeout(1000 * BODY, ours.read_u8()).await.is_err(), "a read waits for as long as it takes");
+    assert!(timeout(1000 * BODY, ours.read_u8()).await.is_err(), "a read has no timeout");
     ours.write_all(b"12345678").await.unwrap();
     let start = Instant::now();
     assert_eq!(ours.write_all(b"1").await.unwrap_err().kind(), io::ErrorKind::TimedOut);

@@ -1,4 +1,4 @@
-//! What goes over the wire is what would without the layers.
+//! The bytes on the wire are the same as without the layers.
 
 use std::time::Duration;
 
@@ -46,7 +46,7 @@ async fn wire(path: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_known_length_is_sent_and_nothing_is_chunked() {
+async fn known_length_is_sent_without_chunks() {
     let wire = wire("/").await;
     assert!(
         wire.contains("content-length: 4\r\n") && !wire.contains("chunked") && wire.ends_with("\r\n\r\nwell"),
@@ -55,7 +55,7 @@ async fn a_known_length_is_sent_and_nothing_is_chunked() {
 }
 
 #[tokio::test]
-async fn an_empty_body_stays_empty() {
+async fn empty_body_stays_empty() {
     let empty = wire("/empty").await;
     assert!(empty.contains("content-length: 0\r\n") && !empty.contains("chunked"), "{empty}");
     let none = wire("/none").await;

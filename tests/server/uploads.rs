@@ -1,4 +1,4 @@
-//! Clients that do not send what they have announced: they hold no place of a shedder, and not for ever.
+//! Clients that do not send the body that they announced: they hold no permit of a shedder, and end within a bound.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -32,7 +32,7 @@ use crate::serving::serve;
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
 
-/// A body that comes as it is sent.
+/// A body whose frames come when the test sends them.
 struct Sent(UnboundedReceiver<Bytes>);
 
 impl http_body::Body for Sent {
@@ -53,7 +53,7 @@ fn empty(path: &str) -> Request<Body> {
     Request::get(path).body(Body::empty()).unwrap()
 }
 
-/// `/upload` works for 100 ms when it has all, `/work` for 100 ms.
+/// `/upload` works for 100 ms once the whole body is there, `/work` for 100 ms.
 fn app(config: &ServerConfig) -> (Router, LoadShedHandle, Registry) {
     let registry = Registry::new();
     let layers = stack::server(config).unwrap().named_in(&registry, "inbound").unwrap();
@@ -92,7 +92,7 @@ fn service_time(registry: &Registry) -> Duration {
 }
 
 #[tokio::test(start_paused = true)]
-async fn upload_that_waits_for_its_client_holds_no_place() {
+async fn upload_that_waits_for_its_client_holds_no_permit() {
     for path in ["/upload", "/apart"] {
         let (app, handle, registry) = app(&places(2));
         let mut senders = Vec::new();
@@ -102,20 +102,20 @@ async fn upload_that_waits_for_its_client_holds_no_place() {
             senders.push(sender);
             let app = app.clone();
             uploads.push(tokio::spawn(async move { status(&app, request).await }));
-            // The other task looks at the body only after that.
+            // The other task polls the body only after that.
             sleep(MS).await;
         }
         assert_eq!((handle.in_flight(), handle.waiting()), (0, 0), "{path}");
         for _ in 0..20 {
             assert_eq!(status(&app, empty("/work")).await, 200, "{path}");
         }
-        // What comes in pieces takes a place for as long as there is something to do with them.
+        // A frame that comes takes a permit only while it is processed.
         for sender in &senders {
             sender.send(Bytes::from_static(b"some")).unwrap();
         }
         sleep(MS).await;
         assert_eq!(handle.in_flight(), 0, "{path}");
-        // All have come. Two have places, and what has begun does not wait for those for long.
+        // All bodies have come. Two calls have permits, and a call that has begun does not wait long for one.
         let start = Instant::now();
         drop(senders);
         sleep(MS).await;
@@ -127,12 +127,12 @@ async fn upload_that_waits_for_its_client_holds_no_place() {
         }
         assert!((150..160).contains(&start.elapsed().as_millis()), "{path}: {:?}", start.elapsed());
         let learned = service_time(&registry);
-        assert!((95..=105).contains(&learned.as_millis()), "the clients' time is nobody's: {path}: {learned:?}");
+        assert!((95..=105).contains(&learned.as_millis()), "the clients' time is no service time: {path}: {learned:?}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn upload_whose_body_has_come_goes_before_newcomers() {
+async fn complete_upload_goes_before_new_calls() {
     let (app, handle, _) = app(&places(1));
     let (sender, request) = upload("/upload");
     let order = Arc::new(std::sync::Mutex::new(Vec::new()));
@@ -172,7 +172,7 @@ async fn stalled_upload_is_answered_408_before_the_deadline() {
             let app = app.clone();
             async move { status(&app, request).await }
         });
-        // As long as something comes there is no stall.
+        // While frames come there is no stall.
         for _ in 0..2 {
             sleep(3 * SECOND).await;
             sender.send(Bytes::from_static(b"x")).unwrap();
@@ -180,13 +180,13 @@ async fn stalled_upload_is_answered_408_before_the_deadline() {
         let (_silent, request) = upload(path);
         let start_of_silence = Instant::now();
         assert_eq!(status(&app, request).await, 408, "{path}");
-        assert_eq!(start_of_silence.elapsed().as_secs(), 5, "half of the time that it has: {path}");
-        assert_eq!(call.await.unwrap(), 504, "{path}: in all it may not take longer than the deadline");
+        assert_eq!(start_of_silence.elapsed().as_secs(), 5, "half of the call's time: {path}");
+        assert_eq!(call.await.unwrap(), 504, "{path}: the whole call ends at the deadline");
         assert!(start.elapsed() < 12 * SECOND);
     }
     assert_eq!(handle.in_flight(), 0);
-    assert_eq!(service_time(&registry), Duration::ZERO, "nothing is learned of the service");
-    // The share is a setting, and holds from the next call on.
+    assert_eq!(service_time(&registry), Duration::ZERO, "no sample of the service time");
+    // The share is a setting, and applies from the next call on.
     let layers = stack::server(&ServerConfig { request_idle_share: 0.1, ..ServerConfig::default() }).unwrap();
     let app = Router::new()
         .route("/upload", post(|_: Bytes| async {}))
@@ -208,19 +208,19 @@ async fn stalled_upload_is_answered_408_before_the_deadline() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn body_that_a_handler_does_not_want_costs_it_no_place() {
+async fn unread_request_body_costs_the_handler_no_permit() {
     let (app, handle, _) = app(&places(1));
     let (_sender, request) = upload("/ignored");
     let mut call = Box::pin(status(&app, request));
     assert!((&mut call).now_or_never().is_none());
-    assert_eq!(handle.in_flight(), 1, "it is at work");
+    assert_eq!(handle.in_flight(), 1, "the handler runs");
     assert_eq!(call.await, 200);
     assert_eq!(handle.in_flight(), 0);
 }
 
-/// A handler that waits for a piece, and then goes on without the rest.
+/// A handler that waits for a frame, and then continues without the rest.
 #[tokio::test(start_paused = true)]
-async fn handler_that_gives_up_on_a_body_works_with_a_place() {
+async fn handler_that_drops_a_body_works_with_a_permit() {
     let layers = stack::server(&places(1)).unwrap();
     let handle = layers.load_shed();
     let app = Router::new().route(
@@ -267,9 +267,9 @@ async fn cancelled_upload_leaves_nothing_behind() {
     }
 }
 
-/// Whole calls take two seconds, and there is no more than one left: for the rest of this one that may be enough.
+/// Whole calls take two seconds, and at most one second is left: for the rest of this call that may be enough.
 #[tokio::test(start_paused = true)]
-async fn upload_that_has_come_is_served_with_less_time_than_a_whole_call_takes() {
+async fn complete_upload_may_have_less_time_than_a_whole_call() {
     let deadline = DeadlineConfig { timeout: 10 * SECOND, ..ServerConfig::default().deadline };
     let load_shed = LoadShedConfig { max_in_flight: 1, max_wait: 10 * SECOND, ..Default::default() };
     let layers = stack::server(&ServerConfig { deadline, load_shed, ..ServerConfig::default() }).unwrap();
@@ -298,7 +298,7 @@ async fn upload_that_has_come_is_served_with_less_time_than_a_whole_call_takes()
             tokio::spawn(async move { status(&app, empty("/work")).await })
         })
         .collect();
-    // The place comes free within the time for which the call waits.
+    // A permit is released within the time for which the call waits.
     sleep(1980 * MS).await;
     assert_eq!((handle.in_flight(), handle.waiting()), (1, 2));
     drop(sender);
@@ -309,9 +309,9 @@ async fn upload_that_has_come_is_served_with_less_time_than_a_whole_call_takes()
     }
 }
 
-/// The deadline passes before there is a place.
+/// The deadline passes before a permit is free.
 #[tokio::test(start_paused = true)]
-async fn upload_that_comes_just_before_its_deadline_is_refused_at_it() {
+async fn upload_complete_just_before_its_deadline_is_refused() {
     let deadline = DeadlineConfig { timeout: 350 * MS, ..ServerConfig::default().deadline };
     let idle = ServerConfig { deadline, request_idle_share: 1.0, ..places(1) };
     let (app, handle, _) = app(&idle);
@@ -329,9 +329,9 @@ async fn upload_that_comes_just_before_its_deadline_is_refused_at_it() {
     assert_eq!((handle.in_flight(), handle.waiting()), (0, 0));
 }
 
-/// What a handler holds while it reads its body, and newcomers with a permit wait for.
+/// A handler holds a resource while it reads its body, and new calls with permits wait for that resource.
 #[tokio::test(start_paused = true)]
-async fn upload_whose_handler_holds_what_newcomers_wait_for_goes_on() {
+async fn upload_whose_handler_blocks_new_calls_continues() {
     for max_in_flight in [1, 2] {
         let layers = stack::server(&places(max_in_flight)).unwrap();
         let handle = layers.load_shed();
@@ -361,7 +361,7 @@ async fn upload_whose_handler_holds_what_newcomers_wait_for_goes_on() {
             })
             .collect();
         sleep(100 * MS).await;
-        assert_eq!(handle.in_flight(), max_in_flight as usize, "all of them wait for the connection");
+        assert_eq!(handle.in_flight(), max_in_flight as usize, "all new calls wait for the connection");
         let start = Instant::now();
         drop(sender);
         for call in std::iter::once(first).chain(others) {
@@ -372,10 +372,11 @@ async fn upload_whose_handler_holds_what_newcomers_wait_for_goes_on() {
     }
 }
 
-/// Work that needs the whole body, and holds the call's place until it is done.
+/// Work that needs the whole body, and holds the call's permit until it is done.
 #[tokio::test(start_paused = true)]
-async fn work_that_holds_the_place_and_reads_the_body_gets_its_end_at_once() {
-    // When the work asks: before the handler waits, in the poll in which it waits, or while the place is away.
+async fn work_that_holds_the_permit_reads_the_body_at_once() {
+    // When the work takes the permit: before the handler waits, in the poll in which it waits, or while the permit is
+    // released.
     for asks_after in [None, Some(0), Some(1)] {
         let layers = stack::server(&places(1)).unwrap();
         let handle = layers.load_shed();
@@ -411,7 +412,7 @@ async fn work_that_holds_the_place_and_reads_the_body_gets_its_end_at_once() {
                         while let Some(piece) = received.recv().await {
                             length += piece.len();
                         }
-                        assert_eq!(seen.in_flight(), 1, "the work has the call's place, and no second one is taken");
+                        assert_eq!(seen.in_flight(), 1, "the work holds the permit of the call, and no second one");
                         length
                     });
                     while let Some(piece) = body.next().await {
@@ -440,9 +441,9 @@ async fn work_that_holds_the_place_and_reads_the_body_gets_its_end_at_once() {
     }
 }
 
-/// Sixteen for each place.
+/// Sixteen uploads per permit.
 #[tokio::test(start_paused = true)]
-async fn uploads_beyond_a_bound_keep_their_places_while_they_wait() {
+async fn uploads_beyond_a_bound_keep_their_permits() {
     let (app, handle, _) = app(&places(2));
     for round in 0..2 {
         let mut senders = Vec::new();
@@ -456,7 +457,7 @@ async fn uploads_beyond_a_bound_keep_their_places_while_they_wait() {
         }
         assert_eq!(status(&app, empty("/work")).await, 200);
         if round == 0 {
-            // Those that are given up are no longer counted; nor, below, are those that have come.
+            // Dropped uploads are no longer counted; nor, below, are completed ones.
             for call in &calls {
                 call.abort();
             }
@@ -474,7 +475,7 @@ async fn uploads_beyond_a_bound_keep_their_places_while_they_wait() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn body_that_was_cut_fails_again_whenever_it_is_polled() {
+async fn cut_body_fails_at_every_further_poll() {
     let layers = stack::server(&places(1)).unwrap();
     let (seen, mut results) = unbounded_channel();
     let app = Router::new().route(
@@ -494,13 +495,13 @@ async fn body_that_was_cut_fails_again_whenever_it_is_polled() {
     let (_silent, request) = upload("/");
     assert_eq!(status(&app, request).await, 408);
     for _ in 0..3 {
-        assert_eq!(results.recv().await, Some((true, false)), "what was cut does not end as if it were whole");
+        assert_eq!(results.recv().await, Some((true, false)), "a cut body does not look complete");
     }
 }
 
-/// A client that hangs up, and a handler that holds on to the body.
+/// A client that disconnects, and a handler that keeps the body.
 #[tokio::test(start_paused = true)]
-async fn handler_whose_client_hangs_up_works_with_a_place() {
+async fn handler_of_a_disconnected_client_works_with_a_permit() {
     let layers = stack::server(&places(1)).unwrap();
     let handle = layers.load_shed();
     let app = Router::new().route(
@@ -525,7 +526,8 @@ async fn handler_whose_client_hangs_up_works_with_a_place() {
     assert_eq!(call.await.unwrap().unwrap().status(), 200);
 }
 
-/// Over real sockets: heads without bodies, a byte a second, over two connections of HTTP/2 and many of HTTP/1.
+/// Over real sockets: heads without bodies, or a byte a second, over two HTTP/2 connections and many HTTP/1
+/// connections.
 async fn honest_clients_are_served(attack: impl AsyncFnOnce(std::net::SocketAddr) -> Box<dyn std::any::Any>) {
     let (app, handle, _) = app(&places(8));
     let reached = Arc::new(AtomicUsize::new(0));
@@ -552,7 +554,7 @@ async fn honest_clients_are_served(attack: impl AsyncFnOnce(std::net::SocketAddr
 }
 
 #[tokio::test]
-async fn heads_without_bodies_on_two_http2_connections_keep_nobody_out() {
+async fn http2_heads_without_bodies_refuse_no_other_clients() {
     honest_clients_are_served(async |address| {
         let mut held = Vec::new();
         for _ in 0..2 {
@@ -572,7 +574,7 @@ async fn heads_without_bodies_on_two_http2_connections_keep_nobody_out() {
 }
 
 #[tokio::test]
-async fn a_byte_now_and_then_on_many_http1_connections_keeps_nobody_out() {
+async fn trickling_http1_bodies_refuse_no_other_clients() {
     honest_clients_are_served(async |address| {
         let mut held = Vec::new();
         for _ in 0..20 {

@@ -1,4 +1,4 @@
-//! Time as far as the machine gave it to the runtime under test.
+//! A clock of the processor time that the machine gave to the runtime under test.
 
 use std::fs;
 use std::path::PathBuf;
@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 /// The name of the runtime's threads.
 pub(crate) const WORKERS: &str = "stress-worker";
 
-/// A clock that stands still while the runtime's workers want to run and may not, and goes on while they run or wait for
-/// something: on a busy machine a call takes long because nobody works on it, and that is no standstill. Without
-/// `/proc/*/schedstat` it is the ordinary clock.
+/// A clock that stops while the runtime's workers are runnable but not running, and advances while they run or sleep.
+/// On a busy machine a call takes long because no thread runs it, and that is no stall. Without `/proc/*/schedstat`
+/// this is the ordinary clock.
 #[derive(Debug)]
 pub(crate) struct Clock {
     workers: Vec<PathBuf>,
@@ -18,7 +18,7 @@ pub(crate) struct Clock {
     waited: u64,
 }
 
-/// More than this between two readings is the watchdog's own pause.
+/// A longer gap between two readings is a pause of the watchdog itself.
 const LONGEST_TICK: Duration = Duration::from_millis(20);
 
 impl Clock {
@@ -46,7 +46,7 @@ impl Clock {
     }
 }
 
-/// For how long a thread ran, and for how long it waited for a processor, in nanoseconds.
+/// How long a thread ran, and how long it waited for a processor, in nanoseconds.
 fn read(schedstat: &PathBuf) -> Option<(u64, u64)> {
     let text = fs::read_to_string(schedstat).ok()?;
     let mut numbers = text.split_ascii_whitespace().map(|number| number.parse().ok());

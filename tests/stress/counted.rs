@@ -1,4 +1,4 @@
-//! Bodies that are counted for as long as they live, and whose readers are interrupted at random.
+//! Bodies that are counted while they live, and whose readers are interrupted at random.
 
 use std::pin::Pin;
 use std::sync::{Arc, Weak};
@@ -50,8 +50,8 @@ impl<B: Body> Body for Counted<B> {
     }
 }
 
-/// Lets other threads go first one time in `times`, as the operating system does at any time: whatever the caller holds now, it
-/// holds for a while.
+/// Yields to other threads one time in `times`, as the operating system may at any point: the caller keeps whatever it
+/// holds meanwhile.
 fn preempt(times: u32) {
     if fastrand::u32(..times) == 0 {
         std::thread::sleep(Duration::from_micros(fastrand::u64(..100)));

@@ -35,7 +35,7 @@ pub(crate) type GrpcClientLayer = ClientLayer<ByCode, ByCall, GrpcPropagator, By
 type GrpcClient =
     BoxCloneSyncService<Request<tonic::body::Body>, http::Response<UnsyncBoxBody<Bytes, Failure>>, Failure>;
 
-/// Messages are bytes as they are: no Protobuf, and no compiler for it.
+/// Messages are raw bytes: no Protobuf, and no Protobuf compiler.
 #[derive(Clone, Copy, Debug)]
 struct Raw;
 
@@ -194,7 +194,7 @@ async fn call(client: GrpcClient, kind: usize, mut rng: Rng) -> Result<End, Fail
             match client.unary::<_, Bytes, _>(request(asked, timeout), path, Raw).await {
                 Err(status) if status.code() == code => Ok(End::Completed),
                 Err(status) => Err(Failure::of(status)),
-                Ok(_) => panic!("a call that was asked to fail went well"),
+                Ok(_) => panic!("a call that had to fail succeeded"),
             }
         }
     }
@@ -208,13 +208,13 @@ fn request<T>(message: T, timeout: Option<Duration>) -> tonic::Request<T> {
     request
 }
 
-/// Most are read to their end, some in part, some are kept without being read.
+/// Most streams are read to their end, some are read in part, some are parked.
 async fn read(mut answer: Streaming<Bytes>, plan: Plan, mut rng: Rng) -> Result<End, Failure> {
     let parts = if rng.u8(..8) == 0 { rng.usize(..=plan.parts) } else { usize::MAX };
     let (mut seen, mut read) = (0, 0);
     while seen < parts {
         let Some(message) = answer.message().await.map_err(Failure::of)? else {
-            assert_eq!((seen, read), (plan.parts, plan.total()), "a stream that ended well is whole");
+            assert_eq!((seen, read), (plan.parts, plan.total()), "a stream that ended without an error is complete");
             return Ok(End::Completed);
         };
         (seen, read) = (seen + 1, read + message.len());

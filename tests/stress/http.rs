@@ -47,7 +47,7 @@ pub(crate) fn app() -> Router {
         )
 }
 
-/// Ends in trailers, or in an error: HTTP/2 resets the stream then, and HTTP/1.1 closes the connection.
+/// Ends with trailers, or with an error: then HTTP/2 resets the stream, and HTTP/1.1 closes the connection.
 fn stream(plan: Plan, reset: bool) -> Response {
     let end = stream::once(async move {
         pause().await;
@@ -59,7 +59,7 @@ fn stream(plan: Plan, reset: bool) -> Response {
     Response::new(axum::body::Body::new(StreamBody::new(plan.stream().map(|part| Ok(Frame::data(part))).chain(end))))
 }
 
-/// Calls of one client, and of one pool of connections.
+/// Calls of one client with one connection pool.
 pub(crate) fn calls(server: SocketAddr, http2: bool, layers: Option<&ClientLayer>, bodies: &Bodies) -> Call {
     let builder = || {
         let mut builder = Client::builder(TokioExecutor::new());
@@ -120,7 +120,7 @@ async fn call(
         return Err(Failure::of(format!("{} instead of {status}", response.status())));
     }
     let mut body = response.into_body();
-    // Some are kept without being read, some are read in part.
+    // Some bodies are parked, some are read in part.
     if rng.u8(..16) == 0 {
         tokio::time::sleep(Duration::from_millis(rng.u64(..5))).await;
         return Ok(End::GivenUp);
@@ -143,7 +143,7 @@ async fn call(
         "stream" | "upload" => plan.total(),
         _ => read,
     };
-    assert!(kind != "reset", "a response that was reset ended well");
-    assert_eq!(read, expected, "{kind}: a response that ended well is whole");
+    assert!(kind != "reset", "a response that was reset ended without an error");
+    assert_eq!(read, expected, "{kind}: a response that ended without an error is complete");
     Ok(End::Completed)
 }

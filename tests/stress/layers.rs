@@ -1,4 +1,4 @@
-//! The stacks under test, and what an operator does to them.
+//! The stacks under test, and what an operator does with them.
 
 use std::time::Duration;
 
@@ -9,10 +9,10 @@ use seawall::stack::{ClientConfig, ClientLayer, ServerConfig, ServerLayer};
 
 /// A stack of either side and protocol.
 pub(crate) trait Layers: Send + Sync {
-    /// Puts other settings in place.
+    /// Applies the settings of this round.
     fn reload(&self, round: u64);
 
-    /// How many permits, places in queues and breaker tickets are out.
+    /// How many permits, places in queues and breaker tickets are in use.
     fn held(&self) -> usize;
 }
 
@@ -37,15 +37,15 @@ impl<C: Send + Sync, P: Send + Sync, A: Send + Sync> Layers for ServerLayer<C, P
     }
 }
 
-/// Settings that differ from round to round: with permits for all callers, and for half of them. The deadline is far away, so
-/// that a call that is never woken is not ended by it, and seen.
+/// Settings that differ from round to round: with permits for all callers, and for half of them. The deadline is far
+/// away, so that it does not end a call that is never woken, and the watchdog sees that call.
 pub(crate) fn client(round: u64) -> ClientConfig {
     let odd = round % 2 == 1;
     ClientConfig {
         deadline: Duration::from_secs(if odd { 20 } else { 30 }).into(),
         bulkhead: BulkheadConfig { max_concurrent: if odd { 6 } else { 16 }, ..BulkheadConfig::default() },
         circuit_breaker: CircuitBreakerConfig {
-            // Resets are many and callers slow each other down, and both on purpose.
+            // Resets are frequent and callers slow each other down, both on purpose.
             failure_rate: if odd { 0.8 } else { 0.9 },
             slow_rate: None,
             break_duration: Duration::from_millis(50),

@@ -1,8 +1,8 @@
-//! Real servers and clients with many callers at once, while calls are cancelled, connections are reset, settings are reloaded
-//! and metrics are scraped. Calls go on all the time, and at the end nothing is left.
+//! Real servers and clients with many concurrent callers, while calls are cancelled, connections are reset, settings
+//! are reloaded and metrics are scraped. Calls must keep completing, and at the end nothing must be left.
 //!
-//! Runs for a few seconds a protocol, or for as long as `SEAWALL_STRESS_SECONDS` says; `SEAWALL_STRESS_SEED` repeats the random
-//! choices of a run (not its timing).
+//! Runs for a few seconds per protocol, or for `SEAWALL_STRESS_SECONDS`. `SEAWALL_STRESS_SEED` repeats the random
+//! choices of a run, but not its timing.
 #![cfg(feature = "grpc")]
 #![allow(clippy::disallowed_methods, reason = "tests sleep and look at the clock as users do")]
 
@@ -39,13 +39,13 @@ use crate::setup::{Call, Protocol, Setup, Stacks};
 
 const CALLERS: usize = 48;
 
-/// Within this everything is given back, at the end.
+/// At the end, everything must be released within this time.
 const GIVEN_BACK: Duration = Duration::from_secs(20);
 
-/// How many tasks the library may keep running for as long as a runtime does, however many calls there are.
+/// How many tasks the library may keep running while a runtime lives, however many calls there are.
 const MAX_OWN_TASKS: usize = 4;
 
-/// More than there are cores, so that workers are preempted anywhere.
+/// More threads than cores, so that workers are preempted at any point.
 fn workers() -> usize {
     2 * thread::available_parallelism().map_or(2, usize::from).max(2)
 }
@@ -66,30 +66,34 @@ fn grpc_calls_complete_and_leave_nothing() {
 }
 
 fn stress(protocol: Protocol) {
-    // One after the other: each is to have the machine to itself.
+    // One test after another, so that each has the machine to itself.
     static SERIAL: Mutex<()> = Mutex::new(());
     let _serial = SERIAL.lock().unwrap_or_else(PoisonError::into_inner);
     let number = |name| std::env::var(name).ok().map(|text| text.parse().expect(name));
     let seconds = number("SEAWALL_STRESS_SECONDS").unwrap_or(8);
     let seed = number("SEAWALL_STRESS_SEED").unwrap_or_else(|| fastrand::u64(..));
     let name = protocol.name();
-    say(&format!("stress {name}: {seconds} s, SEAWALL_STRESS_SEED={seed}"));
+    print_uncaptured(&format!("stress {name}: {seconds} s, SEAWALL_STRESS_SEED={seed}"));
 
-    // It is not dropped if this panics: that would wait for workers that stand still.
+    // A panic must not drop the runtime: that would wait for workers that hang.
     let runtime =
         Builder::new_multi_thread().worker_threads(workers()).thread_name(WORKERS).enable_all().build().unwrap();
     let runtime = ManuallyDrop::new(runtime);
-    // What the library itself keeps running in a runtime is there after the first calls, and is no leak.
+    // Tasks that the library itself keeps in a runtime exist after the first calls, and are no leak.
     let warm_up = run(protocol, &Stacks::ALL[5..], 1, seed, &runtime, Duration::from_millis(300), MAX_OWN_TASKS);
     let own_tasks = warm_up.tasks;
-    assert_eq!((warm_up.leaked, own_tasks.max(MAX_OWN_TASKS)), (vec![], MAX_OWN_TASKS), "{name}: left of a few calls");
+    assert_eq!(
+        (warm_up.leaked, own_tasks.max(MAX_OWN_TASKS)),
+        (vec![], MAX_OWN_TASKS),
+        "{name}: left after a few calls"
+    );
     let mut outcome = run(protocol, &Stacks::ALL, CALLERS, seed, &runtime, Duration::from_secs(seconds), own_tasks);
     outcome.leaked.extend((outcome.tasks > own_tasks).then(|| ("tasks".to_owned(), outcome.tasks - own_tasks)));
     print!("{}", outcome.progress.report());
-    say(&format!("figure stress.{name}.calls {}", outcome.done.calls));
-    say(&format!("figure stress.{name}.leaked {}", outcome.leaked.iter().map(|(_, n)| n).sum::<usize>()));
-    say(&format!("figure stress.{name}.longest_pause_ms {}", outcome.done.longest_pause.as_millis()));
-    assert_eq!(outcome.leaked, [], "{name}, seed {seed}: not given back within {GIVEN_BACK:?}");
+    print_uncaptured(&format!("figure stress.{name}.calls {}", outcome.done.calls));
+    print_uncaptured(&format!("figure stress.{name}.leaked {}", outcome.leaked.iter().map(|(_, n)| n).sum::<usize>()));
+    print_uncaptured(&format!("figure stress.{name}.longest_pause_ms {}", outcome.done.longest_pause.as_millis()));
+    assert_eq!(outcome.leaked, [], "{name}, seed {seed}: not released within {GIVEN_BACK:?}");
     ManuallyDrop::into_inner(runtime).shutdown_background();
 }
 
@@ -98,14 +102,14 @@ struct Outcome {
     progress: Arc<Progress>,
     done: Done,
     leaked: Vec<(String, usize)>,
-    /// All that are alive in the runtime.
+    /// The number of tasks that are alive in the runtime.
     tasks: usize,
 }
 
-/// Calls through all these stacks for some time, then the end of clients and servers.
+/// Runs calls through all these stacks for some time, and then ends clients and servers.
 ///
 /// # Panics
-/// If anything stands still.
+/// If anything hangs.
 fn run(
     protocol: Protocol,
     stacks: &[Stacks],
@@ -131,7 +135,7 @@ fn run(
         runtime.spawn(caller(Arc::clone(&progress), number, Arc::clone(&calls), kinds.len(), rng.fork()));
     }
     drop(calls);
-    // Whatever might stand still is done by another thread than the one that watches.
+    // Everything that might hang runs on another thread than the watchdog.
     let (tell, told) = channel();
     let (operated, metrics) = (Arc::clone(&progress), runtime.metrics());
     thread::spawn(move || {
@@ -141,7 +145,7 @@ fn run(
         loop {
             let leaked: Vec<_> = setups.iter().flat_map(Setup::leaks).chain(seen_by(&registry)).collect();
             let tasks = metrics.num_alive_tasks();
-            // The library's own tasks are counted when all others have ended.
+            // The library's own tasks are counted after all others have ended.
             let settled = tasks <= own_tasks && std::mem::replace(&mut before, tasks) == tasks;
             if (leaked.is_empty() && settled) || Instant::now() > deadline {
                 let _ = tell.send((leaked, tasks));
@@ -152,12 +156,12 @@ fn run(
     });
     let done = progress.watch(time);
     let left = told.recv_timeout(2 * GIVEN_BACK);
-    let (leaked, tasks) = left.unwrap_or_else(|_| panic!("{}: looking at what is left stands still", protocol.name()));
+    let (leaked, tasks) = left.unwrap_or_else(|_| panic!("{}: the check for leaks hangs", protocol.name()));
     Outcome { progress, done, leaked, tasks }
 }
 
-/// Makes one call after the other until it is told to stop. Most callers are in one setup at a time: on one connection, where
-/// they get into each other's way.
+/// Makes one call after another until it is told to stop. Most callers use one setup at a time: on one connection,
+/// where they contend.
 async fn caller(progress: Arc<Progress>, number: usize, calls: Arc<[Call]>, kinds: usize, mut rng: Rng) {
     while !progress.is_stopped() {
         let setup = if rng.u8(..8) == 0 { rng.usize(..calls.len()) } else { progress.turn() % calls.len() };
@@ -173,13 +177,13 @@ async fn caller(progress: Arc<Progress>, number: usize, calls: Arc<[Call]>, kind
         let end = end.map_or(End::GivenUp, |end| end.unwrap_or(End::Failed));
         progress.end(number, lane, &end);
         if matches!(end, End::Failed) {
-            // Refusals are quick, and would be most of what is done.
+            // Refusals are quick; without a pause most calls would be refusals.
             sleep(Duration::from_millis(1)).await;
         }
     }
 }
 
-/// Drops `future` once it has been polled so many times.
+/// Drops `future` after this many polls.
 async fn polled<F: Future>(future: F, times: u32) -> Option<F::Output> {
     let mut future = pin!(future);
     let mut left = times;
@@ -217,7 +221,7 @@ fn exporter() -> &'static PrometheusHandle {
         .get_or_init(|| PrometheusBuilder::new().set_buckets(&[0.01, 0.1, 1.0]).unwrap().install_recorder().unwrap())
 }
 
-/// What the registry says that named layers still hold.
+/// What named layers still hold, according to the registry.
 fn seen_by(registry: &Registry) -> Vec<(String, usize)> {
     let held = |component: seawall::registry::ComponentSnapshot| {
         let n = match component.condition {
@@ -230,7 +234,7 @@ fn seen_by(registry: &Registry) -> Vec<(String, usize)> {
     registry.snapshot().components.into_iter().filter_map(held).collect()
 }
 
-/// Prints past the capture of the test harness, which shows nothing of a test that passes.
-fn say(line: &str) {
+/// Bypasses the capture of the test harness, which hides the output of a passing test.
+fn print_uncaptured(line: &str) {
     let _ = writeln!(std::io::stdout(), "{line}");
 }

@@ -1,4 +1,4 @@
-//! What is sent: sizes, streams and pauses at random.
+//! Payloads of random sizes, streams and pauses.
 
 use std::time::Duration;
 
@@ -16,11 +16,11 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// Few parts or many, mostly small ones.
+    /// A few parts or many, mostly small ones.
     pub(crate) fn random(rng: &mut Rng) -> Self {
         match rng.u8(..16) {
             0 => Self { parts: rng.usize(1..4), size: rng.usize(..=ZEROS.len()) },
-            // Frames that follow each other closely come in while the ones before are read.
+            // Frames in quick succession arrive while earlier frames are read.
             1..8 => Self { parts: rng.usize(16..64), size: rng.usize(..64) },
             _ => Self { parts: rng.usize(1..8), size: rng.usize(..512) },
         }
@@ -34,7 +34,7 @@ impl Plan {
         self.parts * self.size
     }
 
-    /// The parts one by one, some at once, some after the task has yielded, a few after a moment.
+    /// The parts one by one: some at once, some after a yield, a few after a short sleep.
     pub(crate) fn stream(self) -> impl Stream<Item = Bytes> + Send + 'static {
         stream::iter(0..self.parts).then(move |_| async move {
             pause().await;
@@ -43,7 +43,7 @@ impl Plan {
     }
 }
 
-/// Nothing, a turn of the scheduler, or a few milliseconds.
+/// Nothing, a yield to the scheduler, or a few milliseconds.
 pub(crate) async fn pause() {
     match fastrand::u8(..64) {
         0 => tokio::time::sleep(Duration::from_millis(fastrand::u64(1..4))).await,

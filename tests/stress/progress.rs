@@ -1,4 +1,4 @@
-//! What has been done, and whether it goes on: counters of the callers, and the watchdog that reads them.
+//! Counters of what the callers have completed, and the watchdog that checks that they go on.
 
 use std::fmt::Write;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
@@ -9,19 +9,19 @@ use tower::BoxError;
 
 use crate::clock::Clock;
 
-/// How often the watchdog looks.
+/// How often the watchdog checks.
 const TICK: Duration = Duration::from_millis(10);
 
-// Bounds in the time of [`Clock`], which goes slower on a busy machine.
+// Bounds in the time of [`Clock`], which is slower on a busy machine.
 
-/// No pause in which no call of any kind completes is longer.
+/// The longest time in which no call of any kind completes.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
-/// No pause in one setup is longer: there are fewer calls, and all of them wait for a new connection at times.
+/// The longest such time in one setup: there are fewer calls, and sometimes all of them wait for a new connection.
 const LONGEST_PAUSE_OF_SETUP: Duration = Duration::from_secs(3);
-/// No pause of one kind of call in one setup is longer, no single call, and no pause of the operator.
+/// The longest such time for one kind of call in one setup, for a single call, and for a round of the operator.
 const LONGEST_CALL: Duration = Duration::from_secs(8);
 
-/// In real time, how much longer than it is meant to the whole may take.
+/// By which factor the whole run may exceed its planned duration, in real time.
 const AT_LAST: Duration = Duration::from_secs(300);
 
 const IDLE: u64 = u64::MAX;
@@ -29,15 +29,15 @@ const IDLE: u64 = u64::MAX;
 /// How a call ended.
 #[derive(Debug)]
 pub(crate) enum End {
-    /// As it should: all of the answer was read, or the expected error came.
+    /// As expected: the whole response was read, or the expected error came.
     Completed,
     /// The caller dropped it, or gave it too little time.
     GivenUp,
-    /// A reset, a refusal.
+    /// A reset or a refusal.
     Failed,
 }
 
-/// Why a call failed, which is of no interest but to who debugs this.
+/// Why a call failed; used only for debugging.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
 pub(crate) struct Failure(pub(crate) BoxError);
@@ -57,27 +57,27 @@ struct Lane {
     failed: AtomicU64,
 }
 
-/// A task that makes one call after the other.
+/// A task that makes one call after another.
 #[derive(Debug)]
 struct Caller {
     lane: AtomicUsize,
-    /// When its call began, or [`IDLE`].
+    /// When its present call began, or [`IDLE`].
     since: AtomicU64,
 }
 
 #[derive(Debug)]
 pub(crate) struct Progress {
-    /// In which the callers are, and what they are to be told: the seed.
+    /// Names the run and its seed in messages.
     title: String,
-    /// Those of the first setup, those of the second one, and so on.
+    /// The lanes of the first setup, then those of the second one, and so on.
     lanes: Vec<Lane>,
     kinds: usize,
     callers: Vec<Caller>,
-    /// Since the watchdog began, in microseconds of [`Clock`].
+    /// The time since the watchdog began, in microseconds of [`Clock`].
     now: AtomicU64,
-    /// When the operator was seen last.
+    /// When the operator last completed a round.
     operator: AtomicU64,
-    /// Every half second there is another one.
+    /// Increases every half second.
     turn: AtomicUsize,
     stopped: AtomicBool,
 }
@@ -117,7 +117,7 @@ impl Progress {
         self.stopped.store(true, Relaxed);
     }
 
-    /// Which setup most callers are in.
+    /// Which setup most callers use.
     pub(crate) fn turn(&self) -> usize {
         self.turn.load(Relaxed)
     }
@@ -138,15 +138,16 @@ impl Progress {
         self.callers[caller].since.store(IDLE, Relaxed);
     }
 
-    /// The operator has done a round of reloads and scrapes.
+    /// The operator has completed a round of reloads and scrapes.
     pub(crate) fn operated(&self) {
         self.operator.store(self.now.load(Relaxed), Relaxed);
     }
 
-    /// Watches the callers for `run` and until there was a call of each kind, tells them to stop, and watches until they have.
+    /// Watches the callers for `run` and until each kind of call has occurred, tells them to stop, and watches until
+    /// they have stopped.
     ///
     /// # Panics
-    /// If anything stands still. It says what.
+    /// If anything hangs. The message says what.
     pub(crate) fn watch(&self, run: Duration) -> Done {
         let (begun, mut clock) = (Instant::now(), Clock::new());
         let (mut last, mut longest) = (begun, Duration::ZERO);
@@ -191,13 +192,13 @@ impl Progress {
             }
             self.check(
                 begun.elapsed() < run + AT_LAST,
-                "this takes too long, on a machine that is too busy or for spinning",
+                "the run takes too long: the machine is too busy, or something spins",
             );
             for caller in &self.callers {
                 let since = caller.since.load(Relaxed);
                 if since != IDLE && time(now.saturating_sub(since)) > LONGEST_CALL {
                     let lane = &self.lanes[caller.lane.load(Relaxed)].name;
-                    self.check(false, &format!("{lane}: a call does not end"));
+                    self.check(false, &format!("{lane}: a call never ends"));
                 }
             }
         }
@@ -206,13 +207,13 @@ impl Progress {
     #[track_caller]
     fn check(&self, holds: bool, what: &str) {
         if !holds {
-            // The callers that still can are to end.
+            // The other callers must end first.
             self.stop();
             panic!("{}: {what}\n{}", self.title, self.report());
         }
     }
 
-    /// One line for each lane: how its calls ended, how many are under way, and since when.
+    /// One line for each lane: how its calls ended, how many are in flight, and since when.
     pub(crate) fn report(&self) -> String {
         let now = self.now.load(Relaxed);
         let mut text = String::new();
@@ -224,7 +225,7 @@ impl Progress {
                 under_way.map(|caller| caller.since.load(Relaxed)).filter(|since| *since != IDLE).collect();
             let _ = write!(text, "  {name}: {completed} completed, {given_up} given up, {failed} failed");
             if let Some(oldest) = since.iter().min() {
-                let _ = write!(text, ", {} under way for up to {:?}", since.len(), time(now.saturating_sub(*oldest)));
+                let _ = write!(text, ", {} in flight for up to {:?}", since.len(), time(now.saturating_sub(*oldest)));
             }
             text.push('\n');
         }

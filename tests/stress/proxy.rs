@@ -40,9 +40,9 @@ impl Proxy {
         Self { address, open, accepting }
     }
 
-    /// How many connections neither end has closed, or only one.
+    /// The number of connections that are not closed by both ends.
     pub(crate) fn open(&self) -> usize {
-        // The accepting task has one until it has ended; then there is one for each connection.
+        // The accepting task holds one reference until it ends; each connection holds one more.
         Arc::weak_count(&self.open)
     }
 
@@ -60,7 +60,7 @@ async fn relay(mut client: TcpStream, server: SocketAddr, mut rng: Rng) {
     }
     for socket in [&mut client, &mut server] {
         if rng.bool() {
-            let _ = socket.set_zero_linger(); // RST when it is dropped
+            let _ = socket.set_zero_linger(); // RST on drop
         } else {
             let _ = socket.shutdown().await;
         }

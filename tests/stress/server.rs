@@ -1,4 +1,4 @@
-//! Servers whose connections are told to go away after a random time, with `GOAWAY` or `connection: close`.
+//! Servers that shut down each connection after a random time, with `GOAWAY` or `connection: close`.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -13,10 +13,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
-/// How long a server lets a connection be, in milliseconds.
+/// How long a connection lives before its shutdown, in milliseconds.
 const AGE: std::ops::Range<u64> = 100..2000;
 
-/// A server, until [`shut_down`](Self::shut_down).
+/// A server that runs until [`shut_down`](Self::shut_down).
 #[derive(Debug)]
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
@@ -70,7 +70,7 @@ async fn listen() -> (TcpListener, SocketAddr) {
     (listener, address)
 }
 
-/// A connection, HTTP/1.1 or HTTP/2 as the client begins it.
+/// A connection, HTTP/1.1 or HTTP/2, as the client chooses.
 async fn serve(socket: TcpStream, app: Router, age: Duration, mut told: watch::Receiver<()>) {
     let _ = socket.set_nodelay(true);
     let builder = auto::Builder::new(TokioExecutor::new());

@@ -1,4 +1,4 @@
-//! One server, one proxy before it, clients behind it, and the stacks around either or both.
+//! One server, one proxy in front of it, clients behind the proxy, and the stacks around either or both.
 
 use std::fmt;
 use std::pin::Pin;
@@ -17,7 +17,7 @@ use crate::proxy::Proxy;
 use crate::server::Server;
 use crate::{grpc, http as plain};
 
-/// Makes a call of a kind.
+/// Makes a call of this kind.
 pub(crate) type Call =
     Arc<dyn Fn(usize, Rng) -> Pin<Box<dyn Future<Output = Result<End, Failure>> + Send>> + Send + Sync>;
 
@@ -29,7 +29,7 @@ pub(crate) enum Protocol {
 }
 
 impl Protocol {
-    /// As in figures.
+    /// The name as it appears in figures.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Http1 => "h1",
@@ -46,7 +46,7 @@ impl Protocol {
     }
 }
 
-/// Where there are layers, and whether they have a name.
+/// Which sides have layers, and whether the layers have a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Stacks {
     pub(crate) client: bool,
@@ -98,7 +98,7 @@ impl Setup {
             let served = served.clone();
             async move { response.map(|body| axum::body::Body::new(served.counted(body))) }
         };
-        // Repeated, because the stacks of the two protocols are of different types.
+        // Repeated, because the stacks of the two protocols have different types.
         macro_rules! named {
             ($layers:expr, $name:expr) => {
                 match $name {
@@ -156,7 +156,7 @@ impl Setup {
         self.proxy.close();
     }
 
-    /// What has not been given back, with its number.
+    /// What has not been released, with its number.
     pub(crate) fn leaks(&self) -> Vec<(String, usize)> {
         let permits = self.layers.iter().map(|layers| layers.held()).sum();
         let held = [("permits", permits), ("bodies", self.bodies.held()), ("connections", self.proxy.open())];

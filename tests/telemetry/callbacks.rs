@@ -1,4 +1,5 @@
-//! A recorder and a subscriber may call the library back, from their own thread or from another one that they wait for.
+//! A recorder and a subscriber may call back into the library, from their own thread or from another thread that they
+//! wait for.
 
 use std::cell::Cell;
 use std::sync::mpsc;
@@ -20,7 +21,7 @@ use crate::recorded::turn;
 
 type Callback = Arc<dyn Fn() + Send + Sync>;
 
-/// Calls back from all that it is asked to do.
+/// Calls back from each of its methods.
 #[derive(Clone)]
 struct CallsBack(Callback);
 
@@ -120,8 +121,8 @@ impl Subscriber for CallsBack {
     fn exit(&self, _: &span::Id) {}
 }
 
-/// What may be called back: all of it, and what was kept until then is dropped.
-fn everything(registry: &Registry, kept: &Mutex<Option<BulkheadLayer>>) {
+/// Everything that may be called from a callback; values that were kept until then are dropped.
+fn call_everything(registry: &Registry, kept: &Mutex<Option<BulkheadLayer>>) {
     let kept = kept.lock().unwrap().take();
     drop(kept);
     registry.publish();
@@ -135,8 +136,8 @@ fn everything(registry: &Registry, kept: &Mutex<Option<BulkheadLayer>>) {
     Registry::new().publish();
 }
 
-/// Does it here, and then in another thread, which is waited for.
-fn here_and_there(work: impl Fn() + Send + Sync + 'static) -> impl Fn() + Send + Sync {
+/// Runs it here, and then in another thread, which is waited for.
+fn on_both_threads(work: impl Fn() + Send + Sync + 'static) -> impl Fn() + Send + Sync {
     let work = Arc::new(work);
     move || {
         work();
@@ -153,7 +154,7 @@ async fn serve(fails: bool) -> Result<(), BoxError> {
     if fails { Err("down".into()) } else { Ok(()) }
 }
 
-/// One call and what can be told of it: a success, failures, an open breaker, a refusal, a reload, a command.
+/// Calls with every outcome that is reported: a success, failures, an open breaker, a refusal, a reload, a command.
 fn calls(registry: &Registry) {
     let config = CircuitBreakerConfig { consecutive_failures: Some(2), ..Default::default() };
     let layer = CircuitBreakerLayer::new(config.clone()).unwrap().named_in(registry, "payments").unwrap();
@@ -169,12 +170,12 @@ fn calls(registry: &Registry) {
 }
 
 #[test]
-fn recorder_that_calls_back_meets_no_lock() {
+fn recorder_that_calls_back_does_not_deadlock() {
     let _turn = turn();
     let registry = Registry::new();
     let layer = BulkheadLayer::new(BulkheadConfig::default()).unwrap().named_in(&registry, "dropped within").unwrap();
     let (kept, within) = (Mutex::new(Some(layer)), registry.clone());
-    let recorder = CallsBack::new(here_and_there(move || everything(&within, &kept)));
+    let recorder = CallsBack::new(on_both_threads(move || call_everything(&within, &kept)));
     metrics::with_local_recorder(&recorder, || {
         calls(&registry);
         calls(&registry);
@@ -182,12 +183,12 @@ fn recorder_that_calls_back_meets_no_lock() {
 }
 
 #[test]
-fn subscriber_that_calls_back_meets_no_lock() {
+fn subscriber_that_calls_back_does_not_deadlock() {
     let _turn = turn();
     let registry = Registry::new();
     let layer = BulkheadLayer::new(BulkheadConfig::default()).unwrap().named_in(&registry, "dropped within").unwrap();
     let (kept, within) = (Mutex::new(Some(layer)), registry.clone());
-    crate::listening::listening(CallsBack::new(here_and_there(move || everything(&within, &kept))), || {
+    crate::listening::listening(CallsBack::new(on_both_threads(move || call_everything(&within, &kept))), || {
         calls(&registry)
     });
 }

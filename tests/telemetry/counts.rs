@@ -1,4 +1,4 @@
-//! What a layer decides is counted, with its name, the layer and the reason.
+//! The decisions of a layer are counted, with its name, the layer and the reason.
 use std::time::Duration;
 
 use seawall::circuit_breaker::{CircuitBreakerConfig, CircuitBreakerLayer};
@@ -73,9 +73,9 @@ fn retries_and_transitions_are_counted() {
     );
 }
 
-/// The names are all there is to tell them apart: what layers without one tell, they tell together.
+/// Only names distinguish layers: unnamed layers share their counters.
 #[test]
-fn nameless_layers_are_counted_together() {
+fn unnamed_layers_share_their_counters() {
     let refused = |metrics: Metrics| {
         let is_of_load_shed = |metric: &str| metric.starts_with("seawall_rejected_total{name=unnamed,layer=load_shed");
         metrics.iter().filter(|(metric, _)| is_of_load_shed(metric)).map(|(_, count)| *count as u32).sum::<u32>()
@@ -90,12 +90,12 @@ fn nameless_layers_are_counted_together() {
             let _ = tokio::time::timeout(Duration::from_secs(1), futures::future::join_all(calls)).await;
         }
     });
-    assert_eq!(refused(lines) - before, 2, "one serves, one waits, one is refused");
+    assert_eq!(refused(lines) - before, 2, "one in flight, one queued, one refused");
 }
 
 #[cfg(feature = "http")]
 #[test]
-fn an_answer_that_does_not_tell_its_cause_is_counted() {
+fn internal_error_responses_are_counted() {
     use http_body_util::Empty;
     use seawall::http::respond::RespondLayer;
 

@@ -1,4 +1,4 @@
-//! Events: what is told, and that a storm is told in few words.
+//! Events: what is logged, and that many refusals make few log lines.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -46,7 +46,7 @@ impl<S: Subscriber> tracing_subscriber::Layer<S> for Log {
     }
 }
 
-fn logged(calls: impl Future<Output = ()>) -> Vec<Fields> {
+pub(crate) fn logged(calls: impl Future<Output = ()>) -> Vec<Fields> {
     let log = Log::default();
     let subscriber = tracing_subscriber::registry().with(log.clone());
     crate::listening::listening(subscriber, || in_virtual_time(calls));
@@ -54,7 +54,7 @@ fn logged(calls: impl Future<Output = ()>) -> Vec<Fields> {
 }
 
 #[test]
-fn a_storm_of_refusals_is_told_once_a_second_with_what_was_left_out() {
+fn refusals_are_logged_once_a_second_with_a_count() {
     let registry = Registry::new();
     let config = RateLimitConfig { permits: 1, per: Duration::from_secs(3600), ..RateLimitConfig::default() };
     let layer = RateLimitLayer::new(config).unwrap().named_in(&registry, "payments").unwrap();
@@ -75,17 +75,17 @@ fn a_storm_of_refusals_is_told_once_a_second_with_what_was_left_out() {
     let numbers = [&first["limit"], &first["per"], &first["waiting"], &first["expected"], &first["retry_after"]];
     assert_eq!(numbers[..3], ["1", "3600s", "0"]);
     assert!(numbers[3].starts_with("3599.") && numbers[3] == numbers[4], "{numbers:?}");
-    assert!(!first.contains_key("time_left"), "what is not known is not told: {first:?}");
+    assert!(!first.contains_key("time_left"), "unknown fields are omitted: {first:?}");
     let suppressed: u32 =
         told.iter().filter_map(|event| event.get("suppressed")).map(|told| told.parse::<u32>().unwrap()).sum();
-    assert!(!first.contains_key("suppressed"), "there was none before: {first:?}");
-    assert!((7_000..10_000).contains(&suppressed), "{suppressed} of 9,999 are accounted for so far");
+    assert!(!first.contains_key("suppressed"), "no refusal before: {first:?}");
+    assert!((7_000..10_000).contains(&suppressed), "{suppressed} of 9,999 are counted so far");
 }
 
-/// A file with two stacks, of which one changes; and a file that is wrong.
+/// A file with two stacks, of which one changes; and an invalid file.
 #[cfg(feature = "config")]
 #[test]
-fn reload_is_told_once_for_each_stack_that_changes_and_with_its_faults() {
+fn reload_is_logged_once_per_changed_stack_or_with_faults() {
     use seawall::config::{self, Config};
     use seawall::error::InvalidConfig;
     use seawall::stack::Stacks;
@@ -120,7 +120,7 @@ fn reload_is_told_once_for_each_stack_that_changes_and_with_its_faults() {
 }
 
 #[test]
-fn every_change_of_state_is_told_with_the_name() {
+fn every_state_change_is_logged_with_the_name() {
     let registry = Registry::new();
     let config = CircuitBreakerConfig {
         consecutive_failures: Some(1),
@@ -143,7 +143,7 @@ fn every_change_of_state_is_told_with_the_name() {
     let refused = events.iter().find(|event| event["message"] == "rejected").unwrap();
     assert_eq!([&refused["reason"], &refused["opened_by"]], ["circuit_open", "consecutive_failures"]);
     assert_eq!([&refused["open_for"], &refused["next_probe"]], ["250ms", "750ms"]);
-    assert!(!refused.contains_key("limit") && !refused.contains_key("given"), "what is not known is not told");
+    assert!(!refused.contains_key("limit") && !refused.contains_key("given"), "unknown fields are omitted");
     let states = events.iter().filter(|event| event["message"] == "transition" && event["name"] == "payments");
     let states: Vec<_> = states.map(|event| (event["from"].as_str(), event["to"].as_str())).collect();
     assert_eq!(states, [("closed", "open"), ("open", "half_open"), ("half_open", "closed")]);
@@ -152,7 +152,7 @@ fn every_change_of_state_is_told_with_the_name() {
 /// Line breaks, terminal escapes and bidirectional marks, in an error and in its cause, over HTTP and gRPC.
 #[cfg(feature = "grpc")]
 #[test]
-fn text_of_strangers_makes_no_line_in_the_log() {
+fn untrusted_text_cannot_forge_a_log_line() {
     #[derive(Debug, thiserror::Error)]
     #[error("cannot pay {0}")]
     struct CannotPay(&'static str, #[source] BoxError);
@@ -164,7 +164,7 @@ fn text_of_strangers_makes_no_line_in_the_log() {
             let errors: [BoxError; 3] =
                 [hostile.into(), CannotPay(hostile, hostile.into()).into(), std::io::Error::other(hostile).into()];
             for error in errors {
-                // Answers are counted for the process: the clock of another test may be far ahead.
+                // Responses are counted per process: the clock of another test may be far ahead.
                 advance(Duration::from_secs(1000 * 86_400)).await;
                 let mut error = Some(error);
                 let service = service_fn(move |_: http::Request<String>| {
@@ -172,7 +172,7 @@ fn text_of_strangers_makes_no_line_in_the_log() {
                     std::future::ready(Err::<http::Response<http_body_util::Full<bytes::Bytes>>, _>(error))
                 });
                 let request = http::Request::new(String::new());
-                // What the caller is answered does not have the text at all.
+                // The response to the caller does not contain the text at all.
                 match is_grpc {
                     true => {
                         let answer = RespondLayer::grpc().layer(service).oneshot(request).await.unwrap();

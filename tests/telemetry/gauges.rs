@@ -1,4 +1,4 @@
-//! Gauges show what is, whatever became of the calls; histograms count every call that ended, by how it did.
+//! Gauges show the present state after any outcome of calls; histograms count every call that ended, by its verdict.
 
 use std::pin::pin;
 use std::time::Duration;
@@ -19,7 +19,7 @@ use crate::recorded::{Metrics, read, turn, with_recorder};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// What a call asks the callee to do.
+/// What the request makes the service do.
 #[derive(Clone, Copy, Debug)]
 enum Ask {
     Answer,
@@ -37,7 +37,8 @@ async fn callee(ask: Ask) -> Result<(), BoxError> {
     }
 }
 
-/// The metrics of layers called `name`, without that label.
+/// The metrics of layers called `name`, without that label. Each test has a name of its own: what a layer counted last is published by
+/// any thread, into the recorder of that thread.
 fn of(name: &str, metrics: Metrics) -> Metrics {
     let label = format!("name={name}");
     let ours = metrics.into_iter().filter(|(metric, _)| metric.contains(&label));
@@ -45,18 +46,23 @@ fn of(name: &str, metrics: Metrics) -> Metrics {
 }
 
 #[test]
-fn gauges_are_true_after_cancellation_panic_and_reload() {
+fn gauges_are_right_after_cancellation_panic_and_reload() {
     let registry = Registry::new();
     let config = BulkheadConfig { max_concurrent: 2, ..BulkheadConfig::default() };
-    let bulkhead = BulkheadLayer::new(config.clone()).unwrap().named_in(&registry, "payments").unwrap();
-    let breaker =
-        CircuitBreakerLayer::new(CircuitBreakerConfig::default()).unwrap().named_in(&registry, "payments").unwrap();
+    let bulkhead = BulkheadLayer::new(config.clone())
+        .unwrap()
+        .named_in(&registry, "gauges-are-right-after-cancellation-pani")
+        .unwrap();
+    let breaker = CircuitBreakerLayer::new(CircuitBreakerConfig::default())
+        .unwrap()
+        .named_in(&registry, "gauges-are-right-after-cancellation-pani")
+        .unwrap();
     with_recorder(async |snapshotter| {
         let service = ServiceBuilder::new().layer(bulkhead.clone()).layer(breaker.clone()).service(service_fn(callee));
         let call = |ask| Box::pin(service.clone().oneshot(ask));
         let gauges = || {
             registry.publish();
-            let metrics = of("payments", read(snapshotter));
+            let metrics = of("gauges-are-right-after-cancellation-pani", read(snapshotter));
             [
                 "in_flight{layer=bulkhead}",
                 "waiting{layer=bulkhead}",
@@ -69,23 +75,23 @@ fn gauges_are_true_after_cancellation_panic_and_reload() {
 
         let mut calls: Vec<_> = [Ask::Hang; 3].map(call).into();
         assert!(join_all(calls.iter_mut()).now_or_never().is_none());
-        assert_eq!(gauges(), [2, 1, 2, 2], "two are there, and one waits");
+        assert_eq!(gauges(), [2, 1, 2, 2], "two in flight, and one queued");
 
         bulkhead.reload(&BulkheadConfig { max_concurrent: 1, ..config.clone() }).unwrap();
-        assert_eq!(gauges(), [2, 1, 1, 2], "fewer permits take none away");
+        assert_eq!(gauges(), [2, 1, 1, 2], "fewer permits end no call");
         calls.pop();
-        assert_eq!(gauges(), [2, 0, 1, 2], "who waited has gone");
+        assert_eq!(gauges(), [2, 0, 1, 2], "the queued call was dropped");
         calls.clear();
-        assert_eq!(gauges(), [0, 0, 1, 0], "all have gone");
+        assert_eq!(gauges(), [0, 0, 1, 0], "all calls have ended");
 
         let panicked = std::panic::AssertUnwindSafe(call(Ask::Panic)).catch_unwind().await;
         assert!(panicked.is_err());
-        assert_eq!(gauges(), [0, 0, 1, 0], "and so has one that panicked");
+        assert_eq!(gauges(), [0, 0, 1, 0], "a call that panicked has ended");
     });
 }
 
 #[test]
-fn the_gauges_of_a_layer_that_is_gone_are_zero() {
+fn gauges_of_a_dropped_layer_are_zero() {
     let registry = Registry::new();
     with_recorder(async |snapshotter| {
         let layer = BulkheadLayer::new(BulkheadConfig::default()).unwrap().named_in(&registry, "short-lived").unwrap();
@@ -103,13 +109,20 @@ fn the_gauges_of_a_layer_that_is_gone_are_zero() {
 }
 
 #[test]
-fn every_call_that_ended_is_counted_by_its_verdict() {
+fn every_ended_call_is_counted_by_its_verdict() {
     let registry = Registry::new();
     let retry = RetryConfig { max_attempts: 2, ..RetryConfig::default() };
-    let retry = RetryLayer::new(retry).unwrap().named_in(&registry, "payments").unwrap();
-    let bulkhead = BulkheadLayer::new(BulkheadConfig::default()).unwrap().named_in(&registry, "payments").unwrap();
+    let retry =
+        RetryLayer::new(retry).unwrap().named_in(&registry, "every-ended-call-is-counted-by-its-verdi").unwrap();
+    let bulkhead = BulkheadLayer::new(BulkheadConfig::default())
+        .unwrap()
+        .named_in(&registry, "every-ended-call-is-counted-by-its-verdi")
+        .unwrap();
     let breaker = CircuitBreakerConfig { observe_only: true, minimum_calls: 2, ..CircuitBreakerConfig::default() };
-    let breaker = CircuitBreakerLayer::new(breaker).unwrap().named_in(&registry, "payments").unwrap();
+    let breaker = CircuitBreakerLayer::new(breaker)
+        .unwrap()
+        .named_in(&registry, "every-ended-call-is-counted-by-its-verdi")
+        .unwrap();
     with_recorder(async |snapshotter| {
         let layers = ServiceBuilder::new().layer(retry).layer(bulkhead).layer(breaker);
         let service = layers.service(service_fn(callee));
@@ -118,14 +131,14 @@ fn every_call_that_ended_is_counted_by_its_verdict() {
         }
         let _ = tokio::time::timeout(SECOND, service.clone().oneshot(Ask::Hang)).await;
         registry.publish();
-        let metrics = of("payments", read(snapshotter));
+        let metrics = of("every-ended-call-is-counted-by-its-verdi", read(snapshotter));
         let calls = |layer, verdict| {
             let metric = format!("seawall_call_duration_seconds{{layer={layer},verdict={verdict}}}");
             metrics.get(&metric).copied().unwrap_or_default() as u32
         };
         assert_eq!(["success", "transient", "abandoned"].map(|verdict| calls("retry", verdict)), [2, 3, 1]);
         for layer in ["bulkhead", "circuit_breaker"] {
-            // Each of the three that failed was tried twice; that the breaker would be open is no reason not to count.
+            // Each of the three failed calls made two attempts. A breaker that opened but only observes counts them.
             assert_eq!(
                 ["success", "transient", "abandoned"].map(|verdict| calls(layer, verdict)),
                 [2, 6, 1],
@@ -136,7 +149,7 @@ fn every_call_that_ended_is_counted_by_its_verdict() {
 }
 
 #[test]
-fn what_is_refused_further_in_is_no_call_of_the_callee() {
+fn inner_refusal_is_not_counted_as_a_call() {
     let registry = Registry::new();
     let shed = LoadShedLayer::new(LoadShedConfig::default()).unwrap().named_in(&registry, "inbound").unwrap();
     let limit = RateLimitConfig { permits: 1, per: 60 * SECOND, ..RateLimitConfig::default() };
@@ -156,11 +169,11 @@ fn what_is_refused_further_in_is_no_call_of_the_callee() {
     });
 }
 
-/// Calls are polled by their callers; one that nobody polls has not begun.
+/// Callers poll their calls; a call that was never polled has not begun.
 #[test]
-fn a_call_that_nobody_polled_is_none() {
+fn unpolled_call_is_not_counted() {
     let registry = Registry::new();
-    let named = "payments";
+    let named = "unpolled-call-is-not-counted";
     let retry = RetryLayer::new(RetryConfig::default()).unwrap().named_in(&registry, named).unwrap();
     let bulkhead = BulkheadLayer::new(BulkheadConfig::default()).unwrap().named_in(&registry, named).unwrap();
     let breaker =
@@ -182,31 +195,38 @@ fn a_call_that_nobody_polled_is_none() {
     });
 }
 
-/// Whoever comes first, recorder or layer: it is told all, and so is another one that takes its place.
+/// A recorder gets all counts, whether it is installed before or after the layer is made, and so does another recorder
+/// that replaces it.
 #[test]
-fn a_recorder_that_comes_late_or_takes_the_place_of_another_is_told_everything() {
+fn late_or_replacing_recorder_gets_every_count() {
     let _turn = turn();
     let registry = Registry::new();
-    let bulkhead = BulkheadLayer::new(BulkheadConfig::default()).unwrap().named_in(&registry, "payments").unwrap();
+    let bulkhead = BulkheadLayer::new(BulkheadConfig::default())
+        .unwrap()
+        .named_in(&registry, "late-or-replacing-recorder-gets-every-co")
+        .unwrap();
     let call = || bulkhead.layer(service_fn(callee)).oneshot(Ask::Answer).now_or_never().unwrap().unwrap();
-    // A debugging recorder empties its histograms each time that it is read.
+    // A debugging recorder empties its histograms at each read.
     let told = |recorder: &DebuggingRecorder| {
         metrics::with_local_recorder(recorder, || registry.publish());
         let metric = "seawall_call_duration_seconds{layer=bulkhead,verdict=success}";
-        of("payments", read(&recorder.snapshotter())).get(metric).copied().unwrap_or_default()
+        of("late-or-replacing-recorder-gets-every-co", read(&recorder.snapshotter()))
+            .get(metric)
+            .copied()
+            .unwrap_or_default()
     };
     call();
     registry.publish();
     let [first, second] = [DebuggingRecorder::new(), DebuggingRecorder::new()];
     call();
-    assert_eq!(told(&first), 2.0, "what was before it came, too");
+    assert_eq!(told(&first), 2.0, "including calls before it was installed");
     call();
-    assert_eq!((told(&first), told(&first)), (1.0, 0.0), "and nothing twice");
+    assert_eq!((told(&first), told(&first)), (1.0, 0.0), "nothing is counted twice");
     assert_eq!(told(&second), 3.0);
 }
 
 #[test]
-fn metrics_are_published_by_themselves_every_second() {
+fn metrics_are_published_every_second() {
     let registry = Registry::new();
     with_recorder(async |snapshotter| {
         let layer = CircuitBreakerConfig { consecutive_failures: Some(3), ..CircuitBreakerConfig::default() };
@@ -227,14 +247,19 @@ fn metrics_are_published_by_themselves_every_second() {
 }
 
 #[test]
-fn what_is_watched_by_its_increase_begins_at_zero() {
+fn rare_event_counters_start_at_zero() {
     let registry = Registry::new();
-    let retry = RetryLayer::new(RetryConfig::default()).unwrap().named_in(&registry, "payments").unwrap();
-    let breaker =
-        CircuitBreakerLayer::new(CircuitBreakerConfig::default()).unwrap().named_in(&registry, "payments").unwrap();
+    let retry = RetryLayer::new(RetryConfig::default())
+        .unwrap()
+        .named_in(&registry, "rare-event-counters-start-at-zero")
+        .unwrap();
+    let breaker = CircuitBreakerLayer::new(CircuitBreakerConfig::default())
+        .unwrap()
+        .named_in(&registry, "rare-event-counters-start-at-zero")
+        .unwrap();
     with_recorder(async |snapshotter| {
         registry.publish();
-        let metrics = of("payments", read(snapshotter));
+        let metrics = of("rare-event-counters-start-at-zero", read(snapshotter));
         for metric in [
             "seawall_retries_refused_total{why=budget}",
             "seawall_circuit_breaker_transitions_total{from=closed,to=open}",

@@ -1,7 +1,9 @@
-//! What layers tell of themselves: metrics, snapshots, events and spans.
+//! The telemetry of layers: metrics, snapshots, events and spans.
 #![cfg(feature = "metrics")]
 #![allow(clippy::disallowed_methods, reason = "tests sleep as users do, in virtual time")]
 
+#[cfg(feature = "http")]
+mod bodies;
 mod callbacks;
 mod counts;
 mod events;

@@ -1,4 +1,4 @@
-//! What is counted reaches the recorder: once, soon, and whatever becomes of layers and runtimes.
+//! Every count reaches the recorder once and soon, whatever happens to layers and runtimes.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ fn bulkhead(registry: &Registry, name: &str) -> BulkheadLayer {
 }
 
 fn call(layer: &BulkheadLayer) {
-    layer.layer(service_fn(callee)).oneshot(()).now_or_never().expect("it does not wait").unwrap();
+    layer.layer(service_fn(callee)).oneshot(()).now_or_never().expect("the call does not wait").unwrap();
 }
 
 fn calls(metrics: &Metrics, name: &str) -> f64 {
@@ -32,7 +32,7 @@ fn calls(metrics: &Metrics, name: &str) -> f64 {
 }
 
 #[test]
-fn who_takes_over_a_name_has_gauges_of_his_own() {
+fn layer_that_reuses_a_name_has_its_own_gauges() {
     let registry = Registry::new();
     with_recorder(async |snapshotter| {
         let before = bulkhead(&registry, "handed-on");
@@ -45,7 +45,7 @@ fn who_takes_over_a_name_has_gauges_of_his_own() {
 }
 
 #[test]
-fn what_a_layer_counted_last_is_told_when_it_is_gone() {
+fn last_counts_of_a_dropped_layer_are_published() {
     let registry = Registry::new();
     with_recorder(async |snapshotter| {
         let layer = bulkhead(&registry, "goes");
@@ -59,12 +59,12 @@ fn what_a_layer_counted_last_is_told_when_it_is_gone() {
         late.await.unwrap();
         registry.publish();
         registry.publish();
-        assert_eq!(calls(&read(snapshotter), "goes"), 1.0, "and a call that ended after that, once");
+        assert_eq!(calls(&read(snapshotter), "goes"), 1.0, "a call that ended after the drop is counted once");
     });
 }
 
 #[test]
-fn a_registry_that_is_made_by_default_is_published_too() {
+fn default_registry_is_published() {
     let registry = Registry::default();
     with_recorder(async |snapshotter| {
         let layer = bulkhead(&registry, "by-default");
@@ -74,9 +74,9 @@ fn a_registry_that_is_made_by_default_is_published_too() {
     });
 }
 
-/// Programs without asynchronous code of their own make a call now and then in a runtime that rests in between.
+/// Programs that are mostly synchronous call now and then in a runtime that is not driven in between.
 #[test]
-fn a_runtime_that_rests_keeps_nobody_from_publishing_in_another() {
+fn idle_runtime_does_not_stop_publishing_in_another() {
     let _turn = turn();
     let registry = Registry::new();
     let layer = bulkhead(&registry, "elsewhere");
@@ -96,7 +96,7 @@ fn a_runtime_that_rests_keeps_nobody_from_publishing_in_another() {
 
 #[cfg(feature = "http")]
 #[test]
-fn what_no_layer_with_a_name_tells_is_told_within_a_second_too() {
+fn unnamed_counts_are_published_within_a_second() {
     use http_body_util::Empty;
     use seawall::http::respond::RespondLayer;
 

@@ -1,4 +1,4 @@
-//! What a recorder has been told.
+//! What a recorder has received.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
 
-/// Every metric, as `name{label=value,…}`, with its value; of a histogram, the number of its samples.
+/// Every metric, as `name{label=value,…}`, with its value; for a histogram, the number of its samples.
 pub(crate) type Metrics = BTreeMap<String, f64>;
 
 pub(crate) fn read(snapshotter: &Snapshotter) -> Metrics {
@@ -30,7 +30,7 @@ pub(crate) fn with_recorder<T>(calls: impl AsyncFnOnce(&Snapshotter) -> T) -> T 
     metrics::with_local_recorder(&recorder, || in_virtual_time(calls(&snapshotter)))
 }
 
-/// One test at a time: whoever publishes does so for the whole process, through the recorder of its own thread.
+/// One test at a time: a publisher publishes for the whole process, through the recorder of its own thread.
 pub(crate) fn turn() -> MutexGuard<'static, ()> {
     static TURN: Mutex<()> = Mutex::new(());
     TURN.lock().unwrap_or_else(PoisonError::into_inner)

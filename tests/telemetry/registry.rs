@@ -1,4 +1,4 @@
-//! The registry shows each layer as it is, and moves it by hand.
+//! The registry shows the state of each layer, and applies commands to it.
 
 use std::time::Duration;
 
@@ -19,14 +19,14 @@ use crate::recorded::in_virtual_time;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Takes as long as it is asked to.
+/// Takes as long as the request says.
 async fn takes(time: Duration) -> Result<(), BoxError> {
     tokio::time::sleep(time).await;
     Ok(())
 }
 
 #[test]
-fn a_snapshot_has_every_layer_with_its_settings_counts_and_state() {
+fn snapshot_shows_every_layer_with_settings_and_state() {
     in_virtual_time(async {
         let registry = Registry::new();
         let deadline = DeadlineConfig { timeout: 5 * SECOND, idle_timeout: Some(SECOND), ..DeadlineConfig::default() };
@@ -81,12 +81,12 @@ fn a_snapshot_has_every_layer_with_its_settings_counts_and_state() {
         assert!(near(latency.p50, 2.0) && near(latency.max, 4.0), "{latency:?}");
         let (Condition::Bulkhead(bulkhead), component) = condition("bulkhead") else { panic!("a bulkhead") };
         assert_eq!((bulkhead.in_flight, bulkhead.service_time), (0, 2 * SECOND));
-        assert!(near(component.latency.unwrap().max, 2.0), "a wait in the queue is no time of the callee's");
+        assert!(near(component.latency.unwrap().max, 2.0), "a wait in the queue is no time of the dependency");
     });
 }
 
 #[test]
-fn a_breaker_is_seen_to_open_and_close_and_moved_by_hand() {
+fn breaker_state_is_shown_and_can_be_forced() {
     in_virtual_time(async {
         let registry = Registry::new();
         let config = CircuitBreakerConfig {
@@ -136,11 +136,7 @@ fn a_breaker_is_seen_to_open_and_close_and_moved_by_hand() {
         let component = &registry.find("payments")[0];
         component.apply(Command::Disable).unwrap();
         assert!(call(true).await.is_err_and(|error| rejection(&error).is_none()));
-        assert_eq!(
-            component.snapshot().calls["transient"],
-            3,
-            "what passes a breaker that is switched off is counted all the same"
-        );
+        assert_eq!(component.snapshot().calls["transient"], 3, "calls through a disabled breaker are counted too");
         component.apply(Command::Observe).unwrap();
         assert!(condition().observe_only);
         component.apply(Command::Enforce).unwrap();
@@ -149,7 +145,7 @@ fn a_breaker_is_seen_to_open_and_close_and_moved_by_hand() {
 }
 
 #[test]
-fn of_keyed_breakers_the_worst_is_shown_and_how_many_are_open() {
+fn worst_of_keyed_breakers_and_open_count_are_shown() {
     in_virtual_time(async {
         let registry = Registry::new();
         let config = CircuitBreakerConfig { consecutive_failures: Some(1), ..CircuitBreakerConfig::default() };
@@ -173,14 +169,14 @@ fn of_keyed_breakers_the_worst_is_shown_and_how_many_are_open() {
             "named before it was keyed"
         );
         let last = breaker.last_transition.unwrap();
-        assert_eq!((breaker.since, last.ago), (5 * SECOND, 4 * SECOND), "it is open since the first of them is");
+        assert_eq!((breaker.since, last.ago), (5 * SECOND, 4 * SECOND), "open since the first key opened");
         assert_eq!(breaker.outage.open_for(), Some(5 * SECOND));
         assert_eq!((component.calls["success"], component.calls["transient"]), (3, 2));
     });
 }
 
 #[test]
-fn a_limit_that_is_set_by_hand_holds_until_another_one_is_configured() {
+fn manual_limit_holds_until_the_configured_one_changes() {
     let registry = Registry::new();
     let config = LoadShedConfig { max_in_flight: 8, ..LoadShedConfig::default() };
     let layer = LoadShedLayer::new(config.clone()).unwrap().named_in(&registry, "inbound").unwrap();
@@ -191,12 +187,12 @@ fn a_limit_that_is_set_by_hand_holds_until_another_one_is_configured() {
     layer.reload(&LoadShedConfig { max_in_flight: 4, ..config.clone() }).unwrap();
     assert_eq!(layer.handle().limit(), 4);
     assert!(layer.reload(&LoadShedConfig { max_in_flight: 0, ..config }).is_err());
-    assert_eq!(component.snapshot().reloads, 2, "the one that was refused is not one of them");
+    assert_eq!(component.snapshot().reloads, 2, "the refused reload is not counted");
 }
 
 #[cfg(feature = "config")]
 #[test]
-fn a_snapshot_is_plain_data_for_any_format() {
+fn snapshot_can_be_serialized() {
     in_virtual_time(async {
         let registry = Registry::new();
         let breaker = CircuitBreakerLayer::new(CircuitBreakerConfig::default())
@@ -219,7 +215,8 @@ fn a_snapshot_is_plain_data_for_any_format() {
     });
 }
 
-/// A name stands in logs, in answers and on the page: what cannot be seen there, or moves what can, is refused.
+/// A name appears in logs, in responses and on the page. Characters that are invisible there, or that reorder text,
+/// are refused.
 #[test]
 fn name_with_control_or_format_characters_is_refused() {
     let registry = Registry::new();

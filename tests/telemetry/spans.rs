@@ -1,4 +1,4 @@
-//! Spans: one for each attempt, for those who ask for them.
+//! Spans: one for each attempt, if a subscriber asks for them.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
@@ -14,7 +14,7 @@ use tracing_subscriber::registry::LookupSpan;
 use crate::events::{Fields, Reader};
 use crate::recorded::in_virtual_time;
 
-/// The spans that were closed, and in which the callee's own events were.
+/// The spans that were closed, and which of them contained the service's own events.
 #[derive(Clone, Default)]
 struct Spans {
     closed: Arc<Mutex<Vec<Fields>>>,
@@ -71,7 +71,7 @@ fn spans_of(config: RetryConfig) -> Spans {
 }
 
 #[test]
-fn each_attempt_has_a_span_with_the_names_of_opentelemetry() {
+fn each_attempt_has_a_span_with_opentelemetry_names() {
     let spans = spans_of(RetryConfig { attempt_spans: true, ..RetryConfig::default() });
     let closed = spans.closed.lock().unwrap();
     let [first, second] = &closed[..] else { panic!("two attempts: {closed:?}") };
@@ -85,10 +85,10 @@ fn each_attempt_has_a_span_with_the_names_of_opentelemetry() {
     }
     assert_eq!((field(first, "otel.status_code"), field(first, "error.type")), ("ERROR".into(), "transient".into()));
     assert_eq!((field(second, "otel.status_code"), field(second, "error.type")), (String::new(), String::new()));
-    assert_eq!(*spans.inside.lock().unwrap(), ["0", "1"], "what the callee does is in the span of its attempt");
+    assert_eq!(*spans.inside.lock().unwrap(), ["0", "1"], "the service runs in the span of its attempt");
 }
 
 #[test]
-fn who_does_not_ask_gets_none() {
+fn no_attempt_spans_by_default() {
     assert!(spans_of(RetryConfig::default()).closed.lock().unwrap().is_empty());
 }

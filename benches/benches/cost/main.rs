@@ -1,14 +1,14 @@
-//! What a call costs: every layer and the assembled stacks, beside tower's own in the same run.
+//! What a call costs in every layer and in the assembled stacks, next to tower's own layers in the same run.
 //!
 //! ```text
 //! cargo bench -p seawall-benches --bench cost [-- --quick] [--only NAME]
 //! ```
 //!
-//! All rows are measured in turn, round after round (A B C … A B C …), so that whatever else the machine does hits them
-//! alike. A row's cost is the time of its calls less that of the bare inner service in the same round; a ratio is taken
-//! within each round, against the row measured next to it. Medians are reported.
+//! All rows are measured in turn, round after round (A B C … A B C …), so that other load on the machine affects them
+//! alike. The cost of a row is the time of its calls minus that of the bare inner service in the same round. A ratio
+//! is taken within each round, against the row measured next to it. Medians are reported.
 //!
-//! At the end the client's stack is measured with a name and without, before and after a metrics recorder is there.
+//! At the end the client stack is measured with a name and without, before and after a metrics recorder is installed.
 
 mod measure;
 mod report;
@@ -39,7 +39,7 @@ fn options() -> Result<Option<Options>, lexopt::Error> {
         match argument {
             Long("quick") => options.quick = true,
             Long("only") => options.only = Some(arguments.value()?.string()?),
-            // What `cargo bench` passes.
+            // Passed by `cargo bench`.
             Long("bench") => {}
             Short('h') | Long("help") => return Ok(None),
             _ => return Err(argument.unexpected()),

@@ -1,4 +1,4 @@
-//! How it is measured.
+//! How the rows are measured.
 #![allow(clippy::disallowed_methods, reason = "a benchmark reads the real clock")]
 use std::sync::Barrier;
 use std::thread;
@@ -18,18 +18,18 @@ pub(crate) struct Plan {
     pub(crate) slice: Duration,
 }
 
-/// What was found out about one row.
+/// The result for one row.
 pub(crate) struct Cost {
     pub(crate) name: &'static str,
     pub(crate) case: Case,
-    /// Nanoseconds a call, over and above the bare service; of the bare service itself, all of it.
+    /// Nanoseconds a call beyond the bare service; for the bare service itself, the whole time.
     pub(crate) ns: Spread,
     pub(crate) allocations: f64,
-    /// What tower's counterpart is called, and how many times as much as it this costs.
+    /// The name of tower's counterpart, and the ratio of this row's cost to it.
     pub(crate) tower: Option<(&'static str, Spread)>,
 }
 
-/// Where the middle and the tails of many rounds lie.
+/// The median and the tails over many rounds.
 #[derive(Clone, Copy)]
 pub(crate) struct Spread {
     pub(crate) p10: f64,
@@ -49,14 +49,14 @@ impl Spread {
 const WARM_UP: u64 = 10_000;
 const COUNTED: u64 = 2_000;
 
-/// What was seen of each row: nanoseconds a call in each round, and allocations a call.
+/// The measurements of each row: nanoseconds a call in each round, and allocations a call.
 pub(crate) struct Seen {
     pub(crate) samples: Vec<Vec<f64>>,
     pub(crate) allocations: Vec<f64>,
 }
 
 impl Seen {
-    /// What a call of one row costs more than one of another, round by round.
+    /// How much more a call of one row costs than a call of another, round by round.
     pub(crate) fn difference(&self, more: usize, less: usize) -> Spread {
         Spread::of(self.samples[more].iter().zip(&self.samples[less]).map(|(more, less)| more - less))
     }
@@ -98,7 +98,7 @@ pub(crate) fn measure(runtimes: &Runtimes, mut rows: Vec<Row>, plan: &Plan) -> V
     rows.iter().enumerate().map(cost).collect()
 }
 
-/// Single callers run on the one, several on the other.
+/// Single callers run on the first, several callers on the second.
 pub(crate) struct Runtimes {
     current_thread: Runtime,
     multi_thread: Runtime,
@@ -122,7 +122,7 @@ impl Runtimes {
 fn time(runtimes: &Runtimes, row: &mut Row, calls: u64) -> Duration {
     if let [caller] = &mut row.callers[..] {
         return runtimes.current_thread.block_on(async {
-            // The time driver gets its turn before each slice, not within.
+            // The time driver runs before each slice, not within it.
             tokio::task::yield_now().await;
             let start = processor_time();
             caller.make(calls).await;
@@ -133,7 +133,7 @@ fn time(runtimes: &Runtimes, row: &mut Row, calls: u64) -> Duration {
     let start = Barrier::new(callers);
     let run = |caller: &mut Box<dyn Calls>| {
         start.wait();
-        // By the clock on the wall: who waits for a lock pays for that too.
+        // By wall-clock time, which includes waits for locks.
         let start = Instant::now();
         runtimes.multi_thread.block_on(caller.make(calls));
         start.elapsed()
@@ -145,7 +145,7 @@ fn time(runtimes: &Runtimes, row: &mut Row, calls: u64) -> Duration {
     total / callers as u32
 }
 
-/// How long this thread has run so far. A single caller never sleeps, and what other processes take is no one's cost.
+/// How long this thread has run so far. A single caller never sleeps, and the time of other processes must not count.
 fn processor_time() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
@@ -158,7 +158,7 @@ fn calibrate(runtimes: &Runtimes, row: &mut Row, slice: Duration) -> u64 {
     (slice.as_secs_f64() / a_call) as u64 + 1
 }
 
-/// Allocations a call, without those that a batch makes once.
+/// Allocations a call, without the allocations that a batch makes once.
 fn allocations(runtimes: &Runtimes, row: &mut Row) -> f64 {
     let mut count = |calls| {
         let runtime = &runtimes.current_thread;

@@ -1,4 +1,4 @@
-//! How it is shown.
+//! How the results are shown.
 
 use comfy_table::{CellAlignment, Table, presets};
 

@@ -1,16 +1,16 @@
-//! What is measured: an inner service that does nothing, and what can be put around it.
+//! The rows: an inner service that does nothing, and the layers around it.
 
 use seawall_benches::calls::{Calls, Echo};
 use seawall_benches::http::{Answers, OverHttp};
 use seawall_benches::layers::{self, CONCURRENCY, PER_SECOND, SECOND, TIMEOUT};
 use tower::{Layer, Service, ServiceBuilder};
 
-/// What a call meets.
+/// How the inner service and the callers behave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Case {
-    /// The inner service's answer is there at once.
+    /// The answer is ready at the first poll.
     Ready,
-    /// It is there when the call is polled for the second time.
+    /// The answer is ready at the second poll.
     Yield,
     /// As before, with two threads that call through clones of one service.
     Contended,
@@ -26,13 +26,13 @@ impl Case {
     }
 }
 
-/// One thing to measure.
+/// One row of the measurement.
 pub(crate) struct Row {
     pub(crate) name: &'static str,
     pub(crate) case: Case,
-    /// The row of tower's that does the same or comes nearest to it.
+    /// The row of tower's layer that does the same or comes closest.
     pub(crate) counterpart: Option<&'static str>,
-    /// One, or where it is contended two, which share what the layers share.
+    /// One caller, or two if contended, which share the state of the layers.
     pub(crate) callers: Vec<Box<dyn Calls>>,
 }
 
@@ -51,7 +51,7 @@ impl Row {
     }
 }
 
-/// Ours, and what comes nearest to it in tower.
+/// Our layer, and the closest one in tower.
 const COUNTERPARTS: [(&str, &str); 7] = [
     ("deadline", "tower.timeout"),
     ("retry", "tower.retry"),
@@ -62,7 +62,7 @@ const COUNTERPARTS: [(&str, &str); 7] = [
     ("stack", "tower.stack"),
 ];
 
-/// All rows; those to be compared stand together, tower's first.
+/// All rows; rows that are compared stand together, tower's first.
 pub(crate) fn all() -> Vec<Row> {
     let mut rows = Vec::new();
     for (case, yields) in [(Case::Ready, false), (Case::Yield, true), (Case::Contended, true)] {
@@ -91,7 +91,7 @@ impl Rows<'_> {
         }
     }
 
-    /// What cannot be cloned cannot be contended.
+    /// A service that cannot be cloned cannot be contended.
     fn add_single<S>(&mut self, name: &'static str, service: S)
     where
         S: Service<u64, Response = u64> + Send + 'static,
@@ -128,7 +128,7 @@ fn add_rows(rows: &mut Rows<'_>, echo: Echo) {
 
     rows.add("rate_limit", layers::rate_limit().layer(echo));
 
-    // Tower's shedding alone knows no limit; what is shed is what the limit inside keeps waiting.
+    // tower's load shed alone has no limit; it sheds what the limit inside makes wait.
     rows.add("tower.load_shed", tower().load_shed().concurrency_limit(CONCURRENCY as usize).service(echo));
 
     rows.add("load_shed", layers::load_shed().layer(echo));
@@ -145,7 +145,7 @@ fn add_rows(rows: &mut Rows<'_>, echo: Echo) {
 
     rows.add("stack", layers::stack(echo));
 
-    // What the layers of the client add is the difference between the two.
+    // The difference between these two is the cost of the client's layers.
     let answers = Answers { yields: echo.yields };
     rows.add_calls("http.bare", OverHttp(answers));
     rows.add_calls("http.client", OverHttp(layers::http_client().service(answers)));

@@ -1,4 +1,4 @@
-//! What it costs to be seen: the layers of a client with a name, beside the same without.
+//! The cost of telemetry: the layers of a client with a name, next to the same layers without one.
 
 use seawall_benches::calls::Echo;
 use seawall_benches::layers;
@@ -26,7 +26,7 @@ pub(crate) fn overhead(runtimes: &Runtimes, plan: &Plan) {
 
 fn report(name: &str, seen: &Seen) {
     let overhead = seen.difference(1, 0);
-    println!("named, {name}: {:.1} ns more than nameless ({:.1}..{:.1})", overhead.median, overhead.p10, overhead.p90);
+    println!("named, {name}: {:.1} ns more than unnamed ({:.1}..{:.1})", overhead.median, overhead.p10, overhead.p90);
     println!("figure telemetry.overhead.ns.{name} {:.1}", overhead.median);
     println!("figure telemetry.overhead.allocs.{name} {:.2}", seen.allocations[1] - seen.allocations[0]);
 }

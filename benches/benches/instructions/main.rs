@@ -1,19 +1,22 @@
-//! What a call costs in instructions: a number that does not depend on what else the machine does, so that it can gate.
+//! What a call costs in instructions. The figure does not depend on other load on the machine, so a check can gate on
+//! it.
 //!
 //! ```text
 //! cargo xtask instructions [--bless] [--only NAME]
 //! ```
 //!
-//! This program makes the calls of one row, and nothing else. `cargo xtask instructions` runs it under callgrind with two
-//! numbers of calls: the difference between the counts, divided by the difference between the numbers, is a call's. What
-//! is done once (the runtime, the layers, calls that are held, the first allocations) is in both and cancels out.
+//! This program makes the calls of one row, and nothing else. `cargo xtask instructions` runs it under callgrind with
+//! two numbers of calls. The cost of a call is the difference between the counts divided by the difference between the
+//! numbers. One-time work (the runtime, the layers, calls that are held, the first allocations) is in both counts and
+//! cancels out.
 //!
-//! A row's figure is all that a call executes, with the loop around it and the inner service: that is the row `bare`. No
-//! row waits, and none depends on chance: the library's is seeded. What is left are readings of the clock (which calls
-//! are samples of an estimate, when a bucket of a window ends) and the seeds of hash maps. Two runs of one program differ
-//! by less than half a percent, and with a rate for each key by one percent.
+//! The figure of a row is everything that a call executes, with the loop around it and the inner service; the row
+//! `bare` is these two alone. No row waits, and none depends on chance: the library's randomness is seeded. The
+//! remaining variation comes from readings of the clock (which calls are samples of an estimate, when a bucket of a
+//! window ends) and from the seeds of hash maps. Two runs of one program differ by less than half a percent, and with
+//! a rate for each key by one percent.
 //!
-//! The figures that hold are in `benches/instructions.toml`; `cargo xtask help` says how to replace them.
+//! The accepted figures are in `benches/instructions.toml`; `cargo xtask help` explains how to replace them.
 
 mod refusals;
 mod rows;
@@ -39,7 +42,7 @@ fn main() -> ExitCode {
         [name, calls] => {
             let row = rows::all().into_iter().find(|row| row.name == name);
             let (Some(row), Ok(calls)) = (row, calls.parse()) else {
-                eprintln!("there is no row `{name}`, or `{calls}` is no number\n\n{USAGE}");
+                eprintln!("there is no row `{name}`, or `{calls}` is not a number\n\n{USAGE}");
                 return ExitCode::from(2);
             };
             make_calls(row, calls);

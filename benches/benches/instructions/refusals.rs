@@ -20,12 +20,12 @@ use tower::{BoxError, Layer, Service};
 const LONG: Duration = Duration::from_secs(3600);
 const SHORT: Duration = Duration::from_millis(10);
 
-/// What a request asks of [`Inner`].
+/// How [`Inner`] answers a request.
 const SUCCEEDS: u64 = 0;
 const FAILS: u64 = 1;
 const HANGS: u64 = 2;
 
-/// The inner service does as the request says.
+/// An inner service that behaves as the request says.
 #[derive(Clone, Copy)]
 struct Inner;
 
@@ -57,7 +57,7 @@ impl Future for Answer {
     }
 }
 
-/// A service that refuses all calls while `held` is not dropped.
+/// A service that refuses all calls until `held` is dropped.
 struct Refusing<S: Service<u64>> {
     service: S,
     reason: Reason,
@@ -85,7 +85,7 @@ where
     }
 }
 
-/// A call that has been polled once and will not end.
+/// A call that was polled once and never ends.
 fn hold<S>(runtime: &Runtime, service: &mut S) -> Pin<Box<S::Future>>
 where
     S: Service<u64, Response = u64, Error = BoxError>,
@@ -102,7 +102,7 @@ fn ask<S: Service<u64, Response = u64, Error = BoxError>>(runtime: &Runtime, ser
     service.call(asks)
 }
 
-/// Opens a breaker at its first failure; a call may then take as long as it likes.
+/// Opens a breaker at its first failure; the time of a call does not matter.
 fn broken(runtime: &Runtime, break_duration: Duration) -> (CircuitBreakerLayer, impl Inside + use<>) {
     let config = CircuitBreakerConfig {
         consecutive_failures: Some(1),
@@ -119,7 +119,7 @@ fn broken(runtime: &Runtime, break_duration: Duration) -> (CircuitBreakerLayer, 
     (layer, service)
 }
 
-/// What is called with the requests above.
+/// A service that takes the requests above.
 trait Inside: Service<u64, Response = u64, Error = BoxError, Future: Send> + Send + 'static {}
 
 impl<S: Service<u64, Response = u64, Error = BoxError, Future: Send> + Send + 'static> Inside for S {}
@@ -131,7 +131,7 @@ pub(crate) fn open(runtime: &Runtime) -> Box<dyn Calls> {
     Box::new(Refusing { service, reason: Reason::CircuitOpen, _held: Vec::new() })
 }
 
-/// A half-open breaker whose only probe is on its way.
+/// A half-open breaker whose only probe is in flight.
 pub(crate) fn half_open(runtime: &Runtime) -> Box<dyn Calls> {
     let (layer, mut service) = broken(runtime, SHORT);
     #[allow(clippy::disallowed_methods, reason = "a benchmark waits by the real clock")]
@@ -141,7 +141,7 @@ pub(crate) fn half_open(runtime: &Runtime) -> Box<dyn Calls> {
     Box::new(Refusing { service, reason: Reason::CircuitOpen, _held: held })
 }
 
-/// A bulkhead whose only permit is taken, and in which nothing may wait.
+/// A bulkhead whose only permit is in use, and which has no queue.
 pub(crate) fn bulkhead_full(runtime: &Runtime) -> Box<dyn Calls> {
     let config = BulkheadConfig { max_concurrent: 1, max_waiting: 0, max_hold: LONG, ..BulkheadConfig::default() };
     let mut service = BulkheadLayer::new(config).expect("valid settings").layer(Inner);
@@ -149,7 +149,7 @@ pub(crate) fn bulkhead_full(runtime: &Runtime) -> Box<dyn Calls> {
     Box::new(Refusing { service, reason: Reason::QueueFull, _held: held })
 }
 
-/// A shedder whose only permit is taken, and its only place to wait as well.
+/// A shedder whose only permit is in use, and whose queue is full.
 pub(crate) fn load_shed_full(runtime: &Runtime) -> Box<dyn Calls> {
     let config = LoadShedConfig {
         max_in_flight: 1,
@@ -163,7 +163,7 @@ pub(crate) fn load_shed_full(runtime: &Runtime) -> Box<dyn Calls> {
     Box::new(Refusing { service, reason: Reason::QueueFull, _held: held })
 }
 
-/// A rate limit with nothing left.
+/// An exhausted rate limit.
 pub(crate) fn rate_limit_empty(runtime: &Runtime) -> Box<dyn Calls> {
     let config = RateLimitConfig { permits: 1, per: LONG, ..RateLimitConfig::default() };
     let mut service = RateLimitLayer::new(config).expect("valid settings").layer(Inner);

@@ -1,4 +1,4 @@
-//! What is counted.
+//! The rows that are counted.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use tower::{Layer, ServiceBuilder};
 
 use crate::refusals;
 
-/// One thing to count. It is made only if it is asked for.
+/// One row. Its service is made only if the row is requested.
 pub(crate) struct Row {
     pub(crate) name: String,
     pub(crate) make: Make,
@@ -75,8 +75,8 @@ fn add_layers(rows: &mut Rows<'_>, echo: Echo) {
     rows.add("tower_stack", move || layers::tower_stack(echo));
 }
 
-/// A breaker in which no bucket of the window ends meanwhile, and which does not look for calls that hang: with one breaker a
-/// key, that would be a share of all calls, and a larger one on a slower machine.
+/// A breaker whose window has no bucket that ends meanwhile, and which does not check for hanging calls. With one
+/// breaker per key, these checks would fall into a share of all calls, and into a larger share on a slower machine.
 fn timeless_breaker() -> CircuitBreakerLayer {
     let long = Duration::from_secs(3600);
     let config =
@@ -84,7 +84,7 @@ fn timeless_breaker() -> CircuitBreakerLayer {
     CircuitBreakerLayer::new(config).expect("valid settings")
 }
 
-/// Requests and responses have short bodies, and those of the responses are read to their ends.
+/// Requests and responses have short bodies, and the response bodies are read to their end.
 fn add_http(rows: &mut Rows<'_>, answers: Answers) {
     rows.add("http_bare", move || OverHttp(answers));
     rows.add("http_client", move || OverHttp(layers::http_client().service(answers)));

@@ -1,4 +1,4 @@
-//! What most services do: a timeout for each attempt, and three more attempts at once if it fails.
+//! What most services do: a timeout for each attempt, and up to three immediate retries.
 
 use std::net::SocketAddr;
 

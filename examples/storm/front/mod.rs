@@ -1,4 +1,4 @@
-//! The service in the middle: real axum in front, hyper-util's client behind. It only passes requests on to the dependency,
+//! The service in the middle: axum in front, hyper-util's client behind. It only proxies requests to the dependency,
 //! once [bare](bare::service) and once [protected](protected::service) by seawall.
 
 pub(crate) mod bare;
@@ -13,7 +13,7 @@ use axum::http::{self, Request};
 use http_body_util::Empty;
 use tokio::time::Instant;
 
-/// The request that the service makes of the dependency.
+/// The request that the service sends to the dependency.
 fn query(dependency: SocketAddr, request: usize) -> http::Result<Request<Empty<Bytes>>> {
     Request::get(format!("http://{dependency}/{request}")).body(Empty::new())
 }
@@ -26,7 +26,7 @@ pub(crate) struct Refusal {
     pub(crate) layer: &'static str,
 }
 
-/// The refusals of a run, as its service saw them.
+/// The refusals of a run, as the service saw them.
 #[derive(Clone, Debug)]
 pub(crate) struct Refusals {
     start: Instant,

@@ -1,6 +1,6 @@
-//! The same service with seawall's layers: around its client and in front of its handlers.
+//! The same service with seawall's layers: around its client, and in front of its handlers.
 //!
-//! Only the deadline and the concurrency are this service's own; all else is the library's defaults.
+//! The service sets only the deadline and the concurrency; everything else is a default.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -33,7 +33,7 @@ pub(crate) fn service(scenario: &Scenario, dependency: SocketAddr, refusals: &Re
         .layer(counted(refusals.clone()))
         .layer(DeadlineLayer::http(scenario.deadline)?)
         .layer(RetryLayer::http(RetryConfig::default())?)
-        // As many as the dependency works on at once: whoever waits does it here, where waiting can end.
+        // As many as the dependency works on at once: the other calls wait here, where the wait has a bound.
         .layer(BulkheadLayer::http(at_most(scenario.slots))?)
         .layer(CircuitBreakerLayer::http(CircuitBreakerConfig::default())?)
         .service(http_client());
@@ -47,7 +47,7 @@ pub(crate) fn service(scenario: &Scenario, dependency: SocketAddr, refusals: &Re
     Ok(app)
 }
 
-/// Passes each request on. The client's refusals are answers already, and become the service's own.
+/// Proxies each request. Refusals of the client are already responses, and become the service's own.
 fn router<C, B>(client: C, dependency: SocketAddr) -> Router
 where
     C: Service<Request<Empty<Bytes>>, Response = Response<B>, Error = Infallible> + Clone + Send + Sync + 'static,
@@ -63,7 +63,7 @@ where
     Router::new().route("/{request}", get(handler))
 }
 
-/// Lets errors through, and notes which layer refused or cut the call.
+/// Passes errors on, and notes which layer refused or cut the call.
 fn counted(refusals: Refusals) -> MapErrLayer<impl FnOnce(BoxError) -> BoxError + Clone> {
     MapErrLayer::new(move |error: BoxError| {
         if let Some(rejected) = rejection(&error) {

@@ -1,7 +1,9 @@
-//! The callers. Half of them read their answer at once; the answers of the other half are put into a queue with one reader.
+//! The callers. Half of them read their response at once. The responses of the other half go into a queue with one
+//! reader.
 //!
-//! So there are both kinds of leaked bodies. Who reads a stalled body at once waits for its next piece: it is polled.
-//! The queue's reader does, too, and the answers behind the one that it waits for are parked: kept, and never polled.
+//! So both kinds of leaked bodies occur. A caller that reads a stalled body waits for its next frame: the body is
+//! polled. The reader of the queue waits in the same way, and the responses behind the present one are parked: kept,
+//! and never polled.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -29,7 +31,7 @@ pub(crate) struct Callers {
 }
 
 impl Callers {
-    /// Makes each call in its time, for ever: who waits for a stalled body need not ever be done.
+    /// Starts each call at its time. Does not wait for its end, since a stalled body may never end.
     pub(crate) async fn call(self, start: Instant, arrivals: Vec<Duration>) {
         let mut calls = JoinSet::new();
         let (queue, queued) = unbounded_channel();

@@ -3,8 +3,8 @@
 use super::{Run, Script};
 use crate::run::Contestant;
 
-/// The bare client must really leak: at least this share of the calls of the stretch still has its connection when the
-/// deadline of all of them is over.
+/// The bare client must leak: at least this share of the calls during the stall still holds its connection after the
+/// deadline of all of them.
 const LEAKED_AT_LEAST: f64 = 0.8;
 
 /// A sentence for each promise that was not kept.
@@ -20,7 +20,7 @@ pub(crate) fn broken_promises(script: &Script, runs: &[Run]) -> Vec<String> {
     broken
 }
 
-/// A client that gets no answers leaks nothing: whatever is shown, it must be shown by one that works.
+/// A client that gets no answers leaks nothing, so each client must get whole answers before and after the stall.
 fn judge_health(Run { contestant, record }: &Run, broken: &mut Vec<String>) {
     for (good, when) in [(record.good_before, "before"), (record.good_after, "after")] {
         if good == 0 {
@@ -34,7 +34,7 @@ fn judge_bare(script: &Script, Run { record, .. }: &Run, broken: &mut Vec<String
     let left = record.stalled_after_deadline;
     if (left as f64) < calls as f64 * LEAKED_AT_LEAST {
         broken.push(format!(
-            "the bare client leaked {left} connections in {calls} calls, and nearly all were to be seen"
+            "the bare client leaked {left} connections in {calls} calls, and nearly all calls should leak"
         ));
     }
 }
@@ -46,7 +46,7 @@ fn judge_seawall(script: &Script, Run { record, .. }: &Run, broken: &mut Vec<Str
     }
     let left = record.stalled_after_deadline;
     if left > 0 {
-        broken.push(format!("seawall still had {left} stalled connections when the deadline of all calls was over"));
+        broken.push(format!("seawall still had {left} stalled connections after the deadline of all calls"));
     }
 }
 

@@ -18,7 +18,7 @@ use crate::Error;
 use crate::load::http_client;
 use crate::run::Contestant;
 
-/// Either of them.
+/// Either client.
 pub(crate) type Client = BoxCloneSyncService<Request<Empty<Bytes>>, Response<Body>, BoxError>;
 
 pub(crate) fn client(contestant: Contestant, script: &Script) -> Result<Client, Error> {
@@ -28,7 +28,7 @@ pub(crate) fn client(contestant: Contestant, script: &Script) -> Result<Client, 
     }
 }
 
-/// A pool and a timeout, as nearly everybody has them. The timeout ends when the head is there.
+/// A pool and a timeout, the usual setup. The timeout ends with the head.
 fn bare(timeout: Duration) -> Client {
     let client = ServiceBuilder::new()
         .map_response(|response: Response<_>| response.map(Body::new))
@@ -37,7 +37,7 @@ fn bare(timeout: Duration) -> Client {
     BoxCloneSyncService::new(client)
 }
 
-/// The recommended stack. Only the deadline and the concurrency are this client's own.
+/// The recommended stack. The client sets only the deadline and the concurrency.
 fn protected(script: &Script) -> Result<Client, Error> {
     let at_most = BulkheadConfig { max_concurrent: script.bulkhead, ..BulkheadConfig::default() };
     let client = ServiceBuilder::new()

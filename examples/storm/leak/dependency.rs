@@ -1,7 +1,7 @@
-//! The dependency: answers at once, but for a stretch it sends a head and the first piece of a body, and then nothing more.
+//! The dependency answers at once, but for some time it sends only a head and the first frame of a body.
 //!
-//! What has stalled stays stalled, as when the server has lost its own source: only the caller can end it. Connections are
-//! counted as a server sees them: accepted, and not yet seen closed.
+//! A stalled body stays stalled, as when the server has lost its own source: only the caller can end it. Connections
+//! are counted as a server sees them: accepted, and not yet seen closed.
 
 use std::convert::Infallible;
 use std::future::pending;
@@ -26,13 +26,13 @@ use super::gauge::{Gauge, Inside};
 use crate::Error;
 use crate::listen;
 
-/// A running dependency, and what it counts.
+/// A running dependency and its counters.
 #[derive(Clone)]
 pub(crate) struct Dependency {
     pub(crate) address: SocketAddr,
     /// Connections.
     pub(crate) open: Gauge,
-    /// Those of them on which the end of a body is outstanding.
+    /// Connections with an unfinished body.
     pub(crate) stalled: Gauge,
     stalling: Arc<AtomicBool>,
 }
@@ -47,7 +47,7 @@ impl Dependency {
         Ok(dependency)
     }
 
-    /// Whether the bodies that begin from now on stall.
+    /// Sets whether bodies that begin from now on stall.
     pub(crate) fn stall(&self, stalling: bool) {
         self.stalling.store(stalling, Ordering::Relaxed);
     }
@@ -56,7 +56,7 @@ impl Dependency {
 async fn accept(listener: TcpListener, app: Router, open: Gauge) -> ! {
     loop {
         let Ok((connection, _)) = listener.accept().await else {
-            // Out of descriptors, most likely.
+            // Most likely there are no free file descriptors.
             sleep(Duration::from_millis(10)).await;
             continue;
         };
@@ -64,7 +64,7 @@ async fn accept(listener: TcpListener, app: Router, open: Gauge) -> ! {
         let service = TowerToHyperService::new(app.clone());
         tokio::spawn(async move {
             let _open = inside;
-            // How a connection ends is its client's matter.
+            // How a connection ends depends on its client.
             drop(auto::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(connection), service).await);
         });
     }
@@ -74,7 +74,8 @@ async fn answer(State(dependency): State<Dependency>) -> Body {
     if dependency.stalling.load(Ordering::Relaxed) { stalled(dependency.stalled.enter()) } else { Body::from("whole") }
 }
 
-/// A piece of a body that is never finished. It counts until the server drops it, which it does when the client has closed.
+/// A part of a body that is never finished. It counts until the server drops it, which it does when the client has
+/// closed.
 fn stalled(inside: Inside) -> Body {
     let piece = once(async { Ok::<_, Infallible>(Bytes::from_static(b"half")) });
     let never = once(async move {

@@ -1,13 +1,13 @@
-//! How many there are now.
+//! A gauge of live values.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Counts what is inside.
+/// Counts live values.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Gauge(Arc<AtomicUsize>);
 
-/// One that is counted, until it is dropped.
+/// One counted value, until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Inside(Gauge);
 

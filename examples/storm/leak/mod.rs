@@ -1,10 +1,11 @@
-//! The leak: a dependency that sends heads and then stalls its bodies, and a client that has a use for neither.
+//! The leak: a dependency sends heads and then stalls its bodies, and a client makes no use of either.
 //!
 //! ```text
 //! callers (open loop) ── client with a pool ──HTTP──> dependency (heads, and for a while nothing after them)
 //! ```
-//! A timeout around the client ends with the head, so each stalled body keeps its connection, for as long as somebody waits for
-//! it or just has it. With seawall a call is over when its body is, and that is at its deadline.
+//! A timeout around the client ends with the head. Each stalled body therefore keeps its connection for as long as a
+//! caller waits for it or just holds it. With seawall a call is over when its body is over, at the latest at its
+//! deadline.
 
 mod callers;
 pub(crate) mod claim;
@@ -42,7 +43,7 @@ pub(crate) struct Run {
     pub(crate) record: Record,
 }
 
-/// Runs the leak. With the runtime, whatever was leaked goes away before the next run.
+/// Runs the leak. Dropping the runtime closes everything that leaked before the next run.
 pub(crate) fn run(contestant: Contestant, script: &Script, port: u16, progress: &Progress) -> Result<Run, Error> {
     let samples = Runtime::new()?.block_on(leak(contestant, script, port, progress))?;
     Ok(Run { contestant, record: Record::new(script, samples) })
@@ -63,7 +64,7 @@ async fn leak(contestant: Contestant, script: &Script, port: u16, progress: &Pro
     }
 }
 
-/// The script: bodies stall, and then they are whole again.
+/// The script: bodies stall for some time, and then they complete again.
 async fn stretch(script: Script, dependency: Dependency, start: Instant) {
     let stretch = script.stretch();
     sleep_until(start + stretch.start).await;

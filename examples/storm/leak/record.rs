@@ -1,4 +1,4 @@
-//! What is kept of a run: the dependency's counts over time.
+//! The record of a run: the dependency's counts over time.
 
 use std::time::Duration;
 
@@ -11,9 +11,9 @@ pub(crate) struct Sample {
     pub(crate) at: Duration,
     /// Connections that the dependency has accepted and not seen closed, idle ones included.
     pub(crate) open: usize,
-    /// Those with a stalled body.
+    /// Connections with a stalled body.
     pub(crate) stalled: usize,
-    /// Answers that were read to their end so far.
+    /// Responses that were read to their end so far.
     pub(crate) good: usize,
 }
 
@@ -24,9 +24,9 @@ pub(crate) struct Record {
     pub(crate) samples: Vec<Sample>,
     /// The most connections that were open at once.
     pub(crate) most_open: usize,
-    /// How many still had a stalled body when the deadline of the last call of the stretch was over.
+    /// How many bodies were still stalled after the deadline of the last call during the stall.
     pub(crate) stalled_after_deadline: usize,
-    /// Answers that were read to their end before the stretch...
+    /// Responses that were read to their end before the stall...
     pub(crate) good_before: usize,
     /// ...and after it.
     pub(crate) good_after: usize,
@@ -45,13 +45,13 @@ impl Record {
     }
 }
 
-/// The last sample that was taken no later than `at`.
+/// The last sample at or before `at`.
 fn seen_at(samples: &[Sample], at: Duration) -> Sample {
     samples.iter().rev().find(|sample| sample.at <= at).copied().unwrap_or_default()
 }
 
-/// The most that were open for three samples on end. A server may accept a connection a moment before it sees the end of
-/// the one that the client had closed to make place for it, and for that moment it counts both.
+/// The highest count that three samples in a row reached. A server may accept a connection a moment before it sees
+/// that the client closed another one to make room for it, and counts both in that moment.
 fn most_open(samples: &[Sample]) -> usize {
     let lasting = |samples: &[Sample]| samples.iter().map(|sample| sample.open).min();
     samples.windows(3).filter_map(lasting).max().unwrap_or_default()

@@ -1,4 +1,4 @@
-//! What happens in the leak, and when.
+//! The parameters of the leak.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -9,23 +9,23 @@ use crate::trace;
 #[derive(Clone, Debug)]
 pub(crate) struct Script {
     seed: u64,
-    /// Calls a second, whatever becomes of the earlier ones.
+    /// Calls a second, whether earlier calls have ended or not.
     pub(crate) rate: f64,
-    /// How long a call may take. For the bare client that is a timeout, and it ends with the head.
+    /// How long a call may take. For the bare client this is a timeout, and it ends with the head.
     pub(crate) deadline: Duration,
-    /// How many calls the protected client has under way at once.
+    /// How many calls the protected client has in flight at once.
     pub(crate) bulkhead: u32,
     calm: Duration,
     stretch: Duration,
     after: Duration,
 }
 
-/// What the cut of a body may take beyond the deadline.
+/// The allowed delay of a cut after the deadline.
 const GRACE: Duration = Duration::from_millis(100);
 
 impl Script {
-    /// A healthy dependency answers at once. What is leaked in the stretch is its length times the rate: two or three hundred
-    /// connections at most, so that a process with the usual 1,024 descriptors survives to tell.
+    /// A healthy dependency answers at once. The number of leaked connections is the length of the stall times the
+    /// rate: at most two or three hundred, so that a process with the usual 1,024 descriptors survives.
     fn new(seed: u64, calm: u64, stretch: u64, after: u64) -> Self {
         let [calm, stretch, after] = [calm, stretch, after].map(Duration::from_millis);
         let deadline = Duration::from_millis(500);
@@ -40,12 +40,12 @@ impl Script {
         Self::new(seed, 400, 1300, 1600)
     }
 
-    /// When the dependency stalls the bodies that it begins, counted from the start of the run.
+    /// When bodies that begin stall, counted from the start of the run.
     pub(crate) fn stretch(&self) -> Range<Duration> {
         self.calm..self.calm + self.stretch
     }
 
-    /// When nothing may be left of the stretch.
+    /// When nothing may be left of the stall.
     pub(crate) fn settled(&self) -> Duration {
         self.stretch().end + self.deadline + GRACE
     }
@@ -54,7 +54,7 @@ impl Script {
         self.stretch().end + self.after
     }
 
-    /// When each call is meant to start.
+    /// The intended start of each call.
     pub(crate) fn arrivals(&self) -> Vec<Duration> {
         trace::arrivals(self.seed, [(self.rate, self.length())])
     }

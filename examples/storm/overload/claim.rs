@@ -3,11 +3,11 @@
 use super::{Run, Script};
 use crate::run::Contestant;
 
-/// The bare service must really be overloaded: it keeps at most this share of its capacity for good answers.
+/// The bare service must be overloaded: its good answers are at most this share of its capacity.
 const BARE_DURING_AT_MOST: f64 = 0.6;
-/// The protected one keeps at least this share of it...
+/// The protected service keeps at least this share of its capacity...
 const DURING_AT_LEAST: f64 = 0.85;
-/// ...and this share of good answers when the overload is over.
+/// ...and this share of good answers after the overload.
 const AFTER_AT_LEAST: f64 = 0.9;
 
 /// A sentence for each promise that was not kept.
@@ -36,12 +36,11 @@ fn judge_seawall(script: &Script, Run { record, .. }: &Run, broken: &mut Vec<Str
     let (during, after) = (record.during, record.after);
     if during < DURING_AT_LEAST {
         broken.push(format!(
-            "seawall kept {during:.3} of the capacity for good answers while overloaded, and should have {DURING_AT_LEAST}"
+            "seawall kept {during:.3} of the capacity for good answers while overloaded, the minimum is {DURING_AT_LEAST}"
         ));
     }
     if after < AFTER_AT_LEAST {
-        broken
-            .push(format!("seawall held {after:.3} of the load after the overload, and should have {AFTER_AT_LEAST}"));
+        broken.push(format!("seawall held {after:.3} of the load after the overload, the minimum is {AFTER_AT_LEAST}"));
     }
     let late = |p99: std::time::Duration| p99 > script.deadline;
     if record.p99.is_none_or(late) {

@@ -1,11 +1,11 @@
-//! The overload: a service is offered several times what its own workers can do, with no dependency in sight.
+//! The overload: a service is offered several times the capacity of its own workers, without any dependency.
 //!
 //! ```text
 //! callers (open loop, rising load) ──HTTP──> service (axum, few workers)
 //! ```
-//! The bare service takes on everything, so that each request waits behind all earlier ones: its workers are always busy,
-//! and every answer is late. They stay late when the load is low again, for as long as it takes to work through what nobody
-//! waits for any more. With seawall the service refuses what it cannot do in time, and does the rest as ever.
+//! The bare service accepts everything, so each request waits behind all earlier ones: its workers are always busy,
+//! and every answer is late. After the load falls, answers stay late until the workers have finished requests that no
+//! caller waits for. With seawall the service refuses what it cannot do in time, and does the rest at its usual speed.
 
 pub(crate) mod claim;
 mod record;
@@ -34,7 +34,7 @@ pub(crate) struct Run {
     pub(crate) record: Record,
 }
 
-/// Runs the overload. With the runtime, all work still queued goes away before the next run.
+/// Runs the overload. Dropping the runtime discards all queued work before the next run.
 pub(crate) fn run(contestant: Contestant, script: &Script, port: u16, progress: &Progress) -> Result<Run, Error> {
     let (outcomes, done) = Runtime::new()?.block_on(overload(contestant, script, port, progress))?;
     Ok(Run { contestant, record: Record::new(script, &outcomes, &done)? })

@@ -1,4 +1,4 @@
-//! What is kept of a run: the goodput at each load.
+//! The record of a run: the goodput at each load.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -10,17 +10,18 @@ use super::service::Piece;
 use crate::Error;
 use crate::load::{Answer, Outcome};
 
-/// A run, counted. Goodput = answers that were given while the load lasted and were good, as a share of what the capacity
-/// allows in that time. They are counted when they are *given*: what was still queued when a step began is work of that step.
+/// The results of a run. Goodput is the good answers that were given during a step, as a share of what the capacity
+/// allows in that time. Answers are counted when they are *given*: work that was queued when a step began is work of
+/// that step.
 #[derive(Debug)]
 pub(crate) struct Record {
-    /// What was offered as a multiple of the capacity, and the goodput at it, step by step.
+    /// The offered load as a multiple of the capacity, and the goodput at it, step by step.
     pub(crate) curve: Vec<(f64, f64)>,
-    /// The goodput while more was offered than the service can do.
+    /// The goodput while the load exceeded the capacity.
     pub(crate) during: f64,
-    /// How long the callers waited then who were not refused; nothing if all were.
+    /// How long unrefused callers waited then; `None` if all were refused.
     pub(crate) p99: Option<Duration>,
-    /// Good answers when the overload was over, as a share of what was offered then.
+    /// Good answers after the overload, as a share of what was offered then.
     pub(crate) after: f64,
     pub(crate) offered: usize,
     pub(crate) refused: usize,
@@ -53,7 +54,7 @@ impl Record {
     }
 }
 
-/// Answers a second that the workers could give in this time, by how long they really took for what they did in it.
+/// Answers a second that the workers could give in this time, from the real duration of their work.
 fn capacity(script: &Script, done: &[Piece], span: &Range<Duration>) -> f64 {
     let pieces = || done.iter().filter(|piece| span.contains(&piece.end));
     let took: Duration = pieces().map(|piece| piece.took).sum();
@@ -67,7 +68,8 @@ mod tests {
 
     const MS: Duration = Duration::from_millis(1);
 
-    /// A quick run in which each request took so long; and what was offered in each step, by a capacity of 200 a second.
+    /// A quick run in which each request took this long, and what was offered in each step, relative to a capacity of
+    /// 200 a second.
     fn record(latency: Duration) -> (Record, Vec<f64>) {
         let script = Script::quick(1);
         let arrivals = script.arrivals();
@@ -79,16 +81,16 @@ mod tests {
     }
 
     #[test]
-    fn goodput_is_what_was_offered_if_that_is_served_at_once() {
+    fn goodput_equals_the_load_if_served_at_once() {
         let (record, offered) = record(Duration::ZERO);
         let expected: Vec<_> = offered.iter().map(|load| (*load, *load)).collect();
-        assert_eq!(record.curve, expected, "the load is what was offered, and not what was meant to be");
+        assert_eq!(record.curve, expected, "the load is what was really offered");
         assert!((record.during - (offered[2] + offered[3]) / 2.0).abs() < 1e-9);
         assert_eq!((record.after, record.p99), (1.0, Some(Duration::ZERO)));
     }
 
     #[test]
-    fn the_capacity_is_what_the_workers_could_really_do() {
+    fn capacity_comes_from_the_real_work_times() {
         let (script, span) = (Script::quick(1), 1000 * MS..2000 * MS);
         let piece = |end: u32, took: u32| Piece { end: end * MS, took: took * MS };
         let done = [piece(999, 500), piece(1000, 30), piece(1999, 50), piece(2000, 500)];
@@ -97,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_comes_late_is_no_goodput() {
+    fn late_answers_are_no_goodput() {
         let (record, _) = record(251 * MS);
         assert!(record.curve.iter().all(|(_, goodput)| *goodput == 0.0));
         assert_eq!((record.during, record.after), (0.0, 0.0));
@@ -106,6 +108,6 @@ mod tests {
     #[test]
     fn answers_count_when_they_are_given() {
         let (record, offered) = record(200 * MS);
-        assert!(record.curve[2].1 < offered[2], "of what is asked at a double load, a part is answered later");
+        assert!(record.curve[2].1 < offered[2], "at double load a part is answered later");
     }
 }

@@ -1,4 +1,4 @@
-//! What happens in the overload, and when.
+//! The parameters of the overload.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -11,16 +11,16 @@ pub(crate) struct Script {
     seed: u64,
     /// How many requests the service works on at once.
     pub(crate) workers: u32,
-    /// How long it works on one in the mean, evenly spread from half of it to one and a half times.
+    /// The mean time of work on a request, evenly spread from half to one and a half times the mean.
     pub(crate) work: Duration,
-    /// How long a caller has any use for an answer.
+    /// How long an answer is useful to its caller.
     pub(crate) deadline: Duration,
-    /// The load of each step, as a multiple of the capacity; the last one is that of the time after the overload.
+    /// The load of each step, as a multiple of the capacity; the last step is after the overload.
     loads: Vec<f64>,
     step: Duration,
 }
 
-/// Requests offered from one moment to another.
+/// The requests offered during a period.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Step {
     /// As a multiple of the capacity.
@@ -50,26 +50,26 @@ impl Script {
         Self::new(seed, &[0.5, 1.0, 2.0, 4.0, 0.7], 500)
     }
 
-    /// Answers a second, at best: the measure of the load.
+    /// The highest possible rate of answers a second: the unit of the load.
     fn capacity(&self) -> f64 {
         f64::from(self.workers) / self.work.as_secs_f64()
     }
 
-    /// Load that rises from less than the service can do to a multiple of it.
+    /// Load that rises from below the capacity to a multiple of it.
     pub(crate) fn rise(&self) -> Vec<Step> {
         let mut steps = self.steps();
         steps.pop();
         steps
     }
 
-    /// The part of it that is more than the service can do.
+    /// The period in which the load exceeds the capacity.
     pub(crate) fn overload(&self) -> Range<Duration> {
         let rise = self.rise();
         let over = rise.iter().find(|step| step.load > 1.0).map_or(self.length(), |step| step.span.start);
         over..rise.last().map_or(over, |step| step.span.end)
     }
 
-    /// From then on, the load is less than the service can do.
+    /// The start of the period after the overload.
     pub(crate) fn after(&self) -> Range<Duration> {
         self.overload().end..self.length()
     }
@@ -86,7 +86,7 @@ impl Script {
         self.loads.iter().enumerate().map(step).collect()
     }
 
-    /// When each request is meant to start.
+    /// The intended start of each request.
     pub(crate) fn arrivals(&self) -> Vec<Duration> {
         trace::arrivals(self.seed, self.loads.iter().map(|load| (load * self.capacity(), self.step)))
     }
@@ -104,7 +104,7 @@ mod tests {
     const MS: Duration = Duration::from_millis(1);
 
     #[test]
-    fn the_overload_is_what_is_more_than_the_capacity() {
+    fn overload_covers_the_steps_above_capacity() {
         let script = Script::quick(1);
         assert_eq!(script.overload(), 1000 * MS..2000 * MS);
         assert_eq!(script.after(), 2000 * MS..2500 * MS);
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn the_mean_of_the_work_is_what_the_capacity_is_counted_by() {
+    fn capacity_matches_the_mean_work_time() {
         let script = Script::quick(1);
         let mean = (0..10_000).map(|request| script.work_of(request)).sum::<Duration>() / 10_000;
         assert!((19 * MS..21 * MS).contains(&mean), "{mean:?}");

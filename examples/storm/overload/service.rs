@@ -1,6 +1,6 @@
 //! A service whose own work is the bottleneck, once [bare] and once [protected] by seawall.
 //!
-//! As with a pool of threads, work that was handed in is done, even if its caller has gone.
+//! As in a thread pool, accepted work is executed even if its caller is gone.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -30,7 +30,7 @@ pub(crate) fn service(contestant: Contestant, workers: Workers) -> Result<Router
     }
 }
 
-/// Only the deadline and the number of workers are this service's own; all else is the library's defaults.
+/// The service sets only the deadline and the number of workers; everything else is a default.
 fn protected(script: &Script, bare: Router) -> Result<Router, Error> {
     let workers = LoadShedConfig { max_in_flight: script.workers, ..LoadShedConfig::default() };
     let layers = ServiceBuilder::new()
@@ -49,17 +49,17 @@ pub(crate) struct Workers {
     done: Arc<Mutex<Vec<Piece>>>,
 }
 
-/// Work that was done.
+/// Work that was completed.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Piece {
     /// Counted from the start of the run.
     pub(crate) end: Duration,
-    /// How long it really took: on a busy machine, more than was asked for.
+    /// Its real duration: on a busy machine, more than requested.
     pub(crate) took: Duration,
 }
 
 async fn answer(State(workers): State<Workers>, Path(request): Path<usize>) -> StatusCode {
-    // Spawned: a caller that hangs up drops this handler, not the work.
+    // Spawned: a caller that disconnects drops this handler, but not the work.
     match tokio::spawn(async move { workers.work(request).await }).await {
         Ok(()) => StatusCode::OK,
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR,

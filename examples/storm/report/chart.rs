@@ -1,4 +1,4 @@
-//! Draws panels of lines with plotters: axes, grid, a band for what happens in it, a legend.
+//! Draws panels of lines with plotters: axes, grid, a band for an event, a legend.
 
 use std::ops::Range;
 
@@ -19,24 +19,24 @@ pub(super) struct Panel {
     pub(super) lines: Vec<Line>,
 }
 
-/// An axis; it begins at zero.
+/// An axis, which begins at zero.
 #[derive(Debug)]
 pub(super) struct Axis {
     pub(super) name: &'static str,
     pub(super) end: f64,
 }
 
-/// A stretch of the horizontal axis in which something is different.
+/// A range of the horizontal axis in which something is different.
 #[derive(Debug)]
 pub(super) struct Band {
     pub(super) span: Range<f64>,
     pub(super) label: String,
 }
 
-/// One line of a chart. Where it has no value, it is interrupted.
+/// One line of a chart. It is interrupted where it has no value.
 #[derive(Debug)]
 pub(super) struct Line {
-    /// As the legend has it; it has no line without one.
+    /// The label in the legend; a line without one has no entry.
     pub(super) label: String,
     pub(super) tint: Tint,
     /// In pixels.
@@ -45,7 +45,7 @@ pub(super) struct Line {
 }
 
 const FONT: &str = "sans-serif";
-/// As plotters counts; SVG's pixels are a fifth less.
+/// In plotters' unit; an SVG pixel is a fifth less.
 const TEXT: u32 = 20;
 const HEADER: u32 = 40;
 
@@ -64,7 +64,7 @@ pub(super) fn svg(rows: &[Vec<Panel>], width: u32, height_of_each: u32) -> Resul
         }
         area.present()?;
     }
-    // The style sheet goes right behind the opening tag.
+    // The style sheet follows the opening tag directly.
     Ok(svg.replacen("\">\n", &format!("\">\n{}\n", theme::style_sheet()), 1))
 }
 
@@ -79,7 +79,7 @@ fn draw_header(area: &Area<'_>, panel: &Panel) -> Result<(), Error> {
     let mut right = area.dim_in_pixel().0 as i32 - 24;
     let middle = TEXT_TOP + TEXT as i32 / 2;
     for line in panel.lines.iter().rev().filter(|line| !line.label.is_empty()) {
-        // Without the font at hand, its width can only be guessed.
+        // Without the font its width can only be estimated.
         right -= line.label.chars().count() as i32 * TEXT as i32 * 11 / 20;
         area.draw(&Text::new(line.label.as_str(), (right, TEXT_TOP), style.clone()))?;
         right -= STROKE + 8;

@@ -9,12 +9,12 @@ use crate::record::Bin;
 use crate::run::{Contestant, Run};
 use crate::scenario::{BIN, Phase, Scenario};
 
-/// What is most telling of a storm: both runs in one, good answers above attempts.
+/// The panels that show most of a storm: both runs in one, good answers above attempts.
 pub(super) fn panels(scenario: &Scenario, runs: &[Run]) -> [Panel; 2] {
     [Quantity::Good, Quantity::Attempts].map(|quantity| panel(quantity, scenario, runs, runs))
 }
 
-/// The curves of one run. Their axes leave room for all runs, so that they can be compared side by side.
+/// The curves of one run. All runs have the same axes, so that they can be compared side by side.
 pub(super) fn curves(scenario: &Scenario, runs: &[Run], run: &Run) -> Result<String, Error> {
     let shown = std::slice::from_ref(run);
     svg(&Quantity::ALL.map(|quantity| vec![panel(quantity, scenario, runs, shown)]), 640, 320)
@@ -59,7 +59,7 @@ impl Quantity {
         }
     }
 
-    /// What stands behind the curves to measure them by.
+    /// The reference lines behind the curves.
     fn context(self, scenario: &Scenario) -> Option<Line> {
         match self {
             Self::Attempts => Some(capacity(scenario)),
@@ -67,7 +67,7 @@ impl Quantity {
         }
     }
 
-    /// The top of the axis: a share has its own, all else a little more than the highest value of any run.
+    /// The top of the axis: fixed for a share, otherwise a little more than the highest value of any run.
     fn top(self, runs: &[Run]) -> f64 {
         match self {
             Self::Good => 1.1,
@@ -94,7 +94,7 @@ fn panel(quantity: Quantity, scenario: &Scenario, runs: &[Run], shown: &[Run]) -
     }
 }
 
-/// What the dependency can serve each second: the measure of the attempts that are made.
+/// What the dependency can serve each second: the reference for the attempts.
 fn capacity(scenario: &Scenario) -> Line {
     let healthy = f64::from(scenario.slots) / scenario.service.as_secs_f64();
     let mut points = Vec::new();
@@ -106,7 +106,7 @@ fn capacity(scenario: &Scenario) -> Line {
     Line { label: "capacity".into(), tint: theme::INK, width: 1, points }
 }
 
-/// A line through the middles of the bins.
+/// A line through the centres of the bins.
 fn line(run: &Run, label: String, width: u32, value: impl Fn(&Bin) -> Option<f64>) -> Line {
     let middle = |bin: &Bin| (bin.start + BIN / 2).as_secs_f64();
     let points = run.record.bins.iter().map(|bin| (middle(bin), value(bin))).collect();

@@ -1,4 +1,4 @@
-//! How the leak is shown: the dependency's connections over time.
+//! The chart of the leak: the dependency's connections over time.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use super::curves::tint;
 use super::sheet::Sheet;
 use crate::leak::{Run, Script};
 
-/// More samples than a curve needs: of so long, the one with the most connections is drawn.
+/// There are more samples than a curve needs: of each such interval, the sample with the most connections is drawn.
 const RESOLUTION: Duration = Duration::from_millis(50);
 
 pub(super) fn panel(script: &Script, runs: &[Run]) -> Panel {

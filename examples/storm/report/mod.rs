@@ -1,4 +1,4 @@
-//! What a storm leaves behind: tables on the terminal, a page to open in a browser, and one picture.
+//! The output of a storm: tables on the terminal, a page for a browser, and one picture.
 
 mod chart;
 mod curves;
@@ -23,7 +23,7 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    /// Makes sure that the report can be written into `directory`, which is created if need be.
+    /// Checks that the report can be written into `directory`, which is created if it does not exist.
     pub(crate) fn create(directory: &Path) -> Result<Self, Error> {
         fs::create_dir_all(directory).map_err(|cause| unwritable("create", directory, &cause))?;
         let report = Self { page: directory.join("report.html"), picture: directory.join("storm.svg") };

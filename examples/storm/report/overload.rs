@@ -1,4 +1,4 @@
-//! How the overload is shown: the goodput at each load.
+//! The chart of the overload: the goodput at each load.
 
 use super::chart::{Axis, Line, Panel};
 use super::curves::tint;
@@ -17,7 +17,7 @@ pub(super) fn panel(runs: &[Run]) -> Panel {
     }
 }
 
-/// What can be had at best: what is offered, and never more than the capacity.
+/// The best possible goodput: the offered load, and never more than the capacity.
 fn possible(highest: f64) -> Line {
     let points = [0.0, 1.0, highest].map(|load| (load, Some(load.min(1.0))));
     Line { label: String::new(), tint: theme::INK, width: 1, points: points.into() }

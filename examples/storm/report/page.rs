@@ -1,4 +1,4 @@
-//! The page: one file without references to anything, to be opened from disk.
+//! The page: one self-contained file.
 
 use std::fmt::{self, Write};
 
@@ -41,7 +41,7 @@ pub(super) fn page(scripts: &Scripts, runs: &Runs) -> Result<String, Error> {
     Ok(html)
 }
 
-/// The curves of each run, beside each other.
+/// The curves of each run, side by side.
 fn side_by_side(html: &mut String, scenario: &Scenario, runs: &[Run]) -> Result<(), Error> {
     html.write_str("<div class=runs>")?;
     for run in runs {
@@ -63,17 +63,17 @@ fn story(scenario: &Scenario) -> String {
     let Scenario { seed, slots, service, slowdown, rate, deadline, attempt_timeout, retries, .. } = scenario;
     format!(
         "<p>A service calls a dependency that has {slots} slots and takes {service:?} a request (mean, exponential). \
-         {rate} requests a second are offered whatever becomes of the earlier ones (seed {seed}); an answer is good if it is a \
+         {rate} requests a second are offered, whether earlier ones have ended or not (seed {seed}). An answer is good if it is a \
          200 within {deadline:?} of the intended start. During the shaded seconds the dependency is {slowdown} times slower; \
-         what it has begun it finishes, even if the caller has gone. The bare service allows {attempt_timeout:?} an attempt \
-         and tries up to {retries} times more.</p>"
+         it finishes work that it has begun, even if the caller is gone. The bare service allows {attempt_timeout:?} an \
+         attempt and makes up to {retries} retries.</p>"
     )
 }
 
 fn leak_story(Leak { rate, deadline, bulkhead, .. }: &Leak) -> String {
     format!(
         "<p>A client makes {rate} calls a second. During the shaded time the dependency sends heads and stalls their bodies, \
-         and what has stalled stays stalled. Half of the answers are read at once; the others wait for a reader that takes them \
+         and a stalled body stays stalled. Half of the responses are read at once; the others wait for a reader that takes them \
          in turn, and so are parked behind a stalled one. The bare client has a timeout of {deadline:?}, which ends with the head; \
          the protected one has a deadline of {deadline:?}, which ends with the body, and a bulkhead of {bulkhead}.</p>"
     )
@@ -81,10 +81,10 @@ fn leak_story(Leak { rate, deadline, bulkhead, .. }: &Leak) -> String {
 
 fn overload_story(Overload { workers, work, deadline, .. }: &Overload) -> String {
     format!(
-        "<p>A service has {workers} workers, which take {work:?} a request (mean). The load rises in steps to several times what \
-         they can do, and is low again at the end. An answer is good within {deadline:?}. Work that was handed in is done, even \
-         if the caller has gone. The bare service queues whatever comes; the protected one refuses what it could only do too \
-         late.</p>"
+        "<p>A service has {workers} workers, which take {work:?} a request (mean). The load rises in steps to several times their \
+         capacity, and is low again at the end. An answer is good within {deadline:?}. Accepted work is executed, even \
+         if the caller is gone. The bare service queues every request; the protected one refuses requests that it could only \
+         serve too late.</p>"
     )
 }
 

@@ -2,12 +2,12 @@
 
 use comfy_table::{CellAlignment, Table};
 
-/// Lines under headings, and how they are meant.
+/// Rows under headings, with a legend.
 #[derive(Debug)]
 pub(super) struct Sheet {
     pub(super) headings: &'static [&'static str],
     pub(super) lines: Vec<Vec<String>>,
-    /// So many columns are names; the others are numbers, and stand to the right.
+    /// The number of columns with names; the other columns are numbers, aligned to the right.
     pub(super) names: usize,
     pub(super) legend: String,
 }

@@ -9,7 +9,7 @@ const HEADINGS: [&str; 9] =
     ["service", "phase", "offered", "good", "P50", "P99", "attempts/request", "refused or cut by", "recovered after"];
 
 const LEGEND: &str = "good: 200 within the deadline, counted from the intended start, as a share of offered.\n\
-     P50, P99: how long the callers waited who were not refused. attempts: as they arrived at the dependency.\n\
+     P50, P99: how long unrefused callers waited. attempts: as they arrived at the dependency.\n\
      recovered after: from the outage's end to the first half second from which at least 0.9 stay good.";
 
 pub(super) fn sheet(runs: &[Run]) -> Sheet {
@@ -17,7 +17,7 @@ pub(super) fn sheet(runs: &[Run]) -> Sheet {
     Sheet { headings: &HEADINGS, lines, names: 2, legend: LEGEND.into() }
 }
 
-/// The lines of one run, one a phase.
+/// The rows of one run, one per phase.
 fn lines(run: &Run) -> [[String; HEADINGS.len()]; Phase::ALL.len()] {
     Phase::ALL.map(|phase| {
         let tally = run.record.phase(phase);

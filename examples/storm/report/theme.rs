@@ -1,11 +1,12 @@
-//! The colours of the curves, by day and by night.
+//! The colours of the curves, for light and dark mode.
 //!
-//! Blue and vermilion are Okabe and Ito's, which the colour-blind tell apart. The charts are
-//! drawn in the colours of the day, and a style sheet within them exchanges each for its twin where the reader prefers dark.
+//! Blue and vermilion are from the palette of Okabe and Ito, which colour-blind readers can tell apart. The charts use
+//! the light colours, and a style sheet inside them replaces each by its dark counterpart where the reader prefers
+//! dark mode.
 
 use plotters::style::RGBColor;
 
-/// A colour by day and its twin by night.
+/// A colour for light mode and its counterpart for dark mode.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Tint {
     day: RGBColor,

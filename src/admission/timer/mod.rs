@@ -24,7 +24,7 @@ use std::cell::RefCell;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use pin_project::pin_project;
@@ -61,20 +61,23 @@ impl Timer {
 
     /// Ready once `deadline` has passed, at most about a millisecond late. It may differ from poll to poll.
     pub(crate) fn poll_until(&mut self, cx: &mut Context<'_>, deadline: Instant) -> Poll<()> {
-        let alarm = match &mut self.alarm {
+        let mut alarm = match self.alarm.take() {
             Some(alarm) => alarm,
             // An old reading is enough: an alarm that is taken for a deadline in the past is up at once.
             None if time::latest_or_now() >= deadline => return Poll::Ready(()),
             // The model checker runs without a runtime, and its waits never end by themselves.
             None if cfg!(seawall_loom) => return Poll::Pending,
-            none => none.insert(Alarm::take(deadline)),
+            None => Alarm::take(deadline),
         };
-        ready!(alarm.as_mut().poll(cx, deadline));
-        if time::now() < deadline && alarm.is_foreign() {
+        // A waker that panics leaves the relay unusable: such an alarm is dropped by the panic, and does not come back into the pool.
+        let mut poll = alarm.as_mut().poll(cx, deadline);
+        if poll.is_ready() && time::now() < deadline && alarm.is_foreign() {
             // Its runtime has ended, and the wait goes on in ours.
-            return self.alarm.insert(Alarm::take(deadline)).as_mut().poll(cx, deadline);
+            alarm = Alarm::take(deadline);
+            poll = alarm.as_mut().poll(cx, deadline);
         }
-        Poll::Ready(())
+        self.alarm = Some(alarm);
+        poll
     }
 
     /// Gives the sleep back, and can be used again.

@@ -1,4 +1,5 @@
 use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Wake;
@@ -71,6 +72,45 @@ async fn a_deadline_may_be_past_move_and_be_the_end_of_time() {
     assert!(timer.poll_until(cx, start + 10 * MS).is_pending());
     until(&mut timer, start + 10 * MS).await;
     assert_eq!(time::now().since(start), 10 * MS);
+}
+
+/// A task whose waker panics when it is replaced by another one.
+struct PanicsInDrop;
+
+impl Wake for PanicsInDrop {
+    fn wake(self: Arc<Self>) {}
+}
+
+impl Drop for PanicsInDrop {
+    fn drop(&mut self) {
+        panic!("in the drop of a waker");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn sleep_is_not_used_again_after_a_waker_panicked() {
+    let (count, waker) = counting();
+    let cx = &mut Context::from_waker(&waker);
+    let deadline = time::now() + 20 * MS;
+    let mut panicked = || {
+        let mut timer = Timer::new();
+        let first = Waker::from(Arc::new(PanicsInDrop));
+        assert!(timer.poll_until(&mut Context::from_waker(&first), deadline).is_pending());
+        drop(first);
+        let polled = catch_unwind(AssertUnwindSafe(|| timer.poll_until(cx, deadline)));
+        assert!(polled.is_err());
+        timer
+    };
+    // The same timer, should it be polled again, and the next one.
+    let mut again = panicked();
+    drop(panicked());
+    assert_eq!(pooled(), 0);
+    let mut next = Timer::new();
+    let cx = &mut Context::from_waker(&waker);
+    assert!(again.poll_until(cx, deadline).is_pending() && next.poll_until(cx, deadline).is_pending());
+    advance(20 * MS).await;
+    settle().await;
+    assert_eq!(count.0.load(Ordering::Relaxed), 2);
 }
 
 #[tokio::test(start_paused = true)]

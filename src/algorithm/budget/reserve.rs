@@ -130,7 +130,7 @@ impl Reserve {
     pub(super) fn inherit(&self, rates: &Rates, other: &Self, others: impl Fn() -> Rates, now: Instant) {
         let now = micros(now);
         let (_, theirs, before) = other.load(&others, now);
-        let missing = Rates { before: before.now, ..*rates }.until_full(theirs.full_at.saturating_sub(now));
+        let missing = Rates { previous: before.now, ..*rates }.until_full(theirs.full_at.saturating_sub(now));
         let generation = u64::from(rates.generation) & GENERATION_MASK;
         let state = State { full_at: now.saturating_add(missing), held: 0, generation };
         self.state.store(state.pack(), Ordering::Release);

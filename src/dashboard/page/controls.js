@@ -20,7 +20,7 @@ async function order(name, layer, command) {
 function confirmed(name) {
   const box = document.getElementById("ask"), yes = document.getElementById("ask-yes"), no = document.getElementById("ask-no");
   say(document.getElementById("ask-what"), `Force the circuit breaker of “${name}” open?`);
-  say(document.getElementById("ask-why"), "All calls through it are refused, however well the callee does, until someone lets it decide again.");
+  say(document.getElementById("ask-why"), "All calls through it are refused, however well the dependency does, until someone lets it decide again.");
   return new Promise((resolve) => {
     const end = (answer) => () => (box.close(), resolve(answer));
     yes.onclick = end(true);

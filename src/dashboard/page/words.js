@@ -19,28 +19,28 @@ const MARKS = ["●", "◆", "▲", "■"];
 // Why a call was refused or cut, and what to do about it.
 const REASONS = {
   deadline_expired: ["the deadline had passed before the call began", "Whoever calls is late already: look at what comes before this call."],
-  deadline_exceeded: ["the deadline passed before the call was over", "The callee is slower than that: look at its latency, or give calls more time."],
-  head_timeout: ["the response did not begin within head_timeout", "The callee hangs before it answers."],
-  idle_timeout: ["the response stalled for longer than idle_timeout", "The callee began to answer and stopped."],
-  attempt_timeout: ["one attempt had no answer in its time", "The next attempt may do better; if many do not, the callee is slow."],
+  deadline_exceeded: ["the deadline passed before the call was over", "The dependency is slower than that: look at its latency, or give calls more time."],
+  head_timeout: ["the response did not begin within head_timeout", "The dependency hangs before it answers."],
+  idle_timeout: ["the response stalled for longer than idle_timeout", "The dependency began to answer and stopped."],
+  attempt_timeout: ["one attempt had no answer in its time", "The next attempt may do better; if many do not, the dependency is slow."],
   hold_exceeded: ["the call went on for longer than max_hold", "Set a deadline, so that calls end by themselves."],
   not_ready: ["what is called did not become ready in time", "Its connections or buffers are used up: look at the pool behind it."],
-  circuit_open: ["the circuit is open, because the dependency has been failing", "Look at the callee; calls go on once probes succeed."],
-  queue_full: ["all permits are in use and the queue is full", "Calls come faster than answers: look at the callee's latency first."],
-  queue_timeout: ["no permit became free within max_wait", "Calls hold their permits for long: look at the callee's latency."],
+  circuit_open: ["the circuit is open, since the dependency has been failing", "Look at the dependency; calls go on once probes succeed."],
+  queue_full: ["all permits are in use and the queue is full", "Calls come faster than answers: look at the dependency's latency first."],
+  queue_timeout: ["no permit became free within max_wait", "Calls hold their permits for long: look at the dependency's latency."],
   not_in_time: ["less time was left than the call takes", "It would only have failed late. If many are: more capacity, or longer deadlines."],
-  displaced: ["a call of higher priority displaced it from the queue", "Calls come faster than answers: look at the callee's latency first."],
+  displaced: ["a call of higher priority displaced it from the queue", "Calls come faster than answers: look at the dependency's latency first."],
   rate_limited: ["the rate limit is exhausted", "Slow the callers down, or raise the limit."],
   request_idle: ["the client sent nothing of its request's body for too long", "Look at these clients and their networks; or give uploads more time."],
 };
 
 // What opened a circuit breaker, and what to do about it.
 const CAUSES = {
-  failure_rate: ["too many calls failed", "Look at the callee's errors; calls go on once probes succeed."],
-  consecutive_failures: ["calls failed in a row", "Look at the callee's errors; calls go on once probes succeed."],
-  slow_rate: ["too many calls were slow", "Look at the callee's latency; calls go on once probes are quick enough."],
-  hanging: ["the callee hangs", "It takes calls and does not answer: look whether it is stuck. Calls go on once probes are answered."],
-  unanswered: ["no call was answered", "Nothing gets through: look whether the callee is up, and at the network to it. Calls go on once probes are answered."],
+  failure_rate: ["too many calls failed", "Look at the dependency's errors; calls go on once probes succeed."],
+  consecutive_failures: ["calls failed in a row", "Look at the dependency's errors; calls go on once probes succeed."],
+  slow_rate: ["too many calls were slow", "Look at the dependency's latency; calls go on once probes are quick enough."],
+  hanging: ["the dependency hangs", "It takes calls and does not answer: look whether it is stuck. Calls go on once probes are answered."],
+  unanswered: ["no call was answered", "Nothing gets through: look whether the dependency is up, and at the network to it. Calls go on once probes are answered."],
   forced_open: ["it was forced open by hand", "Enforce the breaker, and calls go on."],
 };
 
@@ -171,10 +171,13 @@ function breaker(is, keys, refused, failing, asked) {
   if (is.state === "disabled") return [1, "Disabled", `By hand, ${since}: all calls pass`];
   if (is.observe_only) return [isOpen || isHalfOpen ? 2 : 1, "Observing", isOpen || isHalfOpen ? `Refuses nothing, but would ${since}` : window];
   const opened = trip(is.outage) && `: ${trip(is.outage)}`;
+  // The first call after the break passes, as a probe.
+  const isWaiting = isOpen && !asked && !refused && is.outage && is.outage.next_probe_s === 0;
+  if (isWaiting) return [1, some ? "Open for some" : "Open", some || `The break is over, and no call has come to probe with; open ${since}`];
   if (isOpen) return [3, some ? "Open for some" : "Open", (some || `Refuses calls ${since}`) + opened];
   // Without calls there is nothing to probe with: it stays half-open, and nobody is refused.
   if (isHalfOpen && !asked && !refused) return [1, some ? "Half-open for some" : "Half-open", some || `No call to probe with, ${since}`];
-  if (isHalfOpen) return [2, some ? "Half-open for some" : "Half-open", (some || `Tries the callee with probes ${since}`) + opened];
+  if (isHalfOpen) return [2, some ? "Half-open for some" : "Half-open", (some || `Tries the dependency with probes ${since}`) + opened];
   if (is.overdue > 0) return [2, "Calls hang", `${count(is.overdue)} calls are overdue`];
   if (failing) return [2, "Closed, failing", window];
   if (refused && is.transitions > 0 && is.since_s < 15) return [1, "Closed again", `All calls pass, ${since}`];

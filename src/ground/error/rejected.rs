@@ -44,8 +44,8 @@ pub struct Rejected {
     name: Option<Arc<str>>,
     retry_after: Option<Duration>,
     numbers: Numbers,
-    /// The response was cut while its holder did not wait for more of it.
-    parked: bool,
+    /// The response was cut in a pause of its reader, however short: the reader did not wait for more of it.
+    paused: bool,
     origin: OnceLock<Box<Origin>>,
 }
 
@@ -67,7 +67,7 @@ impl Rejected {
     pub(crate) fn new(layer_id: LayerId, name: Option<Arc<str>>, why: impl Into<Why>) -> Self {
         let Why { reason, numbers } = why.into();
         let retry_after = reason.retry_after(None);
-        Self { reason, layer_id, name, retry_after, numbers, parked: false, origin: OnceLock::new() }
+        Self { reason, layer_id, name, retry_after, numbers, paused: false, origin: OnceLock::new() }
     }
 
     /// The refusal that `error` is, or that it is the source of.
@@ -104,16 +104,16 @@ impl Rejected {
         self.numbers = numbers;
     }
 
-    /// Whether the response was cut while its holder did not wait for more of it.
+    /// Whether the response was cut in a pause of its reader.
     #[cfg(feature = "http")]
-    pub(crate) fn while_parked(mut self, parked: bool) -> Self {
-        self.parked = parked;
+    pub(crate) fn while_paused(mut self, paused: bool) -> Self {
+        self.paused = paused;
         self
     }
 
-    /// Whether the response was cut while its holder did not wait for more of it.
-    pub(crate) fn is_parked(&self) -> bool {
-        self.parked
+    /// Whether the response was cut in a pause of its reader.
+    pub(crate) fn is_paused(&self) -> bool {
+        self.paused
     }
 
     /// Why the call was refused or ended.
@@ -222,24 +222,24 @@ impl Error for Rejected {
 /// A clone creates its own source.
 impl Clone for Rejected {
     fn clone(&self) -> Self {
-        let Self { reason, layer_id, name, retry_after, numbers, parked, origin: _ } = self;
+        let Self { reason, layer_id, name, retry_after, numbers, paused, origin: _ } = self;
         Self {
             reason: *reason,
             layer_id: *layer_id,
             name: name.clone(),
             retry_after: *retry_after,
             numbers: *numbers,
-            parked: *parked,
+            paused: *paused,
             origin: OnceLock::new(),
         }
     }
 }
 
-/// Equality of reason, layer, name, wait and parked; numbers are not compared.
+/// Equality of reason, layer, name, wait and `paused`; numbers are not compared.
 impl PartialEq for Rejected {
     fn eq(&self, other: &Self) -> bool {
-        let parts = |rejected: &Self| (rejected.reason, rejected.layer(), rejected.retry_after, rejected.parked);
-        parts(self) == parts(other) && self.name() == other.name()
+        let said = |rejected: &Self| (rejected.reason, rejected.layer(), rejected.retry_after, rejected.paused);
+        said(self) == said(other) && self.name() == other.name()
     }
 }
 

@@ -4,11 +4,11 @@ use super::verdicts::Verdict;
 use crate::ground::error::{Reason, Rejected};
 
 impl Rejected {
-    /// The verdict on the dependency. A call that was cut while its caller waited timed out. A response that was no longer read was
-    /// abandoned. A call that was never sent is no evidence.
+    /// The verdict on the dependency. A call that was cut while its caller waited timed out. A response that was cut in a pause
+    /// of its reader was abandoned: the pause is the reader's own time. A call that was never sent is no evidence.
     pub fn verdict(&self) -> Verdict {
         match self.reason() {
-            _ if self.is_parked() => Verdict::Abandoned,
+            _ if self.is_paused() => Verdict::Abandoned,
             Reason::DeadlineExceeded
             | Reason::HeadTimeout
             | Reason::IdleTimeout

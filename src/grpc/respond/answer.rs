@@ -62,8 +62,8 @@ impl Answer {
 /// What the transport knows of an error that is not ours. Its own text stays here.
 fn of_transport(error: &BoxError) -> (Code, &'static str) {
     match of_error(error) {
-        Verdict::Unsent => (Code::Unavailable, "the callee was not reached"),
-        Verdict::TimedOut => (Code::DeadlineExceeded, "the callee did not answer in time"),
+        Verdict::Unsent => (Code::Unavailable, "the dependency was not reached"),
+        Verdict::TimedOut => (Code::DeadlineExceeded, "the dependency did not answer in time"),
         _ => (Code::Internal, "internal error"),
     }
 }

@@ -29,7 +29,7 @@ use crate::http::ByStatus;
 /// | comes to its end | that of the head, or of the trailers where the protocol has it there |
 /// | fails | [`Lost`](crate::verdict::Verdict::Lost), or [`TimedOut`](crate::verdict::Verdict::TimedOut) by a timeout of the client |
 /// | is cut while its reader waits for more | [`TimedOut`](crate::verdict::Verdict::TimedOut) |
-/// | is cut while nobody reads | [`Abandoned`](crate::verdict::Verdict::Abandoned) |
+/// | is cut while its reader does not wait, be it for a moment | [`Abandoned`](crate::verdict::Verdict::Abandoned), judged by the longest wait: a pause is the reader's own time |
 /// | is dropped while its reader waits for more | [`Abandoned`](crate::verdict::Verdict::Abandoned), a slow call if that was late |
 /// | is dropped otherwise | that of the head, if the head decides |
 /// | is meant to go on ([`LongLived`](crate::http::LongLived)), and is cut at the end of its time, or dropped | that of the head |

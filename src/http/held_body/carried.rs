@@ -16,6 +16,10 @@ use crate::ground::scope;
 use crate::ground::time::{self, Instant};
 use crate::ground::verdict::Guard;
 
+/// The shortest pause of a reader that is taken for the end of its reading. A busy runtime may keep a reader that is there from its turn
+/// for some tens of milliseconds. A body with less time than this is never called parked: it would not have been kept for long.
+const PUT_ASIDE: Duration = Duration::from_millis(100);
+
 /// A body with the calls that go on in it.
 #[pin_project(PinnedDrop)]
 #[derive(Debug)]
@@ -28,14 +32,16 @@ pub(super) struct Carried<B, G: Guard, J: Judge> {
     layers: Layers,
     /// Since when a reader waits for the callee.
     waiting_since: Option<Instant>,
+    /// Since when it is the reader's turn, while it does not wait: its last poll, or when something came for it since then.
+    turn_since: Instant,
     /// A wait that seemed to be over: its beginning and its end.
     ended: Option<(Instant, Instant)>,
 }
 
 impl<B, G: Guard, J: Judge> Carried<B, G, J> {
-    pub(super) fn new(body: B, call: Call<G, J>) -> Self {
+    pub(super) fn new(body: B, call: Call<G, J>, now: Instant) -> Self {
         let (body, layers) = (Some(Paced::new(body, call.expiry.pace)), Layers::new(call.expiry));
-        Self { body, call: Some(call), layers, waiting_since: None, ended: None }
+        Self { body, call: Some(call), layers, waiting_since: None, turn_since: now, ended: None }
     }
 
     pub(super) fn is_settled(&self) -> bool {
@@ -44,6 +50,13 @@ impl<B, G: Guard, J: Judge> Carried<B, G, J> {
 
     pub(super) fn waiting_since(&self) -> Option<Instant> {
         self.waiting_since
+    }
+
+    /// Whether the body was put aside by `now`, `age` after its head: nobody has asked for more in the second half of that time,
+    /// nor in the last [`PUT_ASIDE`]. A reader between two polls asks again after a while, however busy it is; a response that was
+    /// forgotten has mostly not been asked since its head.
+    pub(super) fn is_parked(&self, now: Instant, age: Duration) -> bool {
+        self.waiting_since.is_none() && now.since(self.turn_since) >= PUT_ASIDE.max(age / 2)
     }
 
     pub(super) fn layers(&self) -> &Layers {
@@ -60,6 +73,7 @@ impl<B, G: Guard, J: Judge> Carried<B, G, J> {
         let this = self.project();
         let (Some(since), Some(at)) = (*this.waiting_since, at) else { return };
         *this.waiting_since = None;
+        *this.turn_since = at;
         *this.ended = Some((since, at));
         waited(this.call.as_mut(), this.layers, at.since(since));
     }
@@ -116,11 +130,15 @@ where
         let mut this = self.project();
         let Some(mut body) = this.body.as_mut().as_pin_mut() else { return Poll::Ready(None) };
         let Poll::Ready(frame) = body.as_mut().poll_frame(cx) else {
-            // A reader that has not taken what it was given does not wait for the callee.
-            if this.waiting_since.is_none() && !body.is_held_up() {
+            if this.waiting_since.is_none() {
                 let now = time::now();
-                // Where nothing had come, the same wait goes on, without the time that the reader took to look.
-                *this.waiting_since = Some(this.ended.take().map_or(now, |(since, until)| since + now.since(until)));
+                *this.turn_since = now;
+                // A reader that has not taken what it was given does not wait for the callee.
+                if !body.is_held_up() {
+                    // Where nothing had come, the same wait goes on, without the time that the reader took to look.
+                    *this.waiting_since =
+                        Some(this.ended.take().map_or(now, |(since, until)| since + now.since(until)));
+                }
             }
             return Poll::Pending;
         };
@@ -140,6 +158,8 @@ where
             let reading = reading.or_else(|| this.layers.has_calls().then(time::now));
             call.end_at(reading, End::Read(&frame));
             this.layers.end(reading, |_| End::Read(&frame));
+        } else {
+            *this.turn_since = reading.unwrap_or_else(time::now);
         }
         Poll::Ready(frame)
     }

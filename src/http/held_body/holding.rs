@@ -49,7 +49,7 @@ where
         let deadline = inherited.deadline.map(|_| expiry.at);
         let context = inherited.with_deadline(deadline).with_end(None, false).with_enforced(deadline.is_some());
         let due = first_look(&expiry, now);
-        let slot = Arc::new(Slot::new(Carried::new(body, call), now));
+        let slot = Arc::new(Slot::new(Carried::new(body, call, now), now));
         let place = reaper::watch(Arc::clone(&slot) as _, due);
         Self { slot, place, due, settled: false, guest: None, in_a_row: 0, context }
     }

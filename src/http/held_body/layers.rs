@@ -7,6 +7,7 @@ use super::call::{Call, End, OuterCall};
 use super::judge::Judge;
 use crate::admission::reaper;
 use crate::ground::error::Rejected;
+use crate::ground::sync::foreign;
 use crate::ground::time::Instant;
 use crate::ground::verdict::{Expiry, Guard, Pace};
 use crate::telemetry;
@@ -48,7 +49,7 @@ impl fmt::Debug for Outer {
 }
 
 /// A bound that is reached.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Reached {
     /// Which layer's it is, counted from the innermost.
     pub(super) layer: usize,
@@ -58,10 +59,9 @@ pub(super) struct Reached {
 }
 
 impl Reached {
-    /// The refusal of a body that is cut at `now`.
-    pub(super) fn rejected(&self, parked: bool, now: Instant) -> Rejected {
-        let why = self.expiry.why(self.idle_since, now);
-        telemetry::refuse(self.expiry.layer_id, why).into_rejected().while_parked(parked)
+    /// The refusal of a body that is cut at `now`. It takes the lock under which the layer's name is found, so no other is held.
+    pub(super) fn rejected(&self, now: Instant) -> Rejected {
+        foreign(|| telemetry::refuse(self.expiry.layer_id, self.expiry.why(self.idle_since, now)).into_rejected())
     }
 }
 

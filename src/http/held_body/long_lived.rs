@@ -33,6 +33,44 @@ use crate::layers::deadline::Timing;
 /// assert_eq!((poll.head(), events.head()), (None, Some(5 * second)));
 /// ```
 ///
+/// # Server-sent events
+/// A handler says so in its response. Behind the [server stack](crate::stack) the body of any other response has 60 s:
+///
+/// ```
+/// use std::convert::Infallible;
+/// use std::time::Duration;
+///
+/// use axum::response::sse::{Event, KeepAlive, Sse};
+/// use axum::response::IntoResponse;
+/// use axum::routing::get;
+/// use axum::{Extension, Router};
+/// use futures::{StreamExt, stream};
+/// use seawall::http::LongLived;
+/// use seawall::stack::{self, ServerConfig};
+/// # use http_body_util::BodyExt;
+/// # use tower::ServiceExt;
+///
+/// async fn news() -> impl IntoResponse {
+///     let events = stream::iter(["first", "second", "third"]).then(|text| async move {
+///         tokio::time::sleep(Duration::from_secs(50)).await;
+///         Ok::<_, Infallible>(Event::default().data(text))
+///     });
+///     let an_hour = LongLived::new(Duration::from_secs(3600));
+///     (Extension(an_hour), Sse::new(events).keep_alive(KeepAlive::default()))
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # tokio::time::pause();
+/// let app: Router = Router::new().route("/news", get(news)).layer(stack::server(&ServerConfig::default())?);
+/// # let request = http::Request::get("/news").body(axum::body::Body::empty())?;
+/// # let text = app.oneshot(request).await?.into_body().collect().await?.to_bytes();
+/// # assert!(text.ends_with(b"data: third\n\n"));
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Permits
 /// A long-lived call holds the permit of a bulkhead for as long as it lasts. Give such calls permits of their own, so that
 /// they do not take those of short calls:
 ///

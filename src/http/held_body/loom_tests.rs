@@ -72,7 +72,8 @@ fn slot() -> (Arc<Slot<Stalled, Recorder, ByStatus>>, Count, Count) {
     let expiry = Expiry::new(LayerId::nameless(LayerKind::Deadline), DUE, Reason::DeadlineExceeded);
     let guard = Recorder(Arc::clone(&guards), expiry);
     let call = Call { guard, judge: ByStatus::default(), head: Verdict::Success, decided: true, lasts: false, expiry };
-    let slot = Slot::new(Carried::new(Stalled(Arc::clone(&bodies)), call), DUE.minus(Duration::from_secs(1)));
+    let since = DUE.minus(Duration::from_secs(1));
+    let slot = Slot::new(Carried::new(Stalled(Arc::clone(&bodies)), call, since), since);
     (Arc::new(slot), guards, bodies)
 }
 

@@ -144,7 +144,7 @@ where
         // What was ready is handed on; there is no more after it.
         if let Some(carried) = self.put_back(carried, frame.is_ready()) {
             let (end, now) = (carried.layers().first_end(), time::now());
-            let rejected = end.rejected(true, now);
+            let rejected = end.rejected(now).while_paused(true);
             let before = self.replace(State::Cut(rejected.clone()));
             foreign(|| drop(before));
             self.cut(carried, end, &rejected, now);
@@ -172,7 +172,8 @@ where
     fn cut(&self, mut carried: Parcel<B, G, J>, reached: Reached, rejected: &Rejected, now: Instant) {
         carried.as_mut().came(self.came());
         foreign(|| {
-            telemetry::body_cut(rejected, carried.waiting_since().is_some(), now.since(self.since));
+            let age = now.since(self.since);
+            telemetry::body_cut(rejected, carried.is_parked(now, age), age);
             observed::stir();
             carried.as_mut().cut(now, reached, rejected);
         });
@@ -241,26 +242,36 @@ where
     J: Judge,
 {
     fn visit(&self, now: Instant) -> Visit {
-        let mut state = lock(&self.state);
-        let (reached, waiting_since) = match &mut *state {
-            State::Kept { carried, .. } => {
-                let waiting_since = carried.waiting_since().filter(|_| self.came_at.load(Ordering::Acquire) == 0);
-                match carried.layers().look(now, waiting_since) {
-                    Ok(reached) => (reached, waiting_since),
-                    Err(later) => return Visit::Again(later),
+        // The refusal is made unlocked. So the body is looked at again afterwards: a layer may have joined, or the reader polled.
+        let mut made: Option<(Reached, Rejected)> = None;
+        let (carried, waker, reached, rejected) = loop {
+            let mut state = lock(&self.state);
+            let (reached, waits) = match &mut *state {
+                State::Kept { carried, .. } => {
+                    let waiting_since = carried.waiting_since().filter(|_| self.came_at.load(Ordering::Acquire) == 0);
+                    match carried.layers().look(now, waiting_since) {
+                        Ok(reached) => (reached, waiting_since.is_some()),
+                        Err(later) => return Visit::Again(later),
+                    }
                 }
+                State::Taken { visited, .. } => {
+                    *visited = Some(now);
+                    // Its owner is at work on it; the next time it may not be.
+                    return Visit::Again(now + reaper::GRAIN);
+                }
+                State::Cut(_) | State::Over => return Visit::Done,
+            };
+            let Some((_, rejected)) = made.take_if(|(seen, _)| *seen == reached) else {
+                drop(state);
+                made = Some((reached, reached.rejected(now)));
+                continue;
+            };
+            let rejected = rejected.while_paused(!waits);
+            match std::mem::replace(&mut *state, State::Cut(rejected.clone())) {
+                State::Kept { carried, waker } => break (carried, waker, reached, rejected),
+                _ => return Visit::Done,
             }
-            State::Taken { visited, .. } => {
-                *visited = Some(now);
-                // It is not parked; the next time it may be.
-                return Visit::Again(now + reaper::GRAIN);
-            }
-            State::Cut(_) | State::Over => return Visit::Done,
         };
-        let rejected = reached.rejected(waiting_since.is_none(), now);
-        let before = std::mem::replace(&mut *state, State::Cut(rejected.clone()));
-        drop(state);
-        let State::Kept { carried, waker } = before else { return Visit::Done };
         // A body that panics when it is dropped must not leave its reader waiting for ever.
         let cut = catch_unwind(AssertUnwindSafe(|| self.cut(carried, reached, &rejected, now)));
         if let Some(waker) = waker {

@@ -241,6 +241,21 @@ async fn a_parked_body_is_cut_and_its_holder_is_told() {
     assert!(scene.end().is_some());
 }
 
+/// Whoever reads steadily is no leak, and what it does between two polls is no time of the dependency.
+#[tokio::test(start_paused = true)]
+async fn cut_between_two_polls_is_no_timeout() {
+    let scene = Scene::new();
+    let steps = (0..9).flat_map(|_| [Step::Waits(SECOND / 4), data(".")]);
+    let mut body = scene.held(steps).into_body();
+    for _ in 0..4 {
+        assert!(body.frame().await.unwrap().is_ok());
+        sleep(SECOND / 4).await;
+    }
+    sleep(LATE).await;
+    assert_eq!((scene.alive(), scene.end()), (0, Some((None, SECOND))));
+    assert!(rejection(&body.frame().await.unwrap().unwrap_err()).is_some());
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_reader_that_waits_is_woken_by_the_cut_and_the_callee_was_too_slow() {
     let scene = Scene::new();

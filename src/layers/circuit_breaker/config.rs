@@ -64,12 +64,12 @@ pub struct CircuitBreakerConfig {
     #[cfg_attr(feature = "config", serde(with = "Off::<Duration>"))]
     pub slow_after: Option<Duration>,
     /// How many times the median success a slow call takes, if [`slow_after`](Self::slow_after) is not set; at least 1. The
-    /// median follows the callee, so that one which answers several times slower under load is not cut off for it, while
+    /// median follows the dependency, so that one which answers several times slower under load is not cut off for it, while
     /// one that does not answer is. Default: 10.
     #[cfg_attr(all(test, feature = "config"), schemars(range(min = 1.0)))]
     pub slow_factor: f64,
     /// A relative threshold is never below this, more than zero. A lost packet costs 200 ms and more before TCP sends it again, and is no
-    /// sign of a callee that hangs. Default: 500 ms.
+    /// sign of a dependency that hangs. Default: 500 ms.
     #[cfg_attr(feature = "config", serde(with = "HumanTime"))]
     pub slow_floor: Duration,
     /// So many failures in a row open, whatever the rates, at least 1; `None`: never. Default: 30, which a dependency that answers

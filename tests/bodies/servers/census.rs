@@ -12,27 +12,27 @@ pub(crate) struct Census {
 }
 
 impl Census {
-    /// How many requests have come.
+    /// The number of requests that have come.
     pub(crate) fn requests(&self) -> usize {
         self.requests.load(SeqCst)
     }
 
-    /// How many answers are going on.
+    /// The number of answers in progress.
     pub(crate) fn answers(&self) -> usize {
         self.answers.load(SeqCst)
     }
 
-    /// How many answers were going on at once at most.
+    /// The largest number of answers that were in progress at once.
     pub(crate) fn most_answers(&self) -> usize {
         self.most_answers.load(SeqCst)
     }
 
-    /// How many connections are open, idle ones included.
+    /// The number of open connections, idle ones included.
     pub(crate) fn connections(&self) -> usize {
         self.connections.load(SeqCst)
     }
 
-    /// How many connections there have been.
+    /// The number of connections that were ever accepted.
     pub(crate) fn accepted(&self) -> usize {
         self.accepted.load(SeqCst)
     }
@@ -42,9 +42,9 @@ impl Census {
         Open::new(self, |census| &census.connections)
     }
 
-    /// A request has come, the number of which is returned: its answer is open until the other is dropped.
+    /// Counts a request. Returns its number and a guard; the answer is open until the guard is dropped.
     pub(super) async fn answer(self: &Arc<Self>) -> (usize, Open) {
-        // What the client closed before it sent this has arrived; let it be seen before this is counted.
+        // Everything that the client closed before this request has arrived; let the server see it first.
         for _ in 0..3 {
             tokio::task::yield_now().await;
         }
@@ -54,7 +54,7 @@ impl Census {
     }
 }
 
-/// One more in a count, for as long as it lives.
+/// One more in a count, for as long as this lives.
 #[derive(Debug)]
 pub(super) struct Open(Arc<Census>, fn(&Census) -> &AtomicUsize);
 

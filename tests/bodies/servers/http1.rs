@@ -1,4 +1,4 @@
-//! HTTP/1.1 by hand, so that every byte is as it is meant.
+//! HTTP/1.1 written by hand, which gives control over every byte.
 
 use std::io;
 use std::sync::Arc;
@@ -31,7 +31,7 @@ pub(super) async fn serve(stream: Stream, census: Arc<Census>, script: Script) {
         } else {
             tokio::select! {
                 then = write_answer(&mut write, &answer) => then,
-                // The client sends nothing more on its own account: what is read here is its leaving.
+                // The client sends nothing more, so this read ends when the client closes.
                 _ = read.read_u8() => return,
             }
         };
@@ -47,7 +47,7 @@ pub(super) async fn serve(stream: Stream, census: Arc<Census>, script: Script) {
     }
 }
 
-/// Reads to the end of a request without a body, or with one whose length is given.
+/// Reads a request without a body, or with a `Content-Length`, to its end.
 async fn read_head(read: &mut ReadHalf<Stream>) -> io::Result<bool> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
@@ -117,7 +117,7 @@ async fn write_answer(write: &mut WriteHalf<Stream>, answer: &Answer) -> io::Res
         Rest::Reset => {
             write_head(write, answer, CHUNKED).await?;
             write_chunk(write, b"x").await?;
-            // A reset throws away what was not read yet, the head too.
+            // A reset discards what the client has not read yet, the head too.
             sleep(Duration::from_millis(20)).await;
             Ok(Then::Reset)
         }

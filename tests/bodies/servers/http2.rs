@@ -1,4 +1,4 @@
-//! HTTP/2 through the `h2` crate, which lets one reset what one likes.
+//! HTTP/2 through the `h2` crate, which can reset streams at any point.
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -97,7 +97,7 @@ async fn answer(
     }
 }
 
-/// Until the client has reset the stream.
+/// Waits until the client has reset the stream.
 async fn closed(stream: &mut SendStream<Bytes>) -> Result<(), h2::Error> {
     poll_fn(|cx| stream.poll_reset(cx)).await.map(|_| ())
 }
@@ -112,7 +112,7 @@ async fn drip(stream: &mut SendStream<Bytes>, bytes: usize, every: Duration) -> 
     Ok(())
 }
 
-/// Sends as much at a time as the client has room for.
+/// Sends as much at a time as the client's window allows.
 async fn send(stream: &mut SendStream<Bytes>, mut data: Bytes, end: bool) -> Result<(), h2::Error> {
     while !data.is_empty() {
         stream.reserve_capacity(data.len());

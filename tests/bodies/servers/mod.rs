@@ -1,4 +1,4 @@
-//! Servers that misbehave, and know what is still open at their end.
+//! Servers that misbehave, and count what is still open on their side.
 
 mod census;
 mod http1;
@@ -22,7 +22,7 @@ pub(crate) enum Protocol {
     Http2,
 }
 
-/// What a server does with a request.
+/// How a server answers a request.
 #[derive(Clone, Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
@@ -30,28 +30,28 @@ pub(crate) struct Answer {
     pub(crate) rest: Rest,
 }
 
-/// What follows on the head of an answer.
+/// What follows the head of an answer.
 #[derive(Clone, Debug)]
 pub(crate) enum Rest {
-    /// Not even a head.
+    /// No head at all.
     Silence,
     /// The whole body, with its length.
     Whole(Bytes),
     /// A body without a length, and trailers.
     Trailers(Bytes, (&'static str, &'static str)),
-    /// A byte, then nothing for ever.
+    /// A byte, and then nothing more.
     Stall,
-    /// A byte every so often, for ever.
+    /// A byte at a fixed interval, without end.
     Drip(Duration),
-    /// So many bytes, one every so often, and the end.
+    /// A number of bytes, one at a fixed interval, and then the end.
     Trickle(usize, Duration),
-    /// As fast as the connection takes it, with a pause now and then, for ever.
+    /// As fast as the connection takes it, with a pause now and then, without end.
     Endless,
     /// A byte, then the connection or the stream is reset.
     Reset,
-    /// A byte of a thousand, then the end of the connection or, for HTTP/2, a `GOAWAY` and the end.
+    /// One byte of a thousand, then the end of the connection or, for HTTP/2, a `GOAWAY` and the end.
     Close,
-    /// The protocol is changed to one that sends back what it gets. HTTP/1.1 only.
+    /// Upgrades the connection to a protocol that echoes. HTTP/1.1 only.
     Echo,
 }
 
@@ -74,12 +74,12 @@ impl Answer {
     }
 }
 
-/// How long what goes on without end pauses now and then. A clock that stands still moves on only when nothing else happens.
+/// The pause that an endless body makes now and then. A paused clock moves on only when nothing else happens.
 const PAUSE: Duration = Duration::from_millis(1);
 
 type Script = Arc<dyn Fn(usize) -> Answer + Send + Sync>;
 
-/// A server on a port of its own, for as long as this lives.
+/// A server on an address of its own, for as long as this lives.
 #[derive(Debug)]
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
@@ -88,12 +88,12 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Every request gets this answer.
+    /// Gives this answer to every request.
     pub(crate) async fn answering(protocol: Protocol, rest: Rest) -> Self {
         Self::scripted(protocol, move |_| Answer::of(rest.clone())).await
     }
 
-    /// Each request gets the answer to its number, 0 being the first.
+    /// Answers each request by its number, from 0.
     pub(crate) async fn scripted(protocol: Protocol, script: impl Fn(usize) -> Answer + Send + Sync + 'static) -> Self {
         let mut listener = PipeListener::bind();
         let (address, census) = (listener.address(), Arc::new(Census::default()));
@@ -106,7 +106,8 @@ impl Server {
         Self { address, census, accepting: accepting.abort_handle() }
     }
 
-    /// As [`answering`](Self::answering), for tests of sockets and of several runtimes. The clock must not stand still.
+    /// Like [`answering`](Self::answering), for tests of sockets and of several runtimes. The clock must not be
+    /// paused.
     pub(crate) async fn on_a_socket(protocol: Protocol, rest: Rest) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let (address, census) = (listener.local_addr().unwrap(), Arc::new(Census::default()));
@@ -121,7 +122,7 @@ impl Server {
         Self { address, census, accepting: accepting.abort_handle() }
     }
 
-    /// How many answers are not over: connections that serve one for HTTP/1.1, streams for HTTP/2.
+    /// The number of open answers: connections that serve one for HTTP/1.1, streams for HTTP/2.
     pub(crate) fn open(&self) -> usize {
         self.census.answers()
     }

@@ -106,7 +106,7 @@ impl Model {
         let answered = ends.iter().filter(|end| is_answer(**end)).count();
         let lost = answered + unanswered(ends) + slow_in_flight(probes);
         let free = if good == 0 { 3_usize.saturating_sub(lost) } else { 15 - answered };
-        may_probe && in_slots < 1 + good && in_slots < room
+        may_probe && in_slots < 1 + good && in_slots < free
     }
 
     fn set_stage(&mut self, probe: Probe, stage: Stage) {

@@ -66,7 +66,7 @@ fn breaker_opened_by_hanging_calls_says_so() {
     assert_eq!(rig.numbers().opened_by(), Some(TripCause::Hanging));
     assert_eq!(calls(rig.numbers()), [12, 0, 0, 12, 0].map(Some));
     let text = rig.text();
-    assert!(text.contains("the callee hangs (12 hanging of 12 calls"), "{text}");
+    assert!(text.contains("the dependency hangs (12 hanging of 12 calls"), "{text}");
 }
 
 #[test]

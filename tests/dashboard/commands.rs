@@ -1,4 +1,4 @@
-//! Who may move what by hand, and how it is said.
+//! Who may change which state by hand, and how commands are answered.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -20,8 +20,8 @@ use crate::{Payments, ask, payments};
 
 const FORCE_OPEN: &str = r#"{"name":"payments","layer":"circuit_breaker","command":"force_open"}"#;
 
-/// As the page sends it.
-fn order(body: &str) -> Request<Full<Bytes>> {
+/// A command as the page sends it.
+fn command(body: &str) -> Request<Full<Bytes>> {
     Request::post("/control")
         .header("host", "localhost:8080")
         .header("content-type", "application/json")
@@ -40,9 +40,9 @@ fn open_to_all() -> (Dashboard, Payments) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_consent_there_is_nothing_to_press() {
+async fn unauthorized_reader_gets_no_controls() {
     let (looking, payments) = payments();
-    assert_eq!(status(&looking, order(FORCE_OPEN)).await, 404);
+    assert_eq!(status(&looking, command(FORCE_OPEN)).await, 404);
 
     let asked = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&asked);
@@ -54,42 +54,42 @@ async fn without_consent_there_is_nothing_to_press() {
     for (user, allowed) in [("ops", true), ("guest", false)] {
         let (_, body) = ask(&for_ops, live(user)).await;
         assert_eq!(serde_json::from_slice::<Value>(&body).unwrap()["controls"], allowed);
-        let mut order = order(FORCE_OPEN);
-        order.headers_mut().insert("x-user", user.parse().unwrap());
-        assert_eq!(status(&for_ops, order).await, if allowed { 200 } else { 403 });
+        let mut command = command(FORCE_OPEN);
+        command.headers_mut().insert("x-user", user.parse().unwrap());
+        assert_eq!(status(&for_ops, command).await, if allowed { 200 } else { 403 });
         assert_eq!(payments.1.handle().state(), if allowed { State::ForcedOpen } else { State::Closed });
         payments.1.handle().enforce();
     }
-    assert_eq!(asked.load(Ordering::Relaxed), 4, "at each look and at each order");
+    assert_eq!(asked.load(Ordering::Relaxed), 4, "at each page and at each command");
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_order_is_applied_and_answered_with_what_became_of_it() {
+async fn command_is_applied_and_answered_with_its_outcome() {
     let (dashboard, payments) = open_to_all();
     let breaker = payments.1.handle();
-    for (command, state, word) in [
+    for (name, state, word) in [
         ("force_open", State::ForcedOpen, "forced_open"),
         ("enforce", State::Closed, "closed"),
         ("disable", State::Disabled, "disabled"),
         ("observe", State::Closed, "closed"),
         ("reset", State::Closed, "closed"),
     ] {
-        let body = FORCE_OPEN.replace("force_open", command);
-        let (response, answer) = ask(&dashboard, order(&body)).await;
-        assert_eq!(response.status(), StatusCode::OK, "{command}");
+        let body = FORCE_OPEN.replace("force_open", name);
+        let (response, answer) = ask(&dashboard, command(&body)).await;
+        assert_eq!(response.status(), StatusCode::OK, "{name}");
         let component: Value = serde_json::from_slice(&answer).unwrap();
         assert_eq!((&component["name"], &component["layer"]), (&"payments".into(), &"circuit_breaker".into()));
         assert_eq!(component["condition"]["circuit_breaker"]["state"], word);
-        assert_eq!(breaker.state(), state, "{command}");
+        assert_eq!(breaker.state(), state, "{name}");
     }
     let set = r#"{"name":"payments","layer":"bulkhead","command":{"set_limit":7}}"#;
-    let (_, answer) = ask(&dashboard, order(set)).await;
+    let (_, answer) = ask(&dashboard, command(set)).await;
     let component: Value = serde_json::from_slice(&answer).unwrap();
     assert_eq!(component["condition"]["bulkhead"]["limit"], 7);
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_makes_no_sense_is_told_so() {
+async fn invalid_commands_are_refused_with_an_error() {
     let (dashboard, _payments) = open_to_all();
     for (body, expected) in [
         ("", 400),
@@ -99,7 +99,7 @@ async fn what_makes_no_sense_is_told_so() {
         ("\u{0}\u{1}", 400),
         (r#"{"name":"payments"}"#, 400),
         (r#"{"name":7,"layer":"circuit_breaker","command":"reset"}"#, 400),
-        (r#"{"name":"nobody","layer":"circuit_breaker","command":"force_open"}"#, 404),
+        (r#"{"name":"unknown","layer":"circuit_breaker","command":"force_open"}"#, 404),
         (r#"{"name":"payments","layer":"__proto__","command":"force_open"}"#, 404),
         (r#"{"name":"payments","layer":"circuit_breaker","command":"explode"}"#, 422),
         (r#"{"name":"payments","layer":"circuit_breaker","command":{"set_limit":5}}"#, 422),
@@ -110,32 +110,32 @@ async fn what_makes_no_sense_is_told_so() {
         (r#"{"name":"payments","layer":"bulkhead","command":{"set_limit":5,"reset":1}}"#, 422),
         (r#"{"name":"payments","layer":"bulkhead","command":"force_open"}"#, 422),
     ] {
-        let (response, answer) = ask(&dashboard, order(body)).await;
+        let (response, answer) = ask(&dashboard, command(body)).await;
         assert_eq!(response.status().as_u16(), expected, "{body}");
         let answer: Value = serde_json::from_slice(&answer).unwrap();
         assert!(answer["error"].is_string(), "{body}: {answer}");
     }
     let nested = format!("{}{}", "[".repeat(2000), "]".repeat(2000));
-    assert_eq!(status(&dashboard, order(&nested)).await, 400);
-    let mut get = order("");
+    assert_eq!(status(&dashboard, command(&nested)).await, 400);
+    let mut get = command("");
     *get.method_mut() = http::Method::GET;
     let (response, _) = ask(&dashboard, get).await;
     assert_eq!((response.status().as_u16(), &response.headers()["allow"]), (405, &"POST".parse().unwrap()));
 }
 
 #[tokio::test(start_paused = true)]
-async fn another_site_cannot_send_orders() {
+async fn cross_site_commands_are_refused() {
     let (dashboard, _payments) = open_to_all();
     let with = |headers: &[(&'static str, &str)]| {
-        let mut order = order(FORCE_OPEN);
+        let mut command = command(FORCE_OPEN);
         for (name, value) in headers {
             if value.is_empty() {
-                order.headers_mut().remove(*name);
+                command.headers_mut().remove(*name);
             } else {
-                order.headers_mut().insert(*name, value.parse().unwrap());
+                command.headers_mut().insert(*name, value.parse().unwrap());
             }
         }
-        order
+        command
     };
     for (headers, expected) in [
         (&[("x-seawall-control", "")][..], 403),
@@ -167,7 +167,7 @@ async fn another_site_cannot_send_orders() {
     assert_eq!(status(&dashboard, twice).await, 403);
 }
 
-/// A body that is never asked for its frames.
+/// A body that must never be polled.
 struct Untouched;
 
 impl http_body::Body for Untouched {
@@ -175,37 +175,37 @@ impl http_body::Body for Untouched {
     type Error = Infallible;
 
     fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        panic!("it is read")
+        panic!("the body was polled")
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_may_not_is_not_read() {
+async fn body_of_an_unauthorized_command_is_not_read() {
     let denied = payments().0.with_controls(|_| false);
-    let response = denied.oneshot(order("").map(|_| Untouched)).await.unwrap();
+    let response = denied.oneshot(command("").map(|_| Untouched)).await.unwrap();
     assert_eq!(response.status(), StatusCode::FORBIDDEN);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_body_is_bounded_in_size_and_in_time() {
+async fn command_body_is_bounded_in_size_and_time() {
     let (dashboard, _payments) = open_to_all();
     let large = format!(r#"{{"name":"{}""#, "x".repeat(4096));
-    assert_eq!(status(&dashboard, order(&large)).await, 413);
+    assert_eq!(status(&dashboard, command(&large)).await, 413);
     let padded = format!("{FORCE_OPEN:4096}");
-    assert_eq!(status(&dashboard, order(&padded)).await, 200);
+    assert_eq!(status(&dashboard, command(&padded)).await, 200);
 
     let endless = futures::stream::repeat_with(|| Ok::<_, Infallible>(Frame::data(Bytes::from_static(b"  "))));
-    let response = dashboard.clone().oneshot(order("").map(|_| StreamBody::new(endless))).await.unwrap();
+    let response = dashboard.clone().oneshot(command("").map(|_| StreamBody::new(endless))).await.unwrap();
     assert_eq!(response.status(), StatusCode::PAYLOAD_TOO_LARGE);
 
     let begun = tokio::time::Instant::now();
     let silent = futures::stream::pending::<Result<Frame<Bytes>, Infallible>>();
-    let response = dashboard.clone().oneshot(order("").map(|_| StreamBody::new(silent))).await.unwrap();
+    let response = dashboard.clone().oneshot(command("").map(|_| StreamBody::new(silent))).await.unwrap();
     assert_eq!(response.status(), StatusCode::REQUEST_TIMEOUT);
     assert!(begun.elapsed() <= Duration::from_millis(5010), "{:?}", begun.elapsed());
 
     let broken = futures::stream::iter([Err::<Frame<Bytes>, _>("gone")]);
-    let response = dashboard.oneshot(order("").map(|_| StreamBody::new(broken))).await.unwrap();
+    let response = dashboard.oneshot(command("").map(|_| StreamBody::new(broken))).await.unwrap();
     assert_eq!(response.status(), StatusCode::BAD_REQUEST);
     let answer = response.into_body().collect().await.unwrap().to_bytes();
     assert_eq!(&answer[..], br#"{"error":"the body broke off"}"#);

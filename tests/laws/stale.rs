@@ -1,4 +1,4 @@
-//! Late news is old news: an answer moves no state but that in which its call was admitted.
+//! Stale results do not count: an answer changes only the state in which its call was admitted.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use tower::util::BoxCloneService;
 use tower::{BoxError, Layer, Service, ServiceExt};
 
 use crate::drive::Driven;
-use crate::inner::{Answer, Hard, Readiness};
+use crate::inner::{Answer, Difficult, Readiness};
 use crate::subject::Call;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -23,7 +23,7 @@ impl Breaker {
     fn new() -> Self {
         let layer = CircuitBreakerLayer::new(CircuitBreakerConfig {
             consecutive_failures: Some(1),
-            // Whoever is slow here is slow on purpose.
+            // The slow calls of these tests are slow on purpose.
             slow_after: Some(3600 * SECOND),
             jitter: 0.0,
             max_hold: 24 * 3600 * SECOND,
@@ -35,14 +35,14 @@ impl Breaker {
     }
 
     fn call(&self, answer: Answer) -> Driven<Call> {
-        let service = self.layer.layer(Hard::new(Readiness::AtOnce, answer));
+        let service = self.layer.layer(Difficult::new(Readiness::AtOnce, answer));
         let mut service: BoxCloneService<u32, u32, BoxError> = service.boxed_clone();
         let mut call = Driven::new(service.call(7));
         let _ = call.poll();
         call
     }
 
-    /// Closed => HalfOpen, with a probe that has not answered.
+    /// Closed, then half-open, with a probe that has not answered.
     async fn half_open(&self) -> Driven<Call> {
         self.call(Answer::Fails);
         assert_eq!(self.handle.state(), State::Open);
@@ -54,16 +54,16 @@ impl Breaker {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_success_of_the_closed_era_does_not_close_a_half_open_breaker() {
+async fn stale_success_does_not_close_a_half_open_breaker() {
     let breaker = Breaker::new();
     let mut late = breaker.call(Answer::After(60 * SECOND));
     let _probe = breaker.half_open().await;
-    assert_eq!(late.finish().await.unwrap(), 7, "who still waits for it gets it");
+    assert_eq!(late.finish().await.unwrap(), 7, "the caller still gets the stale answer");
     assert_eq!(breaker.handle.state(), State::HalfOpen);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failure_of_the_closed_era_does_not_open_a_half_open_breaker() {
+async fn stale_failure_does_not_open_a_half_open_breaker() {
     let breaker = Breaker::new();
     let mut late = breaker.call(Answer::FailsAfter(60 * SECOND));
     let _probe = breaker.half_open().await;
@@ -72,7 +72,7 @@ async fn a_failure_of_the_closed_era_does_not_open_a_half_open_breaker() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_abandoned_call_of_the_closed_era_does_not_open_a_half_open_breaker() {
+async fn stale_abandoned_call_does_not_open_a_half_open_breaker() {
     let breaker = Breaker::new();
     let late = breaker.call(Answer::Never);
     let _probe = breaker.half_open().await;
@@ -82,7 +82,7 @@ async fn an_abandoned_call_of_the_closed_era_does_not_open_a_half_open_breaker()
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_probe_of_an_earlier_half_open_era_moves_nothing() {
+async fn superseded_probe_changes_nothing() {
     for answer in [Answer::After(60 * SECOND), Answer::FailsAfter(60 * SECOND)] {
         let breaker = Breaker::new();
         breaker.call(Answer::Fails);
@@ -97,7 +97,7 @@ async fn a_probe_of_an_earlier_half_open_era_moves_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failure_from_before_a_reset_is_not_counted_after_it() {
+async fn failure_from_before_a_reset_is_not_counted() {
     for forget in [
         CircuitBreakerHandle::reset,
         |handle: &CircuitBreakerHandle| {
@@ -119,33 +119,33 @@ async fn a_failure_from_before_a_reset_is_not_counted_after_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn news_that_is_not_late_is_news() {
+async fn late_answer_of_the_present_generation_counts() {
     let breaker = Breaker::new();
     let mut call = breaker.call(Answer::FailsAfter(60 * SECOND));
     assert!(call.finish().await.is_err());
     assert_eq!((breaker.handle.state(), breaker.handle.snapshot().failures), (State::Open, 1));
 }
 
-/// How long a breaker takes to see that a callee hangs, which it has known as a quick one.
+/// How long a breaker takes to detect a hanging dependency that used to be quick.
 async fn opens_after(layer: &CircuitBreakerLayer) -> Duration {
     let handle = layer.handle();
     let start = Instant::now();
     let mut hung = Vec::new();
     while handle.state() == State::Closed {
-        let mut call = Driven::new(layer.layer(Hard::new(Readiness::AtOnce, Answer::Never)).call(7));
+        let mut call = Driven::new(layer.layer(Difficult::new(Readiness::AtOnce, Answer::Never)).call(7));
         let _ = call.poll();
         hung.push(call);
         advance(Duration::from_millis(100)).await;
-        assert!(start.elapsed() < 3600 * SECOND, "it never sees that");
+        assert!(start.elapsed() < 3600 * SECOND, "the breaker never opens");
     }
     start.elapsed()
 }
 
 #[tokio::test(start_paused = true)]
-async fn answers_of_an_earlier_era_do_not_move_what_is_slow() {
+async fn stale_answers_do_not_change_the_slow_threshold() {
     let layer = CircuitBreakerLayer::new(CircuitBreakerConfig::default()).unwrap();
     let handle = layer.handle();
-    let quick = Hard::new(Readiness::AtOnce, Answer::After(Duration::from_millis(20)));
+    let quick = Difficult::new(Readiness::AtOnce, Answer::After(Duration::from_millis(20)));
     for _ in 0..500 {
         layer.layer(quick.clone()).oneshot(7).await.unwrap();
     }
@@ -158,9 +158,9 @@ async fn answers_of_an_earlier_era_do_not_move_what_is_slow() {
     };
     recovered().await;
 
-    // Five hundred calls are sent before anyone can know that the callee has stalled. It opens, and is well again, long
-    // before they are answered.
-    let stalled = layer.layer(Hard::new(Readiness::AtOnce, Answer::After(50 * SECOND)));
+    // Five hundred calls are sent before the stall can be detected. The breaker opens and closes again long before
+    // they are answered.
+    let stalled = layer.layer(Difficult::new(Readiness::AtOnce, Answer::After(50 * SECOND)));
     let calls: Vec<_> = (0..500).map(|n| tokio::spawn(stalled.clone().oneshot(n))).collect();
     sleep(Duration::from_millis(1)).await;
     opens_after(&layer).await;
@@ -172,28 +172,28 @@ async fn answers_of_an_earlier_era_do_not_move_what_is_slow() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_probe_that_was_given_up_on_does_not_move_what_is_slow() {
+async fn superseded_probe_does_not_change_the_slow_threshold() {
     let layer = CircuitBreakerLayer::new(CircuitBreakerConfig { jitter: 0.0, ..Default::default() }).unwrap();
     let handle = layer.handle();
-    let quick = Hard::new(Readiness::AtOnce, Answer::After(Duration::from_millis(20)));
+    let quick = Difficult::new(Readiness::AtOnce, Answer::After(Duration::from_millis(20)));
     for _ in 0..500 {
         layer.layer(quick.clone()).oneshot(7).await.unwrap();
     }
     let usually = opens_after(&layer).await;
     advance(SECOND).await;
-    let mut late = Driven::new(layer.layer(Hard::new(Readiness::AtOnce, Answer::After(60 * SECOND))).call(7));
+    let mut late = Driven::new(layer.layer(Difficult::new(Readiness::AtOnce, Answer::After(60 * SECOND))).call(7));
     assert!(late.poll().is_pending());
     assert_eq!(handle.state(), State::HalfOpen);
-    // The probe hangs, and others fail: there is another break.
+    // The probe hangs and other calls fail, which starts another break.
     advance(10 * SECOND).await;
     for _ in 0..3 {
-        let failing = Hard::new(Readiness::AtOnce, Answer::Fails);
+        let failing = Difficult::new(Readiness::AtOnce, Answer::Fails);
         let _ = layer.layer(failing).oneshot(7).await;
     }
     assert_eq!(handle.state(), State::Open);
-    // Its answer comes when the next one is on its way.
+    // Its answer comes while the next probe is in flight.
     advance(49 * SECOND).await;
-    let mut probe = Driven::new(layer.layer(Hard::new(Readiness::AtOnce, Answer::After(2 * SECOND))).call(7));
+    let mut probe = Driven::new(layer.layer(Difficult::new(Readiness::AtOnce, Answer::After(2 * SECOND))).call(7));
     assert!(probe.poll().is_pending());
     assert_eq!(handle.state(), State::HalfOpen);
     late.finish().await.unwrap();

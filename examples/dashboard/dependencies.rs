@@ -1,4 +1,4 @@
-//! The dependencies, and what goes wrong with them.
+//! The dependencies, and how they fail.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -11,16 +11,16 @@ use axum::routing::get;
 use tokio::time::sleep;
 
 #[derive(Clone, Default)]
-pub(crate) struct Weather(Arc<Troubles>);
+pub(crate) struct FaultyDependencies(Arc<Faults>);
 
 #[derive(Default)]
-struct Troubles {
+struct Faults {
     payments_fails: AtomicBool,
     search_is_slow: AtomicBool,
 }
 
-impl Weather {
-    pub(crate) fn dependencies(&self) -> Router {
+impl FaultyDependencies {
+    pub(crate) fn router(&self) -> Router {
         Router::new()
             .route("/payments", get(payments))
             .route("/search", get(search))
@@ -28,7 +28,7 @@ impl Weather {
             .with_state(self.clone())
     }
 
-    /// Calm, payments down, both in trouble, search slow, calm again, and so on.
+    /// Runs through the phases for ever: healthy, payments down, both in trouble, search slow.
     pub(crate) async fn change(self) {
         let wait = |seconds| sleep(Duration::from_secs(seconds));
         loop {
@@ -45,13 +45,13 @@ impl Weather {
     }
 }
 
-async fn payments(State(weather): State<Weather>) -> StatusCode {
+async fn payments(State(faulty): State<FaultyDependencies>) -> StatusCode {
     sleep(Duration::from_millis(10 + u64::from(draw() % 15))).await;
-    if weather.0.payments_fails.load(Ordering::Relaxed) { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK }
+    if faulty.0.payments_fails.load(Ordering::Relaxed) { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK }
 }
 
-async fn search(State(weather): State<Weather>) -> &'static str {
-    let slower = if weather.0.search_is_slow.load(Ordering::Relaxed) { 250 } else { 0 };
+async fn search(State(faulty): State<FaultyDependencies>) -> &'static str {
+    let slower = if faulty.0.search_is_slow.load(Ordering::Relaxed) { 250 } else { 0 };
     sleep(Duration::from_millis(20 + slower + u64::from(draw() % 60))).await;
     "found"
 }
@@ -60,7 +60,7 @@ pub(crate) fn one_in_three() -> bool {
     draw() % 3 == 0
 }
 
-/// Something that varies; it has not to be more random than that.
+/// A pseudo-random number; its quality does not matter here.
 fn draw() -> u32 {
     static STATE: AtomicU32 = AtomicU32::new(1);
     let next = |state: u32| Some(state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223));

@@ -1,15 +1,21 @@
-//! What a real browser makes of names, sizes and colours.
+//! How a real browser renders names, sizes and colours.
+
+use std::time::Duration;
 
 use axum::Router;
+use http::Request;
+use http_body_util::Full;
 use seawall::bulkhead::{BulkheadConfig, BulkheadLayer};
+use seawall::circuit_breaker::{CircuitBreakerConfig, CircuitBreakerLayer};
 use seawall::dashboard::Dashboard;
 use seawall::registry::Registry;
 use serde_json::json;
 use tokio::net::TcpListener;
+use tower::{BoxError, Layer, ServiceExt, service_fn};
 
-use crate::browser;
+use crate::{ask, browser};
 
-/// Names that would do something if they were taken for anything else than names.
+/// Names that would have an effect if they were interpreted as anything but text.
 fn hostile() -> Vec<String> {
     vec![
         "<script>alert(1)</script>".to_owned(),
@@ -43,7 +49,7 @@ fn page(names: &[String]) -> (String, impl Sized + use<>) {
 }
 
 #[test]
-fn names_are_text_and_nothing_else() {
+fn names_are_rendered_as_text() {
     let names = hostile();
     let (url, _kept) = page(&names);
     let Some(mut browser) = browser() else { return };
@@ -61,16 +67,16 @@ fn names_are_text_and_nothing_else() {
     assert_eq!(browser.complaints(), [""; 0]);
 }
 
-/// And the test would see it if they were not.
+/// Without the policy, this test would see the effect.
 #[test]
-fn the_policy_forbids_what_text_could_do() {
+fn content_policy_blocks_markup_images_and_styles() {
     let (url, _kept) = page(&["payments".to_owned()]);
     let Some(mut browser) = browser() else { return };
     browser.open(&url);
     browser.wait_for("a row", "document.querySelectorAll('.row').length === 1");
     let markup =
         "(() => { try { document.body.innerHTML = '<p>'; return 'made' } catch (error) { return error.name } })()";
-    assert_eq!(browser.eval(markup), "TypeError", "no markup is made of text");
+    assert_eq!(browser.eval(markup), "TypeError", "text never becomes markup");
     assert!(!browser.complaints().is_empty());
     for (what, attributes) in [("img", "src: '/x.png'"), ("style", "textContent: 'body { display: none }'")] {
         browser.eval(&format!(
@@ -83,7 +89,7 @@ fn the_policy_forbids_what_text_could_do() {
 }
 
 #[test]
-fn it_fits_a_phone_and_a_desktop_in_both_schemes() {
+fn page_fits_phone_and_desktop_in_both_schemes() {
     let (url, _kept) = page(&hostile());
     let Some(mut browser) = browser() else { return };
     for (width, height, mobile) in [(360, 740, true), (768, 1024, true), (1200, 900, false), (2560, 1440, false)] {
@@ -93,18 +99,18 @@ fn it_fits_a_phone_and_a_desktop_in_both_schemes() {
             browser.open(&url);
             browser.wait_for("the rows", "document.querySelectorAll('.row').length === 10");
             let wide = browser.eval("document.documentElement.scrollWidth");
-            assert_eq!(wide, json!(width), "no scrolling to the side");
-            // Nothing sticks out of its group either.
+            assert_eq!(wide, json!(width), "no horizontal scrolling");
+            // No element sticks out of its group either.
             let out = "[...document.querySelectorAll('.group *')].filter((n) => n.getBoundingClientRect().width > 0 && \
                 n.getBoundingClientRect().right > n.closest('.group').getBoundingClientRect().right + 1).length";
             assert_eq!(browser.eval(out), 0, "{width} {scheme}");
-            assert_eq!(browser.eval(FAINT), json!([]), "text that is hard to read: {width} {scheme}");
+            assert_eq!(browser.eval(FAINT), json!([]), "text with too little contrast: {width} {scheme}");
         }
     }
     assert_eq!(browser.complaints(), [""; 0]);
 }
 
-/// All text whose contrast to what is behind it is less than 4.5 to 1, as WCAG counts it for level AA.
+/// All text whose contrast to its background is less than 4.5 to 1, the WCAG limit of level AA.
 const FAINT: &str = r#"(() => {
     const rgb = (text) => (text.match(/[\d.]+/g) || []).map(Number);
     const light = ([r, g, b]) => {
@@ -130,7 +136,7 @@ const FAINT: &str = r#"(() => {
 })()"#;
 
 #[test]
-fn all_that_is_drawn_is_also_said() {
+fn every_drawing_has_a_text_alternative() {
     let (url, _kept) = page(&["payments".to_owned()]);
     let Some(mut browser) = browser() else { return };
     browser.open(&url);
@@ -145,7 +151,7 @@ fn all_that_is_drawn_is_also_said() {
 }
 
 #[test]
-fn nobody_is_asked_while_nobody_looks() {
+fn hidden_page_sends_no_requests() {
     let (url, _kept) = page(&["payments".to_owned()]);
     let Some(mut browser) = browser() else { return };
     browser.open(&url);
@@ -157,5 +163,39 @@ fn nobody_is_asked_while_nobody_looks() {
     browser.eval("new Promise((resolve) => setTimeout(resolve, 2500))");
     assert_eq!(browser.eval("window.asked"), 0);
     browser.eval("window.away = false; document.dispatchEvent(new Event('visibilitychange')); 0");
-    browser.wait_for("it goes on", "window.asked > 1");
+    browser.wait_for("polling resumes", "window.asked > 1");
+}
+
+/// What the page says of a breaker that opened long ago, and of which nothing was asked since.
+#[test]
+fn breaker_without_calls_is_not_said_to_refuse_any() {
+    let registry = Registry::new();
+    let config = CircuitBreakerConfig { consecutive_failures: Some(1), ..CircuitBreakerConfig::default() };
+    let layer = CircuitBreakerLayer::new(config).unwrap().named_in(&registry, "payments").unwrap();
+    let dashboard = Dashboard::new(registry);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    let [opened, idle] = runtime.block_on(async {
+        let down = layer.layer(service_fn(|()| async { Err::<(), _>(BoxError::from("down")) }));
+        down.oneshot(()).await.unwrap_err();
+        let look = async || {
+            let (_, document) = ask(&dashboard, Request::get("/live").body(Full::default()).unwrap()).await;
+            let document: serde_json::Value = serde_json::from_slice(&document).unwrap();
+            document["components"][0].clone()
+        };
+        let opened = look().await;
+        tokio::time::sleep(Duration::from_secs(3600)).await;
+        [opened, look().await]
+    });
+    assert_eq!(idle["condition"]["circuit_breaker"]["state"], "open", "{idle}");
+    let (url, _kept) = page(&["any".to_owned()]);
+    let Some(mut browser) = browser() else { return };
+    browser.open(&url);
+    browser.wait_for("the page", "typeof judge === 'function'");
+    let mut said = |component| browser.eval(&format!("judge({component})"));
+    let opened = said(opened);
+    assert!(opened[0] == 3 && opened[2].as_str().unwrap().starts_with("Refuses calls for "), "{opened}");
+    assert_eq!(
+        said(idle),
+        json!([1, "Open", "The break is over, and no call has come to probe with; open for 60 min"])
+    );
 }

@@ -1,4 +1,4 @@
-//! When every key's state is in use or worth keeping, further keys share states: one of them spoils few of the others.
+//! When the state of every key is in use or worth keeping, further keys share states: one of them affects few others.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,7 +15,7 @@ use crate::*;
 
 const BAD: u32 = 5000;
 
-/// How many of 200 strangers are refused.
+/// How many of 200 further keys are refused.
 async fn refused<S>(service: &S) -> usize
 where
     S: Service<Request, Response = (), Error = BoxError> + Clone,
@@ -29,7 +29,7 @@ where
 }
 
 #[tokio::test(start_paused = true)]
-async fn failing_stranger_opens_the_breaker_of_few_others() {
+async fn failing_new_key_opens_the_breaker_of_few_others() {
     let mut service = CircuitBreakerLayer::new(breaker(64)).unwrap().keyed_by(key).layer(service_fn(serve));
     let _in_use: Vec<_> = (0..64).map(|host| service.call((host, Hang))).collect();
     for _ in 0..3 {
@@ -40,7 +40,7 @@ async fn failing_stranger_opens_the_breaker_of_few_others() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn greedy_stranger_exhausts_the_rate_of_few_others() {
+async fn greedy_new_key_exhausts_the_rate_of_few_others() {
     let service = RateLimitLayer::new(rate(64)).unwrap().keyed_by(key).layer(service_fn(serve));
     for known in 0..64 {
         drop(service.clone().oneshot((known, Succeed)).await);
@@ -48,16 +48,16 @@ async fn greedy_stranger_exhausts_the_rate_of_few_others() {
     for _ in 0..10 {
         drop(service.clone().oneshot((BAD, Succeed)).await);
     }
-    // Two hundred calls of strangers share 128 states of five each.
+    // Two hundred calls of further keys share 128 states of five permits each.
     assert!(refused(&service).await < 40);
 }
 
 #[tokio::test(start_paused = true)]
-async fn hanging_stranger_takes_the_permits_of_few_others() {
+async fn hanging_new_key_takes_the_permits_of_few_others() {
     let mut service = BulkheadLayer::new(bulkhead(64)).unwrap().keyed_by(key).layer(service_fn(serve));
     let mut in_use: Vec<_> = (0..64).map(|key| Box::pin(service.call((key, Hang)))).collect();
     in_use.extend((0..10).map(|_| Box::pin(service.call((BAD, Hang)))));
-    assert_eq!(in_use.iter_mut().filter_map(|call| call.now_or_never()).count(), 8, "two of ten have a permit");
+    assert_eq!(in_use.iter_mut().filter_map(|call| call.now_or_never()).count(), 8, "two of ten calls have a permit");
     assert!(refused(&service).await < 20);
 
     let mut service = LoadShedLayer::new(load_shed(64)).unwrap().keyed_by(key).layer(service_fn(serve));
@@ -68,7 +68,7 @@ async fn hanging_stranger_takes_the_permits_of_few_others() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn failing_stranger_spends_the_budget_of_few_others() {
+async fn failing_new_key_exhausts_the_budget_of_few_others() {
     let attempts = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&attempts);
     let callee = service_fn(move |request: Request| {

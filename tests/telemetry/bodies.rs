@@ -1,0 +1,105 @@
+//! Bodies that are cut: whether somebody was reading, and what the log advises.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::{StreamExt as _, stream};
+use http::{Request, Response};
+use http_body::Frame;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt as _, StreamBody};
+use seawall::deadline::{DeadlineConfig, DeadlineLayer};
+use seawall::registry::Registry;
+use tokio::time::sleep;
+use tower::{BoxError, Layer, ServiceExt, service_fn};
+
+use crate::events::{Fields, logged};
+
+const SECOND: Duration = Duration::from_secs(1);
+const MS: Duration = Duration::from_millis(1);
+
+type Body = UnsyncBoxBody<Bytes, BoxError>;
+
+/// A response whose head comes after `head`, and a piece of its body every `every` from then on.
+async fn response(head: Duration, every: Duration) -> Result<Response<Body>, BoxError> {
+    sleep(head).await;
+    let pieces = stream::repeat(()).then(move |()| async move {
+        sleep(every).await;
+        Ok(Frame::data(Bytes::from_static(b".")))
+    });
+    Ok(Response::new(StreamBody::new(pieces).boxed_unsync()))
+}
+
+/// What is logged of a body that is cut while `reader` has it.
+fn cut(
+    config: DeadlineConfig,
+    head: Duration,
+    every: Duration,
+    reader: impl AsyncFnOnce(&mut (dyn http_body::Body<Data = Bytes, Error = BoxError> + Unpin)),
+) -> Fields {
+    let registry = Registry::new();
+    let layer = DeadlineLayer::http(config).unwrap().named_in(&registry, "news").unwrap();
+    let events = logged(async {
+        let service = layer.layer(service_fn(move |_: Request<()>| response(head, every)));
+        let mut body = service.oneshot(Request::new(())).await.unwrap().into_body();
+        reader(&mut body).await;
+        drop(body);
+    });
+    let cut: Vec<_> = events.into_iter().filter(|event| event["message"] == "body cut").collect();
+    assert_eq!(cut.len(), 1, "{cut:?}");
+    cut.into_iter().next().unwrap()
+}
+
+/// Takes the pieces that come, and is busy for `busy` with each; until the body is cut.
+async fn read(body: &mut (dyn http_body::Body<Data = Bytes, Error = BoxError> + Unpin), busy: Duration) {
+    while let Some(Ok(_)) = body.frame().await {
+        sleep(busy).await;
+    }
+}
+
+#[test]
+fn body_of_an_active_reader_is_not_parked_between_two_polls() {
+    let held = |timeout, head, every, busy| {
+        cut(DeadlineConfig::from(timeout), head, every, async |body| read(body, busy).await)["held"].clone()
+    };
+    assert_eq!(held(20 * MS, 5 * MS, MS, 7 * MS), "read", "a hurried caller");
+    assert_eq!(held(90 * MS, 5 * MS, MS, 200 * MS), "read", "too little time to tell a busy reader from a leak");
+    assert_eq!(held(10 * SECOND, SECOND, MS, 1100 * MS), "read", "a proxy whose client takes its time");
+    assert_eq!(held(10 * SECOND, SECOND, 8900 * MS, SECOND), "read", "a piece has just come, after a long wait");
+    let late = cut(DeadlineConfig::from(10 * SECOND), 10 * SECOND - 20 * MS, MS, async |body| {
+        sleep(SECOND).await;
+        read(body, MS).await;
+    });
+    assert_eq!(late["held"], "read", "there was hardly time to begin");
+}
+
+#[test]
+fn body_that_is_put_aside_for_half_of_its_time_is_parked() {
+    let held = |after: u32| {
+        let fields = cut(DeadlineConfig::from(10 * SECOND), Duration::ZERO, MS, async |body| {
+            for _ in 0..after {
+                body.frame().await.unwrap().unwrap();
+                sleep(SECOND - MS).await;
+            }
+            sleep(20 * SECOND).await;
+        });
+        fields["held"].clone()
+    };
+    assert_eq!([0, 1, 5].map(held), ["parked"; 3]);
+    assert_eq!(held(7), "read");
+}
+
+/// As the operations guide has it.
+#[test]
+fn cut_of_a_body_that_is_read_hints_at_long_lived_responses() {
+    let hint = "a response that is meant to last says so: `seawall::http::LongLived` in the request of a client, in the response of a handler";
+    let deadline = DeadlineConfig::from(10 * SECOND);
+    let read_at_deadline = cut(deadline.clone(), SECOND, SECOND, async |body| read(body, MS).await);
+    assert_eq!([&read_at_deadline["hint"], &read_at_deadline["level"]], [hint, "WARN"]);
+    assert!(read_at_deadline["age"].starts_with("9.0"), "from the head on: {read_at_deadline:?}");
+    let idle = DeadlineConfig { idle_timeout: Some(SECOND), ..deadline.clone() };
+    let stalled = cut(idle, SECOND, 5 * SECOND, async |body| read(body, MS).await);
+    assert_eq!([&stalled["reason"], &stalled["held"], &stalled["hint"]], ["idle_timeout", "read", hint]);
+    let parked = cut(deadline.clone(), SECOND, SECOND, async |_| sleep(20 * SECOND).await);
+    assert!(parked["held"] == "parked" && !parked.contains_key("hint"), "{parked:?}");
+}
