@@ -29,7 +29,7 @@ fn every_row_names_existing_tests() {
     assert!(check(invariants, &code) > 20);
 }
 
-/// How many tests the rows of this page name.
+/// Checks the rows of a page, and returns how many tests they name.
 fn check(page: &str, code: &str) -> usize {
     let is_row =
         |line: &&str| line.starts_with("| ") && !line.starts_with("| failure") && !line.starts_with("| invariant");

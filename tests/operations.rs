@@ -179,7 +179,7 @@ fn named_files_exist() {
     }
 }
 
-/// The literals of all code but tests. Documentation is none.
+/// The literals of all code except tests and documentation.
 #[derive(Default)]
 struct Texts(Vec<String>);
 
@@ -213,9 +213,9 @@ impl Visit<'_> for Texts {
     }
 }
 
-/// What users read names what they call by one word, in errors, logs, alerts, dashboards and on the live page.
+/// Errors, logs, alerts, dashboards and the live page use one word for the called service.
 #[test]
-fn texts_of_users_say_dependency() {
+fn user_visible_texts_use_the_word_dependency() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut texts = Vec::new();
     let mut folders = ["src", "docs", "presets"].map(|folder| root.join(folder)).to_vec();

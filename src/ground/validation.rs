@@ -10,7 +10,7 @@ use crate::ground::error::{Fault, InvalidConfig};
 /// The longest duration of a configuration, `"10years"`. A longer one is a mistaken unit.
 pub(crate) const LONGEST: Duration = Duration::from_secs(87_660 * 3600);
 
-/// Settings that know what is wrong with them: all configuration structs of this crate, and structs of one's own that are
+/// Settings that can be validated: all configuration structs of this crate, and a user's own structs that are
 /// made of them.
 ///
 /// ```

@@ -64,7 +64,7 @@ async fn disabled_breaker_passes_all_and_counts_nothing() {
     assert_eq!(handle.state(), State::ForcedOpen);
 }
 
-/// As the operations guide has it: nobody is refused, so nothing is to be done.
+/// As the operations guide states: no call is refused, so there is nothing to do.
 #[tokio::test(start_paused = true)]
 async fn breaker_without_calls_stays_open_and_probes_with_the_next_one() {
     let layer = layer(CircuitBreakerConfig { consecutive_failures: Some(1), ..Default::default() });
@@ -74,6 +74,6 @@ async fn breaker_without_calls_stays_open_and_probes_with_the_next_one() {
     assert_eq!(handle.state(), State::Open);
     assert_eq!(call(&service, OK).await, Ok(0));
     sleep(3600 * SECOND).await;
-    assert_eq!(handle.state(), State::HalfOpen, "and half-open, once it has probed");
+    assert_eq!(handle.state(), State::HalfOpen, "half-open after its first probe");
     assert_eq!(call(&service, OK).await, Ok(0));
 }

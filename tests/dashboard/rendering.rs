@@ -166,9 +166,9 @@ fn hidden_page_sends_no_requests() {
     browser.wait_for("polling resumes", "window.asked > 1");
 }
 
-/// What the page says of a breaker that opened long ago, and of which nothing was asked since.
+/// A breaker opened long ago, and no call has come since.
 #[test]
-fn breaker_without_calls_is_not_said_to_refuse_any() {
+fn page_shows_that_an_idle_open_breaker_refuses_nothing() {
     let registry = Registry::new();
     let config = CircuitBreakerConfig { consecutive_failures: Some(1), ..CircuitBreakerConfig::default() };
     let layer = CircuitBreakerLayer::new(config).unwrap().named_in(&registry, "payments").unwrap();

@@ -157,7 +157,7 @@ async fn window_generation_wrap_around_keeps_stale_calls_out() {
     assert_eq!((snapshot.in_flight, snapshot.overdue), (9, 9));
 }
 
-/// The settings of a call's beginning do not count: what it says is judged when it ends.
+/// A call is judged by the settings at its end, not by those at its beginning.
 #[tokio::test(start_paused = true)]
 async fn call_in_flight_is_slow_by_the_threshold_of_its_end() {
     let slow_after = |time| CircuitBreakerConfig { slow_after: Some(time), ..config() };

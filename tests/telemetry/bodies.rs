@@ -1,4 +1,4 @@
-//! Bodies that are cut: whether somebody was reading, and what the log advises.
+//! Events of bodies that are cut: whether the body was being read, and the hint in the log.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ const MS: Duration = Duration::from_millis(1);
 
 type Body = UnsyncBoxBody<Bytes, BoxError>;
 
-/// A response whose head comes after `head`, and a piece of its body every `every` from then on.
+/// A response whose head comes after `head`, with a frame every `every` from then on.
 async fn response(head: Duration, every: Duration) -> Result<Response<Body>, BoxError> {
     sleep(head).await;
     let pieces = stream::repeat(()).then(move |()| async move {
@@ -30,7 +30,7 @@ async fn response(head: Duration, every: Duration) -> Result<Response<Body>, Box
     Ok(Response::new(StreamBody::new(pieces).boxed_unsync()))
 }
 
-/// What is logged of a body that is cut while `reader` has it.
+/// The event of a body that is cut while `reader` holds it.
 fn cut(
     config: DeadlineConfig,
     head: Duration,
@@ -50,7 +50,7 @@ fn cut(
     cut.into_iter().next().unwrap()
 }
 
-/// Takes the pieces that come, and is busy for `busy` with each; until the body is cut.
+/// Reads frames, and pauses for `busy` after each, until the body is cut.
 async fn read(body: &mut (dyn http_body::Body<Data = Bytes, Error = BoxError> + Unpin), busy: Duration) {
     while let Some(Ok(_)) = body.frame().await {
         sleep(busy).await;
@@ -58,23 +58,23 @@ async fn read(body: &mut (dyn http_body::Body<Data = Bytes, Error = BoxError> + 
 }
 
 #[test]
-fn body_of_an_active_reader_is_not_parked_between_two_polls() {
+fn body_of_an_active_reader_is_not_parked() {
     let held = |timeout, head, every, busy| {
         cut(DeadlineConfig::from(timeout), head, every, async |body| read(body, busy).await)["held"].clone()
     };
-    assert_eq!(held(20 * MS, 5 * MS, MS, 7 * MS), "read", "a hurried caller");
+    assert_eq!(held(20 * MS, 5 * MS, MS, 7 * MS), "read", "a short deadline");
     assert_eq!(held(90 * MS, 5 * MS, MS, 200 * MS), "read", "too little time to tell a busy reader from a leak");
-    assert_eq!(held(10 * SECOND, SECOND, MS, 1100 * MS), "read", "a proxy whose client takes its time");
-    assert_eq!(held(10 * SECOND, SECOND, 8900 * MS, SECOND), "read", "a piece has just come, after a long wait");
+    assert_eq!(held(10 * SECOND, SECOND, MS, 1100 * MS), "read", "a proxy with a slow client");
+    assert_eq!(held(10 * SECOND, SECOND, 8900 * MS, SECOND), "read", "a frame has just come, after a long wait");
     let late = cut(DeadlineConfig::from(10 * SECOND), 10 * SECOND - 20 * MS, MS, async |body| {
         sleep(SECOND).await;
         read(body, MS).await;
     });
-    assert_eq!(late["held"], "read", "there was hardly time to begin");
+    assert_eq!(late["held"], "read", "too little time to begin");
 }
 
 #[test]
-fn body_that_is_put_aside_for_half_of_its_time_is_parked() {
+fn body_unread_for_half_of_its_time_is_parked() {
     let held = |after: u32| {
         let fields = cut(DeadlineConfig::from(10 * SECOND), Duration::ZERO, MS, async |body| {
             for _ in 0..after {
@@ -89,9 +89,9 @@ fn body_that_is_put_aside_for_half_of_its_time_is_parked() {
     assert_eq!(held(7), "read");
 }
 
-/// As the operations guide has it.
+/// As the operations guide states.
 #[test]
-fn cut_of_a_body_that_is_read_hints_at_long_lived_responses() {
+fn cut_of_a_read_body_hints_at_long_lived() {
     let hint = "a response that is meant to last says so: `seawall::http::LongLived` in the request of a client, in the response of a handler";
     let deadline = DeadlineConfig::from(10 * SECOND);
     let read_at_deadline = cut(deadline.clone(), SECOND, SECOND, async |body| read(body, MS).await);

@@ -38,7 +38,7 @@ pub trait Classify<Res>: Clone {
     fn settle(&self, response: Res) -> Self::Settling;
 
     /// The wait that a failed attempt asks for before another one: `Retry-After` over HTTP. A retry layer calls this for each
-    /// attempt that it is going to repeat, whatever its verdict; the wait in [`Verdict::Overloaded`], if there is one, takes
+    /// attempt that it is going to retry, whatever its verdict; the wait in [`Verdict::Overloaded`], if there is one, takes
     /// precedence. The default is none.
     fn retry_after(&self, _failed: Result<&Self::Settled, &BoxError>) -> Option<Duration> {
         None

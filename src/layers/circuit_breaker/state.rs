@@ -302,11 +302,11 @@ impl Breaker {
 
     /// Begins as open as `other` is.
     pub(super) fn inherit(&self, other: &Self, now: Instant) {
-        let (heritage, last_transition) = {
+        let (snapshot, last_transition) = {
             let theirs = lock(&other.machine);
             (theirs.machine.snapshot(now), theirs.last_transition)
         };
-        self.locked(now, |machine, _| (machine.restore(heritage), None));
+        self.locked(now, |machine, _| (machine.restore(snapshot), None));
         lock(&self.machine).last_transition = last_transition;
     }
 
