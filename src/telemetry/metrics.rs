@@ -89,13 +89,13 @@ impl Gauge {
             }
             Self::BreakerOpenKeys => "Keys whose circuit breaker is not closed",
             Self::BreakerObservesOnly => "1 if the circuit breaker counts and refuses nothing, else 0",
-            Self::InFlight => "Calls at work, or the permits that they hold",
-            Self::Waiting => "Calls that wait for their turn",
+            Self::InFlight => "Calls in flight, or the permits that they hold",
+            Self::Waiting => "Calls that wait for a permit or a token",
             Self::Limit => "Permits for each key",
-            Self::ServiceTime => "How long a permit is held, waits further in included",
-            Self::RateLimit => "Calls a second that the rate limit lets start",
+            Self::ServiceTime => "How long a permit is held, inner waits included",
+            Self::RateLimit => "Calls a second that the rate limit admits",
             Self::BudgetLeft => "Retries that could be made now",
-            Self::SettingsRejected => "1 while the last settings that were offered are rejected, else 0",
+            Self::SettingsRejected => "1 while the last reload is rejected, else 0",
         }
     }
 
@@ -108,12 +108,12 @@ impl Gauge {
 fn describe(recorder: &dyn Recorder) {
     let counters = [
         (REJECTED, "Calls that a layer refused or cut"),
-        (RETRIES, "Further attempts, by the verdict on the one before"),
-        (RETRIES_REFUSED, "Retries that were wanted and not made"),
+        (RETRIES, "Retries, by the verdict on the previous attempt"),
+        (RETRIES_REFUSED, "Retries that were not made, by reason"),
         (TRANSITIONS, "Changes of a circuit breaker's state"),
-        (BODIES_CUT, "Bodies of responses that were kept beyond their time, and cut"),
-        (PASSED, "Calls that a rate limit let start"),
-        (RELOADS, "New settings that were offered"),
+        (BODIES_CUT, "Response bodies that were cut"),
+        (PASSED, "Calls that a rate limit admitted"),
+        (RELOADS, "Reloads, by result"),
         (INTERNAL_ERRORS, "Answers that do not contain the error behind them"),
     ];
     for (name, description) in counters {

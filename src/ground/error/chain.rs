@@ -13,13 +13,13 @@ pub fn rejection(error: &BoxError) -> Option<&Rejected> {
     rejection_in(error.as_ref())
 }
 
-/// The same for an error that is not boxed: a client's own error type with ours as its source, as a `tonic::Status` is.
+/// The same for an error that is not boxed: a client's own error type with the refusal as its source, such as a `tonic::Status`.
 ///
-/// Wrappers that hide the error that they hold are no obstacle: an `anyhow::Error` or `eyre::Report`, boxed or not (pass
+/// The refusal is also found in wrappers that hide the error that they hold: an `anyhow::Error` or `eyre::Report`, boxed or not (pass
 /// `error.as_ref()`), an `io::Error`, an `Arc<dyn Error>`, a transparent error, and any of them inside another. An error that
-/// keeps nothing but the text of another (`format!("{error}").into()`) has lost the refusal.
+/// keeps only the text of another (`format!("{error}").into()`) has lost the refusal.
 ///
-/// A client that keeps to the deadline which was sent along, as a tonic `Channel` does, ends a call with an error of its own a moment
+/// A client that applies the deadline sent with the request, such as a tonic `Channel`, ends a call with its own error a moment
 /// before the deadline. That error is found as the cut at the deadline too, and stays the last in the chain of sources.
 ///
 /// ```
@@ -36,7 +36,7 @@ pub fn rejection(error: &BoxError) -> Option<&Rejected> {
 /// let books = seawall::deadline::DeadlineLayer::new(Duration::from_millis(5))?
 ///     .layer(service_fn(|()| std::future::pending::<Result<(), tower::BoxError>>()));
 ///
-/// let error = books.oneshot(()).await.map_err(Closed).expect_err("nobody answers");
+/// let error = books.oneshot(()).await.map_err(Closed).expect_err("the service never answers");
 /// let rejected = rejection_in(&error).expect("it was the deadline");
 /// assert_eq!(rejected.reason(), Reason::DeadlineExceeded);
 /// # Ok(())

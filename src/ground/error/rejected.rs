@@ -26,7 +26,7 @@ use crate::ground::layer_id::LayerKind;
 ///     .layer(seawall::deadline::DeadlineLayer::new(Duration::from_millis(5))?)
 ///     .service(service_fn(|()| std::future::pending::<Result<(), tower::BoxError>>()));
 ///
-/// let error = service.ready().await?.call(()).await.expect_err("nobody answers");
+/// let error = service.ready().await?.call(()).await.expect_err("the service never answers");
 /// let rejected = rejection(&error).expect("it was the deadline");
 /// assert_eq!((rejected.layer(), rejected.reason()), ("deadline", Reason::DeadlineExceeded));
 /// # Ok(())
