@@ -114,7 +114,7 @@ impl Drop for Task {
 /// while any part of a component is dropped.
 pub(super) fn publish(registry: &Arc<Inner>) -> bool {
     publish_process();
-    registry.publications.take(recorder(), |publications| publish_all(registry, publications));
+    registry.publications.publish(recorder(), |publications| publish_all(registry, publications));
     !registry.lock().is_empty()
 }
 

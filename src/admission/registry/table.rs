@@ -17,14 +17,14 @@ use crate::ground::layer_id::LayerKind;
 use crate::ground::sync::foreign;
 use crate::ground::sync::global::{Mutex, MutexGuard, lock};
 #[cfg(feature = "metrics")]
-use crate::telemetry::Turns;
+use crate::telemetry::Publisher;
 
 /// The state that the handles of a registry share.
 #[derive(Default)]
 pub(super) struct Inner {
     pub(super) components: Mutex<BTreeMap<Key, ComponentEntry>>,
     #[cfg(feature = "metrics")]
-    pub(super) publications: Turns<Publications>,
+    pub(super) publications: Publisher<Publications>,
 }
 
 pub(super) type Key = (Arc<str>, LayerKind);

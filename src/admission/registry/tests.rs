@@ -166,7 +166,7 @@ fn ten_thousand_components_leave_nothing_behind() {
         #[cfg(feature = "metrics")]
         {
             registry.publish();
-            registry.inner.publications.take(telemetry::recorder(), |publications| assert!(publications.is_empty()));
+            registry.inner.publications.publish(telemetry::recorder(), |publications| assert!(publications.is_empty()));
         }
     }
 }

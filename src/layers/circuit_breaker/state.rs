@@ -9,7 +9,7 @@ use super::state_changes::StateChanges;
 use crate::algorithm::breaker::{
     Admission, Detection, Entry, Machine, Mode, Moment, Outage, Pace, Pass, Policy, Probe, Transition, Watch,
 };
-use crate::algorithm::evidence::{Evidence, Yardstick};
+use crate::algorithm::evidence::{Evidence, LatencyBaseline};
 use crate::algorithm::window::{Span, Window};
 use crate::ground::chance;
 use crate::ground::error::{Numbers, Reason};
@@ -95,7 +95,7 @@ impl Breaker {
     pub(super) fn reloaded(&self, span: Option<Span>, now: Instant) {
         self.locked(now, |machine, _| {
             if let Some(span) = span {
-                machine.count_anew();
+                machine.clear_counts();
                 self.watch.set_span(span);
             }
             ((), None)
@@ -109,7 +109,7 @@ impl Breaker {
             Entry::Closed(seat) => Ok(Pass::Closed(seat)),
             Entry::Free => Ok(Pass::Free),
             Entry::Refused(wait) => Err(wait),
-            Entry::Ask { may_probe, refused_enough } => self.admit_locked(may_probe, refused_enough, left, now),
+            Entry::Decide { may_probe, refused_enough } => self.admit_locked(may_probe, refused_enough, left, now),
             Entry::Trip(detection) => {
                 self.trip(detection, now);
                 self.admit_locked(false, false, left, now)
@@ -181,21 +181,21 @@ impl Breaker {
             }
             Pass::Probe(probe) => self.step(now, |machine, moment| {
                 if let Evidence::Good(took) = end {
-                    if machine.knows(probe) {
+                    if machine.has_probe(probe) {
                         self.watch.measure_probe(took, machine.awaits_first_answer());
                     }
                 }
-                ((), machine.settle(probe, end, moment))
+                ((), machine.record(probe, end, moment))
             }),
             Pass::Free => {}
         }
     }
 
     /// The thresholds for the time of a call without a response.
-    pub(super) fn yardstick(&self) -> Yardstick {
+    pub(super) fn yardstick(&self) -> LatencyBaseline {
         let pace = self.pace();
         let slow_after = self.watch.slow_after(&pace).unwrap_or_else(|| pace.floor());
-        Yardstick { slow_after, usual: self.watch.median(&pace) }
+        LatencyBaseline { slow_after, usual: self.watch.median(&pace) }
     }
 
     /// The call is polled for the first time. It is with the dependency, unless it `waits`. That is evaluated under the lock, so
@@ -257,15 +257,15 @@ impl Breaker {
     /// Checks the calls in flight. Returns when to check again; `None` if no call in flight could become overdue.
     pub(super) fn check(&self, now: Instant) -> Option<Instant> {
         let pace = self.pace();
-        if let Some(detection) = self.watch.look(&pace, || self.policy(), now) {
+        if let Some(detection) = self.watch.check(&pace, || self.policy(), now) {
             self.trip(detection, now);
         }
-        self.watch.next_look(&pace, now)
+        self.watch.next_check(&pace, now)
     }
 
     /// When to check the calls in flight next.
     pub(super) fn next_check(&self, now: Instant) -> Option<Instant> {
-        self.watch.next_look(&self.pace(), now)
+        self.watch.next_check(&self.pace(), now)
     }
 
     #[inline]
@@ -310,11 +310,11 @@ impl Breaker {
 
     /// Starts with the state of `other`.
     pub(super) fn inherit(&self, other: &Self, now: Instant) {
-        let (heritage, last_transition) = {
+        let (snapshot, last_transition) = {
             let theirs = lock(&other.machine);
-            (theirs.machine.heritage(now), theirs.last_transition)
+            (theirs.machine.snapshot(now), theirs.last_transition)
         };
-        self.locked(now, |machine, _| (machine.inherit(heritage), None));
+        self.locked(now, |machine, _| (machine.restore(snapshot), None));
         lock(&self.machine).last_transition = last_transition;
     }
 
