@@ -3,25 +3,25 @@
 //! | layer | what it does |
 //! |---|---|
 //! | [`deadline`] | ends every call, and every wait inside it, at one instant |
-//! | [`retry`] | a second try where it is safe, affordable and in time |
-//! | [`circuit_breaker`] | stops calling what fails, hangs or is slow, and probes it gently |
-//! | [`bulkhead`] | bounds the calls at work in one dependency, and the time that others queue |
-//! | [`rate_limit`] | so many calls per time, at once or after a bounded wait |
-//! | [`load_shed`] | in front of a service: refuses at once what it cannot serve in time |
+//! | [`retry`] | repeats a failed attempt where that is safe, affordable and in time |
+//! | [`circuit_breaker`] | stops calls to a dependency that fails, hangs or is slow, and probes it with few calls |
+//! | [`bulkhead`] | bounds the calls in flight to one dependency, and the time that others queue |
+//! | [`rate_limit`] | bounds the calls per time; a call starts at once, after a bounded wait, or is refused |
+//! | [`load_shed`] | in front of a service: refuses calls that it cannot serve in time |
 #![cfg_attr(feature = "http", doc = "| [`http::respond`] | turns refusals into HTTP answers |")]
 #![cfg_attr(feature = "grpc", doc = "| [`grpc::respond`] | turns refusals and failures into gRPC statuses |")]
 #![cfg_attr(
     feature = "http",
     doc = "| [`http::propagation`] | carries deadlines, attempts and \"do not retry\" between processes |"
 )]
-#![cfg_attr(feature = "http", doc = "| [`stack`] | all of it in the recommended order, with one struct to tune |")]
-//! | [`registry`] | the layers that have a name: what they are doing, and commands to move them by hand |
-#![cfg_attr(feature = "config", doc = "| [`config`] | settings from files, with all that is wrong at once |")]
+#![cfg_attr(feature = "http", doc = "| [`stack`] | all layers in the recommended order, with one struct of settings |")]
+//! | [`registry`] | the named layers: their state, and commands for operators |
+#![cfg_attr(feature = "config", doc = "| [`config`] | settings from files, with all faults at once |")]
 #![cfg_attr(feature = "dashboard", doc = "| [`dashboard`] | a page that shows every named layer live |")]
 //!
-//! Each module is a page: what the layer is for and when not, what it does when a call is dropped, what its clones share,
-//! which errors it returns, what a reload keeps, and where in a stack it belongs. The layers work around any [`tower::Service`]; those for
-//! HTTP and gRPC are made by their `::http` and `::grpc` constructors.
+//! Each module's page says what the layer is for and when not to use it, what it does when a call is dropped, what its clones
+//! share, which errors it returns, what a reload keeps, and where in a stack it belongs. The layers wrap any [`tower::Service`];
+//! those for HTTP and gRPC have the constructors `::http` and `::grpc`.
 //!
 //! # A stack
 //! ```
@@ -46,46 +46,46 @@
 //! # }
 //! ```
 //!
-//! Over HTTP and gRPC the recommended stacks are there ready-made, for clients and for servers: see
+//! For HTTP and gRPC there are recommended stacks, for clients and for servers: see
 #![cfg_attr(feature = "http", doc = "[`stack`].")]
 #![cfg_attr(not(feature = "http"), doc = "`stack` (feature `http`).")]
 //!
-//! # What all layers promise
-//! - **Every wait has a bound**: the call's deadline, or the layer's own bound where there is none.
-//! - **A call is over when its response is over**: for HTTP and gRPC at the end of its body, its error or its drop. Permits, tickets
-//!   and deadlines live until then; and a body that stalls, drips or is never read is cut when its time is over, even if nobody
-//!   polls it, so that no connection leaks.
-//! - **Dropping is cancelling**: whatever a call held is free at once, whenever it is dropped. A call that its caller gave
-//!   up is neither a success nor lost: a dependency that hangs until its callers give up opens its breaker. (A future
-//!   that is kept and never polled is not dropped: it keeps what it was given.)
-//! - **`poll_ready` reserves nothing and refuses nothing.** An inner service that is not ready is waited for in the call,
-//!   where the wait has a bound; so services are `Clone`. A load balancer that goes by the readiness of its endpoints does not see it
-//!   through a layer: layers belong [around the balancer](circuit_breaker#behind-a-load-balancer). What a foreign inner service reserves in an idle clone that was
-//!   readied (a `tower::buffer::Buffer` does) stays reserved there, as with any layer.
-//! - **State belongs to the layer value**: what `layer()` returns, and all clones of it, share one breaker, one bulkhead,
-//!   one budget; or one for each [key](keyed) of the request.
-//! - **A refusal is typed and useful** ([`error::Rejected`]), and an error of the inner service is never replaced by ours.
-//! - **A call that goes well** takes no lock (one short one where state is kept per key), allocates nothing and formats
-//!   nothing. Over HTTP and gRPC something is paid for: where a layer holds on to a body that is not empty, where a retry
-//!   keeps a request, and where headers are written. The types that do so say what it costs.
+//! - **Every wait has a bound**: the call's deadline, or the layer's own bound without one.
+//! - **A call is over when its response is over**: for HTTP and gRPC at the end of its body, its error or its drop. Permits,
+//!   tickets and deadlines live until then. A body that stalls, drips or is never read is cut when its time is over, even if it is
+//!   not polled, so that no connection leaks.
+//! - **Dropping is cancelling**: a dropped call releases all that it held at once. A call that its caller abandons is not a
+//!   success, and it still counts: a dependency that hangs until its callers give up opens its breaker. (A future that is kept and
+//!   never polled is not dropped: it keeps what it holds.)
+//! - **`poll_ready` reserves nothing and refuses nothing.** A call waits for an inner service that is not ready after `call`, where
+//!   the wait has a bound; so services are `Clone`. A load balancer that uses the readiness of its endpoints does not see it
+//!   through a layer: layers belong [around the balancer](circuit_breaker#behind-a-load-balancer). A foreign inner service that
+//!   reserves something in an idle clone that is ready (a `tower::buffer::Buffer` does) keeps it reserved, as with any layer.
+//! - **State belongs to the layer value**: the services that `layer()` returns, and all their clones, share one breaker, one
+//!   bulkhead, one budget; or one for each [key](keyed) of the request.
+//! - **A refusal is typed and useful** ([`error::Rejected`]), and an error of the inner service is never replaced by one of
+//!   seawall.
+//! - **A successful call** takes no lock (one short one where state is kept per key), allocates nothing and formats nothing. Over
+//!   HTTP and gRPC there are costs: where a layer holds a body that is not empty, where a retry keeps a request, and where headers
+//!   are written. The types that do so document the cost.
 //!
 //! # Settings
-//! Settings are plain structs with safe defaults. They are validated when a layer is made, and all faults are reported at
-//! once ([`error::InvalidConfig`]). They can be read from files, in any format that serde reads ([`config`]). Every layer takes other
-//! settings at work: its `reload` replaces them whole, or not at all if they are not valid, for all its clones and services; calls
-//! in flight keep their permits and deadlines, and what a layer has counted, queued and earned survives.
+//! Settings are plain structs with safe defaults. They are validated when a layer is created, and all faults are reported at once
+//! ([`error::InvalidConfig`]). They can be read from files, in any format that serde reads ([`config`]). Every layer accepts new
+//! settings at run time: its `reload` replaces them as a whole, or not at all if they are invalid, for all its clones and services.
+//! Calls in flight keep their permits and deadlines, and the layer keeps its counts, its queue and its budget.
 //!
 //! **Write `..Default::default()`** at the end of a config struct. A new field is no breaking change: any release may add one, and
-//! its default is what was done before. (The structs are not `#[non_exhaustive]`, which forbids struct expressions outside of the
+//! its default keeps the former behaviour. (The structs are not `#[non_exhaustive]`, which forbids struct expressions outside of the
 //! crate, and this notation with them.)
 //!
 //! # Names, time and chance
 //!
-//! A layer, or a whole stack, that is given a name (`named`) is seen: in metrics, in the log, in refusals, in the [`registry`] and on
-//! the live page. There it can be moved by hand as well.
+//! A layer, or a whole stack, with a name (`named`) is visible in metrics, in the log, in refusals, in the [`registry`] and on the
+//! live page. There an operator can also move it by hand.
 //!
-//! Time is tokio's: under `tokio::time::pause` the whole library moves with it. A call that has to wait outside a tokio runtime,
-//! or in one without a time driver, panics as tokio's own timers do ("there is no reactor running"). Randomness can be seeded with [`seed`].
+//! Time is tokio's: `tokio::time::pause` pauses the whole library. A call that has to wait outside a tokio runtime, or in one
+//! without a time driver, panics as tokio's own timers do ("there is no reactor running"). Randomness can be seeded with [`seed`].
 //!
 //! # Features
 //! `http` (on by default): verdicts, bodies, retries, deadlines on the wire and answers for `http` types, and the assembled stacks.
@@ -95,34 +95,33 @@
 //! everything.
 //!
 //! # Words
-//! | word | what it means here |
+//! | word | meaning |
 //! |---|---|
-//! | call, attempt | what a caller asked for; one try of it, of which a retry makes several |
-//! | dependency | what a client calls, and a breaker judges ("the callee" in the text of one call) |
-//! | service | what is behind a server's stack |
-//! | deadline, timeout | the instant at which a call is over; a duration from which one is made |
+//! | call, attempt | a caller's call with all its attempts; one try of it |
+//! | dependency | the service that a client calls, and a breaker judges ("the callee" of one call) |
+//! | service | the service behind a server's stack |
+//! | deadline, timeout | the instant at which a call is over; a duration |
 //! | permit | the right to run one call at once, of a [`bulkhead`] or [`load_shed`] |
 //! | budget | the retries that the calls so far have earned, of [`retry`] |
-//! | refusal | an answer of a layer instead of the dependency's: [`error::Rejected`]. What is under way is *cut* |
+//! | refusal | an answer of a layer instead of the dependency's: [`error::Rejected`]. A call or body in flight is *cut* |
 //! | probe | a call that a half-open [`circuit_breaker`] lets pass to see whether the dependency is back |
-//! | verdict | what the end of an attempt says about the dependency: [`verdict::Verdict`] |
+//! | verdict | what the end of an attempt proves about the dependency: [`verdict::Verdict`] |
 //! | priority | which calls are served first, and refused last: [`context::Priority`] |
 //! | tier | one of several services that call each other in a chain |
-//! | key | what a layer tells requests apart by, to keep a state for each: [`keyed`] |
+//! | key | a value by which a layer distinguishes requests, to keep a state for each: [`keyed`] |
 //! | stack | several layers in their order, around one client or in front of one service |
 //!
-//! # Which failures, and who answers
+//! # Failures and the layers that handle them
 //! See [`failures`].
 //!
-//! # How to run it
-//! See [`operations`]: what to look at first, what each number and each refusal means, how to choose the settings, how to change them at
-//! work, and how to isolate a dependency by hand.
+//! See [`operations`]: what to check first, what each number and each refusal means, how to choose the settings, how to change them
+//! at run time, and how to isolate a dependency by hand.
 
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
-// What the protocols need of the rooms below is not used without them.
+// Items that only the protocols use are dead code without them.
 #![cfg_attr(not(feature = "http"), allow(dead_code, reason = "used by the protocols"))]
 
-// One room a module; dependencies point down, and `tests/architecture` keeps it so.
+// Dependencies between these modules point down, which `tests/architecture` checks.
 mod admission;
 mod algorithm;
 mod ground;
@@ -151,29 +150,27 @@ pub use layers::{circuit_breaker, deadline, rate_limit, retry};
 pub mod keyed {
     //! State per key: how a layer tells requests apart.
     //!
-    //! A client that talks to many hosts must not cut them all when one is dead: `keyed_by` gives a layer a state for each
+    //! A client of many endpoints must not refuse calls to all of them when one is down: `keyed_by` gives a layer a state for each
     //! value of a function of the request.
     //!
-    //! # How many keys there may be
-    //! A layer keeps up to `max_keys` states. To make room for a new key, it forgets only a state that is not in use and as good as
-    //! new: a rate limit that is full again, a closed breaker without a bad call for as long as its longest break, an idle gate whose
-    //! estimate has faded, a budget with a full reserve. So calls with many other keys reset no limit, close no breaker and renew
-    //! no budget.
+    //! A layer keeps up to `max_keys` states. To make room for a new key, it drops only a state that is not in use and equal to a
+    //! new one: a rate limit that is full again, a closed breaker without a bad call for as long as its longest break, an idle gate
+    //! whose estimate has decayed, a budget with a full reserve. So calls with many other keys reset no limit, close no breaker and
+    //! renew no budget.
     //!
-    //! If there is nothing to forget, a new key shares one of 128 further states with other such keys, until there is room. Which
-    //! one depends on the key's hash, seeded at random for each layer value: one bad key without room affects one in 128 of the others. When there
-    //! is room, the key gets a state of its own, in which a rate, a budget or an open breaker is as it was in the shared one. (A permit
-    //! stays with its call: for as long as calls that began in the shared state last, a key may have up to twice its permits.)
+    //! If no state can be dropped, a new key shares one of 128 further states with other such keys, until there is room. The key's
+    //! hash selects it, with a random seed for each layer value: one bad key without room affects one in 128 of the others. When
+    //! there is room, the key gets its own state, in which a rate, a budget or an open breaker is as it was in the shared one. (A
+    //! permit stays with its call: while calls that began in the shared state last, a key may have up to twice its permits.)
     //!
-    //! Choose `max_keys` so that there is room for all keys with something to remember: for a rate limit of 5 an hour, the callers of
-    //! an hour; for a breaker, the hosts that have failed within its longest break or have calls in flight.
+    //! Choose `max_keys` so that there is room for all keys whose state matters: for a rate limit of 5 an hour, the callers of an
+    //! hour; for a breaker, the endpoints that have failed within its longest break or have calls in flight.
     //!
-    //! # Cost
-    //! A hash and a comparison of the key, and a lookup under a short lock, for each call. A new key looks at no more than 16 others.
+    //! A hash and a comparison of the key, and a lookup under a short lock, for each call. A new key checks at most 16 others.
     //! Memory is that of `max_keys + 129` states at most.
     //!
-    //! # Panics
-    //! A key's `Hash`, `Eq` and `Drop` run while no lock is held. If one panics, the call at hand panics, and all else goes on.
+    //! A key's `Hash`, `Eq` and `Drop` run while no lock is held. If one panics, the current call panics, and the layer continues
+    //! to work.
 
     pub use crate::admission::keyed::{ByKey, KeyBy, Keying, OneKey};
 }

@@ -1,4 +1,5 @@
-//! What layers truly share and what needs the runtime: the gate and its queue, state per key, pooled timers, the reaper, the registry.
+//! The primitives that layers share and that need the runtime: the gate and its queue, keyed state, pooled timers, the reaper, the
+//! registry.
 
 pub(crate) mod gate;
 pub(crate) mod keyed;

@@ -1,10 +1,10 @@
-//! When a future was woken, which may be long before it is polled.
+//! Records when a future was woken, which may be long before it is polled.
 //!
-//! A task that is woken waits for its turn: behind other tasks, behind code that blocks a worker, behind a branch of its own
-//! `select!`. That time is ours. What measures how long a dependency takes polls it with a waker that notes the time.
+//! A task that is woken waits to be polled: behind other tasks, behind code that blocks a worker, behind another branch of its own
+//! `select!`. That delay is ours. A layer that measures a dependency polls it with a waker that records the time.
 //!
-//! A waker is taken from a pool of the thread by the first poll, and keeps no task alive once it is back. Outside of the first calls of a
-//! thread nothing is allocated.
+//! The first poll takes a waker from a pool of the thread. A pooled waker keeps no task alive. After the first calls of a thread
+//! nothing is allocated.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -20,15 +20,15 @@ use crate::ground::time::Instant;
 /// How many unused wakers a thread keeps (about 60 bytes each).
 const POOLED: usize = 256;
 
-/// Polls a future, and knows when it was woken.
+/// Polls a future, and records when it was woken.
 #[derive(Debug, Default)]
 pub(crate) struct Woken {
     armed: Option<Armed>,
-    /// It has been pending, so that there is a task to be woken.
+    /// It has been pending, so there is a task to wake.
     has_waited: bool,
 }
 
-/// A waker with what it notes.
+/// A waker with its time stamp.
 #[derive(Debug)]
 struct Armed {
     stamp: Arc<Stamp>,
@@ -37,9 +37,9 @@ struct Armed {
 
 #[derive(Debug)]
 struct Stamp {
-    /// When it was woken first since the last poll, in nanoseconds; 0: not yet.
+    /// When it was first woken since the last poll, in nanoseconds; 0: not yet.
     at: AtomicU64,
-    /// The task that waits.
+    /// The waiting task.
     task: AtomicWaker,
 }
 
@@ -48,7 +48,7 @@ impl Woken {
         Self { armed: None, has_waited: false }
     }
 
-    /// Polls with a waker that notes the time. Says also when the future was woken for this poll, if it was.
+    /// Polls with a waker that records the time. Also returns when the future was woken for this poll, if it was.
     #[inline]
     pub(crate) fn poll<T>(
         &mut self,
@@ -60,8 +60,8 @@ impl Woken {
         let output = poll(&mut Context::from_waker(waker));
         if output.is_pending() {
             self.has_waited = true;
-            // An `AtomicWaker` takes no task any more once the `clone` of one has panicked. Such a stamp is dropped by the panic,
-            // and does not come back into the pool, since it is out of `self` meanwhile.
+            // An `AtomicWaker` registers no further task once the `clone` of a waker has panicked. Out of `self`, the panic drops
+            // such a stamp, which must not return to the pool.
             if let Some(armed) = self.armed.take() {
                 armed.stamp.forward_to(cx.waker());
                 self.armed = Some(armed);
@@ -90,7 +90,7 @@ fn instant(nanos: u64) -> Option<Instant> {
 }
 
 impl Stamp {
-    /// Wake-ups go to `task` from now on. One that came before that is made up for.
+    /// Forwards wake-ups to `task` from now on. Wakes it at once if a wake-up arrived before that.
     fn forward_to(&self, task: &Waker) {
         foreign(|| self.task.register(task));
         if self.at.load(Ordering::Acquire) != 0 {
@@ -105,7 +105,7 @@ impl Wake for Stamp {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        // The reading of a waker further in is handed over.
+        // An inner waker hands over its clock read.
         let now = scope::call_start();
         let _ = self.at.compare_exchange(0, now.as_nanos(), Ordering::AcqRel, Ordering::Acquire);
         scope::with_start(now, || foreign(|| self.task.wake()));
@@ -117,10 +117,10 @@ thread_local! {
 }
 
 impl Armed {
-    /// From the pool, or a fresh one.
+    /// A waker from the pool, or a fresh one.
     #[inline]
     fn take() -> Self {
-        // While a thread ends there is no pool any more.
+        // While a thread ends the pool no longer exists.
         POOL.try_with(|pool| pool.borrow_mut().pop()).ok().flatten().unwrap_or_else(Self::fresh)
     }
 
@@ -131,17 +131,17 @@ impl Armed {
         Self { stamp, waker }
     }
 
-    /// Into the pool, unless someone still has the waker, and would wake a task that has nothing to do with it.
+    /// Returns it to the pool, unless its waker is still held elsewhere and could wake an unrelated task.
     #[inline]
     fn give_back(self, has_waited: bool) {
         if has_waited {
             foreign(|| drop(self.stamp.task.take()));
         }
-        // Ours, and that of our waker.
+        // One reference is ours, and one is that of our waker.
         if Arc::strong_count(&self.stamp) > 2 {
             return;
         }
-        // What others have noted before they let the waker go is overwritten, and does not come later.
+        // Makes visible what other holders stored before they released the waker, so that the store below comes last.
         fence(Ordering::Acquire);
         self.stamp.at.store(0, Ordering::Relaxed);
         let mut armed = Some(self);
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn wake_is_noted_when_it_comes_and_told_by_the_next_poll() {
+    async fn wake_time_is_recorded_and_returned_by_the_next_poll() {
         let (mut woken, task) = (Woken::new(), Arc::new(Task::default()));
         let outer = waker(Arc::clone(&task));
         let (inner, at) = pend(&mut woken, &outer);
@@ -216,14 +216,14 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn waker_that_is_still_held_is_not_used_again() {
+    async fn held_waker_is_not_reused() {
         let task = Arc::new(Task::default());
         let outer = waker(Arc::clone(&task));
         let mut first = Woken::new();
         let (held, _) = pend(&mut first, &outer);
         drop(first);
         held.wake_by_ref();
-        assert_eq!(*task.0.lock().unwrap(), 0, "nobody waits any more");
+        assert_eq!(*task.0.lock().unwrap(), 0, "no task waits any more");
         let mut second = Woken::new();
         let (other, _) = pend(&mut second, &outer);
         assert!(!other.will_wake(&held));
@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn stamp_is_not_used_again_after_a_waker_panicked() {
+    async fn stamp_is_not_reused_after_a_waker_panicked() {
         let task = Arc::new(Task::default());
         let outer = waker(Arc::clone(&task));
         let panicked = || {
@@ -256,7 +256,7 @@ mod tests {
             assert!(polled.is_err());
             woken
         };
-        // The same call, should it be polled again, and the next one.
+        // The same call, if it is polled again, and the next one.
         for (mut woken, wakes) in [
             (panicked(), 1),
             (
@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn waker_is_used_again_by_the_next_call() {
+    async fn released_waker_is_reused() {
         let outer = waker(Arc::new(Task::default()));
         let mut first = Woken::new();
         let (held, _) = pend(&mut first, &outer);

@@ -1,13 +1,13 @@
 //! How many calls in flight are older than a threshold, without a timer and without a list.
 //!
-//! Calls are counted in a ring of cohorts by when they began. A cohort takes in whoever begins before its end, an eighth of the
-//! threshold after its first call; a call that is over leaves its cohort. A cohort whose end is older than the threshold
-//! consists of calls that are all overdue, and when the ring comes round to it before they are over, they move to a counter of
-//! overdue calls, from which they leave later. Two atomic updates a call, and a reading is due only when a new cohort begins.
+//! Calls are counted in a ring of cohorts by their start. A cohort takes the calls that start before its end, which is an eighth of
+//! the threshold after its first call; an ended call leaves its cohort. When the end of a cohort is older than the threshold, all
+//! its calls are overdue. When the ring reuses the cohort before they end, they move to a counter of overdue calls, and leave from
+//! there. A call costs two atomic updates, and a check is due only when a new cohort begins.
 //!
-//! No call is ever called overdue too early (while the threshold stands; calls that were pushed out of the ring were overdue
-//! by the threshold of their time), and none later than an eighth of the threshold after it is. The threshold may move: it
-//! decides where the *next* cohort ends, and every cohort carries its own end.
+//! No call counts as overdue too early, while the threshold is constant (calls that were evicted from the ring were overdue by the
+//! threshold of their time), nor later than an eighth of the threshold after it is. The threshold may change: it decides the end of
+//! the *next* cohort, and every cohort stores its own end.
 
 use std::time::Duration;
 
@@ -21,19 +21,19 @@ const COHORTS: u64 = 16;
 #[cfg(seawall_loom)]
 const COHORTS: u64 = 2;
 
-/// Cohorts an age of exactly the threshold is divided into. Less than the ring has, with room for the one that is filling.
+/// The cohorts within one threshold. Fewer than the ring has, so that there is room for the current one.
 const COHORTS_PER_THRESHOLD: u64 = 8;
 
-/// Ends of cohorts are kept in units of about a millisecond, which is also the shortest cohort.
+/// The ends of cohorts are in units of about a millisecond, which is also the shortest cohort.
 const UNIT_SHIFT: u32 = 20;
 const END_BITS: u32 = 64 - UNIT_SHIFT;
 const END_MASK: u64 = (1 << END_BITS) - 1;
 
-/// The counter of overdue calls, next to its era. It can stand below zero for a moment: a call may leave before whoever
-/// pushed its cohort out has added it.
+/// The counter of overdue calls shares a word with its era. It can be negative for a moment: a call may leave before the thread
+/// that evicted its cohort has added it.
 const ERA_BITS: u32 = 8;
 
-/// The place of a call in the ring. To be given back once.
+/// The cohort of a call. It must be returned once, to [`Ages::end`].
 #[derive(Clone, Copy, Debug)]
 #[must_use]
 pub(crate) struct Age {
@@ -45,7 +45,7 @@ pub(crate) struct Age {
 #[derive(Debug)]
 pub(crate) struct Ages {
     cohorts: [Slot; COHORTS as usize],
-    /// The number of the cohort that is filling (wrapping), above its end.
+    /// The number of the current cohort (wrapping), above its end.
     filling: AtomicU64,
     overdue: AtomicU64,
 }
@@ -55,8 +55,7 @@ impl Ages {
         Self { cohorts: std::array::from_fn(|_| Slot::new()), filling: AtomicU64::new(0), overdue: AtomicU64::new(0) }
     }
 
-    /// A call begins. Says whether it is the first of a cohort, that is, whether a reading may tell something new. `None`: its
-    /// era is over.
+    /// Counts a call. The flag is set for the first call of a cohort, when a check may find something new. `None`: the era is over.
     #[inline]
     pub(crate) fn begin(&self, era: u8, now: Instant, threshold: Duration) -> Option<(Age, bool)> {
         let now = now.as_nanos() >> UNIT_SHIFT;
@@ -65,7 +64,8 @@ impl Ages {
             let (number, end) = (word >> END_BITS, word & END_MASK);
             let width = (units(threshold) / COHORTS_PER_THRESHOLD).max(1);
             let next_end = now.saturating_add(width).min(END_MASK);
-            // A cohort that was begun for a much longer threshold is closed: its calls would be found overdue as late as by that one.
+            // A cohort that was opened for a much longer threshold is closed: otherwise its calls would become overdue that much
+            // later.
             if now < end && end <= now.saturating_add(2 * width) {
                 return self.join(era, number, end).map(|age| (age, false));
             }
@@ -89,14 +89,14 @@ impl Ages {
         match self.slot(cohort).add(stamp, 1) {
             Added::Counted => {}
             Added::Evicted(evicted, calls) if evicted.era() == era => self.move_overdue(era, i64::from(calls)),
-            // What an earlier era left behind is not this era's concern.
+            // Calls of an earlier era do not count in this one.
             Added::Evicted(..) => {}
             Added::TooLate => return None,
         }
         Some(Age { cohort, stamp })
     }
 
-    /// The call is over, however it ended.
+    /// Removes an ended call.
     #[inline]
     pub(crate) fn end(&self, age: Age) {
         if self.slot(age.cohort).take(age.stamp, 1) == 0 {
@@ -110,7 +110,7 @@ impl Ages {
         self.count(era, |stamp| stamp.epochs_until(now) >= threshold)
     }
 
-    /// The end of the oldest cohort of which calls are in flight, or `now` if that is not known exactly; `None`: none are.
+    /// The end of the oldest cohort with calls in flight, or `now` if it is not known exactly; `None`: no calls are in flight.
     pub(crate) fn oldest(&self, era: u8, now: Instant) -> Option<Instant> {
         let word = self.overdue.load(Ordering::Acquire);
         if era_of(word) == era && count_of(word) > 0 {
@@ -129,15 +129,16 @@ impl Ages {
         self.count(era, |_| true)
     }
 
-    /// A new era: nothing of before counts. See [`super::window::Window::begin`] for who may call.
+    /// Begins an era; calls of earlier ones no longer count. See [`super::window::Window::begin`] for the rules of concurrency.
     pub(crate) fn begin_era(&self, era: u8) {
         self.overdue.swap(u64::from(era), Ordering::AcqRel);
-        // Not left for newcomers to push out: half the eras on, what is of this one would look as if it were yet to come.
+        // Cleared now, not when new calls evict them: after half of all eras, these slots would look as if they were of a later
+        // era.
         self.cohorts.iter().for_each(Slot::clear);
     }
 
     fn count(&self, era: u8, included: impl Fn(Stamp) -> bool) -> u64 {
-        // The counter first: a call that moves to it meanwhile is then missed for once, rather than seen twice.
+        // The counter first: a call that moves to it meanwhile is then missed once, not counted twice.
         let word = self.overdue.load(Ordering::Acquire);
         let moved = if era_of(word) == era { count_of(word).max(0) as u64 } else { 0 };
         let ring = self.cohorts.iter().map(Slot::load).filter(|(stamp, _)| stamp.era() == era && included(*stamp));
@@ -172,7 +173,7 @@ fn count_of(word: u64) -> i64 {
 /// Rounded up, so that nothing is overdue too early.
 #[inline]
 fn units(duration: Duration) -> u64 {
-    // Ends are compared over half a ring of stamps, some thirty hours.
+    // Ends are compared over half a range of stamps, about thirty hours.
     const LONGEST: u64 = 1 << 26;
     (time::nanos(duration) >> UNIT_SHIFT).saturating_add(1).min(LONGEST)
 }
@@ -189,9 +190,9 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     #[test]
-    fn a_call_is_overdue_an_eighth_after_the_threshold_at_the_latest_and_never_before_it() {
+    fn call_is_overdue_within_an_eighth_of_the_threshold() {
         let ages = Ages::new();
-        let (age, first) = ages.begin(0, at(0), SECOND).expect("its era stands");
+        let (age, first) = ages.begin(0, at(0), SECOND).expect("the era is current");
         assert!(first);
         assert_eq!(ages.overdue(0, at(1000), SECOND), 0);
         assert_eq!(ages.overdue(0, at(1128), SECOND), 1);
@@ -199,7 +200,7 @@ mod tests {
         assert_eq!(ages.overdue(0, at(2000), SECOND), 0);
     }
 
-    /// Calls that never end are not forgotten, however many came after them.
+    /// Calls that never end still count, however many come after them.
     #[test]
     fn overdue_calls_outlive_the_ring() {
         let ages = Ages::new();
@@ -214,12 +215,12 @@ mod tests {
     }
 
     #[test]
-    fn calls_of_an_earlier_era_do_not_count_and_do_not_disturb() {
+    fn calls_of_an_earlier_era_do_not_count() {
         let ages = Ages::new();
         let old: Vec<_> = (0..40).filter_map(|i| ages.begin(0, at(100 * i), SECOND)).collect();
         assert!(ages.overdue(0, at(5000), SECOND) > 30);
         ages.begin_era(1);
-        let (new, _) = ages.begin(1, at(5000), SECOND).expect("its era stands");
+        let (new, _) = ages.begin(1, at(5000), SECOND).expect("the era is current");
         assert_eq!(ages.overdue(1, at(5500), SECOND), 0);
         for (age, _) in old {
             ages.end(age);
@@ -230,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn at_the_end_of_time_calls_go_uncounted_without_a_panic() {
+    fn extreme_instants_do_not_panic() {
         let ages = Ages::new();
         for instant in [Instant::from_nanos(0), Instant::MAX, Instant::MAX] {
             if let Some((age, _)) = ages.begin(0, instant, Duration::MAX) {
@@ -241,9 +242,9 @@ mod tests {
     }
 
     proptest! {
-        /// Against a plain list of calls: never too early, never later than an eighth (and a millisecond or two) after.
+        /// Compared with a list of calls: never too early, never later than an eighth (and a millisecond or two).
         #[test]
-        fn it_knows_the_calls_in_flight_by_their_age(
+        fn ages_match_a_list_of_calls(
             threshold in 1..5000u64,
             steps in proptest::collection::vec((any::<bool>(), 0..400u64, any::<prop::sample::Index>()), 1..400),
         ) {
@@ -253,7 +254,7 @@ mod tests {
             for (begins, passes, which) in steps {
                 now += passes;
                 if begins {
-                    let (age, _) = ages.begin(0, at(now), threshold).expect("its era stands");
+                    let (age, _) = ages.begin(0, at(now), threshold).expect("the era is current");
                     in_flight.push((now, age));
                 } else if !in_flight.is_empty() {
                     let (_, age) = in_flight.swap_remove(which.index(in_flight.len()));
@@ -282,38 +283,37 @@ mod loom_tests {
         Instant::from_nanos(1 << 30) + UNIT * units
     }
 
-    /// Calls of one cohort leave while others push that cohort out of the ring: in the end nobody is left behind, and nobody
-    /// was taken off twice.
+    /// Calls of one cohort leave while others evict that cohort: in the end each call has left exactly once.
     #[test]
-    fn loom_who_leaves_while_the_ring_turns_leaves_exactly_once() {
+    fn loom_call_leaves_an_evicted_cohort_exactly_once() {
         loom::model(|| {
             let ages = Arc::new(Ages::new());
-            let (leaver, _) = ages.begin(0, at(0), UNIT).expect("its era stands");
-            let (stayer, _) = ages.begin(0, at(0), UNIT).expect("its era stands");
+            let (leaving, _) = ages.begin(0, at(0), UNIT).expect("the era is current");
+            let (staying, _) = ages.begin(0, at(0), UNIT).expect("the era is current");
             let theirs = Arc::clone(&ages);
-            let thread = loom::thread::spawn(move || theirs.end(leaver));
-            let pushed = [10, 20].map(|now| ages.begin(0, at(now), UNIT).expect("its era stands").0);
+            let thread = loom::thread::spawn(move || theirs.end(leaving));
+            let evicting = [10, 20].map(|now| ages.begin(0, at(now), UNIT).expect("the era is current").0);
             assert!(ages.overdue(0, at(20), UNIT) <= 3);
             thread.join().expect("no panic");
-            assert_eq!(ages.overdue(0, at(20), UNIT), 2, "the stayer and the first of the pushers");
-            ages.end(stayer);
-            for age in pushed {
+            assert_eq!(ages.overdue(0, at(20), UNIT), 2, "the remaining call and the first evicting one");
+            ages.end(staying);
+            for age in evicting {
                 ages.end(age);
             }
             assert_eq!(ages.overdue(0, at(100), UNIT), 0);
         });
     }
 
-    /// Two first calls of a cohort: one opens it, both are in it.
+    /// Two first calls race for a cohort: one opens it, and both are in it.
     #[test]
-    fn loom_one_of_two_opens_a_cohort() {
+    fn loom_one_of_two_calls_opens_a_cohort() {
         loom::model(|| {
             let ages = Arc::new(Ages::new());
             let theirs = Arc::clone(&ages);
-            let thread = loom::thread::spawn(move || theirs.begin(0, at(0), UNIT).expect("its era stands"));
-            let (ours, first) = ages.begin(0, at(0), UNIT).expect("its era stands");
+            let thread = loom::thread::spawn(move || theirs.begin(0, at(0), UNIT).expect("the era is current"));
+            let (ours, first) = ages.begin(0, at(0), UNIT).expect("the era is current");
             let (theirs, their_first) = thread.join().expect("no panic");
-            assert!(first ^ their_first, "one of them");
+            assert!(first ^ their_first, "exactly one is first");
             assert_eq!(ages.overdue(0, at(10), UNIT), 2);
             ages.end(ours);
             ages.end(theirs);

@@ -1,9 +1,9 @@
 //! How long to wait before another attempt.
 //!
-//! Growth decides how the longest wait of a retry grows with its number, jitter what part of it is waited. Callers that
-//! failed together must not come back together: a fleet that backs off in step meets again at every step, so that the
-//! waits grow and the load at the meetings does not shrink. See Marc Brooker, *Exponential Backoff And Jitter* (AWS
-//! Architecture Blog, 2015), whose names for the kinds of jitter are used here.
+//! Growth sets how the longest wait grows with the number of the retry; jitter sets which part of it is waited. Callers that failed
+//! together must not retry together: a fleet that backs off in step collides at every step, so the waits grow and the load at each
+//! collision does not shrink. See Marc Brooker, *Exponential Backoff And Jitter* (AWS Architecture Blog, 2015), which names the
+//! kinds of jitter used here.
 
 use std::time::Duration;
 
@@ -93,7 +93,7 @@ impl Validate for Backoff {
             validation.check(
                 factor >= 1.0 && factor.is_finite(),
                 "growth",
-                format_args!("{factor} is no factor to grow by: it must be at least 1"),
+                format_args!("{factor} is not a growth factor: must be at least 1"),
             );
         }
         validation.positive("base", self.base);
@@ -142,9 +142,9 @@ impl Backoff {
             }
             Jitter::Decorrelated => {
                 let base = self.base.min(self.cap);
-                // Before the first retry there was no wait; the law takes it for one of `base`.
+                // Before the first retry there was no wait; the formula assumes one of `base`.
                 let bound = previous.max(base).saturating_mul(3);
-                // Cut before the sample and not after: else most waits of a long row would be the cap, together.
+                // Capped before the sample, not after: otherwise most waits of a long series would equal the cap, together.
                 base + part(bound.min(self.cap).saturating_sub(base), chance)
             }
         }
@@ -157,7 +157,7 @@ impl Backoff {
             Growth::Linear => self.base.saturating_mul(before.saturating_add(1)),
             Growth::Exponential(factor) => {
                 let times = factor.powi(i32::try_from(before).unwrap_or(i32::MAX));
-                // Zero stays zero, even times infinity; what no `Duration` can hold is the cap.
+                // Zero stays zero, even times infinity; a value beyond `Duration` is the cap.
                 Duration::try_from_secs_f64(self.base.as_secs_f64() * times).unwrap_or(if self.base.is_zero() {
                     Duration::ZERO
                 } else {
@@ -169,7 +169,7 @@ impl Backoff {
     }
 }
 
-/// That part of `whole` which `chance` says, never more than the whole.
+/// The share `chance` of `whole`, never more than the whole.
 fn part(whole: Duration, chance: f64) -> Duration {
     Duration::try_from_secs_f64(whole.as_secs_f64() * chance.clamp(0.0, 1.0)).map_or(whole, |part| part.min(whole))
 }

@@ -1,20 +1,20 @@
-//! What retries may cost: Finagle's law, without a lock.
+//! The retry budget, after Finagle's, without a lock.
 //!
-//! Every call deposits a fraction of a token, every retry costs a whole one, and what was deposited expires: so retries
-//! are at most that fraction of the calls of the last seconds, however many of them fail. A call deposits once, when it
-//! comes, and not for its success: otherwise the retries would earn retries. A small [`Reserve`] lets a quiet client
-//! retry, whose few calls would never save a token. See `RetryBudget` in Twitter's Finagle.
+//! Every call deposits a fraction of a token, every retry withdraws a whole one, and deposits expire. So retries are at most that
+//! fraction of the calls of the last seconds, however many calls fail. A call deposits once, at its start, not for its success:
+//! otherwise retries would earn retries. A small [`Reserve`] lets a client with few calls retry, which would never deposit a whole
+//! token. See `RetryBudget` in Twitter's Finagle.
 //!
-//! Deposits lie in a ring of [`Slot`]s, each for a tenth of the time to live. A token is gathered from the oldest of
-//! them by atomic steps, each of which takes what it sees: nothing is checked first and done later, so that no race
-//! overdraws, and a token that cannot be completed is put back. A full bucket (26,843 tokens) takes no more deposits.
+//! Deposits are in a ring of [`Slot`]s, each for a tenth of the time to live. A token is gathered from the oldest ones by atomic
+//! steps, each of which takes only what it finds: there is no check before the act, so no race overdraws, and an incomplete token
+//! is put back. A full bucket (26,843 tokens) takes no more deposits.
 //!
-//! All of it may change at work. What was deposited keeps its place when deposits are to last longer or shorter, so that it expires in
-//! a tenth of the new time for each tenth that it had left, and a new tenth begins: nothing lives longer than the longer of the
-//! two, and no token comes of a change.
+//! The rules may change at run time. When the time to live changes, deposits keep their epoch: they expire after a tenth of the new
+//! time for each tenth they had left, and a new tenth begins. So nothing lives longer than the longer of the two times, and no
+//! change adds a token.
 //!
-//! In any stretch of time, the tokens spent are at most `ratio` for each call in it and in the time to live before it,
-//! plus what the reserve grows meanwhile, plus its burst. The property test holds that against a naive model.
+//! In any stretch of time, the tokens spent are at most `ratio` for each call in it and in the time to live before it, plus the
+//! growth of the reserve meanwhile, plus its burst. The property test compares this with a naive model.
 
 mod reserve;
 
@@ -28,7 +28,7 @@ use crate::ground::time::{self, Instant};
 /// Deposits are counted in ten-thousandths of a token, so that a ratio of 0.6 acts as 0.6.
 pub(crate) const TOKEN: u32 = 10_000;
 
-/// How finely deposits expire. A loom model explores every step of every bucket, and has few.
+/// The resolution of expiry. A loom model explores every step of every bucket, and has few.
 #[cfg(not(seawall_loom))]
 const BUCKETS: usize = 10;
 #[cfg(seawall_loom)]
@@ -41,13 +41,14 @@ pub(crate) struct Ledger {
     reserve: Reserve,
 }
 
-/// What a call earns, and for how long.
+/// The deposit of a call, and its time to live.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Earnings {
     per_call: u32,
     /// The length of an epoch, in nanoseconds.
     bucket: u64,
-    /// Since when epochs are of that length, and the number of the first of them: numbers go on when the length changes.
+    /// The instant from which epochs have this length, and the number of the first of them: numbers continue when the length
+    /// changes.
     since: u64,
     first: u64,
 }
@@ -62,12 +63,12 @@ impl Earnings {
     fn epoch(&self, now: Instant) -> u64 {
         match now.as_nanos().checked_sub(self.since) {
             Some(after) => self.first.saturating_add(after / self.bucket),
-            // A reading of before the change.
+            // The instant was read before the change.
             None => self.first.saturating_sub(1),
         }
     }
 
-    /// What the next call earns by `next`, from now on.
+    /// The earnings by `next`, from now on.
     fn then(self, next: Self, now: Instant) -> Self {
         if next.bucket == self.bucket {
             return Self { per_call: next.per_call, ..self };
@@ -76,7 +77,7 @@ impl Earnings {
     }
 }
 
-/// What a budget goes by. An argument of what asks for it, so that many budgets may share it.
+/// The rules of a budget. They are an argument, so that many budgets may share them.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rules {
     pub(crate) earnings: Earnings,
@@ -90,18 +91,17 @@ impl Rules {
         Self { earnings: Earnings::new(ratio, ttl), reserve }
     }
 
-    /// What follows when the numbers become those of `next`. Before and after that, every budget is to be
-    /// [taken over](Ledger::take_over).
+    /// The rules after a change to `next`. Before and after the change, every budget is to be [taken over](Ledger::take_over).
     pub(crate) fn then(&self, next: &Self, now: Instant) -> Self {
         Self { earnings: self.earnings.then(next.earnings, now), reserve: self.reserve.then(next.reserve.now) }
     }
 }
 
-/// A token that was withdrawn. It is [spent](Ledger::spend) or [refunded](Ledger::refund).
+/// A withdrawn token. It must be [spent](Ledger::spend) or [refunded](Ledger::refund).
 #[derive(Debug)]
 #[must_use]
 pub(crate) enum Claim {
-    /// Gathered from deposits; the oldest of them is of this epoch.
+    /// Gathered from deposits; the oldest is of this epoch.
     Deposited { epoch: u64 },
     /// Held in the reserve.
     Reserved,
@@ -113,28 +113,28 @@ impl Ledger {
         Self { deposits: std::array::from_fn(|_| Slot::new()), reserve: Reserve::new(&rules.reserve) }
     }
 
-    /// Goes by these rules from now on. There are never more tokens than before.
+    /// Uses these rules from now on. The number of tokens never rises.
     pub(crate) fn take_over(&self, rules: &Rules, now: Instant) {
         self.reserve.take_over(&rules.reserve, now);
     }
 
-    /// A call comes.
+    /// Deposits the fraction of a new call.
     #[inline]
     pub(crate) fn deposit(&self, earnings: &Earnings, now: Instant) {
         if earnings.per_call > 0 {
             let (slot, stamp) = self.slot(earnings.epoch(now));
-            // A deposit that lost the race against the bucket's next round would be worth nothing anyway.
+            // A deposit that is too late for its bucket has expired anyway.
             let _ = slot.add(stamp, earnings.per_call);
         }
     }
 
-    /// Takes a token, if there is one, by the `latest` rules.
+    /// Withdraws a token, if there is one, by the `latest` rules.
     pub(crate) fn withdraw(&self, latest: impl Fn() -> Rules, now: Instant) -> Option<Claim> {
         let gathered = self.gather(latest().earnings.epoch(now));
         gathered.or_else(|| self.reserve.hold(|| latest().reserve, now).then_some(Claim::Reserved))
     }
 
-    /// The token has bought what it was for.
+    /// The retry was made.
     pub(crate) fn spend(&self, claim: Claim, latest: impl Fn() -> Rules, now: Instant) {
         match claim {
             Claim::Deposited { .. } => {}
@@ -142,33 +142,33 @@ impl Ledger {
         }
     }
 
-    /// The token was not needed: it goes back to where it came from, unless that has expired.
+    /// The retry was not made: the token is returned, unless it has expired.
     pub(crate) fn refund(&self, claim: Claim) {
         match claim {
-            // All of it expires with its oldest part: erring to this side lengthens no deposit's life.
+            // All of it expires with its oldest part, so that no deposit lives longer.
             Claim::Deposited { epoch } => self.put_back(epoch, TOKEN),
             Claim::Reserved => self.reserve.refund(),
         }
     }
 
-    /// How many whole tokens could be withdrawn at once.
+    /// The whole tokens that could be withdrawn at once.
     pub(crate) fn balance(&self, latest: impl Fn() -> Rules, now: Instant) -> u32 {
         let deposited = self.deposited(latest().earnings.epoch(now)) / u64::from(TOKEN);
         u32::try_from(deposited).unwrap_or(u32::MAX).saturating_add(self.reserve.free(|| latest().reserve, now))
     }
 
-    /// Whether it is as when it was made: a full reserve and nothing else.
+    /// Whether the state equals that of a new budget: a full reserve and no deposits.
     pub(crate) fn is_as_new(&self, latest: impl Fn() -> Rules, now: Instant) -> bool {
         self.deposited(latest().earnings.epoch(now)) == 0 && self.reserve.is_full(|| latest().reserve, now)
     }
 
-    /// A new budget of these `rules` begins with what `other` has in its reserve. What was earned there stays there.
+    /// Gives a new budget of these `rules` the reserve of `other`. Deposits stay there.
     pub(crate) fn inherit(&self, rules: &Rules, other: &Self, others: impl Fn() -> Rules, now: Instant) {
         self.reserve.inherit(&rules.reserve, &other.reserve, || others().reserve, now);
     }
 
     fn gather(&self, current: u64) -> Option<Claim> {
-        // Another one that gathers, and fails, has parts in its hands for a moment: a second look tells the difference.
+        // A racing withdrawal that fails holds parts of a token for a moment, so a second pass is needed to tell.
         for _ in 0..2 {
             if self.deposited(current) < u64::from(TOKEN) {
                 return None;
@@ -211,15 +211,15 @@ impl Ledger {
             .sum()
     }
 
-    /// The era continues the epoch where a stamp's bits end, so that no idle time makes old deposits look new.
+    /// The era extends the epoch beyond the bits of a stamp, so that no idle time makes old deposits look new.
     #[inline]
     fn slot(&self, epoch: u64) -> (&Slot, Stamp) {
         (&self.deposits[(epoch % BUCKETS as u64) as usize], Stamp::new((epoch >> Stamp::EPOCH_BITS) as u8, epoch))
     }
 }
 
-/// The epochs whose deposits are alive, oldest first. The current one is always young: a deposit lives for nine to ten
-/// tenths of its time, never longer.
+/// The epochs whose deposits are valid, oldest first. The current one is incomplete: a deposit lives for nine to ten tenths of its
+/// time, never longer.
 fn live(current: u64) -> impl Iterator<Item = u64> {
     current.saturating_sub(BUCKETS as u64 - 1)..=current
 }

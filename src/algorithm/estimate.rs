@@ -1,72 +1,72 @@
-//! How long a call holds its permit: an estimate that follows its samples, and forgets when there are none.
+//! How long a call holds its permit: an estimate that follows samples, and expires without them.
 //!
-//! Calls are not alike, so one number is not enough. Four are kept:
+//! Calls differ, so one number is not enough. There are four:
 //!
 //! | | follows | decides |
 //! |---|---|---|
-//! | `mean` | the mean of the times that permits are held, each counted up to `high` at the most | how fast a queue moves |
-//! | `least` | what about one call in a hundred stays below | whether a call has a chance on a free permit |
-//! | `median` | the middle of what calls need | when a wait has become pointless |
-//! | `high` | what about one call in thirty exceeds | with the median, what a call should have left while others compete |
+//! | `mean` | the mean of the times that permits are held, each counted up to `high` at most | how fast a queue moves |
+//! | `least` | the time that about one call in a hundred stays below | whether a call can end in time on a free permit |
+//! | `median` | the middle of the times that calls need | when a wait has become pointless |
+//! | `high` | the time that about one call in thirty exceeds | with the median, the time that a call should have left while others compete |
 //!
-//! A queue moves at the mean, and a mean of unlike calls says little about any of them. So it decides nothing else: a few slow calls
-//! do not make quick calls hopeless, and a single one moves the mean by no more than `high` allows.
+//! A queue moves at the mean, and a mean of unlike calls describes none of them. So the mean decides nothing else: a few slow calls
+//! do not make quick calls hopeless, and a single call moves the mean by no more than `high` allows.
 //!
-//! The quantiles are tracked by steps on a logarithmic scale: a sample above moves the number up, a sample below moves it down,
-//! and the ratio of the steps is the quantile. `least` falls to the sample at once and rises by a small step: one call that was
-//! quicker is proof that calls can be, while many are needed to believe that they no longer are. So an estimate that refuses calls
-//! needs a single good one to change its mind.
+//! The quantiles move by steps on a logarithmic scale: a sample above raises the level, a sample below lowers it, and the ratio of
+//! the steps sets the quantile. `least` falls to a lower sample at once and rises by a small step: one quick call proves that calls
+//! can be quick, while many slow ones are needed to disprove it. So an estimate that refuses calls needs a single quick call to
+//! recover.
 //!
-//! Nothing here is a fixed duration. In a silence the samples count for less, by half every [`HALVES_IN`] means, until nothing is
-//! known: with too few samples `least` is zero, and refuses no call.
+//! There is no fixed duration. Without samples, the weight of old ones halves every [`HALF_LIFE_MEANS`] means, until the estimate
+//! is unknown. With too few samples `least` is zero, and refuses no call.
 //!
 //! A bench justifies the atomics: see the rows `bulkhead` and `load_shed` of `cost`. Only the mean and its weight have to change
-//! together. A quantile that loses a step to a race takes it with the next sample.
+//! together. A quantile that loses a step to a race makes it with the next sample.
 
 use std::time::Duration;
 
 use crate::ground::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::ground::time::{Instant, nanos};
 
-/// How many samples the mean follows: its standard error is then an eighth of the samples' deviation.
-const MEMORY: f32 = 32.0;
+/// The most samples that the mean remembers: its standard error is then an eighth of the samples' deviation.
+const MAX_WEIGHT: f32 = 32.0;
 
-/// With less than half a sample nothing is known, and the next one is the first.
-const KNOWN: f32 = 0.5;
+/// Below this weight the estimate is unknown, and the next sample is the first.
+const MIN_WEIGHT: f32 = 0.5;
 
-/// With fewer samples nothing is said of what calls take at the least.
-const ENOUGH: f32 = 8.0;
+/// With fewer samples `least` is unknown.
+const MIN_WEIGHT_FOR_LEAST: f32 = 8.0;
 
-/// With fewer samples the median is their mean on the logarithmic scale, and moves by fixed steps afterwards.
-const SETTLED: f32 = 16.0;
+/// With fewer samples the median is their mean on the logarithmic scale; with more it moves by fixed steps.
+const MIN_WEIGHT_FOR_STEPS: f32 = 16.0;
 
-/// How many means may pass without news before the samples begin to count for less.
-const FRESH_FOR: f64 = 4.0;
+/// The number of means without a sample after which weights begin to decay.
+const DECAY_AFTER_MEANS: f64 = 4.0;
 
-/// After a further silence of so many means they count for half.
-const HALVES_IN: f64 = 16.0;
+/// Weights halve in this many means.
+const HALF_LIFE_MEANS: f64 = 16.0;
 
-/// Calls that compete for permits should have that many medians left. For exponential times nine calls in ten take less.
-const CAUTION: f64 = 3.5;
+/// Calls that compete for permits should have this many medians left. For exponential times nine calls in ten take less.
+const CAUTIOUS_MEDIANS: f64 = 3.5;
 
-/// What is known of the time that calls take; zero where nothing is.
+/// The estimated time of calls; zero where it is unknown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ServiceTime {
-    /// How long a permit is held.
+    /// The mean time that a permit is held.
     pub(crate) mean: Duration,
-    /// What hardly any call stays below.
+    /// Hardly any call takes less.
     pub(crate) least: Duration,
     pub(crate) median: Duration,
-    /// What nine calls in ten stay below, unless calls are of several kinds: then what most stay below by far.
+    /// Nine calls in ten take less, unless there are several kinds of calls: then most take far less.
     pub(crate) cautious: Duration,
 }
 
 /// The time of one call.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Took {
-    /// How long it held its permit.
+    /// How long the call held its permit.
     pub(crate) held: Duration,
-    /// How much of that had to fit into its deadline: not the body of a response that may go on beyond it.
+    /// The part of it that had to fit into the deadline: excludes the body of a response that may continue beyond it.
     pub(crate) needed: Duration,
 }
 
@@ -82,9 +82,9 @@ pub(crate) struct Estimate {
     /// See [`Mean`].
     mean: AtomicU64,
     sampled_at: AtomicU64,
-    least: Level,
-    median: Level,
-    high: Level,
+    least: Quantile,
+    median: Quantile,
+    high: Quantile,
 }
 
 impl Estimate {
@@ -92,38 +92,38 @@ impl Estimate {
         Self {
             mean: AtomicU64::new(0),
             sampled_at: AtomicU64::new(0),
-            least: Level::default(),
-            median: Level::default(),
-            high: Level::default(),
+            least: Quantile::default(),
+            median: Quantile::default(),
+            high: Quantile::default(),
         }
     }
 
-    /// A call took that long.
+    /// Records the time of a call.
     #[inline]
     pub(crate) fn sample(&self, now: Instant, took: Took) {
         let (held, needed) = (Scaled::of(took.held), Scaled::of(took.needed));
         let word = self.mean.load(Ordering::Acquire);
-        let before = self.faded(word, now);
-        let high = self.high.rise(held, before.weight);
-        self.least.fall(needed, before.weight);
-        self.median.follow(needed, before.weight);
+        let before = self.decayed(word, now);
+        let high = self.high.follow_high(held, before.weight);
+        self.least.follow_low(needed, before.weight);
+        self.median.follow_middle(needed, before.weight);
         self.add_to_mean(now, held.min(high), word, before);
     }
 
-    /// A call took at least that long: it was cut or given up. Says nothing if others take longer.
+    /// Records a call that was cut or abandoned after this time. It does not count if other calls take longer.
     pub(crate) fn at_least(&self, now: Instant, took: Took) {
         let (held, needed) = (Scaled::of(took.held), Scaled::of(took.needed));
         let word = self.mean.load(Ordering::Acquire);
-        let before = self.faded(word, now);
+        let before = self.decayed(word, now);
         if before.is_unknown() {
             return self.sample(now, took);
         }
         if needed >= self.median.get() {
-            self.least.fall(needed, before.weight);
-            self.median.follow(needed, before.weight);
+            self.least.follow_low(needed, before.weight);
+            self.median.follow_middle(needed, before.weight);
         }
         if held.nanos() >= before.nanos {
-            let high = self.high.rise(held, before.weight);
+            let high = self.high.follow_high(held, before.weight);
             self.add_to_mean(now, held.min(high), word, before);
         }
     }
@@ -134,60 +134,60 @@ impl Estimate {
             let after = before.with(held.nanos()).pack();
             match self.mean.compare_exchange_weak(word, after, Ordering::AcqRel, Ordering::Acquire) {
                 Ok(_) => break,
-                Err(actual) => (word, before) = (actual, self.faded(actual, now)),
+                Err(actual) => (word, before) = (actual, self.decayed(actual, now)),
             }
         }
-        // A racing sample may store an earlier time; both are of this moment.
+        // A racing sample may store a time that is earlier by a moment.
         self.sampled_at.store(now.as_nanos(), Ordering::Release);
     }
 
     #[inline]
-    fn faded(&self, word: u64, now: Instant) -> Mean {
+    fn decayed(&self, word: u64, now: Instant) -> Mean {
         let mean = Mean::unpack(word);
         let unit = f64::from(mean.nanos);
-        let silence = now.as_nanos().saturating_sub(self.sampled_at.load(Ordering::Acquire)) as f64;
-        let beyond = silence - FRESH_FOR * unit;
-        // Busy services never get past this, and never pay for the power.
+        let idle = now.as_nanos().saturating_sub(self.sampled_at.load(Ordering::Acquire)) as f64;
+        let beyond = idle - DECAY_AFTER_MEANS * unit;
+        // Busy services return here, and do not pay for `exp2`.
         if beyond <= 0.0 || unit == 0.0 {
             return mean;
         }
-        Mean { weight: mean.weight * f64::exp2(-beyond / (HALVES_IN * unit)) as f32, ..mean }
+        Mean { weight: mean.weight * f64::exp2(-beyond / (HALF_LIFE_MEANS * unit)) as f32, ..mean }
     }
 
-    /// Whether a call may well take no longer than `time`. Cheaper than to [`read`](Self::read), and never too strict.
+    /// Whether a call can be expected to fit into `time`. Cheaper than [`read`](Self::read), and never too strict.
     #[inline]
     pub(crate) fn may_fit(&self, time: Duration) -> bool {
         self.least.get() <= Scaled::of(time)
     }
 
-    /// Whether silence has left more than half of what is known.
+    /// Whether more than half of the weight is left since the last sample.
     pub(crate) fn is_fresh(&self, now: Instant) -> bool {
         let word = self.mean.load(Ordering::Acquire);
-        self.faded(word, now).weight > Mean::unpack(word).weight / 2.0
+        self.decayed(word, now).weight > Mean::unpack(word).weight / 2.0
     }
 
     #[inline]
     pub(crate) fn read(&self, now: Instant) -> ServiceTime {
-        let mean = self.faded(self.mean.load(Ordering::Acquire), now);
+        let mean = self.decayed(self.mean.load(Ordering::Acquire), now);
         if mean.is_unknown() {
             return ServiceTime::default();
         }
         let (median, high) = (self.median.get().duration(), self.high.get().duration());
         ServiceTime {
             mean: Duration::from_nanos(mean.nanos as u64),
-            least: if mean.weight < ENOUGH { Duration::ZERO } else { self.least.get().duration() },
+            least: if mean.weight < MIN_WEIGHT_FOR_LEAST { Duration::ZERO } else { self.least.get().duration() },
             median,
-            cautious: high.min(median.mul_f64(CAUTION)),
+            cautious: high.min(median.mul_f64(CAUTIOUS_MEDIANS)),
         }
     }
 }
 
-/// A time of one nanosecond or more as the bits of a number in single precision, which rise with its logarithm.
+/// A time of one nanosecond or more, as the bits of an `f32`, which rise with its logarithm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Scaled(u32);
 
 impl Scaled {
-    /// A doubling is 64 of them.
+    /// A doubling is 64 steps.
     const STEP: u32 = 1 << 17;
 
     #[inline]
@@ -207,9 +207,9 @@ impl Scaled {
 
 /// A quantile.
 #[derive(Debug, Default)]
-struct Level(AtomicU32);
+struct Quantile(AtomicU32);
 
-impl Level {
+impl Quantile {
     #[inline]
     fn get(&self) -> Scaled {
         Scaled(self.0.load(Ordering::Relaxed))
@@ -220,22 +220,22 @@ impl Level {
         self.0.store(level, Ordering::Relaxed);
     }
 
-    /// Down to the sample, up by a step. A silence does not make calls slower, so it is not forgotten.
+    /// Down to the sample, up by a step. The level does not decay: a time without calls does not make calls slower.
     #[inline]
-    fn fall(&self, Scaled(sample): Scaled, weight: f32) {
+    fn follow_low(&self, Scaled(sample): Scaled, weight: f32) {
         let Scaled(level) = self.get();
         if level == 0 || sample < level {
             self.set(sample);
-        } else if sample > level && weight >= ENOUGH {
+        } else if sample > level && weight >= MIN_WEIGHT_FOR_LEAST {
             self.set(sample.min(level + Scaled::STEP));
         }
     }
 
-    /// Up by half an octave or, of few samples, by up to an octave; down by a step.
+    /// Up by half an octave (with few samples, by up to an octave), down by a step.
     #[inline]
-    fn rise(&self, Scaled(sample): Scaled, weight: f32) -> Scaled {
+    fn follow_high(&self, Scaled(sample): Scaled, weight: f32) -> Scaled {
         let Scaled(level) = self.get();
-        let next = if weight < KNOWN {
+        let next = if weight < MIN_WEIGHT {
             sample
         } else if sample > level {
             let distance = sample - level;
@@ -247,15 +247,15 @@ impl Level {
         Scaled(next)
     }
 
-    /// Up and down by the same steps; of few samples up by half an octave at the most, and down by the sample's share.
+    /// Up and down by the same steps. With few samples up by half an octave at most, and down by the sample's share.
     #[inline]
-    fn follow(&self, Scaled(sample): Scaled, weight: f32) {
+    fn follow_middle(&self, Scaled(sample): Scaled, weight: f32) {
         let Scaled(level) = self.get();
-        if weight < KNOWN {
+        if weight < MIN_WEIGHT {
             return self.set(sample);
         }
         let distance = sample.abs_diff(level);
-        let step = if weight < SETTLED { share(distance, weight) } else { distance.min(4 * Scaled::STEP) };
+        let step = if weight < MIN_WEIGHT_FOR_STEPS { share(distance, weight) } else { distance.min(4 * Scaled::STEP) };
         if sample > level {
             self.set(level + step.min(32 * Scaled::STEP));
         } else if step > 0 {
@@ -264,13 +264,13 @@ impl Level {
     }
 }
 
-/// What one more sample moves a mean of `weight` samples by.
+/// How far one more sample moves a mean of `weight` samples.
 #[inline]
 fn share(distance: u32, weight: f32) -> u32 {
     (distance as f32 / (weight + 1.0)) as u32
 }
 
-/// The mean in nanoseconds, and how many samples stand behind it: packed into one word, so that they change together.
+/// The mean in nanoseconds and the weight of its samples, packed into one word so that they change together.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Mean {
     nanos: f32,
@@ -279,7 +279,7 @@ struct Mean {
 
 impl Mean {
     fn is_unknown(self) -> bool {
-        self.weight < KNOWN
+        self.weight < MIN_WEIGHT
     }
 
     #[inline]
@@ -287,7 +287,7 @@ impl Mean {
         if self.is_unknown() {
             return Self { nanos: sample, weight: 1.0 };
         }
-        let weight = (self.weight + 1.0).min(MEMORY);
+        let weight = (self.weight + 1.0).min(MAX_WEIGHT);
         Self { nanos: self.nanos + (sample - self.nanos) / weight, weight }
     }
 
@@ -311,7 +311,7 @@ mod tests {
     const MS: Duration = Duration::from_millis(1);
     const START: Instant = Instant::from_nanos(1 << 63);
 
-    /// Feeds samples as a busy service would, one every tenth of a millisecond, and returns the time after them.
+    /// Records one sample every tenth of a millisecond, as a busy service does, and returns the time after them.
     fn feed(estimate: &Estimate, mut now: Instant, samples: impl IntoIterator<Item = Duration>) -> Instant {
         for took in samples {
             now = now + MS / 10;
@@ -325,14 +325,14 @@ mod tests {
     }
 
     #[test]
-    fn new_estimate_knows_nothing() {
+    fn new_estimate_is_unknown() {
         let estimate = Estimate::new();
         assert_eq!(estimate.read(START), ServiceTime::default());
         assert!(estimate.may_fit(Duration::ZERO));
     }
 
     #[test]
-    fn constant_times_are_known_and_need_no_caution() {
+    fn constant_times_are_estimated_exactly() {
         let estimate = Estimate::new();
         let now = feed(&estimate, START, [8 * MS; 200]);
         let all = ServiceTime { mean: 8 * MS, least: 8 * MS, median: 8 * MS, cautious: 8 * MS };
@@ -341,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn exponential_times_have_the_quantiles_that_the_page_says() {
+    fn exponential_times_have_the_documented_quantiles() {
         let estimate = Estimate::new();
         let mut random = fastrand::Rng::with_seed(7);
         let (mut now, total) = (START, 20_000);
@@ -364,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn mean_of_two_kinds_is_their_mean_and_one_stray_call_is_not() {
+    fn one_outlier_does_not_move_the_mean_of_two_kinds() {
         let estimate = Estimate::new();
         let now = feed(&estimate, START, (0..2000).map(|n| if n % 5 == 0 { 200 * MS } else { 10 * MS }));
         let read = estimate.read(now);
@@ -380,9 +380,9 @@ mod tests {
         }
     }
 
-    /// A cold start: the first call pays for all that has to be set up.
+    /// A cold start: the first call includes all setup.
     #[test]
-    fn first_slow_sample_is_outweighed_by_a_few_quick_ones() {
+    fn few_quick_samples_outweigh_a_slow_first_one() {
         let estimate = Estimate::new();
         let now = feed(&estimate, START, [3000 * MS]);
         assert_eq!(estimate.read(now).least, Duration::ZERO, "one call proves nothing");
@@ -393,7 +393,7 @@ mod tests {
     }
 
     #[test]
-    fn least_of_rare_quick_calls_stays_far_below_the_slow_ones() {
+    fn least_follows_rare_quick_calls() {
         let estimate = Estimate::new();
         let mut now = START;
         for _ in 0..50 {
@@ -404,7 +404,7 @@ mod tests {
     }
 
     #[test]
-    fn estimate_follows_a_slow_spell_and_its_end() {
+    fn estimate_follows_a_slow_phase_and_its_end() {
         let estimate = Estimate::new();
         let now = feed(&estimate, START, [10 * MS; 100]);
         let now = feed(&estimate, now, [100 * MS; 250]);
@@ -418,7 +418,7 @@ mod tests {
     }
 
     #[test]
-    fn silence_makes_samples_count_for_less_and_at_last_for_nothing() {
+    fn samples_decay_without_calls() {
         let estimate = Estimate::new();
         let now = feed(&estimate, START, [1000 * MS; 100]);
         assert_eq!(estimate.read(now + Duration::from_secs(4)).least, 1000 * MS);
@@ -445,7 +445,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_beyond_the_deadline_slows_the_queue_and_makes_no_call_hopeless() {
+    fn long_body_slows_the_queue_and_refuses_no_call() {
         let estimate = Estimate::new();
         for _ in 0..100 {
             estimate.sample(START, Took { held: 1000 * MS, needed: 10 * MS });
@@ -468,7 +468,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_number_stays_within_the_samples(samples in prop::collection::vec(1u64..1_000_000_000, 1..200)) {
+        fn estimates_stay_within_the_samples(samples in prop::collection::vec(1u64..1_000_000_000, 1..200)) {
             let estimate = Estimate::new();
             for (n, &sample) in samples.iter().enumerate() {
                 estimate.sample(START, Duration::from_nanos(sample).into());
@@ -482,9 +482,9 @@ mod tests {
             }
         }
 
-        /// Whatever came before, one call that was quick enough opens the gate again.
+        /// After any history, one quick call makes calls admissible again.
         #[test]
-        fn one_quick_call_refutes_any_history(history in prop::collection::vec(1u64..10_000_000_000, 0..200)) {
+        fn one_quick_call_admits_again_after_any_history(history in prop::collection::vec(1u64..10_000_000_000, 0..200)) {
             let estimate = Estimate::new();
             let now = feed(&estimate, START, history.into_iter().map(Duration::from_nanos));
             feed(&estimate, now, [MS]);

@@ -1,144 +1,143 @@
-//! What the end of a call says about the dependency.
+//! What the end of a call proves about the dependency.
 //!
-//! Callers, queues and dependencies all end calls, and most of these ends say nothing about the dependency's health. This module
-//! is the one place that decides which do. It knows no clock and no protocol: classifiers turn answers and errors into verdicts, the
-//! circuit breaker's ticket measures, and [`of`] puts both together. The table that users read is `src/evidence.md`.
+//! Callers, queues and dependencies all end calls, and most of these ends prove nothing about the dependency's health. Only this
+//! module decides which do. It reads no clock and knows no protocol: classifiers turn answers and errors into verdicts, the circuit
+//! breaker's ticket measures times, and [`of`] combines both. `src/evidence.md` has the table for users.
 
 use std::time::Duration;
 
 use crate::ground::verdict::Verdict;
 
-/// What an ended call says about the dependency, as a circuit breaker uses it.
+/// What an ended call proves about the dependency, as a circuit breaker uses it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Evidence {
-    /// It answered as it should; it took that long.
+    /// A good answer, after this time.
     Good(Duration),
-    /// It is alive and its health was not tested: it refused by name (`Retry-After`, "do not retry"), or blamed the caller.
-    /// Ends a row of failures and answers a probe, but is in no rate and no latency sample.
+    /// The dependency is alive, but its health was not tested: it refused explicitly (`Retry-After`, "do not retry"), or the fault
+    /// is the caller's. Ends a streak of failures and answers a probe, but is in no rate and no latency sample.
     Alive,
-    /// It failed; it took that long.
+    /// A failure, after this time.
     Bad(Duration),
-    /// It was cut after at least the slow threshold: a failure, and slow.
+    /// Cut after at least the slow threshold: a failure, and slow.
     TimedOut,
     /// The caller gave up after at least the slow threshold: a slow call without an answer.
     GivenUpLate,
-    /// It was cut or given up before the slow threshold, but had as long as a success usually takes. Counts only while no call at
-    /// all is answered.
+    /// Cut or abandoned before the slow threshold, but after the usual time of a success. Counts only while no call at all is
+    /// answered.
     Unanswered,
-    /// The request never got there. Counts only while no call at all is answered.
+    /// The request was never sent. Counts only while no call at all is answered.
     Unsent,
-    /// It says nothing.
+    /// No evidence.
     Nothing,
 }
 
-/// How a call came to its end.
+/// How a call ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ending {
-    /// There was an answer, and this is what it means.
+    /// An answer, with its verdict.
     Answer(Verdict),
-    /// There was an error, and this is what it means.
+    /// An error, with its verdict.
     Error(Verdict),
-    /// It was cut at its own deadline, or dropped when that had passed.
+    /// The call was cut at its own deadline, or dropped after it.
     Deadline,
-    /// The caller dropped it before its deadline.
+    /// The caller dropped the call before its deadline.
     GivenUp,
 }
 
-/// The times of a call that is over.
+/// The times of an ended call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Times {
-    /// The dependency's own time: to the head of its answer, or the longest wait for a piece of the body if that was longer. Our
-    /// queues, our stalls and the caller's upload are not in it.
+    /// The dependency's own time: to the head of its answer, or the longest wait for a chunk of the body if that was longer.
+    /// Excludes local queues, local stalls and the caller's upload.
     pub(crate) took: Duration,
-    /// How much time the call had when it was admitted.
+    /// The time that the call had left when it was admitted.
     pub(crate) given: Duration,
-    /// How much of that was left at the end.
+    /// The time that the call had left at its end.
     pub(crate) left: Duration,
-    /// The head of an answer was there, and the call went on in its body.
+    /// The head of an answer had arrived, and the body had not ended.
     pub(crate) had_head: bool,
-    /// At its end the call waited for something of ours or of the caller's, not for the dependency.
+    /// At its end the call waited for seawall or the caller, not for the dependency.
     pub(crate) waited_locally: bool,
 }
 
 impl Times {
-    /// Whether it ended at about the deadline. The deadline that is sent is a little shorter than our own: an allowance for the
-    /// way is kept back, at each tier of a chain.
+    /// Whether the call ended at about its deadline. Each hop sends a slightly shorter deadline than its own, so the dependency may
+    /// time out earlier.
     fn are_up(&self) -> bool {
         self.left <= self.given / 2 || self.waited_locally
     }
 
-    /// How long the dependency was given for an answer, in a call that ended at about its deadline.
+    /// The time that the dependency had for an answer, in a call that ended at about its deadline.
     fn allowed(&self) -> Duration {
         if self.had_head || self.waited_locally { self.took } else { self.took.saturating_add(self.left) }
     }
 }
 
-/// What a call's time is measured by.
+/// The latencies that a call's time is compared with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Yardstick {
-    /// From when on a call is slow.
+pub(crate) struct LatencyBaseline {
+    /// The slow threshold.
     pub(crate) slow_after: Duration,
-    /// What a success usually takes, if that is known.
+    /// The usual time of a success, if it is known.
     pub(crate) usual: Option<Duration>,
 }
 
-/// The usual time of a dependency of which nothing is known: about a round trip and a little work.
-const A_CHANCE: Duration = Duration::from_millis(1);
+/// The usual time that is assumed while none is known: about a round trip and a little work.
+const ASSUMED_USUAL: Duration = Duration::from_millis(1);
 
-/// What the end of a call says, for which the dependency took so long. All its times, and the yardstick, are asked for only where
-/// they decide.
+/// The evidence of an ended call on which the dependency spent `took`. `times` and `baseline` are called only where they decide.
 #[inline]
 pub(crate) fn of(
     ending: Ending,
     took: Duration,
     times: impl FnOnce() -> Times,
-    yardstick: impl FnOnce() -> Yardstick,
+    baseline: impl FnOnce() -> LatencyBaseline,
 ) -> Evidence {
     match ending {
         Ending::Answer(verdict) | Ending::Error(verdict) => match verdict {
-            // What blames the caller was worked on all the same, as a lookup that finds nothing.
+            // A request with a caller's fault was processed all the same, such as a lookup that finds nothing.
             Verdict::Success | Verdict::CallerFault => Evidence::Good(took),
             Verdict::Overloaded { .. } | Verdict::Unprocessed | Verdict::DoNotRetry => Evidence::Alive,
             Verdict::Transient | Verdict::Lost | Verdict::Failed => Evidence::Bad(took),
             Verdict::TimedOut => match times() {
-                times if times.are_up() => at_deadline(&times, yardstick()),
-                _ => timed_out_early(ending, took, yardstick),
+                times if times.are_up() => at_deadline(&times, baseline()),
+                _ => timed_out_early(ending, took, baseline),
             },
             Verdict::Unsent => Evidence::Unsent,
             Verdict::Ignored => Evidence::Nothing,
-            Verdict::Abandoned => given_up(&times(), yardstick()),
+            Verdict::Abandoned => given_up(&times(), baseline()),
         },
-        Ending::Deadline => at_deadline(&times(), yardstick()),
-        Ending::GivenUp => given_up(&times(), yardstick()),
+        Ending::Deadline => at_deadline(&times(), baseline()),
+        Ending::GivenUp => given_up(&times(), baseline()),
     }
 }
 
-/// The call's time was up, whether we or the dependency say so: the dependency is judged by the time that it was given.
-fn at_deadline(times: &Times, yardstick: Yardstick) -> Evidence {
-    without_answer(times, times.allowed(), Evidence::TimedOut, yardstick)
+/// The call reached its deadline, here or at the dependency: the dependency is judged by the time that it had.
+fn at_deadline(times: &Times, baseline: LatencyBaseline) -> Evidence {
+    without_answer(times, times.allowed(), Evidence::TimedOut, baseline)
 }
 
-/// The caller is gone: the dependency is judged by the time that the caller waited.
-fn given_up(times: &Times, yardstick: Yardstick) -> Evidence {
-    without_answer(times, times.took, Evidence::GivenUpLate, yardstick)
+/// The caller has abandoned the call: the dependency is judged by the time that the caller waited.
+fn given_up(times: &Times, baseline: LatencyBaseline) -> Evidence {
+    without_answer(times, times.took, Evidence::GivenUpLate, baseline)
 }
 
-fn without_answer(times: &Times, time: Duration, late: Evidence, yardstick: Yardstick) -> Evidence {
+fn without_answer(times: &Times, time: Duration, too_late: Evidence, baseline: LatencyBaseline) -> Evidence {
     match time {
-        time if time >= yardstick.slow_after => late,
-        // Its head came in time.
+        time if time >= baseline.slow_after => too_late,
+        // The head arrived in time.
         _ if times.had_head => Evidence::Alive,
-        time if time >= yardstick.usual.unwrap_or(A_CHANCE) => Evidence::Unanswered,
+        time if time >= baseline.usual.unwrap_or(ASSUMED_USUAL) => Evidence::Unanswered,
         _ => Evidence::Nothing,
     }
 }
 
-/// There was time left, so that the limit was not the call's own.
-fn timed_out_early(ending: Ending, took: Duration, yardstick: impl FnOnce() -> Yardstick) -> Evidence {
+/// There was time left, so the timeout was not the call's own.
+fn timed_out_early(ending: Ending, took: Duration, baseline: impl FnOnce() -> LatencyBaseline) -> Evidence {
     match ending {
-        // A client's limit for this very call, shorter than what a success usually takes: that of a caller in a hurry.
-        Ending::Error(_) if yardstick().usual.is_some_and(|usual| took < usual) => Evidence::Unanswered,
-        // The dependency's own limit, or one that its user has set for it.
+        // A client's timeout for this call, shorter than the usual time of a success.
+        Ending::Error(_) if baseline().usual.is_some_and(|usual| took < usual) => Evidence::Unanswered,
+        // The dependency's own timeout, or one that its user has configured.
         _ => Evidence::Bad(took),
     }
 }
@@ -147,25 +146,25 @@ fn timed_out_early(ending: Ending, took: Duration, yardstick: impl FnOnce() -> Y
 mod tests {
     use super::*;
 
-    fn of(ending: Ending, times: &Times, yardstick: impl FnOnce() -> Yardstick) -> Evidence {
-        super::of(ending, times.took, || *times, yardstick)
+    fn of(ending: Ending, times: &Times, baseline: impl FnOnce() -> LatencyBaseline) -> Evidence {
+        super::of(ending, times.took, || *times, baseline)
     }
 
     const fn ms(millis: u64) -> Duration {
         Duration::from_millis(millis)
     }
 
-    /// Slow from 500 ms on, and 20 ms are usual.
-    const KNOWN: Yardstick = Yardstick { slow_after: ms(500), usual: Some(ms(20)) };
-    const UNKNOWN: Yardstick = Yardstick { usual: None, ..KNOWN };
+    /// Slow from 500 ms, usual 20 ms.
+    const KNOWN: LatencyBaseline = LatencyBaseline { slow_after: ms(500), usual: Some(ms(20)) };
+    const UNKNOWN: LatencyBaseline = LatencyBaseline { usual: None, ..KNOWN };
 
-    /// Of a call that was given so much, took so much and ended with so much left.
+    /// In milliseconds.
     fn times(given: u64, took: u64, left: u64) -> Times {
         Times { took: ms(took), given: ms(given), left: ms(left), had_head: false, waited_locally: false }
     }
 
     #[test]
-    fn verdicts_that_need_no_time_have_their_evidence() {
+    fn verdicts_without_times_have_fixed_evidence() {
         let refused = Verdict::Overloaded { retry_after: Some(ms(1)) };
         for (verdict, evidence) in [
             (Verdict::Success, Evidence::Good(ms(5))),
@@ -181,17 +180,17 @@ mod tests {
             (Verdict::Ignored, Evidence::Nothing),
         ] {
             for ending in [Ending::Answer(verdict), Ending::Error(verdict)] {
-                let asked = || panic!("{ending:?} needs no yardstick");
-                assert_eq!(of(ending, &times(1000, 5, 995), asked), evidence, "{ending:?}");
+                let uncalled = || panic!("{ending:?} needs no baseline");
+                assert_eq!(of(ending, &times(1000, 5, 995), uncalled), evidence, "{ending:?}");
             }
         }
     }
 
-    /// The same for our own cut, an answer and an error.
+    /// The same for a cut, an answer and an error.
     #[test]
-    fn timeout_at_the_deadline_is_judged_by_the_time_given() {
+    fn deadline_timeout_is_judged_by_the_time_given() {
         let timed_out = [Ending::Answer(Verdict::TimedOut), Ending::Error(Verdict::TimedOut)];
-        for (given, left, yardstick, evidence) in [
+        for (given, left, baseline, evidence) in [
             (5000, 5, KNOWN, Evidence::TimedOut),
             (500, 0, KNOWN, Evidence::TimedOut),
             (500, 50, KNOWN, Evidence::TimedOut),
@@ -205,25 +204,25 @@ mod tests {
         ] {
             let times = times(given, given - left, left);
             for ending in timed_out.into_iter().chain([Ending::Deadline].into_iter().filter(|_| left == 0)) {
-                assert_eq!(of(ending, &times, || yardstick), evidence, "{ending:?} {given} {left}");
+                assert_eq!(of(ending, &times, || baseline), evidence, "{ending:?} {given} {left}");
             }
         }
     }
 
     #[test]
-    fn timeout_long_before_the_deadline_is_a_failure() {
+    fn early_timeout_is_a_failure() {
         for took in [1, 100, 2000] {
             let times = times(5000, took, 5000 - took);
             assert_eq!(of(Ending::Answer(Verdict::TimedOut), &times, || KNOWN), Evidence::Bad(ms(took)));
         }
         let inner_limit = |took| of(Ending::Error(Verdict::TimedOut), &times(5000, took, 5000 - took), || KNOWN);
         assert_eq!(inner_limit(100), Evidence::Bad(ms(100)));
-        assert_eq!(inner_limit(10), Evidence::Unanswered, "a limit of this call alone, below what is usual");
+        assert_eq!(inner_limit(10), Evidence::Unanswered, "a timeout of this call, below the usual time");
     }
 
     #[test]
-    fn given_up_call_is_judged_by_the_time_waited() {
-        for (waited, yardstick, evidence) in [
+    fn abandoned_call_is_judged_by_the_time_waited() {
+        for (waited, baseline, evidence) in [
             (500, KNOWN, Evidence::GivenUpLate),
             (499, KNOWN, Evidence::Unanswered),
             (20, KNOWN, Evidence::Unanswered),
@@ -233,13 +232,13 @@ mod tests {
         ] {
             for ending in [Ending::GivenUp, Ending::Error(Verdict::Abandoned), Ending::Answer(Verdict::Abandoned)] {
                 let times = times(60_000, waited, 60_000 - waited);
-                assert_eq!(of(ending, &times, || yardstick), evidence, "{ending:?} after {waited}");
+                assert_eq!(of(ending, &times, || baseline), evidence, "{ending:?} after {waited}");
             }
         }
     }
 
     #[test]
-    fn body_is_judged_by_its_longest_wait_and_not_by_its_length() {
+    fn body_is_judged_by_its_longest_wait() {
         let at_end = |took| Times { had_head: true, ..times(60_000, took, 0) };
         for ending in [Ending::Deadline, Ending::Answer(Verdict::TimedOut)] {
             assert_eq!(of(ending, &at_end(5), || KNOWN), Evidence::Alive);
@@ -251,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn call_that_ends_in_a_local_wait_is_judged_by_the_dependency_s_part() {
+    fn local_wait_is_not_held_against_the_dependency() {
         let waits = |took, left| Times { waited_locally: true, ..times(5000, took, left) };
         for ending in [Ending::Deadline, Ending::Error(Verdict::TimedOut)] {
             assert_eq!(of(ending, &waits(0, 0), || KNOWN), Evidence::Nothing);

@@ -1,64 +1,64 @@
-//! So many tokens in so much time: a token bucket in one atomic word, whose rate may change at work.
+//! A token bucket in one atomic word, whose rate may change at run time.
 //!
-//! GCRA, the *generic cell rate algorithm* of ATM networks: all that is kept of the past is the instant at which the bucket
-//! will be full again. Idle time costs nothing and needs no one to refill, and what comes next is known to the nanosecond:
-//! a token may be taken if no more than `burst - 1` are missing, and one missing token comes back in each `interval`.
+//! GCRA, the *generic cell rate algorithm* of ATM networks: the only state is the theoretical arrival time, here the instant at
+//! which the bucket will be full again. Idle time costs nothing and needs no refill task, and the next token is known to the
+//! nanosecond: a token may be taken if at most `burst - 1` are missing, and one missing token returns in each `interval`.
 //!
-//! A new [`Rate`] finds as many *tokens* as were there (and parts of them), at most its burst, and fills the rest at its own pace: a
-//! larger burst is no gift, however often it comes and goes; a smaller one shuts nobody out for what was taken from the
-//! larger; and from one a minute to a hundred a second, the next comes within a hundredth of a second.
+//! A new [`Rate`] keeps the *tokens* (and fractions) that are available, up to its burst, and refills the rest at its own rate. So
+//! a larger burst adds no tokens, however often it changes; a smaller burst does not block callers for tokens taken from the larger
+//! one; and after a change from one a minute to a hundred a second, the next token comes within a hundredth of a second.
 //!
-//! The rates are an argument: many buckets may share them. The word holds the low bits of the generation of the rate that its
-//! instant is counted in. A caller that finds another generation asks for the latest rates, and converts the word in the same
-//! compare-and-swap as its decision, so that it never waits for a reload. The latest rates are read after the word: if the word
-//! has not changed when it is replaced, then it was at most one generation behind them, however long that took.
+//! The rates are an argument, so that many buckets may share them. The word holds the low bits of the generation of the rate that
+//! its instant is counted in. A caller that finds another generation reads the latest rates, and converts the word in the same
+//! compare-and-swap as its decision, so that it never waits for a reload. The latest rates are read after the word: if the word is
+//! unchanged when it is replaced, it was at most one generation behind them, however long that took.
 
 use crate::ground::sync::atomic::{AtomicU64, Ordering};
 use crate::ground::time::Instant;
 
-/// How fast tokens come, and how many there are at most.
+/// The rate of a bucket: how fast tokens return, and how many it holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Rate {
-    /// Ticks in which one token comes, at least one. Round it up, so that rounding never makes the rate higher.
+    /// Ticks per token, at least one. Round it up, so that rounding never makes the rate higher.
     pub(crate) interval: u64,
     pub(crate) burst: u32,
 }
 
-/// The rate, and the one before: as long as a word may still be counted in that.
+/// The current rate and the previous one, in which a word may still be counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Rates {
     pub(crate) now: Rate,
-    pub(crate) before: Rate,
+    pub(crate) previous: Rate,
     pub(crate) generation: u32,
 }
 
 impl Rates {
     pub(crate) const fn first(rate: Rate) -> Self {
-        Self { now: rate, before: rate, generation: 0 }
+        Self { now: rate, previous: rate, generation: 0 }
     }
 
-    /// What follows when the rate becomes this one.
+    /// The rates after a change to this rate.
     pub(crate) fn then(self, rate: Rate) -> Self {
         match self.now == rate {
             true => self,
-            false => Self { now: rate, before: self.now, generation: self.generation.wrapping_add(1) },
+            false => Self { now: rate, previous: self.now, generation: self.generation.wrapping_add(1) },
         }
     }
 
-    /// In how many ticks the bucket will be full at the present rate, given that number for the rate before: as many tokens are
-    /// there, at most the burst. Rounded up, to the side of fewer tokens.
-    pub(crate) fn until_full(&self, before: u64) -> u64 {
+    /// The ticks until the bucket is full at the current rate, given that number for the previous rate. The number of tokens is
+    /// kept, up to the burst. Rounded up, to the side of fewer tokens.
+    pub(crate) fn until_full(&self, previous: u64) -> u64 {
         let interval = u128::from(self.now.interval);
-        let missing = (u128::from(before) * interval).div_ceil(u128::from(self.before.interval.max(1)));
+        let missing = (u128::from(previous) * interval).div_ceil(u128::from(self.previous.interval.max(1)));
         let tokens = |rate: Rate| u128::from(rate.burst) * interval;
-        let missing = missing.saturating_add(tokens(self.now)).saturating_sub(tokens(self.before));
+        let missing = missing.saturating_add(tokens(self.now)).saturating_sub(tokens(self.previous));
         u64::try_from(missing).unwrap_or(u64::MAX)
     }
 }
 
 #[cfg(not(seawall_loom))]
 const GENERATION_BITS: u32 = 4;
-// So few that the model checker can go round.
+// Few, so that the model checker can reach the wrap-around.
 #[cfg(seawall_loom)]
 const GENERATION_BITS: u32 = 2;
 const GENERATION_MASK: u64 = (1 << GENERATION_BITS) - 1;
@@ -69,7 +69,7 @@ const LAST: u64 = u64::MAX >> GENERATION_BITS;
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Gcra {
-    /// When the bucket will be full, in ticks, above the generation of the rate that is meant.
+    /// The tick at which the bucket will be full, above the generation of its rate.
     word: AtomicU64,
 }
 
@@ -79,8 +79,8 @@ impl Gcra {
         Self { word: AtomicU64::new(pack(0, rates.generation)) }
     }
 
-    /// Takes a token, or says when there will be one. The `latest` rates are asked for only if the bucket is not counted in the
-    /// rate of `rates`.
+    /// Takes a token, or returns when there will be one. `latest` is called only if the bucket is not counted in the rate of
+    /// `rates`.
     #[inline]
     pub(crate) fn take(&self, rates: &Rates, latest: impl Fn() -> Rates, now: Instant) -> Result<(), Instant> {
         let now = ticks(now);
@@ -102,19 +102,19 @@ impl Gcra {
         }
     }
 
-    /// When the next token may be taken; an instant that has passed if one may be taken now.
+    /// When the next token may be taken; in the past if one is available.
     pub(crate) fn next(&self, latest: impl Fn() -> Rates, now: Instant) -> Instant {
-        let (_, full_at, rates) = self.look(&latest, ticks(now));
+        let (_, full_at, rates) = self.load(&latest, ticks(now));
         instant(earliest(full_at, rates.now))
     }
 
-    /// Counts the bucket in the rate of `rates` from now on. There are as many tokens as before, at most the burst.
+    /// Converts the bucket to the rate of `rates`. The number of tokens is kept, up to the burst.
     ///
-    /// Before the rates change, every bucket is to be taken over to the present ones, so that it is never two generations behind.
-    /// After that, it is to be taken over to the new ones, or tokens come at the old rate until the next one is asked for.
+    /// Before the rates change, convert every bucket to the current ones, so that none is ever two generations behind. After the
+    /// change, convert it to the new ones; otherwise tokens return at the old rate until the next call.
     pub(crate) fn take_over(&self, rates: &Rates, now: Instant) {
         loop {
-            let (word, full_at, rates) = self.look(&|| *rates, ticks(now));
+            let (word, full_at, rates) = self.load(&|| *rates, ticks(now));
             let next = pack(full_at, rates.generation);
             if self.word.compare_exchange_weak(word, next, Ordering::AcqRel, Ordering::Acquire).is_ok() {
                 return;
@@ -123,17 +123,17 @@ impl Gcra {
     }
 
     pub(crate) fn is_full(&self, latest: impl Fn() -> Rates, now: Instant) -> bool {
-        self.look(&latest, ticks(now)).1 <= ticks(now)
+        self.load(&latest, ticks(now)).1 <= ticks(now)
     }
 
-    /// A new bucket begins with as many tokens as `other` has, which has the same rates.
+    /// Gives a new bucket as many tokens as `other` has, which uses the same rates.
     pub(crate) fn inherit(&self, other: &Self, latest: impl Fn() -> Rates, now: Instant) {
-        let (_, full_at, rates) = other.look(&latest, ticks(now));
+        let (_, full_at, rates) = other.load(&latest, ticks(now));
         self.word.store(pack(full_at, rates.generation), Ordering::Release);
     }
 
-    /// The word, when the bucket will be full, and at which rate.
-    fn look(&self, latest: &impl Fn() -> Rates, now: u64) -> (u64, u64, Rates) {
+    /// The word, the tick at which the bucket will be full, and the rates.
+    fn load(&self, latest: &impl Fn() -> Rates, now: u64) -> (u64, u64, Rates) {
         loop {
             let word = self.word.load(Ordering::Acquire);
             let rates = latest();
@@ -143,7 +143,7 @@ impl Gcra {
         }
     }
 
-    /// When the bucket will be full, in the present rate; `None`: the word has changed since it was read.
+    /// The tick at which the bucket will be full, at the current rate; `None`: the word has changed since it was read.
     #[inline]
     fn full_at(&self, word: u64, rates: &Rates, now: u64) -> Option<u64> {
         let full_at = word >> GENERATION_BITS;
@@ -151,13 +151,13 @@ impl Gcra {
             0 => Some(full_at),
             1 => Some(now.saturating_add(rates.until_full(full_at.saturating_sub(now)))),
             _ if self.word.load(Ordering::Acquire) != word => None,
-            // It missed a change, against what `take_over` asks for: it is full when it would have been.
+            // The bucket missed a change, contrary to the contract of `take_over`: keep its instant.
             _ => Some(full_at),
         }
     }
 }
 
-/// How many generations ago the word was counted.
+/// How many generations the word is behind.
 #[inline]
 fn behind(word: u64, rates: &Rates) -> u64 {
     u64::from(rates.generation).wrapping_sub(word) & GENERATION_MASK
@@ -195,7 +195,7 @@ mod loom_tests {
 
     const NOW: Instant = Instant::from_nanos(1 << 63);
 
-    /// One token, and two that want it.
+    /// Two threads race for one token.
     #[test]
     fn loom_one_of_two_takers_gets_the_last_token() {
         loom::model(|| {
@@ -207,10 +207,10 @@ mod loom_tests {
         });
     }
 
-    /// Three tokens of four are left when the rate changes twice, to a slower and to a faster one, while somebody takes: what
-    /// he takes is counted once, as one token of the last rate.
+    /// Three tokens of four are left when the rate changes twice, to a slower and to a faster one, while a thread takes a token: it
+    /// is counted once, as one token of the last rate.
     #[test]
-    fn loom_a_change_of_rate_neither_loses_nor_makes_a_token() {
+    fn loom_rate_change_neither_loses_nor_adds_a_token() {
         loom::model(|| {
             let gcra = Arc::new(Rated::new(Rate { interval: 1000, burst: 4 }));
             assert!(gcra.take(NOW).is_ok());
@@ -223,12 +223,11 @@ mod loom_tests {
         });
     }
 
-    /// As many changes as make what is ahead look as if it were behind, to whoever began before them: all the same he takes his
-    /// token at the rate that holds, and leaves a word that the next one can read.
+    /// A full round of generations passes while a thread takes a token: it takes it at the current rate, and leaves a valid word.
     #[test]
-    fn loom_who_was_away_for_all_generations_does_no_harm() {
+    fn loom_wrapped_generation_is_harmless() {
         let mut model = loom::model::Builder::new();
-        // Once is enough to be away, and all ways to be so would take hours.
+        // One preemption is enough; all interleavings would take hours.
         model.preemption_bound = Some(1);
         model.check(|| {
             let gcra = Arc::new(Rated::new(Rate { interval: 1000, burst: 2 }));

@@ -1,9 +1,9 @@
 //! A streaming median in one atomic word.
 //!
-//! After Ma, Muthukrishnan and Sandler, "Frugal Streaming for Estimating Quantiles" (2013): a sample above the estimate moves
-//! it up by a step, one below moves it down, so that it comes to rest where half of the samples are on either side. Latencies
-//! spread over orders of magnitude, so the step is a factor; it begins large and ends at an eighth, which follows a shift by a
-//! factor of five within twenty samples and mostly stays within a factor of two of the median of an exponential distribution.
+//! After Ma, Muthukrishnan and Sandler, "Frugal Streaming for Estimating Quantiles" (2013): a sample above the estimate raises it
+//! by a step, a sample below lowers it, so that it settles where half of the samples are on either side. Latencies spread over
+//! orders of magnitude, so the step is a factor. It begins large and ends at an eighth, which follows a shift by a factor of five
+//! within twenty samples and mostly stays within a factor of two of the median of an exponential distribution.
 
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ impl Median {
         Self { word: AtomicU64::new(0) }
     }
 
-    /// Takes a sample in. Of two at the same moment one may be lost, which an estimate can bear better than the price of an
+    /// Records a sample. Of two racing samples one may be lost: the estimate tolerates that, and a plain store is cheaper than an
     /// atomic update.
     #[inline]
     pub(crate) fn record(&self, sample: Duration) {
@@ -38,12 +38,12 @@ impl Median {
         }
     }
 
-    /// Begins anew with this sample: what was measured before is of another time.
+    /// Restarts with this sample, when earlier ones are stale.
     pub(crate) fn restart(&self, sample: Duration) {
         self.word.store(step(0, time::nanos(sample)), Ordering::Relaxed);
     }
 
-    /// The estimate, once there were as many samples (at most 255).
+    /// The estimate, if there were at least as many samples (255 suffice).
     #[inline]
     pub(crate) fn after(&self, samples: u32) -> Option<Duration> {
         let word = self.word.load(Ordering::Relaxed);
@@ -55,13 +55,13 @@ impl Median {
 #[inline]
 fn step(word: u64, sample: u64) -> u64 {
     let (estimate, count) = (word >> COUNT_BITS, word & COUNT_MASK);
-    // Whole numbers and shifts: this is on the path of every call.
+    // Integers and shifts, because every call runs this.
     let eighth = estimate >> 3;
     let (up, down) =
         if count >= 8 { (eighth, eighth - (eighth >> 3)) } else { (estimate / (count + 1), estimate / (count + 2)) };
     let next = match sample {
         _ if count == 0 => sample,
-        // Never past the sample itself, so that equal samples are met exactly.
+        // Never past the sample, so that equal samples are met exactly.
         _ if sample > estimate => (estimate + up.max(1)).min(sample),
         _ => (estimate - down).max(sample),
     };
@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_sample_is_the_estimate_and_extremes_are_survived() {
+    fn first_sample_is_the_estimate_and_extremes_are_valid() {
         let median = Median::new();
         assert_eq!(median.after(0), None);
         median.record(Duration::from_millis(20));
@@ -95,13 +95,13 @@ mod tests {
     }
 
     #[test]
-    fn a_steady_stream_is_met_exactly() {
+    fn constant_samples_are_met_exactly() {
         assert_eq!(estimate([0.02; 300]), 0.02);
         assert_eq!(estimate(std::iter::once(5.0).chain([0.02; 300])), 0.02);
     }
 
     #[test]
-    fn a_shift_by_five_is_followed_within_twenty_samples() {
+    fn shift_by_five_is_followed_within_twenty_samples() {
         let shifted = estimate([0.02; 300].into_iter().chain([0.1; 20]));
         assert!(shifted > 0.09, "{shifted}");
         let back = estimate([0.1; 300].into_iter().chain([0.02; 20]));
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn outliers_leave_it_in_place() {
+    fn outliers_do_not_move_the_median() {
         let stream = (0..1000).map(|i| if i % 5 == 0 { 30.0 } else { 0.02 });
         assert!(estimate(stream) < 0.03);
     }
@@ -117,7 +117,7 @@ mod tests {
     proptest! {
         /// Exponential latencies: heavy spread, median = mean · ln 2.
         #[test]
-        fn it_mostly_stays_within_a_factor_of_two_of_the_median(seed: u64, mean in 0.0005..20.0f64) {
+        fn estimate_mostly_stays_within_a_factor_of_two(seed: u64, mean in 0.0005..20.0f64) {
             let mut rng = fastrand::Rng::with_seed(seed);
             let mut draw = || -mean * (1.0 - rng.f64()).ln();
             let median = Median::new();
@@ -131,7 +131,7 @@ mod tests {
                 within += u32::from((0.5..2.0).contains(&ratio));
                 far += u32::from(!(0.2..5.0).contains(&ratio));
             }
-            // A single one beyond five is seen once in a thousand runs.
+            // A single estimate beyond a factor of five occurs once in a thousand runs.
             prop_assert!(within > 850 && far <= 10, "{within} of 1000 within a factor of two, {far} beyond five");
         }
     }

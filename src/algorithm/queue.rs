@@ -1,13 +1,14 @@
 //! Whether a call may wait for a permit, and until when: a queue bounded in time.
 //!
-//! A queue that is bounded by its length alone is full of dead work as soon as there is more to do than can be done: all
-//! that is served has waited so long that nobody waits for it any more, and goodput falls to nothing. So a call waits only if it can
-//! be expected to start early enough to end in time (the *slack rule*); whoever cannot make it is told so at once, while
-//! there is time to do something else. Where no deadline is known, `max_wait` is the bound.
+//! In overload, a queue that is bounded only by its length fills with dead work: each call has waited so long that its caller no
+//! longer waits, and goodput falls to zero. So a call waits only if it is expected to start early enough to end in time (the *slack
+//! rule*). Otherwise it is refused at once, while the caller can still do something else. Without a deadline, `max_wait` is the
+//! bound.
 //!
-//! While a permit is free the rule is lenient: no other call needs it, so only a call that has less time than almost any call takes is
-//! refused. A call that had to wait should be more likely to end in time than not. When calls compete it is strict, since each permit given
-//! to a call that then fails is taken from one that would not have. See [`ServiceTime`] for the measures.
+//! While a permit is free the rule is lenient, because no other call needs it: a call is refused only if it has less time than
+//! almost any call takes. A call that had to wait should be more likely to end in time than not. While calls compete the rule is
+//! strict, since a permit for a call that then times out is lost to a call that would not have. See [`ServiceTime`] for the
+//! measures.
 
 use std::time::Duration;
 
@@ -15,32 +16,32 @@ use crate::algorithm::estimate::ServiceTime;
 use crate::ground::error::{Numbers, Reason};
 use crate::ground::time::Instant;
 
-/// What a call is up against when there is no free permit for it.
+/// The inputs of the decision, when no permit is free.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Wait {
     pub(crate) now: Instant,
     pub(crate) deadline: Option<Instant>,
     /// The longest a call may wait.
     pub(crate) max_wait: Duration,
-    /// The time until the call's turn comes.
+    /// The predicted time until the call gets a permit.
     pub(crate) predicted: Duration,
     pub(crate) service: ServiceTime,
 }
 
-/// The end of a wait, and why it is the end.
+/// The end of a wait, and the reason of the refusal then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Until {
     pub(crate) at: Instant,
     pub(crate) reason: Reason,
 }
 
-/// A call is refused.
+/// The refusal of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Refusal {
     pub(crate) reason: Reason,
-    /// The time in which all that waits should have been served; zero while nothing is known.
+    /// The time in which the queue should be served; zero while the service time is unknown.
     pub(crate) retry_after: Option<Duration>,
-    /// The numbers that decided it.
+    /// The numbers behind the decision.
     pub(crate) numbers: Numbers,
 }
 
@@ -50,15 +51,14 @@ impl Refusal {
     }
 }
 
-/// The time until all that is ahead has been served and `own` has its turn: what `limit` permits get done in a service
-/// time is `limit`.
+/// The time until the permits `ahead` and the call's `own` have been served: `limit` permits are served per mean service time.
 pub(crate) fn predict(ahead: u64, own: u32, limit: u32, mean: Duration) -> Duration {
-    let turns = (ahead as f64 + f64::from(own)) / f64::from(limit.max(1));
-    Duration::try_from_secs_f64(mean.as_secs_f64() * turns).unwrap_or(Duration::MAX)
+    let means = (ahead as f64 + f64::from(own)) / f64::from(limit.max(1));
+    Duration::try_from_secs_f64(mean.as_secs_f64() * means).unwrap_or(Duration::MAX)
 }
 
 impl Wait {
-    /// The same refusal with what it was decided by.
+    /// Adds the retry-after and the numbers of the decision to a refusal.
     pub(crate) fn explain(&self, refusal: Refusal) -> Refusal {
         let expected = self.predicted.saturating_add(self.service.cautious);
         let numbers = refusal.numbers.with_expected(expected);
@@ -69,7 +69,7 @@ impl Wait {
         Refusal { retry_after: Some(self.predicted), numbers, ..refusal }
     }
 
-    /// Until when the call may wait, or that it had better not.
+    /// Until when the call may wait, or its refusal.
     pub(crate) fn decide(self) -> Result<Until, Refusal> {
         let refuse = |reason| Err(Refusal::new(reason));
         if self.max_wait.is_zero() || self.predicted > self.max_wait {
@@ -87,7 +87,7 @@ impl Wait {
     }
 }
 
-/// Whether a waiter is still worth the permit whose turn has come; `contended`: others wait behind it.
+/// Whether a waiting call should still get its permit; `contended`: others wait behind it.
 pub(crate) fn is_worth_it(now: Instant, deadline: Option<Instant>, service: ServiceTime, contended: bool) -> bool {
     let needs = if contended { service.cautious } else { service.median };
     deadline.is_none_or(|deadline| deadline > now && deadline.since(now) >= needs)
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn a_queue_moves_at_the_pace_of_all_permits_together() {
+    fn queue_moves_at_the_rate_of_all_permits() {
         assert_eq!(predict(0, 1, 10, 10 * MS), MS);
         assert_eq!(predict(39, 1, 10, 10 * MS), 40 * MS);
         assert_eq!(predict(0, 10, 10, 10 * MS), 10 * MS, "a heavy call waits for all permits");
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn who_has_no_slack_is_told_at_once_and_others_wait_as_long_as_it_makes_sense() {
+    fn call_without_slack_is_refused_and_others_wait() {
         let cases = [
             (wait(50, None), Ok(100)),
             (wait(101, None), Err(Reason::QueueFull)),
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn waiter_needs_the_median_and_more_where_others_compete() {
+    fn waiter_needs_more_time_while_others_compete() {
         let worth = |ms: u32, contended| is_worth_it(NOW, Some(NOW + ms * MS), service(5, 10, 20), contended);
         assert!(worth(10, false) && !worth(9, false));
         assert!(worth(20, true) && !worth(19, true));
@@ -153,9 +153,9 @@ mod tests {
     }
 
     proptest! {
-        /// Nobody is made to wait past the point where it could still be served, nor longer than it may.
+        /// No call waits past the point where it could still be served, nor longer than it may.
         #[test]
-        fn a_wait_always_leaves_time_to_be_served(
+        fn wait_leaves_time_to_be_served(
             predicted in 0u32..2000, deadline in prop::option::of(0u32..3000), max_wait in 0u32..1500,
             median in 0u32..1000, more in 0u32..1000,
         ) {

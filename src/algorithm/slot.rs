@@ -1,13 +1,13 @@
-//! One bucket of a lock-free ring: a count that knows which stretch of time it belongs to.
+//! One bucket of a lock-free ring: a count with the stamp of its epoch.
 //!
-//! A ring of plain counters has to be cleaned when time moves on, and whoever cleans it races with whoever counts. Here the
-//! bucket's stamp and its count change in one atomic step, so that a bucket left over from an earlier round is empty by
-//! definition: no cleaning, O(1) after any silence, and nothing of yesterday is ever read as today's.
+//! A ring of plain counters has to be cleared as time passes, and clearing races with counting. Here the stamp and the count change
+//! in one atomic step, so that a bucket of an earlier round counts as empty: there is no clearing, any idle time costs O(1), and a
+//! stale count is never read as a current one.
 //!
-//! The stamp also holds an *era*, which its owner moves on when all that was counted before is to be forgotten: what comes
-//! late from an older era is dropped, even if it races with the change.
+//! The stamp also holds an *era*, which the owner increments to discard all earlier counts: an addition from an older era is
+//! dropped, even if it races with the change.
 //!
-//! Checked by `loom` (`loom_*` below) and, through the rings made of it, against naive models.
+//! Checked by `loom` (`loom_*` below) and, through the rings built from it, by naive models.
 
 use crate::ground::sync::atomic::{AtomicU64, Ordering};
 
@@ -16,20 +16,20 @@ const EPOCH_BITS: u32 = Stamp::EPOCH_BITS;
 const COUNT_MASK: u64 = (1 << COUNT_BITS) - 1;
 const EPOCH_MASK: u64 = (1 << EPOCH_BITS) - 1;
 
-/// By how many epochs whoever counts may be late: a day of 100 ms.
+/// The most epochs that a writer may lag: a day of 100 ms.
 const LATEST: u64 = 1 << 20;
 
 /// The highest count a slot can hold; it saturates there.
 pub(crate) const MAX_COUNT: u32 = COUNT_MASK as u32;
 
-/// Which stretch of time a count belongs to: the number of the bucket since the beginning of time, within an era.
+/// The epoch and the era that a count belongs to.
 ///
 /// Epochs wrap after 2^28 buckets (310 days of 100 ms), eras after 256.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Stamp(u64);
 
 impl Stamp {
-    /// How many bits of an epoch a stamp tells apart.
+    /// The bits of an epoch that a stamp holds.
     pub(crate) const EPOCH_BITS: u32 = 28;
 
     #[inline]
@@ -42,7 +42,7 @@ impl Stamp {
         (self.0 >> EPOCH_BITS) as u8
     }
 
-    /// By how many epochs `epoch` is ahead of this stamp's; negative if it is behind.
+    /// How many epochs `epoch` is ahead of this stamp's; negative if it is behind.
     pub(crate) fn epochs_until(self, epoch: u64) -> i64 {
         let ahead = epoch.wrapping_sub(self.0) & EPOCH_MASK;
         if ahead < 1 << (EPOCH_BITS - 1) { ahead as i64 } else { ahead as i64 - (1 << EPOCH_BITS) }
@@ -50,7 +50,8 @@ impl Stamp {
 
     /// Whether `self` is of an earlier era than `other`, or of an earlier epoch in the same era. Wraps.
     ///
-    /// Who counts is late by moments, while silence has no bound: of what can be either, the slot is old.
+    /// A writer lags by a few epochs at most, but a slot can be arbitrarily old. When wrap-around makes the order ambiguous, the
+    /// slot is stale.
     #[inline]
     fn is_before(self, other: Self) -> bool {
         if self.era() != other.era() {
@@ -61,15 +62,15 @@ impl Stamp {
     }
 }
 
-/// What became of an addition.
+/// The result of an addition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub(crate) enum Added {
-    /// It was counted, and the slot was of this stamp before.
+    /// Counted; the slot had this stamp before.
     Counted,
-    /// It was counted, and pushed out what an earlier stamp had left here.
+    /// Counted; the count of an earlier stamp was evicted.
     Evicted(Stamp, u32),
-    /// The slot already belongs to a later time: too late to count.
+    /// The slot already has a later stamp: too late to count.
     TooLate,
 }
 
@@ -78,7 +79,7 @@ pub(crate) enum Added {
 pub(crate) struct Slot(AtomicU64);
 
 impl Slot {
-    /// An empty slot of a time long ago.
+    /// An empty slot.
     #[inline]
     pub(crate) fn new() -> Self {
         Self(AtomicU64::new(0))
@@ -99,7 +100,7 @@ impl Slot {
         Self::unpack(self.0.load(Ordering::Acquire))
     }
 
-    /// The count, if the slot is of that very stamp.
+    /// The count, if the slot has this stamp.
     pub(crate) fn get(&self, stamp: Stamp) -> u32 {
         let (current, count) = self.load();
         if current == stamp { count } else { 0 }
@@ -124,13 +125,13 @@ impl Slot {
         }
     }
 
-    /// Forgets what is counted here, whatever it belongs to. (A swap, because the model checker does not order a plain store
-    /// against a racing update.)
+    /// Clears the slot, whatever its stamp. (A swap, because the model checker does not order a plain store against a racing
+    /// update.)
     pub(crate) fn clear(&self) {
         self.0.swap(0, Ordering::AcqRel);
     }
 
-    /// Takes up to `n` from a count of that stamp, and says how many there were to take.
+    /// Takes up to `n` from a count of this stamp, and returns how many were taken.
     #[inline]
     pub(crate) fn take(&self, stamp: Stamp, n: u32) -> u32 {
         let mut word = self.0.load(Ordering::Acquire);
@@ -158,7 +159,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_slot_counts_for_its_own_stamp_alone() {
+    fn slot_counts_for_its_own_stamp_only() {
         let slot = Slot::new();
         let (monday, tuesday) = (Stamp::new(1, 7), Stamp::new(1, 8));
         let _ = slot.add(monday, 2);
@@ -171,22 +172,22 @@ mod tests {
     }
 
     #[test]
-    fn a_later_era_wins_whatever_the_epoch_and_eras_wrap() {
+    fn later_era_wins_whatever_the_epoch() {
         let slot = Slot::new();
         let _ = slot.add(Stamp::new(255, 9), 1);
         assert_eq!(slot.add(Stamp::new(0, 3), 1), Added::Evicted(Stamp::new(255, 9), 1));
         assert_eq!(slot.add(Stamp::new(255, 10), 1), Added::TooLate);
     }
 
-    /// What was left behind before a long silence makes room, however long that was.
+    /// A stale slot is replaced after any idle time.
     #[test]
-    fn a_slot_of_long_ago_is_not_taken_for_a_later_one() {
+    fn stale_slot_is_not_taken_for_a_later_one() {
         let before = 77;
-        for silence in [1, 1 << 20, (1 << 27) - 1, 1 << 27, (1 << 27) + 1, (1 << 28) - LATEST - 1] {
+        for idle in [1, 1 << 20, (1 << 27) - 1, 1 << 27, (1 << 27) + 1, (1 << 28) - LATEST - 1] {
             let slot = Slot::new();
             let _ = slot.add(Stamp::new(0, before), 1);
-            let _ = slot.add(Stamp::new(0, before + silence), 1);
-            assert_eq!(slot.get(Stamp::new(0, before + silence)), 1, "after {silence}");
+            let _ = slot.add(Stamp::new(0, before + idle), 1);
+            assert_eq!(slot.get(Stamp::new(0, before + idle)), 1, "after {idle}");
         }
         let slot = Slot::new();
         let _ = slot.add(Stamp::new(0, before), 1);
@@ -194,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn a_count_saturates() {
+    fn count_saturates() {
         let (slot, stamp) = (Slot::new(), Stamp::new(0, 1));
         let _ = slot.add(stamp, u32::MAX);
         let _ = slot.add(stamp, u32::MAX);
@@ -207,9 +208,9 @@ mod loom_tests {
     use super::*;
     use crate::ground::sync::Arc;
 
-    /// Two threads count across a change of epoch: nothing is lost, nothing is counted twice.
+    /// Two threads count across a change of epoch: nothing is lost or counted twice.
     #[test]
-    fn loom_nothing_is_lost_at_the_change_of_epoch() {
+    fn loom_change_of_epoch_loses_no_count() {
         loom::model(|| {
             let slot = Arc::new(Slot::new());
             let (old, new) = (Stamp::new(0, 1), Stamp::new(0, 2));
@@ -225,9 +226,9 @@ mod loom_tests {
         });
     }
 
-    /// Two threads take the last two of three: together they take three.
+    /// Two threads take two each of three: together they take three.
     #[test]
-    fn loom_takers_never_take_more_than_there_is() {
+    fn loom_takers_never_exceed_the_count() {
         loom::model(|| {
             let slot = Arc::new(Slot::new());
             let stamp = Stamp::new(0, 1);

@@ -1,4 +1,4 @@
-//! The deadline of one call, or of one attempt of it: when it began, when it must be over, and the reason that its caller is given.
+//! The deadline of one call or attempt: its start, its end, and the reason that the caller gets.
 
 use std::time::Duration;
 
@@ -9,22 +9,22 @@ use crate::ground::time::Instant;
 /// See the module.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct CallDeadline {
-    /// When the call, or the attempt, began.
+    /// The start of the call or attempt.
     start: Instant,
     at: Instant,
-    /// When what the call leaves in its response must be over, if that is later.
+    /// The end of the response's body, if it is later.
     end: Option<Instant>,
     reason: Reason,
 }
 
 impl CallDeadline {
-    /// The deadline of what began at `start`.
+    /// The deadline of a call or attempt that began at `start`.
     #[inline]
     pub(crate) fn new(start: Instant, at: Instant, reason: Reason) -> Self {
         Self { start, at, end: None, reason }
     }
 
-    /// The deadline of what begins now in a call that has this context, or else `max_hold` from now.
+    /// The deadline of a call that begins now in this context, or `max_hold` from now without one.
     #[inline]
     pub(crate) fn within(now: Instant, context: &Context, max_hold: Duration) -> Self {
         match context.deadline {
@@ -39,7 +39,7 @@ impl CallDeadline {
         Self::new(Instant::MAX, Instant::MAX, Reason::HoldExceeded)
     }
 
-    /// Why a call that is ended at `now` was, and how much time it had.
+    /// The reason for ending the call at `now`, with the time that it had.
     pub(crate) fn why(&self, now: Instant) -> Why {
         let Self { start, at, reason, .. } = *self;
         Why { reason, numbers: Numbers::of_timeout(at.since(start), now.since(start)) }
@@ -50,7 +50,7 @@ impl CallDeadline {
         self.start
     }
 
-    /// When there must be an answer.
+    /// The deadline of the answer.
     #[inline]
     pub(crate) fn at(&self) -> Instant {
         self.at
@@ -61,13 +61,13 @@ impl CallDeadline {
         self.reason
     }
 
-    /// When all of it must be there.
+    /// The end of the whole response.
     #[inline]
     pub(crate) fn end(&self) -> Instant {
         self.end.unwrap_or(self.at)
     }
 
-    /// Whether what the call leaves in its response may go on beyond its deadline.
+    /// Whether the body of the response may continue beyond the deadline.
     #[inline]
     pub(crate) fn has_end(&self) -> bool {
         self.end.is_some()

@@ -1,4 +1,4 @@
-//! The one place that draws randomness.
+//! The only source of randomness.
 
 /// A sample, uniform in `0.0..1.0`. Algorithms take such a sample as an argument; only layers draw it.
 #[allow(clippy::disallowed_methods, reason = "the one place that draws randomness")]

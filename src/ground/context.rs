@@ -1,15 +1,15 @@
-//! What a call inherits from the call it serves: deadline, attempt number, priority.
+//! The context that a call inherits from the call that it serves: deadline, attempt number, priority.
 //!
-//! The context belongs to the task: a layer that sets something does so around every poll of what is inside it, so that
-//! it flows from a server's handler to the client calls made there with no code of the user's.
+//! The context belongs to the task. A layer sets its part around every poll of the inner service, so that the context flows from a
+//! server's handler to the client calls made there, without code of the user.
 //!
 //! | where a call is made | what it inherits |
 //! |---|---|
 //! | in the call's own task: `await`, `join!`, `select!`, `FuturesUnordered` | the context |
 //! | in a task that is spawned | nothing; [`carry`] takes the context along |
-//! | behind a task hop of the service: `tower::buffer::Buffer`, an actor, a channel | the calling layers inside see nothing; [`capture`] sends the context with the request |
-//! | by `block_on` in `spawn_blocking` or another thread | nothing; [`carry`] what is blocked on |
-//! | in work that several calls share: a cache that loads once for all | the context of the call that makes it first, deadline included; [`detached`] takes it out |
+//! | behind a task hop of the service: `tower::buffer::Buffer`, an actor, a channel | the inner layers see nothing; [`capture`] sends the context with the request |
+//! | by `block_on` in `spawn_blocking` or another thread | nothing; [`carry`] the future that is blocked on |
+//! | in work that several calls share: a cache that loads once for all | the context of the call that starts it, deadline included; [`detached`] removes it |
 //!
 //! Outer layers still end a call whose context was lost: its deadline drops the future that waits for the answer.
 //!
@@ -37,32 +37,31 @@ pub use crate::ground::scope::Priority;
 use crate::ground::scope::{self, Context};
 use crate::ground::time::{self, Instant};
 
-/// When the current call must be over, if it has a deadline.
+/// The deadline of the current call, if it has one.
 pub fn deadline() -> Option<tokio::time::Instant> {
     scope::current().deadline.map(Instant::to_tokio)
 }
 
-/// How much time the current call has left, if it has a deadline.
+/// The time that the current call has left, if it has a deadline.
 pub fn time_left() -> Option<Duration> {
     scope::current().deadline.map(|deadline| deadline.since(time::now()))
 }
 
-/// The number of the current attempt, 1 being the first; 1 too where nothing retries. In a handler it is the number that
-/// came with the request, if a layer reads it there; in a client's stack it is that of the retry in charge.
+/// The number of the current attempt, from 1; 1 without a retry. In a handler it is the number that came with the request, if a
+/// layer extracts it; in a client's stack it is that of the innermost retry.
 pub fn attempt() -> u32 {
     scope::current().attempt().max(1)
 }
 
-/// How much the current call matters.
+/// The priority of the current call.
 pub fn priority() -> Priority {
     scope::current().priority()
 }
 
-/// Takes the current context along into work that is spawned. It is captured when this is called.
+/// Gives the current context to a future that is spawned. The context is captured when this is called.
 ///
-/// The deadline goes along too, and bounds the calls made in there; it does not end the future itself. Work that a call
-/// *blocks* on (`block_on` inside `block_in_place`) needs this too: the layers around it cannot end it in time, and so the
-/// calls made in there must.
+/// The deadline bounds the calls made in the future; it does not end the future itself. Work that a call *blocks* on (`block_on`
+/// inside `block_in_place`) needs this, too: outer layers cannot end it in time, so its calls must.
 pub fn carry<F>(future: F) -> Carried<F> {
     capture().carry(future)
 }
@@ -96,7 +95,7 @@ pub fn capture() -> Captured {
     Captured { context: scope::current().with_enforced(false) }
 }
 
-/// A context that was captured. See [`capture`].
+/// A captured context. See [`capture`].
 #[derive(Clone, Copy, Debug)]
 pub struct Captured {
     context: Context,
@@ -109,15 +108,15 @@ impl Captured {
     }
 }
 
-/// Takes `future` out of the current call: no deadline is inherited, the priority is the default, the calls made in it are
-/// first attempts, and their failures do not tell the tiers above that the current call is not to be retried.
+/// Detaches `future` from the current call: it inherits no deadline, its priority is the default, the calls made in it are first
+/// attempts, and their failures are not reported to the tiers above as exhausted retries of the current call.
 ///
-/// For work that several calls share. Without this, a load that fills a cache for many dies of the deadline of the caller that
-/// asked first.
+/// For work that several calls share. Without this, a load that fills a cache for many callers ends at the deadline of its first
+/// caller.
 ///
-/// Work that must outlive its first caller has to be spawned, too: a future that is only shared is polled by its callers, and
-/// stands still once the caller that polls it is gone and no other one waits. A task that is spawned inherits nothing; `detached`
-/// is needed there only if the spawning is done by something that takes the context along:
+/// Work that must outlive its first caller has to be spawned, too: a shared future is polled by its callers, and stops once the
+/// polling caller is gone and no other caller polls it. A spawned task inherits nothing; `detached` is needed there only if the
+/// spawning code takes the context along:
 ///
 /// ```
 /// use std::time::Duration;
@@ -129,7 +128,7 @@ impl Captured {
 /// # async fn main() -> Result<(), BoxError> {
 /// let client = DeadlineLayer::new(Duration::from_secs(10))?.layer(service_fn(|()| async { Ok::<_, BoxError>("value") }));
 /// let load = context::detached(client.oneshot(()).map(|loaded| loaded.map_err(|error| error.to_string())));
-/// // The task goes on when the first caller has gone; every caller awaits a clone.
+/// // The task continues after the first caller has gone; every caller awaits a clone.
 /// let load = tokio::spawn(load).map(|joined| joined.map_err(|error| error.to_string())?).boxed().shared();
 /// let first_caller = load.clone();
 /// drop(first_caller);
@@ -138,22 +137,22 @@ impl Captured {
 /// # }
 /// ```
 ///
-/// Give such work a bound of its own: a deadline layer, as here. Dropping it cancels it, as any future that is not spawned.
+/// Bound such work with its own deadline layer, as here. Dropping the future cancels it, like any future that is not spawned.
 pub fn detached<F>(future: F) -> Carried<F> {
     Carried { context: Context::NONE, is_detached: true, future }
 }
 
-/// Gives every call made in `future` this priority; the rest of the context is as it is found.
+/// Gives every call made in `future` this priority. The rest of the context stays.
 pub fn with_priority<F>(priority: Priority, future: F) -> WithPriority<F> {
     WithPriority { priority, future }
 }
 
-/// A future that has a context of its own. See [`carry`], [`Captured::carry`] and [`detached`].
+/// A future with its own context. See [`carry`], [`Captured::carry`] and [`detached`].
 #[pin_project]
 #[derive(Debug)]
 pub struct Carried<F> {
     context: Context,
-    /// Whether the current call is not told how the calls in there fail.
+    /// Whether failures in the future are not reported to the current call.
     is_detached: bool,
     #[pin]
     future: F,
@@ -172,7 +171,7 @@ impl<F: Future> Future for Carried<F> {
     }
 }
 
-/// A future whose calls have a priority. See [`with_priority`].
+/// A future whose calls have their own priority. See [`with_priority`].
 #[pin_project]
 #[derive(Debug)]
 pub struct WithPriority<F> {

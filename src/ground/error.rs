@@ -1,4 +1,4 @@
-//! What callers get when a layer refuses or ends a call, and what a wrong configuration is answered with.
+//! The errors of refused and cut calls, and of invalid configurations.
 
 mod at_deadline;
 mod chain;

@@ -1,9 +1,9 @@
-//! Which layer value something belongs to, in one word.
+//! The identity of a layer value, in one word.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Which layer it is.
+/// The kind of a layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum LayerKind {
     Deadline,
@@ -12,7 +12,7 @@ pub(crate) enum LayerKind {
     CircuitBreaker,
     RateLimit,
     LoadShed,
-    /// No layer, but the settings of all of them.
+    /// No layer: the settings of a whole stack.
     Settings,
 }
 
@@ -27,7 +27,7 @@ impl LayerKind {
         Self::Settings,
     ];
 
-    /// The layer in one word, as errors, logs and metrics have it.
+    /// The layer in one word, for errors, logs and metrics.
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Deadline => "deadline",
@@ -41,27 +41,27 @@ impl LayerKind {
     }
 }
 
-/// The number and the kind of a layer value. Calls and bounds carry it along; `telemetry` finds the layer's counters by it when there
-/// is something to report.
+/// The number and the kind of a layer value. Calls and bounds carry it, and `telemetry` finds the layer's counters by it for a
+/// report.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct LayerId(u64);
 
 const KIND_BITS: u32 = 3;
 
 impl LayerId {
-    /// Of a new layer value of this kind. No other one in this process has the same.
+    /// The id of a new layer value of this kind, unique in this process.
     pub(crate) fn unique(kind: LayerKind) -> Self {
         static LAST: AtomicU64 = AtomicU64::new(0);
         let number = LAST.fetch_add(1, Ordering::Relaxed) + 1;
         Self(number << KIND_BITS | kind as u64)
     }
 
-    /// Of any layer of a kind that has no name.
+    /// The id of all nameless layers of a kind.
     pub(crate) const fn nameless(kind: LayerKind) -> Self {
         Self(kind as u64)
     }
 
-    /// Counts the layer values of this process, whatever their kind.
+    /// The number of the layer value in this process, across all kinds.
     pub(crate) const fn number(self) -> u64 {
         self.0 >> KIND_BITS
     }

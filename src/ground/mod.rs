@@ -1,4 +1,4 @@
-//! What everything else stands on: time, chance, verdict, context, error, locks, validation.
+//! The base of all other modules: time, randomness, verdict, context, error, locks, validation.
 
 pub(crate) mod call_deadline;
 pub(crate) mod chance;

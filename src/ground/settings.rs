@@ -1,6 +1,6 @@
 //! Settings that a reload swaps whole, while calls read them.
 //!
-//! The settings of a layer are one plain struct behind an [`ArcSwap`](arc_swap::ArcSwap). A reader gets the struct of before a
+//! The settings of a layer are one plain struct behind an [`ArcSwap`](arc_swap::ArcSwap). A reader gets the struct from before a
 //! reload or the one after it, never a mixture. A reload never waits for calls, and calls never wait for a reload.
 //!
 //! A load from the swap is about a hundred instructions, two of them atomic updates in a slot of the reading thread. So a service
@@ -9,7 +9,7 @@
 //! few moves, and no service keeps settings alive that were replaced. But a service that is only cloned, and never called, stays
 //! stale after a reload, and each of its clones loads the settings once.
 //!
-//! A future that goes by the settings of its beginning holds what it needs of them by value.
+//! A future that uses the settings of its start holds what it needs of them by value.
 
 use std::fmt;
 use std::sync::atomic::AtomicU64 as Counter;
@@ -20,13 +20,13 @@ use crate::ground::sync::{Mutex, Swap, lock};
 /// See the module.
 pub(crate) struct Settings<T> {
     current: Swap<T>,
-    /// No two settings of a process have the same version, so that a copy of one is never taken for a copy of another.
+    /// Unique in the process, so that a copy of one setting is never taken for a copy of another.
     version: AtomicU64,
-    /// Held by a reload.
-    turn: Mutex<()>,
+    /// Serializes reloads.
+    reload: Mutex<()>,
 }
 
-/// What one reader needs of the settings, computed when it last saw them change.
+/// A value that a reader has derived from the settings.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cached<V> {
     version: u64,
@@ -35,13 +35,13 @@ pub(crate) struct Cached<V> {
 
 impl<T> Settings<T> {
     pub(crate) fn new(settings: T) -> Self {
-        Self { current: Swap::from_pointee(settings), version: AtomicU64::new(next_version()), turn: Mutex::new(()) }
+        Self { current: Swap::from_pointee(settings), version: AtomicU64::new(next_version()), reload: Mutex::new(()) }
     }
 
-    /// Shows the settings that hold now to `look`.
+    /// Runs `read` on the current settings.
     #[inline]
-    pub(crate) fn read<R>(&self, look: impl FnOnce(&T) -> R) -> R {
-        look(&self.current.load())
+    pub(crate) fn read<R>(&self, read: impl FnOnce(&T) -> R) -> R {
+        read(&self.current.load())
     }
 
     pub(crate) fn get(&self) -> T
@@ -51,14 +51,14 @@ impl<T> Settings<T> {
         self.read(T::clone)
     }
 
-    /// What `of` makes of the settings, to be kept by a reader that [refreshes](Self::refresh) it.
+    /// Derives a value from the settings, for a reader that [refreshes](Self::refresh) it.
     pub(crate) fn cached<V>(&self, of: impl FnOnce(&T) -> V) -> Cached<V> {
-        // The version first: a reload that comes in between makes the copy stale, and not the other way round.
+        // The version first: a reload in between then makes the copy stale, instead of marking a stale copy as current.
         let version = self.version.load(Ordering::Acquire);
         Cached { version, value: self.read(of) }
     }
 
-    /// What `of` makes of the settings: the cached value, unless a reload has come since. One load and a comparison.
+    /// The derived value: the cached one, unless a reload has made it stale. One load and a comparison.
     #[inline]
     pub(crate) fn refresh<'a, V>(&self, cached: &'a mut Cached<V>, of: impl FnOnce(&T) -> V) -> &'a V {
         if cached.version != self.version.load(Ordering::Acquire) {
@@ -72,27 +72,27 @@ impl<T> Settings<T> {
         *cached = self.cached(of);
     }
 
-    /// Puts other settings in place.
+    /// Replaces the settings.
     pub(crate) fn store(&self, settings: T) {
         self.replace(settings, |_| ());
     }
 
-    /// Puts other settings in place, and then lets `carry_out`, which gets the ones before, bring them to all there is. One at
-    /// a time, and under a lock that no reader takes: `carry_out` runs no foreign code and wakes nobody.
+    /// Replaces the settings, and then lets `carry_out`, which gets the former ones, apply the change to existing states. One
+    /// reload at a time, under a lock that no reader takes: `carry_out` must not run foreign code or wake tasks.
     ///
-    /// A state that is made meanwhile is made by the new settings, or is there to be changed.
+    /// A state that is created meanwhile has the new settings, or `carry_out` finds it.
     pub(crate) fn replace<R>(&self, settings: T, carry_out: impl FnOnce(&T) -> R) -> R {
         self.update(|_| settings, carry_out)
     }
 
-    /// The same, with what `next` makes of the settings.
+    /// The same, with settings that `next` derives from the current ones.
     pub(crate) fn update<R>(&self, next: impl FnOnce(&T) -> T, carry_out: impl FnOnce(&T) -> R) -> R {
-        let turn = lock(&self.turn);
+        let reload = lock(&self.reload);
         let next = self.read(next);
         let before = self.current.swap(next.into());
         self.version.store(next_version(), Ordering::Release);
         let carried_out = carry_out(&before);
-        drop(turn);
+        drop(reload);
         // `before` is dropped here, without a lock.
         carried_out
     }
@@ -116,7 +116,7 @@ mod tests {
     use super::*;
     use crate::ground::sync::locks_held;
 
-    /// A number and its complement: no mixture of two is one.
+    /// A number and its complement: a mixture of two is detected.
     #[derive(Clone, Copy, Debug, PartialEq)]
     struct Twins(u64, u64);
 
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn settings_that_were_stored_last_are_read() {
+    fn last_stored_settings_are_read() {
         let settings = Settings::new(Twins::new(0));
         for n in 1..5 {
             settings.store(Twins::new(n));
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn cached_value_is_not_taken_for_that_of_other_settings() {
+    fn cached_value_of_other_settings_is_stale() {
         let (ours, theirs) = (Settings::new(Twins::new(1)), Settings::new(Twins::new(2)));
         let mut cached = ours.cached(Twins::number);
         assert_eq!(*theirs.refresh(&mut cached, Twins::number), 2);
@@ -171,10 +171,10 @@ mod tests {
     #[test]
     fn readers_on_other_threads_never_see_a_mixture() {
         let settings = Settings::new(Twins::new(0));
-        let never_back = |look: &mut dyn FnMut() -> u64| {
+        let never_back = |read: &mut dyn FnMut() -> u64| {
             let mut last = 0;
             while last < 20_000 {
-                let now = look();
+                let now = read();
                 assert!(now >= last, "never back");
                 last = now;
             }
@@ -222,7 +222,7 @@ mod loom_tests {
     use super::*;
     use crate::ground::sync::Arc;
 
-    /// A reader refreshes its copy while settings are stored: it never goes back, and sees the last ones afterwards.
+    /// A reader refreshes its copy while settings are stored: it never goes back, and ends with the last ones.
     #[test]
     fn loom_cached_value_is_never_newer_than_its_version() {
         loom::model(|| {
@@ -240,9 +240,9 @@ mod loom_tests {
         });
     }
 
-    /// Two reloads at once: one comes after the other.
+    /// Two concurrent reloads run one after the other.
     #[test]
-    fn loom_two_reloads_take_turns() {
+    fn loom_reloads_are_serialized() {
         loom::model(|| {
             let settings = Arc::new(Settings::new(0));
             let theirs = Arc::clone(&settings);

@@ -1,17 +1,17 @@
-//! The time of the dependency, without the waits of our own.
+//! The dependency's time, without local waits.
 
 use std::time::Duration;
 
 use crate::ground::scope;
 use crate::ground::time::{self, Instant};
 
-/// How long the dependency has been at work on a call: all the time since its start that no layer of ours spent waiting.
+/// The time that the dependency has spent on a call: the time since the start, minus the local waits of layers.
 ///
-/// Waits of layers further in are seen through [`mark_local_wait`](scope::mark_local_wait), so that a queue between us and the dependency is never
-/// mistaken for the dependency's slowness.
+/// Waits of inner layers are reported through [`mark_local_wait`](scope::mark_local_wait), so that a local queue does not make the
+/// dependency look slow.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Stopwatch {
-    /// When the dependency began, moved on by each wait of ours.
+    /// The start of the dependency's work, moved forward by each local wait.
     start: Instant,
     waiting_since: Option<Instant>,
 }
@@ -22,16 +22,16 @@ impl Stopwatch {
         Self { start: now, waiting_since: None }
     }
 
-    /// Begins anew: only now the dependency was asked.
+    /// Restarts, because the request is only sent now.
     pub(crate) fn restart(&mut self, now: Instant) {
         *self = Self { waiting_since: self.waiting_since.map(|_| now), ..Self::start(now) };
     }
 
-    /// Polls the dependency, and notes whether it was the dependency or a queue of ours that answered `Pending`.
+    /// Polls the dependency, and records whether the dependency or a local queue returned `Pending`.
     #[inline]
     pub(crate) fn watch<T>(&mut self, poll: impl FnOnce() -> T) -> T {
         let (output, waits_locally) = scope::noting_local_wait(poll);
-        // The clock is read only at the edges of a local wait: a call that never queues never pays for this.
+        // The clock is read only at the edges of a local wait, so that a call that never queues pays nothing.
         match (self.waiting_since, waits_locally) {
             (None, true) => self.waiting_since = Some(time::now()),
             (Some(since), false) => {
@@ -43,7 +43,7 @@ impl Stopwatch {
         output
     }
 
-    /// Whether the last poll ended in a wait of our own.
+    /// Whether the last poll ended in a local wait.
     pub(crate) fn waits_locally(&self) -> bool {
         self.waiting_since.is_some()
     }

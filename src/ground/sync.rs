@@ -1,31 +1,30 @@
 //! Atomics and locks, from `std`, or from `loom` when the lock-free parts are being model-checked.
 //!
-//! Every lock of this crate is taken from here. So the models run over the same source, and the rule below can be checked; a
+//! Every lock of this crate is from here, so that the models run the same source and the rule below can be checked; a
 //! test keeps other locks out of the tree.
 //!
-//! # No foreign code under a lock
-//! Foreign code may block, panic, take locks of its own, or call back into this crate. h2, for example, wakes the reader of a
-//! body while it holds the mutex that its bodies take in `is_end_stream`: with a lock of ours around the wake-up and around the
-//! question, both threads stand still for good. Foreign is:
+//! Foreign code may block, panic, take locks of its own, or call back into this crate. h2, for example, wakes the reader of a body
+//! while it holds the mutex that its bodies take in `is_end_stream`: with a lock of seawall around the wake-up and around
+//! `is_end_stream`, both threads deadlock. Foreign code is:
 //!
-//! | what | which of its code |
+//! | what | code |
 //! |---|---|
 //! | bodies | `poll_frame`, `is_end_stream`, `size_hint`, drop |
 //! | wakers | `clone`, drop, `will_wake`, `wake`, `wake_by_ref` |
 //! | services, their futures, requests and responses | all of it, drop included |
 //! | classifiers, judges, closures in settings | calls, `clone`, drop |
-//! | keys, and the functions that make them | calls, `Hash`, `Eq`, `clone`, drop |
-//! | metrics recorders, `tracing` subscribers | whatever an event or a metric sets off |
+//! | keys, and the functions that create them | calls, `Hash`, `Eq`, `clone`, drop |
+//! | metrics recorders, `tracing` subscribers | everything that an event or a metric runs |
 //! | errors and `Bytes` of users | drop: they may have an owner with a destructor |
 //!
-//! So a lock is held to move values in and out, and for arithmetic. What has to be cloned is cloned before, and what is to be
-//! dropped, woken or asked is moved out and dealt with afterwards.
+//! So a lock is held only to move values in and out, and for arithmetic. A value is cloned before the lock is taken. A value that
+//! is to be dropped, woken or called is moved out, and handled after the lock is released.
 //!
 //! Builds with debug assertions check this: [`lock`] counts the locks that a thread holds, and [`foreign`], through which this
-//! crate calls foreign code, panics if there is one. What runs without such a call (a destructor at the end of a scope) is seen
-//! by tests whose bodies, wakers and keys ask [`locks_held`]. Other builds count nothing.
+//! crate calls foreign code, panics if there is one. Foreign code that runs without such a call (a destructor at the end of a
+//! scope) is detected by tests whose bodies, wakers and keys check [`locks_held`]. Other builds count nothing.
 
-/// What is made once; the model checker does not look into it.
+/// Initialized once; the model checker does not look into it.
 pub(crate) use std::sync::OnceLock;
 #[cfg(not(seawall_loom))]
 pub(crate) use std::sync::{Arc, atomic};
@@ -38,11 +37,11 @@ pub(crate) use self::counted::{Mutex, MutexGuard};
 
 #[cfg(seawall_loom)]
 pub(crate) use self::modelled::Swap;
-/// A value that is replaced whole while others read it: writers and readers never wait for each other.
+/// A value that is replaced as a whole while others read it: writers and readers never wait for each other.
 #[cfg(not(seawall_loom))]
 pub(crate) use arc_swap::ArcSwap as Swap;
 
-/// Locks, and goes on with the data of a lock whose holder panicked: no foreign code runs under it, so what it guards is whole.
+/// Locks, and ignores poisoning: no foreign code runs under the lock, so the data is consistent after a panic.
 #[cfg(not(seawall_loom))]
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock()
@@ -54,7 +53,7 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
-/// The data of a lock that nobody else can hold.
+/// The data of a lock that is borrowed exclusively.
 #[cfg(all(feature = "reqwest", not(seawall_loom)))]
 pub(crate) fn get_mut<T>(mutex: &mut Mutex<T>) -> &mut T {
     mutex.get_mut()
@@ -66,8 +65,7 @@ pub(crate) fn get_mut<T>(mutex: &mut Mutex<T>) -> &mut T {
     mutex.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
-/// Locks of what a process has one of. The model checker does not look into them: they would live on from one run of a model to
-/// the next.
+/// Locks of process-wide data. The model checker does not look into them: they would persist from one run of a model to the next.
 pub(crate) mod global {
     #[cfg(seawall_loom)]
     pub(crate) use std::sync::{Mutex, MutexGuard};
@@ -75,7 +73,7 @@ pub(crate) mod global {
     #[cfg(not(seawall_loom))]
     pub(crate) use super::{Mutex, MutexGuard, lock};
 
-    /// Locks, unless that would have to wait.
+    /// Locks, unless that would block.
     #[cfg(not(seawall_loom))]
     pub(crate) fn try_lock<T>(mutex: &Mutex<T>) -> Option<MutexGuard<'_, T>> {
         mutex.try_lock()
@@ -104,7 +102,7 @@ pub(crate) fn foreign<T>(code: impl FnOnce() -> T) -> T {
     code()
 }
 
-/// How many locks of this crate the current thread holds: for tests of this crate, whose foreign code finds none. Zero in builds
+/// The number of this crate's locks that the current thread holds, for tests of this crate that run as foreign code. Zero in builds
 /// without debug assertions, which do not count.
 #[doc(hidden)]
 pub fn locks_held() -> u32 {
@@ -114,7 +112,7 @@ pub fn locks_held() -> u32 {
     return 0;
 }
 
-/// The model checker does not know `arc-swap`: a mutex has the same outcomes.
+/// The model checker does not support `arc-swap`: a mutex has the same results.
 #[cfg(seawall_loom)]
 mod modelled {
     use std::sync::Arc;
@@ -183,7 +181,7 @@ mod counted {
         }
     }
 
-    /// Shows nothing of what is guarded: that would take foreign code's `Debug` under the lock.
+    /// Shows none of the data: that would run foreign `Debug` code under the lock.
     impl<T> fmt::Debug for Mutex<T> {
         fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             f.debug_struct("Mutex").finish_non_exhaustive()

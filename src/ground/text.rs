@@ -1,13 +1,13 @@
-//! Text of strangers inside our own lines.
+//! Foreign text in log lines and errors.
 //!
-//! A line break in an error's text makes a line of the log that nobody wrote; an escape sequence moves the terminal; a bidirectional
-//! mark shows a name as another one. Where text that others chose becomes part of a line, such characters are escaped as in a Rust
-//! string. Names are not escaped: a name that has such characters is refused.
+//! A line break in an error's text forges a line of the log; an escape sequence controls the terminal; a bidirectional mark
+//! disguises a name. Where foreign text becomes part of a line, such characters are escaped as in a Rust string. Names are not
+//! escaped: a name with such characters is refused.
 
 use std::fmt::{self, Write as _};
 
-/// How much of a stranger's text a log line takes, in characters.
-const LONGEST: usize = 1000;
+/// The most characters of foreign text in a log line.
+const MAX_CHARS: usize = 1000;
 
 /// Whether `text` has no control and no format characters.
 pub(crate) fn is_plain(text: &str) -> bool {
@@ -19,17 +19,17 @@ pub(crate) fn one_line<T: fmt::Display>(text: T) -> impl fmt::Display {
     Escaped { text, keeps_lines: false, longest: usize::MAX }
 }
 
-/// `text` with control and format characters escaped, but for line breaks.
+/// `text` with control and format characters escaped, except line breaks.
 pub(crate) fn lines<T: fmt::Display>(text: T) -> impl fmt::Display {
     Escaped { text, keeps_lines: true, longest: usize::MAX }
 }
 
-/// `text` on one line that is not endless, with control and format characters escaped.
+/// `text` on one line of limited length, with control and format characters escaped.
 pub(crate) fn short_line<T: fmt::Display>(text: T) -> impl fmt::Display {
-    Escaped { text, keeps_lines: false, longest: LONGEST }
+    Escaped { text, keeps_lines: false, longest: MAX_CHARS }
 }
 
-/// An error of a stranger with its causes, on one line that is not endless.
+/// A foreign error with its causes, on one line of limited length.
 #[cfg(feature = "http")]
 pub(crate) fn one_line_of_error<'a>(error: &'a (dyn std::error::Error + 'static)) -> impl fmt::Display + 'a {
     struct Causes<'a>(&'a (dyn std::error::Error + 'static));
@@ -37,14 +37,14 @@ pub(crate) fn one_line_of_error<'a>(error: &'a (dyn std::error::Error + 'static)
         fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             write!(f, "{}", self.0)?;
             let causes = std::iter::successors(self.0.source(), |error| error.source());
-            // Each adds at least its separator, so what is shown ends in any case.
-            for cause in causes.take(LONGEST / 2) {
+            // Each cause adds at least its separator, so the text ends in any case.
+            for cause in causes.take(MAX_CHARS / 2) {
                 write!(f, ": {cause}")?;
             }
             Ok(())
         }
     }
-    Escaped { text: Causes(error), keeps_lines: false, longest: LONGEST }
+    Escaped { text: Causes(error), keeps_lines: false, longest: MAX_CHARS }
 }
 
 struct Escaped<T> {
@@ -72,7 +72,7 @@ struct Writer<'a, 'b> {
 impl fmt::Write for Writer<'_, '_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         for c in text.chars() {
-            // An error ends the text early, which costs less than to format the rest of it.
+            // An error ends the text early, which is cheaper than formatting the rest of it.
             self.left = self.left.checked_sub(1).ok_or(fmt::Error)?;
             if is_hidden(c) && !(self.keeps_lines && c == '\n') {
                 write!(self.f, "{}", c.escape_debug())?;
@@ -120,13 +120,13 @@ mod tests {
 
     #[cfg(feature = "http")]
     #[test]
-    fn error_is_shown_with_its_causes_and_not_without_end() {
+    fn error_text_is_bounded() {
         let error = std::io::Error::other("line\nbreak");
         assert_eq!(one_line_of_error(&error).to_string(), r"line\nbreak");
         let long = std::io::Error::other("x".repeat(5000));
         let shown = one_line_of_error(&long).to_string();
-        assert_eq!((shown.chars().count(), shown.ends_with("x…")), (LONGEST + 1, true));
-        let exact = std::io::Error::other("x".repeat(LONGEST));
+        assert_eq!((shown.chars().count(), shown.ends_with("x…")), (MAX_CHARS + 1, true));
+        let exact = std::io::Error::other("x".repeat(MAX_CHARS));
         assert!(one_line_of_error(&exact).to_string().ends_with('x'));
     }
 

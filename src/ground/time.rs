@@ -1,23 +1,22 @@
-//! The one reader of the clock: tokio's, so that paused time moves the whole library.
+//! The only reader of the clock, which is tokio's, so that paused time applies to the whole library.
 
 use std::cell::Cell;
 use std::num::NonZeroU64;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-/// A point in time that fits into one atomic: nanoseconds on a scale of this process, good for 290 years to either side.
+/// An instant that fits into one atomic: nanoseconds on a scale of this process, valid for 290 years in either direction.
 ///
-/// Arithmetic saturates: a deadline past the end of representable time is simply the last instant there is.
-/// Never zero, so that an `Option` of it is one word too.
+/// Arithmetic saturates at the last representable instant. Never zero, so that an `Option` of it is one word, too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Instant(NonZeroU64);
 
-/// Where the process' first reading stands on the scale. A paused runtime may show an earlier time than that reading, so
-/// there must be room on both sides.
+/// The position of the process' first reading on the scale. A paused runtime may show an earlier time than that reading, so there
+/// must be room on both sides.
 const ORIGIN: u64 = 1 << 63;
 
 impl Instant {
-    /// The last instant there is.
+    /// The last representable instant.
     pub(crate) const MAX: Self = Self(NonZeroU64::MAX);
 
     pub(crate) const fn from_nanos(nanos: u64) -> Self {
@@ -104,28 +103,28 @@ fn origin() -> &'static tokio::time::Instant {
 }
 
 thread_local! {
-    /// Saves a reading where an older one will do.
+    /// The latest reading, where an older one is good enough.
     static LATEST: Cell<Option<Instant>> = const { Cell::new(None) };
 }
 
 /// A fresh reading of the clock. The end of an attempt is always one.
 #[inline]
 pub(crate) fn now() -> Instant {
-    // The origin must be read first: otherwise the very first reading would stand before it.
+    // The origin first: otherwise the very first reading would precede it.
     let _ = origin();
     let now = Instant::from_tokio(read());
     LATEST.set(Some(now));
     now
 }
 
-/// From here on [`latest_or_now`] knows only of readings that are yet to come.
+/// Clears the latest reading, so that [`latest_or_now`] uses only later ones.
 #[inline]
 pub(crate) fn forget_latest() {
     LATEST.set(None);
 }
 
-/// The latest reading on this thread since [`forget_latest`], or a fresh one. For what is only told, and need not be right to the
-/// time that code between two layers takes in one poll.
+/// The latest reading on this thread since [`forget_latest`], or a fresh one. For reports, which may be off by the time of the code
+/// between two layers in one poll.
 #[inline]
 pub(crate) fn latest_or_now() -> Instant {
     LATEST.get().unwrap_or_else(now)
@@ -161,7 +160,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn instants_after_decades_are_exact_and_the_far_future_is_ahead_of_them() {
+    async fn instants_after_decades_are_exact() {
         let _ = now();
         let years = Duration::from_secs(365 * 24 * 3600);
         for _ in 0..3 {

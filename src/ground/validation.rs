@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use crate::ground::error::{Fault, InvalidConfig};
 
-/// The longest duration a configuration may hold, `"10years"`. Nobody waits for that; what is longer is a mistaken unit.
+/// The longest duration of a configuration, `"10years"`. A longer one is a mistaken unit.
 pub(crate) const LONGEST: Duration = Duration::from_secs(87_660 * 3600);
 
-/// Settings that know what is wrong with them: all configuration structs of this crate, and structs of one's own that are
+/// Settings that can be validated: all configuration structs of this crate, and a user's own structs that are
 /// made of them.
 ///
 /// ```
@@ -37,13 +37,13 @@ pub(crate) const LONGEST: Duration = Duration::from_secs(87_660 * 3600);
 /// assert_eq!(invalid.faults()[1].to_string(), "batch: must be at least 1");
 /// ```
 pub trait Validate {
-    /// Notes all that is wrong, field by field.
+    /// Records all faults, field by field.
     fn check(&self, validation: &mut Validation);
 
-    /// Whether anything is wrong.
+    /// Validates the settings.
     ///
     /// # Errors
-    /// Everything that is, with its paths.
+    /// All faults, with their paths.
     fn validate(&self) -> Result<(), InvalidConfig> {
         Validation::of(|validation| self.check(validation))
     }
@@ -57,11 +57,11 @@ pub struct Validation {
     pub(crate) findings: Vec<Finding>,
 }
 
-/// A fault, and what it is about beside the field that it is noted for.
+/// A fault, and the other fields that it depends on.
 #[derive(Debug)]
 pub(crate) struct Finding {
     pub(crate) fault: Fault,
-    /// Paths of the fields that the value was held against: nobody asks where nothing is read from files.
+    /// Paths of the fields that the value was compared with; used only for settings from files.
     #[cfg_attr(not(feature = "config"), allow(dead_code))]
     pub(crate) against: Vec<String>,
 }
@@ -75,14 +75,14 @@ impl Validation {
         if faults.is_empty() { Ok(()) } else { Err(InvalidConfig::new(faults)) }
     }
 
-    /// Notes a fault of `field` unless `holds`. (A comparison with NaN does not hold.) With an empty `field` it is a fault of
-    /// the struct itself.
+    /// Records a fault of `field` unless `holds`. (A comparison with NaN does not hold.) With an empty `field` it is a fault of the
+    /// struct itself.
     pub fn check(&mut self, holds: bool, field: &str, problem: impl Display) {
         self.check_against(holds, field, &[], problem);
     }
 
-    /// The same for a value that is held against `others`, fields of the same struct. Where one of those could not be read from a file,
-    /// this is no fault: what it was held against is not what was meant.
+    /// The same for a value that is compared with `others`, fields of the same struct. If one of those could not be read from a
+    /// file, this is no fault, because the comparison used a default that was not meant.
     pub fn check_against(&mut self, holds: bool, field: &str, others: &[&str], problem: impl Display) {
         if !holds {
             let fault = Fault { path: self.path(field), problem: problem.to_string() };
@@ -91,13 +91,13 @@ impl Validation {
         }
     }
 
-    /// A duration that must be there: not zero, and not absurd (at most ten years).
+    /// A duration that must not be zero, and at most ten years.
     pub fn positive(&mut self, field: &str, duration: Duration) {
         self.check(duration > Duration::ZERO, field, "must be more than zero");
         self.bounded(field, duration);
     }
 
-    /// A duration that may be zero, but not absurd: at most ten years.
+    /// A duration that may be zero, and at most ten years.
     pub fn bounded(&mut self, field: &str, duration: Duration) {
         self.check(duration <= LONGEST, field, format_args!("{duration:?} is more than ten years"));
     }
@@ -121,7 +121,7 @@ impl Validation {
         self.prefix.truncate(outer);
     }
 
-    /// The faults of what a map, a field of this struct, has under `name`.
+    /// The faults of the entry `name` of a map, which is a field of this struct.
     pub fn entry(&mut self, map: &str, name: &str, validate: impl FnOnce(&mut Self)) {
         self.nested(map, |validation| validation.nested(&path::name(name), validate));
     }

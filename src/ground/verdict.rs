@@ -1,10 +1,10 @@
-//! What an attempt says about the dependency, and when it has said it.
+//! What an attempt proves about the dependency, and when the call is over.
 //!
-//! A layer asks one seam, [`Classify`], two things about each result: *what does it mean* and *when is the call over*. For
+//! [`Classify`] decides two things about each result: *what it means* and *when the call is over*. For
 //! any service the answer is [`AtResponse`]: an `Ok` is a success, an `Err` a failure, and the call is over when the
-//! response is there. Protocols know better: see the `::http` constructors of the layers.
+//! response is there. HTTP and gRPC have their own: see the `::http` constructors of the layers.
 //!
-//! # What is done with a verdict
+//! # Effects of a verdict
 //!
 //! | verdict | retried | circuit breaker |
 //! |---|---|---|
@@ -21,9 +21,9 @@
 //! | [`Unsent`](Verdict::Unsent) | yes, whatever the request is | neutral, unless no call at all is answered |
 //! | [`Ignored`](Verdict::Ignored) | no | neutral |
 //!
-//! Every retry that is sent is paid for from the budget, whatever the verdict, and none is made sooner than the dependency
-//! [asks for](Classify::retry_after). Whether a call was slow is measured beside the verdict. How it is measured, and what each way
-//! for a call to end says about whom, is one table: see [`evidence`](crate::evidence).
+//! Every retry takes a token from the budget, whatever the verdict, and none is made sooner than the dependency
+//! [asks for](Classify::retry_after). Whether a call was slow is measured separately. How it is measured, and what each way
+//! for a call to end proves, is in one table: see [`evidence`](crate::evidence).
 //!
 //! ```
 //! use seawall::verdict::{self, Classify, Verdict};

@@ -3,7 +3,7 @@ use http_body::Body;
 
 use crate::ground::verdict::Verdict;
 use crate::http::{ByMethod, Idempotent, KeptRequest, ReplayBody};
-use crate::layers::call::sending::Sending;
+use crate::layers::call::upload_waits::UploadWaits;
 use crate::layers::retry::{Kept, Replay};
 
 /// Sends a call again if that does no harm. Every gRPC call is a `POST`, so it is not the method that says so, but what
@@ -88,7 +88,7 @@ impl<B> Kept for KeptCall<B> {
         self.request.give_up();
     }
 
-    fn sending(&self) -> Option<std::sync::Arc<Sending>> {
+    fn sending(&self) -> Option<std::sync::Arc<UploadWaits>> {
         self.request.sending()
     }
 

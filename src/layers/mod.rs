@@ -1,4 +1,4 @@
-//! The layers, one folder each, and what they share: `core` and `call`. Layers do not know each other.
+//! The layers, one folder each, and their shared parts: `core` and `call`. Layers do not depend on each other.
 
 pub(crate) mod call;
 pub mod circuit_breaker;

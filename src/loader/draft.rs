@@ -1,4 +1,4 @@
-//! Reading a file of any format into a tree, with a note of what could not be kept.
+//! Reads a file of any format into a tree, and records faults that the tree cannot hold.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -6,19 +6,19 @@ use std::fmt;
 use serde::de::{DeserializeSeed, EnumAccess, Error, MapAccess, SeqAccess, VariantAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
+use super::fault_log::FaultLog;
 use super::node::Node;
-use super::notes::Notes;
 use crate::ground::validation::path;
 
-/// What is nested deeper is no configuration. Whoever walks a tree may recurse.
+/// The deepest nesting. It bounds the recursion of everything that walks a tree.
 const MAX_DEPTH: usize = 64;
 
-/// Keys under which a format hides what serde has no word for: the one and only entry of a table.
+/// Keys under which a format encodes a value that serde has no type for: the only entry of a table.
 const NUMBER_AS_TEXT: &str = "$serde_json::private::Number";
 const DATE_AS_TEXT: &str = "$__toml_private_datetime";
 
-/// What a file says, before it is taken for settings: for formats that are read by a function of their own, such as
-/// `toml::from_str` or `serde_json::from_reader`.
+/// The content of a file, before it is read as settings: for formats with their own reading function, such as `toml::from_str` or
+/// `serde_json::from_reader`.
 ///
 /// ```
 /// use seawall::config::Draft;
@@ -35,20 +35,20 @@ const DATE_AS_TEXT: &str = "$__toml_private_datetime";
 #[derive(Clone, Debug)]
 pub struct Draft {
     pub(super) root: Node,
-    pub(super) notes: Notes,
+    pub(super) log: FaultLog,
 }
 
 impl<'de> Deserialize<'de> for Draft {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let mut notes = Notes::default();
-        let root = Build { notes: &mut notes, path: &mut String::new(), depth: 0 }.deserialize(deserializer)?;
-        Ok(Self { root, notes })
+        let mut log = FaultLog::default();
+        let root = Build { log: &mut log, path: &mut String::new(), depth: 0 }.deserialize(deserializer)?;
+        Ok(Self { root, log })
     }
 }
 
 /// Builds the node at `path`.
 struct Build<'a> {
-    notes: &'a mut Notes,
+    log: &'a mut FaultLog,
     path: &'a mut String,
     depth: usize,
 }
@@ -66,7 +66,7 @@ impl Build<'_> {
         }
         let outer = self.path.len();
         extend(self.path);
-        let child = read(Build { notes: self.notes, path: self.path, depth });
+        let child = read(Build { log: self.log, path: self.path, depth });
         self.path.truncate(outer);
         child
     }
@@ -99,7 +99,7 @@ impl<'de> Visitor<'de> for Build<'_> {
         Ok(Node::Unsigned(value))
     }
 
-    // No setting is that large: whatever is told of it, a rounded number will do.
+    // No setting is that large: a rounded number is enough for the error.
     fn visit_i128<E>(self, value: i128) -> Result<Node, E> {
         Ok(Node::Float(value as f64))
     }
@@ -112,9 +112,9 @@ impl<'de> Visitor<'de> for Build<'_> {
         if value.is_finite() {
             return Ok(Node::Float(value));
         }
-        self.notes.fault(self.path, format_args!("{value} is not a finite number"));
-        self.notes.gone(self.path);
-        Ok(Node::Gone)
+        self.log.fault(self.path, format_args!("{value} is not a finite number"));
+        self.log.add_gap(self.path);
+        Ok(Node::Omitted)
     }
 
     fn visit_str<E>(self, text: &str) -> Result<Node, E> {
@@ -166,17 +166,17 @@ impl<'de> Visitor<'de> for Build<'_> {
             if keys.insert(key.clone()) {
                 entries.push((key, value));
             } else {
-                let Self { notes, path, .. } = &mut self;
+                let Self { log, path, .. } = &mut self;
                 let outer = path.len();
                 path::push_key(path, &key);
-                notes.fault(path, format_args!("duplicate key `{key}`"));
+                log.fault(path, format_args!("duplicate key `{key}`"));
                 path.truncate(outer);
             }
         }
         Ok(Node::Table(entries))
     }
 
-    /// What a YAML tag says: the variant of an enum with what it holds.
+    /// A YAML tag: the variant of an enum with its content.
     fn visit_enum<A: EnumAccess<'de>>(mut self, choice: A) -> Result<Node, A::Error> {
         let (Key(name), held) = choice.variant()?;
         let value = self.child(|path| path::push_key(path, &name), |build| held.newtype_variant_seed(build))?;
@@ -194,7 +194,7 @@ fn number<E: Error>(build: Build<'_>, text: &str) -> Result<Node, E> {
     build.visit_f64(text.parse().map_err(E::custom)?)
 }
 
-/// The key of a table. YAML takes `1` and `true` for a number and a truth; as keys they are names.
+/// The key of a table. YAML reads `1` and `true` as a number and a boolean; as keys they are names.
 struct Key(String);
 
 impl<'de> Deserialize<'de> for Key {

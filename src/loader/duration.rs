@@ -6,7 +6,7 @@ use serde::{Deserializer, Serializer};
 
 use super::scalar::OFF;
 
-/// Durations as people write them, `"250ms"` or `"1m 30s"`: for `#[serde(with = "HumanTime")]`.
+/// Durations in human-readable form, `"250ms"` or `"1m 30s"`: for `#[serde(with = "HumanTime")]`.
 pub(crate) enum HumanTime {}
 
 impl HumanTime {

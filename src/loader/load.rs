@@ -1,11 +1,11 @@
-//! From a tree to settings, with all that is wrong on the way.
+//! From a tree to settings, with all faults on the way.
 //!
-//! serde stops at the first thing that it cannot read. So what it stopped at is noted and left out, its default takes its
-//! place, and the reading goes on from there, until it comes through. Then all is read once more and the values are validated.
-//! What is only wrong because something was left out or passed over is no fault: a table that lacks what was left out, an enum
-//! without its content, a value that was compared with a default that nobody meant.
+//! serde stops at its first error. So the value at fault is recorded and removed, its default takes its place, and the reading
+//! resumes from there, until it succeeds. Then everything is read once more, and the values are validated. An error that follows
+//! only from a removed or skipped value is no fault: a table that lacks a removed field, an enum without its content, a value that
+//! was compared with a default in place of a removed one.
 //!
-//! To go on, a reading passes over what earlier ones have read, so that the cost of many faults is that of a few readings.
+//! A resumed reading skips what earlier ones have read, so that many faults cost about as much as a few readings.
 
 use std::cell::Cell;
 
@@ -17,23 +17,22 @@ use super::node::Reader;
 use crate::ground::error::InvalidConfig;
 use crate::ground::validation::{Finding, Validate, Validation};
 
-/// After how many visits of nodes no more are made for faults that are only counted. Each needs a reading of the whole tree, and a file may be
-/// large, and wrong everywhere.
+/// The most visits of nodes for faults that are only counted. Each fault needs a reading of the tree, and a large file may have
+/// faults everywhere.
 const MAX_VISITS: u64 = 200_000;
 
-/// A file that is written in place is empty for a moment.
+/// The fault of an empty file: a file that is rewritten in place is empty for a moment.
 pub(crate) const EMPTY: &str =
     "empty: there are no settings in it. Defaults are asked for by name, as in `[client.payments]`";
 
-/// Reads settings, and lists all that is wrong with them at once. See the [module](crate::config).
+/// Reads settings, and lists all faults at once. See the [module](crate::config).
 ///
-/// Costs a reading of the file, and one of its tree; where there are faults, about two more.
+/// Costs a reading of the file and one of its tree; with faults, about two more.
 ///
 /// # Errors
-/// All faults, with the path of each, in the order of the paths: what is not of the type or in the form that is expected, fields
-/// that there are not, keys that are there more than once, numbers that are not finite, values that are out of range or
-/// contradict each other. If the file itself cannot be read, that is the one fault, and its path is empty. Of very many faults
-/// [some are only counted](InvalidConfig::unlisted).
+/// All faults with their paths, in the order of the paths: wrong types and forms, unknown fields, duplicate keys, numbers that are
+/// not finite, values that are out of range or contradict each other. If the file itself cannot be read, that is the one fault, and
+/// its path is empty. Of very many faults [some are only counted](InvalidConfig::unlisted).
 pub fn load<'de, T, D>(deserializer: D) -> Result<T, InvalidConfig>
 where
     T: DeserializeOwned + Validate,
@@ -43,19 +42,19 @@ where
 }
 
 impl Draft {
-    /// Takes what the file says for settings.
+    /// Reads the file's tree as settings.
     ///
     /// # Errors
-    /// All that is wrong with them, as for [`load`].
+    /// All faults, as for [`load`].
     pub fn load<T: DeserializeOwned + Validate>(self) -> Result<T, InvalidConfig> {
         self.load_counted(&Cell::new(0))
     }
 
     /// Counts the visits of nodes.
     fn load_counted<T: DeserializeOwned + Validate>(self, visits: &Cell<u64>) -> Result<T, InvalidConfig> {
-        let Self { mut root, mut notes } = self;
+        let Self { mut root, mut log } = self;
         if root.is_empty() {
-            // Not all defaults: that would be applied to a live service.
+            // Not all defaults: a reload would apply them to a live service.
             return Err(InvalidConfig::unreadable(EMPTY));
         }
         let mut resume = Vec::new();
@@ -63,19 +62,19 @@ impl Draft {
             match T::deserialize(Reader::new(&root, visits, &resume)) {
                 Ok(value) if resume.is_empty() => break Some(value),
                 Ok(_) => resume.clear(),
-                Err(stumble) => match stumble.passes_over(&resume) {
+                Err(error) => match error.skip_to(&resume) {
                     Some(next) => resume = next,
                     None => {
-                        if notes.leave_out(&mut root, &stumble).is_none() {
-                            // It says to have come by where there is nothing.
-                            notes.fault("", stumble);
+                        if log.remove(&mut root, &error).is_none() {
+                            // The error's path does not exist in the tree.
+                            log.fault("", error);
                             break None;
                         }
-                        resume = stumble.steps().map(|step| step.index).collect();
+                        resume = error.steps().map(|step| step.index).collect();
                     }
                 },
             }
-            if root.is_gone() || (notes.list_is_full() && visits.get() > MAX_VISITS) {
+            if root.is_omitted() || (log.list_is_full() && visits.get() > MAX_VISITS) {
                 break None;
             }
         };
@@ -83,12 +82,12 @@ impl Draft {
             let mut validation = Validation::default();
             value.check(&mut validation);
             for Finding { fault, against } in validation.findings {
-                if !against.iter().chain([&fault.path]).any(|path| notes.touches_a_gap(path)) {
-                    notes.fault(&fault.path, fault.problem);
+                if !against.iter().chain([&fault.path]).any(|path| log.touches_a_gap(path)) {
+                    log.fault(&fault.path, fault.problem);
                 }
             }
         }
-        notes.unless_faulty(value)
+        log.unless_faulty(value)
     }
 }
 
@@ -97,7 +96,7 @@ mod tests {
     use super::*;
     use crate::stack::config::Config;
 
-    /// The faults of a file whose last ninety clients are wrong, and how many nodes were visited for them.
+    /// The faults of a file whose last ninety clients are invalid, and the number of visited nodes.
     fn faults_at_the_end(clients: u32) -> (usize, u64) {
         let client = |n: u32| match (n + 90 >= clients, n % 3) {
             (false, _) => serde_json::json!({ "retry": { "max_attempts": 2 } }),
@@ -113,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn cost_of_faults_grows_with_the_file_and_not_with_their_number() {
+    fn cost_depends_on_the_file_not_on_its_faults() {
         for clients in [1_000, 10_000] {
             let (faults, visits) = faults_at_the_end(clients);
             assert_eq!(faults, 90);

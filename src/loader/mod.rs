@@ -2,12 +2,12 @@
 
 mod draft;
 mod duration;
+mod fault_log;
 mod load;
 mod node;
-mod notes;
 mod off;
+mod read_error;
 mod scalar;
-mod stumble;
 
 pub use draft::Draft;
 pub(crate) use duration::HumanTime;

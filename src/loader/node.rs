@@ -1,7 +1,7 @@
-//! What a file says, whatever its format is, and how serde reads it from there.
+//! The tree of a file in any format, and its serde deserializer.
 //!
-//! Not a ready-made tree such as `serde_json::Value`: those forget duplicate keys and cannot hold a NaN, and both are faults
-//! that have to be told. Nor can they leave out a child and still know the places of the others.
+//! Not a ready-made tree such as `serde_json::Value`: those drop duplicate keys and cannot hold a NaN, and both are faults that
+//! have to be reported. Nor can they remove a child and keep the indices of the others.
 
 use std::cell::Cell;
 
@@ -12,8 +12,8 @@ use serde::de::{
 };
 use serde::forward_to_deserialize_any;
 
+use super::read_error::{ReadError, one_of};
 use super::scalar::{self, Number};
-use super::stumble::{Stumble, one_of};
 use crate::ground::validation::path;
 
 #[derive(Clone, Debug)]
@@ -26,16 +26,16 @@ pub(super) enum Node {
     Text(String),
     List(Vec<Node>),
     Table(Vec<(String, Node)>),
-    /// What was at fault, and has been noted: read as if it had been left out.
-    Gone,
+    /// A faulty value that was recorded, and is read as if it were missing.
+    Omitted,
 }
 
 impl Node {
-    pub(super) fn is_gone(&self) -> bool {
-        matches!(self, Self::Gone)
+    pub(super) fn is_omitted(&self) -> bool {
+        matches!(self, Self::Omitted)
     }
 
-    /// Whether nothing was written: as root, a file without content.
+    /// Whether there is no content: as root, an empty file.
     pub(super) fn is_empty(&self) -> bool {
         match self {
             Self::Null => true,
@@ -46,20 +46,20 @@ impl Node {
         }
     }
 
-    /// Whether it, or anything in it, has been left out.
+    /// Whether it, or anything in it, was removed.
     pub(super) fn has_gaps(&self) -> bool {
         match self {
-            Self::Gone => true,
+            Self::Omitted => true,
             Self::List(elements) => elements.iter().any(Self::has_gaps),
             Self::Table(entries) => entries.iter().any(|(_, node)| node.has_gaps()),
             _ => false,
         }
     }
 
-    /// Whether a table has lost the entry with this key.
+    /// Whether the entry with this key was removed from a table.
     pub(super) fn has_gap_at(&self, key: &str) -> bool {
         match self {
-            Self::Table(entries) => entries.iter().any(|(name, node)| name == key && node.is_gone()),
+            Self::Table(entries) => entries.iter().any(|(name, node)| name == key && node.is_omitted()),
             _ => false,
         }
     }
@@ -86,7 +86,7 @@ impl Node {
 
     fn shown(&self) -> Unexpected<'_> {
         match self {
-            Self::Null | Self::Gone => Unexpected::Unit,
+            Self::Null | Self::Omitted => Unexpected::Unit,
             Self::Bool(value) => Unexpected::Bool(*value),
             Self::Signed(value) => Unexpected::Signed(*value),
             Self::Unsigned(value) => Unexpected::Unsigned(*value),
@@ -98,12 +98,12 @@ impl Node {
     }
 }
 
-/// Reads a node, and counts how many are visited.
+/// Deserializes a node, and counts visits of nodes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Reader<'n> {
     node: &'n Node,
     visits: &'n Cell<u64>,
-    /// The steps from here to where an earlier reading stopped: what comes before that is passed over.
+    /// The steps from here to the point where an earlier reading stopped: everything before it is skipped.
     resume: &'n [usize],
 }
 
@@ -134,10 +134,10 @@ impl<'n> Reader<'n> {
     }
 }
 
-/// Where a number is wanted, text that is one will do: values from environment variables are text.
+/// Where a number is expected, numeric text is accepted: values from environment variables are text.
 macro_rules! number_or_text {
     ($($method:ident)+) => {$(
-        fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Stumble> {
+        fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
             match self.text().and_then(scalar::number) {
                 Some(Number::Unsigned(value)) => visitor.visit_u64(value),
                 Some(Number::Signed(value)) => visitor.visit_i64(value),
@@ -149,11 +149,11 @@ macro_rules! number_or_text {
 }
 
 impl<'de> de::Deserializer<'de> for Reader<'_> {
-    type Error = Stumble;
+    type Error = ReadError;
 
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Stumble> {
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
         match self.node {
-            Node::Null | Node::Gone => visitor.visit_unit(),
+            Node::Null | Node::Omitted => visitor.visit_unit(),
             Node::Bool(value) => visitor.visit_bool(*value),
             Node::Signed(value) => visitor.visit_i64(*value),
             Node::Unsigned(value) => visitor.visit_u64(*value),
@@ -169,59 +169,59 @@ impl<'de> de::Deserializer<'de> for Reader<'_> {
         }
     }
 
-    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Stumble> {
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
         match self.node {
-            Node::Null | Node::Gone => visitor.visit_none(),
+            Node::Null | Node::Omitted => visitor.visit_none(),
             _ => visitor.visit_some(self),
         }
     }
 
-    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, Stumble> {
+    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, ReadError> {
         visitor.visit_newtype_struct(self)
     }
 
-    /// Only from a table: serde would take a list for the fields in their order, which is nothing to rely on in a file.
+    /// Only from a table: serde would also accept a list of the fields in their order, which is too fragile for a file.
     fn deserialize_struct<V: Visitor<'de>>(
         self,
         _: &'static str,
         _: &'static [&'static str],
         visitor: V,
-    ) -> Result<V::Value, Stumble> {
+    ) -> Result<V::Value, ReadError> {
         match self.node {
             Node::Table(_) => self.deserialize_any(visitor),
-            other => Err(Stumble::invalid_type(other.shown(), &visitor)),
+            other => Err(ReadError::invalid_type(other.shown(), &visitor)),
         }
     }
 
-    /// The name of a variant, or a table with that name and what the variant holds.
+    /// The name of a variant, or a table with that name and its content.
     fn deserialize_enum<V: Visitor<'de>>(
         self,
         _: &'static str,
         variants: &'static [&'static str],
         visitor: V,
-    ) -> Result<V::Value, Stumble> {
+    ) -> Result<V::Value, ReadError> {
         match self.node {
             Node::Text(name) => visitor.visit_enum(Choice { name, held: None }),
             Node::Table(entries) => {
-                let mut present = entries.iter().enumerate().filter(|(_, (_, node))| !node.is_gone());
+                let mut present = entries.iter().enumerate().filter(|(_, (_, node))| !node.is_omitted());
                 match (present.next(), present.next()) {
                     (Some((index, (name, node))), None) => {
                         let held = Some((index, self.child(index, node)));
                         visitor.visit_enum(Choice { name, held })
                     }
-                    _ => Err(Stumble::custom(format_args!("expected exactly one entry, {}", one_of(variants)))),
+                    _ => Err(ReadError::custom(format_args!("expected exactly one entry, {}", one_of(variants)))),
                 }
             }
-            other => Err(Stumble::no_variant(other.shown(), variants)),
+            other => Err(ReadError::no_variant(other.shown(), variants)),
         }
     }
 
-    fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Stumble> {
+    fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
         visitor.visit_unit()
     }
 
-    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Stumble> {
-        match self.text().and_then(scalar::truth) {
+    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
+        match self.text().and_then(scalar::boolean) {
             Some(value) => visitor.visit_bool(value),
             None => self.deserialize_any(visitor),
         }
@@ -238,10 +238,10 @@ impl<'de> de::Deserializer<'de> for Reader<'_> {
     }
 }
 
-/// Whether there is anything. What was left out is passed by, and costs all the same.
+/// Counts a visit, and returns whether the node is present. Removed nodes are skipped, but cost a visit.
 fn visit(visits: &Cell<u64>, node: &Node) -> bool {
     visits.set(visits.get().saturating_add(1));
-    !node.is_gone()
+    !node.is_omitted()
 }
 
 struct Elements<'n, I> {
@@ -250,12 +250,12 @@ struct Elements<'n, I> {
 }
 
 impl<'de, 'n, I: Iterator<Item = (usize, &'n Node)>> SeqAccess<'de> for Elements<'n, I> {
-    type Error = Stumble;
+    type Error = ReadError;
 
-    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, Stumble> {
+    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, ReadError> {
         match self.rest.find(|(_, node)| visit(self.of.visits, node)) {
             Some((index, node)) => {
-                seed.deserialize(self.of.child(index, node)).map(Some).map_err(|stumble| stumble.within(index))
+                seed.deserialize(self.of.child(index, node)).map(Some).map_err(|error| error.within(index))
             }
             None => Ok(None),
         }
@@ -269,71 +269,76 @@ struct Entries<'n, I> {
 }
 
 impl<'de, 'n, I: Iterator<Item = (usize, &'n (String, Node))>> MapAccess<'de> for Entries<'n, I> {
-    type Error = Stumble;
+    type Error = ReadError;
 
-    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Stumble> {
+    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, ReadError> {
         match self.rest.find(|(_, (_, node))| visit(self.of.visits, node)) {
             Some((index, (key, node))) => {
                 self.value = Some((index, node));
-                seed.deserialize(text(key)).map(Some).map_err(|stumble| stumble.within(index))
+                seed.deserialize(text(key)).map(Some).map_err(|error| error.within(index))
             }
             None => Ok(None),
         }
     }
 
-    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Stumble> {
-        let (index, node) = self.value.take().ok_or_else(|| Stumble::custom("a value was asked for before its key"))?;
-        seed.deserialize(self.of.child(index, node)).map_err(|stumble| stumble.within(index))
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, ReadError> {
+        let (index, node) =
+            self.value.take().ok_or_else(|| ReadError::custom("a value was requested before its key"))?;
+        seed.deserialize(self.of.child(index, node)).map_err(|error| error.within(index))
     }
 }
 
-/// A variant of an enum, with what it holds.
+/// A variant of an enum, with its content.
 struct Choice<'n> {
     name: &'n str,
     held: Option<(usize, Reader<'n>)>,
 }
 
 impl<'de> EnumAccess<'de> for Choice<'_> {
-    type Error = Stumble;
+    type Error = ReadError;
     type Variant = Self;
 
-    fn variant_seed<V: DeserializeSeed<'de>>(self, seed: V) -> Result<(V::Value, Self), Stumble> {
+    fn variant_seed<V: DeserializeSeed<'de>>(self, seed: V) -> Result<(V::Value, Self), ReadError> {
         Ok((seed.deserialize(text(self.name))?, self))
     }
 }
 
 impl Choice<'_> {
-    fn held<T>(self, read: impl FnOnce(Reader<'_>) -> Result<T, Stumble>) -> Result<T, Stumble> {
+    fn held<T>(self, read: impl FnOnce(Reader<'_>) -> Result<T, ReadError>) -> Result<T, ReadError> {
         match self.held {
-            Some((index, reader)) => read(reader).map_err(|stumble| stumble.within_variant(index)),
-            None => Err(Stumble::custom(format_args!("`{}` needs a value: `{{ {0} = ... }}`", self.name))),
+            Some((index, reader)) => read(reader).map_err(|error| error.within_variant(index)),
+            None => Err(ReadError::custom(format_args!("`{}` needs a value: `{{ {0} = ... }}`", self.name))),
         }
     }
 }
 
 impl<'de> VariantAccess<'de> for Choice<'_> {
-    type Error = Stumble;
+    type Error = ReadError;
 
-    fn unit_variant(self) -> Result<(), Stumble> {
+    fn unit_variant(self) -> Result<(), ReadError> {
         match self.held {
             None | Some((_, Reader { node: Node::Null, .. })) => Ok(()),
-            Some(_) => Err(Stumble::custom(format_args!("`{}` has no value: write {0:?} alone", self.name))),
+            Some(_) => Err(ReadError::custom(format_args!("`{}` has no value: write {0:?} alone", self.name))),
         }
     }
 
-    fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Result<T::Value, Stumble> {
+    fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Result<T::Value, ReadError> {
         self.held(|reader| seed.deserialize(reader))
     }
 
-    fn tuple_variant<V: Visitor<'de>>(self, _: usize, visitor: V) -> Result<V::Value, Stumble> {
+    fn tuple_variant<V: Visitor<'de>>(self, _: usize, visitor: V) -> Result<V::Value, ReadError> {
         self.held(|reader| de::Deserializer::deserialize_any(reader, visitor))
     }
 
-    fn struct_variant<V: Visitor<'de>>(self, fields: &'static [&'static str], visitor: V) -> Result<V::Value, Stumble> {
+    fn struct_variant<V: Visitor<'de>>(
+        self,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, ReadError> {
         self.held(|reader| de::Deserializer::deserialize_struct(reader, "", fields, visitor))
     }
 }
 
-fn text(key: &str) -> StrDeserializer<'_, Stumble> {
+fn text(key: &str) -> StrDeserializer<'_, ReadError> {
     key.into_deserializer()
 }

@@ -2,16 +2,16 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::time::Duration;
 
-use serde::de::value::Error as Misfit;
+use serde::de::value::Error as ValueError;
 use serde::de::{Deserialize, Error, IntoDeserializer, Unexpected, Visitor};
 use serde::{Deserializer, Serializer};
 
 use super::duration::HumanTime;
 use super::scalar::{self, Number, OFF};
 
-/// Settings that can be switched off: `None` is written `"off"`, for `#[serde(with = "Off::<u32>")]`.
+/// Settings that can be switched off: `None` is written as `"off"`, for `#[serde(with = "Off::<u32>")]`.
 ///
-/// TOML has no null, and what is left out of a file takes its default, which may be a value: so there is a word for none.
+/// TOML has no null, and a missing field takes its default, which may be a value: so `None` needs a word.
 pub(crate) struct Off<T>(PhantomData<T>);
 
 impl<T: Scalar> Off<T> {
@@ -26,18 +26,18 @@ impl<T: Scalar> Off<T> {
         deserializer.deserialize_any(Self(PhantomData))
     }
 
-    /// What was found, as the setting itself reads it.
-    fn read<'a, E: Error>(found: impl IntoDeserializer<'a, Misfit>, shown: Unexpected<'_>) -> Result<Option<T>, E> {
+    /// The found value, read as the setting.
+    fn read<'a, E: Error>(found: impl IntoDeserializer<'a, ValueError>, shown: Unexpected<'_>) -> Result<Option<T>, E> {
         T::read(found.into_deserializer()).map(Some).map_err(|_| E::invalid_value(shown, &T::OR_OFF))
     }
 }
 
-/// What can be switched off.
+/// A value that can be switched off.
 pub(crate) trait Scalar: Sized {
-    /// What is expected, the word included.
+    /// The expected value, including `"off"`.
     const OR_OFF: &'static str;
 
-    /// Whether text that is a number is read as one.
+    /// Whether numeric text is read as a number.
     const IS_NUMBER: bool;
 
     fn write<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error>;
@@ -131,7 +131,7 @@ mod schema {
 
     use super::{Duration, HumanTime, Off};
 
-    /// That of an option: the word is put in for all of them at once.
+    /// The schema of an option: `"off"` is added for all of them at once.
     macro_rules! like_an_option {
         ($($value:ty as $written:ty),+) => {$(
             impl JsonSchema for Off<$value> {

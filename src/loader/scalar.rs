@@ -1,11 +1,11 @@
-//! Numbers and booleans that are written as text.
+//! Numbers and booleans as text.
 //!
-//! Environment variables hold nothing but text, and so does the tree that layers them over a file.
+//! Environment variables are text only, and so is a tree that layers them over a file.
 
-/// The word for `None`. A null means the same where there is one.
+/// The word for `None`. A null means the same in formats that have it.
 pub(super) const OFF: &str = "off";
 
-/// A number as text has it.
+/// A number that was parsed from text.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Number {
     Unsigned(u64),
@@ -13,7 +13,7 @@ pub(super) enum Number {
     Float(f64),
 }
 
-/// The number that `text` is. Infinities and NaN are none: no setting takes them.
+/// Parses a number. Infinities and NaN are none: no setting accepts them.
 pub(super) fn number(text: &str) -> Option<Number> {
     let text = text.trim();
     let unsigned = || text.parse().ok().map(Number::Unsigned);
@@ -22,8 +22,8 @@ pub(super) fn number(text: &str) -> Option<Number> {
     unsigned().or_else(signed).or_else(float)
 }
 
-/// The boolean that `text` is, in the words that environment variables use.
-pub(super) fn truth(text: &str) -> Option<bool> {
+/// Parses a boolean, in the words of environment variables.
+pub(super) fn boolean(text: &str) -> Option<bool> {
     let is = |words: &[&str]| words.iter().any(|word| text.trim().eq_ignore_ascii_case(word));
     match (is(&["true", "yes", "on", "1"]), is(&["false", "no", "off", "0"])) {
         (true, _) => Some(true),
@@ -37,7 +37,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn text_is_read_as_the_number_it_is() {
+    fn text_is_parsed_as_a_number() {
         let table = [
             ("8", Some(Number::Unsigned(8))),
             (" 8\n", Some(Number::Unsigned(8))),
@@ -60,12 +60,12 @@ mod tests {
     }
 
     #[test]
-    fn booleans_have_the_usual_words() {
+    fn booleans_accept_the_usual_words() {
         for (text, expected) in
             [("true", Some(true)), (" ON ", Some(true)), ("1", Some(true)), ("No", Some(false)), ("0", Some(false))]
         {
-            assert_eq!(truth(text), expected, "{text:?}");
+            assert_eq!(boolean(text), expected, "{text:?}");
         }
-        assert_eq!((truth(""), truth("2"), truth("yess")), (None, None, None));
+        assert_eq!((boolean(""), boolean("2"), boolean("yess")), (None, None, None));
     }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::ground::validation::{Validate, Validation};
 use crate::http::propagation::{FIXED, PropagationConfig};
 use crate::http::upload::{DEFAULT_IDLE_SHARE, check_idle_share};
-use crate::layers::call::unready::DEFAULT_MAX_UNREADY;
+use crate::layers::call::readiness_limit::DEFAULT_MAX_UNREADY;
 use crate::layers::circuit_breaker::CircuitBreakerConfig;
 use crate::layers::deadline::DeadlineConfig;
 use crate::layers::permits::bulkhead::BulkheadConfig;

@@ -1,4 +1,4 @@
-//! How calls ended and how long they took: a histogram for each verdict that occurs.
+//! Verdicts and durations of calls: a histogram for each verdict that occurs.
 
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -7,13 +7,13 @@ use histogram::{AtomicHistogram, Config, Histogram};
 
 use crate::ground::verdict::Verdict;
 
-/// A bucket is an eighth as wide as the time it stands for, so that its middle is within 6 % of any call in it.
+/// A bucket is an eighth as wide as its time, so that its middle is within 6 % of any call in it.
 const GROUPING_POWER: u8 = 3;
 
-/// In microseconds: two minutes and a quarter. What takes longer is counted there.
+/// In microseconds: two minutes and a quarter. Longer calls count in the last bucket.
 const MAX_POWER: u8 = 27;
 
-/// The calls of one layer value. Lock-free; one relaxed atomic addition a call, and 1.6 kB for each verdict that occurs.
+/// The calls of one layer value. Lock-free: one relaxed atomic addition a call, and 1.6 kB for each verdict that occurs.
 #[derive(Debug, Default)]
 pub(crate) struct Calls {
     by_verdict: [OnceLock<AtomicHistogram>; Verdict::COUNT],
@@ -31,13 +31,13 @@ impl Calls {
         let _ = histogram.increment(micros);
     }
 
-    /// The verdicts that occurred, each with its calls by the microseconds that they took.
+    /// The verdicts that occurred, each with a histogram in microseconds.
     pub(crate) fn load(&self) -> impl Iterator<Item = (&'static str, Histogram)> {
         let recorded = self.by_verdict.iter().zip(Verdict::NAMES);
         recorded.filter_map(|(cell, name)| cell.get().map(|histogram| (name, histogram.load())))
     }
 
-    /// How long successes took.
+    /// The latency of successes.
     pub(crate) fn latency(&self) -> Option<Latency> {
         let histogram = self.by_verdict.get(Verdict::Success.index())?.get()?.load();
         let count = count(&histogram);
@@ -49,7 +49,7 @@ impl Calls {
     }
 }
 
-/// The successes up to a moment, to see by the difference how long those of late took.
+/// The successes up to an instant; the difference of two gives the latency in between.
 #[cfg(feature = "dashboard")]
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Successes(Option<Histogram>);
@@ -60,7 +60,7 @@ impl Successes {
         Self(calls.by_verdict.get(Verdict::Success.index()).and_then(OnceLock::get).map(AtomicHistogram::load))
     }
 
-    /// How long ninety-nine in a hundred of those since `before` took at most, if there were any.
+    /// The 99th percentile of the successes since `before`, if there were any.
     pub(crate) fn p99_since(&self, before: &Self) -> Option<Duration> {
         let now = self.0.as_ref()?;
         let quantile = |calls: &Histogram| calls.quantile_bucket(0.99).ok().flatten().map(|bucket| middle(&bucket));
@@ -71,7 +71,7 @@ impl Successes {
     }
 }
 
-/// How long calls took. The times are those of buckets, and within 6 % of the truth.
+/// Latencies by quantile. The times are those of buckets, within 6 % of the exact ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Latency {
     pub(crate) count: u64,
@@ -85,7 +85,7 @@ pub(crate) fn count(histogram: &Histogram) -> u64 {
     histogram.as_slice().iter().sum()
 }
 
-/// The time that stands for all of a bucket.
+/// The middle of a bucket, which represents its calls.
 pub(crate) fn middle(bucket: &histogram::Bucket) -> Duration {
     Duration::from_micros(bucket.start().midpoint(bucket.end()))
 }
@@ -105,7 +105,7 @@ mod tests {
     const MS: Duration = Duration::from_millis(1);
 
     #[test]
-    fn nothing_is_known_of_no_calls() {
+    fn latency_is_none_without_successes() {
         let calls = Calls::default();
         assert_eq!((calls.load().count(), calls.latency()), (0, None));
         calls.record(Verdict::Lost, MS);
@@ -126,7 +126,7 @@ mod tests {
 
     #[cfg(feature = "dashboard")]
     #[test]
-    fn the_successes_of_late_are_those_that_came_since() {
+    fn recent_p99_covers_the_successes_in_between() {
         let calls = Calls::default();
         let none = Successes::of(&calls);
         assert_eq!(none.p99_since(&none), None);
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn the_ends_of_the_scale_are_counted() {
+    fn extreme_durations_are_counted() {
         let calls = Calls::default();
         for took in [Duration::ZERO, Duration::from_nanos(1), Duration::from_secs(134), Duration::MAX] {
             calls.record(Verdict::Success, took);

@@ -1,4 +1,4 @@
-//! What a layer counts, and where.
+//! The counters of a layer, and where they are.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use super::calls::Calls;
 use super::tally::Tally;
 use crate::ground::layer_id::{LayerId, LayerKind};
 
-/// What is counted under a name. Whoever publishes it keeps it a little longer than the layer is there, to tell it to the end.
+/// The counters of a named layer. The publisher keeps them a little longer than the layer exists, to publish the last counts.
 #[derive(Debug)]
 pub(crate) struct Counted {
     pub(crate) name: Arc<str>,
@@ -14,13 +14,13 @@ pub(crate) struct Counted {
     pub(crate) tally: Tally,
 }
 
-/// What all nameless layers of a kind have counted.
+/// The counts of all nameless layers of a kind.
 pub(super) fn nameless_tally(kind: LayerKind) -> &'static Tally {
     static TALLIES: [Tally; LayerKind::ALL.len()] = [const { Tally::new() }; LayerKind::ALL.len()];
     &TALLIES[kind as usize]
 }
 
-/// Where a layer counts: its own counters if it has a name, else those of all nameless layers of its kind.
+/// The counters of a layer: its own if it has a name, otherwise those of all nameless layers of its kind.
 pub(super) fn tally(counted: Option<&Counted>, layer_id: LayerId) -> &Tally {
     counted.map_or_else(|| nameless_tally(layer_id.kind()), |counted| &counted.tally)
 }

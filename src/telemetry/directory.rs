@@ -1,7 +1,7 @@
 //! Finds the counters of a named layer by its [`LayerId`].
 //!
-//! Timeouts come at the same time to many calls of many layers. So there is no lock of the whole process: layers are spread by
-//! their number, and a look-up waits at most for those of one in [`SHARDS`] layers.
+//! Timeouts of many layers fire at the same time, so there is no process-wide lock: layers are sharded by their number, and a
+//! lookup waits at most for the layers of one of [`SHARDS`] shards.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -23,13 +23,13 @@ pub(super) fn insert(layer_id: LayerId, counted: Arc<Counted>) {
     lock(shard(layer_id)).insert(layer_id, counted);
 }
 
-/// The layer value is gone.
+/// Removes a dropped layer value.
 pub(super) fn remove(layer_id: LayerId) {
     let gone = lock(shard(layer_id)).remove(&layer_id);
     drop(gone);
 }
 
-/// The counters of the layer, if it has a name and is still there.
+/// The counters of the layer, if it has a name and still exists.
 pub(super) fn find(layer_id: LayerId) -> Option<Arc<Counted>> {
     lock(shard(layer_id)).get(&layer_id).cloned()
 }

@@ -1,7 +1,7 @@
-//! The one file that names a trace event or a span.
+//! The names of all trace events and spans.
 //!
-//! In a storm the log must not be the next outage: of one layer value the same event for the same reason is told at most once a
-//! second, with the number of those that were `suppressed`.
+//! A storm of refusals must not become a storm of log lines: one layer value logs the same event for the same reason at most once a
+//! second, with the number of `suppressed` ones.
 
 #[cfg(feature = "http")]
 use std::time::Duration;
@@ -22,20 +22,20 @@ use crate::ground::text;
 use crate::ground::time;
 use crate::ground::verdict::Verdict;
 
-/// As logs and metrics name a layer without a name.
+/// The name of a layer without a name in logs and metrics.
 pub(crate) const NAMELESS: &str = "unnamed";
 
 fn name(instruments: &Instruments) -> &str {
     instruments.name().unwrap_or(NAMELESS)
 }
 
-/// Tells what is counted by `$count`, unless nobody listens or it has just been told.
-macro_rules! tell {
+/// Logs an event that `$count` counts, unless the level is disabled or the event has just been logged.
+macro_rules! log_event {
     ($level:ident, $count:expr, $($rest:tt)*) => {
         foreign(|| {
             if tracing::enabled!(target: "seawall", tracing::Level::$level) {
-                if let Some(suppressed) = $count.to_be_told(time::now()) {
-                    // Not told where it is zero.
+                if let Some(suppressed) = $count.due_log(time::now()) {
+                    // The field is left out if zero.
                     let suppressed = (suppressed > 0).then_some(suppressed);
                     tracing::event!(target: "seawall", tracing::Level::$level, suppressed, $($rest)*);
                 }
@@ -48,7 +48,7 @@ macro_rules! tell {
 pub(super) fn rejected(tally: &Tally, rejected: &Rejected) {
     let (reason, numbers) = (rejected.reason(), rejected.numbers());
     let count = tally.refuse(reason, numbers, time::now());
-    tell!(
+    log_event!(
         WARN,
         count,
         name = rejected.name().unwrap_or(NAMELESS),
@@ -75,27 +75,27 @@ pub(super) fn rejected(tally: &Tally, rejected: &Rejected) {
     );
 }
 
-/// An attempt failed and another one follows.
+/// An attempt failed, and another one follows.
 pub(crate) fn retried(instruments: &Instruments, cause: Verdict) {
     let count = &instruments.tally().retried[cause.index()];
     count.add();
-    tell!(DEBUG, count, name = name(instruments), layer = "retry", cause = cause.as_str(), "retried");
+    log_event!(DEBUG, count, name = name(instruments), layer = "retry", cause = cause.as_str(), "retried");
 }
 
-/// An attempt failed, and another one that would have been in order is not made.
+/// A retryable attempt failed, and no other one follows.
 pub(crate) fn not_retried(instruments: &Instruments, why: NotRetried) {
     let count = &instruments.tally().not_retried[why as usize];
     count.add();
-    tell!(DEBUG, count, name = name(instruments), layer = "retry", why = why.as_str(), "not retried");
+    log_event!(DEBUG, count, name = name(instruments), layer = "retry", why = why.as_str(), "not retried");
 }
 
-/// A circuit breaker changed its state. The numbers are those of the outage, unless it is over.
+/// A circuit breaker changed its state, with the numbers of the outage, unless it is over.
 pub(crate) fn transition(instruments: &Instruments, from: &'static str, to: &'static str, numbers: Numbers) {
     let number = |state| STATES.iter().position(|name| *name == state);
     let (Some(from_number), Some(to_number)) = (number(from), number(to)) else { return };
     let count: &Count = &instruments.tally().transitions[from_number][to_number];
     count.add();
-    tell!(
+    log_event!(
         WARN,
         count,
         name = name(instruments),
@@ -114,15 +114,15 @@ pub(crate) fn transition(instruments: &Instruments, from: &'static str, to: &'st
     );
 }
 
-/// What has become of new settings.
+/// The result of a reload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Reload {
     Applied,
     Rejected,
 }
 
-/// New settings were offered to `layers`, which are those of one stack, or a single one: counted for each, and told once.
-/// `is_new` is false where they are those that hold already: then nothing is told.
+/// New settings were offered to `layers`, those of one stack or a single one: counted for each, logged once. Nothing is logged if
+/// the settings equal the current ones (`is_new` is false).
 pub(crate) fn reloaded(layers: &[&Instruments], rejected: Option<&InvalidConfig>, is_new: bool) {
     let reload = if rejected.is_some() { Reload::Rejected } else { Reload::Applied };
     for instruments in layers {
@@ -132,25 +132,24 @@ pub(crate) fn reloaded(layers: &[&Instruments], rejected: Option<&InvalidConfig>
     let (name, count) = (name(first), &first.tally().reloads[reload as usize]);
     let kinds = || layers.iter().map(|layer| layer.kind().as_str()).collect::<Vec<_>>().join(", ");
     match rejected {
-        None => tell!(INFO, count, name, layer = kinds(), "reloaded"),
+        None => log_event!(INFO, count, name, layer = kinds(), "reloaded"),
         Some(invalid) => {
-            tell!(WARN, count, name, layer = kinds(), faults = %text::short_line(FaultList(invalid)), "reload rejected");
+            log_event!(WARN, count, name, layer = kinds(), faults = %text::short_line(FaultList(invalid)), "reload rejected");
         }
     }
 }
 
-/// Someone has moved a named layer by hand. Always told: people are no storm.
+/// An operator has moved a named layer by hand. Always logged: commands are rare.
 pub(crate) fn controlled(instruments: &Instruments, command: &dyn std::fmt::Debug) {
     let layer = instruments.kind().as_str();
     tracing::warn!(target: "seawall", name = name(instruments), layer, ?command, "moved by hand");
 }
 
-/// What to do about a body that is cut while somebody reads it.
+/// The hint for a body that is cut while it is read.
 #[cfg(feature = "http")]
-const LASTS: &str = "a response that is meant to last says so: `seawall::http::LongLived` in the request of a client, in the response of a handler";
+const LONG_LIVED_HINT: &str = "a response that is meant to last says so: `seawall::http::LongLived` in the request of a client, in the response of a handler";
 
-/// The body of a response was kept beyond its time, and has been cut. It was read until then, or it was `parked`: put aside and
-/// forgotten.
+/// The body of a response was kept beyond its time, and was cut. It was being read until then, unless it was `parked`.
 #[cfg(feature = "http")]
 pub(crate) fn body_cut(rejected: &Rejected, parked: bool, age: Duration) {
     let (layer_id, reason) = (rejected.layer_id(), rejected.reason());
@@ -160,9 +159,9 @@ pub(crate) fn body_cut(rejected: &Rejected, parked: bool, age: Duration) {
     count.add();
     let layer = rejected.layer();
     let is_by_the_clock = matches!(reason, Reason::DeadlineExceeded | Reason::IdleTimeout | Reason::HoldExceeded);
-    let hint = (!parked && is_by_the_clock).then_some(LASTS);
+    let hint = (!parked && is_by_the_clock).then_some(LONG_LIVED_HINT);
     let numbers = rejected.numbers();
-    tell!(
+    log_event!(
         WARN,
         count,
         name = rejected.name().unwrap_or(NAMELESS),
@@ -177,25 +176,25 @@ pub(crate) fn body_cut(rejected: &Rejected, parked: bool, age: Duration) {
     );
 }
 
-/// An error that no layer of ours made is answered: its cause is told here, since the answer does not tell it. The cause may hold
-/// what a stranger sent, and is told on one line.
+/// A foreign error is answered. Its cause is logged here, since the answer does not contain it. The cause may hold text of a
+/// client, and is logged on one line.
 #[cfg(feature = "http")]
 pub(crate) fn answered(error: &tower::BoxError, answer: &'static str, is_internal: bool) {
     let error = text::one_line_of_error(error.as_ref());
     let count = &super::ANSWERED[usize::from(!is_internal)];
     count.add();
-    tell!(ERROR, count, layer = "respond", answer, %error, "answered");
+    log_event!(ERROR, count, layer = "respond", answer, %error, "answered");
 }
 
-/// The span of one attempt, for those who asked for it.
+/// The span of one attempt, if spans are enabled.
 #[derive(Debug)]
 pub(crate) struct AttemptSpan {
     span: tracing::Span,
 }
 
 impl AttemptSpan {
-    /// The `number` counts from 1. Names are OpenTelemetry's where it has any: `http.request.resend_count` is how often the request
-    /// had been sent before, `error.type` is set where the attempt fails.
+    /// The `number` counts from 1. The names are OpenTelemetry's where it has them: `http.request.resend_count` is the number of
+    /// earlier attempts, `error.type` is set if the attempt fails.
     pub(crate) fn new(instruments: &Instruments, number: u32) -> Self {
         let span = tracing::info_span!(
             target: "seawall",
@@ -214,7 +213,7 @@ impl AttemptSpan {
         self.span.enter()
     }
 
-    /// The attempt is over.
+    /// Records the end of the attempt.
     pub(crate) fn end(self, verdict: Verdict) {
         if !matches!(verdict, Verdict::Success | Verdict::CallerFault) {
             self.span.record("otel.status_code", "ERROR");

@@ -1,4 +1,4 @@
-//! The instruments of one layer value: what it counts, and under which name.
+//! The instruments of one layer value: its counters and its name.
 
 use std::any::Any;
 use std::fmt;
@@ -13,8 +13,8 @@ use crate::ground::layer_id::{LayerId, LayerKind};
 use crate::ground::time::Instant;
 use crate::ground::verdict::Verdict;
 
-/// See the module. Without a name they are a few words, and what happens is counted with all other nameless layers of the kind.
-/// Clones are handles of the same instruments.
+/// See the module. Without a name they are a few words, and events count with all other nameless layers of the kind. Clones share
+/// the same instruments.
 #[derive(Clone)]
 pub(crate) struct Instruments {
     layer_id: LayerId,
@@ -26,11 +26,11 @@ struct Inner {
     named: OnceLock<Named>,
 }
 
-/// What comes with a name.
+/// The data of a named layer.
 pub(crate) struct Named {
     pub(crate) since: Instant,
     pub(crate) counted: Arc<Counted>,
-    /// The place in a registry, given back when the instruments are dropped.
+    /// The registration, released when the instruments are dropped.
     pub(crate) registration: Box<dyn Any + Send + Sync>,
 }
 
@@ -43,14 +43,14 @@ impl Instruments {
         Self { layer_id, inner: Arc::new(Inner { layer_id, named: OnceLock::new() }) }
     }
 
-    /// Those of all layers of a kind that have no name. Their calls are not counted.
+    /// The instruments of all nameless layers of a kind. Their calls are not counted.
     pub(crate) fn nameless(kind: LayerKind) -> Self {
         static NAMELESS: LazyLock<[Instruments; LayerKind::ALL.len()]> =
             LazyLock::new(|| LayerKind::ALL.map(|kind| Instruments::of(LayerId::nameless(kind))));
         NAMELESS[kind as usize].clone()
     }
 
-    /// Gives them a name, unless they have one. `registration` is dropped with them.
+    /// Sets the name, unless there is one. `registration` is dropped with the instruments.
     pub(crate) fn give_name(&self, name: Arc<str>, since: Instant, registration: Box<dyn Any + Send + Sync>) {
         let counted = Arc::new(Counted { name, calls: Calls::default(), tally: Tally::new() });
         let for_look_up = Arc::clone(&counted);
@@ -81,7 +81,7 @@ impl Instruments {
         tally(self.named().map(|named| &*named.counted), self.layer_id)
     }
 
-    /// A call was let start.
+    /// Counts an admitted call.
     #[inline]
     pub(crate) fn pass(&self) {
         if let Some(named) = self.named() {
@@ -89,7 +89,7 @@ impl Instruments {
         }
     }
 
-    /// A call has ended. Says whether anyone is interested.
+    /// Records the end of a call. Returns whether the layer has a name.
     #[inline]
     pub(crate) fn record(&self, verdict: Verdict, took: Duration) -> bool {
         match self.named() {
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn counters_are_found_by_id_while_the_layer_is_there() {
+    fn counters_are_found_by_id_while_the_layer_exists() {
         let found = |layer_id| directory::find(layer_id).map(|counted| counted.name.to_string());
         let first = named("first");
         let layer_id = first.layer_id();

@@ -1,9 +1,9 @@
-//! The one file that names a metric, and how what is counted reaches the recorder.
+//! The names of all metrics, and how counts reach the recorder.
 //!
-//! Nothing is pushed on a call's path. A layer value counts in atomics of its own, and what has changed since the last time is
-//! published now and then, to the recorder that is there then: it may be installed before or after, or be another one, which is
-//! seen by its address and is told everything from the beginning. Gauges are read from the state that they show. No lock is held while
-//! the recorder runs: it may publish, make and drop layers, and so on.
+//! The path of a call pushes nothing. A layer value counts in its own atomics, and changes are published from time to time to the
+//! recorder that is installed then. The recorder may be installed before or after, or be replaced: it is identified by its address,
+//! and a new one gets everything from the beginning. Gauges are read from the state that they show. No lock is held while the
+//! recorder runs: it may publish, create and drop layers.
 
 use std::array;
 use std::sync::Arc;
@@ -14,8 +14,8 @@ use metrics::{Key, Label, Level, Metadata, Recorder, SharedString, Unit};
 use super::calls::{self, Calls};
 use super::counted::nameless_tally;
 use super::events::NAMELESS;
+use super::publisher::Publisher;
 use super::tally::{Count, NotRetried, STATES, Tally};
-use super::turns::Turns;
 use crate::ground::error::Reason;
 use crate::ground::layer_id::LayerKind;
 use crate::ground::verdict::Verdict;
@@ -30,7 +30,7 @@ const PASSED: &str = "seawall_rate_limit_passed_total";
 const RELOADS: &str = "seawall_reloads_total";
 const INTERNAL_ERRORS: &str = "seawall_internal_errors_total";
 
-/// What is read from a layer's state when it is published.
+/// A gauge, which is read from a layer's state when it is published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Gauge {
     BreakerState,
@@ -89,17 +89,17 @@ impl Gauge {
             }
             Self::BreakerOpenKeys => "Keys whose circuit breaker is not closed",
             Self::BreakerObservesOnly => "1 if the circuit breaker counts and refuses nothing, else 0",
-            Self::InFlight => "Calls at work, or the permits that they hold",
-            Self::Waiting => "Calls that wait for their turn",
+            Self::InFlight => "Calls in flight, or the permits that they hold",
+            Self::Waiting => "Calls that wait for a permit or a token",
             Self::Limit => "Permits for each key",
-            Self::ServiceTime => "How long a permit is held, waits further in included",
-            Self::RateLimit => "Calls a second that the rate limit lets start",
+            Self::ServiceTime => "How long a permit is held, inner waits included",
+            Self::RateLimit => "Calls a second that the rate limit admits",
             Self::BudgetLeft => "Retries that could be made now",
-            Self::SettingsRejected => "1 while the last settings that were offered are rejected, else 0",
+            Self::SettingsRejected => "1 while the last reload is rejected, else 0",
         }
     }
 
-    /// Whether several layers have it, so that a label says which.
+    /// Whether several kinds of layers have it, so that it needs a label.
     const fn is_shared(self) -> bool {
         matches!(self, Self::InFlight | Self::Waiting | Self::Limit | Self::ServiceTime)
     }
@@ -108,13 +108,13 @@ impl Gauge {
 fn describe(recorder: &dyn Recorder) {
     let counters = [
         (REJECTED, "Calls that a layer refused or cut"),
-        (RETRIES, "Further attempts, by the verdict on the one before"),
-        (RETRIES_REFUSED, "Retries that were wanted and not made"),
+        (RETRIES, "Retries, by the verdict on the previous attempt"),
+        (RETRIES_REFUSED, "Retries that were not made, by reason"),
         (TRANSITIONS, "Changes of a circuit breaker's state"),
-        (BODIES_CUT, "Bodies of responses that were kept beyond their time, and cut"),
-        (PASSED, "Calls that a rate limit let start"),
-        (RELOADS, "New settings that were offered"),
-        (INTERNAL_ERRORS, "Answers that do not tell the error behind them"),
+        (BODIES_CUT, "Response bodies that were cut"),
+        (PASSED, "Calls that a rate limit admitted"),
+        (RELOADS, "Reloads, by result"),
+        (INTERNAL_ERRORS, "Answers that do not contain the error behind them"),
     ];
     for (name, description) in counters {
         recorder.describe_counter(name.into(), Some(Unit::Count), description.into());
@@ -131,34 +131,34 @@ fn key(metric: &'static str, labels: impl IntoIterator<Item = Label>) -> Key {
     Key::from_parts(metric, labels.into_iter().collect::<Vec<_>>())
 }
 
-/// The address of the recorder of this thread, for [`Turns::take`].
+/// The address of the recorder of this thread, for [`Publisher::publish`].
 pub(crate) fn recorder() -> usize {
     metrics::with_recorder(address)
 }
 
-/// By its address a recorder is known from the one before.
+/// The identity of a recorder.
 fn address(recorder: &dyn Recorder) -> usize {
     (&raw const *recorder).cast::<()>() as usize
 }
 
-/// Whether a counter is there from the beginning, at zero. Its first increase is worth waking someone for, and Prometheus sees none
-/// in a series that begins with it.
+/// When a counter's series begins. Series that alerts watch begin at zero: Prometheus sees no increase in a series that begins with
+/// its first event.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Begins {
+enum SeriesStart {
     AtZero,
-    WithTheFirst,
+    AtFirstEvent,
 }
 
-/// A counter, once there was something to count, and how far it has been told.
+/// A counter, once its series has begun, and the count published so far.
 #[derive(Default)]
-struct Told {
+struct PublishedCounter {
     counter: Option<metrics::Counter>,
     count: u64,
 }
 
-impl Told {
-    fn tell(&mut self, recorder: &dyn Recorder, count: u64, begins: Begins, key: impl FnOnce() -> Key) {
-        if count > self.count || begins == Begins::AtZero && self.counter.is_none() {
+impl PublishedCounter {
+    fn publish(&mut self, recorder: &dyn Recorder, count: u64, start: SeriesStart, key: impl FnOnce() -> Key) {
+        if count > self.count || start == SeriesStart::AtZero && self.counter.is_none() {
             let counter = self.counter.get_or_insert_with(|| recorder.register_counter(&key(), &METADATA));
             counter.increment(count - self.count);
             self.count = count;
@@ -166,12 +166,12 @@ impl Told {
     }
 }
 
-/// What one layer value has told one recorder.
+/// What one layer value has published to one recorder.
 pub(crate) struct Publication {
     name: SharedString,
     kind: LayerKind,
     recorder: usize,
-    told: Vec<Told>,
+    published: Vec<PublishedCounter>,
     histograms: [Option<(metrics::Histogram, Histogram)>; Verdict::COUNT],
     gauges: [Option<metrics::Gauge>; Gauge::ALL.len()],
 }
@@ -186,13 +186,13 @@ impl Publication {
             name,
             kind,
             recorder: 0,
-            told: Vec::new(),
+            published: Vec::new(),
             histograms: array::from_fn(|_| None),
             gauges: array::from_fn(|_| None),
         }
     }
 
-    /// Publishes what is new.
+    /// Publishes the changes.
     pub(crate) fn publish(
         &mut self,
         tally: &Tally,
@@ -211,7 +211,7 @@ impl Publication {
         });
     }
 
-    /// The layer value is gone: nothing of it is at work any more.
+    /// Sets the gauges to zero, since the layer value was dropped.
     pub(crate) fn close(&mut self) {
         self.gauges.iter_mut().filter_map(Option::take).for_each(|gauge| gauge.set(0.0));
     }
@@ -229,60 +229,60 @@ impl Publication {
     fn publish_tally(&mut self, recorder: &dyn Recorder, tally: &Tally) {
         let (name, kind) = (self.label(), self.kind.as_str());
         let is_named = self.name.as_ref() != NAMELESS;
-        let from_the_beginning = |is: bool| if is && is_named { Begins::AtZero } else { Begins::WithTheFirst };
-        let mut told = self.told.iter_mut();
+        let zero_if = |is: bool| if is && is_named { SeriesStart::AtZero } else { SeriesStart::AtFirstEvent };
+        let mut published = self.published.iter_mut();
         let mut missing = Vec::new();
-        let mut tell = |count: &Count, begins, metric, labels: &[(&'static str, &'static str)]| {
+        let mut publish = |count: &Count, start, metric, labels: &[(&'static str, &'static str)]| {
             let key = || key(metric, [name.clone()].into_iter().chain(labels.iter().map(Label::from)));
-            match told.next() {
-                Some(told) => told.tell(recorder, count.get(), begins, key),
+            match published.next() {
+                Some(published) => published.publish(recorder, count.get(), start, key),
                 None => {
-                    let mut told = Told::default();
-                    told.tell(recorder, count.get(), begins, key);
-                    missing.push(told);
+                    let mut published = PublishedCounter::default();
+                    published.publish(recorder, count.get(), start, key);
+                    missing.push(published);
                 }
             }
         };
         for (count, reason) in tally.refused.iter().zip(Reason::ALL) {
-            tell(count, Begins::WithTheFirst, REJECTED, &[("layer", kind), ("reason", reason.as_str())]);
+            publish(count, SeriesStart::AtFirstEvent, REJECTED, &[("layer", kind), ("reason", reason.as_str())]);
         }
         for (cut, reason) in tally.bodies_cut.iter().zip(Reason::ALL) {
             for (count, held) in cut.iter().zip(["read", "parked"]) {
                 let is_usual = self.kind == LayerKind::Deadline && reason == Reason::DeadlineExceeded;
-                tell(
+                publish(
                     count,
-                    from_the_beginning(is_usual),
+                    zero_if(is_usual),
                     BODIES_CUT,
                     &[("layer", kind), ("reason", reason.as_str()), ("held", held)],
                 );
             }
         }
         for (count, cause) in tally.retried.iter().zip(Verdict::NAMES) {
-            tell(count, Begins::WithTheFirst, RETRIES, &[("cause", cause)]);
+            publish(count, SeriesStart::AtFirstEvent, RETRIES, &[("cause", cause)]);
         }
         for (count, why) in tally.not_retried.iter().zip(NotRetried::NAMES) {
-            let begins = from_the_beginning(self.kind == LayerKind::Retry && why == NotRetried::Budget.as_str());
-            tell(count, begins, RETRIES_REFUSED, &[("why", why)]);
+            let start = zero_if(self.kind == LayerKind::Retry && why == NotRetried::Budget.as_str());
+            publish(count, start, RETRIES_REFUSED, &[("why", why)]);
         }
         for (transitions, from) in tally.transitions.iter().zip(STATES) {
             for (count, to) in transitions.iter().zip(STATES) {
                 let opens = self.kind == LayerKind::CircuitBreaker && (from, to) == ("closed", "open");
-                tell(count, from_the_beginning(opens), TRANSITIONS, &[("from", from), ("to", to)]);
+                publish(count, zero_if(opens), TRANSITIONS, &[("from", from), ("to", to)]);
             }
         }
-        tell(&tally.passed, from_the_beginning(self.kind == LayerKind::RateLimit), PASSED, &[]);
+        publish(&tally.passed, zero_if(self.kind == LayerKind::RateLimit), PASSED, &[]);
         for (count, result) in tally.reloads.iter().zip(["applied", "rejected"]) {
-            tell(count, from_the_beginning(true), RELOADS, &[("layer", kind), ("result", result)]);
+            publish(count, zero_if(true), RELOADS, &[("layer", kind), ("result", result)]);
         }
-        self.told.extend(missing);
+        self.published.extend(missing);
     }
 
     fn publish_calls(&mut self, recorder: &dyn Recorder, calls: &Calls) {
         let (name, kind) = (self.label(), self.kind.as_str());
         for (verdict, now) in calls.load() {
-            let Some(place) = Verdict::NAMES.iter().position(|name| *name == verdict) else { continue };
-            let Some(told) = self.histograms.get_mut(place) else { continue };
-            let (histogram, before) = told.get_or_insert_with(|| {
+            let Some(index) = Verdict::NAMES.iter().position(|name| *name == verdict) else { continue };
+            let Some(published) = self.histograms.get_mut(index) else { continue };
+            let (histogram, before) = published.get_or_insert_with(|| {
                 let labels = [name.clone(), Label::new("layer", kind), Label::new("verdict", verdict)];
                 let handle = recorder.register_histogram(&key(CALL_DURATION, labels), &METADATA);
                 (handle, Histogram::with_config(&now.config()))
@@ -306,16 +306,16 @@ impl Publication {
     }
 }
 
-/// Publishes what belongs to no layer value in particular.
+/// Publishes the counts that belong to no single layer value.
 pub(crate) fn publish_process() {
-    static PROCESS: Turns<Process> = Turns::new();
-    PROCESS.take(recorder(), Process::publish);
+    static PROCESS: Publisher<Process> = Publisher::new();
+    PROCESS.publish(recorder(), Process::publish);
 }
 
 struct Process {
     recorder: usize,
     #[cfg(feature = "http")]
-    internal_errors: Told,
+    internal_errors: PublishedCounter,
     nameless: [Publication; LayerKind::ALL.len()],
 }
 
@@ -324,7 +324,7 @@ impl Default for Process {
         Self {
             recorder: 0,
             #[cfg(feature = "http")]
-            internal_errors: Told::default(),
+            internal_errors: PublishedCounter::default(),
             nameless: LayerKind::ALL.map(|kind| Publication::of(SharedString::const_str(NAMELESS), kind)),
         }
     }
@@ -338,7 +338,8 @@ impl Process {
                 describe(recorder);
             }
             #[cfg(feature = "http")]
-            self.internal_errors.tell(recorder, super::ANSWERED[0].get(), Begins::AtZero, || key(INTERNAL_ERRORS, []));
+            self.internal_errors
+                .publish(recorder, super::ANSWERED[0].get(), SeriesStart::AtZero, || key(INTERNAL_ERRORS, []));
         });
         for (publication, kind) in self.nameless.iter_mut().zip(LayerKind::ALL) {
             publication.publish(nameless_tally(kind), None, []);

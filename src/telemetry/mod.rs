@@ -1,8 +1,8 @@
-//! What is told: counted, measured, logged.
+//! Telemetry: counters, histograms, logs.
 //!
-//! Algorithms return decisions and layers act on them; what is worth telling is told here. Each layer value has
-//! [`Instruments`], in which it counts by itself: an atomic or two on a call's path if it has a name, none if not. What
-//! is made of that stands in one file each: `metrics` has the names of all metrics, `events` those of all trace events.
+//! Algorithms return decisions, layers act on them, and this module reports them. Each layer value has [`Instruments`] with its own
+//! counters: an atomic or two on a call's path if it has a name, none otherwise. `metrics` has the names of all metrics, `events`
+//! those of all trace events.
 
 mod calls;
 mod counted;
@@ -11,10 +11,10 @@ mod events;
 mod instruments;
 #[cfg(feature = "metrics")]
 mod metrics;
+#[cfg(feature = "metrics")]
+mod publisher;
 mod refusal;
 mod tally;
-#[cfg(feature = "metrics")]
-mod turns;
 
 #[cfg(feature = "metrics")]
 pub(crate) use self::metrics::{Gauge, Publication, publish_process, recorder};
@@ -26,13 +26,13 @@ pub(crate) use events::{AttemptSpan, NAMELESS, controlled, not_retried, reloaded
 #[cfg(feature = "http")]
 pub(crate) use events::{answered, body_cut};
 pub(crate) use instruments::Instruments;
+#[cfg(feature = "metrics")]
+pub(crate) use publisher::Publisher;
 pub(crate) use refusal::{Unreported, refuse};
 #[cfg(any(feature = "metrics", feature = "dashboard"))]
 pub(crate) use tally::STATES;
 pub(crate) use tally::{NotRetried, Tally};
-#[cfg(feature = "metrics")]
-pub(crate) use turns::Turns;
 
-/// Errors of a service that were answered: such that the answer does not tell, and such that it does.
+/// Errors of a service that were answered: answers that do not contain the error, and answers that do.
 #[cfg(feature = "http")]
 static ANSWERED: [tally::Count; 2] = [const { tally::Count::new() }; 2];

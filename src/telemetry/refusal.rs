@@ -1,4 +1,4 @@
-//! A refusal, from the layer that makes it to the error that the caller gets.
+//! A refusal, from the layer that refuses to the caller's error.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use super::{directory, events};
 use crate::ground::error::{Numbers, Rejected, Why};
 use crate::ground::layer_id::LayerId;
 
-/// A refusal that has not been counted yet, with the counters of its layer at hand: to report it takes no look-up.
+/// A refusal that is not counted yet, with the counters of its layer, so that a report needs no lookup.
 #[derive(Debug)]
 pub(crate) struct Unreported {
     /// In a box, as the caller gets it: it is larger than most calls.
@@ -18,15 +18,15 @@ pub(crate) struct Unreported {
 }
 
 impl Instruments {
-    /// A refusal by the layer that these are of. Takes no lock.
+    /// A refusal by the layer of these instruments. Takes no lock.
     pub(crate) fn refuse(&self, why: impl Into<Why>) -> Unreported {
         let counted = self.named().map(|named| Arc::clone(&named.counted));
         Unreported::new(self.layer_id(), counted, why.into())
     }
 }
 
-/// A refusal by the layer with this id, if it has a name and is still there; else by a nameless one of its kind. The look-up takes a
-/// lock, of few layers and for a moment: for what is rare, or comes after a wait.
+/// A refusal by the layer with this id, if it has a name and still exists, otherwise by a nameless one of its kind. The lookup
+/// takes a lock for a moment, which few layers share: use it for rare refusals, or after a wait.
 pub(crate) fn refuse(layer_id: LayerId, why: impl Into<Why>) -> Unreported {
     Unreported::new(layer_id, directory::find(layer_id), why.into())
 }
@@ -37,13 +37,13 @@ impl Unreported {
         Self { rejected: Box::new(Rejected::new(layer_id, name, why)), counted }
     }
 
-    /// What the layer knows of the time after which another try has a chance. Without it there is a floor.
-    pub(crate) fn with_retry_after(mut self, knows: Option<Duration>) -> Self {
-        self.rejected.set_retry_after(knows);
+    /// The layer's retry-after, if known. Without it there is a floor.
+    pub(crate) fn with_retry_after(mut self, known: Option<Duration>) -> Self {
+        self.rejected.set_retry_after(known);
         self
     }
 
-    /// The numbers that decided it.
+    /// The numbers behind the refusal.
     pub(crate) fn with_numbers(mut self, numbers: Numbers) -> Self {
         self.rejected.set_numbers(numbers);
         self
@@ -57,7 +57,7 @@ impl Unreported {
         &self.rejected
     }
 
-    /// The error for the caller, of what is reported otherwise.
+    /// The error for the caller, if the refusal is reported elsewhere.
     #[cfg(any(test, feature = "http"))]
     pub(crate) fn into_rejected(self) -> Rejected {
         *self.rejected

@@ -1,4 +1,4 @@
-//! Counts of what happens now and then: refusals, cuts, retries, transitions, reloads.
+//! Counts of rare events: refusals, cuts, retries, transitions, reloads.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -8,11 +8,11 @@ use crate::ground::sync::global::{Mutex, lock, try_lock};
 use crate::ground::time::{self, Instant};
 use crate::ground::verdict::Verdict;
 
-/// The states of a circuit breaker, by the number that the metric has for them. The higher, the less passes; a breaker that is
-/// switched off is beside that.
+/// The states of a circuit breaker, by their number in the metric. The higher, the fewer calls pass; disabled is outside that
+/// order.
 pub(crate) const STATES: [&str; 5] = ["closed", "half_open", "open", "forced_open", "disabled"];
 
-/// Why a retry that would have been in order was not made.
+/// Why a retryable attempt was not retried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NotRetried {
     NotRepeatable,
@@ -30,23 +30,23 @@ impl NotRetried {
     }
 }
 
-/// A count, and when it was last talked about: the same thing is told at most once a [`QUIET`], with how often it happened
-/// meanwhile, so that a storm of refusals is no storm of log lines.
+/// A count, and when it was last logged. An event is logged at most once per [`LOG_INTERVAL`], with the number of suppressed ones,
+/// so that a storm of refusals does not become a storm of log lines.
 #[derive(Debug, Default)]
 pub(crate) struct Count {
     count: AtomicU64,
     /// Nanoseconds; zero: never.
-    told_at: AtomicU64,
-    /// The count when it was told.
-    told: AtomicU64,
+    logged_at: AtomicU64,
+    /// The count when it was logged.
+    logged: AtomicU64,
 }
 
-/// For so long the same thing is not told again.
-const QUIET: Duration = Duration::from_secs(1);
+/// The least time between two log lines of one count.
+const LOG_INTERVAL: Duration = Duration::from_secs(1);
 
 impl Count {
     pub(super) const fn new() -> Self {
-        Self { count: AtomicU64::new(0), told_at: AtomicU64::new(0), told: AtomicU64::new(0) }
+        Self { count: AtomicU64::new(0), logged_at: AtomicU64::new(0), logged: AtomicU64::new(0) }
     }
 
     #[inline]
@@ -58,33 +58,34 @@ impl Count {
         self.count.load(Ordering::Relaxed)
     }
 
-    /// Whether it is to be told at `now`, and if so, how often it has happened since it was told last without being told.
-    pub(crate) fn to_be_told(&self, now: Instant) -> Option<u64> {
-        let told_at = self.told_at.load(Ordering::Relaxed);
-        // A time that is further ahead is that of another runtime, whose clock was paused and moved.
-        if told_at != 0 && now.as_nanos().abs_diff(told_at) < time::nanos(QUIET) {
+    /// `Some` if the event is to be logged at `now`, with the number of events suppressed since the last log line. Returns `Some`
+    /// to at most one caller per interval.
+    pub(crate) fn due_log(&self, now: Instant) -> Option<u64> {
+        let logged_at = self.logged_at.load(Ordering::Relaxed);
+        // A much later instant is of another runtime, whose clock was paused and advanced.
+        if logged_at != 0 && now.as_nanos().abs_diff(logged_at) < time::nanos(LOG_INTERVAL) {
             return None;
         }
-        // Of several who come at once one tells.
-        self.told_at.compare_exchange(told_at, now.as_nanos(), Ordering::Relaxed, Ordering::Relaxed).ok()?;
+        // Of several racing callers one logs.
+        self.logged_at.compare_exchange(logged_at, now.as_nanos(), Ordering::Relaxed, Ordering::Relaxed).ok()?;
         let count = self.get();
-        // One who is slow to come here must not undo what a later one has told.
-        Some(count.saturating_sub(self.told.fetch_max(count, Ordering::Relaxed)).saturating_sub(1))
+        // A caller that is slow here must not undo the record of a later one.
+        Some(count.saturating_sub(self.logged.fetch_max(count, Ordering::Relaxed)).saturating_sub(1))
     }
 }
 
-/// All that a layer value counts beside its calls.
+/// The counts of a layer value, except those of its calls.
 #[derive(Debug)]
 pub(crate) struct Tally {
     pub(crate) refused: [Count; Reason::ALL.len()],
-    /// Of each reason: bodies whose reader waited, and bodies that were put aside.
+    /// By reason: bodies that were being read, and parked bodies.
     pub(crate) bodies_cut: [[Count; 2]; Reason::ALL.len()],
     pub(crate) retried: [Count; Verdict::COUNT],
     pub(crate) not_retried: [Count; NotRetried::NAMES.len()],
     pub(crate) transitions: [[Count; STATES.len()]; STATES.len()],
-    /// Calls that a rate limit let start.
+    /// Calls that a rate limit admitted.
     pub(crate) passed: Count,
-    /// Reloads that were applied, and such that were refused.
+    /// Reloads that were applied, and that were rejected.
     pub(crate) reloads: [Count; 2],
     last_refusal: Mutex<Option<LastRefusal>>,
 }
@@ -112,7 +113,7 @@ impl Tally {
     }
 
     pub(crate) fn refuse(&self, reason: Reason, numbers: Numbers, at: Instant) -> &Count {
-        // Of several refusals at one moment, one is kept: a storm does not wait for this.
+        // Of racing refusals one is kept: a call does not wait for this lock.
         if let Some(mut last) = try_lock(&self.last_refusal) {
             *last = Some(LastRefusal { reason, numbers, at });
         }
@@ -125,7 +126,7 @@ impl Tally {
         *lock(&self.last_refusal)
     }
 
-    /// How often something happened, by name, without what never did.
+    /// The counts that are not zero, by name.
     pub(crate) fn occurred<'a>(
         counts: &'a [Count],
         names: impl IntoIterator<Item = &'static str> + 'a,
@@ -141,18 +142,18 @@ mod tests {
     const START: Instant = Instant::from_nanos(1 << 63);
 
     #[test]
-    fn reasons_stand_in_the_order_of_their_numbers() {
+    fn reasons_are_in_the_order_of_their_numbers() {
         for (number, reason) in Reason::ALL.into_iter().enumerate() {
             assert_eq!(reason as usize, number, "{reason:?}");
         }
     }
 
     #[test]
-    fn the_same_is_told_once_a_second_with_what_was_left_out() {
+    fn event_is_logged_once_a_second_with_suppressed_count() {
         let count = Count::default();
         let happens = |millis| {
             count.add();
-            count.to_be_told(START + Duration::from_millis(millis))
+            count.due_log(START + Duration::from_millis(millis))
         };
         assert_eq!(happens(0), Some(0));
         assert_eq!([happens(1), happens(500), happens(999)], [None; 3]);
@@ -162,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_refusal_is_known_with_its_reason_and_numbers() {
+    fn last_refusal_has_its_reason_and_numbers() {
         let tally = Tally::new();
         assert_eq!(tally.last_refusal(), None);
         let numbers = Numbers::NONE.with_waiting(3).with_limit(16);

@@ -180,7 +180,7 @@ fn values_out_of_range_are_faults() {
         listed,
         [
             "client.payments.bulkhead.max_hold: 347133600s is more than ten years",
-            "client.payments.circuit_breaker.failure_rate: 50 is not above 0 and up to 1",
+            "client.payments.circuit_breaker.failure_rate: 50 is not within (0, 1]",
             "client.payments.circuit_breaker.minimum_calls: must be at least 1",
             "client.payments.circuit_breaker.window: 0 calls are not within 1..=100000",
             "client.payments.deadline.timeout: must be more than zero",

@@ -14,20 +14,20 @@ impl Wake for Flag {
     }
 }
 
-fn claim(weight: u32) -> Claim {
-    Claim { weight, priority: Priority::Normal, deadline: None, returning: false }
+fn wanted(weight: u32) -> PermitRequest {
+    PermitRequest { weight, priority: Priority::Normal, deadline: None, returning: false }
 }
 
-/// Patience for ever: models have no timers.
+/// Waits without a bound: models have no timers.
 fn enter(gate: &Arc<Gate>, weight: u32) -> Option<Admitted> {
     if let Some(permit) = Gate::try_acquire(gate, weight) {
         return Some(Admitted::Now(permit));
     }
     let until = Until { at: Instant::MAX, reason: Reason::QueueTimeout };
-    Gate::stand_in_line(gate, claim(weight), 8, |_| Ok(until)).ok().map(Admitted::Later)
+    Gate::enqueue(gate, wanted(weight), 8, |_| Ok(until)).ok().map(Admitted::Later)
 }
 
-/// Polls once, and again if it was woken: what remains pending then has been told nothing.
+/// Polls once, and again if it was woken: a waiter that is still pending has no outcome.
 fn finish(admitted: Option<Admitted>) -> Option<Permit> {
     match admitted? {
         Admitted::Now(permit) => Some(permit),
@@ -43,9 +43,9 @@ fn poll(waiter: &mut Waiter, flag: &StdArc<Flag>) -> Option<Permit> {
     }
 }
 
-/// Two take and give back while a third looks: the limit always holds, and everything is back in the end.
+/// Two calls acquire and release while a third reads: the limit always holds, and all permits are released in the end.
 #[test]
-fn loom_it_never_admits_too_many_and_loses_nothing() {
+fn loom_gate_keeps_the_limit_and_leaks_no_permit() {
     loom::model(|| {
         let gate = Arc::new(Gate::new(2, Order::Fifo));
         let threads: Vec<_> = [1, 2]
@@ -67,7 +67,7 @@ fn loom_it_never_admits_too_many_and_loses_nothing() {
     });
 }
 
-/// A permit comes back while someone stands in the line to wait for it: it is given to the waiter, who is woken.
+/// A permit is released while a call joins the queue: the waiter gets it and is woken.
 #[test]
 fn loom_no_wake_up_is_lost() {
     loom::model(|| {
@@ -81,7 +81,7 @@ fn loom_no_wake_up_is_lost() {
                 let first = poll(&mut waiter, &flag);
                 thread.join().expect("no panic");
                 if first.is_none() {
-                    assert!(flag.0.load(Ordering::SeqCst), "the permit is back and nobody was told");
+                    assert!(flag.0.load(Ordering::SeqCst), "the permit is free and no waiter was woken");
                     assert!(poll(&mut waiter, &flag).is_some());
                 }
             }
@@ -91,9 +91,9 @@ fn loom_no_wake_up_is_lost() {
     });
 }
 
-/// The first waiter is dropped while the permit comes back: whatever the order, the second gets it.
+/// The first waiter is dropped while the permit is released: in any order, the second gets it.
 #[test]
-fn loom_a_grant_that_races_with_a_drop_goes_on_to_the_next() {
+fn loom_grant_racing_a_drop_goes_to_the_next() {
     loom::model(|| {
         let gate = Arc::new(Gate::new(1, Order::Fifo));
         let held = Gate::try_acquire(&gate, 1);
@@ -110,9 +110,9 @@ fn loom_a_grant_that_races_with_a_drop_goes_on_to_the_next() {
     });
 }
 
-/// The limit is raised while someone comes to wait.
+/// The limit is raised while a call joins the queue.
 #[test]
-fn loom_a_raised_limit_is_seen_by_who_waits() {
+fn loom_raised_limit_is_seen_by_waiters() {
     loom::model(|| {
         let gate = Arc::new(Gate::new(1, Order::Fifo));
         let held = Gate::try_acquire(&gate, 1);

@@ -1,7 +1,7 @@
 use super::state::Gate;
 use crate::ground::sync::Arc;
 
-/// As many permits as a call weighs, given back on drop.
+/// As many permits as a call weighs, released on drop.
 #[derive(Debug)]
 pub(crate) struct Permit {
     pub(super) gate: Arc<Gate>,

@@ -1,9 +1,9 @@
-//! The permits in use, the line, and what both say about the calls to come.
+//! The permits in use, the queue, and the estimate of service times.
 
 use std::task::Waker;
 use std::time::Duration;
 
-use super::line::{Line, Order};
+use super::wait_queue::{GateQueue, Order};
 use crate::algorithm::estimate::{Estimate, ServiceTime, Took};
 use crate::algorithm::queue::{self, Refusal};
 use crate::ground::error::{Numbers, Reason};
@@ -22,16 +22,16 @@ pub(crate) struct Gate {
     pub(super) word: AtomicU64,
     limit: AtomicU32,
     pub(super) service: Estimate,
-    /// How many calls were found to have too little time while a permit was free.
+    /// How many calls had too little time while a permit was free.
     hopeless_calls: AtomicU32,
-    pub(super) line: Mutex<Line>,
-    /// How many calls have given their permits back for a while.
+    pub(super) queue: Mutex<GateQueue>,
+    /// How many calls have returned their permits for a while.
     pub(super) away: AtomicU32,
-    /// Of the layer that hands out the permits.
+    /// The instruments of the layer that grants the permits.
     instruments: Instruments,
 }
 
-/// The permits in use and the number of waiters, as one atomic has them.
+/// The permits in use and the number of waiters, packed into one atomic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Word {
     pub(super) in_use: u32,
@@ -47,7 +47,7 @@ impl Word {
 }
 
 impl Gate {
-    /// Of a layer that is not shown by its gates.
+    /// A gate of a layer without a name.
     #[cfg(test)]
     pub(crate) fn new(limit: u32, order: Order) -> Self {
         Self::observed(limit, order, Instruments::nameless(LayerKind::Bulkhead))
@@ -59,22 +59,22 @@ impl Gate {
             limit: AtomicU32::new(limit.max(1)),
             service: Estimate::new(),
             hopeless_calls: AtomicU32::new(0),
-            line: Mutex::new(Line::new(order)),
+            queue: Mutex::new(GateQueue::new(order)),
             away: AtomicU32::new(0),
             instruments,
         }
     }
 
-    /// Whether a call that may find a free permit should try. An idle gate lets every call try, and a busy one lets a share of
-    /// the hopeless try: their answers are the only way to learn that the estimate is wrong.
-    pub(super) fn has_a_chance(&self, now: Instant, deadline: Instant) -> bool {
+    /// Whether a call that may get a free permit should try. An idle gate admits every call, and a busy one admits a share of the
+    /// hopeless calls: only their results can show that the estimate is wrong.
+    pub(super) fn should_try(&self, now: Instant, deadline: Instant) -> bool {
         let left = deadline.since(now);
-        self.service.may_fit(left) || self.service.read(now).least <= left || self.in_use() == 0 || self.tries_anyway()
+        self.service.may_fit(left) || self.service.read(now).least <= left || self.in_use() == 0 || self.is_sampled()
     }
 
-    /// True for one call in eight. The multiples of the golden ratio spread the ones evenly over all patterns of arrival: with every eighth
-    /// call, two kinds of calls that take turns would be one kind that always tries and one that never does.
-    fn tries_anyway(&self) -> bool {
+    /// `true` for one call in eight. Multiples of the golden ratio spread these evenly over all arrival patterns. With every eighth
+    /// call instead, of two kinds of calls that alternate one would always try and the other never.
+    fn is_sampled(&self) -> bool {
         const GOLDEN: u32 = 0x9E37_79B9;
         let count = self.hopeless_calls.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
         count.wrapping_mul(GOLDEN) < u32::MAX / 8
@@ -136,27 +136,27 @@ impl Gate {
                 Err(actual) => word = actual,
             }
         }
-        let mut line = lock(&self.line);
+        let mut queue = lock(&self.queue);
         self.word.fetch_sub(freed, Ordering::AcqRel);
-        let woken = self.serve(&mut line);
-        drop(line);
+        let woken = self.serve(&mut queue);
+        drop(queue);
         wake(woken);
     }
 
-    /// Gives the head of the line its permits for as long as there are enough. The caller wakes who is returned, unlocked.
+    /// Grants permits to the head of the queue for as long as there are enough. The caller wakes the returned wakers, unlocked.
     #[must_use]
-    pub(super) fn serve(&self, line: &mut Line) -> Vec<Waker> {
+    pub(super) fn serve(&self, queue: &mut GateQueue) -> Vec<Waker> {
         let mut woken = Vec::new();
         let mut clock = None;
-        while let Some(head) = line.head() {
+        while let Some(head) = queue.head() {
             if head.deadline.is_some() {
                 let (now, service) = *clock.get_or_insert_with(|| {
                     let now = time::now();
                     (now, self.service.read(now))
                 });
-                if !head.is_worth_it(now, service, line.len() > 1) {
+                if !head.should_serve(now, service, queue.len() > 1) {
                     self.word.fetch_sub(1, Ordering::AcqRel);
-                    woken.extend(line.refuse_head(Reason::NotInTime));
+                    woken.extend(queue.refuse_head(Reason::NotInTime));
                     continue;
                 }
             }
@@ -176,13 +176,13 @@ impl Gate {
             if !granted {
                 break;
             }
-            woken.extend(line.grant_head(weight));
+            woken.extend(queue.grant_head(weight));
         }
         woken
     }
 
-    /// What the time of a call, and its end, say about the calls to come.
-    pub(crate) fn learn(&self, now: Instant, verdict: Verdict, took: Took) {
+    /// Records the time of a call and its verdict in the estimate.
+    pub(crate) fn record(&self, now: Instant, verdict: Verdict, took: Took) {
         match verdict {
             Verdict::Success | Verdict::CallerFault => self.service.sample(now, took),
             Verdict::TimedOut | Verdict::Abandoned => self.service.at_least(now, took),
@@ -197,7 +197,7 @@ impl Gate {
         }
     }
 
-    /// Whether no permit is in use and nobody waits.
+    /// Whether no permit is in use and no call waits.
     #[cfg(test)]
     pub(crate) fn is_idle(&self) -> bool {
         self.word.load(Ordering::Acquire) == 0
@@ -208,12 +208,12 @@ impl Gate {
         Word::unpack(self.word.load(Ordering::Acquire)).in_use
     }
 
-    /// How many stand in the line.
+    /// How many calls wait.
     pub(crate) fn waiting(&self) -> u32 {
         Word::unpack(self.word.load(Ordering::Acquire)).waiting
     }
 
-    /// Whether no call is here or will come back, and what the last ones have taught is fading.
+    /// Whether no call holds a permit, waits or is away, and the estimate is no longer fresh.
     pub(crate) fn is_as_new(&self, now: Instant) -> bool {
         self.in_use() == 0 && self.waiting() == 0 && self.away() == 0 && !self.service.is_fresh(now)
     }
@@ -222,7 +222,7 @@ impl Gate {
         &self.instruments
     }
 
-    /// How long a permit is held, as far as is known.
+    /// How long a permit is held on average; zero if unknown.
     pub(crate) fn service_time(&self, now: Instant) -> Duration {
         self.service.read(now).mean
     }
@@ -231,23 +231,23 @@ impl Gate {
         self.limit.load(Ordering::Acquire)
     }
 
-    /// Lets those who come from now on stand in another order. Who stands in the line keeps his place.
+    /// Sets the order for new calls. Queued calls keep their positions.
     pub(crate) fn set_order(&self, order: Order) {
-        lock(&self.line).set_order(order);
+        lock(&self.queue).set_order(order);
     }
 
     /// Changes the limit, to at least one.
     pub(crate) fn set_limit(&self, limit: u32) {
-        // A swap, so that who overwrites a limit also sees what its setter did before.
+        // A swap and not a store: the thread that overwrites a limit must also see what its setter did before.
         self.limit.swap(limit.max(1), Ordering::AcqRel);
-        let mut line = lock(&self.line);
-        let woken = self.serve(&mut line);
-        drop(line);
+        let mut queue = lock(&self.queue);
+        let woken = self.serve(&mut queue);
+        drop(queue);
         wake(woken);
     }
 }
 
-/// Wakes all of them, even if to wake one of them panics: what the others have been given is theirs to give back.
+/// Wakes all of them, even if one of the wakers panics: the others own grants that only they can release.
 pub(super) fn wake(woken: Vec<Waker>) {
     struct Rest(std::vec::IntoIter<Waker>);
     impl Drop for Rest {

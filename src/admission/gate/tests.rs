@@ -49,23 +49,23 @@ fn gate(limit: u32, order: Order) -> Arc<Gate> {
     Arc::new(Gate::new(limit, order))
 }
 
-fn claim(weight: u32) -> Claim {
-    Claim { weight, priority: Priority::Normal, deadline: None, returning: false }
+fn wanted(weight: u32) -> PermitRequest {
+    PermitRequest { weight, priority: Priority::Normal, deadline: None, returning: false }
 }
 
-fn ask(gate: &Arc<Gate>, claim: Claim) -> Result<Admitted, Refusal> {
-    Gate::admit(Arc::clone(gate), time::now(), claim, 100, 100 * MS)
+fn admit(gate: &Arc<Gate>, wanted: PermitRequest) -> Result<Admitted, Refusal> {
+    Gate::admit(Arc::clone(gate), time::now(), wanted, 100, 100 * MS)
 }
 
 fn now(gate: &Arc<Gate>, weight: u32) -> Permit {
-    match ask(gate, claim(weight)).unwrap() {
+    match admit(gate, wanted(weight)).unwrap() {
         Admitted::Now(permit) => permit,
         Admitted::Later(_) => panic!("there is no free permit"),
     }
 }
 
-fn later(gate: &Arc<Gate>, claim: Claim) -> Caller {
-    match ask(gate, claim).unwrap() {
+fn later(gate: &Arc<Gate>, wanted: PermitRequest) -> Caller {
+    match admit(gate, wanted).unwrap() {
         Admitted::Now(_) => panic!("there is a free permit"),
         Admitted::Later(waiter) => {
             let mut caller = Caller::new(waiter);
@@ -76,11 +76,11 @@ fn later(gate: &Arc<Gate>, claim: Claim) -> Caller {
 }
 
 #[tokio::test(start_paused = true)]
-async fn waiters_are_served_in_their_order_and_only_the_one_served_is_woken() {
+async fn waiters_are_served_in_order_and_woken_singly() {
     for (order, expected) in [(Order::Fifo, [0, 1, 2]), (Order::Lifo, [2, 1, 0])] {
         let gate = gate(1, order);
         let mut permit = Some(now(&gate, 1));
-        let mut callers: Vec<_> = (0..3).map(|_| later(&gate, claim(1))).collect();
+        let mut callers: Vec<_> = (0..3).map(|_| later(&gate, wanted(1))).collect();
         for n in expected {
             assert!(callers.iter().all(|caller| caller.woken() <= 1));
             permit.take();
@@ -97,10 +97,10 @@ async fn waiters_are_served_in_their_order_and_only_the_one_served_is_woken() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_more_important_are_served_first_and_displace_the_least_important() {
+async fn higher_priority_is_served_first_and_displaces_the_lowest() {
     let gate = gate(1, Order::Fifo);
     let permit = now(&gate, 1);
-    let with = |priority| Claim { priority, ..claim(1) };
+    let with = |priority| PermitRequest { priority, ..wanted(1) };
     let mut low = later(&gate, with(Priority::Low));
     let mut high = later(&gate, with(Priority::High));
     let refused = Gate::admit(Arc::clone(&gate), time::now(), with(Priority::Low), 2, MS).unwrap_err();
@@ -119,16 +119,16 @@ async fn the_more_important_are_served_first_and_displace_the_least_important() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_heavy_call_is_not_passed_by_light_ones_and_runs_alone_if_it_weighs_too_much() {
+async fn heavy_call_is_not_overtaken_by_light_calls() {
     let gate = gate(4, Order::Fifo);
     let (one, two) = (now(&gate, 1), now(&gate, 2));
-    let mut heavy = later(&gate, claim(9));
-    let mut light = later(&gate, claim(1));
-    assert_eq!(gate.in_use(), 3, "one is free, and nobody takes it");
+    let mut heavy = later(&gate, wanted(9));
+    let mut light = later(&gate, wanted(1));
+    assert_eq!(gate.in_use(), 3, "one is free, and no call takes it");
     drop(one);
     assert!(heavy.poll().is_pending());
     drop(two);
-    let Poll::Ready(Ok(alone)) = heavy.poll() else { panic!("nothing else is going on") };
+    let Poll::Ready(Ok(alone)) = heavy.poll() else { panic!("the gate is idle") };
     assert_eq!(gate.in_use(), 4);
     assert!(light.poll().is_pending());
     drop(alone);
@@ -136,30 +136,30 @@ async fn a_heavy_call_is_not_passed_by_light_ones_and_runs_alone_if_it_weighs_to
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_dropped_waiter_is_gone_at_once_and_its_grant_goes_on() {
+async fn dropped_waiter_passes_its_grant_on() {
     let gate = gate(4, Order::Fifo);
     let permit = now(&gate, 3);
-    let heavy = later(&gate, claim(2));
-    let mut light = later(&gate, claim(1));
+    let heavy = later(&gate, wanted(2));
+    let mut light = later(&gate, wanted(1));
     drop(heavy);
-    assert_eq!((light.woken(), gate.waiting(), gate.in_use()), (1, 0, 4), "the one it stood in front of goes on");
+    assert_eq!((light.woken(), gate.waiting(), gate.in_use()), (1, 0, 4), "the next call is served");
     let Poll::Ready(Ok(_light)) = light.poll() else { panic!("granted") };
-    let (first, mut second) = (later(&gate, claim(3)), later(&gate, claim(3)));
+    let (first, mut second) = (later(&gate, wanted(3)), later(&gate, wanted(3)));
     drop(permit);
     assert_eq!((first.woken(), second.woken()), (1, 0));
     drop(first);
-    assert_eq!(second.woken(), 1, "a grant that nobody took is not lost");
+    assert_eq!(second.woken(), 1, "an unclaimed grant is not lost");
     assert!(second.poll().is_ready());
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_wait_ends_with_its_time_or_the_last_moment_it_could_still_be_served() {
+async fn wait_ends_at_max_wait_or_when_too_late_to_serve() {
     let gate = gate(1, Order::Fifo);
     let start = time::now();
-    gate.learn(start, Verdict::Success, (10 * MS).into());
+    gate.record(start, Verdict::Success, (10 * MS).into());
     let permit = now(&gate, 1);
-    let mut patient = later(&gate, claim(1));
-    let mut hurried = later(&gate, Claim { deadline: Some(start + 50 * MS), ..claim(1) });
+    let mut patient = later(&gate, wanted(1));
+    let mut hurried = later(&gate, PermitRequest { deadline: Some(start + 50 * MS), ..wanted(1) });
     advance(39 * MS).await;
     tokio::task::yield_now().await;
     assert!(hurried.poll().is_pending());
@@ -175,16 +175,16 @@ async fn a_wait_ends_with_its_time_or_the_last_moment_it_could_still_be_served()
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_queue_of_dead_work_is_refused_and_not_served() {
+async fn expired_waiters_are_refused_at_the_head() {
     let gate = gate(1, Order::Fifo);
     let start = time::now();
     for _ in 0..200 {
-        gate.learn(start, Verdict::Success, (10 * MS).into());
+        gate.record(start, Verdict::Success, (10 * MS).into());
     }
     let permit = now(&gate, 1);
     let mut dead: Vec<_> =
-        (0..3).map(|_| later(&gate, Claim { deadline: Some(start + 60 * MS), ..claim(1) })).collect();
-    let mut alive = later(&gate, Claim { deadline: Some(start + 90 * MS), ..claim(1) });
+        (0..3).map(|_| later(&gate, PermitRequest { deadline: Some(start + 60 * MS), ..wanted(1) })).collect();
+    let mut alive = later(&gate, PermitRequest { deadline: Some(start + 90 * MS), ..wanted(1) });
     // None of them has been polled when the permit comes free, so no timer of theirs can help.
     advance(55 * MS).await;
     drop(permit);
@@ -195,99 +195,99 @@ async fn a_queue_of_dead_work_is_refused_and_not_served() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_idle_gate_lets_a_call_try_whatever_the_estimate_says() {
+async fn idle_gate_admits_despite_the_estimate() {
     let gate = gate(2, Order::Fifo);
     let start = time::now();
     for _ in 0..50 {
-        gate.learn(start, Verdict::TimedOut, (1000 * MS).into());
+        gate.record(start, Verdict::TimedOut, (1000 * MS).into());
     }
-    let hurried = |deadline| Claim { deadline: Some(start + deadline * MS), ..claim(1) };
-    assert_eq!(ask(&gate, hurried(0)).unwrap_err().reason, Reason::DeadlineExpired, "there must be some time left");
-    let Ok(Admitted::Now(_trial)) = ask(&gate, hurried(5)) else { panic!("nothing else is going on") };
-    let refused = ask(&gate, hurried(5)).unwrap_err();
+    let hurried = |deadline| PermitRequest { deadline: Some(start + deadline * MS), ..wanted(1) };
+    assert_eq!(admit(&gate, hurried(0)).unwrap_err().reason, Reason::DeadlineExpired, "there must be some time left");
+    let Ok(Admitted::Now(_trial)) = admit(&gate, hurried(5)) else { panic!("the gate is idle") };
+    let refused = admit(&gate, hurried(5)).unwrap_err();
     assert_eq!(refused.reason, Reason::NotInTime);
     let numbers = refused.numbers;
     assert_eq!((numbers.time_left(), numbers.expected()), (Some(5 * MS), Some(1000 * MS)));
     assert_eq!((numbers.waiting(), numbers.limit()), (Some(0), Some(2)));
     advance(60_000 * MS).await;
-    // The first one hangs, and there has been no news for so long that little is known any more.
-    assert!(matches!(ask(&gate, hurried(60_005)), Ok(Admitted::Now(_))));
+    // The first call hangs, and without new samples the estimate has decayed.
+    assert!(matches!(admit(&gate, hurried(60_005)), Ok(Admitted::Now(_))));
 }
 
-/// Two kinds of hopeless calls take turns: each has its share of tries.
+/// Two kinds of hopeless calls alternate: each kind has its share of tries.
 #[tokio::test(start_paused = true)]
-async fn one_in_eight_hopeless_calls_tries_whatever_the_pattern_of_arrival() {
+async fn one_in_eight_hopeless_calls_is_admitted() {
     for kinds in 1..12_usize {
         let gate = gate(8, Order::Fifo);
         let start = time::now();
         for _ in 0..50 {
-            gate.learn(start, Verdict::Success, (1000 * MS).into());
+            gate.record(start, Verdict::Success, (1000 * MS).into());
         }
         let _busy = now(&gate, 1);
         let mut tries = vec![0_u32; kinds];
         for n in 0..kinds * 800 {
-            let claim = Claim { deadline: Some(start + 5 * MS), ..claim(1) };
-            tries[n % kinds] += u32::from(ask(&gate, claim).is_ok());
+            let wanted = PermitRequest { deadline: Some(start + 5 * MS), ..wanted(1) };
+            tries[n % kinds] += u32::from(admit(&gate, wanted).is_ok());
         }
         assert!(tries.iter().all(|tries| (80..=120).contains(tries)), "{tries:?}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn refusals_say_when_to_come_back_even_before_anything_is_known() {
+async fn refusals_have_retry_after_without_an_estimate() {
     let instruments = Instruments::nameless(LayerKind::Bulkhead);
     let gate = gate(1, Order::Fifo);
     let _held = now(&gate, 1);
-    let mut waiting = later(&gate, claim(1));
-    let full = Gate::admit(Arc::clone(&gate), time::now(), claim(1), 1, MS).unwrap_err();
+    let mut waiting = later(&gate, wanted(1));
+    let full = Gate::admit(Arc::clone(&gate), time::now(), wanted(1), 1, MS).unwrap_err();
     let floor = full.by(&instruments).rejected().retry_after().unwrap();
     assert!(!floor.is_zero());
-    let high = Claim { priority: Priority::High, ..claim(1) };
+    let high = PermitRequest { priority: Priority::High, ..wanted(1) };
     let Ok(Admitted::Later(_high)) = Gate::admit(Arc::clone(&gate), time::now(), high, 1, 100 * MS) else {
-        panic!("it takes the place of the other")
+        panic!("it displaces the other call")
     };
     let Poll::Ready(Err(reason)) = waiting.poll() else { panic!("displaced") };
     let refused = gate.refuse(reason, None).by(&instruments).into_rejected();
     assert_eq!((refused.reason(), refused.retry_after()), (Reason::Displaced, Some(floor)));
     assert_eq!((refused.numbers().waiting(), refused.numbers().limit()), (Some(1), Some(1)));
-    gate.learn(time::now(), Verdict::Success, (80 * MS).into());
+    gate.record(time::now(), Verdict::Success, (80 * MS).into());
     let refused = gate.refuse(reason, None).by(&instruments).into_rejected();
     assert_eq!(refused.retry_after(), Some(160 * MS), "one is served and one waits");
 }
 
 #[tokio::test(start_paused = true)]
-async fn returning_call_goes_before_all_newcomers_and_is_not_displaced() {
+async fn returning_call_precedes_new_calls_and_is_not_displaced() {
     let gate = gate(1, Order::Lifo);
     let held = now(&gate, 1);
-    let mut critical = later(&gate, Claim { priority: Priority::Critical, ..claim(1) });
-    let low = Claim { priority: Priority::Low, ..claim(1) };
+    let mut critical = later(&gate, PermitRequest { priority: Priority::Critical, ..wanted(1) });
+    let low = PermitRequest { priority: Priority::Low, ..wanted(1) };
     let Ok(Admitted::Later(returning)) = Gate::readmit(&gate, low) else { panic!("the permit is taken") };
     let mut returning = Caller::new(returning);
     assert!(returning.poll().is_pending());
-    let critical_again = Claim { priority: Priority::Critical, ..claim(1) };
+    let critical_again = PermitRequest { priority: Priority::Critical, ..wanted(1) };
     let Ok(Admitted::Later(_newest)) = Gate::admit(Arc::clone(&gate), time::now(), critical_again, 2, 100 * MS) else {
-        panic!("it takes the place of the other newcomer")
+        panic!("it displaces the other new call")
     };
     assert!(matches!(critical.poll(), Poll::Ready(Err(Reason::Displaced))));
     drop(held);
     assert!(matches!(returning.poll(), Poll::Ready(Ok(_))));
 }
 
-/// What is left of it need not take as long as a whole call.
+/// Its remaining work need not take as long as a whole call.
 #[tokio::test(start_paused = true)]
-async fn returning_call_is_served_for_as_long_as_its_deadline_has_not_passed() {
+async fn returning_call_is_served_until_its_deadline() {
     for (left, served) in [(11, true), (10, false)] {
         let gate = gate(1, Order::Fifo);
         for _ in 0..50 {
-            gate.learn(time::now(), Verdict::Success, (1000 * MS).into());
+            gate.record(time::now(), Verdict::Success, (1000 * MS).into());
         }
         let held = now(&gate, 1);
-        let soon = Claim { deadline: Some(time::now() + left * MS), ..claim(1) };
+        let soon = PermitRequest { deadline: Some(time::now() + left * MS), ..wanted(1) };
         let Ok(Admitted::Later(returning)) = Gate::readmit(&gate, soon) else { panic!("the permit is taken") };
         let mut returning = Caller::new(returning);
         assert!(returning.poll().is_pending());
         let patience = Until { at: Instant::MAX, reason: Reason::QueueTimeout };
-        let _newcomer = Gate::stand_in_line(&gate, claim(1), 100, |_| Ok(patience)).unwrap();
+        let _newcomer = Gate::enqueue(&gate, wanted(1), 100, |_| Ok(patience)).unwrap();
         advance(10 * MS).await;
         drop(held);
         assert_eq!(matches!(returning.poll(), Poll::Ready(Ok(_))), served, "{left} ms, of which 10 were waited");
@@ -295,27 +295,27 @@ async fn returning_call_is_served_for_as_long_as_its_deadline_has_not_passed() {
 }
 
 #[test]
-fn calls_that_are_away_are_counted_up_to_a_bound() {
+fn away_calls_are_bounded() {
     let gate = gate(2, Order::Fifo);
-    let mut away: Vec<_> = (0..32).map(|_| Gate::leave(&gate).unwrap()).collect();
-    assert!(Gate::leave(&gate).is_none());
+    let mut away: Vec<_> = (0..32).map(|_| Gate::count_away(&gate).unwrap()).collect();
+    assert!(Gate::count_away(&gate).is_none());
     assert!(!gate.is_as_new(time::now()), "they will come back");
     away.pop();
-    away.extend(Gate::leave(&gate));
+    away.extend(Gate::count_away(&gate));
     gate.set_limit(1);
     away.truncate(16);
-    assert!(Gate::leave(&gate).is_none());
+    assert!(Gate::count_away(&gate).is_none());
     away.clear();
     assert_eq!(gate.away(), 0);
 }
 
 #[tokio::test(start_paused = true)]
-async fn permit_over_the_limit_is_given_back_as_any_other() {
+async fn permit_over_the_limit_is_released() {
     let gate = gate(1, Order::Fifo);
     let held = now(&gate, 1);
-    let over = Gate::acquire_anyway(&gate, 1);
+    let over = Gate::acquire_over_limit(&gate, 1);
     assert_eq!(gate.in_use(), 2);
-    let mut waiting = later(&gate, claim(1));
+    let mut waiting = later(&gate, wanted(1));
     drop(held);
     assert!(waiting.poll().is_pending(), "the other is one too many for two");
     drop(over);
@@ -323,10 +323,10 @@ async fn permit_over_the_limit_is_given_back_as_any_other() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_limit_changes_while_calls_run_and_wait() {
+async fn limit_changes_while_calls_run_and_wait() {
     let gate = gate(2, Order::Fifo);
     let mut held = vec![now(&gate, 1), now(&gate, 1)];
-    let mut callers: Vec<_> = (0..3).map(|_| later(&gate, claim(1))).collect();
+    let mut callers: Vec<_> = (0..3).map(|_| later(&gate, wanted(1))).collect();
     gate.set_limit(4);
     assert_eq!(callers.iter().map(Caller::woken).sum::<usize>(), 2);
     held.extend(callers.drain(..2).map(|mut caller| match caller.poll() {
@@ -334,7 +334,7 @@ async fn the_limit_changes_while_calls_run_and_wait() {
         other => panic!("{other:?}"),
     }));
     gate.set_limit(0);
-    assert_eq!((gate.limit(), gate.in_use()), (1, 4), "shrinking takes nothing away");
+    assert_eq!((gate.limit(), gate.in_use()), (1, 4), "a lower limit revokes no permit");
     while held.len() > 1 {
         held.pop();
         assert!(callers[0].poll().is_pending());
@@ -345,7 +345,7 @@ async fn the_limit_changes_while_calls_run_and_wait() {
 
 /// Netflix: bypassed calls always pass, and never count as in flight.
 #[tokio::test(start_paused = true)]
-async fn no_weight_passes_and_is_not_counted() {
+async fn zero_weight_passes_and_is_not_counted() {
     let gate = gate(1, Order::Fifo);
     let _held = now(&gate, 1);
     let free = now(&gate, 0);
@@ -358,7 +358,7 @@ struct Faulty;
 
 impl Wake for Faulty {
     fn wake(self: StdArc<Self>) {
-        panic!("an executor that has gone wrong");
+        panic!("a faulty executor");
     }
 }
 
@@ -367,12 +367,12 @@ fn catch<T>(action: impl FnOnce() -> T) -> Option<T> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_waker_that_panics_keeps_nobody_else_from_being_woken() {
+async fn panicking_waker_does_not_prevent_other_wakeups() {
     let gate = gate(2, Order::Fifo);
     let permit = now(&gate, 2);
-    let mut faulty = later(&gate, claim(1));
+    let mut faulty = later(&gate, wanted(1));
     assert!(faulty.waiter.poll(&mut Context::from_waker(&Waker::from(StdArc::new(Faulty)))).is_pending());
-    let mut other = later(&gate, claim(1));
+    let mut other = later(&gate, wanted(1));
     assert!(catch(|| drop(permit)).is_none());
     assert_eq!(other.woken(), 1);
     assert!(other.poll().is_ready());
@@ -381,19 +381,19 @@ async fn a_waker_that_panics_keeps_nobody_else_from_being_woken() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_waker_that_panics_costs_a_newcomer_no_place() {
+async fn panicking_waker_does_not_leak_a_queue_position() {
     let gate = gate(1, Order::Lifo);
     let permit = now(&gate, 1);
-    let mut faulty = later(&gate, claim(1));
+    let mut faulty = later(&gate, wanted(1));
     assert!(faulty.waiter.poll(&mut Context::from_waker(&Waker::from(StdArc::new(Faulty)))).is_pending());
-    let newcomer = catch(|| Gate::admit(Arc::clone(&gate), time::now(), claim(1), 1, 100 * MS));
+    let newcomer = catch(|| Gate::admit(Arc::clone(&gate), time::now(), wanted(1), 1, 100 * MS));
     assert!(newcomer.is_none(), "it displaces the faulty one, and has to wake it");
     assert_eq!(gate.waiting(), 0);
     drop((permit, faulty));
     assert!(gate.is_idle());
 }
 
-/// A waker whose memory is not given back without a panic.
+/// A waker whose drop panics.
 struct Sticky;
 
 impl Wake for Sticky {
@@ -402,45 +402,45 @@ impl Wake for Sticky {
 
 impl Drop for Sticky {
     fn drop(&mut self) {
-        assert!(std::thread::panicking(), "an executor that has gone wrong");
+        assert!(std::thread::panicking(), "a faulty executor");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_waker_whose_drop_panics_costs_no_permit() {
+async fn panicking_waker_drop_does_not_leak_a_permit() {
     let gate = gate(1, Order::Fifo);
     let permit = now(&gate, 1);
-    let Ok(Admitted::Later(mut waiter)) = ask(&gate, claim(1)) else { panic!("the permit is taken") };
+    let Ok(Admitted::Later(mut waiter)) = admit(&gate, wanted(1)) else { panic!("the permit is taken") };
     assert!(waiter.poll(&mut Context::from_waker(&Waker::from(StdArc::new(Sticky)))).is_pending());
     drop(permit);
-    // The line has used its waker up; that of the timer is the last.
+    // The queue has consumed its waker; the timer holds the last one.
     assert!(catch(|| waiter.poll(&mut Context::from_waker(Waker::noop()))).is_none());
     assert!(gate.is_idle());
 }
 
-/// First outside of a runtime, where there is no timer that shares the waker.
+/// First outside of a runtime, where no timer shares the waker.
 #[test]
-fn a_waker_whose_drop_panics_keeps_nobody_from_being_woken() {
+fn panicking_waker_drop_does_not_prevent_other_wakeups() {
     let gate = gate(2, Order::Fifo);
     let _permit = now(&gate, 1);
-    let Ok(Admitted::Later(mut heavy)) = ask(&gate, claim(2)) else { panic!("there is one permit for two") };
+    let Ok(Admitted::Later(mut heavy)) = admit(&gate, wanted(2)) else { panic!("there is one permit for two") };
     assert!(catch(|| heavy.poll(&mut Context::from_waker(&Waker::from(StdArc::new(Sticky))))).is_none());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     let _inside = runtime.enter();
-    let light = later(&gate, claim(1));
+    let light = later(&gate, wanted(1));
     assert!(catch(|| drop(heavy)).is_none());
     assert_eq!(light.woken(), 1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_that_weighs_too_much_counts_for_all_permits_and_not_for_more() {
+async fn overweight_call_counts_as_all_permits() {
     let gate = gate(4, Order::Fifo);
     for _ in 0..200 {
-        gate.learn(time::now(), Verdict::Success, (10 * MS).into());
+        gate.record(time::now(), Verdict::Success, (10 * MS).into());
     }
     let permit = now(&gate, 1);
-    let mut heavy = later(&gate, claim(u32::MAX));
-    let mut light = later(&gate, claim(1));
+    let mut heavy = later(&gate, wanted(u32::MAX));
+    let mut light = later(&gate, wanted(1));
     drop(permit);
     drop(heavy.poll());
     assert!(light.poll().is_ready());

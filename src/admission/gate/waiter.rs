@@ -1,8 +1,8 @@
 use std::task::{Context, Poll};
 
-use super::line::{Outcome, Place};
 use super::permit::Permit;
 use super::state::{Gate, wake};
+use super::wait_queue::{GateQueuePosition, Outcome};
 use crate::admission::timer::Timer;
 use crate::algorithm::queue::Until;
 use crate::ground::error::Reason;
@@ -10,68 +10,68 @@ use crate::ground::scope;
 use crate::ground::sync::atomic::Ordering;
 use crate::ground::sync::{Arc, foreign, lock};
 
-/// A place in a gate's line, given up on drop.
+/// A position in a gate's queue, released on drop.
 #[derive(Debug)]
 #[must_use]
 pub(crate) struct Waiter {
     gate: Arc<Gate>,
-    /// None once the outcome is known.
-    place: Option<Place>,
+    /// `None` once the outcome is known.
+    position: Option<GateQueuePosition>,
     until: Until,
     timer: Timer,
 }
 
 impl Waiter {
-    pub(super) fn new(gate: Arc<Gate>, place: Place, until: Until) -> Self {
-        Self { gate, place: Some(place), until, timer: Timer::new() }
+    pub(super) fn new(gate: Arc<Gate>, position: GateQueuePosition, until: Until) -> Self {
+        Self { gate, position: Some(position), until, timer: Timer::new() }
     }
 
     pub(crate) fn gate(&self) -> &Gate {
         &self.gate
     }
 
-    /// The permit, or why there will be none. The wait is bounded by time, and counts as no time of the callee's.
+    /// Ready with the permit, or with the reason of a refusal. The wait is bounded, and does not count as the dependency's time.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Permit, Reason>> {
-        let Some(place) = self.place else { return Poll::Pending };
+        let Some(position) = self.position else { return Poll::Pending };
         let waker = foreign(|| cx.waker().clone());
-        let mut line = lock(&self.gate.line);
-        if let Some(outcome) = line.take_outcome(place) {
-            drop(line);
+        let mut queue = lock(&self.gate.queue);
+        if let Some(outcome) = queue.take_outcome(position) {
+            drop(queue);
             return Poll::Ready(self.end(outcome));
         }
-        let before = line.register(place, waker);
-        drop(line);
+        let before = queue.register(position, waker);
+        drop(queue);
         foreign(|| drop(before));
         if self.timer.poll_until(cx, self.until.at).is_pending() {
             scope::mark_local_wait();
             return Poll::Pending;
         }
-        let outcome = self.leave(place).unwrap_or(Outcome::Refused(self.until.reason));
+        let outcome = self.leave(position).unwrap_or(Outcome::Refused(self.until.reason));
         Poll::Ready(self.end(outcome))
     }
 
     fn end(&mut self, outcome: Outcome) -> Result<Permit, Reason> {
-        self.place = None;
+        self.position = None;
         let result = match outcome {
             Outcome::Granted { weight } => Ok(Permit { gate: Arc::clone(&self.gate), weight }),
             Outcome::Refused(reason) => Err(reason),
         };
-        // It lets go of a waker, which is foreign code: the permit is somebody's by now.
+        // Disarming drops a waker, which is foreign code. By now the permit has an owner, even if that panics.
         self.timer.disarm();
         result
     }
 
-    /// Gives the place up. What had been decided before that is returned.
-    fn leave(&mut self, place: Place) -> Option<Outcome> {
-        self.place = None;
-        let mut line = lock(&self.gate.line);
-        let Some(left) = line.leave(place) else {
-            return line.take_outcome(place);
+    /// Leaves the queue. Returns an outcome that was decided before.
+    fn leave(&mut self, position: GateQueuePosition) -> Option<Outcome> {
+        self.position = None;
+        let mut queue = lock(&self.gate.queue);
+        let Some(left) = queue.leave(position) else {
+            return queue.take_outcome(position);
         };
         self.gate.word.fetch_sub(1, Ordering::AcqRel);
-        // It may have been the head, and too heavy for what is free: the next need not be.
-        let woken = self.gate.serve(&mut line);
-        drop(line);
+        // It may have been the head, and too heavy for the free permits. The next call may fit.
+        let woken = self.gate.serve(&mut queue);
+        drop(queue);
         wake(woken);
         foreign(|| drop(left));
         None
@@ -80,8 +80,8 @@ impl Waiter {
 
 impl Drop for Waiter {
     fn drop(&mut self) {
-        if let Some(place) = self.place {
-            if let Some(Outcome::Granted { weight }) = self.leave(place) {
+        if let Some(position) = self.position {
+            if let Some(Outcome::Granted { weight }) = self.leave(position) {
                 drop(Permit { gate: Arc::clone(&self.gate), weight });
             }
         }

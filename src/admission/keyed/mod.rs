@@ -1,27 +1,26 @@
-//! State per key: one by default, as many as there are hosts, tenants or shards when a layer is told how to tell requests
-//! apart.
+//! State per key: one state by default, or one per endpoint, tenant or shard if a layer is keyed.
 //!
-//! Memory is bounded, and nothing that is worth keeping is forgotten to stay within the bound:
+//! Memory is bounded, and no state worth keeping is forgotten to stay within the bound:
 //!
 //! - A key has a state of its own as long as there is room for `max_keys` of them.
-//! - If there is none, a state that is *as good as new* and not in use is forgotten: a full rate limit, a closed breaker that
-//!   has seen nothing bad of late, an idle gate, a budget with a full reserve. A new state in its place would act alike, so calls with
-//!   many other keys (by accident or on purpose) reset no limit and close no breaker.
-//! - If none of those looked at is as good as new, the new key shares one of 128 states until there is room. The key's hash,
-//!   which is seeded at random, chooses which: one bad key affects one in 128 of the others that have no room, and cannot
-//!   choose which.
-//! - When there is room, the key gets a state of its own, which [inherits](Forgettable::inherit) what the shared one holds against
-//!   its callers: an exhausted limit is not renewed by the move.
+//! - If there is no room, a state that is *as good as new* and not in use is forgotten: a full rate limit, a closed breaker without
+//!   recent failures, an idle gate, a budget with a full reserve. A new state in its place would act alike, so calls with many other
+//!   keys (by accident or on purpose) reset no limit and close no breaker.
+//! - If no checked state is as good as new, the new key shares one of 128 states until there is room. The key's hash, which is seeded
+//!   at random, selects the state: one bad key affects one in 128 of the other keys without room, and cannot choose which.
+//! - When there is room, the key gets a state of its own, which [inherits](Forgettable::inherit) what the shared one holds against its
+//!   callers: an exhausted limit is not renewed by the move.
 //!
 //! # No foreign code under the lock
 //! A key's `Hash`, `Eq` and `Drop` are the user's code: they may panic, block, or call the same layer again. So the table is a map
-//! from hashes, and knows keys only as opaque values. A lookup hashes the key, takes the lock to get the entry with that hash (both of
-//! its `Arc`s are cloned), lets the lock go and compares the keys. Different keys with one hash are rare; they are numbered as they
-//! come, so that a lookup asks for the next one after those it has compared. A new key is inserted only if under the lock there is
-//! still no entry that it has not been compared with; else it is compared first. What is forgotten is handed out and dropped
-//! unlocked. The lock is held for one step in a map, and to look at a fixed number of entries when there is no room.
+//! from hashes, and treats keys as opaque values. A lookup hashes the key, takes the lock to get the entry with that hash (both of
+//! its `Arc`s are cloned), releases the lock and compares the keys. Different keys with one hash are rare; they are numbered in the
+//! order of insertion, so that a lookup asks for the next one after those it has compared. A new key is inserted only if under the
+//! lock there is still no entry that it has not been compared with; otherwise that entry is compared first. Forgotten entries are
+//! handed out and dropped unlocked. The lock is held for one step in a map, and to check a fixed number of entries when there is no
+//! room.
 //!
-//! What a call holds of a state must hold the [`Arc`] that it got: that is how the table knows which states are in use.
+//! A call that uses a state must hold the [`Arc`] that it got: that is how the table knows which states are in use.
 
 mod forgettable;
 mod survey;
@@ -36,32 +35,32 @@ use std::marker::PhantomData;
 
 pub(crate) use self::forgettable::Forgettable;
 pub(crate) use self::survey::Survey;
-use self::table::{Entered, Place, Table};
+use self::table::{Entered, EntryPosition, Table};
 use crate::ground::sync::{Arc, Mutex, foreign, lock};
 use crate::ground::time::{self, Instant};
 
-/// The type of the keys by which something tells requests apart.
+/// The type of keys that tell requests apart.
 ///
-/// This half of [`KeyBy`] does not know the request, so that a layer's type needs not name it.
+/// This half of [`KeyBy`] does not know the request, so a layer's type need not name it.
 pub trait Keying: Send + Sync + 'static {
-    /// What requests with a common state have in common: an authority, a tenant, a shard.
+    /// The key: an authority, a tenant, a shard. Requests with equal keys share a state.
     ///
-    /// No lock is held while its `Hash`, `Eq` and `Drop` run; if one of them panics, only the call at hand is affected.
+    /// No lock is held while its `Hash`, `Eq` and `Drop` run. If one of them panics, only the current call is affected.
     type Key: Hash + Eq + Send + Sync + 'static;
 
-    /// The key as it is kept with a new state; it must be equal to `key`. By default it is `key` itself.
+    /// The key as it is stored with a new state; it must be equal to `key`. By default it is `key` itself.
     ///
-    /// A key that shares memory with its request, such as a part of a `Bytes` or of a URI, is copied here: otherwise it would
-    /// keep that memory for as long as the state is kept.
+    /// Copy a key here if it shares memory with its request, such as a part of a `Bytes` or of a URI. Otherwise it would keep that
+    /// memory for as long as the state is kept.
     fn to_keep(&self, key: Self::Key) -> Self::Key {
         key
     }
 }
 
-/// Tells requests apart, so that a layer keeps a state (a breaker, a limit, a budget) for each kind of them.
+/// Tells requests apart, so that a layer keeps a state (a breaker, a limit, a budget) for each key.
 ///
-/// A layer's `keyed_by` takes a closure, which is all that most need. Implement this for a type of your own to name it in
-/// signatures, or where some requests have no key.
+/// A layer's `keyed_by` takes a closure, which is enough for most uses. Implement this for a type of your own to name it in
+/// signatures, or if some requests have no key.
 ///
 /// ```
 /// use seawall::keyed::{KeyBy, Keying};
@@ -89,7 +88,7 @@ pub trait KeyBy<Request>: Keying {
     fn key(&self, request: &Request) -> Option<Self::Key>;
 }
 
-/// One state for all requests: the default, and free.
+/// One state for all requests: the default, at no cost.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct OneKey;
 
@@ -149,17 +148,17 @@ impl<F, Key> fmt::Debug for ByKey<F, Key> {
     }
 }
 
-/// How many keys a layer keeps a state for, unless told otherwise.
+/// The default of `max_keys`.
 pub(crate) const DEFAULT_MAX_KEYS: usize = 1024;
 
-/// How many entries a new key has looked at for one to be forgotten, so that it costs the same however many there are. The next
-/// new key looks at the ones behind.
-const LOOKED_AT: usize = 16;
+/// How many entries are checked for one to be forgotten when a new key is inserted, so that an insertion costs the same however many
+/// entries there are. The next new key continues from there.
+const CHECKED_PER_INSERT: usize = 16;
 
-/// How many states are held at a time to visit all of them: what is held looks as if it were in use.
+/// How many states are held at a time while all are visited: a state that is held looks as if it were in use.
 const BATCH: usize = 64;
 
-/// The states of a layer value: one for each key, one for requests without a key, and those that keys share for want of room.
+/// The states of a layer value: one for each key, one for requests without a key, and those that keys share if there is no room.
 pub(crate) struct Keyed<K: Keying, T> {
     keying: K,
     hasher: RandomState,
@@ -184,7 +183,7 @@ impl<K: Keying, T: Forgettable> Keyed<K, T> {
         self.of_key(self.key(request), make)
     }
 
-    /// The request's key, which is the user's code.
+    /// The request's key. Runs the user's code.
     pub(crate) fn key<Request>(&self, request: &Request) -> Option<K::Key>
     where
         K: KeyBy<Request>,
@@ -192,7 +191,7 @@ impl<K: Keying, T: Forgettable> Keyed<K, T> {
         foreign(|| self.keying.key(request))
     }
 
-    /// The state of a key; the common one without any.
+    /// The state of a key; the common state without one.
     pub(crate) fn of_key(&self, key: Option<K::Key>, make: impl Fn() -> T) -> Arc<T> {
         let Some(key) = key else {
             return Arc::clone(&self.common);
@@ -208,16 +207,16 @@ impl<K: Keying, T: Forgettable> Keyed<K, T> {
         self.enter(key, hash, after, make)
     }
 
-    fn next(&self, hash: u64, after: u64) -> Option<table::Known<K::Key, T>> {
+    fn next(&self, hash: u64, after: u64) -> Option<table::TableEntry<K::Key, T>> {
         lock(&self.table).next(hash, after)
     }
 
     #[cold]
     fn enter(&self, key: K::Key, hash: u64, mut after: u64, make: impl Fn() -> T) -> Arc<T> {
         let key = Arc::new(foreign(|| self.keying.to_keep(key)));
-        let (now, mut looks) = (time::now(), LOOKED_AT);
+        let (now, mut checks_left) = (time::now(), CHECKED_PER_INSERT);
         loop {
-            let entered = lock(&self.table).enter(&key, hash, after, &mut looks, now, &make);
+            let entered = lock(&self.table).enter(&key, hash, after, &mut checks_left, now, &make);
             match entered {
                 Entered::At(state) => return state,
                 Entered::CompareFirst(known) if foreign(|| *known.key == *key) => return known.state,
@@ -227,26 +226,26 @@ impl<K: Keying, T: Forgettable> Keyed<K, T> {
         }
     }
 
-    /// Makes room for so many keys. If that is less than before, [`shrink`](Self::shrink) when no lock is held.
+    /// Sets the maximum number of keys. If it is lower than before, call [`shrink`](Self::shrink) when no lock is held.
     pub(crate) fn set_max_keys(&self, max_keys: usize) {
         lock(&self.table).set_max(max_keys);
     }
 
-    /// Forgets what is beyond the bound and as good as new. The rest goes as new keys come.
+    /// Forgets states beyond the bound that are as good as new. The others are forgotten as new keys arrive.
     pub(crate) fn shrink(&self) {
-        let (now, mut looks) = (time::now(), self.len());
-        while looks > 0 {
-            // A few at a time, so that no call waits for all of it; and dropped one by one, as a key's drop may panic.
-            let mut few = BATCH.min(looks);
-            looks -= few;
+        let (now, mut checks_left) = (time::now(), self.len());
+        while checks_left > 0 {
+            // In batches, so that no call waits for all of it. Dropped one by one, as a key's drop may panic.
+            let mut few = BATCH.min(checks_left);
+            checks_left -= few;
             while let Some(forgotten) = self.forget_one(now, &mut few) {
                 foreign(|| drop(forgotten));
             }
         }
     }
 
-    fn forget_one(&self, now: Instant, looks: &mut usize) -> Option<table::Known<K::Key, T>> {
-        lock(&self.table).forget_one_beyond(now, looks)
+    fn forget_one(&self, now: Instant, checks_left: &mut usize) -> Option<table::TableEntry<K::Key, T>> {
+        lock(&self.table).forget_one_over_max(now, checks_left)
     }
 
     /// The state that requests without a key share.
@@ -254,11 +253,11 @@ impl<K: Keying, T: Forgettable> Keyed<K, T> {
         &self.common
     }
 
-    /// Visits every state there is: the common one, the shared ones, and those of the keys. One that is made meanwhile may be
-    /// visited or not. No lock is held while `visit` runs.
+    /// Visits every state: the common one, the shared ones, and those of the keys. A state that is made meanwhile may be visited or
+    /// not. No lock is held while `visit` runs.
     pub(crate) fn for_each(&self, mut visit: impl FnMut(&T)) {
         self.for_each_without_key(&mut visit);
-        self.for_each_of_the_next(usize::MAX, Place::BEGIN, visit);
+        self.for_each_after(usize::MAX, EntryPosition::BEGIN, visit);
     }
 
     fn for_each_without_key(&self, mut visit: impl FnMut(&T)) {
@@ -267,17 +266,17 @@ impl<K: Keying, T: Forgettable> Keyed<K, T> {
         shared.iter().for_each(|state| visit(state));
     }
 
-    /// Visits at most `count` states behind a place, and says where it has stopped, if there may be more.
-    fn for_each_of_the_next(&self, count: usize, after: Place, mut visit: impl FnMut(&T)) -> Option<Place> {
-        let (mut left, mut place) = (count, after);
+    /// Visits at most `count` states after a position, and returns where it stopped, if there may be more.
+    fn for_each_after(&self, count: usize, after: EntryPosition, mut visit: impl FnMut(&T)) -> Option<EntryPosition> {
+        let (mut left, mut position) = (count, after);
         while left > 0 {
             let few = BATCH.min(left);
             left -= few;
-            let (states, last) = lock(&self.table).batch(few, place);
+            let (states, last) = lock(&self.table).batch(few, position);
             states.iter().for_each(|state| visit(state));
-            place = last?;
+            position = last?;
         }
-        Some(place)
+        Some(position)
     }
 
     /// How many keys have a state of their own now.

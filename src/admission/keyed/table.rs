@@ -9,59 +9,59 @@ use crate::ground::sync::Arc;
 use crate::ground::sync::atomic::{Ordering, fence};
 use crate::ground::time::Instant;
 
-/// How many states there are for keys that have none of their own. One bad key among them spoils a 128th of the others.
+/// How many states there are for keys without a state of their own. One bad key among them affects one in 128 of the others.
 pub(crate) const SHARED: u64 = 128;
 
 pub(super) struct Table<Key, T> {
-    own: BTreeMap<Place, Own<Key, T>>,
-    /// At most [`SHARED`], made when they are needed first. By the low bits of hashes; the order of the map goes by the high ones.
+    own: BTreeMap<EntryPosition, OwnEntry<Key, T>>,
+    /// At most [`SHARED`], made on first use. Indexed by the low bits of hashes; the order of the map follows the high bits.
     shared: BTreeMap<u64, Arc<T>>,
     max: usize,
-    /// Where the search for an entry to be forgotten has stopped, to go on behind it. The order is that of hashes, so that
-    /// no caller can choose which entries are looked at.
-    hand: Place,
+    /// Where the search for an entry to forget has stopped, as in the CLOCK algorithm. The order is that of hashes, so no caller can
+    /// choose which entries are checked.
+    clock_hand: EntryPosition,
     last_number: u64,
 }
 
-struct Own<Key, T> {
+struct OwnEntry<Key, T> {
     key: Arc<Key>,
     state: Arc<T>,
-    /// Whether it was asked for since the search for an entry to be forgotten came past.
+    /// Whether it was used since the search last passed it.
     used: bool,
 }
 
-/// The hash of a key, and a number that tells apart the keys with that hash: the later inserted has the higher one.
+/// The hash of a key, and a number that tells apart the keys with that hash: a later insertion has a higher number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Place {
+pub(super) struct EntryPosition {
     hash: u64,
     number: u64,
 }
 
-impl Place {
-    /// Before all others: numbers begin at 1.
+impl EntryPosition {
+    /// Before all others: numbers start at 1.
     pub(super) const BEGIN: Self = Self { hash: 0, number: 0 };
 }
 
-/// An entry of the table, held.
-pub(super) struct Known<Key, T> {
+/// An entry of the table, with its `Arc`s cloned.
+pub(super) struct TableEntry<Key, T> {
     pub(super) key: Arc<Key>,
     pub(super) state: Arc<T>,
     pub(super) number: u64,
 }
 
-/// What has become of a new key.
+/// The result of an insertion.
 pub(super) enum Entered<Key, T> {
-    /// This is its state.
+    /// The state of the key.
     At(Arc<T>),
     /// This entry has the same hash and has not been compared.
-    CompareFirst(Known<Key, T>),
-    /// This was forgotten to make room. To be dropped unlocked; then try again.
-    Forgot(Known<Key, T>),
+    CompareFirst(TableEntry<Key, T>),
+    /// This entry was forgotten to make room. Drop it unlocked, then try again.
+    Forgot(TableEntry<Key, T>),
 }
 
 impl<Key, T> Table<Key, T> {
     pub(super) fn new(max: usize) -> Self {
-        Self { own: BTreeMap::new(), shared: BTreeMap::new(), max, hand: Place::BEGIN, last_number: 0 }
+        Self { own: BTreeMap::new(), shared: BTreeMap::new(), max, clock_hand: EntryPosition::BEGIN, last_number: 0 }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -73,24 +73,24 @@ impl<Key, T> Table<Key, T> {
     }
 
     /// The entry with this hash that was inserted next after the one with this number.
-    pub(super) fn next(&mut self, hash: u64, after: u64) -> Option<Known<Key, T>> {
-        let behind = (Excluded(Place { hash, number: after }), Unbounded);
-        let (place, own) = self.own.range_mut(behind).next().filter(|(place, _)| place.hash == hash)?;
+    pub(super) fn next(&mut self, hash: u64, after: u64) -> Option<TableEntry<Key, T>> {
+        let behind = (Excluded(EntryPosition { hash, number: after }), Unbounded);
+        let (position, own) = self.own.range_mut(behind).next().filter(|(position, _)| position.hash == hash)?;
         own.used = true;
-        Some(Known { key: Arc::clone(&own.key), state: Arc::clone(&own.state), number: place.number })
+        Some(TableEntry { key: Arc::clone(&own.key), state: Arc::clone(&own.state), number: position.number })
     }
 
     pub(super) fn shared(&self) -> Vec<Arc<T>> {
         self.shared.values().cloned().collect()
     }
 
-    /// At most `count` states behind a place, and the place of the last of them if there may be more.
-    pub(super) fn batch(&self, count: usize, after: Place) -> (Vec<Arc<T>>, Option<Place>) {
+    /// At most `count` states after a position, and the position of the last of them if there may be more.
+    pub(super) fn batch(&self, count: usize, after: EntryPosition) -> (Vec<Arc<T>>, Option<EntryPosition>) {
         let mut last = None;
         let entries = self.own.range((Excluded(after), Unbounded)).take(count);
         let states: Vec<_> = entries
-            .map(|(place, own)| {
-                last = Some(*place);
+            .map(|(position, own)| {
+                last = Some(*position);
                 Arc::clone(&own.state)
             })
             .collect();
@@ -100,14 +100,14 @@ impl<Key, T> Table<Key, T> {
 }
 
 impl<Key, T: Forgettable> Table<Key, T> {
-    /// Gives a key a state that has been compared with all of its hash up to the one with the number `after`. `looks` is how many
-    /// entries may still be looked at to make room.
+    /// Returns a state for a key that has been compared with all entries of its hash up to the number `after`. `checks_left` is how
+    /// many entries may still be checked to make room.
     pub(super) fn enter(
         &mut self,
         key: &Arc<Key>,
         hash: u64,
         after: u64,
-        looks: &mut usize,
+        checks_left: &mut usize,
         now: Instant,
         make: impl Fn() -> T,
     ) -> Entered<Key, T> {
@@ -116,7 +116,7 @@ impl<Key, T: Forgettable> Table<Key, T> {
         }
         let share = hash % SHARED;
         if self.own.len() >= self.max {
-            return match self.forget_one(now, looks, true) {
+            return match self.forget_one(now, checks_left, true) {
                 Some(forgotten) => Entered::Forgot(forgotten),
                 None => Entered::At(Arc::clone(self.shared.entry(share).or_insert_with(|| Arc::new(make())))),
             };
@@ -126,51 +126,51 @@ impl<Key, T: Forgettable> Table<Key, T> {
             state.inherit(shared, now);
         }
         self.last_number += 1;
-        let place = Place { hash, number: self.last_number };
-        self.own.insert(place, Own { key: Arc::clone(key), state: Arc::clone(&state), used: false });
+        let position = EntryPosition { hash, number: self.last_number };
+        self.own.insert(position, OwnEntry { key: Arc::clone(key), state: Arc::clone(&state), used: false });
         Entered::At(state)
     }
 
-    /// Takes out one entry that is as good as new and not in use, if there are more than the bound allows.
-    pub(super) fn forget_one_beyond(&mut self, now: Instant, looks: &mut usize) -> Option<Known<Key, T>> {
-        if self.own.len() > self.max { self.forget_one(now, looks, false) } else { None }
+    /// Removes one entry that is as good as new and not in use, if there are more than the bound allows.
+    pub(super) fn forget_one_over_max(&mut self, now: Instant, checks_left: &mut usize) -> Option<TableEntry<Key, T>> {
+        if self.own.len() > self.max { self.forget_one(now, checks_left, false) } else { None }
     }
 
-    /// Entries that were used of late are spared, if others can be found: they are as good as new, but have learned something.
-    fn forget_one(&mut self, now: Instant, looks: &mut usize, spare_used: bool) -> Option<Known<Key, T>> {
+    /// Prefers entries that were not used lately: a used entry is as good as new, too, but its estimates are of value.
+    fn forget_one(&mut self, now: Instant, checks_left: &mut usize, spare_used: bool) -> Option<TableEntry<Key, T>> {
         let (mut spared, mut found) = (None, None);
-        while *looks > 0 && found.is_none() && !self.own.is_empty() {
-            for (place, own) in self.own.range_mut((Excluded(self.hand), Unbounded)).take(*looks) {
-                *looks -= 1;
-                self.hand = *place;
+        while *checks_left > 0 && found.is_none() && !self.own.is_empty() {
+            for (position, own) in self.own.range_mut((Excluded(self.clock_hand), Unbounded)).take(*checks_left) {
+                *checks_left -= 1;
+                self.clock_hand = *position;
                 if is_in_use(&own.state) || !own.state.is_as_good_as_new(now) {
                     continue;
                 }
                 if !(spare_used && mem::take(&mut own.used)) {
-                    found = Some(*place);
+                    found = Some(*position);
                     break;
                 }
-                spared = spared.or(Some(*place));
+                spared = spared.or(Some(*position));
             }
-            if *looks > 0 && found.is_none() {
-                // That was the end, and the search goes on from the beginning.
-                self.hand = Place::BEGIN;
+            if *checks_left > 0 && found.is_none() {
+                // The end was reached: continue from the beginning.
+                self.clock_hand = EntryPosition::BEGIN;
             }
         }
         self.remove(found.or(spared)?)
     }
 
-    fn remove(&mut self, place: Place) -> Option<Known<Key, T>> {
-        let Own { key, state, .. } = self.own.remove(&place)?;
-        Some(Known { key, state, number: place.number })
+    fn remove(&mut self, position: EntryPosition) -> Option<TableEntry<Key, T>> {
+        let OwnEntry { key, state, .. } = self.own.remove(&position)?;
+        Some(TableEntry { key, state, number: position.number })
     }
 }
 
-/// Whether a call holds the state. If none does, none can come to hold it while we have the table's lock. (A `Weak` does not count:
-/// what is reached through one is no call.)
+/// Whether a call holds the state. If none does, no call can acquire it while the table is locked. (A `Weak` does not count: no call
+/// uses one.)
 fn is_in_use<T>(state: &Arc<T>) -> bool {
     let in_use = Arc::strong_count(state) > 1;
-    // What the last call has done to the state happened before it let the state go.
+    // Makes visible what the last call did to the state before it released it.
     fence(Ordering::Acquire);
     in_use
 }

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// A state that is as good as new until it is spoilt, and knows which key it was made for.
+/// A state that is as good as new until it is spoilt, and knows its key.
 #[derive(Debug, Default)]
 struct State {
     made_for: u64,
@@ -65,7 +65,7 @@ fn numbers(store: &Store) -> Vec<u64> {
 }
 
 #[test]
-fn one_key_is_one_state_for_all() {
+fn one_key_shares_one_state() {
     let store = Keyed::new(OneKey, 1, State::of(7));
     let (a, b) = (store.get(&"a", || unreachable!()), store.get(&"b", || unreachable!()));
     assert!(Arc::ptr_eq(&a, &b) && Arc::ptr_eq(&a, store.common()));
@@ -73,7 +73,7 @@ fn one_key_is_one_state_for_all() {
 }
 
 #[test]
-fn each_key_has_its_own_state_and_requests_without_one_share() {
+fn keys_have_own_states_and_keyless_requests_share() {
     struct ByNumber;
     impl Keying for ByNumber {
         type Key = u64;
@@ -92,7 +92,7 @@ fn each_key_has_its_own_state_and_requests_without_one_share() {
 }
 
 #[test]
-fn keys_in_use_or_worth_keeping_stay_and_the_rest_shares() {
+fn keys_in_use_are_kept_and_further_keys_share() {
     let store = store(2);
     let held = get(&store, 1);
     get(&store, 2).spoil(true);
@@ -107,7 +107,7 @@ fn keys_in_use_or_worth_keeping_stay_and_the_rest_shares() {
 }
 
 #[test]
-fn strangers_are_spread_over_many_states() {
+fn keys_without_room_spread_over_shared_states() {
     let store = store(1);
     let _held = get(&store, 0);
     let mut strangers: HashMap<*const State, u32> = HashMap::new();
@@ -119,7 +119,7 @@ fn strangers_are_spread_over_many_states() {
     assert_eq!(store.len(), 1);
 }
 
-/// Entries that are asked for again and again are as good as new, too, and yet those that are asked for once go first.
+/// Entries in regular use are as good as new, too, and yet entries that were used once are forgotten first.
 #[test]
 fn one_time_keys_do_not_displace_keys_in_regular_use() {
     let store = store(100);
@@ -134,7 +134,7 @@ fn one_time_keys_do_not_displace_keys_in_regular_use() {
 }
 
 #[test]
-fn lower_bound_forgets_what_is_as_good_as_new_at_once() {
+fn lower_max_keys_forgets_fresh_states_at_once() {
     let store = store(1000);
     let held = get(&store, 0);
     get(&store, 1).spoil(true);
@@ -142,7 +142,7 @@ fn lower_bound_forgets_what_is_as_good_as_new_at_once() {
         get(&store, key);
     }
     store.set_max_keys(2);
-    assert_eq!(store.len(), 1000, "nothing is dropped under anyone's lock");
+    assert_eq!(store.len(), 1000, "nothing is dropped under a lock");
     store.shrink();
     assert_eq!(visited(&store)[1..], [0, 1]);
     store.set_max_keys(1);
@@ -182,9 +182,9 @@ struct Noted {
 
 proptest! {
     /// Against a plain map: nothing is lost that is held or spoilt, every key that can have a state of its own has one, and there are
-    /// no more than the bound allows. With so few keys all entries are looked at.
+    /// no more than the bound allows. With so few keys all entries are checked.
     #[test]
-    fn table_keeps_what_a_naive_map_would_keep(steps in prop::collection::vec(step(), 0..300), max in 1..6usize) {
+    fn table_matches_a_naive_map(steps in prop::collection::vec(step(), 0..300), max in 1..6usize) {
         let mut max = max;
         let store = store(max);
         let mut known: HashMap<u64, Noted> = HashMap::new();
@@ -240,7 +240,7 @@ proptest! {
 /// Threads count in the states of a few keys, while others come and go: no count is lost, so that there never were two states of
 /// one key.
 #[test]
-fn no_key_has_two_states_however_many_threads_ask() {
+fn concurrent_lookups_share_one_state_per_key() {
     let store = store(64);
     std::thread::scope(|scope| {
         for thread in 0..4 {
@@ -269,7 +269,7 @@ fn no_key_has_two_states_however_many_threads_ask() {
 
 /// All keys have one hash, as is legal; and there are many of them.
 #[test]
-fn keys_with_one_hash_are_told_apart() {
+fn keys_with_equal_hashes_are_distinct() {
     #[derive(PartialEq, Eq)]
     struct Same(u64);
     impl Hash for Same {
@@ -280,7 +280,7 @@ fn keys_with_one_hash_are_told_apart() {
         assert_eq!(store.get(&key, || State::of(key)).made_for, key);
     }
     for key in 8..100 {
-        assert_eq!(store.get(&key, || State::of(key)).made_for, key, "in place of another one");
+        assert_eq!(store.get(&key, || State::of(key)).made_for, key, "not the state of another key");
         assert_eq!(store.len(), 8);
     }
 }
@@ -288,16 +288,16 @@ fn keys_with_one_hash_are_told_apart() {
 #[test]
 fn survey_is_exact_for_few_keys_and_catches_up_with_many() {
     let (store, survey) = (store(100_000), Survey::<u64>::default());
-    let look = || survey.look(&store, |sum, state| *sum += state.count.load(Ordering::SeqCst));
+    let read = || survey.read(&store, |sum, state| *sum += state.count.load(Ordering::SeqCst));
     store.common().count.store(1, Ordering::SeqCst);
-    assert_eq!(look(), 1);
+    assert_eq!(read(), 1);
     for key in 0..1000 {
         get(&store, key).count.store(1, Ordering::SeqCst);
     }
-    assert_eq!(look(), 1001);
+    assert_eq!(read(), 1001);
     for key in 1000..50_000 {
         get(&store, key).count.store(1, Ordering::SeqCst);
     }
-    assert_eq!(look(), 1001, "that of the last round");
-    assert_eq!((0..13).map(|_| look()).max(), Some(50_001));
+    assert_eq!(read(), 1001, "that of the last round");
+    assert_eq!((0..13).map(|_| read()).max(), Some(50_001));
 }

@@ -1,16 +1,16 @@
-//! Cuts what is kept beyond its time, even if nobody polls it.
+//! Cuts what is kept beyond its deadline, even if it is not polled.
 //!
-//! A timer runs only while its owner is polled. What has been put aside, such as a response that nobody reads, has to be
-//! watched from outside: by one task per runtime, which sleeps until the next thing is due and costs nothing while nothing is.
-//! It is started by the first thing that is watched, and ends with its runtime.
+//! A timer works only while its owner is polled. A response that was put aside and is not read has to be watched from outside: by
+//! one task per runtime, which sleeps until the next entry is due and costs nothing while there is none. The first entry starts it,
+//! and it ends with its runtime.
 //!
-//! Due times are rounded up to [`GRAIN`](schedule::GRAIN), so that things of about the same age go together. Of things that are due
-//! together the youngest goes first: a stack of layers watches from the inside to the outside, and what the outermost
-//! lets go of takes the others along.
+//! Due times are rounded up to [`GRAIN`](schedule::GRAIN), so that entries of about the same age are visited together. Of entries
+//! that are due together the youngest goes first: a stack of layers registers from the inside to the outside, and what the outermost
+//! releases drops the others.
 //!
-//! A visit may run foreign code, such as the destructor of a body. So visits are made in rounds, each in a task of its own: one
-//! that hangs keeps its round's task, and after [`PATIENCE`] another round goes on with the rest. (On a runtime with one thread
-//! nothing goes on while one task hangs.) And nothing foreign runs under the schedule's lock.
+//! A visit may run foreign code, such as the destructor of a body. So visits are made in rounds, each in a task of its own. A visit
+//! that hangs blocks its round's task, and after [`ROUND_TIMEOUT`] another round continues with the rest. (On a runtime with one
+//! thread nothing runs while one task hangs.) No foreign code runs under the schedule's lock.
 
 mod parked;
 mod schedule;
@@ -35,67 +35,67 @@ pub(crate) use self::parked::{Parked, Visit};
 pub(crate) use self::schedule::GRAIN;
 #[cfg(feature = "http")]
 pub(crate) use self::schedule::rounded_up;
-use self::schedule::{Entry, Schedule};
+use self::schedule::{EntryId, Schedule};
 use crate::admission::timer::Timer;
 use crate::ground::sync::foreign;
 use crate::ground::sync::global::{Mutex, MutexGuard, lock};
 use crate::ground::time::{self, Instant};
 
-/// How many visits a round has, before other tasks have their turn. What is dropped may take some microseconds, and a worker with
-/// nothing else to do looks at its sockets and timers only after some sixty turns.
+/// How many visits a round makes before other tasks run. A drop may take some microseconds, and a busy worker checks its sockets and
+/// timers only every sixty polls or so.
 const VISITS_AT_ONCE: usize = 32;
 
-/// A round that takes longer is taken for one that hangs.
-const PATIENCE: Duration = Duration::from_millis(100);
+/// A round that takes longer is assumed to hang.
+const ROUND_TIMEOUT: Duration = Duration::from_millis(100);
 
-/// Has `parked` visited at `due`, for as long as the place is kept. `None` outside a runtime, where nobody could do it.
-pub(crate) fn watch(parked: Arc<dyn Parked>, due: Instant) -> Option<Place> {
+/// Schedules a visit of `parked` at `due`, for as long as the guard is kept. `None` outside a runtime, where no task could make it.
+pub(crate) fn watch(parked: Arc<dyn Parked>, due: Instant) -> Option<WatchGuard> {
     let runtime = Handle::try_current().ok()?;
     let reaper = Reaper::of_runtime(&runtime)?;
     let entry = reaper.enter(parked, due);
-    Some(Place { reaper, entry, runtime: runtime.id() })
+    Some(WatchGuard { reaper, entry, runtime: runtime.id() })
 }
 
-/// How much is watched in the current runtime.
+/// The number of entries in the current runtime.
 #[cfg(all(test, feature = "http", not(seawall_loom)))]
 pub(crate) fn watched() -> usize {
     let reaper = Handle::try_current().ok().and_then(|runtime| Reaper::of_runtime(&runtime));
     reaper.map_or(0, |reaper| reaper.lock().schedule.len())
 }
 
-/// A place in a reaper's schedule. Dropping it takes it out.
+/// An entry in a reaper's schedule. Dropping the guard removes it.
 #[derive(Debug)]
-pub(crate) struct Place {
+pub(crate) struct WatchGuard {
     reaper: Arc<Reaper>,
-    entry: Entry,
+    entry: EntryId,
     runtime: Id,
 }
 
-impl Place {
-    /// Whether there is still someone who comes. A runtime that has shut down takes its reaper along.
+impl WatchGuard {
+    /// Whether the reaper still runs. It ends when its runtime shuts down.
     #[inline]
     pub(crate) fn is_watched(&self) -> bool {
         !self.reaper.closed.load(Ordering::Relaxed)
     }
 
-    /// Whether the one who comes belongs to the runtime that this is called in, which is being run, therefore.
+    /// Whether the reaper runs in the current runtime, which is therefore alive.
     #[inline]
     pub(crate) fn is_here(&self) -> bool {
         self.is_watched() && Handle::try_current().is_ok_and(|runtime| runtime.id() == self.runtime)
     }
 }
 
-impl Drop for Place {
+impl Drop for WatchGuard {
     fn drop(&mut self) {
         let parked = self.reaper.lock().schedule.leave(self.entry);
         foreign(|| drop(parked));
     }
 }
 
-/// What the task of a runtime and the places share.
+/// The state shared by the task of a runtime and the guards.
 #[derive(Debug, Default)]
 struct Reaper {
-    /// Its runtime is gone, or going.
+    /// Its runtime has shut down, or is shutting down.
     closed: AtomicBool,
     state: Mutex<State>,
 }
@@ -103,15 +103,15 @@ struct Reaper {
 #[derive(Debug, Default)]
 struct State {
     schedule: Schedule,
-    /// The task, and until when it sleeps.
+    /// The waker of the task, and until when the task sleeps.
     sleeper: Option<(Waker, Instant)>,
 }
 
-/// The reapers of all runtimes; there is mostly one.
+/// The reapers of all runtimes; usually there is one.
 static REAPERS: Mutex<Vec<(Id, Arc<Reaper>)>> = Mutex::new(Vec::new());
 
 thread_local! {
-    /// The one that this thread asked for last.
+    /// The reaper that this thread used last.
     static LAST: RefCell<Option<(Id, Arc<Reaper>)>> = const { RefCell::new(None) };
 }
 
@@ -148,7 +148,7 @@ impl Reaper {
         foreign(|| {
             drop(closed);
             if is_new {
-                // A runtime that is shutting down drops the task at once.
+                // A runtime that is shutting down drops the task at once, which closes the reaper.
                 drop(runtime.spawn(Task { reaper: Arc::clone(&reaper), timer: Timer::new(), round: None }));
             }
         });
@@ -163,11 +163,11 @@ impl Reaper {
         lock(&self.state)
     }
 
-    fn enter(&self, parked: Arc<dyn Parked>, due: Instant) -> Entry {
+    fn enter(&self, parked: Arc<dyn Parked>, due: Instant) -> EntryId {
         self.schedule(due, |schedule| schedule.enter(parked, due))
     }
 
-    /// `put` puts something into the schedule that is due at `due`: the task is woken if it would sleep for longer.
+    /// `put` adds an entry that is due at `due`. The task is woken if it would sleep longer.
     fn schedule<T>(&self, due: Instant, put: impl FnOnce(&mut Schedule) -> T) -> T {
         let mut state = self.lock();
         let output = put(&mut state.schedule);
@@ -179,13 +179,13 @@ impl Reaper {
         output
     }
 
-    /// What is due now, as much as has room in a round.
+    /// The entries that are due now, as many as fit into a round.
     fn take_due(&self, now: Instant) -> VecDeque<Due> {
         let mut state = self.lock();
         std::iter::from_fn(|| state.schedule.take_due(now)).take(VISITS_AT_ONCE).collect()
     }
 
-    /// When something will be due; the task sleeps until then, or is woken if there is something earlier.
+    /// When the next entry is due. The task sleeps until then, or is woken for an earlier entry.
     fn sleep(&self, waker: Waker) -> Instant {
         let mut state = self.lock();
         let until = state.schedule.next().unwrap_or(Instant::MAX);
@@ -196,15 +196,15 @@ impl Reaper {
     }
 }
 
-/// Something whose time has come, and its place.
-type Due = (Entry, Arc<dyn Parked>);
+/// An entry that is due.
+type Due = (EntryId, Arc<dyn Parked>);
 
-/// Visits that are under way.
+/// The visits in progress.
 struct Round {
     task: JoinHandle<()>,
-    /// What has not been visited yet. The task takes one after the other out.
+    /// The entries not visited yet. The task removes them one by one.
     rest: Arc<Mutex<VecDeque<Due>>>,
-    /// When it is taken for one that hangs.
+    /// When the round is assumed to hang.
     until: Instant,
 }
 
@@ -216,18 +216,18 @@ impl Round {
             loop {
                 let next = lock(&to_do).pop_front();
                 let Some((entry, parked)) = next else { break };
-                // A body that panics when it is dropped must not take the cuts of all others along. The panic has been reported.
+                // A panic in a visit must not prevent the other cuts. The panic hook has reported it.
                 let visit = move || parked.visit(now);
                 if let Ok(Visit::Again(at)) = catch_unwind(AssertUnwindSafe(|| foreign(visit))) {
                     reaper.schedule(at, |schedule| schedule.again(entry, at));
                 }
             }
         });
-        Self { task, rest, until: now + PATIENCE }
+        Self { task, rest, until: now + ROUND_TIMEOUT }
     }
 }
 
-/// The task that has visited what is due. It lives as long as its runtime.
+/// The task that visits what is due. It lives as long as its runtime.
 struct Task {
     reaper: Arc<Reaper>,
     timer: Timer,
@@ -256,8 +256,8 @@ impl Future for Task {
             let due = if rest.is_empty() { this.reaper.take_due(now) } else { rest };
             if !due.is_empty() {
                 this.round = Some(Round::begin(&this.reaper, due, now));
-                // The round may take this worker. So we go to the end of its queue, and tokio wakes another one, which finds us there:
-                // else nobody would serve timers and sockets meanwhile.
+                // The round may block this worker. So this task goes to the end of the worker's queue, and tokio wakes another
+                // worker, which finds it there. Otherwise no worker would serve timers and sockets meanwhile.
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }

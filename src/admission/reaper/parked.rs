@@ -1,18 +1,18 @@
-//! What the reaper visits.
+//! The trait of what the reaper visits.
 
 use crate::ground::time::Instant;
 
-/// Something that must not be kept for ever.
+/// An object that must not be kept without bound.
 pub(crate) trait Parked: Send + Sync {
-    /// Lets go of what is kept if its time is over at `now`. Asked when it is due; it must not block.
+    /// Releases what is kept if its deadline has passed at `now`. Called when it is due; it must not block.
     fn visit(&self, now: Instant) -> Visit;
 }
 
-/// What follows on a visit.
+/// The result of a visit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Visit {
     /// There is nothing left to cut.
     Done,
-    /// It is to be visited again at this time.
+    /// Visit it again at this time.
     Again(Instant),
 }

@@ -12,77 +12,77 @@ use crate::ground::time::{self, Instant};
 /// How late a cut may be.
 pub(crate) const GRAIN: Duration = Duration::from_millis(10);
 
-/// Where something stands in the schedule.
+/// An entry of the schedule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Entry {
+pub(super) struct EntryId {
     index: usize,
-    /// Tells the entry from others that have had its place.
+    /// Tells the entry apart from earlier ones with the same index.
     number: u64,
 }
 
-/// What is due when. Each operation takes time that grows with the logarithm of what is in the schedule, and none is put off:
-/// nothing is swept later, while everybody else waits for the lock.
+/// The entries by due time. Each operation takes logarithmic time, and none is deferred: a later sweep would hold the lock while all
+/// others wait for it.
 #[derive(Default)]
 pub(super) struct Schedule {
     watched: Slab<Watched>,
-    /// The places of those that wait for their time.
-    order: BTreeMap<Turn, usize>,
+    /// The entries that wait to become due.
+    order: BTreeMap<DueOrder, usize>,
     entered: u64,
 }
 
 struct Watched {
     parked: Arc<dyn Parked>,
     number: u64,
-    /// When it is due, rounded up. None while it is being visited.
+    /// When it is due, rounded up. `None` while it is being visited.
     due: Option<Instant>,
 }
 
-/// The earliest comes first, and of the same time the youngest.
+/// The earliest comes first; of the same time, the youngest.
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(not(test), derive(PartialOrd, Ord))]
-pub(super) struct Turn {
+pub(super) struct DueOrder {
     due: Instant,
     number: Reverse<u64>,
 }
 
 impl Schedule {
-    pub(super) fn enter(&mut self, parked: Arc<dyn Parked>, due: Instant) -> Entry {
+    pub(super) fn enter(&mut self, parked: Arc<dyn Parked>, due: Instant) -> EntryId {
         self.entered += 1;
         let (number, due) = (self.entered, rounded_up(due));
         let index = self.watched.insert(Watched { parked, number, due: Some(due) });
-        self.order.insert(Turn { due, number: Reverse(number) }, index);
-        Entry { index, number }
+        self.order.insert(DueOrder { due, number: Reverse(number) }, index);
+        EntryId { index, number }
     }
 
-    /// The caller drops what is returned, unlocked.
+    /// Removes an entry. The caller drops what is returned, unlocked.
     #[must_use]
-    pub(super) fn leave(&mut self, entry: Entry) -> Option<Arc<dyn Parked>> {
+    pub(super) fn leave(&mut self, entry: EntryId) -> Option<Arc<dyn Parked>> {
         self.watched.get(entry.index).filter(|watched| watched.number == entry.number)?;
         let left = self.watched.try_remove(entry.index)?;
         if let Some(due) = left.due {
-            self.order.remove(&Turn { due, number: Reverse(left.number) });
+            self.order.remove(&DueOrder { due, number: Reverse(left.number) });
         }
         Some(left.parked)
     }
 
-    /// The next one that is due at `now`. It stays, but is not due any more, until it is told to come [`again`](Self::again).
-    pub(super) fn take_due(&mut self, now: Instant) -> Option<(Entry, Arc<dyn Parked>)> {
-        let (turn, index) = self.order.first_key_value().map(|(turn, index)| (*turn, *index))?;
-        if turn.due > now {
+    /// The next entry that is due at `now`. It stays in the schedule without a due time, until [`again`](Self::again).
+    pub(super) fn take_due(&mut self, now: Instant) -> Option<(EntryId, Arc<dyn Parked>)> {
+        let (key, index) = self.order.first_key_value().map(|(key, index)| (*key, *index))?;
+        if key.due > now {
             return None;
         }
         self.order.pop_first();
         let watched = self.watched.get_mut(index)?;
         watched.due = None;
-        Some((Entry { index, number: watched.number }, Arc::clone(&watched.parked)))
+        Some((EntryId { index, number: watched.number }, Arc::clone(&watched.parked)))
     }
 
-    /// Unless it has left meanwhile.
-    pub(super) fn again(&mut self, entry: Entry, due: Instant) {
+    /// Sets a new due time, unless the entry was removed meanwhile.
+    pub(super) fn again(&mut self, entry: EntryId, due: Instant) {
         if let Some(watched) = self.watched.get_mut(entry.index).filter(|watched| watched.number == entry.number) {
             let due = rounded_up(due);
             watched.due = Some(due);
-            self.order.insert(Turn { due, number: Reverse(entry.number) }, entry.index);
+            self.order.insert(DueOrder { due, number: Reverse(entry.number) }, entry.index);
         }
     }
 
@@ -91,13 +91,13 @@ impl Schedule {
         self.watched.len()
     }
 
-    /// When the next one is due.
+    /// When the next entry is due.
     pub(super) fn next(&self) -> Option<Instant> {
-        self.order.first_key_value().map(|(turn, _)| turn.due)
+        self.order.first_key_value().map(|(key, _)| key.due)
     }
 }
 
-/// When something that is due at `due` is visited.
+/// When an entry that is due at `due` is visited.
 pub(crate) fn rounded_up(due: Instant) -> Instant {
     let grain = time::nanos(GRAIN);
     Instant::from_nanos(due.as_nanos().div_ceil(grain).saturating_mul(grain))
@@ -114,21 +114,21 @@ pub(super) mod compared {
     use std::cell::Cell;
     use std::cmp::Ordering;
 
-    use super::Turn;
+    use super::DueOrder;
 
     thread_local! {
-        /// How many turns have been compared: what an operation costs.
+        /// How many keys have been compared: the cost of an operation.
         pub(in crate::admission::reaper) static COUNT: Cell<u64> = const { Cell::new(0) };
     }
 
-    impl Ord for Turn {
+    impl Ord for DueOrder {
         fn cmp(&self, other: &Self) -> Ordering {
             COUNT.set(COUNT.get() + 1);
             (self.due, self.number).cmp(&(other.due, other.number))
         }
     }
 
-    impl PartialOrd for Turn {
+    impl PartialOrd for DueOrder {
         fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
             Some(self.cmp(other))
         }

@@ -8,7 +8,7 @@ use super::*;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Notes when it was visited, and says what is to follow.
+/// Records its visits, and returns a fixed result.
 struct Thing {
     visited: std::sync::Mutex<Vec<Instant>>,
     then: Visit,
@@ -37,19 +37,19 @@ async fn pass(time: Duration) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_thing_is_visited_once_when_it_is_due_and_not_before() {
+async fn entry_is_visited_once_when_due() {
     let thing = Thing::new(Visit::Done);
     let due = time::now() + SECOND;
-    let place = watch(Arc::clone(&thing) as _, due).unwrap();
+    let guard = watch(Arc::clone(&thing) as _, due).unwrap();
     pass(SECOND - Duration::from_millis(1)).await;
     assert_eq!(thing.visits(), []);
     pass(9 * SECOND).await;
     assert!(matches!(thing.visits()[..], [at] if due <= at && at <= due + GRAIN + Duration::from_millis(1)));
-    drop(place);
+    drop(guard);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_thing_that_left_is_neither_visited_nor_kept() {
+async fn removed_entry_is_neither_visited_nor_kept() {
     let thing = Thing::new(Visit::Done);
     drop(watch(Arc::clone(&thing) as _, time::now() + SECOND).unwrap());
     assert_eq!(Arc::strong_count(&thing), 1);
@@ -58,10 +58,10 @@ async fn a_thing_that_left_is_neither_visited_nor_kept() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_thing_is_visited_again_when_it_asks_for_that() {
+async fn entry_is_visited_again_on_request() {
     let start = time::now();
     let thing = Thing::new(Visit::Again(start + 3 * SECOND));
-    let _place = watch(Arc::clone(&thing) as _, start + SECOND).unwrap();
+    let _guard = watch(Arc::clone(&thing) as _, start + SECOND).unwrap();
     pass(10 * SECOND).await;
     let visits = thing.visits();
     assert_eq!(visits.len(), 2);
@@ -69,7 +69,7 @@ async fn a_thing_is_visited_again_when_it_asks_for_that() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_is_due_earlier_than_all_others_wakes_the_reaper() {
+async fn earlier_entry_wakes_the_reaper() {
     let (late, early) = (Thing::new(Visit::Done), Thing::new(Visit::Done));
     let _late = watch(Arc::clone(&late) as _, time::now() + 60 * SECOND).unwrap();
     pass(SECOND).await;
@@ -79,7 +79,7 @@ async fn who_is_due_earlier_than_all_others_wakes_the_reaper() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn of_things_that_are_due_together_the_youngest_goes_first() {
+async fn youngest_of_equal_due_times_is_visited_first() {
     struct Named(&'static str, Arc<std::sync::Mutex<Vec<&'static str>>>);
     impl Parked for Named {
         fn visit(&self, _: Instant) -> Visit {
@@ -89,13 +89,13 @@ async fn of_things_that_are_due_together_the_youngest_goes_first() {
     }
     let order = Arc::default();
     let due = time::now() + SECOND;
-    let _places = ["inner", "middle", "outer"].map(|name| watch(Arc::new(Named(name, Arc::clone(&order))), due));
+    let _guards = ["inner", "middle", "outer"].map(|name| watch(Arc::new(Named(name, Arc::clone(&order))), due));
     pass(2 * SECOND).await;
     assert_eq!(*order.lock().unwrap(), ["outer", "middle", "inner"]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_thing_that_panics_takes_no_other_along() {
+async fn panicking_visit_does_not_stop_others() {
     struct Panics;
     impl Parked for Panics {
         fn visit(&self, _: Instant) -> Visit {
@@ -110,31 +110,31 @@ async fn a_thing_that_panics_takes_no_other_along() {
 }
 
 #[test]
-fn a_reaper_ends_with_its_runtime_and_the_next_one_has_its_own() {
+fn reaper_ends_with_its_runtime() {
     assert!(watch(Thing::new(Visit::Done), Instant::MAX).is_none(), "there is no runtime");
     let runtime = || tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-    let mut places = Vec::new();
+    let mut guards = Vec::new();
     for _ in 0..3 {
         let runtime = runtime();
-        let place = runtime.block_on(async {
+        let guard = runtime.block_on(async {
             let first = watch(Thing::new(Visit::Done), time::now() + SECOND).unwrap();
             let second = watch(Thing::new(Visit::Done), time::now() + SECOND).unwrap();
             assert!(Arc::ptr_eq(&first.reaper, &second.reaper), "one per runtime");
             second
         });
-        assert!(place.is_watched());
+        assert!(guard.is_watched());
         drop(runtime);
-        assert!(!place.is_watched());
-        places.push(place);
+        assert!(!guard.is_watched());
+        guards.push(guard);
     }
     let runtime = runtime();
     let _guard = runtime.enter();
     drop(watch(Thing::new(Visit::Done), Instant::MAX));
-    assert!(lock(&REAPERS).iter().all(|(_, reaper)| !reaper.is_closed()), "what has ended is forgotten");
+    assert!(lock(&REAPERS).iter().all(|(_, reaper)| !reaper.is_closed()), "ended reapers are removed");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn many_threads_come_and_go_and_nothing_is_left() {
+async fn concurrent_entries_leave_nothing_behind() {
     let visited = Arc::new(AtomicUsize::new(0));
     struct Counts(Arc<AtomicUsize>);
     impl Parked for Counts {
@@ -149,11 +149,11 @@ async fn many_threads_come_and_go_and_nothing_is_left() {
             tokio::spawn(async move {
                 for n in 0..1000_u64 {
                     let due = time::now() + Duration::from_millis(n % 7);
-                    let place = watch(Arc::new(Counts(Arc::clone(&visited))), due);
+                    let guard = watch(Arc::new(Counts(Arc::clone(&visited))), due);
                     if n % 3 == 0 {
                         tokio::task::yield_now().await;
                     }
-                    drop(place);
+                    drop(guard);
                 }
             })
         })
@@ -163,7 +163,7 @@ async fn many_threads_come_and_go_and_nothing_is_left() {
     }
     let reaper = Reaper::of_runtime(&Handle::current()).unwrap();
     assert_eq!(reaper.lock().schedule.next(), None);
-    // A round may be under way.
+    // A round may be in progress.
     let start = std::time::Instant::now();
     while Arc::strong_count(&visited) > 1 {
         assert!(start.elapsed() < 300 * SECOND, "something is left");
@@ -174,13 +174,13 @@ async fn many_threads_come_and_go_and_nothing_is_left() {
 proptest! {
     /// Against a list that is searched from end to end.
     #[test]
-    fn the_schedule_does_what_a_list_does(steps in prop::collection::vec((0_u8..4, 0_u64..60, any::<prop::sample::Index>()), 1..200)) {
+    fn schedule_matches_a_list(steps in prop::collection::vec((0_u8..4, 0_u64..60, any::<prop::sample::Index>()), 1..200)) {
         let at = |ms: u64| Instant::from_nanos(1 << 40) + Duration::from_millis(ms);
         let grain = time::nanos(GRAIN);
         let round = |at: Instant| at.as_nanos().div_ceil(grain) * grain;
         let mut schedule = Schedule::default();
         // Due (none while it is being visited), entry.
-        let mut model: Vec<(Option<u64>, Entry)> = Vec::new();
+        let mut model: Vec<(Option<u64>, EntryId)> = Vec::new();
         for (step, ms, index) in steps {
             match step {
                 0 | 1 => {
@@ -194,15 +194,15 @@ proptest! {
                     schedule.again(entry, at(ms));
                 }
                 _ => {
-                    let due = model.iter().enumerate().filter_map(|(place, (due, _))| Some(((*due)?, std::cmp::Reverse(place))))
+                    let due = model.iter().enumerate().filter_map(|(slot, (due, _))| Some(((*due)?, std::cmp::Reverse(slot))))
                         .filter(|(due, _)| *due <= at(ms).as_nanos()).min();
                     let taken = schedule.take_due(at(ms)).map(|(entry, _)| entry);
-                    prop_assert_eq!(taken, due.map(|(_, std::cmp::Reverse(place))| model[place].1));
-                    if let Some((_, std::cmp::Reverse(place))) = due {
-                        model[place].0 = None;
+                    prop_assert_eq!(taken, due.map(|(_, std::cmp::Reverse(slot))| model[slot].1));
+                    if let Some((_, std::cmp::Reverse(slot))) = due {
+                        model[slot].0 = None;
                         if index.index(2) == 0 {
-                            schedule.again(model[place].1, at(ms + 30));
-                            model[place].0 = Some(round(at(ms + 30)));
+                            schedule.again(model[slot].1, at(ms + 30));
+                            model[slot].0 = Some(round(at(ms + 30)));
                         }
                     }
                 }
@@ -212,9 +212,9 @@ proptest! {
     }
 }
 
-/// On a runtime with one thread, everybody else waits while the reaper visits.
+/// On a runtime with one thread, all other tasks wait while the reaper visits.
 #[tokio::test(start_paused = true)]
-async fn thousands_that_are_due_together_do_not_keep_a_worker_for_themselves() {
+async fn many_due_entries_yield_to_other_tasks() {
     struct Counted(Arc<AtomicUsize>);
     impl Parked for Counted {
         fn visit(&self, _: Instant) -> Visit {
@@ -225,7 +225,7 @@ async fn thousands_that_are_due_together_do_not_keep_a_worker_for_themselves() {
     let visits = Arc::new(AtomicUsize::new(0));
     let due = time::now() + SECOND;
     let thing: Arc<dyn Parked> = Arc::new(Counted(Arc::clone(&visits)));
-    let places: Vec<_> = (0..10_000).map(|_| watch(Arc::clone(&thing), due).unwrap()).collect();
+    let guards: Vec<_> = (0..10_000).map(|_| watch(Arc::clone(&thing), due).unwrap()).collect();
     let bystander = tokio::spawn(async move {
         let (mut before, mut most) = (0, 0);
         while before < 10_000 {
@@ -244,13 +244,13 @@ async fn thousands_that_are_due_together_do_not_keep_a_worker_for_themselves() {
     });
     tokio::time::advance(SECOND + GRAIN).await;
     let most = bystander.await.unwrap();
-    assert!(most <= 256, "{most} in one go");
-    drop(places);
+    assert!(most <= 256, "{most} without a yield");
+    drop(guards);
 }
 
-/// Others hold their places meanwhile, and wait for the same lock.
+/// Other entries stay registered meanwhile, and their owners wait for the same lock.
 #[test]
-fn leaving_costs_the_same_whatever_has_left_before() {
+fn removal_cost_is_independent_of_earlier_removals() {
     const MANY: u64 = 1 << 18;
     let mut schedule = Schedule::default();
     let thing: Arc<dyn Parked> = Thing::new(Visit::Done);
@@ -265,13 +265,13 @@ fn leaving_costs_the_same_whatever_has_left_before() {
         assert!(n > 0 || schedule.next().is_some());
         most = most.max(schedule::compared::COUNT.get() - before);
     }
-    assert!(most <= 128, "{most} entries were looked at");
+    assert!(most <= 128, "{most} keys were compared");
     assert_eq!(schedule.next(), None);
 }
 
 /// On a runtime with more than one thread.
 #[test]
-fn a_visit_that_hangs_does_not_keep_others_from_being_visited() {
+fn hanging_visit_does_not_block_others() {
     struct Hangs(std::sync::Mutex<std::sync::mpsc::Receiver<()>>);
     impl Parked for Hangs {
         fn visit(&self, _: Instant) -> Visit {

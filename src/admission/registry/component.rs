@@ -1,51 +1,52 @@
 use std::fmt;
 
-use super::held::Held;
 use super::observed::{Observed, Unsupported};
 use super::snapshot::{Command, ComponentSnapshot, LastRefusal, Latency, Snapshot};
+use super::table::ComponentRef;
 use crate::ground::error::Reason;
 use crate::ground::time::{self, Instant};
 #[cfg(feature = "dashboard")]
 use crate::telemetry::Successes;
 use crate::telemetry::{self, Instruments, Tally};
 
-/// A handle of one named layer. It keeps the layer's state, but not its name: when the layer and its services are gone, the name is
-/// free, and the handle shows what was last. Cheap to clone.
+/// A handle of one named layer. It keeps the layer's state alive, but not its name: when the layer and its services are dropped, the
+/// name is free, and the handle shows the last state. Cheap to clone.
 #[derive(Clone)]
 pub struct Component {
-    observed: Held,
+    observed: ComponentRef,
 }
 
 impl Component {
-    pub(super) fn new(observed: Held) -> Self {
+    pub(super) fn new(observed: ComponentRef) -> Self {
         Self { observed }
     }
 
-    /// The name that it was given.
+    /// The name of the layer.
     pub fn name(&self) -> &str {
         name(self.observed.instruments())
     }
 
-    /// Which layer it is, in one word.
+    /// The kind of the layer, in one word.
     pub fn layer(&self) -> &'static str {
         self.observed.instruments().kind().as_str()
     }
 
-    /// What it is doing now.
+    /// The current state of the layer.
     pub fn snapshot(&self) -> ComponentSnapshot {
         snapshot(&*self.observed, time::now())
     }
 
-    /// How long its successes have taken so far.
+    /// The latencies of its successful calls so far.
     #[cfg(feature = "dashboard")]
     pub(crate) fn successes(&self) -> Successes {
         self.observed.instruments().named().map_or_else(Successes::default, |named| Successes::of(&named.counted.calls))
     }
 
-    /// Moves it by hand. What is set this way holds until it is set again, here or by a reload of that very setting.
+    /// Changes its mode or limit by hand. The change stays in force until it is changed again, here or by a reload of that very
+    /// setting.
     ///
     /// # Errors
-    /// If this layer can do no such thing.
+    /// If this kind of layer does not support the command.
     pub fn apply(&self, command: Command) -> Result<(), Unsupported> {
         self.observed.apply(command, time::now())?;
         telemetry::controlled(self.observed.instruments(), &command);
@@ -63,15 +64,18 @@ fn name(instruments: &Instruments) -> &str {
     instruments.name().unwrap_or_default()
 }
 
-/// What a component is doing at `now`.
+/// The state of a component at `now`.
 pub(super) fn snapshot(observed: &dyn Observed, now: Instant) -> ComponentSnapshot {
     let instruments = observed.instruments();
     let named = instruments.named();
     let (tally, reasons) = (instruments.tally(), Reason::ALL.map(Reason::as_str));
     let count = |histogram: histogram::Histogram| histogram.as_slice().iter().sum();
     let latency = named.and_then(|named| named.counted.calls.latency());
-    let cut =
-        tally.bodies_cut.iter().zip(reasons).map(|(held, reason)| (reason, held.iter().map(|count| count.get()).sum()));
+    let cut = tally
+        .bodies_cut
+        .iter()
+        .zip(reasons)
+        .map(|(table, reason)| (reason, table.iter().map(|count| count.get()).sum()));
     ComponentSnapshot {
         name: name(instruments).to_owned(),
         layer: instruments.kind().as_str(),
@@ -101,9 +105,9 @@ pub(super) fn snapshot(observed: &dyn Observed, now: Instant) -> ComponentSnapsh
     }
 }
 
-/// There is no such component.
+/// The error of a name without a circuit breaker.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no circuit breaker is named {name:?}: name the layer or the stack that it is in")]
+#[error("no circuit breaker is named {name:?}: name its layer or its stack")]
 pub struct NotFound {
     name: String,
 }

@@ -1,7 +1,7 @@
-//! The named layers of a process: what they are doing, in plain data, and handles to move them by hand.
+//! The named layers of a process: their state as plain data, and handles to change it by hand.
 //!
-//! A layer that is given a name, by its `named` or by that of a stack, registers itself. From then on it counts its calls and
-//! measures them, its name stands in refusals, logs and metrics, and it is found here:
+//! A layer that is given a name, by its own `named` or by that of a stack, registers itself. From then on it counts and measures its
+//! calls, its name appears in refusals, logs and metrics, and it is found here:
 //!
 //! ```
 //! use seawall::bulkhead::{BulkheadConfig, BulkheadLayer};
@@ -26,29 +26,30 @@
 //! # }
 //! ```
 //!
-//! The registry keeps no component alive: it is there for as long as its layer, or a service made by it, is, and then leaves
-//! nothing behind. Its name is free from that moment, even if a snapshot is being taken or a [`Component`] is still there: those keep the
-//! state that they look at, and not the name. A name may be given to one layer of each kind at a time: a client and a server have
-//! both a deadline, and need two names. Names become labels of metrics: name dependencies, of which there are few, and nothing that
-//! comes with a request. A layer is named once, and keeps its name, its counts and its age when it is reloaded.
+//! The registry keeps no component alive: a component is listed for as long as its layer, or a service made by the layer, exists,
+//! and leaves nothing behind. Its name is free from that moment, even if a snapshot is being taken or a [`Component`] still exists:
+//! those keep the state that they read, and not the name. A name may be given to one layer of each kind at a time: the deadlines of
+//! a client and of a server need two names. Names become labels of metrics: name dependencies, of which there are few, and nothing
+//! that comes with a request. A layer is named once, and keeps its name, its counts and its age when it is reloaded.
 //!
-//! By hand, with [`Component::apply`]: a breaker can be forced open, disabled, told to observe, to decide again, or reset; a bulkhead and a
-//! load shedder can be given a limit. What a component cannot do is an error that says so. [`Registry::isolate`] forces the breaker of a
-//! name open. What is set by hand holds in this process, until it is set again, or a reload has another value of that very setting.
+//! With [`Component::apply`] a breaker can be forced open, disabled, set to observe, enforced again, or reset by hand; a bulkhead
+//! and a load shedder can be given a limit. Commands that a component does not support return an error. [`Registry::isolate`] forces
+//! the breaker of a name open. What is set by hand applies to this process, until it is set again, or a reload changes that very
+//! setting.
 //!
-//! **Cost:** a look whether there is a name, for a layer without one. One with a name pays a relaxed atomic addition or two for each call that it
-//! measures (retry, bulkhead, circuit breaker, load shed) or lets start (rate limit), and 1.6 kB for each verdict that occurs, once.
-//! Whoever looks pays for it: a snapshot reads each component without stopping it. Metrics are published once a second by one task of the
-//! process.
+//! **Cost:** one check for a name, for a layer without one. A named layer pays one or two relaxed atomic additions for each call
+//! that it measures (retry, bulkhead, circuit breaker, load shed) or starts (rate limit), and 1.6 kB once for each verdict that
+//! occurs. Readers pay for reading: a snapshot reads each component without stopping it. One task of the process publishes metrics
+//! once a second.
 
 mod component;
-mod held;
 mod observed;
 #[cfg(feature = "metrics")]
 mod publications;
 #[cfg(feature = "metrics")]
 pub(crate) mod publisher;
 mod snapshot;
+mod table;
 #[cfg(all(test, not(seawall_loom)))]
 mod tests;
 
@@ -58,13 +59,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Weak};
 
 pub use self::component::{Component, NotFound};
-use self::held::{Entry, Inner, Key};
 pub(crate) use self::observed::Observed;
 pub use self::observed::Unsupported;
 pub use self::snapshot::{
     BreakerCondition, Command, ComponentSnapshot, Condition, Counts, DeadlineCondition, GateCondition, LastRefusal,
     LastTransition, Latency, RateLimitCondition, RetryCondition, SettingsCondition, Snapshot,
 };
+use self::table::{ComponentEntry, Inner, Key};
 use crate::ground::error::InvalidConfig;
 use crate::ground::sync::global::MutexGuard;
 use crate::ground::text;
@@ -72,18 +73,18 @@ use crate::ground::time;
 use crate::ground::validation::Validation;
 use crate::telemetry::NAMELESS;
 
-/// Knows the named layers. See the [module](self). Clones are handles of one registry.
+/// The registry of named layers. See the [module](self). Clones are handles of one registry.
 #[derive(Clone)]
 pub struct Registry {
     inner: Arc<Inner>,
 }
 
 impl Registry {
-    /// A registry of one's own, as tests want it.
+    /// A separate registry, for tests.
     pub fn new() -> Self {
         let inner = Arc::default();
         #[cfg(feature = "metrics")]
-        publisher::also_publish(&inner);
+        publisher::add_registry(&inner);
         Self { inner }
     }
 
@@ -93,17 +94,17 @@ impl Registry {
         &GLOBAL
     }
 
-    /// What all components are doing now.
+    /// The current state of all components.
     pub fn snapshot(&self) -> Snapshot {
         let now = time::now();
-        let components = self.inner.look().iter().map(|observed| component::snapshot(&**observed, now)).collect();
+        let components = self.inner.live().iter().map(|observed| component::snapshot(&**observed, now)).collect();
         let since_1970 = time::wall_clock().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
         Snapshot { unix_ms: u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX), components }
     }
 
-    /// Handles of all components, in the order of their names. A handle keeps the state of its component, but not the name.
+    /// Handles of all components, ordered by name. A handle keeps the state of its component alive, but not the name.
     pub fn components(&self) -> Vec<Component> {
-        self.inner.look().into_iter().map(Component::new).collect()
+        self.inner.live().into_iter().map(Component::new).collect()
     }
 
     /// Handles of the components with this name: one for each layer of a stack.
@@ -111,8 +112,7 @@ impl Registry {
         self.components().into_iter().filter(|component| component.name() == name).collect()
     }
 
-    /// Isolates a dependency: its circuit breaker refuses all calls, until it is told to decide again
-    /// ([`Command::Enforce`]).
+    /// Isolates a dependency: its circuit breaker refuses all calls until it is set to decide again ([`Command::Enforce`]).
     ///
     /// # Errors
     /// If there is no circuit breaker with this name.
@@ -124,17 +124,17 @@ impl Registry {
         if found { Ok(()) } else { Err(NotFound::new(name)) }
     }
 
-    /// Publishes all metrics now, through the recorder that is installed. That happens by itself once a second, in a task of the
-    /// runtime in which calls are made: whoever is asked for metrics may call this first, to answer with those of this moment.
+    /// Publishes all metrics now, through the installed recorder. A task in a runtime that makes calls does so once a second. An
+    /// endpoint that serves metrics may call this first, so that its response is current.
     ///
-    /// No lock is held while the recorder is called. If another thread is publishing to the same recorder at this moment, this does not
-    /// wait for it: that thread publishes once more.
+    /// No lock is held while the recorder is called. If another thread is publishing to the same recorder at the same time, this
+    /// does not wait for it: that thread publishes once more.
     #[cfg(feature = "metrics")]
     pub fn publish(&self) {
         publisher::publish(&self.inner);
     }
 
-    /// Gives the layer value behind each of `observed` the name, or none of them.
+    /// Names the layer value behind each of `observed`, or none of them.
     pub(crate) fn register(&self, name: &str, observed: &[Arc<dyn Observed>]) -> Result<(), InvalidConfig> {
         let name: Arc<str> = Arc::from(name);
         let token = {
@@ -143,48 +143,49 @@ impl Registry {
         };
         self.enter(&name, observed, token)?;
         let now = time::now();
-        // Not under the lock: what is dropped here, should somebody have been faster, gives its place back.
+        // Not under the lock: if another thread has named the layer first, the registration is dropped here, which takes the lock.
         for observed in observed {
             let key = (Arc::clone(&name), observed.instruments().kind());
             let registration = Registration { registry: Arc::downgrade(&self.inner), key, token };
             observed.instruments().give_name(Arc::clone(&name), now, Box::new(registration));
         }
         #[cfg(feature = "metrics")]
-        publisher::stir();
+        publisher::request_publication();
         Ok(())
     }
 
-    /// All get their places, or none.
+    /// Inserts all of them, or none.
     fn enter(&self, name: &Arc<str>, observed: &[Arc<dyn Observed>], token: u64) -> Result<(), InvalidConfig> {
         let mut components = self.lock();
         let key = |kind| (Arc::clone(name), kind);
-        let is_taken = |kind| components.get(&key(kind)).is_some_and(Entry::has_owner);
+        let is_taken = |kind| components.get(&key(kind)).is_some_and(ComponentEntry::has_owner);
         Validation::of(|validation| {
             let is_empty = name.trim().is_empty();
             validation.check(!is_empty, "name", "must not be empty");
-            let problem = format_args!("{NAMELESS:?} is what layers without a name are called");
+            let problem = format_args!("{NAMELESS:?} is reserved for layers without a name");
             validation.check(**name != *NAMELESS, "name", problem);
             validation.check(name.len() <= LONGEST, "name", format_args!("is longer than {LONGEST} bytes"));
-            let problem = format_args!("{name:?} has control or format characters: it stands in logs and in answers");
+            let problem = format_args!("{name:?} has control or format characters, which could forge log lines");
             validation.check(text::is_plain(name), "name", problem);
             for instruments in observed.iter().map(|observed| observed.instruments()) {
                 let (kind, layer) = (instruments.kind(), instruments.kind().as_str());
                 if let Some(other) = instruments.name() {
-                    validation.check(false, "name", format_args!("this {layer} layer is called {other:?} already"));
+                    validation.check(false, "name", format_args!("this {layer} layer is already named {other:?}"));
                     continue;
                 }
-                let problem =
-                    format_args!("{name:?} is taken by another {layer} layer: give each its own, or clone the one");
+                let problem = format_args!(
+                    "{name:?} is already taken by another {layer} layer: use another name, or clone that layer"
+                );
                 validation.check(!is_taken(kind), "name", problem);
             }
         })?;
         for observed in observed {
-            components.insert(key(observed.instruments().kind()), Entry::new(token, observed));
+            components.insert(key(observed.instruments().kind()), ComponentEntry::new(token, observed));
         }
         Ok(())
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<Key, Entry>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Key, ComponentEntry>> {
         self.inner.lock()
     }
 }
@@ -192,18 +193,17 @@ impl Registry {
 /// The longest name, in bytes.
 const LONGEST: usize = 128;
 
-/// Shows `observed` from now on where another state of the same layer value was shown: it has been made anew, to keep a state for
-/// each key, say.
+/// Replaces the registered state of a layer value by `observed`, after the state was made anew, for instance by `keyed_by`.
 pub(crate) fn replace(observed: Arc<dyn Observed>) {
     let Some(named) = observed.instruments().named() else { return };
     let Some(Registration { registry, key, token }) = named.registration.downcast_ref() else { return };
     let Some(registry) = registry.upgrade() else { return };
     if let Some(entry) = registry.lock().get_mut(key).filter(|entry| entry.token == *token) {
-        *entry = Entry::new(*token, &observed);
+        *entry = ComponentEntry::new(*token, &observed);
     }
 }
 
-/// A place in a registry. Dropping it takes it out.
+/// A registration. Dropping it removes the component from the registry.
 struct Registration {
     registry: Weak<Inner>,
     key: Key,

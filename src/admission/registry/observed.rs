@@ -1,4 +1,4 @@
-//! What the registry asks of a layer value.
+//! What the registry requires of a layer value.
 
 use std::any::Any;
 use std::error::Error;
@@ -21,16 +21,16 @@ pub(crate) trait Observed: Release + Send + Sync {
 
     fn condition(&self, now: Instant) -> Condition;
 
-    /// Does as it is told, unless that makes no sense for this layer.
+    /// Applies the command, if this kind of layer supports it.
     fn apply(&self, command: Command, now: Instant) -> Result<(), Unsupported> {
         let _ = now;
         Err(Unsupported::new(self.instruments().kind(), command))
     }
 }
 
-/// Gives up an `Arc` without dropping what is in it.
+/// Releases an `Arc` without dropping its content.
 pub(crate) trait Release {
-    /// What was in it, if it was the last one.
+    /// The content, if this was the last `Arc`.
     fn release(self: Arc<Self>) -> Option<Box<dyn Any>>;
 }
 
@@ -40,7 +40,7 @@ impl<T: 'static> Release for T {
     }
 }
 
-/// A component that can do no such thing.
+/// The error of a command that the component does not support.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unsupported {
     layer: &'static str,
@@ -55,15 +55,15 @@ impl Unsupported {
 
 impl fmt::Display for Unsupported {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (what, who) = match self.command {
-            Command::ForceOpen => ("be forced open", "circuit_breaker"),
-            Command::Disable => ("be switched off", "circuit_breaker"),
-            Command::Observe => ("only observe", "circuit_breaker"),
-            Command::Enforce => ("be told to decide again", "circuit_breaker"),
-            Command::Reset => ("be reset", "circuit_breaker"),
-            Command::SetLimit(_) => ("be given a limit by hand", "bulkhead or load_shed"),
+        let (command, layers) = match self.command {
+            Command::ForceOpen => ("force_open", "circuit_breaker"),
+            Command::Disable => ("disable", "circuit_breaker"),
+            Command::Observe => ("observe", "circuit_breaker"),
+            Command::Enforce => ("enforce", "circuit_breaker"),
+            Command::Reset => ("reset", "circuit_breaker"),
+            Command::SetLimit(_) => ("set_limit", "bulkhead and load_shed"),
         };
-        write!(f, "{} cannot {what}; {who} can", self.layer)
+        write!(f, "{} does not support `{command}`, which applies to {layers}", self.layer)
     }
 }
 

@@ -1,4 +1,4 @@
-//! What the components of a registry have published.
+//! What the components of a registry have published so far.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use crate::telemetry::{Counted, Gauge, Publication};
 /// What the components of a registry have published, by layer value.
 pub(super) type Publications = BTreeMap<LayerId, ComponentPublication>;
 
-/// What one component has counted, and how much of it has been published.
+/// The counters of one component, and how much of them has been published.
 pub(super) struct ComponentPublication {
     pub(super) counted: Arc<Counted>,
     pub(super) publication: Publication,

@@ -1,8 +1,8 @@
 //! Publishes metrics once a second, in one task of the process.
 //!
-//! It is started in the runtime of whoever has something to tell while it does not run, and ends with that runtime, or when no
-//! component has a name any more: then the next one to have something to tell starts it again. A runtime may also rest, with
-//! nobody in it to run its tasks: who sees that the task is late starts another, and that one finds itself replaced.
+//! The task starts in the runtime of the first caller that has something to publish. It ends with that runtime, or when no component
+//! has a name any more; the next caller that has something to publish starts it again. A runtime may also be idle, so that its tasks
+//! do not run. A caller that finds the task overdue starts another one, which supersedes it.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -14,9 +14,9 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 
-use super::held::Inner;
 use super::publications::{ComponentPublication, Publications};
 use super::snapshot::{Condition, GateCondition};
+use super::table::Inner;
 use crate::admission::timer::Timer;
 use crate::ground::sync::global::{Mutex, MutexGuard, lock};
 use crate::ground::time::{self, Instant};
@@ -24,10 +24,10 @@ use crate::telemetry::{Gauge, Publication, STATES, publish_process, recorder};
 
 const EVERY: Duration = Duration::from_secs(1);
 
-/// So much after its time the task is taken for one that does not run.
+/// A task that is this late is assumed not to run.
 const LATE: Duration = Duration::from_secs(3);
 
-/// When the task will publish, in nanoseconds: of several tasks the one whose time this is is the one that goes on.
+/// When the task publishes next, in nanoseconds. Of several tasks, the one whose due time this is continues.
 static DUE: AtomicU64 = AtomicU64::new(NEVER);
 
 /// There is no task.
@@ -39,18 +39,18 @@ fn registries() -> MutexGuard<'static, Vec<Weak<Inner>>> {
     lock(&REGISTRIES)
 }
 
-/// Has the components of this registry published, too.
-pub(super) fn also_publish(registry: &Arc<Inner>) {
+/// Adds a registry whose components are published.
+pub(super) fn add_registry(registry: &Arc<Inner>) {
     let mut registries = registries();
     registries.retain(|registry| registry.strong_count() > 0);
     registries.push(Arc::downgrade(registry));
 }
 
-/// There is something to tell: sees to it that it is told within a second, or as soon as there is a runtime.
+/// Ensures that changed counters are published within a second, or as soon as there is a runtime.
 #[inline]
-pub(crate) fn stir() {
+pub(crate) fn request_publication() {
     let due = DUE.load(Ordering::Relaxed);
-    // Whoever has something to tell has mostly just read the clock.
+    // The latest clock read is enough here: callers have usually just read the clock.
     if due == NEVER || time::latest().is_some_and(|now| now.since(Instant::from_nanos(due)) > LATE) {
         start(due);
     }
@@ -82,10 +82,11 @@ impl Future for Task {
                 // The runtime is shutting down.
                 return Poll::Ready(());
             }
-            // One that has been replaced does what it was to do now, and ends: if all are late, nobody would, else.
+            // A superseded task still publishes this round before it exits. Otherwise a round could be skipped when every task is
+            // late.
             let all: Vec<_> = registries().iter().filter_map(Weak::upgrade).collect();
-            let inhabited = all.iter().filter(|registry| publish(registry)).count();
-            if inhabited == 0 || !self.goes_on(now + EVERY) {
+            let nonempty = all.iter().filter(|registry| publish(registry)).count();
+            if nonempty == 0 || !self.claim_next(now + EVERY) {
                 return Poll::Ready(());
             }
         }
@@ -93,7 +94,7 @@ impl Future for Task {
 }
 
 impl Task {
-    fn goes_on(&mut self, due: Instant) -> bool {
+    fn claim_next(&mut self, due: Instant) -> bool {
         let (before, due_at) = (self.due.as_nanos(), due.as_nanos());
         let is_ours = DUE.compare_exchange(before, due_at, Ordering::AcqRel, Ordering::Relaxed).is_ok();
         if is_ours {
@@ -109,16 +110,16 @@ impl Drop for Task {
     }
 }
 
-/// Publishes what the components of a registry have to tell, and says whether there are any. No lock is held while the recorder
-/// runs, nor while anything of a component is dropped.
+/// Publishes the counters of a registry's components, and returns whether it has any. No lock is held while the recorder runs, nor
+/// while any part of a component is dropped.
 pub(super) fn publish(registry: &Arc<Inner>) -> bool {
     publish_process();
-    registry.publications.take(recorder(), |publications| publish_all(registry, publications));
+    registry.publications.publish(recorder(), |publications| publish_all(registry, publications));
     !registry.lock().is_empty()
 }
 
 fn publish_all(registry: &Arc<Inner>, publications: &mut Publications) {
-    let (components, now) = (registry.look(), time::now());
+    let (components, now) = (registry.live(), time::now());
     let mut there = BTreeMap::new();
     for observed in &components {
         let instruments = observed.instruments();
@@ -130,19 +131,20 @@ fn publish_all(registry: &Arc<Inner>, publications: &mut Publications) {
             publication: Publication::new(&named.counted.name, instruments.kind()),
         });
     }
-    // Those that are gone first: another one may have the name. Calls that they let pass may still count.
-    publications.retain(|id, told| {
+    // Dropped components first, since another component may have the name now. Calls that a dropped component admitted may still
+    // count.
+    publications.retain(|id, published| {
         if there.contains_key(id) {
             return true;
         }
-        let is_last = Arc::strong_count(&told.counted) == 1;
-        told.publish(Vec::new());
-        told.publication.close();
+        let is_last = Arc::strong_count(&published.counted) == 1;
+        published.publish(Vec::new());
+        published.publication.close();
         !is_last
     });
     for (id, gauges) in there {
-        if let Some(told) = publications.get_mut(&id) {
-            told.publish(gauges);
+        if let Some(published) = publications.get_mut(&id) {
+            published.publish(gauges);
         }
     }
 }

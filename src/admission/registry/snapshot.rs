@@ -1,4 +1,4 @@
-//! What the registry shows: plain data, of one moment.
+//! The snapshot of a registry: plain data.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::algorithm::breaker::State;
 use crate::ground::error::Numbers;
 
-/// How often things happened, by the word that logs and metrics have for them. What never happened is left out.
+/// Event counts, by their names in logs and metrics. Events that never occurred are left out.
 pub type Counts = BTreeMap<&'static str, u64>;
 
 /// All named layers of a registry at one moment.
@@ -17,9 +17,9 @@ pub type Counts = BTreeMap<&'static str, u64>;
 #[cfg_attr(feature = "config", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Snapshot {
-    /// When it was taken, in milliseconds since 1970.
+    /// When it was taken, in milliseconds since the Unix epoch.
     pub unix_ms: u64,
-    /// The layers, by name, and of one name in no particular order.
+    /// The layers, ordered by name; layers of one name are in no particular order.
     pub components: Vec<ComponentSnapshot>,
 }
 
@@ -28,11 +28,11 @@ pub struct Snapshot {
 #[cfg_attr(feature = "config", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct ComponentSnapshot {
-    /// The name it was given.
+    /// The name of the layer.
     pub name: String,
-    /// Which layer it is, in one word.
+    /// The kind of the layer, in one word.
     pub layer: &'static str,
-    /// How long it has had its name, and counted.
+    /// The time since it was named, over which it has counted.
     #[cfg_attr(feature = "config", serde(rename = "age_s", serialize_with = "seconds"))]
     pub age: Duration,
     /// How many keys have a state of their own.
@@ -43,30 +43,30 @@ pub struct ComponentSnapshot {
     pub latency: Option<Latency>,
     /// The calls that were refused or cut, by reason.
     pub refused: Counts,
-    /// The last of them.
+    /// The last refused or cut call.
     pub last_refusal: Option<LastRefusal>,
     /// The bodies of responses that were cut, by reason.
     pub bodies_cut: Counts,
-    /// How often it has been given other settings.
+    /// How often it was reloaded.
     pub reloads: u64,
-    /// What is particular to the layer.
+    /// The state that is specific to the kind of layer.
     pub condition: Condition,
 }
 
-/// How long successful calls took since the layer was named. The times are right to 6 %.
+/// The latency of successful calls since the layer was named. The durations are accurate to 6 %.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "config", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Latency {
-    /// How many there were.
+    /// The number of successful calls.
     pub count: u64,
-    /// Half of them took no longer.
+    /// The median.
     #[cfg_attr(feature = "config", serde(rename = "p50_s", serialize_with = "seconds"))]
     pub p50: Duration,
-    /// Nine in ten took no longer.
+    /// The 90th percentile.
     #[cfg_attr(feature = "config", serde(rename = "p90_s", serialize_with = "seconds"))]
     pub p90: Duration,
-    /// Ninety-nine in a hundred took no longer.
+    /// The 99th percentile.
     #[cfg_attr(feature = "config", serde(rename = "p99_s", serialize_with = "seconds"))]
     pub p99: Duration,
     /// The slowest.
@@ -79,44 +79,44 @@ pub struct Latency {
 #[cfg_attr(feature = "config", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct LastRefusal {
-    /// Why, in one word: see [`Reason`](crate::error::Reason).
+    /// The reason, in one word: see [`Reason`](crate::error::Reason).
     pub reason: &'static str,
     /// How long ago.
     #[cfg_attr(feature = "config", serde(rename = "ago_s", serialize_with = "seconds"))]
     pub ago: Duration,
-    /// The numbers that decided it.
+    /// The numbers behind the decision.
     pub numbers: Numbers,
 }
 
-/// What is particular to a layer.
+/// The state that is specific to a kind of layer.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "config", derive(serde::Serialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Condition {
-    /// Of a [`DeadlineLayer`](crate::deadline::DeadlineLayer).
+    /// The state of a [`DeadlineLayer`](crate::deadline::DeadlineLayer).
     Deadline(DeadlineCondition),
-    /// Of a [`RetryLayer`](crate::retry::RetryLayer).
+    /// The state of a [`RetryLayer`](crate::retry::RetryLayer).
     Retry(RetryCondition),
-    /// Of a [`BulkheadLayer`](crate::bulkhead::BulkheadLayer).
+    /// The state of a [`BulkheadLayer`](crate::bulkhead::BulkheadLayer).
     Bulkhead(GateCondition),
-    /// Of a [`CircuitBreakerLayer`](crate::circuit_breaker::CircuitBreakerLayer).
+    /// The state of a [`CircuitBreakerLayer`](crate::circuit_breaker::CircuitBreakerLayer).
     CircuitBreaker(BreakerCondition),
-    /// Of a [`RateLimitLayer`](crate::rate_limit::RateLimitLayer).
+    /// The state of a [`RateLimitLayer`](crate::rate_limit::RateLimitLayer).
     RateLimit(RateLimitCondition),
-    /// Of a [`LoadShedLayer`](crate::load_shed::LoadShedLayer).
+    /// The state of a [`LoadShedLayer`](crate::load_shed::LoadShedLayer).
     LoadShed(GateCondition),
-    /// Of the settings of all stacks: see `stack::Stacks`.
+    /// The state of the settings of all stacks: see `stack::Stacks`.
     Settings(SettingsCondition),
 }
 
-/// Whether the last settings that were offered are in force.
+/// Whether the last settings that were loaded are in force.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "config", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct SettingsCondition {
-    /// What was wrong with them, by path: at most twenty faults. Empty if they were applied.
+    /// The faults of these settings, by path: at most twenty. Empty if the settings were applied.
     pub faults: Vec<String>,
-    /// How long ago they were rejected, if they were.
+    /// How long ago they were rejected; `None` if they were applied.
     #[cfg_attr(feature = "config", serde(rename = "rejected_for_s", serialize_with = "some_seconds"))]
     pub rejected_for: Option<Duration>,
 }
@@ -126,34 +126,34 @@ pub struct SettingsCondition {
 #[cfg_attr(feature = "config", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct DeadlineCondition {
-    /// For the whole call.
+    /// The timeout of the whole call.
     #[cfg_attr(feature = "config", serde(rename = "timeout_s", serialize_with = "seconds"))]
     pub timeout: Duration,
-    /// For the head of the response.
+    /// The timeout of the response head.
     #[cfg_attr(feature = "config", serde(rename = "head_timeout_s", serialize_with = "some_seconds"))]
     pub head_timeout: Option<Duration>,
-    /// Between two pieces of the body.
+    /// The timeout between two frames of the body.
     #[cfg_attr(feature = "config", serde(rename = "idle_timeout_s", serialize_with = "some_seconds"))]
     pub idle_timeout: Option<Duration>,
-    /// For the body.
+    /// The timeout of the body.
     #[cfg_attr(feature = "config", serde(rename = "body_timeout_s", serialize_with = "some_seconds"))]
     pub body_timeout: Option<Duration>,
 }
 
-/// What a retry has done and may do.
+/// The retries made so far, and what the budget allows.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "config", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct RetryCondition {
-    /// Whether calls are tried again at all.
+    /// Whether retries are enabled.
     pub enabled: bool,
-    /// The most attempts a call gets.
+    /// The maximum number of attempts per call.
     pub max_attempts: u32,
-    /// How many retries the budget could pay for now; with keys, that of the calls without a key.
+    /// How many retries the budget could pay for now. With keys: the budget of calls without a key.
     pub budget_left: u32,
-    /// The retries, by the verdict on the attempt before.
+    /// The retries, by the verdict on the previous attempt.
     pub retries: Counts,
-    /// The retries that were wanted and not made, by why.
+    /// The retries that were in order and not made, by reason.
     pub not_retried: Counts,
 }
 
@@ -168,45 +168,46 @@ pub struct GateCondition {
     pub waiting: u64,
     /// The permits of each key.
     pub limit: u32,
-    /// How long a permit is held on average, if anything is known; with keys, the longest of all.
+    /// How long a permit is held on average; zero if unknown. With keys: the longest of all.
     #[cfg_attr(feature = "config", serde(rename = "service_time_s", serialize_with = "seconds"))]
     pub service_time: Duration,
 }
 
-/// The state of a breaker, and the calls of its window; with keys, of the calls without a key, and `open_keys` counts the others.
+/// The state of a breaker, and the calls of its window. With keys: the window of the breaker for calls without a key; `open_keys`
+/// counts the others.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "config", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct BreakerCondition {
-    /// What it does with calls; with keys, the worst of all.
+    /// The state. With keys: the worst of all.
     pub state: State,
-    /// For how long it has been in it.
+    /// How long it has been in this state.
     #[cfg_attr(feature = "config", serde(rename = "since_s", serialize_with = "seconds"))]
     pub since: Duration,
-    /// What opened it, how long ago, and when it probes next; none of these while it is closed or disabled. With keys, of the worst of all,
-    /// and among these of the first.
+    /// What opened it, how long ago, and when the next probe is due; none of these while it is closed or disabled. With keys: of the
+    /// breaker in the worst state; of several, of the earliest.
     pub outage: Numbers,
-    /// Whether it refuses nothing, whatever its state.
+    /// Whether it only observes and refuses nothing, whatever its state.
     pub observe_only: bool,
     /// The calls of the window.
     pub calls: u64,
-    /// Those that failed.
+    /// The failed calls of the window.
     pub failures: u64,
-    /// Those that were slow.
+    /// The slow calls of the window.
     pub slow: u64,
-    /// The calls with the callee.
+    /// The calls in flight.
     pub in_flight: u64,
-    /// Those of them past the slow threshold.
+    /// The calls in flight past the slow threshold.
     pub overdue: u64,
     /// The keys whose breaker is not closed.
     pub open_keys: usize,
-    /// How often a state has changed.
+    /// The number of state transitions.
     pub transitions: u64,
-    /// The last change.
+    /// The last state transition.
     pub last_transition: Option<LastTransition>,
 }
 
-/// The last change of a breaker's state.
+/// The last state transition of a breaker.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "config", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -220,7 +221,7 @@ pub struct LastTransition {
     pub ago: Duration,
 }
 
-/// The rate of a rate limit, and who waits for it.
+/// The rate of a rate limit, and the calls that wait for it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "config", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -231,26 +232,26 @@ pub struct RateLimitCondition {
     pub burst: u32,
     /// The calls that wait, over all keys.
     pub waiting: u64,
-    /// The calls that were let start.
+    /// The calls that have started.
     pub passed: u64,
 }
 
-/// What can be done to a component by hand.
+/// A change to a component by hand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "config", derive(serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Command {
-    /// A circuit breaker refuses all calls, until told otherwise: isolates a dependency.
+    /// Forces a circuit breaker open: it refuses all calls until it is changed again. This isolates a dependency.
     ForceOpen,
-    /// A circuit breaker lets all calls pass and counts nothing, until told otherwise.
+    /// Disables a circuit breaker: it lets all calls pass and counts nothing until it is changed again.
     Disable,
-    /// A circuit breaker moves and counts, and refuses nothing.
+    /// Makes a circuit breaker observe: it counts and changes its state, but refuses nothing.
     Observe,
-    /// A circuit breaker decides (again).
+    /// Makes a circuit breaker refuse calls again.
     Enforce,
-    /// A circuit breaker forgets what it has seen, and closes if it had opened by itself.
+    /// Clears the counts of a circuit breaker, and closes it if it opened by itself.
     Reset,
-    /// A bulkhead or a load shedder has so many permits for each key.
+    /// Sets the number of permits for each key of a bulkhead or a load shedder.
     SetLimit(NonZeroU32),
 }
 

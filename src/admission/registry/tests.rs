@@ -34,7 +34,7 @@ fn problem(result: Result<(), InvalidConfig>) -> String {
 }
 
 #[test]
-fn an_empty_name_and_one_that_is_too_long_are_refused() {
+fn empty_and_too_long_names_are_refused() {
     let registry = Registry::new();
     for name in ["", "  ", "unnamed", &"x".repeat(129)] {
         let observed = Fake::observed(LayerKind::Bulkhead);
@@ -45,21 +45,23 @@ fn an_empty_name_and_one_that_is_too_long_are_refused() {
 }
 
 #[test]
-fn a_name_belongs_to_one_layer_of_a_kind_for_as_long_as_that_lives() {
+fn name_is_unique_per_kind_while_its_layer_lives() {
     let registry = Registry::new();
     let first = Fake::observed(LayerKind::Bulkhead);
     registry.register("payments", &[Arc::clone(&first)]).expect("it is free");
     registry.register("payments", &[Fake::observed(LayerKind::Retry)]).expect("another kind");
     let second = Fake::observed(LayerKind::Bulkhead);
     let both = [Fake::observed(LayerKind::Deadline), Arc::clone(&second)];
-    assert!(problem(registry.register("payments", &both)).contains("\"payments\" is taken by another bulkhead"));
+    assert!(
+        problem(registry.register("payments", &both)).contains("\"payments\" is already taken by another bulkhead")
+    );
     assert_eq!(both[0].instruments().name(), None, "all or none");
-    assert!(problem(registry.register("books", &[Arc::clone(&first)])).contains("is called \"payments\" already"));
+    assert!(problem(registry.register("books", &[Arc::clone(&first)])).contains("is already named \"payments\""));
     drop(first);
     registry.register("payments", &[second]).expect("it is free again");
 }
 
-/// Lets the test go on in the middle of a look at it.
+/// Lets the test run in the middle of a read of it.
 struct LookedAt {
     instruments: Instruments,
     meanwhile: Box<dyn Fn() + Send + Sync>,
@@ -77,16 +79,16 @@ impl Observed for LookedAt {
 }
 
 #[test]
-fn name_is_free_when_its_owner_is_gone_though_others_still_look() {
+fn name_is_free_without_an_owner_despite_readers() {
     let registry = Registry::new();
     let owner: Arc<Mutex<Option<Arc<dyn Observed>>>> = Arc::default();
     let (theirs, dropped) = (Arc::clone(&owner), Arc::clone(&owner));
     let again = registry.clone();
     let is_free = move || again.register("payments", &[Fake::observed(LayerKind::Bulkhead)]);
     let meanwhile = Box::new(move || {
-        assert!(problem(is_free()).contains("is taken"), "there is an owner");
+        assert!(problem(is_free()).contains("is already taken"), "there is an owner");
         drop(lock(&dropped).take());
-        is_free().expect("the owner is gone, although others look");
+        is_free().expect("the owner is gone, although a reader remains");
     });
     let first: Arc<dyn Observed> = Arc::new(LookedAt { instruments: Instruments::new(LayerKind::Bulkhead), meanwhile });
     registry.register("payments", &[Arc::clone(&first)]).expect("it is free");
@@ -98,7 +100,7 @@ fn name_is_free_when_its_owner_is_gone_though_others_still_look() {
 }
 
 #[test]
-fn handle_keeps_the_state_and_not_the_name() {
+fn handle_keeps_the_state_but_not_the_name() {
     let registry = Registry::new();
     let first = Fake::observed(LayerKind::Bulkhead);
     registry.register("payments", &[Arc::clone(&first)]).expect("it is free");
@@ -110,13 +112,13 @@ fn handle_keeps_the_state_and_not_the_name() {
     registry.register("payments", &[Arc::clone(&second)]).expect("it is free");
     assert_eq!(clone.name(), "payments");
     drop(clone);
-    assert_eq!(registry.find("payments").len(), 1, "the end of the first one is none of the second");
+    assert_eq!(registry.find("payments").len(), 1, "dropping the first does not remove the second");
     assert!(registry.register("payments", &[Fake::observed(LayerKind::Bulkhead)]).is_err());
 }
 
-/// Looks on one thread, owners that come and go on another: a name is taken as long as its owner is there, and not longer.
+/// Readers on one thread, owners that come and go on another: a name is taken exactly as long as it has an owner.
 #[test]
-fn names_are_free_at_once_while_others_look_all_the_time() {
+fn names_are_freed_at_once_under_concurrent_reads() {
     let registry = Registry::new();
     let is_over = AtomicBool::new(false);
     thread::scope(|scope| {
@@ -141,8 +143,8 @@ fn names_are_free_at_once_while_others_look_all_the_time() {
 }
 
 #[test]
-fn ten_thousand_that_come_and_go_leave_nothing_behind() {
-    // Not one that other tests publish, too: they would look at it.
+fn ten_thousand_components_leave_nothing_behind() {
+    // Not the global registry: other tests publish that, and would read it.
     let registry = Registry { inner: Arc::default() };
     for round in 0..10 {
         let all: Vec<_> = (0..1000).map(|_| Fake::observed(LayerKind::Bulkhead)).collect();
@@ -164,13 +166,13 @@ fn ten_thousand_that_come_and_go_leave_nothing_behind() {
         #[cfg(feature = "metrics")]
         {
             registry.publish();
-            registry.inner.publications.take(telemetry::recorder(), |publications| assert!(publications.is_empty()));
+            registry.inner.publications.publish(telemetry::recorder(), |publications| assert!(publications.is_empty()));
         }
     }
 }
 
 #[test]
-fn a_state_that_is_made_anew_keeps_its_place() {
+fn replaced_state_keeps_its_registration() {
     let registry = Registry::new();
     let before = Fake::observed(LayerKind::Bulkhead);
     registry.register("payments", &[Arc::clone(&before)]).expect("free");
@@ -183,7 +185,7 @@ fn a_state_that_is_made_anew_keeps_its_place() {
 }
 
 #[test]
-fn what_a_component_cannot_do_it_says() {
+fn unsupported_command_is_an_error() {
     let registry = Registry::new();
     let _deadline = {
         let observed = Fake::observed(LayerKind::Deadline);
@@ -192,12 +194,12 @@ fn what_a_component_cannot_do_it_says() {
     };
     let [component] = &registry.find("payments")[..] else { panic!("one component") };
     let error = component.apply(Command::ForceOpen).expect_err("a deadline cannot open");
-    assert_eq!(error.to_string(), "deadline cannot be forced open; circuit_breaker can");
-    assert!(registry.isolate("payments").is_err() && registry.isolate("nobody").is_err());
+    assert_eq!(error.to_string(), "deadline does not support `force_open`, which applies to circuit_breaker");
+    assert!(registry.isolate("payments").is_err() && registry.isolate("unknown").is_err());
 }
 
 #[test]
-fn a_refusal_by_a_layer_that_is_gone_is_counted_with_the_nameless() {
+fn refusal_by_a_dropped_layer_counts_as_nameless() {
     let rejected = |layer_id| telemetry::refuse(layer_id, Reason::RateLimited).into_rejected();
     let layer_id = {
         let registry = Registry::new();

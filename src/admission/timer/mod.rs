@@ -1,20 +1,18 @@
-//! Timers that cost nothing until something really waits, and little then: pooled tokio sleeps.
+//! Timers that cost nothing until a task waits, and little then: pooled tokio sleeps.
 //!
-//! Registering a fresh tokio `Sleep` is the dearest thing on a call's path: a lock on the runtime's wheel to put it in, the
-//! same lock to take it out. But nearly every timer of ours is dropped long before it fires. So a sleep that is no longer
-//! needed stays registered as it is and goes into a pool of its thread, and the next timer that has to fire *later* takes it
-//! as it is: when the sleep fires too early, which is once in the length of a whole wait and not once a call, it is moved.
-//! In between no call touches the wheel.
+//! Registering a fresh tokio `Sleep` is the most expensive step on a call's path: it takes the lock of the runtime's timer wheel to
+//! insert it, and the same lock to remove it. But nearly every timer of ours is dropped long before it fires. So an unused sleep
+//! stays registered and goes into a pool of its thread, and the next timer that has to fire *later* reuses it as it is. When the
+//! sleep fires too early, which happens once per wait and not once per call, it is moved. In between no call touches the wheel.
 //!
-//! What follows from that:
-//! - A sleep belongs to the runtime that made it. A thread's pool holds the sleeps of one runtime only (that which asked
-//!   last) and lets go of them when another one asks.
-//! - A runtime's id may be used again once it has ended, says tokio. (Today it is a counter, and never is.) A sleep of an
-//!   ended runtime shows itself: tokio fires all sleeps when a runtime shuts down, and then at once whenever one is
-//!   moved. Such a one is thrown away.
-//! - The pool is bounded, and keeps no task alive: what the sleep wakes is a [`Relay`] that forgets its task.
-//! - A task that waits may be woken once before its time.
-//! - Under a paused clock, pooled sleeps are stops that auto-advance makes on its way.
+//! Consequences:
+//! - A sleep belongs to the runtime that made it. A thread's pool holds the sleeps of one runtime only (the last one used on the
+//!   thread) and drops them when another runtime is used.
+//! - Tokio may reuse the id of a runtime that has ended. (Today it is a counter and never repeats.) A sleep of an ended runtime can be
+//!   detected: tokio fires all sleeps when a runtime shuts down, and then at once whenever one is moved. Such a sleep is dropped.
+//! - The pool is bounded, and keeps no task alive: the sleep wakes a [`Relay`] that drops its task's waker.
+//! - A waiting task may be woken once before its deadline.
+//! - Under a paused clock, auto-advance also stops at the deadlines of pooled sleeps.
 
 mod relay;
 #[cfg(all(test, not(seawall_loom)))]
@@ -34,21 +32,21 @@ use tokio::time::Sleep;
 use self::relay::Relay;
 use crate::ground::time::{self, Instant};
 
-/// How late a timer may be: tokio's wheel turns in whole milliseconds, and rounds up.
+/// How late a timer may be: tokio's wheel has a resolution of whole milliseconds, and rounds up.
 pub(crate) const GRAIN: Duration = Duration::from_millis(1);
 
 /// How many unused sleeps a thread keeps (about 400 bytes each).
 const POOLED: usize = 256;
 
-/// How many of the pool's sleeps are looked at for one that fires no later than what is wanted. Two or three different
-/// waits in a stack are common; more are not.
+/// How many of the pool's sleeps are checked for one that fires no later than needed. Two or three different timeouts in a stack are
+/// common; more are not.
 const LOOKED_AT: usize = 4;
 
 /// A timer that is armed by the first poll that has to wait.
 ///
-/// Outside a tokio runtime, and in one without a time driver, a wait panics in tokio's words, as any timer of tokio's does:
-/// nothing could wake its task, and the call would never end. When its runtime is shut down, every timer is
-/// up at once, but for those that are polled in another runtime.
+/// Outside a tokio runtime, and in one without a time driver, a wait panics with tokio's message, as any tokio timer does: nothing
+/// could wake its task, and the call would never end. When its runtime is shut down, every timer is ready at once, except those that
+/// are polled in another runtime.
 #[derive(Debug, Default)]
 pub(crate) struct Timer {
     alarm: Option<Pin<Box<Alarm>>>,
@@ -59,20 +57,21 @@ impl Timer {
         Self { alarm: None }
     }
 
-    /// Ready once `deadline` has passed, at most about a millisecond late. It may differ from poll to poll.
+    /// Ready once `deadline` has passed, at most about a millisecond late. The deadline may change between polls.
     pub(crate) fn poll_until(&mut self, cx: &mut Context<'_>, deadline: Instant) -> Poll<()> {
         let mut alarm = match self.alarm.take() {
             Some(alarm) => alarm,
-            // An old reading is enough: an alarm that is taken for a deadline in the past is up at once.
+            // An older clock read is enough: an alarm for a deadline in the past is ready at once.
             None if time::latest_or_now() >= deadline => return Poll::Ready(()),
             // The model checker runs without a runtime, and its waits never end by themselves.
             None if cfg!(seawall_loom) => return Poll::Pending,
             None => Alarm::take(deadline),
         };
-        // A waker that panics leaves the relay unusable: such an alarm is dropped by the panic, and does not come back into the pool.
+        // A waker that panics leaves the relay unusable. Out of `self`, the panic drops such an alarm, which must not return to the
+        // pool.
         let mut poll = alarm.as_mut().poll(cx, deadline);
         if poll.is_ready() && time::now() < deadline && alarm.is_foreign() {
-            // Its runtime has ended, and the wait goes on in ours.
+            // Its runtime has ended, and the wait continues in the current one.
             alarm = Alarm::take(deadline);
             poll = alarm.as_mut().poll(cx, deadline);
         }
@@ -80,7 +79,7 @@ impl Timer {
         poll
     }
 
-    /// Gives the sleep back, and can be used again.
+    /// Returns the sleep to the pool. The timer can be armed again.
     #[inline]
     pub(crate) fn disarm(&mut self) {
         if let Some(alarm) = self.alarm.take() {
@@ -96,15 +95,15 @@ impl Drop for Timer {
     }
 }
 
-/// A sleep, and what it takes to use it again.
+/// A sleep, and what is needed to reuse it.
 #[pin_project]
 #[derive(Debug)]
 struct Alarm {
     #[pin]
     sleep: Sleep,
-    /// The sleep's own time: no later than what is waited for, and earlier if that is decades away.
+    /// When the sleep fires: no later than the deadline, and earlier if that is decades away.
     fires_at: Instant,
-    /// The sleep was moved, and has to be polled before it may be relied on.
+    /// The sleep was moved, and does not wake its task until it is polled again.
     moved: bool,
     runtime: Id,
     relay: Arc<Relay>,
@@ -112,7 +111,7 @@ struct Alarm {
 }
 
 impl Alarm {
-    /// From the pool, or a fresh one. Panics outside a runtime.
+    /// An alarm from the pool, or a fresh one. Panics outside a runtime.
     fn take(deadline: Instant) -> Pin<Box<Self>> {
         let runtime = Handle::current().id();
         if let Some(mut alarm) = Pool::take(runtime, deadline) {
@@ -120,7 +119,7 @@ impl Alarm {
                 return alarm;
             }
             alarm.as_mut().move_to(deadline);
-            // At once, and before its time? Then its runtime has ended, and ours only has the same id.
+            // Ready at once and before its deadline? Then its runtime has ended, and the current one has the same id.
             if !alarm.sleep.is_elapsed() || time::now() >= deadline {
                 return alarm;
             }
@@ -145,7 +144,7 @@ impl Alarm {
         })
     }
 
-    /// Whether another runtime is at work here than the one whose sleep this is.
+    /// Whether the current runtime is another one than that of the sleep.
     fn is_foreign(&self) -> bool {
         Handle::try_current().is_ok_and(|handle| handle.id() != self.runtime)
     }
@@ -169,12 +168,12 @@ impl Alarm {
             self.as_mut().move_to(deadline);
         }
         let registered = self.relay.forward_to(cx.waker());
-        // The task must be known to the relay before this look, or a firing in between would wake nobody.
+        // The relay must know the task before this check. Otherwise a sleep that fires in between would wake no task.
         if self.sleep.is_elapsed() {
             if self.fires_at < deadline {
                 self.as_mut().move_to(deadline);
             }
-            // Still, or again: the time has passed, or the runtime has shut down.
+            // Still elapsed, or elapsed again: the deadline has passed, or the runtime has shut down.
             if self.sleep.is_elapsed() {
                 return Poll::Ready(());
             }
@@ -192,7 +191,7 @@ thread_local! {
     static POOL: RefCell<Pool> = const { RefCell::new(Pool { runtime: None, alarms: Vec::new() }) };
 }
 
-/// The unused sleeps of one runtime on this thread; the last one given back is the first to be taken.
+/// The unused sleeps of one runtime on this thread; the last one returned is reused first.
 struct Pool {
     runtime: Option<Id>,
     alarms: Vec<Pin<Box<Alarm>>>,
@@ -202,7 +201,7 @@ impl Pool {
     fn take(runtime: Id, deadline: Instant) -> Option<Pin<Box<Alarm>>> {
         let of_another_runtime;
         let alarm = {
-            // While a thread ends there is no pool any more.
+            // While a thread ends the pool no longer exists.
             let Ok((alarm, others)) = POOL.try_with(|pool| {
                 let mut pool = pool.borrow_mut();
                 if pool.runtime == Some(runtime) {
@@ -217,7 +216,8 @@ impl Pool {
             of_another_runtime = others;
             alarm
         };
-        // The last sleep of an ended runtime frees what is left of that runtime: not while the pool is borrowed.
+        // Dropping the last sleep of an ended runtime frees the rest of that runtime, which may use the pool: not while the pool is
+        // borrowed.
         drop(of_another_runtime);
         alarm
     }
@@ -228,7 +228,7 @@ impl Pool {
         Some(self.alarms.swap_remove(last - nearest.unwrap_or(0)))
     }
 
-    /// A thread that has never asked for this runtime's sleeps does not collect them either.
+    /// A thread that has not used this runtime's sleeps does not pool them either.
     fn put(alarm: Pin<Box<Alarm>>) {
         let mut alarm = Some(alarm);
         let _ = POOL.try_with(|pool| {

@@ -1,8 +1,8 @@
-//! A waker that can be forgotten: it stays with a pooled sleep, and passes wake-ups on to whoever uses the sleep now.
+//! A waker that can be detached from its task: it stays with a pooled sleep, and forwards wake-ups to the current user of the sleep.
 //!
-//! Tokio's sleep keeps the last waker it was polled with, and so the memory of that task, until it fires; and it then wakes
-//! a task that has long been busy with something else. Polling it with a no-op waker would help, but a sleep must not be
-//! polled in a drop: it panics once its runtime has shut down.
+//! Tokio's sleep keeps the last waker it was polled with, and so the memory of that task, until it fires; and then it wakes a task
+//! that no longer waits for it. Polling it with a no-op waker would help, but a sleep must not be polled in a drop: it panics once
+//! its runtime has shut down.
 
 use std::sync::Arc;
 use std::task::{Wake, Waker};
@@ -15,7 +15,7 @@ use crate::ground::sync::foreign;
 #[derive(Debug)]
 pub(super) struct Relay {
     task: AtomicWaker,
-    /// The sleep has our waker and has not used it yet.
+    /// The sleep holds our waker and has not used it yet.
     registered: AtomicBool,
 }
 
@@ -24,11 +24,11 @@ impl Relay {
         Arc::new(Self { task: AtomicWaker::new(), registered: AtomicBool::new(false) })
     }
 
-    /// Wake-ups go to `task` from now on. Says whether the sleep still holds our waker; if not, the caller has to poll it
+    /// Forwards wake-ups to `task` from now on. Returns whether the sleep still holds our waker; if not, the caller has to poll it
     /// with that waker now.
     #[must_use]
     pub(super) fn forward_to(&self, task: &Waker) -> bool {
-        // In this order: a sleep that fires in between wakes the task, or is seen to hold our waker no more.
+        // In this order: a sleep that fires in between either wakes the task, or is seen to hold our waker no more.
         foreign(|| self.task.register(task));
         self.registered.swap(true, Ordering::AcqRel)
     }

@@ -39,7 +39,7 @@ async fn settle() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_fires_at_its_deadline_and_not_before() {
+async fn timer_fires_at_its_deadline() {
     let start = time::now();
     let (count, waker) = counting();
     let cx = &mut Context::from_waker(&waker);
@@ -58,7 +58,7 @@ async fn it_fires_at_its_deadline_and_not_before() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_deadline_may_be_past_move_and_be_the_end_of_time() {
+async fn past_moved_and_extreme_deadlines_work() {
     let start = time::now();
     let (_, waker) = counting();
     let cx = &mut Context::from_waker(&waker);
@@ -88,7 +88,7 @@ impl Drop for PanicsInDrop {
 }
 
 #[tokio::test(start_paused = true)]
-async fn sleep_is_not_used_again_after_a_waker_panicked() {
+async fn sleep_is_not_reused_after_a_waker_panicked() {
     let (count, waker) = counting();
     let cx = &mut Context::from_waker(&waker);
     let deadline = time::now() + 20 * MS;
@@ -101,7 +101,7 @@ async fn sleep_is_not_used_again_after_a_waker_panicked() {
         assert!(polled.is_err());
         timer
     };
-    // The same timer, should it be polled again, and the next one.
+    // The same timer, if it is polled again, and the next one.
     let mut again = panicked();
     drop(panicked());
     assert_eq!(pooled(), 0);
@@ -114,7 +114,7 @@ async fn sleep_is_not_used_again_after_a_waker_panicked() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_unarmed_timer_takes_nothing_and_a_dropped_one_is_used_again() {
+async fn unarmed_timer_is_free_and_dropped_sleep_is_reused() {
     let start = time::now();
     drop(Timer::new());
     assert_eq!(pooled(), 0);
@@ -123,7 +123,7 @@ async fn an_unarmed_timer_takes_nothing_and_a_dropped_one_is_used_again() {
         let (count, waker) = counting();
         let deadline = start + 50 * MS + round * MS;
         assert!(timer.poll_until(&mut Context::from_waker(&waker), deadline).is_pending());
-        assert_eq!(pooled(), 0, "the one there is is in use");
+        assert_eq!(pooled(), 0, "the only sleep is in use");
         advance(MS / 2).await;
         drop(timer);
         assert_eq!(pooled(), 1);
@@ -132,7 +132,7 @@ async fn an_unarmed_timer_takes_nothing_and_a_dropped_one_is_used_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pooled_sleep_wakes_nobody_when_its_old_time_comes() {
+async fn pooled_sleep_wakes_no_task_when_it_fires() {
     let start = time::now();
     let (count, waker) = counting();
     let mut timer = Timer::new();
@@ -141,14 +141,14 @@ async fn a_pooled_sleep_wakes_nobody_when_its_old_time_comes() {
     advance(5 * MS).await;
     settle().await;
     assert_eq!(count.0.load(Ordering::Relaxed), 0);
-    // It has fired in the pool, and works all the same.
+    // It has fired in the pool, and can be reused all the same.
     let mut timer = Timer::new();
     until(&mut timer, start + 9 * MS).await;
     assert_eq!(time::now().since(start), 9 * MS);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_sleep_is_used_as_it_is_and_moved_only_when_it_fires_too_early() {
+async fn reused_sleep_moves_only_when_it_fires_too_early() {
     let start = time::now();
     let mut first = Timer::new();
     let (_, waker) = counting();
@@ -174,7 +174,7 @@ async fn a_sleep_is_used_as_it_is_and_moved_only_when_it_fires_too_early() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_sleep_that_fires_no_later_is_preferred() {
+async fn sleep_that_fires_no_later_is_preferred() {
     let start = time::now();
     let (_, waker) = counting();
     let cx = &mut Context::from_waker(&waker);
@@ -189,7 +189,7 @@ async fn a_sleep_that_fires_no_later_is_preferred() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_pool_is_bounded() {
+async fn pool_is_bounded() {
     let start = time::now();
     let (_, waker) = counting();
     let cx = &mut Context::from_waker(&waker);
@@ -202,7 +202,7 @@ async fn the_pool_is_bounded() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn another_task_may_take_over_an_armed_timer() {
+async fn armed_timer_moves_to_another_task() {
     let start = time::now();
     let ((first, a), (second, b)) = (counting(), counting());
     let mut timer = Timer::new();
@@ -214,7 +214,7 @@ async fn another_task_may_take_over_an_armed_timer() {
 }
 
 #[test]
-fn many_runtimes_on_one_thread_never_share_a_sleep() {
+fn runtimes_on_one_thread_do_not_share_sleeps() {
     let mut ids = std::collections::HashSet::new();
     for _ in 0..20 {
         let runtime = paused();
@@ -231,7 +231,7 @@ fn many_runtimes_on_one_thread_never_share_a_sleep() {
 }
 
 #[test]
-fn a_sleep_of_an_ended_runtime_is_found_out_even_under_the_same_id() {
+fn sleep_of_an_ended_runtime_is_detected_under_the_same_id() {
     let stale = {
         let ended = paused();
         ended.block_on(async { Alarm::take(time::now() + MS) })
@@ -253,7 +253,7 @@ fn a_sleep_of_an_ended_runtime_is_found_out_even_under_the_same_id() {
 }
 
 #[test]
-fn a_timer_may_outlive_its_runtime_and_be_polled_and_dropped_anywhere() {
+fn timer_outlives_its_runtime() {
     let (_, waker) = counting();
     let cx = &mut Context::from_waker(&waker);
     let runtime = paused();
@@ -273,7 +273,7 @@ fn a_timer_may_outlive_its_runtime_and_be_polled_and_dropped_anywhere() {
 }
 
 #[test]
-fn a_timer_whose_runtime_has_ended_goes_on_in_another() {
+fn timer_of_an_ended_runtime_continues_in_another() {
     let (_, waker) = counting();
     let mut timer = Timer::new();
     let ended = paused();
@@ -292,7 +292,10 @@ fn a_timer_whose_runtime_has_ended_goes_on_in_another() {
 fn wait_without_a_runtime_panics_as_tokio_does() {
     let (_, waker) = counting();
     let mut timer = Timer::new();
-    assert!(timer.poll_until(&mut Context::from_waker(&waker), time::now()).is_ready(), "that is no wait");
+    assert!(
+        timer.poll_until(&mut Context::from_waker(&waker), time::now()).is_ready(),
+        "a past deadline needs no wait"
+    );
     let panic = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         timer.poll_until(&mut Context::from_waker(&waker), Instant::MAX)
     }));
@@ -329,7 +332,7 @@ fn timers_that_end_on_other_workers_still_fire() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn waits_are_as_long_as_ever_after_decades() {
+async fn waits_are_exact_after_decades() {
     let (_, waker) = counting();
     let cx = &mut Context::from_waker(&waker);
     let (mut for_ever, mut soon) = (Timer::new(), Timer::new());
@@ -347,7 +350,7 @@ async fn waits_are_as_long_as_ever_after_decades() {
 
 #[test]
 fn deadline_that_has_passed_is_ready_at_once() {
-    // Also on a worker that has not turned its clock for a while, and where there is none.
+    // Also on a worker whose timer wheel has not advanced for a while, and outside a runtime.
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(async {
         let mut timer = Timer::new();

@@ -15,7 +15,7 @@ fn plain(growth: Growth, base: Duration, cap: Duration) -> impl Fn(u32) -> Durat
 }
 
 #[test]
-fn growth_by_the_tables_of_others() {
+fn growth_matches_the_tables_of_other_libraries() {
     let table = [
         ("Polly: constant", Growth::Constant, SECOND, DAY, vec![1, 1, 1]),
         ("Polly: linear", Growth::Linear, SECOND, DAY, vec![1, 2, 3]),
@@ -30,9 +30,9 @@ fn growth_by_the_tables_of_others() {
     }
 }
 
-/// Polly's jitter is a quarter to either side. Ours are the paper's, which spread wider and never exceed the cap.
+/// Polly's jitter is a quarter to either side. These are the paper's, which spread wider and never exceed the cap.
 #[test]
-fn jitter_at_given_samples() {
+fn jitter_at_given_samples_is_exact() {
     let millis = |jitter, chance, previous| {
         let backoff = backoff(Growth::Linear, SECOND, 10 * SECOND, jitter);
         backoff.delay(3, previous, chance).as_millis()
@@ -47,10 +47,10 @@ fn jitter_at_given_samples() {
     }
 }
 
-/// Finagle: decorrelated jitter lies between the wait before and three times that, so that its waits only ever grow and
-/// end at the cap, in step. The paper's starts from the base each time; so does ours, and a long row keeps its spread.
+/// Finagle: decorrelated jitter lies between the previous wait and three times that, so its waits only grow and end at the cap, in
+/// step. The paper's starts from the base each time; so does this one, and a long series keeps its spread.
 #[test]
-fn a_long_row_of_decorrelated_waits_keeps_its_spread() {
+fn long_decorrelated_series_keeps_its_spread() {
     let backoff = backoff(Growth::Constant, SECOND, 10 * SECOND, Jitter::Decorrelated);
     let mut random = fastrand::Rng::with_seed(7);
     let mut previous = Duration::ZERO;
@@ -68,7 +68,7 @@ fn a_long_row_of_decorrelated_waits_keeps_its_spread() {
 }
 
 #[test]
-fn every_retry_number_saturates_at_the_cap() {
+fn any_retry_number_saturates_at_the_cap() {
     let exponential = Growth::Exponential(2.0);
     assert_eq!(plain(exponential, DAY, Duration::MAX)(1000), Duration::MAX, "Polly: no cap");
     assert_eq!(plain(exponential, DAY, 2 * DAY)(1000), 2 * DAY, "Polly: a cap");
@@ -87,7 +87,7 @@ fn every_retry_number_saturates_at_the_cap() {
 }
 
 #[test]
-fn what_is_wrong_is_named() {
+fn invalid_fields_are_named() {
     let paths = |backoff: Backoff| -> Vec<String> {
         backoff.validate().err().map_or(Vec::new(), |e| e.faults().iter().map(|f| f.path().to_owned()).collect())
     };
@@ -108,7 +108,7 @@ fn any_duration() -> impl Strategy<Value = Duration> {
 
 proptest! {
     #[test]
-    fn jitter_stays_within_its_law(
+    fn jitter_stays_within_its_bounds(
         base in any_duration(), cap in any_duration(), retry in 1u32..2048, chance in 0.0..1.0f64, factor in 1.0..4.0f64,
         previous in any_duration(), shape in 0..3,
     ) {

@@ -1,11 +1,11 @@
-//! Which calls are enough to open a breaker, and what they are counted as.
+//! Which calls open a breaker, and how the trip reports them.
 
 use super::policy::Policy;
-use super::row::Length;
+use super::streak::Length;
 use crate::algorithm::window::Counts;
 use crate::ground::error::{Trip, TripCause};
 
-/// The watch has seen enough: trip the machine out of this generation.
+/// The watch has detected an outage: trip the machine out of this generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub(crate) struct Detection {
@@ -13,7 +13,7 @@ pub(crate) struct Detection {
     pub(crate) trip: Trip,
 }
 
-/// The rates of a window, if one of them is too high.
+/// The trip by the rates of a window, if one of them is too high.
 pub(super) fn rates(counts: Counts, policy: &Policy) -> Option<Trip> {
     let enough = counts.calls >= u64::from(policy.minimum_calls);
     if enough && policy.too_many_failures(counts.failures as f64, counts.calls as f64) {
@@ -23,24 +23,24 @@ pub(super) fn rates(counts: Counts, policy: &Policy) -> Option<Trip> {
     }
 }
 
-/// The calls of a window and those in flight past the slow threshold, if too many are slow.
+/// The trip by slow calls, with those in flight past the slow threshold, if too many are slow.
 pub(super) fn overdue(counts: Counts, overdue: u64, policy: &Policy) -> Option<Trip> {
     are_slow(counts, overdue, policy).then(|| of_window(TripCause::Hanging, counts, overdue))
 }
 
-/// Calls in flight past the slow threshold beside a row of bad ones.
-pub(super) fn stall(overdue: u64, row: Length) -> Trip {
-    of_row(TripCause::Hanging, row, overdue)
+/// Calls in flight past the slow threshold, with a streak of bad ones.
+pub(super) fn stall(overdue: u64, streak: Length) -> Trip {
+    of_streak(TripCause::Hanging, streak, overdue)
 }
 
-/// A row of failures.
-pub(super) fn consecutive(row: Length) -> Trip {
-    of_row(TripCause::ConsecutiveFailures, Length { silent: 0, ..row }, 0)
+/// A streak of failures.
+pub(super) fn consecutive(streak: Length) -> Trip {
+    of_streak(TripCause::ConsecutiveFailures, Length { unanswered: 0, ..streak }, 0)
 }
 
-/// A row of calls without an answer.
-pub(super) fn unanswered(row: Length) -> Trip {
-    of_row(TripCause::Unanswered, row, 0)
+/// A streak of calls without an answer.
+pub(super) fn unanswered(streak: Length) -> Trip {
+    of_streak(TripCause::Unanswered, streak, 0)
 }
 
 fn are_slow(counts: Counts, overdue: u64, policy: &Policy) -> bool {
@@ -58,12 +58,12 @@ fn of_window(cause: TripCause, counts: Counts, overdue: u64) -> Trip {
     }
 }
 
-fn of_row(cause: TripCause, row: Length, overdue: u64) -> Trip {
+fn of_streak(cause: TripCause, streak: Length, overdue: u64) -> Trip {
     Trip {
-        calls: count(row.total() + overdue),
-        failures: count(row.bad),
+        calls: count(streak.total() + overdue),
+        failures: count(streak.bad),
         overdue: count(overdue),
-        unanswered: count(row.silent),
+        unanswered: count(streak.unanswered),
         ..Trip::by(cause)
     }
 }

@@ -1,4 +1,4 @@
-//! The states, and the moves between them.
+//! The states of a circuit breaker and the transitions between them.
 
 use std::time::Duration;
 
@@ -40,7 +40,7 @@ impl State {
     }
 }
 
-/// A change of state, to be told.
+/// A change of state, to be reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub(crate) struct Transition {
@@ -48,52 +48,52 @@ pub(crate) struct Transition {
     pub(crate) to: State,
 }
 
-/// What the machine says to a call.
+/// The machine's decision for one call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub(crate) enum Admission {
-    /// The state is closed: the watch admits.
+    /// The state is closed: the watch admits the call.
     Closed,
-    /// It passes as a probe, and owes an answer.
+    /// The call passes as a probe, and its end has to be recorded.
     Probe(Probe),
-    /// It passes, and owes nothing.
+    /// The call passes, and its end is not recorded.
     Free,
-    /// It does not pass; when it may be worth another try, if that is known.
+    /// The call does not pass. `retry_after` is set if the wait is known.
     Refused { retry_after: Option<Duration> },
 }
 
-/// A place among the probes. It has to come back, through [`Machine::settle`].
+/// A slot among the probes. It must be returned through [`Machine::record`].
 ///
-/// Its number is never used again, so that what an old probe says finds no place in a present phase.
+/// Its number is never reused, so the end of a stale probe cannot count in a later half-open phase.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Probe(u64);
 
-/// With what the machine makes a move.
+/// The inputs of a transition.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Moment<'a> {
     pub(crate) policy: &'a Policy,
-    /// That of the dependency's successes.
+    /// The median latency of the dependency's successes.
     pub(crate) median: Option<Duration>,
     pub(crate) now: Instant,
     /// Random, in `0..1`.
     pub(crate) chance: f64,
 }
 
-/// What calls are to be told without asking the machine.
+/// What the lock-free path does with calls, without the machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Notice {
-    /// They pass, and are counted.
+pub(crate) enum FastPath {
+    /// Calls pass, and are counted.
     Closed,
-    /// All pass, and nothing is counted.
+    /// All calls pass, and nothing is counted.
     Free,
-    /// None passes, for nobody knows how long.
-    Shut,
-    /// None passes before `until`. From `earliest` on, enough refused calls end a break sooner.
-    Refuse { until: Instant, earliest: Option<Instant> },
-    /// All pass, and nothing is counted, before `until`.
-    Pass { until: Instant },
-    /// There may be a place for a probe.
-    Ask,
+    /// No call passes, for an unknown time.
+    ForcedOpen,
+    /// No call passes before `until`. From `earliest` on, enough refused calls end the break sooner.
+    RefuseUntil { until: Instant, earliest: Option<Instant> },
+    /// All calls pass before `until`, and nothing is counted.
+    FreeUntil { until: Instant },
+    /// The machine has to decide: a slot for a probe may be free.
+    Decide,
 }
 
 #[derive(Debug)]
@@ -107,10 +107,10 @@ enum Phase {
     HalfOpen(HalfOpen),
 }
 
-/// See [`Machine::heritage`].
+/// See [`Machine::snapshot`].
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Heritage {
-    /// The end of the break, unless it is closed.
+pub(crate) struct BreakSnapshot {
+    /// The end of the break; `None` if the breaker is closed.
     until: Option<Instant>,
     breaks: u32,
     outage: Option<Outage>,
@@ -122,11 +122,11 @@ pub(crate) struct Machine {
     mode: Mode,
     phase: Phase,
     generation: u64,
-    /// The number of the present closed phase (wrapping), which is what windows are told.
+    /// The number of the current closed phase (wrapping), which windows store with their counts.
     era: u8,
-    /// How many breaks in a row there were since anything was answered well.
+    /// Consecutive breaks since the last good answer.
     breaks: u32,
-    /// There is one unless it is closed or disabled.
+    /// Set unless the breaker is closed or disabled.
     outage: Option<Outage>,
     last_probe: u64,
 }
@@ -158,7 +158,7 @@ impl Machine {
         self.era
     }
 
-    /// When the break is over, if there is one.
+    /// The end of the current break, if there is one.
     pub(crate) fn open_until(&self) -> Option<Instant> {
         match self.phase {
             Phase::Open { until, .. } => Some(until),
@@ -170,33 +170,35 @@ impl Machine {
         self.outage
     }
 
-    /// A machine that begins as forced open as another one is.
+    /// Starts with the forced outage of another machine, if this one starts forced open, too.
     pub(crate) fn with_outage_of(mut self, other: Option<Outage>) -> Self {
         self.outage = other.filter(|outage| outage.fits(self.mode));
         self
     }
 
-    /// What another machine has to know to go on as this one does, which it does after a break.
-    pub(crate) fn heritage(&self, now: Instant) -> Heritage {
+    /// The state that another machine needs to continue this one's outage, see [`Self::restore`].
+    pub(crate) fn snapshot(&self, now: Instant) -> BreakSnapshot {
         let until = match &self.phase {
             Phase::Closed => None,
             Phase::Open { until, .. } => Some(*until),
             Phase::HalfOpen(_) => Some(now),
         };
-        Heritage { until, breaks: self.breaks, outage: self.outage }
+        BreakSnapshot { until, breaks: self.breaks, outage: self.outage }
     }
 
-    /// ## Closed => Open, as another machine was
-    pub(crate) fn inherit(&mut self, heritage: Heritage) {
-        if let Some(until) = heritage.until {
+    /// Takes over the outage of another machine.
+    ///
+    /// ## Closed => Open
+    pub(crate) fn restore(&mut self, snapshot: BreakSnapshot) {
+        if let Some(until) = snapshot.until {
             self.generation += 1;
-            self.breaks = heritage.breaks;
-            self.outage = heritage.outage;
+            self.breaks = snapshot.breaks;
+            self.outage = snapshot.outage;
             self.phase = Phase::Open { until, earliest: until };
         }
     }
 
-    /// How many probes are in flight.
+    /// The number of probes in flight.
     pub(crate) fn probes(&self) -> u32 {
         match &self.phase {
             Phase::HalfOpen(probes) => probes.in_flight(),
@@ -204,28 +206,28 @@ impl Machine {
         }
     }
 
-    /// What calls are to be told from now on.
-    pub(crate) fn notice(&self, moment: &Moment<'_>) -> Notice {
+    /// What the lock-free path does from now on.
+    pub(crate) fn fast_path(&self, moment: &Moment<'_>) -> FastPath {
         let refuses = match (self.mode, &self.phase) {
-            (Mode::ForcedOpen, _) => return Notice::Shut,
-            (Mode::Disabled, _) => return Notice::Free,
-            (_, Phase::Closed) => return Notice::Closed,
+            (Mode::ForcedOpen, _) => return FastPath::ForcedOpen,
+            (Mode::Disabled, _) => return FastPath::Free,
+            (_, Phase::Closed) => return FastPath::Closed,
             (_, Phase::Open { until, earliest }) => Some((*until, Some(*earliest))),
-            (_, Phase::HalfOpen(probes)) if probes.has_place() => None,
-            (_, Phase::HalfOpen(probes)) => probes.next_look(&self.thresholds(moment)).map(|until| (until, None)),
+            (_, Phase::HalfOpen(probes)) if probes.has_free_slot() => None,
+            (_, Phase::HalfOpen(probes)) => probes.next_check(&self.thresholds(moment)).map(|until| (until, None)),
         };
         match refuses {
-            None => Notice::Ask,
-            Some((until, _)) if self.mode == Mode::Observing => Notice::Pass { until },
-            Some((until, earliest)) => Notice::Refuse { until, earliest },
+            None => FastPath::Decide,
+            Some((until, _)) if self.mode == Mode::Observing => FastPath::FreeUntil { until },
+            Some((until, earliest)) => FastPath::RefuseUntil { until, earliest },
         }
     }
 
-    /// A call comes. `may_probe`: it has time enough to be a probe. `refused_enough`: so many calls were refused in this break
-    /// that it may end before its time.
+    /// Decides about a new call. `may_probe`: it has enough time left to be a probe. `refused_enough`: enough calls were refused in
+    /// this break to end it early.
     ///
     /// ## Open => HalfOpen, when the break is over
-    /// ## HalfOpen => Open or Closed, when time has decided
+    /// ## HalfOpen => Open or Closed, when timeouts of probes decide
     pub(crate) fn admit(
         &mut self,
         may_probe: bool,
@@ -247,21 +249,21 @@ impl Machine {
                     outage.end_break(now);
                 }
             }
-            Phase::HalfOpen(_) => self.look_at_probes(moment),
+            Phase::HalfOpen(_) => self.check_probes(moment),
             Phase::Open { .. } | Phase::Closed => {}
         }
         let admission = match &mut self.phase {
             Phase::Closed => Admission::Closed,
             Phase::Open { until, .. } if now < *until => Admission::Refused { retry_after: Some(until.since(now)) },
-            Phase::HalfOpen(probes) if may_probe && probes.has_place() => {
+            Phase::HalfOpen(probes) if may_probe && probes.has_free_slot() => {
                 self.last_probe += 1;
                 probes.admit(self.last_probe, now);
                 Admission::Probe(Probe(self.last_probe))
             }
-            // Sooner, if the probes are answered; but nobody would come and say so.
-            Phase::Open { .. } | Phase::HalfOpen(_) => {
-                Admission::Refused { retry_after: Some(self.thresholds(moment).place.min(moment.policy.break_for)) }
-            }
+            // Probes may be answered sooner, but no event would wake this caller then.
+            Phase::Open { .. } | Phase::HalfOpen(_) => Admission::Refused {
+                retry_after: Some(self.thresholds(moment).slot_timeout.min(moment.policy.break_for)),
+            },
         };
         let admission = match admission {
             Admission::Refused { .. } if self.mode == Mode::Observing => Admission::Free,
@@ -270,9 +272,9 @@ impl Machine {
         (admission, self.transition_from(from))
     }
 
-    /// Whether this probe can still say something.
-    pub(crate) fn knows(&self, probe: Probe) -> bool {
-        matches!(&self.phase, Phase::HalfOpen(probes) if probes.knows(probe.0))
+    /// Whether this probe can still count.
+    pub(crate) fn has_probe(&self, probe: Probe) -> bool {
+        matches!(&self.phase, Phase::HalfOpen(probes) if probes.has_probe(probe.0))
     }
 
     /// Whether no probe has been answered since the break.
@@ -280,34 +282,34 @@ impl Machine {
         matches!(&self.phase, Phase::HalfOpen(probes) if !probes.has_answers())
     }
 
-    /// A probe is over.
+    /// Records the end of a probe.
     ///
     /// ## HalfOpen => Open, when too many have failed
-    /// ## HalfOpen => Closed, when enough were answered well
-    pub(crate) fn settle(&mut self, probe: Probe, end: Evidence, moment: &Moment<'_>) -> Option<Transition> {
+    /// ## HalfOpen => Closed, when enough were good
+    pub(crate) fn record(&mut self, probe: Probe, end: Evidence, moment: &Moment<'_>) -> Option<Transition> {
         let (from, thresholds) = (self.state(), self.thresholds(moment));
         if let Phase::HalfOpen(probes) = &mut self.phase {
-            let judgement = probes.settle(probe.0, end, &thresholds, moment.policy);
-            self.follow(judgement, moment);
+            let judgement = probes.record(probe.0, end, &thresholds, moment.policy);
+            self.apply(judgement, moment);
         }
         self.transition_from(from)
     }
 
-    /// The dependency is at work on the probe from now on; or it is not, while the probe waits in a queue of ours.
+    /// Records whether the dependency is processing the probe. It is not while the probe waits in a queue of seawall.
     pub(crate) fn set_sent(&mut self, probe: Probe, sent: bool, now: Instant) {
         if let Phase::HalfOpen(probes) = &mut self.phase {
             probes.set_sent(probe.0, sent, now);
         }
     }
 
-    /// The head of the probe's answer is there. If nothing else is said of it for as long as the slow threshold, `says` is its end.
-    pub(crate) fn set_head(&mut self, probe: Probe, says: Evidence, now: Instant) {
+    /// The head of the probe's answer has arrived. If no end is recorded within the slow threshold, `evidence` counts as its end.
+    pub(crate) fn set_head(&mut self, probe: Probe, evidence: Evidence, now: Instant) {
         if let Phase::HalfOpen(probes) = &mut self.phase {
-            probes.set_head(probe.0, says, now);
+            probes.set_head(probe.0, evidence, now);
         }
     }
 
-    /// The watch has seen enough, in the generation it was in: these calls.
+    /// The watch has detected an outage in `generation`, by these calls.
     ///
     /// ## Closed => Open
     pub(crate) fn trip(&mut self, generation: u64, calls: Trip, moment: &Moment<'_>) -> Option<Transition> {
@@ -319,8 +321,8 @@ impl Machine {
         self.transition_from(State::Closed)
     }
 
-    /// Changes who decides. Between enforcing and observing, everything stays as it is; from the modes in which nothing is
-    /// counted, the breaker comes back closed.
+    /// Changes the mode. A switch between enforcing and observing keeps the state. A switch from a mode that counts nothing closes
+    /// the breaker.
     pub(crate) fn set_mode(&mut self, mode: Mode, now: Instant) -> Option<Transition> {
         let from = self.state();
         let counts = |mode| matches!(mode, Mode::Enforcing | Mode::Observing);
@@ -328,7 +330,7 @@ impl Machine {
             self.close();
             self.outage = None;
         }
-        // Made while the others were being forced open, it has the mode already.
+        // A breaker that is created while all are being forced open has the mode already, but no outage yet.
         if mode == Mode::ForcedOpen && self.outage.is_none() {
             self.outage = Some(Outage::forced(now));
             self.generation += 1;
@@ -337,7 +339,7 @@ impl Machine {
         self.transition_from(from)
     }
 
-    /// Closes, and forgets everything; but forced open stays forced open, and disabled disabled.
+    /// Closes the breaker and clears all counts. Forced open and disabled stay as they are.
     pub(crate) fn reset(&mut self) -> Option<Transition> {
         let (from, forced) = (self.state(), self.outage.filter(|outage| outage.fits(self.mode)));
         self.close();
@@ -345,21 +347,21 @@ impl Machine {
         self.transition_from(from)
     }
 
-    /// What was counted is of no use any more. All else stays as it is; what calls that are in flight say is old news.
-    pub(crate) fn count_anew(&mut self) {
+    /// Clears the counts and keeps the state. Calls in flight become stale.
+    pub(crate) fn clear_counts(&mut self) {
         self.generation += 1;
         self.era = self.era.wrapping_add(1);
     }
 
-    fn look_at_probes(&mut self, moment: &Moment<'_>) {
+    fn check_probes(&mut self, moment: &Moment<'_>) {
         let thresholds = self.thresholds(moment);
         if let Phase::HalfOpen(probes) = &mut self.phase {
-            let judgement = probes.look(&thresholds, moment.policy, moment.now);
-            self.follow(judgement, moment);
+            let judgement = probes.check(&thresholds, moment.policy, moment.now);
+            self.apply(judgement, moment);
         }
     }
 
-    fn follow(&mut self, judgement: Judgement, moment: &Moment<'_>) {
+    fn apply(&mut self, judgement: Judgement, moment: &Moment<'_>) {
         match judgement {
             Judgement::Failed => {
                 let until = self.open(moment);
@@ -372,12 +374,12 @@ impl Machine {
         }
     }
 
-    /// Says when the break will be over.
+    /// Opens the breaker, and returns the end of the break.
     fn open(&mut self, moment: &Moment<'_>) -> Instant {
         let Moment { policy, now, chance, .. } = *moment;
         self.generation += 1;
-        // Longer breaks are for what does not answer at all.
-        let answers = matches!(&self.phase, Phase::HalfOpen(probes) if !probes.is_lost());
+        // Breaks grow only while no probe has a good answer.
+        let answers = matches!(&self.phase, Phase::HalfOpen(probes) if !probes.has_no_good_answer());
         self.breaks = if answers { 1 } else { self.breaks.saturating_add(1) };
         let until = now + policy.jittered(policy.pause(self.breaks), chance);
         let earliest = now + policy.jittered(policy.pause(1), chance);

@@ -1,24 +1,24 @@
-//! The circuit breaker: when to stop asking a callee that fails, and how to begin again.
+//! The circuit breaker: when to stop calling a dependency that fails, and how to resume.
 //!
-//! In two parts. [`Watch`] is the path of a call while all is well: atomics only, no lock. [`Machine`] knows the states and moves
-//! between them, `&mut`, which happens rarely; its owner keeps it under a lock and publishes each state to the watch.
+//! It has two parts. [`Watch`] is the lock-free path of calls while the breaker is closed. [`Machine`] holds the states and their
+//! transitions, which are rare; its owner keeps it under a lock and publishes each state to the watch.
 //!
 //! ```text
-//!              too many failures, slow calls, or bad calls in a row; silence
+//!              too many failures, slow calls, or consecutive bad calls; no answers
 //!   Closed ──────────────────────────────────────────────────────────▶ Open ◀─┐
 //!      ▲                                  the break is over, or enough calls   │ too many probes fail or hang,
-//!      │  enough probes were answered well         were refused in it ▼        │ or none is answered
+//!      │  enough probes were good                  were refused in it ▼        │ or none is answered
 //!      └───────────────────────────────────────────────────────── HalfOpen ────┘
 //! ```
 //!
-//! Each of these moves begins a new *generation*, and each call carries the generation it was admitted in: what an older
-//! generation says is old news, and cannot move the present state.
+//! Each transition begins a new *generation*, and each call carries the generation in which it was admitted. A call of an older
+//! generation is stale, and cannot change the state.
 //!
-//! What is judged is chosen against false alarms as much as against outages. *Slow* is by default relative to what the
-//! callee's successes usually take, and the measure follows the callee: one that answers five times slower under load moves
-//! it, one that hangs does not, since there are no answers. Calls in flight past the threshold count as slow calls without
-//! waiting for their ends, and when none is answered any more (see [`watch`]), the breaker does not wait for them to
-//! become the greater part of a window full of better days.
+//! The criteria avoid false alarms as much as they detect outages. A call is *slow*, by default, relative to the usual latency of
+//! the dependency's successes, and this reference follows the dependency: if it answers five times slower under load, the reference
+//! rises; if it hangs, there are no answers, and the reference stays. Calls in flight past the threshold count as slow before they
+//! end. When no call is answered any more (see [`watch`]), the breaker opens without waiting until they are the majority of a
+//! window full of earlier good calls.
 
 mod detect;
 mod half_open;
@@ -26,7 +26,7 @@ mod machine;
 mod mode;
 mod outage;
 mod policy;
-mod row;
+mod streak;
 mod time_left;
 mod watch;
 

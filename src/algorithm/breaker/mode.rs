@@ -5,7 +5,7 @@
 pub(crate) enum Mode {
     /// The machine decides.
     Enforcing,
-    /// The machine moves as it would, and refuses nothing.
+    /// The machine changes its state as if it enforced, but no call is refused.
     Observing,
     ForcedOpen,
     Disabled,

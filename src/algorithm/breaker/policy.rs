@@ -2,11 +2,11 @@ use std::time::Duration;
 
 use crate::ground::time;
 
-/// From when on a call is slow.
+/// The duration from which a call is slow.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum SlowAfter {
     Fixed(Duration),
-    /// So many times the median success, but never less than `floor`.
+    /// `factor` times the median success, at least `floor`.
     Relative {
         factor: f64,
         floor: Duration,
@@ -16,42 +16,42 @@ pub(crate) enum SlowAfter {
 /// The thresholds of a half-open phase.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Thresholds {
-    /// For how long a probe may hold its place.
-    pub(super) place: Duration,
-    /// From when on an answer is slow.
+    /// How long a probe may hold its slot.
+    pub(super) slot_timeout: Duration,
+    /// An answer that takes this long is slow.
     pub(super) slow: Duration,
-    /// From when on a probe without a head has failed.
-    pub(super) hangs: Duration,
+    /// A sent probe without a head has failed after this time.
+    pub(super) hang_timeout: Duration,
 }
 
-/// How many times the floor a dependency that has never answered is given at most. The cohorts of [`ages`](crate::algorithm::ages)
-/// cover two thresholds; beyond ten floors, those that began before the first answers would outlive the ring of those after.
+/// The most floors that a dependency without any answer yet is given. The cohorts of [`ages`](crate::algorithm::ages) cover two
+/// thresholds; beyond ten floors, the cohorts from before the first answers would outlive the ring of those after.
 const LONGEST_COLD_FACTOR: f64 = 10.0;
 
-/// The numbers of a breaker. Validated by whoever makes it; odd ones misbehave but do not panic.
+/// The settings of a breaker. The caller validates them; invalid ones misbehave but do not panic.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Policy {
-    /// In `0..=1`, not zero; a share of failures this high trips.
+    /// In `(0, 1]`; a failure rate this high trips the breaker.
     pub(crate) failure_rate: f64,
-    /// The same for slow calls; `None`: slowness never trips.
+    /// The same for slow calls; `None`: slow calls never trip.
     pub(crate) slow_rate: Option<f64>,
-    /// So many calls in a row without a good answer trip, whatever the rate.
+    /// This many consecutive calls without a good answer trip, whatever the rate.
     pub(crate) bad_in_a_row: Option<u32>,
-    /// No rate is looked at before there were so many calls.
+    /// Rates are not judged with fewer calls.
     pub(crate) minimum_calls: u32,
     pub(crate) slow_after: SlowAfter,
     pub(crate) break_for: Duration,
-    /// How many breaks in a row are of that length, before they grow.
+    /// This many consecutive breaks have the length `break_for`; later ones grow.
     pub(crate) short_breaks: u32,
     pub(crate) break_growth: f64,
     pub(crate) max_break: Duration,
-    /// By what share a break may be cut short, at random.
+    /// The largest share of a break that is cut off at random.
     pub(crate) jitter: f64,
-    /// How many rounds of probes must be good: 1, 2, 4, … probes.
+    /// The rounds of probes that must be good: 1, 2, 4, … probes.
     pub(crate) rounds: u32,
 }
 
-/// The part of a policy that every call of a closed breaker looks at, in the form in which it is quickest to look at.
+/// The part of a policy that every call of a closed breaker reads, precomputed.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Pace {
     /// Zero: never.
@@ -64,43 +64,43 @@ pub(crate) struct Pace {
 }
 
 impl Pace {
-    /// What nothing is ever slow before.
+    /// No call that took less is slow.
     pub(crate) fn floor(&self) -> Duration {
         Duration::from_nanos(self.after)
     }
 
-    /// The slow threshold, given the median success, if that is known.
+    /// The slow threshold, given the median success; `None` if it needs the median and that is unknown.
     #[inline]
     pub(super) fn slow_after(&self, median: Option<Duration>) -> Option<Duration> {
         if self.factor == 0.0 {
             return Some(Duration::from_nanos(self.after));
         }
-        // In nanoseconds, where `as` saturates: factors are the user's, and `Duration` would panic.
+        // In nanoseconds, where `as` saturates: factors are user input, and `Duration` would panic.
         median.map(|median| Duration::from_nanos(((time::nanos(median) as f64 * self.factor) as u64).max(self.after)))
     }
 
-    /// The same; of a dependency that has never answered, the floor.
+    /// The same; the floor while the median is unknown.
     #[inline]
     pub(crate) fn slow_or_floor(&self, median: Option<Duration>) -> Duration {
         self.slow_after(median).unwrap_or_else(|| self.floor())
     }
 
-    /// From when on a call in flight is overdue. A dependency that has never answered may be one whose answers take long, so it is
-    /// given several times the floor.
+    /// The age from which a call in flight is overdue. A dependency that has never answered may be slow by nature, so it is given
+    /// several floors.
     #[inline]
     pub(super) fn overdue_after(&self, median: Option<Duration>) -> Duration {
         self.slow_after(median)
             .unwrap_or_else(|| Duration::from_nanos((self.after as f64 * self.factor.min(LONGEST_COLD_FACTOR)) as u64))
     }
 
-    /// So many calls without an answer are enough to tell that there is none.
+    /// Whether this many consecutive calls without an answer prove that the dependency does not answer.
     #[inline]
-    pub(super) fn is_row_of_silence(&self, in_a_row: u64) -> bool {
-        in_a_row >= u64::from(self.minimum_calls) || self.is_row_too_long(in_a_row)
+    pub(super) fn is_unanswered_streak(&self, in_a_row: u64) -> bool {
+        in_a_row >= u64::from(self.minimum_calls) || self.is_failure_streak(in_a_row)
     }
 
     #[inline]
-    pub(super) fn is_row_too_long(&self, in_a_row: u64) -> bool {
+    pub(super) fn is_failure_streak(&self, in_a_row: u64) -> bool {
         self.bad_in_a_row != 0 && in_a_row >= u64::from(self.bad_in_a_row)
     }
 }
@@ -119,21 +119,21 @@ impl Policy {
         }
     }
 
-    /// The thresholds of probes, when breaks are of length `pause`.
+    /// The thresholds of probes, when breaks have the length `pause`.
     ///
-    /// A relative threshold is of the time before the outage, and a dependency may come back slower than it was. So the answer of a
-    /// probe may take as long as a break at least: breaks grow, so every dependency that answers within the longest one comes back.
-    /// Nor does a probe hang before that, or half-open would be stricter than closed, where what is slow may still be answered.
+    /// A relative threshold stems from before the outage, and the dependency may come back slower. So an answer to a probe may take
+    /// at least as long as the break. Breaks grow, so every dependency that answers within the longest break recovers. A probe does
+    /// not count as hanging before that, either: half-open would be stricter than closed, where a slow call may still be answered.
     pub(super) fn thresholds(&self, median: Option<Duration>, pause: Duration) -> Thresholds {
-        let place = self.pace().slow_or_floor(median);
+        let slot_timeout = self.pace().slow_or_floor(median);
         let slow = match self.slow_after {
             SlowAfter::Fixed(after) => after,
-            SlowAfter::Relative { .. } => place.max(pause),
+            SlowAfter::Relative { .. } => slot_timeout.max(pause),
         };
-        Thresholds { place, slow, hangs: slow.max(pause) }
+        Thresholds { slot_timeout, slow, hang_timeout: slow.max(pause) }
     }
 
-    /// The length of the `n`th break in a row, the first being 1, before jitter.
+    /// The length of the `n`th consecutive break, the first being 1, before jitter.
     pub(super) fn pause(&self, n: u32) -> Duration {
         let grown = n.saturating_sub(self.short_breaks.max(1));
         let factor = self.break_growth.powf(f64::from(grown));
@@ -141,7 +141,7 @@ impl Policy {
         Duration::try_from_secs_f64(self.break_for.as_secs_f64() * factor).map_or(longest, |pause| pause.min(longest))
     }
 
-    /// A break cut short by up to `jitter`, so that a fleet does not come back in step.
+    /// A break shortened by up to `jitter`, so that the clients of a fleet do not return at the same time.
     pub(super) fn jittered(&self, pause: Duration, chance: f64) -> Duration {
         let share = (1.0 - self.jitter * chance).clamp(0.0, 1.0);
         Duration::from_nanos((pause.as_nanos() as f64 * share) as u64)

@@ -2,7 +2,7 @@ mod model;
 
 use std::time::Duration;
 
-use super::machine::Notice;
+use super::machine::FastPath;
 use super::*;
 use crate::algorithm::evidence::Evidence;
 use crate::ground::error::{Trip, TripCause};
@@ -33,7 +33,7 @@ fn start() -> Instant {
     Instant::from_nanos(1 << 63)
 }
 
-/// A machine in the hands of one caller.
+/// A machine with a single caller.
 struct Rig {
     policy: Policy,
     machine: Machine,
@@ -59,7 +59,7 @@ impl Rig {
         (rig, probe)
     }
 
-    /// One step of the machine, with what it needs for it.
+    /// One step of the machine.
     fn step<T>(&mut self, step: impl FnOnce(&mut Machine, &Moment<'_>) -> T) -> T {
         let moment = Moment { policy: &self.policy, median: self.median, now: self.now, chance: 0.0 };
         step(&mut self.machine, &moment)
@@ -75,7 +75,7 @@ impl Rig {
         self.step(|machine, moment| machine.admit(true, false, moment).0)
     }
 
-    /// A probe that the dependency is at work on at once.
+    /// A probe that is sent at once.
     fn probe(&mut self) -> Option<Probe> {
         let Admission::Probe(probe) = self.admit() else { return None };
         self.machine.set_sent(probe, true, self.now);
@@ -85,27 +85,27 @@ impl Rig {
     fn retry_after(&mut self) -> Option<Duration> {
         match self.admit() {
             Admission::Refused { retry_after } => retry_after,
-            other => panic!("{other:?} is no refusal"),
+            other => panic!("{other:?} is not a refusal"),
         }
     }
 
-    /// Until when calls are told not to ask.
-    fn notice_until(&mut self) -> Option<Instant> {
-        match self.step(|machine, moment| machine.notice(moment)) {
-            Notice::Refuse { until, .. } => Some(until),
+    /// Until when calls are refused without the machine.
+    fn refused_until(&mut self) -> Option<Instant> {
+        match self.step(|machine, moment| machine.fast_path(moment)) {
+            FastPath::RefuseUntil { until, .. } => Some(until),
             _ => None,
         }
     }
 
-    fn settle(&mut self, probe: Probe, end: Evidence) -> State {
-        let _ = self.step(|machine, moment| machine.settle(probe, end, moment));
+    fn record(&mut self, probe: Probe, end: Evidence) -> State {
+        let _ = self.step(|machine, moment| machine.record(probe, end, moment));
         self.machine.state()
     }
 
     fn calls<const N: usize>(&mut self, ends: [Evidence; N]) -> State {
         for end in ends {
-            let probe = self.probe().expect("there is a place");
-            self.settle(probe, end);
+            let probe = self.probe().expect("a slot is free");
+            self.record(probe, end);
         }
         self.machine.state()
     }
@@ -113,20 +113,20 @@ impl Rig {
     /// Probes as many times as it takes to close, one after another.
     fn recover(&mut self) -> u32 {
         for n in 1..100 {
-            let probe = self.probe().expect("there is a place");
-            if self.settle(probe, QUICK) == State::Closed {
+            let probe = self.probe().expect("a slot is free");
+            if self.record(probe, QUICK) == State::Closed {
                 return n;
             }
         }
         panic!("it never closed")
     }
 
-    /// Waits for the end of the break, and fails all probes there are until the next one.
+    /// Waits for the end of the break, and fails all probes until the next break.
     fn fail(&mut self) -> u32 {
         self.now = self.machine.open_until().expect("it is open");
         for n in 1..100 {
-            let probe = self.probe().expect("there is a place");
-            if self.settle(probe, FAILED) == State::Open {
+            let probe = self.probe().expect("a slot is free");
+            if self.record(probe, FAILED) == State::Open {
                 return n;
             }
         }
@@ -135,7 +135,7 @@ impl Rig {
 }
 
 #[test]
-fn breaks_are_short_at_first_and_grow_to_the_longest() {
+fn breaks_grow_up_to_the_longest() {
     let mut rig = Rig::open(policy());
     let mut breaks = Vec::new();
     for _ in 0..10 {
@@ -148,7 +148,7 @@ fn breaks_are_short_at_first_and_grow_to_the_longest() {
 
 /// Finagle: "markDeadFor resets on revived".
 #[test]
-fn breaks_begin_short_again_once_it_was_closed() {
+fn breaks_are_short_again_after_a_close() {
     let mut rig = Rig::open(policy());
     for _ in 0..8 {
         rig.fail();
@@ -159,7 +159,7 @@ fn breaks_begin_short_again_once_it_was_closed() {
     assert_eq!(rig.retry_after(), Some(SECOND));
 }
 
-/// A break is long only for what does not answer at all.
+/// Breaks grow only while nothing answers.
 #[test]
 fn break_after_a_good_probe_is_short() {
     let mut rig = Rig::open(policy());
@@ -174,9 +174,9 @@ fn break_after_a_good_probe_is_short() {
     assert_eq!(rig.retry_after(), Some(SECOND));
 }
 
-/// Time is one way for a break to end; the other is that enough calls came in it.
+/// A break ends by time or after enough refused calls.
 #[test]
-fn long_break_ends_after_enough_refusals_and_never_before_a_short_one() {
+fn long_break_ends_early_after_enough_refusals() {
     let mut rig = Rig::open(policy());
     for _ in 0..6 {
         rig.fail();
@@ -194,7 +194,7 @@ fn long_break_ends_after_enough_refusals_and_never_before_a_short_one() {
 }
 
 #[test]
-fn jitter_cuts_breaks_short_and_never_lengthens_them() {
+fn jitter_only_shortens_breaks() {
     for (chance, millis) in [(0.0, 1000), (0.5, 900), (0.999_999, 800)] {
         let jittered = Policy { jitter: 0.2, ..policy() };
         let mut rig = Rig::new(jittered);
@@ -206,7 +206,7 @@ fn jitter_cuts_breaks_short_and_never_lengthens_them() {
 
 /// Polly: the instant of the end of a break saturates instead of overflowing.
 #[test]
-fn a_break_near_the_end_of_time_saturates() {
+fn break_near_the_end_of_time_saturates() {
     let mut rig = Rig::new(Policy { break_for: Duration::MAX, max_break: Duration::MAX, ..policy() });
     rig.now = Instant::MAX.minus(SECOND);
     rig.trip();
@@ -215,7 +215,7 @@ fn a_break_near_the_end_of_time_saturates() {
 }
 
 #[test]
-fn growth_without_end_stays_at_the_longest() {
+fn unbounded_growth_stays_at_the_longest_break() {
     let policy = Policy { break_growth: f64::MAX, ..policy() };
     assert_eq!(policy.pause(u32::MAX), 30 * SECOND);
     assert_eq!(Policy { break_growth: f64::NAN, ..policy }.pause(9), 30 * SECOND);
@@ -223,7 +223,7 @@ fn growth_without_end_stays_at_the_longest() {
 
 /// failsafe-go: the remaining delay counts down, and is none when half-open. Polly: 1 ms after re-opening, a refusal says break - 1 ms.
 #[test]
-fn refusals_know_how_long_the_break_lasts() {
+fn refusal_has_the_rest_of_the_break_as_retry_after() {
     let mut rig = Rig::open(policy());
     for (at, left) in [(0, 1000), (1, 999), (110, 890), (999, 1)] {
         rig.now = start() + Duration::from_millis(at);
@@ -235,7 +235,7 @@ fn refusals_know_how_long_the_break_lasts() {
 
 /// Polly: "exactly one probe"; the second caller is refused with a retry-after.
 #[test]
-fn exactly_one_probe_at_first() {
+fn half_open_begins_with_exactly_one_probe() {
     let (mut rig, _probe) = Rig::half_open(policy());
     assert_eq!(rig.machine.state(), State::HalfOpen);
     assert!(rig.retry_after().is_some_and(|after| after <= SECOND));
@@ -244,34 +244,34 @@ fn exactly_one_probe_at_first() {
 
 /// resilience4j admits a fixed number of probes (four, then no more); here each good answer makes room for one more at a time.
 #[test]
-fn rounds_double_until_it_closes() {
+fn rounds_of_good_probes_double_until_closed() {
     let (mut rig, probe) = Rig::half_open(policy());
-    rig.settle(probe, QUICK);
+    rig.record(probe, QUICK);
     for size in [2, 4, 8] {
         let probes: Vec<_> = std::iter::from_fn(|| rig.probe()).take(100).collect();
         assert_eq!(probes.len(), size);
         for probe in probes {
             assert_eq!(rig.machine.state(), State::HalfOpen);
-            rig.settle(probe, QUICK);
+            rig.record(probe, QUICK);
         }
     }
     assert_eq!(rig.machine.state(), State::Closed);
 }
 
-/// What fails is asked one call at a time, however often.
+/// A failing dependency gets one probe at a time.
 #[test]
-fn failed_probe_makes_no_room_for_more() {
+fn failed_probe_allows_no_further_probes() {
     let (mut rig, probe) = Rig::half_open(policy());
-    rig.settle(probe, FAILED);
-    let probe = rig.probe().expect("its place is free");
+    rig.record(probe, FAILED);
+    let probe = rig.probe().expect("its slot is free");
     assert!(rig.probe().is_none());
-    rig.settle(probe, FAILED);
+    rig.record(probe, FAILED);
     assert!(rig.probe().is_some() && rig.probe().is_none());
 }
 
 /// The half-open tables of resilience4j (failure and slow-call rates), failsafe-go (ratios) and Polly (one probe).
 #[test]
-fn phase_is_judged_by_the_rates_of_the_closed_state() {
+fn half_open_is_judged_by_the_rates_of_closed() {
     use State::{Closed, HalfOpen, Open};
     const SLOW: Evidence = Evidence::Good(SECOND);
     // rounds, the answers, and the state after them
@@ -281,31 +281,31 @@ fn phase_is_judged_by_the_rates_of_the_closed_state() {
         ("one failure decides nothing", 4, &[FAILED], HalfOpen),
         ("nor do two", 4, &[FAILED; 2], HalfOpen),
         ("three failures without a good answer do", 4, &[FAILED; 3], Open),
-        ("slow probes are not well", 4, &[SLOW; 3], Open),
-        ("probes cut for their time are not well", 4, &[Evidence::TimedOut; 3], Open),
-        ("probes given up late are not well", 4, &[Evidence::GivenUpLate; 3], Open),
+        ("slow probes are not good", 4, &[SLOW; 3], Open),
+        ("probes that timed out are not good", 4, &[Evidence::TimedOut; 3], Open),
+        ("probes given up late are not good", 4, &[Evidence::GivenUpLate; 3], Open),
         ("resilience4j: failures below the rate close", 2, &[FAILED, QUICK, QUICK], Closed),
-        ("failsafe: what can be mended is not decided yet", 3, &[QUICK, FAILED, FAILED, FAILED], HalfOpen),
-        ("failsafe: what cannot be mended is", 3, &[QUICK, FAILED, FAILED, FAILED, FAILED], Open),
+        ("failsafe: undecided while the rate can still fall", 3, &[QUICK, FAILED, FAILED, FAILED], HalfOpen),
+        ("failsafe: failed once the rate cannot fall enough", 3, &[QUICK, FAILED, FAILED, FAILED, FAILED], Open),
         ("resilience4j: slow calls up to their rate open", 3, &[QUICK, SLOW, SLOW, SLOW, SLOW, SLOW, SLOW], Open),
         ("slow calls below their rate do not", 3, &[QUICK, SLOW, SLOW, SLOW, SLOW, SLOW, QUICK], Closed),
         ("refusals of a live dependency are answers", 2, &[Evidence::Alive; 3], Closed),
-        ("and end no phase by themselves", 4, &[Evidence::Alive; 14], HalfOpen),
+        ("but too few answers decide nothing", 4, &[Evidence::Alive; 14], HalfOpen),
     ];
     for (case, rounds, ends, expected) in table {
         let mut rig = Rig::open(Policy { rounds, ..policy() });
         rig.now = rig.machine.open_until().expect("it is open");
         for end in ends {
-            let probe = rig.probe().expect("there is a place");
-            rig.settle(probe, *end);
+            let probe = rig.probe().expect("a slot is free");
+            rig.record(probe, *end);
         }
         assert_eq!(rig.machine.state(), expected, "{case}");
     }
 }
 
-/// What a closed breaker tolerates closes an open one: the failure rate of the closed state is that of the phase, too.
+/// The phase uses the failure rate of the closed state, so failures that a closed breaker tolerates close an open one.
 #[test]
-fn residual_failures_seldom_fail_a_phase() {
+fn residual_failures_seldom_reopen() {
     let mut random = fastrand::Rng::with_seed(7);
     for (percent, most) in [(10, 5), (30, 40), (40, 80), (50, 150)] {
         let mut failed = 0;
@@ -313,7 +313,7 @@ fn residual_failures_seldom_fail_a_phase() {
             let mut rig = Rig::open(Policy { failure_rate: 0.9, ..policy() });
             rig.now = rig.machine.open_until().expect("it is open");
             while let Some(probe) = rig.probe() {
-                rig.settle(probe, if random.u32(..100) < percent { FAILED } else { QUICK });
+                rig.record(probe, if random.u32(..100) < percent { FAILED } else { QUICK });
             }
             failed += u32::from(rig.machine.state() == State::Open);
         }
@@ -324,39 +324,39 @@ fn residual_failures_seldom_fail_a_phase() {
 /// resilience4j: four ignored errors leave it half-open with nothing counted; Finagle: an ignorable outcome goes back to probing;
 /// Sentinel stays half-open for ever when an inner layer refuses its probe.
 #[test]
-fn an_ignored_probe_gives_its_place_back() {
+fn ignored_probe_releases_its_slot() {
     let (mut rig, mut probe) = Rig::half_open(policy());
     for _ in 0..100 {
-        assert_eq!(rig.settle(probe, Evidence::Nothing), State::HalfOpen);
-        probe = rig.probe().expect("the place is free again");
+        assert_eq!(rig.record(probe, Evidence::Nothing), State::HalfOpen);
+        probe = rig.probe().expect("the slot is free again");
     }
-    rig.settle(probe, QUICK);
+    rig.record(probe, QUICK);
     assert_eq!(rig.recover(), 14);
 }
 
 /// Polly: a cancelled probe is "unhandled" and closes the circuit. resilience4j: its permit is lost.
 #[test]
-fn a_probe_given_up_neither_closes_nor_wedges() {
+fn abandoned_probe_neither_closes_nor_blocks() {
     let (mut rig, probe) = Rig::half_open(policy());
-    assert_eq!(rig.settle(probe, Evidence::Nothing), State::HalfOpen);
+    assert_eq!(rig.record(probe, Evidence::Nothing), State::HalfOpen);
     assert_eq!(rig.calls([FAILED; 3]), State::Open);
 }
 
-/// A dependency that refuses connections, or hangs while its callers are impatient, would be probed for ever.
+/// Otherwise a dependency that refuses connections, or hangs while its callers have short deadlines, would be probed forever.
 #[test]
-fn probes_without_an_answer_fail_a_phase_in_which_nothing_answers() {
+fn unanswered_probes_reopen_without_answers() {
     for end in [Evidence::Unanswered, Evidence::Unsent] {
         let (mut rig, probe) = Rig::half_open(policy());
-        assert_eq!(rig.settle(probe, end), State::HalfOpen);
+        assert_eq!(rig.record(probe, end), State::HalfOpen);
         assert_eq!(rig.calls([end; 2]), State::Open);
     }
 }
 
-/// And say nothing beside answers, unless these have ended.
+/// Probes without an answer do not count among answered ones, unless ten come in a row.
 #[test]
-fn probes_without_an_answer_fail_no_phase_in_which_some_are_answered() {
+fn unanswered_probes_do_not_reopen_beside_answers() {
     let (mut rig, probe) = Rig::half_open(policy());
-    rig.settle(probe, QUICK);
+    rig.record(probe, QUICK);
     assert_eq!(rig.calls([Evidence::Unsent; 9]), State::HalfOpen);
     assert_eq!(rig.calls([QUICK]), State::HalfOpen);
     assert_eq!(rig.calls([Evidence::Unsent; 9]), State::HalfOpen);
@@ -365,10 +365,10 @@ fn probes_without_an_answer_fail_no_phase_in_which_some_are_answered() {
 
 /// Polly: a probe that never returns blocks half-open for ever.
 #[test]
-fn hanging_probes_give_their_places_to_others_and_fail() {
+fn hanging_probe_releases_its_slot_and_fails() {
     let (mut rig, probe) = Rig::half_open(policy());
     rig.now = (rig.now + SECOND).minus(Duration::from_nanos(1));
-    assert_eq!(rig.notice_until(), Some(rig.now + Duration::from_nanos(1)));
+    assert_eq!(rig.refused_until(), Some(rig.now + Duration::from_nanos(1)));
     assert!(rig.probe().is_none());
     rig.now = rig.now + Duration::from_nanos(1);
     assert!(rig.probe().is_some(), "the first has failed");
@@ -376,12 +376,12 @@ fn hanging_probes_give_their_places_to_others_and_fail() {
     assert!(rig.probe().is_some(), "the second has failed");
     rig.now = rig.now + SECOND;
     assert_eq!((rig.retry_after(), rig.machine.state()), (Some(SECOND), State::Open));
-    assert_eq!(rig.settle(probe, QUICK), State::Open, "what it answers later is old news");
+    assert_eq!(rig.record(probe, QUICK), State::Open, "a stale answer");
 }
 
-/// One of several instances hangs: half-open goes on beside the probe that it has.
+/// One of several endpoints hangs: the phase continues with other probes.
 #[test]
-fn hanging_probe_keeps_half_open_no_longer_than_the_slow_threshold() {
+fn hanging_probe_blocks_for_the_slow_threshold_at_most() {
     let slow_after = SlowAfter::Relative { factor: 10.0, floor: SECOND / 2 };
     let mut rig = Rig::open(Policy { slow_after, ..policy() });
     for _ in 0..6 {
@@ -394,9 +394,9 @@ fn hanging_probe_keeps_half_open_no_longer_than_the_slow_threshold() {
     assert_eq!(rig.recover(), 15);
 }
 
-/// A stream, a response that nobody reads, a connection that was upgraded: the probe is answered, and its end is far.
+/// A stream, an unread response, an upgraded connection: the head is there, and the end is far.
 #[test]
-fn probe_with_a_good_head_counts_as_answered_after_the_slow_threshold() {
+fn probe_with_a_good_head_counts_after_slow_threshold() {
     let mut rig = Rig::open(policy());
     rig.now = rig.machine.open_until().expect("it is open");
     let began = rig.now;
@@ -411,7 +411,7 @@ fn probe_with_a_good_head_counts_as_answered_after_the_slow_threshold() {
 }
 
 #[test]
-fn probe_with_a_bad_head_counts_as_failed_after_the_slow_threshold() {
+fn probe_with_a_bad_head_fails_after_slow_threshold() {
     let (mut rig, probe) = Rig::half_open(policy());
     rig.machine.set_head(probe, FAILED, rig.now);
     rig.now = rig.now + SECOND;
@@ -419,9 +419,9 @@ fn probe_with_a_bad_head_counts_as_failed_after_the_slow_threshold() {
     assert_eq!(rig.calls([FAILED]), State::Open);
 }
 
-/// A future that was leaked, or that nobody polls, says nothing and keeps nobody out.
+/// A leaked or unpolled future is no evidence and blocks no other probe.
 #[test]
-fn probe_that_nobody_polls_frees_its_place_after_the_slow_threshold() {
+fn unpolled_probe_releases_its_slot() {
     let mut rig = Rig::open(policy());
     rig.now = rig.machine.open_until().expect("it is open");
     for _ in 0..200 {
@@ -433,52 +433,53 @@ fn probe_that_nobody_polls_frees_its_place_after_the_slow_threshold() {
     assert_eq!(rig.recover(), 15);
 }
 
-/// Half-open is no stricter than closed: where slowness never trips, a slow probe fails nothing, only because calls come meanwhile.
+/// Half-open is no stricter than closed: where slow calls never trip, a slow probe does not fail because other calls come
+/// meanwhile.
 #[test]
-fn where_slowness_never_trips_a_callee_above_the_threshold_comes_back() {
+fn slow_dependency_closes_where_slow_never_trips() {
     let slow_after = SlowAfter::Fixed(Duration::from_millis(100));
     let took = Duration::from_millis(200);
     let (mut rig, probe) = Rig::half_open(Policy { slow_rate: None, slow_after, rounds: 1, ..policy() });
     rig.now = rig.now + took;
     assert!(rig.probe().is_some(), "a call comes meanwhile, and has the place");
-    assert_eq!(rig.settle(probe, Evidence::Good(took)), State::Closed);
+    assert_eq!(rig.record(probe, Evidence::Good(took)), State::Closed);
 }
 
-/// And where it does, slow probes count as slow, and not as failures too.
+/// Where slow calls trip, slow probes count as slow, and not also as failures.
 #[test]
-fn slow_probes_are_judged_by_the_rate_of_slow_calls_though_calls_come_meanwhile() {
+fn slow_probes_count_for_the_slow_rate_only() {
     let slow_after = SlowAfter::Fixed(Duration::from_millis(100));
     let took = Duration::from_millis(200);
     let mut rig = Rig::open(Policy { slow_after, rounds: 3, ..policy() });
     rig.now = rig.machine.open_until().expect("it is open");
     assert_eq!(rig.calls([QUICK; 3]), State::HalfOpen);
-    let probes: Vec<_> = (0..4).map(|_| rig.probe().expect("there is a place")).collect();
-    rig.settle(probes[0], QUICK);
+    let probes: Vec<_> = (0..4).map(|_| rig.probe().expect("a slot is free")).collect();
+    rig.record(probes[0], QUICK);
     rig.now = rig.now + took;
     let _ = rig.admit();
     for probe in &probes[1..] {
-        rig.settle(*probe, Evidence::Good(took));
+        rig.record(*probe, Evidence::Good(took));
     }
     assert_eq!(rig.machine.state(), State::Closed, "three of seven are less than 0.8");
 }
 
-/// What hangs there is not the dependency; but nobody is kept out for it, and its answer counts when it comes.
+/// The local queue hangs, not the dependency. The slot is released, and the answer counts when it comes.
 #[test]
-fn a_probe_that_waits_in_a_queue_of_ours_does_not_hang() {
+fn locally_queued_probe_does_not_hang() {
     let (mut rig, probe) = Rig::half_open(Policy { rounds: 2, ..policy() });
     rig.machine.set_sent(probe, false, rig.now);
     rig.now = rig.now + 100 * SECOND;
-    let other = rig.probe().expect("the place is free");
+    let other = rig.probe().expect("the slot is free");
     assert!(rig.probe().is_none());
     rig.machine.set_sent(probe, true, rig.now);
-    assert_eq!(rig.settle(probe, QUICK), State::HalfOpen);
-    assert_eq!(rig.settle(other, QUICK), State::HalfOpen);
+    assert_eq!(rig.record(probe, QUICK), State::HalfOpen);
+    assert_eq!(rig.record(other, QUICK), State::HalfOpen);
     assert_eq!(rig.calls([QUICK]), State::Closed, "the third of three");
 }
 
-/// Each pause of an upload ends the dependency's time, and not that of the place.
+/// A pause of the upload restarts the dependency's time, but not that of the slot.
 #[test]
-fn probe_whose_upload_trickles_frees_its_place_after_the_slow_threshold() {
+fn trickling_probe_releases_its_slot() {
     let (mut rig, probe) = Rig::half_open(policy());
     let mut probes = vec![probe];
     for _ in 0..5 {
@@ -489,18 +490,18 @@ fn probe_whose_upload_trickles_frees_its_place_after_the_slow_threshold() {
                 for probe in &probes {
                     rig.machine.set_sent(*probe, sent, rig.now);
                 }
-                assert_eq!(rig.notice_until().map(|until| until.since(rig.now)), Some((10 - tenth) * SECOND / 10));
+                assert_eq!(rig.refused_until().map(|until| until.since(rig.now)), Some((10 - tenth) * SECOND / 10));
             }
         }
-        // Those before it are with the dependency for a moment each, and are not held against it.
-        probes.push(rig.probe().expect("the place is free"));
+        // The earlier probes are sent for moments only, and do not count as slow.
+        probes.push(rig.probe().expect("the slot is free"));
     }
-    assert_eq!(rig.settle(probes[5], QUICK), State::HalfOpen);
+    assert_eq!(rig.record(probes[5], QUICK), State::HalfOpen);
     assert_eq!(rig.recover(), 14);
 }
 
 #[test]
-fn probe_that_waits_before_it_is_sent_has_its_place_from_then_on() {
+fn slot_time_starts_when_the_probe_is_sent() {
     let mut rig = Rig::open(policy());
     rig.now = rig.machine.open_until().expect("it is open");
     let Admission::Probe(probe) = rig.admit() else { panic!("the break is over") };
@@ -512,9 +513,9 @@ fn probe_that_waits_before_it_is_sent_has_its_place_from_then_on() {
     assert!(rig.probe().is_some());
 }
 
-/// The task of the connection is late to tell that the upload goes on, or waits.
+/// The connection's task reports the upload's progress after the head has arrived.
 #[test]
-fn upload_that_goes_on_beside_the_answer_does_not_take_the_head_back() {
+fn upload_after_the_head_keeps_the_probe_answered() {
     for sent in [false, true] {
         let (mut rig, probe) = Rig::half_open(Policy { rounds: 1, ..policy() });
         rig.machine.set_head(probe, QUICK, rig.now);
@@ -524,9 +525,9 @@ fn upload_that_goes_on_beside_the_answer_does_not_take_the_head_back() {
     }
 }
 
-/// A callee that is slower after the outage than any threshold from before it is given as long as the break was, and breaks grow.
+/// A dependency that is slower after the outage than any earlier threshold is given as long as the break, and breaks grow.
 #[test]
-fn a_callee_that_comes_back_slower_comes_back() {
+fn dependency_that_recovers_slower_closes() {
     let relative = SlowAfter::Relative { factor: 10.0, floor: Duration::from_millis(500) };
     let mut rig = Rig::open(Policy { slow_after: relative, ..policy() });
     rig.median = Some(Duration::from_millis(20));
@@ -538,15 +539,15 @@ fn a_callee_that_comes_back_slower_comes_back() {
         let probe = rig.probe().expect("it is half-open");
         let took = 7 * SECOND;
         rig.now = rig.now + took;
-        rig.settle(probe, Evidence::Good(took));
+        rig.record(probe, Evidence::Good(took));
         failed_phases += u32::from(rig.machine.state() == State::Open);
-        assert!(rig.now.since(began) < 600 * SECOND, "it never comes back");
+        assert!(rig.now.since(began) < 600 * SECOND, "it never recovers");
     }
     assert_eq!(failed_phases, 5, "until a break of eight seconds");
 }
 
 #[test]
-fn call_without_time_for_an_answer_is_no_probe_and_ends_no_break() {
+fn call_with_too_little_time_is_no_probe() {
     let mut rig = Rig::open(policy());
     rig.now = rig.machine.open_until().expect("it is open");
     let hurried = rig.step(|machine, moment| machine.admit(false, true, moment).0);
@@ -557,25 +558,25 @@ fn call_without_time_for_an_answer_is_no_probe_and_ends_no_break() {
 
 /// tower-resilience: a late success of the closed era closes a half-open circuit. resilience4j, Polly: late outcomes while forced open.
 #[test]
-fn late_news_moves_nothing() {
+fn stale_evidence_changes_nothing() {
     let (mut rig, old) = Rig::half_open(policy());
     assert_eq!(rig.step(|machine, moment| machine.trip(0, TRIP, moment)), None, "a call of the closed era");
-    rig.settle(old, FAILED);
+    rig.record(old, FAILED);
     rig.calls([FAILED; 2]);
     rig.now = rig.machine.open_until().expect("it is open");
     let present = rig.probe().expect("the break is over");
     for end in [QUICK, FAILED] {
-        assert_eq!(rig.settle(old, end), State::HalfOpen);
-        assert!(matches!(rig.admit(), Admission::Refused { .. }), "its place is taken as before");
+        assert_eq!(rig.record(old, end), State::HalfOpen);
+        assert!(matches!(rig.admit(), Admission::Refused { .. }), "its slot is still taken");
     }
     let _ = rig.machine.set_mode(Mode::ForcedOpen, rig.now);
-    assert_eq!(rig.settle(present, QUICK), State::ForcedOpen);
+    assert_eq!(rig.record(present, QUICK), State::ForcedOpen);
 }
 
 #[test]
-fn modes() {
+fn modes_override_and_restore_the_machine() {
     let mut rig = Rig::new(policy());
-    // resilience4j: forced open stays so, however long; Polly: "isolated".
+    // resilience4j: forced open has no end; Polly: "isolated".
     let _ = rig.machine.set_mode(Mode::ForcedOpen, rig.now);
     rig.now = rig.now + 3600 * SECOND;
     assert_eq!(rig.retry_after(), None);
@@ -586,23 +587,23 @@ fn modes() {
     let _ = rig.machine.set_mode(Mode::Disabled, rig.now);
     assert_eq!(rig.trip(), None);
     assert_eq!(rig.admit(), Admission::Free);
-    // Observing, it moves like any other, and lets all pass.
+    // While observing, the state changes, and all calls pass.
     let _ = rig.machine.set_mode(Mode::Observing, rig.now);
     assert_eq!(rig.machine.state(), State::Closed);
     assert_eq!(rig.trip(), Some((State::Closed, State::Open)));
     assert_eq!(rig.admit(), Admission::Free);
     rig.now = rig.now + SECOND;
-    let probe = rig.probe().expect("one call stands for a probe");
-    assert_eq!(rig.admit(), Admission::Free, "the others pass beside it");
-    // And goes on where it was when it enforces.
+    let probe = rig.probe().expect("one call is a probe");
+    assert_eq!(rig.admit(), Admission::Free, "the others pass meanwhile");
+    // Enforcing continues in the same state.
     assert_eq!(rig.machine.set_mode(Mode::Enforcing, rig.now), None);
     assert!(matches!(rig.admit(), Admission::Refused { .. }));
-    rig.settle(probe, QUICK);
+    rig.record(probe, QUICK);
     assert_eq!(rig.recover(), 14);
 }
 
 #[test]
-fn breaker_made_while_others_are_forced_open_says_so() {
+fn breaker_created_while_forced_open_has_an_outage() {
     let now = Instant::from_nanos(1 << 40);
     let mut machine = Machine::new(Mode::ForcedOpen).with_outage_of(None);
     assert!(machine.set_mode(Mode::ForcedOpen, now).is_none());

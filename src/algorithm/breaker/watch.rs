@@ -1,23 +1,23 @@
-//! The path of a call while all is well, without a lock; and of a call that is refused.
+//! The lock-free path of calls: admission and records while closed, and refusals while open.
 //!
-//! Five signs are watched for. Over the window: too many failures; too many slow calls, among which calls in flight past the
-//! threshold count. Since the last good answer: so many failures in a row; *silence*, that is as many calls as a rate needs that
-//! ended without any answer, and nothing good for as long as the slow threshold; and the *stall*: as many calls are unanswered past
-//! the threshold, and nothing good has come for as long. A window filled by better days would outvote a dependency that hangs for
-//! most of its length; silence and stall are seen at once.
+//! Five conditions open the breaker. Two are over the window: too many failures, and too many slow calls (calls in flight past the
+//! threshold included). Three are over the time since the last good answer: a streak of failures; *no answers*, which is as many
+//! unanswered calls as a rate needs, and nothing good for the slow threshold; and a *stall*, which is as many calls in flight past
+//! the threshold, and nothing good for as long. No answers and a stall are detected at once: a window full of earlier good calls
+//! would outvote a dependency that confirmed_hang for most of its length.
 //!
-//! What calls in flight say is looked at by the first call of each cohort, and by a timer while any are in flight. It has to be
-//! seen twice, an eighth of the threshold apart at least: after a hiccup of our own process the answers are all there, only
-//! unread, and must not be taken for a hiccup of the dependency. Two looks far apart prove nothing either: the process stood still
+//! The first call of each cohort checks the calls in flight, and so does a timer while any are in flight. A hang needs two checks,
+//! at least an eighth of the threshold apart: after a pause of this process the answers have arrived but are not read yet, and must
+//! not check like a hang of the dependency. Two checks far apart prove nothing either, since the process may have stood still
 //! between them.
 
 use std::time::Duration;
 
 use super::detect::{self, Detection};
-use super::machine::{Machine, Moment, Notice, Probe};
+use super::machine::{FastPath, Machine, Moment, Probe};
 use super::mode::Mode;
 use super::policy::{Pace, Policy};
-use super::row::{Length, Row};
+use super::streak::{Length, Streak};
 use super::time_left::TimeLeft;
 use crate::algorithm::ages::{Age, Ages};
 use crate::algorithm::evidence::Evidence;
@@ -27,82 +27,82 @@ use crate::ground::error::Trip;
 use crate::ground::sync::atomic::{AtomicU64, Ordering};
 use crate::ground::time::{self, Instant};
 
-/// What a call is met with.
+/// The decision for a call that enters.
 #[derive(Debug)]
 #[must_use]
 pub(crate) enum Entry {
-    /// It passes and is counted.
-    Closed(Seat),
-    /// It passes.
+    /// The call passes and is counted.
+    Closed(ClosedCall),
+    /// The call passes.
     Free,
-    /// It does not pass; when another try has a chance, if that is known.
+    /// The call does not pass. The duration is the time until another try may pass, if that is known.
     Refused(Option<Duration>),
-    /// Something is to be decided: ask the machine.
-    Ask { may_probe: bool, refused_enough: bool },
-    /// The callee hangs: trip the machine, and ask again.
+    /// The machine has to decide.
+    Decide { may_probe: bool, refused_enough: bool },
+    /// The dependency confirmed_hang: trip the machine, and enter again.
     Trip(Detection),
 }
 
-/// The seat of a call that was admitted while closed. To be given back once.
+/// A call that was admitted while closed. It must be returned once, to [`Watch::leave`].
 #[derive(Debug)]
 #[must_use]
-pub(crate) struct Seat {
-    word: Word,
+pub(crate) struct ClosedCall {
+    word: StateWord,
     age: Option<Age>,
 }
 
-/// What a call that may pass is given. To be given back once.
+/// The pass of an admitted call. It must be returned once.
 #[derive(Debug)]
 #[must_use]
 pub(crate) enum Pass {
-    Closed(Seat),
+    Closed(ClosedCall),
     Probe(Probe),
-    /// It is nothing to the breaker how it ends.
+    /// The end of the call is not recorded.
     Free,
 }
 
-/// The state as calls see it, in one word: what to do, the era, the generation.
+/// The published state in one word: what to do, the era, the generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Word(u64);
+struct StateWord(u64);
 
 const CLOSED: u64 = 0;
 const FREE: u64 = 1;
-/// Refused, for nobody knows how long.
-const SHUT: u64 = 2;
+/// Refused, for an unknown time.
+const FORCED_OPEN: u64 = 2;
 /// Refused until an instant.
-const REFUSE: u64 = 3;
-/// Free until an instant, and then to be asked.
-const PASS: u64 = 4;
-const ASK: u64 = 5;
+const REFUSE_UNTIL: u64 = 3;
+/// Free until an instant; after that the machine decides.
+const FREE_UNTIL: u64 = 4;
+const DECIDE: u64 = 5;
 
-const SIGN_BITS: u32 = 3;
+const KIND_BITS: u32 = 3;
 const ERA_BITS: u32 = 8;
 
-/// So many refused calls are enough for a break that is longer than the first: probes of a dependency that does not answer
-/// are three a break, so they are no more than about one in a hundred calls.
+/// This many refused calls end a break that is longer than the first. A dependency that does not answer gets three probes a break,
+/// so probes are at most about one in a hundred calls.
 const REFUSED_ENOUGH: u64 = 300;
 
 /// No instant.
 const NEVER: u64 = u64::MAX;
 
-impl Word {
-    fn new(sign: u64, era: u8, generation: u64) -> Self {
-        Self(generation << (SIGN_BITS + ERA_BITS) | u64::from(era) << SIGN_BITS | sign)
+impl StateWord {
+    fn new(kind: u64, era: u8, generation: u64) -> Self {
+        Self(generation << (KIND_BITS + ERA_BITS) | u64::from(era) << KIND_BITS | kind)
     }
 
     #[inline]
-    fn sign(self) -> u64 {
-        self.0 & ((1 << SIGN_BITS) - 1)
+    fn kind(self) -> u64 {
+        self.0 & ((1 << KIND_BITS) - 1)
     }
 
     #[inline]
     fn era(self) -> u8 {
-        (self.0 >> SIGN_BITS) as u8
+        (self.0 >> KIND_BITS) as u8
     }
 
     #[inline]
     fn generation(self) -> u64 {
-        self.0 >> (SIGN_BITS + ERA_BITS)
+        self.0 >> (KIND_BITS + ERA_BITS)
     }
 }
 
@@ -110,34 +110,34 @@ impl Word {
 #[derive(Debug)]
 pub(crate) struct Watch {
     word: AtomicU64,
-    /// Of [`REFUSE`] and [`PASS`], in nanoseconds.
+    /// The instant of [`REFUSE_UNTIL`] and [`FREE_UNTIL`], in nanoseconds.
     until: AtomicU64,
-    /// From when on enough refused calls end a break, in nanoseconds.
+    /// The instant from which enough refused calls end a break, in nanoseconds.
     earliest: AtomicU64,
-    /// How many calls were refused in this break.
+    /// Calls refused in this break.
     refused: AtomicU64,
-    /// After how long another try is worth it at the latest, in nanoseconds: probes may be answered long before `until`.
+    /// The longest retry-after, in nanoseconds: probes may be answered long before `until`.
     try_again: AtomicU64,
     time_left: TimeLeft,
     window: Window,
     ages: Ages,
     median: Median,
-    /// No call that took less is slow, whatever is usual; in nanoseconds. So most calls need no more of the settings when they end.
+    /// No call that took less is slow; in nanoseconds. So the end of most calls does not read the settings.
     floor: AtomicU64,
-    row: Row,
-    /// Nanoseconds, a millisecond or so behind.
+    streak: Streak,
+    /// Nanoseconds, up to about a millisecond old.
     last_good: AtomicU64,
-    /// When a call was bad last, or will a break have ended; in nanoseconds, zero: never.
+    /// The last bad call or the end of the last break, whichever is later; in nanoseconds, zero: never.
     last_bad: AtomicU64,
-    /// Since when the calls in flight have looked like those of a dependency that hangs, in nanoseconds; zero: they do not.
+    /// Since when checks of the calls in flight have suspected a hang, in nanoseconds; zero: no suspicion.
     suspicious_since: AtomicU64,
 }
 
-/// How exactly the last good answer is noted: not every answer needs to write.
+/// The resolution of `last_good`, so that not every answer has to write it.
 const LAST_GOOD_SHIFT: u32 = 20;
 
-/// No two looks that are closer than this apart are too far apart, however short the threshold.
-const LOOKS_TOGETHER: Duration = Duration::from_millis(100);
+/// Two checks that are at most this far apart can confirm a hang, however short the threshold.
+const MAX_CHECK_GAP: Duration = Duration::from_millis(100);
 
 impl Watch {
     pub(crate) fn new(window: Window, machine: &Machine, moment: &Moment<'_>) -> Self {
@@ -152,7 +152,7 @@ impl Watch {
             ages: Ages::new(),
             median: Median::new(),
             floor: AtomicU64::new(0),
-            row: Row::new(),
+            streak: Streak::new(),
             last_good: AtomicU64::new(0),
             last_bad: AtomicU64::new(0),
             suspicious_since: AtomicU64::new(0),
@@ -161,18 +161,18 @@ impl Watch {
         watch
     }
 
-    /// Whether the machine has moved to another state since it was shown to the calls. Under its lock.
+    /// Whether the machine's state has changed since it was last published. Call it under the machine's lock.
     pub(crate) fn is_behind(&self, machine: &Machine) -> bool {
         self.load().generation() != machine.generation()
     }
 
-    /// Shows the machine's state to the calls. Under the machine's lock, after every move of it.
+    /// Publishes the machine's state to calls. Call it under the machine's lock, after each transition.
     pub(crate) fn publish(&self, machine: &Machine, moment: &Moment<'_>) {
         let (before, now) = (self.load(), moment.now);
         if before.era() != machine.era() {
             self.window.begin(machine.era());
             self.ages.begin_era(machine.era());
-            self.row.begin_era(machine.era());
+            self.streak.begin_era(machine.era());
             self.last_good.store(now.as_nanos(), Ordering::Relaxed);
             self.suspicious_since.store(0, Ordering::Relaxed);
         }
@@ -180,90 +180,97 @@ impl Watch {
             self.refused.store(0, Ordering::Relaxed);
             let threshold = moment.policy.pace().slow_or_floor(moment.median);
             let length = until.since(now).max(threshold).saturating_mul(2);
-            self.time_left.begin_break(before.sign() == CLOSED, until, length);
+            self.time_left.begin_break(before.kind() == CLOSED, until, length);
         }
         if let Some(until) = machine.open_until() {
             self.last_bad.fetch_max(until.as_nanos(), Ordering::Relaxed);
         }
-        let (sign, until, earliest) = match machine.notice(moment) {
-            Notice::Closed => (CLOSED, 0, None),
-            Notice::Free => (FREE, 0, None),
-            Notice::Shut => (SHUT, 0, None),
-            Notice::Refuse { until, earliest } => (REFUSE, until.as_nanos(), earliest),
-            Notice::Pass { until } => (PASS, until.as_nanos(), None),
-            Notice::Ask if machine.mode() == Mode::Observing => (PASS, 0, None),
-            Notice::Ask => (ASK, 0, None),
+        let (kind, until, earliest) = match machine.fast_path(moment) {
+            FastPath::Closed => (CLOSED, 0, None),
+            FastPath::Free => (FREE, 0, None),
+            FastPath::ForcedOpen => (FORCED_OPEN, 0, None),
+            FastPath::RefuseUntil { until, earliest } => (REFUSE_UNTIL, until.as_nanos(), earliest),
+            FastPath::FreeUntil { until } => (FREE_UNTIL, until.as_nanos(), None),
+            FastPath::Decide if machine.mode() == Mode::Observing => (FREE_UNTIL, 0, None),
+            FastPath::Decide => (DECIDE, 0, None),
         };
         self.floor.store(time::nanos(moment.policy.pace().floor()), Ordering::Release);
         let try_again = if machine.open_until().is_some() { NEVER } else { time::nanos(moment.policy.break_for) };
         self.try_again.store(try_again, Ordering::Relaxed);
-        // A call that finds the instants of another moment than its word asks the machine too early, or is refused once too often.
+        // A call that reads the instants of another publication than its word asks the machine too early, or is refused once more.
         self.until.store(until, Ordering::Release);
         self.earliest.store(earliest.map_or(NEVER, Instant::as_nanos), Ordering::Release);
-        self.word.store(Word::new(sign, machine.era(), machine.generation()).0, Ordering::Release);
+        self.word.store(StateWord::new(kind, machine.era(), machine.generation()).0, Ordering::Release);
     }
 
-    /// Looks back on something else. Under the machine's lock, after it was told to count anew and before that is published.
+    /// Changes the span of the window. Call it under the machine's lock, between [`Machine::clear_counts`] and [`Self::publish`].
     pub(crate) fn set_span(&self, span: Span) {
         self.window.set_span(span);
     }
 
-    /// A call comes, with so much time left. The whole policy is asked for only when there may be something to decide.
+    /// Decides about a new call with this much time left. `policy` is called only when a trip may be due.
     #[inline]
-    pub(crate) fn enter(&self, pace: &Pace, policy: impl FnOnce() -> Policy, left: Duration, now: Instant) -> Entry {
+    pub(crate) fn enter(
+        &self,
+        pace: &Pace,
+        policy: impl FnOnce() -> Policy,
+        time_left: Duration,
+        now: Instant,
+    ) -> Entry {
         let word = self.load();
-        match word.sign() {
+        match word.kind() {
             CLOSED => {
                 let threshold = self.overdue_after(pace);
                 let Some((age, first)) = self.ages.begin(word.era(), now, threshold) else {
-                    return Entry::Closed(Seat { word, age: None });
+                    return Entry::Closed(ClosedCall { word, age: None });
                 };
                 if first {
-                    if let Some(trip) = self.hangs(word.era(), &policy(), now, threshold) {
+                    if let Some(trip) = self.confirmed_hang(word.era(), &policy(), now, threshold) {
                         self.ages.end(age);
                         return Entry::Trip(Detection { generation: word.generation(), trip });
                     }
                 }
-                Entry::Closed(Seat { word, age: Some(age) })
+                Entry::Closed(ClosedCall { word, age: Some(age) })
             }
             FREE => Entry::Free,
-            _ => self.enter_unclosed(word, pace, left, now),
+            _ => self.enter_unclosed(word, pace, time_left, now),
         }
     }
 
-    /// Whether a call with so much time left would be refused now, and when another try has a chance. It counts as refused then.
-    pub(crate) fn would_refuse(&self, pace: &Pace, left: Duration, now: Instant) -> Option<Option<Duration>> {
+    /// `Some` if a call with this much time left would be refused now, with the time until another try may pass. The call then
+    /// counts as refused.
+    pub(crate) fn would_refuse(&self, pace: &Pace, time_left: Duration, now: Instant) -> Option<Option<Duration>> {
         let word = self.load();
-        if matches!(word.sign(), CLOSED | FREE) {
+        if matches!(word.kind(), CLOSED | FREE) {
             return None;
         }
-        match self.enter_unclosed(word, pace, left, now) {
+        match self.enter_unclosed(word, pace, time_left, now) {
             Entry::Refused(wait) => Some(wait),
             _ => None,
         }
     }
 
-    /// Neither a lock nor work that grows with anything.
-    fn enter_unclosed(&self, word: Word, pace: &Pace, left: Duration, now: Instant) -> Entry {
-        if word.sign() == SHUT {
+    /// Takes no lock, in constant time.
+    fn enter_unclosed(&self, word: StateWord, pace: &Pace, time_left: Duration, now: Instant) -> Entry {
+        if word.kind() == FORCED_OPEN {
             return Entry::Refused(None);
         }
-        self.time_left.note(left);
+        self.time_left.record(time_left);
         let until = Instant::from_nanos(self.until.load(Ordering::Acquire));
         let early = now < until;
-        let refused_enough = word.sign() == REFUSE && self.is_refused_enough(now);
-        if early && word.sign() == PASS {
+        let refused_enough = word.kind() == REFUSE_UNTIL && self.is_refused_enough(now);
+        if early && word.kind() == FREE_UNTIL {
             return Entry::Free;
         }
-        if early && word.sign() == REFUSE && !refused_enough {
+        if early && word.kind() == REFUSE_UNTIL && !refused_enough {
             return self.refused(until.since(now));
         }
         let threshold = pace.slow_or_floor(self.median(pace));
-        let may_probe = self.time_left.is_enough(left, threshold, now);
-        if !may_probe && word.sign() != PASS {
+        let may_probe = self.time_left.is_enough(time_left, threshold, now);
+        if !may_probe && word.kind() != FREE_UNTIL {
             return self.refused(threshold);
         }
-        Entry::Ask { may_probe, refused_enough }
+        Entry::Decide { may_probe, refused_enough }
     }
 
     fn refused(&self, wait: Duration) -> Entry {
@@ -279,64 +286,64 @@ impl Watch {
 
     /// Until when no call passes, as far as time alone decides.
     pub(crate) fn refuses_until(&self, now: Instant) -> Option<Instant> {
-        match self.load().sign() {
-            SHUT => Some(Instant::MAX),
-            REFUSE => Some(Instant::from_nanos(self.until.load(Ordering::Acquire))).filter(|until| *until > now),
+        match self.load().kind() {
+            FORCED_OPEN => Some(Instant::MAX),
+            REFUSE_UNTIL => Some(Instant::from_nanos(self.until.load(Ordering::Acquire))).filter(|until| *until > now),
             _ => None,
         }
     }
 
-    /// A look at the calls in flight, while none may come. `Some`: trip the machine.
-    pub(crate) fn look(&self, pace: &Pace, policy: impl FnOnce() -> Policy, now: Instant) -> Option<Detection> {
+    /// Checks the calls in flight, for a timer. `Some`: trip the machine.
+    pub(crate) fn check(&self, pace: &Pace, policy: impl FnOnce() -> Policy, now: Instant) -> Option<Detection> {
         let word = self.load();
-        if word.sign() != CLOSED {
+        if word.kind() != CLOSED {
             return None;
         }
-        let trip = self.hangs(word.era(), &policy(), now, self.overdue_after(pace))?;
+        let trip = self.confirmed_hang(word.era(), &policy(), now, self.overdue_after(pace))?;
         Some(Detection { generation: word.generation(), trip })
     }
 
-    /// When another look is due; `None`: nothing is in flight that a look could find overdue.
-    pub(crate) fn next_look(&self, pace: &Pace, now: Instant) -> Option<Instant> {
+    /// When the next check is due; `None`: no call in flight can become overdue.
+    pub(crate) fn next_check(&self, pace: &Pace, now: Instant) -> Option<Instant> {
         let word = self.load();
-        let oldest = if word.sign() == CLOSED { self.ages.oldest(word.era(), now) } else { None };
+        let oldest = if word.kind() == CLOSED { self.ages.oldest(word.era(), now) } else { None };
         let threshold = self.overdue_after(pace);
         let is_suspicious = self.suspicious_since.load(Ordering::Relaxed) != 0;
         let soon = now + if is_suspicious { confirmed_after(threshold) } else { threshold / 4 };
-        // The threshold may get much shorter with the first answers.
+        // The first answers may shorten the threshold a lot.
         let late = now + pace.slow_or_floor(self.median(pace));
         oldest.map(|oldest| if is_suspicious { soon } else { (oldest + threshold).clamp(soon.min(late), late) })
     }
 
-    /// The dependency has answered, or has not been asked yet: from now on the call does not age.
+    /// Stops the age of a call that the dependency has answered, or that has not been sent yet.
     #[inline]
-    pub(crate) fn stop_aging(&self, seat: &mut Seat) {
-        if let Some(age) = seat.age.take() {
-            // There are fewer eras than generations: after so many of these, an era of that number may be another one.
-            if self.load().generation().wrapping_sub(seat.word.generation()) <= u64::from(u8::MAX) {
+    pub(crate) fn stop_aging(&self, call: &mut ClosedCall) {
+        if let Some(age) = call.age.take() {
+            // Eras wrap after 256 generations; a later era of the same number must not lose a call that it never counted.
+            if self.load().generation().wrapping_sub(call.word.generation()) <= u64::from(u8::MAX) {
                 self.ages.end(age);
             }
         }
     }
 
-    /// The dependency is (again) at work on the call.
-    pub(crate) fn start_aging(&self, seat: &mut Seat, pace: &Pace, now: Instant) {
-        if seat.age.is_none() && self.load() == seat.word {
-            seat.age = self.ages.begin(seat.word.era(), now, self.overdue_after(pace)).map(|(age, _)| age);
+    /// Starts the age of a call that the dependency is processing (again).
+    pub(crate) fn start_aging(&self, call: &mut ClosedCall, pace: &Pace, now: Instant) {
+        if call.age.is_none() && self.load() == call.word {
+            call.age = self.ages.begin(call.word.era(), now, self.overdue_after(pace)).map(|(age, _)| age);
         }
     }
 
-    /// A call is over. `Some`: that was enough, trip the machine. It is judged by the `policy` of now.
+    /// Records the end of a call. `Some`: trip the machine. The call is judged by the current `policy`.
     #[inline]
     pub(crate) fn leave(
         &self,
-        mut seat: Seat,
+        mut call: ClosedCall,
         end: Evidence,
         policy: impl Fn() -> Policy,
         now: Instant,
     ) -> Option<Detection> {
-        self.stop_aging(&mut seat);
-        let word = seat.word;
+        self.stop_aging(&mut call);
+        let word = call.word;
         if self.load() != word {
             return None;
         }
@@ -356,32 +363,32 @@ impl Watch {
         if !is_good || outcome.is_some_and(Outcome::is_bad) {
             self.last_bad.fetch_max(now.as_nanos(), Ordering::Relaxed);
         }
-        let row_trips = match end {
+        let streak_trip = match end {
             Evidence::Good(_) | Evidence::Alive => {
-                self.note_good(word.era(), now);
+                self.record_good(word.era(), now);
                 None
             }
             Evidence::Bad(_) | Evidence::TimedOut => {
-                let row = self.row.add_bad(word.era(), now);
-                policy().pace().is_row_too_long(row.bad).then(|| detect::consecutive(row))
+                let streak = self.streak.add_bad(word.era(), now);
+                policy().pace().is_failure_streak(streak.bad).then(|| detect::consecutive(streak))
             }
-            // A crowd of callers that hangs up all at once, or a connection that takes its calls along, leaves a row of its own
-            // between one good answer and the next.
+            // Many callers that give up at the same time, or a connection that closes with its calls, leave such a streak between
+            // two good answers.
             _ => {
-                let row = self.row.add_silent(word.era(), now);
+                let streak = self.streak.add_unanswered(word.era(), now);
                 let pace = &policy().pace();
-                let is_silent =
-                    pace.is_row_of_silence(row.total()) && self.is_silent(now, pace.slow_or_floor(self.median(pace)));
-                is_silent.then(|| detect::unanswered(row))
+                let has_no_answers = pace.is_unanswered_streak(streak.total())
+                    && self.has_no_answers(now, pace.slow_or_floor(self.median(pace)));
+                has_no_answers.then(|| detect::unanswered(streak))
             }
         };
         let anything_bad = outcome.is_some_and(|outcome| self.window.add(word.era(), now, outcome));
         let rates = || detect::rates(self.window.counts(word.era(), now), &policy());
-        let trip = row_trips.or_else(|| anything_bad.then(rates).flatten())?;
+        let trip = streak_trip.or_else(|| anything_bad.then(rates).flatten())?;
         Some(Detection { generation: word.generation(), trip })
     }
 
-    /// A probe was good. What was measured before the break is of another time, so the first answer begins the measure anew.
+    /// Records the latency of a good probe. Samples from before the break are stale, so the first good probe restarts the median.
     pub(crate) fn measure_probe(&self, took: Duration, first: bool) {
         if first {
             self.median.restart(took);
@@ -390,7 +397,7 @@ impl Watch {
         }
     }
 
-    /// The median success, once there were enough to call it so.
+    /// The median success; `None` with too few samples.
     #[inline]
     pub(crate) fn median(&self, pace: &Pace) -> Option<Duration> {
         self.median.after(pace.minimum_calls)
@@ -402,7 +409,7 @@ impl Watch {
             && self.slow_after(&pace()).is_some_and(|after| took >= after)
     }
 
-    /// From when on a call is slow; `None`: not known yet.
+    /// The slow threshold; `None`: not known yet.
     #[inline]
     pub(crate) fn slow_after(&self, pace: &Pace) -> Option<Duration> {
         pace.slow_after(self.median(pace))
@@ -413,22 +420,22 @@ impl Watch {
         self.window.counts(self.load().era(), now)
     }
 
-    /// Whether nothing that would be lost with this breaker is younger than the longest break: neither an open state nor a bad
-    /// outcome. What only good calls have taught it is not missed.
+    /// Whether this breaker can be dropped without loss: no open state and no bad outcome is younger than the longest break. Good
+    /// calls alone are no loss.
     pub(crate) fn is_as_new(&self, policy: &Policy, now: Instant) -> bool {
         let last_bad = self.last_bad.load(Ordering::Relaxed);
         last_bad == 0 || now.since(Instant::from_nanos(last_bad)) > policy.max_break.max(self.window.length())
     }
 
-    /// How many calls are with the callee, and how many of them are overdue.
+    /// The calls that the dependency is processing, and how many of them are overdue.
     pub(crate) fn in_flight(&self, pace: &Pace, now: Instant) -> (u64, u64) {
         let era = self.load().era();
         (self.ages.in_flight(era), self.ages.overdue(era, now, self.overdue_after(pace)))
     }
 
     #[inline]
-    fn load(&self) -> Word {
-        Word(self.word.load(Ordering::Acquire))
+    fn load(&self) -> StateWord {
+        StateWord(self.word.load(Ordering::Acquire))
     }
 
     #[inline]
@@ -437,22 +444,22 @@ impl Watch {
     }
 
     #[inline]
-    fn note_good(&self, era: u8, now: Instant) {
+    fn record_good(&self, era: u8, now: Instant) {
         let nanos = now.as_nanos();
         if nanos >> LAST_GOOD_SHIFT > self.last_good.load(Ordering::Relaxed) >> LAST_GOOD_SHIFT {
             self.last_good.store(nanos, Ordering::Relaxed);
         }
-        self.row.end(era);
+        self.streak.end(era);
     }
 
-    /// What the calls in flight say, if it is that the dependency hangs.
-    fn hangs(&self, era: u8, policy: &Policy, now: Instant, threshold: Duration) -> Option<Trip> {
+    /// The trip by the calls in flight, if two checks agree that the dependency confirmed_hang.
+    fn confirmed_hang(&self, era: u8, policy: &Policy, now: Instant, threshold: Duration) -> Option<Trip> {
         policy.slow_rate?;
         let overdue = self.ages.overdue(era, now, threshold);
         let suspicious = match overdue {
             0 => None,
             _ => detect::overdue(self.window.counts(era, now), overdue, policy)
-                .or_else(|| self.stalls(era, overdue, policy, now, threshold)),
+                .or_else(|| self.stall(era, overdue, policy, now, threshold)),
         };
         if suspicious.is_none() {
             self.suspicious_since.store(0, Ordering::Relaxed);
@@ -460,23 +467,24 @@ impl Watch {
         }
         let since = self.suspicious_since.load(Ordering::Relaxed);
         let apart = now.since(Instant::from_nanos(since));
-        let is_first = since == 0 || apart > (threshold / 2).max(LOOKS_TOGETHER);
+        let is_first = since == 0 || apart > (threshold / 2).max(MAX_CHECK_GAP);
         if is_first {
             self.suspicious_since.store(now.as_nanos(), Ordering::Relaxed);
         }
         suspicious.filter(|_| !is_first && apart >= confirmed_after(threshold))
     }
 
-    fn stalls(&self, era: u8, overdue: u64, policy: &Policy, now: Instant, threshold: Duration) -> Option<Trip> {
-        // A row of moments, such as the calls that a closing connection takes along, is no part of a stall.
-        let row = if self.row.age(now) >= threshold { self.row.length(era) } else { Length::default() };
-        let stalls = overdue + row.total() >= u64::from(policy.minimum_calls) && self.since_last_good(now) >= threshold;
-        stalls.then(|| detect::stall(overdue, row))
+    fn stall(&self, era: u8, overdue: u64, policy: &Policy, now: Instant, threshold: Duration) -> Option<Trip> {
+        // A streak younger than the threshold, such as the calls of a closing connection, is no part of a stall.
+        let streak = if self.streak.age(now) >= threshold { self.streak.length(era) } else { Length::default() };
+        let stall =
+            overdue + streak.total() >= u64::from(policy.minimum_calls) && self.since_last_good(now) >= threshold;
+        stall.then(|| detect::stall(overdue, streak))
     }
 
-    /// Whether there has been a row for that long, which is not empty.
-    fn is_silent(&self, now: Instant, threshold: Duration) -> bool {
-        self.row.age(now) >= threshold && self.since_last_good(now) >= threshold
+    /// Whether the streak is not empty, and nothing good has come for the threshold.
+    fn has_no_answers(&self, now: Instant, threshold: Duration) -> bool {
+        self.streak.age(now) >= threshold && self.since_last_good(now) >= threshold
     }
 
     fn since_last_good(&self, now: Instant) -> Duration {
@@ -484,7 +492,7 @@ impl Watch {
     }
 }
 
-/// How far apart two looks are at least of which the second confirms the first.
+/// The least distance of two checks of which the second confirms the first.
 fn confirmed_after(threshold: Duration) -> Duration {
     (threshold / 8).max(Duration::from_millis(1))
 }

@@ -1,4 +1,4 @@
-//! A budget with rules of its own, for tests.
+//! A budget with its own rules, for tests.
 
 use super::*;
 use crate::ground::settings::Settings;
@@ -46,7 +46,7 @@ impl Funded {
         self.ledger.balance(|| self.rules(), now)
     }
 
-    /// What is left of the deposits.
+    /// The remaining deposits.
     pub(super) fn deposited(&self, now: Instant) -> u64 {
         self.ledger.deposited(self.rules().earnings.epoch(now))
     }

@@ -16,9 +16,9 @@ fn both<T: Send + 'static, U>(
     (thread.join().expect("no panic"), ours)
 }
 
-/// One token in two buckets, and two that want it: never both get one. (tower reads the balance and then takes.)
+/// One token in two buckets, and two withdrawals: never both succeed. (tower reads the balance and then takes.)
 #[test]
-fn loom_no_race_overdraws_the_deposits() {
+fn loom_race_does_not_overdraw_deposits() {
     loom::model(|| {
         let ledger = Arc::new(Funded::new(0.75, TTL, 0.0, 0));
         ledger.deposit(NOW);
@@ -32,9 +32,9 @@ fn loom_no_race_overdraws_the_deposits() {
     });
 }
 
-/// A reserve of one, and two that want it.
+/// A reserve of one token, and two withdrawals.
 #[test]
-fn loom_no_race_overdraws_the_reserve() {
+fn loom_race_does_not_overdraw_the_reserve() {
     loom::model(|| {
         let ledger = Arc::new(Funded::new(0.0, TTL, 1.0, 1));
         let take = |ledger: &Funded| {
@@ -48,9 +48,9 @@ fn loom_no_race_overdraws_the_reserve() {
     });
 }
 
-/// A refund races with a withdrawal and with the bucket's next round: nothing is ever there twice.
+/// A refund races with a withdrawal and with the bucket's next round: no token exists twice.
 #[test]
-fn loom_a_refund_creates_nothing() {
+fn loom_refund_adds_no_token() {
     loom::model(|| {
         let ledger = Arc::new(Funded::new(1.0, TTL, 1.0, 1));
         ledger.deposit(NOW);
@@ -69,9 +69,10 @@ fn loom_a_refund_creates_nothing() {
     });
 }
 
-/// One of a reserve of two is spent when its rate changes, while two want the last: one gets it, at whatever rate.
+/// One token of a reserve of two is spent when its rate changes, while two withdrawals race for the last: one succeeds, at any
+/// rate.
 #[test]
-fn loom_a_change_of_the_reserve_makes_no_token() {
+fn loom_reserve_change_adds_no_token() {
     loom::model(|| {
         let ledger = Arc::new(Funded::new(0.0, TTL, 0.001, 2));
         let spent = ledger.withdraw(NOW).expect("two are there");
@@ -86,9 +87,9 @@ fn loom_a_change_of_the_reserve_makes_no_token() {
     });
 }
 
-/// The time to live changes while a call deposits: what it earned is there once, before and after.
+/// The time to live changes while a call deposits: the deposit exists once, before and after.
 #[test]
-fn loom_a_deposit_survives_a_change_of_its_time_to_live() {
+fn loom_deposit_survives_a_change_of_ttl() {
     loom::model(|| {
         let ledger = Arc::new(Funded::new(1.0, TTL, 0.0, 0));
         let (_, seen) = both(

@@ -1,14 +1,12 @@
-//! A few tokens that come with time instead of calls: a token bucket in one atomic word.
+//! A few tokens that return with time instead of calls: a token bucket in one atomic word.
 //!
-//! The rate law is GCRA: all that is kept of the past is the instant at which the bucket will be full again, so that
-//! idle time costs nothing and needs no one to refill. Beside it, in the same word, stands the number of tokens that
-//! are *held*: withdrawn, and neither spent nor refunded yet. A held token stays in the bucket until it is spent, so
-//! that it does not grow back meanwhile; a refund is then exactly as if it had never been withdrawn, and burst and rate
-//! are never exceeded.
+//! The algorithm is GCRA: the state is the instant at which the bucket will be full again, so idle time costs nothing and needs no
+//! refill task. The same word holds the number of *held* tokens, which are withdrawn and neither spent nor refunded yet. A held
+//! token stays in the bucket until it is spent, so that it does not grow back meanwhile. A refund is then as if it had never been
+//! withdrawn, and burst and rate are never exceeded.
 //!
-//! Rate and burst may change. As in [`gcra`](crate::algorithm::gcra), the rates are an argument, the word says which of two rates
-//! it is counted in, and a caller that finds it behind takes it over: as many tokens are there as before, so that nobody fills
-//! the reserve by changing it.
+//! Rate and burst may change. As in [`gcra`](crate::algorithm::gcra), the rates are an argument, the word names the generation it
+//! is counted in, and a caller that finds it behind converts it. The number of tokens is kept, so that no change fills the reserve.
 
 use crate::algorithm::gcra::{Rate, Rates};
 use crate::ground::sync::atomic::{AtomicU64, Ordering};
@@ -33,11 +31,11 @@ pub(crate) struct Reserve {
 
 #[derive(Clone, Copy)]
 struct State {
-    /// When the bucket will be full, in microseconds.
+    /// The microsecond at which the bucket will be full.
     full_at: u64,
-    /// Tokens in the bucket that belong to someone already.
+    /// Held tokens.
     held: u64,
-    /// The low bits of that of the rate that is meant.
+    /// The low bits of the rate's generation.
     generation: u64,
 }
 
@@ -54,8 +52,8 @@ impl State {
         (self.full_at.min(LAST) << HELD_BITS | self.held.min(HELD_MASK)) << GENERATION_BITS | self.generation
     }
 
-    /// The same in the present rate; `None`: it missed a change.
-    fn by(self, rates: &Rates, now: u64) -> Option<Self> {
+    /// The state in the current rate; `None`: it missed a change.
+    fn at_rate(self, rates: &Rates, now: u64) -> Option<Self> {
         let generation = u64::from(rates.generation) & GENERATION_MASK;
         match generation.wrapping_sub(self.generation) & GENERATION_MASK {
             0 => Some(self),
@@ -82,20 +80,20 @@ impl Reserve {
         Self { state: AtomicU64::new(state.pack()) }
     }
 
-    /// Counts in the rate of `rates` from now on. What is there stays, up to the new burst; what is held stays held. See
+    /// Converts the reserve to the rate of `rates`. Tokens are kept up to the new burst; held tokens stay held. See
     /// [`Gcra::take_over`](crate::algorithm::gcra::Gcra::take_over) for when.
     pub(super) fn take_over(&self, rates: &Rates, now: Instant) {
         self.update(|| *rates, now, |state, _, _| Some(state));
     }
 
-    /// Takes a token that stays in the bucket until it is spent or refunded.
+    /// Holds a token, which stays in the bucket until it is spent or refunded.
     pub(super) fn hold(&self, latest: impl Fn() -> Rates, now: Instant) -> bool {
         self.update(latest, now, |state, rate, now| {
             (whole(state, rate, now) > 0).then_some(State { held: state.held + 1, ..state })
         })
     }
 
-    /// A held token leaves the bucket, and begins to grow back.
+    /// Removes a held token, which begins to grow back.
     pub(super) fn spend(&self, latest: impl Fn() -> Rates, now: Instant) {
         self.update(latest, now, |state, rate, now| {
             Some(State {
@@ -106,9 +104,9 @@ impl Reserve {
         });
     }
 
-    /// A held token is free again.
+    /// Releases a held token.
     pub(super) fn refund(&self) {
-        // The same at any rate.
+        // Independent of the rate.
         let next = |word| {
             let state = State::unpack(word);
             Some(State { held: state.held.saturating_sub(1), ..state }.pack())
@@ -116,30 +114,29 @@ impl Reserve {
         let _ = self.state.fetch_update(Ordering::AcqRel, Ordering::Acquire, next);
     }
 
-    /// How many tokens can be held at once.
+    /// The tokens that can be held now.
     pub(super) fn free(&self, latest: impl Fn() -> Rates, now: Instant) -> u32 {
-        let (_, state, rates) = self.look(&latest, micros(now));
+        let (_, state, rates) = self.load(&latest, micros(now));
         u32::try_from(whole(state, rates.now, micros(now))).unwrap_or(MAX_BURST)
     }
 
     /// Whether no token is missing or held.
     pub(super) fn is_full(&self, latest: impl Fn() -> Rates, now: Instant) -> bool {
-        let (_, state, _) = self.look(&latest, micros(now));
+        let (_, state, _) = self.load(&latest, micros(now));
         state.full_at <= micros(now) && state.held == 0
     }
 
-    /// A new reserve of these `rates` begins with as many tokens as `other` has, at most its burst. What others hold stays with
-    /// them.
+    /// Gives a new reserve of these `rates` as many tokens as `other` has, up to its burst. Held tokens stay with `other`.
     pub(super) fn inherit(&self, rates: &Rates, other: &Self, others: impl Fn() -> Rates, now: Instant) {
         let now = micros(now);
-        let (_, theirs, before) = other.look(&others, now);
-        let missing = Rates { before: before.now, ..*rates }.until_full(theirs.full_at.saturating_sub(now));
+        let (_, theirs, before) = other.load(&others, now);
+        let missing = Rates { previous: before.now, ..*rates }.until_full(theirs.full_at.saturating_sub(now));
         let generation = u64::from(rates.generation) & GENERATION_MASK;
         let state = State { full_at: now.saturating_add(missing), held: 0, generation };
         self.state.store(state.pack(), Ordering::Release);
     }
 
-    /// Replaces the state by what `next` makes of it, at the present rate; `false` if it makes nothing of it.
+    /// Replaces the state by `next` of it, at the current rate; `false` if `next` returns none.
     fn update(
         &self,
         latest: impl Fn() -> Rates,
@@ -148,7 +145,7 @@ impl Reserve {
     ) -> bool {
         let now = micros(now);
         loop {
-            let (word, state, rates) = self.look(&latest, now);
+            let (word, state, rates) = self.load(&latest, now);
             let Some(next) = next(state, rates.now, now) else { return false };
             if self.state.compare_exchange_weak(word, next.pack(), Ordering::AcqRel, Ordering::Acquire).is_ok() {
                 return true;
@@ -156,13 +153,13 @@ impl Reserve {
         }
     }
 
-    /// The word, what it says in the present rate, and the rates.
-    fn look(&self, latest: &impl Fn() -> Rates, now: u64) -> (u64, State, Rates) {
+    /// The word, its state in the current rate, and the rates.
+    fn load(&self, latest: &impl Fn() -> Rates, now: u64) -> (u64, State, Rates) {
         loop {
-            // In this order: see `gcra`.
+            // The word before the rates: see `gcra`.
             let word = self.state.load(Ordering::Acquire);
             let (state, rates) = (State::unpack(word), latest());
-            if let Some(state) = state.by(&rates, now) {
+            if let Some(state) = state.at_rate(&rates, now) {
                 return (word, state, rates);
             }
             if self.state.load(Ordering::Acquire) == word {
@@ -173,7 +170,7 @@ impl Reserve {
     }
 }
 
-/// Whole tokens in the bucket that nobody holds.
+/// Whole tokens in the bucket that are not held.
 fn whole(state: State, rate: Rate, now: u64) -> u64 {
     let missing = state.full_at.saturating_sub(now).div_ceil(rate.interval);
     u64::from(rate.burst).saturating_sub(missing).saturating_sub(state.held)

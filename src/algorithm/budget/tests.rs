@@ -18,9 +18,9 @@ fn withdrawals(ledger: &Funded, now: Instant) -> u32 {
     n
 }
 
-/// Finagle gives its reserve for the whole time to live at once; that is our burst.
+/// Finagle grants its reserve for the whole time to live at once; the burst is the equivalent here.
 #[test]
-fn finagle_ten_thousand_calls_at_one_instant_earn_the_ratio() {
+fn finagle_simultaneous_calls_earn_the_ratio() {
     let ratios = [0.1, 0.5, 0.25, 0.75, 0.99, 0.999, 0.9999, 0.01, 0.001, 0.0001];
     let plain = ratios.map(|ratio| (1, 0, ratio));
     for (ttl, per_second, ratio) in plain.into_iter().chain([(1, 10, 0.1), (2, 5, 0.5), (1, 10, 0.0), (2, 5, 0.0)]) {
@@ -39,7 +39,7 @@ fn finagle_ten_thousand_calls_at_one_instant_earn_the_ratio() {
 }
 
 #[test]
-fn finagle_a_balance_of_a_hundred_and_ten_calls_make_a_hundred_and_one() {
+fn finagle_hundred_and_ten_calls_make_a_balance_of_101() {
     let ledger = Funded::new(0.1, TTL, 10.0, 100);
     assert_eq!(ledger.balance(START), 100);
     (0..10).for_each(|_| ledger.deposit(START));
@@ -47,7 +47,7 @@ fn finagle_a_balance_of_a_hundred_and_ten_calls_make_a_hundred_and_one() {
 }
 
 #[test]
-fn no_ratio_and_no_reserve_is_the_empty_budget() {
+fn zero_ratio_without_reserve_is_an_empty_budget() {
     let ledger = Funded::new(0.0, TTL, 0.0, 0);
     (0..100).for_each(|_| ledger.deposit(START));
     assert_eq!(ledger.balance(START), 0);
@@ -57,7 +57,7 @@ fn no_ratio_and_no_reserve_is_the_empty_budget() {
 
 /// tower rounds the tokens of a deposit to whole ones: its 0.6 acts as 1.0.
 #[test]
-fn a_ratio_of_six_tenths_is_six_tenths() {
+fn ratio_of_six_tenths_is_not_rounded() {
     let ledger = Funded::new(0.6, TTL, 0.0, 0);
     (0..1000).for_each(|_| ledger.deposit(START));
     assert_eq!(withdrawals(&ledger, START), 600);
@@ -66,7 +66,7 @@ fn a_ratio_of_six_tenths_is_six_tenths() {
 /// tower's budget clears its ring bucket by bucket for all the time that has passed, under a lock: 132 ms after 30 idle
 /// days. Here a deposit is one atomic update of one bucket, and what is stale needs no clearing.
 #[test]
-fn the_first_deposit_after_thirty_idle_days_finds_an_empty_ring() {
+fn deposit_after_thirty_idle_days_finds_an_empty_ring() {
     let ledger = Funded::new(1.0, TTL, 0.0, 0);
     let mut now = START;
     for day in [30, 155, 200, 310, 311, 4000] {
@@ -77,7 +77,7 @@ fn the_first_deposit_after_thirty_idle_days_finds_an_empty_ring() {
     }
 }
 
-/// The same where a bucket's stamp has come round: 2^28 buckets later it would look alike, but for its era.
+/// The same after the bucket's stamp has wrapped: 2^28 buckets later only the era differs.
 #[test]
 fn deposits_do_not_come_back_when_stamps_wrap() {
     let ledger = Funded::new(1.0, TTL, 0.0, 0);
@@ -100,7 +100,7 @@ fn deposits_expire() {
 }
 
 #[test]
-fn a_refund_returns_a_token_to_where_it_came_from_and_no_further() {
+fn refund_returns_a_token_to_its_source() {
     let ledger = Funded::new(1.0, TTL, 0.0, 0);
     ledger.deposit(START);
     let claim = ledger.withdraw(START).unwrap();
@@ -114,7 +114,7 @@ fn a_refund_returns_a_token_to_where_it_came_from_and_no_further() {
 }
 
 #[test]
-fn the_reserve_grows_at_its_rate_up_to_its_burst() {
+fn reserve_grows_at_its_rate_up_to_its_burst() {
     let ledger = Funded::new(0.0, TTL, 2.0, 3);
     assert_eq!(withdrawals(&ledger, START), 3);
     let millis = |n| START + Duration::from_millis(n);
@@ -125,7 +125,7 @@ fn the_reserve_grows_at_its_rate_up_to_its_burst() {
 }
 
 #[test]
-fn a_held_token_of_the_reserve_does_not_grow_back() {
+fn held_token_does_not_grow_back() {
     let ledger = Funded::new(0.0, TTL, 1.0, 2);
     let held = ledger.withdraw(START).unwrap();
     let later = START + SECOND * 60;
@@ -138,7 +138,7 @@ fn a_held_token_of_the_reserve_does_not_grow_back() {
 }
 
 #[test]
-fn what_was_earned_survives_a_change_of_ratio_and_of_the_time_to_live() {
+fn deposits_survive_a_change_of_ratio_and_ttl() {
     let ledger = Funded::new(0.5, TTL, 0.0, 0);
     (0..20).for_each(|_| ledger.deposit(START));
     ledger.reload(1.0, TTL, 0.0, 0, START);
@@ -152,7 +152,7 @@ fn what_was_earned_survives_a_change_of_ratio_and_of_the_time_to_live() {
 }
 
 #[test]
-fn a_change_of_the_reserve_neither_fills_nor_empties_it() {
+fn reserve_change_keeps_its_tokens() {
     let ledger = Funded::new(0.0, TTL, 1.0, 10);
     (0..4).for_each(|_| ledger.spend(ledger.withdraw(START).unwrap(), START));
     let reload = |per_second, burst| {
@@ -172,7 +172,7 @@ fn a_change_of_the_reserve_neither_fills_nor_empties_it() {
     assert_eq!(ledger.balance(START + SECOND * 10), 10);
 }
 
-/// The law, without atomics: lists of deposits by epoch, and a count in the reserve that grows by the microsecond.
+/// The algorithm without atomics: lists of deposits by epoch, and a reserve that grows by the microsecond.
 struct Model {
     per_call: u32,
     bucket: u64,
@@ -268,7 +268,7 @@ fn changes() -> impl Strategy<Value = Vec<Change>> {
 
 proptest! {
     #[test]
-    fn it_agrees_with_a_naive_model_and_keeps_the_law_in_every_window(
+    fn budget_matches_a_naive_model(
         steps in steps(), units in 0u32..=TOKEN, ttl in 1u64..20, rate in 1u32..50, burst in 1u32..20,
     ) {
         let (ratio, rate) = (f64::from(units) / f64::from(TOKEN), f64::from(rate) / 10.0);
@@ -329,10 +329,10 @@ proptest! {
         }
     }
 
-    /// Whatever changes, and when: no change makes a token, and in all no more is spent than calls have earned, the fastest
-    /// reserve could have grown, and the first burst held; nor is a deposit spent when the longest time to live is over.
+    /// No change adds a token: in total, the tokens spent are at most the earnings of calls, the growth of the fastest reserve, and
+    /// the first burst. No deposit is spent after the longest time to live.
     #[test]
-    fn no_change_ever_makes_a_token(changes in changes()) {
+    fn rule_changes_add_no_token(changes in changes()) {
         let ledger = Funded::new(0.5, TTL, 1.0, 10);
         let (mut now, mut units) = (START, TOKEN / 2);
         let (mut earned, mut spent, mut open, mut grown, mut per_second) = (0u64, 0u64, Vec::new(), 0.0, 1.0);

@@ -1,4 +1,4 @@
-//! A bucket with rates of its own, for tests.
+//! A bucket with its own rates, for tests.
 
 use super::*;
 use crate::ground::settings::Settings;
@@ -37,6 +37,6 @@ impl Rated {
 
     #[cfg(seawall_loom)]
     pub(super) fn full_at(&self, now: Instant) -> u64 {
-        self.gcra.look(&|| self.rates(), ticks(now)).1
+        self.gcra.load(&|| self.rates(), ticks(now)).1
     }
 }

@@ -12,8 +12,7 @@ fn rate(interval: Duration, burst: u32) -> Rate {
     Rate { interval: interval.as_nanos() as u64, burst }
 }
 
-/// Takes as many tokens as are asked for, each at the first instant at which it may be; returns when the last was, in
-/// milliseconds after `at`.
+/// Takes `tokens` tokens, each at the first possible instant; returns when the last was taken, in milliseconds after `at`.
 fn wait_for(gcra: &Rated, at: u32, tokens: u32, last: &mut Instant) -> u32 {
     let at = START + at * MS;
     for _ in 0..tokens {
@@ -29,7 +28,7 @@ fn wait_for(gcra: &Rated, at: u32, tokens: u32, last: &mut Instant) -> u32 {
 /// failsafe-go (G1, G2): an even rate. Several at once cost what they cost one by one (G5). After a pause its cells begin at
 /// multiples of the interval and GCRA's at the first call, so the rows after a pause differ by that.
 #[test]
-fn failsafe_an_even_rate_spaces_calls() {
+fn failsafe_even_rate_spaces_calls() {
     let (gcra, mut last) = (Rated::new(rate(500 * MS, 1)), START);
     let waits = [(0, 7), (800, 3), (2300, 1), (3500, 3)].map(|(at, tokens)| wait_for(&gcra, at, tokens, &mut last));
     assert_eq!(waits, [3000, 3700, 2700, 3000]);
@@ -42,10 +41,10 @@ fn failsafe_an_even_rate_spaces_calls() {
     assert_eq!(wait_for(&gcra, 2210, 2, &mut last), 200, "its own: 190, to the grid");
 }
 
-/// failsafe-go (G3): two a second in bursts. It refills both at the turn of a second, GCRA one each half a second: nobody waits
-/// longer than there, and in the long run all have waited as long.
+/// failsafe-go (G3): two a second in bursts. It refills both at the turn of a second, GCRA one each half second: no call waits
+/// longer than there, and in the long run the sum of waits is equal.
 #[test]
-fn failsafe_a_bursty_rate() {
+fn failsafe_bursty_rate_admits_bursts() {
     let (gcra, mut last) = (Rated::new(rate(500 * MS, 2)), START);
     let waits = [(0, 7), (800, 3), (2300, 1), (3500, 3)].map(|(at, tokens)| wait_for(&gcra, at, tokens, &mut last));
     assert_eq!(waits, [2500, 3200, 2200, 2500]);
@@ -54,7 +53,7 @@ fn failsafe_a_bursty_rate() {
 
 /// Polly (I7): 60 a minute, in a burst of 60.
 #[test]
-fn polly_a_burst_as_large_as_the_rate() {
+fn polly_burst_may_equal_the_rate() {
     let gcra = Rated::new(rate(1000 * MS, 60));
     assert!((0..60).all(|_| gcra.take(START).is_ok()));
     assert_eq!(gcra.take(START), Err(START + 1000 * MS));
@@ -64,7 +63,7 @@ fn polly_a_burst_as_large_as_the_rate() {
 
 /// Three a second are a third of a second rounded up: never more than three million in a million seconds.
 #[test]
-fn an_odd_rate_is_not_exceeded_in_the_long_run() {
+fn odd_rate_is_not_exceeded_in_the_long_run() {
     let (gcra, mut now, mut taken) = (Rated::new(Rate { interval: 1_000_000_000_u64.div_ceil(3), burst: 1 }), START, 0);
     let end = START + Duration::from_secs(100_000);
     while now < end {
@@ -77,7 +76,7 @@ fn an_odd_rate_is_not_exceeded_in_the_long_run() {
 }
 
 #[test]
-fn what_is_there_is_carried_over_as_tokens() {
+fn rate_change_keeps_the_tokens() {
     let gcra = Rated::new(rate(60_000 * MS, 1));
     assert!(gcra.take(START).is_ok());
     assert_eq!(gcra.next(START), START + 60_000 * MS);
@@ -90,25 +89,25 @@ fn what_is_there_is_carried_over_as_tokens() {
     assert!((0..2).all(|_| gcra.take(START + 120_000 * MS).is_ok()), "but fills");
 }
 
-/// From a thousand a second to ten a second, when all are used up: ten a second come at once, and not after 99 seconds in which
-/// nothing does.
+/// From a thousand a second to ten a second, when all tokens are taken: ten a second return at once, not after 99 seconds without
+/// any.
 #[test]
-fn a_smaller_burst_shuts_nobody_out() {
+fn smaller_burst_does_not_block_calls() {
     let gcra = Rated::new(rate(MS, 1000));
     assert!((0..1000).all(|_| gcra.take(START).is_ok()));
     gcra.set_rate(rate(100 * MS, 10), START);
     assert_eq!(gcra.next(START), START + 100 * MS);
 }
 
-/// Nothing is given for a change, whatever it is and however often.
+/// No change of rate adds tokens, however often it happens.
 #[test]
-fn no_change_brings_a_token() {
+fn rate_change_adds_no_token() {
     let (fast, century) = (rate(Duration::from_nanos(1), u32::MAX), rate(Duration::from_secs(100_000_000), 3));
     for (large, small) in [(rate(MS, 1000), rate(MS, 1)), (rate(MS, 1000), rate(60_000 * MS, 3)), (fast, century)] {
         let gcra = Rated::new(large);
         while gcra.take(START).is_ok() {
             if large == fast {
-                // As if it had been taken two billion times.
+                // As if two billion tokens had been taken.
                 gcra.gcra.word.store(pack(ticks(START) + u64::from(u32::MAX), 0), Ordering::Release);
             }
         }
@@ -121,7 +120,7 @@ fn no_change_brings_a_token() {
     }
 }
 
-/// A caller may hold rates of before a reload; the word tells it so.
+/// A caller may hold rates from before a reload; the word shows that.
 #[test]
 fn stale_rates_are_replaced_by_the_latest() {
     let gcra = Rated::new(rate(60_000 * MS, 1));
@@ -131,9 +130,9 @@ fn stale_rates_are_replaced_by_the_latest() {
     assert_eq!(gcra.next(START), START + 10 * MS, "a token of the new rate");
 }
 
-/// It would be a fault of the caller, and must not hang the calls.
+/// A caller's fault, which must not hang calls.
 #[test]
-fn bucket_that_missed_changes_still_answers() {
+fn bucket_that_missed_changes_still_works() {
     let gcra = Rated::new(rate(10 * MS, 1));
     assert!(gcra.take(START).is_ok());
     let rates = gcra.rates().then(rate(20 * MS, 1)).then(rate(30 * MS, 1));
@@ -143,7 +142,7 @@ fn bucket_that_missed_changes_still_answers() {
 }
 
 #[test]
-fn it_stands_the_ends_of_time() {
+fn extreme_instants_do_not_panic() {
     let gcra = Rated::new(Rate { interval: u64::MAX, burst: u32::MAX });
     for now in [Instant::from_nanos(0), START, Instant::MAX] {
         let _ = (gcra.take(now), gcra.next(now));
@@ -160,10 +159,10 @@ enum Step {
 }
 
 proptest! {
-    /// Against tokens that are counted, with their parts: taken when a whole one is there, and never before; a change of rate
-    /// leaves as many there as there were, at most the burst.
+    /// Compared with a count of tokens and fractions: a token can be taken once a whole one is there, never before; a change of
+    /// rate keeps the number, up to the burst.
     #[test]
-    fn it_is_a_bucket_of_tokens(steps in prop::collection::vec(prop_oneof![
+    fn gcra_matches_a_count_of_tokens(steps in prop::collection::vec(prop_oneof![
         8 => Just(Step::Take),
         6 => (0u64..3000).prop_map(Step::Wait),
         1 => (1u64..2000, 1u32..8).prop_map(|(interval, burst)| Step::Rate(interval, burst)),
@@ -176,12 +175,12 @@ proptest! {
                 Step::Take => {
                     let left = f64::from(rate.burst) - missing;
                     let taken = gcra.take(now);
-                    // Within rounding, either will do, but always to the side of fewer tokens.
+                    // Within rounding, either result is right, but always to the side of fewer tokens.
                     if left < 1.0 - 1e-9 {
                         let Err(earliest) = taken else { return Err(TestCaseError::fail(format!("{left} were there"))) };
                         let expected = (1.0 - left) * rate.interval as f64;
-                        let told = earliest.since(now).as_nanos() as f64;
-                        prop_assert!((expected - 1e-3..expected + 2.0).contains(&told), "{} for {}", told, expected);
+                        let actual = earliest.since(now).as_nanos() as f64;
+                        prop_assert!((expected - 1e-3..expected + 2.0).contains(&actual), "{} for {}", actual, expected);
                     } else if left > 1.0 + 2.0 / rate.interval as f64 {
                         prop_assert!(taken.is_ok(), "{} were there", left);
                     }
@@ -196,7 +195,7 @@ proptest! {
                     rate = Rate { interval, burst };
                     gcra.set_rate(rate, now);
                     prop_assert_eq!(gcra.rates().now, rate);
-                    // Rounded up, by less than a tick a change: from here on the model has what is missing exactly.
+                    // The conversion rounds up by less than a tick; from here on the model uses the exact number.
                     let whole = i128::from(burst - 1) * i128::from(interval);
                     let debt = i128::from(gcra.next(now).as_nanos()) + whole - i128::from(now.as_nanos());
                     let exact = debt.max(0) as f64 / interval as f64;

@@ -1,25 +1,25 @@
-//! A window over the last so many calls, which really slides: the outcome that falls out is subtracted.
+//! A window over the last calls, which slides call by call: the evicted outcome is subtracted.
 //!
-//! A call takes the next cell, puts its outcome there, and moves the sums by the difference, in one atomic step. Between the
-//! two steps others may already have pushed it out again, so that for a moment a sum can stand below zero; sums wrap within
-//! their field, and one that reads as negative counts as zero. All three sums and the era stand in one word: what comes late
-//! from an earlier era finds another era there and is dropped.
+//! A call takes the next cell, stores its outcome there, and changes the sums by the difference in one atomic step. Between the two
+//! steps other calls may have evicted it already, so a sum can be negative for a moment; sums wrap within their field, and a
+//! negative one reads as zero. The three sums and the era share one word: a late outcome of an earlier era finds another era there,
+//! and is dropped.
 //!
-//! The window may get another size, with a new era. Its cells lie in segments, each as large as all before it together, which
-//! are made when they are needed for the first time and then stay where they are.
+//! The size may change with a new era. The cells lie in segments, each as large as all before it together, which are allocated when
+//! first needed and then never move.
 
 use super::outcome::{Counts, Outcome};
 use crate::ground::sync::OnceLock;
 use crate::ground::sync::atomic::{AtomicU16, AtomicU64, Ordering};
 
-/// The most calls a window can cover: the sums have 18 bits each, and the upper half of that range means "below zero".
+/// The most calls a window can cover: the sums have 18 bits each, and the upper half of their range is negative.
 pub(crate) const MAX_CALLS: usize = 100_000;
 
 const FIELD_BITS: u32 = 18;
 const FIELD_MASK: u64 = (1 << FIELD_BITS) - 1;
 const ERA_SHIFT: u32 = 3 * FIELD_BITS;
 
-/// What a cell holds below its era; an empty cell is zero.
+/// A cell has these bits below its era; an empty cell is zero.
 const TAKEN: u16 = 1;
 const FAILURE: u16 = 2;
 const SLOW: u16 = 4;
@@ -40,7 +40,7 @@ const _: () = assert!(FIRST << (SEGMENTS - 1) >= MAX_CALLS);
 #[derive(Debug)]
 pub(crate) struct CountWindow {
     segments: [OnceLock<Box<[AtomicU16]>>; SEGMENTS],
-    /// How many cells there are to go round.
+    /// The number of cells in use.
     size: AtomicU64,
     next: AtomicU64,
     sums: AtomicU64,
@@ -55,7 +55,7 @@ impl CountWindow {
         window
     }
 
-    /// For nobody yet: it covers one call, and costs next to nothing.
+    /// An unused window: it covers one call, and costs next to nothing.
     pub(super) fn empty() -> Self {
         Self {
             segments: std::array::from_fn(|_| OnceLock::new()),
@@ -65,19 +65,19 @@ impl CountWindow {
         }
     }
 
-    /// Covers the last `calls` calls from the next era on, which its caller begins: at least one, at most [`MAX_CALLS`].
+    /// Covers the last `calls` calls, from 1 to [`MAX_CALLS`], from the next era on, which the caller begins.
     pub(super) fn set_size(&self, calls: usize) {
         let calls = calls.clamp(1, MAX_CALLS);
-        for (n, segment) in self.segments.iter().enumerate().take(place(calls - 1).0 + 1) {
+        for (n, segment) in self.segments.iter().enumerate().take(locate(calls - 1).0 + 1) {
             segment.get_or_init(|| (0..length(n)).map(|_| AtomicU16::new(0)).collect());
         }
         self.size.store(calls as u64, Ordering::Release);
     }
 
-    /// `None`: the caller is of an era in which there were more.
+    /// `None`: the caller is of an era with more cells.
     #[inline]
     fn cell(&self, index: usize) -> Option<&AtomicU16> {
-        let (segment, offset) = place(index);
+        let (segment, offset) = locate(index);
         self.segments.get(segment)?.get()?.get(offset)
     }
 
@@ -108,7 +108,7 @@ impl CountWindow {
             return Counts::default();
         }
         let calls = sum(word, 0);
-        // A call pushed out before it was added can be missing from one field and not yet from another.
+        // A call that was evicted before it was added can be missing from one field and still be in another.
         Counts { calls, failures: sum(word, 1).min(calls), slow: sum(word, 2).min(calls) }
     }
 
@@ -120,21 +120,21 @@ impl CountWindow {
     }
 }
 
-/// The segment of a cell, and its place there.
+/// The segment of a cell, and its index there.
 #[inline]
-fn place(index: usize) -> (usize, usize) {
+fn locate(index: usize) -> (usize, usize) {
     let segment = (usize::BITS - (index / FIRST).leading_zeros()) as usize;
     (segment, if segment == 0 { index } else { index - length(segment) })
 }
 
-/// How many cells a segment has: as many as all before it.
+/// The number of cells of a segment: as many as all before it.
 #[inline]
 fn length(segment: usize) -> usize {
     FIRST << segment.saturating_sub(1)
 }
 
-/// Puts an outcome into a cell and returns what was there, if that was of the same era. `None`: the cell belongs to a later era
-/// already, and must not lose what it holds to a latecomer.
+/// Stores an outcome in a cell and returns the former one, if it was of the same era. `None`: the cell belongs to a later era,
+/// which a stale call must not overwrite.
 fn replace(cell: &AtomicU16, era: u8, outcome: Outcome) -> Option<u16> {
     let mine = u16::from(era) << CELL_ERA_SHIFT
         | TAKEN
@@ -189,10 +189,10 @@ mod loom_tests {
     const FAILURE: Outcome = Outcome { failure: true, slow: false };
     const SUCCESS: Outcome = Outcome { failure: false, slow: false };
 
-    /// Two threads over a window of one: each pushes the other out, and in the end exactly one call is counted, with the
-    /// outcome that stands in the cell.
+    /// Two threads over a window of one call: each evicts the other's outcome, and in the end exactly one call is counted, with the
+    /// outcome of the cell.
     #[test]
-    fn loom_the_sums_are_what_stands_in_the_cells() {
+    fn loom_sums_equal_the_cells() {
         loom::model(|| {
             let window = Arc::new(CountWindow::new(1));
             let theirs = Arc::clone(&window);
@@ -207,9 +207,9 @@ mod loom_tests {
         });
     }
 
-    /// The window grows while a call of the era before is being counted: the call neither counts nor pushes anything out.
+    /// The window grows while a stale call is being counted: the call neither counts nor evicts.
     #[test]
-    fn loom_an_old_call_never_enters_a_larger_window() {
+    fn loom_stale_call_never_enters_a_larger_window() {
         loom::model(|| {
             let window = Arc::new(CountWindow::new(1));
             let theirs = Arc::clone(&window);
@@ -226,9 +226,9 @@ mod loom_tests {
         });
     }
 
-    /// A late call of the era before races with the new era: it neither counts nor pushes anything out.
+    /// A stale call races with the new era: it neither counts nor evicts.
     #[test]
-    fn loom_an_old_call_never_enters_a_new_era() {
+    fn loom_stale_call_never_enters_a_new_era() {
         loom::model(|| {
             let window = Arc::new(CountWindow::new(1));
             let theirs = Arc::clone(&window);

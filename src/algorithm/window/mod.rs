@@ -1,10 +1,10 @@
-//! What a callee's last calls were like: how many, how many failed, how many were slow.
+//! Windows over the last calls of a dependency: how many, how many failed, how many were slow.
 //!
-//! Two windows, both of fixed size, lock-free and O(1) a call. [`TimeWindow`] covers the last stretch of time, whatever the
-//! traffic; [`CountWindow`] covers the last so many calls, and really slides: what falls out is subtracted.
+//! Both windows have a fixed size, are lock-free and cost O(1) a call. [`TimeWindow`] covers the last stretch of time, whatever the
+//! traffic. [`CountWindow`] covers the last calls, and slides call by call.
 //!
-//! Both are told the *era* of each outcome. When a new era begins, all that was counted is forgotten, and whatever comes late
-//! from the era before is dropped. What a [`Window`] covers may change, with a new era.
+//! Each outcome comes with its *era*. A new era discards all counts, and drops outcomes of earlier eras that arrive late. The span
+//! of a [`Window`] may change with a new era.
 
 mod count;
 mod outcome;
@@ -29,7 +29,7 @@ pub(crate) enum Span {
     Calls(u32),
 }
 
-/// Both, of which one counts: they stand side by side, so that the span may change from one kind to the other in place.
+/// Both windows, one of them in use, so that the span may change its kind in place.
 #[derive(Debug)]
 pub(crate) struct Window {
     counts_calls: AtomicBool,
@@ -45,7 +45,7 @@ impl Window {
         window
     }
 
-    /// Covers something else from the next era on, which its caller [begins](Self::begin) at once. Only one caller at a time.
+    /// Sets the span from the next era on, which the caller must [begin](Self::begin) at once. Only one caller at a time.
     pub(crate) fn set_span(&self, span: Span) {
         match span {
             Span::Time(length) => self.time.set_length(length),
@@ -54,19 +54,19 @@ impl Window {
         self.counts_calls.store(matches!(span, Span::Calls(_)), Ordering::Release);
     }
 
-    /// How long an outcome counts; zero where it counts until so many others have come.
+    /// How long an outcome counts; zero for a window of calls.
     pub(crate) fn length(&self) -> Duration {
         if self.counts_calls() { Duration::ZERO } else { self.time.length() }
     }
 
     #[inline]
     fn counts_calls(&self) -> bool {
-        // Whoever adds to an era has seen it published after this.
+        // Relaxed is enough: a caller that adds to an era has seen its publication, which comes after this store.
         self.counts_calls.load(Ordering::Relaxed)
     }
 
-    /// Counts one call; says whether there is anything bad in the window, that is, whether a look at the counts can tell
-    /// anything new. A window without a single bad outcome never sums anything up.
+    /// Counts a call. Returns whether the window has a bad outcome, so that a check of the counts may find something new. A window
+    /// without bad outcomes is never summed.
     #[inline]
     pub(crate) fn add(&self, era: u8, now: Instant, outcome: Outcome) -> bool {
         if self.counts_calls() { self.count.add(era, outcome) } else { self.time.add(era, now, outcome) }
@@ -76,8 +76,8 @@ impl Window {
         if self.counts_calls() { self.count.counts(era) } else { self.time.counts(era, now) }
     }
 
-    /// Forgets everything and begins a new era. Only one caller at a time, and nobody adds to the new era before it is done;
-    /// those of the era before may still be at it.
+    /// Discards all counts and begins an era. Only one caller at a time. No call may be added to the new era before this returns;
+    /// calls of the earlier era may race.
     pub(crate) fn begin(&self, era: u8) {
         if self.counts_calls() { self.count.begin(era) } else { self.time.begin() }
     }

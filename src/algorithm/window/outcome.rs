@@ -1,6 +1,6 @@
-//! What one call was like, and sums of that.
+//! The outcome of a call, and sums of outcomes.
 
-/// What one call was like.
+/// The outcome of a call.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Outcome {
     pub(crate) failure: bool,
@@ -13,7 +13,7 @@ impl Outcome {
     }
 }
 
-/// What the calls of a window were like. A call can be both a failure and slow.
+/// The counts of a window. A call can be both a failure and slow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counts {
     pub(crate) calls: u64,

@@ -19,7 +19,7 @@ fn counts(calls: u64, failures: u64, slow: u64) -> Counts {
 }
 
 #[test]
-fn resilience4j_slow_calls_are_counted_among_successes_and_failures() {
+fn resilience4j_slow_calls_count_with_any_outcome() {
     let window = TimeWindow::new(Duration::from_secs(5));
     for outcome in [SLOW_S, SLOW_F, S, S, S] {
         window.add(0, at(0), outcome);
@@ -28,7 +28,7 @@ fn resilience4j_slow_calls_are_counted_among_successes_and_failures() {
 }
 
 #[test]
-fn polly_the_rolling_window_is_respected() {
+fn polly_rolling_window_is_respected() {
     let window = TimeWindow::new(Duration::from_secs(10));
     let mut reads = Vec::new();
     for round in 0..5 {
@@ -44,7 +44,7 @@ fn polly_the_rolling_window_is_respected() {
 }
 
 #[test]
-fn polly_an_entry_aged_exactly_the_duration_is_out() {
+fn polly_entry_aged_exactly_the_duration_is_out() {
     for late in [10_000, 10_001] {
         let window = TimeWindow::new(Duration::from_secs(10));
         window.add(0, at(0), S);
@@ -55,7 +55,7 @@ fn polly_an_entry_aged_exactly_the_duration_is_out() {
 }
 
 #[test]
-fn failsafe_a_count_window_evicts_the_old() {
+fn failsafe_count_window_evicts_the_oldest() {
     let window = CountWindow::new(100);
     for i in 0..50 {
         window.add(0, if i % 3 == 0 { S } else { F });
@@ -69,7 +69,7 @@ fn failsafe_a_count_window_evicts_the_old() {
 
 /// tower-resilience: after 100,000 successes a "window" of 100 took 100,000 failures to reach one half.
 #[test]
-fn a_count_window_really_slides_after_many_successes() {
+fn count_window_slides_after_many_successes() {
     let window = CountWindow::new(100);
     for _ in 0..100_000 {
         window.add(0, S);
@@ -80,9 +80,9 @@ fn a_count_window_really_slides_after_many_successes() {
     assert_eq!(window.counts(0), counts(100, 50, 0));
 }
 
-/// failsafe-go: after a silence, yesterday's failures were read as today's.
+/// failsafe-go: after an idle time, stale failures were read as current.
 #[test]
-fn nothing_of_before_a_silence_is_read_after_it() {
+fn outcomes_from_before_an_idle_time_are_not_read() {
     let window = TimeWindow::new(Duration::from_secs(10));
     for _ in 0..1000 {
         window.add(0, at(500), F);
@@ -96,7 +96,7 @@ fn nothing_of_before_a_silence_is_read_after_it() {
 }
 
 #[test]
-fn a_success_looks_at_the_sums_only_while_something_bad_is_in_the_window() {
+fn success_reads_the_sums_only_beside_bad_outcomes() {
     let windows = [Span::Time(Duration::from_secs(10)), Span::Calls(3)].map(Window::new);
     for window in windows {
         assert!(!window.add(0, at(0), S));
@@ -108,7 +108,7 @@ fn a_success_looks_at_the_sums_only_while_something_bad_is_in_the_window() {
 }
 
 #[test]
-fn windows_stand_the_ends_of_time() {
+fn extreme_instants_do_not_panic() {
     let window = TimeWindow::new(Duration::from_secs(10));
     for end in [Instant::from_nanos(0), Instant::MAX] {
         window.begin();
@@ -117,9 +117,9 @@ fn windows_stand_the_ends_of_time() {
     }
 }
 
-/// Each cell of the largest window is one of its own.
+/// Each cell of the largest window is used.
 #[test]
-fn a_count_window_grows_in_place() {
+fn count_window_grows_in_place() {
     let window = CountWindow::new(1);
     let mut era = 0;
     for size in [2, 64, 65, 129, 100_000, 3] {
@@ -136,7 +136,7 @@ fn a_count_window_grows_in_place() {
 }
 
 #[test]
-fn a_window_of_another_kind_begins_anew() {
+fn change_of_kind_starts_an_empty_window() {
     let spans = [Span::Time(Duration::from_secs(10)), Span::Calls(3), Span::Time(Duration::from_millis(20))];
     let window = Window::new(Span::Calls(2));
     for (era, span) in (1..=255).zip(spans.into_iter().cycle()) {
@@ -179,9 +179,9 @@ fn sum<'a>(events: impl Iterator<Item = &'a Outcome>) -> Counts {
 }
 
 proptest! {
-    /// Against a plain list of events, cut at bucket bounds.
+    /// Compared with a list of events, cut at bucket bounds.
     #[test]
-    fn a_time_window_is_a_list_of_the_last_events(start in 0..10_000u64, steps in steps()) {
+    fn time_window_matches_a_list_of_events(start in 0..10_000u64, steps in steps()) {
         let window = Window::new(Span::Time(Duration::from_secs(1)));
         let mut events: Vec<(u64, Outcome)> = Vec::new();
         let (mut now, mut era, mut late_news) = (start, 7u8, false);
@@ -193,7 +193,7 @@ proptest! {
                     let expected = events.iter().any(|(epoch, outcome)| now / 100 - epoch < 10 && outcome.is_bad());
                     prop_assert!(anything_bad == expected || (late_news && anything_bad));
                 }
-                // Of the era before: never read; at worst it makes a success look at the sums for nothing.
+                // A stale outcome is never read; at worst it makes a success sum the window needlessly.
                 Step::Late(outcome) => {
                     late_news |= outcome.is_bad();
                     window.add(era.wrapping_sub(1), at(now), outcome);
@@ -212,7 +212,7 @@ proptest! {
     }
 
     #[test]
-    fn a_count_window_is_a_list_of_the_last_outcomes(size in 1..40usize, steps in steps()) {
+    fn count_window_matches_a_list_of_outcomes(size in 1..40usize, steps in steps()) {
         let window = Window::new(Span::Calls(size as u32));
         let mut events = VecDeque::new();
         let mut era = 250u8;
@@ -238,9 +238,9 @@ proptest! {
         }
     }
 
-    /// Latecomers of the era before take no cell's content away and add nothing.
+    /// Stale calls evict nothing and add nothing.
     #[test]
-    fn a_latecomer_leaves_a_count_window_alone(size in 1..10usize, turns in proptest::collection::vec(any::<bool>(), 0..60)) {
+    fn stale_call_leaves_a_count_window_unchanged(size in 1..10usize, turns in proptest::collection::vec(any::<bool>(), 0..60)) {
         let window = CountWindow::new(size);
         window.begin(8);
         let mut added = 0;

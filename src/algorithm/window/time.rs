@@ -1,4 +1,4 @@
-//! A window over the last stretch of time: a ring of buckets, each stamped with the stretch it belongs to.
+//! A window over the last stretch of time: a ring of buckets, each stamped with its epoch.
 
 use std::time::Duration;
 
@@ -7,15 +7,14 @@ use crate::algorithm::slot::{Slot, Stamp};
 use crate::ground::sync::atomic::{AtomicU64, Ordering};
 use crate::ground::time::{self, Instant};
 
-/// More buckets slide more smoothly and cost more to sum up: with ten, an outcome leaves between 0.9 and 1.0 of the window
-/// after it came.
+/// More buckets slide more smoothly and cost more to sum: with ten, an outcome leaves the window after 0.9 to 1.0 of its length.
 #[cfg(not(seawall_loom))]
 const BUCKETS: usize = 10;
 // The model checker pays for every atomic.
 #[cfg(seawall_loom)]
 const BUCKETS: usize = 2;
 
-/// Counts that stand apart, so that a good call touches one atomic only.
+/// Separate counts, so that a good call touches one atomic only.
 #[derive(Debug)]
 struct Bucket {
     calls: Slot,
@@ -26,7 +25,7 @@ struct Bucket {
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct TimeWindow {
-    /// Of one bucket, in nanoseconds; at least one.
+    /// The width of a bucket in nanoseconds, at least one.
     width: AtomicU64,
     buckets: [Bucket; BUCKETS],
     /// The end of the bucket of the last bad outcome, in nanoseconds; zero: none.
@@ -42,7 +41,7 @@ impl TimeWindow {
         }
     }
 
-    /// Covers another length from the next era on, which its caller begins.
+    /// Sets the length from the next era on, which the caller begins.
     pub(super) fn set_length(&self, length: Duration) {
         self.width.store(width(length), Ordering::Release);
     }
@@ -71,7 +70,7 @@ impl TimeWindow {
             let _ = bucket.slow.add(stamp, 1);
         }
         if outcome.is_bad() {
-            // Of an era that is over, it costs the present one a few needless sums, no more.
+            // An outcome of an earlier era costs the current one a few needless sums.
             self.last_bad.fetch_max(epoch.saturating_add(1).saturating_mul(width), Ordering::AcqRel);
             return true;
         }
@@ -85,7 +84,7 @@ impl TimeWindow {
         for back in 0..(BUCKETS as u64).min(epoch.saturating_add(1)) {
             let (epoch, stamp) = (epoch - back, Stamp::new(era, epoch - back));
             let bucket = &self.buckets[(epoch % BUCKETS as u64) as usize];
-            // Calls last: whoever adds does so in the other order, so that no share ever exceeds one.
+            // Calls are read last and added first, so that no rate exceeds one.
             counts.failures += u64::from(bucket.failures.get(stamp));
             counts.slow += u64::from(bucket.slow.get(stamp));
             counts.calls += u64::from(bucket.calls.get(stamp));
@@ -114,9 +113,9 @@ mod loom_tests {
 
     const FAILURE: Outcome = Outcome { failure: true, slow: false };
 
-    /// Two threads count across the turn of a bucket, a third looks: nothing is lost, and no share exceeds one.
+    /// Two threads count across the turn of a bucket while a third reads: no outcome is lost, and no rate exceeds one.
     #[test]
-    fn loom_no_outcome_is_lost_at_the_turn_of_a_bucket() {
+    fn loom_turn_of_a_bucket_loses_no_outcome() {
         loom::model(|| {
             let window = Arc::new(TimeWindow::new(Duration::from_nanos(20)));
             let (first, second) = (Instant::from_nanos(109), Instant::from_nanos(110));
@@ -132,9 +131,9 @@ mod loom_tests {
         });
     }
 
-    /// A new era begins while an old call is being counted: the new era sees its own call and nothing else.
+    /// A new era begins while a stale call is being counted: the new era has its own call only.
     #[test]
-    fn loom_an_old_call_never_enters_a_new_era() {
+    fn loom_stale_call_never_enters_a_new_era() {
         loom::model(|| {
             let window = Arc::new(TimeWindow::new(Duration::from_nanos(20)));
             let now = Instant::from_nanos(100);

@@ -26,11 +26,11 @@ const REASONS = {
   hold_exceeded: ["the call went on for longer than max_hold", "Set a deadline, so that calls end by themselves."],
   not_ready: ["what is called did not become ready in time", "Its connections or buffers are used up: look at the pool behind it."],
   circuit_open: ["the circuit is open, since the dependency has been failing", "Look at the dependency; calls go on once probes succeed."],
-  queue_full: ["all permits and all places in the queue are taken", "Calls come faster than answers: look at the dependency's latency first."],
-  queue_timeout: ["no permit came free within max_wait", "Calls hold their permits for long: look at the dependency's latency."],
+  queue_full: ["all permits are in use and the queue is full", "Calls come faster than answers: look at the dependency's latency first."],
+  queue_timeout: ["no permit became free within max_wait", "Calls hold their permits for long: look at the dependency's latency."],
   not_in_time: ["less time was left than the call takes", "It would only have failed late. If many are: more capacity, or longer deadlines."],
-  displaced: ["a call of higher priority took its place in the queue", "Calls come faster than answers: look at the dependency's latency first."],
-  rate_limited: ["the rate limit is used up", "Slow the callers down, or raise the limit."],
+  displaced: ["a call of higher priority displaced it from the queue", "Calls come faster than answers: look at the dependency's latency first."],
+  rate_limited: ["the rate limit is exhausted", "Slow the callers down, or raise the limit."],
   request_idle: ["the client sent nothing of its request's body for too long", "Look at these clients and their networks; or give uploads more time."],
 };
 

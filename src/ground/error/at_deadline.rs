@@ -1,4 +1,4 @@
-//! An inner service's own error for a deadline of ours that it kept to.
+//! The error of an inner service that ended a call at seawall's deadline itself.
 
 use std::error::Error;
 use std::fmt;
@@ -7,12 +7,12 @@ use tower::BoxError;
 
 use super::Rejected;
 
-/// A client that knows the deadline ends the call a moment before we do. Its error is found as the cut that it stands for, and
-/// stays the error that it is, at the end of the chain.
+/// A client that knows the deadline ends the call a moment earlier. Its error is found as the cut at the deadline, and stays at the
+/// end of the chain.
 #[derive(Debug, thiserror::Error)]
 pub(crate) struct AtDeadline(#[source] Kept);
 
-/// The same once more, by which it is found in wrappers that show only the source of the error that they hold.
+/// The source of [`AtDeadline`], by which it is found in wrappers that show only the source of the error that they hold.
 #[derive(Debug, thiserror::Error)]
 #[error("{}", cut.reason().as_str())]
 struct Kept {
@@ -26,7 +26,7 @@ impl AtDeadline {
         Self(Kept { cut, error })
     }
 
-    /// The cut that `error` stands for.
+    /// The cut that `error` represents.
     pub(super) fn cut<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Rejected> {
         let kept = error.downcast_ref().or_else(|| error.downcast_ref::<Self>().map(|at_deadline| &at_deadline.0));
         kept.map(|kept: &Kept| &kept.cut)
@@ -47,7 +47,7 @@ mod tests {
     use crate::ground::layer_id::LayerKind;
 
     #[test]
-    fn error_at_a_deadline_is_found_as_the_cut_and_stays_the_last_cause() {
+    fn error_at_a_deadline_is_found_as_the_cut() {
         let cut = Rejected::nameless(LayerKind::Deadline, Reason::DeadlineExceeded);
         let wrapped = || AtDeadline::new(cut.clone(), "Timeout expired".into());
         let plain: BoxError = wrapped().into();

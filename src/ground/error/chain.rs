@@ -1,4 +1,4 @@
-//! Finds a refusal in an error, whatever it is wrapped in.
+//! Finds a refusal in an error, in any wrapper.
 
 use std::error::Error;
 use std::io;
@@ -13,13 +13,13 @@ pub fn rejection(error: &BoxError) -> Option<&Rejected> {
     rejection_in(error.as_ref())
 }
 
-/// The same for an error that is not boxed: a client's own error type with ours as its source, as a `tonic::Status` is.
+/// The same for an error that is not boxed: a client's own error type with the refusal as its source, such as a `tonic::Status`.
 ///
-/// Wrappers that hide the error that they hold are no obstacle: an `anyhow::Error` or `eyre::Report`, boxed or not (pass
+/// The refusal is also found in wrappers that hide the error that they hold: an `anyhow::Error` or `eyre::Report`, boxed or not (pass
 /// `error.as_ref()`), an `io::Error`, an `Arc<dyn Error>`, a transparent error, and any of them inside another. An error that
-/// keeps nothing but the text of another (`format!("{error}").into()`) has lost the refusal.
+/// keeps only the text of another (`format!("{error}").into()`) has lost the refusal.
 ///
-/// A client that keeps to the deadline which was sent along, as a tonic `Channel` does, ends a call with an error of its own a moment
+/// A client that applies the deadline sent with the request, such as a tonic `Channel`, ends a call with its own error a moment
 /// before the deadline. That error is found as the cut at the deadline too, and stays the last in the chain of sources.
 ///
 /// ```
@@ -36,7 +36,7 @@ pub fn rejection(error: &BoxError) -> Option<&Rejected> {
 /// let books = seawall::deadline::DeadlineLayer::new(Duration::from_millis(5))?
 ///     .layer(service_fn(|()| std::future::pending::<Result<(), tower::BoxError>>()));
 ///
-/// let error = books.oneshot(()).await.map_err(Closed).expect_err("nobody answers");
+/// let error = books.oneshot(()).await.map_err(Closed).expect_err("the service never answers");
 /// let rejected = rejection_in(&error).expect("it was the deadline");
 /// assert_eq!(rejected.reason(), Reason::DeadlineExceeded);
 /// # Ok(())
@@ -46,7 +46,7 @@ pub fn rejection_in<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Rejected
     causes(error).find_map(rejection_here)
 }
 
-/// The refusal that an error itself is, or stands for. Its causes are not looked at.
+/// The refusal that an error itself is or represents, without its causes.
 pub(crate) fn rejection_here<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Rejected> {
     Rejected::of(error).or_else(|| AtDeadline::cut(error))
 }
@@ -57,10 +57,10 @@ pub(crate) fn chain(error: &BoxError) -> impl Iterator<Item = &(dyn Error + 'sta
     causes(error.as_ref())
 }
 
-/// No chain of causes is longer. An error that is its own source has no end.
-const DEEPEST: usize = 128;
+/// The longest chain of causes. An error that is its own source would have no end.
+const MAX_DEPTH: usize = 128;
 
-/// An [`io::Error`] around another error stands for that one: its source is the other's source.
+/// An [`io::Error`] around another error hides it: its source is the other's source.
 fn causes<'a>(outermost: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     let causes = iter::successors(Some(outermost), |&error| {
         match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
@@ -68,7 +68,7 @@ fn causes<'a>(outermost: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a 
             None => error.source(),
         }
     });
-    causes.take(DEEPEST)
+    causes.take(MAX_DEPTH)
 }
 
 #[cfg(test)]
@@ -94,7 +94,7 @@ mod tests {
 
     type Wrap = fn(BoxError) -> BoxError;
 
-    /// What people wrap errors in.
+    /// Common wrappers of errors.
     fn wrappers() -> [(&'static str, Wrap); 9] {
         [
             ("a source", |error| Wrapped(error).into()),
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn refusal_that_became_an_error_by_itself_is_found() {
+    fn refusal_as_the_outermost_error_is_found() {
         let anyhow = anyhow::Error::new(refusal());
         assert_eq!(rejection_in(anyhow.as_ref()), Some(&refusal()));
         assert_eq!(rejection(&anyhow.into()), Some(&refusal()));
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn error_that_is_its_own_source_ends() {
+    fn self_referential_source_terminates() {
         #[derive(Debug)]
         struct Endless;
         impl fmt::Display for Endless {
@@ -164,7 +164,7 @@ mod tests {
         assert_eq!(rejection(&Endless.into()), None);
     }
 
-    /// What a log shows of a refusal: its text, and the reason in one word.
+    /// The chain in a log: the text of the refusal, and the reason in one word.
     #[test]
     fn chain_of_a_refusal_ends_with_its_reason() {
         let error: BoxError = refusal().into();

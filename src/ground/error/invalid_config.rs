@@ -1,11 +1,11 @@
-//! What a wrong configuration is answered with.
+//! The error of an invalid configuration.
 
 use std::error::Error;
 use std::fmt;
 
 use crate::ground::text;
 
-/// A configuration that cannot be built: all that is wrong with it at once.
+/// An invalid configuration, with all its faults at once.
 ///
 /// ```
 /// use seawall::deadline::DeadlineLayer;
@@ -21,12 +21,12 @@ pub struct InvalidConfig {
 }
 
 impl InvalidConfig {
-    /// These faults, of which there is at least one.
+    /// An error with these faults, at least one.
     pub(crate) fn new(faults: Vec<Fault>) -> Self {
         Self { faults, unlisted: 0 }
     }
 
-    /// These, and so many others.
+    /// An error with these faults and `unlisted` others.
     #[cfg(feature = "config")]
     pub(crate) fn with_unlisted(faults: Vec<Fault>, unlisted: usize) -> Self {
         Self { faults, unlisted }
@@ -44,7 +44,7 @@ impl InvalidConfig {
         Self::new(vec![Fault { path: String::new(), problem: why.to_string().trim_end().to_owned() }])
     }
 
-    /// Everything that is wrong, never empty: in the order of the fields, or in that of the paths if it was read from a file.
+    /// All listed faults, never empty: in the order of the fields, or in that of the paths if they were read from a file.
     pub fn faults(&self) -> &[Fault] {
         &self.faults
     }
@@ -60,14 +60,14 @@ impl InvalidConfig {
         }
     }
 
-    /// How many further faults were found in a file, but are not listed. After the first hundred others are counted, and after
-    /// very many they are not looked for any more.
+    /// How many further faults of a file are not listed. After the first hundred, faults are only counted; after very many, the
+    /// search ends.
     pub fn unlisted(&self) -> usize {
         self.unlisted
     }
 }
 
-/// The faults of a configuration, one after the other.
+/// The faults of a configuration on one line.
 pub(crate) struct FaultList<'a>(pub(crate) &'a InvalidConfig);
 
 impl fmt::Display for FaultList<'_> {
@@ -76,8 +76,8 @@ impl fmt::Display for FaultList<'_> {
     }
 }
 
-/// On one line, as logs want it; with `{:#}`, each fault on a line of its own. What comes from a file is shown with its control and
-/// format characters escaped, so that it makes no line of its own; with `{:#}`, line breaks of a parser's message stay.
+/// On one line, for logs; with `{:#}`, each fault on its own line. Control and format characters from a file are escaped, so that
+/// they cannot forge a line; with `{:#}`, line breaks in a parser's message stay.
 impl fmt::Display for InvalidConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (first, next) = if f.alternate() { (":\n  ", "\n  ") } else { (": ", "; ") };
@@ -88,7 +88,7 @@ impl fmt::Display for InvalidConfig {
 
 impl Error for InvalidConfig {}
 
-/// One thing that is wrong with a configuration.
+/// One fault of a configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
     pub(crate) path: String,
@@ -96,13 +96,13 @@ pub struct Fault {
 }
 
 impl Fault {
-    /// The field, with the fields it is in: `budget.ratio`, or `client.payments.retry.budget.ratio` in a file. Empty if it is
-    /// about the whole.
+    /// The path of the field: `budget.ratio`, or `client.payments.retry.budget.ratio` in a file. Empty if the fault is of the
+    /// whole.
     pub fn path(&self) -> &str {
         &self.path
     }
 
-    /// What is wrong with it, and what would be right.
+    /// What is wrong, and what is expected.
     pub fn problem(&self) -> &str {
         &self.problem
     }
@@ -129,7 +129,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn faults_stand_on_one_line_or_on_one_each() {
+    fn faults_are_shown_on_one_line_or_one_each() {
         let fault = |path: &str| Fault { path: path.to_owned(), problem: "must be at least 1".to_owned() };
         let invalid = InvalidConfig::new(vec![fault("limit"), fault("max_keys")]);
         assert_eq!(
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn text_of_a_file_makes_no_line_of_its_own() {
+    fn text_of_a_file_cannot_forge_a_line() {
         let fault = Fault { path: "client.a\nb".to_owned(), problem: "\u{1b}[2J is\nno \u{202e}number".to_owned() };
         let invalid = InvalidConfig::new(vec![fault]);
         let shown = r"invalid configuration: client.a\nb: \u{1b}[2J is\nno \u{202e}number";

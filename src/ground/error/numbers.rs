@@ -1,4 +1,4 @@
-//! The numbers that decided a refusal.
+//! The numbers behind a refusal.
 
 mod packed;
 mod show;
@@ -46,14 +46,14 @@ use super::{Trip, TripCause};
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Numbers(Kind);
 
-/// A refusal has the numbers of one kind only, so they share their room.
+/// A refusal has the numbers of one kind only, so they share their space.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
-    /// Of what gives out permits.
+    /// Of permits and rate limits.
     Permits(Permits),
     /// Of a breaker.
     Outage(Outage),
-    /// Of what ended at its time.
+    /// Of a timeout.
     Timeout { given: Nanos, elapsed: Nanos },
 }
 
@@ -75,7 +75,7 @@ struct Outage {
 }
 
 impl Numbers {
-    /// No number is known.
+    /// Without any number.
     pub(crate) const NONE: Self = Self(Kind::Permits(Permits::NONE));
 
     pub(crate) fn with_time_left(self, time: Duration) -> Self {
@@ -83,7 +83,7 @@ impl Numbers {
     }
 
     pub(crate) fn with_expected(self, time: Duration) -> Self {
-        // Zero is what an estimate says before its first sample.
+        // Zero is an estimate without samples.
         if time.is_zero() { self } else { self.with(|permits| permits.expected = Nanos::of(time)) }
     }
 
@@ -105,13 +105,13 @@ impl Numbers {
         Self(Kind::Permits(permits))
     }
 
-    /// A breaker has been open for so long, and has had so many breaks since. `next_probe` is none if it was forced open.
+    /// The numbers of an open breaker. `next_probe` is none if it was forced open.
     pub(crate) fn of_outage(trip: Trip, breaks: u32, open_for: Duration, next_probe: Option<Duration>) -> Self {
         let (open_for, next_probe) = (Nanos::of(open_for), next_probe.map_or(Nanos::NONE, Nanos::of));
         Self(Kind::Outage(Outage { open_for, next_probe, trip, breaks }))
     }
 
-    /// A call had so much time, and was ended after so long.
+    /// The numbers of a call that was given a time and ended after another.
     pub(crate) fn of_timeout(given: Duration, elapsed: Duration) -> Self {
         Self(Kind::Timeout { given: Nanos::of(given), elapsed: Nanos::of(elapsed) })
     }
@@ -130,89 +130,89 @@ impl Numbers {
         }
     }
 
-    /// What opened a breaker, if calls did.
+    /// The trip of a breaker, unless it was forced open.
     fn trip(&self) -> Option<Trip> {
         self.outage().map(|outage| outage.trip).filter(|trip| trip.calls > 0)
     }
 
-    /// How much time the call had until its deadline.
+    /// The time that the call had until its deadline.
     pub fn time_left(&self) -> Option<Duration> {
         self.permits().time_left.get()
     }
 
-    /// How long the call was expected to take, the wait for its turn included.
+    /// The expected duration of the call, including its wait.
     pub fn expected(&self) -> Option<Duration> {
         self.permits().expected.get()
     }
 
-    /// How many calls were waiting.
+    /// The number of waiting calls.
     pub fn waiting(&self) -> Option<u32> {
         self.permits().waiting.get()
     }
 
-    /// How many permits there are; of a rate limit, how many calls may start in each [`per`](Self::per).
+    /// The number of permits; of a rate limit, the calls that may start in each [`per`](Self::per).
     pub fn limit(&self) -> Option<u32> {
         self.permits().limit.get()
     }
 
-    /// The time that a rate is about.
+    /// The period of a rate limit.
     pub fn per(&self) -> Option<Duration> {
         self.permits().per.get()
     }
 
-    /// What opened the circuit breaker. Failed probes lengthen an outage, and what began it stays its cause.
+    /// The cause that opened the circuit breaker. Failed probes extend an outage, and its first cause stays.
     pub fn opened_by(&self) -> Option<TripCause> {
         self.outage().map(|outage| outage.trip.cause)
     }
 
-    /// How long ago the circuit breaker opened, all breaks and probes since included.
+    /// The time since the circuit breaker opened, including all breaks and probes.
     pub fn open_for(&self) -> Option<Duration> {
         self.outage().and_then(|outage| outage.open_for.get())
     }
 
-    /// How many breaks the circuit breaker has made since it opened: from the second on, probes have failed before. Zero if it was forced
-    /// open.
+    /// The breaks since the circuit breaker opened: from the second on, probes have failed before. Zero if it was forced open.
     pub fn breaks(&self) -> Option<u32> {
         self.outage().map(|outage| outage.breaks)
     }
 
-    /// After how long the circuit breaker sends the next probe, if a call comes that has time for an answer. Zero: the break is over,
-    /// and calls are refused beside the probes. `None` if it was forced open.
+    /// The time until the circuit breaker's next probe, if a call comes that has time for an answer. Zero: the break is over, and
+    /// calls beyond the probes are refused. `None` if it was forced open.
     pub fn next_probe(&self) -> Option<Duration> {
         self.outage().and_then(|outage| outage.next_probe.get())
     }
 
-    /// How many calls the circuit breaker judged when it opened.
+    /// The calls that the circuit breaker judged when it opened.
     pub fn calls(&self) -> Option<u32> {
         self.trip().map(|trip| trip.calls)
     }
 
-    /// How many of [`calls`](Self::calls) had failed.
+    /// The [`calls`](Self::calls) that had failed.
     pub fn failures(&self) -> Option<u32> {
         self.trip().map(|trip| trip.failures)
     }
 
-    /// How many of [`calls`](Self::calls) were slow.
+    /// The [`calls`](Self::calls) that were slow.
     pub fn slow(&self) -> Option<u32> {
         self.trip().map(|trip| trip.slow)
     }
 
-    /// How many of [`calls`](Self::calls) were in flight past the slow threshold.
+    /// The [`calls`](Self::calls) in flight past the slow threshold.
     pub fn overdue(&self) -> Option<u32> {
         self.trip().map(|trip| trip.overdue)
     }
 
-    /// How many of [`calls`](Self::calls) had ended without an answer.
+    /// The [`calls`](Self::calls) that had ended without an answer.
     pub fn unanswered(&self) -> Option<u32> {
         self.trip().map(|trip| trip.unanswered)
     }
 
-    /// How much time the call, the attempt or the wait had when it began.
+    /// The time that the call, the attempt or the wait was given.
     pub fn given(&self) -> Option<Duration> {
         self.timeout().and_then(|(given, _)| given.get())
     }
 
-    /// How long it had lasted when it was ended. Much more than [`given`](Self::given): this process was late, not the callee.
+    /// The time that had passed when it was ended. If it is much more than [`given`](Self::given), this process was late, not the
+    /// dependency.
     pub fn elapsed(&self) -> Option<Duration> {
         self.timeout().and_then(|(_, elapsed)| elapsed.get())
     }

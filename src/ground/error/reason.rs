@@ -8,36 +8,36 @@ use std::time::Duration;
 pub enum Reason {
     /// The deadline had passed before the call began. Nothing was sent.
     DeadlineExpired,
-    /// The deadline passed while the call was going on; it was cancelled.
+    /// The deadline passed during the call; the call was cancelled.
     DeadlineExceeded,
-    /// The response did not begin within the time that the deadline layer gives to its head; the call was cancelled.
+    /// The head of the response did not arrive within the deadline layer's head timeout; the call was cancelled.
     HeadTimeout,
-    /// The callee kept a reader of the response waiting for longer than the deadline layer allows; the call was cancelled.
+    /// The dependency sent nothing for longer than the deadline layer's idle timeout while a reader waited; the call was cancelled.
     IdleTimeout,
-    /// One attempt took longer than the retry layer gives it; it was cancelled.
+    /// One attempt exceeded the retry layer's attempt timeout; the attempt was cancelled.
     AttemptTimeout,
-    /// There was no deadline, and the call lasted longer than the layer's own bound; it was cancelled.
+    /// There was no deadline, and the call exceeded the layer's own bound; the call was cancelled.
     HoldExceeded,
     /// The inner service did not become ready in time, or too many calls were already waiting for it. Nothing was sent.
     NotReady,
-    /// The circuit breaker is open: the callee has been failing. Nothing was sent.
+    /// The circuit breaker is open: the dependency has been failing. Nothing was sent.
     CircuitOpen,
-    /// All permits are taken, and so are all places to wait for one. Nothing was sent.
+    /// All permits are taken, and the queue is full. Nothing was sent.
     QueueFull,
-    /// No permit came free within the time a call may wait for one. Nothing was sent.
+    /// No permit became free within the longest wait. Nothing was sent.
     QueueTimeout,
     /// The time left is less than the call is expected to take. Nothing was sent.
     NotInTime,
-    /// The rate limit is used up. Nothing was sent.
+    /// The rate limit is exhausted. Nothing was sent.
     RateLimited,
-    /// It waited in a full queue, and a call of higher priority took its place. Nothing was sent.
+    /// The call waited in a full queue, and a call of higher priority displaced it. Nothing was sent.
     Displaced,
-    /// The client sent nothing of its request's body for too long; the call was cancelled.
+    /// The client sent nothing of the request's body for too long; the call was cancelled.
     RequestIdle,
 }
 
 impl Reason {
-    /// All of them, in the order of their numbers.
+    /// All reasons, in the order of their numbers.
     pub(crate) const ALL: [Self; 14] = [
         Self::DeadlineExpired,
         Self::DeadlineExceeded,
@@ -55,7 +55,7 @@ impl Reason {
         Self::RequestIdle,
     ];
 
-    /// The reason in one word, as logs and metrics have it.
+    /// The reason in one word, for logs and metrics.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::DeadlineExpired => "deadline_expired",
@@ -82,24 +82,24 @@ impl Reason {
             Self::HeadTimeout => "the response did not begin within head_timeout",
             Self::IdleTimeout => "nothing of the response came for longer than idle_timeout",
             Self::AttemptTimeout => "no answer within the time of one attempt",
-            Self::HoldExceeded => "the call was not over within the layer's own bound (max_hold); set a deadline",
+            Self::HoldExceeded => "the call exceeded the layer's own bound (max_hold); set a deadline",
             Self::NotReady => "the inner service did not become ready in time",
             Self::CircuitOpen => "the circuit is open because the dependency has been failing",
-            Self::QueueFull => "all permits and all places in the queue are taken",
-            Self::QueueTimeout => "no permit came free within max_wait",
+            Self::QueueFull => "all permits are in use and the queue is full",
+            Self::QueueTimeout => "no permit became free within max_wait",
             Self::NotInTime => "less time is left than the call is expected to take",
-            Self::RateLimited => "the rate limit is used up",
-            Self::Displaced => "a call of higher priority took its place in the queue",
-            Self::RequestIdle => "nothing of the request's body came for too long",
+            Self::RateLimited => "the rate limit is exhausted",
+            Self::Displaced => "a call of higher priority displaced it from the queue",
+            Self::RequestIdle => "the client sent nothing of the request's body for too long",
         }
     }
 
-    /// After how long another try has a chance: what the layer `knows`, or else a floor. A refusal that another try can help
-    /// always has one. After a timeout only more time helps, and there is none unless the layer knows it.
+    /// The time after which another try may succeed: the `known` one, or else a floor. A refusal that another try can help always
+    /// has one. After a timeout only more time helps, and there is none unless the layer knows it.
     ///
-    /// The floor of a queue and of a rate is short, because permits come back at any moment. A breaker and a service that is not
-    /// ready take longer to come back.
-    pub(super) fn retry_after(self, knows: Option<Duration>) -> Option<Duration> {
+    /// The floor of a queue and of a rate is short, because permits return at any moment. A breaker and a service that is not ready
+    /// take longer to recover.
+    pub(super) fn retry_after(self, known: Option<Duration>) -> Option<Duration> {
         let floor = match self {
             Self::QueueFull | Self::QueueTimeout | Self::NotInTime | Self::RateLimited | Self::Displaced => 100,
             Self::CircuitOpen | Self::NotReady => 1000,
@@ -109,9 +109,9 @@ impl Reason {
             | Self::IdleTimeout
             | Self::AttemptTimeout
             | Self::HoldExceeded
-            | Self::RequestIdle => return knows,
+            | Self::RequestIdle => return known,
         };
-        // Zero is what an estimate says before its first sample.
-        knows.filter(|wait| !wait.is_zero()).or(Some(Duration::from_millis(floor)))
+        // Zero is an estimate without samples.
+        known.filter(|wait| !wait.is_zero()).or(Some(Duration::from_millis(floor)))
     }
 }

@@ -26,7 +26,7 @@ use crate::ground::layer_id::LayerKind;
 ///     .layer(seawall::deadline::DeadlineLayer::new(Duration::from_millis(5))?)
 ///     .service(service_fn(|()| std::future::pending::<Result<(), tower::BoxError>>()));
 ///
-/// let error = service.ready().await?.call(()).await.expect_err("nobody answers");
+/// let error = service.ready().await?.call(()).await.expect_err("the service never answers");
 /// let rejected = rejection(&error).expect("it was the deadline");
 /// assert_eq!((rejected.layer(), rejected.reason()), ("deadline", Reason::DeadlineExceeded));
 /// # Ok(())
@@ -35,48 +35,49 @@ use crate::ground::layer_id::LayerKind;
 ///
 /// # Wrapped errors
 /// Many wrappers hide the error that they hold: `anyhow::Error` and `eyre::Report` once they are boxed, `Arc<dyn Error>`,
-/// `#[error(transparent)]`. Their `source()` is the *source* of that error. So a refusal has one: an error that stands for the
+/// `#[error(transparent)]`. Their `source()` is the *source* of that error. So a refusal has one: an error that represents the
 /// refusal, and by which [`rejection_in`](super::rejection_in) finds it. Its text is the [reason](Reason::as_str) in one word.
 pub struct Rejected {
     reason: Reason,
     layer_id: LayerId,
-    /// None if the layer has none, or is gone.
+    /// None if the layer has no name, or no longer exists.
     name: Option<Arc<str>>,
     retry_after: Option<Duration>,
     numbers: Numbers,
-    /// The response was cut in a pause of its reader, be it for a moment: nobody waited for more of it.
+    /// The response was cut in a pause of its reader, however short: the reader did not wait for more of it.
     paused: bool,
     origin: OnceLock<Box<Origin>>,
 }
 
-/// The source of a refusal. It is made when somebody asks for it.
+/// The source of a refusal, created on first use.
 #[derive(Debug, thiserror::Error)]
 #[error("{}", .0.reason.as_str())]
 pub(super) struct Origin(Rejected);
 
 impl Rejected {
-    /// By the layer with this id and name. Layers do not call this: `telemetry` makes refusals, so that they are counted.
+    /// A refusal by the layer with this id and name. Layers do not call this: `telemetry` creates refusals, so that they are
+    /// counted.
     pub(crate) fn new(layer_id: LayerId, name: Option<Arc<str>>, why: impl Into<Why>) -> Self {
         let Why { reason, numbers } = why.into();
         let retry_after = reason.retry_after(None);
         Self { reason, layer_id, name, retry_after, numbers, paused: false, origin: OnceLock::new() }
     }
 
-    /// The refusal that `error` is, or is the source of.
+    /// The refusal that `error` is, or that it is the source of.
     pub(super) fn of<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Self> {
         let stands_for = || error.downcast_ref::<Origin>().map(|origin| &origin.0);
         error.downcast_ref().or_else(stands_for)
     }
 
-    /// By a layer without a name.
+    /// A refusal by a layer without a name.
     #[cfg(test)]
     pub(crate) fn nameless(kind: LayerKind, reason: Reason) -> Self {
         Self::new(LayerId::nameless(kind), None, reason)
     }
 
     #[cfg(test)]
-    pub(crate) fn with_retry_after(mut self, knows: Option<Duration>) -> Self {
-        self.set_retry_after(knows);
+    pub(crate) fn with_retry_after(mut self, known: Option<Duration>) -> Self {
+        self.set_retry_after(known);
         self
     }
 
@@ -86,12 +87,12 @@ impl Rejected {
         self
     }
 
-    /// What the layer knows of the time after which another try has a chance. Without it there is a floor.
-    pub(crate) fn set_retry_after(&mut self, knows: Option<Duration>) {
-        self.retry_after = self.reason.retry_after(knows);
+    /// The layer's retry-after, if known. Without it there is a floor.
+    pub(crate) fn set_retry_after(&mut self, known: Option<Duration>) {
+        self.retry_after = self.reason.retry_after(known);
     }
 
-    /// The numbers that decided it.
+    /// The numbers behind the refusal.
     pub(crate) fn set_numbers(&mut self, numbers: Numbers) {
         self.numbers = numbers;
     }
@@ -113,12 +114,12 @@ impl Rejected {
         self.reason
     }
 
-    /// Which layer did it, in one word: `deadline`, `retry`, `circuit_breaker`, `bulkhead`, `rate_limit`, `load_shed`.
+    /// The layer, in one word: `deadline`, `retry`, `circuit_breaker`, `bulkhead`, `rate_limit`, `load_shed`.
     pub fn layer(&self) -> &'static str {
         self.layer_id.kind().as_str()
     }
 
-    /// The name that was given to the layer or its stack, if it has one: which dependency it is about.
+    /// The name of the layer or its stack, if it has one: usually that of the dependency.
     pub fn name(&self) -> Option<&str> {
         self.name.as_deref()
     }
@@ -127,19 +128,19 @@ impl Rejected {
         self.layer_id
     }
 
-    /// After how long another try has a chance. Always there where another try can help, with a floor where the layer does not
-    /// know; `None` where the call's time was over.
+    /// The time after which another try may succeed. Always `Some` where another try can help, with a floor if the layer has no
+    /// estimate; `None` after a timeout.
     pub fn retry_after(&self) -> Option<Duration> {
         self.retry_after
     }
 
-    /// The numbers that decided it, as far as the layer has any: time left, expected time, calls waiting and the limit; what opened a
-    /// breaker, since when, and when it probes; the time that was given to a call.
+    /// The numbers behind the refusal, as far as the layer has any: time left, expected time, calls waiting and the limit; the
+    /// cause and age of a breaker's outage and its next probe; the time that a call was given.
     pub fn numbers(&self) -> Numbers {
         self.numbers
     }
 
-    /// What the caller is answered, in any protocol.
+    /// The kind of answer, for every protocol.
     #[cfg(feature = "http")]
     pub(crate) fn kind(&self) -> Kind {
         match self.reason {
@@ -165,17 +166,17 @@ impl Rejected {
 #[cfg(feature = "http")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// Its time was over: 504, `DEADLINE_EXCEEDED`.
+    /// The time was over: 504, `DEADLINE_EXCEEDED`.
     TooLate,
-    /// Calls come more often than the rate allows: 429, `RESOURCE_EXHAUSTED`.
+    /// Calls exceed the rate: 429, `RESOURCE_EXHAUSTED`.
     TooOften,
-    /// Its client did not send what it had announced: 408, `CANCELLED`.
+    /// The client did not send the announced body: 408, `CANCELLED`.
     Stalled,
     /// Another try may be served: 503, `UNAVAILABLE`.
     Unavailable,
 }
 
-/// One line: `payments, bulkhead: all permits and all places in the queue are taken (waiting 64, limit 16); retry after 1.5s`.
+/// One line: `payments, bulkhead: all permits are in use and the queue is full (waiting 64, limit 16); retry after 1.5s`.
 impl fmt::Display for Rejected {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(name) = self.name() {
@@ -211,7 +212,7 @@ impl Error for Rejected {
     }
 }
 
-/// A clone makes its own source.
+/// A clone creates its own source.
 impl Clone for Rejected {
     fn clone(&self) -> Self {
         let Self { reason, layer_id, name, retry_after, numbers, paused, origin: _ } = self;
@@ -227,7 +228,7 @@ impl Clone for Rejected {
     }
 }
 
-/// Whether they say the same; the numbers of the moment are not compared.
+/// Equality of reason, layer, name, wait and `paused`; numbers are not compared.
 impl PartialEq for Rejected {
     fn eq(&self, other: &Self) -> bool {
         let said = |rejected: &Self| (rejected.reason, rejected.layer(), rejected.retry_after, rejected.paused);
@@ -258,9 +259,9 @@ mod tests {
         assert!(shown.contains("CircuitOpen") && shown.contains("9 failed of 10 calls"), "{shown}");
     }
 
-    /// A layer that has learned nothing yet still says when to come back.
+    /// A layer without samples still has a retry-after.
     #[test]
-    fn refusal_that_another_try_can_help_always_has_a_wait() {
+    fn retryable_refusal_always_has_a_retry_after() {
         for reason in Reason::ALL {
             let is_late = matches!(
                 reason,
@@ -272,16 +273,16 @@ mod tests {
                     | Reason::HoldExceeded
                     | Reason::RequestIdle
             );
-            for knows in [None, Some(Duration::ZERO)] {
+            for known in [None, Some(Duration::ZERO)] {
                 let rejected = Rejected::nameless(LayerKind::Bulkhead, reason);
-                let made = rejected.retry_after();
-                assert_eq!(made.is_some(), !is_late, "{reason:?}");
-                let told = rejected.with_retry_after(knows).retry_after().filter(|wait| !wait.is_zero());
-                assert_eq!(told, made, "{reason:?}");
+                let floor = rejected.retry_after();
+                assert_eq!(floor.is_some(), !is_late, "{reason:?}");
+                let actual = rejected.with_retry_after(known).retry_after().filter(|wait| !wait.is_zero());
+                assert_eq!(actual, floor, "{reason:?}");
             }
             let rejected = Rejected::nameless(LayerKind::Bulkhead, reason);
             let wait = Some(Duration::from_micros(300));
-            assert_eq!(rejected.with_retry_after(wait).retry_after(), wait, "what is known holds");
+            assert_eq!(rejected.with_retry_after(wait).retry_after(), wait, "a known wait is kept");
         }
     }
 }

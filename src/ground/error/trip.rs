@@ -1,25 +1,25 @@
 //! What opened a circuit breaker.
 
-/// What opened a circuit breaker. In logs, snapshots and texts it is the word of the setting that decided, where there is one.
+/// The cause that opened a circuit breaker. Logs, snapshots and texts use the name of the setting that decided, where there is one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TripCause {
-    /// The share of failures in the window reached `failure_rate`.
+    /// The failure rate of the window reached `failure_rate`.
     FailureRate,
-    /// The share of slow calls in the window reached `slow_rate`.
+    /// The rate of slow calls in the window reached `slow_rate`.
     SlowRate,
-    /// `consecutive_failures` calls failed, and no call was answered well in between.
+    /// `consecutive_failures` calls failed, without a good answer in between.
     ConsecutiveFailures,
     /// Calls in flight are past the slow threshold, and too few others are answered.
     Hanging,
-    /// Calls ended without any answer, and none was answered for as long as the slow threshold: no connection, or callers that gave up.
+    /// Calls ended without an answer, and none was answered for the slow threshold: no connections, or callers that gave up.
     Unanswered,
-    /// It was forced open by hand.
+    /// An operator has forced it open.
     ForcedOpen,
 }
 
 impl TripCause {
-    /// The cause in one word, as logs and snapshots have it.
+    /// The cause in one word, for logs and snapshots.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::FailureRate => "failure_rate",
@@ -39,7 +39,7 @@ impl TripCause {
             Self::ConsecutiveFailures => "the circuit is open because of consecutive_failures",
             Self::Hanging => "the circuit is open because the dependency hangs",
             Self::Unanswered => "the circuit is open because no call was answered",
-            Self::ForcedOpen => "the circuit was forced open by hand, and stays open until it is told to enforce",
+            Self::ForcedOpen => "the circuit was forced open by hand, and stays open until it is set to enforce",
         }
     }
 }
@@ -48,7 +48,7 @@ impl TripCause {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Trip {
     pub(crate) cause: TripCause,
-    /// All that were judged. Zero if it was forced open.
+    /// All calls that were judged. Zero if it was forced open.
     pub(crate) calls: u32,
     pub(crate) failures: u32,
     pub(crate) slow: u32,
@@ -59,7 +59,7 @@ pub(crate) struct Trip {
 }
 
 impl Trip {
-    /// No calls yet, or none at all.
+    /// Without calls.
     pub(crate) const fn by(cause: TripCause) -> Self {
         Self { cause, calls: 0, failures: 0, slow: 0, overdue: 0, unanswered: 0 }
     }

@@ -2,7 +2,7 @@
 
 use super::{Numbers, Reason};
 
-/// Why a call was refused or ended, and the numbers that decided it.
+/// The reason for a refusal or a cut, with its numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Why {
     pub(crate) reason: Reason,

@@ -1,7 +1,7 @@
 //! Values with a destructor that travel with a call: see the table of the [module above](super).
 //!
-//! They stand apart from the scope, so that a call that has none of them touches no thread-local that needs a destructor: a word of
-//! the scope says which there are.
+//! They are separate from the scope, so that a call without them touches no thread-local that needs a destructor: a word of the
+//! scope has a bit for each.
 
 use std::any::Any;
 use std::cell::RefCell;
@@ -9,16 +9,16 @@ use std::sync::Arc;
 
 use super::SCOPE;
 
-/// Which value it is.
+/// The slots of the attachments.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Slot {
-    /// The notes of the request body of the present attempt.
+    /// The state of the request body of the current attempt.
     RequestBody,
-    /// The upload whose call may give its permit back while it waits for its client.
+    /// The upload whose call may release its permit while it waits for the client.
     Upload,
-    /// The permits that work in the present poll asked for.
+    /// The permits that work in the current poll has requested.
     Work,
-    /// The report that a caller of a retry asked for.
+    /// The report that the caller of a retry has requested.
     Report,
 }
 
@@ -45,7 +45,7 @@ impl Slot {
             let others = scope.attached.get() & !self.bit();
             scope.attached.set(if value.is_some() { others | self.bit() } else { others });
         });
-        // While a thread ends there are no attachments any more.
+        // While a thread ends there are no attachments.
         VALUES.try_with(|values| std::mem::replace(&mut values.borrow_mut()[self as usize], value)).ok().flatten()
     }
 }
@@ -76,7 +76,7 @@ impl Drop for Attached {
     }
 }
 
-/// What is attached.
+/// The attached value.
 #[inline]
 pub(crate) fn attached<T: Any + Send + Sync>(slot: Slot) -> Option<Arc<T>> {
     if slot.is_empty() {
@@ -85,7 +85,7 @@ pub(crate) fn attached<T: Any + Send + Sync>(slot: Slot) -> Option<Arc<T>> {
     VALUES.try_with(|values| values.borrow()[slot as usize].clone()).ok().flatten()?.downcast().ok()
 }
 
-/// What is attached, or a default, which stays attached until it is [taken](take).
+/// The attached value, or a default, which stays attached until it is [taken](take).
 pub(crate) fn attached_or_default<T: Any + Default + Send + Sync>(slot: Slot) -> Arc<T> {
     attached(slot).unwrap_or_else(|| {
         let value = Arc::<T>::default();
@@ -94,13 +94,13 @@ pub(crate) fn attached_or_default<T: Any + Default + Send + Sync>(slot: Slot) ->
     })
 }
 
-/// Whether there is something.
+/// Whether a value is attached.
 #[inline]
 pub(crate) fn is_attached(slot: Slot) -> bool {
     !slot.is_empty()
 }
 
-/// Takes what is attached, so that nothing further in finds it.
+/// Takes the attached value, so that inner layers do not find it.
 #[inline]
 pub(crate) fn take<T: Any + Send + Sync>(slot: Slot) -> Option<Arc<T>> {
     if slot.is_empty() { None } else { slot.replace(None)?.downcast().ok() }

@@ -1,18 +1,18 @@
-//! Exhausted retries: a retry tells the tiers above that a call has failed for good, and that another try is not wanted.
+//! Exhausted retries: a retry reports to the tiers above that a call has failed for good, and that another try is not wanted.
 //!
-//! The retry tells it to the layer that notes it around the poll, and so of all calls that are made in this very task.
+//! The report goes to the layer that collects reports around the poll, so it covers all calls that are made in this task.
 //!
-//! A handler may recover from a failure: it asks another dependency, and that answers. So a call that succeeds takes back what
-//! had been told when it began, and nothing that was told later: that is of another call, made at the same time.
+//! A handler may recover from a failure: it calls another dependency, and that answers. So a call that succeeds withdraws the
+//! reports that existed when it began. It keeps later ones: they are of other calls, made at the same time.
 
 use super::exhausted_calls::Exhausted;
 use super::{Restore, SCOPE};
 
-/// A call of the present task failed, and its retries are spent or were refused.
+/// A call of the current task failed, and its retries are exhausted or were refused.
 #[inline]
 pub(crate) fn mark_exhausted() {
-    if let Some(noted) = noted() {
-        set(Exhausted { calls: noted.calls.saturating_add(1), ..noted });
+    if let Some(collected) = collected() {
+        set(Exhausted { calls: collected.calls.saturating_add(1), ..collected });
     }
 }
 
@@ -20,31 +20,31 @@ pub(crate) fn mark_exhausted() {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ExhaustedBefore(u32);
 
-/// To be asked when a call begins.
+/// Call it when a call begins.
 #[inline]
 pub(crate) fn exhausted_before() -> ExhaustedBefore {
-    ExhaustedBefore(noted().map_or(0, |noted| noted.calls))
+    ExhaustedBefore(collected().map_or(0, |collected| collected.calls))
 }
 
-/// The call that began then has succeeded.
+/// The call that began at `before` has succeeded.
 #[inline]
 pub(crate) fn recovered(before: ExhaustedBefore) {
-    let Some(noted) = noted() else { return };
-    // A future that was moved to another handler knows the number of the first one.
-    set(Exhausted { recovered: noted.recovered.max(before.0.min(noted.calls)), ..noted });
+    let Some(collected) = collected() else { return };
+    // A future that was moved to another handler has the count of the first one.
+    set(Exhausted { recovered: collected.recovered.max(before.0.min(collected.calls)), ..collected });
 }
 
-/// Runs `poll`, and notes in `exhausted` which calls in there exhaust their retries or recover.
+/// Runs `poll`, and records in `exhausted` which calls in it exhaust their retries or recover.
 #[inline]
 pub(crate) fn noting_exhausted<T>(exhausted: &mut Exhausted, poll: impl FnOnce() -> T) -> T {
     let _restore = Restore::after(|scope| &scope.exhausted, Some(*exhausted));
     let output = poll();
-    *exhausted = noted().unwrap_or(*exhausted);
+    *exhausted = collected().unwrap_or(*exhausted);
     output
 }
 
 #[inline]
-fn noted() -> Option<Exhausted> {
+fn collected() -> Option<Exhausted> {
     SCOPE.with(|scope| scope.exhausted.get())
 }
 
@@ -56,56 +56,56 @@ fn set(exhausted: Exhausted) {
 mod tests {
     use super::*;
 
-    fn is_exhausted_after(words: &mut Exhausted, poll: impl FnOnce()) -> bool {
-        noting_exhausted(words, poll);
-        words.stands()
+    fn is_exhausted_after(exhausted: &mut Exhausted, poll: impl FnOnce()) -> bool {
+        noting_exhausted(exhausted, poll);
+        exhausted.is_exhausted()
     }
 
     #[test]
-    fn what_is_said_is_heard_by_the_one_around_it_and_by_nobody_else() {
+    fn report_reaches_the_innermost_collector_only() {
         let [mut outer, mut inner, mut next] = [Exhausted::default(); 3];
         noting_exhausted(&mut outer, || noting_exhausted(&mut inner, mark_exhausted));
         noting_exhausted(&mut next, || ());
-        assert_eq!((outer.stands(), inner.stands(), next.stands()), (false, true, false));
-        // What nobody listens to does not stick.
+        assert_eq!((outer.is_exhausted(), inner.is_exhausted(), next.is_exhausted()), (false, true, false));
+        // A report without a collector is dropped.
         mark_exhausted();
         assert!(!is_exhausted_after(&mut next, || ()));
-        assert!(is_exhausted_after(&mut inner, || ()), "heard once is heard");
+        assert!(is_exhausted_after(&mut inner, || ()), "a report stays");
     }
 
     #[test]
-    fn call_that_began_where_nobody_listened_takes_back_nothing() {
+    fn call_outside_a_collector_withdraws_nothing() {
         mark_exhausted();
         let outside = exhausted_before();
-        let mut words = Exhausted::default();
-        assert!(is_exhausted_after(&mut words, mark_exhausted));
-        assert!(is_exhausted_after(&mut words, || recovered(outside)));
+        let mut exhausted = Exhausted::default();
+        assert!(is_exhausted_after(&mut exhausted, mark_exhausted));
+        assert!(is_exhausted_after(&mut exhausted, || recovered(outside)));
     }
 
     #[test]
-    fn success_takes_back_the_words_before_its_call_only() {
-        let mut words = Exhausted::default();
-        assert!(is_exhausted_after(&mut words, mark_exhausted));
+    fn success_withdraws_earlier_reports_only() {
+        let mut exhausted = Exhausted::default();
+        assert!(is_exhausted_after(&mut exhausted, mark_exhausted));
         // In a later poll of the same handler.
-        assert!(!is_exhausted_after(&mut words, || recovered(exhausted_before())));
-        assert!(is_exhausted_after(&mut words, mark_exhausted), "the next word counts again");
-        // Of two calls at the same time, one fails and then the other succeeds.
-        let mut words = Exhausted::default();
+        assert!(!is_exhausted_after(&mut exhausted, || recovered(exhausted_before())));
+        assert!(is_exhausted_after(&mut exhausted, mark_exhausted), "the next report counts again");
+        // Of two concurrent calls, one fails and then the other succeeds.
+        let mut exhausted = Exhausted::default();
         let mut before = None;
-        noting_exhausted(&mut words, || before = Some(exhausted_before()));
-        assert!(is_exhausted_after(&mut words, mark_exhausted));
-        assert!(is_exhausted_after(&mut words, || before.into_iter().for_each(recovered)));
+        noting_exhausted(&mut exhausted, || before = Some(exhausted_before()));
+        assert!(is_exhausted_after(&mut exhausted, mark_exhausted));
+        assert!(is_exhausted_after(&mut exhausted, || before.into_iter().for_each(recovered)));
     }
 
     #[test]
-    fn a_number_of_another_handler_takes_back_no_word_to_come() {
-        let mut words = Exhausted::default();
-        noting_exhausted(&mut words, || recovered(ExhaustedBefore(7)));
-        assert!(is_exhausted_after(&mut words, mark_exhausted));
+    fn count_of_another_handler_withdraws_nothing_later() {
+        let mut exhausted = Exhausted::default();
+        noting_exhausted(&mut exhausted, || recovered(ExhaustedBefore(7)));
+        assert!(is_exhausted_after(&mut exhausted, mark_exhausted));
     }
 
     #[test]
-    fn a_panic_leaves_nothing_behind() {
+    fn panic_restores_the_outer_collector() {
         let mut outer = Exhausted::default();
         noting_exhausted(&mut outer, || {
             let panicked = std::panic::catch_unwind(|| {
@@ -116,6 +116,6 @@ mod tests {
             });
             assert!(panicked.is_err());
         });
-        assert!(!outer.stands());
+        assert!(!outer.is_exhausted());
     }
 }

@@ -1,6 +1,6 @@
-//! How many calls have exhausted their retries: what `exhausted` counts in the scope.
+//! The counts of calls that have exhausted their retries.
 
-/// How many calls of one handler have exhausted their retries, and how many of these, from the first on, it has recovered from.
+/// The calls of one handler that have exhausted their retries, and how many of them, from the first on, it has recovered from.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Exhausted {
     pub(super) calls: u32,
@@ -10,7 +10,7 @@ pub(crate) struct Exhausted {
 #[cfg(feature = "http")]
 impl Exhausted {
     /// Whether a call failed for good and no later one succeeded.
-    pub(crate) fn stands(self) -> bool {
+    pub(crate) fn is_exhausted(self) -> bool {
         self.calls > self.recovered
     }
 }

@@ -1,4 +1,4 @@
-//! What a call inherits from the call that it serves.
+//! The context that a call inherits from the call that it serves.
 
 use crate::ground::time::Instant;
 
@@ -11,22 +11,21 @@ use crate::ground::time::Instant;
 #[cfg_attr(all(test, feature = "config"), derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub enum Priority {
-    /// Nobody waits for it: batch, prefetch.
+    /// No caller waits for it: batch, prefetch.
     Low,
     /// The default.
     #[default]
     Normal,
-    /// A person waits for it.
+    /// A user waits for it.
     High,
-    /// Without it the service does not work: logins, payments, health checks.
+    /// The service does not work without it: logins, payments, health checks.
     Critical,
 }
 
-/// What a call inherits: two instants, and the rest in one word, so that it is moved and compared in pieces that the
-/// processor has in one piece.
+/// The inherited context: two instants, and the rest in one word, so that it is moved and compared in registers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Context {
-    /// By when there must be a response. All that waits for one keeps to it.
+    /// The deadline of the response. All waits for one end then.
     pub(crate) deadline: Option<Instant>,
     pub(super) end: Option<Instant>,
     pub(super) word: u32,
@@ -43,37 +42,37 @@ const ATTEMPT_MASK: u32 = HAS_END - 1;
 impl Context {
     pub(crate) const NONE: Self = Self { deadline: None, end: None, word: (Priority::Normal as u32) << PRIORITY_SHIFT };
 
-    /// By when the response must be over, if it may go on beyond the deadline.
+    /// The end of the response, if it may continue beyond the deadline.
     #[inline]
     pub(crate) fn end(&self) -> Option<Instant> {
         self.end
     }
 
-    /// By when everything must be over, if there is a bound.
+    /// The last instant of the call, if it is bounded.
     #[inline]
     pub(crate) fn last_instant(&self) -> Option<Instant> {
         self.end.or(self.deadline)
     }
 
-    /// Whether the response is meant to go on until its end, so that nothing shorter than the call cuts it.
+    /// Whether the response is long-lived, so that no shorter timeout cuts it.
     #[inline]
     pub(crate) fn lasts(&self) -> bool {
         self.word & LASTS != 0
     }
 
-    /// Whether someone further out in this very task ends the call at the deadline, so that we need no timer for it.
+    /// Whether an outer layer in this task ends the call at the deadline, so that no timer is needed for it.
     #[inline]
     pub(crate) fn enforced(&self) -> bool {
         self.word & ENFORCED != 0
     }
 
-    /// 0 where no retry is in charge, here or at the other end of the connection that we serve.
+    /// 0 without a retry, here or at the client of the served connection.
     #[inline]
     pub(crate) fn attempt(&self) -> u32 {
         self.word & ATTEMPT_MASK
     }
 
-    /// How often this work had been tried before by retries further out than the one that counts in `attempt`.
+    /// The attempts before this one by retries further out than the one that counts in `attempt`.
     #[inline]
     pub(crate) fn before(&self) -> u32 {
         self.word >> BEFORE_SHIFT & BEFORE_MASK
@@ -120,25 +119,25 @@ impl Context {
         Self { word: self.word & !(3 << PRIORITY_SHIFT) | (priority as u32) << PRIORITY_SHIFT, ..self }
     }
 
-    /// Whether there is no time left at `now`.
+    /// Whether the deadline has passed at `now`.
     #[inline]
     pub(crate) fn has_expired(&self, now: Instant) -> bool {
         self.deadline.is_some_and(|deadline| deadline <= now)
     }
 
-    /// The context as it is for a retry that begins to count anew.
+    /// The context for a retry that starts its own count.
     #[inline]
     pub(crate) fn uncounted(self) -> Self {
         if self.attempt() == 0 { self } else { self.with_before(self.before_all()).with_attempt(0) }
     }
 
-    /// How often this work was tried before, by anyone on the way to here. What is itself a repetition earns no retries.
+    /// All earlier attempts of this work, on any tier. A call that is itself a retry earns no retries.
     #[inline]
     pub(crate) fn before_all(&self) -> u32 {
         self.before() + self.attempt().saturating_sub(1)
     }
 
-    /// Whether whoever polls us ends the call at `instant` or before.
+    /// Whether an outer layer in this task ends the call at `instant` or before.
     #[inline]
     pub(crate) fn ends_by(&self, instant: Instant) -> bool {
         self.enforced() && self.deadline.is_some_and(|deadline| deadline <= instant)
@@ -150,7 +149,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_part_is_set_without_a_change_of_the_others() {
+    fn setters_keep_the_other_parts() {
         for priority in [Priority::Low, Priority::Normal, Priority::High, Priority::Critical] {
             for (enforced, lasts, attempt, before) in
                 [(false, true, 0, 1), (true, false, 1, 0), (true, true, 70_000, 511)]
@@ -176,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn a_retry_that_counts_anew_forgets_no_repetition_further_out() {
+    fn uncounted_keeps_the_attempts_of_outer_retries() {
         let second = Context::NONE.with_attempt(2).uncounted();
         assert_eq!((second.attempt(), second.before_all()), (0, 1));
         let within = second.with_attempt(3).uncounted();

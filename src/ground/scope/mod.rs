@@ -1,8 +1,8 @@
-//! The scope of a call: what the layers around it and inside it tell each other while it is made and polled.
+//! The scope of a call: the values that outer and inner layers exchange while it is made and polled.
 //!
-//! A tower layer sees a request and a response, and nothing of the layers around it. The rest travels through this one
-//! thread-local: inputs from the outside to the inside, outputs the other way. It is valid for the code that runs right now, in one
-//! `call` or one `poll`. Guards restore what was there before, also after a panic; so nothing outlives the poll that set it.
+//! A tower layer sees a request and a response, and nothing of the layers around it. Other values travel through this thread-local:
+//! inputs from the outside to the inside, outputs the other way. It is valid for the code that runs now, in one `call` or one
+//! `poll`. Guards restore the previous values, also after a panic, so nothing outlives the poll that set it.
 //!
 //! ```text
 //!   deadline layer          retry layer            circuit breaker         bulkhead            inner service
@@ -25,20 +25,20 @@
 //! | input | set by | read by |
 //! |---|---|---|
 //! | context: deadline, end, attempt, priority | deadline, retry, extraction of headers, [`context`](crate::context) | every layer |
-//! | enforcer: the task whose layer ends the call at its deadline | deadline, retry | every timer, which is not armed then |
+//! | enforcer: the task whose layer ends the call at its deadline | deadline, retry | every timer, which is then not armed |
 //! | start: the reading of the clock at which the call begins | every layer | the next layer, once |
-//! | whether what is dropped was cut after an idle timeout | held bodies | guards further in |
-//! | attachments: the notes of the request body, an upload | retry, the upload layer | circuit breaker, permits |
+//! | whether a drop is a cut after an idle timeout | held bodies | inner guards |
+//! | attachments: the state of the request body, an upload | retry, the upload layer | circuit breaker, permits |
 //!
 //! | output | set by | read by |
 //! |---|---|---|
-//! | local wait: the poll ends in a queue or a backoff of ours | permits, rate limit, retry | circuit breaker, retry |
-//! | answered at: when the answer came | permits, circuit breaker | circuit breaker, retry |
-//! | exhausted: retries are spent, so do not retry further out | retry, circuit breaker | extraction of headers |
-//! | attachments: permits that work asked for, a retry report | `current_permit`, retry | permits, `retry::report` |
+//! | local wait: the poll ends in a queue or a backoff of seawall | permits, rate limit, retry | circuit breaker, retry |
+//! | answered at: the instant of the answer | permits, circuit breaker | circuit breaker, retry |
+//! | exhausted: retries are exhausted, so do not retry further out | retry, circuit breaker | extraction of headers |
+//! | attachments: requested permits, a retry report | `current_permit`, retry | permits, `retry::report` |
 //!
-//! The context costs two words to enter and to leave. Whatever has a destructor is [attached](attachment) apart, so that a call
-//! without it touches nothing that needs one.
+//! The context costs two words to enter and to leave. Values with a destructor are [attached](attachment) separately, so that a
+//! call without them touches nothing that needs one.
 
 use std::cell::Cell;
 use std::task::Waker;
@@ -63,19 +63,19 @@ thread_local! {
 
 /// See the module.
 struct Scope {
-    /// Two words of the context, which are moved through registers.
+    /// Two words of the context, which are moved in registers.
     context: Cell<(Option<Instant>, u32)>,
-    /// The third; looked at only where the context has one, which is rare.
+    /// The third word; read only if the context has an end, which is rare.
     end: Cell<Option<Instant>>,
     enforcer: Cell<Option<Task>>,
     start: Cell<Option<Instant>>,
     is_cut: Cell<bool>,
     local_waits: Cell<u64>,
     answered_at: Cell<Option<Instant>>,
-    /// None where nobody asks.
+    /// `None` without a collector.
     exhausted: Cell<Option<Exhausted>>,
     gate_polls: Cell<GatePolls>,
-    /// Which attachments there are.
+    /// A bit for each attachment.
     attached: Cell<u32>,
 }
 
@@ -96,7 +96,7 @@ impl Scope {
     }
 }
 
-/// Puts a value back when it is dropped.
+/// Restores a value on drop.
 struct Restore<T: Copy + 'static> {
     cell: fn(&Scope) -> &Cell<T>,
     value: T,
@@ -117,7 +117,7 @@ impl<T: Copy> Drop for Restore<T> {
     }
 }
 
-/// The context of the call that is being served right now.
+/// The context of the current call.
 #[inline]
 pub(crate) fn current() -> Context {
     SCOPE.with(|scope| {
@@ -142,7 +142,7 @@ pub(crate) fn enter(context: Context) -> Entered {
 #[must_use]
 pub(crate) struct Entered {
     outer: (Option<Instant>, u32),
-    /// What the end was, if it has been touched.
+    /// The former end, if it was changed.
     end: Option<Option<Instant>>,
 }
 
@@ -158,17 +158,16 @@ impl Drop for Entered {
     }
 }
 
-/// Says, until the guard is dropped, that a layer that is polled with this waker ends the current call at its deadline.
+/// Records, until the guard is dropped, that a layer polled with this waker ends the current call at its deadline.
 ///
-/// What polls with a waker of its own in there (a nested `block_on`, a shared future, a set of local tasks) may be polled without
-/// that layer, or keep it from being polled: it has to end its calls itself. So has everything in a task whose waker does not
-/// identify it.
+/// An inner executor with its own waker (a nested `block_on`, a shared future, a set of local tasks) may poll without that layer,
+/// or keep it from being polled. So its calls need their own timers, and so do calls in a task whose waker does not identify it.
 #[inline]
 pub(crate) fn enforce(waker: &Waker) -> Enforcing {
     Enforcing { outer: SCOPE.with(|scope| scope.enforcer.replace(Task::of(waker))) }
 }
 
-/// Whether what is polled with this waker is in the same task as the layer that ends the current call.
+/// Whether a poll with this waker is in the same task as the layer that ends the current call.
 #[inline]
 pub(crate) fn is_enforced_for(waker: &Waker) -> bool {
     SCOPE.with(|scope| scope.enforcer.get()).is_some_and(|task| Task::of(waker) == Some(task))
@@ -188,38 +187,38 @@ impl Drop for Enforcing {
     }
 }
 
-/// The time at which a call begins: what the layer around us has just read, or a fresh reading.
+/// The start of a call: the latest reading of the outer layer, or a fresh one.
 ///
-/// Layers call each other directly, so a stack of them needs one reading for all (a reading costs more than the rest of
-/// a cheap layer). Taking it leaves nothing behind.
+/// Layers call each other directly, so a stack needs one reading (a reading costs more than the rest of a cheap layer). It can be
+/// taken once.
 #[inline]
 pub(crate) fn call_start() -> Instant {
     SCOPE.with(|scope| scope.start.take()).unwrap_or_else(time::now)
 }
 
-/// Runs `call`, which calls the inner service, with our reading as its [`call_start`]. The reading is taken back afterwards, so that
-/// nothing later mistakes it for the present.
+/// Runs `call`, which calls the inner service, with `now` as its [`call_start`]. Clears it afterwards, so that no later call
+/// mistakes it for the current time.
 #[inline]
 pub(crate) fn with_start<T>(now: Instant, call: impl FnOnce() -> T) -> T {
-    struct TakeBack;
-    impl Drop for TakeBack {
+    struct Clear;
+    impl Drop for Clear {
         #[inline]
         fn drop(&mut self) {
             SCOPE.with(|scope| scope.start.set(None));
         }
     }
     SCOPE.with(|scope| scope.start.set(Some(now)));
-    let _take_back = TakeBack;
+    let _clear = Clear;
     call()
 }
 
-/// Says that the present poll ends in a wait of our own (a queue, a backoff), not in the dependency's work.
+/// Records that the current poll ends in a local wait (a queue, a backoff), not in the dependency's work.
 #[inline]
 pub(crate) fn mark_local_wait() {
     SCOPE.with(|scope| scope.local_waits.set(scope.local_waits.get().wrapping_add(1)));
 }
 
-/// Runs `poll`, and says whether it ended in a wait of our own.
+/// Runs `poll`, and returns whether it ended in a local wait.
 #[inline]
 pub(crate) fn noting_local_wait<T>(poll: impl FnOnce() -> T) -> (T, bool) {
     let before = SCOPE.with(|scope| scope.local_waits.get());
@@ -227,13 +226,13 @@ pub(crate) fn noting_local_wait<T>(poll: impl FnOnce() -> T) -> (T, bool) {
     (output, SCOPE.with(|scope| scope.local_waits.get()) != before)
 }
 
-/// Tells the layers further out when the answer came that the present poll returns, so that they need no reading of their own.
+/// Reports the instant of the answer that the current poll returns, so that outer layers need no reading of their own.
 #[inline]
 pub(crate) fn answered_at(now: Instant) {
     SCOPE.with(|scope| scope.answered_at.set(Some(now)));
 }
 
-/// Runs `poll`, and returns what a layer further in has told as the [time of the answer](answered_at).
+/// Runs `poll`, and returns the [time of the answer](answered_at) that an inner layer has reported.
 #[inline]
 pub(crate) fn noting_answer<T>(poll: impl FnOnce() -> T) -> (T, Option<Instant>) {
     SCOPE.with(|scope| scope.answered_at.set(None));
@@ -241,7 +240,7 @@ pub(crate) fn noting_answer<T>(poll: impl FnOnce() -> T) -> (T, Option<Instant>)
     (output, SCOPE.with(|scope| scope.answered_at.take()))
 }
 
-/// How many gates poll the present call, one inside the other, and how often work has asked for their permits in there.
+/// The gates that poll the current call, nested, and how often work has requested their permits meanwhile.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct GatePolls {
     pub(crate) gates: u32,
@@ -258,15 +257,15 @@ pub(crate) fn set_gate_polls(polls: GatePolls) {
     SCOPE.with(|scope| scope.gate_polls.set(polls));
 }
 
-/// Runs `cut`, which drops what is left of a call after an idle timeout, so that guards further in record `TimedOut` instead of
-/// `Abandoned`: they know when the call must be over, but not how long a wait in it may be.
+/// Runs `cut`, which drops the rest of a call after an idle timeout, so that inner guards record `TimedOut` instead of `Abandoned`:
+/// they know the deadline of the call, but not the idle timeout.
 #[cfg(feature = "http")]
 pub(crate) fn cutting_idle<T>(cut: impl FnOnce() -> T) -> T {
     let _restore = Restore::after(|scope| &scope.is_cut, true);
     cut()
 }
 
-/// Whether what is dropped right now is cut after an [idle timeout](cutting_idle).
+/// Whether the current drop is a cut after an [idle timeout](cutting_idle).
 #[cfg(feature = "http")]
 #[inline]
 pub(crate) fn is_cutting_idle() -> bool {
@@ -280,7 +279,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn leaving_restores_the_outer_context_after_a_panic() {
+    fn panic_restores_the_outer_context() {
         let outer = Context::NONE.with_attempt(3).with_end(Some(Instant::MAX), false);
         let _entered = enter(outer);
         for inner in [Context::NONE.with_attempt(4), outer.with_attempt(4), outer.with_attempt(4).with_end(None, false)]
@@ -296,19 +295,19 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn reading_is_handed_over_once_and_taken_back() {
+    async fn call_start_is_taken_once_and_cleared() {
         let start = time::now();
         tokio::time::advance(Duration::from_secs(1)).await;
         with_start(start, || {
             assert_eq!(call_start(), start);
-            assert_eq!(call_start(), time::now(), "a second taker reads afresh");
+            assert_eq!(call_start(), time::now(), "the second reads the clock");
         });
         with_start(start, || ());
-        assert_eq!(call_start(), time::now(), "what nobody took is gone");
+        assert_eq!(call_start(), time::now(), "it was not taken, and is cleared");
     }
 
     #[test]
-    fn time_of_an_answer_is_told_to_the_poll_that_returns_it() {
+    fn answer_time_reaches_the_poll_that_returns_it() {
         answered_at(Instant::MAX);
         assert_eq!(noting_answer(|| ()).1, None, "an answer before this poll");
         let (((), inner), outer) = noting_answer(|| noting_answer(|| answered_at(Instant::MAX)));
@@ -317,7 +316,7 @@ mod tests {
 
     #[cfg(feature = "http")]
     #[test]
-    fn panic_in_an_idle_cut_leaves_nothing_behind() {
+    fn panic_in_an_idle_cut_clears_the_flag() {
         let panicked = std::panic::catch_unwind(|| {
             cutting_idle(|| {
                 assert!(is_cutting_idle());

@@ -2,16 +2,15 @@
 
 use std::task::{RawWakerVTable, Waker};
 
-/// A task, as far as it can be told by its waker: by both of the pointers that the waker is made of. They are compared and never
-/// followed; a `will_wake` would be foreign code.
+/// A task, identified by both pointers of its waker. They are compared and never dereferenced; `will_wake` would be foreign code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Task {
     data: *const (),
     vtable: *const RawWakerVTable,
 }
 
-/// Nothing is allocated below this address. Data that is null, dangling or the number of a task says nothing: a nested executor
-/// of the same kind has the same.
+/// Nothing is allocated below this address. Data that is null, dangling or a task's number identifies nothing: a nested executor of
+/// the same kind has the same.
 const LOWEST_POINTER: usize = 4096;
 
 impl Task {

@@ -4,13 +4,13 @@ use std::borrow::Cow;
 #[cfg(feature = "config")]
 use std::fmt::Write;
 
-/// A key, in quotes if it could be taken for anything else.
+/// A key, in quotes if it could be mistaken for another path.
 pub(super) fn name(key: &str) -> Cow<'_, str> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
     if !key.is_empty() && key.bytes().all(plain) { Cow::Borrowed(key) } else { Cow::Owned(format!("{key:?}")) }
 }
 
-/// The path of what is under `key` in the table at `path`.
+/// The path of the entry `key` in the table at `path`.
 #[cfg(feature = "config")]
 pub(crate) fn push_key(path: &mut String, key: &str) {
     if !path.is_empty() {

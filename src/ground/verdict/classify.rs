@@ -1,4 +1,4 @@
-//! The seam between results and verdicts.
+//! Classifiers: from results to verdicts.
 
 use std::fmt;
 use std::future::{Future, Ready, ready};
@@ -11,15 +11,15 @@ use super::verdicts::Verdict;
 use crate::ground::error::{Rejected, rejection};
 use crate::ground::sync::foreign;
 
-/// The seam that decides what a result means and when the call is over. It is chosen once per layer.
+/// Decides what a result means and when the call is over. It is chosen once per layer.
 ///
-/// Most classifiers are a closure, see [`from_fn`]. Implement the trait for a response that goes on after it was returned,
-/// as a stream does: keep the guard inside, and settle it at the end.
+/// Most classifiers are a closure, see [`from_fn`]. Implement the trait for a response that continues after it was returned, such
+/// as a stream: keep the guard inside, and settle it at the end.
 pub trait Classify<Res>: Clone {
     /// A response in which a guard lives until the call is over.
     type Held<G: Guard>;
 
-    /// A response as a retry hands it on: nothing of it waits to be read, or it is the caller's.
+    /// A response as a retry returns it: nothing of it is left to read, or the rest is for the caller.
     type Settled;
 
     /// See [`settle`](Self::settle).
@@ -28,36 +28,35 @@ pub trait Classify<Res>: Clone {
     /// See [`detach`](Self::detach).
     type Detaching: Future<Output = Self::Settled>;
 
-    /// What the result means, as far as can be said when the response is there.
+    /// What the result means, as far as the head of the response shows.
     fn classify(&self, result: Result<&Res, &BoxError>) -> Verdict;
 
-    /// Hands the response on with the guard in it. If the call is already over, this settles the guard with `verdict`.
+    /// Returns the response with the guard in it. If the call is already over, this settles the guard with `verdict`.
     fn hold<G: Guard>(&self, response: Res, verdict: Verdict, guard: G) -> Self::Held<G>;
 
-    /// Finds out what the response means before it is handed on, if that is not clear from the response itself.
+    /// Finds out what the response means before it is returned, if that needs more than its head.
     fn settle(&self, response: Res) -> Self::Settling;
 
-    /// How long a failed attempt asks to be left alone before another one is made: `Retry-After` over HTTP. A retry layer asks
-    /// this of each attempt that it is going to repeat, whatever its verdict; the wait in [`Verdict::Overloaded`], if there is one,
-    /// goes before it. The default knows of none.
+    /// The wait that a failed attempt asks for before another one: `Retry-After` over HTTP. A retry layer calls this for each
+    /// attempt that it is going to retry, whatever its verdict; the wait in [`Verdict::Overloaded`], if there is one, takes
+    /// precedence. The default is none.
     fn retry_after(&self, _failed: Result<&Self::Settled, &BoxError>) -> Option<Duration> {
         None
     }
 
-    /// Lets go of all that a failed response still holds (its connection, its permits), so that they are free while a retry
-    /// waits, and keeps what can be kept of it, in case that it is the last one. This must end soon by itself.
+    /// Releases all that a failed response still holds (its connection, its permits), so that they are free while a retry waits,
+    /// and keeps what can be kept of it, in case it is the last one. The future must end soon by itself.
     fn detach(&self, response: Self::Settled) -> Self::Detaching;
 
-    /// Bounds what is left of a response that a retry hands on, if that goes on after it was returned: at `expiry` it is cut. A
-    /// response that is all there is handed on as it is, which is the default.
+    /// Bounds the rest of a response that a retry returns, if it continues after it was returned: it is cut at `expiry`. The
+    /// default returns the response unchanged, for responses that are complete.
     fn bound(&self, response: Self::Settled, expiry: Expiry) -> Self::Settled {
         let _ = expiry;
         response
     }
 }
 
-/// What an error means that nobody knows more about: a refusal or a cut of ours says so itself, any other is a failure
-/// that may pass.
+/// The verdict on an error without further knowledge: a refusal or a cut of seawall has its own, any other is a temporary failure.
 pub fn of_error(error: &BoxError) -> Verdict {
     match rejection(error) {
         Some(rejected) => rejected.verdict(),
@@ -65,9 +64,8 @@ pub fn of_error(error: &BoxError) -> Verdict {
     }
 }
 
-/// What a result means to a layer. What was refused further in never got to the dependency and says nothing about it, even to a
-/// classifier to which every error is a failure: a full queue of ours must open no breaker, and an open breaker must not
-/// be retried.
+/// The verdict of a layer on a result. A call that an inner layer refused was not sent and is no evidence, even for a classifier to
+/// which every error is a failure: a full queue of seawall must not open a breaker, and an open breaker must not be retried.
 pub(crate) fn judge<Res>(classifier: &impl Classify<Res>, result: Result<&Res, &BoxError>) -> Verdict {
     match result.err().and_then(rejection).map(Rejected::verdict) {
         Some(Verdict::Ignored) => Verdict::Ignored,
@@ -75,7 +73,7 @@ pub(crate) fn judge<Res>(classifier: &impl Classify<Res>, result: Result<&Res, &
     }
 }
 
-/// The classifier for any service: `Ok` is a success, `Err` a failure, and the call is over when either is there.
+/// The classifier for any service: `Ok` is a success, `Err` a failure, and the call is over at either.
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct AtResponse;
@@ -107,7 +105,7 @@ impl<Res> Classify<Res> for AtResponse {
     }
 }
 
-/// A classifier made from a closure; the call is over at the response. See [`from_fn`].
+/// A classifier from a closure; the call is over at the response. See [`from_fn`].
 #[derive(Clone, Copy)]
 pub struct FromFn<F>(F);
 
@@ -117,7 +115,7 @@ impl<F> fmt::Debug for FromFn<F> {
     }
 }
 
-/// A classifier made from a closure; the call is over at the response. The closure runs once a result and should be cheap.
+/// Creates a classifier from a closure; the call is over at the response. The closure runs once per result and should be cheap.
 pub fn from_fn<F, Res>(classify: F) -> FromFn<F>
 where
     F: Fn(Result<&Res, &BoxError>) -> Verdict + Clone,

@@ -6,38 +6,38 @@ use crate::ground::layer_id::LayerId;
 use crate::ground::time::Instant;
 use crate::ground::verdict::Verdict;
 
-/// What a layer gives to a call for as long as it lasts: a permit, a ticket, a deadline.
+/// The resource that a layer gives to a call until it ends: a permit, a ticket, a deadline.
 ///
 /// It is settled once with a verdict, or dropped, which is the same as [`Verdict::Abandoned`].
 ///
 /// This trait is sealed: only layers have guards.
 pub trait Guard: sealed::SealedGuard + Send + 'static {
-    /// The call is over, and this is what it said about the callee.
+    /// Records the end of the call with its verdict on the dependency.
     fn settle(self, verdict: Verdict);
 
-    /// After the response was there, its reader asked for more of it and waited for so long. Called after each wait; the time of
-    /// the call is the longest of these, or that to the head of the response, and not their sum: a stream that goes on is not
-    /// slow. Time in which nobody asks for more is the reader's own, and not reported.
+    /// A reader of the response has waited this long for more of it. Called after each wait. The time of the call is the longest of
+    /// these waits, or that to the head of the response, and not their sum: a long stream is not slow. Time in which the reader
+    /// does not ask for more is the reader's own, and not reported.
     ///
-    /// Never called for a response that is meant to go on ([`LongLived`](crate::http::LongLived)): its head is what counts.
+    /// Never called for a long-lived response ([`LongLived`](crate::http::LongLived)): only its head counts.
     fn waited(&mut self, _time: Duration) {}
 
-    /// When whoever still keeps the guard in a response must let go of it.
+    /// When a holder of the guard in a response must drop it.
     fn expiry(&self) -> Expiry;
 }
 
 pub(super) mod sealed {
     /// What no one outside of the crate implements.
     pub trait SealedGuard {
-        /// Whether the expiry is all there is to it: the guard may be dropped early, and need not be settled.
+        /// Whether the guard has no more than its expiry: it may be dropped early, and need not be settled.
         const IS_BOUND_ONLY: bool = false;
     }
 }
 
-/// When a call must be over, and who says so.
+/// When a call must be over, and which layer's bound that is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Expiry {
-    /// When the time that ends then began, if that is known.
+    /// The start of the time that ends at `at`, if it is known.
     pub(crate) start: Option<Instant>,
     pub(crate) at: Instant,
     pub(crate) idle: Option<Duration>,
@@ -46,10 +46,10 @@ pub struct Expiry {
     pub(crate) pace: Pace,
 }
 
-/// How fast the body of a response is handed out.
+/// The pace at which the body of a response is handed out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Pace {
-    /// As fast as it is asked for.
+    /// As fast as it is read.
     #[default]
     Free,
     /// As fast as a server's connection writes it.
@@ -63,18 +63,18 @@ impl Expiry {
         Self { start: None, at, idle: None, layer_id, reason, pace: Pace::Free }
     }
 
-    /// Of what a call leaves in its response.
+    /// For the body of a call's response.
     #[inline]
     pub(crate) fn of(layer_id: LayerId, deadline: &CallDeadline) -> Self {
         Self::new(layer_id, deadline.end(), deadline.reason()).since(deadline.start())
     }
 
-    /// The same, of what began at `start`.
+    /// Sets the start.
     pub(crate) fn since(self, start: Instant) -> Self {
         Self { start: Some(start), ..self }
     }
 
-    /// Why a call is cut at `now`: its time is over, or it was idle for too long `since` then.
+    /// The reason for a cut at `now`: the time is over, or the body was idle for too long since `idle_since`.
     pub(crate) fn why(&self, idle_since: Option<Instant>, now: Instant) -> Why {
         let (reason, since, given) = match (idle_since, self.idle) {
             (Some(since), Some(idle)) => (Reason::IdleTimeout, Some(since), idle),
@@ -89,7 +89,7 @@ impl Expiry {
         self.at.to_tokio()
     }
 
-    /// How long the callee may keep a reader waiting for the next piece of the response, if that has a bound of its own.
+    /// How long the dependency may keep a reader waiting for the next chunk of the response, if that is bounded.
     pub fn idle(&self) -> Option<Duration> {
         self.idle
     }
@@ -99,7 +99,7 @@ impl Expiry {
         self.layer_id.kind().as_str()
     }
 
-    /// What the caller is told when the call is cut.
+    /// The reason that the caller gets when the call is cut.
     pub fn reason(&self) -> Reason {
         self.reason
     }

@@ -4,8 +4,8 @@ use super::verdicts::Verdict;
 use crate::ground::error::{Reason, Rejected};
 
 impl Rejected {
-    /// What this says about the dependency. A call that was cut while somebody waited for it timed out. A response that
-    /// nobody waited for at that moment was abandoned: the pause is the reader's own time. A call that was never sent says nothing.
+    /// The verdict on the dependency. A call that was cut while its caller waited timed out. A response that was cut in a pause
+    /// of its reader was abandoned: the pause is the reader's own time. A call that was never sent is no evidence.
     pub fn verdict(&self) -> Verdict {
         match self.reason() {
             _ if self.is_paused() => Verdict::Abandoned,

@@ -2,53 +2,53 @@
 
 use std::time::Duration;
 
-/// What an attempt says about the dependency. The [module](super) has the table of what follows from each.
+/// What an attempt proves about the dependency. The [module](super) has the table of effects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Verdict {
-    /// It did what it was asked to.
+    /// The dependency did what was requested.
     Success,
     /// The request was at fault, which proves the dependency alive: HTTP 404, `INVALID_ARGUMENT`.
     CallerFault,
     /// It did not process the request, for a reason that lies with the caller or the connection; the same request may succeed when
     /// it is sent again: HTTP 408, 421, 425. This proves the dependency alive.
     Unprocessed,
-    /// It failed in a way that may pass: HTTP 500, a 503 that says nothing more, `UNAVAILABLE`.
+    /// A failure that may be temporary: HTTP 500, a plain 503, `UNAVAILABLE`.
     Transient,
-    /// It refused the request by name: too many requests, `Retry-After`, `RESOURCE_EXHAUSTED`. This proves the dependency alive;
-    /// pacing answers it, not the circuit breaker.
+    /// The dependency refused the request explicitly: too many requests, `Retry-After`, `RESOURCE_EXHAUSTED`. This proves the
+    /// dependency alive; pacing answers it, not the circuit breaker.
     Overloaded {
-        /// How long it asked to be left alone.
+        /// The wait that the dependency asked for.
         retry_after: Option<Duration>,
     },
-    /// It refused the request, or speaks for what failed further in, and said that another attempt is not wanted: 502, 503, 504 or 429
-    /// with `x-should-retry: false`, `UNAVAILABLE` with a negative `grpc-retry-pushback-ms`. This proves the dependency alive. A failure
-    /// of its own that forbids retries, as 500 or `INTERNAL`, is [`Failed`](Self::Failed).
+    /// The dependency refused the request, or reports a failure further in, and said that another attempt is not wanted: 502, 503,
+    /// 504 or 429 with `x-should-retry: false`, `UNAVAILABLE` with a negative `grpc-retry-pushback-ms`. This proves the dependency
+    /// alive. A failure of its own that forbids retries, such as 500 or `INTERNAL`, is [`Failed`](Self::Failed).
     DoNotRetry,
-    /// It took longer than it was given.
+    /// The attempt took longer than it was given.
     TimedOut,
-    /// The request provably never got there: no connection could be made, or the dependency turned it away unread.
+    /// The request was provably not processed: no connection could be made, or the dependency refused it unread.
     Unsent,
     /// The connection died after the request was sent: it may have been executed, and it may be what killed the server.
     Lost,
-    /// It failed in a way that does not pass: `INTERNAL`, `DATA_LOSS`.
+    /// A permanent failure: `INTERNAL`, `DATA_LOSS`.
     Failed,
     /// The caller gave up before there was an answer.
     Abandoned,
-    /// It says nothing about the dependency: refused by a layer of ours before it got there.
+    /// No evidence about the dependency: a layer refused the call before it was sent.
     Ignored,
 }
 
 impl Verdict {
-    /// The verdict in one word, as logs and metrics have it.
+    /// The verdict in one word, for logs and metrics.
     pub const fn as_str(self) -> &'static str {
         Self::NAMES[self.index()]
     }
 
-    /// How many there are.
+    /// The number of verdicts.
     pub(crate) const COUNT: usize = 12;
 
-    /// Each in one word, by [`index`](Self::index).
+    /// The verdicts in one word, by [`index`](Self::index).
     pub(crate) const NAMES: [&'static str; Self::COUNT] = [
         "success",
         "caller_fault",

@@ -34,7 +34,7 @@ impl Answer {
         let Some(rejected) = rejection(error) else {
             let (code, message) = of_transport(error);
             telemetry::answered(error, code.as_str(), code == Code::Internal);
-            observed::stir();
+            observed::request_publication();
             return Self { code, message: Cow::Borrowed(message), retry_after: None, details: None };
         };
         let (code, message) = (code(rejected.kind()), text(rejected, is_verbose));

@@ -7,7 +7,7 @@
 //! | error | code |
 //! |---|---|
 //! | a deadline passed, or the layer's own bound | `DEADLINE_EXCEEDED` |
-//! | the rate limit is used up | `RESOURCE_EXHAUSTED` |
+//! | the rate limit is exhausted | `RESOURCE_EXHAUSTED` |
 //! | any other refusal of a layer of this crate | `UNAVAILABLE` |
 //! | of the transport: no connection could be made | `UNAVAILABLE` |
 //! | of the transport: a timeout | `DEADLINE_EXCEEDED` |

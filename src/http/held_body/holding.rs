@@ -12,7 +12,7 @@ use super::joining::Joinable;
 use super::judge::Judge;
 use super::layers::{Outer, first_look};
 use super::slot::Slot;
-use crate::admission::reaper::{self, Parked as _, Place};
+use crate::admission::reaper::{self, Parked as _, WatchGuard};
 use crate::ground::scope::{self, Context};
 use crate::ground::time::{self, Instant};
 use crate::ground::verdict::{Expiry, Guard};
@@ -24,12 +24,12 @@ const LOOKS_AFTER: u8 = 8;
 pub(super) struct Holding<B, G: Guard, J: Judge> {
     slot: Arc<Slot<B, G, J>>,
     /// In the reaper's schedule; none where there is no reaper, and once there is nothing left to cut.
-    place: Option<Place>,
+    place: Option<WatchGuard>,
     /// When the reaper has to look for the first time.
     due: Instant,
     settled: bool,
     /// In the schedule of the runtime that it is read in, if that is another one: the first may exist and not be run by anybody.
-    guest: Option<Place>,
+    guest: Option<WatchGuard>,
     /// Frames that came without a pause.
     in_a_row: u8,
     /// That of the call.
@@ -58,7 +58,7 @@ where
         if self.settled {
             return Poll::Ready(None);
         }
-        if !self.place.as_ref().is_some_and(Place::is_watched) {
+        if !self.place.as_ref().is_some_and(WatchGuard::is_watched) {
             self.place = reaper::watch(Arc::clone(&self.slot) as _, self.due);
             if self.place.is_none() {
                 self.slot.visit(time::now());
@@ -86,11 +86,11 @@ where
 
     /// The body waits, and somebody must be able to end that here.
     fn be_watched(&mut self) {
-        let is_here = |place: &Option<Place>| place.as_ref().is_some_and(Place::is_here);
+        let is_here = |place: &Option<WatchGuard>| place.as_ref().is_some_and(WatchGuard::is_here);
         if !is_here(&self.place) && !is_here(&self.guest) {
             self.guest = reaper::watch(Arc::clone(&self.slot) as _, self.due);
         }
-        let is_watched = |place: &Option<Place>| place.as_ref().is_some_and(Place::is_watched);
+        let is_watched = |place: &Option<WatchGuard>| place.as_ref().is_some_and(WatchGuard::is_watched);
         if !is_watched(&self.place) && !is_watched(&self.guest) {
             // It would wait for ever. Panics in tokio's words where there is no runtime.
             drop(Handle::current());
@@ -129,7 +129,7 @@ where
         let due = first_look(expiry, self.slot.since());
         // After its first look the reaper comes when the bounds of then say so, which may be too late for this one.
         let comes_in_time = self.due <= due && now < self.due;
-        if comes_in_time && self.place.as_ref().is_some_and(Place::is_watched) {
+        if comes_in_time && self.place.as_ref().is_some_and(WatchGuard::is_watched) {
             return true;
         }
         self.due = self.due.min(due);

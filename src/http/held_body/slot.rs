@@ -174,7 +174,7 @@ where
         foreign(|| {
             let age = now.since(self.since);
             telemetry::body_cut(rejected, carried.is_parked(now, age), age);
-            observed::stir();
+            observed::request_publication();
             carried.as_mut().cut(now, reached, rejected);
         });
     }

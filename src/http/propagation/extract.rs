@@ -167,7 +167,7 @@ where
             let _entered = scope::enter(context);
             future.poll(cx)
         }));
-        if this.exhausted.stands() {
+        if this.exhausted.is_exhausted() {
             if let Ok(response) = &mut answer {
                 this.propagator.forbid_retry(response);
             }

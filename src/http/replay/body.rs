@@ -10,7 +10,7 @@ use tower::BoxError;
 use super::record::Place;
 use super::source::{Source, Step};
 use crate::ground::sync::Arc;
-use crate::layers::call::sending::Sending;
+use crate::layers::call::upload_waits::UploadWaits;
 
 /// The request body of one attempt: what earlier ones have read of the original, then the rest of it.
 ///
@@ -28,7 +28,7 @@ pub struct ReplayBody<B> {
     /// None once there is nothing more to send.
     source: Option<Arc<Source<B>>>,
     /// Notes when it waits for its producer.
-    sending: Option<Shared<Sending>>,
+    sending: Option<Shared<UploadWaits>>,
     attempt: u32,
     place: Place,
     left: Left,
@@ -39,11 +39,11 @@ impl<B> ReplayBody<B> {
         Self { source: None, sending: None, attempt: 0, place: Place::default(), left }
     }
 
-    pub(super) fn first(source: Arc<Source<B>>, sending: Option<Shared<Sending>>, left: Left) -> Self {
+    pub(super) fn first(source: Arc<Source<B>>, sending: Option<Shared<UploadWaits>>, left: Left) -> Self {
         Self { source: Some(source), sending, attempt: 0, place: Place::default(), left }
     }
 
-    pub(super) fn further(source: &Arc<Source<B>>, sending: Option<Shared<Sending>>, left: Left) -> Option<Self> {
+    pub(super) fn further(source: &Arc<Source<B>>, sending: Option<Shared<UploadWaits>>, left: Left) -> Option<Self> {
         let (attempt, is_over) = source.begin()?;
         let source = (!is_over).then(|| Arc::clone(source));
         Some(Self { source, sending, attempt, place: Place::default(), left })
@@ -70,7 +70,7 @@ where
         let Some(source) = &this.source else { return Poll::Ready(None) };
         let step = source.poll_frame(this.attempt, &mut this.place, cx);
         if let Some(sending) = &this.sending {
-            if step.is_pending() { sending.waits() } else { sending.goes_on() }
+            if step.is_pending() { sending.begin_wait() } else { sending.end_wait() }
         }
         let (item, is_last) = match ready!(step) {
             Step::Frame(frame, is_last) => {
@@ -101,7 +101,7 @@ where
 impl<B> Drop for ReplayBody<B> {
     fn drop(&mut self) {
         if let Some(sending) = &self.sending {
-            sending.goes_on();
+            sending.end_wait();
         }
     }
 }

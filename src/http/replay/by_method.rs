@@ -11,7 +11,7 @@ use super::idempotent::is_idempotent;
 use super::source::Source;
 use crate::ground::sync::Arc;
 use crate::ground::verdict::Verdict;
-use crate::layers::call::sending::Sending;
+use crate::layers::call::upload_waits::UploadWaits;
 use crate::layers::retry::{Kept, Replay};
 
 /// How much of a body is kept unless told otherwise: most requests are smaller, and ten thousand calls at once are not
@@ -72,7 +72,7 @@ impl<B: Body> Replay<Request<B>> for ByMethod {
         let idempotent = is_idempotent(&head);
         let left = Left::all_of(&body);
         let source = (!body.is_end_stream()).then(|| Arc::new(Source::new(body, self.max_body)));
-        let sending = source.is_some().then(Sending::new);
+        let sending = source.is_some().then(UploadWaits::new);
         let kept = KeptRequest {
             head: may_repeat.then(|| head.clone()),
             source: source.clone(),
@@ -95,7 +95,7 @@ pub struct KeptRequest<B> {
     /// None if there is no body.
     source: Option<Arc<Source<B>>>,
     /// What the body of the present attempt notes.
-    sending: Option<Shared<Sending>>,
+    sending: Option<Shared<UploadWaits>>,
     left: Left,
     idempotent: bool,
 }
@@ -115,7 +115,7 @@ impl<B> Kept for KeptRequest<B> {
         }
     }
 
-    fn sending(&self) -> Option<Shared<Sending>> {
+    fn sending(&self) -> Option<Shared<UploadWaits>> {
         self.sending.clone()
     }
 
@@ -123,7 +123,7 @@ impl<B> Kept for KeptRequest<B> {
         let head = self.head.clone()?;
         let body = match &self.source {
             Some(source) => {
-                self.sending = Some(Sending::new());
+                self.sending = Some(UploadWaits::new());
                 ReplayBody::further(source, self.sending.clone(), self.left)?
             }
             None => ReplayBody::empty(self.left),

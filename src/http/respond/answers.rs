@@ -47,7 +47,7 @@ impl Answers for WithStatus {
             None => {
                 let (status, code, text) = of_transport(error);
                 telemetry::answered(error, code, status == StatusCode::INTERNAL_SERVER_ERROR);
-                observed::stir();
+                observed::request_publication();
                 (status, text.to_owned(), None)
             }
         };

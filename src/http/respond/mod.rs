@@ -6,7 +6,7 @@
 //! | error | answer |
 //! |---|---|
 //! | a deadline passed, or the layer's own bound | 504 Gateway Timeout |
-//! | the rate limit is used up | 429 Too Many Requests |
+//! | the rate limit is exhausted | 429 Too Many Requests |
 //! | any other refusal of a layer of this crate | 503 Service Unavailable |
 //! | a client's: its dependency was not reached, or the connection to it was lost | 502 Bad Gateway |
 //! | a client's: its dependency did not answer in time | 504 Gateway Timeout |

@@ -94,7 +94,7 @@ impl<D> Watched<D> {
         ready!(self.timer.poll_until(cx, since + RESUME_WITHIN));
         // A permit that has come in this moment goes to the next, or is free.
         self.waiter = None;
-        self.upload.resume_anyway();
+        self.upload.resume_over_limit();
         Poll::Ready(Ok(()))
     }
 
@@ -109,7 +109,7 @@ impl<D> Drop for Watched<D> {
     fn drop(&mut self) {
         // The handler does not want the rest, and goes on with its work.
         self.waiter = None;
-        self.upload.resume_anyway();
+        self.upload.resume_over_limit();
     }
 }
 
@@ -140,7 +140,7 @@ where
                 Ok(frame) => frame,
                 Err(error) => {
                     // Nothing more is waited for, and the handler goes on.
-                    watched.upload.resume_anyway();
+                    watched.upload.resume_over_limit();
                     return Poll::Ready(Some(Err(error.into())));
                 }
             };

@@ -1,4 +1,4 @@
-//! The bound of a call: the layer that holds something for it releases that at the deadline, or after `max_hold` where there is none.
+//! The bound of a call: the deadline, or `max_hold` where there is none. At the bound the layer releases what it holds for the call.
 
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -9,7 +9,7 @@ use crate::ground::error::Why;
 use crate::ground::scope;
 use crate::ground::time::{self, Instant};
 
-/// `max_hold` where nothing else is configured: the bound of a call without a deadline.
+/// The default `max_hold`, used only where no deadline is set.
 pub(crate) const DEFAULT_MAX_HOLD: Duration = Duration::from_secs(60);
 
 /// A deadline with its timer. Costs nothing until it is polled.
@@ -25,13 +25,13 @@ impl Bound {
         Self { deadline, timer: Timer::new() }
     }
 
-    /// The bound of what begins now in a call that has this context.
+    /// The bound of a call that starts now in this context.
     #[inline]
     pub(crate) fn within(now: Instant, context: &scope::Context, max_hold: Duration) -> Self {
         Self::new(CallDeadline::within(now, context, max_hold))
     }
 
-    /// For a call that is over before it begins.
+    /// A bound that is never reached, for a call that ends at once.
     #[inline]
     pub(crate) fn never() -> Self {
         Self::new(CallDeadline::never())
@@ -42,7 +42,7 @@ impl Bound {
         self.deadline
     }
 
-    /// The call is over, and nothing is waited for.
+    /// Stops the timer: the call is over.
     #[inline]
     pub(crate) fn disarm(&mut self) {
         self.timer.disarm();
@@ -55,10 +55,10 @@ impl Bound {
     }
 }
 
-/// Ready at the deadline. Poll this after the call itself: what is ready in time is not thrown away.
+/// Ready at the deadline. Poll this after the call itself, or a result that is ready in time would be lost.
 ///
-/// No timer is armed while a layer around us, in this very task, ends the call at the same time or before. That is
-/// asked on each poll, since the call may have been moved to another task, or be shared with one.
+/// No timer is armed while an outer layer in this very task ends the call at the same time or earlier. This is checked on each poll,
+/// since the call may have been moved to another task, or shared with one.
 #[inline]
 pub(crate) fn poll_deadline(deadline: &CallDeadline, timer: &mut Timer, cx: &mut Context<'_>) -> Poll<Why> {
     if scope::current().ends_by(deadline.at()) && scope::is_enforced_for(cx.waker()) {

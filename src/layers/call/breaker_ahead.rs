@@ -1,8 +1,8 @@
-//! A queue in front of a circuit breaker: what the breaker would refuse need not wait for a permit first.
+//! Lets a queue in front of a circuit breaker refuse what the breaker would refuse, before the call has a permit.
 //!
-//! The calls that a dependency holds while it hangs may have all permits of the bulkhead around the breaker. Then no call comes
-//! through to be refused, and all others wait for nothing. So a call that waits asks the breaker that it would come to, and is woken
-//! when that one moves. The layers do not know each other: the stack, which knows both, connects them.
+//! While a dependency hangs, its calls may hold all permits of the bulkhead around the breaker. Then no call reaches the breaker to
+//! be refused, and all others wait in vain. So a waiting call asks its breaker, and is woken when the breaker's state changes. The
+//! layers do not know each other: the stack, which knows both, connects them.
 
 use std::fmt;
 use std::future::Future;
@@ -16,45 +16,45 @@ use crate::admission::keyed::Keying;
 use crate::ground::time::{self, Instant};
 use crate::telemetry::Unreported;
 
-/// The breakers of a layer further in.
+/// The breakers of an inner layer.
 pub(crate) trait BreakersAhead<Key>: Send + Sync {
     /// The breaker of calls with this key.
     fn breaker(&self, key: Option<Key>) -> Box<dyn BreakerAhead>;
 }
 
-/// A breaker further in.
+/// The breaker of an inner layer.
 pub(crate) trait BreakerAhead: Send + Sync {
-    /// Whether it would refuse a call that has to be over at `deadline`, and how.
+    /// The refusal of a call that has to end at `deadline`, if the breaker would refuse it.
     fn refusal(&self, deadline: Option<Instant>, now: Instant) -> Option<Unreported>;
 
-    /// Ready when it moves the next time.
-    fn moved(&self) -> OwnedNotified;
+    /// Ready at the breaker's next state change.
+    fn changed(&self) -> OwnedNotified;
 }
 
-/// A waiting call's look at its breaker.
+/// Watches the breaker of a waiting call.
 pub(crate) struct Lookahead {
     breaker: Box<dyn BreakerAhead>,
-    moved: Option<Pin<Box<OwnedNotified>>>,
+    changed: Option<Pin<Box<OwnedNotified>>>,
 }
 
 impl Lookahead {
     pub(crate) fn new(breaker: Box<dyn BreakerAhead>) -> Self {
-        Self { breaker, moved: None }
+        Self { breaker, changed: None }
     }
 
-    /// Ready with the refusal, as soon as the breaker would refuse the call.
+    /// Ready with the refusal as soon as the breaker would refuse the call.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>, deadline: Option<Instant>) -> Poll<Unreported> {
         loop {
-            let moved = self.moved.get_or_insert_with(|| Box::pin(self.breaker.moved()));
-            // Before the look, so that no move after it is missed.
-            moved.as_mut().enable();
+            let changed = self.changed.get_or_insert_with(|| Box::pin(self.breaker.changed()));
+            // Registered before the check. Otherwise a state change in between would be missed.
+            changed.as_mut().enable();
             if let Some(refusal) = self.breaker.refusal(deadline, time::now()) {
                 return Poll::Ready(refusal);
             }
-            if moved.as_mut().poll(cx).is_pending() {
+            if changed.as_mut().poll(cx).is_pending() {
                 return Poll::Pending;
             }
-            self.moved = None;
+            self.changed = None;
         }
     }
 }
@@ -65,11 +65,11 @@ impl fmt::Debug for Lookahead {
     }
 }
 
-/// How a queue finds the breaker ahead; none until it is connected.
+/// A queue's connection to the breakers of an inner layer; empty until it is connected.
 pub(crate) struct Connection<K: Keying>(OnceLock<Arc<dyn BreakersAhead<K::Key>>>);
 
 impl<K: Keying> Connection<K> {
-    /// The first connection holds.
+    /// Connects the breakers. Later connections are ignored.
     pub(crate) fn connect(&self, breakers: Arc<dyn BreakersAhead<K::Key>>) {
         let _ = self.0.set(breakers);
     }

@@ -1,9 +1,9 @@
 //! The inner service, its readiness, and one call of it.
 //!
-//! `poll_ready` of our layers reserves nothing of ours and refuses nothing. The inner service is polled: if it is ready,
-//! it is called directly, without a clone; if not, we report ready all the same, move the polled service into the call and
-//! wait there, where the wait has a bound. So a readied clone that sits idle never holds a permit, and a caller is never
-//! stuck in `poll_ready`, where no deadline can reach it.
+//! `poll_ready` of a layer reserves nothing of its own and refuses nothing. It polls the inner service. If that is ready, it is
+//! called directly, without a clone. If not, the layer reports ready all the same, moves the polled service into the call and waits
+//! there, where the wait has a bound. So an idle readied clone never holds a permit, and a caller is never stuck in `poll_ready`,
+//! where no deadline applies.
 
 use std::future::Future;
 use std::mem;
@@ -18,11 +18,11 @@ use crate::ground::layer_id::LayerId;
 use crate::ground::scope;
 use crate::ground::time::Instant;
 use crate::layers::call::bound::Bound;
-use crate::layers::call::unready::{Place, Unready};
+use crate::layers::call::readiness_limit::{ReadinessLimit, ReadinessSlot};
 use crate::layers::core::observed;
 use crate::telemetry::{self, Unreported};
 
-/// An inner service and what its `poll_ready` said last.
+/// An inner service and the last result of its `poll_ready`.
 #[derive(Debug)]
 pub(crate) struct Inner<S> {
     service: S,
@@ -34,11 +34,11 @@ enum Readiness {
     /// Not polled since the last call.
     Unknown,
     Ready,
-    /// Polled, and not ready yet: it has our waker, so this very value must be the one that is waited for.
+    /// Polled, and not ready yet. It has our waker, so the call must wait for this very value and not for a clone.
     Pending,
 }
 
-/// A clone starts unready, as clones of services do: what was reserved belongs to the one that was polled.
+/// A clone starts unready: a reservation belongs to the service that was polled.
 impl<S: Clone> Clone for Inner<S> {
     fn clone(&self) -> Self {
         Self { service: self.service.clone(), readiness: Readiness::Unknown }
@@ -55,8 +55,8 @@ impl<S> Inner<S> {
         &self.service
     }
 
-    /// What its `poll_ready` said last may not hold any more: another service may be in its place, or it may have been
-    /// called. So it is polled again before a call, and what it may have reserved is given up with a refusal.
+    /// The last result of `poll_ready` may no longer hold: the service may have been replaced or called. So it is polled again
+    /// before a call, and a refusal drops what it may have reserved.
     pub(crate) fn get_mut(&mut self) -> &mut S {
         self.readiness = Readiness::Pending;
         &mut self.service
@@ -66,7 +66,7 @@ impl<S> Inner<S> {
         self.service
     }
 
-    /// What our own `poll_ready` returns: an error of the inner service, or ready.
+    /// The result of the layer's own `poll_ready`: ready, or an error of the inner service.
     #[inline]
     pub(crate) fn poll_ready<Req>(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>>
     where
@@ -82,43 +82,48 @@ impl<S> Inner<S> {
         Poll::Ready(Ok(()))
     }
 
-    /// Calls the inner service if it is ready, and else moves it into the call, to wait there with the others that are
-    /// `unready`. `now` is handed over to the next layer.
+    /// Calls the inner service if it is ready. Otherwise moves it into the call, which waits for it within `readiness_limit`. `now`
+    /// is handed over to the next layer.
     #[inline(always)]
-    pub(crate) fn call<Req>(&mut self, request: Req, now: Instant, unready: &Unready) -> Call<S, Req, S::Future>
+    pub(crate) fn call<Req>(
+        &mut self,
+        request: Req,
+        now: Instant,
+        readiness_limit: &ReadinessLimit,
+    ) -> Call<S, Req, S::Future>
     where
         S: Service<Req> + Clone,
     {
         if mem::replace(&mut self.readiness, Readiness::Unknown) == Readiness::Ready {
             Call::Running { future: scope::with_start(now, || self.service.call(request)) }
         } else {
-            self.take(unready).call(request)
+            self.take(readiness_limit).call(request)
         }
     }
 
-    /// Takes the service that was polled out, for a call that has to wait for something else first.
+    /// Takes the polled service out, for a call that has to wait for something else first.
     #[inline]
-    pub(crate) fn take(&mut self, unready: &Unready) -> Taken<S>
+    pub(crate) fn take(&mut self, readiness_limit: &ReadinessLimit) -> Taken<S>
     where
         S: Clone,
     {
         let clone = self.service.clone();
         let service = mem::replace(&mut self.service, clone);
         let ready = mem::replace(&mut self.readiness, Readiness::Unknown) == Readiness::Ready;
-        Taken { service, ready, unready: unready.clone() }
+        Taken { service, ready, readiness_limit: readiness_limit.clone() }
     }
 
-    /// The service for further attempts of a call, which start from a clone of their own.
-    pub(crate) fn spare(&self) -> S
+    /// A clone of the service for further attempts of a call.
+    pub(crate) fn clone_service(&self) -> S
     where
         S: Clone,
     {
         self.service.clone()
     }
 
-    /// Lets go of a service that was polled when the call is refused, so that whatever it has reserved, or stands in a
-    /// queue for, is free again.
-    pub(crate) fn let_go(&mut self)
+    /// Replaces a polled service by a fresh clone when the call is refused. This releases whatever the service has reserved or is
+    /// queued for.
+    pub(crate) fn release(&mut self)
     where
         S: Clone,
     {
@@ -133,7 +138,7 @@ impl<S> Inner<S> {
 pub(crate) struct Taken<S> {
     service: S,
     ready: bool,
-    unready: Unready,
+    readiness_limit: ReadinessLimit,
 }
 
 impl<S> Taken<S> {
@@ -145,34 +150,39 @@ impl<S> Taken<S> {
         if self.ready {
             return Call::Running { future: self.service.call(request) };
         }
-        Call::Waiting { unready: self.unready, service: self.service, request: Some(request), place: None }
+        Call::Waiting {
+            readiness_limit: self.readiness_limit,
+            service: self.service,
+            request: Some(request),
+            slot: None,
+        }
     }
 
-    /// A service that has to become ready first, with the others that are `unready`.
-    pub(crate) fn unready(service: S, unready: Unready) -> Self {
-        Self { service, ready: false, unready }
+    /// A service that has to become ready first, within `readiness_limit`.
+    pub(crate) fn not_ready(service: S, readiness_limit: ReadinessLimit) -> Self {
+        Self { service, ready: false, readiness_limit }
     }
 }
 
-/// One call of an inner service, from waiting for its readiness to its answer.
+/// One call of an inner service, from the wait for readiness to the response.
 #[pin_project(project = CallProj)]
 #[derive(Debug)]
 pub(crate) enum Call<S, Req, F> {
-    /// The layer lets nothing through => Over.
+    /// The layer refuses the call => Over.
     Refused(Option<Unreported>),
     /// The service is not ready => Running.
-    Waiting { service: S, request: Option<Req>, unready: Unready, place: Option<Place> },
-    /// The answer is on its way => Over.
+    Waiting { service: S, request: Option<Req>, readiness_limit: ReadinessLimit, slot: Option<ReadinessSlot> },
+    /// The call is in flight => Over.
     Running {
         #[pin]
         future: F,
     },
-    /// It has answered, or was cancelled; nothing of it is left.
+    /// It has ended or was cancelled, and holds nothing.
     Over,
 }
 
 impl<S, Req, F> Call<S, Req, F> {
-    /// Whether nothing has been sent yet, since the service is not ready.
+    /// Whether the service is not ready, so that nothing has been sent yet.
     pub(crate) fn is_waiting(&self) -> bool {
         matches!(self, Self::Waiting { .. })
     }
@@ -184,7 +194,7 @@ where
     S::Error: Into<BoxError>,
     F: Future<Output = Result<S::Response, S::Error>>,
 {
-    /// Polls the call of the layer with this id: waits for the inner service, calls it, and waits for the answer.
+    /// Polls the call of the layer with this id: waits for readiness, calls the service, waits for the response.
     #[inline]
     pub(crate) fn poll_call(
         mut self: Pin<&mut Self>,
@@ -203,7 +213,7 @@ where
                     self.set(Self::Over);
                     return Poll::Ready(Err(CallError::NotCalled(reject(refusal))));
                 }
-                CallProj::Waiting { service, request, unready, place } => match service.poll_ready(cx) {
+                CallProj::Waiting { service, request, readiness_limit, slot } => match service.poll_ready(cx) {
                     Poll::Ready(Ok(())) => {
                         let Some(request) = request.take() else { return Poll::Pending };
                         let future = service.call(request);
@@ -214,9 +224,9 @@ where
                         return Poll::Ready(Err(CallError::NotCalled(error.into())));
                     }
                     Poll::Pending => {
-                        if place.is_none() {
-                            match unready.place() {
-                                Ok(own) => *place = Some(own),
+                        if slot.is_none() {
+                            match readiness_limit.try_acquire() {
+                                Ok(own) => *slot = Some(own),
                                 Err(numbers) => {
                                     self.set(Self::Over);
                                     let refusal = telemetry::refuse(layer_id, Reason::NotReady).with_numbers(numbers);
@@ -224,18 +234,18 @@ where
                                 }
                             }
                         }
-                        // The dependency has not been asked yet, so this is no time of its own.
+                        // Nothing has been sent yet, so this wait must not count as the dependency's time.
                         scope::mark_local_wait();
                         return Poll::Pending;
                     }
                 },
-                // Polled after it was over: as fused futures do.
+                // Polled after completion, as fused futures may be.
                 CallProj::Over => return Poll::Pending,
             }
         }
     }
 
-    /// The same, where it does not matter whether the inner service was called.
+    /// As [`poll_call`](Self::poll_call), where it does not matter whether the inner service was called.
     #[inline]
     pub(crate) fn poll(
         self: Pin<&mut Self>,
@@ -246,12 +256,12 @@ where
     }
 }
 
-/// How a call ended without an answer.
+/// How a call ended without a response.
 #[derive(Debug)]
 pub(crate) enum CallError {
     /// The inner service was called.
     Called(BoxError),
-    /// It was not called, so that nothing was sent.
+    /// The inner service was not called: nothing was sent.
     NotCalled(BoxError),
 }
 
@@ -279,22 +289,22 @@ impl<S, Req, F> BoundedCall<S, Req, F> {
         Self { call, bound }
     }
 
-    /// A call that the layer lets nothing of through.
+    /// A call that the layer refuses.
     pub(crate) fn refused(refusal: Unreported) -> Self {
         Self { call: Call::Refused(Some(refusal)), bound: Bound::never() }
     }
 
-    /// When the call must be over.
+    /// The bound of the call.
     pub(crate) fn bound(&self) -> &Bound {
         &self.bound
     }
 
-    /// Lets go of all that the call holds.
+    /// Releases all that the call holds.
     pub(crate) fn cancel(self: Pin<&mut Self>) {
         self.project().call.set(Call::Over);
     }
 
-    /// Polls the call first and the bound second: what is ready in time is not thrown away.
+    /// Polls the call first and the bound second, or a result that is ready in time would be lost.
     #[inline]
     pub(crate) fn poll(
         self: Pin<&mut Self>,
@@ -308,20 +318,20 @@ impl<S, Req, F> BoundedCall<S, Req, F> {
     {
         let mut this = self.project();
         if let Poll::Ready(answer) = this.call.as_mut().poll(cx, layer_id) {
-            // It has the waker of a task that waits no more.
+            // The timer still holds the waker of this task, which would be woken for nothing.
             this.bound.disarm();
             return Poll::Ready(answer);
         }
         let reason = ready!(this.bound.poll(cx));
-        // All that the call holds is free from now on, even if the caller keeps our future.
+        // Release all that the call holds now, since the caller may keep this future.
         this.call.set(Call::Over);
         Poll::Ready(Err(reject(telemetry::refuse(layer_id, reason))))
     }
 }
 
-/// Reports a refusal and makes an error of it.
+/// Reports a refusal and converts it into an error.
 pub(crate) fn reject(refusal: Unreported) -> BoxError {
     let rejected = refusal.report();
-    observed::stir();
+    observed::request_publication();
     rejected.into()
 }

@@ -1,8 +1,8 @@
-//! One call on its way through a layer: the readiness of the inner service, the bounds of its waits, the request body.
+//! What layers share for one call: the readiness of the inner service, the bounds of its waits, the request body.
 
 pub(crate) mod accessors;
 pub(crate) mod bound;
 pub(crate) mod breaker_ahead;
 pub(crate) mod inner;
-pub(crate) mod sending;
-pub(crate) mod unready;
+pub(crate) mod readiness_limit;
+pub(crate) mod upload_waits;

@@ -6,8 +6,8 @@ use tokio::sync::futures::OwnedNotified;
 
 use super::KIND;
 use super::config::CircuitBreakerConfig;
+use super::settings::{AdmissionSettings, BreakerSettings};
 use super::state::Breaker;
-use super::terms::{Entrance, Terms};
 use crate::admission::keyed::{Forgettable, KeyBy, Keyed, Keying, Survey};
 use crate::admission::registry::{BreakerCondition, Command, Condition, LastTransition, Observed, Unsupported};
 use crate::algorithm::breaker::{Mode, State, Transition};
@@ -17,36 +17,36 @@ use crate::ground::sync::atomic::{self, AtomicBool};
 use crate::ground::sync::{Arc, Mutex, lock};
 use crate::ground::time::{self, Instant};
 use crate::layers::call::breaker_ahead::{BreakerAhead, BreakersAhead};
-use crate::layers::call::unready::Unready;
+use crate::layers::call::readiness_limit::ReadinessLimit;
 use crate::telemetry::{Instruments, Unreported};
 
 #[derive(Debug)]
 pub(super) struct Breakers<K: Keying> {
     config: Settings<CircuitBreakerConfig>,
-    /// What follows from it, for all breakers and calls.
-    terms: Arc<Settings<Terms>>,
-    /// What breakers for new keys begin with.
+    /// The settings derived from the config, for all breakers and calls.
+    settings: Arc<Settings<BreakerSettings>>,
+    /// The mode in which breakers of new keys start.
     mode: Mutex<Mode>,
     keyed: Keyed<K, Breaker>,
-    seen: Survey<Seen>,
-    unready: Unready,
+    summary: Survey<BreakersSummary>,
+    readiness_limit: ReadinessLimit,
     unready_while_open: AtomicBool,
     instruments: Instruments,
 }
 
-/// What is seen of all breakers.
+/// A summary of all breakers.
 #[derive(Clone, Debug, Default)]
-struct Seen {
+struct BreakersSummary {
     in_flight: u64,
     open_keys: usize,
     worst: Option<State>,
     since: Option<Instant>,
-    /// Of the worst, and among these of the first.
+    /// The outage of the breaker in the worst state; of several, of the earliest.
     outage: Numbers,
     last: Option<(Transition, Instant)>,
 }
 
-impl Seen {
+impl BreakersSummary {
     fn add(&mut self, breaker: &Breaker, now: Instant) -> State {
         let (snapshot, transition) = (breaker.snapshot(now), breaker.last_transition());
         let at = transition.map(|(_, at)| at);
@@ -54,7 +54,7 @@ impl Seen {
         let worst = self.worst.map(severity);
         self.since = match Some(severity(snapshot.state)).cmp(&worst) {
             Ordering::Less => self.since,
-            // All are closed since the last one is; one is open since the first one is.
+            // All are closed since the last one closed. One is open since the first one opened.
             Ordering::Equal if worst == Some(0) => self.since.max(at),
             Ordering::Equal => {
                 let outage = breaker.numbers(now);
@@ -89,17 +89,17 @@ impl Forgettable for Breaker {
 impl<K: Keying> Breakers<K> {
     pub(super) fn new(config: CircuitBreakerConfig, keying: K, instruments: Instruments) -> Self {
         let mode = config.mode();
-        let terms = Arc::new(Settings::new(Terms::of(&config)));
-        let common = Breaker::new(Arc::clone(&terms), config.span(), mode, None, instruments.clone());
+        let settings = Arc::new(Settings::new(BreakerSettings::of(&config)));
+        let common = Breaker::new(Arc::clone(&settings), config.span(), mode, None, instruments.clone());
         Self {
             keyed: Keyed::new(keying, config.max_keys, common),
-            seen: Survey::default(),
+            summary: Survey::default(),
             mode: Mutex::new(mode),
-            unready: Unready::default(),
+            readiness_limit: ReadinessLimit::default(),
             unready_while_open: AtomicBool::new(config.unready_while_open),
             instruments,
             config: Settings::new(config),
-            terms,
+            settings,
         }
     }
 
@@ -107,15 +107,15 @@ impl<K: Keying> Breakers<K> {
         self.config.get()
     }
 
-    /// What calls need to be let in, to be kept by a service that [looks at it](Self::entrance) when a call comes.
-    pub(super) fn cached_entrance(&self) -> Cached<Entrance> {
-        self.terms.cached(Terms::entrance)
+    /// The settings for admission, cached by a service that [refreshes](Self::admission_settings) them at each call.
+    pub(super) fn cached_admission_settings(&self) -> Cached<AdmissionSettings> {
+        self.settings.cached(BreakerSettings::admission_settings)
     }
 
-    /// The entrance that holds now.
+    /// The admission settings in force.
     #[inline]
-    pub(super) fn entrance<'a>(&self, cached: &'a mut Cached<Entrance>) -> &'a Entrance {
-        self.terms.refresh(cached, Terms::entrance)
+    pub(super) fn admission_settings<'a>(&self, cached: &'a mut Cached<AdmissionSettings>) -> &'a AdmissionSettings {
+        self.settings.refresh(cached, BreakerSettings::admission_settings)
     }
 
     pub(super) fn breaker<Req>(&self, request: &Req) -> Arc<Breaker>
@@ -127,11 +127,11 @@ impl<K: Keying> Breakers<K> {
 
     fn make(&self) -> Breaker {
         let (span, outage) = (self.config.read(CircuitBreakerConfig::span), self.common().outage());
-        Breaker::new(Arc::clone(&self.terms), span, self.mode(), outage, self.instruments.clone())
+        Breaker::new(Arc::clone(&self.settings), span, self.mode(), outage, self.instruments.clone())
     }
 
-    pub(super) fn unready(&self) -> &Unready {
-        &self.unready
+    pub(super) fn readiness_limit(&self) -> &ReadinessLimit {
+        &self.readiness_limit
     }
 
     #[inline]
@@ -156,14 +156,15 @@ impl<K: Keying> Breakers<K> {
     }
 
     pub(super) fn set_mode(&self, mode: Mode, now: Instant) {
-        // In this order, so that a key which is new at this very moment is in the list or begins with the new mode.
+        // In this order: the breaker of a key that is new at this moment is either visited below, or starts in the new mode.
         *lock(&self.mode) = mode;
         self.spread_mode(now);
     }
 
     fn spread_mode(&self, now: Instant) {
         let mut set = None;
-        // Who sets another mode at the same time may have been overtaken by us: the last one that was stored holds.
+        // Another thread may have stored another mode meanwhile, and its pass over the breakers may be overtaken by this one. So
+        // repeat until all breakers have the mode that was stored last.
         while set != Some(self.mode()) {
             let mode = self.mode();
             self.keyed.for_each(|breaker| breaker.set_mode(mode, now));
@@ -171,11 +172,11 @@ impl<K: Keying> Breakers<K> {
         }
     }
 
-    /// What is returned is to be done where foreign code may run.
+    /// Call what is returned without holding a lock: it may run user code.
     pub(super) fn apply(&self, config: &CircuitBreakerConfig) -> impl FnOnce() + use<'_, K> {
         let now = time::now();
         let changes_mode = self.config.replace(config.clone(), |before| {
-            self.terms.store(Terms::of(config));
+            self.settings.store(BreakerSettings::of(config));
             self.unready_while_open.store(config.unready_while_open, atomic::Ordering::Release);
             let span = (config.window != before.window).then(|| config.span());
             self.keyed.for_each(|breaker| breaker.reloaded(span, now));
@@ -191,8 +192,8 @@ impl<K: Keying> Breakers<K> {
         });
         move || {
             self.keyed.shrink();
-            // What waits to be ready may wait no longer.
-            self.common().turn().may_have_come();
+            // A service that waits to be ready may be ready now.
+            self.common().state_changes().notify();
             if changes_mode {
                 self.spread_mode(now);
             }
@@ -208,14 +209,14 @@ impl<K: Keying> BreakersAhead<K::Key> for Breakers<K> {
 
 impl BreakerAhead for Arc<Breaker> {
     fn refusal(&self, deadline: Option<Instant>, now: Instant) -> Option<Unreported> {
-        let entrance = self.entrance();
-        let left = deadline.map_or(entrance.max_hold, |deadline| deadline.since(now));
-        let wait = self.would_refuse(&entrance.pace, left, now)?;
+        let admission_settings = self.admission_settings();
+        let left = deadline.map_or(admission_settings.max_hold, |deadline| deadline.since(now));
+        let wait = self.would_refuse(&admission_settings.pace, left, now)?;
         Some(Breaker::refusal(self, wait, now))
     }
 
-    fn moved(&self) -> OwnedNotified {
-        self.turn().moved()
+    fn changed(&self) -> OwnedNotified {
+        self.state_changes().changed()
     }
 }
 
@@ -230,11 +231,11 @@ impl<K: Keying> Observed for Breakers<K> {
 
     fn condition(&self, now: Instant) -> Condition {
         let common = self.common().snapshot(now);
-        let seen = self.seen.look(&self.keyed, |seen, breaker| {
-            let is_open = seen.add(breaker, now) != State::Closed;
-            seen.open_keys += usize::from(is_open && !std::ptr::eq(breaker, &**self.common()));
+        let summary = self.summary.read(&self.keyed, |summary, breaker| {
+            let is_open = summary.add(breaker, now) != State::Closed;
+            summary.open_keys += usize::from(is_open && !std::ptr::eq(breaker, &**self.common()));
         });
-        let Seen { in_flight, open_keys, worst, since, outage, last } = seen;
+        let BreakersSummary { in_flight, open_keys, worst, since, outage, last } = summary;
         let tally = self.instruments.tally();
         let named = self.instruments.named().map_or(now, |named| named.since);
         Condition::CircuitBreaker(BreakerCondition {
@@ -266,7 +267,7 @@ impl<K: Keying> Observed for Breakers<K> {
     }
 }
 
-/// How little a breaker lets pass.
+/// Orders the states by how few calls they admit.
 fn severity(state: State) -> u8 {
     match state {
         State::Disabled | State::Closed => 0,
@@ -282,9 +283,9 @@ mod loom_tests {
     use crate::admission::keyed::OneKey;
     use crate::algorithm::breaker::State;
 
-    /// A breaker is forced open while a reload ends the observing: whoever came first, forced open it stays.
+    /// A breaker is forced open while a reload ends its observe-only mode. Whichever comes first, it stays forced open.
     #[test]
-    fn loom_a_reload_does_not_undo_what_was_forced_by_hand() {
+    fn loom_reload_keeps_forced_open() {
         loom::model(|| {
             let observing = CircuitBreakerConfig { observe_only: true, ..CircuitBreakerConfig::default() };
             let breakers = Arc::new(Breakers::new(observing, OneKey, Instruments::new(KIND)));

@@ -8,19 +8,19 @@ use crate::layers::call::bound::DEFAULT_MAX_HOLD;
 #[cfg(feature = "config")]
 use crate::loader::{HumanTime, Off};
 
-/// The shortest window of time. Its buckets have numbers that wrap, within days for this one and in a blink for one of
-/// nanoseconds, which is a mistaken unit.
+/// The shortest time window. Its bucket numbers wrap within days at this length, and within a moment at nanoseconds, which are a
+/// mistaken unit.
 const SHORTEST: Duration = Duration::from_millis(10);
 
-/// Which calls a breaker looks back on.
+/// The window of calls that a breaker counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[cfg_attr(all(test, feature = "config"), derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub enum Window {
-    /// Those of the last stretch of time, at least 10 ms. An outcome leaves between 0.9 and 1.0 of it after it came.
+    /// The calls of the last so much time, at least 10 ms. A result expires after 0.9 to 1.0 of that time.
     Time(#[cfg_attr(feature = "config", serde(with = "HumanTime"))] Duration),
-    /// The last so many, at most 100,000, however long ago they were.
+    /// The last so many calls, at most 100,000, however old they are.
     Calls(#[cfg_attr(all(test, feature = "config"), schemars(range(min = 1, max = 100_000)))] u32),
 }
 
@@ -43,79 +43,80 @@ pub enum Window {
 #[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 #[cfg_attr(all(test, feature = "config"), derive(schemars::JsonSchema))]
 pub struct CircuitBreakerConfig {
-    /// Whether there is a breaker at all: `false` lets all calls pass and counts nothing, as
+    /// Whether the breaker is enabled. `false` lets all calls pass and counts nothing, as
     /// [`disable`](super::CircuitBreakerHandle::disable) does. Default: `true`.
     pub enabled: bool,
-    /// The calls that the rates are of. Default: the last 10 s.
+    /// The window of calls for the rates. Default: the last 10 s.
     pub window: Window,
-    /// Below so many calls in the window no rate is looked at: at least 1, and no more than a window of calls has. Default: 10.
+    /// The number of calls in the window below which no rate is evaluated: at least 1, and at most the size of a window of calls.
+    /// Default: 10.
     #[cfg_attr(all(test, feature = "config"), schemars(range(min = 1)))]
     pub minimum_calls: u32,
-    /// The share of failures that opens, above 0 and up to 1. Default: 0.9. While some of the calls are answered well, callers are
-    /// better off with these answers than with none, and retries make up for the rest; a breaker that opens at half takes the good
-    /// half away too. Lower it where a failing call costs more than a refused one.
+    /// The share of failures that opens the breaker, above 0 and up to 1. Default: 0.9. While some calls succeed, callers are better
+    /// off with these responses than with none, and retries cover the rest. A breaker that opens at half refuses the successful half
+    /// too. Lower it where a failing call costs more than a refused one.
     #[cfg_attr(all(test, feature = "config"), schemars(extend("exclusiveMinimum" = 0, "maximum" = 1)))]
     pub failure_rate: f64,
-    /// The share of slow calls that opens, above 0 and up to 1; `None`: slowness never opens. Calls in flight past the
-    /// threshold count as slow calls, and so do those that were given up late. Default: 0.8.
+    /// The share of slow calls that opens the breaker, above 0 and up to 1; `None`: slowness never opens it. Calls in flight past
+    /// the threshold count as slow calls, and so do calls that were abandoned late. Default: 0.8.
     #[cfg_attr(feature = "config", serde(with = "Off::<f64>"))]
     #[cfg_attr(all(test, feature = "config"), schemars(extend("exclusiveMinimum" = 0, "maximum" = 1)))]
     pub slow_rate: Option<f64>,
-    /// From when on a call is slow; `None`: relative to what successes usually take, see
-    /// [`slow_factor`](Self::slow_factor). More than zero. Default: `None`.
+    /// The duration from which on a call is slow; `None`: relative to the median success, see [`slow_factor`](Self::slow_factor).
+    /// More than zero. Default: `None`.
     #[cfg_attr(feature = "config", serde(with = "Off::<Duration>"))]
     pub slow_after: Option<Duration>,
-    /// How many times the median success a slow call takes, if [`slow_after`](Self::slow_after) is not set; at least 1. The
-    /// median follows the dependency, so that one which answers several times slower under load is not cut off for it, while
-    /// one that does not answer is. Default: 10.
+    /// A call is slow if it takes this many times the median success, unless [`slow_after`](Self::slow_after) is set; at least 1.
+    /// The median follows the dependency. So a dependency that answers several times slower under load does not open the breaker,
+    /// while one that does not answer does. Default: 10.
     #[cfg_attr(all(test, feature = "config"), schemars(range(min = 1.0)))]
     pub slow_factor: f64,
-    /// A relative threshold is never below this, more than zero. A lost packet costs 200 ms and more before TCP sends it again, and is no
+    /// The minimum of a relative threshold; more than zero. A lost packet costs 200 ms and more before TCP retransmits it, and is no
     /// sign of a dependency that hangs. Default: 500 ms.
     #[cfg_attr(feature = "config", serde(with = "HumanTime"))]
     pub slow_floor: Duration,
-    /// So many failures in a row open, whatever the rates, at least 1; `None`: never. Default: 30, which a dependency that answers
-    /// every second call well does not reach once in a thousand million calls.
+    /// The number of consecutive failures that opens the breaker, whatever the rates, at least 1; `None`: never. Default: 30, which
+    /// a dependency with half of its calls successful reaches less than once in a thousand million calls.
     #[cfg_attr(feature = "config", serde(with = "Off::<u32>"))]
     #[cfg_attr(all(test, feature = "config"), schemars(range(min = 1)))]
     pub consecutive_failures: Option<u32>,
-    /// How long a break lasts; more than zero. Default: 1 s.
+    /// The length of a break; more than zero. Default: 1 s.
     #[cfg_attr(feature = "config", serde(with = "HumanTime"))]
     pub break_duration: Duration,
-    /// How many breaks in a row are of that length, before they grow: at least 1. Default: 3. A break in which no probe was
-    /// answered well comes on top; a probe that was answered well makes the next break a short one again.
+    /// How many consecutive breaks have that length before they grow: at least 1. Default: 3. A break in which no probe succeeded
+    /// counts in addition; a successful probe makes the next break a short one again.
     #[cfg_attr(all(test, feature = "config"), schemars(range(min = 1)))]
     pub short_breaks: u32,
-    /// By what factor each further break is longer than the one before, at least 1. Default: 2.
+    /// The factor by which each further break grows, at least 1. Default: 2.
     #[cfg_attr(all(test, feature = "config"), schemars(range(min = 1.0)))]
     pub break_growth: f64,
-    /// The longest break, at least `break_duration`. Default: 30 s. From `break_duration` on, a break ends as soon as 300 calls
-    /// were refused in it, so that a client with many calls comes back soon; it sends three probes a break at most to what does
-    /// not answer.
+    /// The longest break, at least `break_duration`. Default: 30 s. After `break_duration`, a break also ends as soon as 300 calls
+    /// were refused in it. So a client with many calls recovers soon, and a dependency that does not answer gets three probes per
+    /// break at most.
     #[cfg_attr(feature = "config", serde(with = "HumanTime"))]
     pub max_break: Duration,
-    /// By what share a break may be cut short, at random, so that a fleet does not come back in step: within
-    /// `0..=1`. Default: 0.2.
+    /// The share by which a break may be shortened at random, so that the instances of a fleet do not probe in step: within `0..=1`.
+    /// Default: 0.2.
     #[cfg_attr(all(test, feature = "config"), schemars(range(min = 0.0, max = 1.0)))]
     pub jitter: f64,
-    /// How many probes it takes to close: 1 with one round, 1 + 2 with two, 1 + 2 + 4 with three, and so on; 1 to 10. Default: 4,
-    /// which is 15 probes. They are judged together, by the same rates as calls of a closed breaker.
+    /// The number of rounds of probes that it takes to close: 1 probe with one round, 1 + 2 with two, 1 + 2 + 4 with three, and so
+    /// on; 1 to 10. Default: 4, which is 15 probes. They are judged together, by the same rates as calls of a closed breaker.
     #[cfg_attr(all(test, feature = "config"), schemars(range(min = 1, max = 10)))]
     pub half_open_rounds: u32,
-    /// Move as ever, count and report, but refuse nothing. Default: `false`.
+    /// Whether the breaker only observes: it counts, changes its state and reports, but refuses nothing. Default: `false`.
     pub observe_only: bool,
-    /// Whether the service is not ready while no call would pass, until the next probe may go: for a load balancer around
-    /// one breaker per endpoint, and for nothing else. Default: `false`.
+    /// Whether the service is unready while no call would pass, until the next probe is due. Only for a load balancer around one
+    /// breaker per endpoint. Default: `false`.
     ///
     /// A breaker that is always ready and refuses at once looks idle to a balancer that goes by readiness and pending calls, and
     /// attracts the traffic of its endpoint. Without a balancer that has other endpoints, callers wait in `poll_ready`, where no
-    /// deadline can reach them. It has no effect on breakers that are kept by key, since the key is not known before the call.
+    /// deadline applies. It has no effect on keyed breakers, since the key is not known before the call.
     pub unready_while_open: bool,
-    /// The bound on a call that has no deadline; more than zero. Default: 60 s.
+    /// The bound of a call that has no deadline; more than zero. Default: 60 s.
     #[cfg_attr(feature = "config", serde(with = "HumanTime"))]
     pub max_hold: Duration,
-    /// How many keys have a breaker of their own, if calls are told apart by key: at least 1. Default: 1024. What happens with more is
-    /// told in [`keyed`](crate::keyed).
+    /// How many keys have a breaker of their own, if the layer is keyed: at least 1. Default: 1024. See [`keyed`](crate::keyed) for
+    /// what happens beyond the limit.
     #[cfg_attr(all(test, feature = "config"), schemars(range(min = 1)))]
     pub max_keys: usize,
 }
@@ -233,14 +234,14 @@ impl CircuitBreakerConfig {
 }
 
 fn rate(validation: &mut Validation, field: &str, rate: f64) {
-    validation.check(rate > 0.0 && rate <= 1.0, field, format_args!("{rate} is not above 0 and up to 1"));
+    validation.check(rate > 0.0 && rate <= 1.0, field, format_args!("{rate} is not within (0, 1]"));
 }
 
 fn factor(validation: &mut Validation, field: &str, factor: f64) {
     validation.check(
         factor >= 1.0 && factor.is_finite(),
         field,
-        format_args!("{factor} is not a number of at least 1"),
+        format_args!("{factor} is not a finite number of at least 1"),
     );
 }
 
@@ -256,12 +257,12 @@ mod tests {
     }
 
     #[test]
-    fn the_defaults_are_valid() {
+    fn defaults_are_valid() {
         assert!(faults(CircuitBreakerConfig::default()).is_empty());
     }
 
     #[test]
-    fn every_fault_is_found_at_once() {
+    fn all_faults_are_reported_at_once() {
         let config = CircuitBreakerConfig {
             enabled: true,
             window: Window::Time(Duration::ZERO),
@@ -305,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn what_contradicts_itself_is_a_fault() {
+    fn contradicting_settings_are_refused() {
         let valid = CircuitBreakerConfig::default;
         let table = [
             (

@@ -11,15 +11,15 @@ use crate::ground::scope;
 use crate::ground::verdict::{self, AtResponse, Classify};
 use crate::layers::call::inner::BoundedCall;
 
-/// A call that a circuit breaker has let pass, or refused.
+/// A call that a circuit breaker has admitted or refused.
 #[pin_project(PinnedDrop)]
 #[derive(Debug)]
 pub struct ResponseFuture<S, Req, F, C = AtResponse> {
     #[pin]
     call: BoundedCall<S, Req, F>,
-    /// Gone once the call is over.
+    /// `None` once the call is over.
     ticket: Option<Ticket>,
-    /// After the call, which has its waker.
+    /// Declared after the call, which holds its waker and is dropped first.
     woken: Woken,
     classifier: C,
 }
@@ -44,7 +44,7 @@ where
         let this = self.project();
         let Some(ticket) = this.ticket else { return Poll::Pending };
         if ticket.is_refused() {
-            // Tiers above that try again what is not even sent here would only multiply it.
+            // Nothing is sent. A retry in the tiers above would only multiply the refusals.
             scope::mark_exhausted();
         }
         let (call, layer_id) = (this.call, ticket.layer_id());
@@ -60,7 +60,7 @@ where
                 }
                 let Some(ticket) = this.ticket.take() else { return Poll::Pending };
                 Poll::Ready(Ok(match now {
-                    // If the call is over with this, it needs no second reading.
+                    // If the call is over with this, the guard needs no second clock read.
                     Some(now) => scope::with_start(now, || this.classifier.hold(response, verdict, ticket)),
                     None => this.classifier.hold(response, verdict, ticket),
                 }))
@@ -81,7 +81,7 @@ impl<S, Req, F, C> PinnedDrop for ResponseFuture<S, Req, F, C> {
     fn drop(self: Pin<&mut Self>) {
         let this = self.project();
         if let Some(ticket) = this.ticket.take() {
-            // What is further in lets go first.
+            // Inner layers release first.
             this.call.cancel();
             ticket.given_up(this.woken.at());
         }

@@ -6,7 +6,7 @@ use crate::admission::keyed::{Keying, OneKey};
 use crate::algorithm::breaker::{Mode, State};
 use crate::ground::time;
 
-/// Looks at the breaker of a layer value, and moves it by hand. Cheap to clone.
+/// Reads the state of a layer value's breaker, and changes it by hand. Cheap to clone.
 ///
 /// ```
 /// use seawall::circuit_breaker::{CircuitBreakerConfig, CircuitBreakerLayer, State};
@@ -16,7 +16,7 @@ use crate::ground::time;
 /// let handle = layer.handle();
 /// assert_eq!(handle.state(), State::Closed);
 ///
-/// handle.force_open(); // until told otherwise: maintenance over there
+/// handle.force_open(); // during maintenance of the dependency
 /// assert_eq!(handle.state(), State::ForcedOpen);
 /// handle.enforce();
 /// assert_eq!(handle.state(), State::Closed);
@@ -33,17 +33,18 @@ impl<K: Keying> CircuitBreakerHandle<K> {
         Self { breakers }
     }
 
-    /// The state of the breaker; with keys, of the one that calls without a key share.
+    /// The state of the breaker. With keys: of the breaker for calls without a key.
     pub fn state(&self) -> State {
         self.snapshot().state
     }
 
-    /// The state and the counts of the breaker; with keys, of the one that calls without a key share.
+    /// The state and the counts of the breaker. With keys: of the breaker for calls without a key.
     pub fn snapshot(&self) -> BreakerSnapshot {
         self.breakers.common().snapshot(time::now())
     }
 
-    /// The snapshots of all keys there are now, after that of the calls without a key and those that keys share for want of room.
+    /// The snapshots of all keys. Those of calls without a key, and of keys that share a breaker because `max_keys` is reached, come
+    /// first.
     pub fn snapshots(&self) -> Vec<BreakerSnapshot> {
         let now = time::now();
         let mut snapshots = Vec::new();
@@ -51,28 +52,28 @@ impl<K: Keying> CircuitBreakerHandle<K> {
         snapshots
     }
 
-    /// Refuses all calls, of all keys, until told otherwise.
+    /// Refuses all calls, of all keys, until the mode is changed again.
     pub fn force_open(&self) {
         self.breakers.set_mode(Mode::ForcedOpen, time::now());
     }
 
-    /// Lets all calls pass, of all keys, and counts nothing, until told otherwise.
+    /// Lets all calls pass, of all keys, and counts nothing, until the mode is changed again.
     pub fn disable(&self) {
         self.breakers.set_mode(Mode::Disabled, time::now());
     }
 
-    /// Refuses nothing, but counts and moves as ever, until told otherwise.
+    /// Refuses nothing, but counts and changes its state as usual, until the mode is changed again.
     pub fn observe(&self) {
         self.breakers.set_mode(Mode::Observing, time::now());
     }
 
-    /// Lets the breaker decide (again). After [`force_open`](Self::force_open) or [`disable`](Self::disable) it begins closed,
-    /// and after [`observe`](Self::observe) as it is.
+    /// Lets the breaker refuse calls again. After [`force_open`](Self::force_open) or [`disable`](Self::disable) it starts closed;
+    /// after [`observe`](Self::observe) it keeps its state.
     pub fn enforce(&self) {
         self.breakers.set_mode(Mode::Enforcing, time::now());
     }
 
-    /// Forgets all counts, and closes every breaker that opened by itself.
+    /// Clears all counts, and closes every breaker that opened by itself.
     pub fn reset(&self) {
         self.breakers.reset(time::now());
     }

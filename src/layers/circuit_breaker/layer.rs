@@ -14,11 +14,11 @@ use crate::ground::error::InvalidConfig;
 use crate::ground::validation::Validate;
 use crate::ground::verdict::AtResponse;
 use crate::layers::call::breaker_ahead::BreakersAhead;
-use crate::layers::call::unready::max_unready;
+use crate::layers::call::readiness_limit::max_unready;
 use crate::layers::core::observed;
 use crate::telemetry::Instruments;
 
-/// Stops asking a callee that fails. See the [module](super).
+/// Stops calling a dependency that fails. See the [module](super).
 ///
 /// All services made by one layer value and its clones share one state, or one for each key.
 #[derive(Debug)]
@@ -28,7 +28,7 @@ pub struct CircuitBreakerLayer<C = AtResponse, K: Keying = OneKey> {
 }
 
 impl CircuitBreakerLayer {
-    /// A breaker for any service: an `Err` is a failure, and the call is over when its response is there.
+    /// A breaker for any service. An `Err` is a failure, and the call is over when its response is ready.
     ///
     /// # Errors
     /// If a rate, count or duration is out of its range, or two settings contradict each other; all faults are listed.
@@ -39,14 +39,14 @@ impl CircuitBreakerLayer {
 }
 
 impl<C, K: Keying> CircuitBreakerLayer<C, K> {
-    /// Lets `classifier` say what a result means and when a call is over.
+    /// Sets the classifier, which decides what a result means and when a call is over.
     pub fn with_classifier<D>(self, classifier: D) -> CircuitBreakerLayer<D, K> {
         CircuitBreakerLayer { breakers: self.breakers, classifier }
     }
 
-    /// Keeps a breaker for each value of `key`: one dead host must not open the breaker of all. The state begins anew.
+    /// Keeps a breaker for each value of `key`: one dead endpoint must not open the breaker of all. The state starts anew.
     ///
-    /// At most [`max_keys`](CircuitBreakerConfig::max_keys) keys have one of their own, see [`keyed`](crate::keyed).
+    /// At most [`max_keys`](CircuitBreakerConfig::max_keys) keys have their own breaker; see [`keyed`](crate::keyed).
     pub fn keyed_by<Req, Key, F>(self, key: F) -> CircuitBreakerLayer<C, ByKey<F, Key>>
     where
         F: Fn(&Req) -> Key + Send + Sync + 'static,
@@ -55,20 +55,19 @@ impl<C, K: Keying> CircuitBreakerLayer<C, K> {
         self.with_keying(ByKey::new(key))
     }
 
-    /// Keeps a breaker for each key, as [`keyed_by`](Self::keyed_by) does, with a type of one's own that tells them apart.
+    /// As [`keyed_by`](Self::keyed_by), for a type that implements [`KeyBy`](crate::keyed::KeyBy).
     pub fn with_keying<L: Keying>(self, keying: L) -> CircuitBreakerLayer<C, L> {
         let instruments = self.breakers.instruments().clone();
         let breakers = Arc::new(Breakers::new(self.config(), keying, instruments));
-        breakers.unready().inherit(self.breakers.unready());
+        breakers.readiness_limit().inherit(self.breakers.readiness_limit());
         registry::replace(Arc::clone(&breakers) as _);
         CircuitBreakerLayer { breakers, classifier: self.classifier }
     }
 
-    /// Gives it a name, by which it is known in refusals, logs and metrics, and in the [`registry`](crate::registry) of the
-    /// process.
+    /// Names the layer. The name appears in refusals, logs and metrics, and in the [`registry`](crate::registry) of the process.
     ///
     /// # Errors
-    /// If the name is empty or longer than 128 bytes, or taken by another layer of this kind, or the layer has one already.
+    /// If the name is empty, longer than 128 bytes, or taken by another layer of this kind; or if the layer already has a name.
     pub fn named(self, name: &str) -> Result<Self, InvalidConfig> {
         self.named_in(Registry::global(), name)
     }
@@ -82,7 +81,7 @@ impl<C, K: Keying> CircuitBreakerLayer<C, K> {
         Ok(self)
     }
 
-    /// What a queue further out asks, so that what would be refused does not wait there.
+    /// The breakers, for a queue of an outer layer: a call that the breaker would refuse need not wait for a permit.
     pub(crate) fn ahead(&self) -> Arc<dyn BreakersAhead<K::Key>> {
         Arc::clone(&self.breakers) as _
     }
@@ -91,18 +90,18 @@ impl<C, K: Keying> CircuitBreakerLayer<C, K> {
         Arc::clone(&self.breakers) as _
     }
 
-    /// Lets `config` hold from now on, for all clones of this value, all services made by them and all keys.
+    /// Applies `config` to all clones of this value, all services made by them and all keys.
     ///
-    /// - **At once:** everything that a breaker goes by, for calls in flight too when they end: they are judged by what holds then.
-    ///   A break that has begun keeps its end. `observe_only` changes the mode only if it is another than before, and not that of a
-    ///   breaker that was [forced open](CircuitBreakerHandle::force_open) or [disabled](CircuitBreakerHandle::disable) by hand. Of
-    ///   `max_keys`, fewer forget keys that are as good as new, and the others when they are.
-    /// - **For calls to come:** `max_hold`.
-    /// - **What survives:** the state, the counts of the window, and what is known of the callee's speed. Only with another `window`
-    ///   counting begins anew, and what calls in flight will say is not counted; but an open breaker stays open all the same.
+    /// - **At once:** all settings of the breaker, also for calls in flight: a call is judged by the settings in force when it ends. A
+    ///   break in progress keeps its end. `observe_only` changes the mode only if its value changes, and not while the breaker was
+    ///   [forced open](CircuitBreakerHandle::force_open) or [disabled](CircuitBreakerHandle::disable) by hand. A lower `max_keys`
+    ///   forgets keys whose state is as good as new, and other keys once theirs is.
+    /// - **For new calls:** `max_hold`.
+    /// - **What survives:** the state, the counts of the window, and the known latency of the dependency. Another `window` restarts
+    ///   the counts, and results of calls in flight are then not counted; an open breaker stays open all the same.
     ///
-    /// Calls and reloads never wait for each other. The first call of each service after a reload loads the new settings. Windows of calls keep the
-    /// memory of the largest that they were, two bytes a call.
+    /// Calls and reloads never wait for each other. The first call of each service after a reload loads the new settings. A window
+    /// of calls keeps the memory of its largest size, two bytes a call.
     ///
     /// ```
     /// use seawall::circuit_breaker::{CircuitBreakerConfig, CircuitBreakerLayer};
@@ -114,24 +113,24 @@ impl<C, K: Keying> CircuitBreakerLayer<C, K> {
     /// ```
     ///
     /// # Errors
-    /// As [`new`](CircuitBreakerLayer::new); all faults are listed, and nothing has changed.
+    /// As [`new`](CircuitBreakerLayer::new); all faults are listed, and nothing changes.
     pub fn reload(&self, config: &CircuitBreakerConfig) -> Result<(), InvalidConfig> {
         observed::reload([self.breakers.instruments()], config.validate())?;
         self.apply(config)();
         Ok(())
     }
 
-    /// Carries a valid configuration out. What is returned is to be done where foreign code may run.
+    /// Applies a validated config. Call what is returned without holding a lock: it may run user code.
     pub(crate) fn apply(&self, config: &CircuitBreakerConfig) -> impl FnOnce() + use<'_, C, K> {
         self.breakers.apply(config)
     }
 
-    /// The configuration that holds now. A mode that was set by hand is not part of it.
+    /// The config in force. A mode that was set by hand is not part of it.
     pub fn config(&self) -> CircuitBreakerConfig {
         self.breakers.config()
     }
 
-    /// To look at the breaker, and to move it by hand.
+    /// A handle to read the breaker's state and to change it by hand.
     pub fn handle(&self) -> CircuitBreakerHandle<K> {
         CircuitBreakerHandle::new(Arc::clone(&self.breakers))
     }
@@ -143,7 +142,7 @@ impl<C: Clone, K: Keying> Clone for CircuitBreakerLayer<C, K> {
     }
 }
 
-max_unready!([C, K: Keying] CircuitBreakerLayer<C, K>, |layer| layer.breakers.unready());
+max_unready!([C, K: Keying] CircuitBreakerLayer<C, K>, |layer| layer.breakers.readiness_limit());
 
 impl<S, C: Clone, K: Keying> Layer<S> for CircuitBreakerLayer<C, K> {
     type Service = CircuitBreaker<S, C, K>;

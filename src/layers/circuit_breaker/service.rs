@@ -4,11 +4,11 @@ use std::task::{Context, Poll, ready};
 use tower::{BoxError, Service};
 
 use super::breakers::Breakers;
+use super::checks;
 use super::future::ResponseFuture;
-use super::terms::Entrance;
+use super::ready_wait::ReadyWait;
+use super::settings::AdmissionSettings;
 use super::ticket::Ticket;
-use super::visits;
-use super::waiting::Waiting;
 use crate::admission::keyed::{KeyBy, Keying, OneKey};
 use crate::ground::error::Reason;
 use crate::ground::scope;
@@ -23,27 +23,33 @@ use crate::layers::call::inner::{BoundedCall, Inner};
 pub struct CircuitBreaker<S, C = AtResponse, K: Keying = OneKey> {
     inner: Inner<S>,
     breakers: Arc<Breakers<K>>,
-    entrance: Cached<Entrance>,
+    admission_settings: Cached<AdmissionSettings>,
     classifier: C,
-    /// For its turn, where an open breaker is not ready.
-    waiting: Waiting,
+    /// The wait for readiness, with `unready_while_open`.
+    ready_wait: ReadyWait,
 }
 
 impl<S, C, K: Keying> CircuitBreaker<S, C, K> {
     pub(super) fn new(inner: S, breakers: Arc<Breakers<K>>, classifier: C) -> Self {
-        let entrance = breakers.cached_entrance();
-        Self { inner: Inner::new(inner), breakers, entrance, classifier, waiting: Waiting::default() }
+        let admission_settings = breakers.cached_admission_settings();
+        Self { inner: Inner::new(inner), breakers, admission_settings, classifier, ready_wait: ReadyWait::default() }
     }
 }
 
 accessors!([S, C, K: Keying] CircuitBreaker<S, C, K>);
 
-/// By hand: the keying need not be `Clone` for it, being shared.
+/// Written by hand because the keying need not be `Clone`: clones share it.
 impl<S: Clone, C: Clone, K: Keying> Clone for CircuitBreaker<S, C, K> {
     fn clone(&self) -> Self {
         let (breakers, classifier) = (Arc::clone(&self.breakers), self.classifier.clone());
-        let waiting = Waiting::default();
-        Self { inner: self.inner.clone(), breakers, entrance: self.entrance, classifier, waiting }
+        let ready_wait = ReadyWait::default();
+        Self {
+            inner: self.inner.clone(),
+            breakers,
+            admission_settings: self.admission_settings,
+            classifier,
+            ready_wait,
+        }
     }
 }
 
@@ -60,7 +66,7 @@ where
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         if self.breakers.is_unready_while_open() {
-            ready!(self.waiting.poll(cx, self.breakers.common()));
+            ready!(self.ready_wait.poll(cx, self.breakers.common()));
         }
         self.inner.poll_ready(cx).map_err(Into::into)
     }
@@ -68,27 +74,27 @@ where
     fn call(&mut self, request: Req) -> Self::Future {
         let now = scope::call_start();
         let breaker = self.breakers.breaker(&request);
-        let entrance = self.breakers.entrance(&mut self.entrance);
-        let bound = Bound::within(now, &scope::current(), entrance.max_hold);
+        let admission_settings = self.breakers.admission_settings(&mut self.admission_settings);
+        let bound = Bound::within(now, &scope::current(), admission_settings.max_hold);
         let admitted = if scope::current().has_expired(now) {
-            // It would not be sent in time, and its end would be held against the callee.
+            // It would not be sent in time, and its end would count against the dependency.
             Err(breaker.instruments().refuse(Reason::DeadlineExpired))
         } else {
             let left = bound.deadline().at().since(now);
-            breaker.admit(&entrance.pace, left, now).map_err(|wait| breaker.refusal(wait, now))
+            breaker.admit(&admission_settings.pace, left, now).map_err(|wait| breaker.refusal(wait, now))
         };
         let (pass, refusal) = match admitted {
             Ok(pass) => {
-                visits::keep(&breaker, &pass, now);
+                checks::ensure_for(&breaker, &pass, now);
                 (Some(pass), None)
             }
             Err(refusal) => (None, Some(refusal)),
         };
         let ticket = Ticket::new(breaker, pass, now, bound.deadline());
         let call = match refusal {
-            None => BoundedCall::new(self.inner.call(request, now, self.breakers.unready()), bound),
+            None => BoundedCall::new(self.inner.call(request, now, self.breakers.readiness_limit()), bound),
             Some(refusal) => {
-                self.inner.let_go();
+                self.inner.release();
                 BoundedCall::refused(refusal)
             }
         };

@@ -1,19 +1,19 @@
 use crate::algorithm::breaker::State;
 
-/// What a breaker looks like at one moment.
+/// The state and counts of a breaker at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct BreakerSnapshot {
-    /// What it does with calls.
+    /// The state.
     pub state: State,
-    /// How many calls of the window were settled.
+    /// How many calls of the window have ended.
     pub calls: u64,
     /// How many of them failed.
     pub failures: u64,
-    /// How many of them were slow, or were given up late.
+    /// How many of them were slow, or were abandoned late.
     pub slow: u64,
-    /// How many calls are with the callee: counted ones, or probes.
+    /// How many calls are in flight: counted calls and probes.
     pub in_flight: u64,
-    /// How many of the counted ones are past the slow threshold.
+    /// How many of the counted calls in flight are past the slow threshold.
     pub overdue: u64,
 }

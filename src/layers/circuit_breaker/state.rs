@@ -1,15 +1,15 @@
-//! One breaker: the lock-free watch, and the machine under its lock.
+//! One breaker: the lock-free watch, and the state machine under its lock.
 
 use std::time::Duration;
 
-use super::lookout::Lookout;
+use super::check_schedule::CheckSchedule;
+use super::settings::{AdmissionSettings, BreakerSettings};
 use super::snapshot::BreakerSnapshot;
-use super::terms::{Entrance, Terms};
-use super::turn::Turn;
+use super::state_changes::StateChanges;
 use crate::algorithm::breaker::{
     Admission, Detection, Entry, Machine, Mode, Moment, Outage, Pace, Pass, Policy, Probe, Transition, Watch,
 };
-use crate::algorithm::evidence::{Evidence, Yardstick};
+use crate::algorithm::evidence::{Evidence, LatencyBaseline};
 use crate::algorithm::window::{Span, Window};
 use crate::ground::chance;
 use crate::ground::error::{Numbers, Reason};
@@ -22,40 +22,48 @@ use crate::telemetry::{self, Instruments, Unreported};
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Breaker {
-    /// Those of all breakers of the layer value.
-    terms: Arc<Settings<Terms>>,
+    /// The settings, shared by all breakers of the layer value.
+    settings: Arc<Settings<BreakerSettings>>,
     watch: Watch,
-    /// What refusals tell. They read it without a lock; it is replaced when the machine moves.
+    /// The outage that refusals report. They read it without a lock; it is replaced when the state machine changes.
     outage: Swap<Option<Outage>>,
-    machine: Mutex<Kept>,
-    lookout: Lookout,
-    turn: Turn,
+    machine: Mutex<LockedMachine>,
+    check_schedule: CheckSchedule,
+    state_changes: StateChanges,
     instruments: Instruments,
 }
 
-/// The machine, and what is remembered of it for those who look.
+/// The state machine, and its last transition for snapshots.
 #[derive(Debug)]
-struct Kept {
+struct LockedMachine {
     machine: Machine,
     last_transition: Option<(Transition, Instant)>,
 }
 
 impl Breaker {
-    /// In the mode and, if it is forced open, in the `outage` of the others.
+    /// Starts in `mode` and, if that is forced open, with the `outage` of the other breakers.
     pub(super) fn new(
-        terms: Arc<Settings<Terms>>,
+        settings: Arc<Settings<BreakerSettings>>,
         span: Span,
         mode: Mode,
         outage: Option<Outage>,
         instruments: Instruments,
     ) -> Self {
         let machine = Machine::new(mode).with_outage_of(outage);
-        let policy = terms.read(|terms| terms.policy);
+        let policy = settings.read(|settings| settings.policy);
         let moment = Moment { policy: &policy, median: None, now: Instant::from_nanos(0), chance: 0.0 };
         let watch = Watch::new(Window::new(span), &machine, &moment);
         let outage = Swap::from_pointee(machine.outage());
-        let machine = Mutex::new(Kept { machine, last_transition: None });
-        Self { terms, watch, outage, machine, lookout: Lookout::default(), turn: Turn::default(), instruments }
+        let machine = Mutex::new(LockedMachine { machine, last_transition: None });
+        Self {
+            settings,
+            watch,
+            outage,
+            machine,
+            check_schedule: CheckSchedule::default(),
+            state_changes: StateChanges::default(),
+            instruments,
+        }
     }
 
     #[inline]
@@ -63,58 +71,58 @@ impl Breaker {
         &self.instruments
     }
 
-    /// Whether anyone is interested in how a call with this pass ends: the breaker, or who looks at what has a name.
+    /// Whether the end of a call with this pass is recorded: by the breaker, or because the layer has a name.
     #[inline]
     pub(super) fn counts(&self, pass: &Pass) -> bool {
         !matches!(pass, Pass::Free) || self.instruments.named().is_some()
     }
 
-    /// For those who look without being the service of a call, which has a copy.
-    pub(super) fn entrance(&self) -> Entrance {
-        self.terms.read(Terms::entrance)
+    /// For readers other than a service, which has a cached copy.
+    pub(super) fn admission_settings(&self) -> AdmissionSettings {
+        self.settings.read(BreakerSettings::admission_settings)
     }
 
     fn pace(&self) -> Pace {
-        self.entrance().pace
+        self.admission_settings().pace
     }
 
     #[cold]
     fn policy(&self) -> Policy {
-        self.terms.read(|terms| terms.policy)
+        self.settings.read(|settings| settings.policy)
     }
 
-    /// The terms are other ones from now on; if there is another window, counts begin anew. Wakes nobody.
+    /// Adopts changed settings. With another window, the counts restart. Wakes no task.
     pub(super) fn reloaded(&self, span: Option<Span>, now: Instant) {
         self.locked(now, |machine, _| {
             if let Some(span) = span {
-                machine.count_anew();
+                machine.clear_counts();
                 self.watch.set_span(span);
             }
             ((), None)
         });
     }
 
-    /// Lets a call with so much time left pass, or says after how long another try has a chance.
+    /// Admits a call with `left` time, or returns the `retry_after` of its refusal.
     #[inline]
     pub(super) fn admit(&self, pace: &Pace, left: Duration, now: Instant) -> Result<Pass, Option<Duration>> {
         match self.watch.enter(pace, || self.policy(), left, now) {
             Entry::Closed(seat) => Ok(Pass::Closed(seat)),
             Entry::Free => Ok(Pass::Free),
             Entry::Refused(wait) => Err(wait),
-            Entry::Ask { may_probe, refused_enough } => self.ask(may_probe, refused_enough, left, now),
+            Entry::Decide { may_probe, refused_enough } => self.admit_locked(may_probe, refused_enough, left, now),
             Entry::Trip(detection) => {
                 self.trip(detection, now);
-                self.ask(false, false, left, now)
+                self.admit_locked(false, false, left, now)
             }
         }
     }
 
-    /// Whether a call with so much time left would be refused, and when another try has a chance. It counts as refused then.
+    /// The `retry_after` of the refusal of a call with `left` time; `None` if it would be admitted. The refusal is counted.
     pub(super) fn would_refuse(&self, pace: &Pace, left: Duration, now: Instant) -> Option<Option<Duration>> {
         self.watch.would_refuse(pace, left, now)
     }
 
-    /// The refusal of a call, which may try again after `wait`. Takes no lock.
+    /// The refusal of a call that may retry after `wait`. Takes no lock.
     pub(super) fn refusal(&self, wait: Option<Duration>, now: Instant) -> Unreported {
         let refusal = self.instruments.refuse(Reason::CircuitOpen);
         refusal.with_retry_after(wait).with_numbers(self.numbers(now))
@@ -131,7 +139,7 @@ impl Breaker {
     }
 
     #[cold]
-    fn ask(
+    fn admit_locked(
         &self,
         may_probe: bool,
         refused_enough: bool,
@@ -145,8 +153,8 @@ impl Breaker {
                 Admission::Free => Ok(Pass::Free),
                 Admission::Refused { retry_after } => Err(retry_after),
                 Admission::Closed => {
-                    // It closed while we came here, or with this very look. Nothing moves now, so that the watch admits; should it want
-                    // to trip at once, the next call will tell.
+                    // The breaker has closed meanwhile, or by this very step. The state cannot change under the lock, so the watch
+                    // admits. If the watch wants to trip at once, the next call does that.
                     self.publish(machine, moment);
                     match self.watch.enter(&moment.policy.pace(), || *moment.policy, left, now) {
                         Entry::Closed(seat) => Ok(Pass::Closed(seat)),
@@ -162,7 +170,7 @@ impl Breaker {
         self.watch.median(&policy.pace())
     }
 
-    /// A call is over.
+    /// Records the end of a call.
     #[inline]
     pub(super) fn settle(&self, pass: Pass, end: Evidence, now: Instant) {
         match pass {
@@ -173,25 +181,25 @@ impl Breaker {
             }
             Pass::Probe(probe) => self.step(now, |machine, moment| {
                 if let Evidence::Good(took) = end {
-                    if machine.knows(probe) {
+                    if machine.has_probe(probe) {
                         self.watch.measure_probe(took, machine.awaits_first_answer());
                     }
                 }
-                ((), machine.settle(probe, end, moment))
+                ((), machine.record(probe, end, moment))
             }),
             Pass::Free => {}
         }
     }
 
-    /// What the time of a call without an answer is measured by.
-    pub(super) fn yardstick(&self) -> Yardstick {
+    /// The thresholds for the time of a call without a response.
+    pub(super) fn yardstick(&self) -> LatencyBaseline {
         let pace = self.pace();
         let slow_after = self.watch.slow_after(&pace).unwrap_or_else(|| pace.floor());
-        Yardstick { slow_after, usual: self.watch.median(&pace) }
+        LatencyBaseline { slow_after, usual: self.watch.median(&pace) }
     }
 
-    /// Somebody polls the call for the first time. It is with the dependency, unless it `waits`: that is asked under the lock, so that
-    /// a wait that begins meanwhile is told afterwards.
+    /// The call is polled for the first time. It is with the dependency, unless it `waits`. That is evaluated under the lock, so
+    /// that a wait which begins meanwhile is recorded afterwards.
     #[inline]
     pub(super) fn sent(&self, pass: &Pass, waits: impl FnOnce() -> bool, now: Instant) {
         if let Pass::Probe(probe) = pass {
@@ -199,7 +207,7 @@ impl Breaker {
         }
     }
 
-    /// The head of an answer is there: the call no longer ages.
+    /// The head of the response has arrived: the call no longer ages.
     #[inline]
     pub(super) fn answered(&self, pass: &mut Pass, took: Duration, now: Instant) {
         match pass {
@@ -209,19 +217,19 @@ impl Breaker {
         }
     }
 
-    /// The head says this.
-    pub(super) fn head_says(&self, pass: &Pass, says: Evidence, now: Instant) {
+    /// Records the evidence of a response head.
+    pub(super) fn record_head(&self, pass: &Pass, evidence: Evidence, now: Instant) {
         if let Pass::Probe(probe) = pass {
-            self.head(*probe, says, now);
+            self.head(*probe, evidence, now);
         }
     }
 
     #[cold]
-    fn head(&self, probe: Probe, says: Evidence, now: Instant) {
-        self.step(now, |machine, _| (machine.set_head(probe, says, now), None));
+    fn head(&self, probe: Probe, evidence: Evidence, now: Instant) {
+        self.step(now, |machine, _| (machine.set_head(probe, evidence, now), None));
     }
 
-    /// The call waits in a queue of ours: it does not age there.
+    /// The call waits in a queue of ours, where it does not age.
     #[inline]
     pub(super) fn stop_aging(&self, pass: &mut Pass, now: Instant) {
         match pass {
@@ -231,7 +239,7 @@ impl Breaker {
         }
     }
 
-    /// The dependency is at work on the call again, unless that `waits`.
+    /// The dependency works on the call again, unless the call `waits`.
     pub(super) fn start_aging(&self, pass: &mut Pass, waits: impl Fn() -> bool, now: Instant) {
         match pass {
             Pass::Closed(_) if waits() => {}
@@ -242,30 +250,30 @@ impl Breaker {
     }
 
     #[inline]
-    pub(super) fn lookout(&self) -> &Lookout {
-        &self.lookout
+    pub(super) fn check_schedule(&self) -> &CheckSchedule {
+        &self.check_schedule
     }
 
-    /// Looks at the calls in flight, and says when to look again; `None`: none are in flight that could be overdue.
-    pub(super) fn look(&self, now: Instant) -> Option<Instant> {
+    /// Checks the calls in flight. Returns when to check again; `None` if no call in flight could become overdue.
+    pub(super) fn check(&self, now: Instant) -> Option<Instant> {
         let pace = self.pace();
-        if let Some(detection) = self.watch.look(&pace, || self.policy(), now) {
+        if let Some(detection) = self.watch.check(&pace, || self.policy(), now) {
             self.trip(detection, now);
         }
-        self.watch.next_look(&pace, now)
+        self.watch.next_check(&pace, now)
     }
 
-    /// When to look at the calls in flight next.
-    pub(super) fn next_look(&self, now: Instant) -> Option<Instant> {
-        self.watch.next_look(&self.pace(), now)
+    /// When to check the calls in flight next.
+    pub(super) fn next_check(&self, now: Instant) -> Option<Instant> {
+        self.watch.next_check(&self.pace(), now)
     }
 
     #[inline]
-    pub(super) fn turn(&self) -> &Turn {
-        &self.turn
+    pub(super) fn state_changes(&self) -> &StateChanges {
+        &self.state_changes
     }
 
-    /// Until when no call passes, as far as time alone decides; `None`: some may.
+    /// Until when no call passes, as far as time alone decides; `None` if calls may pass.
     pub(super) fn refuses_until(&self, now: Instant) -> Option<Instant> {
         self.watch.refuses_until(now)
     }
@@ -280,8 +288,8 @@ impl Breaker {
 
     pub(super) fn snapshot(&self, now: Instant) -> BreakerSnapshot {
         let (state, probes) = {
-            let kept = lock(&self.machine);
-            (kept.machine.state(), kept.machine.probes())
+            let locked = lock(&self.machine);
+            (locked.machine.state(), locked.machine.probes())
         };
         let counts = self.watch.counts(now);
         let (in_flight, overdue) = self.watch.in_flight(&self.pace(), now);
@@ -300,13 +308,13 @@ impl Breaker {
         self.watch.is_as_new(&self.policy(), now)
     }
 
-    /// Begins as open as `other` is.
+    /// Starts with the state of `other`.
     pub(super) fn inherit(&self, other: &Self, now: Instant) {
-        let (heritage, last_transition) = {
+        let (snapshot, last_transition) = {
             let theirs = lock(&other.machine);
-            (theirs.machine.heritage(now), theirs.last_transition)
+            (theirs.machine.snapshot(now), theirs.last_transition)
         };
-        self.locked(now, |machine, _| (machine.inherit(heritage), None));
+        self.locked(now, |machine, _| (machine.restore(snapshot), None));
         lock(&self.machine).last_transition = last_transition;
     }
 
@@ -329,18 +337,19 @@ impl Breaker {
         what();
     }
 
-    /// One step of the machine under its lock, told afterwards.
+    /// One step of the state machine under its lock, reported after the lock is released.
     fn step<T>(&self, now: Instant, step: impl FnOnce(&mut Machine, &Moment<'_>) -> (T, Option<Transition>)) -> T {
         let (output, transition) = self.locked(now, step);
-        self.turn.may_have_come();
+        self.state_changes.notify();
         if let Some(Transition { from, to }) = transition {
             telemetry::transition(&self.instruments, from.as_str(), to.as_str(), self.numbers(now));
-            observed::stir();
+            observed::request_publication();
         }
         output
     }
 
-    /// Shows the machine's state to the calls. Under its lock. A call that is refused finds the outage that it is refused for.
+    /// Publishes the state of the machine to calls. Call this under its lock. The outage is stored first, so that a call that is
+    /// refused finds it.
     fn publish(&self, machine: &Machine, moment: &Moment<'_>) {
         if self.watch.is_behind(machine) {
             self.outage.store(machine.outage().into());
@@ -348,21 +357,21 @@ impl Breaker {
         self.watch.publish(machine, moment);
     }
 
-    /// One step of the machine under its lock, shown to the watch before the lock is free.
+    /// One step of the state machine under its lock, published to the watch before the lock is released.
     fn locked<T>(
         &self,
         now: Instant,
         step: impl FnOnce(&mut Machine, &Moment<'_>) -> (T, Option<Transition>),
     ) -> (T, Option<Transition>) {
         let chance = chance::sample();
-        let mut kept = lock(&self.machine);
-        // Under the lock, so that what is published last is of the latest settings.
+        let mut locked = lock(&self.machine);
+        // Read under the lock, so that the last publication is based on the latest settings.
         let policy = self.policy();
         let moment = Moment { policy: &policy, median: self.median(&policy), now, chance };
-        let (output, transition) = step(&mut kept.machine, &moment);
-        self.publish(&kept.machine, &moment);
+        let (output, transition) = step(&mut locked.machine, &moment);
+        self.publish(&locked.machine, &moment);
         if let Some(transition) = transition {
-            kept.last_transition = Some((transition, now));
+            locked.last_transition = Some((transition, now));
         }
         (output, transition)
     }
@@ -376,7 +385,7 @@ mod loom_tests {
     const NOW: Instant = Instant::from_nanos(1 << 40);
     const SECOND: Duration = Duration::from_secs(1);
 
-    /// One failure opens it, one good probe closes it.
+    /// One failure opens it, one successful probe closes it.
     fn breaker() -> Arc<Breaker> {
         let policy = Policy {
             failure_rate: 1.0,
@@ -391,8 +400,8 @@ mod loom_tests {
             jitter: 0.0,
             rounds: 1,
         };
-        let terms = Arc::new(Settings::new(Terms { policy, max_hold: SECOND }));
-        Arc::new(Breaker::new(terms, Span::Calls(1), Mode::Enforcing, None, Instruments::new(super::super::KIND)))
+        let settings = Arc::new(Settings::new(BreakerSettings { policy, max_hold: SECOND }));
+        Arc::new(Breaker::new(settings, Span::Calls(1), Mode::Enforcing, None, Instruments::new(super::super::KIND)))
     }
 
     fn pass(breaker: &Breaker, now: Instant) -> Pass {
@@ -401,7 +410,7 @@ mod loom_tests {
 
     /// Two calls of a closed breaker fail at once: it opens once, and nothing stays in flight.
     #[test]
-    fn loom_two_failures_open_it_once() {
+    fn loom_two_failures_open_once() {
         loom::model(|| {
             let breaker = breaker();
             let (ours, theirs) = (pass(&breaker, NOW), pass(&breaker, NOW));
@@ -415,9 +424,9 @@ mod loom_tests {
         });
     }
 
-    /// The break is over, and two calls come: exactly one of them is the probe.
+    /// The break is over, and two calls arrive: exactly one of them is the probe.
     #[test]
-    fn loom_one_of_two_is_the_probe() {
+    fn loom_one_of_two_calls_is_the_probe() {
         loom::model(|| {
             let breaker = breaker();
             breaker.settle(pass(&breaker, NOW), Evidence::Bad(SECOND), NOW);
@@ -428,9 +437,9 @@ mod loom_tests {
         });
     }
 
-    /// A late failure of the closed time races with the probe that closes it again: it does not open what is new.
+    /// A stale failure of the closed state races with the probe that closes the breaker again: it does not open it.
     #[test]
-    fn loom_a_late_failure_does_not_open_the_next_era() {
+    fn loom_stale_failure_does_not_reopen() {
         loom::model(|| {
             let breaker = breaker();
             let late = pass(&breaker, NOW);
@@ -445,9 +454,10 @@ mod loom_tests {
         });
     }
 
-    /// The window changes while a call of before fails: it does not open what begins to count anew, and it opens at most once.
+    /// The window changes while an earlier call fails: the failure is not counted in the new window, and the breaker opens at most
+    /// once.
     #[test]
-    fn loom_a_failure_of_before_is_not_counted_in_a_new_window() {
+    fn loom_stale_failure_is_not_counted_in_a_new_window() {
         loom::model(|| {
             let breaker = breaker();
             let late = pass(&breaker, NOW);

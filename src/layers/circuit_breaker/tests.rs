@@ -1,4 +1,4 @@
-//! The watch and the machine together, as layers use them, in a time that the tests move.
+//! The watch and the state machine together, as layers use them, in virtual time.
 
 mod outage;
 mod traffic;
@@ -9,9 +9,9 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::config::{CircuitBreakerConfig, Window};
+use super::settings::BreakerSettings;
 use super::snapshot::BreakerSnapshot;
 use super::state::Breaker;
-use super::terms::Terms;
 use super::{State, State::*};
 use crate::algorithm::breaker::Mode;
 use crate::algorithm::breaker::Pass;
@@ -26,8 +26,8 @@ const SECOND: Duration = Duration::from_secs(1);
 const S: Evidence = Evidence::Good(MS);
 const F: Evidence = Evidence::Bad(MS);
 
-fn terms(config: &CircuitBreakerConfig) -> Arc<Settings<Terms>> {
-    Arc::new(Settings::new(Terms::of(config)))
+fn settings(config: &CircuitBreakerConfig) -> Arc<Settings<BreakerSettings>> {
+    Arc::new(Settings::new(BreakerSettings::of(config)))
 }
 
 struct Rig {
@@ -39,7 +39,7 @@ impl Rig {
     fn new(config: CircuitBreakerConfig) -> Self {
         crate::ground::validation::Validate::validate(&config).expect("a valid configuration");
         let instruments = Instruments::new(super::KIND);
-        let breaker = Breaker::new(terms(&config), config.span(), config.mode(), None, instruments);
+        let breaker = Breaker::new(settings(&config), config.span(), config.mode(), None, instruments);
         Self { breaker, now: Instant::from_nanos(1 << 63) }
     }
 
@@ -55,9 +55,9 @@ impl Rig {
         self.pass_with(60 * SECOND)
     }
 
-    /// A call with so much time left, which is polled at once.
+    /// A call with `left` time, which is polled at once.
     fn pass_with(&self, left: Duration) -> Option<Pass> {
-        let pass = self.breaker.admit(&self.breaker.entrance().pace, left, self.now).ok()?;
+        let pass = self.breaker.admit(&self.breaker.admission_settings().pace, left, self.now).ok()?;
         self.breaker.sent(&pass, || false, self.now);
         Some(pass)
     }
@@ -81,7 +81,7 @@ impl Rig {
         ends.into_iter().fold(self.state(), |_, end| self.call(end))
     }
 
-    /// What it says, to a ticket, that a call which was given so much time ended without an answer.
+    /// The evidence of a call that had `given` time and ended without a response.
     fn without_answer(&self, ending: Ending, took: Duration, given: Duration) -> Evidence {
         let left = given.saturating_sub(took);
         let times = Times { took, given, left, had_head: false, waited_locally: false };
@@ -103,7 +103,7 @@ fn default() -> CircuitBreakerConfig {
 
 /// tower-resilience: after 100,000 successes, a window of 100 calls took 100,000 failures to open.
 #[test]
-fn a_long_good_past_does_not_keep_it_closed() {
+fn long_success_history_does_not_delay_opening() {
     let rig = Rig::new(CircuitBreakerConfig { window: Window::Calls(100), consecutive_failures: None, ..default() });
     for _ in 0..100_000 {
         rig.call(S);
@@ -114,7 +114,7 @@ fn a_long_good_past_does_not_keep_it_closed() {
 
 /// tower-resilience: half-open wedges for ever when probes come further apart than the window is long.
 #[test]
-fn rare_probes_close_it_all_the_same() {
+fn rare_probes_close_the_breaker() {
     let mut rig = Rig::new(default());
     rig.calls([F; 10]);
     for _ in 0..15 {
@@ -124,9 +124,9 @@ fn rare_probes_close_it_all_the_same() {
     assert_eq!(rig.state(), Closed);
 }
 
-/// tower-resilience: a late success of the closed era closes a half-open circuit whose probe still hangs.
+/// tower-resilience: a stale success of the closed state closes a half-open circuit whose probe still hangs.
 #[test]
-fn a_late_success_closes_nothing() {
+fn stale_success_does_not_close() {
     let mut rig = Rig::new(default());
     let late: Vec<_> = (0..30).filter_map(|_| rig.pass()).collect();
     rig.calls([F; 10]);
@@ -140,7 +140,7 @@ fn a_late_success_closes_nothing() {
 
 /// failsafe-go: acts on yesterday's failures after a silence.
 #[test]
-fn yesterdays_failures_open_nothing_today() {
+fn expired_failures_do_not_open() {
     let mut rig = Rig::new(CircuitBreakerConfig { consecutive_failures: None, ..default() });
     rig.calls([F; 9]);
     rig.wait(86_400 * SECOND);
@@ -148,9 +148,9 @@ fn yesterdays_failures_open_nothing_today() {
     assert_eq!(rig.call(F), Open);
 }
 
-/// Nor do the answers of the time before a break stretch the measure of the time after it.
+/// Answers from before a break do not raise the slow threshold after it.
 #[test]
-fn late_answers_do_not_move_the_slow_threshold() {
+fn stale_answers_do_not_move_the_slow_threshold() {
     let mut rig = Rig::new(default());
     rig.calls([Evidence::Good(100 * MS); 20]);
     let late: Vec<_> = (0..30).filter_map(|_| rig.pass()).collect();
@@ -161,12 +161,12 @@ fn late_answers_do_not_move_the_slow_threshold() {
         rig.settle(pass, Evidence::Good(30 * SECOND));
     }
     rig.call(Evidence::Good(2 * SECOND));
-    assert_eq!(rig.snapshot().slow, 1, "slow still begins at about a second");
+    assert_eq!(rig.snapshot().slow, 1, "the slow threshold is still about a second");
 }
 
-/// tower-resilience: 200 of 200 calls cut by an outer timeout, none recorded, and then 50 of 50 probes sent into the hung callee.
+/// tower-resilience: 200 of 200 calls cut by an outer timeout, none recorded, and then 50 of 50 probes sent to the hanging dependency.
 #[test]
-fn a_callee_that_hangs_until_its_callers_give_up_opens_it_and_is_not_flooded_with_probes() {
+fn abandoned_calls_open_a_hanging_dependency_with_few_probes() {
     let mut rig = Rig::new(default());
     rig.calls([S; 50]);
     rig.wait(20 * SECOND);
@@ -191,9 +191,9 @@ fn a_callee_that_hangs_until_its_callers_give_up_opens_it_and_is_not_flooded_wit
     assert!(probes <= 3 * 3, "{probes} probes in three seconds, which have three breaks");
 }
 
-/// A balancer that drops a hundred clients at once says nothing about a callee that has just answered others.
+/// A balancer that drops a hundred clients at once says nothing about a dependency that has just answered others.
 #[test]
-fn a_crowd_that_hangs_up_at_once_opens_nothing() {
+fn simultaneous_abandoned_calls_do_not_open() {
     let mut rig = Rig::new(default());
     rig.calls([S; 300]);
     let crowd: Vec<_> = (0..100).filter_map(|_| rig.pass()).collect();
@@ -207,7 +207,7 @@ fn a_crowd_that_hangs_up_at_once_opens_nothing() {
 
 /// A connection that closes takes its calls along, beside calls that are answered, or after a pause in which there were none.
 #[test]
-fn burst_of_unsent_calls_opens_nothing() {
+fn burst_of_unsent_calls_does_not_open() {
     for (good, pause) in [(0, Duration::ZERO), (300, Duration::ZERO), (300, 3600 * SECOND)] {
         for end in [Evidence::Unsent, Evidence::Unanswered] {
             let mut rig = Rig::new(default());
@@ -223,9 +223,9 @@ fn burst_of_unsent_calls_opens_nothing() {
     }
 }
 
-/// All day long, a part of the calls is unsent, and others have no time: nobody is refused for it while some are answered.
+/// For a long time some calls are unsent, and others have too little time: no call is refused while some are answered.
 #[test]
-fn unsent_calls_beside_answers_open_nothing() {
+fn unsent_calls_beside_answers_do_not_open() {
     for answer in [S, Evidence::Alive] {
         let mut rig = Rig::new(default());
         for n in 0..10_000 {
@@ -243,7 +243,7 @@ fn unsent_calls_beside_answers_open_nothing() {
     }
 }
 
-/// It refuses connections, or all of its callers are too impatient to see it hang.
+/// It refuses connections, or all callers time out before the hang is visible.
 #[test]
 fn silence_for_as_long_as_the_slow_threshold_opens() {
     for (known, end) in
@@ -261,26 +261,26 @@ fn silence_for_as_long_as_the_slow_threshold_opens() {
 }
 
 #[test]
-fn answers_that_name_a_refusal_end_a_row_and_are_in_no_rate() {
+fn explicit_refusals_reset_the_streak_and_count_in_no_rate() {
     let rig = Rig::new(CircuitBreakerConfig { consecutive_failures: Some(3), minimum_calls: 1000, ..default() });
     assert_eq!(rig.calls([F, F, Evidence::Alive, F, F]), Closed);
     assert_eq!(rig.snapshot().calls, 4);
     assert_eq!(rig.call(F), Open);
 }
 
-/// Where answers take long, a place is held for long; but the next answer may be there at any moment.
+/// Slow answers hold probe slots for long, but the next one may arrive at any moment.
 #[test]
-fn half_open_refusal_asks_for_no_longer_wait_than_a_break() {
+fn half_open_retry_after_is_at_most_a_break() {
     let mut rig = Rig::new(default());
     rig.calls([Evidence::Good(5 * SECOND); 20]);
     rig.calls([F; 30]);
     rig.wait(SECOND);
     let _probe = rig.pass().expect("the break is over");
-    let wait = rig.breaker.admit(&rig.breaker.entrance().pace, 60 * SECOND, rig.now).err();
+    let wait = rig.breaker.admit(&rig.breaker.admission_settings().pace, 60 * SECOND, rig.now).err();
     assert_eq!(wait, Some(Some(SECOND)));
 }
 
-/// Whoever is refused waits for nobody: not for the lock, and not for the probes.
+/// A refused call waits neither for the lock nor for the probes.
 #[test]
 fn refusals_take_no_lock() {
     let open = Rig::new(default());
@@ -293,10 +293,10 @@ fn refusals_take_no_lock() {
     forced.breaker.set_mode(Mode::ForcedOpen, forced.now);
     let mut hurried = Rig::new(default());
     hurried.calls([F; 10]);
-    assert!(hurried.pass_with(60 * SECOND).is_none(), "somebody has time");
+    assert!(hurried.pass_with(60 * SECOND).is_none(), "other calls have time");
     hurried.wait(SECOND);
     for (rig, left) in [(&open, SECOND), (&half_open, SECOND), (&forced, SECOND), (&hurried, MS)] {
-        // It would stand still, if it took the lock.
+        // It would deadlock if it took the lock.
         rig.breaker.with_lock_held(|| {
             for _ in 0..1000 {
                 assert!(rig.pass_with(left).is_none());
@@ -306,9 +306,9 @@ fn refusals_take_no_lock() {
     }
 }
 
-/// Sooner than a success usually comes. (Later, they count only while nothing at all is answered.)
+/// Abandoned before a success usually arrives. (Later, they count only while no call at all is answered.)
 #[test]
-fn calls_given_up_early_say_nothing() {
+fn calls_abandoned_early_do_not_count() {
     let mut rig = Rig::new(default());
     rig.calls([Evidence::Good(20 * MS); 20]);
     rig.wait(20 * SECOND);
@@ -320,9 +320,9 @@ fn calls_given_up_early_say_nothing() {
     assert_eq!((rig.state(), rig.snapshot().calls), (Closed, 0));
 }
 
-/// A last retry, two milliseconds before its deadline: cut off, but not for the callee's fault.
+/// A last retry, two milliseconds before its deadline: cut, but not because of the dependency.
 #[test]
-fn calls_that_had_no_chance_say_nothing() {
+fn calls_with_too_little_time_do_not_count() {
     let mut rig = Rig::new(default());
     rig.calls([Evidence::Good(20 * MS); 20]);
     rig.wait(20 * SECOND);
@@ -343,7 +343,7 @@ fn calls_that_had_no_chance_say_nothing() {
 }
 
 #[test]
-fn observing_it_moves_and_refuses_nothing() {
+fn observe_only_changes_state_and_refuses_nothing() {
     let mut rig = Rig::new(CircuitBreakerConfig { observe_only: true, ..default() });
     rig.calls([F; 10]);
     assert_eq!(rig.state(), Open);
@@ -354,7 +354,7 @@ fn observing_it_moves_and_refuses_nothing() {
 }
 
 #[test]
-fn waiting_in_a_queue_of_ours_does_not_age() {
+fn waiting_in_our_queue_does_not_age() {
     let mut rig = Rig::new(default());
     rig.calls([S; 20]);
     rig.wait(20 * SECOND);
@@ -404,9 +404,9 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 }
 
 proptest! {
-    /// Whatever happens in whatever order: when all calls are over, nothing is in flight; and it comes back from everything.
+    /// Whatever the order of events: when all calls are over, nothing is in flight, and the breaker recovers from every state.
     #[test]
-    fn it_holds_nothing_and_always_comes_back(steps in steps()) {
+    fn breaker_leaks_no_calls_and_always_recovers(steps in steps()) {
         let mut rig = Rig::new(CircuitBreakerConfig { minimum_calls: 3, consecutive_failures: Some(5), ..default() });
         let mut passes = Vec::new();
         for step in steps {

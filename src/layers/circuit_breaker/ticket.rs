@@ -2,9 +2,9 @@ use std::fmt;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use super::call_pass::CallPass;
+use super::checks;
 use super::state::Breaker;
-use super::uploading::Held;
-use super::visits;
 use crate::admission::woken::Woken;
 use crate::algorithm::breaker::Pass;
 use crate::algorithm::evidence::{self, Ending, Evidence, Times};
@@ -15,33 +15,42 @@ use crate::ground::stopwatch::Stopwatch;
 use crate::ground::sync::Arc;
 use crate::ground::time::{self, Instant};
 use crate::ground::verdict::{Expiry, Guard, SealedGuard, Verdict};
-use crate::layers::call::sending;
+use crate::layers::call::upload_waits;
 use crate::layers::core::observed;
 
-/// What a breaker gives to a call: settled once, with what the call said about the dependency, or dropped, if it was given up.
+/// The admission of one call by a breaker. It is settled once, with the verdict on the call; if it is dropped instead, the call was
+/// abandoned.
 pub struct Ticket {
     breaker: Arc<Breaker>,
-    /// Gone once it is settled; none for a call that was refused.
-    pass: Option<Held>,
+    /// `None` once it is settled, and for a call that was refused.
+    pass: Option<CallPass>,
     stopwatch: Stopwatch,
-    /// How long the dependency took for the head of its answer, or for a piece of the body, if that was longer. `None`: it has
-    /// not answered yet.
+    /// How long the dependency took for the head of its response, or for one frame of the body if that was longer. `None`: no
+    /// response yet.
     took: Option<Duration>,
-    /// When the head came, if it says what the call came to.
-    told_at: Option<Instant>,
+    /// When the head arrived, if the dependency reported a timeout in it.
+    timed_out_at: Option<Instant>,
     deadline: CallDeadline,
-    /// A call that nobody has ever polled says nothing about the dependency, however long it was kept.
+    /// A call that was never polled says nothing about the dependency, however long it was kept.
     polled: bool,
 }
 
 impl Ticket {
     #[inline(always)]
     pub(super) fn new(breaker: Arc<Breaker>, pass: Option<Pass>, now: Instant, deadline: CallDeadline) -> Self {
-        let pass = pass.map(|pass| Held::new(&breaker, pass, sending::claim()));
-        Self { breaker, pass, stopwatch: Stopwatch::start(now), took: None, told_at: None, deadline, polled: false }
+        let pass = pass.map(|pass| CallPass::new(&breaker, pass, upload_waits::claim()));
+        Self {
+            breaker,
+            pass,
+            stopwatch: Stopwatch::start(now),
+            took: None,
+            timed_out_at: None,
+            deadline,
+            polled: false,
+        }
     }
 
-    /// Whether the call was not let pass. To be asked before it is settled.
+    /// Whether the call was refused. Only valid before the ticket is settled.
     #[inline]
     pub(super) fn is_refused(&self) -> bool {
         self.pass.is_none()
@@ -52,8 +61,8 @@ impl Ticket {
         self.breaker.instruments().layer_id()
     }
 
-    /// Polls the call by `woken`, and notes when it is not the dependency that it waits for. Says also when the call was woken for
-    /// that.
+    /// Polls the call with the waker of `woken`, and records when it waits for something other than the dependency. Also returns
+    /// when the call was woken for this poll.
     #[inline]
     pub(super) fn watch<T>(
         &mut self,
@@ -73,7 +82,7 @@ impl Ticket {
         if !self.polled {
             self.polled = true;
             if output.is_pending() {
-                // Until it was polled, the call was kept by its caller.
+                // Before its first poll the call was kept by its caller, which is not the dependency's time.
                 let now = time::now();
                 self.stopwatch.restart(now);
                 if !self.stopwatch.waits_locally() {
@@ -86,15 +95,15 @@ impl Ticket {
             (true, false) => {
                 let now = time::now();
                 self.with_pass(|breaker, pass, waits| breaker.start_aging(pass, waits, now));
-                visits::keep_eye(&self.breaker, now);
+                checks::ensure_scheduled(&self.breaker, now);
             }
             (false, false) | (true, true) => {}
         }
         (output, woken_at)
     }
 
-    /// The dependency has answered, at `answered_at` if a layer further in has read the clock then; the call was woken for it at `woken`. The time until the answer is read is the reader's.
-    /// `None`: nobody is interested.
+    /// The dependency has responded: at `answered_at`, if an inner layer has read the clock then; the call was woken for it at
+    /// `woken`. The time between wake-up and poll is not the dependency's. Returns `None` if the call is not recorded.
     #[inline]
     pub(super) fn answered(&mut self, woken: Option<Instant>, answered_at: Option<Instant>) -> Option<Instant> {
         let breaker = &self.breaker;
@@ -102,33 +111,33 @@ impl Ticket {
         let now = answered_at.unwrap_or_else(time::now);
         let took = self.elapsed(now, woken);
         self.took = Some(took);
-        if let Some(held) = &self.pass {
-            held.answered();
+        if let Some(call_pass) = &self.pass {
+            call_pass.answered();
         }
         self.with_pass(|breaker, pass, _| breaker.answered(pass, took, now));
         Some(now)
     }
 
-    /// What the head of the answer, which came at `now`, says.
+    /// Records the verdict on the head of the response, which arrived at `now`.
     #[inline]
     pub(super) fn head(&mut self, verdict: Verdict, now: Instant) {
         if verdict == Verdict::TimedOut {
-            self.told_at = Some(now);
+            self.timed_out_at = Some(now);
         }
         if verdict != Verdict::Success {
-            let says = self.evidence(Ending::Answer(verdict), self.took(now), now, false);
-            self.with_pass(|breaker, pass, _| breaker.head_says(pass, says, now));
+            let evidence = self.evidence(Ending::Answer(verdict), self.took(now), now, false);
+            self.with_pass(|breaker, pass, _| breaker.record_head(pass, evidence, now));
         }
     }
 
     /// The call has ended in an error.
     pub(super) fn fail(mut self, verdict: Verdict) {
-        // In the moment of the error its reading is handed over to us.
+        // An inner layer hands over its clock read for the error.
         let now = scope::call_start();
         self.end(Ending::Error(verdict), self.took(now), now, false);
     }
 
-    /// The caller has given the call up. It was woken at `woken`, if it was by then.
+    /// The caller has dropped the call. The call had been woken at `woken`, if at all.
     pub(super) fn given_up(mut self, woken: Option<Instant>) {
         self.give_up(woken);
     }
@@ -145,7 +154,7 @@ impl Ticket {
 
     fn end(&mut self, ending: Ending, took: Duration, now: Instant, had_head: bool) {
         let evidence = self.evidence(ending, took, now, had_head);
-        let pass = self.pass.take().and_then(Held::take);
+        let pass = self.pass.take().and_then(CallPass::take);
         let Some(pass) = pass.filter(|pass| self.breaker.counts(pass)) else { return };
         let verdict = match ending {
             Ending::Answer(verdict) | Ending::Error(verdict) => verdict,
@@ -164,33 +173,36 @@ impl Ticket {
         }
         let times = || {
             let (deadline, end) = (self.deadline.at(), self.deadline.end());
-            let left = match self.told_at {
-                Some(told_at) => deadline.since(told_at),
+            let left = match self.timed_out_at {
+                Some(timed_out_at) => deadline.since(timed_out_at),
                 None => if had_head { end } else { deadline }.since(now),
             };
             Times {
                 took,
                 given: deadline.since(self.deadline.start()),
                 left,
-                had_head: had_head && self.told_at.is_none(),
+                had_head: had_head && self.timed_out_at.is_none(),
                 waited_locally: self.stopwatch.waits_locally() || self.uploaded(now).1,
             }
         };
         evidence::of(ending, took, times, || self.breaker.yardstick())
     }
 
-    /// How long the request's body has waited for its producer, and whether it does now.
+    /// How long the request body has waited for its producer, and whether it waits now.
     #[inline]
     fn uploaded(&self, now: Instant) -> (Duration, bool) {
-        self.pass.as_ref().and_then(Held::sending).map_or((Duration::ZERO, false), |sending| sending.waited(now))
+        self.pass
+            .as_ref()
+            .and_then(CallPass::upload_waits)
+            .map_or((Duration::ZERO, false), |upload_waits| upload_waits.waited(now))
     }
 
-    /// Does something with the pass, that may depend on whether the request's body waits for its producer.
+    /// Runs `act` on the pass. Its last argument tells whether the request body waits for its producer.
     #[inline]
     fn with_pass(&mut self, act: impl FnOnce(&Breaker, &mut Pass, &dyn Fn() -> bool)) {
         let breaker = &self.breaker;
-        if let Some(held) = &mut self.pass {
-            held.with(|pass, waits| act(breaker, pass, waits));
+        if let Some(call_pass) = &mut self.pass {
+            call_pass.with(|pass, waits| act(breaker, pass, waits));
         }
     }
 
@@ -199,8 +211,7 @@ impl Ticket {
         self.took.unwrap_or_else(|| self.elapsed(now, None))
     }
 
-    /// The dependency's own time in a call that was woken for its end at `woken`. What comes after that, or after the deadline, is
-    /// our being late.
+    /// The dependency's own time in a call that was woken at `woken`. The time after that, or after the deadline, is our own delay.
     #[inline]
     fn elapsed(&self, now: Instant, woken: Option<Instant>) -> Duration {
         let until = woken.unwrap_or(now).min(now).min(self.deadline.at());
@@ -214,7 +225,7 @@ impl Guard for Ticket {
     #[inline]
     fn settle(mut self, verdict: Verdict) {
         if verdict != Verdict::Abandoned {
-            // In the moment of the answer its reading is handed over to us.
+            // An inner layer hands over its clock read for the response.
             let now = scope::call_start();
             self.end(Ending::Answer(verdict), self.took(now), now, true);
         }

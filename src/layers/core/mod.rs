@@ -1,3 +1,3 @@
-//! What all layers do alike: recording, reloading.
+//! What all layers share: recording and reloading.
 
 pub(crate) mod observed;

@@ -1,4 +1,4 @@
-//! What a layer that has a name does to be seen.
+//! Recording, publication and reload events of named layers.
 
 use std::time::Duration;
 
@@ -6,22 +6,22 @@ use crate::ground::error::InvalidConfig;
 use crate::ground::verdict::Verdict;
 use crate::telemetry::{self, Instruments};
 
-/// A call has ended: counted and measured, if the layer has a name.
+/// Records the end of a call, if the layer has a name.
 #[inline]
 pub(crate) fn record(instruments: &Instruments, verdict: Verdict, took: Duration) {
     if instruments.record(verdict, took) {
-        stir();
+        request_publication();
     }
 }
 
-/// There is something to publish.
+/// Ensures that the changed counters are published.
 #[inline]
-pub(crate) fn stir() {
+pub(crate) fn request_publication() {
     #[cfg(feature = "metrics")]
-    crate::admission::registry::publisher::stir();
+    crate::admission::registry::publisher::request_publication();
 }
 
-/// New settings were offered, and are `valid` or not: counted for each of the layers that they are for, and told once.
+/// Records a reload, `valid` or not: counted for each of `layers`, logged once.
 pub(crate) fn reload<'a>(
     layers: impl IntoIterator<Item = &'a Instruments>,
     valid: Result<(), InvalidConfig>,
@@ -29,7 +29,7 @@ pub(crate) fn reload<'a>(
     reload_if_new(layers, valid, true)
 }
 
-/// The same; nothing is told unless the settings are other ones than those that hold.
+/// As [`reload`], but nothing is logged unless the settings differ from those in force.
 pub(crate) fn reload_if_new<'a>(
     layers: impl IntoIterator<Item = &'a Instruments>,
     valid: Result<(), InvalidConfig>,
@@ -37,6 +37,6 @@ pub(crate) fn reload_if_new<'a>(
 ) -> Result<(), InvalidConfig> {
     let layers: Vec<_> = layers.into_iter().collect();
     telemetry::reloaded(&layers, valid.as_ref().err(), is_new);
-    stir();
+    request_publication();
     valid
 }

@@ -4,9 +4,9 @@ use crate::ground::validation::{Validate, Validation};
 #[cfg(feature = "config")]
 use crate::loader::{HumanTime, Off};
 
-/// How long a call may take, and its parts.
+/// The timeouts of a call and of its parts.
 ///
-/// A plain [`Duration`] is a configuration, too: `DeadlineLayer::new(Duration::from_secs(2))`.
+/// A plain [`Duration`] is a config, too: `DeadlineLayer::new(Duration::from_secs(2))`.
 ///
 /// ```
 /// use std::time::Duration;
@@ -22,29 +22,28 @@ use crate::loader::{HumanTime, Off};
 #[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 #[cfg_attr(all(test, feature = "config"), derive(schemars::JsonSchema))]
 pub struct DeadlineConfig {
-    /// From the beginning of a call to its end, the body of its response included: the call's deadline, which is what
-    /// everything inside sees. More than zero. Default: 10 s.
+    /// From the start of a call to its end, the body of its response included. This is the call's deadline, which all inner layers
+    /// see. More than zero. Default: 10 s.
     #[cfg_attr(feature = "config", serde(with = "HumanTime"))]
     pub timeout: Duration,
-    /// From the beginning of a call to the head of its response, if that has to be there earlier; more than zero. It bounds the
-    /// head of calls that are meant to last too, unless the request gives its own time for the head (over HTTP and gRPC
-    /// `LongLived::with_head`). Default: `None`, the head may take all of the call's time.
+    /// From the start of a call to the head of its response, if the head has to arrive before `timeout`; more than zero. It also
+    /// bounds the head of long-lived calls, unless the request sets its own head timeout (over HTTP and gRPC
+    /// `LongLived::with_head`). Default: `None`, the head may take the whole `timeout`.
     #[cfg_attr(feature = "config", serde(with = "Off::<Duration>"))]
     pub head_timeout: Option<Duration>,
-    /// How long the dependency may keep a reader of the body waiting for the next piece of it. Time in which nobody waits for
-    /// one does not count, and calls that are meant to last (`LongLived` in the request or the response) are spared. More
-    /// than zero. Default: `None`.
+    /// How long the dependency may keep a reader of the body waiting for the next frame. Time in which no read is pending does not
+    /// count, and long-lived calls (`LongLived` in the request or the response) are exempt. More than zero. Default: `None`.
     #[cfg_attr(feature = "config", serde(with = "Off::<Duration>"))]
     pub idle_timeout: Option<Duration>,
-    /// From the head of a response to the end of its body, if that may come *after* the deadline: on a server, where the
-    /// deadline is that of the work, and the reader may be slow. A deadline that was inherited holds all the same, and so does
-    /// this one for what layers further in hold until the body's end: a bulkhead in here lets go at the deadline, and the
-    /// body ends with that. (Load shedding lets go at the head, and is not concerned.)
+    /// From the head of a response to the end of its body, if that may come *after* the deadline. For servers, where the deadline
+    /// bounds the work and the client may read slowly. An inherited deadline still applies. Inner layers that hold something until
+    /// the end of the body see the deadline all the same: an inner bulkhead releases its permit at the deadline, and the body ends
+    /// with that. (Load shedding releases at the head and is not affected.)
     ///
-    /// A body with such a bound is handed out
-    /// [as it is written](crate::http#clients-that-do-not-read), so that a server sees the cut of a body that its client does not
-    /// read. This costs an allocation for each 32 KiB, and a reader that keeps the pieces waits for a few milliseconds once; a
-    /// client needs neither, and has no need of this bound. More than zero. Default: `None`, the body ends at the deadline.
+    /// A body with such a bound is handed out [as it is written](crate::http#clients-that-do-not-read), so that a server sees the
+    /// cut of a body that its client does not read. This costs one allocation per 32 KiB, and a reader that keeps the frames waits
+    /// once for a few milliseconds. A client needs neither, and has no use for this bound. More than zero. Default: `None`, the body
+    /// ends at the deadline.
     #[cfg_attr(feature = "config", serde(with = "Off::<Duration>"))]
     pub body_timeout: Option<Duration>,
 }

@@ -18,7 +18,7 @@ use crate::layers::call::inner::{Call, reject};
 use crate::layers::core::observed;
 use crate::telemetry;
 
-/// What lives in a response until the call is over: the instant at which it must be.
+/// The deadline that a response holds until the call is over.
 #[derive(Debug)]
 pub struct Cut {
     expiry: Expiry,
@@ -36,12 +36,12 @@ impl Guard for Cut {
     }
 }
 
-/// What bounds the response of a call beyond its deadline.
+/// The bounds of the response beyond the call's deadline.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ResponseBounds {
-    /// The end of the deadline that was inherited.
+    /// The inherited deadline.
     pub(super) outermost: Instant,
-    /// Counts from the head, where the body has a bound of its own.
+    /// Counts from the head, if the body has its own timeout.
     pub(super) body_timeout: Option<Duration>,
     pub(super) idle: Option<Duration>,
     pub(super) pace: Pace,
@@ -63,7 +63,7 @@ pub struct ResponseFuture<S, Req, F, C = AtResponse> {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct OwnDeadline {
     pub(super) start: Instant,
-    /// The context that everything in the call is polled in. It has the deadline, and the end of the response.
+    /// The context in which everything in the call is polled. It holds the deadline, and the end of the response.
     pub(super) inside: Context,
     pub(super) reason: Reason,
     pub(super) layer_id: LayerId,
@@ -78,17 +78,17 @@ impl OwnDeadline {
         CallDeadline::new(self.start, self.at(), self.reason)
     }
 
-    /// Whether the call's deadline is about now. What is sent along is the time left but for an allowance, a tenth at most, and
-    /// the timer that goes by it has a grain as ours has.
+    /// Whether the deadline is imminent. The dependency receives the time left minus an allowance of at most a tenth, and its timer
+    /// may be late by its granularity, as ours may be.
     fn is_near(&self) -> bool {
         let left = self.at().since(time::now());
         left <= self.at().since(self.start) / 10 + 2 * timer::GRAIN
     }
 
-    /// The same as our own cut to whoever looks for that.
+    /// Turns a timeout that the dependency reports at our deadline into our own [`AtDeadline`] error, which contains it.
     fn at_deadline(&self, error: BoxError) -> BoxError {
         let cut = telemetry::refuse(self.layer_id, self.call_deadline().why(time::now())).report();
-        observed::stir();
+        observed::request_publication();
         AtDeadline::new(*cut, error).into()
     }
 
@@ -122,20 +122,20 @@ where
 {
     type Output = Result<C::Held<Cut>, BoxError>;
 
-    /// Polls the call first and the deadline second: what is ready in time is not thrown away.
+    /// Polls the call first and the deadline second, or a result that is ready in time would be lost.
     fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
         let deadline = *this.deadline;
         let inside = (scope::enter(deadline.inside), scope::enforce(cx.waker()));
         let Poll::Ready(result) = this.call.as_mut().poll(cx, deadline.layer_id) else {
-            // The deadline must not take itself for one that is enforced around it.
+            // Otherwise the deadline would take itself for an outer one that is enforced already, and arm no timer.
             drop(inside);
             let why = ready!(poll_deadline(&deadline.call_deadline(), this.timer, cx));
-            // All that the call holds is free from now on, even if the caller keeps our future.
+            // Release all that the call holds now, since the caller may keep this future.
             this.call.set(Call::Over);
             return Poll::Ready(Err(reject(telemetry::refuse(deadline.layer_id, why))));
         };
-        // It has the waker of a task that waits no more.
+        // The timer still holds the waker of this task, which would be woken for nothing.
         this.timer.disarm();
         match result {
             Ok(response) => {
@@ -144,10 +144,10 @@ where
             }
             Err(error) => {
                 drop(inside);
-                // Where there is a cut or a refusal already, nothing is asked.
+                // If the error is a cut or a refusal of this crate already, the classifier is not called.
                 let timed_out = || this.classifier.classify(Err(&error)) == Verdict::TimedOut;
-                let kept_to_it = rejection(&error).is_none() && timed_out() && deadline.is_near();
-                Poll::Ready(Err(if kept_to_it { deadline.at_deadline(error) } else { error }))
+                let is_at_deadline = rejection(&error).is_none() && timed_out() && deadline.is_near();
+                Poll::Ready(Err(if is_at_deadline { deadline.at_deadline(error) } else { error }))
             }
         }
     }

@@ -11,7 +11,7 @@ use crate::admission::registry::{Observed, Registry};
 use crate::ground::error::InvalidConfig;
 use crate::ground::validation::Validate;
 use crate::ground::verdict::AtResponse;
-use crate::layers::call::unready::max_unready;
+use crate::layers::call::readiness_limit::max_unready;
 use crate::layers::core::observed;
 
 /// Gives every call a deadline. See the [module](super).
@@ -24,7 +24,7 @@ pub struct DeadlineLayer<C = AtResponse, L = ByConfig> {
 }
 
 impl DeadlineLayer {
-    /// A deadline for any service, `timeout` after the call's beginning; the call is over when its response is there.
+    /// A deadline for any service, `timeout` after the start of the call. The call is over when its response is ready.
     ///
     /// # Errors
     /// If a duration is zero or more than ten years.
@@ -36,14 +36,14 @@ impl DeadlineLayer {
 }
 
 impl<C, L> DeadlineLayer<C, L> {
-    /// Lets `classifier` say when a call is over.
+    /// Sets the classifier, which decides when a call is over.
     pub fn with_classifier<D>(self, classifier: D) -> DeadlineLayer<D, L> {
         DeadlineLayer { state: self.state, classifier, timing: self.timing, served: self.served }
     }
 
-    /// Gives the calls for which `lasts` returns a duration that much time in all, instead of `timeout`. Their head may come
-    /// as late as that unless `head_timeout` is set, and `idle_timeout` and `body_timeout` do not apply to them. An inherited
-    /// deadline still bounds them.
+    /// Sets a longer timeout for long-lived calls. A call for which `lasts` returns a duration has that timeout instead of
+    /// `timeout`. Its head may take as long, unless `head_timeout` is set; `idle_timeout` and `body_timeout` do not apply. An
+    /// inherited deadline still applies.
     pub fn lasting_by<Request, F>(self, lasts: F) -> DeadlineLayer<C, LastingBy<F>>
     where
         F: Fn(&Request) -> Option<Duration>,
@@ -56,16 +56,15 @@ impl<C, L> DeadlineLayer<C, L> {
         DeadlineLayer { state: self.state, classifier: self.classifier, timing, served: self.served }
     }
 
-    /// Its responses go to clients by a server's connections, whatever the settings are.
+    /// Marks the layer as server side: its responses go to clients over a server's connections, whatever the settings are.
     pub(crate) fn served(self) -> Self {
         Self { served: true, ..self }
     }
 
-    /// Gives it a name, by which it is known in refusals, logs and metrics, and in the [`registry`](crate::registry) of the
-    /// process.
+    /// Names the layer. The name appears in refusals, logs and metrics, and in the [`registry`](crate::registry) of the process.
     ///
     /// # Errors
-    /// If the name is empty or longer than 128 bytes, or taken by another layer of this kind, or the layer has one already.
+    /// If the name is empty, longer than 128 bytes, or taken by another layer of this kind; or if the layer already has a name.
     pub fn named(self, name: &str) -> Result<Self, InvalidConfig> {
         self.named_in(Registry::global(), name)
     }
@@ -83,10 +82,10 @@ impl<C, L> DeadlineLayer<C, L> {
         Arc::clone(&self.state) as _
     }
 
-    /// Gives calls from now on the times of `config`: those of all clones of this value, and of all services made by them.
-    /// A call that has begun keeps its deadline, and so does its body.
+    /// Applies the timeouts of `config` to calls that start from now on, for all clones of this value and all services made by them.
+    /// A call in flight keeps its deadline, and so does its body.
     ///
-    /// Calls and reloads never wait for each other. The first call of each service after a reload loads the new times.
+    /// Calls and reloads never wait for each other. The first call of each service after a reload loads the new timeouts.
     ///
     /// ```
     /// use std::time::Duration;
@@ -102,25 +101,25 @@ impl<C, L> DeadlineLayer<C, L> {
     /// ```
     ///
     /// # Errors
-    /// As [`new`](DeadlineLayer::new); all faults are listed, and nothing has changed.
+    /// As [`new`](DeadlineLayer::new); all faults are listed, and nothing changes.
     pub fn reload(&self, config: &DeadlineConfig) -> Result<(), InvalidConfig> {
         observed::reload([&self.state.instruments], config.validate())?;
         self.apply(config);
         Ok(())
     }
 
-    /// Carries a valid configuration out.
+    /// Applies a validated config.
     pub(crate) fn apply(&self, config: &DeadlineConfig) {
         self.state.settings.store(config.clone());
     }
 
-    /// The configuration that holds now.
+    /// The config in force.
     pub fn config(&self) -> DeadlineConfig {
         self.state.settings.get()
     }
 }
 
-max_unready!([C, L] DeadlineLayer<C, L>, |layer| layer.state.unready);
+max_unready!([C, L] DeadlineLayer<C, L>, |layer| layer.state.readiness_limit);
 
 impl<S, C: Clone, L: Clone> Layer<S> for DeadlineLayer<C, L> {
     type Service = Deadline<S, C, L>;

@@ -1,30 +1,32 @@
 //! A deadline for every call.
 //!
-//! Every wait inside this layer has its bound: readiness, queues, retries and their backoff, and the answer. When the
-//! time is over, the call is cancelled by dropping it, and the caller gets [`Reason::DeadlineExceeded`].
+//! Every wait inside this layer is bounded: readiness, queues, retries and their backoff, and the response. At the deadline the call
+//! is cancelled by dropping it, and the caller gets [`Reason::DeadlineExceeded`].
 //!
 //! # When not
-//! Calls that are meant to last, such as subscriptions, long polls and large transfers, get a time of their own: by
-//! [`lasting_by`](DeadlineLayer::lasting_by), over HTTP and gRPC by the extension `http::LongLived` in the request. That time
-//! replaces `timeout`, for the head of the response too, and `idle_timeout` and `body_timeout` do not apply.
+//! Long-lived calls, such as subscriptions, long polls and large transfers, get a longer timeout: by
+//! [`lasting_by`](DeadlineLayer::lasting_by), or over HTTP and gRPC by the extension `http::LongLived` in the request. That timeout
+//! replaces `timeout`, also for the head of the response, and `idle_timeout` and `body_timeout` do not apply.
 //!
 //! # How it behaves
-//! - **The deadline** of a call is the earlier of its own timeout and the deadline it inherits from the call that is being
-//!   served ([`context`](crate::context)); layers further in, and calls made in there, see it and wait no longer than that.
-//! - **Readiness:** always ready; a wait for the inner service is part of the call and ends at the deadline too. At the endpoints of
-//!   a load balancer this [hides](crate::circuit_breaker#behind-a-load-balancer) which of them are ready: put it around the balancer.
-//! - **Cancellation:** dropping the call cancels it; the layer keeps nothing.
+//! - **The deadline** of a call is the earlier of its own timeout and the deadline that it inherits from the call being served
+//!   ([`context`](crate::context)). Inner layers, and calls made inside, see it and wait no longer.
+//! - **Readiness:** always ready. A wait for the inner service is part of the call and ends at the deadline too. At the endpoints of a
+//!   load balancer this [hides](crate::circuit_breaker#behind-a-load-balancer) which of them are ready: put the layer around the
+//!   balancer.
+//! - **Cancellation:** dropping the call cancels it. The layer keeps nothing.
 //! - **Clones** share nothing but the settings.
-//! - **Errors:** [`Reason::DeadlineExpired`] if there was no time left when the call came (nothing is sent),
-//!   [`Reason::DeadlineExceeded`], [`Reason::HeadTimeout`] or [`Reason::IdleTimeout`] if it was cut, [`Reason::NotReady`] if too many
-//!   wait for the inner service; any other error is the inner service's own. An answer that is ready in the same moment is returned.
-//! - **The call is over** when its response is there; for HTTP and gRPC at the end of its body, which is cut at the deadline even if
-//!   nobody reads it. Head, idle time and body may have bounds of their own ([`DeadlineConfig`]).
-//! - **A name** ([`named`](DeadlineLayer::named)) makes it seen in metrics, logs, refusals and the [registry](crate::registry): its times,
-//!   what it refused, and the bodies that it cut.
-//! - **A reload** ([`reload`](DeadlineLayer::reload)) is for calls to come: one that has begun keeps its deadline, and so does its body.
-//! - **Cost:** one reading of the clock, which the layers further in share; a pooled timer only if the call has to wait.
-//! - **Place:** outermost, so that everything inside has the bound.
+//! - **Errors:** [`Reason::DeadlineExpired`] if the deadline had passed when the call arrived (nothing is sent);
+//!   [`Reason::DeadlineExceeded`], [`Reason::HeadTimeout`] or [`Reason::IdleTimeout`] if the call was cut; [`Reason::NotReady`] if too
+//!   many calls wait for the inner service. Any other error is the inner service's own. A response that is ready at the deadline is
+//!   returned.
+//! - **The call is over** when its response is ready; for HTTP and gRPC at the end of its body. The body is cut at the deadline even
+//!   if it is not being read. Head, idle time and body may have bounds of their own ([`DeadlineConfig`]).
+//! - **A name** ([`named`](DeadlineLayer::named)) shows the layer in metrics, logs, refusals and the [registry](crate::registry): its
+//!   timeouts, its refusals, and the bodies that it cut.
+//! - **A reload** ([`reload`](DeadlineLayer::reload)) applies to new calls. A call in flight keeps its deadline, and so does its body.
+//! - **Cost:** one clock read, which inner layers share; a pooled timer only if the call has to wait.
+//! - **Place:** outermost, so that everything inside is bounded.
 //!
 //! # Example
 //! ```

@@ -4,7 +4,7 @@ use std::task::{self, Poll};
 use tower::{BoxError, Service};
 
 use super::future::{Cut, OwnDeadline, ResponseBounds, ResponseFuture};
-use super::state::{State, Times};
+use super::state::{DeadlineTimeouts, State};
 use super::timing::{ByConfig, Timing};
 use crate::ground::error::Reason;
 use crate::ground::scope;
@@ -19,17 +19,17 @@ use crate::layers::call::inner::{Call, Inner};
 pub struct Deadline<S, C = AtResponse, L = ByConfig> {
     inner: Inner<S>,
     state: Arc<State>,
-    times: Cached<Times>,
+    timeouts: Cached<DeadlineTimeouts>,
     classifier: C,
     timing: L,
-    /// Whether responses go to clients by a server's connections.
+    /// Whether responses go to clients over a server's connections.
     served: bool,
 }
 
 impl<S, C, L> Deadline<S, C, L> {
     pub(super) fn new(inner: S, state: Arc<State>, classifier: C, timing: L, served: bool) -> Self {
-        let times = state.settings.cached(Times::of);
-        Self { inner: Inner::new(inner), state, times, classifier, timing, served }
+        let timeouts = state.settings.cached(DeadlineTimeouts::of);
+        Self { inner: Inner::new(inner), state, timeouts, classifier, timing, served }
     }
 }
 
@@ -56,31 +56,31 @@ where
         let layer_id = self.state.instruments.layer_id();
         let within = self.timing.within(&request);
         if inherited.has_expired(now) || within.is_some_and(|time| time.is_zero()) {
-            self.inner.let_go();
+            self.inner.release();
             let call = Call::Refused(Some(self.state.instruments.refuse(Reason::DeadlineExpired)));
             let deadline = OwnDeadline { start: now, inside: inherited, reason: Reason::DeadlineExpired, layer_id };
             let response = ResponseBounds { outermost: now, body_timeout: None, idle: None, pace: Pace::Free };
             return ResponseFuture::new(call, deadline, response, self.classifier.clone());
         }
-        let times = *self.state.settings.refresh(&mut self.times, Times::of);
+        let timeouts = *self.state.settings.refresh(&mut self.timeouts, DeadlineTimeouts::of);
         let outermost = inherited.last_instant().unwrap_or(Instant::MAX);
         let lasts = self.timing.lasts(&request);
-        let own = lasts.unwrap_or_default().max(times.timeout);
+        let own = lasts.unwrap_or_default().max(timeouts.timeout);
         let end = outermost.min(now + within.map_or(own, |time| time.min(own)));
-        // A call that is meant to last has its own time for the head too: a long poll or a long upload answers late.
+        // A long-lived call has its own timeout for the head too: a long poll or a long upload answers late.
         let head = match lasts {
-            Some(_) => self.timing.head(&request).or(times.head_timeout).unwrap_or(own),
-            None => times.head_timeout.unwrap_or(own),
+            Some(_) => self.timing.head(&request).or(timeouts.head_timeout).unwrap_or(own),
+            None => timeouts.head_timeout.unwrap_or(own),
         };
         let head = now + head.min(own);
         let deadline = inherited.deadline.unwrap_or(end).min(end);
         let reason = if head < deadline { Reason::HeadTimeout } else { Reason::DeadlineExceeded };
         let deadline = head.min(deadline);
-        // The times of usual responses are not those of a response that is meant to go on.
+        // The body timeouts do not apply to long-lived responses.
         let usual = lasts.is_none();
-        let body_timeout = times.body_timeout.filter(|_| usual);
-        let idle = times.idle_timeout.filter(|_| usual);
-        let pace = match self.served || times.body_timeout.is_some() {
+        let body_timeout = timeouts.body_timeout.filter(|_| usual);
+        let idle = timeouts.idle_timeout.filter(|_| usual);
+        let pace = match self.served || timeouts.body_timeout.is_some() {
             true if self.timing.shares_connection(&request) => Pace::Stream,
             true => Pace::Connection,
             false => Pace::Free,
@@ -92,6 +92,6 @@ where
         let classifier = self.classifier.clone();
         let _entered = scope::enter(inside);
         let deadline = OwnDeadline { start: now, inside, reason, layer_id };
-        ResponseFuture::new(self.inner.call(request, now, &self.state.unready), deadline, response, classifier)
+        ResponseFuture::new(self.inner.call(request, now, &self.state.readiness_limit), deadline, response, classifier)
     }
 }

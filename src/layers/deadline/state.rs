@@ -5,20 +5,24 @@ use super::config::DeadlineConfig;
 use crate::admission::registry::{Condition, DeadlineCondition, Observed};
 use crate::ground::settings::Settings;
 use crate::ground::time::Instant;
-use crate::layers::call::unready::Unready;
+use crate::layers::call::readiness_limit::ReadinessLimit;
 use crate::telemetry::Instruments;
 
-/// What the services of one layer value share: the settings, and how many calls wait for the inner service.
+/// The state that the services of one layer value share: the settings, and the limit on calls that wait for the inner service.
 #[derive(Debug)]
 pub(super) struct State {
-    pub(super) unready: Unready,
+    pub(super) readiness_limit: ReadinessLimit,
     pub(super) instruments: Instruments,
     pub(super) settings: Settings<DeadlineConfig>,
 }
 
 impl State {
     pub(super) fn new(config: DeadlineConfig) -> Self {
-        Self { unready: Unready::default(), instruments: Instruments::new(KIND), settings: Settings::new(config) }
+        Self {
+            readiness_limit: ReadinessLimit::default(),
+            instruments: Instruments::new(KIND),
+            settings: Settings::new(config),
+        }
     }
 }
 
@@ -28,21 +32,22 @@ impl Observed for State {
     }
 
     fn condition(&self, _now: Instant) -> Condition {
-        let Times { timeout, head_timeout, idle_timeout, body_timeout } = self.settings.read(Times::of);
+        let DeadlineTimeouts { timeout, head_timeout, idle_timeout, body_timeout } =
+            self.settings.read(DeadlineTimeouts::of);
         Condition::Deadline(DeadlineCondition { timeout, head_timeout, idle_timeout, body_timeout })
     }
 }
 
-/// What calls need of the settings; see [`DeadlineConfig`].
+/// The timeouts that calls use; see [`DeadlineConfig`].
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Times {
+pub(super) struct DeadlineTimeouts {
     pub(super) timeout: Duration,
     pub(super) head_timeout: Option<Duration>,
     pub(super) idle_timeout: Option<Duration>,
     pub(super) body_timeout: Option<Duration>,
 }
 
-impl Times {
+impl DeadlineTimeouts {
     pub(super) fn of(config: &DeadlineConfig) -> Self {
         let DeadlineConfig { timeout, head_timeout, idle_timeout, body_timeout } = *config;
         Self { timeout, head_timeout, idle_timeout, body_timeout }

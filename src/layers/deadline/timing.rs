@@ -1,38 +1,36 @@
 use std::fmt;
 use std::time::Duration;
 
-/// Reads from a request how much time its call has: more than usual, as subscriptions, long polls and large transfers need, or
-/// less.
+/// Reads a call's timeouts from its request: longer than usual, as subscriptions, long polls and large transfers need, or shorter.
 ///
 /// [`lasting_by`](super::DeadlineLayer::lasting_by) takes a closure, which is enough for most uses.
 pub trait Timing<Request> {
-    /// How long the call may take in all, if that is more than the layer's `timeout`. Such a call is spared the layer's
-    /// `idle_timeout` and `body_timeout`.
+    /// The timeout of the whole call, if that is longer than the layer's `timeout`. The layer's `idle_timeout` and `body_timeout` do
+    /// not apply to such a call.
     fn lasts(&self, request: &Request) -> Option<Duration>;
 
-    /// The time to the head of the response, for a call that [lasts](Self::lasts); asked only then. `None` is the layer's
-    /// `head_timeout`, and where that is not set, all of the call's time.
+    /// The timeout of the response head, for a call that [lasts](Self::lasts); not called for others. `None` stands for the layer's
+    /// `head_timeout` or, if that is not set, the timeout of the whole call.
     #[inline]
     fn head(&self, _: &Request) -> Option<Duration> {
         None
     }
 
-    /// How long the call may take in all, if the request itself says so, in words of its protocol. What is longer than the
-    /// layer gives says nothing.
+    /// The timeout of the whole call, if the request itself sets one in its protocol. Values above the layer's own timeout are
+    /// ignored.
     #[inline]
     fn within(&self, _: &Request) -> Option<Duration> {
         None
     }
 
-    /// Whether the response shares its connection with others, as the streams of HTTP/2 do. On a server, one that does is
-    /// written piece by piece.
+    /// Whether the response shares its connection with others, as HTTP/2 streams do. A server writes such a response piece by piece.
     #[inline]
     fn shares_connection(&self, _: &Request) -> bool {
         true
     }
 }
 
-/// All calls have the same time: the default.
+/// Gives all calls the same timeouts. This is the default.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ByConfig;
 
@@ -43,7 +41,7 @@ impl<Request> Timing<Request> for ByConfig {
     }
 }
 
-/// A function of the request says how long its call lasts.
+/// Takes the timeout from a function of the request.
 #[derive(Clone, Copy)]
 pub struct LastingBy<F>(pub(super) F);
 

@@ -1,4 +1,4 @@
-//! A call that needs a permit: it gets one at once, waits for one, or is refused; and holds it while it runs.
+//! A call that needs a permit: it gets one at once, waits for one, or is refused. It holds the permit while it runs.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -9,7 +9,7 @@ use std::time::Duration;
 use pin_project::pin_project;
 use tower::{BoxError, Service};
 
-use crate::admission::gate::{Admitted, Claim, Gate, Waiter};
+use crate::admission::gate::{Admitted, Gate, PermitRequest, Waiter};
 use crate::admission::keyed::KeyBy;
 use crate::ground::layer_id::LayerId;
 use crate::ground::scope;
@@ -18,8 +18,8 @@ use crate::ground::verdict::{Guard, Verdict};
 use crate::layers::call::bound::Bound;
 use crate::layers::call::breaker_ahead::Lookahead;
 use crate::layers::call::inner::{BoundedCall, Call, Inner, Taken, reject};
-use crate::layers::permits::gates::{Gates, Terms};
-use crate::layers::permits::place::{Hold, Serving};
+use crate::layers::permits::gates::{GateSettings, Gates};
+use crate::layers::permits::hold::{Hold, Serving};
 use crate::layers::permits::upload::Upload;
 use crate::layers::permits::work;
 use crate::telemetry::Unreported;
@@ -30,7 +30,7 @@ use crate::telemetry::Unreported;
 pub(crate) enum AdmittedCall<S, Req, F> {
     /// Nothing is sent => Over.
     Refused(Option<Unreported>),
-    /// Stands in the gate's line => Running, or Over if it is refused.
+    /// The call waits in the gate's queue => Running, or Over if it is refused.
     Waiting {
         waiter: Waiter,
         inner: Option<(Taken<S>, Req)>,
@@ -39,7 +39,7 @@ pub(crate) enum AdmittedCall<S, Req, F> {
         upload: Option<Arc<Upload>>,
         ahead: Option<Lookahead>,
     },
-    /// Has its permit => Over. The call goes before the permit: no one else starts while it is still there.
+    /// The call has its permit => Over. The call is dropped before the permit, so that no other call starts while it still exists.
     Running {
         #[pin]
         call: BoundedCall<S, Req, F>,
@@ -49,22 +49,22 @@ pub(crate) enum AdmittedCall<S, Req, F> {
     Over,
 }
 
-/// An answer, what it means, and the permit: to be held on to, or let go of.
+/// A response, its verdict, and the permit.
 pub(crate) struct Answer<Res> {
     pub(crate) response: Res,
     pub(crate) verdict: Verdict,
     pub(crate) hold: Hold,
-    /// When it was there.
+    /// When the response arrived.
     pub(crate) now: Instant,
 }
 
 impl<S, Req, F> AdmittedCall<S, Req, F> {
-    /// Asks the request's gate for as many permits as the call weighs. While its body waits for the client, an `upload` gives them
-    /// back.
+    /// Requests as many permits as the call weighs from the request's gate. With an `upload`, the call returns them while its body
+    /// waits for the client.
     #[inline]
     pub(crate) fn new<K>(
         gates: &Gates<K>,
-        terms: Terms,
+        settings: GateSettings,
         inner: &mut Inner<S>,
         request: Req,
         now: Instant,
@@ -77,43 +77,49 @@ impl<S, Req, F> AdmittedCall<S, Req, F> {
     {
         let context = scope::current();
         let layer_id = gates.instruments().layer_id();
-        if terms.is_off() {
-            let bound =
-                if context.deadline.is_some() { Bound::within(now, &context, terms.max_hold) } else { Bound::never() };
-            let call = BoundedCall::new(inner.call(request, now, gates.unready()), bound);
+        if settings.is_off() {
+            let bound = if context.deadline.is_some() {
+                Bound::within(now, &context, settings.max_hold)
+            } else {
+                Bound::never()
+            };
+            let call = BoundedCall::new(inner.call(request, now, gates.readiness_limit()), bound);
             return Self::Running { call, serving: Some(Serving::free(now)), layer_id };
         }
         let gate = gates.gate(&request);
-        let claim = Claim { weight, priority: context.priority(), deadline: context.deadline, returning: false };
-        let max_waiting = terms.max_waiting(gate.limit());
-        match Gate::admit(gate, now, claim, max_waiting, terms.max_wait) {
+        let wanted =
+            PermitRequest { weight, priority: context.priority(), deadline: context.deadline, returning: false };
+        let max_waiting = settings.max_waiting(gate.limit());
+        match Gate::admit(gate, now, wanted, max_waiting, settings.max_wait) {
             Ok(Admitted::Now(permit)) => {
                 let mut serving = Serving::new(permit, now, upload);
-                let call = work::around(&mut serving.place, || inner.call(request, now, gates.unready()));
-                let call = BoundedCall::new(call, Bound::within(now, &context, terms.max_hold));
+                let call =
+                    work::around(&mut serving.permit_state, || inner.call(request, now, gates.readiness_limit()));
+                let call = BoundedCall::new(call, Bound::within(now, &context, settings.max_hold));
                 Self::Running { call, serving: Some(serving), layer_id }
             }
             Ok(Admitted::Later(waiter)) => {
-                // Who waits for us holds nothing of the inner service, which becomes ready again when it is its turn.
-                inner.let_go();
+                // A waiting call must not hold a reservation of the inner service. The service becomes ready again once the call has
+                // its permit.
+                inner.release();
                 let ahead = gates.look_ahead(&request);
                 Self::Waiting {
                     waiter,
                     ahead,
-                    inner: Some((inner.take(gates.unready()), request)),
-                    max_hold: terms.max_hold,
+                    inner: Some((inner.take(gates.readiness_limit()), request)),
+                    max_hold: settings.max_hold,
                     context,
                     upload,
                 }
             }
             Err(refusal) => {
-                inner.let_go();
+                inner.release();
                 Self::Refused(Some(refusal.by(gates.instruments())))
             }
         }
     }
 
-    /// Polls the call. `judge` says what a result means.
+    /// Polls the call. `judge` returns the verdict on a result.
     pub(crate) fn poll(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -129,7 +135,7 @@ impl<S, Req, F> AdmittedCall<S, Req, F> {
                 AdmittedProj::Running { mut call, serving: running, layer_id } => {
                     let Some(serving) = running else { return Poll::Pending };
                     serving.polled = true;
-                    let result = ready!(work::around(&mut serving.place, || call.as_mut().poll(cx, *layer_id)));
+                    let result = ready!(work::around(&mut serving.permit_state, || call.as_mut().poll(cx, *layer_id)));
                     let (deadline, layer_id) = (call.bound().deadline(), *layer_id);
                     let Some(serving) = running.take() else { return Poll::Pending };
                     let now = time::now();
@@ -149,7 +155,7 @@ impl<S, Req, F> AdmittedCall<S, Req, F> {
                     let permit = match waiter.poll(cx) {
                         Poll::Ready(Ok(permit)) => permit,
                         Poll::Pending => {
-                            // What would be refused with a permit need not wait for it.
+                            // A call that its breaker would refuse need not wait for a permit.
                             let Some(ahead) = ahead else { return Poll::Pending };
                             let refusal = ready!(ahead.poll(cx, context.deadline));
                             self.set(Self::Over);
@@ -164,11 +170,11 @@ impl<S, Req, F> AdmittedCall<S, Req, F> {
                     };
                     let Some((inner, request)) = inner.take() else { return Poll::Pending };
                     let now = time::now();
-                    // The hold of a permit begins with the permit, not with the wait for it.
+                    // The bound starts with the permit, not with the wait for it.
                     let bound = Bound::within(now, context, *max_hold);
                     let layer_id = permit.gate().instruments().layer_id();
                     let mut serving = Serving::new(permit, now, upload.take());
-                    let call: Call<S, Req, F> = work::around(&mut serving.place, || inner.call(request));
+                    let call: Call<S, Req, F> = work::around(&mut serving.permit_state, || inner.call(request));
                     self.set(Self::Running { call: BoundedCall::new(call, bound), serving: Some(serving), layer_id });
                 }
                 AdmittedProj::Refused(refusal) => {

@@ -1,4 +1,4 @@
-//! What a layer that hands out permits keeps: a gate for each key, and the terms on which calls pass it.
+//! The gates of a layer that grants permits, one for each key, and the settings with which calls pass them.
 
 use std::time::Duration;
 
@@ -11,41 +11,41 @@ use crate::ground::sync::Arc;
 use crate::ground::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use crate::ground::time::Instant;
 use crate::layers::call::breaker_ahead::{Connection, Lookahead};
-use crate::layers::call::unready::Unready;
+use crate::layers::call::readiness_limit::ReadinessLimit;
 use crate::telemetry::Instruments;
 
 /// How many calls may wait.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Room {
+pub(crate) enum QueueLimit {
     AtMost(u32),
     /// So many for each permit.
     PerPermit(f64),
-    /// The layer is switched off: every call passes, and none is counted.
+    /// The layer is disabled: every call passes, and none is counted.
     Off,
 }
 
-/// The terms on which calls pass a gate.
+/// The settings with which calls pass a gate.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Terms {
-    pub(crate) room: Room,
+pub(crate) struct GateSettings {
+    pub(crate) queue_limit: QueueLimit,
     pub(crate) max_wait: Duration,
     pub(crate) max_hold: Duration,
 }
 
-impl Terms {
+impl GateSettings {
     #[inline]
     pub(crate) fn max_waiting(&self, limit: u32) -> u32 {
-        match self.room {
-            Room::AtMost(waiting) => waiting,
-            // At least one: a queue without any place makes two calls that come together a refusal.
-            Room::PerPermit(ratio) => ((f64::from(limit) * ratio) as u32).max(1),
-            Room::Off => 0,
+        match self.queue_limit {
+            QueueLimit::AtMost(waiting) => waiting,
+            // At least one: with a queue of length zero, one of two simultaneous calls would be refused.
+            QueueLimit::PerPermit(ratio) => ((f64::from(limit) * ratio) as u32).max(1),
+            QueueLimit::Off => 0,
         }
     }
 
     #[inline]
     pub(crate) fn is_off(&self) -> bool {
-        self.room == Room::Off
+        self.queue_limit == QueueLimit::Off
     }
 }
 
@@ -53,21 +53,22 @@ impl Terms {
 #[derive(Debug)]
 pub(crate) struct Gates<K: Keying> {
     gates: Keyed<K, Gate>,
-    terms: Settings<Terms>,
-    /// That of gates to come.
+    settings: Settings<GateSettings>,
+    /// The limit of new gates.
     limit: AtomicU32,
-    /// Whether that of gates to come is [`Order::Lifo`].
+    /// Whether new gates have [`Order::Lifo`].
     lifo: AtomicBool,
     instruments: Instruments,
-    seen: Survey<Seen>,
-    /// Permits do not bound their number: a limit may be anything, and a call without weight needs none.
-    unready: Unready,
+    summary: Survey<GatesSummary>,
+    /// Permits do not bound the number of calls that wait for readiness: a limit may be large, and a call of weight zero needs no
+    /// permit.
+    readiness_limit: ReadinessLimit,
     ahead: Connection<K>,
 }
 
-/// What is seen of all gates.
+/// A summary of all gates.
 #[derive(Clone, Copy, Debug, Default)]
-struct Seen {
+struct GatesSummary {
     in_flight: u64,
     waiting: u64,
     service_time: Duration,
@@ -78,7 +79,7 @@ impl Forgettable for Gate {
         self.is_as_new(now)
     }
 
-    /// Permits stay with the calls that have them: while those are at work, a key may have up to its limit of others.
+    /// Permits stay with the calls that hold them. While such calls are running, a key may exceed its limit by their number.
     fn inherit(&self, _shared: &Self, _now: Instant) {}
 }
 
@@ -88,27 +89,27 @@ impl<K: Keying> Gates<K> {
         max_keys: usize,
         limit: u32,
         order: Order,
-        terms: Terms,
+        settings: GateSettings,
         instruments: Instruments,
     ) -> Self {
         Self {
             gates: Keyed::new(keying, max_keys, Gate::observed(limit, order, instruments.clone())),
-            terms: Settings::new(terms),
+            settings: Settings::new(settings),
             limit: AtomicU32::new(limit),
             lifo: AtomicBool::new(order == Order::Lifo),
             instruments,
-            seen: Survey::default(),
-            unready: Unready::default(),
+            summary: Survey::default(),
+            readiness_limit: ReadinessLimit::default(),
             ahead: Connection::default(),
         }
     }
 
-    /// Whose refusals calls need not wait for.
+    /// The breakers ahead, whose refusals calls need not wait for.
     pub(crate) fn ahead(&self) -> &Connection<K> {
         &self.ahead
     }
 
-    /// A look at the breaker that the request would come to, if there is one that is connected.
+    /// A watch on the breaker that the request would reach, if one is connected.
     pub(crate) fn look_ahead<Req>(&self, request: &Req) -> Option<Lookahead>
     where
         K: KeyBy<Req>,
@@ -120,20 +121,20 @@ impl<K: Keying> Gates<K> {
         &self.instruments
     }
 
-    /// The terms, to be kept by a service that [looks at them](Self::terms) when a call comes.
-    pub(crate) fn cached_terms(&self) -> Cached<Terms> {
-        self.terms.cached(|terms| *terms)
+    /// The settings, cached by a service that [refreshes](Self::settings) them at each call.
+    pub(crate) fn cached_settings(&self) -> Cached<GateSettings> {
+        self.settings.cached(|settings| *settings)
     }
 
-    /// The terms that hold now.
+    /// The settings in force.
     #[inline]
-    pub(crate) fn terms(&self, cached: &mut Cached<Terms>) -> Terms {
-        *self.terms.refresh(cached, |terms| *terms)
+    pub(crate) fn settings(&self, cached: &mut Cached<GateSettings>) -> GateSettings {
+        *self.settings.refresh(cached, |settings| *settings)
     }
 
     #[inline]
-    pub(crate) fn unready(&self) -> &Unready {
-        &self.unready
+    pub(crate) fn readiness_limit(&self) -> &ReadinessLimit {
+        &self.readiness_limit
     }
 
     #[inline]
@@ -148,16 +149,16 @@ impl<K: Keying> Gates<K> {
         if self.lifo.load(Ordering::Acquire) { Order::Lifo } else { Order::Fifo }
     }
 
-    /// Lets other terms hold for calls to come, and another limit if there is one. One at a time; what is returned is to be
-    /// done afterwards, where foreign code may run.
+    /// Replaces the settings for new calls, and the limit if there is one. Callers must serialise calls of this. Call what is
+    /// returned afterwards, without holding a lock: it may run user code.
     pub(crate) fn replace(
         &self,
-        terms: Terms,
+        settings: GateSettings,
         order: Order,
         max_keys: usize,
         limit: Option<u32>,
     ) -> impl FnOnce() + use<'_, K> {
-        let was_off = self.terms.replace(terms, Terms::is_off);
+        let was_off = self.settings.replace(settings, GateSettings::is_off);
         self.lifo.store(order == Order::Lifo, Ordering::Release);
         self.gates.for_each(|gate| gate.set_order(order));
         if let Some(limit) = limit {
@@ -166,8 +167,8 @@ impl<K: Keying> Gates<K> {
         self.gates.set_max_keys(max_keys);
         move || {
             self.gates.shrink();
-            if terms.is_off() {
-                // All that wait pass; permits in use come back as ever.
+            if settings.is_off() {
+                // All waiting calls pass. Permits in use are returned as usual.
                 self.gates.for_each(|gate| gate.set_limit(u32::MAX));
             } else if limit.is_some() || was_off {
                 self.spread_limit();
@@ -181,14 +182,15 @@ impl<K: Keying> Gates<K> {
     }
 
     pub(crate) fn set_limit(&self, limit: u32) {
-        // A gate that is made meanwhile either sees the new limit or is among all of them.
+        // A gate that is made meanwhile either has the new limit or is visited below.
         self.limit.store(limit, Ordering::Release);
         self.spread_limit();
     }
 
     fn spread_limit(&self) {
         let mut set = None;
-        // Who sets another limit at the same time may have been overtaken by us: the last one that was stored holds.
+        // Another thread may have stored another limit meanwhile, and its pass over the gates may be overtaken by this one. So
+        // repeat until all gates have the limit that was stored last.
         while set != Some(self.limit()) {
             let limit = self.limit();
             self.gates.for_each(|gate| gate.set_limit(limit));
@@ -223,10 +225,10 @@ impl<K: Keying> Observed for Gates<K> {
     }
 
     fn condition(&self, now: Instant) -> Condition {
-        let Seen { in_flight, waiting, service_time } = self.seen.look(&self.gates, |seen, gate| {
-            seen.in_flight += u64::from(gate.in_use());
-            seen.waiting += u64::from(gate.waiting());
-            seen.service_time = seen.service_time.max(gate.service_time(now));
+        let GatesSummary { in_flight, waiting, service_time } = self.summary.read(&self.gates, |summary, gate| {
+            summary.in_flight += u64::from(gate.in_use());
+            summary.waiting += u64::from(gate.waiting());
+            summary.service_time = summary.service_time.max(gate.service_time(now));
         });
         let condition = GateCondition { in_flight, waiting, limit: self.limit(), service_time };
         match self.instruments.kind() {
@@ -251,30 +253,30 @@ mod loom_tests {
     use super::*;
     use crate::admission::keyed::{ByKey, OneKey};
 
-    /// A key's gate is made while the settings are replaced: it is made by the new ones, or changed with the others.
+    /// A key's gate is made while the settings are replaced: it is made with the new ones, or visited.
     #[test]
-    fn loom_a_gate_that_is_made_meanwhile_has_the_new_limit() {
+    fn loom_gate_made_during_reload_has_the_new_limit() {
         loom::model(|| {
             let zero = Duration::ZERO;
-            let terms = Terms { room: Room::AtMost(1), max_wait: zero, max_hold: zero };
+            let settings = GateSettings { queue_limit: QueueLimit::AtMost(1), max_wait: zero, max_hold: zero };
             let instruments = Instruments::new(LayerKind::Bulkhead);
-            let gates = Arc::new(Gates::new(ByKey::new(|key: &u8| *key), 8, 1, Order::Fifo, terms, instruments));
+            let gates = Arc::new(Gates::new(ByKey::new(|key: &u8| *key), 8, 1, Order::Fifo, settings, instruments));
             let theirs = Arc::clone(&gates);
             let thread = loom::thread::spawn(move || theirs.gate(&7));
-            gates.replace(terms, Order::Lifo, 8, Some(3))();
+            gates.replace(settings, Order::Lifo, 8, Some(3))();
             let gate = thread.join().expect("no panic");
             assert_eq!((gate.limit(), gates.gate(&7).limit()), (3, 3));
         });
     }
 
-    /// Two set the limit at once: whoever wins, the gates have the limit that is shown.
+    /// Two threads set the limit at once: whichever wins, the gates have the limit that is shown.
     #[test]
-    fn loom_the_limit_that_is_shown_is_that_of_the_gates() {
+    fn loom_shown_limit_is_that_of_the_gates() {
         loom::model(|| {
             let zero = Duration::ZERO;
-            let terms = Terms { room: Room::AtMost(1), max_wait: zero, max_hold: zero };
+            let settings = GateSettings { queue_limit: QueueLimit::AtMost(1), max_wait: zero, max_hold: zero };
             let instruments = Instruments::new(LayerKind::Bulkhead);
-            let gates = Arc::new(Gates::new(OneKey, 1, 1, Order::Fifo, terms, instruments));
+            let gates = Arc::new(Gates::new(OneKey, 1, 1, Order::Fifo, settings, instruments));
             let theirs = Arc::clone(&gates);
             let thread = loom::thread::spawn(move || theirs.set_limit(2));
             gates.set_limit(3);

@@ -1,9 +1,9 @@
-//! Layers that admit a call with a permit: the [`bulkhead`] and [`load_shed`], which are two faces of one gate.
+//! Layers that admit a call with a permit: [`bulkhead`] and [`load_shed`], which share one gate.
 
 pub(crate) mod admitted;
 pub mod bulkhead;
 pub(crate) mod gates;
+pub(crate) mod hold;
 pub mod load_shed;
-pub(crate) mod place;
 pub(crate) mod upload;
 pub(crate) mod work;

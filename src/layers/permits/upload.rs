@@ -1,29 +1,29 @@
-//! A request body that waits for its client, and the permit of its call.
+//! Returns a call's permit to the gate while its request body waits for the client.
 //!
-//! A client that does not send what it has announced must not hold a place that others need. So a call whose handler waits for more
-//! of the request body gives its permit back, and gets one again before the last of the body is handed on. Where no permit is
-//! free, the call waits for one before all newcomers, but no longer than [`RESUME_WITHIN`]: then it takes one over the limit. It is
+//! A client that does not send what it has announced must not hold a permit that other calls need. So a call whose handler waits for
+//! more of the request body returns its permit, and gets one again before the last of the body is handed on. If no permit is free,
+//! the call waits for one before all new calls, but no longer than [`RESUME_WITHIN`]: then it takes one over the limit. It is
 //! refused only if its deadline passes before that.
 //!
-//! - What comes before the end of the body is handed on with or without a permit. Otherwise an upload in many pieces would wait
-//!   for a permit at each of them.
-//! - A body that is dropped before its end, or fails, takes a permit at once, over the limit if need be: a drop cannot wait, and
-//!   the handler goes on.
-//! - A permit that work holds as well (see [`work`](crate::layers::permits::work)) is not given back: it would not come free, and the work
-//!   may wait for the rest of the body, for which the call would wait for a second one. Work that asks for the permit while it is
-//!   away has it taken at once.
-//! - No more than [`Gate::MAX_AWAY`] calls for each permit are without one at a time: each of them holds memory, and may come back.
-//!   Those beyond keep theirs while they wait.
-//! - Time without a permit is no sample: it is the client's.
+//! - Data before the end of the body is handed on with or without a permit. Otherwise an upload in many frames would wait for a permit
+//!   at each frame.
+//! - A body that is dropped before its end, or fails, takes a permit at once, over the limit if necessary: a drop cannot wait, and the
+//!   handler continues.
+//! - A permit that is shared with work (see [`work`](crate::layers::permits::work)) is not returned: it would not become free, and the
+//!   work may wait for the rest of the body, for which the call would need a second permit. If work asks for a permit that is
+//!   returned, the permit is taken again at once.
+//! - At most [`Gate::MAX_AWAY`] calls for each permit are without one at a time: each of them holds memory, and may come back. Calls
+//!   beyond that keep their permits while they wait.
+//! - Time without a permit is not sampled: it is the client's.
 //!
-//! The body and the gate do not know each other: [`Upload::offer`] hands the state from the service that wraps the body to the layer that is
-//! called next, as an [attachment] of the call.
+//! The body and the gate do not know each other: [`Upload::offer`] passes the state from the service that wraps the body to the next
+//! inner layer, as an [attachment] of the call.
 
 use std::sync::Arc as Shared;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use crate::admission::gate::{Absence, Admitted, Claim, Gate, Permit, Waiter};
+use crate::admission::gate::{Admitted, AwayGuard, Gate, Permit, PermitRequest, Waiter};
 use crate::ground::error::Rejected;
 use crate::ground::scope;
 use crate::ground::scope::attachment::{self, Slot};
@@ -31,28 +31,28 @@ use crate::ground::sync::{Arc, Mutex, lock};
 use crate::ground::time::{self, Instant};
 use crate::telemetry::Unreported;
 
-/// How long a call whose body has come waits for a permit. It has begun, and may hold what those who have the permits wait for, such as a
-/// connection of a pool: it must not wait for them for ever. And it is short beside the time that the upload has taken, yet long
-/// enough for most permits to come free.
+/// How long a call whose body has arrived waits for a permit. The call has begun, and may hold what running calls wait for, such as
+/// a pooled connection, so it must not wait for them without bound. The wait is short compared to an upload, yet long enough for
+/// most permits to become free.
 pub(crate) const RESUME_WITHIN: Duration = Duration::from_millis(50);
 
-/// What a request body and the layer that admits its call share.
+/// The state shared by a request body and the layer that admits its call.
 #[derive(Debug)]
 pub(crate) struct Upload {
-    claim: Claim,
+    wanted: PermitRequest,
     state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    /// None until the call is admitted, and where nothing admits calls.
+    /// `None` until the call is admitted, and if no layer admits calls.
     gate: Option<Arc<Gate>>,
     permit: Option<Arc<Permit>>,
-    /// While the permit is given back.
+    /// `Some` while the permit is returned to the gate.
     away: Option<Away>,
     was_away: Duration,
     weight: u32,
-    /// The head of the answer is there, or the call was given up.
+    /// The head of the response has arrived, or the call was dropped.
     is_over: bool,
     cut: Option<Rejected>,
 }
@@ -60,7 +60,7 @@ struct State {
 #[derive(Debug)]
 struct Away {
     since: Instant,
-    _counted: Absence,
+    _counted: AwayGuard,
 }
 
 impl State {
@@ -72,26 +72,27 @@ impl State {
 }
 
 impl Upload {
-    /// Of a call that begins in the current context.
+    /// For a call that starts in the current context.
     pub(crate) fn new() -> Shared<Self> {
         let context = scope::current();
-        let claim = Claim { weight: 0, priority: context.priority(), deadline: context.deadline, returning: true };
-        Shared::new(Self { claim, state: Mutex::new(State::default()) })
+        let wanted =
+            PermitRequest { weight: 0, priority: context.priority(), deadline: context.deadline, returning: true };
+        Shared::new(Self { wanted, state: Mutex::new(State::default()) })
     }
 
-    /// Runs `call`, which calls the next layer in, and offers it the permit's way through the body.
+    /// Runs `call`, which calls the next inner layer, and offers the upload to that layer.
     pub(crate) fn offer<T>(upload: Shared<Self>, call: impl FnOnce() -> T) -> T {
         let _attached = attachment::attach(Slot::Upload, Some(&upload));
         call()
     }
 
-    /// What the layer around us offers, if it does.
+    /// Takes the upload that an outer service offers, if there is one.
     #[inline]
     pub(crate) fn offered() -> Option<Shared<Self>> {
         attachment::take(Slot::Upload)
     }
 
-    /// The call is admitted.
+    /// Stores the permit: the call is admitted.
     pub(crate) fn lend(&self, permit: Permit) {
         let (gate, weight) = (Arc::clone(permit.gate()), permit.weight());
         let mut state = lock(&self.state);
@@ -101,47 +102,47 @@ impl Upload {
         drop(before);
     }
 
-    /// Another holder of the permit, which is taken over the limit if it is away.
+    /// Shares the permit with another owner. If it is returned to the gate, it is taken again, over the limit if necessary.
     pub(crate) fn share(&self) -> Option<Arc<Permit>> {
-        self.resume_anyway();
+        self.resume_over_limit();
         lock(&self.state).permit.clone()
     }
 
-    /// The handler waits for the client. The permit stays if work holds it as well, or if too many calls are without.
+    /// The handler waits for the client. The permit stays if it is shared with work, or if too many calls are without one.
     pub(crate) fn pause(&self) {
         let now = time::now();
         let mut state = lock(&self.state);
         if state.is_over {
             return;
         }
-        // It is shared under this lock only.
+        // The permit is shared under this lock only, so the count cannot rise meanwhile.
         let Some(permit) = state.permit.take_if(|permit| Arc::strong_count(permit) == 1) else { return };
-        let Some(absence) = Gate::leave(permit.gate()) else {
+        let Some(away_guard) = Gate::count_away(permit.gate()) else {
             state.permit = Some(permit);
             return;
         };
-        state.away = Some(Away { since: now, _counted: absence });
+        state.away = Some(Away { since: now, _counted: away_guard });
         drop(state);
-        // It wakes those that wait for it.
+        // Dropping it wakes waiting calls, so it happens unlocked.
         drop(permit);
     }
 
-    /// A permit for what follows, at once or after a wait in `waiter`. Ready too where none is needed.
+    /// Takes a permit again, at once or after a wait in `waiter`. Also ready if no permit is needed.
     ///
     /// # Errors
-    /// If too little time is left; the call is cut.
+    /// If the deadline leaves too little time; the call is cut.
     pub(crate) fn poll_resume(
         &self,
         waiter: &mut Option<Waiter>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), Unreported>> {
-        let Some((gate, claim)) = self.needs() else {
-            // The call may be over by now: its place in the queue is another's.
+        let Some((gate, wanted)) = self.missing_permit() else {
+            // The call may be over by now: release its position in the queue.
             *waiter = None;
             return Poll::Ready(Ok(()));
         };
         if waiter.is_none() {
-            match Gate::readmit(&gate, claim) {
+            match Gate::readmit(&gate, wanted) {
                 Ok(Admitted::Now(permit)) => {
                     self.resume(permit);
                     return Poll::Ready(Ok(()));
@@ -158,31 +159,31 @@ impl Upload {
                 self.resume(permit);
                 Ok(())
             }
-            Err(reason) => Err(self.refuse(gate.refuse(reason, claim.deadline).by(gate.instruments()))),
+            Err(reason) => Err(self.refuse(gate.refuse(reason, wanted.deadline).by(gate.instruments()))),
         })
     }
 
-    /// A permit for what follows, if one is free.
+    /// Takes a permit again, if one is free.
     pub(crate) fn try_resume(&self) {
-        if let Some((gate, claim)) = self.needs() {
-            if let Some(permit) = Gate::try_acquire(&gate, claim.weight) {
+        if let Some((gate, wanted)) = self.missing_permit() {
+            if let Some(permit) = Gate::try_acquire(&gate, wanted.weight) {
                 self.resume(permit);
             }
         }
     }
 
-    /// A permit for what follows, over the limit if need be.
-    pub(crate) fn resume_anyway(&self) {
-        if let Some((gate, claim)) = self.needs() {
-            self.resume(Gate::acquire_anyway(&gate, claim.weight));
+    /// Takes a permit again, over the limit if necessary.
+    pub(crate) fn resume_over_limit(&self) {
+        if let Some((gate, wanted)) = self.missing_permit() {
+            self.resume(Gate::acquire_over_limit(&gate, wanted.weight));
         }
     }
 
-    /// The gate to ask for a permit, if the call is without.
-    fn needs(&self) -> Option<(Arc<Gate>, Claim)> {
+    /// The gate and the request, if the call has no permit.
+    fn missing_permit(&self) -> Option<(Arc<Gate>, PermitRequest)> {
         let state = lock(&self.state);
         state.away.as_ref()?;
-        Some((Arc::clone(state.gate.as_ref()?), Claim { weight: state.weight, ..self.claim }))
+        Some((Arc::clone(state.gate.as_ref()?), PermitRequest { weight: state.weight, ..self.wanted }))
     }
 
     fn resume(&self, permit: Permit) {
@@ -194,7 +195,8 @@ impl Upload {
             std::mem::swap(&mut state.permit, &mut permit);
         }
         drop(state);
-        // A call that is over, or has one by now, needs none; to give it back wakes those that wait for it.
+        // A call that is over, or has a permit by now, does not need this one. Dropping it wakes waiting calls, so it happens
+        // unlocked.
         drop(permit);
     }
 
@@ -203,7 +205,7 @@ impl Upload {
         refusal
     }
 
-    /// The body has failed the call, and this is what the client is told, whatever the handler makes of it.
+    /// The body has failed the call. The client gets this refusal, whatever the handler returns.
     pub(crate) fn cut_with(&self, rejected: Rejected) {
         lock(&self.state).cut.get_or_insert(rejected);
     }
@@ -212,8 +214,8 @@ impl Upload {
         lock(&self.state).cut.clone()
     }
 
-    /// The call is over: from now on a wait for the client is nobody's. Returns the permit, if it is here, and how long it was
-    /// away.
+    /// Ends the upload: later waits for the client are ignored. Returns the permit, if it is not returned to the gate, and how long
+    /// the call was without one.
     pub(crate) fn end(&self, now: Instant) -> (Option<Arc<Permit>>, Duration) {
         let mut state = lock(&self.state);
         state.is_over = true;

@@ -1,10 +1,10 @@
-//! Work that outlives its call: it holds the permits of the call that it belongs to.
+//! Lets work that outlives its call hold the permits of the call.
 //!
-//! A future that is dropped stops, but a blocking closure that it has started goes on. If the permit were free with the call, a
-//! bulkhead that bounds blocking work would start more and more of it. So such work takes a [`WorkPermit`] along.
+//! A future that is dropped stops, but a blocking closure that it has started continues. If the permit were released with the call,
+//! a bulkhead around blocking work would start more and more of it. So such work holds a [`WorkPermit`].
 //!
-//! Which gates a call has passed is known where it is polled: each of them asks, after a poll, whether a [`WorkPermit`] was made, and
-//! shares its permit with it.
+//! The gates that a call has passed are known where it is polled: after a poll, each gate checks whether a [`WorkPermit`] was made,
+//! and shares its permit with it.
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,23 +13,23 @@ use crate::admission::gate::Permit;
 use crate::ground::scope::attachment::{self, Slot};
 use crate::ground::scope::{self, GatePolls};
 use crate::ground::sync::{self, Mutex, lock};
-use crate::layers::permits::place::Place;
+use crate::layers::permits::hold::PermitState;
 
-/// What was asked for in the outermost of the gates that poll a call.
+/// The work permits requested inside the outermost gate that polls a call.
 #[derive(Default)]
-struct Asked(Mutex<Vec<Arc<Shares>>>);
+struct RequestedPermits(Mutex<Vec<Arc<SharedPermits>>>);
 
 #[derive(Default)]
-struct Shares {
+struct SharedPermits {
     permits: Mutex<Vec<sync::Arc<Permit>>>,
 }
 
-/// The permits of a call, held as well by work that may outlive it. See [`current_permit`].
+/// The permits of a call, shared with work that may outlive it. See [`current_permit`].
 ///
-/// They are free when the call is over and this is dropped.
+/// The permits are free when the call is over and this is dropped.
 #[must_use = "the permits are free again when this is dropped"]
 pub struct WorkPermit {
-    shares: Arc<Shares>,
+    shares: Arc<SharedPermits>,
 }
 
 impl fmt::Debug for WorkPermit {
@@ -40,15 +40,15 @@ impl fmt::Debug for WorkPermit {
     }
 }
 
-/// The permits of the call that is being polled, for work that may outlive it. They are free when the call and this are both gone.
-/// `None` outside of a call that a bulkhead or a shedder has admitted.
+/// The permits of the call that is being polled, for work that may outlive it. The permits are free when both the call and this are
+/// dropped. `None` outside of a call that a bulkhead or a load shedder has admitted.
 ///
-/// A blocking closure is not stopped when its call is cancelled. Without this its place is given to another call while it is
-/// still at work.
+/// A blocking closure does not stop when its call is cancelled. Without this, its permit goes to another call while the closure is
+/// still running.
 ///
-/// To be called in the call itself, and not in a task that it has spawned. All bulkheads and shedders around the call are held; where
-/// one of them is switched off there is nothing to hold. Behind an [`UploadLayer`](crate::http::UploadLayer) the call keeps its place
-/// from then on, also while it waits for its client; if the place is given back at that moment, one is taken over the limit.
+/// Call this in the call itself, and not in a task that it has spawned. It holds the permits of all bulkheads and load shedders
+/// around the call; a disabled one has no permit to hold. Behind an [`UploadLayer`](crate::http::UploadLayer) the call keeps its
+/// permit from then on, also while it waits for its client; if the permit is returned at that moment, one is taken over the limit.
 ///
 /// ```
 /// use seawall::bulkhead::{self, BulkheadConfig, BulkheadLayer};
@@ -60,7 +60,7 @@ impl fmt::Debug for WorkPermit {
 /// let resize = layer.layer(service_fn(|image: Vec<u8>| async move {
 ///     let permit = bulkhead::current_permit();
 ///     let resized = tokio::task::spawn_blocking(move || {
-///         let _permit = permit; // until the work is done, whoever has given up on it
+///         let _permit = permit; // held until the work is done, even if the call is cancelled
 ///         image.len()
 ///     });
 ///     Ok::<_, tower::BoxError>(resized.await?)
@@ -70,59 +70,60 @@ impl fmt::Debug for WorkPermit {
 /// # }
 /// ```
 ///
-/// Cost: an allocation or two. A call that does not ask pays for two looks at a thread-local.
+/// Cost: one or two allocations. A call that does not use this pays for two reads of a thread-local.
 pub fn current_permit() -> Option<WorkPermit> {
     let polls = scope::gate_polls();
     if polls.gates == 0 {
         return None;
     }
-    let shares = Arc::<Shares>::default();
-    let asked: Arc<Asked> = attachment::attached_or_default(Slot::Work);
+    let shares = Arc::<SharedPermits>::default();
+    let asked: Arc<RequestedPermits> = attachment::attached_or_default(Slot::Work);
     lock(&asked.0).push(Arc::clone(&shares));
     scope::set_gate_polls(GatePolls { asked: polls.asked + 1, ..polls });
     Some(WorkPermit { shares })
 }
 
-/// Runs `poll`, which polls the call that has this `place`, and shares the place with what was asked for in there.
+/// Runs `poll`, which polls the call with this `permit_state`, and shares the permit with the work permits that were requested
+/// inside.
 #[inline]
-pub(crate) fn around<T>(place: &mut Option<Place>, poll: impl FnOnce() -> T) -> T {
+pub(crate) fn around<T>(permit_state: &mut Option<PermitState>, poll: impl FnOnce() -> T) -> T {
     let before = scope::gate_polls();
     scope::set_gate_polls(GatePolls { gates: before.gates + 1, ..before });
-    let _poll = Poll { place, before };
+    let _poll = GatePoll { permit_state, before };
     poll()
 }
 
-/// Ends with the poll, also if that panics: the work goes on all the same.
-struct Poll<'a> {
-    place: &'a mut Option<Place>,
+/// Ends with the poll, also if that panics: the work continues all the same.
+struct GatePoll<'a> {
+    permit_state: &'a mut Option<PermitState>,
     before: GatePolls,
 }
 
-impl Drop for Poll<'_> {
+impl Drop for GatePoll<'_> {
     #[inline]
     fn drop(&mut self) {
         let GatePolls { asked, .. } = scope::gate_polls();
         scope::set_gate_polls(GatePolls { asked, ..self.before });
         if asked != self.before.asked {
-            share(self.place, self.before);
+            share(self.permit_state, self.before);
         }
     }
 }
 
 #[cold]
-fn share(place: &mut Option<Place>, before: GatePolls) {
-    let Some(asked) = attachment::attached::<Asked>(Slot::Work) else { return };
-    let asked_here: Vec<_> = lock(&asked.0).iter().skip(before.asked as usize).cloned().collect();
-    for shares in asked_here {
-        // Otherwise the work is over already: one is ours, and one in the list.
+fn share(permit_state: &mut Option<PermitState>, before: GatePolls) {
+    let Some(asked) = attachment::attached::<RequestedPermits>(Slot::Work) else { return };
+    let requested_here: Vec<_> = lock(&asked.0).iter().skip(before.asked as usize).cloned().collect();
+    for shares in requested_here {
+        // One reference is ours and one is in the list. Without a third the work is over already.
         if Arc::strong_count(&shares) > 2 {
-            if let Some(permit) = Place::share(place) {
+            if let Some(permit) = PermitState::share(permit_state) {
                 lock(&shares.permits).push(permit);
             }
         }
     }
     if before.gates == 0 {
         scope::set_gate_polls(GatePolls::default());
-        drop(attachment::take::<Asked>(Slot::Work));
+        drop(attachment::take::<RequestedPermits>(Slot::Work));
     }
 }

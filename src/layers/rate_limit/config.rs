@@ -7,7 +7,7 @@ use crate::layers::call::bound::DEFAULT_MAX_HOLD;
 #[cfg(feature = "config")]
 use crate::loader::{HumanTime, Off};
 
-/// How many calls may start in a stretch of time, and how many wait when those are used up.
+/// How many calls may start per period, and how many may wait when the permits are used up.
 ///
 /// ```
 /// use std::time::Duration;
@@ -26,19 +26,19 @@ use crate::loader::{HumanTime, Off};
 #[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 #[cfg_attr(all(test, feature = "config"), derive(schemars::JsonSchema))]
 pub struct RateLimitConfig {
-    /// How many calls may start in each `per`, in the long run: never more, and less by what it takes to make the time between
-    /// two of them whole nanoseconds. At least 1, and at most one a nanosecond. Default: 100.
+    /// How many calls may start in each `per`, in the long run. The rate is never higher; it may be slightly lower, because the
+    /// interval between two calls is rounded up to whole nanoseconds. At least 1, and at most one per nanosecond. Default: 100.
     #[cfg_attr(all(test, feature = "config"), schemars(range(min = 1)))]
     pub permits: u32,
-    /// The stretch of time that `permits` is about; more than zero. Default: one second.
+    /// The period of `permits`; more than zero. Default: one second.
     #[cfg_attr(feature = "config", serde(with = "HumanTime"))]
     pub per: Duration,
-    /// How many calls may start at once after a pause; at least 1, which spaces all calls evenly. Default:
-    /// `None`, as many as `permits`.
+    /// How many calls may start at once after a pause; at least 1, which spaces all calls evenly. Default: `None`, the same as
+    /// `permits`.
     #[cfg_attr(feature = "config", serde(with = "Off::<u32>"))]
     #[cfg_attr(all(test, feature = "config"), schemars(range(min = 1)))]
     pub burst: Option<u32>,
-    /// The longest a call waits for its turn. Default: zero, which refuses at once what may not start now.
+    /// The longest a call may wait for a permit. Default: zero, which refuses at once every call that may not start now.
     #[cfg_attr(feature = "config", serde(with = "HumanTime"))]
     pub max_wait: Duration,
     /// How many calls may wait. Default: 1024.
@@ -48,8 +48,8 @@ pub struct RateLimitConfig {
     pub max_hold: Duration,
     /// With [`keyed_by`](super::RateLimitLayer::keyed_by): how many keys have a rate of their own, at least 1. Default: 1024.
     ///
-    /// A key is forgotten only when its burst is full again, so take more than there are keys with calls in that time. What happens
-    /// with more is told in [`keyed`](crate::keyed).
+    /// A key is forgotten only when its burst is full again, so set this higher than the number of keys that make calls within that
+    /// time. See [`keyed`](crate::keyed) for what happens beyond the limit.
     #[cfg_attr(all(test, feature = "config"), schemars(range(min = 1)))]
     pub max_keys: usize,
 }
@@ -73,16 +73,16 @@ impl Validate for RateLimitConfig {
         validation.at_least_one("permits", self.permits.into());
         validation.positive("per", self.per);
         let too_many = self.permits > 0 && !self.per.is_zero() && self.interval().is_zero();
-        validation.check_against(!too_many, "permits", &["per"], "must be at most one a nanosecond");
+        validation.check_against(!too_many, "permits", &["per"], "must be at most one per nanosecond");
         validation.check(self.burst != Some(0), "burst", "must be at least 1");
         if let Some(burst) = self.burst {
-            // The limiter counts the burst in time.
+            // The limiter stores the burst as a duration, which must not overflow.
             let length = self.interval().saturating_mul(burst);
             validation.check_against(
                 length <= LONGEST,
                 "burst",
                 &["permits", "per"],
-                format_args!("{burst} calls are those of {length:?}, which is more than ten years"),
+                format_args!("{burst} calls at this rate span {length:?}, which is more than ten years"),
             );
         }
         validation.bounded("max_wait", self.max_wait);
@@ -92,9 +92,9 @@ impl Validate for RateLimitConfig {
 }
 
 impl RateLimitConfig {
-    /// That of a valid configuration; of any other, something harmless.
+    /// The rate of a valid config. An invalid config yields some valid rate, so that this never panics.
     pub(super) fn rate(&self) -> Rate {
-        // Rounded up: never more than `permits` in the long run.
+        // Rounded up: rounding down would allow more than `permits` in the long run.
         let interval = time::nanos(self.per).div_ceil(u64::from(self.permits.max(1))).max(1);
         Rate { interval, burst: self.burst.unwrap_or(self.permits).max(1) }
     }

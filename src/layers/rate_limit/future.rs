@@ -5,7 +5,7 @@ use std::task::{self, Poll, ready};
 use pin_project::pin_project;
 use tower::{BoxError, Service};
 
-use super::bucket::Turn;
+use super::bucket::RateWaiter;
 use crate::ground::layer_id::LayerId;
 use crate::ground::scope::{self, Context};
 use crate::layers::call::bound::Bound;
@@ -24,9 +24,9 @@ pub struct ResponseFuture<S, Req, F> {
 #[pin_project(project = StateProj)]
 #[derive(Debug)]
 enum State<S, Req, F> {
-    /// The call's turn has not come => Running, or Over if it will not come in time.
+    /// The call waits for a permit => Running, or Over if there will be none in time.
     Waiting {
-        turn: Turn,
+        waiter: RateWaiter,
         inner: Option<(Taken<S>, Req)>,
         context: Context,
     },
@@ -48,10 +48,10 @@ impl<S, Req, F> ResponseFuture<S, Req, F> {
         Self { state: State::Running { call: BoundedCall::new(call, bound) }, layer_id }
     }
 
-    pub(super) fn waiting(turn: Turn, inner: Taken<S>, request: Req) -> Self {
-        let layer_id = turn.bucket().instruments().layer_id();
+    pub(super) fn waiting(waiter: RateWaiter, inner: Taken<S>, request: Req) -> Self {
+        let layer_id = waiter.bucket().instruments().layer_id();
         let context = scope::current();
-        Self { state: State::Waiting { turn, inner: Some((inner, request)), context }, layer_id }
+        Self { state: State::Waiting { waiter, inner: Some((inner, request)), context }, layer_id }
     }
 }
 
@@ -68,10 +68,10 @@ where
         let mut state = this.state;
         loop {
             match state.as_mut().project() {
-                StateProj::Waiting { turn, inner, context } => {
-                    let started = ready!(turn.poll(cx));
-                    let (inner, context, max_hold) = (inner.take(), *context, turn.max_hold());
-                    // The head's place is the next one's before our call begins.
+                StateProj::Waiting { waiter, inner, context } => {
+                    let started = ready!(waiter.poll(cx));
+                    let (inner, context, max_hold) = (inner.take(), *context, waiter.max_hold());
+                    // Drop the waiter before the call starts, so that the next call becomes the head.
                     state.set(State::Over);
                     match (started, inner) {
                         (Ok(now), Some((inner, request))) => {

@@ -14,7 +14,7 @@ impl<K: Keying> RateLimitHandle<K> {
         Self { state }
     }
 
-    /// How many calls wait for their turn, over all keys.
+    /// How many calls wait for a permit, over all keys.
     pub fn waiting(&self) -> usize {
         self.state.waiting()
     }

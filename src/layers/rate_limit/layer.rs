@@ -13,11 +13,11 @@ use crate::admission::keyed::{ByKey, Keying, OneKey};
 use crate::admission::registry::{self, Observed, Registry};
 use crate::ground::error::InvalidConfig;
 use crate::ground::validation::Validate;
-use crate::layers::call::unready::max_unready;
+use crate::layers::call::readiness_limit::max_unready;
 use crate::layers::core::observed;
 use crate::telemetry::Instruments;
 
-/// Bounds how many calls start in a stretch of time. See the [module](super).
+/// Limits how many calls start per period. See the [module](super).
 ///
 /// All services that this value makes, and all clones of it, share the rate.
 pub struct RateLimitLayer<K: Keying = OneKey> {
@@ -28,7 +28,7 @@ impl RateLimitLayer {
     /// One rate for all calls, of any service.
     ///
     /// # Errors
-    /// If a number or `per` is zero, a duration more than ten years, or there is more than one permit a nanosecond.
+    /// If a number or `per` is zero, a duration more than ten years, or there is more than one permit per nanosecond.
     pub fn new(config: RateLimitConfig) -> Result<Self, InvalidConfig> {
         config.validate()?;
         Ok(Self { state: Arc::new(State::new(config, OneKey, Instruments::new(KIND))) })
@@ -36,7 +36,7 @@ impl RateLimitLayer {
 }
 
 impl<K: Keying> RateLimitLayer<K> {
-    /// Gives each value of `key` a rate of its own: a client, a tenant. To be said before the layer is used.
+    /// Keeps a rate for each value of `key`: a client, a tenant. Call this before the layer is used.
     ///
     /// ```
     /// use seawall::rate_limit::{RateLimitConfig, RateLimitLayer};
@@ -62,16 +62,15 @@ impl<K: Keying> RateLimitLayer<K> {
     /// As [`keyed_by`](Self::keyed_by), for a type that implements [`KeyBy`](crate::keyed::KeyBy).
     pub fn with_keying<L: Keying>(self, keying: L) -> RateLimitLayer<L> {
         let state = Arc::new(State::new(self.config(), keying, self.state.instruments.clone()));
-        state.unready.inherit(&self.state.unready);
+        state.readiness_limit.inherit(&self.state.readiness_limit);
         registry::replace(Arc::clone(&state) as _);
         RateLimitLayer { state }
     }
 
-    /// Gives it a name, by which it is known in refusals, logs and metrics, and in the [`registry`](crate::registry) of the
-    /// process.
+    /// Names the layer. The name appears in refusals, logs and metrics, and in the [`registry`](crate::registry) of the process.
     ///
     /// # Errors
-    /// If the name is empty or longer than 128 bytes, or taken by another layer of this kind, or the layer has one already.
+    /// If the name is empty, longer than 128 bytes, or taken by another layer of this kind; or if the layer already has a name.
     pub fn named(self, name: &str) -> Result<Self, InvalidConfig> {
         self.named_in(Registry::global(), name)
     }
@@ -89,14 +88,14 @@ impl<K: Keying> RateLimitLayer<K> {
         Arc::clone(&self.state) as _
     }
 
-    /// Lets `config` hold from now on, for all clones of this value, all services made by them and all keys.
+    /// Applies `config` to all clones of this value, all services made by them and all keys.
     ///
-    /// - **At once:** the rate (`permits`, `per`, `burst`). As many permits are there as before, at most the new `burst`, and more
-    ///   come at the new rate: from one a minute to a hundred a second, whoever waits goes on within the hundredth of a second, and
-    ///   a larger `burst` fills as it does after a pause. And `max_keys` (fewer forget keys that are as good as new, and the
-    ///   others when they are).
-    /// - **For calls to come:** `max_wait` and `max_waiting`. A call that waits keeps its place, and the bound of its wait; if the
-    ///   new rate is too slow for that, it is refused when its turn has not come in time.
+    /// - **At once:** the rate (`permits`, `per`, `burst`) and `max_keys`. The available permits are kept, up to the new `burst`, and
+    ///   refill at the new rate. After a change from one a minute to a hundred a second, the first waiting call starts within 10 ms. A
+    ///   larger `burst` fills over time, as after a pause. A lower `max_keys` forgets keys whose state is as good as new, and other
+    ///   keys once theirs is.
+    /// - **For new calls:** `max_wait` and `max_waiting`. A waiting call keeps its position in the queue and the bound of its wait. If
+    ///   the new rate is too slow for that bound, the call is refused when the bound is reached.
     ///
     /// Calls and reloads never wait for each other. The first call of each service after a reload loads the new settings.
     ///
@@ -110,14 +109,14 @@ impl<K: Keying> RateLimitLayer<K> {
     /// ```
     ///
     /// # Errors
-    /// As [`new`](RateLimitLayer::new); all faults are listed, and nothing has changed.
+    /// As [`new`](RateLimitLayer::new); all faults are listed, and nothing changes.
     pub fn reload(&self, config: &RateLimitConfig) -> Result<(), InvalidConfig> {
         observed::reload([&self.state.instruments], config.validate())?;
         self.state.apply(config)();
         Ok(())
     }
 
-    /// The configuration that holds now.
+    /// The config in force.
     pub fn config(&self) -> RateLimitConfig {
         self.state.config.get()
     }
@@ -128,7 +127,7 @@ impl<K: Keying> RateLimitLayer<K> {
     }
 }
 
-max_unready!([K: Keying] RateLimitLayer<K>, |layer| layer.state.unready);
+max_unready!([K: Keying] RateLimitLayer<K>, |layer| layer.state.readiness_limit);
 
 impl<S, K: Keying> Layer<S> for RateLimitLayer<K> {
     type Service = RateLimit<S, K>;

@@ -1,35 +1,35 @@
-//! So many calls start in a stretch of time, and no more.
+//! Limits how many calls start per period.
 //!
-//! For what has been agreed on in numbers: a partner's quota, a fair share for each tenant, a pace that a dependency is known to
-//! keep up with. Calls beyond the rate are refused with the time after which to come back, or wait for their turn, if
-//! that is configured and there is time.
+//! For limits that are known as numbers: a partner's quota, a fair share for each tenant, a rate that a dependency is known to
+//! sustain. Calls beyond the rate are refused with a `retry_after`, or wait for a permit if that is configured and there is time.
 //!
 //! # When not
-//! To protect a service from overload: how much it can do is not known in calls per second, and changes. That is what
-//! [`load_shed`](crate::load_shed) and [`bulkhead`](crate::bulkhead) are for, which go by what is going on.
+//! To protect a service from overload: its capacity is not known in calls per second, and it changes. Use
+//! [`load_shed`](crate::load_shed) or [`bulkhead`](crate::bulkhead), which go by the calls in flight.
 //!
 //! # How it behaves
 //! - **The rate** is exact in the long run (GCRA), with a burst after a pause.
 //! - **Waiting:** by [priority](crate::context::Priority), then first come, first served. A call of higher priority goes before all
-//!   that wait, the head of the queue included. The place in the queue says when a call's turn will come; if that is after `max_wait`
-//!   or its deadline, it is refused at once. If the queue is full, the last call of a lower priority is displaced.
-//! - **Readiness:** always ready; a readied clone has taken no permit. A call that is refused takes none either. At the endpoints of
-//!   a load balancer this [hides](crate::circuit_breaker#behind-a-load-balancer) which of them are ready: put it around the balancer.
-//! - **Cancellation:** dropping a call that waits gives its turn to the next. Once started, it has been counted. A call that is
-//!   kept and not polled when its turn has come holds up those behind it until they are refused: poll or drop what waits.
-//! - **Clones**, and all services made by clones of one layer value, share the rate: a limit on a whole application, however many
-//!   routes the layer is applied to. With [`keyed_by`](RateLimitLayer::keyed_by) each key has its own.
-//! - **Errors:** [`Reason::RateLimited`] and [`Reason::Displaced`], which say when to come back and carry the
-//!   [numbers](crate::error::Numbers) that decided it; [`Reason::DeadlineExpired`] if the call came too late;
-//!   [`Reason::DeadlineExceeded`], or [`Reason::HoldExceeded`] after `max_hold` where there is no deadline, for a call that had started;
-//!   [`Reason::NotReady`] if too many wait for the inner service; any other error is the inner service's own.
-//! - **The call is over**, for this layer, when it has started; its answer is only bounded in time.
-//! - **A name** ([`named`](RateLimitLayer::named)) makes it seen in metrics, logs, refusals and the [registry](crate::registry): the rate,
-//!   how many were let start, and how many wait.
-//! - **A reload** ([`reload`](RateLimitLayer::reload)) holds at once, for those who wait too. They keep their places, and what is used up
-//!   stays used up.
+//!   waiting calls of lower priority, the head of the queue included. The position in the queue predicts when a call would start; if
+//!   that is after `max_wait` or after its deadline, the call is refused at once. If the queue is full, the last call of a lower
+//!   priority is displaced.
+//! - **Readiness:** always ready; a readied clone holds no permit, and a refused call takes none. At the endpoints of a load balancer
+//!   this [hides](crate::circuit_breaker#behind-a-load-balancer) which of them are ready: put the layer around the balancer.
+//! - **Cancellation:** dropping a waiting call lets the next one move up. A call that has started has been counted. A call at the head
+//!   of the queue that is kept and not polled blocks the calls behind it until they are refused: poll or drop every waiting call.
+//! - **Clones**, and all services made by clones of one layer value, share the rate: one limit for a whole application, whatever the
+//!   number of routes it is applied to. With [`keyed_by`](RateLimitLayer::keyed_by) each key has its own rate.
+//! - **Errors:** [`Reason::RateLimited`] and [`Reason::Displaced`], with a `retry_after` and the [numbers](crate::error::Numbers)
+//!   behind the decision; [`Reason::DeadlineExpired`] if the deadline had passed when the call arrived; [`Reason::DeadlineExceeded`],
+//!   or [`Reason::HoldExceeded`] after `max_hold` where there is no deadline, for a call that had started; [`Reason::NotReady`] if too
+//!   many calls wait for the inner service. Any other error is the inner service's own.
+//! - **The call is over**, for this layer, when it has started; its response is only bounded in time.
+//! - **A name** ([`named`](RateLimitLayer::named)) shows the layer in metrics, logs, refusals and the [registry](crate::registry): the
+//!   rate, the calls started, and the calls waiting.
+//! - **A reload** ([`reload`](RateLimitLayer::reload)) applies at once, also to waiting calls. They keep their positions, and used
+//!   permits stay used.
 //! - **Cost:** an `Arc` clone and one atomic update; a short lock while calls wait.
-//! - **Place:** on the service's side outside of everything that costs; on a client inside retry, so that retries are counted too.
+//! - **Place:** on a server outside of everything that is expensive; on a client inside retry, so that retries count too.
 //!
 //! # Example
 //! ```

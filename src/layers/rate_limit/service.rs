@@ -15,7 +15,7 @@ use crate::layers::call::accessors::accessors;
 use crate::layers::call::bound::Bound;
 use crate::layers::call::inner::Inner;
 
-/// A service of which only so many calls start in a stretch of time. See the [module](super).
+/// A service with a limit on how many calls start per period. See the [module](super).
 pub struct RateLimit<S, K: Keying = OneKey> {
     inner: Inner<S>,
     state: Arc<State<K>>,
@@ -48,8 +48,8 @@ where
     fn call(&mut self, request: Req) -> Self::Future {
         let now = scope::call_start();
         if scope::current().has_expired(now) {
-            // What is not sent takes no permit.
-            self.inner.let_go();
+            // A call that is not sent takes no permit.
+            self.inner.release();
             return ResponseFuture::refused(self.state.instruments.refuse(Reason::DeadlineExpired));
         }
         let bucket = self.state.bucket(&request);
@@ -57,23 +57,24 @@ where
         match Bucket::admit(&bucket, now, applied) {
             Ok(None) => {
                 let layer_id = self.state.instruments.layer_id();
-                let bound = Bound::within(now, &scope::current(), applied.terms.max_hold);
-                ResponseFuture::running(self.inner.call(request, now, &self.state.unready), bound, layer_id)
+                let bound = Bound::within(now, &scope::current(), applied.settings.max_hold);
+                ResponseFuture::running(self.inner.call(request, now, &self.state.readiness_limit), bound, layer_id)
             }
-            Ok(Some(turn)) => {
-                // Who waits for us holds nothing of the inner service, which becomes ready again when it is its turn.
-                self.inner.let_go();
-                ResponseFuture::waiting(turn, self.inner.take(&self.state.unready), request)
+            Ok(Some(waiter)) => {
+                // A waiting call must not hold a reservation of the inner service. The service becomes ready again once the call has
+                // its permit.
+                self.inner.release();
+                ResponseFuture::waiting(waiter, self.inner.take(&self.state.readiness_limit), request)
             }
             Err(refusal) => {
-                self.inner.let_go();
+                self.inner.release();
                 ResponseFuture::refused(refusal)
             }
         }
     }
 }
 
-// By hand, because a clone shares the state and needs no clone of the key's type.
+// Written by hand because a clone shares the state and needs no clone of the key's type.
 impl<S: Clone, K: Keying> Clone for RateLimit<S, K> {
     fn clone(&self) -> Self {
         Self { inner: self.inner.clone(), state: Arc::clone(&self.state), applied: self.applied }

@@ -8,24 +8,24 @@ use crate::algorithm::gcra::Rates;
 use crate::ground::settings::Settings;
 use crate::ground::sync::Arc;
 use crate::ground::time::{self, Instant};
-use crate::layers::call::unready::Unready;
+use crate::layers::call::readiness_limit::ReadinessLimit;
 use crate::telemetry::Instruments;
 
-/// What all services of one layer value share: a bucket for each key.
+/// The state that all services of one layer value share: a bucket for each key.
 #[derive(Debug)]
 pub(super) struct State<K: Keying> {
     pub(super) config: Settings<RateLimitConfig>,
-    pub(super) unready: Unready,
+    pub(super) readiness_limit: ReadinessLimit,
     pub(super) instruments: Instruments,
-    /// What follows from the configuration, for all buckets and calls.
+    /// The settings derived from the config, for all buckets and calls.
     pub(super) applied: Arc<Settings<Applied>>,
     buckets: Keyed<K, Bucket>,
     waiting: Survey<u64>,
 }
 
-/// How calls may wait, how long they may take, and the rate as refusals show it; see [`RateLimitConfig`].
+/// The bounds of the queue and of a call, and the rate as refusals show it; see [`RateLimitConfig`].
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Terms {
+pub(super) struct RateLimitSettings {
     pub(super) max_wait: Duration,
     pub(super) max_waiting: u32,
     pub(super) permits: u32,
@@ -33,27 +33,27 @@ pub(super) struct Terms {
     pub(super) max_hold: Duration,
 }
 
-impl Terms {
+impl RateLimitSettings {
     pub(super) fn of(config: &RateLimitConfig) -> Self {
         let RateLimitConfig { permits, per, max_wait, max_waiting, max_hold, .. } = *config;
         Self { max_wait, max_waiting, permits, per, max_hold }
     }
 }
 
-/// What calls go by.
+/// The settings that calls use.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Applied {
-    pub(super) terms: Terms,
+    pub(super) settings: RateLimitSettings,
     pub(super) rates: Rates,
 }
 
 impl Applied {
     pub(super) fn first(config: &RateLimitConfig) -> Self {
-        Self { terms: Terms::of(config), rates: Rates::first(config.rate()) }
+        Self { settings: RateLimitSettings::of(config), rates: Rates::first(config.rate()) }
     }
 
     fn then(&self, config: &RateLimitConfig) -> Self {
-        Self { terms: Terms::of(config), rates: self.rates.then(config.rate()) }
+        Self { settings: RateLimitSettings::of(config), rates: self.rates.then(config.rate()) }
     }
 }
 
@@ -66,7 +66,7 @@ impl<K: Keying> State<K> {
             applied,
             instruments,
             waiting: Survey::default(),
-            unready: Unready::default(),
+            readiness_limit: ReadinessLimit::default(),
             config: Settings::new(config),
         }
     }
@@ -84,7 +84,7 @@ impl<K: Keying> State<K> {
         waiting
     }
 
-    /// What is returned is to be done where foreign code may run.
+    /// Call what is returned without holding a lock: it may run user code.
     pub(super) fn apply(&self, config: &RateLimitConfig) -> impl FnOnce() + use<'_, K> {
         self.config.replace(config.clone(), |_| {
             let now = time::now();
@@ -97,8 +97,8 @@ impl<K: Keying> State<K> {
             self.buckets.set_max_keys(config.max_keys);
         });
         || {
-            // A bucket that is made meanwhile has the new rate, and no call that waits for another one.
-            self.buckets.for_each(Bucket::ring);
+            // A bucket that is made meanwhile has the new rate, and no call that waits for the old one.
+            self.buckets.for_each(Bucket::wake_head);
             self.buckets.shrink();
         }
     }
@@ -128,7 +128,7 @@ impl<K: Keying> Observed for State<K> {
         Condition::RateLimit(RateLimitCondition {
             per_second: f64::from(config.permits) / config.per.as_secs_f64(),
             burst: config.burst.unwrap_or(config.permits),
-            waiting: self.waiting.look(&self.buckets, |waiting, bucket| *waiting += u64::from(bucket.waiting())),
+            waiting: self.waiting.read(&self.buckets, |waiting, bucket| *waiting += u64::from(bucket.waiting())),
             passed: self.instruments.tally().passed.get(),
         })
     }

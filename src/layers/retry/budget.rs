@@ -11,27 +11,28 @@ use crate::ground::validation::{Validate, Validation};
 #[cfg(feature = "config")]
 use crate::loader::HumanTime;
 
-/// What retries may cost.
+/// The settings of a retry [`Budget`].
 ///
-/// The defaults let retries add a fifth to the calls of the last ten seconds. Beside that, a client that calls too
-/// rarely to save for a retry has a reserve of ten, of which one comes back each second.
+/// By default, retries add at most a fifth to the calls of the last ten seconds. A client that makes too few calls to earn a retry
+/// has a reserve of ten tokens, which refills by one per second.
 ///
 /// Write `..Default::default()`: a new field is [no breaking change](crate#settings).
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 #[cfg_attr(all(test, feature = "config"), derive(schemars::JsonSchema))]
 pub struct BudgetConfig {
-    /// How much of a retry each call earns, within `0..=1`, in steps of 0.0001. Retries are at most this share of the
+    /// The share of a token that each call deposits, within `0..=1`, in steps of 0.0001. Retries are at most this share of the
     /// calls. Default: 0.2.
     #[cfg_attr(all(test, feature = "config"), schemars(range(min = 0.0, max = 1.0)))]
     pub ratio: f64,
-    /// How long what a call has earned can be spent, from one second to one minute. It decays in ten steps. Default: 10 s.
+    /// How long a deposit stays valid, from one second to one minute. It expires in ten steps. Default: 10 s.
     #[cfg_attr(feature = "config", serde(with = "HumanTime"))]
     pub ttl: Duration,
-    /// How many retries a second come without calls, up to 1000 and, if any, at least 0.001; zero for no reserve. Default: 1.
+    /// The refill rate of the reserve in tokens per second, up to 1000 and, if not zero, at least 0.001. Zero disables the reserve.
+    /// Default: 1.
     #[cfg_attr(all(test, feature = "config"), schemars(range(min = 0.0, max = 1000.0)))]
     pub reserve_per_second: f64,
-    /// How many retries the reserve holds at most, within `1..=1000`. Default: 10.
+    /// The maximum number of tokens in the reserve, within `1..=1000`. Default: 10.
     pub reserve_burst: u32,
 }
 
@@ -47,7 +48,7 @@ impl Validate for BudgetConfig {
         validation.check(
             !(self.ratio > 0.0 && self.ratio < 0.0001),
             "ratio",
-            format_args!("{} is less than the least there is, 0.0001", self.ratio),
+            format_args!("{} is less than 0.0001, the smallest ratio above 0", self.ratio),
         );
         validation.check(
             (Duration::from_secs(1)..=Duration::from_secs(60)).contains(&self.ttl),
@@ -68,12 +69,12 @@ impl Validate for BudgetConfig {
     }
 }
 
-/// A retry budget. Clones are handles of one budget, so that layers to which the same one is
-/// [given](super::RetryLayer::with_budget) share it.
+/// A retry budget. Clones are handles of one budget: layers that are [given](super::RetryLayer::with_budget) the same one share it.
 ///
-/// Each call deposits, and each retry withdraws before it waits for its turn. The price is held until the retry has ended. A retry
-/// that was never sent is refunded: its call was dropped during the backoff, the inner service did not become ready, a layer further
-/// in refused it, or the connection could not be made ([`Verdict::Unsent`](crate::verdict::Verdict::Unsent)). Lock-free; a deposit is one atomic update (about 10 ns), however long the budget was idle.
+/// Each call deposits, and each retry withdraws a token before its backoff. The token is held until the retry has ended. A retry
+/// that was never sent is refunded: its call was dropped during the backoff, the inner service did not become ready, an inner layer
+/// refused it, or the connection could not be made ([`Verdict::Unsent`](crate::verdict::Verdict::Unsent)). Lock-free; a deposit is
+/// one atomic update (about 10 ns), however long the budget was idle.
 ///
 /// ```
 /// use seawall::retry::{Budget, BudgetConfig, RetryConfig, RetryLayer};
@@ -88,18 +89,18 @@ impl Validate for BudgetConfig {
 /// ```
 #[derive(Clone, Debug)]
 pub struct Budget {
-    purse: Arc<Purse>,
+    shared: Arc<SharedBudget>,
 }
 
-/// What the handles of a budget share.
+/// The state that the handles of a budget share.
 #[derive(Debug)]
-struct Purse {
+struct SharedBudget {
     ledger: Ledger,
-    /// Those of all budgets of a layer value are the same.
+    /// Shared by all budgets of a layer value.
     rules: Arc<Settings<Rules>>,
 }
 
-impl Purse {
+impl SharedBudget {
     fn rules(&self) -> Rules {
         self.rules.get()
     }
@@ -109,9 +110,9 @@ fn rules(config: &BudgetConfig) -> Rules {
     Rules::new(config.ratio, config.ttl, config.reserve_per_second, config.reserve_burst)
 }
 
-/// Other settings from now on, for all budgets that go by these `rules`: `each` does something with every one of them.
+/// Replaces the settings of all budgets that use `settings`. `each` calls its argument with every one of them.
 pub(super) fn reload(settings: &Settings<Rules>, config: &BudgetConfig, now: Instant, each: impl Fn(&dyn Fn(&Budget))) {
-    let take_over = |rules: &Rules| each(&|budget| budget.purse.ledger.take_over(rules, now));
+    let take_over = |rules: &Rules| each(&|budget| budget.shared.ledger.take_over(rules, now));
     let next = |present: &Rules| {
         take_over(present);
         present.then(&rules(config), now)
@@ -133,70 +134,71 @@ impl Budget {
         Self::by(Arc::new(Settings::new(rules(config))))
     }
 
-    /// A budget that goes by the same rules as others.
+    /// A budget that shares its rules with others.
     pub(super) fn by(rules: Arc<Settings<Rules>>) -> Self {
-        Self { purse: Arc::new(Purse { ledger: Ledger::new(&rules.get()), rules }) }
+        Self { shared: Arc::new(SharedBudget { ledger: Ledger::new(&rules.get()), rules }) }
     }
 
     pub(super) fn rules(&self) -> &Arc<Settings<Rules>> {
-        &self.purse.rules
+        &self.shared.rules
     }
 
-    /// Other settings from now on, for all layers that pay from this budget. What calls have earned survives, and expires in the
-    /// new time to live; the reserve holds what it held, up to the new burst, and is not filled: no change makes a retry.
+    /// Replaces the settings, for all layers that pay from this budget. Deposits are kept and expire after the new time to live. The
+    /// reserve keeps its tokens, up to the new burst, and is not refilled: a reload never adds a retry.
     ///
-    /// A budget of a layer's own changes with [the layer](super::RetryLayer::reload); one that was
-    /// [given](super::RetryLayer::with_budget) to layers only by this. Calls read the settings without a lock.
+    /// A layer's own budget is changed by [reloading the layer](super::RetryLayer::reload). A budget that was
+    /// [given](super::RetryLayer::with_budget) to layers is changed only here. Calls read the settings without a lock.
     ///
     /// # Errors
-    /// As [`new`](Self::new); nothing has changed.
+    /// As [`new`](Self::new); nothing changes.
     pub fn reload(&self, config: &BudgetConfig) -> Result<(), InvalidConfig> {
         config.validate()?;
         reload(self.rules(), config, time::now(), |take_over| take_over(self));
         Ok(())
     }
 
-    /// How many retries could be made right now.
+    /// How many retries the budget could pay for now.
     pub fn balance(&self) -> u32 {
-        self.purse.ledger.balance(|| self.purse.rules(), time::now())
+        self.shared.ledger.balance(|| self.shared.rules(), time::now())
     }
 
     pub(super) fn is_as_new(&self, now: Instant) -> bool {
-        self.purse.ledger.is_as_new(|| self.purse.rules(), now)
+        self.shared.ledger.is_as_new(|| self.shared.rules(), now)
     }
 
     pub(super) fn inherit(&self, other: &Self, now: Instant) {
-        let others = &other.purse;
-        self.purse.ledger.inherit(&self.purse.rules(), &others.ledger, || others.rules(), now);
+        let others = &other.shared;
+        self.shared.ledger.inherit(&self.shared.rules(), &others.ledger, || others.rules(), now);
     }
 
-    /// What calls earn, to be kept by a service that [deposits](Self::deposit) when a call comes.
+    /// The deposit per call, cached by a service that [deposits](Self::deposit) when a call arrives.
     pub(super) fn cached_earnings(&self) -> Cached<Earnings> {
-        self.purse.rules.cached(|rules| rules.earnings)
+        self.shared.rules.cached(|rules| rules.earnings)
     }
 
     #[inline]
     pub(super) fn deposit(&self, earnings: &mut Cached<Earnings>, now: Instant) {
-        let earnings = self.purse.rules.refresh(earnings, |rules| rules.earnings);
-        self.purse.ledger.deposit(earnings, now);
+        let earnings = self.shared.rules.refresh(earnings, |rules| rules.earnings);
+        self.shared.ledger.deposit(earnings, now);
     }
 
     pub(super) fn withdraw(&self, now: Instant) -> Option<Withdrawal> {
-        let claim = self.purse.ledger.withdraw(|| self.purse.rules(), now)?;
-        Some(Withdrawal { purse: Arc::clone(&self.purse), claim: Some(claim), sent: false })
+        let claim = self.shared.ledger.withdraw(|| self.shared.rules(), now)?;
+        Some(Withdrawal { shared: Arc::clone(&self.shared), claim: Some(claim), sent: false })
     }
 }
 
-/// The price of one retry, held until it is known whether the retry was sent. Dropped, it is spent if it was, and else refunded.
+/// The token of one retry, held until it is known whether the retry was sent. On drop the token is spent if the retry was sent, and
+/// refunded otherwise.
 #[derive(Debug)]
 pub(super) struct Withdrawal {
-    purse: Arc<Purse>,
+    shared: Arc<SharedBudget>,
     claim: Option<Claim>,
     sent: bool,
 }
 
 impl Withdrawal {
-    /// Whether the retry was sent, as far as can be said.
+    /// Records whether the retry was sent, as far as is known.
     pub(super) fn mark(&mut self, sent: bool) {
         self.sent = sent;
     }
@@ -205,8 +207,8 @@ impl Withdrawal {
 impl Drop for Withdrawal {
     fn drop(&mut self) {
         match self.claim.take() {
-            Some(claim) if self.sent => self.purse.ledger.spend(claim, || self.purse.rules(), time::now()),
-            Some(claim) => self.purse.ledger.refund(claim),
+            Some(claim) if self.sent => self.shared.ledger.spend(claim, || self.shared.rules(), time::now()),
+            Some(claim) => self.shared.ledger.refund(claim),
             None => {}
         }
     }

@@ -15,37 +15,35 @@ use crate::loader::{HumanTime, Off};
 #[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 #[cfg_attr(all(test, feature = "config"), derive(schemars::JsonSchema))]
 pub struct RetryConfig {
-    /// Whether calls are tried again. If not, each call has one attempt, which is not cut by `attempt_timeout`, earns nothing and
-    /// has no span, and a retry further out is the one that counts; `max_hold` still bounds a call without a deadline.
-    /// Default: `true`.
+    /// Whether calls are retried. If not, each call has one attempt, without `attempt_timeout`, deposit or span, and an outer retry
+    /// numbers the attempts; `max_hold` still bounds a call without a deadline. Default: `true`.
     pub enabled: bool,
-    /// How many attempts a call gets, the first one included: at least 1, which is no retry. Default: 3.
+    /// The maximum number of attempts of a call, including the first: at least 1, which makes no retries. Default: 3.
     #[cfg_attr(all(test, feature = "config"), schemars(range(min = 1)))]
     pub max_attempts: u32,
     /// How long to wait before each retry. Default: exponential from 50 ms, doubling, at most 2 s, full jitter.
     pub backoff: Backoff,
-    /// What retries may cost. Default: a fifth of the calls of the last 10 s, and a reserve of ten. A budget that is [given](super::RetryLayer::with_budget) replaces it.
+    /// The retry budget. Default: a fifth of the calls of the last 10 s, and a reserve of ten. A budget that is set with
+    /// [`with_budget`](super::RetryLayer::with_budget) replaces it.
     pub budget: BudgetConfig,
-    /// How long one attempt may take, the body of its response included, and never longer than the call has left; to the layers
-    /// and calls further in this is the deadline. Of a call that is
-    /// [meant to last](crate::http::LongLived) it bounds the time to the head, and nothing where the head may take all of the
-    /// call's time, as that of a long poll may. More than zero. Default: `None`, as long as the call has left, so that an
-    /// attempt that hangs is not repeated.
+    /// The timeout of one attempt, the body of its response included, and never longer than the call has left. Inner layers and
+    /// calls see it as their deadline. For a [long-lived](crate::http::LongLived) call it bounds the time to the head, and nothing
+    /// if the head may take all of the call's time, as with a long poll. More than zero. Default: `None`, an attempt may take all
+    /// the time that the call has left, so an attempt that hangs is not retried.
     #[cfg_attr(feature = "config", serde(with = "Off::<Duration>"))]
     pub attempt_timeout: Option<Duration>,
-    /// The longest pause that a dependency may ask for. When it asks for more, its answer is returned instead. Zero obeys
-    /// none. Default: 5 s.
+    /// The longest pause that a dependency may ask for. If it asks for more, its response is returned instead. Zero accepts none.
+    /// Default: 5 s.
     #[cfg_attr(feature = "config", serde(with = "HumanTime"))]
     pub max_retry_after: Duration,
-    /// How long a call may take, attempts and waits together, where it has no deadline; more than zero. Default: one
-    /// minute.
+    /// How long a call without a deadline may take, attempts and waits together; more than zero. Default: one minute.
     #[cfg_attr(feature = "config", serde(with = "HumanTime"))]
     pub max_hold: Duration,
-    /// Whether each attempt has a `tracing` span, called `attempt`, with OpenTelemetry's names where it has any: how often the
-    /// request was sent before, and how it failed. Default: `false`.
+    /// Whether each attempt has a `tracing` span, named `attempt`, with OpenTelemetry's attribute names where they exist: how often
+    /// the request was sent before, and how the attempt failed. Default: `false`.
     pub attempt_spans: bool,
-    /// How many keys have a budget of their own at a time, where the layer [is told keys](super::RetryLayer::keyed_by): at
-    /// least 1. Default: 1024. What happens with more is told in [`keyed`](crate::keyed).
+    /// How many keys have a budget of their own at a time, if the layer [is keyed](super::RetryLayer::keyed_by): at least 1.
+    /// Default: 1024. See [`keyed`](crate::keyed) for what happens beyond the limit.
     #[cfg_attr(all(test, feature = "config"), schemars(range(min = 1)))]
     pub max_keys: usize,
 }

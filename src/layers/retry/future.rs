@@ -7,12 +7,12 @@ use std::task::{self, Poll, ready};
 use pin_project::{pin_project, pinned_drop};
 use tower::{BoxError, Service};
 
-use super::call_state::{Beginning, Further, Retrying, State, StateProj};
+use super::call_settings::CallSettings;
+use super::call_state::{AttemptSource, InitialState, Retrying, State, StateProj};
 use super::limit::{AttemptBounds, attempt_cut, inside, numbered};
-use super::policy::{Ended, Granted, Policy, Progress};
+use super::policy::{EndedAttempt, GrantedRetry, Policy, RetryProgress};
 use super::replay::Kept;
 use super::report::{self, Report, Stop};
-use super::terms::Terms;
 use crate::admission::timer::Timer;
 use crate::ground::call_deadline::CallDeadline;
 use crate::ground::chance;
@@ -22,11 +22,11 @@ use crate::ground::sync::Arc;
 use crate::ground::time::{self, Instant};
 use crate::ground::verdict::{self, Classify, Expiry, Verdict};
 use crate::layers::call::inner::{Call, CallError, Taken};
-use crate::layers::call::sending::{self, Sending};
+use crate::layers::call::upload_waits::{self, UploadWaits};
 use crate::layers::core::observed;
 use crate::telemetry::{self, AttemptSpan};
 
-/// A call that is tried again when it fails.
+/// A call that is retried when it fails.
 #[pin_project(project = FutureProj, PinnedDrop)]
 pub struct ResponseFuture<S, K, C>
 where
@@ -37,29 +37,29 @@ where
     #[allow(clippy::type_complexity, reason = "three futures, each in its state")]
     #[pin]
     state: State<Call<S, K::Attempt, S::Future>, C::Settling, C::Detaching>,
-    /// Fires when the present attempt must be over.
+    /// Fires when the current attempt times out.
     timer: Timer,
-    /// When the present attempt is cut, if that is before the call is.
+    /// When the current attempt is cut, if that is before the end of the call.
     cut: Option<Instant>,
     /// The bound of the whole call.
     deadline: CallDeadline,
-    /// None once no further attempt can follow.
-    further: Option<Further<S, K>>,
-    /// None until an attempt has failed and another one follows.
+    /// `None` once no further attempt can follow.
+    attempt_source: Option<AttemptSource<S, K>>,
+    /// `None` until an attempt has failed and a retry follows.
     retrying: Option<Box<Retrying<C::Settled>>>,
-    progress: Progress,
-    /// A call that nobody has ever polled has not begun.
+    progress: RetryProgress,
+    /// A call that was never polled has not begun, and is not recorded.
     polled: bool,
-    /// Of the present attempt, if spans were asked for.
+    /// The span of the current attempt, if spans are enabled.
     span: Option<Box<AttemptSpan>>,
-    /// What the body of the present attempt notes.
-    sending: Option<Shared<Sending>>,
-    /// The verdicts of the attempts, if a report was asked for.
+    /// The waits of the current attempt's request body.
+    upload_waits: Option<Shared<UploadWaits>>,
+    /// The verdicts of the attempts, if a report was requested.
     verdicts: Option<Box<Verdicts>>,
     inherited: Context,
     exhausted_before: ExhaustedBefore,
     classifier: C,
-    terms: Terms,
+    settings: CallSettings,
     policy: Arc<Policy>,
 }
 
@@ -75,29 +75,29 @@ where
     #[inline(always)]
     pub(super) fn new(
         call: Call<S, K::Attempt, S::Future>,
-        further: Option<Further<S, K>>,
-        beginning: Beginning,
+        attempt_source: Option<AttemptSource<S, K>>,
+        initial: InitialState,
         policy: Arc<Policy>,
         classifier: C,
     ) -> Self {
-        let Beginning { inherited, terms, deadline, cut, span, sending } = beginning;
+        let InitialState { inherited, settings, deadline, cut, span, upload_waits } = initial;
         let attempts = if matches!(call, Call::Refused(_)) { 0 } else { 1 };
         Self {
             state: State::Attempting { call },
             timer: Timer::new(),
             cut,
             deadline,
-            further,
+            attempt_source,
             retrying: None,
-            progress: Progress::new(attempts, deadline.start()),
+            progress: RetryProgress::new(attempts, deadline.start()),
             polled: false,
             span,
-            sending,
+            upload_waits,
             verdicts: None,
             inherited,
             exhausted_before: scope::exhausted_before(),
             classifier,
-            terms,
+            settings,
             policy,
         }
     }
@@ -115,15 +115,15 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
         *this.polled = true;
-        // The call may have been moved to a task in which nobody ends it.
+        // The call may have been moved to a task in which no outer layer enforces the deadline.
         let enforced = this.inherited.deadline.is_some_and(|deadline| scope::current().ends_by(deadline));
         let layer_id = this.policy.instruments.layer_id();
         if this.policy.instruments.named().is_some() {
-            // So that the end of the call can go by a reading that is made further in.
+            // Otherwise the end of the call would use an older clock read than that of an inner layer.
             time::forget_latest();
         }
         loop {
-            let call_context = numbered(*this.inherited, this.terms, this.progress.attempts).with_enforced(enforced);
+            let call_context = numbered(*this.inherited, this.settings, this.progress.attempts).with_enforced(enforced);
             let inside = inside(call_context, *this.cut);
             let has_failed = this.retrying.as_ref().is_some_and(|retrying| retrying.failure.is_some());
             let bounds = AttemptBounds { call: *this.deadline, cut: *this.cut, since: this.progress.since, has_failed };
@@ -131,7 +131,7 @@ where
                 StateProj::Attempting { mut call } => {
                     let answer = {
                         let _entered = (scope::enter(inside), this.cut.map(|_| scope::enforce(cx.waker())));
-                        let _sending = sending::enter(this.sending.as_ref());
+                        let _sending = upload_waits::enter(this.upload_waits.as_ref());
                         let _span = this.span.as_ref().map(|span| span.enter());
                         scope::noting_local_wait(|| call.as_mut().poll_call(cx, layer_id))
                     };
@@ -173,7 +173,8 @@ where
                 }
                 StateProj::Detaching { detaching, until, cause } => {
                     let (until, cause) = (*until, *cause);
-                    // It ends before the call does, whose bound may be our own: what it keeps must not be lost to that.
+                    // It ends before the call does. The deadline may be our own, so inner layers do not see it otherwise, and what
+                    // the response keeps would be lost to it.
                     let inside = inside.with_deadline(Some(this.deadline.at()));
                     let detached = {
                         let _entered = scope::enter(inside);
@@ -182,24 +183,24 @@ where
                     match detached {
                         Poll::Ready(response) => {
                             this.retrying().failure = Some(Ok(response));
-                            this.rest(until, cause);
+                            this.back_off(until, cause);
                             continue;
                         }
                         Poll::Pending => ready!(bounds.poll_cut(this.timer, cx, false, layer_id)),
                     }
                 }
-                StateProj::Resting { until, timer, cause } => {
+                StateProj::BackingOff { until, timer, cause } => {
                     if timer.poll_until(cx, *until).is_pending() {
                         scope::mark_local_wait();
                         return Poll::Pending;
                     }
                     let (cause, now) = (*cause, time::now());
-                    // We may wake up much later than we wanted to.
+                    // The wake-up may be much later than `until`.
                     let stop = if now >= this.deadline.at() {
                         Stop::Deadline
                     } else if let Some(call) = this.begin(call_context, now) {
                         telemetry::retried(&this.policy.instruments, cause);
-                        observed::stir();
+                        observed::request_publication();
                         this.state.set(State::Attempting { call });
                         continue;
                     } else {
@@ -207,15 +208,15 @@ where
                     };
                     let failure = this.take_failure();
                     this.finish(stop, cause);
-                    this.tell_tiers_above(stop, cause);
+                    this.report_exhaustion(stop, cause);
                     return failure.map_or(Poll::Pending, Poll::Ready);
                 }
-                // Polled after it was over: as fused futures do.
+                // Polled after completion, as fused futures may be.
                 StateProj::Over => return Poll::Pending,
             };
 
             this.end_span(verdict);
-            // The price of this attempt is spent or refunded before the next one is paid.
+            // Spend or refund this attempt's token before the next one is withdrawn.
             this.drop_withdrawal();
             let is_ours = is_ours(&result);
             let next = this.next(verdict, (!is_ours).then_some(result.as_ref()));
@@ -224,10 +225,10 @@ where
                 Ok(granted) => {
                     this.retrying().withdrawal = Some(granted.withdrawal);
                     let (until, cause) = (granted.at, verdict);
-                    // This drops what is left of the attempt, so that all that it held is free while we rest.
+                    // This drops the rest of the attempt, so that it holds nothing during the backoff.
                     match result {
                         Ok(response) => {
-                            // The attempt is over; what follows is bounded by the call alone.
+                            // The attempt is over: from here on only the call's deadline applies.
                             *this.cut = None;
                             this.timer.disarm();
                             let detaching = this.classifier.detach(response);
@@ -235,15 +236,15 @@ where
                         }
                         Err(error) => {
                             this.retrying().failure = Some(Err(error));
-                            this.rest(until, cause);
+                            this.back_off(until, cause);
                         }
                     }
                 }
                 Err(stop) => {
                     this.finish(stop, verdict);
-                    this.tell_tiers_above(stop, verdict);
+                    this.report_exhaustion(stop, verdict);
                     return Poll::Ready(result.map(|response| match *this.cut {
-                        // The time of the attempt bounds the rest of its response, too.
+                        // The attempt's timeout also bounds the rest of its response.
                         Some(at) if !inside.lasts() => {
                             let _entered = scope::enter(inside);
                             let expiry = Expiry::new(layer_id, at, Reason::AttemptTimeout);
@@ -271,42 +272,42 @@ where
         self.retrying.as_mut()?.failure.take()
     }
 
-    /// Spends or refunds the price of the present attempt.
+    /// Spends or refunds the token of the current attempt.
     fn drop_withdrawal(&mut self) {
         if let Some(retrying) = self.retrying {
             retrying.withdrawal = None;
         }
     }
 
-    /// The attempt is over, and nothing of it goes on while the next one waits for its time.
-    fn rest(&mut self, until: Instant, cause: Verdict) {
-        self.state.set(State::Resting { until, timer: Timer::new(), cause });
-        if let Some(further) = self.further {
-            further.kept.give_up();
+    /// Starts the backoff. Nothing of the attempt that failed may go on meanwhile.
+    fn back_off(&mut self, until: Instant, cause: Verdict) {
+        self.state.set(State::BackingOff { until, timer: Timer::new(), cause });
+        if let Some(attempt_source) = self.attempt_source {
+            attempt_source.kept.give_up();
         }
     }
 
-    /// Begins the next attempt, unless its request cannot be made after all.
+    /// Starts the next attempt. `None` if its request cannot be made after all.
     fn begin(&mut self, context: Context, now: Instant) -> Option<Call<S, K::Attempt, S::Future>>
     where
         S: Clone,
     {
         let attempt = self.progress.attempts.saturating_add(1);
-        let cut = attempt_cut(self.deadline, self.inherited, self.terms, now);
+        let cut = attempt_cut(self.deadline, self.inherited, self.settings, now);
         let _entered = scope::enter(inside(context.with_attempt(attempt), cut));
-        let further = self.further.as_mut()?;
-        let request = further.kept.next()?;
-        *self.sending = further.kept.sending();
-        let service = Taken::unready(further.service.clone(), self.policy.unready.clone());
+        let attempt_source = self.attempt_source.as_mut()?;
+        let request = attempt_source.kept.next()?;
+        *self.upload_waits = attempt_source.kept.sending();
+        let service = Taken::not_ready(attempt_source.service.clone(), self.policy.readiness_limit.clone());
         self.progress.attempts = attempt;
         self.progress.since = now;
         *self.cut = cut;
         self.timer.disarm();
-        if attempt >= self.terms.max_attempts {
-            *self.further = None;
+        if attempt >= self.settings.max_attempts {
+            *self.attempt_source = None;
         }
-        *self.span = self.terms.attempt_spans.then(|| Box::new(AttemptSpan::new(&self.policy.instruments, attempt)));
-        let _span = (self.span.as_ref().map(|span| span.enter()), sending::enter(self.sending.as_ref()));
+        *self.span = self.settings.attempt_spans.then(|| Box::new(AttemptSpan::new(&self.policy.instruments, attempt)));
+        let _span = (self.span.as_ref().map(|span| span.enter()), upload_waits::enter(self.upload_waits.as_ref()));
         Some(service.call(request))
     }
 
@@ -316,51 +317,52 @@ where
         }
     }
 
-    /// What follows on an attempt that ended, by itself with `theirs`.
-    fn next(&mut self, verdict: Verdict, theirs: Option<Result<&C::Settled, &BoxError>>) -> Result<Granted, Stop> {
-        if report::is_asked() {
+    /// Decides what follows an attempt that ended. `theirs` is the dependency's own result, if there is one.
+    fn next(&mut self, verdict: Verdict, theirs: Option<Result<&C::Settled, &BoxError>>) -> Result<GrantedRetry, Stop> {
+        if report::is_requested() {
             self.verdicts.get_or_insert_default().0.push(verdict);
         }
-        // Decided first, so that a call that succeeds does not read the clock again.
+        // Checked first, so that a call that succeeds does not read the clock again.
         if verdict == Verdict::Success {
             return Err(Stop::Succeeded);
         }
-        let further = &*self.further;
-        let repeatable = |verdict| further.as_ref().is_some_and(|further| further.kept.repeatable(verdict));
-        let ended = Ended { verdict, now: time::now(), limit: self.deadline.at() };
-        let asked = || theirs.and_then(|failed| self.classifier.retry_after(failed));
-        self.policy.retry(self.terms, self.progress, ended, asked, repeatable, chance::sample)
+        let attempt_source = &*self.attempt_source;
+        let repeatable =
+            |verdict| attempt_source.as_ref().is_some_and(|attempt_source| attempt_source.kept.repeatable(verdict));
+        let ended = EndedAttempt { verdict, now: time::now(), limit: self.deadline.at() };
+        let retry_after = || theirs.and_then(|failed| self.classifier.retry_after(failed));
+        self.policy.retry(self.settings, self.progress, ended, retry_after, repeatable, chance::sample)
     }
 
-    /// The call is over: nothing is held for it from now on, and whoever asked learns how it went.
+    /// Ends the call: releases all that it holds, and records how it went.
     fn finish(&mut self, stopped: Stop, last: Verdict) {
         self.state.set(State::Over);
         self.drop_withdrawal();
         self.end_span(last);
-        if let Some(why) = stopped.not_retried().filter(|_| self.terms.enabled) {
+        if let Some(why) = stopped.not_retried().filter(|_| self.settings.enabled) {
             telemetry::not_retried(&self.policy.instruments, why);
-            observed::stir();
+            observed::request_publication();
         }
         let instruments = &self.policy.instruments;
-        // A call of which nothing was begun was refused, and is counted as that.
+        // A call without an attempt was refused, and is already counted as that.
         if instruments.named().is_some() && *self.polled && self.progress.attempts > 0 {
             observed::record(instruments, last, time::latest_or_now().since(self.deadline.start()));
         }
-        self.tell(stopped);
+        self.publish_report(stopped);
     }
 
-    /// Tells the tiers above, if this one has done what can be done, or that the handler has got over what failed before.
-    fn tell_tiers_above(&self, stopped: Stop, last: Verdict) {
+    /// Tells the tiers above that the retries of this one are exhausted, or that the handler has recovered from an earlier failure.
+    fn report_exhaustion(&self, stopped: Stop, last: Verdict) {
         if matches!(last, Verdict::Success | Verdict::CallerFault) {
             scope::recovered(*self.exhausted_before);
-        } else if stopped.is_for_good(last, self.progress.attempts) {
+        } else if stopped.is_final(last, self.progress.attempts) {
             scope::mark_exhausted();
         }
     }
 
-    fn tell(&mut self, stopped: Stop) {
-        if report::is_asked() {
-            report::tell(Report {
+    fn publish_report(&mut self, stopped: Stop) {
+        if report::is_requested() {
+            report::publish(Report {
                 attempts: self.progress.attempts,
                 stopped,
                 verdicts: self.verdicts.take().unwrap_or_default().0,
@@ -376,12 +378,12 @@ fn mark<T>(retrying: &mut Option<Box<Retrying<T>>>, sent: bool) {
     }
 }
 
-/// Whether a layer of ours refused to send it.
+/// Whether a layer of this crate refused to send it.
 fn is_refused(error: &BoxError) -> bool {
     rejection(error).is_some_and(|rejected| rejected.verdict() == Verdict::Ignored)
 }
 
-/// Whether it was a layer that ended the attempt and not the callee.
+/// Whether a layer of this crate ended the attempt, and not the dependency.
 fn is_ours<T>(result: &Result<T, BoxError>) -> bool {
     result.as_ref().is_err_and(|error| rejection(error).is_some())
 }
@@ -397,9 +399,9 @@ where
         let mut this = self.project();
         if !matches!(*this.state, State::Over) {
             time::forget_latest();
-            // The attempt goes first, so that a retry further in tells before we do.
+            // Drop the attempt first, so that an inner retry reports before this one does.
             this.finish(Stop::Dropped, Verdict::Abandoned);
-            // Cut by the deadline further out, which leaves no time for another attempt: the same as if we had seen it.
+            // Cut by an outer deadline, which leaves no time for a retry: the same as if this layer had reached it.
             if this.inherited.deadline.is_some() && this.inherited.has_expired(time::now()) {
                 scope::mark_exhausted();
             }

@@ -14,11 +14,11 @@ use crate::admission::registry::{self, Observed, Registry};
 use crate::ground::error::InvalidConfig;
 use crate::ground::validation::Validate;
 use crate::ground::verdict::AtResponse;
-use crate::layers::call::unready::{Unready, max_unready};
+use crate::layers::call::readiness_limit::{ReadinessLimit, max_unready};
 use crate::layers::core::observed;
 use crate::telemetry::Instruments;
 
-/// Makes a further attempt when one fails, within a budget. See the [module](super).
+/// Retries calls that fail, within a budget. See the [module](super).
 #[derive(Debug)]
 pub struct RetryLayer<C = AtResponse, P = CloneRequest, K: Keying = OneKey> {
     state: Arc<State<K>>,
@@ -27,13 +27,13 @@ pub struct RetryLayer<C = AtResponse, P = CloneRequest, K: Keying = OneKey> {
 }
 
 impl RetryLayer {
-    /// Retries for any service whose requests can be cloned: every error is a failure that may pass.
+    /// Retries for any service whose requests can be cloned. Every error counts as transient.
     ///
     /// # Errors
     /// If a setting is out of its range; all faults are listed, with the path of the field.
     pub fn new(config: RetryConfig) -> Result<Self, InvalidConfig> {
         config.validate()?;
-        let common = Policy::new(Budget::valid(&config.budget), Unready::default(), Instruments::new(KIND));
+        let common = Policy::new(Budget::valid(&config.budget), ReadinessLimit::default(), Instruments::new(KIND));
         Ok(Self {
             state: Arc::new(State::new(config, OneKey, common)),
             classifier: AtResponse,
@@ -43,17 +43,17 @@ impl RetryLayer {
 }
 
 impl<C, P> RetryLayer<C, P> {
-    /// Pays from `budget`, which may be shared with other layers. Its settings are its own: a [`reload`](Self::reload) of the
-    /// layer leaves them alone, and there is [`Budget::reload`].
+    /// Pays retries from `budget`, which other layers may share. The budget keeps its own settings: a [`reload`](Self::reload) of
+    /// the layer does not change them, [`Budget::reload`] does.
     pub fn with_budget(self, budget: Budget) -> Self {
-        let Policy { unready, instruments, .. } = self.state.common();
-        let common = Policy::paid_from(budget, unready.sibling(), instruments.clone());
+        let Policy { readiness_limit, instruments, .. } = self.state.common();
+        let common = Policy::with_given_budget(budget, readiness_limit.sibling(), instruments.clone());
         let state = Arc::new(State::new(self.config(), OneKey, common));
         registry::replace(Arc::clone(&state) as _);
         Self { state, ..self }
     }
 
-    /// Keeps a budget for each value of `key`, so that one host in trouble does not use up what all may spend.
+    /// Keeps a budget for each value of `key`, so that one failing endpoint does not exhaust the budget of all.
     ///
     /// ```
     /// use seawall::retry::{RetryConfig, RetryLayer};
@@ -74,7 +74,7 @@ impl<C, P> RetryLayer<C, P> {
         self.with_keying(ByKey::new(key))
     }
 
-    /// Keeps a budget for each key. Requests without one share the layer's [`budget`](Self::budget).
+    /// Keeps a budget for each key. Requests without a key share the layer's [`budget`](Self::budget).
     pub fn with_keying<K: Keying>(self, keying: K) -> RetryLayer<C, P, K> {
         let state = Arc::new(State::new(self.config(), keying, self.state.common().renewed()));
         registry::replace(Arc::clone(&state) as _);
@@ -83,26 +83,25 @@ impl<C, P> RetryLayer<C, P> {
 }
 
 impl<C, P, K: Keying> RetryLayer<C, P, K> {
-    /// Lets `classifier` say what a result means.
+    /// Sets the classifier, which decides what a result means.
     pub fn with_classifier<D>(self, classifier: D) -> RetryLayer<D, P, K> {
         RetryLayer { state: self.state, classifier, replay: self.replay }
     }
 
-    /// Lets `replay` make each attempt's request.
+    /// Sets the replay, which makes the request of each attempt.
     pub fn with_replay<Q>(self, replay: Q) -> RetryLayer<C, Q, K> {
         RetryLayer { state: self.state, classifier: self.classifier, replay }
     }
 
-    /// The budget that retries are paid from; where there is one for each key, that of the requests without a key.
+    /// The budget that pays for retries. With keys: the budget of requests without a key.
     pub fn budget(&self) -> &Budget {
         self.state.budget()
     }
 
-    /// Gives it a name, by which it is known in refusals, logs and metrics, and in the [`registry`](crate::registry) of the
-    /// process.
+    /// Names the layer. The name appears in refusals, logs and metrics, and in the [`registry`](crate::registry) of the process.
     ///
     /// # Errors
-    /// If the name is empty or longer than 128 bytes, or taken by another layer of this kind, or the layer has one already.
+    /// If the name is empty, longer than 128 bytes, or taken by another layer of this kind; or if the layer already has a name.
     pub fn named(self, name: &str) -> Result<Self, InvalidConfig> {
         self.named_in(Registry::global(), name)
     }
@@ -120,14 +119,14 @@ impl<C, P, K: Keying> RetryLayer<C, P, K> {
         Arc::clone(&self.state) as _
     }
 
-    /// Lets `config` hold from now on, for all clones of this value, all services made by them and all keys.
+    /// Applies `config` to all clones of this value, all services made by them and all keys.
     ///
-    /// - **For calls to come:** `enabled`, `max_attempts`, `backoff`, `attempt_timeout`, `max_retry_after` and `max_hold`. A call that has begun
-    ///   keeps those that it began with, for all its attempts.
-    /// - **At once:** `budget`, in place: what calls have earned survives, and the reserve is not filled (see
-    ///   [`Budget::reload`]); and `max_keys` (fewer forget keys that are as good as new, and the others when they are).
-    /// - **Not at all:** a budget that was [given](RetryLayer::with_budget). Others may pay from it; it has a
-    ///   [`reload`](Budget::reload) of its own.
+    /// - **For new calls:** `enabled`, `max_attempts`, `backoff`, `attempt_timeout`, `max_retry_after` and `max_hold`. A call in
+    ///   flight keeps the settings that it started with, for all its attempts.
+    /// - **At once:** `budget`, in place: deposits are kept, and the reserve is not refilled (see [`Budget::reload`]). And `max_keys`:
+    ///   a lower value forgets keys whose state is as good as new, and other keys once theirs is.
+    /// - **Never:** a budget that was set with [`with_budget`](RetryLayer::with_budget). Other layers may pay from it; it has its own
+    ///   [`reload`](Budget::reload).
     ///
     /// Calls and reloads never wait for each other. The first call of each service after a reload loads the new settings.
     ///
@@ -141,32 +140,32 @@ impl<C, P, K: Keying> RetryLayer<C, P, K> {
     /// ```
     ///
     /// # Errors
-    /// As [`new`](RetryLayer::new); all faults are listed, and nothing has changed.
+    /// As [`new`](RetryLayer::new); all faults are listed, and nothing changes.
     pub fn reload(&self, config: &RetryConfig) -> Result<(), InvalidConfig> {
         observed::reload([Observed::instruments(&*self.state)], config.validate())?;
         self.apply(config)();
         Ok(())
     }
 
-    /// Carries a valid configuration out. What is returned is to be done where foreign code may run.
+    /// Applies a validated config. Call what is returned without holding a lock: it may run user code.
     pub(crate) fn apply(&self, config: &RetryConfig) -> impl FnOnce() + use<'_, C, P, K> {
         self.state.apply(config)
     }
 
-    /// The configuration that holds now. A budget that was given may have another.
+    /// The config in force. A budget that was given with [`with_budget`](Self::with_budget) may have other settings.
     pub fn config(&self) -> RetryConfig {
         self.state.settings.get()
     }
 }
 
-/// By hand, so that a keying needs not be `Clone`: clones share it.
+/// Written by hand so that the keying need not be `Clone`: clones share it.
 impl<C: Clone, P: Clone, K: Keying> Clone for RetryLayer<C, P, K> {
     fn clone(&self) -> Self {
         Self { state: Arc::clone(&self.state), classifier: self.classifier.clone(), replay: self.replay.clone() }
     }
 }
 
-max_unready!([C, P, K: Keying] RetryLayer<C, P, K>, |layer| layer.state.common().unready);
+max_unready!([C, P, K: Keying] RetryLayer<C, P, K>, |layer| layer.state.common().readiness_limit);
 
 impl<S, C: Clone, P: Clone, K: Keying> Layer<S> for RetryLayer<C, P, K> {
     type Service = Retry<S, C, P, K>;

@@ -1,60 +1,61 @@
-//! Another attempt for a call that failed, within a budget.
+//! Retries failed calls, within a budget.
 //!
-//! A failure that may pass is worth a second try; a dependency in trouble is not worth three times the load. So a retry is
-//! made only if the verdict, the request, the time left and the budget allow it, after a wait that grows and that
-//! chance shortens. In every other case the caller gets the last real response or error, unchanged and at once.
+//! A transient failure is worth a retry; a dependency in trouble is not worth three times the load. So a retry is made only if the
+//! verdict, the request, the time left and the budget allow it, after an exponential backoff with jitter. In every other case the
+//! caller gets the last real response or error, unchanged and at once.
 //!
 //! # When not
-//! Where a layer below or above retries already: attempts multiply. Retry in one tier, the one next to what fails. (Services
-//! that have their deadlines [carried](crate::http::propagation) to each other see to that by themselves: a tier that has spent
-//! its retries tells the tiers above not to try again.)
+//! Where an inner or outer layer retries already: attempts multiply. Retry in one tier, next to the dependency that fails. (Services
+//! that [propagate](crate::http::propagation) their deadlines ensure this by themselves: a tier with exhausted retries tells the
+//! tiers above not to retry.)
 //!
 //! # What follows on a failed attempt
-//! In this order; the first *no* ends the call.
-//! 1. **Its verdict**: is it one that [is retried](crate::verdict)? [`Lost`] once at most. What a layer of this crate
-//!    refused locally is not, whatever the classifier says.
+//! The checks run in this order; the first *no* ends the call.
+//! 1. **The verdict**: is it one that [is retried](crate::verdict)? [`Lost`] is retried once at most. A local refusal by a layer of
+//!    this crate is never retried, whatever the classifier says.
 //! 2. **Attempts**: are any left of `max_attempts`?
-//! 3. **The request**: can it be made again, and may it be ([`Kept::repeatable`])?
-//! 4. **Time**: the wait is a fresh [`Backoff`] sample, on top of the pause that the dependency asked for if it did
-//!    (`Retry-After`, whatever the status is; see [`Classify::retry_after`](crate::verdict::Classify::retry_after)). Does the dependency ask for no more than `max_retry_after`, and does the wait end before the deadline? After an
-//!    attempt that timed out at least a tenth of its time must be left: with less, it would time out again.
-//! 5. **The [`Budget`]**: is there a token? It is asked before the wait, and each call deposits once, however many
-//!    attempts it takes.
+//! 3. **The request**: can it be sent again, and may it be ([`Kept::repeatable`])?
+//! 4. **Time**: the wait is a fresh [`Backoff`] sample, plus the pause that the dependency asked for, if any (`Retry-After`, whatever
+//!    the status is; see [`Classify::retry_after`](crate::verdict::Classify::retry_after)). Is that pause at most `max_retry_after`,
+//!    and does the wait end before the deadline? After a timeout, at least a tenth of the time of that attempt must be left: an attempt
+//!    with less would time out again.
+//! 5. **The [`Budget`]**: is there a token? It is withdrawn before the wait. Each call deposits once, however many attempts it makes.
 //!
-//! What each end of a call says, and what it costs, is one table: [`evidence`](crate::evidence).
+//! The table at [`evidence`](crate::evidence) lists what each end of a call counts as, and what it costs.
 //!
 //! # How it behaves
-//! - **Readiness:** always ready; each attempt waits for the inner service within the call, further ones for a clone. At the endpoints of
-//!   a load balancer this [hides](crate::circuit_breaker#behind-a-load-balancer) which of them are ready: put it around the balancer.
-//! - **Bounds:** the whole call, waits included, ends at its deadline, or after `max_hold` where there is none; an
-//!   attempt also ends after `attempt_timeout`, and counts as [`TimedOut`]. A response that is ready in the same moment
-//!   is returned. Its body is part of the attempt: over HTTP and gRPC it is cut at the same time, read or not, whatever layers are
-//!   further in, unless it is [meant to go on](crate::http::LongLived). An attempt that the inner service is not ready for in that time was not sent, and is not retried.
-//! - **Waiting:** a failed response has let go of all it held before the wait begins
-//!   ([`Classify::detach`](crate::verdict::Classify::detach)): its connection, and the permits of layers further in. Over HTTP
-//!   64 KiB of its body are kept, as far as they come within 50 ms, in case that no later attempt ends in a response; the last
-//!   response is handed on as it is, however large.
+//! - **Readiness:** always ready. Each attempt waits for the inner service within the call; retries use a clone of it. At the
+//!   endpoints of a load balancer this [hides](crate::circuit_breaker#behind-a-load-balancer) which of them are ready: put the layer
+//!   around the balancer.
+//! - **Bounds:** the whole call, waits included, ends at its deadline, or after `max_hold` without one. An attempt also ends after
+//!   `attempt_timeout`, and counts as [`TimedOut`]. A response that is ready at that moment is returned. The body is part of the
+//!   attempt: over HTTP and gRPC it is cut at the same time, read or not, whatever the inner layers are, unless it is
+//!   [long-lived](crate::http::LongLived). If the inner service does not become ready in that time, the attempt was not sent and is
+//!   not retried.
+//! - **Waiting:** before the wait begins, a failed response releases all that it held
+//!   ([`Classify::detach`](crate::verdict::Classify::detach)): its connection, and the permits of inner layers. Over HTTP up to 64 KiB
+//!   of its body are kept, as far as they arrive within 50 ms, in case no later attempt ends in a response. The last response is
+//!   returned as it is, whatever its size.
 //! - **Cancellation:** dropping the call cancels the attempt.
-//! - **Refunds:** a retry that was paid for and never sent is refunded: the call was dropped while it waited, the inner service did
-//!   not become ready, a layer of this crate further in refused the attempt or kept it in a queue until the call was dropped, or
-//!   the verdict is [`Unsent`](crate::verdict::Verdict::Unsent). Until the attempt has ended, its price is held.
-//! - **Clones**, and all services that one layer makes, share the budget; [`Budget`] lets layers share one,
-//!   and [`keyed_by`](RetryLayer::keyed_by) gives each host or tenant its own.
-//! - **Errors:** the inner service's own, or an earlier attempt's if the last one was cut or refused by a layer of this
-//!   crate. Only if no attempt has failed by itself: [`Reason::AttemptTimeout`], [`Reason::DeadlineExceeded`],
-//!   [`Reason::HoldExceeded`], [`Reason::NotReady`]; and [`Reason::DeadlineExpired`] if there was no time left when the
-//!   call came.
-//! - **How it went** is returned by [`report`]; the attempt's number is in the [context](crate::context).
-//! - **The call is over** for this layer when it returns the response, but for the bound of its body.
-//! - **A name** ([`named`](RetryLayer::named)) makes it seen in metrics, logs, refusals and the [registry](crate::registry): the calls as
-//!   their callers see them, retries by cause, those that were not made, and what is left of the budget.
-//! - **Switched off** (`enabled = false`), the layer passes each call on once, whatever its type, and a reload can switch it on again.
-//! - **A reload** ([`reload`](RetryLayer::reload)) is for calls to come: one that has begun keeps its terms for all its attempts. The budget
-//!   changes in place: what calls have earned is kept, and nothing is given away.
-//! - **Cost:** one clone of the request and of the inner service a call, one atomic update for the budget; nothing is
-//!   allocated unless an attempt fails, or `attempt_timeout` is set and there is a body to bound. A pooled timer if the call has to wait and no deadline around it keeps time.
-//! - **Place:** inside the deadline; outside the layers that should see each attempt: bulkhead, circuit breaker, rate
-//!   limit.
+//! - **Refunds:** a retry that was paid for and never sent is refunded: the call was dropped during the backoff, the inner service did
+//!   not become ready, an inner layer of this crate refused the attempt or queued it until the call was dropped, or the verdict is
+//!   [`Unsent`](crate::verdict::Verdict::Unsent). The token is held until the attempt has ended.
+//! - **Clones**, and all services that one layer makes, share the budget. A [`Budget`] can be shared by several layers, and
+//!   [`keyed_by`](RetryLayer::keyed_by) gives each endpoint or tenant its own.
+//! - **Errors:** the inner service's own, or an earlier attempt's if the last one was cut or refused by a layer of this crate. Only if
+//!   no attempt failed by itself: [`Reason::AttemptTimeout`], [`Reason::DeadlineExceeded`], [`Reason::HoldExceeded`],
+//!   [`Reason::NotReady`]; and [`Reason::DeadlineExpired`] if the deadline had passed when the call arrived.
+//! - **Report:** [`report`] returns how a call went; the [context](crate::context) holds the attempt's number.
+//! - **The call is over** for this layer when it returns the response, except for the bound of its body.
+//! - **A name** ([`named`](RetryLayer::named)) shows the layer in metrics, logs, refusals and the [registry](crate::registry): the
+//!   calls as their callers see them, the retries by cause, the retries that were not made, and the balance of the budget.
+//! - **Off** (`enabled = false`): the layer makes one attempt per call, whatever its type. A reload can switch it on again.
+//! - **A reload** ([`reload`](RetryLayer::reload)) applies to new calls. A call in flight keeps its settings for all its attempts. The
+//!   budget changes in place: deposits are kept, and no tokens are added.
+//! - **Cost:** one clone of the request and of the inner service per call, one atomic update for the budget. Nothing is allocated
+//!   unless an attempt fails, or `attempt_timeout` is set and there is a body to bound. A pooled timer if the call has to wait and no
+//!   outer layer enforces the deadline.
+//! - **Place:** inside the deadline; outside the layers that should see each attempt: bulkhead, circuit breaker, rate limit.
 //!
 //! # Example
 //! ```
@@ -97,6 +98,7 @@
 //! [`Reason::HoldExceeded`]: crate::error::Reason::HoldExceeded
 
 mod budget;
+mod call_settings;
 mod call_state;
 mod config;
 mod future;
@@ -107,7 +109,6 @@ mod replay;
 mod report;
 mod service;
 mod state;
-mod terms;
 #[cfg(all(test, not(seawall_loom)))]
 mod tests;
 

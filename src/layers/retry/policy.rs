@@ -1,75 +1,75 @@
-//! What follows on a failed attempt.
+//! Decides what follows a failed attempt.
 
 use std::time::Duration;
 
 use super::budget::{Budget, Withdrawal};
+use super::call_settings::CallSettings;
 use super::report::Stop;
-use super::terms::Terms;
 use crate::admission::timer;
 use crate::ground::time::Instant;
 use crate::ground::verdict::Verdict;
-use crate::layers::call::unready::Unready;
+use crate::layers::call::readiness_limit::ReadinessLimit;
 use crate::telemetry::Instruments;
 
-/// What all calls with one key share.
+/// The state that all calls with one key share.
 #[derive(Debug)]
 pub(super) struct Policy {
     pub(super) budget: Budget,
-    /// Whether the budget was given by the user, who sees to its settings.
+    /// Whether the user gave the budget, and so manages its settings.
     given: bool,
-    pub(super) unready: Unready,
+    pub(super) readiness_limit: ReadinessLimit,
     pub(super) instruments: Instruments,
 }
 
-/// How far a call has come.
+/// The progress of a call.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Progress {
-    /// Attempts that were begun.
+pub(super) struct RetryProgress {
+    /// The attempts started so far.
     pub(super) attempts: u32,
-    /// When the last one was begun.
+    /// When the last one started.
     pub(super) since: Instant,
-    /// The wait before the last one.
+    /// The backoff before the last one.
     delay: Duration,
     /// Whether an attempt was lost.
     lost: bool,
 }
 
-impl Progress {
+impl RetryProgress {
     pub(super) fn new(attempts: u32, since: Instant) -> Self {
         Self { attempts, since, delay: Duration::ZERO, lost: false }
     }
 }
 
-/// An attempt that has just ended, in a call that ends at `limit`.
+/// An attempt that has just ended. `limit` is the end of the call.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Ended {
+pub(super) struct EndedAttempt {
     pub(super) verdict: Verdict,
     pub(super) now: Instant,
     pub(super) limit: Instant,
 }
 
-/// A retry that may be made, and is paid for.
+/// A retry that may be made and is paid for.
 #[derive(Debug)]
-pub(super) struct Granted {
+pub(super) struct GrantedRetry {
     pub(super) at: Instant,
     pub(super) withdrawal: Withdrawal,
 }
 
 impl Policy {
-    /// With a budget of its own.
-    pub(super) fn new(budget: Budget, unready: Unready, instruments: Instruments) -> Self {
-        Self { budget, given: false, unready, instruments }
+    /// A policy with its own budget.
+    pub(super) fn new(budget: Budget, readiness_limit: ReadinessLimit, instruments: Instruments) -> Self {
+        Self { budget, given: false, readiness_limit, instruments }
     }
 
-    /// With a budget that is given.
-    pub(super) fn paid_from(budget: Budget, unready: Unready, instruments: Instruments) -> Self {
-        Self { budget, given: true, unready, instruments }
+    /// A policy with a budget that the user gave.
+    pub(super) fn with_given_budget(budget: Budget, readiness_limit: ReadinessLimit, instruments: Instruments) -> Self {
+        Self { budget, given: true, readiness_limit, instruments }
     }
 
-    /// With the same budget.
+    /// A policy with the same budget.
     pub(super) fn renewed(&self) -> Self {
         let (budget, instruments) = (self.budget.clone(), self.instruments.clone());
-        Self { budget, given: self.given, unready: self.unready.sibling(), instruments }
+        Self { budget, given: self.given, readiness_limit: self.readiness_limit.sibling(), instruments }
     }
 
     /// The budget, unless it was given.
@@ -77,57 +77,58 @@ impl Policy {
         (!self.given).then_some(&self.budget)
     }
 
-    /// A budget that was given is not forgotten with its handle here.
+    /// A given budget is not lost when this state is forgotten: the user holds a handle of it.
     pub(super) fn is_as_new(&self, now: Instant) -> bool {
         self.given || self.budget.is_as_new(now)
     }
 
-    /// Whether, and when, another attempt follows on one that has ended. `asked` is how long the callee asked to be left alone, where
-    /// the verdict does not say it. The price is withdrawn before the wait, so that a call without a token ends at once.
+    /// Decides whether and when a retry follows an attempt that has ended. `retry_after` is the pause that the dependency asked for,
+    /// where the verdict does not hold it. The token is withdrawn before the wait, so that a call without one ends at once.
     pub(super) fn retry(
         &self,
-        terms: &Terms,
-        progress: &mut Progress,
-        ended: Ended,
-        asked: impl FnOnce() -> Option<Duration>,
+        settings: &CallSettings,
+        progress: &mut RetryProgress,
+        ended: EndedAttempt,
+        retry_after: impl FnOnce() -> Option<Duration>,
         repeatable: impl FnOnce(Verdict) -> bool,
         chance: impl FnOnce() -> f64,
-    ) -> Result<Granted, Stop> {
-        let Ended { verdict, now, limit } = ended;
+    ) -> Result<GrantedRetry, Stop> {
+        let EndedAttempt { verdict, now, limit } = ended;
         match verdict {
             Verdict::Transient
             | Verdict::Unprocessed
             | Verdict::TimedOut
             | Verdict::Unsent
             | Verdict::Overloaded { .. } => {}
-            // It may be what killed the callee: one more is the most that anyone should suffer.
+            // The request may have crashed the dependency, so it is sent once more at most.
             Verdict::Lost if !progress.lost => progress.lost = true,
             _ => return Err(Stop::Verdict),
         }
-        if progress.attempts >= terms.max_attempts {
+        if progress.attempts >= settings.max_attempts {
             return Err(Stop::Attempts);
         }
         if !repeatable(verdict) {
             return Err(Stop::NotRepeatable);
         }
-        let told = match verdict {
+        let pause = match verdict {
             Verdict::Overloaded { retry_after: Some(wait) } => wait,
-            _ => asked().unwrap_or_default(),
+            _ => retry_after().unwrap_or_default(),
         };
-        if told > terms.max_retry_after() {
+        if pause > settings.max_retry_after() {
             return Err(Stop::RetryAfter);
         }
-        let backoff = terms.backoff().delay(progress.attempts, progress.delay, chance());
-        // On top of what was told: all callers are told the same, and must not come back together.
-        let at = now + told + backoff;
-        // The timer may be late by its grain; who wakes up with no time left has waited in vain. And what was too slow with all
-        // the time that it had will not be quick with the crumbs of it.
-        let crumbs = if verdict == Verdict::TimedOut { now.since(progress.since) / 10 } else { Duration::ZERO };
-        if at + crumbs.max(timer::GRAIN) >= limit {
+        let backoff = settings.backoff().delay(progress.attempts, progress.delay, chance());
+        // Added to the pause: all callers are told the same pause, and would otherwise retry at the same instant.
+        let at = now + pause + backoff;
+        // The timer may fire late by its granularity, so a wake-up at the deadline would leave no time. After a timeout, do not
+        // retry with less than a tenth of the time that the last attempt had: it would time out again.
+        let least_time_left =
+            if verdict == Verdict::TimedOut { now.since(progress.since) / 10 } else { Duration::ZERO };
+        if at + least_time_left.max(timer::GRAIN) >= limit {
             return Err(Stop::Deadline);
         }
         let withdrawal = self.budget.withdraw(now).ok_or(Stop::Budget)?;
         progress.delay = backoff;
-        Ok(Granted { at, withdrawal })
+        Ok(GrantedRetry { at, withdrawal })
     }
 }

@@ -1,13 +1,12 @@
-//! The seam that makes each attempt's request.
+//! The trait that makes the request of each attempt.
 
 use crate::ground::verdict::Verdict;
-use crate::layers::call::sending::Sending;
+use crate::layers::call::upload_waits::UploadWaits;
 
-/// How a request is kept, so that it can be made again from the start for each attempt.
+/// How a request is kept, so that each attempt can send it again from the start.
 ///
-/// What is sent may be of another type than what came in: a request whose body is a stream is sent with a body that
-/// records what passes, and is replayed from the record. For requests that can simply be cloned there is
-/// [`CloneRequest`].
+/// The type that is sent may differ from the type that came in: a request with a streaming body is sent with a body that records its
+/// frames, and is replayed from the record. For requests that can be cloned there is [`CloneRequest`].
 ///
 /// ```
 /// use seawall::retry::{Kept, Replay};
@@ -48,41 +47,41 @@ pub trait Replay<Req>: Clone {
     /// What is kept of a request while its call lasts.
     type Kept: Kept<Attempt = Self::Attempt>;
 
-    /// Makes the first attempt's request, and what is needed to make further ones. It runs once a call, and the
-    /// [context](crate::context) has the attempt's number in it.
+    /// Makes the first attempt's request, and the state for further ones. Runs once per call; the [context](crate::context) holds
+    /// the attempt's number.
     fn first(&self, request: Req) -> (Self::Attempt, Self::Kept);
 }
 
-/// What is kept of a request while its call lasts. See [`Replay`].
+/// What is kept of a request while its call lasts.
 pub trait Kept {
     /// What is sent.
     type Attempt;
 
-    /// Whether the request can be made again, and may be after this verdict. Asked before anything is spent on a retry.
+    /// Whether the request can be sent again, and may be after this verdict. Called before a token is spent on a retry.
     ///
-    /// After [`Verdict::Lost`], and strictly also after [`Verdict::TimedOut`], the request may have been executed: say
-    /// yes only if executing it twice does no harm.
+    /// After [`Verdict::Lost`], and strictly also after [`Verdict::TimedOut`], the request may have been executed: return `true`
+    /// only if executing it twice does no harm.
     fn repeatable(&self, verdict: Verdict) -> bool;
 
-    /// The attempt has failed, and after a wait another one follows: what may still be going on of it (a request body
-    /// that is still being sent) should end now, and not hold anything while we wait.
+    /// Called when the attempt has failed and a retry follows after a wait. Whatever still runs for the attempt (a request body that
+    /// is still being sent) should end now, and hold nothing during the wait.
     fn give_up(&mut self) {}
 
-    /// Where the body of the present attempt notes how long it waits for its producer.
+    /// The waits of the current attempt's request body for its producer.
     #[doc(hidden)]
-    fn sending(&self) -> Option<std::sync::Arc<Sending>> {
+    fn sending(&self) -> Option<std::sync::Arc<UploadWaits>> {
         None
     }
 
-    /// Makes the request again, from the start; `None` if that turns out to be impossible after all. The
-    /// [context](crate::context) has the attempt's number in it.
+    /// Makes the request again, from the start; `None` if that turns out to be impossible. The [context](crate::context) holds the
+    /// attempt's number.
     fn next(&mut self) -> Option<Self::Attempt>;
 }
 
-/// Makes each attempt's request by cloning the one that came.
+/// Makes each attempt's request by cloning the original.
 ///
-/// Whoever puts a retry around a service says that its requests may be repeated. Only after [`Verdict::Lost`], when the
-/// callee may have executed the request and may have died of it, they are not, unless they are said to be idempotent.
+/// A retry around a service implies that its requests may be repeated. The exception is [`Verdict::Lost`], after which the
+/// dependency may have executed the request and may have crashed on it: then only idempotent requests are repeated.
 ///
 /// ```
 /// use seawall::retry::{CloneRequest, RetryConfig, RetryLayer};
@@ -97,12 +96,12 @@ pub struct CloneRequest {
 }
 
 impl CloneRequest {
-    /// For requests of which it is not known whether executing them twice does harm.
+    /// For requests that may not be idempotent.
     pub const fn new() -> Self {
         Self { idempotent: false }
     }
 
-    /// For requests that may be executed twice without harm.
+    /// For idempotent requests, which may be executed twice without harm.
     pub const fn idempotent() -> Self {
         Self { idempotent: true }
     }
@@ -117,7 +116,7 @@ impl<Req: Clone> Replay<Req> for CloneRequest {
     }
 }
 
-/// A request kept as it came. See [`CloneRequest`].
+/// A request kept as it arrived. See [`CloneRequest`].
 #[derive(Clone, Debug)]
 pub struct KeptClone<Req> {
     request: Req,

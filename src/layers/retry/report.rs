@@ -1,4 +1,4 @@
-//! How a call went: told to whoever asks, and to nobody else.
+//! Reports how a call went, if a report was requested.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -21,22 +21,22 @@ pub enum Stop {
     Succeeded,
     /// The last attempt ended in a way that is not retried; see the table at [`verdict`](crate::verdict).
     Verdict,
-    /// The request cannot be made again, or must not be after what happened.
+    /// The request cannot be sent again, or must not be after this verdict.
     NotRepeatable,
     /// `max_attempts` were made.
     Attempts,
-    /// The callee asked for a pause of more than `max_retry_after`.
+    /// The dependency asked for a pause of more than `max_retry_after`.
     RetryAfter,
-    /// There was not enough time left for the wait before another attempt.
+    /// Too little time was left for the wait before another attempt.
     Deadline,
     /// The budget could not pay for another attempt.
     Budget,
-    /// The call was dropped, by its caller or at a bound further out.
+    /// The call was dropped, by its caller or at an outer bound.
     Dropped,
 }
 
 impl Stop {
-    /// The reason in one word, as logs and metrics have it.
+    /// The reason in one word, as in logs and metrics.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Succeeded => "succeeded",
@@ -50,10 +50,10 @@ impl Stop {
         }
     }
 
-    /// Whether a call that went through `attempts`, the last with the verdict `last`, has failed for good: a tier above that
-    /// tries again what this one has spent its retries on, or had none to spend on, multiplies them. Where no other attempt
-    /// was to be made in any case, that is left to others.
-    pub(super) fn is_for_good(self, last: Verdict, attempts: u32) -> bool {
+    /// Whether a tier above must not retry a call that made `attempts`, the last one with the verdict `last`. A tier that retries
+    /// what this one has already retried, or could not afford to retry, multiplies the attempts. If this tier would not have retried
+    /// in any case, the decision is left to the tiers above.
+    pub(super) fn is_final(self, last: Verdict, attempts: u32) -> bool {
         match self {
             Self::RetryAfter | Self::Deadline | Self::Budget => true,
             Self::Attempts | Self::NotRepeatable => attempts > 1,
@@ -64,7 +64,7 @@ impl Stop {
         }
     }
 
-    /// Why another attempt that would have been in order was not to be had, if that is how it was.
+    /// Why a retry that was in order was not made; `None` if none was in order.
     pub(super) const fn not_retried(self) -> Option<NotRetried> {
         match self {
             Self::NotRepeatable => Some(NotRetried::NotRepeatable),
@@ -77,41 +77,40 @@ impl Stop {
     }
 }
 
-/// How a call went through a retry. See [`report`].
+/// How a call went through a retry layer. See [`report`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Report {
-    /// How many attempts were begun.
+    /// How many attempts were started.
     pub attempts: u32,
-    /// Why no further one was made.
+    /// Why no further attempt was made.
     pub stopped: Stop,
-    /// What each attempt that ended said about the callee, the first one first.
+    /// The verdicts of the attempts that ended, in order.
     pub verdicts: Vec<Verdict>,
     /// How long the call took, waits included.
     pub elapsed: Duration,
 }
 
-/// Where the report of the present call goes.
+/// Where the report of the current call is stored.
 #[derive(Debug, Default)]
-struct Wanted(Mutex<Option<Report>>);
+struct ReportSlot(Mutex<Option<Report>>);
 
-/// Whether anyone wants a report of the present call.
+/// Whether a report of the current call was requested.
 #[inline]
-pub(super) fn is_asked() -> bool {
+pub(super) fn is_requested() -> bool {
     attachment::is_attached(Slot::Report)
 }
 
-/// The last to report is the outermost layer.
-pub(super) fn tell(report: Report) {
-    if let Some(wanted) = attachment::attached::<Wanted>(Slot::Report) {
-        *lock(&wanted.0) = Some(report);
+/// Stores the report. The outermost layer reports last, so its report is the one that is kept.
+pub(super) fn publish(report: Report) {
+    if let Some(slot) = attachment::attached::<ReportSlot>(Slot::Report) {
+        *lock(&slot.0) = Some(report);
     }
 }
 
-/// Runs `future` and says how the call in it went through a [`RetryLayer`](super::RetryLayer): how many attempts it
-/// took and why they stopped. The output is the response or the error as it would be without; the report is `None` if
-/// no such layer was passed in this very task. Of several calls the last to end is reported, of nested layers the
-/// outermost.
+/// Runs `future` and reports how the call in it went through a [`RetryLayer`](super::RetryLayer): how many attempts it made and why
+/// they stopped. The output is the response or the error as it would be without the report. The report is `None` if the call passed
+/// no such layer in this very task. Of several calls the last to end is reported, of nested layers the outermost.
 ///
 /// ```
 /// use seawall::retry::{RetryConfig, RetryLayer, Stop, report};
@@ -130,7 +129,7 @@ pub(super) fn tell(report: Report) {
 /// # }
 /// ```
 pub fn report<F>(future: F) -> Reported<F> {
-    Reported { future, wanted: Arc::default() }
+    Reported { future, slot: Arc::default() }
 }
 
 /// A future that reports how the call in it went. See [`report`].
@@ -139,7 +138,7 @@ pub fn report<F>(future: F) -> Reported<F> {
 pub struct Reported<F> {
     #[pin]
     future: F,
-    wanted: Arc<Wanted>,
+    slot: Arc<ReportSlot>,
 }
 
 impl<F: Future> Future for Reported<F> {
@@ -148,10 +147,10 @@ impl<F: Future> Future for Reported<F> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let output = {
-            let _attached = attachment::attach(Slot::Report, Some(this.wanted));
+            let _attached = attachment::attach(Slot::Report, Some(this.slot));
             ready!(this.future.poll(cx))
         };
-        let report = lock(&this.wanted.0).take();
+        let report = lock(&this.slot.0).take();
         Poll::Ready((output, report))
     }
 }

@@ -3,12 +3,12 @@ use std::task::{self, Poll};
 
 use tower::{BoxError, Service};
 
-use super::call_state::{Beginning, Further};
+use super::call_settings::ServiceSettings;
+use super::call_state::{AttemptSource, InitialState};
 use super::future::ResponseFuture;
 use super::limit::{attempt_cut, inside, numbered};
 use super::replay::{CloneRequest, Kept, Replay};
 use super::state::State;
-use super::terms::Entrance;
 use crate::admission::keyed::{KeyBy, Keying, OneKey};
 use crate::algorithm::budget::Earnings;
 use crate::ground::call_deadline::CallDeadline;
@@ -18,15 +18,15 @@ use crate::ground::settings::Cached;
 use crate::ground::verdict::{AtResponse, Classify};
 use crate::layers::call::accessors::accessors;
 use crate::layers::call::inner::{Call, Inner};
-use crate::layers::call::sending;
+use crate::layers::call::upload_waits;
 use crate::telemetry::AttemptSpan;
 
-/// A service whose failed calls are tried again. See the [module](super).
+/// A service whose failed calls are retried. See the [module](super).
 #[derive(Debug)]
 pub struct Retry<S, C = AtResponse, P = CloneRequest, K: Keying = OneKey> {
     inner: Inner<S>,
     state: Arc<State<K>>,
-    entrance: Cached<Entrance>,
+    settings_cache: Cached<ServiceSettings>,
     earnings: Cached<Earnings>,
     classifier: C,
     replay: P,
@@ -34,20 +34,20 @@ pub struct Retry<S, C = AtResponse, P = CloneRequest, K: Keying = OneKey> {
 
 impl<S, C, P, K: Keying> Retry<S, C, P, K> {
     pub(super) fn new(inner: S, state: Arc<State<K>>, classifier: C, replay: P) -> Self {
-        let (entrance, earnings) = (state.settings.cached(Entrance::of), state.budget().cached_earnings());
-        Self { inner: Inner::new(inner), state, entrance, earnings, classifier, replay }
+        let (settings_cache, earnings) = (state.settings.cached(ServiceSettings::of), state.budget().cached_earnings());
+        Self { inner: Inner::new(inner), state, settings_cache, earnings, classifier, replay }
     }
 }
 
 accessors!([S, C, P, K: Keying] Retry<S, C, P, K>);
 
-/// By hand, so that a keying needs not be `Clone`: clones share it.
+/// Written by hand so that the keying need not be `Clone`: clones share it.
 impl<S: Clone, C: Clone, P: Clone, K: Keying> Clone for Retry<S, C, P, K> {
     fn clone(&self) -> Self {
         Self {
             inner: self.inner.clone(),
             state: Arc::clone(&self.state),
-            entrance: self.entrance,
+            settings_cache: self.settings_cache,
             earnings: self.earnings,
             classifier: self.classifier.clone(),
             replay: self.replay.clone(),
@@ -74,38 +74,41 @@ where
     fn call(&mut self, request: Req) -> Self::Future {
         let now = scope::call_start();
         let policy = self.state.policy(&request);
-        let Entrance { terms, max_hold } = self.state.settings.refresh(&mut self.entrance, Entrance::of);
-        let inherited = match terms.enabled {
+        let ServiceSettings { settings, max_hold } =
+            self.state.settings.refresh(&mut self.settings_cache, ServiceSettings::of);
+        let inherited = match settings.enabled {
             true => scope::current().uncounted(),
             false => scope::current(),
         };
         let classifier = self.classifier.clone();
         let deadline = CallDeadline::within(now, &inherited, *max_hold);
-        let cut = attempt_cut(&deadline, &inherited, terms, now);
+        let cut = attempt_cut(&deadline, &inherited, settings, now);
         if inherited.has_expired(now) {
-            self.inner.let_go();
+            self.inner.release();
             let refused = Call::Refused(Some(policy.instruments.refuse(Reason::DeadlineExpired)));
-            let beginning = Beginning { inherited, terms: *terms, deadline, cut, span: None, sending: None };
-            return ResponseFuture::new(refused, None, beginning, policy, classifier);
+            let initial =
+                InitialState { inherited, settings: *settings, deadline, cut, span: None, upload_waits: None };
+            return ResponseFuture::new(refused, None, initial, policy, classifier);
         }
-        // What is itself a repetition, made by a retry around us or by a tier above, earns nothing: else retries would
-        // earn retries.
-        if inherited.before() == 0 && terms.enabled {
+        // A call that is itself a retry, made by an outer layer or by a tier above, deposits nothing. Otherwise retries would pay
+        // for retries.
+        if inherited.before() == 0 && settings.enabled {
             policy.budget.deposit(&mut self.earnings, now);
         }
-        let _entered = scope::enter(inside(numbered(inherited, terms, 1), cut));
+        let _entered = scope::enter(inside(numbered(inherited, settings, 1), cut));
         let (attempt, kept) = self.replay.first(request);
-        let sending = kept.sending();
-        let further = (terms.max_attempts > 1).then(|| Further { kept, service: self.inner.spare() });
-        let span = terms.attempt_spans.then(|| Box::new(AttemptSpan::new(&policy.instruments, 1)));
+        let upload_waits = kept.sending();
+        let attempt_source =
+            (settings.max_attempts > 1).then(|| AttemptSource { kept, service: self.inner.clone_service() });
+        let span = settings.attempt_spans.then(|| Box::new(AttemptSpan::new(&policy.instruments, 1)));
         let call = {
-            let _entered = (span.as_ref().map(|span| span.enter()), sending::enter(sending.as_ref()));
-            self.inner.call(attempt, now, &policy.unready)
+            let _entered = (span.as_ref().map(|span| span.enter()), upload_waits::enter(upload_waits.as_ref()));
+            self.inner.call(attempt, now, &policy.readiness_limit)
         };
         ResponseFuture::new(
             call,
-            further,
-            Beginning { inherited, terms: *terms, deadline, cut, span, sending },
+            attempt_source,
+            InitialState { inherited, settings: *settings, deadline, cut, span, upload_waits },
             policy,
             classifier,
         )

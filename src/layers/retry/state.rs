@@ -1,7 +1,7 @@
 use super::budget::{self, Budget};
+use super::call_settings::CallSettings;
 use super::config::RetryConfig;
 use super::policy::Policy;
-use super::terms::Terms;
 use crate::admission::keyed::{Forgettable, KeyBy, Keyed, Keying};
 use crate::admission::registry::{Condition, Observed, RetryCondition};
 use crate::algorithm::budget::Rules;
@@ -11,11 +11,11 @@ use crate::ground::time::{self, Instant};
 use crate::ground::verdict::Verdict;
 use crate::telemetry::{Instruments, NotRetried, Tally};
 
-/// What the services of one layer value share: the settings, and a budget for each key.
+/// The state that the services of one layer value share: the settings, and a budget for each key.
 #[derive(Debug)]
 pub(super) struct State<K: Keying> {
     pub(super) settings: Settings<RetryConfig>,
-    /// Those of all budgets but one that was given.
+    /// The rules of all budgets, except of one that was given.
     rules: Arc<Settings<Rules>>,
     policies: Keyed<K, Policy>,
 }
@@ -35,8 +35,8 @@ impl<K: Keying> State<K> {
         K: KeyBy<Req>,
     {
         let budget = || Budget::by(Arc::clone(&self.rules));
-        let unready = || self.common().unready.sibling();
-        self.policies.get(request, || Policy::new(budget(), unready(), self.instruments().clone()))
+        let readiness_limit = || self.common().readiness_limit.sibling();
+        self.policies.get(request, || Policy::new(budget(), readiness_limit(), self.instruments().clone()))
     }
 
     pub(super) fn common(&self) -> &Policy {
@@ -47,7 +47,7 @@ impl<K: Keying> State<K> {
         &self.policies.common().budget
     }
 
-    /// What is returned is to be done where foreign code may run.
+    /// Call what is returned without holding a lock: it may run user code.
     pub(super) fn apply(&self, config: &RetryConfig) -> impl FnOnce() + use<'_, K> {
         self.settings.replace(config.clone(), |_| {
             budget::reload(&self.rules, &config.budget, time::now(), |take_over| {
@@ -83,10 +83,10 @@ impl<K: Keying> Observed for State<K> {
     }
 
     fn condition(&self, _now: Instant) -> Condition {
-        let (tally, terms) = (self.instruments().tally(), self.settings.read(Terms::of));
+        let (tally, settings) = (self.instruments().tally(), self.settings.read(CallSettings::of));
         Condition::Retry(RetryCondition {
-            enabled: terms.enabled,
-            max_attempts: terms.max_attempts,
+            enabled: settings.enabled,
+            max_attempts: settings.max_attempts,
             budget_left: self.budget().balance(),
             retries: Tally::occurred(&tally.retried, Verdict::NAMES).collect(),
             not_retried: Tally::occurred(&tally.not_retried, NotRetried::NAMES).collect(),

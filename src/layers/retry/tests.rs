@@ -9,9 +9,9 @@ use super::*;
 use crate::ground::stopwatch::Stopwatch;
 use crate::ground::time;
 
-/// A layer around us must not take our waits for the callee's slowness.
+/// An outer layer must not count our backoff as the dependency's latency.
 #[tokio::test(start_paused = true)]
-async fn a_backoff_is_no_time_of_the_callee_s() {
+async fn backoff_is_not_dependency_time() {
     let second = Duration::from_secs(1);
     let backoff = Backoff { jitter: Jitter::None, ..Backoff::constant(second) };
     let layer = RetryLayer::new(RetryConfig { backoff, ..RetryConfig::default() }).unwrap();

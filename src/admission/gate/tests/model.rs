@@ -23,7 +23,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// The gate as one would write it without any care for speed.
+/// The simplest implementation of the gate.
 #[derive(Default)]
 struct Naive {
     limit: u32,
@@ -31,31 +31,31 @@ struct Naive {
     lifo: bool,
     in_use: u32,
     /// Identity, weight, priority; the head first.
-    line: Vec<(usize, u32, Priority)>,
+    queue: Vec<(usize, u32, Priority)>,
     granted: Vec<(usize, u32)>,
     refused: Vec<usize>,
 }
 
 impl Naive {
     fn serve(&mut self) {
-        while let Some(&(id, weight, _)) = self.line.first() {
+        while let Some(&(id, weight, _)) = self.queue.first() {
             let weight = weight.min(self.limit);
             if self.in_use + weight > self.limit {
                 return;
             }
             self.in_use += weight;
-            self.line.remove(0);
+            self.queue.remove(0);
             self.granted.push((id, weight));
         }
     }
 
-    fn ask(&mut self, id: usize, weight: u32, priority: Priority) {
-        let fits = self.line.is_empty() && self.in_use + weight.min(self.limit) <= self.limit;
+    fn admit(&mut self, id: usize, weight: u32, priority: Priority) {
+        let fits = self.queue.is_empty() && self.in_use + weight.min(self.limit) <= self.limit;
         let behind = |&(_, _, theirs): &(usize, u32, Priority)| theirs < priority || theirs == priority && self.lifo;
-        let at = self.line.iter().position(behind).unwrap_or(self.line.len());
-        self.line.insert(at, (id, weight, priority));
-        if !fits && self.line.len() > self.max_waiting {
-            let (last, ..) = self.line.pop().unwrap();
+        let at = self.queue.iter().position(behind).unwrap_or(self.queue.len());
+        self.queue.insert(at, (id, weight, priority));
+        if !fits && self.queue.len() > self.max_waiting {
+            let (last, ..) = self.queue.pop().unwrap();
             self.refused.push(last);
         }
         self.serve();
@@ -64,7 +64,7 @@ impl Naive {
 
 proptest! {
     #[test]
-    fn it_does_what_a_naive_gate_would_do(
+    fn gate_matches_a_naive_model(
         steps in prop::collection::vec(step(), 0..120), limit in 1..8u32, max_waiting in 0..5usize, lifo: bool,
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
@@ -77,9 +77,9 @@ proptest! {
             match step {
                 Step::Ask { weight, priority } => {
                     let priority = [Priority::Low, Priority::Normal, Priority::High][usize::from(priority)];
-                    let claim = Claim { weight, priority, deadline: None, returning: false };
-                    naive.ask(id, weight, priority);
-                    match Gate::admit(Arc::clone(&gate), time::now(), claim, max_waiting as u32, Duration::from_secs(1000)) {
+                    let wanted = PermitRequest { weight, priority, deadline: None, returning: false };
+                    naive.admit(id, weight, priority);
+                    match Gate::admit(Arc::clone(&gate), time::now(), wanted, max_waiting as u32, Duration::from_secs(1000)) {
                         Ok(Admitted::Now(permit)) => {
                             prop_assert!(naive.granted.iter().any(|(granted, _)| *granted == id));
                             held.push((id, permit));
@@ -104,7 +104,7 @@ proptest! {
                     if !callers.is_empty() {
                         let (id, caller) = callers.swap_remove(n % callers.len());
                         drop(caller);
-                        naive.line.retain(|(waiting, ..)| *waiting != id);
+                        naive.queue.retain(|(waiting, ..)| *waiting != id);
                         if let Some(at) = naive.granted.iter().position(|(granted, _)| *granted == id) {
                             naive.in_use -= naive.granted.remove(at).1;
                         }
@@ -116,7 +116,7 @@ proptest! {
                         let n = n % callers.len();
                         let id = callers[n].0;
                         match callers[n].1.poll() {
-                            Poll::Pending => prop_assert!(naive.line.iter().any(|(waiting, ..)| *waiting == id)),
+                            Poll::Pending => prop_assert!(naive.queue.iter().any(|(waiting, ..)| *waiting == id)),
                             Poll::Ready(Ok(permit)) => {
                                 prop_assert!(naive.granted.iter().any(|(granted, _)| *granted == id));
                                 held.push((id, permit));
@@ -136,7 +136,7 @@ proptest! {
                     naive.serve();
                 }
             }
-            prop_assert_eq!((gate.in_use(), gate.waiting() as usize), (naive.in_use, naive.line.len()));
+            prop_assert_eq!((gate.in_use(), gate.waiting() as usize), (naive.in_use, naive.queue.len()));
         }
         drop((held, callers));
         prop_assert!(gate.is_idle(), "everything is back");

@@ -1,11 +1,11 @@
-//! The machine against a naive model of it.
+//! Compares the machine with a naive model.
 
 use proptest::prelude::*;
 
 use super::*;
 use crate::algorithm::evidence::Evidence;
 
-/// The naive model: all probes of the phase, and all ends in their order; everything is counted anew each time.
+/// The model keeps all probes of the phase and all ends in order, and counts everything again each time.
 #[derive(Debug, Default)]
 struct Model {
     phase: Naive,
@@ -22,7 +22,7 @@ enum Naive {
     },
     HalfOpen {
         probes: Vec<NaiveProbe>,
-        /// Of all probes that are over, in their order.
+        /// Of all ended probes, in order.
         ends: Vec<Evidence>,
     },
 }
@@ -33,8 +33,8 @@ struct NaiveProbe {
     stage: Stage,
     admitted: Instant,
     first_sent: Option<Instant>,
-    lost_its_place: bool,
-    is_late: bool,
+    lost_its_slot: bool,
+    is_overdue: bool,
     is_over: bool,
 }
 
@@ -59,15 +59,15 @@ impl Model {
     }
 
     fn open(&mut self, now: Instant) {
-        let answered_well = match &self.phase {
-            Naive::HalfOpen { ends, .. } => ends.iter().any(|end| is_well(*end)),
+        let has_good_answer = match &self.phase {
+            Naive::HalfOpen { ends, .. } => ends.iter().any(|end| is_good(*end)),
             _ => false,
         };
-        self.breaks = if answered_well { 1 } else { self.breaks + 1 };
+        self.breaks = if has_good_answer { 1 } else { self.breaks + 1 };
         self.phase = Naive::Open { since: now, until: now + self.pause() };
     }
 
-    /// Before a call is admitted; says whether there is a place for a probe.
+    /// Called before a call is admitted; returns whether a slot for a probe is free.
     fn admits_probe(&mut self, may_probe: bool, refused_enough: bool, now: Instant) -> bool {
         let pause = self.pause();
         match &mut self.phase {
@@ -90,10 +90,10 @@ impl Model {
                     }
                     if !matches!(probe.stage, Stage::Head(..)) {
                         let since = probe.first_sent.unwrap_or(probe.admitted);
-                        probe.lost_its_place |= now.since(since) >= SECOND;
+                        probe.lost_its_slot |= now.since(since) >= SECOND;
                     }
                     if let Stage::Sent(since) = probe.stage {
-                        probe.is_late = now.since(since) >= SECOND;
+                        probe.is_overdue = now.since(since) >= SECOND;
                     }
                 }
                 self.judge(now);
@@ -101,12 +101,12 @@ impl Model {
             Naive::Closed => {}
         }
         let Naive::HalfOpen { probes, ends } = &self.phase else { return false };
-        let in_places = probes.iter().filter(|probe| !probe.is_over && !probe.lost_its_place).count();
-        let well = ends.iter().filter(|end| is_well(**end)).count();
+        let in_slots = probes.iter().filter(|probe| !probe.is_over && !probe.lost_its_slot).count();
+        let good = ends.iter().filter(|end| is_good(**end)).count();
         let answered = ends.iter().filter(|end| is_answer(**end)).count();
-        let lost = answered + silent(ends) + waited_for(probes);
-        let room = if well == 0 { 3_usize.saturating_sub(lost) } else { 15 - answered };
-        may_probe && in_places < 1 + well && in_places < room
+        let lost = answered + unanswered(ends) + slow_in_flight(probes);
+        let free = if good == 0 { 3_usize.saturating_sub(lost) } else { 15 - answered };
+        may_probe && in_slots < 1 + good && in_slots < free
     }
 
     fn set_stage(&mut self, probe: Probe, stage: Stage) {
@@ -118,12 +118,12 @@ impl Model {
                     _ => {}
                 }
                 known.stage = stage;
-                known.is_late = false;
+                known.is_overdue = false;
             }
         }
     }
 
-    fn settle(&mut self, probe: Probe, end: Evidence, now: Instant) {
+    fn record(&mut self, probe: Probe, end: Evidence, now: Instant) {
         if let Naive::HalfOpen { probes, ends } = &mut self.phase {
             if let Some(probe) = probes.iter_mut().find(|known| known.probe == probe && !known.is_over) {
                 probe.is_over = true;
@@ -138,10 +138,10 @@ impl Model {
         let count = |wanted: fn(Evidence) -> bool| ends.iter().filter(|end| wanted(**end)).count();
         let failures = count(|end| matches!(end, Evidence::Bad(_) | Evidence::TimedOut | Evidence::GivenUpLate));
         let slow = count(|end| matches!(end, Evidence::TimedOut | Evidence::GivenUpLate) || end == SLOW);
-        let (answers, well) = (count(is_answer), count(is_well));
-        let slow = slow + if well == 0 { 0 } else { waited_for(probes) };
-        let lost = well == 0 && answers + silent(ends) >= 3;
-        if lost || silent(ends) >= 10 || 2 * failures >= 15 || 10 * slow >= 8 * 15 {
+        let (answers, good) = (count(is_answer), count(is_good));
+        let slow = slow + if good == 0 { 0 } else { slow_in_flight(probes) };
+        let lost = good == 0 && answers + unanswered(ends) >= 3;
+        if lost || unanswered(ends) >= 10 || 2 * failures >= 15 || 10 * slow >= 8 * 15 {
             self.open(now);
         } else if answers >= 15 {
             *self = Self::default();
@@ -151,7 +151,7 @@ impl Model {
 
 const SLOW: Evidence = Evidence::Good(SECOND);
 
-fn is_well(end: Evidence) -> bool {
+fn is_good(end: Evidence) -> bool {
     matches!(end, QUICK | Evidence::Alive)
 }
 
@@ -159,12 +159,12 @@ fn is_answer(end: Evidence) -> bool {
     !matches!(end, Evidence::Nothing | Evidence::Unanswered | Evidence::Unsent)
 }
 
-fn waited_for(probes: &[NaiveProbe]) -> usize {
-    probes.iter().filter(|probe| !probe.is_over && probe.is_late).count()
+fn slow_in_flight(probes: &[NaiveProbe]) -> usize {
+    probes.iter().filter(|probe| !probe.is_over && probe.is_overdue).count()
 }
 
-/// How many probes without an answer there were since the last answer.
-fn silent(ends: &[Evidence]) -> usize {
+/// The probes without an answer since the last answer.
+fn unanswered(ends: &[Evidence]) -> usize {
     let since = ends.iter().rev().take_while(|end| !is_answer(**end));
     since.filter(|end| **end != Evidence::Nothing).count()
 }
@@ -218,11 +218,11 @@ fn recent(probes: &[Probe], which: prop::sample::Index) -> Option<Probe> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 
-    /// Whatever comes in whatever order, late or twice: the states and the number of probes are those of the model.
+    /// For any events in any order, stale or repeated, states and numbers of probes equal those of the model.
     #[test]
-    fn never_more_probes_than_allowed(steps in steps()) {
+    fn machine_matches_a_naive_model(steps in steps()) {
         let (mut rig, mut model) = (Rig::new(policy()), Model::default());
-        // Probes stay in the list when they are settled, and may be settled again, which must change nothing.
+        // Probes stay in the list after their record, and may be recorded again, which must change nothing.
         let mut probes: Vec<Probe> = Vec::new();
         rig.trip();
         model.open(rig.now);
@@ -240,8 +240,8 @@ proptest! {
                             stage: Stage::Idle,
                             admitted: rig.now,
                             first_sent: None,
-                            lost_its_place: false,
-                            is_late: false,
+                            lost_its_slot: false,
+                            is_overdue: false,
                             is_over: false,
                         });
                         probes.push(probe);
@@ -261,8 +261,8 @@ proptest! {
                 }
                 Step::Settle(which, end) => {
                     if let Some(probe) = recent(&probes, which) {
-                        model.settle(probe, end, rig.now);
-                        rig.settle(probe, end);
+                        model.record(probe, end, rig.now);
+                        rig.record(probe, end);
                     }
                 }
                 Step::Advance(millis) => rig.now = rig.now + Duration::from_millis(millis),

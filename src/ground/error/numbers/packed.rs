@@ -1,4 +1,4 @@
-//! Numbers that may be unknown, in as little room as known ones: futures carry refusals.
+//! Numbers that may be unknown, without the space of an `Option`: futures carry refusals.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! How numbers are shown: as text, and as data.
+//! The formats of numbers: text and data.
 
 use std::fmt;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::Numbers;
 use crate::ground::error::{Trip, TripCause};
 
-/// Those that are known, in one line: `time left 12.0ms, expected 80.0ms, waiting 3, limit 16`.
+/// The known numbers on one line: `time left 12.0ms, expected 80.0ms, waiting 3, limit 16`.
 impl fmt::Display for Numbers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut separator = "";
@@ -51,7 +51,7 @@ impl fmt::Display for Numbers {
     }
 }
 
-/// As many digits as it takes to see which of two times is longer.
+/// The digits that show which of two times is longer.
 fn digits(left: Option<Duration>, expected: Option<Duration>) -> usize {
     let (Some(left), Some(expected)) = (left, expected) else { return 1 };
     (1..9).find(|digits| format!("{left:.digits$?}") != format!("{expected:.digits$?}")).unwrap_or(1)
@@ -82,7 +82,7 @@ impl fmt::Debug for Numbers {
     }
 }
 
-/// A map of those that are known; times are in seconds, under names that end in `_s`.
+/// A map of the known numbers; times are in seconds, under names that end in `_s`.
 #[cfg(feature = "config")]
 impl serde::Serialize for Numbers {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

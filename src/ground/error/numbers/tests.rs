@@ -7,7 +7,7 @@ fn trip() -> Trip {
 }
 
 #[test]
-fn numbers_that_are_not_known_are_not_shown() {
+fn unknown_numbers_are_not_shown() {
     assert_eq!(Numbers::NONE.to_string(), "");
     let numbers = Numbers::NONE.with_waiting(3).with_limit(16);
     assert_eq!(numbers.to_string(), "waiting 3, limit 16");
@@ -27,8 +27,8 @@ fn numbers_of_an_outage_show_calls_age_and_next_probe() {
     assert_eq!(shown(trip(), 1, Some(800 * MS)), text);
     let text = "9 failed and 1 slow of 10 calls, open for 3.2s, break 4, probing now";
     assert_eq!(shown(trip(), 4, Some(Duration::ZERO)), text);
-    let row = Trip { calls: 30, failures: 30, ..Trip::by(TripCause::ConsecutiveFailures) };
-    assert_eq!(shown(row, 1, Some(MS)), "30 failed in a row, open for 3.2s, next probe in 1.0ms");
+    let consecutive = Trip { calls: 30, failures: 30, ..Trip::by(TripCause::ConsecutiveFailures) };
+    assert_eq!(shown(consecutive, 1, Some(MS)), "30 failed in a row, open for 3.2s, next probe in 1.0ms");
     let hanging = Trip { calls: 20, overdue: 12, unanswered: 8, ..Trip::by(TripCause::Hanging) };
     let text = "12 hanging and 8 unanswered of 20 calls, open for 3.2s, next probe in 1.0ms";
     assert_eq!(shown(hanging, 1, Some(MS)), text);
@@ -38,21 +38,21 @@ fn numbers_of_an_outage_show_calls_age_and_next_probe() {
 }
 
 #[test]
-fn numbers_at_their_ends_are_still_numbers() {
+fn extreme_numbers_are_not_none() {
     let numbers = Numbers::NONE.with_waiting(u32::MAX).with_time_left(Duration::MAX);
     assert_eq!(numbers.waiting(), Some(u32::MAX - 1));
     assert!(numbers.time_left().is_some_and(|time| time > Duration::from_secs(1 << 33)));
     assert_eq!(Numbers::NONE.with_time_left(Duration::ZERO).time_left(), Some(Duration::ZERO));
 }
 
-/// Each future of a layer that can refuse has room for them.
+/// Each future of a layer that can refuse has space for them.
 #[test]
 fn numbers_are_small() {
     assert!(size_of::<Numbers>() <= 48, "{} bytes", size_of::<Numbers>());
 }
 
 #[test]
-fn times_are_shown_with_the_digits_that_tell_them_apart() {
+fn times_are_shown_with_distinguishing_digits() {
     let left = |expected| Numbers::NONE.with_time_left(1000 * MS).with_expected(expected).to_string();
     assert_eq!(left(1004 * MS), "time left 1.000s, expected 1.004s");
     assert_eq!(left(1000 * MS), "time left 1.0s, expected 1.0s");
@@ -60,7 +60,7 @@ fn times_are_shown_with_the_digits_that_tell_them_apart() {
 }
 
 #[test]
-fn estimate_without_a_sample_is_no_number() {
+fn estimate_without_a_sample_is_none() {
     let numbers = Numbers::NONE.with_expected(Duration::ZERO);
     assert_eq!((numbers.expected(), numbers.to_string().as_str()), (None, ""));
 }

@@ -1,12 +1,12 @@
-//! What a refusal says of the outage: what opened the breaker, since when, and when it probes next.
+//! The outage that a refusal reports: what opened the breaker, since when, and when it probes next.
 
 use super::*;
 use crate::ground::error::{Numbers, TripCause};
 
 impl Rig {
-    /// Those of a call that is refused now.
+    /// The numbers of a call that is refused now.
     fn numbers(&self) -> Numbers {
-        let refused = self.breaker.admit(&self.breaker.entrance().pace, 60 * SECOND, self.now);
+        let refused = self.breaker.admit(&self.breaker.admission_settings().pace, 60 * SECOND, self.now);
         let wait = refused.expect_err("it is open");
         self.breaker.refusal(wait, self.now).rejected().numbers()
     }
@@ -21,7 +21,7 @@ fn calls(numbers: Numbers) -> [Option<u32>; 5] {
 }
 
 #[test]
-fn breaker_opened_by_failure_rate_says_so() {
+fn outage_by_failure_rate_is_reported() {
     let mut rig = Rig::new(default());
     rig.calls([S]);
     rig.calls([F; 9]);
@@ -35,7 +35,7 @@ fn breaker_opened_by_failure_rate_says_so() {
 }
 
 #[test]
-fn breaker_opened_by_slow_rate_says_so() {
+fn outage_by_slow_rate_is_reported() {
     let rig = Rig::new(CircuitBreakerConfig { slow_after: Some(SECOND), ..default() });
     rig.calls([Evidence::Good(2 * SECOND); 10]);
     assert_eq!(rig.numbers().opened_by(), Some(TripCause::SlowRate));
@@ -45,7 +45,7 @@ fn breaker_opened_by_slow_rate_says_so() {
 }
 
 #[test]
-fn breaker_opened_by_consecutive_failures_says_so() {
+fn outage_by_consecutive_failures_is_reported() {
     let rig = Rig::new(CircuitBreakerConfig { consecutive_failures: Some(3), ..default() });
     rig.calls([S; 50]);
     rig.calls([F; 3]);
@@ -55,14 +55,14 @@ fn breaker_opened_by_consecutive_failures_says_so() {
 }
 
 #[test]
-fn breaker_opened_by_hanging_calls_says_so() {
+fn outage_by_hanging_calls_is_reported() {
     let mut rig = Rig::new(CircuitBreakerConfig { slow_after: Some(SECOND), ..default() });
     rig.calls([S; 50]);
     let _hanging: Vec<_> = (0..12).map(|_| rig.pass()).collect();
     rig.wait(1300 * MS);
-    rig.breaker.look(rig.now);
+    rig.breaker.check(rig.now);
     rig.wait(200 * MS);
-    rig.breaker.look(rig.now);
+    rig.breaker.check(rig.now);
     assert_eq!(rig.numbers().opened_by(), Some(TripCause::Hanging));
     assert_eq!(calls(rig.numbers()), [12, 0, 0, 12, 0].map(Some));
     let text = rig.text();
@@ -70,7 +70,7 @@ fn breaker_opened_by_hanging_calls_says_so() {
 }
 
 #[test]
-fn breaker_opened_by_unanswered_calls_says_so() {
+fn outage_by_unanswered_calls_is_reported() {
     let mut rig = Rig::new(CircuitBreakerConfig { slow_after: Some(SECOND), ..default() });
     rig.calls([S]);
     for _ in 0..20 {
@@ -85,7 +85,7 @@ fn breaker_opened_by_unanswered_calls_says_so() {
 }
 
 #[test]
-fn breaker_opened_by_hand_says_so() {
+fn outage_by_force_open_is_reported() {
     let mut rig = Rig::new(default());
     rig.calls([F; 10]);
     rig.wait(300 * MS);
@@ -124,17 +124,17 @@ fn outage_lasts_until_the_breaker_closes() {
     assert_eq!((rig.state(), rig.breaker.numbers(rig.now)), (Closed, Numbers::NONE));
 }
 
-/// A key that gets a breaker of its own while all are forced open does not know when that was.
+/// A key that gets its own breaker while all are forced open must report when that happened.
 #[test]
-fn new_breaker_takes_over_the_outage_of_the_others() {
+fn new_breaker_adopts_a_forced_outage() {
     let common = Rig::new(default());
     common.calls([F; 10]);
     let fresh = |mode, outage| {
         let config = default();
-        Breaker::new(terms(&config), config.span(), mode, outage, Instruments::new(super::super::KIND))
+        Breaker::new(settings(&config), config.span(), mode, outage, Instruments::new(super::super::KIND))
     };
     let closed = fresh(Mode::Enforcing, common.breaker.outage());
-    assert_eq!(closed.numbers(common.now), Numbers::NONE, "what calls have opened is not handed on");
+    assert_eq!(closed.numbers(common.now), Numbers::NONE, "an outage that calls have caused is not inherited");
     common.breaker.set_mode(Mode::ForcedOpen, common.now);
     let forced = fresh(Mode::ForcedOpen, common.breaker.outage());
     assert_eq!(forced.numbers(common.now + SECOND).open_for(), Some(SECOND));

@@ -1,11 +1,11 @@
-//! A callee under steady traffic, simulated: what is noticed, how soon, and what is not.
+//! A simulated dependency under steady traffic: what the breaker detects, how soon, and what it tolerates.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use super::*;
 
-/// An open loop: so many calls a second, each answered after `latency(the time, a random number)` if at all.
+/// An open loop: a rate of calls, each answered after `latency(the time, a random number)` if at all.
 struct Traffic<L> {
     rig: Rig,
     start: Instant,
@@ -45,7 +45,7 @@ impl<L: Fn(Duration, f64) -> Answer> Traffic<L> {
         self.rig.now.since(self.start)
     }
 
-    /// Runs until the time, or until the first call is refused, which it returns the time of.
+    /// Runs until the time, or until the first refusal, whose time it returns.
     fn run(&mut self, rate: u32, until: Duration) -> Option<Duration> {
         for id in 0.. {
             let id = id + (self.elapsed().as_nanos() as u64) * 100_000;
@@ -76,7 +76,7 @@ impl<L: Fn(Duration, f64) -> Answer> Traffic<L> {
     fn look(&mut self) {
         let now = self.rig.now;
         if self.next_look.is_none_or(|next| next <= now) {
-            self.next_look = self.rig.breaker.look(now);
+            self.next_look = self.rig.breaker.check(now);
         }
     }
 
@@ -104,9 +104,9 @@ fn about(mean: Duration, chance: f64) -> Answer {
     Answer::Good(mean.mul_f64(-(1.0 - chance).ln()))
 }
 
-/// A minute of busy and good days in the window, and then no call returns: nothing times out, nobody gives up.
+/// After a minute of successes no call returns: no call times out or is abandoned.
 #[test]
-fn a_callee_that_hangs_is_noticed_from_the_calls_in_flight() {
+fn hang_is_detected_from_calls_in_flight() {
     for rate in [20, 100, 1000] {
         let hangs = 60 * SECOND;
         let mut traffic =
@@ -116,9 +116,9 @@ fn a_callee_that_hangs_is_noticed_from_the_calls_in_flight() {
     }
 }
 
-/// The same with few in flight: a bulkhead of eight further out, whose callers give up after their deadline of 1.2 s.
+/// The same with few calls in flight: an outer bulkhead of eight, and callers with a deadline of 1.2 s.
 #[test]
-fn a_callee_that_hangs_behind_a_small_bulkhead_is_noticed() {
+fn hang_behind_a_small_bulkhead_is_detected() {
     let hangs = 60 * SECOND;
     let mut traffic =
         Traffic::new(
@@ -132,9 +132,9 @@ fn a_callee_that_hangs_behind_a_small_bulkhead_is_noticed() {
     assert!(refused > hangs && refused < hangs + 3 * SECOND, "{:?}", refused.saturating_sub(hangs));
 }
 
-/// Five times slower for ten seconds, as under load: calls are answered, so it stays closed, and does when it is over.
+/// Five times slower for ten seconds, as under load: calls are answered, so it stays closed, then and afterwards.
 #[test]
-fn a_callee_that_gets_five_times_slower_is_not_cut_off() {
+fn fivefold_slowdown_does_not_open() {
     for (rate, usual) in [(20, 20 * MS), (140, 20 * MS), (1000, 2 * MS), (100, 300 * MS), (5, 3 * SECOND)] {
         let mut traffic = Traffic::new(default(), |at, chance| {
             let slower = (30 * SECOND..40 * SECOND).contains(&at);
@@ -144,9 +144,9 @@ fn a_callee_that_gets_five_times_slower_is_not_cut_off() {
     }
 }
 
-/// A hundred times slower from one moment to the next, and for good: it may open, but has to come back.
+/// Suddenly and permanently a hundred times slower: the breaker may open, but has to recover.
 #[test]
-fn a_callee_that_gets_slow_for_good_is_served() {
+fn permanent_slowdown_recovers() {
     let mut traffic =
         Traffic::new(default(), |at, chance| about(if at < 30 * SECOND { 20 * MS } else { 2 * SECOND }, chance));
     while traffic.elapsed() < 200 * SECOND {
@@ -162,16 +162,16 @@ fn a_callee_that_gets_slow_for_good_is_served() {
     assert_eq!(traffic.refused, before, "and stays closed");
 }
 
-/// A cold start of a callee whose answers take long: nothing is known of it, and nothing is held against it.
+/// A cold start of a slow dependency: without earlier samples its latency is not held against it.
 #[test]
-fn a_callee_that_is_slow_from_the_start_is_served() {
+fn slow_start_does_not_open() {
     let mut traffic = Traffic::new(default(), |_, chance| about(5 * SECOND, chance));
     assert_eq!(traffic.run(20, 60 * SECOND), None);
 }
 
-/// Our own process stands still for three seconds; when it goes on, the answers are all there, only unread.
+/// Our own process is suspended for three seconds. When it resumes, all responses have arrived and are unread.
 #[test]
-fn a_hiccup_of_our_own_process_opens_nothing() {
+fn pause_of_our_own_process_does_not_open() {
     let mut rig = Rig::new(default());
     for _ in 0..1000 {
         rig.call(Evidence::Good(20 * MS));
@@ -180,7 +180,7 @@ fn a_hiccup_of_our_own_process_opens_nothing() {
     rig.wait(20 * SECOND);
     let in_flight: Vec<_> = (0..200).filter_map(|_| rig.pass()).collect();
     rig.wait(3 * SECOND);
-    assert!(!rig.refused(), "the first thing that goes on may be a new call");
+    assert!(!rig.refused(), "the first event after the pause may be a new call");
     let median = 20 * MS;
     for pass in in_flight {
         rig.settle(pass, Evidence::Good(median));
@@ -195,7 +195,7 @@ fn a_hiccup_of_our_own_process_opens_nothing() {
 /// A dependency that is down for 30 s under 100 calls a second, and comes back with some of its instances still dead: what a closed
 /// breaker tolerates must close an open one within seconds.
 #[test]
-fn residual_failures_after_an_outage_close_it_within_seconds() {
+fn residual_failures_after_an_outage_close_within_seconds() {
     // residual failures in percent, the most runs of twenty that may take longer than 10 s, and the largest share refused on average
     for (percent, late, refused) in [(0, 0, 0.02), (10, 0, 0.02), (30, 0, 0.03), (40, 1, 0.03), (50, 1, 0.04)] {
         let runs: Vec<_> = (0..20).map(|seed| after_an_outage(default(), seed, f64::from(percent) / 100.0)).collect();

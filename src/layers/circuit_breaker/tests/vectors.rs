@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// The configuration that most cases of resilience4j's suite share. They know no consecutive failures.
+/// The config of most cases of resilience4j's suite. They have no rule for consecutive failures.
 fn resilience4j() -> CircuitBreakerConfig {
     CircuitBreakerConfig {
         window: Window::Time(20 * SECOND),
@@ -18,7 +18,7 @@ fn resilience4j() -> CircuitBreakerConfig {
 }
 
 #[test]
-fn resilience4j_opens_after_the_failure_rate_is_reached_even_by_a_success() {
+fn resilience4j_success_that_completes_the_minimum_opens() {
     let rig = Rig::new(resilience4j());
     assert_eq!(rig.calls([F, F, F, S]), Closed, "below the minimum of calls there is no rate");
     assert_eq!(rig.call(S), Open);
@@ -38,7 +38,7 @@ fn resilience4j_opens_at_exactly_the_rate() {
 }
 
 #[test]
-fn resilience4j_opens_after_the_slow_call_rate_is_reached() {
+fn resilience4j_opens_at_the_slow_call_rate() {
     let mut rig = Rig::new(resilience4j());
     for seconds in [5, 5, 1, 1] {
         let pass = rig.pass().expect("it is closed");
@@ -51,7 +51,7 @@ fn resilience4j_opens_after_the_slow_call_rate_is_reached() {
 }
 
 #[test]
-fn resilience4j_is_half_open_when_the_break_is_over_and_not_before() {
+fn resilience4j_is_half_open_only_after_the_break() {
     for (pause, too_early) in [(5 * SECOND, 3 * SECOND), (7200 * SECOND, 3600 * SECOND)] {
         let mut rig = Rig::new(CircuitBreakerConfig { break_duration: pause, max_break: pause, ..resilience4j() });
         rig.calls([F; 5]);
@@ -64,7 +64,7 @@ fn resilience4j_is_half_open_when_the_break_is_over_and_not_before() {
 }
 
 #[test]
-fn resilience4j_closing_forgets_what_was_counted() {
+fn resilience4j_closing_clears_the_counts() {
     let mut rig = Rig::new(resilience4j());
     rig.calls([F; 5]);
     rig.wait(5 * SECOND);
@@ -78,7 +78,7 @@ fn resilience4j_closing_forgets_what_was_counted() {
 }
 
 #[test]
-fn resilience4j_disabled_counts_nothing_and_forced_open_stays_so() {
+fn resilience4j_disabled_and_forced_open_ignore_results() {
     let mut rig = Rig::new(resilience4j());
     rig.breaker.set_mode(Mode::Disabled, rig.now);
     assert_eq!(rig.calls([F; 50]), Disabled);
@@ -86,17 +86,17 @@ fn resilience4j_disabled_counts_nothing_and_forced_open_stays_so() {
     rig.breaker.set_mode(Mode::ForcedOpen, rig.now);
     rig.wait(6 * SECOND);
     assert_eq!(
-        rig.breaker.admit(&rig.breaker.entrance().pace, SECOND, rig.now).err(),
+        rig.breaker.admit(&rig.breaker.admission_settings().pace, SECOND, rig.now).err(),
         Some(None),
         "nobody knows for how long"
     );
     assert_eq!(rig.state(), ForcedOpen);
 }
 
-/// resilience4j has a separate longest wait in half-open; here a probe that hangs loses its place to another after the slow threshold,
+/// resilience4j has a separate maximum wait in half-open; here a hanging probe loses its slot after the slow threshold,
 /// and fails after the break's length, as three of them together do.
 #[test]
-fn resilience4j_half_open_does_not_last_when_probes_hang() {
+fn resilience4j_hanging_probes_end_half_open() {
     let mut rig = Rig::new(resilience4j());
     rig.calls([F; 5]);
     rig.wait(5 * SECOND);
@@ -112,14 +112,14 @@ fn resilience4j_half_open_does_not_last_when_probes_hang() {
 }
 
 #[test]
-fn failsafe_three_failures_in_a_row() {
+fn failsafe_three_consecutive_failures_open() {
     let rig = Rig::new(CircuitBreakerConfig { consecutive_failures: Some(3), minimum_calls: 1000, ..default() });
     assert_eq!(rig.calls([F, S, F, F]), Closed);
     assert_eq!(rig.call(F), Open);
 }
 
 #[test]
-fn failsafe_ratios_over_the_last_few_calls() {
+fn failsafe_ratio_of_the_last_calls_opens() {
     let last = |window, failure_rate| CircuitBreakerConfig {
         window: Window::Calls(window),
         minimum_calls: window,
@@ -137,7 +137,7 @@ fn failsafe_ratios_over_the_last_few_calls() {
 }
 
 #[test]
-fn sentinel_slow_requests() {
+fn sentinel_slow_request_ratio_opens() {
     let slow = Evidence::Good(60 * MS);
     let mut rig = Rig::new(CircuitBreakerConfig {
         window: Window::Time(20 * SECOND),
@@ -160,14 +160,14 @@ fn sentinel_slow_requests() {
 }
 
 #[test]
-fn finagle_consecutive_failures_begin_anew_after_a_success() {
+fn finagle_success_resets_consecutive_failures() {
     let rig = Rig::new(CircuitBreakerConfig { consecutive_failures: Some(3), minimum_calls: 1000, ..default() });
     assert_eq!(rig.calls([F, S, F, F]), Closed);
     assert_eq!(rig.call(F), Open);
 }
 
 #[test]
-fn finagle_success_rates_wait_for_enough_requests() {
+fn finagle_success_rate_needs_enough_requests() {
     let five = CircuitBreakerConfig { minimum_calls: 5, consecutive_failures: None, ..default() };
     let rig = Rig::new(CircuitBreakerConfig { window: Window::Calls(5), ..five.clone() });
     assert_eq!(rig.calls([F; 4]), Closed);

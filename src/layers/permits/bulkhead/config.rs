@@ -3,7 +3,7 @@ use std::time::Duration;
 use super::Order;
 use crate::ground::validation::{Validate, Validation};
 use crate::layers::call::bound::DEFAULT_MAX_HOLD;
-use crate::layers::permits::gates::{Room, Terms};
+use crate::layers::permits::gates::{GateSettings, QueueLimit};
 #[cfg(feature = "config")]
 use crate::loader::HumanTime;
 
@@ -15,8 +15,8 @@ use crate::loader::HumanTime;
 /// let config = BulkheadConfig { max_concurrent: 8, ..Default::default() };
 /// assert!(BulkheadLayer::new(config).is_ok());
 ///
-/// let nobody = BulkheadConfig { max_concurrent: 0, ..Default::default() };
-/// assert_eq!(BulkheadLayer::new(nobody).unwrap_err().faults()[0].path(), "max_concurrent");
+/// let no_permits = BulkheadConfig { max_concurrent: 0, ..Default::default() };
+/// assert_eq!(BulkheadLayer::new(no_permits).unwrap_err().faults()[0].path(), "max_concurrent");
 /// ```
 ///
 /// Write `..Default::default()`: a new field is [no breaking change](crate#settings).
@@ -24,24 +24,24 @@ use crate::loader::HumanTime;
 #[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 #[cfg_attr(all(test, feature = "config"), derive(schemars::JsonSchema))]
 pub struct BulkheadConfig {
-    /// Whether the bulkhead is at work. If not, every call passes, none waits and none is counted. Default: true.
+    /// Whether the bulkhead is enabled. If not, every call passes, and none waits or is counted. Default: true.
     pub enabled: bool,
-    /// How many calls run at once; with weights, how much they weigh together. At least 1. Default: 64.
+    /// How many calls run at once; with weights, their total weight. At least 1. Default: 64.
     #[cfg_attr(all(test, feature = "config"), schemars(range(min = 1)))]
     pub max_concurrent: u32,
-    /// How many calls may wait for a permit; with 0 none does. Default: 1024. The queue is bounded by time in the first place:
-    /// a call does not wait if its turn will not come within `max_wait`, or too late for its deadline.
+    /// How many calls may wait for a permit; with 0 none waits. Default: 1024. The queue is bounded mainly by time: a call is
+    /// refused if its expected wait exceeds `max_wait` or its deadline.
     pub max_waiting: u32,
-    /// The longest a call waits; more than zero. Default: 10 s, for calls without a deadline; a deadline is mostly earlier.
+    /// The longest a call may wait; more than zero. Default: 10 s, for calls without a deadline; a deadline is usually earlier.
     #[cfg_attr(feature = "config", serde(with = "HumanTime"))]
     pub max_wait: Duration,
-    /// Which of the waiting calls of one priority comes first. Default: [`Order::Fifo`].
+    /// The order of waiting calls of one priority. Default: [`Order::Fifo`].
     pub order: Order,
     /// How long a call without a deadline may hold its permit; more than zero. Default: one minute.
     #[cfg_attr(feature = "config", serde(with = "HumanTime"))]
     pub max_hold: Duration,
-    /// With [`keyed_by`](super::BulkheadLayer::keyed_by): how many keys have permits of their own, at least 1. Default: 1024. What
-    /// happens with more is told in [`keyed`](crate::keyed).
+    /// With [`keyed_by`](super::BulkheadLayer::keyed_by): how many keys have permits of their own, at least 1. Default: 1024. See
+    /// [`keyed`](crate::keyed) for what happens beyond the limit.
     #[cfg_attr(all(test, feature = "config"), schemars(range(min = 1)))]
     pub max_keys: usize,
 }
@@ -70,8 +70,8 @@ impl Validate for BulkheadConfig {
 }
 
 impl BulkheadConfig {
-    pub(super) fn terms(&self) -> Terms {
-        let room = if self.enabled { Room::AtMost(self.max_waiting) } else { Room::Off };
-        Terms { room, max_wait: self.max_wait, max_hold: self.max_hold }
+    pub(super) fn gate_settings(&self) -> GateSettings {
+        let queue_limit = if self.enabled { QueueLimit::AtMost(self.max_waiting) } else { QueueLimit::Off };
+        GateSettings { queue_limit, max_wait: self.max_wait, max_hold: self.max_hold }
     }
 }

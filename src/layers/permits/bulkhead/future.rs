@@ -8,7 +8,7 @@ use tower::{BoxError, Service};
 use crate::ground::scope;
 use crate::ground::verdict::{self, AtResponse, Classify};
 use crate::layers::permits::admitted::{AdmittedCall, Answer};
-use crate::layers::permits::place::Hold;
+use crate::layers::permits::hold::Hold;
 
 /// A call that holds its permits until it is over.
 #[pin_project]
@@ -39,7 +39,7 @@ where
         let this = self.project();
         let Answer { response, verdict, hold, now } =
             ready!(this.call.poll(cx, |result| verdict::judge(this.classifier, result)))?;
-        // If the call is over with this, it needs no second reading.
+        // If the call is over with this, the guard needs no second clock read.
         Poll::Ready(Ok(scope::with_start(now, || this.classifier.hold(response, verdict, hold))))
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use crate::admission::keyed::{Keying, OneKey};
 use crate::layers::permits::gates::Gates;
 
-/// Shows how full a bulkhead is, and changes its limit while it works. Clones show the same bulkhead.
+/// Shows how full a bulkhead is, and changes its limit at run time. Clones show the same bulkhead.
 #[derive(Debug)]
 pub struct BulkheadHandle<K: Keying = OneKey> {
     gates: Arc<Gates<K>>,
@@ -30,8 +30,8 @@ impl<K: Keying> BulkheadHandle<K> {
         self.gates.limit()
     }
 
-    /// Changes how many permits there are for each key. More are given out at once; fewer take none away, and are
-    /// reached as calls end.
+    /// Changes how many permits there are for each key. Additional permits are granted at once. A lower limit revokes no permit; it
+    /// is reached as calls end.
     pub fn set_limit(&self, limit: NonZeroU32) {
         self.gates.set_limit(limit.get());
     }

@@ -16,12 +16,12 @@ use crate::ground::settings::Settings;
 use crate::ground::validation::Validate;
 use crate::ground::verdict::AtResponse;
 use crate::layers::call::breaker_ahead::BreakersAhead;
-use crate::layers::call::unready::max_unready;
+use crate::layers::call::readiness_limit::max_unready;
 use crate::layers::core::observed;
 use crate::layers::permits::gates::Gates;
 use crate::telemetry::Instruments;
 
-/// Bounds how many calls run at once. See the [module](super).
+/// Limits how many calls run at once. See the [module](super).
 ///
 /// All services that this value makes, and all clones of it, share the permits.
 pub struct BulkheadLayer<C = AtResponse, K: Keying = OneKey, W = OnePermit> {
@@ -32,7 +32,7 @@ pub struct BulkheadLayer<C = AtResponse, K: Keying = OneKey, W = OnePermit> {
 }
 
 impl BulkheadLayer {
-    /// A bulkhead for any service; a call is over when its response is there.
+    /// A bulkhead for any service. A call is over when its response is ready.
     ///
     /// # Errors
     /// If a limit or a duration is zero, or a duration more than ten years.
@@ -44,16 +44,23 @@ impl BulkheadLayer {
 }
 
 fn gates<K: Keying>(config: &BulkheadConfig, keying: K, instruments: Instruments) -> Arc<Gates<K>> {
-    Arc::new(Gates::new(keying, config.max_keys, config.max_concurrent, config.order, config.terms(), instruments))
+    Arc::new(Gates::new(
+        keying,
+        config.max_keys,
+        config.max_concurrent,
+        config.order,
+        config.gate_settings(),
+        instruments,
+    ))
 }
 
 impl<C, K: Keying, W> BulkheadLayer<C, K, W> {
-    /// Lets `classifier` say when a call is over.
+    /// Sets the classifier, which decides when a call is over.
     pub fn with_classifier<D>(self, classifier: D) -> BulkheadLayer<D, K, W> {
         BulkheadLayer { config: self.config, gates: self.gates, classifier, weigh: self.weigh }
     }
 
-    /// Gives each value of `key` permits of its own: a host, a tenant, a shard. To be said before the layer is used.
+    /// Keeps permits for each value of `key`: an endpoint, a tenant, a shard. Call this before the layer is used.
     ///
     /// ```
     /// use seawall::bulkhead::{BulkheadConfig, BulkheadLayer};
@@ -80,12 +87,12 @@ impl<C, K: Keying, W> BulkheadLayer<C, K, W> {
     pub fn with_keying<L: Keying>(self, keying: L) -> BulkheadLayer<C, L, W> {
         let config = self.config.get();
         let gates = gates(&config, keying, self.gates.instruments().clone());
-        gates.unready().inherit(self.gates.unready());
+        gates.readiness_limit().inherit(self.gates.readiness_limit());
         registry::replace(Arc::clone(&gates) as _);
         BulkheadLayer { config: Arc::new(Settings::new(config)), gates, classifier: self.classifier, weigh: self.weigh }
     }
 
-    /// Lets a call take as many permits as `weight` says, so that a few expensive requests do not starve the cheap ones.
+    /// Sets how many permits a call takes, so that a few expensive requests do not starve the cheap ones.
     ///
     /// ```
     /// use seawall::bulkhead::{BulkheadConfig, BulkheadLayer};
@@ -105,11 +112,10 @@ impl<C, K: Keying, W> BulkheadLayer<C, K, W> {
         BulkheadLayer { config: self.config, gates: self.gates, classifier: self.classifier, weigh: WeighedBy(weight) }
     }
 
-    /// Gives it a name, by which it is known in refusals, logs and metrics, and in the [`registry`](crate::registry) of the
-    /// process.
+    /// Names the layer. The name appears in refusals, logs and metrics, and in the [`registry`](crate::registry) of the process.
     ///
     /// # Errors
-    /// If the name is empty or longer than 128 bytes, or taken by another layer of this kind, or the layer has one already.
+    /// If the name is empty, longer than 128 bytes, or taken by another layer of this kind; or if the layer already has a name.
     pub fn named(self, name: &str) -> Result<Self, InvalidConfig> {
         self.named_in(Registry::global(), name)
     }
@@ -123,7 +129,7 @@ impl<C, K: Keying, W> BulkheadLayer<C, K, W> {
         Ok(self)
     }
 
-    /// Lets calls that wait be refused by these breakers further in.
+    /// Connects the breakers of an inner layer: a waiting call that its breaker would refuse is refused at once.
     pub(crate) fn connect(&self, breakers: Arc<dyn BreakersAhead<K::Key>>) {
         self.gates.ahead().connect(breakers);
     }
@@ -132,14 +138,15 @@ impl<C, K: Keying, W> BulkheadLayer<C, K, W> {
         Arc::clone(&self.gates) as _
     }
 
-    /// Lets `config` hold from now on, for all clones of this value, all services made by them and all keys.
+    /// Applies `config` to all clones of this value, all services made by them and all keys.
     ///
-    /// - **At once:** `max_concurrent` (more permits are given out to those who wait; fewer take none away, and are reached as
-    ///   calls end), `enabled` (switched off, all that wait pass), and `max_keys` (fewer forget keys that are as good as new, and the others when they are).
-    /// - **For calls to come:** `max_waiting`, `max_wait`, `max_hold` and `order`. A call that waits keeps its place and its
-    ///   bound, and one that runs its own.
-    /// - **What survives:** everything else: permits in use, the line, and what is known of the time that permits are held. A limit
-    ///   that was [set by hand](BulkheadHandle::set_limit) holds until `max_concurrent` changes.
+    /// - **At once:** `max_concurrent`, `enabled` and `max_keys`. Additional permits go to waiting calls. A lower limit revokes no
+    ///   permit; it is reached as calls end. With `enabled: false` all waiting calls pass. A lower `max_keys` forgets keys whose state
+    ///   is as good as new, and other keys once theirs is.
+    /// - **For new calls:** `max_waiting`, `max_wait`, `max_hold` and `order`. A waiting call keeps its position and the bound of its
+    ///   wait; a running call keeps its bound.
+    /// - **What survives:** everything else: permits in use, the queue, and the estimate of how long permits are held. A limit that
+    ///   was [set by hand](BulkheadHandle::set_limit) stays in force until `max_concurrent` changes.
     ///
     /// Calls and reloads never wait for each other. The first call of each service after a reload loads the new settings.
     ///
@@ -153,33 +160,33 @@ impl<C, K: Keying, W> BulkheadLayer<C, K, W> {
     /// ```
     ///
     /// # Errors
-    /// As [`new`](BulkheadLayer::new); all faults are listed, and nothing has changed.
+    /// As [`new`](BulkheadLayer::new); all faults are listed, and nothing changes.
     pub fn reload(&self, config: &BulkheadConfig) -> Result<(), InvalidConfig> {
         observed::reload([self.gates.instruments()], config.validate())?;
         self.apply(config)();
         Ok(())
     }
 
-    /// Carries a valid configuration out. What is returned is to be done where foreign code may run.
+    /// Applies a validated config. Call what is returned without holding a lock: it may run user code.
     pub(crate) fn apply(&self, config: &BulkheadConfig) -> impl FnOnce() {
         self.config.replace(config.clone(), |before| {
             let limit = (config.max_concurrent != before.max_concurrent).then_some(config.max_concurrent);
-            self.gates.replace(config.terms(), config.order, config.max_keys, limit)
+            self.gates.replace(config.gate_settings(), config.order, config.max_keys, limit)
         })
     }
 
-    /// The configuration that holds now. A limit that was set by hand is not part of it.
+    /// The config in force. A limit that was set by hand is not part of it.
     pub fn config(&self) -> BulkheadConfig {
         self.config.get()
     }
 
-    /// Shows how full the bulkhead is, and changes its limit.
+    /// A handle that shows how full the bulkhead is, and changes its limit.
     pub fn handle(&self) -> BulkheadHandle<K> {
         BulkheadHandle::new(Arc::clone(&self.gates))
     }
 }
 
-max_unready!([C, K: Keying, W] BulkheadLayer<C, K, W>, |layer| layer.gates.unready());
+max_unready!([C, K: Keying, W] BulkheadLayer<C, K, W>, |layer| layer.gates.readiness_limit());
 
 impl<S, C: Clone, K: Keying, W: Clone> Layer<S> for BulkheadLayer<C, K, W> {
     type Service = Bulkhead<S, C, K, W>;

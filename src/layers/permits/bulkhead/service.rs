@@ -13,22 +13,22 @@ use crate::ground::verdict::{AtResponse, Classify};
 use crate::layers::call::accessors::accessors;
 use crate::layers::call::inner::Inner;
 use crate::layers::permits::admitted::AdmittedCall;
-use crate::layers::permits::gates::{Gates, Terms};
-use crate::layers::permits::place::Hold;
+use crate::layers::permits::gates::{GateSettings, Gates};
+use crate::layers::permits::hold::Hold;
 
-/// A service of which only so many calls run at once. See the [module](super).
+/// A service with a limit on how many calls run at once. See the [module](super).
 pub struct Bulkhead<S, C = AtResponse, K: Keying = OneKey, W = OnePermit> {
     inner: Inner<S>,
     gates: Arc<Gates<K>>,
-    terms: Cached<Terms>,
+    settings: Cached<GateSettings>,
     classifier: C,
     weigh: W,
 }
 
 impl<S, C, K: Keying, W> Bulkhead<S, C, K, W> {
     pub(super) fn new(inner: S, gates: Arc<Gates<K>>, classifier: C, weigh: W) -> Self {
-        let terms = gates.cached_terms();
-        Self { inner: Inner::new(inner), gates, terms, classifier, weigh }
+        let settings = gates.cached_settings();
+        Self { inner: Inner::new(inner), gates, settings, classifier, weigh }
     }
 }
 
@@ -55,7 +55,7 @@ where
         let weight = self.weigh.weight(&request);
         let call = AdmittedCall::new(
             &self.gates,
-            self.gates.terms(&mut self.terms),
+            self.gates.settings(&mut self.settings),
             &mut self.inner,
             request,
             now,
@@ -66,13 +66,13 @@ where
     }
 }
 
-// By hand, because a clone shares the gates and needs no clone of the key's type.
+// Written by hand because a clone shares the gates and needs no clone of the key's type.
 impl<S: Clone, C: Clone, K: Keying, W: Clone> Clone for Bulkhead<S, C, K, W> {
     fn clone(&self) -> Self {
         Self {
             inner: self.inner.clone(),
             gates: Arc::clone(&self.gates),
-            terms: self.terms,
+            settings: self.settings,
             classifier: self.classifier.clone(),
             weigh: self.weigh.clone(),
         }

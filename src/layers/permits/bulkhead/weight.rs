@@ -6,7 +6,7 @@ use self::sealed::Sealed;
 ///
 /// This trait is sealed: [`weighed_by`](super::BulkheadLayer::weighed_by) takes a closure.
 pub trait Weigh<Request>: Sealed {
-    /// The request's weight. More than there are permits takes all of them; 0 passes freely, and is not counted.
+    /// The request's weight. A weight above the limit takes all permits. A call of weight 0 always passes, and is not counted.
     fn weight(&self, request: &Request) -> u32;
 }
 
@@ -19,7 +19,7 @@ impl Sealed for OnePermit {}
 
 impl<F> Sealed for WeighedBy<F> {}
 
-/// Every call takes one permit: the default.
+/// Gives every call the weight one. This is the default.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct OnePermit;
 
@@ -29,7 +29,7 @@ impl<Request> Weigh<Request> for OnePermit {
     }
 }
 
-/// The weight is a function of the request.
+/// Takes the weight from a function of the request.
 #[derive(Clone, Copy)]
 pub struct WeighedBy<F>(pub(super) F);
 

@@ -3,11 +3,11 @@ use std::time::Duration;
 use super::Order;
 use crate::ground::validation::{Validate, Validation};
 use crate::layers::call::bound::DEFAULT_MAX_HOLD;
-use crate::layers::permits::gates::{Room, Terms};
+use crate::layers::permits::gates::{GateSettings, QueueLimit};
 #[cfg(feature = "config")]
 use crate::loader::HumanTime;
 
-/// How much a service takes on.
+/// How many calls a service accepts.
 ///
 /// ```
 /// use seawall::load_shed::{LoadShedConfig, LoadShedLayer};
@@ -24,29 +24,30 @@ use crate::loader::HumanTime;
 #[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 #[cfg_attr(all(test, feature = "config"), derive(schemars::JsonSchema))]
 pub struct LoadShedConfig {
-    /// Whether the shedder is at work. If not, every call passes, none waits and none is counted. Default: true.
+    /// Whether the load shedder is enabled. If not, every call passes, and none waits or is counted. Default: true.
     pub enabled: bool,
-    /// How many calls are served at once: what the service can do without slowing down, such as its workers or its
-    /// connections to a database. At least 1. Default: 256.
+    /// How many calls are served at once: as many as the service can serve without slowing down, such as the number of its workers
+    /// or of its database connections. At least 1. Default: 256.
     #[cfg_attr(all(test, feature = "config"), schemars(range(min = 1)))]
     pub max_in_flight: u32,
-    /// How many calls may wait for each one that is served, within `0..=1000`. Default: 4.5.
+    /// How many calls may wait for each call that is served, within `0..=1000`. Default: 4.5.
     ///
-    /// That is also how long the last of them waits, in service times, whatever those are. At nine tenths of what the service
-    /// can do, less than one call in a hundred would have to wait longer; and with more than it can do, the
-    /// slowest answer in a hundred takes less than ten service times, if those are exponential.
+    /// This is also the longest wait, in service times. At nine tenths of capacity, fewer than one call in a hundred would wait
+    /// longer. Above capacity, the slowest response in a hundred takes less than ten service times, if these are exponentially
+    /// distributed.
     #[cfg_attr(all(test, feature = "config"), schemars(range(min = 0.0, max = 1000.0)))]
     pub queue_ratio: f64,
-    /// The longest a call waits; more than zero. Default: 10 s, for calls without a deadline; what bounds the queue otherwise is its length.
+    /// The longest a call may wait; more than zero. Default: 10 s, for calls without a deadline; otherwise the length of the queue
+    /// bounds the wait.
     #[cfg_attr(feature = "config", serde(with = "HumanTime"))]
     pub max_wait: Duration,
-    /// Which of the waiting calls of one priority comes first. Default: [`Order::Fifo`].
+    /// The order of waiting calls of one priority. Default: [`Order::Fifo`].
     pub order: Order,
     /// How long a call without a deadline may be served; more than zero. Default: one minute.
     #[cfg_attr(feature = "config", serde(with = "HumanTime"))]
     pub max_hold: Duration,
-    /// With [`keyed_by`](super::LoadShedLayer::keyed_by): how many keys have a limit of their own, at least 1. Default: 1024. What
-    /// happens with more is told in [`keyed`](crate::keyed).
+    /// With [`keyed_by`](super::LoadShedLayer::keyed_by): how many keys have a limit of their own, at least 1. Default: 1024. See
+    /// [`keyed`](crate::keyed) for what happens beyond the limit.
     #[cfg_attr(all(test, feature = "config"), schemars(range(min = 1)))]
     pub max_keys: usize,
 }
@@ -81,8 +82,8 @@ impl Validate for LoadShedConfig {
 }
 
 impl LoadShedConfig {
-    pub(super) fn terms(&self) -> Terms {
-        let room = if self.enabled { Room::PerPermit(self.queue_ratio) } else { Room::Off };
-        Terms { room, max_wait: self.max_wait, max_hold: self.max_hold }
+    pub(super) fn gate_settings(&self) -> GateSettings {
+        let queue_limit = if self.enabled { QueueLimit::PerPermit(self.queue_ratio) } else { QueueLimit::Off };
+        GateSettings { queue_limit, max_wait: self.max_wait, max_hold: self.max_hold }
     }
 }

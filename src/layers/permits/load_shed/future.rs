@@ -9,7 +9,7 @@ use crate::ground::scope;
 use crate::ground::verdict::{self, AtResponse, Classify, Guard};
 use crate::layers::permits::admitted::{AdmittedCall, Answer};
 
-/// A call that is served, waits for that, or is refused.
+/// A call that is served, waits in the queue, or is refused.
 #[pin_project]
 #[derive(Debug)]
 pub struct ResponseFuture<S, Req, F, C = AtResponse> {
@@ -35,8 +35,7 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        // The permit goes with the rest of the answer: the head is there, so the work is done, and a slow reader of the
-        // body must not hold the place.
+        // Release the permit now: the head has arrived, so the work is done, and a slow reader of the body must not hold the permit.
         let Answer { response, verdict, hold, now } =
             ready!(this.call.poll(cx, |result| verdict::judge(this.classifier, result)))?;
         scope::with_start(now, || hold.settle(verdict));

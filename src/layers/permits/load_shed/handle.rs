@@ -4,7 +4,7 @@ use std::sync::Arc;
 use crate::admission::keyed::{Keying, OneKey};
 use crate::layers::permits::gates::Gates;
 
-/// Shows how busy a service is, and changes its limit while it works. Clones show the same service.
+/// Shows how busy a service is, and changes its limit at run time. Clones show the same service.
 #[derive(Debug)]
 pub struct LoadShedHandle<K: Keying = OneKey> {
     gates: Arc<Gates<K>>,

@@ -14,12 +14,12 @@ use crate::ground::error::InvalidConfig;
 use crate::ground::settings::Settings;
 use crate::ground::validation::Validate;
 use crate::ground::verdict::AtResponse;
-use crate::layers::call::unready::max_unready;
+use crate::layers::call::readiness_limit::max_unready;
 use crate::layers::core::observed;
 use crate::layers::permits::gates::Gates;
 use crate::telemetry::Instruments;
 
-/// Refuses what cannot be served in time. See the [module](super).
+/// Refuses calls that cannot be served in time. See the [module](super).
 ///
 /// All services that this value makes, and all clones of it, share the limit.
 pub struct LoadShedLayer<C = AtResponse, K: Keying = OneKey> {
@@ -29,10 +29,10 @@ pub struct LoadShedLayer<C = AtResponse, K: Keying = OneKey> {
 }
 
 impl LoadShedLayer {
-    /// For any service.
+    /// A load shedder for any service.
     ///
     /// # Errors
-    /// If a limit or a duration is zero, a duration more than ten years, or the ratio no number from 0 to 1000.
+    /// If a limit or a duration is zero, a duration is more than ten years, or the ratio is not within 0..=1000.
     pub fn new(config: LoadShedConfig) -> Result<Self, InvalidConfig> {
         config.validate()?;
         let gates = gates(&config, OneKey, Instruments::new(KIND));
@@ -41,16 +41,23 @@ impl LoadShedLayer {
 }
 
 fn gates<K: Keying>(config: &LoadShedConfig, keying: K, instruments: Instruments) -> Arc<Gates<K>> {
-    Arc::new(Gates::new(keying, config.max_keys, config.max_in_flight, config.order, config.terms(), instruments))
+    Arc::new(Gates::new(
+        keying,
+        config.max_keys,
+        config.max_in_flight,
+        config.order,
+        config.gate_settings(),
+        instruments,
+    ))
 }
 
 impl<C, K: Keying> LoadShedLayer<C, K> {
-    /// Lets `classifier` say what a result means: only calls that went well tell how long the service takes.
+    /// Sets the classifier, which decides what a result means: only successful calls count as service times.
     pub fn with_classifier<D>(self, classifier: D) -> LoadShedLayer<D, K> {
         LoadShedLayer { config: self.config, gates: self.gates, classifier }
     }
 
-    /// Gives each value of `key` a limit of its own: a route, a tenant, a shard. To be said before the layer is used.
+    /// Keeps a limit for each value of `key`: a route, a tenant, a shard. Call this before the layer is used.
     ///
     /// ```
     /// use seawall::load_shed::{LoadShedConfig, LoadShedLayer};
@@ -77,19 +84,20 @@ impl<C, K: Keying> LoadShedLayer<C, K> {
     pub fn with_keying<L: Keying>(self, keying: L) -> LoadShedLayer<C, L> {
         let config = self.config.get();
         let gates = gates(&config, keying, self.gates.instruments().clone());
-        gates.unready().inherit(self.gates.unready());
+        gates.readiness_limit().inherit(self.gates.readiness_limit());
         registry::replace(Arc::clone(&gates) as _);
         LoadShedLayer { config: Arc::new(Settings::new(config)), gates, classifier: self.classifier }
     }
 
-    /// Lets `config` hold from now on, for all clones of this value, all services made by them and all keys.
+    /// Applies `config` to all clones of this value, all services made by them and all keys.
     ///
-    /// - **At once:** `max_in_flight` (more calls are served of those that wait; a lower limit ends none, and is reached as
-    ///   calls end), `enabled` (switched off, all that wait pass), and `max_keys` (fewer forget keys that are as good as new, and the others when they are).
-    /// - **For calls to come:** `queue_ratio`, `max_wait`, `max_hold` and `order`. A call that waits keeps its place and its
-    ///   bound, and one that is served its own.
-    /// - **What survives:** everything else: calls that are served, the line, and what is known of the service's time. A limit
-    ///   that was [set by hand](LoadShedHandle::set_limit) holds until `max_in_flight` changes.
+    /// - **At once:** `max_in_flight`, `enabled` and `max_keys`. A higher limit admits waiting calls. A lower limit ends no call; it
+    ///   is reached as calls end. With `enabled: false` all waiting calls pass. A lower `max_keys` forgets keys whose state is as good
+    ///   as new, and other keys once theirs is.
+    /// - **For new calls:** `queue_ratio`, `max_wait`, `max_hold` and `order`. A waiting call keeps its position and the bound of its
+    ///   wait; a running call keeps its bound.
+    /// - **What survives:** everything else: running calls, the queue, and the estimate of the service time. A limit that was [set by
+    ///   hand](LoadShedHandle::set_limit) stays in force until `max_in_flight` changes.
     ///
     /// Calls and reloads never wait for each other. The first call of each service after a reload loads the new settings.
     ///
@@ -103,31 +111,30 @@ impl<C, K: Keying> LoadShedLayer<C, K> {
     /// ```
     ///
     /// # Errors
-    /// As [`new`](LoadShedLayer::new); all faults are listed, and nothing has changed.
+    /// As [`new`](LoadShedLayer::new); all faults are listed, and nothing changes.
     pub fn reload(&self, config: &LoadShedConfig) -> Result<(), InvalidConfig> {
         observed::reload([self.gates.instruments()], config.validate())?;
         self.apply(config)();
         Ok(())
     }
 
-    /// Carries a valid configuration out. What is returned is to be done where foreign code may run.
+    /// Applies a validated config. Call what is returned without holding a lock: it may run user code.
     pub(crate) fn apply(&self, config: &LoadShedConfig) -> impl FnOnce() {
         self.config.replace(config.clone(), |before| {
             let limit = (config.max_in_flight != before.max_in_flight).then_some(config.max_in_flight);
-            self.gates.replace(config.terms(), config.order, config.max_keys, limit)
+            self.gates.replace(config.gate_settings(), config.order, config.max_keys, limit)
         })
     }
 
-    /// The configuration that holds now. A limit that was set by hand is not part of it.
+    /// The config in force. A limit that was set by hand is not part of it.
     pub fn config(&self) -> LoadShedConfig {
         self.config.get()
     }
 
-    /// Gives it a name, by which it is known in refusals, logs and metrics, and in the [`registry`](crate::registry) of the
-    /// process.
+    /// Names the layer. The name appears in refusals, logs and metrics, and in the [`registry`](crate::registry) of the process.
     ///
     /// # Errors
-    /// If the name is empty or longer than 128 bytes, or taken by another layer of this kind, or the layer has one already.
+    /// If the name is empty, longer than 128 bytes, or taken by another layer of this kind; or if the layer already has a name.
     pub fn named(self, name: &str) -> Result<Self, InvalidConfig> {
         self.named_in(Registry::global(), name)
     }
@@ -145,13 +152,13 @@ impl<C, K: Keying> LoadShedLayer<C, K> {
         Arc::clone(&self.gates) as _
     }
 
-    /// Shows how busy the service is, and changes its limit.
+    /// A handle that shows how busy the service is, and changes its limit.
     pub fn handle(&self) -> LoadShedHandle<K> {
         LoadShedHandle::new(Arc::clone(&self.gates))
     }
 }
 
-max_unready!([C, K: Keying] LoadShedLayer<C, K>, |layer| layer.gates.unready());
+max_unready!([C, K: Keying] LoadShedLayer<C, K>, |layer| layer.gates.readiness_limit());
 
 impl<S, C: Clone, K: Keying> Layer<S> for LoadShedLayer<C, K> {
     type Service = LoadShed<S, C, K>;

@@ -1,46 +1,46 @@
-//! Serves what can be served in time, and refuses the rest early and cheaply.
+//! Serves the calls that can be served in time, and refuses the rest early and cheaply.
 //!
-//! More calls than a service can handle do not make it answer more of them; they make it answer all of them late. Queues
-//! fill with calls whose callers have left, and the work goes into answers that nobody reads. This layer stands in
-//! front of a service, measures how long it takes, and refuses at once what it could only serve too late, the least
-//! important first.
+//! Under overload a service does not answer more calls; it answers all of them late. Its queue fills with calls whose callers have
+//! left, and it works on responses that are never read. This layer sits in front of a service, measures how long calls take, and
+//! refuses at once those that would be served too late, the lowest priorities first.
 //!
 //! # When not
-//! In front of calls to *another* service: that is a [`bulkhead`](crate::bulkhead), whose queue may be longer, and whose permits last
-//! as long as the response does.
+//! In front of calls to *another* service: use [`bulkhead`](crate::bulkhead), whose queue may be longer, and whose permits are held
+//! until the end of the response.
 //!
 //! # How it behaves
-//! - **Admission:** at most `max_in_flight` calls are served at once. Others wait, by [priority](crate::context::Priority), in a
-//!   queue so short that it is worked off within a few service times. A call that ranks before the last one of a full
-//!   queue takes its place.
-//! - **Deadlines:** while a place is free, a call is refused only if hardly any call would make it in the time it has left, and of those
-//!   one in eight is let through. While calls compete, a call is refused that is not likely to make it. Calls need not be
-//!   alike: a few slow ones do not shut quick ones out. The measure is how long places are held by calls that went well, and at
-//!   least the time after which others were cut: waits inside of the service are in it. It fades when there is no news. Whatever happens,
-//!   the layer learns when things are well again.
-//! - **Uploads:** in a server's assembled stack a call that waits for its client's body holds no place; the time counts as nobody's.
-//!   Once the body has come, it waits for a place before all newcomers, at most 50 ms, and then takes one over the limit. At
-//!   most 16 such calls for each place are without one at a time, and the others keep theirs. A call whose work holds a
-//!   [permit](current_permit) keeps its place. See [`UploadLayer`](crate::http::UploadLayer).
-//! - **Readiness:** always ready, and an idle clone holds no place. At the endpoints of
-//!   a load balancer this [hides](crate::circuit_breaker#behind-a-load-balancer) which of them are ready: put it around the balancer.
-//! - **Cancellation:** dropping the call gives back its place at once.
+//! - **Admission:** at most `max_in_flight` calls are served at once. Others wait, by [priority](crate::context::Priority), in a queue
+//!   that is short enough to be served within a few service times. If the queue is full, a call of higher priority displaces the last
+//!   one.
+//! - **Deadlines:** while a permit is free, a call is refused only if almost no call would finish in the time that it has left, and
+//!   one in eight such calls is admitted all the same. While calls compete for permits, a call that is unlikely to finish in time is
+//!   refused. Calls need not be alike: a few slow calls do not lock out quick ones. The estimate is how long successful calls hold
+//!   their permits, and at least the time after which others were cut; waits inside the service are included. It decays without new
+//!   samples. In every state the layer keeps learning, so it notices when the service has recovered.
+//! - **Uploads:** in a server's assembled stack, a call that waits for its client's body holds no permit, and the wait is not
+//!   measured. Once the body has arrived, the call waits for a permit before all new calls, at most 50 ms, and then takes one over the
+//!   limit. At most 16 such calls for each permit are without one at a time; further ones keep theirs. A call whose work holds a
+//!   [permit](current_permit) keeps its own. See [`UploadLayer`](crate::http::UploadLayer).
+//! - **Readiness:** always ready; an idle clone holds no permit. At the endpoints of a load balancer this
+//!   [hides](crate::circuit_breaker#behind-a-load-balancer) which of them are ready: put the layer around the balancer.
+//! - **Cancellation:** dropping the call releases its permit, or its position in the queue, at once.
 //! - **Clones**, and all services made by clones of one layer value, share the limit; with
 //!   [`keyed_by`](LoadShedLayer::keyed_by) each key has its own.
-//! - **Errors:** [`Reason::QueueFull`], [`Reason::QueueTimeout`], [`Reason::Displaced`] and [`Reason::NotInTime`], with the time after which
-//!   the queue should have been served (100 ms while that is not known) and the numbers that decided; [`Reason::DeadlineExpired`] if there was no time left when the call came;
-//!   [`Reason::DeadlineExceeded`], or [`Reason::HoldExceeded`] where there is no deadline, at the call's bound;
-//!   [`Reason::NotReady`] if too many wait for the inner service; any other error is the inner service's own.
-//! - **The call is over** when its response is there: a slow reader of a body holds no place. Work that is not stopped with its call, as in
-//!   `spawn_blocking`, takes a [permit](current_permit) along.
+//! - **Errors:** [`Reason::QueueFull`], [`Reason::QueueTimeout`], [`Reason::Displaced`] and [`Reason::NotInTime`], with a
+//!   `retry_after` (when the queue should have been served; 100 ms while that is unknown) and the numbers behind the decision;
+//!   [`Reason::DeadlineExpired`] if the deadline had passed when the call arrived; [`Reason::DeadlineExceeded`], or
+//!   [`Reason::HoldExceeded`] where there is no deadline, at the call's bound; [`Reason::NotReady`] if too many calls wait for the
+//!   inner service. Any other error is the inner service's own.
+//! - **The call is over** when its response head is ready: a slow reader of a body holds no permit. Work that continues after its call
+//!   is cancelled, as in `spawn_blocking`, can hold a [permit](current_permit).
 //! - **Off:** with `enabled: false` every call passes, and none is counted.
-//! - **What is measured** is how long a call holds its place; [`evidence`](crate::evidence) has the table.
-//! - **A name** ([`named`](LoadShedLayer::named)) makes it seen in metrics, logs, refusals and the [registry](crate::registry): places,
-//!   line, limit, and by verdict how long places were held. There its limit can be set by hand, too.
-//! - **A reload** ([`reload`](LoadShedLayer::reload)) ends no call: those that are served, the line and what is known of the service's
-//!   time are kept, and a lower limit is reached as calls end.
-//! - **Cost:** an `Arc` clone, two atomic updates and one reading of the clock; a short lock while calls wait.
-//! - **Place:** innermost, right around the service: inside the layers that turn refusals into answers and set the deadline.
+//! - **Measured:** how long a call holds its permit; [`evidence`](crate::evidence) has the table.
+//! - **A name** ([`named`](LoadShedLayer::named)) shows the layer in metrics, logs, refusals and the [registry](crate::registry):
+//!   permits, queue, limit, and by verdict how long permits were held. In the registry its limit can also be set by hand.
+//! - **A reload** ([`reload`](LoadShedLayer::reload)) ends no call. Running calls, the queue and the estimate of the service time are
+//!   kept, and a lower limit is reached as calls end.
+//! - **Cost:** an `Arc` clone, two atomic updates and one clock read; a short lock while calls wait.
+//! - **Place:** innermost, directly around the service: inside the layers that turn refusals into responses and set the deadline.
 //!
 //! # Example
 //! ```

@@ -12,21 +12,21 @@ use crate::ground::verdict::{AtResponse, Classify};
 use crate::layers::call::accessors::accessors;
 use crate::layers::call::inner::Inner;
 use crate::layers::permits::admitted::AdmittedCall;
-use crate::layers::permits::gates::{Gates, Terms};
+use crate::layers::permits::gates::{GateSettings, Gates};
 use crate::layers::permits::upload::Upload;
 
-/// A service that refuses what it cannot serve in time. See the [module](super).
+/// A service that refuses calls that it cannot serve in time. See the [module](super).
 pub struct LoadShed<S, C = AtResponse, K: Keying = OneKey> {
     inner: Inner<S>,
     gates: Arc<Gates<K>>,
-    terms: Cached<Terms>,
+    settings: Cached<GateSettings>,
     classifier: C,
 }
 
 impl<S, C, K: Keying> LoadShed<S, C, K> {
     pub(super) fn new(inner: S, gates: Arc<Gates<K>>, classifier: C) -> Self {
-        let terms = gates.cached_terms();
-        Self { inner: Inner::new(inner), gates, terms, classifier }
+        let settings = gates.cached_settings();
+        Self { inner: Inner::new(inner), gates, settings, classifier }
     }
 }
 
@@ -51,7 +51,7 @@ where
         let now = scope::call_start();
         let call = AdmittedCall::new(
             &self.gates,
-            self.gates.terms(&mut self.terms),
+            self.gates.settings(&mut self.settings),
             &mut self.inner,
             request,
             now,
@@ -62,13 +62,13 @@ where
     }
 }
 
-// By hand, because a clone shares the gates and needs no clone of the key's type.
+// Written by hand because a clone shares the gates and needs no clone of the key's type.
 impl<S: Clone, C: Clone, K: Keying> Clone for LoadShed<S, C, K> {
     fn clone(&self) -> Self {
         Self {
             inner: self.inner.clone(),
             gates: Arc::clone(&self.gates),
-            terms: self.terms,
+            settings: self.settings,
             classifier: self.classifier.clone(),
         }
     }

@@ -1,16 +1,16 @@
-//! One rate, and the line of calls that wait for it.
+//! One rate, and the queue of calls that wait for it.
 
-mod line;
+mod queue;
 #[cfg(all(test, not(seawall_loom)))]
 mod tests;
-mod turn;
+mod waiter;
 
 use std::task::Waker;
 use std::time::Duration;
 
-use self::line::{Line, Place};
-pub(super) use self::turn::Turn;
-use super::state::{Applied, Terms};
+use self::queue::{RateQueue, RateQueuePosition};
+pub(super) use self::waiter::RateWaiter;
+use super::state::{Applied, RateLimitSettings};
 use crate::algorithm::gcra::{Gcra, Rates};
 use crate::ground::error::{Numbers, Reason};
 use crate::ground::settings::Settings;
@@ -22,33 +22,33 @@ use crate::telemetry::{Instruments, Unreported};
 #[derive(Debug)]
 pub(super) struct Bucket {
     gcra: Gcra,
-    /// Those of all buckets of the layer value.
+    /// The settings, shared by all buckets of the layer value.
     applied: Arc<Settings<Applied>>,
-    line: Mutex<Line>,
-    /// How many stand in the line, so that a call that need not wait takes no lock.
+    queue: Mutex<RateQueue>,
+    /// The length of the queue, so that a call that need not wait takes no lock.
     waiting: AtomicU32,
     instruments: Instruments,
 }
 
-/// What a call asks for, and by which settings it is answered.
+/// The bounds of one call's wait.
 #[derive(Clone, Copy, Debug)]
-struct Asking {
+struct WaitLimits {
     deadline: Option<Instant>,
-    terms: Terms,
+    settings: RateLimitSettings,
 }
 
 impl Bucket {
     pub(super) fn new(applied: Arc<Settings<Applied>>, instruments: Instruments) -> Self {
         let gcra = Gcra::new(&applied.get().rates);
-        Self { gcra, applied, line: Mutex::default(), waiting: AtomicU32::new(0), instruments }
+        Self { gcra, applied, queue: Mutex::default(), waiting: AtomicU32::new(0), instruments }
     }
 
-    /// Whether all permits are there, and no call waits for one.
+    /// Whether all permits are available and no call waits for one.
     pub(super) fn is_full(&self, now: Instant) -> bool {
         self.waiting() == 0 && self.gcra.is_full(|| self.rates(), now)
     }
 
-    /// A new one begins with as many permits as `other` has.
+    /// Starts with as many permits as `other` has.
     pub(super) fn inherit(&self, other: &Self, now: Instant) {
         self.gcra.inherit(&other.gcra, || self.rates(), now);
     }
@@ -57,14 +57,15 @@ impl Bucket {
         self.applied.read(|applied| applied.rates)
     }
 
-    /// Goes by these rates from now on; see [`Gcra::take_over`]. The caller rings afterwards, where foreign code may run.
+    /// Switches to these rates; see [`Gcra::take_over`]. The caller calls [`wake_head`](Self::wake_head) afterwards, where foreign
+    /// code may run.
     pub(super) fn take_over(&self, rates: &Rates, now: Instant) {
         self.gcra.take_over(rates, now);
     }
 
-    /// Wakes the head of the line when the rate has changed: it may be asleep until an instant of the old one.
-    pub(super) fn ring(&self) {
-        let head = lock(&self.line).wake_head();
+    /// Wakes the head of the queue after a rate change. Otherwise it would sleep until an instant of the old rate.
+    pub(super) fn wake_head(&self) {
+        let head = lock(&self.queue).wake_head();
         if let Some(head) = head {
             foreign(|| head.wake());
         }
@@ -75,53 +76,53 @@ impl Bucket {
         &self.instruments
     }
 
-    /// Takes a permit, or says when there will be one. Only for the head of the line, or when there is no line.
+    /// Takes a permit, or returns when there will be one. Only for the head of the queue, or if the queue is empty.
     fn take(&self, rates: &Rates, now: Instant) -> Result<(), Instant> {
         self.gcra.take(rates, || self.rates(), now)?;
         self.instruments.pass();
         Ok(())
     }
 
-    /// How long a call waits for its turn that has so many `ahead`.
+    /// The expected wait of a call with `ahead` calls before it.
     fn predict(&self, now: Instant, ahead: u32) -> Duration {
         let interval = Duration::from_nanos(self.rates().now.interval);
         self.gcra.next(|| self.rates(), now).since(now).saturating_add(interval.saturating_mul(ahead))
     }
 
-    fn refusal(&self, reason: Reason, asking: &Asking, now: Instant, wait: Duration, waiting: u32) -> Unreported {
-        let Terms { permits, per, .. } = asking.terms;
+    fn refusal(&self, reason: Reason, limits: &WaitLimits, now: Instant, wait: Duration, waiting: u32) -> Unreported {
+        let RateLimitSettings { permits, per, .. } = limits.settings;
         let numbers = Numbers::NONE.with_expected(wait).with_waiting(waiting).with_limit(permits).with_per(per);
-        let numbers = match asking.deadline {
+        let numbers = match limits.deadline {
             Some(deadline) => numbers.with_time_left(deadline.since(now)),
             None => numbers,
         };
         self.instruments.refuse(reason).with_retry_after(Some(wait)).with_numbers(numbers)
     }
 
-    /// How many calls wait, the head of the line included.
+    /// How many calls wait, the head of the queue included.
     #[inline]
     pub(super) fn waiting(&self) -> u32 {
         self.waiting.load(Ordering::Acquire)
     }
 
-    /// Under the lock.
-    fn count(&self, line: &Line) {
-        self.waiting.store(line.len(), Ordering::Release);
+    /// Updates the count of waiting calls. Call this under the lock.
+    fn count(&self, queue: &RateQueue) {
+        self.waiting.store(queue.len(), Ordering::Release);
     }
 
-    /// See [`Line::leave`].
-    fn leave(&self, place: Place) -> (Option<Waker>, Option<Waker>) {
-        let mut line = lock(&self.line);
-        let left = line.leave(place);
-        self.count(&line);
+    /// See [`RateQueue::leave`].
+    fn leave(&self, position: RateQueuePosition) -> (Option<Waker>, Option<Waker>) {
+        let mut queue = lock(&self.queue);
+        let left = queue.leave(position);
+        self.count(&queue);
         left
     }
 }
 
-impl Asking {
-    /// Until when a call may wait whose turn comes after `wait`; `None` if that is later.
+impl WaitLimits {
+    /// Until when a call with an expected `wait` may wait; `None` if it would start too late.
     fn until(&self, now: Instant, wait: Duration) -> Option<Instant> {
-        let longest = self.deadline.map_or(self.terms.max_wait, |at| at.since(now).min(self.terms.max_wait));
+        let longest = self.deadline.map_or(self.settings.max_wait, |at| at.since(now).min(self.settings.max_wait));
         (!longest.is_zero() && wait <= longest).then(|| now + longest)
     }
 }
@@ -154,12 +155,12 @@ mod loom_tests {
         Arc::new(bucket)
     }
 
-    /// The rate changes while the head lies down: it has seen the new rate, or it is woken.
+    /// The rate changes while the head goes to sleep: it has seen the new rate, or it is woken.
     #[test]
-    fn loom_no_head_sleeps_through_a_change_of_rate() {
+    fn loom_rate_change_wakes_the_head() {
         loom::model(|| {
             let bucket = bucket();
-            let (place, _) = lock(&bucket.line).enter(Priority::Normal, 1).expect("room");
+            let (position, _) = lock(&bucket.queue).enter(Priority::Normal, 1).expect("room");
             let theirs = Arc::clone(&bucket);
             let thread = loom::thread::spawn(move || {
                 let next = |present: &Applied| {
@@ -167,24 +168,24 @@ mod loom_tests {
                     Applied { rates: present.rates.then(Rate { interval: 1, burst: 1 }), ..*present }
                 };
                 theirs.applied.update(next, |_| theirs.take_over(&theirs.rates(), NOW));
-                theirs.ring();
+                theirs.wake_head();
             });
             let woken = std::sync::Arc::new(Woken::default());
             let mut waker = Some(Waker::from(std::sync::Arc::clone(&woken)));
-            assert_eq!(lock(&bucket.line).attend(place, &mut waker), Some(true));
+            assert_eq!(lock(&bucket.queue).register(position, &mut waker), Some(true));
             let sees_the_new_rate = bucket.predict(NOW, 0) < Duration::from_micros(1);
             thread.join().expect("no panic");
             assert!(sees_the_new_rate || woken.0.load(std::sync::atomic::Ordering::SeqCst));
         });
     }
 
-    /// The head leaves while the next one lies down: that one sees that it is the head, or it is woken.
+    /// The head leaves while the next call goes to sleep: that call sees that it is the head, or it is woken.
     #[test]
-    fn loom_next_in_line_hears_that_it_is_the_head() {
+    fn loom_next_call_learns_that_it_is_the_head() {
         loom::model(|| {
             let bucket = bucket();
-            let (head, _) = lock(&bucket.line).enter(Priority::Normal, 2).expect("room");
-            let (next, _) = lock(&bucket.line).enter(Priority::Normal, 2).expect("room");
+            let (head, _) = lock(&bucket.queue).enter(Priority::Normal, 2).expect("room");
+            let (next, _) = lock(&bucket.queue).enter(Priority::Normal, 2).expect("room");
             let theirs = Arc::clone(&bucket);
             let thread = loom::thread::spawn(move || {
                 if let (_, Some(next)) = theirs.leave(head) {
@@ -193,9 +194,9 @@ mod loom_tests {
             });
             let woken = std::sync::Arc::new(Woken::default());
             let mut waker = Some(Waker::from(std::sync::Arc::clone(&woken)));
-            let attended = lock(&bucket.line).attend(next, &mut waker);
+            let registered = lock(&bucket.queue).register(next, &mut waker);
             thread.join().expect("no panic");
-            let is_head = attended.expect("it stands there");
+            let is_head = registered.expect("it stands there");
             assert!(is_head || woken.0.load(std::sync::atomic::Ordering::SeqCst));
         });
     }

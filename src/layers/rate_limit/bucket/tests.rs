@@ -17,7 +17,7 @@ fn bucket(config: &RateLimitConfig) -> Arc<Bucket> {
     Arc::new(Bucket::new(Arc::new(Settings::new(Applied::first(config))), Instruments::new(super::super::KIND)))
 }
 
-/// Lets calls come, `(at, how many)`, and returns when each one starts, in milliseconds; all in virtual time.
+/// Makes calls, `(at, how many)`, and returns when each one starts, in milliseconds of virtual time.
 async fn starts(config: RateLimitConfig, calls: &[(u32, u32)]) -> Vec<u128> {
     let bucket = bucket(&config);
     let start = time::now();
@@ -25,10 +25,10 @@ async fn starts(config: RateLimitConfig, calls: &[(u32, u32)]) -> Vec<u128> {
     for &(at, calls) in calls {
         sleep_until(start + at * MS).await;
         for _ in 0..calls {
-            let turn = Bucket::admit(&bucket, time::now(), &Applied::first(&config)).expect("room and time enough");
+            let waiter = Bucket::admit(&bucket, time::now(), &Applied::first(&config)).expect("room and time enough");
             tasks.push(tokio::spawn(async move {
-                if let Some(turn) = turn {
-                    wait(turn).await;
+                if let Some(waiter) = waiter {
+                    wait(waiter).await;
                 }
                 time::now().since(start).as_millis()
             }));
@@ -46,13 +46,13 @@ async fn sleep_until(instant: Instant) {
     std::future::poll_fn(|cx| timer.poll_until(cx, instant)).await;
 }
 
-async fn wait(mut turn: Turn) {
-    std::future::poll_fn(|cx| turn.poll(cx)).await.expect("in time");
+async fn wait(mut waiter: RateWaiter) {
+    std::future::poll_fn(|cx| waiter.poll(cx)).await.expect("in time");
 }
 
 /// failsafe-go, smooth 1 per 500 ms. There a call may ask for three permits at once, and its wait is that of the last.
 #[tokio::test(start_paused = true)]
-async fn an_even_rate_spaces_calls_and_makes_up_for_no_pause() {
+async fn even_rate_spaces_calls_and_saves_no_permits() {
     let calls = [(0, 7), (800, 3), (2300, 1), (3500, 3), (9100, 3), (11_000, 1)];
     let started = starts(config(1, 500 * MS, 1), &calls).await;
     let (waits, expected) = (
@@ -67,16 +67,16 @@ async fn an_even_rate_spaces_calls_and_makes_up_for_no_pause() {
     assert_eq!(started[17], 11_000);
 }
 
-/// failsafe-go, bursty 2 per second: it refills both at the turn of a second, and GCRA one each half a second.
+/// failsafe-go, bursty 2 per second: it refills both every second, and GCRA one every half second.
 #[tokio::test(start_paused = true)]
-async fn a_burst_starts_at_once_and_the_rest_at_the_rate() {
+async fn burst_starts_at_once_and_the_rest_at_the_rate() {
     let started = starts(config(2, 1000 * MS, 2), &[(0, 7)]).await;
     assert_eq!(started, [0, 0, 500, 1000, 1500, 2000, 2500]);
 }
 
-/// Polly: 60 a minute allow a burst of 60, and the next is told to come back.
+/// Polly: 60 a minute allow a burst of 60, and the next is refused with `retry_after`.
 #[tokio::test(start_paused = true)]
-async fn a_burst_as_large_as_the_rate_is_allowed_and_the_refusal_says_when() {
+async fn call_beyond_the_burst_is_refused_with_retry_after() {
     let config = RateLimitConfig { permits: 60, per: Duration::from_secs(60), ..Default::default() };
     let bucket = bucket(&config);
     for _ in 0..60 {
@@ -93,24 +93,24 @@ async fn a_burst_as_large_as_the_rate_is_allowed_and_the_refusal_says_when() {
 
 /// Sentinel: pacing 10 a second with a queue of 500 ms lets six of ten pass.
 #[tokio::test(start_paused = true)]
-async fn a_place_too_far_back_in_the_queue_is_refused_at_once() {
+async fn call_with_too_long_a_wait_is_refused_at_once() {
     let config = RateLimitConfig { max_wait: 500 * MS, ..config(10, 1000 * MS, 1) };
     let bucket = bucket(&config);
-    let turns: Vec<_> = (0..10).map(|_| Bucket::admit(&bucket, time::now(), &Applied::first(&config))).collect();
-    assert_eq!(turns.iter().filter(|turn| turn.is_ok()).count(), 6);
-    assert_eq!(turns[6].as_ref().unwrap_err().rejected().retry_after(), Some(600 * MS));
+    let admitted: Vec<_> = (0..10).map(|_| Bucket::admit(&bucket, time::now(), &Applied::first(&config))).collect();
+    assert_eq!(admitted.iter().filter(|result| result.is_ok()).count(), 6);
+    assert_eq!(admitted[6].as_ref().unwrap_err().rejected().retry_after(), Some(600 * MS));
     assert_eq!(bucket.waiting(), 5);
-    drop(turns);
+    drop(admitted);
     assert_eq!(bucket.waiting(), 0);
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// From both sides: no stretch of time has more starts than the rate and one burst allow, and nobody who could
-    /// have started waits.
+    /// From both sides: no period has more starts than the rate and one burst allow, and no call waits that could
+    /// have started.
     #[test]
-    fn never_more_than_allowed_and_never_less(
+    fn starts_match_the_rate_from_both_sides(
         gaps in prop::collection::vec((0u32..300, 1u32..4), 1..30), burst in 1u32..5, interval in 1u32..200,
     ) {
         let config = config(1, interval * MS, burst);

@@ -5,26 +5,26 @@ use std::time::Duration;
 use super::config::CircuitBreakerConfig;
 use crate::algorithm::breaker::{Pace, Policy};
 
-/// What a breaker goes by, and how long a call may last.
+/// The policy of a breaker, and how long a call may last.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Terms {
+pub(super) struct BreakerSettings {
     pub(super) policy: Policy,
     pub(super) max_hold: Duration,
 }
 
-/// The part of it that every call needs to be let in.
+/// The part that admission reads at every call.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Entrance {
+pub(super) struct AdmissionSettings {
     pub(super) pace: Pace,
     pub(super) max_hold: Duration,
 }
 
-impl Terms {
+impl BreakerSettings {
     pub(super) fn of(config: &CircuitBreakerConfig) -> Self {
         Self { policy: config.policy(), max_hold: config.max_hold }
     }
 
-    pub(super) fn entrance(&self) -> Entrance {
-        Entrance { pace: self.policy.pace(), max_hold: self.max_hold }
+    pub(super) fn admission_settings(&self) -> AdmissionSettings {
+        AdmissionSettings { pace: self.policy.pace(), max_hold: self.max_hold }
     }
 }

@@ -1,10 +1,10 @@
-//! A call that waits for its turn.
+//! A call that waits for a permit.
 
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use super::line::Place;
-use super::{Asking, Bucket};
+use super::queue::RateQueuePosition;
+use super::{Bucket, WaitLimits};
 use crate::admission::timer::Timer;
 use crate::ground::error::Reason;
 use crate::ground::scope;
@@ -13,24 +13,24 @@ use crate::ground::time::{self, Instant};
 use crate::layers::rate_limit::state::Applied;
 use crate::telemetry::Unreported;
 
-/// A place in the line of a bucket, given up on drop.
+/// A position in the queue of a bucket, released on drop.
 ///
-/// Only the head asks for a permit, and sleeps until the instant that it is told: the rate tells all who ask at one time the same
-/// instant. A call that is not at the head any more, because one of a higher priority came, waits as the others do.
+/// Only the head tries to take a permit, and it sleeps until the instant that the rate returns: the rate returns the same instant to
+/// all that ask at one time. A call that is displaced from the head by one of a higher priority waits as the others do.
 #[derive(Debug)]
 #[must_use]
-pub(crate) struct Turn {
+pub(crate) struct RateWaiter {
     bucket: Arc<Bucket>,
     /// `None` once the wait is over.
-    place: Option<Place>,
+    position: Option<RateQueuePosition>,
     until: Instant,
-    asking: Asking,
+    limits: WaitLimits,
     timer: Timer,
 }
 
-impl Turn {
-    pub(super) fn new(bucket: Arc<Bucket>, place: Place, until: Instant, asking: Asking) -> Self {
-        Self { bucket, place: Some(place), until, asking, timer: Timer::new() }
+impl RateWaiter {
+    pub(super) fn new(bucket: Arc<Bucket>, position: RateQueuePosition, until: Instant, limits: WaitLimits) -> Self {
+        Self { bucket, position: Some(position), until, limits, timer: Timer::new() }
     }
 
     pub(crate) fn bucket(&self) -> &Bucket {
@@ -39,18 +39,18 @@ impl Turn {
 
     /// How long the call may take once it has started, if it has no deadline.
     pub(crate) fn max_hold(&self) -> Duration {
-        self.asking.terms.max_hold
+        self.limits.settings.max_hold
     }
 
-    /// Ready when the call has its permit, at this instant, or will not have one in time.
+    /// Ready with the instant of the permit, or with a refusal if there will be none in time.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Instant, Unreported>> {
-        let Some(place) = self.place else { return Poll::Pending };
+        let Some(position) = self.position else { return Poll::Pending };
         let mut waker = foreign(|| Some(cx.waker().clone()));
-        // Before the rate is looked at: whoever changes it wakes the head afterwards.
-        let attended = lock(&self.bucket.line).attend(place, &mut waker);
-        // What it was before, or, without a place, this one.
+        // Registered before the rate is read: a rate change wakes the head afterwards. In the other order the wake-up could be lost.
+        let registered = lock(&self.bucket.queue).register(position, &mut waker);
+        // The previous waker or, if the position is gone, this one.
         foreign(|| drop(waker));
-        match attended {
+        match registered {
             Some(true) => self.poll_head(cx),
             Some(false) => {
                 if self.timer.poll_until(cx, self.until).is_pending() {
@@ -79,72 +79,72 @@ impl Turn {
                 if now >= next {
                     continue;
                 }
-                // Up before its time: the runtime has shut down, and nothing can be waited for any more.
+                // It fired too early: the runtime has shut down, and no timer works any more.
             }
             return Poll::Ready(Err(self.refuse(Reason::RateLimited, now, Some(next.since(now)))));
         }
     }
 
-    /// Ends the wait. A call that comes again finds those before it that wait now.
+    /// Ends the wait. The predicted wait is that of a new call, behind all calls that wait now.
     fn refuse(&mut self, reason: Reason, now: Instant, wait: Option<Duration>) -> Unreported {
         self.leave();
         let waiting = self.bucket.waiting();
         let wait = wait.unwrap_or_else(|| self.bucket.predict(now, waiting));
-        self.bucket.refusal(reason, &self.asking, now, wait, waiting)
+        self.bucket.refusal(reason, &self.limits, now, wait, waiting)
     }
 
     fn leave(&mut self) {
-        let Some(place) = self.place.take() else { return };
-        let (own, next) = self.bucket.leave(place);
+        let Some(position) = self.position.take() else { return };
+        let (own, next) = self.bucket.leave(position);
         foreign(|| drop(own));
         if let Some(next) = next {
             foreign(|| next.wake());
         }
-        // It lets go of a waker, which is foreign code: the head's place is the next one's by now.
+        // Disarming drops a waker, which is foreign code. By now the next call is the head.
         self.timer.disarm();
     }
 }
 
 impl Bucket {
-    /// Starts a call (`None`), lets it wait, or refuses it. A call that may not wait is refused without the lock.
+    /// Starts a call (`None`), queues it, or refuses it. A call that may not wait is refused without the lock.
     pub(in crate::layers::rate_limit) fn admit(
         bucket: &Arc<Self>,
         now: Instant,
         applied: &Applied,
-    ) -> Result<Option<Turn>, Unreported> {
-        let terms = applied.terms;
+    ) -> Result<Option<RateWaiter>, Unreported> {
+        let settings = applied.settings;
         let context = scope::current();
-        let asking = Asking { deadline: context.deadline, terms };
-        let refuse = |wait, waiting| Err(bucket.refusal(Reason::RateLimited, &asking, now, wait, waiting));
+        let limits = WaitLimits { deadline: context.deadline, settings };
+        let refuse = |wait, waiting| Err(bucket.refusal(Reason::RateLimited, &limits, now, wait, waiting));
         if bucket.waiting() == 0 {
             let Err(next) = bucket.take(&applied.rates, now) else { return Ok(None) };
             let wait = next.since(now);
-            if terms.max_waiting == 0 || asking.until(now, wait).is_none() {
+            if settings.max_waiting == 0 || limits.until(now, wait).is_none() {
                 return refuse(wait, 0);
             }
         }
-        let mut line = lock(&bucket.line);
-        let (waiting, wait) = (line.len(), bucket.predict(now, line.ahead(context.priority())));
-        let Some(until) = asking.until(now, wait) else {
-            drop(line);
+        let mut queue = lock(&bucket.queue);
+        let (waiting, wait) = (queue.len(), bucket.predict(now, queue.ahead(context.priority())));
+        let Some(until) = limits.until(now, wait) else {
+            drop(queue);
             return refuse(wait, waiting);
         };
-        let Ok((place, displaced)) = line.enter(context.priority(), terms.max_waiting) else {
-            drop(line);
+        let Ok((position, displaced)) = queue.enter(context.priority(), settings.max_waiting) else {
+            drop(queue);
             return refuse(wait, waiting);
         };
-        bucket.count(&line);
-        drop(line);
-        // The place is somebody's before foreign code runs, which may panic.
-        let turn = Turn::new(Arc::clone(bucket), place, until, asking);
+        bucket.count(&queue);
+        drop(queue);
+        // The position has an owner before foreign code runs: if that panics, the position is released.
+        let waiter = RateWaiter::new(Arc::clone(bucket), position, until, limits);
         if let Some(displaced) = displaced {
             foreign(|| displaced.wake());
         }
-        Ok(Some(turn))
+        Ok(Some(waiter))
     }
 }
 
-impl Drop for Turn {
+impl Drop for RateWaiter {
     fn drop(&mut self) {
         self.leave();
     }

@@ -10,7 +10,7 @@ pub(crate) const DEFAULT_MAX_UNREADY: u32 = 1024;
 
 /// The calls that wait for inner services that are not ready, and how many may.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Unready(Arc<Counted>);
+pub(crate) struct ReadinessLimit(Arc<Counted>);
 
 #[derive(Debug, Default)]
 struct Counted {
@@ -27,11 +27,11 @@ impl Default for Max {
     }
 }
 
-/// One of the calls that wait. Dropping it gives the place back.
+/// One of the calls that wait. Dropping it releases the slot.
 #[derive(Debug)]
-pub(crate) struct Place(Unready);
+pub(crate) struct ReadinessSlot(ReadinessLimit);
 
-impl Unready {
+impl ReadinessLimit {
     /// A count of its own, with the same limit now and later.
     pub(crate) fn sibling(&self) -> Self {
         Self(Arc::new(Counted { waiting: AtomicU32::new(0), max: Arc::clone(&self.0.max) }))
@@ -51,24 +51,24 @@ impl Unready {
         self.0.max.0.load(Ordering::Relaxed)
     }
 
-    /// A place among them, or the numbers of the refusal if too many wait.
-    pub(super) fn place(&self) -> Result<Place, Numbers> {
+    /// A slot among them, or the numbers of the refusal if too many wait.
+    pub(super) fn try_acquire(&self) -> Result<ReadinessSlot, Numbers> {
         let max = self.max();
         let more = |waiting| (waiting < max).then(|| waiting + 1);
         match self.0.waiting.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more) {
-            Ok(_) => Ok(Place(self.clone())),
+            Ok(_) => Ok(ReadinessSlot(self.clone())),
             Err(waiting) => Err(Numbers::NONE.with_waiting(waiting).with_limit(max)),
         }
     }
 }
 
-impl Drop for Place {
+impl Drop for ReadinessSlot {
     fn drop(&mut self) {
         self.0.0.waiting.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
-/// Gives a layer, of which the expression is the [`Unready`], its setting.
+/// Gives a layer, of which the expression is the [`ReadinessLimit`], its setting.
 macro_rules! max_unready {
     ([$($generics:tt)*] $layer:ty, |$this:ident| $unready:expr) => {
         impl<$($generics)*> $layer {

@@ -1,14 +1,14 @@
-//! What a call asks a gate for.
+//! The request of a call to a gate.
 
 use crate::ground::context::Priority;
 use crate::ground::time::Instant;
 
-/// What a call asks for.
+/// The request of a call to a gate.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Claim {
+pub(crate) struct PermitRequest {
     pub(crate) weight: u32,
     pub(crate) priority: Priority,
     pub(crate) deadline: Option<Instant>,
-    /// Whether it has had its permit before, and stands before all newcomers.
+    /// Whether the call held a permit before. It then waits ahead of all new calls.
     pub(crate) returning: bool,
 }

@@ -1,4 +1,4 @@
-//! A permit at work: where it is while the call goes on, and what its time says when the call is over.
+//! The permit of a call: its owner while the call runs, and the sample that it yields when the call is over.
 
 use std::sync::Arc as Shared;
 use std::time::Duration;
@@ -14,19 +14,19 @@ use crate::ground::verdict::{Expiry, Guard, SealedGuard, Verdict};
 use crate::layers::core::observed;
 use crate::layers::permits::upload::Upload;
 
-/// Where the permit of a call is.
+/// The owner of a call's permit.
 #[derive(Debug)]
-pub(crate) enum Place {
+pub(crate) enum PermitState {
     Own(Permit),
-    /// Work that may outlive the call holds it as well.
+    /// Shared with work that may outlive the call.
     Shared(Arc<Permit>),
-    /// The request body gives it back while it waits for the client.
+    /// Held by the request body, which returns it to the gate while it waits for the client.
     Lent(Arc<Gate>, Shared<Upload>),
-    /// The call ended while its permit was given back.
+    /// The call ended while its permit was returned to the gate.
     Away(Arc<Gate>),
 }
 
-impl Place {
+impl PermitState {
     pub(crate) fn gate(&self) -> &Gate {
         match self {
             Self::Own(permit) => permit.gate(),
@@ -35,22 +35,24 @@ impl Place {
         }
     }
 
-    /// Another holder of the permit, which is taken over the limit while it is lent and away. `None` if there is none to hold.
-    pub(crate) fn share(place: &mut Option<Self>) -> Option<Arc<Permit>> {
-        let shared = match place.take()? {
+    /// Shares the permit with another owner. If the request body has returned it to the gate, the permit is taken again, over the
+    /// limit if necessary. `None` if there is no permit.
+    pub(crate) fn share(permit_state: &mut Option<Self>) -> Option<Arc<Permit>> {
+        let shared = match permit_state.take()? {
             Self::Own(permit) => Arc::new(permit),
             Self::Shared(permit) => permit,
             other => {
                 let shared = if let Self::Lent(_, upload) = &other { upload.share() } else { None };
-                *place = Some(other);
+                *permit_state = Some(other);
                 return shared;
             }
         };
-        *place = Some(Self::Shared(Arc::clone(&shared)));
+        *permit_state = Some(Self::Shared(Arc::clone(&shared)));
         Some(shared)
     }
 
-    /// The same without the request body, which can no longer give the permit back; and how long the call has been without.
+    /// Takes the permit from the request body, which can no longer return it to the gate. Also returns how long the call had no
+    /// permit.
     fn recalled(self, now: Instant) -> (Self, Duration) {
         let Self::Lent(gate, upload) = self else { return (self, Duration::ZERO) };
         let (permit, away) = upload.end(now);
@@ -62,95 +64,96 @@ impl Place {
     }
 }
 
-/// A call that has been admitted. Dropped, the call was abandoned.
+/// An admitted call. If it is dropped, the call was abandoned.
 #[derive(Debug)]
 pub(crate) struct Serving {
-    /// None where the layer is switched off, and once the call has its answer.
-    pub(crate) place: Option<Place>,
+    /// `None` if the layer is disabled, and once the call has its response.
+    pub(crate) permit_state: Option<PermitState>,
     since: Instant,
-    /// A call that nobody has ever polled says nothing about the callee, however long it was kept.
+    /// A call that was never polled says nothing about the dependency, however long it was kept.
     pub(crate) polled: bool,
 }
 
 impl Serving {
-    /// From the grant on; with an `upload` the request body can give the permit back for a while.
+    /// Starts at the grant of the permit. With an `upload`, the request body can return the permit for a while.
     #[inline]
     pub(crate) fn new(permit: Permit, now: Instant, upload: Option<Shared<Upload>>) -> Self {
-        let place = match upload {
-            None => Place::Own(permit),
+        let permit_state = match upload {
+            None => PermitState::Own(permit),
             Some(upload) => {
                 let gate = Arc::clone(permit.gate());
                 upload.lend(permit);
-                Place::Lent(gate, upload)
+                PermitState::Lent(gate, upload)
             }
         };
-        Self { place: Some(place), since: now, polled: false }
+        Self { permit_state: Some(permit_state), since: now, polled: false }
     }
 
-    /// Of a layer that is switched off.
+    /// For a layer that is disabled.
     pub(crate) fn free(now: Instant) -> Self {
-        Self { place: None, since: now, polled: false }
+        Self { permit_state: None, since: now, polled: false }
     }
 
-    /// The head of the answer is there. If the rest may go on beyond the deadline, only the time to the head had to fit into it.
+    /// The head of the response has arrived. If the body may continue after the deadline, only the time to the head had to fit into
+    /// it.
     #[inline]
     pub(crate) fn answered(mut self, now: Instant, deadline: CallDeadline, layer_id: LayerId) -> Hold {
-        let (mut place, mut since, mut is_cut) = (self.place.take(), self.since, false);
-        if matches!(place, Some(Place::Lent(..))) {
-            is_cut = place.as_ref().is_some_and(Place::is_cut);
-            let recalled = place.take().map(|place| place.recalled(now));
+        let (mut permit_state, mut since, mut is_cut) = (self.permit_state.take(), self.since, false);
+        if matches!(permit_state, Some(PermitState::Lent(..))) {
+            is_cut = permit_state.as_ref().is_some_and(PermitState::is_cut);
+            let recalled = permit_state.take().map(|permit_state| permit_state.recalled(now));
             since = since + recalled.as_ref().map_or(Duration::ZERO, |(_, away)| *away);
-            place = recalled.map(|(place, _)| place);
+            permit_state = recalled.map(|(permit_state, _)| permit_state);
         }
         let head_at = deadline.has_end().then_some(now);
-        Hold { place, since, head_at, deadline, layer_id, is_cut }
+        Hold { permit_state, since, head_at, deadline, layer_id, is_cut }
     }
 }
 
 impl Drop for Serving {
     #[inline]
     fn drop(&mut self) {
-        if let Some(place) = self.place.take() {
+        if let Some(permit_state) = self.permit_state.take() {
             let now = time::now();
-            let (place, away) = place.recalled(now);
+            let (permit_state, away) = permit_state.recalled(now);
             if self.polled {
                 let held = now.since(self.since).saturating_sub(away);
-                learn(&place, now, Verdict::Abandoned, held.into());
+                record(&permit_state, now, Verdict::Abandoned, held.into());
             }
         }
     }
 }
 
-/// A call has ended: what it says is learned, and told.
+/// Records the end of a call, in the estimate and in the metrics.
 #[inline]
-fn learn(place: &Place, now: Instant, verdict: Verdict, took: Took) {
-    let gate = place.gate();
-    gate.learn(now, verdict, took);
+fn record(permit_state: &PermitState, now: Instant, verdict: Verdict, took: Took) {
+    let gate = permit_state.gate();
+    gate.record(now, verdict, took);
     observed::record(gate.instruments(), verdict, took.held);
 }
 
-/// A permit that lives in a response until the call is over.
+/// A permit that a response holds until the call is over.
 #[derive(Debug)]
 pub struct Hold {
-    /// Gone once it is settled.
-    place: Option<Place>,
+    /// `None` once it is settled.
+    permit_state: Option<PermitState>,
     since: Instant,
-    /// When the head was there, if only that had to fit into the deadline.
+    /// When the head arrived, if only the head had to fit into the deadline.
     head_at: Option<Instant>,
     deadline: CallDeadline,
     layer_id: LayerId,
-    /// The request's body was cut: whatever came of the call, it was the client's doing.
+    /// The request body was cut: whatever the result of the call, the client caused it.
     is_cut: bool,
 }
 
 impl Hold {
     #[inline]
     fn end(&mut self, now: impl FnOnce() -> Instant, verdict: Verdict) {
-        if let Some(place) = self.place.take() {
+        if let Some(permit_state) = self.permit_state.take() {
             let (now, verdict) = (now(), if self.is_cut { Verdict::Ignored } else { verdict });
             let held = now.since(self.since);
             let needed = self.head_at.map_or(held, |head_at| head_at.since(self.since));
-            learn(&place, now, verdict, Took { held, needed });
+            record(&permit_state, now, verdict, Took { held, needed });
         }
     }
 }
@@ -160,7 +163,7 @@ impl SealedGuard for Hold {}
 impl Guard for Hold {
     #[inline]
     fn settle(mut self, verdict: Verdict) {
-        // In the moment of the answer its reading is handed over to us.
+        // An inner layer hands over its clock read for the response.
         self.end(scope::call_start, verdict);
     }
 

@@ -1,4 +1,4 @@
-//! Why and where a tree could not be read as settings.
+//! The error of reading a tree as settings: where and why.
 
 use std::fmt::{self, Display};
 
@@ -6,10 +6,10 @@ use serde::de::{Error, Expected, Unexpected};
 
 use super::scalar::OFF;
 
-/// The first thing that was wrong on the way through a tree.
+/// The first error in a tree.
 #[derive(Debug)]
-pub(super) struct Stumble {
-    /// The way there from the root, its last step first.
+pub(super) struct ReadError {
+    /// The path from the root, its last step first.
     steps: Vec<Step>,
     pub(super) cause: Cause,
 }
@@ -18,13 +18,13 @@ pub(super) struct Stumble {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Step {
     pub(super) index: usize,
-    /// The child is what an enum's variant holds, and nothing without it.
+    /// The child is the content of an enum's variant, which is invalid without it.
     pub(super) of_variant: bool,
 }
 
 #[derive(Debug)]
 pub(super) enum Cause {
-    /// There is no such field; these there are.
+    /// An unknown field, with the known ones.
     UnknownField {
         field: String,
         known: &'static [&'static str],
@@ -34,27 +34,27 @@ pub(super) enum Cause {
     Other(String),
 }
 
-impl Stumble {
-    /// What was wrong was so in the child with this index.
+impl ReadError {
+    /// The same error, in the child with this index.
     pub(super) fn within(mut self, index: usize) -> Self {
         self.steps.push(Step { index, of_variant: false });
         self
     }
 
-    /// The same for what the variant of an enum holds.
+    /// The same error, in the content of an enum's variant.
     pub(super) fn within_variant(mut self, index: usize) -> Self {
         self.steps.push(Step { index, of_variant: true });
         self
     }
 
-    /// The way there from the root.
+    /// The path from the root.
     pub(super) fn steps(&self) -> impl DoubleEndedIterator<Item = Step> + ExactSizeIterator + '_ {
         self.steps.iter().rev().copied()
     }
 
-    /// Where to go on after a stumble that may be due to what a resumed reading has passed over: a table or list that was not read
-    /// from its beginning is incomplete. It is passed over, too, until all is read once more.
-    pub(super) fn passes_over(&self, resume: &[usize]) -> Option<Vec<usize>> {
+    /// Where to resume after an error that a resumed reading may have caused: a table or list that was not read from its beginning
+    /// is incomplete. It is skipped, too, until everything is read once more.
+    pub(super) fn skip_to(&self, resume: &[usize]) -> Option<Vec<usize>> {
         let mut steps: Vec<usize> = self.steps().map(|step| step.index).collect();
         let is_incomplete = !resume.is_empty() && resume.starts_with(&steps);
         if !is_incomplete || matches!(self.cause, Cause::UnknownField { .. }) {
@@ -66,19 +66,19 @@ impl Stumble {
         Some(steps)
     }
 
-    fn because(cause: Cause) -> Self {
+    fn of(cause: Cause) -> Self {
         Self { steps: Vec::new(), cause }
     }
 
-    /// In serde's words, which people search for.
-    fn misfit(what: &str, found: Unexpected<'_>, expected: &dyn Expected) -> Self {
+    /// In serde's words, which users search for.
+    fn mismatch(what: &str, found: Unexpected<'_>, expected: &dyn Expected) -> Self {
         let expected = expected.to_string();
         let hint = if is_off(found) && !expected.contains(OR_OFF) { CANNOT_BE_OFF } else { "" };
-        let (found, expected) = (Found(found), plainly(&expected));
+        let (found, expected) = (Found(found), in_file_terms(&expected));
         Self::custom(format_args!("invalid {what}: {found}, expected {expected}{hint}"))
     }
 
-    /// Neither a variant's name, nor a table with one and what it holds.
+    /// The error of a value that is neither a variant's name, nor a table with one and its content.
     pub(super) fn no_variant(found: Unexpected<'_>, variants: &[&str]) -> Self {
         let hint = under_its_name(found, variants);
         let (found, variants) = (Found(found), one_of(variants));
@@ -86,10 +86,10 @@ impl Stumble {
     }
 }
 
-/// How those settings say it that can be switched off.
+/// The end of the expectation of settings that can be switched off.
 pub(super) const OR_OFF: &str = "or \"off\"";
 
-/// For a setting that has the word where it does not mean anything.
+/// The hint for `"off"` in a setting that cannot be switched off.
 pub(super) const CANNOT_BE_OFF: &str = ": this setting cannot be \"off\"";
 
 fn is_off(found: Unexpected<'_>) -> bool {
@@ -113,22 +113,22 @@ fn under_its_name(found: Unexpected<'_>, variants: &[&str]) -> String {
         Unexpected::Unsigned(_) | Unexpected::Signed(0..) => "calls",
         _ => "",
     };
-    let is_meant = variants.contains(&name);
+    let is_known = variants.contains(&name);
     let value = Value(found);
-    if is_meant { format!(": a value stands under its name, `{{ {name} = {value} }}`") } else { String::new() }
+    if is_known { format!(": a value stands under its name, `{{ {name} = {value} }}`") } else { String::new() }
 }
 
-impl Error for Stumble {
+impl Error for ReadError {
     fn custom<T: Display>(problem: T) -> Self {
-        Self::because(Cause::Other(problem.to_string()))
+        Self::of(Cause::Other(problem.to_string()))
     }
 
     fn invalid_type(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
-        Self::misfit("type", found, expected)
+        Self::mismatch("type", found, expected)
     }
 
     fn invalid_value(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
-        Self::misfit("value", found, expected)
+        Self::mismatch("value", found, expected)
     }
 
     fn unknown_variant(variant: &str, expected: &'static [&'static str]) -> Self {
@@ -137,21 +137,21 @@ impl Error for Stumble {
     }
 
     fn unknown_field(field: &str, known: &'static [&'static str]) -> Self {
-        Self::because(Cause::UnknownField { field: field.to_owned(), known })
+        Self::of(Cause::UnknownField { field: field.to_owned(), known })
     }
 
     fn missing_field(field: &'static str) -> Self {
-        Self::because(Cause::MissingField(field))
+        Self::of(Cause::MissingField(field))
     }
 }
 
-/// What was found, in serde's words but for those that are Rust's.
+/// The found value, in serde's words except those that are Rust's.
 struct Found<'a>(Unexpected<'a>);
 
 impl Display for Found<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
-            // YAML has it where nothing was written.
+            // YAML has a null where nothing was written.
             Unexpected::Unit | Unexpected::Option => f.write_str("nothing (null)"),
             Unexpected::Map => f.write_str("table"),
             Unexpected::Seq => f.write_str("list"),
@@ -160,7 +160,7 @@ impl Display for Found<'_> {
     }
 }
 
-/// What was found, as it is written in a file.
+/// The found value, as it is written in a file.
 struct Value<'a>(Unexpected<'a>);
 
 impl Display for Value<'_> {
@@ -174,8 +174,8 @@ impl Display for Value<'_> {
     }
 }
 
-/// What Rust expects, for those who write settings and not Rust.
-fn plainly(expected: &str) -> &str {
+/// The expected type, in the words of files instead of Rust.
+fn in_file_terms(expected: &str) -> &str {
     match expected {
         "a boolean" => "true or false",
         "a map" => "a table",
@@ -191,7 +191,7 @@ fn plainly(expected: &str) -> &str {
     }
 }
 
-/// A field that there is not, with those that there are.
+/// The text for an unknown field, with the known ones.
 pub(super) fn unknown_field(field: &str, known: &[&str]) -> String {
     match known {
         [] => format!("unknown field `{field}`, there are no fields"),
@@ -199,7 +199,7 @@ pub(super) fn unknown_field(field: &str, known: &[&str]) -> String {
     }
 }
 
-impl Display for Stumble {
+impl Display for ReadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.cause {
             Cause::UnknownField { field, known } => f.write_str(&unknown_field(field, known)),
@@ -209,4 +209,4 @@ impl Display for Stumble {
     }
 }
 
-impl std::error::Error for Stumble {}
+impl std::error::Error for ReadError {}

@@ -1,30 +1,30 @@
-//! What has been found wrong in a file, and what was left out because of it.
+//! The faults of a file, and the values that were removed because of them.
 
 use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::ops::Bound;
 
 use super::node::Node;
-use super::stumble::{Cause, Step, Stumble, unknown_field};
+use super::read_error::{Cause, ReadError, Step, unknown_field};
 use crate::ground::error::{Fault, InvalidConfig};
 use crate::ground::validation::path;
 
-/// So many faults are listed; the others are counted.
+/// The most listed faults; further ones are counted.
 const MAX_LISTED: usize = 100;
 
-/// What is longer, a path or a problem, is cut: both may quote the file.
+/// The longest path or problem; longer ones are cut, since both may quote the file.
 const MAX_CHARS: usize = 500;
 
-/// What has been found so far.
+/// The faults so far.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Notes {
+pub(super) struct FaultLog {
     faults: Vec<Fault>,
     unlisted: usize,
-    /// The paths of what was left out.
+    /// The paths of removed values.
     gaps: BTreeSet<String>,
 }
 
-impl Notes {
+impl FaultLog {
     pub(super) fn fault(&mut self, path: &str, problem: impl Display) {
         if self.list_is_full() {
             self.unlisted += 1;
@@ -33,8 +33,8 @@ impl Notes {
         }
     }
 
-    /// What is at `path` has been left out.
-    pub(super) fn gone(&mut self, path: &str) {
+    /// Records that the value at `path` was removed.
+    pub(super) fn add_gap(&mut self, path: &str) {
         self.gaps.insert(path.to_owned());
     }
 
@@ -42,23 +42,23 @@ impl Notes {
         self.faults.len() >= MAX_LISTED
     }
 
-    /// Notes what serde stumbled over, unless that is only so because of what had been left out, and leaves it out.
-    /// `None` if there is no such place.
-    pub(super) fn leave_out(&mut self, root: &mut Node, stumble: &Stumble) -> Option<()> {
-        let steps: Vec<_> = stumble.steps().collect();
+    /// Records serde's error, unless it follows from a removed value, and removes the value at fault. `None` if the error's path
+    /// does not exist.
+    pub(super) fn remove(&mut self, root: &mut Node, error: &ReadError) -> Option<()> {
+        let steps: Vec<_> = error.steps().collect();
         let (path, node) = descend(root, &steps)?;
-        match &stumble.cause {
+        match &error.cause {
             Cause::UnknownField { field, known } => {
-                if self.leave_out_unknown(root, &steps, field, known)? {
+                if self.remove_unknown(root, &steps, field, known)? {
                     return Some(());
                 }
-                self.fault(&path, stumble);
+                self.fault(&path, error);
             }
             Cause::MissingField(field) => {
                 if !node.has_gap_at(field) {
                     let mut path = path;
                     path::push_key(&mut path, field);
-                    self.fault(&path, stumble);
+                    self.fault(&path, error);
                 }
             }
             Cause::Other(problem) => {
@@ -67,19 +67,18 @@ impl Notes {
                 }
             }
         }
-        // An enum is nothing without what its variant holds.
+        // An enum is removed with the content of its variant.
         let held = steps.iter().rev().take_while(|step| step.of_variant).count();
         let (path, node) = descend(root, steps.get(..steps.len() - held)?)?;
-        *node = Node::Gone;
-        self.gone(&path);
+        *node = Node::Omitted;
+        self.add_gap(&path);
         Some(())
     }
 
-    /// Where one field is unknown others may be, too: all that a table has are noted at once, for a reading each would be dear.
-    /// Is false where there is no such entry.
-    fn leave_out_unknown(&mut self, root: &mut Node, steps: &[Step], field: &str, known: &[&str]) -> Option<bool> {
-        // serde's own code stumbles over the key, which is of the entry; code of somebody's own may do so over the table, and
-        // have its own idea of what else is known.
+    /// Records and removes all unknown fields of a table at once, because a reading for each would be expensive. `false` if there
+    /// is no such entry.
+    fn remove_unknown(&mut self, root: &mut Node, steps: &[Step], field: &str, known: &[&str]) -> Option<bool> {
+        // serde's own code reports the entry of the key; a user's implementation may report the table, and have other known fields.
         let (table, all) = match steps.split_last() {
             Some((entry, outer)) if descend(root, outer)?.1.has_key_at(entry.index, field) => (outer, true),
             _ => (steps, false),
@@ -88,20 +87,20 @@ impl Notes {
         let Node::Table(entries) = node else { return Some(false) };
         let (outer, mut found) = (path.len(), false);
         for (key, node) in entries {
-            let is_it = key == field;
-            if !node.is_gone() && (is_it || all && !known.contains(&&**key)) {
+            let is_the_field = key == field;
+            if !node.is_omitted() && (is_the_field || all && !known.contains(&&**key)) {
                 path::push_key(&mut path, key);
                 self.fault(&path, unknown_field(key, known));
-                self.gone(&path);
+                self.add_gap(&path);
                 path.truncate(outer);
-                *node = Node::Gone;
-                found |= is_it;
+                *node = Node::Omitted;
+                found |= is_the_field;
             }
         }
         Some(found)
     }
 
-    /// Whether what is at `path` was left out, or is in what was, or holds such a thing.
+    /// Whether the value at `path` was removed, is within a removed value, or contains one.
     pub(super) fn touches_a_gap(&self, path: &str) -> bool {
         let ends = path.match_indices(['.', '[']).map(|(end, _)| end).chain([path.len()]);
         let is_in_one = ends.filter_map(|end| path.get(..end)).any(|outer| self.gaps.contains(outer));
@@ -112,7 +111,7 @@ impl Notes {
         if path.is_empty() {
             return !self.gaps.is_empty();
         }
-        // The paths within come in two stretches: those of fields, and those of elements.
+        // The paths within are in two ranges: those of fields, and those of elements.
         ['.', '['].into_iter().any(|separator| {
             let from = format!("{path}{separator}");
             let next = self.gaps.range::<str, _>((Bound::Included(&*from), Bound::Unbounded)).next();
@@ -125,7 +124,7 @@ impl Notes {
             Some(value) if self.faults.is_empty() => Ok(value),
             _ => {
                 if self.faults.is_empty() {
-                    self.fault("", "these are no settings");
+                    self.fault("", "these are not settings");
                 }
                 self.faults.sort_by(|one, other| one.path.cmp(&other.path));
                 Err(InvalidConfig::with_unlisted(self.faults, self.unlisted))
@@ -134,14 +133,14 @@ impl Notes {
     }
 }
 
-/// What the steps lead to, and its path.
+/// The node at the end of the steps, and its path.
 fn descend<'n>(root: &'n mut Node, steps: &[Step]) -> Option<(String, &'n mut Node)> {
     let mut path = String::new();
     let node = steps.iter().try_fold(root, |node, step| node.child(step.index, &mut path))?;
     Some((path, node))
 }
 
-/// Cut if it is too long.
+/// Cuts the text if it is too long.
 fn cut(mut text: String) -> String {
     if let Some((end, _)) = text.char_indices().nth(MAX_CHARS) {
         text.truncate(end);

@@ -1,4 +1,4 @@
-//! What a call goes by from its beginning to its end, whatever becomes of the settings meanwhile.
+//! The settings of one call, fixed from its start to its end, whatever a reload does meanwhile.
 
 use std::time::Duration;
 
@@ -6,10 +6,10 @@ use super::config::RetryConfig;
 use crate::algorithm::backoff::{Backoff, Growth, Jitter};
 use crate::ground::time;
 
-/// What a call takes along of the settings. Numbers of nanoseconds are half as large as a [`Duration`]: every call moves this into
-/// its future, and only those that fail look at `base`, `cap` and `max_retry_after`.
+/// The settings that a call copies. Nanoseconds take half the space of a [`Duration`]: every call moves this into its future, and
+/// only calls that fail read `base`, `cap` and `max_retry_after`.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Terms {
+pub(super) struct CallSettings {
     growth: Growth,
     base: u64,
     cap: u64,
@@ -21,21 +21,21 @@ pub(super) struct Terms {
     pub(super) attempt_spans: bool,
 }
 
-/// What a service needs of the settings.
+/// The settings that a service caches.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Entrance {
-    pub(super) terms: Terms,
+pub(super) struct ServiceSettings {
+    pub(super) settings: CallSettings,
     pub(super) max_hold: Duration,
 }
 
-impl Entrance {
+impl ServiceSettings {
     pub(super) fn of(config: &RetryConfig) -> Self {
-        Self { terms: Terms::of(config), max_hold: config.max_hold }
+        Self { settings: CallSettings::of(config), max_hold: config.max_hold }
     }
 }
 
-impl Terms {
-    /// Switched off is one attempt that nobody looks at.
+impl CallSettings {
+    /// If retries are disabled, a call has one attempt, without a timeout and without a span.
     pub(super) fn of(config: &RetryConfig) -> Self {
         let Backoff { growth, base, cap, jitter } = config.backoff;
         let enabled = config.enabled;
@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn terms_say_what_the_configuration_says() {
+    fn call_settings_match_the_config() {
         let backoff = Backoff {
             growth: Growth::Exponential(1.5),
             base: Duration::from_micros(3),
@@ -75,12 +75,12 @@ mod tests {
             jitter: Jitter::Decorrelated,
         };
         let config = RetryConfig { backoff, attempt_spans: true, max_attempts: 4, ..RetryConfig::default() };
-        let terms = Terms::of(&config);
-        assert_eq!((terms.enabled, terms.max_attempts, terms.attempt_spans), (true, 4, true));
-        assert_eq!((terms.backoff(), terms.attempt_timeout), (backoff, config.attempt_timeout));
-        assert_eq!(terms.max_retry_after(), config.max_retry_after);
+        let settings = CallSettings::of(&config);
+        assert_eq!((settings.enabled, settings.max_attempts, settings.attempt_spans), (true, 4, true));
+        assert_eq!((settings.backoff(), settings.attempt_timeout), (backoff, config.attempt_timeout));
+        assert_eq!(settings.max_retry_after(), config.max_retry_after);
 
-        let off = Terms::of(&RetryConfig { enabled: false, ..config });
+        let off = CallSettings::of(&RetryConfig { enabled: false, ..config });
         assert_eq!((off.enabled, off.max_attempts, off.attempt_spans, off.attempt_timeout), (false, 1, false, None));
     }
 }

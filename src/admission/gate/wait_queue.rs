@@ -1,0 +1,201 @@
+//! The queue of waiting calls: a plain ordered structure, which its gate keeps under a lock.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, HashMap};
+use std::task::Waker;
+
+use super::permit_request::PermitRequest;
+use crate::algorithm::estimate::ServiceTime;
+use crate::algorithm::queue::{self, Refusal};
+use crate::ground::context::Priority;
+use crate::ground::error::Reason;
+use crate::ground::time::Instant;
+
+/// The order of waiting calls of one priority.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+#[cfg_attr(all(test, feature = "config"), derive(schemars::JsonSchema))]
+#[non_exhaustive]
+pub enum Order {
+    /// First in, first out: fair, and all calls wait about as long.
+    #[default]
+    Fifo,
+    /// Last in, first out: under lasting overload most calls hardly wait, and those at the end of the queue time out.
+    Lifo,
+}
+
+/// The rank of a call in the queue; the smallest is served first. A call that has begun comes before all new calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct Rank {
+    newcomer: bool,
+    priority: Reverse<Priority>,
+}
+
+impl Rank {
+    fn of(wanted: &PermitRequest) -> Self {
+        Self { newcomer: !wanted.returning, priority: Reverse(wanted.priority) }
+    }
+}
+
+/// A position in the queue; the smallest is served first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct GateQueuePosition {
+    rank: Rank,
+    /// Rises with time in a FIFO queue, and falls in a LIFO queue.
+    sequence: i64,
+}
+
+/// The calls ahead of a new call.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Ahead {
+    pub(crate) waiting: u32,
+    /// The total number of permits they take.
+    pub(crate) weight: u64,
+}
+
+#[derive(Debug)]
+pub(super) struct QueuedCall {
+    pub(super) weight: u32,
+    pub(super) deadline: Option<Instant>,
+    returning: bool,
+    /// How many permits it takes, under the limit at the time when it was queued. The limit may change.
+    takes: u32,
+    waker: Option<Waker>,
+}
+
+impl QueuedCall {
+    /// Whether the call at the head should still get the permit. `contended`: other calls wait behind it. For a call that has begun
+    /// the remaining work is unknown, so only its deadline counts.
+    pub(super) fn should_serve(&self, now: Instant, service: ServiceTime, contended: bool) -> bool {
+        match self.deadline {
+            Some(deadline) if self.returning => deadline > now,
+            deadline => queue::is_worth_it(now, deadline, service, contended),
+        }
+    }
+}
+
+/// The outcome of a waiter that has not been polled since.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    Granted { weight: u32 },
+    Refused(Reason),
+}
+
+#[derive(Debug)]
+pub(super) struct GateQueue {
+    order: Order,
+    sequence: i64,
+    queued: BTreeMap<GateQueuePosition, QueuedCall>,
+    /// Bounded by the number of waiters: each one removes its outcome, at the latest when it is dropped.
+    outcomes: HashMap<GateQueuePosition, Outcome>,
+    by_rank: BTreeMap<Rank, Ahead>,
+}
+
+impl GateQueue {
+    pub(super) fn new(order: Order) -> Self {
+        Self { order, sequence: 0, queued: BTreeMap::new(), outcomes: HashMap::new(), by_rank: BTreeMap::new() }
+    }
+
+    /// Sequence numbers rise and fall from one origin, so a new call comes before or after all that are queued, in whatever order
+    /// those were added.
+    pub(super) fn set_order(&mut self, order: Order) {
+        self.order = order;
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.queued.len()
+    }
+
+    pub(super) fn ahead(&self, wanted: &PermitRequest) -> Ahead {
+        let (mut ahead, rank) = (Ahead::default(), Rank::of(wanted));
+        for (&theirs, sum) in &self.by_rank {
+            if theirs < rank || theirs == rank && self.order == Order::Fifo {
+                ahead.waiting += sum.waiting;
+                ahead.weight += sum.weight;
+            }
+        }
+        ahead
+    }
+
+    /// Adds a call. If the queue was full, its last call is displaced: it is refused, and its waker returned. A call that has begun
+    /// is never displaced: it ranks before all others.
+    #[allow(
+        clippy::type_complexity,
+        reason = "the outer option says whether someone had to go, the inner has its waker"
+    )]
+    pub(super) fn enter(
+        &mut self,
+        wanted: PermitRequest,
+        takes: u32,
+        max: u32,
+    ) -> Result<(GateQueuePosition, Option<Option<Waker>>), Refusal> {
+        self.sequence += 1;
+        let sequence = match self.order {
+            Order::Fifo => self.sequence,
+            Order::Lifo => -self.sequence,
+        };
+        let position = GateQueuePosition { rank: Rank::of(&wanted), sequence };
+        let mut last = None;
+        if self.len() >= max as usize {
+            match self.queued.last_key_value() {
+                Some((&theirs, _)) if position < theirs => {
+                    last = Some(self.settle(theirs, Outcome::Refused(Reason::Displaced)))
+                }
+                _ => return Err(Refusal::new(Reason::QueueFull)),
+            }
+        }
+        let sum = self.by_rank.entry(position.rank).or_default();
+        sum.waiting += 1;
+        sum.weight += u64::from(takes);
+        let PermitRequest { weight, deadline, returning, .. } = wanted;
+        self.queued.insert(position, QueuedCall { weight, deadline, returning, takes, waker: None });
+        Ok((position, last))
+    }
+
+    pub(super) fn head(&self) -> Option<&QueuedCall> {
+        self.queued.first_key_value().map(|(_, head)| head)
+    }
+
+    #[must_use]
+    pub(super) fn grant_head(&mut self, weight: u32) -> Option<Waker> {
+        let (&position, _) = self.queued.first_key_value()?;
+        self.settle(position, Outcome::Granted { weight })
+    }
+
+    #[must_use]
+    pub(super) fn refuse_head(&mut self, reason: Reason) -> Option<Waker> {
+        let (&position, _) = self.queued.first_key_value()?;
+        self.settle(position, Outcome::Refused(reason))
+    }
+
+    fn settle(&mut self, position: GateQueuePosition, outcome: Outcome) -> Option<Waker> {
+        let left = self.leave(position)?;
+        self.outcomes.insert(position, outcome);
+        left.waker
+    }
+
+    /// Removes a call, if it is still queued.
+    pub(super) fn leave(&mut self, position: GateQueuePosition) -> Option<QueuedCall> {
+        let left = self.queued.remove(&position)?;
+        if let Some(sum) = self.by_rank.get_mut(&position.rank) {
+            sum.waiting -= 1;
+            sum.weight -= u64::from(left.takes);
+        }
+        Some(left)
+    }
+
+    /// Takes the outcome of a waiter, once.
+    pub(super) fn take_outcome(&mut self, position: GateQueuePosition) -> Option<Outcome> {
+        self.outcomes.remove(&position)
+    }
+
+    /// Registers `waker`, which is woken when there is an outcome. Returns the waker that is no longer needed, to be dropped
+    /// unlocked.
+    #[must_use]
+    pub(super) fn register(&mut self, position: GateQueuePosition, waker: Waker) -> Option<Waker> {
+        match self.queued.get_mut(&position) {
+            Some(queued) => queued.waker.replace(waker),
+            None => Some(waker),
+        }
+    }
+}

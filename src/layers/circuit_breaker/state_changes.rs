@@ -1,0 +1,24 @@
+//! Notifies waiters of a breaker's state changes.
+
+use std::sync::Arc;
+
+use tokio::sync::Notify;
+use tokio::sync::futures::OwnedNotified;
+
+/// Notifies waiters of a breaker's state changes.
+#[derive(Debug, Default)]
+pub(super) struct StateChanges(Arc<Notify>);
+
+impl StateChanges {
+    /// Wakes all waiters after a step of the breaker, so that they check its state again. Not under the breaker's lock: it wakes
+    /// tasks.
+    #[inline]
+    pub(super) fn notify(&self) {
+        self.0.notify_waiters();
+    }
+
+    /// Ready at the breaker's next step.
+    pub(super) fn changed(&self) -> OwnedNotified {
+        Arc::clone(&self.0).notified_owned()
+    }
+}
