@@ -20,13 +20,13 @@ impl CallPass {
     #[inline(always)]
     pub(super) fn new(breaker: &Arc<Breaker>, pass: Pass, upload_waits: Option<Shared<UploadWaits>>) -> Self {
         match upload_waits {
-            Some(upload_waits) if !matches!(pass, Pass::Free) => Self::call_pass(breaker, pass, upload_waits),
+            Some(upload_waits) if !matches!(pass, Pass::Free) => Self::of_upload(breaker, pass, upload_waits),
             _ => Self::Own(pass),
         }
     }
 
     #[cold]
-    fn call_pass(breaker: &Arc<Breaker>, pass: Pass, upload_waits: Shared<UploadWaits>) -> Self {
+    fn of_upload(breaker: &Arc<Breaker>, pass: Pass, upload_waits: Shared<UploadWaits>) -> Self {
         let Some(aging) = checks::aging(breaker) else { return Self::Own(pass) };
         upload_waits.keep_pass(pass, aging);
         Self::Uploading(upload_waits)
