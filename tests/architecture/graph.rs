@@ -40,22 +40,16 @@ const ORDER_WITHIN: [(&str, &[&[&str]]); 4] = [
 ];
 
 /// Circles that are not mended yet: the files that they are made of, and the reason.
-const KNOWN_CIRCLES: [(&[&str], &str); 2] = [
-    (
-        &[
-            "src/http/held_body/body.rs",
-            "src/http/held_body/holding.rs",
-            "src/http/held_body/joining.rs",
-            "src/http/held_body/mod.rs",
-            "src/http/settled.rs",
-        ],
-        "a retry bounds the rest of a response by a held body, and a held body joins one in what a retry has settled",
-    ),
-    (
-        &["src/layers/rate_limit/bucket/mod.rs", "src/layers/rate_limit/state.rs"],
-        "the settings of the state are what a bucket refuses by: they need a file of their own",
-    ),
-];
+const KNOWN_CIRCLES: [(&[&str], &str); 1] = [(
+    &[
+        "src/http/held_body/body.rs",
+        "src/http/held_body/holding.rs",
+        "src/http/held_body/joining.rs",
+        "src/http/held_body/mod.rs",
+        "src/http/settled.rs",
+    ],
+    "a retry bounds the rest of a response by a held body, and a held body joins one in what a retry has settled",
+)];
 
 /// How many names may stand for each other in a row.
 const MOST_ALIASES: usize = 16;

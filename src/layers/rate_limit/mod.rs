@@ -61,6 +61,7 @@
 //! [`Reason::HoldExceeded`]: crate::error::Reason::HoldExceeded
 //! [`Reason::NotReady`]: crate::error::Reason::NotReady
 
+mod applied;
 mod bucket;
 mod config;
 mod future;

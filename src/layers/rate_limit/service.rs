@@ -4,9 +4,10 @@ use std::task::{self, Poll};
 
 use tower::{BoxError, Service};
 
+use super::applied::Applied;
 use super::bucket::Bucket;
 use super::future::ResponseFuture;
-use super::state::{Applied, State};
+use super::state::State;
 use crate::admission::keyed::{KeyBy, Keying, OneKey};
 use crate::ground::error::Reason;
 use crate::ground::scope;

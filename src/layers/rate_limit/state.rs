@@ -1,10 +1,8 @@
-use std::time::Duration;
-
+use super::applied::Applied;
 use super::bucket::Bucket;
 use super::config::RateLimitConfig;
 use crate::admission::keyed::{Forgettable, KeyBy, Keyed, Keying, Survey};
 use crate::admission::registry::{Condition, Observed, RateLimitCondition};
-use crate::algorithm::gcra::Rates;
 use crate::ground::settings::Settings;
 use crate::ground::sync::Arc;
 use crate::ground::time::{self, Instant};
@@ -21,40 +19,6 @@ pub(super) struct State<K: Keying> {
     pub(super) applied: Arc<Settings<Applied>>,
     buckets: Keyed<K, Bucket>,
     waiting: Survey<u64>,
-}
-
-/// The bounds of the queue and of a call, and the rate as refusals show it; see [`RateLimitConfig`].
-#[derive(Clone, Copy, Debug)]
-pub(super) struct RateLimitSettings {
-    pub(super) max_wait: Duration,
-    pub(super) max_waiting: u32,
-    pub(super) permits: u32,
-    pub(super) per: Duration,
-    pub(super) max_hold: Duration,
-}
-
-impl RateLimitSettings {
-    pub(super) fn of(config: &RateLimitConfig) -> Self {
-        let RateLimitConfig { permits, per, max_wait, max_waiting, max_hold, .. } = *config;
-        Self { max_wait, max_waiting, permits, per, max_hold }
-    }
-}
-
-/// The settings that calls use.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Applied {
-    pub(super) settings: RateLimitSettings,
-    pub(super) rates: Rates,
-}
-
-impl Applied {
-    pub(super) fn first(config: &RateLimitConfig) -> Self {
-        Self { settings: RateLimitSettings::of(config), rates: Rates::first(config.rate()) }
-    }
-
-    fn then(&self, config: &RateLimitConfig) -> Self {
-        Self { settings: RateLimitSettings::of(config), rates: self.rates.then(config.rate()) }
-    }
 }
 
 impl<K: Keying> State<K> {

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use self::queue::{RateQueue, RateQueuePosition};
 pub(super) use self::waiter::RateWaiter;
-use super::state::{Applied, RateLimitSettings};
+use super::applied::{Applied, RateLimitSettings};
 use crate::algorithm::gcra::{Gcra, Rates};
 use crate::ground::error::{Numbers, Reason};
 use crate::ground::settings::Settings;

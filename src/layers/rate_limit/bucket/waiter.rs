@@ -10,7 +10,7 @@ use crate::ground::error::Reason;
 use crate::ground::scope;
 use crate::ground::sync::{Arc, foreign, lock};
 use crate::ground::time::{self, Instant};
-use crate::layers::rate_limit::state::Applied;
+use crate::layers::rate_limit::applied::Applied;
 use crate::telemetry::Unreported;
 
 /// A position in the queue of a bucket, released on drop.
