@@ -50,7 +50,7 @@
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() {
 //! let dashboard = Dashboard::new(Registry::global().clone());
-//! let app: Router = Router::new().nest_service("/seawall", dashboard).layer(layers::from_fn(ops_only));
+//! let app: Router = Router::new().nest_service("/seawall", dashboard).layer(middleware::from_fn(ops_only));
 //! # drop(app);
 //! # }
 //! ```
