@@ -220,7 +220,7 @@ impl Stacks {
         settings: fn(&Config) -> &BTreeMap<String, C>,
         make: impl FnOnce(&C, &Registry) -> Result<M, InvalidConfig>,
     ) -> Result<M, InvalidConfig> {
-        // One at a time: of two that make a layer for one name, the second would find the name taken.
+        // Layers are made one at a time. If two callers made a layer for one name at once, the second would find the name taken.
         let _making = lock(&self.inner.making);
         let config = {
             let mut held = lock(&self.inner.held);
