@@ -68,7 +68,7 @@ pub struct ClientConfig {
     pub per_authority: bool,
     /// How many calls may wait for the client while it is not ready, such as a tonic `Channel` whose queue is full. A call beyond
     /// that fails with [`Reason::NotReady`](crate::error::Reason::NotReady). Waiting calls hold permits of the bulkhead, so a value
-    /// above the number of its permits has no effect. Default: 1024.
+    /// above the number of its permits has no effect. With 0 no call waits. Default: 1024.
     pub max_unready: u32,
 }
 
@@ -129,7 +129,9 @@ pub struct ServerConfig {
     /// `x-request-timeout-ms` and Envoy's names.
     pub propagation: PropagationConfig,
     /// How long the work on a request may take, and how long a reader may take to read the response. Default: 10 s, and one
-    /// minute for the body.
+    /// minute for the body. In code, another timeout is `DeadlineConfig { timeout, ..ServerConfig::default().deadline }`: with
+    /// `..Default::default()` the body has no timeout of its own, and ends at the deadline. A field that a file leaves out keeps the
+    /// default of a server.
     #[cfg_attr(feature = "config", serde(deserialize_with = "ServerDeadline::deserialize"))]
     pub deadline: DeadlineConfig,
     /// For which share of a request's time its client may send nothing of the body while the handler waits for it, within `(0, 1]`.
@@ -141,7 +143,7 @@ pub struct ServerConfig {
     pub load_shed: LoadShedConfig,
     /// How many requests may wait for the service while it is not ready. A request beyond that is refused with
     /// [`Reason::NotReady`](crate::error::Reason::NotReady). Waiting requests count as in flight, so a value above the limit of
-    /// `load_shed` has no effect. Default: 1024.
+    /// `load_shed` has no effect. With 0 no request waits. Default: 1024.
     pub max_unready: u32,
 }
 

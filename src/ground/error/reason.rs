@@ -83,7 +83,7 @@ impl Reason {
             Self::IdleTimeout => "nothing of the response came for longer than idle_timeout",
             Self::AttemptTimeout => "no answer within the time of one attempt",
             Self::HoldExceeded => "the call exceeded the layer's own bound (max_hold); set a deadline",
-            Self::NotReady => "the inner service did not become ready in time",
+            Self::NotReady => "the inner service was not ready in time, or too many calls waited for it",
             Self::CircuitOpen => "the circuit is open because the dependency has been failing",
             Self::QueueFull => "all permits are in use and the queue is full",
             Self::QueueTimeout => "no permit became free within max_wait",

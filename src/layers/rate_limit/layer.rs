@@ -94,7 +94,7 @@ impl<K: Keying> RateLimitLayer<K> {
     ///   refill at the new rate. After a change from one a minute to a hundred a second, the first waiting call starts within 10 ms. A
     ///   larger `burst` fills over time, as after a pause. A lower `max_keys` forgets keys whose state is as good as new, and other
     ///   keys once theirs is.
-    /// - **For new calls:** `max_wait` and `max_waiting`. A waiting call keeps its position in the queue and the bound of its wait. If
+    /// - **For new calls:** `max_wait`, `max_waiting` and `max_hold`. A waiting call keeps its position in the queue and the bound of its wait. If
     ///   the new rate is too slow for that bound, the call is refused when the bound is reached.
     ///
     /// Calls and reloads never wait for each other. The first call of each service after a reload loads the new settings.
