@@ -8,14 +8,14 @@ use super::{last_word, number, priority, timeout};
 use crate::ground::error::InvalidConfig;
 use crate::ground::validation::Validate;
 
-/// Deadlines and attempts in headers of plain HTTP.
+/// Deadlines and attempts in plain HTTP headers.
 #[derive(Clone, Debug, Default)]
 pub struct HttpPropagator {
     names: Arc<HeaderNames>,
 }
 
 impl HttpPropagator {
-    /// One with headers of these names.
+    /// Uses headers of these names.
     pub(super) fn new(names: HeaderNames) -> Self {
         Self { names: Arc::new(names) }
     }
@@ -43,7 +43,7 @@ impl Propagator for HttpPropagator {
 
     fn extract(&self, headers: &HeaderMap) -> Propagated {
         let names = &*self.names;
-        // Each is a bound, and where there are several all of them hold.
+        // Each header is a bound. If there are several, all of them hold.
         let time_left = std::iter::once(&names.timeout)
             .chain(&names.also_understood)
             .flat_map(|name| values(headers, name))
@@ -63,7 +63,7 @@ impl Propagator for HttpPropagator {
     }
 }
 
-/// All values of a header, as they came.
+/// All values of a header, as they were sent.
 pub(crate) fn values<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a [u8]> {
     headers.get_all(name).into_iter().map(HeaderValue::as_bytes)
 }

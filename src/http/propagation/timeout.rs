@@ -1,4 +1,4 @@
-//! A time in whole milliseconds, as `x-request-timeout-ms` has it.
+//! A timeout in whole milliseconds, as in `x-request-timeout-ms`.
 
 use std::time::Duration;
 
@@ -6,12 +6,12 @@ use ::http::HeaderValue;
 
 use super::number;
 
-/// Whole milliseconds in digits. What is anything else is as if it were not there.
+/// Parses whole milliseconds in digits. Anything else is ignored.
 pub(super) fn parse(value: &[u8]) -> Option<Duration> {
     number::parse(value).map(Duration::from_millis)
 }
 
-/// Rounded down, so that nobody is given more than there is.
+/// Rounded down, so that the receiver never gets more time than is left.
 pub(super) fn value(time: Duration) -> HeaderValue {
     number::value(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
 }
