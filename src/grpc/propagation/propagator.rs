@@ -11,7 +11,7 @@ static TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 static PREVIOUS_ATTEMPTS: HeaderName = HeaderName::from_static("grpc-previous-rpc-attempts");
 static PRIORITY: HeaderName = HeaderName::from_static("x-priority");
 
-/// Deadlines and attempts in the headers of gRPC.
+/// Deadlines and attempts in gRPC's own headers.
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct GrpcPropagator;
@@ -52,13 +52,13 @@ impl Propagator for GrpcPropagator {
     }
 }
 
-/// What stands in `grpc-timeout`. Of several values each is a bound.
+/// The value of `grpc-timeout`. If there are several, the smallest holds.
 pub(in crate::grpc) fn timeout_of(headers: &HeaderMap) -> Option<Duration> {
     values(headers, &TIMEOUT).filter_map(timeout::parse).min()
 }
 
-/// Whether the head says by itself that the call failed. A stream that fails later has handed something on by then, and
-/// is not retried.
+/// Whether the head itself says that the call failed. A stream that fails later has handed messages on already, and is
+/// not retried.
 fn has_failed<B>(response: &Response<B>) -> bool {
     response.status().is_server_error() || status::code(response.headers()).is_some_and(|code| code != Code::Ok)
 }
