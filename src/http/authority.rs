@@ -126,7 +126,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hosts_and_ports_differ_paths_and_letter_case_do_not() {
+    fn keys_differ_by_host_and_port_only() {
         let key = |uri: &str| ByAuthority.key(&Request::get(uri).body(()).expect("a request"));
         assert_eq!(key("http://one.test/a"), key("http://ONE.test/b"));
         assert_ne!(key("http://one.test/"), key("http://two.test/"));
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn one_host_has_one_state_however_it_is_written() {
+    fn every_spelling_of_a_host_has_the_same_key() {
         let key = |uri: &str| ByAuthority.key(&Request::get(uri).body(()).expect("a request")).expect("a key");
         for (one, other) in [
             ("http://one.test/", "http://one.test:80/"),
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn kept_key_does_not_keep_the_uri() {
+    fn copied_key_does_not_keep_the_uri() {
         struct Memory {
             bytes: &'static [u8],
             _held: std::sync::Arc<()>,

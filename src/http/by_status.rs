@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn retryable_answer_with_retry_after_is_a_refusal_by_name() {
+    fn retryable_status_with_retry_after_is_overloaded() {
         let of = |status: u16, wait: &str| {
             let response = Response::builder().status(status).header(RETRY_AFTER, wait).body(String::new()).unwrap();
             ByStatus::new().classify(Ok(&response))
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn forbidden_retry_leaves_a_failure_of_its_own_a_failure() {
+    fn forbidden_retry_keeps_the_services_own_failure_failed() {
         for (status, verdict) in [
             (429, Verdict::DoNotRetry),
             (500, Verdict::Failed),
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_said_last_is_asked_first() {
+    fn last_override_is_asked_first() {
         let classifier = ByStatus::new()
             .with_status(StatusCode::NOT_FOUND, Verdict::Transient)
             .with_status(StatusCode::GONE, Verdict::Transient)

@@ -325,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_of_empty_frames_comes_to_an_end_too() {
+    fn endless_empty_frames_stop_the_reading() {
         let mut asked = 0_u32;
         let endless = std::iter::from_fn(move || {
             asked += 1;
@@ -337,7 +337,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_of_crumbs_is_bounded_too() {
+    fn kept_tiny_frames_are_bounded() {
         let crumbs = std::iter::repeat_with(|| Frame::data(Bytes::from_static(b".")));
         let body = detach(crumbs).into_body();
         assert!(body.read.len() <= 1024, "{}", body.read.len());

@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn doubt_means_that_the_request_may_have_been_executed() {
+    fn unsent_needs_proof() {
         assert_eq!(of(io::Error::from(io::ErrorKind::ConnectionRefused)), Verdict::Unsent);
         assert_eq!(of(io::Error::from(io::ErrorKind::ConnectionReset)), Verdict::Lost);
         assert_eq!(of(io::Error::from(io::ErrorKind::TimedOut)), Verdict::TimedOut);
@@ -182,7 +182,7 @@ mod tests {
 
     /// The kernel reports a lost route by the same error as a missing one.
     #[tokio::test]
-    async fn no_route_is_not_sent_only_while_there_was_no_connection() {
+    async fn no_route_is_unsent_only_before_there_is_a_connection() {
         let unreachable = || io::Error::from(io::ErrorKind::HostUnreachable);
         assert_eq!(of(unreachable()), Verdict::Unsent);
 
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_request_whose_connection_task_is_gone_may_have_been_executed() {
+    async fn request_of_a_dead_connection_task_may_have_been_executed() {
         let (client, _server) = tokio::io::duplex(1024);
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(client)).await.unwrap();
         let connection = tokio::spawn(connection);
@@ -213,7 +213,7 @@ mod tests {
 
     /// This holds whatever the cause is. Here the body is itself the response of a client that could not connect.
     #[tokio::test]
-    async fn the_callers_own_body_says_nothing_about_the_callee() {
+    async fn callers_own_body_error_is_ignored() {
         for kind in [io::ErrorKind::ConnectionRefused, io::ErrorKind::TimedOut, io::ErrorKind::ConnectionReset] {
             let (client, _server) = tokio::io::duplex(1024);
             let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(client)).await.unwrap();
@@ -228,7 +228,7 @@ mod tests {
 
     #[cfg(feature = "grpc")]
     #[test]
-    fn a_refusal_that_is_not_the_peers_proves_nothing() {
+    fn local_refused_stream_is_not_unsent() {
         assert_eq!(of(h2::Error::from(h2::Reason::REFUSED_STREAM)), Verdict::Lost);
         assert_eq!(of(h2::Error::from(h2::Reason::INTERNAL_ERROR)), Verdict::Lost);
     }

@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn of_several_bounds_all_hold_and_nonsense_is_none() {
+    fn several_bounds_all_hold_and_nonsense_is_ignored() {
         assert_eq!(read(&[]), (None, 0));
         assert_eq!(read(&[("x-request-timeout-ms", b"250")]), (Some(250), 0));
         assert_eq!(read(&[("x-envoy-expected-rq-timeout-ms", b"250")]), (Some(250), 0));
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn a_first_attempt_without_a_deadline_leaves_the_headers_alone() {
+    fn first_attempt_without_deadline_writes_no_headers() {
         let mut headers = HeaderMap::new();
         HttpPropagator::default().inject(&Propagated { time_left: None, attempt: 1, priority: None }, &mut headers);
         assert!(headers.is_empty());
@@ -108,7 +108,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_values_are_read_without_harm(values: Vec<Vec<u8>>, numbers: Vec<u64>) {
+        fn any_header_values_are_read_without_panic(values: Vec<Vec<u8>>, numbers: Vec<u64>) {
             let mut headers = HeaderMap::new();
             let written = values.into_iter().chain(numbers.iter().map(|number| number.to_string().into_bytes()));
             for value in written {

@@ -36,7 +36,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_failure_that_says_no_forbids_retries() {
+    fn only_a_marked_failure_forbids_retries() {
         for (status, value, forbids) in [
             (503, "false", true),
             (500, "FALSE", true),
@@ -54,7 +54,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_s_own_word_stays() {
+    fn responses_own_should_retry_is_kept() {
         let mut told = Response::builder().status(502).body(()).unwrap();
         forbid_retry(&mut told);
         assert!(forbids_retry(&told));

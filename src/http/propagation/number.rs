@@ -48,14 +48,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn value_of_every_length_is_read_as_the_same_number() {
+    fn values_of_every_length_round_trip() {
         for number in [0, 7, 10, 1999, u64::from(u32::MAX), u64::MAX] {
             assert_eq!((value(number), parse(value(number).as_bytes())), (HeaderValue::from(number), Some(number)));
         }
     }
 
     #[test]
-    fn only_digits_are_a_number() {
+    fn only_digits_are_parsed() {
         for hostile in ["", " ", "-1", "+1", " 1", "1 ", "1.5", "1,2", "0x10", "1e3", "1_0", "\u{663}", "NaN", "\0"] {
             assert_eq!(parse(hostile.as_bytes()), None, "{hostile:?}");
         }
@@ -70,12 +70,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_comes_is_read_as_the_standard_library_would_or_not_at_all(value: Vec<u8>) {
+        fn any_bytes_parse_as_in_std_or_not_at_all(value: Vec<u8>) {
             check(&value);
         }
 
         #[test]
-        fn so_is_what_looks_like_a_number(value in "[-+ ]?[0-9]{0,24}[ .,m]?[0-9]{0,2}") {
+        fn number_like_text_parses_as_in_std_or_not_at_all(value in "[-+ ]?[0-9]{0,24}[ .,m]?[0-9]{0,2}") {
             check(value.as_bytes());
         }
     }

@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn priorities_are_read_as_written_and_nonsense_is_ignored() {
+    fn priorities_round_trip_and_nonsense_is_ignored() {
         for (name, priority) in NAMED {
             assert_eq!(value(priority), name);
             assert_eq!(parse(name.to_ascii_uppercase().as_bytes()), Some(priority));

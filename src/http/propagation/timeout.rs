@@ -23,7 +23,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn milliseconds_are_read_and_written() {
+    fn milliseconds_are_parsed_and_written() {
         assert_eq!(parse(b"1500"), Some(Duration::from_millis(1500)));
         assert_eq!(parse(b"0"), Some(Duration::ZERO));
         assert_eq!(parse(b"99999999999999999999999999"), Some(Duration::from_millis(u64::MAX)));
@@ -34,7 +34,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_read_as_no_longer_and_as_less_than_a_millisecond_shorter(
+        fn round_trip_loses_less_than_a_millisecond(
             seconds in 0_u64..1 << 54,
             nanos in 0_u32..1_000_000_000,
         ) {

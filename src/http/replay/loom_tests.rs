@@ -68,7 +68,7 @@ impl Reader {
 }
 
 #[test]
-fn loom_who_takes_over_gets_all_and_is_woken() {
+fn loom_newest_attempt_gets_everything_and_is_woken() {
     loom::model(|| {
         let pieces = VecDeque::from([&b"ab"[..], b"", b"cd"]);
         let source = Arc::new(Source::new(Pieces(pieces), 3));

@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn small_frames_are_kept_together_and_large_ones_as_they_are() {
+    fn small_frames_are_gathered_and_large_ones_kept_whole() {
         let mut record = Record::new(10_000);
         for (byte, len) in [(1, 10), (2, 20), (3, 5000), (4, 1), (5, 0), (6, 1)] {
             let _ = record.push(&data(byte, len));
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn who_has_read_to_the_end_gets_what_comes_after() {
+    fn place_at_the_end_yields_later_frames() {
         let mut record = Record::new(100);
         let mut place = Place::default();
         for byte in 1..5 {
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn the_bound_holds_for_data_and_trailers_together() {
+    fn bound_covers_data_and_trailers_together() {
         let mut record = Record::new(10);
         let _ = record.push(&data(0, 5));
         let trailers = HeaderMap::from_iter([(::http::header::AGE, ::http::HeaderValue::from_static("12"))]);
