@@ -118,7 +118,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_code_has_its_number_and_no_other_number_has_one() {
+    fn only_the_known_codes_have_numbers() {
         for (number, code) in (0..).zip(Code::ALL) {
             assert_eq!((code.to_i32(), Code::from_i32(number)), (number, Some(code)));
         }

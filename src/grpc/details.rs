@@ -128,7 +128,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_message_and_any_wait_are_read_back(message: String, nanos in prop::option::of(1..u64::MAX)) {
+        fn any_message_and_wait_round_trip(message: String, nanos in prop::option::of(1..u64::MAX)) {
             let wait = nanos.map(Duration::from_nanos);
             // A refusal because of the deadline has no wait.
             let reason = if wait.is_some() { Reason::QueueFull } else { Reason::DeadlineExceeded };
@@ -142,7 +142,7 @@ mod tests {
         }
 
         #[test]
-        fn hostile_details_are_no_wait_and_no_panic(bytes in prop::collection::vec(any::<u8>(), 0..80), text in "[A-Za-z0-9+/=]{0,60}") {
+        fn hostile_details_do_not_panic(bytes in prop::collection::vec(any::<u8>(), 0..80), text in "[A-Za-z0-9+/=]{0,60}") {
             for text in [STANDARD_NO_PAD.encode(&bytes), text] {
                 let headers = HeaderMap::from_iter([(DETAILS.clone(), text.parse().unwrap())]);
                 let _ = retry_delay(&headers);
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn a_delay_is_read_with_and_without_padding_among_other_details() {
+    fn delay_is_read_with_or_without_padding() {
         let of = |seconds, nanos| {
             let info = RetryInfo { retry_delay: Some(Delay { seconds, nanos }) };
             let other = Any { type_url: "type.googleapis.com/google.rpc.Help".to_owned(), value: vec![1, 2, 3] };

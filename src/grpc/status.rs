@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn a_status_is_digits_and_anything_else_is_unknown() {
+    fn status_that_is_not_digits_is_unknown() {
         let code = |values: &[&[u8]]| code(&headers(&STATUS, values));
         assert_eq!(code(&[]), None);
         for known in Code::ALL {
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pushback_is_a_wait_or_do_not_retry() {
+    fn pushback_is_a_wait_or_do_not_retry() {
         let pushback = |values: &[&[u8]]| pushback(&headers(&PUSHBACK, values));
         assert_eq!(pushback(&[]), Pushback::Silent);
         assert_eq!(pushback(&[b"0"]), Pushback::After(Duration::ZERO));
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_can_be_read_and_is_never_shorter() {
+    fn pushback_round_trip_is_never_shorter() {
         for (wait, written) in [
             (Duration::ZERO, "0"),
             (Duration::from_nanos(1), "1"),
@@ -143,7 +143,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(20_000))]
 
         #[test]
-        fn hostile_values_are_a_code_and_a_pushback_and_never_a_panic(
+        fn hostile_values_do_not_panic(
             values in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..14), 0..4),
         ) {
             let values: Vec<&[u8]> = values.iter().map(Vec::as_slice).collect();
@@ -154,7 +154,7 @@ mod tests {
         }
 
         #[test]
-        fn numbers_are_read_as_they_are(number: i64) {
+        fn any_number_is_read_as_its_code_or_unknown(number: i64) {
             let text = number.to_string();
             let expected = match i32::try_from(number) {
                 Ok(millis @ 0..) => Pushback::After(Duration::from_millis(millis as u64)),
@@ -166,7 +166,7 @@ mod tests {
         }
 
         #[test]
-        fn a_wait_survives_its_way_through_the_header(nanos in 0..2_147_483_647_000_000_u64) {
+        fn wait_survives_the_header(nanos in 0..2_147_483_647_000_000_u64) {
             let wait = Duration::from_nanos(nanos);
             let value = pushback_value(wait);
             let Pushback::After(read) = pushback(&headers(&PUSHBACK, &[value.as_bytes()])) else {

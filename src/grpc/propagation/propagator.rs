@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_written_is_read_again() {
+    fn headers_round_trip() {
         let mut headers = HeaderMap::new();
         let call =
             Propagated { time_left: Some(Duration::from_millis(300)), attempt: 3, priority: Some(Priority::Low) };
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn a_first_attempt_has_none_before_it() {
+    fn first_attempt_writes_no_previous_attempts() {
         let mut headers = HeaderMap::new();
         GrpcPropagator.inject(&Propagated { time_left: None, attempt: 1, priority: None }, &mut headers);
         assert!(headers.is_empty());
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn of_several_bounds_all_hold_and_nonsense_is_none() {
+    fn several_bounds_all_hold_and_nonsense_is_ignored() {
         assert_eq!(read(&[("grpc-timeout", "5S"), ("grpc-timeout", "1S")]).0, Some(Duration::from_secs(1)));
         assert_eq!(read(&[("grpc-timeout", "-1S"), ("grpc-timeout", "2S")]).0, Some(Duration::from_secs(2)));
         assert_eq!(read(&[("grpc-timeout", "1S, 2S")]).0, None);

@@ -65,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn the_grammar_is_read_and_nothing_else() {
+    fn only_the_grammar_is_parsed() {
         for (text, nanos) in [
             ("1n", 1),
             ("12u", 12_000),
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn the_finest_unit_that_fits_is_written() {
+    fn finest_unit_that_fits_is_written() {
         for (nanos, text) in [
             (0, "0n"),
             (1, "1n"),
@@ -130,17 +130,17 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_comes_is_no_time_or_one_that_the_grammar_can_say(value: Vec<u8>) {
+        fn any_bytes_are_ignored_or_within_the_grammar(value: Vec<u8>) {
             check(&value);
         }
 
         #[test]
-        fn so_is_what_looks_like_one(value in "[-+ ]?[0-9]{0,10}[.]?[0-9]{0,2} ?[HMSmunhs]{0,2}") {
+        fn timeout_like_text_is_ignored_or_within_the_grammar(value in "[-+ ]?[0-9]{0,10}[.]?[0-9]{0,2} ?[HMSmunhs]{0,2}") {
             check(value.as_bytes());
         }
 
         #[test]
-        fn what_is_written_is_read_as_no_longer_and_loses_less_than_its_unit(
+        fn round_trip_never_lengthens_and_loses_less_than_a_unit(
             seconds in prop_oneof![0_u64..2, 0_u64..1_000_000, 0_u64..99_999_999 * 3600],
             nanos in 0_u32..1_000_000_000,
         ) {

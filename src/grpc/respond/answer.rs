@@ -84,7 +84,7 @@ mod tests {
     use crate::ground::layer_id::LayerKind;
 
     #[test]
-    fn every_reason_is_one_of_four_codes_and_any_other_error_is_internal() {
+    fn every_reason_and_error_has_its_code() {
         let code = |reason| Answer::to(&Rejected::nameless(LayerKind::Bulkhead, reason).into(), false).code;
         for reason in [Reason::DeadlineExpired, Reason::DeadlineExceeded, Reason::HeadTimeout, Reason::IdleTimeout] {
             assert_eq!(code(reason), Code::DeadlineExceeded, "{reason:?}");
@@ -108,7 +108,7 @@ mod tests {
 
     /// A wait of microseconds is written with `µ`, which is not ASCII.
     #[test]
-    fn a_message_that_is_not_ascii_arrives_as_it_was() {
+    fn non_ascii_message_round_trips() {
         let wait = Some(Duration::from_nanos(1500));
         let rejected = Rejected::nameless(LayerKind::RateLimit, Reason::RateLimited).with_retry_after(wait);
         let headers = Answer::to(&rejected.clone().into(), true).headers();
