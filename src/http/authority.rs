@@ -14,7 +14,7 @@ use crate::admission::keyed::{KeyBy, Keying};
 /// its own.
 ///
 /// Requests without an authority share one state. These are the requests that a server receives, and those of a tonic
-/// client whose channel adds the authority further in (unless it was made `with_origin`).
+/// client whose channel adds the authority later (unless it was made `with_origin`).
 ///
 /// **Cost:** a look at the URI; one allocation to copy the host, when it is new.
 ///

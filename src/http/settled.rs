@@ -204,7 +204,7 @@ where
 }
 
 /// A response extension that marks a response as entirely in memory. No layer holds anything for it any more. It may be
-/// read after the call's time is over, and mostly is handed on only then.
+/// read after the call's time is over, and is usually handed on only then.
 ///
 /// The extension stays in the response for all outer layers, so it may end up beside another body. It must not apply to
 /// that body.

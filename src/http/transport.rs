@@ -103,7 +103,7 @@ fn of_hyper(error: &hyper::Error) -> Verdict {
 }
 
 /// Over HTTP/2, hyper resets the stream of a request whose body has failed, and reports the reset instead of the body's
-/// error. h2 distinguishes this reset from a peer's reset only by its text, and may not be one of our dependencies.
+/// error. h2 distinguishes this reset from a peer's reset only by its text, and the crate h2 is an optional dependency.
 fn is_reset_by_us(error: &(dyn Error + 'static)) -> bool {
     error.to_string().starts_with("stream error sent by user: unexpected internal error")
 }

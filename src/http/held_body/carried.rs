@@ -55,7 +55,7 @@ impl<B, G: Guard, J: Judge> Carried<B, G, J> {
 
     /// Whether the body was put aside by `now`, `age` after its head: it has not been polled in the second half of that
     /// time, nor in the last [`PUT_ASIDE`]. A reader between two polls polls again after a while, however busy it is. A
-    /// forgotten response has mostly not been polled since its head.
+    /// forgotten response has usually not been polled since its head.
     pub(super) fn is_parked(&self, now: Instant, age: Duration) -> bool {
         self.waiting_since.is_none() && now.since(self.turn_since) >= PUT_ASIDE.max(age / 2)
     }

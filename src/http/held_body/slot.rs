@@ -109,7 +109,7 @@ where
 
     /// Polls the body. Only its owner may do so. Once the call is settled, nothing is left that must be cut.
     pub(super) fn poll_frame(self: &Arc<Self>, cx: &mut Context<'_>) -> (Polled, Settled) {
-        // The stored waker is mostly the same, but comparing them would run foreign code, too.
+        // The stored waker is usually the same, but comparing them would run foreign code, too.
         let mut reader = Some(foreign(|| cx.waker().clone()));
         let taken = {
             let mut state = lock(&self.state);
