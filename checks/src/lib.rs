@@ -1,1 +1,1 @@
-//! Checks of `seawall` with tools from outside. They are in `tests/`; this library is empty.
+//! Checks of `seawall` with external tools. They are in `tests/`; this library is empty.

@@ -1,10 +1,10 @@
-//! The committed schema says of files what the library says of them.
+//! The committed schema accepts and rejects the same files as the library.
 
 use seawall::config::{Config, SCHEMA, presets};
 use serde_json::{Value, json};
 
 #[test]
-fn the_schema_accepts_what_is_right_and_refuses_what_is_not() {
+fn schema_accepts_valid_and_rejects_invalid_files() {
     let schema = jsonschema::validator_for(&serde_json::from_str(SCHEMA).unwrap()).unwrap();
     let from_toml = |text: &str| -> Value { toml::from_str(text).unwrap() };
 

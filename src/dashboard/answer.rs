@@ -1,4 +1,4 @@
-//! What is answered, and the headers that every answer has.
+//! The responses, and the headers that every response has.
 
 use ::http::header::{
     ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName,
@@ -11,8 +11,9 @@ use serde_json::{Value, json};
 use super::body::Body;
 use super::page;
 
-/// On every answer: none is kept, guessed at, framed, or told of in a `Referer`. The policy forbids everything but the page's
-/// own two parts, its questions to where it came from, and, in browsers that know it, markup made of text.
+/// The headers of every response. They keep browsers from caching it, guessing its content type, framing it, and naming it in a
+/// `Referer`. The policy allows only the page's own style and script, and requests to its own origin. In browsers that support
+/// trusted types it also forbids markup made from text.
 const ALWAYS: [(HeaderName, HeaderValue); 4] = [
     (CACHE_CONTROL, HeaderValue::from_static("no-store")),
     (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
@@ -28,7 +29,7 @@ pub(super) fn json(status: StatusCode, value: &Value) -> Response<Body> {
     of(status, "application/json", Bytes::from(value.to_string()))
 }
 
-/// The document of this second.
+/// Responds with the current document.
 pub(super) fn document(document: Bytes, is_gzip: bool) -> Response<Body> {
     let mut response = of(StatusCode::OK, "application/json", document);
     response.headers_mut().insert(VARY, HeaderValue::from_static("accept-encoding"));
@@ -44,7 +45,7 @@ pub(super) fn too_many() -> Response<Body> {
     response
 }
 
-/// What went wrong, in words that the page can show.
+/// An error response with a text that the page can show.
 pub(super) fn error(status: StatusCode, what: &str) -> Response<Body> {
     json(status, &json!({ "error": what }))
 }
@@ -66,7 +67,7 @@ fn of(status: StatusCode, content_type: &'static str, body: Bytes) -> Response<B
     response
 }
 
-/// The same head, with the length of the body that is left out.
+/// The same head without the body. `content-length` stays that of the body.
 pub(super) fn head_only(response: Response<Body>) -> Response<Body> {
     response.map(|_| Body::default())
 }

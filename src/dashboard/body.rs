@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
-/// The body of an answer: at hand as a whole.
+/// The body of a response. All of it is in memory.
 #[derive(Clone, Debug, Default)]
 pub struct Body(Bytes);
 

@@ -1,5 +1,4 @@
-//! What it takes to move a component by hand: a way that only our own page can take, the user's consent, and a command that
-//! makes sense.
+//! Manual commands: a command must come from this page, pass the user's authorization check, and be valid for its component.
 
 use ::http::header::{CONTENT_TYPE, HOST, HeaderName, ORIGIN};
 use ::http::request::Parts;
@@ -11,11 +10,11 @@ use super::answer;
 use super::body::Body;
 use crate::admission::registry::{Command, Registry};
 
-/// No form and no link can send it, and a script of another origin would have to ask first, which is not answered.
+/// No form and no link can send this header. A script of another origin would need a CORS preflight, which is not granted.
 const CONTROL: HeaderName = HeaderName::from_static("x-seawall-control");
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-/// What is wrong with a request that our page did not send.
+/// Returns the error response for a request that the page did not send.
 pub(super) fn fault(parts: &Parts) -> Option<Response<Body>> {
     if parts.headers.get(CONTROL).is_none_or(|value| value != "1") {
         return Some(answer::error(StatusCode::FORBIDDEN, "x-seawall-control: 1 is missing"));
@@ -31,8 +30,8 @@ pub(super) fn fault(parts: &Parts) -> Option<Response<Body>> {
     None
 }
 
-/// Browsers say where a request comes from, and scripts cannot make them lie. `Sec-Fetch-Site` is the browser's own judgement,
-/// which holds behind a proxy that changes the host too; older ones, and plain `http`, have the `Origin` only.
+/// Browsers state where a request comes from, and scripts cannot change that. `Sec-Fetch-Site` is the browser's own comparison,
+/// which also holds behind a proxy that changes the host. Older browsers, and browsers over plain `http`, send only `Origin`.
 fn is_same_origin(parts: &Parts) -> bool {
     let mut sites = parts.headers.get_all(SEC_FETCH_SITE).iter().peekable();
     if sites.peek().is_some() {
@@ -40,7 +39,7 @@ fn is_same_origin(parts: &Parts) -> bool {
     }
     let host = match parts.headers.get(HOST) {
         Some(host) => host.to_str().ok(),
-        // HTTP/2 has it in the address.
+        // HTTP/2 has the host in the URI.
         None => parts.uri.authority().map(|authority| authority.as_str()),
     };
     parts.headers.get_all(ORIGIN).iter().all(|origin| {
@@ -49,7 +48,7 @@ fn is_same_origin(parts: &Parts) -> bool {
     })
 }
 
-/// Does what the body says.
+/// Applies the command in the body.
 pub(super) fn apply(registry: &Registry, body: &[u8]) -> Response<Body> {
     let Ok(order) = serde_json::from_slice::<Value>(body) else {
         return answer::error(StatusCode::BAD_REQUEST, "the body is not JSON");

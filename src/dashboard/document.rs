@@ -1,6 +1,6 @@
-//! What the page asks for each second: made once, and shared by all that ask.
+//! The document that the page requests each second. It is made once, and shared by all requests.
 //!
-//! It is made on a thread for blocking work, since it takes milliseconds for hundreds of components, and the runtime has calls to run.
+//! It is made on a blocking thread: it takes milliseconds for hundreds of components, which would delay the calls of the runtime.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -15,20 +15,20 @@ use super::reading::INTERVAL;
 use crate::ground::sync::{Mutex, lock};
 use crate::ground::time::{self, Instant};
 
-/// So many answers may be on their way at once: readers that take none of it hold its memory.
+/// How many responses may be in flight at once. A reader that reads nothing holds the memory of its response.
 const MAX_ANSWERS: usize = 128;
 
-/// So many may be made at once: each takes a thread for blocking work, and they are of one form mostly.
+/// How many documents may be made at once. Each takes a blocking thread, and most have the same form.
 const MAX_BEING_MADE: usize = 8;
 
-/// Whether the reader may move components, and whether it takes gzip.
+/// Whether the reader may send commands, and whether it accepts gzip.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Form {
     pub(super) controls: bool,
     pub(super) gzip: bool,
 }
 
-/// The documents of the present second.
+/// The current documents.
 #[derive(Debug, Default)]
 pub(super) struct Documents {
     latest: Mutex<Latest>,
@@ -39,24 +39,24 @@ pub(super) struct Documents {
 #[derive(Debug, Default)]
 struct Latest {
     made: Option<Made>,
-    /// How often what was shown has become untrue: what was looked at before that is not kept.
+    /// How often the documents became stale. A document is not kept if its data was read before the last time.
     changes: u64,
 }
 
 #[derive(Debug)]
 struct Made {
     at: Instant,
-    /// By form, each when it is asked for.
+    /// By form. Each is made when it is first requested.
     forms: Vec<(Form, Bytes)>,
     live: Arc<Map<String, Value>>,
 }
 
-/// What to answer.
+/// How to respond.
 pub(super) enum Answer {
     Ready(Bytes),
-    /// Make it with [`Documents::make`], where that may take its time.
+    /// Make the document with [`Documents::make`], where it may block.
     ToBeMade(Making),
-    /// Too many answers are on their way.
+    /// Too many responses are in flight, or too many documents are being made.
     TooMany,
 }
 
@@ -68,7 +68,7 @@ impl Documents {
         let latest = lock(&self.latest);
         if let Some(made) = &latest.made {
             let is_present = now.since(made.at) < INTERVAL;
-            // One makes the next while the others get the one before.
+            // One request makes the next document while the others get the previous one.
             let is_left_to_another = now.since(made.at) < 3 * INTERVAL && self.being_made.load(Ordering::Relaxed) > 0;
             if let Some((_, document)) = made.forms.iter().find(|(made, _)| *made == form) {
                 if is_present || is_left_to_another {
@@ -80,7 +80,7 @@ impl Documents {
         Making::begin(&self.being_made).map_or(Answer::TooMany, Answer::ToBeMade)
     }
 
-    /// Makes the document out of what `live` says, unless that has been said in this second. Takes its time.
+    /// Makes the document from the data of this second if there is any, or else from `live`. It can take milliseconds.
     pub(super) fn make(&self, form: Form, _making: Making, live: impl FnOnce() -> Map<String, Value>) -> Bytes {
         let (present, changes) = {
             let latest = lock(&self.latest);
@@ -95,7 +95,7 @@ impl Documents {
         let mut latest = lock(&self.latest);
         let is_stale = latest.changes != changes;
         let before = match (&mut latest.made, at) {
-            // Something was moved by hand since the look: this is the answer to its asker alone.
+            // A command was applied after the data was read: only this request gets the document.
             _ if is_stale => None,
             (Some(made), None) => {
                 made.forms.retain(|(made, _)| *made != form);
@@ -112,7 +112,7 @@ impl Documents {
         self.counted(&document)
     }
 
-    /// What was shown is not true any more.
+    /// Discards the documents: a command has made them stale.
     pub(super) fn forget(&self) {
         let before = {
             let mut latest = lock(&self.latest);
@@ -122,7 +122,7 @@ impl Documents {
         drop(before);
     }
 
-    /// The document, counted as an answer until the last of its bytes has been sent.
+    /// The document, counted as a response in flight until the last of its bytes has been sent.
     fn counted(&self, document: &Bytes) -> Bytes {
         self.answers.fetch_add(1, Ordering::Relaxed);
         Bytes::from_owner(Counted { document: document.clone(), answers: Arc::clone(&self.answers) })
@@ -146,12 +146,12 @@ impl Drop for Counted {
     }
 }
 
-/// A document is being made, or waits for a thread to be made on, until this is dropped.
+/// Counts a document that is being made, or waits for a blocking thread, until this is dropped.
 #[derive(Debug)]
 pub(super) struct Making(Arc<AtomicUsize>);
 
 impl Making {
-    /// `None` if too many are.
+    /// `None` if too many documents are being made.
     fn begin(being_made: &Arc<AtomicUsize>) -> Option<Self> {
         let one_more = |made| (made < MAX_BEING_MADE).then_some(made + 1);
         being_made.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).ok()?;
@@ -167,9 +167,9 @@ impl Drop for Making {
 
 fn written(live: &Map<String, Value>, form: Form) -> Vec<u8> {
     let mut text = Vec::new();
-    // Writing to a vector does not fail, and the keys of a map are text.
+    // Writing to a vector does not fail, and the keys of the map are strings.
     let _ = serde_json::to_writer(&mut text, live);
-    // The object is left open for its last entry.
+    // The closing brace is removed, so that the last entry can follow.
     let end = text.iter().rposition(|byte| *byte == b'}').unwrap_or(text.len());
     text.truncate(end);
     text.extend_from_slice(if form.controls { b",\"controls\":true}" } else { b",\"controls\":false}" });
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn document_of_before_a_change_is_not_kept() {
+    async fn document_read_before_a_change_is_not_kept() {
         let documents = Documents::default();
         let Answer::ToBeMade(making) = documents.answer(PLAIN, time::now()) else { panic!("there is none") };
         documents.make(PLAIN, making, || {
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn answers_that_nobody_reads_are_bounded() {
+    async fn unread_answers_are_bounded() {
         let documents = Documents::default();
         let mut kept = Vec::new();
         while let Some((answer, _)) = ask(&documents, PLAIN, 1) {
@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn documents_that_wait_to_be_made_are_bounded() {
+    fn documents_being_made_are_bounded() {
         let documents = Documents::default();
         let mut waiting = Vec::new();
         while let Answer::ToBeMade(making) = documents.answer(PLAIN, time::now()) {

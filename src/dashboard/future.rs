@@ -18,13 +18,13 @@ use super::sampler::Sampler;
 use crate::admission::timer::Timer;
 use crate::ground::time::{self, Instant};
 
-/// How large an order may be.
+/// The largest body of a command, in bytes.
 const MAX_BODY: usize = 4 * 1024;
 
-/// How long it may take to arrive.
+/// The timeout for the body to arrive.
 const READ_WITHIN: Duration = Duration::from_secs(5);
 
-/// An answer of the [`Dashboard`](super::Dashboard).
+/// The response future of the [`Dashboard`](super::Dashboard).
 #[pin_project]
 #[derive(Debug)]
 pub struct ResponseFuture<B> {
@@ -35,9 +35,9 @@ pub struct ResponseFuture<B> {
 #[pin_project(project = StateProj)]
 #[derive(Debug)]
 enum State<B> {
-    /// Answered without a look at the body; empty once given away.
+    /// The response does not depend on the body. `None` once it was returned.
     Answered(Option<Response<Body>>),
-    /// The document of this second is made on a thread for blocking work.
+    /// A blocking thread makes the current document.
     Making { made: JoinHandle<Bytes>, form: Form, is_head: bool },
     Reading {
         #[pin]
@@ -84,7 +84,7 @@ impl<B: http_body::Body> Future for ResponseFuture<B> {
         let fault = loop {
             match body.as_mut().poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => {
-                    // Trailers say nothing to us.
+                    // Trailers are ignored.
                     let Ok(data) = frame.into_data() else { continue };
                     if data.remaining() > MAX_BODY - read.len() {
                         break answer::error(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large");
@@ -93,7 +93,7 @@ impl<B: http_body::Body> Future for ResponseFuture<B> {
                 }
                 Poll::Ready(None) => {
                     let answer = control::apply(sampler.registry(), read);
-                    // What was shown is not true any more.
+                    // The command may have changed what the documents show.
                     sampler.documents().forget();
                     return Poll::Ready(Ok(answer));
                 }

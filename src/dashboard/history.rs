@@ -1,4 +1,4 @@
-//! The last minute of every component: what its counters grew by in each second, and what its gauges showed at the end of it.
+//! The last minute of every component: the growth of its counters in each second, and its gauges at the end of the second.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -17,14 +17,14 @@ pub(super) struct History {
     last: Option<Instant>,
 }
 
-/// One component's.
+/// The history of one component.
 #[derive(Debug)]
 struct Track {
     latest: Reading,
     samples: VecDeque<Sample>,
 }
 
-/// Growth per second of what is counted, then gauges, then how long successes took.
+/// The growth of the counters per second, then the gauges, then the 99th percentile of the durations of successes.
 type Sample = [Option<f64>; COUNTED.len() + GAUGES.len() + 1];
 
 fn columns() -> impl Iterator<Item = &'static str> {
@@ -32,8 +32,8 @@ fn columns() -> impl Iterator<Item = &'static str> {
 }
 
 impl History {
-    /// Takes up what all components show at `now`. Those that are not among them any more are forgotten, and one that came
-    /// back under its name begins anew.
+    /// Records the readings of all components at `now`. The history of a component without a reading is dropped. A component that
+    /// came back under its name starts a new history.
     pub(super) fn record(&mut self, now: Instant, readings: Vec<(Key, Reading)>) {
         let elapsed = self.last.map(|last| now.since(last));
         self.last = Some(now);
@@ -47,7 +47,7 @@ impl History {
         }
     }
 
-    /// The last minute of one component as arrays of one length, oldest first; what never had a value is left out.
+    /// The last minute of one component as arrays of equal length, oldest value first. A column without any value is left out.
     pub(super) fn of(&self, name: &str, layer: &'static str) -> Value {
         let Some(track) = self.tracks.get(&(name.to_owned(), layer)) else { return Value::Object(Map::new()) };
         let columns = columns().enumerate().filter_map(|(column, name)| {
@@ -66,13 +66,13 @@ impl Track {
         };
         let since = match (before, elapsed) {
             (Some(before), Some(elapsed)) => Some((before, elapsed)),
-            // All that it has counted is of the time since we last looked.
+            // The component is younger than the last reading, so all its counts are from this interval.
             (None, Some(elapsed)) if latest.age <= elapsed => Some((Reading::default(), elapsed)),
             _ => None,
         };
         if let Some((before, elapsed)) = since {
             let sample = latest.since(&before, elapsed);
-            // A second in which nobody could look was as the seconds around it, as far as anybody knows.
+            // Missed seconds get the mean of the interval, since their own values are not known.
             let missed = (elapsed.as_secs_f64().round() as usize).clamp(1, KEPT);
             samples.extend(std::iter::repeat_n(sample, missed));
             samples.drain(..samples.len().saturating_sub(KEPT));
@@ -98,7 +98,8 @@ impl Reading {
     }
 }
 
-/// With four places: a tenth of a millisecond, and more than a curve can show. Short where it is whole.
+/// Rounded to four decimal places: a tenth of a millisecond, which is finer than a curve can show. A whole number is written as
+/// an integer, which is shorter.
 fn number(value: Option<f64>) -> Value {
     let Some(value) = value else { return Value::Null };
     let rounded = (value * 1e4).round() / 1e4;
@@ -133,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn counters_become_rates_and_a_minute_is_all_there_is() {
+    fn counters_become_rates_of_the_last_minute() {
         let mut history = History::default();
         for second in 0..200 {
             history.record(at(second), vec![(key("a"), reading(100 + second, u64::from(second * second)))]);
@@ -146,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_new_has_a_rate_at_once_and_who_was_there_before_us_has_not() {
+    fn only_a_new_component_has_a_rate_at_the_first_reading() {
         let mut history = History::default();
         history.record(at(0), vec![(key("old"), reading(50, 1000))]);
         assert_eq!(good(&history, "old"), Value::Null);
@@ -156,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn who_goes_is_forgotten_and_who_comes_back_begins_anew() {
+    fn returning_component_starts_a_new_history() {
         let mut history = History::default();
         for second in 0..5 {
             history.record(at(second), vec![(key("a"), reading(10 + second, 100))]);
@@ -168,20 +169,20 @@ mod tests {
         history.record(at(6), vec![(key("a"), reading(1, 4))]);
         history.record(at(7), vec![(key("a"), reading(2, 8))]);
         assert_eq!(good(&history, "a"), json!([4, 4]));
-        // Gone and back between two looks: it is younger than it was.
+        // Gone and back between two readings: its age is lower than before.
         history.record(at(8), vec![(key("a"), reading(0, 900))]);
         assert_eq!(good(&history, "a"), json!([900]));
     }
 
     #[test]
-    fn seconds_that_nobody_looked_at_are_filled_with_their_mean() {
+    fn missed_seconds_are_filled_with_their_mean() {
         let mut history = History::default();
         history.record(at(0), vec![(key("a"), reading(9, 0))]);
         history.record(at(4), vec![(key("a"), reading(13, 10))]);
         assert_eq!(good(&history, "a"), json!([2.5, 2.5, 2.5, 2.5]));
         history.record(at(1_000_000), vec![(key("a"), reading(1_000_009, 10))]);
         assert_eq!(good(&history, "a").as_array().unwrap().len(), KEPT);
-        // Time that stands still, or goes back, is no division by zero.
+        // A clock that stands still or goes back must not lead to a division by zero.
         history.record(at(1_000_000), vec![(key("a"), reading(1_000_009, 11))]);
         assert!(good(&history, "a")[KEPT - 1].is_number());
     }

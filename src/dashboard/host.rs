@@ -1,7 +1,7 @@
-//! Which names the page answers to.
+//! Which names in `Host` the page accepts.
 //!
-//! A page of another site whose name points to this server, after the browser has loaded it (DNS rebinding), is of the same origin as
-//! this one to the browser. It still says its own name in `Host`, which no script can change.
+//! With DNS rebinding, another site points its name at this server after the browser has loaded the site's page. The browser then
+//! takes both for the same origin. The request still has the name of that site in `Host`, which no script can change.
 
 use ::http::header::HOST;
 use ::http::request::Parts;
@@ -15,7 +15,7 @@ impl Hosts {
         self.0.push(name(host).to_ascii_lowercase());
     }
 
-    /// Whether all the names that the request gives are allowed. Without any it is not from a browser.
+    /// Whether all host names of the request are allowed. A request without any passes: it is not from a browser.
     pub(super) fn allow_all_of(&self, parts: &Parts) -> bool {
         let in_address = parts.uri.authority().map(|authority| self.allows(authority.as_str()));
         let in_headers =
@@ -33,7 +33,7 @@ impl Hosts {
     }
 }
 
-/// The host without its port, and without the dot that may end a name.
+/// The host without its port and without a trailing dot.
 fn name(host: &str) -> &str {
     let end = match host.rfind(':') {
         Some(colon) if !host[colon..].contains(']') => colon,
@@ -43,7 +43,7 @@ fn name(host: &str) -> &str {
     name.strip_suffix('.').unwrap_or(name)
 }
 
-/// An address cannot be pointed elsewhere.
+/// IP addresses are always allowed: DNS rebinding needs a name.
 fn is_address(name: &str) -> bool {
     let v6 = name.strip_prefix('[').and_then(|name| name.strip_suffix(']'));
     match v6 {
@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_localhost_and_allowed_names_pass_and_others_do_not() {
+    fn only_addresses_localhost_and_allowed_names_pass() {
         let mut hosts = Hosts::default();
         hosts.allow("Ops.Example:8443");
         let allowed = [

@@ -1,7 +1,7 @@
-//! The page: one file, put together when the library is compiled.
+//! The page: one file, assembled at compile time.
 //!
-//! Its parts lie in `page/`. Two of them may run in a browser, and the policy names them by their hashes, which a test
-//! compares.
+//! Its parts are in `page/`. The content security policy allows only the style and the script, by their hashes. A test compares
+//! the hashes.
 
 macro_rules! style {
     () => {
@@ -9,7 +9,7 @@ macro_rules! style {
     };
 }
 
-/// In the order in which they build on each other.
+/// Each part uses the parts before it.
 macro_rules! script {
     () => {
         concat!(
@@ -67,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn the_page_is_whole_and_asks_for_nothing_from_elsewhere() {
+    fn page_is_complete_and_loads_nothing_external() {
         for part in [style!(), script!()] {
             assert!(!part.contains("</"), "a part would end early");
             assert!(!part.contains('\r'), "a browser reads line ends as \\n, and the hash would be another one");

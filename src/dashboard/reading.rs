@@ -1,4 +1,4 @@
-//! What is drawn of a component, out of its snapshot.
+//! The values that the page draws for a component, read from its snapshot.
 
 use std::time::Duration;
 
@@ -6,20 +6,20 @@ use crate::admission::registry::{BreakerCondition, ComponentSnapshot, Condition,
 use crate::algorithm::breaker::State;
 use crate::telemetry::{STATES, Successes};
 
-/// How often there is a sample.
+/// The interval between two samples.
 pub(super) const INTERVAL: Duration = Duration::from_secs(1);
 
 /// A component's name and layer.
 pub(super) type Key = (String, &'static str);
 
-/// What grows. `good` calls proved the callee alive, `failed` ones counted against it, `inside` ones never got there since a layer
-/// further in refused them, and `given_up` ones were abandoned by their caller.
+/// The counters. A `good` call shows that the dependency is alive, and a `failed` call counts against it. An `inside` call was
+/// refused by a layer further in and never reached the dependency. A `given_up` call was abandoned by its caller.
 pub(super) const COUNTED: [&str; 7] = ["good", "failed", "inside", "given_up", "refused", "cut", "retries"];
 
-/// What goes up and down. `state` is that of a circuit breaker, as the metric has it.
+/// The gauges. `state` is the state of a circuit breaker, encoded as in the metric.
 pub(super) const GAUGES: [&str; 5] = ["in_flight", "waiting", "limit", "budget_left", "state"];
 
-/// One look at one component. A measure that its layer does not have is `None`.
+/// One reading of one component. A measure that its layer does not have is `None`.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Reading {
     pub(super) age: Duration,
@@ -67,14 +67,15 @@ impl Reading {
         Self { age: component.age, counted: [good, failed, inside, given_up, refused, cut, retries], gauges, successes }
     }
 
-    /// Whether this can be the component that `before` was.
+    /// Whether this can be a later reading of the component that `before` was read from.
     pub(super) fn continues(&self, before: &Self) -> bool {
         let grown = |(now, before): (&Option<u64>, &Option<u64>)| now.unwrap_or(0) >= before.unwrap_or(0);
         self.age >= before.age && self.counted.iter().zip(&before.counted).all(grown)
     }
 }
 
-/// The state that is worth seeing in this second: a probe that fails at once is half-open for no longer than a blink.
+/// The state to show for this second. It is half-open if the breaker left half-open within the last interval: when a probe fails
+/// at once, no sample would show that state.
 fn seen(breaker: &BreakerCondition) -> State {
     match breaker.last_transition {
         Some(last) if breaker.state == State::Open && last.from == State::HalfOpen && last.ago <= INTERVAL => last.from,

@@ -1,4 +1,4 @@
-//! Looks at all components once a second, for as long as there is a page.
+//! Reads all components once a second, for as long as there is a dashboard.
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -45,7 +45,7 @@ impl Sampler {
         &self.watched.documents
     }
 
-    /// Starts the task if there is none, or if its runtime has ended; not outside a runtime.
+    /// Starts the task if there is none, or if its runtime has ended. Does nothing outside a runtime.
     pub(super) fn run(&self) {
         let Ok(runtime) = Handle::try_current() else { return };
         let mut task = lock(&self.task);
@@ -89,11 +89,11 @@ impl Watched {
         loop {
             let now = time::now();
             let watched = Arc::clone(&self);
-            // Many components take a while, and the runtime has calls to run.
+            // Reading many components takes long enough to delay the calls of the runtime.
             if tokio::task::spawn_blocking(move || watched.look(now)).await.is_err() {
                 return;
             }
-            // Ticks that were missed are not made up for.
+            // Missed ticks are skipped.
             next = (next + INTERVAL).max(now + INTERVAL / 2);
             poll_fn(|cx| timer.poll_until(cx, next)).await;
         }

@@ -21,7 +21,7 @@ use crate::ground::time;
 
 /// A service that shows every named component live. See the [module](super).
 ///
-/// Cheap to clone; all clones share the last minute, and the task that keeps it ends with the last of them.
+/// Cheap to clone. All clones share the last minute and the task that samples it. The task ends when the last clone is dropped.
 #[derive(Clone)]
 pub struct Dashboard {
     sampler: Arc<Sampler>,
@@ -33,8 +33,8 @@ pub struct Dashboard {
 type Authorize = dyn Fn(&Parts) -> bool + Send + Sync;
 
 impl Dashboard {
-    /// Shows the components that are named in `registry`. Made inside a runtime, it keeps the last minute from then on;
-    /// otherwise from the first request on.
+    /// Shows the components that are named in `registry`. Sampling starts now if this is called inside a runtime, and otherwise with
+    /// the first request.
     pub fn new(registry: Registry) -> Self {
         Self {
             sampler: Arc::new(Sampler::new(registry)),
@@ -45,12 +45,12 @@ impl Dashboard {
     }
 
     /// Shows controls to requests that `authorize` returns `true` for: force a breaker open, let it decide again, reset it, or set
-    /// a limit. Without it nobody can, and the page shows no buttons.
+    /// a limit. Without it no request can do so, and the page shows no buttons.
     ///
-    /// It is asked for the head of each order, and of each look at the page's data, to decide whether there are buttons. It must
-    /// not block.
+    /// `authorize` is called with the head of each command. It is also called with the head of each request for the page's data, to
+    /// decide whether the page shows buttons. It must not block.
     ///
-    /// What it has not to care for: that the order comes from this page. Orders need a header that no other site can make a
+    /// `authorize` need not check that a command comes from this page. A command needs a header that no other site can make a
     /// browser send, and must come from the same origin.
     #[must_use]
     pub fn with_controls(mut self, authorize: impl Fn(&Parts) -> bool + Send + Sync + 'static) -> Self {
@@ -58,8 +58,8 @@ impl Dashboard {
         self
     }
 
-    /// Lets it answer to these names in `Host`, beside IP addresses and `localhost`: the names under which people open it, as a
-    /// proxy hands them on. The port does not count. Any other name gets 421.
+    /// Allows these names in `Host`, beside IP addresses and `localhost`: the names under which users open the page, as a proxy
+    /// forwards them. The port is ignored. A request with any other name gets 421.
     ///
     /// ```
     /// use seawall::dashboard::Dashboard;
@@ -78,8 +78,8 @@ impl Dashboard {
         self
     }
 
-    /// Says where the page is, to a dashboard that sees whole paths, as with axum's `route_service`. Not needed where the router
-    /// takes the prefix off, as `nest_service` does.
+    /// Sets the path of the page, for a router that passes on the whole path, such as axum's `route_service`. It is not needed with a
+    /// router that strips the prefix, such as `nest_service`.
     #[must_use]
     pub fn mounted_at(mut self, path: &str) -> Self {
         self.mounted_at = Arc::from(path.trim_end_matches('/'));
@@ -129,7 +129,7 @@ impl Dashboard {
         }
     }
 
-    /// Why an order is not even read.
+    /// The response that refuses a command before its body is read.
     fn fault(&self, parts: &Parts) -> Option<Response<Body>> {
         if parts.method != Method::POST {
             return Some(fit(parts, answer::wrong_method("POST")));
@@ -141,7 +141,7 @@ impl Dashboard {
     }
 }
 
-/// Whether the reader says that it takes gzip. A weight of zero is a refusal.
+/// Whether the reader accepts gzip. A weight of zero means that it does not.
 fn takes_gzip(parts: &Parts) -> bool {
     let values = parts.headers.get_all(ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
     values.flat_map(|value| value.split(',')).any(|coding| {
@@ -151,7 +151,7 @@ fn takes_gzip(parts: &Parts) -> bool {
     })
 }
 
-/// `HEAD` has the head of what `GET` has.
+/// The response to `HEAD` has the head of the response to `GET`.
 fn fit(parts: &Parts, response: Response<Body>) -> Response<Body> {
     if parts.method == Method::HEAD { answer::head_only(response) } else { response }
 }

@@ -18,8 +18,8 @@ use crate::layers::retry::{Budget, Retry, RetryLayer};
 
 /// The layers around a client of one dependency. See the [module](super) for their order, and [`client`].
 ///
-/// `C` is the classifier, `R` what makes each attempt's request, `P` how deadlines travel, `L` what a request says of its time:
-/// those of the protocol.
+/// The type parameters depend on the protocol: `C` is the classifier, `R` makes the request of each attempt, `P` propagates
+/// deadlines, and `L` reads what a request says about its own time.
 #[derive(Clone, Debug)]
 pub struct ClientLayer<C = ByStatus, R = ByMethod, P = HttpPropagator, L = ByExtension> {
     deadline: DeadlineLayer<C, L>,
@@ -50,7 +50,7 @@ pub struct ClientLayer<C = ByStatus, R = ByMethod, P = HttpPropagator, L = ByExt
 /// ```
 ///
 /// # Errors
-/// If a setting is out of its range; all faults are listed, with the path of the field.
+/// If a setting is out of its range. The error lists all faults, each with the path of its field.
 pub fn client(config: &ClientConfig) -> Result<ClientLayer, InvalidConfig> {
     ClientLayer::new(config, ByStatus::default(), ByMethod::default(), ByExtension::default(), InjectLayer::http)
 }
@@ -70,7 +70,7 @@ impl<C: Clone, R, P, L> ClientLayer<C, R, P, L> {
         let bulkhead = BulkheadLayer::new(bulkhead)?.with_classifier(classifier.clone()).with_keying(keying);
         let circuit_breaker =
             CircuitBreakerLayer::new(circuit_breaker)?.with_classifier(classifier.clone()).with_keying(keying);
-        // Calls wait for the client in the innermost layer: to the others, the layer inside is always ready.
+        // Calls wait for the client in the breaker. The layers around the breaker always see it ready.
         let circuit_breaker = circuit_breaker.with_max_unready(max_unready);
         bulkhead.connect(circuit_breaker.ahead());
         Ok(Self {
@@ -85,7 +85,7 @@ impl<C: Clone, R, P, L> ClientLayer<C, R, P, L> {
 }
 
 impl<C, R, P, L> ClientLayer<C, R, P, L> {
-    /// Lets `classifier` say what results mean, to every layer: the protocol's own with other verdicts for some, or another.
+    /// Sets the classifier of every layer: the protocol's own with other verdicts for some results, or a different one.
     ///
     /// ```
     /// use http::StatusCode;
@@ -114,20 +114,20 @@ impl<C, R, P, L> ClientLayer<C, R, P, L> {
         }
     }
 
-    /// Lets `replay` say which requests may be sent again, and make them again: the protocol's own with more room for bodies,
-    /// or another.
+    /// Sets the replay policy, which says which requests may be sent again and makes them again: the protocol's own with a larger
+    /// limit for bodies, or a different one.
     #[must_use]
     pub fn with_replay<Q>(self, replay: Q) -> ClientLayer<C, Q, P, L> {
         let Self { deadline, retry, bulkhead, circuit_breaker, inject, config } = self;
         ClientLayer { deadline, retry: retry.with_replay(replay), bulkhead, circuit_breaker, inject, config }
     }
 
-    /// Lets `config` hold from now on, in all layers, for all clones of this value, all services made by it and all keys: all of it,
-    /// or nothing if it is not valid. What survives, and what calls in flight keep, stands at the `reload` of each layer:
+    /// Applies `config` to all layers, for all clones of this value, all services made by it and all keys. An invalid config changes
+    /// nothing. The `reload` of each layer says which state survives and what calls in flight keep:
     /// [deadline](DeadlineLayer::reload), [retry](RetryLayer::reload), [bulkhead](BulkheadLayer::reload),
     /// [circuit breaker](CircuitBreakerLayer::reload).
     ///
-    /// Fixed for as long as the layers live are `propagation.headers` and `per_authority`: another value there is a fault.
+    /// `propagation.headers` and `per_authority` are fixed for the lifetime of the layers: a different value is a fault.
     ///
     /// Calls and reloads never wait for each other. The first call of each service after a reload loads the new settings.
     ///
@@ -151,8 +151,8 @@ impl<C, R, P, L> ClientLayer<C, R, P, L> {
     /// ```
     ///
     /// # Errors
-    /// If a setting is out of its range, or a fixed one is another; all faults are listed, with the path of the field, and
-    /// nothing has changed.
+    /// If a setting is out of its range, or a fixed setting has a different value. The error lists all faults, each with the path of
+    /// its field. Nothing has changed then.
     pub fn reload(&self, config: &ClientConfig) -> Result<(), InvalidConfig> {
         let valid = Validation::of(|validation| {
             config.check(validation);
@@ -171,25 +171,25 @@ impl<C, R, P, L> ClientLayer<C, R, P, L> {
                 self.circuit_breaker.apply(&config.circuit_breaker),
             )
         });
-        // What runs foreign code runs when nothing is locked.
+        // These run foreign code, so they run without a lock.
         retry();
         bulkhead();
         circuit_breaker();
         Ok(())
     }
 
-    /// Notes what cannot change while the layers are at work.
+    /// Reports each setting that differs and cannot change while the layers are in use.
     pub(super) fn check_fixed(&self, config: &ClientConfig, validation: &mut Validation) {
         config.check_fixed(&self.config.get(), validation);
     }
 
-    /// The configuration that holds now. What was set by hand through a handle is not part of it.
+    /// Returns the config in force. It does not include what was set by hand through a handle.
     pub fn config(&self) -> ClientConfig {
         self.config.get()
     }
 
-    /// Gives the layers a name, all the same one, by which they are known in refusals, logs and metrics, and in the
-    /// [`registry`](crate::registry) of the process: which dependency it is.
+    /// Gives all layers one name. It identifies the dependency in refusals, logs and metrics, and in the
+    /// [`registry`](crate::registry) of the process.
     ///
     /// ```
     /// use seawall::circuit_breaker::State;
@@ -207,8 +207,8 @@ impl<C, R, P, L> ClientLayer<C, R, P, L> {
     /// ```
     ///
     /// # Errors
-    /// If the name is empty or longer than 128 bytes, or the layers have one already, or it is taken by another layer of one of these kinds: by another
-    /// client, or a server, which has a deadline too.
+    /// If the name is empty or longer than 128 bytes, if the layers already have a name, or if another layer of one of these kinds
+    /// has this name: a layer of another client, or of a server, which has a deadline layer too.
     pub fn named(self, name: &str) -> Result<Self, InvalidConfig> {
         self.named_in(Registry::global(), name)
     }
@@ -234,18 +234,17 @@ impl<C, R, P, L> ClientLayer<C, R, P, L> {
         self.layer(client)
     }
 
-    /// The budget that retries are paid from; with [`per_authority`](ClientConfig::per_authority), that of requests without a
-    /// host.
+    /// The retry budget. With [`per_authority`](ClientConfig::per_authority), it is the budget of requests without a host.
     pub fn budget(&self) -> &Budget {
         self.retry.budget()
     }
 
-    /// To look at the bulkhead, and to change its limit.
+    /// Returns a handle that shows the bulkhead and can change its limit.
     pub fn bulkhead(&self) -> BulkheadHandle<PerAuthority> {
         self.bulkhead.handle()
     }
 
-    /// To look at the circuit breaker, and to move it by hand.
+    /// Returns a handle that shows the circuit breaker and can set its state by hand.
     pub fn circuit_breaker(&self) -> CircuitBreakerHandle<PerAuthority> {
         self.circuit_breaker.handle()
     }
@@ -263,7 +262,7 @@ impl<S, C: Clone, R: Clone, P: Clone, L: Clone> Layer<S> for ClientLayer<C, R, P
     }
 }
 
-/// A client with all its layers, to be named where types have to be, as in the field of a struct:
+/// The type of a client with all its layers, for places that need a type, such as the field of a struct:
 ///
 /// ```
 /// use bytes::Bytes;
@@ -297,7 +296,7 @@ impl<S, C: Clone, R: Clone, P: Clone, L: Clone> Layer<S> for ClientLayer<C, R, P
 /// ```
 ///
 /// # Calls in tasks
-/// Around a client whose error is already a [`BoxError`](tower::BoxError), as that of a `BoxCloneService`, rustc cannot see that
+/// If the error of the inner client is already a [`BoxError`](tower::BoxError), as with a `BoxCloneService`, rustc cannot see that
 /// `tokio::spawn(async move { client.oneshot(request).await })` is `Send` ("implementation of `From` is not general enough"). It is a
 /// [limitation of rustc](https://github.com/rust-lang/rust/issues/64552) that tower's own layers meet, too. Three ways compile:
 ///

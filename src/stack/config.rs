@@ -24,7 +24,7 @@ pub use schema::SCHEMA;
 #[cfg(feature = "config")]
 pub use whole::Config;
 
-/// Everything that there is to tune about the calls to one dependency.
+/// The settings of the calls to one dependency.
 ///
 /// ```
 /// use std::time::Duration;
@@ -51,24 +51,24 @@ pub use whole::Config;
 #[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 #[cfg_attr(all(test, feature = "config"), derive(schemars::JsonSchema))]
 pub struct ClientConfig {
-    /// How long a call may take in all. Default: 10 s, body included.
+    /// How long a call may take in total. Default: 10 s, body included.
     pub deadline: DeadlineConfig,
-    /// When a failed call is tried again. `max_attempts: 1` never does. Default: three attempts, within a budget.
+    /// When a failed call is retried. `max_attempts: 1` disables retries. Default: three attempts, within a budget.
     pub retry: RetryConfig,
-    /// How many calls are at work in the dependency at once. Default: 64, others wait for up to 10 s.
+    /// How many calls are in flight to the dependency at once. Default: 64; further calls wait for up to 10 s.
     pub bulkhead: BulkheadConfig,
-    /// When to stop asking. Default: when nine tenths of the last calls failed, or most were slow.
+    /// When to stop sending calls. Default: when nine tenths of the last calls failed, or most were slow.
     pub circuit_breaker: CircuitBreakerConfig,
-    /// How deadline and attempt travel to the dependency. For gRPC the names of the headers are given. Default:
+    /// How deadline and attempt number are sent to the dependency. gRPC fixes the names of the headers. Default:
     /// `x-request-timeout-ms` and Envoy's names.
     pub propagation: PropagationConfig,
-    /// Whether each host and port has a budget, a bulkhead and a breaker of its own. Say so for a client of many hosts: one
-    /// dead host must not cut them all. For one dependency behind one name there is nothing to gain. A tonic client says no
+    /// Whether each host and port has its own budget, bulkhead and breaker. Enable it for a client of many hosts, so that one dead
+    /// host does not block the calls to all of them. One dependency behind one name gains nothing from it. A tonic client sends no
     /// host in its requests unless it was made `with_origin`, and has one state. Default: no.
     pub per_authority: bool,
-    /// How many calls may wait for the client while it is not ready, as a tonic `Channel` is whose queue is full; a call too many fails
-    /// with [`Reason::NotReady`](crate::error::Reason::NotReady). They hold permits of the bulkhead: more than it has is no limit.
-    /// Default: 1024.
+    /// How many calls may wait for the client while it is not ready, such as a tonic `Channel` whose queue is full. A call beyond
+    /// that fails with [`Reason::NotReady`](crate::error::Reason::NotReady). Waiting calls hold permits of the bulkhead, so a value
+    /// above the number of its permits has no effect. Default: 1024.
     pub max_unready: u32,
 }
 
@@ -93,7 +93,7 @@ impl Validate for ClientConfig {
         validation.nested("bulkhead", |validation| self.bulkhead.check(validation));
         validation.nested("circuit_breaker", |validation| {
             self.circuit_breaker.check(validation);
-            // The layers around it would wait for it in the call: its refusals would become waiting. By key it has no effect.
+            // The outer layers would wait for the breaker within the call: its refusals would become waits. With keys it has no effect.
             validation.check(!self.circuit_breaker.unready_while_open, "unready_while_open", UNREADY_IN_A_STACK);
         });
         validation.nested("propagation", |validation| self.propagation.check(validation));
@@ -105,7 +105,7 @@ const UNREADY_IN_A_STACK: &str = "must be false in a client stack, whose other l
      the balancer";
 
 impl ClientConfig {
-    /// Notes what cannot change while the layers are at work.
+    /// Reports each setting that differs and cannot change while the layers are in use.
     pub(super) fn check_fixed(&self, now: &Self, validation: &mut Validation) {
         check_headers(&self.propagation, &now.propagation, validation);
         validation.check(self.per_authority == now.per_authority, "per_authority", FIXED);
@@ -118,29 +118,30 @@ fn check_headers(propagation: &PropagationConfig, now: &PropagationConfig, valid
     });
 }
 
-/// Everything that there is to tune about the requests that a service gets.
+/// The settings of the requests to one service.
 ///
 /// Write `..Default::default()`: a new field is [no breaking change](crate#settings).
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 #[cfg_attr(all(test, feature = "config"), derive(schemars::JsonSchema))]
 pub struct ServerConfig {
-    /// How deadline and attempt are read from a request. For gRPC the names of the headers are given. Default:
+    /// How deadline and attempt number are read from a request. gRPC fixes the names of the headers. Default:
     /// `x-request-timeout-ms` and Envoy's names.
     pub propagation: PropagationConfig,
-    /// How long the work on a request may take, and how long a reader may take to read the answer. Default: 10 s, and one
+    /// How long the work on a request may take, and how long a reader may take to read the response. Default: 10 s, and one
     /// minute for the body.
     #[cfg_attr(feature = "config", serde(deserialize_with = "ServerDeadline::deserialize"))]
     pub deadline: DeadlineConfig,
-    /// For which share of the time that a request has its client may send nothing of the body while the handler waits for it, within
-    /// `(0, 1]`; 1 leaves it to the deadline. Default: 0.5, of ten seconds five. A request that waits for its client takes no place.
+    /// For which share of a request's time its client may send nothing of the body while the handler waits for it, within `(0, 1]`.
+    /// With 1, only the deadline ends the wait. Default: 0.5, which is 5 s of 10 s. A request that waits for its client holds no
+    /// permit.
     #[cfg_attr(all(test, feature = "config"), schemars(extend("exclusiveMinimum" = 0, "maximum" = 1)))]
     pub request_idle_share: f64,
-    /// How many requests are worked on at once, and how many wait. Default: 256, and 4.5 times as many.
+    /// How many requests are in flight at once, and how many wait in the queue. Default: 256, and 4.5 times as many.
     pub load_shed: LoadShedConfig,
-    /// How many requests may wait for the service while it is not ready; a request too many is refused with
-    /// [`Reason::NotReady`](crate::error::Reason::NotReady). They are among those that are worked on: more than the limit of
-    /// `load_shed` is no limit. Default: 1024.
+    /// How many requests may wait for the service while it is not ready. A request beyond that is refused with
+    /// [`Reason::NotReady`](crate::error::Reason::NotReady). Waiting requests count as in flight, so a value above the limit of
+    /// `load_shed` has no effect. Default: 1024.
     pub max_unready: u32,
 }
 
@@ -160,7 +161,7 @@ fn server_deadline() -> DeadlineConfig {
     DeadlineConfig { body_timeout: Some(Duration::from_secs(60)), ..DeadlineConfig::default() }
 }
 
-/// A [`DeadlineConfig`] from a file, of which what is left out is that of a server.
+/// A [`DeadlineConfig`] from a file. Missing fields take the defaults of a server.
 #[cfg(feature = "config")]
 #[derive(serde::Deserialize)]
 #[serde(remote = "DeadlineConfig", default = "server_deadline", deny_unknown_fields)]
@@ -185,7 +186,7 @@ impl Validate for ServerConfig {
 }
 
 impl ServerConfig {
-    /// Notes what cannot change while the layers are at work.
+    /// Reports each setting that differs and cannot change while the layers are in use.
     pub(super) fn check_fixed(&self, now: &Self, validation: &mut Validation) {
         check_headers(&self.propagation, &now.propagation, validation);
     }

@@ -1,7 +1,7 @@
-//! The same stacks for gRPC: verdicts by code, retries of calls, `grpc-timeout`, refusals as statuses.
+//! The same stacks for gRPC: verdicts by code, retries of calls, `grpc-timeout`, and refusals as statuses.
 //!
 //! # Example
-//! A tonic `Channel` is fixed to tonic's own body type, which takes one mapping, innermost.
+//! A tonic `Channel` takes only tonic's own body type, so the innermost layer maps the request body.
 //! ```
 //! use seawall::http::MapRequestBodyLayer;
 //! use seawall::stack::{self, ClientConfig, ServerConfig};
@@ -35,7 +35,7 @@ use crate::grpc::{ByCall, ByCode, ByTimeout};
 use crate::http::propagation::{ExtractLayer, InjectLayer};
 use crate::http::respond::RespondLayer;
 
-/// A gRPC client with all its layers, to be named where types have to be. A tonic `Channel` in it is mapped:
+/// The type of a gRPC client with all its layers, for places that need a type. A tonic `Channel` in it is mapped:
 ///
 /// ```
 /// use seawall::http::{MapRequestBody, ReplayBody};
@@ -51,13 +51,13 @@ use crate::http::respond::RespondLayer;
 /// ```
 pub type Client<S> = super::Client<S, ByCode, ByCall, GrpcPropagator, ByTimeout>;
 
-/// A gRPC service with all its layers, to be named where types have to be.
+/// The type of a gRPC service with all its layers, for places that need a type.
 pub type Server<S> = super::Server<S, ByCode, GrpcPropagator, WithCode>;
 
 /// The layers around a gRPC client, such as a tonic `Channel`.
 ///
 /// # Errors
-/// If a setting is out of its range; all faults are listed, with the path of the field.
+/// If a setting is out of its range. The error lists all faults, each with the path of its field.
 pub fn client(config: &ClientConfig) -> Result<ClientLayer<ByCode, ByCall, GrpcPropagator, ByTimeout>, InvalidConfig> {
     ClientLayer::new(config, ByCode::new(), ByCall::default(), ByTimeout::default(), InjectLayer::grpc)
 }
@@ -65,7 +65,7 @@ pub fn client(config: &ClientConfig) -> Result<ClientLayer<ByCode, ByCall, GrpcP
 /// The layers in front of a gRPC service, such as tonic's `Routes`.
 ///
 /// # Errors
-/// If a setting is out of its range; all faults are listed, with the path of the field.
+/// If a setting is out of its range. The error lists all faults, each with the path of its field.
 pub fn server(config: &ServerConfig) -> Result<ServerLayer<ByCode, GrpcPropagator, WithCode>, InvalidConfig> {
     ServerLayer::new(config, ByCode::new(), ExtractLayer::grpc, RespondLayer::grpc())
 }

@@ -1,22 +1,23 @@
-//! The recommended stacks, assembled: one call a client, one a server, one plain struct to tune each.
+//! The recommended stacks: one call assembles a client's layers, one a server's, and one plain struct configures each.
 //!
 //! | client, outermost first | why there |
 //! |---|---|
-//! | [`deadline`](crate::deadline) | every wait inside has this bound, bodies too |
-//! | [`retry`](crate::retry) | all attempts together end in time; each is admitted, judged and sent by itself, and none holds a permit while the next one waits |
-//! | [`bulkhead`](crate::bulkhead) | outside the breaker: a call that queues here takes no place among its probes, and is refused at once if the breaker opens |
-//! | [`circuit_breaker`](crate::circuit_breaker) | sees what the dependency does, and not what our own queues do |
-//! | [`inject`](crate::http::propagation) | each attempt is sent with its number, and with what is left to *it* |
+//! | [`deadline`](crate::deadline) | bounds every wait inside, bodies included |
+//! | [`retry`](crate::retry) | all attempts together end by the deadline; each is admitted, classified and sent separately, and none holds a permit while the next one waits |
+//! | [`bulkhead`](crate::bulkhead) | outside the breaker: a queued call takes no probe slot, and is refused at once if the breaker opens |
+//! | [`circuit_breaker`](crate::circuit_breaker) | sees what the dependency does, not what the client's own queues do |
+//! | [`inject`](crate::http::propagation) | sends each attempt with its number and the time that *it* has left |
 //!
 //! | server, outermost first | why there |
 //! |---|---|
-//! | [`extract`](crate::http::propagation) | whatever is done for a request knows the caller's deadline; answers, refusals too, tell the tiers above when to stop |
-//! | [`respond`](crate::http::respond) | refusals become answers: what is outside never sees an error |
-//! | [`deadline`](crate::deadline) | ends the handler, and the client calls in it; the body has a bound of its own |
-//! | [`uploads`](crate::http::UploadLayer) | a request that waits for its client's body holds no place further in, and not for ever |
-//! | [`load_shed`](crate::load_shed) | compares the time left with the time that a request takes; its place is free again when the head is there |
+//! | [`extract`](crate::http::propagation) | all work for a request knows the caller's deadline; responses, refusals included, tell the tiers above when to stop |
+//! | [`respond`](crate::http::respond) | turns refusals into responses: layers further out never see an error |
+//! | [`deadline`](crate::deadline) | ends the handler and the client calls in it; the body has its own timeout |
+//! | [`uploads`](crate::http::UploadLayer) | a request that waits for its client's body holds no permit further in, and its wait is bounded |
+//! | [`load_shed`](crate::load_shed) | compares the time left with the time that a request takes; releases its permit when the response's head is ready |
 //!
-//! An event stream says in its *response* that it is meant to last, or the server's stack cuts it after `deadline.body_timeout`:
+//! An event stream must declare in its *response* that it is long-lived. Otherwise the server's stack cuts it after
+//! `deadline.body_timeout`:
 //!
 //! ```
 //! use std::convert::Infallible;
@@ -44,17 +45,17 @@
 #![cfg_attr(feature = "grpc", doc = "[`stack::grpc`](self::grpc).")]
 #![cfg_attr(not(feature = "grpc"), doc = "`stack::grpc` (feature `grpc`).")]
 //!
-//! A stack of one's own is as short: the layers are public, and the order above is all that there is to know. Where the
-//! dependency gives so many calls per second, a [`rate_limit`](crate::rate_limit) belongs between retry and bulkhead.
+//! You can assemble your own stack from the public layers in the order above. If the dependency allows a fixed number of calls per
+//! second, put a [`rate_limit`](crate::rate_limit) between retry and bulkhead.
 //!
-//! One value is one state: everything made by it and its clones shares one budget, one bulkhead, one breaker, or one for each
-//! host with [`per_authority`](ClientConfig::per_authority). Make one for each dependency; and one for calls that are
-//! [meant to last](crate::http::LongLived), so that they do not take the permits of short ones.
+//! One value has one state: all services made by it and its clones share one budget, one bulkhead and one breaker, or one of each
+//! per host with [`per_authority`](ClientConfig::per_authority). Make one value for each dependency. Make another one for
+//! [long-lived](crate::http::LongLived) calls, so that they do not take the permits of short calls.
 //!
 //! All settings but the names of headers and `per_authority` may change while calls are in flight: [`ClientLayer::reload`] and
-//! [`ServerLayer::reload`] take a whole new struct, or none of it. With [`ClientLayer::named`] and [`ServerLayer::named`] all layers of a stack are
-//! seen under one name, in metrics, logs, refusals and the [registry](crate::registry). How to read the structs from a file is said in
-//! [`config`](crate::config).
+//! [`ServerLayer::reload`] apply a whole new struct, or none of it. [`ClientLayer::named`] and [`ServerLayer::named`] give all layers
+//! of a stack one name in metrics, logs, refusals and the [registry](crate::registry). [`config`](crate::config) describes how to
+//! read the structs from a file.
 //!
 //! # Example
 //! ```

@@ -3,7 +3,7 @@ use ::http::Request;
 use crate::admission::keyed::{KeyBy, Keying};
 use crate::http::{ByAuthority, HostAndPort};
 
-/// One state for each host and port, or one for all: what [`ClientConfig::per_authority`](super::ClientConfig) says.
+/// Keys the state by host and port, or keeps one state, as [`ClientConfig::per_authority`](super::ClientConfig) says.
 #[derive(Clone, Copy, Debug)]
 pub struct PerAuthority(pub(super) bool);
 

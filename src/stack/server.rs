@@ -16,7 +16,8 @@ use crate::layers::permits::load_shed::{LoadShed, LoadShedHandle, LoadShedLayer}
 
 /// The layers in front of a service. See the [module](super) for their order, and [`server`].
 ///
-/// `C` is the classifier, `P` how deadlines travel, `A` what makes answers of refusals: those of the protocol.
+/// The type parameters depend on the protocol: `C` is the classifier, `P` propagates deadlines, and `A` turns refusals into
+/// responses.
 #[derive(Clone, Debug)]
 pub struct ServerLayer<C = ByStatus, P = HttpPropagator, A = WithStatus> {
     extract: ExtractLayer<P>,
@@ -30,7 +31,7 @@ pub struct ServerLayer<C = ByStatus, P = HttpPropagator, A = WithStatus> {
 /// The layers in front of an HTTP service, such as an axum `Router`.
 ///
 /// # Errors
-/// If a setting is out of its range; all faults are listed, with the path of the field.
+/// If a setting is out of its range. The error lists all faults, each with the path of its field.
 pub fn server(config: &ServerConfig) -> Result<ServerLayer, InvalidConfig> {
     ServerLayer::new(config, ByStatus::default(), ExtractLayer::http, RespondLayer::new())
 }
@@ -58,7 +59,7 @@ impl<C: Clone, P, A> ServerLayer<C, P, A> {
 }
 
 impl<C, P, A> ServerLayer<C, P, A> {
-    /// Lets `classifier` say what answers mean, to every layer: the protocol's own with other verdicts for some, or another.
+    /// Sets the classifier of every layer: the protocol's own with other verdicts for some responses, or a different one.
     #[must_use]
     pub fn with_classifier<D: Clone>(self, classifier: D) -> ServerLayer<D, P, A> {
         ServerLayer {
@@ -71,16 +72,16 @@ impl<C, P, A> ServerLayer<C, P, A> {
         }
     }
 
-    /// Lets `respond` make answers of refusals. The stack's own says the reason in one word; between services of one's own,
-    /// [`RespondLayer::verbose`] says the layer, its name and the numbers, too.
+    /// Sets the layer that turns refusals into responses. The default states the reason in one word. Between your own services,
+    /// [`RespondLayer::verbose`] also states the layer, its name and the numbers.
     #[must_use]
     pub fn with_respond<B>(self, respond: RespondLayer<B>) -> ServerLayer<C, P, B> {
         let Self { extract, respond: _, deadline, upload, load_shed, config } = self;
         ServerLayer { extract, respond, deadline, upload, load_shed, config }
     }
 
-    /// Gives the layers a name, all the same one, by which they are known in refusals, logs and metrics, and in the
-    /// [`registry`](crate::registry) of the process: which service it is.
+    /// Gives all layers one name. It identifies the service in refusals, logs and metrics, and in the
+    /// [`registry`](crate::registry) of the process.
     ///
     /// ```
     /// use seawall::registry::Registry;
@@ -96,8 +97,8 @@ impl<C, P, A> ServerLayer<C, P, A> {
     /// ```
     ///
     /// # Errors
-    /// If the name is empty or longer than 128 bytes, or the layers have one already, or it is taken by another layer of one of these kinds: by another
-    /// service, or a client, which has a deadline too.
+    /// If the name is empty or longer than 128 bytes, if the layers already have a name, or if another layer of one of these kinds
+    /// has this name: a layer of another service, or of a client, which has a deadline layer too.
     pub fn named(self, name: &str) -> Result<Self, InvalidConfig> {
         self.named_in(Registry::global(), name)
     }
@@ -111,17 +112,17 @@ impl<C, P, A> ServerLayer<C, P, A> {
         Ok(self)
     }
 
-    /// Lets `config` hold from now on, in all layers, for all clones of this value and all services made by it: all of it, or
-    /// nothing if it is not valid. What survives, and what calls in flight keep, stands at the `reload` of each layer:
+    /// Applies `config` to all layers, for all clones of this value and all services made by it. An invalid config changes nothing.
+    /// The `reload` of each layer says which state survives and what calls in flight keep:
     /// [deadline](DeadlineLayer::reload), [load shed](LoadShedLayer::reload).
     ///
-    /// Fixed for as long as the layers live is `propagation.headers`: another value there is a fault.
+    /// `propagation.headers` is fixed for the lifetime of the layers: a different value is a fault.
     ///
     /// Calls and reloads never wait for each other. The first call of each service after a reload loads the new settings.
     ///
     /// # Errors
-    /// If a setting is out of its range, or a fixed one is another; all faults are listed, with the path of the field, and
-    /// nothing has changed.
+    /// If a setting is out of its range, or a fixed setting has a different value. The error lists all faults, each with the path of
+    /// its field. Nothing has changed then.
     pub fn reload(&self, config: &ServerConfig) -> Result<(), InvalidConfig> {
         let valid = Validation::of(|validation| {
             config.check(validation);
@@ -137,17 +138,17 @@ impl<C, P, A> ServerLayer<C, P, A> {
             self.load_shed.set_max_unready(config.max_unready);
             self.load_shed.apply(&config.load_shed)
         });
-        // What runs foreign code runs when nothing is locked.
+        // These run foreign code, so they run without a lock.
         load_shed();
         Ok(())
     }
 
-    /// Notes what cannot change while the layers are at work.
+    /// Reports each setting that differs and cannot change while the layers are in use.
     pub(super) fn check_fixed(&self, config: &ServerConfig, validation: &mut Validation) {
         config.check_fixed(&self.config.get(), validation);
     }
 
-    /// The configuration that holds now. A limit that was set by hand is not part of it.
+    /// Returns the config in force. It does not include a limit that was set by hand.
     pub fn config(&self) -> ServerConfig {
         self.config.get()
     }
@@ -156,14 +157,14 @@ impl<C, P, A> ServerLayer<C, P, A> {
         [self.deadline.observed(), self.load_shed.observed()]
     }
 
-    /// Puts the layers in front of a service that names the body type of its requests, such as `Incoming` of hyper: it gets them
-    /// with that type.
+    /// Puts the layers in front of a service that names the body type of its requests, such as hyper's `Incoming`. The service gets
+    /// requests with that type.
     ///
-    /// A request whose body never comes then holds its place in the shedder until its deadline. A service that takes any body, as
-    /// axum's and tonic's do, is better protected by [`layer`](Layer::layer), which is also what `Router::layer`,
-    /// `Server::layer` and `ServiceBuilder::layer` call: it hands requests on with an [`UploadBody`](crate::http::UploadBody), and
-    /// a call that waits for its client holds no place. A service of one's own gets that, too, if it names
-    /// `UploadBody<Incoming>`, or any `B: Body`.
+    /// A request whose body never arrives then holds its permit of the shedder until its deadline. A service that takes any body, as
+    /// axum's and tonic's do, is better protected by [`layer`](Layer::layer), which `Router::layer`, `Server::layer` and
+    /// `ServiceBuilder::layer` also call. It passes requests on with an [`UploadBody`](crate::http::UploadBody), and a call that
+    /// waits for its client holds no permit. Your own service gets the same protection if it names `UploadBody<Incoming>` or any
+    /// `B: Body`.
     ///
     /// ```
     /// use http::{Request, Response};
@@ -190,14 +191,14 @@ impl<C, P, A> ServerLayer<C, P, A> {
         self.extract.layer(self.respond.layer(self.deadline.layer(self.load_shed.layer(service))))
     }
 
-    /// To look at the shedder, and to change its limit.
+    /// Returns a handle that shows the shedder and can change its limit.
     pub fn load_shed(&self) -> LoadShedHandle {
         self.load_shed.handle()
     }
 }
 
-/// A service with all its layers, to be named where types have to be: what [`ServerLayer::layer`](Layer::layer) and
-/// `ServiceBuilder::service` return.
+/// The type of a service with all its layers, for places that need a type. [`ServerLayer::layer`](Layer::layer) and
+/// `ServiceBuilder::service` return it.
 ///
 /// ```
 /// use http::{Request, Response};
@@ -222,7 +223,7 @@ impl<C, P, A> ServerLayer<C, P, A> {
 pub type Server<S, C = ByStatus, P = HttpPropagator, A = WithStatus> =
     Extract<Respond<Deadline<UploadService<LoadShed<S, C>>, C, ByExtension>, A>, P>;
 
-/// What [`ServerLayer::service`] returns.
+/// The type that [`ServerLayer::service`] returns.
 type KeepsBody<S, C, P, A> = Extract<Respond<Deadline<LoadShed<S, C>, C, ByExtension>, A>, P>;
 
 impl<S, C: Clone, P: Clone, A: Clone> Layer<S> for ServerLayer<C, P, A> {

@@ -16,21 +16,21 @@ use crate::ground::error::InvalidConfig;
 use crate::ground::sync::{Arc, Mutex, lock};
 use crate::ground::validation::{Validate, Validation};
 
-/// Why a reload is refused that could be tried again.
+/// The fault of a reload that can be tried again.
 const BUSY: &str = "another reload is under way";
 
 /// All stacks of a process, made from one [`Config`] and reloaded together.
 ///
-/// A layer is made for a name of the settings, and is [named](ClientLayer::named) so. Asked for again, it is the same: its state is
-/// shared. [`reload`](Self::reload) gives all of them other settings, or none of them; [`follow`](Self::follow) does so whenever a
-/// file changes.
+/// A layer is made for a name in the settings and gets this [name](ClientLayer::named). A second request for a name returns the
+/// same layer, with shared state. [`reload`](Self::reload) applies new settings to all layers or to none.
+/// [`follow`](Self::follow) reloads whenever a file changes.
 ///
-/// A name in the settings for which no layer was made is a fault, and so is a layer whose name the settings lack: a mistyped name
-/// does not pass for a dependency with default settings.
+/// A name in the settings without a layer is a fault, and so is a layer whose name is not in the settings. A mistyped name
+/// therefore does not become a dependency with default settings.
 ///
 /// In the [registry](crate::registry), and so in metrics, in the log and on the page, the settings are a component of their own:
 /// layer `settings`, under the name given to [`new`](Self::new). It counts applied and rejected reloads, and shows the faults of the
-/// last rejected one until another one is applied.
+/// last rejected one until a reload is applied.
 ///
 /// ```
 /// use seawall::config;
@@ -66,16 +66,17 @@ struct Inner {
     registry: Registry,
     status: Arc<Status>,
     held: Mutex<Held>,
-    /// Taken before `held`, by one who makes a layer.
+    /// Locked before `held`, and held while a layer is made.
     making: Mutex<()>,
 }
 
-/// The settings in force, and the layers that were made of them.
+/// The settings in force, and the layers that were made from them.
 struct Held {
     config: Config,
     clients: BTreeMap<String, AnyClient>,
     servers: BTreeMap<String, AnyServer>,
-    /// Whether a reload is under way: two at once could leave one layer with the settings of the first and another with the second's.
+    /// Whether a reload is under way. Two at once could leave one layer with the settings of the first and another layer with
+    /// those of the second.
     reloads: bool,
 }
 
@@ -105,10 +106,11 @@ enum AnyServer {
 }
 
 impl Stacks {
-    /// Stacks with these settings, named in the registry of the process. `name` is that of the settings: their file's, say.
+    /// Makes stacks with these settings, named in the registry of the process. `name` identifies the settings, such as the name of
+    /// their file.
     ///
     /// # Errors
-    /// If a setting is out of its range, or `name` cannot be given: see [`ClientLayer::named`].
+    /// If a setting is out of its range, or `name` is refused: see [`ClientLayer::named`].
     pub fn new(name: &str, config: Config) -> Result<Self, InvalidConfig> {
         Self::new_in(Registry::global(), name, config)
     }
@@ -218,7 +220,7 @@ impl Stacks {
         settings: fn(&Config) -> &BTreeMap<String, C>,
         make: impl FnOnce(&C, &Registry) -> Result<M, InvalidConfig>,
     ) -> Result<M, InvalidConfig> {
-        // One at a time: of two that make a layer for one name, the second would find the name taken.
+        // Layers are made one at a time. If two callers made a layer for one name at once, the second would find the name taken.
         let _making = lock(&self.inner.making);
         let config = {
             let mut held = lock(&self.inner.held);
@@ -233,10 +235,10 @@ impl Stacks {
         Ok(layer)
     }
 
-    /// Whether each name in the settings has its layer. To be asked when all layers have been made.
+    /// Checks that each name in the settings has a layer. Call it when all layers have been made.
     ///
     /// # Errors
-    /// The names that have none.
+    /// Lists the names without a layer.
     pub fn check_names(&self) -> Result<(), InvalidConfig> {
         Validation::of(|validation| {
             let held = lock(&self.inner.held);
@@ -245,13 +247,13 @@ impl Stacks {
         })
     }
 
-    /// Gives all layers other settings: all of them, or none if anything is wrong. What survives in a layer is said at
-    /// [`ClientLayer::reload`] and [`ServerLayer::reload`].
+    /// Applies new settings to all layers, or to none if there is any fault. [`ClientLayer::reload`] and [`ServerLayer::reload`] say
+    /// which state of a layer survives.
     ///
-    /// Takes what the reading of the settings came to, so that settings that cannot be read count as rejected, too.
+    /// Takes the result of reading the settings, so that settings that cannot be read also count as rejected.
     ///
     /// # Errors
-    /// Those of the reading; or all that is wrong, by path: values out of their range, other values where a setting is fixed, names
+    /// The error of the reading. Or all faults by path: values out of their range, a different value of a fixed setting, names
     /// without a layer, layers without a name in the settings. Or if another reload is under way.
     pub fn reload(&self, settings: Result<Config, InvalidConfig>) -> Result<(), InvalidConfig> {
         let result = settings.and_then(|config| self.replace(config));
@@ -337,7 +339,7 @@ fn check_unused<'a, M>(
     }
 }
 
-/// Both have a deadline layer, and a name is that of one deadline layer only.
+/// A client and a server both have a deadline layer, and only one deadline layer may have a name.
 fn check_shared(validation: &mut Validation, config: &Config) {
     const SHARED: &str = "a client has this name, too, and a name is taken by one stack: rename one of them";
     for name in config.server.keys().filter(|name| config.client.contains_key(*name)) {

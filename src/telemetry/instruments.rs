@@ -52,11 +52,12 @@ impl Instruments {
 
     /// Sets the name, unless there is one. `registration` is dropped with the instruments.
     pub(crate) fn give_name(&self, name: Arc<str>, since: Instant, registration: Box<dyn Any + Send + Sync>) {
-        let counted = Arc::new(Counted { name, calls: Calls::default(), tally: Tally::new() });
-        let for_look_up = Arc::clone(&counted);
-        if self.inner.named.set(Named { since, counted, registration }).is_ok() {
-            directory::insert(self.layer_id, for_look_up);
-        }
+        self.inner.named.get_or_init(|| {
+            let counted = Arc::new(Counted { name, calls: Calls::default(), tally: Tally::new() });
+            // Before the name is visible. Otherwise a lookup could count a call as nameless that this layer counts.
+            directory::insert(self.layer_id, Arc::clone(&counted));
+            Named { since, counted, registration }
+        });
     }
 
     #[inline]

@@ -21,7 +21,7 @@ fn find() -> Option<PathBuf> {
     program::find().filter(|program| program::starts(program)).or_else(program::installed)
 }
 
-/// Debian has a package. Ubuntu's installs a snap, which does not work in a container, so there it is Google's.
+/// Debian has a package. Ubuntu's package installs a snap, which does not work in a container, so Ubuntu gets Google's package.
 fn install() -> Option<Vec<Command>> {
     let release = std::fs::read_to_string("/etc/os-release").ok()?;
     let is = |name: &str| release.lines().any(|line| line.trim_matches('"') == format!("ID={name}"));

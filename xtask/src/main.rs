@@ -39,7 +39,7 @@ api            Compares the public API of the library with `checks/api.txt`, and
   --bless      Writes the public API to the file: this accepts a change.
 ";
 
-/// What tests need beside Rust.
+/// The programs that tests need beside Rust.
 const NEEDS: [Need; 1] = [chromium::NEED];
 
 fn main() -> ExitCode {

@@ -1,24 +1,25 @@
-//! Programs that tests need, and how they get here.
+//! Programs that tests need, and how they are installed.
 
 use std::env;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-/// A program that some tests start. They find it by an environment variable, and where that is set they fail without it.
+/// A program that some tests start. They find it by an environment variable. If the variable is set, they fail without the
+/// program.
 pub(crate) struct Need {
     pub(crate) name: &'static str,
     /// Which tests need it.
     pub(crate) purpose: &'static str,
     pub(crate) variable: &'static str,
     pub(crate) find: fn() -> Option<PathBuf>,
-    /// As root, what installs it here; nothing if that is not known for this system.
+    /// The commands that install it as root; `None` if they are not known for this system.
     pub(crate) install: fn() -> Option<Vec<Command>>,
     /// How to get it without root.
     pub(crate) by_hand: &'static str,
 }
 
 impl Need {
-    /// The program, which is installed if it is missing.
+    /// The path of the program. Installs the program if it is missing.
     pub(crate) fn prepare(&self, may_install: bool) -> Result<PathBuf, String> {
         let Self { name, purpose, variable, find, install, by_hand } = self;
         if let Some(program) = find() {
@@ -41,7 +42,7 @@ impl Need {
     }
 }
 
-/// As it would be typed.
+/// The command as typed in a shell.
 pub(crate) fn shown(command: &Command) -> String {
     let words = [command.get_program()].into_iter().chain(command.get_args());
     words.map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
@@ -55,7 +56,7 @@ pub(crate) fn run(command: &mut Command) -> Result<(), String> {
     }
 }
 
-/// What a command prints, if it succeeds.
+/// The output of a command, if it succeeds.
 pub(crate) fn output(command: &mut Command) -> Result<String, String> {
     let shown = shown(command);
     let output = command.output().map_err(|error| format!("`{shown}` does not start: {error}"))?;
@@ -72,11 +73,11 @@ pub(crate) fn apt(arguments: &[&str]) -> Command {
     command
 }
 
-/// How commands run as root.
+/// How to run commands as root.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Root {
     Already,
-    /// In continuous integration, where it asks for no password. Elsewhere nothing is installed that nobody asked for.
+    /// In continuous integration, where `sudo` asks for no password. Elsewhere nothing is installed without a request.
     BySudo,
     No,
 }
@@ -97,7 +98,7 @@ impl Root {
         if self != Self::BySudo {
             return command;
         }
-        // It clears the environment.
+        // `sudo` clears the environment.
         let mut sudo = Command::new("sudo");
         sudo.args(["-n", "env"]);
         for (name, value) in command.get_envs() {

@@ -1,4 +1,4 @@
-//! The toolchain that cargo uses here. What was taken with another one is not comparable.
+//! The toolchain that cargo uses. Results from another toolchain are not comparable.
 
 use std::env;
 use std::process::Command;
@@ -9,7 +9,7 @@ use crate::need;
 pub(crate) struct Toolchain {
     /// Without the patch level: `1.95`.
     pub(crate) rustc: String,
-    /// As rustc names it: `x86_64-unknown-linux-gnu`.
+    /// The target as rustc names it: `x86_64-unknown-linux-gnu`.
     pub(crate) target: String,
 }
 
@@ -20,7 +20,7 @@ impl Toolchain {
         Self::of(&version).ok_or_else(|| format!("`rustc -vV` says neither its release nor its host:\n{version}"))
     }
 
-    /// From what `rustc -vV` prints.
+    /// Parses the output of `rustc -vV`.
     fn of(version: &str) -> Option<Self> {
         let value = |key: &str| version.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(": "));
         let (major, rest) = value("release")?.split_once('.')?;

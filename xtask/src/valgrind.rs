@@ -17,7 +17,7 @@ pub(crate) const NEED: Need = Need {
     by_hand: "unpack a release from https://valgrind.org, `./configure --prefix=$HOME/.local && make install`",
 };
 
-/// In one line, where all that [`NEED`] says would be too much.
+/// The short form of [`NEED`], in one line.
 pub(crate) const IN_SHORT: &str = "`apt-get install valgrind` as root, or set SEAWALL_VALGRIND to the program";
 
 fn find() -> Option<PathBuf> {

@@ -1,4 +1,4 @@
-//! The dashboard: what it asks for, and whether Grafana can show it.
+//! Checks of the dashboard: its queries, and whether Grafana can show it.
 
 use std::collections::BTreeSet;
 
@@ -7,10 +7,10 @@ use serde_json::Value;
 use crate::known::Known;
 use crate::{legend_labels, promql};
 
-/// Intervals that Grafana fills in.
+/// Intervals that Grafana substitutes.
 const INTERVALS: [(&str, &str); 3] = [("$__rate_interval", "5m"), ("$__interval", "1m"), ("$__range", "3h")];
 
-/// All that is wrong with it.
+/// All faults of the dashboard.
 pub(crate) fn faults(text: &str, known: &Known) -> Vec<String> {
     let dashboard: Value = serde_json::from_str(text).unwrap();
     let mut faults = Vec::new();
@@ -71,7 +71,7 @@ pub(crate) fn faults(text: &str, known: &Known) -> Vec<String> {
     faults
 }
 
-/// The names of the variables; those of queries must ask for what there is.
+/// The names of the variables. The query of a variable must name an emitted series and label.
 fn variables(dashboard: &Value, known: &Known, faults: &mut Vec<String>) -> Vec<String> {
     let mut names: Vec<String> = Vec::new();
     for variable in list(&dashboard["templating"], "list") {
@@ -99,7 +99,7 @@ fn variables(dashboard: &Value, known: &Known, faults: &mut Vec<String>) -> Vec<
     names
 }
 
-/// Whoever imports it is asked for a data source, and has what it is made of.
+/// The import must ask for a data source and require every panel type that is used.
 fn imports(dashboard: &Value, faults: &mut Vec<String>) {
     if !list(dashboard, "__inputs").iter().any(|input| text_of(input, "name") == "DS_PROMETHEUS") {
         faults.push("nobody is asked for a data source".to_owned());
@@ -113,7 +113,7 @@ fn imports(dashboard: &Value, faults: &mut Vec<String>) {
     }
 }
 
-/// The query as Grafana sends it. A variable that is not there stays in it.
+/// The query as Grafana sends it. An unknown variable stays in it.
 fn filled_in(query: &str, variables: &[String]) -> String {
     let query = INTERVALS.iter().fold(query.to_owned(), |query, (name, length)| query.replace(name, length));
     variables.iter().fold(query, |query, name| query.replace(&format!("\"${name}\""), "\".*\""))

@@ -1,4 +1,4 @@
-//! Drives layers of every kind into everything that they tell of, in virtual time, and returns what Prometheus scrapes then.
+//! Makes layers of every kind emit every metric, in virtual time, and returns what Prometheus then scrapes.
 #![allow(clippy::disallowed_methods, reason = "tests sleep as users do")]
 
 use std::future::pending;
@@ -48,7 +48,7 @@ const VERDICTS: [Verdict; 12] = [
     Verdict::DoNotRetry,
 ];
 
-/// Everything once; the recorder is this process's from then on.
+/// Emits every metric once. Installs the recorder of the process.
 pub(crate) fn scrape() -> String {
     let buckets = [0.01, 0.1, 1.0, 10.0];
     let builder = PrometheusBuilder::new().set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &buckets);
@@ -72,17 +72,17 @@ pub(crate) fn scrape() -> String {
     recorder.render()
 }
 
-/// Answers with the verdict that was asked for.
+/// Responds with the requested verdict.
 async fn echo(verdict: Verdict) -> Result<Verdict, BoxError> {
     Ok(verdict)
 }
 
-/// Takes an answer at its word.
+/// Classifies a response by the verdict that it contains.
 fn as_told(result: Result<&Verdict, &BoxError>) -> Verdict {
     result.map_or_else(verdict::of_error, |verdict| *verdict)
 }
 
-/// Answers after so many milliseconds.
+/// Responds after `ms` milliseconds.
 async fn sleeper(ms: u32) -> Result<u32, BoxError> {
     sleep(ms * MS).await;
     Ok(ms)
@@ -92,7 +92,7 @@ async fn hang<Req>(_: Req) -> Result<(), BoxError> {
     pending().await
 }
 
-/// Starts a call, and lets it get as far as it can at once.
+/// Starts a call, and polls it until it waits.
 async fn begin<S, Req>(service: &S, request: Req) -> tokio::task::JoinHandle<Result<S::Response, BoxError>>
 where
     S: Service<Req, Error = BoxError, Future: Send> + Clone + Send + 'static,
@@ -108,7 +108,7 @@ async fn deadlines(registry: &Registry) {
     let layer = DeadlineLayer::new(SECOND).unwrap().named_in(registry, "front").unwrap();
     layer.layer(service_fn(hang::<()>)).oneshot(()).await.unwrap_err();
 
-    // Spawned work outlives the call that it came from, and keeps its deadline.
+    // Spawned work outlives its call, and keeps the deadline of the call.
     let inner = layer.clone();
     let spawns = service_fn(move |()| {
         let inner = inner.clone();
@@ -126,7 +126,7 @@ async fn deadlines(registry: &Registry) {
     registry.publish();
 }
 
-/// A response of which there is a head, and nothing more.
+/// A response with a head whose body never arrives.
 async fn stalling(_: Request<()>) -> Result<Response<impl Body<Data = Bytes, Error = BoxError> + Unpin>, BoxError> {
     Ok(Response::new(StreamBody::new(stream::pending::<Result<Frame<Bytes>, BoxError>>())))
 }
@@ -165,7 +165,7 @@ async fn retries(registry: &Registry) {
     registry.publish();
 }
 
-/// Each *why*; the first call above had attempts enough and failed all the same.
+/// Every reason not to retry. The first call in `retries` has used up its attempts.
 async fn retries_refused(registry: &Registry) {
     let retry = |name: &str, config: RetryConfig| {
         let layer = RetryLayer::new(config).unwrap().with_classifier(verdict::from_fn(as_told));
@@ -183,7 +183,7 @@ async fn retries_refused(registry: &Registry) {
     let patient = retry("patient", RetryConfig::default());
     let come_back_later = Verdict::Overloaded { retry_after: Some(MINUTE) };
     patient.layer(service_fn(echo)).oneshot(come_back_later).await.unwrap();
-    // It may have been executed, and is not said to be idempotent.
+    // The request may have been executed, and is not marked as idempotent.
     patient.layer(service_fn(echo)).oneshot(Verdict::Lost).await.unwrap();
     registry.publish();
 }
@@ -206,7 +206,7 @@ async fn rate_limit(registry: &Registry) {
     service.clone().oneshot(0).await.unwrap_err();
     registry.publish();
     waits.abort();
-    // One that waits makes room for one that matters more.
+    // A waiting call is evicted for a call of higher priority.
     let narrow = RateLimitLayer::new(RateLimitConfig { max_waiting: 1, ..config.clone() }).unwrap();
     let service = narrow.named_in(registry, "narrow").unwrap().layer(service_fn(sleeper));
     service.clone().oneshot(0).await.unwrap();
@@ -238,7 +238,7 @@ async fn bulkhead(registry: &Registry) {
     let service = layer.layer(service_fn(sleeper));
     service.clone().oneshot(100).await.unwrap();
     let holds = begin(&service, 120_000).await;
-    // Its turn will not come in that time.
+    // The call cannot get a permit within this deadline.
     DeadlineLayer::new(50 * MS).unwrap().layer(service.clone()).oneshot(0).await.unwrap_err();
     let waits = begin(&service, 0).await;
     service.clone().oneshot(0).await.unwrap_err();

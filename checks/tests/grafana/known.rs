@@ -1,24 +1,24 @@
-//! What the library emits, as Prometheus sees it, and what its documentation says of that.
+//! What the library emits, as Prometheus sees it, and what the documentation says about it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Labels, each with the values it has; `None` where these are nobody's business here.
+/// Labels, each with its values; `None` if the values are not checked.
 pub(crate) type Labels = BTreeMap<String, Option<BTreeSet<String>>>;
 
-/// Labels that Prometheus adds to whatever it scrapes.
+/// Labels that Prometheus adds to every series.
 const OF_TARGETS: [&str; 2] = ["instance", "job"];
 
-/// Everything that a query may ask for.
+/// Everything that a query may name.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Known {
-    /// Series by their names; a histogram is three of them.
+    /// Series by name. A histogram has three.
     pub(crate) series: BTreeMap<String, Labels>,
-    /// Metrics by their names, and what kind they are.
+    /// The kind of each metric, by name.
     pub(crate) kinds: BTreeMap<String, String>,
 }
 
 impl Known {
-    /// Reads what a scrape gets, as far as it is the library's.
+    /// Reads the library's metrics from the text of a scrape.
     pub(crate) fn scraped(text: &str) -> Self {
         let mut known = Self::default();
         for line in text.lines().map(str::trim).filter(|line| line.contains("seawall_")) {
@@ -46,14 +46,14 @@ impl Known {
         }
     }
 
-    /// The name of the metric that a series belongs to, and its kind.
+    /// The name and the kind of the metric that a series belongs to.
     pub(crate) fn kind(&self, series: &str) -> Option<(&str, &str)> {
         let suffixes = ["", "_bucket", "_count", "_sum"];
         let mut families = suffixes.iter().filter_map(|suffix| self.kinds.get_key_value(series.strip_suffix(suffix)?));
         families.next().map(|(name, kind)| (name.as_str(), kind.as_str()))
     }
 
-    /// The metrics, each as its kind and the labels that are the library's own.
+    /// The metrics, each with its kind and its labels, without those that Prometheus adds.
     pub(crate) fn metrics(&self) -> BTreeMap<String, (String, BTreeSet<String>)> {
         let mut metrics = BTreeMap::<_, (String, BTreeSet<String>)>::new();
         for (series, labels) in &self.series {
@@ -72,13 +72,13 @@ impl Known {
     }
 }
 
-/// The page's table of metrics and that of the labels' values.
+/// The tables of the page: of metrics and of label values.
 #[derive(Debug)]
 pub(crate) struct Documented {
-    /// As [`Known::metrics`].
+    /// In the form of [`Known::metrics`].
     pub(crate) metrics: BTreeMap<String, (String, BTreeSet<String>)>,
     pub(crate) values: BTreeMap<String, BTreeSet<String>>,
-    /// Metrics of which the page does not say what they mean.
+    /// Metrics whose meaning the page does not state.
     pub(crate) unexplained: Vec<String>,
 }
 
@@ -99,7 +99,7 @@ pub(crate) fn documented(page: &str) -> Documented {
                 documented.metrics.insert(name, (kind.to_owned(), codes(labels)));
             }
             [labels, values] => {
-                // What is said of a value comes after a colon, and is not one.
+                // The text after a colon explains a value, and is not a value.
                 let values: BTreeSet<_> =
                     values.split([';', ',']).flat_map(|part| codes(part).into_iter().next()).collect();
                 for label in codes(labels) {
@@ -109,7 +109,7 @@ pub(crate) fn documented(page: &str) -> Documented {
             _ => panic!("a row of {} cells: {cells:?}", cells.len()),
         }
     }
-    // A row of its own for each, elsewhere on the page.
+    // Each metric has its own row elsewhere on the page.
     let reasons = page.lines().filter(|line| line.starts_with("| [`") && line.contains("error::Reason::"));
     let reasons = reasons.map(|row| row.split('`').nth(3).expect("the reason in one word").to_owned());
     documented.values.insert("reason".to_owned(), reasons.collect());

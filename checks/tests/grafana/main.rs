@@ -1,7 +1,7 @@
 //! The dashboard, the alerts and the guide's table of metrics name what the library emits, and nothing else.
 //!
-//! What it emits is found out by making it: layers of every kind are driven into everything that they tell of, and what
-//! Prometheus would scrape then is read. So a name that changes in one place only is found here.
+//! The tests make layers of every kind emit every metric, and read what Prometheus would scrape. So a test fails if a name changes in
+//! one place only.
 
 mod dashboard;
 mod emission;
@@ -38,19 +38,19 @@ fn annotation_labels(text: &str) -> Vec<String> {
 }
 
 #[test]
-fn every_query_of_the_dashboard_has_an_answer() {
+fn dashboard_queries_match_emitted_metrics() {
     let faults = dashboard::faults(&file("docs/grafana/dashboard.json"), emitted());
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
 
 #[test]
-fn every_alert_can_be_raised_and_says_what_to_do() {
+fn alerts_can_fire_and_state_an_action() {
     let faults = rules::faults(&file("docs/grafana/alerts.yaml"), emitted());
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
 
 #[test]
-fn the_queries_of_the_guide_have_an_answer() {
+fn guide_queries_match_emitted_metrics() {
     let page = file("src/operations.md");
     let queries: Vec<_> =
         page.split("```promql\n").skip(1).filter_map(|rest| Some(rest.split_once("```")?.0)).collect();
@@ -60,14 +60,14 @@ fn the_queries_of_the_guide_have_an_answer() {
 }
 
 #[test]
-fn the_guide_has_every_metric_as_it_is_and_no_other() {
+fn guide_lists_exactly_the_emitted_metrics() {
     let documented = known::documented(&file("src/operations.md"));
     assert_eq!(documented.metrics, emitted().metrics());
     assert_eq!(documented.unexplained, Vec::<String>::new());
 }
 
 #[test]
-fn the_guide_has_every_value_that_a_label_has_and_no_other() {
+fn guide_lists_exactly_the_emitted_label_values() {
     let documented = known::documented(&file("src/operations.md"));
     for (label, values) in &documented.values {
         let others = match label.as_str() {
@@ -83,10 +83,10 @@ fn the_guide_has_every_value_that_a_label_has_and_no_other() {
     assert_eq!(labels, explained);
 }
 
-/// The guide says which verdicts are those of calls that failed. Every query that leaves some out goes by that; one that leaves
-/// out `ignored` alone asks for calls that were served.
+/// The guide says which verdicts count as failed calls. Every query that excludes verdicts must agree with it. A query that excludes
+/// only `ignored` selects the calls that were served.
 #[test]
-fn failed_calls_are_the_same_in_guide_rules_dashboard_and_emission() {
+fn failed_verdicts_agree_in_guide_rules_and_dashboard() {
     let guide = file("src/operations.md");
     let sentence = guide.split("if its verdict is none of ").nth(1).and_then(|rest| rest.split('.').next()).unwrap();
     let good: BTreeSet<_> = sentence.split('`').skip(1).step_by(2).map(str::to_owned).collect();
@@ -105,16 +105,16 @@ fn failed_calls_are_the_same_in_guide_rules_dashboard_and_emission() {
     }
 }
 
-/// What nobody named is counted, together, and only where it is rare.
+/// Unnamed layers share one name, and count rare events only.
 #[test]
-fn what_has_no_name_tells_of_rare_events_only() {
+fn unnamed_layers_emit_rare_events_only() {
     let unnamed = |series: &str| emitted().series[series]["name"].as_ref().unwrap().contains("unnamed");
     assert!(unnamed("seawall_rejected_total"));
     assert!(!unnamed("seawall_call_duration_seconds_count"));
     assert!(!unnamed("seawall_limit"));
 }
 
-/// A small scrape, so that what is tried on it does not change with the library.
+/// A small scrape, so that these tests do not change with the library.
 const SCRAPE: &str = r#"
 # TYPE seawall_rejected_total counter
 seawall_rejected_total{name="a",layer="bulkhead",reason="queue_full"} 3
@@ -129,7 +129,7 @@ seawall_took_seconds_count{name="a"} 2
 "#;
 
 #[test]
-fn what_is_not_there_is_found() {
+fn wrong_query_is_reported() {
     let known = Known::scraped(SCRAPE);
     let well = [
         r#"sum by (name, reason) (rate(seawall_rejected_total{reason=~"queue_full|not_ready",name=~".*"}[5m]))"#,
@@ -167,7 +167,7 @@ fn what_is_not_there_is_found() {
 }
 
 #[test]
-fn a_dashboard_that_is_wrong_is_found() {
+fn wrong_dashboard_is_reported() {
     let dashboard = r#"{
         "__inputs": [{"name": "DS_PROMETHEUS"}], "__requires": [{"id": "stat"}],
         "templating": {"list": [
@@ -202,7 +202,7 @@ fn a_dashboard_that_is_wrong_is_found() {
 }
 
 #[test]
-fn an_alert_that_is_wrong_is_found() {
+fn wrong_alert_is_reported() {
     let rules = r"
 groups:
   - name: a

@@ -1,5 +1,5 @@
-//! Reads a query and says what is wrong with it: a name that nobody emits, a label that is not there any more at that point,
-//! a value that never comes, two sides that cannot match.
+//! Parses a query and reports its fault: a name that is not emitted, a label that the expression does not have at that point, a value
+//! that never occurs, or two sides that cannot match.
 
 use promql_parser::label::{MatchOp, Matcher};
 use promql_parser::parser::token::{T_LAND, T_LOR, T_LUNLESS};
@@ -9,7 +9,7 @@ use promql_parser::parser::{
 
 use crate::known::{Known, Labels};
 
-/// The labels of what a query comes to; `None` for a scalar.
+/// The labels of the result of a query; `None` for a scalar.
 pub(crate) fn check(query: &str, known: &Known) -> Result<Option<Labels>, String> {
     let expr = parser::parse(query).map_err(|error| format!("{error} in: {query}"))?;
     Checker { known }.expr(&expr).map_err(|fault| format!("{fault} in: {query}"))
@@ -56,7 +56,7 @@ impl Checker<'_> {
         let matchers = selector.matchers.matchers.iter().chain(selector.matchers.or_matchers.iter().flatten());
         for matcher in matchers.filter(|matcher| !by_name(matcher)) {
             let values = labels.get(&matcher.name).ok_or_else(|| missing(&matcher.name, &labels))?;
-            // What things are named is up to the user.
+            // The user chooses the names, so any value is accepted.
             if let (Some(values), false) = (values, matcher.name == "name") {
                 matches_something(matcher, values)?;
             }
@@ -147,7 +147,7 @@ fn missing(label: &str, labels: &Labels) -> String {
     format!("no label `{label}`, only {:?}", labels.keys())
 }
 
-/// A fixed value, and each alternative of a plain alternation, must be one that comes; any other pattern must match something.
+/// A fixed value, and each alternative of a plain alternation, must be an emitted value. Any other pattern must match some value.
 fn matches_something(matcher: &Matcher, values: &std::collections::BTreeSet<String>) -> Result<(), String> {
     let is_plain = |value: &str| value.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
     let fixed: Vec<&str> = match matcher.op {

@@ -1,11 +1,11 @@
-//! The rules for Prometheus: what they ask for, and whether whoever is woken is told what to do.
+//! Checks of the rules for Prometheus: their queries, and whether each alert states an action.
 
 use yaml_serde::Value;
 
 use crate::known::{Known, Labels};
 use crate::{annotation_labels, promql};
 
-/// All that is wrong with them.
+/// All faults of the rules.
 pub(crate) fn faults(text: &str, known: &Known) -> Vec<String> {
     let rules: Value = yaml_serde::from_str(text).unwrap();
     let mut known = known.clone();

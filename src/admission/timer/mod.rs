@@ -61,8 +61,7 @@ impl Timer {
     pub(crate) fn poll_until(&mut self, cx: &mut Context<'_>, deadline: Instant) -> Poll<()> {
         let mut alarm = match self.alarm.take() {
             Some(alarm) => alarm,
-            // An older clock read is enough: an alarm for a deadline in the past is ready at once.
-            None if time::latest_or_now() >= deadline => return Poll::Ready(()),
+            None if has_passed(deadline) => return Poll::Ready(()),
             // The model checker runs without a runtime, and its waits never end by themselves.
             None if cfg!(seawall_loom) => return Poll::Pending,
             None => Alarm::take(deadline),
@@ -93,6 +92,16 @@ impl Drop for Timer {
     fn drop(&mut self) {
         self.disarm();
     }
+}
+
+/// Whether `deadline` has passed. A fresh reading of the clock is needed only to say yes: most calls have read it a moment before, and an
+/// alarm for a deadline in the past fires with the next tick.
+///
+/// The latest reading of this thread may be from a clock that ran ahead (a paused runtime that has advanced), and must not end a call.
+/// Without a runtime no alarm can fire, so an older reading is not enough.
+#[inline]
+fn has_passed(deadline: Instant) -> bool {
+    (time::latest_or_now() >= deadline || Handle::try_current().is_err()) && time::now() >= deadline
 }
 
 /// A sleep, and what is needed to reuse it.

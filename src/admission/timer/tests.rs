@@ -304,6 +304,28 @@ fn wait_without_a_runtime_panics_as_tokio_does() {
 }
 
 #[test]
+fn reading_of_a_clock_that_ran_ahead_ends_no_call() {
+    let (_, waker) = counting();
+    let cx = &mut Context::from_waker(&waker);
+    let deadline = paused().block_on(async {
+        let start = time::now();
+        advance(Duration::from_secs(3600)).await;
+        time::now();
+        start + Duration::from_secs(1800)
+    });
+    paused().block_on(async { assert!(Timer::new().poll_until(cx, deadline).is_pending(), "half an hour is left") });
+}
+
+#[test]
+#[allow(clippy::disallowed_methods, reason = "there is no runtime whose clock could be moved")]
+fn end_is_seen_without_a_runtime() {
+    let (_, waker) = counting();
+    let deadline = time::now() + Duration::from_nanos(1);
+    std::thread::sleep(Duration::from_micros(100));
+    assert!(Timer::new().poll_until(&mut Context::from_waker(&waker), deadline).is_ready());
+}
+
+#[test]
 fn timers_that_end_on_other_workers_still_fire() {
     let runtime = Builder::new_multi_thread().worker_threads(2).enable_time().build().unwrap();
     runtime.block_on(async {

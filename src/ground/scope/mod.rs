@@ -15,10 +15,8 @@
 //!        |                       |                       |                      |------------------->|
 //!        |                       |                       |                      |                    |
 //!        |  poll                 |  poll                 |  poll                |  poll              |
-//!        |                       |                       |                      |<-------------------|
-//!        |                       |                       |                      |  answered_at(now)  |
 //!        |                       |                       |<---------------------|  mark_local_wait() |
-//!        |                       |<----------------------|  noting_answer(..)   |                    |
+//!        |                       |<----------------------|  noting_local_wait() |                    |
 //!        |<----------------------|  mark_exhausted()     |                      |                    |
 //! ```
 //!
@@ -33,7 +31,6 @@
 //! | output | set by | read by |
 //! |---|---|---|
 //! | local wait: the poll ends in a queue or a backoff of seawall | permits, rate limit, retry | circuit breaker, retry |
-//! | answered at: the instant of the answer | permits, circuit breaker | circuit breaker, retry |
 //! | exhausted: retries are exhausted, so do not retry further out | retry, circuit breaker | extraction of headers |
 //! | attachments: requested permits, a retry report | `current_permit`, retry | permits, `retry::report` |
 //!
@@ -71,7 +68,6 @@ struct Scope {
     start: Cell<Option<Instant>>,
     is_cut: Cell<bool>,
     local_waits: Cell<u64>,
-    answered_at: Cell<Option<Instant>>,
     /// `None` without a collector.
     exhausted: Cell<Option<Exhausted>>,
     gate_polls: Cell<GatePolls>,
@@ -88,7 +84,6 @@ impl Scope {
             start: Cell::new(None),
             is_cut: Cell::new(false),
             local_waits: Cell::new(0),
-            answered_at: Cell::new(None),
             exhausted: Cell::new(None),
             gate_polls: Cell::new(GatePolls { gates: 0, asked: 0 }),
             attached: Cell::new(0),
@@ -226,20 +221,6 @@ pub(crate) fn noting_local_wait<T>(poll: impl FnOnce() -> T) -> (T, bool) {
     (output, SCOPE.with(|scope| scope.local_waits.get()) != before)
 }
 
-/// Reports the instant of the answer that the current poll returns, so that outer layers need no reading of their own.
-#[inline]
-pub(crate) fn answered_at(now: Instant) {
-    SCOPE.with(|scope| scope.answered_at.set(Some(now)));
-}
-
-/// Runs `poll`, and returns the [time of the answer](answered_at) that an inner layer has reported.
-#[inline]
-pub(crate) fn noting_answer<T>(poll: impl FnOnce() -> T) -> (T, Option<Instant>) {
-    SCOPE.with(|scope| scope.answered_at.set(None));
-    let output = poll();
-    (output, SCOPE.with(|scope| scope.answered_at.take()))
-}
-
 /// The gates that poll the current call, nested, and how often work has requested their permits meanwhile.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct GatePolls {
@@ -304,14 +285,6 @@ mod tests {
         });
         with_start(start, || ());
         assert_eq!(call_start(), time::now(), "it was not taken, and is cleared");
-    }
-
-    #[test]
-    fn answer_time_reaches_the_poll_that_returns_it() {
-        answered_at(Instant::MAX);
-        assert_eq!(noting_answer(|| ()).1, None, "an answer before this poll");
-        let (((), inner), outer) = noting_answer(|| noting_answer(|| answered_at(Instant::MAX)));
-        assert_eq!((inner, outer), (Some(Instant::MAX), None));
     }
 
     #[cfg(feature = "http")]

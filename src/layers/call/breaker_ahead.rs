@@ -13,6 +13,7 @@ use std::task::{Context, Poll};
 use tokio::sync::futures::OwnedNotified;
 
 use crate::admission::keyed::Keying;
+use crate::ground::sync::foreign;
 use crate::ground::time::{self, Instant};
 use crate::telemetry::Unreported;
 
@@ -51,7 +52,7 @@ impl Lookahead {
             if let Some(refusal) = self.breaker.refusal(deadline, time::now()) {
                 return Poll::Ready(refusal);
             }
-            if changed.as_mut().poll(cx).is_pending() {
+            if foreign(|| changed.as_mut().poll(cx)).is_pending() {
                 return Poll::Pending;
             }
             self.changed = None;

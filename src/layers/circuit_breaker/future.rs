@@ -48,10 +48,9 @@ where
             scope::mark_exhausted();
         }
         let (call, layer_id) = (this.call, ticket.layer_id());
-        let ((result, woken), answered_at) =
-            scope::noting_answer(|| ticket.watch(this.woken, cx, |cx| call.poll(cx, layer_id)));
+        let (result, woken) = ticket.watch(this.woken, cx, |cx| call.poll(cx, layer_id));
         let result = ready!(result);
-        let now = ticket.answered(woken, answered_at);
+        let now = ticket.answered(woken);
         match result {
             Ok(response) => {
                 let verdict = this.classifier.classify(Ok(&response));

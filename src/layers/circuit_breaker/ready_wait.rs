@@ -9,6 +9,7 @@ use tokio::sync::futures::OwnedNotified;
 
 use super::state::Breaker;
 use crate::admission::timer::Timer;
+use crate::ground::sync::foreign;
 use crate::ground::time::{self, Instant};
 
 /// One service's wait. Dropping it leaves nothing behind.
@@ -26,7 +27,7 @@ impl ReadyWait {
             // Registered before the deciding check. Otherwise a step in between would be missed.
             changed.as_mut().enable();
             let Some(until) = breaker.refuses_until(time::now()) else { break };
-            if changed.as_mut().poll(cx).is_ready() {
+            if foreign(|| changed.as_mut().poll(cx)).is_ready() {
                 self.changed = None;
             } else if until == Instant::MAX || self.timer.poll_until(cx, until).is_pending() {
                 return Poll::Pending;

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use tokio::sync::Notify;
 use tokio::sync::futures::OwnedNotified;
 
+use crate::ground::sync::foreign;
+
 /// Notifies waiters of a breaker's state changes.
 #[derive(Debug, Default)]
 pub(super) struct StateChanges(Arc<Notify>);
@@ -14,7 +16,7 @@ impl StateChanges {
     /// tasks.
     #[inline]
     pub(super) fn notify(&self) {
-        self.0.notify_waiters();
+        foreign(|| self.0.notify_waiters());
     }
 
     /// Ready at the breaker's next step.

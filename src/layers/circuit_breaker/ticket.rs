@@ -102,13 +102,12 @@ impl Ticket {
         (output, woken_at)
     }
 
-    /// The dependency has responded: at `answered_at`, if an inner layer has read the clock then; the call was woken for it at
-    /// `woken`. The time between wake-up and poll is not the dependency's. Returns `None` if the call is not recorded.
+    /// The dependency has responded, and the call was woken for it at `woken`. The time between wake-up and poll is not the dependency's. Returns `None` if the call is not recorded.
     #[inline]
-    pub(super) fn answered(&mut self, woken: Option<Instant>, answered_at: Option<Instant>) -> Option<Instant> {
+    pub(super) fn answered(&mut self, woken: Option<Instant>) -> Option<Instant> {
         let breaker = &self.breaker;
         self.pass.as_mut()?.with(|pass, _| breaker.counts(pass)).filter(|counts| *counts)?;
-        let now = answered_at.unwrap_or_else(time::now);
+        let now = time::now();
         let took = self.elapsed(now, woken);
         self.took = Some(took);
         if let Some(call_pass) = &self.pass {

@@ -139,7 +139,6 @@ impl<S, Req, F> AdmittedCall<S, Req, F> {
                     let (deadline, layer_id) = (call.bound().deadline(), *layer_id);
                     let Some(serving) = running.take() else { return Poll::Pending };
                     let now = time::now();
-                    scope::answered_at(now);
                     let hold = serving.answered(now, deadline, layer_id);
                     self.set(Self::Over);
                     let verdict = judge(result.as_ref());

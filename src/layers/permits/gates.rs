@@ -167,10 +167,7 @@ impl<K: Keying> Gates<K> {
         self.gates.set_max_keys(max_keys);
         move || {
             self.gates.shrink();
-            if settings.is_off() {
-                // All waiting calls pass. Permits in use are returned as usual.
-                self.gates.for_each(|gate| gate.set_limit(u32::MAX));
-            } else if limit.is_some() || was_off {
+            if limit.is_some() || was_off || settings.is_off() {
                 self.spread_limit();
             }
         }
@@ -187,12 +184,17 @@ impl<K: Keying> Gates<K> {
         self.spread_limit();
     }
 
+    /// The limit that the gates enforce: none while the layer is off, so that all waiting calls pass.
+    fn enforced_limit(&self) -> u32 {
+        if self.settings.read(GateSettings::is_off) { u32::MAX } else { self.limit() }
+    }
+
     fn spread_limit(&self) {
         let mut set = None;
-        // Another thread may have stored another limit meanwhile, and its pass over the gates may be overtaken by this one. So
-        // repeat until all gates have the limit that was stored last.
-        while set != Some(self.limit()) {
-            let limit = self.limit();
+        // Another thread may have stored another limit or other settings meanwhile, and its pass over the gates may be overtaken by
+        // this one. So repeat until all gates have the limit that is in force.
+        while set != Some(self.enforced_limit()) {
+            let limit = self.enforced_limit();
             self.gates.for_each(|gate| gate.set_limit(limit));
             set = Some(limit);
         }
@@ -245,6 +247,42 @@ impl<K: Keying> Observed for Gates<K> {
             }
             other => Err(Unsupported::new(self.instruments.kind(), other)),
         }
+    }
+}
+
+#[cfg(all(test, not(seawall_loom)))]
+mod tests {
+    use super::*;
+    use crate::admission::keyed::OneKey;
+
+    const ON: GateSettings =
+        GateSettings { queue_limit: QueueLimit::AtMost(1), max_wait: Duration::ZERO, max_hold: Duration::ZERO };
+    const OFF: GateSettings = GateSettings { queue_limit: QueueLimit::Off, ..ON };
+
+    fn gates(settings: GateSettings) -> Gates<OneKey> {
+        Gates::new(OneKey, 1, 4, Order::Fifo, settings, Instruments::new(LayerKind::Bulkhead))
+    }
+
+    /// The second part of a reload runs unlocked, and may be overtaken by that of a later one.
+    #[test]
+    fn overtaken_reload_leaves_the_limit_in_force() {
+        for (first, second, limit) in [(OFF, ON, 4), (ON, OFF, u32::MAX)] {
+            let gates = gates(ON);
+            let overtaken = gates.replace(first, Order::Fifo, 1, None);
+            gates.replace(second, Order::Fifo, 1, None)();
+            overtaken();
+            assert_eq!(gates.gate(&()).limit(), limit);
+        }
+    }
+
+    #[test]
+    fn limit_set_by_hand_applies_once_the_layer_is_on() {
+        let gates = gates(ON);
+        gates.replace(OFF, Order::Fifo, 1, None)();
+        gates.set_limit(2);
+        assert_eq!(gates.gate(&()).limit(), u32::MAX, "off");
+        gates.replace(ON, Order::Fifo, 1, None)();
+        assert_eq!(gates.gate(&()).limit(), 2);
     }
 }
 

@@ -104,8 +104,17 @@ impl Upload {
 
     /// Shares the permit with another owner. If it is returned to the gate, it is taken again, over the limit if necessary.
     pub(crate) fn share(&self) -> Option<Arc<Permit>> {
-        self.resume_over_limit();
-        lock(&self.state).permit.clone()
+        loop {
+            {
+                let state = lock(&self.state);
+                if let Some(permit) = &state.permit {
+                    return Some(Arc::clone(permit));
+                }
+                state.away.as_ref()?;
+            }
+            // The body may pause again before the lock is taken, and return the permit that was just taken: then it is taken again.
+            self.resume_over_limit();
+        }
     }
 
     /// The handler waits for the client. The permit stays if it is shared with work, or if too many calls are without one.
@@ -225,5 +234,33 @@ impl Upload {
 
     pub(crate) fn is_over(&self) -> bool {
         lock(&self.state).is_over
+    }
+}
+
+#[cfg(all(test, not(seawall_loom)))]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::thread;
+
+    use super::*;
+    use crate::admission::gate::Order;
+
+    /// The body may be read by another task than the one that asks for the permit.
+    #[test]
+    fn shared_permit_is_there_however_often_the_body_pauses() {
+        let gate = Arc::new(Gate::new(1, Order::Fifo));
+        let upload = Upload::new();
+        upload.lend(Gate::acquire_over_limit(&gate, 1));
+        let is_over = AtomicBool::new(false);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                while !is_over.load(Ordering::Relaxed) {
+                    upload.pause();
+                }
+            });
+            let missing = (0..100_000).filter(|_| upload.share().is_none()).count();
+            is_over.store(true, Ordering::Relaxed);
+            assert_eq!(missing, 0);
+        });
     }
 }

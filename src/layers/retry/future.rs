@@ -320,7 +320,11 @@ where
     /// Decides what follows an attempt that ended. `theirs` is the dependency's own result, if there is one.
     fn next(&mut self, verdict: Verdict, theirs: Option<Result<&C::Settled, &BoxError>>) -> Result<GrantedRetry, Stop> {
         if report::is_requested() {
-            self.verdicts.get_or_insert_default().0.push(verdict);
+            let verdicts = &mut self.verdicts.get_or_insert_default().0;
+            // An attempt that failed may be cut while its response is detached. It has its verdict already.
+            if verdicts.len() < self.progress.attempts as usize {
+                verdicts.push(verdict);
+            }
         }
         // Checked first, so that a call that succeeds does not read the clock again.
         if verdict == Verdict::Success {

@@ -1,6 +1,7 @@
-//! Settings for three kinds of work, to start from: each a file that [`load`](crate::config::load) takes for a
-//! [`Config`](super::Config), with a client of the preset's name, a server `inbound`, and a reason beside
-//! each value.
+//! Presets: settings to start from, for three kinds of work.
+//!
+//! Each is a file that [`load`](crate::config::load) reads into a [`Config`](super::Config). It has a client with the preset's name
+//! and a server `inbound`. A comment beside each value states its reason.
 //!
 //! ```
 //! use seawall::config::{Config, Draft, presets};
@@ -16,16 +17,16 @@
 //! # }
 //! ```
 
-/// Somebody waits for the answer.
+/// For calls whose response a user waits for.
 pub const INTERACTIVE: &str = include_str!("../../../presets/interactive.toml");
 
-/// Nobody waits: work that has to be done, and gives way.
+/// For work that no user waits for: it must be done, and gives way to other calls.
 pub const BACKGROUND: &str = include_str!("../../../presets/background.toml");
 
-/// Responses that go on for long.
+/// For responses that last long.
 pub const STREAMING: &str = include_str!("../../../presets/streaming.toml");
 
-/// All of them, by name: TOML.
+/// All presets by name, as TOML.
 pub const ALL: [(&str, &str); 3] = [("interactive", INTERACTIVE), ("background", BACKGROUND), ("streaming", STREAMING)];
 
 /// The preset of this name, if there is one.

@@ -4,16 +4,16 @@ use super::{ClientConfig, ServerConfig};
 use crate::ground::validation::{Validate, Validation};
 use crate::loader::EMPTY;
 
-/// The settings of a process: of its clients and of its services, each under a name.
+/// The settings of a process: of its clients and its services, each under a name.
 ///
-/// See the [module](crate::config) for how they are read from a file.
+/// See the [module](crate::config) for how to read them from a file.
 #[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// The dependencies that are called, by name. No name is empty.
+    /// The dependencies that are called, by name. A name must not be empty.
     pub client: BTreeMap<String, ClientConfig>,
-    /// The services that are offered, by name. No name is empty.
+    /// The services that are offered, by name. A name must not be empty.
     pub server: BTreeMap<String, ServerConfig>,
 }
 

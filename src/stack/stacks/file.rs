@@ -13,12 +13,12 @@ use crate::ground::error::InvalidConfig;
 use crate::ground::time;
 use crate::stack::config::Config;
 
-/// From one reading of a followed file to the next.
+/// The interval between two reads of a followed file.
 const EVERY: Duration = Duration::from_secs(1);
 
 type Read = dyn Fn(&str) -> Result<Config, InvalidConfig> + Send + Sync;
 
-/// A file with the settings of a process, and how its text is read. See [`Stacks`].
+/// A file with the settings of a process, and the function that parses its text. See [`Stacks`].
 #[derive(Clone)]
 pub struct SettingsFile {
     path: PathBuf,
@@ -26,7 +26,7 @@ pub struct SettingsFile {
 }
 
 impl SettingsFile {
-    /// The file at `path`, whose text `read` takes for settings: in TOML, YAML, JSON or whatever else.
+    /// Names the file at `path`. `read` parses its text: TOML, YAML, JSON or any other format.
     pub fn new(
         path: impl AsRef<Path>,
         read: impl Fn(&str) -> Result<Config, InvalidConfig> + Send + Sync + 'static,
@@ -37,7 +37,7 @@ impl SettingsFile {
     /// Reads the settings now. Blocks for as long as the filesystem takes.
     ///
     /// # Errors
-    /// If the file cannot be read, or what `read` says.
+    /// If the file cannot be read, or if `read` returns an error.
     pub fn load(&self) -> Result<Config, InvalidConfig> {
         self.settings(&self.content())
     }
@@ -55,7 +55,7 @@ impl SettingsFile {
 }
 
 impl SettingsFile {
-    /// As [`settings`](Self::settings), with a panic of `read` as a fault: the file is followed all the same.
+    /// As [`settings`](Self::settings), but a panic of `read` is a fault: it must not end the task that follows the file.
     fn settings_or_panic(&self, content: &Content) -> Result<Config, InvalidConfig> {
         catch_unwind(AssertUnwindSafe(|| self.settings(content)))
             .unwrap_or_else(|_| Err(InvalidConfig::unreadable("the function that reads the file has panicked")))
@@ -71,7 +71,7 @@ impl fmt::Debug for SettingsFile {
 /// The text of a file, or why there is none.
 type Content = Result<String, String>;
 
-/// A file is followed until this is dropped. See [`Stacks::follow`].
+/// Keeps a file followed until it is dropped. See [`Stacks::follow`].
 #[derive(Debug)]
 #[must_use = "the file is followed until this is dropped"]
 pub struct Following(AbortHandle);
@@ -83,11 +83,11 @@ impl Drop for Following {
 }
 
 impl Stacks {
-    /// Reloads whenever `file` has changed, until what is returned is dropped.
+    /// Reloads whenever `file` has changed, until the returned value is dropped.
     ///
-    /// The file is read once a second, so it may be replaced by rename, written in place, or be behind a symbolic link, on any
-    /// filesystem. New content counts once it has been the same for two readings in a row: a file that is being written is not
-    /// applied. Nor is an empty or a missing one; it is rejected, and shown as such until the file is mended.
+    /// The file is read once a second. It may be replaced by rename, written in place, or be behind a symbolic link, on any
+    /// filesystem. New content counts once two readings in a row agree, so a file that is being written is not applied. An empty
+    /// or missing file is rejected, and shown as rejected until it is repaired.
     ///
     /// # Panics
     /// Outside a tokio runtime.
@@ -100,11 +100,11 @@ async fn watch(stacks: Stacks, file: SettingsFile) {
     let (mut timer, mut settled, mut last) = (Timer::new(), Settled::default(), None);
     loop {
         let reading = file.clone();
-        // The filesystem may be slow, and must not hold up the calls of this runtime.
+        // A slow filesystem must not block the calls of this runtime.
         let Ok(content) = tokio::task::spawn_blocking(move || reading.content()).await else { return };
         if let Some(content) = settled.look(content) {
             let settings = file.settings_or_panic(content);
-            // The first content is that which the stacks were made of, unless it has changed since.
+            // The stacks were made from the first content, unless the file has changed since.
             if last.is_some() || settings.as_ref().ok() != Some(&stacks.config()) {
                 let result = stacks.reload(settings);
                 if result.is_err_and(|invalid| invalid.faults().iter().any(|fault| fault.problem() == BUSY)) {
@@ -118,7 +118,7 @@ async fn watch(stacks: Stacks, file: SettingsFile) {
     }
 }
 
-/// What a file holds once it has been the same for two readings in a row: it is not being written.
+/// The content of a file once two readings in a row agree: the file is not being written.
 #[derive(Debug, Default)]
 struct Settled {
     seen: Option<Content>,
@@ -126,7 +126,7 @@ struct Settled {
 }
 
 impl Settled {
-    /// Takes a reading, and returns it the second time it is the same.
+    /// Takes a reading, and returns it once, when it equals the reading before.
     fn look(&mut self, content: Content) -> Option<&Content> {
         if self.seen.as_ref() != Some(&content) {
             (self.seen, self.is_handled) = (Some(content), false);
@@ -135,7 +135,7 @@ impl Settled {
         if std::mem::replace(&mut self.is_handled, true) { None } else { self.seen.as_ref() }
     }
 
-    /// Returns the same content with the next reading.
+    /// Makes [`look`](Self::look) return the same content again at the next reading.
     fn try_again(&mut self) {
         self.is_handled = false;
     }
@@ -146,7 +146,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn content_counts_once_when_it_was_the_same_twice() {
+    fn content_counts_once_after_two_equal_readings() {
         let mut settled = Settled::default();
         let text = |text: &str| Content::Ok(text.to_owned());
         let looks = [

@@ -8,10 +8,10 @@ use crate::ground::time::{self, Instant};
 use crate::layers::core::observed;
 use crate::telemetry::Instruments;
 
-/// So many faults are shown; the error of the reload has all.
+/// How many faults are shown. The error of the reload has all of them.
 const MAX_SHOWN: usize = 20;
 
-/// The settings as a component of the registry: how many reloads were applied and rejected, and what was wrong with the last.
+/// The settings as a component of the registry: how many reloads were applied and rejected, and the faults of the last.
 pub(super) struct Status {
     instruments: Instruments,
     rejected: Mutex<Option<Rejection>>,

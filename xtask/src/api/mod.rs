@@ -1,8 +1,8 @@
 //! The public items of the library, as a check: `cargo xtask api`.
 //!
-//! rustdoc's JSON is unstable, so the stable toolchain prints it only with `RUSTC_BOOTSTRAP=1`. Build scripts look at that
-//! variable: the build has a folder of its own, since in the common one it would have them built again, and all that
-//! depends on them.
+//! rustdoc's JSON is unstable, so the stable toolchain prints it only with `RUSTC_BOOTSTRAP=1`. Build scripts read that
+//! variable. The build therefore has its own folder: in the shared one it would rebuild them, and everything that depends on
+//! them.
 
 mod snapshot;
 
@@ -58,8 +58,8 @@ pub(crate) fn run(arguments: impl Iterator<Item = OsString>) -> Result<(), Strin
     ))
 }
 
-/// All public items with all features, one a line. Blanket impls and those of auto traits are left out, and so are the
-/// functions of trait impls, which the trait implies.
+/// All public items with all features, one per line. The list omits blanket impls, impls of auto traits, and the functions
+/// of trait impls, which the trait implies.
 fn items(root: &Path) -> Result<Vec<String>, String> {
     let json = document(root)?;
     let api = Builder::from_rustdoc_json(&json).omit_blanket_impls(true).omit_auto_trait_impls(true).build();

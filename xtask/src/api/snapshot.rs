@@ -1,4 +1,4 @@
-//! The public items that are committed, in the file that keeps them.
+//! The committed list of public items, and its file.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 pub(super) struct Snapshot {
     /// The rustc that they were read with, without the patch level: `1.95`.
     pub(super) rustc: String,
-    /// One a line, sorted.
+    /// One per line, sorted.
     pub(super) items: Vec<String>,
 }
 
@@ -18,7 +18,7 @@ const HEAD: &str = "\
 const RUSTC: &str = "# rustc ";
 
 impl Snapshot {
-    /// As the file has it.
+    /// The text of the file.
     pub(super) fn to_text(&self) -> String {
         let Self { rustc, items } = self;
         format!("{HEAD}{RUSTC}{rustc}\n\n{}\n", items.join("\n"))
@@ -32,9 +32,9 @@ impl Snapshot {
         Ok(Self { rustc, items: text.lines().filter(is_item).map(str::to_owned).collect() })
     }
 
-    /// The lines that are gone in `items`, with `-`, and those that are new, with `+`, in the order of the items.
+    /// The lines that are missing in `items`, with `-`, and those that are new, with `+`, in the order of the items.
     pub(super) fn changes(&self, items: &[String]) -> Vec<String> {
-        // The same line may be there twice: an inherent method of two impls, for instance.
+        // A line may occur twice, such as an inherent method of two impls.
         let mut counts = BTreeMap::<&str, isize>::new();
         for item in &self.items {
             *counts.entry(item).or_default() -= 1;
@@ -49,7 +49,7 @@ impl Snapshot {
     }
 }
 
-/// From the item's path on, so that the old and the new form of an item are listed side by side.
+/// The text from the item's path on. Sorting by it lists the old and the new form of an item side by side.
 fn path(item: &str) -> &str {
     item.find("seawall::").map_or(item, |at| &item[at..])
 }
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn line_that_is_there_twice_is_missed_once() {
+    fn removal_of_one_of_two_equal_lines_is_listed_once() {
         let committed = snapshot(&["pub fn seawall::new()", "pub fn seawall::new()"]);
         assert_eq!(committed.changes(&["pub fn seawall::new()".to_owned()]), ["- pub fn seawall::new()"]);
         assert!(committed.changes(&committed.items).is_empty());

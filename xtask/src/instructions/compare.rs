@@ -1,15 +1,15 @@
-//! What was counted, beside the figures that hold.
+//! Compares the counts with the accepted figures.
 
 use super::figures::Figures;
 
-/// By what share a row may be above its figure.
+/// The share by which a row may differ from its figure.
 const TOLERANCE: f64 = 0.05;
-/// And by how many instructions at least: in the shortest rows another order of two of them is a share of its own.
+/// The number of instructions that is always tolerated: in the shortest rows, two reordered instructions exceed the share.
 const SLACK: f64 = 10.0;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Change {
-    /// Within what is tolerated.
+    /// Within the tolerance.
     None,
     More,
     Less,
@@ -31,7 +31,7 @@ impl Change {
     }
 }
 
-/// Prints all rows, and returns what has to be said about those that the check does not accept.
+/// Prints all rows, and returns a message for each row that the check does not accept.
 pub(super) fn compare(held: &Figures, counted: &Figures, is_whole: bool) -> Vec<String> {
     let mut problems = Vec::new();
     let mut has_less = false;
@@ -73,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_is_beyond_tolerance_is_a_change() {
+    fn only_a_difference_beyond_tolerance_is_a_change() {
         assert_eq!(Change::of(Some(1000.0), 1050.0), Change::None);
         assert_eq!(Change::of(Some(1000.0), 1050.1), Change::More);
         assert_eq!(Change::of(Some(1000.0), 949.9), Change::Less);

@@ -9,10 +9,10 @@ use std::thread;
 
 use crate::need;
 
-/// The calls of the two runs whose difference counts. The first thousand have more to do where state is kept by key.
+/// The numbers of calls of the two runs. The first thousand calls cost more in layers that keep state by key.
 const CALLS: [u64; 2] = [2000, 6000];
 
-/// Which routines libc copies memory with depends on the processor. These are on all that x86-64 has.
+/// libc chooses its memory routines by the processor. These routines exist on every x86-64 processor.
 const PLAIN_LIBC: (&str, &str) =
     ("GLIBC_TUNABLES", "glibc.cpu.hwcaps=-ERMS,-AVX_Fast_Unaligned_Load,-AVX2,-AVX2_Usable,-AVX512F");
 
@@ -25,7 +25,7 @@ pub(super) struct Program {
 impl Program {
     pub(super) fn build() -> Result<Self, String> {
         let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        // Not the whole workspace, and not with the environment's flags: its features and flags would be counted, too.
+        // Without the rest of the workspace and the environment's flags: their features and flags would change the counts.
         cargo.args(["bench", "--package", "seawall-benches", "--bench", "instructions", "--", "list"]);
         cargo.env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS").env("CARGO_INCREMENTAL", "0");
         println!("running {}", need::shown(&cargo));
@@ -35,7 +35,7 @@ impl Program {
         Ok(Self { path, rows: lines.collect() })
     }
 
-    /// The instructions of a call of each row that `is_asked` for, on all processors at once.
+    /// The instructions per call of each row that `is_asked` selects. Runs on all processors in parallel.
     pub(super) fn count(&self, valgrind: &Path, is_asked: impl Fn(&str) -> bool) -> Result<Vec<(String, f64)>, String> {
         let rows: Vec<&String> = self.rows.iter().filter(|row| is_asked(row)).collect();
         let next = AtomicUsize::new(0);

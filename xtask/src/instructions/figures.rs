@@ -1,4 +1,4 @@
-//! The figures that hold, in the file that keeps them.
+//! The accepted figures, and their file.
 
 use std::fmt::Write as _;
 
@@ -6,9 +6,9 @@ use crate::toolchain::Toolchain;
 
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Figures {
-    /// Where they were taken. Elsewhere a call has other instructions.
+    /// The toolchain of the counts. With another toolchain a call has other instructions.
     pub(super) toolchain: Toolchain,
-    /// The name of each row, and the instructions that a call of it executes.
+    /// The name of each row, and the instructions of one of its calls.
     pub(super) rows: Vec<(String, f64)>,
 }
 
@@ -24,7 +24,7 @@ impl Figures {
         self.rows.iter().find(|(row, _)| row == name).map(|(_, figure)| *figure)
     }
 
-    /// As the file has them. It is TOML: the names are dotted keys.
+    /// The text of the file. It is TOML: the names are dotted keys.
     pub(super) fn to_text(&self) -> String {
         let Toolchain { rustc, target } = &self.toolchain;
         let mut text =

@@ -88,7 +88,7 @@ fn resilience4j_disabled_and_forced_open_ignore_results() {
     assert_eq!(
         rig.breaker.admit(&rig.breaker.admission_settings().pace, SECOND, rig.now).err(),
         Some(None),
-        "nobody knows for how long"
+        "the end of a forced-open is not known"
     );
     assert_eq!(rig.state(), ForcedOpen);
 }

@@ -11,7 +11,7 @@ use crate::stack::config::Config;
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/config.schema.json");
 
 #[test]
-fn it_is_that_of_the_structs() {
+fn committed_schema_matches_the_structs() {
     let schema = generated();
     if env::var_os("SEAWALL_BLESS").is_some() {
         let text = serde_json::to_string_pretty(&schema).unwrap() + "\n";
@@ -38,8 +38,8 @@ fn generated() -> Value {
     schema.into()
 }
 
-/// Makes of the schema of the structs that of the files: an option is off where it is not set, and descriptions are for
-/// readers who do not know the code.
+/// Turns the schema of the structs into that of the files: an unset option is `off`, and a description says nothing about the
+/// code.
 struct AsWritten;
 
 impl Transform for AsWritten {
@@ -69,7 +69,7 @@ impl Transform for AsWritten {
     }
 }
 
-/// A doc comment without its example, without what is for Rust only, and without the links that only rustdoc can follow.
+/// A doc comment without its example, without text that concerns only Rust, and without links that only rustdoc can follow.
 fn plain(text: &str) -> String {
     let text = ["```", "Write `..Default::default()`"]
         .iter()
