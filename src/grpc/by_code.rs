@@ -13,10 +13,11 @@ use crate::http::overrides::Overrides;
 use crate::http::propagation::last_word::forbids_retry;
 use crate::http::{retry_after, transport};
 
-/// The classifier for gRPC: by the status, wherever it stands, and by transport error. The call is over when its body is.
+/// The classifier for gRPC: by the status, in head or trailers, and by transport error. A call is over when its body is
+/// over.
 ///
-/// The status stands in the trailers, or in the head of a response that has nothing else to say (*Trailers-Only*). Until
-/// the trailers are there, a response counts as a success that may still become something else.
+/// The status is in the trailers, or in the head of a response without messages (*Trailers-Only*). Until the trailers
+/// have come, a response counts as a success for the time being.
 ///
 /// | code | verdict |
 /// |---|---|
@@ -26,24 +27,24 @@ use crate::http::{retry_after, transport};
 /// | `DEADLINE_EXCEEDED` | [`TimedOut`](Verdict::TimedOut) |
 /// | `UNKNOWN`, `INTERNAL`, `DATA_LOSS` | [`Failed`](Verdict::Failed) |
 /// | `CANCELLED`, `INVALID_ARGUMENT`, `NOT_FOUND`, `ALREADY_EXISTS`, `PERMISSION_DENIED`, `FAILED_PRECONDITION`, `ABORTED`, `OUT_OF_RANGE`, `UNIMPLEMENTED`, `UNAUTHENTICATED` | [`CallerFault`](Verdict::CallerFault) |
-/// | `CANCELLED` with tonic's message that a `grpc-timeout` has passed | [`TimedOut`](Verdict::TimedOut) |
-/// | none at the end of the body, one that is no number, that nobody knows, or two that differ | as `UNKNOWN` |
+/// | `CANCELLED` with tonic's message for an expired `grpc-timeout` | [`TimedOut`](Verdict::TimedOut) |
+/// | no status at the end of the body, one that is no number, an unknown number, or two that differ | as `UNKNOWN` |
 ///
-/// A verdict of failure gives way to what the callee asks for in `grpc-retry-pushback-ms`
-/// ([gRFC A6](https://github.com/grpc/proposal/blob/master/A6-client-retries.md)):
+/// What the service asks for in `grpc-retry-pushback-ms` ([gRFC
+/// A6](https://github.com/grpc/proposal/blob/master/A6-client-retries.md)) overrides a verdict of failure:
 ///
 /// | pushback | verdict |
 /// |---|---|
 /// | zero or more milliseconds, with a verdict that is retried | [`Overloaded`](Verdict::Overloaded) with that wait |
-/// | negative, or not to be read, with a verdict that is retried | [`DoNotRetry`](Verdict::DoNotRetry): it refuses, or speaks for a tier further in |
-/// | the same with `UNKNOWN` | [`DoNotRetry`](Verdict::DoNotRetry), too: so tonic passes on the refusals of a client's layers |
-/// | the same with `INTERNAL`, `DATA_LOSS` | [`Failed`](Verdict::Failed) all the same: a failure of its own |
+/// | negative or unreadable, with a verdict that is retried | [`DoNotRetry`](Verdict::DoNotRetry): a refusal, or the failure of a lower tier |
+/// | the same with `UNKNOWN` | [`DoNotRetry`](Verdict::DoNotRetry) as well: tonic passes on the refusals of client layers in this form |
+/// | the same with `INTERNAL`, `DATA_LOSS` | still [`Failed`](Verdict::Failed): the service's own failure |
 ///
-/// The same as the first goes for a `google.rpc.RetryInfo` in `grpc-status-details-bin`, as Google's services and OTLP send it, and for
-/// the `Retry-After` of a proxy.
+/// A `google.rpc.RetryInfo` in `grpc-status-details-bin`, which Google's services and OTLP send, has the effect of the
+/// first row. So does the `Retry-After` of a proxy.
 ///
-/// A response of another HTTP status than 200 without a gRPC status is not the callee's but a proxy's. It has the code that the
-/// [specification](https://grpc.github.io/grpc/core/md_doc_http-grpc-status-mapping.html) gives it:
+/// A response with another HTTP status than 200 and without a gRPC status comes from a proxy, not from the service. It
+/// gets its code from the [specification](https://grpc.github.io/grpc/core/md_doc_http-grpc-status-mapping.html):
 ///
 /// | HTTP status | code |
 /// |---|---|
@@ -55,12 +56,13 @@ use crate::http::{retry_after, transport};
 /// | 502, 503, 504 | `UNAVAILABLE` |
 /// | any other but 200 | `UNKNOWN` |
 ///
-/// If it is `UNAVAILABLE` with `x-should-retry: false`, its verdict is [`DoNotRetry`](Verdict::DoNotRetry).
+/// If the code is `UNAVAILABLE` and the response has `x-should-retry: false`, the verdict is
+/// [`DoNotRetry`](Verdict::DoNotRetry).
 ///
 /// | error | verdict |
 /// |---|---|
-/// | the channel's own timer for a `grpc-timeout`, in tonic | [`TimedOut`](Verdict::TimedOut) |
-/// | any other | as [`http::ByStatus`](crate::http::ByStatus) has it |
+/// | the timer of tonic's channel for a `grpc-timeout` | [`TimedOut`](Verdict::TimedOut) |
+/// | any other | as in [`http::ByStatus`](crate::http::ByStatus) |
 ///
 /// # Other verdicts
 /// ```
@@ -86,8 +88,8 @@ pub struct ByCode {
     overrides: Overrides<Code>,
 }
 
-/// What tonic calls it when the time of a `grpc-timeout` has passed: its server in a status of `CANCELLED`, its channel in
-/// an error of a type that only tonic has.
+/// tonic's text for an expired `grpc-timeout`: its server sends it in a status of `CANCELLED`, and its channel in an
+/// error whose type only tonic has.
 const TONIC_TIMEOUT: &str = "Timeout expired";
 
 impl ByCode {
@@ -96,14 +98,15 @@ impl ByCode {
         Self { overrides: Overrides::none() }
     }
 
-    /// The same, but for one code. A pushback still counts.
+    /// Overrides the verdict of one code. A pushback still counts.
     #[must_use]
     pub fn with_code(self, code: Code, verdict: Verdict) -> Self {
         self.with(move |given, headers| (given == code).then(|| with_pushback(verdict, headers)))
     }
 
-    /// The same, but where `of` has an opinion: it is given the code, and the headers or trailers that it stands in. It
-    /// runs once a response in each layer and should be cheap. What was said last is asked first.
+    /// Overrides verdicts by the code and by the headers or trailers that carry it. Where `of` returns `None`, the
+    /// earlier rules apply. It runs once per response in each layer and should be cheap. The last override is asked
+    /// first.
     #[must_use]
     pub fn with(self, of: impl Fn(Code, &HeaderMap) -> Option<Verdict> + Send + Sync + 'static) -> Self {
         Self { overrides: self.overrides.with(of) }
@@ -111,15 +114,15 @@ impl ByCode {
 
     fn of(&self, code: Code, headers: &HeaderMap) -> Verdict {
         self.overrides.ask(code, headers).unwrap_or_else(|| match code {
-            // A callee that hangs must not look well because its server keeps time.
+            // Otherwise a dependency that hangs would look healthy, because its server enforces the timeout.
             Code::Cancelled if status::message_is(headers, TONIC_TIMEOUT) => Verdict::TimedOut,
-            // What a tonic client makes of errors that it does not know, our refusals among them, and handlers pass on.
+            // tonic clients turn unknown errors into this, our refusals among them, and handlers pass it on.
             Code::Unknown if status::pushback(headers) == Pushback::Never => Verdict::DoNotRetry,
             code => with_pushback(of_code(code), headers),
         })
     }
 
-    /// What a head says, if it says what the call came to.
+    /// The verdict of a head, if the head decides.
     fn decided<B>(&self, response: &Response<B>) -> Option<Verdict> {
         let headers = response.headers();
         match status::code(headers) {
@@ -129,7 +132,7 @@ impl ByCode {
         }
     }
 
-    /// What the answer of something on the way says, which does not speak gRPC.
+    /// The verdict of a proxy's response, which has no gRPC status.
     fn of_proxy(&self, status: StatusCode, headers: &HeaderMap) -> Verdict {
         let code = status::code_of_http(status);
         let by_table = || match with_pushback(of_code(code), headers) {
@@ -143,7 +146,7 @@ impl ByCode {
         self.overrides.ask(code, headers).unwrap_or_else(by_table)
     }
 
-    /// What the end of a body says whose head said nothing.
+    /// The verdict at the end of a body whose head did not decide.
     fn of_trailers(&self, trailers: Option<&HeaderMap>) -> Verdict {
         let none = HeaderMap::new();
         let trailers = trailers.unwrap_or(&none);
@@ -163,7 +166,7 @@ impl Judge for ByCode {
     }
 
     fn at_end(&self, head: Verdict, trailers: Option<&HeaderMap>) -> Verdict {
-        // A head that decides may have a body all the same, as a proxy's page of regret.
+        // A head that decides may still have a body, such as a proxy's error page.
         if head == Verdict::Success { self.of_trailers(trailers) } else { head }
     }
 }
@@ -201,7 +204,7 @@ fn with_pushback(verdict: Verdict, headers: &HeaderMap) -> Verdict {
     }
 }
 
-/// What HTTP knows of it, and where that is no more than "it is lost", what gRPC knows.
+/// The verdict that HTTP gives the error, and where that is only `Lost`, gRPC's.
 pub(super) fn of_error(error: &BoxError) -> Verdict {
     let verdict = transport::verdict(error);
     if verdict != Verdict::Lost {

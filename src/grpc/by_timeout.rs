@@ -6,11 +6,11 @@ use super::propagation::timeout_of;
 use crate::http::ByExtension;
 use crate::layers::deadline::Timing;
 
-/// Knows how long a call may take by its `grpc-timeout`, which is what `tonic::Request::set_timeout` writes, and which streams
-/// are meant to last by the extension [`LongLived`](crate::http::LongLived).
+/// Reads how long a call may take from its `grpc-timeout`, which `tonic::Request::set_timeout` writes, and whether a
+/// stream is long-lived from the extension [`LongLived`](crate::http::LongLived).
 ///
-/// By gRPC's rules such a timeout is that of the whole call, however many attempts are made. tonic's channel sees one
-/// attempt at a time and gives each all of it.
+/// In gRPC this timeout covers the whole call, with all its attempts. tonic's channel sees one attempt at a time and
+/// gives the full timeout to each.
 ///
 /// ```
 /// use std::time::Duration;

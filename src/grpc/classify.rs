@@ -1,4 +1,4 @@
-//! How a call over gRPC is judged, held, settled and detached.
+//! How gRPC calls are judged, held, settled and detached.
 
 use std::time::Duration;
 

@@ -1,8 +1,9 @@
 use std::fmt;
 
-/// What a gRPC call came to: the codes of the [status specification](https://grpc.github.io/grpc/core/md_doc_statuscodes.html).
+/// The result of a gRPC call: the codes of the [status
+/// specification](https://grpc.github.io/grpc/core/md_doc_statuscodes.html).
 ///
-/// This crate has a type of its own, so that it works with whatever implements gRPC.
+/// This crate has its own type, so that it works with any gRPC implementation.
 ///
 /// ```
 /// use seawall::grpc::Code;
@@ -14,44 +15,44 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Code {
-    /// It went well.
+    /// The call succeeded.
     Ok = 0,
-    /// The call was cancelled, as a rule by the caller.
+    /// The call was cancelled, usually by the caller.
     Cancelled = 1,
-    /// Nobody knows what went wrong; also what a call without a status came to.
+    /// An unknown error; also the code of a call without a status.
     Unknown = 2,
-    /// The caller said something that is wrong whatever the state of the callee.
+    /// An argument is invalid, whatever the state of the system.
     InvalidArgument = 3,
-    /// There was no answer in time.
+    /// The deadline passed before the call completed.
     DeadlineExceeded = 4,
-    /// What was asked for does not exist.
+    /// The requested entity does not exist.
     NotFound = 5,
-    /// What was to be created exists.
+    /// The entity to be created exists already.
     AlreadyExists = 6,
-    /// The caller may not do that.
+    /// The caller does not have permission.
     PermissionDenied = 7,
-    /// Something is used up: a quota, a queue, a disk.
+    /// A resource is exhausted: a quota, a queue, a disk.
     ResourceExhausted = 8,
-    /// The callee's state does not allow it, and will not by itself.
+    /// The system is not in the required state, and a retry does not change that.
     FailedPrecondition = 9,
-    /// It clashed with something that went on at the same time; begin again further up.
+    /// The call conflicted with a concurrent one. Retry at a higher level.
     Aborted = 10,
-    /// Beyond the end of what there is.
+    /// The operation was attempted past the valid range.
     OutOfRange = 11,
-    /// The callee does not know the method.
+    /// The service does not implement the method.
     Unimplemented = 12,
-    /// The callee is broken.
+    /// An internal error of the service.
     Internal = 13,
-    /// The callee cannot answer now; another attempt may succeed.
+    /// The service is unavailable now; another attempt may succeed.
     Unavailable = 14,
-    /// Data are lost or spoilt for good.
+    /// Data is lost or corrupted for good.
     DataLoss = 15,
-    /// The caller did not say who it is, or was not believed.
+    /// The caller has no valid credentials.
     Unauthenticated = 16,
 }
 
 impl Code {
-    /// All codes, by their number.
+    /// All codes, in the order of their numbers.
     pub const ALL: [Self; 17] = [
         Self::Ok,
         Self::Cancelled,
@@ -117,7 +118,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_code_has_its_number_and_no_other_number_has_one() {
+    fn only_the_known_codes_have_numbers() {
         for (number, code) in (0..).zip(Code::ALL) {
             assert_eq!((code.to_i32(), Code::from_i32(number)), (number, Some(code)));
         }

@@ -1,4 +1,5 @@
-//! The `::grpc` constructors of the layers. They stand here because protocols know the layers, and layers know no protocol.
+//! The `::grpc` constructors of the layers. They are defined here because protocols know the layers, and layers know no
+//! protocol.
 
 use crate::ground::error::InvalidConfig;
 use crate::grpc::{ByCall, ByCode, ByTimeout};
@@ -9,8 +10,8 @@ use crate::layers::permits::load_shed::{LoadShedConfig, LoadShedLayer};
 use crate::layers::retry::{RetryConfig, RetryLayer};
 
 impl DeadlineLayer<ByCode, ByTimeout> {
-    /// A deadline for gRPC, `timeout` after the call's beginning, or what the call has by its `grpc-timeout` if that is less.
-    /// Streams that are meant to last longer say so by [`LongLived`](crate::http::LongLived).
+    /// A deadline for gRPC, `timeout` after the start of the call, or earlier by its `grpc-timeout`. Mark streams that
+    /// are meant to last longer with [`LongLived`](crate::http::LongLived).
     ///
     /// # Errors
     /// If a duration is zero or more than ten years.
@@ -20,8 +21,8 @@ impl DeadlineLayer<ByCode, ByTimeout> {
 }
 
 impl RetryLayer<ByCode, ByCall> {
-    /// Retries for gRPC: by the status in head or trailers and by transport error, and only calls that may be repeated. See
-    /// [`ByCall`].
+    /// Retries for gRPC: judged by the status in head or trailers and by transport error, and only for calls that may
+    /// be repeated. See [`ByCall`].
     ///
     /// # Errors
     /// If a setting is out of its range; all faults are listed, with the path of the field.
@@ -41,7 +42,7 @@ impl BulkheadLayer<ByCode> {
 }
 
 impl CircuitBreakerLayer<ByCode> {
-    /// A circuit breaker for gRPC: by the status in head or trailers, and by transport error.
+    /// A circuit breaker for gRPC: judged by the status in head or trailers, and by transport error.
     ///
     /// # Errors
     /// If a setting is out of its range; all faults are listed, with the path of the field.

@@ -14,28 +14,28 @@ use crate::ground::error::Rejected;
 use crate::grpc::Code;
 use crate::grpc::status::DETAILS;
 
-/// Whose reasons they are, in `ErrorInfo`.
+/// The domain of the reasons in `ErrorInfo`.
 const DOMAIN: &str = "seawall";
 
-/// In the header's encoding.
+/// Encodes the details as the header's value.
 pub(crate) fn encode(code: Code, message: &str, rejected: &Rejected) -> String {
-    // The specification wants binary headers without padding.
+    // The specification requires binary headers without padding.
     STANDARD_NO_PAD.encode(status(code, message, rejected).encode_to_vec())
 }
 
-/// The specification has senders leave the padding out, and receivers take both.
+/// The specification requires receivers to accept values with and without padding.
 const ANY_PADDING: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// The wait that a `google.rpc.RetryInfo` asks for. What cannot be read says nothing.
+/// The wait in a `google.rpc.RetryInfo`. Unreadable details are ignored.
 pub(crate) fn retry_delay(headers: &HeaderMap) -> Option<Duration> {
     let encoded = headers.get(&DETAILS)?.as_bytes().trim_ascii();
     let status = Status::decode(ANY_PADDING.decode(encoded).ok()?.as_slice()).ok()?;
     let info = status.details.iter().find(|any| any.type_url.ends_with("/google.rpc.RetryInfo"))?;
     let delay = RetryInfo::decode(info.value.as_slice()).ok()?.retry_delay?;
-    // A delay that has passed is none.
+    // A negative delay has passed already: no wait is left.
     let (seconds, nanos) = (u64::try_from(delay.seconds), u32::try_from(delay.nanos));
     Some(match (seconds, nanos) {
         (Ok(seconds), Ok(nanos)) if nanos < 1_000_000_000 => Duration::new(seconds, nanos),
@@ -96,7 +96,7 @@ struct Delay {
 
 impl Delay {
     fn of(wait: Duration) -> Self {
-        // What Protobuf allows: about ten thousand years.
+        // The longest duration in Protobuf: about ten thousand years.
         let wait = wait.min(Duration::from_secs(315_576_000_000));
         Self { seconds: wait.as_secs() as i64, nanos: wait.subsec_nanos() as i32 }
     }
@@ -128,9 +128,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_message_and_any_wait_are_read_back(message: String, nanos in prop::option::of(1..u64::MAX)) {
+        fn any_message_and_wait_round_trip(message: String, nanos in prop::option::of(1..u64::MAX)) {
             let wait = nanos.map(Duration::from_nanos);
-            // What came too late is refused without a wait.
+            // A refusal because of the deadline has no wait.
             let reason = if wait.is_some() { Reason::QueueFull } else { Reason::DeadlineExceeded };
             let rejected = Rejected::nameless(LayerKind::Bulkhead, reason).with_retry_after(wait);
             let encoded = encode(Code::Unavailable, &message, &rejected);
@@ -142,7 +142,7 @@ mod tests {
         }
 
         #[test]
-        fn hostile_details_are_no_wait_and_no_panic(bytes in prop::collection::vec(any::<u8>(), 0..80), text in "[A-Za-z0-9+/=]{0,60}") {
+        fn hostile_details_do_not_panic(bytes in prop::collection::vec(any::<u8>(), 0..80), text in "[A-Za-z0-9+/=]{0,60}") {
             for text in [STANDARD_NO_PAD.encode(&bytes), text] {
                 let headers = HeaderMap::from_iter([(DETAILS.clone(), text.parse().unwrap())]);
                 let _ = retry_delay(&headers);
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn a_delay_is_read_with_and_without_padding_among_other_details() {
+    fn delay_is_read_with_or_without_padding() {
         let of = |seconds, nanos| {
             let info = RetryInfo { retry_delay: Some(Delay { seconds, nanos }) };
             let other = Any { type_url: "type.googleapis.com/google.rpc.Help".to_owned(), value: vec![1, 2, 3] };

@@ -1,19 +1,20 @@
-//! What the layers need to know of gRPC, whatever implements it: tonic does.
+//! gRPC support for the layers, for any gRPC implementation; the examples use tonic.
 //!
-//! The `::grpc` constructors of the layers choose [`ByCode`], which finds the status where gRPC puts it, in the trailers or in
-//! the head: to whoever looks at HTTP alone, a dependency that fails every call with `UNAVAILABLE` answers 200 and is well. A
-//! call is over when its stream is: permits, tickets and deadlines live until then, as they do for [HTTP](crate::http).
+//! The layers' `::grpc` constructors choose [`ByCode`], which reads the status where gRPC puts it: in the trailers or
+//! in the head. To a layer that reads HTTP alone, a dependency that fails every call with `UNAVAILABLE` responds 200
+//! and looks healthy. A call is over when its stream is over: permits, tickets and deadlines live until then, as they
+//! do for [HTTP](crate::http).
 //!
 //! | | what it does |
 //! |---|---|
-//! | [`ByCode`] | says what a status means, and tables it for every code |
-//! | [`ByCall`] | says which calls a retry may send again, and makes them again |
-//! | [`respond`] | refusals and failures become statuses: a tonic server needs no error handler |
-//! | [`propagation`] | deadlines, attempts and "do not retry" between processes |
+//! | [`ByCode`] | gives each status its verdict; its page has the tables |
+//! | [`ByCall`] | decides which calls a retry may send again, and rebuilds them |
+//! | [`respond`] | turns refusals and failures into statuses, so a tonic server needs no error handler |
+//! | [`propagation`] | carries deadlines, attempt numbers and "do not retry" between processes |
 //!
 //! # A client
-//! Around a tonic `Channel`, outermost first. The channel is fixed to tonic's own body type, and the bodies that a retry sends are
-//! its own; hence the [mapping](crate::http::MapRequestBodyLayer).
+//! Layers around a tonic `Channel`, outermost first. The channel accepts only tonic's own body type, and a retry sends
+//! bodies of its own type. So the [mapping](crate::http::MapRequestBodyLayer) stands between them.
 //! ```
 //! use std::time::Duration;
 //! use seawall::bulkhead::{BulkheadConfig, BulkheadLayer};
@@ -40,21 +41,23 @@
 //! # Ok(())
 //! # }
 //! ```
-//! An error of a layer reaches the caller as a `tonic::Status` of code `UNKNOWN` with the [refusal](crate::error::Rejected) as its
-//! source: [`rejection_in`](crate::error::rejection_in) finds it there, and [`retry::report`](crate::retry::report) tells of the
-//! attempts behind it. Whoever wants a code instead puts a [`RespondLayer::grpc`](respond) outermost.
+//! A layer's error reaches the caller as a `tonic::Status` of code `UNKNOWN`, with the
+//! [refusal](crate::error::Rejected) as its source. [`rejection_in`](crate::error::rejection_in) finds it there, and
+//! [`retry::report`](crate::retry::report) reports the attempts behind it. To get a specific code instead, put a
+//! [`RespondLayer::grpc`](respond) outermost.
 //!
 //! # A server
 //! See [`respond`].
 //!
 //! # Streams
-//! A deadline bounds the whole stream, in either direction; a `tonic::Request` has less than the layer gives by its
-//! [`set_timeout`](ByTimeout). A stream that is meant to last says so with
-//! [`LongLived`](crate::http::LongLived) in the extensions of its `tonic::Request`, and has a bound of its own.
+//! A deadline bounds the whole stream, in both directions. A `tonic::Request` can set a shorter timeout than the
+//! layer's by its [`set_timeout`](ByTimeout). A long-lived stream has [`LongLived`](crate::http::LongLived) in the
+//! extensions of its `tonic::Request`, and so a bound of its own.
 //!
-//! A retry looks behind the head of a response before it hands it on: at what has been sent already, and for 10 ms at most
-//! where nothing has. So a call that fails before its first message is tried again, wherever its status stands; and one
-//! that fails after its first message was handed on never is. Reading ahead costs one allocation a call, and up to 64 KiB.
+//! Before a retry hands on the head of a response, it reads what has been sent already behind the head, and waits for
+//! at most 10 ms if nothing has been sent. So a call that fails before its first message is retried, whether its status
+//! is in the head or in the trailers. A call that fails after its first message was handed on is never retried. Reading
+//! ahead costs one allocation per call, and up to 64 KiB.
 
 mod by_code;
 mod by_timeout;

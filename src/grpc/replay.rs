@@ -6,8 +6,8 @@ use crate::http::{ByMethod, Idempotent, KeptRequest, ReplayBody};
 use crate::layers::call::upload_waits::UploadWaits;
 use crate::layers::retry::{Kept, Replay};
 
-/// Sends a call again if that does no harm. Every gRPC call is a `POST`, so it is not the method that says so, but what
-/// became of the call and the extension [`Idempotent`].
+/// Decides which calls a retry may send again. Every gRPC call is a `POST`, so the method decides nothing: the verdict
+/// and the extension [`Idempotent`] do.
 ///
 /// | call | after `Unsent` | after `Transient`, `Overloaded` | after `TimedOut`, `Lost` |
 /// |---|---|---|---|
@@ -15,13 +15,12 @@ use crate::layers::retry::{Kept, Replay};
 /// | [`Idempotent(true)`](Idempotent), or with an `Idempotency-Key` | yes | yes | yes |
 /// | [`Idempotent(false)`](Idempotent) | yes | no | no |
 ///
-/// A callee that answers `UNAVAILABLE` or `RESOURCE_EXHAUSTED` says by it that it did not do what it was asked to; one that
-/// does not keep to that wants `Idempotent(false)`. What a call is known to have done, as by a time that has passed, is another
-/// matter.
+/// A service that answers `UNAVAILABLE` or `RESOURCE_EXHAUSTED` says that it did not execute the call. If a service
+/// does not keep to that, use `Idempotent(false)`. A timeout, by contrast, does not show whether the call was executed.
 ///
-/// Messages are kept as they pass, up to [`max_body`](Self::with_max_body) bytes. A call that has sent more than that, as
-/// a long stream has, is not sent again and goes on as if there were no retry; so it is the size that tells calls apart, and
-/// not whether they stream. Nothing is sent again once a message of the answer was handed on.
+/// Messages are kept as they pass, up to [`max_body`](Self::with_max_body) bytes. A call that has sent more, such as a
+/// long stream, is not sent again and continues without retries. So the size decides, and not whether the call streams.
+/// Nothing is sent again once a message of the response has been handed on.
 ///
 /// **Cost:** that of [`ByMethod`], which does the work.
 ///
@@ -47,7 +46,7 @@ pub struct ByCall {
 }
 
 impl ByCall {
-    /// Keeps up to `bytes` of what each call sends, 64 KiB if not told.
+    /// Keeps up to `bytes` of what each call sends. Default: 64 KiB.
     pub const fn with_max_body(self, bytes: usize) -> Self {
         Self { of_http: self.of_http.with_max_body(bytes) }
     }
@@ -68,7 +67,7 @@ impl<B: Body> Replay<Request<B>> for ByCall {
 #[derive(Debug)]
 pub struct KeptCall<B> {
     request: KeptRequest<B>,
-    /// It must not be executed twice, whatever the callee answers.
+    /// The call must not be executed twice, whatever the service answers.
     once: bool,
 }
 
@@ -76,7 +75,7 @@ impl<B> Kept for KeptCall<B> {
     type Attempt = Request<ReplayBody<B>>;
 
     fn repeatable(&self, verdict: Verdict) -> bool {
-        // By such an answer it was not executed, which is as good as not sent.
+        // Such an answer means that the call was not executed, so it may be repeated like an unsent one.
         let as_good_as = match verdict {
             Verdict::Transient | Verdict::Overloaded { .. } if !self.once => Verdict::Unsent,
             other => other,

@@ -17,25 +17,25 @@ use crate::ground::time::{self, Instant};
 use crate::ground::verdict::Verdict;
 use crate::http::{Judge, SettledBody};
 
-/// How long the first frame after the head is waited for. A call that fails has its trailers right behind the head; a stream
-/// that has nothing to say yet is handed on this much later.
+/// How long to wait for the first frame after the head. A failed call has its trailers right behind the head. A stream
+/// that sends nothing at first is handed on this much later.
 const FIRST_FRAME_WITHIN: Duration = Duration::from_millis(10);
 
-/// How much is read to find out. Answers to unary calls are shorter, as a rule.
+/// How many bytes are read ahead. Responses to unary calls are usually shorter.
 const READ_AHEAD: usize = 64 * 1024;
 
-/// And how many frames, which may be empty.
+/// How many frames are read ahead: frames may be empty.
 const FRAMES_AHEAD: usize = 64;
 
-/// Looks for the status of a response behind its head: in what has been sent already, and for a short time in what comes
-/// first. Once there is a message, nothing is waited for.
+/// Looks for the status behind the head of a response: in what has been sent already, and for a short time in what
+/// comes first. Once a message has come, it waits for nothing more.
 #[pin_project]
 #[derive(Debug)]
 pub struct Settling<B> {
-    /// None once it is handed on.
+    /// `None` once the response has been handed on.
     response: Option<Response<B>>,
     judge: ByCode,
-    /// What the head said.
+    /// The verdict of the head.
     head: Verdict,
     decided: bool,
     read: VecDeque<Frame<Bytes>>,
@@ -52,13 +52,13 @@ impl<B> Settling<B> {
     }
 }
 
-/// How the reading ended.
+/// The result of reading ahead.
 enum Found {
-    /// Nothing was found out; the rest is still to come.
+    /// No verdict yet; the rest is still to come.
     Nothing,
-    /// All of it was read, and says this.
+    /// The whole body was read, with this verdict.
     End(Verdict),
-    /// It broke off.
+    /// The body failed.
     Error(BoxError),
 }
 
@@ -71,7 +71,7 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        // Polled after it was over: as fused futures do.
+        // Polled after completion: stays pending, as fused futures do.
         let Some(response) = this.response.as_mut() else { return Poll::Pending };
         let found = loop {
             if *this.decided || *this.bytes > READ_AHEAD || this.read.len() >= FRAMES_AHEAD {

@@ -1,4 +1,4 @@
-//! The headers and trailers in which gRPC says what a call came to, read and written.
+//! Reads and writes the headers and trailers that carry the result of a gRPC call.
 
 use std::time::Duration;
 
@@ -13,8 +13,8 @@ pub(crate) static MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 pub(crate) static DETAILS: HeaderName = HeaderName::from_static("grpc-status-details-bin");
 pub(crate) static PUSHBACK: HeaderName = HeaderName::from_static("grpc-retry-pushback-ms");
 
-/// The code in headers or trailers. What is no number, or the number of no code, is `UNKNOWN`; so is a status that is
-/// repeated and does not agree with itself.
+/// The code in headers or trailers. `UNKNOWN` if the value is no number, is the number of no code, or occurs several
+/// times with different values.
 pub(crate) fn code(headers: &HeaderMap) -> Option<Code> {
     let value = match only(headers, &STATUS)? {
         Ok(value) => value,
@@ -25,8 +25,9 @@ pub(crate) fn code(headers: &HeaderMap) -> Option<Code> {
     Some(digits.and_then(|digits| digits.parse().ok()).and_then(Code::from_i32).unwrap_or(Code::Unknown))
 }
 
-/// The code of a response that has none, by the specification's [mapping](https://grpc.github.io/grpc/core/md_doc_http-grpc-status-mapping.html)
-/// of HTTP statuses: such a response is not the callee's, but that of something on the way.
+/// The code of a response without one, by the specification's
+/// [mapping](https://grpc.github.io/grpc/core/md_doc_http-grpc-status-mapping.html) of HTTP statuses. Such a response
+/// comes from a proxy, not from the service.
 pub(crate) fn code_of_http(status: StatusCode) -> Code {
     match status.as_u16() {
         400 => Code::Internal,
@@ -38,19 +39,19 @@ pub(crate) fn code_of_http(status: StatusCode) -> Code {
     }
 }
 
-/// Whether the status comes with this message.
+/// Whether the status has this message.
 pub(crate) fn message_is(headers: &HeaderMap, message: &str) -> bool {
     headers.get(&MESSAGE).is_some_and(|value| percent_decode(value.as_bytes()).eq(message.bytes()))
 }
 
-/// What the callee says about another attempt (gRFC A6).
+/// What the service says about another attempt (gRFC A6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pushback {
     /// Nothing.
     Silent,
-    /// Not before so much time has passed.
+    /// Not before this much time has passed.
     After(Duration),
-    /// Do not make one.
+    /// Do not retry.
     Never,
 }
 
@@ -59,7 +60,7 @@ pub(crate) enum Pushback {
 pub(crate) fn pushback(headers: &HeaderMap) -> Pushback {
     match only(headers, &PUSHBACK) {
         None => Pushback::Silent,
-        // `parse` alone would also take a plus.
+        // `parse` alone would also accept a plus sign.
         Some(Ok(value)) if value.bytes().all(|byte| byte.is_ascii_digit()) => match value.parse::<i32>() {
             Ok(millis) => Pushback::After(Duration::from_millis(u64::from(millis.unsigned_abs()))),
             Err(_) => Pushback::Never,
@@ -68,16 +69,16 @@ pub(crate) fn pushback(headers: &HeaderMap) -> Pushback {
     }
 }
 
-/// Whole milliseconds, rounded up; what the header cannot express is the longest wait that it can.
+/// Whole milliseconds, rounded up. A wait that is too long for the header becomes the longest that fits.
 pub(crate) fn pushback_value(wait: Duration) -> HeaderValue {
     let millis = wait.as_nanos().div_ceil(1_000_000);
     HeaderValue::from(i32::try_from(millis).unwrap_or(i32::MAX))
 }
 
-/// There are several values, and they differ.
+/// A header has several values that differ.
 struct Disagreement;
 
-/// The one value of a header, if it is there; one that is not ASCII is the empty text.
+/// The one value of a header, if it is there. A value that is not ASCII becomes the empty string.
 fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<Result<&'a str, Disagreement>> {
     let mut values = headers.get_all(name).iter();
     let value = values.next()?;
@@ -99,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn a_status_is_digits_and_anything_else_is_unknown() {
+    fn status_that_is_not_digits_is_unknown() {
         let code = |values: &[&[u8]]| code(&headers(&STATUS, values));
         assert_eq!(code(&[]), None);
         for known in Code::ALL {
@@ -113,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pushback_is_a_wait_or_do_not_retry() {
+    fn pushback_is_a_wait_or_do_not_retry() {
         let pushback = |values: &[&[u8]]| pushback(&headers(&PUSHBACK, values));
         assert_eq!(pushback(&[]), Pushback::Silent);
         assert_eq!(pushback(&[b"0"]), Pushback::After(Duration::ZERO));
@@ -127,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_can_be_read_and_is_never_shorter() {
+    fn pushback_round_trip_is_never_shorter() {
         for (wait, written) in [
             (Duration::ZERO, "0"),
             (Duration::from_nanos(1), "1"),
@@ -142,7 +143,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(20_000))]
 
         #[test]
-        fn hostile_values_are_a_code_and_a_pushback_and_never_a_panic(
+        fn hostile_values_do_not_panic(
             values in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..14), 0..4),
         ) {
             let values: Vec<&[u8]> = values.iter().map(Vec::as_slice).collect();
@@ -153,7 +154,7 @@ mod tests {
         }
 
         #[test]
-        fn numbers_are_read_as_they_are(number: i64) {
+        fn any_number_is_read_as_its_code_or_unknown(number: i64) {
             let text = number.to_string();
             let expected = match i32::try_from(number) {
                 Ok(millis @ 0..) => Pushback::After(Duration::from_millis(millis as u64)),
@@ -165,7 +166,7 @@ mod tests {
         }
 
         #[test]
-        fn a_wait_survives_its_way_through_the_header(nanos in 0..2_147_483_647_000_000_u64) {
+        fn wait_survives_the_header(nanos in 0..2_147_483_647_000_000_u64) {
             let wait = Duration::from_nanos(nanos);
             let value = pushback_value(wait);
             let Pushback::After(read) = pushback(&headers(&PUSHBACK, &[value.as_bytes()])) else {

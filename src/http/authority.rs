@@ -7,16 +7,16 @@ use http::uri::{Authority, Uri};
 
 use crate::admission::keyed::{KeyBy, Keying};
 
-/// Tells requests apart by host and port, so that one dead host among many does not cut them all.
+/// Tells requests apart by host and port, so that one dead host among many does not cut off the others.
 ///
-/// Use it where one client talks to hosts that fail by themselves: shards, tenants, whatever a crawler or a proxy meets. For one
-/// dependency behind one name there is nothing to gain: each new host begins with a state that knows nothing yet, and with
-/// a limit of its own.
+/// Use it where one client calls hosts that fail independently: shards, tenants, the targets of a crawler or a proxy.
+/// For one dependency behind one name it gains nothing: each new host starts without any history and with a limit of
+/// its own.
 ///
-/// Requests without an authority share one state: those that a server gets, and those of a tonic client, whose channel adds the
-/// authority further in (unless it was made `with_origin`).
+/// Requests without an authority share one state. These are the requests that a server receives, and those of a tonic
+/// client whose channel adds the authority later (unless it was made `with_origin`).
 ///
-/// **Cost:** a look at the URI; an allocation for the copy of a host that is kept, when it is new.
+/// **Cost:** a look at the URI; one allocation to copy the host, when it is new.
 ///
 /// ```
 /// use seawall::bulkhead::{BulkheadConfig, BulkheadLayer};
@@ -45,18 +45,19 @@ impl<B> KeyBy<Request<B>> for ByAuthority {
     }
 }
 
-/// A host and a port, as [`ByAuthority`] tells them apart. The case of letters, one dot at the end, and the form of an IPv6 address make
-/// no difference. Where no port is written, it is the scheme's. User name and password are left out, and never shown.
+/// A host and a port, as [`ByAuthority`] compares them. Letter case, one trailing dot, and the form of an IPv6 address
+/// make no difference. Without a port, the scheme's default port is used. User name and password are not compared, and
+/// never shown.
 #[derive(Clone)]
 pub struct HostAndPort {
-    /// As in the request, whose whole URI this keeps in memory, unless it was [`copied`](Self::copied).
+    /// The authority of the request. It keeps the whole URI in memory, unless it was [`copied`](Self::copied).
     authority: Authority,
     address: Option<Ipv6Addr>,
     port: Option<u16>,
 }
 
 impl HostAndPort {
-    /// Those of a URI, if it has any.
+    /// The host and port of a URI, if it has a host.
     pub fn of(uri: &Uri) -> Option<Self> {
         let authority = uri.authority()?.clone();
         let port = authority.port_u16().or_else(|| match uri.scheme_str() {
@@ -68,25 +69,25 @@ impl HostAndPort {
         Some(Self { authority, address, port })
     }
 
-    /// The same host and port, without the URI that they come from and its user.
+    /// The same host and port, without the URI that they come from and without its user.
     fn copied(self) -> Self {
         let copy = Authority::try_from(self.host());
-        // A host is an authority by itself.
+        // A host alone is a valid authority.
         Self { authority: copy.unwrap_or(self.authority), ..self }
     }
 
-    /// The host as it is compared, if it is no IPv6 address. A dot at the end says that the name is a full one.
+    /// The host for comparison, unless it is an IPv6 address. A trailing dot only marks a fully qualified name.
     fn name(&self) -> &str {
         let host = self.host();
         host.strip_suffix('.').unwrap_or(host)
     }
 
-    /// The host as it was written; a literal IPv6 address stands in brackets.
+    /// The host as it was written, with brackets around a literal IPv6 address.
     pub fn host(&self) -> &str {
         self.authority.host()
     }
 
-    /// The port, if it was written or the scheme has one.
+    /// The port, if it was written or the scheme has a default.
     pub fn port(&self) -> Option<u16> {
         self.port
     }
@@ -125,7 +126,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hosts_and_ports_differ_paths_and_letter_case_do_not() {
+    fn keys_differ_by_host_and_port_only() {
         let key = |uri: &str| ByAuthority.key(&Request::get(uri).body(()).expect("a request"));
         assert_eq!(key("http://one.test/a"), key("http://ONE.test/b"));
         assert_ne!(key("http://one.test/"), key("http://two.test/"));
@@ -134,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn one_host_has_one_state_however_it_is_written() {
+    fn every_spelling_of_a_host_has_the_same_key() {
         let key = |uri: &str| ByAuthority.key(&Request::get(uri).body(()).expect("a request")).expect("a key");
         for (one, other) in [
             ("http://one.test/", "http://one.test:80/"),
@@ -167,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn kept_key_does_not_keep_the_uri() {
+    fn copied_key_does_not_keep_the_uri() {
         struct Memory {
             bytes: &'static [u8],
             _held: std::sync::Arc<()>,

@@ -8,37 +8,37 @@ use crate::http::overrides::Overrides;
 use crate::http::propagation::last_word::forbids_retry;
 use crate::http::retry_after;
 
-/// The classifier for HTTP: by status and by transport error. The call is over when the body of
-/// the response is.
+/// The classifier for HTTP: by status and by transport error. A call is over when the body of its response is over.
 ///
 /// | status | verdict |
 /// |---|---|
-/// | 1xx, 2xx, 3xx, and what is outside of 100 to 599 | [`Success`](Verdict::Success) |
-/// | 429, 502, 503, 504, or a 5xx with a `Retry-After`, with `x-should-retry: false` | [`DoNotRetry`](Verdict::DoNotRetry): it refuses, or speaks for a tier further in that has spent its retries |
+/// | 1xx, 2xx, 3xx, and anything outside of 100 to 599 | [`Success`](Verdict::Success) |
+/// | 429, 502, 503, 504, or a 5xx with a `Retry-After`, with `x-should-retry: false` | [`DoNotRetry`](Verdict::DoNotRetry): a refusal, or the failure of a lower tier whose retries are exhausted |
 /// | 429, and 408, 421, 425 or 5xx with a `Retry-After` | [`Overloaded`](Verdict::Overloaded), with that wait |
 /// | 408, 421, 425 | [`Unprocessed`](Verdict::Unprocessed): the same request may succeed |
 /// | any other 4xx | [`CallerFault`](Verdict::CallerFault) |
-/// | 501, 505 | [`CallerFault`](Verdict::CallerFault): asking again changes nothing |
+/// | 501, 505 | [`CallerFault`](Verdict::CallerFault): another attempt changes nothing |
 /// | 504 | [`TimedOut`](Verdict::TimedOut) |
-/// | any other 5xx with `x-should-retry: false`, as 500 | [`Failed`](Verdict::Failed): a failure of its own |
+/// | any other 5xx with `x-should-retry: false`, such as 500 | [`Failed`](Verdict::Failed): the service's own failure |
 /// | any other 5xx, 503 included | [`Transient`](Verdict::Transient) |
 ///
 /// | error, as hyper, hyper-util, h2 (feature `grpc`) and reqwest (feature `reqwest`) report it | verdict |
 /// |---|---|
-/// | a refusal or a cut of a layer of this crate | what it says of itself |
-/// | no connection could be made, or not in the time that the connector gives it | [`Unsent`](Verdict::Unsent) |
+/// | a refusal or a cut by a layer of this crate | the verdict of that refusal |
+/// | no connection could be made, or not within the connector's timeout | [`Unsent`](Verdict::Unsent) |
 /// | the connection was closed before the request was written | [`Unsent`](Verdict::Unsent) |
-/// | HTTP/2: `REFUSED_STREAM`, or a `GOAWAY` that says it was not processed | [`Unsent`](Verdict::Unsent) |
+/// | HTTP/2: `REFUSED_STREAM`, or a `GOAWAY` that says that the request was not processed | [`Unsent`](Verdict::Unsent) |
 /// | HTTP/2: a stream that was reset with `ENHANCE_YOUR_CALM` | [`Overloaded`](Verdict::Overloaded) |
 /// | the request cannot be sent as it is, or its own body failed | [`Ignored`](Verdict::Ignored) |
 /// | a timeout of the connection or of the client | [`TimedOut`](Verdict::TimedOut) |
 /// | too many redirects | [`CallerFault`](Verdict::CallerFault) |
 /// | any other: the request may have been executed | [`Lost`](Verdict::Lost) |
 ///
-/// A retry waits for as long as an answer asks for, whatever its status: by `Retry-After` in seconds, fractions or as a date (by the
-/// clock of the answer's own `Date`), or by `retry-after-ms`, `x-ms-retry-after-ms` or `x-amz-retry-after` in milliseconds.
+/// A retry waits for as long as the response asks, whatever its status: by `Retry-After` in seconds, fractions or as a
+/// date (relative to the response's own `Date`), or by `retry-after-ms`, `x-ms-retry-after-ms` or `x-amz-retry-after`
+/// in milliseconds.
 ///
-/// What a dependency means differently can be said for a status or by a closure:
+/// If a dependency uses a status differently, override it by status or by a closure:
 ///
 /// ```
 /// use http::StatusCode;
@@ -60,17 +60,17 @@ pub struct ByStatus {
 }
 
 impl ByStatus {
-    /// Verdicts as in the table.
+    /// The verdicts of the table.
     pub const fn new() -> Self {
         Self { overrides: Overrides::none() }
     }
 
-    /// Responses with `status` mean `verdict`, whatever else is in them.
+    /// Responses with `status` mean `verdict`, whatever else they contain.
     pub fn with_status(self, status: StatusCode, verdict: Verdict) -> Self {
         self.with(move |of, _| (of == status).then_some(verdict))
     }
 
-    /// Asks `verdict` about each response, and what was said before if it returns `None`. It should be cheap, and is asked
+    /// Asks `verdict` about each response. If it returns `None`, the earlier rules apply. It should be cheap: it runs
     /// more than once in a call that passes several layers.
     pub fn with<F>(self, verdict: F) -> Self
     where
@@ -101,9 +101,9 @@ impl Judge for ByStatus {
     }
 }
 
-/// What an answer means that forbids retries. That forbids the retry and does not prove the callee alive: a handler that fails for a
-/// reason of its own says it too, once an optional dependency of it has failed for good before. What proves it is a status that
-/// speaks of a refusal or of a tier further in, or a wait that is asked for.
+/// The verdict of a response that forbids retries. Forbidding retries does not prove the dependency alive: a handler
+/// that fails by itself also does so if an optional dependency failed for good before. The proof is a status that
+/// stands for a refusal or for a lower tier, or a wait that the response asks for.
 fn without_retry(status: StatusCode, verdict: Verdict) -> Verdict {
     match verdict {
         Verdict::Transient if !matches!(status, StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE) => {
@@ -126,7 +126,7 @@ fn by_table(status: StatusCode, headers: &HeaderMap) -> Verdict {
     };
     match bare {
         Verdict::Success | Verdict::CallerFault => bare,
-        // Whoever says when to come back is alive, and refuses.
+        // A service that says when to come back is alive, and refuses.
         _ => match retry_after::parse(headers) {
             Some(wait) => Verdict::Overloaded { retry_after: Some(wait) },
             None => bare,
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn retryable_answer_with_retry_after_is_a_refusal_by_name() {
+    fn retryable_status_with_retry_after_is_overloaded() {
         let of = |status: u16, wait: &str| {
             let response = Response::builder().status(status).header(RETRY_AFTER, wait).body(String::new()).unwrap();
             ByStatus::new().classify(Ok(&response))
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn forbidden_retry_leaves_a_failure_of_its_own_a_failure() {
+    fn forbidden_retry_keeps_the_services_own_failure_failed() {
         for (status, verdict) in [
             (429, Verdict::DoNotRetry),
             (500, Verdict::Failed),
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_said_last_is_asked_first() {
+    fn last_override_is_asked_first() {
         let classifier = ByStatus::new()
             .with_status(StatusCode::NOT_FOUND, Verdict::Transient)
             .with_status(StatusCode::GONE, Verdict::Transient)

@@ -1,4 +1,4 @@
-//! How a call over HTTP is judged, held, settled and detached.
+//! How HTTP calls are judged, held, settled and detached.
 
 use std::future::{Ready, ready};
 use std::time::Duration;

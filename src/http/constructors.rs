@@ -1,4 +1,5 @@
-//! The `::http` constructors of the layers. They stand here because protocols know the layers, and layers know no protocol.
+//! The `::http` constructors of the layers. They are defined here because protocols know the layers, and layers know no
+//! protocol.
 
 use crate::ground::error::InvalidConfig;
 use crate::http::{ByExtension, ByMethod, ByStatus};
@@ -9,8 +10,8 @@ use crate::layers::permits::load_shed::{LoadShedConfig, LoadShedLayer};
 use crate::layers::retry::{RetryConfig, RetryLayer};
 
 impl DeadlineLayer<ByStatus, ByExtension> {
-    /// A deadline for HTTP, `timeout` after the call's beginning; the body of the response is cut at it, too. Responses that are
-    /// meant to last longer say so by [`LongLived`](crate::http::LongLived).
+    /// A deadline for HTTP, `timeout` after the start of the call. The body of the response is cut at the deadline,
+    /// too. Mark responses that are meant to last longer with [`LongLived`](crate::http::LongLived).
     ///
     /// # Errors
     /// If a duration is zero or more than ten years.
@@ -20,7 +21,8 @@ impl DeadlineLayer<ByStatus, ByExtension> {
 }
 
 impl RetryLayer<ByStatus, ByMethod> {
-    /// Retries for HTTP: by status and transport error, and only requests that may be repeated. See [`ByMethod`].
+    /// Retries for HTTP: judged by status and transport error, and only for requests that may be repeated. See
+    /// [`ByMethod`].
     ///
     /// # Errors
     /// If a setting is out of its range; all faults are listed, with the path of the field.
@@ -40,7 +42,7 @@ impl BulkheadLayer<ByStatus> {
 }
 
 impl CircuitBreakerLayer<ByStatus> {
-    /// A circuit breaker for HTTP: by status and transport error, and by what becomes of the body.
+    /// A circuit breaker for HTTP: judged by status, transport error, and how the body ends.
     ///
     /// # Errors
     /// If a setting is out of its range; all faults are listed, with the path of the field.
@@ -50,8 +52,8 @@ impl CircuitBreakerLayer<ByStatus> {
 }
 
 impl LoadShedLayer<ByStatus> {
-    /// A load shedder in front of an HTTP service: a request has its place until the head of its response is there, so that slow
-    /// readers hold none.
+    /// A load shedder in front of an HTTP service. A request holds its permit until the head of its response is there,
+    /// so slow readers hold none.
     ///
     /// # Errors
     /// If a setting is out of its range; all faults are listed, with the path of the field.

@@ -5,10 +5,10 @@ use crate::layers::call::accessors::accessors;
 use ::http::Request;
 use tower::{Layer, Service};
 
-/// Turns each request's body into the one type that a client wants.
+/// Converts each request's body into the one type that a client accepts.
 ///
-/// A [`RetryLayer::http`](crate::retry::RetryLayer::http) sends its requests with a [`ReplayBody`](super::ReplayBody). A
-/// client that is fixed to another type gets this layer, right around it:
+/// A [`RetryLayer::http`](crate::retry::RetryLayer::http) sends its requests with a [`ReplayBody`](super::ReplayBody).
+/// If a client accepts only another type, put this layer right around it:
 ///
 /// ```
 /// use std::time::Duration;
@@ -31,7 +31,7 @@ use tower::{Layer, Service};
 /// # }
 /// ```
 ///
-/// Readiness, errors and the response are the inner service's. Cost: what the function costs, here one box a call.
+/// Readiness, errors and the response are the inner service's. Cost: that of the function, here one box per call.
 #[derive(Clone, Copy)]
 pub struct MapRequestBodyLayer<F> {
     map: F,
@@ -58,7 +58,7 @@ impl<F> fmt::Debug for MapRequestBodyLayer<F> {
     }
 }
 
-/// A client whose request bodies are turned into another type. See [`MapRequestBodyLayer`].
+/// A client whose request bodies are converted to another type. See [`MapRequestBodyLayer`].
 #[derive(Clone, Copy)]
 pub struct MapRequestBody<S, F> {
     inner: S,

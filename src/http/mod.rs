@@ -2,32 +2,36 @@
 //!
 //! | | what it does |
 //! |---|---|
-//! | [`ByStatus`] | says what a status or a transport error means, and tables it for every status |
-//! | [`HeldBody`] | carries what a layer gave to a call to the end of the body, and is cut in time |
-//! | [`LongLived`] | gives a call that is meant to last a time of its own |
-//! | [`ByMethod`], [`Idempotent`] | say which requests a retry may send again, and make them again, bodies included |
+//! | [`ByStatus`] | gives each status and each transport error its verdict; its page has the tables |
+//! | [`HeldBody`] | keeps what a layer holds for a call until the end of the body, and is cut when the call's time is over |
+//! | [`LongLived`] | gives a long-lived call a timeout of its own |
+//! | [`ByMethod`], [`Idempotent`] | decide which requests a retry may send again, and rebuild them, bodies included |
 //! | [`ByAuthority`] | gives each host a state of its own |
-//! | [`WriteTimeout`] | closes a server's connection whose client does not read |
-//! | [`UploadLayer`] | bounds what a client can take that does not send its request's body |
-//! | [`MapRequestBodyLayer`] | for clients that are fixed to one type of body |
+//! | [`WriteTimeout`] | closes a server's connection if its client does not read |
+//! | [`UploadLayer`] | bounds the resources that a client can hold without sending its request's body |
+//! | [`MapRequestBodyLayer`] | adapts requests to a client that accepts one body type only |
 #![cfg_attr(feature = "reqwest", doc = "| [`reqwest`] | `reqwest::Client` as a service of `http` requests |")]
 #![cfg_attr(
     not(feature = "reqwest"),
     doc = "| `reqwest` (feature `reqwest`) | `reqwest::Client` as a service of `http` requests |"
 )]
-//! | [`respond`] | refusals become answers |
-//! | [`propagation`] | deadlines, attempts and "do not retry" between processes |
+//! | [`respond`] | turns refusals into responses |
+//! | [`propagation`] | carries deadlines, attempt numbers and "do not retry" between processes |
 //!
-//! The `::http` constructors of the layers choose these. [`stack`](crate::stack) has the layers in their recommended order.
+//! The layers' `::http` constructors choose these. [`stack`](crate::stack) has the layers in their recommended order.
 //!
 //! # A call is over when its body is over
-//! Not when its head is there: until its body has ended, failed or been dropped a call holds its permit, its place in the breaker's
-//! window and its connection, and its deadline goes on. A body that stalls, drips, or is kept and never read is cut when the
-//! time is over, whether anyone polls it or not: an HTTP/1.1 connection is closed and an HTTP/2 stream reset, and the
-//! next poll of the body yields the [refusal](crate::error::Rejected). Near the deadline a reader gets one of two errors: where the server
-//! has inherited the same deadline, or has its own bound, it may cut first, and then the client's error is the transport's ("error reading a
-//! body from connection"), in which [`rejection`](crate::error::rejection) finds nothing. In the same way a hang comes as `Err` with a
-//! refusal, or as the server's answer of 504: milliseconds decide. Handle both:
+//! The head of a response does not end its call. Until the body has ended, failed or been dropped, the call holds its
+//! permit, its slot in the breaker's window and its connection, and its deadline stays in force. A body that stalls,
+//! drips, or is kept and never read is cut when that time is over, whether or not anything polls it: an HTTP/1.1
+//! connection is closed, an HTTP/2 stream is reset, and the next poll of the body yields the
+//! [refusal](crate::error::Rejected).
+//!
+//! Near the deadline a reader gets one of two errors, and a difference of milliseconds decides which. A server that has
+//! inherited the same deadline, or has a bound of its own, may cut first. Then the client's error is the transport's
+//! ("error reading a body from connection"), and [`rejection`](crate::error::rejection) finds nothing in it. In the
+//! same way, a dependency that hangs shows up either as `Err` with a refusal or as the server's 504 response. Handle
+//! both:
 //!
 //! ```
 //! use bytes::Bytes;
@@ -59,40 +63,42 @@
 //! # let _ = in_time::<tower::util::BoxService<_, Response<Full<Bytes>>, _>, _>;
 //! ```
 //!
-//! The dependency is judged for its own time only, in which a reader
-//! waited for it.
+//! The dependency is judged only for the time during which a reader waited for it.
 //!
-//! All layers of a stack share one [`HeldBody`]'s lock and its place in the schedule of cuts. A response with a body costs two
-//! allocations, and one more for each bulkhead or circuit breaker further out. In the [client stack](crate::stack::client) these
-//! are three of the nine allocations of a call with bodies; the others keep the request for a retry, and write its headers.
+//! The layers of a stack share the lock of one [`HeldBody`] and its entry in the schedule of cuts. A response with a
+//! body costs two allocations, and one more for each outer bulkhead or circuit breaker. In the [client
+//! stack](crate::stack::client) these are three of the nine allocations of a call with bodies. The others keep the
+//! request for a retry and write its headers.
 //!
 //! # Clients that do not read
-//! A server takes frames of a body until its buffers are full, and then looks at the body only when the client reads on. So
-//! a [`DeadlineLayer`](crate::deadline::DeadlineLayer) with a `body_timeout`, and every
-//! [server stack](crate::stack::server), hands a body out in pieces, each when the ones before are written. A body that is cut is
-//! still with the layer then, the server sees the cut, and a graceful shutdown ends.
+//! A server takes frames of a body until its buffers are full. After that it looks at the body only when the client
+//! reads on. So a [`DeadlineLayer`](crate::deadline::DeadlineLayer) with a `body_timeout`, and every [server
+//! stack](crate::stack::server), hands out a body in pieces, and each piece only when the pieces before it have been
+//! written. When the body is cut, the layer still holds the rest of it. So the server sees the cut, and a graceful
+//! shutdown can end.
 //!
-//! | what the client leaves unread | ended by |
+//! | what the client leaves unread | what ends it |
 //! |---|---|
-//! | a stream or a body in one piece, HTTP/1.1 without TLS | the layer: the connection is closed at the body's bound |
-//! | the same over HTTP/2 | the layer: the stream is reset at the body's bound |
-//! | the last 64 KiB of a body, answers to pipelined requests, HTTP/1.1 over TLS | [`WriteTimeout`] around the socket |
-//! | an HTTP/2 stream whose window was never open, or closed exactly between two pieces | the end of the connection: bound its age (as tonic's `max_connection_age` does), and the time of a graceful shutdown. It holds at most 32 KiB |
+//! | a stream or a body in one piece, HTTP/1.1 without TLS | the layer: it closes the connection at the body's bound |
+//! | the same over HTTP/2 | the layer: it resets the stream at the body's bound |
+//! | the last 64 KiB of a body, responses to pipelined requests, HTTP/1.1 over TLS | [`WriteTimeout`] around the socket |
+//! | an HTTP/2 stream whose window never opened, or closed exactly between two pieces | the end of the connection. Bound the connection's age (as tonic's `max_connection_age` does) and the time of a graceful shutdown. Such a stream holds at most 32 KiB |
 //!
-//! An HTTP/1.0 client, as a proxy is that was not told otherwise (nginx: `proxy_http_version 1.1`), reads a body without a
-//! `content-length` until its connection ends. It cannot tell a body that was cut from a whole one.
+//! An HTTP/1.0 client reads a body without a `content-length` until its connection ends. It cannot tell a body that was
+//! cut from a complete one. A proxy may speak HTTP/1.0 by default (nginx: set `proxy_http_version 1.1`).
 //!
-//! The first 16 KiB of a body cost nothing; beyond that there is one allocation for each piece of up to 32 KiB. A reader that
-//! keeps the pieces, as middleware does that collects a body or looks at its beginning first, is given all of them after a few
-//! milliseconds. Only a reader that drops pieces *while* it waits for the next is taken for a connection, and waits until it has
-//! dropped enough: a task that passes frames on to a collector through a channel should copy what it keeps.
+//! The first 16 KiB of a body cost nothing. After that, each piece of up to 32 KiB costs one allocation. A reader that
+//! keeps the pieces gets all of them after a few milliseconds; middleware that collects a body, or looks at its
+//! beginning first, is such a reader. A reader that drops pieces *while* it waits for the next one is treated as a
+//! connection: it waits until it has dropped enough. So a task that passes frames to a collector through a channel
+//! should copy what it keeps.
 //!
 //! # What a body needs
 //! | what a body needs | how |
 //! |---|---|
-//! | bounds of its own for head, pauses and body | [`DeadlineConfig`](crate::deadline::DeadlineConfig) |
-//! | to go on for longer than other calls, or to have a late head | [`LongLived`] |
-//! | nothing: an upgrade (101), or a tunnel | the call is over with the head |
+//! | its own bounds for head, pauses and body | [`DeadlineConfig`](crate::deadline::DeadlineConfig) |
+//! | more time than other calls, or a late head | [`LongLived`] |
+//! | nothing: an upgrade (101) or a tunnel | the call is over with the head |
 //!
 //! ```
 //! use std::time::Duration;

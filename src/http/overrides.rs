@@ -5,8 +5,7 @@ use ::http::HeaderMap;
 
 use crate::ground::verdict::Verdict;
 
-/// What a user says of responses by their status or code and by the headers that it stands in, where that differs from the
-/// table. Nothing said costs nothing.
+/// A user's verdicts by status or code and by headers, where they differ from the table. No overrides cost nothing.
 pub(crate) struct Overrides<S>(Option<Arc<Opinion<S>>>);
 
 type Opinion<S> = dyn Fn(S, &HeaderMap) -> Option<Verdict> + Send + Sync;
@@ -16,7 +15,7 @@ impl<S: Copy + 'static> Overrides<S> {
         Self(None)
     }
 
-    /// Asks `opinion` first, and what was said before where it has none.
+    /// Asks `opinion` first. Where it returns `None`, the earlier overrides apply.
     pub(crate) fn with(self, opinion: impl Fn(S, &HeaderMap) -> Option<Verdict> + Send + Sync + 'static) -> Self {
         Self(Some(match self.0 {
             None => Arc::new(opinion),

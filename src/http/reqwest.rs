@@ -1,33 +1,34 @@
-//! reqwest's [`Client`] as a service of `http` requests, so that the layers go around it.
+//! reqwest's [`Client`] as a service of `http` requests, so that layers can wrap it.
 //!
-//! reqwest's client is a service too, but one of its own request type, which no layer for HTTP knows. [`ReqwestService`]
+//! reqwest's client is a service too, but of its own request type, which no HTTP layer accepts. [`ReqwestService`]
 //! takes requests with any body and streams both ways.
 //!
 //! # How it behaves
 //! - **Readiness:** always ready, as reqwest is.
-//! - **Cancellation:** dropping the call drops reqwest's.
+//! - **Cancellation:** dropping the call drops reqwest's call.
 //! - **Clones** share the connection pool.
-//! - **Errors** are reqwest's own, as [`BoxError`]; wrapped in one case, [`MaybeSent`].
-//! - **Settings** of the client are untouched: its timeouts, redirects and default headers do what they do. A deadline
-//!   layer around it ends a call when that is sooner. The version of a request is passed on: one that came in over HTTP/2 and
-//!   is sent on by a client without it is refused.
-//! - **Cost:** three allocations for a request with a body, and the URI is parsed again, since reqwest has a type of its own
-//!   for it.
+//! - **Errors** are reqwest's own, as [`BoxError`]. One case is wrapped, in [`MaybeSent`].
+//! - **Settings** of the client stay in force: its timeouts, redirects and default headers. An outer deadline layer
+//!   ends a call if its deadline is earlier. The version of a request is passed on: a request that came in over HTTP/2
+//!   is refused if the client does not support HTTP/2.
+//! - **Cost:** three allocations for a request with a body. The URI is parsed again, because reqwest has a type of its
+//!   own for it.
 //!
 //! # Paths are normalised
-//! reqwest's `Url` resolves `..` and `.` in a path, written as `%2e` too: `/public/%2e%2e/admin` is sent as `/admin`. A proxy must not
-//! authorise a request by a path that it forwards through this service. Let it refuse such paths, or authorise by the path of
-//! the normalised URL.
+//! reqwest's `Url` resolves `..` and `.` in a path, even when written as `%2e`: `/public/%2e%2e/admin` is sent as
+//! `/admin`. A proxy must not authorise a request by a path that it forwards through this service. It must refuse such
+//! paths, or authorise by the path of the normalised URL.
 //!
 //! # reqwest's own retries
-//! Since 0.12.23 reqwest retries by itself. Unless it is told otherwise, it sends a request up to twice more, at once and without a
-//! budget, if an HTTP/2 server has refused its stream (`REFUSED_STREAM`) or has closed the connection gracefully. Such a request
-//! was not processed, so nothing is executed twice; but the attempts of a [retry layer](crate::retry) multiply with reqwest's:
-//! three times three. No budget is charged for reqwest's attempts, no breaker sees them, and `x-envoy-attempt-count` does not
-//! count them. Only a request without a body is concerned: this service streams bodies, and reqwest cannot repeat a stream.
-//! HTTP/1.1 is not concerned.
+//! Since 0.12.23 reqwest retries by itself. By default it sends a request up to twice more, at once and without a
+//! budget, if an HTTP/2 server has refused its stream (`REFUSED_STREAM`) or has closed the connection gracefully. Such
+//! a request was not processed, so nothing is executed twice. But reqwest's attempts multiply with those of a [retry
+//! layer](crate::retry): three times three. reqwest's attempts are not charged to any budget, no breaker sees them, and
+//! `x-envoy-attempt-count` does not count them. This affects only requests without a body: this service streams bodies,
+//! and reqwest cannot repeat a stream. It does not affect HTTP/1.1.
 //!
-//! Under a retry layer, which knows both cases as [unsent](crate::verdict::Verdict::Unsent) and repeats them itself, switch it off:
+//! A retry layer treats both cases as [unsent](crate::verdict::Verdict::Unsent) and repeats them itself. Under such a
+//! layer, switch reqwest's retries off:
 //!
 //! ```
 //! # use seawall::http::reqwest::ReqwestService;
@@ -37,7 +38,7 @@
 //! # Ok(())
 //! # }
 //! ```
-//! The same holds for a policy of one's own (`reqwest::retry::for_host`), which may repeat more than that.
+//! The same holds for a custom policy (`reqwest::retry::for_host`), which may repeat more than that.
 //!
 //! # Example
 //! ```
@@ -109,7 +110,7 @@ where
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let is_idempotent = request.method().is_idempotent();
         let (head, body) = request.into_parts();
-        // An empty one of reqwest's own: only such a request is sent on to where a 307 or 308 redirects it.
+        // Such a request gets reqwest's own empty body: reqwest follows a 307 or 308 redirect only with that.
         let (body, sent) = if body.is_end_stream() {
             (Body::default(), Sent::Unknown)
         } else {
@@ -136,18 +137,18 @@ pub struct ResponseFuture {
 #[pin_project(project = StateProj)]
 enum State {
     Calling(#[pin] <Client as Service<::reqwest::Request>>::Future),
-    /// reqwest cannot ask this.
+    /// reqwest cannot send this request.
     Invalid(Option<::reqwest::Error>),
 }
 
-/// Whether the request may have been executed, by the time that a connection could not be made.
+/// Whether the request may have been executed before a connection could not be made.
 #[derive(Debug)]
 enum Sent {
-    /// It does no harm.
+    /// Executing it twice does no harm.
     AsOftenAsYouLike,
-    /// There is no body to know it by.
+    /// Without a body there is no way to tell.
     Unknown,
-    /// If someone asked for its body.
+    /// If something polled its body.
     IfBegun(Arc<AtomicBool>),
 }
 
@@ -173,7 +174,7 @@ impl Future for ResponseFuture {
             },
             StateProj::Invalid(error) => match error.take() {
                 Some(error) => error,
-                // Polled after it was over: as fused futures do.
+                // Polled after completion: stays pending, as fused futures do.
                 None => return Poll::Pending,
             },
         };
@@ -191,17 +192,19 @@ impl fmt::Debug for ResponseFuture {
     }
 }
 
-/// No connection could be made, and still the request may have been executed: reqwest follows redirects by itself, and it
-/// may be the second host that is not there. It is only said of requests of which it matters; the source is reqwest's error.
+/// No connection could be made, but the request may have been executed: reqwest follows redirects by itself, and the
+/// missing host may be the second one. This error is used only for requests where it matters. Its source is reqwest's
+/// error.
 ///
 /// A POST that was answered by a redirect to a dead host must not be sent again because of that. A client without
-/// redirects (`reqwest::redirect::Policy::none()`) still gets this for a request without a body, since it is not told apart.
+/// redirects (`reqwest::redirect::Policy::none()`) also gets this error for a request without a body, because the two
+/// cases look the same.
 #[derive(Debug, thiserror::Error)]
 #[error("no connection, and the request may have been executed before it was redirected there")]
 pub struct MaybeSent(#[source] ::reqwest::Error);
 
-/// A request body as reqwest wants it: one that may be looked at from several threads, which axum's and tonic's bodies do not
-/// allow. So they are only touched by whoever polls, and what they said then is the answer to everybody else.
+/// A request body that reqwest accepts: it must be `Sync`, which axum's and tonic's bodies are not. So only the polling
+/// thread touches the inner body, and all other queries get the answers that were stored at the last poll.
 struct Streamed<B> {
     /// Never locked.
     body: Mutex<Pin<Box<B>>>,

@@ -1,5 +1,5 @@
-//! What a retry makes of a response: the last one is handed on as it is; of one that is followed by another attempt as much is
-//! kept as comes quickly, and the rest is closed.
+//! What a retry does with a response: the last response is handed on as it is. Of a response that another attempt
+//! follows, the retry keeps as much as comes quickly, and closes the rest.
 
 use std::any::Any;
 use std::collections::VecDeque;
@@ -24,17 +24,17 @@ use crate::ground::verdict::{Expiry, Guard, SealedGuard, Verdict};
 use crate::http::ByStatus;
 use crate::http::held_body::{self, HeldBody};
 
-/// How much of a failed response is kept: more than any error message, little enough for each call in flight.
+/// How much of a failed response is kept: more than any error message, and little enough for every call in flight.
 const KEPT_BYTES: u64 = 64 * 1024;
 
-/// In how many frames: crumbs, and frames with nothing in them, cost more than they carry.
+/// How many frames are kept: tiny and empty frames cost more than they carry.
 const KEPT_FRAMES: usize = 1024;
 
-/// How long its body may take: reading what has been sent already, so that the connection can be used again, and no more.
+/// How long reading may take: enough to read what has been sent already, so that the connection can be reused.
 const KEPT_WITHIN: Duration = Duration::from_millis(50);
 
-/// The body of a response that has passed a retry: what was read of it to decide, and then the rest, which is cut when the time of
-/// its attempt is over.
+/// The body of a response that has passed a retry: the frames that the retry has read, then the rest, which is cut when
+/// the time of its attempt is over.
 #[pin_project]
 pub struct SettledBody<B>
 where
@@ -44,9 +44,9 @@ where
     read: VecDeque<Frame<Bytes>>,
     #[pin]
     rest: Rest<B>,
-    /// How it ended, if it was read to an end that was none.
+    /// The error that ended the body, if it did not end properly.
     error: Option<BoxError>,
-    /// What [`AllHere`] knows it by.
+    /// The mark by which [`AllHere`] recognises this body.
     here: Option<Arc<()>>,
 }
 
@@ -57,12 +57,12 @@ where
     B::Error: Into<BoxError>,
 {
     None,
-    /// The attempt has the time of the call.
+    /// The attempt has no bound of its own.
     Free(#[pin] B),
     Bounded(#[pin] HeldBody<B, AttemptEnd>),
 }
 
-/// What lives in a response until its attempt is over: the instant at which it must be.
+/// The guard of a response for the time of its attempt: it holds only the bound.
 struct AttemptEnd(Expiry);
 
 impl SealedGuard for AttemptEnd {
@@ -82,12 +82,12 @@ where
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
 {
-    /// Nothing has been read.
+    /// A body of which nothing has been read.
     pub(crate) fn unread(body: B) -> Self {
         Self::partly_read(VecDeque::new(), body)
     }
 
-    /// Some frames have been read.
+    /// A body of which some frames have been read.
     pub(crate) fn partly_read(read: VecDeque<Frame<Bytes>>, rest: B) -> Self {
         Self { read, rest: Rest::Free(rest), error: None, here: None }
     }
@@ -98,12 +98,12 @@ where
         self.read.back().and_then(Frame::trailers_ref)
     }
 
-    /// Nothing more will come.
+    /// A body of which nothing more will come.
     pub(crate) fn read(read: VecDeque<Frame<Bytes>>, error: Option<BoxError>) -> Self {
         Self { read, rest: Rest::None, error, here: None }
     }
 
-    /// What has not come by then is cut, whether anybody reads or not.
+    /// Cuts the rest of the body at this expiry, whether or not anything reads it.
     pub(crate) fn bound(response: Response<Self>, expiry: Expiry) -> Response<Self> {
         let (head, body) = response.into_parts();
         let Self { read, rest, error, here } = body;
@@ -117,7 +117,7 @@ where
         })
     }
 
-    /// What is still to come, if that is all there is.
+    /// The rest of the body, if nothing has been read.
     pub(crate) fn unread_rest(&mut self) -> Option<&mut B> {
         match &mut self.rest {
             Rest::Free(rest) if self.read.is_empty() => Some(rest),
@@ -125,7 +125,7 @@ where
         }
     }
 
-    /// The same, if the attempt has a time of its own.
+    /// The same for an attempt with a bound of its own.
     pub(crate) fn unread_bounded(&mut self) -> Option<&mut (dyn Any + 'static)> {
         match &mut self.rest {
             Rest::Bounded(rest) if self.read.is_empty() => Some(rest),
@@ -134,7 +134,7 @@ where
     }
 }
 
-/// An empty body, for layers that answer by themselves.
+/// An empty body, for layers that make responses of their own.
 impl<B> Default for SettledBody<B>
 where
     B: Body<Data = Bytes> + Send + 'static,
@@ -203,10 +203,11 @@ where
     }
 }
 
-/// An extension of a response of which all that there will ever be is in memory: nothing is held for it any more, and it may be
-/// read when the call's time is over, which is when it is handed on mostly.
+/// A response extension that marks a response as entirely in memory. No layer holds anything for it any more. It may be
+/// read after the call's time is over, and is usually handed on only then.
 ///
-/// It stays in the response, for all layers further out, and so may come to stand beside another body, which it must not speak for.
+/// The extension stays in the response for all outer layers, so it may end up beside another body. It must not apply to
+/// that body.
 #[derive(Clone, Debug)]
 pub(crate) struct AllHere {
     body: Weak<()>,
@@ -214,14 +215,14 @@ pub(crate) struct AllHere {
 }
 
 impl AllHere {
-    /// What `response` ends with, if all of it is here.
+    /// The trailers of `response`, if all of it is in memory.
     pub(crate) fn end_of<B>(response: &Response<B>) -> Option<Option<&HeaderMap>> {
         let here = response.extensions().get::<Self>()?;
         (here.body.strong_count() > 0).then_some(here.trailers.as_ref())
     }
 }
 
-/// Keeps the head of a failed response and what comes quickly of its body, and lets go of the rest.
+/// Keeps the head of a failed response and what comes quickly of its body, and drops the rest.
 #[pin_project]
 #[derive(Debug)]
 pub struct Detaching<B>
@@ -259,7 +260,7 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
         let error = loop {
-            // What cannot be kept whole is not worth reading.
+            // A body that does not fit is not worth reading.
             if this.bytes.saturating_add(this.body.size_hint().lower()) > KEPT_BYTES {
                 break Some(Truncated.into());
             }
@@ -276,7 +277,8 @@ where
                 Poll::Pending => {
                     let until = *this.until.get_or_insert_with(|| {
                         let until = time::now() + KEPT_WITHIN;
-                        // Before whoever is around ends the call, for whom this response may be the last.
+                        // Ends before the call's deadline: this response may be the last one, and an outer layer would
+                        // cut the call.
                         let deadline = scope::current().deadline.map(|deadline| deadline.minus(2 * timer::GRAIN));
                         deadline.map_or(until, |deadline| until.min(deadline))
                     });
@@ -285,7 +287,7 @@ where
                 }
             }
         };
-        // All that the rest holds is free now: connection, permits, tickets.
+        // Releases all that the rest holds: connection, permits, tickets.
         this.body.set(SettledBody::read(VecDeque::new(), None));
         match this.head.take() {
             Some(mut head) => {
@@ -295,13 +297,13 @@ where
                 let body = SettledBody { here: Some(here), ..SettledBody::read(std::mem::take(this.kept), error) };
                 Poll::Ready(Response::from_parts(head, body))
             }
-            // Polled after it was over: as fused futures do.
+            // Polled after completion: stays pending, as fused futures do.
             None => Poll::Pending,
         }
     }
 }
 
-/// The end of a body of which a retry has kept the beginning only.
+/// The error at the end of a body of which a retry has kept only the beginning.
 #[derive(Debug, thiserror::Error)]
 #[error("retry: only the beginning of this failed response was kept while another attempt was made")]
 struct Truncated;
@@ -323,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_of_empty_frames_comes_to_an_end_too() {
+    fn endless_empty_frames_stop_the_reading() {
         let mut asked = 0_u32;
         let endless = std::iter::from_fn(move || {
             asked += 1;
@@ -335,7 +337,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_of_crumbs_is_bounded_too() {
+    fn kept_tiny_frames_are_bounded() {
         let crumbs = std::iter::repeat_with(|| Frame::data(Bytes::from_static(b".")));
         let body = detach(crumbs).into_body();
         assert!(body.read.len() <= 1024, "{}", body.read.len());

@@ -1,4 +1,4 @@
-//! What a transport error says: whether the request was sent, and whether the callee is to blame.
+//! The meaning of a transport error: whether the request was sent, and whether the dependency is to blame.
 
 use std::error::Error;
 use std::io;
@@ -9,10 +9,10 @@ use tower::BoxError;
 use crate::ground::error::{chain, rejection_here};
 use crate::ground::verdict::Verdict;
 
-/// The verdict of a call that ended without a response. The causes are asked from the outside in, and the first that
-/// knows decides: further in may be the error of the caller's own body, with another client's story in it.
+/// The verdict of a call that ended without a response. The causes are checked from the outside in, and the first one
+/// that decides wins: an inner cause may be the error of the caller's own body, which may come from another client.
 ///
-/// "Not sent" is only said where it is proven; all doubt means that the request may have been executed.
+/// `Unsent` needs proof. If there is doubt, the request may have been executed.
 pub(crate) fn verdict(error: &BoxError) -> Verdict {
     for error in chain(error) {
         if let Some(rejected) = rejection_here(error) {
@@ -26,7 +26,7 @@ pub(crate) fn verdict(error: &BoxError) -> Verdict {
             if client.is_connect() {
                 return Verdict::Unsent;
             }
-            // It did not even try: a URI without a host, a version it cannot speak.
+            // The client did not try: a URI without a host, or a version that it does not support.
             if client.source().is_none() {
                 return Verdict::Ignored;
             }
@@ -40,7 +40,7 @@ pub(crate) fn verdict(error: &BoxError) -> Verdict {
         }
         if let Some(io) = error.downcast_ref::<io::Error>() {
             match io.kind() {
-                // Nothing spoke HTTP yet, so there was no connection that could have lost its way.
+                // No HTTP was spoken yet, so there was no connection that could have lost its route.
                 io::ErrorKind::ConnectionRefused
                 | io::ErrorKind::HostUnreachable
                 | io::ErrorKind::NetworkUnreachable
@@ -50,7 +50,7 @@ pub(crate) fn verdict(error: &BoxError) -> Verdict {
             }
         }
     }
-    // reqwest's own timeouts have no other cause behind them.
+    // reqwest's own timeouts have no other cause in their chain.
     #[cfg(feature = "reqwest")]
     if chain(error).any(|error| error.downcast_ref().is_some_and(::reqwest::Error::is_timeout)) {
         return Verdict::TimedOut;
@@ -58,7 +58,8 @@ pub(crate) fn verdict(error: &BoxError) -> Verdict {
     Verdict::Lost
 }
 
-/// Whether it is the error of a client: that of a connection alone may be of the one that a server reads its request from.
+/// Whether this is the error of a client. The error of a connection alone may be that of the connection from which a
+/// server reads its request.
 pub(crate) fn is_of_a_client(error: &BoxError) -> bool {
     #[cfg(feature = "reqwest")]
     if chain(error).any(|error| error.is::<super::reqwest::MaybeSent>() || error.is::<::reqwest::Error>()) {
@@ -67,19 +68,19 @@ pub(crate) fn is_of_a_client(error: &BoxError) -> bool {
     chain(error).any(|error| error.is::<legacy::Error>())
 }
 
-/// There was a connection.
+/// The verdict of a hyper error, for which there was a connection.
 fn of_hyper(error: &hyper::Error) -> Verdict {
-    // The message was still ours when the connection was closed.
+    // The client still had the message when the connection was closed.
     if error.is_canceled() {
         return Verdict::Unsent;
     }
     if error.is_user() {
-        // The connection's task ended with the request in its hands; hyper has no other way to tell it from the rest.
+        // The connection's task ended while it had the request. hyper identifies this error by its text only.
         if error.to_string() == "dispatch task is gone" {
             return Verdict::Lost;
         }
-        // The caller's own body failed. That says nothing about the callee, which may have been reading happily: a crowd
-        // of uploaders that hang up must not open the breaker of the storage behind us. Nor is the callee proven alive.
+        // The caller's own body failed. That says nothing about the dependency, which may have read without trouble:
+        // many uploads that hang up must not open the storage's breaker. Nor does it prove the dependency alive.
         return Verdict::Ignored;
     }
     if error.source().is_some_and(is_reset_by_us) {
@@ -101,8 +102,8 @@ fn of_hyper(error: &hyper::Error) -> Verdict {
     Verdict::Lost
 }
 
-/// Over HTTP/2, hyper resets the stream of a request whose body has failed, and tells the reset instead of the body's error. h2 has
-/// no other way to tell it from the resets of a peer, and may not be among our dependencies.
+/// Over HTTP/2, hyper resets the stream of a request whose body has failed, and reports the reset instead of the body's
+/// error. h2 distinguishes this reset from a peer's reset only by its text, and the crate h2 is an optional dependency.
 fn is_reset_by_us(error: &(dyn Error + 'static)) -> bool {
     error.to_string().starts_with("stream error sent by user: unexpected internal error")
 }
@@ -121,9 +122,10 @@ fn of_h2(error: &h2::Error) -> Verdict {
     }
 }
 
-/// Whether the peer says that it has not looked at the request (RFC 9113, section 8.7): by `REFUSED_STREAM`, or by a `GOAWAY`.
-/// h2 gives the error of a received `GOAWAY` to streams above the last one that it names and to requests that come after
-/// it; streams that the peer may have processed go on, and end in an error of another kind if the connection dies.
+/// Whether the peer says that it has not processed the request (RFC 9113, section 8.7): by `REFUSED_STREAM`, or by a
+/// `GOAWAY`. h2 gives the error of a received `GOAWAY` to streams above the last one that it names, and to later
+/// requests. Streams that the peer may have processed continue, and end in another kind of error if the connection
+/// dies.
 #[cfg(feature = "grpc")]
 fn is_refused(error: &h2::Error) -> bool {
     error.is_remote()
@@ -136,18 +138,18 @@ fn is_calmed(error: &h2::Error) -> bool {
     error.is_remote() && error.is_reset() && error.reason() == Some(h2::Reason::ENHANCE_YOUR_CALM)
 }
 
-/// What reqwest says by itself; of most things it says only that they are further in.
+/// The verdict of reqwest's own errors. For most errors it only wraps the cause.
 #[cfg(feature = "reqwest")]
 fn of_reqwest(error: &(dyn Error + 'static)) -> Option<Verdict> {
     if error.is::<super::reqwest::MaybeSent>() {
         return Some(Verdict::Lost);
     }
     let error = error.downcast_ref::<::reqwest::Error>()?;
-    // A URL that it cannot ask.
+    // The client cannot request this URL.
     if error.is_builder() {
         return Some(Verdict::Ignored);
     }
-    // The callee did answer.
+    // The dependency did respond.
     if error.is_redirect() {
         return Some(Verdict::CallerFault);
     }
@@ -169,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn doubt_means_that_the_request_may_have_been_executed() {
+    fn unsent_needs_proof() {
         assert_eq!(of(io::Error::from(io::ErrorKind::ConnectionRefused)), Verdict::Unsent);
         assert_eq!(of(io::Error::from(io::ErrorKind::ConnectionReset)), Verdict::Lost);
         assert_eq!(of(io::Error::from(io::ErrorKind::TimedOut)), Verdict::TimedOut);
@@ -178,9 +180,9 @@ mod tests {
         assert_eq!(of(io::Error::other(io::Error::from(io::ErrorKind::ConnectionRefused))), Verdict::Unsent);
     }
 
-    /// The kernel reports a lost route by the same error, whether it was looking for one or had one.
+    /// The kernel reports a lost route by the same error as a missing one.
     #[tokio::test]
-    async fn no_route_is_not_sent_only_while_there_was_no_connection() {
+    async fn no_route_is_unsent_only_before_there_is_a_connection() {
         let unreachable = || io::Error::from(io::ErrorKind::HostUnreachable);
         assert_eq!(of(unreachable()), Verdict::Unsent);
 
@@ -195,7 +197,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_request_whose_connection_task_is_gone_may_have_been_executed() {
+    async fn request_of_a_dead_connection_task_may_have_been_executed() {
         let (client, _server) = tokio::io::duplex(1024);
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(client)).await.unwrap();
         let connection = tokio::spawn(connection);
@@ -209,9 +211,9 @@ mod tests {
         assert_eq!(of(error), Verdict::Lost);
     }
 
-    /// Whatever is behind it: here, a body that is itself the answer of a client that could not connect.
+    /// This holds whatever the cause is. Here the body is itself the response of a client that could not connect.
     #[tokio::test]
-    async fn the_callers_own_body_says_nothing_about_the_callee() {
+    async fn callers_own_body_error_is_ignored() {
         for kind in [io::ErrorKind::ConnectionRefused, io::ErrorKind::TimedOut, io::ErrorKind::ConnectionReset] {
             let (client, _server) = tokio::io::duplex(1024);
             let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(client)).await.unwrap();
@@ -226,7 +228,7 @@ mod tests {
 
     #[cfg(feature = "grpc")]
     #[test]
-    fn a_refusal_that_is_not_the_peers_proves_nothing() {
+    fn local_refused_stream_is_not_unsent() {
         assert_eq!(of(h2::Error::from(h2::Reason::REFUSED_STREAM)), Verdict::Lost);
         assert_eq!(of(h2::Error::from(h2::Reason::INTERNAL_ERROR)), Verdict::Lost);
     }

@@ -9,15 +9,15 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use crate::admission::timer::Timer;
 use crate::ground::time::{self, Instant};
 
-/// A connection on which a write fails if the peer takes nothing for too long.
+/// A connection on which a write fails if the peer reads nothing for too long.
 ///
-/// For a server's connections. A layer cuts the body of a response in time, but bytes that the server has taken already are out
-/// of its reach: the last piece of a body, an answer to a pipelined request, everything over TLS that encrypts on write. A
-/// client that does not read keeps them, and its connection, for as long as it likes. Here a write that has made no progress
-/// for `timeout` fails with [`ErrorKind::TimedOut`], and the server closes the connection. Reads are untouched, and so is a
-/// connection that is idle.
+/// Use it for a server's connections. A layer cuts the body of a response in time, but it cannot reach bytes that the
+/// server has already taken: the last piece of a body, a response to a pipelined request, or anything over TLS that
+/// encrypts on write. A client that does not read holds these bytes and its connection for as long as it likes. With
+/// this wrapper, a write that makes no progress for `timeout` fails with [`ErrorKind::TimedOut`], and the server closes
+/// the connection. It does not affect reads or idle connections.
 ///
-/// It is a [`tokio::io::AsyncWrite`], for `hyper_util::rt::TokioIo` and for a listener of axum's:
+/// It implements [`tokio::io::AsyncWrite`], for `hyper_util::rt::TokioIo` and for axum listeners:
 ///
 /// ```
 /// use std::{io, net::SocketAddr, time::Duration};
@@ -47,26 +47,28 @@ use crate::ground::time::{self, Instant};
 /// # }
 /// ```
 ///
-/// Put it under TLS, next to the socket, where a write means progress of the peer. Take at least as long as `body_timeout`, and
-/// longer than a healthy client may pause.
+/// Put it under TLS, next to the socket, where a write means that the peer has made progress. Choose a timeout of at
+/// least `body_timeout`, and longer than a healthy client may pause.
 ///
 /// # How fast a client must read
-/// Every byte that the socket takes is progress, and the time begins anew. But a socket that was full takes nothing until a good part of
-/// its send buffer is free again: on Linux a third, and the buffer grows to 4 MiB (`net.ipv4.tcp_wmem`). A client that reads slowly and
-/// steadily looks for so long as if it read nothing. It must read about this much in each `timeout`:
+/// Every byte that the socket takes is progress and restarts the timeout. But a full socket takes nothing until a large
+/// part of its send buffer is free again. On Linux that part is a third, and the buffer grows to 4 MiB
+/// (`net.ipv4.tcp_wmem`). Until then, a client that reads slowly and steadily looks as if it read nothing. In each
+/// `timeout` it must read about this much:
 ///
 /// | send buffer, on Linux | between two writes | at a timeout of 30 s |
 /// |---|---|---|
-/// | as it grows by itself | 1 MB as measured; 1.4 MB is the most | 50 kB/s |
+/// | grows by itself (default) | 1 MB measured, 1.4 MB at most | 50 kB/s |
 /// | `SO_SNDBUF` of 64 KiB | 0.2 MB, most of it in the client's receive window | 7 kB/s |
 /// | `TCP_NOTSENT_LOWAT` of 16 KiB | the same | 7 kB/s |
 ///
-/// So choose the timeout by the slowest client that is to be served: 1.4 MB divided by its rate, and some more. To serve slower ones in the
-/// same time, set `TCP_NOTSENT_LOWAT` (the sysctl `net.ipv4.tcp_notsent_lowat` is for all sockets), and measure what that
-/// costs you in throughput; or `SO_SNDBUF`, by `tokio::net::TcpSocket::set_send_buffer_size` before `listen`, which limits each connection to one
-/// buffer in a round trip.
+/// So choose the timeout by the slowest client that you want to serve: 1.4 MB divided by its rate, plus a margin. To
+/// serve slower clients with the same timeout, set `TCP_NOTSENT_LOWAT` (the sysctl `net.ipv4.tcp_notsent_lowat` applies
+/// to all sockets), and measure what that costs in throughput. Or set `SO_SNDBUF` by
+/// `tokio::net::TcpSocket::set_send_buffer_size` before `listen`, which limits each connection to one buffer per round
+/// trip.
 ///
-/// **Cost:** nothing while writes succeed; a pooled timer while one waits.
+/// **Cost:** nothing while writes succeed; a pooled timer while a write waits.
 ///
 /// # Panics
 /// A write that has to wait panics outside a tokio runtime with a time driver.
@@ -76,28 +78,28 @@ pub struct WriteTimeout<IO> {
     #[pin]
     io: IO,
     timeout: Duration,
-    /// When the write that waits fails.
+    /// When the waiting write fails.
     until: Option<Instant>,
     timer: Timer,
 }
 
 impl<IO> WriteTimeout<IO> {
-    /// Lets a write to `io` wait for `timeout` at the most.
+    /// Lets a write to `io` wait for at most `timeout`.
     pub fn new(io: IO, timeout: Duration) -> Self {
         Self { io, timeout, until: None, timer: Timer::new() }
     }
 
-    /// The connection inside.
+    /// The inner connection.
     pub fn get_ref(&self) -> &IO {
         &self.io
     }
 
-    /// The connection inside.
+    /// The inner connection.
     pub fn get_mut(&mut self) -> &mut IO {
         &mut self.io
     }
 
-    /// The connection inside, without the bound.
+    /// The inner connection, without the timeout.
     pub fn into_inner(self) -> IO {
         self.io
     }

@@ -5,18 +5,19 @@ use crate::ground::validation::{Validate, Validation};
 use crate::http;
 use crate::http::propagation::{DEFAULT_ALLOWANCE, DEFAULT_MAX_PRIORITY, DEFAULT_MAX_TIMEOUT, check_times};
 
-/// How deadlines and attempts travel over gRPC. One value serves both ends; the names of the headers are given.
+/// How deadlines and attempts travel over gRPC. Use one value for both ends. gRPC fixes the names of the headers.
 ///
 /// Write `..Default::default()`: a new field is [no breaking change](crate#settings).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PropagationConfig {
-    /// What is kept back of the time left when a request is sent, for its way there and the answer's way back; never more
-    /// than a tenth of it. Default: 5 ms.
+    /// The part of the time left that is kept back when a request is sent, for the network time of request and
+    /// response; never more than a tenth of the time left. Default: 5 ms.
     pub allowance: Duration,
-    /// The longest time that is believed. A request that asks for more has no deadline of its own, and those of the
-    /// layers inside hold. Default: 10 minutes.
+    /// The longest timeout that is accepted. A request that asks for more gets no deadline from its header, and the
+    /// bounds of the inner layers hold. Default: 10 minutes.
     pub max_timeout: Duration,
-    /// The highest priority that is believed: a request that asks for more has this one. Default: [`High`](Priority::High).
+    /// The highest priority that is accepted. A request that asks for more gets this one. Default:
+    /// [`High`](Priority::High).
     pub max_priority: Priority,
 }
 
@@ -26,7 +27,7 @@ impl Default for PropagationConfig {
     }
 }
 
-/// Without the names of the headers, which are given.
+/// Drops the names of the headers, which gRPC fixes.
 impl From<http::propagation::PropagationConfig> for PropagationConfig {
     fn from(config: http::propagation::PropagationConfig) -> Self {
         Self { allowance: config.allowance, max_timeout: config.max_timeout, max_priority: config.max_priority }

@@ -1,23 +1,23 @@
-//! Deadlines, attempts and "do not retry" between processes that speak gRPC.
+//! Carries deadlines, attempts and "do not retry" between processes that speak gRPC.
 //!
-//! [`InjectLayer::grpc`](crate::http::propagation::InjectLayer::grpc) on a client and
-//! [`ExtractLayer::grpc`](crate::http::propagation::ExtractLayer::grpc) on a server; all about them stands at
-//! [`http::propagation`](crate::http::propagation). The headers are those of gRPC itself, so that whatever is at the other
-//! end needs not be of this house:
+//! Use [`InjectLayer::grpc`](crate::http::propagation::InjectLayer::grpc) on a client and
+//! [`ExtractLayer::grpc`](crate::http::propagation::ExtractLayer::grpc) on a server. Their behaviour is described at
+//! [`http::propagation`](crate::http::propagation). The headers are gRPC's own, so the other end does not need this
+//! crate:
 //!
 //! | header | on | meaning |
 //! |---|---|---|
-//! | `grpc-timeout` | requests | the time left: at most eight digits and a unit (`H` `M` `S` `m` `u` `n`), written in the finest that fits |
+//! | `grpc-timeout` | requests | the time left: at most eight digits and a unit (`H` `M` `S` `m` `u` `n`), written in the finest unit that fits |
 //! | `grpc-previous-rpc-attempts` | requests | the attempts before this one; not written for the first |
 //! | `x-priority` | requests | `low`, `normal`, `high` or `critical`; not written for the default |
-//! | `grpc-retry-pushback-ms: -1` | failures | do not try this again |
+//! | `grpc-retry-pushback-ms: -1` | failures | do not retry this |
 //!
-//! A tier says "do not retry" in the head of a response that carries its `grpc-status` there (trailers-only), as failures of
-//! unary calls do. A stream that fails later has handed something on by then, and is not retried anyway.
+//! A tier says "do not retry" in the head of a response that carries its `grpc-status` there (trailers-only), as
+//! failures of unary calls do. A stream that fails later has handed messages on already, and is not retried anyway.
 //!
-//! tonic reads and obeys a `grpc-timeout` by itself, for each call alone; what is gained here is that the calls which a
-//! handler makes inherit it. A timeout that a client of tonic's sets on a request (`Request::set_timeout`) stays if it is
-//! the shorter one.
+//! tonic reads and obeys a `grpc-timeout` by itself, but only for that one call. With these layers, the calls that a
+//! handler makes inherit it too. If a tonic client sets a timeout on a request (`Request::set_timeout`), the shorter of
+//! the two holds.
 //!
 //! Sources: *gRPC over HTTP2* (`PROTOCOL-HTTP2.md`), and proposal A6 (client retries).
 //!

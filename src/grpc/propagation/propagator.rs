@@ -11,7 +11,7 @@ static TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 static PREVIOUS_ATTEMPTS: HeaderName = HeaderName::from_static("grpc-previous-rpc-attempts");
 static PRIORITY: HeaderName = HeaderName::from_static("x-priority");
 
-/// Deadlines and attempts in the headers of gRPC.
+/// Deadlines and attempts in gRPC's own headers.
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct GrpcPropagator;
@@ -52,13 +52,13 @@ impl Propagator for GrpcPropagator {
     }
 }
 
-/// What stands in `grpc-timeout`. Of several values each is a bound.
+/// The value of `grpc-timeout`. If there are several, the smallest holds.
 pub(in crate::grpc) fn timeout_of(headers: &HeaderMap) -> Option<Duration> {
     values(headers, &TIMEOUT).filter_map(timeout::parse).min()
 }
 
-/// Whether the head says by itself that the call failed. A stream that fails later has handed something on by then, and
-/// is not retried.
+/// Whether the head itself says that the call failed. A stream that fails later has handed messages on already, and is
+/// not retried.
 fn has_failed<B>(response: &Response<B>) -> bool {
     response.status().is_server_error() || status::code(response.headers()).is_some_and(|code| code != Code::Ok)
 }
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_written_is_read_again() {
+    fn headers_round_trip() {
         let mut headers = HeaderMap::new();
         let call =
             Propagated { time_left: Some(Duration::from_millis(300)), attempt: 3, priority: Some(Priority::Low) };
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn a_first_attempt_has_none_before_it() {
+    fn first_attempt_writes_no_previous_attempts() {
         let mut headers = HeaderMap::new();
         GrpcPropagator.inject(&Propagated { time_left: None, attempt: 1, priority: None }, &mut headers);
         assert!(headers.is_empty());
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn of_several_bounds_all_hold_and_nonsense_is_none() {
+    fn several_bounds_all_hold_and_nonsense_is_ignored() {
         assert_eq!(read(&[("grpc-timeout", "5S"), ("grpc-timeout", "1S")]).0, Some(Duration::from_secs(1)));
         assert_eq!(read(&[("grpc-timeout", "-1S"), ("grpc-timeout", "2S")]).0, Some(Duration::from_secs(2)));
         assert_eq!(read(&[("grpc-timeout", "1S, 2S")]).0, None);

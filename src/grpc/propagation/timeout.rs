@@ -8,7 +8,7 @@ use ::http::HeaderValue;
 
 use crate::http::propagation::number;
 
-/// Each unit and its nanoseconds, the finest first.
+/// Each unit in nanoseconds, the finest first.
 const UNITS: [(u8, u64); 6] = [
     (b'n', 1),
     (b'u', 1_000),
@@ -21,8 +21,8 @@ const UNITS: [(u8, u64); 6] = [
 const MAX_DIGITS: usize = 8;
 const MAX_NUMBER: u128 = 99_999_999;
 
-/// What does not keep to the grammar is as if it were not there. Zero is let pass: it is how some write that no time is
-/// left.
+/// Values outside of the grammar are ignored. Zero is accepted although the grammar excludes it: some senders write it
+/// when no time is left.
 pub(super) fn parse(value: &[u8]) -> Option<Duration> {
     let (unit, digits) = value.split_last()?;
     let (_, nanos) = UNITS.iter().find(|(letter, _)| letter == unit)?;
@@ -31,11 +31,12 @@ pub(super) fn parse(value: &[u8]) -> Option<Duration> {
     }
     let number = number::parse(digits)?;
     let nanos = u128::from(number) * u128::from(*nanos);
-    // Eight digits of hours are eleven thousand years, which is well within a `Duration`.
+    // Eight digits of hours are eleven thousand years, which fits into a `Duration`.
     Some(Duration::new(u64::try_from(nanos / 1_000_000_000).ok()?, (nanos % 1_000_000_000) as u32))
 }
 
-/// In the finest unit in which eight digits are enough, rounded down, so that nobody is given more than there is.
+/// Written in the finest unit that eight digits can hold, and rounded down, so that the receiver never gets more time
+/// than is left.
 pub(super) fn value(time: Duration) -> Option<HeaderValue> {
     let nanos = time.as_nanos();
     let fitting = UNITS.iter().map(|(letter, unit)| (*letter, nanos / u128::from(*unit)));
@@ -64,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn the_grammar_is_read_and_nothing_else() {
+    fn only_the_grammar_is_parsed() {
         for (text, nanos) in [
             ("1n", 1),
             ("12u", 12_000),
@@ -108,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn the_finest_unit_that_fits_is_written() {
+    fn finest_unit_that_fits_is_written() {
         for (nanos, text) in [
             (0, "0n"),
             (1, "1n"),
@@ -129,17 +130,17 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_comes_is_no_time_or_one_that_the_grammar_can_say(value: Vec<u8>) {
+        fn any_bytes_are_ignored_or_within_the_grammar(value: Vec<u8>) {
             check(&value);
         }
 
         #[test]
-        fn so_is_what_looks_like_one(value in "[-+ ]?[0-9]{0,10}[.]?[0-9]{0,2} ?[HMSmunhs]{0,2}") {
+        fn timeout_like_text_is_ignored_or_within_the_grammar(value in "[-+ ]?[0-9]{0,10}[.]?[0-9]{0,2} ?[HMSmunhs]{0,2}") {
             check(value.as_bytes());
         }
 
         #[test]
-        fn what_is_written_is_read_as_no_longer_and_loses_less_than_its_unit(
+        fn round_trip_never_lengthens_and_loses_less_than_a_unit(
             seconds in prop_oneof![0_u64..2, 0_u64..1_000_000, 0_u64..99_999_999 * 3600],
             nanos in 0_u32..1_000_000_000,
         ) {
@@ -149,7 +150,7 @@ mod tests {
             let read = parse(text.as_bytes()).expect("it keeps to the grammar");
             let unit = UNITS.iter().find(|(letter, _)| text.as_bytes().last() == Some(letter)).expect("a unit").1;
             prop_assert!(read <= time && time - read < Duration::from_nanos(unit), "{time:?} as {text}");
-            // Eight digits: no more than a ten-thousandth is lost at a change of units, from seconds on to minutes and hours.
+            // With eight digits, a change of units loses at most a ten-thousandth, from seconds to minutes and hours.
             prop_assert!(time - read <= time / 10_000 + Duration::from_nanos(1), "{time:?} as {text}");
         }
     }

@@ -16,16 +16,16 @@ use crate::http::respond::text;
 use crate::layers::core::observed;
 use crate::telemetry;
 
-/// All that `grpc-message` must not have as it is: what cannot be printed, and the sign of the encoding itself.
+/// The characters that `grpc-message` must encode: control characters, and the percent sign itself.
 const ENCODED: &AsciiSet = &CONTROLS.add(b'%');
 
-/// What a caller is told of an error.
+/// The part of an error that the caller sees.
 #[derive(Debug)]
 pub(super) struct Answer {
     code: Code,
     message: Cow<'static, str>,
     retry_after: Option<Duration>,
-    /// In the wire's encoding; only a refusal of ours has any.
+    /// In the header's encoding. Only refusals have details.
     details: Option<String>,
 }
 
@@ -59,7 +59,7 @@ impl Answer {
     }
 }
 
-/// What the transport knows of an error that is not ours. Its own text stays here.
+/// The code for an error that is not a refusal. The error's text is not sent.
 fn of_transport(error: &BoxError) -> (Code, &'static str) {
     match of_error(error) {
         Verdict::Unsent => (Code::Unavailable, "the dependency was not reached"),
@@ -84,7 +84,7 @@ mod tests {
     use crate::ground::layer_id::LayerKind;
 
     #[test]
-    fn every_reason_is_one_of_four_codes_and_any_other_error_is_internal() {
+    fn every_reason_and_error_has_its_code() {
         let code = |reason| Answer::to(&Rejected::nameless(LayerKind::Bulkhead, reason).into(), false).code;
         for reason in [Reason::DeadlineExpired, Reason::DeadlineExceeded, Reason::HeadTimeout, Reason::IdleTimeout] {
             assert_eq!(code(reason), Code::DeadlineExceeded, "{reason:?}");
@@ -106,9 +106,9 @@ mod tests {
         assert_eq!(Answer::to(&"who knows".into(), false).code, Code::Internal);
     }
 
-    /// A wait of some microseconds is written with a letter that is not ASCII.
+    /// A wait of microseconds is written with `µ`, which is not ASCII.
     #[test]
-    fn a_message_that_is_not_ascii_arrives_as_it_was() {
+    fn non_ascii_message_round_trips() {
         let wait = Some(Duration::from_nanos(1500));
         let rejected = Rejected::nameless(LayerKind::RateLimit, Reason::RateLimited).with_retry_after(wait);
         let headers = Answer::to(&rejected.clone().into(), true).headers();

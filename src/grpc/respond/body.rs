@@ -8,7 +8,7 @@ use tower::BoxError;
 
 use super::answer::Answer;
 
-/// The inner service's body, which ends in a status even where it fails, if it is gRPC's; or none.
+/// The inner service's body, or none. A gRPC body ends in a status even if the inner body fails.
 #[pin_project]
 #[derive(Debug)]
 pub struct Body<B> {
@@ -28,7 +28,7 @@ impl<B> Body<B> {
     }
 }
 
-/// An empty body, for layers that answer by themselves.
+/// An empty body, for layers that make responses of their own.
 impl<B> Default for Body<B> {
     fn default() -> Self {
         Self::none()
@@ -48,10 +48,10 @@ where
         let Some(body) = this.inner.as_mut().as_pin_mut() else { return Poll::Ready(None) };
         body.poll_frame(cx).map(|frame| match frame? {
             Ok(frame) => Some(Ok(frame)),
-            // To whoever does not look for a status, it would be complete with it.
+            // With trailers, a broken body would look complete to a reader that does not check the status.
             Err(error) if !*this.is_grpc => Some(Err(error.into())),
             Err(error) => {
-                // A reset would say nothing but that it went wrong; trailers can say what.
+                // Trailers carry the reason of the failure; a reset could not.
                 this.inner.set(None);
                 Some(Ok(Frame::trailers(Answer::to(&error.into(), *this.is_verbose).headers())))
             }

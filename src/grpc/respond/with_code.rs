@@ -7,8 +7,8 @@ use super::answer::Answer;
 use super::body::Body;
 use crate::http::respond::{Answers, RespondLayer};
 
-/// Answers with a gRPC status: its message is the reason in one word, or with [`verbose`](RespondLayer::verbose) all that the
-/// refusal says. See the [module](super).
+/// Responds with a gRPC status. Its message is the reason in one word, or the whole text of the refusal with
+/// [`verbose`](RespondLayer::verbose). See the [module](super).
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct WithCode {
@@ -16,13 +16,13 @@ pub struct WithCode {
 }
 
 impl RespondLayer<WithCode> {
-    /// Answers with a gRPC status, and the reason in one word. See [`grpc::respond`](crate::grpc::respond).
+    /// Responds with a gRPC status and the reason in one word. See [`grpc::respond`](crate::grpc::respond).
     pub fn grpc() -> Self {
         Self::default()
     }
 
-    /// Answers with all that a refusal says: the layer, its name, the numbers. For callers who may know how the service is
-    /// built.
+    /// Responds with the whole text of a refusal: the layer, its name, the numbers. For callers that may know how the
+    /// service is built.
     #[must_use]
     pub fn verbose(self) -> Self {
         Self::with(WithCode { is_verbose: true })
@@ -40,7 +40,7 @@ impl Answers for WithCode {
         response.map(|body| Body::inner(body, is_grpc, self.is_verbose))
     }
 
-    /// The specification's `Trailers-Only`: all that there is to say stands in the head, and no body follows.
+    /// `Trailers-Only` in the specification: the status is in the head, and no body follows.
     fn answer<B>(&self, error: &BoxError) -> Response<Body<B>>
     where
         B: http_body::Body<Data = Bytes>,
@@ -52,7 +52,8 @@ impl Answers for WithCode {
     }
 }
 
-/// `Content-Type → "application/grpc" [("+proto" / "+json" / {custom})]`: not that of gRPC-Web, whose trailers are a message.
+/// `Content-Type → "application/grpc" [("+proto" / "+json" / {custom})]`. This excludes gRPC-Web, whose trailers are a
+/// message.
 fn is_grpc<B>(response: &Response<B>) -> bool {
     let value = response.headers().get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
     let rest = value.strip_prefix(b"application/grpc".as_slice());

@@ -1,4 +1,4 @@
-//! A body whose next frame can be looked at before it is taken.
+//! A body whose next frame can be inspected before it is taken.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -14,7 +14,7 @@ use tower::BoxError;
 pub(super) struct Ahead<B> {
     #[pin]
     body: B,
-    /// What comes next, if that is known.
+    /// The next frame, if it is known.
     next: Option<Next>,
 }
 
@@ -26,7 +26,7 @@ impl<B> Ahead<B> {
         Self { body, next: None }
     }
 
-    /// Makes `data` the next frame. There must be none that has been looked at.
+    /// Makes `data` the next frame. There must be no inspected frame.
     pub(super) fn put_back(self: Pin<&mut Self>, data: Bytes) {
         *self.project().next = Some(Some(Ok(Frame::data(data))));
     }
@@ -78,7 +78,7 @@ where
     }
 }
 
-/// With `bytes` in front.
+/// The size hint of a body with `bytes` in front of it.
 pub(super) fn longer(body: &SizeHint, bytes: usize) -> SizeHint {
     let bytes = bytes as u64;
     let mut hint = SizeHint::new();

@@ -15,42 +15,44 @@ use crate::ground::time::Instant;
 use crate::ground::verdict::Guard;
 use crate::http::ByStatus;
 
-/// The body of a response, with what a layer gave to the call in it.
+/// The body of a response, which holds a layer's resources for the call until it ends.
 ///
-/// It is the inner body in all that a reader sees: its frames, trailers, length and end. What the layer holds is given back when
-/// the body ends, fails or is dropped; and when the call's time is over, **whether anyone polls the body or not**: then the
-/// inner body is dropped, which closes its connection or resets its stream, a waiting reader is woken, and the next poll
-/// yields the layer's [`Rejected`](crate::error::Rejected).
+/// Readers see the inner body: its frames, trailers, length and end. The layer's resources are released when the body
+/// ends, fails or is dropped. They are also released when the call's time is over, **whether or not anything polls the
+/// body**: the inner body is dropped, which closes its connection or resets its stream; a waiting reader is woken; and
+/// the next poll yields the layer's [`Rejected`](crate::error::Rejected).
 ///
-/// What it says about the callee:
+/// The verdict on the dependency:
 ///
 /// | the body | verdict |
 /// |---|---|
-/// | comes to its end | that of the head, or of the trailers where the protocol has it there |
-/// | fails | [`Lost`](crate::verdict::Verdict::Lost), or [`TimedOut`](crate::verdict::Verdict::TimedOut) by a timeout of the client |
+/// | ends | that of the head, or of the trailers if the protocol puts it there |
+/// | fails | [`Lost`](crate::verdict::Verdict::Lost), or [`TimedOut`](crate::verdict::Verdict::TimedOut) if the client's own timeout ended it |
 /// | is cut while its reader waits for more | [`TimedOut`](crate::verdict::Verdict::TimedOut) |
-/// | is cut while its reader does not wait, be it for a moment | [`Abandoned`](crate::verdict::Verdict::Abandoned), judged by the longest wait: a pause is the reader's own time |
-/// | is dropped while its reader waits for more | [`Abandoned`](crate::verdict::Verdict::Abandoned), a slow call if that was late |
+/// | is cut while its reader does not wait, even briefly | [`Abandoned`](crate::verdict::Verdict::Abandoned), judged by the longest wait: a pause is the reader's own time |
+/// | is dropped while its reader waits for more | [`Abandoned`](crate::verdict::Verdict::Abandoned); counts as a slow call if the wait was too long |
 /// | is dropped otherwise | that of the head, if the head decides |
-/// | is meant to go on ([`LongLived`](crate::http::LongLived)), and is cut at the end of its time, or dropped | that of the head |
+/// | is long-lived ([`LongLived`](crate::http::LongLived)), and is cut at its own timeout, or dropped | that of the head |
 ///
-/// Time counts as the callee's only while a reader has asked for more and waits, until it comes: a reader that is busy with other
-/// things by then, as one in a `select!` may be, takes its own time. The time of the call is that to the head, or the longest single
-/// wait if that is more; it does not grow with the length of the response. Of a response that is meant to go on it is that to the head.
+/// The dependency is charged for time only while a reader has asked for more and nothing has come. Once something has
+/// come, the time is the reader's, even if it is busy elsewhere, as in a `select!`. The time of the call is the time to
+/// the head, or the longest single wait if that is longer. It does not grow with the length of the response. For a
+/// long-lived response it is the time to the head.
 ///
-/// The layers of a stack hold one body together: the innermost keeps it, and the others join. The table holds for each layer, and
-/// they are told from the inside to the outside, when the body has gone. The first bound that is reached ends it for all, and the
-/// refusal names the layer whose bound that was.
+/// The layers of a stack hold one body together: the innermost layer keeps it, and the others join. The table applies
+/// to each layer. The guards are settled from the inside to the outside, after the body has been dropped. The first
+/// bound that is reached ends the body for all layers, and the refusal names the layer that set that bound.
 ///
-/// **Cost:** a body that is empty costs nothing; any other two allocations, a place in the reaper's schedule, two short locks for a
-/// frame and for each question (`is_end_stream`, `size_hint`), and one more for a frame that was waited for. Each layer that joins
-/// costs one small allocation more, and a deadline none. Nothing is allocated for a frame. No lock is held
-/// while the inner body or a waker is at work. A layer does not join a body that somebody else has wrapped, that a reader waits for
-/// already, that is handed out at another pace, or that four layers hold: then it holds the body in turn, at the full cost.
+/// **Cost:** an empty body costs nothing. Any other body costs two allocations, an entry in the reaper's schedule, two
+/// short locks for each frame and each query (`is_end_stream`, `size_hint`), and one more for a frame that was waited
+/// for. Each layer that joins costs one more small allocation, except a deadline, which costs none. Frames cost no
+/// allocation. No lock is held while the inner body or a waker runs. A layer does not join a body that foreign code has
+/// wrapped, that a reader is waiting for already, that is handed out at another pace, or that four layers hold. It then
+/// wraps the body in a slot of its own, at the full cost.
 ///
 /// # Panics
-/// A body panics, as tokio's timers do, if it has to wait outside a tokio runtime and was not made in one either: nothing could
-/// end its wait.
+/// A body panics, as tokio's timers do, if it has to wait outside a tokio runtime and was not made in one either.
+/// Nothing could end its wait.
 #[pin_project(PinnedDrop)]
 pub struct HeldBody<B, G, J = ByStatus>
 where
@@ -65,7 +67,7 @@ where
 
 #[pin_project(project = KindProj)]
 enum Kind<B, G: Guard, J: Judge> {
-    /// There is nothing to hold, or a layer further in holds it, whose slot this one has joined: then `find` finds that.
+    /// This layer holds nothing, or it has joined the slot of an inner layer, which `find` finds.
     Passed {
         #[pin]
         body: Option<B>,
@@ -81,12 +83,12 @@ where
     G: Guard,
     J: Judge,
 {
-    /// The call was over with the head.
+    /// A body whose call was over with the head.
     pub(super) fn over(body: B) -> Self {
         Self { kind: Kind::Passed { body: Some(body), find: None } }
     }
 
-    /// The layer has joined the slot that `find` finds.
+    /// A body whose layer has joined the slot that `find` finds.
     pub(super) fn joined(body: B, find: Find) -> Self {
         Self { kind: Kind::Passed { body: Some(body), find: Some(find) } }
     }
@@ -95,7 +97,7 @@ where
         Self { kind: Kind::Held(Holding::new(body, call, now)) }
     }
 
-    /// What can be joined by layers further out, if there is something.
+    /// The slot that outer layers can join, if there is one.
     pub(super) fn joinable(&mut self) -> Option<&mut dyn Joinable> {
         match &mut self.kind {
             Kind::Held(holding) => Some(holding),
@@ -104,7 +106,7 @@ where
         }
     }
 
-    /// The inner body, if nothing is held here.
+    /// The inner body, if this layer holds nothing.
     pub(crate) fn passed(mut self) -> Result<B, Self> {
         let passed = match &mut self.kind {
             Kind::Passed { body, .. } => body.take(),
@@ -114,7 +116,7 @@ where
     }
 }
 
-/// An empty body, for layers that answer by themselves.
+/// An empty body, for layers that make responses of their own.
 impl<B, G, J> Default for HeldBody<B, G, J>
 where
     B: Body<Data = Bytes> + Send + 'static,

@@ -1,4 +1,4 @@
-//! A call that goes on in the body of its response, and the verdict that the end of the body gives it.
+//! A call that goes on in the body of its response, and its verdict at the end of the body.
 
 use std::time::Duration;
 
@@ -18,25 +18,26 @@ use crate::http::transport;
 pub(super) struct Call<G, J> {
     pub(super) guard: G,
     pub(super) judge: J,
-    /// What the head said.
+    /// The verdict of the head.
     pub(super) head: Verdict,
-    /// Whether that is all there is to say.
+    /// Whether the head alone decides.
     pub(super) decided: bool,
-    /// The response is meant to go on: it is judged by its head, and by an error if it ends in one.
+    /// The response is long-lived: it is judged by its head, and by an error if it ends in one.
     pub(super) lasts: bool,
     pub(super) expiry: Expiry,
 }
 
-/// How a body came to its end, as one of the layers that hold it sees it.
+/// How a body ended, from the view of one of the layers that hold it.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum End<'a> {
     /// With this frame, with an error, or without another frame.
     Read(&'a Option<Result<Frame<Bytes>, BoxError>>),
-    /// This layer has cut it, while its reader `waits` or does not.
+    /// This layer has cut it, and its reader `waits` or does not.
     Cut { reason: Reason, waits: bool },
-    /// A layer further in has cut it, which says this of it.
+    /// An inner layer has cut it, with this verdict.
     CutFurtherIn(Verdict),
-    /// Its reader has dropped it, or a layer further out has cut it, `for_slowness` if a wait in it was too long.
+    /// Its reader has dropped it, or an outer layer has cut it; `for_slowness` if that layer's idle timeout was
+    /// exceeded.
     Dropped { now: Instant, waits: bool, for_slowness: bool },
 }
 
@@ -48,9 +49,9 @@ impl<G: Guard, J: Judge> Call<G, J> {
             End::Cut { reason: Reason::IdleTimeout, .. } => Some(Verdict::TimedOut),
             End::Cut { waits, .. } => self.at_expiry(waits),
             End::CutFurtherIn(verdict) => Some(if self.lasts { self.head } else { verdict }),
-            // By a layer further out, which has a bound for the waits.
+            // An outer layer has cut it at an idle timeout.
             End::Dropped { waits: true, for_slowness: true, .. } => Some(Verdict::TimedOut),
-            // It was cut by a layer further out, which had the same bound; or put aside until it was too late.
+            // An outer layer with the same bound has cut it, or it was put aside until it was too late.
             End::Dropped { now, waits, .. } if self.expiry.at <= now => self.at_expiry(waits),
             // Its reader has seen enough.
             End::Dropped { waits, .. } if self.lasts || !waits && self.decided => Some(self.head),
@@ -65,13 +66,14 @@ impl<G: Guard, J: Judge> Call<G, J> {
             None => None,
         };
         match trailers {
-            // A head that has said all is not unsaid by an end that says nothing.
+            // An end without trailers does not change the verdict of a head that decides.
             None if self.decided => self.head,
             trailers => self.judge.at_end(self.head, trailers),
         }
     }
 
-    /// What it says that the call's time is over, while its reader `waits` or does not. `None`: the reader has given it up.
+    /// The verdict of a call whose time is over while its reader `waits` or does not. `None`: the reader has abandoned
+    /// it.
     fn at_expiry(&self, waits: bool) -> Option<Verdict> {
         if self.lasts { Some(self.head) } else { waits.then_some(Verdict::TimedOut) }
     }
@@ -88,7 +90,7 @@ impl<G: Guard, J: Judge> Call<G, J> {
         }
     }
 
-    /// With a reading of the clock, if there is one.
+    /// Ends the call with a clock reading, if there is one.
     pub(super) fn end_at(self, reading: Option<Instant>, end: End<'_>) {
         match reading {
             Some(now) => scope::with_start(now, || self.end(end)),
@@ -97,7 +99,7 @@ impl<G: Guard, J: Judge> Call<G, J> {
     }
 }
 
-/// A call of a layer further out, whatever its guard is.
+/// A call of an outer layer, with any guard.
 pub(super) trait OuterCall: Send {
     /// See [`Guard::waited`].
     fn waited(&mut self, time: Duration);
@@ -116,8 +118,8 @@ impl<G: Guard, J: Judge> OuterCall for Call<G, J> {
     }
 }
 
-/// The head was there, so the request was executed, and what it led to is lost; unless a layer further in says that it
-/// was its doing, or the client that it has waited long enough.
+/// The head was there, so the request was executed, and its result is lost. It is otherwise only if an inner layer
+/// reports that it cut the body, or the client reports a timeout of its own.
 fn of_error(error: &BoxError) -> Verdict {
     match rejection(error) {
         Some(rejected) => rejected.verdict(),

@@ -16,25 +16,26 @@ use crate::ground::scope;
 use crate::ground::time::{self, Instant};
 use crate::ground::verdict::Guard;
 
-/// The shortest pause of a reader that is taken for the end of its reading. A busy runtime may keep a reader that is there from its turn
-/// for some tens of milliseconds. A body with less time than this is never called parked: it would not have been kept for long.
+/// The shortest pause after which a reader counts as having stopped. A busy runtime may delay an active reader for some
+/// tens of milliseconds. A body with less time than this never counts as parked: it could not have been kept for long.
 const PUT_ASIDE: Duration = Duration::from_millis(100);
 
 /// A body with the calls that go on in it.
 #[pin_project(PinnedDrop)]
 #[derive(Debug)]
 pub(super) struct Carried<B, G: Guard, J: Judge> {
-    /// It goes before the calls are settled: whoever gets the permit must not begin while the connection is still there.
+    /// Dropped before the calls are settled: otherwise the next call could get the permit while the connection is still
+    /// in use.
     #[pin]
     body: Option<Paced<B>>,
-    /// That of the innermost layer. Gone once the calls are settled.
+    /// The call of the innermost layer. `None` once the calls are settled.
     call: Option<Call<G, J>>,
     layers: Layers,
-    /// Since when a reader waits for the callee.
+    /// Since when a reader has been waiting for the dependency.
     waiting_since: Option<Instant>,
-    /// Since when it is the reader's turn, while it does not wait: its last poll, or when something came for it since then.
+    /// Since when the reader has not been waiting: since its last poll, or since something came for it after that.
     turn_since: Instant,
-    /// A wait that seemed to be over: its beginning and its end.
+    /// The beginning and the end of a wait that seemed to be over.
     ended: Option<(Instant, Instant)>,
 }
 
@@ -52,9 +53,9 @@ impl<B, G: Guard, J: Judge> Carried<B, G, J> {
         self.waiting_since
     }
 
-    /// Whether the body was put aside by `now`, `age` after its head: nobody has asked for more in the second half of that time,
-    /// nor in the last [`PUT_ASIDE`]. A reader between two polls asks again after a while, however busy it is; a response that was
-    /// forgotten has mostly not been asked since its head.
+    /// Whether the body was put aside by `now`, `age` after its head: it has not been polled in the second half of that
+    /// time, nor in the last [`PUT_ASIDE`]. A reader between two polls polls again after a while, however busy it is. A
+    /// forgotten response has usually not been polled since its head.
     pub(super) fn is_parked(&self, now: Instant, age: Duration) -> bool {
         self.waiting_since.is_none() && now.since(self.turn_since) >= PUT_ASIDE.max(age / 2)
     }
@@ -68,7 +69,8 @@ impl<B, G: Guard, J: Judge> Carried<B, G, J> {
         self.project().layers.join(outer)
     }
 
-    /// Something came for a reader that waits, if there is one: from then on the time is the reader's own, until it has looked.
+    /// Ends a reader's wait at the time when something came. From then on, until its next poll, the time is the
+    /// reader's own.
     pub(super) fn came(self: Pin<&mut Self>, at: Option<Instant>) {
         let this = self.project();
         let (Some(since), Some(at)) = (*this.waiting_since, at) else { return };
@@ -78,10 +80,10 @@ impl<B, G: Guard, J: Judge> Carried<B, G, J> {
         waited(this.call.as_mut(), this.layers, at.since(since));
     }
 
-    /// The time of a layer is over: the callee's fault if a reader waited for it.
+    /// Cuts the body at a layer's bound. It is the dependency's fault if a reader was waiting.
     pub(super) fn cut(self: Pin<&mut Self>, now: Instant, reached: Reached, rejected: &Rejected) {
         let mut this = self.project();
-        // Taken first, so that it comes to its end even if the body panics.
+        // Taken first, so that its guard is dropped even if the body panics.
         let call = this.call.take();
         let for_slowness = rejected.reason() == Reason::IdleTimeout;
         if for_slowness {
@@ -133,9 +135,9 @@ where
             if this.waiting_since.is_none() {
                 let now = time::now();
                 *this.turn_since = now;
-                // A reader that has not taken what it was given does not wait for the callee.
+                // A reader that still holds earlier pieces does not wait for the dependency.
                 if !body.is_held_up() {
-                    // Where nothing had come, the same wait goes on, without the time that the reader took to look.
+                    // If nothing had come, the same wait continues, without the time that the reader took to poll.
                     *this.waiting_since =
                         Some(this.ended.take().map_or(now, |(since, until)| since + now.since(until)));
                 }
@@ -150,11 +152,11 @@ where
         }
         let is_last = match &frame {
             None | Some(Err(_)) => true,
-            // Whoever sees that this was all does not poll again.
+            // A reader that sees the end here does not poll again.
             Some(Ok(frame)) => frame.is_trailers() || body.is_end_stream(),
         };
         if let Some(call) = this.call.take_if(|_| is_last) {
-            // One reading of the clock is enough for all of them.
+            // One clock reading serves all layers.
             let reading = reading.or_else(|| this.layers.has_calls().then(time::now));
             call.end_at(reading, End::Read(&frame));
             this.layers.end(reading, |_| End::Read(&frame));
@@ -180,7 +182,7 @@ impl<B, G: Guard, J: Judge> PinnedDrop for Carried<B, G, J> {
         let for_slowness = scope::is_cutting_idle();
         let call = this.call.take();
         this.body.set(None);
-        // Without it the others have been settled, or the body has panicked when it was cut.
+        // Without the call, the others have been settled, or the body has panicked when it was cut.
         let Some(mut call) = call else { return };
         let now = time::now();
         if let Some(since) = *this.waiting_since {

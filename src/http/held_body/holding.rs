@@ -17,22 +17,23 @@ use crate::ground::scope::{self, Context};
 use crate::ground::time::{self, Instant};
 use crate::ground::verdict::{Expiry, Guard};
 
-/// After so many frames without a pause a body looks at the clock by itself.
+/// After this many frames without a pause, a body checks its bounds itself.
 const LOOKS_AFTER: u8 = 8;
 
-/// What the owner of a body has in hand, while the body itself is in a slot.
+/// The owner's part of a body. The body itself is in a slot.
 pub(super) struct Holding<B, G: Guard, J: Judge> {
     slot: Arc<Slot<B, G, J>>,
-    /// In the reaper's schedule; none where there is no reaper, and once there is nothing left to cut.
+    /// The entry in the reaper's schedule. `None` if there is no reaper, or nothing left to cut.
     place: Option<WatchGuard>,
-    /// When the reaper has to look for the first time.
+    /// When the reaper must check the body for the first time.
     due: Instant,
     settled: bool,
-    /// In the schedule of the runtime that it is read in, if that is another one: the first may exist and not be run by anybody.
+    /// The entry in the schedule of the runtime that reads the body, if that is another one. The first runtime may
+    /// exist without being driven.
     guest: Option<WatchGuard>,
-    /// Frames that came without a pause.
+    /// The number of frames that came without a pause.
     in_a_row: u8,
-    /// That of the call.
+    /// The context of the call.
     context: Context,
 }
 
@@ -66,7 +67,7 @@ where
         }
         self.in_a_row += 1;
         if self.in_a_row == LOOKS_AFTER {
-            // A body that never pauses may keep the reaper from running, or its task from being begun at all.
+            // A body that never pauses may keep the reaper from running, or its task from ever starting.
             self.in_a_row = 0;
             self.slot.visit(time::now());
         }
@@ -84,7 +85,7 @@ where
         frame
     }
 
-    /// The body waits, and somebody must be able to end that here.
+    /// Makes sure that a reaper can end the wait in the current runtime.
     fn be_watched(&mut self) {
         let is_here = |place: &Option<WatchGuard>| place.as_ref().is_some_and(WatchGuard::is_here);
         if !is_here(&self.place) && !is_here(&self.guest) {
@@ -92,7 +93,7 @@ where
         }
         let is_watched = |place: &Option<WatchGuard>| place.as_ref().is_some_and(WatchGuard::is_watched);
         if !is_watched(&self.place) && !is_watched(&self.guest) {
-            // It would wait for ever. Panics in tokio's words where there is no runtime.
+            // Without a reaper the body would wait for ever. Outside a runtime this panics with tokio's own message.
             drop(Handle::current());
         }
     }
@@ -109,7 +110,7 @@ where
         if self.settled { SizeHint::with_exact(0) } else { self.slot.size_hint() }
     }
 
-    /// The owner is gone.
+    /// Drops the body, because its owner is gone.
     pub(super) fn let_go(&mut self) {
         self.slot.clear();
     }
@@ -127,14 +128,15 @@ where
             return false;
         }
         let due = first_look(expiry, self.slot.since());
-        // After its first look the reaper comes when the bounds of then say so, which may be too late for this one.
+        // After its first check, the reaper returns according to the bounds of that time, which may be too late for the
+        // new layer.
         let comes_in_time = self.due <= due && now < self.due;
         if comes_in_time && self.place.as_ref().is_some_and(WatchGuard::is_watched) {
             return true;
         }
         self.due = self.due.min(due);
         let Some(place) = reaper::watch(Arc::clone(&self.slot) as _, self.due) else { return false };
-        // The body keeps one place in each runtime: the other one may outlive this one.
+        // The body keeps one entry in each runtime: the other runtime may outlive this one.
         if self.place.as_ref().is_some_and(|place| place.is_watched() && !place.is_here()) {
             self.guest = Some(place);
         } else {

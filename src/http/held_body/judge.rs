@@ -2,22 +2,22 @@ use ::http::{HeaderMap, Response};
 
 use crate::ground::verdict::Verdict;
 
-/// What a protocol makes of the parts of a response.
+/// How a protocol judges the parts of a response.
 ///
 /// This trait is sealed: the protocols are those of this crate.
 pub trait Judge: sealed::SealedJudge + Clone + Send + Unpin + 'static {
-    /// What the head says; it may be changed by what follows.
+    /// The verdict of the head. What follows may change it.
     fn of_head<B>(&self, response: &Response<B>) -> Verdict;
 
-    /// Whether the head alone decides, so that nobody has to wait for the end to know.
+    /// Whether the head alone decides, so that the verdict is known before the end of the body.
     fn is_decided<B>(&self, response: &Response<B>) -> bool;
 
-    /// What the whole response said, `head` being what its head did. There may be no trailers; then this is not asked about
-    /// a head that decides.
+    /// The verdict of the whole response. `head` is the verdict of its head. Without trailers, this is not called for a
+    /// head that decides.
     fn at_end(&self, head: Verdict, trailers: Option<&HeaderMap>) -> Verdict;
 }
 
 pub(super) mod sealed {
-    /// What no one outside of the crate implements.
+    /// Not nameable outside of the crate, which seals the trait.
     pub trait SealedJudge {}
 }

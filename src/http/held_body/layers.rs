@@ -1,4 +1,5 @@
-//! The layers that hold one body, from the inside to the outside: when each must let go of it, and which is the first to.
+//! The layers that hold one body, from the inside to the outside: when each of them must release it, and which comes
+//! first.
 
 use std::fmt;
 use std::time::Duration;
@@ -12,21 +13,21 @@ use crate::ground::time::Instant;
 use crate::ground::verdict::{Expiry, Guard, Pace};
 use crate::telemetry;
 
-/// How many layers may join the one that holds the body first. One more begins a slot of its own, around this one.
+/// How many layers may join the layer that held the body first. The next one makes a slot of its own around this one.
 const MOST: usize = 3;
 
 /// See the [module](self).
 #[derive(Debug)]
 pub(super) struct Layers {
-    /// That of the innermost, whose call is kept with the body.
+    /// The expiry of the innermost layer, whose call is kept with the body.
     innermost: Expiry,
     outer: [Option<Outer>; MOST],
 }
 
-/// A layer further out.
+/// An outer layer.
 pub(super) struct Outer {
     expiry: Expiry,
-    /// None if the layer bounds the body and has nothing to settle.
+    /// `None` if the layer only bounds the body and has nothing to settle.
     call: Option<Box<dyn OuterCall>>,
 }
 
@@ -48,24 +49,25 @@ impl fmt::Debug for Outer {
     }
 }
 
-/// A bound that is reached.
+/// A bound that has been reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Reached {
-    /// Which layer's it is, counted from the innermost.
+    /// The layer that set the bound, counted from the innermost.
     pub(super) layer: usize,
     expiry: Expiry,
-    /// Since when nothing has come, if that was too long.
+    /// The start of the idle time, if the bound is an idle timeout.
     idle_since: Option<Instant>,
 }
 
 impl Reached {
-    /// The refusal of a body that is cut at `now`. It takes the lock under which the layer's name is found, so no other is held.
+    /// The refusal of a body that is cut at `now`. It takes the lock that guards the layer's name, so no other lock may
+    /// be held.
     pub(super) fn rejected(&self, now: Instant) -> Rejected {
         foreign(|| telemetry::refuse(self.expiry.layer_id, self.expiry.why(self.idle_since, now)).into_rejected())
     }
 }
 
-/// When a layer with this expiry has to look for the first time, at a body whose head came at `since`.
+/// When the reaper must first check a body for a layer with this expiry. `since` is when the head came.
 pub(super) fn first_look(expiry: &Expiry, since: Instant) -> Instant {
     expiry.idle.map_or(expiry.at, |idle| expiry.at.min(since + idle))
 }
@@ -75,14 +77,14 @@ impl Layers {
         Self { innermost, outer: [const { None }; MOST] }
     }
 
-    /// Whether another layer may join. A body that is handed out at another pace is one of its own: the layers further in are
-    /// done with it as soon as it has been taken from them.
+    /// Whether another layer may join. A layer with another pace cannot: the inner layers are done with the body as
+    /// soon as the outer pacing has taken it from them.
     pub(super) fn admits(&self, expiry: &Expiry) -> bool {
         let has_pace = expiry.pace == Pace::Free || expiry.pace == self.innermost.pace;
         has_pace && self.outer.iter().any(Option::is_none)
     }
 
-    /// Adds the outermost layer. It is returned if there is no room.
+    /// Adds the outermost layer. Returns it if there is no room.
     pub(super) fn join(&mut self, outer: Outer) -> Option<Outer> {
         match self.outer.iter_mut().find(|place| place.is_none()) {
             Some(place) => place.replace(outer),
@@ -95,8 +97,8 @@ impl Layers {
         std::iter::once(&self.innermost).chain(outer).enumerate()
     }
 
-    /// The end that comes first. Of ends at which the reaper comes at the same time it is the outermost, whose cut takes the others
-    /// along.
+    /// The earliest end. If the reaper visits several ends at the same time, it is the outermost of them, whose cut
+    /// includes the others.
     pub(super) fn first_end(&self) -> Reached {
         let mut first = (0, &self.innermost);
         for (layer, expiry) in self.expiries().skip(1) {
@@ -111,13 +113,13 @@ impl Layers {
         self.first_end().expiry.at <= now
     }
 
-    /// The shortest time that a reader may be kept waiting, if there is a bound for it.
+    /// The shortest bound on a reader's wait, if there is one.
     fn shortest_wait(&self) -> Option<(Duration, usize, &Expiry)> {
         let waits = self.expiries().filter_map(|(layer, expiry)| Some((expiry.idle?, layer, expiry)));
         waits.reduce(|shortest, wait| if wait.0 <= shortest.0 { wait } else { shortest })
     }
 
-    /// The bound that is reached at `now`, or when to look again.
+    /// The bound that is reached at `now`, or when to check again.
     pub(super) fn look(&self, now: Instant, waiting_since: Option<Instant>) -> Result<Reached, Instant> {
         let end = self.first_end();
         if end.expiry.at <= now {
@@ -135,7 +137,7 @@ impl Layers {
         }
     }
 
-    /// Whether there is a layer further out that has something to settle.
+    /// Whether an outer layer has something to settle.
     pub(super) fn has_calls(&self) -> bool {
         self.outer.iter().flatten().any(|outer| outer.call.is_some())
     }
@@ -145,7 +147,7 @@ impl Layers {
         self.outer.iter_mut().flatten().filter_map(|outer| outer.call.as_mut()).for_each(|call| call.waited(time));
     }
 
-    /// The call is over, and so it is for the layers further out: how, `end` says for each.
+    /// Ends the calls of the outer layers. `end` gives each of them its own end.
     pub(super) fn end<'a>(&mut self, reading: Option<Instant>, end: impl Fn(usize) -> End<'a>) {
         for (at, outer) in self.outer.iter_mut().enumerate() {
             if let Some(outer) = outer.take() {

@@ -4,24 +4,25 @@ use ::http::{Request, Version};
 
 use crate::layers::deadline::Timing;
 
-/// An extension that gives a call a time of its own, longer than usual. For event streams, watches, long polls, and large
-/// uploads and downloads.
+/// An extension that gives a call its own, longer timeout. For event streams, watches, long polls, and large uploads
+/// and downloads.
 ///
-/// - **In a request**, to a [`DeadlineLayer`](crate::deadline::DeadlineLayer) for HTTP or gRPC, on a client or a server: the
-///   call has that much time in all, instead of the layer's `timeout`. An inherited deadline and a `grpc-timeout` still bound it.
-/// - **In a response**, from a handler: every layer that holds something for the response lets it go on for that much time
-///   from the head on, whatever the deadline was.
+/// - **In a request** that passes a [`DeadlineLayer`](crate::deadline::DeadlineLayer) for HTTP or gRPC, on a client or
+///   a server: the call has this timeout instead of the layer's `timeout`. An inherited deadline and a `grpc-timeout`
+///   still bound it.
+/// - **In a response**, from a handler: every layer that holds something for the response allows it this much time from
+///   the head on, whatever the deadline was.
 ///
 /// | bound | with `LongLived` in the request |
 /// |---|---|
 /// | `timeout` | replaced by [`total`](Self::total) |
-/// | `head_timeout` | replaced by [`with_head`](Self::with_head); without it, holds where it is set, and else the head may take all of `total` |
+/// | `head_timeout` | replaced by [`with_head`](Self::with_head). Without `with_head`, it applies if it is set; otherwise the head may take all of `total` |
 /// | `idle_timeout`, `body_timeout` | do not apply (nor with `LongLived` in the response) |
-/// | `attempt_timeout` of a [retry](crate::retry) | bounds the wait for an attempt's head if the head has less time than `total`; else does not apply |
+/// | `attempt_timeout` of a [retry](crate::retry) | bounds the wait for an attempt's head if the head has less time than `total`; otherwise does not apply |
 /// | `max_hold` of a [bulkhead](crate::bulkhead) and others | does not apply inside a deadline layer |
 ///
-/// The head of a long poll or a long upload comes late: give it all of the time. The head of an event stream comes at once:
-/// bound it by [`with_head`](Self::with_head), so that a server that hangs is noticed.
+/// The head of a long poll or a long upload comes late: give it all of the time. The head of an event stream comes at
+/// once: bound it by [`with_head`](Self::with_head), so that a server that hangs is noticed.
 ///
 /// ```
 /// use std::time::Duration;
@@ -34,7 +35,8 @@ use crate::layers::deadline::Timing;
 /// ```
 ///
 /// # Server-sent events
-/// A handler says so in its response. Behind the [server stack](crate::stack) the body of any other response has 60 s:
+/// The handler puts it into its response. Behind the [server stack](crate::stack), the body of any other response has
+/// 60 s:
 ///
 /// ```
 /// use std::convert::Infallible;
@@ -71,7 +73,7 @@ use crate::layers::deadline::Timing;
 /// ```
 ///
 /// # Permits
-/// A long-lived call holds the permit of a bulkhead for as long as it lasts. Give such calls permits of their own, so that
+/// A long-lived call holds its bulkhead permit for as long as it lasts. Give such calls permits of their own, so that
 /// they do not take those of short calls:
 ///
 /// ```
@@ -91,7 +93,7 @@ use crate::layers::deadline::Timing;
 /// # }
 /// ```
 ///
-/// A connection that was upgraded (101, or a tunnel) needs none of this: the call is over with the head.
+/// An upgraded connection (101, or a tunnel) does not need this: its call is over with the head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LongLived {
     total: Duration,
@@ -104,24 +106,24 @@ impl LongLived {
         Self { total, head: None }
     }
 
-    /// Bounds the time to the head of the response, from the beginning of the call. Of a response it says nothing.
+    /// Bounds the time from the beginning of the call to the head of its response. Has no effect in a response.
     #[must_use]
     pub const fn with_head(self, head: Duration) -> Self {
         Self { head: Some(head), ..self }
     }
 
-    /// How long the call may take in all, or in a response, how long the body may take.
+    /// How long the call may take in all. In a response: how long the body may take.
     pub const fn total(self) -> Duration {
         self.total
     }
 
-    /// How long the head may take, if that has a bound of its own.
+    /// How long the head may take, if it has a bound of its own.
     pub const fn head(self) -> Option<Duration> {
         self.head
     }
 }
 
-/// Reads the time of calls that are meant to last from the extension [`LongLived`] of their requests.
+/// Reads the timeouts of long-lived calls from the extension [`LongLived`] of their requests.
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct ByExtension;

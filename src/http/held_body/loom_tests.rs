@@ -19,7 +19,7 @@ use crate::ground::time::Instant;
 use crate::ground::verdict::{Expiry, Guard, SealedGuard, Verdict};
 use crate::http::ByStatus;
 
-/// How often something was given back.
+/// How often something was dropped.
 type Count = Arc<AtomicU32>;
 
 struct Recorder(Count, Expiry);
@@ -40,7 +40,7 @@ impl Drop for Recorder {
     }
 }
 
-/// Never has anything.
+/// Stays pending for ever.
 struct Stalled(Count);
 
 impl Body for Stalled {
@@ -79,9 +79,10 @@ fn slot() -> (Arc<Slot<Stalled, Recorder, ByStatus>>, Count, Count) {
     (Arc::new(slot), guards, bodies)
 }
 
-/// The reaper comes while the owner polls, and then drops the body: whoever is last, all is given back, and once.
+/// The reaper visits while the owner polls and then drops the body. Whichever comes last, guard and body are dropped
+/// exactly once.
 #[test]
-fn loom_a_body_is_let_go_of_exactly_once() {
+fn loom_body_is_released_exactly_once() {
     loom::model(|| {
         let (slot, guards, bodies) = slot();
         let reaped = Arc::clone(&slot);
@@ -93,9 +94,9 @@ fn loom_a_body_is_let_go_of_exactly_once() {
     });
 }
 
-/// A reader that was told to wait is woken by the cut, or the reaper comes again.
+/// A reader that got `Pending` is woken by the cut, or the reaper visits again.
 #[test]
-fn loom_no_reader_waits_for_a_body_that_is_gone() {
+fn loom_no_reader_waits_for_a_cut_body() {
     loom::model(|| {
         let (slot, guards, _) = slot();
         let reaped = Arc::clone(&slot);
@@ -117,9 +118,10 @@ fn loom_no_reader_waits_for_a_body_that_is_gone() {
     });
 }
 
-/// The body is asked while it is woken and while the reaper comes: it is put back or cut, its reader is woken, and nothing is lost.
+/// The body is queried while it is woken and while the reaper visits it. It is put back or cut, its reader is woken,
+/// and nothing is lost.
 #[test]
-fn loom_asking_a_body_loses_neither_the_wake_up_nor_the_cut() {
+fn loom_query_loses_neither_the_wake_up_nor_the_cut() {
     loom::model(|| {
         let (slot, guards, bodies) = slot();
         let flag = Arc::new(Flag::default());
@@ -139,9 +141,9 @@ fn loom_asking_a_body_loses_neither_the_wake_up_nor_the_cut() {
     });
 }
 
-/// A layer joins while the reaper comes: its guard is given back with the others, or at once, and once.
+/// A layer joins while the reaper visits. Its guard is dropped exactly once, with the others or at once.
 #[test]
-fn loom_a_guard_that_joins_during_a_cut_is_given_back_once() {
+fn loom_guard_that_joins_during_a_cut_is_dropped_once() {
     loom::model(|| {
         let (slot, guards, bodies) = slot();
         let expiry = Expiry::new(LayerId::nameless(LayerKind::Deadline), DUE, Reason::DeadlineExceeded);

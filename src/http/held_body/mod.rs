@@ -1,11 +1,12 @@
-//! A call is over when its body is over: bodies that carry what the layers gave to their call.
+//! Bodies that hold the resources of their call: a call is over when its body is over.
 //!
-//! What a layer holds for a call (a permit, a ticket, a deadline) lives in the body of the response, and ends with it: at the
-//! end of the stream, its error or its drop; or at the call's deadline, polled or not.
+//! What a layer holds for a call (a permit, a ticket, a deadline) lives in the body of the response. It is released at
+//! the end of the stream, at an error or when the body is dropped; or at the call's deadline, whether or not the body
+//! is polled.
 //!
-//! However many layers hold a body, there is one slot for it, and one entry in the reaper's schedule: see [`joining`].
+//! One body has one slot and one entry in the reaper's schedule, however many layers hold it: see [`joining`].
 //!
-//! That a body is let go of exactly once, whoever comes first, is checked by the models in `loom_tests`.
+//! The models in `loom_tests` check that a body is released exactly once, whether its owner or the reaper comes first.
 
 mod ahead;
 mod body;
@@ -37,7 +38,7 @@ use crate::ground::scope;
 use crate::ground::verdict::{Guard, Verdict};
 use crate::http::settled::AllHere;
 
-/// Puts the guard of a call into the body of its response; if that is over already, so is the call.
+/// Moves the guard of a call into the body of its response. If the body is over already, the call ends here.
 pub(crate) fn hold<B, G, J>(
     mut response: Response<B>,
     verdict: Verdict,

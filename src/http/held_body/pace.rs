@@ -1,23 +1,25 @@
 //! Hands a body to a server's connection no faster than the connection writes it.
 //!
-//! A server takes frames from a body until its own buffers are full, and does not poll the body again until it can write. A
-//! client that does not read keeps it from that, so an error or an end of the body is never seen, and a body that was in one
-//! piece is the server's altogether. hyper over HTTP/1 buffers about 400 KiB or 16 frames. Over HTTP/2 it takes one frame more
-//! than the client's window has room for, and then waits for the window only.
+//! A server takes frames from a body until its own buffers are full, and does not poll the body again until it can
+//! write. If the client does not read, the server never sees an error or an end of the body, and a body in one piece
+//! belongs to the server altogether. hyper buffers about 400 KiB or 16 frames over HTTP/1. Over HTTP/2 it takes one
+//! frame more than fits into the client's window, and then waits for the window only.
 //!
-//! So a paced body keeps most of itself back: frames are cut into pieces of [`PIECE`] bytes, each piece tells when it is
-//! dropped, which is when it has been written, and until then the body is pending. The connection then waits for the body, and
-//! learns at once that it was cut.
+//! So a paced body keeps most of itself back. It cuts frames into pieces of [`PIECE`] bytes. The drop of a piece shows
+//! that it has been written, and until then the body is pending. The connection then waits for the body, and learns at
+//! once that it was cut.
 //!
-//! One place is left: a stream's window that closes right between two pieces, as it does for frames of 4 KiB and a window of
-//! 64 KiB. So on a stream the end of a frame is kept back if the next frame is there already, and is sent with the beginning of
-//! that one. A small frame that nothing follows on is handed out whole: one message of a stream is one frame.
+//! One gap is left: a stream's window may close right between two pieces, as it does for frames of 4 KiB and a window
+//! of 64 KiB. So on a stream the end of a frame is kept back if the next frame is there already, and is sent together
+//! with the beginning of that frame. A small frame without a successor is handed out whole: one message of a stream is
+//! one frame.
 //!
-//! A reader that collects a body drops nothing until the end, or has dropped what it looked at before. A connection drops pieces
-//! while it waits for more, and is the only one to do so. So if no piece was ever dropped in a wait, [`PATIENCE`] is the longest
-//! wait: then the reader is given twice as much, and after [`TRIES`] of these all that it asks for. (A piece that somebody else
-//! drops while the reader waits makes the reader look like a connection: if it then keeps more than it may have, the body's
-//! bound ends the wait.) Outside a tokio runtime there is no timer, and nothing is held back.
+//! A connection drops pieces while it waits for more, and no other reader does so. A reader that collects a body drops
+//! nothing until the end, or has dropped what it inspected before. So if no piece was ever dropped during a wait,
+//! [`PATIENCE`] bounds the wait. After that the reader gets twice as much, and after [`TRIES`] waits everything that it
+//! asks for. (If other code drops a piece while the reader waits, the reader looks like a connection. If it then keeps
+//! more than it may have, the body's bound ends the wait.) Outside a tokio runtime there is no timer, and nothing is
+//! held back.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -39,22 +41,23 @@ use crate::ground::verdict::Pace;
 /// The size of a piece; no divisor of usual windows.
 const PIECE: usize = 32 * 1024 - 7;
 
-/// So much at the beginning is neither tracked nor waited for: any connection takes it, and short answers cost nothing.
+/// This much at the beginning is neither tracked nor waited for. Any connection takes it, and short responses cost
+/// nothing.
 const FREE: usize = 16 * 1024 - 7;
 
 /// How much of the end of a frame is kept back, if more follows.
 const SEAM: usize = 64;
 
-/// How much the ends of frames, and whole small frames, are gathered into. A frame of up to this size is small.
+/// The size up to which the ends of frames, and whole small frames, are gathered. A frame of up to this size is small.
 const GATHERED: usize = 4096;
 
-/// How many pieces may be in the hands of an HTTP/1 connection. hyper stops at 16.
+/// How many pieces an HTTP/1 connection may hold. hyper stops at 16.
 const FRAMES: usize = 15;
 
 /// How long to wait for the first piece to be dropped.
 const PATIENCE: Duration = Duration::from_millis(2);
 
-/// How often a reader is waited for that drops nothing.
+/// How often to wait for a reader that drops nothing.
 const TRIES: u32 = 4;
 
 /// A body that is handed out piece by piece. See the [module](self).
@@ -63,7 +66,7 @@ const TRIES: u32 = 4;
 pub(super) struct Paced<B> {
     #[pin]
     body: Ahead<B>,
-    /// What is left of the frame that is being cut up.
+    /// The rest of the frame that is being cut into pieces.
     rest: Bytes,
     pace: Pace,
     /// How much may be handed out before pacing begins.
@@ -79,27 +82,27 @@ struct Pacing {
     timer: Timer,
     until: Option<Instant>,
     tries: u32,
-    /// The reader asks for more while it is made to wait.
+    /// The reader asks for more while pacing makes it wait.
     held_up: bool,
 }
 
-/// What a reader has been given.
+/// The amount that a reader holds.
 #[derive(Clone, Copy, Debug, Default)]
 struct Load {
     bytes: usize,
     pieces: usize,
 }
 
-/// What a body shares with the pieces that it has handed out.
+/// The state that a body shares with the pieces that it has handed out.
 #[derive(Debug)]
 struct Tracked(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
     out: Load,
-    /// The reader has asked for more, and has none yet.
+    /// The reader has asked for more, and has got nothing yet.
     waits: bool,
-    /// Whether a piece was ever dropped while the reader waited: then the reader is a connection that writes.
+    /// Whether a piece was ever dropped while the reader waited. If so, the reader is a connection that writes.
     drops: bool,
     waker: Option<Waker>,
 }
@@ -136,7 +139,7 @@ impl<B> Paced<B> {
         Self { body: Ahead::new(body), rest: Bytes::new(), pace, free: FREE, pacing: None }
     }
 
-    /// Whether the reader waits because it has not taken what it was given, and not because there is nothing more.
+    /// Whether the reader waits because it still holds earlier pieces, and not because there is nothing more.
     pub(super) fn is_held_up(&self) -> bool {
         self.pacing.as_ref().is_some_and(|pacing| pacing.held_up)
     }
@@ -230,7 +233,7 @@ where
             }
         }
         let Some(pacing) = this.pacing else {
-            // A small frame is not cut at the end of what is free.
+            // A small frame is not cut at the end of the free part.
             let most = if this.rest.len() <= GATHERED { GATHERED } else { *this.free };
             let piece = this.rest.split_to(this.rest.len().min(most));
             *this.free = this.free.saturating_sub(piece.len());
@@ -267,7 +270,7 @@ fn data_of(frame: Result<Frame<Bytes>, BoxError>) -> Result<Bytes, Result<Frame<
     frame.map_err(Err).and_then(|frame| frame.into_data().map_err(Ok))
 }
 
-/// Puts what is there already of `body` behind `end`. Also says what of that is kept back, since more follows on it.
+/// Appends to `end` what `body` has ready. The second value is what is kept back, because more follows.
 fn gather<B>(end: Bytes, mut body: Pin<&mut Ahead<B>>, cx: &mut Context<'_>) -> (Bytes, Bytes)
 where
     B: Body<Data = Bytes>,

@@ -21,16 +21,16 @@ use crate::ground::verdict::{Expiry, Guard};
 use crate::layers::core::observed;
 use crate::telemetry;
 
-/// Where a body is kept while nobody polls it, so that its owner and the reaper can both take it out.
+/// Keeps a body while it is not being polled, so that its owner and the reaper can both take it out.
 ///
-/// Whoever takes it out has it alone, and puts it back, or not: to poll it, to ask it something, or to cut it. So the lock is
-/// held only to move it, and no foreign code runs under it.
+/// Whichever takes the body out has it alone: to poll it, to query it, or to cut it. Afterwards it puts the body back
+/// or drops it. So the lock is held only to move the body, and no foreign code runs under it.
 pub(super) struct Slot<B, G: Guard, J: Judge> {
     state: Mutex<State<B, G, J>>,
-    /// When something came for a reader that waits, in nanoseconds; 0 until it does. The reader may be busy with other things
-    /// then, and the rest of the time is its own.
+    /// When something came for a waiting reader, in nanoseconds; 0 until then. From that time on the reader is not
+    /// waiting for the dependency, even if it is busy elsewhere.
     came_at: AtomicU64,
-    /// When the head of the response was there.
+    /// When the head of the response came.
     since: Instant,
 }
 
@@ -39,22 +39,22 @@ type Parcel<B, G, J> = Pin<Box<Carried<B, G, J>>>;
 enum State<B, G: Guard, J: Judge> {
     /// `waker` is that of the last poll, unless it has been woken since => Taken | Cut | Over
     Kept { carried: Parcel<B, G, J>, waker: Option<Waker> },
-    /// Its owner polls it, or asks it something => Kept | Cut | Over. `visited` is when the reaper came meanwhile, as it may each
-    /// time where a body is always being polled.
+    /// Its owner is polling or querying it => Kept | Cut | Over. `visited` is when the reaper came meanwhile: a body
+    /// that is polled all the time would otherwise never be cut.
     Taken { waker: Option<Waker>, visited: Option<Instant> },
-    /// The reaper has taken it, and its owner does not know yet => Over
+    /// The reaper has cut it, and its owner has not noticed yet => Over
     Cut(Rejected),
-    /// There is nothing more to come.
+    /// Nothing more will come.
     Over,
 }
 
 type Polled = Poll<Option<Result<Frame<Bytes>, BoxError>>>;
 
-/// Whether what the call holds has been given back.
+/// Whether the call's resources have been released.
 type Settled = bool;
 
 impl<B, G: Guard, J: Judge> Slot<B, G, J> {
-    /// What was there before is to be dropped unlocked.
+    /// Drop the previous state without holding the lock.
     #[must_use]
     fn replace(&self, state: State<B, G, J>) -> State<B, G, J> {
         std::mem::replace(&mut *lock(&self.state), state)
@@ -77,7 +77,7 @@ where
         self.since
     }
 
-    /// Whether a layer further out may join: while a reader waits, it waits for the layers that are there already.
+    /// Whether an outer layer may join. While a reader waits, its wait belongs to the layers that are there already.
     pub(super) fn admits(&self, expiry: &Expiry) -> bool {
         match &*lock(&self.state) {
             State::Kept { carried, .. } => carried.waiting_since().is_none() && carried.layers().admits(expiry),
@@ -86,7 +86,7 @@ where
         }
     }
 
-    /// Adds the call of a layer further out. If the body has been cut, that call is over, too.
+    /// Adds the call of an outer layer. If the body has been cut, that call ends, too.
     pub(super) fn join(&self, outer: Outer) {
         let (late, cut) = match &mut *lock(&self.state) {
             State::Kept { carried, .. } => (carried.as_mut().join(outer), None),
@@ -99,7 +99,7 @@ where
         });
     }
 
-    /// When something came for a reader that waits, if it has. Told once.
+    /// When something came for a waiting reader, if it has. Reports each arrival once.
     fn came(&self) -> Option<Instant> {
         match self.came_at.swap(0, Ordering::AcqRel) {
             0 => None,
@@ -107,9 +107,9 @@ where
         }
     }
 
-    /// Polls the body, which nobody else can do. Once the call is settled nothing is left that would have to be cut.
+    /// Polls the body. Only its owner may do so. Once the call is settled, nothing is left that must be cut.
     pub(super) fn poll_frame(self: &Arc<Self>, cx: &mut Context<'_>) -> (Polled, Settled) {
-        // Mostly the same one is kept already, but to find that out is foreign code, too.
+        // The stored waker is usually the same, but comparing them would run foreign code, too.
         let mut reader = Some(foreign(|| cx.waker().clone()));
         let taken = {
             let mut state = lock(&self.state);
@@ -135,13 +135,13 @@ where
             carried.as_mut().poll_frame(&mut Context::from_waker(&bell))
         });
         std::mem::forget(unwinding);
-        // Settled by a frame, it has said that this was the last one.
+        // If a frame has settled the call, `is_end_stream` has said that this frame was the last.
         if carried.is_settled() || matches!(frame, Poll::Ready(None | Some(Err(_)))) {
             let before = self.replace(State::Over);
             foreign(|| drop((before, carried)));
             return (frame, true);
         }
-        // What was ready is handed on; there is no more after it.
+        // The frame that was ready is handed on. The next poll yields the refusal.
         if let Some(carried) = self.put_back(carried, frame.is_ready()) {
             let (end, now) = (carried.layers().first_end(), time::now());
             let rejected = end.rejected(now).while_paused(true);
@@ -152,8 +152,8 @@ where
         (frame, false)
     }
 
-    /// Its owner has done with it. It is returned if its time is over and there is something to hand on, so that nobody waits
-    /// for it now: it is to be cut.
+    /// Puts the body back after its owner has used it. Returns it instead if its time is over and there is a frame to
+    /// hand on. In that case no reader is waiting, and the caller must cut the body.
     fn put_back(&self, carried: Parcel<B, G, J>, hands_on: bool) -> Option<Parcel<B, G, J>> {
         let mut state = lock(&self.state);
         match &mut *state {
@@ -164,7 +164,7 @@ where
                 *state = State::Kept { carried, waker };
                 None
             }
-            // Nobody takes from its owner what is not there.
+            // While the owner has the body, the state stays `Taken`: the other three states do not occur.
             State::Taken { .. } | State::Kept { .. } | State::Cut(_) | State::Over => Some(carried),
         }
     }
@@ -179,7 +179,7 @@ where
         });
     }
 
-    /// Lets go of the body, if it is still there: its owner is gone.
+    /// Drops the body, if it is still there. For the owner's drop.
     pub(super) fn clear(&self) {
         let mut before = self.replace(State::Over);
         foreign(|| {
@@ -198,7 +198,7 @@ where
         self.ask(|carried| carried.is_end_stream(), true, false)
     }
 
-    /// Asks the body, unlocked. It may be `over`; or be away, cut, or be asked by another thread, which is `unknown`.
+    /// Queries the body, unlocked. The answer is `over` if the body has ended, and `unknown` if it is taken or cut.
     fn ask<T>(&self, question: impl FnOnce(&Carried<B, G, J>) -> T, over: T, unknown: T) -> T {
         let carried = {
             let mut state = lock(&self.state);
@@ -217,14 +217,14 @@ where
         let unwinding = Unwinding(self);
         let answer = foreign(|| question(&carried));
         std::mem::forget(unwinding);
-        // If it is due by now, the reaper comes again for it.
+        // If the body is due by now, the reaper visits it again.
         let left = self.put_back(carried, false);
         foreign(|| drop(left));
         answer
     }
 }
 
-/// A body that panics takes itself along: nothing is left to be polled, or to be cut.
+/// Empties the slot if the body panics: nothing is left to poll or to cut.
 struct Unwinding<'a, B, G: Guard, J: Judge>(&'a Slot<B, G, J>);
 
 impl<B, G: Guard, J: Judge> Drop for Unwinding<'_, B, G, J> {
@@ -242,7 +242,8 @@ where
     J: Judge,
 {
     fn visit(&self, now: Instant) -> Visit {
-        // The refusal is made unlocked. So the body is looked at again afterwards: a layer may have joined, or the reader polled.
+        // The refusal is built without the lock. So the body is checked again afterwards: a layer may have joined, or
+        // the reader may have polled.
         let mut made: Option<(Reached, Rejected)> = None;
         let (carried, waker, reached, rejected) = loop {
             let mut state = lock(&self.state);
@@ -256,7 +257,7 @@ where
                 }
                 State::Taken { visited, .. } => {
                     *visited = Some(now);
-                    // Its owner is at work on it; the next time it may not be.
+                    // The owner is using it now, and may not be at the next visit.
                     return Visit::Again(now + reaper::GRAIN);
                 }
                 State::Cut(_) | State::Over => return Visit::Done,
@@ -272,7 +273,7 @@ where
                 _ => return Visit::Done,
             }
         };
-        // A body that panics when it is dropped must not leave its reader waiting for ever.
+        // If the body panics while it is dropped, its reader must still be woken, or it would wait for ever.
         let cut = catch_unwind(AssertUnwindSafe(|| self.cut(carried, reached, &rejected, now)));
         if let Some(waker) = waker {
             foreign(|| waker.wake());
@@ -284,7 +285,7 @@ where
     }
 }
 
-/// Something came, or may have: the reader that waits for it is woken.
+/// Called when something came, or may have come: wakes the waiting reader.
 impl<B, G, J> Wake for Slot<B, G, J>
 where
     B: Body<Data = Bytes> + Send + 'static,
@@ -299,13 +300,13 @@ where
     fn wake_by_ref(self: &Arc<Self>) {
         let now = scope::call_start();
         let _ = self.came_at.compare_exchange(0, now.as_nanos(), Ordering::AcqRel, Ordering::Relaxed);
-        // Moved out, not cloned: a reader that has been woken polls again, and leaves its waker then.
+        // Moved out, not cloned: a woken reader polls again and stores its waker then.
         let waker = match &mut *lock(&self.state) {
             State::Kept { waker, .. } | State::Taken { waker, .. } => waker.take(),
             State::Cut(_) | State::Over => None,
         };
         if let Some(waker) = waker {
-            // It may be that of a layer further out, which needs no reading of its own.
+            // The waker may be that of an outer layer's slot, which then needs no clock reading of its own.
             foreign(|| scope::with_start(now, || waker.wake()));
         }
     }

@@ -28,7 +28,7 @@ use crate::http::ByStatus;
 const SECOND: Duration = Duration::from_secs(1);
 const LATE: Duration = Duration::from_millis(11);
 
-/// What the guard was told: how the call ended, and how long it was waited for.
+/// How the call ended for the guard, and how long the dependency was waited for.
 type Told = Arc<Mutex<Vec<(Option<Verdict>, Duration)>>>;
 
 struct Recorder {
@@ -67,7 +67,7 @@ enum Step {
     Waits(Duration),
 }
 
-/// Does as it is told, then ends; and counts those of its kind that are alive.
+/// Runs its steps, then ends. Counts the live scripts.
 struct Script {
     steps: VecDeque<Step>,
     wait: Option<Pin<Box<tokio::time::Sleep>>>,
@@ -129,7 +129,7 @@ impl Scene {
         Self { told: Told::default(), alive: Arc::default(), start: time::now() }
     }
 
-    /// A response of which these steps are to come, held until two seconds from the start.
+    /// A response with these steps, held until two seconds after the start.
     fn held(&self, steps: impl IntoIterator<Item = Step>) -> Response<HeldBody<Script, Recorder>> {
         self.held_with(Response::new(()), None, ByStatus::default(), steps)
     }
@@ -153,7 +153,8 @@ impl Scene {
         hold(response, verdict, guard, judge)
     }
 
-    /// How the call ended, if it has, and how long the callee kept its reader waiting. Told once at the most.
+    /// How the call ended, if it has, and how long the dependency kept its reader waiting. At most one guard has been
+    /// settled.
     #[track_caller]
     fn end(&self) -> Option<(Option<Verdict>, Duration)> {
         let told = self.told.lock().unwrap();
@@ -177,7 +178,7 @@ fn trailers(name: &'static str, value: &'static str) -> Step {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_is_over_at_the_end_of_its_body_and_not_before() {
+async fn call_ends_only_at_the_end_of_its_body() {
     let scene = Scene::new();
     let mut body = scene.held([data("one"), Step::Waits(SECOND), data("two"), Step::Waits(SECOND / 2)]).into_body();
     assert_eq!(body.size_hint().exact(), Some(6));
@@ -197,7 +198,7 @@ async fn a_call_is_over_at_the_end_of_its_body_and_not_before() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_empty_body_ends_the_call_with_the_head() {
+async fn empty_body_ends_the_call_with_the_head() {
     let scene = Scene::new();
     let body = scene.held([]).into_body();
     assert_eq!(scene.end(), Some((Some(Verdict::Success), Duration::ZERO)));
@@ -205,7 +206,7 @@ async fn an_empty_body_ends_the_call_with_the_head() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_sees_the_last_frame_needs_not_poll_again() {
+async fn last_frame_ends_the_call_without_another_poll() {
     let scene = Scene::new();
     let mut body = scene.held([data("all")]).into_body();
     assert!(body.frame().await.unwrap().is_ok());
@@ -215,7 +216,7 @@ async fn who_sees_the_last_frame_needs_not_poll_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_body_that_fails_was_lost() {
+async fn failed_body_is_lost() {
     let scene = Scene::new();
     let mut body = scene.held([data("one"), Step::Waits(SECOND), Step::Fails]).into_body();
     assert!(body.frame().await.unwrap().is_ok());
@@ -225,7 +226,7 @@ async fn a_body_that_fails_was_lost() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_parked_body_is_cut_and_its_holder_is_told() {
+async fn parked_body_is_cut_and_next_poll_is_refused() {
     let scene = Scene::new();
     let mut body = scene.held([data("one"), data("two")]).into_body();
     assert!(body.frame().await.unwrap().is_ok());
@@ -243,7 +244,8 @@ async fn a_parked_body_is_cut_and_its_holder_is_told() {
     assert!(scene.end().is_some());
 }
 
-/// Whoever reads steadily is no leak, and what it does between two polls is no time of the dependency.
+/// A reader that reads steadily has not parked its body, and its time between two polls is not charged to the
+/// dependency.
 #[tokio::test(start_paused = true)]
 async fn cut_between_two_polls_is_no_timeout() {
     let scene = Scene::new();
@@ -259,7 +261,7 @@ async fn cut_between_two_polls_is_no_timeout() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_reader_that_waits_is_woken_by_the_cut_and_the_callee_was_too_slow() {
+async fn cut_wakes_a_waiting_reader_and_is_a_timeout() {
     let scene = Scene::new();
     let mut body = scene.held([data("one"), Step::Waits(60 * SECOND)]).into_body();
     assert!(body.frame().await.unwrap().is_ok());
@@ -273,7 +275,7 @@ async fn a_reader_that_waits_is_woken_by_the_cut_and_the_callee_was_too_slow() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_dripping_body_is_cut_however_often_it_is_polled() {
+async fn dripping_body_is_cut_at_the_deadline() {
     let scene = Scene::new();
     let mut body = scene.held((0..1000).flat_map(|_| [data("."), Step::Waits(SECOND / 100)])).into_body();
     let mut frames = 0;
@@ -289,14 +291,14 @@ async fn a_dripping_body_is_cut_however_often_it_is_polled() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_drop_says_depends_on_who_waited_for_whom() {
+async fn drop_verdict_depends_on_whether_the_reader_waited() {
     let scene = Scene::new();
     drop(scene.held([data("unread")]));
     assert_eq!(scene.end(), Some((Some(Verdict::Success), Duration::ZERO)), "the head was the answer");
 
     let scene = Scene::new();
     let parked = scene.held([data("unread")]);
-    // Somebody further out cuts what nobody has read.
+    // An outer layer cuts a body that nothing has read.
     tokio::time::advance(2 * SECOND).await;
     drop(parked);
     assert_eq!(scene.end(), Some((None, Duration::ZERO)), "abandoned");
@@ -309,7 +311,7 @@ async fn what_a_drop_says_depends_on_who_waited_for_whom() {
 
     let scene = Scene::new();
     let mut body = scene.held([Step::Waits(60 * SECOND)]).into_body();
-    // Somebody further out has the same bound, and is quicker.
+    // An outer layer has the same bound, and cuts first.
     assert!(futures::poll!(body.frame()).is_pending());
     tokio::time::advance(2 * SECOND).await;
     drop(body);
@@ -317,7 +319,7 @@ async fn what_a_drop_says_depends_on_who_waited_for_whom() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_idle_callee_is_cut_and_an_idle_reader_is_not() {
+async fn idle_dependency_is_cut_and_idle_reader_is_not() {
     let scene = Scene::new();
     let steps = [data("one"), data("two"), Step::Waits(60 * SECOND)];
     let mut body = scene.held_with(Response::new(()), Some(SECOND / 4), ByStatus::default(), steps).into_body();
@@ -338,7 +340,7 @@ async fn an_idle_callee_is_cut_and_an_idle_reader_is_not() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_drip_faster_than_the_idle_timeout_is_not_idle() {
+async fn drip_faster_than_the_idle_timeout_is_not_idle() {
     let scene = Scene::new();
     let steps = (0..15).flat_map(|_| [Step::Waits(SECOND / 10), data(".")]);
     let body = scene.held_with(Response::new(()), Some(SECOND / 4), ByStatus::default(), steps).into_body();
@@ -346,7 +348,7 @@ async fn a_drip_faster_than_the_idle_timeout_is_not_idle() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_long_lived_response_goes_on_for_its_own_time() {
+async fn long_lived_response_lasts_for_its_own_timeout() {
     let scene = Scene::new();
     let head = Response::builder().extension(LongLived::new(60 * SECOND)).body(()).unwrap();
     let steps = (0..100).flat_map(|_| [Step::Waits(SECOND), data(".")]);
@@ -357,8 +359,8 @@ async fn a_long_lived_response_goes_on_for_its_own_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_body_is_polled_in_the_context_of_its_call() {
-    /// Notes the context that it is polled in.
+async fn body_is_polled_in_the_context_of_its_call() {
+    /// Records the context that it is polled in.
     struct Looks(Arc<Mutex<Vec<scope::Context>>>);
     impl Body for Looks {
         type Data = Bytes;
@@ -387,7 +389,7 @@ async fn a_body_is_polled_in_the_context_of_its_call() {
     assert_eq!(scope::current().attempt(), 0);
 }
 
-/// The trailers decide.
+/// A protocol whose trailers decide.
 #[derive(Clone)]
 struct ByTrailer;
 
@@ -411,7 +413,7 @@ impl Judge for ByTrailer {
 }
 
 #[tokio::test(start_paused = true)]
-async fn where_the_trailers_decide_the_head_says_nothing() {
+async fn trailers_decide_where_the_head_does_not() {
     for (steps, verdict) in [
         (vec![data("one"), trailers("status", "0")], Some(Verdict::Success)),
         (vec![data("one"), trailers("status", "14")], Some(Verdict::Transient)),
@@ -429,7 +431,7 @@ async fn where_the_trailers_decide_the_head_says_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_body_that_panics_gives_everything_back() {
+async fn panicking_body_releases_everything() {
     struct Panics;
     impl Body for Panics {
         type Data = Bytes;
@@ -456,9 +458,9 @@ async fn a_body_that_panics_gives_everything_back() {
     assert!(scene.end().is_some());
 }
 
-/// Nobody cuts it there, but whoever polls it is told.
+/// No reaper cuts it there, so the poll itself does.
 #[test]
-fn outside_a_runtime_a_body_is_cut_when_it_is_polled() {
+fn body_outside_a_runtime_is_cut_when_polled() {
     let scene = Scene { start: time::now().minus(60 * SECOND), ..Scene::new() };
     let mut body = scene.held([data("one")]).into_body();
     let error = futures::FutureExt::now_or_never(body.frame()).unwrap().unwrap().unwrap_err();
@@ -467,14 +469,14 @@ fn outside_a_runtime_a_body_is_cut_when_it_is_polled() {
 }
 
 #[test]
-fn body_that_waits_without_any_runtime_panics_as_tokio_does() {
+fn wait_without_any_runtime_panics_as_tokio_does() {
     let mut body = Scene::new().held([data("one"), Step::Waits(SECOND)]).into_body();
     let read = || futures::executor::block_on(async { while body.frame().await.is_some() {} });
     assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(read)).is_err());
 }
 
 #[test]
-fn a_body_that_outlives_its_runtime_is_watched_by_the_next_that_polls_it() {
+fn body_that_outlives_its_runtime_is_watched_by_the_next() {
     let runtime = || tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     let scene = Scene::new();
     let first = runtime();

@@ -9,7 +9,7 @@ use crate::ground::validation::{Validate, Validation};
 #[cfg(feature = "config")]
 use crate::loader::HumanTime;
 
-/// How deadlines and attempts travel over HTTP. One value serves both ends.
+/// How deadlines and attempts travel over HTTP. Use one value for both ends.
 ///
 /// ```
 /// use std::time::Duration;
@@ -27,22 +27,22 @@ use crate::loader::HumanTime;
 #[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 #[cfg_attr(all(test, feature = "config"), derive(schemars::JsonSchema))]
 pub struct PropagationConfig {
-    /// What the headers are called. Default: `x-request-timeout-ms` and Envoy's names.
+    /// The names of the headers. Default: `x-request-timeout-ms` and Envoy's names.
     pub headers: HeaderNames,
-    /// What is kept back of the time left when a request is sent, for its way there and the answer's way back; never more
-    /// than a tenth of it. Zero keeps nothing back. Default: 5 ms.
+    /// The part of the time left that is kept back when a request is sent, for the network time of request and
+    /// response; never more than a tenth of the time left. Zero keeps nothing back. Default: 5 ms.
     #[cfg_attr(feature = "config", serde(with = "HumanTime"))]
     pub allowance: Duration,
-    /// The longest time that is believed; more than zero. A request that asks for more has no deadline of its own, and those of the
-    /// layers inside hold. Default: 10 minutes.
+    /// The longest timeout that is accepted; more than zero. A request that asks for more gets no deadline from its
+    /// header, and the bounds of the inner layers hold. Default: 10 minutes.
     #[cfg_attr(feature = "config", serde(with = "HumanTime"))]
     pub max_timeout: Duration,
-    /// The highest priority that is believed: a request that asks for more has this one. `normal` for a service that strangers
-    /// call, `critical` for one behind services that decide it. Default: `high`.
+    /// The highest priority that is accepted. A request that asks for more gets this one. Use `normal` for a service
+    /// that strangers call, and `critical` behind services that decide the priority. Default: `high`.
     pub max_priority: Priority,
 }
 
-/// What the headers are called in which deadlines and attempts travel over HTTP.
+/// The names of the headers that carry deadlines and attempts over HTTP.
 ///
 /// Write `..Default::default()`: a new field is [no breaking change](crate#settings).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,14 +52,15 @@ pub struct HeaderNames {
     /// The time left, in whole milliseconds: written and read. Default: `x-request-timeout-ms`.
     #[cfg_attr(feature = "config", serde(with = "Written"))]
     pub timeout: HeaderName,
-    /// Headers of the same meaning that others write: read only. Default: Envoy's `x-envoy-expected-rq-timeout-ms`.
+    /// Other headers of the same meaning: read only. Default: Envoy's `x-envoy-expected-rq-timeout-ms`.
     #[cfg_attr(feature = "config", serde(with = "WrittenList"))]
     pub also_understood: Vec<HeaderName>,
-    /// The number of the attempt, 1 being the first: written and read; none of the others. Default: Envoy's
+    /// The number of the attempt, starting at 1: written and read. Must differ from the other names. Default: Envoy's
     /// `x-envoy-attempt-count`.
     #[cfg_attr(feature = "config", serde(with = "Written"))]
     pub attempt: HeaderName,
-    /// The priority, `low`, `normal`, `high` or `critical`: written and read; none of the others. Default: `x-priority`.
+    /// The priority, `low`, `normal`, `high` or `critical`: written and read. Must differ from the other names.
+    /// Default: `x-priority`.
     #[cfg_attr(feature = "config", serde(with = "Written"))]
     pub priority: HeaderName,
 }
@@ -112,7 +113,7 @@ impl Validate for PropagationConfig {
 }
 
 impl HeaderNames {
-    /// Names are woven into the services, and cannot change while those are at work.
+    /// The names are copied into the services, so they cannot change while a layer is in use.
     pub(crate) fn check_unchanged(&self, now: &Self, validation: &mut Validation) {
         let fixed = [
             ("timeout", self.timeout == now.timeout),
@@ -126,10 +127,10 @@ impl HeaderNames {
     }
 }
 
-/// What is wrong with another value of a setting that is the same for as long as a layer lives.
+/// The error for a change of a setting that is fixed for the life of a layer.
 pub(crate) const FIXED: &str = "cannot change while the layer is at work: it takes a new one, or a restart";
 
-/// The part that is the same for all protocols.
+/// The checks that all protocols share.
 pub(crate) fn check_times(validation: &mut Validation, allowance: Duration, max_timeout: Duration) {
     validation.bounded("allowance", allowance);
     validation.positive("max_timeout", max_timeout);

@@ -1,4 +1,4 @@
-//! The server's side: what came with a request becomes the context of everything that is done for it.
+//! The server's side: a request's headers become the context of all work for the request.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -21,8 +21,8 @@ use crate::ground::time::Instant;
 use crate::ground::validation::Validation;
 use crate::layers::call::accessors::accessors;
 
-/// Reads deadline, attempt and priority of each request into its context, and tells the tiers above when to stop. See the
-/// [module](super).
+/// Reads deadline, attempt and priority of each request into its context, and writes "do not retry" into its response.
+/// See the [module](super).
 #[derive(Clone, Debug)]
 pub struct ExtractLayer<P = HttpPropagator> {
     propagator: P,
@@ -43,7 +43,7 @@ impl ExtractLayer<HttpPropagator> {
 }
 
 impl<P: Propagator> ExtractLayer<P> {
-    /// For any protocol over HTTP. A request that asks for more than `max_timeout` has no deadline of its own.
+    /// For any protocol over HTTP. A request that asks for more than `max_timeout` gets no deadline from its header.
     ///
     /// # Errors
     /// If `max_timeout` is zero or more than ten years.
@@ -55,13 +55,13 @@ impl<P: Propagator> ExtractLayer<P> {
 }
 
 impl<P> ExtractLayer<P> {
-    /// Believes no higher priority than this. Without it, [`High`](Priority::High).
+    /// Accepts no priority above this one. Default: [`High`](Priority::High).
     #[must_use]
     pub fn with_max_priority(self, max_priority: Priority) -> Self {
         Self { max_priority: LivePriority::new(max_priority), ..self }
     }
 
-    /// Believes no more than this, which must be valid, from now on.
+    /// Replaces both limits from now on. The values must be valid.
     pub(crate) fn set_most(&self, max_timeout: Duration, max_priority: Priority) {
         self.max_timeout.set(max_timeout);
         self.max_priority.set(max_priority);
@@ -77,7 +77,7 @@ impl<S, P: Clone> Layer<S> for ExtractLayer<P> {
     }
 }
 
-/// A service that keeps the deadlines it is sent. See the [module](super).
+/// A service that keeps the deadlines of its requests. See the [module](super).
 #[derive(Clone, Debug)]
 pub struct Extract<S, P = HttpPropagator> {
     inner: S,
@@ -89,7 +89,7 @@ pub struct Extract<S, P = HttpPropagator> {
 accessors!([S, P] Extract<S, P>, forwards_readiness);
 
 impl<S, P: Propagator> Extract<S, P> {
-    /// The context of a request, and the reading of the clock that it took.
+    /// The context of a request, and the clock reading, if one was needed.
     fn read(&self, headers: &HeaderMap) -> (Context, Option<Instant>) {
         let mut inherited = scope::current();
         let call = self.propagator.extract(headers);
@@ -135,20 +135,21 @@ where
     }
 }
 
-/// A deadline that was read here is enforced by nobody yet: the layers inside do that. One that is further out may be.
+/// Marks whether an outer layer enforces the deadline. A deadline that was just read here is not enforced yet: the
+/// inner layers enforce it.
 fn enforced_here(context: Context) -> Context {
     let enforced = context.deadline.is_some_and(|deadline| scope::current().ends_by(deadline));
     context.with_enforced(enforced)
 }
 
-/// A call in the context that came with its request.
+/// A call in the context of its request.
 #[pin_project]
 #[derive(Debug)]
 pub struct Extracted<F, P> {
     #[pin]
     future: F,
     context: Context,
-    /// Of the calls that were made in there and failed for good.
+    /// Whether calls that were made inside have failed with their retries exhausted.
     exhausted: Exhausted,
     propagator: P,
 }
@@ -184,7 +185,7 @@ pub(crate) mod tests {
     use super::*;
     use crate::ground::time;
 
-    /// Whatever these headers hold, the deadline is no later than the one that is inherited and `max_timeout` allow.
+    /// Checks that no headers move the deadline past the inherited one or past `max_timeout`.
     pub(crate) fn nothing_lengthens<P: Propagator>(
         propagator: P,
         headers: &[(&'static str, Vec<u8>)],

@@ -4,7 +4,7 @@ use ::http::HeaderName;
 use serde::de::{Error, Visitor};
 use serde::{Deserialize, Deserializer, Serializer};
 
-/// The name of a header as plain text: for `#[serde(with = "Written")]`.
+/// A header name as plain text, for `#[serde(with = "Written")]`.
 pub(super) struct Written(HeaderName);
 
 impl Written {
@@ -23,7 +23,7 @@ impl<'de> Deserialize<'de> for Written {
     }
 }
 
-/// A list of them.
+/// A list of header names.
 pub(super) enum WrittenList {}
 
 impl WrittenList {
@@ -47,7 +47,7 @@ impl Visitor<'_> for Text {
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<HeaderName, E> {
-        // Their case is of no account, and HTTP/2 wants them small: so they are.
+        // Header names are case-insensitive, and HTTP/2 requires lower case.
         text.parse().map_err(|_| E::custom(format_args!("{text:?} is no name of a header")))
     }
 }

@@ -8,14 +8,14 @@ use super::{last_word, number, priority, timeout};
 use crate::ground::error::InvalidConfig;
 use crate::ground::validation::Validate;
 
-/// Deadlines and attempts in headers of plain HTTP.
+/// Deadlines and attempts in plain HTTP headers.
 #[derive(Clone, Debug, Default)]
 pub struct HttpPropagator {
     names: Arc<HeaderNames>,
 }
 
 impl HttpPropagator {
-    /// One with headers of these names.
+    /// Uses headers of these names.
     pub(super) fn new(names: HeaderNames) -> Self {
         Self { names: Arc::new(names) }
     }
@@ -43,7 +43,7 @@ impl Propagator for HttpPropagator {
 
     fn extract(&self, headers: &HeaderMap) -> Propagated {
         let names = &*self.names;
-        // Each is a bound, and where there are several all of them hold.
+        // Each header is a bound. If there are several, all of them hold.
         let time_left = std::iter::once(&names.timeout)
             .chain(&names.also_understood)
             .flat_map(|name| values(headers, name))
@@ -63,7 +63,7 @@ impl Propagator for HttpPropagator {
     }
 }
 
-/// All values of a header, as they came.
+/// All values of a header, as they were sent.
 pub(crate) fn values<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a [u8]> {
     headers.get_all(name).into_iter().map(HeaderValue::as_bytes)
 }
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn of_several_bounds_all_hold_and_nonsense_is_none() {
+    fn several_bounds_all_hold_and_nonsense_is_ignored() {
         assert_eq!(read(&[]), (None, 0));
         assert_eq!(read(&[("x-request-timeout-ms", b"250")]), (Some(250), 0));
         assert_eq!(read(&[("x-envoy-expected-rq-timeout-ms", b"250")]), (Some(250), 0));
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn a_first_attempt_without_a_deadline_leaves_the_headers_alone() {
+    fn first_attempt_without_deadline_writes_no_headers() {
         let mut headers = HeaderMap::new();
         HttpPropagator::default().inject(&Propagated { time_left: None, attempt: 1, priority: None }, &mut headers);
         assert!(headers.is_empty());
@@ -108,7 +108,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_values_are_read_without_harm(values: Vec<Vec<u8>>, numbers: Vec<u64>) {
+        fn any_header_values_are_read_without_panic(values: Vec<Vec<u8>>, numbers: Vec<u64>) {
             let mut headers = HeaderMap::new();
             let written = values.into_iter().chain(numbers.iter().map(|number| number.to_string().into_bytes()));
             for value in written {

@@ -1,4 +1,4 @@
-//! The client's side: what is known of a call is written into its request.
+//! The client's side: writes the call's deadline, attempt and priority into its request.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -38,7 +38,7 @@ impl InjectLayer<HttpPropagator> {
 }
 
 impl<P: Propagator> InjectLayer<P> {
-    /// For any protocol over HTTP. `allowance` is kept back of the time left, but no more than a tenth of it.
+    /// For any protocol over HTTP. `allowance` is kept back of the time left, but never more than a tenth of it.
     ///
     /// # Errors
     /// If `allowance` is more than ten years.
@@ -49,7 +49,7 @@ impl<P: Propagator> InjectLayer<P> {
 }
 
 impl<P> InjectLayer<P> {
-    /// Keeps back so much, which must be valid, from now on.
+    /// Replaces the allowance from now on. The value must be valid.
     pub(crate) fn set_allowance(&self, allowance: Duration) {
         self.allowance.set(allowance);
     }
@@ -85,7 +85,7 @@ impl<S, P: Propagator> Inject<S, P> {
             let left = deadline.since(scope::call_start());
             left - self.allowance.get().min(left / 10)
         });
-        // What stands there already was written by someone who knows something of the request: a bound of his holds too.
+        // The caller may have set tighter values on this request, so both bounds hold.
         let there = self.propagator.extract(headers);
         let shorter = |left: &Duration| there.time_left.is_none_or(|there| *left < there);
         let call = Propagated {
@@ -117,7 +117,7 @@ where
     }
 }
 
-/// A call whose answer may say that another attempt is not wanted, by anyone on the way back.
+/// A call whose response may say "do not retry".
 #[pin_project]
 #[derive(Debug)]
 pub struct Injected<F, P> {
@@ -139,7 +139,7 @@ where
         let answer = ready!(this.future.poll(cx));
         if let Ok(response) = &answer {
             if this.propagator.forbids_retry(response) {
-                // A service that has no retry of its own passes on what it was told.
+                // A service without a retry of its own passes "do not retry" on to the tiers above.
                 scope::mark_exhausted();
             } else if !this.propagator.has_failed(response) {
                 scope::recovered(*this.exhausted_before);

@@ -1,24 +1,24 @@
-//! `x-should-retry: false`: the tier that answers has spent its retries, or had none to spend.
+//! `x-should-retry: false`: the tier that responds has exhausted its retries, or had none left to begin with.
 
 use ::http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 
-/// The name is that of several public HTTP interfaces, whose clients obey it.
+/// Several public HTTP APIs use this name, and their clients obey it.
 static SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 
-/// Whether the answer is a failure that asks not to be tried again. That of anything else says nothing about retries.
+/// Whether the response is a failure that forbids retries. In any other response the header is ignored.
 pub(crate) fn forbids_retry(status: StatusCode, headers: &HeaderMap) -> bool {
     is_failure(status)
         && headers.get_all(&SHOULD_RETRY).iter().any(|value| value.as_bytes().eq_ignore_ascii_case(b"false"))
 }
 
-/// Asks, in a 5xx, that it is not tried again, unless it says something about that by itself.
+/// Adds "do not retry" to a 5xx, unless the response has that header already.
 pub(super) fn forbid_retry<B>(response: &mut Response<B>) {
     if response.status().is_server_error() {
         response.headers_mut().entry(&SHOULD_RETRY).or_insert(HeaderValue::from_static("false"));
     }
 }
 
-/// Whether an answer is a failure of whoever gave it.
+/// Whether this status is a failure of the service that responds.
 pub(super) fn is_failure(status: StatusCode) -> bool {
     status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS
 }
@@ -36,7 +36,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_failure_that_says_no_forbids_retries() {
+    fn only_a_marked_failure_forbids_retries() {
         for (status, value, forbids) in [
             (503, "false", true),
             (500, "FALSE", true),
@@ -54,7 +54,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_s_own_word_stays() {
+    fn responses_own_should_retry_is_kept() {
         let mut told = Response::builder().status(502).body(()).unwrap();
         forbid_retry(&mut told);
         assert!(forbids_retry(&told));

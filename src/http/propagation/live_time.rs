@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use crate::ground::time;
 
-/// A duration that all services of one layer value read, and that may change: one word, so that there is nothing to mix.
+/// A duration that all services of one layer value read, and that a reload may change. It is one atomic word, so
+/// readers never see a mix.
 #[derive(Clone, Debug)]
 pub(super) struct LiveTime(Arc<AtomicU64>);
 

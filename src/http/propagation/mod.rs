@@ -1,14 +1,14 @@
-//! Deadlines, attempts, priorities and "do not retry" between processes.
+//! Carries deadlines, attempts, priorities and "do not retry" between processes.
 //!
-//! A deadline is worth little if it ends at the edge of a process: the caller is long gone, and three tiers further down
-//! they still work for it. So it travels with the request, as the attempt's number does, and the word that another
-//! attempt is not wanted travels with the answer. In the words of OpenTelemetry:
+//! A deadline that ends at the edge of a process is worth little: the caller has given up, and three tiers down the
+//! services still work for it. So the deadline travels with the request, and so does the number of the attempt. "Do not
+//! retry" travels with the response. In OpenTelemetry's terms:
 //!
-//! - [`InjectLayer`] on a client writes what is left of the call's deadline, and the number of the attempt, into each
-//!   request.
-//! - [`ExtractLayer`] on a server reads them into the [context](crate::context) of everything that is done for the request:
-//!   each client call that a handler makes inherits the deadline with no code of the user's. A request that arrives
-//!   expired is refused by the layers inside, before the handler runs.
+//! - [`InjectLayer`] on a client writes the time left until the call's deadline, and the number of the attempt, into
+//!   each request.
+//! - [`ExtractLayer`] on a server reads them into the [context](crate::context) of all work for the request. Each
+//!   client call that a handler makes inherits the deadline, without any code of yours. The inner layers refuse a
+//!   request that arrives expired, before the handler runs.
 //!
 //! | header | on | meaning |
 //! |---|---|---|
@@ -16,9 +16,9 @@
 //! | `x-envoy-expected-rq-timeout-ms` | requests | the same, as Envoy writes it: read only |
 //! | `x-envoy-attempt-count` | requests | the number of the attempt; not written for the first |
 //! | `x-priority` | requests | `low`, `normal`, `high` or `critical`; not written for the default |
-//! | `x-should-retry: false` | 5xx and 429 answers | do not try this again |
+//! | `x-should-retry: false` | 5xx and 429 responses | do not retry this |
 //!
-//! The names of those on requests are [settings](HeaderNames). For gRPC there are
+//! The names of the request headers are [settings](HeaderNames). For gRPC there are
 #![cfg_attr(
     feature = "grpc",
     doc = "`InjectLayer::grpc` and `ExtractLayer::grpc`, see [`grpc::propagation`](crate::grpc::propagation);"
@@ -27,44 +27,51 @@
 //! for anything else, a [`Propagator`].
 //!
 //! # Tiers that do not multiply
-//! Four tiers that try everything three times send a dead one 81 requests for one. Here
-//! - a service in which a call failed and its [retries](crate::retry) are spent, or were refused for want of budget or time,
-//!   says `x-should-retry: false` on its own 5xx, and so does one that was told so by the tier below. A later call of the same
-//!   handler that succeeds takes the word back: the failure was got over. Tiers above do not retry such an answer. With 500 it
-//!   [counts](crate::evidence) as a failure of the service that answers; with 502, 503 and 504, as a proxy and a refusing tier
-//!   answer, it does not. Only the tier next to what is dead retries, within its budget. (A retry that is to make one attempt only has spent none, and leaves it to others.)
-//! - what is itself a repetition earns no retries: the [budget](crate::retry::BudgetConfig) of a tier grows by calls
-//!   whose attempt has the number 1. What travels is one more than all attempts before it, of this tier *and* of those
-//!   above: the first attempt that B makes for the second one of A is number 2.
+//! If each of four tiers makes three attempts, a dead dependency gets 81 requests for one. This layer prevents that in
+//! two ways:
+//! - **"Do not retry".** A service writes `x-should-retry: false` into its own 5xx if one of its calls failed and the
+//!   [retries](crate::retry) of that call are exhausted, or were refused for lack of budget or time. It also does so if
+//!   the tier below said the same. If a later call of the same handler succeeds, the mark is cleared: the handler
+//!   recovered from the failure. The tiers above do not retry such a response. With 500 it [counts](crate::evidence) as
+//!   a failure of the service that responds. With 502, 503 and 504, which proxies and refusing tiers send, it does not.
+//!   So only the tier next to the dead dependency retries, within its budget. (A retry that is configured for one
+//!   attempt has exhausted nothing, and leaves retries to other tiers.)
+//! - **Retries earn no retries.** The [budget](crate::retry::BudgetConfig) of a tier grows only by calls whose attempt
+//!   has the number 1. The number that travels is one more than all attempts before it, of this tier *and* of the tiers
+//!   above: the first attempt that B makes for the second attempt of A is number 2.
 //!
 //! # What is believed
-//! Anybody can send anything. A value that makes no sense is as if it were not there; of several values the smallest
-//! holds; and no header makes a deadline later: what counts is the earliest of the header's, the inherited one, and that of
-//! the [deadline layer](crate::deadline) inside. Where there is none inside, a header takes the place of the layers' own
-//! bounds (`max_hold`), up to `max_timeout`: so put one there. A request without a deadline is left alone, and so is a
-//! smaller value that the user has put into one (over HTTP it is that of each attempt; for a whole call there is the
-//! [deadline layer](crate::deadline)). Who counts up the attempts of its requests earns no retries for them, but uses up
-//! those that others have earned: at the edge of a system, where strangers call, take these headers off.
+//! Anyone can send any header. So:
+//! - A value that cannot be parsed is ignored. Of several values, the smallest holds.
+//! - No header makes a deadline later. The earliest of three holds: the header's, the inherited one, and that of the
+//!   inner [deadline layer](crate::deadline).
+//! - Without an inner deadline layer, a header replaces the layers' own bounds (`max_hold`), up to `max_timeout`. So
+//!   add a deadline layer.
+//! - A request without a deadline is not changed. Neither is a smaller value that you have put into a request yourself.
+//!   (Over HTTP that is the timeout of each attempt; for a whole call, use the [deadline layer](crate::deadline).)
+//! - A client that raises the attempt numbers of its requests earns no retries for them, but it spends the retries that
+//!   other clients have earned. At the edge of a system, where strangers call, remove these headers.
 //!
-//! A [priority](crate::context::Priority) that is none of the four names is ignored, of several the lowest holds, and one above
-//! [`max_priority`](PropagationConfig::max_priority) counts as that: by default nobody outside makes a request critical. Where
-//! strangers call, set it to `normal`; between one's own services, to `critical`. The client's side writes the priority of the
-//! [context](crate::context), unless the request says its own. Whatever is inside, [load shedding](crate::load_shed) first of
-//! all, serves the important before the rest.
+//! A [priority](crate::context::Priority) that is none of the four names is ignored; of several, the lowest holds; and
+//! one above [`max_priority`](PropagationConfig::max_priority) counts as `max_priority`. So by default no outside
+//! client can make a request critical. Where strangers call, set it to `normal`; between your own services, to
+//! `critical`. The client's side writes the priority of the [context](crate::context), unless the request has one
+//! already. All inner layers, above all [load shedding](crate::load_shed), serve important requests first.
 //!
 //! # How it behaves
 //! - **Readiness:** that of the inner service.
-//! - **Cancellation:** dropping the call drops the inner call. A handler is dropped when its client has gone (hyper sees
-//!   to that), and with it the calls that it makes.
+//! - **Cancellation:** dropping the call drops the inner call. When a client disconnects, hyper drops its handler, and
+//!   with it the calls that the handler makes.
 //! - **Clones** share nothing but the settings.
 //! - **Errors:** the inner service's own.
-//! - **Spawned work** leaves the call's task: the deadline goes along by [`carry`](crate::context::carry), and what fails in
-//!   there does not tell the tiers above to stop. Neither does what fails in [`detached`](crate::context::detached) work.
-//! - **Cost:** a look at the headers. On a client, one allocation for each header that is written; nothing is allocated
-//!   where there is no deadline.
-//! - **Place:** [`InjectLayer`] innermost on a client, so that each attempt is sent with what is left to *it*;
-//!   [`ExtractLayer`] outermost on a server, around [`respond`](crate::http::respond) too, so that refusals are answers by
-//!   the time they pass it.
+//! - **Spawned work** leaves the call's task. [`carry`](crate::context::carry) takes the deadline along, but a failure
+//!   in spawned work does not make the response say "do not retry". Neither does a failure in
+//!   [`detached`](crate::context::detached) work.
+//! - **Cost:** a look at the headers. On a client, one allocation for each header that is written; none without a
+//!   deadline.
+//! - **Place:** [`InjectLayer`] innermost on a client, so that each attempt carries the time left for *that attempt*;
+//!   [`ExtractLayer`] outermost on a server, outside of [`respond`](crate::http::respond) too, so that it sees refusals
+//!   as responses.
 //!
 //! # Example
 //! ```

@@ -1,16 +1,16 @@
-//! Numbers in headers that anybody may have sent.
+//! Numbers in headers, which may hold anything.
 
 use ::http::HeaderValue;
 
-/// As many digits as the largest number has.
+/// The number of digits of `u64::MAX`.
 const MAX_DIGITS: usize = 20;
 
-/// In digits, by one allocation: the conversion that `http` has takes two.
+/// In digits, with one allocation; the conversion of `http` takes two.
 pub(super) fn value(number: u64) -> HeaderValue {
     HeaderValue::from_bytes(digits(number, &mut [0; MAX_DIGITS])).unwrap_or_else(|_| HeaderValue::from(number))
 }
 
-/// The digits of `number`, at the end of `room`.
+/// Writes the digits of `number` at the end of `room`.
 fn digits(mut number: u64, room: &mut [u8; MAX_DIGITS]) -> &[u8] {
     let mut start = room.len();
     for digit in room.iter_mut().rev() {
@@ -24,8 +24,7 @@ fn digits(mut number: u64, room: &mut [u8; MAX_DIGITS]) -> &[u8] {
     room.get(start..).unwrap_or_default()
 }
 
-/// Digits and nothing else: no sign, no space, no fraction, and not nothing. More than fit are the largest number there is:
-/// very many, not a mistake.
+/// Parses digits only: no sign, no space, no fraction, not empty. A number that does not fit becomes the largest one.
 pub(crate) fn parse(value: &[u8]) -> Option<u64> {
     if value.is_empty() {
         return None;
@@ -36,7 +35,7 @@ pub(crate) fn parse(value: &[u8]) -> Option<u64> {
     })
 }
 
-/// The same for what must be at least one: nobody's attempt has the number zero.
+/// The same for a number that must be at least one: there is no attempt number zero.
 pub(crate) fn parse_count(value: &[u8]) -> Option<u32> {
     let number = parse(value).filter(|number| *number > 0)?;
     Some(u32::try_from(number).unwrap_or(u32::MAX))
@@ -49,14 +48,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn value_of_every_length_is_read_as_the_same_number() {
+    fn values_of_every_length_round_trip() {
         for number in [0, 7, 10, 1999, u64::from(u32::MAX), u64::MAX] {
             assert_eq!((value(number), parse(value(number).as_bytes())), (HeaderValue::from(number), Some(number)));
         }
     }
 
     #[test]
-    fn only_digits_are_a_number() {
+    fn only_digits_are_parsed() {
         for hostile in ["", " ", "-1", "+1", " 1", "1 ", "1.5", "1,2", "0x10", "1e3", "1_0", "\u{663}", "NaN", "\0"] {
             assert_eq!(parse(hostile.as_bytes()), None, "{hostile:?}");
         }
@@ -71,12 +70,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_comes_is_read_as_the_standard_library_would_or_not_at_all(value: Vec<u8>) {
+        fn any_bytes_parse_as_in_std_or_not_at_all(value: Vec<u8>) {
             check(&value);
         }
 
         #[test]
-        fn so_is_what_looks_like_a_number(value in "[-+ ]?[0-9]{0,24}[ .,m]?[0-9]{0,2}") {
+        fn number_like_text_parses_as_in_std_or_not_at_all(value in "[-+ ]?[0-9]{0,24}[ .,m]?[0-9]{0,2}") {
             check(value.as_bytes());
         }
     }

@@ -1,4 +1,4 @@
-//! A priority in a header, as `x-priority` has it.
+//! The `x-priority` header.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -10,7 +10,7 @@ use crate::ground::context::Priority;
 const NAMED: [(&str, Priority); 4] =
     [("low", Priority::Low), ("normal", Priority::Normal), ("high", Priority::High), ("critical", Priority::Critical)];
 
-/// One of the four names, in any case. Anything else is as if it were not there.
+/// One of the four names, in any case. Anything else is ignored.
 pub(crate) fn parse(value: &[u8]) -> Option<Priority> {
     NAMED.iter().find(|(name, _)| value.eq_ignore_ascii_case(name.as_bytes())).map(|(_, priority)| *priority)
 }
@@ -24,7 +24,7 @@ pub(crate) fn value(priority: Priority) -> HeaderValue {
     })
 }
 
-/// A priority that all services of one layer value read, and that may change.
+/// A priority that all services of one layer value read, and that a reload may change.
 #[derive(Clone, Debug)]
 pub(super) struct LivePriority(Arc<AtomicU8>);
 
@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn priorities_are_read_as_written_and_nonsense_is_ignored() {
+    fn priorities_round_trip_and_nonsense_is_ignored() {
         for (name, priority) in NAMED {
             assert_eq!(value(priority), name);
             assert_eq!(parse(name.to_ascii_uppercase().as_bytes()), Some(priority));

@@ -5,20 +5,20 @@ use ::http::{HeaderMap, Response};
 use super::last_word;
 use crate::ground::context::Priority;
 
-/// What travels with a request.
+/// The values that travel with a request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Propagated {
-    /// How long whoever sent it will wait for the end of the answer, if that has a bound.
+    /// How long the sender will wait for the end of the response, if that has a bound.
     pub time_left: Option<Duration>,
-    /// The number of the attempt, 1 being the first; 0, too, stands for the first, or for not known.
+    /// The number of the attempt, starting at 1. 0 means the first attempt or an unknown number.
     pub attempt: u32,
-    /// How much the call matters, if that is said.
+    /// How important the call is, if the sender says so.
     pub priority: Option<Priority>,
 }
 
-/// How calls are written into headers, and read out of them. See the [module](super) for those that there are.
+/// Writes calls into headers and reads them back. See the [module](super) for the implementations.
 ///
-/// What comes out of headers may have been sent by anybody. What makes no sense must be read as if it were not there.
+/// Anyone may have sent the headers. Values that cannot be parsed must be ignored.
 ///
 /// ```
 /// use std::time::Duration;
@@ -53,21 +53,21 @@ pub struct Propagated {
 /// # Ok::<(), seawall::error::InvalidConfig>(())
 /// ```
 pub trait Propagator: Clone {
-    /// Writes what is known of a call in place of what may be there: the time left if there is one, the number of the
-    /// attempt if it is not the first, and the priority if there is one.
+    /// Overwrites the headers with the values of a call: the time left if there is one, the number of the attempt if it
+    /// is not the first, and the priority if there is one.
     fn inject(&self, call: &Propagated, headers: &mut HeaderMap);
 
-    /// Reads what came with a request.
+    /// Reads the values that came with a request.
     fn extract(&self, headers: &HeaderMap) -> Propagated;
 
-    /// Writes into an answer, if it is a failure, that another attempt is not wanted.
+    /// Marks a response, if it is a failure, as not to be retried.
     fn forbid_retry<B>(&self, response: &mut Response<B>);
 
-    /// Whether an answer says that another attempt is not wanted.
+    /// Whether a response says "do not retry".
     fn forbids_retry<B>(&self, response: &Response<B>) -> bool;
 
-    /// Whether the head of an answer says that the call failed. A handler that gets an answer which did not fail has got over the
-    /// calls that failed for good before. By default 5xx and 429 are failures.
+    /// Whether the head of a response says that the call failed. When a handler gets a response that did not fail, it
+    /// has recovered from earlier calls whose retries were exhausted. By default 5xx and 429 are failures.
     fn has_failed<B>(&self, response: &Response<B>) -> bool {
         last_word::is_failure(response.status())
     }

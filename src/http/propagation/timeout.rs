@@ -1,4 +1,4 @@
-//! A time in whole milliseconds, as `x-request-timeout-ms` has it.
+//! A timeout in whole milliseconds, as in `x-request-timeout-ms`.
 
 use std::time::Duration;
 
@@ -6,12 +6,12 @@ use ::http::HeaderValue;
 
 use super::number;
 
-/// Whole milliseconds in digits. What is anything else is as if it were not there.
+/// Parses whole milliseconds in digits. Anything else is ignored.
 pub(super) fn parse(value: &[u8]) -> Option<Duration> {
     number::parse(value).map(Duration::from_millis)
 }
 
-/// Rounded down, so that nobody is given more than there is.
+/// Rounded down, so that the receiver never gets more time than is left.
 pub(super) fn value(time: Duration) -> HeaderValue {
     number::value(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
 }
@@ -23,7 +23,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn milliseconds_are_read_and_written() {
+    fn milliseconds_are_parsed_and_written() {
         assert_eq!(parse(b"1500"), Some(Duration::from_millis(1500)));
         assert_eq!(parse(b"0"), Some(Duration::ZERO));
         assert_eq!(parse(b"99999999999999999999999999"), Some(Duration::from_millis(u64::MAX)));
@@ -34,7 +34,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_read_as_no_longer_and_as_less_than_a_millisecond_shorter(
+        fn round_trip_loses_less_than_a_millisecond(
             seconds in 0_u64..1 << 54,
             nanos in 0_u32..1_000_000_000,
         ) {

@@ -12,22 +12,22 @@ use super::source::{Source, Step};
 use crate::ground::sync::Arc;
 use crate::layers::call::upload_waits::UploadWaits;
 
-/// The request body of one attempt: what earlier ones have read of the original, then the rest of it.
+/// The request body of one attempt: first what earlier attempts have read of the original, then the rest of it.
 ///
 /// Data and trailers are kept as they pass, up to [`ByMethod::with_max_body`](super::ByMethod::with_max_body). All
-/// attempts share the original, and only the newest one reads on; the body of an older one, which a connection may still
-/// hold, yields an error and lets go. Frames may be divided differently than they were; size and end are told as the
-/// original told them.
+/// attempts share the original, and only the newest attempt reads on. A connection may still hold the body of a
+/// superseded attempt: that body yields an error and releases the original. Frames may be divided differently than in
+/// the original. Size and end are those of the original.
 ///
-/// A client that is declared with its body type has this one: `Client<_, ReplayBody<Full<Bytes>>>`. Where the type is
-/// inferred nothing is to be written, and for clients with a body type of their own there is
+/// If you declare a client with its body type, use this one: `Client<_, ReplayBody<Full<Bytes>>>`. Where the type is
+/// inferred, you write nothing. For clients with a body type of their own, use
 /// [`MapRequestBodyLayer`](crate::http::MapRequestBodyLayer).
 ///
-/// **Cost:** a short uncontended lock a frame; frames of 1 KiB and more are not copied.
+/// **Cost:** a short uncontended lock per frame; frames of 1 KiB and more are not copied.
 pub struct ReplayBody<B> {
-    /// None once there is nothing more to send.
+    /// `None` once there is nothing more to send.
     source: Option<Arc<Source<B>>>,
-    /// Notes when it waits for its producer.
+    /// Records the time for which the body waits for its producer.
     sending: Option<Shared<UploadWaits>>,
     attempt: u32,
     place: Place,
@@ -50,7 +50,7 @@ impl<B> ReplayBody<B> {
     }
 }
 
-/// An empty body, for layers that make requests of their own, as one that follows redirects does.
+/// An empty body, for layers that make requests of their own, such as a redirect layer.
 impl<B> Default for ReplayBody<B> {
     fn default() -> Self {
         Self::empty(Left { lower: 0, upper: Some(0) })
@@ -97,7 +97,7 @@ where
     }
 }
 
-/// What is gone waits for nothing.
+/// Without this, the wait of a dropped body would go on for ever.
 impl<B> Drop for ReplayBody<B> {
     fn drop(&mut self) {
         if let Some(sending) = &self.sending {
@@ -106,7 +106,7 @@ impl<B> Drop for ReplayBody<B> {
     }
 }
 
-/// How much is still to be sent, as far as the original knows.
+/// How much is still to be sent, according to the original's size hint.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Left {
     lower: u64,

@@ -14,11 +14,11 @@ use crate::ground::verdict::Verdict;
 use crate::layers::call::upload_waits::UploadWaits;
 use crate::layers::retry::{Kept, Replay};
 
-/// How much of a body is kept unless told otherwise: most requests are smaller, and ten thousand calls at once are not
-/// the end of the process.
+/// The default bound on what is kept of a body. Most requests are smaller, and ten thousand calls at once still fit
+/// into memory.
 const DEFAULT_MAX_BODY: usize = 64 * 1024;
 
-/// Sends a request again if that does no harm.
+/// Decides by method which requests a retry may send again.
 ///
 /// | request | after [`Unsent`](Verdict::Unsent) | after any other failure |
 /// |---|---|---|
@@ -26,11 +26,11 @@ const DEFAULT_MAX_BODY: usize = 64 * 1024;
 /// | any other, or [`Idempotent(false)`] | yes | no |
 /// | `CONNECT`, or one with an `Upgrade` header | no | no |
 ///
-/// Neither request nor body has to be `Clone`: the body is sent as a [`ReplayBody`], which keeps what passes, up to
-/// [`max_body`](Self::with_max_body) bytes. A body that has become longer than that, or that failed, cannot be sent
-/// again; the call goes on as if there were no retry.
+/// Neither request nor body has to be `Clone`. The body is sent as a [`ReplayBody`], which keeps what passes, up to
+/// [`max_body`](Self::with_max_body) bytes. A body that has exceeded this bound, or that failed, cannot be sent again;
+/// the call then continues without retries.
 ///
-/// **Cost:** a clone of the request's head, which a `HeaderMap` has to allocate for; four allocations if there is a body.
+/// **Cost:** a clone of the request's head, for which a `HeaderMap` allocates; four allocations if there is a body.
 ///
 /// ```
 /// use seawall::http::ByMethod;
@@ -55,8 +55,8 @@ impl Default for ByMethod {
 }
 
 impl ByMethod {
-    /// Keeps up to `bytes` of each request's body, 64 KiB if not told. With 0 a request is only sent again if its body
-    /// is empty or was not begun.
+    /// Keeps up to `bytes` of each request's body. Default: 64 KiB. With 0, a request is only sent again if its body is
+    /// empty or nothing of it was read.
     pub const fn with_max_body(self, bytes: usize) -> Self {
         Self { max_body: bytes }
     }
@@ -88,13 +88,13 @@ impl<B: Body> Replay<Request<B>> for ByMethod {
     }
 }
 
-/// A request kept for further attempts, if it may have any. See [`ByMethod`].
+/// A request kept for further attempts, if there may be any. See [`ByMethod`].
 pub struct KeptRequest<B> {
-    /// None if it must not be sent again, whatever happens.
+    /// `None` if the request must not be sent again in any case.
     head: Option<Parts>,
-    /// None if there is no body.
+    /// `None` if there is no body.
     source: Option<Arc<Source<B>>>,
-    /// What the body of the present attempt notes.
+    /// The recorded waits of the current attempt's body.
     sending: Option<Shared<UploadWaits>>,
     left: Left,
     idempotent: bool,
@@ -132,7 +132,7 @@ impl<B> Kept for KeptRequest<B> {
     }
 }
 
-/// No attempt follows any more: what still streams is not kept.
+/// No attempt follows, so the rest of the body is not recorded.
 impl<B> Drop for KeptRequest<B> {
     fn drop(&mut self) {
         if let Some(source) = &self.source {

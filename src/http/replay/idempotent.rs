@@ -5,7 +5,7 @@ use ::http::request::Parts;
 /// (draft-ietf-httpapi-idempotency-key-header).
 static IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
-/// Says in a request's extensions whether it may be executed twice, where its method says something else.
+/// A request extension that says whether the request may be executed twice. It overrides the request's method.
 ///
 /// ```
 /// use http::Request;
@@ -23,8 +23,8 @@ static IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Idempotent(pub bool);
 
-/// Whether a request may be executed twice: who made it knows best, then its key, then its method (RFC 9110, section
-/// 9.2.2).
+/// Whether a request may be executed twice: decided by the extension, then by the idempotency key, then by the method
+/// (RFC 9110, section 9.2.2).
 pub(super) fn is_idempotent(head: &Parts) -> bool {
     match head.extensions.get() {
         Some(Idempotent(told)) => *told,

@@ -1,4 +1,4 @@
-//! One attempt takes over while another one is reading: nothing that was read is lost, and nobody sleeps for ever.
+//! A new attempt takes over while a superseded one is reading: no frame is lost, and no reader sleeps for ever.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -23,7 +23,7 @@ impl Wake for Flag {
     }
 }
 
-/// Yields what it holds; an empty piece is a pause, after which it wakes who asked.
+/// Yields its pieces. An empty piece stands for a pause, after which the body wakes its reader.
 struct Pieces(VecDeque<&'static [u8]>);
 
 impl Body for Pieces {
@@ -52,7 +52,7 @@ struct Reader {
 }
 
 impl Reader {
-    /// Reads until it has to wait or it is over; whether it is over, and well.
+    /// Reads until it must wait (`None`) or the body is over. Returns whether it ended without an error.
     fn read(&mut self, source: &Source<Pieces>) -> Option<bool> {
         let waker = Waker::from(StdArc::clone(&self.flag));
         loop {
@@ -68,7 +68,7 @@ impl Reader {
 }
 
 #[test]
-fn loom_who_takes_over_gets_all_and_is_woken() {
+fn loom_newest_attempt_gets_everything_and_is_woken() {
     loom::model(|| {
         let pieces = VecDeque::from([&b"ab"[..], b"", b"cd"]);
         let source = Arc::new(Source::new(Pieces(pieces), 3));

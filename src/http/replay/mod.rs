@@ -1,4 +1,4 @@
-//! Requests that are sent again: which may be, and how their bodies are made again while they stream.
+//! Requests that are sent again: which requests may be, and how they are rebuilt.
 
 mod body;
 mod by_method;

@@ -1,4 +1,4 @@
-//! What has passed of a body, kept within a bound.
+//! What has passed of a body, up to a bound.
 
 use std::mem;
 
@@ -6,10 +6,11 @@ use ::http::HeaderMap;
 use bytes::Bytes;
 use http_body::Frame;
 
-/// Smaller frames are copied together: each frame that is kept as it is holds on to a buffer of unknown size.
+/// Smaller frames are copied together. A frame that is kept as it is keeps its whole buffer alive, whose size is
+/// unknown.
 const SMALL: usize = 1024;
 
-/// The data and the trailers that have passed. Of the frames only the order is kept, not where one ends.
+/// The data and the trailers that have passed. The record keeps the order of the frames, but not their boundaries.
 #[derive(Debug)]
 pub(super) struct Record {
     pieces: Vec<Piece>,
@@ -23,11 +24,11 @@ pub(super) struct Record {
 enum Piece {
     /// A frame's own buffer.
     Whole(Bytes),
-    /// Small frames, one after another.
+    /// Small frames, copied into one buffer.
     Gathered(Vec<u8>),
 }
 
-/// How much of a record an attempt has sent.
+/// How far an attempt has sent a record.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Place {
     piece: usize,
@@ -35,7 +36,7 @@ pub(super) struct Place {
     trailers: bool,
 }
 
-/// What a record no longer keeps. To be dropped where no lock is held: a buffer may have an owner of the user's.
+/// What a record has discarded. Drop it without holding a lock: a buffer may have a user-defined destructor.
 #[derive(Debug, Default)]
 #[must_use]
 pub(super) struct Discarded {
@@ -48,18 +49,18 @@ impl Record {
         Self { pieces: Vec::new(), trailers: None, size: 0, max, complete: true }
     }
 
-    /// Whether all that has passed is in it.
+    /// Whether the record holds everything that has passed.
     pub(super) fn is_complete(&self) -> bool {
         self.complete
     }
 
-    /// Where everything has been sent.
+    /// The place at which everything has been sent.
     pub(super) fn end(&self) -> Place {
         let piece = self.pieces.len().saturating_sub(1);
         Place { piece, offset: self.pieces.last().map_or(0, Piece::len), trailers: self.trailers.is_some() }
     }
 
-    /// Keeps what passes, or nothing any more if that is too much.
+    /// Records what passes. Once the bound is exceeded, the record discards everything.
     pub(super) fn push(&mut self, frame: &Frame<Bytes>) -> Discarded {
         if !self.complete {
             return Discarded::default();
@@ -70,24 +71,24 @@ impl Record {
         }
     }
 
-    /// Keeps a frame whatever its size: it has not been sent, and has no other place to be.
+    /// Records a frame whatever its size: it has not been sent and is stored nowhere else.
     pub(super) fn push_unsent(&mut self, frame: &Frame<Bytes>) -> Discarded {
         if self.complete { self.append(frame) } else { Discarded::default() }
     }
 
-    /// Keeps nothing more. What there is stays until the attempt that is at work has sent it.
+    /// Records nothing more. What is recorded stays until the current attempt has sent it.
     pub(super) fn close(&mut self) {
         self.max = 0;
     }
 
-    /// The next frame at `place`, which moves on.
+    /// The next frame at `place`. Advances `place`.
     pub(super) fn next(&self, place: &mut Place) -> Option<Frame<Bytes>> {
         while let Some(piece) = self.pieces.get(place.piece) {
             if let Some(rest) = piece.after(place.offset) {
                 place.offset += rest.len();
                 return Some(Frame::data(rest));
             }
-            // The last one may still grow.
+            // The last piece may still grow.
             if place.piece + 1 == self.pieces.len() {
                 break;
             }
@@ -104,7 +105,7 @@ impl Record {
 
     fn append(&mut self, frame: &Frame<Bytes>) -> Discarded {
         self.size = self.size.saturating_add(size(frame).unwrap_or(0));
-        // A body that has trailers twice: the last ones count.
+        // If a body has trailers twice, the last ones count.
         let replaced = frame.trailers_ref().and_then(|trailers| self.trailers.replace(trailers.clone()));
         match frame.data_ref() {
             Some(data) if data.len() >= SMALL => self.pieces.push(Piece::Whole(data.clone())),
@@ -131,7 +132,7 @@ impl Piece {
         }
     }
 
-    /// What comes after the first `offset` bytes, if there is any.
+    /// The data after the first `offset` bytes, if there are any.
     fn after(&self, offset: usize) -> Option<Bytes> {
         let rest = match self {
             Self::Whole(bytes) if offset == 0 => bytes.clone(),
@@ -142,7 +143,7 @@ impl Piece {
     }
 }
 
-/// `None` for a frame of a kind that is not known here, and cannot be made again.
+/// `None` for a frame of an unknown kind, which cannot be rebuilt.
 fn size(frame: &Frame<Bytes>) -> Option<usize> {
     match (frame.data_ref(), frame.trailers_ref()) {
         (Some(data), _) => Some(data.len()),
@@ -170,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn small_frames_are_kept_together_and_large_ones_as_they_are() {
+    fn small_frames_are_gathered_and_large_ones_kept_whole() {
         let mut record = Record::new(10_000);
         for (byte, len) in [(1, 10), (2, 20), (3, 5000), (4, 1), (5, 0), (6, 1)] {
             let _ = record.push(&data(byte, len));
@@ -181,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn who_has_read_to_the_end_gets_what_comes_after() {
+    fn place_at_the_end_yields_later_frames() {
         let mut record = Record::new(100);
         let mut place = Place::default();
         for byte in 1..5 {
@@ -193,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn the_bound_holds_for_data_and_trailers_together() {
+    fn bound_covers_data_and_trailers_together() {
         let mut record = Record::new(10);
         let _ = record.push(&data(0, 5));
         let trailers = HeaderMap::from_iter([(::http::header::AGE, ::http::HeaderValue::from_static("12"))]);

@@ -1,4 +1,4 @@
-//! One body for all attempts: who may read it now, and what has passed of it.
+//! One body for all attempts: which attempt may read it, and what has passed of it.
 
 use std::fmt;
 use std::pin::Pin;
@@ -11,8 +11,8 @@ use tower::BoxError;
 use super::record::{Discarded, Place, Record};
 use crate::ground::sync::{Mutex, foreign, lock};
 
-/// The original body with the record of what has passed. Attempts are numbered, and only the newest one reads on: a
-/// connection may hold the body of an older one for as long as it likes, and gets an error the next time it asks.
+/// The original body and the record of what has passed. Attempts are numbered, and only the newest one reads on. A
+/// connection may hold the body of a superseded attempt for as long as it likes; it gets an error at its next poll.
 pub(super) struct Source<B> {
     slot: Mutex<Slot<B>>,
 }
@@ -21,20 +21,20 @@ struct Slot<B> {
     original: Original<B>,
     record: Record,
     attempt: u32,
-    /// Who is told when the newest attempt may go on, or when it is not the newest one any more.
+    /// The waker of an attempt, woken when the attempt may go on or has been superseded.
     waiting: Option<Waker>,
 }
 
 enum Original<B> {
     Here(Pin<Box<B>>),
-    /// It is being polled, unlocked: by the newest attempt, or by one that was the newest when it began.
+    /// Being polled, unlocked: by the newest attempt, or by one that has been superseded since the poll began.
     Away,
     Ended,
-    /// With the error, if it has not been told yet.
+    /// With the error, until an attempt has received it.
     Failed(Option<BoxError>),
 }
 
-/// What an attempt gets.
+/// The result of a poll.
 #[derive(Debug)]
 pub(super) enum Step {
     /// A frame, and whether it is the last one.
@@ -43,7 +43,7 @@ pub(super) enum Step {
     Failed(BoxError),
 }
 
-/// What an attempt is told that is no longer the newest.
+/// The error of a superseded attempt.
 #[derive(Debug, thiserror::Error)]
 #[error("this attempt has failed, and its request body is needed for the next one")]
 struct Superseded;
@@ -55,18 +55,18 @@ impl<B> Source<B> {
         Self { slot: Mutex::new(slot) }
     }
 
-    /// Whether the body can be made again from its beginning.
+    /// Whether the body can be sent again from its beginning.
     pub(super) fn is_repeatable(&self) -> bool {
         lock(&self.slot).is_repeatable()
     }
 
-    /// Ends the present attempt. Whoever still sends it is told.
+    /// Supersedes the current attempt. Its next poll fails, and its waiting reader is woken.
     pub(super) fn supersede(&self) {
         let told = lock(&self.slot).supersede();
         wake(told);
     }
 
-    /// Begins another attempt, and says which and whether there is nothing to send. `None` if too much has passed by now.
+    /// Begins another attempt. Returns its number, and whether there is nothing to send. `None` if too much has passed.
     pub(super) fn begin(&self) -> Option<(u32, bool)> {
         let mut slot = lock(&self.slot);
         if !slot.is_repeatable() {
@@ -79,7 +79,7 @@ impl<B> Source<B> {
         Some(begun)
     }
 
-    /// No attempt follows on the present one.
+    /// Stops recording: no other attempt follows.
     pub(super) fn stop_recording(&self) {
         lock(&self.slot).record.close();
     }
@@ -100,7 +100,7 @@ impl<B> Slot<B> {
         matches!(self.original, Original::Ended) && self.record.next(&mut place).is_none()
     }
 
-    /// What is said of a frame that comes right before `place`.
+    /// The step for a frame that ends at `place`.
     fn frame(&self, frame: Frame<Bytes>, place: Place) -> Step {
         Step::Frame(frame, self.is_over(place))
     }
@@ -111,9 +111,9 @@ where
     B: Body,
     B::Error: Into<BoxError>,
 {
-    /// The next frame for `attempt`, which has come to `place`: of the record, then of the original.
+    /// The next frame for `attempt`, which has read up to `place`: from the record first, then from the original.
     pub(super) fn poll_frame(&self, attempt: u32, place: &mut Place, cx: &mut Context<'_>) -> Poll<Step> {
-        // Made before the lock is taken, and dropped after it is free, whether it is needed or not.
+        // Cloned before the lock is taken, and dropped after it is released: both may run foreign code.
         let mut waker = Some(foreign(|| cx.waker().clone()));
         let mut body = match self.take(attempt, place, &mut waker) {
             Ok(body) => body,
@@ -142,8 +142,8 @@ where
         self.put_back(attempt, place, original, news, &mut waker)
     }
 
-    /// The original if it is `attempt`'s to poll, else what there is to answer without it. If that is to wait, `waker` is
-    /// woken when it may go on; what is in its place afterwards is to be dropped unlocked.
+    /// The original if `attempt` may poll it, else the answer without it. If the answer is to wait, `waker` is stored
+    /// and woken when the attempt may go on. The waker that is left in its place must be dropped without the lock.
     fn take(&self, attempt: u32, place: &mut Place, waker: &mut Option<Waker>) -> Result<Pin<Box<B>>, Poll<Step>> {
         let mut slot = lock(&self.slot);
         if slot.attempt != attempt {
@@ -170,8 +170,8 @@ where
         }
     }
 
-    /// The original comes back from `attempt` with what it said. If that is not the newest one any more, the newest one
-    /// gets it all. `waker` is as in [`take`](Self::take).
+    /// Puts the original back, with the result of the poll by `attempt`. If that attempt has been superseded, the
+    /// newest one gets the result. `waker` is used as in [`take`](Self::take).
     fn put_back(
         &self,
         attempt: u32,
@@ -213,13 +213,15 @@ where
         };
         drop(slot);
         foreign(|| drop((discarded, copied)));
-        // It is polled again with its own waker, even if nothing has come: the original knows only ours.
+        // The newest attempt must poll the original with its own waker, even if nothing has come: the original knows
+        // only this attempt's waker.
         wake(told);
         step
     }
 }
 
-/// The original is away from its place. If its poll panics it is gone for good, and nobody waits for it.
+/// The original is out of its slot. If its poll panics, it is lost: this marks it as failed and wakes the waiting
+/// attempt.
 struct Away<'a, B> {
     source: &'a Source<B>,
     is_back: bool,
@@ -272,7 +274,7 @@ mod tests {
         }
     }
 
-    /// While it is polled, another attempt begins.
+    /// Begins another attempt while it is polled.
     #[derive(Default)]
     struct Superseding(Arc<OnceLock<Weak<Source<Superseding>>>>);
 

@@ -10,24 +10,25 @@ use crate::http::{retry_after, transport};
 use crate::layers::core::observed;
 use crate::telemetry;
 
-/// How a protocol says that a call failed.
+/// Writes a protocol's response for a call that failed.
 pub trait Answers: Clone {
-    /// The body of a response that is passed on, or of an answer.
+    /// The body of a response, whether it is passed on or written here.
     type Body<B>;
 
-    /// Passes on what the inner service said.
+    /// Passes on a response of the inner service.
     fn pass<B>(&self, response: Response<B>) -> Response<Self::Body<B>>
     where
         B: http_body::Body<Data = Bytes>;
 
-    /// Says that there is no response, and why, as far as that is anybody's business.
+    /// Writes the response for a call that failed with `error`. It must show the caller no more of the error than the
+    /// caller may know.
     fn answer<B>(&self, error: &BoxError) -> Response<Self::Body<B>>
     where
         B: http_body::Body<Data = Bytes>;
 }
 
-/// Answers with an HTTP status and a line of text: the reason in one word, or with [`verbose`](super::RespondLayer::verbose) all that
-/// the refusal says.
+/// Responds with an HTTP status and a line of text: the reason in one word, or the whole text of the refusal with
+/// [`verbose`](super::RespondLayer::verbose).
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct WithStatus {
@@ -61,8 +62,8 @@ impl Answers for WithStatus {
     }
 }
 
-/// What the transport knows of an error that is not ours. Its own text stays here. 502 and 504 say that it was a dependency that
-/// failed: the tiers above must not take it for a failure of this one.
+/// The response for an error that is not a refusal. The error's text is not sent. 502 and 504 say that a dependency
+/// failed: without them, the tiers above would count it as a failure of this service.
 fn of_transport(error: &BoxError) -> (StatusCode, &'static str, &'static str) {
     match transport::verdict(error) {
         Verdict::Unsent => (StatusCode::BAD_GATEWAY, "502", "the dependency was not reached"),
@@ -74,7 +75,7 @@ fn of_transport(error: &BoxError) -> (StatusCode, &'static str, &'static str) {
     }
 }
 
-/// What the caller is told of a refusal. Names and numbers are for those on duty, who find them in the log.
+/// The text that the caller sees of a refusal. Names and numbers are for operators, who find them in the log.
 pub(crate) fn text(rejected: &Rejected, is_verbose: bool) -> String {
     if is_verbose { rejected.to_string() } else { rejected.reason().as_str().to_owned() }
 }

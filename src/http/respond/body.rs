@@ -5,7 +5,7 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use pin_project::pin_project;
 
-/// The inner service's body, untouched, or the text of a refusal.
+/// The inner service's body, unchanged, or the text of a refusal.
 #[pin_project]
 #[derive(Debug)]
 pub struct Body<B> {
@@ -30,7 +30,7 @@ impl<B> Body<B> {
     }
 }
 
-/// An empty body, for layers that answer by themselves.
+/// An empty body, for layers that make responses of their own.
 impl<B> Default for Body<B> {
     fn default() -> Self {
         Self { kind: Kind::Text(Bytes::new()) }

@@ -10,7 +10,7 @@ use tower::BoxError;
 
 use super::answers::{Answers, WithStatus};
 
-/// A call that ends in a response, whatever happens.
+/// A call that always ends in a response.
 #[pin_project]
 #[derive(Debug)]
 pub struct ResponseFuture<F, A = WithStatus> {
@@ -54,7 +54,7 @@ where
             },
             StateProj::Failed(error) => match error.take() {
                 Some(error) => error,
-                // Polled after it was over: as fused futures do.
+                // Polled after completion: stays pending, as fused futures do.
                 None => return Poll::Pending,
             },
         };

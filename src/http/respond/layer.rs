@@ -3,20 +3,20 @@ use tower::Layer;
 use super::answers::WithStatus;
 use super::service::Respond;
 
-/// Answers where the inner service fails. See the [module](super).
+/// Responds when the inner service fails. See the [module](super).
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RespondLayer<A = WithStatus> {
     answers: A,
 }
 
 impl RespondLayer {
-    /// Answers with an HTTP status, and the reason in one word.
+    /// Responds with an HTTP status and the reason in one word.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Answers with all that a refusal says: the layer, its name, the numbers. For callers who may know how the service is
-    /// built.
+    /// Responds with the whole text of a refusal: the layer, its name, the numbers. For callers that may know how the
+    /// service is built.
     ///
     /// ```
     /// use seawall::http::respond::RespondLayer;
@@ -35,7 +35,7 @@ impl RespondLayer {
 }
 
 impl<A> RespondLayer<A> {
-    /// Answers as `answers` does.
+    /// Responds as `answers` does.
     pub fn with(answers: A) -> Self {
         Self { answers }
     }

@@ -1,30 +1,31 @@
-//! Refusals become answers.
+//! Turns refusals and errors into responses.
 //!
-//! An axum `Router`, and a server in general, wants services that never fail. Put this layer outside of the layers that
-//! may refuse, and each error becomes an HTTP response:
+//! An axum `Router`, like most servers, needs services that never fail. Put this layer outside of the layers that may
+//! refuse, and each error becomes an HTTP response:
 //!
-//! | error | answer |
+//! | error | response |
 //! |---|---|
-//! | a deadline passed, or the layer's own bound | 504 Gateway Timeout |
+//! | a deadline or a layer's own bound was exceeded | 504 Gateway Timeout |
 //! | the rate limit is exhausted | 429 Too Many Requests |
 //! | any other refusal of a layer of this crate | 503 Service Unavailable |
 //! | a client's: its dependency was not reached, or the connection to it was lost | 502 Bad Gateway |
 //! | a client's: its dependency did not answer in time | 504 Gateway Timeout |
 //! | any other error | 500 Internal Server Error |
 //!
-//! An answer of 503 or 429 carries `Retry-After`. The body of a refusal is its [reason](crate::error::Reason::as_str) in one word, such as
-//! `queue_full`: strangers may read it, and the name of a dependency, its limits and its state are not for them. Those on duty find
-//! them in the log and on the live page. Between services of one's own, [`RespondLayer::verbose`] sends the whole text.
-//! The text of other errors is logged and never sent.
+//! A 503 or 429 response carries `Retry-After`. The body of a refusal is its [reason](crate::error::Reason::as_str) in
+//! one word, such as `queue_full`. Strangers may read the response, so it does not show the name of a dependency, its
+//! limits or its state. Operators find these in the log and on the live page. Between your own services,
+//! [`RespondLayer::verbose`] sends the whole text. The text of other errors is logged and never sent.
 //!
-//! Services that speak gRPC answer in its codes:
+//! gRPC services respond with gRPC codes:
 #![cfg_attr(feature = "grpc", doc = "[`RespondLayer::grpc`], see [`grpc::respond`](crate::grpc::respond).")]
 #![cfg_attr(not(feature = "grpc"), doc = "`RespondLayer::grpc` (feature `grpc`).")]
 //!
 //! # How it behaves
-//! - **Readiness:** ready when the inner service is; if it fails to become ready, the next call answers so.
+//! - **Readiness:** ready when the inner service is. If that fails to become ready, the next call returns the response
+//!   for that error.
 //! - **Cancellation:** dropping the call drops the inner call.
-//! - **Clones** are independent; there is no state.
+//! - **Clones** are independent: the layer has no state.
 //! - **Errors:** none, [`Infallible`](std::convert::Infallible).
 //! - **Place:** outermost on a server.
 //!

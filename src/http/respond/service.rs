@@ -13,7 +13,7 @@ use crate::layers::call::accessors::accessors;
 #[derive(Debug)]
 pub struct Respond<S, A = WithStatus> {
     inner: S,
-    /// Why the inner service cannot be called: the answer to the next call.
+    /// Why the inner service failed to become ready. The next call responds with it.
     failed: Option<BoxError>,
     answers: A,
 }
@@ -26,7 +26,7 @@ impl<S, A> Respond<S, A> {
 
 accessors!([S, A] Respond<S, A>, forwards_readiness);
 
-/// A clone has not failed yet.
+/// A clone starts without the failed readiness of its original.
 impl<S: Clone, A: Clone> Clone for Respond<S, A> {
     fn clone(&self) -> Self {
         Self::new(self.inner.clone(), self.answers.clone())

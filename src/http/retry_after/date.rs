@@ -1,22 +1,22 @@
-//! Dates in headers, as servers write them.
+//! Dates in headers, in the forms that servers send.
 
 use std::time::Duration;
 
-/// No date is longer: `Wednesday, 07-September-1994 08:49:37.123456789 GMT+00:00` has 57 bytes.
+/// The longest accepted date: `Wednesday, 07-September-1994 08:49:37.123456789 GMT+00:00` has 57 bytes.
 const LONGEST: usize = 64;
 
 /// The time since 1970 of a date in any form that servers send, in upper or lower case:
 ///
 /// | form | |
 /// |---|---|
-/// | `Sun, 06 Nov 1994 08:49:37 GMT` | the standard's |
+/// | `Sun, 06 Nov 1994 08:49:37 GMT` | the standard form |
 /// | `Sunday, 06-Nov-94 08:49:37 GMT` | RFC 850, obsolete |
 /// | `Sun Nov  6 08:49:37 1994` | C's `asctime`, obsolete, also with a zone before the year |
-/// | `6 Nov 1994 08:49 +0100` | a mail's: any zone, no day of the week, no seconds |
+/// | `6 Nov 1994 08:49 +0100` | as in mails: any zone, no day of the week, no seconds |
 /// | `1994-11-06T08:49:37.5Z` | RFC 3339 |
 ///
-/// The day of the week is not looked at: the day itself says more. A date before 1970 is 1970.
-/// Text of more than [`LONGEST`] bytes is no date, and is not looked at.
+/// The day of the week is ignored, because the date is enough. A date before 1970 counts as 1970.
+/// Text of more than [`LONGEST`] bytes is not parsed.
 pub(super) fn parse(text: &str) -> Option<Duration> {
     if text.len() > LONGEST {
         return None;
@@ -27,7 +27,7 @@ pub(super) fn parse(text: &str) -> Option<Duration> {
 
 /// A date with the month in letters.
 fn parse_words(text: &str) -> Option<Duration> {
-    // `06-Nov-94` becomes three words; a zone of `-0500` has no letter behind its sign.
+    // `06-Nov-94` is split into three words. A zone of `-0500` is not split: no letter or digit comes before its sign.
     let separates = |(at, c): (usize, char)| {
         let is_hyphen_of_date = c == '-'
             && text.get(..at).is_some_and(|before| before.ends_with(|c: char| c.is_ascii_alphanumeric()))
@@ -62,7 +62,7 @@ fn at(year: &str, month: &str, day: &str, time: &str, zone: Option<&str>) -> Opt
     const MONTHS: [&str; 12] = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
     let month = MONTHS.iter().position(|name| month.starts_with(name))? as i64 + 1;
     let year = match (number(year)?, year.len()) {
-        // No server means the last century.
+        // Two digits from 70 on are of the last century.
         (year, 2) => {
             if year < 70 {
                 year + 2000
@@ -94,7 +94,7 @@ fn since_1970(days: i64, seconds: i64, fraction: Duration) -> Option<Duration> {
     Some(u64::try_from(seconds).map_or(Duration::ZERO, Duration::from_secs).saturating_add(fraction))
 }
 
-/// Of digits only, and not too many.
+/// A number of one to nine digits, and nothing else.
 fn number(text: &str) -> Option<i64> {
     let is_number = !text.is_empty() && text.len() <= 9 && text.bytes().all(|byte| byte.is_ascii_digit());
     is_number.then(|| text.parse().ok())?
@@ -113,7 +113,7 @@ fn seconds(text: &str) -> Option<(i64, Duration)> {
     is_time.then_some((hour * 3600 + minute * 60 + second, fraction))
 }
 
-/// How many seconds a zone is ahead of Greenwich.
+/// The offset of a zone from UTC, in seconds.
 fn offset(zone: &str) -> Option<i64> {
     let hours = match zone {
         "gmt" | "utc" | "ut" | "z" => 0,

@@ -21,7 +21,7 @@ fn secs(seconds: f64) -> Option<Duration> {
 }
 
 #[test]
-fn numbers_are_read_as_servers_send_them() {
+fn numbers_in_common_server_forms_are_parsed() {
     for (text, seconds) in [
         ("120", 120.0),
         (" 0 ", 0.0),
@@ -55,7 +55,7 @@ fn numbers_are_read_as_servers_send_them() {
 }
 
 #[test]
-fn text_that_is_no_wait_is_as_if_it_were_not_there() {
+fn unreadable_text_is_ignored() {
     for hostile in [
         "",
         " ",
@@ -96,7 +96,7 @@ fn text_that_is_no_wait_is_as_if_it_were_not_there() {
 }
 
 #[test]
-fn the_longest_of_several_values_satisfies_all() {
+fn several_values_yield_the_longest() {
     assert_eq!(parsed(&["5", "5"]), secs(5.0));
     assert_eq!(parsed(&["5", "6"]), secs(6.0));
     assert_eq!(parsed(&["soon", "6"]), secs(6.0));
@@ -125,7 +125,7 @@ fn headers_in_milliseconds_are_preferred() {
     assert_eq!(of([(reset, "60")]), None, "it may be a time or a duration, and is when a quota is full again");
 }
 
-/// The forms of one instant.
+/// Different forms of one instant.
 const SAME: [&str; 19] = [
     "Sun, 06 Nov 1994 08:49:37 GMT",
     "sun, 06 nov 1994 08:49:37 gmt",
@@ -149,7 +149,7 @@ const SAME: [&str; 19] = [
 ];
 
 #[test]
-fn a_date_is_read_in_every_form_that_servers_send() {
+fn date_in_every_known_form_is_parsed() {
     for text in SAME {
         assert_eq!(date::parse(text), Some(Duration::from_secs(EPOCH_OF_EXAMPLE)), "{text}");
     }
@@ -159,9 +159,9 @@ fn a_date_is_read_in_every_form_that_servers_send() {
     assert_eq!(date::parse("Tue, 29 Feb 2028 00:00:00 GMT"), Some(Duration::from_secs(1_835_395_200)));
 }
 
-/// A clock that is years off is nobody's business: the server's own is the one that the date is meant by.
+/// The server's clock may be years off: a date is relative to the `Date` of the same response.
 #[test]
-fn a_date_is_relative_to_that_of_the_response() {
+fn date_is_relative_to_the_responses_date() {
     for now in SAME {
         let after = "Sun, 06 Nov 1994 08:49:47 GMT";
         assert_eq!(of([(DATE, now), (RETRY_AFTER, after)]), secs(10.0), "{now}");
@@ -176,7 +176,7 @@ fn a_date_is_relative_to_that_of_the_response() {
 }
 
 #[test]
-fn a_date_without_another_is_by_our_clock() {
+fn date_without_a_response_date_uses_our_clock() {
     assert_eq!(parsed(&[SAME[0]]), secs(0.0));
     let later = httpdate::fmt_http_date(time::wall_clock() + Duration::from_secs(100));
     for date in [None, Some((DATE, "yesterday"))] {
@@ -193,9 +193,9 @@ fn seconds_are_rounded_up() {
     assert_eq!(value(Duration::MAX), "18446744073709551615");
 }
 
-/// Work must not grow faster than the value does, and a worker of the runtime must not be kept busy by one answer.
+/// The work must not grow faster than the value: one response must not keep a worker of the runtime busy.
 #[test]
-fn values_that_are_too_long_are_ignored() {
+fn overlong_values_are_ignored() {
     for piece in ["a-", "1-", "1m", "1, ", "0", ",", " ", "Sun, 06 Nov 1994 08:49:47 GMT, ", "-1994", ":-"] {
         let long = format!("{}1", piece.repeat(400_000 / piece.len()));
         for name in IN_MILLIS.into_iter().chain([RETRY_AFTER]) {
@@ -215,7 +215,7 @@ fn values_that_are_too_long_are_ignored() {
 }
 
 #[test]
-fn values_that_are_too_many_are_not_read() {
+fn values_beyond_the_limit_are_not_read() {
     let mut values = vec!["5"; 10_000];
     values.push("6");
     assert_eq!(parsed(&values), secs(5.0));
@@ -223,7 +223,7 @@ fn values_that_are_too_many_are_not_read() {
 
 proptest! {
     #[test]
-    fn any_bytes_are_a_wait_or_are_not_there(values in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..40), 0..3)) {
+    fn any_bytes_are_parsed_or_ignored(values in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..40), 0..3)) {
         let mut headers = HeaderMap::new();
         for value in values.iter().filter_map(|value| HeaderValue::from_bytes(value).ok()) {
             headers.append(RETRY_AFTER, value);
@@ -234,19 +234,19 @@ proptest! {
     }
 
     #[test]
-    fn text_like_a_date_or_a_duration_is_no_panic(text in "[-+ .,:0-9TZGMTsunovmh\u{b5}é]{0,40}", date in "[-+ ,:0-9a-z]{0,40}") {
+    fn date_or_duration_like_text_does_not_panic(text in "[-+ .,:0-9TZGMTsunovmh\u{b5}é]{0,40}", date in "[-+ ,:0-9a-z]{0,40}") {
         let _ = parsed(&[&text]);
         let _ = of([(DATE, date.as_str()), (AGE, "-9"), (RETRY_AFTER, date.as_str())]);
     }
 
     #[test]
-    fn dates_are_read_back(seconds in 0u64..253_402_300_800) {
+    fn dates_round_trip(seconds in 0u64..253_402_300_800) {
         let date = UNIX_EPOCH + Duration::from_secs(seconds);
         prop_assert_eq!(date::parse(&httpdate::fmt_http_date(date)), Some(Duration::from_secs(seconds)));
     }
 
     #[test]
-    fn seconds_are_read_back(seconds in 0u64..1_000_000_000) {
+    fn seconds_round_trip(seconds in 0u64..1_000_000_000) {
         let wait = Duration::from_secs(seconds);
         let headers = HeaderMap::from_iter([(RETRY_AFTER, value(wait))]);
         prop_assert_eq!(parse(&headers), Some(wait.max(Duration::from_secs(1))));

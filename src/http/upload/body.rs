@@ -17,30 +17,32 @@ use crate::layers::call::inner::reject;
 use crate::layers::permits::upload::{RESUME_WITHIN, Upload};
 use crate::telemetry::{Instruments, Unreported};
 
-/// The body of a request whose call holds no place while it waits for the client. See [`UploadLayer`](super::UploadLayer).
+/// The body of a request whose call holds no permit while it waits for the client. See
+/// [`UploadLayer`](super::UploadLayer).
 ///
-/// The body's own errors are passed on, boxed. Its own is a [`Rejected`]: [`Reason::RequestIdle`] if the client sends nothing for
-/// too long, [`Reason::NotInTime`] if the deadline passes while the call waits for a place for the work that follows. Polled again, the
-/// body fails with the same: what was cut never ends as if it were whole.
+/// Passes on the inner body's errors, boxed. Its own error is a [`Rejected`]: [`Reason::RequestIdle`] if the client
+/// sends nothing for too long, or [`Reason::NotInTime`] if the deadline passes while the call waits for a permit for
+/// the work that follows. Once it has failed, every later poll fails with the same error: a body that was cut never
+/// looks complete.
 #[pin_project]
 pub struct UploadBody<B: Body> {
     #[pin]
     inner: B,
-    /// None if there is nothing to wait for.
+    /// `None` if there is nothing to wait for.
     watched: Option<Box<Watched<B::Data>>>,
 }
 
-/// A body that may keep its handler waiting.
+/// The state of a body that may keep its handler waiting.
 struct Watched<D> {
     upload: Arc<Upload>,
     instruments: Instruments,
     idle: Duration,
     waiting_since: Option<Instant>,
     timer: Timer,
-    /// The end of the body, or the frame that ends it: handed on once the call has a permit again.
+    /// The end of the body, or its last frame. Handed on once the call has a permit again.
     last: Option<Option<Frame<D>>>,
     waiter: Option<Waiter>,
-    /// Since when the end of the body waits for the permit.
+    /// When the end of the body began to wait for the permit.
     complete_since: Option<Instant>,
     cut: Option<Rejected>,
 }
@@ -70,10 +72,10 @@ impl<B: Body> UploadBody<B> {
 }
 
 impl<D> Watched<D> {
-    /// The client keeps the handler waiting.
+    /// The handler is waiting for the client.
     fn wait(&mut self, cx: &mut Context<'_>) -> Poll<Unreported> {
         if self.upload.is_over() {
-            // The answer is on its way, and the rest of the request may take as long as that does.
+            // The response has begun, and the rest of the request may take as long as the response does.
             return Poll::Pending;
         }
         let since = *self.waiting_since.get_or_insert_with(time::now);
@@ -85,14 +87,14 @@ impl<D> Watched<D> {
         Poll::Ready(refusal)
     }
 
-    /// The call has a permit again, or needs none. The wait is bounded, whoever has the permits.
+    /// Ready when the call has a permit again, or needs none. The wait has a bound, even if no permit becomes free.
     fn resume(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Unreported>> {
         if let Poll::Ready(result) = self.upload.poll_resume(&mut self.waiter, cx) {
             return Poll::Ready(result);
         }
         let since = *self.complete_since.get_or_insert_with(time::now);
         ready!(self.timer.poll_until(cx, since + RESUME_WITHIN));
-        // A permit that has come in this moment goes to the next, or is free.
+        // A permit that has just been granted goes to the next waiter, or becomes free.
         self.waiter = None;
         self.upload.resume_over_limit();
         Poll::Ready(Ok(()))
@@ -107,7 +109,7 @@ impl<D> Watched<D> {
 
 impl<D> Drop for Watched<D> {
     fn drop(&mut self) {
-        // The handler does not want the rest, and goes on with its work.
+        // The handler does not read the rest. It goes on with its work and needs a permit for it.
         self.waiter = None;
         self.upload.resume_over_limit();
     }
@@ -127,7 +129,7 @@ where
             return this.inner.poll_frame(cx).map(|frame| frame.map(|result| result.map_err(Into::into)));
         };
         if let Some(rejected) = &watched.cut {
-            // It has been reported.
+            // This refusal has been reported already.
             return Poll::Ready(Some(Err(rejected.clone().into())));
         }
         if watched.last.is_none() {
@@ -139,7 +141,7 @@ where
             let frame = match frame.transpose() {
                 Ok(frame) => frame,
                 Err(error) => {
-                    // Nothing more is waited for, and the handler goes on.
+                    // There is nothing more to wait for. The handler goes on with its work and needs a permit for it.
                     watched.upload.resume_over_limit();
                     return Poll::Ready(Some(Err(error.into())));
                 }
@@ -167,7 +169,7 @@ where
         let mut hint = self.inner.size_hint();
         let held = self.watched.as_ref().and_then(|watched| watched.last.as_ref()?.as_ref()?.data_ref());
         if let Some(held) = held.map(|data| data.remaining() as u64) {
-            // In this order: a lower bound is never above the upper one.
+            // The upper bound is set first: a lower bound above the upper one would panic.
             if let Some(upper) = hint.upper() {
                 hint.set_upper(upper.saturating_add(held));
             }

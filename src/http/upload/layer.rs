@@ -21,36 +21,39 @@ use crate::layers::permits::upload::Upload;
 use crate::telemetry::Instruments;
 use std::sync::Arc;
 
-/// The share of a call's time for which a client may keep it waiting.
+/// The share of a call's time for which a client may keep the call waiting.
 pub(crate) const DEFAULT_IDLE_SHARE: f64 = 0.5;
 
-/// Bounds what a client can take that does not send what it has announced.
+/// Bounds the resources that a client can hold when it does not send the body that it has announced.
 ///
-/// Part of [`stack::server`](crate::stack::server). In a stack of one's own it belongs right outside of a
+/// Part of [`stack::server`](crate::stack::server). In your own stack, put it right outside of a
 /// [`load_shed`](crate::load_shed) layer, and inside of the deadline.
 ///
 /// # How it behaves
-/// - **No place:** while the handler waits for more of the request's body, the call gives its place in the shedder back. So clients that
-///   send slowly, or not at all, keep no other client from being served. What comes before the end is handed on at once. The
-///   time counts as none of the service's.
-/// - **The end of the body** is handed on once the call has a place again. If none is free, it waits for one before all
-///   newcomers, for at most 50 ms; then it takes one over the limit. A call that has begun may hold what the others wait for,
-///   such as a connection of a pool, so it must not wait for them.
-/// - **A bound:** no more than 16 calls for each place of the shedder give theirs back at a time; those beyond keep it while they wait.
-/// - **Work with a [permit](crate::load_shed::current_permit)** of its own keeps the call's place, also while the client is waited for: it
-///   may need the rest of the body to end. If it asks while the place is given back, one is taken at once, over the limit if need be.
-/// - **An idle limit:** a client that sends nothing for a share of the call's time (half of it, if nothing else is said; of a minute where
-///   there is no deadline) gets 408, or `CANCELLED`. Each piece that arrives starts the limit anew; time that the handler
-///   takes is not in it. The deadline bounds the whole.
-/// - **Streams:** once the head of the answer is there, the rest of the request has no limit of its own.
-/// - **Errors:** the handler's body fails, and the call with it, whatever the handler makes of that:
-///   [`Reason::RequestIdle`](crate::error::Reason::RequestIdle), or [`Reason::NotInTime`](crate::error::Reason::NotInTime) if the deadline passes
-///   while the end of the body waits for a place. A body that has failed so fails again whenever it is polled.
-/// - **Cancellation:** dropping the call gives all of it back at once. A handler that drops the body before its end, or whose client
-///   hangs up, goes on with a place, over the limit if need be.
-/// - **Types:** the inner service gets its requests with an [`UploadBody`]. axum and tonic take any body; for a service that is fixed
-///   to one there is [`MapRequestBodyLayer`](crate::http::MapRequestBodyLayer).
-/// - **Cost:** nothing for a request without a body; two allocations for one that has one, and a timer where it waits.
+/// - **No permit:** while the handler waits for more of the request's body, the call gives back its permit of the
+///   shedder. So clients that send slowly, or not at all, do not keep other clients from being served. Everything
+///   before the end is handed on at once. The wait is not charged to the service.
+/// - **The end of the body** is handed on once the call has a permit again. If none is free, the call waits ahead of
+///   all new calls, for at most 50 ms, and then takes one over the limit. It must not wait longer: a call that has
+///   begun may hold what the others wait for, such as a pooled connection.
+/// - **A bound:** at most 16 calls for each permit of the shedder give theirs back at a time. Further calls keep theirs
+///   while they wait.
+/// - **Work with its own [permit](crate::load_shed::current_permit)** keeps the call's permit, even while the handler
+///   waits for the client, because it may need the rest of the body to finish. If it asks while the permit is given
+///   back, the call takes one at once, over the limit if necessary.
+/// - **An idle limit:** a client that sends nothing for a share of the call's time gets 408, or `CANCELLED`. The
+///   default share is half; without a deadline it is a share of one minute. Each piece that arrives restarts the limit.
+///   Time that the handler takes does not count. The deadline bounds the whole upload.
+/// - **Streams:** once the head of the response is there, the rest of the request has no limit of its own.
+/// - **Errors:** the handler's body fails, and so does the call, whatever the handler makes of that. The reason is
+///   [`Reason::RequestIdle`](crate::error::Reason::RequestIdle), or
+///   [`Reason::NotInTime`](crate::error::Reason::NotInTime) if the deadline passes while the end of the body waits for
+///   a permit. Every later poll of such a body fails again.
+/// - **Cancellation:** dropping the call gives everything back at once. If a handler drops the body before its end, or
+///   its client hangs up, the call goes on with a permit, over the limit if necessary.
+/// - **Types:** the inner service gets its requests with an [`UploadBody`]. axum and tonic accept any body. For a
+///   service that accepts one type only, use [`MapRequestBodyLayer`](crate::http::MapRequestBodyLayer).
+/// - **Cost:** nothing for a request without a body; two allocations for one with a body, and a timer while it waits.
 ///
 /// ```
 /// use seawall::http::UploadLayer;
@@ -73,27 +76,28 @@ pub(crate) const DEFAULT_IDLE_SHARE: f64 = 0.5;
 /// ```
 #[derive(Clone, Debug)]
 pub struct UploadLayer {
-    /// The bits of the share.
+    /// The bits of the share, an `f64`.
     idle_share: Arc<AtomicU64>,
     instruments: Instruments,
 }
 
 impl UploadLayer {
-    /// With an idle limit of half of the time that a call has.
+    /// An idle limit of half of the call's time.
     pub fn new() -> Self {
         Self::told_by(DEFAULT_IDLE_SHARE, Instruments::nameless(LayerKind::Deadline))
     }
 
-    /// Lets a client send nothing for that share of the time that a call has, within `(0, 1]`; 1 leaves it to the deadline.
+    /// Lets a client send nothing for this share of the call's time, within `(0, 1]`. With 1, only the deadline bounds
+    /// the wait.
     ///
     /// # Errors
-    /// If the share is no such number.
+    /// If the share is out of its range.
     pub fn with_idle_share(self, share: f64) -> Result<Self, InvalidConfig> {
         Validation::of(|validation| check_idle_share("idle_share", share, validation))?;
         Ok(Self::told_by(share, self.instruments))
     }
 
-    /// Refusals are those of the layer that has these instruments.
+    /// Reports refusals as those of the layer that has these instruments.
     pub(crate) fn told_by(idle_share: f64, instruments: Instruments) -> Self {
         Self { idle_share: Arc::new(AtomicU64::new(idle_share.to_bits())), instruments }
     }
@@ -121,7 +125,7 @@ impl<S> Layer<S> for UploadLayer {
     }
 }
 
-/// A service that bounds what a client can take by not sending. See [`UploadLayer`].
+/// A service that bounds the resources of clients that do not send. See [`UploadLayer`].
 #[derive(Clone, Debug)]
 pub struct UploadService<S> {
     inner: S,
@@ -186,7 +190,7 @@ where
         if let Some(upload) = this.upload.take() {
             upload.end(time::now());
             if let Some(rejected) = upload.cut() {
-                // What the handler makes of a body that we have cut is no answer to the client.
+                // The body was cut, so the client gets the refusal, not what the handler made of the broken body.
                 return Poll::Ready(Err(rejected.into()));
             }
         }

@@ -1,4 +1,4 @@
-//! Requests whose bodies wait for the client: they hold no place, and not for ever.
+//! Requests whose bodies wait for the client: they hold no permit meanwhile, and have a bound.
 
 mod body;
 mod layer;

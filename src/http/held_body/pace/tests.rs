@@ -23,7 +23,7 @@ fn frames(sizes: &[usize]) -> StreamBody<impl futures::Stream<Item = Result<Fram
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_piece_is_handed_out_as_it_is_written() {
+async fn large_frame_is_handed_out_as_it_is_written() {
     for (pace, most) in [(Pace::Connection, 2 * PIECE), (Pace::Stream, PIECE)] {
         let all = full(1024 * KIB);
         let mut body = Paced::new(Full::new(all.clone()), pace);
@@ -68,9 +68,9 @@ async fn drop_of_a_piece_wakes_the_reader() {
     assert!(frame.is_woken() && frame.poll().is_ready());
 }
 
-/// Whole bodies are collected by tests and by middleware.
+/// Tests and middleware collect whole bodies.
 #[tokio::test(start_paused = true)]
-async fn reader_that_keeps_everything_gets_everything_soon() {
+async fn collecting_reader_gets_everything_soon() {
     for pace in [Pace::Connection, Pace::Stream] {
         let start = time::now();
         let all = full(8192 * KIB);
@@ -80,9 +80,9 @@ async fn reader_that_keeps_everything_gets_everything_soon() {
     }
 }
 
-/// As middleware does that sends in batches.
+/// Like middleware that sends in batches.
 #[tokio::test(start_paused = true)]
-async fn reader_that_drops_in_batches_is_not_held_up() {
+async fn batching_reader_is_not_held_up() {
     let mut body = Paced::new(Full::new(full(8192 * KIB)), Pace::Connection);
     let (mut batch, mut read) = (Vec::new(), 0);
     while let Some(frame) = body.frame().await {
@@ -94,9 +94,9 @@ async fn reader_that_drops_in_batches_is_not_held_up() {
     assert_eq!(read + batch.iter().map(Bytes::len).sum::<usize>(), 8192 * KIB);
 }
 
-/// The window of a stream may close anywhere, but not between the frames of a body that goes on.
+/// The window of a stream may close anywhere, but not between two frames of a body that goes on.
 #[tokio::test(start_paused = true)]
-async fn pieces_of_a_stream_do_not_end_where_frames_end() {
+async fn stream_pieces_do_not_end_at_frame_boundaries() {
     for (size, count) in [(100, 10_000), (4096, 1000), (KIB * 64, 40)] {
         let sizes = vec![size; count];
         let mut body = Paced::new(frames(&sizes), Pace::Stream);
@@ -111,7 +111,7 @@ async fn pieces_of_a_stream_do_not_end_where_frames_end() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn end_of_a_frame_is_not_kept_back_while_the_next_is_not_there() {
+async fn frame_end_is_not_kept_back_without_a_next_frame() {
     let (mut send, body) = http_body_util::channel::Channel::<Bytes>::new(4);
     let mut body = Paced::new(body, Pace::Stream);
     for size in [20 * KIB, 50, 20 * KIB] {
@@ -130,7 +130,7 @@ async fn end_of_a_frame_is_not_kept_back_while_the_next_is_not_there() {
 }
 
 #[test]
-fn body_that_is_not_paced_is_untouched() {
+fn unpaced_body_is_unchanged() {
     let all = full(1024 * KIB);
     let mut body = Paced::new(Full::new(all.clone()), Pace::Free);
     assert_eq!(next(&mut body), Some(all));
@@ -141,9 +141,9 @@ fn large() -> Bytes {
     full(2048 * KIB)
 }
 
-/// As middleware does that looks at the beginning of a body: then it collects the rest.
+/// Like middleware that inspects the beginning of a body and then collects the rest.
 #[tokio::test(start_paused = true)]
-async fn reader_that_drops_some_and_then_keeps_everything_gets_everything_soon() {
+async fn reader_that_drops_some_and_keeps_the_rest_gets_all_soon() {
     for pace in [Pace::Connection, Pace::Stream] {
         for dropped in [1, 2, 3, 20] {
             let start = time::now();
@@ -159,9 +159,9 @@ async fn reader_that_drops_some_and_then_keeps_everything_gets_everything_soon()
     }
 }
 
-/// It drops pieces that it has collected, and not while it waits for another.
+/// The reader drops pieces that it has collected, but not while it waits for another.
 #[tokio::test(start_paused = true)]
-async fn reader_that_drops_what_it_has_looked_at_together_gets_the_rest_soon() {
+async fn reader_that_drops_inspected_pieces_gets_the_rest_soon() {
     for pace in [Pace::Connection, Pace::Stream] {
         let start = time::now();
         let mut body = Paced::new(Full::new(large()), pace);
@@ -176,9 +176,9 @@ async fn reader_that_drops_what_it_has_looked_at_together_gets_the_rest_soon() {
     }
 }
 
-/// A connection that has written something and then stands still is given nothing more, however long that takes.
+/// A connection that has written something and then stalls gets nothing more, however long that takes.
 #[tokio::test(start_paused = true)]
-async fn reader_that_drops_while_it_waits_is_given_no_more_than_it_takes() {
+async fn reader_that_drops_while_waiting_gets_no_more_than_it_takes() {
     for (pace, most) in [(Pace::Connection, 2 * PIECE), (Pace::Stream, PIECE)] {
         let mut body = Paced::new(Full::new(large()), pace);
         let mut out = Vec::new();
@@ -198,9 +198,9 @@ async fn reader_that_drops_while_it_waits_is_given_no_more_than_it_takes() {
     }
 }
 
-/// The client stops reading while the body has nothing to give: what it writes until then is seen all the same.
+/// The client stops reading while the body is idle. What the connection wrote before that still counts.
 #[tokio::test(start_paused = true)]
-async fn connection_is_known_by_what_it_writes_while_the_body_has_nothing() {
+async fn connection_is_recognised_while_the_body_is_idle() {
     let (mut send, body) = http_body_util::channel::Channel::<Bytes>::new(4);
     let mut body = Paced::new(body, Pace::Connection);
     for _ in 0..3 {
@@ -236,7 +236,7 @@ async fn small_message_is_one_frame() {
     for size in [1, SEAM, SEAM + 1, 1000, GATHERED] {
         let (mut send, body) = http_body_util::channel::Channel::<Bytes>::new(4);
         let mut body = Paced::new(body, Pace::Stream);
-        // Over the end of what is free, and well into what is paced.
+        // Sizes across the end of the free part, and well into the paced part.
         for _ in 0..3 + 2 * FREE / size.max(SEAM) {
             send.send_data(full(size)).await.unwrap();
             assert_eq!(next(&mut body).map(|piece| piece.len()), Some(size));
@@ -250,7 +250,7 @@ async fn small_message_is_one_frame() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn message_larger_than_a_piece_has_no_small_frame_at_its_end() {
+async fn large_message_has_no_small_frame_at_its_end() {
     let (mut send, body) = http_body_util::channel::Channel::<Bytes>::new(4);
     let mut body = Paced::new(body, Pace::Stream);
     for size in [FREE, PIECE, PIECE + 1000, 2 * PIECE] {
@@ -262,7 +262,7 @@ async fn message_larger_than_a_piece_has_no_small_frame_at_its_end() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn length_counts_what_is_kept_back_and_looked_at() {
+async fn size_hint_counts_kept_back_and_inspected_data() {
     let sizes = vec![5000; 40];
     let mut left = 5000 * sizes.len();
     let mut body = Paced::new(WithLength(sizes.into()), Pace::Stream);

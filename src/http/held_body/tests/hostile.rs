@@ -1,4 +1,4 @@
-//! Bodies, readers and runtimes that do what nobody should.
+//! Bodies, readers and runtimes that break the rules.
 
 use super::*;
 use crate::ground::time;
@@ -29,7 +29,7 @@ pub(super) fn recorder(scene: &Scene, after: Duration) -> Recorder {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_reader_is_woken_though_the_cut_body_panics() {
+async fn reader_is_woken_when_the_cut_body_panics() {
     let scene = Scene::new();
     let guard = recorder(&scene, 2 * SECOND);
     let mut body = hold(Response::new(PanicsInDrop), Verdict::Success, guard, ByStatus::default()).into_body();
@@ -39,9 +39,9 @@ async fn a_reader_is_woken_though_the_cut_body_panics() {
     assert!(scene.end().is_some());
 }
 
-/// Two layers, of which the one further in has the shorter bound.
+/// Two layers, of which the inner one has the shorter bound.
 #[tokio::test(start_paused = true)]
-async fn a_cut_further_in_is_the_callees_fault_only_if_it_was_waited_for() {
+async fn inner_cut_is_a_timeout_only_while_a_reader_waits() {
     for (waits, verdict) in [(false, None), (true, Some(Verdict::TimedOut))] {
         let (inner, outer) = (Scene::new(), Scene::new());
         inner.alive.fetch_add(1, Ordering::Relaxed);
@@ -64,7 +64,7 @@ async fn a_cut_further_in_is_the_callees_fault_only_if_it_was_waited_for() {
     }
 }
 
-/// A failed response as a retry keeps it; its trailers are that of the verdict.
+/// A failed response as a retry keeps it. Its verdict is in the trailers.
 async fn kept() -> Response<crate::http::settled::SettledBody<Script>> {
     let alive = Arc::new(AtomicUsize::new(1));
     let steps = [data("regret"), trailers("status", "14")].into();
@@ -73,7 +73,7 @@ async fn kept() -> Response<crate::http::settled::SettledBody<Script>> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_here_is_judged_by_its_trailers_and_by_every_layer() {
+async fn kept_response_is_judged_by_its_trailers_in_every_layer() {
     let (inner, outer) = (Scene::new(), Scene::new());
     let held = hold(kept().await, Verdict::Success, recorder(&inner, SECOND), ByTrailer);
     let held = hold(held, Verdict::Success, recorder(&outer, SECOND), ByTrailer);
@@ -84,9 +84,9 @@ async fn what_is_here_is_judged_by_its_trailers_and_by_every_layer() {
     assert_eq!(held.into_body().collect().await.unwrap().to_bytes(), "regret");
 }
 
-/// A proxy may answer with the head that it got, and another body.
+/// A proxy may send the head that it received with another body.
 #[tokio::test(start_paused = true)]
-async fn the_word_of_a_kept_response_does_not_hold_for_another_body() {
+async fn kept_head_does_not_decide_for_another_body() {
     let scene = Scene::new();
     let (head, _) = kept().await.into_parts();
     scene.alive.fetch_add(1, Ordering::Relaxed);
@@ -99,7 +99,7 @@ async fn the_word_of_a_kept_response_does_not_hold_for_another_body() {
     drop(body);
 }
 
-/// Wakes its reader every half second, and has nothing.
+/// Wakes its reader every half second without any data.
 struct Restless(Pin<Box<tokio::time::Sleep>>);
 
 impl Body for Restless {
@@ -115,7 +115,7 @@ impl Body for Restless {
 }
 
 #[tokio::test(start_paused = true)]
-async fn wakes_without_data_do_not_put_off_the_idle_timeout() {
+async fn wakes_without_data_do_not_delay_the_idle_timeout() {
     let scene = Scene::new();
     let mut guard = recorder(&scene, 60 * SECOND);
     guard.expiry.idle = Some(SECOND);

@@ -1,5 +1,5 @@
-//! Layers that hold the same body: one slot, one place in the reaper's schedule, and for each guard what it would get with a slot
-//! of its own.
+//! Layers that hold the same body: they share one slot and one entry in the reaper's schedule, and each guard records
+//! what it would record with a slot of its own.
 
 use http_body_util::Full;
 use tower::{Layer as _, ServiceExt as _, service_fn};
@@ -9,7 +9,7 @@ use crate::admission::reaper;
 use crate::ground::time;
 use crate::http::settled::SettledBody;
 
-/// Writes down in which order bodies and guards go.
+/// Records the order in which bodies are dropped and guards are settled.
 struct Logs {
     name: &'static str,
     log: Arc<Mutex<Vec<String>>>,
@@ -28,7 +28,7 @@ impl Guard for Logs {
     }
 }
 
-/// One frame, and then nothing.
+/// One frame, and then pending for ever.
 struct Stalls {
     log: Arc<Mutex<Vec<String>>>,
     begun: bool,
@@ -52,7 +52,7 @@ impl Drop for Stalls {
     }
 }
 
-/// What somebody else puts around a body.
+/// A foreign wrapper around a body.
 #[pin_project::pin_project]
 struct Wrapped<B>(#[pin] B);
 
@@ -78,13 +78,13 @@ fn expiry(start: Instant, after: Duration, reason: Reason) -> Expiry {
 }
 
 #[tokio::test(start_paused = true)]
-async fn client_stack_has_one_place_in_the_reapers_schedule() {
+async fn client_stack_has_one_entry_in_the_reapers_schedule() {
     let layer = crate::stack::client(&crate::stack::ClientConfig::default()).unwrap();
     let service = layer.layer(service_fn(|_: ::http::Request<crate::http::ReplayBody<Full<Bytes>>>| async {
         Ok::<_, BoxError>(Response::new(Full::new(Bytes::from_static(b"an answer"))))
     }));
     let call = || service.clone().oneshot(::http::Request::new(Full::new(Bytes::from_static(b"a question"))));
-    // The breaker has a place of its own while calls are in flight, for all of them.
+    // The breaker has one entry of its own for all calls in flight.
     let _in_flight = call().await.unwrap();
     let before = reaper::watched();
     let response = call().await.unwrap();
@@ -93,9 +93,9 @@ async fn client_stack_has_one_place_in_the_reapers_schedule() {
     assert_eq!(reaper::watched(), before);
 }
 
-/// More layers than have room in one slot, too.
+/// Also with more layers than fit into one slot.
 #[tokio::test(start_paused = true)]
-async fn guards_are_settled_from_the_inside_to_the_outside_after_the_body() {
+async fn guards_settle_from_inside_to_outside_after_the_body() {
     for (reads, drops) in [(false, true), (true, true), (false, false), (true, false)] {
         let (start, log) = (time::now(), Arc::new(Mutex::new(Vec::new())));
         let guard =
@@ -126,7 +126,7 @@ async fn guards_are_settled_from_the_inside_to_the_outside_after_the_body() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_guard_that_joins_a_body_that_was_cut_is_settled_at_once() {
+async fn guard_that_joins_a_cut_body_is_settled_at_once() {
     let (inner, outer) = (Scene::new(), Scene::new());
     let held = inner.held([data("one")]);
     sleep(2 * SECOND + LATE).await;
@@ -139,7 +139,7 @@ async fn a_guard_that_joins_a_body_that_was_cut_is_settled_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_wrapper_between_two_layers_is_held_as_well() {
+async fn wrapper_between_two_layers_gets_a_slot_of_its_own() {
     let (inner, outer) = (Scene::new(), Scene::new());
     let held = inner.held([data("one"), Step::Waits(60 * SECOND)]).map(Wrapped);
     let guard = hostile::recorder(&outer, SECOND);
@@ -152,9 +152,9 @@ async fn a_wrapper_between_two_layers_is_held_as_well() {
     assert_eq!((inner.end().unwrap().0, inner.alive()), (None, 0));
 }
 
-/// The wait of a reader that has been told to wait counts for the layers that were there.
+/// The wait of a reader that waits already counts for the layers that were there when it began.
 #[tokio::test(start_paused = true)]
-async fn a_body_that_is_waited_for_is_held_as_well() {
+async fn body_that_is_waited_for_gets_a_slot_of_its_own() {
     let (inner, outer) = (Scene::new(), Scene::new());
     let mut held = inner.held([Step::Waits(SECOND), data("one")]);
     assert!(futures::poll!(held.body_mut().frame()).is_pending());
@@ -167,7 +167,7 @@ async fn a_body_that_is_waited_for_is_held_as_well() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_body_at_another_pace_is_held_as_well() {
+async fn body_at_another_pace_gets_a_slot_of_its_own() {
     let (inner, outer) = (Scene::new(), Scene::new());
     let mut guard = hostile::recorder(&outer, SECOND);
     guard.expiry.pace = crate::ground::verdict::Pace::Connection;
@@ -176,26 +176,26 @@ async fn a_body_at_another_pace_is_held_as_well() {
     drop(held);
 }
 
-/// Bounds of one body, by layer: the end, and the longest wait.
+/// The bounds of one body, by layer: the end, and the longest wait.
 #[derive(Clone, Copy, Debug)]
 struct Bounds(u64, Option<u64>);
 
-/// What a reader does.
+/// The behaviour of a reader.
 #[derive(Clone, Copy, Debug)]
 enum Reads {
-    /// All of it, at once.
+    /// Reads everything at once.
     All,
-    /// One frame, and the next after so many tenths of a second.
+    /// Reads one frame, and the next after this many tenths of a second.
     AllAfter(u64),
-    /// One frame, and drops the body so many tenths of a second later, while it waits or does not.
+    /// Reads one frame, and drops the body this many tenths of a second later, while it waits or does not.
     DropsAt(u64, bool),
-    /// Nothing for so many tenths.
+    /// Reads nothing for this many tenths of a second.
     Parks(u64),
 }
 
 const TENTH: Duration = Duration::from_millis(100);
 
-/// What both guards are told, and why the reader is refused.
+/// What both guards record, and why the reader is refused.
 async fn told<J: Judge>(
     joins: bool,
     bounds: [Bounds; 2],
@@ -203,7 +203,7 @@ async fn told<J: Judge>(
     steps: Vec<Step>,
     reads: Reads,
 ) -> ([(Option<Verdict>, Duration); 2], Option<(Reason, Duration)>) {
-    // The reaper comes at the same time after each beginning.
+    // Aligns the start, so that the reaper visits at the same offset each time.
     let now = time::now();
     tokio::time::advance(reaper::rounded_up(now).since(now)).await;
     let (inner, outer) = (Scene::new(), Scene::new());
@@ -278,9 +278,10 @@ async fn read(
     None
 }
 
-/// Each guard is told what it would be told with a slot of its own, and the reader is refused for the same reason at the same time.
+/// Each guard records what it would record with a slot of its own, and the reader is refused for the same reason at the
+/// same time.
 #[tokio::test(start_paused = true)]
-async fn joined_guards_are_told_what_they_are_told_apart() {
+async fn joined_guards_record_the_same_as_separate_ones() {
     let scripts: [fn() -> Vec<Step>; 6] = [
         || vec![data("one"), data("two")],
         || vec![data("one"), Step::Waits(3 * TENTH), trailers("status", "14")],
@@ -306,7 +307,8 @@ async fn joined_guards_are_told_what_they_are_told_apart() {
             for reads in reads {
                 let bounds = [inner, outer];
                 let case = format!("script {number}, {bounds:?}, {reads:?}");
-                // Apart, the reader is refused by the outermost layer that has come by then, and not by the first.
+                // With separate slots, the outermost layer whose bound has passed by then refuses the reader, and not
+                // the first.
                 let first = |refusal: Option<(Reason, Duration)>| {
                     refusal.map(|(reason, at)| (if at > 14 * TENTH { None } else { Some(reason) }, at))
                 };
@@ -321,7 +323,7 @@ async fn joined_guards_are_told_what_they_are_told_apart() {
     }
 }
 
-/// The reaper has been here, and comes again after the idle time only.
+/// The reaper has visited the body already, and would return only after the idle timeout.
 #[tokio::test(start_paused = true)]
 async fn layer_that_joins_late_is_cut_in_time() {
     let (inner, outer) = (Scene::new(), Scene::new());
@@ -355,7 +357,7 @@ fn body_first_held_outside_a_runtime_is_cut() {
 }
 
 #[test]
-fn layer_that_joins_in_another_runtime_leaves_the_first_place() {
+fn layer_that_joins_in_another_runtime_keeps_the_first_entry() {
     let long = paused();
     let (inner, outer) = (Scene::new(), Scene::new());
     let held = long.block_on(async { inner.held([data("one"), Step::Waits(1000 * SECOND)]) });
