@@ -7,6 +7,7 @@
 //! |---|---|
 //! | in the call's own task: `await`, `join!`, `select!`, `FuturesUnordered` | the context |
 //! | in a task that is spawned | nothing; [`carry`] takes the context along |
+//! | in a `spawn_local` task of a `LocalSet` that the call itself drives | the context, since the call polls it; [`detached`] removes it |
 //! | behind a task hop of the service: `tower::buffer::Buffer`, an actor, a channel | the inner layers see nothing; [`capture`] sends the context with the request |
 //! | by `block_on` in `spawn_blocking` or another thread | nothing; [`carry`] the future that is blocked on |
 //! | in work that several calls share: a cache that loads once for all | the context of the call that starts it, deadline included; [`detached`] removes it |
@@ -31,7 +32,7 @@ use std::pin::Pin;
 use std::task::{self, Poll};
 use std::time::Duration;
 
-use pin_project::pin_project;
+use pin_project::{pin_project, pinned_drop};
 
 pub use crate::ground::scope::Priority;
 use crate::ground::scope::{self, Context};
@@ -104,7 +105,7 @@ pub struct Captured {
 impl Captured {
     /// Gives `future`, and every call that is made in it, this context.
     pub fn carry<F>(self, future: F) -> Carried<F> {
-        Carried { context: self.context, is_detached: false, future }
+        Carried { context: self.context, is_detached: false, future: Some(future) }
     }
 }
 
@@ -139,23 +140,30 @@ impl Captured {
 ///
 /// Bound such work with its own deadline layer, as here. Dropping the future cancels it, like any future that is not spawned.
 pub fn detached<F>(future: F) -> Carried<F> {
-    Carried { context: Context::NONE, is_detached: true, future }
+    Carried { context: Context::NONE, is_detached: true, future: Some(future) }
 }
 
 /// Gives every call made in `future` this priority. The rest of the context stays.
 pub fn with_priority<F>(priority: Priority, future: F) -> WithPriority<F> {
-    WithPriority { priority, future }
+    WithPriority { priority, future: Some(future) }
 }
 
-/// A future with its own context. See [`carry`], [`Captured::carry`] and [`detached`].
-#[pin_project]
+/// A future with its own context, also while it is dropped. See [`carry`], [`Captured::carry`] and [`detached`].
+#[pin_project(PinnedDrop)]
 #[derive(Debug)]
 pub struct Carried<F> {
     context: Context,
     /// Whether failures in the future are not reported to the current call.
     is_detached: bool,
+    /// `None` while it is dropped.
     #[pin]
-    future: F,
+    future: Option<F>,
+}
+
+/// Runs `code` in this context.
+fn in_context<T>(context: Context, is_detached: bool, code: impl FnOnce() -> T) -> T {
+    let _entered = scope::enter(context);
+    if is_detached { scope::noting_exhausted(&mut scope::Exhausted::default(), code) } else { code() }
 }
 
 impl<F: Future> Future for Carried<F> {
@@ -163,21 +171,27 @@ impl<F: Future> Future for Carried<F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let _entered = scope::enter(*this.context);
-        if *this.is_detached {
-            return scope::noting_exhausted(&mut scope::Exhausted::default(), || this.future.poll(cx));
-        }
-        this.future.poll(cx)
+        let Some(future) = this.future.as_pin_mut() else { return Poll::Pending };
+        in_context(*this.context, *this.is_detached, || future.poll(cx))
     }
 }
 
-/// A future whose calls have their own priority. See [`with_priority`].
-#[pin_project]
+#[pinned_drop]
+impl<F> PinnedDrop for Carried<F> {
+    fn drop(self: Pin<&mut Self>) {
+        let mut this = self.project();
+        in_context(*this.context, *this.is_detached, || this.future.set(None));
+    }
+}
+
+/// A future whose calls have their own priority, also while it is dropped. See [`with_priority`].
+#[pin_project(PinnedDrop)]
 #[derive(Debug)]
 pub struct WithPriority<F> {
     priority: Priority,
+    /// `None` while it is dropped.
     #[pin]
-    future: F,
+    future: Option<F>,
 }
 
 impl<F: Future> Future for WithPriority<F> {
@@ -185,14 +199,56 @@ impl<F: Future> Future for WithPriority<F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
+        let Some(future) = this.future.as_pin_mut() else { return Poll::Pending };
         let _entered = scope::enter(scope::current().with_priority(*this.priority));
-        this.future.poll(cx)
+        future.poll(cx)
+    }
+}
+
+#[pinned_drop]
+impl<F> PinnedDrop for WithPriority<F> {
+    fn drop(self: Pin<&mut Self>) {
+        let mut this = self.project();
+        let _entered = scope::enter(scope::current().with_priority(*this.priority));
+        this.future.set(None);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Shows the context in which it is dropped.
+    struct SeenInDrop<'a>(&'a mut Option<(Option<tokio::time::Instant>, Priority)>);
+
+    impl Drop for SeenInDrop<'_> {
+        fn drop(&mut self) {
+            scope::mark_exhausted();
+            *self.0 = Some((deadline(), priority()));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn futures_are_dropped_in_their_context() {
+        let at = time::now() + Duration::from_secs(1);
+        let _call = scope::enter(Context::NONE.with_deadline(Some(at)).with_priority(Priority::Critical));
+        let (mut low, mut detached_seen, mut carried) = (None, None, None);
+        drop(with_priority(Priority::Low, std::future::ready(SeenInDrop(&mut low))));
+        let mut exhausted = scope::Exhausted::default();
+        scope::noting_exhausted(&mut exhausted, || {
+            drop(detached(std::future::ready(SeenInDrop(&mut detached_seen))));
+        });
+        let future = carry(std::future::ready(SeenInDrop(&mut carried)));
+        {
+            let _elsewhere = scope::enter(Context::NONE);
+            drop(future);
+        }
+        assert_eq!(low, Some((Some(at.to_tokio()), Priority::Low)));
+        assert_eq!(detached_seen, Some((None, Priority::Normal)));
+        assert_eq!(carried, Some((Some(at.to_tokio()), Priority::Critical)));
+        #[cfg(feature = "http")]
+        assert!(!exhausted.is_exhausted(), "detached work reports nothing, also while it is dropped");
+    }
 
     #[tokio::test(start_paused = true)]
     async fn carried_work_keeps_its_deadline_without_an_enforcer() {
