@@ -72,13 +72,15 @@ impl<S> Inner<S> {
     where
         S: Service<Req>,
     {
-        if self.readiness != Readiness::Ready {
-            self.readiness = match self.service.poll_ready(cx) {
-                Poll::Ready(Ok(())) => Readiness::Ready,
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                Poll::Pending => Readiness::Pending,
-            };
-        }
+        // Also if it was ready: it may have failed since, and a caller that asks again (a reconnecting service does) must see that.
+        self.readiness = match self.service.poll_ready(cx) {
+            Poll::Ready(Ok(())) => Readiness::Ready,
+            Poll::Ready(Err(error)) => {
+                self.readiness = Readiness::Unknown;
+                return Poll::Ready(Err(error));
+            }
+            Poll::Pending => Readiness::Pending,
+        };
         Poll::Ready(Ok(()))
     }
 
@@ -334,4 +336,43 @@ pub(crate) fn reject(refusal: Unreported) -> BoxError {
     let rejected = refusal.report();
     observed::request_publication();
     rejected.into()
+}
+
+#[cfg(all(test, not(seawall_loom)))]
+mod tests {
+    use std::future::{Ready, ready};
+
+    use futures::task::noop_waker_ref;
+
+    use super::*;
+
+    /// A connection that is ready, and closes when it is told to.
+    #[derive(Clone, Default)]
+    struct Connection {
+        is_closed: bool,
+    }
+
+    impl Service<()> for Connection {
+        type Response = ();
+        type Error = &'static str;
+        type Future = Ready<Result<(), &'static str>>;
+
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+            Poll::Ready(if self.is_closed { Err("closed") } else { Ok(()) })
+        }
+
+        fn call(&mut self, (): ()) -> Self::Future {
+            ready(Ok(()))
+        }
+    }
+
+    #[test]
+    fn service_that_fails_after_it_was_ready_is_seen() {
+        let cx = &mut Context::from_waker(noop_waker_ref());
+        let mut inner = Inner::new(Connection::default());
+        assert_eq!(inner.poll_ready(cx), Poll::Ready(Ok(())));
+        inner.service.is_closed = true;
+        assert_eq!(inner.poll_ready(cx), Poll::Ready(Err("closed")));
+        assert_eq!(inner.readiness, Readiness::Unknown);
+    }
 }
