@@ -270,3 +270,23 @@ fn rare_event_counters_start_at_zero() {
     });
     drop((retry, breaker));
 }
+
+/// A job may be over before the first publication.
+#[test]
+fn counts_of_a_layer_dropped_before_its_first_publication_are_published() {
+    let registry = Registry::new();
+    with_recorder(async |snapshotter| {
+        for name in ["short-job", "second-short-job"] {
+            let layer = BulkheadLayer::new(BulkheadConfig::default()).unwrap().named_in(&registry, name).unwrap();
+            for _ in 0..5 {
+                layer.layer(service_fn(callee)).oneshot(Ask::Answer).await.unwrap();
+            }
+        }
+        registry.publish();
+        let metrics = read(snapshotter);
+        for name in ["short-job", "second-short-job"] {
+            let calls = of(name, metrics.clone());
+            assert_eq!(calls["seawall_call_duration_seconds{layer=bulkhead,verdict=success}"], 5.0, "{name}");
+        }
+    });
+}

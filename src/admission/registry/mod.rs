@@ -148,6 +148,8 @@ impl Registry {
             let key = (Arc::clone(&name), observed.instruments().kind());
             let registration = Registration { registry: Arc::downgrade(&self.inner), key, token };
             observed.instruments().give_name(Arc::clone(&name), now, Box::new(registration));
+            #[cfg(feature = "metrics")]
+            self.inner.unpublished.add(observed.instruments());
         }
         #[cfg(feature = "metrics")]
         publisher::request_publication();

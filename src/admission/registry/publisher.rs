@@ -20,7 +20,7 @@ use super::table::Inner;
 use crate::admission::timer::Timer;
 use crate::ground::sync::global::{Mutex, MutexGuard, lock};
 use crate::ground::time::{self, Instant};
-use crate::telemetry::{Gauge, Publication, STATES, publish_process, recorder};
+use crate::telemetry::{Gauge, STATES, publish_process, recorder};
 
 const EVERY: Duration = Duration::from_secs(1);
 
@@ -120,16 +120,14 @@ pub(super) fn publish(registry: &Arc<Inner>) -> bool {
 
 fn publish_all(registry: &Arc<Inner>, publications: &mut Publications) {
     let (components, now) = (registry.live(), time::now());
+    registry.unpublished.move_to(publications);
     let mut there = BTreeMap::new();
     for observed in &components {
         let instruments = observed.instruments();
         let Some(named) = instruments.named() else { continue };
         let id = instruments.layer_id();
         there.insert(id, gauges(&observed.condition(now)));
-        publications.entry(id).or_insert_with(|| ComponentPublication {
-            counted: Arc::clone(&named.counted),
-            publication: Publication::new(&named.counted.name, instruments.kind()),
-        });
+        publications.entry(id).or_insert_with(|| ComponentPublication::new(id, Arc::clone(&named.counted)));
     }
     // Dropped components first, since another component may have the name now. Calls that a dropped component admitted may still
     // count.

@@ -12,7 +12,7 @@ use std::sync::{Arc, Weak};
 
 use super::observed::Observed;
 #[cfg(feature = "metrics")]
-use super::publications::Publications;
+use super::publications::{Publications, Unpublished};
 use crate::ground::layer_id::LayerKind;
 use crate::ground::sync::foreign;
 use crate::ground::sync::global::{Mutex, MutexGuard, lock};
@@ -25,6 +25,8 @@ pub(super) struct Inner {
     pub(super) components: Mutex<BTreeMap<Key, ComponentEntry>>,
     #[cfg(feature = "metrics")]
     pub(super) publications: Publisher<Publications>,
+    #[cfg(feature = "metrics")]
+    pub(super) unpublished: Unpublished,
 }
 
 pub(super) type Key = (Arc<str>, LayerKind);
