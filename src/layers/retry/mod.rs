@@ -97,6 +97,7 @@
 //! [`Reason::NotReady`]: crate::error::Reason::NotReady
 //! [`Reason::HoldExceeded`]: crate::error::Reason::HoldExceeded
 
+mod attempts;
 mod budget;
 mod call_settings;
 mod call_state;

@@ -3,8 +3,8 @@ use std::task::{self, Poll};
 
 use tower::{BoxError, Service};
 
+use super::attempts::{AttemptSource, Attempts};
 use super::call_settings::ServiceSettings;
-use super::call_state::{AttemptSource, InitialState};
 use super::future::ResponseFuture;
 use super::limit::{attempt_cut, inside, numbered};
 use super::replay::{CloneRequest, Kept, Replay};
@@ -71,6 +71,8 @@ where
         self.inner.poll_ready(cx).map_err(Into::into)
     }
 
+    // Inlined, because a returned future is copied, and the future of a stack is large.
+    #[inline(always)]
     fn call(&mut self, request: Req) -> Self::Future {
         let now = scope::call_start();
         let policy = self.state.policy(&request);
@@ -82,14 +84,13 @@ where
         };
         let classifier = self.classifier.clone();
         let deadline = CallDeadline::within(now, &inherited, *max_hold);
-        let cut = attempt_cut(&deadline, &inherited, settings, now);
         if inherited.has_expired(now) {
             self.inner.release();
             let refused = Call::Refused(Some(policy.instruments.refuse(Reason::DeadlineExpired)));
-            let initial =
-                InitialState { inherited, settings: *settings, deadline, cut, span: None, upload_waits: None };
-            return ResponseFuture::new(refused, None, initial, policy, classifier);
+            let attempts = Attempts::new(inherited, *settings, deadline, policy);
+            return ResponseFuture::new(refused, attempts, classifier);
         }
+        let cut = attempt_cut(&deadline, &inherited, settings, now);
         // A call that is itself a retry, made by an outer layer or by a tier above, deposits nothing. Otherwise retries would pay
         // for retries.
         if inherited.before() == 0 && settings.enabled {
@@ -98,19 +99,13 @@ where
         let _entered = scope::enter(inside(numbered(inherited, settings, 1), cut));
         let (attempt, kept) = self.replay.first(request);
         let upload_waits = kept.sending();
-        let attempt_source =
-            (settings.max_attempts > 1).then(|| AttemptSource { kept, service: self.inner.clone_service() });
+        let source = (settings.max_attempts > 1).then(|| AttemptSource { kept, service: self.inner.clone_service() });
         let span = settings.attempt_spans.then(|| Box::new(AttemptSpan::new(&policy.instruments, 1)));
         let call = {
             let _entered = (span.as_ref().map(|span| span.enter()), upload_waits::enter(upload_waits.as_ref()));
             self.inner.call(attempt, now, &policy.readiness_limit)
         };
-        ResponseFuture::new(
-            call,
-            attempt_source,
-            InitialState { inherited, settings: *settings, deadline, cut, span, upload_waits },
-            policy,
-            classifier,
-        )
+        let attempts = Attempts::new(inherited, *settings, deadline, policy).first(cut, source, span, upload_waits);
+        ResponseFuture::new(call, attempts, classifier)
     }
 }
