@@ -195,16 +195,27 @@ pub(crate) fn call_start() -> Instant {
 /// mistakes it for the current time.
 #[inline]
 pub(crate) fn with_start<T>(now: Instant, call: impl FnOnce() -> T) -> T {
-    struct Clear;
-    impl Drop for Clear {
-        #[inline]
-        fn drop(&mut self) {
-            SCOPE.with(|scope| scope.start.set(None));
-        }
-    }
-    SCOPE.with(|scope| scope.start.set(Some(now)));
-    let _clear = Clear;
+    let _started = start_at(now);
     call()
+}
+
+/// The same, until the guard is dropped.
+#[inline]
+pub(crate) fn start_at(now: Instant) -> Started {
+    SCOPE.with(|scope| scope.start.set(Some(now)));
+    Started
+}
+
+/// See [`start_at`].
+#[derive(Debug)]
+#[must_use]
+pub(crate) struct Started;
+
+impl Drop for Started {
+    #[inline]
+    fn drop(&mut self) {
+        SCOPE.with(|scope| scope.start.set(None));
+    }
 }
 
 /// Records that the current poll ends in a local wait (a queue, a backoff), not in the dependency's work.

@@ -15,8 +15,8 @@ pub(crate) const DEFAULT_MAX_HOLD: Duration = Duration::from_secs(60);
 /// A deadline with its timer. Costs nothing until it is polled.
 #[derive(Debug)]
 pub(crate) struct Bound {
-    deadline: CallDeadline,
-    timer: Timer,
+    pub(super) deadline: CallDeadline,
+    pub(super) timer: Timer,
 }
 
 impl Bound {
@@ -40,18 +40,6 @@ impl Bound {
     #[inline]
     pub(crate) fn deadline(&self) -> CallDeadline {
         self.deadline
-    }
-
-    /// Stops the timer: the call is over.
-    #[inline]
-    pub(crate) fn disarm(&mut self) {
-        self.timer.disarm();
-    }
-
-    /// Ready at the deadline. See [`poll_deadline`].
-    #[inline]
-    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Why> {
-        poll_deadline(&self.deadline, &mut self.timer, cx)
     }
 }
 

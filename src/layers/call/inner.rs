@@ -13,11 +13,13 @@ use std::task::{Context, Poll, ready};
 use pin_project::pin_project;
 use tower::{BoxError, Service};
 
+use crate::admission::timer::Timer;
+use crate::ground::call_deadline::CallDeadline;
 use crate::ground::error::Reason;
 use crate::ground::layer_id::LayerId;
 use crate::ground::scope;
 use crate::ground::time::Instant;
-use crate::layers::call::bound::Bound;
+use crate::layers::call::bound::{Bound, poll_deadline};
 use crate::layers::call::readiness_limit::{ReadinessLimit, ReadinessSlot};
 use crate::layers::core::observed;
 use crate::telemetry::{self, Unreported};
@@ -96,11 +98,31 @@ impl<S> Inner<S> {
     where
         S: Service<Req> + Clone,
     {
-        if mem::replace(&mut self.readiness, Readiness::Unknown) == Readiness::Ready {
-            Call::Running { future: scope::with_start(now, || self.service.call(request)) }
-        } else {
-            self.take(readiness_limit).call(request)
+        match self.take_unready(readiness_limit) {
+            None => self.call_ready(request, now),
+            Some(service) => service.call(request),
         }
+    }
+
+    /// Takes the service out for the coming call, if it is not ready.
+    #[inline(always)]
+    pub(crate) fn take_unready(&mut self, readiness_limit: &ReadinessLimit) -> Option<Taken<S>>
+    where
+        S: Clone,
+    {
+        let is_ready = self.readiness == Readiness::Ready;
+        self.readiness = Readiness::Unknown;
+        (!is_ready).then(|| self.take(readiness_limit))
+    }
+
+    /// Calls the service, which is ready.
+    #[inline(always)]
+    pub(crate) fn call_ready<Req>(&mut self, request: Req, now: Instant) -> Call<S, Req, S::Future>
+    where
+        S: Service<Req>,
+    {
+        let _started = scope::start_at(now);
+        Call::Running { future: self.service.call(request) }
     }
 
     /// Takes the polled service out, for a call that has to wait for something else first.
@@ -256,6 +278,26 @@ where
     ) -> Poll<Result<S::Response, BoxError>> {
         self.poll_call(cx, layer_id).map_err(CallError::into_inner)
     }
+
+    /// Polls the call first and its deadline second, or a result that is ready in time would be lost.
+    #[inline]
+    pub(crate) fn poll_until(
+        mut self: Pin<&mut Self>,
+        deadline: &CallDeadline,
+        timer: &mut Timer,
+        cx: &mut Context<'_>,
+        layer_id: LayerId,
+    ) -> Poll<Result<S::Response, BoxError>> {
+        if let Poll::Ready(answer) = self.as_mut().poll(cx, layer_id) {
+            // The timer still holds the waker of this task, which would be woken for nothing.
+            timer.disarm();
+            return Poll::Ready(answer);
+        }
+        let reason = ready!(poll_deadline(deadline, timer, cx));
+        // Release all that the call holds now, since the caller may keep this future.
+        self.set(Self::Over);
+        Poll::Ready(Err(reject(telemetry::refuse(layer_id, reason))))
+    }
 }
 
 /// How a call ended without a response.
@@ -301,12 +343,7 @@ impl<S, Req, F> BoundedCall<S, Req, F> {
         &self.bound
     }
 
-    /// Releases all that the call holds.
-    pub(crate) fn cancel(self: Pin<&mut Self>) {
-        self.project().call.set(Call::Over);
-    }
-
-    /// Polls the call first and the bound second, or a result that is ready in time would be lost.
+    /// See [`Call::poll_until`].
     #[inline]
     pub(crate) fn poll(
         self: Pin<&mut Self>,
@@ -318,16 +355,9 @@ impl<S, Req, F> BoundedCall<S, Req, F> {
         S::Error: Into<BoxError>,
         F: Future<Output = Result<S::Response, S::Error>>,
     {
-        let mut this = self.project();
-        if let Poll::Ready(answer) = this.call.as_mut().poll(cx, layer_id) {
-            // The timer still holds the waker of this task, which would be woken for nothing.
-            this.bound.disarm();
-            return Poll::Ready(answer);
-        }
-        let reason = ready!(this.bound.poll(cx));
-        // Release all that the call holds now, since the caller may keep this future.
-        this.call.set(Call::Over);
-        Poll::Ready(Err(reject(telemetry::refuse(layer_id, reason))))
+        let this = self.project();
+        let Bound { deadline, timer } = this.bound;
+        this.call.poll_until(deadline, timer, cx, layer_id)
     }
 }
 

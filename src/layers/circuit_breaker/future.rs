@@ -6,17 +6,19 @@ use pin_project::{pin_project, pinned_drop};
 use tower::{BoxError, Service};
 
 use super::ticket::Ticket;
+use crate::admission::timer::Timer;
 use crate::admission::woken::Woken;
 use crate::ground::scope;
 use crate::ground::verdict::{self, AtResponse, Classify};
-use crate::layers::call::inner::BoundedCall;
+use crate::layers::call::inner::Call;
 
 /// A call that a circuit breaker has admitted or refused.
 #[pin_project(PinnedDrop)]
 #[derive(Debug)]
 pub struct ResponseFuture<S, Req, F, C = AtResponse> {
     #[pin]
-    call: BoundedCall<S, Req, F>,
+    call: Call<S, Req, F>,
+    timer: Timer,
     /// `None` once the call is over.
     ticket: Option<Ticket>,
     /// Declared after the call, which holds its waker and is dropped first.
@@ -26,8 +28,8 @@ pub struct ResponseFuture<S, Req, F, C = AtResponse> {
 
 impl<S, Req, F, C> ResponseFuture<S, Req, F, C> {
     #[inline(always)]
-    pub(super) fn new(call: BoundedCall<S, Req, F>, ticket: Ticket, classifier: C) -> Self {
-        Self { call, ticket: Some(ticket), woken: Woken::new(), classifier }
+    pub(super) fn new(call: Call<S, Req, F>, ticket: Ticket, classifier: C) -> Self {
+        Self { call, timer: Timer::new(), ticket: Some(ticket), woken: Woken::new(), classifier }
     }
 }
 
@@ -42,13 +44,14 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
+        let (call, timer) = (this.call, this.timer);
         let Some(ticket) = this.ticket else { return Poll::Pending };
         if ticket.is_refused() {
             // Nothing is sent. A retry in the tiers above would only multiply the refusals.
             scope::mark_exhausted();
         }
-        let (call, layer_id) = (this.call, ticket.layer_id());
-        let (result, woken) = ticket.watch(this.woken, cx, |cx| call.poll(cx, layer_id));
+        let (deadline, layer_id) = (ticket.deadline(), ticket.layer_id());
+        let (result, woken) = ticket.watch(this.woken, cx, |cx| call.poll_until(&deadline, timer, cx, layer_id));
         let result = ready!(result);
         let now = ticket.answered(woken);
         match result {
@@ -78,10 +81,10 @@ where
 #[pinned_drop]
 impl<S, Req, F, C> PinnedDrop for ResponseFuture<S, Req, F, C> {
     fn drop(self: Pin<&mut Self>) {
-        let this = self.project();
+        let mut this = self.project();
         if let Some(ticket) = this.ticket.take() {
             // Inner layers release first.
-            this.call.cancel();
+            this.call.set(Call::Over);
             ticket.given_up(this.woken.at());
         }
     }

@@ -10,13 +10,13 @@ use super::ready_wait::ReadyWait;
 use super::settings::AdmissionSettings;
 use super::ticket::Ticket;
 use crate::admission::keyed::{KeyBy, Keying, OneKey};
+use crate::ground::call_deadline::CallDeadline;
 use crate::ground::error::Reason;
 use crate::ground::scope;
 use crate::ground::settings::Cached;
 use crate::ground::verdict::{AtResponse, Classify};
 use crate::layers::call::accessors::accessors;
-use crate::layers::call::bound::Bound;
-use crate::layers::call::inner::{BoundedCall, Inner};
+use crate::layers::call::inner::{Call, Inner};
 
 /// A service behind a circuit breaker. See the [module](super).
 #[derive(Debug)]
@@ -71,16 +71,19 @@ where
         self.inner.poll_ready(cx).map_err(Into::into)
     }
 
+    // Inlined, because a returned future is copied, and the future of a stack is large.
+    #[inline(always)]
     fn call(&mut self, request: Req) -> Self::Future {
         let now = scope::call_start();
         let breaker = self.breakers.breaker(&request);
         let admission_settings = self.breakers.admission_settings(&mut self.admission_settings);
-        let bound = Bound::within(now, &scope::current(), admission_settings.max_hold);
-        let admitted = if scope::current().has_expired(now) {
+        let context = scope::current();
+        let deadline = CallDeadline::within(now, &context, admission_settings.max_hold);
+        let admitted = if context.has_expired(now) {
             // It would not be sent in time, and its end would count against the dependency.
             Err(breaker.instruments().refuse(Reason::DeadlineExpired))
         } else {
-            let left = bound.deadline().at().since(now);
+            let left = deadline.at().since(now);
             breaker.admit(&admission_settings.pace, left, now).map_err(|wait| breaker.refusal(wait, now))
         };
         let (pass, refusal) = match admitted {
@@ -90,14 +93,17 @@ where
             }
             Err(refusal) => (None, Some(refusal)),
         };
-        let ticket = Ticket::new(breaker, pass, now, bound.deadline());
-        let call = match refusal {
-            None => BoundedCall::new(self.inner.call(request, now, self.breakers.readiness_limit()), bound),
+        let ticket = Ticket::new(breaker, pass, now, deadline);
+        let classifier = self.classifier.clone();
+        match refusal {
+            None => {
+                let readiness_limit = self.breakers.readiness_limit();
+                ResponseFuture::new(self.inner.call(request, now, readiness_limit), ticket, classifier)
+            }
             Some(refusal) => {
                 self.inner.release();
-                BoundedCall::refused(refusal)
+                ResponseFuture::new(Call::Refused(Some(refusal)), ticket, classifier)
             }
-        };
-        ResponseFuture::new(call, ticket, self.classifier.clone())
+        }
     }
 }

@@ -61,6 +61,12 @@ impl Ticket {
         self.breaker.instruments().layer_id()
     }
 
+    /// The bound of the call.
+    #[inline]
+    pub(super) fn deadline(&self) -> CallDeadline {
+        self.deadline
+    }
+
     /// Polls the call with the waker of `woken`, and records when it waits for something other than the dependency. Also returns
     /// when the call was woken for this poll.
     #[inline]

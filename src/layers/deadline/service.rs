@@ -90,8 +90,12 @@ where
         let end = (lasts || end > deadline).then_some(end);
         let inside = inherited.with_deadline(Some(deadline)).with_end(end, lasts).with_enforced(true);
         let classifier = self.classifier.clone();
-        let _entered = scope::enter(inside);
         let deadline = OwnDeadline { start: now, inside, reason, layer_id };
-        ResponseFuture::new(self.inner.call(request, now, &self.state.readiness_limit), deadline, response, classifier)
+        let _entered = scope::enter(inside);
+        // Two futures, each made in its place: one that is chosen between would be copied once more.
+        match self.inner.take_unready(&self.state.readiness_limit) {
+            None => ResponseFuture::new(self.inner.call_ready(request, now), deadline, response, classifier),
+            Some(service) => ResponseFuture::new(service.call(request), deadline, response, classifier),
+        }
     }
 }

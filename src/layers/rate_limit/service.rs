@@ -46,6 +46,8 @@ where
         self.inner.poll_ready(cx).map_err(Into::into)
     }
 
+    // Inlined, because a returned future is copied, and the future of a stack is large.
+    #[inline(always)]
     fn call(&mut self, request: Req) -> Self::Future {
         let now = scope::call_start();
         if scope::current().has_expired(now) {

@@ -47,6 +47,8 @@ where
         self.inner.poll_ready(cx).map_err(Into::into)
     }
 
+    // Inlined, because a returned future is copied, and the future of a stack is large.
+    #[inline(always)]
     fn call(&mut self, request: Req) -> Self::Future {
         let now = scope::call_start();
         let call = AdmittedCall::new(
