@@ -61,17 +61,24 @@ impl Timer {
     pub(crate) fn poll_until(&mut self, cx: &mut Context<'_>, deadline: Instant) -> Poll<()> {
         let mut alarm = match self.alarm.take() {
             Some(alarm) => alarm,
-            None if has_passed(deadline) => return Poll::Ready(()),
-            // The model checker runs without a runtime, and its waits never end by themselves.
-            None if cfg!(seawall_loom) => return Poll::Pending,
-            None => Alarm::take(deadline),
+            None => {
+                let runtime = Handle::try_current().ok();
+                if has_passed(deadline, runtime.is_some()) {
+                    return Poll::Ready(());
+                }
+                // The model checker runs without a runtime, and its waits never end by themselves.
+                if cfg!(seawall_loom) {
+                    return Poll::Pending;
+                }
+                Alarm::take(runtime, deadline)
+            }
         };
         // A waker that panics leaves the relay unusable. Out of `self`, the panic drops such an alarm, which must not return to the
         // pool.
         let mut poll = alarm.as_mut().poll(cx, deadline);
         if poll.is_ready() && time::now() < deadline && alarm.is_foreign() {
             // Its runtime has ended, and the wait continues in the current one.
-            alarm = Alarm::take(deadline);
+            alarm = Alarm::take(None, deadline);
             poll = alarm.as_mut().poll(cx, deadline);
         }
         self.alarm = Some(alarm);
@@ -100,8 +107,8 @@ impl Drop for Timer {
 /// The latest reading of this thread may be from a clock that ran ahead (a paused runtime that has advanced), and must not end a call.
 /// Without a runtime no alarm can fire, so an older reading is not enough.
 #[inline]
-fn has_passed(deadline: Instant) -> bool {
-    (time::latest_or_now() >= deadline || Handle::try_current().is_err()) && time::now() >= deadline
+fn has_passed(deadline: Instant, in_runtime: bool) -> bool {
+    (time::latest_or_now() >= deadline || !in_runtime) && time::now() >= deadline
 }
 
 /// A sleep, and what is needed to reuse it.
@@ -121,8 +128,8 @@ struct Alarm {
 
 impl Alarm {
     /// An alarm from the pool, or a fresh one. Panics outside a runtime.
-    fn take(deadline: Instant) -> Pin<Box<Self>> {
-        let runtime = Handle::current().id();
+    fn take(runtime: Option<Handle>, deadline: Instant) -> Pin<Box<Self>> {
+        let runtime = runtime.unwrap_or_else(Handle::current).id();
         if let Some(mut alarm) = Pool::take(runtime, deadline) {
             if !alarm.sleep.is_elapsed() {
                 return alarm;

@@ -183,7 +183,7 @@ async fn sleep_that_fires_no_later_is_preferred() {
     assert!(long.poll_until(cx, start + 1000 * MS).is_pending());
     drop(short);
     drop(long);
-    let alarm = Alarm::take(start + 20 * MS);
+    let alarm = Alarm::take(None, start + 20 * MS);
     assert!(POOL.with_borrow(|pool| pool.alarms[0].fires_at == start + 1000 * MS));
     drop(alarm);
 }
@@ -234,7 +234,7 @@ fn runtimes_on_one_thread_do_not_share_sleeps() {
 fn sleep_of_an_ended_runtime_is_detected_under_the_same_id() {
     let stale = {
         let ended = paused();
-        ended.block_on(async { Alarm::take(time::now() + MS) })
+        ended.block_on(async { Alarm::take(None, time::now() + MS) })
     };
     let runtime = paused();
     runtime.block_on(async {
