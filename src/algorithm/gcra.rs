@@ -23,7 +23,7 @@
 //!
 //! So the store would keep the generation and the conversion. The loop would stay here, too: if the rate changes between two
 //! attempts, the second needs another limiter. What is left to governor is one comparison and one addition in [`Gcra::take`]. An
-//! adapter that passes all tests of this module had 100 lines for the 7 that it replaced, added 51 instructions to the 555 of a
+//! adapter that passes all tests of this module, loom's included, had 100 lines for the 7 that it replaced, added 51 instructions to the 555 of a
 //! call, and 13 packages to the default dependency tree (governor 0.10, its default features off). For the decision alone,
 //! `cargo bench -p seawall-benches --bench cost -- --only rate_limit` prints 5 ns by hand and 11 ns by governor.
 
