@@ -7,6 +7,10 @@ use serde::{Deserializer, Serializer};
 use super::scalar::OFF;
 
 /// Durations in human-readable form, `"250ms"` or `"1m 30s"`: for `#[serde(with = "HumanTime")]`.
+///
+/// # Why not `humantime-serde`
+/// It does the same for valid text. For other text its error is "expected a duration" (1.1), which drops humantime's reason and does
+/// not mention a unit. It refuses spaces around the text. `tests/config` holds both.
 pub(crate) enum HumanTime {}
 
 impl HumanTime {

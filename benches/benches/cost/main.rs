@@ -10,6 +10,7 @@
 //!
 //! At the end the client stack is measured with a name and without, before and after a metrics recorder is installed.
 
+mod decisions;
 mod measure;
 mod report;
 mod rows;

@@ -5,6 +5,8 @@ use seawall_benches::http::{Answers, OverHttp};
 use seawall_benches::layers::{self, CONCURRENCY, PER_SECOND, SECOND, TIMEOUT};
 use tower::{Layer, Service, ServiceBuilder};
 
+use crate::decisions::{self, Limited};
+
 /// How the inner service and the callers behave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Case {
@@ -127,6 +129,12 @@ fn add_rows(rows: &mut Rows<'_>, echo: Echo) {
     rows.add_single("tower.rate_limit", tower().rate_limit(PER_SECOND.into(), SECOND).service(echo));
 
     rows.add("rate_limit", layers::rate_limit().layer(echo));
+
+    if rows.case == Case::Ready {
+        // The decision alone.
+        rows.add_single("rate_limit.by_hand", Limited::new(decisions::by_hand));
+        rows.add_single("rate_limit.by_governor", Limited::new(decisions::by_governor));
+    }
 
     // tower's load shed alone has no limit; it sheds what the limit inside makes wait.
     rows.add("tower.load_shed", tower().load_shed().concurrency_limit(CONCURRENCY as usize).service(echo));

@@ -1,4 +1,10 @@
 //! A bounded map from the hashes of keys to states. It runs no code of the keys: the [module](super) compares them.
+//!
+//! # Why not `hashlink` or `lru`
+//! Their caches remove the least recently used entry, whatever it holds. This table may forget only an entry that is as good as new
+//! and not in use, so the search for one would stay, and so would the comparison of keys outside of the lock.
+//! The search, [`batch`](Table::batch) and [`next`](Table::next) continue after a position whose entry may be gone meanwhile: a range
+//! in an ordered map, which neither has. And a hash map that grows moves all entries in one step, under the lock.
 
 use std::collections::BTreeMap;
 use std::mem;

@@ -1,3 +1,11 @@
+//! The entries of a reaper, by due time.
+//!
+//! # Why not `tokio_util::time::DelayQueue`
+//! In which order it returns entries that are due together depends on how far ahead they were inserted (tokio-util 0.7.20: the
+//! youngest first at 10 ms, the oldest first at 1 s); here the youngest is always first, as the [module](super) says. It panics if
+//! an entry is due in more than 2^36 ms, about two years, and a deadline may be ten years ahead. It clones and wakes the task's
+//! waker in methods that would run under the schedule's lock. Its keys are reused, so the slab and the numbers would stay.
+
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::fmt;
