@@ -57,7 +57,7 @@ impl Rig {
 
     /// A call with `left` time, which is polled at once.
     fn pass_with(&self, left: Duration) -> Option<Pass> {
-        let pass = self.breaker.admit(&self.breaker.admission_settings().pace, left, self.now).ok()?;
+        let pass = self.breaker.admit(left, self.now).ok()?;
         self.breaker.sent(&pass, || false, self.now);
         Some(pass)
     }
@@ -276,7 +276,7 @@ fn half_open_retry_after_is_at_most_a_break() {
     rig.calls([F; 30]);
     rig.wait(SECOND);
     let _probe = rig.pass().expect("the break is over");
-    let wait = rig.breaker.admit(&rig.breaker.admission_settings().pace, 60 * SECOND, rig.now).err();
+    let wait = rig.breaker.admit(60 * SECOND, rig.now).err();
     assert_eq!(wait, Some(Some(SECOND)));
 }
 

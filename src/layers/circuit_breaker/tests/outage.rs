@@ -6,7 +6,7 @@ use crate::ground::error::{Numbers, TripCause};
 impl Rig {
     /// The numbers of a call that is refused now.
     fn numbers(&self) -> Numbers {
-        let refused = self.breaker.admit(&self.breaker.admission_settings().pace, 60 * SECOND, self.now);
+        let refused = self.breaker.admit(60 * SECOND, self.now);
         let wait = refused.expect_err("it is open");
         self.breaker.refusal(wait, self.now).rejected().numbers()
     }
