@@ -51,21 +51,26 @@ impl Ages {
         Self { cohorts: [empty; COHORTS as usize], current: 0, first: 0, overdue: 0 }
     }
 
-    /// Counts a call. The flag is set for the first call of a cohort, when a check may find something new.
+    /// Counts a call in the current cohort, unless that has ended or was opened for a threshold much longer than `threshold`: the
+    /// call would then become overdue that much later.
     #[inline]
+    pub(super) fn join(&mut self, now: Instant, threshold: Duration) -> Option<Age> {
+        let (number, now, longest) = (self.current, now.as_nanos(), 2 * width(threshold));
+        let current = self.cohort(number);
+        let joins = now < current.end && current.end - now <= longest;
+        current.calls += u64::from(joins);
+        joins.then_some(Age(number))
+    }
+
+    /// Counts a call. The flag is set for the first call of a cohort, when a check may find something new.
     pub(super) fn begin(&mut self, now: Instant, threshold: Duration) -> (Age, bool) {
-        let now = now.as_nanos();
-        let width = (time::nanos(threshold) / COHORTS_PER_THRESHOLD).max(SHORTEST);
-        let end = self.cohort(self.current).end;
-        // A cohort that was opened for a much longer threshold is closed: otherwise its calls would become overdue that much later.
-        let is_first = now >= end || end - now > 2 * width;
-        if is_first {
-            self.current += 1;
-            let next = Cohort { end: now.saturating_add(width), calls: 0 };
-            self.overdue += std::mem::replace(self.cohort(self.current), next).calls;
+        if let Some(age) = self.join(now, threshold) {
+            return (age, false);
         }
-        self.cohort(self.current).calls += 1;
-        (Age(self.current), is_first)
+        self.current += 1;
+        let next = Cohort { end: now.as_nanos().saturating_add(width(threshold)), calls: 1 };
+        self.overdue += std::mem::replace(self.cohort(self.current), next).calls;
+        (Age(self.current), true)
     }
 
     /// Removes an ended call.
@@ -111,6 +116,12 @@ impl Ages {
     pub(super) fn clear(&mut self) {
         *self = Self { current: self.current + COHORTS, first: self.current + 1, ..Self::new() };
     }
+}
+
+/// The width of a cohort in nanoseconds.
+#[inline]
+fn width(threshold: Duration) -> u64 {
+    (time::nanos(threshold) / COHORTS_PER_THRESHOLD).max(SHORTEST)
 }
 
 #[cfg(all(test, not(seawall_loom)))]

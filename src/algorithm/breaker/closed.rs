@@ -1,42 +1,14 @@
 //! The calls of a closed breaker: they are admitted, they age, and their ends are recorded.
 
-use super::ages::Age;
 use super::detect::Detection;
 use super::machine::{Machine, Phase};
 use super::mode::Mode;
+use super::pass::{ClosedCall, Entry};
 use super::policy::Policy;
 use super::state::State;
 use super::window::Counts;
 use crate::algorithm::evidence::{Evidence, LatencyBaseline};
 use crate::ground::time::Instant;
-
-/// The decision for a call of a closed breaker.
-#[derive(Debug)]
-#[must_use]
-pub(crate) enum Entry {
-    /// The call passes and is counted.
-    Closed(ClosedCall),
-    /// The dependency hangs: trip the machine, and admit the call again.
-    Trip(Detection),
-    /// The breaker is not closed.
-    NotClosed,
-}
-
-/// A call that was admitted while closed. It must be returned once, to [`Machine::leave`].
-#[derive(Debug, PartialEq, Eq)]
-#[must_use]
-pub(crate) struct ClosedCall {
-    pub(super) generation: u64,
-    /// `None` while it does not age.
-    pub(super) age: Option<Age>,
-}
-
-impl ClosedCall {
-    #[inline]
-    pub(crate) fn ages(&self) -> bool {
-        self.age.is_some()
-    }
-}
 
 impl Machine {
     /// Admits and counts a call, if the breaker is closed.

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use super::closed::ClosedCall;
 use super::half_open::{HalfOpen, Judgement};
 use super::mode::Mode;
 use super::outage::Outage;
+use super::pass::{Admission, ClosedCall, Probe};
 use super::policy::{Policy, Thresholds};
 use super::refusals::{Path, Published};
 use super::state::{State, Transition};
@@ -14,36 +14,6 @@ use super::window::Span;
 use crate::algorithm::evidence::Evidence;
 use crate::ground::error::Trip;
 use crate::ground::time::Instant;
-
-/// The decision for a call of a breaker that is not closed.
-#[derive(Debug, PartialEq, Eq)]
-#[must_use]
-pub(crate) enum Admission {
-    /// The breaker has closed: the call passes and is counted.
-    Closed(ClosedCall),
-    /// The call passes as a probe, and its end has to be recorded.
-    Probe(Probe),
-    /// The call passes, and its end is not recorded.
-    Free,
-    /// The call does not pass. `retry_after` is set if the wait is known.
-    Refused { retry_after: Option<Duration> },
-}
-
-/// A slot among the probes. It must be returned through [`Machine::record`].
-///
-/// Its number is never reused, so the end of a stale probe cannot count in a later half-open phase.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Probe(u64);
-
-/// The pass of an admitted call. It must be returned once.
-#[derive(Debug)]
-#[must_use]
-pub(crate) enum Pass {
-    Closed(ClosedCall),
-    Probe(Probe),
-    /// The end of the call is not recorded.
-    Free,
-}
 
 /// The inputs of a transition.
 #[derive(Clone, Copy, Debug)]
@@ -119,6 +89,10 @@ impl Machine {
             Phase::Open { until, .. } => Some(until),
             Phase::Closed | Phase::HalfOpen(_) => None,
         }
+    }
+
+    pub(crate) fn outage(&self) -> Option<Outage> {
+        self.outage
     }
 
     /// Starts with the forced outage of another machine, if this one starts forced open, too.

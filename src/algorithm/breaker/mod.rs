@@ -47,6 +47,7 @@ mod machine;
 mod median;
 mod mode;
 mod outage;
+mod pass;
 mod policy;
 mod refusals;
 mod state;
@@ -58,11 +59,11 @@ mod window;
 #[cfg(all(test, not(seawall_loom)))]
 mod tests;
 
-pub(crate) use closed::{ClosedCall, Entry};
 pub(crate) use detect::Detection;
-pub(crate) use machine::{Admission, Machine, Moment, Pass, Probe};
+pub(crate) use machine::{Machine, Moment};
 pub(crate) use mode::Mode;
 pub(crate) use outage::Outage;
+pub(crate) use pass::{Admission, ClosedCall, Entry, Pass, Probe};
 pub(crate) use policy::{Policy, SlowAfter};
 pub(crate) use refusals::{Answer, Published, Refusals};
 pub use state::State;

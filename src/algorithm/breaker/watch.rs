@@ -71,6 +71,14 @@ impl Watch {
     /// then.
     #[inline]
     pub(super) fn enter(&mut self, policy: &Policy, now: Instant) -> Result<Age, Trip> {
+        // The floor is the shortest threshold, so that most calls need not know the current one.
+        match self.ages.join(now, policy.floor()) {
+            Some(age) => Ok(age),
+            None => self.enter_and_check(policy, now),
+        }
+    }
+
+    fn enter_and_check(&mut self, policy: &Policy, now: Instant) -> Result<Age, Trip> {
         let threshold = self.overdue_after(policy);
         let (age, is_first) = self.ages.begin(now, threshold);
         if is_first {
@@ -204,7 +212,6 @@ impl Watch {
     }
 
     /// The trip by the calls in flight, if two checks agree that the dependency hangs.
-    #[cold]
     fn confirmed_hang(&mut self, policy: &Policy, now: Instant, threshold: Duration) -> Option<Trip> {
         policy.slow_rate?;
         let trip = match self.ages.overdue(now, threshold) {

@@ -211,8 +211,8 @@ impl<K: Keying> BreakersAhead<K::Key> for Breakers<K> {
 impl BreakerAhead for Arc<Breaker> {
     fn refusal(&self, deadline: Option<Instant>, now: Instant) -> Option<Unreported> {
         let left = deadline.map_or_else(|| self.max_hold(), |deadline| deadline.since(now));
-        let wait = self.would_refuse(left, now)?;
-        Some(Breaker::refusal(self, wait, now))
+        let refused = self.would_refuse(left, now)?;
+        Some(Breaker::refusal(self, refused, now))
     }
 
     fn changed(&self) -> OwnedNotified {

@@ -75,7 +75,7 @@ where
             Err(breaker.instruments().refuse(Reason::DeadlineExpired))
         } else {
             let left = bound.deadline().at().since(now);
-            breaker.admit(left, now).map_err(|wait| breaker.refusal(wait, now))
+            breaker.admit(left, now).map_err(|refused| breaker.refusal(refused, now))
         };
         let (pass, refusal) = match admitted {
             Ok(pass) => {

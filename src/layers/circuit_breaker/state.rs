@@ -1,5 +1,8 @@
 //! One breaker: the state machine under its lock, and what calls read without the lock.
 
+#[cfg(all(test, seawall_loom))]
+mod loom_tests;
+
 use std::time::Duration;
 
 use super::check_schedule::CheckSchedule;
@@ -43,6 +46,13 @@ struct Locked {
     published: Published,
     /// For snapshots.
     last_transition: Option<(Transition, Instant)>,
+}
+
+/// Why a call does not pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Refused {
+    pub(super) retry_after: Option<Duration>,
+    pub(super) outage: Option<Outage>,
 }
 
 impl Breaker {
@@ -95,9 +105,9 @@ impl Breaker {
         });
     }
 
-    /// Admits a call with `left` time, or returns the `retry_after` of its refusal.
+    /// Admits or refuses a call with `left` time.
     #[inline]
-    pub(super) fn admit(&self, left: Duration, now: Instant) -> Result<Pass, Option<Duration>> {
+    pub(super) fn admit(&self, left: Duration, now: Instant) -> Result<Pass, Refused> {
         if self.is_closed.load(Ordering::Acquire) {
             match self.with(|machine, policy| machine.enter(policy, now)) {
                 Entry::Closed(call) => return Ok(Pass::Closed(call)),
@@ -109,11 +119,14 @@ impl Breaker {
     }
 
     #[cold]
-    fn admit_unclosed(&self, left: Duration, now: Instant) -> Result<Pass, Option<Duration>> {
-        let (may_probe, refused_enough) = match self.refusals.answer(&self.published.load(), left, now) {
-            Answer::Free => return Ok(Pass::Free),
-            Answer::Refused(wait) => return Err(wait),
-            Answer::Decide { may_probe, refused_enough } => (may_probe, refused_enough),
+    fn admit_unclosed(&self, left: Duration, now: Instant) -> Result<Pass, Refused> {
+        let (may_probe, refused_enough) = {
+            let published = self.published.load();
+            match self.refusals.answer(&published, left, now) {
+                Answer::Free => return Ok(Pass::Free),
+                Answer::Refused(retry_after) => return Err(Refused { retry_after, outage: published.outage() }),
+                Answer::Decide { may_probe, refused_enough } => (may_probe, refused_enough),
+            }
         };
         self.step(now, |machine, moment| {
             let (admission, transition) = machine.admit(may_probe, refused_enough, moment);
@@ -121,32 +134,33 @@ impl Breaker {
                 Admission::Closed(call) => Ok(Pass::Closed(call)),
                 Admission::Probe(probe) => Ok(Pass::Probe(probe)),
                 Admission::Free => Ok(Pass::Free),
-                Admission::Refused { retry_after } => Err(retry_after),
+                Admission::Refused { retry_after } => Err(Refused { retry_after, outage: machine.outage() }),
             };
             (pass, transition)
         })
     }
 
-    /// The `retry_after` of the refusal of a call with `left` time; `None` if it would be admitted. The refusal is counted.
-    pub(super) fn would_refuse(&self, left: Duration, now: Instant) -> Option<Option<Duration>> {
+    /// The refusal of a call with `left` time; `None` if it would be admitted. The refusal is counted.
+    pub(super) fn would_refuse(&self, left: Duration, now: Instant) -> Option<Refused> {
         if self.is_closed.load(Ordering::Acquire) {
             return None;
         }
-        match self.refusals.answer(&self.published.load(), left, now) {
-            Answer::Refused(wait) => Some(wait),
+        let published = self.published.load();
+        match self.refusals.answer(&published, left, now) {
+            Answer::Refused(retry_after) => Some(Refused { retry_after, outage: published.outage() }),
             Answer::Free | Answer::Decide { .. } => None,
         }
     }
 
-    /// The refusal of a call that may retry after `wait`. Takes no lock.
-    pub(super) fn refusal(&self, wait: Option<Duration>, now: Instant) -> Unreported {
+    /// The refusal of a call as its caller gets it.
+    pub(super) fn refusal(&self, refused: Refused, now: Instant) -> Unreported {
         let refusal = self.instruments.refuse(Reason::CircuitOpen);
-        refusal.with_retry_after(wait).with_numbers(self.numbers(now))
+        refusal.with_retry_after(refused.retry_after).with_numbers(numbers(refused.outage, now))
     }
 
     /// The numbers of the outage, if there is one.
     pub(super) fn numbers(&self, now: Instant) -> Numbers {
-        self.outage().map_or(Numbers::NONE, |outage| outage.numbers(now))
+        numbers(self.outage(), now)
     }
 
     pub(super) fn outage(&self) -> Option<Outage> {
@@ -206,7 +220,7 @@ impl Breaker {
     #[inline]
     fn stop_aging_closed(&self, call: &mut ClosedCall) {
         if call.ages() {
-            self.with(|machine, _| machine.stop_aging(call));
+            lock(&self.locked).machine.stop_aging(call);
         }
     }
 
@@ -360,97 +374,6 @@ impl Breaker {
     }
 }
 
-#[cfg(all(test, seawall_loom))]
-mod loom_tests {
-    use super::*;
-    use crate::algorithm::breaker::{SlowAfter, State};
-
-    const NOW: Instant = Instant::from_nanos(1 << 40);
-    const SECOND: Duration = Duration::from_secs(1);
-
-    /// One failure opens it, one successful probe closes it.
-    fn breaker() -> Arc<Breaker> {
-        let policy = Policy {
-            failure_rate: 1.0,
-            slow_rate: None,
-            bad_in_a_row: Some(1),
-            minimum_calls: 1,
-            slow_after: SlowAfter::Fixed(SECOND),
-            break_for: SECOND,
-            short_breaks: 1,
-            break_growth: 1.0,
-            max_break: SECOND,
-            jitter: 0.0,
-            rounds: 1,
-        };
-        let settings = Arc::new(Settings::new(BreakerSettings { policy, max_hold: SECOND }));
-        Arc::new(Breaker::new(settings, Span::Calls(1), Mode::Enforcing, None, Instruments::new(super::super::KIND)))
-    }
-
-    fn pass(breaker: &Breaker, now: Instant) -> Pass {
-        breaker.admit(SECOND, now).unwrap_or_else(|_| panic!("refused"))
-    }
-
-    /// Two calls of a closed breaker fail at once: it opens once, and nothing stays in flight.
-    #[test]
-    fn loom_two_failures_open_once() {
-        loom::model(|| {
-            let breaker = breaker();
-            let (ours, theirs) = (pass(&breaker, NOW), pass(&breaker, NOW));
-            let other = Arc::clone(&breaker);
-            let thread = loom::thread::spawn(move || other.settle(theirs, Evidence::Bad(SECOND), NOW));
-            breaker.settle(ours, Evidence::Bad(SECOND), NOW);
-            thread.join().expect("no panic");
-            let snapshot = breaker.snapshot(NOW);
-            assert_eq!((snapshot.state, snapshot.in_flight), (State::Open, 0));
-            assert_eq!(breaker.admit(SECOND, NOW).err(), Some(Some(SECOND)), "one break, not two");
-        });
-    }
-
-    /// The break is over, and two calls arrive: exactly one of them is the probe.
-    #[test]
-    fn loom_one_of_two_calls_is_the_probe() {
-        loom::model(|| {
-            let breaker = breaker();
-            breaker.settle(pass(&breaker, NOW), Evidence::Bad(SECOND), NOW);
-            let other = Arc::clone(&breaker);
-            let thread = loom::thread::spawn(move || other.admit(SECOND, NOW + SECOND).is_ok());
-            let ours = breaker.admit(SECOND, NOW + SECOND).is_ok();
-            assert!(ours ^ thread.join().expect("no panic"));
-        });
-    }
-
-    /// A stale failure of the closed state races with the probe that closes the breaker again: it does not open it.
-    #[test]
-    fn loom_stale_failure_does_not_reopen() {
-        loom::model(|| {
-            let breaker = breaker();
-            let late = pass(&breaker, NOW);
-            breaker.settle(pass(&breaker, NOW), Evidence::Bad(SECOND), NOW);
-            let probe = pass(&breaker, NOW + SECOND);
-            let other = Arc::clone(&breaker);
-            let thread = loom::thread::spawn(move || other.settle(late, Evidence::Bad(SECOND), NOW + SECOND));
-            breaker.settle(probe, Evidence::Good(Duration::ZERO), NOW + SECOND);
-            thread.join().expect("no panic");
-            let snapshot = breaker.snapshot(NOW + SECOND);
-            assert_eq!((snapshot.state, snapshot.calls, snapshot.in_flight), (State::Closed, 0, 0));
-        });
-    }
-
-    /// The window changes while an earlier call fails: the failure is not counted in the new window, and the breaker opens at most
-    /// once.
-    #[test]
-    fn loom_stale_failure_is_not_counted_in_a_new_window() {
-        loom::model(|| {
-            let breaker = breaker();
-            let late = pass(&breaker, NOW);
-            let other = Arc::clone(&breaker);
-            let thread = loom::thread::spawn(move || other.settle(late, Evidence::Bad(SECOND), NOW));
-            breaker.reloaded(Some(Span::Calls(2)), NOW);
-            let state = breaker.snapshot(NOW).state;
-            thread.join().expect("no panic");
-            let snapshot = breaker.snapshot(NOW);
-            assert_eq!((snapshot.state, snapshot.calls, snapshot.in_flight), (state, 0, 0));
-        });
-    }
+fn numbers(outage: Option<Outage>, now: Instant) -> Numbers {
+    outage.map_or(Numbers::NONE, |outage| outage.numbers(now))
 }

@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use super::config::{CircuitBreakerConfig, Window};
 use super::settings::BreakerSettings;
 use super::snapshot::BreakerSnapshot;
-use super::state::Breaker;
+use super::state::{Breaker, Refused};
 use super::{State, State::*};
 use crate::algorithm::breaker::Mode;
 use crate::algorithm::breaker::Pass;
@@ -276,8 +276,8 @@ fn half_open_retry_after_is_at_most_a_break() {
     rig.calls([F; 30]);
     rig.wait(SECOND);
     let _probe = rig.pass().expect("the break is over");
-    let wait = rig.breaker.admit(60 * SECOND, rig.now).err();
-    assert_eq!(wait, Some(Some(SECOND)));
+    let refused = rig.breaker.admit(60 * SECOND, rig.now).expect_err("its slot is taken");
+    assert_eq!(refused.retry_after, Some(SECOND));
 }
 
 /// A refused call waits neither for the lock nor for the probes.
@@ -299,8 +299,8 @@ fn refusals_take_no_lock() {
         // It would deadlock if it took the lock.
         rig.breaker.with_lock_held(|| {
             for _ in 0..1000 {
-                assert!(rig.pass_with(left).is_none());
-                assert!(rig.breaker.refusal(None, rig.now).rejected().numbers().opened_by().is_some());
+                let refused = rig.breaker.admit(left, rig.now).expect_err("it is not closed");
+                assert!(rig.breaker.refusal(refused, rig.now).rejected().numbers().opened_by().is_some());
             }
         });
     }
