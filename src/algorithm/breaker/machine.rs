@@ -78,7 +78,7 @@ impl Machine {
         self.mode
     }
 
-    #[cfg(test)]
+    #[cfg(all(test, not(seawall_loom)))]
     pub(super) fn generation(&self) -> u64 {
         self.generation
     }
