@@ -27,6 +27,7 @@ pub(crate) struct ClosedCall {
 }
 
 impl ClosedCall {
+    /// Whether the dependency is processing it, as far as is known.
     #[inline]
     pub(crate) fn ages(&self) -> bool {
         self.age.is_some()

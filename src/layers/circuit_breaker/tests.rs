@@ -1,4 +1,4 @@
-//! The watch and the state machine together, as layers use them, in virtual time.
+//! A breaker as the layer uses it, in virtual time.
 
 mod outage;
 mod traffic;
