@@ -1,13 +1,10 @@
 //! Plain state machines: `(&mut self or atomics, now) -> decision`. No runtime, no clock, no lock, no randomness, no protocol.
 
-pub(crate) mod ages;
 pub(crate) mod backoff;
 pub(crate) mod breaker;
 pub(crate) mod budget;
 pub(crate) mod estimate;
 pub(crate) mod evidence;
 pub(crate) mod gcra;
-pub(crate) mod median;
 pub(crate) mod queue;
 pub(crate) mod slot;
-pub(crate) mod window;

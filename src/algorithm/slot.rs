@@ -42,12 +42,6 @@ impl Stamp {
         (self.0 >> EPOCH_BITS) as u8
     }
 
-    /// How many epochs `epoch` is ahead of this stamp's; negative if it is behind.
-    pub(crate) fn epochs_until(self, epoch: u64) -> i64 {
-        let ahead = epoch.wrapping_sub(self.0) & EPOCH_MASK;
-        if ahead < 1 << (EPOCH_BITS - 1) { ahead as i64 } else { ahead as i64 - (1 << EPOCH_BITS) }
-    }
-
     /// Whether `self` is of an earlier era than `other`, or of an earlier epoch in the same era. Wraps.
     ///
     /// A writer lags by a few epochs at most, but a slot can be arbitrarily old. When wrap-around makes the order ambiguous, the
@@ -123,12 +117,6 @@ impl Slot {
                 Err(actual) => word = actual,
             }
         }
-    }
-
-    /// Clears the slot, whatever its stamp. (A swap, because the model checker does not order a plain store against a racing
-    /// update.)
-    pub(crate) fn clear(&self) {
-        self.0.swap(0, Ordering::AcqRel);
     }
 
     /// Takes up to `n` from a count of this stamp, and returns how many were taken.

@@ -24,8 +24,6 @@
 //! crate calls foreign code, panics if there is one. Foreign code that runs without such a call (a destructor at the end of a
 //! scope) is detected by tests whose bodies, wakers and keys check [`locks_held`]. Other builds count nothing.
 
-/// Initialized once; the model checker does not look into it.
-pub(crate) use std::sync::OnceLock;
 #[cfg(not(seawall_loom))]
 pub(crate) use std::sync::{Arc, atomic};
 

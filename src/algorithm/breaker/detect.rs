@@ -2,10 +2,10 @@
 
 use super::policy::Policy;
 use super::streak::Length;
-use crate::algorithm::window::Counts;
+use super::window::Counts;
 use crate::ground::error::{Trip, TripCause};
 
-/// The watch has detected an outage: trip the machine out of this generation.
+/// Calls of this generation show an outage: trip the machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub(crate) struct Detection {

@@ -5,99 +5,27 @@ use std::time::Duration;
 use super::half_open::{HalfOpen, Judgement};
 use super::mode::Mode;
 use super::outage::Outage;
+use super::pass::{Admission, ClosedCall, Probe};
 use super::policy::{Policy, Thresholds};
+use super::refusals::{Path, Published};
+use super::state::{State, Transition};
+use super::watch::Watch;
+use super::window::Span;
 use crate::algorithm::evidence::Evidence;
 use crate::ground::error::Trip;
 use crate::ground::time::Instant;
-
-/// What a breaker does with calls.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[cfg_attr(feature = "config", derive(serde::Serialize), serde(rename_all = "snake_case"))]
-#[non_exhaustive]
-pub enum State {
-    /// All calls pass, and are counted.
-    Closed,
-    /// No call passes until the break is over.
-    Open,
-    /// A few calls pass, as probes.
-    HalfOpen,
-    /// Opened by hand: no call passes.
-    ForcedOpen,
-    /// Switched off by hand: all calls pass, and nothing is counted.
-    Disabled,
-}
-
-impl State {
-    /// The state in one word, as logs and metrics have it.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Closed => "closed",
-            Self::Open => "open",
-            Self::HalfOpen => "half_open",
-            Self::ForcedOpen => "forced_open",
-            Self::Disabled => "disabled",
-        }
-    }
-}
-
-/// A change of state, to be reported.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[must_use]
-pub(crate) struct Transition {
-    pub(crate) from: State,
-    pub(crate) to: State,
-}
-
-/// The machine's decision for one call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[must_use]
-pub(crate) enum Admission {
-    /// The state is closed: the watch admits the call.
-    Closed,
-    /// The call passes as a probe, and its end has to be recorded.
-    Probe(Probe),
-    /// The call passes, and its end is not recorded.
-    Free,
-    /// The call does not pass. `retry_after` is set if the wait is known.
-    Refused { retry_after: Option<Duration> },
-}
-
-/// A slot among the probes. It must be returned through [`Machine::record`].
-///
-/// Its number is never reused, so the end of a stale probe cannot count in a later half-open phase.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Probe(u64);
 
 /// The inputs of a transition.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Moment<'a> {
     pub(crate) policy: &'a Policy,
-    /// The median latency of the dependency's successes.
-    pub(crate) median: Option<Duration>,
     pub(crate) now: Instant,
     /// Random, in `0..1`.
     pub(crate) chance: f64,
 }
 
-/// What the lock-free path does with calls, without the machine.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum FastPath {
-    /// Calls pass, and are counted.
-    Closed,
-    /// All calls pass, and nothing is counted.
-    Free,
-    /// No call passes, for an unknown time.
-    ForcedOpen,
-    /// No call passes before `until`. From `earliest` on, enough refused calls end the break sooner.
-    RefuseUntil { until: Instant, earliest: Option<Instant> },
-    /// All calls pass before `until`, and nothing is counted.
-    FreeUntil { until: Instant },
-    /// The machine has to decide: a slot for a probe may be free.
-    Decide,
-}
-
 #[derive(Debug)]
-enum Phase {
+pub(super) enum Phase {
     Closed,
     /// `earliest` is when the break may end because enough calls were refused.
     Open {
@@ -119,11 +47,10 @@ pub(crate) struct BreakSnapshot {
 /// See the [module](super).
 #[derive(Debug)]
 pub(crate) struct Machine {
-    mode: Mode,
-    phase: Phase,
-    generation: u64,
-    /// The number of the current closed phase (wrapping), which windows store with their counts.
-    era: u8,
+    pub(super) mode: Mode,
+    pub(super) phase: Phase,
+    pub(super) generation: u64,
+    pub(super) watch: Watch,
     /// Consecutive breaks since the last good answer.
     breaks: u32,
     /// Set unless the breaker is closed or disabled.
@@ -132,8 +59,9 @@ pub(crate) struct Machine {
 }
 
 impl Machine {
-    pub(crate) fn new(mode: Mode) -> Self {
-        Self { mode, phase: Phase::Closed, generation: 0, era: 0, breaks: 0, outage: None, last_probe: 0 }
+    pub(crate) fn new(mode: Mode, span: Span) -> Self {
+        let watch = Watch::new(span);
+        Self { mode, phase: Phase::Closed, generation: 0, watch, breaks: 0, outage: None, last_probe: 0 }
     }
 
     pub(crate) fn state(&self) -> State {
@@ -150,12 +78,9 @@ impl Machine {
         self.mode
     }
 
-    pub(crate) fn generation(&self) -> u64 {
+    #[cfg(all(test, not(seawall_loom)))]
+    pub(super) fn generation(&self) -> u64 {
         self.generation
-    }
-
-    pub(crate) fn era(&self) -> u8 {
-        self.era
     }
 
     /// The end of the current break, if there is one.
@@ -195,36 +120,45 @@ impl Machine {
             self.breaks = snapshot.breaks;
             self.outage = snapshot.outage;
             self.phase = Phase::Open { until, earliest: until };
+            self.watch.set_last_bad(until);
         }
     }
 
     /// The number of probes in flight.
-    pub(crate) fn probes(&self) -> u32 {
+    pub(super) fn probes(&self) -> u32 {
         match &self.phase {
             Phase::HalfOpen(probes) => probes.in_flight(),
             Phase::Closed | Phase::Open { .. } => 0,
         }
     }
 
-    /// What the lock-free path does from now on.
-    pub(crate) fn fast_path(&self, moment: &Moment<'_>) -> FastPath {
+    /// What calls do from now on without asking the machine.
+    pub(crate) fn published(&self, policy: &Policy) -> Published {
+        let try_again = if self.open_until().is_some() { Duration::MAX } else { policy.break_for };
+        let threshold = policy.slow_or_floor(self.watch.median(policy));
+        Published { generation: self.generation, path: self.path(policy), threshold, try_again, outage: self.outage }
+    }
+
+    fn path(&self, policy: &Policy) -> Path {
         let refuses = match (self.mode, &self.phase) {
-            (Mode::ForcedOpen, _) => return FastPath::ForcedOpen,
-            (Mode::Disabled, _) => return FastPath::Free,
-            (_, Phase::Closed) => return FastPath::Closed,
+            (Mode::ForcedOpen, _) => return Path::ForcedOpen,
+            (Mode::Disabled, _) => return Path::Free,
+            (_, Phase::Closed) => return Path::Closed,
             (_, Phase::Open { until, earliest }) => Some((*until, Some(*earliest))),
             (_, Phase::HalfOpen(probes)) if probes.has_free_slot() => None,
-            (_, Phase::HalfOpen(probes)) => probes.next_check(&self.thresholds(moment)).map(|until| (until, None)),
+            (_, Phase::HalfOpen(probes)) => probes.next_check(&self.thresholds(policy)).map(|until| (until, None)),
         };
         match refuses {
-            None => FastPath::Decide,
-            Some((until, _)) if self.mode == Mode::Observing => FastPath::FreeUntil { until },
-            Some((until, earliest)) => FastPath::RefuseUntil { until, earliest },
+            // The machine decides, and refuses nothing.
+            None if self.mode == Mode::Observing => Path::FreeUntil { until: Instant::from_nanos(0) },
+            None => Path::Decide,
+            Some((until, _)) if self.mode == Mode::Observing => Path::FreeUntil { until },
+            Some((until, earliest)) => Path::RefuseUntil { until, earliest },
         }
     }
 
-    /// Decides about a new call. `may_probe`: it has enough time left to be a probe. `refused_enough`: enough calls were refused in
-    /// this break to end it early.
+    /// Decides about a new call of a breaker that was not closed a moment ago. `may_probe`: it has enough time left to be a probe.
+    /// `refused_enough`: enough calls were refused in this break to end it early.
     ///
     /// ## Open => HalfOpen, when the break is over
     /// ## HalfOpen => Open or Closed, when timeouts of probes decide
@@ -253,7 +187,10 @@ impl Machine {
             Phase::Open { .. } | Phase::Closed => {}
         }
         let admission = match &mut self.phase {
-            Phase::Closed => Admission::Closed,
+            Phase::Closed => {
+                let age = Some(self.watch.start_aging(moment.policy, now));
+                Admission::Closed(ClosedCall { generation: self.generation, age })
+            }
             Phase::Open { until, .. } if now < *until => Admission::Refused { retry_after: Some(until.since(now)) },
             Phase::HalfOpen(probes) if may_probe && probes.has_free_slot() => {
                 self.last_probe += 1;
@@ -262,7 +199,7 @@ impl Machine {
             }
             // Probes may be answered sooner, but no event would wake this caller then.
             Phase::Open { .. } | Phase::HalfOpen(_) => Admission::Refused {
-                retry_after: Some(self.thresholds(moment).slot_timeout.min(moment.policy.break_for)),
+                retry_after: Some(self.thresholds(moment.policy).slot_timeout.min(moment.policy.break_for)),
             },
         };
         let admission = match admission {
@@ -272,23 +209,16 @@ impl Machine {
         (admission, self.transition_from(from))
     }
 
-    /// Whether this probe can still count.
-    pub(crate) fn has_probe(&self, probe: Probe) -> bool {
-        matches!(&self.phase, Phase::HalfOpen(probes) if probes.has_probe(probe.0))
-    }
-
-    /// Whether no probe has been answered since the break.
-    pub(crate) fn awaits_first_answer(&self) -> bool {
-        matches!(&self.phase, Phase::HalfOpen(probes) if !probes.has_answers())
-    }
-
     /// Records the end of a probe.
     ///
     /// ## HalfOpen => Open, when too many have failed
     /// ## HalfOpen => Closed, when enough were good
     pub(crate) fn record(&mut self, probe: Probe, end: Evidence, moment: &Moment<'_>) -> Option<Transition> {
-        let (from, thresholds) = (self.state(), self.thresholds(moment));
+        let (from, thresholds) = (self.state(), self.thresholds(moment.policy));
         if let Phase::HalfOpen(probes) = &mut self.phase {
+            if let (Evidence::Good(took), true) = (end, probes.has_probe(probe.0)) {
+                self.watch.measure_probe(took, !probes.has_answers());
+            }
             let judgement = probes.record(probe.0, end, &thresholds, moment.policy);
             self.apply(judgement, moment);
         }
@@ -309,7 +239,7 @@ impl Machine {
         }
     }
 
-    /// The watch has detected an outage in `generation`, by these calls.
+    /// These calls of `generation` show an outage.
     ///
     /// ## Closed => Open
     pub(crate) fn trip(&mut self, generation: u64, calls: Trip, moment: &Moment<'_>) -> Option<Transition> {
@@ -327,7 +257,7 @@ impl Machine {
         let from = self.state();
         let counts = |mode| matches!(mode, Mode::Enforcing | Mode::Observing);
         if self.mode != mode && !(counts(self.mode) && counts(mode)) {
-            self.close();
+            self.close(now);
             self.outage = None;
         }
         // A breaker that is created while all are being forced open has the mode already, but no outage yet.
@@ -340,21 +270,22 @@ impl Machine {
     }
 
     /// Closes the breaker and clears all counts. Forced open and disabled stay as they are.
-    pub(crate) fn reset(&mut self) -> Option<Transition> {
+    pub(crate) fn reset(&mut self, now: Instant) -> Option<Transition> {
         let (from, forced) = (self.state(), self.outage.filter(|outage| outage.fits(self.mode)));
-        self.close();
+        self.close(now);
         self.outage = forced;
         self.transition_from(from)
     }
 
-    /// Clears the counts and keeps the state. Calls in flight become stale.
-    pub(crate) fn clear_counts(&mut self) {
+    /// Counts calls over another span from now on, and keeps the state. Calls in flight become stale.
+    pub(crate) fn set_span(&mut self, span: Span, now: Instant) {
         self.generation += 1;
-        self.era = self.era.wrapping_add(1);
+        self.watch.clear(now);
+        self.watch.set_span(span);
     }
 
     fn check_probes(&mut self, moment: &Moment<'_>) {
-        let thresholds = self.thresholds(moment);
+        let thresholds = self.thresholds(moment.policy);
         if let Phase::HalfOpen(probes) = &mut self.phase {
             let judgement = probes.check(&thresholds, moment.policy, moment.now);
             self.apply(judgement, moment);
@@ -369,7 +300,7 @@ impl Machine {
                     outage.add_break(until);
                 }
             }
-            Judgement::Good => self.close(),
+            Judgement::Good => self.close(moment.now),
             Judgement::Undecided => {}
         }
     }
@@ -384,19 +315,20 @@ impl Machine {
         let until = now + policy.jittered(policy.pause(self.breaks), chance);
         let earliest = now + policy.jittered(policy.pause(1), chance);
         self.phase = Phase::Open { until, earliest };
+        self.watch.set_last_bad(until);
         until
     }
 
-    fn close(&mut self) {
+    fn close(&mut self, now: Instant) {
         self.generation += 1;
-        self.era = self.era.wrapping_add(1);
+        self.watch.clear(now);
         self.breaks = 0;
         self.outage = None;
         self.phase = Phase::Closed;
     }
 
-    fn thresholds(&self, moment: &Moment<'_>) -> Thresholds {
-        moment.policy.thresholds(moment.median, moment.policy.pause(self.breaks))
+    fn thresholds(&self, policy: &Policy) -> Thresholds {
+        policy.thresholds(self.watch.median(policy), policy.pause(self.breaks))
     }
 
     fn transition_from(&self, from: State) -> Option<Transition> {

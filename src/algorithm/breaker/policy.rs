@@ -24,7 +24,7 @@ pub(super) struct Thresholds {
     pub(super) hang_timeout: Duration,
 }
 
-/// The most floors that a dependency without any answer yet is given. The cohorts of [`ages`](crate::algorithm::ages) cover two
+/// The most floors that a dependency without any answer yet is given. The cohorts of [`ages`](super::ages) cover two
 /// thresholds; beyond ten floors, the cohorts from before the first answers would outlive the ring of those after.
 const LONGEST_COLD_FACTOR: f64 = 10.0;
 
@@ -51,37 +51,28 @@ pub(crate) struct Policy {
     pub(crate) rounds: u32,
 }
 
-/// The part of a policy that every call of a closed breaker reads, precomputed.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Pace {
-    /// Zero: never.
-    bad_in_a_row: u32,
-    pub(super) minimum_calls: u32,
-    /// Zero: the threshold is fixed.
-    factor: f64,
-    /// The fixed threshold, or the floor of a relative one; in nanoseconds.
-    after: u64,
-}
-
-impl Pace {
+impl Policy {
     /// No call that took less is slow.
+    #[inline]
     pub(crate) fn floor(&self) -> Duration {
-        Duration::from_nanos(self.after)
+        match self.slow_after {
+            SlowAfter::Fixed(after) => after,
+            SlowAfter::Relative { floor, .. } => floor,
+        }
     }
 
     /// The slow threshold, given the median success; `None` if it needs the median and that is unknown.
     #[inline]
     pub(super) fn slow_after(&self, median: Option<Duration>) -> Option<Duration> {
-        if self.factor == 0.0 {
-            return Some(Duration::from_nanos(self.after));
+        match self.slow_after {
+            SlowAfter::Fixed(after) => Some(after),
+            SlowAfter::Relative { factor, floor } => median.map(|median| times(median, factor).max(floor)),
         }
-        // In nanoseconds, where `as` saturates: factors are user input, and `Duration` would panic.
-        median.map(|median| Duration::from_nanos(((time::nanos(median) as f64 * self.factor) as u64).max(self.after)))
     }
 
     /// The same; the floor while the median is unknown.
     #[inline]
-    pub(crate) fn slow_or_floor(&self, median: Option<Duration>) -> Duration {
+    pub(super) fn slow_or_floor(&self, median: Option<Duration>) -> Duration {
         self.slow_after(median).unwrap_or_else(|| self.floor())
     }
 
@@ -89,34 +80,19 @@ impl Pace {
     /// several floors.
     #[inline]
     pub(super) fn overdue_after(&self, median: Option<Duration>) -> Duration {
-        self.slow_after(median)
-            .unwrap_or_else(|| Duration::from_nanos((self.after as f64 * self.factor.min(LONGEST_COLD_FACTOR)) as u64))
+        match self.slow_after {
+            SlowAfter::Relative { factor, floor } if median.is_none() => times(floor, factor.min(LONGEST_COLD_FACTOR)),
+            _ => self.slow_or_floor(median),
+        }
     }
 
     /// Whether this many consecutive calls without an answer prove that the dependency does not answer.
-    #[inline]
     pub(super) fn is_unanswered_streak(&self, in_a_row: u64) -> bool {
         in_a_row >= u64::from(self.minimum_calls) || self.is_failure_streak(in_a_row)
     }
 
-    #[inline]
     pub(super) fn is_failure_streak(&self, in_a_row: u64) -> bool {
-        self.bad_in_a_row != 0 && in_a_row >= u64::from(self.bad_in_a_row)
-    }
-}
-
-impl Policy {
-    pub(crate) fn pace(&self) -> Pace {
-        let (factor, after) = match self.slow_after {
-            SlowAfter::Fixed(after) => (0.0, after),
-            SlowAfter::Relative { factor, floor } => (factor, floor),
-        };
-        Pace {
-            bad_in_a_row: self.bad_in_a_row.unwrap_or(0),
-            minimum_calls: self.minimum_calls,
-            factor,
-            after: time::nanos(after),
-        }
+        self.bad_in_a_row.is_some_and(|streak| in_a_row >= u64::from(streak))
     }
 
     /// The thresholds of probes, when breaks have the length `pause`.
@@ -125,7 +101,7 @@ impl Policy {
     /// at least as long as the break. Breaks grow, so every dependency that answers within the longest break recovers. A probe does
     /// not count as hanging before that, either: half-open would be stricter than closed, where a slow call may still be answered.
     pub(super) fn thresholds(&self, median: Option<Duration>, pause: Duration) -> Thresholds {
-        let slot_timeout = self.pace().slow_or_floor(median);
+        let slot_timeout = self.slow_or_floor(median);
         let slow = match self.slow_after {
             SlowAfter::Fixed(after) => after,
             SlowAfter::Relative { .. } => slot_timeout.max(pause),
@@ -154,4 +130,10 @@ impl Policy {
     pub(super) fn too_many_slow(&self, slow: f64, calls: f64) -> bool {
         calls > 0.0 && self.slow_rate.is_some_and(|rate| slow / calls >= rate)
     }
+}
+
+/// In nanoseconds, where `as` saturates: factors are user input, and `Duration` would panic.
+#[inline]
+fn times(duration: Duration, factor: f64) -> Duration {
+    Duration::from_nanos((time::nanos(duration) as f64 * factor) as u64)
 }

@@ -1,8 +1,9 @@
+mod closed;
 mod model;
 
 use std::time::Duration;
 
-use super::machine::FastPath;
+use super::refusals::Path;
 use super::*;
 use crate::algorithm::evidence::Evidence;
 use crate::ground::error::{Trip, TripCause};
@@ -37,13 +38,12 @@ fn start() -> Instant {
 struct Rig {
     policy: Policy,
     machine: Machine,
-    median: Option<Duration>,
     now: Instant,
 }
 
 impl Rig {
     fn new(policy: Policy) -> Self {
-        Self { policy, machine: Machine::new(Mode::Enforcing), median: None, now: start() }
+        Self { policy, machine: Machine::new(Mode::Enforcing, Span::Calls(10)), now: start() }
     }
 
     fn open(policy: Policy) -> Self {
@@ -61,7 +61,7 @@ impl Rig {
 
     /// One step of the machine.
     fn step<T>(&mut self, step: impl FnOnce(&mut Machine, &Moment<'_>) -> T) -> T {
-        let moment = Moment { policy: &self.policy, median: self.median, now: self.now, chance: 0.0 };
+        let moment = Moment { policy: &self.policy, now: self.now, chance: 0.0 };
         step(&mut self.machine, &moment)
     }
 
@@ -90,9 +90,9 @@ impl Rig {
     }
 
     /// Until when calls are refused without the machine.
-    fn refused_until(&mut self) -> Option<Instant> {
-        match self.step(|machine, moment| machine.fast_path(moment)) {
-            FastPath::RefuseUntil { until, .. } => Some(until),
+    fn refused_until(&self) -> Option<Instant> {
+        match self.machine.published(&self.policy).path {
+            Path::RefuseUntil { until, .. } => Some(until),
             _ => None,
         }
     }
@@ -100,6 +100,26 @@ impl Rig {
     fn record(&mut self, probe: Probe, end: Evidence) -> State {
         let _ = self.step(|machine, moment| machine.record(probe, end, moment));
         self.machine.state()
+    }
+
+    /// A call of the closed breaker.
+    fn enter(&mut self) -> ClosedCall {
+        match self.machine.enter(&self.policy, self.now) {
+            Entry::Closed(call) => call,
+            other => panic!("{other:?}: it is not closed"),
+        }
+    }
+
+    fn leave(&mut self, call: ClosedCall, end: Evidence) -> State {
+        if let Some(Detection { generation, trip }) = self.machine.leave(call, end, &self.policy, self.now) {
+            let _ = self.step(|machine, moment| machine.trip(generation, trip, moment));
+        }
+        self.machine.state()
+    }
+
+    fn call(&mut self, end: Evidence) -> State {
+        let call = self.enter();
+        self.leave(call, end)
     }
 
     fn calls<const N: usize>(&mut self, ends: [Evidence; N]) -> State {
@@ -521,7 +541,7 @@ fn upload_after_the_head_keeps_the_probe_answered() {
         rig.machine.set_head(probe, QUICK, rig.now);
         rig.machine.set_sent(probe, sent, rig.now);
         rig.now = rig.now + SECOND;
-        assert!(matches!(rig.admit(), Admission::Closed), "{sent}: {:?}", rig.machine);
+        assert!(matches!(rig.admit(), Admission::Closed(_)), "{sent}: {:?}", rig.machine);
     }
 }
 
@@ -529,8 +549,11 @@ fn upload_after_the_head_keeps_the_probe_answered() {
 #[test]
 fn dependency_that_recovers_slower_closes() {
     let relative = SlowAfter::Relative { factor: 10.0, floor: Duration::from_millis(500) };
-    let mut rig = Rig::open(Policy { slow_after: relative, ..policy() });
-    rig.median = Some(Duration::from_millis(20));
+    let mut rig = Rig::new(Policy { slow_after: relative, ..policy() });
+    for _ in 0..10 {
+        assert_eq!(rig.call(Evidence::Good(Duration::from_millis(20))), State::Closed);
+    }
+    rig.trip();
     let (mut failed_phases, began) = (0, rig.now);
     while rig.machine.state() != State::Closed {
         if let Some(until) = rig.machine.open_until() {
@@ -581,7 +604,7 @@ fn modes_override_and_restore_the_machine() {
     rig.now = rig.now + 3600 * SECOND;
     assert_eq!(rig.retry_after(), None);
     assert_eq!(rig.trip(), None);
-    let _ = rig.machine.reset();
+    let _ = rig.machine.reset(rig.now);
     assert_eq!(rig.machine.state(), State::ForcedOpen);
     // resilience4j: disabled admits all, and has no events.
     let _ = rig.machine.set_mode(Mode::Disabled, rig.now);
@@ -605,7 +628,7 @@ fn modes_override_and_restore_the_machine() {
 #[test]
 fn breaker_created_while_forced_open_has_an_outage() {
     let now = Instant::from_nanos(1 << 40);
-    let mut machine = Machine::new(Mode::ForcedOpen).with_outage_of(None);
+    let mut machine = Machine::new(Mode::ForcedOpen, Span::Calls(10)).with_outage_of(None);
     assert!(machine.set_mode(Mode::ForcedOpen, now).is_none());
-    assert!(machine.outage().is_some());
+    assert!(machine.published(&policy()).outage().is_some());
 }

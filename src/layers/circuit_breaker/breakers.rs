@@ -1,12 +1,13 @@
 //! The breakers of one layer value: one for each key, shared by all its services and handles.
 
 use std::cmp::Ordering;
+use std::time::Duration;
 
 use tokio::sync::futures::OwnedNotified;
 
 use super::KIND;
 use super::config::CircuitBreakerConfig;
-use super::settings::{AdmissionSettings, BreakerSettings};
+use super::settings::BreakerSettings;
 use super::state::Breaker;
 use crate::admission::keyed::{Forgettable, KeyBy, Keyed, Keying, Survey};
 use crate::admission::registry::{BreakerCondition, Command, Condition, LastTransition, Observed, Unsupported};
@@ -107,15 +108,15 @@ impl<K: Keying> Breakers<K> {
         self.config.get()
     }
 
-    /// The settings for admission, cached by a service that [refreshes](Self::admission_settings) them at each call.
-    pub(super) fn cached_admission_settings(&self) -> Cached<AdmissionSettings> {
-        self.settings.cached(BreakerSettings::admission_settings)
+    /// How long a call may last, cached by a service that [refreshes](Self::max_hold) it at each call.
+    pub(super) fn cached_max_hold(&self) -> Cached<Duration> {
+        self.settings.cached(|settings| settings.max_hold)
     }
 
-    /// The admission settings in force.
+    /// How long a call may last.
     #[inline]
-    pub(super) fn admission_settings<'a>(&self, cached: &'a mut Cached<AdmissionSettings>) -> &'a AdmissionSettings {
-        self.settings.refresh(cached, BreakerSettings::admission_settings)
+    pub(super) fn max_hold(&self, cached: &mut Cached<Duration>) -> Duration {
+        *self.settings.refresh(cached, |settings| settings.max_hold)
     }
 
     pub(super) fn breaker<Req>(&self, request: &Req) -> Arc<Breaker>
@@ -209,10 +210,9 @@ impl<K: Keying> BreakersAhead<K::Key> for Breakers<K> {
 
 impl BreakerAhead for Arc<Breaker> {
     fn refusal(&self, deadline: Option<Instant>, now: Instant) -> Option<Unreported> {
-        let admission_settings = self.admission_settings();
-        let left = deadline.map_or(admission_settings.max_hold, |deadline| deadline.since(now));
-        let wait = self.would_refuse(&admission_settings.pace, left, now)?;
-        Some(Breaker::refusal(self, wait, now))
+        let left = deadline.map_or_else(|| self.max_hold(), |deadline| deadline.since(now));
+        let refused = self.would_refuse(left, now)?;
+        Some(Breaker::refusal(self, refused, now))
     }
 
     fn changed(&self) -> OwnedNotified {

@@ -1,8 +1,7 @@
 use std::time::Duration;
 
 use crate::admission::keyed::DEFAULT_MAX_KEYS;
-use crate::algorithm::breaker::{Mode, Policy, SlowAfter};
-use crate::algorithm::window::{MAX_CALLS, Span};
+use crate::algorithm::breaker::{MAX_CALLS, Mode, Policy, SlowAfter, Span};
 use crate::ground::validation::{Validate, Validation};
 use crate::layers::call::bound::DEFAULT_MAX_HOLD;
 #[cfg(feature = "config")]

@@ -66,9 +66,9 @@
 //!   forced open, disabled, reset or set to observe, as with its [handle](CircuitBreakerLayer::handle).
 //! - **A reload** ([`reload`](CircuitBreakerLayer::reload)) applies at once: a call is judged by the settings in force when it ends.
 //!   The state, the counts (unless the window changes) and a mode that was forced by hand are kept.
-//! - **Cost:** closed, no lock and no allocation: two clock reads and four atomic updates. Refused, in whatever state: a load of the
-//!   outage (two atomic updates in thread-local memory) and, in a break, one atomic update. A timer checks the calls in flight about
-//!   once per slow threshold.
+//! - **Cost:** closed, no allocation: two clock reads, and one short lock at the admission, the head and the end of a call. Refused, in
+//!   whatever state: no lock, but a load of the published state (two atomic updates in thread-local memory) and, in a break, one
+//!   atomic update. A timer checks the calls in flight about once per slow threshold.
 //! - **Place:** inside bulkhead and retry, directly around the client: it judges each attempt, and none of our queues.
 //!
 //! # Behind a load balancer

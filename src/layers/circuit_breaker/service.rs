@@ -1,5 +1,6 @@
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use tower::{BoxError, Service};
 
@@ -7,7 +8,6 @@ use super::breakers::Breakers;
 use super::checks;
 use super::future::ResponseFuture;
 use super::ready_wait::ReadyWait;
-use super::settings::AdmissionSettings;
 use super::ticket::Ticket;
 use crate::admission::keyed::{KeyBy, Keying, OneKey};
 use crate::ground::call_deadline::CallDeadline;
@@ -23,7 +23,7 @@ use crate::layers::call::inner::{Call, Inner};
 pub struct CircuitBreaker<S, C = AtResponse, K: Keying = OneKey> {
     inner: Inner<S>,
     breakers: Arc<Breakers<K>>,
-    admission_settings: Cached<AdmissionSettings>,
+    max_hold: Cached<Duration>,
     classifier: C,
     /// The wait for readiness, with `unready_while_open`.
     ready_wait: ReadyWait,
@@ -31,8 +31,8 @@ pub struct CircuitBreaker<S, C = AtResponse, K: Keying = OneKey> {
 
 impl<S, C, K: Keying> CircuitBreaker<S, C, K> {
     pub(super) fn new(inner: S, breakers: Arc<Breakers<K>>, classifier: C) -> Self {
-        let admission_settings = breakers.cached_admission_settings();
-        Self { inner: Inner::new(inner), breakers, admission_settings, classifier, ready_wait: ReadyWait::default() }
+        let max_hold = breakers.cached_max_hold();
+        Self { inner: Inner::new(inner), breakers, max_hold, classifier, ready_wait: ReadyWait::default() }
     }
 }
 
@@ -43,13 +43,7 @@ impl<S: Clone, C: Clone, K: Keying> Clone for CircuitBreaker<S, C, K> {
     fn clone(&self) -> Self {
         let (breakers, classifier) = (Arc::clone(&self.breakers), self.classifier.clone());
         let ready_wait = ReadyWait::default();
-        Self {
-            inner: self.inner.clone(),
-            breakers,
-            admission_settings: self.admission_settings,
-            classifier,
-            ready_wait,
-        }
+        Self { inner: self.inner.clone(), breakers, max_hold: self.max_hold, classifier, ready_wait }
     }
 }
 
@@ -76,15 +70,14 @@ where
     fn call(&mut self, request: Req) -> Self::Future {
         let now = scope::call_start();
         let breaker = self.breakers.breaker(&request);
-        let admission_settings = self.breakers.admission_settings(&mut self.admission_settings);
         let context = scope::current();
-        let deadline = CallDeadline::within(now, &context, admission_settings.max_hold);
+        let deadline = CallDeadline::within(now, &context, self.breakers.max_hold(&mut self.max_hold));
         let admitted = if context.has_expired(now) {
             // It would not be sent in time, and its end would count against the dependency.
             Err(breaker.instruments().refuse(Reason::DeadlineExpired))
         } else {
             let left = deadline.at().since(now);
-            breaker.admit(&admission_settings.pace, left, now).map_err(|wait| breaker.refusal(wait, now))
+            breaker.admit(left, now).map_err(|refused| breaker.refusal(refused, now))
         };
         let (pass, refusal) = match admitted {
             Ok(pass) => {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::config::CircuitBreakerConfig;
-use crate::algorithm::breaker::{Pace, Policy};
+use crate::algorithm::breaker::Policy;
 
 /// The policy of a breaker, and how long a call may last.
 #[derive(Clone, Copy, Debug)]
@@ -12,19 +12,8 @@ pub(super) struct BreakerSettings {
     pub(super) max_hold: Duration,
 }
 
-/// The part that admission reads at every call.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct AdmissionSettings {
-    pub(super) pace: Pace,
-    pub(super) max_hold: Duration,
-}
-
 impl BreakerSettings {
     pub(super) fn of(config: &CircuitBreakerConfig) -> Self {
         Self { policy: config.policy(), max_hold: config.max_hold }
-    }
-
-    pub(super) fn admission_settings(&self) -> AdmissionSettings {
-        AdmissionSettings { pace: self.policy.pace(), max_hold: self.max_hold }
     }
 }

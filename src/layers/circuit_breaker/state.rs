@@ -1,19 +1,23 @@
-//! One breaker: the lock-free watch, and the state machine under its lock.
+//! One breaker: the state machine under its lock, and what calls read without the lock.
+
+#[cfg(all(test, seawall_loom))]
+mod loom_tests;
 
 use std::time::Duration;
 
 use super::check_schedule::CheckSchedule;
-use super::settings::{AdmissionSettings, BreakerSettings};
+use super::settings::BreakerSettings;
 use super::snapshot::BreakerSnapshot;
 use super::state_changes::StateChanges;
 use crate::algorithm::breaker::{
-    Admission, Detection, Entry, Machine, Mode, Moment, Outage, Pace, Pass, Policy, Probe, Transition, Watch,
+    Admission, Answer, ClosedCall, Detection, Entry, Machine, Mode, Moment, Outage, Pass, Policy, Probe, Published,
+    Refusals, Span, Transition,
 };
 use crate::algorithm::evidence::{Evidence, LatencyBaseline};
-use crate::algorithm::window::{Span, Window};
 use crate::ground::chance;
 use crate::ground::error::{Numbers, Reason};
-use crate::ground::settings::Settings;
+use crate::ground::settings::{Cached, Settings};
+use crate::ground::sync::atomic::{AtomicBool, Ordering};
 use crate::ground::sync::{Arc, Mutex, Swap, lock};
 use crate::ground::time::Instant;
 use crate::layers::core::observed;
@@ -24,20 +28,37 @@ use crate::telemetry::{self, Instruments, Unreported};
 pub(super) struct Breaker {
     /// The settings, shared by all breakers of the layer value.
     settings: Arc<Settings<BreakerSettings>>,
-    watch: Watch,
-    /// The outage that refusals report. They read it without a lock; it is replaced when the state machine changes.
-    outage: Swap<Option<Outage>>,
-    machine: Mutex<LockedMachine>,
+    /// Whether calls are to take the lock at once. It follows `published`.
+    is_closed: AtomicBool,
+    published: Swap<Published>,
+    refusals: Refusals,
+    locked: Mutex<Locked>,
     check_schedule: CheckSchedule,
     state_changes: StateChanges,
     instruments: Instruments,
 }
 
-/// The state machine, and its last transition for snapshots.
 #[derive(Debug)]
-struct LockedMachine {
+struct Locked {
     machine: Machine,
+    policy: Cached<Policy>,
+    /// What was published last.
+    published: Published,
+    /// For snapshots.
     last_transition: Option<(Transition, Instant)>,
+}
+
+/// What a step has changed.
+struct Changes {
+    transition: Option<Transition>,
+    is_published: bool,
+}
+
+/// Why a call does not pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Refused {
+    pub(super) retry_after: Option<Duration>,
+    pub(super) outage: Option<Outage>,
 }
 
 impl Breaker {
@@ -49,17 +70,15 @@ impl Breaker {
         outage: Option<Outage>,
         instruments: Instruments,
     ) -> Self {
-        let machine = Machine::new(mode).with_outage_of(outage);
-        let policy = settings.read(|settings| settings.policy);
-        let moment = Moment { policy: &policy, median: None, now: Instant::from_nanos(0), chance: 0.0 };
-        let watch = Watch::new(Window::new(span), &machine, &moment);
-        let outage = Swap::from_pointee(machine.outage());
-        let machine = Mutex::new(LockedMachine { machine, last_transition: None });
+        let machine = Machine::new(mode, span).with_outage_of(outage);
+        let policy = settings.cached(|settings| settings.policy);
+        let published = settings.read(|settings| machine.published(&settings.policy));
         Self {
             settings,
-            watch,
-            outage,
-            machine,
+            is_closed: AtomicBool::new(published.is_closed()),
+            published: Swap::from_pointee(published),
+            refusals: Refusals::new(),
+            locked: Mutex::new(Locked { machine, policy, published, last_transition: None }),
             check_schedule: CheckSchedule::default(),
             state_changes: StateChanges::default(),
             instruments,
@@ -78,124 +97,99 @@ impl Breaker {
     }
 
     /// For readers other than a service, which has a cached copy.
-    pub(super) fn admission_settings(&self) -> AdmissionSettings {
-        self.settings.read(BreakerSettings::admission_settings)
-    }
-
-    fn pace(&self) -> Pace {
-        self.admission_settings().pace
-    }
-
-    #[cold]
-    fn policy(&self) -> Policy {
-        self.settings.read(|settings| settings.policy)
+    pub(super) fn max_hold(&self) -> Duration {
+        self.settings.read(|settings| settings.max_hold)
     }
 
     /// Adopts changed settings. With another window, the counts restart. Wakes no task.
     pub(super) fn reloaded(&self, span: Option<Span>, now: Instant) {
-        self.locked(now, |machine, _| {
+        self.locked_step(now, |machine, _| {
             if let Some(span) = span {
-                machine.clear_counts();
-                self.watch.set_span(span);
+                machine.set_span(span, now);
             }
             ((), None)
         });
     }
 
-    /// Admits a call with `left` time, or returns the `retry_after` of its refusal.
+    /// Admits or refuses a call with `left` time.
     #[inline]
-    pub(super) fn admit(&self, pace: &Pace, left: Duration, now: Instant) -> Result<Pass, Option<Duration>> {
-        match self.watch.enter(pace, || self.policy(), left, now) {
-            Entry::Closed(seat) => Ok(Pass::Closed(seat)),
-            Entry::Free => Ok(Pass::Free),
-            Entry::Refused(wait) => Err(wait),
-            Entry::Decide { may_probe, refused_enough } => self.admit_locked(may_probe, refused_enough, left, now),
-            Entry::Trip(detection) => {
-                self.trip(detection, now);
-                self.admit_locked(false, false, left, now)
+    pub(super) fn admit(&self, left: Duration, now: Instant) -> Result<Pass, Refused> {
+        if self.is_closed.load(Ordering::Acquire) {
+            match self.with(|machine, policy| machine.enter(policy, now)) {
+                Entry::Closed(call) => return Ok(Pass::Closed(call)),
+                Entry::Trip(detection) => self.trip(detection, now),
+                Entry::NotClosed => {}
             }
         }
-    }
-
-    /// The `retry_after` of the refusal of a call with `left` time; `None` if it would be admitted. The refusal is counted.
-    pub(super) fn would_refuse(&self, pace: &Pace, left: Duration, now: Instant) -> Option<Option<Duration>> {
-        self.watch.would_refuse(pace, left, now)
-    }
-
-    /// The refusal of a call that may retry after `wait`. Takes no lock.
-    pub(super) fn refusal(&self, wait: Option<Duration>, now: Instant) -> Unreported {
-        let refusal = self.instruments.refuse(Reason::CircuitOpen);
-        refusal.with_retry_after(wait).with_numbers(self.numbers(now))
-    }
-
-    /// The numbers of the outage, if there is one.
-    pub(super) fn numbers(&self, now: Instant) -> Numbers {
-        self.outage().map_or(Numbers::NONE, |outage| outage.numbers(now))
-    }
-
-    pub(super) fn outage(&self) -> Option<Outage> {
-        let outage: &Option<Outage> = &self.outage.load();
-        *outage
+        self.admit_unclosed(left, now)
     }
 
     #[cold]
-    fn admit_locked(
-        &self,
-        may_probe: bool,
-        refused_enough: bool,
-        left: Duration,
-        now: Instant,
-    ) -> Result<Pass, Option<Duration>> {
+    fn admit_unclosed(&self, left: Duration, now: Instant) -> Result<Pass, Refused> {
+        let (may_probe, refused_enough) = {
+            let published = self.published.load();
+            match self.refusals.answer(&published, left, now) {
+                Answer::Free => return Ok(Pass::Free),
+                Answer::Refused(retry_after) => return Err(Refused { retry_after, outage: published.outage() }),
+                Answer::Decide { may_probe, refused_enough } => (may_probe, refused_enough),
+            }
+        };
         self.step(now, |machine, moment| {
             let (admission, transition) = machine.admit(may_probe, refused_enough, moment);
             let pass = match admission {
+                Admission::Closed(call) => Ok(Pass::Closed(call)),
                 Admission::Probe(probe) => Ok(Pass::Probe(probe)),
                 Admission::Free => Ok(Pass::Free),
-                Admission::Refused { retry_after } => Err(retry_after),
-                Admission::Closed => {
-                    // The breaker has closed meanwhile, or by this very step. The state cannot change under the lock, so the watch
-                    // admits. If the watch wants to trip at once, the next call does that.
-                    self.publish(machine, moment);
-                    match self.watch.enter(&moment.policy.pace(), || *moment.policy, left, now) {
-                        Entry::Closed(seat) => Ok(Pass::Closed(seat)),
-                        _ => Ok(Pass::Free),
-                    }
-                }
+                Admission::Refused { retry_after } => Err(Refused { retry_after, outage: machine.outage() }),
             };
             (pass, transition)
         })
     }
 
-    fn median(&self, policy: &Policy) -> Option<Duration> {
-        self.watch.median(&policy.pace())
+    /// The refusal of a call with `left` time; `None` if it would be admitted. The refusal is counted.
+    pub(super) fn would_refuse(&self, left: Duration, now: Instant) -> Option<Refused> {
+        if self.is_closed.load(Ordering::Acquire) {
+            return None;
+        }
+        let published = self.published.load();
+        match self.refusals.answer(&published, left, now) {
+            Answer::Refused(retry_after) => Some(Refused { retry_after, outage: published.outage() }),
+            Answer::Free | Answer::Decide { .. } => None,
+        }
+    }
+
+    /// The refusal of a call as its caller gets it.
+    pub(super) fn refusal(&self, refused: Refused, now: Instant) -> Unreported {
+        let refusal = self.instruments.refuse(Reason::CircuitOpen);
+        refusal.with_retry_after(refused.retry_after).with_numbers(numbers(refused.outage, now))
+    }
+
+    /// The numbers of the outage, if there is one.
+    pub(super) fn numbers(&self, now: Instant) -> Numbers {
+        numbers(self.outage(), now)
+    }
+
+    pub(super) fn outage(&self) -> Option<Outage> {
+        self.published.load().outage()
     }
 
     /// Records the end of a call.
     #[inline]
     pub(super) fn settle(&self, pass: Pass, end: Evidence, now: Instant) {
         match pass {
-            Pass::Closed(seat) => {
-                if let Some(detection) = self.watch.leave(seat, end, || self.policy(), now) {
+            Pass::Closed(call) => {
+                if let Some(detection) = self.with(|machine, policy| machine.leave(call, end, policy, now)) {
                     self.trip(detection, now);
                 }
             }
-            Pass::Probe(probe) => self.step(now, |machine, moment| {
-                if let Evidence::Good(took) = end {
-                    if machine.has_probe(probe) {
-                        self.watch.measure_probe(took, machine.awaits_first_answer());
-                    }
-                }
-                ((), machine.record(probe, end, moment))
-            }),
+            Pass::Probe(probe) => self.step(now, |machine, moment| ((), machine.record(probe, end, moment))),
             Pass::Free => {}
         }
     }
 
     /// The thresholds for the time of a call without a response.
     pub(super) fn yardstick(&self) -> LatencyBaseline {
-        let pace = self.pace();
-        let slow_after = self.watch.slow_after(&pace).unwrap_or_else(|| pace.floor());
-        LatencyBaseline { slow_after, usual: self.watch.median(&pace) }
+        self.with(|machine, policy| machine.baseline(policy))
     }
 
     /// The call is polled for the first time. It is with the dependency, unless it `waits`. That is evaluated under the lock, so
@@ -211,7 +205,7 @@ impl Breaker {
     #[inline]
     pub(super) fn answered(&self, pass: &mut Pass, took: Duration, now: Instant) {
         match pass {
-            Pass::Closed(seat) => self.watch.stop_aging(seat),
+            Pass::Closed(call) => self.stop_aging_closed(call),
             Pass::Probe(probe) => self.head(*probe, Evidence::Good(took), now),
             Pass::Free => {}
         }
@@ -229,11 +223,18 @@ impl Breaker {
         self.step(now, |machine, _| (machine.set_head(probe, evidence, now), None));
     }
 
+    #[inline]
+    fn stop_aging_closed(&self, call: &mut ClosedCall) {
+        if call.ages() {
+            lock(&self.locked).machine.stop_aging(call);
+        }
+    }
+
     /// The call waits in a queue of ours, where it does not age.
     #[inline]
     pub(super) fn stop_aging(&self, pass: &mut Pass, now: Instant) {
         match pass {
-            Pass::Closed(seat) => self.watch.stop_aging(seat),
+            Pass::Closed(call) => self.stop_aging_closed(call),
             Pass::Probe(probe) => self.step(now, |machine, _| (machine.set_sent(*probe, false, now), None)),
             Pass::Free => {}
         }
@@ -243,7 +244,7 @@ impl Breaker {
     pub(super) fn start_aging(&self, pass: &mut Pass, waits: impl Fn() -> bool, now: Instant) {
         match pass {
             Pass::Closed(_) if waits() => {}
-            Pass::Closed(seat) => self.watch.start_aging(seat, &self.pace(), now),
+            Pass::Closed(call) => self.with(|machine, policy| machine.start_aging(call, policy, now)),
             Pass::Probe(_) => self.sent(pass, waits, now),
             Pass::Free => {}
         }
@@ -256,16 +257,15 @@ impl Breaker {
 
     /// Checks the calls in flight. Returns when to check again; `None` if no call in flight could become overdue.
     pub(super) fn check(&self, now: Instant) -> Option<Instant> {
-        let pace = self.pace();
-        if let Some(detection) = self.watch.check(&pace, || self.policy(), now) {
+        if let Some(detection) = self.with(|machine, policy| machine.check(policy, now)) {
             self.trip(detection, now);
         }
-        self.watch.next_check(&pace, now)
+        self.next_check(now)
     }
 
     /// When to check the calls in flight next.
     pub(super) fn next_check(&self, now: Instant) -> Option<Instant> {
-        self.watch.next_check(&self.pace(), now)
+        self.with(|machine, policy| machine.next_check(policy, now))
     }
 
     #[inline]
@@ -275,7 +275,7 @@ impl Breaker {
 
     /// Until when no call passes, as far as time alone decides; `None` if calls may pass.
     pub(super) fn refuses_until(&self, now: Instant) -> Option<Instant> {
-        self.watch.refuses_until(now)
+        self.published.load().refuses_until(now)
     }
 
     pub(super) fn set_mode(&self, mode: Mode, now: Instant) {
@@ -283,47 +283,45 @@ impl Breaker {
     }
 
     pub(super) fn reset(&self, now: Instant) {
-        self.step(now, |machine, _| ((), machine.reset()));
+        self.step(now, |machine, _| ((), machine.reset(now)));
     }
 
     pub(super) fn snapshot(&self, now: Instant) -> BreakerSnapshot {
-        let (state, probes) = {
-            let locked = lock(&self.machine);
-            (locked.machine.state(), locked.machine.probes())
-        };
-        let counts = self.watch.counts(now);
-        let (in_flight, overdue) = self.watch.in_flight(&self.pace(), now);
-        BreakerSnapshot {
-            state,
-            calls: counts.calls,
-            failures: counts.failures,
-            slow: counts.slow,
-            in_flight: in_flight + u64::from(probes),
-            overdue,
-        }
+        self.with(|machine, policy| {
+            let counts = machine.counts(now);
+            let (in_flight, overdue) = machine.in_flight(policy, now);
+            BreakerSnapshot {
+                state: machine.state(),
+                calls: counts.calls,
+                failures: counts.failures,
+                slow: counts.slow,
+                in_flight,
+                overdue,
+            }
+        })
     }
 
     /// See [`Forgettable`](crate::admission::keyed::Forgettable).
     pub(super) fn is_as_new(&self, now: Instant) -> bool {
-        self.watch.is_as_new(&self.policy(), now)
+        self.with(|machine, policy| machine.is_as_new(policy, now))
     }
 
     /// Starts with the state of `other`.
     pub(super) fn inherit(&self, other: &Self, now: Instant) {
         let (snapshot, last_transition) = {
-            let theirs = lock(&other.machine);
+            let theirs = lock(&other.locked);
             (theirs.machine.snapshot(now), theirs.last_transition)
         };
-        self.locked(now, |machine, _| (machine.restore(snapshot), None));
-        lock(&self.machine).last_transition = last_transition;
+        self.locked_step(now, |machine, _| (machine.restore(snapshot), None));
+        lock(&self.locked).last_transition = last_transition;
     }
 
     pub(super) fn mode(&self) -> Mode {
-        lock(&self.machine).machine.mode()
+        lock(&self.locked).machine.mode()
     }
 
     pub(super) fn last_transition(&self) -> Option<(Transition, Instant)> {
-        lock(&self.machine).last_transition
+        lock(&self.locked).last_transition
     }
 
     #[cold]
@@ -333,14 +331,24 @@ impl Breaker {
 
     #[cfg(all(test, not(seawall_loom)))]
     pub(super) fn with_lock_held(&self, what: impl FnOnce()) {
-        let _kept = lock(&self.machine);
+        let _kept = lock(&self.locked);
         what();
+    }
+
+    /// Reads or counts under the lock, with the settings in force. It changes nothing that is published.
+    #[inline]
+    fn with<T>(&self, act: impl FnOnce(&mut Machine, &Policy) -> T) -> T {
+        let Locked { machine, policy, .. } = &mut *lock(&self.locked);
+        act(machine, self.settings.refresh(policy, |settings| settings.policy))
     }
 
     /// One step of the state machine under its lock, reported after the lock is released.
     fn step<T>(&self, now: Instant, step: impl FnOnce(&mut Machine, &Moment<'_>) -> (T, Option<Transition>)) -> T {
-        let (output, transition) = self.locked(now, step);
-        self.state_changes.notify();
+        let (output, Changes { transition, is_published }) = self.locked_step(now, step);
+        // Waiters look at what is published only: they are not woken by every answer of a probe.
+        if is_published {
+            self.state_changes.notify();
+        }
         if let Some(Transition { from, to }) = transition {
             telemetry::transition(&self.instruments, from.as_str(), to.as_str(), self.numbers(now));
             observed::request_publication();
@@ -348,126 +356,34 @@ impl Breaker {
         output
     }
 
-    /// Publishes the state of the machine to calls. Call this under its lock. The outage is stored first, so that a call that is
-    /// refused finds it.
-    fn publish(&self, machine: &Machine, moment: &Moment<'_>) {
-        if self.watch.is_behind(machine) {
-            self.outage.store(machine.outage().into());
-        }
-        self.watch.publish(machine, moment);
-    }
-
-    /// One step of the state machine under its lock, published to the watch before the lock is released.
-    fn locked<T>(
+    /// One step of the state machine under its lock, published before the lock is released.
+    fn locked_step<T>(
         &self,
         now: Instant,
         step: impl FnOnce(&mut Machine, &Moment<'_>) -> (T, Option<Transition>),
-    ) -> (T, Option<Transition>) {
+    ) -> (T, Changes) {
         let chance = chance::sample();
-        let mut locked = lock(&self.machine);
-        // Read under the lock, so that the last publication is based on the latest settings.
-        let policy = self.policy();
-        let moment = Moment { policy: &policy, median: self.median(&policy), now, chance };
-        let (output, transition) = step(&mut locked.machine, &moment);
-        self.publish(&locked.machine, &moment);
+        let Locked { machine, policy, published, last_transition } = &mut *lock(&self.locked);
+        let policy = self.settings.refresh(policy, |settings| settings.policy);
+        let (output, transition) = step(machine, &Moment { policy, now, chance });
         if let Some(transition) = transition {
-            locked.last_transition = Some((transition, now));
+            *last_transition = Some((transition, now));
         }
-        (output, transition)
+        let next = machine.published(policy);
+        let is_published = next != *published;
+        if is_published {
+            if let Some(until) = machine.open_until().filter(|_| next.is_after(published)) {
+                self.refusals.begin_break(published.is_closed(), until, &next, now);
+            }
+            *published = next;
+            self.published.store(next.into());
+            // Last, so that a call which is not to take the lock finds the reason.
+            self.is_closed.store(next.is_closed(), Ordering::Release);
+        }
+        (output, Changes { transition, is_published })
     }
 }
 
-#[cfg(all(test, seawall_loom))]
-mod loom_tests {
-    use super::*;
-    use crate::algorithm::breaker::{SlowAfter, State};
-
-    const NOW: Instant = Instant::from_nanos(1 << 40);
-    const SECOND: Duration = Duration::from_secs(1);
-
-    /// One failure opens it, one successful probe closes it.
-    fn breaker() -> Arc<Breaker> {
-        let policy = Policy {
-            failure_rate: 1.0,
-            slow_rate: None,
-            bad_in_a_row: Some(1),
-            minimum_calls: 1,
-            slow_after: SlowAfter::Fixed(SECOND),
-            break_for: SECOND,
-            short_breaks: 1,
-            break_growth: 1.0,
-            max_break: SECOND,
-            jitter: 0.0,
-            rounds: 1,
-        };
-        let settings = Arc::new(Settings::new(BreakerSettings { policy, max_hold: SECOND }));
-        Arc::new(Breaker::new(settings, Span::Calls(1), Mode::Enforcing, None, Instruments::new(super::super::KIND)))
-    }
-
-    fn pass(breaker: &Breaker, now: Instant) -> Pass {
-        breaker.admit(&breaker.pace(), SECOND, now).unwrap_or_else(|_| panic!("refused"))
-    }
-
-    /// Two calls of a closed breaker fail at once: it opens once, and nothing stays in flight.
-    #[test]
-    fn loom_two_failures_open_once() {
-        loom::model(|| {
-            let breaker = breaker();
-            let (ours, theirs) = (pass(&breaker, NOW), pass(&breaker, NOW));
-            let other = Arc::clone(&breaker);
-            let thread = loom::thread::spawn(move || other.settle(theirs, Evidence::Bad(SECOND), NOW));
-            breaker.settle(ours, Evidence::Bad(SECOND), NOW);
-            thread.join().expect("no panic");
-            let snapshot = breaker.snapshot(NOW);
-            assert_eq!((snapshot.state, snapshot.in_flight), (State::Open, 0));
-            assert_eq!(breaker.admit(&breaker.pace(), SECOND, NOW).err(), Some(Some(SECOND)), "one break, not two");
-        });
-    }
-
-    /// The break is over, and two calls arrive: exactly one of them is the probe.
-    #[test]
-    fn loom_one_of_two_calls_is_the_probe() {
-        loom::model(|| {
-            let breaker = breaker();
-            breaker.settle(pass(&breaker, NOW), Evidence::Bad(SECOND), NOW);
-            let other = Arc::clone(&breaker);
-            let thread = loom::thread::spawn(move || other.admit(&other.pace(), SECOND, NOW + SECOND).is_ok());
-            let ours = breaker.admit(&breaker.pace(), SECOND, NOW + SECOND).is_ok();
-            assert!(ours ^ thread.join().expect("no panic"));
-        });
-    }
-
-    /// A stale failure of the closed state races with the probe that closes the breaker again: it does not open it.
-    #[test]
-    fn loom_stale_failure_does_not_reopen() {
-        loom::model(|| {
-            let breaker = breaker();
-            let late = pass(&breaker, NOW);
-            breaker.settle(pass(&breaker, NOW), Evidence::Bad(SECOND), NOW);
-            let probe = pass(&breaker, NOW + SECOND);
-            let other = Arc::clone(&breaker);
-            let thread = loom::thread::spawn(move || other.settle(late, Evidence::Bad(SECOND), NOW + SECOND));
-            breaker.settle(probe, Evidence::Good(Duration::ZERO), NOW + SECOND);
-            thread.join().expect("no panic");
-            let snapshot = breaker.snapshot(NOW + SECOND);
-            assert_eq!((snapshot.state, snapshot.calls, snapshot.in_flight), (State::Closed, 0, 0));
-        });
-    }
-
-    /// The window changes while an earlier call fails: the failure is not counted in the new window, and the breaker opens at most
-    /// once.
-    #[test]
-    fn loom_stale_failure_is_not_counted_in_a_new_window() {
-        loom::model(|| {
-            let breaker = breaker();
-            let late = pass(&breaker, NOW);
-            let other = Arc::clone(&breaker);
-            let thread = loom::thread::spawn(move || other.settle(late, Evidence::Bad(SECOND), NOW));
-            breaker.reloaded(Some(Span::Calls(2)), NOW);
-            let state = breaker.snapshot(NOW).state;
-            thread.join().expect("no panic");
-            let snapshot = breaker.snapshot(NOW);
-            assert_eq!((snapshot.state, snapshot.calls, snapshot.in_flight), (state, 0, 0));
-        });
-    }
+fn numbers(outage: Option<Outage>, now: Instant) -> Numbers {
+    outage.map_or(Numbers::NONE, |outage| outage.numbers(now))
 }

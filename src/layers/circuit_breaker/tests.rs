@@ -1,4 +1,4 @@
-//! The watch and the state machine together, as layers use them, in virtual time.
+//! A breaker as the layer uses it, in virtual time.
 
 mod outage;
 mod traffic;
@@ -6,12 +6,13 @@ mod vectors;
 
 use std::time::Duration;
 
+use futures::FutureExt;
 use proptest::prelude::*;
 
 use super::config::{CircuitBreakerConfig, Window};
 use super::settings::BreakerSettings;
 use super::snapshot::BreakerSnapshot;
-use super::state::Breaker;
+use super::state::{Breaker, Refused};
 use super::{State, State::*};
 use crate::algorithm::breaker::Mode;
 use crate::algorithm::breaker::Pass;
@@ -57,7 +58,7 @@ impl Rig {
 
     /// A call with `left` time, which is polled at once.
     fn pass_with(&self, left: Duration) -> Option<Pass> {
-        let pass = self.breaker.admit(&self.breaker.admission_settings().pace, left, self.now).ok()?;
+        let pass = self.breaker.admit(left, self.now).ok()?;
         self.breaker.sent(&pass, || false, self.now);
         Some(pass)
     }
@@ -276,8 +277,8 @@ fn half_open_retry_after_is_at_most_a_break() {
     rig.calls([F; 30]);
     rig.wait(SECOND);
     let _probe = rig.pass().expect("the break is over");
-    let wait = rig.breaker.admit(&rig.breaker.admission_settings().pace, 60 * SECOND, rig.now).err();
-    assert_eq!(wait, Some(Some(SECOND)));
+    let refused = rig.breaker.admit(60 * SECOND, rig.now).expect_err("its slot is taken");
+    assert_eq!(refused.retry_after, Some(SECOND));
 }
 
 /// A refused call waits neither for the lock nor for the probes.
@@ -299,8 +300,8 @@ fn refusals_take_no_lock() {
         // It would deadlock if it took the lock.
         rig.breaker.with_lock_held(|| {
             for _ in 0..1000 {
-                assert!(rig.pass_with(left).is_none());
-                assert!(rig.breaker.refusal(None, rig.now).rejected().numbers().opened_by().is_some());
+                let refused = rig.breaker.admit(left, rig.now).expect_err("it is not closed");
+                assert!(rig.breaker.refusal(refused, rig.now).rejected().numbers().opened_by().is_some());
             }
         });
     }
@@ -446,4 +447,25 @@ proptest! {
         }
         prop_assert_eq!(rig.state(), Closed);
     }
+}
+
+/// A wait for the breaker looks at what calls may do. A step that leaves it as it was wakes nobody.
+#[test]
+fn only_steps_that_change_what_calls_may_do_wake_waiters() {
+    let mut rig = Rig::new(default());
+    rig.calls([F; 10]);
+    let wakes = |rig: &Rig, step: &mut dyn FnMut(&Rig)| {
+        let mut changed = Box::pin(rig.breaker.state_changes().changed());
+        changed.as_mut().enable();
+        step(rig);
+        changed.as_mut().now_or_never().is_some()
+    };
+    rig.wait(SECOND);
+    let mut probe = None;
+    assert!(wakes(&rig, &mut |rig| probe = Some(rig.breaker.admit(60 * SECOND, rig.now).expect("the break is over"))));
+    let mut probe = probe.expect("a probe");
+    assert!(!wakes(&rig, &mut |rig| rig.breaker.sent(&probe, || false, rig.now)));
+    assert!(!wakes(&rig, &mut |rig| rig.breaker.stop_aging(&mut probe, rig.now)));
+    let mut probe = Some(probe);
+    assert!(wakes(&rig, &mut |rig| rig.breaker.settle(probe.take().expect("once"), S, rig.now)));
 }

@@ -232,7 +232,7 @@ proptest! {
                     let expected = model.admits_probe(may_probe, refused_enough, rig.now);
                     let admission = rig.step(|machine, moment| machine.admit(may_probe, refused_enough, moment).0);
                     prop_assert_eq!(matches!(admission, Admission::Probe(_)), expected, "{:?} {:?}", admission, model);
-                    prop_assert_eq!(admission == Admission::Closed, model.state() == State::Closed);
+                    prop_assert_eq!(matches!(admission, Admission::Closed(_)), model.state() == State::Closed);
                     if let (Admission::Probe(probe), Naive::HalfOpen { probes: known, .. }) = (admission, &mut model.phase) {
                         prop_assert!(!probes.contains(&probe), "a probe of its own");
                         known.push(NaiveProbe {
@@ -278,7 +278,7 @@ proptest! {
                 }
                 Step::Reset => {
                     model = Model::default();
-                    let _ = rig.machine.reset();
+                    let _ = rig.machine.reset(rig.now);
                 }
             }
             prop_assert_eq!(rig.machine.state(), model.state());

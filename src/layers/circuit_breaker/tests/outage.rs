@@ -6,13 +6,14 @@ use crate::ground::error::{Numbers, TripCause};
 impl Rig {
     /// The numbers of a call that is refused now.
     fn numbers(&self) -> Numbers {
-        let refused = self.breaker.admit(&self.breaker.admission_settings().pace, 60 * SECOND, self.now);
-        let wait = refused.expect_err("it is open");
-        self.breaker.refusal(wait, self.now).rejected().numbers()
+        let refused = self.breaker.admit(60 * SECOND, self.now);
+        let refused = refused.expect_err("it is open");
+        self.breaker.refusal(refused, self.now).rejected().numbers()
     }
 
     fn text(&self) -> String {
-        self.breaker.refusal(None, self.now).rejected().to_string()
+        let refused = Refused { retry_after: None, outage: self.breaker.outage() };
+        self.breaker.refusal(refused, self.now).rejected().to_string()
     }
 }
 

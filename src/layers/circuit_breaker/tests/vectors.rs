@@ -85,11 +85,8 @@ fn resilience4j_disabled_and_forced_open_ignore_results() {
     assert_eq!(rig.snapshot().calls, 0);
     rig.breaker.set_mode(Mode::ForcedOpen, rig.now);
     rig.wait(6 * SECOND);
-    assert_eq!(
-        rig.breaker.admit(&rig.breaker.admission_settings().pace, SECOND, rig.now).err(),
-        Some(None),
-        "the end of a forced-open is not known"
-    );
+    let refused = rig.breaker.admit(SECOND, rig.now).expect_err("it is forced open");
+    assert_eq!(refused.retry_after, None, "the end of a forced-open is not known");
     assert_eq!(rig.state(), ForcedOpen);
 }
 

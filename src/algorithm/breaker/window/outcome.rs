@@ -20,3 +20,18 @@ pub(crate) struct Counts {
     pub(crate) failures: u64,
     pub(crate) slow: u64,
 }
+
+impl Counts {
+    #[inline]
+    pub(super) fn add(&mut self, outcome: Outcome) {
+        self.calls += 1;
+        self.failures += u64::from(outcome.failure);
+        self.slow += u64::from(outcome.slow);
+    }
+
+    pub(super) fn subtract(&mut self, outcome: Outcome) {
+        self.calls -= 1;
+        self.failures -= u64::from(outcome.failure);
+        self.slow -= u64::from(outcome.slow);
+    }
+}

@@ -1,4 +1,4 @@
-//! A streaming median in one atomic word.
+//! A streaming median.
 //!
 //! After Ma, Muthukrishnan and Sandler, "Frugal Streaming for Estimating Quantiles" (2013): a sample above the estimate raises it
 //! by a step, a sample below lowers it, so that it settles where half of the samples are on either side. Latencies spread over
@@ -7,65 +7,54 @@
 
 use std::time::Duration;
 
-use crate::ground::sync::atomic::{AtomicU64, Ordering};
 use crate::ground::time;
-
-const COUNT_BITS: u32 = 8;
-const COUNT_MASK: u64 = (1 << COUNT_BITS) - 1;
-/// About two years, in nanoseconds.
-const MAX_NANOS: u64 = u64::MAX >> COUNT_BITS;
 
 /// See the module.
 #[derive(Debug)]
-pub(crate) struct Median {
-    /// The estimate in nanoseconds, above the number of samples, which stops at 255.
-    word: AtomicU64,
+pub(super) struct Median {
+    /// In nanoseconds.
+    estimate: u64,
+    /// The number of samples, which stops at 255.
+    count: u8,
 }
 
 impl Median {
-    pub(crate) fn new() -> Self {
-        Self { word: AtomicU64::new(0) }
+    pub(super) fn new() -> Self {
+        Self { estimate: 0, count: 0 }
     }
 
-    /// Records a sample. Of two racing samples one may be lost: the estimate tolerates that, and a plain store is cheaper than an
-    /// atomic update.
     #[inline]
-    pub(crate) fn record(&self, sample: Duration) {
-        let word = self.word.load(Ordering::Relaxed);
-        let next = step(word, time::nanos(sample));
-        if next != word {
-            self.word.store(next, Ordering::Relaxed);
-        }
+    pub(super) fn record(&mut self, sample: Duration) {
+        let (sample, estimate, count) = (time::nanos(sample), self.estimate, u64::from(self.count));
+        // Integers and shifts, because every call runs this.
+        let eighth = estimate >> 3;
+        let (up, down) = if count >= 8 {
+            (eighth, eighth - (eighth >> 3))
+        } else {
+            (estimate / (count + 1), estimate / (count + 2))
+        };
+        let next = match sample {
+            _ if count == 0 => sample,
+            // Never past the sample, so that equal samples are met exactly.
+            _ if sample > estimate => estimate.saturating_add(up.max(1)).min(sample),
+            _ => (estimate - down).max(sample),
+        };
+        self.estimate = next.max(1);
+        self.count = self.count.saturating_add(1);
     }
 
     /// Restarts with this sample, when earlier ones are stale.
-    pub(crate) fn restart(&self, sample: Duration) {
-        self.word.store(step(0, time::nanos(sample)), Ordering::Relaxed);
+    pub(super) fn restart(&mut self, sample: Duration) {
+        *self = Self::new();
+        self.record(sample);
     }
 
     /// The estimate, if there were at least as many samples (255 suffice).
     #[inline]
-    pub(crate) fn after(&self, samples: u32) -> Option<Duration> {
-        let word = self.word.load(Ordering::Relaxed);
-        let count = word & COUNT_MASK;
-        (count > 0 && count >= u64::from(samples).min(COUNT_MASK)).then(|| Duration::from_nanos(word >> COUNT_BITS))
+    pub(super) fn after(&self, samples: u32) -> Option<Duration> {
+        let enough = self.count > 0 && u32::from(self.count) >= samples.min(u8::MAX.into());
+        enough.then(|| Duration::from_nanos(self.estimate))
     }
-}
-
-#[inline]
-fn step(word: u64, sample: u64) -> u64 {
-    let (estimate, count) = (word >> COUNT_BITS, word & COUNT_MASK);
-    // Integers and shifts, because every call runs this.
-    let eighth = estimate >> 3;
-    let (up, down) =
-        if count >= 8 { (eighth, eighth - (eighth >> 3)) } else { (estimate / (count + 1), estimate / (count + 2)) };
-    let next = match sample {
-        _ if count == 0 => sample,
-        // Never past the sample, so that equal samples are met exactly.
-        _ if sample > estimate => (estimate + up.max(1)).min(sample),
-        _ => (estimate - down).max(sample),
-    };
-    next.clamp(1, MAX_NANOS) << COUNT_BITS | (count + 1).min(COUNT_MASK)
 }
 
 #[cfg(all(test, not(seawall_loom)))]
@@ -74,7 +63,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn estimate(samples: impl IntoIterator<Item = f64>) -> f64 {
-        let median = Median::new();
+        let mut median = Median::new();
         for sample in samples {
             median.record(Duration::from_secs_f64(sample));
         }
@@ -83,7 +72,7 @@ mod tests {
 
     #[test]
     fn first_sample_is_the_estimate_and_extremes_are_valid() {
-        let median = Median::new();
+        let mut median = Median::new();
         assert_eq!(median.after(0), None);
         median.record(Duration::from_millis(20));
         assert_eq!((median.after(1), median.after(2)), (Some(Duration::from_millis(20)), None));
@@ -120,7 +109,7 @@ mod tests {
         fn estimate_mostly_stays_within_a_factor_of_two(seed: u64, mean in 0.0005..20.0f64) {
             let mut rng = fastrand::Rng::with_seed(seed);
             let mut draw = || -mean * (1.0 - rng.f64()).ln();
-            let median = Median::new();
+            let mut median = Median::new();
             for _ in 0..200 {
                 median.record(Duration::from_secs_f64(draw()));
             }
