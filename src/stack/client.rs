@@ -162,13 +162,13 @@ impl<C, R, P, L> ClientLayer<C, R, P, L> {
         let is_new = valid.is_err() || self.config.get() != *config;
         observed::reload_if_new(layers.iter().map(|layer| layer.instruments()), valid, is_new)?;
         let (retry, bulkhead, circuit_breaker) = self.config.replace(config.clone(), |_| {
-            self.deadline.apply(&config.deadline);
+            self.deadline.core.apply(&config.deadline)();
             self.inject.set_allowance(config.propagation.allowance);
-            self.circuit_breaker.set_max_unready(config.max_unready);
+            self.circuit_breaker.core.set_max_unready(config.max_unready);
             (
-                self.retry.apply(&config.retry),
+                self.retry.core.apply(&config.retry),
                 self.bulkhead.apply(&config.bulkhead),
-                self.circuit_breaker.apply(&config.circuit_breaker),
+                self.circuit_breaker.core.apply(&config.circuit_breaker),
             )
         });
         // These run foreign code, so they run without a lock.
@@ -223,7 +223,12 @@ impl<C, R, P, L> ClientLayer<C, R, P, L> {
     }
 
     fn observed(&self) -> [Arc<dyn Observed>; 4] {
-        [self.deadline.observed(), self.retry.observed(), self.bulkhead.observed(), self.circuit_breaker.observed()]
+        [
+            self.deadline.core.observed(),
+            self.retry.core.observed(),
+            self.bulkhead.observed(),
+            self.circuit_breaker.core.observed(),
+        ]
     }
 
     /// Puts the layers around `client`.

@@ -46,7 +46,7 @@ impl<C: Clone, P, A> ServerLayer<C, P, A> {
         config.validate()?;
         let ServerConfig { propagation, deadline, request_idle_share, load_shed, max_unready } = config.clone();
         let deadline = DeadlineLayer::new(deadline)?;
-        let told_by = deadline.observed().instruments().clone();
+        let told_by = deadline.core.observed().instruments().clone();
         Ok(Self {
             extract: extract(propagation)?,
             respond,
@@ -133,7 +133,7 @@ impl<C, P, A> ServerLayer<C, P, A> {
         observed::reload_if_new(layers.iter().map(|layer| layer.instruments()), valid, is_new)?;
         let load_shed = self.config.replace(config.clone(), |_| {
             self.extract.set_most(config.propagation.max_timeout, config.propagation.max_priority);
-            self.deadline.apply(&config.deadline);
+            self.deadline.core.apply(&config.deadline)();
             self.upload.set_idle_share(config.request_idle_share);
             self.load_shed.set_max_unready(config.max_unready);
             self.load_shed.apply(&config.load_shed)
@@ -154,7 +154,7 @@ impl<C, P, A> ServerLayer<C, P, A> {
     }
 
     fn observed(&self) -> [Arc<dyn Observed>; 2] {
-        [self.deadline.observed(), self.load_shed.observed()]
+        [self.deadline.core.observed(), self.load_shed.observed()]
     }
 
     /// Puts the layers in front of a service that names the body type of its requests, such as hyper's `Incoming`. The service gets

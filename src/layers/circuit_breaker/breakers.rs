@@ -1,6 +1,7 @@
 //! The breakers of one layer value: one for each key, shared by all its services and handles.
 
 use std::cmp::Ordering;
+use std::sync::Arc as Shared;
 
 use tokio::sync::futures::OwnedNotified;
 
@@ -17,11 +18,12 @@ use crate::ground::sync::atomic::{self, AtomicBool};
 use crate::ground::sync::{Arc, Mutex, lock};
 use crate::ground::time::{self, Instant};
 use crate::layers::call::breaker_ahead::{BreakerAhead, BreakersAhead};
-use crate::layers::call::readiness_limit::ReadinessLimit;
+use crate::layers::core::readiness_limit::ReadinessLimit;
+use crate::layers::core::{AfterReload, LayerState};
 use crate::telemetry::{Instruments, Unreported};
 
 #[derive(Debug)]
-pub(super) struct Breakers<K: Keying> {
+pub(crate) struct Breakers<K: Keying> {
     config: Settings<CircuitBreakerConfig>,
     /// The settings derived from the config, for all breakers and calls.
     settings: Arc<Settings<BreakerSettings>>,
@@ -103,10 +105,6 @@ impl<K: Keying> Breakers<K> {
         }
     }
 
-    pub(super) fn config(&self) -> CircuitBreakerConfig {
-        self.config.get()
-    }
-
     /// The settings for admission, cached by a service that [refreshes](Self::admission_settings) them at each call.
     pub(super) fn cached_admission_settings(&self) -> Cached<AdmissionSettings> {
         self.settings.cached(BreakerSettings::admission_settings)
@@ -172,32 +170,49 @@ impl<K: Keying> Breakers<K> {
         }
     }
 
-    /// Call what is returned without holding a lock: it may run user code.
-    pub(super) fn apply(&self, config: &CircuitBreakerConfig) -> impl FnOnce() + use<'_, K> {
+    /// Breakers with another keying, and the same config and name. Their state starts anew.
+    pub(super) fn with_keying<L: Keying>(&self, keying: L) -> Breakers<L> {
+        Breakers::new(self.config.get(), keying, self.instruments.clone())
+    }
+}
+
+impl<K: Keying> LayerState for Breakers<K> {
+    type Config = CircuitBreakerConfig;
+
+    fn observed(self: Shared<Self>) -> Shared<dyn Observed> {
+        self
+    }
+
+    fn settings(&self) -> &Settings<CircuitBreakerConfig> {
+        &self.config
+    }
+
+    fn readiness_limit(&self) -> &ReadinessLimit {
+        &self.readiness_limit
+    }
+
+    fn carry_out(&self, config: &CircuitBreakerConfig, before: &CircuitBreakerConfig) -> AfterReload<'_> {
         let now = time::now();
-        let changes_mode = self.config.replace(config.clone(), |before| {
-            self.settings.store(BreakerSettings::of(config));
-            self.unready_while_open.store(config.unready_while_open, atomic::Ordering::Release);
-            let span = (config.window != before.window).then(|| config.span());
-            self.keyed.for_each(|breaker| breaker.reloaded(span, now));
-            let mut mode = lock(&self.mode);
-            let is_forced = *mode != before.mode() && matches!(*mode, Mode::ForcedOpen | Mode::Disabled);
-            let changes_mode = config.mode() != before.mode() && !is_forced;
-            if changes_mode {
-                *mode = config.mode();
-            }
-            drop(mode);
-            self.keyed.set_max_keys(config.max_keys);
-            changes_mode
-        });
-        move || {
+        self.settings.store(BreakerSettings::of(config));
+        self.unready_while_open.store(config.unready_while_open, atomic::Ordering::Release);
+        let span = (config.window != before.window).then(|| config.span());
+        self.keyed.for_each(|breaker| breaker.reloaded(span, now));
+        let mut mode = lock(&self.mode);
+        let is_forced = *mode != before.mode() && matches!(*mode, Mode::ForcedOpen | Mode::Disabled);
+        let changes_mode = config.mode() != before.mode() && !is_forced;
+        if changes_mode {
+            *mode = config.mode();
+        }
+        drop(mode);
+        self.keyed.set_max_keys(config.max_keys);
+        Box::new(move || {
             self.keyed.shrink();
             // A service that waits to be ready may be ready now.
             self.common().state_changes().notify();
             if changes_mode {
                 self.spread_mode(now);
             }
-        }
+        })
     }
 }
 
@@ -292,7 +307,7 @@ mod loom_tests {
             let theirs = Arc::clone(&breakers);
             let now = Instant::from_nanos(1 << 63);
             let thread = loom::thread::spawn(move || theirs.set_mode(Mode::ForcedOpen, now));
-            breakers.apply(&CircuitBreakerConfig::default())();
+            breakers.apply_config(&CircuitBreakerConfig::default())();
             thread.join().expect("no panic");
             assert_eq!(breakers.common().snapshot(now).state, State::ForcedOpen);
             assert_eq!(breakers.mode(), Mode::ForcedOpen);

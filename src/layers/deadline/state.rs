@@ -1,3 +1,4 @@
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::KIND;
@@ -5,12 +6,13 @@ use super::config::DeadlineConfig;
 use crate::admission::registry::{Condition, DeadlineCondition, Observed};
 use crate::ground::settings::Settings;
 use crate::ground::time::Instant;
-use crate::layers::call::readiness_limit::ReadinessLimit;
+use crate::layers::core::LayerState;
+use crate::layers::core::readiness_limit::ReadinessLimit;
 use crate::telemetry::Instruments;
 
 /// The state that the services of one layer value share: the settings, and the limit on calls that wait for the inner service.
 #[derive(Debug)]
-pub(super) struct State {
+pub(crate) struct State {
     pub(super) readiness_limit: ReadinessLimit,
     pub(super) instruments: Instruments,
     pub(super) settings: Settings<DeadlineConfig>,
@@ -23,6 +25,22 @@ impl State {
             instruments: Instruments::new(KIND),
             settings: Settings::new(config),
         }
+    }
+}
+
+impl LayerState for State {
+    type Config = DeadlineConfig;
+
+    fn observed(self: Arc<Self>) -> Arc<dyn Observed> {
+        self
+    }
+
+    fn settings(&self) -> &Settings<DeadlineConfig> {
+        &self.settings
+    }
+
+    fn readiness_limit(&self) -> &ReadinessLimit {
+        &self.readiness_limit
     }
 }
 

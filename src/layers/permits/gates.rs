@@ -11,7 +11,7 @@ use crate::ground::sync::Arc;
 use crate::ground::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use crate::ground::time::Instant;
 use crate::layers::call::breaker_ahead::{Connection, Lookahead};
-use crate::layers::call::readiness_limit::ReadinessLimit;
+use crate::layers::core::readiness_limit::ReadinessLimit;
 use crate::telemetry::Instruments;
 
 /// How many calls may wait.

@@ -1,3 +1,5 @@
+use std::sync::Arc as Shared;
+
 use super::applied::Applied;
 use super::bucket::Bucket;
 use super::config::RateLimitConfig;
@@ -6,12 +8,13 @@ use crate::admission::registry::{Condition, Observed, RateLimitCondition};
 use crate::ground::settings::Settings;
 use crate::ground::sync::Arc;
 use crate::ground::time::{self, Instant};
-use crate::layers::call::readiness_limit::ReadinessLimit;
+use crate::layers::core::readiness_limit::ReadinessLimit;
+use crate::layers::core::{AfterReload, LayerState};
 use crate::telemetry::Instruments;
 
 /// The state that all services of one layer value share: a bucket for each key.
 #[derive(Debug)]
-pub(super) struct State<K: Keying> {
+pub(crate) struct State<K: Keying> {
     pub(super) config: Settings<RateLimitConfig>,
     pub(super) readiness_limit: ReadinessLimit,
     pub(super) instruments: Instruments,
@@ -48,23 +51,41 @@ impl<K: Keying> State<K> {
         waiting
     }
 
-    /// Call what is returned without holding a lock: it may run user code.
-    pub(super) fn apply(&self, config: &RateLimitConfig) -> impl FnOnce() + use<'_, K> {
-        self.config.replace(config.clone(), |_| {
-            let now = time::now();
-            let take_over = |applied: &Applied| self.buckets.for_each(|bucket| bucket.take_over(&applied.rates, now));
-            let next = |present: &Applied| {
-                take_over(present);
-                present.then(config)
-            };
-            self.applied.update(next, |_| take_over(&self.applied.get()));
-            self.buckets.set_max_keys(config.max_keys);
-        });
-        || {
+    /// A state with another keying, and the same config and name.
+    pub(super) fn with_keying<L: Keying>(&self, keying: L) -> State<L> {
+        State::new(self.config.get(), keying, self.instruments.clone())
+    }
+}
+
+impl<K: Keying> LayerState for State<K> {
+    type Config = RateLimitConfig;
+
+    fn observed(self: Shared<Self>) -> Shared<dyn Observed> {
+        self
+    }
+
+    fn settings(&self) -> &Settings<RateLimitConfig> {
+        &self.config
+    }
+
+    fn readiness_limit(&self) -> &ReadinessLimit {
+        &self.readiness_limit
+    }
+
+    fn carry_out(&self, config: &RateLimitConfig, _before: &RateLimitConfig) -> AfterReload<'_> {
+        let now = time::now();
+        let take_over = |applied: &Applied| self.buckets.for_each(|bucket| bucket.take_over(&applied.rates, now));
+        let next = |present: &Applied| {
+            take_over(present);
+            present.then(config)
+        };
+        self.applied.update(next, |_| take_over(&self.applied.get()));
+        self.buckets.set_max_keys(config.max_keys);
+        Box::new(|| {
             // A bucket that is made meanwhile has the new rate, and no call that waits for the old one.
             self.buckets.for_each(Bucket::wake_head);
             self.buckets.shrink();
-        }
+        })
     }
 }
 

@@ -8,7 +8,7 @@ use super::report::Stop;
 use crate::admission::timer;
 use crate::ground::time::Instant;
 use crate::ground::verdict::Verdict;
-use crate::layers::call::readiness_limit::ReadinessLimit;
+use crate::layers::core::readiness_limit::ReadinessLimit;
 use crate::telemetry::Instruments;
 
 /// The state that all calls with one key share.
@@ -62,14 +62,14 @@ impl Policy {
     }
 
     /// A policy with a budget that the user gave.
-    pub(super) fn with_given_budget(budget: Budget, readiness_limit: ReadinessLimit, instruments: Instruments) -> Self {
-        Self { budget, given: true, readiness_limit, instruments }
+    pub(super) fn with_given_budget(budget: Budget, instruments: Instruments) -> Self {
+        Self { budget, given: true, readiness_limit: ReadinessLimit::default(), instruments }
     }
 
     /// A policy with the same budget.
     pub(super) fn renewed(&self) -> Self {
         let (budget, instruments) = (self.budget.clone(), self.instruments.clone());
-        Self { budget, given: self.given, readiness_limit: self.readiness_limit.sibling(), instruments }
+        Self { budget, given: self.given, readiness_limit: ReadinessLimit::default(), instruments }
     }
 
     /// The budget, unless it was given.

@@ -14,8 +14,8 @@ use crate::ground::error::InvalidConfig;
 use crate::ground::settings::Settings;
 use crate::ground::validation::Validate;
 use crate::ground::verdict::AtResponse;
-use crate::layers::call::readiness_limit::max_unready;
 use crate::layers::core::observed;
+use crate::layers::core::readiness_limit::max_unready;
 use crate::layers::permits::gates::Gates;
 use crate::telemetry::Instruments;
 

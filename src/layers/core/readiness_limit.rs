@@ -52,7 +52,7 @@ impl ReadinessLimit {
     }
 
     /// A slot among them, or the numbers of the refusal if too many wait.
-    pub(super) fn try_acquire(&self) -> Result<ReadinessSlot, Numbers> {
+    pub(crate) fn try_acquire(&self) -> Result<ReadinessSlot, Numbers> {
         let max = self.max();
         let more = |waiting| (waiting < max).then(|| waiting + 1);
         match self.0.waiting.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more) {
