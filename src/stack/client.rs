@@ -123,9 +123,9 @@ impl<C, R, P, L> ClientLayer<C, R, P, L> {
     }
 
     /// Applies `config` to all layers, for all clones of this value, all services made by it and all keys. An invalid config changes
-    /// nothing. The `reload` of each layer says which state survives and what calls in flight keep:
-    /// [deadline](DeadlineLayer::reload), [retry](RetryLayer::reload), [bulkhead](BulkheadLayer::reload),
-    /// [circuit breaker](CircuitBreakerLayer::reload).
+    /// nothing. The page of each layer says which state survives and what calls in flight keep:
+    /// [deadline](crate::deadline#reload), [retry](crate::retry#reload), [bulkhead](crate::bulkhead#reload),
+    /// [circuit breaker](crate::circuit_breaker#reload).
     ///
     /// `propagation.headers` and `per_authority` are fixed for the lifetime of the layers: a different value is a fault.
     ///
@@ -167,7 +167,7 @@ impl<C, R, P, L> ClientLayer<C, R, P, L> {
             self.circuit_breaker.core.set_max_unready(config.max_unready);
             (
                 self.retry.core.apply(&config.retry),
-                self.bulkhead.apply(&config.bulkhead),
+                self.bulkhead.core.apply(&config.bulkhead),
                 self.circuit_breaker.core.apply(&config.circuit_breaker),
             )
         });
@@ -226,7 +226,7 @@ impl<C, R, P, L> ClientLayer<C, R, P, L> {
         [
             self.deadline.core.observed(),
             self.retry.core.observed(),
-            self.bulkhead.observed(),
+            self.bulkhead.core.observed(),
             self.circuit_breaker.core.observed(),
         ]
     }

@@ -113,8 +113,8 @@ impl<C, P, A> ServerLayer<C, P, A> {
     }
 
     /// Applies `config` to all layers, for all clones of this value and all services made by it. An invalid config changes nothing.
-    /// The `reload` of each layer says which state survives and what calls in flight keep:
-    /// [deadline](DeadlineLayer::reload), [load shed](LoadShedLayer::reload).
+    /// The page of each layer says which state survives and what calls in flight keep:
+    /// [deadline](crate::deadline#reload), [load shed](crate::load_shed#reload).
     ///
     /// `propagation.headers` is fixed for the lifetime of the layers: a different value is a fault.
     ///
@@ -135,8 +135,8 @@ impl<C, P, A> ServerLayer<C, P, A> {
             self.extract.set_most(config.propagation.max_timeout, config.propagation.max_priority);
             self.deadline.core.apply(&config.deadline)();
             self.upload.set_idle_share(config.request_idle_share);
-            self.load_shed.set_max_unready(config.max_unready);
-            self.load_shed.apply(&config.load_shed)
+            self.load_shed.core.set_max_unready(config.max_unready);
+            self.load_shed.core.apply(&config.load_shed)
         });
         // These run foreign code, so they run without a lock.
         load_shed();
@@ -154,7 +154,7 @@ impl<C, P, A> ServerLayer<C, P, A> {
     }
 
     fn observed(&self) -> [Arc<dyn Observed>; 2] {
-        [self.deadline.core.observed(), self.load_shed.observed()]
+        [self.deadline.core.observed(), self.load_shed.core.observed()]
     }
 
     /// Puts the layers in front of a service that names the body type of its requests, such as hyper's `Incoming`. The service gets

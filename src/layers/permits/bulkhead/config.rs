@@ -1,9 +1,11 @@
 use std::time::Duration;
 
 use super::Order;
+use crate::ground::layer_id::LayerKind;
 use crate::ground::validation::{Validate, Validation};
 use crate::layers::call::bound::DEFAULT_MAX_HOLD;
-use crate::layers::permits::gates::{GateSettings, QueueLimit};
+use crate::layers::permits::gates::{GateSettings, GatesConfig, QueueLimit};
+use crate::layers::permits::state::PermitsConfig;
 #[cfg(feature = "config")]
 use crate::loader::HumanTime;
 
@@ -69,9 +71,12 @@ impl Validate for BulkheadConfig {
     }
 }
 
-impl BulkheadConfig {
-    pub(super) fn gate_settings(&self) -> GateSettings {
+impl PermitsConfig for BulkheadConfig {
+    const KIND: LayerKind = LayerKind::Bulkhead;
+
+    fn gates(&self) -> GatesConfig {
         let queue_limit = if self.enabled { QueueLimit::AtMost(self.max_waiting) } else { QueueLimit::Off };
-        GateSettings { queue_limit, max_wait: self.max_wait, max_hold: self.max_hold }
+        let settings = GateSettings { queue_limit, max_wait: self.max_wait, max_hold: self.max_hold };
+        GatesConfig { limit: self.max_concurrent, order: self.order, max_keys: self.max_keys, settings }
     }
 }

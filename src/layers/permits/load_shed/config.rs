@@ -1,9 +1,11 @@
 use std::time::Duration;
 
 use super::Order;
+use crate::ground::layer_id::LayerKind;
 use crate::ground::validation::{Validate, Validation};
 use crate::layers::call::bound::DEFAULT_MAX_HOLD;
-use crate::layers::permits::gates::{GateSettings, QueueLimit};
+use crate::layers::permits::gates::{GateSettings, GatesConfig, QueueLimit};
+use crate::layers::permits::state::PermitsConfig;
 #[cfg(feature = "config")]
 use crate::loader::HumanTime;
 
@@ -81,9 +83,12 @@ impl Validate for LoadShedConfig {
     }
 }
 
-impl LoadShedConfig {
-    pub(super) fn gate_settings(&self) -> GateSettings {
+impl PermitsConfig for LoadShedConfig {
+    const KIND: LayerKind = LayerKind::LoadShed;
+
+    fn gates(&self) -> GatesConfig {
         let queue_limit = if self.enabled { QueueLimit::PerPermit(self.queue_ratio) } else { QueueLimit::Off };
-        GateSettings { queue_limit, max_wait: self.max_wait, max_hold: self.max_hold }
+        let settings = GateSettings { queue_limit, max_wait: self.max_wait, max_hold: self.max_hold };
+        GatesConfig { limit: self.max_in_flight, order: self.order, max_keys: self.max_keys, settings }
     }
 }
