@@ -13,7 +13,7 @@ use crate::http::{ByExtension, ByMethod, ByStatus};
 use crate::layers::circuit_breaker::{CircuitBreaker, CircuitBreakerHandle, CircuitBreakerLayer};
 use crate::layers::core::observed;
 use crate::layers::deadline::{Deadline, DeadlineLayer};
-use crate::layers::permits::bulkhead::{Bulkhead, BulkheadHandle, BulkheadLayer};
+use crate::layers::permits::bulkhead::{Bulkhead, BulkheadLayer, PermitsHandle};
 use crate::layers::retry::{Budget, Retry, RetryLayer};
 
 /// The layers around a client of one dependency. See the [module](super) for their order, and [`client`].
@@ -245,7 +245,7 @@ impl<C, R, P, L> ClientLayer<C, R, P, L> {
     }
 
     /// Returns a handle that shows the bulkhead and can change its limit.
-    pub fn bulkhead(&self) -> BulkheadHandle<PerAuthority> {
+    pub fn bulkhead(&self) -> PermitsHandle<PerAuthority> {
         self.bulkhead.handle()
     }
 

@@ -12,7 +12,7 @@ use crate::http::respond::{Respond, RespondLayer, WithStatus};
 use crate::http::{ByExtension, ByStatus, UploadLayer, UploadService};
 use crate::layers::core::observed;
 use crate::layers::deadline::{Deadline, DeadlineLayer};
-use crate::layers::permits::load_shed::{LoadShed, LoadShedHandle, LoadShedLayer};
+use crate::layers::permits::load_shed::{LoadShed, LoadShedLayer, PermitsHandle};
 
 /// The layers in front of a service. See the [module](super) for their order, and [`server`].
 ///
@@ -192,7 +192,7 @@ impl<C, P, A> ServerLayer<C, P, A> {
     }
 
     /// Returns a handle that shows the shedder and can change its limit.
-    pub fn load_shed(&self) -> LoadShedHandle {
+    pub fn load_shed(&self) -> PermitsHandle {
         self.load_shed.handle()
     }
 }

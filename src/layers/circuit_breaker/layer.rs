@@ -22,16 +22,6 @@ pub struct CircuitBreakerLayer<C = AtResponse, K: Keying = OneKey> {
     classifier: C,
 }
 
-layer_methods!(CircuitBreakerLayer<C, K: Keying>, CircuitBreakerConfig);
-clone_fields!([C: Clone, K: Keying] CircuitBreakerLayer<C, K> { core, classifier });
-
-keyed_methods! {
-    /// Keeps a breaker for each value of `key`: one dead endpoint must not open the breaker of all. The state starts anew.
-    ///
-    /// At most [`max_keys`](CircuitBreakerConfig::max_keys) keys have their own breaker; see [`keyed`](crate::keyed).
-    CircuitBreakerLayer<[C] K []> { classifier }
-}
-
 impl CircuitBreakerLayer {
     /// A breaker for any service. An `Err` is a failure, and the call is over when its response is ready.
     ///
@@ -59,6 +49,16 @@ impl<C, K: Keying> CircuitBreakerLayer<C, K> {
         Arc::clone(self.core.state()) as _
     }
 }
+
+keyed_methods! {
+    /// Keeps a breaker for each value of `key`: one dead endpoint must not open the breaker of all. The state starts anew.
+    ///
+    /// At most [`max_keys`](CircuitBreakerConfig::max_keys) keys have their own breaker; see [`keyed`](crate::keyed).
+    CircuitBreakerLayer<[C] K []> { classifier }
+}
+
+layer_methods!(CircuitBreakerLayer<C, K: Keying>, CircuitBreakerConfig);
+clone_fields!([C: Clone, K: Keying] CircuitBreakerLayer<C, K> { core, classifier });
 
 impl<S, C: Clone, K: Keying> Layer<S> for CircuitBreakerLayer<C, K> {
     type Service = CircuitBreaker<S, C, K>;

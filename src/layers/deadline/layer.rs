@@ -20,8 +20,6 @@ pub struct DeadlineLayer<C = AtResponse, L = ByConfig> {
     served: bool,
 }
 
-layer_methods!(DeadlineLayer<C, L>, DeadlineConfig);
-
 impl DeadlineLayer {
     /// A deadline for any service, `timeout` after the start of the call. The call is over when its response is ready.
     ///
@@ -59,6 +57,8 @@ impl<C, L> DeadlineLayer<C, L> {
         Self { served: true, ..self }
     }
 }
+
+layer_methods!(DeadlineLayer<C, L>, DeadlineConfig);
 
 impl<S, C: Clone, L: Clone> Layer<S> for DeadlineLayer<C, L> {
     type Service = Deadline<S, C, L>;

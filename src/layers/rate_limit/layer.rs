@@ -19,8 +19,22 @@ pub struct RateLimitLayer<K: Keying = OneKey> {
     core: LayerCore<State<K>>,
 }
 
-layer_methods!(RateLimitLayer<K: Keying>, RateLimitConfig);
-clone_fields!([K: Keying] RateLimitLayer<K> { core });
+impl RateLimitLayer {
+    /// One rate for all calls, of any service.
+    ///
+    /// # Errors
+    /// If a number or `per` is zero, a duration more than ten years, or there is more than one permit per nanosecond.
+    pub fn new(config: RateLimitConfig) -> Result<Self, InvalidConfig> {
+        Ok(Self { core: LayerCore::new(config, |config| State::new(config, OneKey, Instruments::new(KIND)))? })
+    }
+}
+
+impl<K: Keying> RateLimitLayer<K> {
+    /// Shows how many calls wait.
+    pub fn handle(&self) -> RateLimitHandle<K> {
+        RateLimitHandle::new(Arc::clone(self.core.state()))
+    }
+}
 
 keyed_methods! {
     /// Keeps a rate for each value of `key`: a client, a tenant. Call this before the layer is used.
@@ -39,22 +53,8 @@ keyed_methods! {
     RateLimitLayer<[] K []> {}
 }
 
-impl RateLimitLayer {
-    /// One rate for all calls, of any service.
-    ///
-    /// # Errors
-    /// If a number or `per` is zero, a duration more than ten years, or there is more than one permit per nanosecond.
-    pub fn new(config: RateLimitConfig) -> Result<Self, InvalidConfig> {
-        Ok(Self { core: LayerCore::new(config, |config| State::new(config, OneKey, Instruments::new(KIND)))? })
-    }
-}
-
-impl<K: Keying> RateLimitLayer<K> {
-    /// Shows how many calls wait.
-    pub fn handle(&self) -> RateLimitHandle<K> {
-        RateLimitHandle::new(Arc::clone(self.core.state()))
-    }
-}
+layer_methods!(RateLimitLayer<K: Keying>, RateLimitConfig);
+clone_fields!([K: Keying] RateLimitLayer<K> { core });
 
 impl<S, K: Keying> Layer<S> for RateLimitLayer<K> {
     type Service = RateLimit<S, K>;

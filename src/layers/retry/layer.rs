@@ -21,27 +21,6 @@ pub struct RetryLayer<C = AtResponse, P = CloneRequest, K: Keying = OneKey> {
     replay: P,
 }
 
-layer_methods!(RetryLayer<C, P, K: Keying>, RetryConfig);
-clone_fields!([C: Clone, P: Clone, K: Keying] RetryLayer<C, P, K> { core, classifier, replay });
-
-keyed_methods! {
-    /// Keeps a budget for each value of `key`, so that one failing endpoint does not exhaust the budget of all. Requests without a
-    /// key share the layer's [`budget`](Self::budget).
-    ///
-    /// ```
-    /// use seawall::retry::{RetryConfig, RetryLayer};
-    ///
-    /// struct Query {
-    ///     shard: u32,
-    /// }
-    ///
-    /// let layer = RetryLayer::new(RetryConfig::default())?.keyed_by(|query: &Query| query.shard);
-    /// # let _ = layer;
-    /// # Ok::<(), seawall::error::InvalidConfig>(())
-    /// ```
-    RetryLayer<[C, P] K []> { classifier, replay }
-}
-
 impl RetryLayer {
     /// Retries for any service whose requests can be cloned. Every error counts as transient.
     ///
@@ -77,6 +56,27 @@ impl<C, P, K: Keying> RetryLayer<C, P, K> {
         self.core.state().budget()
     }
 }
+
+keyed_methods! {
+    /// Keeps a budget for each value of `key`, so that one failing endpoint does not exhaust the budget of all. Requests without a
+    /// key share the layer's [`budget`](Self::budget).
+    ///
+    /// ```
+    /// use seawall::retry::{RetryConfig, RetryLayer};
+    ///
+    /// struct Query {
+    ///     shard: u32,
+    /// }
+    ///
+    /// let layer = RetryLayer::new(RetryConfig::default())?.keyed_by(|query: &Query| query.shard);
+    /// # let _ = layer;
+    /// # Ok::<(), seawall::error::InvalidConfig>(())
+    /// ```
+    RetryLayer<[C, P] K []> { classifier, replay }
+}
+
+layer_methods!(RetryLayer<C, P, K: Keying>, RetryConfig);
+clone_fields!([C: Clone, P: Clone, K: Keying] RetryLayer<C, P, K> { core, classifier, replay });
 
 impl<S, C: Clone, P: Clone, K: Keying> Layer<S> for RetryLayer<C, P, K> {
     type Service = Retry<S, C, P, K>;

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use tower::Layer;
 
-use super::BulkheadHandle;
+use super::PermitsHandle;
 use super::config::BulkheadConfig;
 use super::service::Bulkhead;
 use super::weight::{OnePermit, WeighedBy};
@@ -20,26 +20,6 @@ pub struct BulkheadLayer<C = AtResponse, K: Keying = OneKey, W = OnePermit> {
     pub(crate) core: LayerCore<Permits<BulkheadConfig, K>>,
     classifier: C,
     weigh: W,
-}
-
-layer_methods!(BulkheadLayer<C, K: Keying, W>, BulkheadConfig);
-clone_fields!([C: Clone, K: Keying, W: Clone] BulkheadLayer<C, K, W> { core, classifier, weigh });
-
-keyed_methods! {
-    /// Keeps permits for each value of `key`: an endpoint, a tenant, a shard. Call this before the layer is used.
-    ///
-    /// ```
-    /// use seawall::bulkhead::{BulkheadConfig, BulkheadLayer};
-    ///
-    /// struct Request {
-    ///     tenant: u32,
-    /// }
-    ///
-    /// let layer = BulkheadLayer::new(BulkheadConfig::default())?.keyed_by(|request: &Request| request.tenant);
-    /// # drop(layer);
-    /// # Ok::<(), seawall::error::InvalidConfig>(())
-    /// ```
-    BulkheadLayer<[C] K [W]> { classifier, weigh }
 }
 
 impl BulkheadLayer {
@@ -77,8 +57,8 @@ impl<C, K: Keying, W> BulkheadLayer<C, K, W> {
     }
 
     /// A handle that shows how full the bulkhead is, and changes its limit.
-    pub fn handle(&self) -> BulkheadHandle<K> {
-        BulkheadHandle::new(self.core.state().gates())
+    pub fn handle(&self) -> PermitsHandle<K> {
+        PermitsHandle::new(self.core.state().gates())
     }
 
     /// Connects the breakers of an inner layer: a waiting call that its breaker would refuse is refused at once.
@@ -86,6 +66,26 @@ impl<C, K: Keying, W> BulkheadLayer<C, K, W> {
         self.core.state().gates().ahead().connect(breakers);
     }
 }
+
+keyed_methods! {
+    /// Keeps permits for each value of `key`: an endpoint, a tenant, a shard. Call this before the layer is used.
+    ///
+    /// ```
+    /// use seawall::bulkhead::{BulkheadConfig, BulkheadLayer};
+    ///
+    /// struct Request {
+    ///     tenant: u32,
+    /// }
+    ///
+    /// let layer = BulkheadLayer::new(BulkheadConfig::default())?.keyed_by(|request: &Request| request.tenant);
+    /// # drop(layer);
+    /// # Ok::<(), seawall::error::InvalidConfig>(())
+    /// ```
+    BulkheadLayer<[C] K [W]> { classifier, weigh }
+}
+
+layer_methods!(BulkheadLayer<C, K: Keying, W>, BulkheadConfig);
+clone_fields!([C: Clone, K: Keying, W: Clone] BulkheadLayer<C, K, W> { core, classifier, weigh });
 
 impl<S, C: Clone, K: Keying, W: Clone> Layer<S> for BulkheadLayer<C, K, W> {
     type Service = Bulkhead<S, C, K, W>;

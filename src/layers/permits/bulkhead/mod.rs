@@ -50,7 +50,7 @@
 //! - **For new calls:** `max_waiting`, `max_wait`, `max_hold` and `order`. A waiting call keeps its position and the bound of its
 //!   wait; a running call keeps its bound.
 //! - **What survives:** everything else: permits in use, the queue, and the estimate of how long permits are held. A limit that
-//!   was [set by hand](BulkheadHandle::set_limit) stays in force until `max_concurrent` changes.
+//!   was [set by hand](PermitsHandle::set_limit) stays in force until `max_concurrent` changes.
 //!
 //! ```
 //! use seawall::bulkhead::{BulkheadConfig, BulkheadLayer};
@@ -141,7 +141,7 @@ pub use layer::BulkheadLayer;
 pub use service::Bulkhead;
 pub use weight::{OnePermit, Weigh, WeighedBy};
 
-pub use crate::layers::permits::handle::PermitsHandle as BulkheadHandle;
+pub use crate::layers::permits::handle::PermitsHandle;
 pub use crate::layers::permits::hold::Hold;
 pub use crate::layers::permits::work::{WorkPermit, current_permit};
 

@@ -1,6 +1,6 @@
 use tower::Layer;
 
-use super::LoadShedHandle;
+use super::PermitsHandle;
 use super::config::LoadShedConfig;
 use super::service::LoadShed;
 use crate::admission::keyed::{Keying, OneKey};
@@ -15,26 +15,6 @@ use crate::layers::permits::state::Permits;
 pub struct LoadShedLayer<C = AtResponse, K: Keying = OneKey> {
     pub(crate) core: LayerCore<Permits<LoadShedConfig, K>>,
     classifier: C,
-}
-
-layer_methods!(LoadShedLayer<C, K: Keying>, LoadShedConfig);
-clone_fields!([C: Clone, K: Keying] LoadShedLayer<C, K> { core, classifier });
-
-keyed_methods! {
-    /// Keeps a limit for each value of `key`: a route, a tenant, a shard. Call this before the layer is used.
-    ///
-    /// ```
-    /// use seawall::load_shed::{LoadShedConfig, LoadShedLayer};
-    ///
-    /// struct Request {
-    ///     tenant: u32,
-    /// }
-    ///
-    /// let layer = LoadShedLayer::new(LoadShedConfig::default())?.keyed_by(|request: &Request| request.tenant);
-    /// # drop(layer);
-    /// # Ok::<(), seawall::error::InvalidConfig>(())
-    /// ```
-    LoadShedLayer<[C] K []> { classifier }
 }
 
 impl LoadShedLayer {
@@ -54,10 +34,30 @@ impl<C, K: Keying> LoadShedLayer<C, K> {
     }
 
     /// A handle that shows how busy the service is, and changes its limit.
-    pub fn handle(&self) -> LoadShedHandle<K> {
-        LoadShedHandle::new(self.core.state().gates())
+    pub fn handle(&self) -> PermitsHandle<K> {
+        PermitsHandle::new(self.core.state().gates())
     }
 }
+
+keyed_methods! {
+    /// Keeps a limit for each value of `key`: a route, a tenant, a shard. Call this before the layer is used.
+    ///
+    /// ```
+    /// use seawall::load_shed::{LoadShedConfig, LoadShedLayer};
+    ///
+    /// struct Request {
+    ///     tenant: u32,
+    /// }
+    ///
+    /// let layer = LoadShedLayer::new(LoadShedConfig::default())?.keyed_by(|request: &Request| request.tenant);
+    /// # drop(layer);
+    /// # Ok::<(), seawall::error::InvalidConfig>(())
+    /// ```
+    LoadShedLayer<[C] K []> { classifier }
+}
+
+layer_methods!(LoadShedLayer<C, K: Keying>, LoadShedConfig);
+clone_fields!([C: Clone, K: Keying] LoadShedLayer<C, K> { core, classifier });
 
 impl<S, C: Clone, K: Keying> Layer<S> for LoadShedLayer<C, K> {
     type Service = LoadShed<S, C, K>;

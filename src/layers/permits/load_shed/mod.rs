@@ -49,7 +49,7 @@
 //! - **For new calls:** `queue_ratio`, `max_wait`, `max_hold` and `order`. A waiting call keeps its position and the bound of its
 //!   wait; a running call keeps its bound.
 //! - **What survives:** everything else: running calls, the queue, and the estimate of the service time. A limit that was [set by
-//!   hand](LoadShedHandle::set_limit) stays in force until `max_in_flight` changes.
+//!   hand](PermitsHandle::set_limit) stays in force until `max_in_flight` changes.
 //!
 //! ```
 //! use seawall::load_shed::{LoadShedConfig, LoadShedLayer};
@@ -95,7 +95,7 @@ pub use future::ResponseFuture;
 pub use layer::LoadShedLayer;
 pub use service::LoadShed;
 
-pub use crate::layers::permits::handle::PermitsHandle as LoadShedHandle;
+pub use crate::layers::permits::handle::PermitsHandle;
 pub use crate::layers::permits::work::{WorkPermit, current_permit};
 
 pub use crate::admission::gate::Order;
