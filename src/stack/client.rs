@@ -161,20 +161,18 @@ impl<C, R, P, L> ClientLayer<C, R, P, L> {
         let layers = self.observed();
         let is_new = valid.is_err() || self.config.get() != *config;
         observed::reload_if_new(layers.iter().map(|layer| layer.instruments()), valid, is_new)?;
-        let (retry, bulkhead, circuit_breaker) = self.config.replace(config.clone(), |_| {
-            self.deadline.core.apply(&config.deadline)();
+        let after_reload = self.config.replace(config.clone(), |_| {
             self.inject.set_allowance(config.propagation.allowance);
             self.circuit_breaker.core.set_max_unready(config.max_unready);
-            (
+            [
+                self.deadline.core.apply(&config.deadline),
                 self.retry.core.apply(&config.retry),
                 self.bulkhead.core.apply(&config.bulkhead),
                 self.circuit_breaker.core.apply(&config.circuit_breaker),
-            )
+            ]
         });
         // These run foreign code, so they run without a lock.
-        retry();
-        bulkhead();
-        circuit_breaker();
+        after_reload.into_iter().for_each(|finish| finish());
         Ok(())
     }
 

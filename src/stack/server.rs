@@ -131,15 +131,14 @@ impl<C, P, A> ServerLayer<C, P, A> {
         let layers = self.observed();
         let is_new = valid.is_err() || self.config.get() != *config;
         observed::reload_if_new(layers.iter().map(|layer| layer.instruments()), valid, is_new)?;
-        let load_shed = self.config.replace(config.clone(), |_| {
+        let after_reload = self.config.replace(config.clone(), |_| {
             self.extract.set_most(config.propagation.max_timeout, config.propagation.max_priority);
-            self.deadline.core.apply(&config.deadline)();
             self.upload.set_idle_share(config.request_idle_share);
             self.load_shed.core.set_max_unready(config.max_unready);
-            self.load_shed.core.apply(&config.load_shed)
+            [self.deadline.core.apply(&config.deadline), self.load_shed.core.apply(&config.load_shed)]
         });
         // These run foreign code, so they run without a lock.
-        load_shed();
+        after_reload.into_iter().for_each(|finish| finish());
         Ok(())
     }
 

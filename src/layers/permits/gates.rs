@@ -10,6 +10,7 @@ use crate::ground::settings::{Cached, Settings};
 use crate::ground::sync::Arc;
 use crate::ground::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use crate::ground::time::Instant;
+use crate::ground::validation::Validation;
 use crate::layers::call::breaker_ahead::{Connection, Lookahead};
 use crate::layers::core::AfterReload;
 use crate::layers::core::readiness_limit::ReadinessLimit;
@@ -58,6 +59,15 @@ pub(crate) struct GatesConfig {
     pub(crate) order: Order,
     pub(crate) max_keys: usize,
     pub(crate) settings: GateSettings,
+}
+
+impl GatesConfig {
+    /// Records the faults of what all layers that grant permits have. Its fields have the same names in each of them.
+    pub(crate) fn check(&self, validation: &mut Validation) {
+        validation.positive("max_wait", self.settings.max_wait);
+        validation.positive("max_hold", self.settings.max_hold);
+        validation.at_least_one("max_keys", self.max_keys as u64);
+    }
 }
 
 /// The gates of a layer value, one for each key.

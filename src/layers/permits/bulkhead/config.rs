@@ -65,9 +65,7 @@ impl Default for BulkheadConfig {
 impl Validate for BulkheadConfig {
     fn check(&self, validation: &mut Validation) {
         validation.at_least_one("max_concurrent", self.max_concurrent.into());
-        validation.positive("max_wait", self.max_wait);
-        validation.positive("max_hold", self.max_hold);
-        validation.at_least_one("max_keys", self.max_keys as u64);
+        self.gates().check(validation);
     }
 }
 

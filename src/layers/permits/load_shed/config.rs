@@ -77,9 +77,7 @@ impl Validate for LoadShedConfig {
             "queue_ratio",
             format_args!("{ratio} is not within 0..=1000"),
         );
-        validation.positive("max_wait", self.max_wait);
-        validation.positive("max_hold", self.max_hold);
-        validation.at_least_one("max_keys", self.max_keys as u64);
+        self.gates().check(validation);
     }
 }
 
