@@ -19,12 +19,12 @@ use crate::ground::sync::{Arc, Mutex, lock};
 use crate::ground::time::{self, Instant};
 use crate::layers::call::breaker_ahead::{BreakerAhead, BreakersAhead};
 use crate::layers::core::readiness_limit::ReadinessLimit;
-use crate::layers::core::{AfterReload, LayerState};
+use crate::layers::core::{AfterReload, LayerParts, LayerState};
 use crate::telemetry::{Instruments, Unreported};
 
 #[derive(Debug)]
 pub(crate) struct Breakers<K: Keying> {
-    config: Settings<CircuitBreakerConfig>,
+    config: Shared<Settings<CircuitBreakerConfig>>,
     /// The settings derived from the config, for all breakers and calls.
     settings: Arc<Settings<BreakerSettings>>,
     /// The mode in which breakers of new keys start.
@@ -89,18 +89,20 @@ impl Forgettable for Breaker {
 }
 
 impl<K: Keying> Breakers<K> {
-    pub(super) fn new(config: CircuitBreakerConfig, keying: K, instruments: Instruments) -> Self {
-        let mode = config.mode();
-        let settings = Arc::new(Settings::new(BreakerSettings::of(&config)));
-        let common = Breaker::new(Arc::clone(&settings), config.span(), mode, None, instruments.clone());
+    pub(super) fn new(parts: LayerParts<CircuitBreakerConfig>, keying: K) -> Self {
+        let LayerParts { settings: config, readiness_limit, instruments } = parts;
+        let present = config.get();
+        let mode = present.mode();
+        let settings = Arc::new(Settings::new(BreakerSettings::of(&present)));
+        let common = Breaker::new(Arc::clone(&settings), present.span(), mode, None, instruments.clone());
         Self {
-            keyed: Keyed::new(keying, config.max_keys, common),
+            keyed: Keyed::new(keying, present.max_keys, common),
             summary: Survey::default(),
             mode: Mutex::new(mode),
-            readiness_limit: ReadinessLimit::default(),
-            unready_while_open: AtomicBool::new(config.unready_while_open),
+            readiness_limit,
+            unready_while_open: AtomicBool::new(present.unready_while_open),
             instruments,
-            config: Settings::new(config),
+            config,
             settings,
         }
     }
@@ -170,27 +172,13 @@ impl<K: Keying> Breakers<K> {
         }
     }
 
-    /// Breakers with another keying, and the same config and name. Their state starts anew.
-    pub(super) fn with_keying<L: Keying>(&self, keying: L) -> Breakers<L> {
-        Breakers::new(self.config.get(), keying, self.instruments.clone())
+    /// Breakers with another keying. Their state starts anew.
+    pub(super) fn with_keying<L: Keying>(&self, parts: LayerParts<CircuitBreakerConfig>, keying: L) -> Breakers<L> {
+        Breakers::new(parts, keying)
     }
 }
 
-impl<K: Keying> LayerState for Breakers<K> {
-    type Config = CircuitBreakerConfig;
-
-    fn observed(self: Shared<Self>) -> Shared<dyn Observed> {
-        self
-    }
-
-    fn settings(&self) -> &Settings<CircuitBreakerConfig> {
-        &self.config
-    }
-
-    fn readiness_limit(&self) -> &ReadinessLimit {
-        &self.readiness_limit
-    }
-
+impl<K: Keying> LayerState<CircuitBreakerConfig> for Breakers<K> {
     fn carry_out(&self, config: &CircuitBreakerConfig, before: &CircuitBreakerConfig) -> AfterReload<'_> {
         let now = time::now();
         self.settings.store(BreakerSettings::of(config));
@@ -297,17 +285,18 @@ mod loom_tests {
     use super::*;
     use crate::admission::keyed::OneKey;
     use crate::algorithm::breaker::State;
+    use crate::layers::core::LayerCore;
 
     /// A breaker is forced open while a reload ends its observe-only mode. Whichever comes first, it stays forced open.
     #[test]
     fn loom_reload_keeps_forced_open() {
         loom::model(|| {
             let observing = CircuitBreakerConfig { observe_only: true, ..CircuitBreakerConfig::default() };
-            let breakers = Arc::new(Breakers::new(observing, OneKey, Instruments::new(KIND)));
-            let theirs = Arc::clone(&breakers);
+            let core = LayerCore::new(KIND, observing, |parts| Breakers::new(parts, OneKey)).expect("a valid config");
+            let (breakers, theirs) = (core.state(), Shared::clone(core.state()));
             let now = Instant::from_nanos(1 << 63);
             let thread = loom::thread::spawn(move || theirs.set_mode(Mode::ForcedOpen, now));
-            breakers.apply_config(&CircuitBreakerConfig::default())();
+            core.apply(&CircuitBreakerConfig::default())();
             thread.join().expect("no panic");
             assert_eq!(breakers.common().snapshot(now).state, State::ForcedOpen);
             assert_eq!(breakers.mode(), Mode::ForcedOpen);

@@ -12,13 +12,12 @@ use crate::ground::error::InvalidConfig;
 use crate::ground::verdict::AtResponse;
 use crate::layers::call::breaker_ahead::BreakersAhead;
 use crate::layers::core::{LayerCore, clone_fields, keyed_methods, layer_methods};
-use crate::telemetry::Instruments;
 
 /// Stops calling a dependency that fails. See the [module](super).
 ///
 /// All services made by one layer value and its clones share one state, or one for each key.
 pub struct CircuitBreakerLayer<C = AtResponse, K: Keying = OneKey> {
-    pub(crate) core: LayerCore<Breakers<K>>,
+    pub(crate) core: LayerCore<Breakers<K>, CircuitBreakerConfig>,
     classifier: C,
 }
 
@@ -28,7 +27,7 @@ impl CircuitBreakerLayer {
     /// # Errors
     /// If a rate, count or duration is out of its range, or two settings contradict each other; all faults are listed.
     pub fn new(config: CircuitBreakerConfig) -> Result<Self, InvalidConfig> {
-        let core = LayerCore::new(config, |config| Breakers::new(config, OneKey, Instruments::new(KIND)))?;
+        let core = LayerCore::new(KIND, config, |parts| Breakers::new(parts, OneKey))?;
         Ok(Self { core, classifier: AtResponse })
     }
 }

@@ -87,7 +87,7 @@ macro_rules! keyed_methods {
                 self,
                 keying: L,
             ) -> $layer<$($before,)* L $(, $after)*> {
-                $layer { core: self.core.map(|state| state.with_keying(keying)), $($field: self.$field),* }
+                $layer { core: self.core.map(|state, parts| state.with_keying(parts, keying)), $($field: self.$field),* }
             }
         }
     };

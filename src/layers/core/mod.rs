@@ -7,5 +7,5 @@ pub(crate) mod observed;
 pub(crate) mod readiness_limit;
 
 pub(crate) use self::clone_fields::clone_fields;
-pub(crate) use self::layer_core::{AfterReload, LayerCore, LayerState};
+pub(crate) use self::layer_core::{AfterReload, LayerCore, LayerParts, LayerState};
 pub(crate) use self::layer_methods::{keyed_methods, layer_methods};

@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use tower::Layer;
 
+use super::KIND;
 use super::config::DeadlineConfig;
 use super::service::Deadline;
 use super::state::State;
@@ -14,7 +15,7 @@ use crate::layers::core::{LayerCore, layer_methods};
 /// Gives every call a deadline. See the [module](super).
 #[derive(Clone)]
 pub struct DeadlineLayer<C = AtResponse, L = ByConfig> {
-    pub(crate) core: LayerCore<State>,
+    pub(crate) core: LayerCore<State, DeadlineConfig>,
     classifier: C,
     timing: L,
     served: bool,
@@ -26,7 +27,7 @@ impl DeadlineLayer {
     /// # Errors
     /// If a duration is zero or more than ten years.
     pub fn new(config: impl Into<DeadlineConfig>) -> Result<Self, InvalidConfig> {
-        let core = LayerCore::new(config.into(), State::new)?;
+        let core = LayerCore::new(KIND, config.into(), State::new)?;
         Ok(Self { core, classifier: AtResponse, timing: ByConfig, served: false })
     }
 }

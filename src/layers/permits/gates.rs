@@ -105,7 +105,12 @@ impl Forgettable for Gate {
 }
 
 impl<K: Keying> Gates<K> {
-    pub(crate) fn new(config: GatesConfig, keying: K, instruments: Instruments) -> Self {
+    pub(crate) fn new(
+        config: GatesConfig,
+        keying: K,
+        readiness_limit: ReadinessLimit,
+        instruments: Instruments,
+    ) -> Self {
         let GatesConfig { limit, order, max_keys, settings } = config;
         Self {
             gates: Keyed::new(keying, max_keys, Gate::observed(limit, order, instruments.clone())),
@@ -114,7 +119,7 @@ impl<K: Keying> Gates<K> {
             lifo: AtomicBool::new(order == Order::Lifo),
             instruments,
             summary: Survey::default(),
-            readiness_limit: ReadinessLimit::default(),
+            readiness_limit,
             ahead: Connection::default(),
         }
     }
@@ -274,7 +279,7 @@ mod tests {
     const OFF: GatesConfig = config(4, QueueLimit::Off);
 
     fn gates(config: GatesConfig) -> Gates<OneKey> {
-        Gates::new(config, OneKey, Instruments::new(LayerKind::Bulkhead))
+        Gates::new(config, OneKey, ReadinessLimit::default(), Instruments::new(LayerKind::Bulkhead))
     }
 
     /// The second part of a reload runs unlocked, and may be overtaken by that of a later one.
@@ -311,7 +316,8 @@ mod loom_tests {
         loom::model(|| {
             let before = config(1, QueueLimit::AtMost(1));
             let instruments = Instruments::new(LayerKind::Bulkhead);
-            let gates = Arc::new(Gates::new(before, ByKey::new(|key: &u8| *key), instruments));
+            let gates =
+                Arc::new(Gates::new(before, ByKey::new(|key: &u8| *key), ReadinessLimit::default(), instruments));
             let theirs = Arc::clone(&gates);
             let thread = loom::thread::spawn(move || theirs.gate(&7));
             gates.replace(GatesConfig { limit: 3, order: Order::Lifo, ..before }, true)();
@@ -325,7 +331,8 @@ mod loom_tests {
     fn loom_shown_limit_is_that_of_the_gates() {
         loom::model(|| {
             let instruments = Instruments::new(LayerKind::Bulkhead);
-            let gates = Arc::new(Gates::new(config(1, QueueLimit::AtMost(1)), OneKey, instruments));
+            let gates =
+                Arc::new(Gates::new(config(1, QueueLimit::AtMost(1)), OneKey, ReadinessLimit::default(), instruments));
             let theirs = Arc::clone(&gates);
             let thread = loom::thread::spawn(move || theirs.set_limit(2));
             gates.set_limit(3);

@@ -10,13 +10,12 @@ use super::state::State;
 use crate::admission::keyed::{Keying, OneKey};
 use crate::ground::error::InvalidConfig;
 use crate::layers::core::{LayerCore, clone_fields, keyed_methods, layer_methods};
-use crate::telemetry::Instruments;
 
 /// Limits how many calls start per period. See the [module](super).
 ///
 /// All services that this value makes, and all clones of it, share the rate.
 pub struct RateLimitLayer<K: Keying = OneKey> {
-    core: LayerCore<State<K>>,
+    core: LayerCore<State<K>, RateLimitConfig>,
 }
 
 impl RateLimitLayer {
@@ -25,7 +24,7 @@ impl RateLimitLayer {
     /// # Errors
     /// If a number or `per` is zero, a duration more than ten years, or there is more than one permit per nanosecond.
     pub fn new(config: RateLimitConfig) -> Result<Self, InvalidConfig> {
-        Ok(Self { core: LayerCore::new(config, |config| State::new(config, OneKey, Instruments::new(KIND)))? })
+        Ok(Self { core: LayerCore::new(KIND, config, |parts| State::new(parts, OneKey))? })
     }
 }
 

@@ -9,13 +9,13 @@ use crate::ground::settings::Settings;
 use crate::ground::sync::Arc;
 use crate::ground::time::{self, Instant};
 use crate::layers::core::readiness_limit::ReadinessLimit;
-use crate::layers::core::{AfterReload, LayerState};
+use crate::layers::core::{AfterReload, LayerParts, LayerState};
 use crate::telemetry::Instruments;
 
 /// The state that all services of one layer value share: a bucket for each key.
 #[derive(Debug)]
 pub(crate) struct State<K: Keying> {
-    pub(super) config: Settings<RateLimitConfig>,
+    pub(super) config: Shared<Settings<RateLimitConfig>>,
     pub(super) readiness_limit: ReadinessLimit,
     pub(super) instruments: Instruments,
     /// The settings derived from the config, for all buckets and calls.
@@ -25,17 +25,12 @@ pub(crate) struct State<K: Keying> {
 }
 
 impl<K: Keying> State<K> {
-    pub(super) fn new(config: RateLimitConfig, keying: K, instruments: Instruments) -> Self {
-        let applied = Arc::new(Settings::new(Applied::first(&config)));
+    pub(super) fn new(parts: LayerParts<RateLimitConfig>, keying: K) -> Self {
+        let LayerParts { settings: config, readiness_limit, instruments } = parts;
+        let applied = Arc::new(Settings::new(config.read(Applied::first)));
         let common = Bucket::new(Arc::clone(&applied), instruments.clone());
-        Self {
-            buckets: Keyed::new(keying, config.max_keys, common),
-            applied,
-            instruments,
-            waiting: Survey::default(),
-            readiness_limit: ReadinessLimit::default(),
-            config: Settings::new(config),
-        }
+        let buckets = Keyed::new(keying, config.read(|config| config.max_keys), common);
+        Self { buckets, applied, instruments, waiting: Survey::default(), readiness_limit, config }
     }
 
     pub(super) fn bucket<Req>(&self, request: &Req) -> Arc<Bucket>
@@ -51,27 +46,13 @@ impl<K: Keying> State<K> {
         waiting
     }
 
-    /// A state with another keying, and the same config and name.
-    pub(super) fn with_keying<L: Keying>(&self, keying: L) -> State<L> {
-        State::new(self.config.get(), keying, self.instruments.clone())
+    /// A state with another keying.
+    pub(super) fn with_keying<L: Keying>(&self, parts: LayerParts<RateLimitConfig>, keying: L) -> State<L> {
+        State::new(parts, keying)
     }
 }
 
-impl<K: Keying> LayerState for State<K> {
-    type Config = RateLimitConfig;
-
-    fn observed(self: Shared<Self>) -> Shared<dyn Observed> {
-        self
-    }
-
-    fn settings(&self) -> &Settings<RateLimitConfig> {
-        &self.config
-    }
-
-    fn readiness_limit(&self) -> &ReadinessLimit {
-        &self.readiness_limit
-    }
-
+impl<K: Keying> LayerState<RateLimitConfig> for State<K> {
     fn carry_out(&self, config: &RateLimitConfig, _before: &RateLimitConfig) -> AfterReload<'_> {
         let now = time::now();
         let take_over = |applied: &Applied| self.buckets.for_each(|bucket| bucket.take_over(&applied.rates, now));

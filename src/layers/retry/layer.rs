@@ -12,11 +12,10 @@ use crate::admission::keyed::{Keying, OneKey};
 use crate::ground::error::InvalidConfig;
 use crate::ground::verdict::AtResponse;
 use crate::layers::core::{LayerCore, clone_fields, keyed_methods, layer_methods};
-use crate::telemetry::Instruments;
 
 /// Retries calls that fail, within a budget. See the [module](super).
 pub struct RetryLayer<C = AtResponse, P = CloneRequest, K: Keying = OneKey> {
-    pub(crate) core: LayerCore<State<K>>,
+    pub(crate) core: LayerCore<State<K>, RetryConfig>,
     classifier: C,
     replay: P,
 }
@@ -27,7 +26,7 @@ impl RetryLayer {
     /// # Errors
     /// If a setting is out of its range; all faults are listed, with the path of the field.
     pub fn new(config: RetryConfig) -> Result<Self, InvalidConfig> {
-        let core = LayerCore::new(config, |config| State::with_own_budget(config, Instruments::new(KIND)))?;
+        let core = LayerCore::new(KIND, config, State::new)?;
         Ok(Self { core, classifier: AtResponse, replay: CloneRequest::new() })
     }
 }
@@ -36,7 +35,7 @@ impl<C, P> RetryLayer<C, P> {
     /// Pays retries from `budget`, which other layers may share. The budget keeps its own settings: a [`reload`](Self::reload) of
     /// the layer does not change them, [`Budget::reload`] does.
     pub fn with_budget(self, budget: Budget) -> Self {
-        Self { core: self.core.map(|state| state.with_budget(budget)), ..self }
+        Self { core: self.core.map(|_, parts| State::with_budget(parts, budget)), ..self }
     }
 }
 

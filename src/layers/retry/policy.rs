@@ -62,14 +62,14 @@ impl Policy {
     }
 
     /// A policy with a budget that the user gave.
-    pub(super) fn with_given_budget(budget: Budget, instruments: Instruments) -> Self {
-        Self { budget, given: true, readiness_limit: ReadinessLimit::default(), instruments }
+    pub(super) fn with_given_budget(budget: Budget, readiness_limit: ReadinessLimit, instruments: Instruments) -> Self {
+        Self { budget, given: true, readiness_limit, instruments }
     }
 
     /// A policy with the same budget.
-    pub(super) fn renewed(&self) -> Self {
+    pub(super) fn with_readiness_limit(&self, readiness_limit: ReadinessLimit) -> Self {
         let (budget, instruments) = (self.budget.clone(), self.instruments.clone());
-        Self { budget, given: self.given, readiness_limit: ReadinessLimit::default(), instruments }
+        Self { budget, given: self.given, readiness_limit, instruments }
     }
 
     /// The budget, unless it was given.

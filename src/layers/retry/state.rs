@@ -11,26 +11,26 @@ use crate::ground::settings::Settings;
 use crate::ground::sync::Arc;
 use crate::ground::time::{self, Instant};
 use crate::ground::verdict::Verdict;
-use crate::layers::core::readiness_limit::ReadinessLimit;
-use crate::layers::core::{AfterReload, LayerState};
+use crate::layers::core::{AfterReload, LayerParts, LayerState};
 use crate::telemetry::{Instruments, NotRetried, Tally};
 
 /// The state that the services of one layer value share: the settings, and a budget for each key.
 #[derive(Debug)]
 pub(crate) struct State<K: Keying> {
-    pub(super) settings: Settings<RetryConfig>,
+    pub(super) settings: Shared<Settings<RetryConfig>>,
     /// The rules of all budgets, except of one that was given.
     rules: Arc<Settings<Rules>>,
     policies: Keyed<K, Policy>,
 }
 
 impl<K: Keying> State<K> {
-    fn new(config: RetryConfig, keying: K, common: Policy) -> Self {
+    fn with(settings: Shared<Settings<RetryConfig>>, keying: K, common: Policy) -> Self {
         let rules = match common.own_budget() {
             Some(budget) => Arc::clone(budget.rules()),
-            None => Arc::clone(Budget::valid(&config.budget).rules()),
+            None => Arc::clone(Budget::valid(&settings.get().budget).rules()),
         };
-        Self { rules, policies: Keyed::new(keying, config.max_keys, common), settings: Settings::new(config) }
+        let policies = Keyed::new(keying, settings.read(|config| config.max_keys), common);
+        Self { rules, policies, settings }
     }
 
     #[inline]
@@ -51,39 +51,27 @@ impl<K: Keying> State<K> {
         &self.policies.common().budget
     }
 
-    /// A state with another keying, and the same config, name and common budget.
-    pub(super) fn with_keying<L: Keying>(&self, keying: L) -> State<L> {
-        State::new(self.settings.get(), keying, self.common().renewed())
+    /// A state with another keying, and the same common budget.
+    pub(super) fn with_keying<L: Keying>(&self, parts: LayerParts<RetryConfig>, keying: L) -> State<L> {
+        State::with(parts.settings, keying, self.common().with_readiness_limit(parts.readiness_limit))
     }
 }
 
 impl State<OneKey> {
-    pub(super) fn with_own_budget(config: RetryConfig, instruments: Instruments) -> Self {
-        let common = Policy::new(Budget::valid(&config.budget), ReadinessLimit::default(), instruments);
-        Self::new(config, OneKey, common)
+    pub(super) fn new(parts: LayerParts<RetryConfig>) -> Self {
+        let LayerParts { settings, readiness_limit, instruments } = parts;
+        let common = Policy::new(Budget::valid(&settings.get().budget), readiness_limit, instruments);
+        Self::with(settings, OneKey, common)
     }
 
-    /// A state with the same config and name, whose budget the user gave.
-    pub(super) fn with_budget(&self, budget: Budget) -> Self {
-        Self::new(self.settings.get(), OneKey, Policy::with_given_budget(budget, self.instruments().clone()))
+    /// A state whose budget the user gave.
+    pub(super) fn with_budget(parts: LayerParts<RetryConfig>, budget: Budget) -> Self {
+        let LayerParts { settings, readiness_limit, instruments } = parts;
+        Self::with(settings, OneKey, Policy::with_given_budget(budget, readiness_limit, instruments))
     }
 }
 
-impl<K: Keying> LayerState for State<K> {
-    type Config = RetryConfig;
-
-    fn observed(self: Shared<Self>) -> Shared<dyn Observed> {
-        self
-    }
-
-    fn settings(&self) -> &Settings<RetryConfig> {
-        &self.settings
-    }
-
-    fn readiness_limit(&self) -> &ReadinessLimit {
-        &self.common().readiness_limit
-    }
-
+impl<K: Keying> LayerState<RetryConfig> for State<K> {
     fn carry_out(&self, config: &RetryConfig, _before: &RetryConfig) -> AfterReload<'_> {
         budget::reload(&self.rules, &config.budget, time::now(), |take_over| {
             self.policies.for_each(|policy| {

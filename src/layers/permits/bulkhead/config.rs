@@ -4,8 +4,8 @@ use super::Order;
 use crate::ground::layer_id::LayerKind;
 use crate::ground::validation::{Validate, Validation};
 use crate::layers::call::bound::DEFAULT_MAX_HOLD;
+use crate::layers::permits::config::PermitsConfig;
 use crate::layers::permits::gates::{GateSettings, GatesConfig, QueueLimit};
-use crate::layers::permits::state::PermitsConfig;
 #[cfg(feature = "config")]
 use crate::loader::HumanTime;
 

@@ -11,13 +11,14 @@ use crate::ground::error::InvalidConfig;
 use crate::ground::verdict::AtResponse;
 use crate::layers::call::breaker_ahead::BreakersAhead;
 use crate::layers::core::{LayerCore, clone_fields, keyed_methods, layer_methods};
-use crate::layers::permits::state::Permits;
+use crate::layers::permits::config::PermitsConfig;
+use crate::layers::permits::gates::Gates;
 
 /// Limits how many calls run at once. See the [module](super).
 ///
 /// All services that this value makes, and all clones of it, share the permits.
 pub struct BulkheadLayer<C = AtResponse, K: Keying = OneKey, W = OnePermit> {
-    pub(crate) core: LayerCore<Permits<BulkheadConfig, K>>,
+    pub(crate) core: LayerCore<Gates<K>, BulkheadConfig>,
     classifier: C,
     weigh: W,
 }
@@ -28,7 +29,11 @@ impl BulkheadLayer {
     /// # Errors
     /// If a limit or a duration is zero, or a duration more than ten years.
     pub fn new(config: BulkheadConfig) -> Result<Self, InvalidConfig> {
-        Ok(Self { core: LayerCore::new(config, Permits::new)?, classifier: AtResponse, weigh: OnePermit })
+        Ok(Self {
+            core: LayerCore::new(BulkheadConfig::KIND, config, |parts| Gates::of(parts, OneKey))?,
+            classifier: AtResponse,
+            weigh: OnePermit,
+        })
     }
 }
 
@@ -58,12 +63,12 @@ impl<C, K: Keying, W> BulkheadLayer<C, K, W> {
 
     /// A handle that shows how full the bulkhead is, and changes its limit.
     pub fn handle(&self) -> PermitsHandle<K> {
-        PermitsHandle::new(self.core.state().gates())
+        PermitsHandle::new(Arc::clone(self.core.state()))
     }
 
     /// Connects the breakers of an inner layer: a waiting call that its breaker would refuse is refused at once.
     pub(crate) fn connect(&self, breakers: Arc<dyn BreakersAhead<K::Key>>) {
-        self.core.state().gates().ahead().connect(breakers);
+        self.core.state().ahead().connect(breakers);
     }
 }
 
@@ -91,6 +96,6 @@ impl<S, C: Clone, K: Keying, W: Clone> Layer<S> for BulkheadLayer<C, K, W> {
     type Service = Bulkhead<S, C, K, W>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        Bulkhead::new(inner, self.core.state().gates(), self.classifier.clone(), self.weigh.clone())
+        Bulkhead::new(inner, Arc::clone(self.core.state()), self.classifier.clone(), self.weigh.clone())
     }
 }

@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use tower::Layer;
 
 use super::PermitsHandle;
@@ -7,13 +9,14 @@ use crate::admission::keyed::{Keying, OneKey};
 use crate::ground::error::InvalidConfig;
 use crate::ground::verdict::AtResponse;
 use crate::layers::core::{LayerCore, clone_fields, keyed_methods, layer_methods};
-use crate::layers::permits::state::Permits;
+use crate::layers::permits::config::PermitsConfig;
+use crate::layers::permits::gates::Gates;
 
 /// Refuses calls that cannot be served in time. See the [module](super).
 ///
 /// All services that this value makes, and all clones of it, share the limit.
 pub struct LoadShedLayer<C = AtResponse, K: Keying = OneKey> {
-    pub(crate) core: LayerCore<Permits<LoadShedConfig, K>>,
+    pub(crate) core: LayerCore<Gates<K>, LoadShedConfig>,
     classifier: C,
 }
 
@@ -23,7 +26,10 @@ impl LoadShedLayer {
     /// # Errors
     /// If a limit or a duration is zero, a duration is more than ten years, or the ratio is not within 0..=1000.
     pub fn new(config: LoadShedConfig) -> Result<Self, InvalidConfig> {
-        Ok(Self { core: LayerCore::new(config, Permits::new)?, classifier: AtResponse })
+        Ok(Self {
+            core: LayerCore::new(LoadShedConfig::KIND, config, |parts| Gates::of(parts, OneKey))?,
+            classifier: AtResponse,
+        })
     }
 }
 
@@ -35,7 +41,7 @@ impl<C, K: Keying> LoadShedLayer<C, K> {
 
     /// A handle that shows how busy the service is, and changes its limit.
     pub fn handle(&self) -> PermitsHandle<K> {
-        PermitsHandle::new(self.core.state().gates())
+        PermitsHandle::new(Arc::clone(self.core.state()))
     }
 }
 
@@ -63,6 +69,6 @@ impl<S, C: Clone, K: Keying> Layer<S> for LoadShedLayer<C, K> {
     type Service = LoadShed<S, C, K>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        LoadShed::new(inner, self.core.state().gates(), self.classifier.clone())
+        LoadShed::new(inner, Arc::clone(self.core.state()), self.classifier.clone())
     }
 }
