@@ -1,15 +1,12 @@
 //! How the config of a layer that grants permits becomes that of its gates.
 
 use crate::admission::keyed::Keying;
-use crate::ground::layer_id::LayerKind;
 use crate::ground::validation::Validate;
 use crate::layers::core::{AfterReload, LayerParts, LayerState};
 use crate::layers::permits::gates::{Gates, GatesConfig};
 
 /// The config of a layer that grants permits.
 pub(crate) trait PermitsConfig: Validate + Clone {
-    const KIND: LayerKind;
-
     fn gates(&self) -> GatesConfig;
 }
 

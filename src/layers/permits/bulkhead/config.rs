@@ -1,7 +1,6 @@
 use std::time::Duration;
 
 use super::Order;
-use crate::ground::layer_id::LayerKind;
 use crate::ground::validation::{Validate, Validation};
 use crate::layers::call::bound::DEFAULT_MAX_HOLD;
 use crate::layers::permits::config::PermitsConfig;
@@ -70,8 +69,6 @@ impl Validate for BulkheadConfig {
 }
 
 impl PermitsConfig for BulkheadConfig {
-    const KIND: LayerKind = LayerKind::Bulkhead;
-
     fn gates(&self) -> GatesConfig {
         let queue_limit = if self.enabled { QueueLimit::AtMost(self.max_waiting) } else { QueueLimit::Off };
         let settings = GateSettings { queue_limit, max_wait: self.max_wait, max_hold: self.max_hold };

@@ -2,16 +2,15 @@ use std::sync::Arc;
 
 use tower::Layer;
 
-use super::PermitsHandle;
 use super::config::BulkheadConfig;
 use super::service::Bulkhead;
 use super::weight::{OnePermit, WeighedBy};
+use super::{KIND, PermitsHandle};
 use crate::admission::keyed::{Keying, OneKey};
 use crate::ground::error::InvalidConfig;
 use crate::ground::verdict::AtResponse;
 use crate::layers::call::breaker_ahead::BreakersAhead;
 use crate::layers::core::{LayerCore, clone_fields, keyed_methods, layer_methods};
-use crate::layers::permits::config::PermitsConfig;
 use crate::layers::permits::gates::Gates;
 
 /// Limits how many calls run at once. See the [module](super).
@@ -29,11 +28,8 @@ impl BulkheadLayer {
     /// # Errors
     /// If a limit or a duration is zero, or a duration more than ten years.
     pub fn new(config: BulkheadConfig) -> Result<Self, InvalidConfig> {
-        Ok(Self {
-            core: LayerCore::new(BulkheadConfig::KIND, config, |parts| Gates::of(parts, OneKey))?,
-            classifier: AtResponse,
-            weigh: OnePermit,
-        })
+        let core = LayerCore::new(KIND, config, |parts| Gates::of(parts, OneKey))?;
+        Ok(Self { core, classifier: AtResponse, weigh: OnePermit })
     }
 }
 

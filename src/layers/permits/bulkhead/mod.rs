@@ -135,6 +135,8 @@ mod layer;
 mod service;
 mod weight;
 
+use crate::ground::layer_id::LayerKind;
+
 pub use config::BulkheadConfig;
 pub use future::ResponseFuture;
 pub use layer::BulkheadLayer;
@@ -146,3 +148,6 @@ pub use crate::layers::permits::hold::Hold;
 pub use crate::layers::permits::work::{WorkPermit, current_permit};
 
 pub use crate::admission::gate::Order;
+
+/// The layer's name in errors, logs and metrics.
+const KIND: LayerKind = LayerKind::Bulkhead;

@@ -1,7 +1,6 @@
 use std::time::Duration;
 
 use super::Order;
-use crate::ground::layer_id::LayerKind;
 use crate::ground::validation::{Validate, Validation};
 use crate::layers::call::bound::DEFAULT_MAX_HOLD;
 use crate::layers::permits::config::PermitsConfig;
@@ -82,8 +81,6 @@ impl Validate for LoadShedConfig {
 }
 
 impl PermitsConfig for LoadShedConfig {
-    const KIND: LayerKind = LayerKind::LoadShed;
-
     fn gates(&self) -> GatesConfig {
         let queue_limit = if self.enabled { QueueLimit::PerPermit(self.queue_ratio) } else { QueueLimit::Off };
         let settings = GateSettings { queue_limit, max_wait: self.max_wait, max_hold: self.max_hold };

@@ -2,14 +2,13 @@ use std::sync::Arc;
 
 use tower::Layer;
 
-use super::PermitsHandle;
 use super::config::LoadShedConfig;
 use super::service::LoadShed;
+use super::{KIND, PermitsHandle};
 use crate::admission::keyed::{Keying, OneKey};
 use crate::ground::error::InvalidConfig;
 use crate::ground::verdict::AtResponse;
 use crate::layers::core::{LayerCore, clone_fields, keyed_methods, layer_methods};
-use crate::layers::permits::config::PermitsConfig;
 use crate::layers::permits::gates::Gates;
 
 /// Refuses calls that cannot be served in time. See the [module](super).
@@ -26,10 +25,8 @@ impl LoadShedLayer {
     /// # Errors
     /// If a limit or a duration is zero, a duration is more than ten years, or the ratio is not within 0..=1000.
     pub fn new(config: LoadShedConfig) -> Result<Self, InvalidConfig> {
-        Ok(Self {
-            core: LayerCore::new(LoadShedConfig::KIND, config, |parts| Gates::of(parts, OneKey))?,
-            classifier: AtResponse,
-        })
+        let core = LayerCore::new(KIND, config, |parts| Gates::of(parts, OneKey))?;
+        Ok(Self { core, classifier: AtResponse })
     }
 }
 

@@ -90,6 +90,8 @@ mod future;
 mod layer;
 mod service;
 
+use crate::ground::layer_id::LayerKind;
+
 pub use config::LoadShedConfig;
 pub use future::ResponseFuture;
 pub use layer::LoadShedLayer;
@@ -99,3 +101,6 @@ pub use crate::layers::permits::handle::PermitsHandle;
 pub use crate::layers::permits::work::{WorkPermit, current_permit};
 
 pub use crate::admission::gate::Order;
+
+/// The layer's name in errors, logs and metrics.
+const KIND: LayerKind = LayerKind::LoadShed;
