@@ -26,7 +26,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use seawall::deadline::{DeadlineConfig, DeadlineLayer};
 use seawall::http::respond::RespondLayer;
-use seawall::load_shed::{LoadShedConfig, LoadShedHandle, LoadShedLayer};
+use seawall::load_shed::{LoadShedConfig, LoadShedLayer, PermitsHandle};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -47,7 +47,7 @@ const OFFERED: u32 = 1000;
 const SLOW_READERS: usize = 8;
 
 /// The service, and a handle that shows how busy it is.
-fn service() -> Result<(Router, LoadShedHandle), Error> {
+fn service() -> Result<(Router, PermitsHandle), Error> {
     // How many requests it can serve at once. The rest are defaults.
     let shed = LoadShedLayer::http(LoadShedConfig { max_in_flight: WORKERS, ..Default::default() })?;
     let handle = shed.handle();

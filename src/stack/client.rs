@@ -13,7 +13,7 @@ use crate::http::{ByExtension, ByMethod, ByStatus};
 use crate::layers::circuit_breaker::{CircuitBreaker, CircuitBreakerHandle, CircuitBreakerLayer};
 use crate::layers::core::observed;
 use crate::layers::deadline::{Deadline, DeadlineLayer};
-use crate::layers::permits::bulkhead::{Bulkhead, BulkheadHandle, BulkheadLayer};
+use crate::layers::permits::bulkhead::{Bulkhead, BulkheadLayer, PermitsHandle};
 use crate::layers::retry::{Budget, Retry, RetryLayer};
 
 /// The layers around a client of one dependency. See the [module](super) for their order, and [`client`].
@@ -123,9 +123,9 @@ impl<C, R, P, L> ClientLayer<C, R, P, L> {
     }
 
     /// Applies `config` to all layers, for all clones of this value, all services made by it and all keys. An invalid config changes
-    /// nothing. The `reload` of each layer says which state survives and what calls in flight keep:
-    /// [deadline](DeadlineLayer::reload), [retry](RetryLayer::reload), [bulkhead](BulkheadLayer::reload),
-    /// [circuit breaker](CircuitBreakerLayer::reload).
+    /// nothing. The page of each layer says which state survives and what calls in flight keep:
+    /// [deadline](crate::deadline#reload), [retry](crate::retry#reload), [bulkhead](crate::bulkhead#reload),
+    /// [circuit breaker](crate::circuit_breaker#reload).
     ///
     /// `propagation.headers` and `per_authority` are fixed for the lifetime of the layers: a different value is a fault.
     ///
@@ -161,20 +161,18 @@ impl<C, R, P, L> ClientLayer<C, R, P, L> {
         let layers = self.observed();
         let is_new = valid.is_err() || self.config.get() != *config;
         observed::reload_if_new(layers.iter().map(|layer| layer.instruments()), valid, is_new)?;
-        let (retry, bulkhead, circuit_breaker) = self.config.replace(config.clone(), |_| {
-            self.deadline.apply(&config.deadline);
+        let after_reload = self.config.replace(config.clone(), |_| {
             self.inject.set_allowance(config.propagation.allowance);
-            self.circuit_breaker.set_max_unready(config.max_unready);
-            (
-                self.retry.apply(&config.retry),
-                self.bulkhead.apply(&config.bulkhead),
-                self.circuit_breaker.apply(&config.circuit_breaker),
-            )
+            self.circuit_breaker.core.set_max_unready(config.max_unready);
+            [
+                self.deadline.core.apply(&config.deadline),
+                self.retry.core.apply(&config.retry),
+                self.bulkhead.core.apply(&config.bulkhead),
+                self.circuit_breaker.core.apply(&config.circuit_breaker),
+            ]
         });
         // These run foreign code, so they run without a lock.
-        retry();
-        bulkhead();
-        circuit_breaker();
+        after_reload.into_iter().for_each(|finish| finish());
         Ok(())
     }
 
@@ -223,7 +221,12 @@ impl<C, R, P, L> ClientLayer<C, R, P, L> {
     }
 
     fn observed(&self) -> [Arc<dyn Observed>; 4] {
-        [self.deadline.observed(), self.retry.observed(), self.bulkhead.observed(), self.circuit_breaker.observed()]
+        [
+            self.deadline.core.observed(),
+            self.retry.core.observed(),
+            self.bulkhead.core.observed(),
+            self.circuit_breaker.core.observed(),
+        ]
     }
 
     /// Puts the layers around `client`.
@@ -240,7 +243,7 @@ impl<C, R, P, L> ClientLayer<C, R, P, L> {
     }
 
     /// Returns a handle that shows the bulkhead and can change its limit.
-    pub fn bulkhead(&self) -> BulkheadHandle<PerAuthority> {
+    pub fn bulkhead(&self) -> PermitsHandle<PerAuthority> {
         self.bulkhead.handle()
     }
 

@@ -12,7 +12,7 @@ use crate::http::respond::{Respond, RespondLayer, WithStatus};
 use crate::http::{ByExtension, ByStatus, UploadLayer, UploadService};
 use crate::layers::core::observed;
 use crate::layers::deadline::{Deadline, DeadlineLayer};
-use crate::layers::permits::load_shed::{LoadShed, LoadShedHandle, LoadShedLayer};
+use crate::layers::permits::load_shed::{LoadShed, LoadShedLayer, PermitsHandle};
 
 /// The layers in front of a service. See the [module](super) for their order, and [`server`].
 ///
@@ -46,7 +46,7 @@ impl<C: Clone, P, A> ServerLayer<C, P, A> {
         config.validate()?;
         let ServerConfig { propagation, deadline, request_idle_share, load_shed, max_unready } = config.clone();
         let deadline = DeadlineLayer::new(deadline)?;
-        let told_by = deadline.observed().instruments().clone();
+        let told_by = deadline.core.observed().instruments().clone();
         Ok(Self {
             extract: extract(propagation)?,
             respond,
@@ -113,8 +113,8 @@ impl<C, P, A> ServerLayer<C, P, A> {
     }
 
     /// Applies `config` to all layers, for all clones of this value and all services made by it. An invalid config changes nothing.
-    /// The `reload` of each layer says which state survives and what calls in flight keep:
-    /// [deadline](DeadlineLayer::reload), [load shed](LoadShedLayer::reload).
+    /// The page of each layer says which state survives and what calls in flight keep:
+    /// [deadline](crate::deadline#reload), [load shed](crate::load_shed#reload).
     ///
     /// `propagation.headers` is fixed for the lifetime of the layers: a different value is a fault.
     ///
@@ -131,15 +131,14 @@ impl<C, P, A> ServerLayer<C, P, A> {
         let layers = self.observed();
         let is_new = valid.is_err() || self.config.get() != *config;
         observed::reload_if_new(layers.iter().map(|layer| layer.instruments()), valid, is_new)?;
-        let load_shed = self.config.replace(config.clone(), |_| {
+        let after_reload = self.config.replace(config.clone(), |_| {
             self.extract.set_most(config.propagation.max_timeout, config.propagation.max_priority);
-            self.deadline.apply(&config.deadline);
             self.upload.set_idle_share(config.request_idle_share);
-            self.load_shed.set_max_unready(config.max_unready);
-            self.load_shed.apply(&config.load_shed)
+            self.load_shed.core.set_max_unready(config.max_unready);
+            [self.deadline.core.apply(&config.deadline), self.load_shed.core.apply(&config.load_shed)]
         });
         // These run foreign code, so they run without a lock.
-        load_shed();
+        after_reload.into_iter().for_each(|finish| finish());
         Ok(())
     }
 
@@ -154,7 +153,7 @@ impl<C, P, A> ServerLayer<C, P, A> {
     }
 
     fn observed(&self) -> [Arc<dyn Observed>; 2] {
-        [self.deadline.observed(), self.load_shed.observed()]
+        [self.deadline.core.observed(), self.load_shed.core.observed()]
     }
 
     /// Puts the layers in front of a service that names the body type of its requests, such as hyper's `Incoming`. The service gets
@@ -192,7 +191,7 @@ impl<C, P, A> ServerLayer<C, P, A> {
     }
 
     /// Returns a handle that shows the shedder and can change its limit.
-    pub fn load_shed(&self) -> LoadShedHandle {
+    pub fn load_shed(&self) -> PermitsHandle {
         self.load_shed.handle()
     }
 }

@@ -8,7 +8,7 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Empty};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
-use seawall::bulkhead::{BulkheadConfig, BulkheadHandle, BulkheadLayer};
+use seawall::bulkhead::{BulkheadConfig, BulkheadLayer, PermitsHandle};
 use seawall::circuit_breaker::{CircuitBreakerConfig, CircuitBreakerHandle, CircuitBreakerLayer};
 use seawall::deadline::{DeadlineConfig, DeadlineLayer};
 use seawall::error::{Reason, rejection};
@@ -78,7 +78,7 @@ impl Settings {
 #[derive(Clone)]
 pub(crate) struct Stack {
     pub(crate) calls: Calls,
-    pub(crate) bulkhead: BulkheadHandle,
+    pub(crate) bulkhead: PermitsHandle,
     pub(crate) breaker: CircuitBreakerHandle,
 }
 

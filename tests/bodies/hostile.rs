@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body::{Body, Frame};
 use http_body_util::{BodyExt, Empty};
-use seawall::bulkhead::{BulkheadConfig, BulkheadHandle, BulkheadLayer};
+use seawall::bulkhead::{BulkheadConfig, BulkheadLayer, PermitsHandle};
 use seawall::circuit_breaker::{CircuitBreakerConfig, CircuitBreakerLayer};
 use seawall::deadline::DeadlineLayer;
 use seawall::error::Reason;
@@ -67,7 +67,7 @@ async fn body_that_is_nearly_always_in_poll_is_cut() {
 }
 
 /// Notes how many permits are in use when it is dropped.
-struct Witness(BulkheadHandle, Arc<AtomicUsize>);
+struct Witness(PermitsHandle, Arc<AtomicUsize>);
 
 impl Body for Witness {
     type Data = Bytes;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
-use seawall::bulkhead::{BulkheadConfig, BulkheadHandle, BulkheadLayer};
+use seawall::bulkhead::{BulkheadConfig, BulkheadLayer, PermitsHandle};
 use seawall::circuit_breaker::{CircuitBreakerConfig, CircuitBreakerLayer};
 use seawall::deadline::DeadlineLayer;
 use seawall::error::{Reason, rejection_in};
@@ -28,7 +28,7 @@ const MILLIS: Duration = Duration::from_millis(1);
 macro_rules! stack {
     ($address:expr, $config:expr) => {{
         let bulkhead = BulkheadLayer::grpc(BulkheadConfig { max_concurrent: 4, ..BulkheadConfig::default() }).unwrap();
-        let handle: BulkheadHandle = bulkhead.handle();
+        let handle: PermitsHandle = bulkhead.handle();
         let backoff = Backoff::exponential(2 * MILLIS, 2.0);
         let stack = ServiceBuilder::new()
             .layer(DeadlineLayer::grpc(Duration::from_secs(2)).unwrap())

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use seawall::bulkhead::{BulkheadConfig, BulkheadHandle, BulkheadLayer};
+use seawall::bulkhead::{BulkheadConfig, BulkheadLayer, PermitsHandle};
 use seawall::circuit_breaker::{CircuitBreakerConfig, CircuitBreakerLayer};
 use seawall::deadline::DeadlineLayer;
-use seawall::load_shed::{LoadShedConfig, LoadShedHandle, LoadShedLayer};
+use seawall::load_shed::{LoadShedConfig, LoadShedLayer};
 use seawall::rate_limit::{RateLimitConfig, RateLimitHandle, RateLimitLayer};
 use seawall::registry::Registry;
 use seawall::retry::{Backoff, Jitter, RetryConfig, RetryLayer};
@@ -73,12 +73,12 @@ pub(crate) fn bulkhead() -> Subject {
         as_configured_by_default: || {
             let layer = default_bulkhead();
             let handle = layer.handle();
-            Value::new(layer, move || of_bulkhead(&handle))
+            Value::new(layer, move || of_permits(&handle))
         },
         as_tight_as_can_be: || {
             let layer = tight_bulkhead();
             let handle = layer.handle();
-            Value::new(layer, move || of_bulkhead(&handle))
+            Value::new(layer, move || of_permits(&handle))
         },
         prepare: None,
         longest: HOLD,
@@ -114,12 +114,12 @@ pub(crate) fn load_shed() -> Subject {
         as_configured_by_default: || {
             let layer = default_load_shed();
             let handle = layer.handle();
-            Value::new(layer, move || of_load_shed(&handle))
+            Value::new(layer, move || of_permits(&handle))
         },
         as_tight_as_can_be: || {
             let layer = tight_load_shed();
             let handle = layer.handle();
-            Value::new(layer, move || of_load_shed(&handle))
+            Value::new(layer, move || of_permits(&handle))
         },
         prepare: None,
         longest: HOLD,
@@ -139,7 +139,7 @@ pub(crate) fn client_stack() -> Subject {
                 .layer(default_retry())
                 .layer(bulkhead)
                 .layer(default_circuit_breaker());
-            Value::new(stack.into_inner(), move || of_bulkhead(&handle))
+            Value::new(stack.into_inner(), move || of_permits(&handle))
         },
         as_tight_as_can_be: || {
             let bulkhead = tight_bulkhead();
@@ -149,7 +149,7 @@ pub(crate) fn client_stack() -> Subject {
                 .layer(tight_retry())
                 .layer(bulkhead)
                 .layer(tight_circuit_breaker());
-            Value::new(stack.into_inner(), move || of_bulkhead(&handle))
+            Value::new(stack.into_inner(), move || of_permits(&handle))
         },
         prepare: None,
         longest: Duration::from_secs(2),
@@ -165,13 +165,13 @@ pub(crate) fn server_stack() -> Subject {
             let load_shed = default_load_shed();
             let handle = load_shed.handle();
             let stack = ServiceBuilder::new().layer(load_shed).layer(default_deadline());
-            Value::new(stack.into_inner(), move || of_load_shed(&handle))
+            Value::new(stack.into_inner(), move || of_permits(&handle))
         },
         as_tight_as_can_be: || {
             let load_shed = tight_load_shed();
             let handle = load_shed.handle();
             let stack = ServiceBuilder::new().layer(load_shed).layer(tight_deadline());
-            Value::new(stack.into_inner(), move || of_load_shed(&handle))
+            Value::new(stack.into_inner(), move || of_permits(&handle))
         },
         prepare: None,
         longest: Duration::from_secs(2),
@@ -181,16 +181,12 @@ pub(crate) fn server_stack() -> Subject {
     }
 }
 
-fn of_bulkhead(handle: &BulkheadHandle) -> Gauges {
+fn of_permits(handle: &PermitsHandle) -> Gauges {
     vec![("in flight", handle.in_flight()), ("waiting", handle.waiting())]
 }
 
 fn of_rate_limit(handle: &RateLimitHandle) -> Gauges {
     vec![("waiting", handle.waiting())]
-}
-
-fn of_load_shed(handle: &LoadShedHandle) -> Gauges {
-    vec![("in flight", handle.in_flight()), ("waiting", handle.waiting())]
 }
 
 /// The default values are named and publish metrics; the tight values have no name.

@@ -9,10 +9,10 @@ use axum::extract::Request;
 use axum::routing::get;
 use http_body_util::BodyExt;
 use hyper_util::rt::TokioIo;
-use seawall::bulkhead::{BulkheadConfig, BulkheadHandle, BulkheadLayer};
+use seawall::bulkhead::{BulkheadConfig, BulkheadLayer, PermitsHandle};
 use seawall::deadline::DeadlineLayer;
 use seawall::http::respond::RespondLayer;
-use seawall::load_shed::{LoadShedConfig, LoadShedHandle, LoadShedLayer};
+use seawall::load_shed::{LoadShedConfig, LoadShedLayer};
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tower::{ServiceBuilder, ServiceExt};
@@ -24,7 +24,7 @@ const ROUTES: usize = 10;
 const LONG: Duration = Duration::from_secs(600);
 
 /// Many routes whose handlers run until they are told to stop, with two permits for all routes.
-fn two_at_once() -> (Router, LoadShedHandle, BulkheadHandle, Arc<Notify>) {
+fn two_at_once() -> (Router, PermitsHandle, PermitsHandle, Arc<Notify>) {
     let config = LoadShedConfig { max_in_flight: 2, queue_ratio: 0.0, max_wait: LONG, ..LoadShedConfig::default() };
     let shed = LoadShedLayer::http(config).unwrap();
     let bulkhead = BulkheadLayer::http(BulkheadConfig { max_concurrent: 5, ..BulkheadConfig::default() }).unwrap();

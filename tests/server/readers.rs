@@ -13,7 +13,7 @@ use seawall::bulkhead::{BulkheadConfig, BulkheadLayer};
 use seawall::deadline::{DeadlineConfig, DeadlineLayer};
 use seawall::http::LongLived;
 use seawall::http::respond::RespondLayer;
-use seawall::load_shed::{LoadShedConfig, LoadShedHandle, LoadShedLayer};
+use seawall::load_shed::{LoadShedConfig, LoadShedLayer, PermitsHandle};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, timeout};
@@ -29,11 +29,11 @@ const LONG: usize = 16 << 20;
 type Dropped = Arc<Mutex<Vec<oneshot::Receiver<Instant>>>>;
 
 /// A service that works for a tenth of a second at most. Its responses may be read for longer.
-fn app() -> (Router, LoadShedHandle, Dropped) {
+fn app() -> (Router, PermitsHandle, Dropped) {
     app_with(BODY)
 }
 
-fn app_with(body_timeout: Duration) -> (Router, LoadShedHandle, Dropped) {
+fn app_with(body_timeout: Duration) -> (Router, PermitsHandle, Dropped) {
     let shed = LoadShedLayer::http(LoadShedConfig { max_in_flight: 1, ..LoadShedConfig::default() }).unwrap();
     let handle = shed.handle();
     let config = DeadlineConfig { timeout: DEADLINE, body_timeout: Some(body_timeout), ..DeadlineConfig::default() };

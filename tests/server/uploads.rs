@@ -17,7 +17,7 @@ use http_body::Frame;
 use http_body_util::BodyExt;
 use seawall::deadline::DeadlineConfig;
 use seawall::http::respond::RespondLayer;
-use seawall::load_shed::{LoadShedConfig, LoadShedHandle, current_permit};
+use seawall::load_shed::{LoadShedConfig, PermitsHandle, current_permit};
 use seawall::registry::{Condition, Registry};
 use seawall::stack::{self, ServerConfig};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -54,7 +54,7 @@ fn empty(path: &str) -> Request<Body> {
 }
 
 /// `/upload` works for 100 ms once the whole body is there, `/work` for 100 ms.
-fn app(config: &ServerConfig) -> (Router, LoadShedHandle, Registry) {
+fn app(config: &ServerConfig) -> (Router, PermitsHandle, Registry) {
     let registry = Registry::new();
     let layers = stack::server(config).unwrap().named_in(&registry, "inbound").unwrap();
     let handle = layers.load_shed();

@@ -52,6 +52,24 @@ impl<P: Propagator> ExtractLayer<P> {
         let max_priority = LivePriority::new(DEFAULT_MAX_PRIORITY);
         Ok(Self { propagator, max_timeout: LiveTime::new(max_timeout), max_priority })
     }
+
+    /// The context of a request, and the clock reading, if one was needed.
+    fn read(&self, headers: &HeaderMap) -> (Context, Option<Instant>) {
+        let mut inherited = scope::current();
+        let call = self.propagator.extract(headers);
+        if let Some(priority) = call.priority {
+            inherited = inherited.with_priority(priority.min(self.max_priority.get()));
+        }
+        let attempt = inherited.attempt().max(call.attempt);
+        match call.time_left.filter(|time| *time <= self.max_timeout.get()) {
+            Some(time) => {
+                let now = scope::call_start();
+                let deadline = (now + time).min(inherited.deadline.unwrap_or(Instant::MAX));
+                (inherited.with_deadline(Some(deadline)).with_end(None, false).with_attempt(attempt), Some(now))
+            }
+            None => (inherited.with_attempt(attempt), None),
+        }
+    }
 }
 
 impl<P> ExtractLayer<P> {
@@ -72,8 +90,7 @@ impl<S, P: Clone> Layer<S> for ExtractLayer<P> {
     type Service = Extract<S, P>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        let Self { propagator, max_timeout, max_priority } = self.clone();
-        Extract { inner, propagator, max_timeout, max_priority }
+        Extract { inner, layer: self.clone() }
     }
 }
 
@@ -81,32 +98,10 @@ impl<S, P: Clone> Layer<S> for ExtractLayer<P> {
 #[derive(Clone, Debug)]
 pub struct Extract<S, P = HttpPropagator> {
     inner: S,
-    propagator: P,
-    max_timeout: LiveTime,
-    max_priority: LivePriority,
+    layer: ExtractLayer<P>,
 }
 
 accessors!([S, P] Extract<S, P>, forwards_readiness);
-
-impl<S, P: Propagator> Extract<S, P> {
-    /// The context of a request, and the clock reading, if one was needed.
-    fn read(&self, headers: &HeaderMap) -> (Context, Option<Instant>) {
-        let mut inherited = scope::current();
-        let call = self.propagator.extract(headers);
-        if let Some(priority) = call.priority {
-            inherited = inherited.with_priority(priority.min(self.max_priority.get()));
-        }
-        let attempt = inherited.attempt().max(call.attempt);
-        match call.time_left.filter(|time| *time <= self.max_timeout.get()) {
-            Some(time) => {
-                let now = scope::call_start();
-                let deadline = (now + time).min(inherited.deadline.unwrap_or(Instant::MAX));
-                (inherited.with_deadline(Some(deadline)).with_end(None, false).with_attempt(attempt), Some(now))
-            }
-            None => (inherited.with_attempt(attempt), None),
-        }
-    }
-}
 
 impl<S, P, B, R> Service<Request<B>> for Extract<S, P>
 where
@@ -122,7 +117,7 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let (context, now) = self.read(request.headers());
+        let (context, now) = self.layer.read(request.headers());
         let mut exhausted = Exhausted::default();
         let future = scope::noting_exhausted(&mut exhausted, || {
             let _entered = scope::enter(enforced_here(context));
@@ -131,7 +126,7 @@ where
                 None => self.inner.call(request),
             }
         });
-        Extracted { future, context, exhausted, propagator: self.propagator.clone() }
+        Extracted { future, context, exhausted, propagator: self.layer.propagator.clone() }
     }
 }
 
@@ -200,9 +195,7 @@ pub(crate) mod tests {
         }
         let bound = inherited.map(|time| time::now() + time);
         let _entered = scope::enter(scope::current().with_deadline(bound));
-        let max_priority = LivePriority::new(DEFAULT_MAX_PRIORITY);
-        let (inside, _) =
-            Extract { inner: (), propagator, max_timeout: LiveTime::new(max_timeout), max_priority }.read(&map);
+        let (inside, _) = ExtractLayer::new(propagator, max_timeout).expect("a valid limit").read(&map);
         assert!(inside.priority() <= DEFAULT_MAX_PRIORITY);
         let latest = time::now() + max_timeout;
         assert!(inside.deadline.is_none_or(|deadline| deadline <= bound.unwrap_or(latest)));

@@ -46,34 +46,8 @@ impl<P: Propagator> InjectLayer<P> {
         Validation::of(|validation| validation.bounded("allowance", allowance))?;
         Ok(Self { propagator, allowance: LiveTime::new(allowance) })
     }
-}
 
-impl<P> InjectLayer<P> {
-    /// Replaces the allowance from now on. The value must be valid.
-    pub(crate) fn set_allowance(&self, allowance: Duration) {
-        self.allowance.set(allowance);
-    }
-}
-
-impl<S, P: Clone> Layer<S> for InjectLayer<P> {
-    type Service = Inject<S, P>;
-
-    fn layer(&self, inner: S) -> Self::Service {
-        Inject { inner, propagator: self.propagator.clone(), allowance: self.allowance.clone() }
-    }
-}
-
-/// A client whose requests carry their deadline. See the [module](super).
-#[derive(Clone, Debug)]
-pub struct Inject<S, P = HttpPropagator> {
-    inner: S,
-    propagator: P,
-    allowance: LiveTime,
-}
-
-accessors!([S, P] Inject<S, P>, forwards_readiness);
-
-impl<S, P: Propagator> Inject<S, P> {
+    /// Writes the current call into the headers of its request.
     fn write(&self, headers: &mut HeaderMap) {
         let context = scope::current();
         let attempt = context.before_all().saturating_add(1);
@@ -97,6 +71,30 @@ impl<S, P: Propagator> Inject<S, P> {
     }
 }
 
+impl<P> InjectLayer<P> {
+    /// Replaces the allowance from now on. The value must be valid.
+    pub(crate) fn set_allowance(&self, allowance: Duration) {
+        self.allowance.set(allowance);
+    }
+}
+
+impl<S, P: Clone> Layer<S> for InjectLayer<P> {
+    type Service = Inject<S, P>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        Inject { inner, layer: self.clone() }
+    }
+}
+
+/// A client whose requests carry their deadline. See the [module](super).
+#[derive(Clone, Debug)]
+pub struct Inject<S, P = HttpPropagator> {
+    inner: S,
+    layer: InjectLayer<P>,
+}
+
+accessors!([S, P] Inject<S, P>, forwards_readiness);
+
 impl<S, P, B, R> Service<Request<B>> for Inject<S, P>
 where
     S: Service<Request<B>, Response = Response<R>>,
@@ -111,9 +109,9 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        self.write(request.headers_mut());
+        self.layer.write(request.headers_mut());
         let exhausted_before = scope::exhausted_before();
-        Injected { future: self.inner.call(request), exhausted_before, propagator: self.propagator.clone() }
+        Injected { future: self.inner.call(request), exhausted_before, propagator: self.layer.propagator.clone() }
     }
 }
 

@@ -20,8 +20,8 @@ use crate::ground::layer_id::LayerId;
 use crate::ground::scope;
 use crate::ground::time::Instant;
 use crate::layers::call::bound::{Bound, poll_deadline};
-use crate::layers::call::readiness_limit::{ReadinessLimit, ReadinessSlot};
 use crate::layers::core::observed;
+use crate::layers::core::readiness_limit::{ReadinessLimit, ReadinessSlot};
 use crate::telemetry::{self, Unreported};
 
 /// An inner service and the last result of its `poll_ready`.

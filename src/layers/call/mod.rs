@@ -4,5 +4,4 @@ pub(crate) mod accessors;
 pub(crate) mod bound;
 pub(crate) mod breaker_ahead;
 pub(crate) mod inner;
-pub(crate) mod readiness_limit;
 pub(crate) mod upload_waits;

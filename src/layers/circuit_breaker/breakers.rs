@@ -1,6 +1,7 @@
 //! The breakers of one layer value: one for each key, shared by all its services and handles.
 
 use std::cmp::Ordering;
+use std::sync::Arc as Shared;
 use std::time::Duration;
 
 use tokio::sync::futures::OwnedNotified;
@@ -18,12 +19,13 @@ use crate::ground::sync::atomic::{self, AtomicBool};
 use crate::ground::sync::{Arc, Mutex, lock};
 use crate::ground::time::{self, Instant};
 use crate::layers::call::breaker_ahead::{BreakerAhead, BreakersAhead};
-use crate::layers::call::readiness_limit::ReadinessLimit;
+use crate::layers::core::readiness_limit::ReadinessLimit;
+use crate::layers::core::{AfterReload, LayerParts, LayerState};
 use crate::telemetry::{Instruments, Unreported};
 
 #[derive(Debug)]
-pub(super) struct Breakers<K: Keying> {
-    config: Settings<CircuitBreakerConfig>,
+pub(crate) struct Breakers<K: Keying> {
+    config: Shared<Settings<CircuitBreakerConfig>>,
     /// The settings derived from the config, for all breakers and calls.
     settings: Arc<Settings<BreakerSettings>>,
     /// The mode in which breakers of new keys start.
@@ -88,24 +90,22 @@ impl Forgettable for Breaker {
 }
 
 impl<K: Keying> Breakers<K> {
-    pub(super) fn new(config: CircuitBreakerConfig, keying: K, instruments: Instruments) -> Self {
-        let mode = config.mode();
-        let settings = Arc::new(Settings::new(BreakerSettings::of(&config)));
-        let common = Breaker::new(Arc::clone(&settings), config.span(), mode, None, instruments.clone());
+    pub(super) fn new(parts: LayerParts<CircuitBreakerConfig>, keying: K) -> Self {
+        let LayerParts { settings: config, readiness_limit, instruments } = parts;
+        let present = config.get();
+        let mode = present.mode();
+        let settings = Arc::new(Settings::new(BreakerSettings::of(&present)));
+        let common = Breaker::new(Arc::clone(&settings), present.span(), mode, None, instruments.clone());
         Self {
-            keyed: Keyed::new(keying, config.max_keys, common),
+            keyed: Keyed::new(keying, present.max_keys, common),
             summary: Survey::default(),
             mode: Mutex::new(mode),
-            readiness_limit: ReadinessLimit::default(),
-            unready_while_open: AtomicBool::new(config.unready_while_open),
+            readiness_limit,
+            unready_while_open: AtomicBool::new(present.unready_while_open),
             instruments,
-            config: Settings::new(config),
+            config,
             settings,
         }
-    }
-
-    pub(super) fn config(&self) -> CircuitBreakerConfig {
-        self.config.get()
     }
 
     /// How long a call may last, cached by a service that [refreshes](Self::max_hold) it at each call.
@@ -173,32 +173,35 @@ impl<K: Keying> Breakers<K> {
         }
     }
 
-    /// Call what is returned without holding a lock: it may run user code.
-    pub(super) fn apply(&self, config: &CircuitBreakerConfig) -> impl FnOnce() + use<'_, K> {
+    /// Breakers with another keying. Their state starts anew.
+    pub(super) fn with_keying<L: Keying>(&self, parts: LayerParts<CircuitBreakerConfig>, keying: L) -> Breakers<L> {
+        Breakers::new(parts, keying)
+    }
+}
+
+impl<K: Keying> LayerState<CircuitBreakerConfig> for Breakers<K> {
+    fn carry_out(&self, config: &CircuitBreakerConfig, before: &CircuitBreakerConfig) -> AfterReload<'_> {
         let now = time::now();
-        let changes_mode = self.config.replace(config.clone(), |before| {
-            self.settings.store(BreakerSettings::of(config));
-            self.unready_while_open.store(config.unready_while_open, atomic::Ordering::Release);
-            let span = (config.window != before.window).then(|| config.span());
-            self.keyed.for_each(|breaker| breaker.reloaded(span, now));
-            let mut mode = lock(&self.mode);
-            let is_forced = *mode != before.mode() && matches!(*mode, Mode::ForcedOpen | Mode::Disabled);
-            let changes_mode = config.mode() != before.mode() && !is_forced;
-            if changes_mode {
-                *mode = config.mode();
-            }
-            drop(mode);
-            self.keyed.set_max_keys(config.max_keys);
-            changes_mode
-        });
-        move || {
+        self.settings.store(BreakerSettings::of(config));
+        self.unready_while_open.store(config.unready_while_open, atomic::Ordering::Release);
+        let span = (config.window != before.window).then(|| config.span());
+        self.keyed.for_each(|breaker| breaker.reloaded(span, now));
+        let mut mode = lock(&self.mode);
+        let is_forced = *mode != before.mode() && matches!(*mode, Mode::ForcedOpen | Mode::Disabled);
+        let changes_mode = config.mode() != before.mode() && !is_forced;
+        if changes_mode {
+            *mode = config.mode();
+        }
+        drop(mode);
+        self.keyed.set_max_keys(config.max_keys);
+        Box::new(move || {
             self.keyed.shrink();
             // A service that waits to be ready may be ready now.
             self.common().state_changes().notify();
             if changes_mode {
                 self.spread_mode(now);
             }
-        }
+        })
     }
 }
 
@@ -282,17 +285,18 @@ mod loom_tests {
     use super::*;
     use crate::admission::keyed::OneKey;
     use crate::algorithm::breaker::State;
+    use crate::layers::core::LayerCore;
 
     /// A breaker is forced open while a reload ends its observe-only mode. Whichever comes first, it stays forced open.
     #[test]
     fn loom_reload_keeps_forced_open() {
         loom::model(|| {
             let observing = CircuitBreakerConfig { observe_only: true, ..CircuitBreakerConfig::default() };
-            let breakers = Arc::new(Breakers::new(observing, OneKey, Instruments::new(KIND)));
-            let theirs = Arc::clone(&breakers);
+            let core = LayerCore::new(KIND, observing, |parts| Breakers::new(parts, OneKey)).expect("a valid config");
+            let (breakers, theirs) = (core.state(), Shared::clone(core.state()));
             let now = Instant::from_nanos(1 << 63);
             let thread = loom::thread::spawn(move || theirs.set_mode(Mode::ForcedOpen, now));
-            breakers.apply(&CircuitBreakerConfig::default())();
+            core.apply(&CircuitBreakerConfig::default())();
             thread.join().expect("no panic");
             assert_eq!(breakers.common().snapshot(now).state, State::ForcedOpen);
             assert_eq!(breakers.mode(), Mode::ForcedOpen);

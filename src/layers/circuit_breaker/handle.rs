@@ -5,6 +5,7 @@ use super::snapshot::BreakerSnapshot;
 use crate::admission::keyed::{Keying, OneKey};
 use crate::algorithm::breaker::{Mode, State};
 use crate::ground::time;
+use crate::layers::core::clone_fields;
 
 /// Reads the state of a layer value's breaker, and changes it by hand. Cheap to clone.
 ///
@@ -27,6 +28,8 @@ use crate::ground::time;
 pub struct CircuitBreakerHandle<K: Keying = OneKey> {
     breakers: Arc<Breakers<K>>,
 }
+
+clone_fields!([K: Keying] CircuitBreakerHandle<K> { breakers });
 
 impl<K: Keying> CircuitBreakerHandle<K> {
     pub(super) fn new(breakers: Arc<Breakers<K>>) -> Self {
@@ -76,11 +79,5 @@ impl<K: Keying> CircuitBreakerHandle<K> {
     /// Clears all counts, and closes every breaker that opened by itself.
     pub fn reset(&self) {
         self.breakers.reset(time::now());
-    }
-}
-
-impl<K: Keying> Clone for CircuitBreakerHandle<K> {
-    fn clone(&self) -> Self {
-        Self { breakers: Arc::clone(&self.breakers) }
     }
 }

@@ -64,8 +64,6 @@
 //! - **A name** ([`named`](CircuitBreakerLayer::named)) shows the layer in metrics, logs, refusals and the
 //!   [registry](crate::registry): its state and transitions, and the dependency's time by verdict. In the registry it can also be
 //!   forced open, disabled, reset or set to observe, as with its [handle](CircuitBreakerLayer::handle).
-//! - **A reload** ([`reload`](CircuitBreakerLayer::reload)) applies at once: a call is judged by the settings in force when it ends.
-//!   The state, the counts (unless the window changes) and a mode that was forced by hand are kept.
 //! - **Cost:** closed, no allocation: two clock reads, and one short lock at the admission, the head and the end of a call. Refused, in
 //!   whatever state: no lock, but a load of the published state (two atomic updates in thread-local memory) and, in a break, one
 //!   atomic update. A timer checks the calls in flight about once per slow threshold.
@@ -113,6 +111,27 @@
 //! assert!(client.oneshot("/status".to_owned()).await?.ends_with("/status"));
 //! # Ok(())
 //! # }
+//! ```
+//!
+//! # Reload
+//! A [reload](CircuitBreakerLayer::reload) applies:
+//!
+//! - **At once:** all settings of the breaker, also for calls in flight: a call is judged by the settings in force when it ends. A
+//!   break in progress keeps its end. `observe_only` changes the mode only if its value changes, and not while the breaker was
+//!   [forced open](CircuitBreakerHandle::force_open) or [disabled](CircuitBreakerHandle::disable) by hand. A lower `max_keys`
+//!   forgets keys whose state is as good as new, and other keys once theirs is.
+//! - **For new calls:** `max_hold`.
+//! - **What survives:** the state, the counts of the window, and the known latency of the dependency. Another `window` restarts
+//!   the counts, and results of calls in flight are then not counted; an open breaker stays open all the same. A window of calls
+//!   keeps the memory of its largest size, two bytes a call.
+//!
+//! ```
+//! use seawall::circuit_breaker::{CircuitBreakerConfig, CircuitBreakerLayer};
+//!
+//! let layer = CircuitBreakerLayer::new(CircuitBreakerConfig::default())?;
+//! layer.reload(&CircuitBreakerConfig { failure_rate: 0.3, ..layer.config() })?;
+//! assert_eq!(layer.config().failure_rate, 0.3);
+//! # Ok::<(), seawall::error::InvalidConfig>(())
 //! ```
 //!
 //! # Example

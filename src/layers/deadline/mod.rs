@@ -24,9 +24,24 @@
 //!   if it is not being read. Head, idle time and body may have bounds of their own ([`DeadlineConfig`]).
 //! - **A name** ([`named`](DeadlineLayer::named)) shows the layer in metrics, logs, refusals and the [registry](crate::registry): its
 //!   timeouts, its refusals, and the bodies that it cut.
-//! - **A reload** ([`reload`](DeadlineLayer::reload)) applies to new calls. A call in flight keeps its deadline, and so does its body.
 //! - **Cost:** one clock read, which inner layers share; a pooled timer only if the call has to wait.
 //! - **Place:** outermost, so that everything inside is bounded.
+//!
+//! # Reload
+//! A [reload](DeadlineLayer::reload) applies to new calls. A call in flight keeps its deadline, and so does its body.
+//!
+//! ```
+//! use std::time::Duration;
+//! use seawall::deadline::{DeadlineConfig, DeadlineLayer};
+//!
+//! let layer = DeadlineLayer::new(Duration::from_secs(2))?;
+//! layer.reload(&DeadlineConfig { head_timeout: Some(Duration::from_secs(1)), ..layer.config() })?;
+//! assert_eq!(layer.config().head_timeout, Some(Duration::from_secs(1)));
+//!
+//! assert!(layer.reload(&Duration::ZERO.into()).is_err());
+//! assert_eq!(layer.config().timeout, Duration::from_secs(2));
+//! # Ok::<(), seawall::error::InvalidConfig>(())
+//! ```
 //!
 //! # Example
 //! ```

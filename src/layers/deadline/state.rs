@@ -1,30 +1,30 @@
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::KIND;
 use super::config::DeadlineConfig;
 use crate::admission::registry::{Condition, DeadlineCondition, Observed};
 use crate::ground::settings::Settings;
 use crate::ground::time::Instant;
-use crate::layers::call::readiness_limit::ReadinessLimit;
+use crate::layers::core::readiness_limit::ReadinessLimit;
+use crate::layers::core::{LayerParts, LayerState};
 use crate::telemetry::Instruments;
 
 /// The state that the services of one layer value share: the settings, and the limit on calls that wait for the inner service.
 #[derive(Debug)]
-pub(super) struct State {
+pub(crate) struct State {
     pub(super) readiness_limit: ReadinessLimit,
     pub(super) instruments: Instruments,
-    pub(super) settings: Settings<DeadlineConfig>,
+    pub(super) settings: Arc<Settings<DeadlineConfig>>,
 }
 
 impl State {
-    pub(super) fn new(config: DeadlineConfig) -> Self {
-        Self {
-            readiness_limit: ReadinessLimit::default(),
-            instruments: Instruments::new(KIND),
-            settings: Settings::new(config),
-        }
+    pub(super) fn new(parts: LayerParts<DeadlineConfig>) -> Self {
+        let LayerParts { settings, readiness_limit, instruments } = parts;
+        Self { readiness_limit, instruments, settings }
     }
 }
+
+impl LayerState<DeadlineConfig> for State {}
 
 impl Observed for State {
     fn instruments(&self) -> &Instruments {

@@ -10,8 +10,10 @@ use crate::ground::settings::{Cached, Settings};
 use crate::ground::sync::Arc;
 use crate::ground::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use crate::ground::time::Instant;
+use crate::ground::validation::Validation;
 use crate::layers::call::breaker_ahead::{Connection, Lookahead};
-use crate::layers::call::readiness_limit::ReadinessLimit;
+use crate::layers::core::AfterReload;
+use crate::layers::core::readiness_limit::ReadinessLimit;
 use crate::telemetry::Instruments;
 
 /// How many calls may wait.
@@ -46,6 +48,25 @@ impl GateSettings {
     #[inline]
     pub(crate) fn is_off(&self) -> bool {
         self.queue_limit == QueueLimit::Off
+    }
+}
+
+/// A layer's config, as its gates use it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct GatesConfig {
+    /// How many permits each gate has.
+    pub(crate) limit: u32,
+    pub(crate) order: Order,
+    pub(crate) max_keys: usize,
+    pub(crate) settings: GateSettings,
+}
+
+impl GatesConfig {
+    /// Records the faults of what all layers that grant permits have. Its fields have the same names in each of them.
+    pub(crate) fn check(&self, validation: &mut Validation) {
+        validation.positive("max_wait", self.settings.max_wait);
+        validation.positive("max_hold", self.settings.max_hold);
+        validation.at_least_one("max_keys", self.max_keys as u64);
     }
 }
 
@@ -85,13 +106,12 @@ impl Forgettable for Gate {
 
 impl<K: Keying> Gates<K> {
     pub(crate) fn new(
+        config: GatesConfig,
         keying: K,
-        max_keys: usize,
-        limit: u32,
-        order: Order,
-        settings: GateSettings,
+        readiness_limit: ReadinessLimit,
         instruments: Instruments,
     ) -> Self {
+        let GatesConfig { limit, order, max_keys, settings } = config;
         Self {
             gates: Keyed::new(keying, max_keys, Gate::observed(limit, order, instruments.clone())),
             settings: Settings::new(settings),
@@ -99,7 +119,7 @@ impl<K: Keying> Gates<K> {
             lifo: AtomicBool::new(order == Order::Lifo),
             instruments,
             summary: Survey::default(),
-            readiness_limit: ReadinessLimit::default(),
+            readiness_limit,
             ahead: Connection::default(),
         }
     }
@@ -149,28 +169,22 @@ impl<K: Keying> Gates<K> {
         if self.lifo.load(Ordering::Acquire) { Order::Lifo } else { Order::Fifo }
     }
 
-    /// Replaces the settings for new calls, and the limit if there is one. Callers must serialise calls of this. Call what is
-    /// returned afterwards, without holding a lock: it may run user code.
-    pub(crate) fn replace(
-        &self,
-        settings: GateSettings,
-        order: Order,
-        max_keys: usize,
-        limit: Option<u32>,
-    ) -> impl FnOnce() + use<'_, K> {
+    /// Replaces the settings for new calls, and the limit if `changes_limit`. Callers must serialise calls of this.
+    pub(crate) fn replace(&self, config: GatesConfig, changes_limit: bool) -> AfterReload<'_> {
+        let GatesConfig { limit, order, max_keys, settings } = config;
         let was_off = self.settings.replace(settings, GateSettings::is_off);
         self.lifo.store(order == Order::Lifo, Ordering::Release);
         self.gates.for_each(|gate| gate.set_order(order));
-        if let Some(limit) = limit {
+        if changes_limit {
             self.limit.store(limit, Ordering::Release);
         }
         self.gates.set_max_keys(max_keys);
-        move || {
+        Box::new(move || {
             self.gates.shrink();
-            if limit.is_some() || was_off || settings.is_off() {
+            if changes_limit || was_off || settings.is_off() {
                 self.spread_limit();
             }
-        }
+        })
     }
 
     /// The limit of each gate.
@@ -250,17 +264,22 @@ impl<K: Keying> Observed for Gates<K> {
     }
 }
 
+#[cfg(test)]
+const fn config(limit: u32, queue_limit: QueueLimit) -> GatesConfig {
+    let settings = GateSettings { queue_limit, max_wait: Duration::ZERO, max_hold: Duration::ZERO };
+    GatesConfig { limit, order: Order::Fifo, max_keys: 8, settings }
+}
+
 #[cfg(all(test, not(seawall_loom)))]
 mod tests {
     use super::*;
     use crate::admission::keyed::OneKey;
 
-    const ON: GateSettings =
-        GateSettings { queue_limit: QueueLimit::AtMost(1), max_wait: Duration::ZERO, max_hold: Duration::ZERO };
-    const OFF: GateSettings = GateSettings { queue_limit: QueueLimit::Off, ..ON };
+    const ON: GatesConfig = config(4, QueueLimit::AtMost(1));
+    const OFF: GatesConfig = config(4, QueueLimit::Off);
 
-    fn gates(settings: GateSettings) -> Gates<OneKey> {
-        Gates::new(OneKey, 1, 4, Order::Fifo, settings, Instruments::new(LayerKind::Bulkhead))
+    fn gates(config: GatesConfig) -> Gates<OneKey> {
+        Gates::new(config, OneKey, ReadinessLimit::default(), Instruments::new(LayerKind::Bulkhead))
     }
 
     /// The second part of a reload runs unlocked, and may be overtaken by that of a later one.
@@ -268,8 +287,8 @@ mod tests {
     fn overtaken_reload_leaves_the_limit_in_force() {
         for (first, second, limit) in [(OFF, ON, 4), (ON, OFF, u32::MAX)] {
             let gates = gates(ON);
-            let overtaken = gates.replace(first, Order::Fifo, 1, None);
-            gates.replace(second, Order::Fifo, 1, None)();
+            let overtaken = gates.replace(first, false);
+            gates.replace(second, false)();
             overtaken();
             assert_eq!(gates.gate(&()).limit(), limit);
         }
@@ -278,10 +297,10 @@ mod tests {
     #[test]
     fn limit_set_by_hand_applies_once_the_layer_is_on() {
         let gates = gates(ON);
-        gates.replace(OFF, Order::Fifo, 1, None)();
+        gates.replace(OFF, false)();
         gates.set_limit(2);
         assert_eq!(gates.gate(&()).limit(), u32::MAX, "off");
-        gates.replace(ON, Order::Fifo, 1, None)();
+        gates.replace(ON, false)();
         assert_eq!(gates.gate(&()).limit(), 2);
     }
 }
@@ -295,13 +314,13 @@ mod loom_tests {
     #[test]
     fn loom_gate_made_during_reload_has_the_new_limit() {
         loom::model(|| {
-            let zero = Duration::ZERO;
-            let settings = GateSettings { queue_limit: QueueLimit::AtMost(1), max_wait: zero, max_hold: zero };
+            let before = config(1, QueueLimit::AtMost(1));
             let instruments = Instruments::new(LayerKind::Bulkhead);
-            let gates = Arc::new(Gates::new(ByKey::new(|key: &u8| *key), 8, 1, Order::Fifo, settings, instruments));
+            let gates =
+                Arc::new(Gates::new(before, ByKey::new(|key: &u8| *key), ReadinessLimit::default(), instruments));
             let theirs = Arc::clone(&gates);
             let thread = loom::thread::spawn(move || theirs.gate(&7));
-            gates.replace(settings, Order::Lifo, 8, Some(3))();
+            gates.replace(GatesConfig { limit: 3, order: Order::Lifo, ..before }, true)();
             let gate = thread.join().expect("no panic");
             assert_eq!((gate.limit(), gates.gate(&7).limit()), (3, 3));
         });
@@ -311,10 +330,9 @@ mod loom_tests {
     #[test]
     fn loom_shown_limit_is_that_of_the_gates() {
         loom::model(|| {
-            let zero = Duration::ZERO;
-            let settings = GateSettings { queue_limit: QueueLimit::AtMost(1), max_wait: zero, max_hold: zero };
             let instruments = Instruments::new(LayerKind::Bulkhead);
-            let gates = Arc::new(Gates::new(OneKey, 1, 1, Order::Fifo, settings, instruments));
+            let gates =
+                Arc::new(Gates::new(config(1, QueueLimit::AtMost(1)), OneKey, ReadinessLimit::default(), instruments));
             let theirs = Arc::clone(&gates);
             let thread = loom::thread::spawn(move || theirs.set_limit(2));
             gates.set_limit(3);

@@ -2,7 +2,9 @@
 
 pub(crate) mod admitted;
 pub mod bulkhead;
+pub(crate) mod config;
 pub(crate) mod gates;
+pub(crate) mod handle;
 pub(crate) mod hold;
 pub mod load_shed;
 pub(crate) mod upload;

@@ -2,12 +2,15 @@ use std::sync::Arc;
 
 use super::state::State;
 use crate::admission::keyed::{Keying, OneKey};
+use crate::layers::core::clone_fields;
 
 /// Shows how many calls wait for the rate. Clones show the same limit.
 #[derive(Debug)]
 pub struct RateLimitHandle<K: Keying = OneKey> {
     state: Arc<State<K>>,
 }
+
+clone_fields!([K: Keying] RateLimitHandle<K> { state });
 
 impl<K: Keying> RateLimitHandle<K> {
     pub(super) fn new(state: Arc<State<K>>) -> Self {
@@ -17,11 +20,5 @@ impl<K: Keying> RateLimitHandle<K> {
     /// How many calls wait for a permit, over all keys.
     pub fn waiting(&self) -> usize {
         self.state.waiting()
-    }
-}
-
-impl<K: Keying> Clone for RateLimitHandle<K> {
-    fn clone(&self) -> Self {
-        Self { state: Arc::clone(&self.state) }
     }
 }

@@ -26,10 +26,27 @@
 //! - **The call is over**, for this layer, when it has started; its response is only bounded in time.
 //! - **A name** ([`named`](RateLimitLayer::named)) shows the layer in metrics, logs, refusals and the [registry](crate::registry): the
 //!   rate, the calls started, and the calls waiting.
-//! - **A reload** ([`reload`](RateLimitLayer::reload)) applies at once, also to waiting calls. They keep their positions, and used
-//!   permits stay used.
 //! - **Cost:** an `Arc` clone and one atomic update; a short lock while calls wait.
 //! - **Place:** on a server outside of everything that is expensive; on a client inside retry, so that retries count too.
+//!
+//! # Reload
+//! A [reload](RateLimitLayer::reload) ends no call, and used permits stay used.
+//!
+//! - **At once:** the rate (`permits`, `per`, `burst`) and `max_keys`. The available permits are kept, up to the new `burst`, and
+//!   refill at the new rate. After a change from one a minute to a hundred a second, the first waiting call starts within 10 ms. A
+//!   larger `burst` fills over time, as after a pause. A lower `max_keys` forgets keys whose state is as good as new, and other
+//!   keys once theirs is.
+//! - **For new calls:** `max_wait`, `max_waiting` and `max_hold`. A waiting call keeps its position in the queue and the bound of its
+//!   wait. If the new rate is too slow for that bound, the call is refused when the bound is reached.
+//!
+//! ```
+//! use seawall::rate_limit::{RateLimitConfig, RateLimitLayer};
+//!
+//! let layer = RateLimitLayer::new(RateLimitConfig::default())?;
+//! layer.reload(&RateLimitConfig { permits: 200, ..layer.config() })?;
+//! assert_eq!(layer.config().permits, 200);
+//! # Ok::<(), seawall::error::InvalidConfig>(())
+//! ```
 //!
 //! # Example
 //! ```

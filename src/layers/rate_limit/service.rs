@@ -15,6 +15,7 @@ use crate::ground::settings::Cached;
 use crate::layers::call::accessors::accessors;
 use crate::layers::call::bound::Bound;
 use crate::layers::call::inner::Inner;
+use crate::layers::core::clone_fields;
 
 /// A service with a limit on how many calls start per period. See the [module](super).
 pub struct RateLimit<S, K: Keying = OneKey> {
@@ -31,6 +32,7 @@ impl<S, K: Keying> RateLimit<S, K> {
 }
 
 accessors!([S, K: Keying] RateLimit<S, K>);
+clone_fields!([S: Clone, K: Keying] RateLimit<S, K> { inner, state, applied });
 
 impl<S, K, Req> Service<Req> for RateLimit<S, K>
 where
@@ -74,13 +76,6 @@ where
                 ResponseFuture::refused(refusal)
             }
         }
-    }
-}
-
-// Written by hand because a clone shares the state and needs no clone of the key's type.
-impl<S: Clone, K: Keying> Clone for RateLimit<S, K> {
-    fn clone(&self) -> Self {
-        Self { inner: self.inner.clone(), state: Arc::clone(&self.state), applied: self.applied }
     }
 }
 

@@ -1,3 +1,5 @@
+use std::sync::Arc as Shared;
+
 use super::applied::Applied;
 use super::bucket::Bucket;
 use super::config::RateLimitConfig;
@@ -6,13 +8,14 @@ use crate::admission::registry::{Condition, Observed, RateLimitCondition};
 use crate::ground::settings::Settings;
 use crate::ground::sync::Arc;
 use crate::ground::time::{self, Instant};
-use crate::layers::call::readiness_limit::ReadinessLimit;
+use crate::layers::core::readiness_limit::ReadinessLimit;
+use crate::layers::core::{AfterReload, LayerParts, LayerState};
 use crate::telemetry::Instruments;
 
 /// The state that all services of one layer value share: a bucket for each key.
 #[derive(Debug)]
-pub(super) struct State<K: Keying> {
-    pub(super) config: Settings<RateLimitConfig>,
+pub(crate) struct State<K: Keying> {
+    pub(super) config: Shared<Settings<RateLimitConfig>>,
     pub(super) readiness_limit: ReadinessLimit,
     pub(super) instruments: Instruments,
     /// The settings derived from the config, for all buckets and calls.
@@ -22,17 +25,12 @@ pub(super) struct State<K: Keying> {
 }
 
 impl<K: Keying> State<K> {
-    pub(super) fn new(config: RateLimitConfig, keying: K, instruments: Instruments) -> Self {
-        let applied = Arc::new(Settings::new(Applied::first(&config)));
+    pub(super) fn new(parts: LayerParts<RateLimitConfig>, keying: K) -> Self {
+        let LayerParts { settings: config, readiness_limit, instruments } = parts;
+        let applied = Arc::new(Settings::new(config.read(Applied::first)));
         let common = Bucket::new(Arc::clone(&applied), instruments.clone());
-        Self {
-            buckets: Keyed::new(keying, config.max_keys, common),
-            applied,
-            instruments,
-            waiting: Survey::default(),
-            readiness_limit: ReadinessLimit::default(),
-            config: Settings::new(config),
-        }
+        let buckets = Keyed::new(keying, config.read(|config| config.max_keys), common);
+        Self { buckets, applied, instruments, waiting: Survey::default(), readiness_limit, config }
     }
 
     pub(super) fn bucket<Req>(&self, request: &Req) -> Arc<Bucket>
@@ -48,23 +46,27 @@ impl<K: Keying> State<K> {
         waiting
     }
 
-    /// Call what is returned without holding a lock: it may run user code.
-    pub(super) fn apply(&self, config: &RateLimitConfig) -> impl FnOnce() + use<'_, K> {
-        self.config.replace(config.clone(), |_| {
-            let now = time::now();
-            let take_over = |applied: &Applied| self.buckets.for_each(|bucket| bucket.take_over(&applied.rates, now));
-            let next = |present: &Applied| {
-                take_over(present);
-                present.then(config)
-            };
-            self.applied.update(next, |_| take_over(&self.applied.get()));
-            self.buckets.set_max_keys(config.max_keys);
-        });
-        || {
+    /// A state with another keying.
+    pub(super) fn with_keying<L: Keying>(&self, parts: LayerParts<RateLimitConfig>, keying: L) -> State<L> {
+        State::new(parts, keying)
+    }
+}
+
+impl<K: Keying> LayerState<RateLimitConfig> for State<K> {
+    fn carry_out(&self, config: &RateLimitConfig, _before: &RateLimitConfig) -> AfterReload<'_> {
+        let now = time::now();
+        let take_over = |applied: &Applied| self.buckets.for_each(|bucket| bucket.take_over(&applied.rates, now));
+        let next = |present: &Applied| {
+            take_over(present);
+            present.then(config)
+        };
+        self.applied.update(next, |_| take_over(&self.applied.get()));
+        self.buckets.set_max_keys(config.max_keys);
+        Box::new(|| {
             // A bucket that is made meanwhile has the new rate, and no call that waits for the old one.
             self.buckets.for_each(Bucket::wake_head);
             self.buckets.shrink();
-        }
+        })
     }
 }
 

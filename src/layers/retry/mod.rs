@@ -50,12 +50,29 @@
 //! - **A name** ([`named`](RetryLayer::named)) shows the layer in metrics, logs, refusals and the [registry](crate::registry): the
 //!   calls as their callers see them, the retries by cause, the retries that were not made, and the balance of the budget.
 //! - **Off** (`enabled = false`): the layer makes one attempt per call, whatever its type. A reload can switch it on again.
-//! - **A reload** ([`reload`](RetryLayer::reload)) applies to new calls. A call in flight keeps its settings for all its attempts. The
-//!   budget changes in place: deposits are kept, and no tokens are added.
 //! - **Cost:** one clone of the request and of the inner service per call, one atomic update for the budget. Nothing is allocated
 //!   unless an attempt fails, or `attempt_timeout` is set and there is a body to bound. A pooled timer if the call has to wait and no
 //!   outer layer enforces the deadline.
 //! - **Place:** inside the deadline; outside the layers that should see each attempt: bulkhead, circuit breaker, rate limit.
+//!
+//! # Reload
+//! A [reload](RetryLayer::reload) applies:
+//!
+//! - **For new calls:** `enabled`, `max_attempts`, `backoff`, `attempt_timeout`, `max_retry_after` and `max_hold`. A call in
+//!   flight keeps the settings that it started with, for all its attempts.
+//! - **At once:** `budget`, in place: deposits are kept, and the reserve is not refilled (see [`Budget::reload`]). And `max_keys`:
+//!   a lower value forgets keys whose state is as good as new, and other keys once theirs is.
+//! - **Never:** a budget that was set with [`with_budget`](RetryLayer::with_budget). Other layers may pay from it; it has its own
+//!   [`reload`](Budget::reload).
+//!
+//! ```
+//! use seawall::retry::{RetryConfig, RetryLayer};
+//!
+//! let layer = RetryLayer::new(RetryConfig::default())?;
+//! layer.reload(&RetryConfig { max_attempts: 2, ..layer.config() })?;
+//! assert_eq!(layer.config().max_attempts, 2);
+//! # Ok::<(), seawall::error::InvalidConfig>(())
+//! ```
 //!
 //! # Example
 //! ```

@@ -8,7 +8,7 @@ use super::report::Stop;
 use crate::admission::timer;
 use crate::ground::time::Instant;
 use crate::ground::verdict::Verdict;
-use crate::layers::call::readiness_limit::ReadinessLimit;
+use crate::layers::core::readiness_limit::ReadinessLimit;
 use crate::telemetry::Instruments;
 
 /// The state that all calls with one key share.
@@ -67,9 +67,9 @@ impl Policy {
     }
 
     /// A policy with the same budget.
-    pub(super) fn renewed(&self) -> Self {
+    pub(super) fn with_readiness_limit(&self, readiness_limit: ReadinessLimit) -> Self {
         let (budget, instruments) = (self.budget.clone(), self.instruments.clone());
-        Self { budget, given: self.given, readiness_limit: self.readiness_limit.sibling(), instruments }
+        Self { budget, given: self.given, readiness_limit, instruments }
     }
 
     /// The budget, unless it was given.

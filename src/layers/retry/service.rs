@@ -19,6 +19,7 @@ use crate::ground::verdict::{AtResponse, Classify};
 use crate::layers::call::accessors::accessors;
 use crate::layers::call::inner::{Call, Inner};
 use crate::layers::call::upload_waits;
+use crate::layers::core::clone_fields;
 use crate::telemetry::AttemptSpan;
 
 /// A service whose failed calls are retried. See the [module](super).
@@ -40,20 +41,7 @@ impl<S, C, P, K: Keying> Retry<S, C, P, K> {
 }
 
 accessors!([S, C, P, K: Keying] Retry<S, C, P, K>);
-
-/// Written by hand so that the keying need not be `Clone`: clones share it.
-impl<S: Clone, C: Clone, P: Clone, K: Keying> Clone for Retry<S, C, P, K> {
-    fn clone(&self) -> Self {
-        Self {
-            inner: self.inner.clone(),
-            state: Arc::clone(&self.state),
-            settings_cache: self.settings_cache,
-            earnings: self.earnings,
-            classifier: self.classifier.clone(),
-            replay: self.replay.clone(),
-        }
-    }
-}
+clone_fields!([S: Clone, C: Clone, P: Clone, K: Keying] Retry<S, C, P, K> { inner, state, settings_cache, earnings, classifier, replay });
 
 impl<S, C, P, K, Req> Service<Req> for Retry<S, C, P, K>
 where

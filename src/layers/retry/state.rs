@@ -1,32 +1,36 @@
+use std::sync::Arc as Shared;
+
 use super::budget::{self, Budget};
 use super::call_settings::CallSettings;
 use super::config::RetryConfig;
 use super::policy::Policy;
-use crate::admission::keyed::{Forgettable, KeyBy, Keyed, Keying};
+use crate::admission::keyed::{Forgettable, KeyBy, Keyed, Keying, OneKey};
 use crate::admission::registry::{Condition, Observed, RetryCondition};
 use crate::algorithm::budget::Rules;
 use crate::ground::settings::Settings;
 use crate::ground::sync::Arc;
 use crate::ground::time::{self, Instant};
 use crate::ground::verdict::Verdict;
+use crate::layers::core::{AfterReload, LayerParts, LayerState};
 use crate::telemetry::{Instruments, NotRetried, Tally};
 
 /// The state that the services of one layer value share: the settings, and a budget for each key.
 #[derive(Debug)]
-pub(super) struct State<K: Keying> {
-    pub(super) settings: Settings<RetryConfig>,
+pub(crate) struct State<K: Keying> {
+    pub(super) settings: Shared<Settings<RetryConfig>>,
     /// The rules of all budgets, except of one that was given.
     rules: Arc<Settings<Rules>>,
     policies: Keyed<K, Policy>,
 }
 
 impl<K: Keying> State<K> {
-    pub(super) fn new(config: RetryConfig, keying: K, common: Policy) -> Self {
+    fn with(settings: Shared<Settings<RetryConfig>>, keying: K, common: Policy) -> Self {
         let rules = match common.own_budget() {
             Some(budget) => Arc::clone(budget.rules()),
-            None => Arc::clone(Budget::valid(&config.budget).rules()),
+            None => Arc::clone(Budget::valid(&settings.get().budget).rules()),
         };
-        Self { rules, policies: Keyed::new(keying, config.max_keys, common), settings: Settings::new(config) }
+        let policies = Keyed::new(keying, settings.read(|config| config.max_keys), common);
+        Self { rules, policies, settings }
     }
 
     #[inline]
@@ -47,19 +51,37 @@ impl<K: Keying> State<K> {
         &self.policies.common().budget
     }
 
-    /// Call what is returned without holding a lock: it may run user code.
-    pub(super) fn apply(&self, config: &RetryConfig) -> impl FnOnce() + use<'_, K> {
-        self.settings.replace(config.clone(), |_| {
-            budget::reload(&self.rules, &config.budget, time::now(), |take_over| {
-                self.policies.for_each(|policy| {
-                    if let Some(budget) = policy.own_budget() {
-                        take_over(budget);
-                    }
-                });
+    /// A state with another keying, and the same common budget.
+    pub(super) fn with_keying<L: Keying>(&self, parts: LayerParts<RetryConfig>, keying: L) -> State<L> {
+        State::with(parts.settings, keying, self.common().with_readiness_limit(parts.readiness_limit))
+    }
+}
+
+impl State<OneKey> {
+    pub(super) fn new(parts: LayerParts<RetryConfig>) -> Self {
+        let LayerParts { settings, readiness_limit, instruments } = parts;
+        let common = Policy::new(Budget::valid(&settings.get().budget), readiness_limit, instruments);
+        Self::with(settings, OneKey, common)
+    }
+
+    /// A state whose budget the user gave.
+    pub(super) fn with_budget(parts: LayerParts<RetryConfig>, budget: Budget) -> Self {
+        let LayerParts { settings, readiness_limit, instruments } = parts;
+        Self::with(settings, OneKey, Policy::with_given_budget(budget, readiness_limit, instruments))
+    }
+}
+
+impl<K: Keying> LayerState<RetryConfig> for State<K> {
+    fn carry_out(&self, config: &RetryConfig, _before: &RetryConfig) -> AfterReload<'_> {
+        budget::reload(&self.rules, &config.budget, time::now(), |take_over| {
+            self.policies.for_each(|policy| {
+                if let Some(budget) = policy.own_budget() {
+                    take_over(budget);
+                }
             });
-            self.policies.set_max_keys(config.max_keys);
         });
-        || self.policies.shrink()
+        self.policies.set_max_keys(config.max_keys);
+        Box::new(|| self.policies.shrink())
     }
 }
 

@@ -3,7 +3,8 @@ use std::time::Duration;
 use super::Order;
 use crate::ground::validation::{Validate, Validation};
 use crate::layers::call::bound::DEFAULT_MAX_HOLD;
-use crate::layers::permits::gates::{GateSettings, QueueLimit};
+use crate::layers::permits::config::PermitsConfig;
+use crate::layers::permits::gates::{GateSettings, GatesConfig, QueueLimit};
 #[cfg(feature = "config")]
 use crate::loader::HumanTime;
 
@@ -63,15 +64,14 @@ impl Default for BulkheadConfig {
 impl Validate for BulkheadConfig {
     fn check(&self, validation: &mut Validation) {
         validation.at_least_one("max_concurrent", self.max_concurrent.into());
-        validation.positive("max_wait", self.max_wait);
-        validation.positive("max_hold", self.max_hold);
-        validation.at_least_one("max_keys", self.max_keys as u64);
+        self.gates().check(validation);
     }
 }
 
-impl BulkheadConfig {
-    pub(super) fn gate_settings(&self) -> GateSettings {
+impl PermitsConfig for BulkheadConfig {
+    fn gates(&self) -> GatesConfig {
         let queue_limit = if self.enabled { QueueLimit::AtMost(self.max_waiting) } else { QueueLimit::Off };
-        GateSettings { queue_limit, max_wait: self.max_wait, max_hold: self.max_hold }
+        let settings = GateSettings { queue_limit, max_wait: self.max_wait, max_hold: self.max_hold };
+        GatesConfig { limit: self.max_concurrent, order: self.order, max_keys: self.max_keys, settings }
     }
 }

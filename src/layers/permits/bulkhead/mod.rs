@@ -37,11 +37,29 @@
 //! - **Measured:** how long a call holds its permits; [`evidence`](crate::evidence) has the table.
 //! - **A name** ([`named`](BulkheadLayer::named)) shows the layer in metrics, logs, refusals and the [registry](crate::registry):
 //!   permits, queue, limit, and by verdict how long permits were held. In the registry its limit can also be set by hand.
-//! - **A reload** ([`reload`](BulkheadLayer::reload)) ends no call. Permits in use, the queue and the estimate of how long permits are
-//!   held are kept, and a lower limit is reached as calls end.
 //! - **Cost:** an `Arc` clone, two atomic updates and one clock read; a short lock while calls wait.
 //! - **Place:** inside retry, so that attempts hold no permit during their backoff; outside the circuit breaker, which then judges the
 //!   dependency without our queue.
+//!
+//! # Reload
+//! A [reload](BulkheadLayer::reload) ends no call. It applies:
+//!
+//! - **At once:** `max_concurrent`, `enabled` and `max_keys`. Additional permits go to waiting calls. A lower limit revokes no
+//!   permit; it is reached as calls end. With `enabled: false` all waiting calls pass. A lower `max_keys` forgets keys whose state
+//!   is as good as new, and other keys once theirs is.
+//! - **For new calls:** `max_waiting`, `max_wait`, `max_hold` and `order`. A waiting call keeps its position and the bound of its
+//!   wait; a running call keeps its bound.
+//! - **What survives:** everything else: permits in use, the queue, and the estimate of how long permits are held. A limit that
+//!   was [set by hand](PermitsHandle::set_limit) stays in force until `max_concurrent` changes.
+//!
+//! ```
+//! use seawall::bulkhead::{BulkheadConfig, BulkheadLayer};
+//!
+//! let layer = BulkheadLayer::new(BulkheadConfig::default())?;
+//! layer.reload(&BulkheadConfig { max_concurrent: 16, ..layer.config() })?;
+//! assert_eq!(layer.handle().limit(), 16);
+//! # Ok::<(), seawall::error::InvalidConfig>(())
+//! ```
 //!
 //! # Example
 //! ```
@@ -113,7 +131,6 @@ let app: Router = Router::new().route("/resize", post(resize)).layer(
 
 mod config;
 mod future;
-mod handle;
 mod layer;
 mod service;
 mod weight;
@@ -122,11 +139,11 @@ use crate::ground::layer_id::LayerKind;
 
 pub use config::BulkheadConfig;
 pub use future::ResponseFuture;
-pub use handle::BulkheadHandle;
 pub use layer::BulkheadLayer;
 pub use service::Bulkhead;
 pub use weight::{OnePermit, Weigh, WeighedBy};
 
+pub use crate::layers::permits::handle::PermitsHandle;
 pub use crate::layers::permits::hold::Hold;
 pub use crate::layers::permits::work::{WorkPermit, current_permit};
 

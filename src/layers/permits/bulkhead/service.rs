@@ -12,6 +12,7 @@ use crate::ground::settings::Cached;
 use crate::ground::verdict::{AtResponse, Classify};
 use crate::layers::call::accessors::accessors;
 use crate::layers::call::inner::Inner;
+use crate::layers::core::clone_fields;
 use crate::layers::permits::admitted::AdmittedCall;
 use crate::layers::permits::gates::{GateSettings, Gates};
 use crate::layers::permits::hold::Hold;
@@ -33,6 +34,7 @@ impl<S, C, K: Keying, W> Bulkhead<S, C, K, W> {
 }
 
 accessors!([S, C, K: Keying, W] Bulkhead<S, C, K, W>);
+clone_fields!([S: Clone, C: Clone, K: Keying, W: Clone] Bulkhead<S, C, K, W> { inner, gates, settings, classifier, weigh });
 
 impl<S, C, K, W, Req> Service<Req> for Bulkhead<S, C, K, W>
 where
@@ -65,19 +67,6 @@ where
             None,
         );
         ResponseFuture::new(call, self.classifier.clone())
-    }
-}
-
-// Written by hand because a clone shares the gates and needs no clone of the key's type.
-impl<S: Clone, C: Clone, K: Keying, W: Clone> Clone for Bulkhead<S, C, K, W> {
-    fn clone(&self) -> Self {
-        Self {
-            inner: self.inner.clone(),
-            gates: Arc::clone(&self.gates),
-            settings: self.settings,
-            classifier: self.classifier.clone(),
-            weigh: self.weigh.clone(),
-        }
     }
 }
 

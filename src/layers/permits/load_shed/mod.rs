@@ -37,10 +37,28 @@
 //! - **Measured:** how long a call holds its permit; [`evidence`](crate::evidence) has the table.
 //! - **A name** ([`named`](LoadShedLayer::named)) shows the layer in metrics, logs, refusals and the [registry](crate::registry):
 //!   permits, queue, limit, and by verdict how long permits were held. In the registry its limit can also be set by hand.
-//! - **A reload** ([`reload`](LoadShedLayer::reload)) ends no call. Running calls, the queue and the estimate of the service time are
-//!   kept, and a lower limit is reached as calls end.
 //! - **Cost:** an `Arc` clone, two atomic updates and one clock read; a short lock while calls wait.
 //! - **Place:** innermost, directly around the service: inside the layers that turn refusals into responses and set the deadline.
+//!
+//! # Reload
+//! A [reload](LoadShedLayer::reload) ends no call. It applies:
+//!
+//! - **At once:** `max_in_flight`, `enabled` and `max_keys`. A higher limit admits waiting calls. A lower limit ends no call; it
+//!   is reached as calls end. With `enabled: false` all waiting calls pass. A lower `max_keys` forgets keys whose state is as good
+//!   as new, and other keys once theirs is.
+//! - **For new calls:** `queue_ratio`, `max_wait`, `max_hold` and `order`. A waiting call keeps its position and the bound of its
+//!   wait; a running call keeps its bound.
+//! - **What survives:** everything else: running calls, the queue, and the estimate of the service time. A limit that was [set by
+//!   hand](PermitsHandle::set_limit) stays in force until `max_in_flight` changes.
+//!
+//! ```
+//! use seawall::load_shed::{LoadShedConfig, LoadShedLayer};
+//!
+//! let layer = LoadShedLayer::new(LoadShedConfig::default())?;
+//! layer.reload(&LoadShedConfig { max_in_flight: 16, ..layer.config() })?;
+//! assert_eq!(layer.handle().limit(), 16);
+//! # Ok::<(), seawall::error::InvalidConfig>(())
+//! ```
 //!
 //! # Example
 //! ```
@@ -69,7 +87,6 @@
 
 mod config;
 mod future;
-mod handle;
 mod layer;
 mod service;
 
@@ -77,10 +94,10 @@ use crate::ground::layer_id::LayerKind;
 
 pub use config::LoadShedConfig;
 pub use future::ResponseFuture;
-pub use handle::LoadShedHandle;
 pub use layer::LoadShedLayer;
 pub use service::LoadShed;
 
+pub use crate::layers::permits::handle::PermitsHandle;
 pub use crate::layers::permits::work::{WorkPermit, current_permit};
 
 pub use crate::admission::gate::Order;

@@ -11,6 +11,7 @@ use crate::ground::settings::Cached;
 use crate::ground::verdict::{AtResponse, Classify};
 use crate::layers::call::accessors::accessors;
 use crate::layers::call::inner::Inner;
+use crate::layers::core::clone_fields;
 use crate::layers::permits::admitted::AdmittedCall;
 use crate::layers::permits::gates::{GateSettings, Gates};
 use crate::layers::permits::upload::Upload;
@@ -31,6 +32,7 @@ impl<S, C, K: Keying> LoadShed<S, C, K> {
 }
 
 accessors!([S, C, K: Keying] LoadShed<S, C, K>);
+clone_fields!([S: Clone, C: Clone, K: Keying] LoadShed<S, C, K> { inner, gates, settings, classifier });
 
 impl<S, C, K, Req> Service<Req> for LoadShed<S, C, K>
 where
@@ -61,18 +63,6 @@ where
             Upload::offered(),
         );
         ResponseFuture::new(call, self.classifier.clone())
-    }
-}
-
-// Written by hand because a clone shares the gates and needs no clone of the key's type.
-impl<S: Clone, C: Clone, K: Keying> Clone for LoadShed<S, C, K> {
-    fn clone(&self) -> Self {
-        Self {
-            inner: self.inner.clone(),
-            gates: Arc::clone(&self.gates),
-            settings: self.settings,
-            classifier: self.classifier.clone(),
-        }
     }
 }
 

@@ -2,15 +2,18 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use crate::admission::keyed::{Keying, OneKey};
+use crate::layers::core::clone_fields;
 use crate::layers::permits::gates::Gates;
 
-/// Shows how full a bulkhead is, and changes its limit at run time. Clones show the same bulkhead.
+/// Shows how many calls hold a permit and how many wait, and changes the limit at run time. Clones show the same layer value.
 #[derive(Debug)]
-pub struct BulkheadHandle<K: Keying = OneKey> {
+pub struct PermitsHandle<K: Keying = OneKey> {
     gates: Arc<Gates<K>>,
 }
 
-impl<K: Keying> BulkheadHandle<K> {
+clone_fields!([K: Keying] PermitsHandle<K> { gates });
+
+impl<K: Keying> PermitsHandle<K> {
     pub(super) fn new(gates: Arc<Gates<K>>) -> Self {
         Self { gates }
     }
@@ -34,11 +37,5 @@ impl<K: Keying> BulkheadHandle<K> {
     /// is reached as calls end.
     pub fn set_limit(&self, limit: NonZeroU32) {
         self.gates.set_limit(limit.get());
-    }
-}
-
-impl<K: Keying> Clone for BulkheadHandle<K> {
-    fn clone(&self) -> Self {
-        Self { gates: Arc::clone(&self.gates) }
     }
 }

@@ -52,7 +52,7 @@ impl ReadinessLimit {
     }
 
     /// A slot among them, or the numbers of the refusal if too many wait.
-    pub(super) fn try_acquire(&self) -> Result<ReadinessSlot, Numbers> {
+    pub(crate) fn try_acquire(&self) -> Result<ReadinessSlot, Numbers> {
         let max = self.max();
         let more = |waiting| (waiting < max).then(|| waiting + 1);
         match self.0.waiting.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more) {
@@ -67,27 +67,3 @@ impl Drop for ReadinessSlot {
         self.0.0.waiting.fetch_sub(1, Ordering::Relaxed);
     }
 }
-
-/// Gives a layer, of which the expression is the [`ReadinessLimit`], its setting.
-macro_rules! max_unready {
-    ([$($generics:tt)*] $layer:ty, |$this:ident| $unready:expr) => {
-        impl<$($generics)*> $layer {
-            /// Lets no more than `max` calls wait at once for an inner service that is not ready; without this, 1024. A call
-            /// too many fails with [`Reason::NotReady`](crate::error::Reason::NotReady).
-            ///
-            /// It holds at once for all clones of this value, and all services made by them.
-            #[must_use]
-            pub fn with_max_unready(self, max: u32) -> Self {
-                self.set_max_unready(max);
-                self
-            }
-
-            pub(crate) fn set_max_unready(&self, max: u32) {
-                let $this = self;
-                $unready.set_max(max);
-            }
-        }
-    };
-}
-
-pub(crate) use max_unready;
