@@ -15,6 +15,10 @@
 //! # Who holds the lock
 //! The owner keeps the [`Ledger`] under a mutex. A call takes it once, for the deposit at its start. A retry takes it twice more: to
 //! withdraw its token, and to spend or refund it.
+//!
+//! Packed atomic words, which this module had before, saved 12 of the 967 instructions of a call through the retry layer alone, and
+//! 1 ns of 111. With two callers on two cores that do nothing else, they saved 9 ns of 168. In a client stack, whose call takes about
+//! 580 ns, the difference was below the noise (`cargo bench -p seawall-benches --bench cost -- --only client`).
 
 mod deposits;
 mod reserve;

@@ -101,14 +101,14 @@ pub struct Budget {
 struct SharedBudget {
     /// Shared by all budgets of a layer value.
     rules: Arc<Settings<Rules>>,
-    locked: Mutex<Locked>,
+    locked: Mutex<LockedLedger>,
 }
 
 #[derive(Debug)]
-struct Locked {
+struct LockedLedger {
     ledger: Ledger,
     /// The version of the rules that the ledger has.
-    rules: Cached<()>,
+    version: Cached<()>,
 }
 
 impl SharedBudget {
@@ -116,8 +116,8 @@ impl SharedBudget {
     #[inline]
     fn with<T>(&self, now: Instant, step: impl FnOnce(&mut Ledger) -> T) -> T {
         let mut locked = lock(&self.locked);
-        let Locked { ledger, rules } = &mut *locked;
-        self.rules.refresh(rules, |rules| ledger.set_rules(rules, now));
+        let LockedLedger { ledger, version } = &mut *locked;
+        self.rules.refresh(version, |rules| ledger.set_rules(rules, now));
         step(ledger)
     }
 }
@@ -145,7 +145,7 @@ impl Budget {
     pub(super) fn by(rules: Arc<Settings<Rules>>) -> Self {
         // The version first: a reload in between is then applied by the first step.
         let version = rules.cached(|_| ());
-        let locked = Locked { ledger: rules.read(Ledger::new), rules: version };
+        let locked = LockedLedger { ledger: rules.read(Ledger::new), version };
         Self { shared: Arc::new(SharedBudget { rules, locked: Mutex::new(locked) }) }
     }
 
