@@ -72,7 +72,7 @@ impl State<OneKey> {
 }
 
 impl<K: Keying> LayerState<RetryConfig> for State<K> {
-    fn carry_out(&self, config: &RetryConfig, _before: &RetryConfig) -> AfterReload<'_> {
+    fn apply_reload(&self, config: &RetryConfig, _before: &RetryConfig) -> AfterReload<'_> {
         budget::reload(&self.rules, &config.budget, time::now(), |take_over| {
             self.policies.for_each(|policy| {
                 if let Some(budget) = policy.own_budget() {
