@@ -77,24 +77,24 @@ impl<T> Settings<T> {
         self.replace(settings, |_| ());
     }
 
-    /// Replaces the settings, and then lets `carry_out`, which gets the former ones, apply the change to existing states. One
-    /// reload at a time, under a lock that no reader takes: `carry_out` must not run foreign code or wake tasks.
+    /// Replaces the settings, and then lets `apply`, which gets the former ones, apply the change to existing states. One
+    /// reload at a time, under a lock that no reader takes: `apply` must not run foreign code or wake tasks.
     ///
-    /// A state that is created meanwhile has the new settings, or `carry_out` finds it.
-    pub(crate) fn replace<R>(&self, settings: T, carry_out: impl FnOnce(&T) -> R) -> R {
-        self.update(|_| settings, carry_out)
+    /// A state that is created meanwhile has the new settings, or `apply` finds it.
+    pub(crate) fn replace<R>(&self, settings: T, apply: impl FnOnce(&T) -> R) -> R {
+        self.update(|_| settings, apply)
     }
 
     /// The same, with settings that `next` derives from the current ones.
-    pub(crate) fn update<R>(&self, next: impl FnOnce(&T) -> T, carry_out: impl FnOnce(&T) -> R) -> R {
+    pub(crate) fn update<R>(&self, next: impl FnOnce(&T) -> T, apply: impl FnOnce(&T) -> R) -> R {
         let reload = lock(&self.reload);
         let next = self.read(next);
         let before = self.current.swap(next.into());
         self.version.store(next_version(), Ordering::Release);
-        let carried_out = carry_out(&before);
+        let applied = apply(&before);
         drop(reload);
         // `before` is dropped here, without a lock.
-        carried_out
+        applied
     }
 }
 

@@ -40,13 +40,15 @@ macro_rules! two_may_wait {
     }};
 }
 
-/// For each layer: as it is made, and with another state, which has the limit as well.
+/// For each layer: as it is made, and with another state, which has the limit as well, now and later.
 macro_rules! layers {
     ($($name:ident: $layer:expr, $other:expr;)+) => { $(
         #[tokio::test(start_paused = true)]
         async fn $name() {
             let layer = two_may_wait!($layer.unwrap().with_max_unready(2));
-            let layer = two_may_wait!($other(layer)).with_max_unready(0);
+            let first = layer.clone();
+            let layer = two_may_wait!($other(layer));
+            let _ = first.with_max_unready(0);
             let error = call(&layer).await.unwrap_err();
             assert_eq!(rejection(&error).expect("a refusal").reason(), Reason::NotReady);
         }

@@ -18,7 +18,7 @@
 //! order of insertion, so that a lookup asks for the next one after those it has compared. A new key is inserted only if under the
 //! lock there is still no entry that it has not been compared with; otherwise that entry is compared first. Forgotten entries are
 //! handed out and dropped unlocked. The lock is held for one step in a map, and to check a fixed number of entries when there is no
-//! room.
+//! room. That check may take the short lock of an entry's state, which never takes the table's.
 //!
 //! A call that uses a state must hold the [`Arc`] that it got: that is how the table knows which states are in use.
 

@@ -7,10 +7,10 @@ use super::mode::Mode;
 use super::outage::Outage;
 use super::pass::{Admission, ClosedCall, Probe};
 use super::policy::{Policy, Thresholds};
-use super::refusals::{Path, Published};
+use super::refusals::{FastPath, Published};
 use super::state::{State, Transition};
 use super::watch::Watch;
-use super::window::Span;
+use super::window::{Span, Window};
 use crate::algorithm::evidence::Evidence;
 use crate::ground::error::Trip;
 use crate::ground::time::Instant;
@@ -139,21 +139,19 @@ impl Machine {
         Published { generation: self.generation, path: self.path(policy), threshold, try_again, outage: self.outage }
     }
 
-    fn path(&self, policy: &Policy) -> Path {
+    fn path(&self, policy: &Policy) -> FastPath {
         let refuses = match (self.mode, &self.phase) {
-            (Mode::ForcedOpen, _) => return Path::ForcedOpen,
-            (Mode::Disabled, _) => return Path::Free,
-            (_, Phase::Closed) => return Path::Closed,
+            (Mode::ForcedOpen, _) => return FastPath::ForcedOpen,
+            (Mode::Disabled, _) => return FastPath::Free,
+            (_, Phase::Closed) => return FastPath::Closed,
             (_, Phase::Open { until, earliest }) => Some((*until, Some(*earliest))),
             (_, Phase::HalfOpen(probes)) if probes.has_free_slot() => None,
             (_, Phase::HalfOpen(probes)) => probes.next_check(&self.thresholds(policy)).map(|until| (until, None)),
         };
         match refuses {
-            // The machine decides, and refuses nothing.
-            None if self.mode == Mode::Observing => Path::FreeUntil { until: Instant::from_nanos(0) },
-            None => Path::Decide,
-            Some((until, _)) if self.mode == Mode::Observing => Path::FreeUntil { until },
-            Some((until, earliest)) => Path::RefuseUntil { until, earliest },
+            None => FastPath::Decide { may_refuse: self.mode != Mode::Observing },
+            Some((until, _)) if self.mode == Mode::Observing => FastPath::FreeUntil { until },
+            Some((until, earliest)) => FastPath::RefuseUntil { until, earliest },
         }
     }
 
@@ -277,11 +275,11 @@ impl Machine {
         self.transition_from(from)
     }
 
-    /// Counts calls over another span from now on, and keeps the state. Calls in flight become stale.
-    pub(crate) fn set_span(&mut self, span: Span, now: Instant) {
+    /// Counts calls in another window from now on, and keeps the state. Calls in flight become stale. Returns the former window.
+    pub(crate) fn replace_window(&mut self, window: Window, now: Instant) -> Window {
         self.generation += 1;
         self.watch.clear(now);
-        self.watch.set_span(span);
+        self.watch.replace_window(window)
     }
 
     fn check_probes(&mut self, moment: &Moment<'_>) {

@@ -17,7 +17,7 @@ const REFUSED_ENOUGH: u64 = 300;
 
 /// What calls do without asking the machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Path {
+pub(super) enum FastPath {
     /// Calls pass, and are counted.
     Closed,
     /// All calls pass, and nothing is counted.
@@ -28,15 +28,15 @@ pub(super) enum Path {
     RefuseUntil { until: Instant, earliest: Option<Instant> },
     /// All calls pass before `until`, and nothing is counted. After that the machine decides.
     FreeUntil { until: Instant },
-    /// The machine has to decide: a slot for a probe may be free.
-    Decide,
+    /// The machine has to decide: a slot for a probe may be free. An observing breaker refuses nothing.
+    Decide { may_refuse: bool },
 }
 
 /// See the module.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Published {
     pub(super) generation: u64,
-    pub(super) path: Path,
+    pub(super) path: FastPath,
     /// The slow threshold: a probe has at least as much time left, if any call has.
     pub(super) threshold: Duration,
     /// The longest retry-after: probes may be answered long before the end of `path`.
@@ -47,7 +47,7 @@ pub(crate) struct Published {
 /// The decision for a call without the machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
-pub(crate) enum Answer {
+pub(crate) enum WithoutLock {
     /// The call passes.
     Free,
     /// The call does not pass. The duration is the time until another try may pass, if that is known.
@@ -63,7 +63,7 @@ impl Published {
     }
 
     pub(crate) fn is_closed(&self) -> bool {
-        self.path == Path::Closed
+        self.path == FastPath::Closed
     }
 
     /// The outage that refusals report.
@@ -74,14 +74,14 @@ impl Published {
     /// Until when no call passes, as far as time alone decides.
     pub(crate) fn refuses_until(&self, now: Instant) -> Option<Instant> {
         match self.path {
-            Path::ForcedOpen => Some(Instant::MAX),
-            Path::RefuseUntil { until, .. } => Some(until).filter(|until| *until > now),
+            FastPath::ForcedOpen => Some(Instant::MAX),
+            FastPath::RefuseUntil { until, .. } => Some(until).filter(|until| *until > now),
             _ => None,
         }
     }
 
-    fn refused(&self, wait: Duration) -> Answer {
-        Answer::Refused(Some(wait.min(self.try_again)))
+    fn refused(&self, wait: Duration) -> WithoutLock {
+        WithoutLock::Refused(Some(wait.min(self.try_again)))
     }
 }
 
@@ -106,27 +106,31 @@ impl Refusals {
     }
 
     /// Decides about a call with `left` time, in constant time and without a lock.
-    pub(crate) fn answer(&self, published: &Published, left: Duration, now: Instant) -> Answer {
-        let mut refused_enough = false;
+    pub(crate) fn answer(&self, published: &Published, left: Duration, now: Instant) -> WithoutLock {
+        let (mut refused_enough, mut may_refuse) = (false, true);
         match published.path {
-            Path::Closed => return Answer::Decide { may_probe: false, refused_enough },
-            Path::Free => return Answer::Free,
-            Path::ForcedOpen => return Answer::Refused(None),
-            Path::RefuseUntil { .. } | Path::FreeUntil { .. } | Path::Decide => self.time_left.record(left),
+            FastPath::Closed => return WithoutLock::Decide { may_probe: false, refused_enough },
+            FastPath::Free => return WithoutLock::Free,
+            FastPath::ForcedOpen => return WithoutLock::Refused(None),
+            FastPath::RefuseUntil { .. } | FastPath::FreeUntil { .. } | FastPath::Decide { .. } => {
+                self.time_left.record(left);
+            }
         }
         match published.path {
-            Path::FreeUntil { until } if now < until => return Answer::Free,
-            Path::RefuseUntil { until, earliest } => {
+            FastPath::FreeUntil { until } if now < until => return WithoutLock::Free,
+            FastPath::FreeUntil { .. } => may_refuse = false,
+            FastPath::Decide { may_refuse: decided } => may_refuse = decided,
+            FastPath::RefuseUntil { until, earliest } => {
                 refused_enough = earliest.is_some_and(|earliest| self.is_refused_enough(earliest, now));
                 if now < until && !refused_enough {
                     return published.refused(until.since(now));
                 }
             }
-            _ => {}
+            FastPath::Closed | FastPath::Free | FastPath::ForcedOpen => {}
         }
         let may_probe = self.time_left.is_enough(left, published.threshold, now);
-        if may_probe || matches!(published.path, Path::FreeUntil { .. }) {
-            Answer::Decide { may_probe, refused_enough }
+        if may_probe || !may_refuse {
+            WithoutLock::Decide { may_probe, refused_enough }
         } else {
             published.refused(published.threshold)
         }

@@ -3,7 +3,7 @@ mod model;
 
 use std::time::Duration;
 
-use super::refusals::Path;
+use super::refusals::FastPath;
 use super::*;
 use crate::algorithm::evidence::Evidence;
 use crate::ground::error::{Trip, TripCause};
@@ -92,7 +92,7 @@ impl Rig {
     /// Until when calls are refused without the machine.
     fn refused_until(&self) -> Option<Instant> {
         match self.machine.published(&self.policy).path {
-            Path::RefuseUntil { until, .. } => Some(until),
+            FastPath::RefuseUntil { until, .. } => Some(until),
             _ => None,
         }
     }

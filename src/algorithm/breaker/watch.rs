@@ -62,9 +62,9 @@ impl Watch {
         self.suspicious_since = None;
     }
 
-    /// Counts calls over another span from now on.
-    pub(super) fn set_span(&mut self, span: Span) {
-        self.window = Window::new(span);
+    /// Counts calls in another window from now on. Returns the former one.
+    pub(super) fn replace_window(&mut self, window: Window) -> Window {
+        std::mem::replace(&mut self.window, window)
     }
 
     /// Counts a call that begins. The trip is set if the calls in flight show that the dependency hangs; the call is not counted

@@ -41,8 +41,10 @@ struct KeptPass {
     aging: Arc<dyn Aging>,
 }
 
-/// A circuit breaker, which checks the ages of calls. Pausing and resuming the pass of a closed breaker locks and wakes nothing, so
-/// it may run under this lock. Dropping the `Arc` under this lock is safe as well: the ticket that owns the breaker
+/// A circuit breaker, which checks the ages of calls. Pausing and resuming the pass of a closed breaker takes the breaker's lock for
+/// a few instructions and wakes nothing, so it may run under this lock. In the other order, a breaker asks under its lock only the
+/// upload of a probe whether it waits, and an upload keeps one pass for its whole life. So the two locks cannot wait for each other.
+/// Dropping the `Arc` under this lock is safe as well: the ticket that owns the breaker
 /// [takes](UploadWaits::take_pass) the pass back before it is dropped.
 pub(crate) trait Aging: fmt::Debug + Send + Sync {
     /// The call with this pass waits for the producer of its body since `now`.

@@ -180,7 +180,7 @@ impl<K: Keying> Breakers<K> {
 }
 
 impl<K: Keying> LayerState<CircuitBreakerConfig> for Breakers<K> {
-    fn carry_out(&self, config: &CircuitBreakerConfig, before: &CircuitBreakerConfig) -> AfterReload<'_> {
+    fn apply_reload(&self, config: &CircuitBreakerConfig, before: &CircuitBreakerConfig) -> AfterReload<'_> {
         let now = time::now();
         self.settings.store(BreakerSettings::of(config));
         self.unready_while_open.store(config.unready_while_open, atomic::Ordering::Release);

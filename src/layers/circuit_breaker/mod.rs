@@ -64,9 +64,9 @@
 //! - **A name** ([`named`](CircuitBreakerLayer::named)) shows the layer in metrics, logs, refusals and the
 //!   [registry](crate::registry): its state and transitions, and the dependency's time by verdict. In the registry it can also be
 //!   forced open, disabled, reset or set to observe, as with its [handle](CircuitBreakerLayer::handle).
-//! - **Cost:** closed, no allocation: two clock reads, and one short lock at the admission, the head and the end of a call. Refused, in
-//!   whatever state: no lock, but a load of the published state (two atomic updates in thread-local memory) and, in a break, one
-//!   atomic update. A timer checks the calls in flight about once per slow threshold.
+//! - **Cost:** closed, no allocation: two clock reads, and one short lock at the admission, the head and the end of a call, and
+//!   at the edges of a local wait. Refused, in whatever state, or passed by a disabled breaker: no lock, but a load of the published
+//!   state (two atomic updates in thread-local memory) and, in a break, one atomic update. A timer checks the calls in flight about once per slow threshold.
 //! - **Place:** inside bulkhead and retry, directly around the client: it judges each attempt, and none of our queues.
 //!
 //! # Behind a load balancer
@@ -123,7 +123,7 @@
 //! - **For new calls:** `max_hold`.
 //! - **What survives:** the state, the counts of the window, and the known latency of the dependency. Another `window` restarts
 //!   the counts, and results of calls in flight are then not counted; an open breaker stays open all the same. A window of calls
-//!   keeps the memory of its largest size, two bytes a call.
+//!   takes two bytes a call.
 //!
 //! ```
 //! use seawall::circuit_breaker::{CircuitBreakerConfig, CircuitBreakerLayer};

@@ -38,7 +38,7 @@ impl<S, C, K: Keying> CircuitBreaker<S, C, K> {
 
 accessors!([S, C, K: Keying] CircuitBreaker<S, C, K>);
 
-/// Written by hand because the keying need not be `Clone`: clones share it.
+/// Written by hand because a clone waits for readiness anew.
 impl<S: Clone, C: Clone, K: Keying> Clone for CircuitBreaker<S, C, K> {
     fn clone(&self) -> Self {
         let (breakers, classifier) = (Arc::clone(&self.breakers), self.classifier.clone());

@@ -10,8 +10,8 @@ use super::settings::BreakerSettings;
 use super::snapshot::BreakerSnapshot;
 use super::state_changes::StateChanges;
 use crate::algorithm::breaker::{
-    Admission, Answer, ClosedCall, Detection, Entry, Machine, Mode, Moment, Outage, Pass, Policy, Probe, Published,
-    Refusals, Span, Transition,
+    Admission, ClosedCall, Detection, Entry, Machine, Mode, Moment, Outage, Pass, Policy, Probe, Published, Refusals,
+    Span, Transition, Window, WithoutLock,
 };
 use crate::algorithm::evidence::{Evidence, LatencyBaseline};
 use crate::ground::chance;
@@ -51,7 +51,8 @@ struct Locked {
 /// What a step has changed.
 struct Changes {
     transition: Option<Transition>,
-    is_published: bool,
+    /// What was published before, if that has changed. It is dropped without the lock.
+    replaced: Option<Arc<Published>>,
 }
 
 /// Why a call does not pass.
@@ -103,10 +104,10 @@ impl Breaker {
 
     /// Adopts changed settings. With another window, the counts restart. Wakes no task.
     pub(super) fn reloaded(&self, span: Option<Span>, now: Instant) {
+        // A window of many calls is large: it is made before the lock, and the former one is dropped after it.
+        let mut window = span.map(Window::new);
         self.locked_step(now, |machine, _| {
-            if let Some(span) = span {
-                machine.set_span(span, now);
-            }
+            window = window.take().map(|window| machine.replace_window(window, now));
             ((), None)
         });
     }
@@ -129,9 +130,9 @@ impl Breaker {
         let (may_probe, refused_enough) = {
             let published = self.published.load();
             match self.refusals.answer(&published, left, now) {
-                Answer::Free => return Ok(Pass::Free),
-                Answer::Refused(retry_after) => return Err(Refused { retry_after, outage: published.outage() }),
-                Answer::Decide { may_probe, refused_enough } => (may_probe, refused_enough),
+                WithoutLock::Free => return Ok(Pass::Free),
+                WithoutLock::Refused(retry_after) => return Err(Refused { retry_after, outage: published.outage() }),
+                WithoutLock::Decide { may_probe, refused_enough } => (may_probe, refused_enough),
             }
         };
         self.step(now, |machine, moment| {
@@ -153,8 +154,8 @@ impl Breaker {
         }
         let published = self.published.load();
         match self.refusals.answer(&published, left, now) {
-            Answer::Refused(retry_after) => Some(Refused { retry_after, outage: published.outage() }),
-            Answer::Free | Answer::Decide { .. } => None,
+            WithoutLock::Refused(retry_after) => Some(Refused { retry_after, outage: published.outage() }),
+            WithoutLock::Free | WithoutLock::Decide { .. } => None,
         }
     }
 
@@ -344,9 +345,9 @@ impl Breaker {
 
     /// One step of the state machine under its lock, reported after the lock is released.
     fn step<T>(&self, now: Instant, step: impl FnOnce(&mut Machine, &Moment<'_>) -> (T, Option<Transition>)) -> T {
-        let (output, Changes { transition, is_published }) = self.locked_step(now, step);
+        let (output, Changes { transition, replaced }) = self.locked_step(now, step);
         // Waiters look at what is published only: they are not woken by every answer of a probe.
-        if is_published {
+        if replaced.is_some() {
             self.state_changes.notify();
         }
         if let Some(Transition { from, to }) = transition {
@@ -370,17 +371,17 @@ impl Breaker {
             *last_transition = Some((transition, now));
         }
         let next = machine.published(policy);
-        let is_published = next != *published;
-        if is_published {
+        let mut replaced = None;
+        if next != *published {
             if let Some(until) = machine.open_until().filter(|_| next.is_after(published)) {
                 self.refusals.begin_break(published.is_closed(), until, &next, now);
             }
             *published = next;
-            self.published.store(next.into());
+            replaced = Some(self.published.swap(next.into()));
             // Last, so that a call which is not to take the lock finds the reason.
             self.is_closed.store(next.is_closed(), Ordering::Release);
         }
-        (output, Changes { transition, is_published })
+        (output, Changes { transition, replaced })
     }
 }
 

@@ -12,14 +12,14 @@ use crate::ground::sync::foreign;
 pub(super) struct StateChanges(Arc<Notify>);
 
 impl StateChanges {
-    /// Wakes all waiters after a step of the breaker, so that they check its state again. Not under the breaker's lock: it wakes
+    /// Wakes all waiters after a step that changed what calls may do, so that they check it again. Not under the breaker's lock: it wakes
     /// tasks.
     #[inline]
     pub(super) fn notify(&self) {
         foreign(|| self.0.notify_waiters());
     }
 
-    /// Ready at the breaker's next step.
+    /// Ready at the next such step.
     pub(super) fn changed(&self) -> OwnedNotified {
         Arc::clone(&self.0).notified_owned()
     }

@@ -21,9 +21,9 @@ pub(crate) struct LayerParts<Config> {
 
 /// The state that all clones and services of a layer value share. The registry shows it for as long as one of them exists.
 pub(crate) trait LayerState<Config>: Observed + 'static {
-    /// Carries a reload to the states of all keys, under the lock of the reload: this must neither run foreign code nor wake tasks.
-    /// What has to is returned. By default nothing is done, because calls read the settings.
-    fn carry_out(&self, config: &Config, before: &Config) -> AfterReload<'_> {
+    /// Applies a reload to the states of all keys, under the lock of the reload. Work that runs foreign code or wakes tasks is
+    /// returned. By default there is nothing to do, because calls read the settings.
+    fn apply_reload(&self, config: &Config, before: &Config) -> AfterReload<'_> {
         let _ = (config, before);
         Box::new(|| ())
     }
@@ -54,14 +54,14 @@ impl<S: LayerState<Config>, Config: Validate + Clone> LayerCore<S, Config> {
         Ok(Self { state: Arc::new(state(parts.clone())), parts })
     }
 
-    /// Makes the state anew, from the present one. Its settings and its limit on waiting calls have the same values, and the name
-    /// moves to it.
+    /// Makes the state anew, from the present one. Its settings have the same values, its limit on waiting calls is the same
+    /// now and later, and the name moves to it.
     pub(crate) fn map<T: LayerState<Config>>(
         self,
         state: impl FnOnce(&S, LayerParts<Config>) -> T,
     ) -> LayerCore<T, Config> {
-        let (settings, readiness_limit) = (Arc::new(Settings::new(self.config())), ReadinessLimit::default());
-        readiness_limit.inherit(&self.parts.readiness_limit);
+        let (settings, readiness_limit) =
+            (Arc::new(Settings::new(self.config())), self.parts.readiness_limit.sibling());
         let parts = LayerParts { settings, readiness_limit, instruments: self.parts.instruments };
         let state = Arc::new(state(&self.state, parts.clone()));
         registry::replace(Arc::clone(&state) as _);
@@ -93,7 +93,7 @@ impl<S: LayerState<Config>, Config: Validate + Clone> LayerCore<S, Config> {
 
     /// Applies a validated config.
     pub(crate) fn apply(&self, config: &Config) -> AfterReload<'_> {
-        self.parts.settings.replace(config.clone(), |before| self.state.carry_out(config, before))
+        self.parts.settings.replace(config.clone(), |before| self.state.apply_reload(config, before))
     }
 
     pub(crate) fn set_max_unready(&self, max: u32) {

@@ -42,11 +42,6 @@ impl ReadinessLimit {
         self.0.max.0.store(max, Ordering::Relaxed);
     }
 
-    /// Sets the limit to that of another one.
-    pub(crate) fn inherit(&self, other: &Self) {
-        self.set_max(other.max());
-    }
-
     fn max(&self) -> u32 {
         self.0.max.0.load(Ordering::Relaxed)
     }

@@ -23,7 +23,7 @@ impl<K: Keying> Gates<K> {
 
 impl<F: PermitsConfig, K: Keying> LayerState<F> for Gates<K> {
     /// A limit that was set by hand stays in force until the configured one changes.
-    fn carry_out(&self, config: &F, before: &F) -> AfterReload<'_> {
+    fn apply_reload(&self, config: &F, before: &F) -> AfterReload<'_> {
         let config = config.gates();
         self.replace(config, config.limit != before.gates().limit)
     }

@@ -53,7 +53,7 @@ impl<K: Keying> State<K> {
 }
 
 impl<K: Keying> LayerState<RateLimitConfig> for State<K> {
-    fn carry_out(&self, config: &RateLimitConfig, _before: &RateLimitConfig) -> AfterReload<'_> {
+    fn apply_reload(&self, config: &RateLimitConfig, _before: &RateLimitConfig) -> AfterReload<'_> {
         let now = time::now();
         let take_over = |applied: &Applied| self.buckets.for_each(|bucket| bucket.take_over(&applied.rates, now));
         let next = |present: &Applied| {

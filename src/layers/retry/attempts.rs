@@ -33,7 +33,7 @@ pub(super) struct Attempts<S, K, T> {
     /// `None` once no further attempt can follow.
     source: Option<AttemptSource<S, K>>,
     /// `None` until an attempt has failed and a retry follows, or a report is requested.
-    failed: Option<Box<FailedAttempts<T>>>,
+    earlier: Option<Box<EarlierAttempts<T>>>,
     pub(super) progress: RetryProgress,
     /// A call that was never polled has not begun, and is not recorded.
     pub(super) polled: bool,
@@ -54,8 +54,8 @@ pub(super) struct AttemptSource<S, K> {
     pub(super) service: S,
 }
 
-/// What the attempts that have failed leave behind.
-struct FailedAttempts<T> {
+/// What the attempts before the current one leave behind.
+struct EarlierAttempts<T> {
     /// The token of the current attempt, until the attempt has ended.
     withdrawal: Option<Withdrawal>,
     /// How the last attempt failed. A cut or a refusal of ours never replaces the dependency's own failure.
@@ -64,7 +64,7 @@ struct FailedAttempts<T> {
     verdicts: Vec<Verdict>,
 }
 
-impl<T> Default for FailedAttempts<T> {
+impl<T> Default for EarlierAttempts<T> {
     fn default() -> Self {
         Self { withdrawal: None, failure: None, verdicts: Vec::new() }
     }
@@ -79,7 +79,7 @@ impl<S, K, T> Attempts<S, K, T> {
             cut: None,
             deadline,
             source: None,
-            failed: None,
+            earlier: None,
             progress: RetryProgress::new(0, deadline.start()),
             polled: false,
             span: None,
@@ -104,43 +104,43 @@ impl<S, K, T> Attempts<S, K, T> {
         Self { cut, source, span, upload_waits, ..self }
     }
 
-    fn failed(&mut self) -> &mut FailedAttempts<T> {
-        self.failed.get_or_insert_default()
+    fn earlier(&mut self) -> &mut EarlierAttempts<T> {
+        self.earlier.get_or_insert_default()
     }
 
     /// The failure to return if no further attempt succeeds.
     pub(super) fn take_failure(&mut self) -> Option<Result<T, BoxError>> {
-        self.failed.as_mut()?.failure.take()
+        self.earlier.as_mut()?.failure.take()
     }
 
     /// Keeps the failure of the last attempt.
     pub(super) fn keep_failure(&mut self, failure: Result<T, BoxError>) {
-        self.failed().failure = Some(failure);
+        self.earlier().failure = Some(failure);
     }
 
     /// The bounds of the current attempt.
     pub(super) fn bounds(&self) -> AttemptBounds {
-        let has_failed = self.failed.as_ref().is_some_and(|failed| failed.failure.is_some());
+        let has_failed = self.earlier.as_ref().is_some_and(|earlier| earlier.failure.is_some());
         AttemptBounds { call: self.deadline, cut: self.cut, since: self.progress.since, has_failed }
     }
 
     /// Marks whether the current attempt was sent, which is what its token pays for.
     #[inline]
     pub(super) fn mark(&mut self, sent: bool) {
-        if let Some(withdrawal) = self.failed.as_mut().and_then(|failed| failed.withdrawal.as_mut()) {
+        if let Some(withdrawal) = self.earlier.as_mut().and_then(|earlier| earlier.withdrawal.as_mut()) {
             withdrawal.mark(sent);
         }
     }
 
     /// Keeps the token of the next attempt.
     pub(super) fn keep_withdrawal(&mut self, withdrawal: Withdrawal) {
-        self.failed().withdrawal = Some(withdrawal);
+        self.earlier().withdrawal = Some(withdrawal);
     }
 
     /// Spends or refunds the token of the current attempt.
     pub(super) fn drop_withdrawal(&mut self) {
-        if let Some(failed) = &mut self.failed {
-            failed.withdrawal = None;
+        if let Some(earlier) = &mut self.earlier {
+            earlier.withdrawal = None;
         }
     }
 
@@ -180,7 +180,11 @@ impl<S, K, T> Attempts<S, K, T> {
             report::publish(Report {
                 attempts: self.progress.attempts,
                 stopped,
-                verdicts: self.failed.take().map(|failed| failed.verdicts).unwrap_or_default(),
+                verdicts: self
+                    .earlier
+                    .as_mut()
+                    .map(|earlier| std::mem::take(&mut earlier.verdicts))
+                    .unwrap_or_default(),
                 elapsed: time::now().since(self.deadline.start()),
             });
         }
@@ -228,7 +232,7 @@ impl<S, K: Kept, T> Attempts<S, K, T> {
     ) -> Result<GrantedRetry, Stop> {
         if report::is_requested() {
             let attempts = self.progress.attempts as usize;
-            let verdicts = &mut self.failed().verdicts;
+            let verdicts = &mut self.earlier().verdicts;
             // An attempt that failed may be cut while its response is detached. It has its verdict already.
             if verdicts.len() < attempts {
                 verdicts.push(verdict);

@@ -1,6 +1,11 @@
 //! The states that a call goes through which may be retried.
 
+use std::pin::Pin;
+
 use pin_project::pin_project;
+
+use super::attempts::Attempts;
+use super::report::Stop;
 
 use crate::admission::timer::Timer;
 use crate::ground::time::Instant;
@@ -29,4 +34,17 @@ pub(super) enum State<Call, Settling, Detaching> {
     BackingOff { until: Instant, timer: Timer, cause: Verdict },
     /// The caller has the result.
     Over,
+}
+
+impl<Call, Settling, Detaching> State<Call, Settling, Detaching> {
+    /// Ends the call, and records how it went. The attempt is dropped first, so that an inner retry reports before this one does.
+    pub(super) fn end<S, K, T>(
+        mut self: Pin<&mut Self>,
+        attempts: &mut Attempts<S, K, T>,
+        stopped: Stop,
+        last: Verdict,
+    ) {
+        self.set(Self::Over);
+        attempts.finish(stopped, last);
+    }
 }

@@ -157,8 +157,7 @@ where
                         Stop::NotRepeatable
                     };
                     let failure = attempts.take_failure();
-                    this.state.set(State::Over);
-                    attempts.finish(stop, cause);
+                    this.state.as_mut().end(attempts, stop, cause);
                     attempts.report_exhaustion(stop, cause);
                     return failure.map_or(Poll::Pending, Poll::Ready);
                 }
@@ -193,8 +192,7 @@ where
                     }
                 }
                 Err(stop) => {
-                    this.state.set(State::Over);
-                    attempts.finish(stop, verdict);
+                    this.state.as_mut().end(attempts, stop, verdict);
                     attempts.report_exhaustion(stop, verdict);
                     return Poll::Ready(result.map(|response| match attempts.cut {
                         // The attempt's timeout also bounds the rest of its response.
@@ -232,10 +230,8 @@ where
         let mut this = self.project();
         if !matches!(*this.state, State::Over) {
             time::forget_latest();
-            // Drop the attempt first, so that an inner retry reports before this one does.
-            this.state.set(State::Over);
             let attempts = this.attempts;
-            attempts.finish(Stop::Dropped, Verdict::Abandoned);
+            this.state.as_mut().end(attempts, Stop::Dropped, Verdict::Abandoned);
             // Cut by an outer deadline, which leaves no time for a retry: the same as if this layer had reached it.
             if attempts.inherited.deadline.is_some() && attempts.inherited.has_expired(time::now()) {
                 scope::mark_exhausted();

@@ -72,7 +72,7 @@ impl State<OneKey> {
 }
 
 impl<K: Keying> LayerState<RetryConfig> for State<K> {
-    fn carry_out(&self, config: &RetryConfig, _before: &RetryConfig) -> AfterReload<'_> {
+    fn apply_reload(&self, config: &RetryConfig, _before: &RetryConfig) -> AfterReload<'_> {
         let now = time::now();
         self.rules.replace(budget::rules(&config.budget), |_| {
             self.policies.for_each(|policy| {

@@ -15,7 +15,7 @@ fn good_answer_ends_the_streak() {
 fn stale_good_answer_leaves_the_streak_unchanged() {
     let mut rig = Rig::new(Policy { minimum_calls: 100, bad_in_a_row: Some(3), ..policy() });
     let late = rig.enter();
-    rig.machine.set_span(Span::Calls(10), rig.now);
+    drop(rig.machine.replace_window(Window::new(Span::Calls(10)), rig.now));
     assert_eq!(rig.call(FAILED), State::Closed);
     assert_eq!(rig.call(FAILED), State::Closed);
     assert_eq!(rig.leave(late, QUICK), State::Closed);
@@ -29,7 +29,7 @@ fn calls_from_before_a_change_of_window_are_stale() {
         let mut rig = Rig::new(Policy { minimum_calls: 2, bad_in_a_row: Some(3), ..policy() });
         rig.call(FAILED);
         let (answered, failed) = (rig.enter(), rig.enter());
-        rig.machine.set_span(span, rig.now);
+        drop(rig.machine.replace_window(Window::new(span), rig.now));
         let current = rig.enter();
         assert_eq!(rig.leave(answered, QUICK), State::Closed);
         assert_eq!(rig.leave(failed, FAILED), State::Closed);
