@@ -3,6 +3,7 @@
 #[cfg(all(test, seawall_loom))]
 mod loom_tests;
 
+use std::sync::Arc as Shared;
 use std::time::Duration;
 
 use super::check_schedule::CheckSchedule;
@@ -52,7 +53,7 @@ struct Locked {
 struct Changes {
     transition: Option<Transition>,
     /// What was published before, if that has changed. It is dropped without the lock.
-    replaced: Option<Arc<Published>>,
+    replaced: Option<Shared<Published>>,
 }
 
 /// Why a call does not pass.
