@@ -39,6 +39,18 @@ pub(crate) struct Rate {
     pub(crate) burst: u32,
 }
 
+impl Rate {
+    /// The ticks until a bucket is full at this rate, given that number at the `previous` rate. The number of tokens is kept, up to
+    /// the burst. Rounded up, to the side of fewer tokens.
+    pub(crate) fn until_full(self, previous: Self, ticks: u64) -> u64 {
+        let interval = u128::from(self.interval);
+        let missing = (u128::from(ticks) * interval).div_ceil(u128::from(previous.interval.max(1)));
+        let tokens = |rate: Self| u128::from(rate.burst) * interval;
+        let missing = missing.saturating_add(tokens(self)).saturating_sub(tokens(previous));
+        u64::try_from(missing).unwrap_or(u64::MAX)
+    }
+}
+
 /// The current rate and the previous one, in which a word may still be counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Rates {
@@ -58,16 +70,6 @@ impl Rates {
             true => self,
             false => Self { now: rate, previous: self.now, generation: self.generation.wrapping_add(1) },
         }
-    }
-
-    /// The ticks until the bucket is full at the current rate, given that number for the previous rate. The number of tokens is
-    /// kept, up to the burst. Rounded up, to the side of fewer tokens.
-    pub(crate) fn until_full(&self, previous: u64) -> u64 {
-        let interval = u128::from(self.now.interval);
-        let missing = (u128::from(previous) * interval).div_ceil(u128::from(self.previous.interval.max(1)));
-        let tokens = |rate: Rate| u128::from(rate.burst) * interval;
-        let missing = missing.saturating_add(tokens(self.now)).saturating_sub(tokens(self.previous));
-        u64::try_from(missing).unwrap_or(u64::MAX)
     }
 }
 
@@ -164,7 +166,7 @@ impl Gcra {
         let full_at = word >> GENERATION_BITS;
         match behind(word, rates) {
             0 => Some(full_at),
-            1 => Some(now.saturating_add(rates.until_full(full_at.saturating_sub(now)))),
+            1 => Some(now.saturating_add(rates.now.until_full(rates.previous, full_at.saturating_sub(now)))),
             _ if self.word.load(Ordering::Acquire) != word => None,
             // The bucket missed a change, contrary to the contract of `take_over`: keep its instant.
             _ => Some(full_at),

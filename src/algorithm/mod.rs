@@ -7,4 +7,3 @@ pub(crate) mod estimate;
 pub(crate) mod evidence;
 pub(crate) mod gcra;
 pub(crate) mod queue;
-pub(crate) mod slot;

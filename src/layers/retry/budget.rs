@@ -1,11 +1,14 @@
 //! The handle of a retry budget, and a withdrawal from it.
 
+#[cfg(all(test, seawall_loom))]
+mod loom_tests;
+
 use std::time::Duration;
 
-use crate::algorithm::budget::{Claim, Earnings, Ledger, Rules};
+use crate::algorithm::budget::{Claim, Ledger, Rules};
 use crate::ground::error::InvalidConfig;
 use crate::ground::settings::{Cached, Settings};
-use crate::ground::sync::Arc;
+use crate::ground::sync::{Arc, Mutex, lock};
 use crate::ground::time::{self, Instant};
 use crate::ground::validation::{Validate, Validation};
 #[cfg(feature = "config")]
@@ -73,8 +76,9 @@ impl Validate for BudgetConfig {
 ///
 /// Each call deposits, and each retry withdraws a token before its backoff. The token is held until the retry has ended. A retry
 /// that was never sent is refunded: its call was dropped during the backoff, the inner service did not become ready, an inner layer
-/// refused it, or the connection could not be made ([`Verdict::Unsent`](crate::verdict::Verdict::Unsent)). Lock-free; a deposit is
-/// one atomic update (about 10 ns), however long the budget was idle.
+/// refused it, or the connection could not be made ([`Verdict::Unsent`](crate::verdict::Verdict::Unsent)).
+///
+/// A call takes a short lock for its deposit, however long the budget was idle; a retry takes it twice more.
 ///
 /// ```
 /// use seawall::retry::{Budget, BudgetConfig, RetryConfig, RetryLayer};
@@ -95,29 +99,32 @@ pub struct Budget {
 /// The state that the handles of a budget share.
 #[derive(Debug)]
 struct SharedBudget {
-    ledger: Ledger,
     /// Shared by all budgets of a layer value.
     rules: Arc<Settings<Rules>>,
+    locked: Mutex<LockedLedger>,
+}
+
+#[derive(Debug)]
+struct LockedLedger {
+    ledger: Ledger,
+    /// The version of the rules that the ledger has.
+    version: Cached<()>,
 }
 
 impl SharedBudget {
-    fn rules(&self) -> Rules {
-        self.rules.get()
+    /// Runs a step by the latest rules.
+    #[inline]
+    fn with<T>(&self, now: Instant, step: impl FnOnce(&mut Ledger) -> T) -> T {
+        let mut locked = lock(&self.locked);
+        let LockedLedger { ledger, version } = &mut *locked;
+        self.rules.refresh(version, |rules| ledger.set_rules(rules, now));
+        step(ledger)
     }
 }
 
-fn rules(config: &BudgetConfig) -> Rules {
+/// The rules of a budget with these settings.
+pub(super) fn rules(config: &BudgetConfig) -> Rules {
     Rules::new(config.ratio, config.ttl, config.reserve_per_second, config.reserve_burst)
-}
-
-/// Replaces the settings of all budgets that use `settings`. `each` calls its argument with every one of them.
-pub(super) fn reload(settings: &Settings<Rules>, config: &BudgetConfig, now: Instant, each: impl Fn(&dyn Fn(&Budget))) {
-    let take_over = |rules: &Rules| each(&|budget| budget.shared.ledger.take_over(rules, now));
-    let next = |present: &Rules| {
-        take_over(present);
-        present.then(&rules(config), now)
-    };
-    settings.update(next, |_| take_over(&settings.get()));
 }
 
 impl Budget {
@@ -136,54 +143,58 @@ impl Budget {
 
     /// A budget that shares its rules with others.
     pub(super) fn by(rules: Arc<Settings<Rules>>) -> Self {
-        Self { shared: Arc::new(SharedBudget { ledger: Ledger::new(&rules.get()), rules }) }
+        // The version first: a reload in between is then applied by the first step.
+        let version = rules.cached(|_| ());
+        let locked = LockedLedger { ledger: rules.read(Ledger::new), version };
+        Self { shared: Arc::new(SharedBudget { rules, locked: Mutex::new(locked) }) }
     }
 
     pub(super) fn rules(&self) -> &Arc<Settings<Rules>> {
         &self.shared.rules
     }
 
+    /// Applies changed rules now instead of at the next step: until then the reserve grows at the former rate.
+    pub(super) fn apply_rules(&self, now: Instant) {
+        self.shared.with(now, |_| ());
+    }
+
     /// Replaces the settings, for all layers that pay from this budget. Deposits are kept and expire after the new time to live. The
     /// reserve keeps its tokens, up to the new burst, and is not refilled: a reload never adds a retry.
     ///
     /// A layer's own budget is changed by [reloading the layer](super::RetryLayer::reload). A budget that was
-    /// [given](super::RetryLayer::with_budget) to layers is changed only here. Calls read the settings without a lock.
+    /// [given](super::RetryLayer::with_budget) to layers is changed only here.
     ///
     /// # Errors
     /// As [`new`](Self::new); nothing changes.
     pub fn reload(&self, config: &BudgetConfig) -> Result<(), InvalidConfig> {
         config.validate()?;
-        reload(self.rules(), config, time::now(), |take_over| take_over(self));
+        self.rules().replace(rules(config), |_| self.apply_rules(time::now()));
         Ok(())
     }
 
     /// How many retries the budget could pay for now.
     pub fn balance(&self) -> u32 {
-        self.shared.ledger.balance(|| self.shared.rules(), time::now())
+        let now = time::now();
+        self.shared.with(now, |ledger| ledger.balance(now))
     }
 
     pub(super) fn is_as_new(&self, now: Instant) -> bool {
-        self.shared.ledger.is_as_new(|| self.shared.rules(), now)
+        self.shared.with(now, |ledger| ledger.is_as_new(now))
     }
 
     pub(super) fn inherit(&self, other: &Self, now: Instant) {
-        let others = &other.shared;
-        self.shared.ledger.inherit(&self.shared.rules(), &others.ledger, || others.rules(), now);
-    }
-
-    /// The deposit per call, cached by a service that [deposits](Self::deposit) when a call arrives.
-    pub(super) fn cached_earnings(&self) -> Cached<Earnings> {
-        self.shared.rules.cached(|rules| rules.earnings)
+        // One lock after the other.
+        let reserve = other.shared.with(now, |ledger| ledger.reserve());
+        self.shared.with(now, |ledger| ledger.inherit(reserve, now));
     }
 
     #[inline]
-    pub(super) fn deposit(&self, earnings: &mut Cached<Earnings>, now: Instant) {
-        let earnings = self.shared.rules.refresh(earnings, |rules| rules.earnings);
-        self.shared.ledger.deposit(earnings, now);
+    pub(super) fn deposit(&self, now: Instant) {
+        self.shared.with(now, |ledger| ledger.deposit(now));
     }
 
     pub(super) fn withdraw(&self, now: Instant) -> Option<Withdrawal> {
-        let claim = self.shared.ledger.withdraw(|| self.shared.rules(), now)?;
+        let claim = self.shared.with(now, |ledger| ledger.withdraw(now))?;
         Some(Withdrawal { shared: Arc::clone(&self.shared), claim: Some(claim), sent: false })
     }
 }
@@ -207,8 +218,11 @@ impl Withdrawal {
 impl Drop for Withdrawal {
     fn drop(&mut self) {
         match self.claim.take() {
-            Some(claim) if self.sent => self.shared.ledger.spend(claim, || self.shared.rules(), time::now()),
-            Some(claim) => self.shared.ledger.refund(claim),
+            Some(claim) if self.sent => {
+                let now = time::now();
+                self.shared.with(now, |ledger| ledger.spend(claim, now));
+            }
+            Some(claim) => lock(&self.shared.locked).ledger.refund(claim),
             None => {}
         }
     }

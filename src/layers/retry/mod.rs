@@ -50,7 +50,7 @@
 //! - **A name** ([`named`](RetryLayer::named)) shows the layer in metrics, logs, refusals and the [registry](crate::registry): the
 //!   calls as their callers see them, the retries by cause, the retries that were not made, and the balance of the budget.
 //! - **Off** (`enabled = false`): the layer makes one attempt per call, whatever its type. A reload can switch it on again.
-//! - **Cost:** one clone of the request and of the inner service per call, one atomic update for the budget. Nothing is allocated
+//! - **Cost:** one clone of the request and of the inner service per call, and one short lock for the deposit. Nothing is allocated
 //!   unless an attempt fails, or `attempt_timeout` is set and there is a body to bound. A pooled timer if the call has to wait and no
 //!   outer layer enforces the deadline.
 //! - **Place:** inside the deadline; outside the layers that should see each attempt: bulkhead, circuit breaker, rate limit.

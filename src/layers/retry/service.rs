@@ -10,7 +10,6 @@ use super::limit::{attempt_cut, inside, numbered};
 use super::replay::{CloneRequest, Kept, Replay};
 use super::state::State;
 use crate::admission::keyed::{KeyBy, Keying, OneKey};
-use crate::algorithm::budget::Earnings;
 use crate::ground::call_deadline::CallDeadline;
 use crate::ground::error::Reason;
 use crate::ground::scope;
@@ -28,20 +27,19 @@ pub struct Retry<S, C = AtResponse, P = CloneRequest, K: Keying = OneKey> {
     inner: Inner<S>,
     state: Arc<State<K>>,
     settings_cache: Cached<ServiceSettings>,
-    earnings: Cached<Earnings>,
     classifier: C,
     replay: P,
 }
 
 impl<S, C, P, K: Keying> Retry<S, C, P, K> {
     pub(super) fn new(inner: S, state: Arc<State<K>>, classifier: C, replay: P) -> Self {
-        let (settings_cache, earnings) = (state.settings.cached(ServiceSettings::of), state.budget().cached_earnings());
-        Self { inner: Inner::new(inner), state, settings_cache, earnings, classifier, replay }
+        let settings_cache = state.settings.cached(ServiceSettings::of);
+        Self { inner: Inner::new(inner), state, settings_cache, classifier, replay }
     }
 }
 
 accessors!([S, C, P, K: Keying] Retry<S, C, P, K>);
-clone_fields!([S: Clone, C: Clone, P: Clone, K: Keying] Retry<S, C, P, K> { inner, state, settings_cache, earnings, classifier, replay });
+clone_fields!([S: Clone, C: Clone, P: Clone, K: Keying] Retry<S, C, P, K> { inner, state, settings_cache, classifier, replay });
 
 impl<S, C, P, K, Req> Service<Req> for Retry<S, C, P, K>
 where
@@ -82,7 +80,7 @@ where
         // A call that is itself a retry, made by an outer layer or by a tier above, deposits nothing. Otherwise retries would pay
         // for retries.
         if inherited.before() == 0 && settings.enabled {
-            policy.budget.deposit(&mut self.earnings, now);
+            policy.budget.deposit(now);
         }
         let _entered = scope::enter(inside(numbered(inherited, settings, 1), cut));
         let (attempt, kept) = self.replay.first(request);

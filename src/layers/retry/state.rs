@@ -73,10 +73,11 @@ impl State<OneKey> {
 
 impl<K: Keying> LayerState<RetryConfig> for State<K> {
     fn apply_reload(&self, config: &RetryConfig, _before: &RetryConfig) -> AfterReload<'_> {
-        budget::reload(&self.rules, &config.budget, time::now(), |take_over| {
+        let now = time::now();
+        self.rules.replace(budget::rules(&config.budget), |_| {
             self.policies.for_each(|policy| {
                 if let Some(budget) = policy.own_budget() {
-                    take_over(budget);
+                    budget.apply_rules(now);
                 }
             });
         });
