@@ -12,7 +12,7 @@
 //! In any stretch of time, the tokens spent are at most `ratio` for each call in it and in the time to live before it, plus the
 //! growth of the reserve meanwhile, plus its burst. The property test compares this with a naive model.
 //!
-//! # Who holds the lock
+//! # What the lock costs
 //! The owner keeps the [`Ledger`] under a mutex. A call takes it once, for the deposit at its start. A retry takes it twice more: to
 //! withdraw its token, and to spend or refund it.
 //!

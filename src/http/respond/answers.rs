@@ -75,7 +75,7 @@ fn of_transport(error: &BoxError) -> (StatusCode, &'static str, &'static str) {
     }
 }
 
-/// The text that the caller sees of a refusal. Names and numbers are for operators, who find them in the log.
+/// The text of a refusal in the response: the reason alone, unless `is_verbose`. The log has names and numbers.
 pub(crate) fn text(rejected: &Rejected, is_verbose: bool) -> String {
     if is_verbose { rejected.to_string() } else { rejected.reason().as_str().to_owned() }
 }
