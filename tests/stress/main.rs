@@ -42,6 +42,9 @@ const CALLERS: usize = 48;
 /// At the end, everything must be released within this time.
 const GIVEN_BACK: Duration = Duration::from_secs(20);
 
+/// Clients without layers may lose one call in so many (see `setup::PATIENCE`), and one more.
+const CALLS_PER_LOST: u64 = 100_000;
+
 /// How many tasks the library may keep running while a runtime lives, however many calls there are.
 const MAX_OWN_TASKS: usize = 4;
 
@@ -93,6 +96,9 @@ fn stress(protocol: Protocol) {
     print_uncaptured(&format!("figure stress.{name}.calls {}", outcome.done.calls));
     print_uncaptured(&format!("figure stress.{name}.leaked {}", outcome.leaked.iter().map(|(_, n)| n).sum::<usize>()));
     print_uncaptured(&format!("figure stress.{name}.longest_pause_ms {}", outcome.done.longest_pause.as_millis()));
+    let Done { calls, lost, .. } = outcome.done;
+    print_uncaptured(&format!("figure stress.{name}.lost_by_bare_clients {lost}"));
+    assert!(lost <= 1 + calls / CALLS_PER_LOST, "{name}, seed {seed}: {lost} of {calls} calls never ended");
     assert_eq!(outcome.leaked, [], "{name}, seed {seed}: not released within {GIVEN_BACK:?}");
     ManuallyDrop::into_inner(runtime).shutdown_background();
 }

@@ -35,6 +35,8 @@ pub(crate) enum End {
     GivenUp,
     /// A reset or a refusal.
     Failed,
+    /// Not at all: a client without layers waited in vain, though its connection had ended.
+    Lost,
 }
 
 /// Why a call failed; used only for debugging.
@@ -55,6 +57,7 @@ struct Lane {
     completed: AtomicU64,
     given_up: AtomicU64,
     failed: AtomicU64,
+    lost: AtomicU64,
 }
 
 /// A task that makes one call after another.
@@ -86,6 +89,8 @@ pub(crate) struct Progress {
 #[derive(Debug)]
 pub(crate) struct Done {
     pub(crate) calls: u64,
+    /// How many calls were [`End::Lost`].
+    pub(crate) lost: u64,
     /// In real time.
     pub(crate) longest_pause: Duration,
 }
@@ -93,8 +98,8 @@ pub(crate) struct Done {
 impl Progress {
     pub(crate) fn new(title: String, lanes: Vec<String>, kinds: usize, callers: usize) -> Self {
         let lane = |name| {
-            let [completed, given_up, failed] = Default::default();
-            Lane { name, completed, given_up, failed }
+            let [completed, given_up, failed, lost] = Default::default();
+            Lane { name, completed, given_up, failed, lost }
         };
         let caller = |_| Caller { lane: AtomicUsize::new(0), since: AtomicU64::new(IDLE) };
         Self {
@@ -133,6 +138,7 @@ impl Progress {
             End::Completed => &lane.completed,
             End::GivenUp => &lane.given_up,
             End::Failed => &lane.failed,
+            End::Lost => &lane.lost,
         };
         counter.fetch_add(1, Relaxed);
         self.callers[caller].since.store(IDLE, Relaxed);
@@ -162,7 +168,8 @@ impl Progress {
             let sum = completed.iter().sum();
             if self.is_stopped() {
                 if self.callers.iter().all(|caller| caller.since.load(Relaxed) == IDLE) {
-                    return Done { calls: sum, longest_pause: longest };
+                    let lost = self.lanes.iter().map(|lane| lane.lost.load(Relaxed)).sum();
+                    return Done { calls: sum, lost, longest_pause: longest };
                 }
             } else {
                 longest = longest.max(last.elapsed());
@@ -218,12 +225,16 @@ impl Progress {
         let now = self.now.load(Relaxed);
         let mut text = String::new();
         for (index, lane) in self.lanes.iter().enumerate() {
-            let Lane { name, completed, given_up, failed } = lane;
-            let (completed, given_up, failed) = (completed.load(Relaxed), given_up.load(Relaxed), failed.load(Relaxed));
+            let name = &lane.name;
+            let [completed, given_up, failed, lost] =
+                [&lane.completed, &lane.given_up, &lane.failed, &lane.lost].map(|counter| counter.load(Relaxed));
             let under_way = self.callers.iter().filter(|caller| caller.lane.load(Relaxed) == index);
             let since: Vec<_> =
                 under_way.map(|caller| caller.since.load(Relaxed)).filter(|since| *since != IDLE).collect();
             let _ = write!(text, "  {name}: {completed} completed, {given_up} given up, {failed} failed");
+            if lost > 0 {
+                let _ = write!(text, ", {lost} lost");
+            }
             if let Some(oldest) = since.iter().min() {
                 let _ = write!(text, ", {} in flight for up to {:?}", since.len(), time(now.saturating_sub(*oldest)));
             }
