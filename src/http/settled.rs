@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ use crate::ground::scope;
 use crate::ground::time::{self, Instant};
 use crate::ground::verdict::{Expiry, Guard, SealedGuard, Verdict};
 use crate::http::ByStatus;
-use crate::http::held_body::{self, HeldBody};
+use crate::http::held_body::{self, AllHere, HeldBody};
 
 /// How much of a failed response is kept: more than any error message, and little enough for every call in flight.
 const KEPT_BYTES: u64 = 64 * 1024;
@@ -46,7 +46,7 @@ where
     rest: Rest<B>,
     /// The error that ended the body, if it did not end properly.
     error: Option<BoxError>,
-    /// The mark by which [`AllHere`] recognises this body.
+    /// The mark by which [`AllHere`] recognizes this body.
     here: Option<Arc<()>>,
 }
 
@@ -116,21 +116,20 @@ where
             Self { read, rest, error, here }
         })
     }
+}
 
-    /// The rest of the body, if nothing has been read.
-    pub(crate) fn unread_rest(&mut self) -> Option<&mut B> {
-        match &mut self.rest {
-            Rest::Free(rest) if self.read.is_empty() => Some(rest),
-            _ => None,
-        }
-    }
-
-    /// The same for an attempt with a bound of its own.
-    pub(crate) fn unread_bounded(&mut self) -> Option<&mut (dyn Any + 'static)> {
-        match &mut self.rest {
-            Rest::Bounded(rest) if self.read.is_empty() => Some(rest),
-            _ => None,
-        }
+/// The rest of a settled body of this type, if nothing of it has been read.
+fn unread_rest<B>(body: &mut dyn Any) -> Option<&mut dyn Any>
+where
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    let body = body.downcast_mut::<SettledBody<B>>()?;
+    match &mut body.rest {
+        _ if !body.read.is_empty() => None,
+        Rest::None => None,
+        Rest::Free(rest) => Some(rest),
+        Rest::Bounded(rest) => Some(rest),
     }
 }
 
@@ -171,6 +170,7 @@ where
             Rest::Free(rest) => rest.is_end_stream(),
             Rest::Bounded(rest) => rest.is_end_stream(),
         };
+        held_body::asked_within(unread_rest::<B>);
         self.read.is_empty() && self.error.is_none() && is_rest_over
     }
 
@@ -200,25 +200,6 @@ where
             .field("read", &self.read.len())
             .field("error", &self.error)
             .finish_non_exhaustive()
-    }
-}
-
-/// A response extension that marks a response as entirely in memory. No layer holds anything for it any more. It may be
-/// read after the call's time is over, and is usually handed on only then.
-///
-/// The extension stays in the response for all outer layers, so it may end up beside another body. It must not apply to
-/// that body.
-#[derive(Clone, Debug)]
-pub(crate) struct AllHere {
-    body: Weak<()>,
-    trailers: Option<HeaderMap>,
-}
-
-impl AllHere {
-    /// The trailers of `response`, if all of it is in memory.
-    pub(crate) fn end_of<B>(response: &Response<B>) -> Option<Option<&HeaderMap>> {
-        let here = response.extensions().get::<Self>()?;
-        (here.body.strong_count() > 0).then_some(here.trailers.as_ref())
     }
 }
 
@@ -291,9 +272,8 @@ where
         this.body.set(SettledBody::read(VecDeque::new(), None));
         match this.head.take() {
             Some(mut head) => {
-                let here = Arc::new(());
                 let trailers = this.kept.back().and_then(Frame::trailers_ref).cloned();
-                head.extensions.insert(AllHere { body: Arc::downgrade(&here), trailers });
+                let here = AllHere::mark(&mut head, trailers);
                 let body = SettledBody { here: Some(here), ..SettledBody::read(std::mem::take(this.kept), error) };
                 Poll::Ready(Response::from_parts(head, body))
             }

@@ -33,23 +33,12 @@ const ORDER_WITHIN: [(&str, &[&[&str]]); 4] = [
         &[
             &["overrides", "retry_after", "authority", "map_request_body", "write_timeout", "transport", "reqwest"],
             &["propagation", "replay"],
-            &["held_body", "settled", "by_status"],
+            &["held_body", "by_status"],
+            &["settled"],
             &["*"],
         ],
     ),
 ];
-
-/// Circles that are not mended yet: the files that they are made of, and the reason.
-const KNOWN_CIRCLES: [(&[&str], &str); 1] = [(
-    &[
-        "src/http/held_body/body.rs",
-        "src/http/held_body/holding.rs",
-        "src/http/held_body/joining.rs",
-        "src/http/held_body/mod.rs",
-        "src/http/settled.rs",
-    ],
-    "a retry bounds the rest of a response by a held body, and a held body joins one in what a retry has settled",
-)];
 
 /// How many names may stand for each other in a row.
 const MOST_ALIASES: usize = 16;
@@ -59,21 +48,11 @@ type Fault = (String, usize, String);
 pub(crate) fn faults(files: &[&File]) -> Vec<Fault> {
     let graph = Graph::of(files);
     let mut faults = graph.arrows_up();
-    let circles = graph.circles();
-    let is_known = |circle: &[&str], known: &[&str]| circle.iter().all(|file| known.contains(file));
-    for (known, _) in KNOWN_CIRCLES {
-        let are_here = known.iter().all(|file| graph.arrows.contains_key(file));
-        if are_here && !circles.iter().any(|circle| is_known(circle, known)) {
-            faults.push((known[0].to_owned(), 1, "is in no circle any more: take it out of KNOWN_CIRCLES".to_owned()));
-        }
-    }
-    for circle in circles {
-        if !KNOWN_CIRCLES.iter().any(|(known, _)| is_known(&circle, known)) {
-            let (first, next) = (circle[0], circle[1 % circle.len()]);
-            let path: Vec<&str> = circle.iter().chain([&first]).copied().collect();
-            let what = format!("a circle of files: {}", path.join(" -> "));
-            faults.push((first.to_owned(), graph.arrows[first][next], what));
-        }
+    for circle in graph.circles() {
+        let (first, next) = (circle[0], circle[1 % circle.len()]);
+        let path: Vec<&str> = circle.iter().chain([&first]).copied().collect();
+        let what = format!("a circle of files: {}", path.join(" -> "));
+        faults.push((first.to_owned(), graph.arrows[first][next], what));
     }
     faults
 }

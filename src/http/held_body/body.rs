@@ -1,3 +1,4 @@
+use std::any::Any;
 use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -9,7 +10,7 @@ use tower::BoxError;
 
 use super::call::Call;
 use super::holding::Holding;
-use super::joining::{self, Find, Joinable};
+use super::joining::{self, Asked, Joinable};
 use super::judge::Judge;
 use crate::ground::time::Instant;
 use crate::ground::verdict::Guard;
@@ -67,11 +68,11 @@ where
 
 #[pin_project(project = KindProj)]
 enum Kind<B, G: Guard, J: Judge> {
-    /// This layer holds nothing, or it has joined the slot of an inner layer, which `find` finds.
+    /// This layer holds nothing, or it has joined the slot of an inner layer, which `inner` finds.
     Passed {
         #[pin]
         body: Option<B>,
-        find: Option<Find>,
+        inner: Option<Asked>,
     },
     Held(Holding<B, G, J>),
 }
@@ -85,12 +86,12 @@ where
 {
     /// A body whose call was over with the head.
     pub(super) fn over(body: B) -> Self {
-        Self { kind: Kind::Passed { body: Some(body), find: None } }
+        Self { kind: Kind::Passed { body: Some(body), inner: None } }
     }
 
-    /// A body whose layer has joined the slot that `find` finds.
-    pub(super) fn joined(body: B, find: Find) -> Self {
-        Self { kind: Kind::Passed { body: Some(body), find: Some(find) } }
+    /// A body whose layer has joined the slot that `inner` finds.
+    pub(super) fn joined(body: B, inner: Asked) -> Self {
+        Self { kind: Kind::Passed { body: Some(body), inner: Some(inner) } }
     }
 
     pub(super) fn new(body: B, call: Call<G, J>, now: Instant) -> Self {
@@ -101,7 +102,7 @@ where
     pub(super) fn joinable(&mut self) -> Option<&mut dyn Joinable> {
         match &mut self.kind {
             Kind::Held(holding) => Some(holding),
-            Kind::Passed { body: Some(body), find: Some(find) } => find(body),
+            Kind::Passed { body: Some(body), inner: Some(inner) } => inner.find(body),
             Kind::Passed { .. } => None,
         }
     }
@@ -116,6 +117,17 @@ where
     }
 }
 
+/// The slot that can be joined in a held body of this type.
+fn joinable<B, G, J>(body: &mut dyn Any) -> Option<&mut dyn Joinable>
+where
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+    G: Guard,
+    J: Judge,
+{
+    body.downcast_mut::<HeldBody<B, G, J>>()?.joinable()
+}
+
 /// An empty body, for layers that make responses of their own.
 impl<B, G, J> Default for HeldBody<B, G, J>
 where
@@ -125,7 +137,7 @@ where
     J: Judge,
 {
     fn default() -> Self {
-        Self { kind: Kind::Passed { body: None, find: None } }
+        Self { kind: Kind::Passed { body: None, inner: None } }
     }
 }
 
@@ -153,7 +165,7 @@ where
             Kind::Passed { body, .. } => body.as_ref().is_none_or(B::is_end_stream),
             Kind::Held(holding) => holding.is_end_stream(),
         };
-        joining::asked(joining::find::<B, G, J>);
+        joining::asked(joinable::<B, G, J>);
         is_over
     }
 
@@ -189,7 +201,7 @@ where
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let settled = match &self.kind {
-            Kind::Passed { find, .. } => find.is_none(),
+            Kind::Passed { inner, .. } => inner.is_none(),
             Kind::Held(holding) => holding.is_settled(),
         };
         f.debug_struct("HeldBody").field("settled", &settled).finish_non_exhaustive()

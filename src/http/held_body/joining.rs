@@ -5,18 +5,18 @@
 //! has another type, but no state of its own.
 //!
 //! The layer has to find the slot in a body of any type `B`. A foreign wrapper around a held body must not count,
-//! because it may go on after the held body has ended. So `B` itself must be a held body, or a held body of which a
-//! retry has read nothing ([`SettledBody`]).
+//! because it may go on after the held body has ended. So `B` itself must be a held body, or a body of ours that holds
+//! one of which nothing was read yet: that of a retry.
 //!
 //! 1. The layer asks the body whether it is over ([`ask`]). It needs to know that anyway.
 //! 2. A held body that is asked leaves a [`Find`] in a thread-local cell: a function that knows this type of held body.
 //!    An inner held body has been asked before it, so the function that remains is that of the outermost. No value is
-//!    stored, and nothing is allocated.
-//! 3. The layer passes the body to `Find` as `dyn Any`. If the type matches, `Find` returns its [`Joinable`]. If it
-//!    does not, as with a wrapper, there is none, and the layer makes a slot of its own. The body is then held twice,
-//!    and each layer does its part.
+//!    stored, and nothing is allocated. The body of a retry adds the function that unwraps it ([`asked_within`]).
+//! 3. The layer passes the body to these functions as `dyn Any`. If the types match, they return its [`Joinable`]. If
+//!    not, as with a wrapper, there is none, and the layer makes a slot of its own. The body is then held twice, and
+//!    each layer does its part.
 //!
-//! A body that was passed through keeps the `Find` of its inner body, for the layers that follow.
+//! A body that was passed through keeps these functions of its inner body, for the layers that follow.
 //!
 //! Guards are settled from the inside to the outside, after the body has been dropped. A layer that joins while the
 //! reaper cuts the body is settled at once: either the cut includes its call, or the lock shows it the cut. In the
@@ -26,14 +26,10 @@ use std::any::Any;
 use std::cell::Cell;
 
 use http_body::Body;
-use tower::BoxError;
 
-use super::body::HeldBody;
-use super::judge::Judge;
 use super::layers::Outer;
 use crate::ground::time::Instant;
-use crate::ground::verdict::{Expiry, Guard};
-use crate::http::settled::SettledBody;
+use crate::ground::verdict::Expiry;
 
 /// A body that is held by a layer already.
 pub(super) trait Joinable {
@@ -44,41 +40,51 @@ pub(super) trait Joinable {
     fn join(&mut self, outer: Outer);
 }
 
-/// Returns the slot that can be joined in a body, if the body has the type that this function knows.
+/// Returns the slot that can be joined in a held body, if the body has the type that this function knows.
 pub(super) type Find = fn(&mut dyn Any) -> Option<&mut dyn Joinable>;
 
+/// Returns the body in another one, if that has the type that this function knows.
+type Unwrap = fn(&mut dyn Any) -> Option<&mut dyn Any>;
+
+/// How the slot is found in a body that was asked.
+#[derive(Clone, Copy)]
+pub(super) struct Asked {
+    unwrap: Option<Unwrap>,
+    find: Find,
+}
+
+impl Asked {
+    /// The slot in `body`, if it is the very body that was asked.
+    pub(super) fn find(self, body: &mut dyn Any) -> Option<&mut dyn Joinable> {
+        match self.unwrap {
+            Some(unwrap) => (self.find)(unwrap(body)?),
+            None => (self.find)(body),
+        }
+    }
+}
+
 thread_local! {
-    /// The function of the held body that was asked last.
-    static ASKED: Cell<Option<Find>> = const { Cell::new(None) };
+    /// What the body left that was asked last.
+    static ASKED: Cell<Option<Asked>> = const { Cell::new(None) };
 }
 
 /// Records that a held body has been asked.
 #[inline]
 pub(super) fn asked(find: Find) {
-    ASKED.set(Some(find));
+    ASKED.set(Some(Asked { unwrap: None, find }));
 }
 
-/// Whether the body is over, and the function that may find a slot in it.
+/// Records that the body that was asked is within another body of ours, which `unwrap` unwraps.
 #[inline]
-pub(super) fn ask(body: &impl Body) -> (bool, Option<Find>) {
+pub(crate) fn asked_within(unwrap: Unwrap) {
+    // Of two such bodies around each other, none is unwrapped.
+    let asked = ASKED.take().filter(|asked| asked.unwrap.is_none());
+    ASKED.set(asked.map(|asked| Asked { unwrap: Some(unwrap), ..asked }));
+}
+
+/// Whether the body is over, and how the slot in it may be found.
+#[inline]
+pub(super) fn ask(body: &impl Body) -> (bool, Option<Asked>) {
     ASKED.set(None);
     (body.is_end_stream(), ASKED.take())
-}
-
-/// See [`Find`].
-pub(super) fn find<B, G, J>(body: &mut dyn Any) -> Option<&mut dyn Joinable>
-where
-    B: Body<Data = bytes::Bytes> + Send + 'static,
-    B::Error: Into<BoxError>,
-    G: Guard,
-    J: Judge,
-{
-    if body.is::<HeldBody<B, G, J>>() {
-        body.downcast_mut::<HeldBody<B, G, J>>()?.joinable()
-    } else if body.is::<SettledBody<HeldBody<B, G, J>>>() {
-        body.downcast_mut::<SettledBody<HeldBody<B, G, J>>>()?.unread_rest()?.joinable()
-    } else {
-        let bounded: &mut dyn Any = body.downcast_mut::<SettledBody<B>>()?.unread_bounded()?;
-        bounded.downcast_mut::<HeldBody<B, G, J>>()?.joinable()
-    }
 }

@@ -9,6 +9,7 @@
 //! The models in `loom_tests` check that a body is released exactly once, whether its owner or the reaper comes first.
 
 mod ahead;
+mod all_here;
 mod body;
 mod call;
 mod carried;
@@ -28,15 +29,16 @@ use ::http::Response;
 use bytes::Bytes;
 use tower::BoxError;
 
+pub(crate) use self::all_here::AllHere;
 pub use self::body::HeldBody;
 use self::call::Call;
+pub(crate) use self::joining::asked_within;
 pub use self::judge::Judge;
 pub(crate) use self::judge::sealed::SealedJudge;
 use self::layers::Outer;
 pub use self::long_lived::{ByExtension, LongLived};
 use crate::ground::scope;
 use crate::ground::verdict::{Guard, Verdict};
-use crate::http::settled::AllHere;
 
 /// Moves the guard of a call into the body of its response. If the body is over already, the call ends here.
 pub(crate) fn hold<B, G, J>(
@@ -52,7 +54,7 @@ where
     J: Judge,
 {
     let decided = judge.is_decided(&response);
-    let (is_over, find) = joining::ask(response.body());
+    let (is_over, asked) = joining::ask(response.body());
     let end = if is_over { Some(None) } else { AllHere::end_of(&response) };
     if let Some(trailers) = end {
         guard.settle(if decided { verdict } else { judge.at_end(verdict, trailers) });
@@ -67,11 +69,11 @@ where
         lasts = true;
     }
     let call = Call { guard, judge, head: verdict, decided, lasts, expiry };
-    if let Some(find) = find {
-        if let Some(inner) = find(response.body_mut()) {
+    if let Some(asked) = asked {
+        if let Some(inner) = asked.find(response.body_mut()) {
             if inner.admits(&expiry, now) {
                 inner.join(Outer::new(call));
-                return response.map(|body| HeldBody::joined(body, find));
+                return response.map(|body| HeldBody::joined(body, asked));
             }
         }
     }
