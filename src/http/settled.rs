@@ -10,8 +10,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+#[cfg(feature = "grpc")]
+use ::http::HeaderMap;
+use ::http::Response;
 use ::http::response::Parts;
-use ::http::{HeaderMap, Response};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use pin_project::pin_project;
