@@ -4,6 +4,7 @@ pub(crate) mod call_deadline;
 pub(crate) mod chance;
 pub mod context;
 pub mod error;
+pub(crate) mod instant;
 pub(crate) mod layer_id;
 pub(crate) mod scope;
 pub(crate) mod settings;

@@ -1,173 +1,88 @@
-//! The only reader of the clock, which is tokio's, so that paused time applies to the whole library.
+//! Readings of the clock, which the layers of a stack share.
 
-use std::cell::Cell;
-use std::num::NonZeroU64;
-use std::sync::OnceLock;
-use std::time::Duration;
-
-/// An instant that fits into one atomic: nanoseconds on a scale of this process, valid for 290 years in either direction.
-///
-/// Arithmetic saturates at the last representable instant. Never zero, so that an `Option` of it is one word, too.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Instant(NonZeroU64);
-
-/// The position of the process' first reading on the scale. A paused runtime may show an earlier time than that reading, so there
-/// must be room on both sides.
-const ORIGIN: u64 = 1 << 63;
-
-impl Instant {
-    /// The last representable instant.
-    pub(crate) const MAX: Self = Self(NonZeroU64::MAX);
-
-    pub(crate) const fn from_nanos(nanos: u64) -> Self {
-        match NonZeroU64::new(nanos) {
-            Some(nanos) => Self(nanos),
-            None => Self(NonZeroU64::MIN),
-        }
-    }
-
-    #[inline]
-    pub(crate) const fn as_nanos(self) -> u64 {
-        self.0.get()
-    }
-
-    /// The time from `earlier` to `self`; zero if there is none.
-    #[inline]
-    pub(crate) const fn since(self, earlier: Self) -> Duration {
-        Duration::from_nanos(self.as_nanos().saturating_sub(earlier.as_nanos()))
-    }
-
-    #[inline]
-    pub(crate) fn minus(self, duration: Duration) -> Self {
-        Self::from_nanos(self.as_nanos().saturating_sub(nanos(duration)))
-    }
-
-    /// The same instant for tokio's timers, which cannot express the far future: what is further from now than about thirty years
-    /// becomes an instant in thirty years, at which the timer has to be set again.
-    #[inline]
-    pub(crate) fn to_tokio(self) -> tokio::time::Instant {
-        const FAR: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
-        let origin = *origin();
-        if self.as_nanos() < ORIGIN {
-            return origin.checked_sub(Duration::from_nanos(ORIGIN - self.as_nanos())).unwrap_or(origin);
-        }
-        let after = Duration::from_nanos(self.as_nanos() - ORIGIN);
-        if after < FAR {
-            return origin + after;
-        }
-        let now = read();
-        origin.checked_add(after).filter(|instant| *instant < now + FAR).unwrap_or(now + FAR)
-    }
-
-    #[inline]
-    pub(crate) fn from_tokio(instant: tokio::time::Instant) -> Self {
-        let origin = *origin();
-        match instant.checked_duration_since(origin) {
-            Some(after) => Self::from_nanos(ORIGIN.saturating_add(nanos(after))),
-            None => Self::from_nanos(ORIGIN.saturating_sub(nanos(origin.duration_since(instant)))),
-        }
-    }
-}
-
-impl std::ops::Add<Duration> for Instant {
-    type Output = Self;
-
-    #[inline]
-    fn add(self, duration: Duration) -> Self {
-        Self::from_nanos(self.as_nanos().saturating_add(nanos(duration)))
-    }
-}
-
-/// A duration in nanoseconds, saturating at 584 years.
-#[inline]
-pub(crate) fn nanos(duration: Duration) -> u64 {
-    duration.as_secs().saturating_mul(1_000_000_000).saturating_add(duration.subsec_nanos().into())
-}
-
-#[allow(clippy::disallowed_methods, reason = "the one place that reads the clock")]
-#[inline]
-fn read() -> tokio::time::Instant {
-    tokio::time::Instant::now()
-}
-
-/// The calendar's time, for dates in headers and snapshots. It does not move with paused time, and may jump.
-#[allow(clippy::disallowed_methods, reason = "the one place that reads the clock")]
-pub(crate) fn wall_clock() -> std::time::SystemTime {
-    std::time::SystemTime::now()
-}
-
-#[inline]
-fn origin() -> &'static tokio::time::Instant {
-    static ORIGIN: OnceLock<tokio::time::Instant> = OnceLock::new();
-    ORIGIN.get_or_init(read)
-}
-
-thread_local! {
-    /// The latest reading, where an older one is good enough.
-    static LATEST: Cell<Option<Instant>> = const { Cell::new(None) };
-}
+use crate::ground::instant::read_clock;
+pub(crate) use crate::ground::instant::{Instant, nanos, wall_clock};
+use crate::ground::scope;
 
 /// A fresh reading of the clock. The end of an attempt is always one.
 #[inline]
 pub(crate) fn now() -> Instant {
-    // The origin first: otherwise the very first reading would precede it.
-    let _ = origin();
-    let now = Instant::from_tokio(read());
-    LATEST.set(Some(now));
+    let now = read_clock();
+    scope::set_latest_reading(Some(now));
     now
 }
 
 /// Clears the latest reading, so that [`latest_or_now`] uses only later ones.
 #[inline]
 pub(crate) fn forget_latest() {
-    LATEST.set(None);
+    scope::set_latest_reading(None);
 }
 
 /// The latest reading on this thread since [`forget_latest`], or a fresh one. For reports, which may be off by the time of the code
 /// between two layers in one poll.
 #[inline]
 pub(crate) fn latest_or_now() -> Instant {
-    LATEST.get().unwrap_or_else(now)
+    scope::latest_reading().unwrap_or_else(now)
 }
 
 /// The latest reading on this thread since [`forget_latest`], if there was any. It may be old.
 #[cfg(feature = "metrics")]
 #[inline]
 pub(crate) fn latest() -> Option<Instant> {
-    LATEST.get()
+    scope::latest_reading()
+}
+
+/// The start of a call: the latest reading of the outer layer, or a fresh one.
+///
+/// Layers call each other directly, so a stack needs one reading (a reading costs more than the rest of a cheap layer). It can be
+/// taken once.
+#[inline]
+pub(crate) fn call_start() -> Instant {
+    scope::replace_start(None).unwrap_or_else(now)
+}
+
+/// Runs `call`, which calls the inner service, with `now` as its [`call_start`]. Clears it afterwards, so that no later call
+/// mistakes it for the current time.
+#[inline]
+pub(crate) fn with_start<T>(now: Instant, call: impl FnOnce() -> T) -> T {
+    let _started = start_at(now);
+    call()
+}
+
+/// The same, until the guard is dropped.
+#[inline]
+pub(crate) fn start_at(now: Instant) -> Started {
+    scope::replace_start(Some(now));
+    Started
+}
+
+/// See [`start_at`].
+#[derive(Debug)]
+#[must_use]
+pub(crate) struct Started;
+
+impl Drop for Started {
+    #[inline]
+    fn drop(&mut self) {
+        scope::replace_start(None);
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
-    #[test]
-    fn time_saturates_at_both_ends() {
-        assert_eq!(Instant::MAX + Duration::MAX, Instant::MAX);
-        assert_eq!(Instant::from_nanos(5).minus(Duration::MAX), Instant::from_nanos(0));
-        assert_eq!(Instant::from_nanos(0).since(Instant::MAX), Duration::ZERO);
-        let far = Instant::MAX.to_tokio();
-        assert!(far > Instant::from_nanos(ORIGIN).to_tokio());
-        let _ = Instant::from_nanos(0).to_tokio();
-    }
-
     #[tokio::test(start_paused = true)]
-    async fn instants_survive_the_round_trip_and_follow_paused_time() {
+    async fn call_start_is_taken_once_and_cleared() {
         let start = now();
-        tokio::time::advance(Duration::from_millis(1500)).await;
-        assert_eq!(now().since(start), Duration::from_millis(1500));
-        assert_eq!(Instant::from_tokio(start.to_tokio()), start);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn instants_after_decades_are_exact() {
-        let _ = now();
-        let years = Duration::from_secs(365 * 24 * 3600);
-        for _ in 0..3 {
-            tokio::time::advance(25 * years).await;
-            let soon = now() + Duration::from_secs(1);
-            assert_eq!(soon.to_tokio(), read() + Duration::from_secs(1));
-            assert!(Instant::MAX.to_tokio() > read() + 29 * years);
-        }
+        tokio::time::advance(Duration::from_secs(1)).await;
+        with_start(start, || {
+            assert_eq!(call_start(), start);
+            assert_eq!(call_start(), now(), "the second reads the clock");
+        });
+        with_start(start, || ());
+        assert_eq!(call_start(), now(), "it was not taken, and is cleared");
     }
 }

@@ -1,52 +1,26 @@
 //! Values with a destructor that travel with a call: see the table of the [module above](super).
 //!
-//! They are separate from the scope, so that a call without them touches no thread-local that needs a destructor: a word of the
-//! scope has a bit for each.
-
 use std::any::Any;
-use std::cell::RefCell;
+use std::mem;
 use std::sync::Arc;
 
 use super::SCOPE;
-
-/// The slots of the attachments.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Slot {
-    /// The state of the request body of the current attempt.
-    RequestBody,
-    /// The upload whose call may release its permit while it waits for the client.
-    Upload,
-    /// The permits that work in the current poll has requested.
-    Work,
-    /// The report that the caller of a retry has requested.
-    Report,
-}
-
-const SLOTS: usize = 4;
-
-type Value = Arc<dyn Any + Send + Sync>;
-
-thread_local! {
-    static VALUES: RefCell<[Option<Value>; SLOTS]> = const { RefCell::new([const { None }; SLOTS]) };
-}
+pub(crate) use super::attachments::Slot;
+use super::attachments::Value;
 
 impl Slot {
-    const fn bit(self) -> u32 {
-        1 << self as u32
-    }
-
     #[inline]
     fn is_empty(self) -> bool {
-        SCOPE.with(|scope| scope.attached.get()) & self.bit() == 0
+        self.with(|value| value.is_none())
     }
 
     fn replace(self, value: Option<Value>) -> Option<Value> {
-        SCOPE.with(|scope| {
-            let others = scope.attached.get() & !self.bit();
-            scope.attached.set(if value.is_some() { others | self.bit() } else { others });
-        });
-        // While a thread ends there are no attachments.
-        VALUES.try_with(|values| std::mem::replace(&mut values.borrow_mut()[self as usize], value)).ok().flatten()
+        self.with(|before| mem::replace(before, value))
+    }
+
+    #[inline]
+    fn with<T>(self, act: impl FnOnce(&mut Option<Value>) -> T) -> T {
+        SCOPE.with(|scope| scope.attachments.with(self, act))
     }
 }
 
@@ -82,7 +56,7 @@ pub(crate) fn attached<T: Any + Send + Sync>(slot: Slot) -> Option<Arc<T>> {
     if slot.is_empty() {
         return None;
     }
-    VALUES.try_with(|values| values.borrow()[slot as usize].clone()).ok().flatten()?.downcast().ok()
+    slot.with(|value| value.clone())?.downcast().ok()
 }
 
 /// The attached value, or a default, which stays attached until it is [taken](take).

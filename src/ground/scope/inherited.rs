@@ -1,6 +1,6 @@
 //! The context that a call inherits from the call that it serves.
 
-use crate::ground::time::Instant;
+use crate::ground::instant::Instant;
 
 /// How much a call matters. When there is not room for all, the most important are served first.
 ///

@@ -34,20 +34,21 @@
 //! | exhausted: retries are exhausted, so do not retry further out | retry, circuit breaker | extraction of headers |
 //! | attachments: requested permits, a retry report | `current_permit`, retry | permits, `retry::report` |
 //!
-//! The context costs two words to enter and to leave. Values with a destructor are [attached](attachment) separately, so that a
-//! call without them touches nothing that needs one.
+//! The context costs two words to enter and to leave. Values with a destructor are [attachments](attachment).
 
 use std::cell::Cell;
 use std::task::Waker;
 
-use crate::ground::time::{self, Instant};
+use crate::ground::instant::Instant;
 
 pub(crate) mod attachment;
+mod attachments;
 mod exhausted;
 mod exhausted_calls;
 mod inherited;
 mod task;
 
+use self::attachments::Attachments;
 pub(crate) use self::exhausted::{ExhaustedBefore, exhausted_before, mark_exhausted, noting_exhausted, recovered};
 pub(crate) use self::exhausted_calls::Exhausted;
 pub(crate) use self::inherited::Context;
@@ -66,13 +67,13 @@ struct Scope {
     end: Cell<Option<Instant>>,
     enforcer: Cell<Option<Task>>,
     start: Cell<Option<Instant>>,
+    latest_reading: Cell<Option<Instant>>,
     is_cut: Cell<bool>,
     local_waits: Cell<u64>,
     /// `None` without a collector.
     exhausted: Cell<Option<Exhausted>>,
     gate_polls: Cell<GatePolls>,
-    /// A bit for each attachment.
-    attached: Cell<u32>,
+    attachments: Attachments,
 }
 
 impl Scope {
@@ -82,11 +83,12 @@ impl Scope {
             end: Cell::new(None),
             enforcer: Cell::new(None),
             start: Cell::new(None),
+            latest_reading: Cell::new(None),
             is_cut: Cell::new(false),
             local_waits: Cell::new(0),
             exhausted: Cell::new(None),
             gate_polls: Cell::new(GatePolls { gates: 0, asked: 0 }),
-            attached: Cell::new(0),
+            attachments: Attachments::new(),
         }
     }
 }
@@ -182,40 +184,22 @@ impl Drop for Enforcing {
     }
 }
 
-/// The start of a call: the latest reading of the outer layer, or a fresh one.
-///
-/// Layers call each other directly, so a stack needs one reading (a reading costs more than the rest of a cheap layer). It can be
-/// taken once.
+/// Replaces the reading of the clock at which the next inner call begins: see [`call_start`](crate::ground::time::call_start).
 #[inline]
-pub(crate) fn call_start() -> Instant {
-    SCOPE.with(|scope| scope.start.take()).unwrap_or_else(time::now)
+pub(super) fn replace_start(start: Option<Instant>) -> Option<Instant> {
+    SCOPE.with(|scope| scope.start.replace(start))
 }
 
-/// Runs `call`, which calls the inner service, with `now` as its [`call_start`]. Clears it afterwards, so that no later call
-/// mistakes it for the current time.
+/// The latest reading of the clock on this thread: see [`latest_or_now`](crate::ground::time::latest_or_now).
 #[inline]
-pub(crate) fn with_start<T>(now: Instant, call: impl FnOnce() -> T) -> T {
-    let _started = start_at(now);
-    call()
+pub(super) fn latest_reading() -> Option<Instant> {
+    SCOPE.with(|scope| scope.latest_reading.get())
 }
 
-/// The same, until the guard is dropped.
+/// See [`latest_reading`].
 #[inline]
-pub(crate) fn start_at(now: Instant) -> Started {
-    SCOPE.with(|scope| scope.start.set(Some(now)));
-    Started
-}
-
-/// See [`start_at`].
-#[derive(Debug)]
-#[must_use]
-pub(crate) struct Started;
-
-impl Drop for Started {
-    #[inline]
-    fn drop(&mut self) {
-        SCOPE.with(|scope| scope.start.set(None));
-    }
+pub(super) fn set_latest_reading(reading: Option<Instant>) {
+    SCOPE.with(|scope| scope.latest_reading.set(reading));
 }
 
 /// Records that the current poll ends in a local wait (a queue, a backoff), not in the dependency's work.
@@ -266,8 +250,6 @@ pub(crate) fn is_cutting_idle() -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[test]
@@ -284,18 +266,6 @@ mod tests {
             assert!(panicked.is_err());
             assert_eq!(current(), outer);
         }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn call_start_is_taken_once_and_cleared() {
-        let start = time::now();
-        tokio::time::advance(Duration::from_secs(1)).await;
-        with_start(start, || {
-            assert_eq!(call_start(), start);
-            assert_eq!(call_start(), time::now(), "the second reads the clock");
-        });
-        with_start(start, || ());
-        assert_eq!(call_start(), time::now(), "it was not taken, and is cleared");
     }
 
     #[cfg(feature = "http")]

@@ -8,8 +8,7 @@ use tower::BoxError;
 
 use super::judge::Judge;
 use crate::ground::error::{Reason, rejection};
-use crate::ground::scope;
-use crate::ground::time::Instant;
+use crate::ground::time::{self, Instant};
 use crate::ground::verdict::{Expiry, Guard, Verdict};
 use crate::http::transport;
 
@@ -93,7 +92,7 @@ impl<G: Guard, J: Judge> Call<G, J> {
     /// Ends the call with a clock reading, if there is one.
     pub(super) fn end_at(self, reading: Option<Instant>, end: End<'_>) {
         match reading {
-            Some(now) => scope::with_start(now, || self.end(end)),
+            Some(now) => time::with_start(now, || self.end(end)),
             None => self.end(end),
         }
     }

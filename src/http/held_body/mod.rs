@@ -38,6 +38,7 @@ pub(crate) use self::judge::sealed::SealedJudge;
 use self::layers::Outer;
 pub use self::long_lived::{ByExtension, LongLived};
 use crate::ground::scope;
+use crate::ground::time;
 use crate::ground::verdict::{Guard, Verdict};
 
 /// Moves the guard of a call into the body of its response. If the body is over already, the call ends here.
@@ -62,7 +63,7 @@ where
     }
     let mut expiry = guard.expiry();
     let mut lasts = scope::current().lasts();
-    let now = scope::call_start();
+    let now = time::call_start();
     if let Some(long_lived) = response.extensions().get::<LongLived>() {
         expiry.at = now + long_lived.total();
         expiry.idle = None;

@@ -298,7 +298,7 @@ where
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        let now = scope::call_start();
+        let now = time::call_start();
         let _ = self.came_at.compare_exchange(0, now.as_nanos(), Ordering::AcqRel, Ordering::Relaxed);
         // Moved out, not cloned: a woken reader polls again and stores its waker then.
         let waker = match &mut *lock(&self.state) {
@@ -307,7 +307,7 @@ where
         };
         if let Some(waker) = waker {
             // The waker may be that of an outer layer's slot, which then needs no clock reading of its own.
-            foreign(|| scope::with_start(now, || waker.wake()));
+            foreign(|| time::with_start(now, || waker.wake()));
         }
     }
 }

@@ -17,7 +17,7 @@ use super::propagator::Propagator;
 use crate::ground::context::Priority;
 use crate::ground::error::InvalidConfig;
 use crate::ground::scope::{self, Context, Exhausted};
-use crate::ground::time::Instant;
+use crate::ground::time::{self, Instant};
 use crate::ground::validation::Validation;
 use crate::layers::call::accessors::accessors;
 
@@ -63,7 +63,7 @@ impl<P: Propagator> ExtractLayer<P> {
         let attempt = inherited.attempt().max(call.attempt);
         match call.time_left.filter(|time| *time <= self.max_timeout.get()) {
             Some(time) => {
-                let now = scope::call_start();
+                let now = time::call_start();
                 let deadline = (now + time).min(inherited.deadline.unwrap_or(Instant::MAX));
                 (inherited.with_deadline(Some(deadline)).with_end(None, false).with_attempt(attempt), Some(now))
             }
@@ -122,7 +122,7 @@ where
         let future = scope::noting_exhausted(&mut exhausted, || {
             let _entered = scope::enter(enforced_here(context));
             match now {
-                Some(now) => scope::with_start(now, || self.inner.call(request)),
+                Some(now) => time::with_start(now, || self.inner.call(request)),
                 None => self.inner.call(request),
             }
         });
@@ -178,7 +178,6 @@ pub(crate) mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::ground::time;
 
     /// Checks that no headers move the deadline past the inherited one or past `max_timeout`.
     pub(crate) fn nothing_lengthens<P: Propagator>(

@@ -16,6 +16,7 @@ use super::propagator::{Propagated, Propagator};
 use crate::ground::context::Priority;
 use crate::ground::error::InvalidConfig;
 use crate::ground::scope::{self, ExhaustedBefore};
+use crate::ground::time;
 use crate::ground::validation::Validation;
 use crate::layers::call::accessors::accessors;
 
@@ -56,7 +57,7 @@ impl<P: Propagator> InjectLayer<P> {
             return;
         }
         let time_left = context.last_instant().map(|deadline| {
-            let left = deadline.since(scope::call_start());
+            let left = deadline.since(time::call_start());
             left - self.allowance.get().min(left / 10)
         });
         // The caller may have set tighter values on this request, so both bounds hold.

@@ -18,7 +18,7 @@ use crate::ground::call_deadline::CallDeadline;
 use crate::ground::error::Reason;
 use crate::ground::layer_id::LayerId;
 use crate::ground::scope;
-use crate::ground::time::Instant;
+use crate::ground::time::{self, Instant};
 use crate::layers::call::bound::{Bound, poll_deadline};
 use crate::layers::core::observed;
 use crate::layers::core::readiness_limit::{ReadinessLimit, ReadinessSlot};
@@ -121,7 +121,7 @@ impl<S> Inner<S> {
     where
         S: Service<Req>,
     {
-        let _started = scope::start_at(now);
+        let _started = time::start_at(now);
         Call::Running { future: self.service.call(request) }
     }
 

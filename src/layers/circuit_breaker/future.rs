@@ -9,6 +9,7 @@ use super::ticket::Ticket;
 use crate::admission::timer::Timer;
 use crate::admission::woken::Woken;
 use crate::ground::scope;
+use crate::ground::time;
 use crate::ground::verdict::{self, AtResponse, Classify};
 use crate::layers::call::inner::Call;
 
@@ -63,7 +64,7 @@ where
                 let Some(ticket) = this.ticket.take() else { return Poll::Pending };
                 Poll::Ready(Ok(match now {
                     // If the call is over with this, the guard needs no second clock read.
-                    Some(now) => scope::with_start(now, || this.classifier.hold(response, verdict, ticket)),
+                    Some(now) => time::with_start(now, || this.classifier.hold(response, verdict, ticket)),
                     None => this.classifier.hold(response, verdict, ticket),
                 }))
             }

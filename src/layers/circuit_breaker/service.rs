@@ -14,6 +14,7 @@ use crate::ground::call_deadline::CallDeadline;
 use crate::ground::error::Reason;
 use crate::ground::scope;
 use crate::ground::settings::Cached;
+use crate::ground::time;
 use crate::ground::verdict::{AtResponse, Classify};
 use crate::layers::call::accessors::accessors;
 use crate::layers::call::inner::{Call, Inner};
@@ -68,7 +69,7 @@ where
     // Inlined, because a returned future is copied, and the future of a stack is large.
     #[inline(always)]
     fn call(&mut self, request: Req) -> Self::Future {
-        let now = scope::call_start();
+        let now = time::call_start();
         let breaker = self.breakers.breaker(&request);
         let context = scope::current();
         let deadline = CallDeadline::within(now, &context, self.breakers.max_hold(&mut self.max_hold));

@@ -138,7 +138,7 @@ impl Ticket {
     /// The call has ended in an error.
     pub(super) fn fail(mut self, verdict: Verdict) {
         // An inner layer hands over its clock read for the error.
-        let now = scope::call_start();
+        let now = time::call_start();
         self.end(Ending::Error(verdict), self.took(now), now, false);
     }
 
@@ -231,7 +231,7 @@ impl Guard for Ticket {
     fn settle(mut self, verdict: Verdict) {
         if verdict != Verdict::Abandoned {
             // An inner layer hands over its clock read for the response.
-            let now = scope::call_start();
+            let now = time::call_start();
             self.end(Ending::Answer(verdict), self.took(now), now, true);
         }
     }

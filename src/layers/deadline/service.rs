@@ -9,7 +9,7 @@ use super::timing::{ByConfig, Timing};
 use crate::ground::error::Reason;
 use crate::ground::scope;
 use crate::ground::settings::Cached;
-use crate::ground::time::Instant;
+use crate::ground::time::{self, Instant};
 use crate::ground::verdict::{AtResponse, Classify, Pace};
 use crate::layers::call::accessors::accessors;
 use crate::layers::call::inner::{Call, Inner};
@@ -51,7 +51,7 @@ where
     }
 
     fn call(&mut self, request: Req) -> Self::Future {
-        let now = scope::call_start();
+        let now = time::call_start();
         let inherited = scope::current();
         let layer_id = self.state.instruments.layer_id();
         let within = self.timing.within(&request);

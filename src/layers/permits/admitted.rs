@@ -145,7 +145,7 @@ impl<S, Req, F> AdmittedCall<S, Req, F> {
                     return Poll::Ready(match result {
                         Ok(response) => Ok(Answer { response, verdict, hold, now }),
                         Err(error) => {
-                            scope::with_start(now, || hold.settle(verdict));
+                            time::with_start(now, || hold.settle(verdict));
                             Err(error)
                         }
                     });

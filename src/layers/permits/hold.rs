@@ -7,7 +7,6 @@ use crate::admission::gate::{Gate, Permit};
 use crate::algorithm::estimate::Took;
 use crate::ground::call_deadline::CallDeadline;
 use crate::ground::layer_id::LayerId;
-use crate::ground::scope;
 use crate::ground::sync::Arc;
 use crate::ground::time::{self, Instant};
 use crate::ground::verdict::{Expiry, Guard, SealedGuard, Verdict};
@@ -164,7 +163,7 @@ impl Guard for Hold {
     #[inline]
     fn settle(mut self, verdict: Verdict) {
         // An inner layer hands over its clock read for the response.
-        self.end(scope::call_start, verdict);
+        self.end(time::call_start, verdict);
     }
 
     fn expiry(&self) -> Expiry {

@@ -12,6 +12,7 @@ use crate::admission::keyed::{KeyBy, Keying, OneKey};
 use crate::ground::error::Reason;
 use crate::ground::scope;
 use crate::ground::settings::Cached;
+use crate::ground::time;
 use crate::layers::call::accessors::accessors;
 use crate::layers::call::bound::Bound;
 use crate::layers::call::inner::Inner;
@@ -51,7 +52,7 @@ where
     // Inlined, because a returned future is copied, and the future of a stack is large.
     #[inline(always)]
     fn call(&mut self, request: Req) -> Self::Future {
-        let now = scope::call_start();
+        let now = time::call_start();
         if scope::current().has_expired(now) {
             // A call that is not sent takes no permit.
             self.inner.release();

@@ -14,6 +14,7 @@ use crate::ground::call_deadline::CallDeadline;
 use crate::ground::error::Reason;
 use crate::ground::scope;
 use crate::ground::settings::Cached;
+use crate::ground::time;
 use crate::ground::verdict::{AtResponse, Classify};
 use crate::layers::call::accessors::accessors;
 use crate::layers::call::inner::{Call, Inner};
@@ -60,7 +61,7 @@ where
     // Inlined, because a returned future is copied, and the future of a stack is large.
     #[inline(always)]
     fn call(&mut self, request: Req) -> Self::Future {
-        let now = scope::call_start();
+        let now = time::call_start();
         let policy = self.state.policy(&request);
         let ServiceSettings { settings, max_hold } =
             self.state.settings.refresh(&mut self.settings_cache, ServiceSettings::of);

@@ -5,7 +5,7 @@ use std::task::{self, Poll, ready};
 use pin_project::pin_project;
 use tower::{BoxError, Service};
 
-use crate::ground::scope;
+use crate::ground::time;
 use crate::ground::verdict::{self, AtResponse, Classify};
 use crate::layers::permits::admitted::{AdmittedCall, Answer};
 use crate::layers::permits::hold::Hold;
@@ -40,6 +40,6 @@ where
         let Answer { response, verdict, hold, now } =
             ready!(this.call.poll(cx, |result| verdict::judge(this.classifier, result)))?;
         // If the call is over with this, the guard needs no second clock read.
-        Poll::Ready(Ok(scope::with_start(now, || this.classifier.hold(response, verdict, hold))))
+        Poll::Ready(Ok(time::with_start(now, || this.classifier.hold(response, verdict, hold))))
     }
 }

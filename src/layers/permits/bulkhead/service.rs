@@ -7,8 +7,8 @@ use tower::{BoxError, Service};
 use super::future::ResponseFuture;
 use super::weight::{OnePermit, Weigh};
 use crate::admission::keyed::{KeyBy, Keying, OneKey};
-use crate::ground::scope;
 use crate::ground::settings::Cached;
+use crate::ground::time;
 use crate::ground::verdict::{AtResponse, Classify};
 use crate::layers::call::accessors::accessors;
 use crate::layers::call::inner::Inner;
@@ -55,7 +55,7 @@ where
     // Inlined, because a returned future is copied, and the future of a stack is large.
     #[inline(always)]
     fn call(&mut self, request: Req) -> Self::Future {
-        let now = scope::call_start();
+        let now = time::call_start();
         let weight = self.weigh.weight(&request);
         let call = AdmittedCall::new(
             &self.gates,

@@ -5,7 +5,7 @@ use std::task::{self, Poll, ready};
 use pin_project::pin_project;
 use tower::{BoxError, Service};
 
-use crate::ground::scope;
+use crate::ground::time;
 use crate::ground::verdict::{self, AtResponse, Classify, Guard};
 use crate::layers::permits::admitted::{AdmittedCall, Answer};
 
@@ -38,7 +38,7 @@ where
         // Release the permit now: the head has arrived, so the work is done, and a slow reader of the body must not hold the permit.
         let Answer { response, verdict, hold, now } =
             ready!(this.call.poll(cx, |result| verdict::judge(this.classifier, result)))?;
-        scope::with_start(now, || hold.settle(verdict));
+        time::with_start(now, || hold.settle(verdict));
         Poll::Ready(Ok(response))
     }
 }

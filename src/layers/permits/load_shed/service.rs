@@ -6,8 +6,8 @@ use tower::{BoxError, Service};
 
 use super::future::ResponseFuture;
 use crate::admission::keyed::{KeyBy, Keying, OneKey};
-use crate::ground::scope;
 use crate::ground::settings::Cached;
+use crate::ground::time;
 use crate::ground::verdict::{AtResponse, Classify};
 use crate::layers::call::accessors::accessors;
 use crate::layers::call::inner::Inner;
@@ -52,7 +52,7 @@ where
     // Inlined, because a returned future is copied, and the future of a stack is large.
     #[inline(always)]
     fn call(&mut self, request: Req) -> Self::Future {
-        let now = scope::call_start();
+        let now = time::call_start();
         let call = AdmittedCall::new(
             &self.gates,
             self.gates.settings(&mut self.settings),

@@ -1,0 +1,39 @@
+//! The values that are attached to the scope of a thread.
+
+use std::any::Any;
+use std::cell::RefCell;
+use std::mem::ManuallyDrop;
+use std::sync::Arc;
+
+/// The slots of the attachments.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Slot {
+    /// The state of the request body of the current attempt.
+    RequestBody,
+    /// The upload whose call may release its permit while it waits for the client.
+    Upload,
+    /// The permits that work in the current poll has requested.
+    Work,
+    /// The report that the caller of a retry has requested.
+    Report,
+}
+
+const SLOTS: usize = 4;
+
+pub(super) type Value = Arc<dyn Any + Send + Sync>;
+
+/// The values, by slot. Guards remove what they have attached, so a thread that ends has none left. That is why the scope needs no
+/// destructor, which would cost every access to it.
+pub(super) struct Attachments(ManuallyDrop<RefCell<[Option<Value>; SLOTS]>>);
+
+impl Attachments {
+    pub(super) const fn new() -> Self {
+        Self(ManuallyDrop::new(RefCell::new([const { None }; SLOTS])))
+    }
+
+    /// `act` must not run foreign code: the slots are borrowed.
+    #[inline]
+    pub(super) fn with<T>(&self, slot: Slot, act: impl FnOnce(&mut Option<Value>) -> T) -> T {
+        act(&mut self.0.borrow_mut()[slot as usize])
+    }
+}
