@@ -1,8 +1,9 @@
-//! The primitives that layers share and that need the runtime: the gate and its queue, keyed state, pooled timers, the reaper, the
+//! The primitives that layers share and that need the runtime: the gate and its queue, keyed state, timers, the reaper, the
 //! registry.
 
 pub(crate) mod gate;
 pub(crate) mod keyed;
+pub(crate) mod pooled;
 pub(crate) mod reaper;
 pub mod registry;
 pub(crate) mod timer;

@@ -3,49 +3,24 @@
 //! A task that is woken waits to be polled: behind other tasks, behind code that blocks a worker, behind another branch of its own
 //! `select!`. That delay is ours. A layer that measures a dependency polls it with a waker that records the time.
 //!
-//! The first poll takes a waker from a pool of the thread. A pooled waker keeps no task alive. After the first calls of a thread
-//! nothing is allocated.
+//! The first poll takes a waker from the [pool](pooled) of the thread.
 
-use std::cell::RefCell;
-use std::sync::Arc;
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Context, Poll};
 
-use futures_util::task::AtomicWaker;
-
-use crate::ground::scope;
-use crate::ground::sync::atomic::{AtomicU64, Ordering, fence};
-use crate::ground::sync::foreign;
+use crate::admission::pooled::{self, StampedWaker};
 use crate::ground::time::Instant;
-
-/// How many unused wakers a thread keeps (about 60 bytes each).
-const POOLED: usize = 256;
 
 /// Polls a future, and records when it was woken.
 #[derive(Debug, Default)]
 pub(crate) struct Woken {
-    armed: Option<Armed>,
+    waker: Option<StampedWaker>,
     /// It has been pending, so there is a task to wake.
     has_waited: bool,
 }
 
-/// A waker with its time stamp.
-#[derive(Debug)]
-struct Armed {
-    stamp: Arc<Stamp>,
-    waker: Waker,
-}
-
-#[derive(Debug)]
-struct Stamp {
-    /// When it was first woken since the last poll, in nanoseconds; 0: not yet.
-    at: AtomicU64,
-    /// The waiting task.
-    task: AtomicWaker,
-}
-
 impl Woken {
     pub(crate) const fn new() -> Self {
-        Self { armed: None, has_waited: false }
+        Self { waker: None, has_waited: false }
     }
 
     /// Polls with a waker that records the time. Also returns when the future was woken for this poll, if it was.
@@ -55,16 +30,16 @@ impl Woken {
         cx: &Context<'_>,
         poll: impl FnOnce(&mut Context<'_>) -> Poll<T>,
     ) -> (Poll<T>, Option<Instant>) {
-        let Armed { stamp, waker } = self.armed.get_or_insert_with(Armed::take);
-        let woken = if self.has_waited { instant(stamp.at.swap(0, Ordering::AcqRel)) } else { None };
-        let output = poll(&mut Context::from_waker(waker));
+        let waker = self.waker.get_or_insert_with(pooled::take_waker);
+        let woken = if self.has_waited { waker.take_stamp() } else { None };
+        let output = waker.poll(poll);
         if output.is_pending() {
             self.has_waited = true;
             // An `AtomicWaker` registers no further task once the `clone` of a waker has panicked. Out of `self`, the panic drops
-            // such a stamp, which must not return to the pool.
-            if let Some(armed) = self.armed.take() {
-                armed.stamp.forward_to(cx.waker());
-                self.armed = Some(armed);
+            // such a waker, which must not return to the pool.
+            if let Some(waker) = self.waker.take() {
+                waker.forward_to(cx.waker());
+                self.waker = Some(waker);
             }
         }
         (output, woken)
@@ -72,92 +47,24 @@ impl Woken {
 
     /// When the future was woken after the last poll, if it was.
     pub(crate) fn at(&self) -> Option<Instant> {
-        instant(self.armed.as_ref()?.stamp.at.load(Ordering::Acquire))
+        self.waker.as_ref()?.stamp()
     }
 }
 
 impl Drop for Woken {
     #[inline]
     fn drop(&mut self) {
-        if let Some(armed) = self.armed.take() {
-            armed.give_back(self.has_waited);
+        if let Some(waker) = self.waker.take() {
+            pooled::give_back_waker(waker, self.has_waited);
         }
-    }
-}
-
-fn instant(nanos: u64) -> Option<Instant> {
-    (nanos != 0).then(|| Instant::from_nanos(nanos))
-}
-
-impl Stamp {
-    /// Forwards wake-ups to `task` from now on. Wakes it at once if a wake-up arrived before that.
-    fn forward_to(&self, task: &Waker) {
-        foreign(|| self.task.register(task));
-        if self.at.load(Ordering::Acquire) != 0 {
-            foreign(|| self.task.wake());
-        }
-    }
-}
-
-impl Wake for Stamp {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        // An inner waker hands over its clock read.
-        let now = scope::call_start();
-        let _ = self.at.compare_exchange(0, now.as_nanos(), Ordering::AcqRel, Ordering::Acquire);
-        scope::with_start(now, || foreign(|| self.task.wake()));
-    }
-}
-
-thread_local! {
-    static POOL: RefCell<Vec<Armed>> = const { RefCell::new(Vec::new()) };
-}
-
-impl Armed {
-    /// A waker from the pool, or a fresh one.
-    #[inline]
-    fn take() -> Self {
-        // While a thread ends the pool no longer exists.
-        POOL.try_with(|pool| pool.borrow_mut().pop()).ok().flatten().unwrap_or_else(Self::fresh)
-    }
-
-    #[cold]
-    fn fresh() -> Self {
-        let stamp = Arc::new(Stamp { at: AtomicU64::new(0), task: AtomicWaker::new() });
-        let waker = Waker::from(Arc::clone(&stamp));
-        Self { stamp, waker }
-    }
-
-    /// Returns it to the pool, unless its waker is still held elsewhere and could wake an unrelated task.
-    #[inline]
-    fn give_back(self, has_waited: bool) {
-        if has_waited {
-            foreign(|| drop(self.stamp.task.take()));
-        }
-        // One reference is ours, and one is that of our waker.
-        if Arc::strong_count(&self.stamp) > 2 {
-            return;
-        }
-        // Makes visible what other holders stored before they released the waker, so that the store below comes last.
-        fence(Ordering::Acquire);
-        self.stamp.at.store(0, Ordering::Relaxed);
-        let mut armed = Some(self);
-        let _ = POOL.try_with(|pool| {
-            let mut pool = pool.borrow_mut();
-            if pool.len() < POOLED {
-                pool.extend(armed.take());
-            }
-        });
     }
 }
 
 #[cfg(all(test, not(seawall_loom)))]
 mod tests {
     use std::panic::{AssertUnwindSafe, catch_unwind};
-    use std::sync::Mutex as StdMutex;
+    use std::sync::{Arc, Mutex as StdMutex};
+    use std::task::Waker;
     use std::time::Duration;
 
     use futures::task::{ArcWake, waker};

@@ -17,7 +17,6 @@ mod schedule;
 #[cfg(all(test, not(seawall_loom)))]
 mod tests;
 
-use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -27,6 +26,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use tokio::runtime::{Handle, Id};
 use tokio::task::JoinHandle;
 
@@ -107,51 +107,41 @@ struct State {
     sleeper: Option<(Waker, Instant)>,
 }
 
-/// The reapers of all runtimes; usually there is one.
-static REAPERS: Mutex<Vec<(Id, Arc<Reaper>)>> = Mutex::new(Vec::new());
-
-thread_local! {
-    /// The reaper that this thread used last.
-    static LAST: RefCell<Option<(Id, Arc<Reaper>)>> = const { RefCell::new(None) };
-}
+/// The reapers of all runtimes; usually there is one. Calls find theirs without a lock.
+static REAPERS: ArcSwapOption<Vec<(Id, Arc<Reaper>)>> = ArcSwapOption::const_empty();
 
 impl Reaper {
+    #[inline]
     fn of_runtime(runtime: &Handle) -> Option<Arc<Self>> {
         let id = runtime.id();
-        let last = LAST.try_with(|last| match &*last.borrow() {
-            Some((of, reaper)) if *of == id && !reaper.is_closed() => Some(Arc::clone(reaper)),
-            _ => None,
-        });
-        if let Ok(Some(reaper)) = last {
-            return Some(reaper);
-        }
-        let reaper = Self::of(runtime, id)?;
-        let _ = LAST.try_with(|last| last.replace(Some((id, Arc::clone(&reaper)))));
-        Some(reaper)
+        Self::running(id).or_else(|| Self::start(runtime, id))
     }
 
-    fn of(runtime: &Handle, id: Id) -> Option<Arc<Self>> {
-        let (closed, reaper, is_new) = {
-            let mut reapers = lock(&REAPERS);
-            let (open, closed): (Vec<_>, Vec<_>) =
-                std::mem::take(&mut *reapers).into_iter().partition(|(_, reaper)| !reaper.is_closed());
-            *reapers = open;
-            match reapers.iter().find(|(of, _)| *of == id) {
-                Some((_, reaper)) => (closed, Arc::clone(reaper), false),
-                None => {
-                    let reaper = Arc::new(Self::default());
-                    reapers.push((id, Arc::clone(&reaper)));
-                    (closed, reaper, true)
-                }
+    #[inline]
+    fn running(id: Id) -> Option<Arc<Self>> {
+        let reapers = REAPERS.load();
+        let (_, reaper) = reapers.as_ref()?.iter().find(|(of, reaper)| *of == id && !reaper.is_closed())?;
+        Some(Arc::clone(reaper))
+    }
+
+    #[cold]
+    fn start(runtime: &Handle, id: Id) -> Option<Arc<Self>> {
+        let fresh = Arc::new(Self::default());
+        // Of several threads, one adds its reaper.
+        REAPERS.rcu(|reapers| {
+            let reapers = reapers.iter().flat_map(|reapers| reapers.iter());
+            let mut running: Vec<_> = reapers.filter(|(_, reaper)| !reaper.is_closed()).cloned().collect();
+            if running.iter().all(|(of, _)| *of != id) {
+                running.push((id, Arc::clone(&fresh)));
             }
-        };
-        foreign(|| {
-            drop(closed);
-            if is_new {
-                // A runtime that is shutting down drops the task at once, which closes the reaper.
-                drop(runtime.spawn(Task { reaper: Arc::clone(&reaper), timer: Timer::new(), round: None }));
-            }
+            Some(Arc::new(running))
         });
+        let reaper = Self::running(id)?;
+        if Arc::ptr_eq(&reaper, &fresh) {
+            // A runtime that is shutting down drops the task at once, which closes the reaper.
+            let task = Task { reaper: fresh, timer: Timer::new(), round: None };
+            foreign(|| drop(runtime.spawn(task)));
+        }
         (!reaper.is_closed()).then_some(reaper)
     }
 

@@ -1,8 +1,9 @@
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::Wake;
+use std::task::{Wake, Waker};
 use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
@@ -104,7 +105,7 @@ async fn sleep_is_not_reused_after_a_waker_panicked() {
     // The same timer, if it is polled again, and the next one.
     let mut again = panicked();
     drop(panicked());
-    assert_eq!(pooled(), 0);
+    assert_eq!(pooled::unused_alarms(), 0);
     let mut next = Timer::new();
     let cx = &mut Context::from_waker(&waker);
     assert!(again.poll_until(cx, deadline).is_pending() && next.poll_until(cx, deadline).is_pending());
@@ -117,16 +118,16 @@ async fn sleep_is_not_reused_after_a_waker_panicked() {
 async fn unarmed_timer_is_free_and_dropped_sleep_is_reused() {
     let start = time::now();
     drop(Timer::new());
-    assert_eq!(pooled(), 0);
+    assert_eq!(pooled::unused_alarms(), 0);
     for round in 1..100u32 {
         let mut timer = Timer::new();
         let (count, waker) = counting();
         let deadline = start + 50 * MS + round * MS;
         assert!(timer.poll_until(&mut Context::from_waker(&waker), deadline).is_pending());
-        assert_eq!(pooled(), 0, "the only sleep is in use");
+        assert_eq!(pooled::unused_alarms(), 0, "the only sleep is in use");
         advance(MS / 2).await;
         drop(timer);
-        assert_eq!(pooled(), 1);
+        assert_eq!(pooled::unused_alarms(), 1);
         assert_eq!(Arc::strong_count(&count), 2, "the pool keeps no waker");
     }
 }
@@ -160,7 +161,7 @@ async fn reused_sleep_moves_only_when_it_fires_too_early() {
         let deadline = start + (round + 1) * MS + 10 * MS;
         assert!(timer.poll_until(&mut Context::from_waker(&waker), deadline).is_pending());
         let alarm = timer.alarm.as_ref().unwrap();
-        assert!(alarm.fires_at == start + 10 * MS && !alarm.moved, "the wheel was not touched");
+        assert!(alarm.fires_at() == start + 10 * MS && !alarm.is_moved(), "the wheel was not touched");
     }
     let mut timer = Timer::new();
     let mut polls = 0;
@@ -183,9 +184,10 @@ async fn sleep_that_fires_no_later_is_preferred() {
     assert!(long.poll_until(cx, start + 1000 * MS).is_pending());
     drop(short);
     drop(long);
-    let alarm = Alarm::take(None, start + 20 * MS);
-    assert!(POOL.with_borrow(|pool| pool.alarms[0].fires_at == start + 1000 * MS));
-    drop(alarm);
+    let alarm = pooled::take_alarm(None, start + 20 * MS);
+    assert!(alarm.fires_at() == start + 10 * MS);
+    let other = pooled::take_alarm(None, start + 20 * MS);
+    assert!(other.fires_at() == start + 1000 * MS, "there was no better one");
 }
 
 #[tokio::test(start_paused = true)]
@@ -193,12 +195,12 @@ async fn pool_is_bounded() {
     let start = time::now();
     let (_, waker) = counting();
     let cx = &mut Context::from_waker(&waker);
-    let mut timers: Vec<_> = std::iter::repeat_with(Timer::new).take(2 * POOLED).collect();
+    let mut timers: Vec<_> = std::iter::repeat_with(Timer::new).take(2 * pooled::POOLED).collect();
     for timer in &mut timers {
         assert!(timer.poll_until(cx, start + MS).is_pending());
     }
     drop(timers);
-    assert_eq!(pooled(), POOLED);
+    assert_eq!(pooled::unused_alarms(), pooled::POOLED);
 }
 
 #[tokio::test(start_paused = true)]
@@ -225,7 +227,7 @@ fn runtimes_on_one_thread_do_not_share_sleeps() {
             until(&mut timer, start + 7 * MS).await;
             assert_eq!(time::now().since(start), 7 * MS);
             drop(timer);
-            assert_eq!(pooled(), 1);
+            assert_eq!(pooled::unused_alarms(), 1);
         });
     }
 }
@@ -234,18 +236,17 @@ fn runtimes_on_one_thread_do_not_share_sleeps() {
 fn sleep_of_an_ended_runtime_is_detected_under_the_same_id() {
     let stale = {
         let ended = paused();
-        ended.block_on(async { Alarm::take(None, time::now() + MS) })
+        ended.block_on(async { pooled::take_alarm(None, time::now() + MS) })
     };
     let runtime = paused();
     runtime.block_on(async {
         let start = time::now();
         let id = Handle::current().id();
         let mut stale = stale;
-        *stale.as_mut().project().runtime = id;
-        POOL.with_borrow_mut(|pool| {
-            pool.runtime = Some(id);
-            pool.alarms.push(stale);
-        });
+        stale.as_mut().pretend_to_be_of(id);
+        drop(pooled::take_alarm(None, start));
+        pooled::give_back_alarm(stale);
+        assert_eq!(pooled::unused_alarms(), 1);
         let mut timer = Timer::new();
         until(&mut timer, start + 5 * MS).await;
         assert_eq!(time::now().since(start), 5 * MS);
