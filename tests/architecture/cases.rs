@@ -52,7 +52,7 @@ fn impure_algorithm_is_reported() {
         "fn f() { crate::ground::time::now(); }",
         "use crate::ground::chance::sample;",
         "struct S { shared: Arc<u8> }",
-        "thread_local! { static S: Arc<u8> = make(); }",
+        "static S: Arc<u8> = make();",
     ] {
         one_fault(file, text, 1, "not allowed in an algorithm");
     }
@@ -63,6 +63,7 @@ fn forbidden_calls_are_reported() {
     one_fault("src/layers/call/bound.rs", "fn f() { tokio::time::Instant::now(); }", 1, "reads the clock");
     one_fault("src/admission/gate.rs", "use std::time::SystemTime;", 1, "reads the clock");
     one_fault("src/algorithm/backoff.rs", "fn f() -> f64 {\nfastrand::f64() }", 2, "draws randomness");
+    one_fault("src/layers/call/bound.rs", "std::thread_local! {\n static S: u8 = 1; }", 1, "state that no type shows");
     one_fault("src/layers/retry/mod.rs", "fn f() { metrics::counter!(\"name\"); }", 1, "emits metrics or events");
     one_fault("src/http/mod.rs", "use tracing::debug;", 1, "emits metrics or events");
 }
@@ -99,8 +100,9 @@ fn allowed_code_passes() {
         "\n".repeat(50),
     );
     let faults = faults_of(&[
-        ("src/ground/time.rs", "fn f() { tokio::time::Instant::now(); }"),
-        ("src/ground/chance.rs", "thread_local! { static G: fastrand::Rng = fastrand::Rng::new(); }"),
+        ("src/ground/instant.rs", "fn f() { tokio::time::Instant::now(); }"),
+        ("src/ground/chance.rs", "fn f() { fastrand::Rng::new(); }"),
+        ("src/ground/scope/mod.rs", "thread_local! { static S: u8 = 1; }"),
         ("src/telemetry/events.rs", "fn f() { tracing::debug!(\"x\"); }"),
         ("src/telemetry/metrics.rs", "fn f() { metrics::counter!(\"y\"); }"),
         ("src/ground/sync.rs", "pub(crate) use std::sync::Mutex;"),

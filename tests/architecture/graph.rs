@@ -18,15 +18,15 @@ const ORDER_WITHIN: [(&str, &[&[&str]]); 4] = [
     (
         "ground",
         &[
-            &["chance", "layer_id", "sync", "text"],
-            &["time", "settings"],
+            &["chance", "instant", "layer_id", "sync", "text"],
             &["scope"],
+            &["time", "settings"],
             &["error", "context", "stopwatch"],
             &["call_deadline", "validation"],
             &["verdict"],
         ],
     ),
-    ("admission", &[&["timer"], &["woken", "reaper", "keyed", "gate"], &["registry"]]),
+    ("admission", &[&["pooled"], &["timer"], &["woken", "reaper", "keyed", "gate"], &["registry"]]),
     ("layers", &[&["core"], &["call"], &["*"]]),
     (
         "http",
