@@ -6,4 +6,5 @@ pub(crate) mod budget;
 pub(crate) mod estimate;
 pub(crate) mod evidence;
 pub(crate) mod gcra;
+pub(crate) mod hedge;
 pub(crate) mod queue;

@@ -91,6 +91,10 @@ impl<B> Kept for KeptCall<B> {
         self.request.sending()
     }
 
+    fn next_beside(&mut self) -> Option<Self::Attempt> {
+        self.request.next_beside()
+    }
+
     fn next(&mut self) -> Option<Self::Attempt> {
         self.request.next()
     }

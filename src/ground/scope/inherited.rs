@@ -37,7 +37,8 @@ const BEFORE_SHIFT: u32 = 20;
 const BEFORE_MASK: u32 = (1 << (PRIORITY_SHIFT - BEFORE_SHIFT)) - 1;
 const LASTS: u32 = 1 << 19;
 pub(super) const HAS_END: u32 = 1 << 18;
-const ATTEMPT_MASK: u32 = HAS_END - 1;
+const PAID_IN: u32 = 1 << 17;
+const ATTEMPT_MASK: u32 = PAID_IN - 1;
 
 impl Context {
     pub(crate) const NONE: Self = Self { deadline: None, end: None, word: (Priority::Normal as u32) << PRIORITY_SHIFT };
@@ -109,6 +110,17 @@ impl Context {
         Self { word: self.word & !ATTEMPT_MASK | attempt.min(ATTEMPT_MASK), ..self }
     }
 
+    /// Whether a layer further out has deposited into its retry budget for this call.
+    #[inline]
+    pub(crate) fn is_paid_in(&self) -> bool {
+        self.word & PAID_IN != 0
+    }
+
+    #[inline]
+    pub(crate) fn paid_in(self) -> Self {
+        Self { word: self.word | PAID_IN, ..self }
+    }
+
     #[inline]
     fn with_before(self, before: u32) -> Self {
         Self { word: self.word & !(BEFORE_MASK << BEFORE_SHIFT) | before.min(BEFORE_MASK) << BEFORE_SHIFT, ..self }
@@ -169,6 +181,9 @@ mod tests {
                 assert_eq!((all.attempt(), all.before(), all.end()), (attempt, before, end));
             }
         }
+        let paid_in = Context::NONE.with_attempt(3).paid_in();
+        assert!(paid_in.is_paid_in() && !Context::NONE.with_attempt(u32::MAX).is_paid_in());
+        assert_eq!((paid_in.attempt(), paid_in.with_attempt(4).is_paid_in(), paid_in.uncounted().attempt()), (3, true, 0));
         let most = Context::NONE.with_attempt(u32::MAX).with_before(u32::MAX);
         assert_eq!((most.attempt(), most.before()), (ATTEMPT_MASK, BEFORE_MASK));
         assert_eq!((most.priority(), most.enforced(), most.lasts()), (Priority::Normal, false, false));

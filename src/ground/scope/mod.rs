@@ -216,6 +216,14 @@ pub(crate) fn noting_local_wait<T>(poll: impl FnOnce() -> T) -> (T, bool) {
     (output, SCOPE.with(|scope| scope.local_waits.get()) != before)
 }
 
+/// As [`noting_local_wait`], and hides the local wait from the layers further out. For a layer with several attempts in flight,
+/// which decides itself whether the whole poll ends in a local wait.
+#[inline]
+pub(crate) fn hiding_local_wait<T>(poll: impl FnOnce() -> T) -> (T, bool) {
+    let _restore = Restore::after(|scope| &scope.local_waits, SCOPE.with(|scope| scope.local_waits.get()));
+    noting_local_wait(poll)
+}
+
 /// The gates that poll the current call, nested, and how often work has requested their permits meanwhile.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct GatePolls {

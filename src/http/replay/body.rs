@@ -8,14 +8,14 @@ use http_body::{Body, Frame, SizeHint};
 use tower::BoxError;
 
 use super::record::Place;
-use super::source::{Source, Step};
+use super::source::{Begun, Source, Step};
 use crate::ground::sync::Arc;
 use crate::layers::call::upload_waits::UploadWaits;
 
 /// The request body of one attempt: first what earlier attempts have read of the original, then the rest of it.
 ///
 /// Data and trailers are kept as they pass, up to [`ByMethod::with_max_body`](super::ByMethod::with_max_body). All
-/// attempts share the original, and only the newest attempt reads on. A connection may still hold the body of a
+/// attempts share the original, and only the newest attempt reads on. Attempts that start while others are in flight read the record. A connection may still hold the body of a
 /// superseded attempt: that body yields an error and releases the original. Frames may be divided differently than in
 /// the original. Size and end are those of the original.
 ///
@@ -43,10 +43,14 @@ impl<B> ReplayBody<B> {
         Self { source: Some(source), sending, attempt: 0, place: Place::default(), left }
     }
 
-    pub(super) fn further(source: &Arc<Source<B>>, sending: Option<Shared<UploadWaits>>, left: Left) -> Option<Self> {
-        let (attempt, is_over) = source.begin()?;
-        let source = (!is_over).then(|| Arc::clone(source));
-        Some(Self { source, sending, attempt, place: Place::default(), left })
+    pub(super) fn further(
+        source: &Arc<Source<B>>,
+        begun: Begun,
+        sending: Option<Shared<UploadWaits>>,
+        left: Left,
+    ) -> Self {
+        let source = (!begun.is_over).then(|| Arc::clone(source));
+        Self { source, sending, attempt: begun.attempt, place: Place::default(), left }
     }
 }
 

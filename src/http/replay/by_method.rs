@@ -8,7 +8,7 @@ use http_body::Body;
 
 use super::body::{Left, ReplayBody};
 use super::idempotent::is_idempotent;
-use super::source::Source;
+use super::source::{Begun, Source};
 use crate::ground::sync::Arc;
 use crate::ground::verdict::Verdict;
 use crate::layers::call::upload_waits::UploadWaits;
@@ -119,12 +119,24 @@ impl<B> Kept for KeptRequest<B> {
         self.sending.clone()
     }
 
+    fn next_beside(&mut self) -> Option<Self::Attempt> {
+        self.again(Source::begin_beside)
+    }
+
     fn next(&mut self) -> Option<Self::Attempt> {
+        self.again(Source::begin)
+    }
+}
+
+impl<B> KeptRequest<B> {
+    /// The request of another attempt, which begins to read the body in this way.
+    fn again(&mut self, begin: impl FnOnce(&Source<B>) -> Option<Begun>) -> Option<Request<ReplayBody<B>>> {
         let head = self.head.clone()?;
         let body = match &self.source {
             Some(source) => {
+                let begun = begin(source)?;
                 self.sending = Some(UploadWaits::new());
-                ReplayBody::further(source, self.sending.clone(), self.left)?
+                ReplayBody::further(source, begun, self.sending.clone(), self.left)
             }
             None => ReplayBody::empty(self.left),
         };

@@ -13,6 +13,7 @@ use crate::ground::sync::{Mutex, foreign, lock};
 
 /// The original body and the record of what has passed. Attempts are numbered, and only the newest one reads on. A
 /// connection may hold the body of a superseded attempt for as long as it likes; it gets an error at its next poll.
+/// Once the original has ended, and all of it is in the record, several attempts can read the record at once.
 pub(super) struct Source<B> {
     slot: Mutex<Slot<B>>,
 }
@@ -21,6 +22,8 @@ struct Slot<B> {
     original: Original<B>,
     record: Record,
     attempt: u32,
+    /// The oldest attempt that is not superseded. Before the original has ended this is the newest one.
+    oldest: u32,
     /// The waker of an attempt, woken when the attempt may go on or has been superseded.
     waiting: Option<Waker>,
 }
@@ -43,6 +46,13 @@ pub(super) enum Step {
     Failed(BoxError),
 }
 
+/// An attempt that has begun: its number, and whether there is nothing to send.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Begun {
+    pub(super) attempt: u32,
+    pub(super) is_over: bool,
+}
+
 /// The error of a superseded attempt.
 #[derive(Debug, thiserror::Error)]
 #[error("this attempt has failed, and its request body is needed for the next one")]
@@ -51,7 +61,7 @@ struct Superseded;
 impl<B> Source<B> {
     pub(super) fn new(body: B, max: usize) -> Self {
         let slot =
-            Slot { original: Original::Here(Box::pin(body)), record: Record::new(max), attempt: 0, waiting: None };
+            Slot { original: Original::Here(Box::pin(body)), record: Record::new(max), attempt: 0, oldest: 0, waiting: None };
         Self { slot: Mutex::new(slot) }
     }
 
@@ -66,17 +76,27 @@ impl<B> Source<B> {
         wake(told);
     }
 
-    /// Begins another attempt. Returns its number, and whether there is nothing to send. `None` if too much has passed.
-    pub(super) fn begin(&self) -> Option<(u32, bool)> {
+    /// Begins another attempt. `None` if too much has passed.
+    pub(super) fn begin(&self) -> Option<Begun> {
         let mut slot = lock(&self.slot);
         if !slot.is_repeatable() {
             return None;
         }
         let told = slot.supersede();
-        let begun = (slot.attempt, slot.is_over(Place::default()));
+        let begun = slot.begun();
         drop(slot);
         wake(told);
         Some(begun)
+    }
+
+    /// Begins another attempt, which supersedes none. `None` if too much has passed, or an attempt still reads the original.
+    pub(super) fn begin_beside(&self) -> Option<Begun> {
+        let mut slot = lock(&self.slot);
+        if !slot.is_repeatable() || !matches!(slot.original, Original::Ended) {
+            return None;
+        }
+        slot.attempt = slot.attempt.wrapping_add(1);
+        Some(slot.begun())
     }
 
     /// Stops recording: no other attempt follows.
@@ -92,7 +112,17 @@ impl<B> Slot<B> {
 
     fn supersede(&mut self) -> Option<Waker> {
         self.attempt = self.attempt.wrapping_add(1);
+        self.oldest = self.attempt;
         self.waiting.take()
+    }
+
+    fn begun(&self) -> Begun {
+        Begun { attempt: self.attempt, is_over: self.is_over(Place::default()) }
+    }
+
+    /// Whether an attempt is superseded. Numbers wrap around, and there are few attempts, so those before the oldest are far away.
+    fn is_superseded(&self, attempt: u32) -> bool {
+        attempt.wrapping_sub(self.oldest) > self.attempt.wrapping_sub(self.oldest)
     }
 
     /// Whether there is nothing after `place`.
@@ -146,7 +176,7 @@ where
     /// and woken when the attempt may go on. The waker that is left in its place must be dropped without the lock.
     fn take(&self, attempt: u32, place: &mut Place, waker: &mut Option<Waker>) -> Result<Pin<Box<B>>, Poll<Step>> {
         let mut slot = lock(&self.slot);
-        if slot.attempt != attempt {
+        if slot.is_superseded(attempt) {
             return Err(Poll::Ready(Step::Failed(Superseded.into())));
         }
         if let Some(frame) = slot.record.next(place) {

@@ -123,7 +123,7 @@ impl SharedBudget {
 }
 
 /// The rules of a budget with these settings.
-pub(super) fn rules(config: &BudgetConfig) -> Rules {
+pub(crate) fn rules(config: &BudgetConfig) -> Rules {
     Rules::new(config.ratio, config.ttl, config.reserve_per_second, config.reserve_burst)
 }
 
@@ -137,24 +137,24 @@ impl Budget {
         Ok(Self::valid(&config))
     }
 
-    pub(super) fn valid(config: &BudgetConfig) -> Self {
+    pub(crate) fn valid(config: &BudgetConfig) -> Self {
         Self::by(Arc::new(Settings::new(rules(config))))
     }
 
     /// A budget that shares its rules with others.
-    pub(super) fn by(rules: Arc<Settings<Rules>>) -> Self {
+    pub(crate) fn by(rules: Arc<Settings<Rules>>) -> Self {
         // The version first: a reload in between is then applied by the first step.
         let version = rules.cached(|_| ());
         let locked = LockedLedger { ledger: rules.read(Ledger::new), version };
         Self { shared: Arc::new(SharedBudget { rules, locked: Mutex::new(locked) }) }
     }
 
-    pub(super) fn rules(&self) -> &Arc<Settings<Rules>> {
+    pub(crate) fn rules(&self) -> &Arc<Settings<Rules>> {
         &self.shared.rules
     }
 
     /// Applies changed rules now instead of at the next step: until then the reserve grows at the former rate.
-    pub(super) fn apply_rules(&self, now: Instant) {
+    pub(crate) fn apply_rules(&self, now: Instant) {
         self.shared.with(now, |_| ());
     }
 
@@ -178,22 +178,22 @@ impl Budget {
         self.shared.with(now, |ledger| ledger.balance(now))
     }
 
-    pub(super) fn is_as_new(&self, now: Instant) -> bool {
+    pub(crate) fn is_as_new(&self, now: Instant) -> bool {
         self.shared.with(now, |ledger| ledger.is_as_new(now))
     }
 
-    pub(super) fn inherit(&self, other: &Self, now: Instant) {
+    pub(crate) fn inherit(&self, other: &Self, now: Instant) {
         // One lock after the other.
         let reserve = other.shared.with(now, |ledger| ledger.reserve());
         self.shared.with(now, |ledger| ledger.inherit(reserve, now));
     }
 
     #[inline]
-    pub(super) fn deposit(&self, now: Instant) {
+    pub(crate) fn deposit(&self, now: Instant) {
         self.shared.with(now, |ledger| ledger.deposit(now));
     }
 
-    pub(super) fn withdraw(&self, now: Instant) -> Option<Withdrawal> {
+    pub(crate) fn withdraw(&self, now: Instant) -> Option<Withdrawal> {
         let claim = self.shared.with(now, |ledger| ledger.withdraw(now))?;
         Some(Withdrawal { shared: Arc::clone(&self.shared), claim: Some(claim), sent: false })
     }
@@ -202,7 +202,7 @@ impl Budget {
 /// The token of one retry, held until it is known whether the retry was sent. On drop the token is spent if the retry was sent, and
 /// refunded otherwise.
 #[derive(Debug)]
-pub(super) struct Withdrawal {
+pub(crate) struct Withdrawal {
     shared: Arc<SharedBudget>,
     claim: Option<Claim>,
     sent: bool,
@@ -210,7 +210,7 @@ pub(super) struct Withdrawal {
 
 impl Withdrawal {
     /// Records whether the retry was sent, as far as is known.
-    pub(super) fn mark(&mut self, sent: bool) {
+    pub(crate) fn mark(&mut self, sent: bool) {
         self.sent = sent;
     }
 }

@@ -70,7 +70,7 @@ impl AttemptBounds {
 /// The context of a call for its attempt of this number. Where retries are disabled, an outer retry numbers the attempts.
 #[inline]
 pub(super) fn numbered(context: Context, settings: &CallSettings, attempt: u32) -> Context {
-    if settings.enabled { context.with_attempt(attempt) } else { context }
+    if settings.enabled { context.with_attempt(attempt).paid_in() } else { context }
 }
 
 /// The context of an attempt: inner layers see the deadline of the attempt instead of that of the call. They wait no longer than

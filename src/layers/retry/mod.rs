@@ -115,7 +115,7 @@
 //! [`Reason::HoldExceeded`]: crate::error::Reason::HoldExceeded
 
 mod attempts;
-mod budget;
+pub(crate) mod budget;
 mod call_settings;
 mod call_state;
 mod config;
@@ -124,7 +124,7 @@ mod layer;
 mod limit;
 mod policy;
 mod replay;
-mod report;
+pub(crate) mod report;
 mod service;
 mod state;
 #[cfg(all(test, not(seawall_loom)))]

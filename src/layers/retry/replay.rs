@@ -73,6 +73,14 @@ pub trait Kept {
         None
     }
 
+    /// Makes the request again while earlier attempts are in flight, as a [hedge](crate::hedge) does, and without taking anything
+    /// from them. `None` if that is impossible, or not possible yet: while a request body is being sent.
+    ///
+    /// The default is [`next`](Self::next), which is right if the attempts have nothing in common.
+    fn next_beside(&mut self) -> Option<Self::Attempt> {
+        self.next()
+    }
+
     /// Makes the request again, from the start; `None` if that turns out to be impossible. The [context](crate::context) holds the
     /// attempt's number.
     fn next(&mut self) -> Option<Self::Attempt>;

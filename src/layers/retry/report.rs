@@ -53,7 +53,7 @@ impl Stop {
     /// Whether a tier above must not retry a call that made `attempts`, the last one with the verdict `last`. A tier that retries
     /// what this one has already retried, or could not afford to retry, multiplies the attempts. If this tier would not have retried
     /// in any case, the decision is left to the tiers above.
-    pub(super) fn is_final(self, last: Verdict, attempts: u32) -> bool {
+    pub(crate) fn is_final(self, last: Verdict, attempts: u32) -> bool {
         match self {
             Self::RetryAfter | Self::Deadline | Self::Budget => true,
             Self::Attempts | Self::NotRepeatable => attempts > 1,
@@ -65,7 +65,7 @@ impl Stop {
     }
 
     /// Why a retry that was in order was not made; `None` if none was in order.
-    pub(super) const fn not_retried(self) -> Option<NotRetried> {
+    pub(crate) const fn not_retried(self) -> Option<NotRetried> {
         match self {
             Self::NotRepeatable => Some(NotRetried::NotRepeatable),
             Self::Attempts => Some(NotRetried::Attempts),
@@ -97,12 +97,12 @@ struct ReportSlot(Mutex<Option<Report>>);
 
 /// Whether a report of the current call was requested.
 #[inline]
-pub(super) fn is_requested() -> bool {
+pub(crate) fn is_requested() -> bool {
     attachment::is_attached(Slot::Report)
 }
 
 /// Stores the report. The outermost layer reports last, so its report is the one that is kept.
-pub(super) fn publish(report: Report) {
+pub(crate) fn publish(report: Report) {
     if let Some(slot) = attachment::attached::<ReportSlot>(Slot::Report) {
         *lock(&slot.0) = Some(report);
     }
