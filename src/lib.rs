@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`deadline`] | ends every call, and every wait inside it, at one instant |
 //! | [`retry`] | repeats a failed attempt where that is safe, affordable and in time |
+//! | [`hedge`] | starts a second attempt beside one that is slow, and takes the first good answer |
 //! | [`circuit_breaker`] | stops calls to a dependency that fails, hangs or is slow, and probes it with few calls |
 //! | [`bulkhead`] | bounds the calls in flight to one dependency, and the time that others queue |
 //! | [`rate_limit`] | bounds the calls per time; a call starts at once, after a bounded wait, or is refused |
@@ -126,6 +127,7 @@
 mod admission;
 mod algorithm;
 mod ground;
+pub mod hedge;
 mod layers;
 #[cfg(feature = "config")]
 mod loader;

@@ -3,6 +3,7 @@
 
 use crate::ground::error::InvalidConfig;
 use crate::grpc::{ByCall, ByCode, ByTimeout};
+use crate::hedge::{HedgeConfig, HedgeLayer};
 use crate::layers::circuit_breaker::{CircuitBreakerConfig, CircuitBreakerLayer};
 use crate::layers::deadline::{DeadlineConfig, DeadlineLayer};
 use crate::layers::permits::bulkhead::{BulkheadConfig, BulkheadLayer};
@@ -28,6 +29,18 @@ impl RetryLayer<ByCode, ByCall> {
     /// If a setting is out of its range; all faults are listed, with the path of the field.
     pub fn grpc(config: RetryConfig) -> Result<Self, InvalidConfig> {
         Ok(RetryLayer::new(config)?.with_classifier(ByCode::new()).with_replay(ByCall::default()))
+    }
+}
+
+impl HedgeLayer<ByCode, ByCall> {
+    /// Hedges for gRPC (proposal A6): judged by the status in head or trailers and by transport error. A slow call is hedged
+    /// only if it is idempotent; one that failed is sent again as a retry would. See [`ByCall`]. The stream of an attempt that
+    /// loses is reset.
+    ///
+    /// # Errors
+    /// If a setting is out of its range; all faults are listed, with the path of the field.
+    pub fn grpc(config: HedgeConfig) -> Result<Self, InvalidConfig> {
+        Ok(HedgeLayer::new(config)?.with_classifier(ByCode::new()).with_replay(ByCall::default()))
     }
 }
 

@@ -2,6 +2,7 @@
 //! protocol.
 
 use crate::ground::error::InvalidConfig;
+use crate::hedge::{HedgeConfig, HedgeLayer};
 use crate::http::{ByExtension, ByMethod, ByStatus};
 use crate::layers::circuit_breaker::{CircuitBreakerConfig, CircuitBreakerLayer};
 use crate::layers::deadline::{DeadlineConfig, DeadlineLayer};
@@ -28,6 +29,17 @@ impl RetryLayer<ByStatus, ByMethod> {
     /// If a setting is out of its range; all faults are listed, with the path of the field.
     pub fn http(config: RetryConfig) -> Result<Self, InvalidConfig> {
         Ok(RetryLayer::new(config)?.with_classifier(ByStatus::new()).with_replay(ByMethod::default()))
+    }
+}
+
+impl HedgeLayer<ByStatus, ByMethod> {
+    /// Hedges for HTTP: judged by status and transport error, and only for requests that may be sent twice. See
+    /// [`ByMethod`]. The stream of an attempt that loses is reset.
+    ///
+    /// # Errors
+    /// If a setting is out of its range; all faults are listed, with the path of the field.
+    pub fn http(config: HedgeConfig) -> Result<Self, InvalidConfig> {
+        Ok(HedgeLayer::new(config)?.with_classifier(ByStatus::new()).with_replay(ByMethod::default()))
     }
 }
 

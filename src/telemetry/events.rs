@@ -89,6 +89,25 @@ pub(crate) fn not_retried(instruments: &Instruments, why: NotRetried) {
     log_event!(DEBUG, count, name = name(instruments), layer = "retry", why = why.as_str(), "not retried");
 }
 
+/// What makes a hedge that starts because an attempt is slow, and not because one has failed.
+pub(crate) const SLOW: &str = "slow";
+
+/// Another attempt of a hedged call starts, because the verdict on one was `failed`, or because it is slow.
+pub(crate) fn hedged(instruments: &Instruments, failed: Option<Verdict>) {
+    let tally = instruments.tally();
+    let count = failed.map_or(&tally.hedged, |verdict| &tally.retried[verdict.index()]);
+    count.add();
+    let cause = failed.map_or(SLOW, Verdict::as_str);
+    log_event!(DEBUG, count, name = name(instruments), layer = "hedge", cause, "hedged");
+}
+
+/// A hedge was in order, and is not made.
+pub(crate) fn not_hedged(instruments: &Instruments, why: NotRetried) {
+    let count = &instruments.tally().not_retried[why as usize];
+    count.add();
+    log_event!(DEBUG, count, name = name(instruments), layer = "hedge", why = why.as_str(), "not hedged");
+}
+
 /// A circuit breaker changed its state, with the numbers of the outage, unless it is over.
 pub(crate) fn transition(instruments: &Instruments, from: &'static str, to: &'static str, numbers: Numbers) {
     let number = |state| STATES.iter().position(|name| *name == state);

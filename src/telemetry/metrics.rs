@@ -13,7 +13,7 @@ use metrics::{Key, Label, Level, Metadata, Recorder, SharedString, Unit};
 
 use super::calls::{self, Calls};
 use super::counted::nameless_tally;
-use super::events::NAMELESS;
+use super::events::{NAMELESS, SLOW};
 use super::publisher::Publisher;
 use super::tally::{Count, NotRetried, STATES, Tally};
 use crate::ground::error::Reason;
@@ -24,6 +24,9 @@ const CALL_DURATION: &str = "seawall_call_duration_seconds";
 const REJECTED: &str = "seawall_rejected_total";
 const RETRIES: &str = "seawall_retries_total";
 const RETRIES_REFUSED: &str = "seawall_retries_refused_total";
+const HEDGES: &str = "seawall_hedges_total";
+const HEDGES_REFUSED: &str = "seawall_hedges_refused_total";
+const HEDGES_WON: &str = "seawall_hedges_won_total";
 const TRANSITIONS: &str = "seawall_circuit_breaker_transitions_total";
 const BODIES_CUT: &str = "seawall_bodies_cut_total";
 const PASSED: &str = "seawall_rate_limit_passed_total";
@@ -42,11 +45,13 @@ pub(crate) enum Gauge {
     ServiceTime,
     RateLimit,
     BudgetLeft,
+    HedgeBudgetLeft,
+    HedgeDelay,
     SettingsRejected,
 }
 
 impl Gauge {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 12] = [
         Self::BreakerState,
         Self::BreakerOpenKeys,
         Self::BreakerObservesOnly,
@@ -56,6 +61,8 @@ impl Gauge {
         Self::ServiceTime,
         Self::RateLimit,
         Self::BudgetLeft,
+        Self::HedgeBudgetLeft,
+        Self::HedgeDelay,
         Self::SettingsRejected,
     ];
 
@@ -70,13 +77,15 @@ impl Gauge {
             Self::ServiceTime => "seawall_service_time_seconds",
             Self::RateLimit => "seawall_rate_limit_per_second",
             Self::BudgetLeft => "seawall_retry_budget_left",
+            Self::HedgeBudgetLeft => "seawall_hedge_budget_left",
+            Self::HedgeDelay => "seawall_hedge_delay_seconds",
             Self::SettingsRejected => "seawall_settings_rejected",
         }
     }
 
     const fn unit(self) -> Unit {
         match self {
-            Self::ServiceTime => Unit::Seconds,
+            Self::ServiceTime | Self::HedgeDelay => Unit::Seconds,
             Self::RateLimit => Unit::CountPerSecond,
             _ => Unit::Count,
         }
@@ -95,6 +104,8 @@ impl Gauge {
             Self::ServiceTime => "How long a permit is held, inner waits included",
             Self::RateLimit => "Calls a second that the rate limit admits",
             Self::BudgetLeft => "Retries that could be made now",
+            Self::HedgeBudgetLeft => "Hedges that could be made now",
+            Self::HedgeDelay => "How long an attempt may take before it is hedged; 0 if none is",
             Self::SettingsRejected => "1 while the last reload is rejected, else 0",
         }
     }
@@ -110,6 +121,9 @@ fn describe(recorder: &dyn Recorder) {
         (REJECTED, "Calls that a layer refused or cut"),
         (RETRIES, "Retries, by the verdict on the previous attempt"),
         (RETRIES_REFUSED, "Retries that were not made, by reason"),
+        (HEDGES, "Hedges, by what makes them: a slow attempt, or the verdict on a failed one"),
+        (HEDGES_REFUSED, "Hedges that were not made, by reason"),
+        (HEDGES_WON, "Calls that a hedge answered"),
         (TRANSITIONS, "Changes of a circuit breaker's state"),
         (BODIES_CUT, "Response bodies that were cut"),
         (PASSED, "Calls that a rate limit admitted"),
@@ -257,13 +271,17 @@ impl Publication {
                 );
             }
         }
+        let is_hedge = self.kind == LayerKind::Hedge;
+        let (again, not_again) = if is_hedge { (HEDGES, HEDGES_REFUSED) } else { (RETRIES, RETRIES_REFUSED) };
         for (count, cause) in tally.retried.iter().zip(Verdict::NAMES) {
-            publish(count, SeriesStart::AtFirstEvent, RETRIES, &[("cause", cause)]);
+            publish(count, SeriesStart::AtFirstEvent, again, &[("cause", cause)]);
         }
         for (count, why) in tally.not_retried.iter().zip(NotRetried::NAMES) {
-            let start = zero_if(self.kind == LayerKind::Retry && why == NotRetried::Budget.as_str());
-            publish(count, start, RETRIES_REFUSED, &[("why", why)]);
+            let start = zero_if((is_hedge || self.kind == LayerKind::Retry) && why == NotRetried::Budget.as_str());
+            publish(count, start, not_again, &[("why", why)]);
         }
+        publish(&tally.hedged, zero_if(is_hedge), HEDGES, &[("cause", SLOW)]);
+        publish(&tally.hedges_won, zero_if(is_hedge), HEDGES_WON, &[]);
         for (transitions, from) in tally.transitions.iter().zip(STATES) {
             for (count, to) in transitions.iter().zip(STATES) {
                 let opens = self.kind == LayerKind::CircuitBreaker && (from, to) == ("closed", "open");

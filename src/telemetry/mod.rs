@@ -22,7 +22,9 @@ pub(crate) use self::metrics::{Gauge, Publication, publish_process, recorder};
 pub(crate) use calls::Successes;
 #[cfg(feature = "metrics")]
 pub(crate) use counted::Counted;
-pub(crate) use events::{AttemptSpan, NAMELESS, controlled, not_retried, reloaded, retried, transition};
+pub(crate) use events::{
+    AttemptSpan, NAMELESS, SLOW, controlled, hedged, not_hedged, not_retried, reloaded, retried, transition,
+};
 #[cfg(feature = "http")]
 pub(crate) use events::{answered, body_cut};
 pub(crate) use instruments::Instruments;

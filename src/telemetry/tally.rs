@@ -83,6 +83,9 @@ pub(crate) struct Tally {
     pub(crate) retried: [Count; Verdict::COUNT],
     pub(crate) not_retried: [Count; NotRetried::NAMES.len()],
     pub(crate) transitions: [[Count; STATES.len()]; STATES.len()],
+    /// Hedges of attempts that were slow, and calls that a hedge answered.
+    pub(crate) hedged: Count,
+    pub(crate) hedges_won: Count,
     /// Calls that a rate limit admitted.
     pub(crate) passed: Count,
     /// Reloads that were applied, and that were rejected.
@@ -106,6 +109,8 @@ impl Tally {
             retried: [const { Count::new() }; Verdict::COUNT],
             not_retried: [const { Count::new() }; NotRetried::NAMES.len()],
             transitions: [const { [const { Count::new() }; STATES.len()] }; STATES.len()],
+            hedged: Count::new(),
+            hedges_won: Count::new(),
             passed: Count::new(),
             reloads: [const { Count::new() }; 2],
             last_refusal: Mutex::new(None),

@@ -159,6 +159,10 @@ fn gauges(condition: &Condition) -> Vec<(Gauge, f64)> {
     match condition {
         Condition::Deadline(_) => Vec::new(),
         Condition::Retry(retry) => vec![(Gauge::BudgetLeft, f64::from(retry.budget_left))],
+        Condition::Hedge(hedge) => vec![
+            (Gauge::HedgeBudgetLeft, f64::from(hedge.budget_left)),
+            (Gauge::HedgeDelay, hedge.delay.unwrap_or_default().as_secs_f64()),
+        ],
         Condition::Bulkhead(condition) | Condition::LoadShed(condition) => gate(condition),
         Condition::CircuitBreaker(breaker) => {
             let state = STATES.iter().position(|state| *state == breaker.state.as_str()).unwrap_or_default();

@@ -97,6 +97,8 @@ pub enum Condition {
     Deadline(DeadlineCondition),
     /// The state of a [`RetryLayer`](crate::retry::RetryLayer).
     Retry(RetryCondition),
+    /// The state of a [`HedgeLayer`](crate::hedge::HedgeLayer).
+    Hedge(HedgeCondition),
     /// The state of a [`BulkheadLayer`](crate::bulkhead::BulkheadLayer).
     Bulkhead(GateCondition),
     /// The state of a [`CircuitBreakerLayer`](crate::circuit_breaker::CircuitBreakerLayer).
@@ -155,6 +157,29 @@ pub struct RetryCondition {
     pub retries: Counts,
     /// The retries that were in order and not made, by reason.
     pub not_retried: Counts,
+}
+
+/// The hedges made so far, when the next are made, and what the budget allows.
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "config", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct HedgeCondition {
+    /// Whether hedges are enabled.
+    pub enabled: bool,
+    /// The maximum number of attempts per call.
+    pub max_attempts: u32,
+    /// How long an attempt may take before it is hedged; `None` if slow attempts are not hedged now. With keys: that of calls
+    /// without a key.
+    #[cfg_attr(feature = "config", serde(rename = "delay_s", serialize_with = "some_seconds"))]
+    pub delay: Option<Duration>,
+    /// How many hedges the budget could pay for now. With keys: the budget of calls without a key.
+    pub budget_left: u32,
+    /// The hedges, by what made them: `slow`, or the verdict on the attempt that failed.
+    pub hedges: Counts,
+    /// The hedges that were in order and not made, by reason.
+    pub not_hedged: Counts,
+    /// The calls that a hedge answered.
+    pub won: u64,
 }
 
 /// How full a bulkhead or a load shedder is.

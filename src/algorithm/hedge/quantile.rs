@@ -45,14 +45,15 @@ pub(crate) struct Quantile {
     /// The bucket of the quantile, and the weight in the buckets before it.
     bucket: usize,
     below: u64,
-    quantile: f64,
+    /// The latest rules.
+    rules: QuantileRules,
     /// When the counts were halved last.
     halved_at: Instant,
 }
 
 impl Quantile {
-    pub(crate) fn new(now: Instant) -> Self {
-        Self { counts: Box::new([0; BUCKETS]), total: 0, bucket: 0, below: 0, quantile: 0.0, halved_at: now }
+    pub(crate) fn new(rules: QuantileRules, now: Instant) -> Self {
+        Self { counts: Box::new([0; BUCKETS]), total: 0, bucket: 0, below: 0, rules, halved_at: now }
     }
 
     /// Counts a sample.
@@ -81,8 +82,9 @@ impl Quantile {
     }
 
     /// Whether it holds no sample that counts.
-    pub(crate) fn is_empty(&mut self, rules: &QuantileRules, now: Instant) -> bool {
-        self.advance(rules, now);
+    pub(crate) fn is_empty(&mut self, now: Instant) -> bool {
+        let rules = self.rules;
+        self.advance(&rules, now);
         self.total == 0
     }
 
@@ -92,8 +94,9 @@ impl Quantile {
 
     /// Applies the rules and the time that has passed.
     fn advance(&mut self, rules: &QuantileRules, now: Instant) {
-        if self.quantile != rules.quantile {
-            self.quantile = rules.quantile;
+        let is_moved = self.rules.quantile != rules.quantile;
+        self.rules = *rules;
+        if is_moved {
             self.track();
         }
         let half_life = time::nanos(rules.half_life).max(1);
@@ -119,7 +122,7 @@ impl Quantile {
     /// Moves to the bucket of the quantile.
     fn track(&mut self) {
         // At least one, so that the bucket is one with samples.
-        let target = ((self.total as f64 * self.quantile).ceil() as u64).clamp(1, self.total.max(1));
+        let target = ((self.total as f64 * self.rules.quantile).ceil() as u64).clamp(1, self.total.max(1));
         while self.bucket < LONGER && self.below + u64::from(self.count(self.bucket)) < target {
             self.below += u64::from(self.count(self.bucket));
             self.bucket += 1;
@@ -135,11 +138,8 @@ fn bucket_of(sample: Duration) -> usize {
     let units = time::nanos(sample) >> UNIT_BITS;
     // The smallest buckets are as wide as one unit, those of each later octave twice as wide as the ones before.
     let octave = (u64::BITS - (units >> PRECISION_BITS).leading_zeros()).saturating_sub(1);
-    let bucket = if units < PER_OCTAVE as u64 {
-        units
-    } else {
-        (u64::from(octave) << PRECISION_BITS) + (units >> octave)
-    };
+    let bucket =
+        if units < PER_OCTAVE as u64 { units } else { (u64::from(octave) << PRECISION_BITS) + (units >> octave) };
     usize::try_from(bucket).unwrap_or(LONGER).min(LONGER)
 }
 
@@ -160,7 +160,7 @@ mod tests {
     const P95: QuantileRules = QuantileRules { quantile: 0.95, min_samples: 1, half_life: Duration::from_secs(60) };
 
     fn of(samples: impl IntoIterator<Item = Duration>) -> Option<Duration> {
-        let mut quantile = Quantile::new(START);
+        let mut quantile = Quantile::new(P95, START);
         for sample in samples {
             quantile.record(sample, &P95, START);
         }
@@ -191,7 +191,7 @@ mod tests {
     #[test]
     fn few_samples_have_no_quantile() {
         let rules = QuantileRules { min_samples: 20, ..P95 };
-        let mut quantile = Quantile::new(START);
+        let mut quantile = Quantile::new(P95, START);
         for _ in 0..19 {
             quantile.record(millis(5), &rules, START);
             assert_eq!(quantile.get(&rules, START), None);
@@ -208,7 +208,7 @@ mod tests {
 
     #[test]
     fn samples_age_and_are_forgotten() {
-        let mut quantile = Quantile::new(START);
+        let mut quantile = Quantile::new(P95, START);
         for _ in 0..100 {
             quantile.record(millis(100), &P95, START);
         }
@@ -220,14 +220,14 @@ mod tests {
             quantile.record(millis(5), &rules, later);
         }
         assert!(quantile.get(&rules, later).is_some_and(|bound| bound < millis(6)), "old samples weigh little");
-        assert!(!quantile.is_empty(&rules, later));
-        assert!(quantile.is_empty(&rules, later + 100 * P95.half_life));
+        assert!(!quantile.is_empty(later));
+        assert!(quantile.is_empty(later + 100 * P95.half_life));
         assert_eq!(quantile.get(&P95, later + 100 * P95.half_life), None);
     }
 
     #[test]
     fn full_bucket_halves_all() {
-        let mut quantile = Quantile::new(START);
+        let mut quantile = Quantile::new(P95, START);
         quantile.counts[bucket_of(millis(5))] = u32::MAX - 1;
         quantile.total = u64::from(u32::MAX - 1);
         quantile.record(millis(5), &P95, START);
@@ -237,7 +237,7 @@ mod tests {
 
     #[test]
     fn clock_that_goes_back_and_extreme_rules_do_no_harm() {
-        let mut quantile = Quantile::new(START);
+        let mut quantile = Quantile::new(P95, START);
         for rules in [
             QuantileRules { quantile: 0.0, min_samples: 0, half_life: Duration::ZERO },
             QuantileRules { quantile: 1.0, min_samples: u32::MAX, half_life: Duration::MAX },
@@ -256,7 +256,7 @@ mod tests {
             micros in prop::collection::vec(0..70_000_000u64, 1..300),
             quantiles in prop::collection::vec(0.01..1.0f64, 1..4),
         ) {
-            let mut quantile = Quantile::new(START);
+            let mut quantile = Quantile::new(P95, START);
             for (index, sample) in micros.iter().enumerate() {
                 let rules = QuantileRules { quantile: quantiles[index % quantiles.len()], ..P95 };
                 quantile.record(Duration::from_micros(*sample), &rules, START);

@@ -183,7 +183,10 @@ mod tests {
         }
         let paid_in = Context::NONE.with_attempt(3).paid_in();
         assert!(paid_in.is_paid_in() && !Context::NONE.with_attempt(u32::MAX).is_paid_in());
-        assert_eq!((paid_in.attempt(), paid_in.with_attempt(4).is_paid_in(), paid_in.uncounted().attempt()), (3, true, 0));
+        assert_eq!(
+            (paid_in.attempt(), paid_in.with_attempt(4).is_paid_in(), paid_in.uncounted().attempt()),
+            (3, true, 0)
+        );
         let most = Context::NONE.with_attempt(u32::MAX).with_before(u32::MAX);
         assert_eq!((most.attempt(), most.before()), (ATTEMPT_MASK, BEFORE_MASK));
         assert_eq!((most.priority(), most.enforced(), most.lasts()), (Priority::Normal, false, false));

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame};
 
 use super::record::Place;
-use super::source::{Source, Step};
+use super::source::{Begun, Source, Step};
 use crate::ground::sync::Arc;
 
 #[derive(Default)]
@@ -80,7 +80,7 @@ fn loom_newest_attempt_gets_everything_and_is_woken() {
                 (over, reader)
             }
         });
-        if let Some((attempt, _)) = source.begin() {
+        if let Some(Begun { attempt, .. }) = source.begin() {
             let mut reader = Reader { attempt, ..Reader::default() };
             let mut over = reader.read(&source);
             let (older_over, mut older) = older.join().expect("no panic");

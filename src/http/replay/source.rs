@@ -60,8 +60,13 @@ struct Superseded;
 
 impl<B> Source<B> {
     pub(super) fn new(body: B, max: usize) -> Self {
-        let slot =
-            Slot { original: Original::Here(Box::pin(body)), record: Record::new(max), attempt: 0, oldest: 0, waiting: None };
+        let slot = Slot {
+            original: Original::Here(Box::pin(body)),
+            record: Record::new(max),
+            attempt: 0,
+            oldest: 0,
+            waiting: None,
+        };
         Self { slot: Mutex::new(slot) }
     }
 

@@ -1,0 +1,215 @@
+//! One attempt, from its call to its result.
+
+use std::pin::Pin;
+use std::sync::Arc as Shared;
+use std::task::{self, Poll, ready};
+use std::time::Duration;
+
+use pin_project::pin_project;
+use tower::{BoxError, Service};
+
+use crate::ground::error::rejection;
+use crate::ground::layer_id::LayerId;
+use crate::ground::scope::{self, Context};
+use crate::ground::stopwatch::Stopwatch;
+use crate::ground::time::Instant;
+use crate::ground::verdict::{self, Classify, Verdict};
+use crate::layers::call::inner::{Call, CallError};
+use crate::layers::call::upload_waits::{self, UploadWaits};
+use crate::layers::retry::Kept;
+use crate::layers::retry::budget::Withdrawal;
+
+/// See the module.
+#[pin_project]
+pub(super) struct Flight<S, K, C>
+where
+    K: Kept,
+    S: Service<K::Attempt>,
+    C: Classify<S::Response>,
+{
+    #[allow(clippy::type_complexity, reason = "three futures, each in its stage")]
+    #[pin]
+    stage: Stage<Call<S, K::Attempt, S::Future>, C::Settling, C::Detaching>,
+    parts: FlightParts,
+}
+
+/// What an attempt has besides its futures.
+#[derive(Debug)]
+pub(super) struct FlightParts {
+    /// The number of the attempt, from 1; 0 for a call that is refused.
+    number: u32,
+    /// The token that pays for the attempt, if it is not the first.
+    withdrawal: Option<Withdrawal>,
+    /// The waits of its request body.
+    upload_waits: Option<Shared<UploadWaits>>,
+    /// Measures the dependency.
+    watch: Stopwatch,
+    /// Whether the dependency has the request, as far as is known.
+    sent: bool,
+}
+
+#[pin_project(project = StageProj)]
+enum Stage<Call, Settling, Detaching> {
+    /// It is in flight => Settling | Over
+    Calling {
+        #[pin]
+        call: Call,
+    },
+    /// There is a response, and the classifier decides what it means => Over
+    Settling {
+        #[pin]
+        settling: Settling,
+    },
+    /// It has failed while the call goes on, and its response releases what it holds => Over
+    Detaching {
+        #[pin]
+        detaching: Detaching,
+    },
+    Over,
+}
+
+/// What a poll of an attempt finds.
+pub(super) enum FlightNews<T> {
+    /// It has ended.
+    Ended(Verdict, Result<T, BoxError>),
+    /// What is left of its failed response.
+    Detached(T),
+}
+
+impl FlightParts {
+    pub(super) fn new(number: u32, now: Instant, upload_waits: Option<Shared<UploadWaits>>) -> Self {
+        Self { number, withdrawal: None, upload_waits, watch: Stopwatch::start(now), sent: false }
+    }
+
+    pub(super) fn paid_by(self, withdrawal: Withdrawal) -> Self {
+        Self { withdrawal: Some(withdrawal), ..self }
+    }
+
+    /// Records whether the attempt was sent, which is what its token pays for.
+    fn mark(&mut self, sent: bool) {
+        self.sent = sent;
+        if let Some(withdrawal) = &mut self.withdrawal {
+            withdrawal.mark(sent);
+        }
+    }
+}
+
+impl<S, K, C> Flight<S, K, C>
+where
+    K: Kept,
+    S: Service<K::Attempt>,
+    C: Classify<S::Response>,
+{
+    #[inline(always)]
+    pub(super) fn new(call: Call<S, K::Attempt, S::Future>, parts: FlightParts) -> Self {
+        Self { stage: Stage::Calling { call }, parts }
+    }
+
+    pub(super) fn number(&self) -> u32 {
+        self.parts.number
+    }
+
+    /// Whether its result is still to come.
+    pub(super) fn is_in_flight(&self) -> bool {
+        matches!(self.stage, Stage::Calling { .. } | Stage::Settling { .. })
+    }
+
+    pub(super) fn is_detaching(&self) -> bool {
+        matches!(self.stage, Stage::Detaching { .. })
+    }
+
+    /// Whether the dependency has the request, as far as is known: the attempt does not wait in a queue of this crate.
+    pub(super) fn is_sent(&self) -> bool {
+        self.parts.sent
+    }
+
+    /// Whether it waits in a queue of this crate now.
+    pub(super) fn waits_locally(&self) -> bool {
+        self.parts.watch.waits_locally()
+    }
+
+    /// How long the dependency has had for it so far, without our waits and those for the caller's upload.
+    pub(super) fn took(&self, now: Instant) -> Duration {
+        let uploading = self.parts.upload_waits.as_ref().map_or(Duration::ZERO, |waits| waits.waited(now).0);
+        self.parts.watch.elapsed(now).saturating_sub(uploading)
+    }
+
+    /// Releases a failed response, while other attempts follow or are in flight.
+    pub(super) fn detach(self: Pin<&mut Self>, classifier: &C, response: C::Settled) {
+        self.project().stage.set(Stage::Detaching { detaching: classifier.detach(response) });
+    }
+
+    /// Drops it: it is cancelled if it is in flight.
+    pub(super) fn cancel(self: Pin<&mut Self>) {
+        let mut this = self.project();
+        this.stage.set(Stage::Over);
+        this.parts.withdrawal = None;
+    }
+
+    /// Polls the attempt in its context. Ended attempts stay pending.
+    pub(super) fn poll(
+        self: Pin<&mut Self>,
+        cx: &mut task::Context<'_>,
+        classifier: &C,
+        context: Context,
+        layer_id: LayerId,
+    ) -> Poll<FlightNews<C::Settled>>
+    where
+        S::Error: Into<BoxError>,
+    {
+        let mut this = self.project();
+        let parts = this.parts;
+        let _entered = scope::enter(context);
+        loop {
+            match this.stage.as_mut().project() {
+                StageProj::Calling { mut call } => {
+                    let _sending = upload_waits::enter(parts.upload_waits.as_ref());
+                    let watch = &mut parts.watch;
+                    let poll = || watch.watch(|| call.as_mut().poll_call(cx, layer_id));
+                    let (answer, is_local) = scope::hiding_local_wait(poll);
+                    match answer {
+                        Poll::Ready(Ok(response)) => {
+                            parts.mark(true);
+                            let settling = classifier.settle(response);
+                            this.stage.set(Stage::Settling { settling });
+                        }
+                        Poll::Ready(Err(failed)) => {
+                            let is_called = matches!(failed, CallError::Called(_));
+                            let error = failed.into_inner();
+                            let verdict = verdict::judge(classifier, Err(&error));
+                            parts.mark(is_called && verdict != Verdict::Unsent && !is_refused(&error));
+                            this.stage.set(Stage::Over);
+                            parts.withdrawal = None;
+                            return Poll::Ready(FlightNews::Ended(verdict, Err(error)));
+                        }
+                        Poll::Pending => {
+                            // Not back to unsent: an inner retry that waits for its backoff has sent the request before.
+                            if !is_local {
+                                parts.mark(true);
+                            }
+                            return Poll::Pending;
+                        }
+                    }
+                }
+                StageProj::Settling { settling } => {
+                    let (verdict, response) = ready!(settling.poll(cx));
+                    parts.mark(verdict != Verdict::Unsent);
+                    this.stage.set(Stage::Over);
+                    parts.withdrawal = None;
+                    return Poll::Ready(FlightNews::Ended(verdict, Ok(response)));
+                }
+                StageProj::Detaching { detaching } => {
+                    let response = ready!(detaching.poll(cx));
+                    this.stage.set(Stage::Over);
+                    return Poll::Ready(FlightNews::Detached(response));
+                }
+                StageProj::Over => return Poll::Pending,
+            }
+        }
+    }
+}
+
+/// Whether a layer of this crate refused to send it.
+fn is_refused(error: &BoxError) -> bool {
+    rejection(error).is_some_and(|rejected| rejected.verdict() == Verdict::Ignored)
+}

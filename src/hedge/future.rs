@@ -1,0 +1,380 @@
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{self, Poll};
+
+use pin_project::{pin_project, pinned_drop};
+use tower::{BoxError, Service};
+
+use super::flight::{Flight, FlightNews};
+use super::hedged_call::{HedgedCall, numbered, stop_of};
+use crate::algorithm::hedge::AfterAttempt;
+use crate::ground::error::rejection;
+use crate::ground::scope;
+use crate::ground::time::{self, Instant};
+use crate::ground::verdict::{Classify, Verdict};
+use crate::layers::call::bound::poll_deadline;
+use crate::layers::call::inner::reject;
+use crate::layers::retry::Kept;
+use crate::layers::retry::report::Stop;
+use crate::telemetry;
+
+/// A call that is hedged when it is slow.
+#[pin_project(PinnedDrop)]
+pub struct ResponseFuture<S, K, C>
+where
+    K: Kept,
+    S: Service<K::Attempt>,
+    C: Classify<S::Response>,
+{
+    #[pin]
+    flights: Flights<S, K, C>,
+    call: HedgedCall<S, K, C::Settled>,
+    classifier: C,
+    progress: Progress,
+}
+
+/// The attempts, in their order. Only calls that are hedged allocate.
+#[pin_project]
+struct Flights<S, K, C>
+where
+    K: Kept,
+    S: Service<K::Attempt>,
+    C: Classify<S::Response>,
+{
+    #[pin]
+    first: Flight<S, K, C>,
+    further: Vec<Pin<Box<Flight<S, K, C>>>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Progress {
+    Running,
+    /// All attempts have failed, and what is left of the dependency's own failure is read.
+    Failed(Stop, Verdict),
+    Over,
+}
+
+impl<S, K, C> Flights<S, K, C>
+where
+    K: Kept,
+    S: Service<K::Attempt>,
+    C: Classify<S::Response>,
+{
+    fn get(self: Pin<&mut Self>, index: usize) -> Option<Pin<&mut Flight<S, K, C>>> {
+        let this = self.project();
+        match index.checked_sub(1) {
+            None => Some(this.first),
+            Some(index) => this.further.get_mut(index).map(Pin::as_mut),
+        }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &Flight<S, K, C>> {
+        std::iter::once(&self.first).chain(self.further.iter().map(|flight| &**flight))
+    }
+
+    /// Marks a local wait if no attempt is at the dependency.
+    fn mark_local_wait(&self) {
+        if !self.iter().any(|flight| flight.is_in_flight() && !flight.waits_locally()) {
+            scope::mark_local_wait();
+        }
+    }
+
+    fn newest(&self) -> &Flight<S, K, C> {
+        self.further.last().map_or(&self.first, |flight| flight)
+    }
+
+    /// Drops all attempts, the oldest first. What they hold is released, and what they have not sent is refunded.
+    fn cancel(self: Pin<&mut Self>) {
+        let this = self.project();
+        this.first.cancel();
+        this.further.clear();
+    }
+}
+
+impl<S, K, C> ResponseFuture<S, K, C>
+where
+    K: Kept,
+    S: Service<K::Attempt>,
+    C: Classify<S::Response>,
+{
+    #[inline(always)]
+    pub(super) fn new(first: Flight<S, K, C>, call: HedgedCall<S, K, C::Settled>, classifier: C) -> Self {
+        let flights = Flights { first, further: Vec::new() };
+        Self { flights, call, classifier, progress: Progress::Running }
+    }
+
+    /// Ends the call. The attempts are dropped first, so that inner layers report before this one does.
+    fn end(self: Pin<&mut Self>, stopped: Stop, last: Verdict) {
+        let mut this = self.project();
+        *this.progress = Progress::Over;
+        this.flights.as_mut().cancel();
+        this.call.finish(stopped, last);
+    }
+
+    /// Learns from a good answer of the attempt at `index`: the time of the first attempt that was not answered before, or that it
+    /// has had so far. So the time of an attempt that loses against a hedge counts as well, with what it has proved to need.
+    fn learn(self: Pin<&mut Self>, index: usize, now: Instant) {
+        let this = self.project();
+        let Some(learned) = this.call.settings.learned() else { return };
+        let oldest = this.flights.iter().take(index).find(|flight| flight.is_in_flight());
+        let took = oldest.or_else(|| this.flights.iter().nth(index)).map(|flight| flight.took(now));
+        if let Some(took) = took {
+            this.call.policy.succeeded(took, learned, now);
+        }
+    }
+}
+
+impl<S, K, C> Future for ResponseFuture<S, K, C>
+where
+    K: Kept,
+    S: Service<K::Attempt> + Clone,
+    S::Error: Into<BoxError>,
+    C: Classify<S::Response>,
+{
+    type Output = Result<C::Settled, BoxError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Self::Output> {
+        if matches!(self.progress, Progress::Over) {
+            // Polled after completion, as fused futures may be.
+            return Poll::Pending;
+        }
+        let this = self.as_mut().project();
+        this.call.polled = true;
+        if this.call.policy.instruments.named().is_some() {
+            // Otherwise the end of the call would use an older clock read than that of an inner layer.
+            time::forget_latest();
+        }
+        loop {
+            match self.as_mut().poll_attempts(cx) {
+                Some((index, verdict, result)) => {
+                    if let Some(answer) = self.as_mut().after_attempt(index, verdict, result) {
+                        return Poll::Ready(answer);
+                    }
+                }
+                None => match self.as_mut().poll_timers(cx) {
+                    Poll::Ready(Some(answer)) => return Poll::Ready(answer),
+                    Poll::Ready(None) => {}
+                    Poll::Pending => return Poll::Pending,
+                },
+            }
+        }
+    }
+}
+
+/// An attempt that ended: its index, and its result.
+type Ended<T> = (usize, Verdict, Result<T, BoxError>);
+
+impl<S, K, C> ResponseFuture<S, K, C>
+where
+    K: Kept,
+    S: Service<K::Attempt> + Clone,
+    S::Error: Into<BoxError>,
+    C: Classify<S::Response>,
+{
+    /// Polls the attempts in their order, up to the first that ends.
+    fn poll_attempts(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Option<Ended<C::Settled>> {
+        let mut this = self.project();
+        let call = this.call;
+        // The call may have been moved to a task in which no outer layer enforces the deadline.
+        let enforced = call.inherited.deadline.is_some_and(|deadline| scope::current().ends_by(deadline));
+        let layer_id = call.policy.instruments.layer_id();
+        for index in 0.. {
+            let flight = this.flights.as_mut().get(index)?;
+            let mut context = numbered(call.inherited, &call.settings, flight.number()).with_enforced(enforced);
+            if flight.is_detaching() {
+                // The deadline may be our own, so inner layers do not see it otherwise, and what the response keeps would be lost
+                // to it.
+                context = context.with_deadline(Some(call.deadline.at()));
+            }
+            match flight.poll(cx, this.classifier, context, layer_id) {
+                Poll::Ready(FlightNews::Ended(verdict, result)) => return Some((index, verdict, result)),
+                Poll::Ready(FlightNews::Detached(response)) => call.keep_failure(Ok(response)),
+                Poll::Pending => {}
+            }
+        }
+        None
+    }
+
+    /// What follows the end of an attempt: the answer of the call, or the next attempt.
+    fn after_attempt(
+        mut self: Pin<&mut Self>,
+        index: usize,
+        verdict: Verdict,
+        result: Result<C::Settled, BoxError>,
+    ) -> Option<Result<C::Settled, BoxError>> {
+        let this = self.as_mut().project();
+        let call = this.call;
+        let is_ours = result.as_ref().is_err_and(|error| rejection(error).is_some());
+        let now = time::now();
+        let took = this.flights.iter().nth(index).map(|flight| flight.took(now)).unwrap_or_default();
+        let theirs = (!is_ours).then_some(result.as_ref());
+        let after = call.end_attempt(this.classifier, verdict, theirs, took);
+        let stop = match after {
+            AfterAttempt::Decided => {
+                if index > 0 && verdict != Verdict::Failed {
+                    call.policy.instruments.tally().hedges_won.add();
+                }
+                if verdict == Verdict::Success {
+                    self.as_mut().learn(index, now);
+                }
+                let stop = if verdict == Verdict::Success { Stop::Succeeded } else { Stop::Verdict };
+                return Some(self.answer(stop, verdict, result));
+            }
+            AfterAttempt::Wait => {
+                self.keep(index, result, is_ours);
+                return None;
+            }
+            AfterAttempt::Start => match call.begin(None, Some(verdict), time::now()) {
+                Ok(flight) => {
+                    this.flights.project().further.push(Box::pin(flight));
+                    self.keep(index, result, is_ours);
+                    return None;
+                }
+                Err(stop) if call.hedging.in_flight() > 0 => {
+                    if let Some(why) = stop.not_retried() {
+                        telemetry::not_hedged(&call.policy.instruments, why);
+                    }
+                    self.keep(index, result, is_ours);
+                    return None;
+                }
+                Err(stop) => stop,
+            },
+            AfterAttempt::Pause if call.pay_for_pause(verdict) => {
+                self.keep(index, result, is_ours);
+                return None;
+            }
+            AfterAttempt::Pause => {
+                call.hedging.skip();
+                Stop::Budget
+            }
+            AfterAttempt::Exhausted(why) => stop_of(why),
+        };
+        if !is_ours {
+            return Some(self.answer(stop, verdict, result));
+        }
+        // The last attempt was cut or refused by a layer of this crate: an earlier failure says more.
+        self.as_mut().keep(index, result, true);
+        self.fail(stop, verdict)
+    }
+
+    /// Keeps the failure of an attempt while the call goes on.
+    fn keep(self: Pin<&mut Self>, index: usize, result: Result<C::Settled, BoxError>, is_ours: bool) {
+        let this = self.project();
+        match result {
+            Err(error) if is_ours => this.call.keep_refusal(error),
+            Err(error) => this.call.keep_failure(Err(error)),
+            Ok(response) => {
+                if let Some(flight) = this.flights.get(index) {
+                    flight.detach(this.classifier, response);
+                }
+            }
+        }
+    }
+
+    /// All attempts have failed: returns the last failure, once what is left of it is read.
+    fn fail(mut self: Pin<&mut Self>, stop: Stop, last: Verdict) -> Option<Result<C::Settled, BoxError>> {
+        let this = self.as_mut().project();
+        if !this.call.has_failure() && this.flights.iter().any(Flight::is_detaching) {
+            *this.progress = Progress::Failed(stop, last);
+            return None;
+        }
+        let failure = this.call.take_failure()?;
+        Some(self.answer(stop, last, failure))
+    }
+
+    fn answer(
+        mut self: Pin<&mut Self>,
+        stop: Stop,
+        verdict: Verdict,
+        result: Result<C::Settled, BoxError>,
+    ) -> Result<C::Settled, BoxError> {
+        self.as_mut().end(stop, verdict);
+        self.call.report_exhaustion(stop, verdict);
+        result
+    }
+
+    /// Waits for the next attempt and for the end of the call. Ready without an answer if the attempts are to be polled again.
+    fn poll_timers(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Option<Result<C::Settled, BoxError>>> {
+        let this = self.as_mut().project();
+        let call = this.call;
+        if let Progress::Failed(stop, last) = *this.progress {
+            if let Some(answer) = self.as_mut().fail(stop, last) {
+                return Poll::Ready(Some(answer));
+            }
+        } else {
+            let newest = this.flights.newest();
+            if newest.is_in_flight() && newest.is_sent() && call.scheduled < newest.number() {
+                call.schedule(newest.number());
+            }
+            // One timer serves both: a hedge that is due at the deadline or later is never made.
+            if let Some(due) = call.hedging.due().filter(|due| *due < call.deadline.at()) {
+                if call.timer.poll_until(cx, due).is_pending() {
+                    this.flights.mark_local_wait();
+                    return Poll::Pending;
+                }
+                return Poll::Ready(match call.begin_due() {
+                    Ok(Some(flight)) => {
+                        this.flights.project().further.push(Box::pin(flight));
+                        None
+                    }
+                    Ok(None) => None,
+                    Err(stop) => {
+                        let last = call.last;
+                        self.fail(stop, last)
+                    }
+                });
+            }
+        }
+        let this = self.as_mut().project();
+        let call = this.call;
+        let has_failure = call.has_failure() || this.flights.iter().any(Flight::is_detaching);
+        let why = {
+            // While there is a failure to return, this layer enforces the deadline itself: the outer layer that enforces it does
+            // not know of the failure, and would return its own error instead.
+            let _entered = has_failure.then(|| scope::enter(scope::current().with_enforced(false)));
+            poll_deadline(&call.deadline, &mut call.timer, cx)
+        };
+        let Poll::Ready(why) = why else {
+            this.flights.mark_local_wait();
+            return Poll::Pending;
+        };
+        let refusal = telemetry::refuse(call.policy.instruments.layer_id(), why);
+        let verdict = refusal.rejected().verdict();
+        let refused = Err(reject(refusal));
+        let result = if call.has_failure() { call.take_failure().unwrap_or(refused) } else { refused };
+        Poll::Ready(Some(self.answer(Stop::Deadline, verdict, result)))
+    }
+}
+
+#[pinned_drop]
+impl<S, K, C> PinnedDrop for ResponseFuture<S, K, C>
+where
+    K: Kept,
+    S: Service<K::Attempt>,
+    C: Classify<S::Response>,
+{
+    fn drop(mut self: Pin<&mut Self>) {
+        if matches!(self.progress, Progress::Over) {
+            return;
+        }
+        time::forget_latest();
+        self.as_mut().end(Stop::Dropped, Verdict::Abandoned);
+        // Cut by an outer deadline, which leaves no time for another attempt: the same as if this layer had reached it.
+        if self.call.inherited.deadline.is_some() && self.call.inherited.has_expired(time::now()) {
+            scope::mark_exhausted();
+        }
+    }
+}
+
+impl<S, K, C> fmt::Debug for ResponseFuture<S, K, C>
+where
+    K: Kept,
+    S: Service<K::Attempt>,
+    C: Classify<S::Response>,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let HedgedCall { hedging, deadline, .. } = &self.call;
+        f.debug_struct("ResponseFuture").field("hedging", hedging).field("deadline", deadline).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,320 @@
+//! The attempts of one call: what another one needs, what is kept of those that failed, and how the call ends.
+
+use tower::{BoxError, Service};
+
+use super::call_settings::CallSettings;
+use super::flight::{Flight, FlightParts};
+use super::policy::HedgePolicy;
+use crate::admission::timer::{self, Timer};
+use crate::algorithm::hedge::{AfterAttempt, AttemptLimits, Hedging, NoAttempt};
+use crate::ground::call_deadline::CallDeadline;
+use crate::ground::scope::{self, Context, ExhaustedBefore};
+use crate::ground::sync::Arc;
+use crate::ground::time::{self, Instant};
+use crate::ground::verdict::{Classify, Verdict};
+use crate::layers::call::inner::Taken;
+use crate::layers::call::upload_waits;
+use crate::layers::core::observed;
+use crate::layers::retry::Kept;
+use crate::layers::retry::budget::Withdrawal;
+use crate::layers::retry::report::{self, Report, Stop};
+use crate::telemetry::{self, NotRetried};
+
+/// See the module. `T` is a response that a hedged call may return.
+pub(super) struct HedgedCall<S, K, T> {
+    pub(super) hedging: Hedging,
+    /// Fires when the next attempt is due, or at the end of the call.
+    pub(super) timer: Timer,
+    pub(super) deadline: CallDeadline,
+    /// `None` once no further attempt can follow.
+    source: Option<AttemptSource<S, K>>,
+    /// `None` until an attempt has failed, or a report is requested.
+    earlier: Option<Box<EarlierAttempts<T>>>,
+    /// The number of the last attempt for which the next one was scheduled.
+    pub(super) scheduled: u32,
+    /// The verdict on the last attempt that ended.
+    pub(super) last: Verdict,
+    /// A call that was never polled has not begun, and is not recorded.
+    pub(super) polled: bool,
+    pub(super) inherited: Context,
+    exhausted_before: ExhaustedBefore,
+    pub(super) settings: CallSettings,
+    pub(super) policy: Arc<HedgePolicy>,
+}
+
+/// What is needed to make further attempts.
+#[derive(Debug)]
+pub(super) struct AttemptSource<S, K> {
+    pub(super) kept: K,
+    pub(super) service: S,
+}
+
+/// What attempts that ended leave behind.
+struct EarlierAttempts<T> {
+    /// The last failure of the dependency. A cut or a refusal of ours never replaces it.
+    failure: Option<Result<T, BoxError>>,
+    /// The last cut or refusal of ours, to return if there is nothing else.
+    refusal: Option<BoxError>,
+    /// The token of the attempt that is due, if nothing is in flight.
+    paid: Option<Withdrawal>,
+    /// The verdict that the attempt that is due follows.
+    cause: Option<Verdict>,
+    /// The verdicts of all attempts, if a report was requested.
+    verdicts: Vec<Verdict>,
+}
+
+impl<T> Default for EarlierAttempts<T> {
+    fn default() -> Self {
+        Self { failure: None, refusal: None, paid: None, cause: None, verdicts: Vec::new() }
+    }
+}
+
+/// The context of the attempt with this number. Where hedges are disabled, an outer layer numbers the attempts.
+#[inline]
+pub(super) fn numbered(context: Context, settings: &CallSettings, attempt: u32) -> Context {
+    if settings.enabled { context.with_attempt(attempt).paid_in() } else { context }
+}
+
+/// Why the report says that no further attempt was made.
+pub(super) fn stop_of(why: NoAttempt) -> Stop {
+    match why {
+        NoAttempt::Verdict => Stop::Verdict,
+        NoAttempt::NotRepeatable => Stop::NotRepeatable,
+        NoAttempt::Attempts => Stop::Attempts,
+        NoAttempt::RetryAfter => Stop::RetryAfter,
+        NoAttempt::Deadline => Stop::Deadline,
+    }
+}
+
+impl<S, K, T> HedgedCall<S, K, T> {
+    /// Before the first attempt.
+    #[inline(always)]
+    pub(super) fn new(
+        inherited: Context,
+        settings: CallSettings,
+        deadline: CallDeadline,
+        policy: Arc<HedgePolicy>,
+    ) -> Self {
+        Self {
+            hedging: Hedging::new(settings.max_attempts),
+            timer: Timer::new(),
+            deadline,
+            source: None,
+            earlier: None,
+            scheduled: 0,
+            last: Verdict::Ignored,
+            polled: false,
+            inherited,
+            exhausted_before: scope::exhausted_before(),
+            settings,
+            policy,
+        }
+    }
+
+    /// Counts the first attempt, after which `source` makes more.
+    #[inline(always)]
+    pub(super) fn first(mut self, source: Option<AttemptSource<S, K>>) -> Self {
+        self.hedging.start();
+        Self { source, ..self }
+    }
+
+    fn earlier(&mut self) -> &mut EarlierAttempts<T> {
+        self.earlier.get_or_insert_default()
+    }
+
+    pub(super) fn has_failure(&self) -> bool {
+        self.earlier.as_ref().is_some_and(|earlier| earlier.failure.is_some())
+    }
+
+    /// The failure to return if no attempt succeeds: the dependency's own, or ours.
+    pub(super) fn take_failure(&mut self) -> Option<Result<T, BoxError>> {
+        let earlier = self.earlier.as_mut()?;
+        earlier.failure.take().or_else(|| earlier.refusal.take().map(Err))
+    }
+
+    /// Keeps a failure of the dependency.
+    pub(super) fn keep_failure(&mut self, failure: Result<T, BoxError>) {
+        self.earlier().failure = Some(failure);
+    }
+
+    /// Keeps a cut or refusal of ours.
+    pub(super) fn keep_refusal(&mut self, refusal: BoxError) {
+        self.earlier().refusal = Some(refusal);
+    }
+
+    /// The newest attempt was sent: schedules the next one.
+    pub(super) fn schedule(&mut self, attempt: u32)
+    where
+        K: Kept,
+    {
+        self.scheduled = attempt;
+        if !self.hedging.may_start() || !self.may_send_twice() {
+            return;
+        }
+        let now = time::now();
+        let delay = self.policy.delay(&self.settings, now);
+        self.hedging.sent(now, delay);
+    }
+
+    /// Whether the request may be sent a second time while the first one may be executed.
+    fn may_send_twice(&self) -> bool
+    where
+        K: Kept,
+    {
+        self.source.as_ref().is_some_and(|source| source.kept.repeatable(Verdict::TimedOut))
+    }
+
+    fn limits(&self, now: Instant, took: std::time::Duration) -> AttemptLimits {
+        let (deadline, max_pause) = (self.deadline.at(), self.settings.max_retry_after);
+        AttemptLimits { now, deadline, grain: timer::GRAIN, max_pause, took }
+    }
+
+    fn count_refused(&self, why: NotRetried) {
+        telemetry::not_hedged(&self.policy.instruments, why);
+        observed::request_publication();
+    }
+
+    /// Ends the call, whose attempts were dropped, and records how it went.
+    pub(super) fn finish(&mut self, stopped: Stop, last: Verdict) {
+        self.timer.disarm();
+        if let Some(why) = stopped.not_retried().filter(|_| self.settings.enabled) {
+            self.count_refused(why);
+        }
+        let instruments = &self.policy.instruments;
+        // A call without an attempt was refused, and is already counted as that.
+        if instruments.named().is_some() && self.polled && self.hedging.started() > 0 {
+            observed::record(instruments, last, time::latest_or_now().since(self.deadline.start()));
+        }
+        let mut earlier = self.earlier.take();
+        if report::is_requested() {
+            report::publish(Report {
+                attempts: self.hedging.started(),
+                stopped,
+                verdicts: earlier.as_mut().map(|earlier| std::mem::take(&mut earlier.verdicts)).unwrap_or_default(),
+                elapsed: time::now().since(self.deadline.start()),
+            });
+        }
+        // The failure is of no use any more, and holds what is left of a response.
+        drop(earlier);
+        self.source = None;
+    }
+
+    /// Tells the tiers above that further attempts are not wanted, or that the handler has recovered from an earlier failure.
+    pub(super) fn report_exhaustion(&self, stopped: Stop, last: Verdict) {
+        if matches!(last, Verdict::Success | Verdict::CallerFault) {
+            scope::recovered(self.exhausted_before);
+        } else if stopped.is_final(last, self.hedging.started()) {
+            scope::mark_exhausted();
+        }
+    }
+}
+
+impl<S, K: Kept, T> HedgedCall<S, K, T> {
+    /// Decides what follows an attempt that ended. `theirs` is the dependency's own failure, if there is one.
+    pub(super) fn end_attempt<R>(
+        &mut self,
+        classifier: &impl Classify<R, Settled = T>,
+        verdict: Verdict,
+        theirs: Option<Result<&T, &BoxError>>,
+        took: std::time::Duration,
+    ) -> AfterAttempt {
+        self.last = verdict;
+        if report::is_requested() {
+            self.earlier().verdicts.push(verdict);
+        }
+        let limits = self.limits(time::now(), took);
+        let Self { hedging, source, .. } = self;
+        let repeatable = |verdict| source.as_ref().is_some_and(|source| source.kept.repeatable(verdict));
+        let pause = || theirs.and_then(|failed| classifier.retry_after(failed));
+        hedging.end(verdict, &limits, pause, repeatable)
+    }
+
+    /// Pays for the attempt that follows a pause, before the pause, so that a call without a token ends at once.
+    pub(super) fn pay_for_pause(&mut self, cause: Verdict) -> bool {
+        let Some(withdrawal) = self.policy.budget.withdraw(time::now()) else { return false };
+        let earlier = self.earlier();
+        (earlier.paid, earlier.cause) = (Some(withdrawal), Some(cause));
+        // Nothing of the attempt that failed may go on during the pause.
+        if let Some(source) = &mut self.source {
+            source.kept.give_up();
+        }
+        true
+    }
+
+    /// Starts the attempt that is due. `Ok(None)`: not now, and the call goes on.
+    pub(super) fn begin_due<C>(&mut self) -> Result<Option<Flight<S, K, C>>, Stop>
+    where
+        S: Service<K::Attempt> + Clone,
+        C: Classify<S::Response, Settled = T>,
+    {
+        let now = time::now();
+        let is_alone = self.hedging.in_flight() == 0;
+        if !self.hedging.has_time(&self.limits(now, std::time::Duration::ZERO)) {
+            return self.not_begun(Stop::Deadline);
+        }
+        if !is_alone && !self.may_send_twice() {
+            self.hedging.skip();
+            return self.not_begun(Stop::NotRepeatable);
+        }
+        let paid = self.earlier.as_mut().map(|earlier| (earlier.paid.take(), earlier.cause.take()));
+        let (paid, cause) = paid.unwrap_or_default();
+        match self.begin(paid, cause, now) {
+            Ok(flight) => Ok(Some(flight)),
+            // The body of the first attempt is still being sent, and cannot be sent again yet.
+            Err(Stop::NotRepeatable) if !is_alone => {
+                let delay = self.policy.delay(&self.settings, now);
+                self.hedging.sent(now, delay.map(|delay| delay.max(timer::GRAIN)));
+                Ok(None)
+            }
+            Err(stop) => {
+                self.hedging.skip();
+                self.not_begun(stop)
+            }
+        }
+    }
+
+    /// No attempt starts: the call is over if no other one is in flight.
+    fn not_begun<F>(&mut self, stop: Stop) -> Result<Option<F>, Stop> {
+        if self.hedging.in_flight() == 0 {
+            return Err(stop);
+        }
+        if let Some(why) = stop.not_retried() {
+            self.count_refused(why);
+        }
+        Ok(None)
+    }
+
+    /// Starts the next attempt. The cause is the verdict on an attempt that failed, if it does not start because others are slow.
+    pub(super) fn begin<C>(
+        &mut self,
+        paid: Option<Withdrawal>,
+        cause: Option<Verdict>,
+        now: Instant,
+    ) -> Result<Flight<S, K, C>, Stop>
+    where
+        S: Service<K::Attempt> + Clone,
+        C: Classify<S::Response, Settled = T>,
+    {
+        let withdrawal = match paid {
+            Some(withdrawal) => withdrawal,
+            None => self.policy.budget.withdraw(now).ok_or(Stop::Budget)?,
+        };
+        let number = self.hedging.started().saturating_add(1);
+        let _entered = scope::enter(numbered(self.inherited, &self.settings, number));
+        let source = self.source.as_mut().ok_or(Stop::NotRepeatable)?;
+        let is_alone = self.hedging.in_flight() == 0;
+        let request = if is_alone { source.kept.next() } else { source.kept.next_beside() };
+        let request = request.ok_or(Stop::NotRepeatable)?;
+        let upload_waits = source.kept.sending();
+        let service = Taken::not_ready(source.service.clone(), self.policy.readiness_limit.clone());
+        self.hedging.start();
+        if !self.hedging.may_start() {
+            self.source = None;
+        }
+        telemetry::hedged(&self.policy.instruments, cause);
+        observed::request_publication();
+        let _sending = upload_waits::enter(upload_waits.as_ref());
+        let call = service.call(request);
+        Ok(Flight::new(call, FlightParts::new(number, now, upload_waits).paid_by(withdrawal)))
+    }
+}

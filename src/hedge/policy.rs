@@ -1,0 +1,81 @@
+//! What all calls with one key share: the budget, and the latencies of recent successes.
+
+use std::time::Duration;
+
+use super::call_settings::CallSettings;
+use super::config::{HedgeDelay, LearnedDelay};
+use crate::admission::keyed::Forgettable;
+use crate::algorithm::hedge::Quantile;
+use crate::ground::sync::{Mutex, lock};
+use crate::ground::time::Instant;
+use crate::layers::core::readiness_limit::ReadinessLimit;
+use crate::layers::retry::Budget;
+use crate::telemetry::Instruments;
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct HedgePolicy {
+    pub(super) budget: Budget,
+    /// Whether the user gave the budget, and so manages its settings.
+    given: bool,
+    pub(super) readiness_limit: ReadinessLimit,
+    pub(super) instruments: Instruments,
+    latencies: Mutex<Quantile>,
+}
+
+impl HedgePolicy {
+    /// A policy with its own budget.
+    pub(super) fn new(budget: Budget, readiness_limit: ReadinessLimit, instruments: Instruments, now: Instant) -> Self {
+        let latencies = Mutex::new(Quantile::new(LearnedDelay::default().rules(), now));
+        Self { budget, given: false, readiness_limit, instruments, latencies }
+    }
+
+    /// A policy with a budget that the user gave.
+    pub(super) fn with_given_budget(
+        budget: Budget,
+        readiness_limit: ReadinessLimit,
+        instruments: Instruments,
+        now: Instant,
+    ) -> Self {
+        Self { given: true, ..Self::new(budget, readiness_limit, instruments, now) }
+    }
+
+    /// A policy with the same budget, and without latencies.
+    pub(super) fn with_readiness_limit(&self, readiness_limit: ReadinessLimit, now: Instant) -> Self {
+        let (budget, instruments) = (self.budget.clone(), self.instruments.clone());
+        Self { given: self.given, ..Self::new(budget, readiness_limit, instruments, now) }
+    }
+
+    /// The budget, unless it was given.
+    pub(super) fn own_budget(&self) -> Option<&Budget> {
+        (!self.given).then_some(&self.budget)
+    }
+
+    /// How long an attempt may take before it is hedged; `None` if a slow attempt is not hedged.
+    pub(super) fn delay(&self, settings: &CallSettings, now: Instant) -> Option<Duration> {
+        match &settings.delay {
+            _ if settings.max_attempts <= 1 => None,
+            HedgeDelay::Fixed(delay) => Some(*delay),
+            HedgeDelay::OnFailure => None,
+            HedgeDelay::Learned(learned) => {
+                let quantile = lock(&self.latencies).get(&learned.rules(), now)?;
+                (quantile <= learned.max).then(|| quantile.max(learned.min))
+            }
+        }
+    }
+
+    /// Records how long a success took, or how long it would have taken at least.
+    pub(super) fn succeeded(&self, took: Duration, learned: &LearnedDelay, now: Instant) {
+        lock(&self.latencies).record(took, &learned.rules(), now);
+    }
+}
+
+impl Forgettable for HedgePolicy {
+    fn is_as_good_as_new(&self, now: Instant) -> bool {
+        self.budget.is_as_new(now) && lock(&self.latencies).is_empty(now)
+    }
+
+    fn inherit(&self, shared: &Self, now: Instant) {
+        self.budget.inherit(&shared.budget, now);
+    }
+}

@@ -1,0 +1,122 @@
+use std::sync::Arc as Shared;
+use std::time::Duration;
+
+use super::call_settings::CallSettings;
+use super::config::HedgeConfig;
+use super::policy::HedgePolicy;
+use crate::admission::keyed::{KeyBy, Keyed, Keying, OneKey};
+use crate::admission::registry::{Condition, HedgeCondition, Observed};
+use crate::algorithm::budget::Rules;
+use crate::ground::settings::Settings;
+use crate::ground::sync::Arc;
+use crate::ground::time::{self, Instant};
+use crate::ground::verdict::Verdict;
+use crate::layers::core::{AfterReload, LayerParts, LayerState};
+use crate::layers::retry::Budget;
+use crate::layers::retry::budget;
+use crate::telemetry::{self, Instruments, NotRetried, Tally};
+
+/// The state that the services of one layer value share: the settings, and a budget and latencies for each key.
+#[derive(Debug)]
+pub(crate) struct State<K: Keying> {
+    pub(super) settings: Shared<Settings<HedgeConfig>>,
+    /// The rules of all budgets, except of one that was given.
+    rules: Arc<Settings<Rules>>,
+    policies: Keyed<K, HedgePolicy>,
+}
+
+impl<K: Keying> State<K> {
+    fn with(settings: Shared<Settings<HedgeConfig>>, keying: K, common: HedgePolicy) -> Self {
+        let rules = match common.own_budget() {
+            Some(budget) => Arc::clone(budget.rules()),
+            None => Arc::clone(Budget::valid(&settings.get().budget).rules()),
+        };
+        let policies = Keyed::new(keying, settings.read(|config| config.max_keys), common);
+        Self { rules, policies, settings }
+    }
+
+    #[inline]
+    pub(super) fn policy<Req>(&self, request: &Req, now: Instant) -> Arc<HedgePolicy>
+    where
+        K: KeyBy<Req>,
+    {
+        let budget = || Budget::by(Arc::clone(&self.rules));
+        let readiness_limit = || self.common().readiness_limit.sibling();
+        self.policies.get(request, || HedgePolicy::new(budget(), readiness_limit(), self.instruments().clone(), now))
+    }
+
+    pub(super) fn common(&self) -> &HedgePolicy {
+        self.policies.common()
+    }
+
+    pub(super) fn budget(&self) -> &Budget {
+        &self.common().budget
+    }
+
+    /// See [`HedgeLayer::delay`](super::HedgeLayer::delay).
+    pub(super) fn delay(&self, now: Instant) -> Option<Duration> {
+        self.common().delay(&self.settings.read(CallSettings::of), now)
+    }
+
+    /// A state with another keying, and the same common budget.
+    pub(super) fn with_keying<L: Keying>(&self, parts: LayerParts<HedgeConfig>, keying: L) -> State<L> {
+        let common = self.common().with_readiness_limit(parts.readiness_limit, time::now());
+        State::with(parts.settings, keying, common)
+    }
+}
+
+impl State<OneKey> {
+    pub(super) fn new(parts: LayerParts<HedgeConfig>) -> Self {
+        let LayerParts { settings, readiness_limit, instruments } = parts;
+        let budget = Budget::valid(&settings.get().budget);
+        let common = HedgePolicy::new(budget, readiness_limit, instruments, time::now());
+        Self::with(settings, OneKey, common)
+    }
+
+    /// A state whose budget the user gave.
+    pub(super) fn with_budget(parts: LayerParts<HedgeConfig>, budget: Budget) -> Self {
+        let LayerParts { settings, readiness_limit, instruments } = parts;
+        let common = HedgePolicy::with_given_budget(budget, readiness_limit, instruments, time::now());
+        Self::with(settings, OneKey, common)
+    }
+}
+
+impl<K: Keying> LayerState<HedgeConfig> for State<K> {
+    fn apply_reload(&self, config: &HedgeConfig, _before: &HedgeConfig) -> AfterReload<'_> {
+        let now = time::now();
+        self.rules.replace(budget::rules(&config.budget), |_| {
+            self.policies.for_each(|policy| {
+                if let Some(budget) = policy.own_budget() {
+                    budget.apply_rules(now);
+                }
+            });
+        });
+        self.policies.set_max_keys(config.max_keys);
+        Box::new(|| self.policies.shrink())
+    }
+}
+
+impl<K: Keying> Observed for State<K> {
+    fn instruments(&self) -> &Instruments {
+        &self.common().instruments
+    }
+
+    fn keys(&self) -> usize {
+        self.policies.len()
+    }
+
+    fn condition(&self, now: Instant) -> Condition {
+        let (tally, settings) = (self.instruments().tally(), self.settings.read(CallSettings::of));
+        let slow = (telemetry::SLOW, tally.hedged.get());
+        let failed = Tally::occurred(&tally.retried, Verdict::NAMES);
+        Condition::Hedge(HedgeCondition {
+            enabled: settings.enabled,
+            max_attempts: settings.max_attempts,
+            delay: self.delay(now),
+            budget_left: self.budget().balance(),
+            hedges: failed.chain((slow.1 > 0).then_some(slow)).collect(),
+            not_hedged: Tally::occurred(&tally.not_retried, NotRetried::NAMES).collect(),
+            won: tally.hedges_won.get(),
+        })
+    }
+}
