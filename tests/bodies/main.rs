@@ -35,6 +35,7 @@ mod cuts;
 mod endless;
 mod foreign;
 mod health;
+mod hedges;
 mod hostile;
 mod lengths;
 mod long_lived;

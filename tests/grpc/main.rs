@@ -8,6 +8,7 @@ mod fault;
 #[allow(dead_code, reason = "other tests ask more of it")]
 mod pipes;
 
+mod hedge;
 mod respond;
 mod retry;
 mod settle;

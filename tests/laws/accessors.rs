@@ -7,6 +7,7 @@ use std::time::Duration;
 use seawall::bulkhead::{BulkheadConfig, BulkheadLayer};
 use seawall::circuit_breaker::{CircuitBreakerConfig, CircuitBreakerLayer};
 use seawall::deadline::DeadlineLayer;
+use seawall::hedge::{HedgeConfig, HedgeLayer};
 use seawall::load_shed::{LoadShedConfig, LoadShedLayer};
 use seawall::rate_limit::{RateLimitConfig, RateLimitLayer};
 use seawall::retry::{RetryConfig, RetryLayer};
@@ -20,6 +21,7 @@ macro_rules! for_each_layer {
         for_each_layer!(@ $test, $service, $callee, $check,
             deadline: DeadlineLayer::new(Duration::from_secs(2)),
             retry: RetryLayer::new(RetryConfig::default()),
+            hedge: HedgeLayer::new(HedgeConfig::default()),
             circuit_breaker: CircuitBreakerLayer::new(CircuitBreakerConfig::default()),
             bulkhead: BulkheadLayer::new(BulkheadConfig::default()),
             rate_limit: RateLimitLayer::new(RateLimitConfig::default()),

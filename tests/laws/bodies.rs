@@ -17,6 +17,7 @@ use seawall::bulkhead::{BulkheadConfig, BulkheadLayer};
 use seawall::circuit_breaker::{CircuitBreakerConfig, CircuitBreakerLayer};
 use seawall::deadline::DeadlineLayer;
 use seawall::error::rejection;
+use seawall::hedge::{HedgeConfig, HedgeDelay, HedgeLayer};
 use seawall::load_shed::{LoadShedConfig, LoadShedLayer};
 use seawall::rate_limit::{RateLimitConfig, RateLimitLayer};
 use seawall::retry::{RetryConfig, RetryLayer};
@@ -32,7 +33,7 @@ use crate::subject::Gauges;
 macro_rules! every_http_layer {
     ($($law:ident),+ $(,)?) => { $(
         mod $law {
-            every_http_layer!(@ $law deadline retry circuit_breaker bulkhead rate_limit load_shed client_stack server_stack);
+            every_http_layer!(@ $law deadline retry hedge circuit_breaker bulkhead rate_limit load_shed client_stack server_stack);
         }
     )+ };
     (@ $law:ident $($layer:ident)+) => { $(
@@ -187,6 +188,13 @@ fn deadline(steps: &'static [Step]) -> Subject {
 fn retry(steps: &'static [Step]) -> Subject {
     let alive = Arc::new(());
     let layer = RetryLayer::http(RetryConfig::default()).unwrap();
+    Subject::new(layer.layer(callee!(steps, alive)), alive, None, Vec::new)
+}
+
+fn hedge(steps: &'static [Step]) -> Subject {
+    let alive = Arc::new(());
+    let config = HedgeConfig { delay: HedgeDelay::Fixed(MOMENT), ..HedgeConfig::default() };
+    let layer = HedgeLayer::http(config).unwrap();
     Subject::new(layer.layer(callee!(steps, alive)), alive, None, Vec::new)
 }
 

@@ -7,6 +7,7 @@ use seawall::bulkhead::{BulkheadConfig, BulkheadLayer};
 use seawall::circuit_breaker::{CircuitBreakerConfig, CircuitBreakerLayer, Window};
 use seawall::deadline::DeadlineLayer;
 use seawall::error::{Fault, InvalidConfig};
+use seawall::hedge::{HedgeConfig, HedgeDelay, HedgeLayer, LearnedDelay};
 use seawall::load_shed::{LoadShedConfig, LoadShedLayer};
 use seawall::rate_limit::{RateLimitConfig, RateLimitLayer};
 use seawall::retry::{Backoff, Budget, BudgetConfig, Growth, RetryConfig, RetryLayer};
@@ -110,6 +111,57 @@ fn every_fault_of_a_retry_is_found() {
     fault("budget.reserve_burst", layer, |config| config.budget.reserve_burst = 0);
     fault("max_retry_after", layer, |config| config.max_retry_after = ABSURD);
     fault("max_keys", layer, |config| config.max_keys = 0);
+}
+
+#[test]
+fn every_fault_of_a_hedge_is_found() {
+    let learned = LearnedDelay {
+        quantile: 1.0,
+        min_samples: 0,
+        half_life: Duration::ZERO,
+        min: Duration::from_micros(999),
+        max: Duration::from_micros(1),
+    };
+    let all = HedgeConfig {
+        enabled: true,
+        max_attempts: 6,
+        delay: HedgeDelay::Learned(learned),
+        budget: BudgetConfig { ratio: 1.1, ttl: ABSURD, reserve_per_second: -1.0, reserve_burst: 0 },
+        max_retry_after: ABSURD,
+        max_hold: Duration::ZERO,
+        max_keys: 0,
+    };
+    let learned = ["quantile", "min_samples", "half_life", "min", "max"].map(|field| format!("delay.learned.{field}"));
+    let budget = ["ratio", "ttl", "reserve_per_second", "reserve_burst"].map(|field| format!("budget.{field}"));
+    let mut paths = vec!["max_attempts"];
+    paths.extend(learned.iter().chain(&budget).map(String::as_str));
+    paths.extend(["max_retry_after", "max_hold", "max_keys"]);
+    assert_eq!(faults(HedgeLayer::new(all)), paths);
+
+    let layer = |config| HedgeLayer::new(config);
+    fault("max_attempts", layer, |config| config.max_attempts = 0);
+    fault("delay", layer, |config| config.delay = HedgeDelay::Fixed(ABSURD));
+    let mut learned = |path: &str, break_it: fn(&mut LearnedDelay)| {
+        fault(path, layer, |config| {
+            let mut learned = LearnedDelay::default();
+            break_it(&mut learned);
+            config.delay = HedgeDelay::Learned(learned);
+        });
+    };
+    for path in ["quantile", "min_samples", "half_life", "min", "max"].map(|field| format!("delay.learned.{field}")) {
+        learned(
+            &path,
+            match path.as_str() {
+                "delay.learned.quantile" => |learned| learned.quantile = f64::NAN,
+                "delay.learned.min_samples" => |learned| learned.min_samples = 0,
+                "delay.learned.half_life" => |learned| learned.half_life = ABSURD,
+                "delay.learned.min" => |learned| learned.min = Duration::ZERO,
+                _ => |learned| learned.max = Duration::from_secs(61),
+            },
+        );
+    }
+    fault("max_retry_after", layer, |config| config.max_retry_after = ABSURD);
+    fault("max_hold", layer, |config| config.max_hold = ABSURD);
 }
 
 #[test]

@@ -55,7 +55,8 @@ async fn answer_is_returned_after_any_number_of_polls(subject: Subject) {
                 let call = ready(&mut service).unwrap().call(7);
                 let answered = Driven::new(call).finish().await;
                 assert!(matches!(answered, Ok(7)), "{readiness:?} {answer:?}: {answered:?}");
-                assert_eq!((census.calls(), census.futures(), census.called_unready()), (1, 0, 0));
+                assert!((1..=subject.at_once).contains(&census.calls()), "{} attempts", census.calls());
+                assert_eq!((census.futures(), census.called_unready()), (0, 0));
             }
         }
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use seawall::bulkhead::{BulkheadConfig, BulkheadLayer, PermitsHandle};
 use seawall::circuit_breaker::{CircuitBreakerConfig, CircuitBreakerLayer};
 use seawall::deadline::DeadlineLayer;
+use seawall::hedge::{HedgeConfig, HedgeDelay, HedgeLayer};
 use seawall::load_shed::{LoadShedConfig, LoadShedLayer};
 use seawall::rate_limit::{RateLimitConfig, RateLimitHandle, RateLimitLayer};
 use seawall::registry::Registry;
@@ -28,6 +29,7 @@ pub(crate) fn deadline() -> Subject {
         longest: Duration::from_secs(2),
         refuses: false,
         returns_permits: true,
+        at_once: 1,
         classifies: true,
     }
 }
@@ -41,8 +43,28 @@ pub(crate) fn retry() -> Subject {
         longest: HOLD,
         refuses: false,
         returns_permits: true,
+        at_once: 1,
         classifies: true,
     }
+}
+
+pub(crate) fn hedge() -> Subject {
+    // A hedge holds only a part of its budget; separate tests cover budgets.
+    Subject {
+        as_configured_by_default: || Value::new(default_hedge(), Vec::new),
+        as_tight_as_can_be: || Value::new(tight_hedge(Duration::from_millis(10)), Vec::new),
+        prepare: None,
+        longest: HOLD,
+        refuses: false,
+        returns_permits: true,
+        at_once: 1,
+        classifies: true,
+    }
+}
+
+/// The same with all attempts at once.
+pub(crate) fn hedge_at_once() -> Subject {
+    Subject { as_tight_as_can_be: || Value::new(tight_hedge(Duration::ZERO), Vec::new), at_once: 2, ..hedge() }
 }
 
 pub(crate) fn circuit_breaker() -> Subject {
@@ -53,6 +75,7 @@ pub(crate) fn circuit_breaker() -> Subject {
         longest: HOLD,
         refuses: true,
         returns_permits: true,
+        at_once: 1,
         classifies: true,
     }
 }
@@ -84,6 +107,7 @@ pub(crate) fn bulkhead() -> Subject {
         longest: HOLD,
         refuses: true,
         returns_permits: true,
+        at_once: 1,
         classifies: true,
     }
 }
@@ -105,6 +129,7 @@ pub(crate) fn rate_limit() -> Subject {
         refuses: true,
         // A permit of a rate limit that was used is not returned.
         returns_permits: false,
+        at_once: 1,
         classifies: false,
     }
 }
@@ -125,6 +150,7 @@ pub(crate) fn load_shed() -> Subject {
         longest: HOLD,
         refuses: true,
         returns_permits: true,
+        at_once: 1,
         classifies: true,
     }
 }
@@ -155,6 +181,7 @@ pub(crate) fn client_stack() -> Subject {
         longest: Duration::from_secs(2),
         refuses: true,
         returns_permits: true,
+        at_once: 1,
         classifies: true,
     }
 }
@@ -177,6 +204,7 @@ pub(crate) fn server_stack() -> Subject {
         longest: Duration::from_secs(2),
         refuses: true,
         returns_permits: true,
+        at_once: 1,
         classifies: true,
     }
 }
@@ -198,6 +226,10 @@ fn default_deadline() -> DeadlineLayer {
 
 fn default_retry() -> RetryLayer {
     RetryLayer::new(RetryConfig::default()).unwrap().named_in(&Registry::new(), NAME).unwrap()
+}
+
+fn default_hedge() -> HedgeLayer {
+    HedgeLayer::new(HedgeConfig::default()).unwrap().named_in(&Registry::new(), NAME).unwrap()
 }
 
 fn default_circuit_breaker() -> CircuitBreakerLayer {
@@ -238,6 +270,11 @@ fn tight_retry() -> RetryLayer<Poisoned> {
     let backoff = Backoff { jitter: Jitter::None, ..Backoff::constant(Duration::from_millis(10)) };
     let config = RetryConfig { max_attempts: 2, backoff, ..RetryConfig::default() };
     RetryLayer::new(config).unwrap().with_classifier(poisoned())
+}
+
+fn tight_hedge(delay: Duration) -> HedgeLayer<Poisoned> {
+    let config = HedgeConfig { delay: HedgeDelay::Fixed(delay), ..HedgeConfig::default() };
+    HedgeLayer::new(config).unwrap().with_classifier(poisoned())
 }
 
 /// One failure opens it, and it needs so many rounds of probes to close that it stays half-open.

@@ -101,6 +101,8 @@ pub(crate) struct Subject {
     pub(crate) refuses: bool,
     /// Whether dropping a call returns its permit at once. A rate limit does not return used permits.
     pub(crate) returns_permits: bool,
+    /// How many attempts of a call may be in flight at once.
+    pub(crate) at_once: usize,
     /// Whether it uses a classifier.
     pub(crate) classifies: bool,
 }

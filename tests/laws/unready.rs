@@ -6,6 +6,7 @@ use seawall::bulkhead::BulkheadLayer;
 use seawall::circuit_breaker::CircuitBreakerLayer;
 use seawall::deadline::DeadlineLayer;
 use seawall::error::{InvalidConfig, Reason, rejection};
+use seawall::hedge::HedgeLayer;
 use seawall::load_shed::LoadShedLayer;
 use seawall::rate_limit::RateLimitLayer;
 use seawall::retry::{Budget, RetryConfig, RetryLayer};
@@ -59,6 +60,8 @@ layers! {
     deadline: DeadlineLayer::new(Duration::from_secs(2)), |layer: DeadlineLayer| layer.clone();
     retry: once(), |layer: RetryLayer| layer.keyed_by(|_: &u32| ());
     retry_with_budget: once(), |layer: RetryLayer| layer.with_budget(Budget::new(Default::default()).unwrap());
+    hedge: HedgeLayer::new(Default::default()), |layer: HedgeLayer| layer.keyed_by(|_: &u32| ());
+    hedge_with_budget: HedgeLayer::new(Default::default()), |layer: HedgeLayer| layer.with_budget(Budget::new(Default::default()).unwrap());
     circuit_breaker: CircuitBreakerLayer::new(Default::default()), |layer: CircuitBreakerLayer| layer.keyed_by(|_: &u32| ());
     bulkhead: BulkheadLayer::new(Default::default()), |layer: BulkheadLayer| layer.keyed_by(|_: &u32| ());
     rate_limit: RateLimitLayer::new(Default::default()), |layer: RateLimitLayer| layer.keyed_by(|_: &u32| ());
