@@ -9,6 +9,7 @@ use std::path::Path;
 use seawall::bulkhead::BulkheadConfig;
 use seawall::circuit_breaker::CircuitBreakerConfig;
 use seawall::deadline::DeadlineConfig;
+use seawall::hedge::{HedgeConfig, LearnedDelay};
 use seawall::load_shed::LoadShedConfig;
 use seawall::rate_limit::RateLimitConfig;
 use seawall::retry::{Backoff, BudgetConfig, RetryConfig};
@@ -42,7 +43,9 @@ impl Visit<'_> for Found {
     fn visit_item_struct(&mut self, item: &syn::ItemStruct) {
         let name = item.ident.to_string();
         let is_public = matches!(item.vis, syn::Visibility::Public(_));
-        if is_public && (name.ends_with("Config") || ["Backoff", "HeaderNames"].contains(&name.as_str())) {
+        if is_public
+            && (name.ends_with("Config") || ["Backoff", "HeaderNames", "LearnedDelay"].contains(&name.as_str()))
+        {
             let fields = item.fields.iter().filter(|field| matches!(field.vis, syn::Visibility::Public(_)));
             let names = fields.filter_map(|field| field.ident.as_ref().map(ToString::to_string));
             self.fields.entry(name).or_default().extend(names);
@@ -79,6 +82,7 @@ fn heading(config: &str) -> Option<&'static str> {
     Some(match config {
         "DeadlineConfig" => "## Deadline",
         "RetryConfig" | "Backoff" | "BudgetConfig" => "## Retry",
+        "HedgeConfig" | "LearnedDelay" => "## Hedge",
         "BulkheadConfig" => "## Bulkhead",
         "LoadShedConfig" => "## Load shed",
         "CircuitBreakerConfig" => "## Circuit breaker",
@@ -164,6 +168,8 @@ fn every_default_matches_the_code() {
     check_defaults::<RetryConfig>(&page, "## Retry", "setting");
     check_defaults::<Backoff>(&page, "## Retry", "setting of `backoff`");
     check_defaults::<BudgetConfig>(&page, "## Retry", "setting of `budget`");
+    check_defaults::<HedgeConfig>(&page, "## Hedge", "setting");
+    check_defaults::<LearnedDelay>(&page, "## Hedge", "setting of a learned `delay`");
     check_defaults::<BulkheadConfig>(&page, "## Bulkhead", "setting");
     check_defaults::<LoadShedConfig>(&page, "## Load shed", "setting");
     check_defaults::<CircuitBreakerConfig>(&page, "## Circuit breaker", "setting");

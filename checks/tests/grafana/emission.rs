@@ -16,6 +16,7 @@ use seawall::config::Config;
 use seawall::context::{self, Priority};
 use seawall::deadline::{DeadlineConfig, DeadlineLayer};
 use seawall::error::InvalidConfig;
+use seawall::hedge::{HedgeConfig, HedgeDelay, HedgeLayer};
 use seawall::http::UploadBody;
 use seawall::http::respond::RespondLayer;
 use seawall::load_shed::{LoadShedConfig, LoadShedLayer};
@@ -60,6 +61,7 @@ pub(crate) fn scrape() -> String {
         retries(&registry).await;
         retries_refused(&registry).await;
         attempts(&registry).await;
+        hedges(&registry).await;
         rate_limit(&registry).await;
         bulkhead(&registry).await;
         load_shed(&registry).await;
@@ -194,6 +196,22 @@ async fn attempts(registry: &Registry) {
     layer.layer(service_fn(hang::<()>)).oneshot(()).await.unwrap_err();
     let never_ready = ConcurrencyLimit::new(service_fn(hang::<()>), 0);
     layer.layer(never_ready).oneshot(()).await.unwrap_err();
+    registry.publish();
+}
+
+/// Hedges by every cause. Every reason not to hedge is one not to retry.
+async fn hedges(registry: &Registry) {
+    let delay = HedgeDelay::Fixed(10 * MS);
+    let config =
+        HedgeConfig { delay, budget: BudgetConfig { ratio: 1.0, ..BudgetConfig::default() }, ..HedgeConfig::default() };
+    let layer = HedgeLayer::new(config).unwrap().with_replay(CloneRequest::idempotent()).named_in(registry, "hedges");
+    let layer = layer.unwrap();
+    let told = layer.clone().with_classifier(verdict::from_fn(as_told));
+    for verdict in VERDICTS {
+        told.layer(service_fn(echo)).oneshot(verdict).await.unwrap();
+    }
+    let slow = service_fn(|()| async { if context::attempt() == 1 { hang(()).await } else { Ok(()) } });
+    layer.layer(slow).oneshot(()).await.unwrap();
     registry.publish();
 }
 
