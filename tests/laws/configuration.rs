@@ -141,7 +141,7 @@ fn every_fault_of_a_hedge_is_found() {
     let layer = |config| HedgeLayer::new(config);
     fault("max_attempts", layer, |config| config.max_attempts = 0);
     fault("delay", layer, |config| config.delay = HedgeDelay::Fixed(ABSURD));
-    let mut learned = |path: &str, break_it: fn(&mut LearnedDelay)| {
+    let learned = |path: &str, break_it: fn(&mut LearnedDelay)| {
         fault(path, layer, |config| {
             let mut learned = LearnedDelay::default();
             break_it(&mut learned);
