@@ -5,6 +5,7 @@
 //! | [`deadline`] | ends every call, and every wait inside it, at one instant |
 //! | [`retry`] | repeats a failed attempt where that is safe, affordable and in time |
 //! | [`hedge`] | starts a second attempt beside one that is slow, and takes the first good answer |
+//! | [`quorum`] | sends a call to several endpoints, and answers when enough of them agree |
 //! | [`circuit_breaker`] | stops calls to a dependency that fails, hangs or is slow, and probes it with few calls |
 //! | [`bulkhead`] | bounds the calls in flight to one dependency, and the time that others queue |
 //! | [`rate_limit`] | bounds the calls per time; a call starts at once, after a bounded wait, or is refused |
@@ -131,6 +132,7 @@ pub mod hedge;
 mod layers;
 #[cfg(feature = "config")]
 mod loader;
+pub mod quorum;
 mod telemetry;
 
 #[cfg(feature = "dashboard")]

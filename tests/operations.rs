@@ -83,6 +83,7 @@ fn heading(config: &str) -> Option<&'static str> {
         "DeadlineConfig" => "## Deadline",
         "RetryConfig" | "Backoff" | "BudgetConfig" => "## Retry",
         "HedgeConfig" | "LearnedDelay" => "## Hedge",
+        "QuorumConfig" => "## Quorum",
         "BulkheadConfig" => "## Bulkhead",
         "LoadShedConfig" => "## Load shed",
         "CircuitBreakerConfig" => "## Circuit breaker",

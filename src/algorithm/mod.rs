@@ -8,3 +8,4 @@ pub(crate) mod evidence;
 pub(crate) mod gcra;
 pub(crate) mod hedge;
 pub(crate) mod queue;
+pub(crate) mod quorum;

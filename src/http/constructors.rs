@@ -3,12 +3,13 @@
 
 use crate::ground::error::InvalidConfig;
 use crate::hedge::{HedgeConfig, HedgeLayer};
-use crate::http::{ByExtension, ByMethod, ByStatus};
+use crate::http::{ByBody, ByExtension, ByMethod, ByStatus};
 use crate::layers::circuit_breaker::{CircuitBreakerConfig, CircuitBreakerLayer};
 use crate::layers::deadline::{DeadlineConfig, DeadlineLayer};
 use crate::layers::permits::bulkhead::{BulkheadConfig, BulkheadLayer};
 use crate::layers::permits::load_shed::{LoadShedConfig, LoadShedLayer};
 use crate::layers::retry::{RetryConfig, RetryLayer};
+use crate::quorum::{QuorumConfig, QuorumLayer};
 
 impl DeadlineLayer<ByStatus, ByExtension> {
     /// A deadline for HTTP, `timeout` after the start of the call. The body of the response is cut at the deadline,
@@ -40,6 +41,17 @@ impl HedgeLayer<ByStatus, ByMethod> {
     /// If a setting is out of its range; all faults are listed, with the path of the field.
     pub fn http(config: HedgeConfig) -> Result<Self, InvalidConfig> {
         Ok(HedgeLayer::new(config)?.with_classifier(ByStatus::new()).with_replay(ByMethod::default()))
+    }
+}
+
+impl QuorumLayer<ByStatus, ByBody> {
+    /// A quorum for HTTP: responses agree if their status and their body are equal. See [`ByBody`]. Requests are cloned, so their
+    /// bodies have to be `Clone`.
+    ///
+    /// # Errors
+    /// If a setting is out of its range, or more endpoints have to agree than there are; all faults are listed.
+    pub fn http(config: QuorumConfig) -> Result<Self, InvalidConfig> {
+        Ok(QuorumLayer::new(config)?.with_classifier(ByStatus::new()).with_agreement(ByBody::default()))
     }
 }
 

@@ -128,6 +128,7 @@
 //! ```
 
 mod authority;
+mod by_body;
 mod by_status;
 mod classify;
 mod constructors;
@@ -147,6 +148,7 @@ pub mod reqwest;
 pub mod respond;
 
 pub use authority::{ByAuthority, HostAndPort};
+pub use by_body::{ByBody, CollectedBody, Collecting};
 pub use by_status::ByStatus;
 pub use held_body::{ByExtension, HeldBody, Judge, LongLived};
 pub use map_request_body::{MapRequestBody, MapRequestBodyLayer};

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::source::{File, Module};
 
 /// The top-level modules, bottom-up: each may use those before it.
-pub(crate) const ORDER: [&str; 11] = [
+pub(crate) const ORDER: [&str; 12] = [
     "ground",
     "telemetry",
     "loader",
@@ -13,6 +13,7 @@ pub(crate) const ORDER: [&str; 11] = [
     "admission",
     "layers",
     "hedge",
+    "quorum",
     "http",
     "grpc",
     "stack",

@@ -20,6 +20,7 @@ use seawall::hedge::{HedgeConfig, HedgeDelay, HedgeLayer};
 use seawall::http::UploadBody;
 use seawall::http::respond::RespondLayer;
 use seawall::load_shed::{LoadShedConfig, LoadShedLayer};
+use seawall::quorum::{QuorumConfig, QuorumLayer};
 use seawall::rate_limit::{RateLimitConfig, RateLimitLayer};
 use seawall::registry::Registry;
 use seawall::retry::{Backoff, BudgetConfig, CloneRequest, Jitter, RetryConfig, RetryLayer};
@@ -62,6 +63,7 @@ pub(crate) fn scrape() -> String {
         retries_refused(&registry).await;
         attempts(&registry).await;
         hedges(&registry).await;
+        quorum(&registry).await;
         rate_limit(&registry).await;
         bulkhead(&registry).await;
         load_shed(&registry).await;
@@ -212,6 +214,14 @@ async fn hedges(registry: &Registry) {
     }
     let slow = service_fn(|()| async { if context::attempt() == 1 { hang(()).await } else { Ok(()) } });
     layer.layer(slow).oneshot(()).await.unwrap();
+    registry.publish();
+}
+
+async fn quorum(registry: &Registry) {
+    let layer = QuorumLayer::new(QuorumConfig::default()).unwrap().named_in(registry, "quorum").unwrap();
+    let replica = |answer: u32| service_fn(move |()| async move { Ok::<_, BoxError>(answer) });
+    layer.over([1, 1, 2].map(replica)).unwrap().oneshot(()).await.unwrap();
+    layer.over([1, 2, 3].map(replica)).unwrap().oneshot(()).await.unwrap_err();
     registry.publish();
 }
 

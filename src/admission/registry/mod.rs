@@ -63,7 +63,8 @@ pub(crate) use self::observed::Observed;
 pub use self::observed::Unsupported;
 pub use self::snapshot::{
     BreakerCondition, Command, ComponentSnapshot, Condition, Counts, DeadlineCondition, GateCondition, HedgeCondition,
-    LastRefusal, LastTransition, Latency, RateLimitCondition, RetryCondition, SettingsCondition, Snapshot,
+    LastRefusal, LastTransition, Latency, QuorumCondition, RateLimitCondition, RetryCondition, SettingsCondition,
+    Snapshot,
 };
 use self::table::{ComponentEntry, Inner, Key};
 use crate::ground::error::InvalidConfig;

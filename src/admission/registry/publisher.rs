@@ -157,7 +157,7 @@ fn gauges(condition: &Condition) -> Vec<(Gauge, f64)> {
         ]
     };
     match condition {
-        Condition::Deadline(_) => Vec::new(),
+        Condition::Deadline(_) | Condition::Quorum(_) => Vec::new(),
         Condition::Retry(retry) => vec![(Gauge::BudgetLeft, f64::from(retry.budget_left))],
         Condition::Hedge(hedge) => vec![
             (Gauge::HedgeBudgetLeft, f64::from(hedge.budget_left)),

@@ -99,6 +99,8 @@ pub enum Condition {
     Retry(RetryCondition),
     /// The state of a [`HedgeLayer`](crate::hedge::HedgeLayer).
     Hedge(HedgeCondition),
+    /// The settings of a [`QuorumLayer`](crate::quorum::QuorumLayer).
+    Quorum(QuorumCondition),
     /// The state of a [`BulkheadLayer`](crate::bulkhead::BulkheadLayer).
     Bulkhead(GateCondition),
     /// The state of a [`CircuitBreakerLayer`](crate::circuit_breaker::CircuitBreakerLayer).
@@ -180,6 +182,17 @@ pub struct HedgeCondition {
     pub not_hedged: Counts,
     /// The calls that a hedge answered.
     pub won: u64,
+}
+
+/// How many endpoints a quorum has.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "config", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct QuorumCondition {
+    /// To how many endpoints a call is sent.
+    pub endpoints: u32,
+    /// How many of them have to agree.
+    pub agree: u32,
 }
 
 /// How full a bulkhead or a load shedder is.

@@ -14,6 +14,8 @@ impl Rejected {
             | Reason::IdleTimeout
             | Reason::AttemptTimeout
             | Reason::HoldExceeded => Verdict::TimedOut,
+            // It was sent, and failed at so many endpoints that the dependency as a whole has.
+            Reason::NoQuorum => Verdict::Transient,
             Reason::DeadlineExpired
             | Reason::NotReady
             | Reason::CircuitOpen

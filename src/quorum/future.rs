@@ -1,0 +1,238 @@
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{self, Poll};
+
+use tower::{BoxError, Service};
+
+use super::agreement::Agreement;
+use super::flight::{Answered, Flight};
+use super::no_quorum::{NoQuorum, Vote};
+use super::state::State;
+use crate::admission::timer::Timer;
+use crate::algorithm::quorum::{Ballot, Tally};
+use crate::ground::call_deadline::CallDeadline;
+use crate::ground::error::Reason;
+use crate::ground::scope;
+use crate::ground::sync::foreign;
+use crate::ground::time;
+use crate::ground::verdict::{Classify, Verdict};
+use crate::layers::call::bound::poll_deadline;
+use crate::layers::call::inner::reject;
+use crate::layers::core::observed;
+use crate::telemetry::Unreported;
+
+/// A call that is sent to several endpoints.
+pub struct ResponseFuture<S, Req, C, A>
+where
+    S: Service<Req>,
+    C: Classify<S::Response>,
+    A: Agreement<S::Response>,
+{
+    /// The endpoints, in their order. Empty once the call is over.
+    flights: Vec<Pin<Box<Flight<S, Req, A>>>>,
+    /// The layer refuses the call.
+    refusal: Option<Unreported>,
+    /// The failed votes, and the numbers of the answers.
+    votes: Vec<Vote>,
+    /// The answers by number: the key, and the first response with it.
+    answers: Vec<(A::Key, A::Response)>,
+    ballot: Ballot,
+    needed: usize,
+    deadline: CallDeadline,
+    timer: Timer,
+    polled: bool,
+    state: Arc<State>,
+    classifier: C,
+    agreement: A,
+}
+
+impl<S, Req, C, A> ResponseFuture<S, Req, C, A>
+where
+    S: Service<Req>,
+    C: Classify<S::Response>,
+    A: Agreement<S::Response>,
+{
+    pub(super) fn new(
+        flights: Vec<Pin<Box<Flight<S, Req, A>>>>,
+        agree: usize,
+        state: Arc<State>,
+        deadline: CallDeadline,
+        classifier: C,
+        agreement: A,
+    ) -> Self {
+        // A reload may have raised `agree` above the number of services that were given.
+        let needed = agree.min(flights.len());
+        let votes = flights.iter().map(|_| Vote::Missing).collect();
+        let ballot = Ballot::new(flights.len(), needed);
+        Self {
+            flights,
+            refusal: None,
+            votes,
+            answers: Vec::new(),
+            ballot,
+            needed,
+            deadline,
+            timer: Timer::new(),
+            polled: false,
+            state,
+            classifier,
+            agreement,
+        }
+    }
+
+    pub(super) fn refused(
+        refusal: Unreported,
+        state: Arc<State>,
+        deadline: CallDeadline,
+        classifier: C,
+        agreement: A,
+    ) -> Self {
+        let mut future = Self::new(Vec::new(), 0, state, deadline, classifier, agreement);
+        future.refusal = Some(refusal);
+        future
+    }
+}
+
+/// The endpoints are boxed, and nothing else is pinned.
+impl<S, Req, C, A> Unpin for ResponseFuture<S, Req, C, A>
+where
+    S: Service<Req>,
+    C: Classify<S::Response>,
+    A: Agreement<S::Response>,
+{
+}
+
+impl<S, Req, C, A> ResponseFuture<S, Req, C, A>
+where
+    S: Service<Req>,
+    C: Classify<S::Response>,
+    A: Agreement<S::Response>,
+{
+    /// Ends the call: cancels the endpoints that have not voted, and records how the call went.
+    fn end(&mut self, verdict: Verdict) {
+        self.flights.clear();
+        self.answers.clear();
+        self.timer.disarm();
+        let instruments = &self.state.instruments;
+        if instruments.named().is_some() && self.polled {
+            observed::record(instruments, verdict, time::latest_or_now().since(self.deadline.start()));
+        }
+    }
+
+    /// Ends the call without a quorum.
+    fn fail(&mut self, refusal: Unreported) -> BoxError {
+        self.end(refusal.rejected().verdict());
+        let rejected = refusal.report();
+        observed::request_publication();
+        NoQuorum::new(rejected, self.needed, std::mem::take(&mut self.votes)).into()
+    }
+
+    /// Counts the vote of the endpoint at `index`.
+    fn count(&mut self, index: usize, answered: Answered<A::Key, A::Response>) -> Tally {
+        let (vote, number) = match answered {
+            Ok((key, response)) => {
+                let known = foreign(|| self.answers.iter().position(|(other, _)| *other == key));
+                let number = known.unwrap_or(self.answers.len());
+                if known.is_none() {
+                    self.answers.push((key, response));
+                }
+                (Vote::Answer(number + 1), Some(number))
+            }
+            Err(vote) => (vote, None),
+        };
+        if let Some(counted) = self.votes.get_mut(index) {
+            *counted = vote;
+        }
+        self.ballot.vote(number)
+    }
+}
+
+impl<S, Req, C, A> Future for ResponseFuture<S, Req, C, A>
+where
+    S: Service<Req>,
+    S::Error: Into<BoxError>,
+    C: Classify<S::Response>,
+    A: Agreement<S::Response>,
+{
+    type Output = Result<A::Response, BoxError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Self::Output> {
+        let this = self.get_mut();
+        if let Some(refusal) = this.refusal.take() {
+            return Poll::Ready(Err(reject(refusal)));
+        }
+        if this.flights.is_empty() {
+            // Polled after completion, as fused futures may be.
+            return Poll::Pending;
+        }
+        this.polled = true;
+        time::forget_latest();
+        let layer_id = this.state.instruments.layer_id();
+        let mut waits_locally = true;
+        for index in 0..this.flights.len() {
+            let Some(flight) = this.flights.get_mut(index).filter(|flight| !flight.is_over()) else { continue };
+            let poll = || flight.as_mut().poll(cx, &this.classifier, &this.agreement, layer_id);
+            let (answered, is_local) = scope::hiding_local_wait(poll);
+            let Poll::Ready(answered) = answered else {
+                waits_locally &= is_local;
+                continue;
+            };
+            match this.count(index, answered) {
+                Tally::Undecided => {}
+                Tally::Agreed(number) => {
+                    let (_, response) = this.answers.swap_remove(number);
+                    this.end(Verdict::Success);
+                    return Poll::Ready(Ok(response));
+                }
+                Tally::Impossible => {
+                    let refusal = this.state.instruments.refuse(Reason::NoQuorum);
+                    return Poll::Ready(Err(this.fail(refusal)));
+                }
+            }
+        }
+        match poll_deadline(&this.deadline, &mut this.timer, cx) {
+            Poll::Ready(why) => {
+                let refusal = this.state.instruments.refuse(why);
+                Poll::Ready(Err(this.fail(refusal)))
+            }
+            Poll::Pending => {
+                if waits_locally {
+                    scope::mark_local_wait();
+                }
+                Poll::Pending
+            }
+        }
+    }
+}
+
+impl<S, Req, C, A> Drop for ResponseFuture<S, Req, C, A>
+where
+    S: Service<Req>,
+    C: Classify<S::Response>,
+    A: Agreement<S::Response>,
+{
+    fn drop(&mut self) {
+        if !self.flights.is_empty() {
+            time::forget_latest();
+            self.end(Verdict::Abandoned);
+        }
+    }
+}
+
+impl<S, Req, C, A> fmt::Debug for ResponseFuture<S, Req, C, A>
+where
+    S: Service<Req>,
+    C: Classify<S::Response>,
+    A: Agreement<S::Response>,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { votes, ballot, deadline, .. } = self;
+        f.debug_struct("ResponseFuture")
+            .field("votes", votes)
+            .field("ballot", ballot)
+            .field("deadline", deadline)
+            .finish_non_exhaustive()
+    }
+}
