@@ -9,6 +9,7 @@ use std::time::Duration;
 use seawall::bulkhead::{BulkheadConfig, BulkheadLayer};
 use seawall::circuit_breaker::{CircuitBreakerConfig, CircuitBreakerLayer};
 use seawall::deadline::DeadlineLayer;
+use seawall::hedge::{HedgeConfig, HedgeLayer};
 use seawall::load_shed::{LoadShedConfig, LoadShedLayer};
 use seawall::rate_limit::{RateLimitConfig, RateLimitLayer};
 use seawall::registry::Registry;
@@ -64,6 +65,11 @@ fn successful_first_attempt_allocates_nothing() {
 }
 
 #[test]
+fn call_without_a_hedge_allocates_nothing() {
+    assert_eq!(allocations(hedge().layer(callee())), 0);
+}
+
+#[test]
 fn closed_circuit_breaker_allocates_nothing() {
     assert_eq!(allocations(circuit_breaker().layer(callee())), 0);
 }
@@ -104,6 +110,7 @@ fn pending_calls_allocate_nothing() {
     };
     assert_eq!(allocations(deadline().layer(waiting())), 0);
     assert_eq!(allocations(retry().layer(waiting())), 0);
+    assert_eq!(allocations(hedge().layer(waiting())), 0);
     assert_eq!(allocations(bulkhead().layer(waiting())), 0);
     assert_eq!(allocations(circuit_breaker().layer(waiting())), 0);
     assert_eq!(allocations(load_shed().layer(waiting())), 0);
@@ -186,6 +193,10 @@ fn deadline() -> DeadlineLayer {
 
 fn retry() -> RetryLayer {
     RetryLayer::new(RetryConfig::default()).unwrap()
+}
+
+fn hedge() -> HedgeLayer {
+    HedgeLayer::new(HedgeConfig::default()).unwrap()
 }
 
 fn circuit_breaker() -> CircuitBreakerLayer {

@@ -9,8 +9,10 @@ use seawall::circuit_breaker::{CircuitBreakerConfig, Window};
 use seawall::config::{self, Config, Draft};
 use seawall::context::Priority;
 use seawall::deadline::DeadlineConfig;
+use seawall::hedge::{HedgeConfig, HedgeDelay, LearnedDelay};
 use seawall::http::propagation::{HeaderNames, PropagationConfig};
 use seawall::load_shed::LoadShedConfig;
+use seawall::quorum::QuorumConfig;
 use seawall::rate_limit::RateLimitConfig;
 use seawall::retry::{Backoff, BudgetConfig, Growth, Jitter, RetryConfig};
 use seawall::stack::{ClientConfig, ServerConfig};
@@ -126,6 +128,42 @@ fn load_shed() -> impl Strategy<Value = LoadShedConfig> {
             max_keys,
         },
     )
+}
+
+fn hedge() -> impl Strategy<Value = HedgeConfig> {
+    let learned = (0.001..0.999_f64, count(), 1..=3600_u64, 1..=30_000_u64, 0..=30_000_u64).prop_map(
+        |(quantile, min_samples, half_life, min, more)| {
+            let [min, max] = [min, min + more].map(Duration::from_millis);
+            HedgeDelay::Learned(LearnedDelay {
+                quantile,
+                min_samples,
+                half_life: Duration::from_secs(half_life),
+                min,
+                max,
+            })
+        },
+    );
+    let fixed = option::of(duration()).prop_map(|delay| HedgeDelay::Fixed(delay.unwrap_or_default()));
+    let delay = prop_oneof![learned, fixed, Just(HedgeDelay::OnFailure)];
+    (any::<bool>(), 1..=5_u32, delay, budget(), duration(), duration(), keys()).prop_map(
+        |(enabled, max_attempts, delay, budget, max_retry_after, max_hold, max_keys)| HedgeConfig {
+            enabled,
+            max_attempts,
+            delay,
+            budget,
+            max_retry_after,
+            max_hold,
+            max_keys,
+        },
+    )
+}
+
+fn quorum() -> impl Strategy<Value = QuorumConfig> {
+    (1..=32_u32, any::<u32>(), duration()).prop_map(|(endpoints, agree, max_hold)| QuorumConfig {
+        endpoints,
+        agree: 1 + agree % endpoints,
+        max_hold,
+    })
 }
 
 fn rate_limit() -> impl Strategy<Value = RateLimitConfig> {
@@ -254,6 +292,15 @@ proptest! {
         let yaml = yaml_serde::to_string(&config).unwrap();
         let read: Config = config::load(yaml_serde::Deserializer::from_str(&yaml)).unwrap();
         prop_assert_eq!(&read, &config, "{}", yaml);
+    }
+
+    /// No stack contains these layers, so they are read alone.
+    #[test]
+    fn written_hedge_and_quorum_are_read_back_unchanged(hedge in hedge(), quorum in quorum()) {
+        let toml = toml::to_string(&hedge).unwrap();
+        prop_assert_eq!(&crate::load_as::<HedgeConfig>(&toml).unwrap(), &hedge, "{}", toml);
+        let toml = toml::to_string(&quorum).unwrap();
+        prop_assert_eq!(&crate::load_as::<QuorumConfig>(&toml).unwrap(), &quorum, "{}", toml);
     }
 
     /// No stack contains a rate limit, so it is read alone.
