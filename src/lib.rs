@@ -7,6 +7,7 @@
 //! | [`circuit_breaker`] | stops calls to a dependency that fails, hangs or is slow, and probes it with few calls |
 //! | [`bulkhead`] | bounds the calls in flight to one dependency, and the time that others queue |
 //! | [`rate_limit`] | bounds the calls per time; a call starts at once, after a bounded wait, or is refused |
+//! | [`fallback`] | answers in place of a service that refused or failed: another service, a closure or a value |
 //! | [`load_shed`] | in front of a service: refuses calls that it cannot serve in time |
 #![cfg_attr(feature = "http", doc = "| [`http::respond`] | turns refusals into HTTP answers |")]
 #![cfg_attr(feature = "grpc", doc = "| [`grpc::respond`] | turns refusals and failures into gRPC statuses |")]
@@ -125,6 +126,7 @@
 // Dependencies between these modules point down, which `tests/architecture` checks.
 mod admission;
 mod algorithm;
+pub mod fallback;
 mod ground;
 mod layers;
 #[cfg(feature = "config")]

@@ -5,5 +5,6 @@ pub(crate) mod breaker;
 pub(crate) mod budget;
 pub(crate) mod estimate;
 pub(crate) mod evidence;
+pub(crate) mod fallback;
 pub(crate) mod gcra;
 pub(crate) mod queue;

@@ -46,7 +46,7 @@ impl Reading {
         }
         let mut retries = None;
         let gauges = match &component.condition {
-            Condition::Deadline(_) | Condition::Settings(_) => [None; GAUGES.len()],
+            Condition::Deadline(_) | Condition::Fallback(_) | Condition::Settings(_) => [None; GAUGES.len()],
             Condition::Retry(retry) => {
                 retries = Some(sum(&retry.retries));
                 [None, None, None, Some(f64::from(retry.budget_left)), None]

@@ -12,18 +12,20 @@ pub(crate) enum LayerKind {
     CircuitBreaker,
     RateLimit,
     LoadShed,
+    Fallback,
     /// No layer: the settings of a whole stack.
     Settings,
 }
 
 impl LayerKind {
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::Deadline,
         Self::Retry,
         Self::Bulkhead,
         Self::CircuitBreaker,
         Self::RateLimit,
         Self::LoadShed,
+        Self::Fallback,
         Self::Settings,
     ];
 
@@ -36,6 +38,7 @@ impl LayerKind {
             Self::CircuitBreaker => "circuit_breaker",
             Self::RateLimit => "rate_limit",
             Self::LoadShed => "load_shed",
+            Self::Fallback => "fallback",
             Self::Settings => "settings",
         }
     }
@@ -46,7 +49,7 @@ impl LayerKind {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct LayerId(u64);
 
-const KIND_BITS: u32 = 3;
+const KIND_BITS: u32 = 4;
 
 impl LayerId {
     /// The id of a new layer value of this kind, unique in this process.

@@ -13,7 +13,8 @@ use super::counted::tally;
 #[cfg(feature = "http")]
 use super::directory;
 use super::instruments::Instruments;
-use super::tally::{Count, NotRetried, STATES, Tally};
+use super::tally::{Count, NoFallback, NotRetried, STATES, Tally};
+use crate::algorithm::fallback::Cause;
 #[cfg(feature = "http")]
 use crate::ground::error::Reason;
 use crate::ground::error::{FaultList, InvalidConfig, Numbers, Rejected, TripCause};
@@ -87,6 +88,41 @@ pub(crate) fn not_retried(instruments: &Instruments, why: NotRetried) {
     let count = &instruments.tally().not_retried[why as usize];
     count.add();
     log_event!(DEBUG, count, name = name(instruments), layer = "retry", why = why.as_str(), "not retried");
+}
+
+/// A fallback answered a failed call.
+pub(crate) fn fell_back(instruments: &Instruments, cause: Cause) {
+    let count = &instruments.tally().fallbacks[cause.index()];
+    count.add();
+    log_event!(
+        WARN,
+        count,
+        name = name(instruments),
+        layer = "fallback",
+        cause = cause.as_str(),
+        "answered by fallback"
+    );
+}
+
+/// A call failed, and its fallback did not answer it. The `error` is the fallback's own.
+pub(crate) fn not_fallen_back(
+    instruments: &Instruments,
+    cause: Cause,
+    why: NoFallback,
+    error: Option<&tower::BoxError>,
+) {
+    let count = &instruments.tally().no_fallback[why as usize];
+    count.add();
+    log_event!(
+        WARN,
+        count,
+        name = name(instruments),
+        layer = "fallback",
+        cause = cause.as_str(),
+        why = why.as_str(),
+        error = error.map(|error| field::display(text::one_line_of_error(error.as_ref()))),
+        "not answered by fallback"
+    );
 }
 
 /// A circuit breaker changed its state, with the numbers of the outage, unless it is over.

@@ -15,7 +15,8 @@ use super::calls::{self, Calls};
 use super::counted::nameless_tally;
 use super::events::NAMELESS;
 use super::publisher::Publisher;
-use super::tally::{Count, NotRetried, STATES, Tally};
+use super::tally::{Count, NoFallback, NotRetried, STATES, Tally};
+use crate::algorithm::fallback::Cause;
 use crate::ground::error::Reason;
 use crate::ground::layer_id::LayerKind;
 use crate::ground::verdict::Verdict;
@@ -24,6 +25,8 @@ const CALL_DURATION: &str = "seawall_call_duration_seconds";
 const REJECTED: &str = "seawall_rejected_total";
 const RETRIES: &str = "seawall_retries_total";
 const RETRIES_REFUSED: &str = "seawall_retries_refused_total";
+const FALLBACKS: &str = "seawall_fallbacks_total";
+const NO_FALLBACK: &str = "seawall_fallbacks_unanswered_total";
 const TRANSITIONS: &str = "seawall_circuit_breaker_transitions_total";
 const BODIES_CUT: &str = "seawall_bodies_cut_total";
 const PASSED: &str = "seawall_rate_limit_passed_total";
@@ -110,6 +113,8 @@ fn describe(recorder: &dyn Recorder) {
         (REJECTED, "Calls that a layer refused or cut"),
         (RETRIES, "Retries, by the verdict on the previous attempt"),
         (RETRIES_REFUSED, "Retries that were not made, by reason"),
+        (FALLBACKS, "Failed calls that a fallback answered, by cause"),
+        (NO_FALLBACK, "Failed calls that a fallback did not answer, by reason"),
         (TRANSITIONS, "Changes of a circuit breaker's state"),
         (BODIES_CUT, "Response bodies that were cut"),
         (PASSED, "Calls that a rate limit admitted"),
@@ -263,6 +268,13 @@ impl Publication {
         for (count, why) in tally.not_retried.iter().zip(NotRetried::NAMES) {
             let start = zero_if(self.kind == LayerKind::Retry && why == NotRetried::Budget.as_str());
             publish(count, start, RETRIES_REFUSED, &[("why", why)]);
+        }
+        for (count, cause) in tally.fallbacks.iter().zip(Cause::names()) {
+            publish(count, SeriesStart::AtFirstEvent, FALLBACKS, &[("cause", cause)]);
+        }
+        for (count, why) in tally.no_fallback.iter().zip(NoFallback::NAMES) {
+            let start = zero_if(self.kind == LayerKind::Fallback && why == NoFallback::Failed.as_str());
+            publish(count, start, NO_FALLBACK, &[("why", why)]);
         }
         for (transitions, from) in tally.transitions.iter().zip(STATES) {
             for (count, to) in transitions.iter().zip(STATES) {

@@ -22,7 +22,9 @@ pub(crate) use self::metrics::{Gauge, Publication, publish_process, recorder};
 pub(crate) use calls::Successes;
 #[cfg(feature = "metrics")]
 pub(crate) use counted::Counted;
-pub(crate) use events::{AttemptSpan, NAMELESS, controlled, not_retried, reloaded, retried, transition};
+pub(crate) use events::{
+    AttemptSpan, NAMELESS, controlled, fell_back, not_fallen_back, not_retried, reloaded, retried, transition,
+};
 #[cfg(feature = "http")]
 pub(crate) use events::{answered, body_cut};
 pub(crate) use instruments::Instruments;
@@ -31,7 +33,7 @@ pub(crate) use publisher::Publisher;
 pub(crate) use refusal::{Unreported, refuse};
 #[cfg(any(feature = "metrics", feature = "dashboard"))]
 pub(crate) use tally::STATES;
-pub(crate) use tally::{NotRetried, Tally};
+pub(crate) use tally::{NoFallback, NotRetried, Tally};
 
 /// Errors of a service that were answered: answers that do not contain the error, and answers that do.
 #[cfg(feature = "http")]

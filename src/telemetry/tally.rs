@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use crate::algorithm::fallback::Cause;
 use crate::ground::error::{Numbers, Reason};
 use crate::ground::sync::global::{Mutex, lock, try_lock};
 use crate::ground::time::{self, Instant};
@@ -24,6 +25,27 @@ pub(crate) enum NotRetried {
 
 impl NotRetried {
     pub(crate) const NAMES: [&'static str; 5] = ["not_repeatable", "attempts", "retry_after", "deadline", "budget"];
+
+    pub(crate) const fn as_str(self) -> &'static str {
+        Self::NAMES[self as usize]
+    }
+}
+
+/// Why a fallback did not answer a failed call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NoFallback {
+    /// It failed, too.
+    Failed,
+    /// It chose not to answer.
+    Declined,
+    /// The deadline of the call passed.
+    Deadline,
+    /// The request may have been executed, and may not be sent to a second service.
+    NotRepeatable,
+}
+
+impl NoFallback {
+    pub(crate) const NAMES: [&'static str; 4] = ["failed", "declined", "deadline", "not_repeatable"];
 
     pub(crate) const fn as_str(self) -> &'static str {
         Self::NAMES[self as usize]
@@ -82,6 +104,10 @@ pub(crate) struct Tally {
     pub(crate) bodies_cut: [[Count; 2]; Reason::ALL.len()],
     pub(crate) retried: [Count; Verdict::COUNT],
     pub(crate) not_retried: [Count; NotRetried::NAMES.len()],
+    /// Failed calls that a fallback answered.
+    pub(crate) fallbacks: [Count; Cause::COUNT],
+    /// Failed calls that it did not answer.
+    pub(crate) no_fallback: [Count; NoFallback::NAMES.len()],
     pub(crate) transitions: [[Count; STATES.len()]; STATES.len()],
     /// Calls that a rate limit admitted.
     pub(crate) passed: Count,
@@ -105,6 +131,8 @@ impl Tally {
             bodies_cut: [const { [const { Count::new() }; 2] }; Reason::ALL.len()],
             retried: [const { Count::new() }; Verdict::COUNT],
             not_retried: [const { Count::new() }; NotRetried::NAMES.len()],
+            fallbacks: [const { Count::new() }; Cause::COUNT],
+            no_fallback: [const { Count::new() }; NoFallback::NAMES.len()],
             transitions: [const { [const { Count::new() }; STATES.len()] }; STATES.len()],
             passed: Count::new(),
             reloads: [const { Count::new() }; 2],

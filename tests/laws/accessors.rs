@@ -7,6 +7,7 @@ use std::time::Duration;
 use seawall::bulkhead::{BulkheadConfig, BulkheadLayer};
 use seawall::circuit_breaker::{CircuitBreakerConfig, CircuitBreakerLayer};
 use seawall::deadline::DeadlineLayer;
+use seawall::fallback::{self, FallbackLayer};
 use seawall::load_shed::{LoadShedConfig, LoadShedLayer};
 use seawall::rate_limit::{RateLimitConfig, RateLimitLayer};
 use seawall::retry::{RetryConfig, RetryLayer};
@@ -24,6 +25,7 @@ macro_rules! for_each_layer {
             bulkhead: BulkheadLayer::new(BulkheadConfig::default()),
             rate_limit: RateLimitLayer::new(RateLimitConfig::default()),
             load_shed: LoadShedLayer::new(LoadShedConfig::default()),
+            fallback: FallbackLayer::new(Default::default(), fallback::value(0)),
         );
     };
     (@ $test:ident, $service:ident, $callee:ident, $check:block, $($layer:ident: $new:expr,)+) => {

@@ -17,6 +17,7 @@ use seawall::bulkhead::{BulkheadConfig, BulkheadLayer};
 use seawall::circuit_breaker::{CircuitBreakerConfig, CircuitBreakerLayer};
 use seawall::deadline::DeadlineLayer;
 use seawall::error::rejection;
+use seawall::fallback::{self, FallbackConfig, FallbackLayer};
 use seawall::load_shed::{LoadShedConfig, LoadShedLayer};
 use seawall::rate_limit::{RateLimitConfig, RateLimitLayer};
 use seawall::retry::{RetryConfig, RetryLayer};
@@ -32,7 +33,7 @@ use crate::subject::Gauges;
 macro_rules! every_http_layer {
     ($($law:ident),+ $(,)?) => { $(
         mod $law {
-            every_http_layer!(@ $law deadline retry circuit_breaker bulkhead rate_limit load_shed client_stack server_stack);
+            every_http_layer!(@ $law deadline retry circuit_breaker bulkhead rate_limit load_shed fallback client_stack server_stack);
         }
     )+ };
     (@ $law:ident $($layer:ident)+) => { $(
@@ -218,6 +219,13 @@ fn load_shed(steps: &'static [Step]) -> Subject {
     let handle = layer.handle();
     let gauges = move || vec![("in flight", handle.in_flight())];
     Subject::new(layer.layer(callee!(steps, alive)), alive, None, gauges)
+}
+
+fn fallback(steps: &'static [Step]) -> Subject {
+    let alive = Arc::new(());
+    let answer = fallback::value(Response::new(Empty::<Bytes>::new()));
+    let layer = FallbackLayer::http(FallbackConfig::default(), answer).unwrap();
+    Subject::new(layer.layer(callee!(steps, alive)), alive, None, Vec::new)
 }
 
 fn client_stack(steps: &'static [Step]) -> Subject {

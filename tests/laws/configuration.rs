@@ -7,6 +7,7 @@ use seawall::bulkhead::{BulkheadConfig, BulkheadLayer};
 use seawall::circuit_breaker::{CircuitBreakerConfig, CircuitBreakerLayer, Window};
 use seawall::deadline::DeadlineLayer;
 use seawall::error::{Fault, InvalidConfig};
+use seawall::fallback::{self, FallbackLayer};
 use seawall::load_shed::{LoadShedConfig, LoadShedLayer};
 use seawall::rate_limit::{RateLimitConfig, RateLimitLayer};
 use seawall::retry::{Backoff, Budget, BudgetConfig, Growth, RetryConfig, RetryLayer};
@@ -185,6 +186,13 @@ fn every_fault_of_a_rate_limit_is_found() {
     assert_eq!(faults(layer(endless)), ["burst"]);
     let all = RateLimitConfig { permits: 0, per: ABSURD, max_wait: ABSURD, max_keys: 0, ..Default::default() };
     assert_eq!(faults(layer(all)), ["permits", "per", "max_wait", "max_keys"]);
+}
+
+#[test]
+fn every_fault_of_a_fallback_is_found() {
+    for length in [Duration::ZERO, ABSURD] {
+        fault("max_hold", |config| FallbackLayer::new(config, fallback::value(0)), |config| config.max_hold = length);
+    }
 }
 
 #[test]

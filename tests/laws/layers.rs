@@ -5,6 +5,7 @@ use std::time::Duration;
 use seawall::bulkhead::{BulkheadConfig, BulkheadLayer, PermitsHandle};
 use seawall::circuit_breaker::{CircuitBreakerConfig, CircuitBreakerLayer};
 use seawall::deadline::DeadlineLayer;
+use seawall::fallback::{self, Failure, FallbackConfig, FallbackLayer};
 use seawall::load_shed::{LoadShedConfig, LoadShedLayer};
 use seawall::rate_limit::{RateLimitConfig, RateLimitHandle, RateLimitLayer};
 use seawall::registry::Registry;
@@ -124,6 +125,27 @@ pub(crate) fn load_shed() -> Subject {
         prepare: None,
         longest: HOLD,
         refuses: true,
+        returns_permits: true,
+        classifies: true,
+    }
+}
+
+/// By default a closure that declines, and as tight as can be a second service that waits and fails, too.
+pub(crate) fn fallback() -> Subject {
+    Subject {
+        as_configured_by_default: || {
+            let declines = fallback::from_fn(|_: &Failure<u32>| None::<u32>);
+            let layer = FallbackLayer::new(FallbackConfig::default(), declines).unwrap();
+            Value::new(layer.named_in(&Registry::new(), NAME).unwrap(), Vec::new)
+        },
+        as_tight_as_can_be: || {
+            let other = Difficult::new(Readiness::Slots, Answer::FailsAfter(Duration::from_millis(10)));
+            let layer = FallbackLayer::new(FallbackConfig::default(), fallback::service(other)).unwrap();
+            Value::new(layer.with_classifier(poisoned()), Vec::new)
+        },
+        prepare: None,
+        longest: HOLD,
+        refuses: false,
         returns_permits: true,
         classifies: true,
     }

@@ -157,7 +157,7 @@ fn gauges(condition: &Condition) -> Vec<(Gauge, f64)> {
         ]
     };
     match condition {
-        Condition::Deadline(_) => Vec::new(),
+        Condition::Deadline(_) | Condition::Fallback(_) => Vec::new(),
         Condition::Retry(retry) => vec![(Gauge::BudgetLeft, f64::from(retry.budget_left))],
         Condition::Bulkhead(condition) | Condition::LoadShed(condition) => gate(condition),
         Condition::CircuitBreaker(breaker) => {

@@ -105,6 +105,8 @@ pub enum Condition {
     RateLimit(RateLimitCondition),
     /// The state of a [`LoadShedLayer`](crate::load_shed::LoadShedLayer).
     LoadShed(GateCondition),
+    /// The state of a [`FallbackLayer`](crate::fallback::FallbackLayer).
+    Fallback(FallbackCondition),
     /// The state of the settings of all stacks: see `stack::Stacks`.
     Settings(SettingsCondition),
 }
@@ -155,6 +157,19 @@ pub struct RetryCondition {
     pub retries: Counts,
     /// The retries that were in order and not made, by reason.
     pub not_retried: Counts,
+}
+
+/// The failed calls that a fallback has answered.
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "config", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct FallbackCondition {
+    /// Whether the fallback is enabled.
+    pub enabled: bool,
+    /// The failed calls that it answered, by cause.
+    pub answered: Counts,
+    /// The failed calls that it did not answer, by reason.
+    pub not_answered: Counts,
 }
 
 /// How full a bulkhead or a load shedder is.

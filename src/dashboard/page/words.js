@@ -5,6 +5,7 @@
 
 const LAYERS = {
   deadline: "Deadline",
+  fallback: "Fallback",
   retry: "Retry",
   rate_limit: "Rate limit",
   load_shed: "Load shed",
@@ -147,6 +148,13 @@ function judge(component) {
       const detail = `${rate(is.per_second)} a second, ${count(is.burst)} at once`;
       if (refused) return [...refusing, detail];
       if (is.waiting > 0) return [1, "Queueing", detail];
+      return [0, "Fine", detail];
+    }
+    case "fallback": {
+      if (is.enabled === false) return [1, "Off", "Failed calls fail"];
+      const sum = (counts) => Object.values(counts || {}).reduce((all, n) => all + n, 0);
+      const detail = `${count(sum(is.answered))} answered by the fallback in all`;
+      if (failing) return [2, "Calls fail", share(failed, good + failed) + " fail in spite of the fallback"];
       return [0, "Fine", detail];
     }
     case "settings": {
