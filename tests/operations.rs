@@ -9,6 +9,7 @@ use std::path::Path;
 use seawall::bulkhead::BulkheadConfig;
 use seawall::circuit_breaker::CircuitBreakerConfig;
 use seawall::deadline::DeadlineConfig;
+use seawall::fallback::FallbackConfig;
 use seawall::load_shed::LoadShedConfig;
 use seawall::rate_limit::RateLimitConfig;
 use seawall::retry::{Backoff, BudgetConfig, RetryConfig};
@@ -83,6 +84,7 @@ fn heading(config: &str) -> Option<&'static str> {
         "LoadShedConfig" => "## Load shed",
         "CircuitBreakerConfig" => "## Circuit breaker",
         "RateLimitConfig" => "## Rate limit",
+        "FallbackConfig" => "## Fallback",
         "ClientConfig" | "ServerConfig" | "PropagationConfig" => "## Stacks and propagation",
         _ => return None,
     })
@@ -154,7 +156,7 @@ fn check_defaults<C: Debug + Default>(page: &str, heading: &str, head: &str) {
             checked += 1;
         }
     }
-    assert!(checked >= 4, "`{heading}`: {checked} defaults");
+    assert!(checked >= fields.len().min(4), "`{heading}`: {checked} defaults");
 }
 
 #[test]
@@ -168,6 +170,7 @@ fn every_default_matches_the_code() {
     check_defaults::<LoadShedConfig>(&page, "## Load shed", "setting");
     check_defaults::<CircuitBreakerConfig>(&page, "## Circuit breaker", "setting");
     check_defaults::<RateLimitConfig>(&page, "## Rate limit", "setting");
+    check_defaults::<FallbackConfig>(&page, "## Fallback", "setting");
 }
 
 #[test]

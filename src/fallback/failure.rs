@@ -5,10 +5,9 @@ use std::fmt;
 
 use tower::BoxError;
 
-use crate::algorithm::fallback::Cause;
 use crate::ground::error::{Rejected, rejection};
 use crate::ground::layer_id::LayerId;
-use crate::ground::verdict::Verdict;
+use crate::ground::verdict::{Cause, Verdict};
 
 /// The result of the inner service, in place of which a fallback answers.
 #[derive(Debug)]
@@ -37,7 +36,7 @@ impl<T> Failure<T> {
         self.verdict
     }
 
-    /// The cause in one word, as in metrics and logs: the [reason](crate::error::Reason) of a refusal or a cut by seawall, such as
+    /// The cause in one word: the [reason](crate::error::Reason) of a refusal or a cut by seawall, such as
     /// `circuit_open`, otherwise the [verdict](Verdict), such as `transient`.
     pub fn cause(&self) -> &'static str {
         self.as_cause().as_str()

@@ -68,7 +68,7 @@ impl AnsweredByFallback {
         self.0.verdict()
     }
 
-    /// The cause in one word, as in metrics and logs: `circuit_open`, `transient`.
+    /// The cause in one word: the reason of a refusal or a cut, such as `circuit_open`, otherwise the verdict.
     pub fn cause(&self) -> &'static str {
         self.0.cause()
     }

@@ -3,9 +3,9 @@ use std::time::Duration;
 
 use super::config::FallbackConfig;
 use crate::admission::registry::{Condition, FallbackCondition, Observed};
-use crate::algorithm::fallback::Cause;
 use crate::ground::settings::Settings;
 use crate::ground::time::Instant;
+use crate::ground::verdict::Cause;
 use crate::layers::core::readiness_limit::ReadinessLimit;
 use crate::layers::core::{LayerParts, LayerState};
 use crate::telemetry::{Instruments, NoFallback, Tally};

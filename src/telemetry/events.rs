@@ -14,14 +14,13 @@ use super::counted::tally;
 use super::directory;
 use super::instruments::Instruments;
 use super::tally::{Count, NoFallback, NotRetried, STATES, Tally};
-use crate::algorithm::fallback::Cause;
 #[cfg(feature = "http")]
 use crate::ground::error::Reason;
 use crate::ground::error::{FaultList, InvalidConfig, Numbers, Rejected, TripCause};
 use crate::ground::sync::foreign;
 use crate::ground::text;
 use crate::ground::time;
-use crate::ground::verdict::Verdict;
+use crate::ground::verdict::{Cause, Verdict};
 
 /// The name of a layer without a name in logs and metrics.
 pub(crate) const NAMELESS: &str = "unnamed";
@@ -99,7 +98,8 @@ pub(crate) fn fell_back(instruments: &Instruments, cause: Cause) {
         count,
         name = name(instruments),
         layer = "fallback",
-        cause = cause.as_str(),
+        cause = cause.verdict(),
+        reason = cause.reason(),
         "answered by fallback"
     );
 }
@@ -118,7 +118,8 @@ pub(crate) fn not_fallen_back(
         count,
         name = name(instruments),
         layer = "fallback",
-        cause = cause.as_str(),
+        cause = cause.verdict(),
+        reason = cause.reason(),
         why = why.as_str(),
         error = error.map(|error| field::display(text::one_line_of_error(error.as_ref()))),
         "not answered by fallback"

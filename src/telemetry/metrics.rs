@@ -16,10 +16,9 @@ use super::counted::nameless_tally;
 use super::events::NAMELESS;
 use super::publisher::Publisher;
 use super::tally::{Count, NoFallback, NotRetried, STATES, Tally};
-use crate::algorithm::fallback::Cause;
 use crate::ground::error::Reason;
 use crate::ground::layer_id::LayerKind;
-use crate::ground::verdict::Verdict;
+use crate::ground::verdict::{Cause, Verdict};
 
 const CALL_DURATION: &str = "seawall_call_duration_seconds";
 const REJECTED: &str = "seawall_rejected_total";
@@ -113,7 +112,7 @@ fn describe(recorder: &dyn Recorder) {
         (REJECTED, "Calls that a layer refused or cut"),
         (RETRIES, "Retries, by the verdict on the previous attempt"),
         (RETRIES_REFUSED, "Retries that were not made, by reason"),
-        (FALLBACKS, "Failed calls that a fallback answered, by cause"),
+        (FALLBACKS, "Failed calls that a fallback answered, by verdict and reason"),
         (NO_FALLBACK, "Failed calls that a fallback did not answer, by reason"),
         (TRANSITIONS, "Changes of a circuit breaker's state"),
         (BODIES_CUT, "Response bodies that were cut"),
@@ -269,8 +268,10 @@ impl Publication {
             let start = zero_if(self.kind == LayerKind::Retry && why == NotRetried::Budget.as_str());
             publish(count, start, RETRIES_REFUSED, &[("why", why)]);
         }
-        for (count, cause) in tally.fallbacks.iter().zip(Cause::names()) {
-            publish(count, SeriesStart::AtFirstEvent, FALLBACKS, &[("cause", cause)]);
+        for (count, (cause, reason)) in tally.fallbacks.iter().zip(Cause::all()) {
+            let labels = [("cause", cause), ("reason", reason.unwrap_or_default())];
+            let labels = if reason.is_some() { &labels[..] } else { &labels[..1] };
+            publish(count, SeriesStart::AtFirstEvent, FALLBACKS, labels);
         }
         for (count, why) in tally.no_fallback.iter().zip(NoFallback::NAMES) {
             let start = zero_if(self.kind == LayerKind::Fallback && why == NoFallback::Failed.as_str());

@@ -3,11 +3,10 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::algorithm::fallback::Cause;
 use crate::ground::error::{Numbers, Reason};
 use crate::ground::sync::global::{Mutex, lock, try_lock};
 use crate::ground::time::{self, Instant};
-use crate::ground::verdict::Verdict;
+use crate::ground::verdict::{Cause, Verdict};
 
 /// The states of a circuit breaker, by their number in the metric. The higher, the fewer calls pass; disabled is outside that
 /// order.

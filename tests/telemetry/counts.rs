@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use seawall::circuit_breaker::{CircuitBreakerConfig, CircuitBreakerLayer};
 use seawall::deadline::DeadlineLayer;
+use seawall::fallback::{self, Failure, FallbackConfig, FallbackLayer};
 use seawall::load_shed::{LoadShedConfig, LoadShedLayer};
 use seawall::rate_limit::{RateLimitConfig, RateLimitLayer};
 use seawall::registry::Registry;
@@ -71,6 +72,41 @@ fn retries_and_transitions_are_counted() {
             "seawall_retries_total{cause=transient} 2",
         ]
     );
+}
+
+#[test]
+fn fallbacks_are_counted_by_cause() {
+    let limit = RateLimitConfig { permits: 1, per: Duration::from_secs(60), ..RateLimitConfig::default() };
+    let limit = RateLimitLayer::new(limit).unwrap();
+    let answers = fallback::from_fn(|failure: &Failure<()>| (failure.cause() != "hold_exceeded").then_some(()));
+    let answers = FallbackLayer::new(FallbackConfig::default(), answers).unwrap().named("fallbacks").unwrap();
+    let fails = fallback::service(service_fn(|()| async { Err::<(), BoxError>("also down".into()) }));
+    let fails = FallbackLayer::new(FallbackConfig::default(), fails).unwrap().named("failing fallbacks").unwrap();
+    let failing = service_fn(|()| async { Err::<(), BoxError>("down".into()) });
+    let lines = counted_of("fallbacks", async {
+        for _ in 0..3 {
+            let _ = answers.layer(failing).oneshot(()).await;
+        }
+        let limited = answers.layer(limit.layer(failing));
+        for _ in 0..2 {
+            let _ = limited.clone().oneshot(()).await;
+        }
+        let bounded = RateLimitConfig { max_hold: Duration::from_secs(1), ..RateLimitConfig::default() };
+        let hangs = service_fn(|()| std::future::pending::<Result<(), BoxError>>());
+        let _ = answers.layer(RateLimitLayer::new(bounded).unwrap().layer(hangs)).oneshot(()).await;
+    });
+    assert_eq!(
+        lines,
+        [
+            "seawall_fallbacks_total{cause=ignored,reason=rate_limited} 1",
+            "seawall_fallbacks_total{cause=transient} 4",
+            "seawall_fallbacks_unanswered_total{why=declined} 1"
+        ]
+    );
+    let lines = counted_of("failing fallbacks", async {
+        let _ = fails.layer(failing).oneshot(()).await;
+    });
+    assert_eq!(lines, ["seawall_fallbacks_unanswered_total{why=failed} 1"]);
 }
 
 /// Only names distinguish layers: unnamed layers share their counters.

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use seawall::circuit_breaker::{CircuitBreakerConfig, CircuitBreakerLayer};
+use seawall::fallback::{self, FallbackConfig, FallbackLayer};
 #[cfg(feature = "grpc")]
 use seawall::http::respond::RespondLayer;
 use seawall::rate_limit::{RateLimitConfig, RateLimitLayer};
@@ -189,4 +190,27 @@ fn untrusted_text_cannot_forge_a_log_line() {
     let errors: Vec<_> = told.iter().map(|event| event["error"].clone()).collect();
     let shown = [escaped.to_owned(), format!("cannot pay {escaped}: {escaped}"), escaped.to_owned()];
     assert_eq!(errors, [shown.clone(), shown].concat());
+}
+
+#[test]
+fn fallbacks_are_logged_with_cause_and_error() {
+    let failing = service_fn(|()| async { Err::<(), BoxError>("down".into()) });
+    let fails = fallback::service(service_fn(|()| async { Err::<(), BoxError>("also\ndown".into()) }));
+    let events = logged(async {
+        let answers = FallbackLayer::new(FallbackConfig::default(), fallback::value(())).unwrap();
+        let answers = answers.named_in(&Registry::new(), "prices").unwrap();
+        answers.layer(failing).oneshot(()).await.unwrap();
+        let fails = FallbackLayer::new(FallbackConfig::default(), fails).unwrap();
+        fails.named_in(&Registry::new(), "stock").unwrap().layer(failing).oneshot(()).await.unwrap_err();
+    });
+    let [answered, failed] = &events[..] else { panic!("two events: {events:?}") };
+    assert_eq!(
+        ["message", "name", "layer", "cause", "level"].map(|field| &*answered[field]),
+        ["answered by fallback", "prices", "fallback", "transient", "WARN"]
+    );
+    assert_eq!(
+        ["message", "name", "why", "cause"].map(|field| &*failed[field]),
+        ["not answered by fallback", "stock", "failed", "transient"]
+    );
+    assert_eq!(failed["error"], "also\\ndown");
 }

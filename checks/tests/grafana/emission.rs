@@ -16,6 +16,7 @@ use seawall::config::Config;
 use seawall::context::{self, Priority};
 use seawall::deadline::{DeadlineConfig, DeadlineLayer};
 use seawall::error::InvalidConfig;
+use seawall::fallback::{self, Failure, FallbackConfig, FallbackLayer};
 use seawall::http::UploadBody;
 use seawall::http::respond::RespondLayer;
 use seawall::load_shed::{LoadShedConfig, LoadShedLayer};
@@ -65,6 +66,7 @@ pub(crate) fn scrape() -> String {
         load_shed(&registry).await;
         circuit_breaker(&registry).await;
         transitions(&registry).await;
+        fallbacks(&registry).await;
         settings(&registry);
         uploads(&registry).await;
         without_a_name().await;
@@ -194,6 +196,40 @@ async fn attempts(registry: &Registry) {
     layer.layer(service_fn(hang::<()>)).oneshot(()).await.unwrap_err();
     let never_ready = ConcurrencyLimit::new(service_fn(hang::<()>), 0);
     layer.layer(never_ready).oneshot(()).await.unwrap_err();
+    registry.publish();
+}
+
+async fn fallbacks(registry: &Registry) {
+    let value = FallbackLayer::new(FallbackConfig::default(), fallback::value(Verdict::Success)).unwrap();
+    let value = value.with_classifier(verdict::from_fn(as_told)).named_in(registry, "prices").unwrap();
+    for verdict in VERDICTS {
+        let _ = value.layer(service_fn(echo)).oneshot(verdict).await;
+    }
+    let limit = RateLimitConfig { permits: 1, per: MINUTE, ..RateLimitConfig::default() };
+    let limited = value.layer(RateLimitLayer::new(limit).unwrap().layer(service_fn(echo)));
+    for _ in 0..2 {
+        limited.clone().oneshot(Verdict::Success).await.unwrap();
+    }
+    let fails = |verdict: Verdict| async move { Err::<Verdict, BoxError>(verdict.as_str().into()) };
+    let declines = fallback::from_fn(|_: &Failure<Verdict>| None);
+    let declines = FallbackLayer::new(FallbackConfig::default(), declines).unwrap();
+    let declines = declines.named_in(registry, "declining").unwrap();
+    declines.layer(service_fn(fails)).oneshot(Verdict::Failed).await.unwrap_err();
+    // The second service fails, hangs until the bound, or must not get the call.
+    let second = |ends: bool| {
+        service_fn(move |verdict: Verdict| async move {
+            if ends { Err::<Verdict, BoxError>(verdict.as_str().into()) } else { pending().await }
+        })
+    };
+    for ends in [true, false] {
+        let layer = FallbackLayer::new(FallbackConfig::default(), fallback::service(second(ends))).unwrap();
+        let name = if ends { "failing second" } else { "hanging second" };
+        let layer = layer.with_classifier(verdict::from_fn(as_told)).named_in(registry, name).unwrap();
+        for verdict in [Verdict::Transient, Verdict::Lost] {
+            layer.layer(service_fn(echo)).oneshot(verdict).await.unwrap();
+        }
+    }
+    value.reload(&FallbackConfig { max_hold: Duration::ZERO, ..FallbackConfig::default() }).unwrap_err();
     registry.publish();
 }
 
