@@ -8,6 +8,7 @@
 //! | [`bulkhead`] | bounds the calls in flight to one dependency, and the time that others queue |
 //! | [`rate_limit`] | bounds the calls per time; a call starts at once, after a bounded wait, or is refused |
 //! | [`fallback`] | answers in place of a service that refused or failed: another service, a closure or a value |
+//! | [`chaos`] | injects faults on purpose, for tests and drills |
 //! | [`load_shed`] | in front of a service: refuses calls that it cannot serve in time |
 #![cfg_attr(feature = "http", doc = "| [`http::respond`] | turns refusals into HTTP answers |")]
 #![cfg_attr(feature = "grpc", doc = "| [`grpc::respond`] | turns refusals and failures into gRPC statuses |")]
@@ -148,7 +149,7 @@ pub use ground::chance::seed;
 pub use ground::sync::locks_held;
 pub use ground::{context, error, verdict};
 pub use layers::permits::{bulkhead, load_shed};
-pub use layers::{circuit_breaker, deadline, rate_limit, retry};
+pub use layers::{chaos, circuit_breaker, deadline, rate_limit, retry};
 
 pub mod keyed {
     //! State per key: how a layer tells requests apart.

@@ -3,6 +3,7 @@
 pub(crate) mod backoff;
 pub(crate) mod breaker;
 pub(crate) mod budget;
+pub(crate) mod chaos;
 pub(crate) mod estimate;
 pub(crate) mod evidence;
 pub(crate) mod fallback;

@@ -13,12 +13,13 @@ pub(crate) enum LayerKind {
     RateLimit,
     LoadShed,
     Fallback,
+    Chaos,
     /// No layer: the settings of a whole stack.
     Settings,
 }
 
 impl LayerKind {
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Deadline,
         Self::Retry,
         Self::Bulkhead,
@@ -26,6 +27,7 @@ impl LayerKind {
         Self::RateLimit,
         Self::LoadShed,
         Self::Fallback,
+        Self::Chaos,
         Self::Settings,
     ];
 
@@ -39,6 +41,7 @@ impl LayerKind {
             Self::RateLimit => "rate_limit",
             Self::LoadShed => "load_shed",
             Self::Fallback => "fallback",
+            Self::Chaos => "chaos",
             Self::Settings => "settings",
         }
     }

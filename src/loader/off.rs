@@ -1,6 +1,6 @@
 use std::fmt;
 use std::marker::PhantomData;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use serde::de::value::Error as ValueError;
 use serde::de::{Deserialize, Error, IntoDeserializer, Unexpected, Visitor};
@@ -80,6 +80,24 @@ impl Scalar for Duration {
 
     fn read<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         HumanTime::deserialize(deserializer)
+    }
+}
+
+/// An instant of the calendar, as RFC 3339.
+impl Scalar for SystemTime {
+    const OR_OFF: &'static str = "an instant such as \"2030-01-31T12:00:00Z\", or \"off\"";
+    const IS_NUMBER: bool = false;
+
+    fn write<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        // Before 1970 or after the year 9999 it has no such form.
+        let since = self.duration_since(Self::UNIX_EPOCH).unwrap_or_default();
+        let last = Duration::from_secs(253_402_300_799);
+        serializer.collect_str(&humantime::format_rfc3339(Self::UNIX_EPOCH + since.min(last)))
+    }
+
+    fn read<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        humantime::parse_rfc3339_weak(text.trim()).map_err(D::Error::custom)
     }
 }
 

@@ -126,6 +126,20 @@ pub(crate) fn not_fallen_back(
     );
 }
 
+/// A fault was injected into a call.
+pub(crate) fn injected(instruments: &Instruments, fault: &'static str, index: usize) {
+    let Some(count) = instruments.tally().injected.get(index) else { return };
+    count.add();
+    log_event!(WARN, count, name = name(instruments), layer = "chaos", fault, "fault injected");
+}
+
+/// The time of injected faults is over.
+pub(crate) fn chaos_over(instruments: &Instruments) {
+    let count = &instruments.tally().chaos_over;
+    count.add();
+    log_event!(WARN, count, name = name(instruments), layer = "chaos", "faults are over");
+}
+
 /// A circuit breaker changed its state, with the numbers of the outage, unless it is over.
 pub(crate) fn transition(instruments: &Instruments, from: &'static str, to: &'static str, numbers: Numbers) {
     let number = |state| STATES.iter().position(|name| *name == state);

@@ -16,7 +16,7 @@ use super::counted::nameless_tally;
 use super::events::NAMELESS;
 use super::publisher::Publisher;
 use super::tally::{Count, NoFallback, NotRetried, STATES, Tally};
-use crate::ground::error::Reason;
+use crate::ground::error::{Injected, Reason};
 use crate::ground::layer_id::LayerKind;
 use crate::ground::verdict::{Cause, Verdict};
 
@@ -26,6 +26,8 @@ const RETRIES: &str = "seawall_retries_total";
 const RETRIES_REFUSED: &str = "seawall_retries_refused_total";
 const FALLBACKS: &str = "seawall_fallbacks_total";
 const NO_FALLBACK: &str = "seawall_fallbacks_unanswered_total";
+const INJECTED: &str = "seawall_chaos_injected_total";
+const SPARED: &str = "seawall_chaos_spared_total";
 const TRANSITIONS: &str = "seawall_circuit_breaker_transitions_total";
 const BODIES_CUT: &str = "seawall_bodies_cut_total";
 const PASSED: &str = "seawall_rate_limit_passed_total";
@@ -45,10 +47,12 @@ pub(crate) enum Gauge {
     RateLimit,
     BudgetLeft,
     SettingsRejected,
+    ChaosOn,
+    ChaosActive,
 }
 
 impl Gauge {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 12] = [
         Self::BreakerState,
         Self::BreakerOpenKeys,
         Self::BreakerObservesOnly,
@@ -59,6 +63,8 @@ impl Gauge {
         Self::RateLimit,
         Self::BudgetLeft,
         Self::SettingsRejected,
+        Self::ChaosOn,
+        Self::ChaosActive,
     ];
 
     const fn name(self) -> &'static str {
@@ -73,6 +79,8 @@ impl Gauge {
             Self::RateLimit => "seawall_rate_limit_per_second",
             Self::BudgetLeft => "seawall_retry_budget_left",
             Self::SettingsRejected => "seawall_settings_rejected",
+            Self::ChaosOn => "seawall_chaos_on",
+            Self::ChaosActive => "seawall_chaos_active",
         }
     }
 
@@ -97,6 +105,8 @@ impl Gauge {
             Self::ServiceTime => "How long a permit is held, inner waits included",
             Self::RateLimit => "Calls a second that the rate limit admits",
             Self::BudgetLeft => "Retries that could be made now",
+            Self::ChaosOn => "1 while faults are injected, else 0",
+            Self::ChaosActive => "Injected faults in progress",
             Self::SettingsRejected => "1 while the last reload is rejected, else 0",
         }
     }
@@ -114,6 +124,8 @@ fn describe(recorder: &dyn Recorder) {
         (RETRIES_REFUSED, "Retries that were not made, by reason"),
         (FALLBACKS, "Failed calls that a fallback answered, by verdict and reason"),
         (NO_FALLBACK, "Failed calls that a fallback did not answer, by reason"),
+        (INJECTED, "Calls with an injected fault, by fault"),
+        (SPARED, "Calls that got no fault because of max_active"),
         (TRANSITIONS, "Changes of a circuit breaker's state"),
         (BODIES_CUT, "Response bodies that were cut"),
         (PASSED, "Calls that a rate limit admitted"),
@@ -277,6 +289,10 @@ impl Publication {
             let start = zero_if(self.kind == LayerKind::Fallback && why == NoFallback::Failed.as_str());
             publish(count, start, NO_FALLBACK, &[("why", why)]);
         }
+        for (count, fault) in tally.injected.iter().zip(Injected::FAULTS) {
+            publish(count, SeriesStart::AtFirstEvent, INJECTED, &[("fault", fault)]);
+        }
+        publish(&tally.spared, zero_if(self.kind == LayerKind::Chaos), SPARED, &[]);
         for (transitions, from) in tally.transitions.iter().zip(STATES) {
             for (count, to) in transitions.iter().zip(STATES) {
                 let opens = self.kind == LayerKind::CircuitBreaker && (from, to) == ("closed", "open");

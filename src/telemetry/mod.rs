@@ -23,7 +23,8 @@ pub(crate) use calls::Successes;
 #[cfg(feature = "metrics")]
 pub(crate) use counted::Counted;
 pub(crate) use events::{
-    AttemptSpan, NAMELESS, controlled, fell_back, not_fallen_back, not_retried, reloaded, retried, transition,
+    AttemptSpan, NAMELESS, chaos_over, controlled, fell_back, injected, not_fallen_back, not_retried, reloaded,
+    retried, transition,
 };
 #[cfg(feature = "http")]
 pub(crate) use events::{answered, body_cut};

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::ground::error::{Numbers, Reason};
+use crate::ground::error::{Injected, Numbers, Reason};
 use crate::ground::sync::global::{Mutex, lock, try_lock};
 use crate::ground::time::{self, Instant};
 use crate::ground::verdict::{Cause, Verdict};
@@ -107,6 +107,12 @@ pub(crate) struct Tally {
     pub(crate) fallbacks: [Count; Cause::COUNT],
     /// Failed calls that it did not answer.
     pub(crate) no_fallback: [Count; NoFallback::NAMES.len()],
+    /// Calls with an injected fault.
+    pub(crate) injected: [Count; Injected::FAULTS.len()],
+    /// Calls that would have had one, beyond the cap.
+    pub(crate) spared: Count,
+    /// The ends of a time of faults.
+    pub(crate) chaos_over: Count,
     pub(crate) transitions: [[Count; STATES.len()]; STATES.len()],
     /// Calls that a rate limit admitted.
     pub(crate) passed: Count,
@@ -132,6 +138,9 @@ impl Tally {
             not_retried: [const { Count::new() }; NotRetried::NAMES.len()],
             fallbacks: [const { Count::new() }; Cause::COUNT],
             no_fallback: [const { Count::new() }; NoFallback::NAMES.len()],
+            injected: [const { Count::new() }; Injected::FAULTS.len()],
+            spared: Count::new(),
+            chaos_over: Count::new(),
             transitions: [const { [const { Count::new() }; STATES.len()] }; STATES.len()],
             passed: Count::new(),
             reloads: [const { Count::new() }; 2],

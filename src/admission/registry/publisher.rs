@@ -169,6 +169,9 @@ fn gauges(condition: &Condition) -> Vec<(Gauge, f64)> {
                 (Gauge::InFlight, breaker.in_flight as f64),
             ]
         }
+        Condition::Chaos(chaos) => {
+            vec![(Gauge::ChaosOn, f64::from(u8::from(chaos.is_on))), (Gauge::ChaosActive, f64::from(chaos.active))]
+        }
         Condition::Settings(settings) => {
             vec![(Gauge::SettingsRejected, f64::from(u8::from(settings.rejected_for.is_some())))]
         }

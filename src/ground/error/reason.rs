@@ -34,11 +34,13 @@ pub enum Reason {
     Displaced,
     /// The client sent nothing of the request's body for too long; the call was cancelled.
     RequestIdle,
+    /// A [`ChaosLayer`](crate::chaos::ChaosLayer) refused the call on purpose. Nothing was sent.
+    Injected,
 }
 
 impl Reason {
     /// All reasons, in the order of their numbers.
-    pub(crate) const ALL: [Self; 14] = [
+    pub(crate) const ALL: [Self; 15] = [
         Self::DeadlineExpired,
         Self::DeadlineExceeded,
         Self::HeadTimeout,
@@ -53,6 +55,7 @@ impl Reason {
         Self::RateLimited,
         Self::Displaced,
         Self::RequestIdle,
+        Self::Injected,
     ];
 
     /// The reason in one word, for logs and metrics.
@@ -72,6 +75,7 @@ impl Reason {
             Self::RateLimited => "rate_limited",
             Self::Displaced => "displaced",
             Self::RequestIdle => "request_idle",
+            Self::Injected => "injected",
         }
     }
 
@@ -91,6 +95,7 @@ impl Reason {
             Self::RateLimited => "the rate limit is exhausted",
             Self::Displaced => "a call of higher priority displaced it from the queue",
             Self::RequestIdle => "the client sent nothing of the request's body for too long",
+            Self::Injected => "a fault was injected on purpose",
         }
     }
 
@@ -101,7 +106,12 @@ impl Reason {
     /// take longer to recover.
     pub(super) fn retry_after(self, known: Option<Duration>) -> Option<Duration> {
         let floor = match self {
-            Self::QueueFull | Self::QueueTimeout | Self::NotInTime | Self::RateLimited | Self::Displaced => 100,
+            Self::QueueFull
+            | Self::QueueTimeout
+            | Self::NotInTime
+            | Self::RateLimited
+            | Self::Displaced
+            | Self::Injected => 100,
             Self::CircuitOpen | Self::NotReady => 1000,
             Self::DeadlineExpired
             | Self::DeadlineExceeded

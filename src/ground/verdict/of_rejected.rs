@@ -28,7 +28,8 @@ impl Reason {
             | Self::NotInTime
             | Self::RateLimited
             | Self::Displaced
-            | Self::RequestIdle => Verdict::Ignored,
+            | Self::RequestIdle
+            | Self::Injected => Verdict::Ignored,
         }
     }
 }
