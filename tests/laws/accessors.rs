@@ -5,6 +5,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use seawall::bulkhead::{BulkheadConfig, BulkheadLayer};
+use seawall::chaos::ChaosLayer;
 use seawall::circuit_breaker::{CircuitBreakerConfig, CircuitBreakerLayer};
 use seawall::deadline::DeadlineLayer;
 use seawall::fallback::{self, FallbackLayer};
@@ -25,6 +26,7 @@ macro_rules! for_each_layer {
             bulkhead: BulkheadLayer::new(BulkheadConfig::default()),
             rate_limit: RateLimitLayer::new(RateLimitConfig::default()),
             load_shed: LoadShedLayer::new(LoadShedConfig::default()),
+            chaos: ChaosLayer::new(Default::default()),
             fallback: FallbackLayer::new(Default::default(), fallback::value(0)),
         );
     };

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use seawall::bulkhead::BulkheadLayer;
+use seawall::chaos::ChaosLayer;
 use seawall::circuit_breaker::CircuitBreakerLayer;
 use seawall::deadline::DeadlineLayer;
 use seawall::error::{InvalidConfig, Reason, rejection};
@@ -63,6 +64,7 @@ layers! {
     circuit_breaker: CircuitBreakerLayer::new(Default::default()), |layer: CircuitBreakerLayer| layer.keyed_by(|_: &u32| ());
     bulkhead: BulkheadLayer::new(Default::default()), |layer: BulkheadLayer| layer.keyed_by(|_: &u32| ());
     rate_limit: RateLimitLayer::new(Default::default()), |layer: RateLimitLayer| layer.keyed_by(|_: &u32| ());
+    chaos: ChaosLayer::new(Default::default()), |layer: ChaosLayer| layer.clone();
     fallback: declining(), |layer: FallbackLayer<Declines>| layer.clone();
     load_shed: LoadShedLayer::new(Default::default()), |layer: LoadShedLayer| layer.keyed_by(|_: &u32| ());
 }

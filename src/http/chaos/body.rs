@@ -49,7 +49,10 @@ enum Harm {
 enum Then {
     Stalls,
     Ends,
-    Fails,
+    /// After one more turn of its reader's task, in which a server's connection writes what came before.
+    Fails {
+        is_next: bool,
+    },
 }
 
 impl<B> ChaosBody<B> {
@@ -70,7 +73,7 @@ impl<B> ChaosBody<B> {
         let harm = match fault {
             ChaosFault::Stall { after: left } => after(left, Then::Stalls),
             ChaosFault::Truncate { after: left } => after(left, Then::Ends),
-            ChaosFault::Reset { after: left } => after(left, Then::Fails),
+            ChaosFault::Reset { after: left } => after(left, Then::Fails { is_next: false }),
             ChaosFault::Drip { bytes, every } => {
                 Harm::Drip { bytes: bytes.max(1) as usize, every, next: None, timer: Timer::new() }
             }
@@ -117,7 +120,12 @@ where
                         // Nothing wakes its reader but the bound of the call.
                         Then::Stalls => return Poll::Pending,
                         Then::Ends => None,
-                        Then::Fails => Some(Err(Injected::new("reset").into())),
+                        Then::Fails { is_next: is_next @ false } => {
+                            *is_next = true;
+                            cx.waker().wake_by_ref();
+                            return Poll::Pending;
+                        }
+                        Then::Fails { is_next: true } => Some(Err(Injected::new("reset").into())),
                     };
                     this.body.set(None);
                     *this.harm = Harm::None;

@@ -108,7 +108,7 @@ impl Default for ChaosConfig {
 impl Validate for ChaosConfig {
     fn check(&self, validation: &mut Validation) {
         for (number, rule) in self.rules.iter().enumerate() {
-            validation.nested(&format!("rules.{number}"), |validation| {
+            validation.nested(&format!("rules[{number}]"), |validation| {
                 validation.ratio("share", rule.share);
                 validation.nested("fault", |validation| rule.fault.check(validation));
                 let is_token = rule.matching.method.bytes().all(|byte| byte.is_ascii_graphic());
