@@ -7,6 +7,7 @@ use std::fs;
 use std::path::Path;
 
 use seawall::bulkhead::BulkheadConfig;
+use seawall::chaos::ChaosConfig;
 use seawall::circuit_breaker::CircuitBreakerConfig;
 use seawall::deadline::DeadlineConfig;
 use seawall::fallback::FallbackConfig;
@@ -84,6 +85,7 @@ fn heading(config: &str) -> Option<&'static str> {
         "LoadShedConfig" => "## Load shed",
         "CircuitBreakerConfig" => "## Circuit breaker",
         "RateLimitConfig" => "## Rate limit",
+        "ChaosConfig" => "## Chaos",
         "FallbackConfig" => "## Fallback",
         "ClientConfig" | "ServerConfig" | "PropagationConfig" => "## Stacks and propagation",
         _ => return None,
@@ -170,6 +172,7 @@ fn every_default_matches_the_code() {
     check_defaults::<LoadShedConfig>(&page, "## Load shed", "setting");
     check_defaults::<CircuitBreakerConfig>(&page, "## Circuit breaker", "setting");
     check_defaults::<RateLimitConfig>(&page, "## Rate limit", "setting");
+    check_defaults::<ChaosConfig>(&page, "## Chaos", "setting");
     check_defaults::<FallbackConfig>(&page, "## Fallback", "setting");
 }
 

@@ -1,6 +1,7 @@
 //! The decisions of a layer are counted, with its name, the layer and the reason.
 use std::time::Duration;
 
+use seawall::chaos::{ChaosConfig, ChaosFault, ChaosLayer, ChaosRule};
 use seawall::circuit_breaker::{CircuitBreakerConfig, CircuitBreakerLayer};
 use seawall::deadline::DeadlineLayer;
 use seawall::fallback::{self, Failure, FallbackConfig, FallbackLayer};
@@ -107,6 +108,35 @@ fn fallbacks_are_counted_by_cause() {
         let _ = fails.layer(failing).oneshot(()).await;
     });
     assert_eq!(lines, ["seawall_fallbacks_unanswered_total{why=failed} 1"]);
+}
+
+#[test]
+fn injected_faults_are_counted_apart() {
+    let refuse = ChaosRule::new(ChaosFault::Refuse { retry_after: None });
+    let config = ChaosConfig { enabled: true, rules: vec![refuse], ..ChaosConfig::default() };
+    let chaos = ChaosLayer::new(config).unwrap().named("injected").unwrap();
+    let lines = counted_of("injected", async {
+        for _ in 0..3 {
+            let _ = chaos.layer(service_fn(|()| async { Ok::<_, BoxError>(()) })).oneshot(()).await;
+        }
+        let hang = vec![ChaosRule::new(ChaosFault::Hang)];
+        chaos.reload(&ChaosConfig { rules: hang, max_active: 1, ..chaos.config() }).unwrap();
+        let service = chaos.layer(service_fn(|()| async { Ok::<_, BoxError>(()) }));
+        let hangs = tokio::spawn(service.clone().oneshot(()));
+        tokio::task::yield_now().await;
+        service.oneshot(()).await.unwrap();
+        hangs.abort();
+    });
+    assert_eq!(
+        lines,
+        [
+            "seawall_chaos_injected_total{fault=hang} 1",
+            "seawall_chaos_injected_total{fault=refuse} 3",
+            "seawall_chaos_spared_total{} 1",
+            "seawall_rejected_total{layer=chaos,reason=injected} 3",
+            "seawall_reloads_total{layer=chaos,result=applied} 1",
+        ]
+    );
 }
 
 /// Only names distinguish layers: unnamed layers share their counters.

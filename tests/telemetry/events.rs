@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use seawall::chaos::{ChaosConfig, ChaosFault, ChaosLayer, ChaosRule};
 use seawall::circuit_breaker::{CircuitBreakerConfig, CircuitBreakerLayer};
 use seawall::fallback::{self, FallbackConfig, FallbackLayer};
 #[cfg(feature = "grpc")]
@@ -213,4 +214,25 @@ fn fallbacks_are_logged_with_cause_and_error() {
         ["not answered by fallback", "stock", "failed", "transient"]
     );
     assert_eq!(failed["error"], "also\\ndown");
+}
+
+#[test]
+fn injected_faults_and_their_end_are_logged() {
+    let refuse = ChaosRule::new(ChaosFault::Refuse { retry_after: None });
+    let config =
+        ChaosConfig { enabled: true, rules: vec![refuse], lasts: Some(Duration::from_secs(1)), ..Default::default() };
+    let events = logged(async {
+        let chaos = ChaosLayer::new(config).unwrap().named_in(&Registry::new(), "drill").unwrap();
+        let service = chaos.layer(service_fn(|()| async { Ok::<_, BoxError>(()) }));
+        service.clone().oneshot(()).await.unwrap_err();
+        advance(Duration::from_secs(2)).await;
+        service.clone().oneshot(()).await.unwrap();
+        service.clone().oneshot(()).await.unwrap();
+    });
+    let messages: Vec<_> = events.iter().map(|event| &*event["message"]).collect();
+    assert_eq!(messages, ["fault injected", "rejected", "faults are over"]);
+    assert_eq!(
+        ["name", "layer", "fault", "level"].map(|field| &*events[0][field]),
+        ["drill", "chaos", "refuse", "WARN"]
+    );
 }

@@ -11,6 +11,7 @@ use http_body::{Body, Frame};
 use http_body_util::{BodyExt, StreamBody};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
 use seawall::bulkhead::{BulkheadConfig, BulkheadLayer};
+use seawall::chaos::{ChaosConfig, ChaosFault, ChaosLayer, ChaosRule, Delay};
 use seawall::circuit_breaker::{CircuitBreakerConfig, CircuitBreakerLayer, State};
 use seawall::config::Config;
 use seawall::context::{self, Priority};
@@ -67,6 +68,7 @@ pub(crate) fn scrape() -> String {
         circuit_breaker(&registry).await;
         transitions(&registry).await;
         fallbacks(&registry).await;
+        faults(&registry).await;
         settings(&registry);
         uploads(&registry).await;
         without_a_name().await;
@@ -196,6 +198,34 @@ async fn attempts(registry: &Registry) {
     layer.layer(service_fn(hang::<()>)).oneshot(()).await.unwrap_err();
     let never_ready = ConcurrencyLimit::new(service_fn(hang::<()>), 0);
     layer.layer(never_ready).oneshot(()).await.unwrap_err();
+    registry.publish();
+}
+
+async fn faults(registry: &Registry) {
+    let all = [
+        ChaosFault::Latency(Delay::Fixed(MS)),
+        ChaosFault::Refuse { retry_after: None },
+        ChaosFault::Status { status: 503, retry_after: None },
+        ChaosFault::Code { code: 14, pushback: None },
+        ChaosFault::Hang,
+        ChaosFault::Drop,
+        ChaosFault::Stall { after: 0 },
+        ChaosFault::Drip { bytes: 1, every: MS },
+        ChaosFault::Truncate { after: 0 },
+        ChaosFault::Reset { after: 0 },
+        ChaosFault::NoTrailers,
+    ];
+    let layer = ChaosLayer::http(ChaosConfig::default()).unwrap().named_in(registry, "drill").unwrap();
+    for fault in all {
+        let rules = vec![ChaosRule::new(fault)];
+        layer.reload(&ChaosConfig { enabled: true, rules, max_active: 1, ..ChaosConfig::default() }).unwrap();
+        let service = layer.layer(service_fn(stalling));
+        let call = begin(&service, Request::new(())).await;
+        let _ = begin(&service, Request::new(())).await;
+        registry.publish();
+        call.abort();
+    }
+    layer.reload(&ChaosConfig { max_active: 0, ..ChaosConfig::default() }).unwrap_err();
     registry.publish();
 }
 
