@@ -11,6 +11,7 @@ use crate::ground::call_deadline::CallDeadline;
 use crate::ground::error::Reason;
 use crate::ground::scope;
 use crate::ground::settings::Cached;
+use crate::ground::time;
 use crate::ground::verdict::{AtResponse, Classify};
 use crate::layers::call::accessors::accessors;
 use crate::layers::call::inner::{Call, Inner};
@@ -53,7 +54,7 @@ where
     }
 
     fn call(&mut self, request: Req) -> Self::Future {
-        let now = scope::call_start();
+        let now = time::call_start();
         let FallbackSettings { enabled, max_hold } =
             *self.state.settings.refresh(&mut self.settings, FallbackSettings::of);
         let inherited = scope::current();

@@ -1,6 +1,6 @@
 use std::fmt;
 use std::marker::PhantomData;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use serde::de::value::Error as ValueError;
 use serde::de::{Deserialize, Error, IntoDeserializer, Unexpected, Visitor};
@@ -8,6 +8,7 @@ use serde::{Deserializer, Serializer};
 
 use super::duration::HumanTime;
 use super::scalar::{self, Number, OFF};
+use crate::ground::time::CalendarTime;
 
 /// Settings that can be switched off: `None` is written as `"off"`, for `#[serde(with = "Off::<u32>")]`.
 ///
@@ -83,21 +84,16 @@ impl Scalar for Duration {
     }
 }
 
-/// An instant of the calendar, as RFC 3339.
-impl Scalar for SystemTime {
+impl Scalar for CalendarTime {
     const OR_OFF: &'static str = "an instant such as \"2030-01-31T12:00:00Z\", or \"off\"";
     const IS_NUMBER: bool = false;
 
     fn write<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        // Before 1970 or after the year 9999 it has no such form.
-        let since = self.duration_since(Self::UNIX_EPOCH).unwrap_or_default();
-        let last = Duration::from_secs(253_402_300_799);
-        serializer.collect_str(&humantime::format_rfc3339(Self::UNIX_EPOCH + since.min(last)))
+        serializer.collect_str(self)
     }
 
     fn read<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        humantime::parse_rfc3339_weak(text.trim()).map_err(D::Error::custom)
+        String::deserialize(deserializer)?.trim().parse().map_err(D::Error::custom)
     }
 }
 

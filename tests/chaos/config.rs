@@ -61,7 +61,7 @@ fn every_fault_is_read_from_a_file() {
         ]
     );
     let until = SystemTime::UNIX_EPOCH + Duration::from_secs(1_896_091_200);
-    assert_eq!((config.lasts, config.until, config.max_active), (Some(300_000 * MS), Some(until), 5));
+    assert_eq!((config.lasts, config.until, config.max_active), (Some(300_000 * MS), Some(until.into()), 5));
     let headers = BTreeMap::from([("x-drill".to_owned(), "yes".to_owned())]);
     let matching = Matching { method: "GET".into(), path_prefix: "/orders/".into(), headers };
     assert_eq!(config.rules[14], ChaosRule { matching, ..ChaosRule::new(ChaosFault::Hang) });

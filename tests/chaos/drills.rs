@@ -189,7 +189,7 @@ async fn faults_end_by_themselves() {
 #[tokio::test(start_paused = true)]
 async fn faults_end_at_an_instant_of_the_calendar() {
     let hour = Duration::from_secs(3600);
-    let until = |until| ChaosConfig { until: Some(until), lasts: None, ..always(REFUSE) };
+    let until = |until| ChaosConfig { until: Some(SystemTime::into(until)), lasts: None, ..always(REFUSE) };
     let over = ChaosLayer::new(until(SystemTime::UNIX_EPOCH)).unwrap();
     assert!(!is_refused(&over).await && !over.handle().is_on());
     let layer = ChaosLayer::new(until(SystemTime::now() + hour)).unwrap();

@@ -1,7 +1,8 @@
 use std::collections::BTreeMap;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use super::fault::ChaosFault;
+use crate::ground::time::CalendarTime;
 use crate::ground::validation::{Validate, Validation};
 use crate::layers::call::bound::DEFAULT_MAX_HOLD;
 #[cfg(feature = "config")]
@@ -42,8 +43,8 @@ pub struct ChaosConfig {
     pub lasts: Option<Duration>,
     /// The instant after which no fault is injected, by the calendar; in files as RFC 3339, `"2030-01-31T12:00:00Z"`. With `lasts`,
     /// the earlier of both counts. Default: `None`.
-    #[cfg_attr(feature = "config", serde(with = "Off::<SystemTime>"))]
-    pub until: Option<SystemTime>,
+    #[cfg_attr(feature = "config", serde(with = "Off::<CalendarTime>"))]
+    pub until: Option<CalendarTime>,
     /// How long a call without a deadline may take, its fault included; more than zero. Default: one minute.
     #[cfg_attr(feature = "config", serde(with = "HumanTime"))]
     pub max_hold: Duration,

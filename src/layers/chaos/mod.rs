@@ -124,6 +124,7 @@ pub use service::Chaos;
 
 pub use crate::algorithm::chaos::Delay;
 pub use crate::ground::error::Injected;
+pub use crate::ground::time::CalendarTime;
 
 /// The layer's name in errors, logs and metrics.
 const KIND: LayerKind = LayerKind::Chaos;

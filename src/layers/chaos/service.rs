@@ -12,6 +12,7 @@ use crate::ground::chance;
 use crate::ground::error::{Injected, Reason};
 use crate::ground::scope;
 use crate::ground::settings::Cached;
+use crate::ground::time;
 use crate::layers::call::accessors::accessors;
 use crate::layers::call::inner::{Call, Inner};
 
@@ -54,7 +55,7 @@ where
             let call = self.inner.pass(request, &self.state.readiness_limit);
             return ResponseFuture::passing(call, max_hold, layer_id, self.inject.clone());
         }
-        let (now, context) = (scope::call_start(), scope::current());
+        let (now, context) = (time::call_start(), scope::current());
         if context.has_expired(now) {
             self.inner.release();
             let refused = Call::Refused(Some(self.state.instruments.refuse(Reason::DeadlineExpired)));

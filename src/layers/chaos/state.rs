@@ -10,7 +10,7 @@ use crate::algorithm::chaos::{self, ActiveFaults};
 use crate::ground::chance;
 use crate::ground::error::Injected;
 use crate::ground::settings::Settings;
-use crate::ground::time::{self, Instant};
+use crate::ground::time::{self, CalendarTime, Instant};
 use crate::layers::core::readiness_limit::ReadinessLimit;
 use crate::layers::core::{AfterReload, LayerParts, LayerState, observed};
 use crate::telemetry::{self, Instruments, Tally};
@@ -56,7 +56,7 @@ impl Applied {
     fn new(config: &ChaosConfig, now: Instant) -> Self {
         let ChaosConfig { enabled, ref rules, max_active, lasts, until, max_hold } = *config;
         // A clock that jumps later does not move the end.
-        let left = until.map(|until| until.duration_since(time::wall_clock()).unwrap_or_default());
+        let left = until.map(CalendarTime::time_left);
         let end = chaos::end(now, lasts, left);
         Self { enabled, rules: rules.clone(), max_active, max_hold, end, is_reported: AtomicBool::new(false) }
     }
