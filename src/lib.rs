@@ -9,6 +9,8 @@
 //! | [`circuit_breaker`] | stops calls to a dependency that fails, hangs or is slow, and probes it with few calls |
 //! | [`bulkhead`] | bounds the calls in flight to one dependency, and the time that others queue |
 //! | [`rate_limit`] | bounds the calls per time; a call starts at once, after a bounded wait, or is refused |
+//! | [`fallback`] | answers in place of a service that refused or failed: another service, a closure or a value |
+//! | [`chaos`] | injects faults on purpose, for tests and drills |
 //! | [`load_shed`] | in front of a service: refuses calls that it cannot serve in time |
 #![cfg_attr(feature = "http", doc = "| [`http::respond`] | turns refusals into HTTP answers |")]
 #![cfg_attr(feature = "grpc", doc = "| [`grpc::respond`] | turns refusals and failures into gRPC statuses |")]
@@ -127,6 +129,7 @@
 // Dependencies between these modules point down, which `tests/architecture` checks.
 mod admission;
 mod algorithm;
+pub mod fallback;
 mod ground;
 pub mod hedge;
 mod layers;
@@ -150,7 +153,7 @@ pub use ground::chance::seed;
 pub use ground::sync::locks_held;
 pub use ground::{context, error, verdict};
 pub use layers::permits::{bulkhead, load_shed};
-pub use layers::{circuit_breaker, deadline, rate_limit, retry};
+pub use layers::{chaos, circuit_breaker, deadline, rate_limit, retry};
 
 pub mod keyed {
     //! State per key: how a layer tells requests apart.

@@ -7,8 +7,10 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use seawall::bulkhead::{BulkheadConfig, BulkheadLayer};
+use seawall::chaos::{ChaosConfig, ChaosLayer};
 use seawall::circuit_breaker::{CircuitBreakerConfig, CircuitBreakerLayer};
 use seawall::deadline::DeadlineLayer;
+use seawall::fallback::{self, FallbackConfig, FallbackLayer};
 use seawall::hedge::{HedgeConfig, HedgeLayer};
 use seawall::load_shed::{LoadShedConfig, LoadShedLayer};
 use seawall::rate_limit::{RateLimitConfig, RateLimitLayer};
@@ -83,6 +85,17 @@ fn free_bulkhead_allocates_nothing() {
 fn unexhausted_rate_limit_allocates_nothing() {
     let config = RateLimitConfig { permits: 1_000_000, ..RateLimitConfig::default() };
     assert_eq!(allocations(RateLimitLayer::new(config).unwrap().layer(callee())), 0);
+}
+
+#[test]
+fn disabled_chaos_allocates_nothing() {
+    assert_eq!(allocations(ChaosLayer::new(ChaosConfig::default()).unwrap().layer(callee())), 0);
+}
+
+#[test]
+fn unneeded_fallback_allocates_nothing() {
+    let layer = FallbackLayer::new(FallbackConfig::default(), fallback::value(0)).unwrap();
+    assert_eq!(allocations(layer.layer(callee())), 0);
 }
 
 #[test]

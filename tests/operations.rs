@@ -7,8 +7,10 @@ use std::fs;
 use std::path::Path;
 
 use seawall::bulkhead::BulkheadConfig;
+use seawall::chaos::ChaosConfig;
 use seawall::circuit_breaker::CircuitBreakerConfig;
 use seawall::deadline::DeadlineConfig;
+use seawall::fallback::FallbackConfig;
 use seawall::hedge::{HedgeConfig, LearnedDelay};
 use seawall::load_shed::LoadShedConfig;
 use seawall::rate_limit::RateLimitConfig;
@@ -88,6 +90,8 @@ fn heading(config: &str) -> Option<&'static str> {
         "LoadShedConfig" => "## Load shed",
         "CircuitBreakerConfig" => "## Circuit breaker",
         "RateLimitConfig" => "## Rate limit",
+        "ChaosConfig" => "## Chaos",
+        "FallbackConfig" => "## Fallback",
         "ClientConfig" | "ServerConfig" | "PropagationConfig" => "## Stacks and propagation",
         _ => return None,
     })
@@ -159,7 +163,7 @@ fn check_defaults<C: Debug + Default>(page: &str, heading: &str, head: &str) {
             checked += 1;
         }
     }
-    assert!(checked >= 4, "`{heading}`: {checked} defaults");
+    assert!(checked >= fields.len().min(4), "`{heading}`: {checked} defaults");
 }
 
 #[test]
@@ -175,6 +179,8 @@ fn every_default_matches_the_code() {
     check_defaults::<LoadShedConfig>(&page, "## Load shed", "setting");
     check_defaults::<CircuitBreakerConfig>(&page, "## Circuit breaker", "setting");
     check_defaults::<RateLimitConfig>(&page, "## Rate limit", "setting");
+    check_defaults::<ChaosConfig>(&page, "## Chaos", "setting");
+    check_defaults::<FallbackConfig>(&page, "## Fallback", "setting");
 }
 
 #[test]

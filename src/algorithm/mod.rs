@@ -3,8 +3,10 @@
 pub(crate) mod backoff;
 pub(crate) mod breaker;
 pub(crate) mod budget;
+pub(crate) mod chaos;
 pub(crate) mod estimate;
 pub(crate) mod evidence;
+pub(crate) mod fallback;
 pub(crate) mod gcra;
 pub(crate) mod hedge;
 pub(crate) mod queue;

@@ -48,7 +48,7 @@ pub(super) const PAGE: &str = concat!(
 );
 
 pub(super) const POLICY: &str =
-    policy!("ZpVkMqJ59T95N/vWpbWm60MmbaGn/2+OmndHsMb6Eo4=", "CtAbZX+ycYf+9IAOA28+s6iAm7b56nNCt8rS0tb3qRE=");
+    policy!("ZpVkMqJ59T95N/vWpbWm60MmbaGn/2+OmndHsMb6Eo4=", "Nww995C1kpJWab6lXoCNNd+NZWcCvq1Oomd9e0wAHbs=");
 
 #[cfg(test)]
 mod tests {

@@ -31,8 +31,10 @@ pub(super) struct Reading {
 impl Reading {
     pub(super) fn of(component: &ComponentSnapshot, successes: Successes) -> Self {
         let (mut good, mut failed, mut inside, mut given_up) = (None, None, None, None);
-        let has_calls =
-            !matches!(component.condition, Condition::Deadline(_) | Condition::RateLimit(_) | Condition::Settings(_));
+        let has_calls = !matches!(
+            component.condition,
+            Condition::Deadline(_) | Condition::Chaos(_) | Condition::RateLimit(_) | Condition::Settings(_)
+        );
         if has_calls {
             let of = |verdicts: &[&str]| {
                 let counts = verdicts.iter().filter_map(|verdict| component.calls.get(verdict));
@@ -46,7 +48,11 @@ impl Reading {
         }
         let mut retries = None;
         let gauges = match &component.condition {
-            Condition::Deadline(_) | Condition::Quorum(_) | Condition::Settings(_) => [None; GAUGES.len()],
+            Condition::Chaos(_)
+            | Condition::Deadline(_)
+            | Condition::Fallback(_)
+            | Condition::Quorum(_)
+            | Condition::Settings(_) => [None; GAUGES.len()],
             Condition::Retry(retry) => {
                 retries = Some(sum(&retry.retries));
                 [None, None, None, Some(f64::from(retry.budget_left)), None]

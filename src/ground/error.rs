@@ -2,6 +2,7 @@
 
 mod at_deadline;
 mod chain;
+mod injected;
 mod invalid_config;
 mod numbers;
 mod reason;
@@ -13,6 +14,7 @@ pub(crate) use self::at_deadline::AtDeadline;
 #[cfg(feature = "http")]
 pub(crate) use self::chain::{chain, rejection_here};
 pub use self::chain::{rejection, rejection_in};
+pub use self::injected::Injected;
 pub(crate) use self::invalid_config::FaultList;
 pub use self::invalid_config::{Fault, InvalidConfig};
 pub use self::numbers::Numbers;

@@ -103,6 +103,47 @@ pub(crate) fn wall_clock() -> std::time::SystemTime {
     std::time::SystemTime::now()
 }
 
+/// An instant of the calendar, for settings that hold whenever a process is started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct CalendarTime(std::time::SystemTime);
+
+impl CalendarTime {
+    /// The time from now until then; zero if it is over.
+    pub(crate) fn time_left(self) -> Duration {
+        self.0.duration_since(wall_clock()).unwrap_or_default()
+    }
+
+    /// The time since 1970 in UTC, at most the end of the year 9999; zero before.
+    #[cfg(feature = "config")]
+    fn since_1970(self) -> Duration {
+        const LAST: Duration = Duration::from_secs(253_402_300_799);
+        self.0.duration_since(std::time::SystemTime::UNIX_EPOCH).unwrap_or_default().min(LAST)
+    }
+}
+
+impl From<std::time::SystemTime> for CalendarTime {
+    fn from(time: std::time::SystemTime) -> Self {
+        Self(time)
+    }
+}
+
+/// As RFC 3339, `2030-01-31T12:00:00Z`.
+#[cfg(feature = "config")]
+impl std::fmt::Display for CalendarTime {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        humantime::format_rfc3339(std::time::SystemTime::UNIX_EPOCH + self.since_1970()).fmt(f)
+    }
+}
+
+#[cfg(feature = "config")]
+impl std::str::FromStr for CalendarTime {
+    type Err = humantime::TimestampError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        humantime::parse_rfc3339_weak(text).map(Self)
+    }
+}
+
 #[inline]
 fn origin() -> &'static tokio::time::Instant {
     static ORIGIN: OnceLock<tokio::time::Instant> = OnceLock::new();

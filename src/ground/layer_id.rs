@@ -14,12 +14,14 @@ pub(crate) enum LayerKind {
     LoadShed,
     Hedge,
     Quorum,
+    Fallback,
+    Chaos,
     /// No layer: the settings of a whole stack.
     Settings,
 }
 
 impl LayerKind {
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::Deadline,
         Self::Retry,
         Self::Bulkhead,
@@ -28,6 +30,8 @@ impl LayerKind {
         Self::LoadShed,
         Self::Hedge,
         Self::Quorum,
+        Self::Fallback,
+        Self::Chaos,
         Self::Settings,
     ];
 
@@ -42,6 +46,8 @@ impl LayerKind {
             Self::LoadShed => "load_shed",
             Self::Hedge => "hedge",
             Self::Quorum => "quorum",
+            Self::Fallback => "fallback",
+            Self::Chaos => "chaos",
             Self::Settings => "settings",
         }
     }

@@ -33,6 +33,13 @@ pub(crate) struct Cached<V> {
     value: V,
 }
 
+impl<V> Cached<V> {
+    /// Replaces the value until the next reload.
+    pub(crate) fn set(&mut self, value: V) {
+        self.value = value;
+    }
+}
+
 impl<T> Settings<T> {
     pub(crate) fn new(settings: T) -> Self {
         Self { current: Swap::from_pointee(settings), version: AtomicU64::new(next_version()), reload: Mutex::new(()) }

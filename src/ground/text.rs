@@ -30,7 +30,6 @@ pub(crate) fn short_line<T: fmt::Display>(text: T) -> impl fmt::Display {
 }
 
 /// A foreign error with its causes, on one line of limited length.
-#[cfg(feature = "http")]
 pub(crate) fn one_line_of_error<'a>(error: &'a (dyn std::error::Error + 'static)) -> impl fmt::Display + 'a {
     struct Causes<'a>(&'a (dyn std::error::Error + 'static));
     impl fmt::Display for Causes<'_> {

@@ -1,5 +1,6 @@
 //! Readings of the clock, which the layers of a stack share.
 
+pub use crate::ground::instant::CalendarTime;
 use crate::ground::instant::read_clock;
 pub(crate) use crate::ground::instant::{Instant, nanos, wall_clock};
 use crate::ground::scope;

@@ -37,11 +37,13 @@
 //! assert_eq!(classifier.classify(Err(&"miss".into())), Verdict::CallerFault);
 //! ```
 
+mod cause;
 mod classify;
 mod guard;
 mod of_rejected;
 mod verdicts;
 
+pub(crate) use self::cause::Cause;
 pub(crate) use self::classify::judge;
 pub use self::classify::{AtResponse, Classify, FromFn, from_fn, of_error};
 pub(crate) use self::guard::Pace;

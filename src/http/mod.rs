@@ -130,6 +130,7 @@
 mod authority;
 mod by_body;
 mod by_status;
+mod chaos;
 mod classify;
 mod constructors;
 pub(crate) mod held_body;
@@ -150,6 +151,7 @@ pub mod respond;
 pub use authority::{ByAuthority, HostAndPort};
 pub use by_body::{ByBody, CollectedBody, Collecting};
 pub use by_status::ByStatus;
+pub use chaos::{ChaosBody, HttpFaults};
 pub use held_body::{ByExtension, HeldBody, Judge, LongLived};
 pub use map_request_body::{MapRequestBody, MapRequestBodyLayer};
 pub use replay::{ByMethod, Idempotent, KeptRequest, ReplayBody};

@@ -105,6 +105,16 @@ where
         Self { read, rest: Rest::None, error, here: None }
     }
 
+    /// The data that has been read.
+    pub(crate) fn into_read(self) -> Bytes {
+        let mut data = self.read.into_iter().filter_map(|frame| frame.into_data().ok());
+        let first = data.next().unwrap_or_default();
+        match data.next() {
+            None => first,
+            Some(second) => [first, second].into_iter().chain(data).flatten().collect(),
+        }
+    }
+
     /// Cuts the rest of the body at this expiry, whether or not anything reads it.
     pub(crate) fn bound(response: Response<Self>, expiry: Expiry) -> Response<Self> {
         let (head, body) = response.into_parts();

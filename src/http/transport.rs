@@ -6,7 +6,7 @@ use std::io;
 use hyper_util::client::legacy;
 use tower::BoxError;
 
-use crate::ground::error::{chain, rejection_here};
+use crate::ground::error::{Injected, chain, rejection_here};
 use crate::ground::verdict::Verdict;
 
 /// The verdict of a call that ended without a response. The causes are checked from the outside in, and the first one
@@ -17,6 +17,9 @@ pub(crate) fn verdict(error: &BoxError) -> Verdict {
     for error in chain(error) {
         if let Some(rejected) = rejection_here(error) {
             return rejected.verdict();
+        }
+        if error.is::<Injected>() {
+            return Verdict::Lost;
         }
         #[cfg(feature = "reqwest")]
         if let Some(verdict) = of_reqwest(error) {

@@ -1,6 +1,7 @@
 //! The layers, one folder each, and their shared parts: `core` and `call`. Layers do not depend on each other.
 
 pub(crate) mod call;
+pub mod chaos;
 pub mod circuit_breaker;
 pub(crate) mod core;
 pub mod deadline;

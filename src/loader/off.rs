@@ -8,6 +8,7 @@ use serde::{Deserializer, Serializer};
 
 use super::duration::HumanTime;
 use super::scalar::{self, Number, OFF};
+use crate::ground::time::CalendarTime;
 
 /// Settings that can be switched off: `None` is written as `"off"`, for `#[serde(with = "Off::<u32>")]`.
 ///
@@ -80,6 +81,19 @@ impl Scalar for Duration {
 
     fn read<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         HumanTime::deserialize(deserializer)
+    }
+}
+
+impl Scalar for CalendarTime {
+    const OR_OFF: &'static str = "an instant such as \"2030-01-31T12:00:00Z\", or \"off\"";
+    const IS_NUMBER: bool = false;
+
+    fn write<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+
+    fn read<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.trim().parse().map_err(D::Error::custom)
     }
 }
 

@@ -13,14 +13,14 @@ use super::counted::tally;
 #[cfg(feature = "http")]
 use super::directory;
 use super::instruments::Instruments;
-use super::tally::{Count, NotRetried, STATES, Tally};
+use super::tally::{Count, NoFallback, NotRetried, STATES, Tally};
 #[cfg(feature = "http")]
 use crate::ground::error::Reason;
 use crate::ground::error::{FaultList, InvalidConfig, Numbers, Rejected, TripCause};
 use crate::ground::sync::foreign;
 use crate::ground::text;
 use crate::ground::time;
-use crate::ground::verdict::Verdict;
+use crate::ground::verdict::{Cause, Verdict};
 
 /// The name of a layer without a name in logs and metrics.
 pub(crate) const NAMELESS: &str = "unnamed";
@@ -106,6 +106,57 @@ pub(crate) fn not_hedged(instruments: &Instruments, why: NotRetried) {
     let count = &instruments.tally().not_retried[why as usize];
     count.add();
     log_event!(DEBUG, count, name = name(instruments), layer = "hedge", why = why.as_str(), "not hedged");
+}
+
+/// A fallback answered a failed call.
+pub(crate) fn fell_back(instruments: &Instruments, cause: Cause) {
+    let count = &instruments.tally().fallbacks[cause.index()];
+    count.add();
+    log_event!(
+        WARN,
+        count,
+        name = name(instruments),
+        layer = "fallback",
+        cause = cause.verdict(),
+        reason = cause.reason(),
+        "answered by fallback"
+    );
+}
+
+/// A call failed, and its fallback did not answer it. The `error` is the fallback's own.
+pub(crate) fn not_fallen_back(
+    instruments: &Instruments,
+    cause: Cause,
+    why: NoFallback,
+    error: Option<&tower::BoxError>,
+) {
+    let count = &instruments.tally().no_fallback[why as usize];
+    count.add();
+    log_event!(
+        WARN,
+        count,
+        name = name(instruments),
+        layer = "fallback",
+        cause = cause.verdict(),
+        reason = cause.reason(),
+        why = why.as_str(),
+        error = error.map(|error| field::display(text::one_line_of_error(error.as_ref()))),
+        "not answered by fallback"
+    );
+}
+
+/// A fault was injected into a call.
+pub(crate) fn injected(instruments: &Instruments, fault: &'static str, index: usize) {
+    let Some(count) = instruments.tally().injected.get(index) else { return };
+    count.add();
+    log_event!(WARN, count, name = name(instruments), layer = "chaos", fault, "fault injected");
+}
+
+/// The time of injected faults is over.
+pub(crate) fn chaos_over(instruments: &Instruments) {
+    let count = &instruments.tally().chaos_over;
+    count.add();
+    log_event!(WARN, count, name = name(instruments), layer = "chaos", "faults are over");
 }
 
 /// A circuit breaker changed its state, with the numbers of the outage, unless it is over.

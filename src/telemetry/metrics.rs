@@ -15,10 +15,10 @@ use super::calls::{self, Calls};
 use super::counted::nameless_tally;
 use super::events::{NAMELESS, SLOW};
 use super::publisher::Publisher;
-use super::tally::{Count, NotRetried, STATES, Tally};
-use crate::ground::error::Reason;
+use super::tally::{Count, NoFallback, NotRetried, STATES, Tally};
+use crate::ground::error::{Injected, Reason};
 use crate::ground::layer_id::LayerKind;
-use crate::ground::verdict::Verdict;
+use crate::ground::verdict::{Cause, Verdict};
 
 const CALL_DURATION: &str = "seawall_call_duration_seconds";
 const REJECTED: &str = "seawall_rejected_total";
@@ -27,6 +27,10 @@ const RETRIES_REFUSED: &str = "seawall_retries_refused_total";
 const HEDGES: &str = "seawall_hedges_total";
 const HEDGES_REFUSED: &str = "seawall_hedges_refused_total";
 const HEDGES_WON: &str = "seawall_hedges_won_total";
+const FALLBACKS: &str = "seawall_fallbacks_total";
+const NO_FALLBACK: &str = "seawall_fallbacks_unanswered_total";
+const INJECTED: &str = "seawall_chaos_injected_total";
+const SPARED: &str = "seawall_chaos_spared_total";
 const TRANSITIONS: &str = "seawall_circuit_breaker_transitions_total";
 const BODIES_CUT: &str = "seawall_bodies_cut_total";
 const PASSED: &str = "seawall_rate_limit_passed_total";
@@ -48,10 +52,12 @@ pub(crate) enum Gauge {
     HedgeBudgetLeft,
     HedgeDelay,
     SettingsRejected,
+    ChaosOn,
+    ChaosActive,
 }
 
 impl Gauge {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 14] = [
         Self::BreakerState,
         Self::BreakerOpenKeys,
         Self::BreakerObservesOnly,
@@ -64,6 +70,8 @@ impl Gauge {
         Self::HedgeBudgetLeft,
         Self::HedgeDelay,
         Self::SettingsRejected,
+        Self::ChaosOn,
+        Self::ChaosActive,
     ];
 
     const fn name(self) -> &'static str {
@@ -80,6 +88,8 @@ impl Gauge {
             Self::HedgeBudgetLeft => "seawall_hedge_budget_left",
             Self::HedgeDelay => "seawall_hedge_delay_seconds",
             Self::SettingsRejected => "seawall_settings_rejected",
+            Self::ChaosOn => "seawall_chaos_on",
+            Self::ChaosActive => "seawall_chaos_active",
         }
     }
 
@@ -106,6 +116,8 @@ impl Gauge {
             Self::BudgetLeft => "Retries that could be made now",
             Self::HedgeBudgetLeft => "Hedges that could be made now",
             Self::HedgeDelay => "How long an attempt may take before it is hedged; 0 if none is",
+            Self::ChaosOn => "1 while faults are injected, else 0",
+            Self::ChaosActive => "Injected faults in progress",
             Self::SettingsRejected => "1 while the last reload is rejected, else 0",
         }
     }
@@ -124,6 +136,10 @@ fn describe(recorder: &dyn Recorder) {
         (HEDGES, "Hedges, by what makes them: a slow attempt, or the verdict on a failed one"),
         (HEDGES_REFUSED, "Hedges that were not made, by reason"),
         (HEDGES_WON, "Calls that a hedge answered"),
+        (FALLBACKS, "Failed calls that a fallback answered, by verdict and reason"),
+        (NO_FALLBACK, "Failed calls that a fallback did not answer, by reason"),
+        (INJECTED, "Calls with an injected fault, by fault"),
+        (SPARED, "Calls that got no fault because of max_active"),
         (TRANSITIONS, "Changes of a circuit breaker's state"),
         (BODIES_CUT, "Response bodies that were cut"),
         (PASSED, "Calls that a rate limit admitted"),
@@ -282,6 +298,19 @@ impl Publication {
         }
         publish(&tally.hedged, zero_if(is_hedge), HEDGES, &[("cause", SLOW)]);
         publish(&tally.hedges_won, zero_if(is_hedge), HEDGES_WON, &[]);
+        for (count, (cause, reason)) in tally.fallbacks.iter().zip(Cause::all()) {
+            let labels = [("cause", cause), ("reason", reason.unwrap_or_default())];
+            let labels = if reason.is_some() { &labels[..] } else { &labels[..1] };
+            publish(count, SeriesStart::AtFirstEvent, FALLBACKS, labels);
+        }
+        for (count, why) in tally.no_fallback.iter().zip(NoFallback::NAMES) {
+            let start = zero_if(self.kind == LayerKind::Fallback && why == NoFallback::Failed.as_str());
+            publish(count, start, NO_FALLBACK, &[("why", why)]);
+        }
+        for (count, fault) in tally.injected.iter().zip(Injected::FAULTS) {
+            publish(count, SeriesStart::AtFirstEvent, INJECTED, &[("fault", fault)]);
+        }
+        publish(&tally.spared, zero_if(self.kind == LayerKind::Chaos), SPARED, &[]);
         for (transitions, from) in tally.transitions.iter().zip(STATES) {
             for (count, to) in transitions.iter().zip(STATES) {
                 let opens = self.kind == LayerKind::CircuitBreaker && (from, to) == ("closed", "open");

@@ -23,7 +23,8 @@ pub(crate) use calls::Successes;
 #[cfg(feature = "metrics")]
 pub(crate) use counted::Counted;
 pub(crate) use events::{
-    AttemptSpan, NAMELESS, SLOW, controlled, hedged, not_hedged, not_retried, reloaded, retried, transition,
+    AttemptSpan, NAMELESS, SLOW, chaos_over, controlled, fell_back, hedged, injected, not_fallen_back, not_hedged,
+    not_retried, reloaded, retried, transition,
 };
 #[cfg(feature = "http")]
 pub(crate) use events::{answered, body_cut};
@@ -33,7 +34,7 @@ pub(crate) use publisher::Publisher;
 pub(crate) use refusal::{Unreported, refuse};
 #[cfg(any(feature = "metrics", feature = "dashboard"))]
 pub(crate) use tally::STATES;
-pub(crate) use tally::{NotRetried, Tally};
+pub(crate) use tally::{NoFallback, NotRetried, Tally};
 
 /// Errors of a service that were answered: answers that do not contain the error, and answers that do.
 #[cfg(feature = "http")]

@@ -3,10 +3,10 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::ground::error::{Numbers, Reason};
+use crate::ground::error::{Injected, Numbers, Reason};
 use crate::ground::sync::global::{Mutex, lock, try_lock};
 use crate::ground::time::{self, Instant};
-use crate::ground::verdict::Verdict;
+use crate::ground::verdict::{Cause, Verdict};
 
 /// The states of a circuit breaker, by their number in the metric. The higher, the fewer calls pass; disabled is outside that
 /// order.
@@ -24,6 +24,27 @@ pub(crate) enum NotRetried {
 
 impl NotRetried {
     pub(crate) const NAMES: [&'static str; 5] = ["not_repeatable", "attempts", "retry_after", "deadline", "budget"];
+
+    pub(crate) const fn as_str(self) -> &'static str {
+        Self::NAMES[self as usize]
+    }
+}
+
+/// Why a fallback did not answer a failed call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NoFallback {
+    /// It failed, too.
+    Failed,
+    /// It chose not to answer.
+    Declined,
+    /// The deadline of the call passed.
+    Deadline,
+    /// The request may have been executed, and may not be sent to a second service.
+    NotRepeatable,
+}
+
+impl NoFallback {
+    pub(crate) const NAMES: [&'static str; 4] = ["failed", "declined", "deadline", "not_repeatable"];
 
     pub(crate) const fn as_str(self) -> &'static str {
         Self::NAMES[self as usize]
@@ -82,6 +103,16 @@ pub(crate) struct Tally {
     pub(crate) bodies_cut: [[Count; 2]; Reason::ALL.len()],
     pub(crate) retried: [Count; Verdict::COUNT],
     pub(crate) not_retried: [Count; NotRetried::NAMES.len()],
+    /// Failed calls that a fallback answered.
+    pub(crate) fallbacks: [Count; Cause::COUNT],
+    /// Failed calls that it did not answer.
+    pub(crate) no_fallback: [Count; NoFallback::NAMES.len()],
+    /// Calls with an injected fault.
+    pub(crate) injected: [Count; Injected::FAULTS.len()],
+    /// Calls that would have had one, beyond the cap.
+    pub(crate) spared: Count,
+    /// The ends of a time of faults.
+    pub(crate) chaos_over: Count,
     pub(crate) transitions: [[Count; STATES.len()]; STATES.len()],
     /// Hedges of attempts that were slow, and calls that a hedge answered.
     pub(crate) hedged: Count,
@@ -108,6 +139,11 @@ impl Tally {
             bodies_cut: [const { [const { Count::new() }; 2] }; Reason::ALL.len()],
             retried: [const { Count::new() }; Verdict::COUNT],
             not_retried: [const { Count::new() }; NotRetried::NAMES.len()],
+            fallbacks: [const { Count::new() }; Cause::COUNT],
+            no_fallback: [const { Count::new() }; NoFallback::NAMES.len()],
+            injected: [const { Count::new() }; Injected::FAULTS.len()],
+            spared: Count::new(),
+            chaos_over: Count::new(),
             transitions: [const { [const { Count::new() }; STATES.len()] }; STATES.len()],
             hedged: Count::new(),
             hedges_won: Count::new(),

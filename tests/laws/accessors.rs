@@ -5,8 +5,10 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use seawall::bulkhead::{BulkheadConfig, BulkheadLayer};
+use seawall::chaos::ChaosLayer;
 use seawall::circuit_breaker::{CircuitBreakerConfig, CircuitBreakerLayer};
 use seawall::deadline::DeadlineLayer;
+use seawall::fallback::{self, FallbackLayer};
 use seawall::hedge::{HedgeConfig, HedgeLayer};
 use seawall::load_shed::{LoadShedConfig, LoadShedLayer};
 use seawall::rate_limit::{RateLimitConfig, RateLimitLayer};
@@ -26,6 +28,8 @@ macro_rules! for_each_layer {
             bulkhead: BulkheadLayer::new(BulkheadConfig::default()),
             rate_limit: RateLimitLayer::new(RateLimitConfig::default()),
             load_shed: LoadShedLayer::new(LoadShedConfig::default()),
+            chaos: ChaosLayer::new(Default::default()),
+            fallback: FallbackLayer::new(Default::default(), fallback::value(0)),
         );
     };
     (@ $test:ident, $service:ident, $callee:ident, $check:block, $($layer:ident: $new:expr,)+) => {

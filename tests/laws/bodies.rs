@@ -14,9 +14,11 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Empty};
 use seawall::bulkhead::{BulkheadConfig, BulkheadLayer};
+use seawall::chaos::{ChaosConfig, ChaosFault, ChaosLayer, ChaosRule, Matching};
 use seawall::circuit_breaker::{CircuitBreakerConfig, CircuitBreakerLayer};
 use seawall::deadline::DeadlineLayer;
 use seawall::error::rejection;
+use seawall::fallback::{self, FallbackConfig, FallbackLayer};
 use seawall::hedge::{HedgeConfig, HedgeDelay, HedgeLayer};
 use seawall::load_shed::{LoadShedConfig, LoadShedLayer};
 use seawall::rate_limit::{RateLimitConfig, RateLimitLayer};
@@ -33,7 +35,7 @@ use crate::subject::Gauges;
 macro_rules! every_http_layer {
     ($($law:ident),+ $(,)?) => { $(
         mod $law {
-            every_http_layer!(@ $law deadline retry hedge circuit_breaker bulkhead rate_limit load_shed client_stack server_stack);
+            every_http_layer!(@ $law deadline retry hedge circuit_breaker bulkhead rate_limit load_shed fallback chaos client_stack server_stack);
         }
     )+ };
     (@ $law:ident $($layer:ident)+) => { $(
@@ -225,6 +227,24 @@ fn load_shed(steps: &'static [Step]) -> Subject {
     let layer = LoadShedLayer::http(LoadShedConfig::default()).unwrap();
     let handle = layer.handle();
     let gauges = move || vec![("in flight", handle.in_flight())];
+    Subject::new(layer.layer(callee!(steps, alive)), alive, None, gauges)
+}
+
+fn fallback(steps: &'static [Step]) -> Subject {
+    let alive = Arc::new(());
+    let answer = fallback::value(Response::new(Empty::<Bytes>::new()));
+    let layer = FallbackLayer::http(FallbackConfig::default(), answer).unwrap();
+    Subject::new(layer.layer(callee!(steps, alive)), alive, None, Vec::new)
+}
+
+/// With a rule that matches no call.
+fn chaos(steps: &'static [Step]) -> Subject {
+    let alive = Arc::new(());
+    let matching = Matching { path_prefix: "/none".into(), ..Matching::default() };
+    let rules = vec![ChaosRule { matching, ..ChaosRule::new(ChaosFault::Stall { after: 0 }) }];
+    let layer = ChaosLayer::http(ChaosConfig { enabled: true, rules, ..ChaosConfig::default() }).unwrap();
+    let handle = layer.handle();
+    let gauges = move || vec![("active", handle.active() as usize)];
     Subject::new(layer.layer(callee!(steps, alive)), alive, None, gauges)
 }
 

@@ -4,9 +4,11 @@ use std::fmt::Debug;
 use std::time::Duration;
 
 use seawall::bulkhead::{BulkheadConfig, BulkheadLayer};
+use seawall::chaos::{ChaosConfig, ChaosFault, ChaosLayer, ChaosRule, Delay, Matching};
 use seawall::circuit_breaker::{CircuitBreakerConfig, CircuitBreakerLayer, Window};
 use seawall::deadline::DeadlineLayer;
 use seawall::error::{Fault, InvalidConfig};
+use seawall::fallback::{self, FallbackLayer};
 use seawall::hedge::{HedgeConfig, HedgeDelay, HedgeLayer, LearnedDelay};
 use seawall::load_shed::{LoadShedConfig, LoadShedLayer};
 use seawall::rate_limit::{RateLimitConfig, RateLimitLayer};
@@ -237,6 +239,48 @@ fn every_fault_of_a_rate_limit_is_found() {
     assert_eq!(faults(layer(endless)), ["burst"]);
     let all = RateLimitConfig { permits: 0, per: ABSURD, max_wait: ABSURD, max_keys: 0, ..Default::default() };
     assert_eq!(faults(layer(all)), ["permits", "per", "max_wait", "max_keys"]);
+}
+
+#[test]
+fn every_fault_of_a_chaos_layer_is_found() {
+    let layer = |config| ChaosLayer::new(config);
+    fault("max_active", layer, |config| config.max_active = 0);
+    for length in [Duration::ZERO, ABSURD] {
+        fault("lasts", layer, |config| config.lasts = Some(length));
+        fault("max_hold", layer, |config| config.max_hold = length);
+    }
+    let rule = |path: &str, rule: ChaosRule| {
+        let path = format!("rules[1].{path}");
+        fault(&path, layer, |config| config.rules = vec![ChaosRule::new(ChaosFault::Hang), rule.clone()]);
+    };
+    for share in [-0.1, 1.1, f64::NAN, f64::INFINITY] {
+        rule("share", ChaosRule { share, ..ChaosRule::new(ChaosFault::Hang) });
+    }
+    let second = Duration::from_secs(1);
+    let of = |path: &str, fault: ChaosFault| rule(&format!("fault.{path}"), ChaosRule::new(fault));
+    of("latency", ChaosFault::Latency(Delay::Fixed(ABSURD)));
+    of("latency.to", ChaosFault::Latency(Delay::Uniform { from: second, to: Duration::ZERO }));
+    of("latency.median", ChaosFault::Latency(Delay::LogNormal { median: Duration::ZERO, p99: second }));
+    of("latency.p99", ChaosFault::Latency(Delay::LogNormal { median: 2 * second, p99: second }));
+    of("retry_after", ChaosFault::Refuse { retry_after: Some(ABSURD) });
+    for status in [0, 200, 399, 600] {
+        of("status", ChaosFault::Status { status, retry_after: None });
+    }
+    for code in [0, 17] {
+        of("code", ChaosFault::Code { code, pushback: None });
+    }
+    of("bytes", ChaosFault::Drip { bytes: 0, every: second });
+    of("every", ChaosFault::Drip { bytes: 1, every: Duration::ZERO });
+    let matching = Matching { method: "GET /".into(), ..Matching::default() };
+    rule("matching.method", ChaosRule { matching, ..ChaosRule::new(ChaosFault::Hang) });
+    assert_eq!(faults(layer(ChaosConfig { max_active: 0, max_hold: ABSURD, ..Default::default() })).len(), 2);
+}
+
+#[test]
+fn every_fault_of_a_fallback_is_found() {
+    for length in [Duration::ZERO, ABSURD] {
+        fault("max_hold", |config| FallbackLayer::new(config, fallback::value(0)), |config| config.max_hold = length);
+    }
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use seawall::fallback::FallbackFailed;
 use tower::{BoxError, Service};
 
 use crate::drive::Driven;
@@ -15,6 +16,8 @@ every_layer!(
 );
 
 fn broken(error: &BoxError) -> Option<Broken> {
+    // The error of a failed fallback holds the inner service's error unchanged.
+    let error = error.downcast_ref::<FallbackFailed>().map_or(error, FallbackFailed::inner);
     error.downcast_ref().copied()
 }
 

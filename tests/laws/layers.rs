@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use seawall::bulkhead::{BulkheadConfig, BulkheadLayer, PermitsHandle};
+use seawall::chaos::{ChaosConfig, ChaosFault, ChaosHandle, ChaosLayer, ChaosRule, Delay};
 use seawall::circuit_breaker::{CircuitBreakerConfig, CircuitBreakerLayer};
 use seawall::deadline::DeadlineLayer;
+use seawall::fallback::{self, Failure, FallbackConfig, FallbackLayer};
 use seawall::hedge::{HedgeConfig, HedgeDelay, HedgeLayer};
 use seawall::load_shed::{LoadShedConfig, LoadShedLayer};
 use seawall::rate_limit::{RateLimitConfig, RateLimitHandle, RateLimitLayer};
@@ -152,6 +154,56 @@ pub(crate) fn load_shed() -> Subject {
         returns_permits: true,
         at_once: 1,
         classifies: true,
+    }
+}
+
+/// By default a closure that declines, and as tight as can be a second service that waits and fails, too.
+pub(crate) fn fallback() -> Subject {
+    Subject {
+        as_configured_by_default: || {
+            let declines = fallback::from_fn(|_: &Failure<u32>| None::<u32>);
+            let layer = FallbackLayer::new(FallbackConfig::default(), declines).unwrap();
+            Value::new(layer.named_in(&Registry::new(), NAME).unwrap(), Vec::new)
+        },
+        as_tight_as_can_be: || {
+            let other = Difficult::new(Readiness::Slots, Answer::FailsAfter(Duration::from_millis(10)));
+            let layer = FallbackLayer::new(FallbackConfig::default(), fallback::service(other)).unwrap();
+            Value::new(layer.with_classifier(poisoned()), Vec::new)
+        },
+        prepare: None,
+        longest: HOLD,
+        refuses: false,
+        returns_permits: true,
+        at_once: 1,
+        classifies: true,
+    }
+}
+
+/// By default without faults, and as tight as can be with a delay for the calls of others, of which one may be in progress.
+pub(crate) fn chaos() -> Subject {
+    fn of_chaos(handle: &ChaosHandle) -> Gauges {
+        vec![("active", handle.active() as usize)]
+    }
+    Subject {
+        as_configured_by_default: || {
+            let layer = ChaosLayer::new(ChaosConfig::default()).unwrap();
+            let layer = layer.named_in(&Registry::new(), NAME).unwrap();
+            let handle = layer.handle();
+            Value::new(layer, move || of_chaos(&handle))
+        },
+        as_tight_as_can_be: || {
+            let rules = vec![ChaosRule::new(ChaosFault::Latency(Delay::Fixed(Duration::from_secs(1))))];
+            let config = ChaosConfig { enabled: true, rules, max_active: 1, lasts: None, ..ChaosConfig::default() };
+            let layer = ChaosLayer::new(config).unwrap().only(|request: &u32| *request == 0);
+            let handle = layer.handle();
+            Value::new(layer, move || of_chaos(&handle))
+        },
+        prepare: None,
+        longest: HOLD,
+        refuses: false,
+        returns_permits: true,
+        at_once: 1,
+        classifies: false,
     }
 }
 

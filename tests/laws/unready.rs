@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use seawall::bulkhead::BulkheadLayer;
+use seawall::chaos::ChaosLayer;
 use seawall::circuit_breaker::CircuitBreakerLayer;
 use seawall::deadline::DeadlineLayer;
 use seawall::error::{InvalidConfig, Reason, rejection};
+use seawall::fallback::{self, Computed, Failure, FallbackLayer};
 use seawall::hedge::HedgeLayer;
 use seawall::load_shed::LoadShedLayer;
 use seawall::rate_limit::RateLimitLayer;
@@ -65,7 +67,15 @@ layers! {
     circuit_breaker: CircuitBreakerLayer::new(Default::default()), |layer: CircuitBreakerLayer| layer.keyed_by(|_: &u32| ());
     bulkhead: BulkheadLayer::new(Default::default()), |layer: BulkheadLayer| layer.keyed_by(|_: &u32| ());
     rate_limit: RateLimitLayer::new(Default::default()), |layer: RateLimitLayer| layer.keyed_by(|_: &u32| ());
+    chaos: ChaosLayer::new(Default::default()), |layer: ChaosLayer| layer.clone();
+    fallback: declining(), |layer: FallbackLayer<Declines>| layer.clone();
     load_shed: LoadShedLayer::new(Default::default()), |layer: LoadShedLayer| layer.keyed_by(|_: &u32| ());
+}
+
+type Declines = Computed<fn(&Failure<u32>) -> Option<u32>, u32>;
+
+fn declining() -> Result<FallbackLayer<Declines>, InvalidConfig> {
+    FallbackLayer::new(Default::default(), fallback::from_fn(|_| None))
 }
 
 fn once() -> Result<RetryLayer, InvalidConfig> {

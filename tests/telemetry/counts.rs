@@ -1,8 +1,10 @@
 //! The decisions of a layer are counted, with its name, the layer and the reason.
 use std::time::Duration;
 
+use seawall::chaos::{ChaosConfig, ChaosFault, ChaosLayer, ChaosRule};
 use seawall::circuit_breaker::{CircuitBreakerConfig, CircuitBreakerLayer};
 use seawall::deadline::DeadlineLayer;
+use seawall::fallback::{self, Failure, FallbackConfig, FallbackLayer};
 use seawall::load_shed::{LoadShedConfig, LoadShedLayer};
 use seawall::rate_limit::{RateLimitConfig, RateLimitLayer};
 use seawall::registry::Registry;
@@ -69,6 +71,70 @@ fn retries_and_transitions_are_counted() {
             "seawall_circuit_breaker_transitions_total{from=closed,to=open} 1",
             "seawall_retries_refused_total{why=attempts} 1",
             "seawall_retries_total{cause=transient} 2",
+        ]
+    );
+}
+
+#[test]
+fn fallbacks_are_counted_by_cause() {
+    let limit = RateLimitConfig { permits: 1, per: Duration::from_secs(60), ..RateLimitConfig::default() };
+    let limit = RateLimitLayer::new(limit).unwrap();
+    let answers = fallback::from_fn(|failure: &Failure<()>| (failure.cause() != "hold_exceeded").then_some(()));
+    let answers = FallbackLayer::new(FallbackConfig::default(), answers).unwrap().named("fallbacks").unwrap();
+    let fails = fallback::service(service_fn(|()| async { Err::<(), BoxError>("also down".into()) }));
+    let fails = FallbackLayer::new(FallbackConfig::default(), fails).unwrap().named("failing fallbacks").unwrap();
+    let failing = service_fn(|()| async { Err::<(), BoxError>("down".into()) });
+    let lines = counted_of("fallbacks", async {
+        for _ in 0..3 {
+            let _ = answers.layer(failing).oneshot(()).await;
+        }
+        let limited = answers.layer(limit.layer(failing));
+        for _ in 0..2 {
+            let _ = limited.clone().oneshot(()).await;
+        }
+        let bounded = RateLimitConfig { max_hold: Duration::from_secs(1), ..RateLimitConfig::default() };
+        let hangs = service_fn(|()| std::future::pending::<Result<(), BoxError>>());
+        let _ = answers.layer(RateLimitLayer::new(bounded).unwrap().layer(hangs)).oneshot(()).await;
+    });
+    assert_eq!(
+        lines,
+        [
+            "seawall_fallbacks_total{cause=ignored,reason=rate_limited} 1",
+            "seawall_fallbacks_total{cause=transient} 4",
+            "seawall_fallbacks_unanswered_total{why=declined} 1"
+        ]
+    );
+    let lines = counted_of("failing fallbacks", async {
+        let _ = fails.layer(failing).oneshot(()).await;
+    });
+    assert_eq!(lines, ["seawall_fallbacks_unanswered_total{why=failed} 1"]);
+}
+
+#[test]
+fn injected_faults_are_counted_apart() {
+    let refuse = ChaosRule::new(ChaosFault::Refuse { retry_after: None });
+    let config = ChaosConfig { enabled: true, rules: vec![refuse], ..ChaosConfig::default() };
+    let chaos = ChaosLayer::new(config).unwrap().named("injected").unwrap();
+    let lines = counted_of("injected", async {
+        for _ in 0..3 {
+            let _ = chaos.layer(service_fn(|()| async { Ok::<_, BoxError>(()) })).oneshot(()).await;
+        }
+        let hang = vec![ChaosRule::new(ChaosFault::Hang)];
+        chaos.reload(&ChaosConfig { rules: hang, max_active: 1, ..chaos.config() }).unwrap();
+        let service = chaos.layer(service_fn(|()| async { Ok::<_, BoxError>(()) }));
+        let hangs = tokio::spawn(service.clone().oneshot(()));
+        tokio::task::yield_now().await;
+        service.oneshot(()).await.unwrap();
+        hangs.abort();
+    });
+    assert_eq!(
+        lines,
+        [
+            "seawall_chaos_injected_total{fault=hang} 1",
+            "seawall_chaos_injected_total{fault=refuse} 3",
+            "seawall_chaos_spared_total{} 1",
+            "seawall_rejected_total{layer=chaos,reason=injected} 3",
+            "seawall_reloads_total{layer=chaos,result=applied} 1",
         ]
     );
 }

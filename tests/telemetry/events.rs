@@ -5,7 +5,9 @@ use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use seawall::chaos::{ChaosConfig, ChaosFault, ChaosLayer, ChaosRule};
 use seawall::circuit_breaker::{CircuitBreakerConfig, CircuitBreakerLayer};
+use seawall::fallback::{self, FallbackConfig, FallbackLayer};
 #[cfg(feature = "grpc")]
 use seawall::http::respond::RespondLayer;
 use seawall::rate_limit::{RateLimitConfig, RateLimitLayer};
@@ -189,4 +191,48 @@ fn untrusted_text_cannot_forge_a_log_line() {
     let errors: Vec<_> = told.iter().map(|event| event["error"].clone()).collect();
     let shown = [escaped.to_owned(), format!("cannot pay {escaped}: {escaped}"), escaped.to_owned()];
     assert_eq!(errors, [shown.clone(), shown].concat());
+}
+
+#[test]
+fn fallbacks_are_logged_with_cause_and_error() {
+    let failing = service_fn(|()| async { Err::<(), BoxError>("down".into()) });
+    let fails = fallback::service(service_fn(|()| async { Err::<(), BoxError>("also\ndown".into()) }));
+    let events = logged(async {
+        let answers = FallbackLayer::new(FallbackConfig::default(), fallback::value(())).unwrap();
+        let answers = answers.named_in(&Registry::new(), "prices").unwrap();
+        answers.layer(failing).oneshot(()).await.unwrap();
+        let fails = FallbackLayer::new(FallbackConfig::default(), fails).unwrap();
+        fails.named_in(&Registry::new(), "stock").unwrap().layer(failing).oneshot(()).await.unwrap_err();
+    });
+    let [answered, failed] = &events[..] else { panic!("two events: {events:?}") };
+    assert_eq!(
+        ["message", "name", "layer", "cause", "level"].map(|field| &*answered[field]),
+        ["answered by fallback", "prices", "fallback", "transient", "WARN"]
+    );
+    assert_eq!(
+        ["message", "name", "why", "cause"].map(|field| &*failed[field]),
+        ["not answered by fallback", "stock", "failed", "transient"]
+    );
+    assert_eq!(failed["error"], "also\\ndown");
+}
+
+#[test]
+fn injected_faults_and_their_end_are_logged() {
+    let refuse = ChaosRule::new(ChaosFault::Refuse { retry_after: None });
+    let config =
+        ChaosConfig { enabled: true, rules: vec![refuse], lasts: Some(Duration::from_secs(1)), ..Default::default() };
+    let events = logged(async {
+        let chaos = ChaosLayer::new(config).unwrap().named_in(&Registry::new(), "drill").unwrap();
+        let service = chaos.layer(service_fn(|()| async { Ok::<_, BoxError>(()) }));
+        service.clone().oneshot(()).await.unwrap_err();
+        advance(Duration::from_secs(2)).await;
+        service.clone().oneshot(()).await.unwrap();
+        service.clone().oneshot(()).await.unwrap();
+    });
+    let messages: Vec<_> = events.iter().map(|event| &*event["message"]).collect();
+    assert_eq!(messages, ["fault injected", "rejected", "faults are over"]);
+    assert_eq!(
+        ["name", "layer", "fault", "level"].map(|field| &*events[0][field]),
+        ["drill", "chaos", "refuse", "WARN"]
+    );
 }

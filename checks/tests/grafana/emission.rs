@@ -11,11 +11,13 @@ use http_body::{Body, Frame};
 use http_body_util::{BodyExt, StreamBody};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
 use seawall::bulkhead::{BulkheadConfig, BulkheadLayer};
+use seawall::chaos::{ChaosConfig, ChaosFault, ChaosLayer, ChaosRule, Delay};
 use seawall::circuit_breaker::{CircuitBreakerConfig, CircuitBreakerLayer, State};
 use seawall::config::Config;
 use seawall::context::{self, Priority};
 use seawall::deadline::{DeadlineConfig, DeadlineLayer};
 use seawall::error::InvalidConfig;
+use seawall::fallback::{self, Failure, FallbackConfig, FallbackLayer};
 use seawall::hedge::{HedgeConfig, HedgeDelay, HedgeLayer};
 use seawall::http::UploadBody;
 use seawall::http::respond::RespondLayer;
@@ -69,6 +71,8 @@ pub(crate) fn scrape() -> String {
         load_shed(&registry).await;
         circuit_breaker(&registry).await;
         transitions(&registry).await;
+        fallbacks(&registry).await;
+        faults(&registry).await;
         settings(&registry);
         uploads(&registry).await;
         without_a_name().await;
@@ -222,6 +226,68 @@ async fn quorum(registry: &Registry) {
     let replica = |answer: u32| service_fn(move |()| async move { Ok::<_, BoxError>(answer) });
     layer.over([1, 1, 2].map(replica)).unwrap().oneshot(()).await.unwrap();
     layer.over([1, 2, 3].map(replica)).unwrap().oneshot(()).await.unwrap_err();
+    registry.publish();
+}
+
+async fn faults(registry: &Registry) {
+    let all = [
+        ChaosFault::Latency(Delay::Fixed(MS)),
+        ChaosFault::Refuse { retry_after: None },
+        ChaosFault::Status { status: 503, retry_after: None },
+        ChaosFault::Code { code: 14, pushback: None },
+        ChaosFault::Hang,
+        ChaosFault::Drop,
+        ChaosFault::Stall { after: 0 },
+        ChaosFault::Drip { bytes: 1, every: MS },
+        ChaosFault::Truncate { after: 0 },
+        ChaosFault::Reset { after: 0 },
+        ChaosFault::NoTrailers,
+    ];
+    let layer = ChaosLayer::http(ChaosConfig::default()).unwrap().named_in(registry, "drill").unwrap();
+    for fault in all {
+        let rules = vec![ChaosRule::new(fault)];
+        layer.reload(&ChaosConfig { enabled: true, rules, max_active: 1, ..ChaosConfig::default() }).unwrap();
+        let service = layer.layer(service_fn(stalling));
+        let call = begin(&service, Request::new(())).await;
+        let _ = begin(&service, Request::new(())).await;
+        registry.publish();
+        call.abort();
+    }
+    layer.reload(&ChaosConfig { max_active: 0, ..ChaosConfig::default() }).unwrap_err();
+    registry.publish();
+}
+
+async fn fallbacks(registry: &Registry) {
+    let value = FallbackLayer::new(FallbackConfig::default(), fallback::value(Verdict::Success)).unwrap();
+    let value = value.with_classifier(verdict::from_fn(as_told)).named_in(registry, "prices").unwrap();
+    for verdict in VERDICTS {
+        let _ = value.layer(service_fn(echo)).oneshot(verdict).await;
+    }
+    let limit = RateLimitConfig { permits: 1, per: MINUTE, ..RateLimitConfig::default() };
+    let limited = value.layer(RateLimitLayer::new(limit).unwrap().layer(service_fn(echo)));
+    for _ in 0..2 {
+        limited.clone().oneshot(Verdict::Success).await.unwrap();
+    }
+    let fails = |verdict: Verdict| async move { Err::<Verdict, BoxError>(verdict.as_str().into()) };
+    let declines = fallback::from_fn(|_: &Failure<Verdict>| None);
+    let declines = FallbackLayer::new(FallbackConfig::default(), declines).unwrap();
+    let declines = declines.named_in(registry, "declining").unwrap();
+    declines.layer(service_fn(fails)).oneshot(Verdict::Failed).await.unwrap_err();
+    // The second service fails, hangs until the bound, or must not get the call.
+    let second = |ends: bool| {
+        service_fn(move |verdict: Verdict| async move {
+            if ends { Err::<Verdict, BoxError>(verdict.as_str().into()) } else { pending().await }
+        })
+    };
+    for ends in [true, false] {
+        let layer = FallbackLayer::new(FallbackConfig::default(), fallback::service(second(ends))).unwrap();
+        let name = if ends { "failing second" } else { "hanging second" };
+        let layer = layer.with_classifier(verdict::from_fn(as_told)).named_in(registry, name).unwrap();
+        for verdict in [Verdict::Transient, Verdict::Lost] {
+            layer.layer(service_fn(echo)).oneshot(verdict).await.unwrap();
+        }
+    }
+    value.reload(&FallbackConfig { max_hold: Duration::ZERO, ..FallbackConfig::default() }).unwrap_err();
     registry.publish();
 }
 

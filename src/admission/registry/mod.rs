@@ -62,9 +62,9 @@ pub use self::component::{Component, NotFound};
 pub(crate) use self::observed::Observed;
 pub use self::observed::Unsupported;
 pub use self::snapshot::{
-    BreakerCondition, Command, ComponentSnapshot, Condition, Counts, DeadlineCondition, GateCondition, HedgeCondition,
-    LastRefusal, LastTransition, Latency, QuorumCondition, RateLimitCondition, RetryCondition, SettingsCondition,
-    Snapshot,
+    BreakerCondition, ChaosCondition, Command, ComponentSnapshot, Condition, Counts, DeadlineCondition,
+    FallbackCondition, GateCondition, HedgeCondition, LastRefusal, LastTransition, Latency, QuorumCondition,
+    RateLimitCondition, RetryCondition, SettingsCondition, Snapshot,
 };
 use self::table::{ComponentEntry, Inner, Key};
 use crate::ground::error::InvalidConfig;

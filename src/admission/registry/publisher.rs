@@ -157,7 +157,7 @@ fn gauges(condition: &Condition) -> Vec<(Gauge, f64)> {
         ]
     };
     match condition {
-        Condition::Deadline(_) | Condition::Quorum(_) => Vec::new(),
+        Condition::Deadline(_) | Condition::Fallback(_) | Condition::Quorum(_) => Vec::new(),
         Condition::Retry(retry) => vec![(Gauge::BudgetLeft, f64::from(retry.budget_left))],
         Condition::Hedge(hedge) => vec![
             (Gauge::HedgeBudgetLeft, f64::from(hedge.budget_left)),
@@ -172,6 +172,9 @@ fn gauges(condition: &Condition) -> Vec<(Gauge, f64)> {
                 (Gauge::BreakerObservesOnly, f64::from(u8::from(breaker.observe_only))),
                 (Gauge::InFlight, breaker.in_flight as f64),
             ]
+        }
+        Condition::Chaos(chaos) => {
+            vec![(Gauge::ChaosOn, f64::from(u8::from(chaos.is_on))), (Gauge::ChaosActive, f64::from(chaos.active))]
         }
         Condition::Settings(settings) => {
             vec![(Gauge::SettingsRejected, f64::from(u8::from(settings.rejected_for.is_some())))]

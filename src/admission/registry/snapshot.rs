@@ -109,6 +109,10 @@ pub enum Condition {
     RateLimit(RateLimitCondition),
     /// The state of a [`LoadShedLayer`](crate::load_shed::LoadShedLayer).
     LoadShed(GateCondition),
+    /// The state of a [`FallbackLayer`](crate::fallback::FallbackLayer).
+    Fallback(FallbackCondition),
+    /// The state of a [`ChaosLayer`](crate::chaos::ChaosLayer).
+    Chaos(ChaosCondition),
     /// The state of the settings of all stacks: see `stack::Stacks`.
     Settings(SettingsCondition),
 }
@@ -193,6 +197,39 @@ pub struct QuorumCondition {
     pub endpoints: u32,
     /// How many of them have to agree.
     pub agree: u32,
+}
+
+/// The faults that are injected.
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "config", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct ChaosCondition {
+    /// Whether faults are injected now.
+    pub is_on: bool,
+    /// When they end by themselves; `None` if they are off, or have no end.
+    #[cfg_attr(feature = "config", serde(rename = "ends_in_s", serialize_with = "some_seconds"))]
+    pub ends_in: Option<Duration>,
+    /// The faults in progress.
+    pub active: u32,
+    /// How many may be.
+    pub max_active: u32,
+    /// The calls that got a fault, by fault.
+    pub injected: Counts,
+    /// The calls that got none because of `max_active`.
+    pub spared: u64,
+}
+
+/// The failed calls that a fallback has answered.
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "config", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct FallbackCondition {
+    /// Whether the fallback is enabled.
+    pub enabled: bool,
+    /// The failed calls that it answered, by cause.
+    pub answered: Counts,
+    /// The failed calls that it did not answer, by reason.
+    pub not_answered: Counts,
 }
 
 /// How full a bulkhead or a load shedder is.

@@ -151,6 +151,8 @@ const CELLS = {
 const COLUMNS = {
   deadline: ["times", "refused", "bodies"],
   retry: ["calls", "refused", "budget", "latency"],
+  chaos: ["refused"],
+  fallback: ["calls", "refused", "latency"],
   rate_limit: ["calls", "refused", "waiting"],
   settings: ["faults"],
 };

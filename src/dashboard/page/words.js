@@ -5,6 +5,8 @@
 
 const LAYERS = {
   deadline: "Deadline",
+  fallback: "Fallback",
+  chaos: "Chaos",
   retry: "Retry",
   rate_limit: "Rate limit",
   load_shed: "Load shed",
@@ -31,6 +33,7 @@ const REASONS = {
   not_in_time: ["less time was left than the call takes", "It would only have failed late. If many are: more capacity, or longer deadlines."],
   displaced: ["a call of higher priority displaced it from the queue", "Calls come faster than answers: look at the dependency's latency first."],
   rate_limited: ["the rate limit is exhausted", "Slow the callers down, or raise the limit."],
+  injected: ["a fault was injected on purpose", "A drill is under way: see the chaos layer of this name."],
   request_idle: ["the client sent nothing of its request's body for too long", "Look at these clients and their networks; or give uploads more time."],
 };
 
@@ -148,6 +151,18 @@ function judge(component) {
       if (refused) return [...refusing, detail];
       if (is.waiting > 0) return [1, "Queueing", detail];
       return [0, "Fine", detail];
+    }
+    case "fallback": {
+      if (is.enabled === false) return [1, "Off", "Failed calls fail"];
+      const sum = (counts) => Object.values(counts || {}).reduce((all, n) => all + n, 0);
+      const detail = `${count(sum(is.answered))} answered by the fallback in all`;
+      if (failing) return [2, "Calls fail", share(failed, good + failed) + " fail in spite of the fallback"];
+      return [0, "Fine", detail];
+    }
+    case "chaos": {
+      if (!is.is_on) return [0, "Off", "No faults are injected"];
+      const end = is.ends_in_s === null || is.ends_in_s === undefined ? "without an end" : `for ${time(is.ends_in_s)} more`;
+      return [2, "Injecting", `Faults on purpose, ${end}; ${count(is.active)} of ${count(is.max_active)} in progress`];
     }
     case "settings": {
       const faults = is.faults || [];

@@ -61,7 +61,7 @@ pub(crate) fn chain(error: &BoxError) -> impl Iterator<Item = &(dyn Error + 'sta
 const MAX_DEPTH: usize = 128;
 
 /// An [`io::Error`] around another error hides it: its source is the other's source.
-fn causes<'a>(outermost: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+pub(super) fn causes<'a>(outermost: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     let causes = iter::successors(Some(outermost), |&error| {
         match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
             Some(within) => Some(within),

@@ -36,11 +36,13 @@ pub enum Reason {
     RequestIdle,
     /// Too few endpoints gave the same answer; the others were cancelled.
     NoQuorum,
+    /// A [`ChaosLayer`](crate::chaos::ChaosLayer) refused the call on purpose. Nothing was sent.
+    Injected,
 }
 
 impl Reason {
     /// All reasons, in the order of their numbers.
-    pub(crate) const ALL: [Self; 15] = [
+    pub(crate) const ALL: [Self; 16] = [
         Self::DeadlineExpired,
         Self::DeadlineExceeded,
         Self::HeadTimeout,
@@ -56,6 +58,7 @@ impl Reason {
         Self::Displaced,
         Self::RequestIdle,
         Self::NoQuorum,
+        Self::Injected,
     ];
 
     /// The reason in one word, for logs and metrics.
@@ -76,6 +79,7 @@ impl Reason {
             Self::Displaced => "displaced",
             Self::RequestIdle => "request_idle",
             Self::NoQuorum => "no_quorum",
+            Self::Injected => "injected",
         }
     }
 
@@ -96,6 +100,7 @@ impl Reason {
             Self::Displaced => "a call of higher priority displaced it from the queue",
             Self::RequestIdle => "the client sent nothing of the request's body for too long",
             Self::NoQuorum => "too few endpoints gave the same answer",
+            Self::Injected => "a fault was injected on purpose",
         }
     }
 
@@ -111,7 +116,8 @@ impl Reason {
             | Self::NotInTime
             | Self::RateLimited
             | Self::Displaced
-            | Self::NoQuorum => 100,
+            | Self::NoQuorum
+            | Self::Injected => 100,
             Self::CircuitOpen | Self::NotReady => 1000,
             Self::DeadlineExpired
             | Self::DeadlineExceeded

@@ -114,8 +114,8 @@ impl Rejected {
         self.reason
     }
 
-    /// The layer, in one word: `deadline`, `retry`, `hedge`, `quorum`, `circuit_breaker`, `bulkhead`, `rate_limit`,
-    /// `load_shed`.
+    /// The layer, in one word: `deadline`, `retry`, `hedge`, `quorum`, `circuit_breaker`, `bulkhead`, `rate_limit`, `load_shed`,
+    /// `fallback`, `chaos`.
     pub fn layer(&self) -> &'static str {
         self.layer_id.kind().as_str()
     }
@@ -159,7 +159,8 @@ impl Rejected {
             | Reason::QueueTimeout
             | Reason::NotInTime
             | Reason::Displaced
-            | Reason::NoQuorum => Kind::Unavailable,
+            | Reason::NoQuorum
+            | Reason::Injected => Kind::Unavailable,
         }
     }
 }

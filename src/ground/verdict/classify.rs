@@ -8,7 +8,7 @@ use tower::BoxError;
 
 use super::guard::{Expiry, Guard};
 use super::verdicts::Verdict;
-use crate::ground::error::{Rejected, rejection};
+use crate::ground::error::{Injected, Rejected, rejection};
 use crate::ground::sync::foreign;
 
 /// Decides what a result means and when the call is over. It is chosen once per layer.
@@ -56,10 +56,12 @@ pub trait Classify<Res>: Clone {
     }
 }
 
-/// The verdict on an error without further knowledge: a refusal or a cut of seawall has its own, any other is a temporary failure.
+/// The verdict on an error without further knowledge: a refusal or a cut of seawall has its own, an [injected](Injected) one is a lost
+/// connection, and any other is a temporary failure.
 pub fn of_error(error: &BoxError) -> Verdict {
     match rejection(error) {
         Some(rejected) => rejected.verdict(),
+        None if Injected::find(error).is_some() => Verdict::Lost,
         None => Verdict::Transient,
     }
 }

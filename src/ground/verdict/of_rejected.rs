@@ -7,24 +7,31 @@ impl Rejected {
     /// The verdict on the dependency. A call that was cut while its caller waited timed out. A response that was cut in a pause
     /// of its reader was abandoned: the pause is the reader's own time. A call that was never sent is no evidence.
     pub fn verdict(&self) -> Verdict {
-        match self.reason() {
-            _ if self.is_paused() => Verdict::Abandoned,
-            Reason::DeadlineExceeded
-            | Reason::HeadTimeout
-            | Reason::IdleTimeout
-            | Reason::AttemptTimeout
-            | Reason::HoldExceeded => Verdict::TimedOut,
+        if self.is_paused() { Verdict::Abandoned } else { self.reason().verdict() }
+    }
+}
+
+impl Reason {
+    /// The verdict on the dependency of a call that was refused or cut for this reason.
+    pub(crate) const fn verdict(self) -> Verdict {
+        match self {
+            Self::DeadlineExceeded
+            | Self::HeadTimeout
+            | Self::IdleTimeout
+            | Self::AttemptTimeout
+            | Self::HoldExceeded => Verdict::TimedOut,
             // It was sent, and failed at so many endpoints that the dependency as a whole has.
-            Reason::NoQuorum => Verdict::Transient,
-            Reason::DeadlineExpired
-            | Reason::NotReady
-            | Reason::CircuitOpen
-            | Reason::QueueFull
-            | Reason::QueueTimeout
-            | Reason::NotInTime
-            | Reason::RateLimited
-            | Reason::Displaced
-            | Reason::RequestIdle => Verdict::Ignored,
+            Self::NoQuorum => Verdict::Transient,
+            Self::DeadlineExpired
+            | Self::NotReady
+            | Self::CircuitOpen
+            | Self::QueueFull
+            | Self::QueueTimeout
+            | Self::NotInTime
+            | Self::RateLimited
+            | Self::Displaced
+            | Self::RequestIdle
+            | Self::Injected => Verdict::Ignored,
         }
     }
 }

@@ -100,6 +100,7 @@ mod tests {
             Reason::QueueTimeout,
             Reason::NotInTime,
             Reason::Displaced,
+            Reason::Injected,
         ] {
             assert_eq!(code(reason), Code::Unavailable, "{reason:?}");
         }

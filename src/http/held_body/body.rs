@@ -85,7 +85,7 @@ where
     J: Judge,
 {
     /// A body whose call was over with the head.
-    pub(super) fn over(body: B) -> Self {
+    pub(in crate::http) fn over(body: B) -> Self {
         Self { kind: Kind::Passed { body: Some(body), inner: None } }
     }
 

@@ -104,6 +104,18 @@ impl<S> Inner<S> {
         }
     }
 
+    /// As [`call`](Self::call), without a reading of the clock: that of the layer around this one is left for the inner service.
+    #[inline(always)]
+    pub(crate) fn pass<Req>(&mut self, request: Req, readiness_limit: &ReadinessLimit) -> Call<S, Req, S::Future>
+    where
+        S: Service<Req> + Clone,
+    {
+        match self.take_unready(readiness_limit) {
+            None => Call::Running { future: self.service.call(request) },
+            Some(service) => service.call(request),
+        }
+    }
+
     /// Takes the service out for the coming call, if it is not ready.
     #[inline(always)]
     pub(crate) fn take_unready(&mut self, readiness_limit: &ReadinessLimit) -> Option<Taken<S>>

@@ -1,0 +1,180 @@
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{self, Poll, ready};
+use std::time::Duration;
+
+use pin_project::pin_project;
+use tower::{BoxError, Service};
+
+use super::active::ActiveFault;
+use super::fault::ChaosFault;
+use super::inject::Inject;
+use crate::admission::timer::Timer;
+use crate::ground::call_deadline::CallDeadline;
+use crate::ground::error::Injected;
+use crate::ground::layer_id::LayerId;
+use crate::ground::scope::{self, Context};
+use crate::ground::time::{self, Instant};
+use crate::ground::verdict::Expiry;
+use crate::layers::call::bound::poll_deadline;
+use crate::layers::call::inner::{Call, Taken, reject};
+use crate::telemetry;
+
+/// A call, with or without a fault.
+#[pin_project]
+#[derive(Debug)]
+pub struct ResponseFuture<S, Req, F, I> {
+    #[pin]
+    state: State<S, Req, F>,
+    /// `None` without a fault.
+    faulty: Option<Faulty>,
+    bound: LazyBound,
+    inject: I,
+    layer_id: LayerId,
+}
+
+/// The fault of a call.
+#[derive(Debug)]
+pub(super) struct Faulty {
+    pub(super) fault: ChaosFault,
+    /// `None` once the fault is over, or in the body of the response.
+    pub(super) active: Option<ActiveFault>,
+    pub(super) injected: Injected,
+    pub(super) deadline: CallDeadline,
+}
+
+/// The bound of a call. A call without a fault has none until it has to wait, and reads no clock before.
+#[derive(Debug)]
+struct LazyBound {
+    deadline: Option<CallDeadline>,
+    max_hold: Duration,
+    timer: Timer,
+}
+
+#[pin_project(project = StateProj)]
+#[derive(Debug)]
+enum State<S, Req, F> {
+    /// The call waits for the end of its delay => Running
+    Delayed {
+        inner: Option<(Taken<S>, Req)>,
+        until: Instant,
+        timer: Timer,
+        context: Context,
+    },
+    /// The call never ends by itself => Over
+    Hanging,
+    /// The fault answers the call => Over
+    Answered,
+    /// The inner service has the call => Over
+    Running {
+        #[pin]
+        call: Call<S, Req, F>,
+    },
+    Over,
+}
+
+impl LazyBound {
+    fn poll(&mut self, cx: &mut task::Context<'_>) -> Poll<crate::ground::error::Why> {
+        let max_hold = self.max_hold;
+        let deadline =
+            self.deadline.get_or_insert_with(|| CallDeadline::within(time::now(), &scope::current(), max_hold));
+        poll_deadline(deadline, &mut self.timer, cx)
+    }
+}
+
+impl<S, Req, F, I> ResponseFuture<S, Req, F, I> {
+    pub(super) fn passing(call: Call<S, Req, F>, max_hold: Duration, layer_id: LayerId, inject: I) -> Self {
+        let bound = LazyBound { deadline: None, max_hold, timer: Timer::new() };
+        Self { state: State::Running { call }, faulty: None, bound, inject, layer_id }
+    }
+
+    fn with(state: State<S, Req, F>, faulty: Faulty, layer_id: LayerId, inject: I) -> Self {
+        let deadline = Some(faulty.deadline);
+        let bound = LazyBound { deadline, max_hold: Duration::ZERO, timer: Timer::new() };
+        Self { state, faulty: Some(faulty), bound, inject, layer_id }
+    }
+
+    pub(super) fn faulty(call: Call<S, Req, F>, faulty: Faulty, layer_id: LayerId, inject: I) -> Self {
+        Self::with(State::Running { call }, faulty, layer_id, inject)
+    }
+
+    pub(super) fn delayed(
+        inner: (Taken<S>, Req),
+        until: Instant,
+        context: Context,
+        faulty: Faulty,
+        layer_id: LayerId,
+        inject: I,
+    ) -> Self {
+        let state = State::Delayed { inner: Some(inner), until, timer: Timer::new(), context };
+        Self::with(state, faulty, layer_id, inject)
+    }
+
+    pub(super) fn hanging(faulty: Faulty, layer_id: LayerId, inject: I) -> Self {
+        Self::with(State::Hanging, faulty, layer_id, inject)
+    }
+
+    pub(super) fn answered(faulty: Faulty, layer_id: LayerId, inject: I) -> Self {
+        Self::with(State::Answered, faulty, layer_id, inject)
+    }
+}
+
+impl<S, Req, F, I> Future for ResponseFuture<S, Req, F, I>
+where
+    S: Service<Req, Future = F>,
+    S::Error: Into<BoxError>,
+    F: Future<Output = Result<S::Response, S::Error>>,
+    I: Inject<Req, S::Response>,
+{
+    type Output = Result<I::Response, BoxError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        loop {
+            match this.state.as_mut().project() {
+                StateProj::Delayed { inner, until, timer, context } => {
+                    if timer.poll_until(cx, *until).is_pending() {
+                        break;
+                    }
+                    let (inner, context) = (inner.take(), *context);
+                    // The fault is over when the call is sent.
+                    if let Some(faulty) = this.faulty.as_mut() {
+                        faulty.active = None;
+                    }
+                    let Some((inner, request)) = inner else { return Poll::Pending };
+                    let _entered = scope::enter(context.with_enforced(scope::current().enforced()));
+                    let call = inner.call(request);
+                    this.state.set(State::Running { call });
+                }
+                StateProj::Hanging => break,
+                StateProj::Answered => {
+                    this.state.set(State::Over);
+                    let Some(Faulty { fault, .. }) = this.faulty.take() else { return Poll::Pending };
+                    return Poll::Ready(this.inject.answer(fault));
+                }
+                StateProj::Running { call } => {
+                    let Poll::Ready(result) = call.poll(cx, *this.layer_id) else { break };
+                    this.state.set(State::Over);
+                    this.bound.timer.disarm();
+                    let faulty = this.faulty.take();
+                    return Poll::Ready(result.and_then(|response| match faulty {
+                        None => Ok(this.inject.pass(response, None)),
+                        Some(Faulty { fault: ChaosFault::Drop, injected, .. }) => Err(injected.into()),
+                        Some(Faulty { fault, active: Some(active), deadline, .. }) if fault.is_of_a_body() => {
+                            let expiry = Expiry::of(*this.layer_id, &deadline);
+                            Ok(this.inject.damage(response, fault, active, expiry))
+                        }
+                        Some(Faulty { injected, .. }) => Ok(this.inject.pass(response, Some(injected))),
+                    }));
+                }
+                // Polled after completion, as fused futures may be.
+                StateProj::Over => return Poll::Pending,
+            }
+        }
+        let why = ready!(this.bound.poll(cx));
+        // Release all that the call holds now, since the caller may keep this future.
+        this.state.set(State::Over);
+        *this.faulty = None;
+        Poll::Ready(Err(reject(telemetry::refuse(*this.layer_id, why))))
+    }
+}

@@ -1,0 +1,175 @@
+//! Fallbacks for HTTP responses.
+
+use std::future::pending;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::stream;
+use http::{Method, Request, Response, StatusCode};
+use http_body::Frame;
+use http_body_util::{BodyExt, Empty, Full, StreamBody};
+use seawall::bulkhead::{BulkheadConfig, BulkheadLayer};
+use seawall::deadline::DeadlineLayer;
+use seawall::error::{Reason, rejection};
+use seawall::fallback::{self, AnsweredByFallback, FallbackConfig, FallbackError, FallbackLayer};
+use seawall::http::Idempotent;
+use seawall::verdict::Verdict;
+use tokio::time::Instant;
+use tower::{BoxError, Layer, Service, ServiceBuilder, ServiceExt, service_fn};
+
+type Answer = Response<Full<Bytes>>;
+
+/// A service that answers with this status and text.
+fn answering<B: Send + 'static>(
+    status: u16,
+    text: &'static str,
+) -> impl Service<Request<B>, Response = Answer, Error = BoxError, Future: Send> + Clone {
+    service_fn(
+        move |_: Request<B>| async move { Ok(Response::builder().status(status).body(Full::from(text)).unwrap()) },
+    )
+}
+
+fn get() -> Request<Empty<Bytes>> {
+    Request::new(Empty::new())
+}
+
+#[tokio::test(start_paused = true)]
+async fn bad_status_is_answered_and_kept_in_the_extension() {
+    let layer = FallbackLayer::http(FallbackConfig::default(), fallback::http_service(answering(200, "old"))).unwrap();
+    for status in [500, 502, 503, 504, 429] {
+        let response = layer.layer(answering(status, "no luck")).oneshot(get()).await.unwrap();
+        assert_eq!(response.status(), 200);
+        let mark = response.extensions().get::<AnsweredByFallback>().unwrap().clone();
+        assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "old");
+        let instead_of = mark.response().unwrap();
+        assert_eq!((instead_of.status().as_u16(), &instead_of.body()[..]), (status, &b"no luck"[..]));
+        assert_ne!(mark.verdict(), Verdict::Success);
+        assert_eq!(mark.cause(), mark.verdict().as_str());
+    }
+    for status in [200, 301, 400, 404, 408, 501] {
+        let response = layer.layer(answering(status, "this")).oneshot(get()).await.unwrap();
+        assert_eq!(response.status().as_u16(), status, "the caller's own");
+        assert!(response.extensions().get::<AnsweredByFallback>().is_none());
+        assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "this");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn refusal_is_answered_and_kept_in_the_extension() {
+    let value = Response::new(Full::<Bytes>::from("empty"));
+    let bulkhead = BulkheadConfig { max_concurrent: 1, max_waiting: 0, ..BulkheadConfig::default() };
+    let service = ServiceBuilder::new()
+        .layer(FallbackLayer::http(FallbackConfig::default(), fallback::value(value)).unwrap())
+        .layer(BulkheadLayer::http(bulkhead).unwrap())
+        .service(service_fn(|_: Request<Empty<Bytes>>| pending::<Result<Answer, BoxError>>()));
+    let mut first = tokio_test::task::spawn(service.clone().oneshot(get()));
+    assert!(first.poll().is_pending());
+    let response = service.oneshot(get()).await.unwrap();
+    let mark = response.extensions().get::<AnsweredByFallback>().unwrap();
+    assert_eq!((mark.cause(), mark.verdict()), ("queue_full", Verdict::Ignored));
+    assert_eq!(mark.rejected().map(|rejected| rejected.reason()), Some(Reason::QueueFull));
+    assert!(mark.error().is_some() && mark.response().is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn failed_response_is_returned_if_the_fallback_fails_too() {
+    let broken = service_fn(|_: Request<_>| async { Err::<Answer, BoxError>("the standby is down".into()) });
+    let layer = FallbackLayer::http(FallbackConfig::default(), fallback::http_service(broken)).unwrap();
+    let response = layer.layer(answering(503, "no luck")).oneshot(get()).await.unwrap();
+    assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+    let error = response.extensions().get::<FallbackError>().unwrap();
+    assert_eq!(error.error().to_string(), "the standby is down");
+    assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "no luck");
+}
+
+/// A write goes to a second service only if the first one did not get it.
+#[tokio::test(start_paused = true)]
+async fn post_is_sent_to_a_second_service_only_after_a_refusal() {
+    let post = |extension: Option<Idempotent>| {
+        let mut request = get();
+        *request.method_mut() = Method::POST;
+        request.extensions_mut().extend(
+            extension
+                .map(|extension| {
+                    let mut extensions = http::Extensions::new();
+                    extensions.insert(extension);
+                    extensions
+                })
+                .unwrap_or_default(),
+        );
+        request
+    };
+    let layer = FallbackLayer::http(FallbackConfig::default(), fallback::http_service(answering(200, "done"))).unwrap();
+    let failing = layer.layer(answering(503, "no luck"));
+    assert_eq!(failing.clone().oneshot(post(None)).await.unwrap().status(), 503);
+    assert_eq!(failing.oneshot(post(Some(Idempotent(true)))).await.unwrap().status(), 200);
+    // With no time for it, the inner layer refuses the call.
+    let refusing = ServiceBuilder::new()
+        .layer(layer)
+        .layer(DeadlineLayer::http(Duration::from_secs(1)).unwrap().lasting_by(|_: &Request<_>| None))
+        .layer(BulkheadLayer::http(BulkheadConfig { max_concurrent: 1, max_waiting: 0, ..Default::default() }).unwrap())
+        .service(service_fn(|_: Request<_>| pending::<Result<Answer, BoxError>>()));
+    let mut first = tokio_test::task::spawn(refusing.clone().oneshot(post(None)));
+    assert!(first.poll().is_pending());
+    assert_eq!(refusing.oneshot(post(None)).await.unwrap().status(), 200);
+}
+
+/// The body need not be `Clone`, and the second service gets it from its beginning.
+#[tokio::test(start_paused = true)]
+async fn streamed_request_body_is_sent_again_whole() {
+    let echo = service_fn(|request: Request<seawall::http::ReplayBody<_>>| async move {
+        let body: http_body_util::Collected<Bytes> = request.into_body().collect().await?;
+        Ok::<_, BoxError>(Response::new(Full::from(body.to_bytes())))
+    });
+    let reads_and_fails = service_fn(|request: Request<seawall::http::ReplayBody<_>>| async move {
+        let body: http_body_util::Collected<Bytes> = request.into_body().collect().await?;
+        Ok::<_, BoxError>(Response::builder().status(503).body(Full::from(body.to_bytes())).unwrap())
+    });
+    let layer = FallbackLayer::http(FallbackConfig::default(), fallback::http_service(echo)).unwrap();
+    let frames = ["one", "two"].map(|data| Ok::<_, BoxError>(Frame::data(Bytes::from(data))));
+    let request = Request::put("/").body(StreamBody::new(stream::iter(frames))).unwrap();
+    let response = layer.layer(reads_and_fails).oneshot(request).await.unwrap();
+    assert_eq!(response.status(), 200);
+    assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "onetwo");
+}
+
+/// A failed response whose body never ends is released, and delays the fallback by little.
+#[tokio::test(start_paused = true)]
+async fn stalled_failed_response_is_released_before_the_fallback_answers() {
+    let alive = Arc::new(());
+    let seen = Arc::new(AtomicUsize::new(usize::MAX));
+    let (kept, seen_by) = (Arc::clone(&alive), Arc::clone(&seen));
+    let stalls = service_fn(move |_: Request<_>| {
+        let kept = Arc::clone(&kept);
+        let frames = stream::unfold(kept, |kept| async move {
+            pending::<()>().await;
+            Some((Ok::<_, BoxError>(Frame::data(Bytes::new())), kept))
+        });
+        async { Ok::<_, BoxError>(Response::builder().status(503).body(StreamBody::new(Box::pin(frames))).unwrap()) }
+    });
+    let watched = Arc::downgrade(&alive);
+    drop(alive);
+    let answer = fallback::from_fn(move |_: &fallback::Failure<_>| {
+        seen_by.store(watched.strong_count(), Ordering::SeqCst);
+        Some(Response::new(Empty::<Bytes>::new()))
+    });
+    let layer = FallbackLayer::http(FallbackConfig::default(), answer).unwrap();
+    let start = Instant::now();
+    let service = layer.layer(stalls);
+    let response = service.clone().oneshot(get()).await.unwrap();
+    assert!(start.elapsed() <= Duration::from_millis(60), "{:?}", start.elapsed());
+    assert_eq!(seen.load(Ordering::SeqCst), 1, "only the service itself still holds it");
+    assert!(response.extensions().get::<AnsweredByFallback>().is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn transport_error_names_both_if_the_fallback_fails_too() {
+    let refused = || std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
+    let gone = service_fn(move |_: Request<_>| async move { Err::<Answer, BoxError>(refused().into()) });
+    let layer = FallbackLayer::http(FallbackConfig::default(), fallback::http_service(gone)).unwrap();
+    let error = layer.layer(gone).oneshot(get()).await.unwrap_err();
+    assert!(error.to_string().contains("the fallback failed, too"), "{error}");
+    assert!(rejection(&error).is_none() && error.source().unwrap().is::<std::io::Error>());
+}
