@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use seawall::bulkhead::{BulkheadConfig, BulkheadLayer};
+use seawall::chaos::{ChaosConfig, ChaosLayer};
 use seawall::circuit_breaker::{CircuitBreakerConfig, CircuitBreakerLayer};
 use seawall::deadline::DeadlineLayer;
+use seawall::fallback::{self, FallbackConfig, FallbackLayer};
 use seawall::load_shed::{LoadShedConfig, LoadShedLayer};
 use seawall::rate_limit::{RateLimitConfig, RateLimitLayer};
 use seawall::retry::{RetryConfig, RetryLayer};
@@ -54,6 +56,16 @@ pub fn rate_limit() -> RateLimitLayer {
 pub fn load_shed() -> LoadShedLayer {
     let config = LoadShedConfig { max_in_flight: CONCURRENCY, ..LoadShedConfig::default() };
     LoadShedLayer::new(config).expect("a valid limit")
+}
+
+/// A layer for injected faults that is switched off.
+pub fn chaos() -> ChaosLayer {
+    ChaosLayer::new(ChaosConfig::default()).expect("the default is valid")
+}
+
+/// A fallback that is not needed.
+pub fn fallback() -> FallbackLayer<fallback::Value<u64>> {
+    FallbackLayer::new(FallbackConfig::default(), fallback::value(0)).expect("the default is valid")
 }
 
 /// The recommended layers around a client, without those for HTTP.

@@ -1,27 +1,23 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{self, Poll, ready};
 
 use pin_project::{pin_project, pinned_drop};
 use tower::{BoxError, Service};
 
 use super::answer::{FallbackAnswer, KeepRequest};
+use super::call::FallbackCall;
 use super::failure::{Failure, FallbackFailed};
 use super::mark::Mark;
-use crate::admission::timer::Timer;
 use crate::algorithm::fallback::is_system_failure;
-use crate::ground::call_deadline::CallDeadline;
-use crate::ground::error::{Rejected, Why, rejection};
-use crate::ground::scope::{self, Context, ExhaustedBefore};
+use crate::ground::error::Rejected;
+use crate::ground::scope;
 use crate::ground::time;
 use crate::ground::verdict::{self, Cause, Classify, Verdict};
-use crate::layers::call::bound::poll_deadline;
-use crate::layers::call::inner::{Call, reject};
-use crate::layers::call::upload_waits::{self, UploadWaits};
-use crate::layers::core::observed;
-use crate::telemetry::{self, Instruments, NoFallback};
+use crate::layers::call::inner::Call;
+use crate::layers::call::upload_waits;
+use crate::telemetry::NoFallback;
 
 /// A call that a fallback answers if the inner service fails.
 #[pin_project(PinnedDrop)]
@@ -46,19 +42,6 @@ where
 pub(super) struct Attempted<A, K> {
     pub(super) answer: A,
     pub(super) kept: K,
-}
-
-/// The bound of a call, and how it is reported.
-#[derive(Debug)]
-pub(super) struct FallbackCall {
-    inherited: Context,
-    deadline: CallDeadline,
-    timer: Timer,
-    /// The waits of the request body while the inner service has it.
-    sending: Option<Arc<UploadWaits>>,
-    exhausted_before: ExhaustedBefore,
-    instruments: Instruments,
-    polled: bool,
 }
 
 #[pin_project(project = StateProj)]
@@ -87,53 +70,6 @@ enum State<Inner, Settling, Detaching, Answering, T> {
     },
     /// The caller has the result.
     Over,
-}
-
-impl FallbackCall {
-    pub(super) fn new(inherited: Context, deadline: CallDeadline, instruments: Instruments) -> Self {
-        let exhausted_before = scope::exhausted_before();
-        Self { inherited, deadline, timer: Timer::new(), sending: None, exhausted_before, instruments, polled: false }
-    }
-
-    pub(super) fn sending(self, sending: Option<Arc<UploadWaits>>) -> Self {
-        Self { sending, ..self }
-    }
-
-    /// The context of the call. It may have been moved to a task in which no outer layer enforces its deadline.
-    fn context(&self) -> Context {
-        let enforced = self.inherited.deadline.is_some_and(|deadline| scope::current().ends_by(deadline));
-        self.inherited.with_enforced(enforced)
-    }
-
-    fn poll_deadline(&mut self, cx: &mut task::Context<'_>) -> Poll<Why> {
-        poll_deadline(&self.deadline, &mut self.timer, cx)
-    }
-
-    fn record(&self, verdict: Verdict) {
-        if self.instruments.named().is_some() {
-            observed::record(&self.instruments, verdict, time::now().since(self.deadline.start()));
-        }
-    }
-
-    /// The call failed, and the caller gets the failure.
-    fn not_answered(&self, cause: Cause, why: NoFallback, error: Option<&BoxError>) {
-        telemetry::not_fallen_back(&self.instruments, cause, why, error);
-        observed::request_publication();
-    }
-
-    fn answered(&self, cause: Cause) {
-        scope::recovered(self.exhausted_before);
-        telemetry::fell_back(&self.instruments, cause);
-        observed::request_publication();
-        self.record(Verdict::Success);
-    }
-
-    /// The error of a call that is cut.
-    fn cut(&self, why: Why) -> BoxError {
-        let error = reject(self.instruments.refuse(why));
-        self.record(rejection(&error).map_or(Verdict::TimedOut, Rejected::verdict));
-        error
-    }
 }
 
 impl<S, Req, A, C, M> ResponseFuture<S, Req, A, C, M>
@@ -275,7 +211,7 @@ where
                 return Poll::Ready(end(this.state, call, this.mark, failure));
             };
             let now = time::now();
-            let why_not = if call.inherited.has_expired(now) || now >= call.deadline.at() {
+            let why_not = if call.is_over(now) {
                 Some(NoFallback::Deadline)
             } else {
                 (!A::may_answer(&attempted.kept, failure.verdict())).then_some(NoFallback::NotRepeatable)

@@ -114,6 +114,7 @@ assert_eq!(instead_of.response().expect("a response").status(), 503);
 //! [`Reason::NotReady`]: crate::error::Reason::NotReady
 
 mod answer;
+mod call;
 mod config;
 mod failure;
 mod future;

@@ -4,7 +4,8 @@ use std::task::{self, Poll};
 use tower::{BoxError, Service};
 
 use super::answer::{FallbackAnswer, KeepRequest};
-use super::future::{Attempted, FallbackCall, ResponseFuture};
+use super::call::FallbackCall;
+use super::future::{Attempted, ResponseFuture};
 use super::mark::{AsIs, Mark};
 use super::state::{FallbackSettings, State};
 use crate::ground::call_deadline::CallDeadline;

@@ -130,6 +130,10 @@ fn add_rows(rows: &mut Rows<'_>, echo: Echo) {
 
     rows.add("rate_limit", layers::rate_limit().layer(echo));
 
+    rows.add("fallback", layers::fallback().layer(echo));
+
+    rows.add("chaos_off", layers::chaos().layer(echo));
+
     if rows.case == Case::Ready {
         // The decision alone.
         rows.add_single("rate_limit.by_hand", Limited::new(decisions::by_hand));
