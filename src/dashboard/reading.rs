@@ -51,6 +51,7 @@ impl Reading {
                 retries = Some(sum(&retry.retries));
                 [None, None, None, Some(f64::from(retry.budget_left)), None]
             }
+            Condition::Balance(balance) => [Some(balance.in_flight as f64), None, None, None, None],
             Condition::Bulkhead(gate) | Condition::LoadShed(gate) => {
                 [Some(gate.in_flight as f64), Some(gate.waiting as f64), Some(f64::from(gate.limit)), None, None]
             }

@@ -12,18 +12,20 @@ pub(crate) enum LayerKind {
     CircuitBreaker,
     RateLimit,
     LoadShed,
+    Balance,
     /// No layer: the settings of a whole stack.
     Settings,
 }
 
 impl LayerKind {
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::Deadline,
         Self::Retry,
         Self::Bulkhead,
         Self::CircuitBreaker,
         Self::RateLimit,
         Self::LoadShed,
+        Self::Balance,
         Self::Settings,
     ];
 
@@ -36,6 +38,7 @@ impl LayerKind {
             Self::CircuitBreaker => "circuit_breaker",
             Self::RateLimit => "rate_limit",
             Self::LoadShed => "load_shed",
+            Self::Balance => "balance",
             Self::Settings => "settings",
         }
     }

@@ -22,7 +22,11 @@ pub(crate) use self::metrics::{Gauge, Publication, publish_process, recorder};
 pub(crate) use calls::Successes;
 #[cfg(feature = "metrics")]
 pub(crate) use counted::Counted;
-pub(crate) use events::{AttemptSpan, NAMELESS, controlled, not_retried, reloaded, retried, transition};
+#[cfg(feature = "dns")]
+pub(crate) use events::resolution_failed;
+pub(crate) use events::{
+    AttemptSpan, NAMELESS, controlled, discovery_ended, endpoints_rejected, not_retried, reloaded, retried, transition,
+};
 #[cfg(feature = "http")]
 pub(crate) use events::{answered, body_cut};
 pub(crate) use instruments::Instruments;

@@ -62,8 +62,9 @@ pub use self::component::{Component, NotFound};
 pub(crate) use self::observed::Observed;
 pub use self::observed::Unsupported;
 pub use self::snapshot::{
-    BreakerCondition, Command, ComponentSnapshot, Condition, Counts, DeadlineCondition, GateCondition, LastRefusal,
-    LastTransition, Latency, RateLimitCondition, RetryCondition, SettingsCondition, Snapshot,
+    BalanceCondition, BreakerCondition, Command, ComponentSnapshot, Condition, Counts, DeadlineCondition,
+    EndpointCondition, GateCondition, LastRefusal, LastTransition, Latency, RateLimitCondition, RetryCondition,
+    SettingsCondition, Snapshot,
 };
 use self::table::{ComponentEntry, Inner, Key};
 use crate::ground::error::InvalidConfig;

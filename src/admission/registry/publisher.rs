@@ -158,6 +158,7 @@ fn gauges(condition: &Condition) -> Vec<(Gauge, f64)> {
     };
     match condition {
         Condition::Deadline(_) => Vec::new(),
+        Condition::Balance(balance) => vec![(Gauge::InFlight, balance.in_flight as f64)],
         Condition::Retry(retry) => vec![(Gauge::BudgetLeft, f64::from(retry.budget_left))],
         Condition::Bulkhead(condition) | Condition::LoadShed(condition) => gate(condition),
         Condition::CircuitBreaker(breaker) => {

@@ -105,6 +105,8 @@ pub enum Condition {
     RateLimit(RateLimitCondition),
     /// The state of a [`LoadShedLayer`](crate::load_shed::LoadShedLayer).
     LoadShed(GateCondition),
+    /// The state of a [`BalanceLayer`](crate::balance::BalanceLayer).
+    Balance(BalanceCondition),
     /// The state of the settings of all stacks: see `stack::Stacks`.
     Settings(SettingsCondition),
 }
@@ -234,6 +236,42 @@ pub struct RateLimitCondition {
     pub waiting: u64,
     /// The calls that have started.
     pub passed: u64,
+}
+
+/// The endpoints of a balancer.
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "config", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct BalanceCondition {
+    /// The number of endpoints.
+    pub endpoints: usize,
+    /// The endpoints that are ejected.
+    pub ejected: usize,
+    /// The endpoints whose circuit breaker lets no call pass.
+    pub open: usize,
+    /// The calls in flight, over all endpoints.
+    pub in_flight: u64,
+    /// The first hundred endpoints.
+    pub listed: Vec<EndpointCondition>,
+}
+
+/// One endpoint of a balancer.
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "config", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct EndpointCondition {
+    /// The key.
+    pub key: String,
+    /// The tier.
+    pub tier: u8,
+    /// The weight.
+    pub weight: f64,
+    /// The calls in flight.
+    pub in_flight: u64,
+    /// Whether it is ejected.
+    pub ejected: bool,
+    /// The state of its circuit breaker.
+    pub breaker: State,
 }
 
 /// A change to a component by hand.

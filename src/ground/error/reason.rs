@@ -34,11 +34,13 @@ pub enum Reason {
     Displaced,
     /// The client sent nothing of the request's body for too long; the call was cancelled.
     RequestIdle,
+    /// The balancer has no endpoint for the call: the set is empty, or no endpoint takes calls now. Nothing was sent.
+    NoEndpoints,
 }
 
 impl Reason {
     /// All reasons, in the order of their numbers.
-    pub(crate) const ALL: [Self; 14] = [
+    pub(crate) const ALL: [Self; 15] = [
         Self::DeadlineExpired,
         Self::DeadlineExceeded,
         Self::HeadTimeout,
@@ -53,6 +55,7 @@ impl Reason {
         Self::RateLimited,
         Self::Displaced,
         Self::RequestIdle,
+        Self::NoEndpoints,
     ];
 
     /// The reason in one word, for logs and metrics.
@@ -72,6 +75,7 @@ impl Reason {
             Self::RateLimited => "rate_limited",
             Self::Displaced => "displaced",
             Self::RequestIdle => "request_idle",
+            Self::NoEndpoints => "no_endpoints",
         }
     }
 
@@ -91,18 +95,19 @@ impl Reason {
             Self::RateLimited => "the rate limit is exhausted",
             Self::Displaced => "a call of higher priority displaced it from the queue",
             Self::RequestIdle => "the client sent nothing of the request's body for too long",
+            Self::NoEndpoints => "there is no endpoint, or none takes calls now",
         }
     }
 
     /// The time after which another try may succeed: the `known` one, or else a floor. A refusal that another try can help always
     /// has one. After a timeout only more time helps, and there is none unless the layer knows it.
     ///
-    /// The floor of a queue and of a rate is short, because permits return at any moment. A breaker and a service that is not ready
-    /// take longer to recover.
+    /// The floor of a queue and of a rate is short, because permits return at any moment. A breaker, a service that is not ready
+    /// and an endpoint take longer to recover.
     pub(super) fn retry_after(self, known: Option<Duration>) -> Option<Duration> {
         let floor = match self {
             Self::QueueFull | Self::QueueTimeout | Self::NotInTime | Self::RateLimited | Self::Displaced => 100,
-            Self::CircuitOpen | Self::NotReady => 1000,
+            Self::CircuitOpen | Self::NotReady | Self::NoEndpoints => 1000,
             Self::DeadlineExpired
             | Self::DeadlineExceeded
             | Self::HeadTimeout

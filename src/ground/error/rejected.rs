@@ -114,7 +114,8 @@ impl Rejected {
         self.reason
     }
 
-    /// The layer, in one word: `deadline`, `retry`, `circuit_breaker`, `bulkhead`, `rate_limit`, `load_shed`.
+    /// The layer, in one word: `deadline`, `retry`, `circuit_breaker`, `bulkhead`, `rate_limit`, `load_shed`,
+    /// `balance`.
     pub fn layer(&self) -> &'static str {
         self.layer_id.kind().as_str()
     }
@@ -157,7 +158,8 @@ impl Rejected {
             | Reason::QueueFull
             | Reason::QueueTimeout
             | Reason::NotInTime
-            | Reason::Displaced => Kind::Unavailable,
+            | Reason::Displaced
+            | Reason::NoEndpoints => Kind::Unavailable,
         }
     }
 }

@@ -26,17 +26,19 @@
 //! | enforcer: the task whose layer ends the call at its deadline | deadline, retry | every timer, which is then not armed |
 //! | start: the reading of the clock at which the call begins | every layer | the next layer, once |
 //! | whether a drop is a cut after an idle timeout | held bodies | inner guards |
-//! | attachments: the state of the request body, an upload | retry, the upload layer | circuit breaker, permits |
+//! | attachments: the state of the request body, an upload, the endpoints of earlier attempts | retry, the upload layer | circuit breaker, permits, balance |
 //!
 //! | output | set by | read by |
 //! |---|---|---|
 //! | local wait: the poll ends in a queue or a backoff of seawall | permits, rate limit, retry | circuit breaker, retry |
 //! | exhausted: retries are exhausted, so do not retry further out | retry, circuit breaker | extraction of headers |
+//! | endpoint: where the call was sent | balance | retry |
 //! | attachments: requested permits, a retry report | `current_permit`, retry | permits, `retry::report` |
 //!
 //! The context costs two words to enter and to leave. Values with a destructor are [attachments](attachment).
 
 use std::cell::Cell;
+use std::num::NonZeroU64;
 use std::task::Waker;
 
 use crate::ground::instant::Instant;
@@ -73,6 +75,8 @@ struct Scope {
     /// `None` without a collector.
     exhausted: Cell<Option<Exhausted>>,
     gate_polls: Cell<GatePolls>,
+    /// The endpoint that was chosen last.
+    endpoint: Cell<Option<NonZeroU64>>,
     attachments: Attachments,
 }
 
@@ -88,6 +92,7 @@ impl Scope {
             local_waits: Cell::new(0),
             exhausted: Cell::new(None),
             gate_polls: Cell::new(GatePolls { gates: 0, asked: 0 }),
+            endpoint: Cell::new(None),
             attachments: Attachments::new(),
         }
     }
@@ -214,6 +219,24 @@ pub(crate) fn noting_local_wait<T>(poll: impl FnOnce() -> T) -> (T, bool) {
     let before = SCOPE.with(|scope| scope.local_waits.get());
     let output = poll();
     (output, SCOPE.with(|scope| scope.local_waits.get()) != before)
+}
+
+/// Records the endpoint that the current call is sent to, by its process-wide number.
+#[inline]
+pub(crate) fn note_endpoint(endpoint: NonZeroU64) {
+    SCOPE.with(|scope| scope.endpoint.set(Some(endpoint)));
+}
+
+/// Runs `act`, which makes or polls an attempt, and returns the endpoint that was recorded meanwhile. Of several it is the last.
+#[inline]
+pub(crate) fn noting_endpoint<T>(act: impl FnOnce() -> T) -> (T, Option<NonZeroU64>) {
+    let outer = SCOPE.with(|scope| scope.endpoint.replace(None));
+    let output = act();
+    let noted = SCOPE.with(|scope| scope.endpoint.get());
+    if noted.is_none() {
+        SCOPE.with(|scope| scope.endpoint.set(outer));
+    }
+    (output, noted)
 }
 
 /// The gates that poll the current call, nested, and how often work has requested their permits meanwhile.

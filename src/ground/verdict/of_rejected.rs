@@ -22,7 +22,8 @@ impl Rejected {
             | Reason::NotInTime
             | Reason::RateLimited
             | Reason::Displaced
-            | Reason::RequestIdle => Verdict::Ignored,
+            | Reason::RequestIdle
+            | Reason::NoEndpoints => Verdict::Ignored,
         }
     }
 }
