@@ -9,8 +9,10 @@ use super::handle::CircuitBreakerHandle;
 use super::service::CircuitBreaker;
 use crate::admission::keyed::{Keying, OneKey};
 use crate::ground::error::InvalidConfig;
+use crate::ground::time::Instant;
 use crate::ground::verdict::AtResponse;
 use crate::layers::call::breaker_ahead::BreakersAhead;
+use crate::layers::core::readiness_limit::ReadinessLimit;
 use crate::layers::core::{LayerCore, clone_fields, keyed_methods, layer_methods};
 
 /// Stops calling a dependency that fails. See the [module](super).
@@ -27,7 +29,12 @@ impl CircuitBreakerLayer {
     /// # Errors
     /// If a rate, count or duration is out of its range, or two settings contradict each other; all faults are listed.
     pub fn new(config: CircuitBreakerConfig) -> Result<Self, InvalidConfig> {
-        let core = LayerCore::new(KIND, config, |parts| Breakers::new(parts, OneKey))?;
+        Self::part_of(ReadinessLimit::default(), config)
+    }
+
+    /// The breaker of one endpoint of a layer value with this limit.
+    pub(crate) fn part_of(limit: ReadinessLimit, config: CircuitBreakerConfig) -> Result<Self, InvalidConfig> {
+        let core = LayerCore::limited_by(limit, KIND, config, |parts| Breakers::new(parts, OneKey))?;
         Ok(Self { core, classifier: AtResponse })
     }
 }
@@ -41,6 +48,13 @@ impl<C, K: Keying> CircuitBreakerLayer<C, K> {
     /// A handle to read the breaker's state and to change it by hand.
     pub fn handle(&self) -> CircuitBreakerHandle<K> {
         CircuitBreakerHandle::new(Arc::clone(self.core.state()))
+    }
+
+    /// Until when the breaker for calls without a key lets no call pass, as far as time alone decides. A closed one costs one load.
+    #[inline]
+    pub(crate) fn refuses_until(&self, now: Instant) -> Option<Instant> {
+        let breaker = self.core.state().common();
+        if breaker.is_closed() { None } else { breaker.refuses_until(now) }
     }
 
     /// The breakers, for a queue of an outer layer: a call that the breaker would refuse need not wait for a permit.
