@@ -5,8 +5,19 @@ use std::collections::BTreeSet;
 use super::source::{File, Module};
 
 /// The top-level modules, bottom-up: each may use those before it.
-pub(crate) const ORDER: [&str; 10] =
-    ["ground", "telemetry", "loader", "algorithm", "admission", "layers", "http", "grpc", "stack", "dashboard"];
+pub(crate) const ORDER: [&str; 11] = [
+    "ground",
+    "telemetry",
+    "loader",
+    "algorithm",
+    "admission",
+    "layers",
+    "http",
+    "grpc",
+    "balance",
+    "stack",
+    "dashboard",
+];
 
 /// Folders of `layers` that are no layer.
 pub(crate) const NO_LAYERS: [&str; 2] = ["core", "call"];

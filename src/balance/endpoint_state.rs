@@ -1,0 +1,120 @@
+//! What is known of one endpoint. It outlives changes of the set, and the endpoint itself while calls are in flight there.
+
+use std::fmt;
+use std::num::NonZeroU64;
+use std::sync::atomic::AtomicU64 as Counter;
+use std::time::Duration;
+
+use super::config::BalanceConfig;
+use crate::algorithm::balance::{CallCounter, EndpointLoad, SetLoad, SlowStart};
+use crate::ground::error::InvalidConfig;
+use crate::ground::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use crate::ground::time::Instant;
+use crate::ground::verdict::Verdict;
+use crate::layers::circuit_breaker::CircuitBreakerLayer;
+use crate::layers::core::readiness_limit::ReadinessLimit;
+use crate::layers::permits::bulkhead::BulkheadLayer;
+
+/// See the module.
+pub(super) struct EndpointState {
+    /// Unique in the process.
+    pub(super) id: NonZeroU64,
+    pub(super) load: EndpointLoad,
+    /// The calls since the last comparison of the set.
+    pub(super) counter: CallCounter,
+    pub(super) breaker: CircuitBreakerLayer,
+    pub(super) bulkhead: BulkheadLayer,
+    is_ejected: AtomicBool,
+    /// Since when it warms up, in nanoseconds; 0: it is warm.
+    warming_since: AtomicU64,
+}
+
+impl EndpointState {
+    pub(super) fn new(config: &BalanceConfig, readiness_limit: &ReadinessLimit) -> Result<Self, InvalidConfig> {
+        // The breaker is around the client, so calls that wait for a client to become ready wait there.
+        let breaker = CircuitBreakerLayer::part_of(readiness_limit.clone(), config.circuit_breaker.clone())?;
+        let bulkhead = BulkheadLayer::new(config.bulkhead.clone())?;
+        // A call that waits for a permit ends as soon as the breaker opens.
+        bulkhead.connect(breaker.ahead());
+        Ok(Self {
+            id: next_id(),
+            load: EndpointLoad::new(),
+            counter: CallCounter::new(),
+            breaker,
+            bulkhead,
+            is_ejected: AtomicBool::new(false),
+            warming_since: AtomicU64::new(0),
+        })
+    }
+
+    /// Applies changed settings. They may wake tasks: call it without holding a lock.
+    pub(super) fn reload(&self, config: &BalanceConfig) {
+        self.breaker.core.apply(&config.circuit_breaker)();
+        self.bulkhead.core.apply(&config.bulkhead)();
+    }
+
+    #[inline]
+    pub(super) fn is_ejected(&self) -> bool {
+        self.is_ejected.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn eject(&self) {
+        self.is_ejected.store(true, Ordering::Relaxed);
+    }
+
+    /// Ends the ejection. The endpoint gets its calls back slowly.
+    pub(super) fn restore(&self, now: Instant) {
+        self.warm_up(now);
+        self.is_ejected.store(false, Ordering::Relaxed);
+    }
+
+    /// Starts the slow start.
+    pub(super) fn warm_up(&self, now: Instant) {
+        self.warming_since.store(now.as_nanos(), Ordering::Relaxed);
+    }
+
+    /// The factor on its weight.
+    #[inline]
+    pub(super) fn warmth(&self, slow_start: &SlowStart, now: Instant) -> f64 {
+        match self.warming_since.load(Ordering::Relaxed) {
+            0 => 1.0,
+            since => slow_start.factor(now.since(Instant::from_nanos(since))),
+        }
+    }
+
+    /// Records the end of a call that took so long: the endpoint's own time.
+    pub(super) fn record(&self, verdict: Verdict, took: Duration, now: Instant, set: &SetLoad) {
+        match verdict {
+            Verdict::Success | Verdict::CallerFault => {
+                self.counter.succeeded(took);
+                self.load.succeeded(now, took, set);
+            }
+            Verdict::Transient | Verdict::Failed | Verdict::Lost | Verdict::Unsent => {
+                self.counter.failed();
+                self.load.failed(now, took, set);
+            }
+            // Refused by a live endpoint: no evidence for an ejection, and no answer for the caller.
+            Verdict::Overloaded { .. } | Verdict::Unprocessed | Verdict::DoNotRetry => self.load.failed(now, took, set),
+            // A caller that gives no time proves nothing. A call that had as much time as calls usually take does.
+            Verdict::TimedOut => {
+                if set.mean_cost().is_none_or(|usual| took.as_nanos() as f64 >= usual) {
+                    self.counter.failed();
+                }
+                self.load.abandoned(now, took, set);
+            }
+            Verdict::Abandoned => self.load.abandoned(now, took, set),
+            Verdict::Ignored => self.load.unsent(),
+        }
+    }
+}
+
+fn next_id() -> NonZeroU64 {
+    static LAST: Counter = Counter::new(0);
+    NonZeroU64::MIN.saturating_add(LAST.fetch_add(1, Ordering::Relaxed))
+}
+
+impl fmt::Debug for EndpointState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EndpointState").field("in_flight", &self.load.in_flight()).finish_non_exhaustive()
+    }
+}

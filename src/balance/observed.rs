@@ -1,0 +1,55 @@
+//! The balancer as its layer core and the registry see it.
+
+use super::balancer::Balancer;
+use super::config::BalanceConfig;
+use super::endpoint_set::{EndpointSet, Member};
+use crate::admission::registry::{BalanceCondition, Condition, EndpointCondition, Observed};
+use crate::ground::error::Numbers;
+use crate::ground::time::Instant;
+use crate::layers::core::{AfterReload, LayerState};
+use crate::telemetry::Instruments;
+
+/// How many endpoints a snapshot lists.
+const LISTED: usize = 100;
+
+impl LayerState<BalanceConfig> for Balancer {
+    fn apply_reload(&self, _: &BalanceConfig, _: &BalanceConfig) -> AfterReload<'_> {
+        Box::new(|| self.spread_settings())
+    }
+}
+
+impl Observed for Balancer {
+    fn instruments(&self) -> &Instruments {
+        Balancer::instruments(self)
+    }
+
+    fn condition(&self, now: Instant) -> Condition {
+        let set = self.set.load();
+        let count = |is: &dyn Fn(&Member) -> bool| set.members.iter().filter(|member| is(member)).count();
+        let listed = |member: &Member| EndpointCondition {
+            key: member.endpoint.key().to_owned(),
+            tier: member.endpoint.tier(),
+            weight: member.endpoint.weight(),
+            in_flight: u64::from(member.state.load.in_flight()),
+            ejected: member.state.is_ejected(),
+            breaker: member.state.breaker.handle().state(),
+        };
+        Condition::Balance(BalanceCondition {
+            endpoints: set.members.len(),
+            ejected: count(&|member| member.state.is_ejected()),
+            open: count(&|member| member.state.breaker.refuses_until(now).is_some()),
+            in_flight: set.members.iter().map(|member| u64::from(member.state.load.in_flight())).sum(),
+            listed: set.members.iter().take(LISTED).map(listed).collect(),
+        })
+    }
+}
+
+impl EndpointSet {
+    /// The numbers of a refusal because no endpoint takes calls.
+    pub(super) fn numbers(&self, now: Instant) -> Numbers {
+        let until: Vec<_> = self.members.iter().filter_map(|member| member.state.breaker.refuses_until(now)).collect();
+        let first = until.iter().min().filter(|until| **until < Instant::MAX).map(|until| until.since(now));
+        let ejected = self.members.iter().filter(|member| member.state.is_ejected()).count();
+        Numbers::of_endpoints(self.members.len(), until.len(), ejected, first)
+    }
+}
