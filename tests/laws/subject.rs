@@ -101,6 +101,8 @@ pub(crate) struct Subject {
     pub(crate) refuses: bool,
     /// Whether dropping a call returns its permit at once. A rate limit does not return used permits.
     pub(crate) returns_permits: bool,
+    /// Whether `poll_ready` polls the inner service. A balancer polls an endpoint only when a call has chosen it.
+    pub(crate) readies_ahead: bool,
     /// Whether it uses a classifier.
     pub(crate) classifies: bool,
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use seawall::balance::{BalanceLayer, Endpoint};
 use seawall::bulkhead::BulkheadLayer;
 use seawall::circuit_breaker::CircuitBreakerLayer;
 use seawall::deadline::DeadlineLayer;
@@ -9,12 +10,14 @@ use seawall::error::{InvalidConfig, Reason, rejection};
 use seawall::load_shed::LoadShedLayer;
 use seawall::rate_limit::RateLimitLayer;
 use seawall::retry::{Budget, RetryConfig, RetryLayer};
+use seawall::verdict::AtResponse;
 use tokio_test::assert_pending;
 use tokio_test::task::{Spawn, spawn};
 use tower::util::Oneshot;
 use tower::{BoxError, Layer, Service, ServiceExt};
 
 use crate::inner::{Answer, Difficult, Readiness};
+use crate::layers::OneEndpoint;
 
 fn call<S>(layer: &impl Layer<Difficult, Service = S>) -> Spawn<Oneshot<S, u32>>
 where
@@ -62,7 +65,12 @@ layers! {
     circuit_breaker: CircuitBreakerLayer::new(Default::default()), |layer: CircuitBreakerLayer| layer.keyed_by(|_: &u32| ());
     bulkhead: BulkheadLayer::new(Default::default()), |layer: BulkheadLayer| layer.keyed_by(|_: &u32| ());
     rate_limit: RateLimitLayer::new(Default::default()), |layer: RateLimitLayer| layer.keyed_by(|_: &u32| ());
+    balance: one_endpoint(), |layer: OneEndpoint<AtResponse>| layer.clone();
     load_shed: LoadShedLayer::new(Default::default()), |layer: LoadShedLayer| layer.keyed_by(|_: &u32| ());
+}
+
+fn one_endpoint() -> Result<OneEndpoint<AtResponse>, InvalidConfig> {
+    Ok(OneEndpoint(BalanceLayer::new(Default::default())?.with_endpoints([Endpoint::new("callee")])?))
 }
 
 fn once() -> Result<RetryLayer, InvalidConfig> {
