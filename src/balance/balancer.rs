@@ -1,20 +1,22 @@
 //! The state of a layer value: its endpoints, and who of them gets calls. All services of the layer value share it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Weak};
 
 use super::config::BalanceConfig;
 use super::discovery::discovery_task::DiscoveryTask;
 use super::endpoint::{self, Endpoint};
-use super::endpoint_set::{EndpointSet, Member};
+use super::endpoint_set::{EndpointSet, Member, Wanted};
 use super::endpoint_state::EndpointState;
-use crate::algorithm::balance::{EjectionChange, EjectionRecord, Judged, SetLoad};
+use super::set_state::SetState;
+use super::standing::EndpointMode;
+use super::wait_queue::WaitQueue;
+use crate::algorithm::balance::{EjectionChange, EjectionRecord, Judged};
 use crate::ground::chance;
 use crate::ground::error::InvalidConfig;
-use crate::ground::settings::{Cached, Settings};
-use crate::ground::sync::atomic::{AtomicU64, Ordering};
+use crate::ground::settings::Settings;
+use crate::ground::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use crate::ground::sync::{Mutex, Swap, lock};
 use crate::ground::time::{self, Instant};
 use crate::layers::core::LayerParts;
@@ -26,14 +28,16 @@ pub(crate) struct Balancer {
     pub(super) settings: Arc<Settings<BalanceConfig>>,
     /// What calls read. Only replaced with `records` locked.
     pub(super) set: Swap<EndpointSet>,
-    load: SetLoad,
-    /// The ejections of the members, in the order of the set. The lock is for changes of the set; calls do not take it, except for
-    /// the one that compares the endpoints when an interval is over.
+    pub(super) common: Arc<SetState>,
+    pub(super) queue: WaitQueue,
+    /// The ejections of the members, in the order of the set. The lock is for changes of the set and of its health; calls do not take
+    /// it, except for the one that compares the endpoints when an interval is over.
     records: Mutex<Vec<EjectionRecord>>,
+    /// How many endpoints have a breaker that does not let all calls pass. Changed with `records` locked.
+    restricted: AtomicUsize,
     /// When the endpoints are compared next, in nanoseconds.
     next_sweep: AtomicU64,
     readiness_limit: ReadinessLimit,
-    instruments: Instruments,
     /// The task that follows a stream of sets.
     discovery_task: Mutex<Option<DiscoveryTask>>,
 }
@@ -41,41 +45,34 @@ pub(crate) struct Balancer {
 impl Balancer {
     pub(super) fn new(parts: LayerParts<BalanceConfig>) -> Self {
         let LayerParts { settings, readiness_limit, instruments } = parts;
-        let set = EndpointSet::new(0, Vec::new(), &settings.read(BalanceConfig::choice));
+        let common = Arc::new(SetState::new(instruments));
+        let set = EndpointSet::new(0, Arc::new([]), &settings.read(BalanceConfig::choice));
         Self {
+            queue: WaitQueue::new(Arc::clone(&common), settings.read(|config| config.order)),
+            common,
             settings,
             set: Swap::from_pointee(set),
-            load: SetLoad::new(),
             records: Mutex::new(Vec::new()),
+            restricted: AtomicUsize::new(0),
             next_sweep: AtomicU64::new(0),
             readiness_limit,
-            instruments,
             discovery_task: Mutex::new(None),
         }
     }
 
     #[inline]
-    pub(super) fn load(&self) -> &SetLoad {
-        &self.load
-    }
-
-    #[inline]
     pub(super) fn instruments(&self) -> &Instruments {
-        &self.instruments
+        &self.common.instruments
     }
 
-    /// How long a call without a deadline may last, cached by a service that [refreshes](Self::max_hold) it at each call.
-    pub(super) fn cached_max_hold(&self) -> Cached<Duration> {
-        self.settings.cached(max_hold)
-    }
-
+    /// Whether a breaker does not let all calls pass.
     #[inline]
-    pub(super) fn max_hold(&self, cached: &mut Cached<Duration>) -> Duration {
-        *self.settings.refresh(cached, max_hold)
+    pub(super) fn is_restricted(&self) -> bool {
+        self.restricted.load(Ordering::Acquire) > 0
     }
 
     /// Replaces the set. Endpoints that stay keep their state; new ones start slowly, unless there was none before.
-    pub(super) fn set_endpoints(&self, endpoints: Vec<Endpoint>) -> Result<(), InvalidConfig> {
+    pub(super) fn set_endpoints(self: &Arc<Self>, endpoints: Vec<Endpoint>) -> Result<(), InvalidConfig> {
         let config = self.settings.get();
         endpoint::check(&endpoints, config.max_endpoints)?;
         let (now, settings) = (time::now(), config.choice());
@@ -95,11 +92,11 @@ impl Balancer {
             let (state, record) = match known.get(endpoint.key()) {
                 Some((member, record)) => (Arc::clone(&member.state), *record),
                 None => {
-                    let state = EndpointState::new(&config, &self.readiness_limit)?;
+                    let state = self.new_endpoint(&config)?;
                     if !known.is_empty() {
                         state.warm_up(now);
                     }
-                    (Arc::new(state), EjectionRecord::default())
+                    (state, EjectionRecord::default())
                 }
             };
             members.push(Member { endpoint, state });
@@ -108,7 +105,13 @@ impl Balancer {
         // A smaller set allows fewer ejections.
         apply(&settings.outliers.bound(&mut judged), &members, now);
         *records = judged.into_iter().map(|judged| judged.record).collect();
-        let replaced = self.set.swap(Arc::new(EndpointSet::new(before.generation + 1, members, &settings)));
+        let after = EndpointSet::new(before.generation + 1, members.into(), &settings);
+        let keys: HashSet<&str> = after.members.iter().map(|member| member.endpoint.key()).collect();
+        let left = before.members.iter().filter(|member| !keys.contains(member.endpoint.key()));
+        left.for_each(|member| member.state.standing.remove());
+        drop(keys);
+        let replaced = self.set.swap(Arc::new(after));
+        self.count_restricted();
         drop(known);
         drop(before);
         drop(records);
@@ -118,7 +121,67 @@ impl Balancer {
         if self.settings.get() != config {
             self.spread_settings();
         }
+        self.serve_all();
         Ok(())
+    }
+
+    fn new_endpoint(self: &Arc<Self>, config: &BalanceConfig) -> Result<Arc<EndpointState>, InvalidConfig> {
+        self.common.balancer.get_or_init(|| Arc::downgrade(self));
+        let state = EndpointState::new(config, &self.readiness_limit, &self.common)?;
+        let balancer = Arc::downgrade(self);
+        state.breaker.on_change(move || {
+            if let Some(balancer) = Weak::upgrade(&balancer) {
+                balancer.breaker_changed();
+            }
+        });
+        Ok(Arc::new(state))
+    }
+
+    /// Sets how the endpoint with this key is used. `false`: there is none.
+    pub(super) fn set_mode(&self, key: &str, mode: EndpointMode) -> bool {
+        let settings = self.settings.read(BalanceConfig::choice);
+        let replaced = {
+            let _records = lock(&self.records);
+            let set = self.set.load();
+            let Some(member) = set.members.iter().find(|member| member.endpoint.key() == key) else { return false };
+            member.state.standing.set_mode(mode);
+            self.set.swap(Arc::new(set.judged(&settings)))
+        };
+        drop(replaced);
+        self.serve_all();
+        true
+    }
+
+    /// After a step of a breaker that changes what calls may do.
+    fn breaker_changed(&self) {
+        {
+            let _records = lock(&self.records);
+            self.count_restricted();
+        }
+        self.serve_all();
+    }
+
+    /// Call it with `records` locked: the count of the last step is the last.
+    fn count_restricted(&self) {
+        let set = self.set.load();
+        let restricted = set.members.iter().filter(|member| !member.state.breaker.admits_all()).count();
+        self.restricted.store(restricted, Ordering::Release);
+    }
+
+    /// Gives free permits to waiting calls, and lets them look at the endpoints again.
+    fn serve_all(&self) {
+        if self.queue.len() > 0 {
+            self.queue.serve_all(&self.set.load(), time::now());
+        }
+    }
+
+    /// Gives the free permits of one endpoint to waiting calls.
+    pub(super) fn serve(&self, endpoint: &Arc<EndpointState>) {
+        let set = self.set.load();
+        let serves = |wanted| endpoint.standing.is_usable(wanted, false) && endpoint.breaker.admits_all();
+        if serves(Wanted::Healthy) || serves(Wanted::Any) && !set.serves(Wanted::Healthy) {
+            self.queue.serve(endpoint, set.limits.max_concurrent, time::now());
+        }
     }
 
     /// Keeps the task that changes the set, instead of the former one.
@@ -158,7 +221,10 @@ impl Balancer {
         let replaced = (!changes.is_empty()).then(|| self.set.swap(Arc::new(set.judged(&settings))));
         drop(set);
         drop(records);
-        drop(replaced);
+        if replaced.is_some() {
+            drop(replaced);
+            self.serve_all();
+        }
     }
 
     /// Applies the settings in force to all endpoints. They may wake tasks: call it without holding a lock.
@@ -179,24 +245,23 @@ impl Balancer {
                 self.set.swap(Arc::new(set.judged(&settings)))
             };
             drop(replaced);
+            self.queue.set_order(config.order);
             // Another thread may have stored other settings, and its pass may have been overtaken by this one.
             if self.settings.get() == config {
-                return;
+                break;
             }
         }
+        self.serve_all();
     }
-}
-
-/// The wait for a permit, and the time with it.
-fn max_hold(config: &BalanceConfig) -> Duration {
-    config.bulkhead.max_wait.saturating_add(config.bulkhead.max_hold)
 }
 
 /// Makes changes of the records visible to calls.
 fn apply(changes: &[EjectionChange], members: &[Member], now: Instant) {
     for change in changes {
         match change {
-            EjectionChange::Ejected(i, _) => members.get(*i).into_iter().for_each(|member| member.state.eject()),
+            EjectionChange::Ejected(i, _) => {
+                members.get(*i).into_iter().for_each(|member| member.state.standing.eject())
+            }
             EjectionChange::Restored(i) => members.get(*i).into_iter().for_each(|member| member.state.restore(now)),
         }
     }

@@ -3,7 +3,7 @@ use std::time::Duration;
 use crate::algorithm::balance::{Outliers, Overprovisioning, SlowStart};
 use crate::ground::validation::{Validate, Validation};
 use crate::layers::circuit_breaker::CircuitBreakerConfig;
-use crate::layers::permits::bulkhead::BulkheadConfig;
+use crate::layers::permits::bulkhead::Order;
 #[cfg(feature = "config")]
 use crate::loader::HumanTime;
 
@@ -11,10 +11,8 @@ use crate::loader::HumanTime;
 ///
 /// ```
 /// use seawall::balance::{BalanceConfig, BalanceLayer};
-/// use seawall::bulkhead::BulkheadConfig;
 ///
-/// let bulkhead = BulkheadConfig { max_concurrent: 10, ..Default::default() };
-/// assert!(BalanceLayer::new(BalanceConfig { bulkhead, ..Default::default() }).is_ok());
+/// assert!(BalanceLayer::new(BalanceConfig { max_concurrent: 10, ..Default::default() }).is_ok());
 ///
 /// let mut config = BalanceConfig::default();
 /// config.ejection.max_percent = 101;
@@ -25,11 +23,19 @@ use crate::loader::HumanTime;
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 pub struct BalanceConfig {
-    /// The circuit breaker of each endpoint. Default: that of [`CircuitBreakerConfig`]. `unready_while_open` and `max_keys` have no
-    /// effect here.
+    /// The circuit breaker of each endpoint. Default: that of [`CircuitBreakerConfig`]. Its `max_hold` bounds a call without a deadline.
+    /// `unready_while_open` and `max_keys` have no effect here.
     pub circuit_breaker: CircuitBreakerConfig,
-    /// The bulkhead of each endpoint. Default: that of [`BulkheadConfig`], 64 calls at once. `max_keys` has no effect here.
-    pub bulkhead: BulkheadConfig,
+    /// How many calls run at once at each endpoint, at least 1. Default: 64.
+    pub max_concurrent: u32,
+    /// How many calls may wait for a permit of any endpoint; with 0 none waits. Default: 1024. The queue is bounded mainly by time: a
+    /// call is refused if its expected wait exceeds `max_wait` or its deadline.
+    pub max_waiting: u32,
+    /// The longest a call may wait; more than zero. Default: 10 s, for calls without a deadline; a deadline is usually earlier.
+    #[cfg_attr(feature = "config", serde(with = "HumanTime"))]
+    pub max_wait: Duration,
+    /// The order of waiting calls of one priority. Default: [`Order::Fifo`].
+    pub order: Order,
     /// How a new or restored endpoint gets its full share of calls.
     pub slow_start: SlowStartConfig,
     /// When an endpoint that does worse than the others gets no calls for a while.
@@ -45,7 +51,10 @@ impl Default for BalanceConfig {
     fn default() -> Self {
         Self {
             circuit_breaker: CircuitBreakerConfig::default(),
-            bulkhead: BulkheadConfig::default(),
+            max_concurrent: 64,
+            max_waiting: 1024,
+            max_wait: Duration::from_secs(10),
+            order: Order::Fifo,
             slow_start: SlowStartConfig::default(),
             ejection: EjectionConfig::default(),
             tiers: TierConfig::default(),
@@ -57,7 +66,8 @@ impl Default for BalanceConfig {
 impl Validate for BalanceConfig {
     fn check(&self, validation: &mut Validation) {
         validation.nested("circuit_breaker", |validation| self.circuit_breaker.check(validation));
-        validation.nested("bulkhead", |validation| self.bulkhead.check(validation));
+        validation.at_least_one("max_concurrent", self.max_concurrent.into());
+        validation.positive("max_wait", self.max_wait);
         validation.nested("slow_start", |validation| self.slow_start.check(validation));
         validation.nested("ejection", |validation| self.ejection.check(validation));
         validation.nested("tiers", |validation| self.tiers.check(validation));
@@ -177,6 +187,17 @@ pub(super) struct ChoiceSettings {
     pub(super) outliers: Outliers,
     pub(super) interval: Duration,
     pub(super) overprovisioning: Overprovisioning,
+    pub(super) limits: CallLimits,
+}
+
+/// The bounds of a call.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct CallLimits {
+    /// Of each endpoint.
+    pub(super) max_concurrent: u32,
+    pub(super) max_waiting: u32,
+    pub(super) max_wait: Duration,
+    pub(super) max_hold: Duration,
 }
 
 impl BalanceConfig {
@@ -193,6 +214,12 @@ impl BalanceConfig {
             outliers,
             interval: ejection.interval,
             overprovisioning: Overprovisioning { factor: tiers.overprovisioning, panic_below: tiers.panic_below },
+            limits: CallLimits {
+                max_concurrent: self.max_concurrent,
+                max_waiting: self.max_waiting,
+                max_wait: self.max_wait,
+                max_hold: self.circuit_breaker.max_hold,
+            },
         }
     }
 }

@@ -1,79 +1,79 @@
-//! The services of the endpoints, made by a closure.
+//! The clients of the endpoints, made by a closure.
 
 use std::collections::HashMap;
 use std::fmt;
 use std::num::NonZeroU64;
 use std::sync::Arc;
 
-use tower::Layer;
-
 use super::endpoint::Endpoint;
 use super::endpoint_set::{EndpointSet, Member};
 use crate::ground::sync::{Swap, foreign};
-use crate::ground::time::Instant;
-use crate::layers::circuit_breaker::CircuitBreaker;
-use crate::layers::permits::bulkhead::Bulkhead;
-
-/// The service of an endpoint: its client behind the endpoint's circuit breaker and bulkhead.
-pub type Guarded<S, C> = Bulkhead<CircuitBreaker<S, C>, C>;
 
 type Connect<S> = Box<dyn Fn(&Endpoint) -> S + Send + Sync>;
 
-/// The services of the endpoints of a set, shared by the clones of a [`Balance`](super::Balance).
+/// The clients of the endpoints of a set, shared by the clones of a [`Balance`](super::Balance).
 ///
-/// They follow the set when a call comes, so that the closure and the drop of a service run in the task of a caller, and only if
+/// They follow the set when a call comes, so that the closure and the drop of a client run in the task of a caller, and only if
 /// there are calls.
-pub(super) struct Connections<S, C> {
+pub(super) struct Connections<S> {
     connect: Connect<S>,
-    classifier: C,
-    current: Swap<Connected<S, C>>,
+    current: Swap<Connected<S>>,
 }
 
-/// The services of one generation of the set.
-pub(super) struct Connected<S, C> {
+/// The clients of one generation of the set, in the order of its members.
+struct Connected<S> {
     generation: u64,
-    services: Box<[EndpointService<S, C>]>,
+    clients: Box<[EndpointClient<S>]>,
 }
 
-struct EndpointService<S, C> {
+struct EndpointClient<S> {
     id: NonZeroU64,
     address: Arc<str>,
-    service: Guarded<S, C>,
+    client: S,
 }
 
-impl<S: Clone, C: Clone> Connections<S, C> {
-    pub(super) fn new(set: &EndpointSet, connect: Connect<S>, classifier: C) -> Self {
-        let none = Connected { generation: 0, services: Box::new([]) };
-        let connections = Self { connect, classifier, current: Swap::from_pointee(none) };
+impl<S: Clone> Connections<S> {
+    pub(super) fn new(set: &EndpointSet, connect: Connect<S>) -> Self {
+        let none = Connected { generation: 0, clients: Box::new([]) };
+        let connections = Self { connect, current: Swap::from_pointee(none) };
         connections.with(set, |_| ());
         connections
     }
 
-    /// Runs `act` on the services of this set, which are in the order of its members.
+    /// A client of the member at this position.
     #[inline]
-    pub(super) fn with<T>(&self, set: &EndpointSet, act: impl FnOnce(&Connected<S, C>) -> T) -> T {
+    pub(super) fn client(&self, set: &EndpointSet, i: usize) -> Option<S> {
+        self.with(set, |connected| foreign(|| connected.clients.get(i).map(|connected| connected.client.clone())))
+    }
+
+    /// A client of the endpoint with this id, if it is in the set.
+    pub(super) fn client_of(&self, set: &EndpointSet, id: NonZeroU64) -> Option<S> {
+        self.client(set, set.members.iter().position(|member| member.state.id == id)?)
+    }
+
+    #[inline]
+    fn with<T>(&self, set: &EndpointSet, act: impl FnOnce(&Connected<S>) -> T) -> T {
         let current = self.current.load();
         if current.generation == set.generation { act(&current) } else { act(&self.renew(&current, set)) }
     }
 
     /// Calls of several threads may do this at once: then one of them is kept.
     #[cold]
-    fn renew(&self, before: &Connected<S, C>, set: &EndpointSet) -> Arc<Connected<S, C>> {
-        let known: HashMap<NonZeroU64, &EndpointService<S, C>> =
-            before.services.iter().map(|known| (known.id, known)).collect();
-        let service_of = |Member { endpoint, state }: &Member| match known.get(&state.id) {
+    fn renew(&self, before: &Connected<S>, set: &EndpointSet) -> Arc<Connected<S>> {
+        let known: HashMap<NonZeroU64, &EndpointClient<S>> =
+            before.clients.iter().map(|known| (known.id, known)).collect();
+        let client_of = |Member { endpoint, state }: &Member| match known.get(&state.id) {
             Some(known) if *known.address == *endpoint.address() => {
-                EndpointService { id: known.id, address: Arc::clone(&known.address), service: known.service.clone() }
+                let client = foreign(|| known.client.clone());
+                EndpointClient { id: known.id, address: Arc::clone(&known.address), client }
             }
             _ => {
                 let client = foreign(|| (self.connect)(endpoint));
-                let breaker = state.breaker.clone().with_classifier(self.classifier.clone()).layer(client);
-                let service = state.bulkhead.clone().with_classifier(self.classifier.clone()).layer(breaker);
-                EndpointService { id: state.id, address: endpoint.address().into(), service }
+                EndpointClient { id: state.id, address: endpoint.address().into(), client }
             }
         };
-        let services = set.members.iter().map(service_of).collect();
-        let connected = Arc::new(Connected { generation: set.generation, services });
+        let clients = set.members.iter().map(client_of).collect();
+        let connected = Arc::new(Connected { generation: set.generation, clients });
         if self.current.load().generation < set.generation {
             drop(self.current.swap(Arc::clone(&connected)));
         }
@@ -81,16 +81,8 @@ impl<S: Clone, C: Clone> Connections<S, C> {
     }
 }
 
-impl<S: Clone, C: Clone> Connected<S, C> {
-    /// The service of an endpoint, if its breaker admits a call now. It has to be used for that call.
-    pub(super) fn admit(&self, i: usize, now: Instant) -> Option<Guarded<S, C>> {
-        let mut service = self.services.get(i)?.service.clone();
-        service.get_mut().reserve(now).then_some(service)
-    }
-}
-
-impl<S, C> fmt::Debug for Connections<S, C> {
+impl<S> fmt::Debug for Connections<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Connections").field("services", &self.current.load().services.len()).finish_non_exhaustive()
+        f.debug_struct("Connections").field("clients", &self.current.load().clients.len()).finish_non_exhaustive()
     }
 }

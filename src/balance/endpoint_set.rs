@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::config::ChoiceSettings;
+use super::config::{CallLimits, ChoiceSettings};
 use super::endpoint::Endpoint;
 use super::endpoint_state::EndpointState;
+use super::standing::EndpointMode;
 use crate::algorithm::balance::{
     AliasTable, Candidate, Eligibility, SetLoad, SlowStart, TierHealth, TierShares, choose,
 };
@@ -19,9 +20,12 @@ pub(super) struct EndpointSet {
     /// Changes with the members, and not with their health.
     pub(super) generation: u64,
     pub(super) members: Arc<[Member]>,
-    tiers: Arc<[TierMembers]>,
+    tiers: Box<[TierMembers]>,
     shares: TierShares,
     slow_start: SlowStart,
+    pub(super) limits: CallLimits,
+    /// How many members are healthy.
+    healthy: u32,
 }
 
 /// An endpoint in a set.
@@ -39,61 +43,68 @@ struct TierMembers {
     table: AliasTable,
 }
 
-/// What a call needs of an endpoint.
+/// Which endpoints a call may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Wanted {
-    /// A permit that is free now.
-    FreePermit,
-    /// A breaker that lets calls pass. The call waits for a permit.
-    Permit,
-    /// The same, of an ejected endpoint too: to be slow or unreliable is better than nothing.
-    AnyPermit,
+    /// One that is neither ejected nor draining.
+    Healthy,
+    /// One of those too: to be slow or unreliable is better than nothing.
+    Any,
 }
 
 impl Wanted {
     /// In the order of preference.
-    pub(super) const ALL: [Self; 3] = [Self::FreePermit, Self::Permit, Self::AnyPermit];
+    pub(super) const ALL: [Self; 2] = [Self::Healthy, Self::Any];
+}
+
+/// What a choice is made for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ChoiceFor<'a> {
+    pub(super) wanted: Wanted,
+    pub(super) now: Instant,
+    pub(super) load: &'a SetLoad,
+    /// The endpoints of earlier attempts.
+    pub(super) attempted: Option<&'a AttemptedEndpoints>,
 }
 
 impl EndpointSet {
-    /// A set with other members.
-    pub(super) fn new(generation: u64, members: Vec<Member>, settings: &ChoiceSettings) -> Self {
-        let mut tiers = BTreeMap::<u8, Vec<usize>>::new();
+    /// A set of these members, in the tiers that they have now.
+    pub(super) fn new(generation: u64, members: Arc<[Member]>, settings: &ChoiceSettings) -> Self {
+        // The standbys by hand are a tier after all others.
+        let tier = |member: &Member| match member.state.standing.mode() {
+            EndpointMode::Standby => u16::from(u8::MAX) + 1,
+            _ => member.endpoint.tier().into(),
+        };
+        let mut positions = BTreeMap::<u16, Vec<usize>>::new();
         for (i, member) in members.iter().enumerate() {
-            tiers.entry(member.endpoint.tier()).or_default().push(i);
+            positions.entry(tier(member)).or_default().push(i);
         }
+        let is_healthy = |i: &usize| members.get(*i).is_some_and(|member| member.state.standing.is_healthy());
+        let count = |number| u32::try_from(number).unwrap_or(u32::MAX);
+        let health = |positions: &Vec<usize>| TierHealth {
+            healthy: count(positions.iter().filter(|i| is_healthy(i)).count()),
+            total: count(positions.len()),
+        };
+        let health: Vec<_> = positions.values().map(health).collect();
         let weight = |i: &usize| members.get(*i).map_or(0.0, |member| member.endpoint.weight());
-        let tiers = tiers.into_values().map(|positions| TierMembers {
+        let tiers = positions.into_values().map(|positions| TierMembers {
             table: AliasTable::new(positions.iter().map(weight)),
             members: positions.into(),
         });
-        let tiers = tiers.collect();
         Self {
             generation,
-            members: members.into(),
-            tiers,
-            shares: TierShares::default(),
-            slow_start: settings.slow_start,
-        }
-        .judged(settings)
-    }
-
-    /// The same members, after their health or the settings have changed.
-    pub(super) fn judged(&self, settings: &ChoiceSettings) -> Self {
-        let health = |tier: &TierMembers| {
-            let healthy =
-                tier.members.iter().filter(|i| self.get(**i).is_some_and(|member| !member.state.is_ejected()));
-            let count = |number| u32::try_from(number).unwrap_or(u32::MAX);
-            TierHealth { healthy: count(healthy.count()), total: count(tier.members.len()) }
-        };
-        let health: Vec<_> = self.tiers.iter().map(health).collect();
-        Self {
-            generation: self.generation,
-            members: Arc::clone(&self.members),
-            tiers: Arc::clone(&self.tiers),
+            tiers: tiers.collect(),
             shares: settings.overprovisioning.shares(&health),
             slow_start: settings.slow_start,
+            limits: settings.limits,
+            healthy: health.iter().map(|tier| tier.healthy).sum(),
+            members,
         }
+    }
+
+    /// The same members, after their health, their modes or the settings have changed.
+    pub(super) fn judged(&self, settings: &ChoiceSettings) -> Self {
+        Self::new(self.generation, Arc::clone(&self.members), settings)
     }
 
     #[inline]
@@ -101,71 +112,79 @@ impl EndpointSet {
         self.members.get(i)
     }
 
-    /// The position of an endpoint that has what is wanted. Takes constant time unless hardly any endpoint has.
-    pub(super) fn choose(
-        &self,
-        wanted: Wanted,
-        load: &SetLoad,
-        now: Instant,
-        attempted: Option<&AttemptedEndpoints>,
-    ) -> Option<usize> {
-        let within = |tier: usize, panics: bool| self.choose_within(tier, panics, wanted, load, now, attempted);
-        if wanted == Wanted::AnyPermit {
-            return (0..self.tiers.len()).find_map(|tier| within(tier, true));
-        }
-        let drawn = self.shares.choose(|_| true, chance::sample())?;
-        within(drawn.tier, drawn.panics).or_else(|| {
-            // The tier has none. To find one that has, all endpoints are looked at.
-            let has_capacity = |tier: usize| {
-                let members = self.tiers.get(tier).map_or(&[][..], |tier| &tier.members);
-                members.iter().any(|i| self.has(*i, wanted, false, now))
-            };
-            let other = self.shares.choose(has_capacity, chance::sample())?;
-            within(other.tier, other.panics)
-        })
+    /// How many calls run at once, over all healthy endpoints.
+    pub(super) fn capacity(&self) -> u32 {
+        self.healthy.max(1).saturating_mul(self.limits.max_concurrent)
     }
 
-    fn choose_within(
-        &self,
-        tier: usize,
-        panics: bool,
-        wanted: Wanted,
-        load: &SetLoad,
-        now: Instant,
-        attempted: Option<&AttemptedEndpoints>,
-    ) -> Option<usize> {
+    /// The position of a usable endpoint with a free permit. Takes constant time unless hardly any endpoint has one.
+    pub(super) fn choose(&self, choice: ChoiceFor<'_>) -> Option<usize> {
+        if choice.wanted == Wanted::Any {
+            return (0..self.tiers.len()).find_map(|tier| self.choose_within(tier, true, choice));
+        }
+        if let Some(only) = self.shares.only() {
+            if let Some(chosen) = self.choose_within(only.tier, only.panics, choice) {
+                return Some(chosen);
+            }
+        } else {
+            let drawn = self.shares.choose(|_| true, chance::sample())?;
+            if let Some(chosen) = self.choose_within(drawn.tier, drawn.panics, choice) {
+                return Some(chosen);
+            }
+        }
+        // The tier has none. To find one that has, all endpoints are looked at.
+        let has_capacity = |tier: usize| {
+            let members = self.tiers.get(tier).map_or(&[][..], |tier| &tier.members);
+            members.iter().any(|i| self.get(*i).is_some_and(|member| self.is_free(member, false, choice)))
+        };
+        let other = self.shares.choose(has_capacity, chance::sample())?;
+        self.choose_within(other.tier, other.panics, choice)
+    }
+
+    fn choose_within(&self, tier: usize, panics: bool, choice: ChoiceFor<'_>) -> Option<usize> {
         let tier = self.tiers.get(tier)?;
-        let candidate = |i: usize| self.candidate(*tier.members.get(i)?, panics, wanted, now, attempted);
-        let chosen = choose(&tier.table, load, now, candidate, chance::sample)?;
+        let candidate = |i: usize| {
+            let member = self.get(*tier.members.get(i)?)?;
+            Some(self.candidate(member, panics, choice))
+        };
+        let chosen = choose(&tier.table, choice.load, choice.now, candidate, chance::sample)?;
         tier.members.get(chosen).copied()
     }
 
     #[inline]
-    fn candidate(
-        &self,
-        i: usize,
-        panics: bool,
-        wanted: Wanted,
-        now: Instant,
-        attempted: Option<&AttemptedEndpoints>,
-    ) -> Option<Candidate<'_>> {
-        let state = &self.get(i)?.state;
-        let eligibility = match self.has(i, wanted, panics, now) {
+    fn candidate<'a>(&self, member: &'a Member, panics: bool, choice: ChoiceFor<'_>) -> Candidate<'a> {
+        let state = &member.state;
+        let eligibility = match self.is_free(member, panics, choice) {
             false => Eligibility::Unusable,
-            true if attempted.is_some_and(|attempted| attempted.contains(state.id)) => Eligibility::Attempted,
+            true if choice.attempted.is_some_and(|attempted| attempted.contains(state.id)) => Eligibility::Attempted,
             true => Eligibility::Preferred,
         };
-        Some(Candidate { load: &state.load, eligibility, warmth: state.warmth(&self.slow_start, now) })
+        Candidate { load: &state.load, eligibility, warmth: state.warmth(&self.slow_start, choice.now) }
     }
 
-    /// Whether this endpoint has what is wanted. In a `panic` ejections do not count.
+    /// Whether a call may use this endpoint now. In a `panic` ejections do not count.
     #[inline]
-    pub(super) fn has(&self, i: usize, wanted: Wanted, panics: bool, now: Instant) -> bool {
-        let Some(Member { state, .. }) = self.get(i) else { return false };
-        let ejection_counts = wanted != Wanted::AnyPermit && !panics;
-        !(ejection_counts && state.is_ejected())
-            && state.breaker.refuses_until(now).is_none()
-            && (wanted != Wanted::FreePermit || !state.bulkhead.is_full())
+    pub(super) fn is_free(&self, member: &Member, panics: bool, choice: ChoiceFor<'_>) -> bool {
+        let state = &member.state;
+        state.standing.is_usable(choice.wanted, panics)
+            && state.load.in_flight() < self.limits.max_concurrent
+            && state.breaker.refuses_until(choice.now).is_none()
+    }
+
+    /// Whether a call that waits gets a permit of an endpoint, sooner or later.
+    pub(super) fn serves(&self, wanted: Wanted) -> bool {
+        self.members.iter().any(|member| member.serves(wanted))
+    }
+
+    /// The endpoints that take waiting calls. A half-open one does not: calls that look at it themselves are its probes.
+    pub(super) fn serving(&self) -> impl Iterator<Item = &Member> {
+        let wanted = Wanted::ALL.into_iter().find(|wanted| self.serves(*wanted));
+        self.members.iter().filter(move |member| wanted.is_some_and(|wanted| member.serves(wanted)))
+    }
+
+    /// When the first breaker that is open lets a call pass, as far as time alone decides.
+    pub(super) fn next_probe(&self, now: Instant) -> Option<Instant> {
+        self.members.iter().filter_map(|member| member.state.breaker.refuses_until(now)).min()
     }
 
     /// The positions of the other endpoints: those of the same tier first.
@@ -174,5 +193,12 @@ impl EndpointSet {
         let tier = move |i: usize| self.get(i).map(|member| member.endpoint.tier());
         let after = move || (1..number).map(move |step| (i + step) % number);
         after().filter(move |other| tier(*other) == tier(i)).chain(after().filter(move |other| tier(*other) != tier(i)))
+    }
+}
+
+impl Member {
+    /// Whether its free permits go to waiting calls.
+    fn serves(&self, wanted: Wanted) -> bool {
+        self.state.standing.is_usable(wanted, false) && self.state.breaker.admits_all()
     }
 }

@@ -2,70 +2,61 @@
 
 use std::fmt;
 use std::num::NonZeroU64;
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64 as Counter;
 use std::time::Duration;
 
 use super::config::BalanceConfig;
-use crate::algorithm::balance::{CallCounter, EndpointLoad, SetLoad, SlowStart};
+use super::set_state::SetState;
+use super::standing::Standing;
+use crate::algorithm::balance::{CallCounter, EndpointLoad, SlowStart};
 use crate::ground::error::InvalidConfig;
-use crate::ground::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use crate::ground::sync::atomic::{AtomicU64, Ordering};
 use crate::ground::time::Instant;
 use crate::ground::verdict::Verdict;
-use crate::layers::circuit_breaker::CircuitBreakerLayer;
+use crate::layers::circuit_breaker::PartBreaker;
 use crate::layers::core::readiness_limit::ReadinessLimit;
-use crate::layers::permits::bulkhead::BulkheadLayer;
 
 /// See the module.
 pub(super) struct EndpointState {
     /// Unique in the process.
     pub(super) id: NonZeroU64,
+    pub(super) standing: Standing,
     pub(super) load: EndpointLoad,
-    /// The calls since the last comparison of the set.
-    pub(super) counter: CallCounter,
-    pub(super) breaker: CircuitBreakerLayer,
-    pub(super) bulkhead: BulkheadLayer,
-    is_ejected: AtomicBool,
     /// Since when it warms up, in nanoseconds; 0: it is warm.
     warming_since: AtomicU64,
+    pub(super) breaker: PartBreaker,
+    pub(super) common: Arc<SetState>,
+    /// The calls since the last comparison of the set.
+    pub(super) counter: CallCounter,
 }
 
 impl EndpointState {
-    pub(super) fn new(config: &BalanceConfig, readiness_limit: &ReadinessLimit) -> Result<Self, InvalidConfig> {
-        // The breaker is around the client, so calls that wait for a client to become ready wait there.
-        let breaker = CircuitBreakerLayer::part_of(readiness_limit.clone(), config.circuit_breaker.clone())?;
-        let bulkhead = BulkheadLayer::new(config.bulkhead.clone())?;
-        // A call that waits for a permit ends as soon as the breaker opens.
-        bulkhead.connect(breaker.ahead());
+    pub(super) fn new(
+        config: &BalanceConfig,
+        readiness_limit: &ReadinessLimit,
+        common: &Arc<SetState>,
+    ) -> Result<Self, InvalidConfig> {
         Ok(Self {
             id: next_id(),
+            standing: Standing::default(),
             load: EndpointLoad::new(),
-            counter: CallCounter::new(),
-            breaker,
-            bulkhead,
-            is_ejected: AtomicBool::new(false),
             warming_since: AtomicU64::new(0),
+            breaker: PartBreaker::new(readiness_limit.clone(), config.circuit_breaker.clone())?,
+            common: Arc::clone(common),
+            counter: CallCounter::new(),
         })
-    }
-
-    /// Applies changed settings. They may wake tasks: call it without holding a lock.
-    pub(super) fn reload(&self, config: &BalanceConfig) {
-        self.breaker.core.apply(&config.circuit_breaker)();
-        self.bulkhead.core.apply(&config.bulkhead)();
-    }
-
-    #[inline]
-    pub(super) fn is_ejected(&self) -> bool {
-        self.is_ejected.load(Ordering::Relaxed)
-    }
-
-    pub(super) fn eject(&self) {
-        self.is_ejected.store(true, Ordering::Relaxed);
     }
 
     /// Ends the ejection. The endpoint gets its calls back slowly.
     pub(super) fn restore(&self, now: Instant) {
         self.warm_up(now);
-        self.is_ejected.store(false, Ordering::Relaxed);
+        self.standing.restore();
+    }
+
+    /// Applies changed settings. They may wake tasks: call it without holding a lock.
+    pub(super) fn reload(&self, config: &BalanceConfig) {
+        self.breaker.reload(&config.circuit_breaker);
     }
 
     /// Starts the slow start.
@@ -83,7 +74,8 @@ impl EndpointState {
     }
 
     /// Records the end of a call that took so long: the endpoint's own time.
-    pub(super) fn record(&self, verdict: Verdict, took: Duration, now: Instant, set: &SetLoad) {
+    pub(super) fn record(&self, verdict: Verdict, took: Duration, now: Instant) {
+        let set = &self.common.load;
         match verdict {
             Verdict::Success | Verdict::CallerFault => {
                 self.counter.succeeded(took);
@@ -103,7 +95,7 @@ impl EndpointState {
                 self.load.abandoned(now, took, set);
             }
             Verdict::Abandoned => self.load.abandoned(now, took, set),
-            Verdict::Ignored => self.load.unsent(),
+            Verdict::Ignored => {}
         }
     }
 }

@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use super::balancer::Balancer;
 use super::endpoint::Endpoint;
+use super::standing::EndpointMode;
 use crate::ground::error::InvalidConfig;
 
 /// Changes the endpoints of a layer value at run time. Cheap to clone.
@@ -38,8 +39,34 @@ impl BalanceHandle {
         self.balancer.set.load().members.iter().map(|member| member.state.load.in_flight() as usize).sum()
     }
 
-    /// How many calls wait for a permit, over all endpoints of the set.
+    /// How many calls wait for a permit.
     pub fn waiting(&self) -> usize {
-        self.balancer.set.load().members.iter().map(|member| member.state.bulkhead.handle().waiting()).sum()
+        self.balancer.queue.len() as usize
+    }
+
+    /// Sets how the endpoint with this key is used: to drain it before it is stopped, to isolate it, or to keep it as a standby. The
+    /// mode holds while the endpoint stays in the set. Returns `false` if there is no endpoint with this key.
+    ///
+    /// ```
+    /// use seawall::balance::{BalanceConfig, BalanceLayer, Endpoint, EndpointMode};
+    ///
+    /// # fn main() -> Result<(), seawall::error::InvalidConfig> {
+    /// let endpoints = [Endpoint::new("10.0.0.1"), Endpoint::new("10.0.0.2")];
+    /// let handle = BalanceLayer::new(BalanceConfig::default())?.with_endpoints(endpoints)?.handle();
+    /// assert!(handle.set_mode("10.0.0.2", EndpointMode::Draining));
+    /// assert_eq!(handle.mode("10.0.0.2"), Some(EndpointMode::Draining));
+    /// assert!(!handle.set_mode("10.0.0.3", EndpointMode::Draining));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn set_mode(&self, key: &str, mode: EndpointMode) -> bool {
+        self.balancer.set_mode(key, mode)
+    }
+
+    /// How the endpoint with this key is used, as set by hand.
+    pub fn mode(&self, key: &str) -> Option<EndpointMode> {
+        let set = self.balancer.set.load();
+        let member = set.members.iter().find(|member| member.endpoint.key() == key)?;
+        Some(member.state.standing.mode())
     }
 }

@@ -60,7 +60,7 @@ impl<C> BalanceLayer<C> {
         C: Clone,
     {
         let balancer = Arc::clone(self.core.state());
-        let connections = Connections::new(&balancer.set.load(), Box::new(connect), self.classifier.clone());
+        let connections = Connections::new(&balancer.set.load(), Box::new(connect));
         Balance::new(balancer, connections, self.classifier.clone())
     }
 }

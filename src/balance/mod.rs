@@ -126,12 +126,17 @@ mod future;
 mod handle;
 mod layer;
 mod observed;
+mod permit;
+mod pick;
 mod service;
+mod set_state;
+mod standing;
+mod wait_queue;
+mod waiting_call;
 
 use crate::ground::layer_id::LayerKind;
 
 pub use self::config::{BalanceConfig, EjectionConfig, SlowStartConfig, TierConfig};
-pub use self::connections::Guarded;
 #[cfg(feature = "dns")]
 pub use self::discovery::dns::{DnsConfig, dns};
 pub use self::endpoint::Endpoint;
@@ -140,6 +145,8 @@ pub use self::future::ResponseFuture;
 pub use self::handle::BalanceHandle;
 pub use self::layer::BalanceLayer;
 pub use self::service::Balance;
+pub use self::standing::EndpointMode;
+pub use crate::admission::gate::Order;
 
 /// The layer's name in errors, logs and metrics.
 const KIND: LayerKind = LayerKind::Balance;

@@ -1,51 +1,55 @@
-use std::iter;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use tower::{BoxError, Service};
 
 use super::balancer::Balancer;
-use super::connections::{Connected, Connections, Guarded};
+use super::connections::Connections;
 use super::endpoint_call::EndpointCall;
-use super::endpoint_set::{EndpointSet, Wanted};
+use super::endpoint_set::EndpointSet;
 use super::future::ResponseFuture;
+use super::pick::Picked;
+use super::wait_queue::Waiter;
+use super::waiting_call::{Placed, WaitingCall};
+use crate::admission::gate::PermitRequest;
 use crate::ground::call_deadline::CallDeadline;
 use crate::ground::error::Reason;
 use crate::ground::scope;
-use crate::ground::settings::Cached;
 use crate::ground::time::Instant;
 use crate::ground::verdict::{AtResponse, Classify};
-use crate::layers::call::attempted_endpoints::AttemptedEndpoints;
+use crate::layers::circuit_breaker::Ticket;
 use crate::layers::core::clone_fields;
+use crate::telemetry::Unreported;
 
 /// One service over all endpoints. See the [module](super).
 #[derive(Debug)]
 pub struct Balance<S, C = AtResponse> {
     balancer: Arc<Balancer>,
-    connections: Arc<Connections<S, C>>,
-    max_hold: Cached<Duration>,
+    connections: Arc<Connections<S>>,
     classifier: C,
 }
 
-clone_fields!([S, C: Clone] Balance<S, C> { balancer, connections, max_hold, classifier });
+clone_fields!([S, C: Clone] Balance<S, C> { balancer, connections, classifier });
 
-impl<S: Clone, C: Clone> Balance<S, C> {
-    pub(super) fn new(balancer: Arc<Balancer>, connections: Connections<S, C>, classifier: C) -> Self {
-        let max_hold = balancer.cached_max_hold();
-        Self { balancer, connections: Arc::new(connections), max_hold, classifier }
+impl<S: Clone, C> Balance<S, C> {
+    pub(super) fn new(balancer: Arc<Balancer>, connections: Connections<S>, classifier: C) -> Self {
+        Self { balancer, connections: Arc::new(connections), classifier }
     }
 
-    /// An endpoint for the call, and its service. See [`Wanted`] for the order of preference.
-    fn pick(&self, set: &EndpointSet, now: Instant) -> Option<(usize, Guarded<S, C>)> {
-        let attempted = AttemptedEndpoints::current();
-        let pick = |services: &Connected<S, C>, wanted| {
-            let chosen = set.choose(wanted, self.balancer.load(), now, attempted.as_deref())?;
-            // A half-open breaker without a free probe slot looks usable until it is asked.
-            let others = set.others(chosen).filter(|other| set.has(*other, wanted, false, now));
-            iter::once(chosen).chain(others).find_map(|i| Some((i, services.admit(i, now)?)))
-        };
-        self.connections.with(set, |services| Wanted::ALL.into_iter().find_map(|wanted| pick(services, wanted)))
+    /// A call that has to wait for a permit.
+    #[cold]
+    fn wait<Req>(
+        &self,
+        set: &EndpointSet,
+        request: Req,
+        context: scope::Context,
+        now: Instant,
+    ) -> Result<WaitingCall<S, Req>, Unreported> {
+        let (priority, deadline) = (context.priority(), context.deadline);
+        let wanted = PermitRequest { weight: 1, priority, deadline, returning: false };
+        let waiter = Waiter::enter(&self.balancer, set, wanted, now)
+            .map_err(|refusal| refusal.by(self.balancer.instruments()))?;
+        Ok(WaitingCall::new(waiter, Arc::clone(&self.connections), request, context))
     }
 }
 
@@ -53,13 +57,11 @@ impl<S, C, Req> Service<Req> for Balance<S, C>
 where
     S: Service<Req> + Clone,
     S::Error: Into<BoxError>,
-    C: Classify<S::Response>,
-    Guarded<S, C>: Service<Req, Error = BoxError>,
-    C: Classify<<Guarded<S, C> as Service<Req>>::Response>,
+    C: Classify<S::Response> + Classify<<C as Classify<S::Response>>::Held<Ticket>>,
 {
-    type Response = <C as Classify<<Guarded<S, C> as Service<Req>>::Response>>::Held<EndpointCall>;
+    type Response = <C as Classify<<C as Classify<S::Response>>::Held<Ticket>>>::Held<EndpointCall>;
     type Error = BoxError;
-    type Future = ResponseFuture<<Guarded<S, C> as Service<Req>>::Future, C>;
+    type Future = ResponseFuture<S, Req, S::Future, C>;
 
     /// Always ready: a call waits where its wait has a bound.
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
@@ -69,23 +71,23 @@ where
     fn call(&mut self, request: Req) -> Self::Future {
         let now = scope::call_start();
         let context = scope::current();
+        let classifier = self.classifier.clone();
         if context.has_expired(now) {
-            let refusal = self.balancer.instruments().refuse(Reason::DeadlineExpired);
-            return ResponseFuture::refused(refusal, self.classifier.clone());
+            return ResponseFuture::refused(self.balancer.instruments().refuse(Reason::DeadlineExpired), classifier);
         }
         self.balancer.sweep_if_due(now);
         let set = self.balancer.set.load();
-        let picked = self.pick(&set, now);
-        let Some((member, mut service)) = picked.and_then(|(i, service)| Some((set.get(i)?, service))) else {
-            let numbers = set.numbers(now);
-            let refusal = self.balancer.instruments().refuse(Reason::NoEndpoints);
-            let refusal = refusal.with_numbers(numbers).with_retry_after(numbers.next_probe());
-            return ResponseFuture::refused(refusal, self.classifier.clone());
-        };
-        scope::note_endpoint(member.state.id);
-        let bound = CallDeadline::within(now, &context, self.balancer.max_hold(&mut self.max_hold));
-        let endpoint_call = EndpointCall::new(Arc::clone(&member.state), Arc::clone(&self.balancer), now, bound);
-        let future = scope::with_start(now, || service.call(request));
-        ResponseFuture::new(future, endpoint_call, now, self.classifier.clone())
+        let bound = CallDeadline::within(now, &context, set.limits.max_hold);
+        match self.balancer.pick(&set, bound, now) {
+            Picked::At(place) => match self.connections.client(&set, place.member) {
+                Some(client) => ResponseFuture::at(Placed { place, client, request }, classifier),
+                None => ResponseFuture::refused(self.balancer.no_endpoints(&set, now), classifier),
+            },
+            Picked::Full => match self.wait(&set, request, context, now) {
+                Ok(call) => ResponseFuture::waiting(call, classifier),
+                Err(refusal) => ResponseFuture::refused(refusal, classifier),
+            },
+            Picked::NoEndpoints => ResponseFuture::refused(self.balancer.no_endpoints(&set, now), classifier),
+        }
     }
 }

@@ -77,7 +77,7 @@ async fn reload_applies_to_all_endpoints_and_calls_in_flight_go_on() {
     let calls: Vec<_> = (0..8).map(|_| tokio::spawn(service.clone().oneshot(0))).collect();
     settle().await;
     let mut config = layer.config();
-    config.bulkhead.max_concurrent = 1;
+    config.max_concurrent = 1;
     layer.reload(&config).unwrap();
     let more: Vec<_> = (0..4).map(|_| tokio::spawn(service.clone().oneshot(0))).collect();
     settle().await;
@@ -108,7 +108,7 @@ async fn outlier_is_ejected(bad: Behaviour) {
     let mut config = BalanceConfig::default();
     // Only the ejection protects the callers: no breaker, and so little capacity that the choice cannot avoid the endpoint.
     config.circuit_breaker.enabled = false;
-    config.bulkhead.max_concurrent = 4;
+    config.max_concurrent = 4;
     config.ejection.interval = 2 * SECOND;
     config.ejection.base_time = 5 * SECOND;
     let layer = servers.layer(config);

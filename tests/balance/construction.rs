@@ -16,7 +16,7 @@ fn every_fault_of_a_balancer_is_found() {
     let mut config = BalanceConfig::default();
     assert_eq!(faults(BalanceLayer::new(config.clone())), [""; 0]);
     config.circuit_breaker.failure_rate = 30.0;
-    config.bulkhead.max_concurrent = 0;
+    config.max_concurrent = 0;
     config.slow_start.window = Duration::MAX;
     config.slow_start.aggression = 0.0;
     config.slow_start.min_weight = f64::NAN;
@@ -29,7 +29,7 @@ fn every_fault_of_a_balancer_is_found() {
     config.max_endpoints = 0;
     let expected = [
         "circuit_breaker.failure_rate",
-        "bulkhead.max_concurrent",
+        "max_concurrent",
         "slow_start.window",
         "slow_start.aggression",
         "slow_start.min_weight",
@@ -62,10 +62,10 @@ fn illegal_set_is_refused_and_the_former_one_stays() {
 #[test]
 fn config_is_read_with_defaults() {
     let read: BalanceConfig =
-        toml::from_str("ejection.max_percent = 30\nbulkhead.max_concurrent = 5\nslow_start.window = \"3s\"").unwrap();
+        toml::from_str("ejection.max_percent = 30\nmax_concurrent = 5\nslow_start.window = \"3s\"").unwrap();
     let mut expected = BalanceConfig::default();
     expected.ejection.max_percent = 30;
-    expected.bulkhead.max_concurrent = 5;
+    expected.max_concurrent = 5;
     expected.slow_start.window = 3 * SECOND;
     assert_eq!(read, expected);
     assert!(toml::from_str::<BalanceConfig>("ejection.max_percentage = 30").is_err());

@@ -52,7 +52,7 @@ async fn half_open_endpoint_without_a_free_slot_is_passed_over() {
     let servers = Servers::answering(2, MS);
     let circuit_breaker = CircuitBreakerConfig { consecutive_failures: Some(1), ..Default::default() };
     let mut config = BalanceConfig { circuit_breaker, ..Default::default() };
-    config.bulkhead.max_concurrent = 4;
+    config.max_concurrent = 4;
     let service = servers.service(&servers.layer(config));
     servers.set(0, Behaviour::Fails(MS));
     while call(&service).await.is_ok() {}
@@ -80,7 +80,7 @@ async fn call_without_time_for_a_probe_goes_to_another_endpoint() {
     let circuit_breaker =
         CircuitBreakerConfig { consecutive_failures: Some(1), slow_after: Some(SECOND), ..Default::default() };
     let mut config = BalanceConfig { circuit_breaker, ..Default::default() };
-    config.bulkhead.max_concurrent = 1;
+    config.max_concurrent = 1;
     let service = servers.service(&servers.layer(config));
     servers.set(0, Behaviour::Fails(MS));
     while call(&service).await.is_ok() {}
@@ -104,14 +104,14 @@ async fn call_without_time_for_a_probe_goes_to_another_endpoint() {
 async fn dropped_call_releases_its_endpoint() {
     let servers = Servers::new([Behaviour::Hangs]);
     let mut config = BalanceConfig::default();
-    config.bulkhead.max_concurrent = 1;
+    config.max_concurrent = 1;
     let layer = servers.layer(config);
     let (handle, service) = (layer.handle(), servers.service(&layer));
     let mut running = spawn(service.clone().oneshot(0));
     assert_pending!(running.poll());
     let mut waiting = spawn(service.clone().oneshot(0));
     assert_pending!(waiting.poll());
-    assert_eq!((handle.in_flight(), handle.waiting(), servers.running()), (2, 1, vec![1]));
+    assert_eq!((handle.in_flight(), handle.waiting(), servers.running()), (1, 1, vec![1]));
     drop(waiting);
     assert_eq!((handle.in_flight(), handle.waiting()), (1, 0));
     drop(running);
@@ -124,7 +124,7 @@ async fn dropped_call_releases_its_endpoint() {
 async fn full_endpoints_queue_the_call() {
     let servers = Servers::answering(2, 10 * MS);
     let mut config = BalanceConfig::default();
-    config.bulkhead.max_concurrent = 1;
+    config.max_concurrent = 1;
     let service = servers.service(&servers.layer(config));
     let calls: Vec<_> = (0..10).map(|_| tokio::spawn(service.clone().oneshot(0))).collect();
     for call in calls {

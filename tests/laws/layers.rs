@@ -351,7 +351,8 @@ fn tight_circuit_breaker() -> CircuitBreakerLayer<Poisoned> {
 fn tight_balance() -> BalanceLayer<Poisoned> {
     let config = BalanceConfig {
         circuit_breaker: tight_circuit_breaker().config(),
-        bulkhead: tight_bulkhead().config(),
+        max_concurrent: 1,
+        max_waiting: 1,
         ..BalanceConfig::default()
     };
     let layer = BalanceLayer::new(config).unwrap().with_classifier(poisoned());

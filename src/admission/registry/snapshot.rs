@@ -251,6 +251,10 @@ pub struct BalanceCondition {
     pub open: usize,
     /// The calls in flight, over all endpoints.
     pub in_flight: u64,
+    /// The calls that wait for a permit.
+    pub waiting: u64,
+    /// How many calls run at once at each endpoint.
+    pub limit: u32,
     /// The first hundred endpoints.
     pub listed: Vec<EndpointCondition>,
 }
@@ -270,6 +274,8 @@ pub struct EndpointCondition {
     pub in_flight: u64,
     /// Whether it is ejected.
     pub ejected: bool,
+    /// How it is used, as set by hand: `serving`, `standby`, `draining` or `isolated`.
+    pub mode: &'static str,
     /// The state of its circuit breaker.
     pub breaker: State,
 }

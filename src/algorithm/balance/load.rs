@@ -59,24 +59,41 @@ impl EndpointLoad {
         Self { in_flight: AtomicU32::new(0), cost: Average::new(), tried: AtomicU64::new(0) }
     }
 
-    /// A call was sent to this endpoint. Each call ends with one of the three functions below, or with [`unsent`](Self::unsent).
-    pub(crate) fn begin(&self, now: Instant) {
-        self.in_flight.fetch_add(1, Ordering::Relaxed);
+    /// Counts a call in flight, unless there are `limit`. A call that is counted [ends](Self::end) once.
+    pub(crate) fn begin(&self, now: Instant, limit: u32) -> bool {
+        // In one total order with the count of calls that wait for a permit: either a call that begins to wait sees the release of
+        // another one, or that one sees that a call waits.
+        let mut calls = self.in_flight.load(Ordering::SeqCst);
+        loop {
+            if calls >= limit {
+                return false;
+            }
+            match self.in_flight.compare_exchange_weak(calls, calls + 1, Ordering::SeqCst, Ordering::SeqCst) {
+                Ok(_) => break,
+                Err(actual) => calls = actual,
+            }
+        }
         // A busy endpoint does not write here.
         if self.idle(now) > STALE_AFTER / 8 {
             self.tried.store(now.as_nanos(), Ordering::Relaxed);
         }
+        true
+    }
+
+    /// The call is no longer in flight.
+    #[inline]
+    pub(crate) fn end(&self) {
+        let before = self.in_flight.fetch_sub(1, Ordering::SeqCst);
+        debug_assert!(before > 0, "a call ends once");
     }
 
     pub(crate) fn succeeded(&self, now: Instant, took: Duration, set: &SetLoad) {
-        self.release();
         set.success.record_next(now, took.as_nanos() as f64);
         self.record(now, took.as_nanos() as f64, set);
     }
 
     /// The call failed, or the endpoint refused it: either way the caller has no answer.
     pub(crate) fn failed(&self, now: Instant, took: Duration, set: &SetLoad) {
-        self.release();
         // Before any success the cost of a failure is unknown. A constant could be wrong by orders of magnitude, and one early failure
         // would then keep calls away until the estimate is stale.
         let Some((usual, _)) = set.success.read() else { return };
@@ -85,16 +102,10 @@ impl EndpointLoad {
 
     /// The caller gave up. The answer would have taken longer, which is news only if it is more than what was expected.
     pub(crate) fn abandoned(&self, now: Instant, took: Duration, set: &SetLoad) {
-        self.release();
         let took = took.as_nanos() as f64;
         if self.cost(now, set).or(set.mean_cost()).is_none_or(|cost| took > cost) {
             self.record(now, took, set);
         }
-    }
-
-    /// The call was not sent, which proves nothing.
-    pub(crate) fn unsent(&self) {
-        self.release();
     }
 
     #[inline]
@@ -123,11 +134,6 @@ impl EndpointLoad {
             None => self.cost.restart(now, sample),
         }
         set.cost.record_next(now, sample);
-    }
-
-    fn release(&self) {
-        // Saturates, because one release too many would read as four thousand million calls in flight.
-        let _ = self.in_flight.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |calls| calls.checked_sub(1));
     }
 }
 

@@ -13,7 +13,8 @@
 //! A call passes them from the top. `TierShares::choose` names a tier. [`choose`] draws two endpoints from that tier's [`AliasTable`] and
 //! takes the better one; the [`Candidate`] that its caller supplies says whether an endpoint is usable (not ejected, breaker closed,
 //! permits free), whether the call has been there, and how warm it is ([`SlowStart::factor`]). [`EndpointLoad::begin`] counts the call in
-//! flight, and its end goes to [`EndpointLoad`] for the next choices and to [`CallCounter`] for the next sweep. Once in an interval
+//! flight, [`EndpointLoad::end`] no longer; its result goes to [`EndpointLoad`] for the next choices and to [`CallCounter`] for the next
+//! sweep. Once in an interval
 //! [`Outliers::sweep`] ejects and restores; the owner then computes health and [`TierShares`] again, and starts the slow start of what
 //! was restored. A change of the set rebuilds the [`AliasTable`] and nothing else: [`EndpointLoad`], [`CallCounter`] and
 //! [`EjectionRecord`] belong to the endpoint, [`SetLoad`] to the set.

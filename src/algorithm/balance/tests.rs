@@ -163,7 +163,7 @@ impl Simulation {
             }
             Policy::Balanced => choose(table, set, at(now), candidate, || random.f64()).expect("all are usable"),
         };
-        loads[endpoint].begin(at(now));
+        assert!(loads[endpoint].begin(at(now), u32::MAX));
         self.servers[endpoint].queue.push_back(Call { client, endpoint, begun: now });
         self.serve(now, endpoint);
         self.next_arrival(now, client);
@@ -182,6 +182,7 @@ impl Simulation {
         let Call { client, endpoint, begun } = call;
         let Client { set, loads, .. } = &self.clients[client];
         let latency = now - begun;
+        loads[endpoint].end();
         if good {
             loads[endpoint].succeeded(at(now), latency, set);
         } else {

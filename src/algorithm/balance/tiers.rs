@@ -46,6 +46,7 @@ impl Default for Overprovisioning {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct TierShares {
     tiers: Box<[TierShare]>,
+    only: Option<TierChoice>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,7 +93,9 @@ impl Overprovisioning {
         if let Some(share) = rest.and_then(|tier| shares.get_mut(tier)) {
             share.percent += left;
         }
-        TierShares { tiers: shares }
+        let only = shares.iter().position(|share| share.percent == 100 && share.usable);
+        let choice = |tier| Some(TierChoice { tier, panics: shares.get(tier)?.panics, overflow: false });
+        TierShares { only: only.and_then(choice), tiers: shares }
     }
 }
 
@@ -101,6 +104,12 @@ impl TierShares {
     #[cfg(all(test, not(seawall_loom)))]
     pub(crate) fn percent(&self, tier: usize) -> u32 {
         self.tiers.get(tier).map_or(0, |share| share.percent)
+    }
+
+    /// The tier that gets all calls, if there is one.
+    #[inline]
+    pub(crate) fn only(&self) -> Option<TierChoice> {
+        self.only
     }
 
     /// The tier of a call; `chance` is in `0.0..1.0`. If it has no capacity, the next one that has; then earlier ones. `None` if no
@@ -216,6 +225,18 @@ mod tests {
         let split = shares(&[50, 100]);
         let drawn = |chance| split.choose(|_| true, chance).map(|choice| choice.tier);
         assert_eq!([0.0, 0.699, 0.701, 0.999].map(drawn), [Some(0), Some(0), Some(1), Some(1)]);
+    }
+
+    #[test]
+    fn only_tier_is_that_of_every_draw() {
+        for (healthy, expected) in
+            [(&[100, 50][..], Some(0)), (&[0, 100], Some(1)), (&[50, 100], None), (&[10], Some(0))]
+        {
+            let split = shares(healthy);
+            assert_eq!(split.only().map(|only| only.tier), expected, "{healthy:?}");
+            let drawn = [0.0, 0.5, 0.999].map(|chance| split.choose(|_| true, chance));
+            assert!(expected.is_none() || drawn.iter().all(|choice| *choice == split.only()), "{healthy:?}");
+        }
     }
 
     #[test]

@@ -33,6 +33,7 @@
 //! | local wait: the poll ends in a queue or a backoff of seawall | permits, rate limit, retry | circuit breaker, retry |
 //! | exhausted: retries are exhausted, so do not retry further out | retry, circuit breaker | extraction of headers |
 //! | endpoint: where the call was sent | balance | retry |
+//! | answer: when the call was answered or given up, and the dependency's time until then | circuit breaker | balance |
 //! | attachments: requested permits, a retry report | `current_permit`, retry | permits, `retry::report` |
 //!
 //! The context costs two words to enter and to leave. Values with a destructor are [attachments](attachment).
@@ -40,6 +41,7 @@
 use std::cell::Cell;
 use std::num::NonZeroU64;
 use std::task::Waker;
+use std::time::Duration;
 
 use crate::ground::instant::Instant;
 
@@ -77,6 +79,8 @@ struct Scope {
     gate_polls: Cell<GatePolls>,
     /// The endpoint that was chosen last.
     endpoint: Cell<Option<NonZeroU64>>,
+    /// The dependency's time for the answer that arrived last, and when that was.
+    answer: Cell<Option<(Duration, Instant)>>,
     attachments: Attachments,
 }
 
@@ -93,6 +97,7 @@ impl Scope {
             exhausted: Cell::new(None),
             gate_polls: Cell::new(GatePolls { gates: 0, asked: 0 }),
             endpoint: Cell::new(None),
+            answer: Cell::new(None),
             attachments: Attachments::new(),
         }
     }
@@ -237,6 +242,21 @@ pub(crate) fn noting_endpoint<T>(act: impl FnOnce() -> T) -> (T, Option<NonZeroU
         SCOPE.with(|scope| scope.endpoint.set(outer));
     }
     (output, noted)
+}
+
+/// Records that the dependency has answered, or that its call was given up, after so much time of its own.
+#[inline]
+pub(crate) fn note_answer(took: Duration, now: Instant) {
+    SCOPE.with(|scope| scope.answer.set(Some((took, now))));
+}
+
+/// Runs `act`, which polls or drops a call, and returns what was recorded meanwhile. Of several it is the last, which is that of the
+/// outermost layer.
+#[inline]
+pub(crate) fn noting_answer<T>(act: impl FnOnce() -> T) -> (T, Option<(Duration, Instant)>) {
+    SCOPE.with(|scope| scope.answer.set(None));
+    let output = act();
+    (output, SCOPE.with(|scope| scope.answer.get()))
 }
 
 /// The gates that poll the current call, nested, and how often work has requested their permits meanwhile.

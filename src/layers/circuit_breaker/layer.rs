@@ -9,7 +9,6 @@ use super::handle::CircuitBreakerHandle;
 use super::service::CircuitBreaker;
 use crate::admission::keyed::{Keying, OneKey};
 use crate::ground::error::InvalidConfig;
-use crate::ground::time::Instant;
 use crate::ground::verdict::AtResponse;
 use crate::layers::call::breaker_ahead::BreakersAhead;
 use crate::layers::core::readiness_limit::ReadinessLimit;
@@ -29,11 +28,11 @@ impl CircuitBreakerLayer {
     /// # Errors
     /// If a rate, count or duration is out of its range, or two settings contradict each other; all faults are listed.
     pub fn new(config: CircuitBreakerConfig) -> Result<Self, InvalidConfig> {
-        Self::part_of(ReadinessLimit::default(), config)
+        Self::limited_by(ReadinessLimit::default(), config)
     }
 
-    /// The breaker of one endpoint of a layer value with this limit.
-    pub(crate) fn part_of(limit: ReadinessLimit, config: CircuitBreakerConfig) -> Result<Self, InvalidConfig> {
+    /// The same for a part of another layer value, whose limit applies.
+    pub(super) fn limited_by(limit: ReadinessLimit, config: CircuitBreakerConfig) -> Result<Self, InvalidConfig> {
         let core = LayerCore::limited_by(limit, KIND, config, |parts| Breakers::new(parts, OneKey))?;
         Ok(Self { core, classifier: AtResponse })
     }
@@ -48,13 +47,6 @@ impl<C, K: Keying> CircuitBreakerLayer<C, K> {
     /// A handle to read the breaker's state and to change it by hand.
     pub fn handle(&self) -> CircuitBreakerHandle<K> {
         CircuitBreakerHandle::new(Arc::clone(self.core.state()))
-    }
-
-    /// Until when the breaker for calls without a key lets no call pass, as far as time alone decides. A closed one costs one load.
-    #[inline]
-    pub(crate) fn refuses_until(&self, now: Instant) -> Option<Instant> {
-        let breaker = self.core.state().common();
-        if breaker.is_closed() { None } else { breaker.refuses_until(now) }
     }
 
     /// The breakers, for a queue of an outer layer: a call that the breaker would refuse need not wait for a permit.

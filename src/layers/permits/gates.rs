@@ -214,13 +214,6 @@ impl<K: Keying> Gates<K> {
         }
     }
 
-    /// Whether a call without a key would have to wait.
-    #[inline]
-    pub(crate) fn is_full(&self) -> bool {
-        let gate = self.gates.common();
-        gate.in_use() >= gate.limit() || gate.waiting() > 0
-    }
-
     /// The permits in use, over all keys.
     pub(crate) fn in_use(&self) -> usize {
         self.sum(Gate::in_use)

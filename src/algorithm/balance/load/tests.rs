@@ -21,15 +21,12 @@ fn fast_and_slow() -> (SetLoad, EndpointLoad, EndpointLoad) {
 }
 
 #[test]
-fn calls_in_flight_saturate_at_zero() {
-    let (set, load) = (SetLoad::new(), EndpointLoad::new());
-    load.begin(at(0));
-    load.begin(at(0));
-    load.succeeded(at(1), MS, &set);
+fn calls_in_flight_are_at_most_the_limit() {
+    let load = EndpointLoad::new();
+    assert_eq!([(); 3].map(|()| load.begin(at(0), 2)), [true, true, false]);
+    load.end();
     assert_eq!(load.in_flight(), 1);
-    load.unsent();
-    load.abandoned(at(1), MS, &set);
-    assert_eq!(load.in_flight(), 0);
+    assert!(load.begin(at(1), 2) && !load.begin(at(1), 1));
 }
 
 #[test]
@@ -62,7 +59,7 @@ fn estimate_ages_toward_the_mean_and_then_is_unknown() {
 fn trial_of_a_stale_endpoint_renews_its_estimate() {
     let (set, _, slow) = fast_and_slow();
     assert_eq!(slow.cost(at(6000), &set), None);
-    slow.begin(at(6000));
+    assert!(slow.begin(at(6000), u32::MAX));
     assert!(slow.cost(at(6000), &set).is_some_and(|cost| cost > 199e6), "the second call does not try it too");
     slow.succeeded(at(6010), 10 * MS, &set);
     assert!(slow.cost(at(6010), &set).is_some_and(|cost| cost < 20e6), "one good sample is enough to come back");

@@ -62,12 +62,6 @@ impl<C, K: Keying, W> BulkheadLayer<C, K, W> {
         PermitsHandle::new(Arc::clone(self.core.state()))
     }
 
-    /// Whether a call without a key would have to wait.
-    #[inline]
-    pub(crate) fn is_full(&self) -> bool {
-        self.core.state().is_full()
-    }
-
     /// Connects the breakers of an inner layer: a waiting call that its breaker would refuse is refused at once.
     pub(crate) fn connect(&self, breakers: Arc<dyn BreakersAhead<K::Key>>) {
         self.core.state().ahead().connect(breakers);

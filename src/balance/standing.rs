@@ -1,0 +1,152 @@
+//! Whether an endpoint may get calls, apart from its breaker and its permits: whether it is ejected, and what was set by hand.
+
+use std::fmt;
+
+use super::endpoint_set::Wanted;
+use crate::ground::sync::atomic::{AtomicU8, Ordering};
+
+/// How an endpoint is used, as set [by hand](super::BalanceHandle::set_mode). It stays in force until it is set again, or the endpoint
+/// leaves the set.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+#[non_exhaustive]
+pub enum EndpointMode {
+    /// It gets calls.
+    #[default]
+    Serving,
+    /// It gets calls only while the endpoints of all tiers are too few or full, whatever its own tier is.
+    Standby,
+    /// It gets a new call only if no other endpoint is usable. Calls in flight go on.
+    Draining,
+    /// It gets no new call. Calls in flight go on.
+    Isolated,
+}
+
+impl EndpointMode {
+    /// The mode in one word, for logs and snapshots.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Serving => "serving",
+            Self::Standby => "standby",
+            Self::Draining => "draining",
+            Self::Isolated => "isolated",
+        }
+    }
+}
+
+impl fmt::Display for EndpointMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+const EJECTED: u8 = 1;
+const STANDBY: u8 = 2;
+const DRAINING: u8 = 4;
+const ISOLATED: u8 = 8;
+/// The endpoint is no longer in the set.
+const REMOVED: u8 = 16;
+
+/// See the module. One word, which a choice reads at once.
+#[derive(Debug, Default)]
+pub(super) struct Standing(AtomicU8);
+
+impl Standing {
+    #[inline]
+    fn has(&self, flags: u8) -> bool {
+        self.0.load(Ordering::Relaxed) & flags != 0
+    }
+
+    /// Whether it may get a call of this kind. In a `panic` ejections do not count.
+    #[inline]
+    pub(super) fn is_usable(&self, wanted: Wanted, panics: bool) -> bool {
+        match self.0.load(Ordering::Relaxed) & !STANDBY {
+            0 => true,
+            EJECTED => panics || wanted == Wanted::Any,
+            flags => flags & (ISOLATED | REMOVED) == 0 && wanted == Wanted::Any,
+        }
+    }
+
+    pub(super) fn is_ejected(&self) -> bool {
+        self.has(EJECTED)
+    }
+
+    /// Whether it counts as healthy in the shares of the tiers.
+    pub(super) fn is_healthy(&self) -> bool {
+        self.is_usable(Wanted::Healthy, false)
+    }
+
+    pub(super) fn eject(&self) {
+        self.0.fetch_or(EJECTED, Ordering::Relaxed);
+    }
+
+    pub(super) fn restore(&self) {
+        self.0.fetch_and(!EJECTED, Ordering::Relaxed);
+    }
+
+    pub(super) fn remove(&self) {
+        self.0.fetch_or(REMOVED, Ordering::Relaxed);
+    }
+
+    pub(super) fn mode(&self) -> EndpointMode {
+        match self.0.load(Ordering::Relaxed) & (STANDBY | DRAINING | ISOLATED) {
+            STANDBY => EndpointMode::Standby,
+            DRAINING => EndpointMode::Draining,
+            ISOLATED => EndpointMode::Isolated,
+            _ => EndpointMode::Serving,
+        }
+    }
+
+    /// Callers must serialise calls of this.
+    pub(super) fn set_mode(&self, mode: EndpointMode) {
+        let flag = match mode {
+            EndpointMode::Serving => 0,
+            EndpointMode::Standby => STANDBY,
+            EndpointMode::Draining => DRAINING,
+            EndpointMode::Isolated => ISOLATED,
+        };
+        self.0.fetch_or(flag, Ordering::Relaxed);
+        self.0.fetch_and(flag | EJECTED | REMOVED, Ordering::Relaxed);
+    }
+}
+
+#[cfg(all(test, not(seawall_loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mode_and_ejection_are_apart() {
+        let standing = Standing::default();
+        for mode in [EndpointMode::Isolated, EndpointMode::Draining, EndpointMode::Standby, EndpointMode::Serving] {
+            standing.set_mode(mode);
+            standing.eject();
+            assert_eq!((standing.mode(), standing.is_ejected(), standing.is_healthy()), (mode, true, false));
+            standing.restore();
+            assert_eq!((standing.mode(), standing.is_ejected()), (mode, false));
+        }
+    }
+
+    #[test]
+    fn usable_by_mode() {
+        let usable = |mode, ejected: bool| {
+            let standing = Standing::default();
+            standing.set_mode(mode);
+            if ejected {
+                standing.eject();
+            }
+            [(Wanted::Healthy, false), (Wanted::Healthy, true), (Wanted::Any, false)]
+                .map(|(wanted, panics)| standing.is_usable(wanted, panics))
+        };
+        for (mode, ejected, expected) in [
+            (EndpointMode::Serving, false, [true, true, true]),
+            (EndpointMode::Serving, true, [false, true, true]),
+            (EndpointMode::Standby, false, [true, true, true]),
+            (EndpointMode::Standby, true, [false, true, true]),
+            (EndpointMode::Draining, false, [false, false, true]),
+            (EndpointMode::Draining, true, [false, false, true]),
+            (EndpointMode::Isolated, false, [false, false, false]),
+        ] {
+            assert_eq!(usable(mode, ejected), expected, "{mode} {ejected}");
+        }
+    }
+}
