@@ -55,8 +55,7 @@ where
 
 /// A balancer over this many endpoints, with [`CONCURRENCY`] permits for each.
 pub fn balance<S: Clone + Send + Sync + 'static>(endpoints: usize, client: S) -> Balance<S> {
-    let bulkhead = BulkheadConfig { max_concurrent: CONCURRENCY, ..BulkheadConfig::default() };
-    let config = BalanceConfig { bulkhead, ..BalanceConfig::default() };
+    let config = BalanceConfig { max_concurrent: CONCURRENCY, ..BalanceConfig::default() };
     let endpoints = (0..endpoints).map(|n| Endpoint::new(n.to_string()));
     let layer = BalanceLayer::new(config).and_then(|layer| layer.with_endpoints(endpoints));
     layer.expect("a valid set").service(move |_: &Endpoint| client.clone())

@@ -164,7 +164,12 @@ impl Balancer {
     /// Call it with `records` locked: the count of the last step is the last.
     fn count_restricted(&self) {
         let set = self.set.load();
-        let restricted = set.members.iter().filter(|member| !member.state.breaker.admits_all()).count();
+        let mut restricted = 0;
+        for member in set.members.iter() {
+            let is_restricted = !member.state.breaker.admits_all();
+            member.state.standing.set_restricted(is_restricted);
+            restricted += usize::from(is_restricted);
+        }
         self.restricted.store(restricted, Ordering::Release);
     }
 
@@ -178,9 +183,10 @@ impl Balancer {
     /// Gives the free permits of one endpoint to waiting calls.
     pub(super) fn serve(&self, endpoint: &Arc<EndpointState>) {
         let set = self.set.load();
-        let serves = |wanted| endpoint.standing.is_usable(wanted, false) && endpoint.breaker.admits_all();
+        let serves = |wanted| endpoint.standing.now().is_usable(wanted, false) && endpoint.breaker.admits_all();
         if serves(Wanted::Healthy) || serves(Wanted::Any) && !set.serves(Wanted::Healthy) {
-            self.queue.serve(endpoint, set.limits.max_concurrent, time::now());
+            let now = time::now();
+            self.queue.serve(endpoint, set.queue_limit(endpoint, now), now);
         }
     }
 

@@ -35,10 +35,12 @@ pub(super) struct Member {
     pub(super) state: Arc<EndpointState>,
 }
 
+/// The endpoints of a tier, dense: a choice among many reads as few lines of memory as it can.
 #[derive(Debug)]
 struct TierMembers {
-    /// Positions in the set.
-    members: Box<[usize]>,
+    states: Box<[Arc<EndpointState>]>,
+    /// Their positions in the set, in the same order.
+    positions: Box<[usize]>,
     /// Their weights, in the same order.
     table: AliasTable,
 }
@@ -71,7 +73,7 @@ impl EndpointSet {
     /// A set of these members, in the tiers that they have now.
     pub(super) fn new(generation: u64, members: Arc<[Member]>, settings: &ChoiceSettings) -> Self {
         // The standbys by hand are a tier after all others.
-        let tier = |member: &Member| match member.state.standing.mode() {
+        let tier = |member: &Member| match member.state.standing.now().mode() {
             EndpointMode::Standby => u16::from(u8::MAX) + 1,
             _ => member.endpoint.tier().into(),
         };
@@ -79,7 +81,7 @@ impl EndpointSet {
         for (i, member) in members.iter().enumerate() {
             positions.entry(tier(member)).or_default().push(i);
         }
-        let is_healthy = |i: &usize| members.get(*i).is_some_and(|member| member.state.standing.is_healthy());
+        let is_healthy = |i: &usize| members.get(*i).is_some_and(|member| member.state.standing.now().is_healthy());
         let count = |number| u32::try_from(number).unwrap_or(u32::MAX);
         let health = |positions: &Vec<usize>| TierHealth {
             healthy: count(positions.iter().filter(|i| is_healthy(i)).count()),
@@ -87,9 +89,11 @@ impl EndpointSet {
         };
         let health: Vec<_> = positions.values().map(health).collect();
         let weight = |i: &usize| members.get(*i).map_or(0.0, |member| member.endpoint.weight());
+        let state = |i: &usize| members.get(*i).map(|member| Arc::clone(&member.state));
         let tiers = positions.into_values().map(|positions| TierMembers {
+            states: positions.iter().filter_map(state).collect(),
             table: AliasTable::new(positions.iter().map(weight)),
-            members: positions.into(),
+            positions: positions.into(),
         });
         Self {
             generation,
@@ -134,8 +138,8 @@ impl EndpointSet {
         }
         // The tier has none. To find one that has, all endpoints are looked at.
         let has_capacity = |tier: usize| {
-            let members = self.tiers.get(tier).map_or(&[][..], |tier| &tier.members);
-            members.iter().any(|i| self.get(*i).is_some_and(|member| self.is_free(member, false, choice)))
+            let states = self.tiers.get(tier).map_or(&[][..], |tier| &tier.states);
+            states.iter().any(|state| self.is_free(state, false, choice))
         };
         let other = self.shares.choose(has_capacity, chance::sample())?;
         self.choose_within(other.tier, other.panics, choice)
@@ -143,18 +147,14 @@ impl EndpointSet {
 
     fn choose_within(&self, tier: usize, panics: bool, choice: ChoiceFor<'_>) -> Option<usize> {
         let tier = self.tiers.get(tier)?;
-        let candidate = |i: usize| {
-            let member = self.get(*tier.members.get(i)?)?;
-            Some(self.candidate(member, panics, choice))
-        };
+        let candidate = |i: usize| Some(self.candidate(tier.states.get(i)?, panics, choice));
         let chosen = choose(&tier.table, choice.load, choice.now, candidate, chance::sample)?;
-        tier.members.get(chosen).copied()
+        tier.positions.get(chosen).copied()
     }
 
     #[inline]
-    fn candidate<'a>(&self, member: &'a Member, panics: bool, choice: ChoiceFor<'_>) -> Candidate<'a> {
-        let state = &member.state;
-        let eligibility = match self.is_free(member, panics, choice) {
+    fn candidate<'a>(&self, state: &'a EndpointState, panics: bool, choice: ChoiceFor<'_>) -> Candidate<'a> {
+        let eligibility = match self.is_free(state, panics, choice) {
             false => Eligibility::Unusable,
             true if choice.attempted.is_some_and(|attempted| attempted.contains(state.id)) => Eligibility::Attempted,
             true => Eligibility::Preferred,
@@ -164,11 +164,17 @@ impl EndpointSet {
 
     /// Whether a call may use this endpoint now. In a `panic` ejections do not count.
     #[inline]
-    pub(super) fn is_free(&self, member: &Member, panics: bool, choice: ChoiceFor<'_>) -> bool {
-        let state = &member.state;
-        state.standing.is_usable(choice.wanted, panics)
+    pub(super) fn is_free(&self, state: &EndpointState, panics: bool, choice: ChoiceFor<'_>) -> bool {
+        let standing = state.standing.now();
+        standing.is_usable(choice.wanted, panics)
             && state.load.in_flight() < self.limits.max_concurrent
-            && state.breaker.refuses_until(choice.now).is_none()
+            && !(standing.is_restricted() && state.breaker.refuses_until(choice.now).is_some())
+    }
+
+    /// How many calls the queue may start at this endpoint: fewer while it warms up, or the queue would flood it.
+    pub(super) fn queue_limit(&self, endpoint: &EndpointState, now: Instant) -> u32 {
+        let limit = self.limits.max_concurrent;
+        (f64::from(limit) * endpoint.warmth(&self.slow_start, now)).ceil().clamp(1.0, f64::from(limit)) as u32
     }
 
     /// Whether a call that waits gets a permit of an endpoint, sooner or later.
@@ -199,6 +205,6 @@ impl EndpointSet {
 impl Member {
     /// Whether its free permits go to waiting calls.
     fn serves(&self, wanted: Wanted) -> bool {
-        self.state.standing.is_usable(wanted, false) && self.state.breaker.admits_all()
+        self.state.standing.now().is_usable(wanted, false) && self.state.breaker.admits_all()
     }
 }

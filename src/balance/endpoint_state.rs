@@ -17,7 +17,8 @@ use crate::ground::verdict::Verdict;
 use crate::layers::circuit_breaker::PartBreaker;
 use crate::layers::core::readiness_limit::ReadinessLimit;
 
-/// See the module.
+/// See the module. A choice reads the first fields of endpoints at random, which are therefore in one line of memory.
+#[repr(C)]
 pub(super) struct EndpointState {
     /// Unique in the process.
     pub(super) id: NonZeroU64,

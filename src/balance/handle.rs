@@ -67,6 +67,6 @@ impl BalanceHandle {
     pub fn mode(&self, key: &str) -> Option<EndpointMode> {
         let set = self.balancer.set.load();
         let member = set.members.iter().find(|member| member.endpoint.key() == key)?;
-        Some(member.state.standing.mode())
+        Some(member.state.standing.now().mode())
     }
 }

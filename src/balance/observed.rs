@@ -31,13 +31,13 @@ impl Observed for Balancer {
             tier: member.endpoint.tier(),
             weight: member.endpoint.weight(),
             in_flight: u64::from(member.state.load.in_flight()),
-            ejected: member.state.standing.is_ejected(),
-            mode: member.state.standing.mode().as_str(),
+            ejected: member.state.standing.now().is_ejected(),
+            mode: member.state.standing.now().mode().as_str(),
             breaker: member.state.breaker.handle().state(),
         };
         Condition::Balance(BalanceCondition {
             endpoints: set.members.len(),
-            ejected: count(&|member| member.state.standing.is_ejected()),
+            ejected: count(&|member| member.state.standing.now().is_ejected()),
             open: count(&|member| member.state.breaker.refuses_until(now).is_some()),
             in_flight: set.members.iter().map(|member| u64::from(member.state.load.in_flight())).sum(),
             waiting: self.queue.len().into(),
@@ -52,7 +52,7 @@ impl EndpointSet {
     pub(super) fn numbers(&self, now: Instant) -> Numbers {
         let until: Vec<_> = self.members.iter().filter_map(|member| member.state.breaker.refuses_until(now)).collect();
         let first = until.iter().min().filter(|until| **until < Instant::MAX).map(|until| until.since(now));
-        let ejected = self.members.iter().filter(|member| member.state.standing.is_ejected()).count();
+        let ejected = self.members.iter().filter(|member| member.state.standing.now().is_ejected()).count();
         Numbers::of_endpoints(self.members.len(), until.len(), ejected, first)
     }
 }

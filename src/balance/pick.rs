@@ -65,7 +65,7 @@ impl Balancer {
         let choice = ChoiceFor { wanted, now, load: &self.common.load, attempted: None };
         let half_open = set.members.iter().enumerate().filter(|(_, member)| !member.state.breaker.admits_all());
         half_open
-            .filter(|(_, member)| set.is_free(member, false, choice))
+            .filter(|(_, member)| set.is_free(&member.state, false, choice))
             .find_map(|(i, member)| place(set, i, member, bound, now))
     }
 
@@ -80,7 +80,7 @@ impl Balancer {
 /// it is asked.
 fn pick_free(set: &EndpointSet, choice: ChoiceFor<'_>, bound: CallDeadline) -> Option<Place> {
     let chosen = set.choose(choice)?;
-    let is_free = |i: &usize| set.get(*i).is_some_and(|member| set.is_free(member, false, choice));
+    let is_free = |i: &usize| set.get(*i).is_some_and(|member| set.is_free(&member.state, false, choice));
     let places = iter::once(chosen).chain(set.others(chosen).filter(is_free));
     places.into_iter().find_map(|i| place(set, i, set.get(i)?, bound, choice.now))
 }

@@ -1,4 +1,5 @@
-//! Whether an endpoint may get calls, apart from its breaker and its permits: whether it is ejected, and what was set by hand.
+//! Whether an endpoint may get calls, apart from its permits: whether it is ejected, what was set by hand, and whether its breaker lets
+//! all calls pass.
 
 use std::fmt;
 
@@ -46,34 +47,57 @@ const DRAINING: u8 = 4;
 const ISOLATED: u8 = 8;
 /// The endpoint is no longer in the set.
 const REMOVED: u8 = 16;
+/// The breaker may refuse a call.
+const RESTRICTED: u8 = 32;
 
 /// See the module. One word, which a choice reads at once.
 #[derive(Debug, Default)]
 pub(super) struct Standing(AtomicU8);
 
-impl Standing {
-    #[inline]
-    fn has(&self, flags: u8) -> bool {
-        self.0.load(Ordering::Relaxed) & flags != 0
-    }
+/// A standing at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct StandingNow(u8);
 
-    /// Whether it may get a call of this kind. In a `panic` ejections do not count.
+impl StandingNow {
+    /// Whether the endpoint may get a call of this kind, as far as its breaker does. In a `panic` ejections do not count.
     #[inline]
-    pub(super) fn is_usable(&self, wanted: Wanted, panics: bool) -> bool {
-        match self.0.load(Ordering::Relaxed) & !STANDBY {
+    pub(super) fn is_usable(self, wanted: Wanted, panics: bool) -> bool {
+        match self.0 & !(STANDBY | RESTRICTED) {
             0 => true,
             EJECTED => panics || wanted == Wanted::Any,
             flags => flags & (ISOLATED | REMOVED) == 0 && wanted == Wanted::Any,
         }
     }
 
-    pub(super) fn is_ejected(&self) -> bool {
-        self.has(EJECTED)
+    /// Whether its breaker may refuse a call. The breaker itself knows it first.
+    #[inline]
+    pub(super) fn is_restricted(self) -> bool {
+        self.0 & RESTRICTED != 0
     }
 
     /// Whether it counts as healthy in the shares of the tiers.
-    pub(super) fn is_healthy(&self) -> bool {
+    pub(super) fn is_healthy(self) -> bool {
         self.is_usable(Wanted::Healthy, false)
+    }
+
+    pub(super) fn is_ejected(self) -> bool {
+        self.0 & EJECTED != 0
+    }
+
+    pub(super) fn mode(self) -> EndpointMode {
+        match self.0 & (STANDBY | DRAINING | ISOLATED) {
+            STANDBY => EndpointMode::Standby,
+            DRAINING => EndpointMode::Draining,
+            ISOLATED => EndpointMode::Isolated,
+            _ => EndpointMode::Serving,
+        }
+    }
+}
+
+impl Standing {
+    #[inline]
+    pub(super) fn now(&self) -> StandingNow {
+        StandingNow(self.0.load(Ordering::Relaxed))
     }
 
     pub(super) fn eject(&self) {
@@ -88,12 +112,11 @@ impl Standing {
         self.0.fetch_or(REMOVED, Ordering::Relaxed);
     }
 
-    pub(super) fn mode(&self) -> EndpointMode {
-        match self.0.load(Ordering::Relaxed) & (STANDBY | DRAINING | ISOLATED) {
-            STANDBY => EndpointMode::Standby,
-            DRAINING => EndpointMode::Draining,
-            ISOLATED => EndpointMode::Isolated,
-            _ => EndpointMode::Serving,
+    pub(super) fn set_restricted(&self, is_restricted: bool) {
+        if is_restricted {
+            self.0.fetch_or(RESTRICTED, Ordering::Relaxed);
+        } else {
+            self.0.fetch_and(!RESTRICTED, Ordering::Relaxed);
         }
     }
 
@@ -106,7 +129,7 @@ impl Standing {
             EndpointMode::Isolated => ISOLATED,
         };
         self.0.fetch_or(flag, Ordering::Relaxed);
-        self.0.fetch_and(flag | EJECTED | REMOVED, Ordering::Relaxed);
+        self.0.fetch_and(flag | EJECTED | REMOVED | RESTRICTED, Ordering::Relaxed);
     }
 }
 
@@ -120,9 +143,12 @@ mod tests {
         for mode in [EndpointMode::Isolated, EndpointMode::Draining, EndpointMode::Standby, EndpointMode::Serving] {
             standing.set_mode(mode);
             standing.eject();
-            assert_eq!((standing.mode(), standing.is_ejected(), standing.is_healthy()), (mode, true, false));
+            assert_eq!(
+                (standing.now().mode(), standing.now().is_ejected(), standing.now().is_healthy()),
+                (mode, true, false)
+            );
             standing.restore();
-            assert_eq!((standing.mode(), standing.is_ejected()), (mode, false));
+            assert_eq!((standing.now().mode(), standing.now().is_ejected()), (mode, false));
         }
     }
 
@@ -135,7 +161,7 @@ mod tests {
                 standing.eject();
             }
             [(Wanted::Healthy, false), (Wanted::Healthy, true), (Wanted::Any, false)]
-                .map(|(wanted, panics)| standing.is_usable(wanted, panics))
+                .map(|(wanted, panics)| standing.now().is_usable(wanted, panics))
         };
         for (mode, ejected, expected) in [
             (EndpointMode::Serving, false, [true, true, true]),

@@ -67,7 +67,7 @@ impl WaitQueue {
             if queue.len() == 0 {
                 break;
             }
-            woken.extend(self.serve_locked(queue, &member.state, set.limits.max_concurrent, now));
+            woken.extend(self.serve_locked(queue, &member.state, set.queue_limit(&member.state, now), now));
         }
         woken
     }

@@ -42,22 +42,18 @@ impl<S: Clone, Req> WaitingCall<S, Req> {
                 Poll::Ready(outcome) => Some(outcome),
                 // The waker is registered by now, so no change is missed.
                 Poll::Pending => {
-                    let mut next_probe = None;
-                    if self.waiter.balancer().is_restricted() {
-                        let (set, now) = (self.waiter.balancer().set.load_full(), time::now());
-                        let bound = CallDeadline::within(now, &self.context, set.limits.max_hold);
-                        if let Some(place) = self.waiter.balancer().pick_probe(&set, bound, now) {
-                            let client = self.connections.client(&set, place.member);
-                            if let Some(placed) = self.placed(place, client) {
-                                return Poll::Ready(Ok(placed));
-                            }
+                    let (set, now) = (Arc::clone(&self.waiter.balancer().set.load()), time::now());
+                    let bound = CallDeadline::within(now, &self.context, set.limits.max_hold);
+                    if let Some(place) = self.waiter.balancer().pick_probe(&set, bound, now) {
+                        let client = self.connections.client(&set, place.member);
+                        if let Some(placed) = self.placed(place, client) {
+                            return Poll::Ready(Ok(placed));
                         }
-                        if !Wanted::ALL.into_iter().any(|wanted| set.serves(wanted)) {
-                            return Poll::Ready(Err(self.waiter.balancer().no_endpoints(&set, now)));
-                        }
-                        next_probe = set.next_probe(now);
                     }
-                    match self.waiter.poll_end(cx, next_probe) {
+                    if !Wanted::ALL.into_iter().any(|wanted| set.serves(wanted)) {
+                        return Poll::Ready(Err(self.waiter.balancer().no_endpoints(&set, now)));
+                    }
+                    match self.waiter.poll_end(cx, set.next_probe(now)) {
                         Poll::Ready(outcome) => outcome,
                         Poll::Pending => {
                             scope::mark_local_wait();
@@ -80,7 +76,7 @@ impl<S: Clone, Req> WaitingCall<S, Req> {
 
     /// `None` if the endpoint has left the set, or its breaker has opened meanwhile.
     fn admit(&mut self, permit: Permit) -> Option<Placed<S, Req>> {
-        let (set, now) = (self.waiter.balancer().set.load_full(), time::now());
+        let (set, now) = (Arc::clone(&self.waiter.balancer().set.load()), time::now());
         let client = self.connections.client_of(&set, permit.endpoint().id);
         let bound = CallDeadline::within(now, &self.context, set.limits.max_hold);
         let place = client.is_some().then(|| admit(0, permit, bound, now))??;

@@ -1,6 +1,7 @@
 //! The balancer, through its public API and in virtual time.
 #![allow(clippy::disallowed_methods, reason = "tests sleep and look at the clock as users do")]
 
+mod by_hand;
 mod changes;
 mod choice;
 mod construction;
@@ -9,6 +10,7 @@ mod discovery;
 mod over_http;
 mod refusals;
 mod retries;
+mod waiting;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

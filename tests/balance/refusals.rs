@@ -8,7 +8,7 @@ use tower::Layer;
 
 use super::*;
 
-fn refused(result: Result<usize, BoxError>) -> Rejected {
+pub(crate) fn refused(result: Result<usize, BoxError>) -> Rejected {
     rejection(&result.expect_err("a refusal")).expect("of seawall").clone()
 }
 
@@ -118,17 +118,4 @@ async fn dropped_call_releases_its_endpoint() {
     assert_eq!((handle.in_flight(), servers.running()), (0, vec![0]));
     servers.set(0, Behaviour::Answers(MS));
     assert_eq!(call(&service).await.unwrap(), 0);
-}
-
-#[tokio::test(start_paused = true)]
-async fn full_endpoints_queue_the_call() {
-    let servers = Servers::answering(2, 10 * MS);
-    let mut config = BalanceConfig::default();
-    config.max_concurrent = 1;
-    let service = servers.service(&servers.layer(config));
-    let calls: Vec<_> = (0..10).map(|_| tokio::spawn(service.clone().oneshot(0))).collect();
-    for call in calls {
-        call.await.unwrap().unwrap();
-    }
-    assert!(servers.0.iter().all(|server| server.most_running.load(Ordering::SeqCst) == 1));
 }

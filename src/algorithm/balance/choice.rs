@@ -104,8 +104,8 @@ pub(crate) fn choose<'a>(
     };
     let Some(second) = second else { return Some(first.endpoint) };
     let better = if second.beats(&first, set, now) { second.endpoint } else { first.endpoint };
+    // One of the two is enough, and the first is drawn by weight.
     set.observe(first.load);
-    set.observe(second.load);
     Some(better)
 }
 

@@ -38,6 +38,7 @@ const HOT_QUANTILE: f64 = 0.84;
 
 /// The load of one endpoint. It outlives changes of the set.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct EndpointLoad {
     in_flight: AtomicU32,
     cost: Average,
