@@ -10,8 +10,8 @@ use super::endpoint::{self, Endpoint};
 use super::endpoint_set::{EndpointSet, Member, Wanted};
 use super::endpoint_state::EndpointState;
 use super::set_state::SetState;
-use super::standing::EndpointMode;
 use super::wait_queue::WaitQueue;
+use crate::admission::registry::EndpointMode;
 use crate::algorithm::balance::{EjectionChange, EjectionRecord, Judged};
 use crate::ground::chance;
 use crate::ground::error::InvalidConfig;
@@ -21,7 +21,7 @@ use crate::ground::sync::{Mutex, Swap, lock};
 use crate::ground::time::{self, Instant};
 use crate::layers::core::LayerParts;
 use crate::layers::core::readiness_limit::ReadinessLimit;
-use crate::telemetry::Instruments;
+use crate::telemetry::{self, Instruments};
 
 /// See the module.
 pub(crate) struct Balancer {
@@ -148,6 +148,7 @@ impl Balancer {
             self.set.swap(Arc::new(set.judged(&settings)))
         };
         drop(replaced);
+        telemetry::endpoint_controlled(self.instruments(), key, mode.as_str());
         self.serve_all();
         true
     }

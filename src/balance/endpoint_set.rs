@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::config::{CallLimits, ChoiceSettings};
 use super::endpoint::Endpoint;
 use super::endpoint_state::EndpointState;
-use super::standing::EndpointMode;
+use crate::admission::registry::EndpointMode;
 use crate::algorithm::balance::{
     AliasTable, Candidate, Eligibility, SetLoad, SlowStart, TierHealth, TierShares, choose,
 };

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use super::balancer::Balancer;
 use super::endpoint::Endpoint;
-use super::standing::EndpointMode;
+use crate::admission::registry::EndpointMode;
 use crate::ground::error::InvalidConfig;
 
 /// Changes the endpoints of a layer value at run time. Cheap to clone.

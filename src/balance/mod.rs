@@ -145,8 +145,8 @@ pub use self::future::ResponseFuture;
 pub use self::handle::BalanceHandle;
 pub use self::layer::BalanceLayer;
 pub use self::service::Balance;
-pub use self::standing::EndpointMode;
 pub use crate::admission::gate::Order;
+pub use crate::admission::registry::EndpointMode;
 
 /// The layer's name in errors, logs and metrics.
 const KIND: LayerKind = LayerKind::Balance;

@@ -3,7 +3,7 @@
 use super::balancer::Balancer;
 use super::config::BalanceConfig;
 use super::endpoint_set::{EndpointSet, Member};
-use crate::admission::registry::{BalanceCondition, Condition, EndpointCondition, Observed};
+use crate::admission::registry::{BalanceCondition, Condition, EndpointCondition, EndpointMode, Observed};
 use crate::ground::error::Numbers;
 use crate::ground::time::Instant;
 use crate::layers::core::{AfterReload, LayerState};
@@ -23,6 +23,10 @@ impl Observed for Balancer {
         Balancer::instruments(self)
     }
 
+    fn set_endpoint_mode(&self, key: &str, mode: EndpointMode) -> bool {
+        self.set_mode(key, mode)
+    }
+
     fn condition(&self, now: Instant) -> Condition {
         let set = self.set.load();
         let count = |is: &dyn Fn(&Member) -> bool| set.members.iter().filter(|member| is(member)).count();
@@ -32,16 +36,18 @@ impl Observed for Balancer {
             weight: member.endpoint.weight(),
             in_flight: u64::from(member.state.load.in_flight()),
             ejected: member.state.standing.now().is_ejected(),
-            mode: member.state.standing.now().mode().as_str(),
+            mode: member.state.standing.now().mode(),
             breaker: member.state.breaker.handle().state(),
         };
         Condition::Balance(BalanceCondition {
             endpoints: set.members.len(),
             ejected: count(&|member| member.state.standing.now().is_ejected()),
             open: count(&|member| member.state.breaker.refuses_until(now).is_some()),
+            by_hand: count(&|member| member.state.standing.now().mode() != EndpointMode::Serving),
             in_flight: set.members.iter().map(|member| u64::from(member.state.load.in_flight())).sum(),
             waiting: self.queue.len().into(),
             limit: set.limits.max_concurrent,
+            service_time: self.common.service.read(now).mean,
             listed: set.members.iter().take(LISTED).map(listed).collect(),
         })
     }

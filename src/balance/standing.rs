@@ -1,45 +1,9 @@
 //! Whether an endpoint may get calls, apart from its permits: whether it is ejected, what was set by hand, and whether its breaker lets
 //! all calls pass.
 
-use std::fmt;
-
 use super::endpoint_set::Wanted;
+use crate::admission::registry::EndpointMode;
 use crate::ground::sync::atomic::{AtomicU8, Ordering};
-
-/// How an endpoint is used, as set [by hand](super::BalanceHandle::set_mode). It stays in force until it is set again, or the endpoint
-/// leaves the set.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-#[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
-#[non_exhaustive]
-pub enum EndpointMode {
-    /// It gets calls.
-    #[default]
-    Serving,
-    /// It gets calls only while the endpoints of all tiers are too few or full, whatever its own tier is.
-    Standby,
-    /// It gets a new call only if no other endpoint is usable. Calls in flight go on.
-    Draining,
-    /// It gets no new call. Calls in flight go on.
-    Isolated,
-}
-
-impl EndpointMode {
-    /// The mode in one word, for logs and snapshots.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Serving => "serving",
-            Self::Standby => "standby",
-            Self::Draining => "draining",
-            Self::Isolated => "isolated",
-        }
-    }
-}
-
-impl fmt::Display for EndpointMode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
 
 const EJECTED: u8 = 1;
 const STANDBY: u8 = 2;

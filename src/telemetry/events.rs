@@ -148,6 +148,14 @@ pub(crate) fn controlled(instruments: &Instruments, command: &dyn std::fmt::Debu
     tracing::warn!(target: "seawall", name = name(instruments), layer, ?command, "moved by hand");
 }
 
+/// An operator has changed how an endpoint of a balancer is used. Always logged: commands are rare.
+pub(crate) fn endpoint_controlled(instruments: &Instruments, key: &str, mode: &str) {
+    let key = text::short_line(key);
+    foreign(|| {
+        tracing::warn!(target: "seawall", name = name(instruments), layer = "balance", endpoint = %key, mode, "endpoint moved by hand");
+    });
+}
+
 /// A balancer was offered a set of endpoints with faults, and keeps the former one. It counts as a rejected reload.
 pub(crate) fn endpoints_rejected(instruments: &Instruments, invalid: &InvalidConfig) {
     let count = &instruments.tally().reloads[Reload::Rejected as usize];

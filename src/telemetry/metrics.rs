@@ -43,10 +43,14 @@ pub(crate) enum Gauge {
     RateLimit,
     BudgetLeft,
     SettingsRejected,
+    Endpoints,
+    EndpointsOpen,
+    EndpointsEjected,
+    EndpointsByHand,
 }
 
 impl Gauge {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 14] = [
         Self::BreakerState,
         Self::BreakerOpenKeys,
         Self::BreakerObservesOnly,
@@ -57,6 +61,10 @@ impl Gauge {
         Self::RateLimit,
         Self::BudgetLeft,
         Self::SettingsRejected,
+        Self::Endpoints,
+        Self::EndpointsOpen,
+        Self::EndpointsEjected,
+        Self::EndpointsByHand,
     ];
 
     const fn name(self) -> &'static str {
@@ -71,6 +79,10 @@ impl Gauge {
             Self::RateLimit => "seawall_rate_limit_per_second",
             Self::BudgetLeft => "seawall_retry_budget_left",
             Self::SettingsRejected => "seawall_settings_rejected",
+            Self::Endpoints => "seawall_endpoints",
+            Self::EndpointsOpen => "seawall_endpoints_open",
+            Self::EndpointsEjected => "seawall_endpoints_ejected",
+            Self::EndpointsByHand => "seawall_endpoints_by_hand",
         }
     }
 
@@ -91,11 +103,15 @@ impl Gauge {
             Self::BreakerObservesOnly => "1 if the circuit breaker counts and refuses nothing, else 0",
             Self::InFlight => "Calls in flight, or the permits that they hold",
             Self::Waiting => "Calls that wait for a permit or a token",
-            Self::Limit => "Permits for each key",
+            Self::Limit => "Permits for each key or endpoint",
             Self::ServiceTime => "How long a permit is held, inner waits included",
             Self::RateLimit => "Calls a second that the rate limit admits",
             Self::BudgetLeft => "Retries that could be made now",
             Self::SettingsRejected => "1 while the last reload is rejected, else 0",
+            Self::Endpoints => "Endpoints of the balancer",
+            Self::EndpointsOpen => "Endpoints whose circuit breaker lets no call pass",
+            Self::EndpointsEjected => "Endpoints that are ejected",
+            Self::EndpointsByHand => "Endpoints that are standbys, draining or isolated by hand",
         }
     }
 

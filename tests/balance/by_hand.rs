@@ -24,7 +24,7 @@ async fn draining_endpoint_gets_no_new_calls_and_ends_those_in_flight() {
     settle().await;
     let before = servers.calls();
     assert!(handle.set_mode("0", EndpointMode::Draining));
-    assert_eq!((listed(&registry)[0].mode, handle.mode("0")), ("draining", Some(EndpointMode::Draining)));
+    assert_eq!((listed(&registry)[0].mode, handle.mode("0")), (EndpointMode::Draining, Some(EndpointMode::Draining)));
     for _ in 0..20 {
         assert_eq!(call(&service).await.unwrap(), 1);
     }
@@ -108,4 +108,17 @@ async fn waiting_calls_follow_the_modes() {
     assert_eq!(refused(waiting.await.unwrap()).reason(), Reason::NoEndpoints);
     assert_eq!((handle.waiting(), handle.in_flight()), (0, 1));
     running.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn registry_changes_the_mode_of_an_endpoint() {
+    let servers = Servers::answering(2, MS);
+    let registry = Registry::new();
+    let layer = servers.layer(BalanceConfig::default()).named_in(&registry, "orders").unwrap();
+    registry.set_endpoint_mode("orders", "1", EndpointMode::Isolated).unwrap();
+    assert_eq!(layer.handle().mode("1"), Some(EndpointMode::Isolated));
+    for (name, key) in [("orders", "2"), ("others", "1")] {
+        let error = registry.set_endpoint_mode(name, key, EndpointMode::Isolated).unwrap_err().to_string();
+        assert!(error.contains(name) && error.contains(key), "{error}");
+    }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use super::endpoint_mode::EndpointMode;
 use crate::algorithm::breaker::State;
 use crate::ground::error::Numbers;
 
@@ -249,12 +250,17 @@ pub struct BalanceCondition {
     pub ejected: usize,
     /// The endpoints whose circuit breaker lets no call pass.
     pub open: usize,
+    /// The endpoints that are not in the mode [`Serving`](EndpointMode::Serving).
+    pub by_hand: usize,
     /// The calls in flight, over all endpoints.
     pub in_flight: u64,
     /// The calls that wait for a permit.
     pub waiting: u64,
     /// How many calls run at once at each endpoint.
     pub limit: u32,
+    /// How long a call is at its endpoint on average, its body included; zero if unknown.
+    #[cfg_attr(feature = "config", serde(rename = "service_time_s", serialize_with = "seconds"))]
+    pub service_time: Duration,
     /// The first hundred endpoints.
     pub listed: Vec<EndpointCondition>,
 }
@@ -274,8 +280,8 @@ pub struct EndpointCondition {
     pub in_flight: u64,
     /// Whether it is ejected.
     pub ejected: bool,
-    /// How it is used, as set by hand: `serving`, `standby`, `draining` or `isolated`.
-    pub mode: &'static str,
+    /// How it is used, as set by hand.
+    pub mode: EndpointMode,
     /// The state of its circuit breaker.
     pub breaker: State,
 }
