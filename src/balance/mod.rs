@@ -112,6 +112,8 @@
 //! [`Reason::DeadlineExpired`]: crate::error::Reason::DeadlineExpired
 //! [`Reason::NoEndpoints`]: crate::error::Reason::NoEndpoints
 
+#[cfg(feature = "http")]
+mod at_endpoint;
 mod balancer;
 mod config;
 mod connections;
@@ -136,7 +138,10 @@ mod waiting_call;
 
 use crate::ground::layer_id::LayerKind;
 
+#[cfg(feature = "http")]
+pub use self::at_endpoint::{AtEndpoint, AtEndpointFuture};
 pub use self::config::{BalanceConfig, EjectionConfig, SlowStartConfig, TierConfig};
+pub use self::discovery::discovered::discovered;
 #[cfg(feature = "dns")]
 pub use self::discovery::dns::{DnsConfig, dns};
 pub use self::endpoint::Endpoint;

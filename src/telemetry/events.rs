@@ -169,6 +169,12 @@ pub(crate) fn discovery_ended(instruments: &Instruments) {
     foreign(|| tracing::warn!(target: "seawall", name = name(instruments), layer = "balance", "discovery ended"));
 }
 
+/// A source of a balancer's endpoints has failed. The last set stays.
+pub(crate) fn discovery_failed(error: &(dyn std::error::Error + 'static)) {
+    let error = text::one_line_of_error(error);
+    foreign(|| tracing::warn!(target: "seawall", layer = "balance", %error, "discovery failed"));
+}
+
 /// A name was not resolved. The last set stays.
 #[cfg(feature = "dns")]
 pub(crate) fn resolution_failed(host: &str, error: &std::io::Error) {

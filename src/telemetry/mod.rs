@@ -25,8 +25,8 @@ pub(crate) use counted::Counted;
 #[cfg(feature = "dns")]
 pub(crate) use events::resolution_failed;
 pub(crate) use events::{
-    AttemptSpan, NAMELESS, controlled, discovery_ended, endpoint_controlled, endpoints_rejected, not_retried, reloaded,
-    retried, transition,
+    AttemptSpan, NAMELESS, controlled, discovery_ended, discovery_failed, endpoint_controlled, endpoints_rejected,
+    not_retried, reloaded, retried, transition,
 };
 #[cfg(feature = "http")]
 pub(crate) use events::{answered, body_cut};

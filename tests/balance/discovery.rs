@@ -1,7 +1,10 @@
 //! Endpoints from a stream.
 
+use futures::StreamExt;
 use futures::channel::mpsc::unbounded;
+use seawall::balance::discovered;
 use seawall::registry::Registry;
+use tower::discover::Change;
 
 use super::*;
 
@@ -67,4 +70,46 @@ async fn hundred_changes_under_load_fail_no_call() {
     let (results, ()) = tokio::join!(load(servers.service(&layer), 1000, 2 * SECOND), changes);
     assert!(results.iter().all(|(.., result)| result.is_ok()));
     assert_eq!((handle.in_flight(), servers.running()), (0, vec![0; 5]));
+}
+
+/// Changes of tower's `Discover` become sets: those that are ready at once make one, and an error keeps the last.
+#[tokio::test(start_paused = true)]
+async fn changes_of_a_discover_are_followed_and_its_error_keeps_the_set() {
+    let servers = Servers::answering(3, MS);
+    let layer = BalanceLayer::new(BalanceConfig::default()).unwrap();
+    let (handle, service) = (layer.handle(), servers.service(&layer));
+    let (sender, changes) = unbounded::<Result<Change<u8, f64>, BoxError>>();
+    handle.follow(discovered(changes, |key, weight| Endpoint::new(key.to_string()).with_weight(weight)));
+    let insert = |key, weight| sender.unbounded_send(Ok(Change::Insert(key, weight))).unwrap();
+    let keys = || handle.endpoints().iter().map(|endpoint| (endpoint.key().to_owned(), endpoint.weight())).collect();
+    let expect = |expected: &[(&str, f64)]| {
+        let keys: Vec<_> = keys();
+        assert_eq!(keys.iter().map(|(key, weight)| (key.as_str(), *weight)).collect::<Vec<_>>(), expected);
+    };
+    insert(0, 1.0);
+    insert(1, 2.0);
+    settle().await;
+    expect(&[("0", 1.0), ("1", 2.0)]);
+    insert(0, 3.0);
+    sender.unbounded_send(Ok(Change::Remove(1))).unwrap();
+    settle().await;
+    expect(&[("0", 3.0)]);
+    sender.unbounded_send(Ok(Change::Remove(0))).unwrap();
+    settle().await;
+    expect(&[("0", 3.0)]);
+    insert(2, 1.0);
+    sender.unbounded_send(Err("unreachable".into())).unwrap();
+    insert(1, 1.0);
+    settle().await;
+    expect(&[("2", 1.0)]);
+    assert_eq!(call(&service).await.unwrap(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn discover_yields_a_set_before_it_ends() {
+    let changes = futures::stream::iter((0..3).map(|key| Ok::<_, BoxError>(Change::Insert(key, ()))));
+    let mut sets = std::pin::pin!(discovered(changes, |key, ()| Endpoint::new(key.to_string())));
+    assert_eq!(sets.next().await.map(|set| set.len()), Some(3));
+    assert_eq!(sets.next().await, None);
+    assert_eq!(sets.next().await, None);
 }

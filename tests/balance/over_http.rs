@@ -5,11 +5,11 @@ use std::net::SocketAddr;
 use axum::Router;
 use axum::routing::get;
 use bytes::Bytes;
-use http::uri::{Authority, Scheme};
-use http::{Request, Response, Uri};
+use http::{HeaderMap, Request, Response};
 use http_body_util::{BodyExt, Empty};
 use hyper_util::client::legacy::Client as HyperClient;
 use hyper_util::rt::TokioExecutor;
+use seawall::balance::AtEndpoint;
 use seawall::deadline::DeadlineLayer;
 use seawall::retry::{Backoff, BudgetConfig, RetryConfig, RetryLayer};
 use tokio::net::TcpListener;
@@ -34,38 +34,13 @@ async fn call_is_at_its_endpoint_until_the_body_ends() {
     assert_eq!(handle.in_flight(), 0, "dropped");
 }
 
-/// Sends every request to this authority.
-#[derive(Clone)]
-struct ToAuthority<S> {
-    client: S,
-    authority: Authority,
-}
-
-impl<S: Service<Request<B>>, B> Service<Request<B>> for ToAuthority<S> {
-    type Response = S::Response;
-    type Error = S::Error;
-    type Future = S::Future;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.client.poll_ready(cx)
-    }
-
-    fn call(&mut self, mut request: Request<B>) -> S::Future {
-        let mut parts = request.uri().clone().into_parts();
-        (parts.scheme, parts.authority) = (Some(Scheme::HTTP), Some(self.authority.clone()));
-        *request.uri_mut() = Uri::from_parts(parts).expect("it has a path");
-        self.client.call(request)
-    }
-}
-
 async fn server() -> (SocketAddr, tokio::task::JoinHandle<()>) {
-    let app = Router::new().route(
-        "/",
-        get(|| async {
-            sleep(2 * MS).await;
-            "hello"
-        }),
-    );
+    let hello = get(|| async {
+        sleep(2 * MS).await;
+        "hello"
+    });
+    let host = get(|headers: HeaderMap| async move { format!("{:?}", headers.get(http::header::HOST)) });
+    let app = Router::new().route("/", hello).route("/host", host);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     // Connections are tasks of their own, which end with the set.
@@ -91,11 +66,8 @@ async fn killed_server_fails_no_idempotent_call() {
     let endpoints = servers.iter().map(|(address, _)| Endpoint::new(address.to_string()));
     let layer = layer.with_endpoints(endpoints).unwrap();
     let handle = layer.handle();
-    let balance = layer.service(|endpoint| {
-        let authority: Authority = endpoint.address().parse().expect("an address is an authority");
-        let client = HyperClient::builder(TokioExecutor::new()).build_http();
-        ToAuthority { client, authority }
-    });
+    let balance =
+        layer.service(|endpoint| AtEndpoint::new(endpoint, HyperClient::builder(TokioExecutor::new()).build_http()));
     let budget = BudgetConfig { reserve_per_second: 1000.0, reserve_burst: 1000, ..BudgetConfig::default() };
     let retry = RetryConfig { budget, backoff: Backoff::constant(MS), ..RetryConfig::default() };
     let service = DeadlineLayer::http(10 * SECOND).unwrap().layer(RetryLayer::http(retry).unwrap().layer(balance));
@@ -122,4 +94,39 @@ async fn killed_server_fails_no_idempotent_call() {
         assert_eq!(caller.await.unwrap(), [""; 0]);
     }
     assert_eq!(handle.in_flight(), 0);
+}
+
+async fn host_of<S, B>(service: S) -> String
+where
+    S: Service<Request<Empty<Bytes>>, Response = Response<B>, Error = BoxError>,
+    B: http_body::Body<Data = Bytes, Error: std::fmt::Debug>,
+{
+    let request = Request::builder().uri("http://orders.internal/host").body(Empty::new()).unwrap();
+    let body = service.oneshot(request).await.unwrap().into_body().collect().await.unwrap();
+    String::from_utf8(body.to_bytes().to_vec()).unwrap()
+}
+
+/// The request goes to the address of the endpoint. The `Host` is that of the endpoint, or the user's by choice.
+#[tokio::test]
+async fn requests_are_sent_to_the_address_with_the_chosen_host() {
+    let (address, _server) = server().await;
+    let layer = BalanceLayer::http(BalanceConfig::default()).unwrap();
+    let layer = layer.with_endpoints([Endpoint::new(address.to_string())]).unwrap();
+    let hyper = HyperClient::builder(TokioExecutor::new()).build_http::<Empty<Bytes>>();
+    let client = hyper.clone();
+    let own = layer.service(move |endpoint| AtEndpoint::new(endpoint, client.clone()));
+    assert_eq!(host_of(own).await, format!("Some({:?})", address.to_string()));
+    let kept = layer.service(move |endpoint| AtEndpoint::new(endpoint, hyper.clone()).keep_host());
+    assert_eq!(host_of(kept).await, "Some(\"orders.internal\")");
+}
+
+#[cfg(feature = "reqwest")]
+#[tokio::test]
+async fn requests_through_reqwest_are_sent_to_the_address() {
+    let (address, _server) = server().await;
+    let layer = BalanceLayer::http(BalanceConfig::default()).unwrap();
+    let layer = layer.with_endpoints([Endpoint::new(format!("http://{address}"))]).unwrap();
+    let client = seawall::http::reqwest::ReqwestService::new(reqwest::Client::new());
+    let kept = layer.service(move |endpoint| AtEndpoint::new(endpoint, client.clone()).keep_host());
+    assert_eq!(host_of(kept).await, "Some(\"orders.internal\")");
 }
