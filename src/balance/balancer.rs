@@ -7,9 +7,9 @@ use std::sync::{Arc, Weak};
 use super::config::BalanceConfig;
 use super::discovery::discovery_task::DiscoveryTask;
 use super::endpoint::{self, Endpoint};
-use super::endpoint_set::{EndpointSet, Member, Wanted};
-use super::endpoint_state::EndpointState;
-use super::set_state::SetState;
+use super::endpoint_set::{EndpointSet, Member};
+use super::endpoint_state::{EndpointState, SetState, WaitingCalls};
+use super::standing::Wanted;
 use super::wait_queue::WaitQueue;
 use crate::admission::registry::EndpointMode;
 use crate::algorithm::balance::{EjectionChange, EjectionRecord, Judged};
@@ -126,7 +126,7 @@ impl Balancer {
     }
 
     fn new_endpoint(self: &Arc<Self>, config: &BalanceConfig) -> Result<Arc<EndpointState>, InvalidConfig> {
-        self.common.balancer.get_or_init(|| Arc::downgrade(self));
+        self.common.waiting_calls.get_or_init(|| Arc::downgrade(self) as _);
         let state = EndpointState::new(config, &self.readiness_limit, &self.common)?;
         let balancer = Arc::downgrade(self);
         state.breaker.on_change(move || {
@@ -178,16 +178,6 @@ impl Balancer {
     fn serve_all(&self) {
         if self.queue.len() > 0 {
             self.queue.serve_all(&self.set.load(), time::now());
-        }
-    }
-
-    /// Gives the free permits of one endpoint to waiting calls.
-    pub(super) fn serve(&self, endpoint: &Arc<EndpointState>) {
-        let set = self.set.load();
-        let serves = |wanted| endpoint.standing.now().is_usable(wanted, false) && endpoint.breaker.admits_all();
-        if serves(Wanted::Healthy) || serves(Wanted::Any) && !set.serves(Wanted::Healthy) {
-            let now = time::now();
-            self.queue.serve(endpoint, set.queue_limit(endpoint, now), now);
         }
     }
 
@@ -259,6 +249,17 @@ impl Balancer {
             }
         }
         self.serve_all();
+    }
+}
+
+impl WaitingCalls for Balancer {
+    fn serve(&self, endpoint: &Arc<EndpointState>) {
+        let set = self.set.load();
+        let serves = |wanted| endpoint.standing.now().is_usable(wanted, false) && endpoint.breaker.admits_all();
+        if serves(Wanted::Healthy) || serves(Wanted::Any) && !set.serves(Wanted::Healthy) {
+            let now = time::now();
+            self.queue.serve(endpoint, set.queue_limit(endpoint, now), now);
+        }
     }
 }
 

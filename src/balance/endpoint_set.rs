@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::config::{CallLimits, ChoiceSettings};
 use super::endpoint::Endpoint;
 use super::endpoint_state::EndpointState;
+use super::standing::Wanted;
 use crate::admission::registry::EndpointMode;
 use crate::algorithm::balance::{
     AliasTable, Candidate, Eligibility, SetLoad, SlowStart, TierHealth, TierShares, choose,
@@ -43,20 +44,6 @@ struct TierMembers {
     positions: Box<[usize]>,
     /// Their weights, in the same order.
     table: AliasTable,
-}
-
-/// Which endpoints a call may use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Wanted {
-    /// One that is neither ejected nor draining.
-    Healthy,
-    /// One of those too: to be slow or unreliable is better than nothing.
-    Any,
-}
-
-impl Wanted {
-    /// In the order of preference.
-    pub(super) const ALL: [Self; 2] = [Self::Healthy, Self::Any];
 }
 
 /// What a choice is made for.

@@ -1,21 +1,23 @@
-//! What is known of one endpoint. It outlives changes of the set, and the endpoint itself while calls are in flight there.
+//! What is known of one endpoint, and what all have in common. It outlives changes of the set, and the endpoint itself while calls are in
+//! flight there.
 
 use std::fmt;
 use std::num::NonZeroU64;
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64 as Counter;
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use super::config::BalanceConfig;
-use super::set_state::SetState;
 use super::standing::Standing;
-use crate::algorithm::balance::{CallCounter, EndpointLoad, SlowStart};
+use crate::algorithm::balance::{CallCounter, EndpointLoad, SetLoad, SlowStart};
+use crate::algorithm::estimate::Estimate;
 use crate::ground::error::InvalidConfig;
-use crate::ground::sync::atomic::{AtomicU64, Ordering};
+use crate::ground::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::ground::time::Instant;
 use crate::ground::verdict::Verdict;
 use crate::layers::circuit_breaker::PartBreaker;
 use crate::layers::core::readiness_limit::ReadinessLimit;
+use crate::telemetry::Instruments;
 
 /// See the module. A choice reads the first fields of endpoints at random, which are therefore in one line of memory.
 #[repr(C)]
@@ -98,6 +100,42 @@ impl EndpointState {
             Verdict::Abandoned => self.load.abandoned(now, took, set),
             Verdict::Ignored => {}
         }
+    }
+}
+
+/// What the endpoints of a balancer have in common.
+pub(super) struct SetState {
+    pub(super) load: SetLoad,
+    /// How long calls hold their permits, which is what waiting calls wait for.
+    pub(super) service: Estimate,
+    /// How many calls wait for a permit.
+    pub(super) waiting: AtomicU32,
+    pub(super) instruments: Instruments,
+    /// For the end of a call while others wait. A call does not keep the balancer alive.
+    pub(super) waiting_calls: OnceLock<Weak<dyn WaitingCalls>>,
+}
+
+/// The calls that wait for a permit of any endpoint.
+pub(super) trait WaitingCalls: Send + Sync {
+    /// Gives the free permits of one endpoint to them.
+    fn serve(&self, endpoint: &Arc<EndpointState>);
+}
+
+impl SetState {
+    pub(super) fn new(instruments: Instruments) -> Self {
+        Self {
+            load: SetLoad::new(),
+            service: Estimate::new(),
+            waiting: AtomicU32::new(0),
+            instruments,
+            waiting_calls: OnceLock::new(),
+        }
+    }
+}
+
+impl fmt::Debug for SetState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SetState").field("waiting", &self.waiting).finish_non_exhaustive()
     }
 }
 

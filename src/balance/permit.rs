@@ -1,6 +1,6 @@
 //! A permit of an endpoint.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use super::endpoint_state::EndpointState;
 use crate::ground::sync::atomic::Ordering;
@@ -36,8 +36,8 @@ impl Drop for Permit {
         self.endpoint.load.end();
         let common = &self.endpoint.common;
         if common.waiting.load(Ordering::SeqCst) > 0 {
-            if let Some(balancer) = common.balancer.get().and_then(std::sync::Weak::upgrade) {
-                balancer.serve(&self.endpoint);
+            if let Some(waiting) = common.waiting_calls.get().and_then(Weak::upgrade) {
+                waiting.serve(&self.endpoint);
             }
         }
     }

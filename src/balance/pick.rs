@@ -3,8 +3,9 @@
 use std::iter;
 
 use super::balancer::Balancer;
-use super::endpoint_set::{ChoiceFor, EndpointSet, Member, Wanted};
+use super::endpoint_set::{ChoiceFor, EndpointSet, Member};
 use super::permit::Permit;
+use super::standing::Wanted;
 use crate::ground::call_deadline::CallDeadline;
 use crate::ground::error::Reason;
 use crate::ground::time::Instant;

@@ -9,7 +9,7 @@ use super::endpoint_call::EndpointCall;
 use super::endpoint_set::EndpointSet;
 use super::future::ResponseFuture;
 use super::pick::Picked;
-use super::wait_queue::Waiter;
+use super::waiter::Waiter;
 use super::waiting_call::{Placed, WaitingCall};
 use crate::admission::gate::PermitRequest;
 use crate::ground::call_deadline::CallDeadline;

@@ -1,9 +1,22 @@
 //! Whether an endpoint may get calls, apart from its permits: whether it is ejected, what was set by hand, and whether its breaker lets
 //! all calls pass.
 
-use super::endpoint_set::Wanted;
 use crate::admission::registry::EndpointMode;
 use crate::ground::sync::atomic::{AtomicU8, Ordering};
+
+/// Which endpoints a call may use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wanted {
+    /// One that is neither ejected nor draining.
+    Healthy,
+    /// One of those too: to be slow or unreliable is better than nothing.
+    Any,
+}
+
+impl Wanted {
+    /// In the order of preference.
+    pub(super) const ALL: [Self; 2] = [Self::Healthy, Self::Any];
+}
 
 const EJECTED: u8 = 1;
 const STANDBY: u8 = 2;

@@ -4,17 +4,11 @@
 //! the head, with its endpoint. A call that arrives meanwhile joins the queue and overtakes none.
 
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
-use std::time::Duration;
+use std::task::Waker;
 
-use super::balancer::Balancer;
 use super::endpoint_set::EndpointSet;
-use super::endpoint_state::EndpointState;
-use super::permit::Permit;
-use super::set_state::SetState;
+use super::endpoint_state::{EndpointState, SetState};
 use crate::admission::gate::{GateQueue, GateQueuePosition, Order, Outcome, PermitRequest, wake};
-use crate::admission::timer::Timer;
-use crate::algorithm::estimate::ServiceTime;
 use crate::algorithm::queue::{self, Refusal, Until, Wait};
 use crate::ground::error::{Numbers, Reason};
 use crate::ground::sync::atomic::Ordering;
@@ -90,8 +84,74 @@ impl WaitQueue {
         woken
     }
 
+    /// A position for a new call and the end of its wait, or its refusal. Wake the wakers once the position has an owner.
+    pub(super) fn enter(
+        &self,
+        set: &EndpointSet,
+        wanted: PermitRequest,
+        now: Instant,
+    ) -> Result<(GateQueuePosition, Until, Vec<Waker>), Refusal> {
+        let mut queue = lock(&self.queue);
+        let service = self.common.service.read(now);
+        let predicted = queue::predict(queue.ahead(&wanted).weight, 1, set.capacity(), service.mean);
+        let wait = Wait { now, deadline: wanted.deadline, max_wait: set.limits.max_wait, predicted, service };
+        let entered = wait.decide().and_then(|until| {
+            let (position, last) = queue.enter(wanted, 1, set.limits.max_waiting)?;
+            let mut woken = self.entered(&mut queue, last.is_none(), set, now);
+            woken.extend(last.flatten());
+            Ok((position, until, woken))
+        });
+        drop(queue);
+        entered.map_err(|refusal| self.numbered(wait.explain(refusal), set))
+    }
+
+    /// A position for a call that was granted a permit and cannot use it. It is never refused for want of room.
+    pub(super) fn enter_again(
+        &self,
+        set: &EndpointSet,
+        wanted: PermitRequest,
+        now: Instant,
+    ) -> Option<(GateQueuePosition, Vec<Waker>)> {
+        let mut queue = lock(&self.queue);
+        let (position, _) = queue.enter(PermitRequest { returning: true, ..wanted }, 1, u32::MAX).ok()?;
+        let woken = self.entered(&mut queue, true, set, now);
+        Some((position, woken))
+    }
+
+    /// A call has entered. A permit that was released before it was counted went to no call, so the first one looks for it.
+    fn entered(&self, queue: &mut Queue, is_more: bool, set: &EndpointSet, now: Instant) -> Vec<Waker> {
+        let before = if is_more { self.common.waiting.fetch_add(1, Ordering::SeqCst) } else { self.len() };
+        if before == 0 { self.serve_all_locked(queue, set, now) } else { Vec::new() }
+    }
+
+    /// The outcome of a call, once. If there is none yet, the waker is registered.
+    pub(super) fn take_outcome(
+        &self,
+        position: GateQueuePosition,
+        waker: Waker,
+    ) -> Option<Outcome<Arc<EndpointState>>> {
+        let mut queue = lock(&self.queue);
+        let outcome = queue.take_outcome(position);
+        let unused = if outcome.is_none() { queue.register(position, waker) } else { Some(waker) };
+        drop(queue);
+        foreign(|| drop(unused));
+        outcome
+    }
+
+    /// A call leaves. Returns an outcome that was decided before.
+    pub(super) fn leave(&self, position: GateQueuePosition) -> Option<Outcome<Arc<EndpointState>>> {
+        let mut queue = lock(&self.queue);
+        let Some(left) = queue.leave(position) else {
+            return queue.take_outcome(position);
+        };
+        self.common.waiting.fetch_sub(1, Ordering::SeqCst);
+        drop(queue);
+        foreign(|| drop(left));
+        None
+    }
+
     /// The refusal of a call that has waited.
-    fn refuse(&self, reason: Reason, deadline: Option<Instant>, set: &EndpointSet) -> Refusal {
+    pub(super) fn refuse(&self, reason: Reason, deadline: Option<Instant>, set: &EndpointSet) -> Refusal {
         let now = time::now();
         let service = self.common.service.read(now);
         let predicted = queue::predict(self.len().into(), 1, set.capacity(), service.mean);
@@ -105,147 +165,5 @@ impl WaitQueue {
     fn numbered(&self, refusal: Refusal, set: &EndpointSet) -> Refusal {
         let numbers = refusal.numbers.with_waiting(self.len()).with_limit(set.capacity());
         Refusal { numbers, ..refusal }
-    }
-}
-
-/// A position in the queue, released on drop.
-#[derive(Debug)]
-#[must_use]
-pub(super) struct Waiter {
-    balancer: Arc<Balancer>,
-    wanted: PermitRequest,
-    /// `None` once the outcome is known.
-    position: Option<GateQueuePosition>,
-    until: Until,
-    timer: Timer,
-}
-
-impl Waiter {
-    /// A position for a new call, or its refusal.
-    pub(super) fn enter(
-        balancer: &Arc<Balancer>,
-        set: &EndpointSet,
-        wanted: PermitRequest,
-        now: Instant,
-    ) -> Result<Self, Refusal> {
-        let waits = &balancer.queue;
-        let unknown = (Duration::ZERO, ServiceTime::default());
-        let mut wait = Wait {
-            now,
-            deadline: wanted.deadline,
-            max_wait: set.limits.max_wait,
-            predicted: unknown.0,
-            service: unknown.1,
-        };
-        let mut queue = lock(&waits.queue);
-        let service = waits.common.service.read(now);
-        let predicted = queue::predict(queue.ahead(&wanted).weight, 1, set.capacity(), service.mean);
-        wait = Wait { predicted, service, ..wait };
-        let entered = wait.decide().and_then(|until| {
-            let (position, last) = queue.enter(wanted, 1, set.limits.max_waiting)?;
-            let woken = waits.entered(&mut queue, last.is_none(), set, now);
-            Ok((position, until, last.flatten(), woken))
-        });
-        drop(queue);
-        let (position, until, last, mut woken) =
-            entered.map_err(|refusal| waits.numbered(wait.explain(refusal), set))?;
-        woken.extend(last);
-        // The position has an owner before foreign code runs: if that panics, the position is released.
-        let waiter =
-            Self { balancer: Arc::clone(balancer), wanted, position: Some(position), until, timer: Timer::new() };
-        wake(woken);
-        Ok(waiter)
-    }
-
-    pub(super) fn balancer(&self) -> &Balancer {
-        &self.balancer
-    }
-
-    /// Waits again, ahead of all new calls, because the endpoint does not take the call after all. The bound of the wait stays.
-    pub(super) fn enter_again(&mut self) {
-        let (waits, set, now) = (&self.balancer.queue, self.balancer.set.load(), time::now());
-        self.wanted.returning = true;
-        let mut queue = lock(&waits.queue);
-        // A returning call is never refused for want of room.
-        let Ok((position, _)) = queue.enter(self.wanted, 1, u32::MAX) else { return };
-        let woken = waits.entered(&mut queue, true, &set, now);
-        drop(queue);
-        self.position = Some(position);
-        wake(woken);
-    }
-
-    /// Ready with the outcome. If there is none yet, the waker is registered.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Permit, Refusal>> {
-        let Some(position) = self.position else { return Poll::Pending };
-        let waker = foreign(|| cx.waker().clone());
-        let mut queue = lock(&self.balancer.queue.queue);
-        let outcome = queue.take_outcome(position);
-        let unused = if outcome.is_none() { queue.register(position, waker) } else { Some(waker) };
-        drop(queue);
-        foreign(|| drop(unused));
-        match outcome {
-            None => Poll::Pending,
-            Some(outcome) => Poll::Ready(self.end(outcome)),
-        }
-    }
-
-    /// Ready with a refusal at the end of the wait. `Ready(None)`: it is `sooner`.
-    pub(super) fn poll_end(
-        &mut self,
-        cx: &mut Context<'_>,
-        sooner: Option<Instant>,
-    ) -> Poll<Option<Result<Permit, Refusal>>> {
-        let at = sooner.map_or(self.until.at, |sooner| sooner.min(self.until.at));
-        if self.timer.poll_until(cx, at).is_pending() {
-            return Poll::Pending;
-        }
-        if at < self.until.at {
-            return Poll::Ready(None);
-        }
-        let outcome = self.leave().unwrap_or(Outcome::Refused(self.until.reason));
-        Poll::Ready(Some(self.end(outcome)))
-    }
-
-    fn end(&mut self, outcome: Outcome<Arc<EndpointState>>) -> Result<Permit, Refusal> {
-        self.position = None;
-        let result = match outcome {
-            Outcome::Granted(endpoint) => Ok(Permit::counted(endpoint)),
-            Outcome::Refused(reason) => {
-                Err(self.balancer.queue.refuse(reason, self.wanted.deadline, &self.balancer.set.load()))
-            }
-        };
-        // Disarming drops a waker, which is foreign code. By now the permit has an owner, even if that panics.
-        self.timer.disarm();
-        result
-    }
-
-    /// Leaves the queue. Returns an outcome that was decided before.
-    fn leave(&mut self) -> Option<Outcome<Arc<EndpointState>>> {
-        let position = self.position.take()?;
-        let waits = &self.balancer.queue;
-        let mut queue = lock(&waits.queue);
-        let Some(left) = queue.leave(position) else {
-            return queue.take_outcome(position);
-        };
-        waits.common.waiting.fetch_sub(1, Ordering::SeqCst);
-        drop(queue);
-        foreign(|| drop(left));
-        None
-    }
-}
-
-impl Drop for Waiter {
-    fn drop(&mut self) {
-        if let Some(Outcome::Granted(endpoint)) = self.leave() {
-            drop(Permit::counted(endpoint));
-        }
-    }
-}
-
-impl WaitQueue {
-    /// A call has entered. A permit that was released before it was counted went to no call, so the first one looks for it.
-    fn entered(&self, queue: &mut Queue, is_more: bool, set: &EndpointSet, now: Instant) -> Vec<Waker> {
-        let before = if is_more { self.common.waiting.fetch_add(1, Ordering::SeqCst) } else { self.len() };
-        if before == 0 { self.serve_all_locked(queue, set, now) } else { Vec::new() }
     }
 }

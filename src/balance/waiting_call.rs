@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use super::connections::Connections;
-use super::endpoint_set::Wanted;
 use super::permit::Permit;
 use super::pick::{Place, admit};
-use super::wait_queue::Waiter;
+use super::standing::Wanted;
+use super::waiter::Waiter;
 use crate::algorithm::queue::Refusal;
 use crate::ground::call_deadline::CallDeadline;
 use crate::ground::scope;

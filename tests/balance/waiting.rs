@@ -211,7 +211,7 @@ fn permits_survive_threads_and_cancellation() {
             let service = service.clone();
             async move {
                 let mut random = fastrand::Rng::with_seed(n);
-                for _ in 0..150 {
+                for _ in 0..60 {
                     let patience = Duration::from_micros(random.u64(0..8000));
                     let _ = tokio::time::timeout(patience, service.clone().oneshot(0)).await;
                 }

@@ -43,6 +43,7 @@
 //! occurs. Readers pay for reading: a snapshot reads each component without stopping it. One task of the process publishes metrics
 //! once a second.
 
+mod balance_condition;
 mod component;
 mod endpoint_mode;
 mod observed;
@@ -50,6 +51,8 @@ mod observed;
 mod publications;
 #[cfg(feature = "metrics")]
 pub(crate) mod publisher;
+#[cfg(feature = "config")]
+mod seconds;
 mod snapshot;
 mod table;
 #[cfg(all(test, not(seawall_loom)))]
@@ -60,14 +63,14 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Weak};
 
+pub use self::balance_condition::{BalanceCondition, EndpointCondition};
 pub use self::component::{Component, NotFound};
 pub use self::endpoint_mode::{EndpointMode, NoSuchEndpoint};
 pub(crate) use self::observed::Observed;
 pub use self::observed::Unsupported;
 pub use self::snapshot::{
-    BalanceCondition, BreakerCondition, Command, ComponentSnapshot, Condition, Counts, DeadlineCondition,
-    EndpointCondition, GateCondition, LastRefusal, LastTransition, Latency, RateLimitCondition, RetryCondition,
-    SettingsCondition, Snapshot,
+    BreakerCondition, Command, ComponentSnapshot, Condition, Counts, DeadlineCondition, GateCondition, LastRefusal,
+    LastTransition, Latency, RateLimitCondition, RetryCondition, SettingsCondition, Snapshot,
 };
 use self::table::{ComponentEntry, Inner, Key};
 use crate::ground::error::InvalidConfig;

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use super::endpoint_mode::EndpointMode;
+use super::balance_condition::BalanceCondition;
+#[cfg(feature = "config")]
+use super::seconds::{seconds, some_seconds};
 use crate::algorithm::breaker::State;
 use crate::ground::error::Numbers;
 
@@ -239,53 +241,6 @@ pub struct RateLimitCondition {
     pub passed: u64,
 }
 
-/// The endpoints of a balancer.
-#[derive(Clone, Debug, PartialEq)]
-#[cfg_attr(feature = "config", derive(serde::Serialize))]
-#[non_exhaustive]
-pub struct BalanceCondition {
-    /// The number of endpoints.
-    pub endpoints: usize,
-    /// The endpoints that are ejected.
-    pub ejected: usize,
-    /// The endpoints whose circuit breaker lets no call pass.
-    pub open: usize,
-    /// The endpoints that are not in the mode [`Serving`](EndpointMode::Serving).
-    pub by_hand: usize,
-    /// The calls in flight, over all endpoints.
-    pub in_flight: u64,
-    /// The calls that wait for a permit.
-    pub waiting: u64,
-    /// How many calls run at once at each endpoint.
-    pub limit: u32,
-    /// How long a call is at its endpoint on average, its body included; zero if unknown.
-    #[cfg_attr(feature = "config", serde(rename = "service_time_s", serialize_with = "seconds"))]
-    pub service_time: Duration,
-    /// The first hundred endpoints.
-    pub listed: Vec<EndpointCondition>,
-}
-
-/// One endpoint of a balancer.
-#[derive(Clone, Debug, PartialEq)]
-#[cfg_attr(feature = "config", derive(serde::Serialize))]
-#[non_exhaustive]
-pub struct EndpointCondition {
-    /// The key.
-    pub key: String,
-    /// The tier.
-    pub tier: u8,
-    /// The weight.
-    pub weight: f64,
-    /// The calls in flight.
-    pub in_flight: u64,
-    /// Whether it is ejected.
-    pub ejected: bool,
-    /// How it is used, as set by hand.
-    pub mode: EndpointMode,
-    /// The state of its circuit breaker.
-    pub breaker: State,
-}
-
 /// A change to a component by hand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "config", derive(serde::Deserialize), serde(rename_all = "snake_case"))]
@@ -303,17 +258,4 @@ pub enum Command {
     Reset,
     /// Sets the number of permits for each key of a bulkhead or a load shedder.
     SetLimit(NonZeroU32),
-}
-
-#[cfg(feature = "config")]
-fn seconds<S: serde::Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_f64(duration.as_secs_f64())
-}
-
-#[cfg(feature = "config")]
-fn some_seconds<S: serde::Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
-    match duration {
-        Some(duration) => serializer.serialize_some(&duration.as_secs_f64()),
-        None => serializer.serialize_none(),
-    }
 }
