@@ -24,6 +24,7 @@ pub struct ResponseFuture<S, Req, F, C = AtResponse> {
     classifier: C,
 }
 
+#[allow(clippy::large_enum_variant, reason = "nearly all calls run at once, and are not to be allocated")]
 #[pin_project(project = StateProj)]
 enum State<S, Req, F, C> {
     /// Nothing is sent => Over.

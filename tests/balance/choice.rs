@@ -92,8 +92,7 @@ async fn set_that_fails_alike_keeps_all_endpoints() {
 async fn standby_gets_calls_only_when_the_first_tier_is_full_or_down() {
     seawall::seed(5);
     let servers = Servers::answering(3, 10 * MS);
-    let mut config = BalanceConfig::default();
-    config.max_concurrent = 2;
+    let config = BalanceConfig { max_concurrent: 2, ..Default::default() };
     let layer = servers.layer(config);
     let tiers = servers.endpoints().into_iter().zip([0, 0, 1]).map(|(endpoint, tier)| endpoint.with_tier(tier));
     layer.handle().set_endpoints(tiers).unwrap();

@@ -103,8 +103,7 @@ async fn call_without_time_for_a_probe_goes_to_another_endpoint() {
 #[tokio::test(start_paused = true)]
 async fn dropped_call_releases_its_endpoint() {
     let servers = Servers::new([Behaviour::Hangs]);
-    let mut config = BalanceConfig::default();
-    config.max_concurrent = 1;
+    let config = BalanceConfig { max_concurrent: 1, ..Default::default() };
     let layer = servers.layer(config);
     let (handle, service) = (layer.handle(), servers.service(&layer));
     let mut running = spawn(service.clone().oneshot(0));
