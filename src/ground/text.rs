@@ -30,7 +30,6 @@ pub(crate) fn short_line<T: fmt::Display>(text: T) -> impl fmt::Display {
 }
 
 /// A foreign error with its causes, on one line of limited length.
-#[cfg(any(feature = "http", feature = "dns"))]
 pub(crate) fn one_line_of_error<'a>(error: &'a (dyn std::error::Error + 'static)) -> impl fmt::Display + 'a {
     struct Causes<'a>(&'a (dyn std::error::Error + 'static));
     impl fmt::Display for Causes<'_> {
@@ -118,7 +117,6 @@ mod tests {
         assert_eq!(lines("a\nb\r").to_string(), "a\nb\\r");
     }
 
-    #[cfg(any(feature = "http", feature = "dns"))]
     #[test]
     fn error_text_is_bounded() {
         let error = std::io::Error::other("line\nbreak");
