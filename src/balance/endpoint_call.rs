@@ -5,7 +5,6 @@ use super::permit::Permit;
 use crate::algorithm::estimate::{Estimate, Took};
 use crate::ground::call_deadline::CallDeadline;
 use crate::ground::layer_id::LayerId;
-use crate::ground::scope;
 use crate::ground::time::{self, Instant};
 use crate::ground::verdict::{Expiry, Guard, SealedGuard, Verdict};
 use crate::layers::core::observed;
@@ -86,7 +85,7 @@ impl Guard for EndpointCall {
     #[inline]
     fn settle(mut self, verdict: Verdict) {
         // An inner layer hands over its clock read for the response.
-        self.end(verdict, scope::call_start());
+        self.end(verdict, time::call_start());
     }
 
     /// The longest wait counts: a stream is not slow because it is long.

@@ -11,6 +11,7 @@ use super::pick::Place;
 use super::waiting_call::{Placed, WaitingCall};
 use crate::ground::error::Reason;
 use crate::ground::scope;
+use crate::ground::time;
 use crate::ground::verdict::{self, AtResponse, Classify};
 use crate::layers::call::inner::reject;
 use crate::layers::circuit_breaker::{self, Ticket};
@@ -96,7 +97,7 @@ where
                         Ok(response) => {
                             let verdict = this.classifier.classify(Ok(&response));
                             // If the call is over with this, the guard needs no second clock read.
-                            Ok(scope::with_start(now, || this.classifier.hold(response, verdict, endpoint_call)))
+                            Ok(time::with_start(now, || this.classifier.hold(response, verdict, endpoint_call)))
                         }
                         Err(error) => {
                             let verdict = verdict::judge::<S::Response>(&*this.classifier, Err(&error));

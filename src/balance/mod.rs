@@ -46,7 +46,7 @@
 //! - **Readiness:** always ready. It polls the client of an endpoint once a call has chosen it; that wait is part of the call, and has
 //!   the bounds of every wait.
 //! - **Permits:** each endpoint runs at most `max_concurrent` calls.
-//! - **Waiting:** by [priority](crate::context::Priority), then in the configured [`Order`]. A call is refused at once if its expected
+//! - **Waiting:** by [priority](crate::context::Priority), then in the configured [`Order`](crate::bulkhead::Order). A call is refused at once if its expected
 //!   wait exceeds `max_wait` or its deadline, and later if the time left is less than most calls take. It does not overtake calls that
 //!   wait, except as the probe of a half-open breaker. A waiting call takes any endpoint, also one that an earlier attempt has tried. An
 //!   endpoint that is new or restored gets few waiting calls at a time.
@@ -174,7 +174,6 @@ pub use self::future::ResponseFuture;
 pub use self::handle::BalanceHandle;
 pub use self::layer::BalanceLayer;
 pub use self::service::Balance;
-pub use crate::admission::gate::Order;
 pub use crate::admission::registry::EndpointMode;
 
 /// The layer's name in errors, logs and metrics.

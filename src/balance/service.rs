@@ -15,7 +15,7 @@ use crate::admission::gate::PermitRequest;
 use crate::ground::call_deadline::CallDeadline;
 use crate::ground::error::Reason;
 use crate::ground::scope;
-use crate::ground::time::Instant;
+use crate::ground::time::{self, Instant};
 use crate::ground::verdict::{AtResponse, Classify};
 use crate::layers::circuit_breaker::Ticket;
 use crate::layers::core::clone_fields;
@@ -69,7 +69,7 @@ where
     }
 
     fn call(&mut self, request: Req) -> Self::Future {
-        let now = scope::call_start();
+        let now = time::call_start();
         let context = scope::current();
         let classifier = self.classifier.clone();
         if context.has_expired(now) {
