@@ -11,6 +11,7 @@
 //! | [`rate_limit`] | bounds the calls per time; a call starts at once, after a bounded wait, or is refused |
 //! | [`fallback`] | answers in place of a service that refused or failed: another service, a closure or a value |
 //! | [`chaos`] | injects faults on purpose, for tests and drills |
+//! | [`balance`] | one service over several endpoints of a dependency: chooses, ejects and fails over |
 //! | [`load_shed`] | in front of a service: refuses calls that it cannot serve in time |
 #![cfg_attr(feature = "http", doc = "| [`http::respond`] | turns refusals into HTTP answers |")]
 #![cfg_attr(feature = "grpc", doc = "| [`grpc::respond`] | turns refusals and failures into gRPC statuses |")]
@@ -94,7 +95,7 @@
 //!
 //! # Features
 //! `http` (on by default): verdicts, bodies, retries, deadlines on the wire and answers for `http` types, and the assembled stacks.
-//! `grpc`: the same for gRPC. `metrics` (on by default): counters, gauges and histograms through the [`metrics`](https://docs.rs/metrics)
+//! `grpc`: the same for gRPC. `dns`: endpoints of a balancer from DNS. `metrics` (on by default): counters, gauges and histograms through the [`metrics`](https://docs.rs/metrics)
 //! facade. `reqwest`: `reqwest::Client` as a service of `http` requests. `config`: settings from files (those of whole stacks with `http`), and
 //! snapshots as JSON or whatever serde writes. `dashboard`: a page that shows every named layer live; it brings `config` and `http`. `full`:
 //! everything.
@@ -103,6 +104,7 @@
 //! | word | meaning |
 //! |---|---|
 //! | call, attempt | a caller's call with all its attempts; one try of it |
+//! | endpoint | one instance of a dependency: see [`balance`] |
 //! | dependency | the service that a client calls, and a breaker judges ("the callee" of one call) |
 //! | service | the service behind a server's stack |
 //! | deadline, timeout | the instant at which a call is over; a duration |
@@ -112,7 +114,7 @@
 //! | probe | a call that a half-open [`circuit_breaker`] lets pass to see whether the dependency is back |
 //! | verdict | what the end of an attempt proves about the dependency: [`verdict::Verdict`] |
 //! | priority | which calls are served first, and refused last: [`context::Priority`] |
-//! | tier | one of several services that call each other in a chain |
+//! | tier | one of several services that call each other in a chain; of [`balance`]: endpoints of one priority |
 //! | key | a value by which a layer distinguishes requests, to keep a state for each: [`keyed`] |
 //! | stack | several layers in their order, around one client or in front of one service |
 //!
@@ -138,6 +140,7 @@ mod loader;
 pub mod quorum;
 mod telemetry;
 
+pub mod balance;
 #[cfg(feature = "dashboard")]
 pub mod dashboard;
 #[cfg(feature = "grpc")]

@@ -6,6 +6,7 @@ use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use seawall::balance::{BalanceConfig, BalanceLayer, Endpoint};
 use seawall::bulkhead::{BulkheadConfig, BulkheadLayer};
 use seawall::chaos::{ChaosConfig, ChaosLayer};
 use seawall::circuit_breaker::{CircuitBreakerConfig, CircuitBreakerLayer};
@@ -109,6 +110,18 @@ fn full_stacks_allocate_nothing() {
     assert_eq!(allocations(client.service(callee())), 0);
     let server = ServiceBuilder::new().layer(load_shed()).layer(deadline());
     assert_eq!(allocations(server.service(callee())), 0);
+}
+
+#[test]
+fn balancer_allocates_nothing() {
+    let endpoints = (0..2).map(|n| Endpoint::new(n.to_string()));
+    let layer = BalanceLayer::new(BalanceConfig::default()).unwrap().with_endpoints(endpoints).unwrap();
+    assert_eq!(allocations(layer.service(|_| callee())), 0);
+    assert_eq!(allocations(retry().layer(layer.service(|_| callee()))), 0);
+    // One that lets all calls pass.
+    let circuit_breaker = CircuitBreakerConfig { enabled: false, ..CircuitBreakerConfig::default() };
+    layer.reload(&BalanceConfig { circuit_breaker, ..BalanceConfig::default() }).unwrap();
+    assert_eq!(allocations(layer.service(|_| callee())), 0);
 }
 
 /// The answer is not ready at the first poll, as in a call over a network.

@@ -6,6 +6,7 @@ use std::fmt::Debug;
 use std::fs;
 use std::path::Path;
 
+use seawall::balance::EjectionConfig;
 use seawall::bulkhead::BulkheadConfig;
 use seawall::chaos::ChaosConfig;
 use seawall::circuit_breaker::CircuitBreakerConfig;
@@ -92,6 +93,7 @@ fn heading(config: &str) -> Option<&'static str> {
         "RateLimitConfig" => "## Rate limit",
         "ChaosConfig" => "## Chaos",
         "FallbackConfig" => "## Fallback",
+        "BalanceConfig" | "SlowStartConfig" | "EjectionConfig" | "TierConfig" | "DnsConfig" => "## Balance",
         "ClientConfig" | "ServerConfig" | "PropagationConfig" => "## Stacks and propagation",
         _ => return None,
     })
@@ -178,6 +180,7 @@ fn every_default_matches_the_code() {
     check_defaults::<BulkheadConfig>(&page, "## Bulkhead", "setting");
     check_defaults::<LoadShedConfig>(&page, "## Load shed", "setting");
     check_defaults::<CircuitBreakerConfig>(&page, "## Circuit breaker", "setting");
+    check_defaults::<EjectionConfig>(&page, "## Balance", "setting of `ejection`");
     check_defaults::<RateLimitConfig>(&page, "## Rate limit", "setting");
     check_defaults::<ChaosConfig>(&page, "## Chaos", "setting");
     check_defaults::<FallbackConfig>(&page, "## Fallback", "setting");

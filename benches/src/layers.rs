@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use seawall::balance::{Balance, BalanceConfig, BalanceLayer, Endpoint};
 use seawall::bulkhead::{BulkheadConfig, BulkheadLayer};
 use seawall::chaos::{ChaosConfig, ChaosLayer};
 use seawall::circuit_breaker::{CircuitBreakerConfig, CircuitBreakerLayer};
@@ -44,6 +45,22 @@ pub fn circuit_breaker() -> CircuitBreakerLayer {
 pub fn bulkhead() -> BulkheadLayer {
     let config = BulkheadConfig { max_concurrent: CONCURRENCY, ..BulkheadConfig::default() };
     BulkheadLayer::new(config).expect("a valid limit")
+}
+
+/// What is around the client of one endpoint without a balancer: a bulkhead and a breaker.
+pub fn one_endpoint<S>(inner: S) -> impl Service<u64, Response = u64, Error = BoxError> + Clone + Send + 'static
+where
+    S: Service<u64, Response = u64, Error = BoxError, Future: Send> + Clone + Send + Sync + 'static,
+{
+    ServiceBuilder::new().layer(bulkhead()).layer(circuit_breaker()).service(inner)
+}
+
+/// A balancer over this many endpoints, with [`CONCURRENCY`] permits for each.
+pub fn balance<S: Clone + Send + Sync + 'static>(endpoints: usize, client: S) -> Balance<S> {
+    let config = BalanceConfig { max_concurrent: CONCURRENCY, ..BalanceConfig::default() };
+    let endpoints = (0..endpoints).map(|n| Endpoint::new(n.to_string()));
+    let layer = BalanceLayer::new(config).and_then(|layer| layer.with_endpoints(endpoints));
+    layer.expect("a valid set").service(move |_: &Endpoint| client.clone())
 }
 
 /// A rate of [`PER_SECOND`].

@@ -1,6 +1,7 @@
 //! Plain state machines: `(&mut self or atomics, now) -> decision`. No runtime, no clock, no lock, no randomness, no protocol.
 
 pub(crate) mod backoff;
+pub(crate) mod balance;
 pub(crate) mod breaker;
 pub(crate) mod budget;
 pub(crate) mod chaos;

@@ -16,12 +16,13 @@ pub(crate) enum LayerKind {
     Quorum,
     Fallback,
     Chaos,
+    Balance,
     /// No layer: the settings of a whole stack.
     Settings,
 }
 
 impl LayerKind {
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::Deadline,
         Self::Retry,
         Self::Bulkhead,
@@ -32,6 +33,7 @@ impl LayerKind {
         Self::Quorum,
         Self::Fallback,
         Self::Chaos,
+        Self::Balance,
         Self::Settings,
     ];
 
@@ -48,6 +50,7 @@ impl LayerKind {
             Self::Quorum => "quorum",
             Self::Fallback => "fallback",
             Self::Chaos => "chaos",
+            Self::Balance => "balance",
             Self::Settings => "settings",
         }
     }

@@ -117,7 +117,6 @@ mod tests {
         assert_eq!(lines("a\nb\r").to_string(), "a\nb\\r");
     }
 
-    #[cfg(feature = "http")]
     #[test]
     fn error_text_is_bounded() {
         let error = std::io::Error::other("line\nbreak");

@@ -71,6 +71,9 @@ pub(super) fn rejected(tally: &Tally, rejected: &Rejected) {
         next_probe = numbers.next_probe().map(field::debug),
         given = numbers.given().map(field::debug),
         elapsed = numbers.elapsed().map(field::debug),
+        endpoints = numbers.endpoints(),
+        open = numbers.open(),
+        ejected = numbers.ejected(),
         "rejected"
     );
 }
@@ -213,6 +216,40 @@ pub(crate) fn reloaded(layers: &[&Instruments], rejected: Option<&InvalidConfig>
 pub(crate) fn controlled(instruments: &Instruments, command: &dyn std::fmt::Debug) {
     let layer = instruments.kind().as_str();
     tracing::warn!(target: "seawall", name = name(instruments), layer, ?command, "moved by hand");
+}
+
+/// An operator has changed how an endpoint of a balancer is used. Always logged: commands are rare.
+pub(crate) fn endpoint_controlled(instruments: &Instruments, key: &str, mode: &str) {
+    let key = text::short_line(key);
+    foreign(|| {
+        tracing::warn!(target: "seawall", name = name(instruments), layer = "balance", endpoint = %key, mode, "endpoint moved by hand");
+    });
+}
+
+/// A balancer was offered a set of endpoints with faults, and keeps the former one. It counts as a rejected reload.
+pub(crate) fn endpoints_rejected(instruments: &Instruments, invalid: &InvalidConfig) {
+    let count = &instruments.tally().reloads[Reload::Rejected as usize];
+    count.add();
+    let (name, faults) = (name(instruments), text::short_line(FaultList(invalid)));
+    log_event!(WARN, count, name, layer = "balance", faults = %faults, "endpoints rejected");
+}
+
+/// The source of a balancer's endpoints has ended. The last set stays.
+pub(crate) fn discovery_ended(instruments: &Instruments) {
+    foreign(|| tracing::warn!(target: "seawall", name = name(instruments), layer = "balance", "discovery ended"));
+}
+
+/// A source of a balancer's endpoints has failed. The last set stays.
+pub(crate) fn discovery_failed(error: &(dyn std::error::Error + 'static)) {
+    let error = text::one_line_of_error(error);
+    foreign(|| tracing::warn!(target: "seawall", layer = "balance", %error, "discovery failed"));
+}
+
+/// A name was not resolved. The last set stays.
+#[cfg(feature = "dns")]
+pub(crate) fn resolution_failed(host: &str, error: &std::io::Error) {
+    let error = text::one_line_of_error(error);
+    foreign(|| tracing::warn!(target: "seawall", layer = "balance", ?host, %error, "resolution failed"));
 }
 
 /// The hint for a body that is cut while it is read.

@@ -54,10 +54,14 @@ pub(crate) enum Gauge {
     SettingsRejected,
     ChaosOn,
     ChaosActive,
+    Endpoints,
+    EndpointsOpen,
+    EndpointsEjected,
+    EndpointsByHand,
 }
 
 impl Gauge {
-    const ALL: [Self; 14] = [
+    const ALL: [Self; 18] = [
         Self::BreakerState,
         Self::BreakerOpenKeys,
         Self::BreakerObservesOnly,
@@ -72,6 +76,10 @@ impl Gauge {
         Self::SettingsRejected,
         Self::ChaosOn,
         Self::ChaosActive,
+        Self::Endpoints,
+        Self::EndpointsOpen,
+        Self::EndpointsEjected,
+        Self::EndpointsByHand,
     ];
 
     const fn name(self) -> &'static str {
@@ -90,6 +98,10 @@ impl Gauge {
             Self::SettingsRejected => "seawall_settings_rejected",
             Self::ChaosOn => "seawall_chaos_on",
             Self::ChaosActive => "seawall_chaos_active",
+            Self::Endpoints => "seawall_endpoints",
+            Self::EndpointsOpen => "seawall_endpoints_open",
+            Self::EndpointsEjected => "seawall_endpoints_ejected",
+            Self::EndpointsByHand => "seawall_endpoints_by_hand",
         }
     }
 
@@ -110,7 +122,7 @@ impl Gauge {
             Self::BreakerObservesOnly => "1 if the circuit breaker counts and refuses nothing, else 0",
             Self::InFlight => "Calls in flight, or the permits that they hold",
             Self::Waiting => "Calls that wait for a permit or a token",
-            Self::Limit => "Permits for each key",
+            Self::Limit => "Permits for each key or endpoint",
             Self::ServiceTime => "How long a permit is held, inner waits included",
             Self::RateLimit => "Calls a second that the rate limit admits",
             Self::BudgetLeft => "Retries that could be made now",
@@ -119,6 +131,10 @@ impl Gauge {
             Self::ChaosOn => "1 while faults are injected, else 0",
             Self::ChaosActive => "Injected faults in progress",
             Self::SettingsRejected => "1 while the last reload is rejected, else 0",
+            Self::Endpoints => "Endpoints of the balancer",
+            Self::EndpointsOpen => "Endpoints whose circuit breaker lets no call pass",
+            Self::EndpointsEjected => "Endpoints that are ejected",
+            Self::EndpointsByHand => "Endpoints that are standbys, draining or isolated by hand",
         }
     }
 

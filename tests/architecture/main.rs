@@ -4,6 +4,7 @@
 //! ```text
 //! dashboard      the live page
 //! stack          assembled stacks
+//! balance        several endpoints of one dependency
 //! http  grpc     protocol knowledge
 //! layers         tower plumbing, one folder a layer; `core` and `call` are what layers share
 //! admission      runtime-aware primitives

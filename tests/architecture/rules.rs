@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::source::{File, Module};
 
 /// The top-level modules, bottom-up: each may use those before it.
-pub(crate) const ORDER: [&str; 13] = [
+pub(crate) const ORDER: [&str; 14] = [
     "ground",
     "telemetry",
     "loader",
@@ -17,6 +17,7 @@ pub(crate) const ORDER: [&str; 13] = [
     "http",
     "grpc",
     "fallback",
+    "balance",
     "stack",
     "dashboard",
 ];

@@ -4,7 +4,7 @@
 
 use std::collections::VecDeque;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use http::{HeaderMap, Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Empty};
+use seawall::balance::{BalanceConfig, BalanceLayer, Endpoint};
 use seawall::bulkhead::{BulkheadConfig, BulkheadLayer};
 use seawall::chaos::{ChaosConfig, ChaosFault, ChaosLayer, ChaosRule, Matching};
 use seawall::circuit_breaker::{CircuitBreakerConfig, CircuitBreakerLayer};
@@ -35,7 +36,7 @@ use crate::subject::Gauges;
 macro_rules! every_http_layer {
     ($($law:ident),+ $(,)?) => { $(
         mod $law {
-            every_http_layer!(@ $law deadline retry hedge circuit_breaker bulkhead rate_limit load_shed fallback chaos client_stack server_stack);
+            every_http_layer!(@ $law deadline retry hedge circuit_breaker bulkhead rate_limit load_shed balance fallback chaos client_stack server_stack);
         }
     )+ };
     (@ $law:ident $($layer:ident)+) => { $(
@@ -214,6 +215,18 @@ fn bulkhead(steps: &'static [Step]) -> Subject {
     let handle = layer.handle();
     let gauges = move || vec![("in flight", handle.in_flight())];
     Subject::new(layer.layer(callee!(steps, alive)), alive, Some(HOLD), gauges)
+}
+
+fn balance(steps: &'static [Step]) -> Subject {
+    let alive = Arc::new(());
+    let layer =
+        BalanceLayer::http(BalanceConfig::default()).unwrap().with_endpoints([Endpoint::new("callee")]).unwrap();
+    let handle = layer.handle();
+    let gauges = move || vec![("in flight", handle.in_flight()), ("waiting", handle.waiting())];
+    // The client of an endpoint is made once. The closure keeps none, which would count as alive.
+    let callee = Mutex::new(Some(callee!(steps, alive)));
+    let service = layer.service(move |_| callee.lock().unwrap().take().unwrap());
+    Subject::new(service, alive, Some(HOLD), gauges)
 }
 
 fn rate_limit(steps: &'static [Step]) -> Subject {

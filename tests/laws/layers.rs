@@ -1,7 +1,10 @@
 //! The layers under the laws, and the full stacks of a client and of a server.
 
+use std::sync::Mutex;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use seawall::balance::{Balance, BalanceConfig, BalanceHandle, BalanceLayer, Endpoint};
 use seawall::bulkhead::{BulkheadConfig, BulkheadLayer, PermitsHandle};
 use seawall::chaos::{ChaosConfig, ChaosFault, ChaosHandle, ChaosLayer, ChaosRule, Delay};
 use seawall::circuit_breaker::{CircuitBreakerConfig, CircuitBreakerLayer};
@@ -14,7 +17,7 @@ use seawall::registry::Registry;
 use seawall::retry::{Backoff, Jitter, RetryConfig, RetryLayer};
 use seawall::verdict::{self, FromFn, Verdict};
 use tokio::time::advance;
-use tower::{BoxError, Service, ServiceBuilder};
+use tower::{BoxError, Layer, Service, ServiceBuilder};
 
 use crate::drive::Driven;
 use crate::inner::{Answer, Difficult, Readiness, assert_no_lock_is_held};
@@ -32,6 +35,7 @@ pub(crate) fn deadline() -> Subject {
         refuses: false,
         returns_permits: true,
         at_once: 1,
+        readies_ahead: true,
         classifies: true,
     }
 }
@@ -46,6 +50,7 @@ pub(crate) fn retry() -> Subject {
         refuses: false,
         returns_permits: true,
         at_once: 1,
+        readies_ahead: true,
         classifies: true,
     }
 }
@@ -60,6 +65,7 @@ pub(crate) fn hedge() -> Subject {
         refuses: false,
         returns_permits: true,
         at_once: 1,
+        readies_ahead: true,
         classifies: true,
     }
 }
@@ -78,6 +84,7 @@ pub(crate) fn circuit_breaker() -> Subject {
         refuses: true,
         returns_permits: true,
         at_once: 1,
+        readies_ahead: true,
         classifies: true,
     }
 }
@@ -110,6 +117,7 @@ pub(crate) fn bulkhead() -> Subject {
         refuses: true,
         returns_permits: true,
         at_once: 1,
+        readies_ahead: true,
         classifies: true,
     }
 }
@@ -132,6 +140,7 @@ pub(crate) fn rate_limit() -> Subject {
         // A permit of a rate limit that was used is not returned.
         returns_permits: false,
         at_once: 1,
+        readies_ahead: true,
         classifies: false,
     }
 }
@@ -153,6 +162,7 @@ pub(crate) fn load_shed() -> Subject {
         refuses: true,
         returns_permits: true,
         at_once: 1,
+        readies_ahead: true,
         classifies: true,
     }
 }
@@ -174,6 +184,29 @@ pub(crate) fn fallback() -> Subject {
         longest: HOLD,
         refuses: false,
         returns_permits: true,
+        at_once: 1,
+        readies_ahead: true,
+        classifies: true,
+    }
+}
+
+pub(crate) fn balance() -> Subject {
+    Subject {
+        as_configured_by_default: || {
+            let layer = default_balance();
+            let handle = layer.handle();
+            Value::new(OneEndpoint(layer), move || of_balance(&handle))
+        },
+        as_tight_as_can_be: || {
+            let layer = tight_balance();
+            let handle = layer.handle();
+            Value::new(OneEndpoint(layer), move || of_balance(&handle))
+        },
+        prepare: None,
+        longest: HOLD,
+        refuses: true,
+        returns_permits: true,
+        readies_ahead: false,
         at_once: 1,
         classifies: true,
     }
@@ -203,7 +236,22 @@ pub(crate) fn chaos() -> Subject {
         refuses: false,
         returns_permits: true,
         at_once: 1,
+        readies_ahead: true,
         classifies: false,
+    }
+}
+
+/// The same with a single probe slot.
+pub(crate) fn balance_half_open() -> Subject {
+    Subject {
+        as_tight_as_can_be: || {
+            let layer = tight_balance();
+            let handle = layer.handle();
+            // A call beyond the probe is refused and does not wait.
+            Value::new(OneEndpoint(layer), move || vec![("in flight", handle.in_flight())])
+        },
+        prepare: half_open().prepare,
+        ..balance()
     }
 }
 
@@ -234,6 +282,7 @@ pub(crate) fn client_stack() -> Subject {
         refuses: true,
         returns_permits: true,
         at_once: 1,
+        readies_ahead: true,
         classifies: true,
     }
 }
@@ -257,11 +306,16 @@ pub(crate) fn server_stack() -> Subject {
         refuses: true,
         returns_permits: true,
         at_once: 1,
+        readies_ahead: true,
         classifies: true,
     }
 }
 
 fn of_permits(handle: &PermitsHandle) -> Gauges {
+    vec![("in flight", handle.in_flight()), ("waiting", handle.waiting())]
+}
+
+fn of_balance(handle: &BalanceHandle) -> Gauges {
     vec![("in flight", handle.in_flight()), ("waiting", handle.waiting())]
 }
 
@@ -298,6 +352,53 @@ fn default_rate_limit() -> RateLimitLayer {
 
 fn default_load_shed() -> LoadShedLayer {
     LoadShedLayer::new(LoadShedConfig::default()).unwrap().named_in(&Registry::new(), NAME).unwrap()
+}
+
+/// A balancer as a layer: the service is its only endpoint.
+#[derive(Clone)]
+pub(crate) struct OneEndpoint<C>(pub(crate) BalanceLayer<C>);
+
+impl<C> OneEndpoint<C> {
+    pub(crate) fn with_max_unready(self, max: u32) -> Self {
+        Self(self.0.with_max_unready(max))
+    }
+}
+
+impl<C: Clone> Layer<Difficult> for OneEndpoint<C> {
+    type Service = Balance<Shareable, C>;
+
+    fn layer(&self, callee: Difficult) -> Self::Service {
+        let callee = Shareable(Mutex::new(callee));
+        self.0.service(move |_| callee.clone())
+    }
+}
+
+/// The services of endpoints are shared by threads.
+pub(crate) struct Shareable(Mutex<Difficult>);
+
+impl Clone for Shareable {
+    fn clone(&self) -> Self {
+        Self(Mutex::new(self.0.lock().unwrap().clone()))
+    }
+}
+
+impl Service<u32> for Shareable {
+    type Response = u32;
+    type Error = <Difficult as Service<u32>>::Error;
+    type Future = <Difficult as Service<u32>>::Future;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.0.get_mut().unwrap().poll_ready(cx)
+    }
+
+    fn call(&mut self, request: u32) -> Self::Future {
+        self.0.get_mut().unwrap().call(request)
+    }
+}
+
+fn default_balance() -> BalanceLayer {
+    let layer = BalanceLayer::new(BalanceConfig::default()).unwrap().named_in(&Registry::new(), NAME).unwrap();
+    layer.with_endpoints([Endpoint::new("callee")]).unwrap()
 }
 
 type Poisoned = FromFn<fn(Result<&u32, &BoxError>) -> Verdict>;
@@ -338,6 +439,17 @@ fn tight_circuit_breaker() -> CircuitBreakerLayer<Poisoned> {
         ..CircuitBreakerConfig::default()
     };
     CircuitBreakerLayer::new(config).unwrap().with_classifier(poisoned())
+}
+
+fn tight_balance() -> BalanceLayer<Poisoned> {
+    let config = BalanceConfig {
+        circuit_breaker: tight_circuit_breaker().config(),
+        max_concurrent: 1,
+        max_waiting: 1,
+        ..BalanceConfig::default()
+    };
+    let layer = BalanceLayer::new(config).unwrap().with_classifier(poisoned());
+    layer.with_endpoints([Endpoint::new("callee")]).unwrap()
 }
 
 fn tight_bulkhead() -> BulkheadLayer<Poisoned> {

@@ -103,6 +103,8 @@ pub(crate) struct Subject {
     pub(crate) returns_permits: bool,
     /// How many attempts of a call may be in flight at once.
     pub(crate) at_once: usize,
+    /// Whether `poll_ready` polls the inner service. A balancer polls an endpoint only when a call has chosen it.
+    pub(crate) readies_ahead: bool,
     /// Whether it uses a classifier.
     pub(crate) classifies: bool,
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use seawall::balance::{BalanceLayer, Endpoint};
 use seawall::bulkhead::BulkheadLayer;
 use seawall::chaos::ChaosLayer;
 use seawall::circuit_breaker::CircuitBreakerLayer;
@@ -12,12 +13,14 @@ use seawall::hedge::HedgeLayer;
 use seawall::load_shed::LoadShedLayer;
 use seawall::rate_limit::RateLimitLayer;
 use seawall::retry::{Budget, RetryConfig, RetryLayer};
+use seawall::verdict::AtResponse;
 use tokio_test::assert_pending;
 use tokio_test::task::{Spawn, spawn};
 use tower::util::Oneshot;
 use tower::{BoxError, Layer, Service, ServiceExt};
 
 use crate::inner::{Answer, Difficult, Readiness};
+use crate::layers::OneEndpoint;
 
 fn call<S>(layer: &impl Layer<Difficult, Service = S>) -> Spawn<Oneshot<S, u32>>
 where
@@ -69,6 +72,7 @@ layers! {
     rate_limit: RateLimitLayer::new(Default::default()), |layer: RateLimitLayer| layer.keyed_by(|_: &u32| ());
     chaos: ChaosLayer::new(Default::default()), |layer: ChaosLayer| layer.clone();
     fallback: declining(), |layer: FallbackLayer<Declines>| layer.clone();
+    balance: one_endpoint(), |layer: OneEndpoint<AtResponse>| layer.clone();
     load_shed: LoadShedLayer::new(Default::default()), |layer: LoadShedLayer| layer.keyed_by(|_: &u32| ());
 }
 
@@ -76,6 +80,10 @@ type Declines = Computed<fn(&Failure<u32>) -> Option<u32>, u32>;
 
 fn declining() -> Result<FallbackLayer<Declines>, InvalidConfig> {
     FallbackLayer::new(Default::default(), fallback::from_fn(|_| None))
+}
+
+fn one_endpoint() -> Result<OneEndpoint<AtResponse>, InvalidConfig> {
+    Ok(OneEndpoint(BalanceLayer::new(Default::default())?.with_endpoints([Endpoint::new("callee")])?))
 }
 
 fn once() -> Result<RetryLayer, InvalidConfig> {

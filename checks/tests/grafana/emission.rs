@@ -10,6 +10,7 @@ use http::{Request, Response};
 use http_body::{Body, Frame};
 use http_body_util::{BodyExt, StreamBody};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
+use seawall::balance::{BalanceConfig, BalanceLayer, Endpoint};
 use seawall::bulkhead::{BulkheadConfig, BulkheadLayer};
 use seawall::chaos::{ChaosConfig, ChaosFault, ChaosLayer, ChaosRule, Delay};
 use seawall::circuit_breaker::{CircuitBreakerConfig, CircuitBreakerLayer, State};
@@ -70,6 +71,7 @@ pub(crate) fn scrape() -> String {
         bulkhead(&registry).await;
         load_shed(&registry).await;
         circuit_breaker(&registry).await;
+        balance(&registry).await;
         transitions(&registry).await;
         fallbacks(&registry).await;
         faults(&registry).await;
@@ -375,6 +377,16 @@ async fn circuit_breaker(registry: &Registry) {
     }
     layer.reload(&CircuitBreakerConfig { failure_rate: 0.4, ..config.clone() }).unwrap();
     layer.reload(&CircuitBreakerConfig { failure_rate: 0.0, ..config }).unwrap_err();
+    registry.publish();
+}
+
+async fn balance(registry: &Registry) {
+    let layer = BalanceLayer::new(BalanceConfig::default()).unwrap().with_classifier(verdict::from_fn(as_told));
+    let layer = layer.named_in(registry, "endpoints").unwrap();
+    let service = layer.service(|_| service_fn(echo));
+    service.clone().oneshot(Verdict::Success).await.unwrap_err();
+    layer.handle().set_endpoints([Endpoint::new("a")]).unwrap();
+    service.clone().oneshot(Verdict::Success).await.unwrap();
     registry.publish();
 }
 

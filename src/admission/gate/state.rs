@@ -248,7 +248,7 @@ impl Gate {
 }
 
 /// Wakes all of them, even if one of the wakers panics: the others own grants that only they can release.
-pub(super) fn wake(woken: Vec<Waker>) {
+pub(crate) fn wake(woken: Vec<Waker>) {
     struct Rest(std::vec::IntoIter<Waker>);
     impl Drop for Rest {
         fn drop(&mut self) {

@@ -1,4 +1,4 @@
-//! The queue of waiting calls: a plain ordered structure, which its gate keeps under a lock.
+//! The queue of waiting calls: a plain ordered structure, which its owner keeps under a lock.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
@@ -39,7 +39,7 @@ impl Rank {
 
 /// A position in the queue; the smallest is served first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct GateQueuePosition {
+pub(crate) struct GateQueuePosition {
     rank: Rank,
     /// Rises with time in a FIFO queue, and falls in a LIFO queue.
     sequence: i64,
@@ -54,9 +54,9 @@ pub(crate) struct Ahead {
 }
 
 #[derive(Debug)]
-pub(super) struct QueuedCall {
+pub(crate) struct QueuedCall {
     pub(super) weight: u32,
-    pub(super) deadline: Option<Instant>,
+    pub(crate) deadline: Option<Instant>,
     returning: bool,
     /// How many permits it takes, under the limit at the time when it was queued. The limit may change.
     takes: u32,
@@ -66,7 +66,7 @@ pub(super) struct QueuedCall {
 impl QueuedCall {
     /// Whether the call at the head should still get the permit. `contended`: other calls wait behind it. For a call that has begun
     /// the remaining work is unknown, so only its deadline counts.
-    pub(super) fn should_serve(&self, now: Instant, service: ServiceTime, contended: bool) -> bool {
+    pub(crate) fn should_serve(&self, now: Instant, service: ServiceTime, contended: bool) -> bool {
         match self.deadline {
             Some(deadline) if self.returning => deadline > now,
             deadline => queue::is_worth_it(now, deadline, service, contended),
@@ -76,37 +76,38 @@ impl QueuedCall {
 
 /// The outcome of a waiter that has not been polled since.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Outcome {
-    Granted { weight: u32 },
+pub(crate) enum Outcome<G> {
+    /// The call gets what it waited for: from a gate, permits of this weight.
+    Granted(G),
     Refused(Reason),
 }
 
 #[derive(Debug)]
-pub(super) struct GateQueue {
+pub(crate) struct GateQueue<G = u32> {
     order: Order,
     sequence: i64,
     queued: BTreeMap<GateQueuePosition, QueuedCall>,
     /// Bounded by the number of waiters: each one removes its outcome, at the latest when it is dropped.
-    outcomes: HashMap<GateQueuePosition, Outcome>,
+    outcomes: HashMap<GateQueuePosition, Outcome<G>>,
     by_rank: BTreeMap<Rank, Ahead>,
 }
 
-impl GateQueue {
-    pub(super) fn new(order: Order) -> Self {
+impl<G> GateQueue<G> {
+    pub(crate) fn new(order: Order) -> Self {
         Self { order, sequence: 0, queued: BTreeMap::new(), outcomes: HashMap::new(), by_rank: BTreeMap::new() }
     }
 
     /// Sequence numbers rise and fall from one origin, so a new call comes before or after all that are queued, in whatever order
     /// those were added.
-    pub(super) fn set_order(&mut self, order: Order) {
+    pub(crate) fn set_order(&mut self, order: Order) {
         self.order = order;
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.queued.len()
     }
 
-    pub(super) fn ahead(&self, wanted: &PermitRequest) -> Ahead {
+    pub(crate) fn ahead(&self, wanted: &PermitRequest) -> Ahead {
         let (mut ahead, rank) = (Ahead::default(), Rank::of(wanted));
         for (&theirs, sum) in &self.by_rank {
             if theirs < rank || theirs == rank && self.order == Order::Fifo {
@@ -123,7 +124,7 @@ impl GateQueue {
         clippy::type_complexity,
         reason = "the outer option says whether someone had to go, the inner has its waker"
     )]
-    pub(super) fn enter(
+    pub(crate) fn enter(
         &mut self,
         wanted: PermitRequest,
         takes: u32,
@@ -152,30 +153,30 @@ impl GateQueue {
         Ok((position, last))
     }
 
-    pub(super) fn head(&self) -> Option<&QueuedCall> {
+    pub(crate) fn head(&self) -> Option<&QueuedCall> {
         self.queued.first_key_value().map(|(_, head)| head)
     }
 
     #[must_use]
-    pub(super) fn grant_head(&mut self, weight: u32) -> Option<Waker> {
+    pub(crate) fn grant_head(&mut self, grant: G) -> Option<Waker> {
         let (&position, _) = self.queued.first_key_value()?;
-        self.settle(position, Outcome::Granted { weight })
+        self.settle(position, Outcome::Granted(grant))
     }
 
     #[must_use]
-    pub(super) fn refuse_head(&mut self, reason: Reason) -> Option<Waker> {
+    pub(crate) fn refuse_head(&mut self, reason: Reason) -> Option<Waker> {
         let (&position, _) = self.queued.first_key_value()?;
         self.settle(position, Outcome::Refused(reason))
     }
 
-    fn settle(&mut self, position: GateQueuePosition, outcome: Outcome) -> Option<Waker> {
+    fn settle(&mut self, position: GateQueuePosition, outcome: Outcome<G>) -> Option<Waker> {
         let left = self.leave(position)?;
         self.outcomes.insert(position, outcome);
         left.waker
     }
 
     /// Removes a call, if it is still queued.
-    pub(super) fn leave(&mut self, position: GateQueuePosition) -> Option<QueuedCall> {
+    pub(crate) fn leave(&mut self, position: GateQueuePosition) -> Option<QueuedCall> {
         let left = self.queued.remove(&position)?;
         if let Some(sum) = self.by_rank.get_mut(&position.rank) {
             sum.waiting -= 1;
@@ -185,17 +186,23 @@ impl GateQueue {
     }
 
     /// Takes the outcome of a waiter, once.
-    pub(super) fn take_outcome(&mut self, position: GateQueuePosition) -> Option<Outcome> {
+    pub(crate) fn take_outcome(&mut self, position: GateQueuePosition) -> Option<Outcome<G>> {
         self.outcomes.remove(&position)
     }
 
     /// Registers `waker`, which is woken when there is an outcome. Returns the waker that is no longer needed, to be dropped
     /// unlocked.
     #[must_use]
-    pub(super) fn register(&mut self, position: GateQueuePosition, waker: Waker) -> Option<Waker> {
+    pub(crate) fn register(&mut self, position: GateQueuePosition, waker: Waker) -> Option<Waker> {
         match self.queued.get_mut(&position) {
             Some(queued) => queued.waker.replace(waker),
             None => Some(waker),
         }
+    }
+
+    /// The wakers of all calls, which register again when they are polled. They are to be woken unlocked.
+    #[must_use]
+    pub(crate) fn take_wakers(&mut self) -> Vec<Waker> {
+        self.queued.values_mut().filter_map(|queued| queued.waker.take()).collect()
     }
 }

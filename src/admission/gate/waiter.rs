@@ -50,10 +50,10 @@ impl Waiter {
         Poll::Ready(self.end(outcome))
     }
 
-    fn end(&mut self, outcome: Outcome) -> Result<Permit, Reason> {
+    fn end(&mut self, outcome: Outcome<u32>) -> Result<Permit, Reason> {
         self.position = None;
         let result = match outcome {
-            Outcome::Granted { weight } => Ok(Permit { gate: Arc::clone(&self.gate), weight }),
+            Outcome::Granted(weight) => Ok(Permit { gate: Arc::clone(&self.gate), weight }),
             Outcome::Refused(reason) => Err(reason),
         };
         // Disarming drops a waker, which is foreign code. By now the permit has an owner, even if that panics.
@@ -62,7 +62,7 @@ impl Waiter {
     }
 
     /// Leaves the queue. Returns an outcome that was decided before.
-    fn leave(&mut self, position: GateQueuePosition) -> Option<Outcome> {
+    fn leave(&mut self, position: GateQueuePosition) -> Option<Outcome<u32>> {
         self.position = None;
         let mut queue = lock(&self.gate.queue);
         let Some(left) = queue.leave(position) else {
@@ -81,7 +81,7 @@ impl Waiter {
 impl Drop for Waiter {
     fn drop(&mut self) {
         if let Some(position) = self.position {
-            if let Some(Outcome::Granted { weight }) = self.leave(position) {
+            if let Some(Outcome::Granted(weight)) = self.leave(position) {
                 drop(Permit { gate: Arc::clone(&self.gate), weight });
             }
         }

@@ -1,5 +1,6 @@
 use std::fmt;
 
+use super::endpoint_mode::EndpointMode;
 use super::observed::{Observed, Unsupported};
 use super::snapshot::{Command, ComponentSnapshot, LastRefusal, Latency, Snapshot};
 use super::table::ComponentRef;
@@ -40,6 +41,11 @@ impl Component {
     #[cfg(feature = "dashboard")]
     pub(crate) fn successes(&self) -> Successes {
         self.observed.instruments().named().map_or_else(Successes::default, |named| Successes::of(&named.counted.calls))
+    }
+
+    /// `false` if it has no endpoint with this key.
+    pub(super) fn set_endpoint_mode(&self, key: &str, mode: EndpointMode) -> bool {
+        self.observed.set_endpoint_mode(key, mode)
     }
 
     /// Changes its mode or limit by hand. The change stays in force until it is changed again, here or by a reload of that very

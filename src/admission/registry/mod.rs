@@ -34,7 +34,8 @@
 //!
 //! With [`Component::apply`] a breaker can be forced open, disabled, set to observe, enforced again, or reset by hand; a bulkhead
 //! and a load shedder can be given a limit. Commands that a component does not support return an error. [`Registry::isolate`] forces
-//! the breaker of a name open. What is set by hand applies to this process, until it is set again, or a reload changes that very
+//! the breaker of a name open. [`Registry::set_endpoint_mode`] drains or isolates one endpoint of a balancer, or keeps it as a standby.
+//! What is set by hand applies to this process, until it is set again, or a reload changes that very
 //! setting.
 //!
 //! **Cost:** one check for a name, for a layer without one. A named layer pays one or two relaxed atomic additions for each call
@@ -42,12 +43,16 @@
 //! occurs. Readers pay for reading: a snapshot reads each component without stopping it. One task of the process publishes metrics
 //! once a second.
 
+mod balance_condition;
 mod component;
+mod endpoint_mode;
 mod observed;
 #[cfg(feature = "metrics")]
 mod publications;
 #[cfg(feature = "metrics")]
 pub(crate) mod publisher;
+#[cfg(feature = "config")]
+mod seconds;
 mod snapshot;
 mod table;
 #[cfg(all(test, not(seawall_loom)))]
@@ -58,7 +63,9 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Weak};
 
+pub use self::balance_condition::{BalanceCondition, EndpointCondition};
 pub use self::component::{Component, NotFound};
+pub use self::endpoint_mode::{EndpointMode, NoSuchEndpoint};
 pub(crate) use self::observed::Observed;
 pub use self::observed::Unsupported;
 pub use self::snapshot::{
@@ -123,6 +130,16 @@ impl Registry {
             found |= component.apply(Command::ForceOpen).is_ok();
         }
         if found { Ok(()) } else { Err(NotFound::new(name)) }
+    }
+
+    /// Sets how an endpoint of a balancer is used: to drain it before it is stopped, to isolate it, or to keep it as a standby. The mode
+    /// stays in force until it is set again, or the endpoint leaves the set.
+    ///
+    /// # Errors
+    /// If no balancer with this name has an endpoint with this key.
+    pub fn set_endpoint_mode(&self, name: &str, key: &str, mode: EndpointMode) -> Result<(), NoSuchEndpoint> {
+        let found = self.find(name).iter().any(|component| component.set_endpoint_mode(key, mode));
+        if found { Ok(()) } else { Err(NoSuchEndpoint { name: name.to_owned(), key: key.to_owned() }) }
     }
 
     /// Publishes all metrics now, through the installed recorder. A task in a runtime that makes calls does so once a second. An

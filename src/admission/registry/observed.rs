@@ -5,6 +5,7 @@ use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
+use super::endpoint_mode::EndpointMode;
 use super::snapshot::{Command, Condition};
 use crate::ground::layer_id::LayerKind;
 use crate::ground::time::Instant;
@@ -20,6 +21,12 @@ pub(crate) trait Observed: Release + Send + Sync {
     }
 
     fn condition(&self, now: Instant) -> Condition;
+
+    /// Sets how an endpoint is used. `false`: this layer has none with this key.
+    fn set_endpoint_mode(&self, key: &str, mode: EndpointMode) -> bool {
+        let _ = (key, mode);
+        false
+    }
 
     /// Applies the command, if this kind of layer supports it.
     fn apply(&self, command: Command, now: Instant) -> Result<(), Unsupported> {

@@ -158,6 +158,16 @@ fn gauges(condition: &Condition) -> Vec<(Gauge, f64)> {
     };
     match condition {
         Condition::Deadline(_) | Condition::Fallback(_) | Condition::Quorum(_) => Vec::new(),
+        Condition::Balance(balance) => vec![
+            (Gauge::InFlight, balance.in_flight as f64),
+            (Gauge::Waiting, balance.waiting as f64),
+            (Gauge::Limit, f64::from(balance.limit)),
+            (Gauge::ServiceTime, balance.service_time.as_secs_f64()),
+            (Gauge::Endpoints, balance.endpoints as f64),
+            (Gauge::EndpointsOpen, balance.open as f64),
+            (Gauge::EndpointsEjected, balance.ejected as f64),
+            (Gauge::EndpointsByHand, balance.by_hand as f64),
+        ],
         Condition::Retry(retry) => vec![(Gauge::BudgetLeft, f64::from(retry.budget_left))],
         Condition::Hedge(hedge) => vec![
             (Gauge::HedgeBudgetLeft, f64::from(hedge.budget_left)),

@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use super::balance_condition::BalanceCondition;
+#[cfg(feature = "config")]
+use super::seconds::{seconds, some_seconds};
 use crate::algorithm::breaker::State;
 use crate::ground::error::Numbers;
 
@@ -113,6 +116,8 @@ pub enum Condition {
     Fallback(FallbackCondition),
     /// The state of a [`ChaosLayer`](crate::chaos::ChaosLayer).
     Chaos(ChaosCondition),
+    /// The state of a [`BalanceLayer`](crate::balance::BalanceLayer).
+    Balance(BalanceCondition),
     /// The state of the settings of all stacks: see `stack::Stacks`.
     Settings(SettingsCondition),
 }
@@ -328,17 +333,4 @@ pub enum Command {
     Reset,
     /// Sets the number of permits for each key of a bulkhead or a load shedder.
     SetLimit(NonZeroU32),
-}
-
-#[cfg(feature = "config")]
-fn seconds<S: serde::Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_f64(duration.as_secs_f64())
-}
-
-#[cfg(feature = "config")]
-fn some_seconds<S: serde::Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
-    match duration {
-        Some(duration) => serializer.serialize_some(&duration.as_secs_f64()),
-        None => serializer.serialize_none(),
-    }
 }

@@ -66,6 +66,16 @@ impl Published {
         self.path == FastPath::Closed
     }
 
+    /// Whether all calls pass.
+    pub(crate) fn admits_all(&self) -> bool {
+        match self.path {
+            FastPath::Closed | FastPath::Free | FastPath::Decide { may_refuse: false } => true,
+            // An observing breaker refuses nothing.
+            FastPath::FreeUntil { .. } => true,
+            FastPath::ForcedOpen | FastPath::RefuseUntil { .. } | FastPath::Decide { may_refuse: true } => false,
+        }
+    }
+
     /// The outage that refusals report.
     pub(crate) fn outage(&self) -> Option<Outage> {
         self.outage

@@ -22,6 +22,7 @@ use super::{Trip, TripCause};
 /// | `rate_limited` | `limit` and `per`, `waiting`, `expected`, and `time_left` where there is a deadline |
 /// | `circuit_open` | `opened_by`, `open_for`, `breaks`, `next_probe`; and `calls`, `failures`, `slow`, `overdue`, `unanswered`, unless it was forced open |
 /// | `deadline_exceeded`, `head_timeout`, `idle_timeout`, `attempt_timeout`, `hold_exceeded`, `request_idle` | `given` and `elapsed` |
+/// | `no_endpoints` | `endpoints`, `open`, `ejected`, and `next_probe` if a breaker is open |
 /// | `not_ready` | `waiting` and `limit`, if too many were waiting; `given` and `elapsed`, if its time was over |
 ///
 /// ```
@@ -55,6 +56,8 @@ enum Kind {
     Outage(Outage),
     /// Of a timeout.
     Timeout { given: Nanos, elapsed: Nanos },
+    /// Of a balancer.
+    Endpoints(Endpoints),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -64,6 +67,14 @@ struct Permits {
     per: Nanos,
     waiting: Count,
     limit: Count,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Endpoints {
+    next_probe: Nanos,
+    endpoints: u32,
+    open: u32,
+    ejected: u32,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -116,17 +127,37 @@ impl Numbers {
         Self(Kind::Timeout { given: Nanos::of(given), elapsed: Nanos::of(elapsed) })
     }
 
+    /// The numbers of a set of endpoints: all of them, those whose breaker is open, and those that are ejected. `next_probe` is the
+    /// time until the first of the breakers lets a call pass.
+    pub(crate) fn of_endpoints(endpoints: usize, open: usize, ejected: usize, next_probe: Option<Duration>) -> Self {
+        let count = |count| u32::try_from(count).unwrap_or(u32::MAX);
+        let [endpoints, open, ejected] = [endpoints, open, ejected].map(count);
+        Self(Kind::Endpoints(Endpoints {
+            next_probe: next_probe.map_or(Nanos::NONE, Nanos::of),
+            endpoints,
+            open,
+            ejected,
+        }))
+    }
+
     fn permits(&self) -> Permits {
         match self.0 {
             Kind::Permits(permits) => permits,
-            Kind::Outage(_) | Kind::Timeout { .. } => Permits::NONE,
+            Kind::Outage(_) | Kind::Timeout { .. } | Kind::Endpoints(_) => Permits::NONE,
         }
     }
 
     fn outage(&self) -> Option<Outage> {
         match self.0 {
             Kind::Outage(outage) => Some(outage),
-            Kind::Permits(_) | Kind::Timeout { .. } => None,
+            Kind::Permits(_) | Kind::Timeout { .. } | Kind::Endpoints(_) => None,
+        }
+    }
+
+    fn set(&self) -> Option<Endpoints> {
+        match self.0 {
+            Kind::Endpoints(set) => Some(set),
+            Kind::Permits(_) | Kind::Outage(_) | Kind::Timeout { .. } => None,
         }
     }
 
@@ -176,9 +207,24 @@ impl Numbers {
     }
 
     /// The time until the circuit breaker's next probe, if a call comes that has time for an answer. Zero: the break is over, and
-    /// calls beyond the probes are refused. `None` if it was forced open.
+    /// calls beyond the probes are refused. `None` if it was forced open. Of a balancer: the first probe of any endpoint.
     pub fn next_probe(&self) -> Option<Duration> {
-        self.outage().and_then(|outage| outage.next_probe.get())
+        self.outage().map(|outage| outage.next_probe).or(self.set().map(|set| set.next_probe)).and_then(Nanos::get)
+    }
+
+    /// The endpoints of the balancer.
+    pub fn endpoints(&self) -> Option<u32> {
+        self.set().map(|set| set.endpoints)
+    }
+
+    /// The [`endpoints`](Self::endpoints) whose circuit breaker lets no call pass.
+    pub fn open(&self) -> Option<u32> {
+        self.set().map(|set| set.open)
+    }
+
+    /// The [`endpoints`](Self::endpoints) that are ejected.
+    pub fn ejected(&self) -> Option<u32> {
+        self.set().map(|set| set.ejected)
     }
 
     /// The calls that the circuit breaker judged when it opened.
@@ -220,7 +266,7 @@ impl Numbers {
     fn timeout(&self) -> Option<(Nanos, Nanos)> {
         match self.0 {
             Kind::Timeout { given, elapsed } => Some((given, elapsed)),
-            Kind::Permits(_) | Kind::Outage(_) => None,
+            Kind::Permits(_) | Kind::Outage(_) | Kind::Endpoints(_) => None,
         }
     }
 }

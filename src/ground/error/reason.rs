@@ -38,11 +38,13 @@ pub enum Reason {
     NoQuorum,
     /// A [`ChaosLayer`](crate::chaos::ChaosLayer) refused the call on purpose. Nothing was sent.
     Injected,
+    /// The balancer has no endpoint for the call: the set is empty, or no endpoint takes calls now. Nothing was sent.
+    NoEndpoints,
 }
 
 impl Reason {
     /// All reasons, in the order of their numbers.
-    pub(crate) const ALL: [Self; 16] = [
+    pub(crate) const ALL: [Self; 17] = [
         Self::DeadlineExpired,
         Self::DeadlineExceeded,
         Self::HeadTimeout,
@@ -59,6 +61,7 @@ impl Reason {
         Self::RequestIdle,
         Self::NoQuorum,
         Self::Injected,
+        Self::NoEndpoints,
     ];
 
     /// The reason in one word, for logs and metrics.
@@ -80,6 +83,7 @@ impl Reason {
             Self::RequestIdle => "request_idle",
             Self::NoQuorum => "no_quorum",
             Self::Injected => "injected",
+            Self::NoEndpoints => "no_endpoints",
         }
     }
 
@@ -101,14 +105,15 @@ impl Reason {
             Self::RequestIdle => "the client sent nothing of the request's body for too long",
             Self::NoQuorum => "too few endpoints gave the same answer",
             Self::Injected => "a fault was injected on purpose",
+            Self::NoEndpoints => "there is no endpoint, or none takes calls now",
         }
     }
 
     /// The time after which another try may succeed: the `known` one, or else a floor. A refusal that another try can help always
     /// has one. After a timeout only more time helps, and there is none unless the layer knows it.
     ///
-    /// The floor of a queue and of a rate is short, because permits return at any moment. A breaker and a service that is not ready
-    /// take longer to recover.
+    /// The floor of a queue and of a rate is short, because permits return at any moment. A breaker, a service that is not ready
+    /// and an endpoint take longer to recover.
     pub(super) fn retry_after(self, known: Option<Duration>) -> Option<Duration> {
         let floor = match self {
             Self::QueueFull
@@ -118,7 +123,7 @@ impl Reason {
             | Self::Displaced
             | Self::NoQuorum
             | Self::Injected => 100,
-            Self::CircuitOpen | Self::NotReady => 1000,
+            Self::CircuitOpen | Self::NotReady | Self::NoEndpoints => 1000,
             Self::DeadlineExpired
             | Self::DeadlineExceeded
             | Self::HeadTimeout

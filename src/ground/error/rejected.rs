@@ -115,7 +115,7 @@ impl Rejected {
     }
 
     /// The layer, in one word: `deadline`, `retry`, `hedge`, `quorum`, `circuit_breaker`, `bulkhead`, `rate_limit`, `load_shed`,
-    /// `fallback`, `chaos`.
+    /// `fallback`, `chaos`, `balance`.
     pub fn layer(&self) -> &'static str {
         self.layer_id.kind().as_str()
     }
@@ -160,7 +160,8 @@ impl Rejected {
             | Reason::NotInTime
             | Reason::Displaced
             | Reason::NoQuorum
-            | Reason::Injected => Kind::Unavailable,
+            | Reason::Injected
+            | Reason::NoEndpoints => Kind::Unavailable,
         }
     }
 }

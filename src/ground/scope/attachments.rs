@@ -16,9 +16,11 @@ pub(crate) enum Slot {
     Work,
     /// The report that the caller of a retry has requested.
     Report,
+    /// The endpoints that earlier attempts of the call have tried.
+    AttemptedEndpoints,
 }
 
-const SLOTS: usize = 4;
+const SLOTS: usize = 5;
 
 pub(super) type Value = Arc<dyn Any + Send + Sync>;
 

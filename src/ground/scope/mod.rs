@@ -26,18 +26,22 @@
 //! | enforcer: the task whose layer ends the call at its deadline | deadline, retry | every timer, which is then not armed |
 //! | start: the reading of the clock at which the call begins | every layer | the next layer, once |
 //! | whether a drop is a cut after an idle timeout | held bodies | inner guards |
-//! | attachments: the state of the request body, an upload | retry, the upload layer | circuit breaker, permits |
+//! | attachments: the state of the request body, an upload, the endpoints of earlier attempts | retry, the upload layer | circuit breaker, permits, balance |
 //!
 //! | output | set by | read by |
 //! |---|---|---|
 //! | local wait: the poll ends in a queue or a backoff of seawall | permits, rate limit, retry | circuit breaker, retry |
 //! | exhausted: retries are exhausted, so do not retry further out | retry, circuit breaker | extraction of headers |
+//! | endpoint: where the call was sent | balance | retry |
+//! | answer: when the call was answered or given up, and the dependency's time until then | circuit breaker | balance |
 //! | attachments: requested permits, a retry report | `current_permit`, retry | permits, `retry::report` |
 //!
 //! The context costs two words to enter and to leave. Values with a destructor are [attachments](attachment).
 
 use std::cell::Cell;
+use std::num::NonZeroU64;
 use std::task::Waker;
+use std::time::Duration;
 
 use crate::ground::instant::Instant;
 
@@ -73,6 +77,10 @@ struct Scope {
     /// `None` without a collector.
     exhausted: Cell<Option<Exhausted>>,
     gate_polls: Cell<GatePolls>,
+    /// The endpoint that was chosen last.
+    endpoint: Cell<Option<NonZeroU64>>,
+    /// The dependency's time for the answer that arrived last, and when that was.
+    answer: Cell<Option<(Duration, Instant)>>,
     attachments: Attachments,
 }
 
@@ -88,6 +96,8 @@ impl Scope {
             local_waits: Cell::new(0),
             exhausted: Cell::new(None),
             gate_polls: Cell::new(GatePolls { gates: 0, asked: 0 }),
+            endpoint: Cell::new(None),
+            answer: Cell::new(None),
             attachments: Attachments::new(),
         }
     }
@@ -222,6 +232,39 @@ pub(crate) fn noting_local_wait<T>(poll: impl FnOnce() -> T) -> (T, bool) {
 pub(crate) fn hiding_local_wait<T>(poll: impl FnOnce() -> T) -> (T, bool) {
     let _restore = Restore::after(|scope| &scope.local_waits, SCOPE.with(|scope| scope.local_waits.get()));
     noting_local_wait(poll)
+}
+
+/// Records the endpoint that the current call is sent to, by its process-wide number.
+#[inline]
+pub(crate) fn note_endpoint(endpoint: NonZeroU64) {
+    SCOPE.with(|scope| scope.endpoint.set(Some(endpoint)));
+}
+
+/// Runs `act`, which makes or polls an attempt, and returns the endpoint that was recorded meanwhile. Of several it is the last.
+#[inline]
+pub(crate) fn noting_endpoint<T>(act: impl FnOnce() -> T) -> (T, Option<NonZeroU64>) {
+    let outer = SCOPE.with(|scope| scope.endpoint.replace(None));
+    let output = act();
+    let noted = SCOPE.with(|scope| scope.endpoint.get());
+    if noted.is_none() {
+        SCOPE.with(|scope| scope.endpoint.set(outer));
+    }
+    (output, noted)
+}
+
+/// Records that the dependency has answered, or that its call was given up, after so much time of its own.
+#[inline]
+pub(crate) fn note_answer(took: Duration, now: Instant) {
+    SCOPE.with(|scope| scope.answer.set(Some((took, now))));
+}
+
+/// Runs `act`, which polls or drops a call, and returns what was recorded meanwhile. Of several it is the last, which is that of the
+/// outermost layer.
+#[inline]
+pub(crate) fn noting_answer<T>(act: impl FnOnce() -> T) -> (T, Option<(Duration, Instant)>) {
+    SCOPE.with(|scope| scope.answer.set(None));
+    let output = act();
+    (output, SCOPE.with(|scope| scope.answer.get()))
 }
 
 /// The gates that poll the current call, nested, and how often work has requested their permits meanwhile.

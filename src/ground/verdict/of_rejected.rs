@@ -31,7 +31,8 @@ impl Reason {
             | Self::RateLimited
             | Self::Displaced
             | Self::RequestIdle
-            | Self::Injected => Verdict::Ignored,
+            | Self::Injected
+            | Self::NoEndpoints => Verdict::Ignored,
         }
     }
 }

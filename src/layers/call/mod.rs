@@ -1,6 +1,7 @@
 //! What layers share for one call: the readiness of the inner service, the bounds of its waits, the request body.
 
 pub(crate) mod accessors;
+pub(crate) mod attempted_endpoints;
 pub(crate) mod bound;
 pub(crate) mod breaker_ahead;
 pub(crate) mod inner;

@@ -113,6 +113,17 @@ impl Breaker {
         });
     }
 
+    /// Whether the breaker is closed, so that calls pass unless one of them opens it.
+    #[inline]
+    pub(super) fn is_closed(&self) -> bool {
+        self.is_closed.load(Ordering::Acquire)
+    }
+
+    /// Whether all calls pass, for another reason than that the breaker is closed, too.
+    pub(super) fn admits_all(&self) -> bool {
+        self.published.load().admits_all()
+    }
+
     /// Admits or refuses a call with `left` time.
     #[inline]
     pub(super) fn admit(&self, left: Duration, now: Instant) -> Result<Pass, Refused> {

@@ -116,6 +116,7 @@ impl Ticket {
         let now = time::now();
         let took = self.elapsed(now, woken);
         self.took = Some(took);
+        scope::note_answer(took, now);
         if let Some(call_pass) = &self.pass {
             call_pass.answered();
         }
@@ -168,6 +169,7 @@ impl Ticket {
         };
         if self.polled {
             observed::record(self.breaker.instruments(), verdict, took);
+            scope::note_answer(took, now);
         }
         self.breaker.settle(pass, evidence, now);
     }

@@ -88,11 +88,12 @@ where
         let upload_waits = kept.sending();
         let source = (settings.max_attempts > 1).then(|| AttemptSource { kept, service: self.inner.clone_service() });
         let span = settings.attempt_spans.then(|| Box::new(AttemptSpan::new(&policy.instruments, 1)));
-        let call = {
+        let (call, endpoint) = {
             let _entered = (span.as_ref().map(|span| span.enter()), upload_waits::enter(upload_waits.as_ref()));
-            self.inner.call(attempt, now, &policy.readiness_limit)
+            scope::noting_endpoint(|| self.inner.call(attempt, now, &policy.readiness_limit))
         };
-        let attempts = Attempts::new(inherited, *settings, deadline, policy).first(cut, source, span, upload_waits);
+        let mut attempts = Attempts::new(inherited, *settings, deadline, policy).first(cut, source, span, upload_waits);
+        attempts.endpoint = endpoint;
         ResponseFuture::new(call, attempts, classifier)
     }
 }

@@ -39,6 +39,9 @@ impl fmt::Display for Numbers {
         if let Some(breaks) = self.breaks().filter(|breaks| *breaks > 1) {
             write(format_args!("break {breaks}"))?;
         }
+        if let (Some(endpoints), Some(open), Some(ejected)) = (self.endpoints(), self.open(), self.ejected()) {
+            write(format_args!("endpoints {endpoints}, open {open}, ejected {ejected}"))?;
+        }
         match self.next_probe() {
             Some(time) if time.is_zero() => write(format_args!("probing now"))?,
             Some(time) => write(format_args!("next probe in {time:.1?}"))?,
@@ -115,6 +118,9 @@ impl serde::Serialize for Numbers {
             ("overdue", self.overdue()),
             ("unanswered", self.unanswered()),
             ("breaks", self.breaks()),
+            ("endpoints", self.endpoints()),
+            ("open", self.open()),
+            ("ejected", self.ejected()),
         ];
         for (name, count) in counts {
             if let Some(count) = count {

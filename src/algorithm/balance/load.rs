@@ -1,0 +1,239 @@
+//! What a choice knows of an endpoint and of the set: calls in flight, and what a call costs.
+//!
+//! The *cost* of a call is its latency. A failure costs at least [`FAILURE_COST`] times the usual latency of successes, so an endpoint
+//! that fails fast does not look fast. The penalty is relative and is taken from successes only: if all endpoints fail alike, all have
+//! the same cost, and penalties do not feed on themselves.
+//!
+//! Averages are weighted by time: a sample counts for as much as the time that it stands for. An endpoint that gets a call every five
+//! seconds is judged by that call. A busy one is judged by all calls of the last second.
+//!
+//! An estimate is *stale* after [`STALE_AFTER`] without a sample, and moves toward the average of the set until then. A stale estimate
+//! is unknown, which is worse than no other: so an endpoint that is never chosen is tried again. The trial renews the estimate before
+//! its answer is there, so one call makes the trial and not all calls of that moment.
+//!
+//! Of two updates that race one may be lost. The estimates tolerate it, and plain stores are cheaper than atomic updates.
+
+use std::time::Duration;
+
+use crate::ground::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use crate::ground::time::{Instant, nanos};
+
+/// How long the samples of a busy endpoint count.
+const MEMORY: Duration = Duration::from_secs(1);
+
+/// Without a sample for this long, the cost of an endpoint is unknown.
+pub(crate) const STALE_AFTER: Duration = Duration::from_secs(5);
+
+/// A failure costs as much as this many successes: the caller has to call again, if it can.
+const FAILURE_COST: f64 = 10.0;
+
+/// A busy average has at least this share of the newest sample, so that a burst within one reading of the clock counts too.
+const MIN_SHARE: f64 = 1.0 / 256.0;
+
+/// An average that is not new or stale has at most this share of the newest sample, so that a single call out of a few is no verdict.
+const MAX_SHARE: f64 = 1.0 / 16.0;
+
+/// The quantile of calls in flight above which an endpoint is hot. Prequal found values from 0.6 to 0.9 to be equally good.
+const HOT_QUANTILE: f64 = 0.84;
+
+/// The load of one endpoint. It outlives changes of the set.
+#[derive(Debug)]
+#[repr(C)]
+pub(crate) struct EndpointLoad {
+    in_flight: AtomicU32,
+    cost: Average,
+    /// The last choice of this endpoint while its estimate had no fresh sample.
+    tried: AtomicU64,
+}
+
+/// What all endpoints of a set have in common. It outlives changes of the set.
+#[derive(Debug)]
+pub(crate) struct SetLoad {
+    cost: Average,
+    success: Average,
+    /// The quantile of the loads seen, as the bits of an `f64`.
+    hot_above: AtomicU64,
+}
+
+impl EndpointLoad {
+    pub(crate) fn new() -> Self {
+        Self { in_flight: AtomicU32::new(0), cost: Average::new(), tried: AtomicU64::new(0) }
+    }
+
+    /// Counts a call in flight, unless there are `limit`. A call that is counted [ends](Self::end) once.
+    pub(crate) fn begin(&self, now: Instant, limit: u32) -> bool {
+        // In one total order with the count of calls that wait for a permit: either a call that begins to wait sees the release of
+        // another one, or that one sees that a call waits.
+        let mut calls = self.in_flight.load(Ordering::SeqCst);
+        loop {
+            if calls >= limit {
+                return false;
+            }
+            match self.in_flight.compare_exchange_weak(calls, calls + 1, Ordering::SeqCst, Ordering::SeqCst) {
+                Ok(_) => break,
+                Err(actual) => calls = actual,
+            }
+        }
+        // A busy endpoint does not write here.
+        if self.idle(now) > STALE_AFTER / 8 {
+            self.tried.store(now.as_nanos(), Ordering::Relaxed);
+        }
+        true
+    }
+
+    /// The call is no longer in flight.
+    #[inline]
+    pub(crate) fn end(&self) {
+        let before = self.in_flight.fetch_sub(1, Ordering::SeqCst);
+        debug_assert!(before > 0, "a call ends once");
+    }
+
+    pub(crate) fn succeeded(&self, now: Instant, took: Duration, set: &SetLoad) {
+        set.success.record_next(now, took.as_nanos() as f64);
+        self.record(now, took.as_nanos() as f64, set);
+    }
+
+    /// The call failed, or the endpoint refused it: either way the caller has no answer.
+    pub(crate) fn failed(&self, now: Instant, took: Duration, set: &SetLoad) {
+        // Before any success the cost of a failure is unknown. A constant could be wrong by orders of magnitude, and one early failure
+        // would then keep calls away until the estimate is stale.
+        let Some((usual, _)) = set.success.read() else { return };
+        self.record(now, (usual * FAILURE_COST).max(took.as_nanos() as f64), set);
+    }
+
+    /// The caller gave up. The answer would have taken longer, which is news only if it is more than what was expected.
+    pub(crate) fn abandoned(&self, now: Instant, took: Duration, set: &SetLoad) {
+        let took = took.as_nanos() as f64;
+        if self.cost(now, set).or(set.mean_cost()).is_none_or(|cost| took > cost) {
+            self.record(now, took, set);
+        }
+    }
+
+    #[inline]
+    pub(crate) fn in_flight(&self) -> u32 {
+        self.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// The cost of a call in nanoseconds, as far as it is known. See the module.
+    #[inline]
+    pub(crate) fn cost(&self, now: Instant, set: &SetLoad) -> Option<f64> {
+        let (cost, _) = self.cost.read()?;
+        aged(cost, self.idle(now), set.mean_cost().unwrap_or(cost))
+    }
+
+    /// The time since the last sample or trial.
+    #[inline]
+    fn idle(&self, now: Instant) -> Duration {
+        now.since(Instant::from_nanos(self.tried.load(Ordering::Relaxed)).max(self.cost.at()))
+    }
+
+    fn record(&self, now: Instant, sample: f64, set: &SetLoad) {
+        // The age counts from the last sample here, not from the trial.
+        let before = self.cost.read().and_then(|(cost, at)| aged(cost, now.since(at), set.mean_cost().unwrap_or(cost)));
+        match before {
+            Some(before) => self.cost.record(now, sample, before),
+            None => self.cost.restart(now, sample),
+        }
+        set.cost.record_next(now, sample);
+    }
+}
+
+impl SetLoad {
+    pub(crate) fn new() -> Self {
+        Self { cost: Average::new(), success: Average::new(), hot_above: AtomicU64::new(0) }
+    }
+
+    /// The cost of a call, averaged over calls.
+    #[inline]
+    pub(crate) fn mean_cost(&self) -> Option<f64> {
+        self.cost.read().map(|(cost, _)| cost)
+    }
+
+    /// Endpoints with a higher load are hot.
+    #[inline]
+    pub(crate) fn hot_above(&self) -> f64 {
+        f64::from_bits(self.hot_above.load(Ordering::Relaxed))
+    }
+
+    /// Moves the quantile by one load that a choice has seen. The steps up and down are in the ratio that the quantile balances (Ma,
+    /// Muthukrishnan and Sandler, 2013), and never pass the sample: if all loads are equal, none is hot.
+    #[inline]
+    pub(crate) fn observe(&self, load: f64) {
+        let level = self.hot_above();
+        let step = level.max(1.0) / 16.0;
+        let next = if load > level {
+            (level + step * HOT_QUANTILE).min(load)
+        } else {
+            (level - step * (1.0 - HOT_QUANTILE)).max(load)
+        };
+        if next != level {
+            self.hot_above.store(next.to_bits(), Ordering::Relaxed);
+        }
+    }
+}
+
+/// Moves from `cost` to `mean` while the estimate grows stale; `None` after that.
+#[inline]
+fn aged(cost: f64, idle: Duration, mean: f64) -> Option<f64> {
+    let age = nanos(idle) as f64 / nanos(STALE_AFTER) as f64;
+    (age < 1.0).then_some(cost + (mean - cost) * age)
+}
+
+/// An average that is weighted by time.
+#[derive(Debug)]
+struct Average {
+    /// The bits of an `f64`.
+    value: AtomicU64,
+    /// The time of the last sample; zero if there was none.
+    at: AtomicU64,
+    samples: AtomicU32,
+}
+
+impl Average {
+    fn new() -> Self {
+        Self { value: AtomicU64::new(0), at: AtomicU64::new(0), samples: AtomicU32::new(0) }
+    }
+
+    /// The average, and the time of its last sample.
+    #[inline]
+    fn read(&self) -> Option<(f64, Instant)> {
+        let at = self.at.load(Ordering::Acquire);
+        (at > 0).then(|| (f64::from_bits(self.value.load(Ordering::Relaxed)), Instant::from_nanos(at)))
+    }
+
+    #[inline]
+    fn at(&self) -> Instant {
+        Instant::from_nanos(self.at.load(Ordering::Relaxed))
+    }
+
+    /// Records a sample after the average so far.
+    fn record_next(&self, now: Instant, sample: f64) {
+        match self.read() {
+            Some((before, _)) => self.record(now, sample, before),
+            None => self.restart(now, sample),
+        }
+    }
+
+    /// Records a sample; `before` replaces the average so far.
+    fn record(&self, now: Instant, sample: f64, before: f64) {
+        let elapsed = nanos(now.since(self.at())) as f64;
+        let samples = self.samples.load(Ordering::Relaxed).saturating_add(1);
+        let by_time = elapsed / (elapsed + nanos(MEMORY) as f64);
+        let share = by_time.clamp(MIN_SHARE, MAX_SHARE).max(1.0 / f64::from(samples));
+        self.store(now, before + (sample - before) * share, samples);
+    }
+
+    /// Begins with this sample.
+    fn restart(&self, now: Instant, sample: f64) {
+        self.store(now, sample, 1);
+    }
+
+    fn store(&self, now: Instant, value: f64, samples: u32) {
+        self.samples.store(samples, Ordering::Relaxed);
+        self.value.store(value.to_bits(), Ordering::Relaxed);
+        self.at.store(now.as_nanos(), Ordering::Release);
+    }
+}
+
+#[cfg(all(test, not(seawall_loom)))]
+mod tests;

@@ -1,0 +1,191 @@
+//! Which endpoints get no calls for a while, because they do worse than the rest of their set.
+//!
+//! After gRFC A50. Once in an interval the owner takes the counts of each endpoint and calls [`Outliers::sweep`]. An outlier is ejected
+//! for `base_ejection_time` times its multiplier, which grows with each ejection and shrinks with each interval without one.
+//!
+//! Ejection is bounded, since each one moves calls to the others: at most `max_ejection_percent` of the set, but at least one endpoint
+//! may be ejected, and at least one stays. A50 looks at the percentage before each ejection only, and so exceeds it by one; here it is
+//! never exceeded. If there are more outliers than the bound allows, the worst are ejected. If the set shrinks,
+//! [`Outliers::bound`] brings endpoints back.
+//!
+//! Ejected endpoints are not judged and do not count in the mean: what still comes from them was sent before the ejection, and is
+//! stale. An ejection cuts no call that is under way.
+//!
+//! The criteria are in [`criteria`].
+
+use std::time::Duration;
+
+use super::call_counter::CallCounts;
+use crate::ground::time::Instant;
+
+mod criteria;
+
+pub(crate) use criteria::{FailurePercentage, Slowness, SuccessRate};
+
+/// The settings of outlier detection. Defaults are those of A50, except for the share, and for what A50 does not have.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Outliers {
+    pub(crate) base_ejection_time: Duration,
+    /// An ejection is never longer than this or `base_ejection_time`, whichever is longer.
+    pub(crate) max_ejection_time: Duration,
+    /// At most this percentage of the set is ejected, but one endpoint always may be. Zero turns ejection off. A50 has 10.
+    pub(crate) max_ejection_percent: u32,
+    pub(crate) success_rate: Option<SuccessRate>,
+    pub(crate) failure_percentage: Option<FailurePercentage>,
+    pub(crate) slowness: Option<Slowness>,
+}
+
+impl Default for Outliers {
+    fn default() -> Self {
+        Self {
+            base_ejection_time: Duration::from_secs(30),
+            max_ejection_time: Duration::from_secs(300),
+            max_ejection_percent: 50,
+            success_rate: Some(SuccessRate::default()),
+            failure_percentage: Some(FailurePercentage::default()),
+            slowness: Some(Slowness::default()),
+        }
+    }
+}
+
+/// The ejections of one endpoint. The owner keeps it while the endpoint is in the set.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct EjectionRecord {
+    ejected_at: Option<Instant>,
+    multiplier: u32,
+    /// It was slow in the last interval.
+    slow: bool,
+}
+
+impl EjectionRecord {
+    pub(crate) fn is_ejected(&self) -> bool {
+        self.ejected_at.is_some()
+    }
+
+    /// Ends the ejection early, for example after an active check has passed. The multiplier stays: it falls with time.
+    pub(crate) fn restore(&mut self) {
+        self.ejected_at = None;
+    }
+}
+
+/// An endpoint and its counts in the interval that ends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Judged {
+    pub(crate) record: EjectionRecord,
+    pub(crate) counts: CallCounts,
+}
+
+/// Why an endpoint was ejected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum EjectionReason {
+    SuccessRate,
+    FailurePercentage,
+    Latency,
+}
+
+/// What a sweep has changed, by index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum EjectionChange {
+    Ejected(usize, EjectionReason),
+    Restored(usize),
+}
+
+impl Outliers {
+    /// Judges the endpoints of a set by the interval that ends at `now`, and ends ejections that are over. `chance` draws samples in
+    /// `0.0..1.0`.
+    pub(crate) fn sweep(
+        &self,
+        now: Instant,
+        set: &mut [Judged],
+        mut chance: impl FnMut() -> f64,
+    ) -> Vec<EjectionChange> {
+        let mut changes = self.bound(set);
+        let counts: Vec<_> = set
+            .iter()
+            .enumerate()
+            .filter(|(_, judged)| !judged.record.is_ejected())
+            .map(|(i, judged)| (i, judged.counts))
+            .collect();
+
+        let found = [
+            self.success_rate.map(|law| (EjectionReason::SuccessRate, law.enforcement, law.outliers(&counts))),
+            self.failure_percentage
+                .map(|law| (EjectionReason::FailurePercentage, law.enforcement, law.outliers(set.len(), &counts))),
+            self.slowness.map(|law| (EjectionReason::Latency, law.enforcement, confirmed(set, law.outliers(&counts)))),
+        ];
+        let mut left = self.allowed(set.len()).saturating_sub(set.len() - counts.len());
+        for (reason, enforcement, mut outliers) in found.into_iter().flatten() {
+            outliers.sort_by(|(_, one), (_, other)| other.total_cmp(one));
+            for (i, _) in outliers {
+                let Some(Judged { record, .. }) = set.get_mut(i) else { continue };
+                if left == 0 || record.is_ejected() || chance() * 100.0 >= f64::from(enforcement) {
+                    continue;
+                }
+                *record = EjectionRecord {
+                    ejected_at: Some(now),
+                    multiplier: record.multiplier.saturating_add(1),
+                    slow: false,
+                };
+                left -= 1;
+                changes.push(EjectionChange::Ejected(i, reason));
+            }
+        }
+
+        for (i, Judged { record, .. }) in set.iter_mut().enumerate() {
+            match record.ejected_at {
+                None => record.multiplier = record.multiplier.saturating_sub(1),
+                Some(at) if now.since(at) > self.ejection_time(record.multiplier) => {
+                    record.restore();
+                    changes.push(EjectionChange::Restored(i));
+                }
+                Some(_) => {}
+            }
+        }
+        changes
+    }
+
+    /// Brings endpoints back until no more are ejected than the set allows; those first that have been ejected the longest. To be called
+    /// when the set has changed.
+    pub(crate) fn bound(&self, set: &mut [Judged]) -> Vec<EjectionChange> {
+        let mut ejected: Vec<_> =
+            set.iter().enumerate().filter_map(|(i, judged)| judged.record.ejected_at.map(|at| (at, i))).collect();
+        let excess = ejected.len().saturating_sub(self.allowed(set.len()));
+        ejected.sort_unstable();
+        let mut changes = Vec::with_capacity(excess);
+        for (_, i) in ejected.into_iter().take(excess) {
+            if let Some(judged) = set.get_mut(i) {
+                judged.record.restore();
+                changes.push(EjectionChange::Restored(i));
+            }
+        }
+        changes
+    }
+
+    /// How many endpoints of so many may be ejected.
+    pub(crate) fn allowed(&self, hosts: usize) -> usize {
+        if self.max_ejection_percent == 0 {
+            return 0;
+        }
+        let share = hosts.saturating_mul(self.max_ejection_percent.min(100) as usize) / 100;
+        share.max(1).min(hosts.saturating_sub(1))
+    }
+
+    /// How long an ejection with this multiplier is.
+    pub(crate) fn ejection_time(&self, multiplier: u32) -> Duration {
+        self.base_ejection_time.saturating_mul(multiplier).min(self.max_ejection_time.max(self.base_ejection_time))
+    }
+}
+
+/// Keeps the outliers that were slow in the interval before, too, and remembers those of this one.
+fn confirmed(set: &mut [Judged], outliers: Vec<criteria::Outlier>) -> Vec<criteria::Outlier> {
+    let slow_before: Vec<bool> = set.iter_mut().map(|judged| std::mem::take(&mut judged.record.slow)).collect();
+    for (i, _) in &outliers {
+        if let Some(judged) = set.get_mut(*i) {
+            judged.record.slow = true;
+        }
+    }
+    outliers.into_iter().filter(|(i, _)| slow_before.get(*i).is_some_and(|slow| *slow)).collect()
+}
+
+#[cfg(all(test, not(seawall_loom)))]
+mod tests;

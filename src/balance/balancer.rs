@@ -1,0 +1,282 @@
+//! The state of a layer value: its endpoints, and who of them gets calls. All services of the layer value share it.
+
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+use std::sync::{Arc, Weak};
+
+use super::config::BalanceConfig;
+use super::discovery::discovery_task::DiscoveryTask;
+use super::endpoint::{self, Endpoint};
+use super::endpoint_set::{EndpointSet, Member};
+use super::endpoint_state::{EndpointState, SetState, WaitingCalls};
+use super::standing::Wanted;
+use super::wait_queue::WaitQueue;
+use crate::admission::registry::EndpointMode;
+use crate::algorithm::balance::{EjectionChange, EjectionRecord, Judged};
+use crate::ground::chance;
+use crate::ground::error::InvalidConfig;
+use crate::ground::settings::Settings;
+use crate::ground::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use crate::ground::sync::{Mutex, Swap, lock};
+use crate::ground::time::{self, Instant};
+use crate::layers::core::LayerParts;
+use crate::layers::core::readiness_limit::ReadinessLimit;
+use crate::telemetry::{self, Instruments};
+
+/// See the module.
+pub(crate) struct Balancer {
+    pub(super) settings: Arc<Settings<BalanceConfig>>,
+    /// What calls read. Only replaced with `records` locked.
+    pub(super) set: Swap<EndpointSet>,
+    pub(super) common: Arc<SetState>,
+    pub(super) queue: WaitQueue,
+    /// The ejections of the members, in the order of the set. The lock is for changes of the set and of its health; calls do not take
+    /// it, except for the one that compares the endpoints when an interval is over.
+    records: Mutex<Vec<EjectionRecord>>,
+    /// How many endpoints have a breaker that does not let all calls pass. Changed with `records` locked.
+    restricted: AtomicUsize,
+    /// When the endpoints are compared next, in nanoseconds.
+    next_sweep: AtomicU64,
+    readiness_limit: ReadinessLimit,
+    /// The task that follows a stream of sets.
+    discovery_task: Mutex<Option<DiscoveryTask>>,
+}
+
+impl Balancer {
+    pub(super) fn new(parts: LayerParts<BalanceConfig>) -> Self {
+        let LayerParts { settings, readiness_limit, instruments } = parts;
+        let common = Arc::new(SetState::new(instruments));
+        let set = EndpointSet::new(0, Arc::new([]), &settings.read(BalanceConfig::choice));
+        Self {
+            queue: WaitQueue::new(Arc::clone(&common), settings.read(|config| config.order)),
+            common,
+            settings,
+            set: Swap::from_pointee(set),
+            records: Mutex::new(Vec::new()),
+            restricted: AtomicUsize::new(0),
+            next_sweep: AtomicU64::new(0),
+            readiness_limit,
+            discovery_task: Mutex::new(None),
+        }
+    }
+
+    #[inline]
+    pub(super) fn instruments(&self) -> &Instruments {
+        &self.common.instruments
+    }
+
+    /// Whether a breaker does not let all calls pass.
+    #[inline]
+    pub(super) fn is_restricted(&self) -> bool {
+        self.restricted.load(Ordering::Acquire) > 0
+    }
+
+    /// Replaces the set. Endpoints that stay keep their state; new ones start slowly, unless there was none before.
+    pub(super) fn set_endpoints(self: &Arc<Self>, endpoints: Vec<Endpoint>) -> Result<(), InvalidConfig> {
+        let config = self.settings.get();
+        endpoint::check(&endpoints, config.max_endpoints)?;
+        let (now, settings) = (time::now(), config.choice());
+        let mut records = lock(&self.records);
+        let before = self.set.load();
+        if before.members.iter().map(|member| &member.endpoint).eq(&endpoints) {
+            return Ok(());
+        }
+        let known: HashMap<&str, (&Member, EjectionRecord)> = before
+            .members
+            .iter()
+            .zip(records.iter())
+            .map(|(member, record)| (member.endpoint.key(), (member, *record)))
+            .collect();
+        let (mut members, mut judged) = (Vec::with_capacity(endpoints.len()), Vec::with_capacity(endpoints.len()));
+        for endpoint in endpoints {
+            let (state, record) = match known.get(endpoint.key()) {
+                Some((member, record)) => (Arc::clone(&member.state), *record),
+                None => {
+                    let state = self.new_endpoint(&config)?;
+                    if !known.is_empty() {
+                        state.warm_up(now);
+                    }
+                    (state, EjectionRecord::default())
+                }
+            };
+            members.push(Member { endpoint, state });
+            judged.push(Judged { record, ..Judged::default() });
+        }
+        // A smaller set allows fewer ejections.
+        apply(&settings.outliers.bound(&mut judged), &members, now);
+        *records = judged.into_iter().map(|judged| judged.record).collect();
+        let after = EndpointSet::new(before.generation + 1, members.into(), &settings);
+        let keys: HashSet<&str> = after.members.iter().map(|member| member.endpoint.key()).collect();
+        let left = before.members.iter().filter(|member| !keys.contains(member.endpoint.key()));
+        left.for_each(|member| member.state.standing.remove());
+        drop(keys);
+        let replaced = self.set.swap(Arc::new(after));
+        self.count_restricted();
+        drop(known);
+        drop(before);
+        drop(records);
+        // The states of endpoints that left are dropped without the lock.
+        drop(replaced);
+        // A reload meanwhile has not seen the new endpoints.
+        if self.settings.get() != config {
+            self.spread_settings();
+        }
+        self.serve_all();
+        Ok(())
+    }
+
+    fn new_endpoint(self: &Arc<Self>, config: &BalanceConfig) -> Result<Arc<EndpointState>, InvalidConfig> {
+        self.common.waiting_calls.get_or_init(|| Arc::downgrade(self) as _);
+        let state = EndpointState::new(config, &self.readiness_limit, &self.common)?;
+        let balancer = Arc::downgrade(self);
+        state.breaker.on_change(move || {
+            if let Some(balancer) = Weak::upgrade(&balancer) {
+                balancer.breaker_changed();
+            }
+        });
+        Ok(Arc::new(state))
+    }
+
+    /// Sets how the endpoint with this key is used. `false`: there is none.
+    pub(super) fn set_mode(&self, key: &str, mode: EndpointMode) -> bool {
+        let settings = self.settings.read(BalanceConfig::choice);
+        let replaced = {
+            let _records = lock(&self.records);
+            let set = self.set.load();
+            let Some(member) = set.members.iter().find(|member| member.endpoint.key() == key) else { return false };
+            member.state.standing.set_mode(mode);
+            self.set.swap(Arc::new(set.judged(&settings)))
+        };
+        drop(replaced);
+        telemetry::endpoint_controlled(self.instruments(), key, mode.as_str());
+        self.serve_all();
+        true
+    }
+
+    /// After a step of a breaker that changes what calls may do.
+    fn breaker_changed(&self) {
+        {
+            let _records = lock(&self.records);
+            self.count_restricted();
+        }
+        self.serve_all();
+    }
+
+    /// Call it with `records` locked: the count of the last step is the last.
+    fn count_restricted(&self) {
+        let set = self.set.load();
+        let mut restricted = 0;
+        for member in set.members.iter() {
+            let is_restricted = !member.state.breaker.admits_all();
+            member.state.standing.set_restricted(is_restricted);
+            restricted += usize::from(is_restricted);
+        }
+        self.restricted.store(restricted, Ordering::Release);
+    }
+
+    /// Gives free permits to waiting calls, and lets them look at the endpoints again.
+    fn serve_all(&self) {
+        if self.queue.len() > 0 {
+            self.queue.serve_all(&self.set.load(), time::now());
+        }
+    }
+
+    /// Keeps the task that changes the set, instead of the former one.
+    pub(super) fn keep(&self, discovery_task: DiscoveryTask) {
+        let former = lock(&self.discovery_task).replace(discovery_task);
+        // It ends now, without the lock.
+        drop(former);
+    }
+
+    /// Compares the endpoints, if the interval is over: ejects outliers, and restores those whose ejection is over.
+    #[inline]
+    pub(super) fn sweep_if_due(&self, now: Instant) {
+        let due = self.next_sweep.load(Ordering::Relaxed);
+        if now.as_nanos() >= due {
+            self.sweep(due, now);
+        }
+    }
+
+    #[cold]
+    fn sweep(&self, due: u64, now: Instant) {
+        let settings = self.settings.read(BalanceConfig::choice);
+        let next = (now + settings.interval).as_nanos();
+        if self.next_sweep.compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed).is_err() {
+            return;
+        }
+        let mut records = lock(&self.records);
+        let set = self.set.load();
+        let mut judged: Vec<_> = set
+            .members
+            .iter()
+            .zip(records.iter())
+            .map(|(member, record)| Judged { record: *record, counts: member.state.counter.take() })
+            .collect();
+        let changes = settings.outliers.sweep(now, &mut judged, chance::sample);
+        *records = judged.into_iter().map(|judged| judged.record).collect();
+        apply(&changes, &set.members, now);
+        let replaced = (!changes.is_empty()).then(|| self.set.swap(Arc::new(set.judged(&settings))));
+        drop(set);
+        drop(records);
+        if replaced.is_some() {
+            drop(replaced);
+            self.serve_all();
+        }
+    }
+
+    /// Applies the settings in force to all endpoints. They may wake tasks: call it without holding a lock.
+    pub(super) fn spread_settings(&self) {
+        loop {
+            let config = self.settings.get();
+            let settings = config.choice();
+            for member in self.set.load().members.iter() {
+                member.state.reload(&config);
+            }
+            let replaced = {
+                let mut records = lock(&self.records);
+                let set = self.set.load();
+                let mut judged: Vec<_> =
+                    records.iter().map(|record| Judged { record: *record, ..Judged::default() }).collect();
+                apply(&settings.outliers.bound(&mut judged), &set.members, time::now());
+                *records = judged.into_iter().map(|judged| judged.record).collect();
+                self.set.swap(Arc::new(set.judged(&settings)))
+            };
+            drop(replaced);
+            self.queue.set_order(config.order);
+            // Another thread may have stored other settings, and its pass may have been overtaken by this one.
+            if self.settings.get() == config {
+                break;
+            }
+        }
+        self.serve_all();
+    }
+}
+
+impl WaitingCalls for Balancer {
+    fn serve(&self, endpoint: &Arc<EndpointState>) {
+        let set = self.set.load();
+        let serves = |wanted| endpoint.standing.now().is_usable(wanted, false) && endpoint.breaker.admits_all();
+        if serves(Wanted::Healthy) || serves(Wanted::Any) && !set.serves(Wanted::Healthy) {
+            let now = time::now();
+            self.queue.serve(endpoint, set.queue_limit(endpoint, now), now);
+        }
+    }
+}
+
+/// Makes changes of the records visible to calls.
+fn apply(changes: &[EjectionChange], members: &[Member], now: Instant) {
+    for change in changes {
+        match change {
+            EjectionChange::Ejected(i, _) => {
+                members.get(*i).into_iter().for_each(|member| member.state.standing.eject())
+            }
+            EjectionChange::Restored(i) => members.get(*i).into_iter().for_each(|member| member.state.restore(now)),
+        }
+    }
+}
+
+impl fmt::Debug for Balancer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Balancer").field("endpoints", &self.set.load().members.len()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,54 @@
+//! Follows a stream of sets in a task.
+
+use std::pin::pin;
+use std::sync::{Arc, Weak};
+
+use futures_util::{Stream, StreamExt};
+
+use super::discovery_task::DiscoveryTask;
+use crate::balance::balancer::Balancer;
+use crate::balance::endpoint::Endpoint;
+use crate::balance::handle::BalanceHandle;
+use crate::telemetry;
+
+impl BalanceHandle {
+    /// Takes each set that `sets` yields, as [`set_endpoints`](Self::set_endpoints) does, in a task that it spawns. A set that is empty or
+    /// has another fault is logged, and the former set stays; it is counted as a rejected reload. If the stream ends, the last set stays,
+    /// and that is logged.
+    ///
+    /// The task ends with the layer value and all its services, or when another stream is followed.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    ///
+    /// ```
+    /// use futures::stream;
+    /// use seawall::balance::{BalanceConfig, BalanceLayer, Endpoint};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), seawall::error::InvalidConfig> {
+    /// let layer = BalanceLayer::new(BalanceConfig::default())?;
+    /// // for example the lines of a file that is watched
+    /// let sets = stream::iter([vec![Endpoint::new("10.0.0.1:80")], vec![Endpoint::new("10.0.0.2:80")]]);
+    /// layer.handle().follow(sets);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn follow(&self, sets: impl Stream<Item = Vec<Endpoint>> + Send + 'static) {
+        let task = tokio::spawn(follow(Arc::downgrade(self.balancer()), sets));
+        self.balancer().keep(DiscoveryTask::new(task.abort_handle()));
+    }
+}
+
+async fn follow(balancer: Weak<Balancer>, sets: impl Stream<Item = Vec<Endpoint>>) {
+    let mut sets = pin!(sets);
+    loop {
+        let endpoints = sets.next().await;
+        let Some(balancer) = balancer.upgrade() else { return };
+        match endpoints.map(|endpoints| balancer.set_endpoints(endpoints)) {
+            Some(Ok(())) => {}
+            Some(Err(invalid)) => telemetry::endpoints_rejected(balancer.instruments(), &invalid),
+            None => return telemetry::discovery_ended(balancer.instruments()),
+        }
+    }
+}

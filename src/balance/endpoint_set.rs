@@ -1,0 +1,197 @@
+//! The endpoints of a balancer at one moment. It is replaced as a whole, and calls read it without a lock.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::config::{CallLimits, ChoiceSettings};
+use super::endpoint::Endpoint;
+use super::endpoint_state::EndpointState;
+use super::standing::Wanted;
+use crate::admission::registry::EndpointMode;
+use crate::algorithm::balance::{
+    AliasTable, Candidate, Eligibility, SetLoad, SlowStart, TierHealth, TierShares, choose,
+};
+use crate::ground::chance;
+use crate::ground::time::Instant;
+use crate::layers::call::attempted_endpoints::AttemptedEndpoints;
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct EndpointSet {
+    /// Changes with the members, and not with their health.
+    pub(super) generation: u64,
+    pub(super) members: Arc<[Member]>,
+    tiers: Box<[TierMembers]>,
+    shares: TierShares,
+    slow_start: SlowStart,
+    pub(super) limits: CallLimits,
+    /// How many members are healthy.
+    healthy: u32,
+}
+
+/// An endpoint in a set.
+#[derive(Clone, Debug)]
+pub(super) struct Member {
+    pub(super) endpoint: Endpoint,
+    pub(super) state: Arc<EndpointState>,
+}
+
+/// The endpoints of a tier, dense: a choice among many reads as few lines of memory as it can.
+#[derive(Debug)]
+struct TierMembers {
+    states: Box<[Arc<EndpointState>]>,
+    /// Their positions in the set, in the same order.
+    positions: Box<[usize]>,
+    /// Their weights, in the same order.
+    table: AliasTable,
+}
+
+/// What a choice is made for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ChoiceFor<'a> {
+    pub(super) wanted: Wanted,
+    pub(super) now: Instant,
+    pub(super) load: &'a SetLoad,
+    /// The endpoints of earlier attempts.
+    pub(super) attempted: Option<&'a AttemptedEndpoints>,
+}
+
+impl EndpointSet {
+    /// A set of these members, in the tiers that they have now.
+    pub(super) fn new(generation: u64, members: Arc<[Member]>, settings: &ChoiceSettings) -> Self {
+        // The standbys by hand are a tier after all others.
+        let tier = |member: &Member| match member.state.standing.now().mode() {
+            EndpointMode::Standby => u16::from(u8::MAX) + 1,
+            _ => member.endpoint.tier().into(),
+        };
+        let mut positions = BTreeMap::<u16, Vec<usize>>::new();
+        for (i, member) in members.iter().enumerate() {
+            positions.entry(tier(member)).or_default().push(i);
+        }
+        let is_healthy = |i: &usize| members.get(*i).is_some_and(|member| member.state.standing.now().is_healthy());
+        let count = |number| u32::try_from(number).unwrap_or(u32::MAX);
+        let health = |positions: &Vec<usize>| TierHealth {
+            healthy: count(positions.iter().filter(|i| is_healthy(i)).count()),
+            total: count(positions.len()),
+        };
+        let health: Vec<_> = positions.values().map(health).collect();
+        let weight = |i: &usize| members.get(*i).map_or(0.0, |member| member.endpoint.weight());
+        let state = |i: &usize| members.get(*i).map(|member| Arc::clone(&member.state));
+        let tiers = positions.into_values().map(|positions| TierMembers {
+            states: positions.iter().filter_map(state).collect(),
+            table: AliasTable::new(positions.iter().map(weight)),
+            positions: positions.into(),
+        });
+        Self {
+            generation,
+            tiers: tiers.collect(),
+            shares: settings.overprovisioning.shares(&health),
+            slow_start: settings.slow_start,
+            limits: settings.limits,
+            healthy: health.iter().map(|tier| tier.healthy).sum(),
+            members,
+        }
+    }
+
+    /// The same members, after their health, their modes or the settings have changed.
+    pub(super) fn judged(&self, settings: &ChoiceSettings) -> Self {
+        Self::new(self.generation, Arc::clone(&self.members), settings)
+    }
+
+    #[inline]
+    pub(super) fn get(&self, i: usize) -> Option<&Member> {
+        self.members.get(i)
+    }
+
+    /// How many calls run at once, over all healthy endpoints.
+    pub(super) fn capacity(&self) -> u32 {
+        self.healthy.max(1).saturating_mul(self.limits.max_concurrent)
+    }
+
+    /// The position of a usable endpoint with a free permit. Takes constant time unless hardly any endpoint has one.
+    pub(super) fn choose(&self, choice: ChoiceFor<'_>) -> Option<usize> {
+        if choice.wanted == Wanted::Any {
+            return (0..self.tiers.len()).find_map(|tier| self.choose_within(tier, true, choice));
+        }
+        if let Some(only) = self.shares.only() {
+            if let Some(chosen) = self.choose_within(only.tier, only.panics, choice) {
+                return Some(chosen);
+            }
+        } else {
+            let drawn = self.shares.choose(|_| true, chance::sample())?;
+            if let Some(chosen) = self.choose_within(drawn.tier, drawn.panics, choice) {
+                return Some(chosen);
+            }
+        }
+        // The tier has none. To find one that has, all endpoints are looked at.
+        let has_capacity = |tier: usize| {
+            let states = self.tiers.get(tier).map_or(&[][..], |tier| &tier.states);
+            states.iter().any(|state| self.is_free(state, false, choice))
+        };
+        let other = self.shares.choose(has_capacity, chance::sample())?;
+        self.choose_within(other.tier, other.panics, choice)
+    }
+
+    fn choose_within(&self, tier: usize, panics: bool, choice: ChoiceFor<'_>) -> Option<usize> {
+        let tier = self.tiers.get(tier)?;
+        let candidate = |i: usize| Some(self.candidate(tier.states.get(i)?, panics, choice));
+        let chosen = choose(&tier.table, choice.load, choice.now, candidate, chance::sample)?;
+        tier.positions.get(chosen).copied()
+    }
+
+    #[inline]
+    fn candidate<'a>(&self, state: &'a EndpointState, panics: bool, choice: ChoiceFor<'_>) -> Candidate<'a> {
+        let eligibility = match self.is_free(state, panics, choice) {
+            false => Eligibility::Unusable,
+            true if choice.attempted.is_some_and(|attempted| attempted.contains(state.id)) => Eligibility::Attempted,
+            true => Eligibility::Preferred,
+        };
+        Candidate { load: &state.load, eligibility, warmth: state.warmth(&self.slow_start, choice.now) }
+    }
+
+    /// Whether a call may use this endpoint now. In a `panic` ejections do not count.
+    #[inline]
+    pub(super) fn is_free(&self, state: &EndpointState, panics: bool, choice: ChoiceFor<'_>) -> bool {
+        let standing = state.standing.now();
+        standing.is_usable(choice.wanted, panics)
+            && state.load.in_flight() < self.limits.max_concurrent
+            && !(standing.is_restricted() && state.breaker.refuses_until(choice.now).is_some())
+    }
+
+    /// How many calls the queue may start at this endpoint: fewer while it warms up, or the queue would flood it.
+    pub(super) fn queue_limit(&self, endpoint: &EndpointState, now: Instant) -> u32 {
+        let limit = self.limits.max_concurrent;
+        (f64::from(limit) * endpoint.warmth(&self.slow_start, now)).ceil().clamp(1.0, f64::from(limit)) as u32
+    }
+
+    /// Whether a call that waits gets a permit of an endpoint, sooner or later.
+    pub(super) fn serves(&self, wanted: Wanted) -> bool {
+        self.members.iter().any(|member| member.serves(wanted))
+    }
+
+    /// The endpoints that take waiting calls. A half-open one does not: calls that look at it themselves are its probes.
+    pub(super) fn serving(&self) -> impl Iterator<Item = &Member> {
+        let wanted = Wanted::ALL.into_iter().find(|wanted| self.serves(*wanted));
+        self.members.iter().filter(move |member| wanted.is_some_and(|wanted| member.serves(wanted)))
+    }
+
+    /// When the first breaker that is open lets a call pass, as far as time alone decides.
+    pub(super) fn next_probe(&self, now: Instant) -> Option<Instant> {
+        self.members.iter().filter_map(|member| member.state.breaker.refuses_until(now)).min()
+    }
+
+    /// The positions of the other endpoints: those of the same tier first.
+    pub(super) fn others(&self, i: usize) -> impl Iterator<Item = usize> + '_ {
+        let number = self.members.len();
+        let tier = move |i: usize| self.get(i).map(|member| member.endpoint.tier());
+        let after = move || (1..number).map(move |step| (i + step) % number);
+        after().filter(move |other| tier(*other) == tier(i)).chain(after().filter(move |other| tier(*other) != tier(i)))
+    }
+}
+
+impl Member {
+    /// Whether its free permits go to waiting calls.
+    fn serves(&self, wanted: Wanted) -> bool {
+        self.state.standing.now().is_usable(wanted, false) && self.state.breaker.admits_all()
+    }
+}

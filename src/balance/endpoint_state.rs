@@ -1,0 +1,151 @@
+//! What is known of one endpoint, and what all have in common. It outlives changes of the set, and the endpoint itself while calls are in
+//! flight there.
+
+use std::fmt;
+use std::num::NonZeroU64;
+use std::sync::atomic::AtomicU64 as Counter;
+use std::sync::{Arc, OnceLock, Weak};
+use std::time::Duration;
+
+use super::config::BalanceConfig;
+use super::standing::Standing;
+use crate::algorithm::balance::{CallCounter, EndpointLoad, SetLoad, SlowStart};
+use crate::algorithm::estimate::Estimate;
+use crate::ground::error::InvalidConfig;
+use crate::ground::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use crate::ground::time::Instant;
+use crate::ground::verdict::Verdict;
+use crate::layers::circuit_breaker::PartBreaker;
+use crate::layers::core::readiness_limit::ReadinessLimit;
+use crate::telemetry::Instruments;
+
+/// See the module. A choice reads the first fields of endpoints at random, which are therefore in one line of memory.
+#[repr(C)]
+pub(super) struct EndpointState {
+    /// Unique in the process.
+    pub(super) id: NonZeroU64,
+    pub(super) standing: Standing,
+    pub(super) load: EndpointLoad,
+    /// Since when it warms up, in nanoseconds; 0: it is warm.
+    warming_since: AtomicU64,
+    pub(super) breaker: PartBreaker,
+    pub(super) common: Arc<SetState>,
+    /// The calls since the last comparison of the set.
+    pub(super) counter: CallCounter,
+}
+
+impl EndpointState {
+    pub(super) fn new(
+        config: &BalanceConfig,
+        readiness_limit: &ReadinessLimit,
+        common: &Arc<SetState>,
+    ) -> Result<Self, InvalidConfig> {
+        Ok(Self {
+            id: next_id(),
+            standing: Standing::default(),
+            load: EndpointLoad::new(),
+            warming_since: AtomicU64::new(0),
+            breaker: PartBreaker::new(readiness_limit.clone(), config.circuit_breaker.clone())?,
+            common: Arc::clone(common),
+            counter: CallCounter::new(),
+        })
+    }
+
+    /// Ends the ejection. The endpoint gets its calls back slowly.
+    pub(super) fn restore(&self, now: Instant) {
+        self.warm_up(now);
+        self.standing.restore();
+    }
+
+    /// Applies changed settings. They may wake tasks: call it without holding a lock.
+    pub(super) fn reload(&self, config: &BalanceConfig) {
+        self.breaker.reload(&config.circuit_breaker);
+    }
+
+    /// Starts the slow start.
+    pub(super) fn warm_up(&self, now: Instant) {
+        self.warming_since.store(now.as_nanos(), Ordering::Relaxed);
+    }
+
+    /// The factor on its weight.
+    #[inline]
+    pub(super) fn warmth(&self, slow_start: &SlowStart, now: Instant) -> f64 {
+        match self.warming_since.load(Ordering::Relaxed) {
+            0 => 1.0,
+            since => slow_start.factor(now.since(Instant::from_nanos(since))),
+        }
+    }
+
+    /// Records the end of a call that took so long: the endpoint's own time.
+    pub(super) fn record(&self, verdict: Verdict, took: Duration, now: Instant) {
+        let set = &self.common.load;
+        match verdict {
+            Verdict::Success | Verdict::CallerFault => {
+                self.counter.succeeded(took);
+                self.load.succeeded(now, took, set);
+            }
+            Verdict::Transient | Verdict::Failed | Verdict::Lost | Verdict::Unsent => {
+                self.counter.failed();
+                self.load.failed(now, took, set);
+            }
+            // Refused by a live endpoint: no evidence for an ejection, and no answer for the caller.
+            Verdict::Overloaded { .. } | Verdict::Unprocessed | Verdict::DoNotRetry => self.load.failed(now, took, set),
+            // A caller that gives no time proves nothing. A call that had as much time as calls usually take does.
+            Verdict::TimedOut => {
+                if set.mean_cost().is_none_or(|usual| took.as_nanos() as f64 >= usual) {
+                    self.counter.failed();
+                }
+                self.load.abandoned(now, took, set);
+            }
+            Verdict::Abandoned => self.load.abandoned(now, took, set),
+            Verdict::Ignored => {}
+        }
+    }
+}
+
+/// What the endpoints of a balancer have in common.
+pub(super) struct SetState {
+    pub(super) load: SetLoad,
+    /// How long calls hold their permits, which is what waiting calls wait for.
+    pub(super) service: Estimate,
+    /// How many calls wait for a permit.
+    pub(super) waiting: AtomicU32,
+    pub(super) instruments: Instruments,
+    /// For the end of a call while others wait. A call does not keep the balancer alive.
+    pub(super) waiting_calls: OnceLock<Weak<dyn WaitingCalls>>,
+}
+
+/// The calls that wait for a permit of any endpoint.
+pub(super) trait WaitingCalls: Send + Sync {
+    /// Gives the free permits of one endpoint to them.
+    fn serve(&self, endpoint: &Arc<EndpointState>);
+}
+
+impl SetState {
+    pub(super) fn new(instruments: Instruments) -> Self {
+        Self {
+            load: SetLoad::new(),
+            service: Estimate::new(),
+            waiting: AtomicU32::new(0),
+            instruments,
+            waiting_calls: OnceLock::new(),
+        }
+    }
+}
+
+impl fmt::Debug for SetState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SetState").field("waiting", &self.waiting).finish_non_exhaustive()
+    }
+}
+
+fn next_id() -> NonZeroU64 {
+    static LAST: Counter = Counter::new(0);
+    NonZeroU64::MIN.saturating_add(LAST.fetch_add(1, Ordering::Relaxed))
+}
+
+impl fmt::Debug for EndpointState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EndpointState").field("in_flight", &self.load.in_flight()).finish_non_exhaustive()
+    }
+}

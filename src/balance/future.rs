@@ -1,0 +1,156 @@
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use pin_project::{pin_project, pinned_drop};
+use tower::{BoxError, Service};
+
+use super::endpoint_call::EndpointCall;
+use super::pick::Place;
+use super::waiting_call::{Placed, WaitingCall};
+use crate::ground::error::Reason;
+use crate::ground::scope;
+use crate::ground::time;
+use crate::ground::verdict::{self, AtResponse, Classify};
+use crate::layers::call::inner::reject;
+use crate::layers::circuit_breaker::{self, Ticket};
+use crate::telemetry::Unreported;
+
+/// A call of an endpoint, or its refusal.
+#[pin_project(PinnedDrop)]
+pub struct ResponseFuture<S, Req, F, C = AtResponse> {
+    #[pin]
+    state: State<S, Req, F, C>,
+    classifier: C,
+}
+
+#[allow(clippy::large_enum_variant, reason = "nearly all calls run at once, and are not to be allocated")]
+#[pin_project(project = StateProj)]
+enum State<S, Req, F, C> {
+    /// Nothing is sent => Over.
+    Refused(Option<Unreported>),
+    /// The usable endpoints are full => Running, or Over if it is refused.
+    Waiting(Box<WaitingCall<S, Req>>),
+    /// The call is at its endpoint => Over. It is dropped before it is recorded.
+    Running {
+        #[pin]
+        future: circuit_breaker::ResponseFuture<S, Req, F, C>,
+        endpoint_call: Option<EndpointCall>,
+    },
+    Over,
+}
+
+impl<S, Req, C: Clone> ResponseFuture<S, Req, S::Future, C>
+where
+    S: Service<Req>,
+{
+    #[inline]
+    pub(super) fn at(placed: Placed<S, Req>, classifier: C) -> Self {
+        Self { state: State::running(placed, &classifier), classifier }
+    }
+
+    pub(super) fn waiting(call: WaitingCall<S, Req>, classifier: C) -> Self {
+        Self { state: State::Waiting(Box::new(call)), classifier }
+    }
+
+    pub(super) fn refused(refusal: Unreported, classifier: C) -> Self {
+        Self { state: State::Refused(Some(refusal)), classifier }
+    }
+}
+
+impl<S, Req, C: Clone> State<S, Req, S::Future, C>
+where
+    S: Service<Req>,
+{
+    #[inline]
+    fn running(Placed { place, client, request }: Placed<S, Req>, classifier: &C) -> Self {
+        let Place { permit, ticket, bound, .. } = place;
+        let endpoint = permit.endpoint();
+        scope::note_endpoint(endpoint.id);
+        let future = endpoint.breaker.call(ticket, client, request, classifier.clone());
+        Self::Running { future, endpoint_call: Some(EndpointCall::new(permit, bound)) }
+    }
+}
+
+impl<S, Req, F, C> Future for ResponseFuture<S, Req, F, C>
+where
+    S: Service<Req, Future = F> + Clone,
+    S::Error: Into<BoxError>,
+    F: Future<Output = Result<S::Response, S::Error>>,
+    C: Classify<S::Response> + Classify<<C as Classify<S::Response>>::Held<Ticket>>,
+{
+    type Output = Result<<C as Classify<<C as Classify<S::Response>>::Held<Ticket>>>::Held<EndpointCall>, BoxError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        loop {
+            let output = match this.state.as_mut().project() {
+                StateProj::Running { future, endpoint_call: slot } => {
+                    let Some(endpoint_call) = slot.as_mut() else { return Poll::Pending };
+                    endpoint_call.polled();
+                    let (result, answer) = scope::noting_answer(|| future.poll(cx));
+                    let result = ready!(result);
+                    let now = endpoint_call.answered(answer);
+                    let Some(mut endpoint_call) = slot.take() else { return Poll::Pending };
+                    match result {
+                        Ok(response) => {
+                            let verdict = this.classifier.classify(Ok(&response));
+                            // If the call is over with this, the guard needs no second clock read.
+                            Ok(time::with_start(now, || this.classifier.hold(response, verdict, endpoint_call)))
+                        }
+                        Err(error) => {
+                            let verdict = verdict::judge::<S::Response>(&*this.classifier, Err(&error));
+                            endpoint_call.end(verdict, now);
+                            Err(error)
+                        }
+                    }
+                }
+                StateProj::Waiting(call) => match ready!(call.poll(cx)) {
+                    Ok(placed) => {
+                        let running = State::running(placed, this.classifier);
+                        this.state.set(running);
+                        continue;
+                    }
+                    Err(refusal) => Err(reject(refusal)),
+                },
+                StateProj::Refused(refusal) => {
+                    let Some(refusal) = refusal.take() else { return Poll::Pending };
+                    if refusal.rejected().reason() == Reason::NoEndpoints {
+                        // A retry in the tiers above would only multiply the refusals.
+                        scope::mark_exhausted();
+                    }
+                    Err(reject(refusal))
+                }
+                // Polled after completion, as fused futures may be.
+                StateProj::Over => return Poll::Pending,
+            };
+            this.state.set(State::Over);
+            return Poll::Ready(output);
+        }
+    }
+}
+
+#[pinned_drop]
+impl<S, Req, F, C> PinnedDrop for ResponseFuture<S, Req, F, C> {
+    fn drop(self: Pin<&mut Self>) {
+        let mut this = self.project();
+        let StateProj::Running { endpoint_call, .. } = this.state.as_mut().project() else { return };
+        let Some(endpoint_call) = endpoint_call.take() else { return };
+        // The breaker measures the call when it is dropped.
+        let ((), answer) = scope::noting_answer(|| this.state.set(State::Over));
+        endpoint_call.given_up(answer);
+    }
+}
+
+impl<S, Req, F, C> fmt::Debug for ResponseFuture<S, Req, F, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = match &self.state {
+            State::Refused(_) => "Refused",
+            State::Waiting(_) => "Waiting",
+            State::Running { .. } => "Running",
+            State::Over => "Over",
+        };
+        f.debug_struct("ResponseFuture").field("state", &state).finish_non_exhaustive()
+    }
+}

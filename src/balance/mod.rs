@@ -1,0 +1,180 @@
+//! Spreads calls over the endpoints of a dependency, and keeps them away from the bad ones.
+//!
+//! A dependency usually has several instances, and one of them is bad more often than all. A [`Balance`] is one service over all
+//! endpoints: it chooses an endpoint for each call, by calls in flight and by what calls cost there. Each endpoint has a circuit
+//! breaker and a bulkhead of its own.
+//!
+//! # When not
+//! Where another balancer chooses the endpoint: behind a virtual address, a service mesh or a proxy there is one endpoint, and the layers
+//! around its client are enough.
+//!
+//! # How it chooses
+//! 1. **The tier.** Tier 0 gets all calls while it is healthy and has free permits; then the next tier joins
+//!    ([`TierConfig`]). A standby is an endpoint in tier 1.
+//! 2. **The endpoint**, among those of the tier that are usable: not ejected, breaker not open, a permit free. Two are drawn by weight,
+//!    and the better one is taken. An endpoint with few calls in flight beats one with many; of two with few, the one whose calls cost
+//!    less wins. A failure costs as much as ten successes, so an endpoint that fails fast attracts no calls.
+//! 3. **If all are full**, the call waits in one queue for all endpoints, and takes the one that has a free permit first.
+//! 4. **If none is usable**, ejected and draining endpoints are used; and if all breakers are open, the call is refused.
+//!
+//! Further out, a [retry](crate::retry) goes to an endpoint that the call has not tried, if there is a usable one in the tier with a
+//! free permit.
+//!
+//! # Bad endpoints
+//! - **Fails, hangs or is slow in nearly all calls:** its breaker opens at once, and lets a few calls pass later to see whether it is
+//!   back.
+//! - **Fails more, or is slower, than the others:** the choice avoids it within a few calls, and tries it again every few seconds. Where
+//!   load leaves no choice, it is *ejected*: once in an interval all endpoints are compared, and an outlier gets no calls for a while
+//!   ([`EjectionConfig`]). At most a share of the set is ejected, and one endpoint always stays. An ejection cuts no call.
+//! - **New or restored:** it gets its full share slowly ([`SlowStartConfig`]).
+//! - **By hand:** an endpoint can be drained, isolated or kept as a standby ([`EndpointMode`]), through the
+//!   [handle](BalanceHandle::set_mode) or, by name, the [registry](crate::registry::Registry::set_endpoint_mode).
+//!
+//! # Where endpoints come from
+//! A fixed list ([`BalanceLayer::with_endpoints`]), the application ([`BalanceHandle::set_endpoints`]), or a stream of sets
+//! ([`BalanceHandle::follow`]): of tower's `Discover` ([`discovered`]),
+#![cfg_attr(feature = "dns", doc = "of DNS ([`dns`]),")]
+#![cfg_attr(not(feature = "dns"), doc = "of DNS (`dns`, feature `dns`),")]
+//! or any other. When the set changes, endpoints that stay keep their state, by their key. Calls in flight at an endpoint that has left
+//! go on, and their answers are delivered.
+#![cfg_attr(
+    feature = "http",
+    doc = "\n[`AtEndpoint`] makes a client for one endpoint of any client of HTTP: it sends each request to the endpoint's address."
+)]
+//!
+//! # How it behaves
+//! - **Readiness:** always ready. It polls the client of an endpoint once a call has chosen it; that wait is part of the call, and has
+//!   the bounds of every wait.
+//! - **Permits:** each endpoint runs at most `max_concurrent` calls.
+//! - **Waiting:** by [priority](crate::context::Priority), then in the configured [`Order`](crate::bulkhead::Order). A call is refused at once if its expected
+//!   wait exceeds `max_wait` or its deadline, and later if the time left is less than most calls take. It does not overtake calls that
+//!   wait, except as the probe of a half-open breaker. A waiting call takes any endpoint, also one that an earlier attempt has tried. An
+//!   endpoint that is new or restored gets few waiting calls at a time.
+//! - **Cancellation:** dropping a call releases its permit, or its position in the queue, at once. It counts as abandoned.
+//! - **Clones**, and all services of one layer value, share the endpoints, their state and the queue. The clients are shared by the
+//!   clones of a service. A client must be `Send + Sync`, as it is cloned for each call.
+//! - **Errors:** [`Reason::NoEndpoints`], with the [numbers](crate::error::Numbers) of the set and a `retry_after`: the time until the
+//!   first breaker lets a call pass. [`Reason::QueueFull`], [`Reason::QueueTimeout`], [`Reason::Displaced`] and [`Reason::NotInTime`], as
+//!   those of a [bulkhead](crate::bulkhead#how-it-behaves) whose limit is that of all healthy endpoints together.
+//!   [`Reason::DeadlineExpired`] if the deadline had passed when the call arrived. At the call's bound
+//!   [`Reason::DeadlineExceeded`], or [`Reason::HoldExceeded`] where there is no deadline, and [`Reason::NotReady`] if too many calls wait
+//!   for their clients: these are refusals of the endpoint's `circuit_breaker`. Any other error is the client's own.
+//! - **The call is over** when the classifier says so: for HTTP at the end of the body, for gRPC at its trailers. It counts as in flight
+//!   until then, and its body is cut at the bound of the call.
+//! - **Measured:** the endpoint's own time, as its circuit breaker [measures](crate::evidence) it. With a breaker that is not enabled: the
+//!   time from the permit to the head.
+//! - **A name** ([`named`](BalanceLayer::named)) shows the layer in refusals, logs, metrics and the [registry](crate::registry): its
+//!   endpoints with their state, and the endpoints' time by verdict. The endpoints' breakers have no names.
+//! - **Cost:** a choice takes constant time, whatever the number of endpoints, and does not allocate. A call clones one client. Once in an
+//!   interval one call compares the endpoints, which takes about a microsecond for each.
+//! - **Place:** innermost, in place of the client; deadline and retry are around it. A bulkhead or a breaker around it would refuse calls
+//!   to all endpoints because of one.
+//!
+//! # Reload
+//! A [reload](BalanceLayer::reload) applies:
+//!
+//! - **At once:** `circuit_breaker`, to the breakers of all endpoints, as [there](crate::circuit_breaker#reload); `max_concurrent`: more
+//!   permits go to waiting calls, and fewer are reached as calls end; `slow_start`, `tiers` and a lower `ejection.max_percent`.
+//! - **For new calls:** `max_waiting`, `max_wait` and `order`. A waiting call keeps its position and the bound of its wait.
+//! - **For the next comparison:** the other settings of `ejection`. The interval that has begun keeps its length.
+//! - **For the next set:** `max_endpoints`.
+//! - **What survives:** everything else: calls in flight, ejections, modes, breakers, and what is known of latencies.
+//!
+//! # Example
+//! ```
+//! use std::time::Duration;
+//! use seawall::balance::{BalanceConfig, BalanceLayer, Endpoint};
+//! use seawall::deadline::DeadlineLayer;
+//! use seawall::retry::{RetryConfig, RetryLayer};
+//! use tower::{BoxError, ServiceBuilder, ServiceExt, service_fn};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), BoxError> {
+//! let endpoints = [
+//!     Endpoint::new("10.0.0.1"),
+//!     Endpoint::new("10.0.0.2").with_weight(2.0), // twice as large
+//!     Endpoint::new("10.0.1.1").with_tier(1),     // a standby
+//! ];
+//! let layer = BalanceLayer::new(BalanceConfig::default())?.with_endpoints(endpoints)?;
+//! let handle = layer.handle();
+//!
+//! // makes the client of an endpoint
+//! let balance = layer.service(|endpoint: &Endpoint| {
+//!     let address = endpoint.address().to_owned();
+//!     service_fn(move |path: &'static str| {
+//!         let answer = match &*address {
+//!             "10.0.0.1" => Err("connection refused".into()),
+//!             address => Ok::<_, BoxError>(format!("{address}{path}")),
+//!         };
+//!         async move { answer }
+//!     })
+//! });
+//! let client = ServiceBuilder::new()
+//!     .layer(DeadlineLayer::new(Duration::from_secs(2))?)
+//!     .layer(RetryLayer::new(RetryConfig::default())?)
+//!     .service(balance);
+//! // A call that meets the dead endpoint is repeated at the other one.
+//! assert_eq!(client.clone().oneshot("/status").await?, "10.0.0.2/status");
+//!
+//! handle.set_endpoints([Endpoint::new("10.0.0.3")])?;
+//! assert_eq!(client.oneshot("/status").await?, "10.0.0.3/status");
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Sources
+//! Wydrowski et al., "Load is not what you should balance: Introducing Prequal" (NSDI'24) for the choice; gRFC A50 for the ejection; Envoy
+//! for tiers, panic and slow start. The arithmetic is in `algorithm/balance`.
+//!
+//! [`Reason::DeadlineExceeded`]: crate::error::Reason::DeadlineExceeded
+//! [`Reason::DeadlineExpired`]: crate::error::Reason::DeadlineExpired
+//! [`Reason::Displaced`]: crate::error::Reason::Displaced
+//! [`Reason::HoldExceeded`]: crate::error::Reason::HoldExceeded
+//! [`Reason::NoEndpoints`]: crate::error::Reason::NoEndpoints
+//! [`Reason::NotInTime`]: crate::error::Reason::NotInTime
+//! [`Reason::NotReady`]: crate::error::Reason::NotReady
+//! [`Reason::QueueFull`]: crate::error::Reason::QueueFull
+//! [`Reason::QueueTimeout`]: crate::error::Reason::QueueTimeout
+
+#[cfg(feature = "http")]
+mod at_endpoint;
+mod balancer;
+mod config;
+mod connections;
+#[cfg(feature = "http")]
+mod constructors;
+mod discovery;
+mod endpoint;
+mod endpoint_call;
+mod endpoint_set;
+mod endpoint_state;
+mod future;
+mod handle;
+mod layer;
+mod observed;
+mod permit;
+mod pick;
+mod service;
+mod standing;
+mod wait_queue;
+mod waiter;
+mod waiting_call;
+
+use crate::ground::layer_id::LayerKind;
+
+#[cfg(feature = "http")]
+pub use self::at_endpoint::{AtEndpoint, AtEndpointFuture};
+pub use self::config::{BalanceConfig, EjectionConfig, SlowStartConfig, TierConfig};
+pub use self::discovery::discovered::discovered;
+#[cfg(feature = "dns")]
+pub use self::discovery::dns::{DnsConfig, dns};
+pub use self::endpoint::Endpoint;
+pub use self::endpoint_call::EndpointCall;
+pub use self::future::ResponseFuture;
+pub use self::handle::BalanceHandle;
+pub use self::layer::BalanceLayer;
+pub use self::service::Balance;
+pub use crate::admission::registry::EndpointMode;
+
+/// The layer's name in errors, logs and metrics.
+const KIND: LayerKind = LayerKind::Balance;

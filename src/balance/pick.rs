@@ -1,0 +1,100 @@
+//! Which endpoint takes a call now, and its admission there.
+
+use std::iter;
+
+use super::balancer::Balancer;
+use super::endpoint_set::{ChoiceFor, EndpointSet, Member};
+use super::permit::Permit;
+use super::standing::Wanted;
+use crate::ground::call_deadline::CallDeadline;
+use crate::ground::error::Reason;
+use crate::ground::time::Instant;
+use crate::layers::call::attempted_endpoints::AttemptedEndpoints;
+use crate::layers::circuit_breaker::Ticket;
+use crate::telemetry::Unreported;
+
+/// What becomes of a call.
+#[derive(Debug)]
+pub(super) enum Picked {
+    /// It runs at this endpoint.
+    At(Place),
+    /// The usable endpoints are full.
+    Full,
+    /// No endpoint takes calls.
+    NoEndpoints,
+}
+
+/// A permit of an endpoint, and the admission by its breaker.
+#[derive(Debug)]
+pub(super) struct Place {
+    /// The position of the endpoint in the set.
+    pub(super) member: usize,
+    pub(super) permit: Permit,
+    pub(super) ticket: Ticket,
+    pub(super) bound: CallDeadline,
+}
+
+impl Balancer {
+    /// An endpoint for a new call. A call does not overtake those that wait, except as a probe.
+    pub(super) fn pick(&self, set: &EndpointSet, bound: CallDeadline, now: Instant) -> Picked {
+        if self.queue.len() > 0 {
+            return match self.pick_probe(set, bound, now) {
+                Some(place) => Picked::At(place),
+                None if Wanted::ALL.into_iter().any(|wanted| set.serves(wanted)) => Picked::Full,
+                None => Picked::NoEndpoints,
+            };
+        }
+        let attempted = AttemptedEndpoints::current();
+        for wanted in Wanted::ALL {
+            let choice = ChoiceFor { wanted, now, load: &self.common.load, attempted: attempted.as_deref() };
+            if let Some(place) = pick_free(set, choice, bound) {
+                return Picked::At(place);
+            }
+            if set.serves(wanted) {
+                return Picked::Full;
+            }
+        }
+        Picked::NoEndpoints
+    }
+
+    /// An endpoint whose breaker is half-open and has a free probe slot.
+    pub(super) fn pick_probe(&self, set: &EndpointSet, bound: CallDeadline, now: Instant) -> Option<Place> {
+        if !self.is_restricted() {
+            return None;
+        }
+        let wanted = if set.serves(Wanted::Healthy) { Wanted::Healthy } else { Wanted::Any };
+        let choice = ChoiceFor { wanted, now, load: &self.common.load, attempted: None };
+        let half_open = set.members.iter().enumerate().filter(|(_, member)| !member.state.breaker.admits_all());
+        half_open
+            .filter(|(_, member)| set.is_free(&member.state, false, choice))
+            .find_map(|(i, member)| place(set, i, member, bound, now))
+    }
+
+    /// The refusal of a call that no endpoint takes.
+    pub(super) fn no_endpoints(&self, set: &EndpointSet, now: Instant) -> Unreported {
+        let numbers = set.numbers(now);
+        self.instruments().refuse(Reason::NoEndpoints).with_numbers(numbers).with_retry_after(numbers.next_probe())
+    }
+}
+
+/// The endpoint that is chosen, or another one if its breaker refuses: a half-open one without a free probe slot looks usable until
+/// it is asked.
+fn pick_free(set: &EndpointSet, choice: ChoiceFor<'_>, bound: CallDeadline) -> Option<Place> {
+    let chosen = set.choose(choice)?;
+    let is_free = |i: &usize| set.get(*i).is_some_and(|member| set.is_free(&member.state, false, choice));
+    let places = iter::once(chosen).chain(set.others(chosen).filter(is_free));
+    places.into_iter().find_map(|i| place(set, i, set.get(i)?, bound, choice.now))
+}
+
+#[inline]
+fn place(set: &EndpointSet, i: usize, member: &Member, bound: CallDeadline, now: Instant) -> Option<Place> {
+    let permit = Permit::try_acquire(&member.state, set.limits.max_concurrent, now)?;
+    admit(i, permit, bound, now)
+}
+
+/// The place of a call with this permit, unless the breaker refuses it.
+#[inline]
+pub(super) fn admit(member: usize, permit: Permit, bound: CallDeadline, now: Instant) -> Option<Place> {
+    let ticket = permit.endpoint().breaker.admit(bound, now)?;
+    Some(Place { member, permit, ticket, bound })
+}

@@ -1,0 +1,105 @@
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use super::balancer::Balancer;
+use super::endpoint_set::EndpointSet;
+use super::endpoint_state::EndpointState;
+use super::permit::Permit;
+use crate::admission::gate::{GateQueuePosition, Outcome, PermitRequest, wake};
+use crate::admission::timer::Timer;
+use crate::algorithm::queue::{Refusal, Until};
+use crate::ground::sync::foreign;
+use crate::ground::time::{self, Instant};
+
+/// A position in the queue of a balancer, released on drop.
+#[derive(Debug)]
+#[must_use]
+pub(super) struct Waiter {
+    balancer: Arc<Balancer>,
+    wanted: PermitRequest,
+    /// `None` once the outcome is known.
+    position: Option<GateQueuePosition>,
+    until: Until,
+    timer: Timer,
+}
+
+impl Waiter {
+    /// A position for a new call, or its refusal.
+    pub(super) fn enter(
+        balancer: &Arc<Balancer>,
+        set: &EndpointSet,
+        wanted: PermitRequest,
+        now: Instant,
+    ) -> Result<Self, Refusal> {
+        let (position, until, woken) = balancer.queue.enter(set, wanted, now)?;
+        // The position has an owner before foreign code runs: if that panics, the position is released.
+        let balancer = Arc::clone(balancer);
+        let waiter = Self { balancer, wanted, position: Some(position), until, timer: Timer::new() };
+        wake(woken);
+        Ok(waiter)
+    }
+
+    pub(super) fn balancer(&self) -> &Balancer {
+        &self.balancer
+    }
+
+    /// Waits again, ahead of all new calls, because the endpoint does not take the call after all. The bound of the wait stays.
+    pub(super) fn enter_again(&mut self) {
+        let entered = self.balancer.queue.enter_again(&self.balancer.set.load(), self.wanted, time::now());
+        let Some((position, woken)) = entered else { return };
+        self.position = Some(position);
+        wake(woken);
+    }
+
+    /// Ready with the outcome. If there is none yet, the waker is registered.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Permit, Refusal>> {
+        let Some(position) = self.position else { return Poll::Pending };
+        let waker = foreign(|| cx.waker().clone());
+        match self.balancer.queue.take_outcome(position, waker) {
+            None => Poll::Pending,
+            Some(outcome) => Poll::Ready(self.end(outcome)),
+        }
+    }
+
+    /// Ready with the outcome at the end of the wait, and with `None` if that is not `sooner`.
+    pub(super) fn poll_end(
+        &mut self,
+        cx: &mut Context<'_>,
+        sooner: Option<Instant>,
+    ) -> Poll<Option<Result<Permit, Refusal>>> {
+        let at = sooner.map_or(self.until.at, |sooner| sooner.min(self.until.at));
+        if self.timer.poll_until(cx, at).is_pending() {
+            return Poll::Pending;
+        }
+        if at < self.until.at {
+            return Poll::Ready(None);
+        }
+        let outcome = self.leave().unwrap_or(Outcome::Refused(self.until.reason));
+        Poll::Ready(Some(self.end(outcome)))
+    }
+
+    fn end(&mut self, outcome: Outcome<Arc<EndpointState>>) -> Result<Permit, Refusal> {
+        self.position = None;
+        let result = match outcome {
+            Outcome::Granted(endpoint) => Ok(Permit::counted(endpoint)),
+            Outcome::Refused(reason) => {
+                Err(self.balancer.queue.refuse(reason, self.wanted.deadline, &self.balancer.set.load()))
+            }
+        };
+        // Disarming drops a waker, which is foreign code. By now the permit has an owner, even if that panics.
+        self.timer.disarm();
+        result
+    }
+
+    fn leave(&mut self) -> Option<Outcome<Arc<EndpointState>>> {
+        self.balancer.queue.leave(self.position.take()?)
+    }
+}
+
+impl Drop for Waiter {
+    fn drop(&mut self) {
+        if let Some(Outcome::Granted(endpoint)) = self.leave() {
+            drop(Permit::counted(endpoint));
+        }
+    }
+}

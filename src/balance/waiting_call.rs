@@ -1,0 +1,99 @@
+//! A call that waits for a permit of any endpoint.
+
+use std::fmt;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use super::connections::Connections;
+use super::permit::Permit;
+use super::pick::{Place, admit};
+use super::standing::Wanted;
+use super::waiter::Waiter;
+use crate::algorithm::queue::Refusal;
+use crate::ground::call_deadline::CallDeadline;
+use crate::ground::scope;
+use crate::ground::time;
+use crate::telemetry::Unreported;
+
+/// See the module.
+pub(super) struct WaitingCall<S, Req> {
+    waiter: Waiter,
+    connections: Arc<Connections<S>>,
+    request: Option<Req>,
+    context: scope::Context,
+}
+
+/// A call that has its place, with the client and the request.
+pub(super) struct Placed<S, Req> {
+    pub(super) place: Place,
+    pub(super) client: S,
+    pub(super) request: Req,
+}
+
+impl<S: Clone, Req> WaitingCall<S, Req> {
+    pub(super) fn new(waiter: Waiter, connections: Arc<Connections<S>>, request: Req, context: scope::Context) -> Self {
+        Self { waiter, connections, request: Some(request), context }
+    }
+
+    /// Ready when the call has a place, or is refused.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Placed<S, Req>, Unreported>> {
+        loop {
+            let outcome = match self.waiter.poll(cx) {
+                Poll::Ready(outcome) => Some(outcome),
+                // The waker is registered by now, so no change is missed.
+                Poll::Pending => {
+                    let (set, now) = (Arc::clone(&self.waiter.balancer().set.load()), time::now());
+                    let bound = CallDeadline::within(now, &self.context, set.limits.max_hold);
+                    if let Some(place) = self.waiter.balancer().pick_probe(&set, bound, now) {
+                        let client = self.connections.client(&set, place.member);
+                        if let Some(placed) = self.placed(place, client) {
+                            return Poll::Ready(Ok(placed));
+                        }
+                    }
+                    if !Wanted::ALL.into_iter().any(|wanted| set.serves(wanted)) {
+                        return Poll::Ready(Err(self.waiter.balancer().no_endpoints(&set, now)));
+                    }
+                    match self.waiter.poll_end(cx, set.next_probe(now)) {
+                        Poll::Ready(outcome) => outcome,
+                        Poll::Pending => {
+                            scope::mark_local_wait();
+                            return Poll::Pending;
+                        }
+                    }
+                }
+            };
+            match outcome {
+                // A break is over, and the call may be the probe.
+                None => {}
+                Some(Ok(permit)) => match self.admit(permit) {
+                    Some(placed) => return Poll::Ready(Ok(placed)),
+                    None => self.waiter.enter_again(),
+                },
+                Some(Err(refusal)) => return Poll::Ready(Err(self.refuse(refusal))),
+            }
+        }
+    }
+
+    /// `None` if the endpoint has left the set, or its breaker has opened meanwhile.
+    fn admit(&mut self, permit: Permit) -> Option<Placed<S, Req>> {
+        let (set, now) = (Arc::clone(&self.waiter.balancer().set.load()), time::now());
+        let client = self.connections.client_of(&set, permit.endpoint().id);
+        let bound = CallDeadline::within(now, &self.context, set.limits.max_hold);
+        let place = client.is_some().then(|| admit(0, permit, bound, now))??;
+        self.placed(place, client)
+    }
+
+    fn placed(&mut self, place: Place, client: Option<S>) -> Option<Placed<S, Req>> {
+        Some(Placed { place, client: client?, request: self.request.take()? })
+    }
+
+    fn refuse(&self, refusal: Refusal) -> Unreported {
+        refusal.by(self.waiter.balancer().instruments())
+    }
+}
+
+impl<S, Req> fmt::Debug for WaitingCall<S, Req> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WaitingCall").field("waiter", &self.waiter).finish_non_exhaustive()
+    }
+}

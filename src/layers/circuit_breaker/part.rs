@@ -1,0 +1,92 @@
+//! The breaker of a part of another layer: of an endpoint of a balancer. There is no service around it: the owner asks it before it
+//! chooses the part, and hands over the client of the call.
+
+use std::fmt;
+
+use tower::Service;
+
+use super::checks;
+use super::config::CircuitBreakerConfig;
+use super::future::ResponseFuture;
+use super::handle::CircuitBreakerHandle;
+use super::layer::CircuitBreakerLayer;
+use super::state::Breaker;
+use super::ticket::Ticket;
+use crate::ground::call_deadline::CallDeadline;
+use crate::ground::error::InvalidConfig;
+use crate::ground::sync::Arc;
+use crate::ground::time::Instant;
+use crate::layers::call::inner::Taken;
+use crate::layers::core::readiness_limit::ReadinessLimit;
+
+/// See the module.
+pub(crate) struct PartBreaker {
+    layer: CircuitBreakerLayer,
+    breaker: Arc<Breaker>,
+}
+
+impl PartBreaker {
+    /// The calls of all parts that wait for readiness are counted together, in `limit`.
+    pub(crate) fn new(limit: ReadinessLimit, config: CircuitBreakerConfig) -> Result<Self, InvalidConfig> {
+        let layer = CircuitBreakerLayer::limited_by(limit, config)?;
+        let breaker = Arc::clone(layer.core.state().common());
+        Ok(Self { layer, breaker })
+    }
+
+    /// Applies changed settings. They may wake tasks: call it without holding a lock.
+    pub(crate) fn reload(&self, config: &CircuitBreakerConfig) {
+        self.layer.core.apply(config)();
+    }
+
+    pub(crate) fn handle(&self) -> CircuitBreakerHandle {
+        self.layer.handle()
+    }
+
+    /// Calls `owner` after each step that changes what calls may do. It can be set once.
+    pub(crate) fn on_change(&self, owner: impl Fn() + Send + Sync + 'static) {
+        self.breaker.state_changes().tell(Box::new(owner));
+    }
+
+    /// Whether all calls pass. A closed breaker costs one load.
+    #[inline]
+    pub(crate) fn admits_all(&self) -> bool {
+        self.breaker.is_closed() || self.breaker.admits_all()
+    }
+
+    /// Until when no call passes, as far as time alone decides. A closed breaker costs one load.
+    #[inline]
+    pub(crate) fn refuses_until(&self, now: Instant) -> Option<Instant> {
+        if self.breaker.is_closed() { None } else { self.breaker.refuses_until(now) }
+    }
+
+    /// Admits a call that starts now. `None`: it is open, or half-open without a free probe slot. A ticket that is dropped unused
+    /// is no evidence.
+    #[inline]
+    pub(crate) fn admit(&self, deadline: CallDeadline, now: Instant) -> Option<Ticket> {
+        let pass = self.breaker.admit(deadline.at().since(now), now).ok()?;
+        checks::ensure_for(&self.breaker, &pass, now);
+        Some(Ticket::new(Arc::clone(&self.breaker), Some(pass), now, deadline))
+    }
+
+    /// The admitted call of this client, which is polled for readiness first.
+    #[inline]
+    pub(crate) fn call<S, Req, C>(
+        &self,
+        ticket: Ticket,
+        client: S,
+        request: Req,
+        classifier: C,
+    ) -> ResponseFuture<S, Req, S::Future, C>
+    where
+        S: Service<Req>,
+    {
+        let limit = self.layer.core.state().readiness_limit().clone();
+        ResponseFuture::new(Taken::not_ready(client, limit).call(request), ticket, classifier)
+    }
+}
+
+impl fmt::Debug for PartBreaker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PartBreaker").field("breaker", &self.breaker).finish_non_exhaustive()
+    }
+}

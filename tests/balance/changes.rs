@@ -1,0 +1,132 @@
+//! The set and the settings change while calls are in flight.
+
+use seawall::deadline::DeadlineLayer;
+use tower::Layer;
+
+use super::*;
+
+#[tokio::test(start_paused = true)]
+async fn calls_at_an_endpoint_that_leaves_end_in_peace() {
+    let servers = Servers::answering(2, SECOND);
+    let layer = servers.layer(BalanceConfig::default());
+    let (handle, service) = (layer.handle(), servers.service(&layer));
+    let calls: Vec<_> = (0..20).map(|_| tokio::spawn(service.clone().oneshot(0))).collect();
+    settle().await;
+    assert!(servers.running()[0] > 0 && handle.in_flight() == 20);
+    handle.set_endpoints(servers.endpoints().into_iter().skip(1)).unwrap();
+    let before = servers.calls();
+    assert_eq!(call(&service).await.unwrap(), 1);
+    for call in calls {
+        call.await.unwrap().unwrap();
+    }
+    assert_eq!((servers.calls()[0], handle.in_flight(), servers.running()), (before[0], 0, vec![0, 0]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn endpoint_that_stays_keeps_its_state() {
+    let servers = Servers::new([Behaviour::Hangs, Behaviour::Hangs, Behaviour::Hangs]);
+    let layer = servers.layer(BalanceConfig::default());
+    let (handle, service) = (layer.handle(), servers.service(&layer));
+    let all = servers.endpoints();
+    handle.set_endpoints([all[0].clone()]).unwrap();
+    let call = tokio::spawn(service.clone().oneshot(0));
+    settle().await;
+    handle.set_endpoints([all[2].clone(), all[0].clone().with_weight(3.0), all[1].clone()]).unwrap();
+    assert_eq!((handle.in_flight(), handle.endpoints()[1].weight()), (1, 3.0));
+    call.abort();
+    let _ = call.await;
+    assert_eq!(handle.in_flight(), 0, "released in the new set");
+}
+
+/// A new endpoint starts with a tenth of its share.
+#[tokio::test(start_paused = true)]
+async fn new_endpoint_starts_slowly() {
+    seawall::seed(1);
+    let servers = Servers::answering(4, 10 * MS);
+    let layer = servers.layer(BalanceConfig::default());
+    let (handle, service) = (layer.handle(), servers.service(&layer));
+    handle.set_endpoints(servers.endpoints().into_iter().take(3)).unwrap();
+    load(service.clone(), 400, SECOND).await;
+    handle.set_endpoints(servers.endpoints()).unwrap();
+    load(service.clone(), 400, SECOND).await;
+    let first = servers.calls()[3];
+    assert!((2..=30).contains(&first), "{first} of 400");
+    load(service.clone(), 400, 10 * SECOND).await;
+    let before = servers.calls()[3];
+    load(service, 400, SECOND).await;
+    let share = servers.calls()[3] - before;
+    assert!((70..=140).contains(&share), "{share} of 400");
+}
+
+#[tokio::test(start_paused = true)]
+async fn endpoint_with_another_address_gets_another_client() {
+    let servers = Servers::answering(2, MS);
+    let layer = BalanceLayer::new(BalanceConfig::default()).unwrap();
+    let layer = layer.with_endpoints([Endpoint::new("0").with_key("pod")]).unwrap();
+    let service = servers.service(&layer);
+    assert_eq!(call(&service).await.unwrap(), 0);
+    layer.handle().set_endpoints([Endpoint::new("1").with_key("pod")]).unwrap();
+    assert_eq!(call(&service).await.unwrap(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn reload_applies_to_all_endpoints_and_calls_in_flight_go_on() {
+    let servers = Servers::answering(2, SECOND);
+    let layer = servers.layer(BalanceConfig::default());
+    let service = servers.service(&layer);
+    let calls: Vec<_> = (0..8).map(|_| tokio::spawn(service.clone().oneshot(0))).collect();
+    settle().await;
+    let mut config = layer.config();
+    config.max_concurrent = 1;
+    layer.reload(&config).unwrap();
+    let more: Vec<_> = (0..4).map(|_| tokio::spawn(service.clone().oneshot(0))).collect();
+    settle().await;
+    assert_eq!(servers.running().iter().sum::<usize>(), 8, "the new limit holds for new calls");
+    for call in calls.into_iter().chain(more) {
+        call.await.unwrap().unwrap();
+    }
+    config.max_endpoints = 0;
+    assert_eq!(layer.reload(&config).unwrap_err().faults()[0].path(), "max_endpoints");
+    assert_eq!(layer.config().max_endpoints, 1024, "nothing has changed");
+}
+
+/// One of six is ejected for its failures, and gets calls again after the ejection.
+#[tokio::test(start_paused = true)]
+async fn outlier_is_ejected_and_restored() {
+    outlier_is_ejected(Behaviour::Fails(10 * MS)).await;
+}
+
+/// Its calls are cut by the deadline of an outer layer.
+#[tokio::test(start_paused = true)]
+async fn hanging_endpoint_is_ejected_and_restored() {
+    outlier_is_ejected(Behaviour::Hangs).await;
+}
+
+async fn outlier_is_ejected(bad: Behaviour) {
+    seawall::seed(2);
+    let servers = Servers::answering(6, 10 * MS);
+    let mut config = BalanceConfig::default();
+    // Only the ejection protects the callers: no breaker, and so little capacity that the choice cannot avoid the endpoint.
+    config.circuit_breaker.enabled = false;
+    config.max_concurrent = 4;
+    config.ejection.interval = 2 * SECOND;
+    config.ejection.base_time = 5 * SECOND;
+    let layer = servers.layer(config);
+    let registry = seawall::registry::Registry::new();
+    let layer = layer.named_in(&registry, "payments").unwrap();
+    let ejected = || match &registry.snapshot().components[0].condition {
+        seawall::registry::Condition::Balance(balance) => balance.ejected,
+        other => panic!("{other:?}"),
+    };
+    servers.set(0, bad);
+    let service = DeadlineLayer::new(50 * MS).unwrap().layer(servers.service(&layer));
+    load(service.clone(), 2200, 2500 * MS).await;
+    assert_eq!(ejected(), 1, "{:?}", servers.calls());
+    let before = servers.calls()[0];
+    servers.set(0, Behaviour::Answers(10 * MS));
+    load(service.clone(), 300, 3 * SECOND).await;
+    assert_eq!(servers.calls()[0], before, "it gets no calls");
+    load(service, 300, 6 * SECOND).await;
+    assert_eq!(ejected(), 0);
+    assert!(servers.calls()[0] > before);
+}

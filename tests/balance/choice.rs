@@ -1,0 +1,115 @@
+//! Which endpoint gets calls.
+
+use super::*;
+
+fn share_of_successes(results: &[(Duration, Duration, Result<usize, BoxError>)]) -> f64 {
+    let after: Vec<_> = results.iter().filter(|(begun, ..)| *begun >= SECOND).collect();
+    after.iter().filter(|(.., result)| result.is_ok()).count() as f64 / after.len() as f64
+}
+
+/// Ten endpoints at 2000 calls a second, of which one fails after half a millisecond. Random choice: 0.90.
+#[tokio::test(start_paused = true)]
+async fn fast_failing_endpoint_attracts_no_traffic() {
+    seawall::seed(1);
+    let servers = Servers::answering(10, 10 * MS);
+    servers.set(3, Behaviour::Fails(MS / 2));
+    let results = load(servers.service(&servers.layer(BalanceConfig::default())), 2000, 3 * SECOND).await;
+    let share = share_of_successes(&results);
+    assert!(share >= 0.98, "{share}, {:?}", servers.calls());
+}
+
+/// The same without a breaker's help: it fails half of its calls, which opens no breaker.
+#[tokio::test(start_paused = true)]
+async fn endpoint_that_fails_half_of_its_calls_gets_few() {
+    seawall::seed(1);
+    let servers = Servers::answering(10, 10 * MS);
+    let flapping = servers.clone();
+    tokio::spawn(async move {
+        for behaviour in [Behaviour::Fails(MS / 2), Behaviour::Answers(10 * MS)].into_iter().cycle() {
+            flapping.set(3, behaviour);
+            sleep(MS).await;
+        }
+    });
+    let results = load(servers.service(&servers.layer(BalanceConfig::default())), 2000, 3 * SECOND).await;
+    let (share, calls) = (share_of_successes(&results), servers.calls());
+    assert!(share >= 0.98 && calls[3] < calls[0] / 4, "{share}, {calls:?}");
+}
+
+/// One of ten takes 20 times as long: the p99 is within 1.5 times that of the nine good ones.
+#[tokio::test(start_paused = true)]
+async fn slow_endpoint_does_not_raise_the_p99() {
+    seawall::seed(2);
+    let servers = Servers::answering(10, 10 * MS);
+    servers.set(7, Behaviour::Answers(200 * MS));
+    let results = load(servers.service(&servers.layer(BalanceConfig::default())), 2000, 4 * SECOND).await;
+    let mut took: Vec<_> = results.iter().filter(|(begun, ..)| *begun >= SECOND).map(|(_, took, _)| *took).collect();
+    took.sort_unstable();
+    let p99 = took[took.len() * 99 / 100];
+    assert!(p99 <= 15 * MS, "{p99:?}, {:?}", servers.calls());
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_follow_the_weights() {
+    seawall::seed(3);
+    let servers = Servers::answering(3, MS);
+    let layer = servers.layer(BalanceConfig::default());
+    let weighed =
+        servers.endpoints().into_iter().zip([1.0, 2.0, 5.0]).map(|(endpoint, weight)| endpoint.with_weight(weight));
+    layer.handle().set_endpoints(weighed).unwrap();
+    let service = servers.service(&layer);
+    for _ in 0..8000 {
+        call(&service).await.unwrap();
+    }
+    for (calls, expected) in servers.calls().into_iter().zip([1000, 2000, 5000]) {
+        assert!(calls.abs_diff(expected) < 200, "{:?}", servers.calls());
+    }
+}
+
+/// All endpoints fail three calls in ten: none is ejected, and none is starved.
+#[tokio::test(start_paused = true)]
+async fn set_that_fails_alike_keeps_all_endpoints() {
+    seawall::seed(4);
+    let servers = Servers::answering(6, 5 * MS);
+    let mut config = BalanceConfig::default();
+    config.ejection.interval = SECOND;
+    let layer = servers.layer(config);
+    let (flapping, mut random) = (servers.clone(), fastrand::Rng::with_seed(4));
+    tokio::spawn(async move {
+        loop {
+            for server in 0..6 {
+                let fails = random.f64() < 0.3;
+                flapping.set(server, if fails { Behaviour::Fails(5 * MS) } else { Behaviour::Answers(5 * MS) });
+            }
+            sleep(3 * MS).await;
+        }
+    });
+    load(servers.service(&layer), 600, 5 * SECOND).await;
+    let calls = servers.calls();
+    assert!(calls.iter().all(|calls| *calls > 300), "{calls:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn standby_gets_calls_only_when_the_first_tier_is_full_or_down() {
+    seawall::seed(5);
+    let servers = Servers::answering(3, 10 * MS);
+    let config = BalanceConfig { max_concurrent: 2, ..Default::default() };
+    let layer = servers.layer(config);
+    let tiers = servers.endpoints().into_iter().zip([0, 0, 1]).map(|(endpoint, tier)| endpoint.with_tier(tier));
+    layer.handle().set_endpoints(tiers).unwrap();
+    let service = servers.service(&layer);
+    for _ in 0..100 {
+        call(&service).await.unwrap();
+    }
+    assert_eq!(servers.calls()[2], 0, "there are free permits");
+    let calls: Vec<_> = (0..6).map(|_| tokio::spawn(service.clone().oneshot(0))).collect();
+    settle().await;
+    assert_eq!(servers.running(), [2, 2, 2], "the overflow");
+    for call in calls {
+        call.await.unwrap().unwrap();
+    }
+    [0, 1].into_iter().for_each(|server| servers.set(server, Behaviour::Fails(MS)));
+    for _ in 0..100 {
+        let _ = call(&service).await;
+    }
+    assert_eq!(call(&service).await.unwrap(), 2, "both breakers of the first tier are open");
+}

@@ -1,0 +1,115 @@
+//! Endpoints from a stream.
+
+use futures::StreamExt;
+use futures::channel::mpsc::unbounded;
+use seawall::balance::discovered;
+use seawall::registry::Registry;
+use tower::discover::Change;
+
+use super::*;
+
+#[tokio::test(start_paused = true)]
+async fn sets_of_a_stream_are_taken_and_bad_ones_are_not() {
+    let servers = Servers::answering(3, MS);
+    let registry = Registry::new();
+    let layer = BalanceLayer::new(BalanceConfig::default()).unwrap().named_in(&registry, "payments").unwrap();
+    let (handle, service) = (layer.handle(), servers.service(&layer));
+    let (sender, sets) = unbounded();
+    handle.follow(sets);
+    let all = servers.endpoints();
+    sender.unbounded_send(vec![all[0].clone()]).unwrap();
+    settle().await;
+    assert_eq!(call(&service).await.unwrap(), 0);
+    for bad in [vec![], vec![all[1].clone(), all[1].clone()], vec![all[2].clone().with_weight(f64::NAN)]] {
+        sender.unbounded_send(bad).unwrap();
+        settle().await;
+        assert_eq!(handle.endpoints(), all[..1]);
+    }
+    sender.unbounded_send(vec![all[2].clone()]).unwrap();
+    settle().await;
+    assert_eq!(call(&service).await.unwrap(), 2);
+    drop(sender);
+    settle().await;
+    assert_eq!(call(&service).await.unwrap(), 2, "the last set stays");
+}
+
+#[tokio::test(start_paused = true)]
+async fn stream_is_dropped_with_the_last_service_or_for_another_stream() {
+    let servers = Servers::answering(1, MS);
+    let layer = servers.layer(BalanceConfig::default());
+    let service = servers.service(&layer);
+    let (first, sets) = unbounded();
+    layer.handle().follow(sets);
+    let (second, sets) = unbounded();
+    layer.handle().follow(sets);
+    settle().await;
+    assert!(first.is_closed() && !second.is_closed());
+    drop(layer);
+    settle().await;
+    assert!(!second.is_closed(), "a service still needs it");
+    drop(service);
+    settle().await;
+    assert!(second.is_closed());
+}
+
+/// Sets change all the time, under load: no call fails, and nothing is left.
+#[tokio::test(start_paused = true)]
+async fn hundred_changes_under_load_fail_no_call() {
+    seawall::seed(1);
+    let servers = Servers::answering(5, 7 * MS);
+    let layer = servers.layer(BalanceConfig::default());
+    let handle = layer.handle();
+    let all = servers.endpoints();
+    let changes = async {
+        for n in 0..100_usize {
+            sleep(20 * MS).await;
+            let set = all.iter().enumerate().filter(|(i, _)| (n >> (i % 3)) % 2 == 0 || *i == n % 5);
+            handle.set_endpoints(set.map(|(_, endpoint)| endpoint.clone())).unwrap();
+        }
+    };
+    let (results, ()) = tokio::join!(load(servers.service(&layer), 1000, 2 * SECOND), changes);
+    assert!(results.iter().all(|(.., result)| result.is_ok()));
+    assert_eq!((handle.in_flight(), servers.running()), (0, vec![0; 5]));
+}
+
+/// Changes of tower's `Discover` become sets: those that are ready at once make one, and an error keeps the last.
+#[tokio::test(start_paused = true)]
+async fn changes_of_a_discover_are_followed_and_its_error_keeps_the_set() {
+    let servers = Servers::answering(3, MS);
+    let layer = BalanceLayer::new(BalanceConfig::default()).unwrap();
+    let (handle, service) = (layer.handle(), servers.service(&layer));
+    let (sender, changes) = unbounded::<Result<Change<u8, f64>, BoxError>>();
+    handle.follow(discovered(changes, |key, weight| Endpoint::new(key.to_string()).with_weight(weight)));
+    let insert = |key, weight| sender.unbounded_send(Ok(Change::Insert(key, weight))).unwrap();
+    let keys = || handle.endpoints().iter().map(|endpoint| (endpoint.key().to_owned(), endpoint.weight())).collect();
+    let expect = |expected: &[(&str, f64)]| {
+        let keys: Vec<_> = keys();
+        assert_eq!(keys.iter().map(|(key, weight)| (key.as_str(), *weight)).collect::<Vec<_>>(), expected);
+    };
+    insert(0, 1.0);
+    insert(1, 2.0);
+    settle().await;
+    expect(&[("0", 1.0), ("1", 2.0)]);
+    insert(0, 3.0);
+    sender.unbounded_send(Ok(Change::Remove(1))).unwrap();
+    settle().await;
+    expect(&[("0", 3.0)]);
+    sender.unbounded_send(Ok(Change::Remove(0))).unwrap();
+    settle().await;
+    expect(&[("0", 3.0)]);
+    insert(2, 1.0);
+    sender.unbounded_send(Err("unreachable".into())).unwrap();
+    insert(1, 1.0);
+    settle().await;
+    expect(&[("2", 1.0)]);
+    assert_eq!(call(&service).await.unwrap(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn discover_yields_a_set_before_it_ends() {
+    let changes = futures::stream::iter((0..3).map(|key| Ok::<_, BoxError>(Change::Insert(key, ()))));
+    let mut sets = std::pin::pin!(discovered(changes, |key, ()| Endpoint::new(key.to_string())));
+    assert_eq!(sets.next().await.map(|set| set.len()), Some(3));
+    assert_eq!(sets.next().await, None);
+    assert_eq!(sets.next().await, None);
+}

@@ -1,0 +1,132 @@
+//! Over HTTP: bodies, and real servers of which one is killed.
+
+use std::net::SocketAddr;
+
+use axum::Router;
+use axum::routing::get;
+use bytes::Bytes;
+use http::{HeaderMap, Request, Response};
+use http_body_util::{BodyExt, Empty};
+use hyper_util::client::legacy::Client as HyperClient;
+use hyper_util::rt::TokioExecutor;
+use seawall::balance::AtEndpoint;
+use seawall::deadline::DeadlineLayer;
+use seawall::retry::{Backoff, BudgetConfig, RetryConfig, RetryLayer};
+use tokio::net::TcpListener;
+use tower::{Layer, service_fn};
+
+use super::*;
+
+#[tokio::test(start_paused = true)]
+async fn call_is_at_its_endpoint_until_the_body_ends() {
+    let layer = BalanceLayer::http(BalanceConfig::default()).unwrap().with_endpoints([Endpoint::new("a")]).unwrap();
+    let client = service_fn(|_: Request<Empty<Bytes>>| async {
+        Ok::<_, BoxError>(Response::new(http_body_util::Full::new(Bytes::from("hello"))))
+    });
+    let (handle, service) = (layer.handle(), layer.service(move |_| client));
+    let response = service.clone().oneshot(Request::new(Empty::new())).await.unwrap();
+    assert_eq!(handle.in_flight(), 1, "the head is there, and the body is not read");
+    assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "hello");
+    assert_eq!(handle.in_flight(), 0);
+    let response = service.oneshot(Request::new(Empty::new())).await.unwrap();
+    assert_eq!(handle.in_flight(), 1);
+    drop(response);
+    assert_eq!(handle.in_flight(), 0, "dropped");
+}
+
+async fn server() -> (SocketAddr, tokio::task::JoinHandle<()>) {
+    let hello = get(|| async {
+        sleep(2 * MS).await;
+        "hello"
+    });
+    let host = get(|headers: HeaderMap| async move { format!("{:?}", headers.get(http::header::HOST)) });
+    let app = Router::new().route("/", hello).route("/host", host);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    // Connections are tasks of their own, which end with the set.
+    let serving = async move {
+        let mut connections = tokio::task::JoinSet::new();
+        while let Ok((stream, _)) = listener.accept().await {
+            let service = hyper_util::service::TowerToHyperService::new(app.clone());
+            let io = hyper_util::rt::TokioIo::new(stream);
+            connections.spawn(hyper::server::conn::http1::Builder::new().serve_connection(io, service));
+        }
+    };
+    (address, tokio::spawn(serving))
+}
+
+/// Three servers over TCP. One is killed under load, with its connections: no idempotent call fails, and nothing is left in flight.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killed_server_fails_no_idempotent_call() {
+    let mut servers = Vec::new();
+    for _ in 0..3 {
+        servers.push(server().await);
+    }
+    let layer = BalanceLayer::http(BalanceConfig::default()).unwrap();
+    let endpoints = servers.iter().map(|(address, _)| Endpoint::new(address.to_string()));
+    let layer = layer.with_endpoints(endpoints).unwrap();
+    let handle = layer.handle();
+    let balance =
+        layer.service(|endpoint| AtEndpoint::new(endpoint, HyperClient::builder(TokioExecutor::new()).build_http()));
+    let budget = BudgetConfig { reserve_per_second: 1000.0, reserve_burst: 1000, ..BudgetConfig::default() };
+    let retry = RetryConfig { budget, backoff: Backoff::constant(MS), ..RetryConfig::default() };
+    let service = DeadlineLayer::http(10 * SECOND).unwrap().layer(RetryLayer::http(retry).unwrap().layer(balance));
+    let callers: Vec<_> = (0..8)
+        .map(|_| {
+            let service = service.clone();
+            tokio::spawn(async move {
+                let mut failed = Vec::new();
+                for _ in 0..100 {
+                    let request = Request::builder().uri("/").body(Empty::<Bytes>::new()).unwrap();
+                    let answer = async { service.clone().oneshot(request).await?.into_body().collect().await };
+                    match answer.await {
+                        Ok(body) => assert_eq!(body.to_bytes(), "hello"),
+                        Err(error) => failed.push(error.to_string()),
+                    }
+                }
+                failed
+            })
+        })
+        .collect();
+    sleep(50 * MS).await;
+    servers[0].1.abort();
+    for caller in callers {
+        assert_eq!(caller.await.unwrap(), [""; 0]);
+    }
+    assert_eq!(handle.in_flight(), 0);
+}
+
+async fn host_of<S, B>(service: S) -> String
+where
+    S: Service<Request<Empty<Bytes>>, Response = Response<B>, Error = BoxError>,
+    B: http_body::Body<Data = Bytes, Error: std::fmt::Debug>,
+{
+    let request = Request::builder().uri("http://orders.internal/host").body(Empty::new()).unwrap();
+    let body = service.oneshot(request).await.unwrap().into_body().collect().await.unwrap();
+    String::from_utf8(body.to_bytes().to_vec()).unwrap()
+}
+
+/// The request goes to the address of the endpoint. The `Host` is that of the endpoint, or the user's by choice.
+#[tokio::test]
+async fn requests_are_sent_to_the_address_with_the_chosen_host() {
+    let (address, _server) = server().await;
+    let layer = BalanceLayer::http(BalanceConfig::default()).unwrap();
+    let layer = layer.with_endpoints([Endpoint::new(address.to_string())]).unwrap();
+    let hyper = HyperClient::builder(TokioExecutor::new()).build_http::<Empty<Bytes>>();
+    let client = hyper.clone();
+    let own = layer.service(move |endpoint| AtEndpoint::new(endpoint, client.clone()));
+    assert_eq!(host_of(own).await, format!("Some({:?})", address.to_string()));
+    let kept = layer.service(move |endpoint| AtEndpoint::new(endpoint, hyper.clone()).keep_host());
+    assert_eq!(host_of(kept).await, "Some(\"orders.internal\")");
+}
+
+#[cfg(feature = "reqwest")]
+#[tokio::test]
+async fn requests_through_reqwest_are_sent_to_the_address() {
+    let (address, _server) = server().await;
+    let layer = BalanceLayer::http(BalanceConfig::default()).unwrap();
+    let layer = layer.with_endpoints([Endpoint::new(format!("http://{address}"))]).unwrap();
+    let client = seawall::http::reqwest::ReqwestService::new(reqwest::Client::new());
+    let kept = layer.service(move |endpoint| AtEndpoint::new(endpoint, client.clone()).keep_host());
+    assert_eq!(host_of(kept).await, "Some(\"orders.internal\")");
+}

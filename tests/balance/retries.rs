@@ -1,0 +1,51 @@
+//! A retry goes to an endpoint that the call has not tried.
+
+use seawall::retry::{Backoff, RetryConfig, RetryLayer, report};
+use tower::Layer;
+
+use super::*;
+
+fn retry(max_attempts: u32) -> RetryLayer {
+    let config = RetryConfig { max_attempts, backoff: Backoff::constant(MS), ..RetryConfig::default() };
+    RetryLayer::new(config).unwrap()
+}
+
+/// Half of the endpoints fail, which opens no breaker: each call is tried at most once at each endpoint.
+#[tokio::test(start_paused = true)]
+async fn retry_goes_to_another_endpoint() {
+    seawall::seed(1);
+    for _ in 0..50 {
+        let servers = Servers::answering(4, MS);
+        [0, 1, 2].into_iter().for_each(|server| servers.set(server, Behaviour::Fails(MS)));
+        let service = retry(4).layer(servers.service(&servers.layer(BalanceConfig::default())));
+        let (result, report) = report(service.oneshot(0)).await;
+        let attempts = report.unwrap().attempts;
+        assert_eq!(result.unwrap(), 3);
+        let calls = servers.calls();
+        assert!(calls.iter().all(|calls| *calls <= 1), "{calls:?}");
+        assert_eq!(calls.iter().sum::<usize>(), attempts as usize);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn retry_goes_back_if_there_is_no_other_endpoint() {
+    let servers = Servers::new([Behaviour::Fails(MS)]);
+    let service = retry(3).layer(servers.service(&servers.layer(BalanceConfig::default())));
+    assert!(service.oneshot(0).await.is_err());
+    assert_eq!(servers.calls(), [3]);
+}
+
+/// Calls of other tasks, in between, do not change the list of a call.
+#[tokio::test(start_paused = true)]
+async fn concurrent_calls_have_their_own_lists() {
+    seawall::seed(3);
+    let servers = Servers::answering(3, 2 * MS);
+    servers.set(0, Behaviour::Fails(MS));
+    let mut config = BalanceConfig::default();
+    config.circuit_breaker.enabled = false;
+    let service = retry(2).layer(servers.service(&servers.layer(config)));
+    let calls: Vec<_> = (0..60).map(|_| tokio::spawn(service.clone().oneshot(0))).collect();
+    for call in calls {
+        call.await.unwrap().expect("the second attempt is at a good endpoint");
+    }
+}

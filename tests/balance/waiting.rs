@@ -1,0 +1,228 @@
+//! Calls that wait for a permit of any endpoint.
+
+use seawall::circuit_breaker::CircuitBreakerConfig;
+use seawall::context::{self, Priority};
+use seawall::deadline::DeadlineLayer;
+use seawall::error::Reason;
+use tokio::task::JoinHandle;
+use tower::Layer;
+
+use super::refusals::refused;
+use super::*;
+
+type Pending = JoinHandle<Result<usize, BoxError>>;
+
+fn one_each() -> BalanceConfig {
+    BalanceConfig { max_concurrent: 1, ..Default::default() }
+}
+
+async fn start(service: &Balance<Client>) -> Pending {
+    let call = tokio::spawn(service.clone().oneshot(0));
+    settle().await;
+    call
+}
+
+#[tokio::test(start_paused = true)]
+async fn full_endpoints_queue_the_call() {
+    let servers = Servers::answering(2, 10 * MS);
+    let service = servers.service(&servers.layer(one_each()));
+    let calls: Vec<_> = (0..10).map(|_| tokio::spawn(service.clone().oneshot(0))).collect();
+    for call in calls {
+        call.await.unwrap().unwrap();
+    }
+    assert!(servers.0.iter().all(|server| server.most_running.load(Ordering::SeqCst) == 1));
+}
+
+/// One endpoint holds its call forever. The waiting calls all go to the other one.
+#[tokio::test(start_paused = true)]
+async fn waiting_call_takes_the_endpoint_that_is_free_first() {
+    let servers = Servers::answering(2, 10 * MS);
+    let layer = servers.layer(one_each());
+    let (handle, service) = (layer.handle(), servers.service(&layer));
+    servers.set(0, Behaviour::Hangs);
+    let _running = (start(&service).await, start(&service).await);
+    assert_eq!(servers.running(), [1, 1]);
+    let mut waiting = Vec::new();
+    for _ in 0..5 {
+        waiting.push(start(&service).await);
+    }
+    assert_eq!((handle.in_flight(), handle.waiting()), (2, 5));
+    for call in waiting {
+        assert_eq!(call.await.unwrap().unwrap(), 1);
+    }
+    assert_eq!((handle.in_flight(), handle.waiting(), servers.running()), (1, 0, vec![1, 0]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn queue_is_bounded_over_all_endpoints() {
+    let servers = Servers::new([Behaviour::Hangs; 2]);
+    let layer = servers.layer(BalanceConfig { max_waiting: 3, ..one_each() }).named("orders").unwrap();
+    let service = servers.service(&layer);
+    let mut calls = Vec::new();
+    for _ in 0..5 {
+        calls.push(start(&service).await);
+    }
+    let rejected = refused(call(&service).await);
+    assert_eq!((rejected.reason(), rejected.layer(), rejected.name()), (Reason::QueueFull, "balance", Some("orders")));
+    assert_eq!((rejected.numbers().waiting(), rejected.numbers().limit()), (Some(3), Some(2)));
+    assert!(rejected.retry_after().is_some());
+    calls.into_iter().for_each(|call| call.abort());
+}
+
+#[tokio::test(start_paused = true)]
+async fn waiting_call_is_refused_at_the_bound_of_its_wait() {
+    let servers = Servers::new([Behaviour::Hangs]);
+    let mut config = BalanceConfig { max_wait: 2 * SECOND, ..one_each() };
+    config.circuit_breaker.enabled = false;
+    let layer = servers.layer(config);
+    let (handle, service) = (layer.handle(), servers.service(&layer));
+    let _running = start(&service).await;
+    let begun = Instant::now();
+    assert_eq!(refused(call(&service).await).reason(), Reason::QueueTimeout);
+    assert_eq!((begun.elapsed().as_secs(), handle.waiting()), (2, 0));
+}
+
+/// Calls take 100 ms, which is known. With 50 ms left a call would wait in vain.
+#[tokio::test(start_paused = true)]
+async fn call_that_would_start_too_late_does_not_wait() {
+    let servers = Servers::answering(2, 100 * MS);
+    let service = servers.service(&servers.layer(one_each()));
+    for _ in 0..20 {
+        call(&service).await.unwrap();
+    }
+    let _running = (start(&service).await, start(&service).await);
+    let short = DeadlineLayer::new(50 * MS).unwrap().layer(service.clone());
+    let begun = Instant::now();
+    let rejected = refused(short.oneshot(0).await);
+    assert_eq!((rejected.reason(), begun.elapsed()), (Reason::NotInTime, Duration::ZERO));
+    let enough = DeadlineLayer::new(500 * MS).unwrap().layer(service);
+    assert!(enough.oneshot(0).await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn more_important_call_is_served_first() {
+    let servers = Servers::answering(1, 10 * MS);
+    let service = servers.service(&servers.layer(one_each()));
+    let _running = start(&service).await;
+    let begun = Instant::now();
+    let with = |priority| {
+        let service = service.clone();
+        tokio::spawn(context::with_priority(priority, async move {
+            service.oneshot(0).await.unwrap();
+            begun.elapsed()
+        }))
+    };
+    let low = with(Priority::Low);
+    settle().await;
+    let high = with(Priority::High);
+    settle().await;
+    assert!(high.await.unwrap() < low.await.unwrap());
+}
+
+/// The endpoint hangs until its breaker sees it. Calls that wait for it are refused then, and not at the bound of their wait.
+#[tokio::test(start_paused = true)]
+async fn waiting_calls_are_refused_when_the_last_breaker_opens() {
+    let servers = Servers::new([Behaviour::Hangs]);
+    let circuit_breaker = CircuitBreakerConfig { slow_after: Some(SECOND), minimum_calls: 5, ..Default::default() };
+    let config = BalanceConfig { circuit_breaker, max_concurrent: 5, max_wait: 60 * SECOND, ..Default::default() };
+    let layer = servers.layer(config);
+    let (handle, service) = (layer.handle(), servers.service(&layer));
+    let mut running = Vec::new();
+    for _ in 0..5 {
+        running.push(start(&service).await);
+    }
+    let begun = Instant::now();
+    let rejected = refused(call(&service).await);
+    assert_eq!(rejected.reason(), Reason::NoEndpoints);
+    assert!(begun.elapsed() < 10 * SECOND && handle.waiting() == 0, "{:?}", begun.elapsed());
+}
+
+/// One endpoint is full for good and the other one open. No new call comes: the waiting one is the probe after the break.
+#[tokio::test(start_paused = true)]
+async fn waiting_call_becomes_the_probe() {
+    seawall::seed(1);
+    let servers = Servers::new([Behaviour::Hangs, Behaviour::Fails(MS)]);
+    let circuit_breaker = CircuitBreakerConfig {
+        consecutive_failures: Some(1),
+        slow_after: Some(60 * SECOND),
+        break_duration: 3 * SECOND,
+        jitter: 0.0,
+        ..Default::default()
+    };
+    let service =
+        servers.service(&servers.layer(BalanceConfig { circuit_breaker, max_wait: 20 * SECOND, ..one_each() }));
+    let _running = (start(&service).await, start(&service).await);
+    sleep(2 * MS).await;
+    servers.set(1, Behaviour::Answers(MS));
+    let begun = Instant::now();
+    assert_eq!(call(&service).await.unwrap(), 1);
+    assert_eq!(begun.elapsed().as_secs(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn new_permits_go_to_waiting_calls() {
+    let servers = Servers::new([Behaviour::Hangs; 3]);
+    let layer = servers.layer(one_each());
+    let (handle, service) = (layer.handle(), servers.service(&layer));
+    handle.set_endpoints([Endpoint::new("0")]).unwrap();
+    let mut calls = Vec::new();
+    for _ in 0..6 {
+        calls.push(start(&service).await);
+    }
+    assert_eq!((servers.running(), handle.waiting()), (vec![1, 0, 0], 5));
+    handle.set_endpoints([Endpoint::new("0"), Endpoint::new("1")]).unwrap();
+    settle().await;
+    assert_eq!((servers.running(), handle.waiting()), (vec![1, 1, 0], 4), "an endpoint that joins");
+    layer.reload(&BalanceConfig { max_concurrent: 2, ..layer.config() }).unwrap();
+    settle().await;
+    // The endpoint that has just joined warms up: the queue does not flood it.
+    assert_eq!((servers.running(), handle.waiting()), (vec![2, 1, 0], 3), "a higher limit");
+    calls.into_iter().for_each(|call| call.abort());
+    settle().await;
+    assert_eq!((servers.running(), handle.in_flight(), handle.waiting()), (vec![0, 0, 0], 0, 0));
+}
+
+/// A call that has just been granted a permit is dropped: the next one gets it.
+#[tokio::test(start_paused = true)]
+async fn permit_of_a_dropped_waiting_call_goes_to_the_next() {
+    let servers = Servers::answering(1, 10 * MS);
+    let layer = servers.layer(one_each());
+    let (handle, service) = (layer.handle(), servers.service(&layer));
+    let running = start(&service).await;
+    let mut granted = tokio_test::task::spawn(service.clone().oneshot(0));
+    tokio_test::assert_pending!(granted.poll());
+    let next = start(&service).await;
+    running.await.unwrap().unwrap();
+    assert!(granted.is_woken());
+    drop(granted);
+    assert_eq!(next.await.unwrap().unwrap(), 0);
+    assert_eq!((handle.in_flight(), handle.waiting()), (0, 0));
+}
+
+/// On real threads, with calls that are dropped at random: no permit is lost, and no limit exceeded.
+#[test]
+fn permits_survive_threads_and_cancellation() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_time().build().unwrap();
+    runtime.block_on(async {
+        let servers = Servers::answering(3, Duration::from_micros(200));
+        let layer = servers.layer(BalanceConfig { max_concurrent: 2, ..Default::default() });
+        let (handle, service) = (layer.handle(), servers.service(&layer));
+        let caller = |n: u64| {
+            let service = service.clone();
+            async move {
+                let mut random = fastrand::Rng::with_seed(n);
+                for _ in 0..60 {
+                    let patience = Duration::from_micros(random.u64(0..8000));
+                    let _ = tokio::time::timeout(patience, service.clone().oneshot(0)).await;
+                }
+            }
+        };
+        let callers: Vec<_> = (0..24).map(|n| tokio::spawn(caller(n))).collect();
+        for caller in callers {
+            caller.await.unwrap();
+        }
+        assert_eq!((handle.in_flight(), handle.waiting(), servers.running()), (0, 0, vec![0; 3]));
+        assert!(servers.0.iter().all(|server| server.most_running.load(Ordering::SeqCst) <= 2));
+        call(&service).await.unwrap();
+    });
+}
