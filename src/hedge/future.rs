@@ -7,6 +7,7 @@ use pin_project::{pin_project, pinned_drop};
 use tower::{BoxError, Service};
 
 use super::flight::{Flight, FlightNews};
+use super::flights::Flights;
 use super::hedged_call::{HedgedCall, numbered, stop_of};
 use crate::algorithm::hedge::AfterAttempt;
 use crate::ground::error::rejection;
@@ -34,62 +35,12 @@ where
     progress: Progress,
 }
 
-/// The attempts, in their order. Only calls that are hedged allocate.
-#[pin_project]
-struct Flights<S, K, C>
-where
-    K: Kept,
-    S: Service<K::Attempt>,
-    C: Classify<S::Response>,
-{
-    #[pin]
-    first: Flight<S, K, C>,
-    further: Vec<Pin<Box<Flight<S, K, C>>>>,
-}
-
 #[derive(Clone, Copy, Debug)]
 enum Progress {
     Running,
     /// All attempts have failed, and what is left of the dependency's own failure is read.
     Failed(Stop, Verdict),
     Over,
-}
-
-impl<S, K, C> Flights<S, K, C>
-where
-    K: Kept,
-    S: Service<K::Attempt>,
-    C: Classify<S::Response>,
-{
-    fn get(self: Pin<&mut Self>, index: usize) -> Option<Pin<&mut Flight<S, K, C>>> {
-        let this = self.project();
-        match index.checked_sub(1) {
-            None => Some(this.first),
-            Some(index) => this.further.get_mut(index).map(Pin::as_mut),
-        }
-    }
-
-    fn iter(&self) -> impl Iterator<Item = &Flight<S, K, C>> {
-        std::iter::once(&self.first).chain(self.further.iter().map(|flight| &**flight))
-    }
-
-    /// Marks a local wait if no attempt is at the dependency.
-    fn mark_local_wait(&self) {
-        if !self.iter().any(|flight| flight.is_in_flight() && !flight.waits_locally()) {
-            scope::mark_local_wait();
-        }
-    }
-
-    fn newest(&self) -> &Flight<S, K, C> {
-        self.further.last().map_or(&self.first, |flight| flight)
-    }
-
-    /// Drops all attempts, the oldest first. What they hold is released, and what they have not sent is refunded.
-    fn cancel(self: Pin<&mut Self>) {
-        let this = self.project();
-        this.first.cancel();
-        this.further.clear();
-    }
 }
 
 impl<S, K, C> ResponseFuture<S, K, C>
@@ -100,8 +51,7 @@ where
 {
     #[inline(always)]
     pub(super) fn new(first: Flight<S, K, C>, call: HedgedCall<S, K, C::Settled>, classifier: C) -> Self {
-        let flights = Flights { first, further: Vec::new() };
-        Self { flights, call, classifier, progress: Progress::Running }
+        Self { flights: Flights::new(first), call, classifier, progress: Progress::Running }
     }
 
     /// Ends the call. The attempts are dropped first, so that inner layers report before this one does.
@@ -227,7 +177,7 @@ where
             }
             AfterAttempt::Start => match call.begin(None, Some(verdict), time::now()) {
                 Ok(flight) => {
-                    this.flights.project().further.push(Box::pin(flight));
+                    this.flights.push(flight);
                     self.keep(index, result, is_ours);
                     return None;
                 }
@@ -315,7 +265,7 @@ where
                 }
                 return Poll::Ready(match call.begin_due() {
                     Ok(Some(flight)) => {
-                        this.flights.project().further.push(Box::pin(flight));
+                        this.flights.push(flight);
                         None
                     }
                     Ok(None) => None,

@@ -112,6 +112,7 @@
 mod call_settings;
 mod config;
 mod flight;
+mod flights;
 mod future;
 mod hedged_call;
 mod layer;
