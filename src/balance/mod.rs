@@ -160,6 +160,9 @@ mod wait_queue;
 mod waiter;
 mod waiting_call;
 
+#[cfg(all(test, not(seawall_loom)))]
+mod tests;
+
 use crate::ground::layer_id::LayerKind;
 
 #[cfg(feature = "http")]

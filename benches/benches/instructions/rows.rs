@@ -62,9 +62,6 @@ fn add_layers(rows: &mut Rows<'_>, echo: Echo) {
     rows.add("load_shed", move || layers::load_shed().layer(echo));
     rows.add("circuit_breaker", move || layers::circuit_breaker().layer(echo));
     rows.add("rate_limit", move || layers::rate_limit().layer(echo));
-    rows.add("one_endpoint", move || layers::one_endpoint(echo));
-    rows.add("balance_10", move || layers::balance(10, echo));
-    rows.add("balance_1000", move || layers::balance(1000, echo));
 
     let key = |request: &u64| request % KEYS;
     rows.add("circuit_breaker_keyed", move || timeless_breaker().keyed_by(key).layer(echo));
