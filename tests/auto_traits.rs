@@ -79,7 +79,9 @@ mod http_types {
 
     type Body = Full<Bytes>;
 
-    fn answering<B>() -> tower::util::ServiceFn<fn(Request<B>) -> Ready<Result<Response<Body>, BoxError>>> {
+    type Answering<B> = fn(Request<B>) -> Ready<Result<Response<Body>, BoxError>>;
+
+    fn answering<B>() -> tower::util::ServiceFn<Answering<B>> {
         service_fn(|_| ready(Ok(Response::new(Body::default()))))
     }
 
@@ -111,6 +113,12 @@ fn calls_of_grpc_stacks_are_send() {
     let answering: Answering = |_| ready(Ok(Response::new(Full::default())));
     let client = grpc::client(&ClientConfig::default()).unwrap();
     has_shared_parts(client, service_fn(answering), Request::new(Full::<Bytes>::default()));
+}
+
+#[cfg(feature = "dashboard")]
+#[test]
+fn dashboard_is_send_sync_clone() {
+    is_shared::<seawall::dashboard::Dashboard>();
 }
 
 #[cfg(feature = "reqwest")]
