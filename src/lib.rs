@@ -109,13 +109,19 @@
 //! | service | the service behind a server's stack |
 //! | deadline, timeout | the instant at which a call is over; a duration |
 //! | permit | the right to run one call at once, of a [`bulkhead`] or [`load_shed`] |
+//! | queue | the calls that wait for a permit, in their order |
 //! | budget | the retries that the calls so far have earned, of [`retry`] |
+//! | exhausted | of attempts or a budget: none is left |
 //! | refusal | an answer of a layer instead of the dependency's: [`error::Rejected`]. A call or body in flight is *cut* |
 //! | probe | a call that a half-open [`circuit_breaker`] lets pass to see whether the dependency is back |
+//! | stale, superseded | of an older generation; replaced by a newer one |
+//! | release | to give back a permit, a queue position or another resource of a call |
+//! | record, publish | to report the end of a call with its verdict; to make counts visible to a metrics recorder or a reader |
 //! | verdict | what the end of an attempt proves about the dependency: [`verdict::Verdict`] |
 //! | priority | which calls are served first, and refused last: [`context::Priority`] |
 //! | tier | one of several services that call each other in a chain; of [`balance`]: endpoints of one priority |
 //! | key | a value by which a layer distinguishes requests, to keep a state for each: [`keyed`] |
+//! | config, settings | the struct that a user fills in; the values in force, which a reload replaces |
 //! | stack | several layers in their order, around one client or in front of one service |
 //!
 //! # Failures and the layers that handle them
@@ -152,6 +158,7 @@ pub mod stack;
 
 pub use admission::registry;
 pub use ground::chance::seed;
+// Public for the tests of this crate, which are crates of their own: no part of the API, it may change in any release.
 #[doc(hidden)]
 pub use ground::sync::locks_held;
 pub use ground::{context, error, verdict};

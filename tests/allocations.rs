@@ -177,6 +177,62 @@ fn request_without_deadline_passes_unchanged() {
     assert_eq!(allocations(layers.service(callee)), 0);
 }
 
+/// Counts the allocations of a thousand calls whose response bodies are read to their ends.
+#[cfg(feature = "http")]
+fn allocations_of_bodies<L, B>(layers: L) -> u64
+where
+    L: Layer<HttpCallee>,
+    L::Service: Service<http::Request<()>, Response = http::Response<B>, Error = BoxError>,
+    B: http_body::Body,
+{
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let _entered = runtime.enter();
+    let mut service = layers.layer(service_fn(|_| ready(Ok(http::Response::new(ANSWER.into())))));
+    let mut make_a_call = || {
+        let cx = &mut Context::from_waker(Waker::noop());
+        assert!(service.poll_ready(cx).is_ready());
+        let Poll::Ready(Ok(response)) = pin!(service.call(http::Request::new(()))).poll(cx) else {
+            panic!("the call is pending")
+        };
+        let mut body = pin!(response.into_body());
+        while let Poll::Ready(Some(frame)) = body.as_mut().poll_frame(cx) {
+            assert!(frame.is_ok());
+        }
+    };
+    for _ in 0..10 {
+        make_a_call();
+    }
+    allocation_counter::measure(|| (0..1000).for_each(|_| make_a_call())).count_total
+}
+
+#[cfg(feature = "http")]
+const ANSWER: &str = "an answer";
+
+#[cfg(feature = "http")]
+type HttpCallee = tower::util::ServiceFn<
+    fn(http::Request<()>) -> Ready<Result<http::Response<http_body_util::Full<bytes::Bytes>>, BoxError>>,
+>;
+
+/// The slot, and the body in it.
+#[cfg(feature = "http")]
+#[test]
+fn held_body_allocates_twice() {
+    let bulkhead = BulkheadLayer::http(BulkheadConfig::default()).unwrap();
+    assert_eq!(allocations_of_bodies(bulkhead), 2000);
+    assert_eq!(allocations_of_bodies(DeadlineLayer::http(Duration::from_secs(1)).unwrap()), 2000);
+}
+
+/// An outer layer allocates its call, unless it only bounds the body.
+#[cfg(feature = "http")]
+#[test]
+fn joining_layer_allocates_once() {
+    let breaker = || CircuitBreakerLayer::http(CircuitBreakerConfig::default()).unwrap();
+    let two = ServiceBuilder::new().layer(BulkheadLayer::http(BulkheadConfig::default()).unwrap()).layer(breaker());
+    assert_eq!(allocations_of_bodies(two), 3000);
+    let bounded = ServiceBuilder::new().layer(DeadlineLayer::http(Duration::from_secs(1)).unwrap()).layer(breaker());
+    assert_eq!(allocations_of_bodies(bounded), 2000);
+}
+
 /// A body allocates what is kept for it: a slot for the response body, and the request body, so that a retry can
 /// replay it.
 #[cfg(feature = "http")]

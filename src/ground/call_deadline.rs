@@ -1,4 +1,16 @@
 //! The deadline of one call or attempt: its start, its end, and the reason that the caller gets.
+//!
+//! This is the deadline as one layer enforces it, with a timer beside it where the layer waits. Other types name a deadline for another
+//! purpose, and stay apart:
+//!
+//! | type | what it has | why it is another one |
+//! |---|---|---|
+//! | `scope::Context` | the instants that inner layers inherit | travels in two words; knows no start and no reason, because each layer has its own |
+//! | `OwnDeadline` of the deadline layer | the context inside the layer, with start and reason | the layer sets the context, instead of inheriting it |
+//! | `ResponseBounds` of the deadline layer | what bounds the body after the head | durations: their start is not known before the head |
+//! | `AttemptBounds` of a retry | a `CallDeadline`, and when the attempt is cut before it | a cut attempt does not end the call |
+//! | [`Expiry`](crate::ground::verdict::Expiry) | when a body is cut, by which layer | public through [`Guard`](crate::ground::verdict::Guard), and kept by the reaper without a call |
+//! | `Until` of a queue, `WaitLimits` of a bucket | when a wait in a queue ends | part of a decision in `algorithm`, where a call is known only by its numbers |
 
 use std::time::Duration;
 

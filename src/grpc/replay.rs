@@ -64,6 +64,8 @@ impl<B: Body> Replay<Request<B>> for ByCall {
 }
 
 /// A call kept for further attempts. See [`ByCall`].
+///
+/// Public only so that [`Replay::Kept`](crate::retry::Replay::Kept) can name it.
 #[derive(Debug)]
 pub struct KeptCall<B> {
     request: KeptRequest<B>,

@@ -29,6 +29,8 @@ const FRAMES_AHEAD: usize = 64;
 
 /// Looks for the status behind the head of a response: in what has been sent already, and for a short time in what
 /// comes first. Once a message has come, it waits for nothing more.
+///
+/// Public only so that [`Classify::Settling`](crate::verdict::Classify::Settling) can name it.
 #[pin_project]
 #[derive(Debug)]
 pub struct Settling<B> {

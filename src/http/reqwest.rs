@@ -86,6 +86,21 @@ impl ReqwestService {
     pub fn new(client: Client) -> Self {
         Self { client }
     }
+
+    /// The client.
+    pub fn get_ref(&self) -> &Client {
+        &self.client
+    }
+
+    /// The client.
+    pub fn get_mut(&mut self) -> &mut Client {
+        &mut self.client
+    }
+
+    /// Consumes this service, and returns the client.
+    pub fn into_inner(self) -> Client {
+        self.client
+    }
 }
 
 impl From<Client> for ReqwestService {

@@ -216,6 +216,8 @@ where
 }
 
 /// Keeps the head of a failed response and what comes quickly of its body, and drops the rest.
+///
+/// Public only so that [`Classify::Detaching`](crate::verdict::Classify::Detaching) can name it.
 #[pin_project]
 #[derive(Debug)]
 pub struct Detaching<B>

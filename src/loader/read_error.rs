@@ -7,7 +7,7 @@ use serde::de::{Error, Expected, Unexpected};
 use super::scalar::OFF;
 
 /// The first error in a tree.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub(super) struct ReadError {
     /// The path from the root, its last step first.
     steps: Vec<Step>,
@@ -208,5 +208,3 @@ impl Display for ReadError {
         }
     }
 }
-
-impl std::error::Error for ReadError {}

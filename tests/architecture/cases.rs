@@ -26,7 +26,6 @@ fn import_of_a_higher_module_is_reported() {
     one_fault("src/ground/time.rs", "mod inner { fn f() { super::super::super::layers::f() } }", 1, why);
     one_fault("src/http/mod.rs", "use crate::grpc::Status;", 1, "`http` stands below `grpc`");
     one_fault("src/ground/time.rs", "use crate::retry::RetryLayer;", 1, "through the root of the crate");
-    one_fault("src/attic/mod.rs", "use std::fmt;", 1, "no declared top-level module");
 }
 
 #[test]
@@ -39,7 +38,7 @@ fn import_of_another_layer_is_reported() {
 
 #[test]
 fn impure_algorithm_is_reported() {
-    let file = "src/algorithm/window.rs";
+    let file = "src/algorithm/gcra.rs";
     for text in [
         "use tokio::sync::Notify;",
         "use tower::Service;",
@@ -63,9 +62,39 @@ fn forbidden_calls_are_reported() {
     one_fault("src/layers/call/bound.rs", "fn f() { tokio::time::Instant::now(); }", 1, "reads the clock");
     one_fault("src/admission/gate.rs", "use std::time::SystemTime;", 1, "reads the clock");
     one_fault("src/algorithm/backoff.rs", "fn f() -> f64 {\nfastrand::f64() }", 2, "draws randomness");
-    one_fault("src/layers/call/bound.rs", "std::thread_local! {\n static S: u8 = 1; }", 1, "state that no type shows");
+    one_fault("src/layers/call/bound.rs", "std::thread_local! {\n static S: u8 = 1; }", 2, "state that no type shows");
     one_fault("src/layers/retry/mod.rs", "fn f() { metrics::counter!(\"name\"); }", 1, "emits metrics or events");
     one_fault("src/http/mod.rs", "use tracing::debug;", 1, "emits metrics or events");
+}
+
+#[test]
+fn second_thread_local_of_a_file_is_reported() {
+    let file = "src/ground/scope/mod.rs";
+    one_fault(
+        file,
+        "thread_local! { static A: u8 = 1; }\nthread_local! { static B: u8 = 1; }",
+        2,
+        "state that no type",
+    );
+    one_fault(file, "thread_local! {\n static A: u8 = 1;\n static B: u8 = 1; }", 3, "state that no type shows");
+}
+
+#[test]
+fn task_in_the_background_is_reported() {
+    one_fault("src/http/mod.rs", "fn f() {\n tokio::spawn(async {}); }", 2, "spawns a task");
+    one_fault("src/http/mod.rs", "fn f(runtime: Handle) { runtime.spawn(async {}); }", 1, "spawns a task");
+    one_fault("src/http/mod.rs", "fn f() { std::thread::spawn(|| ()); }", 1, "spawns a task");
+}
+
+#[test]
+fn room_without_an_order_is_reported() {
+    let faults = faults_of(&[("src/attic/mod.rs", "use std::fmt;"), ("src/attic/box.rs", "")]);
+    assert_eq!(faults.len(), 2, "{faults:?}");
+    assert!(faults[0].contains("`attic` has no order"), "{faults:?}");
+    assert!(faults[1].contains("no declared top-level module"), "{faults:?}");
+    for room in rules::ORDER {
+        assert!(graph::has_order(room), "{room}");
+    }
 }
 
 #[test]
@@ -107,12 +136,12 @@ fn allowed_code_passes() {
         ("src/telemetry/metrics.rs", "fn f() { metrics::counter!(\"y\"); }"),
         ("src/ground/sync.rs", "pub(crate) use std::sync::Mutex;"),
         ("src/admission/gate.rs", "use std::sync::{Arc, OnceLock};\nuse crate::ground::sync::{Mutex, lock};"),
-        ("src/algorithm/window.rs", &long),
+        ("src/algorithm/gcra.rs", &long),
         (
-            "src/algorithm/ring.rs",
+            "src/algorithm/estimate.rs",
             "use crate::ground::{sync::atomic::AtomicU64, time::Instant};\nuse std::time::Duration;",
         ),
-        ("src/algorithm/mod.rs", "#[cfg(test)]\nmod reference;\nmod window;"),
+        ("src/algorithm/mod.rs", "#[cfg(test)]\nmod reference;\nmod gcra;"),
         ("src/algorithm/reference.rs", "use std::sync::Arc;"),
         ("src/layers/mod.rs", "pub mod retry;\npub use self::retry::RetryLayer;"),
         ("src/layers/retry/mod.rs", "use super::retry::layer::RetryLayer;\nuse crate::layers::call::bound::Bound;"),
@@ -121,14 +150,20 @@ fn allowed_code_passes() {
     ]);
     assert_eq!(faults, Vec::<String>::new());
     let not_a_test = "#[cfg(any(test, unix))]\nmod tests { use std::sync::Arc; }";
-    assert_eq!(faults_of(&[("src/algorithm/window.rs", not_a_test)]).len(), 1);
+    assert_eq!(faults_of(&[("src/algorithm/gcra.rs", not_a_test)]).len(), 1);
 }
 
 #[track_caller]
 fn one_fault_of(files: &[(&str, &str)], why: &str) {
     // Paths lead through parents.
-    let parents =
-        ["src/lib.rs", "src/ground/mod.rs", "src/layers/mod.rs", "src/layers/call/mod.rs", "src/stack/mod.rs"];
+    let parents = [
+        "src/lib.rs",
+        "src/ground/mod.rs",
+        "src/layers/mod.rs",
+        "src/layers/call/mod.rs",
+        "src/stack/mod.rs",
+        "src/stack/stacks.rs",
+    ];
     let files: Vec<_> = parents.iter().map(|parent| (*parent, "")).chain(files.iter().copied()).collect();
     let faults = faults_of(&files);
     assert_eq!(faults.len(), 1, "{faults:?}");
@@ -137,17 +172,17 @@ fn one_fault_of(files: &[(&str, &str)], why: &str) {
 
 #[test]
 fn circle_of_files_is_reported_as_a_path() {
-    let why = "src/stack/a.rs:1: a circle of files: src/stack/a.rs -> src/stack/b.rs -> src/stack/a.rs";
-    let a = ("src/stack/a.rs", "use super::b::B;\npub struct A;");
-    one_fault_of(&[a, ("src/stack/b.rs", "pub struct B;\nuse crate::stack::a;")], why);
-    one_fault_of(&[a, ("src/stack/b.rs", "pub struct B(super::a::A);")], why);
-    one_fault_of(&[a, ("src/stack/b.rs", "pub struct B;\nfn f() { println!(\"{}\", super::a::A) }")], why);
-    let all = ("src/stack/a.rs", "use super::b::*;\npub struct A;");
-    one_fault_of(&[all, ("src/stack/b.rs", "pub struct B(super::a::A);")], why);
+    let why = "src/stack/stacks/a.rs:1: a circle of files: src/stack/stacks/a.rs -> src/stack/stacks/b.rs -> src/stack/stacks/a.rs";
+    let a = ("src/stack/stacks/a.rs", "use super::b::B;\npub struct A;");
+    one_fault_of(&[a, ("src/stack/stacks/b.rs", "pub struct B;\nuse crate::stack::stacks::a;")], why);
+    one_fault_of(&[a, ("src/stack/stacks/b.rs", "pub struct B(super::a::A);")], why);
+    one_fault_of(&[a, ("src/stack/stacks/b.rs", "pub struct B;\nfn f() { println!(\"{}\", super::a::A) }")], why);
+    let all = ("src/stack/stacks/a.rs", "use super::b::*;\npub struct A;");
+    one_fault_of(&[all, ("src/stack/stacks/b.rs", "pub struct B(super::a::A);")], why);
 
-    let of_three = "src/stack/a.rs -> src/stack/b.rs -> src/stack/c.rs -> src/stack/a.rs";
-    let b = ("src/stack/b.rs", "use super::c::C;\npub struct B;");
-    one_fault_of(&[a, b, ("src/stack/c.rs", "use super::a::A;\npub struct C;")], of_three);
+    let of_three = "src/stack/stacks/a.rs -> src/stack/stacks/b.rs -> src/stack/stacks/c.rs -> src/stack/stacks/a.rs";
+    let b = ("src/stack/stacks/b.rs", "use super::c::C;\npub struct B;");
+    one_fault_of(&[a, b, ("src/stack/stacks/c.rs", "use super::a::A;\npub struct C;")], of_three);
 }
 
 #[test]
@@ -187,8 +222,12 @@ fn parents_that_only_re_export_are_in_no_circle() {
 #[test]
 fn arrow_up_within_a_module_is_reported() {
     let up = |path, text, what| {
-        let files =
-            [("src/layers/call/bound.rs", "pub struct Bound;"), ("src/ground/verdict/mod.rs", ""), (path, text)];
+        let files = [
+            ("src/layers/call/bound.rs", "pub struct Bound;"),
+            ("src/stack/client.rs", "pub fn client() {}"),
+            ("src/ground/verdict/mod.rs", ""),
+            (path, text),
+        ];
         one_fault_of(&files, what);
     };
     let why = "`layers::core` stands below `layers::call`, and uses src/layers/call/bound.rs";
@@ -198,5 +237,11 @@ fn arrow_up_within_a_module_is_reported() {
         "fn f() { crate::ground::verdict::f() }",
         "`ground::error` stands below `ground::verdict`, and uses src/ground/verdict/mod.rs",
     );
+    up(
+        "src/stack/config.rs",
+        "use super::client::client;",
+        "`stack::config` stands below `stack::client`, and uses src/stack/client.rs",
+    );
+    up("src/loader/attic.rs", "", "`attic` has no place in the order of `loader`: see tests/architecture/graph.rs");
     up("src/ground/attic.rs", "", "`attic` has no place in the order of `ground`: see tests/architecture/graph.rs");
 }

@@ -1,4 +1,4 @@
-//! Which file uses which: no circles, and no arrow up between the folders of a module with a declared order.
+//! Which file uses which: no circles, and no arrow up between the files and folders of a top-level module.
 //!
 //! A file uses another one if it names a path that leads there, outside its tests. Names are followed to the file that defines them:
 //! - A re-export (`pub use`, `pub(crate) use`) uses nothing: it gives a name to others. Who takes a name from a re-export uses the file
@@ -14,7 +14,7 @@ use super::source::{By, File, Module};
 
 /// The order of the files and folders in a module, bottom-up: each may use those before it, and those beside it in the same row.
 /// `*` stands for all that are not named.
-const ORDER_WITHIN: [(&str, &[&[&str]]); 4] = [
+const ORDER_WITHIN: [(&str, &[&[&str]]); 14] = [
     (
         "ground",
         &[
@@ -38,6 +38,52 @@ const ORDER_WITHIN: [(&str, &[&[&str]]); 4] = [
             &["*"],
         ],
     ),
+    (
+        "algorithm",
+        &[
+            &["backoff", "chaos", "estimate", "evidence", "fallback", "gcra", "hedge", "quorum"],
+            &["balance", "breaker", "budget", "queue"],
+        ],
+    ),
+    // Each of these is one layer.
+    ("hedge", &[&["*"]]),
+    ("quorum", &[&["*"]]),
+    ("fallback", &[&["*"]]),
+    ("balance", &[&["*"]]),
+    (
+        "grpc",
+        &[
+            &["code", "replay"],
+            &["status"],
+            &["details", "propagation"],
+            &["by_code", "by_timeout"],
+            &["constructors", "respond", "settle"],
+            &["classify"],
+        ],
+    ),
+    ("stack", &[&["config", "per_authority"], &["client", "server"], &["grpc"], &["stacks"]]),
+    (
+        "dashboard",
+        &[
+            &["body", "host", "page", "reading"],
+            &["answer", "document", "history"],
+            &["control", "sampler"],
+            &["future"],
+            &["service"],
+        ],
+    ),
+    (
+        "telemetry",
+        &[
+            &["calls", "publisher", "tally"],
+            &["counted"],
+            &["directory"],
+            &["instruments"],
+            &["events"],
+            &["metrics", "refusal"],
+        ],
+    ),
+    ("loader", &[&["scalar"], &["duration", "read_error"], &["node", "off"], &["fault_log"], &["draft"], &["load"]]),
 ];
 
 /// How many names may stand for each other in a row.
@@ -48,6 +94,7 @@ type Fault = (String, usize, String);
 pub(crate) fn faults(files: &[&File]) -> Vec<Fault> {
     let graph = Graph::of(files);
     let mut faults = graph.arrows_up();
+    faults.extend(rooms_without_order(files));
     for circle in graph.circles() {
         let (first, next) = (circle[0], circle[1 % circle.len()]);
         let path: Vec<&str> = circle.iter().chain([&first]).copied().collect();
@@ -55,6 +102,24 @@ pub(crate) fn faults(files: &[&File]) -> Vec<Fault> {
         faults.push((first.to_owned(), graph.arrows[first][next], what));
     }
     faults
+}
+
+pub(crate) fn has_order(room: &str) -> bool {
+    ORDER_WITHIN.iter().any(|(module, _)| *module == room)
+}
+
+/// A fault for each room without an order, at its first file.
+fn rooms_without_order(files: &[&File]) -> Vec<Fault> {
+    let mut rooms = BTreeMap::new();
+    for file in files {
+        if let Some(room) = file.module.first().filter(|room| !has_order(room)) {
+            rooms.entry(room).or_insert(&file.path);
+        }
+    }
+    let fault = |(room, path): (&String, &String)| {
+        (path.clone(), 1, format!("`{room}` has no order of its files and folders: see tests/architecture/graph.rs"))
+    };
+    rooms.into_iter().map(fault).collect()
 }
 
 /// The arrows from each file, by path, with the first line of each.

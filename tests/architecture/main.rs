@@ -25,7 +25,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
-use rules::{MAX_LINES_OF_CODE, VAGUE_NAMES, check_path, layer_folder};
+use rules::{MAX_LINES_OF_CODE, VAGUE_NAMES, check_counts, check_path, layer_folder};
 use source::{File, Module};
 
 #[test]
@@ -71,6 +71,9 @@ fn faults(sources: &BTreeMap<String, String>) -> Vec<String> {
             for what in check_path(file, &named.path, &layers) {
                 report(named.line, what);
             }
+        }
+        for (line, what) in check_counts(file) {
+            report(line, what);
         }
         let modules = file.module.last().map(|name| (1, name));
         for (line, name) in modules.into_iter().chain(file.found.modules.iter().map(|(line, name)| (*line, name))) {

@@ -29,10 +29,24 @@ pub(crate) const NO_LAYERS: [&str; 2] = ["core", "call"];
 pub(crate) const VAGUE_NAMES: [&str; 9] =
     ["common", "helper", "helpers", "misc", "prelude", "shared", "types", "util", "utils"];
 
-/// The files with a thread-local: the scope of a call, the way by which layers find a held body, the pool of sleeps and wakers, and
-/// in debug builds the number of locks that are held.
-const THREAD_LOCALS: [&str; 4] =
-    ["src/ground/scope/mod.rs", "src/http/held_body/joining.rs", "src/admission/pooled/mod.rs", "src/ground/sync.rs"];
+/// The files with thread-locals, and how many each has: the scope of a call, the way by which layers find a held body, the pool of
+/// sleeps and wakers, and in debug builds the number of locks that are held.
+const THREAD_LOCALS: [(&str, usize); 4] = [
+    ("src/ground/scope/mod.rs", 1),
+    ("src/http/held_body/joining.rs", 1),
+    ("src/admission/pooled/mod.rs", 1),
+    ("src/ground/sync.rs", 1),
+];
+
+/// The files that spawn a task: the reaper, the publisher of metrics, the streams of endpoints that a balancer follows, the sampler
+/// of a live page, and the reader of a settings file.
+const SPAWNS: [&str; 5] = [
+    "src/admission/reaper/mod.rs",
+    "src/admission/registry/publisher.rs",
+    "src/balance/discovery/follow.rs",
+    "src/dashboard/sampler.rs",
+    "src/stack/stacks/file.rs",
+];
 
 pub(crate) const MAX_LINES_OF_CODE: usize = 400;
 
@@ -81,9 +95,6 @@ pub(crate) fn check_path(file: &File, path: &Module, layers: &BTreeSet<&str>) ->
     if path[0] == "fastrand" && file.path != "src/ground/chance.rs" {
         fault("draws randomness; only src/ground/chance.rs does, so that it can be seeded".to_owned());
     }
-    if path.last() == Some(&"thread_local") && !THREAD_LOCALS.contains(&file.path.as_str()) {
-        fault(format!("keeps state that no type shows; only {} do", THREAD_LOCALS.join(", ")));
-    }
     if is_unchecked_lock(&path) && file.path != "src/ground/sync.rs" {
         fault("is a lock that is not checked; use those of src/ground/sync.rs, which check that no foreign code runs under them".to_owned());
     }
@@ -94,6 +105,25 @@ pub(crate) fn check_path(file: &File, path: &Module, layers: &BTreeSet<&str>) ->
         }
     }
     what
+}
+
+/// Which thread-locals and spawned tasks of a file are not allowed.
+pub(crate) fn check_counts(file: &File) -> Vec<(usize, String)> {
+    let allowed = THREAD_LOCALS.iter().find(|(path, _)| *path == file.path).map_or(0, |(_, count)| *count);
+    let surplus = file.found.thread_locals.iter().skip(allowed).map(|line| {
+        let all: Vec<String> = THREAD_LOCALS.iter().map(|(path, count)| format!("{path} ({count})")).collect();
+        (*line, format!("a thread-local keeps state that no type shows; only these do: {}", all.join(", ")))
+    });
+    let spawns = file.found.spawns.iter().filter(|_| !SPAWNS.contains(&file.path.as_str())).map(|line| {
+        (
+            *line,
+            format!(
+                "spawns a task in the background, without the user's knowledge; only these do: {}",
+                SPAWNS.join(", ")
+            ),
+        )
+    });
+    surplus.chain(spawns).collect()
 }
 
 /// Whether it names a lock, or brings all names of a module with locks in.

@@ -84,6 +84,10 @@ pub(crate) struct Findings {
     pub(crate) modules: Vec<(usize, String)>,
     /// Modules of tests in files of their own.
     pub(crate) test_modules: Vec<Module>,
+    /// The line of each static in a `thread_local!`.
+    pub(crate) thread_locals: Vec<usize>,
+    /// The line of each call of a function or method by the name `spawn`.
+    pub(crate) spawns: Vec<usize>,
     test_lines: Vec<RangeInclusive<usize>>,
 }
 
@@ -256,14 +260,31 @@ impl<'ast> Visit<'ast> for Findings {
         self.use_tree(&[], &item.tree, by);
     }
 
+    fn visit_expr_method_call(&mut self, call: &'ast syn::ExprMethodCall) {
+        if call.method == "spawn" {
+            self.spawns.push(call.method.span().start().line);
+        }
+        visit::visit_expr_method_call(self, call);
+    }
+
     fn visit_path(&mut self, path: &'ast syn::Path) {
         let names: Module = path.segments.iter().map(|segment| segment.ident.to_string()).collect();
+        if names.last().is_some_and(|name| name == "spawn") {
+            self.spawns.push(path.span().start().line);
+        }
         self.path(path.span(), &names, By::Code);
         visit::visit_path(self, path);
     }
 
     fn visit_macro(&mut self, call: &'ast syn::Macro) {
         visit::visit_macro(self, call);
+        if call.path.segments.last().is_some_and(|name| name.ident == "thread_local") {
+            let statics = call.tokens.clone().into_iter().filter_map(|token| match token {
+                TokenTree::Ident(ident) if ident == "static" => Some(ident.span().start().line),
+                _ => None,
+            });
+            self.thread_locals.extend(statics);
+        }
         self.tokens(call.tokens.clone());
     }
 }

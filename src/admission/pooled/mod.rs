@@ -26,6 +26,8 @@ pub(crate) const POOLED: usize = 256;
 const LOOKED_AT: usize = 4;
 
 thread_local! {
+    /// A thread-local, because a call takes from the pool at most of its waits: a shared pool would need a lock there, which all
+    /// threads contend for. So a sleep may be returned on another thread than that which took it, and each pool is bounded.
     static POOL: RefCell<Pool> =
         const { RefCell::new(Pool { runtime: None, alarms: Vec::new(), wakers: Vec::new() }) };
 }

@@ -1,7 +1,6 @@
 //! What the registry requires of a layer value.
 
 use std::any::Any;
-use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
@@ -48,7 +47,7 @@ impl<T: 'static> Release for T {
 }
 
 /// The error of a command that the component does not support.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct Unsupported {
     layer: &'static str,
     command: Command,
@@ -73,5 +72,3 @@ impl fmt::Display for Unsupported {
         write!(f, "{} does not support `{command}`, which applies to {layers}", self.layer)
     }
 }
-
-impl Error for Unsupported {}

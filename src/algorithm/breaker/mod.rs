@@ -24,11 +24,23 @@
 //! While it is [`half_open`], it has the probes and their answers. The counts of the closed state begin again when it closes.
 //!
 //! # When it trips
-//! The page of [`watch`] has the conditions. They avoid false alarms as much as they detect outages. A call is *slow*, by default,
-//! relative to the usual latency of the dependency's successes, and this reference follows the dependency: if it answers five times
-//! slower under load, the reference rises; if it hangs, there are no answers, and the reference stays. Calls in flight past the
-//! threshold count as slow before they end. When no call is answered any more, the breaker opens without waiting until they are the
-//! majority of a window.
+//! Five conditions open the breaker:
+//!
+//! | condition | when | over |
+//! |---|---|---|
+//! | too many failures | the share of failures reaches the failure rate | the window |
+//! | too many slow calls | the share of slow calls reaches the slow rate; calls in flight past the threshold are among them | the window |
+//! | a streak | as many failures as the policy allows, with no good answer between them | the time since the last good answer |
+//! | no answers | as many unanswered calls as a rate needs, and nothing good for the slow threshold | the same |
+//! | a stall | as many calls in flight past the threshold or without a good answer as a rate needs, and nothing good for the threshold | the same |
+//!
+//! No answers and a stall are detected at once: a window full of earlier good calls would outvote a dependency that hangs for most of its
+//! length. The page of [`watch`] says when the calls in flight are checked, and how a hang of the dependency is told from a pause of this
+//! process.
+//!
+//! The conditions avoid false alarms as much as they detect outages. A call is *slow*, by default, relative to the usual latency of the
+//! dependency's successes, and this reference follows the dependency: if it answers five times slower under load, the reference rises;
+//! if it hangs, there are no answers, and the reference stays.
 //!
 //! # What the lock costs
 //! The owner keeps the machine under a mutex. A call of a closed breaker takes it three times for a few dozen instructions: when it

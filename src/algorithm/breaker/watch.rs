@@ -1,10 +1,6 @@
 //! What a breaker counts of its calls, and which counts open it while it is closed.
 //!
-//! Five conditions open the breaker. Two are over the window: too many failures, and too many slow calls (calls in flight past the
-//! threshold included). Three are over the time since the last good answer: a streak of failures; *no answers*, which is as many
-//! unanswered calls as a rate needs, and nothing good for the slow threshold; and a *stall*, which is as many calls in flight past
-//! the threshold, and nothing good for as long. No answers and a stall are detected at once: a window full of earlier good calls
-//! would outvote a dependency that hangs for most of its length.
+//! The page of the [module above](super) has the five conditions.
 //!
 //! The first call of each cohort checks the calls in flight, and so does a timer while any are in flight. A hang needs two checks,
 //! at least an eighth of the threshold apart: after a pause of this process the answers have arrived but are not read yet, and must

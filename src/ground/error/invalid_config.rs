@@ -1,6 +1,5 @@
 //! The error of an invalid configuration.
 
-use std::error::Error;
 use std::fmt;
 
 use crate::ground::text;
@@ -14,7 +13,7 @@ use crate::ground::text;
 /// assert_eq!(error.faults()[0].path(), "timeout");
 /// assert_eq!(error.to_string(), "invalid configuration: timeout: must be more than zero");
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct InvalidConfig {
     faults: Vec<Fault>,
     unlisted: usize,
@@ -85,8 +84,6 @@ impl fmt::Display for InvalidConfig {
         self.list(f, first, next)
     }
 }
-
-impl Error for InvalidConfig {}
 
 /// One fault of a configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]

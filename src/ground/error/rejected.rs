@@ -210,6 +210,7 @@ impl fmt::Debug for Rejected {
     }
 }
 
+/// By hand: the source is made on demand, which `thiserror` cannot do.
 impl Error for Rejected {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         Some(&**self.origin.get_or_init(|| Box::new(Origin(self.clone()))))

@@ -2,7 +2,10 @@
 //!
 //! A tower layer sees a request and a response, and nothing of the layers around it. Other values travel through this thread-local:
 //! inputs from the outside to the inside, outputs the other way. It is valid for the code that runs now, in one `call` or one
-//! `poll`. Guards restore the previous values, also after a panic, so nothing outlives the poll that set it.
+//! `poll`. The guard of an input ([`Entered`], [`Enforcing`]) restores the previous value, also after a panic, so no input outlives the
+//! poll that set it. A guard hands no output on. Outputs reach outer layers in three ways: a closure around the inner poll compares or
+//! collects them ([`noting_local_wait`], [`noting_exhausted`]), the outer layer offers an [attachment](attachment) to which the inner
+//! one writes, or the outer layer reads and resets a counter itself ([`set_gate_polls`]).
 //!
 //! ```text
 //!   deadline layer          retry layer            circuit breaker         bulkhead            inner service
@@ -25,6 +28,8 @@
 //! | context: deadline, end, attempt, priority | deadline, retry, extraction of headers, [`context`](crate::context) | every layer |
 //! | enforcer: the task whose layer ends the call at its deadline | deadline, retry | every timer, which is then not armed |
 //! | start: the reading of the clock at which the call begins | every layer | the next layer, once |
+//! | latest reading of the clock on this thread; outlives the poll | every reading | what needs no fresh one |
+//! | gate polls: how many gates poll this call, nested | permits | `current_permit` |
 //! | whether a drop is a cut after an idle timeout | held bodies | inner guards |
 //! | attachments: the state of the request body, an upload, the endpoints of earlier attempts | retry, the upload layer | circuit breaker, permits, balance |
 //!
@@ -34,6 +39,7 @@
 //! | exhausted: retries are exhausted, so do not retry further out | retry, circuit breaker | extraction of headers |
 //! | endpoint: where the call was sent | balance | retry |
 //! | answer: when the call was answered or given up, and the dependency's time until then | circuit breaker | balance |
+//! | gate polls: how often work has requested a permit meanwhile | `current_permit` | permits |
 //! | attachments: requested permits, a retry report | `current_permit`, retry | permits, `retry::report` |
 //!
 //! The context costs two words to enter and to leave. Values with a destructor are [attachments](attachment).
@@ -60,6 +66,9 @@ pub use self::inherited::Priority;
 use self::task::Task;
 
 thread_local! {
+    /// A thread-local, because a foreign layer between two of ours passes on neither a task's context nor anything of ours beside the
+    /// request; and because a poll never leaves its thread, it needs no lock. A task-local of tokio would need a future around each
+    /// call, and exists only in tokio's tasks.
     static SCOPE: Scope = const { Scope::new() };
 }
 

@@ -10,7 +10,7 @@ use crate::ground::verdict::Verdict;
 ///
 /// It is settled once with a verdict, or dropped, which is the same as [`Verdict::Abandoned`].
 ///
-/// This trait is sealed: only layers have guards.
+/// This trait is sealed: only layers have guards. It is public because a [`Classify`](super::Classify) gets a guard of any type.
 pub trait Guard: sealed::SealedGuard + Send + 'static {
     /// Records the end of the call with its verdict on the dependency.
     fn settle(self, verdict: Verdict);

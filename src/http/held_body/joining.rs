@@ -18,6 +18,10 @@
 //!
 //! A body that was passed through keeps these functions of its inner body, for the layers that follow.
 //!
+//! At most four layers share a slot: the first and three that join (`MOST` in `layers`). No recommended stack
+//! has more that hold a body, and the places are in the slot, so that they need no allocation. The fifth layer makes a slot of its own around the first one, which
+//! the next three may join: nothing is lost but the cost of a second slot.
+//!
 //! Guards are settled from the inside to the outside, after the body has been dropped. A layer that joins while the
 //! reaper cuts the body is settled at once: either the cut includes its call, or the lock shows it the cut. In the
 //! second case it may be settled while another thread is still dropping the body.

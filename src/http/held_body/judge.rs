@@ -4,7 +4,7 @@ use crate::ground::verdict::Verdict;
 
 /// How a protocol judges the parts of a response.
 ///
-/// This trait is sealed: the protocols are those of this crate.
+/// This trait is sealed: the protocols are those of this crate. It is public only because the type of a held body names it.
 pub trait Judge: sealed::SealedJudge + Clone + Send + Unpin + 'static {
     /// The verdict of the head. What follows may change it.
     fn of_head<B>(&self, response: &Response<B>) -> Verdict;

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{self, Poll, ready};
 use std::time::Duration;
 
@@ -11,12 +12,11 @@ use tower::{Layer, Service};
 
 use super::config::{DEFAULT_MAX_PRIORITY, PropagationConfig};
 use super::headers::HttpPropagator;
-use super::live_time::LiveTime;
-use super::priority::LivePriority;
 use super::propagator::Propagator;
 use crate::ground::context::Priority;
 use crate::ground::error::InvalidConfig;
 use crate::ground::scope::{self, Context, Exhausted};
+use crate::ground::settings::{Cached, Settings};
 use crate::ground::time::{self, Instant};
 use crate::ground::validation::Validation;
 use crate::layers::call::accessors::accessors;
@@ -26,8 +26,20 @@ use crate::layers::call::accessors::accessors;
 #[derive(Clone, Debug)]
 pub struct ExtractLayer<P = HttpPropagator> {
     propagator: P,
-    max_timeout: LiveTime,
-    max_priority: LivePriority,
+    limits: Arc<Settings<Limits>>,
+}
+
+/// The highest values that are accepted. A reload swaps them whole.
+#[derive(Clone, Copy, Debug)]
+struct Limits {
+    max_timeout: Duration,
+    max_priority: Priority,
+}
+
+impl Limits {
+    fn shared(self) -> Arc<Settings<Self>> {
+        Arc::new(Settings::new(self))
+    }
 }
 
 impl ExtractLayer<HttpPropagator> {
@@ -36,9 +48,8 @@ impl ExtractLayer<HttpPropagator> {
     /// # Errors
     /// If a setting is out of its range, or two headers have one name; all faults are listed, with the path of the field.
     pub fn http(config: PropagationConfig) -> Result<Self, InvalidConfig> {
-        let max_timeout = LiveTime::new(config.max_timeout);
-        let max_priority = LivePriority::new(config.max_priority);
-        Ok(Self { propagator: config.propagator()?, max_timeout, max_priority })
+        let limits = Limits { max_timeout: config.max_timeout, max_priority: config.max_priority };
+        Ok(Self { propagator: config.propagator()?, limits: limits.shared() })
     }
 }
 
@@ -49,19 +60,19 @@ impl<P: Propagator> ExtractLayer<P> {
     /// If `max_timeout` is zero or more than ten years.
     pub fn new(propagator: P, max_timeout: Duration) -> Result<Self, InvalidConfig> {
         Validation::of(|validation| validation.positive("max_timeout", max_timeout))?;
-        let max_priority = LivePriority::new(DEFAULT_MAX_PRIORITY);
-        Ok(Self { propagator, max_timeout: LiveTime::new(max_timeout), max_priority })
+        let limits = Limits { max_timeout, max_priority: DEFAULT_MAX_PRIORITY };
+        Ok(Self { propagator, limits: limits.shared() })
     }
 
     /// The context of a request, and the clock reading, if one was needed.
-    fn read(&self, headers: &HeaderMap) -> (Context, Option<Instant>) {
+    fn read(&self, limits: Limits, headers: &HeaderMap) -> (Context, Option<Instant>) {
         let mut inherited = scope::current();
         let call = self.propagator.extract(headers);
         if let Some(priority) = call.priority {
-            inherited = inherited.with_priority(priority.min(self.max_priority.get()));
+            inherited = inherited.with_priority(priority.min(limits.max_priority));
         }
         let attempt = inherited.attempt().max(call.attempt);
-        match call.time_left.filter(|time| *time <= self.max_timeout.get()) {
+        match call.time_left.filter(|time| *time <= limits.max_timeout) {
             Some(time) => {
                 let now = time::call_start();
                 let deadline = (now + time).min(inherited.deadline.unwrap_or(Instant::MAX));
@@ -76,13 +87,13 @@ impl<P> ExtractLayer<P> {
     /// Accepts no priority above this one. Default: [`High`](Priority::High).
     #[must_use]
     pub fn with_max_priority(self, max_priority: Priority) -> Self {
-        Self { max_priority: LivePriority::new(max_priority), ..self }
+        let limits = Limits { max_priority, ..self.limits.get() };
+        Self { limits: limits.shared(), ..self }
     }
 
     /// Replaces both limits from now on. The values must be valid.
     pub(crate) fn set_most(&self, max_timeout: Duration, max_priority: Priority) {
-        self.max_timeout.set(max_timeout);
-        self.max_priority.set(max_priority);
+        self.limits.store(Limits { max_timeout, max_priority });
     }
 }
 
@@ -90,7 +101,7 @@ impl<S, P: Clone> Layer<S> for ExtractLayer<P> {
     type Service = Extract<S, P>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        Extract { inner, layer: self.clone() }
+        Extract { inner, layer: self.clone(), limits: self.limits.cached(|limits| *limits) }
     }
 }
 
@@ -99,6 +110,7 @@ impl<S, P: Clone> Layer<S> for ExtractLayer<P> {
 pub struct Extract<S, P = HttpPropagator> {
     inner: S,
     layer: ExtractLayer<P>,
+    limits: Cached<Limits>,
 }
 
 accessors!([S, P] Extract<S, P>, forwards_readiness);
@@ -117,7 +129,8 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let (context, now) = self.layer.read(request.headers());
+        let limits = *self.layer.limits.refresh(&mut self.limits, |limits| *limits);
+        let (context, now) = self.layer.read(limits, request.headers());
         let mut exhausted = Exhausted::default();
         let future = scope::noting_exhausted(&mut exhausted, || {
             let _entered = scope::enter(enforced_here(context));
@@ -174,7 +187,11 @@ where
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use std::convert::Infallible;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
     use ::http::HeaderValue;
+    use futures::FutureExt as _;
     use proptest::prelude::*;
 
     use super::*;
@@ -194,11 +211,43 @@ pub(crate) mod tests {
         }
         let bound = inherited.map(|time| time::now() + time);
         let _entered = scope::enter(scope::current().with_deadline(bound));
-        let (inside, _) = ExtractLayer::new(propagator, max_timeout).expect("a valid limit").read(&map);
+        let layer = ExtractLayer::new(propagator, max_timeout).expect("a valid limit");
+        let (inside, _) = layer.read(layer.limits.get(), &map);
         assert!(inside.priority() <= DEFAULT_MAX_PRIORITY);
         let latest = time::now() + max_timeout;
         assert!(inside.deadline.is_none_or(|deadline| deadline <= bound.unwrap_or(latest)));
         assert!(bound.is_none() || inside.deadline.is_some());
+    }
+
+    /// A request that asks for more than the first pair of limits, and for no more than the second, gets all that it asks for or
+    /// nothing.
+    #[test]
+    fn concurrent_reload_never_mixes_the_limits() {
+        let layer = ExtractLayer::http(PropagationConfig::default()).expect("valid by default");
+        let seconds = Duration::from_secs;
+        let pairs = [(seconds(1), Priority::Low), (seconds(3), Priority::Critical)];
+        let reload = |(max_timeout, max_priority)| layer.set_most(max_timeout, max_priority);
+        reload(pairs[0]);
+        let is_over = AtomicBool::new(false);
+        std::thread::scope(|threads| {
+            threads.spawn(|| {
+                (0..20_000).for_each(|n| reload(pairs[n % 2]));
+                is_over.store(true, Ordering::Relaxed);
+            });
+            let inside = tower::service_fn(|_: Request<()>| {
+                let context = scope::current();
+                let mixture = context.deadline.is_some() != (context.priority() == Priority::Critical);
+                std::future::ready(Ok::<_, Infallible>(Response::new(mixture)))
+            });
+            let mut service = layer.layer(inside);
+            while !is_over.load(Ordering::Relaxed) {
+                let request =
+                    Request::builder().header("x-request-timeout-ms", "2000").header("x-priority", "critical");
+                let answer = service.call(request.body(()).expect("valid headers"));
+                let mixture = answer.now_or_never().expect("ready at once").expect("infallible").into_body();
+                assert!(!mixture, "the limits of two reloads");
+            }
+        });
     }
 
     proptest! {

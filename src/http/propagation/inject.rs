@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{self, Poll, ready};
 use std::time::Duration;
 
@@ -11,11 +12,11 @@ use tower::{Layer, Service};
 
 use super::config::PropagationConfig;
 use super::headers::HttpPropagator;
-use super::live_time::LiveTime;
 use super::propagator::{Propagated, Propagator};
 use crate::ground::context::Priority;
 use crate::ground::error::InvalidConfig;
 use crate::ground::scope::{self, ExhaustedBefore};
+use crate::ground::settings::{Cached, Settings};
 use crate::ground::time;
 use crate::ground::validation::Validation;
 use crate::layers::call::accessors::accessors;
@@ -24,7 +25,7 @@ use crate::layers::call::accessors::accessors;
 #[derive(Clone, Debug)]
 pub struct InjectLayer<P = HttpPropagator> {
     propagator: P,
-    allowance: LiveTime,
+    allowance: Arc<Settings<Duration>>,
 }
 
 impl InjectLayer<HttpPropagator> {
@@ -33,7 +34,7 @@ impl InjectLayer<HttpPropagator> {
     /// # Errors
     /// If a setting is out of its range, or two headers have one name; all faults are listed, with the path of the field.
     pub fn http(config: PropagationConfig) -> Result<Self, InvalidConfig> {
-        let allowance = LiveTime::new(config.allowance);
+        let allowance = Arc::new(Settings::new(config.allowance));
         Ok(Self { propagator: config.propagator()?, allowance })
     }
 }
@@ -45,11 +46,11 @@ impl<P: Propagator> InjectLayer<P> {
     /// If `allowance` is more than ten years.
     pub fn new(propagator: P, allowance: Duration) -> Result<Self, InvalidConfig> {
         Validation::of(|validation| validation.bounded("allowance", allowance))?;
-        Ok(Self { propagator, allowance: LiveTime::new(allowance) })
+        Ok(Self { propagator, allowance: Arc::new(Settings::new(allowance)) })
     }
 
     /// Writes the current call into the headers of its request.
-    fn write(&self, headers: &mut HeaderMap) {
+    fn write(&self, allowance: Duration, headers: &mut HeaderMap) {
         let context = scope::current();
         let attempt = context.before_all().saturating_add(1);
         let priority = Some(context.priority()).filter(|priority| *priority != Priority::default());
@@ -58,7 +59,7 @@ impl<P: Propagator> InjectLayer<P> {
         }
         let time_left = context.last_instant().map(|deadline| {
             let left = deadline.since(time::call_start());
-            left - self.allowance.get().min(left / 10)
+            left - allowance.min(left / 10)
         });
         // The caller may have set tighter values on this request, so both bounds hold.
         let there = self.propagator.extract(headers);
@@ -75,7 +76,7 @@ impl<P: Propagator> InjectLayer<P> {
 impl<P> InjectLayer<P> {
     /// Replaces the allowance from now on. The value must be valid.
     pub(crate) fn set_allowance(&self, allowance: Duration) {
-        self.allowance.set(allowance);
+        self.allowance.store(allowance);
     }
 }
 
@@ -83,7 +84,7 @@ impl<S, P: Clone> Layer<S> for InjectLayer<P> {
     type Service = Inject<S, P>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        Inject { inner, layer: self.clone() }
+        Inject { inner, layer: self.clone(), allowance: self.allowance.cached(|allowance| *allowance) }
     }
 }
 
@@ -92,6 +93,7 @@ impl<S, P: Clone> Layer<S> for InjectLayer<P> {
 pub struct Inject<S, P = HttpPropagator> {
     inner: S,
     layer: InjectLayer<P>,
+    allowance: Cached<Duration>,
 }
 
 accessors!([S, P] Inject<S, P>, forwards_readiness);
@@ -110,7 +112,8 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        self.layer.write(request.headers_mut());
+        let allowance = *self.layer.allowance.refresh(&mut self.allowance, |allowance| *allowance);
+        self.layer.write(allowance, request.headers_mut());
         let exhausted_before = scope::exhausted_before();
         Injected { future: self.inner.call(request), exhausted_before, propagator: self.layer.propagator.clone() }
     }

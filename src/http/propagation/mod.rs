@@ -112,7 +112,6 @@ mod header_name;
 mod headers;
 mod inject;
 pub(crate) mod last_word;
-mod live_time;
 pub(crate) mod number;
 pub(crate) mod priority;
 mod propagator;

@@ -1,8 +1,5 @@
 //! The `x-priority` header.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
-
 use ::http::HeaderValue;
 
 use crate::ground::context::Priority;
@@ -24,26 +21,6 @@ pub(crate) fn value(priority: Priority) -> HeaderValue {
     })
 }
 
-/// A priority that all services of one layer value read, and that a reload may change.
-#[derive(Clone, Debug)]
-pub(super) struct LivePriority(Arc<AtomicU8>);
-
-impl LivePriority {
-    pub(super) fn new(priority: Priority) -> Self {
-        Self(Arc::new(AtomicU8::new(priority as u8)))
-    }
-
-    #[inline]
-    pub(super) fn get(&self) -> Priority {
-        let number = usize::from(self.0.load(Ordering::Relaxed));
-        NAMED.get(number).map_or(Priority::Low, |(_, priority)| *priority)
-    }
-
-    pub(super) fn set(&self, priority: Priority) {
-        self.0.store(priority as u8, Ordering::Relaxed);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -53,9 +30,6 @@ mod tests {
         for (name, priority) in NAMED {
             assert_eq!(value(priority), name);
             assert_eq!(parse(name.to_ascii_uppercase().as_bytes()), Some(priority));
-            let live = LivePriority::new(Priority::Normal);
-            live.set(priority);
-            assert_eq!(live.get(), priority);
         }
         for nonsense in ["", " high", "high ", "highest", "3", "u=1", "high,low", "\u{212a}", "critical;q=1"] {
             assert_eq!(parse(nonsense.as_bytes()), None, "{nonsense:?}");

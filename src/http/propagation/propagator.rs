@@ -6,6 +6,8 @@ use super::last_word;
 use crate::ground::context::Priority;
 
 /// The values that travel with a request.
+///
+/// Write `..Default::default()`: a new field is [no breaking change](crate#settings).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Propagated {
     /// How long the sender will wait for the end of the response, if that has a bound.

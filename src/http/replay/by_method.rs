@@ -89,6 +89,8 @@ impl<B: Body> Replay<Request<B>> for ByMethod {
 }
 
 /// A request kept for further attempts, if there may be any. See [`ByMethod`].
+///
+/// Public only so that [`Replay::Kept`](crate::retry::Replay::Kept) can name it.
 pub struct KeptRequest<B> {
     /// `None` if the request must not be sent again in any case.
     head: Option<Parts>,

@@ -1,6 +1,6 @@
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
 use std::task::{self, Poll, ready};
 use std::time::Duration;
 
@@ -13,13 +13,13 @@ use super::UploadBody;
 use crate::ground::error::InvalidConfig;
 use crate::ground::layer_id::LayerKind;
 use crate::ground::scope;
+use crate::ground::settings::{Cached, Settings};
 use crate::ground::time;
 use crate::ground::validation::Validation;
 use crate::layers::call::accessors::accessors;
 use crate::layers::call::bound::DEFAULT_MAX_HOLD;
 use crate::layers::permits::upload::Upload;
 use crate::telemetry::Instruments;
-use std::sync::Arc;
 
 /// The share of a call's time for which a client may keep the call waiting.
 pub(crate) const DEFAULT_IDLE_SHARE: f64 = 0.5;
@@ -76,8 +76,7 @@ pub(crate) const DEFAULT_IDLE_SHARE: f64 = 0.5;
 /// ```
 #[derive(Clone, Debug)]
 pub struct UploadLayer {
-    /// The bits of the share, an `f64`.
-    idle_share: Arc<AtomicU64>,
+    idle_share: Arc<Settings<f64>>,
     instruments: Instruments,
 }
 
@@ -99,11 +98,11 @@ impl UploadLayer {
 
     /// Reports refusals as those of the layer that has these instruments.
     pub(crate) fn told_by(idle_share: f64, instruments: Instruments) -> Self {
-        Self { idle_share: Arc::new(AtomicU64::new(idle_share.to_bits())), instruments }
+        Self { idle_share: Arc::new(Settings::new(idle_share)), instruments }
     }
 
     pub(crate) fn set_idle_share(&self, share: f64) {
-        self.idle_share.store(share.to_bits(), Ordering::Relaxed);
+        self.idle_share.store(share);
     }
 }
 
@@ -121,7 +120,7 @@ impl<S> Layer<S> for UploadLayer {
     type Service = UploadService<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        UploadService { inner, layer: self.clone() }
+        UploadService { inner, layer: self.clone(), idle_share: self.idle_share.cached(|share| *share) }
     }
 }
 
@@ -130,14 +129,13 @@ impl<S> Layer<S> for UploadLayer {
 pub struct UploadService<S> {
     inner: S,
     layer: UploadLayer,
+    idle_share: Cached<f64>,
 }
 
-impl<S> UploadService<S> {
-    fn idle(&self) -> Duration {
-        let share = f64::from_bits(self.layer.idle_share.load(Ordering::Relaxed));
-        let time = scope::current().deadline.map_or(DEFAULT_MAX_HOLD, |deadline| deadline.since(time::now()));
-        time.mul_f64(share)
-    }
+/// How long a client may send nothing in this call.
+fn idle_time(share: f64) -> Duration {
+    let time = scope::current().deadline.map_or(DEFAULT_MAX_HOLD, |deadline| deadline.since(time::now()));
+    time.mul_f64(share)
 }
 
 accessors!([S] UploadService<S>, forwards_readiness);
@@ -158,7 +156,9 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let (parts, body) = request.into_parts();
-        let (body, upload) = UploadBody::new(body, || (Upload::new(), self.layer.instruments.clone(), self.idle()));
+        let share = *self.layer.idle_share.refresh(&mut self.idle_share, |share| *share);
+        let (body, upload) =
+            UploadBody::new(body, || (Upload::new(), self.layer.instruments.clone(), idle_time(share)));
         let request = Request::from_parts(parts, body);
         let call = match &upload {
             Some(upload) => Upload::offer(Arc::clone(upload), || self.inner.call(request)),

@@ -7,41 +7,10 @@ use crate::admission::timer::Timer;
 use crate::ground::call_deadline::CallDeadline;
 use crate::ground::error::Why;
 use crate::ground::scope;
-use crate::ground::time::{self, Instant};
+use crate::ground::time;
 
 /// The default `max_hold`, used only where no deadline is set.
 pub(crate) const DEFAULT_MAX_HOLD: Duration = Duration::from_secs(60);
-
-/// A deadline with its timer. Costs nothing until it is polled.
-#[derive(Debug)]
-pub(crate) struct Bound {
-    pub(super) deadline: CallDeadline,
-    pub(super) timer: Timer,
-}
-
-impl Bound {
-    #[inline]
-    pub(crate) fn new(deadline: CallDeadline) -> Self {
-        Self { deadline, timer: Timer::new() }
-    }
-
-    /// The bound of a call that starts now in this context.
-    #[inline]
-    pub(crate) fn within(now: Instant, context: &scope::Context, max_hold: Duration) -> Self {
-        Self::new(CallDeadline::within(now, context, max_hold))
-    }
-
-    /// A bound that is never reached, for a call that ends at once.
-    #[inline]
-    pub(crate) fn never() -> Self {
-        Self::new(CallDeadline::never())
-    }
-
-    #[inline]
-    pub(crate) fn deadline(&self) -> CallDeadline {
-        self.deadline
-    }
-}
 
 /// Ready at the deadline. Poll this after the call itself, or a result that is ready in time would be lost.
 ///

@@ -19,7 +19,7 @@ use crate::ground::error::Reason;
 use crate::ground::layer_id::LayerId;
 use crate::ground::scope;
 use crate::ground::time::{self, Instant};
-use crate::layers::call::bound::{Bound, poll_deadline};
+use crate::layers::call::bound::poll_deadline;
 use crate::layers::core::observed;
 use crate::layers::core::readiness_limit::{ReadinessLimit, ReadinessSlot};
 use crate::telemetry::{self, Unreported};
@@ -330,29 +330,29 @@ impl CallError {
     }
 }
 
-/// A call that ends at its bound.
+/// A call that ends at its deadline.
 #[pin_project]
 #[derive(Debug)]
 pub(crate) struct BoundedCall<S, Req, F> {
     #[pin]
     call: Call<S, Req, F>,
-    bound: Bound,
+    deadline: CallDeadline,
+    timer: Timer,
 }
 
 impl<S, Req, F> BoundedCall<S, Req, F> {
     #[inline(always)]
-    pub(crate) fn new(call: Call<S, Req, F>, bound: Bound) -> Self {
-        Self { call, bound }
+    pub(crate) fn new(call: Call<S, Req, F>, deadline: CallDeadline) -> Self {
+        Self { call, deadline, timer: Timer::new() }
     }
 
     /// A call that the layer refuses.
     pub(crate) fn refused(refusal: Unreported) -> Self {
-        Self { call: Call::Refused(Some(refusal)), bound: Bound::never() }
+        Self::new(Call::Refused(Some(refusal)), CallDeadline::never())
     }
 
-    /// The bound of the call.
-    pub(crate) fn bound(&self) -> &Bound {
-        &self.bound
+    pub(crate) fn deadline(&self) -> CallDeadline {
+        self.deadline
     }
 
     /// See [`Call::poll_until`].
@@ -368,8 +368,7 @@ impl<S, Req, F> BoundedCall<S, Req, F> {
         F: Future<Output = Result<S::Response, S::Error>>,
     {
         let this = self.project();
-        let Bound { deadline, timer } = this.bound;
-        this.call.poll_until(deadline, timer, cx, layer_id)
+        this.call.poll_until(this.deadline, this.timer, cx, layer_id)
     }
 }
 

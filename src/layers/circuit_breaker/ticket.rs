@@ -20,6 +20,8 @@ use crate::layers::core::observed;
 
 /// The admission of one call by a breaker. It is settled once, with the verdict on the call; if it is dropped instead, the call was
 /// abandoned.
+///
+/// Public only so that the types of responses can be named.
 pub struct Ticket {
     breaker: Arc<Breaker>,
     /// `None` once it is settled, and for a call that was refused.

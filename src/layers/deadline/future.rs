@@ -19,6 +19,8 @@ use crate::layers::core::observed;
 use crate::telemetry;
 
 /// The deadline that a response holds until the call is over.
+///
+/// Public only so that the types of responses can be named.
 #[derive(Debug)]
 pub struct Cut {
     expiry: Expiry,

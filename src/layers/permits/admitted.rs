@@ -11,11 +11,11 @@ use tower::{BoxError, Service};
 
 use crate::admission::gate::{Admitted, Gate, PermitRequest, Waiter};
 use crate::admission::keyed::KeyBy;
+use crate::ground::call_deadline::CallDeadline;
 use crate::ground::layer_id::LayerId;
 use crate::ground::scope;
 use crate::ground::time::{self, Instant};
 use crate::ground::verdict::{Guard, Verdict};
-use crate::layers::call::bound::Bound;
 use crate::layers::call::breaker_ahead::Lookahead;
 use crate::layers::call::inner::{BoundedCall, Call, Inner, Taken, reject};
 use crate::layers::permits::gates::{GateSettings, Gates};
@@ -78,12 +78,12 @@ impl<S, Req, F> AdmittedCall<S, Req, F> {
         let context = scope::current();
         let layer_id = gates.instruments().layer_id();
         if settings.is_off() {
-            let bound = if context.deadline.is_some() {
-                Bound::within(now, &context, settings.max_hold)
+            let deadline = if context.deadline.is_some() {
+                CallDeadline::within(now, &context, settings.max_hold)
             } else {
-                Bound::never()
+                CallDeadline::never()
             };
-            let call = BoundedCall::new(inner.call(request, now, gates.readiness_limit()), bound);
+            let call = BoundedCall::new(inner.call(request, now, gates.readiness_limit()), deadline);
             return Self::Running { call, serving: Some(Serving::free(now)), layer_id };
         }
         let gate = gates.gate(&request);
@@ -95,7 +95,7 @@ impl<S, Req, F> AdmittedCall<S, Req, F> {
                 let mut serving = Serving::new(permit, now, upload);
                 let call =
                     work::around(&mut serving.permit_state, || inner.call(request, now, gates.readiness_limit()));
-                let call = BoundedCall::new(call, Bound::within(now, &context, settings.max_hold));
+                let call = BoundedCall::new(call, CallDeadline::within(now, &context, settings.max_hold));
                 Self::Running { call, serving: Some(serving), layer_id }
             }
             Ok(Admitted::Later(waiter)) => {
@@ -136,7 +136,7 @@ impl<S, Req, F> AdmittedCall<S, Req, F> {
                     let Some(serving) = running else { return Poll::Pending };
                     serving.polled = true;
                     let result = ready!(work::around(&mut serving.permit_state, || call.as_mut().poll(cx, *layer_id)));
-                    let (deadline, layer_id) = (call.bound().deadline(), *layer_id);
+                    let (deadline, layer_id) = (call.deadline(), *layer_id);
                     let Some(serving) = running.take() else { return Poll::Pending };
                     let now = time::now();
                     let hold = serving.answered(now, deadline, layer_id);
@@ -170,11 +170,15 @@ impl<S, Req, F> AdmittedCall<S, Req, F> {
                     let Some((inner, request)) = inner.take() else { return Poll::Pending };
                     let now = time::now();
                     // The bound starts with the permit, not with the wait for it.
-                    let bound = Bound::within(now, context, *max_hold);
+                    let deadline = CallDeadline::within(now, context, *max_hold);
                     let layer_id = permit.gate().instruments().layer_id();
                     let mut serving = Serving::new(permit, now, upload.take());
                     let call: Call<S, Req, F> = work::around(&mut serving.permit_state, || inner.call(request));
-                    self.set(Self::Running { call: BoundedCall::new(call, bound), serving: Some(serving), layer_id });
+                    self.set(Self::Running {
+                        call: BoundedCall::new(call, deadline),
+                        serving: Some(serving),
+                        layer_id,
+                    });
                 }
                 AdmittedProj::Refused(refusal) => {
                     let Some(refusal) = refusal.take() else { return Poll::Pending };

@@ -132,6 +132,8 @@ fn record(permit_state: &PermitState, now: Instant, verdict: Verdict, took: Took
 }
 
 /// A permit that a response holds until the call is over.
+///
+/// Public only so that the types of responses can be named.
 #[derive(Debug)]
 pub struct Hold {
     /// `None` once it is settled.

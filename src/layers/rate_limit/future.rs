@@ -6,9 +6,9 @@ use pin_project::pin_project;
 use tower::{BoxError, Service};
 
 use super::bucket::RateWaiter;
+use crate::ground::call_deadline::CallDeadline;
 use crate::ground::layer_id::LayerId;
 use crate::ground::scope::{self, Context};
-use crate::layers::call::bound::Bound;
 use crate::layers::call::inner::{BoundedCall, Call, Taken, reject};
 use crate::telemetry::Unreported;
 
@@ -44,8 +44,8 @@ impl<S, Req, F> ResponseFuture<S, Req, F> {
         Self { state: State::Running { call: BoundedCall::refused(refusal) }, layer_id }
     }
 
-    pub(super) fn running(call: Call<S, Req, F>, bound: Bound, layer_id: LayerId) -> Self {
-        Self { state: State::Running { call: BoundedCall::new(call, bound) }, layer_id }
+    pub(super) fn running(call: Call<S, Req, F>, deadline: CallDeadline, layer_id: LayerId) -> Self {
+        Self { state: State::Running { call: BoundedCall::new(call, deadline) }, layer_id }
     }
 
     pub(super) fn waiting(waiter: RateWaiter, inner: Taken<S>, request: Req) -> Self {
@@ -75,8 +75,8 @@ where
                     state.set(State::Over);
                     match (started, inner) {
                         (Ok(now), Some((inner, request))) => {
-                            let bound = Bound::within(now, &context, max_hold);
-                            state.set(State::Running { call: BoundedCall::new(inner.call(request), bound) });
+                            let deadline = CallDeadline::within(now, &context, max_hold);
+                            state.set(State::Running { call: BoundedCall::new(inner.call(request), deadline) });
                         }
                         (Err(refusal), _) => return Poll::Ready(Err(reject(refusal))),
                         (Ok(_), None) => return Poll::Pending,

@@ -9,12 +9,12 @@ use super::bucket::Bucket;
 use super::future::ResponseFuture;
 use super::state::State;
 use crate::admission::keyed::{KeyBy, Keying, OneKey};
+use crate::ground::call_deadline::CallDeadline;
 use crate::ground::error::Reason;
 use crate::ground::scope;
 use crate::ground::settings::Cached;
 use crate::ground::time;
 use crate::layers::call::accessors::accessors;
-use crate::layers::call::bound::Bound;
 use crate::layers::call::inner::Inner;
 use crate::layers::core::clone_fields;
 
@@ -63,8 +63,8 @@ where
         match Bucket::admit(&bucket, now, applied) {
             Ok(None) => {
                 let layer_id = self.state.instruments.layer_id();
-                let bound = Bound::within(now, &scope::current(), applied.settings.max_hold);
-                ResponseFuture::running(self.inner.call(request, now, &self.state.readiness_limit), bound, layer_id)
+                let deadline = CallDeadline::within(now, &scope::current(), applied.settings.max_hold);
+                ResponseFuture::running(self.inner.call(request, now, &self.state.readiness_limit), deadline, layer_id)
             }
             Ok(Some(waiter)) => {
                 // A waiting call must not hold a reservation of the inner service. The service becomes ready again once the call has

@@ -125,6 +125,8 @@ impl<Req: Clone> Replay<Req> for CloneRequest {
 }
 
 /// A request kept as it arrived. See [`CloneRequest`].
+///
+/// Public only so that [`Replay::Kept`](crate::retry::Replay::Kept) can name it.
 #[derive(Clone, Debug)]
 pub struct KeptClone<Req> {
     request: Req,

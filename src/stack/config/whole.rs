@@ -7,6 +7,8 @@ use crate::loader::EMPTY;
 /// The settings of a process: of its clients and its services, each under a name.
 ///
 /// See the [module](crate::config) for how to read them from a file.
+///
+/// Write `..Default::default()`: a new field is [no breaking change](crate#settings).
 #[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
