@@ -119,8 +119,8 @@ where
             (Body::wrap(body), Sent::IfBegun(begun))
         };
         let state = match ::reqwest::Request::try_from(Request::from_parts(head, body)) {
-            Ok(request) => State::Calling(self.client.call(request)),
-            Err(error) => State::Invalid(Some(error)),
+            Ok(request) => ReqwestCallState::Calling(self.client.call(request)),
+            Err(error) => ReqwestCallState::Invalid(Some(error)),
         };
         ResponseFuture { state, sent: if is_idempotent { Sent::AsOftenAsYouLike } else { sent } }
     }
@@ -130,12 +130,12 @@ where
 #[pin_project]
 pub struct ResponseFuture {
     #[pin]
-    state: State,
+    state: ReqwestCallState,
     sent: Sent,
 }
 
-#[pin_project(project = StateProj)]
-enum State {
+#[pin_project(project = ReqwestCallStateProj)]
+enum ReqwestCallState {
     Calling(#[pin] <Client as Service<::reqwest::Request>>::Future),
     /// reqwest cannot send this request.
     Invalid(Option<::reqwest::Error>),
@@ -168,11 +168,11 @@ impl Future for ResponseFuture {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let error = match this.state.project() {
-            StateProj::Calling(call) => match ready!(call.poll(cx)) {
+            ReqwestCallStateProj::Calling(call) => match ready!(call.poll(cx)) {
                 Ok(response) => return Poll::Ready(Ok(response.into())),
                 Err(error) => error,
             },
-            StateProj::Invalid(error) => match error.take() {
+            ReqwestCallStateProj::Invalid(error) => match error.take() {
                 Some(error) => error,
                 // Polled after completion: stays pending, as fused futures do.
                 None => return Poll::Pending,

@@ -17,12 +17,8 @@ pub(crate) const VAGUE_NAMES: [&str; 9] =
 
 /// The files with a thread-local: the scope of a call, the way by which layers find a held body, the pool of sleeps and wakers, and
 /// in debug builds the number of locks that are held.
-const THREAD_LOCALS: [&str; 4] = [
-    "src/ground/scope/mod.rs",
-    "src/http/held_body/joining.rs",
-    "src/admission/pooled/mod.rs",
-    "src/ground/sync.rs",
-];
+const THREAD_LOCALS: [&str; 4] =
+    ["src/ground/scope/mod.rs", "src/http/held_body/joining.rs", "src/admission/pooled/mod.rs", "src/ground/sync.rs"];
 
 pub(crate) const MAX_LINES_OF_CODE: usize = 400;
 

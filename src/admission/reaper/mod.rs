@@ -97,11 +97,11 @@ impl Drop for WatchGuard {
 struct Reaper {
     /// Its runtime has shut down, or is shutting down.
     closed: AtomicBool,
-    state: Mutex<State>,
+    state: Mutex<ReaperState>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct ReaperState {
     schedule: Schedule,
     /// The waker of the task, and until when the task sleeps.
     sleeper: Option<(Waker, Instant)>,
@@ -149,7 +149,7 @@ impl Reaper {
         self.closed.load(Ordering::Relaxed)
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, ReaperState> {
         lock(&self.state)
     }
 

@@ -95,10 +95,10 @@ struct Load {
 
 /// The state that a body shares with the pieces that it has handed out.
 #[derive(Debug)]
-struct Tracked(Mutex<State>);
+struct Tracked(Mutex<TrackedState>);
 
 #[derive(Debug, Default)]
-struct State {
+struct TrackedState {
     out: Load,
     /// The reader has asked for more, and has got nothing yet.
     waits: bool,
@@ -152,7 +152,7 @@ impl Pacing {
             Pace::Connection => Load { bytes: PIECE, pieces: FRAMES },
             Pace::Stream => Load { bytes: 1, pieces: 1 },
         };
-        let tracked = Arc::new(Tracked(Mutex::new(State::default())));
+        let tracked = Arc::new(Tracked(Mutex::new(TrackedState::default())));
         Some(Box::new(Self { most, tracked, timer: Timer::new(), until: None, tries: 0, held_up: false }))
     }
 
