@@ -200,7 +200,7 @@ impl fmt::Debug for ResponseFuture {
 /// redirects (`reqwest::redirect::Policy::none()`) also gets this error for a request without a body, because the two
 /// cases look the same.
 #[derive(Debug, thiserror::Error)]
-#[error("no connection, and the request may have been executed before it was redirected there")]
+#[error("connection failed; the request may have been executed before a redirect")]
 pub struct MaybeSent(#[source] ::reqwest::Error);
 
 /// A request body that reqwest accepts: it must be `Sync`, which axum's and tonic's bodies are not. So only the polling
