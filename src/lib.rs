@@ -100,16 +100,25 @@
 //! |---|---|
 //! | call, attempt | a caller's call with all its attempts; one try of it |
 //! | dependency | the service that a client calls, and a breaker judges ("the callee" of one call) |
+//! | endpoint | one instance of a dependency |
 //! | service | the service behind a server's stack |
 //! | deadline, timeout | the instant at which a call is over; a duration |
 //! | permit | the right to run one call at once, of a [`bulkhead`] or [`load_shed`] |
+//! | queue | the calls that wait for a permit, in order |
+//! | release | give back what a call held: a permit, a position in a queue, a probe, a readied service |
 //! | budget | the retries that the calls so far have earned, of [`retry`] |
 //! | refusal | an answer of a layer instead of the dependency's: [`error::Rejected`]. A call or body in flight is *cut* |
 //! | probe | a call that a half-open [`circuit_breaker`] lets pass to see whether the dependency is back |
+//! | exhausted | nothing is left: no attempt, no budget, no rate |
 //! | verdict | what the end of an attempt proves about the dependency: [`verdict::Verdict`] |
+//! | record | report the verdict of a call to the layer that judges it: [`verdict::Guard`] |
+//! | settle | record the end of a call and release what it held. For HTTP and gRPC this is at the end of the body |
+//! | publish | make counts and states visible to a recorder of metrics or a reader: [`registry::Registry::publish`] |
+//! | stale, superseded | of an older generation, so it changes nothing any more; replaced by a newer attempt, task or value |
 //! | priority | which calls are served first, and refused last: [`context::Priority`] |
 //! | tier | one of several services that call each other in a chain |
 //! | key | a value by which a layer distinguishes requests, to keep a state for each: [`keyed`] |
+//! | config, settings | the struct that a user fills in; the values that a layer works by, which a reload replaces |
 //! | stack | several layers in their order, around one client or in front of one service |
 //!
 //! # Failures and the layers that handle them
