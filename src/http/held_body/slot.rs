@@ -34,11 +34,11 @@ pub(super) struct Slot<B, G: Guard, J: Judge> {
     since: Instant,
 }
 
-type Parcel<B, G, J> = Pin<Box<Carried<B, G, J>>>;
+type PinnedBody<B, G, J> = Pin<Box<Carried<B, G, J>>>;
 
 enum SlotState<B, G: Guard, J: Judge> {
     /// `waker` is that of the last poll, unless it has been woken since => Taken | Cut | Over
-    Kept { carried: Parcel<B, G, J>, waker: Option<Waker> },
+    Kept { carried: PinnedBody<B, G, J>, waker: Option<Waker> },
     /// Its owner is polling or querying it => Kept | Cut | Over. `visited` is when the reaper came meanwhile: a body
     /// that is polled all the time would otherwise never be cut.
     Taken { waker: Option<Waker>, visited: Option<Instant> },
@@ -130,9 +130,9 @@ where
         carried.as_mut().came(self.came());
         let unwinding = Unwinding(self);
         let frame = foreign(|| {
-            let bell = Waker::from(Arc::clone(self));
-            let _enforcing = scope::enforce(&bell);
-            carried.as_mut().poll_frame(&mut Context::from_waker(&bell))
+            let slot_waker = Waker::from(Arc::clone(self));
+            let _enforcing = scope::enforce(&slot_waker);
+            carried.as_mut().poll_frame(&mut Context::from_waker(&slot_waker))
         });
         std::mem::forget(unwinding);
         // If a frame has settled the call, `is_end_stream` has said that this frame was the last.
@@ -154,7 +154,7 @@ where
 
     /// Puts the body back after its owner has used it. Returns it instead if its time is over and there is a frame to
     /// hand on. In that case no reader is waiting, and the caller must cut the body.
-    fn put_back(&self, carried: Parcel<B, G, J>, hands_on: bool) -> Option<Parcel<B, G, J>> {
+    fn put_back(&self, carried: PinnedBody<B, G, J>, hands_on: bool) -> Option<PinnedBody<B, G, J>> {
         let mut state = lock(&self.state);
         match &mut *state {
             SlotState::Taken { waker, visited }
@@ -169,7 +169,7 @@ where
         }
     }
 
-    fn cut(&self, mut carried: Parcel<B, G, J>, reached: Reached, rejected: &Rejected, now: Instant) {
+    fn cut(&self, mut carried: PinnedBody<B, G, J>, reached: Reached, rejected: &Rejected, now: Instant) {
         carried.as_mut().came(self.came());
         foreign(|| {
             let age = now.since(self.since);
