@@ -109,15 +109,17 @@
 //! | service | the service behind a server's stack |
 //! | deadline, timeout | the instant at which a call is over; a duration |
 //! | permit | the right to run one call at once, of a [`bulkhead`] or [`load_shed`] |
-//! | queue | the calls that wait for a permit, in their order |
+//! | queue | the calls that wait for a permit, in order |
 //! | budget | the retries that the calls so far have earned, of [`retry`] |
 //! | exhausted | of attempts or a budget: none is left |
 //! | refusal | an answer of a layer instead of the dependency's: [`error::Rejected`]. A call or body in flight is *cut* |
 //! | probe | a call that a half-open [`circuit_breaker`] lets pass to see whether the dependency is back |
-//! | stale, superseded | of an older generation; replaced by a newer one |
 //! | release | to give back a permit, a queue position or another resource of a call |
-//! | record, publish | to report the end of a call with its verdict; to make counts visible to a metrics recorder or a reader |
 //! | verdict | what the end of an attempt proves about the dependency: [`verdict::Verdict`] |
+//! | record | report the verdict of a call to the layer that judges it: [`verdict::Guard`] |
+//! | settle | record the end of a call and release what it held. For HTTP and gRPC this is at the end of the body |
+//! | publish | make counts and states visible to a recorder of metrics or a reader: [`registry::Registry::publish`] |
+//! | stale, superseded | of an older generation, so it changes nothing any more; replaced by a newer attempt, task or value |
 //! | priority | which calls are served first, and refused last: [`context::Priority`] |
 //! | tier | one of several services that call each other in a chain; of [`balance`]: endpoints of one priority |
 //! | key | a value by which a layer distinguishes requests, to keep a state for each: [`keyed`] |

@@ -158,7 +158,7 @@ async fn call_without_enough_time_is_refused_before_work() {
     for _ in 0..20 {
         service.clone().oneshot(100).await.unwrap();
     }
-    // Another call is in flight, so the hopeless call is not needed as evidence.
+    // Another call is in flight, so the call with too little time is not needed as evidence.
     let _other = tokio::spawn(service.clone().oneshot(100));
     tokio::task::yield_now().await;
     let hurried = DeadlineLayer::new(50 * MS).unwrap().layer(service);

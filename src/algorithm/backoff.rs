@@ -93,7 +93,7 @@ impl Validate for Backoff {
             validation.check(
                 factor >= 1.0 && factor.is_finite(),
                 "growth",
-                format_args!("{factor} is not a growth factor: must be at least 1"),
+                format_args!("invalid value: {factor}, must be finite and at least 1"),
             );
         }
         validation.positive("base", self.base);
@@ -102,7 +102,7 @@ impl Validate for Backoff {
             self.base <= self.cap,
             "cap",
             &["base"],
-            format_args!("{:?} is less than base", self.cap),
+            format_args!("invalid value: {:?}, must be at least `base`", self.cap),
         );
     }
 }

@@ -10,7 +10,7 @@
 //! | `high` | the time that about one call in thirty exceeds | with the median, the time that a call should have left while others compete |
 //!
 //! A queue moves at the mean, and a mean of unlike calls describes none of them. So the mean decides nothing else: a few slow calls
-//! do not make quick calls hopeless, and a single call moves the mean by no more than `high` allows.
+//! do not make quick calls seem too slow for their deadlines, and a single call moves the mean by no more than `high` allows.
 //!
 //! The quantiles move by steps on a logarithmic scale: a sample above raises the level, a sample below lowers it, and the ratio of
 //! the steps sets the quantile. `least` falls to a lower sample at once and rises by a small step: one quick call proves that calls

@@ -1,6 +1,6 @@
 //! Whether a call may wait for a permit, and until when: a queue bounded in time.
 //!
-//! In overload, a queue that is bounded only by its length fills with dead work: each call has waited so long that its caller no
+//! In overload, a queue that is bounded only by its length fills with expired calls: each call has waited so long that its caller no
 //! longer waits, and goodput falls to zero. So a call waits only if it is expected to start early enough to end in time (the *slack
 //! rule*). Otherwise it is refused at once, while the caller can still do something else. Without a deadline, `max_wait` is the
 //! bound.
@@ -75,20 +75,20 @@ impl Wait {
         if self.max_wait.is_zero() || self.predicted > self.max_wait {
             return refuse(Reason::QueueFull);
         }
-        let patience = Until { at: self.now + self.max_wait, reason: Reason::QueueTimeout };
+        let max_wait_end = Until { at: self.now + self.max_wait, reason: Reason::QueueTimeout };
         let Some(deadline) = self.deadline else {
-            return Ok(patience);
+            return Ok(max_wait_end);
         };
         if deadline.since(self.now) < self.predicted.saturating_add(self.service.cautious) {
             return refuse(Reason::NotInTime);
         }
         let last_start = Until { at: deadline.minus(self.service.median), reason: Reason::NotInTime };
-        Ok(if last_start.at < patience.at { last_start } else { patience })
+        Ok(if last_start.at < max_wait_end.at { last_start } else { max_wait_end })
     }
 }
 
 /// Whether a waiting call should still get its permit; `contended`: others wait behind it.
-pub(crate) fn is_worth_it(now: Instant, deadline: Option<Instant>, service: ServiceTime, contended: bool) -> bool {
+pub(crate) fn fits_deadline(now: Instant, deadline: Option<Instant>, service: ServiceTime, contended: bool) -> bool {
     let needs = if contended { service.cautious } else { service.median };
     deadline.is_none_or(|deadline| deadline > now && deadline.since(now) >= needs)
 }
@@ -145,11 +145,11 @@ mod tests {
 
     #[test]
     fn waiter_needs_more_time_while_others_compete() {
-        let worth = |ms: u32, contended| is_worth_it(NOW, Some(NOW + ms * MS), service(5, 10, 20), contended);
-        assert!(worth(10, false) && !worth(9, false));
-        assert!(worth(20, true) && !worth(19, true));
-        assert!(!is_worth_it(NOW, Some(NOW), ServiceTime::default(), false), "expired is expired");
-        assert!(is_worth_it(NOW, None, service(5, 10, 20), true));
+        let fits = |ms: u32, contended| fits_deadline(NOW, Some(NOW + ms * MS), service(5, 10, 20), contended);
+        assert!(fits(10, false) && !fits(9, false));
+        assert!(fits(20, true) && !fits(19, true));
+        assert!(!fits_deadline(NOW, Some(NOW), ServiceTime::default(), false), "expired is expired");
+        assert!(fits_deadline(NOW, None, service(5, 10, 20), true));
     }
 
     proptest! {

@@ -40,7 +40,7 @@ pub(super) fn document(document: Bytes, is_gzip: bool) -> Response<Body> {
 }
 
 pub(super) fn too_many() -> Response<Body> {
-    let mut response = error(StatusCode::SERVICE_UNAVAILABLE, "too many answers are on their way: try again");
+    let mut response = error(StatusCode::SERVICE_UNAVAILABLE, "too many responses in flight: retry later");
     response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
     response
 }

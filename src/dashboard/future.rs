@@ -29,12 +29,12 @@ const READ_WITHIN: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct ResponseFuture<B> {
     #[pin]
-    state: State<B>,
+    state: DashboardFutureState<B>,
 }
 
-#[pin_project(project = StateProj)]
+#[pin_project(project = DashboardFutureStateProj)]
 #[derive(Debug)]
-enum State<B> {
+enum DashboardFutureState<B> {
     /// The response does not depend on the body. `None` once it was returned.
     Answered(Option<Response<Body>>),
     /// A blocking thread makes the current document.
@@ -51,16 +51,18 @@ enum State<B> {
 
 impl<B> ResponseFuture<B> {
     pub(super) fn answered(response: Response<Body>) -> Self {
-        Self { state: State::Answered(Some(response)) }
+        Self { state: DashboardFutureState::Answered(Some(response)) }
     }
 
     pub(super) fn making(made: JoinHandle<Bytes>, form: Form, is_head: bool) -> Self {
-        Self { state: State::Making { made, form, is_head } }
+        Self { state: DashboardFutureState::Making { made, form, is_head } }
     }
 
     pub(super) fn reading(body: B, sampler: Arc<Sampler>) -> Self {
         let until = time::now() + READ_WITHIN;
-        Self { state: State::Reading { body, read: BytesMut::new(), until, timer: Timer::new(), sampler } }
+        Self {
+            state: DashboardFutureState::Reading { body, read: BytesMut::new(), until, timer: Timer::new(), sampler },
+        }
     }
 }
 
@@ -69,17 +71,19 @@ impl<B: http_body::Body> Future for ResponseFuture<B> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let (mut body, read, until, timer, sampler) = match self.project().state.project() {
-            StateProj::Answered(response) => {
+            DashboardFutureStateProj::Answered(response) => {
                 return response.take().map_or(Poll::Pending, |response| Poll::Ready(Ok(response)));
             }
-            StateProj::Making { made, form, is_head } => {
+            DashboardFutureStateProj::Making { made, form, is_head } => {
                 let response = match ready!(Pin::new(made).poll(cx)) {
                     Ok(document) => answer::document(document, form.gzip),
                     Err(_) => answer::error(StatusCode::INTERNAL_SERVER_ERROR, "the page's data could not be made"),
                 };
                 return Poll::Ready(Ok(if *is_head { answer::head_only(response) } else { response }));
             }
-            StateProj::Reading { body, read, until, timer, sampler } => (body, read, *until, timer, sampler),
+            DashboardFutureStateProj::Reading { body, read, until, timer, sampler } => {
+                (body, read, *until, timer, sampler)
+            }
         };
         let fault = loop {
             match body.as_mut().poll_frame(cx) {

@@ -33,7 +33,7 @@ pub(crate) const LONGEST: Duration = Duration::from_secs(87_660 * 3600);
 /// let mut importer = Importer::default();
 /// importer.retry.budget.ratio = 1.7;
 /// let invalid = importer.validate().unwrap_err();
-/// assert_eq!(invalid.faults()[0].to_string(), "retry.budget.ratio: 1.7 is not within 0..=1");
+/// assert_eq!(invalid.faults()[0].to_string(), "retry.budget.ratio: invalid value: 1.7, must be in [0, 1]");
 /// assert_eq!(invalid.faults()[1].to_string(), "batch: must be at least 1");
 /// ```
 pub trait Validate {
@@ -99,7 +99,7 @@ impl Validation {
 
     /// A duration that may be zero, and at most ten years.
     pub fn bounded(&mut self, field: &str, duration: Duration) {
-        self.check(duration <= LONGEST, field, format_args!("{duration:?} is more than ten years"));
+        self.check(duration <= LONGEST, field, format_args!("invalid value: {duration:?}, must be at most ten years"));
     }
 
     /// A count that must be at least one.
@@ -109,7 +109,7 @@ impl Validation {
 
     /// A ratio within `0..=1`.
     pub fn ratio(&mut self, field: &str, ratio: f64) {
-        self.check((0.0..=1.0).contains(&ratio), field, format_args!("{ratio} is not within 0..=1"));
+        self.check((0.0..=1.0).contains(&ratio), field, format_args!("invalid value: {ratio}, must be in [0, 1]"));
     }
 
     /// The faults of a struct that is a field of this one.
@@ -150,6 +150,9 @@ mod tests {
         .expect_err("five faults");
         let paths: Vec<_> = error.faults().iter().map(Fault::path).collect();
         assert_eq!(paths, ["timeout", "budget.ratio", "budget.ttl", "client.\"a.b\"", "limit"]);
-        assert!(error.to_string().contains("budget.ratio: NaN is not within 0..=1; budget.ttl"), "{error}");
+        assert!(
+            error.to_string().contains("budget.ratio: invalid value: NaN, must be in [0, 1]; budget.ttl"),
+            "{error}"
+        );
     }
 }

@@ -10,7 +10,7 @@ use crate::grpc::details;
 use crate::grpc::status::{self, Pushback};
 use crate::http::held_body::{Judge, SealedJudge};
 use crate::http::overrides::Overrides;
-use crate::http::propagation::last_word::forbids_retry;
+use crate::http::propagation::retry_forbidden::forbids_retry;
 use crate::http::{retry_after, transport};
 
 /// The classifier for gRPC: by the status, in head or trailers, and by transport error. A call is over when its body is

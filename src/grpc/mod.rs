@@ -37,7 +37,7 @@
 //!     .service(Endpoint::from_static("http://127.0.0.1:9").connect_lazy());
 //!
 //! let mut client = HealthClient::new(channel);
-//! assert!(client.check(HealthCheckRequest::default()).await.is_err(), "nobody is at home");
+//! assert!(client.check(HealthCheckRequest::default()).await.is_err(), "no server listens");
 //! # Ok(())
 //! # }
 //! ```

@@ -5,7 +5,7 @@ use ::http::{HeaderMap, Response, StatusCode};
 use crate::ground::verdict::Verdict;
 use crate::http::held_body::{Judge, SealedJudge};
 use crate::http::overrides::Overrides;
-use crate::http::propagation::last_word::forbids_retry;
+use crate::http::propagation::retry_forbidden::forbids_retry;
 use crate::http::retry_after;
 
 /// The classifier for HTTP: by status and by transport error. A call is over when the body of its response is over.

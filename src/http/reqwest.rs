@@ -134,8 +134,8 @@ where
             (Body::wrap(body), Sent::IfBegun(begun))
         };
         let state = match ::reqwest::Request::try_from(Request::from_parts(head, body)) {
-            Ok(request) => State::Calling(self.client.call(request)),
-            Err(error) => State::Invalid(Some(error)),
+            Ok(request) => ReqwestCallState::Calling(self.client.call(request)),
+            Err(error) => ReqwestCallState::Invalid(Some(error)),
         };
         ResponseFuture { state, sent: if is_idempotent { Sent::AsOftenAsYouLike } else { sent } }
     }
@@ -145,12 +145,12 @@ where
 #[pin_project]
 pub struct ResponseFuture {
     #[pin]
-    state: State,
+    state: ReqwestCallState,
     sent: Sent,
 }
 
-#[pin_project(project = StateProj)]
-enum State {
+#[pin_project(project = ReqwestCallStateProj)]
+enum ReqwestCallState {
     Calling(#[pin] <Client as Service<::reqwest::Request>>::Future),
     /// reqwest cannot send this request.
     Invalid(Option<::reqwest::Error>),
@@ -183,11 +183,11 @@ impl Future for ResponseFuture {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let error = match this.state.project() {
-            StateProj::Calling(call) => match ready!(call.poll(cx)) {
+            ReqwestCallStateProj::Calling(call) => match ready!(call.poll(cx)) {
                 Ok(response) => return Poll::Ready(Ok(response.into())),
                 Err(error) => error,
             },
-            StateProj::Invalid(error) => match error.take() {
+            ReqwestCallStateProj::Invalid(error) => match error.take() {
                 Some(error) => error,
                 // Polled after completion: stays pending, as fused futures do.
                 None => return Poll::Pending,
@@ -215,7 +215,7 @@ impl fmt::Debug for ResponseFuture {
 /// redirects (`reqwest::redirect::Policy::none()`) also gets this error for a request without a body, because the two
 /// cases look the same.
 #[derive(Debug, thiserror::Error)]
-#[error("no connection, and the request may have been executed before it was redirected there")]
+#[error("connection failed; the request may have been executed before a redirect")]
 pub struct MaybeSent(#[source] ::reqwest::Error);
 
 /// A request body that reqwest accepts: it must be `Sync`, which axum's and tonic's bodies are not. So only the polling

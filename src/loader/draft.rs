@@ -112,7 +112,7 @@ impl<'de> Visitor<'de> for Build<'_> {
         if value.is_finite() {
             return Ok(Node::Float(value));
         }
-        self.log.fault(self.path, format_args!("{value} is not a finite number"));
+        self.log.fault(self.path, format_args!("invalid value: {value}, expected a finite number"));
         self.log.add_gap(self.path);
         Ok(Node::Omitted)
     }

@@ -119,12 +119,12 @@ impl FaultLog {
         })
     }
 
-    pub(super) fn unless_faulty<T>(mut self, value: Option<T>) -> Result<T, InvalidConfig> {
+    pub(super) fn into_result<T>(mut self, value: Option<T>) -> Result<T, InvalidConfig> {
         match value {
             Some(value) if self.faults.is_empty() => Ok(value),
             _ => {
                 if self.faults.is_empty() {
-                    self.fault("", "these are not settings");
+                    self.fault("", "expected a table of settings");
                 }
                 self.faults.sort_by(|one, other| one.path.cmp(&other.path));
                 Err(InvalidConfig::with_unlisted(self.faults, self.unlisted))

@@ -87,7 +87,7 @@ impl Draft {
                 }
             }
         }
-        log.unless_faulty(value)
+        log.into_result(value)
     }
 }
 

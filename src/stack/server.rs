@@ -46,12 +46,12 @@ impl<C: Clone, P, A> ServerLayer<C, P, A> {
         config.validate()?;
         let ServerConfig { propagation, deadline, request_idle_share, load_shed, max_unready } = config.clone();
         let deadline = DeadlineLayer::new(deadline)?;
-        let told_by = deadline.core.observed().instruments().clone();
+        let instruments = deadline.core.observed().instruments().clone();
         Ok(Self {
             extract: extract(propagation)?,
             respond,
             deadline: deadline.with_classifier(classifier.clone()).with_timing(ByExtension::default()).served(),
-            upload: UploadLayer::told_by(request_idle_share, told_by),
+            upload: UploadLayer::with_instruments(request_idle_share, instruments),
             load_shed: LoadShedLayer::new(load_shed)?.with_classifier(classifier).with_max_unready(max_unready),
             config: Arc::new(Settings::new(config.clone())),
         })

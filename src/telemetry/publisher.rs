@@ -14,11 +14,11 @@ use crate::ground::sync::global::{Mutex, MutexGuard, lock};
 /// See the module.
 #[derive(Debug, Default)]
 pub(crate) struct Publisher<T> {
-    state: Mutex<State<T>>,
+    state: Mutex<PublisherState<T>>,
 }
 
 #[derive(Debug, Default)]
-struct State<T> {
+struct PublisherState<T> {
     /// None while it is moved out.
     published: Option<T>,
     running: Vec<Running>,
@@ -42,10 +42,10 @@ struct Publishing<'a, T> {
 
 impl<T> Publisher<T> {
     pub(super) const fn new() -> Self {
-        Self { state: Mutex::new(State { published: None, running: Vec::new() }) }
+        Self { state: Mutex::new(PublisherState { published: None, running: Vec::new() }) }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State<T>> {
+    fn lock(&self) -> MutexGuard<'_, PublisherState<T>> {
         lock(&self.state)
     }
 
@@ -88,7 +88,7 @@ impl<T> Publishing<'_, T> {
     }
 
     /// State that was published to another recorder meanwhile is dropped with `self`, without a lock: it holds foreign code.
-    fn put_back(&mut self, state: &mut State<T>) {
+    fn put_back(&mut self, state: &mut PublisherState<T>) {
         state.running.retain(|running| running.recorder != self.recorder);
         mem::swap(&mut state.published, &mut self.published);
         self.is_done = true;

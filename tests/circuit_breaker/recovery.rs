@@ -66,7 +66,7 @@ async fn disabled_breaker_passes_all_and_counts_nothing() {
 
 /// As the operations guide states: no call is refused, so there is nothing to do.
 #[tokio::test(start_paused = true)]
-async fn breaker_without_calls_stays_open_and_probes_with_the_next_one() {
+async fn idle_open_breaker_probes_with_next_call() {
     let layer = layer(CircuitBreakerConfig { consecutive_failures: Some(1), ..Default::default() });
     let (handle, service) = (layer.handle(), layer.layer(service_fn(callee)));
     assert_eq!(call(&service, FAILS).await, Err(None));

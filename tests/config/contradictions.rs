@@ -13,10 +13,10 @@ fn contradicting_values_are_faults() {
     assert_eq!(
         listed,
         [
-            "client.a.circuit_breaker.max_break: must not be less than break_duration",
-            "client.a.circuit_breaker.minimum_calls: 6 is more than the 5 calls of the window",
+            "client.a.circuit_breaker.max_break: invalid value: 1s, must be at least `break_duration`",
+            "client.a.circuit_breaker.minimum_calls: invalid value: 6, must be at most the 5 calls of `window`",
             "client.a.propagation.headers.attempt: x-time is a header of the time left, too; give each its own",
-            "client.a.retry.backoff.cap: 1s is less than base",
+            "client.a.retry.backoff.cap: invalid value: 1s, must be at least `base`",
         ]
     );
 }

@@ -179,15 +179,15 @@ fn values_out_of_range_are_faults() {
     assert_eq!(
         listed,
         [
-            "client.payments.bulkhead.max_hold: 347133600s is more than ten years",
-            "client.payments.circuit_breaker.failure_rate: 50 is not within (0, 1]",
+            "client.payments.bulkhead.max_hold: invalid value: 347133600s, must be at most ten years",
+            "client.payments.circuit_breaker.failure_rate: invalid value: 50, must be in (0, 1]",
             "client.payments.circuit_breaker.minimum_calls: must be at least 1",
-            "client.payments.circuit_breaker.window: 0 calls are not within 1..=100000",
+            "client.payments.circuit_breaker.window: invalid value: 0 calls, must be in [1, 100000]",
             "client.payments.deadline.timeout: must be more than zero",
-            "client.payments.retry.budget.ratio: 1.7 is not within 0..=1",
+            "client.payments.retry.budget.ratio: invalid value: 1.7, must be in [0, 1]",
             "client.payments.retry.max_attempts: must be at least 1",
             "server.inbound.deadline.body_timeout: must be more than zero",
-            "server.inbound.load_shed.queue_ratio: -1 is not within 0..=1000",
+            "server.inbound.load_shed.queue_ratio: invalid value: -1, must be in [0, 1000]",
         ]
     );
 }
@@ -205,9 +205,9 @@ fn numbers_that_are_not_finite_are_faults() {
     assert_eq!(
         listed,
         [
-            "client.a.circuit_breaker.slow_rate: inf is not a finite number",
-            "client.a.retry.backoff.growth.exponential: -inf is not a finite number",
-            "client.a.retry.budget.ratio: NaN is not a finite number",
+            "client.a.circuit_breaker.slow_rate: invalid value: inf, expected a finite number",
+            "client.a.retry.backoff.growth.exponential: invalid value: -inf, expected a finite number",
+            "client.a.retry.budget.ratio: invalid value: NaN, expected a finite number",
         ],
         "each fault is reported once"
     );
@@ -236,10 +236,10 @@ fn invalid_header_names_are_faults() {
             "
         ),
         [
-            "client.a.propagation.headers.also_understood[1]: \"x bad\" is no name of a header",
+            "client.a.propagation.headers.also_understood[1]: invalid value: string \"x bad\", expected the name of a header",
             "client.a.propagation.headers.also_understood[2]: invalid type: integer `5`, expected the name of a header",
-            "client.a.propagation.headers.also_understood[4]: \"\" is no name of a header",
-            "client.a.propagation.headers.timeout: \"two words\" is no name of a header",
+            "client.a.propagation.headers.also_understood[4]: invalid value: string \"\", expected the name of a header",
+            "client.a.propagation.headers.timeout: invalid value: string \"two words\", expected the name of a header",
         ],
         "elements keep their indices"
     );

@@ -59,7 +59,7 @@ fn yaml_tags_and_plain_values_are_read() {
     assert!(from_yaml("client: {1: {}, true: {}}").unwrap().client.contains_key("true"));
 
     let listed = listed(&from_yaml("client:\n  a: {bulkhead: {max_concurrent: .nan}}\n").unwrap_err());
-    assert_eq!(listed, ["client.a.bulkhead.max_concurrent: NaN is not a finite number"]);
+    assert_eq!(listed, ["client.a.bulkhead.max_concurrent: invalid value: NaN, expected a finite number"]);
 }
 
 #[test]
@@ -80,7 +80,9 @@ fn numbers_of_arbitrary_precision_are_read() {
     );
     let retry = &from_json(&json).unwrap().client["a"].retry;
     assert_eq!((retry.max_attempts, retry.budget.ratio), (5, 0.25));
-    assert!(from_json(&hidden("1e999")).unwrap_err().to_string().contains("inf is not a finite number"));
+    assert!(
+        from_json(&hidden("1e999")).unwrap_err().to_string().contains("invalid value: inf, expected a finite number")
+    );
 }
 
 /// A tree that layers environment variables over a file has text where the file has numbers and booleans.

@@ -159,7 +159,7 @@ fn every_config_struct_can_be_validated() {
         ["timeout: must be more than zero"]
     );
     assert_eq!(listed(|config: &mut RetryConfig| config.max_keys = 0), ["max_keys: must be at least 1"]);
-    assert_eq!(listed(|config: &mut BudgetConfig| config.ratio = 2.0), ["ratio: 2 is not within 0..=1"]);
+    assert_eq!(listed(|config: &mut BudgetConfig| config.ratio = 2.0), ["ratio: invalid value: 2, must be in [0, 1]"]);
     assert_eq!(listed(|config: &mut Backoff| config.base = Duration::ZERO), ["base: must be more than zero"]);
     assert_eq!(listed(|config: &mut BulkheadConfig| config.max_keys = 0), ["max_keys: must be at least 1"]);
     assert_eq!(listed(|config: &mut CircuitBreakerConfig| config.max_keys = 0), ["max_keys: must be at least 1"]);

@@ -47,7 +47,7 @@ where
 }
 
 #[tokio::test(start_paused = true)]
-async fn own_failure_after_a_dead_optional_dependency_opens_the_breaker() {
+async fn own_failure_after_optional_outage_opens() {
     assert_eq!(forbids_retries_and_state(500, || async {}).await, (false, State::Open), "without the dependency");
     let dead = dependency(503);
     let touching = move || {

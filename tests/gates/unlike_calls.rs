@@ -112,7 +112,7 @@ async fn quick_calls_beside_slow_ones_are_served() {
 /// A call that takes a second cannot finish in a tenth of a second, however idle the service is: the estimate must
 /// refuse it.
 #[tokio::test(start_paused = true)]
-async fn hopeless_calls_are_refused_except_a_share() {
+async fn short_deadline_calls_are_refused_except_a_share() {
     for (layer, gate) in gated(64, &sleeper()) {
         assert_eq!(refused(&gate, 100, 100 * MS, SECOND, 5 * SECOND).await, 0);
         let patient = refused(&gate, 100, 100 * MS, SECOND, 5 * SECOND);

@@ -90,7 +90,7 @@ async fn superseded_attempt_gets_an_error_and_releases_the_body() {
         let second = kept.next().unwrap().into_body();
         assert!(parked.is_woken(), "otherwise its connection would stay open");
         let error = parked.await.unwrap().unwrap_err();
-        assert_eq!(error.to_string(), "this attempt has failed, and its request body is needed for the next one");
+        assert_eq!(error.to_string(), "attempt superseded: the next attempt uses the request body");
         assert!(first.frame().await.is_none());
 
         gate.send(()).unwrap();

@@ -273,7 +273,7 @@ fn rare_event_counters_start_at_zero() {
 
 /// A job may be over before the first publication.
 #[test]
-fn counts_of_a_layer_dropped_before_its_first_publication_are_published() {
+fn dropped_layer_publishes_its_counts() {
     let registry = Registry::new();
     with_recorder(async |snapshotter| {
         for name in ["short-job", "second-short-job"] {

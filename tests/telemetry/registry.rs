@@ -117,7 +117,8 @@ fn breaker_state_is_shown_and_can_be_forced() {
             (rejected.name(), rejected.layer(), rejected.reason()),
             (Some("payments"), "circuit_breaker", Reason::CircuitOpen)
         );
-        assert!(error.to_string().starts_with("payments, circuit_breaker: the circuit is open"), "{error}");
+        let text = "`consecutive_failures` reached (layer `circuit_breaker`, name `payments`): 2 failed in a row, ";
+        assert!(error.to_string().contains(text), "{error}");
         let outage = condition().outage;
         assert_eq!((outage.opened_by(), outage.failures()), (Some(TripCause::ConsecutiveFailures), Some(2)));
         assert_eq!(outage.open_for(), Some(SECOND / 4));

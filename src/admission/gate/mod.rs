@@ -79,7 +79,7 @@ impl Gate {
                 return Err(Refusal::new(Reason::DeadlineExpired));
             }
             if !gate.should_try(now, deadline) {
-                return Err(gate.hopeless(now, deadline));
+                return Err(gate.refuse_short_deadline(now, deadline));
             }
         }
         if let Some(weight) = gate.try_take(wanted.weight) {

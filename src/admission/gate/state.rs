@@ -23,7 +23,7 @@ pub(crate) struct Gate {
     limit: AtomicU32,
     pub(super) service: Estimate,
     /// How many calls had too little time while a permit was free.
-    hopeless_calls: AtomicU32,
+    short_deadline_calls: AtomicU32,
     pub(super) queue: Mutex<GateQueue>,
     /// How many calls have returned their permits for a while.
     pub(super) away: AtomicU32,
@@ -58,7 +58,7 @@ impl Gate {
             word: AtomicU64::new(0),
             limit: AtomicU32::new(limit.max(1)),
             service: Estimate::new(),
-            hopeless_calls: AtomicU32::new(0),
+            short_deadline_calls: AtomicU32::new(0),
             queue: Mutex::new(GateQueue::new(order)),
             away: AtomicU32::new(0),
             instruments,
@@ -66,7 +66,7 @@ impl Gate {
     }
 
     /// Whether a call that may get a free permit should try. An idle gate admits every call, and a busy one admits a share of the
-    /// hopeless calls: only their results can show that the estimate is wrong.
+    /// calls with too little time: only their results can show that the estimate is wrong.
     pub(super) fn should_try(&self, now: Instant, deadline: Instant) -> bool {
         let left = deadline.since(now);
         self.service.may_fit(left) || self.service.read(now).least <= left || self.in_use() == 0 || self.is_sampled()
@@ -76,11 +76,11 @@ impl Gate {
     /// call instead, of two kinds of calls that alternate one would always try and the other never.
     fn is_sampled(&self) -> bool {
         const GOLDEN: u32 = 0x9E37_79B9;
-        let count = self.hopeless_calls.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
+        let count = self.short_deadline_calls.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
         count.wrapping_mul(GOLDEN) < u32::MAX / 8
     }
 
-    pub(super) fn hopeless(&self, now: Instant, deadline: Instant) -> Refusal {
+    pub(super) fn refuse_short_deadline(&self, now: Instant, deadline: Instant) -> Refusal {
         let numbers = Numbers::NONE.with_time_left(deadline.since(now)).with_expected(self.service.read(now).least);
         self.numbered(Refusal { numbers, ..Refusal::new(Reason::NotInTime) })
     }

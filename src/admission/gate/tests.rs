@@ -182,16 +182,16 @@ async fn expired_waiters_are_refused_at_the_head() {
         gate.record(start, Verdict::Success, (10 * MS).into());
     }
     let permit = now(&gate, 1);
-    let mut dead: Vec<_> =
+    let mut expired: Vec<_> =
         (0..3).map(|_| later(&gate, PermitRequest { deadline: Some(start + 60 * MS), ..wanted(1) })).collect();
-    let mut alive = later(&gate, PermitRequest { deadline: Some(start + 90 * MS), ..wanted(1) });
+    let mut in_time = later(&gate, PermitRequest { deadline: Some(start + 90 * MS), ..wanted(1) });
     // None of them has been polled when the permit comes free, so no timer of theirs can help.
     advance(55 * MS).await;
     drop(permit);
-    for caller in &mut dead {
+    for caller in &mut expired {
         assert!(matches!(caller.poll(), Poll::Ready(Err(Reason::NotInTime))));
     }
-    assert!(matches!(alive.poll(), Poll::Ready(Ok(_))));
+    assert!(matches!(in_time.poll(), Poll::Ready(Ok(_))));
 }
 
 #[tokio::test(start_paused = true)]
@@ -214,9 +214,9 @@ async fn idle_gate_admits_despite_the_estimate() {
     assert!(matches!(admit(&gate, hurried(60_005)), Ok(Admitted::Now(_))));
 }
 
-/// Two kinds of hopeless calls alternate: each kind has its share of tries.
+/// Several kinds of calls with too little time alternate: each kind has its share of tries.
 #[tokio::test(start_paused = true)]
-async fn one_in_eight_hopeless_calls_is_admitted() {
+async fn one_in_eight_short_deadline_calls_is_admitted() {
     for kinds in 1..12_usize {
         let gate = gate(8, Order::Fifo);
         let start = time::now();
@@ -286,8 +286,8 @@ async fn returning_call_is_served_until_its_deadline() {
         let Ok(Admitted::Later(returning)) = Gate::readmit(&gate, soon) else { panic!("the permit is taken") };
         let mut returning = Caller::new(returning);
         assert!(returning.poll().is_pending());
-        let patience = Until { at: Instant::MAX, reason: Reason::QueueTimeout };
-        let _newcomer = Gate::enqueue(&gate, wanted(1), 100, |_| Ok(patience)).unwrap();
+        let max_wait_end = Until { at: Instant::MAX, reason: Reason::QueueTimeout };
+        let _new_call = Gate::enqueue(&gate, wanted(1), 100, |_| Ok(max_wait_end)).unwrap();
         advance(10 * MS).await;
         drop(held);
         assert_eq!(matches!(returning.poll(), Poll::Ready(Ok(_))), served, "{left} ms, of which 10 were waited");

@@ -69,7 +69,7 @@ impl QueuedCall {
     pub(crate) fn should_serve(&self, now: Instant, service: ServiceTime, contended: bool) -> bool {
         match self.deadline {
             Some(deadline) if self.returning => deadline > now,
-            deadline => queue::is_worth_it(now, deadline, service, contended),
+            deadline => queue::fits_deadline(now, deadline, service, contended),
         }
     }
 }

@@ -102,7 +102,7 @@ fn keys_in_use_are_kept_and_further_keys_share() {
     shared.spoil(true);
     drop(held);
     let own = get(&store, 3);
-    assert!(!Arc::ptr_eq(&own, &shared) && own.is_spoilt(), "the first key was idle, and a move forgives nothing");
+    assert!(!Arc::ptr_eq(&own, &shared) && own.is_spoilt(), "the first key was idle, and a move keeps the state");
     assert!(!get(&store, 1).inherited.load(Ordering::SeqCst));
 }
 
@@ -110,12 +110,12 @@ fn keys_in_use_are_kept_and_further_keys_share() {
 fn keys_without_room_spread_over_shared_states() {
     let store = store(1);
     let _held = get(&store, 0);
-    let mut strangers: HashMap<*const State, u32> = HashMap::new();
+    let mut keys_per_state: HashMap<*const State, u32> = HashMap::new();
     for key in 1..=12_800 {
-        *strangers.entry(Arc::as_ptr(&get(&store, key))).or_default() += 1;
+        *keys_per_state.entry(Arc::as_ptr(&get(&store, key))).or_default() += 1;
     }
-    assert_eq!(strangers.len(), 128);
-    assert!(strangers.values().all(|keys| (40..200).contains(keys)), "{strangers:?}");
+    assert_eq!(keys_per_state.len(), 128);
+    assert!(keys_per_state.values().all(|keys| (40..200).contains(keys)), "{keys_per_state:?}");
     assert_eq!(store.len(), 1);
 }
 
@@ -124,9 +124,9 @@ fn keys_without_room_spread_over_shared_states() {
 fn one_time_keys_do_not_displace_keys_in_regular_use() {
     let store = store(100);
     let regulars: Vec<_> = (0..50).map(|key| get(&store, key).number).collect();
-    for stranger in 1000..5000 {
-        get(&store, stranger);
-        get(&store, stranger % 50);
+    for key in 1000..5000 {
+        get(&store, key);
+        get(&store, key % 50);
     }
     let numbers = numbers(&store);
     let kept = regulars.iter().filter(|number| numbers.contains(number)).count();
@@ -173,7 +173,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// What a state in the table is known by, since an `Arc` or a `Weak` of it would keep it there.
+/// Identifies a state without holding an `Arc` or a `Weak` to it, which would keep it in the table.
 #[derive(Clone, Copy)]
 struct Noted {
     number: u64,

@@ -52,7 +52,7 @@ const ROUND_TIMEOUT: Duration = Duration::from_millis(100);
 pub(crate) fn watch(parked: Arc<dyn Parked>, due: Instant) -> Option<WatchGuard> {
     let runtime = Handle::try_current().ok()?;
     let reaper = Reaper::of_runtime(&runtime)?;
-    let entry = reaper.enter(parked, due);
+    let entry = reaper.insert(parked, due);
     Some(WatchGuard { reaper, entry, runtime: runtime.id() })
 }
 
@@ -87,7 +87,7 @@ impl WatchGuard {
 
 impl Drop for WatchGuard {
     fn drop(&mut self) {
-        let parked = self.reaper.lock().schedule.leave(self.entry);
+        let parked = self.reaper.lock().schedule.remove(self.entry);
         foreign(|| drop(parked));
     }
 }
@@ -97,11 +97,11 @@ impl Drop for WatchGuard {
 struct Reaper {
     /// Its runtime has shut down, or is shutting down.
     closed: AtomicBool,
-    state: Mutex<State>,
+    state: Mutex<ReaperState>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct ReaperState {
     schedule: Schedule,
     /// The waker of the task, and until when the task sleeps.
     sleeper: Option<(Waker, Instant)>,
@@ -149,12 +149,12 @@ impl Reaper {
         self.closed.load(Ordering::Relaxed)
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, ReaperState> {
         lock(&self.state)
     }
 
-    fn enter(&self, parked: Arc<dyn Parked>, due: Instant) -> EntryId {
-        self.schedule(due, |schedule| schedule.enter(parked, due))
+    fn insert(&self, parked: Arc<dyn Parked>, due: Instant) -> EntryId {
+        self.schedule(due, |schedule| schedule.insert(parked, due))
     }
 
     /// `put` adds an entry that is due at `due`. The task is woken if it would sleep longer.

@@ -4,7 +4,7 @@
 //! In which order it returns entries that are due together depends on how far ahead they were inserted (tokio-util 0.7.20: the
 //! youngest first at 10 ms, the oldest first at 1 s); here the youngest is always first, as the [module](super) says. It panics if
 //! an entry is due in more than 2^36 ms, about two years, and a deadline may be ten years ahead. It clones and wakes the task's
-//! waker in methods that would run under the schedule's lock. Its keys are reused, so the slab and the numbers would stay.
+//! waker in methods that would run under the schedule's lock. It reuses keys, so the slab and the entry numbers would still be needed.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -56,7 +56,7 @@ pub(super) struct DueOrder {
 }
 
 impl Schedule {
-    pub(super) fn enter(&mut self, parked: Arc<dyn Parked>, due: Instant) -> EntryId {
+    pub(super) fn insert(&mut self, parked: Arc<dyn Parked>, due: Instant) -> EntryId {
         self.entered += 1;
         let (number, due) = (self.entered, rounded_up(due));
         let index = self.watched.insert(Watched { parked, number, due: Some(due) });
@@ -66,13 +66,13 @@ impl Schedule {
 
     /// Removes an entry. The caller drops what is returned, unlocked.
     #[must_use]
-    pub(super) fn leave(&mut self, entry: EntryId) -> Option<Arc<dyn Parked>> {
+    pub(super) fn remove(&mut self, entry: EntryId) -> Option<Arc<dyn Parked>> {
         self.watched.get(entry.index).filter(|watched| watched.number == entry.number)?;
-        let left = self.watched.try_remove(entry.index)?;
-        if let Some(due) = left.due {
-            self.order.remove(&DueOrder { due, number: Reverse(left.number) });
+        let removed = self.watched.try_remove(entry.index)?;
+        if let Some(due) = removed.due {
+            self.order.remove(&DueOrder { due, number: Reverse(removed.number) });
         }
-        Some(left.parked)
+        Some(removed.parked)
     }
 
     /// The next entry that is due at `now`. It stays in the schedule without a due time, until [`again`](Self::again).

@@ -9,12 +9,12 @@ use super::*;
 const SECOND: Duration = Duration::from_secs(1);
 
 /// Records its visits, and returns a fixed result.
-struct Thing {
+struct RecordingEntry {
     visited: std::sync::Mutex<Vec<Instant>>,
     then: Visit,
 }
 
-impl Thing {
+impl RecordingEntry {
     fn new(then: Visit) -> Arc<Self> {
         Arc::new(Self { visited: std::sync::Mutex::default(), then })
     }
@@ -24,7 +24,7 @@ impl Thing {
     }
 }
 
-impl Parked for Thing {
+impl Parked for RecordingEntry {
     fn visit(&self, now: Instant) -> Visit {
         let mut visited = self.visited.lock().unwrap();
         visited.push(now);
@@ -32,49 +32,49 @@ impl Parked for Thing {
     }
 }
 
-async fn pass(time: Duration) {
+async fn sleep(time: Duration) {
     tokio::time::sleep(time).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn entry_is_visited_once_when_due() {
-    let thing = Thing::new(Visit::Done);
+    let recording = RecordingEntry::new(Visit::Done);
     let due = time::now() + SECOND;
-    let guard = watch(Arc::clone(&thing) as _, due).unwrap();
-    pass(SECOND - Duration::from_millis(1)).await;
-    assert_eq!(thing.visits(), []);
-    pass(9 * SECOND).await;
-    assert!(matches!(thing.visits()[..], [at] if due <= at && at <= due + GRAIN + Duration::from_millis(1)));
+    let guard = watch(Arc::clone(&recording) as _, due).unwrap();
+    sleep(SECOND - Duration::from_millis(1)).await;
+    assert_eq!(recording.visits(), []);
+    sleep(9 * SECOND).await;
+    assert!(matches!(recording.visits()[..], [at] if due <= at && at <= due + GRAIN + Duration::from_millis(1)));
     drop(guard);
 }
 
 #[tokio::test(start_paused = true)]
 async fn removed_entry_is_neither_visited_nor_kept() {
-    let thing = Thing::new(Visit::Done);
-    drop(watch(Arc::clone(&thing) as _, time::now() + SECOND).unwrap());
-    assert_eq!(Arc::strong_count(&thing), 1);
-    pass(2 * SECOND).await;
-    assert_eq!(thing.visits(), []);
+    let recording = RecordingEntry::new(Visit::Done);
+    drop(watch(Arc::clone(&recording) as _, time::now() + SECOND).unwrap());
+    assert_eq!(Arc::strong_count(&recording), 1);
+    sleep(2 * SECOND).await;
+    assert_eq!(recording.visits(), []);
 }
 
 #[tokio::test(start_paused = true)]
 async fn entry_is_visited_again_on_request() {
     let start = time::now();
-    let thing = Thing::new(Visit::Again(start + 3 * SECOND));
-    let _guard = watch(Arc::clone(&thing) as _, start + SECOND).unwrap();
-    pass(10 * SECOND).await;
-    let visits = thing.visits();
+    let recording = RecordingEntry::new(Visit::Again(start + 3 * SECOND));
+    let _guard = watch(Arc::clone(&recording) as _, start + SECOND).unwrap();
+    sleep(10 * SECOND).await;
+    let visits = recording.visits();
     assert_eq!(visits.len(), 2);
     assert!(visits[1].since(start + 3 * SECOND) <= GRAIN + Duration::from_millis(1));
 }
 
 #[tokio::test(start_paused = true)]
 async fn earlier_entry_wakes_the_reaper() {
-    let (late, early) = (Thing::new(Visit::Done), Thing::new(Visit::Done));
+    let (late, early) = (RecordingEntry::new(Visit::Done), RecordingEntry::new(Visit::Done));
     let _late = watch(Arc::clone(&late) as _, time::now() + 60 * SECOND).unwrap();
-    pass(SECOND).await;
+    sleep(SECOND).await;
     let _early = watch(Arc::clone(&early) as _, time::now() + SECOND).unwrap();
-    pass(2 * SECOND).await;
+    sleep(2 * SECOND).await;
     assert_eq!((early.visits().len(), late.visits().len()), (1, 0));
 }
 
@@ -90,7 +90,7 @@ async fn youngest_of_equal_due_times_is_visited_first() {
     let order = Arc::default();
     let due = time::now() + SECOND;
     let _guards = ["inner", "middle", "outer"].map(|name| watch(Arc::new(Named(name, Arc::clone(&order))), due));
-    pass(2 * SECOND).await;
+    sleep(2 * SECOND).await;
     assert_eq!(*order.lock().unwrap(), ["outer", "middle", "inner"]);
 }
 
@@ -102,23 +102,23 @@ async fn panicking_visit_does_not_stop_others() {
             panic!("in a destructor");
         }
     }
-    let other = Thing::new(Visit::Done);
+    let other = RecordingEntry::new(Visit::Done);
     let _other = watch(Arc::clone(&other) as _, time::now() + SECOND).unwrap();
     let _panics = watch(Arc::new(Panics), time::now() + SECOND).unwrap();
-    pass(2 * SECOND).await;
+    sleep(2 * SECOND).await;
     assert_eq!(other.visits().len(), 1);
 }
 
 #[test]
 fn reaper_ends_with_its_runtime() {
-    assert!(watch(Thing::new(Visit::Done), Instant::MAX).is_none(), "there is no runtime");
+    assert!(watch(RecordingEntry::new(Visit::Done), Instant::MAX).is_none(), "there is no runtime");
     let runtime = || tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let mut guards = Vec::new();
     for _ in 0..3 {
         let runtime = runtime();
         let guard = runtime.block_on(async {
-            let first = watch(Thing::new(Visit::Done), time::now() + SECOND).unwrap();
-            let second = watch(Thing::new(Visit::Done), time::now() + SECOND).unwrap();
+            let first = watch(RecordingEntry::new(Visit::Done), time::now() + SECOND).unwrap();
+            let second = watch(RecordingEntry::new(Visit::Done), time::now() + SECOND).unwrap();
             assert!(Arc::ptr_eq(&first.reaper, &second.reaper), "one per runtime");
             second
         });
@@ -129,7 +129,7 @@ fn reaper_ends_with_its_runtime() {
     }
     let runtime = runtime();
     let _guard = runtime.enter();
-    drop(watch(Thing::new(Visit::Done), Instant::MAX));
+    drop(watch(RecordingEntry::new(Visit::Done), Instant::MAX));
     let reapers = REAPERS.load_full().unwrap();
     let is_kept = |guard: &WatchGuard| reapers.iter().any(|(_, reaper)| Arc::ptr_eq(reaper, &guard.reaper));
     assert!(!guards.iter().any(is_kept), "ended reapers are removed");
@@ -186,13 +186,13 @@ proptest! {
         for (step, ms, index) in steps {
             match step {
                 0 | 1 => {
-                    let entry = schedule.enter(Thing::new(Visit::Done), at(ms));
+                    let entry = schedule.insert(RecordingEntry::new(Visit::Done), at(ms));
                     model.push((Some(round(at(ms))), entry));
                 }
                 2 if !model.is_empty() => {
                     let (_, entry) = model.remove(index.index(model.len()));
-                    prop_assert!(schedule.leave(entry).is_some());
-                    prop_assert!(schedule.leave(entry).is_none());
+                    prop_assert!(schedule.remove(entry).is_some());
+                    prop_assert!(schedule.remove(entry).is_none());
                     schedule.again(entry, at(ms));
                 }
                 _ => {
@@ -226,8 +226,8 @@ async fn many_due_entries_yield_to_other_tasks() {
     }
     let visits = Arc::new(AtomicUsize::new(0));
     let due = time::now() + SECOND;
-    let thing: Arc<dyn Parked> = Arc::new(Counted(Arc::clone(&visits)));
-    let guards: Vec<_> = (0..10_000).map(|_| watch(Arc::clone(&thing), due).unwrap()).collect();
+    let recording: Arc<dyn Parked> = Arc::new(Counted(Arc::clone(&visits)));
+    let guards: Vec<_> = (0..10_000).map(|_| watch(Arc::clone(&recording), due).unwrap()).collect();
     let bystander = tokio::spawn(async move {
         let (mut before, mut most) = (0, 0);
         while before < 10_000 {
@@ -255,15 +255,15 @@ async fn many_due_entries_yield_to_other_tasks() {
 fn removal_cost_is_independent_of_earlier_removals() {
     const MANY: u64 = 1 << 18;
     let mut schedule = Schedule::default();
-    let thing: Arc<dyn Parked> = Thing::new(Visit::Done);
+    let recording: Arc<dyn Parked> = RecordingEntry::new(Visit::Done);
     let at = |n: u64| Instant::from_nanos(1 << 40) + Duration::from_millis(n % 60_000);
-    let entries: Vec<_> = (0..MANY).map(|n| schedule.enter(Arc::clone(&thing), at(n * 7919))).collect();
+    let entries: Vec<_> = (0..MANY).map(|n| schedule.insert(Arc::clone(&recording), at(n * 7919))).collect();
     let mut most = 0;
     for n in 0..MANY {
         // In no order: an odd number reaches all.
         let entry = entries[(n * 104_729 % MANY) as usize];
         let before = schedule::compared::COUNT.get();
-        assert!(schedule.leave(entry).is_some());
+        assert!(schedule.remove(entry).is_some());
         assert!(n > 0 || schedule.next().is_some());
         most = most.max(schedule::compared::COUNT.get() - before);
     }
@@ -285,14 +285,14 @@ fn hanging_visit_does_not_block_others() {
     let _inside = runtime.enter();
     let (release, until) = std::sync::mpsc::channel();
     let due = time::now() + Duration::from_millis(20);
-    let things = [0, 0, 60, 300].map(|later| (Thing::new(Visit::Done), due + Duration::from_millis(later)));
-    let watched = |(thing, due): &(Arc<Thing>, Instant)| watch(Arc::clone(thing) as _, *due).unwrap();
-    let before = watched(&things[0]);
+    let entries = [0, 0, 60, 300].map(|later| (RecordingEntry::new(Visit::Done), due + Duration::from_millis(later)));
+    let watched = |(recording, due): &(Arc<RecordingEntry>, Instant)| watch(Arc::clone(recording) as _, *due).unwrap();
+    let before = watched(&entries[0]);
     let hangs = watch(Arc::new(Hangs(std::sync::Mutex::new(until))), due).unwrap();
-    let after = [1, 2, 3].map(|n| watched(&things[n]));
+    let after = [1, 2, 3].map(|n| watched(&entries[n]));
     let start = std::time::Instant::now();
-    while things.iter().any(|(thing, _)| thing.visits().is_empty()) {
-        assert!(start.elapsed() < 300 * SECOND, "{:?}", things.map(|(thing, _)| thing.visits().len()));
+    while entries.iter().any(|(recording, _)| recording.visits().is_empty()) {
+        assert!(start.elapsed() < 300 * SECOND, "{:?}", entries.map(|(recording, _)| recording.visits().len()));
         std::thread::sleep(Duration::from_millis(1));
     }
     drop((before, hangs, after, release));

@@ -87,22 +87,23 @@ impl Reason {
         }
     }
 
+    /// The text of a refusal. The time that had passed follows it, if the refusal is a timeout: "deadline exceeded after 2.0s".
     pub(super) const fn text(self) -> &'static str {
         match self {
-            Self::DeadlineExpired => "the deadline had passed before the call began",
-            Self::DeadlineExceeded => "the deadline passed before the call was over",
-            Self::HeadTimeout => "the response did not begin within head_timeout",
-            Self::IdleTimeout => "nothing of the response came for longer than idle_timeout",
-            Self::AttemptTimeout => "no answer within the time of one attempt",
-            Self::HoldExceeded => "the call exceeded the layer's own bound (max_hold); set a deadline",
-            Self::NotReady => "the inner service was not ready in time, or too many calls waited for it",
+            Self::DeadlineExpired => "deadline expired before the call began",
+            Self::DeadlineExceeded => "deadline exceeded",
+            Self::HeadTimeout => "no response head: `head_timeout` exceeded",
+            Self::IdleTimeout => "no response data: `idle_timeout` exceeded",
+            Self::AttemptTimeout => "`attempt_timeout` exceeded",
+            Self::HoldExceeded => "call without a deadline: `max_hold` exceeded",
+            Self::NotReady => "inner service not ready",
             Self::CircuitOpen => "the circuit is open because the dependency has been failing",
             Self::QueueFull => "all permits are in use and the queue is full",
-            Self::QueueTimeout => "no permit became free within max_wait",
+            Self::QueueTimeout => "no permit became free within `max_wait`",
             Self::NotInTime => "less time is left than the call is expected to take",
             Self::RateLimited => "the rate limit is exhausted",
-            Self::Displaced => "a call of higher priority displaced it from the queue",
-            Self::RequestIdle => "the client sent nothing of the request's body for too long",
+            Self::Displaced => "displaced from the queue by a call of higher priority",
+            Self::RequestIdle => "no request data from the client: idle limit exceeded",
             Self::NoQuorum => "too few endpoints gave the same answer",
             Self::Injected => "a fault was injected on purpose",
             Self::NoEndpoints => "there is no endpoint, or none takes calls now",

@@ -180,16 +180,23 @@ pub(crate) enum Kind {
     Unavailable,
 }
 
-/// One line: `payments, bulkhead: all permits are in use and the queue is full (waiting 64, limit 16); retry after 1.5s`.
+/// One line: ``deadline exceeded after 2.1s (layer `deadline`, name `payments`): given 2.0s``, or ``all permits are in use and the
+/// queue is full (layer `bulkhead`, name `payments`): waiting 64, limit 16; retry after 1.5s``.
 impl fmt::Display for Rejected {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(name) = self.name() {
-            write!(f, "{name}, ")?;
+        f.write_str(self.numbers.opened_by().map_or(self.reason.text(), TripCause::text))?;
+        if let Some(elapsed) = self.numbers.elapsed() {
+            write!(f, " after {elapsed:.1?}")?;
         }
-        let text = self.numbers.opened_by().map_or(self.reason.text(), TripCause::text);
-        write!(f, "{}: {text}", self.layer())?;
-        if self.numbers != Numbers::NONE {
-            write!(f, " ({})", self.numbers)?;
+        write!(f, " (layer `{}`", self.layer())?;
+        if let Some(name) = self.name() {
+            write!(f, ", name `{name}`")?;
+        }
+        f.write_str(")")?;
+        match self.numbers.given() {
+            Some(given) => write!(f, ": given {given:.1?}")?,
+            None if self.numbers != Numbers::NONE => write!(f, ": {}", self.numbers)?,
+            None => {}
         }
         match self.retry_after {
             Some(wait) => write!(f, "; retry after {wait:.1?}"),
@@ -252,14 +259,19 @@ mod tests {
     fn refusal_shows_layer_reason_numbers_and_wait() {
         let rejected = Rejected::nameless(LayerKind::CircuitBreaker, Reason::CircuitOpen)
             .with_retry_after(Some(Duration::from_millis(1500)));
-        let text = "circuit_breaker: the circuit is open because the dependency has been failing";
+        let text = "the circuit is open because the dependency has been failing (layer `circuit_breaker`)";
         assert_eq!(rejected.to_string(), format!("{text}; retry after 1.5s"));
         let trip = Trip { calls: 10, failures: 9, ..Trip::by(TripCause::FailureRate) };
         let (open_for, next_probe) = (Duration::from_secs(3), Duration::from_millis(1500));
         let rejected = rejected.with_numbers(Numbers::of_outage(trip, 2, open_for, Some(next_probe)));
         let numbers = "9 failed of 10 calls, open for 3.0s, break 2, next probe in 1.5s";
-        let text = "circuit_breaker: the circuit is open because too many calls failed (failure_rate)";
-        assert_eq!(rejected.to_string(), format!("{text} ({numbers}); retry after 1.5s"));
+        let text =
+            "the circuit is open because too many calls failed: `failure_rate` reached (layer `circuit_breaker`)";
+        assert_eq!(rejected.to_string(), format!("{text}: {numbers}; retry after 1.5s"));
+        let timeout =
+            Rejected::new(LayerId::nameless(LayerKind::Deadline), Some("payments".into()), Reason::DeadlineExceeded)
+                .with_numbers(Numbers::of_timeout(Duration::from_secs(2), Duration::from_millis(2100)));
+        assert_eq!(timeout.to_string(), "deadline exceeded after 2.1s (layer `deadline`, name `payments`): given 2.0s");
         let shown = format!("{rejected:?}");
         assert!(shown.contains("CircuitOpen") && shown.contains("9 failed of 10 calls"), "{shown}");
     }

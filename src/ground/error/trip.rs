@@ -34,9 +34,11 @@ impl TripCause {
     /// The text of a refusal with this cause.
     pub(super) const fn text(self) -> &'static str {
         match self {
-            Self::FailureRate => "the circuit is open because too many calls failed (failure_rate)",
-            Self::SlowRate => "the circuit is open because too many calls were slow (slow_rate)",
-            Self::ConsecutiveFailures => "the circuit is open because of consecutive_failures",
+            Self::FailureRate => "the circuit is open because too many calls failed: `failure_rate` reached",
+            Self::SlowRate => "the circuit is open because too many calls were slow: `slow_rate` reached",
+            Self::ConsecutiveFailures => {
+                "the circuit is open because too many calls failed in a row: `consecutive_failures` reached"
+            }
             Self::Hanging => "the circuit is open because the dependency hangs",
             Self::Unanswered => "the circuit is open because no call was answered",
             Self::ForcedOpen => "the circuit was forced open by hand, and stays open until it is set to enforce",

@@ -187,7 +187,7 @@ where
 {
     fn drop(self: Pin<&mut Self>) {
         if let KindProj::Held(holding) = self.project().kind.project() {
-            holding.let_go();
+            holding.release();
         }
     }
 }

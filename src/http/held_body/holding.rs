@@ -24,13 +24,13 @@ const LOOKS_AFTER: u8 = 8;
 pub(super) struct Holding<B, G: Guard, J: Judge> {
     slot: Arc<Slot<B, G, J>>,
     /// The entry in the reaper's schedule. `None` if there is no reaper, or nothing left to cut.
-    place: Option<WatchGuard>,
+    entry: Option<WatchGuard>,
     /// When the reaper must check the body for the first time.
     due: Instant,
     settled: bool,
     /// The entry in the schedule of the runtime that reads the body, if that is another one. The first runtime may
     /// exist without being driven.
-    guest: Option<WatchGuard>,
+    reader_runtime_entry: Option<WatchGuard>,
     /// The number of frames that came without a pause.
     in_a_row: u8,
     /// The context of the call.
@@ -51,17 +51,17 @@ where
         let context = inherited.with_deadline(deadline).with_end(None, false).with_enforced(deadline.is_some());
         let due = first_look(&expiry, now);
         let slot = Arc::new(Slot::new(Carried::new(body, call, now), now));
-        let place = reaper::watch(Arc::clone(&slot) as _, due);
-        Self { slot, place, due, settled: false, guest: None, in_a_row: 0, context }
+        let entry = reaper::watch(Arc::clone(&slot) as _, due);
+        Self { slot, entry, due, settled: false, reader_runtime_entry: None, in_a_row: 0, context }
     }
 
     pub(super) fn poll_frame(&mut self, cx: &mut task::Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         if self.settled {
             return Poll::Ready(None);
         }
-        if !self.place.as_ref().is_some_and(WatchGuard::is_watched) {
-            self.place = reaper::watch(Arc::clone(&self.slot) as _, self.due);
-            if self.place.is_none() {
+        if !self.entry.as_ref().is_some_and(WatchGuard::is_watched) {
+            self.entry = reaper::watch(Arc::clone(&self.slot) as _, self.due);
+            if self.entry.is_none() {
                 self.slot.visit(time::now());
             }
         }
@@ -80,19 +80,19 @@ where
             self.in_a_row = 0;
             self.be_watched();
         } else if self.settled {
-            (self.place, self.guest) = (None, None);
+            (self.entry, self.reader_runtime_entry) = (None, None);
         }
         frame
     }
 
     /// Makes sure that a reaper can end the wait in the current runtime.
     fn be_watched(&mut self) {
-        let is_here = |place: &Option<WatchGuard>| place.as_ref().is_some_and(WatchGuard::is_here);
-        if !is_here(&self.place) && !is_here(&self.guest) {
-            self.guest = reaper::watch(Arc::clone(&self.slot) as _, self.due);
+        let is_here = |entry: &Option<WatchGuard>| entry.as_ref().is_some_and(WatchGuard::is_here);
+        if !is_here(&self.entry) && !is_here(&self.reader_runtime_entry) {
+            self.reader_runtime_entry = reaper::watch(Arc::clone(&self.slot) as _, self.due);
         }
-        let is_watched = |place: &Option<WatchGuard>| place.as_ref().is_some_and(WatchGuard::is_watched);
-        if !is_watched(&self.place) && !is_watched(&self.guest) {
+        let is_watched = |entry: &Option<WatchGuard>| entry.as_ref().is_some_and(WatchGuard::is_watched);
+        if !is_watched(&self.entry) && !is_watched(&self.reader_runtime_entry) {
             // Without a reaper the body would wait for ever. Outside a runtime this panics with tokio's own message.
             drop(Handle::current());
         }
@@ -111,7 +111,7 @@ where
     }
 
     /// Drops the body, because its owner is gone.
-    pub(super) fn let_go(&mut self) {
+    pub(super) fn release(&mut self) {
         self.slot.clear();
     }
 }
@@ -131,16 +131,16 @@ where
         // After its first check, the reaper returns according to the bounds of that time, which may be too late for the
         // new layer.
         let comes_in_time = self.due <= due && now < self.due;
-        if comes_in_time && self.place.as_ref().is_some_and(WatchGuard::is_watched) {
+        if comes_in_time && self.entry.as_ref().is_some_and(WatchGuard::is_watched) {
             return true;
         }
         self.due = self.due.min(due);
-        let Some(place) = reaper::watch(Arc::clone(&self.slot) as _, self.due) else { return false };
+        let Some(entry) = reaper::watch(Arc::clone(&self.slot) as _, self.due) else { return false };
         // The body keeps one entry in each runtime: the other runtime may outlive this one.
-        if self.place.as_ref().is_some_and(|place| place.is_watched() && !place.is_here()) {
-            self.guest = Some(place);
+        if self.entry.as_ref().is_some_and(|entry| entry.is_watched() && !entry.is_here()) {
+            self.reader_runtime_entry = Some(entry);
         } else {
-            self.place = Some(place);
+            self.entry = Some(entry);
         }
         true
     }

@@ -68,7 +68,7 @@ impl Asked {
 }
 
 thread_local! {
-    /// What the body left that was asked last.
+    /// How to find the slot of the body that was queried last; set by `is_end_stream`.
     static ASKED: Cell<Option<Asked>> = const { Cell::new(None) };
 }
 

@@ -16,7 +16,7 @@
 //!
 //! A connection drops pieces while it waits for more, and no other reader does so. A reader that collects a body drops
 //! nothing until the end, or has dropped what it inspected before. So if no piece was ever dropped during a wait,
-//! [`PATIENCE`] bounds the wait. After that the reader gets twice as much, and after [`TRIES`] waits everything that it
+//! [`MAX_PIECE_WAIT`] bounds the wait. After that the reader gets twice as much, and after [`TRIES`] waits everything that it
 //! asks for. (If other code drops a piece while the reader waits, the reader looks like a connection. If it then keeps
 //! more than it may have, the body's bound ends the wait.) Outside a tokio runtime there is no timer, and nothing is
 //! held back.
@@ -55,7 +55,7 @@ const GATHERED: usize = 4096;
 const FRAMES: usize = 15;
 
 /// How long to wait for the first piece to be dropped.
-const PATIENCE: Duration = Duration::from_millis(2);
+const MAX_PIECE_WAIT: Duration = Duration::from_millis(2);
 
 /// How often to wait for a reader that drops nothing.
 const TRIES: u32 = 4;
@@ -95,10 +95,10 @@ struct Load {
 
 /// The state that a body shares with the pieces that it has handed out.
 #[derive(Debug)]
-struct Tracked(Mutex<State>);
+struct Tracked(Mutex<TrackedState>);
 
 #[derive(Debug, Default)]
-struct State {
+struct TrackedState {
     out: Load,
     /// The reader has asked for more, and has got nothing yet.
     waits: bool,
@@ -152,7 +152,7 @@ impl Pacing {
             Pace::Connection => Load { bytes: PIECE, pieces: FRAMES },
             Pace::Stream => Load { bytes: 1, pieces: 1 },
         };
-        let tracked = Arc::new(Tracked(Mutex::new(State::default())));
+        let tracked = Arc::new(Tracked(Mutex::new(TrackedState::default())));
         Some(Box::new(Self { most, tracked, timer: Timer::new(), until: None, tries: 0, held_up: false }))
     }
 
@@ -181,7 +181,7 @@ impl Pacing {
                 self.tries = TRIES;
                 return Poll::Ready(());
             }
-            let until = *self.until.get_or_insert_with(|| time::now() + PATIENCE);
+            let until = *self.until.get_or_insert_with(|| time::now() + MAX_PIECE_WAIT);
             ready!(self.timer.poll_until(cx, until));
             self.until = None;
             self.tries += 1;

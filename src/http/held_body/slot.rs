@@ -26,7 +26,7 @@ use crate::telemetry;
 /// Whichever takes the body out has it alone: to poll it, to query it, or to cut it. Afterwards it puts the body back
 /// or drops it. So the lock is held only to move the body, and no foreign code runs under it.
 pub(super) struct Slot<B, G: Guard, J: Judge> {
-    state: Mutex<State<B, G, J>>,
+    state: Mutex<SlotState<B, G, J>>,
     /// When something came for a waiting reader, in nanoseconds; 0 until then. From that time on the reader is not
     /// waiting for the dependency, even if it is busy elsewhere.
     came_at: AtomicU64,
@@ -34,11 +34,11 @@ pub(super) struct Slot<B, G: Guard, J: Judge> {
     since: Instant,
 }
 
-type Parcel<B, G, J> = Pin<Box<Carried<B, G, J>>>;
+type PinnedBody<B, G, J> = Pin<Box<Carried<B, G, J>>>;
 
-enum State<B, G: Guard, J: Judge> {
+enum SlotState<B, G: Guard, J: Judge> {
     /// `waker` is that of the last poll, unless it has been woken since => Taken | Cut | Over
-    Kept { carried: Parcel<B, G, J>, waker: Option<Waker> },
+    Kept { carried: PinnedBody<B, G, J>, waker: Option<Waker> },
     /// Its owner is polling or querying it => Kept | Cut | Over. `visited` is when the reaper came meanwhile: a body
     /// that is polled all the time would otherwise never be cut.
     Taken { waker: Option<Waker>, visited: Option<Instant> },
@@ -56,7 +56,7 @@ type Settled = bool;
 impl<B, G: Guard, J: Judge> Slot<B, G, J> {
     /// Drop the previous state without holding the lock.
     #[must_use]
-    fn replace(&self, state: State<B, G, J>) -> State<B, G, J> {
+    fn replace(&self, state: SlotState<B, G, J>) -> SlotState<B, G, J> {
         std::mem::replace(&mut *lock(&self.state), state)
     }
 }
@@ -69,7 +69,7 @@ where
     J: Judge,
 {
     pub(super) fn new(carried: Carried<B, G, J>, since: Instant) -> Self {
-        let state = State::Kept { carried: Box::pin(carried), waker: None };
+        let state = SlotState::Kept { carried: Box::pin(carried), waker: None };
         Self { state: Mutex::new(state), came_at: AtomicU64::new(0), since }
     }
 
@@ -80,18 +80,18 @@ where
     /// Whether an outer layer may join. While a reader waits, its wait belongs to the layers that are there already.
     pub(super) fn admits(&self, expiry: &Expiry) -> bool {
         match &*lock(&self.state) {
-            State::Kept { carried, .. } => carried.waiting_since().is_none() && carried.layers().admits(expiry),
-            State::Cut(_) => true,
-            State::Taken { .. } | State::Over => false,
+            SlotState::Kept { carried, .. } => carried.waiting_since().is_none() && carried.layers().admits(expiry),
+            SlotState::Cut(_) => true,
+            SlotState::Taken { .. } | SlotState::Over => false,
         }
     }
 
     /// Adds the call of an outer layer. If the body has been cut, that call ends, too.
     pub(super) fn join(&self, outer: Outer) {
         let (late, cut) = match &mut *lock(&self.state) {
-            State::Kept { carried, .. } => (carried.as_mut().join(outer), None),
-            State::Cut(rejected) => (Some(outer), Some(rejected.verdict())),
-            State::Taken { .. } | State::Over => (Some(outer), None),
+            SlotState::Kept { carried, .. } => (carried.as_mut().join(outer), None),
+            SlotState::Cut(rejected) => (Some(outer), Some(rejected.verdict())),
+            SlotState::Taken { .. } | SlotState::Over => (Some(outer), None),
         };
         foreign(|| match (late, cut) {
             (Some(late), Some(verdict)) => late.end(None, End::CutFurtherIn(verdict)),
@@ -113,9 +113,9 @@ where
         let mut reader = Some(foreign(|| cx.waker().clone()));
         let taken = {
             let mut state = lock(&self.state);
-            match std::mem::replace(&mut *state, State::Over) {
-                State::Kept { carried, waker } => {
-                    *state = State::Taken { waker: std::mem::replace(&mut reader, waker), visited: None };
+            match std::mem::replace(&mut *state, SlotState::Over) {
+                SlotState::Kept { carried, waker } => {
+                    *state = SlotState::Taken { waker: std::mem::replace(&mut reader, waker), visited: None };
                     Ok(carried)
                 }
                 absent => Err(absent),
@@ -123,21 +123,21 @@ where
         };
         let mut carried = match taken {
             Ok(carried) => carried,
-            Err(State::Cut(rejected)) => return (Poll::Ready(Some(Err(rejected.into()))), true),
+            Err(SlotState::Cut(rejected)) => return (Poll::Ready(Some(Err(rejected.into()))), true),
             Err(_) => return (Poll::Ready(None), true),
         };
         foreign(|| drop(reader));
         carried.as_mut().came(self.came());
         let unwinding = Unwinding(self);
         let frame = foreign(|| {
-            let bell = Waker::from(Arc::clone(self));
-            let _enforcing = scope::enforce(&bell);
-            carried.as_mut().poll_frame(&mut Context::from_waker(&bell))
+            let slot_waker = Waker::from(Arc::clone(self));
+            let _enforcing = scope::enforce(&slot_waker);
+            carried.as_mut().poll_frame(&mut Context::from_waker(&slot_waker))
         });
         std::mem::forget(unwinding);
         // If a frame has settled the call, `is_end_stream` has said that this frame was the last.
         if carried.is_settled() || matches!(frame, Poll::Ready(None | Some(Err(_)))) {
-            let before = self.replace(State::Over);
+            let before = self.replace(SlotState::Over);
             foreign(|| drop((before, carried)));
             return (frame, true);
         }
@@ -145,7 +145,7 @@ where
         if let Some(carried) = self.put_back(carried, frame.is_ready()) {
             let (end, now) = (carried.layers().first_end(), time::now());
             let rejected = end.rejected(now).while_paused(true);
-            let before = self.replace(State::Cut(rejected.clone()));
+            let before = self.replace(SlotState::Cut(rejected.clone()));
             foreign(|| drop(before));
             self.cut(carried, end, &rejected, now);
         }
@@ -154,22 +154,22 @@ where
 
     /// Puts the body back after its owner has used it. Returns it instead if its time is over and there is a frame to
     /// hand on. In that case no reader is waiting, and the caller must cut the body.
-    fn put_back(&self, carried: Parcel<B, G, J>, hands_on: bool) -> Option<Parcel<B, G, J>> {
+    fn put_back(&self, carried: PinnedBody<B, G, J>, hands_on: bool) -> Option<PinnedBody<B, G, J>> {
         let mut state = lock(&self.state);
         match &mut *state {
-            State::Taken { waker, visited }
+            SlotState::Taken { waker, visited }
                 if !(hands_on && visited.is_some_and(|at| carried.layers().is_over(at))) =>
             {
                 let waker = waker.take();
-                *state = State::Kept { carried, waker };
+                *state = SlotState::Kept { carried, waker };
                 None
             }
             // While the owner has the body, the state stays `Taken`: the other three states do not occur.
-            State::Taken { .. } | State::Kept { .. } | State::Cut(_) | State::Over => Some(carried),
+            SlotState::Taken { .. } | SlotState::Kept { .. } | SlotState::Cut(_) | SlotState::Over => Some(carried),
         }
     }
 
-    fn cut(&self, mut carried: Parcel<B, G, J>, reached: Reached, rejected: &Rejected, now: Instant) {
+    fn cut(&self, mut carried: PinnedBody<B, G, J>, reached: Reached, rejected: &Rejected, now: Instant) {
         carried.as_mut().came(self.came());
         foreign(|| {
             let age = now.since(self.since);
@@ -181,9 +181,9 @@ where
 
     /// Drops the body, if it is still there. For the owner's drop.
     pub(super) fn clear(&self) {
-        let mut before = self.replace(State::Over);
+        let mut before = self.replace(SlotState::Over);
         foreign(|| {
-            if let State::Kept { carried, .. } = &mut before {
+            if let SlotState::Kept { carried, .. } = &mut before {
                 carried.as_mut().came(self.came());
             }
             drop(before);
@@ -202,12 +202,12 @@ where
     fn ask<T>(&self, question: impl FnOnce(&Carried<B, G, J>) -> T, over: T, unknown: T) -> T {
         let carried = {
             let mut state = lock(&self.state);
-            match std::mem::replace(&mut *state, State::Over) {
-                State::Kept { carried, waker } => {
-                    *state = State::Taken { waker, visited: None };
+            match std::mem::replace(&mut *state, SlotState::Over) {
+                SlotState::Kept { carried, waker } => {
+                    *state = SlotState::Taken { waker, visited: None };
                     carried
                 }
-                State::Over => return over,
+                SlotState::Over => return over,
                 absent => {
                     *state = absent;
                     return unknown;
@@ -229,7 +229,7 @@ struct Unwinding<'a, B, G: Guard, J: Judge>(&'a Slot<B, G, J>);
 
 impl<B, G: Guard, J: Judge> Drop for Unwinding<'_, B, G, J> {
     fn drop(&mut self) {
-        let before = self.0.replace(State::Over);
+        let before = self.0.replace(SlotState::Over);
         foreign(|| drop(before));
     }
 }
@@ -248,19 +248,19 @@ where
         let (carried, waker, reached, rejected) = loop {
             let mut state = lock(&self.state);
             let (reached, waits) = match &mut *state {
-                State::Kept { carried, .. } => {
+                SlotState::Kept { carried, .. } => {
                     let waiting_since = carried.waiting_since().filter(|_| self.came_at.load(Ordering::Acquire) == 0);
                     match carried.layers().look(now, waiting_since) {
                         Ok(reached) => (reached, waiting_since.is_some()),
                         Err(later) => return Visit::Again(later),
                     }
                 }
-                State::Taken { visited, .. } => {
+                SlotState::Taken { visited, .. } => {
                     *visited = Some(now);
                     // The owner is using it now, and may not be at the next visit.
                     return Visit::Again(now + reaper::GRAIN);
                 }
-                State::Cut(_) | State::Over => return Visit::Done,
+                SlotState::Cut(_) | SlotState::Over => return Visit::Done,
             };
             let Some((_, rejected)) = made.take_if(|(seen, _)| *seen == reached) else {
                 drop(state);
@@ -268,8 +268,8 @@ where
                 continue;
             };
             let rejected = rejected.while_paused(!waits);
-            match std::mem::replace(&mut *state, State::Cut(rejected.clone())) {
-                State::Kept { carried, waker } => break (carried, waker, reached, rejected),
+            match std::mem::replace(&mut *state, SlotState::Cut(rejected.clone())) {
+                SlotState::Kept { carried, waker } => break (carried, waker, reached, rejected),
                 _ => return Visit::Done,
             }
         };
@@ -302,8 +302,8 @@ where
         let _ = self.came_at.compare_exchange(0, now.as_nanos(), Ordering::AcqRel, Ordering::Relaxed);
         // Moved out, not cloned: a woken reader polls again and stores its waker then.
         let waker = match &mut *lock(&self.state) {
-            State::Kept { waker, .. } | State::Taken { waker, .. } => waker.take(),
-            State::Cut(_) | State::Over => None,
+            SlotState::Kept { waker, .. } | SlotState::Taken { waker, .. } => waker.take(),
+            SlotState::Cut(_) | SlotState::Over => None,
         };
         if let Some(waker) = waker {
             // The waker may be that of an outer layer's slot, which then needs no clock reading of its own.

@@ -128,7 +128,7 @@ impl HeaderNames {
 }
 
 /// The error for a change of a setting that is fixed for the life of a layer.
-pub(crate) const FIXED: &str = "cannot change while the layer is at work: it takes a new one, or a restart";
+pub(crate) const FIXED: &str = "cannot change at run time: create a new layer or restart";
 
 /// The checks that all protocols share.
 pub(crate) fn check_times(validation: &mut Validation, allowance: Duration, max_timeout: Duration) {

@@ -1,7 +1,7 @@
 use std::fmt;
 
 use ::http::HeaderName;
-use serde::de::{Error, Visitor};
+use serde::de::{Error, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer, Serializer};
 
 /// A header name as plain text, for `#[serde(with = "Written")]`.
@@ -48,7 +48,7 @@ impl Visitor<'_> for Text {
 
     fn visit_str<E: Error>(self, text: &str) -> Result<HeaderName, E> {
         // Header names are case-insensitive, and HTTP/2 requires lower case.
-        text.parse().map_err(|_| E::custom(format_args!("{text:?} is no name of a header")))
+        text.parse().map_err(|_| E::invalid_value(Unexpected::Str(text), &self))
     }
 }
 

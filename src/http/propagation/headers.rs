@@ -4,7 +4,7 @@ use ::http::{HeaderMap, HeaderName, HeaderValue, Response};
 
 use super::config::{HeaderNames, PropagationConfig};
 use super::propagator::{Propagated, Propagator};
-use super::{last_word, number, priority, timeout};
+use super::{number, priority, retry_forbidden, timeout};
 use crate::ground::error::InvalidConfig;
 use crate::ground::validation::Validate;
 
@@ -55,11 +55,11 @@ impl Propagator for HttpPropagator {
     }
 
     fn forbid_retry<B>(&self, response: &mut Response<B>) {
-        last_word::forbid_retry(response);
+        retry_forbidden::forbid_retry(response);
     }
 
     fn forbids_retry<B>(&self, response: &Response<B>) -> bool {
-        last_word::forbids_retry(response.status(), response.headers())
+        retry_forbidden::forbids_retry(response.status(), response.headers())
     }
 }
 

@@ -50,11 +50,11 @@
 //! - A request without a deadline is not changed. Neither is a smaller value that you have put into a request yourself.
 //!   (Over HTTP that is the timeout of each attempt; for a whole call, use the [deadline layer](crate::deadline).)
 //! - A client that raises the attempt numbers of its requests earns no retries for them, but it spends the retries that
-//!   other clients have earned. At the edge of a system, where strangers call, remove these headers.
+//!   other clients have earned. At the edge of a system, where clients are untrusted, remove these headers.
 //!
 //! A [priority](crate::context::Priority) that is none of the four names is ignored; of several, the lowest holds; and
 //! one above [`max_priority`](PropagationConfig::max_priority) counts as `max_priority`. So by default no outside
-//! client can make a request critical. Where strangers call, set it to `normal`; between your own services, to
+//! client can make a request critical. For untrusted clients, set it to `normal`; between your own services, to
 //! `critical`. The client's side writes the priority of the [context](crate::context), unless the request has one
 //! already. All inner layers, above all [load shedding](crate::load_shed), serve important requests first.
 //!
@@ -111,10 +111,10 @@ mod extract;
 mod header_name;
 mod headers;
 mod inject;
-pub(crate) mod last_word;
 pub(crate) mod number;
 pub(crate) mod priority;
 mod propagator;
+pub(crate) mod retry_forbidden;
 mod timeout;
 
 #[cfg(feature = "grpc")]

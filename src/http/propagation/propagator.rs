@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use ::http::{HeaderMap, Response};
 
-use super::last_word;
+use super::retry_forbidden;
 use crate::ground::context::Priority;
 
 /// The values that travel with a request.
@@ -27,7 +27,7 @@ pub struct Propagated {
 /// use http::{HeaderMap, Response};
 /// use seawall::http::propagation::{InjectLayer, Propagated, Propagator};
 ///
-/// /// Whole seconds, in the header of an old house.
+/// /// Whole seconds, in a legacy header.
 /// #[derive(Clone)]
 /// struct Seconds;
 ///
@@ -71,6 +71,6 @@ pub trait Propagator: Clone {
     /// Whether the head of a response says that the call failed. When a handler gets a response that did not fail, it
     /// has recovered from earlier calls whose retries were exhausted. By default 5xx and 429 are failures.
     fn has_failed<B>(&self, response: &Response<B>) -> bool {
-        last_word::is_failure(response.status())
+        retry_forbidden::is_failure(response.status())
     }
 }

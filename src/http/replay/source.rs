@@ -55,7 +55,7 @@ pub(super) struct Begun {
 
 /// The error of a superseded attempt.
 #[derive(Debug, thiserror::Error)]
-#[error("this attempt has failed, and its request body is needed for the next one")]
+#[error("attempt superseded: the next attempt uses the request body")]
 struct Superseded;
 
 impl<B> Source<B> {
@@ -77,8 +77,8 @@ impl<B> Source<B> {
 
     /// Supersedes the current attempt. Its next poll fails, and its waiting reader is woken.
     pub(super) fn supersede(&self) {
-        let told = lock(&self.slot).supersede();
-        wake(told);
+        let reader_waker = lock(&self.slot).supersede();
+        wake(reader_waker);
     }
 
     /// Begins another attempt. `None` if too much has passed.
@@ -87,10 +87,10 @@ impl<B> Source<B> {
         if !slot.is_repeatable() {
             return None;
         }
-        let told = slot.supersede();
+        let reader_waker = slot.supersede();
         let begun = slot.begun();
         drop(slot);
-        wake(told);
+        wake(reader_waker);
         Some(begun)
     }
 
@@ -219,7 +219,7 @@ where
         let mut slot = lock(&self.slot);
         slot.original = original;
         let is_newest = slot.attempt == attempt;
-        let told = if is_newest { None } else { slot.waiting.take() };
+        let reader_waker = if is_newest { None } else { slot.waiting.take() };
         let step = match news {
             Poll::Ready(Some(Ok(frame))) if is_newest => {
                 discarded = slot.record.push(&frame);
@@ -250,7 +250,7 @@ where
         foreign(|| drop((discarded, copied)));
         // The newest attempt must poll the original with its own waker, even if nothing has come: the original knows
         // only this attempt's waker.
-        wake(told);
+        wake(reader_waker);
         step
     }
 }
@@ -267,9 +267,9 @@ impl<B> Drop for Away<'_, B> {
         if !self.is_back {
             let mut slot = lock(&self.source.slot);
             slot.original = Original::Failed(None);
-            let told = slot.waiting.take();
+            let reader_waker = slot.waiting.take();
             drop(slot);
-            wake(told);
+            wake(reader_waker);
         }
     }
 }

@@ -15,24 +15,24 @@ use super::answers::{Answers, WithStatus};
 #[derive(Debug)]
 pub struct ResponseFuture<F, A = WithStatus> {
     #[pin]
-    state: State<F>,
+    state: RespondState<F>,
     answers: A,
 }
 
-#[pin_project(project = StateProj)]
+#[pin_project(project = RespondStateProj)]
 #[derive(Debug)]
-enum State<F> {
+enum RespondState<F> {
     Calling(#[pin] F),
     Failed(Option<BoxError>),
 }
 
 impl<F, A> ResponseFuture<F, A> {
     pub(super) fn new(future: F, answers: A) -> Self {
-        Self { state: State::Calling(future), answers }
+        Self { state: RespondState::Calling(future), answers }
     }
 
     pub(super) fn failed(error: BoxError, answers: A) -> Self {
-        Self { state: State::Failed(Some(error)), answers }
+        Self { state: RespondState::Failed(Some(error)), answers }
     }
 }
 
@@ -48,11 +48,11 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let error = match this.state.project() {
-            StateProj::Calling(future) => match ready!(future.poll(cx)) {
+            RespondStateProj::Calling(future) => match ready!(future.poll(cx)) {
                 Ok(response) => return Poll::Ready(Ok(this.answers.pass(response))),
                 Err(error) => error.into(),
             },
-            StateProj::Failed(error) => match error.take() {
+            RespondStateProj::Failed(error) => match error.take() {
                 Some(error) => error,
                 // Polled after completion: stays pending, as fused futures do.
                 None => return Poll::Pending,

@@ -13,7 +13,7 @@
 //! | any other error | 500 Internal Server Error |
 //!
 //! A 503 or 429 response carries `Retry-After`. The body of a refusal is its [reason](crate::error::Reason::as_str) in
-//! one word, such as `queue_full`. Strangers may read the response, so it does not show the name of a dependency, its
+//! one word, such as `queue_full`. Untrusted clients may read the response, so it does not show the name of a dependency, its
 //! limits or its state. Operators find these in the log and on the live page. Between your own services,
 //! [`RespondLayer::verbose`] sends the whole text. The text of other errors is logged and never sent.
 //!

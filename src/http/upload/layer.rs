@@ -83,7 +83,7 @@ pub struct UploadLayer {
 impl UploadLayer {
     /// An idle limit of half of the call's time.
     pub fn new() -> Self {
-        Self::told_by(DEFAULT_IDLE_SHARE, Instruments::nameless(LayerKind::Deadline))
+        Self::with_instruments(DEFAULT_IDLE_SHARE, Instruments::nameless(LayerKind::Deadline))
     }
 
     /// Lets a client send nothing for this share of the call's time, within `(0, 1]`. With 1, only the deadline bounds
@@ -93,11 +93,11 @@ impl UploadLayer {
     /// If the share is out of its range.
     pub fn with_idle_share(self, share: f64) -> Result<Self, InvalidConfig> {
         Validation::of(|validation| check_idle_share("idle_share", share, validation))?;
-        Ok(Self::told_by(share, self.instruments))
+        Ok(Self::with_instruments(share, self.instruments))
     }
 
     /// Reports refusals as those of the layer that has these instruments.
-    pub(crate) fn told_by(idle_share: f64, instruments: Instruments) -> Self {
+    pub(crate) fn with_instruments(idle_share: f64, instruments: Instruments) -> Self {
         Self { idle_share: Arc::new(Settings::new(idle_share)), instruments }
     }
 
@@ -113,7 +113,7 @@ impl Default for UploadLayer {
 }
 
 pub(crate) fn check_idle_share(field: &str, share: f64, validation: &mut Validation) {
-    validation.check(share > 0.0 && share <= 1.0, field, format_args!("{share} is not within (0, 1]"));
+    validation.check(share > 0.0 && share <= 1.0, field, format_args!("invalid value: {share}, must be in (0, 1]"));
 }
 
 impl<S> Layer<S> for UploadLayer {

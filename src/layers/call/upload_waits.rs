@@ -19,11 +19,11 @@ use crate::ground::time::{self, Instant};
 /// The waits of one attempt's request body.
 #[derive(Debug, Default)]
 pub struct UploadWaits {
-    state: Mutex<State>,
+    state: Mutex<UploadWaitsState>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct UploadWaitsState {
     claimed: bool,
     waiting_since: Option<Instant>,
     /// The sum of the completed waits, and the start and end of the last one.

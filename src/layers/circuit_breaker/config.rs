@@ -150,18 +150,29 @@ impl Validate for CircuitBreakerConfig {
     fn check(&self, validation: &mut Validation) {
         match self.window {
             Window::Time(length) => {
-                validation.check(length >= SHORTEST, "window", format_args!("{length:?} is less than {SHORTEST:?}"));
+                validation.check(
+                    length >= SHORTEST,
+                    "window",
+                    format_args!("invalid value: {length:?}, must be at least {SHORTEST:?}"),
+                );
                 validation.bounded("window", length);
             }
             Window::Calls(calls) => {
                 let possible = (1..=MAX_CALLS as u32).contains(&calls);
-                validation.check(possible, "window", format_args!("{calls} calls are not within 1..={MAX_CALLS}"));
+                validation.check(
+                    possible,
+                    "window",
+                    format_args!("invalid value: {calls} calls, must be in [1, {MAX_CALLS}]"),
+                );
                 let reachable = self.minimum_calls <= calls;
                 validation.check_against(
                     reachable,
                     "minimum_calls",
                     &["window"],
-                    format_args!("{} is more than the {calls} calls of the window", self.minimum_calls),
+                    format_args!(
+                        "invalid value: {}, must be at most the {calls} calls of `window`",
+                        self.minimum_calls
+                    ),
                 );
             }
         }
@@ -186,11 +197,15 @@ impl Validate for CircuitBreakerConfig {
             self.break_duration <= self.max_break,
             "max_break",
             &["break_duration"],
-            "must not be less than break_duration",
+            format_args!("invalid value: {:?}, must be at least `break_duration`", self.max_break),
         );
         validation.ratio("jitter", self.jitter);
         let rounds = self.half_open_rounds;
-        validation.check((1..=10).contains(&rounds), "half_open_rounds", format_args!("{rounds} is not within 1..=10"));
+        validation.check(
+            (1..=10).contains(&rounds),
+            "half_open_rounds",
+            format_args!("invalid value: {rounds}, must be in [1, 10]"),
+        );
         validation.positive("max_hold", self.max_hold);
         validation.at_least_one("max_keys", self.max_keys as u64);
     }
@@ -233,14 +248,14 @@ impl CircuitBreakerConfig {
 }
 
 fn rate(validation: &mut Validation, field: &str, rate: f64) {
-    validation.check(rate > 0.0 && rate <= 1.0, field, format_args!("{rate} is not within (0, 1]"));
+    validation.check(rate > 0.0 && rate <= 1.0, field, format_args!("invalid value: {rate}, must be in (0, 1]"));
 }
 
 fn factor(validation: &mut Validation, field: &str, factor: f64) {
     validation.check(
         factor >= 1.0 && factor.is_finite(),
         field,
-        format_args!("{factor} is not a finite number of at least 1"),
+        format_args!("invalid value: {factor}, must be finite and at least 1"),
     );
 }
 

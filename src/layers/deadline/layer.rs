@@ -6,7 +6,7 @@ use tower::Layer;
 use super::KIND;
 use super::config::DeadlineConfig;
 use super::service::Deadline;
-use super::state::State;
+use super::state::DeadlineState;
 use super::timing::{ByConfig, LastingBy};
 use crate::ground::error::InvalidConfig;
 use crate::ground::verdict::AtResponse;
@@ -15,7 +15,7 @@ use crate::layers::core::{LayerCore, layer_methods};
 /// Gives every call a deadline. See the [module](super).
 #[derive(Clone)]
 pub struct DeadlineLayer<C = AtResponse, L = ByConfig> {
-    pub(crate) core: LayerCore<State, DeadlineConfig>,
+    pub(crate) core: LayerCore<DeadlineState, DeadlineConfig>,
     classifier: C,
     timing: L,
     served: bool,
@@ -27,7 +27,7 @@ impl DeadlineLayer {
     /// # Errors
     /// If a duration is zero or more than ten years.
     pub fn new(config: impl Into<DeadlineConfig>) -> Result<Self, InvalidConfig> {
-        let core = LayerCore::new(KIND, config.into(), State::new)?;
+        let core = LayerCore::new(KIND, config.into(), DeadlineState::new)?;
         Ok(Self { core, classifier: AtResponse, timing: ByConfig, served: false })
     }
 }

@@ -4,7 +4,7 @@ use std::task::{self, Poll};
 use tower::{BoxError, Service};
 
 use super::future::{Cut, OwnDeadline, ResponseBounds, ResponseFuture};
-use super::state::{DeadlineTimeouts, State};
+use super::state::{DeadlineState, DeadlineTimeouts};
 use super::timing::{ByConfig, Timing};
 use crate::ground::error::Reason;
 use crate::ground::scope;
@@ -18,7 +18,7 @@ use crate::layers::call::inner::{Call, Inner};
 #[derive(Clone, Debug)]
 pub struct Deadline<S, C = AtResponse, L = ByConfig> {
     inner: Inner<S>,
-    state: Arc<State>,
+    state: Arc<DeadlineState>,
     timeouts: Cached<DeadlineTimeouts>,
     classifier: C,
     timing: L,
@@ -27,7 +27,7 @@ pub struct Deadline<S, C = AtResponse, L = ByConfig> {
 }
 
 impl<S, C, L> Deadline<S, C, L> {
-    pub(super) fn new(inner: S, state: Arc<State>, classifier: C, timing: L, served: bool) -> Self {
+    pub(super) fn new(inner: S, state: Arc<DeadlineState>, classifier: C, timing: L, served: bool) -> Self {
         let timeouts = state.settings.cached(DeadlineTimeouts::of);
         Self { inner: Inner::new(inner), state, timeouts, classifier, timing, served }
     }

@@ -11,22 +11,22 @@ use crate::telemetry::Instruments;
 
 /// The state that the services of one layer value share: the settings, and the limit on calls that wait for the inner service.
 #[derive(Debug)]
-pub(crate) struct State {
+pub(crate) struct DeadlineState {
     pub(super) readiness_limit: ReadinessLimit,
     pub(super) instruments: Instruments,
     pub(super) settings: Arc<Settings<DeadlineConfig>>,
 }
 
-impl State {
+impl DeadlineState {
     pub(super) fn new(parts: LayerParts<DeadlineConfig>) -> Self {
         let LayerParts { settings, readiness_limit, instruments } = parts;
         Self { readiness_limit, instruments, settings }
     }
 }
 
-impl LayerState<DeadlineConfig> for State {}
+impl LayerState<DeadlineConfig> for DeadlineState {}
 
-impl Observed for State {
+impl Observed for DeadlineState {
     fn instruments(&self) -> &Instruments {
         &self.instruments
     }

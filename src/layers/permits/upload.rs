@@ -40,11 +40,11 @@ pub(crate) const RESUME_WITHIN: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 pub(crate) struct Upload {
     wanted: PermitRequest,
-    state: Mutex<State>,
+    state: Mutex<UploadState>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct UploadState {
     /// `None` until the call is admitted, and if no layer admits calls.
     gate: Option<Arc<Gate>>,
     permit: Option<Arc<Permit>>,
@@ -63,7 +63,7 @@ struct Away {
     _counted: AwayGuard,
 }
 
-impl State {
+impl UploadState {
     fn end_absence(&mut self, now: Instant) {
         if let Some(away) = self.away.take() {
             self.was_away += now.since(away.since);
@@ -77,7 +77,7 @@ impl Upload {
         let context = scope::current();
         let wanted =
             PermitRequest { weight: 0, priority: context.priority(), deadline: context.deadline, returning: true };
-        Shared::new(Self { wanted, state: Mutex::new(State::default()) })
+        Shared::new(Self { wanted, state: Mutex::new(UploadState::default()) })
     }
 
     /// Runs `call`, which calls the next inner layer, and offers the upload to that layer.

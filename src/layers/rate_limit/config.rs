@@ -82,7 +82,7 @@ impl Validate for RateLimitConfig {
                 length <= LONGEST,
                 "burst",
                 &["permits", "per"],
-                format_args!("{burst} calls at this rate span {length:?}, which is more than ten years"),
+                format_args!("invalid value: {burst}, must span at most ten years at this rate but spans {length:?}"),
             );
         }
         validation.bounded("max_wait", self.max_wait);

@@ -17,13 +17,13 @@ use crate::telemetry::Unreported;
 #[derive(Debug)]
 pub struct ResponseFuture<S, Req, F> {
     #[pin]
-    state: State<S, Req, F>,
+    state: RateLimitFutureState<S, Req, F>,
     layer_id: LayerId,
 }
 
-#[pin_project(project = StateProj)]
+#[pin_project(project = RateLimitFutureStateProj)]
 #[derive(Debug)]
-enum State<S, Req, F> {
+enum RateLimitFutureState<S, Req, F> {
     /// The call waits for a permit => Running, or Over if there will be none in time.
     Waiting {
         waiter: RateWaiter,
@@ -41,17 +41,17 @@ enum State<S, Req, F> {
 impl<S, Req, F> ResponseFuture<S, Req, F> {
     pub(super) fn refused(refusal: Unreported) -> Self {
         let layer_id = refusal.layer_id();
-        Self { state: State::Running { call: BoundedCall::refused(refusal) }, layer_id }
+        Self { state: RateLimitFutureState::Running { call: BoundedCall::refused(refusal) }, layer_id }
     }
 
     pub(super) fn running(call: Call<S, Req, F>, deadline: CallDeadline, layer_id: LayerId) -> Self {
-        Self { state: State::Running { call: BoundedCall::new(call, deadline) }, layer_id }
+        Self { state: RateLimitFutureState::Running { call: BoundedCall::new(call, deadline) }, layer_id }
     }
 
     pub(super) fn waiting(waiter: RateWaiter, inner: Taken<S>, request: Req) -> Self {
         let layer_id = waiter.bucket().instruments().layer_id();
         let context = scope::current();
-        Self { state: State::Waiting { waiter, inner: Some((inner, request)), context }, layer_id }
+        Self { state: RateLimitFutureState::Waiting { waiter, inner: Some((inner, request)), context }, layer_id }
     }
 }
 
@@ -68,26 +68,28 @@ where
         let mut state = this.state;
         loop {
             match state.as_mut().project() {
-                StateProj::Waiting { waiter, inner, context } => {
+                RateLimitFutureStateProj::Waiting { waiter, inner, context } => {
                     let started = ready!(waiter.poll(cx));
                     let (inner, context, max_hold) = (inner.take(), *context, waiter.max_hold());
                     // Drop the waiter before the call starts, so that the next call becomes the head.
-                    state.set(State::Over);
+                    state.set(RateLimitFutureState::Over);
                     match (started, inner) {
                         (Ok(now), Some((inner, request))) => {
                             let deadline = CallDeadline::within(now, &context, max_hold);
-                            state.set(State::Running { call: BoundedCall::new(inner.call(request), deadline) });
+                            state.set(RateLimitFutureState::Running {
+                                call: BoundedCall::new(inner.call(request), deadline),
+                            });
                         }
                         (Err(refusal), _) => return Poll::Ready(Err(reject(refusal))),
                         (Ok(_), None) => return Poll::Pending,
                     }
                 }
-                StateProj::Running { call } => {
+                RateLimitFutureStateProj::Running { call } => {
                     let result = ready!(call.poll(cx, *this.layer_id));
-                    state.set(State::Over);
+                    state.set(RateLimitFutureState::Over);
                     return Poll::Ready(result);
                 }
-                StateProj::Over => return Poll::Pending,
+                RateLimitFutureStateProj::Over => return Poll::Pending,
             }
         }
     }

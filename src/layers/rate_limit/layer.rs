@@ -6,7 +6,7 @@ use super::KIND;
 use super::config::RateLimitConfig;
 use super::handle::RateLimitHandle;
 use super::service::RateLimit;
-use super::state::State;
+use super::state::RateLimitState;
 use crate::admission::keyed::{Keying, OneKey};
 use crate::ground::error::InvalidConfig;
 use crate::layers::core::{LayerCore, clone_fields, keyed_methods, layer_methods};
@@ -15,7 +15,7 @@ use crate::layers::core::{LayerCore, clone_fields, keyed_methods, layer_methods}
 ///
 /// All services that this value makes, and all clones of it, share the rate.
 pub struct RateLimitLayer<K: Keying = OneKey> {
-    core: LayerCore<State<K>, RateLimitConfig>,
+    core: LayerCore<RateLimitState<K>, RateLimitConfig>,
 }
 
 impl RateLimitLayer {
@@ -24,7 +24,7 @@ impl RateLimitLayer {
     /// # Errors
     /// If a number or `per` is zero, a duration more than ten years, or there is more than one permit per nanosecond.
     pub fn new(config: RateLimitConfig) -> Result<Self, InvalidConfig> {
-        Ok(Self { core: LayerCore::new(KIND, config, |parts| State::new(parts, OneKey))? })
+        Ok(Self { core: LayerCore::new(KIND, config, |parts| RateLimitState::new(parts, OneKey))? })
     }
 }
 

@@ -7,7 +7,7 @@ use tower::{BoxError, Service};
 use super::applied::Applied;
 use super::bucket::Bucket;
 use super::future::ResponseFuture;
-use super::state::State;
+use super::state::RateLimitState;
 use crate::admission::keyed::{KeyBy, Keying, OneKey};
 use crate::ground::call_deadline::CallDeadline;
 use crate::ground::error::Reason;
@@ -21,12 +21,12 @@ use crate::layers::core::clone_fields;
 /// A service with a limit on how many calls start per period. See the [module](super).
 pub struct RateLimit<S, K: Keying = OneKey> {
     inner: Inner<S>,
-    state: Arc<State<K>>,
+    state: Arc<RateLimitState<K>>,
     applied: Cached<Applied>,
 }
 
 impl<S, K: Keying> RateLimit<S, K> {
-    pub(super) fn new(inner: S, state: Arc<State<K>>) -> Self {
+    pub(super) fn new(inner: S, state: Arc<RateLimitState<K>>) -> Self {
         let applied = state.applied.cached(|applied| *applied);
         Self { inner: Inner::new(inner), state, applied }
     }

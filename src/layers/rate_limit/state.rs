@@ -14,7 +14,7 @@ use crate::telemetry::Instruments;
 
 /// The state that all services of one layer value share: a bucket for each key.
 #[derive(Debug)]
-pub(crate) struct State<K: Keying> {
+pub(crate) struct RateLimitState<K: Keying> {
     pub(super) config: Shared<Settings<RateLimitConfig>>,
     pub(super) readiness_limit: ReadinessLimit,
     pub(super) instruments: Instruments,
@@ -24,7 +24,7 @@ pub(crate) struct State<K: Keying> {
     waiting: Survey<u64>,
 }
 
-impl<K: Keying> State<K> {
+impl<K: Keying> RateLimitState<K> {
     pub(super) fn new(parts: LayerParts<RateLimitConfig>, keying: K) -> Self {
         let LayerParts { settings: config, readiness_limit, instruments } = parts;
         let applied = Arc::new(Settings::new(config.read(Applied::first)));
@@ -47,12 +47,12 @@ impl<K: Keying> State<K> {
     }
 
     /// A state with another keying.
-    pub(super) fn with_keying<L: Keying>(&self, parts: LayerParts<RateLimitConfig>, keying: L) -> State<L> {
-        State::new(parts, keying)
+    pub(super) fn with_keying<L: Keying>(&self, parts: LayerParts<RateLimitConfig>, keying: L) -> RateLimitState<L> {
+        RateLimitState::new(parts, keying)
     }
 }
 
-impl<K: Keying> LayerState<RateLimitConfig> for State<K> {
+impl<K: Keying> LayerState<RateLimitConfig> for RateLimitState<K> {
     fn apply_reload(&self, config: &RateLimitConfig, _before: &RateLimitConfig) -> AfterReload<'_> {
         let now = time::now();
         let take_over = |applied: &Applied| self.buckets.for_each(|bucket| bucket.take_over(&applied.rates, now));
@@ -80,7 +80,7 @@ impl Forgettable for Bucket {
     }
 }
 
-impl<K: Keying> Observed for State<K> {
+impl<K: Keying> Observed for RateLimitState<K> {
     fn instruments(&self) -> &Instruments {
         &self.instruments
     }

@@ -51,23 +51,23 @@ impl Validate for BudgetConfig {
         validation.check(
             !(self.ratio > 0.0 && self.ratio < 0.0001),
             "ratio",
-            format_args!("{} is less than 0.0001, the smallest ratio above 0", self.ratio),
+            format_args!("invalid value: {}, must be 0 or at least 0.0001", self.ratio),
         );
         validation.check(
             (Duration::from_secs(1)..=Duration::from_secs(60)).contains(&self.ttl),
             "ttl",
-            format_args!("{:?} is not within 1s..=60s", self.ttl),
+            format_args!("invalid value: {:?}, must be in [1s, 60s]", self.ttl),
         );
         validation.check(
             self.reserve_per_second == 0.0 || (0.001..=1000.0).contains(&self.reserve_per_second),
             "reserve_per_second",
-            format_args!("{} is neither 0 nor within 0.001..=1000", self.reserve_per_second),
+            format_args!("invalid value: {}, must be 0 or in [0.001, 1000]", self.reserve_per_second),
         );
         validation.check_against(
             self.reserve_per_second == 0.0 || (1..=1000).contains(&self.reserve_burst),
             "reserve_burst",
             &["reserve_per_second"],
-            format_args!("{} is not within 1..=1000", self.reserve_burst),
+            format_args!("invalid value: {}, must be in [1, 1000]", self.reserve_burst),
         );
     }
 }

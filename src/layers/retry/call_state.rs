@@ -11,8 +11,8 @@ use crate::admission::timer::Timer;
 use crate::ground::time::Instant;
 use crate::ground::verdict::Verdict;
 
-#[pin_project(project = StateProj)]
-pub(super) enum State<Call, Settling, Detaching> {
+#[pin_project(project = RetryCallStateProj)]
+pub(super) enum RetryCallState<Call, Settling, Detaching> {
     /// An attempt is in flight => Settling | BackingOff | Over
     Attempting {
         #[pin]
@@ -36,7 +36,7 @@ pub(super) enum State<Call, Settling, Detaching> {
     Over,
 }
 
-impl<Call, Settling, Detaching> State<Call, Settling, Detaching> {
+impl<Call, Settling, Detaching> RetryCallState<Call, Settling, Detaching> {
     /// Ends the call, and records how it went. The attempt is dropped first, so that an inner retry reports before this one does.
     pub(super) fn end<S, K, T>(
         mut self: Pin<&mut Self>,

@@ -7,7 +7,7 @@ use pin_project::{pin_project, pinned_drop};
 use tower::{BoxError, Service};
 
 use super::attempts::Attempts;
-use super::call_state::{State, StateProj};
+use super::call_state::{RetryCallState, RetryCallStateProj};
 use super::limit::{inside, numbered};
 use super::replay::Kept;
 use super::report::Stop;
@@ -32,7 +32,7 @@ where
 {
     #[allow(clippy::type_complexity, reason = "three futures, each in its state")]
     #[pin]
-    state: State<Call<S, K::Attempt, S::Future>, C::Settling, C::Detaching>,
+    state: RetryCallState<Call<S, K::Attempt, S::Future>, C::Settling, C::Detaching>,
     attempts: Attempts<S, K, C::Settled>,
     classifier: C,
 }
@@ -49,7 +49,7 @@ where
         attempts: Attempts<S, K, C::Settled>,
         classifier: C,
     ) -> Self {
-        Self { state: State::Attempting { call }, attempts, classifier }
+        Self { state: RetryCallState::Attempting { call }, attempts, classifier }
     }
 }
 
@@ -78,7 +78,7 @@ where
             let call_context = call_context.with_enforced(enforced);
             let inside = inside(call_context, attempts.cut);
             let (verdict, result) = match this.state.as_mut().project() {
-                StateProj::Attempting { mut call } => {
+                RetryCallStateProj::Attempting { mut call } => {
                     let answer = {
                         let _entered = (scope::enter(inside), attempts.cut.map(|_| scope::enforce(cx.waker())));
                         let _sending = upload_waits::enter(attempts.upload_waits.as_ref());
@@ -93,7 +93,7 @@ where
                         (Poll::Ready(Ok(response)), _) => {
                             attempts.mark(true);
                             let settling = this.classifier.settle(response);
-                            this.state.set(State::Settling { settling });
+                            this.state.set(RetryCallState::Settling { settling });
                             continue;
                         }
                         (Poll::Ready(Err(failed)), _) => {
@@ -111,7 +111,7 @@ where
                         }
                     }
                 }
-                StateProj::Settling { settling } => {
+                RetryCallStateProj::Settling { settling } => {
                     let settled = {
                         let _entered = (scope::enter(inside), attempts.cut.map(|_| scope::enforce(cx.waker())));
                         let _span = attempts.span.as_ref().map(|span| span.enter());
@@ -125,7 +125,7 @@ where
                         Poll::Pending => ready!(attempts.bounds().poll_cut(&mut attempts.timer, cx, false, layer_id)),
                     }
                 }
-                StateProj::Detaching { detaching, until, cause } => {
+                RetryCallStateProj::Detaching { detaching, until, cause } => {
                     let (until, cause) = (*until, *cause);
                     // It ends before the call does. The deadline may be our own, so inner layers do not see it otherwise, and what
                     // the response keeps would be lost to it.
@@ -137,14 +137,14 @@ where
                     match detached {
                         Poll::Ready(response) => {
                             attempts.keep_failure(Ok(response));
-                            this.state.set(State::BackingOff { until, timer: Timer::new(), cause });
+                            this.state.set(RetryCallState::BackingOff { until, timer: Timer::new(), cause });
                             attempts.give_up_attempt();
                             continue;
                         }
                         Poll::Pending => ready!(attempts.bounds().poll_cut(&mut attempts.timer, cx, false, layer_id)),
                     }
                 }
-                StateProj::BackingOff { until, timer, cause } => {
+                RetryCallStateProj::BackingOff { until, timer, cause } => {
                     if timer.poll_until(cx, *until).is_pending() {
                         scope::mark_local_wait();
                         return Poll::Pending;
@@ -156,7 +156,7 @@ where
                     } else if let Some(call) = attempts.begin(call_context, now) {
                         telemetry::retried(&attempts.policy.instruments, cause);
                         observed::request_publication();
-                        this.state.set(State::Attempting { call });
+                        this.state.set(RetryCallState::Attempting { call });
                         continue;
                     } else {
                         Stop::NotRepeatable
@@ -167,7 +167,7 @@ where
                     return failure.map_or(Poll::Pending, Poll::Ready);
                 }
                 // Polled after completion, as fused futures may be.
-                StateProj::Over => return Poll::Pending,
+                RetryCallStateProj::Over => return Poll::Pending,
             };
 
             attempts.end_span(verdict);
@@ -187,11 +187,11 @@ where
                             attempts.cut = None;
                             attempts.timer.disarm();
                             let detaching = this.classifier.detach(response);
-                            this.state.set(State::Detaching { detaching, until, cause });
+                            this.state.set(RetryCallState::Detaching { detaching, until, cause });
                         }
                         Err(error) => {
                             attempts.keep_failure(Err(error));
-                            this.state.set(State::BackingOff { until, timer: Timer::new(), cause });
+                            this.state.set(RetryCallState::BackingOff { until, timer: Timer::new(), cause });
                             attempts.give_up_attempt();
                         }
                     }
@@ -233,7 +233,7 @@ where
 {
     fn drop(self: Pin<&mut Self>) {
         let mut this = self.project();
-        if !matches!(*this.state, State::Over) {
+        if !matches!(*this.state, RetryCallState::Over) {
             time::forget_latest();
             let attempts = this.attempts;
             this.state.as_mut().end(attempts, Stop::Dropped, Verdict::Abandoned);

@@ -7,7 +7,7 @@ use super::budget::Budget;
 use super::config::RetryConfig;
 use super::replay::CloneRequest;
 use super::service::Retry;
-use super::state::State;
+use super::state::RetryState;
 use crate::admission::keyed::{Keying, OneKey};
 use crate::ground::error::InvalidConfig;
 use crate::ground::verdict::AtResponse;
@@ -15,7 +15,7 @@ use crate::layers::core::{LayerCore, clone_fields, keyed_methods, layer_methods}
 
 /// Retries calls that fail, within a budget. See the [module](super).
 pub struct RetryLayer<C = AtResponse, P = CloneRequest, K: Keying = OneKey> {
-    pub(crate) core: LayerCore<State<K>, RetryConfig>,
+    pub(crate) core: LayerCore<RetryState<K>, RetryConfig>,
     classifier: C,
     replay: P,
 }
@@ -26,7 +26,7 @@ impl RetryLayer {
     /// # Errors
     /// If a setting is out of its range; all faults are listed, with the path of the field.
     pub fn new(config: RetryConfig) -> Result<Self, InvalidConfig> {
-        let core = LayerCore::new(KIND, config, State::new)?;
+        let core = LayerCore::new(KIND, config, RetryState::new)?;
         Ok(Self { core, classifier: AtResponse, replay: CloneRequest::new() })
     }
 }
@@ -35,7 +35,7 @@ impl<C, P> RetryLayer<C, P> {
     /// Pays retries from `budget`, which other layers may share. The budget keeps its own settings: a [`reload`](Self::reload) of
     /// the layer does not change them, [`Budget::reload`] does.
     pub fn with_budget(self, budget: Budget) -> Self {
-        Self { core: self.core.map(|_, parts| State::with_budget(parts, budget)), ..self }
+        Self { core: self.core.map(|_, parts| RetryState::with_budget(parts, budget)), ..self }
     }
 }
 

@@ -8,7 +8,7 @@ use super::call_settings::ServiceSettings;
 use super::future::ResponseFuture;
 use super::limit::{attempt_cut, inside, numbered};
 use super::replay::{CloneRequest, Kept, Replay};
-use super::state::State;
+use super::state::RetryState;
 use crate::admission::keyed::{KeyBy, Keying, OneKey};
 use crate::ground::call_deadline::CallDeadline;
 use crate::ground::error::Reason;
@@ -26,14 +26,14 @@ use crate::telemetry::AttemptSpan;
 #[derive(Debug)]
 pub struct Retry<S, C = AtResponse, P = CloneRequest, K: Keying = OneKey> {
     inner: Inner<S>,
-    state: Arc<State<K>>,
+    state: Arc<RetryState<K>>,
     settings_cache: Cached<ServiceSettings>,
     classifier: C,
     replay: P,
 }
 
 impl<S, C, P, K: Keying> Retry<S, C, P, K> {
-    pub(super) fn new(inner: S, state: Arc<State<K>>, classifier: C, replay: P) -> Self {
+    pub(super) fn new(inner: S, state: Arc<RetryState<K>>, classifier: C, replay: P) -> Self {
         let settings_cache = state.settings.cached(ServiceSettings::of);
         Self { inner: Inner::new(inner), state, settings_cache, classifier, replay }
     }

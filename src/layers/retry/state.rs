@@ -16,14 +16,14 @@ use crate::telemetry::{Instruments, NotRetried, Tally};
 
 /// The state that the services of one layer value share: the settings, and a budget for each key.
 #[derive(Debug)]
-pub(crate) struct State<K: Keying> {
+pub(crate) struct RetryState<K: Keying> {
     pub(super) settings: Shared<Settings<RetryConfig>>,
     /// The rules of all budgets, except of one that was given.
     rules: Arc<Settings<Rules>>,
     policies: Keyed<K, Policy>,
 }
 
-impl<K: Keying> State<K> {
+impl<K: Keying> RetryState<K> {
     fn with(settings: Shared<Settings<RetryConfig>>, keying: K, common: Policy) -> Self {
         let rules = match common.own_budget() {
             Some(budget) => Arc::clone(budget.rules()),
@@ -52,12 +52,12 @@ impl<K: Keying> State<K> {
     }
 
     /// A state with another keying, and the same common budget.
-    pub(super) fn with_keying<L: Keying>(&self, parts: LayerParts<RetryConfig>, keying: L) -> State<L> {
-        State::with(parts.settings, keying, self.common().with_readiness_limit(parts.readiness_limit))
+    pub(super) fn with_keying<L: Keying>(&self, parts: LayerParts<RetryConfig>, keying: L) -> RetryState<L> {
+        RetryState::with(parts.settings, keying, self.common().with_readiness_limit(parts.readiness_limit))
     }
 }
 
-impl State<OneKey> {
+impl RetryState<OneKey> {
     pub(super) fn new(parts: LayerParts<RetryConfig>) -> Self {
         let LayerParts { settings, readiness_limit, instruments } = parts;
         let common = Policy::new(Budget::valid(&settings.get().budget), readiness_limit, instruments);
@@ -71,7 +71,7 @@ impl State<OneKey> {
     }
 }
 
-impl<K: Keying> LayerState<RetryConfig> for State<K> {
+impl<K: Keying> LayerState<RetryConfig> for RetryState<K> {
     fn apply_reload(&self, config: &RetryConfig, _before: &RetryConfig) -> AfterReload<'_> {
         let now = time::now();
         self.rules.replace(budget::rules(&config.budget), |_| {
@@ -96,7 +96,7 @@ impl Forgettable for Policy {
     }
 }
 
-impl<K: Keying> Observed for State<K> {
+impl<K: Keying> Observed for RetryState<K> {
     fn instruments(&self) -> &Instruments {
         &self.common().instruments
     }

@@ -32,7 +32,10 @@ fn outage_by_failure_rate_is_reported() {
     assert_eq!(calls(numbers), [10, 9, 0, 0, 0].map(Some));
     assert_eq!((numbers.open_for(), numbers.next_probe()), (Some(300 * MS), Some(700 * MS)));
     let text = rig.text();
-    assert!(text.contains("too many calls failed") && text.contains("9 failed of 10 calls"), "{text}");
+    assert!(
+        text.contains("too many calls failed: `failure_rate` reached (layer `circuit_breaker`): 9 failed of 10 calls"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -42,7 +45,10 @@ fn outage_by_slow_rate_is_reported() {
     assert_eq!(rig.numbers().opened_by(), Some(TripCause::SlowRate));
     assert_eq!(calls(rig.numbers()), [10, 0, 10, 0, 0].map(Some));
     let text = rig.text();
-    assert!(text.contains("too many calls were slow") && text.contains("10 slow of 10 calls"), "{text}");
+    assert!(
+        text.contains("too many calls were slow: `slow_rate` reached (layer `circuit_breaker`): 10 slow of 10 calls"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -52,7 +58,8 @@ fn outage_by_consecutive_failures_is_reported() {
     rig.calls([F; 3]);
     assert_eq!(rig.numbers().opened_by(), Some(TripCause::ConsecutiveFailures));
     assert_eq!(calls(rig.numbers()), [3, 3, 0, 0, 0].map(Some));
-    assert!(rig.text().contains("because of consecutive_failures (3 failed in a row"), "{}", rig.text());
+    let text = rig.text();
+    assert!(text.contains("`consecutive_failures` reached (layer `circuit_breaker`): 3 failed in a row"), "{text}");
 }
 
 #[test]
@@ -67,7 +74,7 @@ fn outage_by_hanging_calls_is_reported() {
     assert_eq!(rig.numbers().opened_by(), Some(TripCause::Hanging));
     assert_eq!(calls(rig.numbers()), [12, 0, 0, 12, 0].map(Some));
     let text = rig.text();
-    assert!(text.contains("the dependency hangs (12 hanging of 12 calls"), "{text}");
+    assert!(text.contains("the dependency hangs (layer `circuit_breaker`): 12 hanging of 12 calls"), "{text}");
 }
 
 #[test]
@@ -82,7 +89,8 @@ fn outage_by_unanswered_calls_is_reported() {
     }
     assert_eq!(rig.numbers().opened_by(), Some(TripCause::Unanswered));
     assert_eq!(calls(rig.numbers()), [10, 0, 0, 0, 10].map(Some));
-    assert!(rig.text().contains("no call was answered (10 unanswered of 10 calls"), "{}", rig.text());
+    let text = rig.text();
+    assert!(text.contains("no call was answered (layer `circuit_breaker`): 10 unanswered of 10 calls"), "{text}");
 }
 
 #[test]

@@ -74,7 +74,7 @@ impl Validate for LoadShedConfig {
         validation.check(
             (0.0..=1000.0).contains(&ratio),
             "queue_ratio",
-            format_args!("{ratio} is not within 0..=1000"),
+            format_args!("invalid value: {ratio}, must be in [0, 1000]"),
         );
         self.gates().check(validation);
     }

@@ -55,9 +55,9 @@ mod tests {
 
     #[test]
     fn responses_own_should_retry_is_kept() {
-        let mut told = Response::builder().status(502).body(()).unwrap();
-        forbid_retry(&mut told);
-        assert!(forbids_retry(&told));
+        let mut marked = Response::builder().status(502).body(()).unwrap();
+        forbid_retry(&mut marked);
+        assert!(forbids_retry(&marked));
         let mut own = answer(502, "true");
         forbid_retry(&mut own);
         assert_eq!(own.headers().get_all("x-should-retry").iter().collect::<Vec<_>>(), ["true"]);
