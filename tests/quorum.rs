@@ -117,7 +117,7 @@ async fn call_without_a_quorum_lists_every_vote() {
         assert!(rejection_in(error.as_ref()).is_some());
     }
     let error = layer(3, 2).over(endpoints(&Census::default(), cases[1].0)).unwrap().oneshot(()).await.unwrap_err();
-    let text = "quorum: too few endpoints gave the same answer; retry after 100.0ms; 2 of 3 endpoints have to agree: \
+    let text = "too few endpoints gave the same answer (layer `quorum`); retry after 100.0ms; 2 of 3 endpoints have to agree: \
                 answer 1, error (down), error (gone)";
     assert_eq!(error.to_string(), text);
 }

@@ -251,7 +251,7 @@ async fn faults(registry: &Registry) {
         layer.reload(&ChaosConfig { enabled: true, rules, max_active: 1, ..ChaosConfig::default() }).unwrap();
         let service = layer.layer(service_fn(stalling));
         let call = begin(&service, Request::new(())).await;
-        let _ = begin(&service, Request::new(())).await;
+        drop(begin(&service, Request::new(())).await);
         registry.publish();
         call.abort();
     }
