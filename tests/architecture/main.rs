@@ -5,7 +5,9 @@
 //! dashboard      the live page
 //! stack          assembled stacks
 //! balance        several endpoints of one dependency
+//! fallback       answers in place of a service that failed
 //! http  grpc     protocol knowledge
+//! hedge  quorum  several calls of one
 //! layers         tower plumbing, one folder a layer; `core` and `call` are what layers share
 //! admission      runtime-aware primitives
 //! algorithm      plain state machines
