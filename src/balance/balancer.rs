@@ -108,9 +108,11 @@ impl Balancer {
         let after = EndpointSet::new(before.generation + 1, members.into(), &settings);
         let keys: HashSet<&str> = after.members.iter().map(|member| member.endpoint.key()).collect();
         let left = before.members.iter().filter(|member| !keys.contains(member.endpoint.key()));
-        left.for_each(|member| member.state.standing.remove());
+        let left: Vec<_> = left.map(|member| Arc::clone(&member.state)).collect();
         drop(keys);
         let replaced = self.set.swap(Arc::new(after));
+        // After the swap: a call that finds an endpoint removed finds the new set, too.
+        left.iter().for_each(|state| state.standing.remove());
         self.count_restricted();
         drop(known);
         drop(before);
@@ -178,6 +180,18 @@ impl Balancer {
     fn serve_all(&self) {
         if self.queue.len() > 0 {
             self.queue.serve_all(&self.set.load(), time::now());
+        }
+    }
+
+    /// Whether there is another set by now.
+    pub(super) fn is_replaced(&self, set: &EndpointSet) -> bool {
+        !std::ptr::eq(&**self.set.load(), set)
+    }
+
+    /// Gives permits to waiting calls that an endpoint has since it has warmed up further.
+    pub(super) fn serve_warmer(&self, set: &EndpointSet, now: Instant) {
+        if self.queue.len() > 0 {
+            self.queue.serve_free(set, now);
         }
     }
 
@@ -255,7 +269,7 @@ impl Balancer {
 impl WaitingCalls for Balancer {
     fn serve(&self, endpoint: &Arc<EndpointState>) {
         let set = self.set.load();
-        let serves = |wanted| endpoint.standing.now().is_usable(wanted, false) && endpoint.breaker.admits_all();
+        let serves = |wanted| set.serves_at(endpoint, wanted);
         if serves(Wanted::Healthy) || serves(Wanted::Any) && !set.serves(Wanted::Healthy) {
             let now = time::now();
             self.queue.serve(endpoint, set.queue_limit(endpoint, now), now);

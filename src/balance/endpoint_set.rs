@@ -158,21 +158,39 @@ impl EndpointSet {
             && !(standing.is_restricted() && state.breaker.refuses_until(choice.now).is_some())
     }
 
-    /// How many calls the queue may start at this endpoint: fewer while it warms up, or the queue would flood it.
+    /// How many calls the queue may start at this endpoint: fewer while it warms up, or the queue would flood it. If all endpoints
+    /// warm up, there is no better one.
     pub(super) fn queue_limit(&self, endpoint: &EndpointState, now: Instant) -> u32 {
-        let limit = self.limits.max_concurrent;
-        (f64::from(limit) * endpoint.warmth(&self.slow_start, now)).ceil().clamp(1.0, f64::from(limit)) as u32
+        let (limit, warmth) = (self.limits.max_concurrent, endpoint.warmth(&self.slow_start, now));
+        if warmth >= 1.0 || self.serving().all(|member| self.warms_up(member, now)) {
+            return limit;
+        }
+        (f64::from(limit) * warmth).ceil().clamp(1.0, f64::from(limit)) as u32
+    }
+
+    /// Whether an endpoint that takes waiting calls warms up: the queue may start more calls there as time passes.
+    pub(super) fn is_warming_up(&self, now: Instant) -> bool {
+        self.serving().any(|member| self.warms_up(member, now))
+    }
+
+    fn warms_up(&self, member: &Member, now: Instant) -> bool {
+        member.state.warmth(&self.slow_start, now) < 1.0
     }
 
     /// Whether a call that waits gets a permit of an endpoint, sooner or later.
     pub(super) fn serves(&self, wanted: Wanted) -> bool {
-        self.members.iter().any(|member| member.serves(wanted))
+        self.members.iter().any(|member| self.serves_at(&member.state, wanted))
+    }
+
+    /// Whether free permits of this endpoint go to waiting calls. In a panic ejections do not count, as for new calls.
+    pub(super) fn serves_at(&self, endpoint: &EndpointState, wanted: Wanted) -> bool {
+        endpoint.standing.now().is_usable(wanted, self.shares.panics()) && endpoint.breaker.admits_all()
     }
 
     /// The endpoints that take waiting calls. A half-open one does not: calls that look at it themselves are its probes.
     pub(super) fn serving(&self) -> impl Iterator<Item = &Member> {
         let wanted = Wanted::ALL.into_iter().find(|wanted| self.serves(*wanted));
-        self.members.iter().filter(move |member| wanted.is_some_and(|wanted| member.serves(wanted)))
+        self.members.iter().filter(move |member| wanted.is_some_and(|wanted| self.serves_at(&member.state, wanted)))
     }
 
     /// When the first breaker that is open lets a call pass, as far as time alone decides.
@@ -186,12 +204,5 @@ impl EndpointSet {
         let tier = move |i: usize| self.get(i).map(|member| member.endpoint.tier());
         let after = move || (1..number).map(move |step| (i + step) % number);
         after().filter(move |other| tier(*other) == tier(i)).chain(after().filter(move |other| tier(*other) != tier(i)))
-    }
-}
-
-impl Member {
-    /// Whether its free permits go to waiting calls.
-    fn serves(&self, wanted: Wanted) -> bool {
-        self.state.standing.now().is_usable(wanted, false) && self.state.breaker.admits_all()
     }
 }

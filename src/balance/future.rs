@@ -112,15 +112,11 @@ where
                         this.state.set(running);
                         continue;
                     }
-                    Err(refusal) => Err(reject(refusal)),
+                    Err(refusal) => Err(refuse(refusal)),
                 },
                 StateProj::Refused(refusal) => {
                     let Some(refusal) = refusal.take() else { return Poll::Pending };
-                    if refusal.rejected().reason() == Reason::NoEndpoints {
-                        // A retry in the tiers above would only multiply the refusals.
-                        scope::mark_exhausted();
-                    }
-                    Err(reject(refusal))
+                    Err(refuse(refusal))
                 }
                 // Polled after completion, as fused futures may be.
                 StateProj::Over => return Poll::Pending,
@@ -129,6 +125,14 @@ where
             return Poll::Ready(output);
         }
     }
+}
+
+fn refuse(refusal: Unreported) -> BoxError {
+    if refusal.rejected().reason() == Reason::NoEndpoints {
+        // A retry in the tiers above would only multiply the refusals.
+        scope::mark_exhausted();
+    }
+    reject(refusal)
 }
 
 #[pinned_drop]

@@ -76,9 +76,17 @@ where
             return ResponseFuture::refused(self.balancer.instruments().refuse(Reason::DeadlineExpired), classifier);
         }
         self.balancer.sweep_if_due(now);
-        let set = self.balancer.set.load();
-        let bound = CallDeadline::within(now, &context, set.limits.max_hold);
-        match self.balancer.pick(&set, bound, now) {
+        let mut set = self.balancer.set.load();
+        let picked = loop {
+            let bound = CallDeadline::within(now, &context, set.limits.max_hold);
+            let picked = self.balancer.pick(&set, bound, now);
+            // The endpoints of a set that was replaced meanwhile may all have left.
+            if !matches!(picked, Picked::NoEndpoints) || !self.balancer.is_replaced(&set) {
+                break picked;
+            }
+            set = self.balancer.set.load();
+        };
+        match picked {
             Picked::At(place) => match self.connections.client(&set, place.member) {
                 Some(client) => ResponseFuture::at(Placed { place, client, request }, classifier),
                 None => ResponseFuture::refused(self.balancer.no_endpoints(&set, now), classifier),

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use super::connections::Connections;
 use super::permit::Permit;
@@ -14,6 +15,9 @@ use crate::ground::call_deadline::CallDeadline;
 use crate::ground::scope;
 use crate::ground::time;
 use crate::telemetry::Unreported;
+
+/// How often a waiting call looks whether an endpoint that warms up takes more calls.
+const WARM_UP_STEP: Duration = Duration::from_millis(100);
 
 /// See the module.
 pub(super) struct WaitingCall<S, Req> {
@@ -51,10 +55,22 @@ impl<S: Clone, Req> WaitingCall<S, Req> {
                         }
                     }
                     if !Wanted::ALL.into_iter().any(|wanted| set.serves(wanted)) {
+                        if self.waiter.balancer().is_replaced(&set) {
+                            continue;
+                        }
                         return Poll::Ready(Err(self.waiter.balancer().no_endpoints(&set, now)));
                     }
-                    match self.waiter.poll_end(cx, set.next_probe(now)) {
-                        Poll::Ready(outcome) => outcome,
+                    // With more calls each looks less often, since what one finds serves all.
+                    let step = WARM_UP_STEP * (1 + self.waiter.balancer().queue.len() / 64);
+                    let warmer = set.is_warming_up(now).then(|| now + step);
+                    let sooner = set.next_probe(now).into_iter().chain(warmer).min();
+                    match self.waiter.poll_end(cx, sooner) {
+                        Poll::Ready(outcome) => {
+                            if outcome.is_none() && warmer.is_some() {
+                                self.waiter.balancer().serve_warmer(&set, time::now());
+                            }
+                            outcome
+                        }
                         Poll::Pending => {
                             scope::mark_local_wait();
                             return Poll::Pending;
@@ -63,7 +79,7 @@ impl<S: Clone, Req> WaitingCall<S, Req> {
                 }
             };
             match outcome {
-                // A break is over, and the call may be the probe.
+                // A break is over, and the call may be the probe; or an endpoint is warmer.
                 None => {}
                 Some(Ok(permit)) => match self.admit(permit) {
                     Some(placed) => return Poll::Ready(Ok(placed)),

@@ -156,6 +156,10 @@ where
                         return Poll::Ready(Err(call.cut(why)));
                     };
                     let failure = Failure::new(Ok(response), verdict, layer_id);
+                    if call.is_over(time::now()) {
+                        call.not_answered(failure.as_cause(), NoFallback::Deadline, None);
+                        return Poll::Ready(end(this.state, call, this.mark, failure));
+                    }
                     let begun = begin(call, this.attempted.take(), &failure);
                     match begun {
                         Some(answering) => {

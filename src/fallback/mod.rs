@@ -27,7 +27,8 @@
 //!   [`marked_by`](FallbackLayer::marked_by); without one they look like any other response.
 //! - **If the fallback fails, too,** the error is a [`FallbackFailed`]: it names both errors, and its source is the inner service's. If
 //!   the inner service had responded, its response is returned, over HTTP with the extension `FallbackError`. If the time of the call
-//!   ends while the fallback answers, or the fallback declines, the result of the inner service is returned unchanged. (A deadline
+//!   ends while the fallback answers, or the fallback declines, the result of the inner service is returned: an error unchanged, and of a response what was kept of it,
+//!   at most 64 KiB of its body. Let a closure decline by the error, and not by the response, where bodies are larger. (A deadline
 //!   layer around this one cuts the call at the same instant, and then its caller gets the cut.)
 //! - **Readiness:** that of the inner service; always ready if it is not. The second service is readied in the call, where the wait has
 //!   a bound; at most 1024 calls wait for it.

@@ -20,8 +20,9 @@
 //! Two different keys can both win if `agree` is at most half of `endpoints`: then the first to have enough votes wins.
 //!
 //! # How it behaves
-//! - **Endpoints:** as a layer, clones of one service, such as a load balancer; with [`over`](QuorumLayer::over), a list of services.
-//!   The request is cloned for each.
+//! - **Endpoints:** with [`over`](QuorumLayer::over), a list of services, one for each replica: this is what a quorum needs. As a layer,
+//!   clones of one service. Around a load balancer two calls may go to the same replica, which then has two votes: do not believe such
+//!   a quorum. The request is cloned for each.
 //! - **Readiness:** always ready. Each endpoint becomes ready within the call.
 //! - **Bounds:** the whole call ends at its deadline, or after `max_hold` without one: readiness, the answers, and the bodies that an
 //!   agreement reads. The body of a response that is returned unread is bounded by the layers that hold it.
@@ -31,6 +32,8 @@
 //!   [`Reason::NoQuorum`], [`Reason::DeadlineExceeded`] or [`Reason::HoldExceeded`]. [`Reason::DeadlineExpired`] if the deadline had
 //!   passed when the call arrived.
 //! - **A name** ([`named`](QuorumLayer::named)) shows the layer in metrics, logs, refusals and the [registry](crate::registry).
+//! - **The verdict** on a call without a quorum is `transient`, whatever the votes were: put no retry around this layer for requests
+//!   that must not be sent to more endpoints.
 //! - **Cost:** for each endpoint a clone of the request and of the service, and an allocation. One response is kept for each key. Keys
 //!   are compared with each other: at most `endpoints` squared comparisons. A pooled timer if no outer layer enforces the deadline.
 //! - **Place:** inside the deadline; outside of the layers of single endpoints.

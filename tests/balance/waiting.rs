@@ -182,6 +182,43 @@ async fn new_permits_go_to_waiting_calls() {
     assert_eq!((servers.running(), handle.in_flight(), handle.waiting()), (vec![0, 0, 0], 0, 0));
 }
 
+/// No call ends and none begins meanwhile: the waiting calls see by themselves that the endpoint takes more.
+#[tokio::test(start_paused = true)]
+async fn endpoint_that_warms_up_takes_waiting_calls() {
+    let servers = Servers::new([Behaviour::Hangs; 2]);
+    let layer = servers.layer(BalanceConfig { max_concurrent: 20, max_wait: 60 * SECOND, ..Default::default() });
+    let (handle, service) = (layer.handle(), servers.service(&layer));
+    handle.set_endpoints([Endpoint::new("0")]).unwrap();
+    let mut calls = Vec::new();
+    for _ in 0..30 {
+        calls.push(start(&service).await);
+    }
+    handle.set_endpoints([Endpoint::new("0"), Endpoint::new("1")]).unwrap();
+    settle().await;
+    assert_eq!((servers.running(), handle.waiting()), (vec![20, 2], 8));
+    sleep(11 * SECOND).await;
+    assert_eq!((servers.running(), handle.waiting()), (vec![20, 10], 0));
+    calls.into_iter().for_each(|call| call.abort());
+    settle().await;
+    assert_eq!((handle.in_flight(), handle.waiting()), (0, 0));
+}
+
+/// After a rollout all endpoints are new. There is no better one for the calls that wait.
+#[tokio::test(start_paused = true)]
+async fn replaced_endpoints_take_waiting_calls_at_once() {
+    let servers = Servers::answering(2, 100 * MS);
+    let layer = servers.layer(BalanceConfig { max_concurrent: 20, ..Default::default() });
+    let (handle, service) = (layer.handle(), servers.service(&layer));
+    handle.set_endpoints([Endpoint::new("0")]).unwrap();
+    handle.set_endpoints([Endpoint::new("1")]).unwrap();
+    let begun = Instant::now();
+    let calls: Vec<_> = (0..40).map(|_| tokio::spawn(service.clone().oneshot(0))).collect();
+    for call in calls {
+        assert_eq!(call.await.unwrap().unwrap(), 1);
+    }
+    assert_eq!(begun.elapsed().as_millis() / 100, 2);
+}
+
 /// A call that has just been granted a permit is dropped: the next one gets it.
 #[tokio::test(start_paused = true)]
 async fn permit_of_a_dropped_waiting_call_goes_to_the_next() {

@@ -106,6 +106,11 @@ impl TierShares {
         self.tiers.get(tier).map_or(0, |share| share.percent)
     }
 
+    /// Whether a tier panics.
+    pub(crate) fn panics(&self) -> bool {
+        self.tiers.iter().any(|share| share.panics)
+    }
+
     /// The tier that gets all calls, if there is one.
     #[inline]
     pub(crate) fn only(&self) -> Option<TierChoice> {

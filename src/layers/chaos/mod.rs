@@ -46,6 +46,7 @@
 //! - **A name** ([`named`](ChaosLayer::named)) shows the layer in metrics, logs, refusals and the [registry](crate::registry): the injected
 //!   faults by kind, the spared calls, and whether it is on. With the calls that failed at the outermost layer, this shows what the
 //!   layers in between absorbed.
+//! - **Without faults,** too, a call that has no deadline ends after `max_hold`, as in every layer.
 //! - **Cost:** disabled (the default), or after its end, one load and a comparison. A call without a fault, while it is on, costs a clock
 //!   read, a load of the settings, and a sample for each rule that it matches. A damaged body costs what a
 //!   held body (`http::HeldBody`) costs, and no copy of its data.
