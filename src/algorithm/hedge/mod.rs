@@ -64,6 +64,8 @@ pub(crate) struct Hedging {
     started: u32,
     in_flight: u32,
     due: Option<Instant>,
+    /// When the dependency wants the next attempt at the earliest.
+    not_before: Option<Instant>,
     stopped: Option<NoAttempt>,
     /// Whether an attempt was lost. Its request may have crashed the dependency, so it is sent to one more at most.
     lost: bool,
@@ -71,7 +73,7 @@ pub(crate) struct Hedging {
 
 impl Hedging {
     pub(crate) fn new(max_attempts: u32) -> Self {
-        Self { max_attempts, started: 0, in_flight: 0, due: None, stopped: None, lost: false }
+        Self { max_attempts, started: 0, in_flight: 0, due: None, not_before: None, stopped: None, lost: false }
     }
 
     /// The number of attempts that were started.
@@ -106,7 +108,8 @@ impl Hedging {
 
     /// The newest attempt was sent: the next one follows after `delay`, unless an answer is there before. `None`: only after a failure.
     pub(crate) fn sent(&mut self, now: Instant, delay: Option<Duration>) {
-        self.due = delay.filter(|_| self.may_start()).map(|delay| now + delay);
+        let not_before = self.not_before.filter(|at| *at > now);
+        self.due = delay.map(|delay| now + delay).max(not_before).filter(|_| self.may_start());
     }
 
     /// When the next attempt starts, if nothing happens before.
@@ -186,15 +189,16 @@ impl Hedging {
         if pause > limits.max_pause {
             return Err(NoAttempt::RetryAfter);
         }
-        let at = limits.now + pause;
+        let at = (limits.now + pause).max(self.not_before.unwrap_or(limits.now));
         // After a timeout, an attempt with less than a tenth of that time would time out again.
         let least = if verdict == Verdict::TimedOut { limits.took / 10 } else { Duration::ZERO };
         if at + least.max(limits.grain) >= limits.deadline {
             return Err(NoAttempt::Deadline);
         }
-        if pause.is_zero() {
+        if at <= limits.now {
             return Ok(AfterAttempt::Start);
         }
+        self.not_before = Some(at);
         // The pause replaces the delay of a hedge that is due earlier: the dependency said when to come back.
         self.due = Some(at);
         Ok(if self.in_flight > 0 { AfterAttempt::Wait } else { AfterAttempt::Pause })

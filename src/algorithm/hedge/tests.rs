@@ -87,6 +87,28 @@ fn pause_delays_the_next_attempt() {
     assert_eq!(after, AfterAttempt::Exhausted(NoAttempt::Deadline));
 }
 
+#[test]
+fn pause_holds_for_the_attempts_after_other_failures() {
+    let pause = Duration::from_millis(200);
+    let paused = || {
+        let mut hedging = with_in_flight(2, 4);
+        let overloaded = Verdict::Overloaded { retry_after: Some(pause) };
+        assert_eq!(end(&mut hedging, overloaded), AfterAttempt::Wait);
+        assert_eq!(hedging.due(), Some(START + pause));
+        hedging
+    };
+    for delay in [None, Some(DELAY)] {
+        let mut hedging = paused();
+        hedging.sent(START, delay);
+        assert_eq!(hedging.due(), Some(START + pause), "the other attempt was sent later, {delay:?}");
+        hedging.sent(START + pause, delay);
+        assert_eq!(hedging.due(), delay.map(|delay| START + pause + delay), "the pause is over");
+    }
+    let mut hedging = paused();
+    assert_eq!(end(&mut hedging, Verdict::Transient), AfterAttempt::Pause);
+    assert_eq!(hedging.due(), Some(START + pause));
+}
+
 /// A request that kills its server is sent to two servers at most.
 #[test]
 fn lost_request_is_sent_once_more_at_most() {
