@@ -185,7 +185,9 @@ impl Balancer {
 
     /// Whether there is another set by now.
     pub(super) fn is_replaced(&self, set: &EndpointSet) -> bool {
-        !std::ptr::eq(&**self.set.load(), set)
+        let current = self.set.load();
+        let current: &EndpointSet = &current;
+        !std::ptr::eq(current, set)
     }
 
     /// Gives permits to waiting calls that an endpoint has since it has warmed up further.
