@@ -9,7 +9,7 @@ use crate::algorithm::hedge::Quantile;
 use crate::ground::sync::{Mutex, lock};
 use crate::ground::time::Instant;
 use crate::layers::core::readiness_limit::ReadinessLimit;
-use crate::layers::retry::Budget;
+use crate::layers::retry::{Budget, HoldsBudget};
 use crate::telemetry::Instruments;
 
 /// See the module.
@@ -46,11 +46,6 @@ impl HedgePolicy {
         Self { given: self.given, ..Self::new(budget, readiness_limit, instruments, now) }
     }
 
-    /// The budget, unless it was given.
-    pub(super) fn own_budget(&self) -> Option<&Budget> {
-        (!self.given).then_some(&self.budget)
-    }
-
     /// How long an attempt may take before it is hedged; `None` if a slow attempt is not hedged.
     pub(super) fn delay(&self, settings: &CallSettings, now: Instant) -> Option<Duration> {
         match &settings.delay {
@@ -67,6 +62,12 @@ impl HedgePolicy {
     /// Records how long a success took, or how long it would have taken at least.
     pub(super) fn succeeded(&self, took: Duration, learned: &LearnedDelay, now: Instant) {
         lock(&self.latencies).record(took, &learned.rules(), now);
+    }
+}
+
+impl HoldsBudget for HedgePolicy {
+    fn own_budget(&self) -> Option<&Budget> {
+        (!self.given).then_some(&self.budget)
     }
 }
 

@@ -19,7 +19,7 @@ use crate::layers::call::accessors::accessors;
 use crate::layers::call::inner::{Call, Inner};
 use crate::layers::call::upload_waits;
 use crate::layers::core::clone_fields;
-use crate::layers::retry::{CloneRequest, Kept, Replay};
+use crate::layers::retry::{CloneRequest, HoldsBudget, Kept, Replay};
 
 /// A service whose slow calls are hedged. See the [module](super).
 #[derive(Debug)]

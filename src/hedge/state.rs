@@ -4,35 +4,27 @@ use std::time::Duration;
 use super::call_settings::CallSettings;
 use super::config::HedgeConfig;
 use super::policy::HedgePolicy;
-use crate::admission::keyed::{KeyBy, Keyed, Keying, OneKey};
+use crate::admission::keyed::{KeyBy, Keying, OneKey};
 use crate::admission::registry::{Condition, HedgeCondition, Observed};
-use crate::algorithm::budget::Rules;
 use crate::ground::settings::Settings;
 use crate::ground::sync::Arc;
 use crate::ground::time::{self, Instant};
 use crate::ground::verdict::Verdict;
 use crate::layers::core::{AfterReload, LayerParts, LayerState};
-use crate::layers::retry::Budget;
-use crate::layers::retry::budget;
+use crate::layers::retry::{Budget, KeyedBudgets};
 use crate::telemetry::{self, Instruments, NotRetried, Tally};
 
 /// The state that the services of one layer value share: the settings, and a budget and latencies for each key.
 #[derive(Debug)]
 pub(crate) struct State<K: Keying> {
     pub(super) settings: Shared<Settings<HedgeConfig>>,
-    /// The rules of all budgets, except of one that was given.
-    rules: Arc<Settings<Rules>>,
-    policies: Keyed<K, HedgePolicy>,
+    policies: KeyedBudgets<K, HedgePolicy>,
 }
 
 impl<K: Keying> State<K> {
     fn with(settings: Shared<Settings<HedgeConfig>>, keying: K, common: HedgePolicy) -> Self {
-        let rules = match common.own_budget() {
-            Some(budget) => Arc::clone(budget.rules()),
-            None => Arc::clone(Budget::valid(&settings.get().budget).rules()),
-        };
-        let policies = Keyed::new(keying, settings.read(|config| config.max_keys), common);
-        Self { rules, policies, settings }
+        let policies = settings.read(|config| KeyedBudgets::new(&config.budget, config.max_keys, keying, common));
+        Self { policies, settings }
     }
 
     #[inline]
@@ -40,9 +32,9 @@ impl<K: Keying> State<K> {
     where
         K: KeyBy<Req>,
     {
-        let budget = || Budget::by(Arc::clone(&self.rules));
         let readiness_limit = || self.common().readiness_limit.sibling();
-        self.policies.get(request, || HedgePolicy::new(budget(), readiness_limit(), self.instruments().clone(), now))
+        self.policies
+            .get(request, |budget| HedgePolicy::new(budget, readiness_limit(), self.instruments().clone(), now))
     }
 
     pub(super) fn common(&self) -> &HedgePolicy {
@@ -83,16 +75,7 @@ impl State<OneKey> {
 
 impl<K: Keying> LayerState<HedgeConfig> for State<K> {
     fn apply_reload(&self, config: &HedgeConfig, _before: &HedgeConfig) -> AfterReload<'_> {
-        let now = time::now();
-        self.rules.replace(budget::rules(&config.budget), |_| {
-            self.policies.for_each(|policy| {
-                if let Some(budget) = policy.own_budget() {
-                    budget.apply_rules(now);
-                }
-            });
-        });
-        self.policies.set_max_keys(config.max_keys);
-        Box::new(|| self.policies.shrink())
+        self.policies.reload(&config.budget, config.max_keys)
     }
 }
 
@@ -102,7 +85,7 @@ impl<K: Keying> Observed for State<K> {
     }
 
     fn keys(&self) -> usize {
-        self.policies.len()
+        self.policies.keys()
     }
 
     fn condition(&self, now: Instant) -> Condition {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::budget::{Budget, Withdrawal};
 use super::call_settings::CallSettings;
+use super::keyed_budgets::HoldsBudget;
 use super::report::Stop;
 use crate::admission::timer;
 use crate::ground::time::Instant;
@@ -55,6 +56,12 @@ pub(super) struct GrantedRetry {
     pub(super) withdrawal: Withdrawal,
 }
 
+impl HoldsBudget for Policy {
+    fn own_budget(&self) -> Option<&Budget> {
+        (!self.given).then_some(&self.budget)
+    }
+}
+
 impl Policy {
     /// A policy with its own budget.
     pub(super) fn new(budget: Budget, readiness_limit: ReadinessLimit, instruments: Instruments) -> Self {
@@ -70,11 +77,6 @@ impl Policy {
     pub(super) fn with_readiness_limit(&self, readiness_limit: ReadinessLimit) -> Self {
         let (budget, instruments) = (self.budget.clone(), self.instruments.clone());
         Self { budget, given: self.given, readiness_limit, instruments }
-    }
-
-    /// The budget, unless it was given.
-    pub(super) fn own_budget(&self) -> Option<&Budget> {
-        (!self.given).then_some(&self.budget)
     }
 
     /// A given budget is not lost when this state is forgotten: the user holds a handle of it.

@@ -1,15 +1,15 @@
 use std::sync::Arc as Shared;
 
-use super::budget::{self, Budget};
+use super::budget::Budget;
 use super::call_settings::CallSettings;
 use super::config::RetryConfig;
+use super::keyed_budgets::KeyedBudgets;
 use super::policy::Policy;
-use crate::admission::keyed::{Forgettable, KeyBy, Keyed, Keying, OneKey};
+use crate::admission::keyed::{Forgettable, KeyBy, Keying, OneKey};
 use crate::admission::registry::{Condition, Observed, RetryCondition};
-use crate::algorithm::budget::Rules;
 use crate::ground::settings::Settings;
 use crate::ground::sync::Arc;
-use crate::ground::time::{self, Instant};
+use crate::ground::time::Instant;
 use crate::ground::verdict::Verdict;
 use crate::layers::core::{AfterReload, LayerParts, LayerState};
 use crate::telemetry::{Instruments, NotRetried, Tally};
@@ -18,19 +18,13 @@ use crate::telemetry::{Instruments, NotRetried, Tally};
 #[derive(Debug)]
 pub(crate) struct RetryState<K: Keying> {
     pub(super) settings: Shared<Settings<RetryConfig>>,
-    /// The rules of all budgets, except of one that was given.
-    rules: Arc<Settings<Rules>>,
-    policies: Keyed<K, Policy>,
+    policies: KeyedBudgets<K, Policy>,
 }
 
 impl<K: Keying> RetryState<K> {
     fn with(settings: Shared<Settings<RetryConfig>>, keying: K, common: Policy) -> Self {
-        let rules = match common.own_budget() {
-            Some(budget) => Arc::clone(budget.rules()),
-            None => Arc::clone(Budget::valid(&settings.get().budget).rules()),
-        };
-        let policies = Keyed::new(keying, settings.read(|config| config.max_keys), common);
-        Self { rules, policies, settings }
+        let policies = settings.read(|config| KeyedBudgets::new(&config.budget, config.max_keys, keying, common));
+        Self { policies, settings }
     }
 
     #[inline]
@@ -38,9 +32,8 @@ impl<K: Keying> RetryState<K> {
     where
         K: KeyBy<Req>,
     {
-        let budget = || Budget::by(Arc::clone(&self.rules));
         let readiness_limit = || self.common().readiness_limit.sibling();
-        self.policies.get(request, || Policy::new(budget(), readiness_limit(), self.instruments().clone()))
+        self.policies.get(request, |budget| Policy::new(budget, readiness_limit(), self.instruments().clone()))
     }
 
     pub(super) fn common(&self) -> &Policy {
@@ -73,16 +66,7 @@ impl RetryState<OneKey> {
 
 impl<K: Keying> LayerState<RetryConfig> for RetryState<K> {
     fn apply_reload(&self, config: &RetryConfig, _before: &RetryConfig) -> AfterReload<'_> {
-        let now = time::now();
-        self.rules.replace(budget::rules(&config.budget), |_| {
-            self.policies.for_each(|policy| {
-                if let Some(budget) = policy.own_budget() {
-                    budget.apply_rules(now);
-                }
-            });
-        });
-        self.policies.set_max_keys(config.max_keys);
-        Box::new(|| self.policies.shrink())
+        self.policies.reload(&config.budget, config.max_keys)
     }
 }
 
@@ -102,7 +86,7 @@ impl<K: Keying> Observed for RetryState<K> {
     }
 
     fn keys(&self) -> usize {
-        self.policies.len()
+        self.policies.keys()
     }
 
     fn condition(&self, _now: Instant) -> Condition {
