@@ -48,9 +48,15 @@ impl Sampler {
     /// Starts the task if there is none, or if its runtime has ended. Does nothing outside a runtime.
     pub(super) fn run(&self) {
         let Ok(runtime) = Handle::try_current() else { return };
-        let mut task = lock(&self.task);
-        if task.as_ref().is_none_or(AbortHandle::is_finished) {
-            *task = Some(runtime.spawn(Arc::clone(&self.watched).watch()).abort_handle());
+        if lock(&self.task).as_ref().is_some_and(|task| !task.is_finished()) {
+            return;
+        }
+        // Without the lock: a runtime may run hooks when it spawns a task, and drops the task if it is shutting down.
+        let spawned = runtime.spawn(Arc::clone(&self.watched).watch()).abort_handle();
+        let former = lock(&self.task).replace(spawned);
+        // Another thread may have started one meanwhile.
+        if let Some(former) = former {
+            former.abort();
         }
     }
 
