@@ -3,6 +3,10 @@
 //! Every wait inside this layer is bounded: readiness, queues, retries and their backoff, and the response. At the deadline the call
 //! is cancelled by dropping it, and the caller gets [`Reason::DeadlineExceeded`].
 //!
+//! A call without a deadline may wait for ever, even if its connection is gone: hyper's client loses a call now and then when HTTP/2
+//! connections end all the time ([reported](https://github.com/seanmonstar/reqwest/issues/1323); the stress test counts such calls,
+//! and has clients without any layer). Wrap every client, also one that needs nothing else.
+//!
 //! # When not
 //! Long-lived calls, such as subscriptions, long polls and large transfers, get a longer timeout: by
 //! [`lasting_by`](DeadlineLayer::lasting_by), or over HTTP and gRPC by the extension `http::LongLived` in the request. That timeout
