@@ -239,7 +239,10 @@ fn invalid_numbers_are_faults() {
     assert_eq!(faults(33, 1), ["endpoints"]);
     assert_eq!(faults(2, 3), ["agree"]);
     let fault = layer(3, 2).over(endpoints(&Census::default(), &[])).unwrap_err();
-    assert_eq!(fault.to_string(), "invalid configuration: endpoints: 3 is not the number of services, 0");
+    assert_eq!(
+        fault.to_string(),
+        "invalid configuration: endpoints: invalid value: 3, must be the number of services, 0"
+    );
 }
 
 #[cfg(feature = "http")]

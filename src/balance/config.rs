@@ -102,10 +102,10 @@ impl Validate for SlowStartConfig {
     fn check(&self, validation: &mut Validation) {
         validation.bounded("window", self.window);
         let aggression = self.aggression;
-        let problem = format_args!("{aggression} is not a finite number above 0");
+        let problem = format_args!("invalid value: {aggression}, must be finite and above 0");
         validation.check(aggression > 0.0 && aggression.is_finite(), "aggression", problem);
         let min_weight = self.min_weight;
-        let problem = format_args!("{min_weight} is not in (0, 1]");
+        let problem = format_args!("invalid value: {min_weight}, must be in (0, 1]");
         validation.check(min_weight > 0.0 && min_weight <= 1.0, "min_weight", problem);
     }
 }
@@ -149,7 +149,7 @@ impl Validate for EjectionConfig {
         validation.positive("base_time", self.base_time);
         validation.bounded("max_time", self.max_time);
         let percent = self.max_percent;
-        validation.check(percent <= 100, "max_percent", format_args!("{percent} is more than 100"));
+        validation.check(percent <= 100, "max_percent", format_args!("invalid value: {percent}, must be at most 100"));
     }
 }
 
@@ -174,9 +174,13 @@ impl Default for TierConfig {
 impl Validate for TierConfig {
     fn check(&self, validation: &mut Validation) {
         let factor = self.overprovisioning;
-        validation.check(factor >= 100, "overprovisioning", format_args!("{factor} is less than 100"));
+        validation.check(
+            factor >= 100,
+            "overprovisioning",
+            format_args!("invalid value: {factor}, must be at least 100"),
+        );
         let percent = self.panic_below;
-        validation.check(percent <= 100, "panic_below", format_args!("{percent} is more than 100"));
+        validation.check(percent <= 100, "panic_below", format_args!("invalid value: {percent}, must be at most 100"));
     }
 }
 

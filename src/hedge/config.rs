@@ -118,7 +118,7 @@ impl Validate for HedgeConfig {
         validation.check(
             (1..=5).contains(&self.max_attempts),
             "max_attempts",
-            format_args!("{} is not within 1..=5", self.max_attempts),
+            format_args!("invalid value: {}, must be in [1, 5]", self.max_attempts),
         );
         match &self.delay {
             HedgeDelay::Fixed(delay) => validation.bounded("delay", *delay),
@@ -137,13 +137,13 @@ impl Validate for LearnedDelay {
         validation.check(
             self.quantile > 0.0 && self.quantile < 1.0,
             "quantile",
-            format_args!("{} is not more than 0 and less than 1", self.quantile),
+            format_args!("invalid value: {}, must be in (0, 1)", self.quantile),
         );
         validation.at_least_one("min_samples", self.min_samples.into());
         validation.check(
             (Duration::from_secs(1)..=Duration::from_secs(3600)).contains(&self.half_life),
             "half_life",
-            format_args!("{:?} is not within 1s..=1h", self.half_life),
+            format_args!("invalid value: {:?}, must be in [1s, 1h]", self.half_life),
         );
         validation.check(self.min >= Duration::from_millis(1), "min", format_args!("{:?} is less than 1ms", self.min));
         validation.check_against(

@@ -34,7 +34,7 @@ impl Validate for QuorumConfig {
         validation.check(
             (1..=32).contains(&self.endpoints),
             "endpoints",
-            format_args!("{} is not within 1..=32", self.endpoints),
+            format_args!("invalid value: {}, must be in [1, 32]", self.endpoints),
         );
         validation.at_least_one("agree", self.agree.into());
         validation.check_against(

@@ -54,7 +54,11 @@ impl<C: Clone, A: Clone> QuorumLayer<C, A> {
         let (given, endpoints) = (services.len(), self.config().endpoints);
         Validation::of(|validation| {
             let fits = u32::try_from(given).is_ok_and(|given| given == endpoints);
-            validation.check(fits, "endpoints", format_args!("{endpoints} is not the number of services, {given}"));
+            validation.check(
+                fits,
+                "endpoints",
+                format_args!("invalid value: {endpoints}, must be the number of services, {given}"),
+            );
         })?;
         Ok(self.around(Endpoints::Each(services)))
     }

@@ -120,12 +120,16 @@ impl ChaosFault {
                 validation.check(
                     (400..=599).contains(&status),
                     "status",
-                    format_args!("{status} is not within 400..=599"),
+                    format_args!("invalid value: {status}, must be in [400, 599]"),
                 );
                 validation.bounded("retry_after", retry_after.unwrap_or_default());
             }
             Self::Code { code, pushback } => {
-                validation.check((1..=16).contains(&code), "code", format_args!("{code} is not within 1..=16"));
+                validation.check(
+                    (1..=16).contains(&code),
+                    "code",
+                    format_args!("invalid value: {code}, must be in [1, 16]"),
+                );
                 validation.bounded("pushback", pushback.unwrap_or_default());
             }
             Self::Drip { bytes, every } => {
