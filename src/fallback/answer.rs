@@ -40,9 +40,6 @@ pub trait KeepRequest<Req>: sealed::SealedAnswer + Clone {
     fn may_answer(_kept: &Self::Kept, _verdict: Verdict) -> bool {
         true
     }
-
-    #[doc(hidden)]
-    fn give_up(_kept: &mut Self::Kept) {}
 }
 
 /// What answers in place of an inner service whose response is of the type `T`, with what was [kept](KeepRequest::Kept) of the
@@ -56,7 +53,7 @@ pub trait FallbackAnswer<Kept, T>: sealed::SealedAnswer + Clone {
     #[doc(hidden)]
     type Answering: Future<Output = Result<Self::Answer, BoxError>>;
 
-    /// Starts to answer. `None` if it declines.
+    /// Prepares the answer, which begins when it is polled. `None` if it declines.
     #[doc(hidden)]
     fn begin(&self, kept: Kept, failure: &Failure<T>) -> Option<Self::Answering>;
 }
@@ -203,10 +200,6 @@ impl<Req, S: Clone, P: Replay<Req>> KeepRequest<Req> for OtherService<S, P> {
         // A layer refused it, so it was not sent.
         kept.repeatable(if verdict == Verdict::Ignored { Verdict::Unsent } else { verdict })
     }
-
-    fn give_up(kept: &mut P::Kept) {
-        kept.give_up();
-    }
 }
 
 impl<K, T, S, P> FallbackAnswer<K, T> for OtherService<S, P>
@@ -220,6 +213,8 @@ where
     type Answering = Answering<S, K::Attempt, S::Future>;
 
     fn begin(&self, mut kept: K, failure: &Failure<T>) -> Option<Self::Answering> {
+        // Supersedes the attempt of the inner service, but only if there is a request. `give_up` before would end that attempt in any
+        // case, and with its request body perhaps the response that the caller gets.
         let request = kept.next()?;
         let service = Taken::not_ready(self.service.clone(), self.readiness_limit.clone());
         Some(Answering { call: service.call(request), layer_id: failure.layer_id })

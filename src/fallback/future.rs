@@ -56,11 +56,12 @@ enum State<Inner, Settling, Detaching, Answering, T> {
         #[pin]
         settling: Settling,
     },
-    /// What can be kept of a failed response is kept => Answering | Over
+    /// What can be kept of a failed response is kept, and the fallback begins after that => Answering | Over
     Detaching {
         #[pin]
         detaching: Detaching,
         verdict: Verdict,
+        answering: Option<Answering>,
     },
     /// The fallback has the call => Over
     Answering {
@@ -143,7 +144,7 @@ where
                         return Poll::Ready(Err(call.cut(why)));
                     }
                 },
-                StateProj::Detaching { detaching, verdict } => {
+                StateProj::Detaching { detaching, verdict, answering } => {
                     let verdict = *verdict;
                     // It ends before the call does, or an outer deadline would drop what it keeps.
                     let detached = {
@@ -160,14 +161,9 @@ where
                         call.not_answered(failure.as_cause(), NoFallback::Deadline, None);
                         return Poll::Ready(end(this.state, call, this.mark, failure));
                     }
-                    let begun = begin(call, this.attempted.take(), &failure);
-                    match begun {
-                        Some(answering) => {
-                            this.state.set(State::Answering { answering, failure: Some(failure) });
-                            continue;
-                        }
-                        None => return Poll::Ready(end(this.state, call, this.mark, failure)),
-                    }
+                    let Some(answering) = answering.take() else { return Poll::Pending };
+                    this.state.set(State::Answering { answering, failure: Some(failure) });
+                    continue;
                 }
                 StateProj::Answering { answering, failure } => {
                     let answer = {
@@ -211,11 +207,10 @@ where
             };
 
             // The inner service has failed, or its caller has.
-            let Some(attempted) = this.attempted.as_mut().filter(|_| is_of_the_system(&failure)) else {
+            let Some(attempted) = this.attempted.take().filter(|_| is_of_the_system(&failure)) else {
                 return Poll::Ready(end(this.state, call, this.mark, failure));
             };
-            let now = time::now();
-            let why_not = if call.is_over(now) {
+            let why_not = if call.is_over(time::now()) {
                 Some(NoFallback::Deadline)
             } else {
                 (!A::may_answer(&attempted.kept, failure.verdict())).then_some(NoFallback::NotRepeatable)
@@ -224,21 +219,23 @@ where
                 call.not_answered(failure.as_cause(), why, None);
                 return Poll::Ready(end(this.state, call, this.mark, failure));
             }
-            A::give_up(&mut attempted.kept);
+            if failure.error().is_some() {
+                // Nothing of the inner call may go on while the fallback answers.
+                this.state.set(State::Over);
+            }
+            // Asked before the response is detached, which truncates it: if the fallback declines, the caller gets it whole.
+            let Some(answering) = begin(call, attempted, &failure) else {
+                return Poll::Ready(end(this.state, call, this.mark, failure));
+            };
             let verdict = failure.verdict();
             match failure.into_result() {
                 Ok(response) => {
                     let detaching = this.classifier.detach(response);
-                    this.state.set(State::Detaching { detaching, verdict });
+                    this.state.set(State::Detaching { detaching, verdict, answering: Some(answering) });
                 }
                 Err(error) => {
-                    // Nothing of the inner call may go on while the fallback answers.
-                    this.state.set(State::Over);
-                    let failure = Failure::new(Err(error), verdict, layer_id);
-                    match begin(call, this.attempted.take(), &failure) {
-                        Some(answering) => this.state.set(State::Answering { answering, failure: Some(failure) }),
-                        None => return Poll::Ready(end(this.state, call, this.mark, failure)),
-                    }
+                    let failure = Some(Failure::new(Err(error), verdict, layer_id));
+                    this.state.set(State::Answering { answering, failure });
                 }
             }
         }
@@ -252,10 +249,9 @@ fn is_of_the_system<T>(failure: &Failure<T>) -> bool {
 /// Starts the fallback, in the context of the call. `None` if it declines.
 fn begin<K, T, A: FallbackAnswer<K, T>>(
     call: &FallbackCall,
-    attempted: Option<Attempted<A, K>>,
+    Attempted { answer, kept }: Attempted<A, K>,
     failure: &Failure<T>,
 ) -> Option<A::Answering> {
-    let Attempted { answer, kept } = attempted?;
     let _entered = scope::enter(call.context());
     let begun = answer.begin(kept, failure);
     if begun.is_none() {

@@ -27,9 +27,12 @@
 //!   [`marked_by`](FallbackLayer::marked_by); without one they look like any other response.
 //! - **If the fallback fails, too,** the error is a [`FallbackFailed`]: it names both errors, and its source is the inner service's. If
 //!   the inner service had responded, its response is returned, over HTTP with the extension `FallbackError`. If the time of the call
-//!   ends while the fallback answers, or the fallback declines, the result of the inner service is returned: an error unchanged, and of a response what was kept of it,
-//!   at most 64 KiB of its body. Let a closure decline by the error, and not by the response, where bodies are larger. (A deadline
-//!   layer around this one cuts the call at the same instant, and then its caller gets the cut.)
+//!   ends while the fallback answers, the result of the inner service is returned: an error unchanged, and of a response what was kept
+//!   of it, at most 64 KiB of its body. (A deadline layer around this one cuts the call at the same instant, and then its caller gets
+//!   the cut.)
+//! - **If no fallback answers,** because the failure is none of those above, the request cannot be sent again, or the fallback
+//!   declines, the result of the inner service is returned unchanged. For that, the closure is asked, and the request for a second
+//!   service is made, before a failed response is read and truncated.
 //! - **Readiness:** that of the inner service; always ready if it is not. The second service is readied in the call, where the wait has
 //!   a bound; at most 1024 calls wait for it.
 //! - **Cancellation:** dropping the call drops the inner call or the fallback's, whichever is in flight, and the kept request. Nothing

@@ -8,13 +8,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::stream;
 use http::{Method, Request, Response, StatusCode};
-use http_body::Frame;
+use http_body::{Body, Frame};
 use http_body_util::{BodyExt, Empty, Full, StreamBody};
 use seawall::bulkhead::{BulkheadConfig, BulkheadLayer};
 use seawall::deadline::DeadlineLayer;
 use seawall::error::{Reason, rejection};
 use seawall::fallback::{self, AnsweredByFallback, FallbackConfig, FallbackError, FallbackLayer};
 use seawall::http::Idempotent;
+use seawall::retry::{Kept, Replay};
 use seawall::verdict::Verdict;
 use tokio::time::Instant;
 use tower::{BoxError, Layer, Service, ServiceBuilder, ServiceExt, service_fn};
@@ -135,6 +136,79 @@ async fn streamed_request_body_is_sent_again_whole() {
     assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "onetwo");
 }
 
+/// Keeps the request, and finds that it cannot be sent again only when it is asked for it.
+#[derive(Clone)]
+struct KeptInVain;
+
+impl Replay<Request<Empty<Bytes>>> for KeptInVain {
+    type Attempt = Request<Empty<Bytes>>;
+    type Kept = Self;
+
+    fn first(&self, request: Request<Empty<Bytes>>) -> (Self::Attempt, Self) {
+        (request, Self)
+    }
+}
+
+impl Kept for KeptInVain {
+    type Attempt = Request<Empty<Bytes>>;
+
+    fn repeatable(&self, _: Verdict) -> bool {
+        true
+    }
+
+    fn give_up(&mut self) {
+        panic!("no other attempt follows");
+    }
+
+    fn next(&mut self) -> Option<Self::Attempt> {
+        None
+    }
+}
+
+/// A failed response that is larger than what a detached response keeps, and slower than a response is detached.
+fn large_and_slow() -> impl Service<
+    Request<Empty<Bytes>>,
+    Response = Response<impl Body<Data = Bytes, Error = BoxError> + Send + 'static>,
+    Error = BoxError,
+    Future: Send,
+> + Clone {
+    service_fn(|_| async {
+        let pieces = stream::unfold(0_u8, |piece| async move {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            (piece < 20).then(|| (Ok::<_, BoxError>(Frame::data(Bytes::from(vec![piece; 10 * 1024]))), piece + 1))
+        });
+        Ok(Response::builder().status(503).body(StreamBody::new(Box::pin(pieces)))?)
+    })
+}
+
+async fn assert_whole<B: Body<Data = Bytes, Error = BoxError>>(response: Response<B>) {
+    assert_eq!(response.status(), 503);
+    assert!(response.extensions().get::<AnsweredByFallback>().is_none());
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    let whole: Vec<u8> = (0..20).flat_map(|piece| vec![piece; 10 * 1024]).collect();
+    assert!(body == whole, "{} bytes", body.len());
+}
+
+#[tokio::test(start_paused = true)]
+async fn closure_that_declines_leaves_the_response_whole() {
+    let declines = fallback::from_fn(|failure: &fallback::Failure<Response<_>>| {
+        failure.rejected().map(|_| Response::new(Empty::<Bytes>::new()))
+    });
+    let layer = FallbackLayer::http(FallbackConfig::default(), declines).unwrap();
+    let start = Instant::now();
+    let response = layer.layer(large_and_slow()).oneshot(get()).await.unwrap();
+    assert_eq!(start.elapsed(), Duration::ZERO, "the response waits for nothing");
+    assert_whole(response).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn request_that_cannot_be_sent_again_leaves_the_response_whole() {
+    let standby = fallback::service(answering(200, "old")).with_replay(KeptInVain);
+    let layer = FallbackLayer::http(FallbackConfig::default(), standby).unwrap();
+    let response = layer.layer(large_and_slow()).oneshot(get()).await.unwrap();
+    assert_whole(response).await;
+}
+
 /// A failed response whose body never ends is released, and delays the fallback by little.
 #[tokio::test(start_paused = true)]
 async fn stalled_failed_response_is_released_before_the_fallback_answers() {
@@ -151,11 +225,11 @@ async fn stalled_failed_response_is_released_before_the_fallback_answers() {
     });
     let watched = Arc::downgrade(&alive);
     drop(alive);
-    let answer = fallback::from_fn(move |_: &fallback::Failure<_>| {
+    let standby = service_fn(move |_: Request<_>| {
         seen_by.store(watched.strong_count(), Ordering::SeqCst);
-        Some(Response::new(Empty::<Bytes>::new()))
+        async { Ok::<_, BoxError>(Response::new(Empty::<Bytes>::new())) }
     });
-    let layer = FallbackLayer::http(FallbackConfig::default(), answer).unwrap();
+    let layer = FallbackLayer::http(FallbackConfig::default(), fallback::http_service(standby)).unwrap();
     let start = Instant::now();
     let service = layer.layer(stalls);
     let response = service.clone().oneshot(get()).await.unwrap();
