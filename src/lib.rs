@@ -55,7 +55,8 @@
 #![cfg_attr(feature = "http", doc = "[`stack`].")]
 #![cfg_attr(not(feature = "http"), doc = "`stack` (feature `http`).")]
 //!
-//! - **Every wait has a bound**: the call's deadline, or the layer's own bound without one.
+//! - **Every wait has a bound**: the call's deadline, or the layer's own bound without one. (The [`chaos`] layer bounds only
+//!   the calls with a fault: without one a call ends as it would without the layer.)
 //! - **A call is over when its response is over**: for HTTP and gRPC at the end of its body, its error or its drop. Permits,
 //!   tickets and deadlines live until then. A body that stalls, drips or is never read is cut when its time is over, even if it is
 //!   not polled, so that no connection leaks.

@@ -85,7 +85,7 @@ async fn drop_after(polls: usize, moment: Moment, subject: &Subject, case: Case)
     let alone = value.gauges();
     let callee = Difficult::new(readiness, answer);
     let (census, slots) = (callee.census(), callee.slots());
-    let mut service = value.around(callee);
+    let (mut service, _) = subject.bounded(&value, callee);
 
     // The other call holds the layer's permit, and its slot delays our readiness; both are released after a while.
     let other_call =

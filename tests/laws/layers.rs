@@ -31,7 +31,7 @@ pub(crate) fn deadline() -> Subject {
         as_configured_by_default: || Value::new(default_deadline(), Vec::new),
         as_tight_as_can_be: || Value::new(tight_deadline(), Vec::new),
         prepare: None,
-        longest: Duration::from_secs(2),
+        longest: Some(Duration::from_secs(2)),
         refuses: false,
         returns_permits: true,
         at_once: 1,
@@ -46,7 +46,7 @@ pub(crate) fn retry() -> Subject {
         as_configured_by_default: || Value::new(default_retry(), Vec::new),
         as_tight_as_can_be: || Value::new(tight_retry(), Vec::new),
         prepare: None,
-        longest: HOLD,
+        longest: Some(HOLD),
         refuses: false,
         returns_permits: true,
         at_once: 1,
@@ -61,7 +61,7 @@ pub(crate) fn hedge() -> Subject {
         as_configured_by_default: || Value::new(default_hedge(), Vec::new),
         as_tight_as_can_be: || Value::new(tight_hedge(Duration::from_millis(10)), Vec::new),
         prepare: None,
-        longest: HOLD,
+        longest: Some(HOLD),
         refuses: false,
         returns_permits: true,
         at_once: 1,
@@ -80,7 +80,7 @@ pub(crate) fn circuit_breaker() -> Subject {
         as_configured_by_default: || Value::new(default_circuit_breaker(), Vec::new),
         as_tight_as_can_be: || Value::new(tight_circuit_breaker(), Vec::new),
         prepare: None,
-        longest: HOLD,
+        longest: Some(HOLD),
         refuses: true,
         returns_permits: true,
         at_once: 1,
@@ -113,7 +113,7 @@ pub(crate) fn bulkhead() -> Subject {
             Value::new(layer, move || of_permits(&handle))
         },
         prepare: None,
-        longest: HOLD,
+        longest: Some(HOLD),
         refuses: true,
         returns_permits: true,
         at_once: 1,
@@ -135,7 +135,7 @@ pub(crate) fn rate_limit() -> Subject {
             Value::new(layer, move || of_rate_limit(&handle))
         },
         prepare: None,
-        longest: HOLD,
+        longest: Some(HOLD),
         refuses: true,
         // A permit of a rate limit that was used is not returned.
         returns_permits: false,
@@ -158,7 +158,7 @@ pub(crate) fn load_shed() -> Subject {
             Value::new(layer, move || of_permits(&handle))
         },
         prepare: None,
-        longest: HOLD,
+        longest: Some(HOLD),
         refuses: true,
         returns_permits: true,
         at_once: 1,
@@ -181,7 +181,7 @@ pub(crate) fn fallback() -> Subject {
             Value::new(layer.with_classifier(poisoned()), Vec::new)
         },
         prepare: None,
-        longest: HOLD,
+        longest: Some(HOLD),
         refuses: false,
         returns_permits: true,
         at_once: 1,
@@ -203,7 +203,7 @@ pub(crate) fn balance() -> Subject {
             Value::new(OneEndpoint(layer), move || of_balance(&handle))
         },
         prepare: None,
-        longest: HOLD,
+        longest: Some(HOLD),
         refuses: true,
         returns_permits: true,
         readies_ahead: false,
@@ -232,7 +232,7 @@ pub(crate) fn chaos() -> Subject {
             Value::new(layer, move || of_chaos(&handle))
         },
         prepare: None,
-        longest: HOLD,
+        longest: None,
         refuses: false,
         returns_permits: true,
         at_once: 1,
@@ -241,7 +241,19 @@ pub(crate) fn chaos() -> Subject {
     }
 }
 
-/// The same with a single probe slot.
+/// The same with a fault in every call, which bounds it.
+pub(crate) fn chaos_delayed() -> Subject {
+    fn delayed() -> Value {
+        let rules = vec![ChaosRule::new(ChaosFault::Latency(Delay::Fixed(Duration::ZERO)))];
+        let config = ChaosConfig { enabled: true, rules, max_active: u32::MAX, lasts: None, ..ChaosConfig::default() };
+        let layer = ChaosLayer::new(config).unwrap();
+        let handle = layer.handle();
+        Value::new(layer, move || vec![("active", handle.active() as usize)])
+    }
+    Subject { as_configured_by_default: delayed, as_tight_as_can_be: delayed, longest: Some(HOLD), ..chaos() }
+}
+
+/// The balancer with a single probe slot.
 pub(crate) fn balance_half_open() -> Subject {
     Subject {
         as_tight_as_can_be: || {
@@ -278,7 +290,7 @@ pub(crate) fn client_stack() -> Subject {
             Value::new(stack.into_inner(), move || of_permits(&handle))
         },
         prepare: None,
-        longest: Duration::from_secs(2),
+        longest: Some(Duration::from_secs(2)),
         refuses: true,
         returns_permits: true,
         at_once: 1,
@@ -302,7 +314,7 @@ pub(crate) fn server_stack() -> Subject {
             Value::new(stack.into_inner(), move || of_permits(&handle))
         },
         prepare: None,
-        longest: Duration::from_secs(2),
+        longest: Some(Duration::from_secs(2)),
         refuses: true,
         returns_permits: true,
         at_once: 1,

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::LocalBoxFuture;
+use seawall::deadline::DeadlineLayer;
 use seawall::error::rejection;
 use tower::util::BoxCloneService;
 use tower::{BoxError, Layer, Service, ServiceExt};
@@ -95,8 +96,8 @@ pub(crate) struct Subject {
     pub(crate) as_tight_as_can_be: fn() -> Value,
     /// Brings a tight value into the state to test.
     pub(crate) prepare: Option<fn(&Value) -> LocalBoxFuture<'_, ()>>,
-    /// How long a call can last at most, by default and without a deadline.
-    pub(crate) longest: Duration,
+    /// How long a call can last at most, by default and without a deadline. `None` if the layer adds no bound of its own.
+    pub(crate) longest: Option<Duration>,
     /// Whether it ever refuses a call, other than for lack of time.
     pub(crate) refuses: bool,
     /// Whether dropping a call returns its permit at once. A rate limit does not return used permits.
@@ -110,6 +111,15 @@ pub(crate) struct Subject {
 }
 
 impl Subject {
+    /// A value around a service, with a bound for its calls, and that bound. A layer without one of its own is inside a deadline.
+    pub(crate) fn bounded(&self, value: &Value, callee: Difficult) -> (Wrapped, Duration) {
+        const OUTER: Duration = Duration::from_secs(60);
+        match self.longest {
+            Some(longest) => (value.around(callee), longest),
+            None => (DeadlineLayer::new(OUTER).unwrap().layer(value.around(callee)).boxed_clone(), OUTER),
+        }
+    }
+
     /// The default configuration.
     pub(crate) fn default(&self) -> Value {
         (self.as_configured_by_default)()

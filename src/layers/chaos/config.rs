@@ -45,7 +45,8 @@ pub struct ChaosConfig {
     /// the earlier of both counts. Default: `None`.
     #[cfg_attr(feature = "config", serde(with = "Off::<CalendarTime>"))]
     pub until: Option<CalendarTime>,
-    /// How long a call without a deadline may take, its fault included; more than zero. Default: one minute.
+    /// How long a call with a fault may take without a deadline, its fault included; more than zero. A call without a fault has no
+    /// bound. Default: one minute.
     #[cfg_attr(feature = "config", serde(with = "HumanTime"))]
     pub max_hold: Duration,
 }

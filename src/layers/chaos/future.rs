@@ -1,7 +1,6 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{self, Poll, ready};
-use std::time::Duration;
 
 use pin_project::pin_project;
 use tower::{BoxError, Service};
@@ -14,7 +13,7 @@ use crate::ground::call_deadline::CallDeadline;
 use crate::ground::error::Injected;
 use crate::ground::layer_id::LayerId;
 use crate::ground::scope::{self, Context};
-use crate::ground::time::{self, Instant};
+use crate::ground::time::Instant;
 use crate::ground::verdict::Expiry;
 use crate::layers::call::bound::poll_deadline;
 use crate::layers::call::inner::{Call, Taken, reject};
@@ -26,14 +25,13 @@ use crate::telemetry;
 pub struct ResponseFuture<S, Req, F, I> {
     #[pin]
     state: State<S, Req, F>,
-    /// `None` without a fault.
+    /// `None` without a fault. Then the call has no bound either.
     faulty: Option<Faulty>,
-    bound: LazyBound,
     inject: I,
     layer_id: LayerId,
 }
 
-/// The fault of a call.
+/// The fault of a call, and the bound of the call.
 #[derive(Debug)]
 pub(super) struct Faulty {
     pub(super) fault: ChaosFault,
@@ -41,14 +39,7 @@ pub(super) struct Faulty {
     pub(super) active: Option<ActiveFault>,
     pub(super) injected: Injected,
     pub(super) deadline: CallDeadline,
-}
-
-/// The bound of a call. A call without a fault has none until it has to wait, and reads no clock before.
-#[derive(Debug)]
-struct LazyBound {
-    deadline: Option<CallDeadline>,
-    max_hold: Duration,
-    timer: Timer,
+    pub(super) timer: Timer,
 }
 
 #[pin_project(project = StateProj)]
@@ -73,25 +64,13 @@ enum State<S, Req, F> {
     Over,
 }
 
-impl LazyBound {
-    fn poll(&mut self, cx: &mut task::Context<'_>) -> Poll<crate::ground::error::Why> {
-        let max_hold = self.max_hold;
-        let deadline =
-            self.deadline.get_or_insert_with(|| CallDeadline::within(time::now(), &scope::current(), max_hold));
-        poll_deadline(deadline, &mut self.timer, cx)
-    }
-}
-
 impl<S, Req, F, I> ResponseFuture<S, Req, F, I> {
-    pub(super) fn passing(call: Call<S, Req, F>, max_hold: Duration, layer_id: LayerId, inject: I) -> Self {
-        let bound = LazyBound { deadline: None, max_hold, timer: Timer::new() };
-        Self { state: State::Running { call }, faulty: None, bound, inject, layer_id }
+    pub(super) fn passing(call: Call<S, Req, F>, layer_id: LayerId, inject: I) -> Self {
+        Self { state: State::Running { call }, faulty: None, inject, layer_id }
     }
 
     fn with(state: State<S, Req, F>, faulty: Faulty, layer_id: LayerId, inject: I) -> Self {
-        let deadline = Some(faulty.deadline);
-        let bound = LazyBound { deadline, max_hold: Duration::ZERO, timer: Timer::new() };
-        Self { state, faulty: Some(faulty), bound, inject, layer_id }
+        Self { state, faulty: Some(faulty), inject, layer_id }
     }
 
     pub(super) fn faulty(call: Call<S, Req, F>, faulty: Faulty, layer_id: LayerId, inject: I) -> Self {
@@ -155,7 +134,6 @@ where
                 StateProj::Running { call } => {
                     let Poll::Ready(result) = call.poll(cx, *this.layer_id) else { break };
                     this.state.set(State::Over);
-                    this.bound.timer.disarm();
                     let faulty = this.faulty.take();
                     return Poll::Ready(result.and_then(|response| match faulty {
                         None => Ok(this.inject.pass(response, None)),
@@ -171,7 +149,8 @@ where
                 StateProj::Over => return Poll::Pending,
             }
         }
-        let why = ready!(this.bound.poll(cx));
+        let Some(faulty) = this.faulty.as_mut() else { return Poll::Pending };
+        let why = ready!(poll_deadline(&faulty.deadline, &mut faulty.timer, cx));
         // Release all that the call holds now, since the caller may keep this future.
         this.state.set(State::Over);
         *this.faulty = None;

@@ -38,15 +38,17 @@
 //! - **Cancellation:** dropping the call or its body ends the fault and the inner call at once.
 //! - **Clones**, and all services of one layer value, share the cap and the end.
 //! - **Errors:** [`Reason::Injected`]; [`Injected`]; [`Reason::DeadlineExpired`] if the deadline had passed when a call arrived that may
-//!   get a fault; [`Reason::DeadlineExceeded`], or [`Reason::HoldExceeded`] after `max_hold` where there is no deadline;
-//!   [`Reason::NotReady`] if too many calls wait for the inner service. Any other error is the inner service's own.
+//!   get a fault; of a call with a fault [`Reason::DeadlineExceeded`], or [`Reason::HoldExceeded`] after `max_hold`
+//!   where there is no deadline; [`Reason::NotReady`] if too many calls wait for the inner service. Any other error is the inner
+//!   service's own.
 //! - **Panics:** none of its own. A panic in the closure ends the call, and holds nothing.
 //! - **The call is over**, for this layer, when its response is there; a fault in the body is over with the body, which is cut at the
 //!   deadline or after `max_hold`, read or not.
 //! - **A name** ([`named`](ChaosLayer::named)) shows the layer in metrics, logs, refusals and the [registry](crate::registry): the injected
 //!   faults by kind, the spared calls, and whether it is on. With the calls that failed at the outermost layer, this shows what the
 //!   layers in between absorbed.
-//! - **Without faults,** too, a call that has no deadline ends after `max_hold`, as in every layer.
+//! - **A call without a fault,** because the layer is off, no rule hits or the cap is reached, has no bound of this layer: it ends as it
+//!   would without the layer. Only the number of calls that wait for the inner service is limited, as in every layer.
 //! - **Cost:** disabled (the default), or after its end, one load and a comparison. A call without a fault, while it is on, costs a clock
 //!   read, a load of the settings, and a sample for each rule that it matches. A damaged body costs what a
 //!   held body (`http::HeldBody`) costs, and no copy of its data.

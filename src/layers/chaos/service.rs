@@ -7,6 +7,7 @@ use super::fault::ChaosFault;
 use super::future::{Faulty, ResponseFuture};
 use super::inject::{AnyProtocol, Inject};
 use super::state::{Applied, Drawn, State, Switch};
+use crate::admission::timer::Timer;
 use crate::ground::call_deadline::CallDeadline;
 use crate::ground::chance;
 use crate::ground::error::{Injected, Reason};
@@ -53,30 +54,31 @@ where
         let layer_id = self.state.instruments.layer_id();
         if !is_on {
             let call = self.inner.pass(request, &self.state.readiness_limit);
-            return ResponseFuture::passing(call, max_hold, layer_id, self.inject.clone());
+            return ResponseFuture::passing(call, layer_id, self.inject.clone());
         }
         let (now, context) = (time::call_start(), scope::current());
         if context.has_expired(now) {
             self.inner.release();
             let refused = Call::Refused(Some(self.state.instruments.refuse(Reason::DeadlineExpired)));
-            return ResponseFuture::passing(refused, max_hold, layer_id, self.inject.clone());
+            return ResponseFuture::passing(refused, layer_id, self.inject.clone());
         }
         let matches = |matching: &_| self.inject.matches(&request, matching);
         let (fault, active) = match self.state.draw(now, matches, |fault| self.inject.supports(fault)) {
             Drawn::Fault(fault, active) => (fault, active),
             Drawn::Spared => {
                 let call = self.inner.call(request, now, &self.state.readiness_limit);
-                return ResponseFuture::passing(call, max_hold, layer_id, self.inject.clone());
+                return ResponseFuture::passing(call, layer_id, self.inject.clone());
             }
             Drawn::Over => {
                 self.switch.set(Switch { is_on: false, max_hold });
                 let call = self.inner.call(request, now, &self.state.readiness_limit);
-                return ResponseFuture::passing(call, max_hold, layer_id, self.inject.clone());
+                return ResponseFuture::passing(call, layer_id, self.inject.clone());
             }
         };
         let deadline = CallDeadline::within(now, &context, max_hold);
         let injected = Injected::new(fault.as_str());
-        let (inject, faulty) = (self.inject.clone(), Faulty { fault, active: Some(active), injected, deadline });
+        let (inject, faulty) =
+            (self.inject.clone(), Faulty { fault, active: Some(active), injected, deadline, timer: Timer::new() });
         match fault {
             ChaosFault::Latency(delay) => {
                 // A call that waits must not hold a reservation of the inner service.

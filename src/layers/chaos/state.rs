@@ -36,7 +36,7 @@ pub(super) struct Applied {
     is_reported: AtomicBool,
 }
 
-/// What a service keeps of the settings: all that a call without a fault needs.
+/// What a service keeps of the settings, so that a call without a fault does not load them.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Switch {
     pub(super) is_on: bool,
