@@ -3,6 +3,7 @@
 #![cfg(feature = "http")]
 #![allow(clippy::disallowed_methods, reason = "tests sleep and look at the clock as users do")]
 
+mod bounds;
 mod cancellation;
 #[cfg(feature = "config")]
 mod config;

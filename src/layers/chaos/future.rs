@@ -13,7 +13,7 @@ use crate::ground::call_deadline::CallDeadline;
 use crate::ground::error::Injected;
 use crate::ground::layer_id::LayerId;
 use crate::ground::scope::{self, Context};
-use crate::ground::time::Instant;
+use crate::ground::time::{self, Instant};
 use crate::ground::verdict::Expiry;
 use crate::layers::call::bound::poll_deadline;
 use crate::layers::call::inner::{Call, Taken, reject};
@@ -52,7 +52,7 @@ enum State<S, Req, F> {
         timer: Timer,
         context: Context,
     },
-    /// The call never ends by itself => Over
+    /// The call never ends by itself, or its delay leaves no time to send it => Over
     Hanging,
     /// The fault answers the call => Over
     Answered,
@@ -112,7 +112,9 @@ where
         loop {
             match this.state.as_mut().project() {
                 StateProj::Delayed { inner, until, timer, context } => {
-                    if timer.poll_until(cx, *until).is_pending() {
+                    let is_over = |faulty: &Faulty| faulty.deadline.at() <= time::now();
+                    // A call that is polled late is not sent any more.
+                    if timer.poll_until(cx, *until).is_pending() || this.faulty.as_ref().is_some_and(is_over) {
                         break;
                     }
                     let (inner, context) = (inner.take(), *context);

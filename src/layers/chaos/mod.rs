@@ -11,7 +11,7 @@
 //! # The faults
 //! | fault | any service | HTTP and gRPC (`ChaosLayer::http`) |
 //! |---|---|---|
-//! | [`Latency`](ChaosFault::Latency): fixed, uniform, or log-normal by median and p99 | the call is sent later | the same |
+//! | [`Latency`](ChaosFault::Latency): fixed, uniform, or log-normal by median and p99 | the call is sent later; not at all if the delay leaves no time | the same |
 //! | [`Refuse`](ChaosFault::Refuse) | [`Reason::Injected`], as a refusal of an inner layer: no evidence about the dependency | the same; behind `http::respond` a 503 or `UNAVAILABLE` |
 //! | [`Status`](ChaosFault::Status) | the error [`Injected`] | this status, with a `Retry-After`; nothing is sent |
 //! | [`Code`](ChaosFault::Code) | the error [`Injected`] | this gRPC code, with a pushback; nothing is sent |
@@ -43,7 +43,7 @@
 //!   service's own.
 //! - **Panics:** none of its own. A panic in the closure ends the call, and holds nothing.
 //! - **The call is over**, for this layer, when its response is there; a fault in the body is over with the body, which is cut at the
-//!   deadline or after `max_hold`, read or not.
+//!   deadline or after `max_hold`, read or not, also if the response is `http::LongLived`.
 //! - **A name** ([`named`](ChaosLayer::named)) shows the layer in metrics, logs, refusals and the [registry](crate::registry): the injected
 //!   faults by kind, the spared calls, and whether it is on. With the calls that failed at the outermost layer, this shows what the
 //!   layers in between absorbed.

@@ -83,8 +83,11 @@ where
             ChaosFault::Latency(delay) => {
                 // A call that waits must not hold a reservation of the inner service.
                 self.inner.release();
-                let inner = self.inner.take(&self.state.readiness_limit);
                 let until = now + delay.at(chance::sample());
+                if deadline.at() <= until {
+                    return ResponseFuture::hanging(faulty, layer_id, inject);
+                }
+                let inner = self.inner.take(&self.state.readiness_limit);
                 ResponseFuture::delayed((inner, request), until, context, faulty, layer_id, inject)
             }
             ChaosFault::Refuse { retry_after } => {
