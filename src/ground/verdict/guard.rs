@@ -31,6 +31,9 @@ pub(super) mod sealed {
     pub trait SealedGuard {
         /// Whether the guard has no more than its expiry: it may be dropped early, and need not be settled.
         const IS_BOUND_ONLY: bool = false;
+
+        /// Whether its expiry holds for a long-lived response, too.
+        const IGNORES_LONG_LIVED: bool = false;
     }
 }
 

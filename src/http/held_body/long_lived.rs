@@ -11,7 +11,7 @@ use crate::layers::deadline::Timing;
 ///   a server: the call has this timeout instead of the layer's `timeout`. An inherited deadline and a `grpc-timeout`
 ///   still bound it.
 /// - **In a response**, from a handler: every layer that holds something for the response allows it this much time from
-///   the head on, whatever the deadline was.
+///   the head on, whatever the deadline was. (Not a [`chaos`](crate::chaos) layer: a fault in the body ends when it would.)
 ///
 /// | bound | with `LongLived` in the request |
 /// |---|---|

@@ -77,7 +77,7 @@ where
     let mut expiry = guard.expiry();
     let mut lasts = scope::current().lasts();
     let now = time::call_start();
-    if let Some(long_lived) = response.extensions().get::<LongLived>() {
+    if let Some(long_lived) = response.extensions().get::<LongLived>().filter(|_| !G::IGNORES_LONG_LIVED) {
         expiry.at = now + long_lived.total();
         expiry.idle = None;
         lasts = true;

@@ -36,7 +36,10 @@ pub struct DamagedBody {
     expiry: Expiry,
 }
 
-impl SealedGuard for DamagedBody {}
+impl SealedGuard for DamagedBody {
+    /// A damaged body may never end, and would fill the cap for as long as a long-lived response may last.
+    const IGNORES_LONG_LIVED: bool = true;
+}
 
 impl Guard for DamagedBody {
     fn settle(self, _verdict: Verdict) {}
