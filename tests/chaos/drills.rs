@@ -181,9 +181,21 @@ async fn faults_end_by_themselves() {
         assert_eq!(kept.ready().await.unwrap().call(7).await.is_err(), is_on);
         advance(5000 * MS).await;
     }
-    // A reload begins a new time, also for a service that has seen the end.
-    layer.reload(&config).unwrap();
+    // A reload that changes something begins a new time, also for a service that has seen the end.
+    layer.reload(&ChaosConfig { max_active: 11, ..config }).unwrap();
     assert!(is_refused(&layer).await && kept.ready().await.unwrap().call(7).await.is_err());
+}
+
+/// A loader reloads all layers when anything in the file has changed.
+#[tokio::test(start_paused = true)]
+async fn reload_that_changes_nothing_keeps_the_end() {
+    let config = ChaosConfig { lasts: Some(10_000 * MS), ..always(REFUSE) };
+    let layer = ChaosLayer::new(config.clone()).unwrap();
+    for is_on in [true, true, false, false] {
+        assert_eq!(is_refused(&layer).await, is_on);
+        advance(5000 * MS).await;
+        layer.reload(&config).unwrap();
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -196,6 +208,17 @@ async fn faults_end_at_an_instant_of_the_calendar() {
     assert!(is_refused(&layer).await);
     advance(hour + Duration::from_secs(1)).await;
     assert!(!is_refused(&layer).await);
+}
+
+/// While a machine is suspended, the calendar goes on and the monotonic clock stands still, as paused time does here.
+#[tokio::test(start_paused = true)]
+async fn faults_end_by_the_calendar_after_a_suspension() {
+    let end = SystemTime::now() + 50 * MS;
+    let layer = ChaosLayer::new(ChaosConfig { until: Some(end.into()), lasts: None, ..always(REFUSE) }).unwrap();
+    while SystemTime::now() < end {
+        std::thread::yield_now();
+    }
+    assert!(!is_refused(&layer).await && !layer.handle().is_on());
 }
 
 #[tokio::test(start_paused = true)]

@@ -38,11 +38,12 @@ pub struct ChaosConfig {
     /// How many faults may be in progress at once: delays, hangs, and bodies that are not over. A call beyond that gets no fault. At
     /// least 1. Default: 10.
     pub max_active: u32,
-    /// How long faults are injected, from the creation of the layer or its last reload. Default: ten minutes. `None` has no end.
+    /// How long faults are injected, from the creation of the layer or the last reload that changed anything of this config. Default:
+    /// ten minutes. `None` has no end.
     #[cfg_attr(feature = "config", serde(with = "Off::<Duration>"))]
     pub lasts: Option<Duration>,
-    /// The instant after which no fault is injected, by the calendar; in files as RFC 3339, `"2030-01-31T12:00:00Z"`. With `lasts`,
-    /// the earlier of both counts. Default: `None`.
+    /// The instant after which no fault is injected, by the calendar, also if the machine was suspended meanwhile; in files as RFC
+    /// 3339, `"2030-01-31T12:00:00Z"`. With `lasts`, the earlier of both counts. Default: `None`.
     #[cfg_attr(feature = "config", serde(with = "Off::<CalendarTime>"))]
     pub until: Option<CalendarTime>,
     /// How long a call with a fault may take without a deadline, its fault included; more than zero. A call without a fault has no

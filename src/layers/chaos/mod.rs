@@ -30,7 +30,7 @@
 //! - **The cap:** at most [`max_active`](ChaosConfig::max_active) faults are in progress: delays, hangs, and bodies until they are over.
 //!   A call beyond that gets none, and is counted as spared.
 //! - **The end:** after [`lasts`](ChaosConfig::lasts) or [`until`](ChaosConfig::until) the layer injects nothing. Faults in progress go
-//!   on to their own end. A process that is started again begins anew: use `until` to exclude that.
+//!   on to their own end. A reload of the same config does not move the end. A process that is started again begins anew: use `until` to exclude that.
 //! - **The mark:** an HTTP response that a fault made, delayed or changed has the extension [`Injected`]; errors are [`Injected`], or a
 //!   refusal with [`Reason::Injected`]. A hanging call ends with the refusal of the layer whose bound it reaches. The mark stays in the
 //!   process: it is not sent.
@@ -56,8 +56,8 @@
 //!   try its clients; or inside of its layers, to try these.
 //!
 //! # Reload
-//! A [reload](ChaosLayer::reload) applies to new calls; faults in progress go on. It begins the time of `lasts` anew. A lower
-//! `max_active` ends no fault.
+//! A [reload](ChaosLayer::reload) applies to new calls; faults in progress go on. If it changes
+//! anything, it begins the time of `lasts` anew; the same config again keeps the end. A lower `max_active` ends no fault.
 //!
 //! ```
 //! use seawall::chaos::{ChaosConfig, ChaosFault, ChaosLayer, ChaosRule};

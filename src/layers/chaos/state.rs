@@ -32,8 +32,10 @@ pub(super) struct Applied {
     max_active: u32,
     max_hold: Duration,
     end: Option<Instant>,
-    /// The end was logged.
-    is_reported: AtomicBool,
+    /// Compared with the calendar when a rule hits: `end` is too late by the time for which the machine was suspended.
+    until: Option<CalendarTime>,
+    /// The end was reached and logged. It stays reached if the calendar is set back.
+    is_over: AtomicBool,
 }
 
 /// What a service keeps of the settings, so that a call without a fault does not load them.
@@ -55,10 +57,10 @@ pub(super) enum Drawn {
 impl Applied {
     fn new(config: &ChaosConfig, now: Instant) -> Self {
         let ChaosConfig { enabled, ref rules, max_active, lasts, until, max_hold } = *config;
-        // A clock that jumps later does not move the end.
+        // If the calendar is set back later, the end does not move.
         let left = until.map(CalendarTime::time_left);
         let end = chaos::end(now, lasts, left);
-        Self { enabled, rules: rules.clone(), max_active, max_hold, end, is_reported: AtomicBool::new(false) }
+        Self { enabled, rules: rules.clone(), max_active, max_hold, end, until, is_over: AtomicBool::new(false) }
     }
 
     pub(super) fn switch(&self) -> Switch {
@@ -66,7 +68,15 @@ impl Applied {
     }
 
     fn is_on_at(&self, now: Instant) -> bool {
-        self.switch().is_on && !chaos::is_over(self.end, now)
+        self.switch().is_on && !self.is_over_at(now) && !self.is_over_by_the_calendar()
+    }
+
+    fn is_over_at(&self, now: Instant) -> bool {
+        chaos::is_over(self.end, now) || self.is_over.load(Ordering::Relaxed)
+    }
+
+    fn is_over_by_the_calendar(&self) -> bool {
+        self.until.is_some_and(|until| until.time_left().is_zero())
     }
 }
 
@@ -85,16 +95,22 @@ impl State {
         supports: impl Fn(&ChaosFault) -> bool,
     ) -> Drawn {
         self.applied.read(|applied| {
-            if chaos::is_over(applied.end, now) {
-                if !applied.is_reported.swap(true, Ordering::Relaxed) {
+            let over = || {
+                if !applied.is_over.swap(true, Ordering::Relaxed) {
                     telemetry::chaos_over(&self.instruments);
                 }
-                return Drawn::Over;
+                Drawn::Over
+            };
+            if applied.is_over_at(now) {
+                return over();
             }
             let hit = applied.rules.iter().find(|rule| {
                 supports(&rule.fault) && matches(&rule.matching) && chaos::is_hit(rule.share, chance::sample())
             });
             let Some(rule) = hit else { return Drawn::Spared };
+            if applied.is_over_by_the_calendar() {
+                return over();
+            }
             match ActiveFault::begin(&self.active, applied.max_active) {
                 Some(active) => {
                     telemetry::injected(&self.instruments, rule.fault.as_str(), rule.fault.index());
@@ -121,8 +137,11 @@ impl State {
 }
 
 impl LayerState<ChaosConfig> for State {
-    fn apply_reload(&self, config: &ChaosConfig, _before: &ChaosConfig) -> AfterReload<'_> {
-        self.applied.store(Applied::new(config, time::now()));
+    fn apply_reload(&self, config: &ChaosConfig, before: &ChaosConfig) -> AfterReload<'_> {
+        // A loader reloads all layers when anything in the file has changed. The end of a drill must not move with that.
+        if config != before {
+            self.applied.store(Applied::new(config, time::now()));
+        }
         Box::new(|| ())
     }
 }
