@@ -22,26 +22,26 @@ use crate::ground::verdict::Verdict;
 use crate::grpc::{ByCall, ByCode};
 use crate::http::{ByMethod, ByStatus, SettledBody};
 
-impl<A> FallbackLayer<A, ByStatus, OfHttp> {
+impl<A> FallbackLayer<A, ByStatus, HttpMark> {
     /// A fallback for HTTP: judged by status and transport error. Responses of the fallback carry the extension
     /// [`AnsweredByFallback`].
     ///
     /// # Errors
     /// If a duration is zero or more than ten years.
     pub fn http(config: FallbackConfig, answer: A) -> Result<Self, InvalidConfig> {
-        Ok(FallbackLayer::new(config, answer)?.with_classifier(ByStatus::new()).with_mark(OfHttp))
+        Ok(FallbackLayer::new(config, answer)?.with_classifier(ByStatus::new()).with_mark(HttpMark))
     }
 }
 
 #[cfg(feature = "grpc")]
-impl<A> FallbackLayer<A, ByCode, OfHttp> {
+impl<A> FallbackLayer<A, ByCode, HttpMark> {
     /// A fallback for gRPC: judged by the status in head or trailers, and by transport error. Responses of the fallback carry the
     /// extension [`AnsweredByFallback`], which tonic hands on to its caller.
     ///
     /// # Errors
     /// If a duration is zero or more than ten years.
     pub fn grpc(config: FallbackConfig, answer: A) -> Result<Self, InvalidConfig> {
-        Ok(FallbackLayer::new(config, answer)?.with_classifier(ByCode::new()).with_mark(OfHttp))
+        Ok(FallbackLayer::new(config, answer)?.with_classifier(ByCode::new()).with_mark(HttpMark))
     }
 }
 
@@ -105,9 +105,9 @@ impl FallbackError {
 /// Marks responses by the extensions [`AnsweredByFallback`] and [`FallbackError`].
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
-pub struct OfHttp;
+pub struct HttpMark;
 
-impl<B, F> Mark<Response<SettledBody<B>>, Response<F>> for OfHttp
+impl<B, F> Mark<Response<SettledBody<B>>, Response<F>> for HttpMark
 where
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<BoxError>,

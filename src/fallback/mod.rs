@@ -140,7 +140,7 @@ pub use self::future::ResponseFuture;
 #[cfg(feature = "grpc")]
 pub use self::http::grpc_service;
 #[cfg(feature = "http")]
-pub use self::http::{AnsweredByFallback, FallbackBody, FallbackError, OfHttp, http_service};
+pub use self::http::{AnsweredByFallback, FallbackBody, FallbackError, HttpMark, http_service};
 pub use self::layer::FallbackLayer;
 pub use self::mark::{AsIs, Mark, MarkedBy};
 pub use self::service::Fallback;

@@ -50,7 +50,7 @@ async fn fault_dropped_at_any_poll_holds_nothing() {
             assert_eq!((handle.active(), permits.in_flight()), (0, 0), "{fault:?} after {polls} polls");
         }
         let lasts =
-            fault.is_of_a_body() || matches!(fault, ChaosFault::Latency(_) | ChaosFault::Hang | ChaosFault::Drop);
+            fault.affects_body() || matches!(fault, ChaosFault::Latency(_) | ChaosFault::Hang | ChaosFault::Drop);
         assert_eq!(most, u32::from(lasts), "{fault:?}");
     }
 }

@@ -91,7 +91,7 @@ async fn any_service_has_faults_but_those_of_bodies() {
         let start = Instant::now();
         let result = layer.layer(echo()).oneshot(7).await;
         match fault {
-            _ if fault.is_of_a_body() => assert_eq!(result.unwrap(), 7),
+            _ if fault.affects_body() => assert_eq!(result.unwrap(), 7),
             ChaosFault::Latency(_) => assert!(start.elapsed() >= 500 * MS && result.is_ok()),
             ChaosFault::Refuse { .. } | ChaosFault::Hang => assert!(rejection(&result.unwrap_err()).is_some()),
             _ => assert_eq!(Injected::find(&result.unwrap_err()).map(Injected::fault), Some(fault.as_str())),

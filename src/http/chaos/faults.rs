@@ -14,7 +14,7 @@ use crate::ground::verdict::{Expiry, Verdict};
 use crate::http::held_body::{self, AllHere, HeldBody};
 use crate::http::{ByStatus, retry_after};
 use crate::layers::chaos::{
-    ActiveFault, ChaosConfig, ChaosFault, ChaosLayer, DamagedBody, Inject, Matching, SealedInject,
+    ActiveBodyFault, ActiveFault, ChaosConfig, ChaosFault, ChaosLayer, Inject, Matching, SealedInject,
 };
 
 /// Faults over HTTP and gRPC: the [module of the layer](crate::chaos) says how each looks.
@@ -43,7 +43,7 @@ where
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
 {
-    type Response = Response<HeldBody<ChaosBody<B>, DamagedBody>>;
+    type Response = Response<HeldBody<ChaosBody<B>, ActiveBodyFault>>;
 
     fn matches(&self, request: &Request<R>, matching: &Matching) -> bool {
         let Matching { method, path_prefix, headers } = matching;

@@ -18,8 +18,8 @@ impl ActiveFault {
     }
 
     /// In the body of a response, which is cut at `expiry`.
-    pub(crate) fn in_body(self, expiry: Expiry) -> DamagedBody {
-        DamagedBody { _active: self, expiry }
+    pub(crate) fn in_body(self, expiry: Expiry) -> ActiveBodyFault {
+        ActiveBodyFault { _active: self, expiry }
     }
 }
 
@@ -31,17 +31,17 @@ impl Drop for ActiveFault {
 
 /// A fault in the body of a response, until the body is over.
 #[derive(Debug)]
-pub struct DamagedBody {
+pub struct ActiveBodyFault {
     _active: ActiveFault,
     expiry: Expiry,
 }
 
-impl SealedGuard for DamagedBody {
+impl SealedGuard for ActiveBodyFault {
     /// A damaged body may never end, and would fill the cap for as long as a long-lived response may last.
     const IGNORES_LONG_LIVED: bool = true;
 }
 
-impl Guard for DamagedBody {
+impl Guard for ActiveBodyFault {
     fn settle(self, _verdict: Verdict) {}
 
     fn expiry(&self) -> Expiry {

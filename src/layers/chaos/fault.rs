@@ -95,7 +95,7 @@ impl ChaosFault {
     }
 
     /// Whether it changes the body of a response, instead of the call.
-    pub const fn is_of_a_body(&self) -> bool {
+    pub const fn affects_body(&self) -> bool {
         matches!(
             self,
             Self::Stall { .. } | Self::Drip { .. } | Self::Truncate { .. } | Self::Reset { .. } | Self::NoTrailers

@@ -140,7 +140,7 @@ where
                     return Poll::Ready(result.and_then(|response| match faulty {
                         None => Ok(this.inject.pass(response, None)),
                         Some(Faulty { fault: ChaosFault::Drop, injected, .. }) => Err(injected.into()),
-                        Some(Faulty { fault, active: Some(active), deadline, .. }) if fault.is_of_a_body() => {
+                        Some(Faulty { fault, active: Some(active), deadline, .. }) if fault.affects_body() => {
                             let expiry = Expiry::of(*this.layer_id, &deadline);
                             Ok(this.inject.damage(response, fault, active, expiry))
                         }

@@ -50,7 +50,7 @@ pub struct AnyProtocol;
 
 impl sealed::SealedInject for AnyProtocol {
     fn supports(&self, fault: &ChaosFault) -> bool {
-        !fault.is_of_a_body()
+        !fault.affects_body()
     }
 }
 

@@ -114,7 +114,7 @@ mod state;
 
 use crate::ground::layer_id::LayerKind;
 
-pub use active::{ActiveFault, DamagedBody};
+pub use active::{ActiveBodyFault, ActiveFault};
 pub use config::{ChaosConfig, ChaosRule, Matching};
 pub use fault::ChaosFault;
 pub use future::ResponseFuture;
