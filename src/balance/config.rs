@@ -22,11 +22,13 @@ use crate::loader::HumanTime;
 /// Write `..Default::default()`: a new field is [no breaking change](crate#settings).
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
+#[cfg_attr(all(test, feature = "config"), derive(schemars::JsonSchema))]
 pub struct BalanceConfig {
     /// The circuit breaker of each endpoint. Default: that of [`CircuitBreakerConfig`]. Its `max_hold` bounds a call without a deadline.
     /// `unready_while_open` and `max_keys` have no effect here.
     pub circuit_breaker: CircuitBreakerConfig,
     /// How many calls run at once at each endpoint, at least 1. Default: 64.
+    #[cfg_attr(all(test, feature = "config"), schemars(range(min = 1)))]
     pub max_concurrent: u32,
     /// How many calls may wait for a permit of any endpoint; with 0 none waits. Default: 1024. The queue is bounded mainly by time: a
     /// call is refused if its expected wait exceeds `max_wait` or its deadline.
@@ -44,6 +46,7 @@ pub struct BalanceConfig {
     pub tiers: TierConfig,
     /// How many endpoints a set may have, at least 1. Default: 1024. A larger set is refused, which bounds the memory: an endpoint
     /// takes about 3 kB, and its service.
+    #[cfg_attr(all(test, feature = "config"), schemars(range(min = 1)))]
     pub max_endpoints: usize,
 }
 
@@ -81,14 +84,17 @@ impl Validate for BalanceConfig {
 /// The endpoints of the first set start warm: all of them are equally cold.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
+#[cfg_attr(all(test, feature = "config"), derive(schemars::JsonSchema))]
 pub struct SlowStartConfig {
     /// How long an endpoint warms up; zero turns slow start off. Default: 10 s. Envoy has no default. Caches, pools and compilers
     /// are usually warm after some seconds of traffic, and a longer window keeps load on the others.
     #[cfg_attr(feature = "config", serde(with = "HumanTime"))]
     pub window: Duration,
     /// How fast the weight grows at first: linearly with 1, faster with more. More than zero. Default: 1.
+    #[cfg_attr(all(test, feature = "config"), schemars(extend("exclusiveMinimum" = 0)))]
     pub aggression: f64,
     /// The factor at the start, above 0 and up to 1. Default: 0.1, Envoy's.
+    #[cfg_attr(all(test, feature = "config"), schemars(extend("exclusiveMinimum" = 0, "maximum" = 1)))]
     pub min_weight: f64,
 }
 
@@ -114,6 +120,7 @@ impl Validate for SlowStartConfig {
 /// success rate is below those of the others, nearly all of its calls fail, or it is several times slower.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
+#[cfg_attr(all(test, feature = "config"), derive(schemars::JsonSchema))]
 pub struct EjectionConfig {
     /// Whether endpoints are ejected. Default: `true`.
     pub enabled: bool,
@@ -128,6 +135,7 @@ pub struct EjectionConfig {
     pub max_time: Duration,
     /// The largest share of the set that is ejected, in percent, up to 100. One endpoint always may be, and one always stays.
     /// Default: 50. A50 has 10, which protects nothing if a third of the set is bad.
+    #[cfg_attr(all(test, feature = "config"), schemars(range(max = 100)))]
     pub max_percent: u32,
 }
 
@@ -156,12 +164,15 @@ impl Validate for EjectionConfig {
 /// How tiers share the calls, after Envoy's priority levels. Tier 0 comes first.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
+#[cfg_attr(all(test, feature = "config"), derive(schemars::JsonSchema))]
 pub struct TierConfig {
     /// In percent, at least 100: a tier gets all calls while this factor times its healthy share is at least 1. Default: 140, Envoy's:
     /// all calls down to 71.4 % of healthy endpoints.
+    #[cfg_attr(all(test, feature = "config"), schemars(range(min = 100)))]
     pub overprovisioning: u32,
     /// In percent, up to 100: while the tiers together have too few healthy endpoints, a tier with a smaller healthy share uses its
     /// ejected endpoints too. Zero turns that off. Default: 50, Envoy's.
+    #[cfg_attr(all(test, feature = "config"), schemars(range(max = 100)))]
     pub panic_below: u32,
 }
 

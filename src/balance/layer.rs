@@ -15,7 +15,7 @@ use crate::layers::core::{LayerCore, clone_fields, layer_methods};
 ///
 /// All services made by one layer value and its clones share its endpoints and their state.
 pub struct BalanceLayer<C = AtResponse> {
-    core: LayerCore<Balancer, BalanceConfig>,
+    pub(crate) core: LayerCore<Balancer, BalanceConfig>,
     classifier: C,
 }
 

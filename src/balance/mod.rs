@@ -67,7 +67,7 @@
 //!   endpoints with their state, and the endpoints' time by verdict. The endpoints' breakers have no names.
 //! - **Cost:** a choice takes constant time, whatever the number of endpoints, and does not allocate. A call clones one client. Once in an
 //!   interval one call compares the endpoints, which takes about a microsecond for each.
-//! - **Place:** innermost, in place of the client; deadline and retry are around it. A bulkhead or a breaker around it would refuse calls
+//! - **Place:** innermost, in place of the client; deadline and retry are around it, as `stack::balanced_client` assembles them. A bulkhead or a breaker around it would refuse calls
 //!   to all endpoints because of one.
 //!
 //! # Reload

@@ -4,6 +4,7 @@ use tower::Layer;
 
 use super::config::ClientConfig;
 use super::per_authority::PerAuthority;
+use super::reload::reload;
 use crate::admission::registry::{Observed, Registry};
 use crate::ground::error::InvalidConfig;
 use crate::ground::settings::Settings;
@@ -11,7 +12,6 @@ use crate::ground::validation::{Validate, Validation};
 use crate::http::propagation::{HttpPropagator, Inject, InjectLayer};
 use crate::http::{ByExtension, ByMethod, ByStatus};
 use crate::layers::circuit_breaker::{CircuitBreaker, CircuitBreakerHandle, CircuitBreakerLayer};
-use crate::layers::core::observed;
 use crate::layers::deadline::{Deadline, DeadlineLayer};
 use crate::layers::permits::bulkhead::{Bulkhead, BulkheadLayer, PermitsHandle};
 use crate::layers::retry::{Budget, Retry, RetryLayer};
@@ -158,10 +158,7 @@ impl<C, R, P, L> ClientLayer<C, R, P, L> {
             config.check(validation);
             self.check_fixed(config, validation);
         });
-        let layers = self.observed();
-        let is_new = valid.is_err() || self.config.get() != *config;
-        observed::reload_if_new(layers.iter().map(|layer| layer.instruments()), valid, is_new)?;
-        let after_reload = self.config.replace(config.clone(), |_| {
+        reload(&self.config, &self.observed(), config, valid, || {
             self.inject.set_allowance(config.propagation.allowance);
             self.circuit_breaker.core.set_max_unready(config.max_unready);
             [
@@ -170,10 +167,7 @@ impl<C, R, P, L> ClientLayer<C, R, P, L> {
                 self.bulkhead.core.apply(&config.bulkhead),
                 self.circuit_breaker.core.apply(&config.circuit_breaker),
             ]
-        });
-        // These run foreign code, so they run without a lock.
-        after_reload.into_iter().for_each(|finish| finish());
-        Ok(())
+        })
     }
 
     /// Reports each setting that differs and cannot change while the layers are in use.

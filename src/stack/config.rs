@@ -7,6 +7,7 @@ mod whole;
 
 use std::time::Duration;
 
+use crate::balance::BalanceConfig;
 use crate::ground::validation::{Validate, Validation};
 use crate::http::propagation::{FIXED, PropagationConfig};
 use crate::http::upload::{DEFAULT_IDLE_SHARE, check_idle_share};
@@ -116,6 +117,67 @@ fn check_headers(propagation: &PropagationConfig, now: &PropagationConfig, valid
     validation.nested("propagation", |validation| {
         validation.nested("headers", |validation| propagation.headers.check_unchanged(&now.headers, validation));
     });
+}
+
+/// The settings of the calls to a dependency with several endpoints. See [`balanced_client`](super::balanced_client).
+///
+/// ```
+/// use seawall::balance::BalanceConfig;
+/// use seawall::stack::{self, BalancedClientConfig};
+///
+/// let search = BalancedClientConfig {
+///     balance: BalanceConfig { max_concurrent: 10, ..Default::default() }, // calls at once at each endpoint
+///     ..Default::default()
+/// };
+/// assert!(stack::balanced_client(&search).is_ok());
+/// ```
+///
+/// Write `..Default::default()`: a new field is [no breaking change](crate#settings).
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
+#[cfg_attr(all(test, feature = "config"), derive(schemars::JsonSchema))]
+pub struct BalancedClientConfig {
+    /// How long a call may take in total. Default: 10 s, body included.
+    pub deadline: DeadlineConfig,
+    /// When a failed call is retried, at another endpoint if there is one. Default: three attempts, within a budget.
+    pub retry: RetryConfig,
+    /// How calls are spread over the endpoints, and the bulkhead and circuit breaker of each endpoint. Default: 64 calls at once at
+    /// each endpoint.
+    pub balance: BalanceConfig,
+    /// How deadline and attempt number are sent to the dependency. gRPC fixes the names of the headers. Default:
+    /// `x-request-timeout-ms` and Envoy's names.
+    pub propagation: PropagationConfig,
+    /// How many calls may wait for the client of an endpoint while it is not ready. A call beyond that fails with
+    /// [`Reason::NotReady`](crate::error::Reason::NotReady). Default: 1024.
+    pub max_unready: u32,
+}
+
+impl Default for BalancedClientConfig {
+    fn default() -> Self {
+        Self {
+            deadline: DeadlineConfig::default(),
+            retry: RetryConfig::default(),
+            balance: BalanceConfig::default(),
+            propagation: PropagationConfig::default(),
+            max_unready: DEFAULT_MAX_UNREADY,
+        }
+    }
+}
+
+impl Validate for BalancedClientConfig {
+    fn check(&self, validation: &mut Validation) {
+        validation.nested("deadline", |validation| self.deadline.check(validation));
+        validation.nested("retry", |validation| self.retry.check(validation));
+        validation.nested("balance", |validation| self.balance.check(validation));
+        validation.nested("propagation", |validation| self.propagation.check(validation));
+    }
+}
+
+impl BalancedClientConfig {
+    /// Reports each setting that differs and cannot change while the layers are in use.
+    pub(super) fn check_fixed(&self, now: &Self, validation: &mut Validation) {
+        check_headers(&self.propagation, &now.propagation, validation);
+    }
 }
 
 /// The settings of the requests to one service.

@@ -25,9 +25,7 @@
 //! # }
 //! ```
 
-use super::client::ClientLayer;
-use super::config::{ClientConfig, ServerConfig};
-use super::server::ServerLayer;
+use super::config::{BalancedClientConfig, ClientConfig, ServerConfig};
 use crate::ground::error::InvalidConfig;
 use crate::grpc::propagation::GrpcPropagator;
 use crate::grpc::respond::WithCode;
@@ -54,18 +52,66 @@ pub type Client<S> = super::Client<S, ByCode, ByCall, GrpcPropagator, ByTimeout>
 /// The type of a gRPC service with all its layers, for places that need a type.
 pub type Server<S> = super::Server<S, ByCode, GrpcPropagator, WithCode>;
 
+/// The type of a gRPC client over several endpoints with all its layers, for places that need a type.
+pub type BalancedClient<S> = super::BalancedClient<S, ByCode, ByCall, GrpcPropagator, ByTimeout>;
+
+/// The layers around a gRPC client: the result of [`client`].
+pub type ClientLayer = super::ClientLayer<ByCode, ByCall, GrpcPropagator, ByTimeout>;
+
+/// The layers around the gRPC clients of several endpoints: the result of [`balanced_client`].
+pub type BalancedClientLayer = super::BalancedClientLayer<ByCode, ByCall, GrpcPropagator, ByTimeout>;
+
+/// The layers in front of a gRPC service: the result of [`server`].
+pub type ServerLayer = super::ServerLayer<ByCode, GrpcPropagator, WithCode>;
+
 /// The layers around a gRPC client, such as a tonic `Channel`.
 ///
 /// # Errors
 /// If a setting is out of its range. The error lists all faults, each with the path of its field.
-pub fn client(config: &ClientConfig) -> Result<ClientLayer<ByCode, ByCall, GrpcPropagator, ByTimeout>, InvalidConfig> {
+pub fn client(config: &ClientConfig) -> Result<ClientLayer, InvalidConfig> {
     ClientLayer::new(config, ByCode::new(), ByCall::default(), ByTimeout::default(), InjectLayer::grpc)
+}
+
+/// The layers around the gRPC clients of a dependency with several endpoints, such as a tonic `Channel` to each of them.
+///
+/// ```
+/// use seawall::balance::Endpoint;
+/// use seawall::http::MapRequestBodyLayer;
+/// use seawall::stack::{self, BalancedClientConfig};
+/// use tonic::transport::{self, Channel};
+/// use tonic_health::pb::health_client::HealthClient;
+/// use tower::Layer;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let addresses = ["http://10.0.0.1:50051", "http://10.0.0.2:50051"];
+/// // tonic parses the addresses here, where a fault can be reported
+/// let channels: Vec<(&str, Channel)> = addresses
+///     .into_iter()
+///     .map(|address| Ok((address, transport::Endpoint::from_static(address).connect_lazy())))
+///     .collect::<Result<_, tonic::transport::Error>>()?;
+/// let balance = stack::grpc::balanced_client(&BalancedClientConfig::default())?
+///     .with_endpoints(addresses.map(Endpoint::new))?;
+/// let client = balance.service(move |endpoint| {
+///     let channel = channels.iter().find(|(address, _)| *address == endpoint.address());
+///     MapRequestBodyLayer::new(tonic::body::Body::new).layer(channel.expect("it is in the list").1.clone())
+/// });
+/// let health = HealthClient::new(client);
+/// # drop(health);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+/// If a setting is out of its range. The error lists all faults, each with the path of its field.
+pub fn balanced_client(config: &BalancedClientConfig) -> Result<BalancedClientLayer, InvalidConfig> {
+    BalancedClientLayer::new(config, ByCode::new(), ByCall::default(), ByTimeout::default(), InjectLayer::grpc)
 }
 
 /// The layers in front of a gRPC service, such as tonic's `Routes`.
 ///
 /// # Errors
 /// If a setting is out of its range. The error lists all faults, each with the path of its field.
-pub fn server(config: &ServerConfig) -> Result<ServerLayer<ByCode, GrpcPropagator, WithCode>, InvalidConfig> {
+pub fn server(config: &ServerConfig) -> Result<ServerLayer, InvalidConfig> {
     ServerLayer::new(config, ByCode::new(), ExtractLayer::grpc, RespondLayer::grpc())
 }

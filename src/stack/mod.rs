@@ -45,6 +45,9 @@
 #![cfg_attr(feature = "grpc", doc = "[`stack::grpc`](self::grpc).")]
 #![cfg_attr(not(feature = "grpc"), doc = "`stack::grpc` (feature `grpc`).")]
 //!
+//! A dependency with several endpoints has a stack of its own, [`balanced_client`]: deadline, retry,
+//! [`balance`](crate::balance) and inject. The balancer takes the place of bulkhead and circuit breaker, as each endpoint has both.
+//!
 //! You can assemble your own stack from the public layers in the order above. If the dependency allows a fixed number of calls per
 //! second, put a [`rate_limit`](crate::rate_limit) between retry and bulkhead.
 //!
@@ -78,17 +81,20 @@
 //! # }
 //! ```
 
+mod balanced_client;
 mod client;
 pub(crate) mod config;
 #[cfg(feature = "grpc")]
 pub mod grpc;
 mod per_authority;
+mod reload;
 mod server;
 #[cfg(feature = "config")]
 mod stacks;
 
+pub use balanced_client::{BalancedClient, BalancedClientLayer, balanced_client};
 pub use client::{Client, ClientLayer, client};
-pub use config::{ClientConfig, ServerConfig};
+pub use config::{BalancedClientConfig, ClientConfig, ServerConfig};
 pub use per_authority::PerAuthority;
 pub use server::{Server, ServerLayer, server};
 #[cfg(feature = "config")]

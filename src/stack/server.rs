@@ -3,6 +3,7 @@ use std::sync::Arc;
 use tower::Layer;
 
 use super::config::ServerConfig;
+use super::reload::reload;
 use crate::admission::registry::{Observed, Registry};
 use crate::ground::error::InvalidConfig;
 use crate::ground::settings::Settings;
@@ -10,7 +11,6 @@ use crate::ground::validation::{Validate, Validation};
 use crate::http::propagation::{Extract, ExtractLayer, HttpPropagator, PropagationConfig};
 use crate::http::respond::{Respond, RespondLayer, WithStatus};
 use crate::http::{ByExtension, ByStatus, UploadLayer, UploadService};
-use crate::layers::core::observed;
 use crate::layers::deadline::{Deadline, DeadlineLayer};
 use crate::layers::permits::load_shed::{LoadShed, LoadShedLayer, PermitsHandle};
 
@@ -128,18 +128,12 @@ impl<C, P, A> ServerLayer<C, P, A> {
             config.check(validation);
             self.check_fixed(config, validation);
         });
-        let layers = self.observed();
-        let is_new = valid.is_err() || self.config.get() != *config;
-        observed::reload_if_new(layers.iter().map(|layer| layer.instruments()), valid, is_new)?;
-        let after_reload = self.config.replace(config.clone(), |_| {
+        reload(&self.config, &self.observed(), config, valid, || {
             self.extract.set_most(config.propagation.max_timeout, config.propagation.max_priority);
             self.upload.set_idle_share(config.request_idle_share);
             self.load_shed.core.set_max_unready(config.max_unready);
             [self.deadline.core.apply(&config.deadline), self.load_shed.core.apply(&config.load_shed)]
-        });
-        // These run foreign code, so they run without a lock.
-        after_reload.into_iter().for_each(|finish| finish());
-        Ok(())
+        })
     }
 
     /// Reports each setting that differs and cannot change while the layers are in use.

@@ -1,15 +1,20 @@
 //! All stacks of a process, with the settings of one file.
 
 mod file;
+mod section;
 mod status;
 
 use std::collections::BTreeMap;
 use std::fmt;
 
 pub use self::file::{Following, SettingsFile};
+use self::section::{Section, StackLayers};
 use self::status::Status;
+use super::balanced_client::{self, BalancedClientLayer};
 use super::client::{self, ClientLayer};
-use super::config::Config;
+use super::config::{BalancedClientConfig, ClientConfig, Config, ServerConfig};
+#[cfg(feature = "grpc")]
+use super::grpc;
 use super::server::{self, ServerLayer};
 use crate::admission::registry::Registry;
 use crate::ground::error::InvalidConfig;
@@ -73,36 +78,54 @@ struct Inner {
 /// The settings in force, and the layers that were made from them.
 struct Held {
     config: Config,
-    clients: BTreeMap<String, AnyClient>,
-    servers: BTreeMap<String, AnyServer>,
+    sections: Sections,
     /// Whether a reload is under way. Two at once could leave one layer with the settings of the first and another layer with
     /// those of the second.
     reloads: bool,
 }
 
-#[cfg(feature = "grpc")]
-type GrpcClientLayer = ClientLayer<
-    crate::grpc::ByCode,
-    crate::grpc::ByCall,
-    crate::grpc::propagation::GrpcPropagator,
-    crate::grpc::ByTimeout,
->;
-#[cfg(feature = "grpc")]
-type GrpcServerLayer =
-    ServerLayer<crate::grpc::ByCode, crate::grpc::propagation::GrpcPropagator, crate::grpc::respond::WithCode>;
-
 #[derive(Clone)]
-enum AnyClient {
-    Http(ClientLayer),
-    #[cfg(feature = "grpc")]
-    Grpc(GrpcClientLayer),
+struct Sections {
+    clients: Section<ClientConfig>,
+    balanced_clients: Section<BalancedClientConfig>,
+    servers: Section<ServerConfig>,
 }
 
-#[derive(Clone)]
-enum AnyServer {
-    Http(ServerLayer),
-    #[cfg(feature = "grpc")]
-    Grpc(GrpcServerLayer),
+/// A section with its settings.
+type Part<'a, C> = (&'a mut Section<C>, &'a BTreeMap<String, C>);
+
+impl Held {
+    fn clients(&mut self) -> Part<'_, ClientConfig> {
+        (&mut self.sections.clients, &self.config.client)
+    }
+
+    fn balanced_clients(&mut self) -> Part<'_, BalancedClientConfig> {
+        (&mut self.sections.balanced_clients, &self.config.balanced_client)
+    }
+
+    fn servers(&mut self) -> Part<'_, ServerConfig> {
+        (&mut self.sections.servers, &self.config.server)
+    }
+}
+
+impl Sections {
+    fn check_names(&self, config: &Config, validation: &mut Validation) {
+        self.clients.check_names(&config.client, validation);
+        self.balanced_clients.check_names(&config.balanced_client, validation);
+        self.servers.check_names(&config.server, validation);
+    }
+
+    fn check(&self, config: &Config, validation: &mut Validation) {
+        self.clients.check(&config.client, validation);
+        self.balanced_clients.check(&config.balanced_client, validation);
+        self.servers.check(&config.server, validation);
+    }
+
+    fn reload(&self, config: &Config) -> Result<(), InvalidConfig> {
+        self.clients.reload(&config.client)?;
+        self.balanced_clients.reload(&config.balanced_client)?;
+        self.servers.reload(&config.server)
+    }
 }
 
 impl Stacks {
@@ -125,7 +148,12 @@ impl Stacks {
             check_shared(validation, &config);
         })?;
         let status = Status::named_in(registry, name)?;
-        let held = Held { config, clients: BTreeMap::new(), servers: BTreeMap::new(), reloads: false };
+        let sections = Sections {
+            clients: Section::new("client"),
+            balanced_clients: Section::new("balanced_client"),
+            servers: Section::new("server"),
+        };
+        let held = Held { config, sections, reloads: false };
         Ok(Self {
             inner: Arc::new(Inner {
                 registry: registry.clone(),
@@ -141,18 +169,16 @@ impl Stacks {
     /// # Errors
     /// If the settings have no such client, or the name is taken by another layer.
     pub fn client(&self, name: &str) -> Result<ClientLayer, InvalidConfig> {
-        let made = self.make(
-            "client",
-            name,
-            |held| &mut held.clients,
-            |config| &config.client,
-            |config, registry| client::client(config)?.named_in(registry, name).map(AnyClient::Http),
-        )?;
-        match made {
-            AnyClient::Http(layer) => Ok(layer),
-            #[cfg(feature = "grpc")]
-            AnyClient::Grpc(_) => Err(fault("client", name, "is a gRPC client already")),
-        }
+        self.make(name, Held::clients, client::client, ClientLayer::named_in)
+    }
+
+    /// The layers around the HTTP clients of the dependency with several endpoints that the settings have under `name`. It has no
+    /// endpoints until [they are set](BalancedClientLayer::with_endpoints).
+    ///
+    /// # Errors
+    /// As [`client`](Self::client).
+    pub fn balanced_client(&self, name: &str) -> Result<BalancedClientLayer, InvalidConfig> {
+        self.make(name, Held::balanced_clients, balanced_client::balanced_client, BalancedClientLayer::named_in)
     }
 
     /// The layers in front of the HTTP service that the settings have under `name`.
@@ -160,18 +186,7 @@ impl Stacks {
     /// # Errors
     /// If the settings have no such server, or the name is taken by another layer.
     pub fn server(&self, name: &str) -> Result<ServerLayer, InvalidConfig> {
-        let made = self.make(
-            "server",
-            name,
-            |held| &mut held.servers,
-            |config| &config.server,
-            |config, registry| server::server(config)?.named_in(registry, name).map(AnyServer::Http),
-        )?;
-        match made {
-            AnyServer::Http(layer) => Ok(layer),
-            #[cfg(feature = "grpc")]
-            AnyServer::Grpc(_) => Err(fault("server", name, "is a gRPC server already")),
-        }
+        self.make(name, Held::servers, server::server, ServerLayer::named_in)
     }
 
     /// The layers around the gRPC client of the dependency that the settings have under `name`.
@@ -179,18 +194,17 @@ impl Stacks {
     /// # Errors
     /// As [`client`](Self::client).
     #[cfg(feature = "grpc")]
-    pub fn grpc_client(&self, name: &str) -> Result<GrpcClientLayer, InvalidConfig> {
-        let made = self.make(
-            "client",
-            name,
-            |held| &mut held.clients,
-            |config| &config.client,
-            |config, registry| super::grpc::client(config)?.named_in(registry, name).map(AnyClient::Grpc),
-        )?;
-        match made {
-            AnyClient::Grpc(layer) => Ok(layer),
-            AnyClient::Http(_) => Err(fault("client", name, "is an HTTP client already")),
-        }
+    pub fn grpc_client(&self, name: &str) -> Result<grpc::ClientLayer, InvalidConfig> {
+        self.make(name, Held::clients, grpc::client, ClientLayer::named_in)
+    }
+
+    /// The layers around the gRPC clients of the dependency with several endpoints that the settings have under `name`.
+    ///
+    /// # Errors
+    /// As [`client`](Self::client).
+    #[cfg(feature = "grpc")]
+    pub fn balanced_grpc_client(&self, name: &str) -> Result<grpc::BalancedClientLayer, InvalidConfig> {
+        self.make(name, Held::balanced_clients, grpc::balanced_client, BalancedClientLayer::named_in)
     }
 
     /// The layers in front of the gRPC service that the settings have under `name`.
@@ -198,41 +212,30 @@ impl Stacks {
     /// # Errors
     /// As [`server`](Self::server).
     #[cfg(feature = "grpc")]
-    pub fn grpc_server(&self, name: &str) -> Result<GrpcServerLayer, InvalidConfig> {
-        let made = self.make(
-            "server",
-            name,
-            |held| &mut held.servers,
-            |config| &config.server,
-            |config, registry| super::grpc::server(config)?.named_in(registry, name).map(AnyServer::Grpc),
-        )?;
-        match made {
-            AnyServer::Grpc(layer) => Ok(layer),
-            AnyServer::Http(_) => Err(fault("server", name, "is an HTTP server already")),
-        }
+    pub fn grpc_server(&self, name: &str) -> Result<grpc::ServerLayer, InvalidConfig> {
+        self.make(name, Held::servers, grpc::server, ServerLayer::named_in)
     }
 
-    fn make<C: Clone, M: Clone>(
+    fn make<C: Clone, L: StackLayers<C> + Clone + 'static>(
         &self,
-        section: &str,
         name: &str,
-        made: fn(&mut Held) -> &mut BTreeMap<String, M>,
-        settings: fn(&Config) -> &BTreeMap<String, C>,
-        make: impl FnOnce(&C, &Registry) -> Result<M, InvalidConfig>,
-    ) -> Result<M, InvalidConfig> {
+        part: for<'a> fn(&'a mut Held) -> Part<'a, C>,
+        new: fn(&C) -> Result<L, InvalidConfig>,
+        named_in: fn(L, &Registry, &str) -> Result<L, InvalidConfig>,
+    ) -> Result<L, InvalidConfig> {
         // Layers are made one at a time. If two callers made a layer for one name at once, the second would find the name taken.
         let _making = lock(&self.inner.making);
         let config = {
             let mut held = lock(&self.inner.held);
-            if let Some(found) = made(&mut held).get(name) {
-                return Ok(found.clone());
+            let (section, settings) = part(&mut held);
+            if let Some(found) = section.get(name) {
+                return found;
             }
-            let settings = settings(&held.config);
-            settings.get(name).cloned().ok_or_else(|| fault(section, name, &missing(settings.keys())))?
+            section.settings(settings, name)?
         };
-        let layer = make(&config, &self.inner.registry)?;
-        made(&mut lock(&self.inner.held)).insert(name.to_owned(), layer.clone());
-        Ok(layer)
+        let layers = named_in(new(&config)?, &self.inner.registry, name)?;
+        part(&mut lock(&self.inner.held)).0.insert(name, Arc::new(layers.clone()));
+        Ok(layers)
     }
 
     /// Checks that each name in the settings has a layer. Call it when all layers have been made.
@@ -242,8 +245,7 @@ impl Stacks {
     pub fn check_names(&self) -> Result<(), InvalidConfig> {
         Validation::of(|validation| {
             let held = lock(&self.inner.held);
-            check_unused(validation, "client", held.config.client.keys(), &held.clients);
-            check_unused(validation, "server", held.config.server.keys(), &held.servers);
+            held.sections.check_names(&held.config, validation);
         })
     }
 
@@ -262,51 +264,21 @@ impl Stacks {
     }
 
     fn replace(&self, config: Config) -> Result<(), InvalidConfig> {
-        let (clients, servers) = {
+        let sections = {
             let mut held = lock(&self.inner.held);
             if held.reloads {
                 return Err(InvalidConfig::unreadable(BUSY));
             }
             held.reloads = true;
-            (held.clients.clone(), held.servers.clone())
+            held.sections.clone()
         };
         let _reloading = Reloading(&self.inner);
         Validation::of(|validation| {
             config.check(validation);
             check_shared(validation, &config);
-            check_unused(validation, "client", config.client.keys(), &clients);
-            check_unused(validation, "server", config.server.keys(), &servers);
-            for (name, layer) in &clients {
-                validation.entry("client", name, |validation| match (config.client.get(name), layer) {
-                    (None, _) => validation.check(false, "", missing(config.client.keys())),
-                    (Some(config), AnyClient::Http(layer)) => layer.check_fixed(config, validation),
-                    #[cfg(feature = "grpc")]
-                    (Some(config), AnyClient::Grpc(layer)) => layer.check_fixed(config, validation),
-                });
-            }
-            for (name, layer) in &servers {
-                validation.entry("server", name, |validation| match (config.server.get(name), layer) {
-                    (None, _) => validation.check(false, "", missing(config.server.keys())),
-                    (Some(config), AnyServer::Http(layer)) => layer.check_fixed(config, validation),
-                    #[cfg(feature = "grpc")]
-                    (Some(config), AnyServer::Grpc(layer)) => layer.check_fixed(config, validation),
-                });
-            }
+            sections.check(&config, validation);
         })?;
-        for (layer, config) in clients.iter().filter_map(|(name, layer)| Some((layer, config.client.get(name)?))) {
-            match layer {
-                AnyClient::Http(layer) => layer.reload(config)?,
-                #[cfg(feature = "grpc")]
-                AnyClient::Grpc(layer) => layer.reload(config)?,
-            }
-        }
-        for (layer, config) in servers.iter().filter_map(|(name, layer)| Some((layer, config.server.get(name)?))) {
-            match layer {
-                AnyServer::Http(layer) => layer.reload(config)?,
-                #[cfg(feature = "grpc")]
-                AnyServer::Grpc(layer) => layer.reload(config)?,
-            }
-        }
+        sections.reload(&config)?;
         lock(&self.inner.held).config = config;
         Ok(())
     }
@@ -325,56 +297,32 @@ impl Drop for Reloading<'_> {
     }
 }
 
-fn check_unused<'a, M>(
-    validation: &mut Validation,
-    section: &str,
-    names: impl Iterator<Item = &'a String>,
-    made: &BTreeMap<String, M>,
-) {
-    for name in names.filter(|name| !made.contains_key(*name)) {
-        validation.entry(section, name, |validation| {
-            let known: Vec<_> = made.keys().map(String::as_str).collect();
-            validation.check(false, "", format_args!("no stack has this name, expected {}", one_of(&known)));
-        });
-    }
-}
-
-/// A client and a server both have a deadline layer, and only one deadline layer may have a name.
+/// All stacks have a deadline layer, and only one deadline layer may have a name.
 fn check_shared(validation: &mut Validation, config: &Config) {
     const SHARED: &str = "a client has this name, too, and a name is taken by one stack: rename one of them";
-    for name in config.server.keys().filter(|name| config.client.contains_key(*name)) {
-        validation.entry("server", name, |validation| validation.check(false, "", SHARED));
+    let Config { client, balanced_client, server } = config;
+    let mut check = |section: &str, name: &String, others: &[bool]| {
+        let is_shared = others.contains(&true);
+        validation.entry(section, name, |validation| validation.check(!is_shared, "", SHARED));
+    };
+    for name in balanced_client.keys() {
+        check("balanced_client", name, &[client.contains_key(name)]);
     }
-}
-
-fn fault(section: &str, name: &str, problem: &str) -> InvalidConfig {
-    let invalid = Validation::of(|validation| {
-        validation.entry(section, name, |validation| validation.check(false, "", problem));
-    });
-    invalid.err().unwrap_or_else(|| InvalidConfig::unreadable(problem))
-}
-
-fn missing<'a>(names: impl Iterator<Item = &'a String>) -> String {
-    let names: Vec<_> = names.map(String::as_str).collect();
-    format!("is missing in the settings, which have {}", one_of(&names))
-}
-
-fn one_of(names: &[&str]) -> String {
-    const MOST: usize = 10;
-    let listed: Vec<_> = names.iter().take(MOST).map(|name| format!("`{}`", name.escape_debug())).collect();
-    match (listed.len(), names.len().saturating_sub(MOST)) {
-        (0, _) => "none".to_owned(),
-        (_, 0) => listed.join(", "),
-        (_, more) => format!("{} and {more} more", listed.join(", ")),
+    for name in server.keys() {
+        check("server", name, &[client.contains_key(name), balanced_client.contains_key(name)]);
     }
 }
 
 impl fmt::Debug for Stacks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let held = lock(&self.inner.held);
-        let clients: Vec<_> = held.clients.keys().cloned().collect();
-        let servers: Vec<_> = held.servers.keys().cloned().collect();
+        let Sections { clients, balanced_clients, servers } = &held.sections;
+        let names = (clients.names(), balanced_clients.names(), servers.names());
         drop(held);
-        f.debug_struct("Stacks").field("clients", &clients).field("servers", &servers).finish_non_exhaustive()
+        f.debug_struct("Stacks")
+            .field("clients", &names.0)
+            .field("balanced_clients", &names.1)
+            .field("servers", &names.2)
+            .finish_non_exhaustive()
     }
 }

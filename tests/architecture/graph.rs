@@ -61,7 +61,10 @@ const ORDER_WITHIN: [(&str, &[&[&str]]); 14] = [
             &["classify"],
         ],
     ),
-    ("stack", &[&["config", "per_authority"], &["client", "server"], &["grpc"], &["stacks"]]),
+    (
+        "stack",
+        &[&["config", "per_authority", "reload"], &["balanced_client", "client", "server"], &["grpc"], &["stacks"]],
+    ),
     (
         "dashboard",
         &[

@@ -7,6 +7,8 @@ mod choice;
 mod construction;
 mod discovery;
 #[cfg(feature = "http")]
+mod in_stacks;
+#[cfg(feature = "http")]
 mod over_http;
 mod refusals;
 mod retries;

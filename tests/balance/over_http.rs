@@ -34,7 +34,7 @@ async fn call_is_at_its_endpoint_until_the_body_ends() {
     assert_eq!(handle.in_flight(), 0, "dropped");
 }
 
-async fn server() -> (SocketAddr, tokio::task::JoinHandle<()>) {
+pub(super) async fn server() -> (SocketAddr, tokio::task::JoinHandle<()>) {
     let hello = get(|| async {
         sleep(2 * MS).await;
         "hello"

@@ -4,6 +4,7 @@ use http::HeaderName;
 use proptest::collection::{btree_map, vec};
 use proptest::option;
 use proptest::prelude::*;
+use seawall::balance::{BalanceConfig, EjectionConfig, SlowStartConfig, TierConfig};
 use seawall::bulkhead::{BulkheadConfig, Order};
 use seawall::circuit_breaker::{CircuitBreakerConfig, Window};
 use seawall::config::{self, Config, Draft};
@@ -15,7 +16,7 @@ use seawall::load_shed::LoadShedConfig;
 use seawall::quorum::QuorumConfig;
 use seawall::rate_limit::RateLimitConfig;
 use seawall::retry::{Backoff, BudgetConfig, Growth, Jitter, RetryConfig};
-use seawall::stack::{ClientConfig, ServerConfig};
+use seawall::stack::{BalancedClientConfig, ClientConfig, ServerConfig};
 
 const TEN_YEARS: u128 = 10 * 365 * 24 * 3600 * 1_000_000_000;
 
@@ -253,6 +254,57 @@ fn client() -> impl Strategy<Value = ClientConfig> {
     )
 }
 
+fn balance() -> impl Strategy<Value = BalanceConfig> {
+    let limits = (count(), any::<u32>(), duration(), order(), keys());
+    let slow_start = (option::of(duration()), 1e-3..1e3, 1e-3..=1.0).prop_map(|(window, aggression, min_weight)| {
+        SlowStartConfig { window: window.unwrap_or_default(), aggression, min_weight }
+    });
+    let ejection = (any::<bool>(), duration(), duration(), duration(), 0..=100_u32).prop_map(
+        |(enabled, interval, base_time, max_time, max_percent)| EjectionConfig {
+            enabled,
+            interval,
+            base_time,
+            max_time,
+            max_percent,
+        },
+    );
+    let tiers = (100..1000_u32, 0..=100_u32)
+        .prop_map(|(overprovisioning, panic_below)| TierConfig { overprovisioning, panic_below });
+    (circuit_breaker(), limits, slow_start, ejection, tiers).prop_map(
+        |(
+            circuit_breaker,
+            (max_concurrent, max_waiting, max_wait, order, max_endpoints),
+            slow_start,
+            ejection,
+            tiers,
+        )| {
+            BalanceConfig {
+                circuit_breaker,
+                max_concurrent,
+                max_waiting,
+                max_wait,
+                order,
+                slow_start,
+                ejection,
+                tiers,
+                max_endpoints,
+            }
+        },
+    )
+}
+
+fn balanced_client() -> impl Strategy<Value = BalancedClientConfig> {
+    (deadline(), retry(), balance(), propagation(), any::<u32>()).prop_map(
+        |(deadline, retry, balance, propagation, max_unready)| BalancedClientConfig {
+            deadline,
+            retry,
+            balance,
+            propagation,
+            max_unready,
+        },
+    )
+}
+
 fn server() -> impl Strategy<Value = ServerConfig> {
     (propagation(), deadline(), 0.001..=1.0, load_shed(), any::<u32>()).prop_map(
         |(propagation, deadline, request_idle_share, load_shed, max_unready)| ServerConfig {
@@ -267,10 +319,11 @@ fn server() -> impl Strategy<Value = ServerConfig> {
 
 fn whole() -> impl Strategy<Value = Config> {
     let name = || prop_oneof!["[a-z][a-z0-9_-]{0,8}", "[^\\s\\p{C}]{1,8}", "[0-9]{1,4}", Just("true".to_owned())];
-    (btree_map(name(), client(), 0..3), btree_map(name(), server(), 0..3))
-        .prop_map(|(client, mut server)| {
-            server.retain(|name, _| !client.contains_key(name)); // a name is taken by one stack
-            Config { client, server }
+    (btree_map(name(), client(), 0..3), btree_map(name(), balanced_client(), 0..2), btree_map(name(), server(), 0..3))
+        .prop_map(|(client, mut balanced_client, mut server)| {
+            balanced_client.retain(|name, _| !client.contains_key(name)); // a name is taken by one stack
+            server.retain(|name, _| !client.contains_key(name) && !balanced_client.contains_key(name));
+            Config { client, balanced_client, server }
         })
         .prop_filter("settings without any stack are a fault", |config| *config != Config::default())
 }

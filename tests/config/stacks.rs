@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};
+use seawall::balance::Endpoint;
 use seawall::config::{Config, Draft};
 use seawall::error::InvalidConfig;
 use seawall::registry::{Condition, Registry};
@@ -35,7 +36,10 @@ fn stack_of_a_name_is_built_once() {
     assert_eq!(stacks.client("payments").unwrap().bulkhead().limit(), 7, "one name has one state");
     assert_eq!(stacks.server("inbound").unwrap().load_shed().limit(), 64);
     assert_eq!(registry.snapshot().of("payments").count(), 4);
-    assert_eq!(listed(&stacks.grpc_client("payments").unwrap_err()), ["client.payments: is an HTTP client already"]);
+    assert_eq!(
+        listed(&stacks.grpc_client("payments").unwrap_err()),
+        ["client.payments: the name is taken by a stack for the other protocol"]
+    );
 }
 
 #[test]
@@ -46,6 +50,36 @@ fn name_of_both_a_client_and_a_server_is_a_fault() {
     assert_eq!(listed(&refused), [said]);
     let (_registry, stacks) = stacks();
     assert!(listed(&stacks.reload(Ok(shared())).unwrap_err()).iter().any(|fault| fault == said));
+}
+
+#[test]
+fn balanced_client_is_made_and_reloaded_with_the_others() {
+    let registry = Registry::new();
+    let text = |limit: u32| format!("[balanced_client.search]\nbalance.max_concurrent = {limit}\nmax_unready = 7\n");
+    let stacks = Stacks::new_in(&registry, "settings.toml", load(&text(10)).unwrap()).unwrap();
+    let missing = "balanced_client.search: no stack has this name, expected none";
+    assert_eq!(listed(&stacks.check_names().unwrap_err()), [missing]);
+    let search = stacks.balanced_client("search").unwrap();
+    assert_eq!(search.config().balance.max_concurrent, 10);
+    search.balance().set_endpoints([Endpoint::new("10.0.0.1:80")]).unwrap();
+    let again = stacks.balanced_client("search").unwrap();
+    assert_eq!(again.balance().endpoints().len(), 1, "one name has one state");
+    assert_eq!(registry.snapshot().of("search").count(), 3);
+
+    stacks.reload(load(&text(20))).unwrap();
+    assert_eq!(search.config().balance.max_concurrent, 20);
+    assert_eq!(again.balance().endpoints().len(), 1, "a reload keeps the endpoints");
+    let refused = stacks.reload(load(&text(0))).unwrap_err();
+    let said = "balanced_client.search.balance.max_concurrent: ";
+    assert!(listed(&refused).iter().all(|fault| fault.starts_with(said)), "{refused}");
+    assert_eq!(search.config().balance.max_concurrent, 20);
+
+    let taken = stacks.balanced_grpc_client("search").unwrap_err();
+    assert_eq!(listed(&taken), ["balanced_client.search: the name is taken by a stack for the other protocol"]);
+    let shared = load("[client.search]\n[balanced_client.search]\n").unwrap();
+    let said =
+        "balanced_client.search: a client has this name, too, and a name is taken by one stack: rename one of them";
+    assert_eq!(listed(&Stacks::new_in(&Registry::new(), "settings.toml", shared).unwrap_err()), [said]);
 }
 
 #[test]

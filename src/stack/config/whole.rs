@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use super::{ClientConfig, ServerConfig};
+use super::{BalancedClientConfig, ClientConfig, ServerConfig};
 use crate::ground::validation::{Validate, Validation};
 use crate::loader::EMPTY;
 
@@ -15,28 +15,28 @@ use crate::loader::EMPTY;
 pub struct Config {
     /// The dependencies that are called, by name. A name must not be empty.
     pub client: BTreeMap<String, ClientConfig>,
+    /// The dependencies with several endpoints, by name. A name must not be empty. The endpoints themselves are no setting.
+    pub balanced_client: BTreeMap<String, BalancedClientConfig>,
     /// The services that are offered, by name. A name must not be empty.
     pub server: BTreeMap<String, ServerConfig>,
 }
 
 impl Validate for Config {
     fn check(&self, validation: &mut Validation) {
-        validation.check(!self.client.is_empty() || !self.server.is_empty(), "", EMPTY);
-        for (name, client) in &self.client {
-            validation.entry("client", name, |validation| {
-                check_name(validation, name);
-                client.check(validation);
-            });
-        }
-        for (name, server) in &self.server {
-            validation.entry("server", name, |validation| {
-                check_name(validation, name);
-                server.check(validation);
-            });
-        }
+        let Self { client, balanced_client, server } = self;
+        let is_empty = client.is_empty() && balanced_client.is_empty() && server.is_empty();
+        validation.check(!is_empty, "", EMPTY);
+        check_section("client", client, validation);
+        check_section("balanced_client", balanced_client, validation);
+        check_section("server", server, validation);
     }
 }
 
-fn check_name(validation: &mut Validation, name: &str) {
-    validation.check(!name.trim().is_empty(), "", "a name must not be empty");
+fn check_section<C: Validate>(section: &str, settings: &BTreeMap<String, C>, validation: &mut Validation) {
+    for (name, config) in settings {
+        validation.entry(section, name, |validation| {
+            validation.check(!name.trim().is_empty(), "", "a name must not be empty");
+            config.check(validation);
+        });
+    }
 }

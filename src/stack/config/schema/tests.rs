@@ -30,7 +30,7 @@ fn generated() -> Value {
     AsWritten.transform(&mut schema);
     let title = "Settings of seawall's layers: its clients and servers by name";
     schema.insert("title".to_owned(), title.into());
-    for named in ["client", "server"] {
+    for named in ["client", "balanced_client", "server"] {
         if let Some(Value::Object(map)) = schema.pointer_mut(&format!("/properties/{named}")) {
             map.insert("propertyNames".to_owned(), json!({ "pattern": r"\S" }));
         }
