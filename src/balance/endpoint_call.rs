@@ -46,6 +46,14 @@ impl EndpointCall {
         now
     }
 
+    /// The response says that so many other calls are in flight at the endpoint.
+    pub(super) fn reported(&self, in_flight: u32, now: Instant) {
+        if let Some(permit) = &self.permit {
+            let endpoint = permit.endpoint();
+            endpoint.load.reported(now, in_flight, &endpoint.common.load);
+        }
+    }
+
     /// The call was dropped before its response. `answer` is as in [`answered`](Self::answered).
     pub(super) fn given_up(mut self, answer: Option<(Duration, Instant)>) {
         let now = answer.map_or_else(time::now, |(_, now)| now);

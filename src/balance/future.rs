@@ -96,6 +96,9 @@ where
                     match result {
                         Ok(response) => {
                             let verdict = this.classifier.classify(Ok(&response));
+                            if let Some(others) = this.classifier.reported_in_flight(&response) {
+                                endpoint_call.reported(others, now);
+                            }
                             // If the call is over with this, the guard needs no second clock read.
                             Ok(time::with_start(now, || this.classifier.hold(response, verdict, endpoint_call)))
                         }

@@ -14,6 +14,9 @@
 //! 2. **The endpoint**, among those of the tier that are usable: not ejected, breaker not open, a permit free. Two are drawn by weight,
 //!    and the better one is taken. An endpoint with few calls in flight beats one with many; of two with few, the one whose calls cost
 //!    less wins. A failure costs as much as ten successes, so an endpoint that fails fast attracts no calls.
+//!    Calls in flight are those of this client. Where responses [report](crate::verdict::Classify::reported_in_flight) all calls of the
+//!    endpoint, those of other clients count, too: a seawall service does so with
+//!    [`report_load`](crate::http::propagation::PropagationConfig::report_load).
 //! 3. **If all are full**, the call waits in one queue for all endpoints, and takes the one that has a free permit first.
 //! 4. **If none is usable**, ejected and draining endpoints are used; and if all breakers are open, the call is refused.
 //!
@@ -124,7 +127,7 @@
 //!
 //! # Sources
 //! Wydrowski et al., "Load is not what you should balance: Introducing Prequal" (NSDI'24) for the choice; gRFC A50 for the ejection; Envoy
-//! for tiers, panic and slow start. The arithmetic is in `algorithm/balance`.
+//! for tiers, panic and slow start; ORCA (Open Request Cost Aggregation) and gRFC A51 for the format of reports. The arithmetic is in `algorithm/balance`.
 //!
 //! [`Reason::DeadlineExceeded`]: crate::error::Reason::DeadlineExceeded
 //! [`Reason::DeadlineExpired`]: crate::error::Reason::DeadlineExpired

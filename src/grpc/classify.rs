@@ -13,6 +13,7 @@ use crate::grpc::details;
 use crate::grpc::settle::Settling;
 use crate::grpc::status::{self, Pushback};
 use crate::http::held_body::{self, HeldBody, Judge};
+use crate::http::propagation::load_report;
 use crate::http::{Detaching, SettledBody, retry_after};
 
 impl<B> Classify<Response<B>> for ByCode
@@ -47,6 +48,10 @@ where
             Pushback::After(wait) => Some(wait),
             Pushback::Silent | Pushback::Never => details::retry_delay(headers).or_else(|| retry_after::parse(headers)),
         })
+    }
+
+    fn reported_in_flight(&self, response: &Response<B>) -> Option<u32> {
+        load_report::reported_in_flight(response.headers())
     }
 
     fn detach(&self, response: Self::Settled) -> Self::Detaching {

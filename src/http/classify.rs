@@ -11,6 +11,7 @@ use tower::BoxError;
 use crate::ground::verdict::{Classify, Expiry, Guard, Verdict};
 use crate::http::by_status::ByStatus;
 use crate::http::held_body::{self, HeldBody, Judge};
+use crate::http::propagation::load_report;
 use crate::http::settled::{Detaching, SettledBody};
 use crate::http::{retry_after, transport};
 
@@ -41,6 +42,10 @@ where
 
     fn retry_after(&self, failed: Result<&Self::Settled, &BoxError>) -> Option<Duration> {
         retry_after::parse(failed.ok()?.headers())
+    }
+
+    fn reported_in_flight(&self, response: &Response<B>) -> Option<u32> {
+        load_report::reported_in_flight(response.headers())
     }
 
     fn detach(&self, response: Self::Settled) -> Self::Detaching {

@@ -129,7 +129,7 @@ impl<C, P, A> ServerLayer<C, P, A> {
             self.check_fixed(config, validation);
         });
         reload(&self.config, &self.observed(), config, valid, || {
-            self.extract.set_most(config.propagation.max_timeout, config.propagation.max_priority);
+            self.extract.set((&config.propagation).into());
             self.upload.set_idle_share(config.request_idle_share);
             self.load_shed.core.set_max_unready(config.max_unready);
             [self.deadline.core.apply(&config.deadline), self.load_shed.core.apply(&config.load_shed)]

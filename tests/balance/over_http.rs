@@ -130,3 +130,27 @@ async fn requests_through_reqwest_are_sent_to_the_address() {
     let kept = layer.service(move |endpoint| AtEndpoint::new(endpoint, client.clone()).keep_host());
     assert_eq!(host_of(kept).await, "Some(\"orders.internal\")");
 }
+
+/// Two endpoints are equally fast, and one of them reports the calls of other clients: it gets fewer of ours.
+#[tokio::test(start_paused = true)]
+async fn endpoint_that_reports_more_calls_gets_fewer() {
+    let layer = BalanceLayer::http(BalanceConfig::default()).unwrap();
+    let layer = layer.with_endpoints(["busy", "idle"].map(Endpoint::new)).unwrap();
+    let service = layer.service(|endpoint| {
+        let busy = endpoint.key() == "busy";
+        service_fn(move |_: Request<Empty<Bytes>>| async move {
+            sleep(10 * MS).await;
+            let report = if busy { "TEXT named_metrics.in_flight=20" } else { "TEXT named_metrics.in_flight=0" };
+            let response = Response::builder().header("endpoint-load-metrics", report).header("busy", busy.to_string());
+            Ok::<_, BoxError>(response.body(Empty::<Bytes>::new()).unwrap())
+        })
+    });
+    let mut calls = tokio::task::JoinSet::new();
+    for _ in 0..200 {
+        calls.spawn(service.clone().oneshot(Request::new(Empty::new())));
+        sleep(5 * MS).await;
+    }
+    let answers = calls.join_all().await;
+    let busy = answers.iter().filter(|answer| answer.as_ref().unwrap().headers()["busy"] == "true").count();
+    assert!(busy < 60, "{busy} of 200 calls");
+}

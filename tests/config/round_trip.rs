@@ -229,12 +229,15 @@ fn propagation() -> impl Strategy<Value = PropagationConfig> {
     };
     let names = (header("t-"), vec(header("u-"), 0..4), header("a-"), header("p-"));
     let priority = prop::sample::select(vec![Priority::Low, Priority::Normal, Priority::High, Priority::Critical]);
-    (names, option::of(duration()), duration(), priority).prop_map(
-        |((timeout, also_understood, attempt, priority), allowance, max_timeout, max_priority)| PropagationConfig {
-            headers: HeaderNames { timeout, also_understood, attempt, priority },
-            allowance: allowance.unwrap_or_default(),
-            max_timeout,
-            max_priority,
+    (names, option::of(duration()), duration(), priority, any::<bool>()).prop_map(
+        |((timeout, also_understood, attempt, priority), allowance, max_timeout, max_priority, report_load)| {
+            PropagationConfig {
+                headers: HeaderNames { timeout, also_understood, attempt, priority },
+                allowance: allowance.unwrap_or_default(),
+                max_timeout,
+                max_priority,
+                report_load,
+            }
         },
     )
 }

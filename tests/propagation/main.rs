@@ -10,6 +10,7 @@ mod deadlines;
 #[cfg(feature = "grpc")]
 mod grpc;
 mod hostile;
+mod load_report;
 mod priorities;
 
 #[path = "../pipes/mod.rs"]

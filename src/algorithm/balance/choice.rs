@@ -4,7 +4,7 @@
 //! endpoint that looked best a moment ago. What makes one better is not a sum of load and latency, because any such mix loses to the
 //! lexicographic rule (Wydrowski et al., "Load is not what you should balance: Introducing Prequal", NSDI'24):
 //!
-//! 1. An endpoint is *hot* if its load, the calls in flight by effective weight, is above a quantile of recent loads of the set; else
+//! 1. An endpoint is *hot* if its load, the calls in flight there by effective weight, is above a quantile of recent loads of the set; else
 //!    it is cold. Cold beats hot.
 //! 2. Of two cold ones the cheaper wins (see [`load`](super::load)), of two hot ones the less loaded.
 //!
@@ -72,7 +72,7 @@ struct Drawn<'a> {
     candidate: Candidate<'a>,
     /// The effective weight, relative to the mean of the set.
     weight: f64,
-    /// Calls in flight by effective weight.
+    /// Calls in flight by effective weight, and what is [reported](super::reported_load) of those of other clients.
     load: f64,
 }
 
@@ -86,7 +86,7 @@ pub(crate) fn choose<'a>(
     candidate: impl Fn(usize) -> Option<Candidate<'a>>,
     mut chance: impl FnMut() -> f64,
 ) -> Option<usize> {
-    let pool = Pool { table, candidate };
+    let pool = Pool { table, set, now, candidate };
     // The fallback is exact: if few endpoints are preferred, weights still hold among them.
     let first = pool
         .draw(2 * DRAWS, None, AliasTable::draw, &mut chance)
@@ -111,6 +111,8 @@ pub(crate) fn choose<'a>(
 
 struct Pool<'t, F> {
     table: &'t AliasTable,
+    set: &'t SetLoad,
+    now: Instant,
     candidate: F,
 }
 
@@ -120,7 +122,7 @@ impl<'a, F: Fn(usize) -> Option<Candidate<'a>>> Pool<'_, F> {
     fn get(&self, endpoint: usize) -> Option<Drawn<'a>> {
         let candidate = (self.candidate)(endpoint)?;
         let weight = self.table.weight(endpoint) * candidate.warmth.clamp(0.0, 1.0);
-        let load = f64::from(candidate.load.in_flight()) / weight;
+        let load = candidate.load.with_reported(self.now, self.set) / weight;
         (weight > 0.0).then_some(Drawn { endpoint, candidate, weight, load })
     }
 

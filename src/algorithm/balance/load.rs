@@ -4,34 +4,22 @@
 //! that fails fast does not look fast. The penalty is relative and is taken from successes only: if all endpoints fail alike, all have
 //! the same cost, and penalties do not feed on themselves.
 //!
-//! Averages are weighted by time: a sample counts for as much as the time that it stands for. An endpoint that gets a call every five
-//! seconds is judged by that call. A busy one is judged by all calls of the last second.
-//!
 //! An estimate is *stale* after [`STALE_AFTER`] without a sample, and moves toward the average of the set until then. A stale estimate
 //! is unknown, which is worse than no other: so an endpoint that is never chosen is tried again. The trial renews the estimate before
 //! its answer is there, so one call makes the trial and not all calls of that moment.
-//!
-//! Of two updates that race one may be lost. The estimates tolerate it, and plain stores are cheaper than atomic updates.
 
 use std::time::Duration;
 
+use super::average::Average;
+use super::reported_load::{ReportedLoad, ReportedMean};
 use crate::ground::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::ground::time::{Instant, nanos};
-
-/// How long the samples of a busy endpoint count.
-const MEMORY: Duration = Duration::from_secs(1);
 
 /// Without a sample for this long, the cost of an endpoint is unknown.
 pub(crate) const STALE_AFTER: Duration = Duration::from_secs(5);
 
 /// A failure costs as much as this many successes: the caller has to call again, if it can.
 const FAILURE_COST: f64 = 10.0;
-
-/// A busy average has at least this share of the newest sample, so that a burst within one reading of the clock counts too.
-const MIN_SHARE: f64 = 1.0 / 256.0;
-
-/// An average that is not new or stale has at most this share of the newest sample, so that a single call out of a few is no verdict.
-const MAX_SHARE: f64 = 1.0 / 16.0;
 
 /// The quantile of calls in flight above which an endpoint is hot. Prequal found values from 0.6 to 0.9 to be equally good.
 const HOT_QUANTILE: f64 = 0.84;
@@ -42,6 +30,7 @@ const HOT_QUANTILE: f64 = 0.84;
 pub(crate) struct EndpointLoad {
     in_flight: AtomicU32,
     cost: Average,
+    reported: ReportedLoad,
     /// The last choice of this endpoint while its estimate had no fresh sample.
     tried: AtomicU64,
 }
@@ -51,13 +40,19 @@ pub(crate) struct EndpointLoad {
 pub(crate) struct SetLoad {
     cost: Average,
     success: Average,
+    reported: ReportedMean,
     /// The quantile of the loads seen, as the bits of an `f64`.
     hot_above: AtomicU64,
 }
 
 impl EndpointLoad {
     pub(crate) fn new() -> Self {
-        Self { in_flight: AtomicU32::new(0), cost: Average::new(), tried: AtomicU64::new(0) }
+        Self {
+            in_flight: AtomicU32::new(0),
+            cost: Average::new(),
+            reported: ReportedLoad::new(),
+            tried: AtomicU64::new(0),
+        }
     }
 
     /// Counts a call in flight, unless there are `limit`. A call that is counted [ends](Self::end) once.
@@ -114,6 +109,19 @@ impl EndpointLoad {
         self.in_flight.load(Ordering::Relaxed)
     }
 
+    /// A response of this endpoint says that so many other calls are in flight there, of all clients.
+    pub(crate) fn reported(&self, now: Instant, in_flight: u32, set: &SetLoad) {
+        // The call of the response is counted until its body is over.
+        let own = self.in_flight().saturating_sub(1);
+        self.reported.report(now, in_flight, own, set.mean_cost(), &set.reported);
+    }
+
+    /// The calls in flight, and how many more of other clients there are than at an average endpoint, as far as that is reported.
+    #[inline]
+    pub(crate) fn with_reported(&self, now: Instant, set: &SetLoad) -> f64 {
+        f64::from(self.in_flight()) + self.reported.above_average(now, set.mean_cost(), &set.reported)
+    }
+
     /// The cost of a call in nanoseconds, as far as it is known. See the module.
     #[inline]
     pub(crate) fn cost(&self, now: Instant, set: &SetLoad) -> Option<f64> {
@@ -140,7 +148,12 @@ impl EndpointLoad {
 
 impl SetLoad {
     pub(crate) fn new() -> Self {
-        Self { cost: Average::new(), success: Average::new(), hot_above: AtomicU64::new(0) }
+        Self {
+            cost: Average::new(),
+            success: Average::new(),
+            reported: ReportedMean::new(),
+            hot_above: AtomicU64::new(0),
+        }
     }
 
     /// The cost of a call, averaged over calls.
@@ -177,62 +190,6 @@ impl SetLoad {
 fn aged(cost: f64, idle: Duration, mean: f64) -> Option<f64> {
     let age = nanos(idle) as f64 / nanos(STALE_AFTER) as f64;
     (age < 1.0).then_some(cost + (mean - cost) * age)
-}
-
-/// An average that is weighted by time.
-#[derive(Debug)]
-struct Average {
-    /// The bits of an `f64`.
-    value: AtomicU64,
-    /// The time of the last sample; zero if there was none.
-    at: AtomicU64,
-    samples: AtomicU32,
-}
-
-impl Average {
-    fn new() -> Self {
-        Self { value: AtomicU64::new(0), at: AtomicU64::new(0), samples: AtomicU32::new(0) }
-    }
-
-    /// The average, and the time of its last sample.
-    #[inline]
-    fn read(&self) -> Option<(f64, Instant)> {
-        let at = self.at.load(Ordering::Acquire);
-        (at > 0).then(|| (f64::from_bits(self.value.load(Ordering::Relaxed)), Instant::from_nanos(at)))
-    }
-
-    #[inline]
-    fn at(&self) -> Instant {
-        Instant::from_nanos(self.at.load(Ordering::Relaxed))
-    }
-
-    /// Records a sample after the average so far.
-    fn record_next(&self, now: Instant, sample: f64) {
-        match self.read() {
-            Some((before, _)) => self.record(now, sample, before),
-            None => self.restart(now, sample),
-        }
-    }
-
-    /// Records a sample; `before` replaces the average so far.
-    fn record(&self, now: Instant, sample: f64, before: f64) {
-        let elapsed = nanos(now.since(self.at())) as f64;
-        let samples = self.samples.load(Ordering::Relaxed).saturating_add(1);
-        let by_time = elapsed / (elapsed + nanos(MEMORY) as f64);
-        let share = by_time.clamp(MIN_SHARE, MAX_SHARE).max(1.0 / f64::from(samples));
-        self.store(now, before + (sample - before) * share, samples);
-    }
-
-    /// Begins with this sample.
-    fn restart(&self, now: Instant, sample: f64) {
-        self.store(now, sample, 1);
-    }
-
-    fn store(&self, now: Instant, value: f64, samples: u32) {
-        self.samples.store(samples, Ordering::Relaxed);
-        self.value.store(value.to_bits(), Ordering::Relaxed);
-        self.at.store(now.as_nanos(), Ordering::Release);
-    }
 }
 
 #[cfg(all(test, not(seawall_loom)))]

@@ -6,6 +6,7 @@
 //! | [`choice`] | which endpoint of the tier: the better of two draws | Wydrowski et al., "Load is not what you should balance: Introducing Prequal", NSDI'24 |
 //! | [`alias`] | the draws, by weight, in constant time | Vose, 1991 |
 //! | [`load`] | what an endpoint is worth: calls in flight, cost of a call | Prequal; Finagle's time-weighted averages |
+//! | [`reported_load`] | what is known of the calls of other clients | Prequal; ORCA for the reports |
 //! | [`slow_start`] | how much of its weight a new or recovered endpoint has | Envoy, "Slow start mode" |
 //! | [`call_counter`] | what an endpoint did in an interval: results, median latency | gRFC A50 |
 //! | [`outliers`] | which endpoints get no calls for a while | gRFC A50; latency: see [`outliers`] |
@@ -25,10 +26,12 @@
 //! elsewhere.
 
 mod alias;
+mod average;
 mod call_counter;
 mod choice;
 mod load;
 mod outliers;
+mod reported_load;
 mod slow_start;
 mod tiers;
 

@@ -34,6 +34,8 @@ struct Setup {
     started: Duration,
     /// The weight of the first endpoint. Others have 1.
     weight: f64,
+    /// Whether answers report the calls in flight.
+    reports: bool,
 }
 
 /// A call that has ended.
@@ -104,6 +106,7 @@ impl Setup {
             behaviour,
             started: Duration::ZERO,
             weight: 1.0,
+            reports: false,
         }
     }
 
@@ -182,12 +185,16 @@ impl Simulation {
         let Call { client, endpoint, begun } = call;
         let Client { set, loads, .. } = &self.clients[client];
         let latency = now - begun;
-        loads[endpoint].end();
         if good {
             loads[endpoint].succeeded(at(now), latency, set);
         } else {
             loads[endpoint].failed(at(now), latency, set);
         }
+        if self.setup.reports {
+            let Server { busy, queue } = &self.servers[endpoint];
+            loads[endpoint].reported(at(now), (busy - 1 + queue.len()) as u32, set);
+        }
+        loads[endpoint].end();
         self.ended.push(Ended { begun, endpoint, latency, good });
         self.servers[endpoint].busy -= 1;
         self.serve(now, endpoint);
@@ -324,5 +331,25 @@ fn weights_hold_among_calls_in_flight() {
         let heavy = share(settled(&calls), |call| call.endpoint == 0);
         println!("half of the weight, {rate}/s: {heavy:.3} of the calls");
         assert!((0.46..=0.56).contains(&heavy), "{rate}: {heavy}");
+    }
+}
+
+/// Of 20 clients each knows a twentieth of the calls at an endpoint, unless the endpoints report all of them. It matters where an
+/// endpoint differs from the others for a while.
+#[test]
+fn reported_load_is_better_than_what_one_client_sees() {
+    fn slow_in_turn(endpoint: usize, now: Duration, random: &mut fastrand::Rng) -> (Duration, bool) {
+        let is_slow = (endpoint * 7 + now.as_secs() as usize * 3) % 5 == 0;
+        (exponential(if is_slow { 30 * MS } else { 10 * MS }, random), true)
+    }
+    // 90 % of the capacity each.
+    for (behaviour, rate, at_most) in [(slow_in_turn as Behaviour, 3120.0, 0.85), (healthy, 3600.0, 1.05)] {
+        let p99 = |clients, reports| {
+            let setup = Setup { clients, rate, reports, lasts: 20 * SECOND, ..Setup::new(behaviour) };
+            quantile(settled(&setup.run()), 0.99)
+        };
+        let (local, reported, alone) = (p99(20, false), p99(20, true), p99(1, false));
+        println!("20 clients at {rate}/s: p99 {local:?}, with reports {reported:?}, one client alone {alone:?}");
+        assert!(reported < local.mul_f64(at_most), "{rate}/s: {local:?}, with reports {reported:?}");
     }
 }

@@ -44,6 +44,12 @@ pub trait Classify<Res>: Clone {
         None
     }
 
+    /// How many other calls the endpoint had in flight when it responded, if the response says so. A [balancer](crate::balance) then
+    /// also knows of the calls of other clients. The default knows nothing.
+    fn reported_in_flight(&self, _response: &Res) -> Option<u32> {
+        None
+    }
+
     /// Releases all that a failed response still holds (its connection, its permits), so that they are free while a retry waits,
     /// and keeps what can be kept of it, in case it is the last one. The future must end soon by itself.
     fn detach(&self, response: Self::Settled) -> Self::Detaching;

@@ -19,18 +19,31 @@ pub struct PropagationConfig {
     /// The highest priority that is accepted. A request that asks for more gets this one. Default:
     /// [`High`](Priority::High).
     pub max_priority: Priority,
+    /// Whether a service reports in its responses how many requests it has in flight. Default: `false`. See
+    /// [there](crate::http::propagation::PropagationConfig::report_load).
+    pub report_load: bool,
 }
 
 impl Default for PropagationConfig {
     fn default() -> Self {
-        Self { allowance: DEFAULT_ALLOWANCE, max_timeout: DEFAULT_MAX_TIMEOUT, max_priority: DEFAULT_MAX_PRIORITY }
+        Self {
+            allowance: DEFAULT_ALLOWANCE,
+            max_timeout: DEFAULT_MAX_TIMEOUT,
+            max_priority: DEFAULT_MAX_PRIORITY,
+            report_load: false,
+        }
     }
 }
 
 /// Drops the names of the headers, which gRPC fixes.
 impl From<http::propagation::PropagationConfig> for PropagationConfig {
     fn from(config: http::propagation::PropagationConfig) -> Self {
-        Self { allowance: config.allowance, max_timeout: config.max_timeout, max_priority: config.max_priority }
+        Self {
+            allowance: config.allowance,
+            max_timeout: config.max_timeout,
+            max_priority: config.max_priority,
+            report_load: config.report_load,
+        }
     }
 }
 

@@ -2,7 +2,7 @@ use super::config::PropagationConfig;
 use super::propagator::GrpcPropagator;
 use crate::ground::error::InvalidConfig;
 use crate::ground::validation::Validate;
-use crate::http::propagation::{ExtractLayer, InjectLayer};
+use crate::http::propagation::{ExtractLayer, ExtractSettings, InjectLayer};
 
 impl InjectLayer<GrpcPropagator> {
     /// For gRPC.
@@ -24,6 +24,7 @@ impl ExtractLayer<GrpcPropagator> {
     pub fn grpc(config: impl Into<PropagationConfig>) -> Result<Self, InvalidConfig> {
         let config = config.into();
         config.validate()?;
-        Ok(ExtractLayer::new(GrpcPropagator, config.max_timeout)?.with_max_priority(config.max_priority))
+        let PropagationConfig { max_timeout, max_priority, report_load, .. } = config;
+        Ok(Self::with_settings(GrpcPropagator, ExtractSettings { max_timeout, max_priority, report_load }))
     }
 }

@@ -40,6 +40,10 @@ pub struct PropagationConfig {
     /// The highest priority that is accepted. A request that asks for more gets this one. Use `normal` for a service
     /// that strangers call, and `critical` behind services that decide the priority. Default: `high`.
     pub max_priority: Priority,
+    /// Whether a service reports in its responses how many requests it has in flight, for the [balancers](crate::balance) of its clients.
+    /// Several clients then share the truth about an endpoint. A response tells its reader how busy the service is, so leave it off
+    /// towards strangers. Only [`ExtractLayer`](super::ExtractLayer) reads it. Default: `false`.
+    pub report_load: bool,
 }
 
 /// The names of the headers that carry deadlines and attempts over HTTP.
@@ -76,6 +80,7 @@ impl Default for PropagationConfig {
             allowance: DEFAULT_ALLOWANCE,
             max_timeout: DEFAULT_MAX_TIMEOUT,
             max_priority: DEFAULT_MAX_PRIORITY,
+            report_load: false,
         }
     }
 }

@@ -12,6 +12,7 @@ use tower::{Layer, Service};
 
 use super::config::{DEFAULT_MAX_PRIORITY, PropagationConfig};
 use super::headers::HttpPropagator;
+use super::load_report::{RequestInFlight, RequestsInFlight};
 use super::propagator::Propagator;
 use crate::ground::context::Priority;
 use crate::ground::error::InvalidConfig;
@@ -21,24 +22,28 @@ use crate::ground::time::{self, Instant};
 use crate::ground::validation::Validation;
 use crate::layers::call::accessors::accessors;
 
-/// Reads deadline, attempt and priority of each request into its context, and writes "do not retry" into its response.
+/// Reads deadline, attempt and priority of each request into its context, and writes "do not retry" and the load into its response.
 /// See the [module](super).
 #[derive(Clone, Debug)]
 pub struct ExtractLayer<P = HttpPropagator> {
     propagator: P,
-    limits: Arc<Settings<Limits>>,
+    settings: Arc<Settings<ExtractSettings>>,
+    requests: Arc<RequestsInFlight>,
 }
 
-/// The highest values that are accepted. A reload swaps them whole.
+/// What a reload swaps whole.
 #[derive(Clone, Copy, Debug)]
-struct Limits {
-    max_timeout: Duration,
-    max_priority: Priority,
+pub(crate) struct ExtractSettings {
+    /// The highest values that are accepted.
+    pub(crate) max_timeout: Duration,
+    pub(crate) max_priority: Priority,
+    pub(crate) report_load: bool,
 }
 
-impl Limits {
-    fn shared(self) -> Arc<Settings<Self>> {
-        Arc::new(Settings::new(self))
+impl From<&PropagationConfig> for ExtractSettings {
+    fn from(config: &PropagationConfig) -> Self {
+        let PropagationConfig { max_timeout, max_priority, report_load, .. } = *config;
+        Self { max_timeout, max_priority, report_load }
     }
 }
 
@@ -48,8 +53,8 @@ impl ExtractLayer<HttpPropagator> {
     /// # Errors
     /// If a setting is out of its range, or two headers have one name; all faults are listed, with the path of the field.
     pub fn http(config: PropagationConfig) -> Result<Self, InvalidConfig> {
-        let limits = Limits { max_timeout: config.max_timeout, max_priority: config.max_priority };
-        Ok(Self { propagator: config.propagator()?, limits: limits.shared() })
+        let settings = ExtractSettings::from(&config);
+        Ok(Self::with_settings(config.propagator()?, settings))
     }
 }
 
@@ -60,19 +65,19 @@ impl<P: Propagator> ExtractLayer<P> {
     /// If `max_timeout` is zero or more than ten years.
     pub fn new(propagator: P, max_timeout: Duration) -> Result<Self, InvalidConfig> {
         Validation::of(|validation| validation.positive("max_timeout", max_timeout))?;
-        let limits = Limits { max_timeout, max_priority: DEFAULT_MAX_PRIORITY };
-        Ok(Self { propagator, limits: limits.shared() })
+        let max_priority = DEFAULT_MAX_PRIORITY;
+        Ok(Self::with_settings(propagator, ExtractSettings { max_timeout, max_priority, report_load: false }))
     }
 
     /// The context of a request, and the clock reading, if one was needed.
-    fn read(&self, limits: Limits, headers: &HeaderMap) -> (Context, Option<Instant>) {
+    fn read(&self, settings: ExtractSettings, headers: &HeaderMap) -> (Context, Option<Instant>) {
         let mut inherited = scope::current();
         let call = self.propagator.extract(headers);
         if let Some(priority) = call.priority {
-            inherited = inherited.with_priority(priority.min(limits.max_priority));
+            inherited = inherited.with_priority(priority.min(settings.max_priority));
         }
         let attempt = inherited.attempt().max(call.attempt);
-        match call.time_left.filter(|time| *time <= limits.max_timeout) {
+        match call.time_left.filter(|time| *time <= settings.max_timeout) {
             Some(time) => {
                 let now = time::call_start();
                 let deadline = (now + time).min(inherited.deadline.unwrap_or(Instant::MAX));
@@ -84,16 +89,27 @@ impl<P: Propagator> ExtractLayer<P> {
 }
 
 impl<P> ExtractLayer<P> {
+    pub(crate) fn with_settings(propagator: P, settings: ExtractSettings) -> Self {
+        Self { propagator, settings: Arc::new(Settings::new(settings)), requests: Arc::default() }
+    }
+
     /// Accepts no priority above this one. Default: [`High`](Priority::High).
     #[must_use]
     pub fn with_max_priority(self, max_priority: Priority) -> Self {
-        let limits = Limits { max_priority, ..self.limits.get() };
-        Self { limits: limits.shared(), ..self }
+        let settings = ExtractSettings { max_priority, ..self.settings.get() };
+        Self::with_settings(self.propagator, settings)
     }
 
-    /// Replaces both limits from now on. The values must be valid.
-    pub(crate) fn set_most(&self, max_timeout: Duration, max_priority: Priority) {
-        self.limits.store(Limits { max_timeout, max_priority });
+    /// Whether responses report how many requests the services of this layer have in flight. Default: no.
+    #[must_use]
+    pub fn with_load_report(self, report_load: bool) -> Self {
+        let settings = ExtractSettings { report_load, ..self.settings.get() };
+        Self::with_settings(self.propagator, settings)
+    }
+
+    /// Replaces the settings from now on. The values must be valid.
+    pub(crate) fn set(&self, settings: ExtractSettings) {
+        self.settings.store(settings);
     }
 }
 
@@ -101,7 +117,7 @@ impl<S, P: Clone> Layer<S> for ExtractLayer<P> {
     type Service = Extract<S, P>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        Extract { inner, layer: self.clone(), limits: self.limits.cached(|limits| *limits) }
+        Extract { inner, layer: self.clone(), settings: self.settings.cached(|settings| *settings) }
     }
 }
 
@@ -110,7 +126,7 @@ impl<S, P: Clone> Layer<S> for ExtractLayer<P> {
 pub struct Extract<S, P = HttpPropagator> {
     inner: S,
     layer: ExtractLayer<P>,
-    limits: Cached<Limits>,
+    settings: Cached<ExtractSettings>,
 }
 
 accessors!([S, P] Extract<S, P>, forwards_readiness);
@@ -129,8 +145,9 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let limits = *self.layer.limits.refresh(&mut self.limits, |limits| *limits);
-        let (context, now) = self.layer.read(limits, request.headers());
+        let settings = *self.layer.settings.refresh(&mut self.settings, |settings| *settings);
+        let (context, now) = self.layer.read(settings, request.headers());
+        let counted = settings.report_load.then(|| self.layer.requests.begin());
         let mut exhausted = Exhausted::default();
         let future = scope::noting_exhausted(&mut exhausted, || {
             let _entered = scope::enter(enforced_here(context));
@@ -139,7 +156,7 @@ where
                 None => self.inner.call(request),
             }
         });
-        Extracted { future, context, exhausted, propagator: self.layer.propagator.clone() }
+        Extracted { future, context, exhausted, counted, propagator: self.layer.propagator.clone() }
     }
 }
 
@@ -159,6 +176,8 @@ pub struct Extracted<F, P> {
     context: Context,
     /// Whether calls that were made inside have failed with their retries exhausted.
     exhausted: Exhausted,
+    /// `None` if the load is not reported.
+    counted: Option<RequestInFlight>,
     propagator: P,
 }
 
@@ -176,9 +195,13 @@ where
             let _entered = scope::enter(context);
             future.poll(cx)
         }));
-        if this.exhausted.is_exhausted() {
-            if let Ok(response) = &mut answer {
+        let counted = this.counted.take();
+        if let Ok(response) = &mut answer {
+            if this.exhausted.is_exhausted() {
                 this.propagator.forbid_retry(response);
+            }
+            if let Some(request) = counted {
+                request.report(response);
             }
         }
         Poll::Ready(answer)
@@ -212,7 +235,7 @@ pub(crate) mod tests {
         let bound = inherited.map(|time| time::now() + time);
         let _entered = scope::enter(scope::current().with_deadline(bound));
         let layer = ExtractLayer::new(propagator, max_timeout).expect("a valid limit");
-        let (inside, _) = layer.read(layer.limits.get(), &map);
+        let (inside, _) = layer.read(layer.settings.get(), &map);
         assert!(inside.priority() <= DEFAULT_MAX_PRIORITY);
         let latest = time::now() + max_timeout;
         assert!(inside.deadline.is_none_or(|deadline| deadline <= bound.unwrap_or(latest)));
@@ -226,7 +249,8 @@ pub(crate) mod tests {
         let layer = ExtractLayer::http(PropagationConfig::default()).expect("valid by default");
         let seconds = Duration::from_secs;
         let pairs = [(seconds(1), Priority::Low), (seconds(3), Priority::Critical)];
-        let reload = |(max_timeout, max_priority)| layer.set_most(max_timeout, max_priority);
+        let reload =
+            |(max_timeout, max_priority)| layer.set(ExtractSettings { max_timeout, max_priority, report_load: false });
         reload(pairs[0]);
         let is_over = AtomicBool::new(false);
         std::thread::scope(|threads| {

@@ -17,6 +17,7 @@
 //! | `x-envoy-attempt-count` | requests | the number of the attempt; not written for the first |
 //! | `x-priority` | requests | `low`, `normal`, `high` or `critical`; not written for the default |
 //! | `x-should-retry: false` | 5xx and 429 responses | do not retry this |
+//! | `endpoint-load-metrics` | responses, with [`report_load`](PropagationConfig::report_load) | the other requests that the service has in flight, as ORCA's text `TEXT named_metrics.in_flight=12`: for the [balancers](crate::balance) of clients |
 //!
 //! The names of the request headers are [settings](HeaderNames). For gRPC there are
 #![cfg_attr(
@@ -111,6 +112,7 @@ mod extract;
 mod header_name;
 mod headers;
 mod inject;
+pub(crate) mod load_report;
 pub(crate) mod number;
 pub(crate) mod priority;
 mod propagator;
@@ -126,6 +128,8 @@ pub(crate) use headers::values;
 
 pub(crate) use config::FIXED;
 pub use config::{HeaderNames, PropagationConfig};
+#[cfg(feature = "grpc")]
+pub(crate) use extract::ExtractSettings;
 pub use extract::{Extract, ExtractLayer, Extracted};
 pub use headers::HttpPropagator;
 pub use inject::{Inject, InjectLayer, Injected};
