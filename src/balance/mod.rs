@@ -20,8 +20,8 @@
 //! 3. **If all are full**, the call waits in one queue for all endpoints, and takes the one that has a free permit first.
 //! 4. **If none is usable**, ejected and draining endpoints are used; and if all breakers are open, the call is refused.
 //!
-//! Further out, a [retry](crate::retry) goes to an endpoint that the call has not tried, if there is a usable one in the tier with a
-//! free permit.
+//! Further out, a [retry](crate::retry), a [hedge](crate::hedge) and each call of a [quorum](crate::quorum) go to an endpoint that the
+//! call has not tried, if there is a usable one in the tier with a free permit.
 //!
 //! # Bad endpoints
 //! - **Fails, hangs or is slow in nearly all calls:** its breaker opens at once, and lets a few calls pass later to see whether it is

@@ -137,7 +137,12 @@ where
                 // to it.
                 context = context.with_deadline(Some(call.deadline.at()));
             }
-            match flight.poll(cx, this.classifier, context, layer_id) {
+            let (news, endpoint) = call.endpoints.noting(|| flight.poll(cx, this.classifier, context, layer_id));
+            if endpoint.is_some() && call.hedging.started() > 1 {
+                // An attempt may have waited for its endpoint while later ones were started.
+                call.endpoints.avoid_last();
+            }
+            match news {
                 Poll::Ready(FlightNews::Ended(verdict, result)) => return Some((index, verdict, result)),
                 Poll::Ready(FlightNews::Detached(response)) => call.keep_failure(Ok(response)),
                 Poll::Pending => {}

@@ -12,6 +12,7 @@ use crate::ground::scope::{self, Context, ExhaustedBefore};
 use crate::ground::sync::Arc;
 use crate::ground::time::{self, Instant};
 use crate::ground::verdict::{Classify, Verdict};
+use crate::layers::call::attempted_endpoints::NotedEndpoints;
 use crate::layers::call::inner::Taken;
 use crate::layers::call::upload_waits;
 use crate::layers::core::observed;
@@ -36,6 +37,8 @@ pub(super) struct HedgedCall<S, K, T> {
     pub(super) last: Verdict,
     /// A call that was never polled has not begun, and is not recorded.
     pub(super) polled: bool,
+    /// The endpoints that balancers have chosen.
+    pub(super) endpoints: NotedEndpoints,
     pub(super) inherited: Context,
     exhausted_before: ExhaustedBefore,
     pub(super) settings: CallSettings,
@@ -104,6 +107,7 @@ impl<S, K, T> HedgedCall<S, K, T> {
             scheduled: 0,
             last: Verdict::Ignored,
             polled: false,
+            endpoints: NotedEndpoints::default(),
             inherited,
             exhausted_before: scope::exhausted_before(),
             settings,
@@ -113,9 +117,9 @@ impl<S, K, T> HedgedCall<S, K, T> {
 
     /// Counts the first attempt, after which `source` makes more.
     #[inline(always)]
-    pub(super) fn first(mut self, source: Option<AttemptSource<S, K>>) -> Self {
+    pub(super) fn first(mut self, source: Option<AttemptSource<S, K>>, endpoints: NotedEndpoints) -> Self {
         self.hedging.start();
-        Self { source, ..self }
+        Self { source, endpoints, ..self }
     }
 
     fn earlier(&mut self) -> &mut EarlierAttempts<T> {
@@ -308,6 +312,7 @@ impl<S, K: Kept, T> HedgedCall<S, K, T> {
         let upload_waits = source.kept.sending();
         let service = Taken::not_ready(source.service.clone(), self.policy.readiness_limit.clone());
         self.hedging.start();
+        self.endpoints.avoid_last();
         if !self.hedging.may_start() {
             self.source = None;
         }

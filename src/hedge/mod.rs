@@ -8,7 +8,8 @@
 //!
 //! # When not
 //! - For calls that must not be executed twice. They are not hedged: the rule is that of [`retry`](crate::retry) after a timeout.
-//! - Where a second attempt meets the same instance, or the same lock or shard. Put the layer around a load balancer.
+//! - Where a second attempt meets the same instance, or the same lock or shard. Put the layer around a load balancer: with
+//!   [`balance`](crate::balance) a hedge prefers an endpoint that the call has not used.
 //! - Where slowness is a property of the call: a report that takes long takes long at every instance. [Key](HedgeLayer::keyed_by) the
 //!   layer by the kind of call, or leave it out for these.
 //!

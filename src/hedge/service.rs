@@ -16,6 +16,7 @@ use crate::ground::settings::Cached;
 use crate::ground::time;
 use crate::ground::verdict::{AtResponse, Classify};
 use crate::layers::call::accessors::accessors;
+use crate::layers::call::attempted_endpoints::NotedEndpoints;
 use crate::layers::call::inner::{Call, Inner};
 use crate::layers::call::upload_waits;
 use crate::layers::core::clone_fields;
@@ -84,12 +85,13 @@ where
         let (attempt, kept) = self.replay.first(request);
         let upload_waits = kept.sending();
         let source = (settings.max_attempts > 1).then(|| AttemptSource { kept, service: self.inner.clone_service() });
-        let call = {
+        let mut endpoints = NotedEndpoints::default();
+        let (call, _) = {
             let _sending = upload_waits::enter(upload_waits.as_ref());
-            self.inner.call(attempt, now, &policy.readiness_limit)
+            endpoints.noting(|| self.inner.call(attempt, now, &policy.readiness_limit))
         };
         let flight = Flight::new(call, FlightParts::new(1, now, upload_waits));
-        let call = HedgedCall::new(inherited, settings, deadline, policy).first(source);
+        let call = HedgedCall::new(inherited, settings, deadline, policy).first(source, endpoints);
         ResponseFuture::new(flight, call, classifier)
     }
 }

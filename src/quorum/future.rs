@@ -1,5 +1,6 @@
 use std::fmt;
 use std::future::Future;
+use std::num::NonZeroU64;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{self, Poll};
@@ -18,6 +19,7 @@ use crate::ground::scope;
 use crate::ground::sync::foreign;
 use crate::ground::time;
 use crate::ground::verdict::{Classify, Verdict};
+use crate::layers::call::attempted_endpoints::NotedEndpoints;
 use crate::layers::call::bound::poll_deadline;
 use crate::layers::call::inner::reject;
 use crate::layers::core::observed;
@@ -38,6 +40,11 @@ where
     votes: Vec<Vote>,
     /// The answers by number: the key, and the first response with it.
     answers: Vec<(A::Key, A::Response)>,
+    /// The endpoints that balancers have chosen: of all calls, and of each one.
+    endpoints: NotedEndpoints,
+    noted: Vec<Option<NonZeroU64>>,
+    /// Those that have given a good answer, which is their vote.
+    voted: Vec<NonZeroU64>,
     ballot: Ballot,
     needed: usize,
     deadline: CallDeadline,
@@ -65,12 +72,16 @@ where
         // A reload may have raised `agree` above the number of services that were given.
         let needed = agree.min(flights.len());
         let votes = flights.iter().map(|_| Vote::Missing).collect();
+        let noted = vec![None; flights.len()];
         let ballot = Ballot::new(flights.len(), needed);
         Self {
             flights,
             refusal: None,
             votes,
             answers: Vec::new(),
+            endpoints: NotedEndpoints::default(),
+            noted,
+            voted: Vec::new(),
             ballot,
             needed,
             deadline,
@@ -129,6 +140,17 @@ where
         NoQuorum::new(rejected, self.needed, std::mem::take(&mut self.votes)).into()
     }
 
+    /// Whether the endpoint that a balancer chose for the call at `index` has its first good answer. A second one would be the same
+    /// opinion twice.
+    fn is_first_vote(&mut self, index: usize) -> bool {
+        let Some(endpoint) = self.noted.get(index).copied().flatten() else { return true };
+        let is_first = !self.voted.contains(&endpoint);
+        if is_first {
+            self.voted.push(endpoint);
+        }
+        is_first
+    }
+
     /// Counts the vote of the endpoint at `index`.
     fn count(&mut self, index: usize, answered: Answered<A::Key, A::Response>) -> Tally {
         let (vote, number) = match answered {
@@ -138,7 +160,10 @@ where
                 if known.is_none() {
                     self.answers.push((key, response));
                 }
-                (Vote::Answer(number + 1), Some(number))
+                match self.is_first_vote(index) {
+                    true => (Vote::Answer(number + 1), Some(number)),
+                    false => (Vote::SameEndpoint(number + 1), None),
+                }
             }
             Err(vote) => (vote, None),
         };
@@ -174,7 +199,13 @@ where
         for index in 0..this.flights.len() {
             let Some(flight) = this.flights.get_mut(index).filter(|flight| !flight.is_over()) else { continue };
             let poll = || flight.as_mut().poll(cx, &this.classifier, &this.agreement, layer_id);
-            let (answered, is_local) = scope::hiding_local_wait(poll);
+            let ((answered, is_local), endpoint) = this.endpoints.noting(|| scope::hiding_local_wait(poll));
+            if endpoint.is_some() {
+                this.endpoints.avoid_last();
+                if let Some(noted) = this.noted.get_mut(index) {
+                    *noted = endpoint;
+                }
+            }
             let Poll::Ready(answered) = answered else {
                 waits_locally &= is_local;
                 continue;

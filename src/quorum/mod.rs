@@ -20,9 +20,10 @@
 //! Two different keys can both win if `agree` is at most half of `endpoints`: then the first to have enough votes wins.
 //!
 //! # How it behaves
-//! - **Endpoints:** with [`over`](QuorumLayer::over), a list of services, one for each replica: this is what a quorum needs. As a layer,
-//!   clones of one service. Around a load balancer two calls may go to the same replica, which then has two votes: do not believe such
-//!   a quorum. The request is cloned for each.
+//! - **Endpoints:** with [`over`](QuorumLayer::over), a list of services, one for each replica. As a layer, clones of one service. Around
+//!   [`balance`](crate::balance) each of these calls prefers an endpoint that the call has not used, and an endpoint that answers twice
+//!   has one vote: with fewer usable endpoints than `agree` there is no quorum. Around a load balancer that seawall does not know, two
+//!   calls may go to the same replica, which then has two votes: do not believe such a quorum. The request is cloned for each.
 //! - **Readiness:** always ready. Each endpoint becomes ready within the call.
 //! - **Bounds:** the whole call ends at its deadline, or after `max_hold` without one: readiness, the answers, and the bodies that an
 //!   agreement reads. The body of a response that is returned unread is bounded by the layers that hold it.

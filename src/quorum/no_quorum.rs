@@ -22,6 +22,8 @@ pub struct NoQuorum {
 pub enum Vote {
     /// A good answer. Answers that agree have the same number, from 1.
     Answer(usize),
+    /// A good answer of an endpoint that has voted already, with the number that it would have. It does not count.
+    SameEndpoint(usize),
     /// An answer that is no vote, by its verdict in one word.
     Failed(&'static str),
     /// An error.
@@ -54,6 +56,7 @@ impl fmt::Display for NoQuorum {
             let comma = if index == 0 { "" } else { ", " };
             match vote {
                 Vote::Answer(number) => write!(f, "{comma}answer {number}")?,
+                Vote::SameEndpoint(number) => write!(f, "{comma}answer {number} (same endpoint)")?,
                 Vote::Failed(verdict) => write!(f, "{comma}{verdict}")?,
                 Vote::Error(error) => write!(f, "{comma}error ({error})")?,
                 Vote::Missing => write!(f, "{comma}none")?,

@@ -6,6 +6,7 @@ mod changes;
 mod choice;
 mod construction;
 mod discovery;
+mod hedges;
 #[cfg(feature = "http")]
 mod in_stacks;
 #[cfg(feature = "http")]

@@ -31,13 +31,13 @@
 //! | latest reading of the clock on this thread; outlives the poll | every reading | what needs no fresh one |
 //! | gate polls: how many gates poll this call, nested | permits | `current_permit` |
 //! | whether a drop is a cut after an idle timeout | held bodies | inner guards |
-//! | attachments: the state of the request body, an upload, the endpoints of earlier attempts | retry, the upload layer | circuit breaker, permits, balance |
+//! | attachments: the state of the request body, an upload, the endpoints of earlier attempts | retry, hedge, quorum, the upload layer | circuit breaker, permits, balance |
 //!
 //! | output | set by | read by |
 //! |---|---|---|
 //! | local wait: the poll ends in a queue or a backoff of seawall | permits, rate limit, retry | circuit breaker, retry |
 //! | exhausted: retries are exhausted, so do not retry further out | retry, circuit breaker | extraction of headers |
-//! | endpoint: where the call was sent | balance | retry |
+//! | endpoint: where the call was sent | balance | retry, hedge, quorum |
 //! | answer: when the call was answered or given up, and the dependency's time until then | circuit breaker | balance |
 //! | gate polls: how often work has requested a permit meanwhile | `current_permit` | permits |
 //! | attachments: requested permits, a retry report | `current_permit`, retry | permits, `retry::report` |

@@ -1,6 +1,5 @@
 //! The attempts of one call: how many there were, what another one needs, and how the call ends.
 
-use std::num::NonZeroU64;
 use std::sync::Arc as Shared;
 
 use tower::{BoxError, Service};
@@ -18,7 +17,7 @@ use crate::ground::scope::{self, Context, ExhaustedBefore};
 use crate::ground::sync::Arc;
 use crate::ground::time::{self, Instant};
 use crate::ground::verdict::{Classify, Verdict};
-use crate::layers::call::attempted_endpoints::AttemptedEndpoints;
+use crate::layers::call::attempted_endpoints::NotedEndpoints;
 use crate::layers::call::inner::{Call, Taken};
 use crate::layers::call::upload_waits::{self, UploadWaits};
 use crate::layers::core::observed;
@@ -43,8 +42,8 @@ pub(super) struct Attempts<S, K, T> {
     pub(super) span: Option<Box<AttemptSpan>>,
     /// The waits of the current attempt's request body.
     pub(super) upload_waits: Option<Shared<UploadWaits>>,
-    /// The endpoint of the current attempt, if a balancer has chosen one.
-    pub(super) endpoint: Option<NonZeroU64>,
+    /// The endpoints that balancers have chosen.
+    pub(super) endpoints: NotedEndpoints,
     pub(super) inherited: Context,
     exhausted_before: ExhaustedBefore,
     pub(super) settings: CallSettings,
@@ -66,13 +65,11 @@ struct EarlierAttempts<T> {
     failure: Option<Result<T, BoxError>>,
     /// The verdicts of all attempts, if a report was requested.
     verdicts: Vec<Verdict>,
-    /// Their endpoints, for a balancer; `None` without one.
-    endpoints: Option<Shared<AttemptedEndpoints>>,
 }
 
 impl<T> Default for EarlierAttempts<T> {
     fn default() -> Self {
-        Self { withdrawal: None, failure: None, verdicts: Vec::new(), endpoints: None }
+        Self { withdrawal: None, failure: None, verdicts: Vec::new() }
     }
 }
 
@@ -90,7 +87,7 @@ impl<S, K, T> Attempts<S, K, T> {
             polled: false,
             span: None,
             upload_waits: None,
-            endpoint: None,
+            endpoints: NotedEndpoints::default(),
             inherited,
             exhausted_before: scope::exhausted_before(),
             settings,
@@ -123,22 +120,6 @@ impl<S, K, T> Attempts<S, K, T> {
     /// Keeps the failure of the last attempt.
     pub(super) fn keep_failure(&mut self, failure: Result<T, BoxError>) {
         self.earlier().failure = Some(failure);
-    }
-
-    /// The endpoints of the attempts before this one.
-    #[inline]
-    pub(super) fn earlier_endpoints(&self) -> Option<&Shared<AttemptedEndpoints>> {
-        self.earlier.as_ref()?.endpoints.as_ref()
-    }
-
-    /// Adds the endpoint of the attempt that has ended, so that the next one goes to another.
-    fn keep_endpoint(&mut self) {
-        let Some(endpoint) = self.endpoint.take() else { return };
-        // Those of an outer layer's attempts count as well.
-        let before = self.earlier_endpoints().cloned().or_else(AttemptedEndpoints::current);
-        let mut endpoints = before.map(|before| AttemptedEndpoints::clone(&before)).unwrap_or_default();
-        endpoints.add(endpoint);
-        self.earlier().endpoints = Some(Shared::new(endpoints));
     }
 
     /// The bounds of the current attempt.
@@ -227,7 +208,7 @@ impl<S, K: Kept, T> Attempts<S, K, T> {
     where
         S: Service<K::Attempt> + Clone,
     {
-        self.keep_endpoint();
+        self.endpoints.avoid_last();
         let attempt = self.progress.attempts.saturating_add(1);
         let cut = attempt_cut(&self.deadline, &self.inherited, &self.settings, now);
         let _entered = scope::enter(inside(context.with_attempt(attempt), cut));

@@ -16,7 +16,6 @@ use crate::ground::error::{Reason, rejection};
 use crate::ground::scope;
 use crate::ground::time;
 use crate::ground::verdict::{self, Classify, Expiry, Verdict};
-use crate::layers::call::attempted_endpoints::AttemptedEndpoints;
 use crate::layers::call::inner::{Call, CallError};
 use crate::layers::call::upload_waits;
 use crate::layers::core::observed;
@@ -83,11 +82,8 @@ where
                         let _entered = (scope::enter(inside), attempts.cut.map(|_| scope::enforce(cx.waker())));
                         let _sending = upload_waits::enter(attempts.upload_waits.as_ref());
                         let _span = attempts.span.as_ref().map(|span| span.enter());
-                        let _earlier = attempts.earlier_endpoints().map(AttemptedEndpoints::enter);
                         let poll = || scope::noting_local_wait(|| call.as_mut().poll_call(cx, layer_id));
-                        let (answer, endpoint) = scope::noting_endpoint(poll);
-                        attempts.endpoint = endpoint.or(attempts.endpoint);
-                        answer
+                        attempts.endpoints.noting(poll).0
                     };
                     match answer {
                         (Poll::Ready(Ok(response)), _) => {

@@ -17,6 +17,7 @@ use crate::ground::settings::Cached;
 use crate::ground::time;
 use crate::ground::verdict::{AtResponse, Classify};
 use crate::layers::call::accessors::accessors;
+use crate::layers::call::attempted_endpoints::NotedEndpoints;
 use crate::layers::call::inner::{Call, Inner};
 use crate::layers::call::upload_waits;
 use crate::layers::core::clone_fields;
@@ -88,12 +89,13 @@ where
         let upload_waits = kept.sending();
         let source = (settings.max_attempts > 1).then(|| AttemptSource { kept, service: self.inner.clone_service() });
         let span = settings.attempt_spans.then(|| Box::new(AttemptSpan::new(&policy.instruments, 1)));
-        let (call, endpoint) = {
+        let mut endpoints = NotedEndpoints::default();
+        let (call, _) = {
             let _entered = (span.as_ref().map(|span| span.enter()), upload_waits::enter(upload_waits.as_ref()));
-            scope::noting_endpoint(|| self.inner.call(attempt, now, &policy.readiness_limit))
+            endpoints.noting(|| self.inner.call(attempt, now, &policy.readiness_limit))
         };
         let mut attempts = Attempts::new(inherited, *settings, deadline, policy).first(cut, source, span, upload_waits);
-        attempts.endpoint = endpoint;
+        attempts.endpoints = endpoints;
         ResponseFuture::new(call, attempts, classifier)
     }
 }
