@@ -7,14 +7,16 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
+use seawall::context;
 use seawall::deadline::DeadlineLayer;
 use seawall::error::{Reason, rejection, rejection_in};
 use seawall::quorum::{NoQuorum, QuorumConfig, QuorumLayer, Vote};
 use seawall::registry::{Condition, Registry};
+use seawall::retry::{RetryConfig, RetryLayer};
 use seawall::verdict::{self, Verdict};
 use tokio::time::{Instant, sleep};
 use tower::util::BoxCloneSyncService;
-use tower::{BoxError, Layer, ServiceExt, service_fn};
+use tower::{BoxError, Layer, Service, ServiceExt, service_fn};
 
 const fn millis(millis: u64) -> Duration {
     Duration::from_millis(millis)
@@ -141,6 +143,71 @@ async fn classifier_decides_which_answers_are_votes() {
     let answers: &[Answer] = &[(10, Ok("stale")), (20, Ok("stale")), (30, Ok("A"))];
     let error = layer.over(endpoints(&Census::default(), answers)).unwrap().oneshot(()).await.unwrap_err();
     assert_eq!(votes(&error), ["transient", "transient", "missing"]);
+}
+
+/// What is around the quorum must not send again what must not be sent again.
+#[tokio::test(start_paused = true)]
+async fn verdict_without_a_quorum_follows_the_failed_votes() {
+    use Verdict::{DoNotRetry, Ignored, Lost, Transient};
+    let by_text = verdict::from_fn(|result: Result<&&str, &BoxError>| {
+        match result.map_or_else(ToString::to_string, ToString::to_string).as_str() {
+            "ignored" => Ignored,
+            "lost" => Lost,
+            "unwanted" => DoNotRetry,
+            "down" => Transient,
+            _ => Verdict::Success,
+        }
+    });
+    let of = |votes: [&'static str; 3], agree| {
+        let answers = votes.map(|vote| (10, if vote.len() == 1 || vote == "lost" { Ok(vote) } else { Err(vote) }));
+        let services = endpoints(&Census::default(), Box::leak(Box::new(answers)));
+        let call = layer(3, agree).with_classifier(by_text.clone()).over(services).unwrap().oneshot(());
+        async move { verdict::of_error(&call.await.unwrap_err()) }
+    };
+    for (votes, agree, expected) in [
+        (["ignored", "ignored", "ignored"], 1, Ignored),
+        (["ignored", "down", "ignored"], 1, Transient),
+        (["down", "lost", "unwanted"], 1, Lost),
+        (["ignored", "unwanted", "lost"], 1, Lost),
+        (["ignored", "down", "unwanted"], 1, DoNotRetry),
+        (["down", "down", "down"], 1, Transient),
+        (["A", "B", "C"], 2, Transient),
+        (["A", "B", "ignored"], 2, Ignored),
+        (["A", "lost", "B"], 2, Lost),
+    ] {
+        assert_eq!(of(votes, agree).await, expected, "{votes:?}");
+    }
+}
+
+/// A call that is polled in a task of its own, where no outer layer restores its context.
+#[tokio::test(start_paused = true)]
+async fn endpoints_of_a_spawned_call_see_its_context() {
+    let seen = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let log = Arc::clone(&seen);
+    let note = move || {
+        let context = (context::deadline().is_some(), context::priority(), context::attempt());
+        log.lock().unwrap().push(context);
+    };
+    let replica = service_fn(move |()| {
+        note();
+        let note = note.clone();
+        async move {
+            sleep(millis(5)).await;
+            note();
+            Ok::<_, BoxError>("A")
+        }
+    });
+    let quorum = layer(3, 3).over([replica.clone(), replica.clone(), replica]).unwrap();
+    let attempts = Arc::new(AtomicUsize::new(0));
+    let spawning = service_fn(move |()| {
+        let call = quorum.clone().call(());
+        let fails = attempts.fetch_add(1, Ordering::SeqCst) == 0;
+        async move { if fails { Err("down".into()) } else { tokio::spawn(call).await? } }
+    });
+    let retry = RetryLayer::new(RetryConfig::default()).unwrap();
+    let service = DeadlineLayer::new(Duration::from_secs(1)).unwrap().layer(retry.layer(spawning));
+    context::with_priority(context::Priority::High, service.oneshot(())).await.unwrap();
+    assert_eq!(*seen.lock().unwrap(), [(true, context::Priority::High, 2); 6]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -2,6 +2,7 @@
 
 mod at_deadline;
 mod chain;
+mod failed_votes;
 mod injected;
 mod invalid_config;
 mod numbers;
@@ -14,6 +15,7 @@ pub(crate) use self::at_deadline::AtDeadline;
 #[cfg(feature = "http")]
 pub(crate) use self::chain::{chain, rejection_here};
 pub use self::chain::{rejection, rejection_in};
+pub(crate) use self::failed_votes::FailedVotes;
 pub use self::injected::Injected;
 pub(crate) use self::invalid_config::FaultList;
 pub use self::invalid_config::{Fault, InvalidConfig};

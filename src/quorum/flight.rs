@@ -35,8 +35,8 @@ where
     Over,
 }
 
-/// A good answer with its key, or a failed vote.
-pub(super) type Answered<K, R> = Result<(K, R), Vote>;
+/// A good answer with its key, or a failed vote with its verdict.
+pub(super) type Answered<K, R> = Result<(K, R), (Verdict, Vote)>;
 
 impl<S, Req, A> Flight<S, Req, A>
 where
@@ -60,6 +60,7 @@ where
         agreement: &A,
         layer_id: LayerId,
     ) -> Poll<Answered<A::Key, A::Response>> {
+        let failed = |error| (verdict::judge::<S::Response>(classifier, Err(&error)), Vote::Error(error));
         let answered = loop {
             match self.as_mut().project() {
                 FlightProj::Calling { call } => match ready!(call.poll(cx, layer_id)) {
@@ -68,11 +69,11 @@ where
                             let keying = foreign(|| agreement.key(response));
                             self.set(Self::Keying { keying });
                         }
-                        verdict => break Err(Vote::Failed(verdict.as_str())),
+                        verdict => break Err((verdict, Vote::Failed(verdict.as_str()))),
                     },
-                    Err(error) => break Err(Vote::Error(error)),
+                    Err(error) => break Err(failed(error)),
                 },
-                FlightProj::Keying { keying } => break ready!(keying.poll(cx)).map_err(Vote::Error),
+                FlightProj::Keying { keying } => break ready!(keying.poll(cx)).map_err(failed),
                 FlightProj::Over => return Poll::Pending,
             }
         };

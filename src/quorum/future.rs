@@ -14,8 +14,8 @@ use super::state::State;
 use crate::admission::timer::Timer;
 use crate::algorithm::quorum::{Ballot, Tally};
 use crate::ground::call_deadline::CallDeadline;
-use crate::ground::error::Reason;
-use crate::ground::scope;
+use crate::ground::error::{FailedVotes, Reason};
+use crate::ground::scope::{self, Context};
 use crate::ground::sync::foreign;
 use crate::ground::time;
 use crate::ground::verdict::{Classify, Verdict};
@@ -38,6 +38,8 @@ where
     refusal: Option<Unreported>,
     /// The failed votes, and the numbers of the answers.
     votes: Vec<Vote>,
+    /// The verdicts of the failed votes.
+    failed: Vec<Verdict>,
     /// The answers by number: the key, and the first response with it.
     answers: Vec<(A::Key, A::Response)>,
     /// The endpoints that balancers have chosen: of all calls, and of each one.
@@ -47,6 +49,7 @@ where
     voted: Vec<NonZeroU64>,
     ballot: Ballot,
     needed: usize,
+    inherited: Context,
     deadline: CallDeadline,
     timer: Timer,
     polled: bool,
@@ -78,12 +81,14 @@ where
             flights,
             refusal: None,
             votes,
+            failed: Vec::new(),
             answers: Vec::new(),
             endpoints: NotedEndpoints::default(),
             noted,
             voted: Vec::new(),
             ballot,
             needed,
+            inherited: scope::current(),
             deadline,
             timer: Timer::new(),
             polled: false,
@@ -165,7 +170,10 @@ where
                     false => (Vote::SameEndpoint(number + 1), None),
                 }
             }
-            Err(vote) => (vote, None),
+            Err((verdict, vote)) => {
+                self.failed.push(verdict);
+                (vote, None)
+            }
         };
         if let Some(counted) = self.votes.get_mut(index) {
             *counted = vote;
@@ -195,10 +203,16 @@ where
         this.polled = true;
         time::forget_latest();
         let layer_id = this.state.instruments.layer_id();
+        // The call may have been moved to a task in which no outer layer enforces the deadline, or knows the context.
+        let enforced = this.inherited.deadline.is_some_and(|deadline| scope::current().ends_by(deadline));
+        let context = this.inherited.with_enforced(enforced);
         let mut waits_locally = true;
         for index in 0..this.flights.len() {
             let Some(flight) = this.flights.get_mut(index).filter(|flight| !flight.is_over()) else { continue };
-            let poll = || flight.as_mut().poll(cx, &this.classifier, &this.agreement, layer_id);
+            let poll = || {
+                let _entered = scope::enter(context);
+                flight.as_mut().poll(cx, &this.classifier, &this.agreement, layer_id)
+            };
             let ((answered, is_local), endpoint) = this.endpoints.noting(|| scope::hiding_local_wait(poll));
             if endpoint.is_some() {
                 this.endpoints.avoid_last();
@@ -218,7 +232,8 @@ where
                     return Poll::Ready(Ok(response));
                 }
                 Tally::Impossible => {
-                    let refusal = this.state.instruments.refuse(Reason::NoQuorum);
+                    let failed_votes = FailedVotes::of(&this.failed);
+                    let refusal = this.state.instruments.refuse(Reason::NoQuorum).with_failed_votes(failed_votes);
                     return Poll::Ready(Err(this.fail(refusal)));
                 }
             }

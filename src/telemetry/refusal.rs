@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::counted::{Counted, tally};
 use super::instruments::Instruments;
 use super::{directory, events};
-use crate::ground::error::{Numbers, Rejected, Why};
+use crate::ground::error::{FailedVotes, Numbers, Rejected, Why};
 use crate::ground::layer_id::LayerId;
 
 /// A refusal that is not counted yet, with the counters of its layer, so that a report needs no lookup.
@@ -46,6 +46,12 @@ impl Unreported {
     /// The numbers behind the refusal.
     pub(crate) fn with_numbers(mut self, numbers: Numbers) -> Self {
         self.rejected.set_numbers(numbers);
+        self
+    }
+
+    /// The failed votes of a call without a quorum.
+    pub(crate) fn with_failed_votes(mut self, failed_votes: FailedVotes) -> Self {
+        self.rejected.set_failed_votes(failed_votes);
         self
     }
 

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use super::{Numbers, Reason, TripCause, Why};
+use super::{FailedVotes, Numbers, Reason, TripCause, Why};
 use crate::ground::layer_id::LayerId;
 #[cfg(test)]
 use crate::ground::layer_id::LayerKind;
@@ -46,6 +46,8 @@ pub struct Rejected {
     numbers: Numbers,
     /// The response was cut in a pause of its reader, however short: the reader did not wait for more of it.
     paused: bool,
+    /// Of a call without a quorum.
+    failed_votes: FailedVotes,
     origin: OnceLock<Box<Origin>>,
 }
 
@@ -60,7 +62,16 @@ impl Rejected {
     pub(crate) fn new(layer_id: LayerId, name: Option<Arc<str>>, why: impl Into<Why>) -> Self {
         let Why { reason, numbers } = why.into();
         let retry_after = reason.retry_after(None);
-        Self { reason, layer_id, name, retry_after, numbers, paused: false, origin: OnceLock::new() }
+        Self {
+            reason,
+            layer_id,
+            name,
+            retry_after,
+            numbers,
+            paused: false,
+            failed_votes: FailedVotes::default(),
+            origin: OnceLock::new(),
+        }
     }
 
     /// The refusal that `error` is, or that it is the source of.
@@ -95,6 +106,15 @@ impl Rejected {
     /// The numbers behind the refusal.
     pub(crate) fn set_numbers(&mut self, numbers: Numbers) {
         self.numbers = numbers;
+    }
+
+    /// The failed votes of a call without a quorum.
+    pub(crate) fn set_failed_votes(&mut self, failed_votes: FailedVotes) {
+        self.failed_votes = failed_votes;
+    }
+
+    pub(crate) fn failed_votes(&self) -> FailedVotes {
+        self.failed_votes
     }
 
     /// Whether the response was cut in a pause of its reader.
@@ -227,7 +247,7 @@ impl Error for Rejected {
 /// A clone creates its own source.
 impl Clone for Rejected {
     fn clone(&self) -> Self {
-        let Self { reason, layer_id, name, retry_after, numbers, paused, origin: _ } = self;
+        let Self { reason, layer_id, name, retry_after, numbers, paused, failed_votes, origin: _ } = self;
         Self {
             reason: *reason,
             layer_id: *layer_id,
@@ -235,16 +255,18 @@ impl Clone for Rejected {
             retry_after: *retry_after,
             numbers: *numbers,
             paused: *paused,
+            failed_votes: *failed_votes,
             origin: OnceLock::new(),
         }
     }
 }
 
-/// Equality of reason, layer, name, wait and `paused`; numbers are not compared.
+/// Equality of reason, layer, name, wait and verdict; numbers are not compared.
 impl PartialEq for Rejected {
     fn eq(&self, other: &Self) -> bool {
-        let said = |rejected: &Self| (rejected.reason, rejected.layer(), rejected.retry_after, rejected.paused);
-        said(self) == said(other) && self.name() == other.name()
+        let said = |rejected: &Self| (rejected.reason, rejected.layer(), rejected.retry_after);
+        let judged = |rejected: &Self| (rejected.paused, rejected.failed_votes);
+        said(self) == said(other) && judged(self) == judged(other) && self.name() == other.name()
     }
 }
 

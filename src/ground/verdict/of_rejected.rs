@@ -1,13 +1,18 @@
 //! The verdict of a call that a layer refused or ended.
 
 use super::verdicts::Verdict;
-use crate::ground::error::{Reason, Rejected};
+use crate::ground::error::{FailedVotes, Reason, Rejected};
 
 impl Rejected {
     /// The verdict on the dependency. A call that was cut while its caller waited timed out. A response that was cut in a pause
-    /// of its reader was abandoned: the pause is the reader's own time. A call that was never sent is no evidence.
+    /// of its reader was abandoned: the pause is the reader's own time. A call that was never sent is no evidence. A call without a
+    /// quorum has the verdict of its failed votes.
     pub fn verdict(&self) -> Verdict {
-        if self.is_paused() { Verdict::Abandoned } else { self.reason().verdict() }
+        match self.reason() {
+            _ if self.is_paused() => Verdict::Abandoned,
+            Reason::NoQuorum => self.failed_votes().verdict(),
+            reason => reason.verdict(),
+        }
     }
 }
 
@@ -20,8 +25,7 @@ impl Reason {
             | Self::IdleTimeout
             | Self::AttemptTimeout
             | Self::HoldExceeded => Verdict::TimedOut,
-            // It was sent, and failed at so many endpoints that the dependency as a whole has.
-            Self::NoQuorum => Verdict::Transient,
+            Self::NoQuorum => FailedVotes::Temporary.verdict(),
             Self::DeadlineExpired
             | Self::NotReady
             | Self::CircuitOpen
@@ -33,6 +37,29 @@ impl Reason {
             | Self::RequestIdle
             | Self::Injected
             | Self::NoEndpoints => Verdict::Ignored,
+        }
+    }
+}
+
+impl FailedVotes {
+    /// What votes with these verdicts prove together.
+    pub(crate) fn of(failed: &[Verdict]) -> Self {
+        match failed {
+            [] => Self::Temporary,
+            failed if failed.iter().all(|verdict| *verdict == Verdict::Ignored) => Self::Ignored,
+            failed if failed.contains(&Verdict::Lost) => Self::Lost,
+            failed if failed.contains(&Verdict::DoNotRetry) => Self::DoNotRetry,
+            _ => Self::Temporary,
+        }
+    }
+
+    const fn verdict(self) -> Verdict {
+        match self {
+            // It was sent, and failed at so many endpoints that the dependency as a whole has.
+            Self::Temporary => Verdict::Transient,
+            Self::Ignored => Verdict::Ignored,
+            Self::Lost => Verdict::Lost,
+            Self::DoNotRetry => Verdict::DoNotRetry,
         }
     }
 }
