@@ -249,6 +249,22 @@ where
         result
     }
 
+    /// Starts the attempt that is due. Returns the answer of the call if it cannot start, and no other is in flight.
+    fn begin_due(mut self: Pin<&mut Self>) -> Option<Result<C::Settled, BoxError>> {
+        let mut this = self.as_mut().project();
+        match this.call.begin_due() {
+            Ok(Some(flight)) => {
+                this.flights.as_mut().push(flight);
+                None
+            }
+            Ok(None) => None,
+            Err(stop) => {
+                let last = this.call.last;
+                self.fail(stop, last)
+            }
+        }
+    }
+
     /// Waits for the next attempt and for the end of the call. Ready without an answer if the attempts are to be polled again.
     fn poll_timers(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Option<Result<C::Settled, BoxError>>> {
         let this = self.as_mut().project();
@@ -264,21 +280,16 @@ where
             }
             // One timer serves both: a hedge that is due at the deadline or later is never made.
             if let Some(due) = call.hedging.due().filter(|due| *due < call.deadline.at()) {
-                if call.timer.poll_until(cx, due).is_pending() {
+                if call.poll_timer(due, cx).is_pending() {
                     this.flights.mark_local_wait();
                     return Poll::Pending;
                 }
-                return Poll::Ready(match call.begin_due() {
-                    Ok(Some(flight)) => {
-                        this.flights.push(flight);
-                        None
-                    }
-                    Ok(None) => None,
-                    Err(stop) => {
-                        let last = call.last;
-                        self.fail(stop, last)
-                    }
-                });
+                match call.poll_due(this.flights.newest(), cx) {
+                    Poll::Ready(true) => return Poll::Ready(self.begin_due()),
+                    Poll::Ready(false) => return Poll::Ready(None),
+                    // Until then only the deadline needs a timer.
+                    Poll::Pending => {}
+                }
             }
         }
         let this = self.as_mut().project();

@@ -1,5 +1,7 @@
 //! The attempts of one call: what another one needs, what is kept of those that failed, and how the call ends.
 
+use std::task::{self, Poll, ready};
+
 use tower::{BoxError, Service};
 
 use super::call_settings::CallSettings;
@@ -26,6 +28,9 @@ pub(super) struct HedgedCall<S, K, T> {
     pub(super) hedging: Hedging,
     /// Fires when the next attempt is due, or at the end of the call.
     pub(super) timer: Timer,
+    /// The instant at which an attempt was due that waits for others since then. A timer for an instant in the past would wake the
+    /// task again at once.
+    overdue: Option<Instant>,
     pub(super) deadline: CallDeadline,
     /// `None` once no further attempt can follow.
     source: Option<AttemptSource<S, K>>,
@@ -101,6 +106,7 @@ impl<S, K, T> HedgedCall<S, K, T> {
         Self {
             hedging: Hedging::new(settings.max_attempts),
             timer: Timer::new(),
+            overdue: None,
             deadline,
             source: None,
             earlier: None,
@@ -245,6 +251,37 @@ impl<S, K: Kept, T> HedgedCall<S, K, T> {
         true
     }
 
+    /// Waits until the attempt is due.
+    pub(super) fn poll_timer(&mut self, due: Instant, cx: &mut task::Context<'_>) -> Poll<()> {
+        if self.overdue == Some(due) { Poll::Ready(()) } else { self.timer.poll_until(cx, due) }
+    }
+
+    /// Whether the attempt that is due starts now; if not, it is due later. Pending while others have to go on first, which wakes
+    /// the task: the upload of the first one, or the wait of the newest one in a queue of this crate.
+    pub(super) fn poll_due<C>(&mut self, newest: &Flight<S, K, C>, cx: &mut task::Context<'_>) -> Poll<bool>
+    where
+        S: Service<K::Attempt>,
+        C: Classify<S::Response, Settled = T>,
+    {
+        if self.hedging.in_flight() == 0 {
+            return Poll::Ready(true);
+        }
+        self.overdue = self.hedging.due();
+        if let Some(source) = &mut self.source {
+            ready!(source.kept.poll_beside(cx));
+        }
+        let now = time::now();
+        let left = self.hedging.left(newest.took(now));
+        if left.is_zero() || !newest.is_in_flight() {
+            return Poll::Ready(true);
+        }
+        if newest.waits_locally() {
+            return Poll::Pending;
+        }
+        self.hedging.postpone(now + left.max(timer::GRAIN));
+        Poll::Ready(false)
+    }
+
     /// Starts the attempt that is due. `Ok(None)`: not now, and the call goes on.
     pub(super) fn begin_due<C>(&mut self) -> Result<Option<Flight<S, K, C>>, Stop>
     where
@@ -264,12 +301,6 @@ impl<S, K: Kept, T> HedgedCall<S, K, T> {
         let (paid, cause) = paid.unwrap_or_default();
         match self.begin(paid, cause, now) {
             Ok(flight) => Ok(Some(flight)),
-            // The body of the first attempt is still being sent, and cannot be sent again yet.
-            Err(Stop::NotRepeatable) if !is_alone => {
-                let delay = self.policy.delay(&self.settings, now);
-                self.hedging.sent(now, delay.map(|delay| delay.max(timer::GRAIN)));
-                Ok(None)
-            }
             Err(stop) => {
                 self.hedging.skip();
                 self.not_begun(stop)

@@ -16,8 +16,7 @@
 //! # When an attempt starts
 //! A hedge starts when the last attempt that was sent has taken the [delay](HedgeDelay), if all of the following hold.
 //! 1. **Attempts** are left of `max_attempts`.
-//! 2. **The request** may be sent twice, and can be: its body has been sent, and kept. While the body is being sent, the hedge waits
-//!    for another delay.
+//! 2. **The request** may be sent twice, and can be: its body has been sent, and kept. While the body is being sent, the hedge waits.
 //! 3. **Time** is left before the deadline.
 //! 4. **The [`Budget`](crate::retry::Budget)** has a token. Give it [that of the retry layer](HedgeLayer::with_budget): then retries and
 //!    hedges together stay within one share of the calls.
@@ -25,9 +24,9 @@
 //! An attempt that waits in a queue of this crate, for a permit or its turn, was not sent, and is not hedged: a hedge would wait in the
 //! same queue.
 //!
-//! The delay is fixed, or a quantile of the latencies of recent successes ([`LearnedDelay`]). A learned delay follows the dependency: if
-//! all calls become slow, the delay grows, and no more calls are hedged than before. With too few samples, or above a ceiling, no slow
-//! call is hedged.
+//! The delay is time of the dependency: neither a wait for the caller's upload nor a wait in such a queue is part of it. It is fixed, or
+//! a quantile of the latencies of recent successes ([`LearnedDelay`]). A learned delay follows the dependency: if all calls become slow,
+//! the delay grows, and no more calls are hedged than before. With too few samples, or above a ceiling, no slow call is hedged.
 //!
 //! # What an answer means
 //! The rules are those of gRPC's hedging policy (proposal A6), for all protocols, by [verdict](crate::verdict).

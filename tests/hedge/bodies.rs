@@ -20,7 +20,9 @@ fn reader<B>(
     received: &Received,
     pause: Duration,
     times: &'static [u64],
-) -> impl Service<Request<ReplayBody<B>>, Response = Response<String>, Error = BoxError, Future: Send> + Clone
+) -> impl Service<Request<ReplayBody<B>>, Response = Response<String>, Error = BoxError, Future: Send + 'static>
++ Clone
++ use<B>
 where
     B: http_body::Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
 {
@@ -82,6 +84,74 @@ async fn upload_in_progress_is_not_hedged() {
     assert!((100..125).contains(&start.elapsed().as_millis()), "{:?}", start.elapsed());
     let all = Ok(Bytes::from("xxxxxxxxxx"));
     assert_eq!(*received.lock().unwrap(), [(1, all.clone()), (2, all)]);
+}
+
+/// A service that reads the request in another task, as a connection does, and answers attempts after these times.
+fn connection<B>(
+    received: &Received,
+    times: &'static [u64],
+) -> impl Service<Request<ReplayBody<B>>, Response = Response<String>, Error = BoxError, Future: Send + 'static>
++ Clone
++ use<B>
+where
+    B: http_body::Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
+{
+    let reader = reader(received, Duration::ZERO, times);
+    service_fn(move |request: Request<ReplayBody<B>>| {
+        let call = context::carry(reader.clone().call(request));
+        async move { tokio::spawn(call).await? }
+    })
+}
+
+/// The delay is time of the dependency. It begins after the upload.
+#[tokio::test(start_paused = true)]
+async fn upload_time_is_no_part_of_the_delay() {
+    for (answers_after, attempts) in [(7, 1), (100, 2)] {
+        let received = Received::default();
+        let layer = HedgeLayer::http(fixed()).unwrap();
+        let times: &[u64] = Box::leak(Box::new([answers_after, 5]));
+        let service = layer.layer(connection(&received, times));
+        let start = Instant::now();
+        let response = service.oneshot(put(slow(5, millis(5)))).await.unwrap();
+        assert_eq!(response.headers()["attempt"], attempts.to_string());
+        assert_eq!(received.lock().unwrap().len(), attempts);
+        let took = start.elapsed().as_millis();
+        assert!((31..=46).contains(&took), "{took}");
+    }
+}
+
+/// The end of the upload wakes the call. Without that, a short delay would wake it each millisecond.
+#[tokio::test(start_paused = true)]
+async fn upload_in_progress_is_waited_for_without_polls() {
+    for delay in [Duration::ZERO, millis(1), DELAY] {
+        let received = Received::default();
+        let layer = HedgeLayer::http(HedgeConfig { delay: HedgeDelay::Fixed(delay), ..fixed() }).unwrap();
+        let service = layer.layer(connection(&received, &[100, 5]));
+        let start = Instant::now();
+        let (mut call, mut polls) = (Box::pin(service.oneshot(put(slow(1, SECOND)))), 0);
+        let response = std::future::poll_fn(|cx| {
+            polls += 1;
+            call.as_mut().poll(cx)
+        });
+        assert_eq!(response.await.unwrap().headers()["attempt"], "2");
+        assert!(polls <= 10, "{polls} polls with a delay of {delay:?}");
+        let took = start.elapsed() - SECOND - delay;
+        assert!((5..=15).contains(&took.as_millis()), "{took:?} with a delay of {delay:?}");
+    }
+}
+
+/// A request whose body the caller's own task reads wakes the call at each piece, and at no other time.
+#[tokio::test(start_paused = true)]
+async fn upload_in_the_task_of_the_call_is_polled_by_piece() {
+    let received = Received::default();
+    let service = HedgeLayer::http(fixed()).unwrap().layer(reader(&received, Duration::ZERO, &[100, 5]));
+    let (mut call, mut polls) = (Box::pin(service.oneshot(put(slow(5, millis(50))))), 0);
+    let response = std::future::poll_fn(|cx| {
+        polls += 1;
+        assert!(polls <= 30, "{polls} polls");
+        call.as_mut().poll(cx)
+    });
+    assert_eq!(response.await.unwrap().headers()["attempt"], "2");
 }
 
 /// Attempts that read the record at the same time leave each other alone.

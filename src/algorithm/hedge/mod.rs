@@ -64,6 +64,8 @@ pub(crate) struct Hedging {
     started: u32,
     in_flight: u32,
     due: Option<Instant>,
+    /// How much time of the dependency the newest attempt must have had by then, if the next one is due because it is slow.
+    delay: Option<Duration>,
     /// When the dependency wants the next attempt at the earliest.
     not_before: Option<Instant>,
     stopped: Option<NoAttempt>,
@@ -73,7 +75,16 @@ pub(crate) struct Hedging {
 
 impl Hedging {
     pub(crate) fn new(max_attempts: u32) -> Self {
-        Self { max_attempts, started: 0, in_flight: 0, due: None, not_before: None, stopped: None, lost: false }
+        Self {
+            max_attempts,
+            started: 0,
+            in_flight: 0,
+            due: None,
+            delay: None,
+            not_before: None,
+            stopped: None,
+            lost: false,
+        }
     }
 
     /// The number of attempts that were started.
@@ -110,6 +121,18 @@ impl Hedging {
     pub(crate) fn sent(&mut self, now: Instant, delay: Option<Duration>) {
         let not_before = self.not_before.filter(|at| *at > now);
         self.due = delay.map(|delay| now + delay).max(not_before).filter(|_| self.may_start());
+        self.delay = delay;
+    }
+
+    /// How much time of the dependency the newest attempt has still to have before the next one starts, after it `took` so much. Zero
+    /// if the next one does not start because the newest is slow.
+    pub(crate) fn left(&self, took: Duration) -> Duration {
+        self.delay.unwrap_or_default().saturating_sub(took)
+    }
+
+    /// The attempt that is due starts later.
+    pub(crate) fn postpone(&mut self, until: Instant) {
+        self.due = Some(until).filter(|_| self.may_start());
     }
 
     /// When the next attempt starts, if nothing happens before.
@@ -200,7 +223,7 @@ impl Hedging {
         }
         self.not_before = Some(at);
         // The pause replaces the delay of a hedge that is due earlier: the dependency said when to come back.
-        self.due = Some(at);
+        (self.due, self.delay) = (Some(at), None);
         Ok(if self.in_flight > 0 { AfterAttempt::Wait } else { AfterAttempt::Pause })
     }
 }

@@ -1,5 +1,6 @@
 use std::fmt;
 use std::sync::Arc as Shared;
+use std::task::{Context, Poll};
 
 use ::http::header::UPGRADE;
 use ::http::request::Parts;
@@ -123,6 +124,10 @@ impl<B> Kept for KeptRequest<B> {
 
     fn next_beside(&mut self) -> Option<Self::Attempt> {
         self.again(Source::begin_beside)
+    }
+
+    fn poll_beside(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.source.as_ref().map_or(Poll::Ready(()), |source| source.poll_sent(cx))
     }
 
     fn next(&mut self) -> Option<Self::Attempt> {

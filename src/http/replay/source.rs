@@ -26,6 +26,8 @@ struct Slot<B> {
     oldest: u32,
     /// The waker of an attempt, woken when the attempt may go on or has been superseded.
     waiting: Option<Waker>,
+    /// The waker of a call that waits for the end of the original, to read the record beside the current attempt.
+    beside: Option<Waker>,
 }
 
 enum Original<B> {
@@ -66,6 +68,7 @@ impl<B> Source<B> {
             attempt: 0,
             oldest: 0,
             waiting: None,
+            beside: None,
         };
         Self { slot: Mutex::new(slot) }
     }
@@ -104,15 +107,43 @@ impl<B> Source<B> {
         Some(slot.begun())
     }
 
+    /// Ready once all of the original is in the record, or never will be. Wakes the task then.
+    pub(super) fn poll_sent(&self, cx: &mut Context<'_>) -> Poll<()> {
+        // Cloned before the lock is taken, and dropped after it is released: both may run foreign code.
+        let mut waker = Some(foreign(|| cx.waker().clone()));
+        let mut slot = lock(&self.slot);
+        let is_settled = slot.is_settled();
+        if !is_settled {
+            std::mem::swap(&mut slot.beside, &mut waker);
+        }
+        drop(slot);
+        foreign(|| drop(waker));
+        if is_settled { Poll::Ready(()) } else { Poll::Pending }
+    }
+
     /// Stops recording: no other attempt follows.
     pub(super) fn stop_recording(&self) {
-        lock(&self.slot).record.close();
+        let mut slot = lock(&self.slot);
+        slot.record.close();
+        let beside_waker = slot.beside.take();
+        drop(slot);
+        foreign(|| drop(beside_waker));
     }
 }
 
 impl<B> Slot<B> {
     fn is_repeatable(&self) -> bool {
         self.record.is_complete() && !matches!(self.original, Original::Failed(_))
+    }
+
+    /// Whether it is decided that all of the original is in the record, or that it is not.
+    fn is_settled(&self) -> bool {
+        !self.record.is_complete() || matches!(self.original, Original::Ended | Original::Failed(_))
+    }
+
+    /// The waker of a call that waits until this is settled, if it is.
+    fn take_beside(&mut self) -> Option<Waker> {
+        if self.is_settled() { self.beside.take() } else { None }
     }
 
     fn supersede(&mut self) -> Option<Waker> {
@@ -246,11 +277,13 @@ where
             }
             _ => Poll::Ready(Step::Failed(Superseded.into())),
         };
+        let beside_waker = slot.take_beside();
         drop(slot);
         foreign(|| drop((discarded, copied)));
         // The newest attempt must poll the original with its own waker, even if nothing has come: the original knows
         // only this attempt's waker.
         wake(reader_waker);
+        wake(beside_waker);
         step
     }
 }
@@ -267,9 +300,10 @@ impl<B> Drop for Away<'_, B> {
         if !self.is_back {
             let mut slot = lock(&self.source.slot);
             slot.original = Original::Failed(None);
-            let reader_waker = slot.waiting.take();
+            let (reader_waker, beside_waker) = (slot.waiting.take(), slot.take_beside());
             drop(slot);
             wake(reader_waker);
+            wake(beside_waker);
         }
     }
 }

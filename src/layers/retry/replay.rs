@@ -1,5 +1,7 @@
 //! The trait that makes the request of each attempt.
 
+use std::task::{Context, Poll};
+
 use crate::ground::verdict::Verdict;
 use crate::layers::call::upload_waits::UploadWaits;
 
@@ -74,11 +76,18 @@ pub trait Kept {
     }
 
     /// Makes the request again while earlier attempts are in flight, as a [hedge](crate::hedge) does, and without taking anything
-    /// from them. `None` if that is impossible, or not possible yet: while a request body is being sent.
+    /// from them. `None` if that is impossible. Called once [`poll_beside`](Self::poll_beside) is ready.
     ///
     /// The default is [`next`](Self::next), which is right if the attempts have nothing in common.
     fn next_beside(&mut self) -> Option<Self::Attempt> {
         self.next()
+    }
+
+    /// Ready once [`next_beside`](Self::next_beside) is possible, or never will be. Pending while it is not possible yet, because a
+    /// request body is being sent: the task is then woken when the body has been sent. The default is always ready.
+    fn poll_beside(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let _ = cx;
+        Poll::Ready(())
     }
 
     /// Makes the request again, from the start; `None` if that turns out to be impossible. The [context](crate::context) holds the
