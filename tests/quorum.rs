@@ -316,7 +316,8 @@ fn invalid_numbers_are_faults() {
 mod http_bodies {
     use bytes::Bytes;
     use http::{Request, Response};
-    use http_body_util::{BodyExt, Full};
+    use http_body::Frame;
+    use http_body_util::{BodyExt, Full, StreamBody};
     use seawall::http::ByBody;
 
     use super::*;
@@ -344,5 +345,43 @@ mod http_bodies {
             votes(&ask(["too long by far", "too long by far", "one"]).await.unwrap_err()),
             [long, long, "missing"]
         );
+    }
+
+    /// A service whose body yields this many frames without data, and then a byte.
+    fn frames_without_data(
+        count: usize,
+    ) -> impl Service<
+        Request<()>,
+        Response = Response<impl http_body::Body<Data = Bytes, Error = BoxError>>,
+        Error = BoxError,
+        Future: Send,
+    > + Clone {
+        service_fn(move |_: Request<()>| async move {
+            let kinds = [|| Frame::data(Bytes::new()), || Frame::trailers(http::HeaderMap::new())];
+            let empty = (0..count).map(move |index| kinds[index % 2]());
+            let frames = empty.chain([Frame::data(Bytes::from_static(b"1"))]);
+            let frames = frames.inspect({
+                let mut read = 0_u32;
+                move |_| {
+                    read += 1;
+                    assert!(read < 1_000_000, "it is still being read");
+                }
+            });
+            Ok(Response::new(StreamBody::new(futures::stream::iter(frames.map(Ok)))))
+        })
+    }
+
+    /// Such a body is never longer than the bound on its bytes, and a reader that finds it always ready never yields.
+    #[tokio::test(start_paused = true)]
+    async fn body_of_endless_empty_frames_is_a_failed_vote() {
+        let layer = QuorumLayer::http(QuorumConfig::default()).unwrap();
+        let ask = async |counts: [usize; 3]| {
+            let services = counts.map(frames_without_data);
+            layer.over(services).unwrap().oneshot(Request::new(())).await.map(|_| ())
+        };
+        let endless = "the body has more than 1024 frames without data, so it cannot be compared";
+        let failed = ask([usize::MAX, usize::MAX, 0]).await.unwrap_err();
+        assert_eq!(votes(&failed), [endless, endless, "missing"]);
+        ask([usize::MAX, 1024, 0]).await.unwrap();
     }
 }

@@ -16,11 +16,15 @@ use crate::quorum::Agreement;
 /// The default bound on a body that is compared.
 const DEFAULT_MAX_BODY: usize = 64 * 1024;
 
+/// How many frames without data a body may have. Without this bound, a body of endless empty frames would be read for ever within one
+/// poll, because the bound on bytes is never reached.
+const MAX_FRAMES_WITHOUT_DATA: usize = 1024;
+
 /// HTTP responses agree if their status is equal, and their body, byte by byte. Headers and trailers do not count: dates and request
 /// ids differ.
 ///
-/// The whole body is read before its endpoint has voted, up to [`max_body`](Self::with_max_body) bytes. A longer body, or one that
-/// fails, is a failed vote. The response has a [`CollectedBody`].
+/// The whole body is read before its endpoint has voted, up to [`max_body`](Self::with_max_body) bytes, and 1024 frames without data. A
+/// longer body, or one that fails, is a failed vote. The response has a [`CollectedBody`].
 ///
 /// ```
 /// use seawall::http::ByBody;
@@ -59,7 +63,7 @@ where
 
     fn key(&self, response: Response<B>) -> Collecting<B> {
         let (head, body) = response.into_parts();
-        Collecting { head: Some(head), body, data: Vec::new(), trailers: None, max: self.max_body }
+        Collecting { head: Some(head), body, data: Vec::new(), trailers: None, max: self.max_body, without_data: 0 }
     }
 }
 
@@ -73,13 +77,17 @@ pub struct Collecting<B> {
     data: Vec<u8>,
     trailers: Option<HeaderMap>,
     max: usize,
+    /// How many frames without data were read.
+    without_data: usize,
 }
 
 /// The body of a response is longer than what a quorum compares.
 #[derive(Debug, thiserror::Error)]
-#[error("the body is longer than {max} bytes (max_body), so it cannot be compared")]
-struct TooLong {
-    max: usize,
+enum TooLong {
+    #[error("the body is longer than {max} bytes (max_body), so it cannot be compared")]
+    Bytes { max: usize },
+    #[error("the body has more than {MAX_FRAMES_WITHOUT_DATA} frames without data, so it cannot be compared")]
+    Frames,
 }
 
 impl<B> Future for Collecting<B>
@@ -92,10 +100,17 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
         while let Some(frame) = ready!(this.body.as_mut().poll_frame(cx)) {
-            match frame.map_err(Into::into)?.into_data() {
+            let frame = frame.map_err(Into::into)?;
+            if !frame.data_ref().is_some_and(Buf::has_remaining) {
+                if *this.without_data == MAX_FRAMES_WITHOUT_DATA {
+                    return Poll::Ready(Err(TooLong::Frames.into()));
+                }
+                *this.without_data += 1;
+            }
+            match frame.into_data() {
                 Ok(mut data) => {
                     if data.remaining() > *this.max - this.data.len() {
-                        return Poll::Ready(Err(TooLong { max: *this.max }.into()));
+                        return Poll::Ready(Err(TooLong::Bytes { max: *this.max }.into()));
                     }
                     while data.has_remaining() {
                         let chunk = data.chunk();
