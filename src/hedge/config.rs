@@ -56,7 +56,8 @@ pub enum HedgeDelay {
 ///
 /// The latency is that of a call's first attempt, up to the head of its response, without waits in queues of this crate and waits
 /// for the caller's upload. An attempt that is cancelled because a hedge was faster counts with the time until then, so that hedges
-/// do not lower the quantile that makes them.
+/// do not lower the quantile that makes them. Hedged calls that end without an answer count too, while no hedge wins: see the
+/// [module](super).
 ///
 /// Write `..Default::default()`: a new field is [no breaking change](crate#settings).
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -12,7 +12,7 @@ use crate::ground::error::rejection;
 use crate::ground::layer_id::LayerId;
 use crate::ground::scope::{self, Context};
 use crate::ground::stopwatch::Stopwatch;
-use crate::ground::time::Instant;
+use crate::ground::time::{self, Instant};
 use crate::ground::verdict::{self, Classify, Verdict};
 use crate::layers::call::inner::{Call, CallError};
 use crate::layers::call::upload_waits::{self, UploadWaits};
@@ -46,6 +46,8 @@ pub(super) struct FlightParts {
     watch: Stopwatch,
     /// Whether the dependency has the request, as far as is known.
     sent: bool,
+    /// How long it had, if it has ended without an answer.
+    had: Option<Duration>,
 }
 
 #[pin_project(project = StageProj)]
@@ -78,11 +80,24 @@ pub(super) enum FlightNews<T> {
 
 impl FlightParts {
     pub(super) fn new(number: u32, now: Instant, upload_waits: Option<Shared<UploadWaits>>) -> Self {
-        Self { number, withdrawal: None, upload_waits, watch: Stopwatch::start(now), sent: false }
+        Self { number, withdrawal: None, upload_waits, watch: Stopwatch::start(now), sent: false, had: None }
     }
 
     pub(super) fn paid_by(self, withdrawal: Withdrawal) -> Self {
         Self { withdrawal: Some(withdrawal), ..self }
+    }
+
+    fn took(&self, now: Instant) -> Duration {
+        let uploading = self.upload_waits.as_ref().map_or(Duration::ZERO, |waits| waits.waited(now).0);
+        self.watch.elapsed(now).saturating_sub(uploading)
+    }
+
+    /// The attempt has ended with this verdict.
+    fn end(&mut self, verdict: Verdict) {
+        if self.sent && matches!(verdict, Verdict::TimedOut | Verdict::Lost) {
+            self.had = Some(self.took(time::now()));
+        }
+        self.withdrawal = None;
     }
 
     /// Records whether the attempt was sent, which is what its token pays for.
@@ -130,8 +145,12 @@ where
 
     /// How long the dependency has had for it so far, without our waits and those for the caller's upload.
     pub(super) fn took(&self, now: Instant) -> Duration {
-        let uploading = self.parts.upload_waits.as_ref().map_or(Duration::ZERO, |waits| waits.waited(now).0);
-        self.parts.watch.elapsed(now).saturating_sub(uploading)
+        self.parts.took(now)
+    }
+
+    /// How long the dependency has had for it, if it has the request and has not answered it.
+    pub(super) fn unanswered_for(&self, now: Instant) -> Option<Duration> {
+        if self.is_in_flight() { self.is_sent().then(|| self.took(now)) } else { self.parts.had }
     }
 
     /// Releases a failed response, while other attempts follow or are in flight.
@@ -179,7 +198,7 @@ where
                             let verdict = verdict::judge(classifier, Err(&error));
                             parts.mark(is_called && verdict != Verdict::Unsent && !is_refused(&error));
                             this.stage.set(Stage::Over);
-                            parts.withdrawal = None;
+                            parts.end(verdict);
                             return Poll::Ready(FlightNews::Ended(verdict, Err(error)));
                         }
                         Poll::Pending => {
@@ -195,7 +214,7 @@ where
                     let (verdict, response) = ready!(settling.poll(cx));
                     parts.mark(verdict != Verdict::Unsent);
                     this.stage.set(Stage::Over);
-                    parts.withdrawal = None;
+                    parts.end(verdict);
                     return Poll::Ready(FlightNews::Ended(verdict, Ok(response)));
                 }
                 StageProj::Detaching { detaching } => {

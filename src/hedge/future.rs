@@ -12,7 +12,7 @@ use super::hedged_call::{HedgedCall, numbered, stop_of};
 use crate::algorithm::hedge::AfterAttempt;
 use crate::ground::error::rejection;
 use crate::ground::scope;
-use crate::ground::time::{self, Instant};
+use crate::ground::time;
 use crate::ground::verdict::{Classify, Verdict};
 use crate::layers::call::bound::poll_deadline;
 use crate::layers::call::inner::reject;
@@ -58,20 +58,9 @@ where
     fn end(self: Pin<&mut Self>, stopped: Stop, last: Verdict) {
         let mut this = self.project();
         *this.progress = Progress::Over;
+        this.call.learn_unanswered(&this.flights, last);
         this.flights.as_mut().cancel();
         this.call.finish(stopped, last);
-    }
-
-    /// Learns from a good answer of the attempt at `index`: the time of the first attempt that was not answered before, or that it
-    /// has had so far. So the time of an attempt that loses against a hedge counts as well, with what it has proved to need.
-    fn learn(self: Pin<&mut Self>, index: usize, now: Instant) {
-        let this = self.project();
-        let Some(learned) = this.call.settings.learned() else { return };
-        let oldest = this.flights.iter().take(index).find(|flight| flight.is_in_flight());
-        let took = oldest.or_else(|| this.flights.iter().nth(index)).map(|flight| flight.took(now));
-        if let Some(took) = took {
-            this.call.policy.succeeded(took, learned, now);
-        }
     }
 }
 
@@ -171,7 +160,7 @@ where
                     call.policy.instruments.tally().hedges_won.add();
                 }
                 if verdict == Verdict::Success {
-                    self.as_mut().learn(index, now);
+                    call.learn(&this.flights, index, now);
                 }
                 let stop = if verdict == Verdict::Success { Stop::Succeeded } else { Stop::Verdict };
                 return Some(self.answer(stop, verdict, result));

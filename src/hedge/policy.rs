@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::call_settings::CallSettings;
 use super::config::{HedgeDelay, LearnedDelay};
 use crate::admission::keyed::Forgettable;
-use crate::algorithm::hedge::Quantile;
+use crate::algorithm::hedge::Latencies;
 use crate::ground::sync::{Mutex, lock};
 use crate::ground::time::Instant;
 use crate::layers::core::readiness_limit::ReadinessLimit;
@@ -20,13 +20,13 @@ pub(super) struct HedgePolicy {
     given: bool,
     pub(super) readiness_limit: ReadinessLimit,
     pub(super) instruments: Instruments,
-    latencies: Mutex<Quantile>,
+    latencies: Mutex<Latencies>,
 }
 
 impl HedgePolicy {
     /// A policy with its own budget.
     pub(super) fn new(budget: Budget, readiness_limit: ReadinessLimit, instruments: Instruments, now: Instant) -> Self {
-        let latencies = Mutex::new(Quantile::new(LearnedDelay::default().rules(), now));
+        let latencies = Mutex::new(Latencies::new(LearnedDelay::default().rules(), now));
         Self { budget, given: false, readiness_limit, instruments, latencies }
     }
 
@@ -53,15 +53,20 @@ impl HedgePolicy {
             HedgeDelay::Fixed(delay) => Some(*delay),
             HedgeDelay::OnFailure => None,
             HedgeDelay::Learned(learned) => {
-                let quantile = lock(&self.latencies).get(&learned.rules(), now)?;
+                let quantile = lock(&self.latencies).quantile(&learned.rules(), now)?;
                 (quantile <= learned.max).then(|| quantile.max(learned.min))
             }
         }
     }
 
     /// Records how long a success took, or how long it would have taken at least.
-    pub(super) fn succeeded(&self, took: Duration, learned: &LearnedDelay, now: Instant) {
-        lock(&self.latencies).record(took, &learned.rules(), now);
+    pub(super) fn succeeded(&self, took: Duration, by_hedge: bool, learned: &LearnedDelay, now: Instant) {
+        lock(&self.latencies).succeeded(took, by_hedge, &learned.rules(), now);
+    }
+
+    /// Records how long a hedged call had for its first attempt, if no attempt of it was answered.
+    pub(super) fn unanswered(&self, had: Duration, learned: &LearnedDelay, now: Instant) {
+        lock(&self.latencies).unanswered(had, &learned.rules(), now);
     }
 }
 

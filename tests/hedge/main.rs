@@ -17,6 +17,7 @@ mod attempts;
 #[cfg(feature = "http")]
 mod bodies;
 mod budget;
+mod censored;
 mod learned;
 mod load;
 mod observed;

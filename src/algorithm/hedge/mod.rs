@@ -5,11 +5,13 @@
 //! attempt at once, or after the pause that the dependency asks for; a refusal that forbids further attempts stops them, and those
 //! in flight go on. The last failure is the result if all fail.
 
+mod latencies;
 mod quantile;
 
 use std::time::Duration;
 
-pub(crate) use self::quantile::{Quantile, QuantileRules};
+pub(crate) use self::latencies::Latencies;
+pub(crate) use self::quantile::QuantileRules;
 use crate::ground::time::Instant;
 use crate::ground::verdict::Verdict;
 

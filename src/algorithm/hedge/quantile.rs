@@ -73,6 +73,15 @@ impl Quantile {
         self.track();
     }
 
+    /// Counts a sample that is only known to be at least this long. It counts if it is above the quantile; otherwise it may belong to
+    /// either side.
+    pub(crate) fn record_at_least(&mut self, sample: Duration, rules: &QuantileRules, now: Instant) {
+        self.advance(rules, now);
+        if self.total > 0 && bucket_of(sample) >= self.bucket {
+            self.record(sample, rules, now);
+        }
+    }
+
     /// The least latency that this share of the samples does not exceed, rounded up. `None` with too few samples, or if it is longer
     /// than can be measured.
     pub(crate) fn get(&mut self, rules: &QuantileRules, now: Instant) -> Option<Duration> {
