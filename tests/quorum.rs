@@ -161,7 +161,7 @@ async fn verdict_without_a_quorum_follows_the_failed_votes() {
     let of = |votes: [&'static str; 3], agree| {
         let answers = votes.map(|vote| (10, if vote.len() == 1 || vote == "lost" { Ok(vote) } else { Err(vote) }));
         let services = endpoints(&Census::default(), Box::leak(Box::new(answers)));
-        let call = layer(3, agree).with_classifier(by_text.clone()).over(services).unwrap().oneshot(());
+        let call = layer(3, agree).with_classifier(by_text).over(services).unwrap().oneshot(());
         async move { verdict::of_error(&call.await.unwrap_err()) }
     };
     for (votes, agree, expected) in [
