@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 
 use bytes::Bytes;
+use futures::StreamExt;
 use http::{Request, Response};
 use http_body::Frame;
 use http_body_util::{BodyExt, Full, StreamBody};
@@ -152,6 +153,28 @@ async fn upload_in_the_task_of_the_call_is_polled_by_piece() {
         call.as_mut().poll(cx)
     });
     assert_eq!(response.await.unwrap().headers()["attempt"], "2");
+}
+
+/// The hedge that waits for such an upload is given up as soon as the bound is exceeded, and the upload goes on.
+#[tokio::test(start_paused = true)]
+async fn upload_that_is_too_long_to_keep_is_not_hedged() {
+    let received = Received::default();
+    let service = HedgeLayer::http(fixed()).unwrap().layer(connection(&received, &[100]));
+    let piece = Bytes::from(vec![b'x'; 40 * 1024]);
+    let pieces = futures::stream::iter(vec![piece; 3]);
+    let body = StreamBody::new(pieces.then(|piece| async {
+        sleep(millis(20)).await;
+        Ok::<_, Infallible>(Frame::data(piece))
+    }));
+    let (mut call, mut polls) = (Box::pin(service.oneshot(put(body))), 0);
+    let response = std::future::poll_fn(|cx| {
+        polls += 1;
+        call.as_mut().poll(cx)
+    });
+    assert_eq!(response.await.unwrap().headers()["attempt"], "1");
+    assert!(polls <= 10, "{polls} polls");
+    let received = received.lock().unwrap();
+    assert!(matches!(&received[..], [(1, Ok(body))] if body.len() == 120 * 1024), "{received:?}");
 }
 
 /// Attempts that read the record at the same time leave each other alone.
