@@ -9,7 +9,9 @@ use seawall::chaos::{ChaosConfig, ChaosLayer};
 use seawall::circuit_breaker::{CircuitBreakerConfig, CircuitBreakerLayer};
 use seawall::deadline::DeadlineLayer;
 use seawall::fallback::{self, FallbackConfig, FallbackLayer};
+use seawall::hedge::{HedgeConfig, HedgeLayer};
 use seawall::load_shed::{LoadShedConfig, LoadShedLayer};
+use seawall::quorum::{QuorumConfig, QuorumLayer};
 use seawall::rate_limit::{RateLimitConfig, RateLimitLayer};
 use seawall::retry::{RetryConfig, RetryLayer};
 use seawall::stack::{self, ClientConfig, ClientLayer, ServerConfig, ServerLayer};
@@ -73,6 +75,17 @@ pub fn rate_limit() -> RateLimitLayer {
 pub fn load_shed() -> LoadShedLayer {
     let config = LoadShedConfig { max_in_flight: CONCURRENCY, ..LoadShedConfig::default() };
     LoadShedLayer::new(config).expect("a valid limit")
+}
+
+/// Hedges with the default settings, which no call of these rows needs.
+pub fn hedge() -> HedgeLayer {
+    HedgeLayer::new(HedgeConfig::default()).expect("valid defaults")
+}
+
+/// Two of three answers have to agree.
+pub fn quorum() -> QuorumLayer {
+    let config = QuorumConfig { endpoints: 3, agree: 2, ..QuorumConfig::default() };
+    QuorumLayer::new(config).expect("valid settings")
 }
 
 /// A layer for injected faults that is switched off.

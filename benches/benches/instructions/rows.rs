@@ -63,6 +63,12 @@ fn add_layers(rows: &mut Rows<'_>, echo: Echo) {
     rows.add("circuit_breaker", move || layers::circuit_breaker().layer(echo));
     rows.add("rate_limit", move || layers::rate_limit().layer(echo));
 
+    rows.add("hedge", move || layers::hedge().layer(echo));
+    rows.add("quorum_of_3", move || layers::quorum().layer(echo));
+    rows.add("fallback", move || layers::fallback().layer(echo));
+    rows.add("chaos_off", move || layers::chaos().layer(echo));
+    rows.add("balance_10", move || layers::balance(10, echo));
+
     let key = |request: &u64| request % KEYS;
     rows.add("circuit_breaker_keyed", move || timeless_breaker().keyed_by(key).layer(echo));
     rows.add("rate_limit_keyed", move || layers::rate_limit().keyed_by(key).layer(echo));
