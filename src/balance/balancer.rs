@@ -1,4 +1,4 @@
-//! The state of a layer value: its endpoints, and who of them gets calls. All services of the layer value share it.
+//! The state of a layer value: its endpoints and their health, which decide where calls go. All services of the layer value share it.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -16,7 +16,7 @@ use crate::algorithm::balance::{EjectionChange, EjectionRecord, Judged};
 use crate::ground::chance;
 use crate::ground::error::InvalidConfig;
 use crate::ground::settings::Settings;
-use crate::ground::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use crate::ground::sync::atomic::{AtomicU64, Ordering};
 use crate::ground::sync::{Mutex, Swap, lock};
 use crate::ground::time::{self, Instant};
 use crate::layers::core::LayerParts;
@@ -33,8 +33,6 @@ pub(crate) struct Balancer {
     /// The ejections of the members, in the order of the set. The lock is for changes of the set and of its health; calls do not take
     /// it, except for the one that compares the endpoints when an interval is over.
     records: Mutex<Vec<EjectionRecord>>,
-    /// How many endpoints have a breaker that does not let all calls pass. Changed with `records` locked.
-    restricted: AtomicUsize,
     /// When the endpoints are compared next, in nanoseconds.
     next_sweep: AtomicU64,
     readiness_limit: ReadinessLimit,
@@ -53,7 +51,6 @@ impl Balancer {
             settings,
             set: Swap::from_pointee(set),
             records: Mutex::new(Vec::new()),
-            restricted: AtomicUsize::new(0),
             next_sweep: AtomicU64::new(0),
             readiness_limit,
             discovery_task: Mutex::new(None),
@@ -63,12 +60,6 @@ impl Balancer {
     #[inline]
     pub(super) fn instruments(&self) -> &Instruments {
         &self.common.instruments
-    }
-
-    /// Whether a breaker does not let all calls pass.
-    #[inline]
-    pub(super) fn is_restricted(&self) -> bool {
-        self.restricted.load(Ordering::Acquire) > 0
     }
 
     /// Replaces the set. Endpoints that stay keep their state; new ones start slowly, unless there was none before.
@@ -105,15 +96,15 @@ impl Balancer {
         // A smaller set allows fewer ejections.
         apply(&settings.outliers.bound(&mut judged), &members, now);
         *records = judged.into_iter().map(|judged| judged.record).collect();
+        look_at_breakers(&members);
         let after = EndpointSet::new(before.generation + 1, members.into(), &settings);
         let keys: HashSet<&str> = after.members.iter().map(|member| member.endpoint.key()).collect();
         let left = before.members.iter().filter(|member| !keys.contains(member.endpoint.key()));
         let left: Vec<_> = left.map(|member| Arc::clone(&member.state)).collect();
         drop(keys);
-        let replaced = self.set.swap(Arc::new(after));
+        let replaced = self.publish(after);
         // After the swap: a call that finds an endpoint removed finds the new set, too.
         left.iter().for_each(|state| state.standing.remove());
-        self.count_restricted();
         drop(known);
         drop(before);
         drop(records);
@@ -147,7 +138,7 @@ impl Balancer {
             let set = self.set.load();
             let Some(member) = set.members.iter().find(|member| member.endpoint.key() == key) else { return false };
             member.state.standing.set_mode(mode);
-            self.set.swap(Arc::new(set.judged(&settings)))
+            self.publish(set.with_new_modes(&settings))
         };
         drop(replaced);
         telemetry::endpoint_controlled(self.instruments(), key, mode.as_str());
@@ -155,25 +146,23 @@ impl Balancer {
         true
     }
 
-    /// After a step of a breaker that changes what calls may do.
+    /// After a step of a breaker that changes what calls may do. The shares of the tiers change with the first step of a break, and
+    /// with its end; not with those between, as a half-open breaker refuses calls, too.
     fn breaker_changed(&self) {
-        {
+        let settings = self.settings.read(BalanceConfig::choice);
+        let replaced = {
             let _records = lock(&self.records);
-            self.count_restricted();
-        }
+            let set = self.set.load();
+            look_at_breakers(&set.members).then(|| self.publish(set.judged(&settings)))
+        };
+        drop(replaced);
         self.serve_all();
     }
 
-    /// Call it with `records` locked: the count of the last step is the last.
-    fn count_restricted(&self) {
-        let set = self.set.load();
-        let mut restricted = 0;
-        for member in set.members.iter() {
-            let is_restricted = !member.state.breaker.admits_all();
-            member.state.standing.set_restricted(is_restricted);
-            restricted += usize::from(is_restricted);
-        }
-        self.restricted.store(restricted, Ordering::Release);
+    /// Replaces the set. Call it with `records` locked, and drop the former set without the lock.
+    fn publish(&self, set: EndpointSet) -> Arc<EndpointSet> {
+        set.mark_panics();
+        self.set.swap(Arc::new(set))
     }
 
     /// Gives free permits to waiting calls, and lets them look at the endpoints again.
@@ -231,7 +220,7 @@ impl Balancer {
         let changes = settings.outliers.sweep(now, &mut judged, chance::sample);
         *records = judged.into_iter().map(|judged| judged.record).collect();
         apply(&changes, &set.members, now);
-        let replaced = (!changes.is_empty()).then(|| self.set.swap(Arc::new(set.judged(&settings))));
+        let replaced = (!changes.is_empty()).then(|| self.publish(set.judged(&settings)));
         drop(set);
         drop(records);
         if replaced.is_some() {
@@ -255,7 +244,8 @@ impl Balancer {
                     records.iter().map(|record| Judged { record: *record, ..Judged::default() }).collect();
                 apply(&settings.outliers.bound(&mut judged), &set.members, time::now());
                 *records = judged.into_iter().map(|judged| judged.record).collect();
-                self.set.swap(Arc::new(set.judged(&settings)))
+                look_at_breakers(&set.members);
+                self.publish(set.judged(&settings))
             };
             drop(replaced);
             self.queue.set_order(config.order);
@@ -271,12 +261,17 @@ impl Balancer {
 impl WaitingCalls for Balancer {
     fn serve(&self, endpoint: &Arc<EndpointState>) {
         let set = self.set.load();
-        let serves = |wanted| set.serves_at(endpoint, wanted);
-        if serves(Wanted::Healthy) || serves(Wanted::Any) && !set.serves(Wanted::Healthy) {
+        if endpoint.serves(Wanted::Healthy) || endpoint.serves(Wanted::Any) && !set.serves(Wanted::Healthy) {
             let now = time::now();
             self.queue.serve(endpoint, set.queue_limit(endpoint, now), now);
         }
     }
+}
+
+/// Makes the states of the breakers visible to choices. Returns whether one of them has changed. Callers must serialise calls of this.
+fn look_at_breakers(members: &[Member]) -> bool {
+    let look = |member: &Member| member.state.standing.set_restricted(!member.state.breaker.admits_all());
+    members.iter().fold(false, |changed, member| look(member) | changed)
 }
 
 /// Makes changes of the records visible to calls.

@@ -21,8 +21,13 @@ pub(super) struct EndpointSet {
     /// Changes with the members, and not with their health.
     pub(super) generation: u64,
     pub(super) members: Arc<[Member]>,
-    tiers: Box<[TierMembers]>,
+    /// They change with the members and their modes, and not with their health.
+    tiers: Arc<[TierMembers]>,
     shares: TierShares,
+    /// The positions of the members with an open or half-open breaker.
+    pub(super) restricted: Box<[usize]>,
+    /// Those of them whose tier gets no calls for that reason, although it ranks before one that does.
+    pub(super) passed_over: Box<[usize]>,
     slow_start: SlowStart,
     pub(super) limits: CallLimits,
     /// How many members are healthy.
@@ -46,6 +51,14 @@ struct TierMembers {
     table: AliasTable,
 }
 
+impl TierMembers {
+    fn health(&self) -> TierHealth {
+        let count = |number| u32::try_from(number).unwrap_or(u32::MAX);
+        let healthy = self.states.iter().filter(|state| state.standing.now().is_healthy()).count();
+        TierHealth { healthy: count(healthy), total: count(self.states.len()) }
+    }
+}
+
 /// What a choice is made for.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ChoiceFor<'a> {
@@ -54,6 +67,8 @@ pub(super) struct ChoiceFor<'a> {
     pub(super) load: &'a SetLoad,
     /// The endpoints of earlier attempts.
     pub(super) attempted: Option<&'a AttemptedEndpoints>,
+    /// Only endpoints whose breaker lets all calls pass.
+    pub(super) closed_only: bool,
 }
 
 impl EndpointSet {
@@ -68,13 +83,6 @@ impl EndpointSet {
         for (i, member) in members.iter().enumerate() {
             positions.entry(tier(member)).or_default().push(i);
         }
-        let is_healthy = |i: &usize| members.get(*i).is_some_and(|member| member.state.standing.now().is_healthy());
-        let count = |number| u32::try_from(number).unwrap_or(u32::MAX);
-        let health = |positions: &Vec<usize>| TierHealth {
-            healthy: count(positions.iter().filter(|i| is_healthy(i)).count()),
-            total: count(positions.len()),
-        };
-        let health: Vec<_> = positions.values().map(health).collect();
         let weight = |i: &usize| members.get(*i).map_or(0.0, |member| member.endpoint.weight());
         let state = |i: &usize| members.get(*i).map(|member| Arc::clone(&member.state));
         let tiers = positions.into_values().map(|positions| TierMembers {
@@ -82,20 +90,45 @@ impl EndpointSet {
             table: AliasTable::new(positions.iter().map(weight)),
             positions: positions.into(),
         });
+        let tiers = tiers.collect();
+        Self::of_tiers(generation, members, tiers, settings)
+    }
+
+    fn of_tiers(generation: u64, members: Arc<[Member]>, tiers: Arc<[TierMembers]>, settings: &ChoiceSettings) -> Self {
+        let health: Vec<_> = tiers.iter().map(TierMembers::health).collect();
+        let shares = settings.overprovisioning.shares(&health);
+        let is_restricted =
+            |i: &usize| members.get(*i).is_some_and(|member| member.state.standing.now().is_restricted());
+        let passed_over = shares.passed_over().filter_map(|tier| tiers.get(tier));
         Self {
             generation,
-            tiers: tiers.collect(),
-            shares: settings.overprovisioning.shares(&health),
+            restricted: (0..members.len()).filter(is_restricted).collect(),
+            passed_over: passed_over.flat_map(|tier| &tier.positions).copied().filter(is_restricted).collect(),
             slow_start: settings.slow_start,
             limits: settings.limits,
             healthy: health.iter().map(|tier| tier.healthy).sum(),
+            tiers,
+            shares,
             members,
         }
     }
 
-    /// The same members, after their health, their modes or the settings have changed.
+    /// The same members, after their health or the settings have changed.
     pub(super) fn judged(&self, settings: &ChoiceSettings) -> Self {
+        Self::of_tiers(self.generation, Arc::clone(&self.members), Arc::clone(&self.tiers), settings)
+    }
+
+    /// The same members, after their modes have changed.
+    pub(super) fn with_new_modes(&self, settings: &ChoiceSettings) -> Self {
         Self::new(self.generation, Arc::clone(&self.members), settings)
+    }
+
+    /// Shows the endpoints whether their tier panics.
+    pub(super) fn mark_panics(&self) {
+        for (i, tier) in self.tiers.iter().enumerate() {
+            let panics = self.shares.panics(i);
+            tier.states.iter().for_each(|state| state.standing.set_panicking(panics));
+        }
     }
 
     #[inline]
@@ -111,37 +144,37 @@ impl EndpointSet {
     /// The position of a usable endpoint with a free permit. Takes constant time unless hardly any endpoint has one.
     pub(super) fn choose(&self, choice: ChoiceFor<'_>) -> Option<usize> {
         if choice.wanted == Wanted::Any {
-            return (0..self.tiers.len()).find_map(|tier| self.choose_within(tier, true, choice));
+            return (0..self.tiers.len()).find_map(|tier| self.choose_within(tier, choice));
         }
         if let Some(only) = self.shares.only() {
-            if let Some(chosen) = self.choose_within(only.tier, only.panics, choice) {
+            if let Some(chosen) = self.choose_within(only.tier, choice) {
                 return Some(chosen);
             }
         } else {
             let drawn = self.shares.choose(|_| true, chance::sample())?;
-            if let Some(chosen) = self.choose_within(drawn.tier, drawn.panics, choice) {
+            if let Some(chosen) = self.choose_within(drawn.tier, choice) {
                 return Some(chosen);
             }
         }
         // The tier has none. To find one that has, all endpoints are looked at.
         let has_capacity = |tier: usize| {
             let states = self.tiers.get(tier).map_or(&[][..], |tier| &tier.states);
-            states.iter().any(|state| self.is_free(state, false, choice))
+            states.iter().any(|state| self.is_free(state, choice))
         };
         let other = self.shares.choose(has_capacity, chance::sample())?;
-        self.choose_within(other.tier, other.panics, choice)
+        self.choose_within(other.tier, choice)
     }
 
-    fn choose_within(&self, tier: usize, panics: bool, choice: ChoiceFor<'_>) -> Option<usize> {
+    fn choose_within(&self, tier: usize, choice: ChoiceFor<'_>) -> Option<usize> {
         let tier = self.tiers.get(tier)?;
-        let candidate = |i: usize| Some(self.candidate(tier.states.get(i)?, panics, choice));
+        let candidate = |i: usize| Some(self.candidate(tier.states.get(i)?, choice));
         let chosen = choose(&tier.table, choice.load, choice.now, candidate, chance::sample)?;
         tier.positions.get(chosen).copied()
     }
 
     #[inline]
-    fn candidate<'a>(&self, state: &'a EndpointState, panics: bool, choice: ChoiceFor<'_>) -> Candidate<'a> {
-        let eligibility = match self.is_free(state, panics, choice) {
+    fn candidate<'a>(&self, state: &'a EndpointState, choice: ChoiceFor<'_>) -> Candidate<'a> {
+        let eligibility = match self.is_free(state, choice) {
             false => Eligibility::Unusable,
             true if choice.attempted.is_some_and(|attempted| attempted.contains(state.id)) => Eligibility::Attempted,
             true => Eligibility::Preferred,
@@ -149,13 +182,14 @@ impl EndpointSet {
         Candidate { load: &state.load, eligibility, warmth: state.warmth(&self.slow_start, choice.now) }
     }
 
-    /// Whether a call may use this endpoint now. In a `panic` ejections do not count.
+    /// Whether a call may use this endpoint now.
     #[inline]
-    pub(super) fn is_free(&self, state: &EndpointState, panics: bool, choice: ChoiceFor<'_>) -> bool {
+    pub(super) fn is_free(&self, state: &EndpointState, choice: ChoiceFor<'_>) -> bool {
         let standing = state.standing.now();
-        standing.is_usable(choice.wanted, panics)
+        let is_refused = || choice.closed_only || state.breaker.refuses_until(choice.now).is_some();
+        standing.is_usable(choice.wanted)
             && state.load.in_flight() < self.limits.max_concurrent
-            && !(standing.is_restricted() && state.breaker.refuses_until(choice.now).is_some())
+            && !(standing.is_restricted() && is_refused())
     }
 
     /// How many calls the queue may start at this endpoint: fewer while it warms up, or the queue would flood it. If all endpoints
@@ -179,18 +213,13 @@ impl EndpointSet {
 
     /// Whether a call that waits gets a permit of an endpoint, sooner or later.
     pub(super) fn serves(&self, wanted: Wanted) -> bool {
-        self.members.iter().any(|member| self.serves_at(&member.state, wanted))
-    }
-
-    /// Whether free permits of this endpoint go to waiting calls. In a panic ejections do not count, as for new calls.
-    pub(super) fn serves_at(&self, endpoint: &EndpointState, wanted: Wanted) -> bool {
-        endpoint.standing.now().is_usable(wanted, self.shares.panics()) && endpoint.breaker.admits_all()
+        self.members.iter().any(|member| member.state.serves(wanted))
     }
 
     /// The endpoints that take waiting calls. A half-open one does not: calls that look at it themselves are its probes.
     pub(super) fn serving(&self) -> impl Iterator<Item = &Member> {
         let wanted = Wanted::ALL.into_iter().find(|wanted| self.serves(*wanted));
-        self.members.iter().filter(move |member| wanted.is_some_and(|wanted| self.serves_at(&member.state, wanted)))
+        self.members.iter().filter(move |member| wanted.is_some_and(|wanted| member.state.serves(wanted)))
     }
 
     /// When the first breaker that is open lets a call pass, as far as time alone decides.

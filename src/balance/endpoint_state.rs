@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use super::config::BalanceConfig;
-use super::standing::Standing;
+use super::standing::{Standing, Wanted};
 use crate::algorithm::balance::{CallCounter, EndpointLoad, SetLoad, SlowStart};
 use crate::algorithm::estimate::Estimate;
 use crate::ground::error::InvalidConfig;
@@ -49,6 +49,11 @@ impl EndpointState {
             common: Arc::clone(common),
             counter: CallCounter::new(),
         })
+    }
+
+    /// Whether free permits of this endpoint go to waiting calls.
+    pub(super) fn serves(&self, wanted: Wanted) -> bool {
+        self.standing.now().is_usable(wanted) && self.breaker.admits_all()
     }
 
     /// Ends the ejection. The endpoint gets its calls back slowly.

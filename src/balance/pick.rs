@@ -7,6 +7,7 @@ use super::endpoint_set::{ChoiceFor, EndpointSet, Member};
 use super::permit::Permit;
 use super::standing::Wanted;
 use crate::ground::call_deadline::CallDeadline;
+use crate::ground::chance;
 use crate::ground::error::Reason;
 use crate::ground::time::Instant;
 use crate::layers::call::attempted_endpoints::AttemptedEndpoints;
@@ -46,7 +47,11 @@ impl Balancer {
         }
         let attempted = AttemptedEndpoints::current();
         for wanted in Wanted::ALL {
-            let choice = ChoiceFor { wanted, now, load: &self.common.load, attempted: attempted.as_deref() };
+            let load = &self.common.load;
+            let choice = ChoiceFor { wanted, now, load, attempted: attempted.as_deref(), closed_only: false };
+            if let Some(place) = pick_passed_over(set, choice, bound) {
+                return Picked::At(place);
+            }
             if let Some(place) = pick_free(set, choice, bound) {
                 return Picked::At(place);
             }
@@ -59,15 +64,15 @@ impl Balancer {
 
     /// An endpoint whose breaker is half-open and has a free probe slot.
     pub(super) fn pick_probe(&self, set: &EndpointSet, bound: CallDeadline, now: Instant) -> Option<Place> {
-        if !self.is_restricted() {
+        if set.restricted.is_empty() {
             return None;
         }
         let wanted = if set.serves(Wanted::Healthy) { Wanted::Healthy } else { Wanted::Any };
-        let choice = ChoiceFor { wanted, now, load: &self.common.load, attempted: None };
-        let half_open = set.members.iter().enumerate().filter(|(_, member)| !member.state.breaker.admits_all());
-        half_open
-            .filter(|(_, member)| set.is_free(&member.state, false, choice))
-            .find_map(|(i, member)| place(set, i, member, bound, now))
+        let choice = ChoiceFor { wanted, now, load: &self.common.load, attempted: None, closed_only: false };
+        set.restricted.iter().find_map(|i| {
+            let member = set.get(*i)?;
+            set.is_free(&member.state, choice).then(|| place(set, *i, member, bound, now))?
+        })
     }
 
     /// The refusal of a call that no endpoint takes.
@@ -77,11 +82,23 @@ impl Balancer {
     }
 }
 
+/// A half-open endpoint of a tier that gets no calls since its breakers opened: without probes it would not get them back. One endpoint
+/// is looked at by each call, so the cost does not depend on their number.
+#[inline]
+fn pick_passed_over(set: &EndpointSet, choice: ChoiceFor<'_>, bound: CallDeadline) -> Option<Place> {
+    let last = set.passed_over.len().checked_sub(1)?;
+    let drawn = ((chance::sample() * set.passed_over.len() as f64) as usize).min(last);
+    let i = *set.passed_over.get(drawn)?;
+    let member = set.get(i)?;
+    let is_attempted = choice.attempted.is_some_and(|attempted| attempted.contains(member.state.id));
+    (!is_attempted && set.is_free(&member.state, choice)).then(|| place(set, i, member, bound, choice.now))?
+}
+
 /// The endpoint that is chosen, or another one if its breaker refuses: a half-open one without a free probe slot looks usable until
 /// it is asked.
 fn pick_free(set: &EndpointSet, choice: ChoiceFor<'_>, bound: CallDeadline) -> Option<Place> {
     let chosen = set.choose(choice)?;
-    let is_free = |i: &usize| set.get(*i).is_some_and(|member| set.is_free(&member.state, false, choice));
+    let is_free = |i: &usize| set.get(*i).is_some_and(|member| set.is_free(&member.state, choice));
     let places = iter::once(chosen).chain(set.others(chosen).filter(is_free));
     places.into_iter().find_map(|i| place(set, i, set.get(i)?, bound, choice.now))
 }

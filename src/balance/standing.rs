@@ -1,5 +1,5 @@
-//! Whether an endpoint may get calls, apart from its permits: whether it is ejected, what was set by hand, and whether its breaker lets
-//! all calls pass.
+//! Whether an endpoint may get calls, apart from its permits: whether it is ejected, what was set by hand, whether its breaker lets all
+//! calls pass, and whether its tier panics.
 
 use crate::admission::registry::EndpointMode;
 use crate::ground::sync::atomic::{AtomicU8, Ordering};
@@ -26,6 +26,8 @@ const ISOLATED: u8 = 8;
 const REMOVED: u8 = 16;
 /// The breaker may refuse a call.
 const RESTRICTED: u8 = 32;
+/// The tier of the endpoint panics: ejections do not count.
+const PANICKING: u8 = 64;
 
 /// See the module. One word, which a choice reads at once.
 #[derive(Debug, Default)]
@@ -36,12 +38,12 @@ pub(super) struct Standing(AtomicU8);
 pub(super) struct StandingNow(u8);
 
 impl StandingNow {
-    /// Whether the endpoint may get a call of this kind, as far as its breaker does. In a `panic` ejections do not count.
+    /// Whether the endpoint may get a call of this kind, apart from its breaker. While its tier panics, ejections do not count.
     #[inline]
-    pub(super) fn is_usable(self, wanted: Wanted, panics: bool) -> bool {
-        match self.0 & !(STANDBY | RESTRICTED) {
+    pub(super) fn is_usable(self, wanted: Wanted) -> bool {
+        match self.0 & !(STANDBY | RESTRICTED | PANICKING) {
             0 => true,
-            EJECTED => panics || wanted == Wanted::Any,
+            EJECTED => self.0 & PANICKING != 0 || wanted == Wanted::Any,
             flags => flags & (ISOLATED | REMOVED) == 0 && wanted == Wanted::Any,
         }
     }
@@ -52,9 +54,10 @@ impl StandingNow {
         self.0 & RESTRICTED != 0
     }
 
-    /// Whether it counts as healthy in the shares of the tiers.
+    /// Whether it counts as healthy in the shares of the tiers. An open breaker takes no calls, and a half-open one only probes, so
+    /// neither adds to the capacity of its tier.
     pub(super) fn is_healthy(self) -> bool {
-        self.is_usable(Wanted::Healthy, false)
+        self.0 & !(STANDBY | PANICKING) == 0
     }
 
     pub(super) fn is_ejected(self) -> bool {
@@ -89,12 +92,20 @@ impl Standing {
         self.0.fetch_or(REMOVED, Ordering::Relaxed);
     }
 
-    pub(super) fn set_restricted(&self, is_restricted: bool) {
-        if is_restricted {
-            self.0.fetch_or(RESTRICTED, Ordering::Relaxed);
-        } else {
-            self.0.fetch_and(!RESTRICTED, Ordering::Relaxed);
-        }
+    /// Returns whether that is a change.
+    pub(super) fn set_restricted(&self, is_restricted: bool) -> bool {
+        self.set_flag(RESTRICTED, is_restricted)
+    }
+
+    pub(super) fn set_panicking(&self, is_panicking: bool) {
+        self.set_flag(PANICKING, is_panicking);
+    }
+
+    /// Returns whether that is a change.
+    fn set_flag(&self, flag: u8, is_set: bool) -> bool {
+        let before =
+            if is_set { self.0.fetch_or(flag, Ordering::Relaxed) } else { self.0.fetch_and(!flag, Ordering::Relaxed) };
+        (before & flag != 0) != is_set
     }
 
     /// Callers must serialise calls of this.
@@ -106,7 +117,7 @@ impl Standing {
             EndpointMode::Isolated => ISOLATED,
         };
         self.0.fetch_or(flag, Ordering::Relaxed);
-        self.0.fetch_and(flag | EJECTED | REMOVED | RESTRICTED, Ordering::Relaxed);
+        self.0.fetch_and(flag | EJECTED | REMOVED | RESTRICTED | PANICKING, Ordering::Relaxed);
     }
 }
 
@@ -137,8 +148,10 @@ mod tests {
             if ejected {
                 standing.eject();
             }
-            [(Wanted::Healthy, false), (Wanted::Healthy, true), (Wanted::Any, false)]
-                .map(|(wanted, panics)| standing.now().is_usable(wanted, panics))
+            [(Wanted::Healthy, false), (Wanted::Healthy, true), (Wanted::Any, false)].map(|(wanted, panics)| {
+                standing.set_panicking(panics);
+                standing.now().is_usable(wanted)
+            })
         };
         for (mode, ejected, expected) in [
             (EndpointMode::Serving, false, [true, true, true]),
@@ -151,5 +164,17 @@ mod tests {
         ] {
             assert_eq!(usable(mode, ejected), expected, "{mode} {ejected}");
         }
+    }
+
+    #[test]
+    fn restricted_breaker_is_usable_and_not_healthy() {
+        let standing = Standing::default();
+        assert!(standing.set_restricted(true) && !standing.set_restricted(true));
+        standing.set_panicking(true);
+        standing.set_mode(EndpointMode::Standby);
+        assert!(standing.now().is_restricted() && standing.now().is_usable(Wanted::Healthy));
+        assert!(!standing.now().is_healthy());
+        assert!(standing.set_restricted(false) && !standing.set_restricted(false));
+        assert!(standing.now().is_healthy());
     }
 }

@@ -1,6 +1,7 @@
 //! The balancer, through its public API and in virtual time.
 #![allow(clippy::disallowed_methods, reason = "tests sleep and look at the clock as users do")]
 
+mod breakers;
 mod by_hand;
 mod changes;
 mod choice;
@@ -11,6 +12,7 @@ mod hedges;
 mod in_stacks;
 #[cfg(feature = "http")]
 mod over_http;
+mod panic_mode;
 mod refusals;
 mod retries;
 mod waiting;

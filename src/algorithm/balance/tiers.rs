@@ -17,10 +17,14 @@
 //! Envoy's documentation has two tables that differ: the one on panic lists 50/60 % healthy as 50/50 and 25/100 % as 25/75. Its
 //! formula and the table on priority levels give 70/30 and 35/65, and so does this module.
 //!
+//! A tier without a share gets no calls, and so no probes for its half-open breakers. [`TierShares::passed_over`] lists the tiers for
+//! which the owner has to look for probes itself.
+//!
 //! Health is not capacity. If all permits of the tier are taken, [`TierShares::choose`] takes the next one, call by call: a standby
 //! carries the overflow and nothing more, and calls return as soon as the tier has a free permit.
 
-/// The endpoints of a tier. One that is ejected, isolated by hand or draining counts as unhealthy.
+/// The endpoints of a tier. One that is ejected, isolated by hand or draining counts as unhealthy, as does one whose circuit breaker is
+/// open or half-open.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct TierHealth {
     pub(crate) healthy: u32,
@@ -61,8 +65,6 @@ struct TierShare {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TierChoice {
     pub(crate) tier: usize,
-    /// The health of endpoints does not count.
-    pub(crate) panics: bool,
     /// The tier that the shares name is full, and this one stands in.
     pub(crate) overflow: bool,
 }
@@ -94,21 +96,25 @@ impl Overprovisioning {
             share.percent += left;
         }
         let only = shares.iter().position(|share| share.percent == 100 && share.usable);
-        let choice = |tier| Some(TierChoice { tier, panics: shares.get(tier)?.panics, overflow: false });
-        TierShares { only: only.and_then(choice), tiers: shares }
+        TierShares { only: only.map(|tier| TierChoice { tier, overflow: false }), tiers: shares }
     }
 }
 
 impl TierShares {
     /// The share of a tier in percent.
-    #[cfg(all(test, not(seawall_loom)))]
     pub(crate) fn percent(&self, tier: usize) -> u32 {
         self.tiers.get(tier).map_or(0, |share| share.percent)
     }
 
-    /// Whether a tier panics.
-    pub(crate) fn panics(&self) -> bool {
-        self.tiers.iter().any(|share| share.panics)
+    /// Whether a tier panics: the health of its endpoints does not count.
+    pub(crate) fn panics(&self, tier: usize) -> bool {
+        self.tiers.get(tier).is_some_and(|share| share.panics)
+    }
+
+    /// The tiers without a share that rank before one that has a share. They get all their calls back once they are healthy.
+    pub(crate) fn passed_over(&self) -> impl Iterator<Item = usize> + '_ {
+        let last = self.tiers.iter().rposition(|share| share.percent > 0).unwrap_or(0);
+        (0..last).filter(|tier| self.percent(*tier) == 0)
     }
 
     /// The tier that gets all calls, if there is one.
@@ -126,7 +132,7 @@ impl TierShares {
         later.chain(0..drawn).find_map(|tier| {
             let share = self.tiers.get(tier)?;
             let fits = share.usable && has_capacity(tier);
-            fits.then_some(TierChoice { tier, panics: share.panics, overflow: tier != drawn })
+            fits.then_some(TierChoice { tier, overflow: tier != drawn })
         })
     }
 
@@ -245,6 +251,19 @@ mod tests {
     }
 
     #[test]
+    fn tiers_that_are_down_are_passed_over() {
+        for (healthy, expected) in [
+            (&[100, 0][..], &[][..]),
+            (&[0, 100], &[0]),
+            (&[50, 0, 100], &[1]),
+            (&[0, 0, 100, 0], &[0, 1]),
+            (&[0, 0], &[]),
+        ] {
+            assert_eq!(shares(healthy).passed_over().collect::<Vec<_>>(), expected, "{healthy:?}");
+        }
+    }
+
+    #[test]
     fn full_tier_overflows_to_the_next() {
         let choose = |healthy: &[u32], full: &[usize], chance| {
             shares(healthy).choose(|tier| !full.contains(&tier), chance).map(|choice| (choice.tier, choice.overflow))
@@ -294,9 +313,10 @@ mod tests {
         #[test]
         fn every_choice_is_usable_and_has_capacity(tiers in tiers(), full: u8, chance in 0.0..1.0f64) {
             let free = |tier: usize| full >> tier & 1 == 0;
-            if let Some(choice) = Overprovisioning::default().shares(&tiers).choose(free, chance) {
-                prop_assert!(free(choice.tier));
-                prop_assert!(tiers[choice.tier].healthy > 0 || choice.panics && tiers[choice.tier].total > 0);
+            let shares = Overprovisioning::default().shares(&tiers);
+            if let Some(TierChoice { tier, .. }) = shares.choose(free, chance) {
+                prop_assert!(free(tier));
+                prop_assert!(tiers[tier].healthy > 0 || shares.panics(tier) && tiers[tier].total > 0);
             }
         }
     }

@@ -1,0 +1,92 @@
+//! Open and half-open breakers: what they leave of the capacity and of the tiers.
+
+use seawall::circuit_breaker::CircuitBreakerConfig;
+
+use super::*;
+
+/// A breaker opens at the first failure, for 30 s.
+fn opens_at_once() -> BalanceConfig {
+    let circuit_breaker = CircuitBreakerConfig {
+        consecutive_failures: Some(1),
+        break_duration: 30 * SECOND,
+        jitter: 0.0,
+        ..Default::default()
+    };
+    BalanceConfig { circuit_breaker, ..Default::default() }
+}
+
+async fn fail(service: &Balance<Client>, mut times: usize) {
+    while times > 0 {
+        times -= usize::from(call(service).await.is_err());
+    }
+}
+
+fn fail_first(servers: &Servers, number: usize) {
+    (0..number).for_each(|server| servers.set(server, Behaviour::Fails(MS)));
+}
+
+/// Nine of ten breakers are open. Half a second is enough for five calls of 100 ms each, and not for fifty.
+#[tokio::test(start_paused = true)]
+async fn open_breakers_do_not_count_in_the_expected_wait() {
+    seawall::seed(1);
+    let servers = Servers::answering(10, 100 * MS);
+    fail_first(&servers, 9);
+    let layer = servers.layer(BalanceConfig { max_concurrent: 1, max_wait: 500 * MS, ..opens_at_once() });
+    let (handle, service) = (layer.handle(), servers.service(&layer));
+    fail(&service, 9).await;
+    for _ in 0..20 {
+        assert_eq!(call(&service).await.unwrap(), 9);
+    }
+    let calls: Vec<_> = (0..30).map(|_| tokio::spawn(service.clone().oneshot(0))).collect();
+    settle().await;
+    assert_eq!(handle.in_flight(), 1);
+    assert!((3..=6).contains(&handle.waiting()), "{} wait, the others are refused at once", handle.waiting());
+    calls.into_iter().for_each(|call| call.abort());
+}
+
+/// Eight of ten breakers of the first tier are open: 140 % of two tenths stay there.
+#[tokio::test(start_paused = true)]
+async fn standby_joins_when_breakers_of_the_first_tier_open() {
+    seawall::seed(1);
+    let servers = Servers::answering(12, MS);
+    fail_first(&servers, 8);
+    let layer = servers.layer(opens_at_once());
+    let service = servers.service(&layer);
+    let tiers = servers.endpoints().into_iter().enumerate();
+    layer.handle().set_endpoints(tiers.map(|(i, endpoint)| endpoint.with_tier(u8::from(i >= 10)))).unwrap();
+    fail(&service, 8).await;
+    let before: usize = servers.calls()[10..].iter().sum();
+    for _ in 0..1000 {
+        call(&service).await.unwrap();
+    }
+    let standby = servers.calls()[10..].iter().sum::<usize>() - before;
+    assert!(standby.abs_diff(720) < 60, "{standby} of 1000");
+}
+
+/// The standby gets all calls meanwhile. The first tier comes back by the probes that it gets.
+#[tokio::test(start_paused = true)]
+async fn half_open_endpoint_of_a_tier_without_a_share_gets_probes() {
+    seawall::seed(1);
+    let servers = Servers::answering(3, MS);
+    fail_first(&servers, 2);
+    let layer = servers.layer(opens_at_once());
+    let service = servers.service(&layer);
+    let tiers = servers.endpoints().into_iter().zip([0, 0, 1]).map(|(endpoint, tier)| endpoint.with_tier(tier));
+    layer.handle().set_endpoints(tiers).unwrap();
+    fail(&service, 2).await;
+    let before = servers.calls();
+    for _ in 0..100 {
+        assert_eq!(call(&service).await.unwrap(), 2);
+    }
+    assert_eq!(servers.calls()[..2], before[..2]);
+    [0, 1].into_iter().for_each(|server| servers.set(server, Behaviour::Answers(MS)));
+    sleep(30 * SECOND).await;
+    for _ in 0..100 {
+        call(&service).await.unwrap();
+    }
+    let before = servers.calls();
+    for _ in 0..100 {
+        assert!(call(&service).await.unwrap() < 2);
+    }
+    assert!(servers.calls()[0] > before[0] && servers.calls()[1] > before[1], "{:?}", servers.calls());
+}
