@@ -1,10 +1,12 @@
 use std::fmt;
+use std::num::NonZeroU64;
 use std::time::Duration;
 
 use super::permit::Permit;
 use crate::algorithm::estimate::{Estimate, Took};
 use crate::ground::call_deadline::CallDeadline;
 use crate::ground::layer_id::LayerId;
+use crate::ground::sync::atomic::Ordering;
 use crate::ground::time::{self, Instant};
 use crate::ground::verdict::{Expiry, Guard, SealedGuard, Verdict};
 use crate::layers::core::observed;
@@ -61,6 +63,14 @@ impl EndpointCall {
         let verdict = if self.bound.at() <= now { Verdict::TimedOut } else { Verdict::Abandoned };
         self.took = answer.map(|(took, _)| took);
         self.end(verdict, now);
+    }
+
+    /// The `poll_ready` of this client has failed. It is replaced when the next call needs a client.
+    #[cold]
+    pub(super) fn client_failed(&self, id: NonZeroU64) {
+        if let Some(permit) = &self.permit {
+            permit.endpoint().failed_client.store(id.get(), Ordering::Relaxed);
+        }
     }
 
     /// The call has ended at `now`.

@@ -30,6 +30,9 @@ pub(super) struct EndpointState {
     warming_since: AtomicU64,
     pub(super) breaker: PartBreaker,
     pub(super) common: Arc<SetState>,
+    /// The last client whose `poll_ready` has failed; 0: none. If two services have clients here, the failure of one may replace that of
+    /// the other, which its next call repeats.
+    pub(super) failed_client: AtomicU64,
     /// The calls since the last comparison of the set.
     pub(super) counter: CallCounter,
 }
@@ -47,6 +50,7 @@ impl EndpointState {
             warming_since: AtomicU64::new(0),
             breaker: PartBreaker::new(readiness_limit.clone(), config.circuit_breaker.clone())?,
             common: Arc::clone(common),
+            failed_client: AtomicU64::new(0),
             counter: CallCounter::new(),
         })
     }

@@ -1,11 +1,13 @@
 use std::fmt;
 use std::future::Future;
+use std::num::NonZeroU64;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use pin_project::{pin_project, pinned_drop};
 use tower::{BoxError, Service};
 
+use super::client::CallClient;
 use super::endpoint_call::EndpointCall;
 use super::pick::Place;
 use super::waiting_call::{Placed, WaitingCall};
@@ -35,7 +37,8 @@ enum State<S, Req, F, C> {
     /// The call is at its endpoint => Over. It is dropped before it is recorded.
     Running {
         #[pin]
-        future: circuit_breaker::ResponseFuture<S, Req, F, C>,
+        future: circuit_breaker::ResponseFuture<CallClient<S>, Req, F, C>,
+        client_id: NonZeroU64,
         endpoint_call: Option<EndpointCall>,
     },
     Over,
@@ -43,7 +46,7 @@ enum State<S, Req, F, C> {
 
 impl<S, Req, C: Clone> ResponseFuture<S, Req, S::Future, C>
 where
-    S: Service<Req>,
+    S: Service<Req> + Clone,
 {
     #[inline]
     pub(super) fn at(placed: Placed<S, Req>, classifier: C) -> Self {
@@ -61,15 +64,15 @@ where
 
 impl<S, Req, C: Clone> State<S, Req, S::Future, C>
 where
-    S: Service<Req>,
+    S: Service<Req> + Clone,
 {
     #[inline]
     fn running(Placed { place, client, request }: Placed<S, Req>, classifier: &C) -> Self {
         let Place { permit, ticket, bound, .. } = place;
-        let endpoint = permit.endpoint();
+        let (endpoint, client_id) = (permit.endpoint(), client.id);
         scope::note_endpoint(endpoint.id);
         let future = endpoint.breaker.call(ticket, client, request, classifier.clone());
-        Self::Running { future, endpoint_call: Some(EndpointCall::new(permit, bound)) }
+        Self::Running { future, client_id, endpoint_call: Some(EndpointCall::new(permit, bound)) }
     }
 }
 
@@ -86,10 +89,10 @@ where
         let mut this = self.project();
         loop {
             let output = match this.state.as_mut().project() {
-                StateProj::Running { future, endpoint_call: slot } => {
+                StateProj::Running { mut future, client_id, endpoint_call: slot } => {
                     let Some(endpoint_call) = slot.as_mut() else { return Poll::Pending };
                     endpoint_call.polled();
-                    let (result, answer) = scope::noting_answer(|| future.poll(cx));
+                    let (result, answer) = scope::noting_answer(|| future.as_mut().poll(cx));
                     let result = ready!(result);
                     let now = endpoint_call.answered(answer);
                     let Some(mut endpoint_call) = slot.take() else { return Poll::Pending };
@@ -103,6 +106,9 @@ where
                             Ok(time::with_start(now, || this.classifier.hold(response, verdict, endpoint_call)))
                         }
                         Err(error) => {
+                            if future.is_client_unusable() {
+                                endpoint_call.client_failed(*client_id);
+                            }
                             let verdict = verdict::judge::<S::Response>(&*this.classifier, Err(&error));
                             endpoint_call.end(verdict, now);
                             Err(error)

@@ -51,8 +51,11 @@ impl<C> BalanceLayer<C> {
         BalanceHandle::new(Arc::clone(self.core.state()))
     }
 
-    /// The service. `connect` makes the client of an endpoint: once when the endpoint joins the set, and again if its address changes.
-    /// It must not block: for an endpoint that joins later it runs in the next call.
+    /// The service. `connect` makes the client of an endpoint: once when the endpoint joins the set, and again if its address changes, or
+    /// if the client's `poll_ready` fails, as that of a closed connection does. A client is replaced for that at most once in a second.
+    ///
+    /// `connect` must not block: after the first set it runs in the call that needs the client. Other calls of the endpoint wait for it,
+    /// within their bounds.
     pub fn service<S, F>(&self, connect: F) -> Balance<S, C>
     where
         F: Fn(&Endpoint) -> S + Send + Sync + 'static,
@@ -60,7 +63,7 @@ impl<C> BalanceLayer<C> {
         C: Clone,
     {
         let balancer = Arc::clone(self.core.state());
-        let connections = Connections::new(&balancer.set.load(), Box::new(connect));
+        let connections = Connections::new(&balancer.set.load(), connect);
         Balance::new(balancer, connections, self.classifier.clone())
     }
 }

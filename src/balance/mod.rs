@@ -143,6 +143,7 @@
 #[cfg(feature = "http")]
 mod at_endpoint;
 mod balancer;
+mod client;
 mod config;
 mod connections;
 #[cfg(feature = "http")]

@@ -77,25 +77,27 @@ where
         }
         self.balancer.sweep_if_due(now);
         let mut set = self.balancer.set.load();
-        let picked = loop {
+        loop {
             let bound = CallDeadline::within(now, &context, set.limits.max_hold);
-            let picked = self.balancer.pick(&set, bound, now);
-            // The endpoints of a set that was replaced meanwhile may all have left.
-            if !matches!(picked, Picked::NoEndpoints) || !self.balancer.is_replaced(&set) {
-                break picked;
+            match self.balancer.pick(&set, bound, now) {
+                Picked::At(place) => {
+                    if let Some(client) = self.connections.client(&set, place.member) {
+                        return ResponseFuture::at(Placed { place, client, request }, classifier);
+                    }
+                }
+                Picked::Full => {
+                    return match self.wait(&set, request, context, now) {
+                        Ok(call) => ResponseFuture::waiting(call, classifier),
+                        Err(refusal) => ResponseFuture::refused(refusal, classifier),
+                    };
+                }
+                Picked::NoEndpoints => {}
+            }
+            // The endpoints of a set that was replaced meanwhile may have left.
+            if !self.balancer.is_replaced(&set) {
+                return ResponseFuture::refused(self.balancer.no_endpoints(&set, now), classifier);
             }
             set = self.balancer.set.load();
-        };
-        match picked {
-            Picked::At(place) => match self.connections.client(&set, place.member) {
-                Some(client) => ResponseFuture::at(Placed { place, client, request }, classifier),
-                None => ResponseFuture::refused(self.balancer.no_endpoints(&set, now), classifier),
-            },
-            Picked::Full => match self.wait(&set, request, context, now) {
-                Ok(call) => ResponseFuture::waiting(call, classifier),
-                Err(refusal) => ResponseFuture::refused(refusal, classifier),
-            },
-            Picked::NoEndpoints => ResponseFuture::refused(self.balancer.no_endpoints(&set, now), classifier),
         }
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use super::client::CallClient;
 use super::connections::Connections;
 use super::permit::Permit;
 use super::pick::{Place, admit};
@@ -32,7 +33,7 @@ pub(super) struct WaitingCall<S, Req> {
 /// A call that has its place, with the client and the request.
 pub(super) struct Placed<S, Req> {
     pub(super) place: Place,
-    pub(super) client: S,
+    pub(super) client: CallClient<S>,
     pub(super) request: Req,
 }
 
@@ -102,7 +103,7 @@ impl<S: Clone, Req> WaitingCall<S, Req> {
         self.placed(place, client)
     }
 
-    fn placed(&mut self, place: Place, client: Option<S>) -> Option<Placed<S, Req>> {
+    fn placed(&mut self, place: Place, client: Option<CallClient<S>>) -> Option<Placed<S, Req>> {
         Some(Placed { place, client: client?, request: self.request.take()? })
     }
 

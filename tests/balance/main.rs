@@ -5,6 +5,7 @@ mod breakers;
 mod by_hand;
 mod changes;
 mod choice;
+mod clients;
 mod construction;
 mod discovery;
 mod hedges;

@@ -213,6 +213,8 @@ pub(crate) enum Call<S, Req, F> {
         #[pin]
         future: F,
     },
+    /// The service's `poll_ready` has failed. The call has ended, and holds nothing.
+    Unusable,
     /// It has ended or was cancelled, and holds nothing.
     Over,
 }
@@ -221,6 +223,11 @@ impl<S, Req, F> Call<S, Req, F> {
     /// Whether the service is not ready, so that nothing has been sent yet.
     pub(crate) fn is_waiting(&self) -> bool {
         matches!(self, Self::Waiting { .. })
+    }
+
+    /// Whether the call has ended because the service's `poll_ready` failed.
+    pub(crate) fn is_unusable(&self) -> bool {
+        matches!(self, Self::Unusable)
     }
 }
 
@@ -256,7 +263,7 @@ where
                         self.set(Self::Running { future });
                     }
                     Poll::Ready(Err(error)) => {
-                        self.set(Self::Over);
+                        self.set(Self::Unusable);
                         return Poll::Ready(Err(CallError::NotCalled(error.into())));
                     }
                     Poll::Pending => {
@@ -276,7 +283,7 @@ where
                     }
                 },
                 // Polled after completion, as fused futures may be.
-                CallProj::Over => return Poll::Pending,
+                CallProj::Unusable | CallProj::Over => return Poll::Pending,
             }
         }
     }

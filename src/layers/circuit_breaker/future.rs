@@ -32,6 +32,11 @@ impl<S, Req, F, C> ResponseFuture<S, Req, F, C> {
     pub(super) fn new(call: Call<S, Req, F>, ticket: Ticket, classifier: C) -> Self {
         Self { call, timer: Timer::new(), ticket: Some(ticket), woken: Woken::new(), classifier }
     }
+
+    /// Whether the call has ended because the client's `poll_ready` failed.
+    pub(crate) fn is_client_unusable(&self) -> bool {
+        self.call.is_unusable()
+    }
 }
 
 impl<S, Req, F, C> Future for ResponseFuture<S, Req, F, C>
