@@ -38,6 +38,8 @@ pub(crate) struct Balancer {
     readiness_limit: ReadinessLimit,
     /// The task that follows a stream of sets.
     discovery_task: Mutex<Option<DiscoveryTask>>,
+    /// The number of streams that have been followed. Changed with `records` locked: a superseded stream changes no set after that.
+    discovery_epoch: AtomicU64,
 }
 
 impl Balancer {
@@ -54,6 +56,7 @@ impl Balancer {
             next_sweep: AtomicU64::new(0),
             readiness_limit,
             discovery_task: Mutex::new(None),
+            discovery_epoch: AtomicU64::new(0),
         }
     }
 
@@ -62,12 +65,20 @@ impl Balancer {
         &self.common.instruments
     }
 
-    /// Replaces the set. Endpoints that stay keep their state; new ones start slowly, unless there was none before.
-    pub(super) fn set_endpoints(self: &Arc<Self>, endpoints: Vec<Endpoint>) -> Result<(), InvalidConfig> {
+    /// Replaces the set. Endpoints that stay keep their state; new ones start slowly, unless there was none before. A set of a
+    /// superseded stream, by its `epoch`, is ignored.
+    pub(super) fn set_endpoints(
+        self: &Arc<Self>,
+        endpoints: Vec<Endpoint>,
+        epoch: Option<u64>,
+    ) -> Result<(), InvalidConfig> {
         let config = self.settings.get();
         endpoint::check(&endpoints, config.max_endpoints)?;
         let (now, settings) = (time::now(), config.choice());
         let mut records = lock(&self.records);
+        if epoch.is_some_and(|epoch| !self.is_current(epoch)) {
+            return Ok(());
+        }
         let before = self.set.load();
         if before.members.iter().map(|member| &member.endpoint).eq(&endpoints) {
             return Ok(());
@@ -186,11 +197,29 @@ impl Balancer {
         }
     }
 
-    /// Keeps the task that changes the set, instead of the former one.
+    /// The epoch of a new stream of sets, which supersedes the former ones.
+    pub(super) fn begin_epoch(&self) -> u64 {
+        let _records = lock(&self.records);
+        self.discovery_epoch.fetch_add(1, Ordering::AcqRel) + 1
+    }
+
+    /// Whether no other stream is followed since.
+    pub(super) fn is_current(&self, epoch: u64) -> bool {
+        self.discovery_epoch.load(Ordering::Acquire) == epoch
+    }
+
+    /// Keeps the task that changes the set, instead of the former one. A superseded task is not kept.
     pub(super) fn keep(&self, discovery_task: DiscoveryTask) {
-        let former = lock(&self.discovery_task).replace(discovery_task);
+        let superseded = {
+            let mut kept = lock(&self.discovery_task);
+            if kept.as_ref().is_some_and(|kept| kept.epoch > discovery_task.epoch) {
+                Some(discovery_task)
+            } else {
+                kept.replace(discovery_task)
+            }
+        };
         // It ends now, without the lock.
-        drop(former);
+        drop(superseded);
     }
 
     /// Compares the endpoints, if the interval is over: ejects outliers, and restores those whose ejection is over.

@@ -26,7 +26,7 @@ impl BalanceHandle {
     /// # Errors
     /// As [`with_endpoints`](super::BalanceLayer::with_endpoints); then the former set stays.
     pub fn set_endpoints(&self, endpoints: impl IntoIterator<Item = Endpoint>) -> Result<(), InvalidConfig> {
-        self.balancer.set_endpoints(endpoints.into_iter().collect())
+        self.balancer.set_endpoints(endpoints.into_iter().collect(), None)
     }
 
     /// The endpoints at this moment.

@@ -42,7 +42,7 @@ impl<C> BalanceLayer<C> {
     /// If the set is empty or larger than `max_endpoints`, if two endpoints have the same key, or a weight is not a finite number above
     /// zero; all faults are listed, with the position of the endpoint.
     pub fn with_endpoints(self, endpoints: impl IntoIterator<Item = Endpoint>) -> Result<Self, InvalidConfig> {
-        self.core.state().set_endpoints(endpoints.into_iter().collect())?;
+        self.core.state().set_endpoints(endpoints.into_iter().collect(), None)?;
         Ok(self)
     }
 

@@ -113,3 +113,23 @@ async fn discover_yields_a_set_before_it_ends() {
     assert_eq!(sets.next().await, None);
     assert_eq!(sets.next().await, None);
 }
+
+/// The first stream yields a set in the very poll in which it is replaced, and once more after that.
+#[tokio::test(start_paused = true)]
+async fn set_of_a_replaced_stream_is_not_taken() {
+    let servers = Servers::answering(1, MS);
+    let layer = servers.layer(BalanceConfig::default());
+    let handle = layer.handle();
+    let (sender, second) = unbounded();
+    let (mut second, mut stale) = (Some(second), vec![vec![Endpoint::new("stale")]; 2]);
+    let replacing = handle.clone();
+    handle.follow(futures::stream::poll_fn(move |_| {
+        second.take().into_iter().for_each(|second| replacing.follow(second));
+        stale.pop().map_or(Poll::Pending, |stale| Poll::Ready(Some(stale)))
+    }));
+    settle().await;
+    assert_eq!(handle.endpoints(), servers.endpoints());
+    sender.unbounded_send(vec![Endpoint::new("new")]).unwrap();
+    settle().await;
+    assert_eq!(handle.endpoints(), [Endpoint::new("new")]);
+}

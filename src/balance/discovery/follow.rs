@@ -35,17 +35,20 @@ impl BalanceHandle {
     /// # }
     /// ```
     pub fn follow(&self, sets: impl Stream<Item = Vec<Endpoint>> + Send + 'static) {
-        let task = tokio::spawn(follow(Arc::downgrade(self.balancer()), sets));
-        self.balancer().keep(DiscoveryTask::new(task.abort_handle()));
+        let epoch = self.balancer().begin_epoch();
+        let task = tokio::spawn(follow(Arc::downgrade(self.balancer()), epoch, sets));
+        self.balancer().keep(DiscoveryTask::new(epoch, task.abort_handle()));
     }
 }
 
-async fn follow(balancer: Weak<Balancer>, sets: impl Stream<Item = Vec<Endpoint>>) {
+async fn follow(balancer: Weak<Balancer>, epoch: u64, sets: impl Stream<Item = Vec<Endpoint>>) {
     let mut sets = pin!(sets);
     loop {
         let endpoints = sets.next().await;
         let Some(balancer) = balancer.upgrade() else { return };
-        match endpoints.map(|endpoints| balancer.set_endpoints(endpoints)) {
+        match endpoints.map(|endpoints| balancer.set_endpoints(endpoints, Some(epoch))) {
+            // The abort reaches a task only after its poll.
+            _ if !balancer.is_current(epoch) => return,
             Some(Ok(())) => {}
             Some(Err(invalid)) => telemetry::endpoints_rejected(balancer.instruments(), &invalid),
             None => return telemetry::discovery_ended(balancer.instruments()),
