@@ -9,6 +9,7 @@ use std::time::Duration;
 use futures_util::future::{Either, select};
 use futures_util::{Stream, stream};
 
+use super::lookup;
 use crate::admission::timer::Timer;
 use crate::balance::endpoint::Endpoint;
 use crate::ground::chance;
@@ -35,7 +36,7 @@ pub struct DnsConfig {
     /// By which share the interval is shortened at random, so that clients do not resolve at the same moments: within `0..=1`.
     /// Default: 0.2.
     pub jitter: f64,
-    /// How long a resolution may take; more than zero. Default: 5 s.
+    /// How long an attempt waits for the resolver; more than zero. Default: 5 s.
     #[cfg_attr(feature = "config", serde(with = "HumanTime"))]
     pub timeout: Duration,
 }
@@ -61,6 +62,9 @@ impl Validate for DnsConfig {
 /// If a resolution fails, takes too long or finds no address, that is logged, the last set stays, and the next attempt follows after
 /// 1 s, then 2 s, up to the interval.
 ///
+/// The system's resolver runs on a blocking thread of tokio, and cannot be cancelled. A resolution that hangs keeps its thread after the
+/// timeout; the next attempts wait for it, so each name blocks one thread at most.
+///
 /// # Errors
 /// If a setting is out of its range; all faults are listed, with the path of the field.
 ///
@@ -79,7 +83,7 @@ pub fn dns(
     config: DnsConfig,
 ) -> Result<impl Stream<Item = Vec<Endpoint>> + Send + 'static, InvalidConfig> {
     config.validate()?;
-    Ok(resolutions(host.into(), config, |host| async { Ok(tokio::net::lookup_host(host).await?.collect()) }))
+    Ok(resolutions(host.into(), config, lookup::lookup))
 }
 
 /// The state between two resolutions.

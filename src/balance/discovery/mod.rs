@@ -5,3 +5,5 @@ pub(super) mod discovery_task;
 #[cfg(feature = "dns")]
 pub(super) mod dns;
 mod follow;
+#[cfg(feature = "dns")]
+mod lookup;
