@@ -1,10 +1,14 @@
 //! An endpoint as its user describes it, and the checks of a set of them.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use crate::ground::error::InvalidConfig;
 use crate::ground::validation::Validation;
+
+/// The weights that an endpoint may have. Ratios of weights that are further apart lose their precision.
+const WEIGHTS: RangeInclusive<f64> = 1e-6..=1e6;
 
 /// One instance of a dependency: where it is, and how large its share of the calls is.
 ///
@@ -41,7 +45,7 @@ impl Endpoint {
         Self { key: key.into(), ..self }
     }
 
-    /// Sets the weight: an endpoint of weight 2 gets twice as many calls as one of weight 1. A finite number above zero.
+    /// Sets the weight, in `1e-6..=1e6`: an endpoint of weight 2 gets twice as many calls as one of weight 1.
     #[must_use]
     pub fn with_weight(self, weight: f64) -> Self {
         Self { weight, ..self }
@@ -96,7 +100,7 @@ pub(super) fn check(endpoints: &[Endpoint], max_endpoints: usize) -> Result<(), 
     Validation::of(|validation| {
         let number = endpoints.len();
         validation.check(number > 0, "endpoints", "must not be empty");
-        let problem = format_args!("{number} are more than max_endpoints, which is {max_endpoints}");
+        let problem = format_args!("invalid value: {number} endpoints, must be at most {max_endpoints} (`max_endpoints`)");
         validation.check(number <= max_endpoints, "endpoints", problem);
         if number > max_endpoints {
             // A fault for each of them would be as long as the list.
@@ -108,9 +112,9 @@ pub(super) fn check(endpoints: &[Endpoint], max_endpoints: usize) -> Result<(), 
                 let Endpoint { key, weight, .. } = endpoint;
                 validation.check(!key.is_empty(), "key", "must not be empty");
                 let other = *first.entry(&**key).or_insert(i);
-                validation.check(other == i, "key", format_args!("{key:?} is also the key of endpoints[{other}]"));
-                let is_positive = *weight > 0.0 && weight.is_finite();
-                validation.check(is_positive, "weight", format_args!("{weight} is not a finite number above 0"));
+                validation.check(other == i, "key", format_args!("invalid value: {key:?}, must be unique, and is the key of endpoints[{other}]"));
+                let problem = format_args!("invalid value: {weight}, must be in [1e-6, 1e6]");
+                validation.check(WEIGHTS.contains(weight), "weight", problem);
             });
         }
     })
@@ -132,15 +136,18 @@ mod tests {
         let bad =
             [a(), a(), a().with_key(""), Endpoint::new("b").with_weight(0.0), Endpoint::new("c").with_weight(f64::NAN)];
         let expected = [
-            "endpoints[1].key: \"a\" is also the key of endpoints[0]",
+            "endpoints[1].key: invalid value: \"a\", must be unique, and is the key of endpoints[0]",
             "endpoints[2].key: must not be empty",
-            "endpoints[3].weight: 0 is not a finite number above 0",
-            "endpoints[4].weight: NaN is not a finite number above 0",
+            "endpoints[3].weight: invalid value: 0, must be in [1e-6, 1e6]",
+            "endpoints[4].weight: invalid value: NaN, must be in [1e-6, 1e6]",
         ];
         assert_eq!(faults(&bad), expected);
-        for weight in [-1.0, f64::INFINITY] {
-            assert_eq!(faults(&[a().with_weight(weight)]).len(), 1);
+        for weight in [-1.0, 0.9e-6, 1.1e6, f64::MIN_POSITIVE, f64::INFINITY] {
+            assert_eq!(faults(&[a().with_weight(weight)]).len(), 1, "{weight}");
         }
-        assert_eq!(faults(&vec![a(); 6]), ["endpoints: 6 are more than max_endpoints, which is 5"]);
+        for weight in [1e-6, 1e6] {
+            assert_eq!(faults(&[a().with_weight(weight)]), [""; 0], "{weight}");
+        }
+        assert_eq!(faults(&vec![a(); 6]), ["endpoints: invalid value: 6 endpoints, must be at most 5 (`max_endpoints`)"]);
     }
 }

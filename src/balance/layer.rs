@@ -39,8 +39,8 @@ impl<C> BalanceLayer<C> {
     /// Sets the endpoints, as [`BalanceHandle::set_endpoints`] does.
     ///
     /// # Errors
-    /// If the set is empty or larger than `max_endpoints`, if two endpoints have the same key, or a weight is not a finite number above
-    /// zero; all faults are listed, with the position of the endpoint.
+    /// If the set is empty or larger than `max_endpoints`, if two endpoints have the same key, or a weight is not in
+    /// `1e-6..=1e6`; all faults are listed, with the position of the endpoint.
     pub fn with_endpoints(self, endpoints: impl IntoIterator<Item = Endpoint>) -> Result<Self, InvalidConfig> {
         self.core.state().set_endpoints(endpoints.into_iter().collect(), None)?;
         Ok(self)
