@@ -1,6 +1,8 @@
 //! Moments that the public API cannot bring about.
 
-use std::task::{Context, Poll};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
 
 use futures::task::noop_waker_ref;
 
@@ -52,4 +54,61 @@ async fn call_that_returns_to_the_queue_is_served_first() {
     assert!(second.poll(&mut cx).is_pending());
     drop(second);
     assert_eq!((handle.in_flight(), handle.waiting()), (1, 0));
+}
+
+/// A waker of a faulty executor.
+struct Faulty {
+    wake_panics: bool,
+}
+
+impl Wake for Faulty {
+    fn wake(self: Arc<Self>) {
+        assert!(!self.wake_panics, "in a wake");
+    }
+}
+
+impl Drop for Faulty {
+    fn drop(&mut self) {
+        assert!(self.wake_panics || std::thread::panicking(), "in the drop of a waker");
+    }
+}
+
+fn panics<T>(action: impl FnOnce() -> T) -> bool {
+    catch_unwind(AssertUnwindSafe(action)).is_err()
+}
+
+/// A waiting call that is to be granted the only permit, and the next one.
+fn faulty_and_next(handle: &BalanceHandle, wake_panics: bool) -> (super::permit::Permit, Waiter, Waiter) {
+    let set = handle.balancer().set.load();
+    let (mut holder, mut faulty, mut next) = (enter(handle, &set), enter(handle, &set), enter(handle, &set));
+    let mut cx = Context::from_waker(noop_waker_ref());
+    let Poll::Ready(Ok(permit)) = holder.poll(&mut cx) else { panic!("the permit is free") };
+    let waker = Waker::from(Arc::new(Faulty { wake_panics }));
+    let mut own = Context::from_waker(&waker);
+    assert!(faulty.poll(&mut own).is_pending() && faulty.poll_end(&mut own, None).is_pending());
+    assert!(next.poll(&mut cx).is_pending());
+    (permit, faulty, next)
+}
+
+#[tokio::test(start_paused = true)]
+async fn panicking_wake_does_not_leak_the_granted_permit() {
+    let handle = handle(1);
+    let (permit, faulty, mut next) = faulty_and_next(&handle, true);
+    assert!(panics(|| drop(permit)));
+    assert_eq!((handle.in_flight(), handle.waiting()), (1, 1), "it has the permit");
+    drop(faulty);
+    assert!(next.poll(&mut Context::from_waker(noop_waker_ref())).is_ready());
+    assert_eq!((handle.in_flight(), handle.waiting()), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn panicking_waker_drop_does_not_leak_the_granted_permit() {
+    let handle = handle(1);
+    let (permit, mut faulty, mut next) = faulty_and_next(&handle, false);
+    drop(permit);
+    // The timer holds the last waker.
+    assert!(panics(|| faulty.poll(&mut Context::from_waker(noop_waker_ref()))));
+    assert_eq!((handle.in_flight(), handle.waiting()), (1, 0), "the next call has it");
+    assert!(next.poll(&mut Context::from_waker(noop_waker_ref())).is_ready());
+    assert_eq!((handle.in_flight(), handle.waiting()), (0, 0));
 }

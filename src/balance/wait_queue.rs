@@ -8,6 +8,7 @@ use std::task::Waker;
 
 use super::endpoint_set::EndpointSet;
 use super::endpoint_state::{EndpointState, SetState};
+use super::permit::Permit;
 use crate::admission::gate::{GateQueue, GateQueuePosition, Order, Outcome, PermitRequest, wake};
 use crate::algorithm::queue::{self, Refusal, Until, Wait};
 use crate::ground::error::{Numbers, Reason};
@@ -134,24 +135,24 @@ impl WaitQueue {
     }
 
     /// The outcome of a call, once. If there is none yet, the waker is registered.
-    pub(super) fn take_outcome(
-        &self,
-        position: GateQueuePosition,
-        waker: Waker,
-    ) -> Option<Outcome<Arc<EndpointState>>> {
+    pub(super) fn take_outcome(&self, position: GateQueuePosition, waker: Waker) -> Option<Outcome<Permit>> {
         let mut queue = lock(&self.queue);
         let outcome = queue.take_outcome(position);
         let unused = if outcome.is_none() { queue.register(position, waker) } else { Some(waker) };
         drop(queue);
+        // The permit has an owner before the waker is dropped, which is foreign code: if that panics, the permit is released.
+        let outcome = outcome.map(owned);
         foreign(|| drop(unused));
         outcome
     }
 
     /// A call leaves. Returns an outcome that was decided before.
-    pub(super) fn leave(&self, position: GateQueuePosition) -> Option<Outcome<Arc<EndpointState>>> {
+    pub(super) fn leave(&self, position: GateQueuePosition) -> Option<Outcome<Permit>> {
         let mut queue = lock(&self.queue);
         let Some(left) = queue.leave(position) else {
-            return queue.take_outcome(position);
+            let outcome = queue.take_outcome(position);
+            drop(queue);
+            return outcome.map(owned);
         };
         self.common.waiting.fetch_sub(1, Ordering::SeqCst);
         drop(queue);
@@ -174,5 +175,12 @@ impl WaitQueue {
     fn numbered(&self, refusal: Refusal, set: &EndpointSet) -> Refusal {
         let numbers = refusal.numbers.with_waiting(self.len()).with_limit(set.capacity());
         Refusal { numbers, ..refusal }
+    }
+}
+
+fn owned(outcome: Outcome<Arc<EndpointState>>) -> Outcome<Permit> {
+    match outcome {
+        Outcome::Granted(endpoint) => Outcome::Granted(Permit::counted(endpoint)),
+        Outcome::Refused(reason) => Outcome::Refused(reason),
     }
 }

@@ -3,7 +3,6 @@ use std::task::{Context, Poll};
 
 use super::balancer::Balancer;
 use super::endpoint_set::EndpointSet;
-use super::endpoint_state::EndpointState;
 use super::permit::Permit;
 use crate::admission::gate::{GateQueuePosition, Outcome, PermitRequest, wake};
 use crate::admission::timer::Timer;
@@ -78,10 +77,10 @@ impl Waiter {
         Poll::Ready(Some(self.end(outcome)))
     }
 
-    fn end(&mut self, outcome: Outcome<Arc<EndpointState>>) -> Result<Permit, Refusal> {
+    fn end(&mut self, outcome: Outcome<Permit>) -> Result<Permit, Refusal> {
         self.position = None;
         let result = match outcome {
-            Outcome::Granted(endpoint) => Ok(Permit::counted(endpoint)),
+            Outcome::Granted(permit) => Ok(permit),
             Outcome::Refused(reason) => {
                 Err(self.balancer.queue.refuse(reason, self.wanted.deadline, &self.balancer.set.load()))
             }
@@ -91,15 +90,14 @@ impl Waiter {
         result
     }
 
-    fn leave(&mut self) -> Option<Outcome<Arc<EndpointState>>> {
+    fn leave(&mut self) -> Option<Outcome<Permit>> {
         self.balancer.queue.leave(self.position.take()?)
     }
 }
 
 impl Drop for Waiter {
     fn drop(&mut self) {
-        if let Some(Outcome::Granted(endpoint)) = self.leave() {
-            drop(Permit::counted(endpoint));
-        }
+        // A permit that was granted is released.
+        drop(self.leave());
     }
 }

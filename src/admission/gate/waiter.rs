@@ -37,7 +37,10 @@ impl Waiter {
         let mut queue = lock(&self.gate.queue);
         if let Some(outcome) = queue.take_outcome(position) {
             drop(queue);
-            return Poll::Ready(self.end(outcome));
+            let ended = self.end(outcome);
+            // Foreign code. By now the permit has an owner, even if that panics.
+            foreign(|| drop(waker));
+            return Poll::Ready(ended);
         }
         let before = queue.register(position, waker);
         drop(queue);
