@@ -82,7 +82,7 @@ impl<S: Clone> Connections<S> {
                 client
             })
         };
-        // Clients that nobody uses are dropped without the lock.
+        // Unused clients are dropped without the lock.
         foreign(|| drop((followed, replaced)));
         Some(client?.for_call())
     }

@@ -100,7 +100,8 @@ pub(super) fn check(endpoints: &[Endpoint], max_endpoints: usize) -> Result<(), 
     Validation::of(|validation| {
         let number = endpoints.len();
         validation.check(number > 0, "endpoints", "must not be empty");
-        let problem = format_args!("invalid value: {number} endpoints, must be at most {max_endpoints} (`max_endpoints`)");
+        let problem =
+            format_args!("invalid value: {number} endpoints, must be at most {max_endpoints} (`max_endpoints`)");
         validation.check(number <= max_endpoints, "endpoints", problem);
         if number > max_endpoints {
             // A fault for each of them would be as long as the list.
@@ -112,7 +113,11 @@ pub(super) fn check(endpoints: &[Endpoint], max_endpoints: usize) -> Result<(), 
                 let Endpoint { key, weight, .. } = endpoint;
                 validation.check(!key.is_empty(), "key", "must not be empty");
                 let other = *first.entry(&**key).or_insert(i);
-                validation.check(other == i, "key", format_args!("invalid value: {key:?}, must be unique, and is the key of endpoints[{other}]"));
+                validation.check(
+                    other == i,
+                    "key",
+                    format_args!("invalid value: {key:?}, must be unique, and is the key of endpoints[{other}]"),
+                );
                 let problem = format_args!("invalid value: {weight}, must be in [1e-6, 1e6]");
                 validation.check(WEIGHTS.contains(weight), "weight", problem);
             });
@@ -148,6 +153,9 @@ mod tests {
         for weight in [1e-6, 1e6] {
             assert_eq!(faults(&[a().with_weight(weight)]), [""; 0], "{weight}");
         }
-        assert_eq!(faults(&vec![a(); 6]), ["endpoints: invalid value: 6 endpoints, must be at most 5 (`max_endpoints`)"]);
+        assert_eq!(
+            faults(&vec![a(); 6]),
+            ["endpoints: invalid value: 6 endpoints, must be at most 5 (`max_endpoints`)"]
+        );
     }
 }

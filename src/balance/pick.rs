@@ -1,7 +1,5 @@
 //! Which endpoint takes a call now, and its admission there.
 
-use std::iter;
-
 use super::balancer::Balancer;
 use super::endpoint_set::{ChoiceFor, EndpointSet, Member};
 use super::permit::Permit;
@@ -94,13 +92,16 @@ fn pick_passed_over(set: &EndpointSet, choice: ChoiceFor<'_>, bound: CallDeadlin
     (!is_attempted && set.is_free(&member.state, choice)).then(|| place(set, i, member, bound, choice.now))?
 }
 
-/// The endpoint that is chosen, or another one if its breaker refuses: a half-open one without a free probe slot looks usable until
-/// it is asked.
+/// The endpoint that is chosen. If its breaker refuses, which a half-open one may do although it looks usable, the choice is made again
+/// among those whose breakers are closed. Endpoints that are still left are tried one after the other.
 fn pick_free(set: &EndpointSet, choice: ChoiceFor<'_>, bound: CallDeadline) -> Option<Place> {
+    let place = |i: usize| place(set, i, set.get(i)?, bound, choice.now);
     let chosen = set.choose(choice)?;
-    let is_free = |i: &usize| set.get(*i).is_some_and(|member| set.is_free(&member.state, choice));
-    let places = iter::once(chosen).chain(set.others(chosen).filter(is_free));
-    places.into_iter().find_map(|i| place(set, i, set.get(i)?, bound, choice.now))
+    place(chosen).or_else(|| {
+        let again = set.choose(ChoiceFor { closed_only: true, ..choice });
+        let is_free = |i: &usize| set.get(*i).is_some_and(|member| set.is_free(&member.state, choice));
+        again.and_then(place).or_else(|| set.others(chosen).filter(is_free).find_map(place))
+    })
 }
 
 #[inline]

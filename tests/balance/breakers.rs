@@ -1,6 +1,9 @@
 //! Open and half-open breakers: what they leave of the capacity and of the tiers.
 
+use seawall::balance::EndpointMode;
 use seawall::circuit_breaker::CircuitBreakerConfig;
+use seawall::deadline::DeadlineLayer;
+use tower::Layer;
 
 use super::*;
 
@@ -89,4 +92,32 @@ async fn half_open_endpoint_of_a_tier_without_a_share_gets_probes() {
         assert!(call(&service).await.unwrap() < 2);
     }
     assert!(servers.calls()[0] > before[0] && servers.calls()[1] > before[1], "{:?}", servers.calls());
+}
+
+/// A half-open breaker refuses calls with less time than an answer may take. Its endpoint has most of the weight, so that it is chosen
+/// first. The endpoint after it in the set is a standby by hand.
+#[tokio::test(start_paused = true)]
+async fn refusal_by_a_half_open_breaker_chooses_again_by_load_and_tier() {
+    seawall::seed(1);
+    let servers = Servers::answering(5, MS);
+    let mut config = opens_at_once();
+    config.circuit_breaker.slow_after = Some(SECOND);
+    let layer = servers.layer(config);
+    let (handle, service) = (layer.handle(), servers.service(&layer));
+    let weights = servers.endpoints().into_iter().zip([1000.0, 1.0, 1.0, 1.0, 1.0]);
+    handle.set_endpoints(weights.map(|(endpoint, weight)| endpoint.with_weight(weight))).unwrap();
+    handle.set_mode("1", EndpointMode::Standby);
+    fail_first(&servers, 1);
+    fail(&service, 1).await;
+    servers.set(0, Behaviour::Answers(MS));
+    sleep(40 * SECOND).await;
+    // The first probe has a minute, and more probes are wanted.
+    assert_eq!(call(&service).await.unwrap(), 0);
+    let before = servers.calls();
+    let short = DeadlineLayer::new(200 * MS).unwrap().layer(service);
+    for _ in 0..300 {
+        assert_ne!(short.clone().oneshot(0).await.unwrap(), 0);
+    }
+    let calls: Vec<_> = servers.calls().iter().zip(before).map(|(after, before)| after - before).collect();
+    assert!(calls[1] == 0 && calls[2..].iter().all(|calls| calls.abs_diff(100) < 30), "{calls:?}");
 }
